@@ -1,0 +1,35 @@
+# Language, warnings and sanitizers: what every C file of the project is compiled with.
+
+set(CMAKE_C_STANDARD 11)
+set(CMAKE_C_STANDARD_REQUIRED ON)
+set(CMAKE_C_EXTENSIONS ON)
+set(CMAKE_POSITION_INDEPENDENT_CODE ON)
+set(CMAKE_C_VISIBILITY_PRESET hidden)
+set(CMAKE_EXPORT_COMPILE_COMMANDS ON)
+
+if(NOT CMAKE_BUILD_TYPE AND NOT CMAKE_CONFIGURATION_TYPES)
+  set(CMAKE_BUILD_TYPE Release CACHE STRING "Debug or Release" FORCE)
+endif()
+
+# Assertions stay on in a release: they state invariants that cost nothing beside a system call, and
+# a server that broke one must not go on.
+set(CMAKE_C_FLAGS_DEBUG "-O0 -g3")
+set(CMAKE_C_FLAGS_RELEASE "-O2 -g")
+
+add_library(tidewire_options INTERFACE)
+target_compile_definitions(tidewire_options INTERFACE _GNU_SOURCE)
+target_include_directories(tidewire_options INTERFACE
+  "${CMAKE_CURRENT_SOURCE_DIR}/src" "${CMAKE_CURRENT_BINARY_DIR}/generated")
+target_compile_options(tidewire_options INTERFACE
+  -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wold-style-definition
+  -Wpointer-arith -Wwrite-strings -Wformat=2 -Wundef -Wvla -Wimplicit-fallthrough
+  # Callbacks have the arguments that their caller gives them.
+  -Wno-unused-parameter)
+if(TIDEWIRE_WERROR)
+  target_compile_options(tidewire_options INTERFACE -Werror)
+endif()
+if(TIDEWIRE_SANITIZE)
+  target_compile_options(tidewire_options INTERFACE
+    -fsanitize=${TIDEWIRE_SANITIZE} -fno-sanitize-recover=all -fno-omit-frame-pointer)
+  target_link_options(tidewire_options INTERFACE -fsanitize=${TIDEWIRE_SANITIZE})
+endif()

@@ -1,0 +1,29 @@
+# The Lua library and the templates of `tidewire new`, as C arrays (see src/script/embedded.h).
+
+# tidewire_embed_sources(OUT): names of the C files to compile; made anew when a Lua file changes.
+function(tidewire_embed_sources out)
+  tidewire_embed_table(files embedded_files lua/tidewire "*.lua")
+  tidewire_embed_table(templates embedded_templates lua/templates "*")
+  set(${out} "${files}" "${templates}" PARENT_SCOPE)
+endfunction()
+
+# tidewire_embed_table(OUT TABLE FOLDER PATTERN): one C file with one table.
+function(tidewire_embed_table out table folder pattern)
+  set(script "${CMAKE_CURRENT_SOURCE_DIR}/cmake/embed.cmake")
+  set(list "${CMAKE_CURRENT_BINARY_DIR}/generated/${table}.list")
+  set(output "${CMAKE_CURRENT_BINARY_DIR}/generated/${table}.c")
+  file(GLOB_RECURSE files CONFIGURE_DEPENDS RELATIVE "${CMAKE_CURRENT_SOURCE_DIR}"
+    "${CMAKE_CURRENT_SOURCE_DIR}/${folder}/${pattern}")
+  list(SORT files)
+  # A file that goes away must remake the table too, so the list is an input of its own.
+  file(CONFIGURE OUTPUT "${list}" CONTENT "${files}\n")
+  add_custom_command(
+    OUTPUT "${output}"
+    COMMAND "${CMAKE_COMMAND}" -D "LIST=${list}" -D "TABLE=${table}" -D "FOLDER=${folder}"
+            -D "OUTPUT=${output}" -P "${script}"
+    DEPENDS "${script}" "${list}" ${files}
+    WORKING_DIRECTORY "${CMAKE_CURRENT_SOURCE_DIR}"
+    COMMENT "Embedding ${folder}"
+    VERBATIM)
+  set(${out} "${output}" PARENT_SCOPE)
+endfunction()

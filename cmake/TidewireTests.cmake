@@ -1,0 +1,114 @@
+# One CTest test per unit test and per spec, found by their place:
+#
+#   tests/unit/test_*.c       label unit       a cmocka program, linked to all parts
+#   tests/lua/*_spec.lua      label lua        busted under plain Lua, no server
+#   tests/server/*_spec.lua   label server     busted, the real program in TIDEWIRE_BIN
+#   tests/interop/*_spec.lua  label interop    the same, with third-party clients
+#   examples/*/*_spec.lua     label examples   the same
+#   scripts/check_*.lua       label check      rules about the source itself
+#
+# All run in the top folder of the source tree.
+
+pkg_check_modules(CMOCKA REQUIRED IMPORTED_TARGET cmocka)
+find_program(LUA_PROGRAM NAMES lua5.4 lua REQUIRED)
+
+# A test that hangs is ended; no test is expected to come near it.
+set(TIDEWIRE_TEST_TIMEOUT 120)
+
+function(tidewire_test_properties name label)
+  set_tests_properties("${name}" PROPERTIES
+    LABELS ${label}
+    TIMEOUT ${TIDEWIRE_TEST_TIMEOUT}
+    ENVIRONMENT "${ARGN}")
+endfunction()
+
+# --- environment of a test --------------------------------------------------------------------
+
+set(spec_environment
+  "TIDEWIRE_BUILD_DIR=${CMAKE_BINARY_DIR}"
+  "TIDEWIRE_BIN=${CMAKE_BINARY_DIR}/tidewire")
+
+set(sanitizer_environment)
+set(preload_environment)
+if(TIDEWIRE_SANITIZE)
+  # An exit code that is none of the program's own, so that a report is never taken for an answer.
+  set(sanitizer_environment
+    "ASAN_OPTIONS=exitcode=99:detect_stack_use_after_return=1:strict_string_checks=1"
+    "LSAN_OPTIONS=exitcode=99:suppressions=${CMAKE_CURRENT_SOURCE_DIR}/cmake/lsan.supp:print_suppressions=0"
+    "UBSAN_OPTIONS=print_stacktrace=1"
+    "TSAN_OPTIONS=exitcode=99:second_deadlock_stack=1:suppressions=${CMAKE_CURRENT_SOURCE_DIR}/cmake/tsan.supp")
+  # A loadable module that was built with a sanitizer needs its runtime in the interpreter.
+  foreach(runtime asan tsan)
+    if(TIDEWIRE_SANITIZE MATCHES "address" AND runtime STREQUAL "asan"
+       OR TIDEWIRE_SANITIZE MATCHES "thread" AND runtime STREQUAL "tsan")
+      execute_process(COMMAND "${CMAKE_C_COMPILER}" -print-file-name=lib${runtime}.so
+        OUTPUT_VARIABLE library OUTPUT_STRIP_TRAILING_WHITESPACE)
+      list(APPEND preload_environment "LD_PRELOAD=${library}")
+    endif()
+  endforeach()
+endif()
+
+# --- unit tests -------------------------------------------------------------------------------
+
+file(GLOB unit_tests CONFIGURE_DEPENDS "${CMAKE_CURRENT_SOURCE_DIR}/tests/unit/test_*.c")
+foreach(source IN LISTS unit_tests)
+  get_filename_component(name "${source}" NAME_WE)
+  string(REGEX REPLACE "^test_" "" short "${name}")
+  add_executable(${name} "${source}")
+  target_link_libraries(${name} PRIVATE tw_server PkgConfig::CMOCKA)
+  target_include_directories(${name} PRIVATE "${CMAKE_CURRENT_SOURCE_DIR}/tests")
+  set_target_properties(${name} PROPERTIES
+    RUNTIME_OUTPUT_DIRECTORY "${CMAKE_BINARY_DIR}/tests")
+  add_test(NAME unit/${short} COMMAND ${name}
+    WORKING_DIRECTORY "${CMAKE_CURRENT_SOURCE_DIR}")
+  tidewire_test_properties(unit/${short} unit ${sanitizer_environment})
+endforeach()
+
+# --- specs ------------------------------------------------------------------------------------
+
+# tidewire_spec(LABEL FILE [ENVIRONMENT…])
+function(tidewire_spec label file)
+  string(REGEX REPLACE "^(tests|examples)/" "" name "${file}")
+  string(REGEX REPLACE "_spec[.]lua$" "" name "${name}")
+  if(label STREQUAL "examples")
+    string(PREPEND name "examples/")
+  endif()
+  add_test(NAME "${name}"
+    COMMAND "${LUA_PROGRAM}" cmake/run_busted.lua --run=ctest "${file}"
+    WORKING_DIRECTORY "${CMAKE_CURRENT_SOURCE_DIR}")
+  tidewire_test_properties("${name}" ${label}
+    ${spec_environment} ${ARGN})
+endfunction()
+
+file(GLOB specs CONFIGURE_DEPENDS RELATIVE "${CMAKE_CURRENT_SOURCE_DIR}"
+  "${CMAKE_CURRENT_SOURCE_DIR}/tests/lua/*_spec.lua")
+foreach(spec IN LISTS specs)
+  # The interpreter itself is not built with the sanitizer and keeps what it keeps: leaks are looked
+  # for where the same code runs inside the server.
+  set(environment ${sanitizer_environment} ${preload_environment})
+  list(TRANSFORM environment REPLACE "^ASAN_OPTIONS=" "ASAN_OPTIONS=detect_leaks=0:")
+  tidewire_spec(lua "${spec}" ${environment})
+endforeach()
+
+foreach(label server interop examples)
+  set(folder tests/${label})
+  if(label STREQUAL "examples")
+    set(folder examples/*)
+  endif()
+  file(GLOB specs CONFIGURE_DEPENDS RELATIVE "${CMAKE_CURRENT_SOURCE_DIR}"
+    "${CMAKE_CURRENT_SOURCE_DIR}/${folder}/*_spec.lua")
+  foreach(spec IN LISTS specs)
+    tidewire_spec(${label} "${spec}" ${sanitizer_environment})
+  endforeach()
+endforeach()
+
+# --- rules about the source -------------------------------------------------------------------
+
+file(GLOB checks CONFIGURE_DEPENDS RELATIVE "${CMAKE_CURRENT_SOURCE_DIR}"
+  "${CMAKE_CURRENT_SOURCE_DIR}/scripts/check_*.lua")
+foreach(check IN LISTS checks)
+  string(REGEX REPLACE "^scripts/check_(.*)[.]lua$" "check/\\1" name "${check}")
+  add_test(NAME "${name}" COMMAND "${LUA_PROGRAM}" "${check}"
+    WORKING_DIRECTORY "${CMAKE_CURRENT_SOURCE_DIR}")
+  tidewire_test_properties("${name}" check)
+endforeach()
