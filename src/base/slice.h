@@ -1,0 +1,33 @@
+/* slice.h -- a view of bytes that belong to somebody else.
+ *
+ * Not NUL-terminated, never freed, valid as long as the memory it points into. What the parsers of
+ * net/ hand out. Owns nothing, any thread. */
+#ifndef TIDEWIRE_BASE_SLICE_H
+#define TIDEWIRE_BASE_SLICE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <string.h>
+#include <strings.h>
+
+struct slice {
+    const char *bytes; /* may be NULL when len is 0 */
+    size_t len;
+};
+
+/* A view of a C string, without its NUL. */
+static inline struct slice slice_of(const char *text) {
+    return (struct slice){text, strlen(text)};
+}
+
+/* Is it exactly this C string? */
+static inline bool slice_is(struct slice s, const char *text) {
+    return s.len == strlen(text) && (s.len == 0 || memcmp(s.bytes, text, s.len) == 0);
+}
+
+/* Is it this C string, upper and lower case of ASCII letters taken as one? */
+static inline bool slice_is_nocase(struct slice s, const char *text) {
+    return s.len == strlen(text) && (s.len == 0 || strncasecmp(s.bytes, text, s.len) == 0);
+}
+
+#endif

@@ -1,0 +1,16 @@
+/* utf8.h -- is this text UTF-8?
+ *
+ * Judges whole messages, as RFC 6455 §8.1 asks for text messages and close reasons. Strict as
+ * RFC 3629 has it: no overlong form, no surrogate, nothing above U+10FFFF, no sequence cut short.
+ * Owns nothing, any thread; does not know what the text means. */
+#ifndef TIDEWIRE_BASE_UTF8_H
+#define TIDEWIRE_BASE_UTF8_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+/* True when the `len` bytes are well-formed UTF-8. Zero bytes are; NUL is a character like any
+ * other. `bytes` may be NULL when `len` is 0. */
+bool utf8_valid(const char *bytes, size_t len);
+
+#endif

@@ -1,0 +1,70 @@
+/* response.h -- writes the head of an HTTP/1.1 response into the caller's buffer.
+ *
+ * Begin, add, end. Nothing that was passed in can end a line early: names and values are checked,
+ * and the headers that frame the message (Content-Length, Connection, Date, …) are written only
+ * here. The first failure makes all later calls do nothing, so only the end needs checking.
+ * Owns nothing, any thread; sends nothing. */
+#ifndef TIDEWIRE_NET_RESPONSE_H
+#define TIDEWIRE_NET_RESPONSE_H
+
+#include "base/slice.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <time.h>
+
+struct response {
+    /* For reading only: */
+    const char *error; /* NULL, or a constant sentence: the first thing that went wrong */
+    /* Only for response.c: */
+    char *out;
+    size_t cap;
+    size_t len;
+    int status;
+    bool upgrade; /* an Upgrade header is there, so Connection has to name it */
+};
+
+/* The reason phrase: 404 -> "Not Found". For a status that is not in the table a phrase of its
+ * class ("Client Error"); never NULL. */
+const char *response_reason(int status);
+
+/* Starts a head in out[0..cap): status line and Date. `status` is 100 to 999, `now` in seconds
+ * since 1970. The buffer must stay until response_end. */
+void response_begin(struct response *res, char *out, size_t cap, int status, time_t now);
+
+/* Adds one header. False, and `error` set, when the name is no token, the value has a control
+ * character (a line end above all), the header is one that only this file writes (Date,
+ * Content-Length, Transfer-Encoding, Connection, Trailer), or the buffer is full. A refused
+ * header leaves the head as it was before; whether to carry on without it is response_forgive's
+ * matter. */
+bool response_add(struct response *res, struct slice name, struct slice value);
+
+/* The same for C strings. */
+bool response_set(struct response *res, const char *name, const char *value);
+
+/* Adds ready-made lines, each ended by CRLF ("Allow: GET\r\n"), as handshake.h hands them out. They
+ * are checked in the same way. NULL and "" add nothing. */
+bool response_lines(struct response *res, const char *lines);
+
+/* Clears `error` after a refused header, to carry on without it. Has no effect on a full buffer. */
+void response_forgive(struct response *res);
+
+/* How the head ends. */
+enum response_after {
+    RESPONSE_CLOSE,     /* "Connection: close" */
+    RESPONSE_KEEP_ALIVE /* another request may follow */
+};
+
+/* Adds Content-Length and Connection and the blank line. `length` is the body's; -1 leaves
+ * Content-Length out (the body then ends with the connection). 1xx and 204 never get one.
+ * Returns the length of the head; 0 when anything failed, and `error` says what. */
+size_t response_end(struct response *res, int64_t length, enum response_after after);
+
+/* A whole response in one call: a short text as text/plain, with `lines` as above (NULL = none),
+ * and "Connection: close". The text gets a line feed of its own. `with_body` is false for the
+ * answer to a HEAD request. Returns its length, 0 when it does not fit. */
+size_t response_text(char *out, size_t cap, int status, const char *lines, const char *text,
+                     bool with_body, time_t now);
+
+#endif

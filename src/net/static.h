@@ -1,0 +1,66 @@
+/* static.h -- finds the file below a folder that a request's path names.
+ *
+ * Nothing outside of the folder can be reached: not by "..", not by an encoded slash, not by a
+ * symbolic link. Files and folders whose name begins with a dot do not exist. Opens the file and
+ * works out the answer's status and headers; the caller sends them and the bytes. Blocking file
+ * system calls; any thread (a root may be shared, it never changes). Does not know routes or
+ * sockets. */
+#ifndef TIDEWIRE_NET_STATIC_H
+#define TIDEWIRE_NET_STATIC_H
+
+#include "base/slice.h"
+#include "net/request.h"
+#include "net/response.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+#include <time.h>
+
+enum { STATIC_ETAG_BYTES = 64 };
+
+/* An open folder that files are served from. */
+struct static_root;
+
+struct static_file {
+    int status;   /* 200, 206, 301, 304, 400, 403, 404, 405, 416, 500 or 503 */
+    int fd;       /* open when there are bytes to send from it, else -1; static_close closes it */
+    off_t offset; /* first byte to send */
+    off_t length; /* bytes to send; for HEAD what GET would send. 0 when there is no file to send */
+    off_t size;   /* of the whole file */
+    time_t modified;
+    const char *type; /* Content-Type, a constant; NULL without a file */
+    const char *text; /* a sentence for the body of a status that is not 2xx or 304; else "" */
+    char etag[STATIC_ETAG_BYTES]; /* with its quotes; "" without a file */
+    struct slice location;        /* for 301: the last part of the request's path … */
+    struct slice query;           /* … and its query. Views into the request */
+};
+
+/* Opens the folder. NULL when it cannot be, with a sentence in `error` (NUL-terminated). */
+struct static_root *static_root_open(const char *folder, char *error, size_t error_size);
+
+/* Closes the folder; files opened from it stay open. Accepts NULL. */
+void static_root_free(struct static_root *root);
+
+/* Looks up `path`, the percent-encoded part of the request's path below the place where the
+ * folder is served ("" or something that begins with "/"), and judges method, If-None-Match,
+ * If-Modified-Since, Range (a single one; several are answered with the whole file) and If-Range.
+ * A folder means its index.html; without its final slash it is a 301. Returns out->status. */
+int static_find(const struct static_root *root, const struct request *r, struct slice path,
+                struct static_file *out);
+
+/* Adds the headers that belong to the answer: Content-Type, ETag, Last-Modified, Accept-Ranges,
+ * Content-Range, Location, Allow, X-Content-Type-Options. False when the response has failed. For
+ * a status with a `text` the caller sends that text as the body; these headers then leave
+ * Content-Type to it. */
+bool static_headers(const struct static_file *file, struct response *res);
+
+/* Closes the file, if one is open. */
+void static_close(struct static_file *file);
+
+/* The Content-Type for a file name, by its ending in any case; "application/octet-stream" for an
+ * unknown one. A constant. */
+const char *static_type(struct slice name);
+
+#endif
