@@ -1,0 +1,210 @@
+-- process.lua -- starting programs and looking at them from outside.
+--
+-- A child's output goes to files, so that it never waits for a test to read it. Owns the child's handle; numbers about
+-- it come from /proc. Knows nothing of what the child does.
+
+local uv = require "luv"
+local loop = require "support.loop"
+
+---@class support.process
+---@field pid integer
+---@field exit_code integer? set when it has ended
+---@field exit_signal integer? number of the signal that ended it, 0 for none
+local Process = {}
+Process.__index = Process
+Process.__name = "support.process"
+
+local process = {}
+
+--- The whole of a file, or nil when there is none.
+---@param path string
+---@return string?
+function process.read_file(path)
+  local file = io.open(path, "rb")
+  if not file then return nil end
+  local text = file:read("a")
+  file:close()
+  return text
+end
+
+--- Write a file whole.
+---@param path string
+---@param text string
+function process.write_file(path, text)
+  local file = assert(io.open(path, "wb"))
+  assert(file:write(text))
+  assert(file:close())
+end
+
+--- A new, empty folder. Remove it with `remove_directory`.
+---@return string path
+function process.make_directory()
+  return assert(uv.fs_mkdtemp((os.getenv("TMPDIR") or "/tmp") .. "/tidewire-test-XXXXXX"))
+end
+
+--- Remove a folder that `make_directory` made, with all that is in it. TIDEWIRE_TEST_KEEP=1 keeps it, to look into.
+---@param path string
+function process.remove_directory(path)
+  assert(path:find("/tidewire-test-", 1, true), "not a folder of the tests: " .. path)
+  if not os.getenv("TIDEWIRE_TEST_KEEP") then os.execute("rm -rf '" .. path .. "'") end
+end
+
+-- What a child's environment is: ours without the settings of a Tidewire that may stand in it, and `changes`.
+local function environment(changes)
+  local merged = {}
+  for name, value in pairs(uv.os_environ()) do
+    if not name:find("^TIDEWIRE_") then merged[name] = value end
+  end
+  for name, value in pairs(changes or {}) do merged[name] = value end
+  local list = {}
+  for name, value in pairs(merged) do list[#list + 1] = name .. "=" .. value end
+  return list
+end
+
+---@class support.process_options
+---@field args string[]?
+---@field directory string? working folder
+---@field environment table<string, string>? added to ours
+---@field stdout string? path of a file that takes the output; appended to
+---@field stderr string?
+
+--- Start a program.
+---@param file string path, or a name to be found on PATH
+---@param options support.process_options
+---@return support.process
+function process.start(file, options)
+  local self = setmetatable({}, Process)
+  local function open(path)
+    return path and assert(uv.fs_open(path, "a", 420)) or nil
+  end
+  local out, err = open(options.stdout), open(options.stderr)
+  local handle, pid = uv.spawn(file, {
+    args = options.args or {},
+    stdio = { nil, out, err },
+    cwd = options.directory,
+    env = environment(options.environment),
+  }, function(code, signal)
+    self.exit_code, self.exit_signal = code, signal
+    self.handle:close()
+  end)
+  if out then uv.fs_close(out) end
+  if err then uv.fs_close(err) end
+  if not handle then error(("cannot start %s: %s"):format(file, pid), 2) end
+  self.handle, self.pid = handle, pid
+  return self
+end
+
+---@class support.result
+---@field code integer exit code
+---@field signal integer
+---@field stdout string
+---@field stderr string
+
+--- Run a program to its end. It is killed, and an error thrown, when that does not come in time.
+---@param file string
+---@param options support.process_options|{ seconds: number? }
+---@return support.result
+function process.run(file, options)
+  local folder = process.make_directory()
+  options.stdout, options.stderr = folder .. "/stdout", folder .. "/stderr"
+  local child = process.start(file, options)
+  local code, signal = child:wait_exit(options.seconds)
+  if not code then
+    child:signal("sigkill")
+    child:wait_exit()
+  end
+  local result = {
+    code = code,
+    signal = signal,
+    stdout = process.read_file(options.stdout),
+    stderr = process.read_file(options.stderr),
+  }
+  process.remove_directory(folder)
+  if not code then error(file .. " did not end in time; it said:\n" .. result.stdout .. result.stderr, 2) end
+  return result
+end
+
+---@return boolean
+function Process:is_running()
+  uv.run("nowait")
+  return self.exit_code == nil
+end
+
+--- Wait for its end.
+---@param seconds number?
+---@return integer? code nil when it still runs
+---@return integer? signal
+function Process:wait_exit(seconds)
+  loop.wait_until(function() return self.exit_code end, seconds)
+  return self.exit_code, self.exit_signal
+end
+
+---@param name string "sigterm", "sighup", …
+function Process:signal(name)
+  if self:is_running() then uv.kill(self.pid, name) end
+end
+
+--- Resident memory in KiB.
+---@return integer
+function Process:rss_kib()
+  local status = assert(process.read_file(("/proc/%d/status"):format(self.pid)), "the process is gone")
+  return math.tointeger(tonumber(status:match("VmRSS:%s*(%d+)")))
+end
+
+--- The number of open descriptors.
+---@return integer
+function Process:fd_count()
+  local scan = assert(uv.fs_scandir(("/proc/%d/fd"):format(self.pid)), "the process is gone")
+  local count = 0
+  while uv.fs_scandir_next(scan) do count = count + 1 end
+  return count
+end
+
+--- Seconds of CPU time spent so far, user and system.
+---@return number
+function Process:cpu_seconds()
+  local stat = assert(process.read_file(("/proc/%d/stat"):format(self.pid)), "the process is gone")
+  local user, system = stat:match("^%d+ %(.*%) %S+" .. (" %S+"):rep(10) .. " (%d+) (%d+)")
+  return (tonumber(user) + tonumber(system)) / 100
+end
+
+--- Is a sanitizer's runtime in the process? Then memory figures mean little.
+---@return boolean
+function Process:is_sanitized()
+  local maps = process.read_file(("/proc/%d/maps"):format(self.pid)) or ""
+  return maps:find("lib[at]san") ~= nil
+end
+
+-- An address of /proc/net/tcp or tcp6: groups of four bytes, each in the machine's order.
+local function readable_address(hex)
+  local bytes = {}
+  for group in hex:gmatch("%x%x%x%x%x%x%x%x") do
+    for pair in string.pack(">I4", tonumber(group, 16)):reverse():gmatch(".") do bytes[#bytes + 1] = pair:byte() end
+  end
+  if #bytes == 4 then return table.concat(bytes, ".") end
+  local text = {}
+  for index = 1, 16, 2 do text[#text + 1] = ("%x"):format(bytes[index] * 256 + bytes[index + 1]) end
+  return table.concat(text, ":")
+end
+
+--- The TCP addresses on which the process listens.
+---@return { host: string, port: integer }[] host: "127.0.0.1", "0:0:0:0:0:0:0:1"
+function Process:listening()
+  local own = {}
+  local folder = ("/proc/%d/fd"):format(self.pid)
+  local scan = assert(uv.fs_scandir(folder), "the process is gone")
+  for name in function() return (uv.fs_scandir_next(scan)) end do
+    local inode = (uv.fs_readlink(folder .. "/" .. name) or ""):match("^socket:%[(%d+)%]")
+    if inode then own[inode] = true end
+  end
+  local found = {}
+  for _, table_name in ipairs({ "tcp", "tcp6" }) do
+    for line in (process.read_file("/proc/net/" .. table_name) or ""):gmatch("[^\n]+") do
+      local hex, port, inode = line:match("^%s*%d+: (%x+):(%x+) %x+:%x+ 0A %S+ %S+ %S+%s+%d+%s+%d+ (%d+)")
+      if hex and own[inode] then found[#found + 1] = { host = readable_address(hex), port = tonumber(port, 16) } end
+    end
+  end
+  return found
+end
+
+return process

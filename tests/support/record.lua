@@ -1,0 +1,19 @@
+-- record.lua -- how an app under test tells the test what its hooks saw.
+--
+-- The test kit puts this file beside the app. `record(name, ...)` adds one line to the file that RECORD_FILE names;
+-- server.lua's `events` reads it. Values are strings, numbers, booleans and nil; anything else goes through tostring.
+-- Runs inside the server, in a worker's thread.
+
+local file = assert(io.open(assert(os.getenv("RECORD_FILE")), "a"))
+
+return function(...)
+  local values = table.pack(...)
+  for index = 1, values.n do
+    local value = values[index]
+    local kind = type(value)
+    if kind ~= "nil" and kind ~= "number" and kind ~= "boolean" then value = tostring(value) end
+    values[index] = ("%q"):format(value):gsub("\\\n", "\\n")
+  end
+  file:write("n=", values.n, ",", table.concat(values, ","), "\n")
+  file:flush()
+end
