@@ -1,0 +1,78 @@
+/* utf8.c -- is this text UTF-8? See utf8.h.
+ *
+ * Most text is ASCII, so that is taken 32 bytes at a time; anything else is judged one sequence at
+ * a time by the table of RFC 3629 §4, whose second byte alone tells overlong forms, surrogates and
+ * values above U+10FFFF. */
+#include "base/utf8.h"
+
+#include <stdint.h>
+#include <string.h>
+
+#define HIGH_BITS UINT64_C(0x8080808080808080)
+
+static uint64_t load(const unsigned char *p) {
+    uint64_t word;
+    memcpy(&word, p, sizeof(word));
+    return word;
+}
+
+static bool is_tail(unsigned char byte) {
+    return (byte & 0xC0) == 0x80;
+}
+
+/* The first byte at or after `p` that may not be ASCII; `end` when there is none. */
+static const unsigned char *skip_ascii(const unsigned char *p, const unsigned char *end) {
+    while (end - p >= 32) {
+        uint64_t all = load(p) | load(p + 8) | load(p + 16) | load(p + 24);
+        if (all & HIGH_BITS)
+            break;
+        p += 32;
+    }
+    while (end - p >= 8 && !(load(p) & HIGH_BITS))
+        p += 8;
+    while (p < end && *p < 0x80)
+        p++;
+    return p;
+}
+
+/* Length of the well-formed sequence at `p`, which begins with a byte above 0x7F; 0 if it is none. */
+static size_t sequence(const unsigned char *p, size_t left) {
+    unsigned char lead = p[0];
+    if (lead < 0xC2 || lead > 0xF4) /* a tail byte, an overlong form, above U+10FFFF */
+        return 0;
+    if (lead < 0xE0)
+        return left >= 2 && is_tail(p[1]) ? 2 : 0;
+    if (lead < 0xF0) {
+        if (left < 3 || !is_tail(p[1]) || !is_tail(p[2]))
+            return 0;
+        if (lead == 0xE0 && p[1] < 0xA0) /* overlong */
+            return 0;
+        if (lead == 0xED && p[1] > 0x9F) /* surrogates */
+            return 0;
+        return 3;
+    }
+    if (left < 4 || !is_tail(p[1]) || !is_tail(p[2]) || !is_tail(p[3]))
+        return 0;
+    if (lead == 0xF0 && p[1] < 0x90) /* overlong */
+        return 0;
+    if (lead == 0xF4 && p[1] > 0x8F) /* above U+10FFFF */
+        return 0;
+    return 4;
+}
+
+bool utf8_valid(const char *bytes, size_t len) {
+    if (len == 0)
+        return true;
+    const unsigned char *p = (const unsigned char *)bytes;
+    const unsigned char *end = p + len;
+    while ((p = skip_ascii(p, end)) < end) {
+        /* Text that is not ASCII seldom is so for one letter only. */
+        do {
+            size_t n = sequence(p, (size_t)(end - p));
+            if (n == 0)
+                return false;
+            p += n;
+        } while (p < end && *p >= 0x80);
+    }
+    return true;
+}
