@@ -26,7 +26,9 @@ endfunction()
 
 set(spec_environment
   "TIDEWIRE_BUILD_DIR=${CMAKE_BINARY_DIR}"
-  "TIDEWIRE_BIN=${CMAKE_BINARY_DIR}/tidewire")
+  "TIDEWIRE_BIN=${CMAKE_BINARY_DIR}/tidewire"
+  # Where Debian keeps Node's packages; a Node from elsewhere does not look there by itself.
+  "NODE_PATH=/usr/share/nodejs")
 
 set(sanitizer_environment)
 set(preload_environment)

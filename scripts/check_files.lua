@@ -1,0 +1,81 @@
+-- Checks what every source file must have: a first comment that says what it is for, no blanks at
+-- the ends of lines, no tabs, a last line that ends. A file above 500 lines gets a warning, which
+-- fails nothing.
+--
+--   lua5.4 scripts/check_files.lua [TOP]         TOP: the folder to look at (default: .)
+--
+-- Looks at the files that git knows or would take. Reads text only; what the comment says is the
+-- reader's to judge.
+
+local top = arg[1] or "."
+local long_file = 500
+
+---How a first comment begins, by the end of the file's name.
+local openings = {
+  c = { "^/%*", "^//" },
+  h = { "^/%*", "^//" },
+  lua = { "^%-%-" },
+  cmake = { "^#" },
+  py = { "^#", '^"""' },
+  js = { "^//", "^/%*" },
+  mjs = { "^//", "^/%*" },
+  css = { "^/%*" },
+  html = { "^<!" },
+  sh = { "^#" },
+}
+
+---Files without such an end are scripts where they begin with #!.
+local function opening_of(path, text)
+  local extension = path:match "%.(%w+)$"
+  if extension then return openings[extension] end
+  if path:find "CMakeLists%.txt$" or text:find "^#!" then return openings.sh end
+end
+
+local problems = 0
+local function problem(path, line, text)
+  problems = problems + 1
+  print(("%s:%d: %s"):format(path, line, text))
+end
+
+local function check(path, text)
+  local patterns = opening_of(path, text)
+  if not patterns then return end
+
+  local body = text:gsub("^#![^\n]*\n", "")
+  local opened = false
+  for _, pattern in ipairs(patterns) do
+    opened = opened or body:find(pattern) ~= nil
+  end
+  if not opened then
+    problem(path, 1, "opens without a comment that says what the file is for")
+  end
+
+  local number = 0
+  for line in text:gmatch "([^\n]*)\n" do
+    number = number + 1
+    if line:find "[ \t\r]$" then problem(path, number, "blanks at the end of the line") end
+    if line:find "\t" then problem(path, number, "a tab; indent with spaces") end
+  end
+  if text ~= "" and text:sub(-1) ~= "\n" then
+    problem(path, number + 1, "the last line does not end")
+  end
+  if number > long_file then
+    print(("%s: warning: %d lines; could it be two files?"):format(path, number))
+  end
+end
+
+local list = ("cd '%s' && git ls-files --cached --others --exclude-standard"):format(top)
+local pipe = assert(io.popen(list))
+for path in pipe:lines() do
+  local file <close> = io.open(top .. "/" .. path)
+  local text = file and file:read "a"
+  if text then check(path, text) end
+end
+if not pipe:close() then
+  problem(top, 1, "git could not list the files")
+end
+
+if problems > 0 then
+  print(("check_files: %d problem%s"):format(problems, problems == 1 and "" or "s"))
+  os.exit(1)
+end
