@@ -1,8 +1,9 @@
 -- client.lua -- a small WebSocket client for the tests.
 --
--- Follows RFC 6455 and checks that the server does (the handshake's answer, unmasked frames, shortest lengths, nothing
--- after a Close frame), and can break every rule itself: any frame, any bytes, a half-closed or reset connection.
--- Each call waits for its result with a deadline. Owns one stream. Knows nothing of Tidewire.
+-- Follows RFC 6455 and checks that the server does (the handshake's answer, unmasked frames,
+-- shortest lengths, nothing after a Close frame), and can break every rule itself: any frame, any
+-- bytes, a half-closed or reset connection. Each call waits for its result with a deadline. Owns
+-- one stream. Knows nothing of Tidewire.
 
 local digest = require "support.digest"
 local frames = require "support.frames"
@@ -93,8 +94,8 @@ local function check_answer(response, key, options)
   assert(not chosen or offered, "the server chose a subprotocol that was not offered")
 end
 
---- Open a connection. A refusal comes back as nil, status, headers, body; no answer at all as nil and how the
---- stream ended.
+--- Open a connection. A refusal comes back as nil, status, headers, body; no answer at all as nil
+--- and how the stream ended.
 ---@param url string
 ---@param options support.connect_options?
 ---@return support.client?, any, table?, string?
@@ -174,12 +175,14 @@ function Client:on_control(frame)
     self.close_code = #frame.payload >= 2 and string.unpack(">I2", frame.payload) or 1005
     self.close_reason = frame.payload:sub(3)
     assert(utf8.len(self.close_reason), "a close reason that is not UTF-8")
-    if self.auto_close and not self.sent_close then self:send_close(self.close_code ~= 1005 and self.close_code or nil) end
+    if self.auto_close and not self.sent_close then
+      self:send_close(self.close_code ~= 1005 and self.close_code or nil)
+    end
   end
 end
 
--- Take the frames that have arrived. Returns a whole message and its kind as soon as there is one, and "close" or
--- "end" when nothing more will come.
+-- Take the frames that have arrived. Returns a whole message and its kind as soon as there is one,
+-- and "close" or "end" when nothing more will come.
 function Client:step()
   while not self.close_code do
     local frame = frames.read(self.stream)
@@ -207,8 +210,8 @@ function Client:step()
   return nil
 end
 
---- Wait for the next message. When the connection ends instead: nil, "close", code, reason; without a Close frame:
---- nil, "end", 1006, how; when neither comes: nil, "timeout".
+--- Wait for the next message. When the connection ends instead: nil, "close", code, reason; without
+--- a Close frame: nil, "end", 1006, how; when neither comes: nil, "timeout".
 ---@param seconds number?
 ---@return string? message
 ---@return string kind "text" or "binary"
@@ -251,7 +254,8 @@ function Client:ask(text, seconds)
   return answer, kind
 end
 
---- Wait until `count` pings (or, with `list` = "pongs", pongs) have been seen in all. Messages meanwhile are dropped.
+--- Wait until `count` pings (or, with `list` = "pongs", pongs) have been seen in all. Messages
+--- meanwhile are dropped.
 ---@param count integer
 ---@param seconds number?
 ---@param list "pings"|"pongs"|nil
@@ -263,8 +267,9 @@ function Client:wait_pings(count, seconds, list)
   end, seconds) or false
 end
 
---- Wait for the end of the connection, dropping messages: the Close frame's code and reason, or 1006 where none came.
---- The server has to end TCP as well, so nil ("open", or "half open" after a Close frame) when it does not.
+--- Wait for the end of the connection, dropping messages: the Close frame's code and reason, or
+--- 1006 where none came. The server has to end TCP as well, so nil ("open", or "half open" after a
+--- Close frame) when it does not.
 ---@param seconds number?
 ---@return integer? code
 ---@return string reason

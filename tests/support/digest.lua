@@ -1,6 +1,8 @@
--- digest.lua -- SHA-1 and base64, for the one thing a WebSocket client needs them: to check Sec-WebSocket-Accept.
+-- digest.lua -- SHA-1 and base64, for the one thing a WebSocket client needs them: to check
+-- Sec-WebSocket-Accept.
 --
--- Written here so that the tests judge the server's answer with code that the server does not use. Pure functions.
+-- Written here so that the tests judge the server's answer with code that the server does not use.
+-- Pure functions.
 
 local digest = {}
 
@@ -8,7 +10,8 @@ local function rotate(value, bits)
   return ((value << bits) | (value >> (32 - bits))) & 0xffffffff
 end
 
--- One step of SHA-1 uses one of three mixing functions and one of four constants (FIPS 180-4, section 6.1).
+-- One step of SHA-1 uses one of three mixing functions and one of four constants (FIPS 180-4,
+-- section 6.1).
 local function mix(step, b, c, d)
   if step < 20 then return (b & c) | (~b & d), 0x5a827999 end
   if step < 40 then return b ~ c ~ d, 0x6ed9eba1 end

@@ -1,8 +1,9 @@
 -- loop.lua -- waiting for a condition, with a deadline.
 --
--- For the server tests: sockets and processes live on luv's default loop, and a test stands still until what it
--- waits for has come. Owns one timer, which makes a condition that no event announces (a line in a file, a number
--- in /proc) be looked at again every 10 ms. Runs on busted's one thread. Does not know what is waited for.
+-- For the server tests: sockets and processes live on luv's default loop, and a test stands still
+-- until what it waits for has come. Owns one timer, which makes a condition that no event announces
+-- (a line in a file, a number in /proc) be looked at again every 10 ms. Runs on busted's one
+-- thread. Does not know what is waited for.
 
 local uv = require "luv"
 
@@ -10,8 +11,9 @@ local loop = {}
 
 local LOOK_AGAIN_MS = 10
 
---- How long a test waits before it calls a thing missing, in seconds. Long on purpose: only a failing test waits it out.
---- TIDEWIRE_TEST_PATIENCE (a factor) stretches it on slow machines and under slow tools.
+--- How long a test waits before it calls a thing missing, in seconds. Long on purpose: only a
+--- failing test waits it out. TIDEWIRE_TEST_PATIENCE (a factor) stretches it on slow machines and
+--- under slow tools.
 loop.patience = 15 * (tonumber(os.getenv("TIDEWIRE_TEST_PATIENCE")) or 1)
 
 local ticker
@@ -22,8 +24,8 @@ function loop.now()
   return uv.hrtime() / 1e9
 end
 
---- Run the loop until `condition` returns something true, and return what it returned; nil when the time is over.
---- The condition may read and write sockets, but not wait in turn.
+--- Run the loop until `condition` returns something true, and return what it returned; nil when the
+--- time is over. The condition may read and write sockets, but not wait in turn.
 ---@param condition fun(): any, ...
 ---@param seconds number? how long to wait; `loop.patience` when left out
 ---@return any ... what the condition returned, or nil
@@ -44,7 +46,8 @@ function loop.wait_until(condition, seconds)
   return nil
 end
 
---- Let time pass while sockets go on working: for "this must not happen meanwhile", never to wait for a thing.
+--- Let time pass while sockets go on working: for "this must not happen meanwhile", never to wait
+--- for a thing.
 ---@param seconds number
 function loop.pass(seconds)
   loop.wait_until(function() return false end, seconds)

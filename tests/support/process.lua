@@ -1,7 +1,7 @@
 -- process.lua -- starting programs and looking at them from outside.
 --
--- A child's output goes to files, so that it never waits for a test to read it. Owns the child's handle; numbers about
--- it come from /proc. Knows nothing of what the child does.
+-- A child's output goes to files, so that it never waits for a test to read it. Owns the child's
+-- handle; numbers about it come from /proc. Knows nothing of what the child does.
 
 local uv = require "luv"
 local loop = require "support.loop"
@@ -42,14 +42,16 @@ function process.make_directory()
   return assert(uv.fs_mkdtemp((os.getenv("TMPDIR") or "/tmp") .. "/tidewire-test-XXXXXX"))
 end
 
---- Remove a folder that `make_directory` made, with all that is in it. TIDEWIRE_TEST_KEEP=1 keeps it, to look into.
+--- Remove a folder that `make_directory` made, with all that is in it. TIDEWIRE_TEST_KEEP=1 keeps
+--- it, to look into.
 ---@param path string
 function process.remove_directory(path)
   assert(path:find("/tidewire-test-", 1, true), "not a folder of the tests: " .. path)
   if not os.getenv("TIDEWIRE_TEST_KEEP") then os.execute("rm -rf '" .. path .. "'") end
 end
 
--- What a child's environment is: ours without the settings of a Tidewire that may stand in it, and `changes`.
+-- What a child's environment is: ours without the settings of a Tidewire that may stand in it, and
+-- `changes`.
 local function environment(changes)
   local merged = {}
   for name, value in pairs(uv.os_environ()) do

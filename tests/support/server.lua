@@ -1,11 +1,12 @@
 -- server.lua -- the real program, started with an app that the test gives as text.
 --
--- Each server has a folder of its own, free ports of 127.0.0.1, a log file, and a file in which the app's hooks note what
--- they saw (record.lua). `stop` is part of every test: it ends the program with SIGTERM and throws when that was not clean.
--- Owns the process and the folder. Knows the command line and the log of Tidewire, not its insides.
+-- Each server has a folder of its own, free ports of 127.0.0.1, a log file, and a file in which the
+-- app's hooks note what they saw (record.lua). `stop` is part of every test: it ends the program
+-- with SIGTERM and throws when that was not clean. Owns the process and the folder. Knows the
+-- command line and the log of Tidewire, not its insides.
 --
---     local app <close> = server.start{ app = [[ return { handle_message = function(conn, m) conn:send(m) end } ]] }
---     local ada = assert(client.connect(app:url("/")))
+--     local app <close> = server.start({ app = [[ return { handle_message = … } ]] })
+--     local ada = app:connect("/")
 
 local client = require "support.client"
 local http = require "support.http"
@@ -136,7 +137,8 @@ function Server:url(path, number)
   local address = self.addresses[number or 1]
   path = path or "/"
   if address.path then return "ws+unix:" .. address.path .. ":" .. path end
-  return (address.host:find(":", 1, true) and "ws://[%s]:%d%s" or "ws://%s:%d%s"):format(address.host, address.port, path)
+  local host = address.host:find(":", 1, true) and "[" .. address.host .. "]" or address.host
+  return ("ws://%s:%d%s"):format(host, address.port, path)
 end
 
 --- Connect a client; throws what the server answered when it refused.
@@ -157,7 +159,8 @@ function Server:http(request)
   return response or error("no answer: " .. problem, 2)
 end
 
---- Send bytes to the first address and read an HTTP answer: nil and how it ended when there is none.
+--- Send bytes to the first address and read an HTTP answer: nil and how it ended when there is
+--- none.
 ---@param bytes string
 ---@param method string?
 ---@param seconds number?
@@ -267,8 +270,8 @@ local function check_end(self, expected_code)
   end
 end
 
---- End the program with SIGTERM (unless it has ended) and check that it ended clean. All streams of the test are closed
---- first. Idempotent.
+--- End the program with SIGTERM (unless it has ended) and check that it ended clean. All streams of
+--- the test are closed first. Idempotent.
 ---@param expected_code integer? exit code; 0 when left out
 function Server:stop(expected_code)
   if self.stopped then return end
@@ -294,7 +297,8 @@ function Server:kill()
   process.remove_directory(self.directory)
 end
 
--- `local app <close> = …`: a test that failed says why, so nothing more is checked then; the log may help to see it.
+-- `local app <close> = …`: a test that failed says why, so nothing more is checked then; the log
+-- may help to see it.
 function Server:__close(failure)
   if not failure then return self:stop() end
   stream.close_all()

@@ -1,7 +1,8 @@
 -- stream.lua -- one byte stream to a server, over TCP or a unix socket.
 --
--- Collects what arrives until the test takes it, and tells how the stream ended. Can do what well-behaved clients
--- do not: stop reading, close one direction only, end with a TCP reset. Owns the luv handle. Knows no protocol.
+-- Collects what arrives until the test takes it, and tells how the stream ended. Can do what
+-- well-behaved clients do not: stop reading, close one direction only, end with a TCP reset. Owns
+-- the luv handle. Knows no protocol.
 
 local uv = require "luv"
 local loop = require "support.loop"
@@ -142,7 +143,8 @@ function Stream:half_close()
   loop.wait_until(function() return done end)
 end
 
---- End with a TCP reset: what a crashed or vanished program looks like. (A unix socket just closes.)
+--- End with a TCP reset: what a crashed or vanished program looks like. (A unix socket just
+--- closes.)
 function Stream:abort()
   open[self] = nil
   if self.handle:is_closing() then return end
