@@ -38,7 +38,7 @@ local without_loop = { message = true, outq = true, conn = true, room = true, hu
 local problems = 0
 local function problem(file, line, text, ...)
   problems = problems + 1
-  print(("%s:%d: %s"):format(file, line, text:format(...)))
+  print(("src/%s:%d: %s"):format(file, line, text:format(...)))
 end
 
 local function contains(list, value)

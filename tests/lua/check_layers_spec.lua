@@ -1,0 +1,90 @@
+-- The check of the layers finds each kind of wrong #include, and nothing in a tree that is right.
+-- Each case is a small source tree in a temporary folder, read by the real scripts/check_layers.lua.
+
+---Runs the check on a tree of {path below src = text}.
+---@param tree table<string, string>
+---@return boolean good
+---@return string output
+local function check(tree)
+  local top = os.tmpname()
+  os.remove(top)
+  for path, text in pairs(tree) do
+    local full = top .. "/src/" .. path
+    assert(os.execute(("mkdir -p '%s'"):format(full:match "(.*)/")))
+    local file <close> = assert(io.open(full, "w"))
+    file:write(text, "\n")
+  end
+  local pipe = assert(io.popen(("lua5.4 scripts/check_layers.lua '%s' 2>&1"):format(top)))
+  local output = pipe:read "a"
+  local good = pipe:close() == true
+  os.execute(("rm -r '%s'"):format(top))
+  return good, output
+end
+
+---A tree with every allowed kind of arrow.
+local function right_tree()
+  return {
+    ["base/mem.h"] = "#include <stddef.h>",
+    ["core/hub.h"] = '#include "base/mem.h"',
+    ["core/inbox.h"] = "#include <uv.h>",
+    ["net/ws.c"] = '#include "core/hub.h"\n#include <libwebsockets.h>',
+    ["script/vm.h"] = '#include "core/hub.h"\n#include <lua.h>\n#include <luv/luv.h>',
+    ["server/worker.c"] = '#include "script/vm.h"\n#include <signal.h>\nint a = uv_thread_create(0);',
+    ["main.c"] = '#include "base/mem.h"\n#include "tidewire_version.h"',
+  }
+end
+
+describe("scripts/check_layers.lua", function()
+  it("accepts a tree whose arrows go down", function()
+    local good, output = check(right_tree())
+    assert.equal("", output)
+    assert.is_true(good)
+  end)
+
+  it("does not take a comment or a string for code", function()
+    local tree = right_tree()
+    tree["core/hub.h"] = '/* #include "net/ws.h"\n#include <lua.h> sigaction */\n'
+      .. '// pthread_create\nconst char *s = "sigaction";'
+    local good, output = check(tree)
+    assert.equal("", output)
+    assert.is_true(good)
+  end)
+
+  local wrong = {
+    { "an arrow that goes up", "base/mem.h", '#include "core/hub.h"',
+      "src/base/mem.h:1: .* base may not see core" },
+    { "an edge that sees another edge", "net/ws.c", '\n#include "script/vm.h"',
+      "src/net/ws.c:2: .* net may not see script" },
+    { "main that goes past the server", "main.c", '#include "core/hub.h"',
+      "src/main.c:1: .* main may not see core" },
+    { "libwebsockets outside net", "script/vm.h", "#include <libwebsockets.h>",
+      "libwebsockets only in src/net/" },
+    { "Lua outside script", "server/worker.c", "#include <lauxlib.h>", "Lua only in src/script/" },
+    { "luv outside script", "net/ws.c", "#include <luv/luv.h>", "Lua only in src/script/" },
+    { "a thread outside server", "core/inbox.h", "int a = uv_thread_create(0);",
+      "threads only in src/server/" },
+    { "signals outside server", "net/ws.c", "#include <signal.h>", "signals only in src/server/" },
+    { "a loop where none is needed", "core/hub.h", "#include <uv.h>", "tested without a loop" },
+    { "a part that is not in the picture", "extra/x.c", "", "the part 'extra' is not in the picture" },
+    { "a file that is not there", "core/hub.h", '#include "base/memory.h"', "no such file in src/" },
+  }
+  for _, case in ipairs(wrong) do
+    local name, path, text, expected = table.unpack(case)
+    it("finds " .. name, function()
+      local tree = right_tree()
+      tree[path] = text
+      local good, output = check(tree)
+      assert.is_false(good)
+      assert.matches(expected, output)
+    end)
+  end
+
+  it("finds files that include each other", function()
+    local tree = right_tree()
+    tree["base/log.h"] = '#include "base/mem.h"'
+    tree["base/mem.h"] = '#include "base/log.h"'
+    local good, output = check(tree)
+    assert.is_false(good)
+    assert.matches("closes a circle: base/log.h %-> base/mem.h %-> base/log.h", output)
+  end)
+end)
