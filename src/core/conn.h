@@ -1,0 +1,61 @@
+/* conn.h -- one client, as the hub and its helpers see it. Lives and dies on its worker.
+ *
+ * Elsewhere it is known only by its id. Fields are the hub's, heartbeat.c's and outbox.c's; net/ reads
+ * what stands first. */
+#ifndef TIDEWIRE_CORE_CONN_H
+#define TIDEWIRE_CORE_CONN_H
+
+#include "base/heap.h"
+#include "base/list.h"
+#include "core/endpoint.h"
+#include "core/events.h"
+#include "core/inbox.h"
+#include "core/outq.h"
+
+struct hub;
+
+enum conn_state {
+    CONN_HANDSHAKE, /* admitted, its upgrade not answered yet */
+    CONN_OPEN,
+    CONN_CLOSING, /* nothing more is accepted from or for it */
+    CONN_GONE,    /* its socket is no more */
+};
+
+/* Hooks that wait for their turn. */
+enum conn_due { DUE_OPEN = 1, DUE_PING = 2, DUE_TIMEOUT = 4, DUE_DRAIN = 8, DUE_CLOSE = 16 };
+
+struct conn {
+    conn_id id;
+    struct hub *hub;
+    struct endpoint *endpoint;
+    void *peer; /* the socket's side; NULL before hub_open and after hub_gone */
+
+    /* private to core/ */
+    struct outq out;
+    struct inbox *inbox; /* what arrived while a hook slept, or NULL */
+    struct list pending; /* in the hub's list while something is due at the end of the turn */
+    struct list dirty;   /* in the hub's list while something is to be written */
+
+    struct heap_node timer;  /* the nearest of the times below */
+    uint64_t last_seen_ms;   /* the last sign of life, or the last time on_timeout kept it */
+    uint64_t next_ping_ms;   /* 0: none */
+    uint64_t kill_at_ms;     /* 0: not ending */
+    uint64_t ping_sent_ns;   /* of the last ping; 0 once it was answered */
+    uint32_t ping_number;    /* of the last ping, from 1 */
+    uint16_t close_code;
+    uint8_t close_reason_len;
+    uint8_t state; /* enum conn_state */
+    uint8_t due;   /* enum conn_due */
+    bool busy;     /* a hook runs or sleeps */
+    bool started;  /* on_start was called */
+    bool paused;   /* the wire does not read */
+    bool blocked;  /* the wire waits for the socket */
+    bool close_queued; /* our Close frame is the last thing in the queue, or written */
+    bool peer_done;    /* nothing more is expected from the peer: end when all is written */
+    bool ended;        /* the wire was told to end */
+    bool was_slow; /* the queue was above half its ceiling */
+    double rtt_seconds; /* negative: not known */
+    char *close_reason;
+};
+
+#endif

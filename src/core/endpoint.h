@@ -1,0 +1,29 @@
+/* endpoint.h -- what C must know of one endpoint: its periods, limits and which hooks exist.
+ *
+ * A plain value, filled by the scripts' side when the app is loaded. Hooks that do not exist are never
+ * called for. */
+#ifndef TIDEWIRE_CORE_ENDPOINT_H
+#define TIDEWIRE_CORE_ENDPOINT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum heartbeat { HEARTBEAT_FRAME, HEARTBEAT_JSON };
+enum slow_client { SLOW_CLIENT_CLOSE, SLOW_CLIENT_DROP };
+
+struct endpoint {
+    uint64_t ping_ms; /* 0: no pings */
+    uint64_t pong_ms; /* silence allowed; 0: for ever */
+    size_t max_message_size;
+    size_t max_backlog;
+    uint32_t max_connections; /* 0: no limit of its own */
+    enum heartbeat heartbeat;
+    enum slow_client slow_client;
+    bool has_message, has_ping, has_timeout, has_drain;
+    char *json_name; /* conn.name as a JSON string with its quotes, for JSON pings; owned */
+
+    uint32_t connections; /* open or in their handshake: the hub counts */
+};
+
+#endif

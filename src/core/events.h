@@ -1,0 +1,98 @@
+/* events.h -- how the edges and the hub talk: what goes up to the scripts, what goes down to sockets.
+ *
+ * Two tables of functions, handed to the hub at birth. `struct hub_events` is filled with calls into
+ * the Lua state, `struct wire` with calls into the sockets; tests pass fakes. Everything happens on the
+ * worker's thread. Pointers are borrowed until the call returns. */
+#ifndef TIDEWIRE_CORE_EVENTS_H
+#define TIDEWIRE_CORE_EVENTS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* A connection as everyone outside its hub knows it: worker (7 bits), generation (32), slot (24).
+ * Never 0; a stale one is recognised and answered "closed". */
+typedef uint64_t conn_id;
+
+/* Close codes of RFC 6455 section 7.4.1, and ours. */
+enum close_code {
+    CLOSE_NORMAL = 1000,
+    CLOSE_GOING_AWAY = 1001,
+    CLOSE_PROTOCOL = 1002,
+    CLOSE_NO_STATUS = 1005, /* never sent: the peer's Close frame had no code */
+    CLOSE_ABNORMAL = 1006,  /* never sent: the TCP connection ended without a Close frame */
+    CLOSE_BAD_PAYLOAD = 1007,
+    CLOSE_POLICY = 1008,
+    CLOSE_TOO_BIG = 1009,
+    CLOSE_SCRIPT_ERROR = 1011,
+    CLOSE_RESTART = 1012,
+    CLOSE_TRY_LATER = 1013,
+    CLOSE_TIMED_OUT = 4408,
+};
+
+/* What became of a hook: it returned, or it sleeps and hub_hook_done() will follow. */
+enum hook_state { HOOK_DONE, HOOK_SLEEPS };
+
+/* An HTTP request whose head was checked: request line and headers up to and with the blank line. */
+struct http_request {
+    const char *head;
+    size_t head_len;
+    const char *body; /* NULL where there is none */
+    size_t body_len;
+    const char *remote_address; /* numeric, without port; "unix" */
+    bool secure;
+};
+
+/* The scripts' answer to a handshake. The texts belong to whoever answers, until its next event. */
+struct upgrade_answer {
+    int status;              /* 101: accepted; else refuse with it */
+    uint32_t endpoint;       /* accepted: which of the hub's endpoints */
+    const char *subprotocol; /* accepted: NULL or the chosen one */
+    const char *headers;     /* refused: whole "Name: value\r\n" lines, or NULL */
+    const char *body;        /* refused */
+    size_t body_len;
+};
+
+struct hub_events {
+    /* A handshake asks for a connection; must answer at once. */
+    void (*upgrade)(void *user, conn_id id, const struct http_request *request,
+                    struct upgrade_answer *answer);
+    /* Plain HTTP; answered through wire.respond with the same number, now or later. */
+    void (*request)(void *user, uint64_t number, const struct http_request *request);
+
+    /* The hooks of one connection: never two at a time, `closed` last. */
+    enum hook_state (*opened)(void *user, conn_id id);
+    enum hook_state (*message)(void *user, conn_id id, const char *bytes, size_t len, bool binary);
+    enum hook_state (*ping)(void *user, conn_id id);
+    enum hook_state (*timeout)(void *user, conn_id id);
+    enum hook_state (*drained)(void *user, conn_id id);
+    enum hook_state (*closed)(void *user, conn_id id, unsigned code, const char *reason, size_t len);
+
+    /* The id means nothing any more: its handshake failed, or `closed` has ended. */
+    void (*forgotten)(void *user, conn_id id);
+};
+
+/* What the hub asks of sockets. `peer` is what hub_open() was given. None of these may free the peer
+ * or call back into the hub before it returns. */
+struct wire {
+    /* Writes bytes of frames; returns how many the socket took. Less than all: hub_writable() will
+     * follow when it takes more (or hub_gone() when it never will). */
+    size_t (*write)(void *peer, const unsigned char *bytes, size_t len);
+    /* Reading stops (the client's TCP window closes) or goes on. */
+    void (*pause)(void *peer, bool paused);
+    /* Everything is said, Close frame included: ends the TCP connection in good order. */
+    void (*end)(void *peer);
+    /* Ends the TCP connection soon, without ceremony. */
+    void (*kill)(void *peer);
+    /* Milliseconds since the peer's last byte arrived, or UINT64_MAX where that is not known. */
+    uint64_t (*quiet_ms)(void *peer);
+
+    /* Answers plain HTTP request `number` of `user`. Unknown numbers (the client left) are ignored. */
+    void (*respond)(void *user, uint64_t number, int status, const char *headers, const char *body,
+                    size_t body_len);
+    /* Answers it with a file below `root`; `path` is the part of the URL's path below the mount. */
+    void (*respond_file)(void *user, uint64_t number, const char *root, const char *path);
+    void *user;
+};
+
+#endif

@@ -1,0 +1,393 @@
+/* hub.c -- the connections of one worker and the order of their hooks. See hub.h.
+ *
+ * A connection has at most one hook at a time (`busy`). What happens meanwhile waits: messages in its
+ * inbox, everything else as a bit of `due`; step() gives the next one its turn. Hooks that sockets cause run
+ * at once, those that a script causes (a close) at the end of the loop's turn, so that no hook ever
+ * runs inside another. A slot is free again when the socket is gone and on_close has ended. */
+#include "core/hub.h"
+
+#include "base/mem.h"
+#include "core/internal.h"
+
+#include <string.h>
+
+enum { SLOT_BITS = 24, NO_SLOT = (1 << SLOT_BITS) - 1 };
+
+struct hub_slot {
+    struct conn *conn; /* NULL: free */
+    uint32_t generation;
+    uint32_t next_free;
+};
+
+struct hub *hub_new(const struct hub_options *options) {
+    struct hub *hub = mem_zalloc(sizeof *hub);
+    hub->options = *options;
+    hub->free_slot = NO_SLOT;
+    hub->scratch = mem_alloc(OUTBOX_SCRATCH_BYTES);
+    list_init(&hub->pending);
+    list_init(&hub->dirty);
+    return hub;
+}
+
+void hub_set_events(struct hub *hub, const struct hub_events *events, void *user) {
+    hub->events = events;
+    hub->events_user = user;
+}
+
+void hub_set_wire(struct hub *hub, const struct wire *wire) {
+    hub->wire = wire;
+}
+
+void hub_free(struct hub *hub) {
+    if (hub == NULL)
+        return;
+    for (uint32_t i = 0; i < hub->endpoint_count; i++) {
+        mem_free(hub->endpoints[i]->json_name);
+        mem_free(hub->endpoints[i]);
+    }
+    mem_free(hub->endpoints);
+    mem_free(hub->slots);
+    mem_free(hub->scratch);
+    heap_close(&hub->timers);
+    mem_free(hub);
+}
+
+uint32_t hub_add_endpoint(struct hub *hub, const struct endpoint *endpoint) {
+    uint32_t number = hub->endpoint_count++;
+    hub->endpoints = mem_realloc(hub->endpoints, hub->endpoint_count * sizeof *hub->endpoints);
+    hub->endpoints[number] = mem_alloc(sizeof *endpoint);
+    *hub->endpoints[number] = *endpoint;
+    hub->endpoints[number]->connections = 0;
+    return number;
+}
+
+struct endpoint *hub_endpoint(struct hub *hub, uint32_t number) {
+    return number < hub->endpoint_count ? hub->endpoints[number] : NULL;
+}
+
+/* ---- slots and ids ---- */
+
+static uint32_t take_slot(struct hub *hub) {
+    if (hub->free_slot == NO_SLOT) {
+        uint32_t old = hub->slot_count, count = old == 0 ? 64 : old * 2;
+        if (count > NO_SLOT)
+            count = NO_SLOT;
+        if (count == old)
+            return NO_SLOT;
+        hub->slots = mem_realloc(hub->slots, count * sizeof *hub->slots);
+        for (uint32_t i = count; i-- > old;) {
+            hub->slots[i] = (struct hub_slot){NULL, hub->options.first_generation, hub->free_slot};
+            hub->free_slot = i;
+        }
+        hub->slot_count = count;
+    }
+    uint32_t slot = hub->free_slot;
+    hub->free_slot = hub->slots[slot].next_free;
+    return slot;
+}
+
+static uint32_t slot_of(conn_id id) {
+    return (uint32_t)(id & NO_SLOT);
+}
+
+static conn_id make_id(const struct hub *hub, uint32_t slot) {
+    return (conn_id)hub->options.worker << 56 | (conn_id)hub->slots[slot].generation << SLOT_BITS | slot;
+}
+
+struct conn *hub_find(struct hub *hub, conn_id id) {
+    uint32_t slot = slot_of(id);
+    if (slot >= hub->slot_count)
+        return NULL;
+    struct conn *conn = hub->slots[slot].conn;
+    return conn != NULL && conn->id == id ? conn : NULL;
+}
+
+struct conn *hub_admit(struct hub *hub) {
+    if (hub->draining || hub->admitted >= hub->options.max_connections)
+        return NULL;
+    uint32_t slot = take_slot(hub);
+    if (slot == NO_SLOT)
+        return NULL;
+    struct conn *conn = mem_zalloc(sizeof *conn);
+    if (++hub->slots[slot].generation == 0)
+        hub->slots[slot].generation = 1;
+    conn->id = make_id(hub, slot);
+    conn->hub = hub;
+    conn->state = CONN_HANDSHAKE;
+    conn->rtt_seconds = -1;
+    list_init(&conn->pending);
+    list_init(&conn->dirty);
+    hub->slots[slot].conn = conn;
+    hub->admitted++;
+    return conn;
+}
+
+void hub_assign(struct hub *hub, struct conn *conn, uint32_t endpoint) {
+    conn->endpoint = hub->endpoints[endpoint];
+    conn->endpoint->connections++;
+}
+
+/* The one place where a connection's memory ends. */
+static void release(struct hub *hub, struct conn *conn) {
+    hub->events->forgotten(hub->events_user, conn->id);
+    heartbeat_stop(hub, conn);
+    list_remove(&conn->pending);
+    list_remove(&conn->dirty);
+    outq_clear(&conn->out);
+    if (conn->endpoint != NULL)
+        conn->endpoint->connections--;
+    uint32_t slot = slot_of(conn->id);
+    hub->slots[slot].conn = NULL;
+    hub->slots[slot].next_free = hub->free_slot;
+    hub->free_slot = slot;
+    hub->admitted--;
+    inbox_free(conn->inbox);
+    mem_free(conn->close_reason);
+    mem_free(conn);
+}
+
+void hub_abandon(struct hub *hub, struct conn *conn) {
+    release(hub, conn);
+}
+
+uint32_t hub_admitted(const struct hub *hub) {
+    return hub->admitted;
+}
+
+/* ---- the order of hooks ---- */
+
+void hub_later(struct hub *hub, struct conn *conn) {
+    if (list_empty(&conn->pending))
+        list_append(&hub->pending, &conn->pending);
+}
+
+static bool take_due(struct conn *conn, enum conn_due which) {
+    if (!(conn->due & which))
+        return false;
+    conn->due &= (uint8_t)~which;
+    return true;
+}
+
+static enum hook_state run_message(struct hub *hub, struct conn *conn) {
+    struct inbox_item *item = inbox_pop(conn->inbox);
+    enum hook_state state =
+        hub->events->message(hub->events_user, conn->id, item->bytes, item->len, item->binary);
+    mem_free(item);
+    return state;
+}
+
+/* Runs the next hook that waits. False: none does. */
+static bool run_next(struct hub *hub, struct conn *conn, enum hook_state *state) {
+    const struct hub_events *events = hub->events;
+    void *user = hub->events_user;
+    bool open = conn->state == CONN_OPEN;
+    if (take_due(conn, DUE_OPEN)) {
+        conn->started = true;
+        *state = events->opened(user, conn->id);
+    } else if (open && take_due(conn, DUE_TIMEOUT) && heartbeat_confirm_silence(hub, conn)) {
+        *state = events->timeout(user, conn->id);
+    } else if (!inbox_empty(conn->inbox)) {
+        *state = run_message(hub, conn);
+    } else if (open && take_due(conn, DUE_DRAIN)) {
+        *state = events->drained(user, conn->id);
+    } else if (open && take_due(conn, DUE_PING)) {
+        *state = events->ping(user, conn->id);
+    } else if (take_due(conn, DUE_CLOSE)) {
+        *state = events->closed(user, conn->id, conn->close_code, conn->close_reason,
+                                conn->close_reason_len);
+    } else {
+        conn->due = 0; /* of a closed one: pings, timeouts */
+        return false;
+    }
+    return true;
+}
+
+static void set_paused(struct hub *hub, struct conn *conn, bool paused) {
+    if (conn->paused == paused || conn->peer == NULL)
+        return;
+    conn->paused = paused;
+    if (!paused)
+        heartbeat_reset_silence(hub, conn); /* nobody could hear it while we did not read */
+    hub->wire->pause(conn->peer, paused);
+}
+
+/* Gives each hook that waits its turn, until one sleeps or none is left; then frees what is over. */
+static void step(struct hub *hub, struct conn *conn) {
+    while (!conn->busy) {
+        enum hook_state state;
+        conn->busy = true;
+        bool ran = run_next(hub, conn, &state);
+        conn->busy = ran && state == HOOK_SLEEPS;
+        if (!ran)
+            break;
+    }
+    if (conn->busy)
+        return;
+    if (inbox_empty(conn->inbox)) {
+        inbox_free(conn->inbox);
+        conn->inbox = NULL;
+        set_paused(hub, conn, false);
+    }
+    if (conn->state == CONN_GONE)
+        release(hub, conn);
+}
+
+void hub_hook_done(struct hub *hub, conn_id id) {
+    struct conn *conn = hub_find(hub, id);
+    if (conn == NULL)
+        return;
+    conn->busy = false;
+    step(hub, conn);
+}
+
+void hub_turn_end(struct hub *hub) {
+    struct list batch; /* what hooks add from now on waits for the next turn */
+    list_init(&batch);
+    list_move(&batch, &hub->pending);
+    while (!list_empty(&batch)) {
+        struct conn *conn = LIST_OWNER(batch.next, struct conn, pending);
+        list_remove(&conn->pending);
+        step(hub, conn);
+    }
+    outbox_flush_all(hub);
+}
+
+bool hub_has_pending(const struct hub *hub) {
+    return !list_empty(&hub->pending) || !list_empty(&hub->dirty);
+}
+
+/* ---- news from the sockets ---- */
+
+void hub_open(struct hub *hub, struct conn *conn, void *peer) {
+    conn->peer = peer;
+    conn->state = CONN_OPEN;
+    conn->due |= DUE_OPEN;
+    stats_add(&hub->stats.connections_opened, 1);
+    stats_add(&hub->stats.connections, 1);
+    heartbeat_start(hub, conn);
+    hub_later(hub, conn);
+}
+
+void hub_alive(struct hub *hub, struct conn *conn) {
+    conn->last_seen_ms = hub_now(hub);
+}
+
+void hub_received(struct hub *hub, struct conn *conn, const char *bytes, size_t len, bool binary) {
+    if (conn->state != CONN_OPEN)
+        return;
+    stats_add(&hub->stats.messages_received, 1);
+    stats_add(&hub->stats.bytes_received, len);
+    if (!conn->endpoint->has_message)
+        return;
+    if (!conn->busy && conn->inbox == NULL && !(conn->due & DUE_OPEN)) {
+        conn->busy = true;
+        conn->busy =
+            hub->events->message(hub->events_user, conn->id, bytes, len, binary) == HOOK_SLEEPS;
+        if (!conn->busy && conn->due != 0)
+            step(hub, conn);
+        return;
+    }
+    if (conn->inbox == NULL)
+        conn->inbox = inbox_new();
+    inbox_push(conn->inbox, bytes, len, binary);
+    if (inbox_full(conn->inbox))
+        set_paused(hub, conn, true);
+    if (!conn->busy)
+        hub_later(hub, conn);
+}
+
+static void set_close(struct conn *conn, unsigned code, const char *reason, size_t len) {
+    conn->close_code = (uint16_t)code;
+    conn->close_reason_len = (uint8_t)len;
+    conn->close_reason = len > 0 ? mem_strndup(reason, len) : NULL;
+    conn->state = CONN_CLOSING;
+    conn->due |= DUE_CLOSE;
+}
+
+/* The Close frame follows whatever is queued, and is the last thing that is. */
+static void queue_close_frame(struct hub *hub, struct conn *conn) {
+    unsigned char payload[125];
+    size_t len = 0;
+    if (conn->close_code != CLOSE_NO_STATUS) {
+        payload[0] = (unsigned char)(conn->close_code >> 8);
+        payload[1] = (unsigned char)conn->close_code;
+        if (conn->close_reason_len > 0)
+            memcpy(payload + 2, conn->close_reason, conn->close_reason_len);
+        len = 2u + conn->close_reason_len;
+    }
+    conn->close_queued = true;
+    heartbeat_kill_in(hub, conn, CLOSE_FLUSH_MS);
+    outbox_push(hub, conn, message_new(MESSAGE_CLOSE, payload, len));
+}
+
+void hub_peer_closed(struct hub *hub, struct conn *conn, unsigned code, const char *reason,
+                     size_t len) {
+    conn->peer_done = true;
+    if (conn->state == CONN_OPEN) {
+        set_close(conn, code, reason, len);
+        outq_drop_unsent(&conn->out); /* it does not want to hear more */
+        queue_close_frame(hub, conn);
+        hub_later(hub, conn);
+    } else if (outq_empty(&conn->out)) {
+        outbox_end(hub, conn);
+    }
+}
+
+void hub_gone(struct hub *hub, struct conn *conn, unsigned code) {
+    if (conn->state == CONN_HANDSHAKE) {
+        hub_abandon(hub, conn);
+        return;
+    }
+    if (conn->state == CONN_OPEN)
+        set_close(conn, code, NULL, 0);
+    conn->state = CONN_GONE;
+    conn->peer = NULL;
+    outq_clear(&conn->out);
+    heartbeat_stop(hub, conn);
+    stats_add(&hub->stats.connections_closed, 1);
+    stats_add(&hub->stats.connections, (uint64_t)-1);
+    hub_later(hub, conn);
+}
+
+/* ---- closing from our side ---- */
+
+void hub_begin_close(struct hub *hub, struct conn *conn, unsigned code, const char *reason, size_t len,
+                     bool drop) {
+    if (conn->state != CONN_OPEN)
+        return;
+    set_close(conn, code, reason, len);
+    inbox_free(conn->inbox); /* what the client said before is not heard any more */
+    conn->inbox = NULL;
+    if (drop)
+        outq_drop_unsent(&conn->out);
+    set_paused(hub, conn, false); /* its Close frame must be seen */
+    queue_close_frame(hub, conn);
+    hub_later(hub, conn);
+}
+
+void hub_fail(struct hub *hub, struct conn *conn, unsigned code, const char *reason) {
+    stats_add(&hub->stats.protocol_errors, 1);
+    conn->peer_done = true;
+    hub_begin_close(hub, conn, code, reason, strlen(reason), false);
+}
+
+void hub_close(struct hub *hub, conn_id id, unsigned code, const char *reason, size_t len) {
+    struct conn *conn = hub_find(hub, id);
+    if (conn != NULL)
+        hub_begin_close(hub, conn, code, reason, len, false);
+}
+
+void hub_close_all(struct hub *hub, unsigned code, const char *reason) {
+    hub->draining = true;
+    for (uint32_t i = 0; i < hub->slot_count; i++)
+        if (hub->slots[i].conn != NULL)
+            hub_begin_close(hub, hub->slots[i].conn, code, reason, strlen(reason), false);
+}
+
+void hub_kill_all(struct hub *hub) {
+    for (uint32_t i = 0; i < hub->slot_count; i++) {
+        struct conn *conn = hub->slots[i].conn;
+        if (conn != NULL && conn->peer != NULL)
+            hub->wire->kill(conn->peer);
+    }
+}

@@ -1,0 +1,121 @@
+/* hub.h -- every connection of one worker; where sockets and scripts meet.
+ *
+ * The hub knows neither sockets nor Lua nor a loop. net/ tells it what came in, script/ what to send;
+ * it keeps the order that scripts rely on: the hooks of one connection never overlap, on_close is told
+ * exactly once and last. Everything on the worker's thread; nothing in it leaves that thread.
+ *
+ * Parts: hub.c the connections and the order of their hooks; outbox.c what leaves; heartbeat.c what
+ * happens by the clock. */
+#ifndef TIDEWIRE_CORE_HUB_H
+#define TIDEWIRE_CORE_HUB_H
+
+#include "core/conn.h"
+#include "core/events.h"
+#include "core/stats.h"
+
+struct hub_options {
+    unsigned worker;          /* 0 to 127, part of each connection's id */
+    uint32_t max_connections; /* open or in their handshake */
+    uint32_t first_generation; /* where ids start, so that ids of an earlier run are not given again */
+    uint64_t (*now_ms)(void *clock); /* monotonic; may be the loop's cached time */
+    void *clock;
+};
+
+struct hub {
+    struct stats stats; /* anyone may read */
+    const struct hub_events *events;
+    void *events_user;
+    const struct wire *wire;
+
+    /* private to core/ */
+    struct hub_options options;
+    struct hub_slot *slots;
+    uint32_t slot_count, free_slot, admitted;
+    struct endpoint **endpoints;
+    uint32_t endpoint_count;
+    struct heap timers;
+    struct list pending, dirty;
+    unsigned char *scratch;
+    bool draining;
+};
+
+struct hub *hub_new(const struct hub_options *options);
+/* Both tables are borrowed and must outlive the hub. */
+void hub_set_events(struct hub *hub, const struct hub_events *events, void *user);
+void hub_set_wire(struct hub *hub, const struct wire *wire);
+/* Every connection must have been told gone. Accepts NULL. */
+void hub_free(struct hub *hub);
+
+/* Adds an endpoint and returns its number, counted from 0. Takes over `json_name`. */
+uint32_t hub_add_endpoint(struct hub *hub, const struct endpoint *endpoint);
+struct endpoint *hub_endpoint(struct hub *hub, uint32_t number); /* NULL: no such number */
+
+/* ---- called by net/ ---- */
+
+/* A place for a handshake, or NULL when the server is full. */
+struct conn *hub_admit(struct hub *hub);
+/* The handshake was accepted by the scripts for this endpoint. */
+void hub_assign(struct hub *hub, struct conn *conn, uint32_t endpoint);
+/* The handshake came to nothing; the conn is freed. */
+void hub_abandon(struct hub *hub, struct conn *conn);
+/* The upgrade is answered; `peer` is what the wire is called with. on_start runs now. */
+void hub_open(struct hub *hub, struct conn *conn, void *peer);
+/* A whole message; text is valid UTF-8. */
+void hub_received(struct hub *hub, struct conn *conn, const char *bytes, size_t len, bool binary);
+/* Some frame or part of one came in: a sign of life. */
+void hub_alive(struct hub *hub, struct conn *conn);
+/* A PONG frame. */
+void hub_pong(struct hub *hub, struct conn *conn, const char *payload, size_t len);
+/* The socket takes bytes again. */
+void hub_writable(struct hub *hub, struct conn *conn);
+/* A PING frame: its PONG is queued. */
+void hub_answer_ping(struct hub *hub, struct conn *conn, const char *payload, size_t len);
+/* The peer broke the protocol or a limit: it gets a Close frame and is not listened to any more. */
+void hub_fail(struct hub *hub, struct conn *conn, unsigned code, const char *reason);
+/* The peer's Close frame: code CLOSE_NO_STATUS where it had none. It is answered. */
+void hub_peer_closed(struct hub *hub, struct conn *conn, unsigned code, const char *reason, size_t len);
+/* The socket is gone. `code` is used where nobody has closed before. */
+void hub_gone(struct hub *hub, struct conn *conn, unsigned code);
+
+/* ---- called by script/ ---- */
+
+/* The connection of an id, or NULL when it is closed or never was. A closing one is found: its state
+ * says so. */
+struct conn *hub_find(struct hub *hub, conn_id id);
+
+enum send_result { SEND_OK, SEND_CLOSED, SEND_BACKLOG };
+/* Queues a copy of the payload. */
+enum send_result hub_send(struct hub *hub, conn_id id, enum message_kind kind, const void *payload,
+                          size_t len);
+/* Queues a message; takes over the caller's reference whatever the result. */
+enum send_result hub_send_message(struct hub *hub, conn_id id, struct message *message);
+
+/* Sends what is queued, then the Close frame; on_close follows when the running hook has ended.
+ * Does nothing for a connection that closes already. `len` at most 123. */
+void hub_close(struct hub *hub, conn_id id, unsigned code, const char *reason, size_t len);
+
+/* A heartbeat of the endpoint's kind, now. False: closed. */
+bool hub_ping(struct hub *hub, conn_id id);
+/* A client's JSON pong with this pingId. */
+void hub_json_pong(struct hub *hub, conn_id id, int64_t ping_number);
+
+/* A hook that slept has ended. */
+void hub_hook_done(struct hub *hub, conn_id id);
+
+/* ---- called by the worker ---- */
+
+/* The end of the loop's turn: runs hooks that waited for it and writes everything queued. */
+void hub_turn_end(struct hub *hub);
+/* Something still waits for the next turn's end: the loop must not sleep. */
+bool hub_has_pending(const struct hub *hub);
+/* Milliseconds until hub_run_timers() has something to do, or -1. */
+int64_t hub_next_timer_ms(const struct hub *hub);
+void hub_run_timers(struct hub *hub);
+/* Closes every connection (draining): each gets `code` after what is queued for it. */
+void hub_close_all(struct hub *hub, unsigned code, const char *reason);
+/* Ends every TCP connection that is left. */
+void hub_kill_all(struct hub *hub);
+/* Connections and handshakes that still hold a place. */
+uint32_t hub_admitted(const struct hub *hub);
+
+#endif

@@ -1,0 +1,38 @@
+/* internal.h -- what hub.c, outbox.c and heartbeat.c share and nobody else sees. */
+#ifndef TIDEWIRE_CORE_INTERNAL_H
+#define TIDEWIRE_CORE_INTERNAL_H
+
+#include "core/hub.h"
+
+/* How long a closing connection may take to write what is queued; and after its Close frame was sent
+ * or received, for the peer to end the TCP connection. */
+enum { CLOSE_FLUSH_MS = 5000, CLOSE_LINGER_MS = 1000, CLOSE_ACK_MS = 5000 };
+
+static inline uint64_t hub_now(const struct hub *hub) {
+    return hub->options.now_ms(hub->options.clock);
+}
+
+/* hub.c: something is due for this connection; its turn comes at the end of the loop's turn. */
+void hub_later(struct hub *hub, struct conn *conn);
+/* hub.c: closes from inside; `drop` throws away what is queued. */
+void hub_begin_close(struct hub *hub, struct conn *conn, unsigned code, const char *reason, size_t len,
+                     bool drop);
+
+/* outbox.c */
+enum { OUTBOX_SCRATCH_BYTES = 128 * 1024 }; /* most that leaves in one write, but for a larger message */
+void outbox_mark(struct hub *hub, struct conn *conn);
+void outbox_flush_all(struct hub *hub);
+/* All is said and written: ends the TCP connection. */
+void outbox_end(struct hub *hub, struct conn *conn);
+void outbox_push(struct hub *hub, struct conn *conn, struct message *message);
+
+/* heartbeat.c */
+void heartbeat_start(struct hub *hub, struct conn *conn);
+void heartbeat_stop(struct hub *hub, struct conn *conn);
+void heartbeat_kill_in(struct hub *hub, struct conn *conn, uint64_t ms);
+void heartbeat_reset_silence(struct hub *hub, struct conn *conn);
+void heartbeat_send_ping(struct hub *hub, struct conn *conn);
+/* A silence that was noticed before: does it still last? Then its time starts anew. */
+bool heartbeat_confirm_silence(struct hub *hub, struct conn *conn);
+
+#endif

@@ -1,0 +1,46 @@
+/* message.h -- unchangeable, counted bytes: one WebSocket frame, header and payload, ready for the wire.
+ *
+ * Born with count 1; each queue that holds it adds one; whoever made it drops its own at the end.
+ * Never changed after birth, so threads may share it; the count is atomic. Server frames are not
+ * masked (RFC 6455 section 5.1) and never fragmented. */
+#ifndef TIDEWIRE_CORE_MESSAGE_H
+#define TIDEWIRE_CORE_MESSAGE_H
+
+#include <stdatomic.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* Opcodes of RFC 6455 section 5.2. */
+enum message_kind {
+    MESSAGE_TEXT = 1,
+    MESSAGE_BINARY = 2,
+    MESSAGE_CLOSE = 8,
+    MESSAGE_PING = 9,
+    MESSAGE_PONG = 10
+};
+
+struct message {
+    atomic_uint refs;
+    uint32_t header_len;
+    size_t len; /* of the whole frame */
+    unsigned char bytes[];
+};
+
+/* A frame around a copy of the payload. Control frames take 125 bytes at most. */
+struct message *message_new(enum message_kind kind, const void *payload, size_t len);
+
+/* A frame whose payload the caller writes to message_payload() before anyone else sees it. */
+struct message *message_reserve(enum message_kind kind, size_t len);
+
+static inline unsigned char *message_payload(struct message *message) {
+    return message->bytes + message->header_len;
+}
+
+static inline struct message *message_ref(struct message *message) {
+    atomic_fetch_add_explicit(&message->refs, 1, memory_order_relaxed);
+    return message;
+}
+
+void message_unref(struct message *message);
+
+#endif

@@ -1,0 +1,120 @@
+/* outbox.c -- what leaves: queues are filled during the loop's turn and written at its end.
+ *
+ * Everything that waits for one client leaves in one write, so that many small sends in one turn cost
+ * one system call. A connection whose socket did not take everything is `blocked` until
+ * hub_writable(). Ceilings (max_backlog) are enforced here, where bytes enter a queue. */
+#include "core/internal.h"
+
+/* With more than this waiting, pings are not answered. */
+enum { PONG_CEILING_BYTES = 64 * 1024 };
+
+void outbox_mark(struct hub *hub, struct conn *conn) {
+    if (!conn->blocked && list_empty(&conn->dirty))
+        list_append(&hub->dirty, &conn->dirty);
+}
+
+void outbox_push(struct hub *hub, struct conn *conn, struct message *message) {
+    outq_push(&conn->out, message);
+    outbox_mark(hub, conn);
+}
+
+/* When all is written: the end of the connection, or the news that the queue is empty again. */
+static void flushed(struct hub *hub, struct conn *conn) {
+    if (conn->state == CONN_CLOSING) {
+        if (conn->peer_done)
+            outbox_end(hub, conn);
+        else if (conn->close_queued)
+            heartbeat_kill_in(hub, conn, CLOSE_ACK_MS);
+    } else if (conn->was_slow) {
+        conn->was_slow = false;
+        if (conn->endpoint->has_drain) {
+            conn->due |= DUE_DRAIN;
+            hub_later(hub, conn);
+        }
+    }
+}
+
+void outbox_end(struct hub *hub, struct conn *conn) {
+    if (conn->ended || conn->peer == NULL)
+        return;
+    conn->ended = true;
+    hub->wire->end(conn->peer);
+    heartbeat_kill_in(hub, conn, CLOSE_LINGER_MS);
+}
+
+/* Writes as much as the socket takes. */
+static void flush(struct hub *hub, struct conn *conn) {
+    if (conn->peer == NULL)
+        return;
+    const unsigned char *bytes;
+    for (size_t len; !conn->blocked &&
+                     (len = outq_next(&conn->out, hub->scratch, OUTBOX_SCRATCH_BYTES, &bytes)) > 0;) {
+        size_t written = hub->wire->write(conn->peer, bytes, len);
+        outq_written(&conn->out, written);
+        stats_add(&hub->stats.bytes_sent, written);
+        conn->blocked = written < len;
+    }
+    if (!conn->blocked)
+        flushed(hub, conn);
+    else if (conn->out.bytes > conn->endpoint->max_backlog / 2)
+        conn->was_slow = true;
+}
+
+void outbox_flush_all(struct hub *hub) {
+    while (!list_empty(&hub->dirty)) {
+        struct conn *conn = LIST_OWNER(hub->dirty.next, struct conn, dirty);
+        list_remove(&conn->dirty);
+        flush(hub, conn);
+    }
+}
+
+void hub_writable(struct hub *hub, struct conn *conn) {
+    conn->blocked = false;
+    flush(hub, conn);
+}
+
+/* Is there room for `len` more bytes? An empty queue takes one message of any size, so that a single
+ * large one can be sent at all. */
+static bool has_room(const struct conn *conn, size_t len) {
+    return conn->out.bytes == 0 || conn->out.bytes + len <= conn->endpoint->max_backlog;
+}
+
+enum send_result hub_send_message(struct hub *hub, conn_id id, struct message *message) {
+    struct conn *conn = hub_find(hub, id);
+    if (conn == NULL || conn->state != CONN_OPEN) {
+        message_unref(message);
+        return SEND_CLOSED;
+    }
+    if (!has_room(conn, message->len))
+        flush(hub, conn); /* the turn has not ended, the socket may still take it */
+    if (has_room(conn, message->len)) {
+        stats_add(&hub->stats.messages_sent, 1);
+        outbox_push(hub, conn, message);
+        return SEND_OK;
+    }
+    message_unref(message);
+    stats_add(&hub->stats.slow_clients, 1);
+    if (conn->endpoint->slow_client == SLOW_CLIENT_DROP) {
+        conn->was_slow = true;
+        stats_add(&hub->stats.messages_dropped, 1);
+        return SEND_BACKLOG;
+    }
+    static const char why[] = "slow client";
+    hub_begin_close(hub, conn, CLOSE_POLICY, why, sizeof why - 1, true);
+    return SEND_CLOSED;
+}
+
+enum send_result hub_send(struct hub *hub, conn_id id, enum message_kind kind, const void *payload,
+                          size_t len) {
+    const struct conn *conn = hub_find(hub, id);
+    if (conn == NULL || conn->state != CONN_OPEN)
+        return SEND_CLOSED;
+    return hub_send_message(hub, id, message_new(kind, payload, len));
+}
+
+void hub_answer_ping(struct hub *hub, struct conn *conn, const char *payload, size_t len) {
+    /* RFC 6455 section 5.5.3: not every one of many needs its answer. A client that pings and does
+     * not read makes no queue. */
+    if (conn->state == CONN_OPEN && conn->out.bytes < PONG_CEILING_BYTES)
+        outbox_push(hub, conn, message_new(MESSAGE_PONG, payload, len));
+}

@@ -1,0 +1,95 @@
+/* outq.c -- messages waiting to be written to one client. See outq.h. */
+#include "core/outq.h"
+
+#include "base/mem.h"
+
+#include <string.h>
+
+/* Rings up to this size stay allocated when empty, so a busy connection does not allocate per turn. */
+enum { RING_MIN = 4, RING_KEPT = 32 };
+
+/* Frames from this size on are written from where they are; below it copying is cheaper. */
+enum { LARGE_BYTES = 16 * 1024 };
+
+static void grow(struct outq *queue) {
+    uint32_t capacity = queue->capacity == 0 ? RING_MIN : queue->capacity * 2;
+    struct message **ring = mem_alloc(capacity * sizeof *ring);
+    for (uint32_t i = 0; i < queue->count; i++)
+        ring[i] = queue->ring[(queue->first + i) & (queue->capacity - 1)];
+    mem_free(queue->ring);
+    queue->ring = ring;
+    queue->capacity = capacity;
+    queue->first = 0;
+}
+
+void outq_push(struct outq *queue, struct message *message) {
+    if (queue->count == queue->capacity)
+        grow(queue);
+    queue->ring[(queue->first + queue->count++) & (queue->capacity - 1)] = message;
+    queue->bytes += message->len;
+}
+
+static void pop(struct outq *queue) {
+    struct message *message = queue->ring[queue->first];
+    queue->bytes -= message->len - queue->sent;
+    queue->sent = 0;
+    queue->first = (queue->first + 1) & (queue->capacity - 1);
+    queue->count--;
+    message_unref(message);
+    if (queue->count == 0 && queue->capacity > RING_KEPT) {
+        mem_free(queue->ring);
+        *queue = (struct outq){0};
+    }
+}
+
+void outq_clear(struct outq *queue) {
+    while (queue->count > 0)
+        pop(queue);
+    mem_free(queue->ring);
+    *queue = (struct outq){0};
+}
+
+void outq_drop_unsent(struct outq *queue) {
+    uint32_t kept = queue->sent > 0 ? 1 : 0;
+    while (queue->count > kept) {
+        uint32_t last = (queue->first + --queue->count) & (queue->capacity - 1);
+        queue->bytes -= queue->ring[last]->len;
+        message_unref(queue->ring[last]);
+    }
+}
+
+size_t outq_next(struct outq *queue, unsigned char *scratch, size_t capacity,
+                 const unsigned char **bytes) {
+    if (queue->count == 0)
+        return 0;
+    const struct message *oldest = queue->ring[queue->first];
+    size_t rest = oldest->len - queue->sent;
+    if (rest >= LARGE_BYTES || queue->count == 1) {
+        *bytes = oldest->bytes + queue->sent;
+        return rest;
+    }
+    size_t used = 0, skip = queue->sent;
+    for (uint32_t i = 0; i < queue->count; i++, skip = 0) {
+        const struct message *message = queue->ring[(queue->first + i) & (queue->capacity - 1)];
+        size_t len = message->len - skip;
+        if (len > capacity - used || len >= LARGE_BYTES)
+            break;
+        memcpy(scratch + used, message->bytes + skip, len);
+        used += len;
+    }
+    *bytes = scratch;
+    return used;
+}
+
+void outq_written(struct outq *queue, size_t len) {
+    while (len > 0) {
+        size_t rest = queue->ring[queue->first]->len - queue->sent;
+        if (len < rest) {
+            queue->sent += len;
+            queue->bytes -= len;
+            return;
+        }
+        len -= rest;
+        pop(queue);
+    }
+}

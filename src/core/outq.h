@@ -1,0 +1,43 @@
+/* outq.h -- messages waiting to be written to one client, oldest first.
+ *
+ * Counts its bytes; its ceiling and what crossing it means are the owner's. Holds one reference per
+ * message. Used only on the connection's worker; does not know who drains it. */
+#ifndef TIDEWIRE_CORE_OUTQ_H
+#define TIDEWIRE_CORE_OUTQ_H
+
+#include "core/message.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct outq {
+    size_t bytes; /* not written yet; readers may look */
+    /* private: a ring of pointers, its capacity a power of two or 0 */
+    struct message **ring;
+    uint32_t capacity, first, count;
+    size_t sent; /* bytes of the oldest message that are written already */
+};
+
+/* A zeroed struct is an empty queue. Drops everything and the ring itself. */
+void outq_clear(struct outq *queue);
+
+/* Takes the caller's reference. */
+void outq_push(struct outq *queue, struct message *message);
+
+static inline bool outq_empty(const struct outq *queue) {
+    return queue->count == 0;
+}
+
+/* Drops what waits, but for a message whose first bytes are written already: a frame is never cut. */
+void outq_drop_unsent(struct outq *queue);
+
+/* What to write next: a run of bytes, oldest first. Small frames are gathered into `scratch`; a large
+ * one is pointed at where it is. Returns its length, 0 when the queue is empty. The bytes stay queued
+ * until outq_written() and are valid until then. */
+size_t outq_next(struct outq *queue, unsigned char *scratch, size_t capacity,
+                 const unsigned char **bytes);
+
+/* `len` of the bytes of outq_next() are written. */
+void outq_written(struct outq *queue, size_t len);
+
+#endif
