@@ -47,18 +47,22 @@ struct request {
 
     /* Between calls, only for request.c: how much is known to be good so far. */
     struct {
-        size_t start;  /* where the request line begins */
-        size_t next;   /* first byte not looked at */
-        uint8_t state; /* enum in request.c */
+        size_t start; /* where the request line begins */
+        size_t mark;  /* where the word being read begins */
+        size_t next;  /* first byte not looked at */
+        uint32_t lines;
+        uint8_t state; /* enum state in request.c */
     } scan;
 };
 
 /* Reads a request head from the first `len` of the bytes received so far.
  *
- * > 0: complete; the length of the head with its blank line. Bytes after it are the body, or
- *      whatever the client sent ahead.
+ * > 0: complete; the length of the head with its blank line, and with an empty line before it if
+ * the
+ *      client sent one. Bytes after it are the body, or whatever the client sent ahead.
  * 0:   incomplete, and nothing wrong so far. Call again with the same bytes and more behind them
  *      (the buffer may have moved); only the new bytes are looked at.
+ *      After success it may be called again too, to have the slices point into a buffer that moved.
  * < 0: refused: minus the HTTP status to answer with, `error` says why. 400 malformed; 413
  *      Content-Length too large for a number; 414 the request line alone passes `max_bytes`; 417
  *      an Expect we do not know; 431 the head passes `max_bytes` or has too many lines; 501 an
