@@ -4,7 +4,7 @@
 --
 --   lua5.4 scripts/check_files.lua [TOP]         TOP: the folder to look at (default: .)
 --
--- Looks at the files that git knows or would take. Reads text only; what the comment says is the
+-- Looks at the files that git knows or would take; without git, at all outside build/. Reads text only; what the comment says is the
 -- reader's to judge.
 
 local top = arg[1] or "."
@@ -64,7 +64,8 @@ local function check(path, text)
   end
 end
 
-local list = ("cd '%s' && git ls-files --cached --others --exclude-standard"):format(top)
+local list = ("cd '%s' && { git ls-files --cached --others --exclude-standard 2> /dev/null"
+  .. " || find . -type f -not -path './build/*'; }"):format(top)
 local pipe = assert(io.popen(list))
 for path in pipe:lines() do
   local file <close> = io.open(top .. "/" .. path)
@@ -72,7 +73,7 @@ for path in pipe:lines() do
   if text then check(path, text) end
 end
 if not pipe:close() then
-  problem(top, 1, "git could not list the files")
+  problem(top, 1, "the files could not be listed")
 end
 
 if problems > 0 then
