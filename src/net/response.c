@@ -1,0 +1,235 @@
+/* response.c -- writes the head of an HTTP/1.1 response. See response.h. */
+#include "net/response.h"
+
+#include "net/date.h"
+#include "net/request.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static const char FULL[] = "The response's headers are too large.";
+
+static const struct {
+    int status;
+    const char *reason;
+} REASONS[] = {
+    {100, "Continue"},
+    {101, "Switching Protocols"},
+    {102, "Processing"},
+    {103, "Early Hints"},
+    {200, "OK"},
+    {201, "Created"},
+    {202, "Accepted"},
+    {203, "Non-Authoritative Information"},
+    {204, "No Content"},
+    {205, "Reset Content"},
+    {206, "Partial Content"},
+    {207, "Multi-Status"},
+    {208, "Already Reported"},
+    {226, "IM Used"},
+    {300, "Multiple Choices"},
+    {301, "Moved Permanently"},
+    {302, "Found"},
+    {303, "See Other"},
+    {304, "Not Modified"},
+    {305, "Use Proxy"},
+    {307, "Temporary Redirect"},
+    {308, "Permanent Redirect"},
+    {400, "Bad Request"},
+    {401, "Unauthorized"},
+    {402, "Payment Required"},
+    {403, "Forbidden"},
+    {404, "Not Found"},
+    {405, "Method Not Allowed"},
+    {406, "Not Acceptable"},
+    {407, "Proxy Authentication Required"},
+    {408, "Request Timeout"},
+    {409, "Conflict"},
+    {410, "Gone"},
+    {411, "Length Required"},
+    {412, "Precondition Failed"},
+    {413, "Content Too Large"},
+    {414, "URI Too Long"},
+    {415, "Unsupported Media Type"},
+    {416, "Range Not Satisfiable"},
+    {417, "Expectation Failed"},
+    {421, "Misdirected Request"},
+    {422, "Unprocessable Content"},
+    {423, "Locked"},
+    {424, "Failed Dependency"},
+    {425, "Too Early"},
+    {426, "Upgrade Required"},
+    {428, "Precondition Required"},
+    {429, "Too Many Requests"},
+    {431, "Request Header Fields Too Large"},
+    {451, "Unavailable For Legal Reasons"},
+    {500, "Internal Server Error"},
+    {501, "Not Implemented"},
+    {502, "Bad Gateway"},
+    {503, "Service Unavailable"},
+    {504, "Gateway Timeout"},
+    {505, "HTTP Version Not Supported"},
+    {506, "Variant Also Negotiates"},
+    {507, "Insufficient Storage"},
+    {508, "Loop Detected"},
+    {511, "Network Authentication Required"},
+};
+
+const char *response_reason(int status) {
+    for (size_t i = 0; i < sizeof(REASONS) / sizeof(REASONS[0]); i++)
+        if (REASONS[i].status == status)
+            return REASONS[i].reason;
+    switch (status / 100) {
+    case 1:
+        return "Informational";
+    case 2:
+        return "Success";
+    case 3:
+        return "Redirection";
+    case 4:
+        return "Client Error";
+    case 5:
+        return "Server Error";
+    default:
+        return "Unknown";
+    }
+}
+
+static bool fail(struct response *res, const char *why) {
+    if (res->error == NULL)
+        res->error = why;
+    return false;
+}
+
+static bool append(struct response *res, struct slice s) {
+    if (s.len > res->cap - res->len)
+        return fail(res, FULL);
+    if (s.len > 0)
+        memcpy(res->out + res->len, s.bytes, s.len);
+    res->len += s.len;
+    return true;
+}
+
+/* Adds "name: value"; both are known to be fine. All of it or nothing. */
+static bool append_line(struct response *res, struct slice name, struct slice value) {
+    size_t before = res->len;
+    if (append(res, name) && append(res, slice_of(": ")) && append(res, value) &&
+        append(res, slice_of("\r\n")))
+        return true;
+    res->len = before;
+    return false;
+}
+
+/* Headers that say where the message ends: a second one would contradict ours. */
+static bool is_reserved(struct slice name) {
+    static const char *const names[] = {"Connection", "Content-Length", "Date", "Trailer",
+                                        "Transfer-Encoding"};
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+        if (slice_is_nocase(name, names[i]))
+            return true;
+    return false;
+}
+
+static bool is_value(struct slice value) {
+    for (size_t i = 0; i < value.len; i++) {
+        unsigned char c = (unsigned char)value.bytes[i];
+        if ((c < ' ' && c != '\t') || c == 0x7F)
+            return false;
+    }
+    return true;
+}
+
+/* Has a response with this status never a body (RFC 9112 §6.3)? */
+static bool is_bodiless(int status) {
+    return status < 200 || status == 204 || status == 304;
+}
+
+void response_begin(struct response *res, char *out, size_t cap, int status, time_t now) {
+    *res = (struct response){.out = out, .cap = cap, .status = status};
+    if (status < 100 || status > 999) {
+        fail(res, "The response's status is not between 100 and 999.");
+        return;
+    }
+    char line[64];
+    snprintf(line, sizeof(line), "HTTP/1.1 %d %s\r\n", status, response_reason(status));
+    char date[DATE_BYTES];
+    date_format(now, date);
+    if (append(res, slice_of(line)))
+        append_line(res, slice_of("Date"), slice_of(date));
+}
+
+bool response_add(struct response *res, struct slice name, struct slice value) {
+    if (res->error != NULL)
+        return false;
+    if (!request_is_token(name))
+        return fail(res, "A header's name is empty or has a character that is not allowed there.");
+    if (is_reserved(name))
+        return fail(res, "Connection, Content-Length, Date, Trailer and Transfer-Encoding are "
+                         "written by the server itself.");
+    if (!is_value(value))
+        return fail(res, "A header's value has a line end or another control character.");
+    if (!append_line(res, name, value))
+        return false;
+    if (slice_is_nocase(name, "Upgrade"))
+        res->upgrade = true;
+    return true;
+}
+
+bool response_set(struct response *res, const char *name, const char *value) {
+    return response_add(res, slice_of(name), slice_of(value));
+}
+
+bool response_lines(struct response *res, const char *lines) {
+    while (lines != NULL && *lines != '\0') {
+        const char *colon = strchr(lines, ':');
+        const char *end = strstr(lines, "\r\n");
+        if (end == NULL || colon == NULL || colon > end)
+            return fail(res, "A header line has no colon, or does not end in CRLF.");
+        struct slice name = {lines, (size_t)(colon - lines)};
+        do
+            colon++;
+        while (*colon == ' ');
+        if (!response_add(res, name, (struct slice){colon, (size_t)(end - colon)}))
+            return false;
+        lines = end + 2;
+    }
+    return res->error == NULL;
+}
+
+void response_forgive(struct response *res) {
+    if (res->error != FULL && res->len > 0)
+        res->error = NULL;
+}
+
+size_t response_end(struct response *res, int64_t length, enum response_after after) {
+    char number[32];
+    snprintf(number, sizeof(number), "%lld", (long long)length);
+    if (length >= 0 && res->status >= 200 && res->status != 204)
+        append_line(res, slice_of("Content-Length"), slice_of(number));
+    /* A body without a length ends where the connection does. */
+    if (length < 0 && !is_bodiless(res->status))
+        after = RESPONSE_CLOSE;
+    const char *connection = after == RESPONSE_CLOSE ? (res->upgrade ? "Upgrade, close" : "close")
+                                                     : (res->upgrade ? "Upgrade" : "keep-alive");
+    append_line(res, slice_of("Connection"), slice_of(connection));
+    append(res, slice_of("\r\n"));
+    return res->error == NULL ? res->len : 0;
+}
+
+size_t response_text(char *out, size_t cap, int status, const char *lines, const char *text,
+                     bool with_body, time_t now) {
+    struct response res;
+    response_begin(&res, out, cap, status, now);
+    bool bodiless = is_bodiless(status);
+    if (!bodiless)
+        response_set(&res, "Content-Type", "text/plain; charset=utf-8");
+    response_lines(&res, lines);
+    size_t length = bodiless ? 0 : strlen(text) + 1;
+    if (response_end(&res, bodiless ? -1 : (int64_t)length, RESPONSE_CLOSE) == 0)
+        return 0;
+    if (with_body && !bodiless) {
+        append(&res, slice_of(text));
+        append(&res, slice_of("\n"));
+    }
+    return res.error == NULL ? res.len : 0;
+}
