@@ -11,18 +11,12 @@
 
 #include <string.h>
 
-enum { SLOT_BITS = 24, NO_SLOT = (1 << SLOT_BITS) - 1 };
-
-struct hub_slot {
-    struct conn *conn; /* NULL: free */
-    uint32_t generation;
-    uint32_t next_free;
-};
+enum { WORKER_SHIFT = 56 }; /* where the worker stands in a conn_id, above the slot's number */
 
 struct hub *hub_new(const struct hub_options *options) {
     struct hub *hub = mem_zalloc(sizeof *hub);
     hub->options = *options;
-    hub->free_slot = NO_SLOT;
+    hub->conns.first_generation = options->first_generation;
     hub->scratch = mem_alloc(OUTBOX_SCRATCH_BYTES);
     list_init(&hub->pending);
     list_init(&hub->dirty);
@@ -46,7 +40,7 @@ void hub_free(struct hub *hub) {
         mem_free(hub->endpoints[i]);
     }
     mem_free(hub->endpoints);
-    mem_free(hub->slots);
+    slots_close(&hub->conns);
     mem_free(hub->scratch);
     heap_close(&hub->timers);
     mem_free(hub);
@@ -65,60 +59,28 @@ struct endpoint *hub_endpoint(struct hub *hub, uint32_t number) {
     return number < hub->endpoint_count ? hub->endpoints[number] : NULL;
 }
 
-/* ---- slots and ids ---- */
-
-static uint32_t take_slot(struct hub *hub) {
-    if (hub->free_slot == NO_SLOT) {
-        uint32_t old = hub->slot_count, count = old == 0 ? 64 : old * 2;
-        if (count > NO_SLOT)
-            count = NO_SLOT;
-        if (count == old)
-            return NO_SLOT;
-        hub->slots = mem_realloc(hub->slots, count * sizeof *hub->slots);
-        for (uint32_t i = count; i-- > old;) {
-            hub->slots[i] = (struct hub_slot){NULL, hub->options.first_generation, hub->free_slot};
-            hub->free_slot = i;
-        }
-        hub->slot_count = count;
-    }
-    uint32_t slot = hub->free_slot;
-    hub->free_slot = hub->slots[slot].next_free;
-    return slot;
-}
-
-static uint32_t slot_of(conn_id id) {
-    return (uint32_t)(id & NO_SLOT);
-}
-
-static conn_id make_id(const struct hub *hub, uint32_t slot) {
-    return (conn_id)hub->options.worker << 56 | (conn_id)hub->slots[slot].generation << SLOT_BITS | slot;
-}
+/* ---- connections and their ids ---- */
 
 struct conn *hub_find(struct hub *hub, conn_id id) {
-    uint32_t slot = slot_of(id);
-    if (slot >= hub->slot_count)
-        return NULL;
-    struct conn *conn = hub->slots[slot].conn;
+    struct conn *conn = slots_find(&hub->conns, id);
     return conn != NULL && conn->id == id ? conn : NULL;
 }
 
 struct conn *hub_admit(struct hub *hub) {
-    if (hub->draining || hub->admitted >= hub->options.max_connections)
-        return NULL;
-    uint32_t slot = take_slot(hub);
-    if (slot == NO_SLOT)
+    if (hub->draining || slots_count(&hub->conns) >= hub->options.max_connections)
         return NULL;
     struct conn *conn = mem_zalloc(sizeof *conn);
-    if (++hub->slots[slot].generation == 0)
-        hub->slots[slot].generation = 1;
-    conn->id = make_id(hub, slot);
+    uint64_t number = slots_add(&hub->conns, conn);
+    if (number == 0) {
+        mem_free(conn);
+        return NULL;
+    }
+    conn->id = (conn_id)hub->options.worker << WORKER_SHIFT | number;
     conn->hub = hub;
     conn->state = CONN_HANDSHAKE;
     conn->rtt_seconds = -1;
     list_init(&conn->pending);
     list_init(&conn->dirty);
-    hub->slots[slot].conn = conn;
-    hub->admitted++;
     return conn;
 }
 
@@ -136,11 +98,7 @@ static void release(struct hub *hub, struct conn *conn) {
     outq_clear(&conn->out);
     if (conn->endpoint != NULL)
         conn->endpoint->connections--;
-    uint32_t slot = slot_of(conn->id);
-    hub->slots[slot].conn = NULL;
-    hub->slots[slot].next_free = hub->free_slot;
-    hub->free_slot = slot;
-    hub->admitted--;
+    slots_remove(&hub->conns, conn->id);
     inbox_free(conn->inbox);
     mem_free(conn->close_reason);
     mem_free(conn);
@@ -151,7 +109,7 @@ void hub_abandon(struct hub *hub, struct conn *conn) {
 }
 
 uint32_t hub_admitted(const struct hub *hub) {
-    return hub->admitted;
+    return slots_count(&hub->conns);
 }
 
 /* ---- the order of hooks ---- */
@@ -379,15 +337,14 @@ void hub_close(struct hub *hub, conn_id id, unsigned code, const char *reason, s
 
 void hub_close_all(struct hub *hub, unsigned code, const char *reason) {
     hub->draining = true;
-    for (uint32_t i = 0; i < hub->slot_count; i++)
-        if (hub->slots[i].conn != NULL)
-            hub_begin_close(hub, hub->slots[i].conn, code, reason, strlen(reason), false);
+    uint32_t at = 0;
+    for (struct conn *conn; (conn = slots_next(&hub->conns, &at)) != NULL;)
+        hub_begin_close(hub, conn, code, reason, strlen(reason), false);
 }
 
 void hub_kill_all(struct hub *hub) {
-    for (uint32_t i = 0; i < hub->slot_count; i++) {
-        struct conn *conn = hub->slots[i].conn;
-        if (conn != NULL && conn->peer != NULL)
+    uint32_t at = 0;
+    for (struct conn *conn; (conn = slots_next(&hub->conns, &at)) != NULL;)
+        if (conn->peer != NULL)
             hub->wire->kill(conn->peer);
-    }
 }

@@ -9,6 +9,7 @@
 #ifndef TIDEWIRE_CORE_HUB_H
 #define TIDEWIRE_CORE_HUB_H
 
+#include "base/slots.h"
 #include "core/conn.h"
 #include "core/events.h"
 #include "core/stats.h"
@@ -29,8 +30,7 @@ struct hub {
 
     /* private to core/ */
     struct hub_options options;
-    struct hub_slot *slots;
-    uint32_t slot_count, free_slot, admitted;
+    struct slots conns;
     struct endpoint **endpoints;
     uint32_t endpoint_count;
     struct heap timers;

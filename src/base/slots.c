@@ -1,0 +1,87 @@
+/* slots.c -- things known by a number. See slots.h. */
+#include "base/slots.h"
+
+#include "base/mem.h"
+
+#include <stddef.h>
+
+enum { SLOT_BITS = 24, FIRST_SIZE = 64 };
+
+struct slot {
+    void *item; /* NULL: free */
+    uint32_t generation;
+    uint32_t next_free; /* counted from 1; 0: none */
+};
+
+static uint32_t slot_of(uint64_t number) {
+    return (uint32_t)(number & ((1u << SLOT_BITS) - 1));
+}
+
+static uint32_t generation_of(uint64_t number) {
+    return (uint32_t)(number >> SLOT_BITS);
+}
+
+static void grow(struct slots *slots) {
+    uint32_t size = slots->size == 0 ? FIRST_SIZE : slots->size * 2;
+    if (size > SLOTS_MAX)
+        size = SLOTS_MAX;
+    slots->table = mem_realloc(slots->table, size * sizeof *slots->table);
+    for (uint32_t i = size; i-- > slots->size;) {
+        slots->table[i] = (struct slot){NULL, slots->first_generation, slots->free};
+        slots->free = i + 1;
+    }
+    slots->size = size;
+}
+
+uint64_t slots_add(struct slots *slots, void *item) {
+    if (slots->free == 0) {
+        if (slots->size == SLOTS_MAX)
+            return 0;
+        grow(slots);
+    }
+    uint32_t index = slots->free - 1;
+    struct slot *slot = &slots->table[index];
+    slots->free = slot->next_free;
+    slots->count++;
+    slot->item = item;
+    if (++slot->generation == 0)
+        slot->generation = 1;
+    return (uint64_t)slot->generation << SLOT_BITS | index;
+}
+
+static struct slot *used_slot(const struct slots *slots, uint64_t number) {
+    uint32_t index = slot_of(number);
+    if (index >= slots->size)
+        return NULL;
+    struct slot *slot = &slots->table[index];
+    return slot->item != NULL && slot->generation == generation_of(number) ? slot : NULL;
+}
+
+void *slots_find(const struct slots *slots, uint64_t number) {
+    const struct slot *slot = used_slot(slots, number);
+    return slot == NULL ? NULL : slot->item;
+}
+
+void slots_remove(struct slots *slots, uint64_t number) {
+    struct slot *slot = used_slot(slots, number);
+    if (slot == NULL)
+        return;
+    slot->item = NULL;
+    slot->next_free = slots->free;
+    slots->free = slot_of(number) + 1;
+    slots->count--;
+}
+
+void *slots_next(const struct slots *slots, uint32_t *at) {
+    while (*at < slots->size) {
+        void *item = slots->table[(*at)++].item;
+        if (item != NULL)
+            return item;
+    }
+    return NULL;
+}
+
+void slots_close(struct slots *slots) {
+    mem_free(slots->table);
+    *slots = (struct slots){.first_generation = slots->first_generation};
+}

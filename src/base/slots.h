@@ -1,0 +1,40 @@
+/* slots.h -- things known by a number that can never point at another thing.
+ *
+ * A number is a slot (24 bits) and the slot's generation (32 bits): when a thing leaves and another
+ * takes its slot, the old number finds nothing. So numbers may be kept anywhere, for ever. Owns its
+ * table, not the things. One thread at a time. */
+#ifndef TIDEWIRE_BASE_SLOTS_H
+#define TIDEWIRE_BASE_SLOTS_H
+
+#include <stdint.h>
+
+enum { SLOTS_MAX = (1 << 24) - 1 };
+
+/* All zeros is an empty table. */
+struct slots {
+    uint32_t first_generation; /* set it before the first slots_add, or leave it */
+    /* private */
+    struct slot *table;
+    uint32_t size, free, count;
+};
+
+/* The item's number, below 2^56; 0 when SLOTS_MAX are in use. `item` must not be NULL. */
+uint64_t slots_add(struct slots *slots, void *item);
+
+/* The item of a number, or NULL. Bits above 2^56 are not looked at. */
+void *slots_find(const struct slots *slots, uint64_t number);
+
+/* Forgets a number that is in use. */
+void slots_remove(struct slots *slots, uint64_t number);
+
+static inline uint32_t slots_count(const struct slots *slots) {
+    return slots->count;
+}
+
+/* Walks all items: start with *at = 0; NULL at the end. Items may be removed meanwhile. */
+void *slots_next(const struct slots *slots, uint32_t *at);
+
+/* Frees the table. */
+void slots_close(struct slots *slots);
+
+#endif

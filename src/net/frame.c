@@ -1,0 +1,262 @@
+/* frame.c -- reads WebSocket frames. See frame.h.
+ *
+ * The common case, a whole small frame in the bytes at hand, is answered in place without copying.
+ * Everything else goes through `kept`, which grows with what has really arrived, never with what a header
+ * announces. */
+#include "net/frame.h"
+
+#include "base/mem.h"
+#include "base/utf8.h"
+
+#include <string.h>
+
+enum { OP_CONTINUATION = 0, OP_TEXT = 1, OP_BINARY = 2, OP_CLOSE = 8, OP_PING = 9, OP_PONG = 10 };
+
+enum { CONTROL_MAX = 125 };
+
+/* A message may have this many frames, and one more for each 16 bytes it carries: endless empty
+ * fragments are no message. */
+enum { FRAGMENTS_FREE = 1024, BYTES_PER_FRAGMENT = 16 };
+
+static enum frame_kind fail(struct frame *out, unsigned code, const char *why) {
+    out->code = code;
+    out->why = why;
+    return FRAME_ERROR;
+}
+
+/* RFC 6455 section 5.3. `at` is the offset of the first byte within the frame's payload, modulo 4. */
+static void unmask(char *bytes, size_t len, const uint8_t mask[4], uint32_t at) {
+    uint8_t turned[8];
+    for (int i = 0; i < 8; i++)
+        turned[i] = mask[(at + (uint32_t)i) & 3];
+    uint64_t wide;
+    memcpy(&wide, turned, sizeof wide);
+    size_t i = 0;
+    for (; i + 8 <= len; i += 8) {
+        uint64_t word;
+        memcpy(&word, bytes + i, sizeof word);
+        word ^= wide;
+        memcpy(bytes + i, &word, sizeof word);
+    }
+    for (; i < len; i++)
+        bytes[i] = (char)((uint8_t)bytes[i] ^ turned[i & 7]);
+}
+
+static size_t header_size(const unsigned char *header) {
+    unsigned len = header[1] & 0x7f;
+    return 6u + (len == 126 ? 2 : len == 127 ? 8 : 0);
+}
+
+static bool is_control(uint8_t opcode) {
+    return opcode >= OP_CLOSE;
+}
+
+/* The payload's length, or a failure: *why is set. */
+static uint64_t payload_size(const unsigned char *header, const char **why) {
+    uint64_t len = header[1] & 0x7f;
+    if (len < 126)
+        return len;
+    int bytes = len == 126 ? 2 : 8;
+    len = 0;
+    for (int i = 0; i < bytes; i++)
+        len = len << 8 | header[2 + i];
+    if (len >> 63)
+        *why = "length with its highest bit set";
+    else if (len < 126 || (bytes == 8 && len < 65536))
+        *why = "length not in its shortest form";
+    return len;
+}
+
+/* Judges a whole header and enters its frame. FRAME_MORE: all is well. */
+static enum frame_kind enter(struct frame_reader *r, const unsigned char *header, size_t max_message,
+                             struct frame *out) {
+    const char *why = NULL;
+    uint64_t len = payload_size(header, &why);
+    r->opcode = header[0] & 0x0f;
+    r->final = (header[0] & 0x80) != 0;
+    if (header[0] & 0x70)
+        why = "reserved bit set without an extension";
+    else if (!(header[1] & 0x80))
+        why = "frame from a client without a mask";
+    else if ((r->opcode > OP_BINARY && r->opcode < OP_CLOSE) || r->opcode > OP_PONG)
+        why = "unknown opcode";
+    else if (is_control(r->opcode) && !r->final)
+        why = "control frame in fragments";
+    else if (is_control(r->opcode) && len > CONTROL_MAX)
+        why = "control frame of more than 125 bytes";
+    else if (r->opcode == OP_CONTINUATION && r->message_kind == 0)
+        why = "continuation of no message";
+    else if (!is_control(r->opcode) && r->opcode != OP_CONTINUATION && r->message_kind != 0)
+        why = "new message inside a fragmented one";
+    if (why != NULL)
+        return fail(out, 1002, why);
+    if (!is_control(r->opcode)) {
+        if (len > max_message || r->kept_len > max_message - len)
+            return fail(out, 1009, "message too big");
+        if (r->opcode != OP_CONTINUATION)
+            r->message_kind = r->opcode;
+        if (++r->fragments > FRAGMENTS_FREE + r->kept_len / BYTES_PER_FRAGMENT)
+            return fail(out, 1008, "too many fragments");
+    }
+    memcpy(r->mask, header + header_size(header) - 4, 4);
+    r->mask_at = 0;
+    r->remaining = len;
+    r->in_payload = true;
+    return FRAME_MORE;
+}
+
+static enum frame_kind control_kind(uint8_t opcode) {
+    return opcode == OP_CLOSE ? FRAME_CLOSE : opcode == OP_PING ? FRAME_PING : FRAME_PONG;
+}
+
+static void keep(struct frame_reader *r, const char *bytes, size_t len) {
+    if (len == 0)
+        return;
+    if (r->kept_len + len > r->kept_capacity) {
+        size_t wanted = (r->kept_len + len) * 2;
+        /* no more than the frame is known to need, where it is the message's last */
+        if (r->final && wanted > r->kept_len + r->remaining)
+            wanted = r->kept_len + (size_t)r->remaining;
+        r->kept = mem_realloc(r->kept, wanted);
+        r->kept_capacity = wanted;
+    }
+    memcpy(r->kept + r->kept_len, bytes, len);
+    r->kept_len += len;
+}
+
+/* The payload of a control frame, which may come in pieces. */
+static void keep_control(struct frame_reader *r, const char *bytes, size_t len) {
+    if (r->control == NULL)
+        r->control = mem_alloc(CONTROL_MAX);
+    memcpy(r->control + r->control_len, bytes, len);
+    r->control_len = (uint8_t)(r->control_len + len);
+}
+
+/* The frame's last byte is here. FRAME_MORE: the message goes on. */
+static enum frame_kind leave(struct frame_reader *r, char *payload, size_t len, struct frame *out) {
+    r->in_payload = false;
+    if (is_control(r->opcode)) {
+        out->payload = payload;
+        out->len = len;
+        return control_kind(r->opcode);
+    }
+    if (!r->final)
+        return FRAME_MORE;
+    enum frame_kind kind = r->message_kind == OP_TEXT ? FRAME_TEXT : FRAME_BINARY;
+    r->message_kind = 0;
+    r->fragments = 0;
+    out->payload = payload;
+    out->len = len;
+    return kind;
+}
+
+/* Takes payload bytes of the frame that was entered. */
+static enum frame_kind take_payload(struct frame_reader *r, char **bytes, size_t *len,
+                                    struct frame *out) {
+    size_t n = *len < r->remaining ? *len : (size_t)r->remaining;
+    char *piece = *bytes;
+    bool whole = n == r->remaining && r->mask_at == 0; /* at hand from its first byte to its last */
+    unmask(piece, n, r->mask, r->mask_at);
+    *bytes += n;
+    *len -= n;
+    bool control = is_control(r->opcode);
+    if (whole && (control ? r->control_len == 0 : r->final && r->kept_len == 0)) {
+        r->remaining = 0;
+        return leave(r, piece, n, out);
+    }
+    if (control)
+        keep_control(r, piece, n);
+    else
+        keep(r, piece, n);
+    r->mask_at = (r->mask_at + (uint32_t)n) & 3;
+    r->remaining -= n;
+    if (r->remaining > 0)
+        return FRAME_MORE;
+    r->given = control || r->final;
+    return control ? leave(r, r->control, r->control_len, out) : leave(r, r->kept, r->kept_len, out);
+}
+
+/* Gives back the memory of the item that the caller has seen. */
+static void forget_given(struct frame_reader *r) {
+    r->given = false;
+    if (r->control != NULL && r->control_len > 0) {
+        mem_free(r->control);
+        r->control = NULL;
+        r->control_len = 0;
+    }
+    if (r->message_kind == 0) {
+        mem_free(r->kept);
+        r->kept = NULL;
+        r->kept_len = r->kept_capacity = 0;
+    }
+}
+
+/* Reads as much of a header as there is. True: it is whole, in *header. */
+static bool take_header(struct frame_reader *r, char **bytes, size_t *len,
+                        const unsigned char **header) {
+    const unsigned char *here = (const unsigned char *)*bytes;
+    if (r->header_len == 0 && *len >= 2 && *len >= header_size(here)) {
+        *header = here;
+        *bytes += header_size(here);
+        *len -= header_size(here);
+        return true;
+    }
+    while (*len > 0) {
+        r->header[r->header_len++] = (unsigned char)**bytes;
+        ++*bytes;
+        --*len;
+        if (r->header_len >= 2 && r->header_len == header_size(r->header)) {
+            r->header_len = 0;
+            *header = r->header;
+            return true;
+        }
+    }
+    return false;
+}
+
+enum frame_kind frame_next(struct frame_reader *reader, char **bytes, size_t *len, size_t max_message,
+                           struct frame *out) {
+    if (reader->given)
+        forget_given(reader);
+    for (;;) {
+        if (!reader->in_payload) {
+            const unsigned char *header;
+            if (!take_header(reader, bytes, len, &header))
+                return FRAME_MORE;
+            enum frame_kind kind = enter(reader, header, max_message, out);
+            if (kind == FRAME_ERROR)
+                return kind;
+        }
+        if (*len == 0 && reader->remaining > 0)
+            return FRAME_MORE;
+        enum frame_kind kind = take_payload(reader, bytes, len, out);
+        if (kind != FRAME_MORE)
+            return kind;
+    }
+}
+
+void frame_reset(struct frame_reader *reader) {
+    mem_free(reader->kept);
+    mem_free(reader->control);
+    memset(reader, 0, sizeof *reader);
+}
+
+bool frame_close_valid(const char *payload, size_t len, unsigned *code, const char **reason,
+                       size_t *reason_len) {
+    *code = 1005;
+    *reason = NULL;
+    *reason_len = 0;
+    if (len == 0)
+        return true;
+    if (len == 1)
+        return false;
+    unsigned sent = (unsigned)(uint8_t)payload[0] << 8 | (uint8_t)payload[1];
+    bool known = (sent >= 1000 && sent <= 1014 && sent != 1004 && sent != 1005 && sent != 1006) ||
+                 (sent >= 3000 && sent <= 4999);
+    if (!known || !utf8_valid(payload + 2, len - 2))
+        return false;
+    *code = sent;
+    *reason = payload + 2;
+    *reason_len = len - 2;
+    return true;
+}

@@ -1,0 +1,63 @@
+/* frame.h -- reads WebSocket frames (RFC 6455 section 5) from bytes as they come.
+ *
+ * Pull style: give it bytes, take items until it wants more. Fragments are put together, control
+ * frames between them come out on their own, payloads come out unmasked. Strict: what the RFC forbids
+ * a client to send is an error with its close code, sizes are judged from the header before payload
+ * is kept. Owns the memory of a message that did not arrive in one piece; knows no sockets. */
+#ifndef TIDEWIRE_NET_FRAME_H
+#define TIDEWIRE_NET_FRAME_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum frame_kind {
+    FRAME_MORE,   /* all bytes are consumed: come back with more */
+    FRAME_TEXT,   /* a whole message; not yet known to be UTF-8 */
+    FRAME_BINARY, /* a whole message */
+    FRAME_PING,
+    FRAME_PONG,
+    FRAME_CLOSE, /* payload: nothing, or a code and a reason (frame_close_valid) */
+    FRAME_ERROR, /* nothing more can be read: close with `code` and `why` */
+};
+
+/* All zeros is a reader at the beginning of a connection. */
+struct frame_reader {
+    /* private to frame.c */
+    unsigned char header[14];
+    uint8_t header_len;
+    uint8_t opcode;       /* of the frame whose payload is being read */
+    uint8_t message_kind; /* of the message being put together; 0: none */
+    bool in_payload, final;
+    uint8_t mask[4];
+    uint32_t mask_at;   /* how far the frame's payload has been unmasked, modulo 4 */
+    uint32_t fragments; /* frames of the message so far */
+    uint64_t remaining; /* payload bytes of the frame still to come */
+    char *kept;         /* of a message or control frame that did not come in one piece */
+    size_t kept_len, kept_capacity;
+    char *control; /* the same for a control frame; at most 125 bytes */
+    uint8_t control_len;
+    bool given; /* the last item points into `kept` or `control` */
+};
+
+struct frame {
+    char *payload; /* valid until the next call */
+    size_t len;
+    unsigned code;   /* FRAME_ERROR */
+    const char *why; /* FRAME_ERROR: a constant sentence, at most 123 bytes */
+};
+
+/* Reads from *bytes, at most *len, and moves both past what it took. The bytes are changed (unmasked).
+ * Messages larger than `max_message` bytes are an error with code 1009. */
+enum frame_kind frame_next(struct frame_reader *reader, char **bytes, size_t *len, size_t max_message,
+                           struct frame *out);
+
+/* Releases what the reader holds; it is as new. */
+void frame_reset(struct frame_reader *reader);
+
+/* Is this the payload of a Close frame that may be sent (RFC 6455 sections 5.5.1, 7.4)? Puts its code
+ * (1005 where it has none) and the reason's place into the pointers. */
+bool frame_close_valid(const char *payload, size_t len, unsigned *code, const char **reason,
+                       size_t *reason_len);
+
+#endif

@@ -1,0 +1,195 @@
+/* transport.c -- accepted sockets on libwebsockets. See transport.h.
+ *
+ * libwebsockets' own HTTP and WebSocket roles are not used: 4.1 accepts unmasked frames, drops bad
+ * handshakes without an answer, and tells nobody of PINGs. In the raw role it hands over bytes as they
+ * come. We write to the socket ourselves, because lws_write() copies what a slow socket does not take
+ * and stops reading until it is gone; our queue keeps the rest instead. */
+#include "net/transport.h"
+
+#include "base/log.h"
+#include "base/mem.h"
+
+#include <errno.h>
+#include <libwebsockets.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <string.h>
+#include <sys/socket.h>
+
+/* One read takes this much at most; the buffer is the context's, not the connection's. */
+enum { READ_BYTES = 128 * 1024 };
+
+struct transport {
+    struct lws_context *context;
+    struct lws_vhost *vhost;
+    struct stream *adopting; /* the stream whose lws object is being made */
+};
+
+struct stream {
+    struct lws *wsi;
+    const struct stream_events *events;
+    void *owner;
+    bool dead; /* killed or broken: its owner hears only `closed` */
+};
+
+static int on_event(struct lws *wsi, enum lws_callback_reasons reason, void *user, void *in, size_t len) {
+    (void)user;
+    struct stream *stream = lws_get_opaque_user_data(wsi);
+    switch (reason) {
+    case LWS_CALLBACK_RAW_ADOPT: {
+        struct transport *transport = lws_context_user(lws_get_context(wsi));
+        stream = transport->adopting;
+        stream->wsi = wsi;
+        lws_set_opaque_user_data(wsi, stream);
+        return 0;
+    }
+    case LWS_CALLBACK_RAW_RX:
+        if (stream == NULL || stream->dead)
+            return -1;
+        stream->events->received(stream->owner, in, len);
+        return stream->dead ? -1 : 0;
+    case LWS_CALLBACK_RAW_WRITEABLE:
+        if (stream == NULL || stream->dead)
+            return -1;
+        stream->events->writable(stream->owner);
+        return stream->dead ? -1 : 0;
+    case LWS_CALLBACK_RAW_CLOSE:
+        if (stream == NULL)
+            return 0;
+        lws_set_opaque_user_data(wsi, NULL);
+        stream->events->closed(stream->owner);
+        mem_free(stream);
+        return 0;
+    default:
+        return 0;
+    }
+}
+
+static const struct lws_protocols protocols[] = {
+    {.name = "tidewire", .callback = on_event, .rx_buffer_size = READ_BYTES},
+    {0},
+};
+
+static void on_lws_log(int level, const char *text) {
+    size_t len = strcspn(text, "\n");
+    struct log_line line;
+    log_begin(&line, level == LLL_ERR ? LOG_ERROR : LOG_WARN, "libwebsockets");
+    log_bytes(&line, "why", text, len);
+    log_end(&line);
+}
+
+struct transport *transport_new(uv_loop_t *loop, unsigned fds) {
+    (void)fds;
+    struct transport *transport = mem_zalloc(sizeof *transport);
+    void *loops[] = {loop};
+    struct lws_context_creation_info info = {
+        .port = CONTEXT_PORT_NO_LISTEN_SERVER,
+        .protocols = protocols,
+        .options = LWS_SERVER_OPTION_LIBUV | LWS_SERVER_OPTION_EXPLICIT_VHOSTS |
+                   LWS_SERVER_OPTION_ADOPT_APPLY_LISTEN_ACCEPT_CONFIG,
+        .listen_accept_role = "raw-skt",
+        .listen_accept_protocol = "tidewire",
+        .foreign_loops = loops,
+        .pt_serv_buf_size = READ_BYTES,
+        .user = transport,
+        .gid = (gid_t)-1,
+        .uid = (uid_t)-1,
+    };
+    lws_set_log_level(LLL_ERR | LLL_WARN, on_lws_log);
+    transport->context = lws_create_context(&info);
+    if (transport->context == NULL)
+        goto fail;
+    transport->vhost = lws_create_vhost(transport->context, &info);
+    if (transport->vhost == NULL)
+        goto fail;
+    return transport;
+fail:
+    log_event(LOG_ERROR, "start_failed", "libwebsockets cannot start on a libuv loop; is its libuv "
+                                         "event library installed?");
+    if (transport->context != NULL)
+        lws_context_destroy(transport->context);
+    mem_free(transport);
+    return NULL;
+}
+
+void transport_stop(struct transport *transport) {
+    lws_context_destroy(transport->context);
+}
+
+void transport_free(struct transport *transport) {
+    if (transport == NULL)
+        return;
+    lws_context_destroy(transport->context); /* with a foreign loop it takes two: see the library */
+    mem_free(transport);
+}
+
+struct stream *stream_adopt(struct transport *transport, int fd, const struct stream_events *events,
+                            void *owner) {
+    struct stream *stream = mem_zalloc(sizeof *stream);
+    stream->events = events;
+    stream->owner = owner;
+    transport->adopting = stream;
+    lws_sock_file_fd_type descriptor = {.sockfd = fd};
+    struct lws *wsi = lws_adopt_descriptor_vhost(transport->vhost, LWS_ADOPT_SOCKET, descriptor,
+                                                 "tidewire", NULL);
+    transport->adopting = NULL;
+    if (wsi == NULL) {
+        mem_free(stream);
+        return NULL;
+    }
+    return stream;
+}
+
+void stream_set_owner(struct stream *stream, const struct stream_events *events, void *owner) {
+    stream->events = events;
+    stream->owner = owner;
+}
+
+size_t stream_write(struct stream *stream, const void *bytes, size_t len) {
+    if (stream->dead)
+        return 0;
+    for (;;) {
+        ssize_t n = send(lws_get_socket_fd(stream->wsi), bytes, len, MSG_NOSIGNAL | MSG_DONTWAIT);
+        if (n >= 0)
+            return (size_t)n;
+        if (errno == EINTR)
+            continue;
+        if (errno != EAGAIN && errno != EWOULDBLOCK)
+            stream_kill(stream);
+        return 0;
+    }
+}
+
+void stream_want_write(struct stream *stream) {
+    if (!stream->dead)
+        lws_callback_on_writable(stream->wsi);
+}
+
+void stream_pause(struct stream *stream, bool paused) {
+    if (!stream->dead)
+        lws_rx_flow_control(stream->wsi, !paused);
+}
+
+void stream_shutdown(struct stream *stream) {
+    if (!stream->dead)
+        shutdown(lws_get_socket_fd(stream->wsi), SHUT_WR);
+}
+
+void stream_kill(struct stream *stream) {
+    if (stream->dead)
+        return;
+    stream->dead = true;
+    lws_set_timeout(stream->wsi, PENDING_TIMEOUT_USER_OK, LWS_TO_KILL_ASYNC);
+}
+
+uint64_t stream_quiet_ms(const struct stream *stream) {
+    struct tcp_info info;
+    socklen_t len = sizeof info;
+    if (getsockopt(lws_get_socket_fd(stream->wsi), IPPROTO_TCP, TCP_INFO, &info, &len) != 0)
+        return UINT64_MAX;
+    return info.tcpi_last_data_recv;
+}
+
+int stream_fd(const struct stream *stream) {
+    return lws_get_socket_fd(stream->wsi);
+}

@@ -1,0 +1,67 @@
+/* transport.h -- accepted sockets on libwebsockets: bytes in, bytes out, and the end.
+ *
+ * The only file that knows libwebsockets. It serves each socket in libwebsockets' raw role on the
+ * worker's libuv loop: polling, reading, flow control, timeouts and (with TLS) encryption are the
+ * library's; what the bytes mean is decided above, in http.c and ws.c. See docs/decisions/framing.md.
+ * Everything on the worker's thread. */
+#ifndef TIDEWIRE_NET_TRANSPORT_H
+#define TIDEWIRE_NET_TRANSPORT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <uv.h>
+
+/* One worker's libwebsockets context. */
+struct transport;
+/* One connected socket. */
+struct stream;
+
+/* What the owner of a stream is told. After `closed` the stream does not exist. */
+struct stream_events {
+    /* Bytes, which the owner may change in place; gone after the return. */
+    void (*received)(void *owner, char *bytes, size_t len);
+    /* After stream_want_write(): the socket takes bytes again. */
+    void (*writable)(void *owner);
+    /* The socket is closed, whoever wanted it. Not called inside a call of the owner's. */
+    void (*closed)(void *owner);
+};
+
+/* `fds` is how many sockets the process may have. NULL, after a log line, when libwebsockets cannot
+ * start. */
+struct transport *transport_new(uv_loop_t *loop, unsigned fds);
+
+/* Ends all streams (their owners are told) and begins to take the context down; the loop must run
+ * until it is out of handles before transport_free(). */
+void transport_stop(struct transport *transport);
+void transport_free(struct transport *transport);
+
+/* Takes over a connected, non-blocking socket. NULL when that fails; the socket is closed then. */
+struct stream *stream_adopt(struct transport *transport, int fd, const struct stream_events *events,
+                            void *owner);
+
+/* Hands the stream to another owner. */
+void stream_set_owner(struct stream *stream, const struct stream_events *events, void *owner);
+
+/* Writes now; returns how many bytes the socket took. Less than `len`: call stream_want_write(). A
+ * broken socket takes nothing, and `closed` follows. */
+size_t stream_write(struct stream *stream, const void *bytes, size_t len);
+
+/* `writable` will be called once. */
+void stream_want_write(struct stream *stream);
+
+/* Reading stops or goes on. What the kernel has buffered stays there. */
+void stream_pause(struct stream *stream, bool paused);
+
+/* No more will be written: the peer sees the end after what was sent. Reading goes on. */
+void stream_shutdown(struct stream *stream);
+
+/* Closes the socket soon, in the loop's next turn. */
+void stream_kill(struct stream *stream);
+
+/* Milliseconds since the last byte arrived; UINT64_MAX where the system does not tell (Unix sockets). */
+uint64_t stream_quiet_ms(const struct stream *stream);
+
+int stream_fd(const struct stream *stream);
+
+#endif

@@ -1,0 +1,214 @@
+/* ws.c -- one upgraded connection. See ws.h.
+ *
+ * When the hub pauses a connection in the middle of bytes that were read already, the rest is kept
+ * here and read on when it may go on. */
+#include "net/ws.h"
+
+#include "base/list.h"
+#include "base/mem.h"
+#include "base/utf8.h"
+#include "net/frame.h"
+
+#include <string.h>
+
+struct ws_server {
+    struct hub *hub;
+    struct list resumed;
+};
+
+struct ws {
+    struct ws_server *server;
+    struct stream *stream;
+    struct conn *conn;
+    struct frame_reader reader;
+    struct list resumed; /* in the server's list while `rest` may be read on */
+    char *rest;          /* bytes read but not looked at */
+    size_t rest_len;
+    bool paused, deaf; /* deaf: nothing that comes in is looked at any more */
+};
+
+struct ws_server *ws_server_new(struct hub *hub) {
+    struct ws_server *server = mem_zalloc(sizeof *server);
+    server->hub = hub;
+    list_init(&server->resumed);
+    return server;
+}
+
+void ws_server_free(struct ws_server *server) {
+    mem_free(server);
+}
+
+bool ws_server_has_pending(const struct ws_server *server) {
+    return !list_empty(&server->resumed);
+}
+
+/* ---- in ---- */
+
+static void on_close_frame(struct ws *ws, const struct frame *frame) {
+    unsigned code;
+    const char *reason;
+    size_t len;
+    ws->deaf = true;
+    if (frame_close_valid(frame->payload, frame->len, &code, &reason, &len))
+        hub_peer_closed(ws->server->hub, ws->conn, code, reason, len);
+    else
+        hub_fail(ws->server->hub, ws->conn, CLOSE_PROTOCOL, "invalid Close frame");
+}
+
+static void on_message(struct ws *ws, const struct frame *frame, bool binary) {
+    struct hub *hub = ws->server->hub;
+    if (!binary && !utf8_valid(frame->payload, frame->len)) {
+        ws->deaf = true;
+        hub_fail(hub, ws->conn, CLOSE_BAD_PAYLOAD, "text is not valid UTF-8");
+        return;
+    }
+    hub_received(hub, ws->conn, frame->payload, frame->len, binary);
+}
+
+static void on_frame(struct ws *ws, enum frame_kind kind, const struct frame *frame) {
+    struct hub *hub = ws->server->hub;
+    switch (kind) {
+    case FRAME_TEXT:
+    case FRAME_BINARY:
+        on_message(ws, frame, kind == FRAME_BINARY);
+        break;
+    case FRAME_PING:
+        hub_answer_ping(hub, ws->conn, frame->payload, frame->len);
+        break;
+    case FRAME_PONG:
+        hub_pong(hub, ws->conn, frame->payload, frame->len);
+        break;
+    case FRAME_CLOSE:
+        on_close_frame(ws, frame);
+        break;
+    case FRAME_ERROR:
+        ws->deaf = true;
+        hub_fail(hub, ws->conn, frame->code, frame->why);
+        break;
+    case FRAME_MORE:
+        break;
+    }
+}
+
+/* Looks at bytes until they are used up or the hub wants no more; keeps the rest. */
+static void consume(struct ws *ws, char *bytes, size_t len) {
+    struct frame frame;
+    hub_alive(ws->server->hub, ws->conn);
+    while (!ws->deaf && !ws->paused) {
+        enum frame_kind kind =
+            frame_next(&ws->reader, &bytes, &len, ws->conn->endpoint->max_message_size, &frame);
+        if (kind == FRAME_MORE)
+            return;
+        on_frame(ws, kind, &frame);
+    }
+    if (ws->deaf || len == 0)
+        return;
+    ws->rest = mem_strndup(bytes, len);
+    ws->rest_len = len;
+}
+
+static void on_received(void *owner, char *bytes, size_t len) {
+    struct ws *ws = owner;
+    if (ws->deaf)
+        return;
+    if (ws->rest != NULL) { /* the library had read on before it heard of the pause */
+        ws->rest = mem_realloc(ws->rest, ws->rest_len + len);
+        memcpy(ws->rest + ws->rest_len, bytes, len);
+        ws->rest_len += len;
+        return;
+    }
+    consume(ws, bytes, len);
+}
+
+void ws_server_turn(struct ws_server *server) {
+    struct list batch;
+    list_init(&batch);
+    list_move(&batch, &server->resumed);
+    while (!list_empty(&batch)) {
+        struct ws *ws = LIST_OWNER(batch.next, struct ws, resumed);
+        list_remove(&ws->resumed);
+        char *rest = ws->rest;
+        size_t len = ws->rest_len;
+        if (ws->paused || rest == NULL)
+            continue;
+        ws->rest = NULL;
+        ws->rest_len = 0;
+        consume(ws, rest, len);
+        mem_free(rest);
+        if (!ws->paused)
+            stream_pause(ws->stream, false);
+    }
+}
+
+static void on_writable(void *owner) {
+    struct ws *ws = owner;
+    hub_writable(ws->server->hub, ws->conn);
+}
+
+static void on_closed(void *owner) {
+    struct ws *ws = owner;
+    hub_gone(ws->server->hub, ws->conn, CLOSE_ABNORMAL);
+    list_remove(&ws->resumed);
+    frame_reset(&ws->reader);
+    mem_free(ws->rest);
+    mem_free(ws);
+}
+
+static const struct stream_events stream_events = {on_received, on_writable, on_closed};
+
+void ws_open(struct ws_server *server, struct stream *stream, struct conn *conn, char *ahead,
+             size_t len) {
+    struct ws *ws = mem_zalloc(sizeof *ws);
+    ws->server = server;
+    ws->stream = stream;
+    ws->conn = conn;
+    list_init(&ws->resumed);
+    stream_set_owner(stream, &stream_events, ws);
+    hub_open(server->hub, conn, ws);
+    if (len > 0)
+        consume(ws, ahead, len);
+}
+
+/* ---- out: what the hub asks for ---- */
+
+static size_t wire_write(void *peer, const unsigned char *bytes, size_t len) {
+    struct ws *ws = peer;
+    size_t written = stream_write(ws->stream, bytes, len);
+    if (written < len)
+        stream_want_write(ws->stream);
+    return written;
+}
+
+static void wire_pause(void *peer, bool paused) {
+    struct ws *ws = peer;
+    ws->paused = paused;
+    if (paused || ws->rest == NULL)
+        stream_pause(ws->stream, paused);
+    else if (list_empty(&ws->resumed))
+        list_append(&ws->server->resumed, &ws->resumed);
+}
+
+static void wire_end(void *peer) {
+    struct ws *ws = peer;
+    ws->deaf = true;
+    stream_shutdown(ws->stream);
+}
+
+static void wire_kill(void *peer) {
+    struct ws *ws = peer;
+    ws->deaf = true;
+    stream_kill(ws->stream);
+}
+
+static uint64_t wire_quiet_ms(void *peer) {
+    const struct ws *ws = peer;
+    return stream_quiet_ms(ws->stream);
+}
+
+void ws_fill_wire(struct wire *wire) {
+    wire->write = wire_write;
+    wire->pause = wire_pause;
+    wire->end = wire_end;
+    wire->kill = wire_kill;
+    wire->quiet_ms = wire_quiet_ms;
+}

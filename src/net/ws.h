@@ -1,0 +1,31 @@
+/* ws.h -- one upgraded connection: frames from its stream to the hub, bytes from the hub to its stream.
+ *
+ * Fills the hub's `struct wire` for connections. Created by http.c when a handshake was accepted.
+ * Everything on the worker's thread. */
+#ifndef TIDEWIRE_NET_WS_H
+#define TIDEWIRE_NET_WS_H
+
+#include "core/hub.h"
+#include "net/transport.h"
+
+/* What the WebSocket connections of one worker share. */
+struct ws_server;
+
+struct ws_server *ws_server_new(struct hub *hub);
+void ws_server_free(struct ws_server *server);
+
+/* The functions that the hub calls for a peer; `respond` and `respond_file` are left to http.c. */
+void ws_fill_wire(struct wire *wire);
+
+/* Takes over the stream of a handshake that is answered with 101, and opens its connection. `ahead`
+ * are bytes that came behind the request; they may be changed. */
+void ws_open(struct ws_server *server, struct stream *stream, struct conn *conn, char *ahead,
+             size_t len);
+
+/* Goes on with connections whose reading was allowed again. Call it at the end of the loop's turn,
+ * before hub_turn_end(). */
+void ws_server_turn(struct ws_server *server);
+/* Something waits for ws_server_turn(): the loop must not sleep. */
+bool ws_server_has_pending(const struct ws_server *server);
+
+#endif
