@@ -41,7 +41,8 @@ bool handshake_wanted(const struct request *r);
  *                                     "Connection: Upgrade"; a body; key missing, twice, or not
  *                                     16 bytes in base64; version, Origin twice; malformed
  *                                     Sec-WebSocket-Protocol
- *   426 (Sec-WebSocket-Version: 13)   the version is missing or not 13 */
+ *   426 (Sec-WebSocket-Version: 13,
+ *        Upgrade: websocket)          the version is missing or not 13 */
 int handshake_check(const struct request *r, struct handshake *out);
 
 /* What handshake_choose answers when no name was chosen. */
@@ -59,8 +60,8 @@ int handshake_choose(const struct request *r, const char *const *names, size_t c
 
 /* Writes the request that libwebsockets gets in place of the client's, NUL-terminated:
  * "GET / HTTP/1.1", a fixed Host, the upgrade and `key` (as handshake_check returned it). Returns
- * its length without the NUL; 0 when `cap` is too small (HANDSHAKE_MINIMAL_BYTES always does) or
- * the key is not HANDSHAKE_KEY_BYTES long. */
+ * its length without the NUL; 0 when `cap` is too small (HANDSHAKE_MINIMAL_BYTES is enough) or the
+ * key is no key. */
 size_t handshake_minimal(struct slice key, char *out, size_t cap);
 
 #endif
