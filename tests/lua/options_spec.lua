@@ -1,0 +1,340 @@
+-- options_spec.lua -- the check of a handler's and an app's tables, and settings from the environment.
+
+local environment = require "tidewire.environment"
+local options = require "tidewire.options"
+
+local function messages_of(list)
+  local messages = {}
+  for i, item in ipairs(list) do
+    messages[i] = item.message
+  end
+  return messages
+end
+
+local function problems(list_name, values, facts)
+  local _, findings = options.check(list_name, values, "", {}, facts)
+  return messages_of(findings.problems)
+end
+
+local function problem(list_name, values, facts)
+  local messages = problems(list_name, values, facts)
+  assert.equal(1, #messages, table.concat(messages, "\n"))
+  return messages[1]
+end
+
+local function warnings(list_name, values)
+  local _, findings = options.check(list_name, values, "", {})
+  assert.same({}, messages_of(findings.problems))
+  return messages_of(findings.warnings)
+end
+
+local function checked(list_name, values)
+  local result, findings = options.check(list_name, values, "", {})
+  assert.same({}, messages_of(findings.problems))
+  return result
+end
+
+local function nothing() end
+
+describe("a handler's table", function()
+  it("may be empty", function()
+    assert.same({}, checked("handler", {}))
+  end)
+
+  it("may have every hook", function()
+    for _, hook in ipairs { "validate", "on_start", "handle_message", "send_ping", "on_timeout", "on_error", "on_drain",
+      "on_reload", "on_close" } do
+      assert.equal(nothing, checked("handler", { [hook] = nothing })[hook])
+      assert.equal(hook .. ": expected a function, got table", problem("handler", { [hook] = {} }))
+    end
+  end)
+
+  it("is told of misspelt names", function()
+    assert.equal('unknown option "ping_perod"; did you mean "ping_period"?', problem("handler", { ping_perod = 1 }))
+    assert.equal('unknown option "on_mesage"; did you mean "handle_message"?',
+      problem("handler", { on_mesage = nothing }))
+    assert.equal('unknown option "on_message"; did you mean "handle_message"?',
+      problem("handler", { on_message = nothing }))
+    assert.equal('unknown option "zebra"', problem("handler", { zebra = 1 }))
+    assert.matches("options have names", problem("handler", { nothing }))
+  end)
+
+  it("is told of everything at once, in the order of the names", function()
+    assert.same({
+      'codec: there is no codec "jsn"; did you mean "json"?',
+      'ping_period: expected a number of seconds, 0 or more, got string "30"',
+      'unknown option "pong_perod"; did you mean "pong_period"?',
+    }, problems("handler", { pong_perod = 1, ping_period = "30", codec = "jsn" }))
+  end)
+
+  it("is told that an app's option is in the wrong place", function()
+    assert.equal("`listen` belongs to the app, not to a handler", problem("handler", { listen = ":1" }))
+  end)
+
+  it("may say false for what is not set by default", function()
+    assert.same({ on_close = false, origins = false, max_connections = false, compression = false, rate = false },
+      checked("handler",
+        { on_close = false, origins = false, max_connections = false, compression = false, rate = false }))
+    assert.matches("^ping_period: .*got false$", problem("handler", { ping_period = false }))
+  end)
+end)
+
+describe("a time", function()
+  it("is a number of seconds", function()
+    for _, seconds in ipairs { 0, 1, 0.1, 0.001, 86400 } do
+      assert.equal(seconds, checked("handler", { ping_period = seconds }).ping_period)
+    end
+    for got, value in pairs { ["-1"] = -1, ["true"] = true, table = {}, ['string "x"'] = "x" } do
+      assert.equal("pong_period: expected a number of seconds, 0 or more, got " .. got,
+        problem("handler", { pong_period = value }))
+    end
+    assert.matches("0 or more, got %-?nan$", problem("handler", { ping_period = 0 / 0 }))
+    assert.matches("too many; 0 stands for never", problem("handler", { ping_period = math.huge }))
+    assert.matches("too few", problem("handler", { ping_period = 1e-6 }))
+  end)
+
+  it("must be more than 0 where 0 would mean nothing", function()
+    assert.equal("handshake_seconds: expected a number of seconds, more than 0, got 0",
+      problem("limits", { handshake_seconds = 0 }))
+  end)
+end)
+
+describe("a size", function()
+  it("is a number of bytes, or a text with a unit", function()
+    for size, value in pairs { [1] = 1, [65536] = 2.0 ^ 16, [1024] = "1024", [262144] = "256K", [1048576] = "1m",
+      [1 << 30] = "1GiB", [2097152] = "2 MB" } do
+      local result = checked("handler", { max_message_size = value }).max_message_size
+      assert.equal(size, result)
+      assert.equal("integer", math.type(result))
+    end
+    for _, value in ipairs { 0, -1, 1.5, "", "1T", "K", "1.5M", "-1K", "0", 1 << 40, "4G", "1e3", true,
+      "99999999999999999999" } do
+      assert.matches('^max_message_size: expected a size in bytes from 1 to 2147483647, or a text such as .*, got ',
+        problem("handler", { max_message_size = value }))
+    end
+  end)
+end)
+
+describe("a count", function()
+  it("is a whole number, 1 or more", function()
+    assert.equal("integer", math.type(checked("handler", { max_connections = 10.0 }).max_connections))
+    for _, value in ipairs { 0, -1, 1.5, "10", {} } do
+      assert.matches("^connections: expected a whole number, 1 or more, got ",
+        problem("limits", { connections = value }))
+    end
+    assert.matches("too many", problem("limits", { connections = 1 << 40 }))
+  end)
+end)
+
+describe("a choice", function()
+  it("is one of its words", function()
+    assert.equal("json", checked("handler", { heartbeat = "json" }).heartbeat)
+    assert.equal('heartbeat: expected "frame" or "json", got string "jsn"; did you mean "json"?',
+      problem("handler", { heartbeat = "jsn" }))
+    assert.equal('slow_client: expected "close" or "drop", got true', problem("handler", { slow_client = true }))
+  end)
+end)
+
+describe("a codec", function()
+  it("is a name or two functions", function()
+    local own = { decode = nothing, encode = nothing }
+    for _, codec in ipairs { "text", "binary", "json", own } do
+      assert.equal(codec, checked("handler", { codec = codec }).codec)
+    end
+    assert.equal('codec: there is no codec "xml"', problem("handler", { codec = "xml" }))
+    assert.same({ "codec: a codec of your own needs encode, a function; got nil" },
+      problems("handler", { codec = { decode = nothing } }))
+    assert.same({
+      'codec: a codec has no field "encod"; did you mean "encode"?',
+      "codec: a codec of your own needs decode, a function; got 1",
+      "codec: a codec of your own needs encode, a function; got nil",
+    }, problems("handler", { codec = { decode = 1, encod = nothing } }))
+    assert.equal('codec: expected "text", "binary", "json" or { decode = function, encode = function }, got function',
+      problem("handler", { codec = nothing }))
+  end)
+end)
+
+describe("origins and subprotocols", function()
+  it("are lists", function()
+    assert.same({ "https://a.test" }, checked("handler", { origins = { "https://a.test" } }).origins)
+    assert.equal(nothing, checked("handler", { origins = nothing }).origins)
+    assert.matches('^origins: "a.test": an Origin begins with its scheme',
+      problem("handler", { origins = { "a.test" } }))
+    assert.equal("origins: expected a list of Origins or a function, got 1", problem("handler", { origins = 1 }))
+    assert.same({ "v2", "v1" }, checked("handler", { subprotocols = { "v2", "v1" } }).subprotocols)
+    assert.same({ "v1" }, checked("handler", { subprotocols = "v1" }).subprotocols)
+    assert.equal('subprotocols: "v1" comes twice', problem("handler", { subprotocols = { "v1", "v1" } }))
+    for _, name in ipairs { "a b", "", "a,b", "é", "a/b" } do
+      assert.matches("is no subprotocol", problem("handler", { subprotocols = { name } }))
+    end
+    assert.matches("no place in a list", problem("handler", { subprotocols = { v1 = true } }))
+    assert.matches("^subprotocols: expected a list of names", problem("handler", { subprotocols = 1 }))
+  end)
+end)
+
+describe("what this version does not do", function()
+  it("is refused where leaving it out would be unsafe", function()
+    assert.equal("rate is not supported by this version", problem("handler", { rate = { messages = 1 } }))
+    assert.equal("tls is not supported by this version", problem("app", { tls = { certificate = "a", key = "b" } }))
+    assert.equal("workers = 4: this version runs one worker", problem("app", { workers = 4 }))
+    assert.same({}, problems("app", { workers = "auto" }))
+    assert.same({}, problems("app", { workers = 1 }))
+  end)
+
+  it("is warned of where it is a comfort", function()
+    assert.same({ "compression has no effect in this version" }, warnings("handler", { compression = true }))
+    assert.same({}, warnings("handler", { compression = false }))
+    assert.same({ "handler_timeout has no effect in this version" }, warnings("handler", { handler_timeout = 2 }))
+    assert.same({ "limits.load_timeout has no effect in this version", "limits.memory has no effect in this version" },
+      warnings("app", { limits = { memory = "256M", load_timeout = 5 } }))
+  end)
+end)
+
+describe("an app's table", function()
+  it("has its groups checked, with their names in front", function()
+    assert.same({
+      "defaults.ping_period: expected a number of seconds, 0 or more, got table",
+      'defaults: unknown option "ping_perod"; did you mean "ping_period"?',
+      'limits: unknown option "conections"; did you mean "connections"?',
+      "limits.per_address: expected a whole number, 1 or more, got 0",
+    }, problems("app", {
+      limits = { conections = 1, per_address = 0 },
+      defaults = { ping_perod = 1, ping_period = {} },
+    }))
+    assert.equal("limits: expected a table, got 7", problem("app", { limits = 7 }))
+  end)
+
+  it("is told that a handler's option is in the wrong place", function()
+    assert.equal("`ping_period` belongs to a handler under `endpoints`, or to `defaults`",
+      problem("app", { ping_period = 1 }))
+    assert.equal("`handle_message` belongs to a handler under `endpoints`",
+      problem("app", { handle_message = nothing }))
+    assert.equal('unknown option "port"; did you mean "listen"?', problem("app", { port = 1 }))
+  end)
+
+  it("names the place of each problem", function()
+    local _, findings = options.check("app", { limits = { connections = 0 }, nope = 1 }, "", {})
+    assert.same({ { "limits", "connections" }, { "nope" } }, { findings.problems[1].path, findings.problems[2].path })
+  end)
+
+  it("listens on addresses that the program can read", function()
+    local facts = {
+      check_address = function(text)
+        if text == "bad" then
+          return nil, 'no address: "bad"'
+        end
+        return true
+      end,
+    }
+    assert.same({ ":1", "unix:x" }, checked("app", { listen = { ":1", "unix:x" } }).listen)
+    assert.same({ ":1" }, checked("app", { listen = ":1" }).listen)
+    assert.equal('listen: no address: "bad"', problem("app", { listen = { ":1", "bad" } }, facts))
+    assert.equal('admin: no address: "bad"', problem("app", { admin = "bad" }, facts))
+    for _, value in ipairs { 8080, {}, { a = "b" }, "" } do
+      assert.matches("^listen: expected ", problem("app", { listen = value }, facts))
+    end
+  end)
+end)
+
+describe("effective values", function()
+  it("are those of the strongest source, else the default", function()
+    local merged = options.merge("handler", {
+      { ping_period = 1 },
+      { ping_period = 2, pong_period = 3, origins = false, require_origin = false },
+      { ping_period = 4, codec = "json", origins = "https://a.test", require_origin = true },
+    })
+    assert.equal(1, merged.ping_period)
+    assert.equal(3, merged.pong_period)
+    assert.equal("json", merged.codec)
+    assert.is_nil(merged.origins)
+    assert.is_false(merged.require_origin)
+    assert.equal(1048576, merged.max_backlog)
+  end)
+
+  it("are the contract's defaults where nothing is set", function()
+    assert.same({
+      codec = "text", ping_period = 30, pong_period = 300, heartbeat = "frame", max_message_size = 1048576,
+      max_backlog = 1048576, slow_client = "close", require_origin = false, handler_timeout = 1,
+    }, options.merge("handler", {}))
+    assert.same({ connections = 10000, handshake_seconds = 5, header_bytes = 16384 }, options.merge("limits", {}))
+    assert.same({ listen = { "127.0.0.1:8080" }, workers = 1 }, options.merge("app", {}))
+  end)
+end)
+
+describe("the environment", function()
+  local function read(environ)
+    local settings, findings = environment.read(environ)
+    assert.same({}, messages_of(findings.problems))
+    return settings
+  end
+
+  local function told(environ)
+    local _, findings = environment.read(environ)
+    return messages_of(findings.problems), messages_of(findings.warnings)
+  end
+
+  it("sets the app's, the limits' and all handlers' options", function()
+    assert.same({
+      app = { listen = { ":1", "unix:/x" }, workers = "auto", admin = "127.0.0.1:9" },
+      limits = { connections = 5, per_address = 6, handshake_seconds = 1.5, header_bytes = 8192 },
+      handler = {
+        ping_period = 0.5, pong_period = 0, heartbeat = "json", max_message_size = 65536, max_backlog = 2097152,
+        slow_client = "drop", origins = { "https://a.test", "https://*.b.test" }, require_origin = true,
+        subprotocols = { "v2", "v1" },
+      },
+    }, read {
+      TIDEWIRE_LISTEN = ":1, unix:/x,", TIDEWIRE_WORKERS = "auto", TIDEWIRE_ADMIN = "127.0.0.1:9",
+      TIDEWIRE_LIMITS_CONNECTIONS = "5", TIDEWIRE_LIMITS_PER_ADDRESS = "6", TIDEWIRE_LIMITS_HANDSHAKE_SECONDS = "1.5",
+      TIDEWIRE_LIMITS_HEADER_BYTES = "8K", TIDEWIRE_PING_PERIOD = "0.5", TIDEWIRE_PONG_PERIOD = "0",
+      TIDEWIRE_HEARTBEAT = "json", TIDEWIRE_MAX_MESSAGE_SIZE = "64K", TIDEWIRE_MAX_BACKLOG = "2097152",
+      TIDEWIRE_SLOW_CLIENT = "drop", TIDEWIRE_ORIGINS = "https://a.test,https://*.b.test",
+      TIDEWIRE_REQUIRE_ORIGIN = "yes", TIDEWIRE_SUBPROTOCOLS = "v2, v1",
+    })
+  end)
+
+  it("reads truth in six words", function()
+    local words = { ["true"] = true, YES = true, ["1"] = true, ["false"] = false, no = false, ["0"] = false }
+    for word, value in pairs(words) do
+      assert.equal(value, read({ TIDEWIRE_REQUIRE_ORIGIN = word }).handler.require_origin)
+    end
+  end)
+
+  it("knows the short name for the server's connections, the long one being stronger", function()
+    assert.equal(5, read({ TIDEWIRE_MAX_CONNECTIONS = "5" }).limits.connections)
+    assert.equal(6, read({ TIDEWIRE_MAX_CONNECTIONS = "5", TIDEWIRE_LIMITS_CONNECTIONS = "6" }).limits.connections)
+  end)
+
+  it("is told of bad values by the variable's name", function()
+    for name, case in pairs {
+      TIDEWIRE_PING_PERIOD = { "ten", 'expected a number of seconds, 0 or more, got "ten"' },
+      TIDEWIRE_PONG_PERIOD = { "-1", 'expected a number of seconds, 0 or more, got "-1"' },
+      TIDEWIRE_LIMITS_CONNECTIONS = { "1.5", 'expected a whole number, 1 or more, got "1.5"' },
+      TIDEWIRE_REQUIRE_ORIGIN = { "maybe", 'expected true, false, yes, no, 1 or 0, got "maybe"' },
+      TIDEWIRE_HEARTBEAT = { "jsn", 'expected "frame" or "json", got "jsn"; did you mean "json"?' },
+      TIDEWIRE_SUBPROTOCOLS = { "a,a", '"a" comes twice' },
+      TIDEWIRE_WORKERS = { "many", 'expected a whole number, 1 or more, or "auto", got "many"' },
+    } do
+      assert.same({ name .. ": " .. case[2] }, (told { [name] = case[1] }))
+    end
+    assert.matches("^TIDEWIRE_ORIGINS: \"a%.test\": an Origin begins", told({ TIDEWIRE_ORIGINS = "a.test" })[1])
+    assert.same({ "TIDEWIRE_WORKERS = 4: this version runs one worker" }, (told { TIDEWIRE_WORKERS = "4" }))
+  end)
+
+  it("is warned of names it does not know, with the nearest", function()
+    local bad, unknown = told { TIDEWIRE_PING_PEROD = "1", TIDEWIRE_ZEBRA = "1", OTHER = "1" }
+    assert.same({}, bad)
+    assert.same({
+      "unknown environment variable TIDEWIRE_PING_PEROD; did you mean TIDEWIRE_PING_PERIOD?",
+      "unknown environment variable TIDEWIRE_ZEBRA",
+    }, unknown)
+  end)
+
+  it("leaves alone what the program reads itself, and what is empty", function()
+    local environ = { TIDEWIRE_PING_PERIOD = "", TIDEWIRE_REQUIRE_ORIGIN = "" }
+    for _, name in ipairs(environment.of_the_program) do
+      environ[name] = "x"
+    end
+    assert.same({ {}, {} }, { told(environ) })
+    assert.same({ app = {}, handler = {}, limits = {} }, read(environ))
+  end)
+end)
