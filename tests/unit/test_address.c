@@ -1,0 +1,257 @@
+/* test_address.c -- listen addresses as people write them, and peers as logs show them. */
+#include "net/address.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <sys/un.h>
+
+#include <cmocka.h>
+
+static struct address_list list;
+static char error[ADDRESS_ERROR_BYTES];
+
+static const struct sockaddr *sockaddr_of(const struct address *a) {
+    return (const struct sockaddr *)&a->storage;
+}
+
+static void parse(const char *text, size_t count) {
+    if (!address_parse(text, &list, error, sizeof(error)))
+        fail_msg("%s", error);
+    assert_int_equal(list.count, count);
+}
+
+static void check_formatted(const struct address *a, const char *want) {
+    char text[ADDRESS_TEXT_BYTES];
+    assert_ptr_equal(address_format(sockaddr_of(a), a->len, text, sizeof(text)), text);
+    assert_string_equal(text, want);
+}
+
+static void check_ip(const struct address *a, const char *want) {
+    char text[ADDRESS_TEXT_BYTES];
+    address_format_ip(sockaddr_of(a), a->len, text, sizeof(text));
+    assert_string_equal(text, want);
+}
+
+/* One address that is written as it was read. */
+static void check_plain(const char *text, const char *written) {
+    parse(text, 1);
+    check_formatted(&list.at[0], written);
+    assert_false(list.at[0].dual_stack);
+    assert_false(list.at[0].optional);
+}
+
+static void test_addresses_with_ports(void **state) {
+    check_plain("127.0.0.1:8080", "127.0.0.1:8080");
+    check_plain("0.0.0.0:80", "0.0.0.0:80");
+    check_plain("192.168.1.20:0", "192.168.1.20:0");
+    check_plain("127.0.0.1:65535", "127.0.0.1:65535");
+    check_plain("[::1]:8080", "[::1]:8080");
+    check_plain("[::]:8080", "[::]:8080");
+    check_plain("[2001:DB8:0::1]:443", "[2001:db8::1]:443");
+    check_plain("[::ffff:127.0.0.1]:80", "127.0.0.1:80");
+    check_plain("[fe80::1%lo]:80", "[fe80::1%lo]:80");
+    assert_int_equal(address_port(sockaddr_of(&list.at[0])), 80);
+}
+
+static void test_a_port_alone_is_this_machine_only(void **state) {
+    check_plain("8080", "127.0.0.1:8080");
+    check_plain("0", "127.0.0.1:0");
+}
+
+static void test_all_interfaces(void **state) {
+    static const char *const texts[] = {":8080", "*:8080"};
+    for (size_t i = 0; i < 2; i++) {
+        parse(texts[i], 1);
+        check_formatted(&list.at[0], "[::]:8080");
+        assert_true(list.at[0].dual_stack);
+        assert_false(list.at[0].optional);
+        struct address plain = address_without_ipv6(&list.at[0]);
+        check_formatted(&plain, "0.0.0.0:8080");
+        assert_false(plain.dual_stack);
+    }
+}
+
+static void test_localhost_is_both(void **state) {
+    parse("localhost:8080", 2);
+    check_formatted(&list.at[0], "127.0.0.1:8080");
+    assert_false(list.at[0].optional);
+    check_formatted(&list.at[1], "[::1]:8080");
+    assert_true(list.at[1].optional);
+    address_set_port(&list.at[1], 9);
+    check_formatted(&list.at[1], "[::1]:9");
+    address_set_port(&list.at[0], 65535);
+    check_formatted(&list.at[0], "127.0.0.1:65535");
+}
+
+static void test_unix_sockets(void **state) {
+    check_plain("unix:/run/app.sock", "unix:/run/app.sock");
+    check_plain("unix:app.sock", "unix:app.sock");
+    check_plain("unix:a:80", "unix:a:80");
+    check_ip(&list.at[0], "unix");
+    assert_int_equal(address_port(sockaddr_of(&list.at[0])), 0);
+    address_set_port(&list.at[0], 80);
+    check_formatted(&list.at[0], "unix:a:80");
+
+    struct sockaddr_un sun;
+    char text[256] = "unix:";
+    memset(text + 5, 'a', sizeof(sun.sun_path) - 1);
+    check_plain(text, text);
+    text[strlen(text)] = 'a';
+    assert_false(address_parse(text, &list, error, sizeof(error)));
+    assert_non_null(strstr(error, "107"));
+
+    /* What accept() gives for a client that has no name. */
+    struct address peer = {.len = sizeof(sa_family_t)};
+    peer.storage.ss_family = AF_UNIX;
+    check_formatted(&peer, "unix:");
+    check_ip(&peer, "unix");
+    assert_true(address_is_loopback(sockaddr_of(&peer)));
+}
+
+/* Each error names the text and says what is wrong with it. */
+static void test_errors(void **state) {
+    static const struct {
+        const char *text, *part;
+    } wrong[] = {
+        {"", "port is missing"},
+        {"127.0.0.1", "port is missing"},
+        {"localhost", "port is missing"},
+        {"[::1]", "port is missing"},
+        {"[::1]8080", "port is missing"},
+        {"127.0.0.1:", "number from 0 to 65535"},
+        {"127.0.0.1:http", "number from 0 to 65535"},
+        {"127.0.0.1:65536", "number from 0 to 65535"},
+        {"127.0.0.1:-1", "number from 0 to 65535"},
+        {"127.0.0.1:+1", "number from 0 to 65535"},
+        {"127.0.0.1: 80", "number from 0 to 65535"},
+        {"127.0.0.1:000080", "number from 0 to 65535"},
+        {"99999999999999999999", "number from 0 to 65535"},
+        {"[::1]:x", "number from 0 to 65535"},
+        {"::1", "in brackets"},
+        {"::1:8080", "in brackets"},
+        {"fe80::1:80", "in brackets"},
+        {"[::1:80", "in brackets"},
+        {"::1]:80", "in brackets"},
+        {"[]:80", "IPv6 address"},
+        {"[127.0.0.1]:80", "IPv6 address"},
+        {"[::g]:80", "IPv6 address"},
+        {"[localhost]:80", "IPv6 address"},
+        {"[0000:0000:0000:0000:0000:0000:0000:0000:0000:0000:0000:0000]:80", "IPv6 address"},
+        {"[fe80::1%no-such-nic]:80", "no-such-nic"},
+        {"[fe80::1%]:80", "interface"},
+        {"127.0.0:80", "not an IP address"},
+        {"256.0.0.1:80", "not an IP address"},
+        {"0x7f.1:80", "not an IP address"},
+        {"example.com:8080", "\":8080\" for all interfaces"},
+        {" 127.0.0.1:80", "not an IP address"},
+        {"unix:", "path must follow"},
+    };
+    for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
+        char start[128];
+        snprintf(start, sizeof(start), "listen address \"%s\": ", wrong[i].text);
+        if (address_parse(wrong[i].text, &list, error, sizeof(error)))
+            fail_msg("accepted: %s", wrong[i].text);
+        if (strncmp(error, start, strlen(start)) != 0 || strstr(error, wrong[i].part) == NULL)
+            fail_msg("\"%s\" should say \"%s\"", error, wrong[i].part);
+    }
+    assert_false(address_parse("nonsense", &list, NULL, 0));
+    char small[12];
+    assert_false(address_parse("nonsense", &list, small, sizeof(small)));
+    assert_string_equal(small, "listen addr");
+}
+
+static struct address peer6(const char *ip) {
+    struct sockaddr_in6 sin6 = {.sin6_family = AF_INET6, .sin6_port = htons(5000)};
+    assert_int_equal(inet_pton(AF_INET6, ip, &sin6.sin6_addr), 1);
+    struct address a = {.len = sizeof(sin6)};
+    memcpy(&a.storage, &sin6, sizeof(sin6));
+    return a;
+}
+
+static void test_peers(void **state) {
+    struct address mapped = peer6("::ffff:192.0.2.7");
+    check_formatted(&mapped, "192.0.2.7:5000");
+    check_ip(&mapped, "192.0.2.7");
+    struct address six = peer6("2001:db8::7");
+    check_formatted(&six, "[2001:db8::7]:5000");
+    check_ip(&six, "2001:db8::7");
+    struct sockaddr strange = {.sa_family = AF_UNSPEC};
+    char text[ADDRESS_TEXT_BYTES];
+    assert_string_equal(address_format_ip(&strange, sizeof(strange), text, sizeof(text)),
+                        "unknown");
+    assert_false(address_is_loopback(&strange));
+}
+
+static void check_loopback(const char *text, bool want) {
+    parse(text, 1);
+    assert_int_equal(address_is_loopback(sockaddr_of(&list.at[0])), want);
+}
+
+static void test_loopback(void **state) {
+    check_loopback("127.0.0.1:1", true);
+    check_loopback("127.255.3.4:1", true);
+    check_loopback("128.0.0.1:1", false);
+    check_loopback("0.0.0.0:1", false);
+    check_loopback("10.0.0.1:1", false);
+    check_loopback("[::1]:1", true);
+    check_loopback("[::]:1", false);
+    check_loopback("[::2]:1", false);
+    check_loopback(":1", false);
+    check_loopback("unix:x", true);
+    struct address mapped = peer6("::ffff:127.0.0.1");
+    assert_true(address_is_loopback(sockaddr_of(&mapped)));
+    mapped = peer6("::ffff:8.8.8.8");
+    assert_false(address_is_loopback(sockaddr_of(&mapped)));
+}
+
+static void test_random_texts(void **state) {
+    static const char letters[] = "01289:.[]*%aflocalhostunix/ \x80";
+    uint32_t seed = 3;
+    for (int round = 0; round < 200000; round++) {
+        seed = seed * 1664525u + 1013904223u;
+        size_t len = (seed >> 8) % 24;
+        char *text = malloc(len + 1);
+        for (size_t i = 0; i < len; i++) {
+            seed = seed * 1664525u + 1013904223u;
+            text[i] = letters[(seed >> 8) % (sizeof(letters) - 1)];
+        }
+        text[len] = '\0';
+        error[0] = '\0';
+        if (address_parse(text, &list, error, sizeof(error))) {
+            assert_in_range(list.count, 1, ADDRESS_LIST_MAX);
+            /* What is accepted can be written, and read again as the same. */
+            char written[ADDRESS_TEXT_BYTES], again[ADDRESS_TEXT_BYTES];
+            const struct address *a = &list.at[0];
+            address_format(sockaddr_of(a), a->len, written, sizeof(written));
+            assert_true(address_parse(written, &list, error, sizeof(error)));
+            address_format(sockaddr_of(a), a->len, again, sizeof(again));
+            assert_string_equal(written, again);
+        } else {
+            assert_true(strlen(error) > 20);
+        }
+        free(text);
+    }
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_addresses_with_ports),
+        cmocka_unit_test(test_a_port_alone_is_this_machine_only),
+        cmocka_unit_test(test_all_interfaces),
+        cmocka_unit_test(test_localhost_is_both),
+        cmocka_unit_test(test_unix_sockets),
+        cmocka_unit_test(test_errors),
+        cmocka_unit_test(test_peers),
+        cmocka_unit_test(test_loopback),
+        cmocka_unit_test(test_random_texts),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
