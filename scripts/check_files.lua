@@ -4,8 +4,8 @@
 --
 --   lua5.4 scripts/check_files.lua [TOP]         TOP: the folder to look at (default: .)
 --
--- Looks at the files that git knows or would take; without git, at all outside build/. Reads text only; what the comment says is the
--- reader's to judge.
+-- Looks at the files that git knows or would take; without git, at all outside build/. Reads text
+-- only; what the comment says is the reader's to judge.
 
 local top = arg[1] or "."
 local long_file = 500
