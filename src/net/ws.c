@@ -20,6 +20,7 @@ struct ws {
     struct ws_server *server;
     struct stream *stream;
     struct conn *conn;
+    struct address_entry *address;
     struct frame_reader reader;
     struct list resumed; /* in the server's list while `rest` may be read on */
     char *rest;          /* bytes read but not looked at */
@@ -149,6 +150,7 @@ static void on_closed(void *owner) {
     struct ws *ws = owner;
     hub_gone(ws->server->hub, ws->conn, CLOSE_ABNORMAL);
     list_remove(&ws->resumed);
+    addresses_remove(ws->address);
     frame_reset(&ws->reader);
     mem_free(ws->rest);
     mem_free(ws);
@@ -156,12 +158,13 @@ static void on_closed(void *owner) {
 
 static const struct stream_events stream_events = {on_received, on_writable, on_closed};
 
-void ws_open(struct ws_server *server, struct stream *stream, struct conn *conn, char *ahead,
-             size_t len) {
+void ws_open(struct ws_server *server, struct stream *stream, struct conn *conn,
+             struct address_entry *address, char *ahead, size_t len) {
     struct ws *ws = mem_zalloc(sizeof *ws);
     ws->server = server;
     ws->stream = stream;
     ws->conn = conn;
+    ws->address = address;
     list_init(&ws->resumed);
     stream_set_owner(stream, &stream_events, ws);
     hub_open(server->hub, conn, ws);

@@ -6,6 +6,7 @@
 #define TIDEWIRE_NET_WS_H
 
 #include "core/hub.h"
+#include "net/addresses.h"
 #include "net/transport.h"
 
 /* What the WebSocket connections of one worker share. */
@@ -17,10 +18,11 @@ void ws_server_free(struct ws_server *server);
 /* The functions that the hub calls for a peer; `respond` and `respond_file` are left to http.c. */
 void ws_fill_wire(struct wire *wire);
 
-/* Takes over the stream of a handshake that is answered with 101, and opens its connection. `ahead`
- * are bytes that came behind the request; they may be changed. */
-void ws_open(struct ws_server *server, struct stream *stream, struct conn *conn, char *ahead,
-             size_t len);
+/* Takes over the stream of a handshake that is answered with 101 and its place in the count of its
+ * address, and opens its connection. `ahead` are bytes that came behind the request; they may be
+ * changed. */
+void ws_open(struct ws_server *server, struct stream *stream, struct conn *conn,
+             struct address_entry *address, char *ahead, size_t len);
 
 /* Goes on with connections whose reading was allowed again. Call it at the end of the loop's turn,
  * before hub_turn_end(). */

@@ -1,0 +1,218 @@
+/* gate.c -- who gets in. See gate.h. */
+#include "net/gate.h"
+
+#include "base/log.h"
+#include "base/mem.h"
+#include "net/accept_key.h"
+#include "net/addresses.h"
+#include "net/handshake.h"
+#include "net/static.h"
+#include "net/ws.h"
+
+#include <stdio.h>
+#include <string.h>
+
+struct gate {
+    struct gate_options options;
+    struct hub *hub;
+    struct http_server *http;
+    struct ws_server *ws;
+    struct addresses *addresses;
+    struct wire wire;
+    struct root *roots; /* folders of static files, opened when first used */
+    bool draining;
+};
+
+struct root {
+    struct root *next;
+    struct static_root *folder;
+    char path[];
+};
+
+/* ---- handshakes ---- */
+
+static void refuse(struct gate *gate, struct http *http, int status, const char *headers,
+                   const char *why) {
+    stats_add(&gate->hub->stats.connections_refused, 1);
+    struct log_line line;
+    log_begin(&line, LOG_DEBUG, "refused");
+    log_str(&line, "remote", http_remote(http));
+    log_int(&line, "status", status);
+    log_str(&line, "why", why);
+    log_end(&line);
+    http_respond_text(http, status, headers, why);
+}
+
+/* Writes the 101 answer (RFC 6455 section 4.2.2). False: the socket did not take it. */
+static bool answer_101(struct stream *stream, struct slice key, const char *subprotocol) {
+    char accept[ACCEPT_KEY_BYTES], head[512];
+    accept_key(key, accept);
+    int len = snprintf(head, sizeof head,
+                       "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n"
+                       "Connection: Upgrade\r\nSec-WebSocket-Accept: %s\r\n%s%s%s\r\n",
+                       accept, subprotocol == NULL ? "" : "Sec-WebSocket-Protocol: ",
+                       subprotocol == NULL ? "" : subprotocol, subprotocol == NULL ? "" : "\r\n");
+    return len > 0 && (size_t)len < sizeof head &&
+           stream_write(stream, head, (size_t)len) == (size_t)len;
+}
+
+static void accept_upgrade(struct gate *gate, struct http *http, struct conn *conn,
+                           const struct handshake *handshake, const struct upgrade_answer *answer,
+                           char *ahead, size_t ahead_len) {
+    struct stream *stream = http_stream(http);
+    hub_assign(gate->hub, conn, answer->endpoint);
+    if (!answer_101(stream, handshake->key, answer->subprotocol)) {
+        hub_abandon(gate->hub, conn);
+        stream_kill(stream);
+        return;
+    }
+    ws_open(gate->ws, stream, conn, addresses_add(gate->addresses, http_remote(http)), ahead, ahead_len);
+    http_let_go(http);
+}
+
+/* Asks the scripts, and does what they say. */
+static void ask(struct gate *gate, struct http *http, struct conn *conn, const struct request *request,
+                const struct handshake *handshake, char *ahead, size_t ahead_len) {
+    struct http_request info = {
+        .head = request->head.bytes,
+        .head_len = request->head.len,
+        .remote_address = http_remote(http),
+    };
+    struct upgrade_answer answer = {.status = 500};
+    gate->hub->events->upgrade(gate->hub->events_user, conn->id, &info, &answer);
+    if (answer.status == 101) {
+        accept_upgrade(gate, http, conn, handshake, &answer, ahead, ahead_len);
+        return;
+    }
+    hub_abandon(gate->hub, conn);
+    stats_add(&gate->hub->stats.connections_refused, 1);
+    http_respond(http, answer.status, answer.headers, answer.body, answer.body_len);
+}
+
+static void on_upgrade(void *user, struct http *http, const struct request *request, char *ahead,
+                       size_t ahead_len) {
+    struct gate *gate = user;
+    struct handshake handshake;
+    if (handshake_check(request, &handshake) != 0) {
+        refuse(gate, http, handshake.status, handshake.headers, handshake.text);
+        return;
+    }
+    if (gate->draining) {
+        refuse(gate, http, 503, "Retry-After: 5\r\n", "The server is shutting down.");
+        return;
+    }
+    if (gate->options.per_address > 0 &&
+        addresses_count(gate->addresses, http_remote(http)) >= gate->options.per_address) {
+        refuse(gate, http, 429, "Retry-After: 5\r\n", "Too many connections from this address.");
+        return;
+    }
+    struct conn *conn = hub_admit(gate->hub);
+    if (conn == NULL) {
+        refuse(gate, http, 503, "Retry-After: 5\r\n", "The server is full.");
+        return;
+    }
+    ask(gate, http, conn, request, &handshake, ahead, ahead_len);
+}
+
+/* ---- plain HTTP ---- */
+
+static void on_request(void *user, struct http *http, const struct request *request, char *body,
+                       size_t body_len) {
+    struct gate *gate = user;
+    stats_add(&gate->hub->stats.http_requests, 1);
+    struct http_request info = {
+        .head = request->head.bytes,
+        .head_len = request->head.len,
+        .body = body,
+        .body_len = body_len,
+        .remote_address = http_remote(http),
+    };
+    gate->hub->events->request(gate->hub->events_user, http_number(http), &info);
+}
+
+static void wire_respond(void *user, uint64_t number, int status, const char *headers,
+                         const char *body, size_t body_len) {
+    struct gate *gate = user;
+    struct http *http = http_find(gate->http, number);
+    if (http != NULL)
+        http_respond(http, status, headers, body, body_len);
+}
+
+static struct static_root *root_of(struct gate *gate, const char *path, char *error, size_t size) {
+    for (struct root *root = gate->roots; root != NULL; root = root->next)
+        if (strcmp(root->path, path) == 0)
+            return root->folder;
+    struct static_root *folder = static_root_open(path, error, size);
+    if (folder == NULL)
+        return NULL;
+    struct root *root = mem_alloc(sizeof *root + strlen(path) + 1);
+    strcpy(root->path, path);
+    root->folder = folder;
+    root->next = gate->roots;
+    gate->roots = root;
+    return folder;
+}
+
+static void wire_respond_file(void *user, uint64_t number, const char *root, const char *path) {
+    struct gate *gate = user;
+    struct http *http = http_find(gate->http, number);
+    if (http == NULL)
+        return;
+    char error[256];
+    struct static_root *folder = root_of(gate, root, error, sizeof error);
+    if (folder == NULL) {
+        log_event(LOG_ERROR, "static_failed", error);
+        http_respond_text(http, 500, NULL, "The folder of this file cannot be opened.");
+        return;
+    }
+    http_respond_file(http, folder, path);
+}
+
+/* ---- life ---- */
+
+struct gate *gate_new(struct transport *transport, struct hub *hub, const struct gate_options *options) {
+    struct gate *gate = mem_zalloc(sizeof *gate);
+    gate->options = *options;
+    gate->hub = hub;
+    gate->ws = ws_server_new(hub);
+    gate->addresses = addresses_new();
+    struct http_handler handler = {on_request, on_upgrade, gate};
+    gate->http = http_server_new(transport, &options->http, &handler);
+    ws_fill_wire(&gate->wire);
+    gate->wire.respond = wire_respond;
+    gate->wire.respond_file = wire_respond_file;
+    gate->wire.user = gate;
+    hub_set_wire(hub, &gate->wire);
+    return gate;
+}
+
+void gate_free(struct gate *gate) {
+    if (gate == NULL)
+        return;
+    for (struct root *root; (root = gate->roots) != NULL;) {
+        gate->roots = root->next;
+        static_root_free(root->folder);
+        mem_free(root);
+    }
+    http_server_free(gate->http);
+    ws_server_free(gate->ws);
+    addresses_free(gate->addresses);
+    mem_free(gate);
+}
+
+struct http_server *gate_http(struct gate *gate) {
+    return gate->http;
+}
+
+void gate_turn(struct gate *gate) {
+    ws_server_turn(gate->ws);
+}
+
+bool gate_has_pending(const struct gate *gate) {
+    return ws_server_has_pending(gate->ws);
+}
+
+void gate_drain(struct gate *gate) {
+    gate->draining = true;
+    http_server_drain(gate->http);
+}

@@ -1,0 +1,77 @@
+/* http.h -- the first conversation on an accepted socket: one HTTP request and its answer.
+ *
+ * Reads the head (and the body of plain requests) within a time and a size, hands the checked request
+ * to a handler, writes what the handler answers and ends the connection: one request each, always
+ * "Connection: close". A handler may take the stream away instead (a WebSocket). Knows no scripts and
+ * no WebSocket beyond asking whether one is wanted. Everything on the worker's thread. */
+#ifndef TIDEWIRE_NET_HTTP_H
+#define TIDEWIRE_NET_HTTP_H
+
+#include "net/request.h"
+#include "net/transport.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct http_server;
+/* One request and its answer. */
+struct http;
+
+struct http_handler {
+    /* A whole plain request; `body` is NULL where there is none. Answer with http_respond… now, or
+     * later by http_find(). The request and body are gone with the answer. */
+    void (*request)(void *user, struct http *http, const struct request *request, char *body,
+                    size_t body_len);
+    /* A request that wants a WebSocket; `ahead` are bytes behind it. Answer, or take the stream. NULL:
+     * such requests are refused. */
+    void (*upgrade)(void *user, struct http *http, const struct request *request, char *ahead,
+                    size_t ahead_len);
+    void *user;
+};
+
+struct http_options {
+    size_t max_head_bytes, max_body_bytes;
+    uint64_t request_ms; /* for the whole request to arrive; over it: 408 */
+    uint64_t (*now_ms)(void *clock);
+    void *clock;
+};
+
+struct http_server *http_server_new(struct transport *transport, const struct http_options *options,
+                                    const struct http_handler *handler);
+/* All streams must be closed. Accepts NULL. */
+void http_server_free(struct http_server *server);
+
+/* A connection was accepted. Takes over `fd`; `remote` is who it is, a numeric address. */
+void http_accept(struct http_server *server, int fd, const char *remote);
+
+/* Milliseconds until http_server_run_timers() has something to do, or -1. */
+int64_t http_server_next_timer_ms(const struct http_server *server);
+void http_server_run_timers(struct http_server *server);
+
+/* Conversations under way. */
+uint32_t http_server_count(const struct http_server *server);
+/* Ends those that wait for a request; the ones being answered go on. */
+void http_server_drain(struct http_server *server);
+void http_server_kill_all(struct http_server *server);
+
+uint64_t http_number(const struct http *http);
+/* NULL: the client has gone. */
+struct http *http_find(struct http_server *server, uint64_t number);
+const char *http_remote(const struct http *http);
+
+/* Answers. `headers` are whole "Name: value\r\n" lines or NULL; without a Content-Type among them the
+ * body is text/plain. A header that could break the response is left out and logged. */
+void http_respond(struct http *http, int status, const char *headers, const char *body, size_t len);
+/* The same with a short text. */
+void http_respond_text(struct http *http, int status, const char *headers, const char *text);
+/* Answers with a file below `root`. `path` is the request's path below the mount. */
+struct static_root;
+void http_respond_file(struct http *http, const struct static_root *root, const char *path);
+
+/* For taking the stream away: give it to its new owner, then let go of the conversation, which frees
+ * it and what it had read. */
+struct stream *http_stream(const struct http *http);
+void http_let_go(struct http *http);
+
+#endif
