@@ -1,0 +1,164 @@
+-- heartbeat_spec.lua -- pings at their times and in their two forms, their answers, and `conn.rtt`.
+--
+-- Times are judged so that a slow machine does not fail: never early, in order, and not as late
+-- as a period that was doubled.
+
+local cjson = require "cjson"
+local loop = require "support.loop"
+local server = require "support.server"
+local stream = require "support.stream"
+
+local APP = [[
+local function tell(conn, message)
+  conn:send({ id = conn.id, rtt = conn.rtt or "unknown", seen = message })
+end
+return {
+  endpoints = {
+    ["/json"]   = { codec = "json", heartbeat = "json", ping_period = 0.1, handle_message = tell },
+    ["/named"]  = { codec = "json", heartbeat = "json", ping_period = 0.1, name = "ticker" },
+    ["/quiet"]  = { codec = "json", heartbeat = "json", ping_period = 0, handle_message = tell },
+    ["/text"]   = {
+      heartbeat = "json", ping_period = 0,
+      handle_message = function(conn, message) conn:send("seen " .. message) end,
+    },
+    ["/frame"]  = { codec = "json", ping_period = 0.1, handle_message = tell },
+    ["/own"]    = {
+      ping_period = 0.1,
+      on_start = function(conn) conn.sent = 0 end,
+      send_ping = function(conn)
+        conn.sent = conn.sent + 1
+        conn:send("own ping " .. conn.sent)
+      end,
+    },
+    ["/asked"]  = {
+      ping_period = 0,
+      handle_message = function(conn, message)
+        if message == "ping me" then conn:ping() else conn:send(tostring(conn.rtt)) end
+      end,
+    },
+  },
+}
+]]
+
+describe("the heartbeat", function()
+  local app
+
+  lazy_setup(function() app = server.start({ app = APP }) end)
+  lazy_teardown(function() app:stop() end)
+  after_each(stream.close_all)
+
+  -- The n-th of something that comes each `period` seconds since `start`, now.
+  local function assert_on_time(start, period, n)
+    local elapsed = loop.now() - start
+    assert.is_true(elapsed >= n * period - 0.01, ("number %d came early, after %.3f s"):format(n, elapsed))
+    assert.is_true(elapsed < n * period * 2 + 0.5, ("number %d came late, after %.3f s"):format(n, elapsed))
+  end
+
+  it("in JSON numbers its pings 1, 2, 3, … one period apart", function()
+    local start = loop.now()
+    local ada = app:connect("/json")
+    ada:send_text('"who am I"')
+    local id = cjson.decode(ada:receive()).id
+    for number = 1, 10 do
+      local ping, kind = ada:receive()
+      assert_on_time(start, 0.1, number)
+      assert.equal("text", kind)
+      assert.same({ type = "ping", pingId = number, name = "/json", connId = id }, cjson.decode(ping))
+      assert.is_truthy(ping:find('"pingId":' .. number .. "[,}]"), "the number is not an integer: " .. ping)
+    end
+    assert.equal(0, #ada.pings)
+  end)
+
+  it("in JSON calls the endpoint by its name", function()
+    assert.equal("ticker", cjson.decode(app:connect("/named"):receive()).name)
+  end)
+
+  it("in JSON answers a client's ping with its id and the time", function()
+    local ada = app:connect("/quiet")
+    for _, id in ipairs({ "1", "77", '"abc"', "9007199254740993" }) do
+      local text = ada:ask('{"type":"ping","pingId":' .. id .. "}")
+      local pong = cjson.decode(text)
+      assert.equal("pong", pong.type)
+      assert.is_truthy(text:find('"pingId":' .. id, 1, true), "another id in " .. text)
+      assert.is_true(math.abs(pong.timestamp - os.time()) < 60)
+    end
+    assert.equal("after", cjson.decode(ada:ask('"after"')).seen)
+  end)
+
+  it("in JSON takes a client's pong as the answer, which gives conn.rtt", function()
+    local ada = app:connect("/json")
+    local ping = cjson.decode(ada:receive())
+    ada:send_text(('{"type":"pong","pingId":%d}'):format(ping.pingId))
+    ada:send_text('"and now"')
+    local answer
+    repeat answer = cjson.decode(ada:receive()) until answer.type ~= "ping"
+    assert.equal("and now", answer.seen)
+    assert.is_number(answer.rtt)
+    assert.is_true(answer.rtt >= 0 and answer.rtt < 10)
+  end)
+
+  it("in JSON is kept from handle_message under the text codec too", function()
+    local ada = app:connect("/text")
+    assert.equal("pong", cjson.decode(ada:ask('{"type":"ping","pingId":5}')).type)
+    ada:send_text('{"type":"pong","pingId":5}')
+    assert.equal("seen hello", (ada:ask("hello")))
+  end)
+
+  it("in frames sends a silent client PINGs with a payload, one period apart", function()
+    local start = loop.now()
+    local ada = app:connect("/frame")
+    for number = 1, 5 do
+      assert.is_true(ada:wait_pings(number))
+      assert_on_time(start, 0.1, number)
+      assert.is_true(#ada.pings[number].payload > 0)
+    end
+  end)
+
+  it("in frames learns conn.rtt from the PONG, and knows none before", function()
+    local ada = app:connect("/frame")
+    assert.equal("unknown", cjson.decode(ada:ask('"first"')).rtt)
+    assert.is_true(ada:wait_pings(1))
+    local rtt = cjson.decode(ada:ask('"second"')).rtt
+    assert.is_number(rtt)
+    assert.is_true(rtt >= 0 and rtt < 10)
+  end)
+
+  it("in frames is not misled by a pong that nobody asked for", function()
+    local ada = app:connect("/asked")
+    ada:send_frame({ opcode = "pong", payload = "surprise" })
+    ada:send_frame({ opcode = "pong" })
+    assert.equal("nil", (ada:ask("rtt?")))
+  end)
+
+  it("is what send_ping does, where a handler has it", function()
+    local start = loop.now()
+    local ada = app:connect("/own")
+    for number = 1, 3 do
+      assert.equal("own ping " .. number, (ada:receive()))
+      assert_on_time(start, 0.1, number)
+    end
+    assert.equal(0, #ada.pings)
+  end)
+
+  it("sends a ping at once when conn:ping() asks for it", function()
+    local ada = app:connect("/asked")
+    ada:send_text("ping me")
+    assert.is_true(ada:wait_pings(1))
+    assert.is_number(tonumber((ada:ask("rtt?"))))
+  end)
+
+  it("with ping_period = 0 sends none", function()
+    local ada = app:connect("/quiet")
+    assert.is_true(ada:is_silent(0.3))
+    assert.equal(0, #ada.pings)
+  end)
+
+  it("goes on in the client's direction: PINGs are answered with their payload", function()
+    local ada = app:connect("/quiet")
+    for index, payload in ipairs({ "", "x", ("p"):rep(125) }) do
+      ada:send_ping(payload)
+      assert.is_true(ada:wait_pings(index, nil, "pongs"), #payload .. " bytes")
+      assert.equal(payload, ada.pongs[index].payload)
+    end
+  end)
+end)

@@ -1,0 +1,134 @@
+-- timeout_spec.lua -- silence for `pong_period`: when on_timeout is called, what its answer does,
+-- and what counts as a sign of life.
+
+local loop = require "support.loop"
+local server = require "support.server"
+local stream = require "support.stream"
+
+local APP = [[
+local record = require "record"
+local uv = require "luv"
+
+local function now() return uv.hrtime() / 1e9 end
+
+local function watched(options)
+  local answer = options.answer
+  options.answer = nil
+  options.on_start = options.on_start or function(conn) conn.since = now() end
+  options.on_timeout = function(conn)
+    record("timeout", now() - conn.since)
+    return answer
+  end
+  options.handle_message = function(conn, message) conn:send("still here: " .. message) end
+  options.on_close = function(conn, code, reason) record("close", code) end
+  return options
+end
+
+return {
+  endpoints = {
+    ["/close"]   = watched({ ping_period = 0, pong_period = 0.5, answer = true }),
+    ["/default"] = { ping_period = 0, pong_period = 0.5, on_close = function(conn, code) record("close", code) end },
+    ["/keep"]    = watched({ ping_period = 0, pong_period = 0.5, answer = false }),
+    ["/pinged"]  = watched({ ping_period = 0.2, pong_period = 1, answer = true }),
+    ["/patient"] = watched({ ping_period = 0, pong_period = 1, answer = true }),
+    ["/talking"] = watched({
+      ping_period = 0.1, pong_period = 0.5, answer = true,
+      on_start = function(conn)
+        conn.since = now()
+        conn:every(0.1, function() conn:send("news") end)
+      end,
+    }),
+    ["/never"]   = watched({ ping_period = 0, pong_period = 0, answer = true }),
+  },
+}
+]]
+
+describe("silence", function()
+  local app
+
+  before_each(function() app = server.start({ app = APP }) end)
+  after_each(function() app:stop() end)
+
+  -- Within a tick of the period; the upper bound is loose for slow machines, but below two periods.
+  local function assert_after_one_period(event, period)
+    assert.is_true(event[2] >= period - 0.01, "early: " .. event[2])
+    assert.is_true(event[2] < 2 * period, "late: " .. event[2])
+  end
+
+  it("of one period calls on_timeout once; true closes with 4408", function()
+    local ada = app:connect("/close")
+    assert.equal(4408, (ada:wait_closed()))
+    assert.equal(4408, app:wait_event("close")[2])
+    assert.equal("timeout close", app:event_names())
+    assert_after_one_period(app:events("timeout")[1], 0.5)
+  end)
+
+  it("closes with 4408 where there is no on_timeout", function()
+    local ada = app:connect("/default")
+    assert.equal(4408, (ada:wait_closed()))
+    assert.equal(4408, app:wait_event("close")[2])
+  end)
+
+  it("is borne by on_timeout's false: messages are still received, and it is asked again", function()
+    local ada = app:connect("/keep")
+    assert_after_one_period(app:wait_event("timeout"), 0.5)
+    assert.equal("still here: hello", (ada:ask("hello")))
+    local first, second, third = app:events("timeout")[1], app:wait_event("timeout", 2), app:wait_event("timeout", 3)
+    assert.is_true(second[2] - first[2] >= 0.49)
+    assert.is_true(third[2] - second[2] >= 0.49)
+    assert.equal("still here: again", (ada:ask("again")))
+    assert.equal(0, #app:events("close"))
+  end)
+
+  it("does not begin while messages come", function()
+    local ada = app:connect("/patient")
+    for _ = 1, 15 do
+      loop.pass(0.15)
+      ada:send_text("x")
+    end
+    assert.equal(15, #ada:receive_many(15))
+    assert.equal(0, #app:events("timeout"))
+  end)
+
+  it("does not begin while pings, pongs or fragments come", function()
+    for _, frame in ipairs({ { opcode = "ping" }, { opcode = "pong", payload = "?" }, { opcode = 0, fin = false } }) do
+      local ada = app:connect("/patient")
+      if frame.opcode == 0 then ada:send_frame({ opcode = "text", payload = "begin", fin = false }) end
+      for _ = 1, 9 do
+        loop.pass(0.15)
+        ada:send_frame(frame)
+      end
+      assert.equal(0, #app:events("timeout"))
+      ada:drop()
+    end
+  end)
+
+  it("does not begin while the client answers PINGs", function()
+    local ada = app:connect("/pinged")
+    assert.is_true(ada:wait_pings(10))
+    assert.equal(0, #app:events("timeout"))
+  end)
+
+  it("is not broken by what the server sends", function()
+    local ada = app:connect("/talking")
+    ada.auto_pong = false
+    assert.equal(4408, (ada:wait_closed()))
+    assert.equal(1, #app:events("timeout"))
+    assert_after_one_period(app:events("timeout")[1], 0.5)
+  end)
+
+  it("ends a client that does not even read", function()
+    local ada = app:connect("/talking", { receive_buffer = 4096 })
+    ada.stream:pause()
+    assert.equal(4408, app:wait_event("close")[2])
+  end)
+
+  it("never ends with pong_period = 0", function()
+    local ada = app:connect("/never")
+    loop.pass(0.8)
+    assert.equal("still here: yes", (ada:ask("yes")))
+    assert.equal(0, #app:events("timeout"))
+  end)
+
+  after_each(stream.close_all)
+end)
