@@ -1,0 +1,13 @@
+/* mime.h -- the media type of a file, by its name's ending.
+ *
+ * What a browser needs to use a page's parts; not a catalogue. Owns nothing, any thread. */
+#ifndef TIDEWIRE_NET_MIME_H
+#define TIDEWIRE_NET_MIME_H
+
+#include "base/slice.h"
+
+/* The Content-Type for a file name or path, by its ending in any case; text is UTF-8.
+ * "application/octet-stream" for an unknown ending or none. A constant. */
+const char *mime_type(struct slice name);
+
+#endif
