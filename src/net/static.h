@@ -18,7 +18,10 @@
 #include <sys/types.h>
 #include <time.h>
 
-enum { STATIC_ETAG_BYTES = 64 };
+enum {
+    STATIC_ETAG_BYTES = 64,
+    STATIC_MAX_QUERY = 4096 /* a longer query is not repeated in a redirect */
+};
 
 /* An open folder that files are served from. */
 struct static_root;
@@ -34,16 +37,17 @@ struct static_file {
     const char *text; /* a sentence for the body of a status that is not 2xx or 304; else "" */
     char etag[STATIC_ETAG_BYTES]; /* with its quotes; "" without a file */
     struct slice location;        /* for 301: the last part of the request's path … */
-    struct slice query;           /* … and its query. Views into the request */
+    struct slice query;           /* … and its query, if below 4 KiB. Views into the request */
 };
 
-/* Opens the folder. NULL when it cannot be, with a sentence in `error` (NUL-terminated). */
+/* Opens the folder. NULL when it cannot be, with a sentence in `error` (NUL-terminated). It stays
+ * this folder even if its name is given to another one meanwhile. */
 struct static_root *static_root_open(const char *folder, char *error, size_t error_size);
 
 /* Closes the folder; files opened from it stay open. Accepts NULL. */
 void static_root_free(struct static_root *root);
 
-/* Looks up `path`, the percent-encoded part of the request's path below the place where the
+/* Looks up `path`, the percent-encoded end of the request's path below the place where the
  * folder is served ("" or something that begins with "/"), and judges method, If-None-Match,
  * If-Modified-Since, Range (a single one; several are answered with the whole file) and If-Range.
  * A folder means its index.html; without its final slash it is a 301. Returns out->status. */
@@ -51,16 +55,13 @@ int static_find(const struct static_root *root, const struct request *r, struct 
                 struct static_file *out);
 
 /* Adds the headers that belong to the answer: Content-Type, ETag, Last-Modified, Accept-Ranges,
- * Content-Range, Location, Allow, X-Content-Type-Options. False when the response has failed. For
- * a status with a `text` the caller sends that text as the body; these headers then leave
- * Content-Type to it. */
+ * Content-Range, Location, Allow, X-Content-Type-Options, and "Cache-Control: no-cache" (browsers
+ * keep the file, but ask each time whether it is still good). False when the response has failed;
+ * a buffer of 8 KiB is enough for all of them. For a status with a `text` the caller sends that
+ * text as the body and adds its own Content-Type. */
 bool static_headers(const struct static_file *file, struct response *res);
 
 /* Closes the file, if one is open. */
 void static_close(struct static_file *file);
-
-/* The Content-Type for a file name, by its ending in any case; "application/octet-stream" for an
- * unknown one. A constant. */
-const char *static_type(struct slice name);
 
 #endif
