@@ -163,9 +163,11 @@ local function extended(path, key)
 end
 
 --- What to say of a key that the list does not have.
-local function unknown(list_name, key)
+local function unknown(list_name, key, is_bare)
   if type(key) ~= "string" then
     return ("[%s]: options have names; this one has none"):format(tostring(key))
+  elseif list_name == "handler" and by_name.app[key] and is_bare then
+    return ('`%s` belongs to an app; put the handler under endpoints = { ["/*"] = … }'):format(key)
   elseif list_name == "handler" and by_name.app[key] then
     return ("`%s` belongs to the app, not to a handler"):format(key)
   elseif list_name == "app" and by_name.handler[key] then
@@ -181,6 +183,7 @@ end
 
 ---@class tidewire.Facts  what the program knows and this library cannot
 ---@field check_address nil|fun(text: string): any, string|nil  true, or nil and what is wrong with an address
+---@field is_bare boolean|nil  the handler is the whole script, without an app around it
 
 local function judge(spec, value, facts, expected, got)
   local ok, result = option_types.types[spec.type].check(value, spec, facts or {})
@@ -266,10 +269,18 @@ local function check_option(spec, list_name, value, before, path, findings, fact
   return result
 end
 
-local function sorted_keys(values)
+--- The table's own keys, and the options it inherits through a metatable (a handler may have a base class).
+local function keys_of(list_name, values)
   local keys = {}
   for key in pairs(values) do
     keys[#keys + 1] = key
+  end
+  if getmetatable(values) then
+    for _, spec in ipairs(options.lists[list_name]) do
+      if rawget(values, spec.name) == nil and values[spec.name] ~= nil then
+        keys[#keys + 1] = spec.name
+      end
+    end
   end
   table.sort(keys, function(a, b)
     return tostring(a) < tostring(b)
@@ -279,13 +290,13 @@ end
 
 function check_table(list_name, values, before, path, findings, facts)
   local checked = {}
-  for _, key in ipairs(sorted_keys(values)) do
+  for _, key in ipairs(keys_of(list_name, values)) do
     local spec = by_name[list_name][key]
     local key_path = extended(path, key)
     if spec then
       checked[key] = check_option(spec, list_name, values[key], before, key_path, findings, facts)
     else
-      add(findings.problems, key_path, before:gsub("%.$", ": ") .. unknown(list_name, key))
+      add(findings.problems, key_path, before:gsub("%.$", ": ") .. unknown(list_name, key, facts and facts.is_bare))
     end
   end
   return checked

@@ -71,6 +71,14 @@ describe("a handler's table", function()
     assert.equal("`listen` belongs to the app, not to a handler", problem("handler", { listen = ":1" }))
   end)
 
+  it("may inherit from another", function()
+    local base = { on_start = nothing, ping_period = 5, not_an_option = 1 }
+    base.__index = base
+    local values = checked("handler", setmetatable({ ping_period = 6 }, base))
+    assert.same({ on_start = nothing, ping_period = 6 }, values)
+    assert.matches("^pong_period: ", problem("handler", setmetatable({}, { __index = { pong_period = "x" } })))
+  end)
+
   it("may say false for what is not set by default", function()
     assert.same({ on_close = false, origins = false, max_connections = false, compression = false, rate = false },
       checked("handler",
