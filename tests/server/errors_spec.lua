@@ -179,7 +179,7 @@ describe("an error", function()
       assert.equal(1011, app:wait_event("close")[2])
       assert.is_truthy(app:wait_for_log("app%.lua:4: broken by me"))
       assert.is_truthy(app:log():find("traceback", 1, true))
-      assert.is_truthy(app:log():find("app%.lua:34"), "the caller's line is missing")
+      assert.is_truthy(app:log():find("app%.lua:30"), "the caller's line is missing")
     end)
 
     it("does not tell the client what went wrong inside", function()

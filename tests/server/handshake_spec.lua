@@ -130,17 +130,14 @@ describe("the handshake", function()
     assert.equal(200, response.status)
   end)
 
-  it("after a plain request on the same connection works; an unknown upgrade after one harms nothing", function()
+  it("to HTTP/2 behind a plain request on the same connection harms nothing", function()
     local first = "GET /page HTTP/1.1\r\nHost: x\r\n\r\n"
-    for _, second in ipairs({ "Upgrade: foo\r\nConnection: Upgrade\r\n", "Upgrade: h2c\r\nConnection: Upgrade\r\n" }) do
-      local peer = assert(stream.connect(app.addresses[1]))
-      peer:write(first .. "GET /ws HTTP/1.1\r\nHost: x\r\n" .. second .. "\r\n")
-      peer:write(first)
-      peer:wait_end(0.5)
-      assert.is_truthy(peer:peek():find("^HTTP/1.1 200"))
-      assert.is_nil(peer:peek():find("HTTP/1.1 101", 1, true))
-      peer:close()
-    end
+    local peer = assert(stream.connect(app.addresses[1]))
+    peer:write(first .. "GET /ws HTTP/1.1\r\nHost: x\r\nUpgrade: h2c\r\nConnection: Upgrade\r\n\r\n" .. first)
+    peer:wait_end(0.5)
+    assert.is_truthy(peer:peek():find("^HTTP/1.1 200"))
+    assert.is_nil(peer:peek():find("HTTP/1.1 101", 1, true))
+    peer:close()
     assert.equal("alive", (app:connect("/ws"):ask("alive")))
   end)
 

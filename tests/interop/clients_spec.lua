@@ -1,0 +1,38 @@
+-- clients_spec.lua -- third-party clients against the real server: Node's `ws` and Python's
+-- `websockets`. Each is a script that uses its library as its users do; here they are only started,
+-- with an app that echoes.
+
+local process = require "support.process"
+local server = require "support.server"
+
+local APP = [[
+return {
+  ping_period = 0,
+  subprotocols = { "echo.v1" },
+  max_message_size = 2 * 1024 * 1024,
+  max_backlog = 8 * 1024 * 1024,
+  handle_message = function(conn, message, kind)
+    local code, reason = message:match("^close (%d+) (.*)$")
+    if code then return conn:close(tonumber(code), reason) end
+    if message == "ping" then return conn:ping() end
+    if message == "rtt" then return conn:send(conn.rtt and "known" or "unknown") end
+    conn:send(message, kind)
+  end,
+}
+]]
+
+describe("a client made with", function()
+  local function passes(program, script)
+    local app <close> = server.start({ app = APP })
+    local result = process.run(program, {
+      args = { script, app:url("/") },
+      -- Debian's place for Node packages; a package installed by npm is found by itself.
+      environment = { NODE_PATH = "/usr/share/nodejs" },
+      seconds = 60,
+    })
+    assert.equal(0, result.code, result.stdout .. result.stderr)
+  end
+
+  it("Node's ws gets along", function() passes("node", "tests/interop/node_client.js") end)
+  it("Python's websockets gets along", function() passes("/usr/bin/python3", "tests/interop/python_client.py") end)
+end)

@@ -1,0 +1,148 @@
+-- admin_spec.lua -- the admin address: health, readiness, metrics that Prometheus can read,
+-- statistics; and that it is off unless it was asked for.
+
+local cjson = require "cjson"
+local http = require "support.http"
+local process = require "support.process"
+local server = require "support.server"
+local stream = require "support.stream"
+
+local APP = [[
+return {
+  ADMIN
+  endpoints = {
+    ["/"] = {
+      handle_message = function(conn, message)
+        if message == "throw" then error("on request") end
+        conn:send(message)
+      end,
+      on_error = function() return false end,
+    },
+  },
+}
+]]
+
+-- Reads metrics as Prometheus does and prints them as JSON: { name = { {labels, value}, … } }.
+local PARSER = [[
+import json, sys
+from prometheus_client.parser import text_string_to_metric_families
+families = {}
+for family in text_string_to_metric_families(sys.stdin.read()):
+    assert family.documentation, family.name + " has no help"
+    assert family.type in ("counter", "gauge", "histogram", "summary"), family.name + " has no type"
+    for sample in family.samples:
+        families.setdefault(sample.name, []).append([sample.labels, sample.value])
+json.dump(families, sys.stdout)
+]]
+
+describe("the admin address", function()
+  local app
+
+  lazy_setup(function()
+    app = server.start({ app = (APP:gsub("ADMIN", "")), options = { "--admin", "127.0.0.1:0" } })
+  end)
+  lazy_teardown(function() app:stop() end)
+  after_each(stream.close_all)
+
+  local function get(path)
+    local response, problem = http.request(assert(app.admin, "no admin address in the log"), path)
+    return response or error(problem)
+  end
+
+  local function metrics()
+    local response = get("/metrics")
+    assert.equal(200, response.status)
+    assert.is_truthy(response.headers["content-type"]:find("^text/plain"))
+    local folder = process.make_directory()
+    process.write_file(folder .. "/metrics", response.body)
+    process.write_file(folder .. "/parser.py", PARSER)
+    local result = process.run("/bin/sh", {
+      args = { "-c", "exec /usr/bin/python3 parser.py < metrics" },
+      directory = folder,
+    })
+    process.remove_directory(folder)
+    assert.equal(0, result.code, result.stderr)
+    return cjson.decode(result.stdout)
+  end
+
+  it("says that the server lives and is ready", function()
+    assert.equal(200, get("/healthz").status)
+    assert.equal(200, get("/readyz").status)
+  end)
+
+  it("gives metrics that a real parser reads", function()
+    local ada = app:connect("/")
+    assert.equal("count me", (ada:ask("count me")))
+    local found = metrics()
+    local count = 0
+    for name, samples in pairs(found) do
+      assert.is_truthy(name:find("^tidewire_") or name:find("^process_"), name)
+      count = count + #samples
+    end
+    assert.is_true(count >= 5)
+  end)
+
+  it("counts: metrics and statistics move with what happens", function()
+    local before, before_metrics = cjson.decode(get("/stats").body), metrics()
+    local ada, bob = app:connect("/"), app:connect("/")
+    for _ = 1, 10 do ada:ask("hello") end
+    ada:send_text("throw")
+    assert.equal("after", (ada:ask("after")))
+    bob:close(1000)
+    local after, after_metrics = cjson.decode(get("/stats").body), metrics()
+    assert.equal(2, after.total_connections - before.total_connections)
+    assert.is_true(after.connections >= 1)
+    assert.is_true(after.errors > before.errors)
+    local grown = 0
+    for name, samples in pairs(after_metrics) do
+      if before_metrics[name] and samples[1][2] > before_metrics[name][1][2] then grown = grown + 1 end
+    end
+    assert.is_true(grown >= 3, "only " .. grown .. " metrics grew")
+  end)
+
+  it("gives statistics as JSON, with the names of tw.stats()", function()
+    local response = get("/stats")
+    assert.equal(200, response.status)
+    assert.is_truthy(response.headers["content-type"]:find("^application/json"))
+    local stats = cjson.decode(response.body)
+    for _, name in ipairs({ "total_connections", "max_connections", "connections", "errors", "uptime" }) do
+      assert.is_number(stats[name], name)
+    end
+  end)
+
+  it("is no place for sockets or for the app's routes", function()
+    assert.equal(404, get("/nowhere").status)
+    assert.equal(405, http.request(app.admin, { method = "POST", path = "/metrics", body = "x" }).status)
+    local request = require("support.client").handshake("/")
+    local response = http.raw(app.admin, request)
+    assert.not_equal(101, response.status)
+    assert.equal(404, app:http("/metrics").status)
+    assert.equal(404, app:http("/healthz").status)
+  end)
+end)
+
+describe("without an admin address", function()
+  it("there is none", function()
+    local app <close> = server.start({ app = (APP:gsub("ADMIN", "")) })
+    assert.is_nil(app.admin)
+    assert.equal(1, #app.process:listening())
+    assert.equal(404, app:http("/stats").status)
+  end)
+end)
+
+describe("an admin address in the app", function()
+  it("is as good as one on the command line", function()
+    local app <close> = server.start({ app = (APP:gsub("ADMIN", 'admin = "127.0.0.1:0",')) })
+    assert.is_truthy(app.admin)
+    assert.equal(200, http.request(app.admin, "/healthz").status)
+  end)
+
+  it("that is no address is refused at the start", function()
+    local app = server.launch({ app = (APP:gsub("ADMIN", 'admin = "everywhere",')) })
+    local code = app.process:wait_exit()
+    local log = app:log()
+    app:kill()
+    assert.equal(2, code)
+    assert.is_truthy(log:find("everywhere", 1, true), log)
+  end)
+end)

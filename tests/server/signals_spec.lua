@@ -1,0 +1,178 @@
+-- signals_spec.lua -- how the server ends: SIGTERM and SIGINT drain, a second signal ends at once,
+-- and clients are told 1001.
+
+local client = require "support.client"
+local loop = require "support.loop"
+local server = require "support.server"
+local stream = require "support.stream"
+
+local APP = [[
+local record = require "record"
+local tw = require "tidewire"
+return {
+  endpoints = {
+    ["/"] = {
+      ping_period = 0,
+      on_start = function() record("start") end,
+      handle_message = function(conn, message)
+        if message == "much" then
+          for index = 1, 2000 do conn:send(("%06d"):format(index) .. ("x"):rep(100)) end
+          conn:send("end")
+          record("sent")
+        elseif message == "sleep" then
+          record("asleep")
+          tw.sleep(0.3)
+          conn:send("slept")
+          record("slept")
+        elseif message == "forever" then
+          record("asleep")
+          tw.sleep(3600)
+        else
+          conn:send(message)
+        end
+      end,
+      on_close = function(conn, code) record("close", code) end,
+    },
+  },
+  http = { ["/"] = function() return "page" end },
+  on_load = function() record("load") end,
+  on_stop = function() record("stop") end,
+}
+]]
+
+describe("the end", function()
+  after_each(stream.close_all)
+
+  local function assert_ends_clean(app)
+    local code, signal = app.process:wait_exit()
+    assert.same({ 0, 0 }, { code, signal })
+  end
+
+  it("on SIGTERM tells every client 1001, calls every on_close, then on_stop, and exits with 0", function()
+    local app <close> = server.start({ app = APP })
+    local clients = {}
+    for index = 1, 20 do clients[index] = app:connect() end
+    app:wait_event("start", 20)
+    app:signal("sigterm")
+    for _, each in ipairs(clients) do assert.equal(1001, (each:wait_closed())) end
+    assert_ends_clean(app)
+    for index, event in ipairs(app:events("close")) do assert.equal(1001, event[2], "client " .. index) end
+    assert.equal(20, #app:events("close"))
+    local names = app:event_names()
+    assert.is_truthy(names:find("^load "), names)
+    assert.is_truthy(names:find(" stop$"), names)
+    assert.equal(1, #app:events("stop"))
+  end)
+
+  it("on SIGINT is the same", function()
+    local app <close> = server.start({ app = APP })
+    local ada = app:connect()
+    app:signal("sigint")
+    assert.equal(1001, (ada:wait_closed()))
+    assert_ends_clean(app)
+  end)
+
+  it("without clients comes at once", function()
+    local app <close> = server.start({ app = APP })
+    local start = loop.now()
+    app:signal("sigterm")
+    assert_ends_clean(app)
+    assert.is_true(loop.now() - start < 5, "it waited for nobody")
+  end)
+
+  it("sends first what is queued", function()
+    local app <close> = server.start({ app = APP })
+    local ada = app:connect()
+    ada:send_text("much")
+    app:wait_event("sent")
+    app:signal("sigterm")
+    local messages = ada:receive_many(2001)
+    assert.equal("002000", messages[2000]:sub(1, 6))
+    assert.equal("end", messages[2001])
+    assert.equal(1001, (ada:wait_closed()))
+    assert_ends_clean(app)
+  end)
+
+  it("takes no new connections", function()
+    local app <close> = server.start({ app = APP, options = { "--drain-seconds", "5" } })
+    local ada = app:connect()
+    ada.auto_close = false
+    ada:send_text("forever")
+    app:wait_event("asleep")
+    app:signal("sigterm")
+    assert.is_truthy(loop.wait_until(function()
+      ada:step()
+      return ada.close_code or ada.stream.ended
+    end))
+    local none, problem = client.connect(app:url("/"))
+    assert.is_nil(none)
+    local expected = { ECONNREFUSED = true, [503] = true, ECONNRESET = true, eof = true }
+    assert.is_true(expected[problem], tostring(problem))
+    app.process:wait_exit()
+  end)
+
+  it("lets a hook that sleeps come to its end, within the drain's time", function()
+    local app <close> = server.start({ app = APP })
+    local ada = app:connect()
+    ada:send_text("sleep")
+    app:wait_event("asleep")
+    app:signal("sigterm")
+    assert_ends_clean(app)
+    assert.equal(1, #app:events("slept"))
+    assert.equal(1, #app:events("close"))
+  end)
+
+  it("comes when --drain-seconds are over, whatever clients and hooks do", function()
+    local app <close> = server.start({ app = APP, options = { "--drain-seconds", "1" } })
+    local silent, sleeper, deaf = app:connect(), app:connect(), app:connect(nil, { receive_buffer = 4096 })
+    silent.auto_close = false
+    sleeper:send_text("forever")
+    app:wait_event("asleep")
+    deaf.stream:pause()
+    for _ = 1, 5 do deaf:send_text("much") end
+    app:wait_event("sent")
+    local start = loop.now()
+    app:signal("sigterm")
+    local code = app.process:wait_exit()
+    assert.is_truthy(code)
+    assert.is_true(loop.now() - start < 8, "the drain has no end")
+    assert.equal(0, code)
+    silent:drop()
+  end)
+
+  it("comes at once with a second signal", function()
+    local app <close> = server.start({ app = APP, options = { "--drain-seconds", "3600" } })
+    local ada = app:connect()
+    ada.auto_close = false
+    ada:send_text("forever")
+    app:wait_event("asleep")
+    app:signal("sigterm")
+    assert.is_truthy(app:wait_for_log("drain"))
+    app:signal("sigterm")
+    local code, signal = app.process:wait_exit()
+    assert.is_truthy(code, "the second signal did not end it")
+    app.stopped = true
+    assert.is_true(code == 0 or code == 1 or signal == 15, ("code %s, signal %s"):format(code, signal))
+  end)
+
+  it("is not brought by a client that writes to a closing server, nor by SIGPIPE", function()
+    local app <close> = server.start({ app = APP })
+    app:signal("sigpipe")
+    for _ = 1, 20 do
+      local ada = app:connect()
+      ada:send_text("much")
+      ada:abort()
+    end
+    assert.equal("alive", (app:connect():ask("alive")))
+  end)
+
+  it("waits for a plain HTTP answer that is under way", function()
+    local app <close> = server.start({ app = APP })
+    assert.equal("page", app:http("/").body)
+    local peer = assert(stream.connect(app.addresses[1]))
+    peer:write("GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+    assert.is_truthy(loop.wait_until(function() return peer:peek():find("page$") end))
+    app:signal("sigterm")
+    assert_ends_clean(app)
+  end)
+end)

@@ -1,0 +1,144 @@
+-- static_spec.lua -- files of a folder over plain HTTP: types, index pages, HEAD, conditions, and
+-- that nothing outside of the folder can be had.
+
+local server = require "support.server"
+local stream = require "support.stream"
+
+local FILES = {
+  ["public/index.html"] = "<!doctype html><title>front</title>",
+  ["public/app.js"] = "console.log('hi')",
+  ["public/style.css"] = "body { margin: 0 }",
+  ["public/data.json"] = "{}",
+  ["public/logo.svg"] = "<svg/>",
+  ["public/a file.txt"] = "with a space",
+  ["public/empty.txt"] = "",
+  ["public/deep/index.html"] = "deep front",
+  ["public/deep/er/page.html"] = "deeper",
+  ["public/no-index/file.txt"] = "x",
+  ["public/.hidden"] = "a secret",
+  ["public/large.bin"] = ("\0\1\2\3\4\5\6\7"):rep(1 << 18),
+  ["secret.txt"] = "never served",
+  ["public-but-not/secret.txt"] = "never served",
+}
+
+local APP = [[
+return {
+  http = {
+    ["/"] = { static = "public" },
+    ["/assets"] = { static = "public/deep" },
+    ["GET /route"] = function() return "a route wins" end,
+  },
+  endpoints = { ["/ws"] = { handle_message = function(conn, message) conn:send(message) end } },
+}
+]]
+
+describe("static files", function()
+  local app
+
+  lazy_setup(function()
+    app = server.start({ app = APP, files = FILES })
+    assert(os.execute(("ln -s ../secret.txt '%s/public/link.txt'"):format(app.directory)))
+    assert(os.execute(("ln -s / '%s/public/root'"):format(app.directory)))
+  end)
+  lazy_teardown(function() app:stop() end)
+  after_each(stream.close_all)
+
+  it("are served with their type and length", function()
+    for path, kind in pairs({
+      ["/index.html"] = "text/html", ["/app.js"] = "javascript", ["/style.css"] = "text/css",
+      ["/data.json"] = "application/json", ["/logo.svg"] = "image/svg+xml", ["/a%20file.txt"] = "text/plain",
+    }) do
+      local response = app:http(path)
+      assert.equal(200, response.status, path)
+      local sent = response.headers["content-type"]
+      assert.is_truthy(sent:find(kind, 1, true), path .. " is " .. sent)
+      assert.equal(FILES["public" .. path:gsub("%%20", " ")], response.body)
+    end
+  end)
+
+  it("may be large or empty", function()
+    assert.is_true(app:http("/large.bin").body == FILES["public/large.bin"])
+    local response = app:http("/empty.txt")
+    assert.same({ 200, "", "0" }, { response.status, response.body, response.headers["content-length"] })
+  end)
+
+  it("of a folder are its index.html, if it has one", function()
+    assert.equal("<!doctype html><title>front</title>", app:http("/").body)
+    assert.equal("deep front", app:http("/deep/").body)
+    local response = app:http("/deep")
+    if response.status ~= 200 then
+      assert.is_true(({ [301] = true, [302] = true, [307] = true, [308] = true })[response.status])
+      assert.is_truthy(response.headers.location:find("/deep/$"))
+    end
+    assert.equal(404, app:http("/no-index/").status)
+  end)
+
+  it("may stand below a path", function()
+    assert.equal("deep front", app:http("/assets/").body)
+    assert.equal("deeper", app:http("/assets/er/page.html").body)
+  end)
+
+  it("answer HEAD with the same headers and no body", function()
+    local get, head = app:http("/app.js"), app:http({ method = "HEAD", path = "/app.js" })
+    assert.equal(200, head.status)
+    assert.equal(get.headers["content-length"], head.headers["content-length"])
+    assert.equal(get.headers["content-type"], head.headers["content-type"])
+    assert.equal("", head.body)
+  end)
+
+  it("are not sent again to who has them: 304", function()
+    local first = app:http("/app.js")
+    assert.is_truthy(first.headers["last-modified"] or first.headers.etag)
+    if first.headers["last-modified"] then
+      local again = app:http({ path = "/app.js", headers = { ["If-Modified-Since"] = first.headers["last-modified"] } })
+      assert.same({ 304, "" }, { again.status, again.body })
+      again = app:http({ path = "/app.js", headers = { ["If-Modified-Since"] = "Sun, 06 Nov 1994 08:49:37 GMT" } })
+      assert.equal(200, again.status)
+    end
+    if first.headers.etag then
+      local again = app:http({ path = "/app.js", headers = { ["If-None-Match"] = first.headers.etag } })
+      assert.same({ 304, "" }, { again.status, again.body })
+      again = app:http({ path = "/app.js", headers = { ["If-None-Match"] = '"another"' } })
+      assert.equal(200, again.status)
+    end
+    local response = app:http({ path = "/app.js", headers = { ["If-Modified-Since"] = "nonsense" } })
+    assert.equal(200, response.status)
+  end)
+
+  it("are only what is in the folder, however the path is written", function()
+    for _, path in ipairs({
+      "/../secret.txt", "/%2e%2e/secret.txt", "/..%2fsecret.txt", "/%2e%2e%2fsecret.txt", "/deep/../../secret.txt",
+      "/deep/%2e%2e/%2e%2e/secret.txt", "/..\\secret.txt", "/..%5csecret.txt", "/../public-but-not/secret.txt",
+      "/../../../../../../../etc/passwd", "//etc/passwd", "/%2fetc/passwd", "/link.txt", "/root/etc/passwd",
+      "/assets/../../secret.txt", "/assets/%2e%2e/%2e%2e/secret.txt", "/./../secret.txt", "/deep/..%00/secret.txt",
+      "/%252e%252e/secret.txt", "/..;/secret.txt", "/app.js/../../secret.txt", "/%c0%ae%c0%ae/secret.txt",
+    }) do
+      local response = app:raw(("GET %s HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"):format(path))
+      assert.is_true(response.status >= 300 and response.status < 500, path .. " gave " .. response.status)
+      assert.is_nil(response.body:find("never served", 1, true), path)
+      assert.is_nil(response.body:find("root:", 1, true), path)
+    end
+  end)
+
+  it("that are hidden, missing, or no files are a 404", function()
+    for _, path in ipairs({ "/.hidden", "/missing.txt", "/app.js/", "/app.js%00.txt", "/deep/missing" }) do
+      local response = app:http(path)
+      assert.is_true(response.status == 404 or response.status == 400, path .. " gave " .. response.status)
+      assert.is_nil(response.body:find("a secret", 1, true))
+    end
+  end)
+
+  it("are only read: other methods are a 405", function()
+    for _, method in ipairs({ "POST", "PUT", "DELETE" }) do
+      local response = app:http({ method = method, path = "/app.js", body = "x" })
+      assert.equal(405, response.status, method)
+      assert.is_truthy(response.headers.allow:find("GET", 1, true))
+    end
+  end)
+
+  it("leave routes and endpoints alone", function()
+    assert.equal("a route wins", app:http("/route").body)
+    assert.equal("hi", (app:connect("/ws"):ask("hi")))
+    assert.equal(426, app:http("/ws").status)
+  end)
+end)
