@@ -14,6 +14,7 @@ local PathTree = require "tidewire.path_tree"
 ---@field path string              the pattern
 ---@field handler function|nil     function(request); or
 ---@field static string|nil        the folder to serve
+---@field depth integer|nil        of a static route; the router's own
 
 ---@class tidewire.Router
 local Router = {}
@@ -71,6 +72,7 @@ local function add_static(tree, route)
     return nil, 'a static folder serves everything below its path: write a plain path, as in "/assets"'
   end
   local folder = route.path:gsub("/$", "")
+  route.depth = select(2, folder:gsub("/", "")) -- its number of segments
   local ok, message = add_entry(tree, folder .. "/*", route)
   if ok and folder ~= "" then
     -- The folder itself, without a slash. A function of that very path goes first, and is no conflict.
@@ -150,13 +152,23 @@ local function sorted_keys(set)
   return keys
 end
 
+--- What is left of a raw path behind its first `depth` segments: "" or "/…".
+local function below(raw_path, depth)
+  local position = 1
+  for _ = 1, depth do
+    position = raw_path:find("/", position + 1, true) or #raw_path + 1
+  end
+  return raw_path:sub(position)
+end
+
 --- The HTTP route for a request. HEAD is answered by GET's route where it has none of its own.
 ---@param method string
 ---@param raw_path string      still percent-encoded, without the query: `Request.raw_path(request)`
 ---@return tidewire.Route|nil route
 ---@return table<string, string>|"method"|nil params  of a static route, params["*"] is the decoded path below
 ---  its folder, "" for the folder itself; "method": there are routes for this path, but not for this method
----@return string[]|nil allowed  with "method": the methods there are, sorted, for the Allow header
+---@return string[]|string|nil allowed_or_below  with "method": the methods there are, sorted, for the Allow
+---  header; of a static route: the still encoded path below its folder, "" or "/…"
 function Router:route(method, raw_path)
   local allowed = {}
   local entry, params = self.routes:find(raw_path, function(leaf)
@@ -166,10 +178,10 @@ function Router:route(method, raw_path)
     end
     return best
   end)
-  if entry then
-    if entry.folder_itself then
-      params["*"] = ""
-    end
+  if entry and entry.value.static then
+    params["*"] = params["*"] or ""
+    return entry.value, params, below(raw_path, entry.value.depth)
+  elseif entry then
     return entry.value, params
   elseif next(allowed) then
     return nil, "method", sorted_keys(allowed)

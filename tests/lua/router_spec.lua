@@ -217,6 +217,16 @@ describe("a static route", function()
     assert.same({ "/", "a/b" }, { rest(router, "/a/b") })
   end)
 
+  it("tells the encoded path below it, for whoever opens the file", function()
+    local router = routes { static "/", static "/a/b/" }
+    for path, below in pairs {
+      ["/"] = "/", ["/x%2Fy"] = "/x%2Fy", ["/a/b"] = "", ["/a/b/"] = "/", ["/a/b/%2e%2e/c"] = "/%2e%2e/c",
+      ["/%61/b/d//e"] = "/d//e", ["/a"] = "/a", ["//a"] = "//a",
+    } do
+      assert.equal(below, (select(3, router:route("GET", path))), path)
+    end
+  end)
+
   it("gives way to functions, and to a longer prefix", function()
     local router = routes { static "/", static "/assets", static "/assets/deep", handler "GET /assets/now",
       handler "/", handler "GET /assets" }
