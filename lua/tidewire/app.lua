@@ -53,7 +53,8 @@ local function read_app(report, result, value, from_environment)
   local checked, findings = options.check("app", value, "", {}, report.facts)
   report:take(findings, report.file)
   local sources = { environment = from_environment.handler, defaults = checked.defaults or {} }
-  if is_empty(value.endpoints) and is_empty(value.http) then
+  local is_sound = #findings.problems == 0 -- else `endpionts` would be told of twice
+  if is_sound and is_empty(value.endpoints) and is_empty(value.http) then
     report:error(report:place(), 'an app needs `endpoints` or `http`: add endpoints = { ["/"] = { … } }')
   end
   app_endpoints.read(report, result, checked.endpoints or {}, sources)

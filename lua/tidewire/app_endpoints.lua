@@ -32,8 +32,9 @@ local function find_handler(report, path, value)
   local handler, problem = script_file.require(value, report.file)
   local file = script_file.module_file(value)
   if problem and problem.message == "not found" then
-    report:error(here, ('%smodule "%s" not found: there is no %s/%s.lua, and it is not on package.path')
-      :format(label, value, script_file.folder(report.file), (value:gsub("%.", "/"))))
+    local expected = script_file.below(script_file.folder(report.file), (value:gsub("%.", "/")) .. ".lua")
+    report:error(here, ('%smodule "%s" not found: there is no %s, and it is not on package.path')
+      :format(label, value, expected))
   elseif problem then
     problem.message = label .. problem.message
     table.insert(report.errors, problem)

@@ -39,10 +39,7 @@ local function find_static(report, key, route, values)
   elseif route.method and route.method ~= "GET" then
     return nil, ("a static folder answers GET and HEAD, not %s"):format(route.method)
   end
-  local folder = checked.static
-  if folder:sub(1, 1) ~= "/" then
-    folder = script_file.folder(report.file) .. "/" .. folder
-  end
+  local folder = script_file.below(script_file.folder(report.file), checked.static)
   if not script_file.is_folder(folder) then
     return nil, ("there is no folder %s"):format(option_types.quote(folder))
   end

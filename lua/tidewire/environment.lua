@@ -67,7 +67,8 @@ local function names_given(environ)
     known[name] = true
   end
   for name, text in pairs(environ) do
-    if name:sub(1, #PREFIX) == PREFIX and text ~= "" and not known[name] then
+    local of_the_tests = name:find("^TIDEWIRE_TEST_") ~= nil
+    if name:sub(1, #PREFIX) == PREFIX and text ~= "" and not known[name] and not of_the_tests then
       given[#given + 1] = name
     end
   end

@@ -19,6 +19,17 @@ function script_file.folder(file)
   return folder == "" and "/" or folder or "."
 end
 
+--- A name below a folder as one path: "public", "examples/chat/public". An absolute name stays as it is.
+---@param folder string
+---@param name string
+---@return string
+function script_file.below(folder, name)
+  if name:sub(1, 1) == "/" or folder == "." then
+    return name
+  end
+  return (folder == "/" and "/" or folder .. "/") .. name
+end
+
 local PRECOMPILED = "this is a precompiled chunk; give the Lua source"
 
 --- Finds Lua modules as the standard searcher does, but loads source only. It goes before that one.
@@ -51,13 +62,12 @@ function script_file.set_paths(folder)
   if folder:find("[?;]") then
     return nil, 'the app\'s folder has "?" or ";" in its name, which Lua\'s package.path cannot hold: rename it'
   end
-  local base = folder == "." and "" or folder == "/" and "/" or folder .. "/"
-  package.path = table.concat({
-    base .. "?.lua", base .. "?/init.lua",
-    base .. "lua_modules/share/lua/5.4/?.lua", base .. "lua_modules/share/lua/5.4/?/init.lua",
-    SYSTEM_PATH,
-  }, ";")
-  package.cpath = base .. "lua_modules/lib/lua/5.4/?.so;" .. SYSTEM_CPATH
+  local places = { "?.lua", "?/init.lua", "lua_modules/share/lua/5.4/?.lua", "lua_modules/share/lua/5.4/?/init.lua" }
+  for i, place in ipairs(places) do
+    places[i] = script_file.below(folder, place)
+  end
+  package.path = table.concat(places, ";") .. ";" .. SYSTEM_PATH
+  package.cpath = script_file.below(folder, "lua_modules/lib/lua/5.4/?.so") .. ";" .. SYSTEM_CPATH
   add_searcher()
   return true
 end
