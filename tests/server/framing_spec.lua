@@ -112,12 +112,12 @@ describe("the wire", function()
 
     it("that are empty and never end are stopped, at a bounded cost", function()
       local ada = app:connect()
-      local before = app.process:cpu_seconds()
+      local before, before_closes = app.process:cpu_seconds(), #app:events("close")
       ada:send_frame({ opcode = "text", payload = "", fin = false })
       ada:send_raw(frames.encode({ opcode = 0, fin = false, key = "\0\0\0\0" }):rep(100000))
       local code = ada:wait_closed()
       assert.is_true(code == 1008 or code == 1009 or code == 1006, "closed with " .. tostring(code))
-      local closed = app:wait_event("close", #app:events("close"))[2]
+      local closed = app:wait_event("close", before_closes + 1)[2]
       assert.is_true(closed == 1008 or closed == 1009, "on_close got " .. closed)
       assert.is_true(app.process:cpu_seconds() - before < 5)
       assert.equal("fine", (app:connect():ask("fine")))
@@ -126,6 +126,13 @@ describe("the wire", function()
 
   describe("a frame that breaks a rule closes with 1002:", function()
     for note, frame in pairs({
+      ["an unmasked frame"] = { payload = "x", masked = false },
+      ["an unmasked empty frame"] = { masked = false },
+      ["a length longer than needed, in two bytes"] = { payload = "x", length_bytes = 2 },
+      ["a length longer than needed, in eight bytes"] = { payload = ("x"):rep(200), length_bytes = 8 },
+      ["a length with its highest bit set"] = { length = math.mininteger, length_bytes = 8 },
+      ["a ping with more than 125 bytes"] = { opcode = "ping", payload = ("x"):rep(126) },
+      ["a close with more than 125 bytes"] = { opcode = "close", payload = "\3\232" .. ("x"):rep(124) },
       ["RSV1 without an extension"] = { payload = "x", rsv = 4 },
       ["RSV2"] = { payload = "x", rsv = 2 },
       ["RSV3"] = { payload = "x", rsv = 1 },
@@ -139,43 +146,10 @@ describe("the wire", function()
       it(note, function() assert_closes(1002, { frame }, nil, note) end)
     end
 
-    -- libwebsockets ends these without a Close frame, so that the client may see 1006.
-    for note, frame in pairs({
-      ["a length with its highest bit set"] = { length = math.mininteger, length_bytes = 8 },
-      ["a ping with more than 125 bytes"] = { opcode = "ping", payload = ("x"):rep(126) },
-      ["a close with more than 125 bytes"] = { opcode = "close", payload = "\3\232" .. ("x"):rep(124) },
-    }) do
-      it(note .. " (or the end of TCP)", function()
-        local closed = #app:events("close")
-        local ada = app:connect()
-        ada.sent_close = true
-        ada:send_frame(frame)
-        local code = ada:wait_closed()
-        assert.is_true(code == 1002 or code == 1006, "closed with " .. tostring(code))
-        code = app:wait_event("close", closed + 1)[2]
-        assert.is_true(code == 1002 or code == 1006, "on_close got " .. code)
-      end)
-    end
-
     it("every unknown opcode", function()
       for _, opcode in ipairs({ 3, 4, 5, 6, 7, 11, 12, 13, 14, 15 }) do
         assert_closes(1002, { { opcode = opcode } }, nil, "opcode " .. opcode)
       end
-    end)
-
-    -- libwebsockets 4.1 lets these pass (docs say so); later ones refuse the first.
-    it("an unmasked frame, or a length longer than needed, unless it is taken for what it says", function()
-      for _, frame in ipairs({
-        { payload = "loose", masked = false },
-        { payload = "loose", length_bytes = 2 },
-        { payload = "loose", length_bytes = 8 },
-      }) do
-        local ada = app:connect()
-        ada:send_frame(frame)
-        local message, _, code = ada:receive()
-        assert.is_true(message == "loose" or code == 1002)
-      end
-      assert.equal("fine", (app:connect():ask("fine")))
     end)
 
     it("a new message inside a message", function()
@@ -209,10 +183,6 @@ describe("the wire", function()
       assert_closes(1007, { { payload = "\xe2\x82", fin = false }, { opcode = 0, payload = "" } })
       assert_closes(1007, { { payload = "\xe2", fin = false }, { opcode = 0, payload = "\x82" } })
       assert_closes(1007, { { payload = "\xe2\x82", fin = false }, { opcode = 0, payload = "\x28" } })
-    end)
-
-    it("is judged while it arrives: a message that can never be right is not waited for", function()
-      assert_closes(1007, { { payload = "\xff\xff", fin = false } })
     end)
 
     it("is not what binary messages are judged as", function()
@@ -323,12 +293,11 @@ describe("the wire", function()
       assert.equal("still", (bob:ask("still")))
     end)
 
-    it("is answered, if not ping by ping", function()
+    it("of a modest size is answered ping by ping", function()
       local ada = app:connect()
-      for index = 1, 50 do ada:send_ping("ping " .. index) end
-      assert.equal("fine", (ada:ask("fine")))
-      assert.is_true(ada:wait_pings(1, nil, "pongs"))
-      for _, pong in ipairs(ada.pongs) do assert.is_truthy(pong.payload:find("^ping %d+$")) end
+      for index = 1, 10 do ada:send_ping("ping " .. index) end
+      assert.is_true(ada:wait_pings(10, nil, "pongs"))
+      for index, pong in ipairs(ada.pongs) do assert.equal("ping " .. index, pong.payload) end
     end)
   end)
 end)

@@ -57,6 +57,7 @@ static void test_addresses_with_ports(void **state) {
     check_plain("[::]:8080", "[::]:8080");
     check_plain("[2001:DB8:0::1]:443", "[2001:db8::1]:443");
     check_plain("[::ffff:127.0.0.1]:80", "127.0.0.1:80");
+    assert_int_equal(list.at[0].storage.ss_family, AF_INET);
     check_plain("[fe80::1%lo]:80", "[fe80::1%lo]:80");
     assert_int_equal(address_port(sockaddr_of(&list.at[0])), 80);
 }
@@ -162,6 +163,11 @@ static void test_errors(void **state) {
         if (strncmp(error, start, strlen(start)) != 0 || strstr(error, wrong[i].part) == NULL)
             fail_msg("\"%s\" should say \"%s\"", error, wrong[i].part);
     }
+    char text[1024]; /* a host longer than any address */
+    memset(text, '1', sizeof(text));
+    strcpy(text + sizeof(text) - 4, ":80");
+    assert_false(address_parse(text, &list, error, sizeof(error)));
+    assert_int_equal(strlen(error), sizeof(error) - 1);
     assert_false(address_parse("nonsense", &list, NULL, 0));
     char small[12];
     assert_false(address_parse("nonsense", &list, small, sizeof(small)));

@@ -2,12 +2,14 @@
  *
  * Works on a folder of its own in the temporary directory:
  *
- *   secret.txt              outside of the root
+ *   secret.txt wwwsub/index.html abc/app.js      outside of the root
  *   www/                    the root
- *     index.html app.js empty.txt "a b.txt" 100%.txt .hidden big.bin
+ *     index.html app.js empty.txt "a b.txt" 100%.txt café.txt back\slash.txt .hidden big.bin
  *     sub/ index.html sub/deep/file.txt   bare/ (no index.html)   .dir/file.txt
  *     inside.txt -> app.js          absolute.txt -> <root>/app.js      linked -> sub
  *     up.txt -> ../secret.txt       out.txt -> <outside>/secret.txt    outdir -> ..
+ *     neighbour.html -> <outside>/wwwsub/index.html    twin.js -> <outside>/abc/app.js
+ *     slash -> /    proc -> /proc/self/cwd
  *     ring -> ring    nowhere -> missing    pipe (a named pipe)
  */
 #include "net/static.h"
@@ -54,18 +56,20 @@ static void make_link(const char *target, const char *name) {
 static int make_tree(void **state) {
     snprintf(base, sizeof(base), "/tmp/tidewire-static-XXXXXX");
     assert_non_null(mkdtemp(base));
-    static const char *const folders[] = {"www",      "www/sub",  "www/sub/deep",
-                                          "www/bare", "www/.dir", "www2"};
+    static const char *const folders[] = {"www",      "www/sub", "www/sub/deep", "www/bare",
+                                          "www/.dir", "wwwsub",  "abc"};
     for (size_t i = 0; i < sizeof(folders) / sizeof(folders[0]); i++)
         assert_int_equal(mkdir(at(folders[i]), 0755), 0);
     write_file("secret.txt", "SECRET");
-    write_file("www2/secret.txt", "SECRET");
+    write_file("wwwsub/index.html", "SECRET");
+    write_file("abc/app.js", "SECRET");
     write_file("www/index.html", "<p>index</p>");
     write_file("www/app.js", "0123456789");
     write_file("www/empty.txt", "");
     write_file("www/a b.txt", "blank");
     write_file("www/100%.txt", "percent");
     write_file("www/caf\xC3\xA9.txt", "accent");
+    write_file("www/back\\slash.txt", "strange");
     write_file("www/.hidden", "SECRET");
     write_file("www/.dir/file.txt", "SECRET");
     write_file("www/sub/index.html", "<p>sub</p>");
@@ -81,9 +85,11 @@ static int make_tree(void **state) {
     make_link("../secret.txt", "www/up.txt");
     snprintf(target, sizeof(target), "%s", at("secret.txt"));
     make_link(target, "www/out.txt");
-    /* A neighbour whose name begins like the root's. */
-    snprintf(target, sizeof(target), "%s", at("www2/secret.txt"));
-    make_link(target, "www/neighbour.txt");
+    /* Neighbours whose names begin like the root's, and are as long. */
+    snprintf(target, sizeof(target), "%s", at("wwwsub/index.html"));
+    make_link(target, "www/neighbour.html");
+    snprintf(target, sizeof(target), "%s", at("abc/app.js"));
+    make_link(target, "www/twin.js");
     make_link("..", "www/outdir");
     make_link("/", "www/slash");
     make_link("ring", "www/ring");
@@ -219,7 +225,8 @@ static void test_nothing_outside_is_reached(void **state) {
                                           "/%2fetc/passwd",
                                           "/up.txt",
                                           "/out.txt",
-                                          "/neighbour.txt",
+                                          "/neighbour.html",
+                                          "/twin.js",
                                           "/outdir/secret.txt",
                                           "/slash/etc/passwd",
                                           "/proc/",
@@ -245,6 +252,8 @@ static void test_hidden_and_strange_things(void **state) {
     check_status("/%zz", 400);
     check_status("/%C3%", 400);
     check_status("/a%0ab", 404);
+    check_status("/back%5Cslash.txt", 404);
+    check_status("/back\\slash.txt", 404);
     check_status("/a%7fb", 404);
     assert_int_equal(find_as("GET", "/x", "app.js", ""), 404); /* no slash in front */
 }
@@ -381,10 +390,12 @@ static int open_descriptors(void) {
 
 /* Random paths of telling pieces: never a byte of what is hidden or outside, no descriptor left. */
 static void test_random_paths(void **state) {
-    static const char *const pieces[] = {"/",    "..",     ".",     "%2e",    "%2f",  "\\",
-                                         "%5c",  "sub",    "www",   "app.js", "%",    "secret.txt",
-                                         "%00",  "outdir", "out",   ".txt",   "//",   "slash",
-                                         "proc", "tmp",    "/sub/", ".dir",   "file", "linked"};
+    static const char *const pieces[] = {
+        "/",     "..",         ".",     "%2e",    "%2f",
+        "\\",    "%5c",        "sub",   "www",    "app.js",
+        "%",     "secret.txt", "%00",   "outdir", "out",
+        ".txt",  "//",         "slash", "proc",   "tmp",
+        "/sub/", ".dir",       "file",  "linked", "absolute/deep/file.txt"};
     uint32_t seed = 21;
     int before = open_descriptors(), found = 0;
     for (int round = 0; round < 50000; round++) {
