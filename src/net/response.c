@@ -110,14 +110,10 @@ static bool append(struct response *res, struct slice s) {
     return true;
 }
 
-/* Adds "name: value"; both are known to be fine. All of it or nothing. */
+/* Adds "name: value"; both are known to be fine. */
 static bool append_line(struct response *res, struct slice name, struct slice value) {
-    size_t before = res->len;
-    if (append(res, name) && append(res, slice_of(": ")) && append(res, value) &&
-        append(res, slice_of("\r\n")))
-        return true;
-    res->len = before;
-    return false;
+    return append(res, name) && append(res, slice_of(": ")) && append(res, value) &&
+           append(res, slice_of("\r\n"));
 }
 
 /* Headers that say where the message ends: a second one would contradict ours. */
