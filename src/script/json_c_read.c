@@ -104,7 +104,7 @@ static bool read_word(struct reader *r, const char *word, size_t len) {
 
 /* What the grammar's number says: (-1)^negative * digits * 10^exponent. */
 struct decimal {
-    uint64_t digits;  /* the first 19 that count; exact when `count` is not more */
+    uint64_t digits;  /* the first 19 that count; `count` says whether that is all */
     int count;        /* digits from the first that is not 0 */
     int64_t exponent; /* what is written of it stops growing far outside of what a double can be */
     bool negative;
@@ -167,8 +167,8 @@ static bool quick_float(const struct decimal *d, double *result) {
     static const double powers[] = {1e0,  1e1,  1e2,  1e3,  1e4,  1e5,  1e6,  1e7,
                                     1e8,  1e9,  1e10, 1e11, 1e12, 1e13, 1e14, 1e15,
                                     1e16, 1e17, 1e18, 1e19, 1e20, 1e21, 1e22};
-    if (FLT_EVAL_METHOD != 0 || d->count > 19 || d->digits > (uint64_t)1 << 53 ||
-        d->exponent < -22 || d->exponent > 22)
+    if (FLT_EVAL_METHOD != 0 || d->digits > (uint64_t)1 << 53 || d->exponent < -22 ||
+        d->exponent > 22)
         return false;
     double digits = (double)d->digits;
     double x = d->exponent < 0 ? digits / powers[-d->exponent] : digits * powers[d->exponent];
