@@ -348,3 +348,10 @@ void hub_kill_all(struct hub *hub) {
         if (conn->peer != NULL)
             hub->wire->kill(conn->peer);
 }
+
+void hub_end(struct hub *hub) {
+    hub_turn_end(hub);
+    uint32_t at = 0;
+    for (struct conn *conn; (conn = slots_next(&hub->conns, &at)) != NULL;)
+        release(hub, conn);
+}

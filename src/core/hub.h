@@ -115,6 +115,9 @@ void hub_run_timers(struct hub *hub);
 void hub_close_all(struct hub *hub, unsigned code, const char *reason);
 /* Ends every TCP connection that is left. */
 void hub_kill_all(struct hub *hub);
+/* The end of the worker, after its sockets are gone: on_close hooks that wait run, whatever sleeps is
+ * given up. */
+void hub_end(struct hub *hub);
 /* Connections and handshakes that still hold a place. */
 uint32_t hub_admitted(const struct hub *hub);
 

@@ -170,20 +170,25 @@ static void wire_respond_file(void *user, uint64_t number, const char *root, con
 
 /* ---- life ---- */
 
-struct gate *gate_new(struct transport *transport, struct hub *hub, const struct gate_options *options) {
+struct gate *gate_new(uv_loop_t *loop, struct transport *transport, struct hub *hub,
+                      const struct gate_options *options) {
     struct gate *gate = mem_zalloc(sizeof *gate);
     gate->options = *options;
     gate->hub = hub;
     gate->ws = ws_server_new(hub);
     gate->addresses = addresses_new();
     struct http_handler handler = {on_request, on_upgrade, gate};
-    gate->http = http_server_new(transport, &options->http, &handler);
+    gate->http = http_server_new(loop, transport, &options->http, &handler);
     ws_fill_wire(&gate->wire);
     gate->wire.respond = wire_respond;
     gate->wire.respond_file = wire_respond_file;
     gate->wire.user = gate;
     hub_set_wire(hub, &gate->wire);
     return gate;
+}
+
+void gate_close(struct gate *gate) {
+    http_server_close(gate->http);
 }
 
 void gate_free(struct gate *gate) {

@@ -17,7 +17,10 @@ struct gate_options {
 struct gate;
 
 /* Gives the hub its wire. */
-struct gate *gate_new(struct transport *transport, struct hub *hub, const struct gate_options *options);
+struct gate *gate_new(uv_loop_t *loop, struct transport *transport, struct hub *hub,
+                      const struct gate_options *options);
+/* As of http_server_close() and http_server_free(). */
+void gate_close(struct gate *gate);
 void gate_free(struct gate *gate); /* accepts NULL */
 
 struct http_server *gate_http(struct gate *gate);

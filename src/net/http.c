@@ -18,16 +18,22 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { HEAD_ROOM = 16 * 1024, FILE_PIECE = 64 * 1024, ENDING_MS = 2000, WRITING_MS = 30000 };
+enum { HEAD_ROOM = 16 * 1024, FILE_PIECE = 64 * 1024 };
+
+/* Milliseconds: for the client to close after its answer; of standstill while it is written; between
+ * two looks at the deadlines. */
+enum { ENDING_MS = 2000, WRITING_MS = 30000, TICK_MS = 100 };
 
 enum http_state { HTTP_READING, HTTP_WAITING, HTTP_WRITING, HTTP_ENDING };
 
 struct http_server {
+    uv_loop_t *loop;
     struct transport *transport;
     struct http_options options;
     struct http_handler handler;
     struct slots open;
     struct heap timers;
+    uv_timer_t timer; /* runs while there are deadlines; they need no precision */
 };
 
 struct http {
@@ -49,13 +55,23 @@ struct http {
     char remote[64];
 };
 
-struct http_server *http_server_new(struct transport *transport, const struct http_options *options,
+static void on_tick(uv_timer_t *timer);
+
+struct http_server *http_server_new(uv_loop_t *loop, struct transport *transport,
+                                    const struct http_options *options,
                                     const struct http_handler *handler) {
     struct http_server *server = mem_zalloc(sizeof *server);
+    server->loop = loop;
     server->transport = transport;
     server->options = *options;
     server->handler = *handler;
+    uv_timer_init(loop, &server->timer);
+    server->timer.data = server;
     return server;
+}
+
+void http_server_close(struct http_server *server) {
+    uv_close((uv_handle_t *)&server->timer, NULL);
 }
 
 void http_server_free(struct http_server *server) {
@@ -67,8 +83,10 @@ void http_server_free(struct http_server *server) {
 }
 
 static void deadline_in(struct http *http, uint64_t ms) {
-    const struct http_options *options = &http->server->options;
-    heap_set(&http->server->timers, &http->deadline, options->now_ms(options->clock) + ms);
+    struct http_server *server = http->server;
+    heap_set(&server->timers, &http->deadline, uv_now(server->loop) + ms);
+    if (!uv_is_active((uv_handle_t *)&server->timer) && !uv_is_closing((uv_handle_t *)&server->timer))
+        uv_timer_start(&server->timer, on_tick, TICK_MS, TICK_MS);
 }
 
 static void release(struct http *http) {
@@ -346,16 +364,9 @@ void http_accept(struct http_server *server, int fd, const char *remote) {
 
 /* ---- deadlines, lookups, the end ---- */
 
-int64_t http_server_next_timer_ms(const struct http_server *server) {
-    const struct heap_node *first = heap_peek(&server->timers);
-    if (first == NULL)
-        return -1;
-    uint64_t now = server->options.now_ms(server->options.clock);
-    return first->key <= now ? 0 : (int64_t)(first->key - now);
-}
-
-void http_server_run_timers(struct http_server *server) {
-    uint64_t now = server->options.now_ms(server->options.clock);
+static void on_tick(uv_timer_t *timer) {
+    struct http_server *server = timer->data;
+    uint64_t now = uv_now(server->loop);
     for (struct heap_node *node; (node = heap_peek(&server->timers)) != NULL && node->key <= now;) {
         struct http *http = HEAP_OWNER(node, struct http, deadline);
         heap_remove(&server->timers, node);
@@ -364,6 +375,8 @@ void http_server_run_timers(struct http_server *server) {
         else
             stream_kill(http->stream);
     }
+    if (heap_peek(&server->timers) == NULL)
+        uv_timer_stop(timer);
 }
 
 uint32_t http_server_count(const struct http_server *server) {

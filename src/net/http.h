@@ -33,21 +33,18 @@ struct http_handler {
 struct http_options {
     size_t max_head_bytes, max_body_bytes;
     uint64_t request_ms; /* for the whole request to arrive; over it: 408 */
-    uint64_t (*now_ms)(void *clock);
-    void *clock;
 };
 
-struct http_server *http_server_new(struct transport *transport, const struct http_options *options,
+struct http_server *http_server_new(uv_loop_t *loop, struct transport *transport,
+                                    const struct http_options *options,
                                     const struct http_handler *handler);
-/* All streams must be closed. Accepts NULL. */
-void http_server_free(struct http_server *server);
+/* Stops its timer. Then all streams must be closed and the loop must run once before
+ * http_server_free(). */
+void http_server_close(struct http_server *server);
+void http_server_free(struct http_server *server); /* accepts NULL */
 
 /* A connection was accepted. Takes over `fd`; `remote` is who it is, a numeric address. */
 void http_accept(struct http_server *server, int fd, const char *remote);
-
-/* Milliseconds until http_server_run_timers() has something to do, or -1. */
-int64_t http_server_next_timer_ms(const struct http_server *server);
-void http_server_run_timers(struct http_server *server);
 
 /* Conversations under way. */
 uint32_t http_server_count(const struct http_server *server);

@@ -30,6 +30,7 @@ struct socket_ {
 
 struct listener {
     struct http_server *http;
+    const char *purpose;
     unsigned open; /* sockets whose handles live */
     size_t count;
     struct socket_ sockets[ADDRESS_LIST_MAX];
@@ -123,7 +124,7 @@ static int open_socket(const struct address *address) {
     return fd;
 }
 
-static void announce(int fd) {
+static void announce(int fd, const char *purpose) {
     struct sockaddr_storage storage;
     socklen_t len = sizeof storage;
     char text[ADDRESS_TEXT_BYTES];
@@ -131,6 +132,8 @@ static void announce(int fd) {
     struct log_line line;
     log_begin(&line, LOG_INFO, "listening");
     log_str(&line, "address", address_format((struct sockaddr *)&storage, len, text, sizeof text));
+    if (purpose != NULL)
+        log_str(&line, "for", purpose);
     log_end(&line);
 }
 
@@ -157,7 +160,7 @@ static int add_socket(struct listener *listener, uv_loop_t *loop, struct address
     listener->count++;
     listener->open++;
     uv_poll_start(&s->poll, UV_READABLE, on_readable);
-    announce(fd);
+    announce(fd, listener->purpose);
     struct sockaddr_storage storage;
     socklen_t len = sizeof storage;
     getsockname(fd, (struct sockaddr *)&storage, &len);
@@ -165,13 +168,14 @@ static int add_socket(struct listener *listener, uv_loop_t *loop, struct address
     return 0;
 }
 
-struct listener *listener_open(uv_loop_t *loop, const char *text, struct http_server *http,
-                               char *error, size_t error_size) {
+struct listener *listener_open(uv_loop_t *loop, const char *text, const char *purpose,
+                               struct http_server *http, char *error, size_t error_size) {
     struct address_list list;
     if (!address_parse(text, &list, error, error_size))
         return NULL;
     struct listener *listener = mem_zalloc(sizeof *listener);
     listener->http = http;
+    listener->purpose = purpose;
     int port = 0;
     for (size_t i = 0; i < list.count; i++) {
         int result = add_socket(listener, loop, &list.at[i], &port);

@@ -11,10 +11,11 @@
 
 struct listener;
 
-/* Listens on every socket that `text` stands for and logs each address ("event=listening"). NULL with
- * a sentence in `error` when one of them cannot be opened. */
-struct listener *listener_open(uv_loop_t *loop, const char *text, struct http_server *http,
-                               char *error, size_t error_size);
+/* Listens on every socket that `text` stands for and logs each address ("event=listening", with
+ * "for=…" where `purpose` is not NULL). NULL with a sentence in `error` when one of them cannot be
+ * opened. */
+struct listener *listener_open(uv_loop_t *loop, const char *text, const char *purpose,
+                               struct http_server *http, char *error, size_t error_size);
 
 /* Stops listening; socket files are removed. Memory is released when the loop has closed the
  * handles. Accepts NULL. */

@@ -78,8 +78,7 @@ static void on_lws_log(int level, const char *text) {
     log_end(&line);
 }
 
-struct transport *transport_new(uv_loop_t *loop, unsigned fds) {
-    (void)fds;
+struct transport *transport_new(uv_loop_t *loop) {
     struct transport *transport = mem_zalloc(sizeof *transport);
     void *loops[] = {loop};
     struct lws_context_creation_info info = {

@@ -27,9 +27,9 @@ struct stream_events {
     void (*closed)(void *owner);
 };
 
-/* `fds` is how many sockets the process may have. NULL, after a log line, when libwebsockets cannot
+/* NULL, after a log line, when libwebsockets cannot
  * start. */
-struct transport *transport_new(uv_loop_t *loop, unsigned fds);
+struct transport *transport_new(uv_loop_t *loop);
 
 /* Ends all streams (their owners are told) and begins to take the context down; the loop must run
  * until it is out of handles before transport_free(). */

@@ -1,0 +1,221 @@
+-- async.lua -- time and waiting: tw.sleep, tw.after, tw.every, tw.spawn, tw.await.
+--
+-- A hook that waits yields one certain word to C, which knows its coroutine by an integer and lets it go on when
+-- it is woken. A coroutine of the script's own passes that word outward, so waiting works inside of it too.
+
+local core = require "tidewire.core"
+local errors = require "tidewire.errors"
+
+local async = {}
+
+local WAIT = core.wait_marker
+local raw_resume, raw_yield, raw_status = coroutine.resume, coroutine.yield, coroutine.status
+local pack, unpack = table.pack, table.unpack
+
+-- ---- coroutines of the script's own ----
+
+local function pass_on(co, ok, word, ...)
+  if ok and word == WAIT and raw_status(co) == "suspended" then
+    raw_yield(WAIT)
+    return pass_on(co, raw_resume(co))
+  end
+  return ok, word, ...
+end
+
+--- coroutine.resume, through which tw.sleep and its kin can wait.
+function async.resume(co, ...)
+  return pass_on(co, raw_resume(co, ...))
+end
+
+local function check_wrapped(co, ok, ...)
+  if ok then
+    return ...
+  end
+  local message = ...
+  if raw_status(co) == "dead" then
+    coroutine.close(co)
+  end
+  if type(message) == "string" then
+    local info = debug.getinfo(3, "Sl") -- as coroutine.wrap: where it was called goes before the message
+    if info and info.currentline > 0 then
+      message = ("%s:%d: %s"):format(info.short_src, info.currentline, message)
+    end
+  end
+  error(message, 0)
+end
+
+--- coroutine.wrap, through which tw.sleep and its kin can wait.
+function async.wrap(f)
+  local co = coroutine.create(f)
+  return function(...)
+    return check_wrapped(co, async.resume(co, ...))
+  end
+end
+
+--- The running hook's integer. Throws where nothing can wait.
+local function this_task(what)
+  local task, why = core.task()
+  if not task then
+    error(("%s: %s"):format(what, why), 3)
+  end
+  return task
+end
+
+-- ---- timers ----
+
+---@class tidewire.Timer
+---@field skipped integer  ticks of a repeating timer left out so far: the loop or the function was late
+local Timer = {}
+Timer.__index = Timer
+Timer.__name = "tidewire.Timer"
+
+---@type table<integer, tidewire.Timer>  by C's integer
+local running = {}
+
+local function forget(timer)
+  running[timer.number] = nil
+  if timer.on_end then
+    timer.on_end(timer)
+  end
+end
+
+--- Stops the timer. Its function will not be called again; a call that waits goes on to its end.
+---@return boolean was_running
+function Timer:cancel()
+  if running[self.number] ~= self then
+    return false
+  end
+  core.timer_cancel(self.number)
+  forget(self)
+  return true
+end
+
+---@return boolean
+function Timer:is_running()
+  return running[self.number] == self
+end
+
+--- A timer that has ended already.
+---@return tidewire.Timer
+function async.dead_timer()
+  return setmetatable({ number = 0, skipped = 0 }, Timer)
+end
+
+local function start(seconds, f, on_end, repeats)
+  local timer = setmetatable({
+    number = core.timer(seconds, repeats), f = f, on_end = on_end, repeats = repeats, skipped = 0, busy = false,
+  }, Timer)
+  running[timer.number] = timer
+  return timer
+end
+
+--- For conn.lua: f() once; on_end(timer) when the timer is over.
+function async.start_once(seconds, f, on_end)
+  return start(seconds, f, on_end, false)
+end
+
+--- For conn.lua: f() again and again.
+function async.start_repeating(seconds, f, on_end)
+  return start(seconds, f, on_end, true)
+end
+
+--- C's event: a timer is due. `skipped` ticks before this one were missed.
+function async.fire(number, skipped)
+  local timer = running[number]
+  if not timer then
+    return
+  end
+  if not timer.repeats then
+    forget(timer)
+    return timer.f()
+  end
+  timer.skipped = timer.skipped + skipped
+  if timer.busy then
+    timer.skipped = timer.skipped + 1
+    return
+  end
+  timer.busy = true
+  local ok, err = xpcall(timer.f, errors.handler("timer"))
+  timer.busy = false
+  if not ok then
+    error(err, 0)
+  end
+end
+
+--- Throws unless the arguments are those of a timer.
+function async.check_timer(what, seconds, f, least)
+  least = least or 0
+  if type(seconds) ~= "number" or not (seconds >= least and seconds < 1e9) then
+    error(("%s: seconds must be a number from %g to 1e9, got %s"):format(what, least, tostring(seconds)), 3)
+  end
+  if type(f) ~= "function" then
+    error(("%s: a function is needed, got %s"):format(what, type(f)), 3)
+  end
+end
+
+--- Calls f() once, `seconds` from now.
+---@param seconds number
+---@param f fun()
+---@return tidewire.Timer
+function async.after(seconds, f)
+  async.check_timer("tw.after", seconds, f)
+  return start(seconds, f, nil, false)
+end
+
+--- Calls f() every `seconds`, counted from now: it does not drift. A call that still waits is not overtaken.
+---@param seconds number  0.001 or more
+---@param f fun()
+---@return tidewire.Timer
+function async.every(seconds, f)
+  async.check_timer("tw.every", seconds, f, 0.001)
+  return start(seconds, f, nil, true)
+end
+
+-- ---- waiting ----
+
+--- Waits. Other connections go on; the next message of this one waits too.
+---@param seconds number
+function async.sleep(seconds)
+  if type(seconds) ~= "number" or not (seconds >= 0 and seconds < 1e9) then
+    error(("tw.sleep: seconds must be a number from 0 to 1e9, got %s"):format(tostring(seconds)), 2)
+  end
+  local task = this_task("tw.sleep")
+  start(seconds, function() core.wake(task) end, nil, false)
+  raw_yield(WAIT)
+end
+
+--- Runs f(...) beside everything else, on its own. It may wait. An error in it is logged.
+---@param f fun(...)
+function async.spawn(f, ...)
+  if type(f) ~= "function" then
+    error(("tw.spawn: a function is needed, got %s"):format(type(f)), 2)
+  end
+  core.spawn(f, ...)
+end
+
+--- Turns a callback API into a call that waits: `start(done)` begins the work, and what is given to `done`
+--- is what await returns. `done` counts once.
+---@param begin fun(done: fun(...))
+---@return any ...
+function async.await(begin)
+  if type(begin) ~= "function" then
+    error(("tw.await: a function is needed, got %s"):format(type(begin)), 2)
+  end
+  local task = this_task("tw.await")
+  local result, waiting
+  begin(function(...)
+    if not result then
+      result = pack(...)
+      if waiting then
+        core.wake(task)
+      end
+    end
+  end)
+  if not result then
+    waiting = true
+    raw_yield(WAIT)
+  end
+  return unpack(result, 1, result.n)
+end
+
+return async

@@ -1,0 +1,131 @@
+-- codecs.lua -- from payloads to values and back, and the JSON heartbeat that lives among them.
+--
+-- compile() gives an endpoint its conn.send and, where messages must be looked at before handle_message, its
+-- `receive`. A message that cannot be decoded is the client's mistake and goes to on_error as kind "decode"; a
+-- value that cannot be encoded is the script's and throws.
+
+local core = require "tidewire.core"
+local errors = require "tidewire.errors"
+local json = require "tidewire.json"
+
+local codecs = {}
+
+--- Gives a message to handle_message, and what it returns to on_error.
+local function deliver(conn, value, kind)
+  local handle_message = conn[2].handle_message
+  if not handle_message then
+    return
+  end
+  local ok, err = handle_message(conn, value, kind)
+  if err ~= nil and ok == nil then
+    errors.returned(conn, err, "handle_message")
+  end
+end
+
+local function kind_of(binary)
+  return binary and "binary" or "text"
+end
+
+-- ---- JSON heartbeat (API section 1) ----
+
+--- Answers a client's JSON ping or notes its pong. True: the message was one of them.
+local function is_heartbeat(conn, value)
+  if type(value) ~= "table" then
+    return false
+  end
+  if value.type == "ping" then
+    local id = value.pingId == nil and "null" or json.encode(value.pingId)
+    core.send(conn[1], ('{"type":"pong","pingId":%s,"timestamp":%d}'):format(id, os.time()))
+    return true
+  elseif value.type == "pong" then
+    core.json_pong(conn[1], value.pingId)
+    return true
+  end
+  return false
+end
+
+--- Looks into a text payload only when it may be a heartbeat.
+local function is_heartbeat_text(conn, payload, binary)
+  if binary or not payload:find('"p[io]ng"') or not payload:find("^%s*{") then
+    return false
+  end
+  local value = json.decode(payload)
+  return value ~= nil and is_heartbeat(conn, value)
+end
+
+-- ---- receive functions ----
+
+local function receive_with_heartbeat(conn, payload, binary)
+  if not is_heartbeat_text(conn, payload, binary) then
+    deliver(conn, payload, kind_of(binary))
+  end
+end
+
+local function receive_json(conn, payload, binary)
+  local value, message = json.decode(payload)
+  if message then
+    return errors.undecodable(conn, message)
+  end
+  deliver(conn, value, kind_of(binary))
+end
+
+local function receive_json_with_heartbeat(conn, payload, binary)
+  local value, message = json.decode(payload)
+  if message then
+    return errors.undecodable(conn, message)
+  end
+  if not is_heartbeat(conn, value) then
+    deliver(conn, value, kind_of(binary))
+  end
+end
+
+--- A codec of the script's own: decode(payload, kind) -> value, or nil and a message, or it throws.
+local function custom_receive(codec, heartbeat)
+  local decode = codec.decode
+  if not decode then
+    return heartbeat and receive_with_heartbeat or nil
+  end
+  return function(conn, payload, binary)
+    if heartbeat and is_heartbeat_text(conn, payload, binary) then
+      return
+    end
+    local ok, value, message = xpcall(decode, errors.handler("codec.decode"), payload, kind_of(binary))
+    if not ok then
+      return errors.undecodable(conn, value.message)
+    elseif value == nil and message ~= nil then
+      return errors.undecodable(conn, tostring(message))
+    end
+    deliver(conn, value, kind_of(binary))
+  end
+end
+
+--- encode(value) -> payload, kind
+local function custom_send(codec)
+  local encode = codec.encode
+  if not encode then
+    return core.senders.text
+  end
+  return function(conn, value, kind)
+    local payload, own_kind = encode(value)
+    if type(payload) ~= "string" then
+      error(("send: the codec's encode must return a string, it returned %s"):format(type(payload)), 2)
+    end
+    return core.send(conn[1], payload, own_kind or kind)
+  end
+end
+
+--- The functions of an endpoint with this codec.
+---@param codec "text"|"binary"|"json"|{ decode: function|nil, encode: function|nil }
+---@param heartbeat boolean  the heartbeat is JSON
+---@return function send        conn.send
+---@return function|nil receive nil: handle_message can be called with the payload as it is
+function codecs.compile(codec, heartbeat)
+  if type(codec) == "table" then
+    return custom_send(codec), custom_receive(codec, heartbeat)
+  elseif codec == "json" then
+    return core.senders.json, heartbeat and receive_json_with_heartbeat or receive_json
+  end
+  return core.senders[codec], heartbeat and receive_with_heartbeat or nil
+end
+
+return codecs

@@ -1,0 +1,188 @@
+-- conn.lua -- the connection as scripts see it.
+--
+-- A plain table around an integer: [1] the integer that C knows, [2] the endpoint, [3] the request, [4] when it
+-- began, [5] the subprotocol. `send` is a field, because it is what is called most; the rest comes from the
+-- metatable. Every other field is the script's own.
+
+local async = require "tidewire.async"
+local core = require "tidewire.core"
+local errors = require "tidewire.errors"
+
+---@class tidewire.Conn
+---@field id string                      short, unique, stable
+---@field name string                    the endpoint's `name`, its path by default
+---@field path string                    of the request
+---@field params table<string, string>   what the endpoint's pattern matched
+---@field query table<string, string>
+---@field remote_address string          an IP address, or "unix"
+---@field secure boolean                 true on TLS
+---@field subprotocol string|nil         the one that was chosen
+---@field request tidewire.Request
+---@field started_at number              seconds since 1970
+---@field rtt number|nil                 seconds of the last ping's round trip; nil until one was answered
+---@field backlog integer                bytes that wait to be sent to this client
+---@field send fun(self: tidewire.Conn, value: any, kind?: "text"|"binary"): true|nil, string|nil
+local Conn = {}
+
+--- Timers of connections: the connection's integer -> its running timers.
+---@type table<integer, table<tidewire.Timer, true>>
+local timers = {}
+
+local methods, getters = {}, {}
+
+local metatable = {
+  __name = "tidewire.Conn",
+  __tostring = function(conn)
+    return ("tidewire.Conn %s (%s)"):format(core.id_text(conn[1]), conn[2].name)
+  end,
+  __index = function(conn, key)
+    local method = methods[key]
+    if method ~= nil then
+      return method
+    end
+    local getter = getters[key]
+    if getter then
+      return getter(conn)
+    end
+  end,
+}
+
+---@param id integer
+---@param endpoint tidewire.PreparedEndpoint
+---@param request tidewire.Request
+---@param subprotocol string|nil
+---@param fields table|nil        what `validate` returned
+---@return tidewire.Conn
+function Conn.new(id, endpoint, request, subprotocol, fields)
+  local conn = { id, endpoint, request, core.now(), subprotocol, send = endpoint.send }
+  if fields then
+    for key, value in pairs(fields) do
+      conn[key] = value
+    end
+  end
+  return setmetatable(conn, metatable)
+end
+
+--- Is this a connection?
+---@param value any
+---@return boolean
+function Conn.is(value)
+  return getmetatable(value) == metatable
+end
+
+---@param conn tidewire.Conn
+function Conn.cancel_timers(conn)
+  local mine = timers[conn[1]]
+  if mine then
+    timers[conn[1]] = nil
+    for timer in pairs(mine) do
+      timer:cancel()
+    end
+  end
+end
+
+-- ---- fields ----
+
+function getters.id(conn) return core.id_text(conn[1]) end
+function getters.name(conn) return conn[2].name end
+function getters.request(conn) return conn[3] end
+function getters.started_at(conn) return conn[4] end
+function getters.subprotocol(conn) return conn[5] end
+function getters.path(conn) return conn[3].path end
+function getters.params(conn) return conn[3].params end
+function getters.query(conn) return conn[3].query end
+function getters.remote_address(conn) return conn[3].remote_address end
+function getters.secure(conn) return conn[3].secure end
+function getters.rtt(conn) return core.rtt(conn[1]) end
+function getters.backlog(conn) return core.backlog(conn[1]) end
+
+-- ---- methods ----
+
+--- May a server send this close code? RFC 6455 section 7.4, and the registry of codes behind it.
+local function is_sendable(code)
+  return math.type(code) == "integer"
+    and (code >= 1000 and code <= 1014 and not (code >= 1004 and code <= 1006) or code >= 3000 and code <= 4999)
+end
+
+--- Sends what is queued, then a Close frame; `on_close` follows. Does nothing on one that closes already.
+---@param self tidewire.Conn
+---@param code integer|nil   1000 by default; 1000 to 1014 but 1004 to 1006, or 3000 to 4999
+---@param reason string|nil  UTF-8, at most 123 bytes
+function methods.close(self, code, reason)
+  code = code or 1000
+  if not is_sendable(code) then
+    error(("close: %s is no code that can be sent; use 1000 to 1014 (but 1004 to 1006) or 3000 to 4999")
+      :format(tostring(code)), 2)
+  end
+  if reason ~= nil and (type(reason) ~= "string" or #reason > 123 or not utf8.len(reason)) then
+    error("close: the reason must be UTF-8 text of at most 123 bytes", 2)
+  end
+  core.close(self[1], code, reason)
+end
+
+---@param self tidewire.Conn
+---@return boolean
+function methods.is_open(self)
+  return core.is_open(self[1])
+end
+
+--- Sends a ping of the endpoint's kind (a PING frame, or JSON) now; its answer gives `conn.rtt`.
+---@param self tidewire.Conn
+---@return true|nil ok
+---@return string|nil message  "closed"
+function methods.ping(self)
+  if core.ping(self[1]) then
+    return true
+  end
+  return nil, "closed"
+end
+
+--- Runs f(conn) of a timer, as long as the connection is open.
+local function guarded(conn, f)
+  return function()
+    if not core.is_open(conn[1]) then
+      return
+    end
+    local ok, err = xpcall(f, errors.handler("timer"), conn)
+    if not ok then
+      core.count_error("script")
+      errors.thrown(conn, err)
+    end
+  end
+end
+
+local function add_timer(conn, start, seconds, f)
+  if not core.is_open(conn[1]) then
+    return async.dead_timer()
+  end
+  local mine = timers[conn[1]]
+  if not mine then
+    mine = {}
+    timers[conn[1]] = mine
+  end
+  local timer = start(seconds, guarded(conn, f), function(timer) mine[timer] = nil end)
+  mine[timer] = true
+  return timer
+end
+
+--- Calls f(conn) once, `seconds` from now, unless the connection closes before.
+---@param self tidewire.Conn
+---@param seconds number
+---@param f fun(conn: tidewire.Conn)
+---@return tidewire.Timer
+function methods.after(self, seconds, f)
+  async.check_timer("conn:after", seconds, f)
+  return add_timer(self, async.start_once, seconds, f)
+end
+
+--- Calls f(conn) every `seconds` until the connection closes. A call that still waits is not overtaken.
+---@param self tidewire.Conn
+---@param seconds number  0.001 or more
+---@param f fun(conn: tidewire.Conn)
+---@return tidewire.Timer
+function methods.every(self, seconds, f)
+  async.check_timer("conn:every", seconds, f, 0.001)
+  return add_timer(self, async.start_repeating, seconds, f)
+end
+
+return Conn

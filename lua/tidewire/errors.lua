@@ -1,0 +1,126 @@
+-- errors.lua -- what a script's mistakes become: a value for on_error, a line in the log, a close code.
+--
+-- An error ends the smallest thing that failed: the hook, and with on_error's consent (or without an on_error)
+-- the connection. Errors in on_error and in on_close harm nothing else.
+
+local core = require "tidewire.core"
+
+local errors = {}
+
+---@class tidewire.Error
+---@field kind "script"|"decode"|"returned"|"timeout"|"memory"
+---@field message string     with file and line where the script has told them
+---@field traceback string   "" for "decode" and "returned"
+---@field hook string        the hook's name: "handle_message", "timer", …
+---@field value any          what was thrown or returned, as it was
+local Error = {}
+Error.__index = Error
+Error.__name = "tidewire.Error"
+
+function Error:__tostring()
+  return ("%s: %s"):format(self.hook, self.message)
+end
+
+local function text_of(value)
+  local ok, text = pcall(tostring, value)
+  return ok and text or "an error value that cannot be shown"
+end
+
+---@param kind string
+---@param value any
+---@param hook string
+---@param traceback string|nil
+---@return tidewire.Error
+function errors.new(kind, value, hook, traceback)
+  if getmetatable(value) == Error then
+    return value -- thrown on by the script
+  end
+  return setmetatable({
+    kind = kind, message = text_of(value), traceback = traceback or "", hook = hook, value = value,
+  }, Error)
+end
+
+--- A message handler for xpcall that makes an Error.
+---@param hook string
+---@return fun(value: any): tidewire.Error
+function errors.handler(hook)
+  return function(value)
+    return errors.new("script", value, hook, debug.traceback(nil, 2))
+  end
+end
+
+---@param err tidewire.Error
+---@param id integer|nil  the connection's integer
+function errors.log(err, id)
+  local traceback = err.traceback ~= "" and err.traceback or nil
+  if traceback then
+    core.log(3, "script_error", id, "hook", err.hook, "why", err.message, "traceback", traceback)
+  else
+    core.log(3, "script_error", id, "hook", err.hook, "why", err.message)
+  end
+end
+
+--- Asks on_error whether to close; without one, yes.
+local function wants_close(conn, err)
+  local on_error = conn[2].on_error
+  if not on_error then
+    return true
+  end
+  local ok, answer = xpcall(on_error, errors.handler("on_error"), conn, err)
+  if ok then
+    return answer
+  end
+  core.count_error("script")
+  errors.log(answer, conn[1])
+  return true
+end
+
+local function close(conn, err)
+  if err.kind == "decode" then
+    core.close(conn[1], 1007, "message could not be decoded")
+  else
+    core.close(conn[1], 1011, "script error")
+  end
+end
+
+--- A hook (or timer) of the connection threw.
+---@param conn tidewire.Conn
+---@param err tidewire.Error
+function errors.thrown(conn, err)
+  errors.log(err, conn[1])
+  if err.hook == "on_close" then
+    return -- it is over already
+  end
+  if wants_close(conn, err) or err.hook == "on_start" then
+    close(conn, err)
+  end
+end
+
+--- A hook returned nil and an error.
+---@param conn tidewire.Conn
+---@param value any
+---@param hook string
+function errors.returned(conn, value, hook)
+  core.count_error("returned")
+  local err = errors.new("returned", value, hook)
+  if not conn[2].on_error then
+    errors.log(err, conn[1])
+  end
+  if wants_close(conn, err) then
+    close(conn, err)
+  end
+end
+
+--- A message could not be decoded. The client's doing, so it is logged for debugging only.
+---@param conn tidewire.Conn
+---@param message string
+function errors.undecodable(conn, message)
+  core.count_error("decode")
+  core.log(0, "decode_error", conn[1], "why", message)
+  local err = errors.new("decode", message, "handle_message")
+  if wants_close(conn, err) then
+    close(conn, err)
+  end
+end
+
+return errors

@@ -1,0 +1,100 @@
+-- gatekeeper.lua -- may this handshake become a connection?
+--
+-- C has checked the form and the server's own limits. Here the rest, in this order: the endpoint, the Origin, the
+-- endpoint's places, the subprotocol, and last the script's `validate`. Must answer at once. Keeps nothing.
+
+local core = require "tidewire.core"
+local errors = require "tidewire.errors"
+local replies = require "tidewire.replies"
+local Request = require "tidewire.request"
+
+local gatekeeper = {}
+
+--- The first of ours that the client offers (RFC 6455 section 4.2.2); nil, reason when it offers only others.
+local function choose_subprotocol(ours, request)
+  local offered = request.subprotocols
+  if not ours or #ours == 0 or #offered == 0 then
+    return nil
+  end
+  local theirs = {}
+  for _, name in ipairs(offered) do
+    theirs[name] = true
+  end
+  for _, name in ipairs(ours) do
+    if theirs[name] then
+      return name
+    end
+  end
+  return nil, "This endpoint speaks only these subprotocols: " .. table.concat(ours, ", ") .. "."
+end
+
+--- An error of the script's while it decides: the client learns only that.
+local function failed(err)
+  core.count_error("script")
+  errors.log(err)
+  return replies.refusal(500, "The server could not decide.")
+end
+
+--- Asks `validate`. Returns the connection's fields (or true), or nil and a reply.
+local function ask(endpoint, request)
+  if not endpoint.validate then
+    return true
+  end
+  local ok, answer, first, second = xpcall(endpoint.validate, errors.handler("validate"), request)
+  if not ok then
+    return nil, failed(answer)
+  elseif not answer then
+    return nil, replies.of_validate(first, second)
+  elseif answer ~= true and type(answer) ~= "table" then
+    local message = ("validate must return a table, true, or nil/false and a status; it returned %s")
+      :format(type(answer))
+    return nil, failed(errors.new("script", message, "validate"))
+  end
+  return answer
+end
+
+local function check_origin(endpoint, request)
+  local ok, allowed, reason = xpcall(endpoint.allow_origin, errors.handler("origins"), request.origin, request)
+  if not ok then
+    return failed(allowed)
+  elseif not allowed then
+    return replies.refusal(403, reason or "This Origin is not allowed.")
+  end
+end
+
+--- Decides about a handshake.
+---@param app tidewire.App
+---@param head string
+---@param remote_address string
+---@param secure boolean
+---@return tidewire.PreparedEndpoint|nil endpoint  nil: refused
+---@return tidewire.Request|tidewire.Reply request the reply, if refused
+---@return string|nil subprotocol
+---@return table|nil fields                        of the connection, from `validate`
+function gatekeeper.admit(app, head, remote_address, secure)
+  local request = Request.new(head, nil, remote_address, secure)
+  local endpoint, params = app.router:endpoint(Request.raw_path(request))
+  if not endpoint then
+    return nil, replies.refusal(404, "There is no WebSocket endpoint at this path.")
+  end
+  request.params = params
+  local refusal = check_origin(endpoint, request)
+  if refusal then
+    return nil, refusal
+  end
+  if core.endpoint_full(endpoint.number) then
+    return nil, replies.refusal(503, "This endpoint is full.", { ["Retry-After"] = "5" })
+  end
+  local subprotocol, unknown = choose_subprotocol(endpoint.options.subprotocols, request)
+  if unknown then
+    return nil, replies.refusal(400, unknown)
+  end
+  local answer, reply = ask(endpoint, request)
+  if not answer then
+    return nil, reply
+  end
+  Request.trim(request)
+  return endpoint, request, subprotocol, answer ~= true and answer or nil
+end
+
+return gatekeeper

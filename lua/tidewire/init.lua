@@ -1,0 +1,41 @@
+-- init.lua -- `require "tidewire"`: the public API of scripts.
+--
+-- Joins the modules; each function's rules stand where it is written. Only inside of the tidewire program.
+
+local ok, core = pcall(require, "tidewire.core")
+if not ok then
+  error('require "tidewire" works only in a script that the tidewire program runs: tidewire FILE', 2)
+end
+
+local async = require "tidewire.async"
+local json = require "tidewire.json"
+
+---@class tidewire
+local tw = {
+  version = core.version, ---@type string
+  worker = core.worker, ---@type integer      this worker's number, from 0
+  generation = 1, ---@type integer            how often the app's code was loaded
+
+  sleep = async.sleep,
+  after = async.after,
+  every = async.every,
+  spawn = async.spawn,
+  await = async.await,
+
+  json = json,
+  null = json.null,
+  array = json.array,
+  jwt = require "tidewire.jwt",
+  log = require "tidewire.log",
+}
+
+--- The server's figures: connections open now (`total_connections`), how many there may be (`max_connections`),
+--- `uptime` in seconds, and every counter since the start.
+---@return table<string, number>
+function tw.stats()
+  local stats = core.stats()
+  stats.total_connections = stats.connections
+  return stats
+end
+
+return tw

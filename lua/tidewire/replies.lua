@@ -1,0 +1,126 @@
+-- replies.lua -- what scripts return for HTTP, as status, header lines and body.
+--
+-- Serves refusals of `validate` and answers of plain HTTP routes. Values of tables become JSON.
+
+local core = require "tidewire.core"
+local json = require "tidewire.json"
+
+local replies = {}
+
+---@class tidewire.Reply
+---@field status integer
+---@field headers string|nil  whole lines, "Name: value\r\n"
+---@field body string|nil
+
+local function is_status(value)
+  return math.type(value) == "integer" and value >= 200 and value <= 599
+end
+
+--- Header lines of a table; a list as value gives several lines.
+local function header_lines(headers)
+  local lines = {}
+  for name, values in pairs(headers) do
+    for _, value in ipairs(type(values) == "table" and values or { values }) do
+      lines[#lines + 1] = ("%s: %s\r\n"):format(name, tostring(value))
+    end
+  end
+  table.sort(lines)
+  return table.concat(lines)
+end
+
+--- The headers and one more, unless it is among them; the table given stays as it is.
+local function with_header(headers, name, value)
+  local result = { [name] = value }
+  for key, old in pairs(headers or {}) do
+    if tostring(key):lower() == name:lower() then
+      result[name] = nil
+    end
+    result[key] = old
+  end
+  return result
+end
+
+--- Builds a reply; a body that is a table becomes JSON.
+---@param status integer
+---@param headers table<string, string|string[]>|nil
+---@param body any
+---@return tidewire.Reply
+function replies.new(status, headers, body)
+  if type(body) == "table" or body == json.null then
+    headers = with_header(headers, "Content-Type", "application/json")
+    body = json.encode(body)
+  end
+  if status == 401 then
+    headers = with_header(headers, "WWW-Authenticate", "Bearer") -- RFC 9110 section 15.5.2 wants one
+  end
+  return { status = status, headers = header_lines(headers or {}), body = body ~= nil and tostring(body) or nil }
+end
+
+--- A refusal that explains itself: JSON `{"error": message, "status": status}`.
+---@param status integer
+---@param message string
+---@param headers table<string, string>|nil
+---@return tidewire.Reply
+function replies.refusal(status, message, headers)
+  return replies.new(status, headers, { error = message, status = status })
+end
+
+--- What a `validate` that refused has returned: status, then a message or a table of
+--- `{ status =, headers =, body = }`; any of them may be missing.
+---@param first any
+---@param second any
+---@return tidewire.Reply
+function replies.of_validate(first, second)
+  local status, details = 403, second
+  if is_status(first) then
+    status = first
+  elseif first ~= nil then
+    details = first
+  end
+  if type(details) ~= "table" then
+    return replies.refusal(status, details == nil and "Refused." or tostring(details))
+  end
+  if is_status(details.status) then
+    status = details.status
+  end
+  if details.body == nil then
+    return replies.refusal(status, tostring(details.message or "Refused."), details.headers)
+  end
+  return replies.new(status, details.headers, details.body)
+end
+
+--- What a route has returned: a status, a body (200), a status and a body, or a table of
+--- `{ status =, headers =, body = }`. Nil, and whatever is no answer, is an error of the script's.
+---@param first any
+---@param second any
+---@return tidewire.Reply|nil
+---@return string|nil message
+function replies.of_route(first, second)
+  if is_status(first) then
+    if type(second) == "table" and (second.body ~= nil or second.headers) then
+      return replies.new(first, second.headers, second.body)
+    end
+    return replies.new(first, nil, second)
+  elseif type(first) == "string" then
+    return replies.new(200, nil, first)
+  elseif type(first) == "table" and (first.status ~= nil or first.body ~= nil or first.headers ~= nil) then
+    local status = first.status or 200
+    if not is_status(status) then
+      return nil, ("status must be an integer from 200 to 599, got %s"):format(tostring(status))
+    end
+    return replies.new(status, first.headers, first.body)
+  elseif type(first) == "table" then
+    return replies.new(200, nil, first)
+  end
+  return nil, ("a route must return a status, a body, or { status =, headers =, body = }; it returned %s")
+    :format(tostring(first))
+end
+
+--- Sends a reply to a plain request.
+---@param number integer  C's number of the request
+---@param reply tidewire.Reply
+function replies.send(number, reply)
+  core.respond(number, reply.status, reply.headers, reply.body)
+end
+
+return replies

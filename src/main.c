@@ -1,0 +1,33 @@
+/* main.c -- the program: what was asked for, and its exit code. */
+#include "base/log.h"
+#include "server/scaffold.h"
+#include "server/server.h"
+#include "server/settings.h"
+#include "tidewire_version.h"
+
+#include <stdio.h>
+
+static int act(const struct settings *settings) {
+    switch (settings->action) {
+    case ACTION_VERSION:
+        printf("tidewire %s\n", TIDEWIRE_VERSION);
+        return EXIT_CLEAN;
+    case ACTION_HELP:
+        fputs(settings_help, stdout);
+        return EXIT_CLEAN;
+    case ACTION_CHECK:
+        return server_check(settings);
+    case ACTION_NEW:
+        return scaffold_write(settings->target);
+    case ACTION_RUN:
+        break;
+    }
+    return server_run(settings);
+}
+
+int main(int argc, char **argv) {
+    struct settings settings;
+    int code = settings_read(&settings, argc, argv) ? act(&settings) : EXIT_USAGE;
+    settings_close(&settings);
+    return code;
+}

@@ -1,0 +1,21 @@
+/* app.h -- what an app asks of the server, as plain C values. Read-only once made; any thread. */
+#ifndef TIDEWIRE_SCRIPT_APP_H
+#define TIDEWIRE_SCRIPT_APP_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+struct app {
+    char **listen; /* texts for address_parse() */
+    size_t listen_count;
+    char *admin; /* NULL: no admin address */
+    uint32_t max_connections;
+    uint32_t per_address; /* 0: no limit */
+    uint32_t endpoint_count, route_count;
+    double handshake_seconds;
+    size_t header_bytes;
+};
+
+void app_free(struct app *app); /* accepts NULL */
+
+#endif

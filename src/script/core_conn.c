@@ -1,0 +1,232 @@
+/* core_conn.c -- tidewire.core: what Lua may do with a connection, known by its integer.
+ *
+ * Dull and complete; comfort is conn.lua's. A stale integer is answered nil, "closed". Each function
+ * checks its arguments, acts, and pushes results, in this order: any Lua call may longjmp. */
+#include "script/vm_internal.h"
+
+#include "base/mem.h"
+#include "base/utf8.h"
+#include "script/json_c.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+static conn_id check_id(lua_State *L, int index) {
+    return (conn_id)luaL_checkinteger(L, index);
+}
+
+static int push_send_result(lua_State *L, enum send_result result) {
+    if (result == SEND_OK) {
+        lua_pushboolean(L, 1);
+        return 1;
+    }
+    luaL_pushfail(L);
+    lua_pushstring(L, result == SEND_CLOSED ? "closed" : "backlog");
+    return 2;
+}
+
+/* "text" or "binary", or the default where there is none. */
+static enum message_kind check_kind(lua_State *L, int index, enum message_kind otherwise) {
+    if (lua_isnoneornil(L, index))
+        return otherwise;
+    const char *kind = luaL_checkstring(L, index);
+    if (strcmp(kind, "text") == 0)
+        return MESSAGE_TEXT;
+    if (strcmp(kind, "binary") == 0)
+        return MESSAGE_BINARY;
+    return (enum message_kind)luaL_error(L, "send: kind must be \"text\" or \"binary\", got \"%s\"", kind);
+}
+
+static int send_bytes(lua_State *L, conn_id id, const char *bytes, size_t len, enum message_kind kind) {
+    if (kind == MESSAGE_TEXT && !utf8_valid(bytes, len))
+        return luaL_error(L, "send: text must be valid UTF-8; send other bytes with kind \"binary\"");
+    return push_send_result(L, hub_send(vm_of(L)->hub, id, kind, bytes, len));
+}
+
+/* core.send(id, payload, kind|nil) -> true | nil, "closed"|"backlog". Throws on misuse. */
+static int core_send(lua_State *L) {
+    conn_id id = check_id(L, 1);
+    size_t len;
+    const char *bytes = luaL_checklstring(L, 2, &len);
+    return send_bytes(L, id, bytes, len, check_kind(L, 3, MESSAGE_TEXT));
+}
+
+/* The connection's integer of a conn object: its first element (conn.lua). */
+static conn_id check_conn(lua_State *L) {
+    if (lua_type(L, 1) != LUA_TTABLE)
+        luaL_error(L, "send: call it with a colon, conn:send(value)");
+    lua_rawgeti(L, 1, 1);
+    conn_id id = (conn_id)lua_tointeger(L, -1);
+    lua_pop(L, 1);
+    return id;
+}
+
+/* conn:send(payload[, kind]) of the text and the binary codec; the upvalue is the default kind. On the
+ * hot path, so it takes the object itself. */
+static int conn_send_plain(lua_State *L) {
+    conn_id id = check_conn(L);
+    int type = lua_type(L, 2);
+    if (type != LUA_TSTRING && type != LUA_TNUMBER)
+        return luaL_error(L,
+                          "send: a string is needed, got %s; use the codec \"json\" or "
+                          "tw.json.encode to send other values",
+                          luaL_typename(L, 2));
+    size_t len;
+    const char *bytes = lua_tolstring(L, 2, &len);
+    enum message_kind otherwise = (enum message_kind)lua_tointeger(L, lua_upvalueindex(1));
+    return send_bytes(L, id, bytes, len, check_kind(L, 3, otherwise));
+}
+
+/* conn:send(value) of the json codec. */
+static int conn_send_json(lua_State *L) {
+    conn_id id = check_conn(L);
+    luaL_checkany(L, 2);
+    size_t len;
+    const char *bytes = json_c_bytes(L, 2, &len);
+    if (bytes == NULL)
+        return luaL_error(L, "send: %s", lua_tostring(L, -1));
+    return push_send_result(L, hub_send(vm_of(L)->hub, id, check_kind(L, 3, MESSAGE_TEXT), bytes, len));
+}
+
+void core_push_senders(lua_State *L) {
+    lua_newtable(L); /* senders */
+    lua_pushinteger(L, MESSAGE_TEXT);
+    lua_pushcclosure(L, conn_send_plain, 1);
+    lua_setfield(L, -2, "text");
+    lua_pushinteger(L, MESSAGE_BINARY);
+    lua_pushcclosure(L, conn_send_plain, 1);
+    lua_setfield(L, -2, "binary");
+    lua_pushcfunction(L, conn_send_json);
+    lua_setfield(L, -2, "json");
+}
+
+/* core.close(id, code, reason): once; does nothing for one that closes already. */
+static int core_close(lua_State *L) {
+    conn_id id = check_id(L, 1);
+    unsigned code = (unsigned)luaL_checkinteger(L, 2);
+    size_t len;
+    const char *reason = luaL_optlstring(L, 3, "", &len);
+    luaL_argcheck(L, len <= 123, 3, "at most 123 bytes");
+    hub_close(vm_of(L)->hub, id, code, reason, len);
+    return 0;
+}
+
+/* core.ping(id) -> boolean: was it open? */
+static int core_ping(lua_State *L) {
+    lua_pushboolean(L, hub_ping(vm_of(L)->hub, check_id(L, 1)));
+    return 1;
+}
+
+/* core.json_pong(id, ping_id): a client's JSON pong came. */
+static int core_json_pong(lua_State *L) {
+    conn_id id = check_id(L, 1);
+    int is_integer;
+    lua_Integer number = lua_tointegerx(L, 2, &is_integer);
+    hub_json_pong(vm_of(L)->hub, id, is_integer ? number : 0);
+    return 0;
+}
+
+/* core.is_open(id) -> boolean */
+static int core_is_open(lua_State *L) {
+    const struct conn *conn = hub_find(vm_of(L)->hub, check_id(L, 1));
+    lua_pushboolean(L, conn != NULL && conn->state == CONN_OPEN);
+    return 1;
+}
+
+/* core.rtt(id) -> seconds | nil */
+static int core_rtt(lua_State *L) {
+    const struct conn *conn = hub_find(vm_of(L)->hub, check_id(L, 1));
+    if (conn == NULL || conn->rtt_seconds < 0)
+        lua_pushnil(L);
+    else
+        lua_pushnumber(L, conn->rtt_seconds);
+    return 1;
+}
+
+/* core.backlog(id) -> bytes */
+static int core_backlog(lua_State *L) {
+    const struct conn *conn = hub_find(vm_of(L)->hub, check_id(L, 1));
+    lua_pushinteger(L, conn == NULL ? 0 : (lua_Integer)conn->out.bytes);
+    return 1;
+}
+
+/* core.id_text(id) -> the text that is conn.id */
+static int core_id_text(lua_State *L) {
+    char text[24];
+    snprintf(text, sizeof text, "%" PRIx64, check_id(L, 1));
+    lua_pushstring(L, text);
+    return 1;
+}
+
+/* ---- endpoints ---- */
+
+static lua_Integer integer_field(lua_State *L, const char *name) {
+    lua_getfield(L, 1, name);
+    lua_Integer value = lua_tointeger(L, -1);
+    lua_pop(L, 1);
+    return value;
+}
+
+static uint64_t ms_field(lua_State *L, const char *name) {
+    lua_getfield(L, 1, name);
+    lua_Number seconds = lua_tonumber(L, -1);
+    lua_pop(L, 1);
+    return seconds <= 0 ? 0 : (uint64_t)ceil(seconds * 1000);
+}
+
+static bool flag_field(lua_State *L, const char *name) {
+    lua_getfield(L, 1, name);
+    bool value = lua_toboolean(L, -1);
+    lua_pop(L, 1);
+    return value;
+}
+
+static bool field_is(lua_State *L, const char *name, const char *value) {
+    lua_getfield(L, 1, name);
+    const char *text = lua_tostring(L, -1);
+    bool same = text != NULL && strcmp(text, value) == 0;
+    lua_pop(L, 1);
+    return same;
+}
+
+/* core.endpoint{...} -> its number. The fields are those of struct endpoint, periods in seconds,
+ * checked by options.lua before. */
+static int core_endpoint(lua_State *L) {
+    luaL_checktype(L, 1, LUA_TTABLE);
+    struct endpoint endpoint = {
+        .ping_ms = ms_field(L, "ping_period"),
+        .pong_ms = ms_field(L, "pong_period"),
+        .max_message_size = (size_t)integer_field(L, "max_message_size"),
+        .max_backlog = (size_t)integer_field(L, "max_backlog"),
+        .max_connections = (uint32_t)integer_field(L, "max_connections"),
+        .heartbeat = field_is(L, "heartbeat", "json") ? HEARTBEAT_JSON : HEARTBEAT_FRAME,
+        .slow_client = field_is(L, "slow_client", "drop") ? SLOW_CLIENT_DROP : SLOW_CLIENT_CLOSE,
+        .has_message = flag_field(L, "has_message"),
+        .has_ping = flag_field(L, "has_ping"),
+        .has_timeout = flag_field(L, "has_timeout"),
+        .has_drain = flag_field(L, "has_drain"),
+    };
+    lua_getfield(L, 1, "json_name");
+    endpoint.json_name = mem_strdup(luaL_checkstring(L, -1));
+    lua_pushinteger(L, hub_add_endpoint(vm_of(L)->hub, &endpoint));
+    return 1;
+}
+
+/* core.endpoint_full(number) -> boolean: has it as many connections as it may? */
+static int core_endpoint_full(lua_State *L) {
+    const struct endpoint *endpoint = hub_endpoint(vm_of(L)->hub, (uint32_t)luaL_checkinteger(L, 1));
+    lua_pushboolean(L, endpoint == NULL || (endpoint->max_connections > 0 &&
+                                            endpoint->connections >= endpoint->max_connections));
+    return 1;
+}
+
+const luaL_Reg core_conn_functions[] = {
+    {"send", core_send},         {"close", core_close},
+    {"ping", core_ping},         {"json_pong", core_json_pong},
+    {"is_open", core_is_open},   {"rtt", core_rtt},
+    {"backlog", core_backlog},   {"id_text", core_id_text},
+    {"endpoint", core_endpoint}, {"endpoint_full", core_endpoint_full},
+    {NULL, NULL},
+};

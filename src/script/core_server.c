@@ -1,0 +1,138 @@
+/* core_server.c -- tidewire.core: the server around the connections: log, figures, HTTP answers. */
+#include "script/vm_internal.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "tidewire_version.h"
+
+#include <string.h>
+#include <unistd.h>
+
+extern char **environ;
+
+static void log_field(struct log_line *line, lua_State *L, int key, int value) {
+    const char *name = lua_tostring(L, key);
+    size_t len;
+    if (lua_isinteger(L, value)) {
+        log_int(line, name, lua_tointeger(L, value));
+    } else if (lua_type(L, value) == LUA_TNUMBER) {
+        log_num(line, name, lua_tonumber(L, value));
+    } else if (lua_isboolean(L, value)) {
+        log_bool(line, name, lua_toboolean(L, value));
+    } else if (lua_type(L, value) == LUA_TSTRING) {
+        const char *text = lua_tolstring(L, value, &len);
+        log_bytes(line, name, text, len);
+    }
+}
+
+/* core.log(level, event, conn|nil, key, value, ...): level 0 (debug) to 3 (error); keys are strings,
+ * values strings, numbers or booleans (log.lua sees to that). Without a conn, that of the running
+ * hook is named. */
+static int core_log(lua_State *L) {
+    lua_Integer level = luaL_checkinteger(L, 1);
+    const char *event = luaL_checkstring(L, 2);
+    luaL_argcheck(L, level >= LOG_DEBUG && level <= LOG_ERROR, 1, "0 to 3 expected");
+    conn_id conn = (conn_id)luaL_optinteger(L, 3, 0);
+    const struct task *current = vm_of(L)->current;
+    if (conn == 0 && current != NULL)
+        conn = current->conn;
+    int top = lua_gettop(L);
+    for (int key = 4; key < top; key += 2)
+        luaL_checktype(L, key, LUA_TSTRING);
+    struct log_line line; /* from here on nothing throws: the values are of plain types */
+    log_begin(&line, (enum log_level)level, event);
+    if (conn != 0)
+        log_conn(&line, conn);
+    for (int key = 4; key < top; key += 2)
+        log_field(&line, L, key, key + 1);
+    log_end(&line);
+    return 0;
+}
+
+/* core.log_enabled(level) -> boolean */
+static int core_log_enabled(lua_State *L) {
+    lua_pushboolean(L, log_enabled((enum log_level)luaL_checkinteger(L, 1)));
+    return 1;
+}
+
+/* core.stats() -> a new table: every counter by its name, connections, max_connections, uptime */
+static int core_stats(lua_State *L) {
+    struct vm *vm = vm_of(L);
+    const struct stats *stats = &vm->hub->stats;
+    lua_newtable(L);
+#define X(name, help)                                                                                   \
+    lua_pushinteger(L, (lua_Integer)stats_read(&stats->name));                                          \
+    lua_setfield(L, -2, #name);
+    STATS_COUNTERS(X)
+    STATS_GAUGES(X)
+#undef X
+    lua_pushinteger(L, vm->hub->options.max_connections);
+    lua_setfield(L, -2, "max_connections");
+    lua_pushnumber(L, clock_wall_seconds() - vm->options.started_at);
+    lua_setfield(L, -2, "uptime");
+    return 1;
+}
+
+/* core.count_error(kind): an error that dispatch.lua caught itself; "decode" or another. */
+static int core_count_error(lua_State *L) {
+    struct stats *stats = &vm_of(L)->hub->stats;
+    bool decode = strcmp(luaL_checkstring(L, 1), "decode") == 0;
+    stats_add(decode ? &stats->decode_errors : &stats->script_errors, 1);
+    return 0;
+}
+
+/* core.now() -> seconds since 1970, with a fraction */
+static int core_now(lua_State *L) {
+    lua_pushnumber(L, clock_wall_seconds());
+    return 1;
+}
+
+/* core.environment() -> a table of all environment variables */
+static int core_environment(lua_State *L) {
+    lua_newtable(L);
+    for (char **entry = environ; entry != NULL && *entry != NULL; entry++) {
+        const char *equals = strchr(*entry, '=');
+        if (equals == NULL)
+            continue;
+        lua_pushlstring(L, *entry, (size_t)(equals - *entry));
+        lua_pushstring(L, equals + 1);
+        lua_settable(L, -3);
+    }
+    return 1;
+}
+
+/* ---- plain HTTP ---- */
+
+/* core.respond(number, status, headers|nil, body|nil): `headers` are whole lines. */
+static int core_respond(lua_State *L) {
+    uint64_t number = (uint64_t)luaL_checkinteger(L, 1);
+    int status = (int)luaL_checkinteger(L, 2);
+    const char *headers = luaL_optstring(L, 3, NULL);
+    size_t len;
+    const char *body = luaL_optlstring(L, 4, "", &len);
+    const struct wire *wire = vm_of(L)->hub->wire;
+    wire->respond(wire->user, number, status, headers, body, len);
+    return 0;
+}
+
+/* core.respond_file(number, root, path): a file below the folder `root`; path percent-encoded. */
+static int core_respond_file(lua_State *L) {
+    uint64_t number = (uint64_t)luaL_checkinteger(L, 1);
+    const char *root = luaL_checkstring(L, 2);
+    const char *path = luaL_checkstring(L, 3);
+    const struct wire *wire = vm_of(L)->hub->wire;
+    wire->respond_file(wire->user, number, root, path);
+    return 0;
+}
+
+const luaL_Reg core_server_functions[] = {
+    {"log", core_log},
+    {"log_enabled", core_log_enabled},
+    {"stats", core_stats},
+    {"count_error", core_count_error},
+    {"now", core_now},
+    {"environment", core_environment},
+    {"respond", core_respond},
+    {"respond_file", core_respond_file},
+    {NULL, NULL},
+};

@@ -1,0 +1,113 @@
+/* events.c -- the hub's news as events of dispatch.lua.
+ *
+ * Fills struct hub_events: each function pushes plain values and runs one coroutine. */
+#include "script/vm_internal.h"
+
+#include <string.h>
+
+/* ---- the hooks of a connection ---- */
+
+static struct task *conn_task(void *user, enum vm_event event, conn_id id) {
+    struct task *task = vm_task(user, event, id);
+    lua_pushinteger(task->co, (lua_Integer)id);
+    return task;
+}
+
+static enum hook_state on_opened(void *user, conn_id id) {
+    return vm_run_hook(conn_task(user, EVENT_OPENED, id), 1);
+}
+
+static enum hook_state on_message(void *user, conn_id id, const char *bytes, size_t len, bool binary) {
+    struct task *task = conn_task(user, EVENT_MESSAGE, id);
+    lua_pushlstring(task->co, bytes, len);
+    lua_pushboolean(task->co, binary);
+    return vm_run_hook(task, 3);
+}
+
+static enum hook_state on_ping(void *user, conn_id id) {
+    return vm_run_hook(conn_task(user, EVENT_PING, id), 1);
+}
+
+static enum hook_state on_timeout(void *user, conn_id id) {
+    return vm_run_hook(conn_task(user, EVENT_TIMEOUT, id), 1);
+}
+
+static enum hook_state on_drained(void *user, conn_id id) {
+    return vm_run_hook(conn_task(user, EVENT_DRAINED, id), 1);
+}
+
+static enum hook_state on_closed(void *user, conn_id id, unsigned code, const char *reason, size_t len) {
+    struct task *task = conn_task(user, EVENT_CLOSED, id);
+    lua_pushinteger(task->co, code);
+    lua_pushlstring(task->co, reason == NULL ? "" : reason, len);
+    return vm_run_hook(task, 3);
+}
+
+static void on_forgotten(void *user, conn_id id) {
+    struct task *task = conn_task(user, EVENT_FORGOTTEN, id);
+    task->conn = 0; /* no hook of the connection's any more */
+    vm_run_hook(task, 1);
+}
+
+/* ---- requests ---- */
+
+static int push_request(lua_State *co, const struct http_request *request) {
+    lua_pushlstring(co, request->head, request->head_len);
+    if (request->body == NULL)
+        lua_pushnil(co);
+    else
+        lua_pushlstring(co, request->body, request->body_len);
+    lua_pushstring(co, request->remote_address);
+    lua_pushboolean(co, request->secure);
+    return 4;
+}
+
+/* A string result, good until the next event: nothing collects it before Lua runs again. */
+static const char *text_at(lua_State *co, int index, size_t *len) {
+    return lua_type(co, index) == LUA_TSTRING ? lua_tolstring(co, index, len) : NULL;
+}
+
+/* dispatch.upgrade returns `true, endpoint, subprotocol` or `false, status, headers, body`. */
+static void read_answer(lua_State *co, struct upgrade_answer *answer) {
+    if (lua_toboolean(co, 1)) {
+        answer->status = 101;
+        answer->endpoint = (uint32_t)lua_tointeger(co, 2);
+        answer->subprotocol = text_at(co, 3, NULL);
+        return;
+    }
+    answer->status = (int)lua_tointeger(co, 2);
+    answer->headers = text_at(co, 3, NULL);
+    answer->body = text_at(co, 4, &answer->body_len);
+}
+
+static void on_upgrade(void *user, conn_id id, const struct http_request *request,
+                       struct upgrade_answer *answer) {
+    struct vm *vm = user;
+    struct task *task = conn_task(vm, EVENT_UPGRADE, id);
+    task->conn = 0; /* nothing to sleep in, nothing to end */
+    vm->must_answer = true;
+    enum vm_result result = vm_run(task, 1 + push_request(task->co, request));
+    vm->must_answer = false;
+    if (result == RUN_RETURNED) {
+        read_answer(task->co, answer);
+        vm_task_done(task);
+    }
+}
+
+static void on_request(void *user, uint64_t number, const struct http_request *request) {
+    struct task *task = vm_task(user, EVENT_REQUEST, 0);
+    lua_pushinteger(task->co, (lua_Integer)number);
+    vm_run_hook(task, 1 + push_request(task->co, request));
+}
+
+const struct hub_events vm_hub_events = {
+    .upgrade = on_upgrade,
+    .request = on_request,
+    .opened = on_opened,
+    .message = on_message,
+    .ping = on_ping,
+    .timeout = on_timeout,
+    .drained = on_drained,
+    .closed = on_closed,
+    .forgotten = on_forgotten,
+};

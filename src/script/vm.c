@@ -1,0 +1,249 @@
+/* vm.c -- one worker's Lua state: making it, loading an app into it, closing it. See vm.h. */
+#include "script/vm.h"
+
+#include "base/log.h"
+#include "base/mem.h"
+#include "script/app.h"
+#include "script/embedded.h"
+#include "script/json_c.h"
+#include "script/jwt_c.h"
+#include "script/vm_internal.h"
+#include "tidewire_version.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static const char *const event_names[] = {
+#define X(upper, lower) [EVENT_##upper] = #lower,
+    VM_EVENTS(X)
+#undef X
+};
+
+/* ---- the library ---- */
+
+/* A module of the binary; the upvalue is its entry. */
+static int load_embedded(lua_State *L) {
+    const struct embedded_file *file = lua_touserdata(L, lua_upvalueindex(1));
+    if (luaL_loadbufferx(L, (const char *)file->bytes, file->size, file->chunkname, "t") != LUA_OK)
+        return lua_error(L);
+    lua_pushstring(L, file->name);
+    lua_call(L, 1, 1);
+    return 1;
+}
+
+/* core.check_address(text) -> true | nil, message */
+static int core_check_address(lua_State *L) {
+    const struct vm *vm = vm_of(L);
+    char error[256];
+    if (vm->options.check_address == NULL ||
+        vm->options.check_address(luaL_checkstring(L, 1), error, sizeof error)) {
+        lua_pushboolean(L, 1);
+        return 1;
+    }
+    luaL_pushfail(L);
+    lua_pushstring(L, error);
+    return 2;
+}
+
+static int open_core(lua_State *L) {
+    struct vm *vm = vm_of(L);
+    lua_newtable(L); /* core */
+    luaL_setfuncs(L, core_conn_functions, 0);
+    luaL_setfuncs(L, core_task_functions, 0);
+    luaL_setfuncs(L, core_timer_functions, 0);
+    luaL_setfuncs(L, core_server_functions, 0);
+    lua_pushcfunction(L, core_check_address);
+    lua_setfield(L, -2, "check_address");
+    core_push_senders(L);
+    lua_setfield(L, -2, "senders");
+    vm_push_wait_marker(L);
+    lua_setfield(L, -2, "wait_marker");
+    lua_pushliteral(L, TIDEWIRE_VERSION);
+    lua_setfield(L, -2, "version");
+    lua_pushinteger(L, vm->options.worker);
+    lua_setfield(L, -2, "worker");
+    return 1;
+}
+
+/* Replaces coroutine.resume and wrap by those that waiting passes through (async.lua). */
+static void replace_coroutine_functions(lua_State *L) {
+    lua_getglobal(L, "require");
+    lua_pushliteral(L, "tidewire.async");
+    lua_call(L, 1, 1);           /* async */
+    lua_getglobal(L, "coroutine"); /* async, coroutine */
+    lua_getfield(L, -2, "resume");
+    lua_setfield(L, -2, "resume");
+    lua_getfield(L, -2, "wrap");
+    lua_setfield(L, -2, "wrap");
+    lua_pop(L, 2);
+}
+
+/* Everything that may throw on the way to a ready state. */
+static int open_library(lua_State *L) {
+    struct vm *vm = vm_of(L);
+    luaL_openlibs(L);
+    luv_bridge_open(vm);
+    luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_PRELOAD_TABLE); /* preload */
+    for (const struct embedded_file *file = embedded_files; file->name != NULL; file++) {
+        lua_pushlightuserdata(L, (void *)(uintptr_t)file);
+        lua_pushcclosure(L, load_embedded, 1);
+        lua_setfield(L, -2, file->name);
+    }
+    lua_pop(L, 1);
+    luaL_requiref(L, "tidewire.core", open_core, 0);
+    luaL_requiref(L, "tidewire.json_c", luaopen_tidewire_json_c, 0);
+    luaL_requiref(L, "tidewire.jwt_c", luaopen_tidewire_jwt_c, 0);
+    lua_pop(L, 3);
+    replace_coroutine_functions(L);
+    lua_getglobal(L, "require");
+    lua_pushliteral(L, "tidewire.dispatch");
+    lua_call(L, 1, 1); /* events */
+    for (int i = 0; i < EVENT_SPAWNED; i++) {
+        if (lua_getfield(L, -1, event_names[i]) != LUA_TFUNCTION)
+            return luaL_error(L, "dispatch.lua has no function \"%s\"", event_names[i]);
+        vm->event_refs[i] = luaL_ref(L, LUA_REGISTRYINDEX);
+    }
+    return 0;
+}
+
+static int with_traceback(lua_State *L) {
+    luaL_traceback(L, L, luaL_tolstring(L, 1, NULL), 1);
+    return 1;
+}
+
+struct vm *vm_new(const struct vm_options *options) {
+    struct vm *vm = mem_zalloc(sizeof *vm);
+    vm->options = *options;
+    vm->hub = options->hub;
+    vm->loop = options->loop;
+    list_init(&vm->pool);
+    list_init(&vm->ready);
+    list_init(&vm->sleeping);
+    vm->L = luaL_newstate();
+    *(struct vm **)lua_getextraspace(vm->L) = vm;
+    lua_gc(vm->L, LUA_GCGEN, 0, 0); /* messages are short-lived: measured, see docs/architecture.md */
+    lua_pushcfunction(vm->L, with_traceback);
+    lua_pushcfunction(vm->L, open_library);
+    if (lua_pcall(vm->L, 0, 0, 1) != LUA_OK) {
+        log_event(LOG_ERROR, "internal_error", lua_tostring(vm->L, -1));
+        vm_free(vm);
+        return NULL;
+    }
+    lua_settop(vm->L, 0);
+    hub_set_events(vm->hub, &vm_hub_events, vm);
+    return vm;
+}
+
+static void free_tasks(struct list *list) {
+    while (!list_empty(list)) {
+        struct task *task = LIST_OWNER(list->next, struct task, link);
+        list_remove(&task->link);
+        mem_free(task);
+    }
+}
+
+void vm_free(struct vm *vm) {
+    if (vm == NULL)
+        return;
+    api_timers_close_all(vm);
+    lua_close(vm->L); /* the coroutines end with it */
+    free_tasks(&vm->pool);
+    free_tasks(&vm->ready);
+    free_tasks(&vm->sleeping);
+    slots_close(&vm->tasks);
+    slots_close(&vm->timers);
+    mem_free(vm);
+}
+
+/* ---- loading an app ---- */
+
+static void push_text(lua_State *L, const char *name, const char *text) {
+    if (text == NULL)
+        return;
+    lua_pushstring(L, text);
+    lua_setfield(L, -2, name);
+}
+
+static void push_command_line(lua_State *L, const struct vm_command_line *line) {
+    lua_newtable(L); /* command_line */
+    push_text(L, "workers", line->workers);
+    push_text(L, "admin", line->admin);
+    if (line->listen_count == 0)
+        return;
+    lua_newtable(L);
+    for (size_t i = 0; i < line->listen_count; i++) {
+        lua_pushstring(L, line->listen[i]);
+        lua_rawseti(L, -2, (lua_Integer)i + 1);
+    }
+    lua_setfield(L, -2, "listen");
+}
+
+static void print_problems(lua_State *L, int index) {
+    lua_Integer count = (lua_Integer)lua_rawlen(L, index);
+    for (lua_Integer i = 1; i <= count; i++) {
+        lua_rawgeti(L, index, i);
+        fprintf(stderr, "%s\n", lua_tostring(L, -1));
+        lua_pop(L, 1);
+    }
+}
+
+/* Lets the loop go on until a sleeping task has ended; its results are on its stack then. */
+static bool wait_for(struct vm *vm, struct task *task) {
+    while (task->waiting) {
+        if (!uv_run(vm->loop, vm_has_pending(vm) ? UV_RUN_NOWAIT : UV_RUN_ONCE) && !vm_has_pending(vm))
+            return false; /* nothing will ever wake it */
+        struct list batch;
+        list_init(&batch);
+        list_move(&batch, &vm->ready);
+        while (!list_empty(&batch)) {
+            struct task *ready = LIST_OWNER(batch.next, struct task, link);
+            list_remove(&ready->link);
+            if (ready != task) {
+                vm_resume(vm, ready);
+                continue;
+            }
+            task->waiting = task->woken = false;
+            list_move(&vm->ready, &batch);
+            if (vm_run(task, 0) == RUN_FAILED)
+                return false;
+        }
+    }
+    return true;
+}
+
+struct app *vm_load(struct vm *vm, const char *file, const struct vm_command_line *command_line) {
+    struct task *task = vm_task(vm, EVENT_LOAD, 0);
+    lua_pushstring(task->co, file);
+    push_command_line(task->co, command_line);
+    switch (vm_run(task, 2)) {
+    case RUN_FAILED:
+        return NULL;
+    case RUN_SLEEPS:
+        if (!wait_for(vm, task)) {
+            log_event(LOG_ERROR, "start_failed", "the script's top level waits for something that never comes");
+            return NULL;
+        }
+        break;
+    case RUN_RETURNED:
+        break;
+    }
+    struct app *app = NULL;
+    if (lua_istable(task->co, 1))
+        app = app_read(task->co, 1);
+    else if (lua_istable(task->co, 2))
+        print_problems(task->co, 2);
+    vm_task_done(task);
+    return app;
+}
+
+/* ---- the end ---- */
+
+void vm_stop_app(struct vm *vm) {
+    struct task *task = vm_task(vm, EVENT_STOP, 0);
+    vm->stop_task = vm_task_number(task);
+    vm_run_hook(task, 0);
+}
+
+bool vm_is_stopping(const struct vm *vm) {
+    return slots_find(&vm->tasks, vm->stop_task) != NULL;
+}

@@ -1,0 +1,56 @@
+/* vm.h -- one worker's Lua state: the way in for events, the way out for scripts.
+ *
+ * C enters Lua only through vm_run() (vm_run.c), always as one lua_resume of an event's function on a
+ * pooled coroutine: it returns, it sleeps, or it fails. Which function answers which event is decided by
+ * lua/tidewire/dispatch.lua. Everything on the worker's thread; nothing here knows sockets. */
+#ifndef TIDEWIRE_SCRIPT_VM_H
+#define TIDEWIRE_SCRIPT_VM_H
+
+#include "core/hub.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <uv.h>
+
+struct vm;
+struct app;
+
+struct vm_options {
+    uv_loop_t *loop;
+    struct hub *hub;
+    unsigned worker;
+    double started_at; /* wall seconds, for tw.stats().uptime */
+    /* Judges a listen address: false and a sentence. NULL: not judged. */
+    bool (*check_address)(const char *text, char *error, size_t error_size);
+};
+
+/* A state with the libraries in it and no app. NULL, after a log line, when the library itself does
+ * not load. It becomes the hub's events. */
+struct vm *vm_new(const struct vm_options *options);
+
+/* Ends sleeping hooks and timers and closes the state. The loop must run on until its handles are
+ * closed. Accepts NULL. */
+void vm_free(struct vm *vm);
+
+/* What the command line says of an app; zero or NULL: nothing. */
+struct vm_command_line {
+    const char *const *listen;
+    size_t listen_count;
+    const char *workers; /* "4" or "auto" */
+    const char *admin;
+};
+
+/* Loads the app in `file`, running the loop while its script waits. NULL when it cannot be: each
+ * problem was printed to stderr as "file:line: message". The caller frees the result. */
+struct app *vm_load(struct vm *vm, const char *file, const struct vm_command_line *command_line);
+
+/* Runs coroutines that were woken. At the end of each turn of the loop. */
+void vm_turn(struct vm *vm);
+/* Some wait for vm_turn() already: the loop must not sleep. */
+bool vm_has_pending(const struct vm *vm);
+
+/* Runs the app's on_stop. It may sleep: true while it does. */
+void vm_stop_app(struct vm *vm);
+bool vm_is_stopping(const struct vm *vm);
+
+#endif

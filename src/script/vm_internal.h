@@ -1,0 +1,110 @@
+/* vm_internal.h -- what the files of script/ share: the state, its coroutines, the events.
+ *
+ * Not for other parts: it includes Lua. */
+#ifndef TIDEWIRE_SCRIPT_VM_INTERNAL_H
+#define TIDEWIRE_SCRIPT_VM_INTERNAL_H
+
+#include "base/list.h"
+#include "base/slots.h"
+#include "script/vm.h"
+
+#include <lauxlib.h>
+#include <lua.h>
+#include <lualib.h>
+
+/* The kinds of event; each is a function of the table that dispatch.lua returns, by the name here. */
+#define VM_EVENTS(X)                                                                                    \
+    X(LOAD, load)                                                                                  \
+    X(STOP, stop)                                                                                  \
+    X(UPGRADE, upgrade)                                                                            \
+    X(REQUEST, request)                                                                            \
+    X(OPENED, opened)                                                                              \
+    X(MESSAGE, message)                                                                            \
+    X(PING, ping)                                                                                  \
+    X(TIMEOUT, timeout)                                                                            \
+    X(DRAINED, drained)                                                                            \
+    X(CLOSED, closed)                                                                              \
+    X(FORGOTTEN, forgotten)                                                                        \
+    X(TIMER, timer)                                                                                \
+    X(FAILED, failed)
+
+enum vm_event {
+#define X(upper, lower) EVENT_##upper,
+    VM_EVENTS(X)
+#undef X
+        EVENT_SPAWNED, /* a function of the script's own: no function of dispatch.lua */
+    EVENT_COUNT
+};
+
+/* A coroutine and what it runs for. Pooled: when it has returned it serves the next event. */
+struct task {
+    struct vm *vm;
+    lua_State *co;
+    int ref;         /* keeps `co` from being collected */
+    uint64_t number; /* what scripts know it by; 0 until it is asked for */
+    conn_id conn;    /* whose hook it runs; 0: nobody's */
+    enum vm_event event;
+    bool waiting; /* it sleeps */
+    bool woken;   /* it was woken before it slept, or is in the ready list */
+    struct list link; /* in the pool, the ready list or the sleeping list */
+};
+
+struct vm {
+    lua_State *L;
+    struct vm_options options;
+    struct hub *hub;
+    uv_loop_t *loop;
+    int event_refs[EVENT_COUNT];
+    struct task *current; /* what runs now, or NULL: a callback of luv's, or nothing */
+    bool must_answer;     /* `current` may not sleep */
+    struct list pool, ready, sleeping;
+    struct slots tasks;  /* by task.number */
+    struct slots timers; /* struct api_timer, by its number */
+    uint64_t stop_task;  /* the task that runs on_stop, 0: none */
+};
+
+/* The state's vm; works in each of its coroutines. */
+static inline struct vm *vm_of(lua_State *L) {
+    return *(struct vm **)lua_getextraspace(L);
+}
+
+/* ---- vm_run.c: coroutines ---- */
+
+enum vm_result { RUN_RETURNED, RUN_SLEEPS, RUN_FAILED };
+
+/* A coroutine whose stack holds the event's function; push its arguments to task->co. */
+struct task *vm_task(struct vm *vm, enum vm_event event, conn_id conn);
+/* Runs it. RUN_RETURNED: the results are on task->co, and vm_task_done() is owed. RUN_FAILED: the error
+ * was logged and handed to dispatch.lua, the task is gone. */
+enum vm_result vm_run(struct task *task, int arguments);
+void vm_task_done(struct task *task);
+/* The same for events without results; RUN_FAILED becomes the state of the error's handling. */
+enum hook_state vm_run_hook(struct task *task, int arguments);
+/* Its number for scripts; makes one when there is none. */
+uint64_t vm_task_number(struct task *task);
+/* Puts a sleeping task into the ready list. Numbers of tasks that are over are ignored. */
+void vm_wake(struct vm *vm, uint64_t task_number);
+/* A new task that will run the function and arguments on top of L's stack, which are popped. */
+void vm_spawn(struct vm *vm, lua_State *L, int arguments);
+/* Runs a woken task on; tells the hub when its connection's hook has ended. */
+void vm_resume(struct vm *vm, struct task *task);
+/* Pushes the word that a coroutine yields to say that it sleeps. */
+void vm_push_wait_marker(lua_State *L);
+
+/* ---- others ---- */
+
+/* events.c */
+extern const struct hub_events vm_hub_events;
+/* core_conn.c, core_task.c, core_server.c: functions of `tidewire.core`. */
+extern const luaL_Reg core_conn_functions[], core_task_functions[], core_server_functions[];
+/* core_conn.c: pushes the C functions that are conn.send for the plain codecs. */
+void core_push_senders(lua_State *L);
+/* api_timers.c */
+void api_timers_close_all(struct vm *vm);
+extern const luaL_Reg core_timer_functions[];
+/* luv_bridge.c: makes `require "luv"` give luv on the worker's loop. */
+void luv_bridge_open(struct vm *vm);
+/* app.c: reads what dispatch.lua's `load` returned, a table at the index. */
+struct app *app_read(lua_State *L, int index);
+
+#endif

@@ -1,0 +1,166 @@
+/* vm_run.c -- coroutines: how events enter Lua, sleep, wake and fail.
+ *
+ * Each event runs on a coroutine of its own from a pool, which is protected call and coroutine in one.
+ * When it fails its stack is still there for the traceback; the error then becomes an event itself
+ * (FAILED), so that on_error may sleep like any hook. Sleeping is yielding one certain word; a
+ * coroutine that yields anything else to us is a mistake of the script's. */
+#include "script/vm_internal.h"
+
+#include "base/log.h"
+#include "base/mem.h"
+
+static const char wait_marker; /* its address is the word */
+
+static const char *const hook_names[EVENT_COUNT] = {
+    [EVENT_LOAD] = "load",         [EVENT_STOP] = "on_stop",           [EVENT_UPGRADE] = "validate",
+    [EVENT_REQUEST] = "http",      [EVENT_OPENED] = "on_start",        [EVENT_MESSAGE] = "handle_message",
+    [EVENT_PING] = "send_ping",    [EVENT_TIMEOUT] = "on_timeout",     [EVENT_DRAINED] = "on_drain",
+    [EVENT_CLOSED] = "on_close",   [EVENT_FORGOTTEN] = "forgotten",    [EVENT_TIMER] = "timer",
+    [EVENT_FAILED] = "on_error",   [EVENT_SPAWNED] = "spawn",
+};
+
+void vm_push_wait_marker(lua_State *L) {
+    lua_pushlightuserdata(L, (void *)(uintptr_t)&wait_marker);
+}
+
+static struct task *take(struct vm *vm) {
+    if (!list_empty(&vm->pool)) {
+        struct task *task = LIST_OWNER(vm->pool.prev, struct task, link);
+        list_remove(&task->link);
+        return task;
+    }
+    struct task *task = mem_zalloc(sizeof *task);
+    task->vm = vm;
+    list_init(&task->link);
+    task->co = lua_newthread(vm->L);
+    task->ref = luaL_ref(vm->L, LUA_REGISTRYINDEX);
+    return task;
+}
+
+struct task *vm_task(struct vm *vm, enum vm_event event, conn_id conn) {
+    struct task *task = take(vm);
+    task->conn = conn;
+    task->event = event;
+    if (event < EVENT_SPAWNED)
+        lua_rawgeti(task->co, LUA_REGISTRYINDEX, vm->event_refs[event]);
+    return task;
+}
+
+void vm_task_done(struct task *task) {
+    struct vm *vm = task->vm;
+    lua_settop(task->co, 0);
+    if (task->number != 0) {
+        slots_remove(&vm->tasks, task->number);
+        task->number = 0;
+    }
+    task->waiting = task->woken = false;
+    list_append(&vm->pool, &task->link);
+}
+
+uint64_t vm_task_number(struct task *task) {
+    if (task->number == 0)
+        task->number = slots_add(&task->vm->tasks, task);
+    return task->number;
+}
+
+/* The coroutine failed (or cannot go on): hands the error to dispatch.lua on another one. */
+static enum hook_state fail(struct task *task, int status) {
+    struct vm *vm = task->vm;
+    lua_State *co = task->co;
+    enum vm_event event = task->event;
+    conn_id conn = task->conn;
+    if (status == LUA_YIELD) /* the stack still shows where */
+        lua_pushliteral(co, "coroutine.yield outside of a coroutine of the script's own; to wait, "
+                            "use tw.sleep or tw.await");
+    struct task *handler = vm_task(vm, EVENT_FAILED, conn);
+    lua_pushinteger(handler->co, (lua_Integer)conn);
+    lua_pushstring(handler->co, hook_names[event]);
+    lua_pushstring(handler->co, status == LUA_ERRMEM ? "memory" : "script");
+    lua_xmove(co, handler->co, 1);
+    luaL_traceback(handler->co, co, NULL, 0);
+    stats_add(&vm->hub->stats.script_errors, 1);
+    lua_resetthread(co); /* closes its to-be-closed variables */
+    vm_task_done(task);
+    if (event == EVENT_FAILED) { /* dispatch.lua itself: it catches whatever a script's on_error does */
+        log_event(LOG_ERROR, "internal_error", luaL_tolstring(handler->co, -2, NULL));
+        vm_task_done(handler);
+        return HOOK_DONE;
+    }
+    return vm_run_hook(handler, 5);
+}
+
+enum vm_result vm_run(struct task *task, int arguments) {
+    struct vm *vm = task->vm;
+    struct task *outer = vm->current;
+    int results;
+    vm->current = task;
+    int status = lua_resume(task->co, outer == NULL ? vm->L : outer->co, arguments, &results);
+    vm->current = outer;
+    if (status == LUA_OK)
+        return RUN_RETURNED;
+    if (status == LUA_YIELD && results == 1 && lua_touserdata(task->co, -1) == &wait_marker) {
+        lua_pop(task->co, 1);
+        task->waiting = true;
+        list_append(task->woken ? &vm->ready : &vm->sleeping, &task->link);
+        return RUN_SLEEPS;
+    }
+    return fail(task, status) == HOOK_SLEEPS ? RUN_SLEEPS : RUN_FAILED;
+}
+
+enum hook_state vm_run_hook(struct task *task, int arguments) {
+    switch (vm_run(task, arguments)) {
+    case RUN_RETURNED:
+        vm_task_done(task);
+        return HOOK_DONE;
+    case RUN_SLEEPS:
+        return HOOK_SLEEPS;
+    case RUN_FAILED:
+        break;
+    }
+    return HOOK_DONE;
+}
+
+/* ---- waking ---- */
+
+void vm_wake(struct vm *vm, uint64_t task_number) {
+    struct task *task = slots_find(&vm->tasks, task_number);
+    if (task == NULL || task->woken)
+        return;
+    task->woken = true;
+    if (task->waiting) {
+        list_remove(&task->link);
+        list_append(&vm->ready, &task->link);
+    }
+}
+
+void vm_spawn(struct vm *vm, lua_State *L, int arguments) {
+    struct task *task = vm_task(vm, EVENT_SPAWNED, 0);
+    luaL_checkstack(task->co, arguments + 1, "too many arguments");
+    lua_xmove(L, task->co, arguments + 1);
+    task->waiting = task->woken = true;
+    list_append(&vm->ready, &task->link);
+}
+
+void vm_resume(struct vm *vm, struct task *task) {
+    conn_id conn = task->conn;
+    bool first = task->event == EVENT_SPAWNED && lua_status(task->co) == LUA_OK;
+    task->waiting = task->woken = false;
+    int arguments = first ? lua_gettop(task->co) - 1 : 0;
+    if (vm_run_hook(task, arguments) == HOOK_DONE && conn != 0)
+        hub_hook_done(vm->hub, conn);
+}
+
+void vm_turn(struct vm *vm) {
+    struct list batch; /* those woken from now on wait for the next turn */
+    list_init(&batch);
+    list_move(&batch, &vm->ready);
+    while (!list_empty(&batch)) {
+        struct task *task = LIST_OWNER(batch.next, struct task, link);
+        list_remove(&task->link);
+        vm_resume(vm, task);
+    }
+}
+
+bool vm_has_pending(const struct vm *vm) {
+    return !list_empty(&vm->ready);
+}

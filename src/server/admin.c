@@ -1,0 +1,159 @@
+/* admin.c -- the operator's address. See admin.h.
+ *
+ * /metrics is Prometheus' text format 0.0.4, /stats the same figures as JSON; both are written from
+ * the one list of counters in core/stats.h. */
+#include "server/admin.h"
+
+#include "base/clock.h"
+#include "base/mem.h"
+#include "net/http.h"
+#include "net/listener.h"
+#include "tidewire_version.h"
+
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <unistd.h>
+
+struct admin {
+    struct worker *worker;
+    struct http_server *http;
+    struct listener *listener;
+    double started_at;
+    bool draining;
+};
+
+/* A text under construction. */
+struct text {
+    char *bytes;
+    size_t len, capacity;
+};
+
+__attribute__((format(printf, 2, 3))) static void add(struct text *text, const char *format, ...) {
+    char piece[512];
+    va_list args;
+    va_start(args, format);
+    int len = vsnprintf(piece, sizeof piece, format, args);
+    va_end(args);
+    if (text->len + (size_t)len + 1 > text->capacity) {
+        text->capacity = (text->len + (size_t)len + 1) * 2;
+        text->bytes = mem_realloc(text->bytes, text->capacity);
+    }
+    for (int i = 0; i < len; i++)
+        text->bytes[text->len++] = piece[i];
+}
+
+/* Resident memory in bytes; 0 where it cannot be read. */
+static uint64_t resident_bytes(void) {
+    unsigned long long pages = 0;
+    FILE *file = fopen("/proc/self/statm", "r");
+    if (file == NULL)
+        return 0;
+    if (fscanf(file, "%*u %llu", &pages) != 1)
+        pages = 0;
+    fclose(file);
+    return pages * (uint64_t)sysconf(_SC_PAGESIZE);
+}
+
+static void metrics(struct admin *admin, struct http *http) {
+    const struct stats *stats = &worker_hub(admin->worker)->stats;
+    struct text text = {0};
+#define X(name, help)                                                                                   \
+    add(&text, "# HELP tidewire_%s_total %s.\n# TYPE tidewire_%s_total counter\n", #name, help, #name); \
+    add(&text, "tidewire_%s_total %" PRIu64 "\n", #name, stats_read(&stats->name));
+    STATS_COUNTERS(X)
+#undef X
+#define X(name, help)                                                                                   \
+    add(&text, "# HELP tidewire_%s %s.\n# TYPE tidewire_%s gauge\n", #name, help, #name);              \
+    add(&text, "tidewire_%s %" PRIu64 "\n", #name, stats_read(&stats->name));
+    STATS_GAUGES(X)
+#undef X
+    add(&text, "# HELP tidewire_max_connections Connections there may be.\n"
+               "# TYPE tidewire_max_connections gauge\ntidewire_max_connections %u\n",
+        worker_hub(admin->worker)->options.max_connections);
+    add(&text, "# HELP tidewire_uptime_seconds Time since the start.\n"
+               "# TYPE tidewire_uptime_seconds gauge\ntidewire_uptime_seconds %.3f\n",
+        clock_wall_seconds() - admin->started_at);
+    add(&text, "# HELP tidewire_resident_bytes Memory of the process.\n"
+               "# TYPE tidewire_resident_bytes gauge\ntidewire_resident_bytes %" PRIu64 "\n",
+        resident_bytes());
+    add(&text, "# HELP tidewire_info The version that runs.\n# TYPE tidewire_info gauge\n"
+               "tidewire_info{version=\"%s\"} 1\n",
+        TIDEWIRE_VERSION);
+    http_respond(http, 200, "Content-Type: text/plain; version=0.0.4; charset=utf-8\r\n", text.bytes,
+                 text.len);
+    mem_free(text.bytes);
+}
+
+static void stats_json(struct admin *admin, struct http *http) {
+    const struct stats *stats = &worker_hub(admin->worker)->stats;
+    struct text text = {0};
+    add(&text, "{\"version\":\"%s\",\"pid\":%ld,\"uptime\":%.3f,\"max_connections\":%u,",
+        TIDEWIRE_VERSION, (long)getpid(), clock_wall_seconds() - admin->started_at,
+        worker_hub(admin->worker)->options.max_connections);
+#define X(name, help) add(&text, "\"%s\":%" PRIu64 ",", #name, stats_read(&stats->name));
+    STATS_COUNTERS(X)
+    STATS_GAUGES(X)
+#undef X
+    add(&text, "\"total_connections\":%" PRIu64 ",\"resident_bytes\":%" PRIu64 ",\"draining\":%s}\n",
+        stats_read(&stats->connections), resident_bytes(), admin->draining ? "true" : "false");
+    http_respond(http, 200, "Content-Type: application/json\r\n", text.bytes, text.len);
+    mem_free(text.bytes);
+}
+
+static void on_request(void *user, struct http *http, const struct request *request, char *body,
+                       size_t body_len) {
+    (void)body;
+    (void)body_len;
+    struct admin *admin = user;
+    if (!slice_is(request->method, "GET") && !slice_is(request->method, "HEAD"))
+        http_respond_text(http, 405, "Allow: GET, HEAD\r\n", "Only GET and HEAD.");
+    else if (slice_is(request->path, "/healthz"))
+        http_respond_text(http, 200, NULL, "ok");
+    else if (slice_is(request->path, "/readyz"))
+        http_respond_text(http, admin->draining ? 503 : 200, NULL, admin->draining ? "draining" : "ready");
+    else if (slice_is(request->path, "/metrics"))
+        metrics(admin, http);
+    else if (slice_is(request->path, "/stats"))
+        stats_json(admin, http);
+    else
+        http_respond_text(http, 404, NULL, "There are /healthz, /readyz, /metrics and /stats.");
+}
+
+struct admin *admin_open(uv_loop_t *loop, struct worker *worker, const char *address, char *error,
+                         size_t error_size) {
+    struct admin *admin = mem_zalloc(sizeof *admin);
+    struct http_options options = {
+        .max_head_bytes = 16 * 1024, .max_body_bytes = 0, .request_ms = 5000};
+    struct http_handler handler = {on_request, NULL, admin};
+    admin->worker = worker;
+    admin->started_at = clock_wall_seconds();
+    admin->http = http_server_new(loop, worker_transport(worker), &options, &handler);
+    admin->listener = listener_open(loop, address, "admin", admin->http, error, error_size);
+    if (admin->listener != NULL)
+        return admin;
+    http_server_close(admin->http);
+    uv_run(loop, UV_RUN_NOWAIT);
+    http_server_free(admin->http);
+    mem_free(admin);
+    return NULL;
+}
+
+void admin_drain(struct admin *admin) {
+    if (admin != NULL)
+        admin->draining = true;
+}
+
+void admin_close(struct admin *admin) {
+    if (admin == NULL)
+        return;
+    listener_close(admin->listener);
+    http_server_close(admin->http);
+}
+
+void admin_free(struct admin *admin) {
+    if (admin == NULL)
+        return;
+    http_server_free(admin->http);
+    mem_free(admin);
+}

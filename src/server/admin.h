@@ -1,0 +1,27 @@
+/* admin.h -- the operator's address: /healthz, /readyz, /metrics, /stats.
+ *
+ * Answered in C, so that it speaks even when scripts are broken. Off unless the app or the command line
+ * names an address. Runs on the main thread's loop. */
+#ifndef TIDEWIRE_SERVER_ADMIN_H
+#define TIDEWIRE_SERVER_ADMIN_H
+
+#include "server/worker.h"
+
+#include <stddef.h>
+#include <uv.h>
+
+struct admin;
+
+/* Listens. NULL with a sentence in `error` when it cannot. */
+struct admin *admin_open(uv_loop_t *loop, struct worker *worker, const char *address, char *error,
+                         size_t error_size);
+
+/* /readyz answers 503 from now on. Accepts NULL. */
+void admin_drain(struct admin *admin);
+
+/* Stops listening, ends what is open. The loop must run until its handles are closed before
+ * admin_free(). Both accept NULL. */
+void admin_close(struct admin *admin);
+void admin_free(struct admin *admin);
+
+#endif

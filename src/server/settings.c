@@ -1,0 +1,239 @@
+/* settings.c -- the command line and the environment of the process. See settings.h.
+ *
+ * Options are one table: a new one is one line there and one in the help. */
+#include "server/settings.h"
+
+#include "base/mem.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+const char settings_help[] =
+    "Usage: tidewire FILE [options]      runs an app or a handler\n"
+    "       tidewire check FILE          loads everything, opens no socket\n"
+    "       tidewire new DIR             makes a small app with a spec\n"
+    "       tidewire --version | --help\n"
+    "\n"
+    "Options, each also as an environment variable (the command line is stronger):\n"
+    "  --listen ADDR          where to listen, 127.0.0.1:8080 by default; may be given again.\n"
+    "                         HOST:PORT, [IPv6]:PORT, *:PORT, unix:/path     TIDEWIRE_LISTEN\n"
+    "  --workers N            threads, or \"auto\"                              TIDEWIRE_WORKERS\n"
+    "  --admin ADDR           /healthz /readyz /metrics /stats; off unless set  TIDEWIRE_ADMIN\n"
+    "  --log-level L          debug, info, warn or error                      TIDEWIRE_LOG_LEVEL\n"
+    "  --log-format F         text or json                                    TIDEWIRE_LOG_FORMAT\n"
+    "  --log-file F           instead of stderr; opened again on SIGUSR1      TIDEWIRE_LOG_FILE\n"
+    "  --pid-file F           the process's number, while it runs             TIDEWIRE_PID_FILE\n"
+    "  --drain-seconds S      how long SIGTERM waits for clients, 10          TIDEWIRE_DRAIN_SECONDS\n"
+    "\n"
+    "Signals: SIGTERM and SIGINT end the server when every client was told (a second one ends it at\n"
+    "once), SIGUSR1 opens the log file again.\n"
+    "Exit codes: 0 clean, 1 failed while running, 2 bad usage or configuration.\n";
+
+/* ---- one setter per option: false after a message ---- */
+
+static bool complain(const char *name, const char *wanted, const char *got) {
+    fprintf(stderr, "tidewire: %s: expected %s, got \"%s\"\n", name, wanted, got);
+    return false;
+}
+
+static bool set_listen(struct settings *s, const char *name, const char *value) {
+    (void)name;
+    s->listen = mem_realloc(s->listen, (s->listen_count + 1) * sizeof *s->listen);
+    s->listen[s->listen_count++] = value;
+    return true;
+}
+
+static bool set_workers(struct settings *s, const char *name, const char *value) {
+    (void)name;
+    s->workers = value;
+    return true;
+}
+
+static bool set_admin(struct settings *s, const char *name, const char *value) {
+    (void)name;
+    s->admin = value;
+    return true;
+}
+
+static bool set_log_level(struct settings *s, const char *name, const char *value) {
+    return log_level_parse(value, &s->log_level) ||
+           complain(name, "debug, info, warn or error", value);
+}
+
+static bool set_log_format(struct settings *s, const char *name, const char *value) {
+    if (strcmp(value, "text") != 0 && strcmp(value, "json") != 0)
+        return complain(name, "text or json", value);
+    s->log_format = strcmp(value, "json") == 0 ? LOG_JSON : LOG_TEXT;
+    return true;
+}
+
+static bool set_log_file(struct settings *s, const char *name, const char *value) {
+    (void)name;
+    s->log_file = value;
+    return true;
+}
+
+static bool set_pid_file(struct settings *s, const char *name, const char *value) {
+    (void)name;
+    s->pid_file = value;
+    return true;
+}
+
+static bool set_drain_seconds(struct settings *s, const char *name, const char *value) {
+    char *end;
+    errno = 0;
+    s->drain_seconds = strtod(value, &end);
+    if (end == value || *end != '\0' || errno != 0 || !(s->drain_seconds >= 0 && s->drain_seconds <= 86400))
+        return complain(name, "a number of seconds from 0 to 86400", value);
+    return true;
+}
+
+static bool set_watch(struct settings *s, const char *name, const char *value) {
+    (void)s;
+    (void)value;
+    fprintf(stderr, "tidewire: %s: this version cannot reload code yet; start it again instead\n", name);
+    return false;
+}
+
+struct option {
+    const char *name;
+    const char *variable; /* read here; NULL: app.lua reads it, or there is none */
+    bool has_value;
+    bool (*set)(struct settings *settings, const char *name, const char *value);
+};
+
+static const struct option options[] = {
+    {"--listen", NULL, true, set_listen},
+    {"--workers", NULL, true, set_workers},
+    {"--admin", NULL, true, set_admin},
+    {"--log-level", "TIDEWIRE_LOG_LEVEL", true, set_log_level},
+    {"--log-format", "TIDEWIRE_LOG_FORMAT", true, set_log_format},
+    {"--log-file", "TIDEWIRE_LOG_FILE", true, set_log_file},
+    {"--pid-file", "TIDEWIRE_PID_FILE", true, set_pid_file},
+    {"--drain-seconds", "TIDEWIRE_DRAIN_SECONDS", true, set_drain_seconds},
+    {"--watch", NULL, false, set_watch},
+};
+enum { OPTION_COUNT = sizeof options / sizeof options[0] };
+
+/* ---- nearest names ---- */
+
+/* Levenshtein distance of short words. */
+static size_t distance(const char *a, const char *b) {
+    size_t row[64], len = strlen(b);
+    if (len >= 64)
+        return 64;
+    for (size_t j = 0; j <= len; j++)
+        row[j] = j;
+    for (size_t i = 1; a[i - 1] != '\0'; i++) {
+        size_t diagonal = row[0];
+        row[0] = i;
+        for (size_t j = 1; j <= len; j++) {
+            size_t change = diagonal + (a[i - 1] != b[j - 1]);
+            diagonal = row[j];
+            size_t least = row[j] < row[j - 1] ? row[j] + 1 : row[j - 1] + 1;
+            row[j] = change < least ? change : least;
+        }
+    }
+    return row[len];
+}
+
+static bool unknown_option(const char *given) {
+    static const char *const others[] = {"--version", "--help"};
+    const char *nearest = NULL;
+    size_t least = 4;
+    for (size_t i = 0; i < OPTION_COUNT + 2; i++) {
+        const char *name = i < OPTION_COUNT ? options[i].name : others[i - OPTION_COUNT];
+        size_t d = distance(given, name);
+        if (d < least) {
+            least = d;
+            nearest = name;
+        }
+    }
+    fprintf(stderr, "tidewire: unknown option %s", given);
+    if (nearest != NULL)
+        fprintf(stderr, "; did you mean %s?", nearest);
+    fprintf(stderr, " (tidewire --help lists all)\n");
+    return false;
+}
+
+/* ---- reading ---- */
+
+static bool read_environment(struct settings *s) {
+    for (size_t i = 0; i < OPTION_COUNT; i++) {
+        const char *value = options[i].variable == NULL ? NULL : getenv(options[i].variable);
+        if (value != NULL && *value != '\0' && !options[i].set(s, options[i].variable, value))
+            return false;
+    }
+    return true;
+}
+
+/* Reads argv[*at], and its value from the next one or behind "=". */
+static bool read_option(struct settings *s, int argc, char **argv, int *at) {
+    const char *given = argv[*at], *equals = strchr(given, '=');
+    size_t len = equals == NULL ? strlen(given) : (size_t)(equals - given);
+    for (size_t i = 0; i < OPTION_COUNT; i++) {
+        const struct option *option = &options[i];
+        if (strlen(option->name) != len || strncmp(option->name, given, len) != 0)
+            continue;
+        const char *value = equals == NULL ? NULL : equals + 1;
+        if (option->has_value && value == NULL) {
+            if (*at + 1 >= argc) {
+                fprintf(stderr, "tidewire: %s needs a value\n", option->name);
+                return false;
+            }
+            value = argv[++*at];
+        }
+        return option->set(s, option->name, value);
+    }
+    return unknown_option(given);
+}
+
+static bool set_target(struct settings *s, const char *word) {
+    if (s->target == NULL && s->action == ACTION_RUN && strcmp(word, "check") == 0) {
+        s->action = ACTION_CHECK;
+    } else if (s->target == NULL && s->action == ACTION_RUN && strcmp(word, "new") == 0) {
+        s->action = ACTION_NEW;
+    } else if (s->target == NULL) {
+        s->target = word;
+    } else {
+        fprintf(stderr, "tidewire: one FILE is enough, got \"%s\" and \"%s\"\n", s->target, word);
+        return false;
+    }
+    return true;
+}
+
+bool settings_read(struct settings *settings, int argc, char **argv) {
+    *settings = (struct settings){.log_level = LOG_INFO, .drain_seconds = 10};
+    for (int i = 1; i < argc; i++) {
+        if (strcmp(argv[i], "--version") == 0 || strcmp(argv[i], "-v") == 0) {
+            settings->action = ACTION_VERSION;
+            return true;
+        }
+        if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0) {
+            settings->action = ACTION_HELP;
+            return true;
+        }
+    }
+    if (!read_environment(settings))
+        return false;
+    for (int i = 1; i < argc; i++) {
+        bool is_option = argv[i][0] == '-' && argv[i][1] != '\0';
+        if (is_option ? !read_option(settings, argc, argv, &i) : !set_target(settings, argv[i]))
+            return false;
+    }
+    if (settings->target == NULL) {
+        fprintf(stderr, "tidewire: %s (tidewire --help tells more)\n",
+                settings->action == ACTION_NEW ? "new needs a folder: tidewire new DIR"
+                : settings->action == ACTION_CHECK
+                    ? "check needs a file: tidewire check FILE"
+                    : "a script is needed: tidewire FILE");
+        return false;
+    }
+    return true;
+}
+
+void settings_close(struct settings *settings) {
+    mem_free(settings->listen);
+}

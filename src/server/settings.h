@@ -1,0 +1,33 @@
+/* settings.h -- what the command line and the environment say of the process itself.
+ *
+ * Listen addresses, workers and the admin address are only carried: they become settings together with
+ * the app's own (app.lua). Read once by main. */
+#ifndef TIDEWIRE_SERVER_SETTINGS_H
+#define TIDEWIRE_SERVER_SETTINGS_H
+
+#include "base/log.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+
+enum settings_action { ACTION_RUN, ACTION_CHECK, ACTION_NEW, ACTION_VERSION, ACTION_HELP };
+
+struct settings {
+    enum settings_action action;
+    const char *target; /* FILE or DIR */
+    const char **listen;
+    size_t listen_count;
+    const char *workers, *admin, *log_file, *pid_file;
+    enum log_level log_level;
+    enum log_format log_format;
+    double drain_seconds;
+};
+
+/* Reads both. False, after a message on stderr that says what to do, when they cannot be used. */
+bool settings_read(struct settings *settings, int argc, char **argv);
+void settings_close(struct settings *settings);
+
+/* The text of --help. */
+extern const char settings_help[];
+
+#endif

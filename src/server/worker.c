@@ -1,0 +1,212 @@
+/* worker.c -- one loop with all that serves connections on it. See worker.h.
+ *
+ * The turn: the loop's events fill queues; before it sleeps again, turn_end() runs what waited for
+ * the end of the turn and writes every queue (DESIGN: writing at the end of the turn). One timer of the
+ * loop's serves all deadlines of the hub. */
+#include "server/worker.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "net/address.h"
+#include "net/gate.h"
+#include "net/listener.h"
+
+#include <stdio.h>
+
+struct worker {
+    uv_loop_t *loop;
+    struct transport *transport;
+    struct hub *hub;
+    struct vm *vm;
+    struct gate *gate;
+    struct app *app;
+    struct listener **listeners;
+    size_t listener_count;
+    uv_prepare_t turn;
+    uv_idle_t awake; /* active while the loop must not sleep */
+    uv_timer_t timer;
+    bool draining;
+};
+
+enum { MAX_BODY_BYTES = 1024 * 1024 };
+
+static uint64_t now_ms(void *clock) {
+    return uv_now(clock);
+}
+
+static bool check_address(const char *text, char *error, size_t error_size) {
+    struct address_list list;
+    return address_parse(text, &list, error, error_size);
+}
+
+/* ---- the turn of the loop ---- */
+
+static void on_awake(uv_idle_t *idle) {
+    (void)idle;
+}
+
+/* Deadlines are rounded up to this, so that many connections share a wake-up. */
+enum { TIMER_GRAIN_MS = 5 };
+
+static void on_timer(uv_timer_t *timer);
+
+static void arm_timer(struct worker *worker) {
+    int64_t next = hub_next_timer_ms(worker->hub);
+    if (next < 0) {
+        uv_timer_stop(&worker->timer);
+        return;
+    }
+    uint64_t now = uv_now(worker->loop), due = now + (uint64_t)next + TIMER_GRAIN_MS - 1;
+    uv_timer_start(&worker->timer, on_timer, due - due % TIMER_GRAIN_MS - now, 0);
+}
+
+static void on_timer(uv_timer_t *timer) {
+    struct worker *worker = timer->data;
+    hub_run_timers(worker->hub);
+}
+
+static void on_turn(uv_prepare_t *prepare) {
+    struct worker *worker = prepare->data;
+    vm_turn(worker->vm);
+    if (worker->gate != NULL)
+        gate_turn(worker->gate);
+    hub_turn_end(worker->hub);
+    bool awake = hub_has_pending(worker->hub) || vm_has_pending(worker->vm) ||
+                 (worker->gate != NULL && gate_has_pending(worker->gate));
+    if (awake)
+        uv_idle_start(&worker->awake, on_awake);
+    else
+        uv_idle_stop(&worker->awake);
+    arm_timer(worker);
+}
+
+/* ---- life ---- */
+
+struct worker *worker_new(uv_loop_t *loop, unsigned number) {
+    struct worker *worker = mem_zalloc(sizeof *worker);
+    worker->loop = loop;
+    struct hub_options hub_options = {
+        .worker = number,
+        .max_connections = 1,
+        /* seconds: two starts within one second are told apart by nobody who kept an id */
+        .first_generation = (uint32_t)clock_wall_seconds(),
+        .now_ms = now_ms,
+        .clock = loop,
+    };
+    worker->hub = hub_new(&hub_options);
+    struct vm_options vm_options = {
+        .loop = loop,
+        .hub = worker->hub,
+        .worker = number,
+        .started_at = clock_wall_seconds(),
+        .check_address = check_address,
+    };
+    worker->vm = vm_new(&vm_options);
+    if (worker->vm == NULL) {
+        hub_free(worker->hub);
+        mem_free(worker);
+        return NULL;
+    }
+    return worker;
+}
+
+const struct app *worker_load(struct worker *worker, const char *file,
+                              const struct vm_command_line *command_line) {
+    worker->app = vm_load(worker->vm, file, command_line);
+    if (worker->app != NULL)
+        worker->hub->options.max_connections = worker->app->max_connections;
+    return worker->app;
+}
+
+static void start_turns(struct worker *worker) {
+    uv_prepare_init(worker->loop, &worker->turn);
+    uv_idle_init(worker->loop, &worker->awake);
+    uv_timer_init(worker->loop, &worker->timer);
+    worker->turn.data = worker->awake.data = worker->timer.data = worker;
+    uv_prepare_start(&worker->turn, on_turn);
+}
+
+bool worker_listen(struct worker *worker, char *error, size_t error_size) {
+    const struct app *app = worker->app;
+    start_turns(worker);
+    worker->transport = transport_new(worker->loop);
+    if (worker->transport == NULL) {
+        snprintf(error, error_size, "the sockets' library does not start");
+        return false;
+    }
+    struct gate_options options = {
+        .http = {.max_head_bytes = app->header_bytes,
+                 .max_body_bytes = MAX_BODY_BYTES,
+                 .request_ms = (uint64_t)(app->handshake_seconds * 1000)},
+        .per_address = app->per_address,
+    };
+    worker->gate = gate_new(worker->loop, worker->transport, worker->hub, &options);
+    worker->listeners = mem_zalloc(app->listen_count * sizeof(struct listener *));
+    for (size_t i = 0; i < app->listen_count; i++) {
+        struct listener *listener = listener_open(worker->loop, app->listen[i], NULL,
+                                                  gate_http(worker->gate), error, error_size);
+        if (listener == NULL)
+            return false;
+        worker->listeners[worker->listener_count++] = listener;
+    }
+    return true;
+}
+
+static void stop_listening(struct worker *worker) {
+    for (size_t i = 0; i < worker->listener_count; i++)
+        listener_close(worker->listeners[i]);
+    worker->listener_count = 0;
+}
+
+void worker_drain(struct worker *worker) {
+    worker->draining = true;
+    stop_listening(worker);
+    vm_stop_app(worker->vm);
+    hub_close_all(worker->hub, CLOSE_GOING_AWAY, "server is shutting down");
+    gate_drain(worker->gate);
+}
+
+bool worker_is_drained(const struct worker *worker) {
+    return worker->draining && hub_admitted(worker->hub) == 0 &&
+           http_server_count(gate_http(worker->gate)) == 0 && !vm_is_stopping(worker->vm);
+}
+
+void worker_kill(struct worker *worker) {
+    hub_kill_all(worker->hub);
+    if (worker->gate != NULL)
+        http_server_kill_all(gate_http(worker->gate));
+}
+
+void worker_close(struct worker *worker) {
+    stop_listening(worker);
+    if (worker->transport != NULL) {
+        uv_close((uv_handle_t *)&worker->turn, NULL);
+        uv_close((uv_handle_t *)&worker->awake, NULL);
+        uv_close((uv_handle_t *)&worker->timer, NULL);
+        gate_close(worker->gate);
+        transport_stop(worker->transport);
+    }
+    hub_end(worker->hub);
+    vm_free(worker->vm);
+    worker->vm = NULL;
+}
+
+void worker_free(struct worker *worker) {
+    if (worker == NULL)
+        return;
+    transport_free(worker->transport);
+    gate_free(worker->gate);
+    hub_free(worker->hub);
+    app_free(worker->app);
+    mem_free(worker->listeners);
+    mem_free(worker);
+}
+
+struct hub *worker_hub(struct worker *worker) {
+    return worker->hub;
+}
+
+struct transport *worker_transport(struct worker *worker) {
+    return worker->transport;
+}

@@ -1,0 +1,40 @@
+/* worker.h -- one loop with all that serves connections on it: sockets, hub, Lua state.
+ *
+ * Joins the parts; decides nothing itself. Today it runs on the main thread. */
+#ifndef TIDEWIRE_SERVER_WORKER_H
+#define TIDEWIRE_SERVER_WORKER_H
+
+#include "core/hub.h"
+#include "script/app.h"
+#include "script/vm.h"
+
+#include <stdbool.h>
+#include <uv.h>
+
+struct worker;
+
+/* A worker without an app; nothing listens yet. NULL after a log line. */
+struct worker *worker_new(uv_loop_t *loop, unsigned number);
+
+/* Loads the app. NULL after the problems were printed. The app is the worker's. */
+const struct app *worker_load(struct worker *worker, const char *file,
+                              const struct vm_command_line *command_line);
+
+/* Opens everything that the app listens on. False, with a sentence, when an address cannot be used. */
+bool worker_listen(struct worker *worker, char *error, size_t error_size);
+
+/* Stops listening, tells every client 1001 and runs the app's on_stop. */
+void worker_drain(struct worker *worker);
+/* Is everything said, and every connection gone? */
+bool worker_is_drained(const struct worker *worker);
+/* Ends what is left, without ceremony. */
+void worker_kill(struct worker *worker);
+
+/* Closes everything. The loop must run until it has no handles before worker_free(). */
+void worker_close(struct worker *worker);
+void worker_free(struct worker *worker); /* accepts NULL */
+
+struct hub *worker_hub(struct worker *worker);
+struct transport *worker_transport(struct worker *worker);
+
+#endif
