@@ -10,17 +10,15 @@ static uint32_t header_size(size_t len) {
     return len < 126 ? 2 : len < 65536 ? 4 : 10;
 }
 
-struct message *message_reserve(enum message_kind kind, size_t len) {
-    uint32_t header = header_size(len);
-    struct message *message = mem_alloc(sizeof *message + header + len);
-    atomic_init(&message->refs, 1);
-    message->header_len = header;
-    message->len = header + len;
-    unsigned char *out = message->bytes;
+size_t message_frame_size(size_t len) {
+    return header_size(len) + len;
+}
+
+static void write_header(unsigned char *out, enum message_kind kind, size_t len) {
     out[0] = (unsigned char)(0x80 | kind); /* FIN: we never fragment */
-    if (header == 2) {
+    if (len < 126) {
         out[1] = (unsigned char)len;
-    } else if (header == 4) {
+    } else if (len < 65536) {
         out[1] = 126;
         out[2] = (unsigned char)(len >> 8);
         out[3] = (unsigned char)len;
@@ -29,14 +27,75 @@ struct message *message_reserve(enum message_kind kind, size_t len) {
         for (int i = 0; i < 8; i++)
             out[2 + i] = (unsigned char)((uint64_t)len >> (56 - 8 * i));
     }
+}
+
+static struct message *make(enum message_kind kind, size_t len, size_t capacity) {
+    uint32_t header = header_size(len);
+    struct message *message = mem_alloc(sizeof *message + header + len);
+    atomic_init(&message->refs, 1);
+    message->header_len = header;
+    message->len = header + len;
+    message->capacity = capacity;
+    write_header(message->bytes, kind, len);
     return message;
 }
 
+struct message *message_reserve(enum message_kind kind, size_t len) {
+    return make(kind, len, 0);
+}
+
 struct message *message_new(enum message_kind kind, const void *payload, size_t len) {
-    struct message *message = message_reserve(kind, len);
+    struct message *message = make(kind, len, 0);
     if (len > 0)
         memcpy(message_payload(message), payload, len);
     return message;
+}
+
+/* ---- runs ---- */
+
+struct message *message_run_new(enum message_kind kind, const void *payload, size_t len) {
+    struct message *run = make(kind, len, message_frame_size(len));
+    if (len > 0)
+        memcpy(message_payload(run), payload, len);
+    return run;
+}
+
+struct message *message_run_add(struct message *run, enum message_kind kind, const void *payload,
+                                size_t len) {
+    uint32_t header = header_size(len);
+    size_t wanted = run->len + header + len;
+    if (wanted > run->capacity) {
+        run->capacity = wanted * 2;
+        run = mem_realloc(run, sizeof *run + run->capacity);
+    }
+    unsigned char *out = run->bytes + run->len;
+    write_header(out, kind, len);
+    if (len > 0)
+        memcpy(out + header, payload, len);
+    run->len = wanted;
+    return run;
+}
+
+/* The frame at `offset` of a run: its whole length. */
+static size_t frame_length(const struct message *run, size_t offset) {
+    const unsigned char *header = run->bytes + offset;
+    size_t len = header[1];
+    if (len == 126) {
+        len = (size_t)header[2] << 8 | header[3];
+    } else if (len == 127) {
+        len = 0;
+        for (int i = 0; i < 8; i++)
+            len = len << 8 | header[2 + i];
+    }
+    return message_frame_size(len);
+}
+
+void message_run_cut(struct message *run, size_t offset) {
+    size_t end = 0;
+    while (end < offset)
+        end += frame_length(run, end);
+    if (end < run->len)
+        run->len = end;
 }
 
 void message_unref(struct message *message) {

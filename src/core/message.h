@@ -2,7 +2,10 @@
  *
  * Born with count 1; each queue that holds it adds one; whoever made it drops its own at the end.
  * Never changed after birth, so threads may share it; the count is atomic. Server frames are not
- * masked (RFC 6455 section 5.1) and never fragmented. */
+ * masked (RFC 6455 section 5.1) and never fragmented.
+ *
+ * The exception is a *run*: several frames that wait for the same client, one behind the other, so that
+ * they leave as they lie. It belongs to one queue, which alone may add to it. */
 #ifndef TIDEWIRE_CORE_MESSAGE_H
 #define TIDEWIRE_CORE_MESSAGE_H
 
@@ -22,7 +25,8 @@ enum message_kind {
 struct message {
     atomic_uint refs;
     uint32_t header_len;
-    size_t len; /* of the whole frame */
+    size_t len;      /* of the whole frame, or of all frames of a run */
+    size_t capacity; /* of a run; 0: not a run */
     unsigned char bytes[];
 };
 
@@ -31,6 +35,19 @@ struct message *message_new(enum message_kind kind, const void *payload, size_t 
 
 /* A frame whose payload the caller writes to message_payload() before anyone else sees it. */
 struct message *message_reserve(enum message_kind kind, size_t len);
+
+/* Bytes of a frame around `len` bytes of payload. */
+size_t message_frame_size(size_t len);
+
+/* A run of one frame. */
+struct message *message_run_new(enum message_kind kind, const void *payload, size_t len);
+
+/* Adds a frame to a run, which may move: use the result from now on. */
+struct message *message_run_add(struct message *run, enum message_kind kind, const void *payload,
+                                size_t len);
+
+/* Drops the frames of a run that begin at `offset` or behind it. */
+void message_run_cut(struct message *run, size_t offset);
 
 static inline unsigned char *message_payload(struct message *message) {
     return message->bytes + message->header_len;

@@ -79,20 +79,16 @@ static bool has_room(const struct conn *conn, size_t len) {
     return conn->out.bytes == 0 || conn->out.bytes + len <= conn->endpoint->max_backlog;
 }
 
-enum send_result hub_send_message(struct hub *hub, conn_id id, struct message *message) {
-    struct conn *conn = hub_find(hub, id);
-    if (conn == NULL || conn->state != CONN_OPEN) {
-        message_unref(message);
+/* May `len` bytes be queued? Else does what the endpoint wants done with slow clients. */
+static enum send_result admit(struct hub *hub, struct conn *conn, size_t len) {
+    if (conn == NULL || conn->state != CONN_OPEN)
         return SEND_CLOSED;
-    }
-    if (!has_room(conn, message->len))
+    if (!has_room(conn, len))
         flush(hub, conn); /* the turn has not ended, the socket may still take it */
-    if (has_room(conn, message->len)) {
+    if (has_room(conn, len)) {
         stats_add(&hub->stats.messages_sent, 1);
-        outbox_push(hub, conn, message);
         return SEND_OK;
     }
-    message_unref(message);
     stats_add(&hub->stats.slow_clients, 1);
     if (conn->endpoint->slow_client == SLOW_CLIENT_DROP) {
         conn->was_slow = true;
@@ -104,12 +100,25 @@ enum send_result hub_send_message(struct hub *hub, conn_id id, struct message *m
     return SEND_CLOSED;
 }
 
+enum send_result hub_send_message(struct hub *hub, conn_id id, struct message *message) {
+    struct conn *conn = hub_find(hub, id);
+    enum send_result result = admit(hub, conn, message->len);
+    if (result == SEND_OK)
+        outbox_push(hub, conn, message);
+    else
+        message_unref(message);
+    return result;
+}
+
 enum send_result hub_send(struct hub *hub, conn_id id, enum message_kind kind, const void *payload,
                           size_t len) {
-    const struct conn *conn = hub_find(hub, id);
-    if (conn == NULL || conn->state != CONN_OPEN)
-        return SEND_CLOSED;
-    return hub_send_message(hub, id, message_new(kind, payload, len));
+    struct conn *conn = hub_find(hub, id);
+    enum send_result result = admit(hub, conn, message_frame_size(len));
+    if (result == SEND_OK) {
+        outq_append(&conn->out, kind, payload, len);
+        outbox_mark(hub, conn);
+    }
+    return result;
 }
 
 void hub_answer_ping(struct hub *hub, struct conn *conn, const char *payload, size_t len) {

@@ -11,6 +11,9 @@ enum { RING_MIN = 4, RING_KEPT = 32 };
 /* Frames from this size on are written from where they are; below it copying is cheaper. */
 enum { LARGE_BYTES = 16 * 1024 };
 
+/* A run of frames grows up to this. */
+enum { RUN_BYTES = 64 * 1024 };
+
 static void grow(struct outq *queue) {
     uint32_t capacity = queue->capacity == 0 ? RING_MIN : queue->capacity * 2;
     struct message **ring = mem_alloc(capacity * sizeof *ring);
@@ -27,6 +30,19 @@ void outq_push(struct outq *queue, struct message *message) {
         grow(queue);
     queue->ring[(queue->first + queue->count++) & (queue->capacity - 1)] = message;
     queue->bytes += message->len;
+}
+
+void outq_append(struct outq *queue, enum message_kind kind, const void *payload, size_t len) {
+    size_t frame = message_frame_size(len);
+    if (queue->count > 0) {
+        struct message **last = &queue->ring[(queue->first + queue->count - 1) & (queue->capacity - 1)];
+        if ((*last)->capacity > 0 && (*last)->len + frame <= RUN_BYTES) {
+            *last = message_run_add(*last, kind, payload, len);
+            queue->bytes += frame;
+            return;
+        }
+    }
+    outq_push(queue, message_run_new(kind, payload, len));
 }
 
 static void pop(struct outq *queue) {
@@ -56,6 +72,14 @@ void outq_drop_unsent(struct outq *queue) {
         queue->bytes -= queue->ring[last]->len;
         message_unref(queue->ring[last]);
     }
+    if (kept == 0)
+        return;
+    struct message *first = queue->ring[queue->first];
+    if (first->capacity > 0)
+        message_run_cut(first, queue->sent);
+    queue->bytes = first->len - queue->sent;
+    if (queue->bytes == 0)
+        pop(queue);
 }
 
 size_t outq_next(struct outq *queue, unsigned char *scratch, size_t capacity,

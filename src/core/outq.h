@@ -24,6 +24,9 @@ void outq_clear(struct outq *queue);
 /* Takes the caller's reference. */
 void outq_push(struct outq *queue, struct message *message);
 
+/* Adds a frame for this client alone: a copy of the payload, together with its neighbours. */
+void outq_append(struct outq *queue, enum message_kind kind, const void *payload, size_t len);
+
 static inline bool outq_empty(const struct outq *queue) {
     return queue->count == 0;
 }

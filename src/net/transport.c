@@ -29,6 +29,7 @@ struct stream {
     struct lws *wsi;
     const struct stream_events *events;
     void *owner;
+    int fd;
     bool dead; /* killed or broken: its owner hears only `closed` */
 };
 
@@ -127,6 +128,7 @@ struct stream *stream_adopt(struct transport *transport, int fd, const struct st
     struct stream *stream = mem_zalloc(sizeof *stream);
     stream->events = events;
     stream->owner = owner;
+    stream->fd = fd;
     transport->adopting = stream;
     lws_sock_file_fd_type descriptor = {.sockfd = fd};
     struct lws *wsi = lws_adopt_descriptor_vhost(transport->vhost, LWS_ADOPT_SOCKET, descriptor,
@@ -148,7 +150,7 @@ size_t stream_write(struct stream *stream, const void *bytes, size_t len) {
     if (stream->dead)
         return 0;
     for (;;) {
-        ssize_t n = send(lws_get_socket_fd(stream->wsi), bytes, len, MSG_NOSIGNAL | MSG_DONTWAIT);
+        ssize_t n = send(stream->fd, bytes, len, MSG_NOSIGNAL | MSG_DONTWAIT);
         if (n >= 0)
             return (size_t)n;
         if (errno == EINTR)
@@ -171,7 +173,7 @@ void stream_pause(struct stream *stream, bool paused) {
 
 void stream_shutdown(struct stream *stream) {
     if (!stream->dead)
-        shutdown(lws_get_socket_fd(stream->wsi), SHUT_WR);
+        shutdown(stream->fd, SHUT_WR);
 }
 
 void stream_kill(struct stream *stream) {
@@ -184,11 +186,11 @@ void stream_kill(struct stream *stream) {
 uint64_t stream_quiet_ms(const struct stream *stream) {
     struct tcp_info info;
     socklen_t len = sizeof info;
-    if (getsockopt(lws_get_socket_fd(stream->wsi), IPPROTO_TCP, TCP_INFO, &info, &len) != 0)
+    if (getsockopt(stream->fd, IPPROTO_TCP, TCP_INFO, &info, &len) != 0)
         return UINT64_MAX;
     return info.tcpi_last_data_recv;
 }
 
 int stream_fd(const struct stream *stream) {
-    return lws_get_socket_fd(stream->wsi);
+    return stream->fd;
 }

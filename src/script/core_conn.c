@@ -32,6 +32,11 @@ static enum message_kind check_kind(lua_State *L, int index, enum message_kind o
     if (lua_isnoneornil(L, index))
         return otherwise;
     const char *kind = luaL_checkstring(L, index);
+    const struct vm *vm = vm_of(L);
+    if (kind == vm->text_word) /* short strings are the same bytes everywhere in a state */
+        return MESSAGE_TEXT;
+    if (kind == vm->binary_word)
+        return MESSAGE_BINARY;
     if (strcmp(kind, "text") == 0)
         return MESSAGE_TEXT;
     if (strcmp(kind, "binary") == 0)
@@ -90,7 +95,17 @@ static int conn_send_json(lua_State *L) {
     return push_send_result(L, hub_send(vm_of(L)->hub, id, check_kind(L, 3, MESSAGE_TEXT), bytes, len));
 }
 
+/* A string that is never collected; its bytes. */
+static const char *keep_word(lua_State *L, const char *text) {
+    const char *word = lua_pushstring(L, text);
+    luaL_ref(L, LUA_REGISTRYINDEX);
+    return word;
+}
+
 void core_push_senders(lua_State *L) {
+    struct vm *vm = vm_of(L);
+    vm->text_word = keep_word(L, "text");
+    vm->binary_word = keep_word(L, "binary");
     lua_newtable(L); /* senders */
     lua_pushinteger(L, MESSAGE_TEXT);
     lua_pushcclosure(L, conn_send_plain, 1);

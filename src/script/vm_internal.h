@@ -55,6 +55,7 @@ struct vm {
     struct hub *hub;
     uv_loop_t *loop;
     int event_refs[EVENT_COUNT];
+    const char *text_word, *binary_word; /* the bytes of these strings in the state */
     struct task *current; /* what runs now, or NULL: a callback of luv's, or nothing */
     bool must_answer;     /* `current` may not sleep */
     struct list pool, ready, sleeping;
