@@ -1,0 +1,18 @@
+-- app.lua -- where the app begins: its addresses, its WebSocket endpoints, its plain HTTP.
+--
+-- Run it:    tidewire app.lua          then open http://127.0.0.1:8080/
+-- Check it:  tidewire check app.lua
+-- Test it:   busted
+return {
+  listen = { "127.0.0.1:8080" },
+
+  -- A path, and the module of this folder that serves it: handlers/hello.lua.
+  endpoints = {
+    ["/ws"] = "handlers.hello",
+  },
+
+  -- The page that talks to it.
+  http = {
+    ["/"] = { static = "public" },
+  },
+}

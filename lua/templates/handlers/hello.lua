@@ -1,0 +1,26 @@
+-- hello.lua -- greets whoever connects, and gives every message back with its number.
+--
+-- The codec "json" makes a Lua value of each message, and JSON of each value that is sent. Fields
+-- that are put on `conn` stay with the connection.
+return {
+  codec = "json",
+
+  on_start = function(conn)
+    conn.count = 0
+    conn:send({ type = "welcome", text = "Hello! Whatever you say comes back.", id = conn.id })
+  end,
+
+  handle_message = function(conn, message)
+    conn.count = conn.count + 1
+    conn:send({ type = "echo", message = message, count = conn.count })
+  end,
+
+  -- What cannot be read as JSON is answered, and the connection stays; other errors close it.
+  on_error = function(conn, err)
+    if err.kind == "decode" then
+      conn:send({ type = "error", text = "This was not JSON: " .. err.message })
+      return false
+    end
+    return true
+  end,
+}
