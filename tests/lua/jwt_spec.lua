@@ -187,9 +187,9 @@ describe("jwt.verify: the form of a token", function()
   end)
 
   it("refuses a token beyond 64 KiB, and takes one below", function()
-    local long = ('{"x":"%s"}'):format(("x"):rep(49000))
+    local long = ('{"x":"%s"}'):format(("x"):rep(50000))
     assert.equal("malformed token: it is too long", refusal(hs_token(long), { key = SECRET }))
-    assert.is_table(jwt.verify(hs_token((long:gsub("x", "", 2000))), { key = SECRET }))
+    assert.is_table(jwt.verify(hs_token((long:gsub("xx", "", 1000))), { key = SECRET }))
   end)
 
   it("refuses a signature that is spelt in another way", function()
