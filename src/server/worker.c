@@ -12,6 +12,7 @@
 #include "net/gate.h"
 #include "net/listener.h"
 
+#include <malloc.h>
 #include <stdio.h>
 
 struct worker {
@@ -26,10 +27,11 @@ struct worker {
     uv_prepare_t turn;
     uv_idle_t awake; /* active while the loop must not sleep */
     uv_timer_t timer;
+    uint32_t crowd; /* most connections since memory was last given back */
     bool draining;
 };
 
-enum { MAX_BODY_BYTES = 1024 * 1024 };
+enum { MAX_BODY_BYTES = 1024 * 1024, CROWD = 200 };
 
 static uint64_t now_ms(void *clock) {
     return uv_now(clock);
@@ -66,6 +68,17 @@ static void on_timer(uv_timer_t *timer) {
     hub_run_timers(worker->hub);
 }
 
+/* After a crowd has left, the memory that it used goes back to the system. */
+static void give_back_memory(struct worker *worker) {
+    uint32_t now = hub_admitted(worker->hub);
+    if (now > worker->crowd)
+        worker->crowd = now;
+    if (worker->crowd >= CROWD && now <= worker->crowd / 4) {
+        worker->crowd = now;
+        malloc_trim(0);
+    }
+}
+
 static void on_turn(uv_prepare_t *prepare) {
     struct worker *worker = prepare->data;
     vm_turn(worker->vm);
@@ -79,6 +92,7 @@ static void on_turn(uv_prepare_t *prepare) {
     else
         uv_idle_stop(&worker->awake);
     arm_timer(worker);
+    give_back_memory(worker);
 }
 
 /* ---- life ---- */
