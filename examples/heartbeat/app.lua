@@ -1,0 +1,46 @@
+-- app.lua -- is the other end still there, and how far away is it?
+--
+-- Run:   scripts/run examples/heartbeat/app.lua
+--        ENV=production scripts/run examples/heartbeat/app.lua       (longer periods)
+-- Type:  python3 -m websockets ws://127.0.0.1:8080/frames
+--        and wait: the client answers PING frames by itself, and is told its latency
+--        python3 -m websockets ws://127.0.0.1:8080/json
+--        {"type":"ping","pingId":1}           is answered
+--        {"type":"pong","pingId":3}           answers a ping that came; in a browser, a script does that
+--
+-- Whoever stays silent for pong_period (answers no ping, sends nothing) is closed with 4408.
+
+local tw = require "tidewire"
+
+local production = os.getenv("ENV") == "production"
+
+-- Runs each ping_period, in place of the plain ping. conn.rtt is what the ping before has shown.
+local function send_ping(conn)
+  if conn.rtt then
+    conn.slowest = math.max(conn.slowest or 0, conn.rtt)
+    conn:send({ type = "latency", ms = conn.rtt * 1000, slowest_ms = conn.slowest * 1000 })
+  end
+  conn:ping()
+end
+
+local function on_close(conn, code)
+  tw.log.info("a client has left", { code = code, slowest_ms = conn.slowest and conn.slowest * 1000 or "unknown" })
+end
+
+local defaults = {
+  codec = "json",
+  ping_period = production and 30 or 2,
+  pong_period = production and 60 or 10,
+  send_ping = send_ping,
+  on_close = on_close,
+}
+
+tw.log.info("heartbeat", { ping_period = defaults.ping_period, pong_period = defaults.pong_period })
+
+return {
+  defaults = defaults,
+  endpoints = {
+    ["/frames"] = { heartbeat = "frame" }, -- PING frames: every client answers them, no script sees them
+    ["/json"] = { heartbeat = "json" },    -- text messages: for clients whose scripts want to see them
+  },
+}

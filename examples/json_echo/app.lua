@@ -1,0 +1,30 @@
+-- app.lua -- JSON in, JSON out: the codec "json" makes Lua values of messages and back.
+--
+-- Run:   scripts/run examples/json_echo/app.lua
+-- Type:  python3 -m websockets ws://127.0.0.1:8080/
+--        {"type":"greeting","data":"hello"}
+--        {"type":"numbers","data":[1, 1.5, 9007199254740993, null, []]}
+--
+-- Each answer has the message as it was, its number on this connection, the time, and the
+-- connection's id. Integers stay integers, and empty arrays stay arrays.
+--
+-- This script returns a handler alone, without an app around it: it answers on every path.
+
+return {
+  codec = "json",
+
+  on_start = function(conn)
+    conn.message_count = 0 -- fields that are no option of conn's are the script's own
+  end,
+
+  handle_message = function(conn, message)
+    conn.message_count = conn.message_count + 1
+    conn:send({
+      type = "echo",
+      originalMsg = message,
+      messageCount = conn.message_count,
+      timestamp = os.time(),
+      connId = conn.id,
+    })
+  end,
+}

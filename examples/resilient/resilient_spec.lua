@@ -1,0 +1,59 @@
+-- resilient_spec.lua -- the resilient example: errors are borne up to a number, and the silent are
+-- asked before they are closed.
+
+local json = require "tidewire.json"
+local server = require "support.server"
+local stream = require "support.stream"
+
+local PATH = require("luv").cwd() .. "/examples/resilient/app.lua"
+
+local function ask(peer, text)
+  return json.decode((peer:ask(text)))
+end
+
+describe("examples/resilient", function()
+  local app
+
+  lazy_setup(function() app = server.start({ app_path = PATH }) end)
+  lazy_teardown(function() app:stop() end)
+  after_each(stream.close_all)
+
+  it("bears errors and counts them", function()
+    local ada = app:connect()
+    assert.same({ type = "error", error = "this is not JSON", left = 2 }, ask(ada, "this is not JSON"))
+    assert.same({ type = "error", error = "something went wrong here", left = 1 }, ask(ada, '{"type":"fail"}'))
+    assert.same({ type = "ok", errors = 2 }, ask(ada, '{"type":"hello"}'))
+    assert.is_truthy(app:wait_for_log("app%.lua:%d+: as you wish"))
+  end)
+
+  it("closes after too many, with its own code", function()
+    local ada = app:connect()
+    for left = 2, 0, -1 do assert.equal(left, ask(ada, "{").left) end
+    local code, reason = ada:wait_closed()
+    assert.same({ 4001, "too many errors" }, { code, reason })
+  end)
+end)
+
+describe("examples/resilient, with less patience", function()
+  local app
+
+  -- The environment is stronger than the app.
+  lazy_setup(function() app = server.start({ app_path = PATH, environment = { TIDEWIRE_PONG_PERIOD = "0.8" } }) end)
+  lazy_teardown(function() app:stop() end)
+  after_each(stream.close_all)
+
+  it("asks a silent client, and keeps one that answers", function()
+    local ada = app:connect()
+    for _ = 1, 2 do
+      assert.equal("question", json.decode((ada:receive())).type)
+      assert.equal("ok", ask(ada, '{"type":"hello"}').type)
+    end
+  end)
+
+  it("says goodbye to one that does not, and closes", function()
+    local ada = app:connect()
+    assert.equal("question", json.decode((ada:receive())).type)
+    assert.equal("goodbye", json.decode((ada:receive())).type)
+    assert.equal(4408, (ada:wait_closed()))
+  end)
+end)
