@@ -8,7 +8,7 @@ local stream = require "support.stream"
 local APP = [[
 local record = require "record"
 local function echo(conn, message, kind) conn:send(message, kind) end
-local function closed(conn, code, reason) record("close", code) end
+local function closed(conn, code) record("close " .. (conn.query.case or ""), code) end
 return {
   endpoints = {
     ["/"]      = { handle_message = echo, on_close = closed, ping_period = 0 },
@@ -28,18 +28,26 @@ describe("the wire", function()
   lazy_teardown(function() app:stop() end)
   after_each(stream.close_all)
 
+  -- Connect, and give the connection a number. Returns the client and a function that waits for its
+  -- on_close and returns the code.
+  local cases = 0
+  local function connect(path)
+    cases = cases + 1
+    local event = "close " .. cases
+    return app:connect(("%s?case=%d"):format(path or "/", cases)), function() return app:wait_event(event)[2] end
+  end
+
   -- The client sends `frames_sent`; the server must close with `code`, and on_close must get the
   -- same.
   local function assert_closes(code, frames_sent, path, note)
-    local closed = #app:events("close")
-    local ada = app:connect(path or "/")
+    local ada, wait_on_close = connect(path)
     ada.sent_close = true -- the test's own client answers nothing
     for _, frame in ipairs(frames_sent) do
       if type(frame) == "string" then ada:send_raw(frame) else ada:send_frame(frame) end
     end
     local seen, reason = ada:wait_closed()
     assert.equal(code, seen, ("%s: %s"):format(note or "", reason))
-    assert.equal(code, app:wait_event("close", closed + 1)[2], note)
+    assert.equal(code, wait_on_close(), note)
     assert.equal("fine", (app:connect("/"):ask("fine")))
   end
 
@@ -111,13 +119,13 @@ describe("the wire", function()
     end)
 
     it("that are empty and never end are stopped, at a bounded cost", function()
-      local ada = app:connect()
-      local before, before_closes = app.process:cpu_seconds(), #app:events("close")
+      local ada, wait_on_close = connect()
+      local before = app.process:cpu_seconds()
       ada:send_frame({ opcode = "text", payload = "", fin = false })
       ada:send_raw(frames.encode({ opcode = 0, fin = false, key = "\0\0\0\0" }):rep(100000))
       local code = ada:wait_closed()
       assert.is_true(code == 1008 or code == 1009 or code == 1006, "closed with " .. tostring(code))
-      local closed = app:wait_event("close", before_closes + 1)[2]
+      local closed = wait_on_close()
       assert.is_true(closed == 1008 or closed == 1009, "on_close got " .. closed)
       assert.is_true(app.process:cpu_seconds() - before < 5)
       assert.equal("fine", (app:connect():ask("fine")))
@@ -244,9 +252,9 @@ describe("the wire", function()
   describe("a Close frame", function()
     it("with a code that may be sent is answered with it", function()
       for _, code in ipairs({ 1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 3000, 3999, 4000, 4999 }) do
-        local closed = #app:events("close")
-        assert.equal(code, (app:connect():close(code, "why")))
-        assert.equal(code, app:wait_event("close", closed + 1)[2])
+        local ada, wait_on_close = connect()
+        assert.equal(code, (ada:close(code, "why")))
+        assert.equal(code, wait_on_close())
       end
     end)
 
@@ -261,12 +269,12 @@ describe("the wire", function()
     end)
 
     it("with a reason that is not UTF-8 ends the connection", function()
-      local closed = #app:events("close")
-      local ada = app:connect()
+      local ada, wait_on_close = connect()
+      ada.sent_close = true
       ada:send_frame({ opcode = "close", payload = "\3\232\xff\xfe" })
       local code = ada:wait_closed()
       assert.is_true(code == 1007 or code == 1002 or code == 1006, "answered with " .. tostring(code))
-      app:wait_event("close", closed + 1)
+      wait_on_close()
     end)
 
     it("in the middle of a message ends both", function()

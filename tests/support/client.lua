@@ -34,7 +34,10 @@ local client = {}
 function client.parse_url(url)
   local socket_path, path = url:match("^ws%+unix:([^:]+):?(.*)$")
   if socket_path then return { path = socket_path }, path ~= "" and path or "/" end
-  local host, port, rest = url:match("^ws://%[?([^%]/]-)%]?:(%d+)(.*)$")
+  local host, port, rest = url:match("^ws://%[([%x:.]+)%]:(%d+)(.*)$")
+  if not host then
+    host, port, rest = url:match("^ws://([^:/]+):(%d+)(.*)$")
+  end
   assert(host, "not a URL this client knows: " .. url)
   return { host = host, port = tonumber(port) }, rest ~= "" and rest or "/"
 end
