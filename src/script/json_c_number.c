@@ -54,7 +54,7 @@ static bool nearest(uint64_t m, int e, int k, uint64_t *digits) {
  * else it takes 16, or 17. Answers the length, or 0 for a float of another size. */
 static size_t format_short(char *out, double x) {
     double size = fabs(x);
-    if (size < 1e-5 || size >= 1e15)
+    if (size < 1e-4 || size >= 1e15)
         return 0;
     uint64_t bits;
     memcpy(&bits, &size, sizeof bits);
