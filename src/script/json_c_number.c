@@ -42,9 +42,11 @@ static bool nearest(uint64_t m, int e, int k, uint64_t *digits) {
     if (s < 0 || k < 0 || k > 22)
         return false;
     unsigned __int128 exact = (unsigned __int128)m * fives[k];
-    unsigned __int128 near = (exact + (((unsigned __int128)1 << s) >> 1)) >> s << s;
-    unsigned __int128 off = near > exact ? near - exact : exact - near;
-    *digits = (uint64_t)(near >> s);
+    unsigned __int128 unit = (unsigned __int128)1 << s, rest = exact & (unit - 1);
+    *digits = (uint64_t)(exact >> s);
+    bool up = rest * 2 > unit || (rest * 2 == unit && (*digits & 1)); /* a tie goes to even */
+    *digits += up;
+    unsigned __int128 off = up ? unit - rest : rest;
     /* Below a power of two the neighbour is half as far. */
     return off * (m == (uint64_t)1 << 52 ? 4 : 2) < fives[k];
 }
