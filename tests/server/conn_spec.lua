@@ -47,14 +47,17 @@ return {
       on_start = function(conn)
         conn.username = "ada"
         conn.things = { list = { 1, 2, 3 } }
-        conn[1] = "by number"
         conn.count = 0
       end,
       handle_message = function(conn, message)
         conn.count = conn.count + 1
         if message == "forget" then conn.username = nil end
-        conn:send(("%s %d %s %d"):format(conn.username, #conn.things.list, conn[1], conn.count))
+        conn:send(("%s %d %d"):format(conn.username, #conn.things.list, conn.count))
       end,
+    },
+    ["/custom/number"] = {
+      on_start = function(conn) conn[1], conn[2] = "first", "second" end,
+      handle_message = function(conn) conn:send(conn[1] .. " " .. conn[2]) end,
     },
     ["/timers"] = {
       handle_message = function(conn, message)
@@ -179,9 +182,13 @@ describe("conn", function()
 
   it("takes any field of the script's own", function()
     local ada, bob = app:connect("/custom"), app:connect("/custom")
-    assert.equal("ada 3 by number 1", (ada:ask("x")))
-    assert.equal("nil 3 by number 2", (ada:ask("forget")))
-    assert.equal("ada 3 by number 1", (bob:ask("x")))
+    assert.equal("ada 3 1", (ada:ask("x")))
+    assert.equal("nil 3 2", (ada:ask("forget")))
+    assert.equal("ada 3 1", (bob:ask("x")))
+  end)
+
+  it("takes fields of the script's own under numbers as well", function()
+    assert.equal("first second", (app:connect("/custom/number"):ask("x")))
   end)
 
   it("has timers: after, every, and their cancel", function()

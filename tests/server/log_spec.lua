@@ -92,9 +92,14 @@ describe("the log", function()
       loop.pass(0.05)
       for line in app:log():gmatch("[^\n]+") do
         assert.is_nil(line:find("^2026%-01%-01"), line)
-        assert.is_nil(line:find("^%S+ %l+ event=forged"), line)
-        assert.is_nil(line:find("[%z\1-\8\11-\31]"), ("%q"):format(line))
-        if format == "json" then assert.is_table(cjson.decode(line)) end
+        assert.is_nil(line:find("[\0-\8\11-\31]"), ("%q"):format(line))
+        if format == "json" then
+          assert.not_equal("forged", cjson.decode(line).event)
+        else
+          -- Outside of quotes, what a client sent stands nowhere.
+          local unquoted = line:gsub('\\"', ""):gsub('"[^"]*"', "")
+          assert.is_nil(unquoted:find("forged", 1, true), line)
+        end
       end
       assert.is_nil(app:log():find("secret-cookie", 1, true), "the log tells secrets")
     end

@@ -63,7 +63,7 @@ describe("a client that does not read", function()
   end)
 
   local function slow_client(path)
-    local ada = app:connect(path, { receive_buffer = 4096 })
+    local ada = app:connect(path, { receive_buffer = 65536 })
     ada.stream:pause()
     return ada
   end
@@ -184,6 +184,7 @@ describe("a client that does not read", function()
     ada:send_text("big")
     assert.equal(8 << 20, #ada:receive(60))
     assert.is_true(app:wait_event("big")[2])
+    assert.equal("drained", (ada:receive()))
     assert.equal("0", (ada:ask("backlog")))
   end)
 
