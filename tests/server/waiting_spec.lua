@@ -80,6 +80,7 @@ describe("a hook that waits", function()
 
   before_each(function() app = server.start({ app = APP }) end)
   after_each(function()
+    app:http("/open") -- so that no hook sleeps on while the server ends
     stream.close_all()
     app:stop()
   end)
