@@ -8,11 +8,13 @@ local core = require "tidewire.core"
 local errors = require "tidewire.errors"
 local json = require "tidewire.json"
 
+local ID, ENDPOINT = core.keys.id, core.keys.endpoint
+
 local codecs = {}
 
 --- Gives a message to handle_message, and what it returns to on_error.
 local function deliver(conn, value, kind)
-  local handle_message = conn[2].handle_message
+  local handle_message = conn[ENDPOINT].handle_message
   if not handle_message then
     return
   end
@@ -35,10 +37,10 @@ local function is_heartbeat(conn, value)
   end
   if value.type == "ping" then
     local id = value.pingId == nil and "null" or json.encode(value.pingId)
-    core.send(conn[1], ('{"type":"pong","pingId":%s,"timestamp":%d}'):format(id, os.time()))
+    core.send(conn[ID], ('{"type":"pong","pingId":%s,"timestamp":%d}'):format(id, os.time()))
     return true
   elseif value.type == "pong" then
-    core.json_pong(conn[1], value.pingId)
+    core.json_pong(conn[ID], value.pingId)
     return true
   end
   return false
@@ -110,7 +112,7 @@ local function custom_send(codec)
     if type(payload) ~= "string" then
       error(("send: the codec's encode must return a string, it returned %s"):format(type(payload)), 2)
     end
-    return core.send(conn[1], payload, own_kind or kind)
+    return core.send(conn[ID], payload, own_kind or kind)
   end
 end
 

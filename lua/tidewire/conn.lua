@@ -1,12 +1,15 @@
 -- conn.lua -- the connection as scripts see it.
 --
--- A plain table around an integer: [1] the integer that C knows, [2] the endpoint, [3] the request, [4] when it
--- began, [5] the subprotocol. `send` is a field, because it is what is called most; the rest comes from the
--- metatable. Every other field is the script's own.
+-- A plain table around the integer that C knows. That, the endpoint, the request and the rest of what is ours stand
+-- under keys that no script can write by mistake; `send` is a field, because it is what is called most; other
+-- methods come from the metatable. Every other field is the script's own, and `pairs` shows only those.
 
 local async = require "tidewire.async"
 local core = require "tidewire.core"
 local errors = require "tidewire.errors"
+
+local ID, ENDPOINT, REQUEST = core.keys.id, core.keys.endpoint, core.keys.request
+local STARTED, SUBPROTOCOL = core.keys.started, core.keys.subprotocol
 
 ---@class tidewire.Conn
 ---@field id string                      short, unique, stable
@@ -30,10 +33,20 @@ local timers = {}
 
 local methods, getters = {}, {}
 
+--- The next field that is the script's own.
+local function next_own(conn, key)
+  local value
+  repeat
+    key, value = next(conn, key)
+  until type(key) ~= "userdata" and not (key == "send" and value == conn[ENDPOINT].send)
+  return key, value
+end
+
 local metatable = {
+  __pairs = function(conn) return next_own, conn, nil end,
   __name = "tidewire.Conn",
   __tostring = function(conn)
-    return ("tidewire.Conn %s (%s)"):format(core.id_text(conn[1]), conn[2].name)
+    return ("tidewire.Conn %s (%s)"):format(core.id_text(conn[ID]), conn[ENDPOINT].name)
   end,
   __index = function(conn, key)
     local method = methods[key]
@@ -54,7 +67,10 @@ local metatable = {
 ---@param fields table|nil        what `validate` returned
 ---@return tidewire.Conn
 function Conn.new(id, endpoint, request, subprotocol, fields)
-  local conn = { id, endpoint, request, core.now(), subprotocol, send = endpoint.send }
+  local conn = {
+    [ID] = id, [ENDPOINT] = endpoint, [REQUEST] = request, [STARTED] = core.now(), [SUBPROTOCOL] = subprotocol,
+    send = endpoint.send,
+  }
   if fields then
     for key, value in pairs(fields) do
       conn[key] = value
@@ -72,9 +88,9 @@ end
 
 ---@param conn tidewire.Conn
 function Conn.cancel_timers(conn)
-  local mine = timers[conn[1]]
+  local mine = timers[conn[ID]]
   if mine then
-    timers[conn[1]] = nil
+    timers[conn[ID]] = nil
     for timer in pairs(mine) do
       timer:cancel()
     end
@@ -83,18 +99,18 @@ end
 
 -- ---- fields ----
 
-function getters.id(conn) return core.id_text(conn[1]) end
-function getters.name(conn) return conn[2].name end
-function getters.request(conn) return conn[3] end
-function getters.started_at(conn) return conn[4] end
-function getters.subprotocol(conn) return conn[5] end
-function getters.path(conn) return conn[3].path end
-function getters.params(conn) return conn[3].params end
-function getters.query(conn) return conn[3].query end
-function getters.remote_address(conn) return conn[3].remote_address end
-function getters.secure(conn) return conn[3].secure end
-function getters.rtt(conn) return core.rtt(conn[1]) end
-function getters.backlog(conn) return core.backlog(conn[1]) end
+function getters.id(conn) return core.id_text(conn[ID]) end
+function getters.name(conn) return conn[ENDPOINT].name end
+function getters.request(conn) return conn[REQUEST] end
+function getters.started_at(conn) return conn[STARTED] end
+function getters.subprotocol(conn) return conn[SUBPROTOCOL] end
+function getters.path(conn) return conn[REQUEST].path end
+function getters.params(conn) return conn[REQUEST].params end
+function getters.query(conn) return conn[REQUEST].query end
+function getters.remote_address(conn) return conn[REQUEST].remote_address end
+function getters.secure(conn) return conn[REQUEST].secure end
+function getters.rtt(conn) return core.rtt(conn[ID]) end
+function getters.backlog(conn) return core.backlog(conn[ID]) end
 
 -- ---- methods ----
 
@@ -117,13 +133,13 @@ function methods.close(self, code, reason)
   if reason ~= nil and (type(reason) ~= "string" or #reason > 123 or not utf8.len(reason)) then
     error("close: the reason must be UTF-8 text of at most 123 bytes", 2)
   end
-  core.close(self[1], code, reason)
+  core.close(self[ID], code, reason)
 end
 
 ---@param self tidewire.Conn
 ---@return boolean
 function methods.is_open(self)
-  return core.is_open(self[1])
+  return core.is_open(self[ID])
 end
 
 --- Sends a ping of the endpoint's kind (a PING frame, or JSON) now; its answer gives `conn.rtt`.
@@ -131,7 +147,7 @@ end
 ---@return true|nil ok
 ---@return string|nil message  "closed"
 function methods.ping(self)
-  if core.ping(self[1]) then
+  if core.ping(self[ID]) then
     return true
   end
   return nil, "closed"
@@ -140,7 +156,7 @@ end
 --- Runs f(conn) of a timer, as long as the connection is open.
 local function guarded(conn, f)
   return function()
-    if not core.is_open(conn[1]) then
+    if not core.is_open(conn[ID]) then
       return
     end
     local ok, err = xpcall(f, errors.handler("timer"), conn)
@@ -152,13 +168,13 @@ local function guarded(conn, f)
 end
 
 local function add_timer(conn, start, seconds, f)
-  if not core.is_open(conn[1]) then
+  if not core.is_open(conn[ID]) then
     return async.dead_timer()
   end
-  local mine = timers[conn[1]]
+  local mine = timers[conn[ID]]
   if not mine then
     mine = {}
-    timers[conn[1]] = mine
+    timers[conn[ID]] = mine
   end
   local timer = start(seconds, guarded(conn, f), function(timer) mine[timer] = nil end)
   mine[timer] = true

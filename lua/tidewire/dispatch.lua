@@ -13,6 +13,8 @@ local errors = require "tidewire.errors"
 local gatekeeper = require "tidewire.gatekeeper"
 local http = require "tidewire.http"
 
+local ENDPOINT = core.keys.endpoint
+
 ---@type table<integer, tidewire.Conn>  by the connection's integer
 local conns = {}
 
@@ -81,7 +83,7 @@ end
 
 function events.opened(id)
   local conn = conns[id]
-  local on_start = conn[2].on_start
+  local on_start = conn[ENDPOINT].on_start
   if on_start then
     on_start(conn)
   end
@@ -89,7 +91,7 @@ end
 
 function events.message(id, payload, binary)
   local conn = conns[id]
-  local endpoint = conn[2]
+  local endpoint = conn[ENDPOINT]
   local receive = endpoint.receive
   if receive then -- a codec or a heartbeat that looks into messages
     return receive(conn, payload, binary)
@@ -102,25 +104,25 @@ end
 
 function events.ping(id)
   local conn = conns[id]
-  conn[2].send_ping(conn)
+  conn[ENDPOINT].send_ping(conn)
 end
 
 function events.timeout(id)
   local conn = conns[id]
-  if conn[2].on_timeout(conn) ~= false then
+  if conn[ENDPOINT].on_timeout(conn) ~= false then
     core.close(id, 4408, "timed out")
   end
 end
 
 function events.drained(id)
   local conn = conns[id]
-  conn[2].on_drain(conn)
+  conn[ENDPOINT].on_drain(conn)
 end
 
 function events.closed(id, code, reason)
   local conn = conns[id]
   Conn.cancel_timers(conn)
-  local on_close = conn[2].on_close
+  local on_close = conn[ENDPOINT].on_close
   if on_close then
     on_close(conn, code, reason)
   end

@@ -5,6 +5,8 @@
 
 local core = require "tidewire.core"
 
+local ID, ENDPOINT = core.keys.id, core.keys.endpoint
+
 local errors = {}
 
 ---@class tidewire.Error
@@ -62,7 +64,7 @@ end
 
 --- Asks on_error whether to close; without one, yes.
 local function wants_close(conn, err)
-  local on_error = conn[2].on_error
+  local on_error = conn[ENDPOINT].on_error
   if not on_error then
     return true
   end
@@ -71,15 +73,15 @@ local function wants_close(conn, err)
     return answer
   end
   core.count_error("script")
-  errors.log(answer, conn[1])
+  errors.log(answer, conn[ID])
   return true
 end
 
 local function close(conn, err)
   if err.kind == "decode" then
-    core.close(conn[1], 1007, "message could not be decoded")
+    core.close(conn[ID], 1007, "message could not be decoded")
   else
-    core.close(conn[1], 1011, "script error")
+    core.close(conn[ID], 1011, "script error")
   end
 end
 
@@ -87,7 +89,7 @@ end
 ---@param conn tidewire.Conn
 ---@param err tidewire.Error
 function errors.thrown(conn, err)
-  errors.log(err, conn[1])
+  errors.log(err, conn[ID])
   if err.hook == "on_close" then
     return -- it is over already
   end
@@ -103,8 +105,8 @@ end
 function errors.returned(conn, value, hook)
   core.count_error("returned")
   local err = errors.new("returned", value, hook)
-  if not conn[2].on_error then
-    errors.log(err, conn[1])
+  if not conn[ENDPOINT].on_error then
+    errors.log(err, conn[ID])
   end
   if wants_close(conn, err) then
     close(conn, err)
@@ -116,7 +118,7 @@ end
 ---@param message string
 function errors.undecodable(conn, message)
   core.count_error("decode")
-  core.log(0, "decode_error", conn[1], "why", message)
+  core.log(0, "decode_error", conn[ID], "why", message)
   local err = errors.new("decode", message, "handle_message")
   if wants_close(conn, err) then
     close(conn, err)

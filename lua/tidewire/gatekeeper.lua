@@ -44,7 +44,8 @@ local function ask(endpoint, request)
   if not ok then
     return nil, failed(answer)
   elseif not answer then
-    return nil, replies.of_validate(first, second)
+    local made, reply = pcall(replies.of_validate, first, second)
+    return nil, made and reply or failed(errors.new("script", reply, "validate"))
   elseif answer ~= true and type(answer) ~= "table" then
     local message = ("validate must return a table, true, or nil/false and a status; it returned %s")
       :format(type(answer))

@@ -29,12 +29,15 @@ local tw = {
   log = require "tidewire.log",
 }
 
---- The server's figures: connections open now (`total_connections`), how many there may be (`max_connections`),
---- `uptime` in seconds, and every counter since the start.
+--- The server's figures: connections open now (`total_connections`) and at most (`max_connections`), `messages`
+--- and `bytes` received, `errors` of hooks and of decoding, `uptime` in seconds, and every counter since the start.
 ---@return table<string, number>
 function tw.stats()
   local stats = core.stats()
   stats.total_connections = stats.connections
+  stats.messages = stats.messages_received
+  stats.bytes = stats.bytes_received
+  stats.errors = stats.script_errors + stats.decode_errors
   return stats
 end
 

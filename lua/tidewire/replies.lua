@@ -16,12 +16,24 @@ local function is_status(value)
   return math.type(value) == "integer" and value >= 200 and value <= 599
 end
 
+--- One header as a line. Throws for what would break the response (RFC 9110 section 5.5).
+local function header_line(name, value)
+  if type(name) ~= "string" or not name:find("^[%w!#$%%&'*+.^_`|~-]+$") then
+    error(("%q is no header name"):format(tostring(name)), 0)
+  end
+  local text = tostring(value)
+  if text:find("[%c]") then
+    error(("header %s: a value cannot have line ends or control characters"):format(name), 0)
+  end
+  return ("%s: %s\r\n"):format(name, text)
+end
+
 --- Header lines of a table; a list as value gives several lines.
 local function header_lines(headers)
   local lines = {}
   for name, values in pairs(headers) do
     for _, value in ipairs(type(values) == "table" and values or { values }) do
-      lines[#lines + 1] = ("%s: %s\r\n"):format(name, tostring(value))
+      lines[#lines + 1] = header_line(name, value)
     end
   end
   table.sort(lines)
@@ -89,14 +101,16 @@ function replies.of_validate(first, second)
   return replies.new(status, details.headers, details.body)
 end
 
---- What a route has returned: a status, a body (200), a status and a body, or a table of
---- `{ status =, headers =, body = }`. Nil, and whatever is no answer, is an error of the script's.
+--- What a route has returned: nothing (204), a status, a body (200), a status and a body, or a table of
+--- `{ status =, headers =, body = }`. Whatever is no answer is an error of the script's.
 ---@param first any
 ---@param second any
 ---@return tidewire.Reply|nil
 ---@return string|nil message
 function replies.of_route(first, second)
-  if is_status(first) then
+  if first == nil then
+    return replies.new(204)
+  elseif is_status(first) then
     if type(second) == "table" and (second.body ~= nil or second.headers) then
       return replies.new(first, second.headers, second.body)
     end

@@ -283,7 +283,6 @@ void hub_peer_closed(struct hub *hub, struct conn *conn, unsigned code, const ch
     conn->peer_done = true;
     if (conn->state == CONN_OPEN) {
         set_close(conn, code, reason, len);
-        outq_drop_unsent(&conn->out); /* it does not want to hear more */
         queue_close_frame(hub, conn);
         hub_later(hub, conn);
     } else if (outq_empty(&conn->out)) {

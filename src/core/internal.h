@@ -6,7 +6,7 @@
 
 /* How long a closing connection may take to write what is queued; and after its Close frame was sent
  * or received, for the peer to end the TCP connection. */
-enum { CLOSE_FLUSH_MS = 5000, CLOSE_LINGER_MS = 1000, CLOSE_ACK_MS = 5000 };
+enum { CLOSE_FLUSH_MS = 5000, CLOSE_LINGER_MS = 1000, CLOSE_ACK_MS = 3000 };
 
 static inline uint64_t hub_now(const struct hub *hub) {
     return hub->options.now_ms(hub->options.clock);

@@ -42,9 +42,10 @@ static void unmask(char *bytes, size_t len, const uint8_t mask[4], uint32_t at) 
         bytes[i] = (char)((uint8_t)bytes[i] ^ turned[i & 7]);
 }
 
+/* One without a mask is an error, but only once it is read: it is shorter. */
 static size_t header_size(const unsigned char *header) {
-    unsigned len = header[1] & 0x7f;
-    return 6u + (len == 126 ? 2 : len == 127 ? 8 : 0);
+    unsigned len = header[1] & 0x7f, mask = header[1] & 0x80 ? 4 : 0;
+    return 2u + mask + (len == 126 ? 2 : len == 127 ? 8 : 0);
 }
 
 static bool is_control(uint8_t opcode) {

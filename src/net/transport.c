@@ -181,6 +181,7 @@ void stream_kill(struct stream *stream) {
         return;
     stream->dead = true;
     lws_set_timeout(stream->wsi, PENDING_TIMEOUT_USER_OK, LWS_TO_KILL_ASYNC);
+    lws_cancel_service(lws_get_context(stream->wsi)); /* it looks at timeouts only after some event */
 }
 
 uint64_t stream_quiet_ms(const struct stream *stream) {

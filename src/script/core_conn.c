@@ -58,14 +58,27 @@ static int core_send(lua_State *L) {
     return send_bytes(L, id, bytes, len, check_kind(L, 3, MESSAGE_TEXT));
 }
 
-/* The connection's integer of a conn object: its first element (conn.lua). */
+/* Under which keys a conn object keeps what is not the script's (conn.lua): light userdata, which
+ * scripts cannot make. */
+static const char key_places[5];
+static const char *const key_names[5] = {"id", "endpoint", "request", "started", "subprotocol"};
+
+/* The connection's integer of a conn object. */
 static conn_id check_conn(lua_State *L) {
     if (lua_type(L, 1) != LUA_TTABLE)
         luaL_error(L, "send: call it with a colon, conn:send(value)");
-    lua_rawgeti(L, 1, 1);
+    lua_rawgetp(L, 1, &key_places[0]);
     conn_id id = (conn_id)lua_tointeger(L, -1);
     lua_pop(L, 1);
     return id;
+}
+
+void core_push_keys(lua_State *L) {
+    lua_newtable(L); /* keys */
+    for (int i = 0; i < 5; i++) {
+        lua_pushlightuserdata(L, (void *)(uintptr_t)&key_places[i]);
+        lua_setfield(L, -2, key_names[i]);
+    }
 }
 
 /* conn:send(payload[, kind]) of the text and the binary codec; the upvalue is the default kind. On the

@@ -95,6 +95,8 @@ static void stats_json(struct admin *admin, struct http *http) {
     STATS_COUNTERS(X)
     STATS_GAUGES(X)
 #undef X
+    add(&text, "\"errors\":%" PRIu64 ",",
+        stats_read(&stats->script_errors) + stats_read(&stats->decode_errors));
     add(&text, "\"total_connections\":%" PRIu64 ",\"resident_bytes\":%" PRIu64 ",\"draining\":%s}\n",
         stats_read(&stats->connections), resident_bytes(), admin->draining ? "true" : "false");
     http_respond(http, 200, "Content-Type: application/json\r\n", text.bytes, text.len);
@@ -124,7 +126,7 @@ struct admin *admin_open(uv_loop_t *loop, struct worker *worker, const char *add
                          size_t error_size) {
     struct admin *admin = mem_zalloc(sizeof *admin);
     struct http_options options = {
-        .max_head_bytes = 16 * 1024, .max_body_bytes = 0, .request_ms = 5000};
+        .max_head_bytes = 16 * 1024, .max_body_bytes = 16 * 1024, .request_ms = 5000};
     struct http_handler handler = {on_request, NULL, admin};
     admin->worker = worker;
     admin->started_at = clock_wall_seconds();

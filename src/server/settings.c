@@ -139,19 +139,25 @@ static size_t distance(const char *a, const char *b) {
     return row[len];
 }
 
+/* Keeps the name if it is nearer to `given` than what was found so far. */
+static void consider(const char *given, const char *name, const char **nearest, size_t *least) {
+    size_t d = distance(given, name);
+    if (d < *least) {
+        *least = d;
+        *nearest = name;
+    }
+}
+
 static bool unknown_option(const char *given) {
-    static const char *const others[] = {"--version", "--help"};
+    char name[64]; /* without a value behind "=" */
+    snprintf(name, sizeof name, "%.*s", (int)strcspn(given, "="), given);
     const char *nearest = NULL;
     size_t least = 4;
-    for (size_t i = 0; i < OPTION_COUNT + 2; i++) {
-        const char *name = i < OPTION_COUNT ? options[i].name : others[i - OPTION_COUNT];
-        size_t d = distance(given, name);
-        if (d < least) {
-            least = d;
-            nearest = name;
-        }
-    }
-    fprintf(stderr, "tidewire: unknown option %s", given);
+    for (size_t i = 0; i < OPTION_COUNT; i++)
+        consider(name, options[i].name, &nearest, &least);
+    consider(name, "--version", &nearest, &least);
+    consider(name, "--help", &nearest, &least);
+    fprintf(stderr, "tidewire: unknown option %s", name);
     if (nearest != NULL)
         fprintf(stderr, "; did you mean %s?", nearest);
     fprintf(stderr, " (tidewire --help lists all)\n");
@@ -198,7 +204,14 @@ static bool set_target(struct settings *s, const char *word) {
     } else if (s->target == NULL) {
         s->target = word;
     } else {
-        fprintf(stderr, "tidewire: one FILE is enough, got \"%s\" and \"%s\"\n", s->target, word);
+        const char *nearest = NULL;
+        size_t least = 3;
+        consider(s->target, "check", &nearest, &least);
+        consider(s->target, "new", &nearest, &least);
+        fprintf(stderr, "tidewire: one FILE is enough, got \"%s\" and \"%s\"", s->target, word);
+        if (nearest != NULL)
+            fprintf(stderr, "; did you mean tidewire %s %s?", nearest, word);
+        fprintf(stderr, "\n");
         return false;
     }
     return true;

@@ -28,7 +28,7 @@ struct worker {
     uv_idle_t awake; /* active while the loop must not sleep */
     uv_timer_t timer;
     uint32_t crowd; /* most connections since memory was last given back */
-    bool draining;
+    bool draining, told; /* told: every client, that the server goes */
 };
 
 enum { MAX_BODY_BYTES = 1024 * 1024, CROWD = 200 };
@@ -79,9 +79,18 @@ static void give_back_memory(struct worker *worker) {
     }
 }
 
+/* on_stop may still speak to clients, and wait; the clients are told when it has ended. */
+static void drain_on(struct worker *worker) {
+    if (worker->draining && !worker->told && !vm_is_stopping(worker->vm)) {
+        worker->told = true;
+        hub_close_all(worker->hub, CLOSE_GOING_AWAY, "server is shutting down");
+    }
+}
+
 static void on_turn(uv_prepare_t *prepare) {
     struct worker *worker = prepare->data;
     vm_turn(worker->vm);
+    drain_on(worker);
     if (worker->gate != NULL)
         gate_turn(worker->gate);
     hub_turn_end(worker->hub);
@@ -176,14 +185,13 @@ static void stop_listening(struct worker *worker) {
 void worker_drain(struct worker *worker) {
     worker->draining = true;
     stop_listening(worker);
-    vm_stop_app(worker->vm);
-    hub_close_all(worker->hub, CLOSE_GOING_AWAY, "server is shutting down");
     gate_drain(worker->gate);
+    vm_stop_app(worker->vm);
 }
 
 bool worker_is_drained(const struct worker *worker) {
-    return worker->draining && hub_admitted(worker->hub) == 0 &&
-           http_server_count(gate_http(worker->gate)) == 0 && !vm_is_stopping(worker->vm);
+    return worker->told && hub_admitted(worker->hub) == 0 &&
+           http_server_count(gate_http(worker->gate)) == 0;
 }
 
 void worker_kill(struct worker *worker) {

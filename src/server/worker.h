@@ -23,7 +23,7 @@ const struct app *worker_load(struct worker *worker, const char *file,
 /* Opens everything that the app listens on. False, with a sentence, when an address cannot be used. */
 bool worker_listen(struct worker *worker, char *error, size_t error_size);
 
-/* Stops listening, tells every client 1001 and runs the app's on_stop. */
+/* Stops listening, runs the app's on_stop, then tells every client 1001. */
 void worker_drain(struct worker *worker);
 /* Is everything said, and every connection gone? */
 bool worker_is_drained(const struct worker *worker);
