@@ -176,6 +176,9 @@ describe("a handshake", function()
     assert.equal("fits", (app:connect("/", { headers = { Cookie = ("c"):rep(15000) } }):ask("fits")))
     local _, status = client.connect(app:url("/"), { headers = { Cookie = ("c"):rep(20000) } })
     assert.equal(431, status)
+    local many = {}
+    for index = 1, 500 do many["X-Header-" .. index] = "x" end
+    assert.equal(431, (select(2, client.connect(app:url("/"), { headers = many }))))
     local endless = assert(stream.connect(app.addresses[1]))
     endless:write("GET / HTTP/1.1\r\n")
     for _ = 1, 2000 do endless:write(("X-Header: %s\r\n"):format(("x"):rep(80))) end

@@ -45,6 +45,27 @@ local endings = {
   function(peer) peer:write((client.handshake("/nowhere"))) peer:close() end,
 }
 
+describe("more connections than the process has descriptors", function()
+  after_each(stream.close_all)
+
+  it("make it refuse or wait, not spin, and there is room again when they are gone", function()
+    local app <close> = server.start({ app = APP, descriptors = 64 })
+    local first = app:connect("/")
+    local peers = {}
+    for index = 1, 100 do peers[index] = assert(stream.connect(app.addresses[1])) end
+    local cpu = app.process:cpu_seconds()
+    loop.pass(1)
+    assert.is_true(app.process:cpu_seconds() - cpu < 0.5, "it spins")
+    assert.equal("served", (first:ask("served")))
+    for _, peer in ipairs(peers) do peer:close() end
+    local deadline, ada = loop.now() + loop.patience, nil
+    repeat
+      ada = client.connect(app:url("/"))
+    until ada or loop.now() > deadline
+    assert.equal("let in", (assert(ada, "no room again"):ask("let in")))
+  end)
+end)
+
 describe("a storm of quick connections", function()
   local app
 

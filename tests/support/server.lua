@@ -50,7 +50,7 @@ local RECORD = assert(package.searchpath("support.record", package.path))
 ---@field listen string[]? default { "127.0.0.1:0" }; {} leaves it to the app, the environment and the defaults
 ---@field options string[]? more of the command line
 ---@field environment table<string, string>?
----@field stderr_is_log boolean? false when the log goes elsewhere: then `wait_ready` is the test's own business
+---@field descriptors integer? how many the process may have (`ulimit -n`)
 
 -- "127.0.0.1:80", "[::1]:80" or "unix:/path" as an address.
 local function parse_address(text)
@@ -82,7 +82,13 @@ function server.launch(options)
   table.move(options.options or {}, 1, #(options.options or {}), #args + 1, args)
   local environment = { RECORD_FILE = folder .. "/events" }
   for name, value in pairs(options.environment or {}) do environment[name] = value end
-  self.process = process.start(server.binary(), {
+  local binary = server.binary()
+  if options.descriptors then
+    table.move(args, 1, #args, 4)
+    args[1], args[2], args[3] = "-c", ("ulimit -n %d; exec \"$0\" \"$@\""):format(options.descriptors), binary
+    binary = "/bin/sh"
+  end
+  self.process = process.start(binary, {
     args = args,
     directory = folder,
     environment = environment,
