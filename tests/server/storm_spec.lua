@@ -58,7 +58,8 @@ describe("more connections than the process has descriptors", function()
     assert.is_true(app.process:cpu_seconds() - cpu < 0.5, "it spins")
     assert.equal("served", (first:ask("served")))
     for _, peer in ipairs(peers) do peer:close() end
-    local deadline, ada = loop.now() + loop.patience, nil
+    local deadline = loop.now() + loop.patience
+    local ada
     repeat
       ada = client.connect(app:url("/"))
     until ada or loop.now() > deadline
