@@ -101,16 +101,14 @@ function replies.of_validate(first, second)
   return replies.new(status, details.headers, details.body)
 end
 
---- What a route has returned: nothing (204), a status, a body (200), a status and a body, or a table of
---- `{ status =, headers =, body = }`. Whatever is no answer is an error of the script's.
+--- What a route has returned: a status, a body (200), a status and a body, or a table of
+--- `{ status =, headers =, body = }`. Nothing, and whatever else is no answer, is an error of the script's.
 ---@param first any
 ---@param second any
 ---@return tidewire.Reply|nil
 ---@return string|nil message
 function replies.of_route(first, second)
-  if first == nil then
-    return replies.new(204)
-  elseif is_status(first) then
+  if is_status(first) then
     if type(second) == "table" and (second.body ~= nil or second.headers) then
       return replies.new(first, second.headers, second.body)
     end

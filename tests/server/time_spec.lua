@@ -1,5 +1,5 @@
 -- time_spec.lua -- waiting without blocking, everywhere but in validate: tw.sleep, tw.after,
--- tw.every, tw.spawn, tw.await, tw.http.request, and luv on the worker's own loop; through pcall
+-- tw.every, tw.spawn, tw.await, and luv on the worker's own loop; through pcall
 -- and coroutines, too.
 
 local loop = require "support.loop"
@@ -177,20 +177,6 @@ does["luv dns"] = function(conn)
   end)
   conn:send("found " .. tostring(found))
 end
-does.http = function(conn)
-  local response, err = tw.http.request({ url = conn.request.query.url .. "/hello" })
-  conn:send(response and (response.status .. " " .. response.body) or "error " .. err)
-end
-does["http post"] = function(conn)
-  local response = assert(tw.http.request({
-    url = conn.request.query.url .. "/shout", method = "POST", body = "quiet", headers = { ["X-Loud"] = "very" },
-  }))
-  conn:send(response.status .. " " .. response.body)
-end
-does["http fails"] = function(conn)
-  local response, err = tw.http.request({ url = "http://127.0.0.1:1/" })
-  conn:send(tostring(response) .. " " .. type(err))
-end
 
 return {
   endpoints = {
@@ -211,10 +197,6 @@ return {
       },
       handle_message = function(conn, message) tw.sleep(0.01) conn:send(message) end,
     },
-  },
-  http = {
-    ["/hello"] = function() tw.sleep(0.02) return "hello over HTTP" end,
-    ["POST /shout"] = function(request) return request.body:upper() .. " " .. request.headers["x-loud"] end,
   },
 }
 ]]
@@ -309,19 +291,6 @@ describe("time", function()
       assert.is_truthy(app:wait_for_log("app%.lua:%d+: in a luv callback"))
       assert.equal("slept", (app:connect():ask("sleep 0")))
     end)
-  end)
-
-  describe("tw.http.request", function()
-    local function url()
-      return ("http://127.0.0.1:%d"):format(app.addresses[1].port)
-    end
-    it("waits for the answer, even of this very server", function()
-      assert.equal("200 hello over HTTP", (app:connect("/?url=" .. url()):ask("http")))
-    end)
-    it("sends method, headers and body", function()
-      assert.equal("200 QUIET very", (app:connect("/?url=" .. url()):ask("http post")))
-    end)
-    it("that fails gives nil and a message", asks("http fails", "nil string"))
   end)
 
   it("can be waited for in every hook but validate", function()
