@@ -9,11 +9,15 @@ local stream = require "support.stream"
 local APP = [[
 local record = require "record"
 local tw = require "tidewire"
+local open = {}
 return {
   endpoints = {
     ["/"] = {
       ping_period = 0,
-      on_start = function() record("start") end,
+      on_start = function(conn)
+        open[conn.id] = conn
+        record("start")
+      end,
       handle_message = function(conn, message)
         if message == "much" then
           for index = 1, 2000 do conn:send(("%06d"):format(index) .. ("x"):rep(100)) end
@@ -31,12 +35,20 @@ return {
           conn:send(message)
         end
       end,
-      on_close = function(conn, code) record("close", code) end,
+      on_close = function(conn, code)
+        open[conn.id] = nil
+        record("close", code)
+      end,
     },
   },
   http = { ["/"] = function() return "page" end },
   on_load = function() record("load") end,
-  on_stop = function() record("stop") end,
+  on_stop = function()
+    record("stop")
+    tw.sleep(0.02)
+    for _, conn in pairs(open) do conn:send("the server stops") end
+    record("stopped")
+  end,
 }
 ]]
 
@@ -48,20 +60,20 @@ describe("the end", function()
     assert.same({ 0, 0 }, { code, signal })
   end
 
-  it("on SIGTERM tells every client 1001, after on_stop, calls every on_close, and exits with 0", function()
+  it("on SIGTERM calls on_stop, tells every client 1001, calls every on_close, and exits with 0", function()
     local app <close> = server.start({ app = APP })
     local clients = {}
     for index = 1, 20 do clients[index] = app:connect() end
     app:wait_event("start", 20)
     app:signal("sigterm")
-    for _, each in ipairs(clients) do assert.equal(1001, (each:wait_closed())) end
+    for _, each in ipairs(clients) do
+      assert.equal("the server stops", (each:receive()))
+      assert.equal(1001, (each:wait_closed()))
+    end
     assert_ends_clean(app)
     for index, event in ipairs(app:events("close")) do assert.equal(1001, event[2], "client " .. index) end
     assert.equal(20, #app:events("close"))
-    local names = app:event_names()
-    assert.is_truthy(names:find("^load "), names)
-    assert.is_truthy(names:find(" start stop close "), names)
-    assert.equal(1, #app:events("stop"))
+    assert.equal("load" .. (" start"):rep(20) .. " stop stopped" .. (" close"):rep(20), app:event_names())
   end)
 
   it("on SIGINT is the same", function()
@@ -89,6 +101,7 @@ describe("the end", function()
     local messages = ada:receive_many(2001)
     assert.equal("002000", messages[2000]:sub(1, 6))
     assert.equal("end", messages[2001])
+    assert.equal("the server stops", (ada:receive()))
     assert.equal(1001, (ada:wait_closed()))
     assert_ends_clean(app)
   end)
