@@ -2,6 +2,7 @@
 -- gets, the Close frame that the client gets, and what a closed connection still does.
 
 local frames = require "support.frames"
+local loop = require "support.loop"
 local server = require "support.server"
 local stream = require "support.stream"
 
@@ -214,6 +215,19 @@ describe("closing", function()
       ada:send_text("plain")
       assert.equal(1000, (ada:wait_closed()))
       assert_closed_once()
+    end)
+
+    it("keeps no descriptor for a client that never ends its side of TCP", function()
+      local fds = app.process:fd_count()
+      local ada, bob = app:connect("/by-server"), app:connect("/")
+      ada:send_text("plain")
+      bob:send_close(1000)
+      for _, each in ipairs({ ada, bob }) do
+        assert.equal("close", (select(2, each:receive())))
+        assert.equal("eof", each.stream:wait_end())
+      end
+      app:wait_event("close", 2)
+      assert.is_truthy(loop.wait_until(function() return app.process:fd_count() <= fds end))
     end)
 
     it("in on_start sends the last words, handles no message, and ends with on_close", function()

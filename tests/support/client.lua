@@ -286,6 +286,7 @@ function Client:wait_closed(seconds)
   end, seconds)
   if not self.stream.ended then return nil, self.close_code and "half open" or "open" end
   self:step()
+  self.stream:close()
   return self.close_code or 1006, self.close_reason or self.stream.ended
 end
 
