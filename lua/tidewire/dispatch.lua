@@ -23,6 +23,13 @@ local running
 
 local events = {}
 
+--- What a hook has returned: nil and an error goes to on_error.
+local function finish(conn, hook, ok, err)
+  if err ~= nil and ok == nil then
+    errors.returned(conn, err, hook)
+  end
+end
+
 --- Loads the app. Returns it as plain values for C, or nil and the problems as lines.
 ---@param file string
 ---@param command_line { listen: string[]|nil, workers: string|nil, admin: string|nil }
@@ -85,7 +92,7 @@ function events.opened(id)
   local conn = conns[id]
   local on_start = conn[ENDPOINT].on_start
   if on_start then
-    on_start(conn)
+    finish(conn, "on_start", on_start(conn))
   end
 end
 
@@ -96,15 +103,12 @@ function events.message(id, payload, binary)
   if receive then -- a codec or a heartbeat that looks into messages
     return receive(conn, payload, binary)
   end
-  local ok, err = endpoint.handle_message(conn, payload, binary and "binary" or "text")
-  if err ~= nil and ok == nil then
-    errors.returned(conn, err, "handle_message")
-  end
+  finish(conn, "handle_message", endpoint.handle_message(conn, payload, binary and "binary" or "text"))
 end
 
 function events.ping(id)
   local conn = conns[id]
-  conn[ENDPOINT].send_ping(conn)
+  finish(conn, "send_ping", conn[ENDPOINT].send_ping(conn))
 end
 
 function events.timeout(id)
@@ -116,7 +120,7 @@ end
 
 function events.drained(id)
   local conn = conns[id]
-  conn[ENDPOINT].on_drain(conn)
+  finish(conn, "on_drain", conn[ENDPOINT].on_drain(conn))
 end
 
 function events.closed(id, code, reason)

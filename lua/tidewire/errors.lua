@@ -77,8 +77,11 @@ local function wants_close(conn, err)
   return true
 end
 
-local function close(conn, err)
-  if err.kind == "decode" then
+--- Closes if on_error wants it, and always where the connection could not even be started.
+local function decide(conn, err)
+  if not wants_close(conn, err) and err.hook ~= "on_start" then
+    return
+  elseif err.kind == "decode" then
     core.close(conn[ID], 1007, "message could not be decoded")
   else
     core.close(conn[ID], 1011, "script error")
@@ -93,9 +96,7 @@ function errors.thrown(conn, err)
   if err.hook == "on_close" then
     return -- it is over already
   end
-  if wants_close(conn, err) or err.hook == "on_start" then
-    close(conn, err)
-  end
+  decide(conn, err)
 end
 
 --- A hook returned nil and an error.
@@ -108,9 +109,7 @@ function errors.returned(conn, value, hook)
   if not conn[ENDPOINT].on_error then
     errors.log(err, conn[ID])
   end
-  if wants_close(conn, err) then
-    close(conn, err)
-  end
+  decide(conn, err)
 end
 
 --- A message could not be decoded. The client's doing, so it is logged for debugging only.
@@ -119,10 +118,7 @@ end
 function errors.undecodable(conn, message)
   core.count_error("decode")
   core.log(0, "decode_error", conn[ID], "why", message)
-  local err = errors.new("decode", message, "handle_message")
-  if wants_close(conn, err) then
-    close(conn, err)
-  end
+  decide(conn, errors.new("decode", message, "handle_message"))
 end
 
 return errors

@@ -24,6 +24,9 @@ enum { HEAD_ROOM = 16 * 1024, FILE_PIECE = 64 * 1024 };
  * two looks at the deadlines. */
 enum { ENDING_MS = 2000, WRITING_MS = 30000, TICK_MS = 100 };
 
+/* All requests together may hold this much, so that many large bodies at once are no danger. */
+enum { MAX_HELD_BYTES = 64 * 1024 * 1024 };
+
 enum http_state { HTTP_READING, HTTP_WAITING, HTTP_WRITING, HTTP_ENDING };
 
 struct http_server {
@@ -32,6 +35,7 @@ struct http_server {
     struct http_options options;
     struct http_handler handler;
     struct slots open;
+    size_t held_bytes; /* of all `in` */
     struct heap timers;
     uv_timer_t timer; /* runs while there are deadlines; they need no precision */
 };
@@ -89,11 +93,18 @@ static void deadline_in(struct http *http, uint64_t ms) {
         uv_timer_start(&server->timer, on_tick, TICK_MS, TICK_MS);
 }
 
+static void forget_request(struct http *http) {
+    http->server->held_bytes -= http->in_capacity;
+    http->in_capacity = 0;
+    mem_free(http->in);
+    http->in = NULL;
+}
+
 static void release(struct http *http) {
     heap_remove(&http->server->timers, &http->deadline);
     slots_remove(&http->server->open, http->number);
     static_close(&http->file);
-    mem_free(http->in);
+    forget_request(http);
     mem_free(http->out);
     mem_free(http);
 }
@@ -145,8 +156,7 @@ static void write_on(struct http *http) {
 static void start_writing(struct http *http) {
     http->state = HTTP_WRITING;
     http->out_sent = 0;
-    mem_free(http->in);
-    http->in = NULL;
+    forget_request(http);
     deadline_in(http, WRITING_MS);
     write_on(http);
 }
@@ -302,23 +312,34 @@ static void on_head(struct http *http) {
         hand_over(http, http->in + http->head_len, http->body_len, NULL, 0);
 }
 
-/* The head's slices point into `in`: when it moves they are made anew. */
-static void reserve(struct http *http, size_t more) {
+/* Makes room for more of the request. The head's slices point into `in`: when it moves they are made
+ * anew. False, and answered: too much is held already. */
+static bool reserve(struct http *http, size_t more) {
     if (http->in_len + more <= http->in_capacity)
-        return;
-    http->in_capacity = (http->in_len + more) * 2;
-    http->in = mem_realloc(http->in, http->in_capacity);
+        return true;
+    size_t wanted = (http->in_len + more) * 2;
+    size_t growth = wanted - http->in_capacity;
+    if (http->head_len > 0 && http->server->held_bytes + growth > MAX_HELD_BYTES) {
+        http->head_only = false;
+        http_respond_text(http, 503, "Retry-After: 5\r\n", "The server is busy with other uploads.");
+        return false;
+    }
+    http->server->held_bytes += growth;
+    http->in_capacity = wanted;
+    http->in = mem_realloc(http->in, wanted);
     if (http->head_len > 0) {
         memset(&http->request.scan, 0, sizeof http->request.scan);
         request_parse(&http->request, http->in, http->head_len, http->server->options.max_head_bytes);
     }
+    return true;
 }
 
 static void on_received(void *owner, char *bytes, size_t len) {
     struct http *http = owner;
     if (http->state != HTTP_READING)
         return; /* a second request, or noise: we answer one */
-    reserve(http, len);
+    if (!reserve(http, len))
+        return;
     memcpy(http->in + http->in_len, bytes, len);
     http->in_len += len;
     if (http->head_len > 0) {
