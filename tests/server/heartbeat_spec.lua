@@ -104,7 +104,22 @@ describe("the heartbeat", function()
     local ada = app:connect("/text")
     assert.equal("pong", decode(ada:ask('{"type":"ping","pingId":5}')).type)
     ada:send_text('{"type":"pong","pingId":5}')
-    assert.equal("seen hello", (ada:ask("hello")))
+    for _, other in ipairs({ "hello", '{"type":"ping"', '"ping"', '{"type":"chat","text":"\\"ping\\""}' }) do
+      assert.equal("seen " .. other, (ada:ask(other)))
+    end
+  end)
+
+  it("in JSON bears pongs and pings of any form", function()
+    local ada = app:connect("/quiet")
+    for _, id in ipairs({ '"x"', "1.5", "-1", "null", "[]", "{}", "true", "9223372036854775807", '"1"' }) do
+      ada:send_text('{"type":"pong","pingId":' .. id .. "}")
+    end
+    ada:send_text('{"type":"pong"}')
+    assert.equal("pong", decode(ada:ask('{"type":"ping"}')).type)
+    assert.equal("unknown", decode(ada:ask('"rtt?"')).rtt)
+    for _, other in ipairs({ '{"type":"pingpong"}', '{"type":["ping"]}', '["ping"]', '{"kind":"ping"}' }) do
+      assert.is_truthy(decode(ada:ask(other)).seen, other .. " did not reach handle_message")
+    end
   end)
 
   it("in frames sends a silent client PINGs with a payload, one period apart", function()
