@@ -1,0 +1,177 @@
+---@meta tidewire.core
+-- core.lua -- types of what C gives the Lua library: tidewire.core, tidewire.json_c, tidewire.jwt_c.
+--
+-- For those who work on lua/tidewire; scripts use `require "tidewire"` instead. Declares, runs nothing.
+-- A connection, a timer, a sleeping hook and a plain HTTP request are integers here; stale ones are
+-- answered "closed", false or with nothing. scripts/check_api.lua compares this file with the tables of
+-- functions in src/script.
+
+-- ---- tidewire.core: core_conn.c ----
+
+---@class tidewire.core
+---@field senders { text: function, binary: function, json: function }  conn.send of the plain codecs
+---@field conn_key lightuserdata  under which a conn keeps its integer
+---@field wait_marker lightuserdata  what a coroutine yields to C to say that it waits
+---@field version string
+---@field worker integer
+local core = {}
+
+---@param conn integer
+---@param payload string
+---@param kind? "text"|"binary"
+---@return true? ok
+---@return "closed"|"backlog"|nil why_not
+function core.send(conn, payload, kind) end
+
+---@param conn integer
+---@param code integer
+---@param reason? string  at most 123 bytes
+function core.close(conn, code, reason) end
+
+---@param conn integer
+---@return boolean was_open
+function core.ping(conn) end
+
+--- A client's JSON pong came.
+---@param conn integer
+---@param ping_id any
+function core.json_pong(conn, ping_id) end
+
+---@param conn integer
+---@return boolean
+function core.is_open(conn) end
+
+---@param conn integer
+---@return number? seconds
+function core.rtt(conn) end
+
+---@param conn integer
+---@return integer bytes
+function core.backlog(conn) end
+
+---@param conn integer
+---@return string id  conn.id
+function core.id_text(conn) end
+
+--- The fields are those of struct endpoint (src/core/endpoint.h), periods in seconds.
+---@param options table
+---@return integer number
+function core.endpoint(options) end
+
+---@param number integer
+---@return boolean
+function core.endpoint_full(number) end
+
+-- ---- core_task.c ----
+
+--- The running hook's integer; or nil and why it cannot wait.
+---@return integer? task
+---@return string? why_not
+function core.task() end
+
+---@param task integer
+function core.wake(task) end
+
+---@param f function
+---@param ... any
+function core.spawn(f, ...) end
+
+-- ---- api_timers.c ----
+
+---@param seconds number
+---@param repeats boolean
+---@return integer timer
+function core.timer(seconds, repeats) end
+
+---@param timer integer
+---@return boolean was_running
+function core.timer_cancel(timer) end
+
+-- ---- core_server.c and vm.c ----
+
+--- One log line. Keys are strings; values strings, numbers or booleans.
+---@param level 0|1|2|3  debug, info, warn, error
+---@param event string
+---@param conn integer?  nil: that of the running hook
+---@param ... any        key, value, …
+function core.log(level, event, conn, ...) end
+
+---@param level 0|1|2|3
+---@return boolean
+function core.log_enabled(level) end
+
+---@return table<string, number>
+function core.stats() end
+
+---@param kind "decode"|"script"|"returned"
+function core.count_error(kind) end
+
+---@return number seconds  since 1970
+function core.now() end
+
+---@return table<string, string>
+function core.environment() end
+
+--- Answers a plain HTTP request.
+---@param number integer
+---@param status integer
+---@param headers string?  whole lines
+---@param body string?
+function core.respond(number, status, headers, body) end
+
+--- Answers it with a file.
+---@param number integer
+---@param root string  a folder
+---@param path string  below it, percent-encoded
+function core.respond_file(number, root, path) end
+
+---@param text string
+---@return true? ok
+---@return string? what_is_wrong
+function core.check_address(text) end
+
+-- ---- tidewire.json_c ----
+
+---@class tidewire.json_c
+---@field null userdata
+local json_c = {}
+
+---@param text string
+---@return any value
+---@return string? message
+function json_c.decode(text) end
+
+---@param value any
+---@return string
+function json_c.encode(value) end
+
+---@param t? table
+---@return table
+function json_c.array(t) end
+
+-- ---- tidewire.jwt_c ----
+
+---@class tidewire.jwt_c
+local jwt_c = {}
+
+--- The token's parts must be base64url.
+---@param token string
+---@param algorithm string
+---@param key string
+---@return boolean
+function jwt_c.verify(token, algorithm, key) end
+
+---@param algorithm string
+---@param key string
+---@param headers string  JSON
+---@param claims string   JSON
+---@return string? token
+---@return "headers"|"claims"|"key"|"memory"|nil refused
+function jwt_c.sign(algorithm, key, headers, claims) end
+
+--- Base64url without padding.
+---@param text string
+---@return string? bytes
+function jwt_c.decode64(text) end
+
+return core

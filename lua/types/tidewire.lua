@@ -1,0 +1,321 @@
+---@meta tidewire
+-- tidewire.lua -- types of the public API, for editors (LuaCATS, as lua-language-server reads it).
+--
+-- Declares, runs nothing. What each thing does is told in docs/scripting.md and docs/configuration.md.
+-- In an app, annotate the table that a file returns and its hooks know their arguments:
+--
+--     ---@type tidewire.Handler
+--     local handler = { handle_message = function(conn, message) conn:send(message) end }
+--     return handler
+--
+-- scripts/check_api.lua sees to it that this file, the program and the docs agree.
+
+---@alias tidewire.MessageKind "text"|"binary"
+
+---@alias tidewire.Size integer|string  bytes, or a text with a unit: 65536, "64K", "1M", "1G"
+
+-- ---- handlers ----
+
+--- Hooks and options of an endpoint. For one connection hooks never overlap, and all but `validate` may
+--- wait. What on_start, handle_message, send_ping and on_drain return counts only if it is nil and an error.
+---@class tidewire.Handler
+---@field validate? fun(request: tidewire.Request): (table|boolean|nil), (integer|string|tidewire.Refusal|nil), (string|tidewire.Refusal|nil)  a table (fields of `conn`) or true: accept; nil or false, then a status (403), then a message or a table: refuse. Must answer at once
+---@field on_start? fun(conn: tidewire.Conn): any, any  first, after the upgrade; messages wait for it
+---@field handle_message? fun(conn: tidewire.Conn, message: any, kind: tidewire.MessageKind): any, any  each message, in order
+---@field send_ping? fun(conn: tidewire.Conn): any, any  each ping_period, in place of conn:ping()
+---@field on_timeout? fun(conn: tidewire.Conn): boolean?  silent for pong_period; false: keep it, anything else: close with 4408
+---@field on_error? fun(conn: tidewire.Conn, err: tidewire.Error): boolean?  true: close; false or nil: go on
+---@field on_drain? fun(conn: tidewire.Conn): any, any  a queue that was above half of max_backlog is empty again
+---@field on_reload? fun(conn: tidewire.Conn)  accepted, and not called by this version
+---@field on_close? fun(conn: tidewire.Conn, code: integer, reason: string)  once, last
+---@field codec? "text"|"binary"|"json"|tidewire.Codec
+---@field ping_period? number        seconds between pings; 0: none
+---@field pong_period? number        seconds of silence allowed; 0: for ever
+---@field heartbeat? "frame"|"json"
+---@field name? string               conn.name; the endpoint's path by default
+---@field max_connections? integer   of this endpoint
+---@field max_message_size? tidewire.Size
+---@field max_backlog? tidewire.Size  bytes that may wait for one client
+---@field slow_client? "close"|"drop"  what happens at max_backlog
+---@field origins? string|string[]|fun(origin: string, request: tidewire.Request): boolean?
+---@field require_origin? boolean
+---@field subprotocols? string[]     by preference
+---@field rate? table                not in this version: an error
+---@field compression? boolean|table  not in this version: no effect
+---@field handler_timeout? number    not in this version: no effect
+
+--- A codec of one's own.
+---@class tidewire.Codec
+---@field decode fun(payload: string, kind: tidewire.MessageKind): any, string?  a value; or nil and what is wrong
+---@field encode fun(value: any): string, tidewire.MessageKind?  a payload and its kind ("text")
+
+--- What `validate` may return behind its nil, in place of a message.
+---@class tidewire.Refusal
+---@field status? integer
+---@field headers? table<string, string|string[]>
+---@field body? any        a text as it is; a table as JSON
+---@field message? string  without a body: becomes {"error": message, "status": status}
+
+-- ---- apps ----
+
+--- What a script may return in place of a handler: endpoints and settings.
+---@class tidewire.App
+---@field listen? string|string[]  "127.0.0.1:8080", "[::1]:8080", ":8080", "unix:/path"
+---@field workers? 1|"auto"
+---@field tls? table               not in this version: an error
+---@field defaults? tidewire.Handler  hooks and options of endpoints that do not have their own
+---@field endpoints? table<string, tidewire.Handler|string>  by path; a text is the name of a module
+---@field http? table<string, (fun(request: tidewire.Request): any, any)|tidewire.StaticFolder>  by path, or method and path
+---@field limits? tidewire.Limits
+---@field admin? string            an address for /healthz, /readyz, /metrics and /stats
+---@field on_load? fun()
+---@field on_reload? fun(old: any)  accepted, and not called by this version
+---@field on_stop? fun()
+
+---@class tidewire.StaticFolder
+---@field static string  a folder, relative to the app's
+
+---@class tidewire.Limits
+---@field connections? integer
+---@field per_address? integer
+---@field handshake_seconds? number
+---@field header_bytes? tidewire.Size
+---@field memory? tidewire.Size  not in this version: no effect
+---@field load_timeout? number   not in this version: no effect
+
+--- What a route of `http` may return as a table. It may also return a status, a text (the body of a 200), or a
+--- status and a body.
+---@class tidewire.Reply
+---@field status? integer  200 by default
+---@field headers? table<string, string|string[]>
+---@field body? any        a text as it is; a table as JSON
+
+-- ---- what hooks are given ----
+
+--- A connection. Fields that are not listed here are the script's own.
+---@class tidewire.Conn
+---@field id string                      short, unique, stable
+---@field name string
+---@field path string                    of the request, decoded
+---@field params table<string, string>   what the endpoint's path matched
+---@field query table<string, string>
+---@field remote_address string          an IP address, or "unix"
+---@field secure boolean                 true on TLS
+---@field subprotocol string?            the chosen one
+---@field request tidewire.Request
+---@field started_at number              seconds since 1970
+---@field rtt number?                    seconds of the last answered ping
+---@field backlog integer                bytes that wait to be sent
+---@field [string] any
+local Conn = {}
+
+--- Sends a value through the codec. Never waits. Throws for a value that the codec cannot encode.
+---@param value any
+---@param kind? tidewire.MessageKind  of the codecs "text" and "binary": in place of the codec's own
+---@return true? ok
+---@return "closed"|"backlog"|nil why_not
+function Conn:send(value, kind) end
+
+--- Sends what is queued, then a Close frame. Does nothing on a connection that closes already.
+---@param code? integer   1000; 1000 to 1014 but 1004 to 1006, or 3000 to 4999
+---@param reason? string  UTF-8, at most 123 bytes
+function Conn:close(code, reason) end
+
+---@return boolean
+function Conn:is_open() end
+
+--- Sends a ping of the endpoint's kind; its answer gives `conn.rtt`.
+---@return true? ok
+---@return "closed"|nil why_not
+function Conn:ping() end
+
+--- Calls f(conn) once, unless the connection ends before.
+---@param seconds number
+---@param f fun(conn: tidewire.Conn)
+---@return tidewire.Timer
+function Conn:after(seconds, f) end
+
+--- Calls f(conn) every so many seconds, until the connection ends.
+---@param seconds number  0.001 or more
+---@param f fun(conn: tidewire.Conn)
+---@return tidewire.Timer
+function Conn:every(seconds, f) end
+
+--- What a client asked for.
+---@class tidewire.Request
+---@field method string
+---@field path string                   decoded, without the query
+---@field params table<string, string>
+---@field query table<string, string>   of a repeated name the last
+---@field headers table<string, string>  looked up in any case; repeated ones are joined by ", "
+---@field cookies table<string, string>  as sent; of a repeated name the first
+---@field remote_address string
+---@field secure boolean
+---@field origin string?
+---@field subprotocols string[]         what the client offers
+---@field body string?                  of plain HTTP
+
+--- What on_error is given. tostring() reads well.
+---@class tidewire.Error
+---@field kind "script"|"decode"|"returned"|"memory"
+---@field message string    with file and line
+---@field traceback string  "" where there is none
+---@field hook string       "handle_message", "timer", …
+---@field value any         what was thrown or returned
+
+---@class tidewire.Timer
+---@field skipped integer  ticks left out so far, because the loop or the function was late
+local Timer = {}
+
+--- Stops it. A call that waits goes on to its end.
+---@return boolean was_running
+function Timer:cancel() end
+
+---@return boolean
+function Timer:is_running() end
+
+-- ---- require "tidewire" ----
+
+---@class tidewire
+---@field version string
+---@field worker integer      this worker's number, from 0
+---@field generation integer  how often the app's code was loaded: 1 in this version
+---@field json tidewire.json
+---@field null tidewire.json.Null
+---@field jwt tidewire.jwt
+---@field log tidewire.log
+local tw = {}
+
+--- Waits. Other connections go on; the next message of this one waits too.
+---@param seconds number
+function tw.sleep(seconds) end
+
+--- Calls f() once.
+---@param seconds number
+---@param f fun()
+---@return tidewire.Timer
+function tw.after(seconds, f) end
+
+--- Calls f() every so many seconds, counted from now.
+---@param seconds number  0.001 or more
+---@param f fun()
+---@return tidewire.Timer
+function tw.every(seconds, f) end
+
+--- Runs f(...) beside everything else. It may wait.
+---@param f fun(...)
+---@param ... any
+function tw.spawn(f, ...) end
+
+--- Makes a call that waits of one with a callback: `begin(done)` starts the work; what is given to `done` is
+--- returned.
+---@param begin fun(done: fun(...))
+---@return any ...
+function tw.await(begin) end
+
+--- Marks a table as a JSON array, so that it is written as [] when it is empty; without one, a new one.
+---@generic T: table
+---@param t? T
+---@return T
+function tw.array(t) end
+
+---@return tidewire.Stats
+function tw.stats() end
+
+--- Counters since the start, and what is so now.
+---@class tidewire.Stats
+---@field connections integer           open now
+---@field total_connections integer     open now, as well
+---@field max_connections integer       limits.connections
+---@field uptime number                 seconds
+---@field messages integer              messages_received
+---@field bytes integer                 bytes_received
+---@field errors integer                script_errors and decode_errors
+---@field connections_opened integer
+---@field connections_closed integer
+---@field connections_refused integer
+---@field messages_received integer
+---@field messages_sent integer
+---@field messages_dropped integer
+---@field bytes_received integer
+---@field bytes_sent integer
+---@field pings_sent integer
+---@field pongs_received integer
+---@field timeouts integer
+---@field script_errors integer
+---@field decode_errors integer
+---@field protocol_errors integer
+---@field slow_clients integer
+---@field http_requests integer
+
+---@class tidewire.json.Null  JSON's null: the one value of its kind, true in an `if`
+
+---@class tidewire.json
+---@field null tidewire.json.Null
+local json = {}
+
+--- The value, or nil and what is wrong at which byte. `false` is a value.
+---@param text string
+---@return any value
+---@return string? message
+function json.decode(text) end
+
+--- Throws for what JSON has no form for.
+---@param value any
+---@return string
+function json.encode(value) end
+
+---@generic T: table
+---@param t? T
+---@return T
+function json.array(t) end
+
+---@class tidewire.jwt
+local jwt = {}
+
+---@class tidewire.jwt.VerifyOptions
+---@field key string                      a secret (HS…), or a public key as PEM text (RS…, ES…)
+---@field algorithms? string|string[]     those accepted; by default the usual one for the key: HS256, RS256, ES256
+---@field issuer? string|string[]         `iss` must be one of these
+---@field audience? string|string[]       `aud` must be or hold one of these
+---@field leeway? number                  seconds by which clocks may differ; 0
+---@field require? string|string[]        claims that must be there
+
+--- The claims, or nil and what is wrong. Throws for keys and options that cannot be meant.
+---@param token string?
+---@param options tidewire.jwt.VerifyOptions
+---@return table<string, any>? claims
+---@return string? message
+function jwt.verify(token, options) end
+
+---@class tidewire.jwt.SignOptions
+---@field key string           a secret (HS…), or a private key as PEM text (RS…, ES…)
+---@field algorithm? string    by default the usual one for the key
+---@field headers? table       more members of the header
+---@field expires_in? number   seconds from now; sets `exp`
+
+---@param claims table<string, any>
+---@param options tidewire.jwt.SignOptions
+---@return string token
+function jwt.sign(claims, options) end
+
+---@class tidewire.log
+local log = {}
+
+---@param message any
+---@param fields? table<string, any>
+function log.debug(message, fields) end
+
+---@param message any
+---@param fields? table<string, any>
+function log.info(message, fields) end
+
+---@param message any
+---@param fields? table<string, any>
+function log.warn(message, fields) end
+
+---@param message any
+---@param fields? table<string, any>
+function log.error(message, fields) end
+
+return tw
