@@ -8,7 +8,8 @@ local core = require "tidewire.core"
 local errors = require "tidewire.errors"
 local json = require "tidewire.json"
 
-local ID, ENDPOINT = core.keys.id, core.keys.endpoint
+local ID = core.conn_key
+local ENDPOINT <const> = "\0endpoint" -- conn.lua's key
 
 local codecs = {}
 

@@ -8,8 +8,10 @@ local async = require "tidewire.async"
 local core = require "tidewire.core"
 local errors = require "tidewire.errors"
 
-local ID, ENDPOINT, REQUEST = core.keys.id, core.keys.endpoint, core.keys.request
-local STARTED, SUBPROTOCOL = core.keys.started, core.keys.subprotocol
+-- Keys that no script writes by mistake. The integer's is C's own, which reads it; constants are quicker for us.
+local ID = core.conn_key
+local ENDPOINT <const>, REQUEST <const> = "\0endpoint", "\0request"
+local STARTED <const>, SUBPROTOCOL <const> = "\0started", "\0subprotocol"
 
 ---@class tidewire.Conn
 ---@field id string                      short, unique, stable
@@ -38,7 +40,8 @@ local function next_own(conn, key)
   local value
   repeat
     key, value = next(conn, key)
-  until type(key) ~= "userdata" and not (key == "send" and value == conn[ENDPOINT].send)
+  until key ~= ID and not (type(key) == "string" and key:byte() == 0)
+    and not (key == "send" and value == conn[ENDPOINT].send)
   return key, value
 end
 

@@ -13,7 +13,7 @@ local errors = require "tidewire.errors"
 local gatekeeper = require "tidewire.gatekeeper"
 local http = require "tidewire.http"
 
-local ENDPOINT = core.keys.endpoint
+local ENDPOINT <const> = "\0endpoint" -- conn.lua's key
 
 ---@type table<integer, tidewire.Conn>  by the connection's integer
 local conns = {}
@@ -103,7 +103,10 @@ function events.message(id, payload, binary)
   if receive then -- a codec or a heartbeat that looks into messages
     return receive(conn, payload, binary)
   end
-  finish(conn, "handle_message", endpoint.handle_message(conn, payload, binary and "binary" or "text"))
+  local ok, err = endpoint.handle_message(conn, payload, binary and "binary" or "text")
+  if err ~= nil and ok == nil then -- as finish() does: this is the hot path
+    errors.returned(conn, err, "handle_message")
+  end
 end
 
 function events.ping(id)

@@ -5,7 +5,8 @@
 
 local core = require "tidewire.core"
 
-local ID, ENDPOINT = core.keys.id, core.keys.endpoint
+local ID = core.conn_key
+local ENDPOINT <const> = "\0endpoint" -- conn.lua's key
 
 local errors = {}
 

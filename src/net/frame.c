@@ -26,17 +26,22 @@ static enum frame_kind fail(struct frame *out, unsigned code, const char *why) {
 
 /* RFC 6455 section 5.3. `at` is the offset of the first byte within the frame's payload, modulo 4. */
 static void unmask(char *bytes, size_t len, const uint8_t mask[4], uint32_t at) {
-    uint8_t turned[8];
-    for (int i = 0; i < 8; i++)
-        turned[i] = mask[(at + (uint32_t)i) & 3];
-    uint64_t wide;
+    uint8_t turned[8] = {mask[at & 3], mask[(at + 1) & 3], mask[(at + 2) & 3], mask[(at + 3) & 3],
+                         mask[at & 3], mask[(at + 1) & 3], mask[(at + 2) & 3], mask[(at + 3) & 3]};
+    uint64_t wide, word;
     memcpy(&wide, turned, sizeof wide);
     size_t i = 0;
     for (; i + 8 <= len; i += 8) {
-        uint64_t word;
         memcpy(&word, bytes + i, sizeof word);
         word ^= wide;
         memcpy(bytes + i, &word, sizeof word);
+    }
+    if (i + 4 <= len) {
+        uint32_t narrow = (uint32_t)wide, half; /* both halves of the mask are the same */
+        memcpy(&half, bytes + i, sizeof half);
+        half ^= narrow;
+        memcpy(bytes + i, &half, sizeof half);
+        i += 4;
     }
     for (; i < len; i++)
         bytes[i] = (char)((uint8_t)bytes[i] ^ turned[i & 7]);
@@ -69,8 +74,8 @@ static uint64_t payload_size(const unsigned char *header, const char **why) {
 }
 
 /* Judges a whole header and enters its frame. FRAME_MORE: all is well. */
-static enum frame_kind enter(struct frame_reader *r, const unsigned char *header, size_t max_message,
-                             struct frame *out) {
+static enum frame_kind enter(struct frame_reader *r, const unsigned char *header,
+                             size_t max_message, struct frame *out) {
     const char *why = NULL;
     uint64_t len = payload_size(header, &why);
     r->opcode = header[0] & 0x0f;
@@ -174,7 +179,8 @@ static enum frame_kind take_payload(struct frame_reader *r, char **bytes, size_t
     if (r->remaining > 0)
         return FRAME_MORE;
     r->given = control || r->final;
-    return control ? leave(r, r->control, r->control_len, out) : leave(r, r->kept, r->kept_len, out);
+    return control ? leave(r, r->control, r->control_len, out)
+                   : leave(r, r->kept, r->kept_len, out);
 }
 
 /* Gives back the memory of the item that the caller has seen. */
@@ -215,8 +221,8 @@ static bool take_header(struct frame_reader *r, char **bytes, size_t *len,
     return false;
 }
 
-enum frame_kind frame_next(struct frame_reader *reader, char **bytes, size_t *len, size_t max_message,
-                           struct frame *out) {
+enum frame_kind frame_next(struct frame_reader *reader, char **bytes, size_t *len,
+                           size_t max_message, struct frame *out) {
     if (reader->given)
         forget_given(reader);
     for (;;) {

@@ -31,22 +31,21 @@ static int push_send_result(lua_State *L, enum send_result result) {
 static enum message_kind check_kind(lua_State *L, int index, enum message_kind otherwise) {
     if (lua_isnoneornil(L, index))
         return otherwise;
-    const char *kind = luaL_checkstring(L, index);
+    const char *kind = lua_tostring(L, index);
     const struct vm *vm = vm_of(L);
     if (kind == vm->text_word) /* short strings are the same bytes everywhere in a state */
         return MESSAGE_TEXT;
     if (kind == vm->binary_word)
         return MESSAGE_BINARY;
-    if (strcmp(kind, "text") == 0)
-        return MESSAGE_TEXT;
-    if (strcmp(kind, "binary") == 0)
-        return MESSAGE_BINARY;
-    return (enum message_kind)luaL_error(L, "send: kind must be \"text\" or \"binary\", got \"%s\"", kind);
+    return (enum message_kind)luaL_error(L, "send: kind must be \"text\" or \"binary\", got %s",
+                                         luaL_tolstring(L, index, NULL));
 }
 
-static int send_bytes(lua_State *L, conn_id id, const char *bytes, size_t len, enum message_kind kind) {
+static int send_bytes(lua_State *L, conn_id id, const char *bytes, size_t len,
+                      enum message_kind kind) {
     if (kind == MESSAGE_TEXT && !utf8_valid(bytes, len))
-        return luaL_error(L, "send: text must be valid UTF-8; send other bytes with kind \"binary\"");
+        return luaL_error(L,
+                          "send: text must be valid UTF-8; send other bytes with kind \"binary\"");
     return push_send_result(L, hub_send(vm_of(L)->hub, id, kind, bytes, len));
 }
 
@@ -58,54 +57,52 @@ static int core_send(lua_State *L) {
     return send_bytes(L, id, bytes, len, check_kind(L, 3, MESSAGE_TEXT));
 }
 
-/* Under which keys a conn object keeps what is not the script's (conn.lua): light userdata, which
- * scripts cannot make. */
-static const char key_places[5];
-static const char *const key_names[5] = {"id", "endpoint", "request", "started", "subprotocol"};
+/* Its address is the key under which a conn object keeps its integer (conn.lua). */
+static const char conn_key;
 
-/* The connection's integer of a conn object. */
+/* The connection's integer of a conn object. Leaves the stack with three arguments and an integer. */
 static conn_id check_conn(lua_State *L) {
     if (lua_type(L, 1) != LUA_TTABLE)
         luaL_error(L, "send: call it with a colon, conn:send(value)");
-    lua_rawgetp(L, 1, &key_places[0]);
-    conn_id id = (conn_id)lua_tointeger(L, -1);
-    lua_pop(L, 1);
-    return id;
+    lua_settop(L, 3);
+    lua_rawgetp(L, 1, &conn_key);
+    return (conn_id)lua_tointeger(L, 4);
 }
 
-void core_push_keys(lua_State *L) {
-    lua_newtable(L); /* keys */
-    for (int i = 0; i < 5; i++) {
-        lua_pushlightuserdata(L, (void *)(uintptr_t)&key_places[i]);
-        lua_setfield(L, -2, key_names[i]);
-    }
-}
-
-/* conn:send(payload[, kind]) of the text and the binary codec; the upvalue is the default kind. On the
- * hot path, so it takes the object itself. */
-static int conn_send_plain(lua_State *L) {
+/* conn:send(payload[, kind]) of the text and the binary codec. On the hot path, so it takes the object
+ * itself. */
+static int send_plain(lua_State *L, enum message_kind otherwise) {
+    size_t len;
     conn_id id = check_conn(L);
-    int type = lua_type(L, 2);
-    if (type != LUA_TSTRING && type != LUA_TNUMBER)
+    const char *bytes = lua_tolstring(L, 2, &len);
+    if (bytes == NULL)
         return luaL_error(L,
                           "send: a string is needed, got %s; use the codec \"json\" or "
                           "tw.json.encode to send other values",
                           luaL_typename(L, 2));
-    size_t len;
-    const char *bytes = lua_tolstring(L, 2, &len);
-    enum message_kind otherwise = (enum message_kind)lua_tointeger(L, lua_upvalueindex(1));
     return send_bytes(L, id, bytes, len, check_kind(L, 3, otherwise));
+}
+
+static int conn_send_text(lua_State *L) {
+    return send_plain(L, MESSAGE_TEXT);
+}
+
+static int conn_send_binary(lua_State *L) {
+    return send_plain(L, MESSAGE_BINARY);
 }
 
 /* conn:send(value) of the json codec. */
 static int conn_send_json(lua_State *L) {
+    bool missing = lua_gettop(L) < 2;
     conn_id id = check_conn(L);
-    luaL_checkany(L, 2);
+    if (missing)
+        return luaL_error(L, "send: a value is needed; JSON's null is tw.null");
+    enum message_kind kind = check_kind(L, 3, MESSAGE_TEXT);
     size_t len;
     const char *bytes = json_c_bytes(L, 2, &len);
     if (bytes == NULL)
         return luaL_error(L, "send: %s", lua_tostring(L, -1));
-    return push_send_result(L, hub_send(vm_of(L)->hub, id, check_kind(L, 3, MESSAGE_TEXT), bytes, len));
+    return push_send_result(L, hub_send(vm_of(L)->hub, id, kind, bytes, len));
 }
 
 /* A string that is never collected; its bytes. */
@@ -120,14 +117,16 @@ void core_push_senders(lua_State *L) {
     vm->text_word = keep_word(L, "text");
     vm->binary_word = keep_word(L, "binary");
     lua_newtable(L); /* senders */
-    lua_pushinteger(L, MESSAGE_TEXT);
-    lua_pushcclosure(L, conn_send_plain, 1);
+    lua_pushcfunction(L, conn_send_text);
     lua_setfield(L, -2, "text");
-    lua_pushinteger(L, MESSAGE_BINARY);
-    lua_pushcclosure(L, conn_send_plain, 1);
+    lua_pushcfunction(L, conn_send_binary);
     lua_setfield(L, -2, "binary");
     lua_pushcfunction(L, conn_send_json);
     lua_setfield(L, -2, "json");
+}
+
+void core_push_conn_key(lua_State *L) {
+    lua_pushlightuserdata(L, (void *)(uintptr_t)&conn_key);
 }
 
 /* core.close(id, code, reason): once; does nothing for one that closes already. */
@@ -244,17 +243,23 @@ static int core_endpoint(lua_State *L) {
 
 /* core.endpoint_full(number) -> boolean: has it as many connections as it may? */
 static int core_endpoint_full(lua_State *L) {
-    const struct endpoint *endpoint = hub_endpoint(vm_of(L)->hub, (uint32_t)luaL_checkinteger(L, 1));
+    const struct endpoint *endpoint =
+        hub_endpoint(vm_of(L)->hub, (uint32_t)luaL_checkinteger(L, 1));
     lua_pushboolean(L, endpoint == NULL || (endpoint->max_connections > 0 &&
                                             endpoint->connections >= endpoint->max_connections));
     return 1;
 }
 
 const luaL_Reg core_conn_functions[] = {
-    {"send", core_send},         {"close", core_close},
-    {"ping", core_ping},         {"json_pong", core_json_pong},
-    {"is_open", core_is_open},   {"rtt", core_rtt},
-    {"backlog", core_backlog},   {"id_text", core_id_text},
-    {"endpoint", core_endpoint}, {"endpoint_full", core_endpoint_full},
+    {"send", core_send},
+    {"close", core_close},
+    {"ping", core_ping},
+    {"json_pong", core_json_pong},
+    {"is_open", core_is_open},
+    {"rtt", core_rtt},
+    {"backlog", core_backlog},
+    {"id_text", core_id_text},
+    {"endpoint", core_endpoint},
+    {"endpoint_full", core_endpoint_full},
     {NULL, NULL},
 };

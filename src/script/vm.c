@@ -56,8 +56,8 @@ static int open_core(lua_State *L) {
     lua_setfield(L, -2, "check_address");
     core_push_senders(L);
     lua_setfield(L, -2, "senders");
-    core_push_keys(L);
-    lua_setfield(L, -2, "keys");
+    core_push_conn_key(L);
+    lua_setfield(L, -2, "conn_key");
     vm_push_wait_marker(L);
     lua_setfield(L, -2, "wait_marker");
     lua_pushliteral(L, TIDEWIRE_VERSION);

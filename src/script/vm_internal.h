@@ -100,8 +100,8 @@ extern const struct hub_events vm_hub_events;
 extern const luaL_Reg core_conn_functions[], core_task_functions[], core_server_functions[];
 /* core_conn.c: pushes the C functions that are conn.send for the plain codecs. */
 void core_push_senders(lua_State *L);
-/* core_conn.c: pushes the table of a conn object's private keys by name. */
-void core_push_keys(lua_State *L);
+/* core_conn.c: pushes the key under which a conn object keeps its integer. */
+void core_push_conn_key(lua_State *L);
 /* api_timers.c */
 void api_timers_close_all(struct vm *vm);
 extern const luaL_Reg core_timer_functions[];
