@@ -66,7 +66,8 @@ struct hub_events {
     enum hook_state (*ping)(void *user, conn_id id);
     enum hook_state (*timeout)(void *user, conn_id id);
     enum hook_state (*drained)(void *user, conn_id id);
-    enum hook_state (*closed)(void *user, conn_id id, unsigned code, const char *reason, size_t len);
+    enum hook_state (*closed)(void *user, conn_id id, unsigned code, const char *reason,
+                              size_t len);
 
     /* The id means nothing any more: its handshake failed, or `closed` has ended. */
     void (*forgotten)(void *user, conn_id id);

@@ -308,8 +308,8 @@ void hub_gone(struct hub *hub, struct conn *conn, unsigned code) {
 
 /* ---- closing from our side ---- */
 
-void hub_begin_close(struct hub *hub, struct conn *conn, unsigned code, const char *reason, size_t len,
-                     bool drop) {
+void hub_begin_close(struct hub *hub, struct conn *conn, unsigned code, const char *reason,
+                     size_t len, bool drop) {
     if (conn->state != CONN_OPEN)
         return;
     set_close(conn, code, reason, len);

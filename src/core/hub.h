@@ -17,7 +17,8 @@
 struct hub_options {
     unsigned worker;          /* 0 to 127, part of each connection's id */
     uint32_t max_connections; /* open or in their handshake */
-    uint32_t first_generation; /* where ids start, so that ids of an earlier run are not given again */
+    uint32_t
+        first_generation; /* where ids start, so that ids of an earlier run are not given again */
     uint64_t (*now_ms)(void *clock); /* monotonic; may be the loop's cached time */
     void *clock;
 };
@@ -73,7 +74,8 @@ void hub_answer_ping(struct hub *hub, struct conn *conn, const char *payload, si
 /* The peer broke the protocol or a limit: it gets a Close frame and is not listened to any more. */
 void hub_fail(struct hub *hub, struct conn *conn, unsigned code, const char *reason);
 /* The peer's Close frame: code CLOSE_NO_STATUS where it had none. It is answered. */
-void hub_peer_closed(struct hub *hub, struct conn *conn, unsigned code, const char *reason, size_t len);
+void hub_peer_closed(struct hub *hub, struct conn *conn, unsigned code, const char *reason,
+                     size_t len);
 /* The socket is gone. `code` is used where nobody has closed before. */
 void hub_gone(struct hub *hub, struct conn *conn, unsigned code);
 

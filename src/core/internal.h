@@ -15,11 +15,13 @@ static inline uint64_t hub_now(const struct hub *hub) {
 /* hub.c: something is due for this connection; its turn comes at the end of the loop's turn. */
 void hub_later(struct hub *hub, struct conn *conn);
 /* hub.c: closes from inside; `drop` throws away what is queued. */
-void hub_begin_close(struct hub *hub, struct conn *conn, unsigned code, const char *reason, size_t len,
-                     bool drop);
+void hub_begin_close(struct hub *hub, struct conn *conn, unsigned code, const char *reason,
+                     size_t len, bool drop);
 
 /* outbox.c */
-enum { OUTBOX_SCRATCH_BYTES = 128 * 1024 }; /* most that leaves in one write, but for a larger message */
+enum {
+    OUTBOX_SCRATCH_BYTES = 128 * 1024
+}; /* most that leaves in one write, but for a larger message */
 void outbox_mark(struct hub *hub, struct conn *conn);
 void outbox_flush_all(struct hub *hub);
 /* All is said and written: ends the TCP connection. */

@@ -47,8 +47,8 @@ static void flush(struct hub *hub, struct conn *conn) {
     if (conn->peer == NULL)
         return;
     const unsigned char *bytes;
-    for (size_t len; !conn->blocked &&
-                     (len = outq_next(&conn->out, hub->scratch, OUTBOX_SCRATCH_BYTES, &bytes)) > 0;) {
+    for (size_t len; !conn->blocked && (len = outq_next(&conn->out, hub->scratch,
+                                                        OUTBOX_SCRATCH_BYTES, &bytes)) > 0;) {
         size_t written = hub->wire->write(conn->peer, bytes, len);
         outq_written(&conn->out, written);
         stats_add(&hub->stats.bytes_sent, written);

@@ -35,7 +35,8 @@ void outq_push(struct outq *queue, struct message *message) {
 void outq_append(struct outq *queue, enum message_kind kind, const void *payload, size_t len) {
     size_t frame = message_frame_size(len);
     if (queue->count > 0) {
-        struct message **last = &queue->ring[(queue->first + queue->count - 1) & (queue->capacity - 1)];
+        struct message **last =
+            &queue->ring[(queue->first + queue->count - 1) & (queue->capacity - 1)];
         if ((*last)->capacity > 0 && (*last)->len + frame <= RUN_BYTES) {
             *last = message_run_add(*last, kind, payload, len);
             queue->bytes += frame;

@@ -48,7 +48,8 @@ static struct address_entry **bucket(const struct addresses *addresses, uint32_t
     return &addresses->buckets[hash & (addresses->bucket_count - 1)];
 }
 
-static struct address_entry *find(const struct addresses *addresses, uint32_t hash, const char *text) {
+static struct address_entry *find(const struct addresses *addresses, uint32_t hash,
+                                  const char *text) {
     struct address_entry *entry = *bucket(addresses, hash);
     while (entry != NULL && (entry->hash != hash || strcmp(entry->text, text) != 0))
         entry = entry->next;

@@ -49,8 +49,8 @@ struct frame {
 
 /* Reads from *bytes, at most *len, and moves both past what it took. The bytes are changed (unmasked).
  * Messages larger than `max_message` bytes are an error with code 1009. */
-enum frame_kind frame_next(struct frame_reader *reader, char **bytes, size_t *len, size_t max_message,
-                           struct frame *out);
+enum frame_kind frame_next(struct frame_reader *reader, char **bytes, size_t *len,
+                           size_t max_message, struct frame *out);
 
 /* Releases what the reader holds; it is as new. */
 void frame_reset(struct frame_reader *reader);

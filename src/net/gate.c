@@ -66,13 +66,15 @@ static void accept_upgrade(struct gate *gate, struct http *http, struct conn *co
         stream_kill(stream);
         return;
     }
-    ws_open(gate->ws, stream, conn, addresses_add(gate->addresses, http_remote(http)), ahead, ahead_len);
+    ws_open(gate->ws, stream, conn, addresses_add(gate->addresses, http_remote(http)), ahead,
+            ahead_len);
     http_let_go(http);
 }
 
 /* Asks the scripts, and does what they say. */
-static void ask(struct gate *gate, struct http *http, struct conn *conn, const struct request *request,
-                const struct handshake *handshake, char *ahead, size_t ahead_len) {
+static void ask(struct gate *gate, struct http *http, struct conn *conn,
+                const struct request *request, const struct handshake *handshake, char *ahead,
+                size_t ahead_len) {
     struct http_request info = {
         .head = request->head.bytes,
         .head_len = request->head.len,

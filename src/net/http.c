@@ -89,7 +89,8 @@ void http_server_free(struct http_server *server) {
 static void deadline_in(struct http *http, uint64_t ms) {
     struct http_server *server = http->server;
     heap_set(&server->timers, &http->deadline, uv_now(server->loop) + ms);
-    if (!uv_is_active((uv_handle_t *)&server->timer) && !uv_is_closing((uv_handle_t *)&server->timer))
+    if (!uv_is_active((uv_handle_t *)&server->timer) &&
+        !uv_is_closing((uv_handle_t *)&server->timer))
         uv_timer_start(&server->timer, on_tick, TICK_MS, TICK_MS);
 }
 
@@ -189,7 +190,8 @@ static void add_lines(struct response *res, const char *lines, bool *has_type) {
     }
 }
 
-void http_respond(struct http *http, int status, const char *headers, const char *body, size_t len) {
+void http_respond(struct http *http, int status, const char *headers, const char *body,
+                  size_t len) {
     if (http->state > HTTP_WAITING)
         return; /* answered already */
     size_t room = HEAD_ROOM + (headers == NULL ? 0 : strlen(headers));
@@ -213,7 +215,8 @@ void http_respond(struct http *http, int status, const char *headers, const char
 void http_respond_text(struct http *http, int status, const char *headers, const char *text) {
     char body[512];
     int len = snprintf(body, sizeof body, "%s\n", text);
-    http_respond(http, status, headers, body, (size_t)len < sizeof body ? (size_t)len : sizeof body - 1);
+    http_respond(http, status, headers, body,
+                 (size_t)len < sizeof body ? (size_t)len : sizeof body - 1);
 }
 
 void http_respond_file(struct http *http, const struct static_root *root, const char *path) {
@@ -235,7 +238,8 @@ void http_respond_file(struct http *http, const struct static_root *root, const 
     if (http->head_only) {
         http->file.length = 0;
     } else if (text_len > 0) {
-        http->out_len += (size_t)snprintf(http->out + http->out_len, HEAD_ROOM - http->out_len, "%s\n", text);
+        http->out_len +=
+            (size_t)snprintf(http->out + http->out_len, HEAD_ROOM - http->out_len, "%s\n", text);
     }
     start_writing(http);
 }
@@ -255,7 +259,8 @@ static void refuse(struct http *http, int status, const char *text) {
     http_respond_text(http, status, NULL, text);
 }
 
-static void hand_over(struct http *http, char *body, size_t body_len, char *ahead, size_t ahead_len) {
+static void hand_over(struct http *http, char *body, size_t body_len, char *ahead,
+                      size_t ahead_len) {
     struct http_server *server = http->server;
     http->state = HTTP_WAITING;
     http->head_only = slice_is(http->request.method, "HEAD");
@@ -321,7 +326,8 @@ static bool reserve(struct http *http, size_t more) {
     size_t growth = wanted - http->in_capacity;
     if (http->head_len > 0 && http->server->held_bytes + growth > MAX_HELD_BYTES) {
         http->head_only = false;
-        http_respond_text(http, 503, "Retry-After: 5\r\n", "The server is busy with other uploads.");
+        http_respond_text(http, 503, "Retry-After: 5\r\n",
+                          "The server is busy with other uploads.");
         return false;
     }
     http->server->held_bytes += growth;
@@ -329,7 +335,8 @@ static bool reserve(struct http *http, size_t more) {
     http->in = mem_realloc(http->in, wanted);
     if (http->head_len > 0) {
         memset(&http->request.scan, 0, sizeof http->request.scan);
-        request_parse(&http->request, http->in, http->head_len, http->server->options.max_head_bytes);
+        request_parse(&http->request, http->in, http->head_len,
+                      http->server->options.max_head_bytes);
     }
     return true;
 }
@@ -347,8 +354,8 @@ static void on_received(void *owner, char *bytes, size_t len) {
             hand_over(http, http->in + http->head_len, http->body_len, NULL, 0);
         return;
     }
-    int result = request_parse(&http->request, http->in, http->in_len,
-                               http->server->options.max_head_bytes);
+    int result =
+        request_parse(&http->request, http->in, http->in_len, http->server->options.max_head_bytes);
     if (result < 0)
         refuse(http, -result, http->request.error);
     else if (result > 0) {
@@ -373,7 +380,8 @@ void http_accept(struct http_server *server, int fd, const char *remote) {
     http->file.fd = -1;
     snprintf(http->remote, sizeof http->remote, "%s", remote);
     http->number = slots_add(&server->open, http);
-    http->stream = http->number == 0 ? NULL : stream_adopt(server->transport, fd, &stream_events, http);
+    http->stream =
+        http->number == 0 ? NULL : stream_adopt(server->transport, fd, &stream_events, http);
     if (http->number == 0)
         close(fd);
     if (http->stream == NULL) {

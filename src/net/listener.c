@@ -58,8 +58,9 @@ static void turn_away(struct socket_ *s) {
         close(fd);
     s->spare = open("/dev/null", O_RDONLY | O_CLOEXEC);
     if (time(NULL) != last)
-        log_event(LOG_ERROR, "accept_failed",
-                  "no file descriptors left: raise the limit (ulimit -n) or lower limits.connections");
+        log_event(
+            LOG_ERROR, "accept_failed",
+            "no file descriptors left: raise the limit (ulimit -n) or lower limits.connections");
     last = time(NULL);
 }
 
@@ -138,7 +139,8 @@ static void announce(int fd, const char *purpose) {
 }
 
 /* 0 or -errno. `port`, when not 0, is what the system chose for the first socket of port 0. */
-static int add_socket(struct listener *listener, uv_loop_t *loop, struct address *address, int *port) {
+static int add_socket(struct listener *listener, uv_loop_t *loop, struct address *address,
+                      int *port) {
     if (*port != 0 && address_port((struct sockaddr *)&address->storage) == 0)
         address_set_port(address, *port);
     int fd = open_socket(address);

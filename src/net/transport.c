@@ -33,7 +33,8 @@ struct stream {
     bool dead; /* killed or broken: its owner hears only `closed` */
 };
 
-static int on_event(struct lws *wsi, enum lws_callback_reasons reason, void *user, void *in, size_t len) {
+static int on_event(struct lws *wsi, enum lws_callback_reasons reason, void *user, void *in,
+                    size_t len) {
     (void)user;
     struct stream *stream = lws_get_opaque_user_data(wsi);
     switch (reason) {
@@ -104,8 +105,9 @@ struct transport *transport_new(uv_loop_t *loop) {
         goto fail;
     return transport;
 fail:
-    log_event(LOG_ERROR, "start_failed", "libwebsockets cannot start on a libuv loop; is its libuv "
-                                         "event library installed?");
+    log_event(LOG_ERROR, "start_failed",
+              "libwebsockets cannot start on a libuv loop; is its libuv "
+              "event library installed?");
     if (transport->context != NULL)
         lws_context_destroy(transport->context);
     mem_free(transport);
@@ -181,7 +183,8 @@ void stream_kill(struct stream *stream) {
         return;
     stream->dead = true;
     lws_set_timeout(stream->wsi, PENDING_TIMEOUT_USER_OK, LWS_TO_KILL_ASYNC);
-    lws_cancel_service(lws_get_context(stream->wsi)); /* it looks at timeouts only after some event */
+    lws_cancel_service(
+        lws_get_context(stream->wsi)); /* it looks at timeouts only after some event */
 }
 
 uint64_t stream_quiet_ms(const struct stream *stream) {

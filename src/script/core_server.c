@@ -60,8 +60,8 @@ static int core_stats(lua_State *L) {
     struct vm *vm = vm_of(L);
     const struct stats *stats = &vm->hub->stats;
     lua_newtable(L);
-#define X(name, help)                                                                                   \
-    lua_pushinteger(L, (lua_Integer)stats_read(&stats->name));                                          \
+#define X(name, help)                                                                              \
+    lua_pushinteger(L, (lua_Integer)stats_read(&stats->name));                                     \
     lua_setfield(L, -2, #name);
     STATS_COUNTERS(X)
     STATS_GAUGES(X)

@@ -17,7 +17,8 @@ static enum hook_state on_opened(void *user, conn_id id) {
     return vm_run_hook(conn_task(user, EVENT_OPENED, id), 1);
 }
 
-static enum hook_state on_message(void *user, conn_id id, const char *bytes, size_t len, bool binary) {
+static enum hook_state on_message(void *user, conn_id id, const char *bytes, size_t len,
+                                  bool binary) {
     struct task *task = conn_task(user, EVENT_MESSAGE, id);
     lua_pushlstring(task->co, bytes, len);
     lua_pushboolean(task->co, binary);
@@ -36,7 +37,8 @@ static enum hook_state on_drained(void *user, conn_id id) {
     return vm_run_hook(conn_task(user, EVENT_DRAINED, id), 1);
 }
 
-static enum hook_state on_closed(void *user, conn_id id, unsigned code, const char *reason, size_t len) {
+static enum hook_state on_closed(void *user, conn_id id, unsigned code, const char *reason,
+                                 size_t len) {
     struct task *task = conn_task(user, EVENT_CLOSED, id);
     lua_pushinteger(task->co, code);
     lua_pushlstring(task->co, reason == NULL ? "" : reason, len);

@@ -71,7 +71,7 @@ static int open_core(lua_State *L) {
 static void replace_coroutine_functions(lua_State *L) {
     lua_getglobal(L, "require");
     lua_pushliteral(L, "tidewire.async");
-    lua_call(L, 1, 1);           /* async */
+    lua_call(L, 1, 1);             /* async */
     lua_getglobal(L, "coroutine"); /* async, coroutine */
     lua_getfield(L, -2, "resume");
     lua_setfield(L, -2, "resume");
@@ -123,7 +123,8 @@ struct vm *vm_new(const struct vm_options *options) {
     list_init(&vm->sleeping);
     vm->L = luaL_newstate();
     *(struct vm **)lua_getextraspace(vm->L) = vm;
-    lua_gc(vm->L, LUA_GCGEN, 0, 0); /* messages are short-lived: measured, see docs/architecture.md */
+    lua_gc(vm->L, LUA_GCGEN, 0,
+           0); /* messages are short-lived: measured, see docs/architecture.md */
     lua_pushcfunction(vm->L, with_traceback);
     lua_pushcfunction(vm->L, open_library);
     if (lua_pcall(vm->L, 0, 0, 1) != LUA_OK) {
@@ -192,7 +193,8 @@ static void print_problems(lua_State *L, int index) {
 /* Lets the loop go on until a sleeping task has ended; its results are on its stack then. */
 static bool wait_for(struct vm *vm, struct task *task) {
     while (task->waiting) {
-        if (!uv_run(vm->loop, vm_has_pending(vm) ? UV_RUN_NOWAIT : UV_RUN_ONCE) && !vm_has_pending(vm))
+        if (!uv_run(vm->loop, vm_has_pending(vm) ? UV_RUN_NOWAIT : UV_RUN_ONCE) &&
+            !vm_has_pending(vm))
             return false; /* nothing will ever wake it */
         struct list batch;
         list_init(&batch);
@@ -222,7 +224,8 @@ struct app *vm_load(struct vm *vm, const char *file, const struct vm_command_lin
         return NULL;
     case RUN_SLEEPS:
         if (!wait_for(vm, task)) {
-            log_event(LOG_ERROR, "start_failed", "the script's top level waits for something that never comes");
+            log_event(LOG_ERROR, "start_failed",
+                      "the script's top level waits for something that never comes");
             return NULL;
         }
         break;

@@ -13,7 +13,7 @@
 #include <lualib.h>
 
 /* The kinds of event; each is a function of the table that dispatch.lua returns, by the name here. */
-#define VM_EVENTS(X)                                                                                    \
+#define VM_EVENTS(X)                                                                               \
     X(LOAD, load)                                                                                  \
     X(STOP, stop)                                                                                  \
     X(UPGRADE, upgrade)                                                                            \
@@ -44,8 +44,8 @@ struct task {
     uint64_t number; /* what scripts know it by; 0 until it is asked for */
     conn_id conn;    /* whose hook it runs; 0: nobody's */
     enum vm_event event;
-    bool waiting; /* it sleeps */
-    bool woken;   /* it was woken before it slept, or is in the ready list */
+    bool waiting;     /* it sleeps */
+    bool woken;       /* it was woken before it slept, or is in the ready list */
     struct list link; /* in the pool, the ready list or the sleeping list */
 };
 

@@ -12,11 +12,13 @@
 static const char wait_marker; /* its address is the word */
 
 static const char *const hook_names[EVENT_COUNT] = {
-    [EVENT_LOAD] = "load",         [EVENT_STOP] = "on_stop",           [EVENT_UPGRADE] = "validate",
-    [EVENT_REQUEST] = "http",      [EVENT_OPENED] = "on_start",        [EVENT_MESSAGE] = "handle_message",
-    [EVENT_PING] = "send_ping",    [EVENT_TIMEOUT] = "on_timeout",     [EVENT_DRAINED] = "on_drain",
-    [EVENT_CLOSED] = "on_close",   [EVENT_FORGOTTEN] = "forgotten",    [EVENT_TIMER] = "timer",
-    [EVENT_FAILED] = "on_error",   [EVENT_SPAWNED] = "spawn",
+    [EVENT_LOAD] = "load",           [EVENT_STOP] = "on_stop",
+    [EVENT_UPGRADE] = "validate",    [EVENT_REQUEST] = "http",
+    [EVENT_OPENED] = "on_start",     [EVENT_MESSAGE] = "handle_message",
+    [EVENT_PING] = "send_ping",      [EVENT_TIMEOUT] = "on_timeout",
+    [EVENT_DRAINED] = "on_drain",    [EVENT_CLOSED] = "on_close",
+    [EVENT_FORGOTTEN] = "forgotten", [EVENT_TIMER] = "timer",
+    [EVENT_FAILED] = "on_error",     [EVENT_SPAWNED] = "spawn",
 };
 
 void vm_push_wait_marker(lua_State *L) {
@@ -81,7 +83,8 @@ static enum hook_state fail(struct task *task, int status) {
     stats_add(&vm->hub->stats.script_errors, 1);
     lua_resetthread(co); /* closes its to-be-closed variables */
     vm_task_done(task);
-    if (event == EVENT_FAILED) { /* dispatch.lua itself: it catches whatever a script's on_error does */
+    if (event ==
+        EVENT_FAILED) { /* dispatch.lua itself: it catches whatever a script's on_error does */
         log_event(LOG_ERROR, "internal_error", luaL_tolstring(handler->co, -2, NULL));
         vm_task_done(handler);
         return HOOK_DONE;

@@ -58,30 +58,35 @@ static uint64_t resident_bytes(void) {
 static void metrics(struct admin *admin, struct http *http) {
     const struct stats *stats = &worker_hub(admin->worker)->stats;
     struct text text = {0};
-#define X(name, help)                                                                                   \
-    add(&text, "# HELP tidewire_%s_total %s.\n# TYPE tidewire_%s_total counter\n", #name, help, #name); \
+#define X(name, help)                                                                              \
+    add(&text, "# HELP tidewire_%s_total %s.\n# TYPE tidewire_%s_total counter\n", #name, help,    \
+        #name);                                                                                    \
     add(&text, "tidewire_%s_total %" PRIu64 "\n", #name, stats_read(&stats->name));
     STATS_COUNTERS(X)
 #undef X
-#define X(name, help)                                                                                   \
-    add(&text, "# HELP tidewire_%s %s.\n# TYPE tidewire_%s gauge\n", #name, help, #name);              \
+#define X(name, help)                                                                              \
+    add(&text, "# HELP tidewire_%s %s.\n# TYPE tidewire_%s gauge\n", #name, help, #name);          \
     add(&text, "tidewire_%s %" PRIu64 "\n", #name, stats_read(&stats->name));
     STATS_GAUGES(X)
 #undef X
-    add(&text, "# HELP tidewire_max_connections Connections there may be.\n"
-               "# TYPE tidewire_max_connections gauge\ntidewire_max_connections %u\n",
+    add(&text,
+        "# HELP tidewire_max_connections Connections there may be.\n"
+        "# TYPE tidewire_max_connections gauge\ntidewire_max_connections %u\n",
         worker_hub(admin->worker)->options.max_connections);
-    add(&text, "# HELP tidewire_uptime_seconds Time since the start.\n"
-               "# TYPE tidewire_uptime_seconds gauge\ntidewire_uptime_seconds %.3f\n",
+    add(&text,
+        "# HELP tidewire_uptime_seconds Time since the start.\n"
+        "# TYPE tidewire_uptime_seconds gauge\ntidewire_uptime_seconds %.3f\n",
         clock_wall_seconds() - admin->started_at);
-    add(&text, "# HELP tidewire_resident_bytes Memory of the process.\n"
-               "# TYPE tidewire_resident_bytes gauge\ntidewire_resident_bytes %" PRIu64 "\n",
+    add(&text,
+        "# HELP tidewire_resident_bytes Memory of the process.\n"
+        "# TYPE tidewire_resident_bytes gauge\ntidewire_resident_bytes %" PRIu64 "\n",
         resident_bytes());
-    add(&text, "# HELP tidewire_info The version that runs.\n# TYPE tidewire_info gauge\n"
-               "tidewire_info{version=\"%s\"} 1\n",
+    add(&text,
+        "# HELP tidewire_info The version that runs.\n# TYPE tidewire_info gauge\n"
+        "tidewire_info{version=\"%s\"} 1\n",
         TIDEWIRE_VERSION);
-    http_respond(http, 200, "Content-Type: text/plain; version=0.0.4; charset=utf-8\r\n", text.bytes,
-                 text.len);
+    http_respond(http, 200, "Content-Type: text/plain; version=0.0.4; charset=utf-8\r\n",
+                 text.bytes, text.len);
     mem_free(text.bytes);
 }
 
@@ -97,7 +102,8 @@ static void stats_json(struct admin *admin, struct http *http) {
 #undef X
     add(&text, "\"errors\":%" PRIu64 ",",
         stats_read(&stats->script_errors) + stats_read(&stats->decode_errors));
-    add(&text, "\"total_connections\":%" PRIu64 ",\"resident_bytes\":%" PRIu64 ",\"draining\":%s}\n",
+    add(&text,
+        "\"total_connections\":%" PRIu64 ",\"resident_bytes\":%" PRIu64 ",\"draining\":%s}\n",
         stats_read(&stats->connections), resident_bytes(), admin->draining ? "true" : "false");
     http_respond(http, 200, "Content-Type: application/json\r\n", text.bytes, text.len);
     mem_free(text.bytes);
@@ -113,7 +119,8 @@ static void on_request(void *user, struct http *http, const struct request *requ
     else if (slice_is(request->path, "/healthz"))
         http_respond_text(http, 200, NULL, "ok");
     else if (slice_is(request->path, "/readyz"))
-        http_respond_text(http, admin->draining ? 503 : 200, NULL, admin->draining ? "draining" : "ready");
+        http_respond_text(http, admin->draining ? 503 : 200, NULL,
+                          admin->draining ? "draining" : "ready");
     else if (slice_is(request->path, "/metrics"))
         metrics(admin, http);
     else if (slice_is(request->path, "/stats"))

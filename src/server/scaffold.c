@@ -55,7 +55,8 @@ static bool write_file(const char *folder, const struct embedded_file *file) {
 int scaffold_write(const char *folder) {
     if (mkdir(folder, 0777) != 0 && (errno != EEXIST || !is_empty(folder))) {
         fprintf(stderr, "tidewire: new: %s: %s\n", folder,
-                errno == EEXIST ? "is there already and not empty; choose another folder" : strerror(errno));
+                errno == EEXIST ? "is there already and not empty; choose another folder"
+                                : strerror(errno));
         return EXIT_USAGE;
     }
     for (const struct embedded_file *file = embedded_templates; file->name != NULL; file++) {

@@ -42,13 +42,15 @@ static void raise_descriptor_limit(uint32_t connections) {
     if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
         return;
     /* not simply the most there may be: libwebsockets allocates a table of this size */
-    limit.rlim_cur = limit.rlim_max == RLIM_INFINITY || wanted < limit.rlim_max ? wanted : limit.rlim_max;
+    limit.rlim_cur =
+        limit.rlim_max == RLIM_INFINITY || wanted < limit.rlim_max ? wanted : limit.rlim_max;
     setrlimit(RLIMIT_NOFILE, &limit);
     if (limit.rlim_cur < wanted)
-        log_eventf(LOG_WARN, "limits",
-                   "only %llu file descriptors are allowed, limits.connections may need %llu; raise "
-                   "the hard limit (ulimit -Hn)",
-                   (unsigned long long)limit.rlim_cur, (unsigned long long)wanted);
+        log_eventf(
+            LOG_WARN, "limits",
+            "only %llu file descriptors are allowed, limits.connections may need %llu; raise "
+            "the hard limit (ulimit -Hn)",
+            (unsigned long long)limit.rlim_cur, (unsigned long long)wanted);
 }
 
 /* Keeps freed memory at hand: giving it back to the system and asking for it again each time a batch of
@@ -132,7 +134,8 @@ static void on_signal(uv_signal_t *handle, int number) {
         else
             log_event(LOG_INFO, "log_reopened", "SIGUSR1");
     } else if (number == SIGHUP) {
-        log_event(LOG_WARN, "reload", "this version cannot reload code yet; start it again instead");
+        log_event(LOG_WARN, "reload",
+                  "this version cannot reload code yet; start it again instead");
     } else if (!server->draining) {
         drain(server, number == SIGTERM ? "SIGTERM" : "SIGINT");
     } else {
@@ -184,7 +187,8 @@ static bool open_doors(struct server *server, const struct app *app) {
     }
     const char *pid_file = server->settings->pid_file;
     if (pid_file != NULL && !write_pid_file(pid_file)) {
-        snprintf(error, sizeof error, "cannot write the pid file %s: %s", pid_file, strerror(errno));
+        snprintf(error, sizeof error, "cannot write the pid file %s: %s", pid_file,
+                 strerror(errno));
         explain_listen_failure(error);
         return false;
     }
@@ -265,7 +269,8 @@ int server_check(const struct settings *settings) {
     int code = app == NULL ? EXIT_USAGE : EXIT_CLEAN;
     if (app != NULL)
         printf("%s: ok (%u endpoint%s, %u HTTP route%s)\n", settings->target, app->endpoint_count,
-               app->endpoint_count == 1 ? "" : "s", app->route_count, app->route_count == 1 ? "" : "s");
+               app->endpoint_count == 1 ? "" : "s", app->route_count,
+               app->route_count == 1 ? "" : "s");
     if (worker != NULL)
         worker_close(worker);
     uv_run(&loop, UV_RUN_DEFAULT);

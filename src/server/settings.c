@@ -25,9 +25,11 @@ const char settings_help[] =
     "  --log-format F         text or json                                    TIDEWIRE_LOG_FORMAT\n"
     "  --log-file F           instead of stderr; opened again on SIGUSR1      TIDEWIRE_LOG_FILE\n"
     "  --pid-file F           the process's number, while it runs             TIDEWIRE_PID_FILE\n"
-    "  --drain-seconds S      how long SIGTERM waits for clients, 10          TIDEWIRE_DRAIN_SECONDS\n"
+    "  --drain-seconds S      how long SIGTERM waits for clients, 10          "
+    "TIDEWIRE_DRAIN_SECONDS\n"
     "\n"
-    "Signals: SIGTERM and SIGINT end the server when every client was told (a second one ends it at\n"
+    "Signals: SIGTERM and SIGINT end the server when every client was told (a second one ends it "
+    "at\n"
     "once), SIGUSR1 opens the log file again.\n"
     "Exit codes: 0 clean, 1 failed while running, 2 bad usage or configuration.\n";
 
@@ -85,7 +87,8 @@ static bool set_drain_seconds(struct settings *s, const char *name, const char *
     char *end;
     errno = 0;
     s->drain_seconds = strtod(value, &end);
-    if (end == value || *end != '\0' || errno != 0 || !(s->drain_seconds >= 0 && s->drain_seconds <= 86400))
+    if (end == value || *end != '\0' || errno != 0 ||
+        !(s->drain_seconds >= 0 && s->drain_seconds <= 86400))
         return complain(name, "a number of seconds from 0 to 86400", value);
     return true;
 }
@@ -93,7 +96,8 @@ static bool set_drain_seconds(struct settings *s, const char *name, const char *
 static bool set_watch(struct settings *s, const char *name, const char *value) {
     (void)s;
     (void)value;
-    fprintf(stderr, "tidewire: %s: this version cannot reload code yet; start it again instead\n", name);
+    fprintf(stderr, "tidewire: %s: this version cannot reload code yet; start it again instead\n",
+            name);
     return false;
 }
 
@@ -238,10 +242,9 @@ bool settings_read(struct settings *settings, int argc, char **argv) {
     }
     if (settings->target == NULL) {
         fprintf(stderr, "tidewire: %s (tidewire --help tells more)\n",
-                settings->action == ACTION_NEW ? "new needs a folder: tidewire new DIR"
-                : settings->action == ACTION_CHECK
-                    ? "check needs a file: tidewire check FILE"
-                    : "a script is needed: tidewire FILE");
+                settings->action == ACTION_NEW     ? "new needs a folder: tidewire new DIR"
+                : settings->action == ACTION_CHECK ? "check needs a file: tidewire check FILE"
+                                                   : "a script is needed: tidewire FILE");
         return false;
     }
     return true;

@@ -27,7 +27,7 @@ struct worker {
     uv_prepare_t turn;
     uv_idle_t awake; /* active while the loop must not sleep */
     uv_timer_t timer;
-    uint32_t crowd; /* most connections since memory was last given back */
+    uint32_t crowd;      /* most connections since memory was last given back */
     bool draining, told; /* told: every client, that the server goes */
 };
 
