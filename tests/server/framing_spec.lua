@@ -286,13 +286,13 @@ describe("the wire", function()
 
   describe("a flood of pings", function()
     it("is answered at a bounded cost in memory, and others are served meanwhile", function()
-      local ada = app:connect()
+      local ada = app:connect("/", { receive_buffer = 65536 })
       local bob = app:connect()
       local before = app.process:rss_kib()
       ada.stream:pause()
       local ping = frames.encode({ opcode = "ping", payload = ("p"):rep(125), key = "\0\0\0\0" })
-      for _ = 1, 100 do ada:send_raw(ping:rep(1000)) end
-      ada.stream:flush(1)
+      for _ = 1, 100 do ada:send_raw(ping:rep(4000)) end
+      ada.stream:flush()
       assert.equal("me too", (bob:ask("me too")))
       if not app.process:is_sanitized() then
         assert.is_true(app.process:rss_kib() - before < 8192, "pings are hoarded")

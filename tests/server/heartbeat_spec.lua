@@ -148,6 +148,23 @@ describe("the heartbeat", function()
     assert.equal("nil", (ada:ask("rtt?")))
   end)
 
+  it("in frames is not misled by an answer to another ping", function()
+    local ada = app:connect("/frame")
+    ada.auto_pong = false
+    assert.is_true(ada:wait_pings(1))
+    ada:send_frame({ opcode = "pong", payload = "x" .. ada.pings[1].payload })
+    ada:send_frame({ opcode = "pong" })
+    assert.equal("unknown", decode(ada:ask('"rtt?"')).rtt)
+    local answered
+    for _ = 1, 100 do -- until a PONG goes out before the next PING comes in
+      ada:send_frame({ opcode = "pong", payload = ada.pings[#ada.pings].payload })
+      answered = decode(ada:ask('"rtt?"')).rtt
+      if answered ~= "unknown" then break end
+      ada:wait_pings(#ada.pings + 1)
+    end
+    assert.is_number(answered)
+  end)
+
   it("is what send_ping does, where a handler has it", function()
     local start = loop.now()
     local ada = app:connect("/own")

@@ -106,6 +106,11 @@ describe("hooks", function()
     local ada = app:connect("/slow")
     for index = 1, 5 do ada:send_text("m" .. index) end
     app:wait_event("end", 12)
+    for index = 6, 8 do
+      ada:send_text("m" .. index)
+      loop.pass(0.02)
+    end
+    app:wait_event("end", 20)
     ada:close(1000)
     assert.is_truthy(loop.wait_until(function()
       local last = app:events("end")
@@ -123,7 +128,7 @@ describe("hooks", function()
         inside = nil
       end
     end
-    assert.same({ "m1", "m2", "m3", "m4", "m5" }, messages)
+    assert.same({ "m1", "m2", "m3", "m4", "m5", "m6", "m7", "m8" }, messages)
     assert.is_true(seen.send_ping)
     assert.equal("on_start", app:events()[1][2])
   end)

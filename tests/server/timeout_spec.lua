@@ -28,6 +28,7 @@ return {
   endpoints = {
     ["/close"]   = watched({ ping_period = 0, pong_period = 0.5, answer = true }),
     ["/default"] = { ping_period = 0, pong_period = 0.5, on_close = function(conn, code) record("close", code) end },
+    ["/nothing"] = watched({ ping_period = 0, pong_period = 0.5 }),
     ["/keep"]    = watched({ ping_period = 0, pong_period = 0.5, answer = false }),
     ["/pinged"]  = watched({ ping_period = 0.2, pong_period = 1, answer = true }),
     ["/patient"] = watched({ ping_period = 0, pong_period = 1, answer = true }),
@@ -67,6 +68,11 @@ describe("silence", function()
     local ada = app:connect("/default")
     assert.equal(4408, (ada:wait_closed()))
     assert.equal(4408, app:wait_event("close")[2])
+  end)
+
+  it("closes when on_timeout returns nothing", function()
+    assert.equal(4408, (app:connect("/nothing"):wait_closed()))
+    assert.equal(1, #app:events("timeout"))
   end)
 
   it("is borne by on_timeout's false: messages are still received, and it is asked again", function()
