@@ -6,7 +6,7 @@
 --        and wait: the client answers PING frames by itself, and is told its latency
 --        python3 -m websockets ws://127.0.0.1:8080/json
 --        {"type":"ping","pingId":1}           is answered
---        {"type":"pong","pingId":3}           answers a ping that came; in a browser, a script does that
+--        {"type":"pong","pingId":3}           answers the last ping; in a browser, a script does that
 --
 -- Whoever stays silent for pong_period (answers no ping, sends nothing) is closed with 4408.
 
