@@ -6,6 +6,7 @@
  * runs inside another. A slot is free again when the socket is gone and on_close has ended. */
 #include "core/hub.h"
 
+#include "base/log.h"
 #include "base/mem.h"
 #include "core/internal.h"
 
@@ -222,6 +223,10 @@ void hub_open(struct hub *hub, struct conn *conn, void *peer) {
     conn->due |= DUE_OPEN;
     stats_add(&hub->stats.connections_opened, 1);
     stats_add(&hub->stats.connections, 1);
+    struct log_line line;
+    log_begin(&line, LOG_DEBUG, "opened");
+    log_conn(&line, conn->id);
+    log_end(&line);
     heartbeat_start(hub, conn);
     hub_later(hub, conn);
 }
@@ -254,6 +259,18 @@ void hub_received(struct hub *hub, struct conn *conn, const char *bytes, size_t 
         hub_later(hub, conn);
 }
 
+/* Who ends a connection: a word for the log. */
+static void log_close(const struct conn *conn, enum log_level level, const char *by, unsigned code,
+                      const char *reason, size_t len) {
+    struct log_line line;
+    log_begin(&line, level, "closed");
+    log_conn(&line, conn->id);
+    log_str(&line, "by", by);
+    log_int(&line, "code", code);
+    log_bytes(&line, "why", reason == NULL ? "" : reason, len);
+    log_end(&line);
+}
+
 static void set_close(struct conn *conn, unsigned code, const char *reason, size_t len) {
     conn->close_code = (uint16_t)code;
     conn->close_reason_len = (uint8_t)len;
@@ -282,6 +299,7 @@ void hub_peer_closed(struct hub *hub, struct conn *conn, unsigned code, const ch
                      size_t len) {
     conn->peer_done = true;
     if (conn->state == CONN_OPEN) {
+        log_close(conn, LOG_DEBUG, "client", code, reason, len);
         set_close(conn, code, reason, len);
         queue_close_frame(hub, conn);
         hub_later(hub, conn);
@@ -295,8 +313,10 @@ void hub_gone(struct hub *hub, struct conn *conn, unsigned code) {
         hub_abandon(hub, conn);
         return;
     }
-    if (conn->state == CONN_OPEN)
+    if (conn->state == CONN_OPEN) {
+        log_close(conn, LOG_DEBUG, "network", code, NULL, 0);
         set_close(conn, code, NULL, 0);
+    }
     conn->state = CONN_GONE;
     conn->peer = NULL;
     outq_clear(&conn->out);
@@ -312,6 +332,9 @@ void hub_begin_close(struct hub *hub, struct conn *conn, unsigned code, const ch
                      size_t len, bool drop) {
     if (conn->state != CONN_OPEN)
         return;
+    bool fault = code >= CLOSE_PROTOCOL && code != CLOSE_SCRIPT_ERROR && code < 3000;
+    log_close(conn, fault || code == CLOSE_TIMED_OUT ? LOG_INFO : LOG_DEBUG, "server", code, reason,
+              len);
     set_close(conn, code, reason, len);
     inbox_free(conn->inbox); /* what the client said before is not heard any more */
     conn->inbox = NULL;
@@ -325,7 +348,10 @@ void hub_begin_close(struct hub *hub, struct conn *conn, unsigned code, const ch
 void hub_fail(struct hub *hub, struct conn *conn, unsigned code, const char *reason) {
     stats_add(&hub->stats.protocol_errors, 1);
     conn->peer_done = true;
-    hub_begin_close(hub, conn, code, reason, strlen(reason), false);
+    if (conn->state == CONN_OPEN)
+        hub_begin_close(hub, conn, code, reason, strlen(reason), false);
+    else if (outq_empty(&conn->out))
+        outbox_end(hub, conn);
 }
 
 void hub_close(struct hub *hub, conn_id id, unsigned code, const char *reason, size_t len) {

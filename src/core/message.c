@@ -29,35 +29,27 @@ static void write_header(unsigned char *out, enum message_kind kind, size_t len)
     }
 }
 
-static struct message *make(enum message_kind kind, size_t len, size_t capacity) {
+static struct message *make(enum message_kind kind, const void *payload, size_t len,
+                            size_t capacity) {
     uint32_t header = header_size(len);
     struct message *message = mem_alloc(sizeof *message + header + len);
     atomic_init(&message->refs, 1);
-    message->header_len = header;
     message->len = header + len;
     message->capacity = capacity;
     write_header(message->bytes, kind, len);
+    if (len > 0)
+        memcpy(message->bytes + header, payload, len);
     return message;
-}
-
-struct message *message_reserve(enum message_kind kind, size_t len) {
-    return make(kind, len, 0);
 }
 
 struct message *message_new(enum message_kind kind, const void *payload, size_t len) {
-    struct message *message = make(kind, len, 0);
-    if (len > 0)
-        memcpy(message_payload(message), payload, len);
-    return message;
+    return make(kind, payload, len, 0);
 }
 
 /* ---- runs ---- */
 
 struct message *message_run_new(enum message_kind kind, const void *payload, size_t len) {
-    struct message *run = make(kind, len, message_frame_size(len));
-    if (len > 0)
-        memcpy(message_payload(run), payload, len);
-    return run;
+    return make(kind, payload, len, message_frame_size(len));
 }
 
 struct message *message_run_add(struct message *run, enum message_kind kind, const void *payload,

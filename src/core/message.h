@@ -24,7 +24,6 @@ enum message_kind {
 
 struct message {
     atomic_uint refs;
-    uint32_t header_len;
     size_t len;      /* of the whole frame, or of all frames of a run */
     size_t capacity; /* of a run; 0: not a run */
     unsigned char bytes[];
@@ -32,9 +31,6 @@ struct message {
 
 /* A frame around a copy of the payload. Control frames take 125 bytes at most. */
 struct message *message_new(enum message_kind kind, const void *payload, size_t len);
-
-/* A frame whose payload the caller writes to message_payload() before anyone else sees it. */
-struct message *message_reserve(enum message_kind kind, size_t len);
 
 /* Bytes of a frame around `len` bytes of payload. */
 size_t message_frame_size(size_t len);
@@ -48,10 +44,6 @@ struct message *message_run_add(struct message *run, enum message_kind kind, con
 
 /* Drops the frames of a run that begin at `offset` or behind it. */
 void message_run_cut(struct message *run, size_t offset);
-
-static inline unsigned char *message_payload(struct message *message) {
-    return message->bytes + message->header_len;
-}
 
 static inline struct message *message_ref(struct message *message) {
     atomic_fetch_add_explicit(&message->refs, 1, memory_order_relaxed);
