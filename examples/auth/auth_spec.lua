@@ -1,7 +1,7 @@
 -- auth_spec.lua -- the auth example: who gets a token, who gets in with it, and who may do what.
 
+local cjson = require "cjson"
 local client = require "support.client"
-local json = require "tidewire.json"
 local server = require "support.server"
 local stream = require "support.stream"
 
@@ -18,15 +18,15 @@ describe("examples/auth", function()
   after_each(stream.close_all)
 
   local function login(name, password)
-    return app:http({ method = "POST", path = "/login", body = json.encode({ name = name, password = password }) })
+    return app:http({ method = "POST", path = "/login", body = cjson.encode({ name = name, password = password }) })
   end
 
   local function token(name, password)
-    return json.decode(login(name, password).body).token
+    return cjson.decode(login(name, password).body).token
   end
 
   local function ask(peer, message)
-    return json.decode((peer:ask(json.encode(message))))
+    return cjson.decode((peer:ask(cjson.encode(message))))
   end
 
   local function assert_refused(why, path, options)
@@ -34,7 +34,7 @@ describe("examples/auth", function()
     assert.is_nil(peer)
     assert.equal(401, status)
     assert.is_truthy(headers["www-authenticate"])
-    assert.equal(why, json.decode(body).error)
+    assert.equal(why, cjson.decode(body).error)
   end
 
   it("gives a token to who knows the password", function()

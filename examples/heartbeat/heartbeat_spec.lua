@@ -1,7 +1,7 @@
 -- heartbeat_spec.lua -- the heartbeat example: latencies by frames and by JSON, and its periods in
 -- development and production.
 
-local json = require "tidewire.json"
+local cjson = require "cjson"
 local server = require "support.server"
 local stream = require "support.stream"
 
@@ -25,7 +25,7 @@ describe("examples/heartbeat", function()
 
   it("tells a client that answers PING frames its latency", function()
     local ada = app:connect("/frames")
-    assert_latency(json.decode((ada:receive())))
+    assert_latency(cjson.decode((ada:receive())))
     assert.is_true(#ada.pings > 0)
     ada:close(1000)
     assert.is_truthy(app:wait_for_log('"a client has left".* code=1000 slowest_ms=%d'))
@@ -34,13 +34,13 @@ describe("examples/heartbeat", function()
   it("numbers JSON pings, and takes the pongs of the client's script", function()
     local ada = app:connect("/json")
     for number = 1, 2 do
-      local ping = json.decode((ada:receive()))
+      local ping = cjson.decode((ada:receive()))
       assert.same({ type = "ping", pingId = number, name = "/json", connId = ping.connId }, ping)
     end
     local message
     repeat -- (a ping may be on its way while the one before is answered)
-      message = json.decode((ada:receive()))
-      if message.type == "ping" then ada:send_text(json.encode({ type = "pong", pingId = message.pingId })) end
+      message = cjson.decode((ada:receive()))
+      if message.type == "ping" then ada:send_text(cjson.encode({ type = "pong", pingId = message.pingId })) end
     until message.type ~= "ping"
     assert_latency(message)
     assert.equal(0, #ada.pings)
@@ -50,7 +50,7 @@ describe("examples/heartbeat", function()
     local ada = app:connect("/json")
     ada:send_text('{"type":"ping","pingId":7}')
     local answer
-    repeat answer = json.decode((ada:receive())) until answer.type == "pong"
+    repeat answer = cjson.decode((ada:receive())) until answer.type == "pong"
     assert.equal(7, answer.pingId)
   end)
 

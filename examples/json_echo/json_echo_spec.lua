@@ -1,7 +1,7 @@
 -- json_echo_spec.lua -- the JSON echo example: what each answer holds, and that values come back as
 -- they were.
 
-local json = require "tidewire.json"
+local cjson = require "cjson"
 local server = require "support.server"
 local stream = require "support.stream"
 
@@ -13,7 +13,7 @@ describe("examples/json_echo", function()
   after_each(stream.close_all)
 
   local function ask(peer, text)
-    return json.decode((peer:ask(text)))
+    return cjson.decode((peer:ask(text)))
   end
 
   it("answers with the message, its number, the time and the connection's id", function()

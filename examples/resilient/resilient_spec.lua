@@ -1,14 +1,14 @@
 -- resilient_spec.lua -- the resilient example: errors are borne up to a number, and the silent are
 -- asked before they are closed.
 
-local json = require "tidewire.json"
+local cjson = require "cjson"
 local server = require "support.server"
 local stream = require "support.stream"
 
 local PATH = require("luv").cwd() .. "/examples/resilient/app.lua"
 
 local function ask(peer, text)
-  return json.decode((peer:ask(text)))
+  return cjson.decode((peer:ask(text)))
 end
 
 describe("examples/resilient", function()
@@ -45,15 +45,15 @@ describe("examples/resilient, with less patience", function()
   it("asks a silent client, and keeps one that answers", function()
     local ada = app:connect()
     for _ = 1, 2 do
-      assert.equal("question", json.decode((ada:receive())).type)
+      assert.equal("question", cjson.decode((ada:receive())).type)
       assert.equal("ok", ask(ada, '{"type":"hello"}').type)
     end
   end)
 
   it("says goodbye to one that does not, and closes", function()
     local ada = app:connect()
-    assert.equal("question", json.decode((ada:receive())).type)
-    assert.equal("goodbye", json.decode((ada:receive())).type)
+    assert.equal("question", cjson.decode((ada:receive())).type)
+    assert.equal("goodbye", cjson.decode((ada:receive())).type)
     assert.equal(4408, (ada:wait_closed()))
   end)
 end)
