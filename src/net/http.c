@@ -415,7 +415,7 @@ uint32_t http_server_count(const struct http_server *server) {
 void http_server_drain(struct http_server *server) {
     uint32_t at = 0;
     for (struct http *http; (http = slots_next(&server->open, &at)) != NULL;)
-        if (http->state == HTTP_READING)
+        if (http->state == HTTP_READING && http->in_len == 0)
             stream_kill(http->stream);
 }
 
