@@ -86,10 +86,7 @@ struct transport *transport_new(uv_loop_t *loop) {
     struct lws_context_creation_info info = {
         .port = CONTEXT_PORT_NO_LISTEN_SERVER,
         .protocols = protocols,
-        .options = LWS_SERVER_OPTION_LIBUV | LWS_SERVER_OPTION_EXPLICIT_VHOSTS |
-                   LWS_SERVER_OPTION_ADOPT_APPLY_LISTEN_ACCEPT_CONFIG,
-        .listen_accept_role = "raw-skt",
-        .listen_accept_protocol = "tidewire",
+        .options = LWS_SERVER_OPTION_LIBUV | LWS_SERVER_OPTION_EXPLICIT_VHOSTS,
         .foreign_loops = loops,
         .pt_serv_buf_size = READ_BYTES,
         .user = transport,
