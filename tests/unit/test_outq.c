@@ -1,0 +1,274 @@
+/* test_outq.c -- what goes into a queue leaves it in order, byte by byte, however it is written. */
+#include "core/outq.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+enum { SCRATCH = 128 * 1024 };
+
+static unsigned char scratch[SCRATCH];
+
+static uint32_t random_state = 20;
+
+static uint32_t random_below(uint32_t limit) {
+    random_state = random_state * 1664525u + 1013904223u;
+    return (random_state >> 8) % limit;
+}
+
+/* Sends text frames of one letter each: "abc". */
+static void append(struct outq *queue, const char *letters) {
+    for (; *letters != '\0'; letters++)
+        outq_append(queue, MESSAGE_TEXT, letters, 1);
+}
+
+static void push(struct outq *queue, const char *letters) {
+    for (; *letters != '\0'; letters++)
+        outq_push(queue, message_new(MESSAGE_TEXT, letters, 1));
+}
+
+/* The letters of what outq_next() gives; `written` bytes of it are then written. */
+static void check_next(struct outq *queue, const char *letters, size_t written) {
+    const unsigned char *bytes = NULL;
+    size_t len = outq_next(queue, scratch, SCRATCH, &bytes);
+    assert_int_equal(len, 3 * strlen(letters));
+    for (size_t i = 0; letters[i] != '\0'; i++) {
+        assert_int_equal(bytes[3 * i], 0x81);
+        assert_int_equal(bytes[3 * i + 1], 1);
+        assert_int_equal(bytes[3 * i + 2], letters[i]);
+    }
+    outq_written(queue, written);
+}
+
+static void test_empty(void **state) {
+    struct outq queue = {0};
+    const unsigned char *bytes;
+    assert_true(outq_empty(&queue));
+    assert_int_equal(outq_next(&queue, scratch, SCRATCH, &bytes), 0);
+    outq_drop_unsent(&queue);
+    outq_clear(&queue);
+    outq_clear(&queue);
+    assert_int_equal(queue.bytes, 0);
+}
+
+/* Frames of both kinds, shared and for this client alone, keep their order and leave together. */
+static void test_small_frames_leave_together(void **state) {
+    struct outq queue = {0};
+    push(&queue, "ab");
+    append(&queue, "cd");
+    push(&queue, "e");
+    append(&queue, "f");
+    assert_int_equal(queue.bytes, 6 * 3);
+    check_next(&queue, "abcdef", 18);
+    assert_true(outq_empty(&queue));
+    assert_int_equal(queue.bytes, 0);
+    for (int i = 0; i < 100; i++)
+        push(&queue, "0123456789");
+    const unsigned char *bytes;
+    assert_int_equal(outq_next(&queue, scratch, SCRATCH, &bytes), 3000);
+    outq_written(&queue, 3000);
+    for (int i = 0; i < 100; i++)
+        append(&queue, "0123456789");
+    assert_int_equal(outq_next(&queue, scratch, SCRATCH, &bytes), 3000);
+    outq_clear(&queue);
+    assert_int_equal(queue.bytes, 0);
+}
+
+static void test_nothing_is_forgotten_until_it_is_written(void **state) {
+    struct outq queue = {0};
+    push(&queue, "ab");
+    check_next(&queue, "ab", 0);
+    check_next(&queue, "ab", 3);
+    check_next(&queue, "b", 0);
+    append(&queue, "c");
+    check_next(&queue, "bc", 6);
+    assert_true(outq_empty(&queue));
+    outq_clear(&queue);
+}
+
+/* A large frame is not copied: it is pointed at where it is. */
+static void test_large_frames(void **state) {
+    struct outq queue = {0};
+    enum { LARGE = 1000 * 1000 };
+    char *payload = calloc(1, LARGE);
+    struct message *large = message_new(MESSAGE_BINARY, payload, LARGE);
+    push(&queue, "ab");
+    outq_push(&queue, message_ref(large));
+    push(&queue, "c");
+    check_next(&queue, "ab", 6);
+    const unsigned char *bytes;
+    assert_int_equal(outq_next(&queue, scratch, SCRATCH, &bytes), large->len);
+    assert_ptr_equal(bytes, large->bytes);
+    outq_written(&queue, 17);
+    assert_int_equal(queue.bytes, large->len - 17 + 3);
+    assert_int_equal(outq_next(&queue, scratch, SCRATCH, &bytes), large->len - 17);
+    assert_ptr_equal(bytes, large->bytes + 17);
+    outq_written(&queue, large->len - 17);
+    check_next(&queue, "c", 3);
+    assert_int_equal(atomic_load(&large->refs), 1);
+    outq_clear(&queue);
+    message_unref(large);
+    free(payload);
+}
+
+/* One reference per queue and place, given back when it is written, dropped or cleared. */
+static void test_references(void **state) {
+    struct message *shared = message_new(MESSAGE_TEXT, "x", 1);
+    struct outq queues[3] = {{0}};
+    for (int i = 0; i < 3; i++) {
+        outq_push(&queues[i], message_ref(shared));
+        append(&queues[i], "y"); /* never into what others hold */
+        outq_push(&queues[i], message_ref(shared));
+    }
+    assert_int_equal(atomic_load(&shared->refs), 7);
+    assert_int_equal(shared->len, 3);
+    check_next(&queues[0], "xyx", 9);
+    assert_int_equal(atomic_load(&shared->refs), 5);
+    outq_drop_unsent(&queues[1]);
+    assert_int_equal(atomic_load(&shared->refs), 3);
+    outq_clear(&queues[2]);
+    assert_int_equal(atomic_load(&shared->refs), 1);
+    for (int i = 0; i < 3; i++)
+        outq_clear(&queues[i]);
+    message_unref(shared);
+}
+
+/* ---- dropping ---- */
+
+/* Queues `letters`, capital ones as shared messages, small ones for this client; writes `sent`
+ * bytes, drops the rest: `left` letters (the first one perhaps begun) stay. */
+static void check_drop(const char *letters, size_t sent, size_t left) {
+    struct outq queue = {0};
+    for (size_t i = 0; letters[i] != '\0'; i++)
+        (letters[i] < 'a' ? push : append)(&queue, (char[]){letters[i], '\0'});
+    check_next(&queue, letters, sent);
+    outq_drop_unsent(&queue);
+    size_t begun = sent % 3;
+    assert_int_equal(queue.bytes, left * 3 - begun);
+    assert_int_equal(outq_empty(&queue), left == 0);
+    append(&queue, "z");
+    const unsigned char *bytes;
+    size_t len = outq_next(&queue, scratch, SCRATCH, &bytes);
+    assert_int_equal(len, left * 3 - begun + 3);
+    if (left > 0) {
+        const unsigned char frame[] = {0x81, 1, (unsigned char)letters[sent / 3]};
+        assert_memory_equal(bytes, frame + begun, 3 - begun);
+    }
+    assert_memory_equal(bytes + len - 3, "\x81\x01z", 3);
+    outq_clear(&queue);
+}
+
+static void test_dropping_cuts_no_frame(void **state) {
+    static const char *const mixes[] = {"ABCD", "abcd", "AbcD", "abCD", "aBcd", "ABcd"};
+    for (size_t i = 0; i < sizeof(mixes) / sizeof(mixes[0]); i++)
+        for (size_t sent = 0; sent <= 12; sent++)
+            check_drop(mixes[i], sent, sent % 3 == 0 ? 0 : 1);
+}
+
+/* ---- a long life ---- */
+
+struct stream {
+    unsigned char *bytes;
+    size_t len, capacity, at; /* at: how much of it has been seen to leave */
+    size_t *ends;             /* of the frames that have not left */
+    size_t end_count;
+};
+
+static void expect_frame(struct stream *stream, const struct message *message) {
+    if (stream->len + message->len > stream->capacity) {
+        stream->capacity = (stream->len + message->len) * 2;
+        stream->bytes = realloc(stream->bytes, stream->capacity);
+    }
+    memcpy(stream->bytes + stream->len, message->bytes, message->len);
+    stream->len += message->len;
+    stream->ends = realloc(stream->ends, (stream->end_count + 1) * sizeof(*stream->ends));
+    stream->ends[stream->end_count++] = stream->len;
+}
+
+static void add_random(struct outq *queue, struct stream *stream) {
+    static const uint32_t limits[] = {4, 140, 3000, 20000, 70000, 300000};
+    size_t len = random_below(limits[random_below(random_below(8) == 0 ? 6 : 4)]);
+    enum message_kind kind = random_below(2) ? MESSAGE_TEXT : MESSAGE_BINARY;
+    char *payload = malloc(len + 1);
+    for (size_t i = 0; i < len; i++)
+        payload[i] = (char)random_below(256);
+    struct message *message = message_new(kind, payload, len);
+    expect_frame(stream, message);
+    if (random_below(2)) {
+        outq_push(queue, message);
+    } else {
+        outq_append(queue, kind, payload, len);
+        message_unref(message);
+    }
+    free(payload);
+}
+
+static void write_random(struct outq *queue, struct stream *stream) {
+    size_t capacity = 16 * 1024 + random_below(112 * 1024);
+    unsigned char *place =
+        malloc(capacity); /* of exactly its size, so that one byte more is seen */
+    const unsigned char *bytes = NULL;
+    size_t len = outq_next(queue, place, capacity, &bytes);
+    assert_int_equal(len == 0, stream->at == stream->len);
+    assert_true(len <= stream->len - stream->at);
+    if (len > 0)
+        assert_memory_equal(bytes, stream->bytes + stream->at, len);
+    size_t written = random_below(3) == 0 ? len : len == 0 ? 0 : random_below((uint32_t)len + 1);
+    outq_written(queue, written);
+    stream->at += written;
+    free(place);
+}
+
+/* Everything behind the frame that was begun is gone from the model as well. */
+static void drop(struct outq *queue, struct stream *stream) {
+    outq_drop_unsent(queue);
+    size_t end = 0, count = 0;
+    while (end < stream->at)
+        end = stream->ends[count++];
+    stream->end_count = count;
+    stream->len = end;
+}
+
+static void test_against_a_model(void **state) {
+    for (int life = 0; life < 60; life++) {
+        struct outq queue = {0};
+        struct stream stream = {0};
+        for (int step = 0; step < 400; step++) {
+            uint32_t what = random_below(100);
+            if (what < 60)
+                add_random(&queue, &stream);
+            else if (what < 98)
+                write_random(&queue, &stream);
+            else
+                drop(&queue, &stream);
+            assert_int_equal(queue.bytes, stream.len - stream.at);
+            assert_int_equal(outq_empty(&queue), stream.len == stream.at);
+        }
+        while (stream.at < stream.len)
+            write_random(&queue, &stream);
+        assert_true(outq_empty(&queue));
+        if (life % 2 == 0)
+            add_random(&queue, &stream); /* dropped at the end */
+        outq_clear(&queue);
+        free(stream.bytes);
+        free(stream.ends);
+    }
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_empty),
+        cmocka_unit_test(test_small_frames_leave_together),
+        cmocka_unit_test(test_nothing_is_forgotten_until_it_is_written),
+        cmocka_unit_test(test_large_frames),
+        cmocka_unit_test(test_references),
+        cmocka_unit_test(test_dropping_cuts_no_frame),
+        cmocka_unit_test(test_against_a_model),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
