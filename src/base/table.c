@@ -1,0 +1,75 @@
+/* table.c -- things found by name. See table.h.
+ *
+ * Chains in a number of buckets that is a power of two and doubles with the entries. */
+#include "base/table.h"
+
+#include "base/mem.h"
+
+#include <stddef.h>
+
+enum { FIRST_BUCKETS = 64 };
+
+/* FNV-1a, 32 bits. Not keyed: names come from the operator's scripts and from addresses, and whoever
+ * owns enough addresses to aim at one bucket has simpler means. */
+static uint32_t hash_of(struct slice key) {
+    uint32_t hash = 2166136261u;
+    for (size_t i = 0; i < key.len; i++)
+        hash = (hash ^ (uint8_t)key.bytes[i]) * 16777619u;
+    return hash;
+}
+
+static struct table_entry **bucket(const struct table *table, uint32_t hash) {
+    return &table->buckets[hash & (table->bucket_count - 1)];
+}
+
+struct table_entry *table_find(const struct table *table, struct slice key) {
+    if (table->count == 0)
+        return NULL;
+    uint32_t hash = hash_of(key);
+    struct table_entry *entry = *bucket(table, hash);
+    while (entry != NULL && (entry->hash != hash || entry->key.len != key.len ||
+                             memcmp(entry->key.bytes, key.bytes, key.len) != 0))
+        entry = entry->next;
+    return entry;
+}
+
+static void link_in(struct table *table, struct table_entry *entry) {
+    struct table_entry **to = bucket(table, entry->hash);
+    entry->next = *to;
+    *to = entry;
+}
+
+static void grow(struct table *table) {
+    struct table_entry **old = table->buckets;
+    uint32_t count = table->bucket_count;
+    table->bucket_count = count == 0 ? FIRST_BUCKETS : count * 2;
+    table->buckets = mem_zalloc(table->bucket_count * sizeof *old);
+    for (uint32_t i = 0; i < count; i++) {
+        for (struct table_entry *entry = old[i], *next; entry != NULL; entry = next) {
+            next = entry->next;
+            link_in(table, entry);
+        }
+    }
+    mem_free(old);
+}
+
+void table_add(struct table *table, struct table_entry *entry) {
+    if (table->count == table->bucket_count)
+        grow(table);
+    table->count++;
+    entry->hash = hash_of(entry->key);
+    link_in(table, entry);
+}
+
+void table_remove(struct table *table, struct table_entry *entry) {
+    struct table_entry **link = bucket(table, entry->hash);
+    while (*link != entry)
+        link = &(*link)->next;
+    *link = entry->next;
+    table->count--;
+}
+
+void table_close(struct table *table) {
+    mem_free(table->buckets);
+    *table = (struct table){0};
+}

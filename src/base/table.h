@@ -1,0 +1,42 @@
+/* table.h -- things found by name: an intrusive hash table.
+ *
+ * Entries live in their owners and carry their key, a view of bytes that must stay as long as the entry
+ * is in. The table owns only its buckets. One thread at a time. */
+#ifndef TIDEWIRE_BASE_TABLE_H
+#define TIDEWIRE_BASE_TABLE_H
+
+#include "base/slice.h"
+
+#include <stdint.h>
+
+struct table_entry {
+    struct slice key;
+    /* private */
+    struct table_entry *next;
+    uint32_t hash;
+};
+
+/* All zeros is an empty table. */
+struct table {
+    uint32_t count; /* readers may look */
+    /* private */
+    uint32_t bucket_count;
+    struct table_entry **buckets;
+};
+
+/* The owner of an entry: TABLE_OWNER(entry, struct room, entry). */
+#define TABLE_OWNER(entry, type, member) ((type *)((char *)(entry)-offsetof(type, member)))
+
+/* The entry with this key, or NULL. */
+struct table_entry *table_find(const struct table *table, struct slice key);
+
+/* Puts an entry in. Its key must be set, and none like it in the table. */
+void table_add(struct table *table, struct table_entry *entry);
+
+/* Takes an entry out that is in. */
+void table_remove(struct table *table, struct table_entry *entry);
+
+/* Frees the buckets; the entries are their owners'. */
+void table_close(struct table *table);
+
+#endif
