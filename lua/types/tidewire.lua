@@ -19,7 +19,7 @@
 --- Hooks and options of an endpoint. For one connection hooks never overlap, and all but `validate` may
 --- wait. What on_start, handle_message, send_ping and on_drain return counts only if it is nil and an error.
 ---@class tidewire.Handler
----@field validate? fun(request: tidewire.Request): (table|boolean|nil), (integer|string|tidewire.Refusal|nil), (string|tidewire.Refusal|nil)  a table (fields of `conn`) or true: accept; nil or false, then a status (403), then a message or a table: refuse. Must answer at once
+---@field validate? fun(request: tidewire.Request): table|boolean|nil, integer|string|tidewire.Refusal|nil, string|tidewire.Refusal|nil  a table (fields of `conn`) or true: accept; nil or false, then a status (403), then a message or a table: refuse. Must answer at once
 ---@field on_start? fun(conn: tidewire.Conn): any, any  first, after the upgrade; messages wait for it
 ---@field handle_message? fun(conn: tidewire.Conn, message: any, kind: tidewire.MessageKind): any, any  each message, in order
 ---@field send_ping? fun(conn: tidewire.Conn): any, any  each ping_period, in place of conn:ping()
