@@ -12,7 +12,10 @@ local started, closed = 0, 0
 return {
   endpoints = {
     ["/"] = {
-      on_start = function(conn) started = started + 1 conn:every(60, function() end) end,
+      on_start = function(conn)
+        started = started + 1
+        for seconds = 60, 80 do conn:every(seconds, function() end) end
+      end,
       handle_message = function(conn, message) conn:send(message) end,
       on_close = function() closed = closed + 1 end,
     },

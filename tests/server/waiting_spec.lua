@@ -51,6 +51,17 @@ return {
         if message:sub(-4) == "last" then conn:send("all " .. number) end
       end,
     },
+    ["/closed"] = {
+      ping_period = 0,
+      on_start = function(conn)
+        conn:after(0.1, function() conn:close(4000, "meanwhile") end)
+      end,
+      handle_message = function(conn, message)
+        record("begin", message)
+        wait_for_gate()
+      end,
+      on_close = function(conn, code) record("close", code) end,
+    },
     ["/timers"] = {
       handle_message = function(conn, message)
         conn:after(0.2, function() record("fired", "after") end)
@@ -175,6 +186,17 @@ describe("a hook that waits", function()
     app:http("/open")
     assert.equal("all " .. count, (ada:receive(60)))
     assert.equal(0, #app:events("disorder"))
+  end)
+
+  it("does not keep the connection from being closed; messages that waited are dropped", function()
+    local ada = app:connect("/closed")
+    for index = 1, 500 do ada:send_text("message " .. index) end
+    local code, reason = ada:wait_closed()
+    assert.same({ 4000, "meanwhile" }, { code, reason })
+    assert.equal("begin", app:event_names())
+    app:http("/open")
+    assert.equal(4000, app:wait_event("close")[2])
+    assert.equal("begin close", app:event_names())
   end)
 
   it("that wakes after the connection's end can do no harm", function()

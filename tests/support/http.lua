@@ -63,7 +63,12 @@ function http.read_response(source, method, seconds)
     return response or source.ended
   end, seconds)
   if not response then return nil, source.ended or "timeout" end
-  if response.status == 101 or not has_body(response, method) then return response end
+  if response.status == 101 then return response end
+  if not has_body(response, method) then
+    loop.wait_until(function() return source.ended or source:available() > 0 end, 1)
+    if source:available() > 0 then error("an answer that has no body is followed by " .. source:peek():sub(1, 200)) end
+    return response
+  end
   local length = tonumber(response.headers["content-length"])
   local chunked = (response.headers["transfer-encoding"] or ""):lower() == "chunked"
   loop.wait_until(function()
