@@ -1,0 +1,277 @@
+-- fake_core.lua -- `tidewire.core` without the program, for specs of the library under plain Lua.
+--
+-- install() puts a fake of the C functions into package.preload, so that every tidewire module which is required from
+-- then on is a new one on top of it, and gives the world: what scripts send, close, answer and log is recorded in it.
+-- uninstall() puts everything back. Coroutines and time are fake_loop.lua's. Knows no sockets and no hub: a
+-- connection here is an integer with a state.
+
+local FakeLoop = require "support.fake_loop"
+
+---@class FakeCore: FakeLoop
+---@field core table                  what `require "tidewire.core"` gives
+---@field conns table                 by id: { state = "open", rtt =, backlog =, is_full =, code =, reason = }
+---@field sent table[]                { id =, payload =, kind = }, in order
+---@field closes table[]              { id =, code =, reason = }: each call of core.close
+---@field logs table[]                { level = "error", event =, conn =, fields = {…}, keys = {…} }
+---@field answers table               by number of the request: { status =, headers =, body = } or { root =, path = }
+---@field endpoints table[]           what core.endpoint was given; the first has the number 0
+---@field full table<integer, true>   endpoints that have no place left, by number
+---@field pongs table[]               { id =, number = }
+---@field pings integer[]             ids of connections that were to be pinged
+---@field environ table               what core.environment gives
+---@field log_level integer           0 (debug) to 3: lines below it are not recorded
+local FakeCore = setmetatable({}, FakeLoop)
+FakeCore.__index = FakeCore
+FakeCore.__name = "FakeCore"
+
+local raw = { resume = coroutine.resume, wrap = coroutine.wrap }
+
+local LEVELS = { [0] = "debug", "info", "warn", "error" }
+local PLAIN = { string = true, number = true, boolean = true }
+
+--- A light userdata that nothing else is, as C's addresses are: the place of a variable of its own.
+local function new_place()
+  local variable = {}
+  local function keeper()
+    return variable
+  end
+  return debug.upvalueid(keeper, 1), keeper
+end
+
+local function copy(from)
+  local result = {}
+  for key, value in pairs(from) do
+    result[key] = value
+  end
+  return result
+end
+
+local function check_integer(value)
+  return math.tointeger(value) or error("integer expected, got " .. type(value), 3)
+end
+
+local function check_string(value)
+  if type(value) ~= "string" and type(value) ~= "number" then
+    error("string expected, got " .. type(value), 3)
+  end
+  return tostring(value)
+end
+
+-- ---- sending: core_conn.c ----
+
+local function send(world, id, payload, kind)
+  if kind ~= "text" and kind ~= "binary" then
+    error(('send: kind must be "text" or "binary", got %s'):format(tostring(kind)), 3)
+  elseif kind == "text" and not utf8.len(payload) then
+    error('send: text must be valid UTF-8; send other bytes with kind "binary"', 3)
+  end
+  local conn = world.conns[id]
+  if not conn or conn.state ~= "open" then
+    return nil, "closed"
+  elseif conn.is_full then
+    return nil, "backlog"
+  end
+  table.insert(world.sent, { id = id, payload = payload, kind = kind })
+  return true
+end
+
+local function id_of(core, conn)
+  if type(conn) ~= "table" then
+    error("send: call it with a colon, conn:send(value)", 3)
+  end
+  return rawget(conn, core.conn_key)
+end
+
+local function plain_sender(world, core, own_kind)
+  return function(conn, payload, kind)
+    if type(payload) ~= "string" and type(payload) ~= "number" then
+      error(('send: a string is needed, got %s; use the codec "json" or tw.json.encode to send other values')
+        :format(type(payload)), 2)
+    end
+    return send(world, id_of(core, conn), tostring(payload), kind == nil and own_kind or kind)
+  end
+end
+
+local function add_senders(world, core)
+  local function json_sender(conn, value, kind)
+    local ok, text = pcall(require("tidewire.json").encode, value)
+    if not ok then
+      error("send: " .. text, 2)
+    end
+    return send(world, id_of(core, conn), text, kind == nil and "text" or kind)
+  end
+  core.senders = {
+    text = plain_sender(world, core, "text"), binary = plain_sender(world, core, "binary"), json = json_sender,
+  }
+  function core.send(id, payload, kind)
+    return send(world, check_integer(id), check_string(payload), kind == nil and "text" or kind)
+  end
+end
+
+-- ---- connections and endpoints: core_conn.c ----
+
+local function add_conns(world, core)
+  local function conn_of(id)
+    return world.conns[check_integer(id)] or { state = "gone" }
+  end
+
+  function core.close(id, code, reason)
+    local conn = conn_of(id)
+    check_integer(code)
+    assert(#(reason or "") <= 123, "bad argument #3: at most 123 bytes")
+    table.insert(world.closes, { id = id, code = code, reason = reason or "" })
+    if conn.state == "open" then
+      conn.state, conn.code, conn.reason = "closing", code, reason or ""
+    end
+  end
+
+  function core.ping(id)
+    if conn_of(id).state ~= "open" then
+      return false
+    end
+    table.insert(world.pings, id)
+    return true
+  end
+
+  function core.json_pong(id, number)
+    table.insert(world.pongs, { id = check_integer(id), number = number ~= nil and math.tointeger(number) or 0 })
+  end
+
+  function core.is_open(id) return conn_of(id).state == "open" end
+  function core.rtt(id) return conn_of(id).rtt end
+  function core.backlog(id) return conn_of(id).backlog or 0 end
+  function core.id_text(id) return ("%x"):format(check_integer(id)) end
+
+  function core.endpoint(settings)
+    check_string(settings.json_name)
+    table.insert(world.endpoints, settings)
+    return #world.endpoints - 1
+  end
+
+  function core.endpoint_full(number) return world.full[check_integer(number)] == true end
+end
+
+-- ---- the server: core_server.c, vm.c ----
+
+local function add_log(world, core)
+  function core.log(level, event, conn, ...)
+    local rest = table.pack(...)
+    local line = { level = LEVELS[check_integer(level)], event = check_string(event), fields = {}, keys = {} }
+    assert(line.level, "bad argument #1: 0 to 3 expected")
+    line.conn = conn or world.current and world.current.conn ~= 0 and world.current.conn or nil
+    for i = 1, rest.n - 1, 2 do
+      assert(type(rest[i]) == "string", "a key must be a string")
+      if PLAIN[type(rest[i + 1])] then -- C leaves others out
+        table.insert(line.keys, rest[i])
+        line.fields[rest[i]] = rest[i + 1]
+      end
+    end
+    if level >= world.log_level then
+      table.insert(world.logs, line)
+    end
+  end
+
+  function core.log_enabled(level) return level >= world.log_level end
+end
+
+local function add_server(world, core)
+  function core.count_error(kind)
+    local counter = kind == "decode" and "decode_errors" or "script_errors"
+    world.stats[counter] = world.stats[counter] + 1
+  end
+
+  function core.respond(number, status, headers, body)
+    assert(not world.answers[number], "answered twice")
+    world.answers[number] = { status = check_integer(status), headers = headers or "", body = body or "" }
+  end
+
+  function core.respond_file(number, root, path)
+    assert(not world.answers[number], "answered twice")
+    world.answers[number] = { root = check_string(root), path = check_string(path) }
+  end
+
+  function core.check_address() return true end
+  function core.stats() return copy(world.stats) end
+  function core.now() return 1.7e9 + world:now() end
+  function core.environment() return copy(world.environ) end
+end
+
+--- The lines of the log with that event.
+---@param event string
+---@return table[]
+function FakeCore:logged(event)
+  local list = {}
+  for _, line in ipairs(self.logs) do
+    if line.event == event then
+      list[#list + 1] = line
+    end
+  end
+  return list
+end
+
+-- ---- in and out ----
+
+--- Takes tidewire's Lua modules out of package.loaded; the C modules stay, they have no state.
+local function take_out_modules()
+  local taken = {}
+  for name, module in pairs(package.loaded) do
+    if name:find("^tidewire%f[.\0]") and not name:find("_c$") then
+      taken[name] = module
+    end
+  end
+  for name in pairs(taken) do
+    package.loaded[name] = nil
+  end
+  return taken
+end
+
+-- luacheck: push ignore 122 (the program replaces these two as well: vm.c)
+local function set_coroutine_functions(functions)
+  coroutine.resume, coroutine.wrap = functions.resume, functions.wrap
+end
+-- luacheck: pop
+
+--- Puts the fake in.
+---@return FakeCore
+function FakeCore:install()
+  local core = { version = "1.2.3", worker = 0 }
+  local world = setmetatable({
+    core = core, conns = {}, sent = {}, closes = {}, logs = {}, answers = {}, endpoints = {}, full = {}, pongs = {},
+    pings = {}, environ = {}, log_level = 0, keepers = {}, stats = {
+      connections = 0, messages_received = 0, bytes_received = 0, script_errors = 0, decode_errors = 0, uptime = 0,
+      max_connections = 10000,
+    },
+  }, self)
+  core.wait_marker, world.keepers[1] = new_place()
+  core.conn_key, world.keepers[2] = new_place()
+  world:init()
+  add_conns(world, core)
+  add_senders(world, core)
+  add_log(world, core)
+  add_server(world, core)
+  world.saved = {
+    modules = take_out_modules(), path = package.path, cpath = package.cpath,
+    searchers = table.move(package.searchers, 1, #package.searchers, 1, {}),
+  }
+  package.preload["tidewire.core"] = function() return core end
+  local async = require "tidewire.async"
+  world.events = { timer = async.fire }
+  set_coroutine_functions(async)
+  return world
+end
+
+--- Puts everything back as it was before install().
+function FakeCore:uninstall()
+  set_coroutine_functions(raw)
+  package.preload["tidewire.core"] = nil
+  take_out_modules()
+  for name, module in pairs(self.saved.modules) do
+    package.loaded[name] = module
+  end
+  package.path, package.cpath = self.saved.path, self.saved.cpath
+  for i = math.max(#package.searchers, #self.saved.searchers), 1, -1 do
+    package.searchers[i] = self.saved.searchers[i]
+  end
+end
+
+return FakeCore
