@@ -94,7 +94,7 @@ describe("a client that does not read", function()
     local ada = slow_client("/close")
     flood_until_refused(ada)
     app:wait_event("close")
-    ada.stream:resume()
+    ada.stream:catch_up()
     local code = ada:wait_closed()
     assert.is_true(code == 1008 or code == 1006, tostring(code))
   end)
@@ -114,7 +114,7 @@ describe("a client that does not read", function()
     assert.is_true(refused[5], "not open any more")
     assert.is_true(refused[4] <= 128 * 1024, "backlog " .. refused[4])
     assert.is_true(refused[4] > 64 * 1024)
-    ada.stream:resume()
+    ada.stream:catch_up()
     local last, count = 0, 0
     while true do
       local message = ada:receive()
@@ -134,7 +134,7 @@ describe("a client that does not read", function()
     local ada = slow_client("/drop")
     flood_until_refused(ada)
     assert.equal(0, #app:events("drain"))
-    ada.stream:resume()
+    ada.stream:catch_up()
     local event = app:wait_event("drain")
     assert.equal(0, event[2])
     local message
@@ -161,13 +161,13 @@ describe("a client that does not read", function()
 
   it("gets everything in order once it reads, if there was room", function()
     local ada = slow_client("/roomy")
-    ada:send_text("20000")
+    ada:send_text("12000")
     local sent = app:wait_event("sent")
-    assert.equal(20000, sent[2])
+    assert.equal(12000, sent[2])
     assert.is_true(sent[3] > 1 << 20)
-    ada.stream:resume()
+    ada.stream:catch_up()
     local number = 0
-    while number < 20000 do
+    while number < 12000 do
       local message = assert(ada:receive())
       if message ~= "drained" then
         number = number + 1

@@ -72,6 +72,12 @@ function Stream:pause()
   self.handle:read_stop()
 end
 
+--- Read on after `pause`, with a larger buffer of the kernel's, so that what waits comes quickly.
+function Stream:catch_up()
+  uv.recv_buffer_size(self.handle, 1 << 20)
+  self:resume()
+end
+
 --- All that has arrived and is not taken yet.
 ---@return string
 function Stream:peek()
