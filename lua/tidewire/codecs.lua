@@ -117,6 +117,42 @@ local function custom_send(codec)
   end
 end
 
+-- ---- broadcasts ----
+
+---@type table<any, integer>  codec -> its number in C
+local numbers = { text = 0, binary = 1, json = 2 }
+---@type table<integer, any>  and back
+local by_number = { [0] = "text", "binary", "json" }
+
+--- C's number of a codec; the same codec has the same number.
+---@param codec any
+---@return integer
+function codecs.number(codec)
+  if not numbers[codec] then
+    numbers[codec] = #by_number + 1
+    by_number[numbers[codec]] = codec
+  end
+  return numbers[codec]
+end
+
+--- A value as a payload for the connections that have the codec with this number. Throws on misuse.
+---@param number integer
+---@param value any
+---@return string payload
+---@return "text"|"binary"|nil kind
+function codecs.encode(number, value)
+  local codec = by_number[number]
+  if codec == "json" then
+    return json.encode(value), "text"
+  elseif type(codec) == "table" and codec.encode then
+    return codec.encode(value)
+  elseif type(value) ~= "string" and type(value) ~= "number" then
+    error(("broadcast: a string is needed for the codec \"%s\", got %s"):format(
+      type(codec) == "string" and codec or "text", type(value)), 0)
+  end
+  return tostring(value), codec == "binary" and "binary" or "text"
+end
+
 --- The functions of an endpoint with this codec.
 ---@param codec "text"|"binary"|"json"|{ decode: function|nil, encode: function|nil }
 ---@param heartbeat boolean  the heartbeat is JSON

@@ -82,6 +82,13 @@ function Conn.new(id, endpoint, request, subprotocol, fields)
   return setmetatable(conn, metatable)
 end
 
+--- The connection's integer.
+---@param conn tidewire.Conn
+---@return integer
+function Conn.integer(conn)
+  return conn[ID]
+end
+
 --- Is this a connection?
 ---@param value any
 ---@return boolean
@@ -154,6 +161,48 @@ function methods.ping(self)
     return true
   end
   return nil, "closed"
+end
+
+--- Is this the name of a room? Throws if not.
+local function check_room(what, room)
+  if type(room) ~= "string" or room == "" then
+    error(("%s: a room's name is needed, got %s"):format(what, type(room) == "string" and '""' or type(room)), 3)
+  end
+end
+
+--- Enters a room. Entering twice does nothing. A closing connection leaves its rooms by itself.
+---@param self tidewire.Conn
+---@param room string
+---@return true|nil ok
+---@return string|nil message  "closed"
+function methods.join(self, room)
+  check_room("conn:join", room)
+  if core.join(self[ID], room) then
+    return true
+  end
+  return nil, "closed"
+end
+
+--- Leaves a room. Leaving one that it is not in does nothing.
+---@param self tidewire.Conn
+---@param room string
+---@return true|nil ok
+---@return string|nil message  "closed"
+function methods.leave(self, room)
+  check_room("conn:leave", room)
+  if core.leave(self[ID], room) then
+    return true
+  end
+  return nil, "closed"
+end
+
+--- The names of the rooms that the connection is in, sorted.
+---@param self tidewire.Conn
+---@return string[]
+function methods.rooms(self)
+  local rooms = core.rooms_of(self[ID])
+  table.sort(rooms)
+  return rooms
 end
 
 --- Runs f(conn) of a timer, as long as the connection is open.

@@ -12,11 +12,12 @@ local endpoints = require "tidewire.endpoints"
 local errors = require "tidewire.errors"
 local gatekeeper = require "tidewire.gatekeeper"
 local http = require "tidewire.http"
+local registry = require "tidewire.registry"
 
 local ENDPOINT <const> = "\0endpoint" -- conn.lua's key
 
 ---@type table<integer, tidewire.Conn>  by the connection's integer
-local conns = {}
+local conns = registry.conns
 
 ---@type tidewire.App|nil
 local running
@@ -60,6 +61,7 @@ function events.load(file, command_line)
     end
   end
   running = loaded
+  registry.endpoints = loaded.endpoints
   return loaded
 end
 

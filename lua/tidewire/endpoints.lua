@@ -37,6 +37,7 @@ function endpoints.prepare(endpoint)
     max_message_size = options.max_message_size,
     max_backlog = options.max_backlog,
     max_connections = options.max_connections,
+    codec = codecs.number(options.codec),
     heartbeat = options.heartbeat,
     slow_client = options.slow_client,
     has_message = hooks.handle_message ~= nil or endpoint.receive ~= nil,

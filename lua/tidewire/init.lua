@@ -9,6 +9,7 @@ end
 
 local async = require "tidewire.async"
 local json = require "tidewire.json"
+local room = require "tidewire.room"
 
 ---@class tidewire
 local tw = {
@@ -21,6 +22,10 @@ local tw = {
   every = async.every,
   spawn = async.spawn,
   await = async.await,
+
+  room = room.get,
+  broadcast = room.broadcast,
+  send = room.send,
 
   json = json,
   null = json.null,

@@ -11,6 +11,7 @@
 #include "core/events.h"
 #include "core/inbox.h"
 #include "core/outq.h"
+#include "core/room.h"
 
 struct hub;
 
@@ -32,9 +33,10 @@ struct conn {
 
     /* private to core/ */
     struct outq out;
-    struct inbox *inbox; /* what arrived while a hook slept, or NULL */
-    struct list pending; /* in the hub's list while something is due at the end of the turn */
-    struct list dirty;   /* in the hub's list while something is to be written */
+    struct inbox *inbox;  /* what arrived while a hook slept, or NULL */
+    struct member *rooms; /* the rooms it is in */
+    struct list pending;  /* in the hub's list while something is due at the end of the turn */
+    struct list dirty;    /* in the hub's list while something is to be written */
 
     struct heap_node timer; /* the nearest of the times below */
     uint64_t last_seen_ms;  /* the last sign of life, or the last time on_timeout kept it */

@@ -18,6 +18,7 @@ struct endpoint {
     size_t max_message_size;
     size_t max_backlog;
     uint32_t max_connections; /* 0: no limit of its own */
+    uint32_t codec; /* the scripts' number of its codec: a broadcast is encoded once for each */
     enum heartbeat heartbeat;
     enum slow_client slow_client;
     bool has_message, has_ping, has_timeout, has_drain;

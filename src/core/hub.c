@@ -42,6 +42,7 @@ void hub_free(struct hub *hub) {
     }
     mem_free(hub->endpoints);
     slots_close(&hub->conns);
+    table_close(&hub->rooms);
     mem_free(hub->scratch);
     heap_close(&hub->timers);
     mem_free(hub);
@@ -94,6 +95,7 @@ void hub_assign(struct hub *hub, struct conn *conn, uint32_t endpoint) {
 static void release(struct hub *hub, struct conn *conn) {
     hub->events->forgotten(hub->events_user, conn->id);
     heartbeat_stop(hub, conn);
+    room_leave_all(conn);
     list_remove(&conn->pending);
     list_remove(&conn->dirty);
     outq_clear(&conn->out);
@@ -277,6 +279,7 @@ static void set_close(struct conn *conn, unsigned code, const char *reason, size
     conn->close_reason = len > 0 ? mem_strndup(reason, len) : NULL;
     conn->state = CONN_CLOSING;
     conn->due |= DUE_CLOSE;
+    room_leave_all(conn); /* it has left before others hear of it */
 }
 
 /* The Close frame follows whatever is queued, and is the last thing that is. */

@@ -4,8 +4,8 @@
  * it keeps the order that scripts rely on: the hooks of one connection never overlap, on_close is told
  * exactly once and last. Everything on the worker's thread; nothing in it leaves that thread.
  *
- * Parts: hub.c the connections and the order of their hooks; outbox.c what leaves; heartbeat.c what
- * happens by the clock. */
+ * Parts: hub.c the connections and the order of their hooks; outbox.c what leaves; publish.c who gets
+ * it; heartbeat.c what happens by the clock. */
 #ifndef TIDEWIRE_CORE_HUB_H
 #define TIDEWIRE_CORE_HUB_H
 
@@ -32,6 +32,7 @@ struct hub {
     /* private to core/ */
     struct hub_options options;
     struct slots conns;
+    struct table rooms;
     struct endpoint **endpoints;
     uint32_t endpoint_count;
     struct heap timers;
@@ -89,8 +90,6 @@ enum send_result { SEND_OK, SEND_CLOSED, SEND_BACKLOG };
 /* Queues a copy of the payload. */
 enum send_result hub_send(struct hub *hub, conn_id id, enum message_kind kind, const void *payload,
                           size_t len);
-/* Queues a message; takes over the caller's reference whatever the result. */
-enum send_result hub_send_message(struct hub *hub, conn_id id, struct message *message);
 
 /* Sends what is queued, then the Close frame; on_close follows when the running hook has ended.
  * Does nothing for a connection that closes already. `len` at most 123. */
@@ -100,6 +99,22 @@ void hub_close(struct hub *hub, conn_id id, unsigned code, const char *reason, s
 bool hub_ping(struct hub *hub, conn_id id);
 /* A client's JSON pong with this pingId. */
 void hub_json_pong(struct hub *hub, conn_id id, int64_t ping_number);
+
+/* Rooms. Joining twice and leaving where one is not do nothing. False: the connection is closed. */
+bool hub_join(struct hub *hub, conn_id id, struct slice room);
+bool hub_leave(struct hub *hub, conn_id id, struct slice room);
+
+/* Who is meant by a broadcast: those of `room`, or of every room where its bytes are NULL, whose endpoint
+ * is `endpoint` (or any, HUB_ANY) and has the codec that `message` was made with; but not `except`. */
+#define HUB_ANY UINT32_MAX
+struct audience {
+    struct slice room;
+    uint32_t endpoint, codec;
+    conn_id except; /* 0: nobody */
+};
+/* Queues one message to all of them, each queue with the same bytes. Takes over the caller's
+ * reference. Returns how many got it. */
+uint32_t hub_publish(struct hub *hub, const struct audience *audience, struct message *message);
 
 /* A hook that slept has ended. */
 void hub_hook_done(struct hub *hub, conn_id id);

@@ -27,6 +27,8 @@ void outbox_flush_all(struct hub *hub);
 /* All is said and written: ends the TCP connection. */
 void outbox_end(struct hub *hub, struct conn *conn);
 void outbox_push(struct hub *hub, struct conn *conn, struct message *message);
+/* Queues a message that others hold as well, with a reference of its own, if there is room. */
+enum send_result outbox_deliver(struct hub *hub, struct conn *conn, struct message *message);
 
 /* heartbeat.c */
 void heartbeat_start(struct hub *hub, struct conn *conn);

@@ -100,13 +100,10 @@ static enum send_result admit(struct hub *hub, struct conn *conn, size_t len) {
     return SEND_CLOSED;
 }
 
-enum send_result hub_send_message(struct hub *hub, conn_id id, struct message *message) {
-    struct conn *conn = hub_find(hub, id);
+enum send_result outbox_deliver(struct hub *hub, struct conn *conn, struct message *message) {
     enum send_result result = admit(hub, conn, message->len);
     if (result == SEND_OK)
-        outbox_push(hub, conn, message);
-    else
-        message_unref(message);
+        outbox_push(hub, conn, message_ref(message));
     return result;
 }
 

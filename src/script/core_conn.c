@@ -11,6 +11,7 @@
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 static conn_id check_id(lua_State *L, int index) {
@@ -187,6 +188,21 @@ static int core_id_text(lua_State *L) {
     return 1;
 }
 
+/* core.id_number(text) -> the integer of a conn.id | nil */
+static int core_id_number(lua_State *L) {
+    size_t len;
+    const char *text = luaL_checklstring(L, 1, &len);
+    char *end;
+    unsigned long long number = strtoull(text, &end, 16);
+    char again[24];
+    snprintf(again, sizeof again, "%llx", number);
+    if (end != text + len || strcmp(again, text) != 0)
+        lua_pushnil(L); /* no id of ours */
+    else
+        lua_pushinteger(L, (lua_Integer)number);
+    return 1;
+}
+
 /* ---- endpoints ---- */
 
 static lua_Integer integer_field(lua_State *L, const char *name) {
@@ -228,6 +244,7 @@ static int core_endpoint(lua_State *L) {
         .max_message_size = (size_t)integer_field(L, "max_message_size"),
         .max_backlog = (size_t)integer_field(L, "max_backlog"),
         .max_connections = (uint32_t)integer_field(L, "max_connections"),
+        .codec = (uint32_t)integer_field(L, "codec"),
         .heartbeat = field_is(L, "heartbeat", "json") ? HEARTBEAT_JSON : HEARTBEAT_FRAME,
         .slow_client = field_is(L, "slow_client", "drop") ? SLOW_CLIENT_DROP : SLOW_CLIENT_CLOSE,
         .has_message = flag_field(L, "has_message"),
@@ -259,6 +276,7 @@ const luaL_Reg core_conn_functions[] = {
     {"rtt", core_rtt},
     {"backlog", core_backlog},
     {"id_text", core_id_text},
+    {"id_number", core_id_number},
     {"endpoint", core_endpoint},
     {"endpoint_full", core_endpoint_full},
     {NULL, NULL},

@@ -49,6 +49,7 @@ static int open_core(lua_State *L) {
     struct vm *vm = vm_of(L);
     lua_newtable(L); /* core */
     luaL_setfuncs(L, core_conn_functions, 0);
+    luaL_setfuncs(L, core_room_functions, 0);
     luaL_setfuncs(L, core_task_functions, 0);
     luaL_setfuncs(L, core_timer_functions, 0);
     luaL_setfuncs(L, core_server_functions, 0);

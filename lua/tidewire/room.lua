@@ -1,0 +1,139 @@
+-- room.lua -- `tw.room`, `tw.broadcast`, `tw.send`: speaking to others.
+--
+-- A room is a name, not a thing to create: the object here holds nothing but the name. A value is encoded once for
+-- each codec that its receivers have (mostly one), and framed once. Keeps nothing.
+
+local codecs = require "tidewire.codecs"
+local Conn = require "tidewire.conn"
+local core = require "tidewire.core"
+local registry = require "tidewire.registry"
+
+---@class tidewire.Room
+---@field name string
+local Room = {}
+Room.__index = Room
+Room.__name = "tidewire.Room"
+
+function Room:__tostring()
+  return ("tidewire.Room %q"):format(self.name)
+end
+
+function Room.__eq(one, other)
+  return one.name == other.name
+end
+
+local room = {}
+
+--- The room of a name. Empty rooms cost nothing.
+---@param name string
+---@return tidewire.Room
+function room.get(name)
+  if type(name) ~= "string" or name == "" then
+    error(("tw.room: a name is needed, got %s"):format(type(name) == "string" and '""' or type(name)), 2)
+  end
+  return setmetatable({ name = name }, Room)
+end
+
+local known_options = { except = true, endpoint = true }
+
+--- The options of a broadcast: a table, or just the connection to leave out.
+local function read_options(what, options)
+  if options == nil then
+    return {}
+  elseif Conn.is(options) then
+    return { except = Conn.integer(options) }
+  elseif type(options) ~= "table" then
+    error(("%s: options must be a table or a connection, got %s"):format(what, type(options)), 3)
+  end
+  for key in pairs(options) do
+    if not known_options[key] then
+      error(('%s: unknown option "%s"; there are "except" and, for tw.broadcast, "endpoint"')
+        :format(what, tostring(key)), 3)
+    end
+  end
+  local except = options.except
+  if except ~= nil and not Conn.is(except) then
+    error(("%s: except must be a connection, got %s"):format(what, type(except)), 3)
+  end
+  return { except = except and Conn.integer(except), endpoint = options.endpoint }
+end
+
+--- Sends the value to those with each of the codecs. Returns how many were meant and open.
+local function publish(value, room_name, endpoint, except, ...)
+  local delivered = 0
+  for i = 1, select("#", ...) do
+    local codec = select(i, ...)
+    local payload, kind = codecs.encode(codec, value)
+    delivered = delivered + core.publish(payload, kind, codec, room_name, endpoint, except)
+  end
+  return delivered
+end
+
+--- Sends a value to everyone in the room. Who joined before gets it, who joins later does not.
+---@param value any
+---@param options tidewire.Conn|{ except: tidewire.Conn|nil }|nil  whom to leave out
+---@return integer delivered  to how many connections it was queued
+function Room:broadcast(value, options)
+  local read = read_options("room:broadcast", options)
+  return publish(value, self.name, nil, read.except, core.room_codecs(self.name))
+end
+
+--- How many connections are in the room.
+---@return integer
+function Room:size()
+  return core.room_size(self.name)
+end
+
+--- The connections in the room, in no order.
+---@return tidewire.Conn[]
+function Room:members()
+  local members = {}
+  for _, integer in ipairs(core.room_members(self.name)) do
+    members[#members + 1] = registry.conns[integer]
+  end
+  return members
+end
+
+--- The codecs' numbers of the app's endpoints, or of one of them.
+local function codecs_of(only)
+  local seen, list = {}, {}
+  for _, endpoint in ipairs(registry.endpoints) do
+    local number = codecs.number(endpoint.options.codec)
+    if not seen[number] and (not only or only == endpoint) then
+      seen[number] = true
+      list[#list + 1] = number
+    end
+  end
+  return list
+end
+
+--- Sends a value to everyone.
+---@param value any
+---@param options tidewire.Conn|{ endpoint: string|nil, except: tidewire.Conn|nil }|nil  only those of one endpoint, by its path; whom to leave out
+---@return integer delivered
+function room.broadcast(value, options)
+  local read = read_options("tw.broadcast", options)
+  local endpoint = read.endpoint and registry.endpoint(read.endpoint)
+  if read.endpoint and not endpoint then
+    error(('tw.broadcast: there is no endpoint "%s"'):format(tostring(read.endpoint)), 2)
+  end
+  return publish(value, nil, endpoint and endpoint.number, read.except, table.unpack(codecs_of(endpoint)))
+end
+
+--- Sends a value to one connection.
+---@param conn_id string  its `conn.id`
+---@param value any
+---@return true|nil ok
+---@return string|nil message  "closed" when it is gone, "backlog"
+function room.send(conn_id, value)
+  if type(conn_id) ~= "string" then
+    error(("tw.send: a conn.id is needed, got %s"):format(type(conn_id)), 2)
+  end
+  local conn = registry.find(conn_id)
+  if not conn then
+    return nil, "closed"
+  end
+  return conn:send(value)
+end
+
+return room

@@ -1,0 +1,100 @@
+/* room.c -- named sets of this worker's connections. See room.h.
+ *
+ * A room is a dense table of members, so that a broadcast walks memory in order. Leaving swaps the
+ * last member into the gap. */
+#include "core/room.h"
+
+#include "base/mem.h"
+#include "core/conn.h"
+
+#include <string.h>
+
+enum { FIRST_MEMBERS = 4 };
+
+struct room *room_find(const struct table *rooms, struct slice name) {
+    struct table_entry *found = table_find(rooms, name);
+    return found == NULL ? NULL : TABLE_OWNER(found, struct room, entry);
+}
+
+static struct room *add_room(struct table *rooms, struct slice name) {
+    struct room *room = mem_zalloc(sizeof *room + name.len + 1);
+    memcpy(room->name, name.bytes, name.len);
+    room->entry.key = (struct slice){room->name, name.len};
+    room->rooms = rooms;
+    table_add(rooms, &room->entry);
+    return room;
+}
+
+static void remove_room(struct room *room) {
+    table_remove(room->rooms, &room->entry);
+    mem_free(room->members);
+    mem_free(room->codecs);
+    mem_free(room);
+}
+
+/* One member more (or less) with this codec. */
+static void count_codec(struct room *room, uint32_t codec, int change) {
+    for (uint32_t i = 0; i < room->codec_count; i++) {
+        if (room->codecs[i].codec != codec)
+            continue;
+        room->codecs[i].members += (uint32_t)change;
+        if (room->codecs[i].members == 0)
+            room->codecs[i] = room->codecs[--room->codec_count];
+        return;
+    }
+    room->codecs = mem_realloc(room->codecs, (room->codec_count + 1) * sizeof *room->codecs);
+    room->codecs[room->codec_count++] = (struct room_codec){codec, 1};
+}
+
+/* The connection's membership in a room, by its own short list. */
+static struct member **membership(struct conn *conn, const struct room *room) {
+    struct member **link = &conn->rooms;
+    while (*link != NULL && (*link)->room != room)
+        link = &(*link)->next;
+    return link;
+}
+
+bool room_join(struct table *rooms, struct slice name, struct conn *conn) {
+    struct room *room = room_find(rooms, name);
+    if (room != NULL && *membership(conn, room) != NULL)
+        return false;
+    if (room == NULL)
+        room = add_room(rooms, name);
+    if (room->count == room->capacity) {
+        room->capacity = room->capacity == 0 ? FIRST_MEMBERS : room->capacity * 2;
+        room->members = mem_realloc(room->members, room->capacity * sizeof(struct member *));
+    }
+    struct member *member = mem_alloc(sizeof *member);
+    *member = (struct member){conn, room, conn->rooms, room->count};
+    room->members[room->count++] = member;
+    conn->rooms = member;
+    count_codec(room, conn->endpoint->codec, 1);
+    return true;
+}
+
+static void leave(struct member **link) {
+    struct member *member = *link;
+    struct room *room = member->room;
+    *link = member->next;
+    struct member *last = room->members[--room->count];
+    room->members[member->index] = last;
+    last->index = member->index;
+    count_codec(room, member->conn->endpoint->codec, -1);
+    mem_free(member);
+    if (room->count == 0)
+        remove_room(room);
+}
+
+bool room_leave(struct table *rooms, struct slice name, struct conn *conn) {
+    const struct room *room = room_find(rooms, name);
+    struct member **link = room == NULL ? NULL : membership(conn, room);
+    if (link == NULL || *link == NULL)
+        return false;
+    leave(link);
+    return true;
+}
+
+void room_leave_all(struct conn *conn) {
+    while (conn->rooms != NULL)
+        leave(&conn->rooms);
+}

@@ -1,0 +1,55 @@
+/* room.h -- named sets of this worker's connections.
+ *
+ * A room exists while it has members and costs nothing otherwise: a name is looked up, not created.
+ * Knows who is in it; sending to them is outbox.c's. Everything on the worker's thread. */
+#ifndef TIDEWIRE_CORE_ROOM_H
+#define TIDEWIRE_CORE_ROOM_H
+
+#include "base/table.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct conn;
+
+/* One connection in one room. */
+struct member {
+    struct conn *conn;
+    struct room *room;
+    struct member *next; /* the connection's next room */
+    uint32_t index;      /* in the room's table */
+};
+
+/* How many members of a room have a codec: a broadcast is encoded once for each. */
+struct room_codec {
+    uint32_t codec, members;
+};
+
+struct room {
+    /* For reading only: */
+    uint32_t count;
+    uint32_t codec_count;
+    struct member **members; /* `count` of them, in no order */
+    struct room_codec *codecs;
+    struct table_entry entry; /* its key is the name */
+    /* private to room.c */
+    struct table *rooms;
+    uint32_t capacity;
+    char name[];
+};
+
+/* A worker's rooms are a table, all zeros at first. Everybody must have left before table_close(). */
+
+/* The room of a name, or NULL while nobody is in it. */
+struct room *room_find(const struct table *rooms, struct slice name);
+
+/* Lets a connection in. False: it is in already. */
+bool room_join(struct table *rooms, struct slice name, struct conn *conn);
+
+/* Lets it out. False: it was not in. The room may be gone then. */
+bool room_leave(struct table *rooms, struct slice name, struct conn *conn);
+
+/* Lets it out of all its rooms. */
+void room_leave_all(struct conn *conn);
+
+#endif
