@@ -133,7 +133,7 @@ local function lua_names()
   local function send() end
   local conn_index = getmetatable(Conn.new(1, { send = send }, {})).__index
   local request = Request.new("GET / HTTP/1.1\r\n\r\n", "", "127.0.0.1", false)
-  local timer = async.dead_timer()
+  local timer, room = async.dead_timer(), tw.room("name")
   local found = {
     ["tidewire"] = keys(tw),
     ["tidewire.json"] = keys(tw.json),
@@ -145,6 +145,7 @@ local function lua_names()
     ["tidewire.Request"] = merged(keys(upvalue(getmetatable(request).__index, "fields")), keys(request)),
     ["tidewire.Error"] = keys(errors.new("script", "text", "hook", "")),
     ["tidewire.Timer"] = merged(keys(getmetatable(timer).__index), { skipped = true }),
+    ["tidewire.Room"] = merged(keys(getmetatable(room).__index), keys(room)),
     hooks = {},
   }
   local classes = { handler = "tidewire.Handler", app = "tidewire.App", limits = "tidewire.Limits",
@@ -235,6 +236,7 @@ local public = {
   ["tidewire.Request"] = { "lua/tidewire/request.lua", "request.%s", "request%." },
   ["tidewire.Error"] = { "lua/tidewire/errors.lua", "err.%s", "err%." },
   ["tidewire.Timer"] = { "lua/tidewire/async.lua", "timer.%s", "timer[.:]" },
+  ["tidewire.Room"] = { "lua/tidewire/room.lua", "room.%s", "room[.:]" },
   ["tidewire.Handler"] = { "lua/tidewire/options.lua", "the handler's %s" },
   ["tidewire.App"] = { "lua/tidewire/options.lua", "the app's %s" },
   ["tidewire.Limits"] = { "lua/tidewire/options.lua", "limits.%s" },

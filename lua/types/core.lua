@@ -53,6 +53,11 @@ function core.backlog(conn) end
 ---@return string id  conn.id
 function core.id_text(conn) end
 
+--- The integer of a conn.id.
+---@param text string
+---@return integer? conn
+function core.id_number(text) end
+
 --- The fields are those of struct endpoint (src/core/endpoint.h), periods in seconds.
 ---@param options table
 ---@return integer number
@@ -61,6 +66,45 @@ function core.endpoint(options) end
 ---@param number integer
 ---@return boolean
 function core.endpoint_full(number) end
+
+-- ---- core_room.c ----
+
+---@param conn integer
+---@param room string
+---@return boolean was_open
+function core.join(conn, room) end
+
+---@param conn integer
+---@param room string
+---@return boolean was_open
+function core.leave(conn, room) end
+
+---@param conn integer
+---@return string[] rooms  in no order
+function core.rooms_of(conn) end
+
+---@param room string
+---@return integer
+function core.room_size(room) end
+
+---@param room string
+---@return integer[] conns  in no order
+function core.room_members(room) end
+
+--- The numbers of its members' codecs.
+---@param room string
+---@return integer ...
+function core.room_codecs(room) end
+
+--- Sends to all who have the codec with this number.
+---@param payload string
+---@param kind "text"|"binary"|nil
+---@param codec integer
+---@param room string?       nil: to everyone
+---@param endpoint integer?  only to those of this one
+---@param except integer?    not to this connection
+---@return integer delivered
+function core.publish(payload, kind, codec, room, endpoint, except) end
 
 -- ---- core_task.c ----
 

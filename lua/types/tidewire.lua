@@ -141,6 +141,21 @@ function Conn:after(seconds, f) end
 ---@return tidewire.Timer
 function Conn:every(seconds, f) end
 
+--- Enters a room. Twice is as good as once; a closing connection leaves by itself.
+---@param room string
+---@return true? ok
+---@return "closed"|nil why_not
+function Conn:join(room) end
+
+---@param room string
+---@return true? ok
+---@return "closed"|nil why_not
+function Conn:leave(room) end
+
+--- The names of its rooms, sorted.
+---@return string[]
+function Conn:rooms() end
+
 --- What a client asked for.
 ---@class tidewire.Request
 ---@field method string
@@ -173,6 +188,24 @@ function Timer:cancel() end
 
 ---@return boolean
 function Timer:is_running() end
+
+--- A named set of connections.
+---@class tidewire.Room
+---@field name string
+local Room = {}
+
+--- Sends a value to all who are in the room now.
+---@param value any
+---@param options? tidewire.Conn|{ except: tidewire.Conn? }  whom to leave out
+---@return integer delivered  to how many it was queued
+function Room:broadcast(value, options) end
+
+---@return integer
+function Room:size() end
+
+--- Those who are in it, in no order.
+---@return tidewire.Conn[]
+function Room:members() end
 
 -- ---- require "tidewire" ----
 
@@ -212,6 +245,24 @@ function tw.spawn(f, ...) end
 ---@param begin fun(done: fun(...))
 ---@return any ...
 function tw.await(begin) end
+
+--- The room of a name. It need not be made, and costs nothing while nobody is in it.
+---@param name string
+---@return tidewire.Room
+function tw.room(name) end
+
+--- Sends a value to everyone.
+---@param value any
+---@param options? tidewire.Conn|{ endpoint: string?, except: tidewire.Conn? }
+---@return integer delivered  to how many it was queued
+function tw.broadcast(value, options) end
+
+--- Sends a value to one connection, known by its conn.id.
+---@param conn_id string
+---@param value any
+---@return true? ok
+---@return "closed"|"backlog"|nil why_not
+function tw.send(conn_id, value) end
 
 --- Marks a table as a JSON array, so that it is written as [] when it is empty; without one, a new one.
 ---@generic T: table
