@@ -51,8 +51,10 @@ function FakeApp:serve(app)
     return self.conns[id].object
   end
   package.loaded[APP_MODULE] = app
-  local results = self:load(("return require %q"):format(APP_MODULE)).results
-  assert(results and results[1], results and table.concat(results[2], "\n") or "did not load")
+  local results = self:load(("return require %q"):format(APP_MODULE)).results or { n = 0 }
+  if not results[1] then
+    error(table.concat(results[2] or { "the app did not load" }, "\n"), 2)
+  end
 end
 
 local function head(method, path, headers)
