@@ -14,9 +14,14 @@ local pack, unpack = table.pack, table.unpack
 
 -- ---- coroutines of the script's own ----
 
+--- Coroutines that wait at the moment: whoever resumes one would wake it too early.
+local waiting = setmetatable({}, { __mode = "k" })
+
 local function pass_on(co, ok, word, ...)
   if ok and word == WAIT and raw_status(co) == "suspended" then
+    waiting[co] = true
     raw_yield(WAIT)
+    waiting[co] = nil
     return pass_on(co, raw_resume(co))
   end
   return ok, word, ...
@@ -24,6 +29,11 @@ end
 
 --- coroutine.resume, through which tw.sleep and its kin can wait.
 function async.resume(co, ...)
+  if type(co) ~= "thread" then
+    error(("bad argument #1 to 'resume' (coroutine expected, got %s)"):format(type(co)), 2)
+  elseif waiting[co] then
+    return false, "cannot resume non-suspended coroutine" -- in Lua's words
+  end
   return pass_on(co, raw_resume(co, ...))
 end
 
@@ -33,19 +43,17 @@ local function check_wrapped(co, ok, ...)
   end
   local message = ...
   if raw_status(co) == "dead" then
-    coroutine.close(co)
+    local closed, other = coroutine.close(co)
+    message = closed and message or other
   end
-  if type(message) == "string" then
-    local info = debug.getinfo(3, "Sl") -- as coroutine.wrap: where it was called goes before the message
-    if info and info.currentline > 0 then
-      message = ("%s:%d: %s"):format(info.short_src, info.currentline, message)
-    end
-  end
-  error(message, 0)
+  error(message, 2) -- the tail call before made the caller of the wrapped function the second level
 end
 
 --- coroutine.wrap, through which tw.sleep and its kin can wait.
 function async.wrap(f)
+  if type(f) ~= "function" then
+    error(("bad argument #1 to 'wrap' (function expected, got %s)"):format(type(f)), 2)
+  end
   local co = coroutine.create(f)
   return function(...)
     return check_wrapped(co, async.resume(co, ...))
@@ -55,10 +63,31 @@ end
 --- The running hook's integer. Throws where nothing can wait.
 local function this_task(what)
   local task, why = core.task()
+  if task and not coroutine.isyieldable() then
+    task, why = nil, "attempt to yield across a C-call boundary: functions that table.sort, string.gsub and "
+      .. "other C functions call cannot wait"
+  end
   if not task then
     error(("%s: %s"):format(what, why), 3)
   end
   return task
+end
+
+--- What each sleeping hook waits for: a wake that comes too late finds another.
+---@type table<integer, table>
+local waits = {}
+
+--- Sleeps until wake(task, token).
+local function wait(task, token)
+  waits[task] = token
+  raw_yield(WAIT)
+  waits[task] = nil
+end
+
+local function wake(task, token)
+  if waits[task] == token then
+    core.wake(task)
+  end
 end
 
 -- ---- timers ----
@@ -179,9 +208,9 @@ function async.sleep(seconds)
   if type(seconds) ~= "number" or not (seconds >= 0 and seconds < 1e9) then
     error(("tw.sleep: seconds must be a number from 0 to 1e9, got %s"):format(tostring(seconds)), 2)
   end
-  local task = this_task("tw.sleep")
-  start(seconds, function() core.wake(task) end, nil, false)
-  raw_yield(WAIT)
+  local task, token = this_task("tw.sleep"), {}
+  start(seconds, function() wake(task, token) end, nil, false)
+  wait(task, token)
 end
 
 --- Runs f(...) beside everything else, on its own. It may wait. An error in it is logged.
@@ -201,19 +230,16 @@ function async.await(begin)
   if type(begin) ~= "function" then
     error(("tw.await: a function is needed, got %s"):format(type(begin)), 2)
   end
-  local task = this_task("tw.await")
-  local result, waiting
+  local task, token = this_task("tw.await"), {}
+  local result
   begin(function(...)
     if not result then
       result = pack(...)
-      if waiting then
-        core.wake(task)
-      end
+      wake(task, token)
     end
   end)
   if not result then
-    waiting = true
-    raw_yield(WAIT)
+    wait(task, token)
   end
   return unpack(result, 1, result.n)
 end

@@ -29,7 +29,7 @@ local function kind_of(binary)
   return binary and "binary" or "text"
 end
 
--- ---- JSON heartbeat (API section 1) ----
+-- ---- JSON heartbeat (docs/scripting.md) ----
 
 --- Answers a client's JSON ping or notes its pong. True: the message was one of them.
 local function is_heartbeat(conn, value)
@@ -112,6 +112,9 @@ local function custom_send(codec)
     local payload, own_kind = encode(value)
     if type(payload) ~= "string" then
       error(("send: the codec's encode must return a string, it returned %s"):format(type(payload)), 2)
+    end
+    if type(kind) == "table" then
+      return core.send(conn[ID], payload, { kind = own_kind or kind.kind, key = kind.key })
     end
     return core.send(conn[ID], payload, own_kind or kind)
   end

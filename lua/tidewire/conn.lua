@@ -26,7 +26,7 @@ local STARTED <const>, SUBPROTOCOL <const> = "\0started", "\0subprotocol"
 ---@field started_at number              seconds since 1970
 ---@field rtt number|nil                 seconds of the last ping's round trip; nil until one was answered
 ---@field backlog integer                bytes that wait to be sent to this client
----@field send fun(self: tidewire.Conn, value: any, kind?: "text"|"binary"): true|nil, string|nil
+---@field send fun(self: tidewire.Conn, value: any, kind?: "text"|"binary"|{ kind: string?, key: string? }): true|nil, string|nil
 local Conn = {}
 
 --- Timers of connections: the connection's integer -> its running timers.
@@ -80,6 +80,17 @@ function Conn.new(id, endpoint, request, subprotocol, fields)
     end
   end
   return setmetatable(conn, metatable)
+end
+
+--- The name of a field that would hide a method; nil if there is none.
+---@param fields table
+---@return string|nil
+function Conn.taken_name(fields)
+  for name in pairs(fields) do
+    if name == "send" or methods[name] then
+      return name
+    end
+  end
 end
 
 --- The connection's integer.

@@ -94,7 +94,7 @@ end
 ---@param err tidewire.Error
 function errors.thrown(conn, err)
   errors.log(err, conn[ID])
-  if err.hook == "on_close" then
+  if err.hook == "on_close" or err.hook == "timer" and not core.is_open(conn[ID]) then
     return -- it is over already
   end
   decide(conn, err)

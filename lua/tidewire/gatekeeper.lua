@@ -3,6 +3,7 @@
 -- C has checked the form and the server's own limits. Here the rest, in this order: the endpoint, the Origin, the
 -- endpoint's places, the subprotocol, and last the script's `validate`. Must answer at once. Keeps nothing.
 
+local Conn = require "tidewire.conn"
 local core = require "tidewire.core"
 local errors = require "tidewire.errors"
 local replies = require "tidewire.replies"
@@ -49,6 +50,11 @@ local function ask(endpoint, request)
   elseif answer ~= true and type(answer) ~= "table" then
     local message = ("validate must return a table, true, or nil/false and a status; it returned %s")
       :format(type(answer))
+    return nil, failed(errors.new("script", message, "validate"))
+  end
+  local taken = answer ~= true and Conn.taken_name(answer)
+  if taken then
+    local message = ('validate returned a field "%s", which is a method of conn; give it another name'):format(taken)
     return nil, failed(errors.new("script", message, "validate"))
   end
   return answer

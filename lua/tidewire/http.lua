@@ -46,7 +46,8 @@ function http.answer(app, number, head, body, remote_address, secure)
   local request = Request.new(head, body, remote_address, secure)
   local raw_path = Request.raw_path(request)
   local route, params, third = app.router:route(request.method, raw_path)
-  if not route or route.static and app.router:endpoint(raw_path) then
+  local own_page = third == "" or third == "/" -- of a folder served at an endpoint's path
+  if not route or route.static and not own_page and app.router:endpoint(raw_path) then
     return replies.send(number, no_route(app, request, params, third))
   end
   if route.static then

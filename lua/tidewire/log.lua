@@ -6,6 +6,9 @@ local core = require "tidewire.core"
 
 local log = {}
 
+--- What every line has already.
+local reserved = { time = true, level = true, worker = true, event = true, conn = true, message = true }
+
 local function plain(value)
   local kind = type(value)
   return (kind == "string" or kind == "number" or kind == "boolean") and value or tostring(value)
@@ -27,7 +30,8 @@ local function writer(level, name)
     end
     table.sort(names)
     for _, key in ipairs(names) do
-      list[#list + 1] = (key:gsub("[^%w_%.%-]", "_")) -- a key cannot break the line
+      local name = key:gsub("[^%w_%.%-]", "_") -- a key cannot break the line
+      list[#list + 1] = reserved[name] and name .. "_" or name
       list[#list + 1] = plain(values[key])
     end
     core.log(level, "script", nil, table.unpack(list))

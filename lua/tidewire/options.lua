@@ -40,7 +40,7 @@ local handler = {
   { name = "max_connections", type = "count" },
   { name = "max_message_size", type = "size", min = 1, max = (1 << 31) - 1, default = MIB, env = "MAX_MESSAGE_SIZE" },
   { name = "max_backlog", type = "size", min = 1, max = 1 << 40, default = MIB, env = "MAX_BACKLOG" },
-  { name = "slow_client", type = "choice", choices = { "close", "drop" }, default = "close", env = "SLOW_CLIENT" },
+  { name = "slow_client", type = "choice", choices = { "close", "drop", "conflate" }, default = "close", env = "SLOW_CLIENT" },
   { name = "rate", type = "table" },
   { name = "origins", type = "origins", env = "ORIGINS" },
   { name = "require_origin", type = "boolean", default = false, env = "REQUIRE_ORIGIN" },

@@ -16,6 +16,11 @@ local function is_status(value)
   return math.type(value) == "integer" and value >= 200 and value <= 599
 end
 
+--- May a handshake be refused with it? Success it cannot mean.
+local function is_refusal(value)
+  return is_status(value) and value >= 300
+end
+
 --- One header as a line. Throws for what would break the response (RFC 9110 section 5.5).
 local function header_line(name, value)
   if type(name) ~= "string" or not name:find("^[%w!#$%%&'*+.^_`|~-]+$") then
@@ -84,7 +89,7 @@ end
 ---@return tidewire.Reply
 function replies.of_validate(first, second)
   local status, details = 403, second
-  if is_status(first) then
+  if is_refusal(first) then
     status = first
   elseif first ~= nil then
     details = first
@@ -92,7 +97,7 @@ function replies.of_validate(first, second)
   if type(details) ~= "table" then
     return replies.refusal(status, details == nil and "Refused." or tostring(details))
   end
-  if is_status(details.status) then
+  if is_refusal(details.status) then
     status = details.status
   end
   if details.body == nil then

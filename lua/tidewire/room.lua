@@ -34,7 +34,7 @@ function room.get(name)
   return setmetatable({ name = name }, Room)
 end
 
-local known_options = { except = true, endpoint = true }
+local known_options = { except = true, endpoint = true, key = true }
 
 --- The options of a broadcast: a table, or just the connection to leave out.
 local function read_options(what, options)
@@ -47,7 +47,7 @@ local function read_options(what, options)
   end
   for key in pairs(options) do
     if not known_options[key] then
-      error(('%s: unknown option "%s"; there are "except" and, for tw.broadcast, "endpoint"')
+      error(('%s: unknown option "%s"; there are "except", "key" and, for tw.broadcast, "endpoint"')
         :format(what, tostring(key)), 3)
     end
   end
@@ -55,27 +55,35 @@ local function read_options(what, options)
   if except ~= nil and not Conn.is(except) then
     error(("%s: except must be a connection, got %s"):format(what, type(except)), 3)
   end
-  return { except = except and Conn.integer(except), endpoint = options.endpoint }
+  if options.key ~= nil and (type(options.key) ~= "string" or options.key == "") then
+    error(("%s: key must be a string, got %s"):format(what, type(options.key)), 3)
+  end
+  return { except = except and Conn.integer(except), endpoint = options.endpoint, key = options.key }
 end
 
---- Sends the value to those with each of the codecs. Returns how many were meant and open.
-local function publish(value, room_name, endpoint, except, ...)
+--- Sends the value to those with each of the codecs. All is encoded before anything is sent: a value that one codec
+--- refuses reaches nobody. Returns to how many connections it was queued.
+local function publish(value, room_name, endpoint, options, codec_numbers)
+  local payloads, kinds = {}, {}
+  for i, codec in ipairs(codec_numbers) do
+    payloads[i], kinds[i] = codecs.encode(codec, value)
+  end
   local delivered = 0
-  for i = 1, select("#", ...) do
-    local codec = select(i, ...)
-    local payload, kind = codecs.encode(codec, value)
-    delivered = delivered + core.publish(payload, kind, codec, room_name, endpoint, except)
+  for i, codec in ipairs(codec_numbers) do
+    delivered = delivered
+      + core.publish(payloads[i], kinds[i], codec, room_name, endpoint, options.except, options.key)
   end
   return delivered
 end
 
 --- Sends a value to everyone in the room. Who joined before gets it, who joins later does not.
 ---@param value any
----@param options tidewire.Conn|{ except: tidewire.Conn|nil }|nil  whom to leave out
+---@param options tidewire.Conn|{ except: tidewire.Conn|nil, key: string|nil }|nil  whom to leave out; where
+---  slow_client = "conflate", a message with the same key that still waits is replaced
 ---@return integer delivered  to how many connections it was queued
 function Room:broadcast(value, options)
   local read = read_options("room:broadcast", options)
-  return publish(value, self.name, nil, read.except, core.room_codecs(self.name))
+  return publish(value, self.name, nil, read, { core.room_codecs(self.name) })
 end
 
 --- How many connections are in the room.
@@ -109,7 +117,8 @@ end
 
 --- Sends a value to everyone.
 ---@param value any
----@param options tidewire.Conn|{ endpoint: string|nil, except: tidewire.Conn|nil }|nil  only those of one endpoint, by its path; whom to leave out
+---@param options tidewire.Conn|{ endpoint: string|nil, except: tidewire.Conn|nil, key: string|nil }|nil  only those of
+---  one endpoint, by its path; the others as of room:broadcast
 ---@return integer delivered
 function room.broadcast(value, options)
   local read = read_options("tw.broadcast", options)
@@ -117,7 +126,7 @@ function room.broadcast(value, options)
   if read.endpoint and not endpoint then
     error(('tw.broadcast: there is no endpoint "%s"'):format(tostring(read.endpoint)), 2)
   end
-  return publish(value, nil, endpoint and endpoint.number, read.except, table.unpack(codecs_of(endpoint)))
+  return publish(value, nil, endpoint and endpoint.number, read, codecs_of(endpoint))
 end
 
 --- Sends a value to one connection.

@@ -36,7 +36,7 @@
 ---@field max_connections? integer   of this endpoint
 ---@field max_message_size? tidewire.Size
 ---@field max_backlog? tidewire.Size  bytes that may wait for one client
----@field slow_client? "close"|"drop"  what happens at max_backlog
+---@field slow_client? "close"|"drop"|"conflate"  what happens at max_backlog; "conflate": newer messages replace those of the same key
 ---@field origins? string|string[]|fun(origin: string, request: tidewire.Request): boolean?
 ---@field require_origin? boolean
 ---@field subprotocols? string[]     by preference
@@ -288,6 +288,7 @@ function tw.stats() end
 ---@field messages_received integer
 ---@field messages_sent integer
 ---@field messages_dropped integer
+---@field messages_replaced integer  of the same key, while they waited (slow_client = "conflate")
 ---@field bytes_received integer
 ---@field bytes_sent integer
 ---@field pings_sent integer

@@ -13,8 +13,6 @@
 #include "core/outq.h"
 #include "core/room.h"
 
-struct hub;
-
 enum conn_state {
     CONN_HANDSHAKE, /* admitted, its upgrade not answered yet */
     CONN_OPEN,
@@ -27,7 +25,6 @@ enum conn_due { DUE_OPEN = 1, DUE_PING = 2, DUE_TIMEOUT = 4, DUE_DRAIN = 8, DUE_
 
 struct conn {
     conn_id id;
-    struct hub *hub;
     struct endpoint *endpoint;
     void *peer; /* the socket's side; NULL before hub_open and after hub_gone */
 
@@ -49,7 +46,6 @@ struct conn {
     uint8_t state;      /* enum conn_state */
     uint8_t due;        /* enum conn_due */
     bool busy;          /* a hook runs or sleeps */
-    bool started;       /* on_start was called */
     bool paused;        /* the wire does not read */
     bool blocked;       /* the wire waits for the socket */
     bool close_queued;  /* our Close frame is the last thing in the queue, or written */

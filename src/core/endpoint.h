@@ -10,7 +10,7 @@
 #include <stdint.h>
 
 enum heartbeat { HEARTBEAT_FRAME, HEARTBEAT_JSON };
-enum slow_client { SLOW_CLIENT_CLOSE, SLOW_CLIENT_DROP };
+enum slow_client { SLOW_CLIENT_CLOSE, SLOW_CLIENT_DROP, SLOW_CLIENT_CONFLATE };
 
 struct endpoint {
     uint64_t ping_ms; /* 0: no pings */

@@ -70,7 +70,7 @@ bool heartbeat_confirm_silence(struct hub *hub, struct conn *conn) {
 
 /* ---- pings ---- */
 
-/* The documented JSON form (API section 1). */
+/* The documented JSON form (docs/scripting.md). */
 static struct message *json_ping(const struct conn *conn) {
     static const char format[] =
         "{\"type\":\"ping\",\"pingId\":%" PRIu32 ",\"name\":%s,\"connId\":\"%" PRIx64 "\"}";

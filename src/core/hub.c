@@ -78,7 +78,6 @@ struct conn *hub_admit(struct hub *hub) {
         return NULL;
     }
     conn->id = (conn_id)hub->options.worker << WORKER_SHIFT | number;
-    conn->hub = hub;
     conn->state = CONN_HANDSHAKE;
     conn->rtt_seconds = -1;
     list_init(&conn->pending);
@@ -143,7 +142,6 @@ static bool run_next(struct hub *hub, struct conn *conn, enum hook_state *state)
     void *user = hub->events_user;
     bool open = conn->state == CONN_OPEN;
     if (take_due(conn, DUE_OPEN)) {
-        conn->started = true;
         *state = events->opened(user, conn->id);
     } else if (open && take_due(conn, DUE_TIMEOUT) && heartbeat_confirm_silence(hub, conn)) {
         *state = events->timeout(user, conn->id);

@@ -91,6 +91,11 @@ enum send_result { SEND_OK, SEND_CLOSED, SEND_BACKLOG };
 enum send_result hub_send(struct hub *hub, conn_id id, enum message_kind kind, const void *payload,
                           size_t len);
 
+/* The same; on an endpoint that conflates it may take the place of a message that still waits with this
+ * key (1 byte or more). */
+enum send_result hub_send_keyed(struct hub *hub, conn_id id, enum message_kind kind,
+                                const void *payload, size_t len, struct slice key);
+
 /* Sends what is queued, then the Close frame; on_close follows when the running hook has ended.
  * Does nothing for a connection that closes already. `len` at most 123. */
 void hub_close(struct hub *hub, conn_id id, unsigned code, const char *reason, size_t len);

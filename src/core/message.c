@@ -30,26 +30,34 @@ static void write_header(unsigned char *out, enum message_kind kind, size_t len)
 }
 
 static struct message *make(enum message_kind kind, const void *payload, size_t len,
-                            size_t capacity) {
+                            size_t capacity, struct slice key) {
     uint32_t header = header_size(len);
-    struct message *message = mem_alloc(sizeof *message + header + len);
+    struct message *message = mem_alloc(sizeof *message + header + len + key.len);
     atomic_init(&message->refs, 1);
     message->len = header + len;
     message->capacity = capacity;
     write_header(message->bytes, kind, len);
+    message->key_len = (uint32_t)key.len;
     if (len > 0)
         memcpy(message->bytes + header, payload, len);
+    if (key.len > 0)
+        memcpy(message->bytes + message->len, key.bytes, key.len);
     return message;
 }
 
 struct message *message_new(enum message_kind kind, const void *payload, size_t len) {
-    return make(kind, payload, len, 0);
+    return make(kind, payload, len, 0, (struct slice){NULL, 0});
+}
+
+struct message *message_new_keyed(enum message_kind kind, const void *payload, size_t len,
+                                  struct slice key) {
+    return make(kind, payload, len, 0, key);
 }
 
 /* ---- runs ---- */
 
 struct message *message_run_new(enum message_kind kind, const void *payload, size_t len) {
-    return make(kind, payload, len, message_frame_size(len));
+    return make(kind, payload, len, message_frame_size(len), (struct slice){NULL, 0});
 }
 
 struct message *message_run_add(struct message *run, enum message_kind kind, const void *payload,

@@ -9,6 +9,8 @@
 #ifndef TIDEWIRE_CORE_MESSAGE_H
 #define TIDEWIRE_CORE_MESSAGE_H
 
+#include "base/slice.h"
+
 #include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -24,13 +26,26 @@ enum message_kind {
 
 struct message {
     atomic_uint refs;
-    size_t len;      /* of the whole frame, or of all frames of a run */
-    size_t capacity; /* of a run; 0: not a run */
+    size_t len;       /* of the whole frame, or of all frames of a run */
+    uint32_t key_len; /* of its key, whose bytes stand behind the frame; 0: none */
+    size_t capacity;  /* of a run; 0: not a run */
     unsigned char bytes[];
 };
 
 /* A frame around a copy of the payload. Control frames take 125 bytes at most. */
 struct message *message_new(enum message_kind kind, const void *payload, size_t len);
+
+/* The same with a key (1 byte or more): where it still waits, a newer message with the same key may
+ * take its place. */
+struct message *message_new_keyed(enum message_kind kind, const void *payload, size_t len,
+                                  struct slice key);
+
+/* Its key; no bytes where it has none. */
+static inline struct slice message_key(const struct message *message) {
+    return message->key_len == 0
+               ? (struct slice){NULL, 0}
+               : (struct slice){(const char *)message->bytes + message->len, message->key_len};
+}
 
 /* Bytes of a frame around `len` bytes of payload. */
 size_t message_frame_size(size_t len);

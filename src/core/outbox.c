@@ -90,7 +90,7 @@ static enum send_result admit(struct hub *hub, struct conn *conn, size_t len) {
         return SEND_OK;
     }
     stats_add(&hub->stats.slow_clients, 1);
-    if (conn->endpoint->slow_client == SLOW_CLIENT_DROP) {
+    if (conn->endpoint->slow_client != SLOW_CLIENT_CLOSE) {
         conn->was_slow = true;
         stats_add(&hub->stats.messages_dropped, 1);
         return SEND_BACKLOG;
@@ -100,11 +100,33 @@ static enum send_result admit(struct hub *hub, struct conn *conn, size_t len) {
     return SEND_CLOSED;
 }
 
-enum send_result outbox_deliver(struct hub *hub, struct conn *conn, struct message *message) {
+/* Is it worth looking for an older message with the same key? What the socket still takes leaves at
+ * the turn's end anyway. */
+static bool conflates(const struct conn *conn) {
+    return conn != NULL && conn->state == CONN_OPEN && conn->blocked &&
+           conn->endpoint->slow_client == SLOW_CLIENT_CONFLATE;
+}
+
+static enum send_result replaced(struct hub *hub) {
+    stats_add(&hub->stats.messages_sent, 1);
+    stats_add(&hub->stats.messages_replaced, 1);
+    return SEND_OK;
+}
+
+/* Takes over the caller's reference whatever the result. */
+static enum send_result deliver_own(struct hub *hub, struct conn *conn, struct message *message) {
+    if (message->key_len > 0 && conflates(conn) && outq_replace(&conn->out, message))
+        return replaced(hub);
     enum send_result result = admit(hub, conn, message->len);
     if (result == SEND_OK)
-        outbox_push(hub, conn, message_ref(message));
+        outbox_push(hub, conn, message);
+    else
+        message_unref(message);
     return result;
+}
+
+enum send_result outbox_deliver(struct hub *hub, struct conn *conn, struct message *message) {
+    return deliver_own(hub, conn, message_ref(message));
 }
 
 enum send_result hub_send(struct hub *hub, conn_id id, enum message_kind kind, const void *payload,
@@ -116,6 +138,14 @@ enum send_result hub_send(struct hub *hub, conn_id id, enum message_kind kind, c
         outbox_mark(hub, conn);
     }
     return result;
+}
+
+enum send_result hub_send_keyed(struct hub *hub, conn_id id, enum message_kind kind,
+                                const void *payload, size_t len, struct slice key) {
+    struct conn *conn = hub_find(hub, id);
+    if (!conflates(conn))
+        return hub_send(hub, id, kind, payload, len);
+    return deliver_own(hub, conn, message_new_keyed(kind, payload, len, key));
 }
 
 void hub_answer_ping(struct hub *hub, struct conn *conn, const char *payload, size_t len) {

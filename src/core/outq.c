@@ -32,6 +32,24 @@ void outq_push(struct outq *queue, struct message *message) {
     queue->bytes += message->len;
 }
 
+static bool same_key(const struct message *one, const struct message *other) {
+    return one->key_len == other->key_len && one->key_len > 0 &&
+           memcmp(message_key(one).bytes, message_key(other).bytes, one->key_len) == 0;
+}
+
+bool outq_replace(struct outq *queue, struct message *message) {
+    for (uint32_t i = queue->sent > 0 ? 1 : 0; i < queue->count; i++) {
+        struct message **place = &queue->ring[(queue->first + i) & (queue->capacity - 1)];
+        if (!same_key(*place, message))
+            continue;
+        queue->bytes += message->len - (*place)->len;
+        message_unref(*place);
+        *place = message;
+        return true;
+    }
+    return false;
+}
+
 void outq_append(struct outq *queue, enum message_kind kind, const void *payload, size_t len) {
     size_t frame = message_frame_size(len);
     if (queue->count > 0) {

@@ -231,12 +231,3 @@ const char *address_format(const struct sockaddr *address, socklen_t len, char *
     snprintf(out, cap, strchr(ip, ':') != NULL ? "[%s]:%d" : "%s:%d", ip, address_port(address));
     return out;
 }
-
-bool address_is_loopback(const struct sockaddr *address) {
-    struct in_addr ip4;
-    if (get_ipv4(address, &ip4))
-        return ntohl(ip4.s_addr) >> 24 == 127;
-    if (address->sa_family == AF_INET6)
-        return IN6_IS_ADDR_LOOPBACK(&((const struct sockaddr_in6 *)address)->sin6_addr);
-    return address->sa_family == AF_UNIX;
-}

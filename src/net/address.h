@@ -60,8 +60,4 @@ const char *address_format(const struct sockaddr *address, socklen_t len, char *
  * mapped into IPv6 is shown as IPv4. Always NUL-terminated; returns `out`. */
 const char *address_format_ip(const struct sockaddr *address, socklen_t len, char *out, size_t cap);
 
-/* Can it be reached from this machine only? 127.0.0.0/8 (mapped into IPv6 too), ::1, Unix
- * sockets. */
-bool address_is_loopback(const struct sockaddr *address);
-
 #endif

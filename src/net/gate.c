@@ -103,7 +103,7 @@ static void on_upgrade(void *user, struct http *http, const struct request *requ
         refuse(gate, http, 503, "Retry-After: 5\r\n", "The server is shutting down.");
         return;
     }
-    if (gate->options.per_address > 0 &&
+    if (gate->options.per_address > 0 && strcmp(http_remote(http), "unix") != 0 &&
         addresses_count(gate->addresses, http_remote(http)) >= gate->options.per_address) {
         refuse(gate, http, 429, "Retry-After: 5\r\n", "Too many connections from this address.");
         return;

@@ -1,7 +1,6 @@
 /* handshake.c -- is this request a WebSocket handshake? See handshake.h. */
 #include "net/handshake.h"
 
-#include <stdio.h>
 #include <string.h>
 
 static int refuse(struct handshake *out, int status, const char *headers, const char *text) {
@@ -78,11 +77,9 @@ static int check_websocket(const struct request *r, struct handshake *out) {
 /* Headers that later decisions stand on must have one meaning. */
 static int check_the_rest(const struct request *r, struct handshake *out) {
     size_t origins;
-    const struct slice *origin = request_header(r, "Origin", &origins);
+    request_header(r, "Origin", &origins);
     if (origins > 1)
         return bad_request(out, "Origin must not be there more than once.");
-    if (origins == 1)
-        out->origin = *origin;
     for (size_t i = 0; i < r->field_count; i++) {
         if (!slice_is_nocase(r->fields[i].name, "Sec-WebSocket-Protocol"))
             continue;
@@ -105,46 +102,6 @@ int handshake_check(const struct request *r, struct handshake *out) {
     if (check_upgrade(r, out) == 0 && check_websocket(r, out) == 0)
         check_the_rest(r, out);
     if (out->status != 0)
-        out->key = out->origin = (struct slice){NULL, 0};
+        out->key = (struct slice){NULL, 0};
     return out->status;
-}
-
-/* Does the client offer this subprotocol? */
-static bool offers(const struct request *r, const char *name) {
-    for (size_t i = 0; i < r->field_count; i++) {
-        if (!slice_is_nocase(r->fields[i].name, "Sec-WebSocket-Protocol"))
-            continue;
-        struct slice list = r->fields[i].value, item;
-        while (request_list_next(&list, &item))
-            if (slice_is(item, name))
-                return true;
-    }
-    return false;
-}
-
-int handshake_choose(const struct request *r, const char *const *names, size_t count,
-                     struct handshake *out) {
-    if (request_header(r, "Sec-WebSocket-Protocol", NULL) == NULL)
-        return HANDSHAKE_NONE_OFFERED;
-    for (size_t i = 0; i < count; i++)
-        if (offers(r, names[i]))
-            return (int)i;
-    if (out != NULL)
-        bad_request(out, "None of the subprotocols in Sec-WebSocket-Protocol is spoken here.");
-    return HANDSHAKE_NONE_KNOWN;
-}
-
-size_t handshake_minimal(struct slice key, char *out, size_t cap) {
-    if (!is_key(key))
-        return 0;
-    int len = snprintf(out, cap,
-                       "GET / HTTP/1.1\r\n"
-                       "Host: tidewire\r\n"
-                       "Upgrade: websocket\r\n"
-                       "Connection: Upgrade\r\n"
-                       "Sec-WebSocket-Key: %.*s\r\n"
-                       "Sec-WebSocket-Version: 13\r\n"
-                       "\r\n",
-                       (int)key.len, key.bytes);
-    return len > 0 && (size_t)len < cap ? (size_t)len : 0;
 }

@@ -1,10 +1,8 @@
 /* handshake.h -- is this request a WebSocket handshake that may be answered with 101?
  *
- * RFC 6455 §4.2.1, strictly, with a status and a sentence for everything else. libwebsockets then
- * sees only a minimal request made here, in which nothing but the checked key comes from the
- * client. Pure functions on a parsed request: owns nothing, any thread. Does not know which paths
- * exist, who is allowed, or what the answer's Sec-WebSocket-Accept is (libwebsockets computes
- * that). */
+ * RFC 6455 §4.2.1, strictly, with a status and a sentence for everything else. Pure functions on a
+ * parsed request: owns nothing, any thread. Does not know which paths exist, who is allowed, which
+ * subprotocol is chosen (gatekeeper.lua), or how the answer is written (gate.c). */
 #ifndef TIDEWIRE_NET_HANDSHAKE_H
 #define TIDEWIRE_NET_HANDSHAKE_H
 
@@ -14,10 +12,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-enum {
-    HANDSHAKE_KEY_BYTES = 24,     /* of Sec-WebSocket-Key: 16 bytes in base64 */
-    HANDSHAKE_MINIMAL_BYTES = 160 /* enough for handshake_minimal, its NUL included */
-};
+enum { HANDSHAKE_KEY_BYTES = 24 }; /* of Sec-WebSocket-Key: 16 bytes in base64 */
 
 /* What handshake_check found. The texts are constants. */
 struct handshake {
@@ -25,7 +20,6 @@ struct handshake {
     const char *text;    /* why, a sentence for the body; "" when valid */
     const char *headers; /* lines for the refusal, each ended by CRLF; "" when there are none */
     struct slice key;    /* when valid: Sec-WebSocket-Key, 24 bytes */
-    struct slice origin; /* when valid: the Origin header; bytes is NULL when there is none */
 };
 
 /* Does this request ask for a WebSocket? True when an Upgrade header lists "websocket", and also
@@ -44,24 +38,5 @@ bool handshake_wanted(const struct request *r);
  *   426 (Sec-WebSocket-Version: 13,
  *        Upgrade: websocket)          the version is missing or not 13 */
 int handshake_check(const struct request *r, struct handshake *out);
-
-/* What handshake_choose answers when no name was chosen. */
-enum {
-    HANDSHAKE_NONE_OFFERED = -1, /* the client asked for no subprotocol: go on without one */
-    HANDSHAKE_NONE_KNOWN = -2    /* it offers only unknown ones: refused */
-};
-
-/* Chooses the subprotocol: the first of `names` (the server's preference) that the client offers;
- * case matters. Returns its index or one of the values above. For HANDSHAKE_NONE_KNOWN `out` (may
- * be NULL) gets status 400 and a text. Call it only after handshake_check returned 0, and only
- * for an endpoint that has subprotocols: one without them ignores what is offered. */
-int handshake_choose(const struct request *r, const char *const *names, size_t count,
-                     struct handshake *out);
-
-/* Writes the request that libwebsockets gets in place of the client's, NUL-terminated:
- * "GET / HTTP/1.1", a fixed Host, the upgrade and `key` (as handshake_check returned it). Returns
- * its length without the NUL; 0 when `cap` is too small (HANDSHAKE_MINIMAL_BYTES is enough) or the
- * key is no key. */
-size_t handshake_minimal(struct slice key, char *out, size_t cap);
 
 #endif

@@ -203,7 +203,7 @@ void http_respond(struct http *http, int status, const char *headers, const char
     add_lines(&res, headers, &has_type);
     if (!has_type && len > 0)
         response_set(&res, "Content-Type", "text/plain; charset=utf-8");
-    size_t head = response_end(&res, (int64_t)len, RESPONSE_CLOSE);
+    size_t head = response_end(&res, (int64_t)len);
     if (!http->head_only && len > 0 && status != 204 && status != 304) {
         memcpy(http->out + head, body, len);
         head += len;
@@ -234,7 +234,7 @@ void http_respond_file(struct http *http, const struct static_root *root, const 
     int64_t length = text_len > 0 ? (int64_t)text_len + 1 : (int64_t)http->file.length;
     if (text_len > 0)
         response_set(&res, "Content-Type", "text/plain; charset=utf-8");
-    http->out_len = response_end(&res, http->file.status == 304 ? -1 : length, RESPONSE_CLOSE);
+    http->out_len = response_end(&res, length);
     if (http->head_only) {
         http->file.length = 0;
     } else if (text_len > 0) {

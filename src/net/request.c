@@ -319,9 +319,7 @@ static int judge_body(struct request *r) {
     return 0;
 }
 
-static int judge_connection(struct request *r) {
-    bool close = request_header_has(r, "Connection", "close");
-    r->keep_alive = !close && (r->minor >= 1 || request_header_has(r, "Connection", "keep-alive"));
+static int judge_expectation(struct request *r) {
     if (r->minor == 0 || request_header(r, "Expect", NULL) == NULL)
         return 0;
     size_t count;
@@ -337,7 +335,7 @@ static int collect(struct request *r, const char *bytes) {
     r->head = (struct slice){bytes + r->scan.start, r->scan.next - r->scan.start};
     r->host = r->query = (struct slice){NULL, 0};
     r->content_length = -1;
-    r->chunked = r->expect_continue = r->keep_alive = false;
+    r->chunked = r->expect_continue = false;
     r->field_count = 0;
     r->error = NULL;
 
@@ -361,7 +359,7 @@ static int collect(struct request *r, const char *bytes) {
     if (status == 0)
         status = judge_body(r);
     if (status == 0)
-        status = judge_connection(r);
+        status = judge_expectation(r);
     return status;
 }
 

@@ -38,7 +38,6 @@ struct request {
     int64_t content_length; /* -1 = none given */
     bool chunked;           /* a body in chunks follows; never together with content_length >= 0 */
     bool expect_continue;   /* the client waits for "100 Continue" before it sends the body */
-    bool keep_alive;        /* the client would send another request on this connection */
     size_t field_count;
     struct request_field fields[REQUEST_MAX_HEADERS];
 

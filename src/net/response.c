@@ -175,57 +175,17 @@ bool response_set(struct response *res, const char *name, const char *value) {
     return response_add(res, slice_of(name), slice_of(value));
 }
 
-bool response_lines(struct response *res, const char *lines) {
-    while (lines != NULL && *lines != '\0') {
-        const char *colon = strchr(lines, ':');
-        const char *end = strstr(lines, "\r\n");
-        if (end == NULL || colon == NULL || colon > end)
-            return fail(res, "A header line has no colon, or does not end in CRLF.");
-        struct slice name = {lines, (size_t)(colon - lines)};
-        do
-            colon++;
-        while (*colon == ' ');
-        if (!response_add(res, name, (struct slice){colon, (size_t)(end - colon)}))
-            return false;
-        lines = end + 2;
-    }
-    return res->error == NULL;
-}
-
 void response_forgive(struct response *res) {
     if (res->error != FULL && res->len > 0)
         res->error = NULL;
 }
 
-size_t response_end(struct response *res, int64_t length, enum response_after after) {
+size_t response_end(struct response *res, int64_t length) {
     char number[32];
     snprintf(number, sizeof(number), "%lld", (long long)length);
-    if (length >= 0 && res->status >= 200 && res->status != 204)
+    if (length >= 0 && !is_bodiless(res->status))
         append_line(res, slice_of("Content-Length"), slice_of(number));
-    /* A body without a length ends where the connection does. */
-    if (length < 0 && !is_bodiless(res->status))
-        after = RESPONSE_CLOSE;
-    const char *connection = after == RESPONSE_CLOSE ? (res->upgrade ? "Upgrade, close" : "close")
-                                                     : (res->upgrade ? "Upgrade" : "keep-alive");
-    append_line(res, slice_of("Connection"), slice_of(connection));
+    append_line(res, slice_of("Connection"), slice_of(res->upgrade ? "Upgrade, close" : "close"));
     append(res, slice_of("\r\n"));
     return res->error == NULL ? res->len : 0;
-}
-
-size_t response_text(char *out, size_t cap, int status, const char *lines, const char *text,
-                     bool with_body, time_t now) {
-    struct response res;
-    response_begin(&res, out, cap, status, now);
-    bool bodiless = is_bodiless(status);
-    if (!bodiless)
-        response_set(&res, "Content-Type", "text/plain; charset=utf-8");
-    response_lines(&res, lines);
-    size_t length = bodiless ? 0 : strlen(text) + 1;
-    if (response_end(&res, bodiless ? -1 : (int64_t)length, RESPONSE_CLOSE) == 0)
-        return 0;
-    if (with_body && !bodiless) {
-        append(&res, slice_of(text));
-        append(&res, slice_of("\n"));
-    }
-    return res.error == NULL ? res.len : 0;
 }

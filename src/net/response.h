@@ -43,28 +43,12 @@ bool response_add(struct response *res, struct slice name, struct slice value);
 /* The same for C strings. */
 bool response_set(struct response *res, const char *name, const char *value);
 
-/* Adds ready-made lines, each ended by CRLF ("Allow: GET\r\n"), as handshake.h hands them out. They
- * are checked in the same way. NULL and "" add nothing. */
-bool response_lines(struct response *res, const char *lines);
-
 /* Clears `error` after a refused header, to carry on without it. Has no effect on a full buffer. */
 void response_forgive(struct response *res);
 
-/* How the head ends. */
-enum response_after {
-    RESPONSE_CLOSE,     /* "Connection: close" */
-    RESPONSE_KEEP_ALIVE /* another request may follow */
-};
-
-/* Adds Content-Length and Connection and the blank line. `length` is the body's; -1 leaves
- * Content-Length out (the body then ends with the connection). 1xx and 204 never get one.
- * Returns the length of the head; 0 when anything failed, and `error` says what. */
-size_t response_end(struct response *res, int64_t length, enum response_after after);
-
-/* A whole response in one call: a short text as text/plain, with `lines` as above (NULL = none),
- * and "Connection: close". The text gets a line feed of its own. `with_body` is false for the
- * answer to a HEAD request. Returns its length, 0 when it does not fit. */
-size_t response_text(char *out, size_t cap, int status, const char *lines, const char *text,
-                     bool with_body, time_t now);
+/* Adds Content-Length, "Connection: close" and the blank line. `length` is the body's; -1 leaves
+ * Content-Length out (the body then ends with the connection). 1xx, 204 and 304 never get one: they
+ * have no body. Returns the length of the head; 0 when anything failed, and `error` says what. */
+size_t response_end(struct response *res, int64_t length);
 
 #endif

@@ -191,7 +191,3 @@ uint64_t stream_quiet_ms(const struct stream *stream) {
         return UINT64_MAX;
     return info.tcpi_last_data_recv;
 }
-
-int stream_fd(const struct stream *stream) {
-    return stream->fd;
-}

@@ -62,6 +62,4 @@ void stream_kill(struct stream *stream);
 /* Milliseconds since the last byte arrived; UINT64_MAX where the system does not tell (Unix sockets). */
 uint64_t stream_quiet_ms(const struct stream *stream);
 
-int stream_fd(const struct stream *stream);
-
 #endif

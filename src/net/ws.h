@@ -1,6 +1,6 @@
 /* ws.h -- one upgraded connection: frames from its stream to the hub, bytes from the hub to its stream.
  *
- * Fills the hub's `struct wire` for connections. Created by http.c when a handshake was accepted.
+ * Fills the hub's `struct wire` for connections. Created by gate.c when a handshake was accepted.
  * Everything on the worker's thread. */
 #ifndef TIDEWIRE_NET_WS_H
 #define TIDEWIRE_NET_WS_H
@@ -15,7 +15,7 @@ struct ws_server;
 struct ws_server *ws_server_new(struct hub *hub);
 void ws_server_free(struct ws_server *server);
 
-/* The functions that the hub calls for a peer; `respond` and `respond_file` are left to http.c. */
+/* The functions that the hub calls for a peer; `respond` and `respond_file` are left to gate.c. */
 void ws_fill_wire(struct wire *wire);
 
 /* Takes over the stream of a handshake that is answered with 101 and its place in the count of its

@@ -28,7 +28,12 @@ static int push_send_result(lua_State *L, enum send_result result) {
     return 2;
 }
 
-/* "text" or "binary", or the default where there is none. */
+/* The last argument of a send: "text" or "binary", or a table `{ kind =, key = }`. */
+struct send_options {
+    enum message_kind kind;
+    struct slice key; /* borrowed from the table; no bytes: none */
+};
+
 static enum message_kind check_kind(lua_State *L, int index, enum message_kind otherwise) {
     if (lua_isnoneornil(L, index))
         return otherwise;
@@ -42,20 +47,44 @@ static enum message_kind check_kind(lua_State *L, int index, enum message_kind o
                                          luaL_tolstring(L, index, NULL));
 }
 
-static int send_bytes(lua_State *L, conn_id id, const char *bytes, size_t len,
-                      enum message_kind kind) {
-    if (kind == MESSAGE_TEXT && !utf8_valid(bytes, len))
-        return luaL_error(L,
-                          "send: text must be valid UTF-8; send other bytes with kind \"binary\"");
-    return push_send_result(L, hub_send(vm_of(L)->hub, id, kind, bytes, len));
+/* The options of a table at the index; its strings stay in it. */
+static struct send_options check_table(lua_State *L, int index, enum message_kind otherwise) {
+    struct send_options options = {otherwise, {NULL, 0}};
+    lua_getfield(L, index, "kind");
+    options.kind = check_kind(L, -1, otherwise);
+    lua_pop(L, 1);
+    int type = lua_getfield(L, index, "key");
+    if (type == LUA_TSTRING)
+        options.key.bytes = lua_tolstring(L, -1, &options.key.len);
+    else if (type != LUA_TNIL)
+        luaL_error(L, "send: key must be a string, got %s", luaL_typename(L, -1));
+    lua_pop(L, 1);
+    return options;
 }
 
-/* core.send(id, payload, kind|nil) -> true | nil, "closed"|"backlog". Throws on misuse. */
+static struct send_options check_options(lua_State *L, int index, enum message_kind otherwise) {
+    if (lua_istable(L, index))
+        return check_table(L, index, otherwise);
+    return (struct send_options){check_kind(L, index, otherwise), {NULL, 0}};
+}
+
+static int send_bytes(lua_State *L, conn_id id, const char *bytes, size_t len,
+                      struct send_options options) {
+    if (options.kind == MESSAGE_TEXT && !utf8_valid(bytes, len))
+        return luaL_error(L,
+                          "send: text must be valid UTF-8; send other bytes with kind \"binary\"");
+    struct hub *hub = vm_of(L)->hub;
+    return push_send_result(
+        L, options.key.len == 0 ? hub_send(hub, id, options.kind, bytes, len)
+                                : hub_send_keyed(hub, id, options.kind, bytes, len, options.key));
+}
+
+/* core.send(id, payload, kind|options|nil) -> true | nil, "closed"|"backlog". Throws on misuse. */
 static int core_send(lua_State *L) {
     conn_id id = check_id(L, 1);
     size_t len;
     const char *bytes = luaL_checklstring(L, 2, &len);
-    return send_bytes(L, id, bytes, len, check_kind(L, 3, MESSAGE_TEXT));
+    return send_bytes(L, id, bytes, len, check_options(L, 3, MESSAGE_TEXT));
 }
 
 /* Its address is the key under which a conn object keeps its integer (conn.lua). */
@@ -81,7 +110,7 @@ static int send_plain(lua_State *L, enum message_kind otherwise) {
                           "send: a string is needed, got %s; use the codec \"json\" or "
                           "tw.json.encode to send other values",
                           luaL_typename(L, 2));
-    return send_bytes(L, id, bytes, len, check_kind(L, 3, otherwise));
+    return send_bytes(L, id, bytes, len, check_options(L, 3, otherwise));
 }
 
 static int conn_send_text(lua_State *L) {
@@ -98,12 +127,12 @@ static int conn_send_json(lua_State *L) {
     conn_id id = check_conn(L);
     if (missing)
         return luaL_error(L, "send: a value is needed; JSON's null is tw.null");
-    enum message_kind kind = check_kind(L, 3, MESSAGE_TEXT);
+    struct send_options options = check_options(L, 3, MESSAGE_TEXT);
     size_t len;
     const char *bytes = json_c_bytes(L, 2, &len);
     if (bytes == NULL)
         return luaL_error(L, "send: %s", lua_tostring(L, -1));
-    return push_send_result(L, hub_send(vm_of(L)->hub, id, kind, bytes, len));
+    return send_bytes(L, id, bytes, len, options);
 }
 
 /* A string that is never collected; its bytes. */
@@ -246,7 +275,9 @@ static int core_endpoint(lua_State *L) {
         .max_connections = (uint32_t)integer_field(L, "max_connections"),
         .codec = (uint32_t)integer_field(L, "codec"),
         .heartbeat = field_is(L, "heartbeat", "json") ? HEARTBEAT_JSON : HEARTBEAT_FRAME,
-        .slow_client = field_is(L, "slow_client", "drop") ? SLOW_CLIENT_DROP : SLOW_CLIENT_CLOSE,
+        .slow_client = field_is(L, "slow_client", "drop")       ? SLOW_CLIENT_DROP
+                       : field_is(L, "slow_client", "conflate") ? SLOW_CLIENT_CONFLATE
+                                                                : SLOW_CLIENT_CLOSE,
         .has_message = flag_field(L, "has_message"),
         .has_ping = flag_field(L, "has_ping"),
         .has_timeout = flag_field(L, "has_timeout"),

@@ -40,7 +40,6 @@ enum vm_event {
 struct task {
     struct vm *vm;
     lua_State *co;
-    int ref;         /* keeps `co` from being collected */
     uint64_t number; /* what scripts know it by; 0 until it is asked for */
     conn_id conn;    /* whose hook it runs; 0: nobody's */
     enum vm_event event;

@@ -35,7 +35,7 @@ static struct task *take(struct vm *vm) {
     task->vm = vm;
     list_init(&task->link);
     task->co = lua_newthread(vm->L);
-    task->ref = luaL_ref(vm->L, LUA_REGISTRYINDEX);
+    luaL_ref(vm->L, LUA_REGISTRYINDEX); /* for good: tasks are pooled */
     return task;
 }
 

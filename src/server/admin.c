@@ -100,6 +100,8 @@ static void stats_json(struct admin *admin, struct http *http) {
     STATS_COUNTERS(X)
     STATS_GAUGES(X)
 #undef X
+    add(&text, "\"messages\":%" PRIu64 ",\"bytes\":%" PRIu64 ",",
+        stats_read(&stats->messages_received), stats_read(&stats->bytes_received));
     add(&text, "\"errors\":%" PRIu64 ",",
         stats_read(&stats->script_errors) + stats_read(&stats->decode_errors));
     add(&text,

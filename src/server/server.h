@@ -4,7 +4,7 @@
 
 #include "server/settings.h"
 
-/* Exit codes (API section 9). */
+/* Exit codes (docs/operating.md). */
 enum { EXIT_CLEAN = 0, EXIT_FAILED = 1, EXIT_USAGE = 2 };
 
 /* Runs the app until a signal ends it. Returns the exit code. */

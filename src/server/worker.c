@@ -1,7 +1,7 @@
 /* worker.c -- one loop with all that serves connections on it. See worker.h.
  *
  * The turn: the loop's events fill queues; before it sleeps again, turn_end() runs what waited for
- * the end of the turn and writes every queue (DESIGN: writing at the end of the turn). One timer of the
+ * the end of the turn and writes every queue. One timer of the
  * loop's serves all deadlines of the hub. */
 #include "server/worker.h"
 
