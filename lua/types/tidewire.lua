@@ -111,7 +111,7 @@ local Conn = {}
 
 --- Sends a value through the codec. Never waits. Throws for a value that the codec cannot encode.
 ---@param value any
----@param kind? tidewire.MessageKind  of the codecs "text" and "binary": in place of the codec's own
+---@param kind? tidewire.MessageKind|{ kind?: tidewire.MessageKind, key?: string }  in place of the codec's own; what the value is about (slow_client = "conflate")
 ---@return true? ok
 ---@return "closed"|"backlog"|nil why_not
 function Conn:send(value, kind) end
