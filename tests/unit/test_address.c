@@ -114,7 +114,6 @@ static void test_unix_sockets(void **state) {
     peer.storage.ss_family = AF_UNIX;
     check_formatted(&peer, "unix:");
     check_ip(&peer, "unix");
-    assert_true(address_is_loopback(sockaddr_of(&peer)));
 }
 
 /* Each error names the text and says what is wrong with it. */
@@ -193,29 +192,6 @@ static void test_peers(void **state) {
     char text[ADDRESS_TEXT_BYTES];
     assert_string_equal(address_format_ip(&strange, sizeof(strange), text, sizeof(text)),
                         "unknown");
-    assert_false(address_is_loopback(&strange));
-}
-
-static void check_loopback(const char *text, bool want) {
-    parse(text, 1);
-    assert_int_equal(address_is_loopback(sockaddr_of(&list.at[0])), want);
-}
-
-static void test_loopback(void **state) {
-    check_loopback("127.0.0.1:1", true);
-    check_loopback("127.255.3.4:1", true);
-    check_loopback("128.0.0.1:1", false);
-    check_loopback("0.0.0.0:1", false);
-    check_loopback("10.0.0.1:1", false);
-    check_loopback("[::1]:1", true);
-    check_loopback("[::]:1", false);
-    check_loopback("[::2]:1", false);
-    check_loopback(":1", false);
-    check_loopback("unix:x", true);
-    struct address mapped = peer6("::ffff:127.0.0.1");
-    assert_true(address_is_loopback(sockaddr_of(&mapped)));
-    mapped = peer6("::ffff:8.8.8.8");
-    assert_false(address_is_loopback(sockaddr_of(&mapped)));
 }
 
 static void test_random_texts(void **state) {
@@ -256,7 +232,6 @@ int main(void) {
         cmocka_unit_test(test_unix_sockets),
         cmocka_unit_test(test_errors),
         cmocka_unit_test(test_peers),
-        cmocka_unit_test(test_loopback),
         cmocka_unit_test(test_random_texts),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

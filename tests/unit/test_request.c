@@ -94,7 +94,6 @@ static void test_a_browsers_request(void **state) {
     assert_int_equal(request.content_length, -1);
     assert_false(request.chunked);
     assert_false(request.expect_continue);
-    assert_true(request.keep_alive);
     assert_int_equal(request.field_count, 6);
     check_slice(request.fields[1].name, "User-Agent");
     check_slice(request.fields[1].value, "Mozilla/5.0 (X11)");
@@ -300,19 +299,12 @@ static void test_body_lengths(void **state) {
     check_refused("POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n", 400);
 }
 
-static void test_expect_and_keep_alive(void **state) {
+static void test_expect(void **state) {
     assert_true(parse_with("Expect: 100-Continue\r\nContent-Length: 3\r\n") > 0);
     assert_true(request.expect_continue);
     check_refused_with("Expect: tea\r\n", 417);
-    assert_true(parse_with("Connection: foo , CLOSE\r\n") > 0);
-    assert_false(request.keep_alive);
-    assert_true(parse_with("Connection: a\r\nConnection: close\r\n") > 0);
-    assert_false(request.keep_alive);
     assert_true(parse("GET / HTTP/1.0\r\nExpect: 100-continue\r\n\r\n") > 0);
     assert_false(request.expect_continue);
-    assert_false(request.keep_alive);
-    assert_true(parse("GET / HTTP/1.0\r\nConnection: Keep-Alive\r\n\r\n") > 0);
-    assert_true(request.keep_alive);
 }
 
 static void test_lists(void **state) {
@@ -447,7 +439,7 @@ int main(void) {
         cmocka_unit_test(test_header_lines),
         cmocka_unit_test(test_hosts),
         cmocka_unit_test(test_body_lengths),
-        cmocka_unit_test(test_expect_and_keep_alive),
+        cmocka_unit_test(test_expect),
         cmocka_unit_test(test_lists),
         cmocka_unit_test(test_limits),
         cmocka_unit_test(test_long_targets_and_headers),
