@@ -7,6 +7,7 @@
 local async = require "tidewire.async"
 local core = require "tidewire.core"
 local errors = require "tidewire.errors"
+local json = require "tidewire.json"
 
 -- Keys that no script writes by mistake. The integer's is C's own, which reads it; constants are quicker for us.
 local ID = core.conn_key
@@ -181,14 +182,15 @@ local function check_room(what, room)
   end
 end
 
---- Enters a room. Entering twice does nothing. A closing connection leaves its rooms by itself.
+--- Enters a room. Entering twice only replaces `info`. A closing connection leaves its rooms by itself.
 ---@param self tidewire.Conn
 ---@param room string
+---@param info any|nil  what others may know of it there (`members`, `watch`): any value that JSON has a form for
 ---@return true|nil ok
 ---@return string|nil message  "closed"
-function methods.join(self, room)
+function methods.join(self, room, info)
   check_room("conn:join", room)
-  if core.join(self[ID], room) then
+  if core.join(self[ID], room, info ~= nil and json.encode(info) or nil) then
     return true
   end
   return nil, "closed"

@@ -13,6 +13,7 @@ local errors = require "tidewire.errors"
 local gatekeeper = require "tidewire.gatekeeper"
 local http = require "tidewire.http"
 local registry = require "tidewire.registry"
+local room = require "tidewire.room"
 
 local ENDPOINT <const> = "\0endpoint" -- conn.lua's key
 
@@ -142,6 +143,7 @@ function events.forgotten(id)
 end
 
 events.timer = async.fire
+events.moved = room.moved
 
 --- A hook, timer or spawned function threw. Runs on a coroutine of its own.
 ---@param id integer         0: not a connection's hook

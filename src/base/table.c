@@ -69,6 +69,13 @@ void table_remove(struct table *table, struct table_entry *entry) {
     table->count--;
 }
 
+struct table_entry *table_any(const struct table *table) {
+    for (uint32_t i = 0; table->count > 0 && i < table->bucket_count; i++)
+        if (table->buckets[i] != NULL)
+            return table->buckets[i];
+    return NULL;
+}
+
 void table_close(struct table *table) {
     mem_free(table->buckets);
     *table = (struct table){0};

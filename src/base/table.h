@@ -36,6 +36,9 @@ void table_add(struct table *table, struct table_entry *entry);
 /* Takes an entry out that is in. */
 void table_remove(struct table *table, struct table_entry *entry);
 
+/* Some entry, or NULL when the table is empty. */
+struct table_entry *table_any(const struct table *table);
+
 /* Frees the buckets; the entries are their owners'. */
 void table_close(struct table *table);
 

@@ -6,6 +6,8 @@
 #ifndef TIDEWIRE_CORE_EVENTS_H
 #define TIDEWIRE_CORE_EVENTS_H
 
+#include "base/slice.h"
+
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -68,6 +70,11 @@ struct hub_events {
     enum hook_state (*drained)(void *user, conn_id id);
     enum hook_state (*closed)(void *user, conn_id id, unsigned code, const char *reason,
                               size_t len);
+
+    /* A connection joined or left a room that is watched. May come while a hook runs: it must only be
+     * noted, and told to scripts later. `info` may be NULL. */
+    void (*moved)(void *user, conn_id id, struct slice room, bool joined, const char *endpoint_name,
+                  const char *info);
 
     /* The id means nothing any more: its handshake failed, or `closed` has ended. */
     void (*forgotten)(void *user, conn_id id);

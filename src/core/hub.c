@@ -43,6 +43,7 @@ void hub_free(struct hub *hub) {
     mem_free(hub->endpoints);
     slots_close(&hub->conns);
     table_close(&hub->rooms);
+    publish_forget_watches(hub);
     mem_free(hub->scratch);
     heap_close(&hub->timers);
     mem_free(hub);
@@ -94,7 +95,7 @@ void hub_assign(struct hub *hub, struct conn *conn, uint32_t endpoint) {
 static void release(struct hub *hub, struct conn *conn) {
     hub->events->forgotten(hub->events_user, conn->id);
     heartbeat_stop(hub, conn);
-    room_leave_all(conn);
+    publish_leave_all(hub, conn);
     list_remove(&conn->pending);
     list_remove(&conn->dirty);
     outq_clear(&conn->out);
@@ -271,13 +272,14 @@ static void log_close(const struct conn *conn, enum log_level level, const char 
     log_end(&line);
 }
 
-static void set_close(struct conn *conn, unsigned code, const char *reason, size_t len) {
+static void set_close(struct hub *hub, struct conn *conn, unsigned code, const char *reason,
+                      size_t len) {
     conn->close_code = (uint16_t)code;
     conn->close_reason_len = (uint8_t)len;
     conn->close_reason = len > 0 ? mem_strndup(reason, len) : NULL;
     conn->state = CONN_CLOSING;
     conn->due |= DUE_CLOSE;
-    room_leave_all(conn); /* it has left before others hear of it */
+    publish_leave_all(hub, conn); /* it has left before others hear of it */
 }
 
 /* The Close frame follows whatever is queued, and is the last thing that is. */
@@ -301,7 +303,7 @@ void hub_peer_closed(struct hub *hub, struct conn *conn, unsigned code, const ch
     conn->peer_done = true;
     if (conn->state == CONN_OPEN) {
         log_close(conn, LOG_DEBUG, "client", code, reason, len);
-        set_close(conn, code, reason, len);
+        set_close(hub, conn, code, reason, len);
         queue_close_frame(hub, conn);
         hub_later(hub, conn);
     } else if (outq_empty(&conn->out)) {
@@ -316,7 +318,7 @@ void hub_gone(struct hub *hub, struct conn *conn, unsigned code) {
     }
     if (conn->state == CONN_OPEN) {
         log_close(conn, LOG_DEBUG, "network", code, NULL, 0);
-        set_close(conn, code, NULL, 0);
+        set_close(hub, conn, code, NULL, 0);
     }
     conn->state = CONN_GONE;
     conn->peer = NULL;
@@ -336,7 +338,7 @@ void hub_begin_close(struct hub *hub, struct conn *conn, unsigned code, const ch
     bool fault = code >= CLOSE_PROTOCOL && code != CLOSE_SCRIPT_ERROR && code < 3000;
     log_close(conn, fault || code == CLOSE_TIMED_OUT ? LOG_INFO : LOG_DEBUG, "server", code, reason,
               len);
-    set_close(conn, code, reason, len);
+    set_close(hub, conn, code, reason, len);
     inbox_free(conn->inbox); /* what the client said before is not heard any more */
     conn->inbox = NULL;
     if (drop)

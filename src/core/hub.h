@@ -32,7 +32,7 @@ struct hub {
     /* private to core/ */
     struct hub_options options;
     struct slots conns;
-    struct table rooms;
+    struct table rooms, watched;
     struct endpoint **endpoints;
     uint32_t endpoint_count;
     struct heap timers;
@@ -105,9 +105,13 @@ bool hub_ping(struct hub *hub, conn_id id);
 /* A client's JSON pong with this pingId. */
 void hub_json_pong(struct hub *hub, conn_id id, int64_t ping_number);
 
-/* Rooms. Joining twice and leaving where one is not do nothing. False: the connection is closed. */
-bool hub_join(struct hub *hub, conn_id id, struct slice room);
+/* Rooms. Joining twice only replaces `info` (no bytes: none), leaving where one is not does nothing. False:
+ * the connection is closed. */
+bool hub_join(struct hub *hub, conn_id id, struct slice room, struct slice info);
 bool hub_leave(struct hub *hub, conn_id id, struct slice room);
+
+/* From now on, or no more, events.moved is told who joins and leaves this room. */
+void hub_watch(struct hub *hub, struct slice room, bool on);
 
 /* Who is meant by a broadcast: those of `room`, or of every room where its bytes are NULL, whose endpoint
  * is `endpoint` (or any, HUB_ANY) and has the codec that `message` was made with; but not `except`. */

@@ -18,6 +18,10 @@ void hub_later(struct hub *hub, struct conn *conn);
 void hub_begin_close(struct hub *hub, struct conn *conn, unsigned code, const char *reason,
                      size_t len, bool drop);
 
+/* publish.c: out of all rooms. */
+void publish_leave_all(struct hub *hub, struct conn *conn);
+void publish_forget_watches(struct hub *hub);
+
 /* outbox.c */
 enum {
     OUTBOX_SCRATCH_BYTES = 128 * 1024

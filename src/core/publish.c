@@ -5,11 +5,30 @@
  * is why rooms are walked from their end. */
 #include "core/internal.h"
 
-bool hub_join(struct hub *hub, conn_id id, struct slice room) {
+#include "base/mem.h"
+
+#include <string.h>
+
+/* ---- who is in ---- */
+
+struct watch {
+    struct table_entry entry;
+    char name[];
+};
+
+static void tell(struct hub *hub, const struct member *member, bool joined) {
+    struct slice room = member->room->entry.key;
+    if (table_find(&hub->watched, room) != NULL)
+        hub->events->moved(hub->events_user, member->conn->id, room, joined,
+                           member->conn->endpoint->json_name, member->info);
+}
+
+bool hub_join(struct hub *hub, conn_id id, struct slice room, struct slice info) {
     struct conn *conn = hub_find(hub, id);
     if (conn == NULL || conn->state != CONN_OPEN)
         return false;
-    room_join(&hub->rooms, room, conn);
+    if (room_join(&hub->rooms, room, conn, info))
+        tell(hub, room_member(&hub->rooms, room, conn), true);
     return true;
 }
 
@@ -17,9 +36,40 @@ bool hub_leave(struct hub *hub, conn_id id, struct slice room) {
     struct conn *conn = hub_find(hub, id);
     if (conn == NULL || conn->state != CONN_OPEN)
         return false;
-    room_leave(&hub->rooms, room, conn);
+    const struct member *member = room_member(&hub->rooms, room, conn);
+    if (member != NULL) {
+        tell(hub, member, false);
+        room_leave(&hub->rooms, room, conn);
+    }
     return true;
 }
+
+void publish_leave_all(struct hub *hub, struct conn *conn) {
+    for (const struct member *member = conn->rooms; member != NULL; member = member->next)
+        tell(hub, member, false);
+    room_leave_all(conn);
+}
+
+void hub_watch(struct hub *hub, struct slice room, bool on) {
+    struct table_entry *found = table_find(&hub->watched, room);
+    if (on && found == NULL) {
+        struct watch *watch = mem_zalloc(sizeof *watch + room.len + 1);
+        memcpy(watch->name, room.bytes, room.len);
+        watch->entry.key = (struct slice){watch->name, room.len};
+        table_add(&hub->watched, &watch->entry);
+    } else if (!on && found != NULL) {
+        table_remove(&hub->watched, found);
+        mem_free(TABLE_OWNER(found, struct watch, entry));
+    }
+}
+
+void publish_forget_watches(struct hub *hub) {
+    for (struct table_entry *entry; (entry = table_any(&hub->watched)) != NULL;)
+        hub_watch(hub, entry->key, false);
+    table_close(&hub->watched);
+}
+
+/* ---- who gets a message ---- */
 
 /* 1 when the connection is meant and got it. */
 static uint32_t deliver(struct hub *hub, const struct audience *audience, struct conn *conn,

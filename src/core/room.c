@@ -54,10 +54,23 @@ static struct member **membership(struct conn *conn, const struct room *room) {
     return link;
 }
 
-bool room_join(struct table *rooms, struct slice name, struct conn *conn) {
+const struct member *room_member(const struct table *rooms, struct slice name, struct conn *conn) {
+    const struct room *room = room_find(rooms, name);
+    return room == NULL ? NULL : *membership(conn, room);
+}
+
+static void set_info(struct member *member, struct slice info) {
+    mem_free(member->info);
+    member->info = info.bytes == NULL ? NULL : mem_strndup(info.bytes, info.len);
+}
+
+bool room_join(struct table *rooms, struct slice name, struct conn *conn, struct slice info) {
     struct room *room = room_find(rooms, name);
-    if (room != NULL && *membership(conn, room) != NULL)
+    struct member *old = room == NULL ? NULL : *membership(conn, room);
+    if (old != NULL) {
+        set_info(old, info);
         return false;
+    }
     if (room == NULL)
         room = add_room(rooms, name);
     if (room->count == room->capacity) {
@@ -65,7 +78,8 @@ bool room_join(struct table *rooms, struct slice name, struct conn *conn) {
         room->members = mem_realloc(room->members, room->capacity * sizeof(struct member *));
     }
     struct member *member = mem_alloc(sizeof *member);
-    *member = (struct member){conn, room, conn->rooms, room->count};
+    *member = (struct member){conn, room, conn->rooms, room->count, NULL};
+    set_info(member, info);
     room->members[room->count++] = member;
     conn->rooms = member;
     count_codec(room, conn->endpoint->codec, 1);
@@ -80,6 +94,7 @@ static void leave(struct member **link) {
     room->members[member->index] = last;
     last->index = member->index;
     count_codec(room, member->conn->endpoint->codec, -1);
+    mem_free(member->info);
     mem_free(member);
     if (room->count == 0)
         remove_room(room);

@@ -18,6 +18,7 @@ struct member {
     struct room *room;
     struct member *next; /* the connection's next room */
     uint32_t index;      /* in the room's table */
+    char *info;          /* what the scripts say of it, in their own form; NULL: nothing */
 };
 
 /* How many members of a room have a codec: a broadcast is encoded once for each. */
@@ -43,8 +44,12 @@ struct room {
 /* The room of a name, or NULL while nobody is in it. */
 struct room *room_find(const struct table *rooms, struct slice name);
 
-/* Lets a connection in. False: it is in already. */
-bool room_join(struct table *rooms, struct slice name, struct conn *conn);
+/* Lets a connection in; `info` (no bytes: nothing) is copied, and replaces what was there. False: it was
+ * in already. */
+bool room_join(struct table *rooms, struct slice name, struct conn *conn, struct slice info);
+
+/* The membership of a connection in a room, or NULL. */
+const struct member *room_member(const struct table *rooms, struct slice name, struct conn *conn);
 
 /* Lets it out. False: it was not in. The room may be gone then. */
 bool room_leave(struct table *rooms, struct slice name, struct conn *conn);

@@ -1,6 +1,7 @@
 /* core_room.c -- tidewire.core: rooms and broadcasts. room.lua makes tw.room of these. */
 #include "script/vm_internal.h"
 
+#include "base/mem.h"
 #include "base/utf8.h"
 
 #include <string.h>
@@ -11,11 +12,20 @@ static struct slice check_name(lua_State *L, int index) {
     return name;
 }
 
-/* core.join(id, room) -> boolean: false when the connection is closed */
+/* core.join(id, room, info|nil) -> boolean: false when the connection is closed */
 static int core_join(lua_State *L) {
     conn_id id = (conn_id)luaL_checkinteger(L, 1);
-    lua_pushboolean(L, hub_join(vm_of(L)->hub, id, check_name(L, 2)));
+    struct slice room = check_name(L, 2), info = {NULL, 0};
+    if (!lua_isnoneornil(L, 3))
+        info = check_name(L, 3);
+    lua_pushboolean(L, hub_join(vm_of(L)->hub, id, room, info));
     return 1;
+}
+
+/* core.watch(room, on): events.moved is told of this room, or no more */
+static int core_watch(lua_State *L) {
+    hub_watch(vm_of(L)->hub, check_name(L, 1), lua_toboolean(L, 2));
+    return 0;
 }
 
 /* core.leave(id, room) -> boolean: false when the connection is closed */
@@ -69,6 +79,21 @@ static int core_room_members(lua_State *L) {
     return 1;
 }
 
+/* core.member(room, id) -> the endpoint's name as JSON, info|nil; nothing when it is not in */
+static int core_member(lua_State *L) {
+    struct hub *hub = vm_of(L)->hub;
+    struct slice name = check_name(L, 1);
+    struct conn *conn = hub_find(hub, (conn_id)luaL_checkinteger(L, 2));
+    const struct member *member = conn == NULL ? NULL : room_member(&hub->rooms, name, conn);
+    if (member == NULL)
+        return 0;
+    char *info = mem_strdup(member->info); /* making a string may run finalizers of the script's */
+    lua_pushstring(L, conn->endpoint->json_name);
+    lua_pushstring(L, info);
+    mem_free(info);
+    return 2;
+}
+
 /* core.room_codecs(room) -> the codecs' numbers of its members: one result each */
 static int core_room_codecs(lua_State *L) {
     const struct room *room = room_find(&vm_of(L)->hub->rooms, check_name(L, 1));
@@ -112,6 +137,8 @@ const luaL_Reg core_room_functions[] = {
     {"rooms_of", core_rooms_of},
     {"room_size", core_room_size},
     {"room_members", core_room_members},
+    {"member", core_member},
+    {"watch", core_watch},
     {"room_codecs", core_room_codecs},
     {"publish", core_publish},
     {NULL, NULL},

@@ -45,6 +45,17 @@ static enum hook_state on_closed(void *user, conn_id id, unsigned code, const ch
     return vm_run_hook(task, 3);
 }
 
+static void on_moved(void *user, conn_id id, struct slice room, bool joined,
+                     const char *endpoint_name, const char *info) {
+    struct task *task = conn_task(user, EVENT_MOVED, id);
+    task->conn = 0; /* it is no hook of the connection's */
+    lua_pushlstring(task->co, room.bytes, room.len);
+    lua_pushboolean(task->co, joined);
+    lua_pushstring(task->co, endpoint_name);
+    lua_pushstring(task->co, info); /* nil for NULL */
+    vm_run_later(task, 5);
+}
+
 static void on_forgotten(void *user, conn_id id) {
     struct task *task = conn_task(user, EVENT_FORGOTTEN, id);
     task->conn = 0; /* no hook of the connection's any more */
@@ -111,5 +122,6 @@ const struct hub_events vm_hub_events = {
     .timeout = on_timeout,
     .drained = on_drained,
     .closed = on_closed,
+    .moved = on_moved,
     .forgotten = on_forgotten,
 };

@@ -24,6 +24,7 @@
     X(TIMEOUT, timeout)                                                                            \
     X(DRAINED, drained)                                                                            \
     X(CLOSED, closed)                                                                              \
+    X(MOVED, moved)                                                                                \
     X(FORGOTTEN, forgotten)                                                                        \
     X(TIMER, timer)                                                                                \
     X(FAILED, failed)
@@ -43,7 +44,8 @@ struct task {
     uint64_t number; /* what scripts know it by; 0 until it is asked for */
     conn_id conn;    /* whose hook it runs; 0: nobody's */
     enum vm_event event;
-    bool waiting;     /* it sleeps */
+    int arguments;    /* of a task that has not begun, on its stack; -1: it has */
+    bool waiting;     /* it sleeps, or has not begun */
     bool woken;       /* it was woken before it slept, or is in the ready list */
     struct list link; /* in the pool, the ready list or the sleeping list */
 };
@@ -84,6 +86,8 @@ enum hook_state vm_run_hook(struct task *task, int arguments);
 uint64_t vm_task_number(struct task *task);
 /* Puts a sleeping task into the ready list. Numbers of tasks that are over are ignored. */
 void vm_wake(struct vm *vm, uint64_t task_number);
+/* Puts a task, with its function and arguments on its stack, into the ready list. */
+void vm_run_later(struct task *task, int arguments);
 /* A new task that will run the function and arguments on top of L's stack, which are popped. */
 void vm_spawn(struct vm *vm, lua_State *L, int arguments);
 /* Runs a woken task on; tells the hub when its connection's hook has ended. */

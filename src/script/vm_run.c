@@ -17,8 +17,9 @@ static const char *const hook_names[EVENT_COUNT] = {
     [EVENT_OPENED] = "on_start",     [EVENT_MESSAGE] = "handle_message",
     [EVENT_PING] = "send_ping",      [EVENT_TIMEOUT] = "on_timeout",
     [EVENT_DRAINED] = "on_drain",    [EVENT_CLOSED] = "on_close",
-    [EVENT_FORGOTTEN] = "forgotten", [EVENT_TIMER] = "timer",
-    [EVENT_FAILED] = "on_error",     [EVENT_SPAWNED] = "spawn",
+    [EVENT_FORGOTTEN] = "forgotten", [EVENT_MOVED] = "room:watch",
+    [EVENT_TIMER] = "timer",         [EVENT_FAILED] = "on_error",
+    [EVENT_SPAWNED] = "spawn",
 };
 
 void vm_push_wait_marker(lua_State *L) {
@@ -43,6 +44,7 @@ struct task *vm_task(struct vm *vm, enum vm_event event, conn_id conn) {
     struct task *task = take(vm);
     task->conn = conn;
     task->event = event;
+    task->arguments = -1;
     if (event < EVENT_SPAWNED)
         lua_rawgeti(task->co, LUA_REGISTRYINDEX, vm->event_refs[event]);
     return task;
@@ -136,19 +138,24 @@ void vm_wake(struct vm *vm, uint64_t task_number) {
     }
 }
 
+void vm_run_later(struct task *task, int arguments) {
+    task->arguments = arguments;
+    task->waiting = task->woken = true;
+    list_append(&task->vm->ready, &task->link);
+}
+
 void vm_spawn(struct vm *vm, lua_State *L, int arguments) {
     struct task *task = vm_task(vm, EVENT_SPAWNED, 0);
     luaL_checkstack(task->co, arguments + 1, "too many arguments");
     lua_xmove(L, task->co, arguments + 1);
-    task->waiting = task->woken = true;
-    list_append(&vm->ready, &task->link);
+    vm_run_later(task, arguments);
 }
 
 void vm_resume(struct vm *vm, struct task *task) {
     conn_id conn = task->conn;
-    bool first = task->event == EVENT_SPAWNED && lua_status(task->co) == LUA_OK;
+    int arguments = task->arguments < 0 ? 0 : task->arguments;
+    task->arguments = -1;
     task->waiting = task->woken = false;
-    int arguments = first ? lua_gettop(task->co) - 1 : 0;
     if (vm_run_hook(task, arguments) == HOOK_DONE && conn != 0)
         hub_hook_done(vm->hub, conn);
 }

@@ -94,13 +94,13 @@ static void test_nobody(void **state) {
 static void test_twice_is_as_good_as_once(void **state) {
     struct table rooms = {0};
     struct conn *conns = new_conns();
-    assert_true(room_join(&rooms, slice_of("lobby"), &conns[0]));
-    assert_false(room_join(&rooms, slice_of("lobby"), &conns[0]));
+    assert_true(room_join(&rooms, slice_of("lobby"), &conns[0], NOTHING));
+    assert_false(room_join(&rooms, slice_of("lobby"), &conns[0], NOTHING));
     assert_int_equal(size_of(&rooms, "lobby"), 1);
     assert_int_equal(rooms_of(&conns[0]), 1);
     check_room(room_find(&rooms, slice_of("lobby")));
-    assert_true(room_join(&rooms, slice_of("lobby"), &conns[1]));
-    assert_false(room_join(&rooms, slice_of("lobby"), &conns[0]));
+    assert_true(room_join(&rooms, slice_of("lobby"), &conns[1], NOTHING));
+    assert_false(room_join(&rooms, slice_of("lobby"), &conns[0], NOTHING));
     assert_int_equal(size_of(&rooms, "lobby"), 2);
     assert_true(room_leave(&rooms, slice_of("lobby"), &conns[0]));
     assert_false(room_leave(&rooms, slice_of("lobby"), &conns[0]));
@@ -117,9 +117,9 @@ static void test_names(void **state) {
     struct table rooms = {0};
     struct conn *conns = new_conns();
     char name[] = "a\0b";
-    assert_true(room_join(&rooms, (struct slice){name, 3}, &conns[0]));
+    assert_true(room_join(&rooms, (struct slice){name, 3}, &conns[0], NOTHING));
     name[2] = 'c';
-    assert_true(room_join(&rooms, (struct slice){name, 3}, &conns[0]));
+    assert_true(room_join(&rooms, (struct slice){name, 3}, &conns[0], NOTHING));
     assert_int_equal(rooms.count, 2);
     const struct room *room = room_find(&rooms, (struct slice){"a\0b", 3});
     assert_non_null(room);
@@ -137,7 +137,7 @@ static void test_a_room_is_gone_with_its_last_member(void **state) {
     struct conn *conns = new_conns();
     for (int round = 0; round < 3; round++) {
         for (int i = 0; i < CONNS; i++)
-            assert_true(room_join(&rooms, slice_of("lobby"), &conns[i]));
+            assert_true(room_join(&rooms, slice_of("lobby"), &conns[i], NOTHING));
         assert_int_equal(rooms.count, 1);
         for (int i = 0; i < CONNS; i++) {
             assert_non_null(room_find(&rooms, slice_of("lobby")));
@@ -158,7 +158,7 @@ static void test_leaving_from_every_place(void **state) {
     for (uint32_t count = 1; count <= MOST; count++) {
         for (uint32_t leaver = 0; leaver < count; leaver++) {
             for (uint32_t i = 0; i < count; i++)
-                assert_true(room_join(&rooms, slice_of("lobby"), &conns[i]));
+                assert_true(room_join(&rooms, slice_of("lobby"), &conns[i], NOTHING));
             assert_true(room_leave(&rooms, slice_of("lobby"), &conns[leaver]));
             assert_int_equal(size_of(&rooms, "lobby"), count - 1);
             for (uint32_t i = 0; i < count; i++)
@@ -180,9 +180,9 @@ static void test_leaving_all(void **state) {
     struct table rooms = {0};
     struct conn *conns = new_conns();
     for (int i = 0; i < NAMES; i++) {
-        room_join(&rooms, slice_of(names[i]), &conns[0]);
+        room_join(&rooms, slice_of(names[i]), &conns[0], NOTHING);
         if (i % 2 == 0)
-            room_join(&rooms, slice_of(names[i]), &conns[1]);
+            room_join(&rooms, slice_of(names[i]), &conns[1], NOTHING);
     }
     assert_int_equal(rooms_of(&conns[0]), NAMES);
     room_leave_all(&conns[0]);
