@@ -269,11 +269,11 @@ static void test_codec(void **state) {
     check_got(game, "a");
 }
 
-/* One whose handshake is not answered yet, and those that close. */
+/* Not those whose handshake is not answered yet, nor those that close. */
 static void test_only_the_open_ones(void **state) {
     struct client *open = enter(CHAT), *closing = enter(CHAT), *gone = enter(CHAT);
-    struct conn *handshake = hub_admit(hub);
-    hub_assign(hub, handshake, CHAT);
+    struct conn *unknown = hub_admit(hub), *handshake = hub_admit(hub);
+    hub_assign(hub, handshake, CHAT); /* the other one may still be refused by `validate` */
     assert_false(hub_join(hub, handshake->id, LOBBY));
     hub_close(hub, closing->id, 1000, "", 0);
     hub_gone(hub, conn_of(gone), 1006);
@@ -289,6 +289,7 @@ static void test_only_the_open_ones(void **state) {
     assert_int_equal(size_of(LOBBY), 1);
     check_got(open, "ab");
     hub_abandon(hub, handshake);
+    hub_abandon(hub, unknown);
 }
 
 /* However a connection ends, it is in no room any more when on_close is told. */
