@@ -103,8 +103,9 @@ function core.room_codecs(room) end
 ---@param room string?       nil: to everyone
 ---@param endpoint integer?  only to those of this one
 ---@param except integer?    not to this connection
----@return integer delivered
-function core.publish(payload, kind, codec, room, endpoint, except) end
+---@param key string?        may take the place of a message that waits with this key
+---@return integer? delivered  nil: nobody got it, it is text that is not UTF-8
+function core.publish(payload, kind, codec, room, endpoint, except, key) end
 
 -- ---- core_task.c ----
 
