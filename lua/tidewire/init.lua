@@ -30,6 +30,7 @@ local tw = {
   json = json,
   null = json.null,
   array = json.array,
+  http = require "tidewire.http_client",
   jwt = require "tidewire.jwt",
   log = require "tidewire.log",
 }

@@ -132,6 +132,37 @@ function core.timer(seconds, repeats) end
 ---@return boolean was_running
 function core.timer_cancel(timer) end
 
+-- ---- core_http.c ----
+
+---@param url string
+---@return true? ok
+---@return string? what_is_wrong
+function core.http_check_url(url) end
+
+--- Asks another server. The task is woken when the request has ended; http_end is owed.
+---@param task integer
+---@param url string      checked
+---@param method string   in capitals
+---@param headers string  whole lines, checked
+---@param body string?
+---@param seconds number      for all of it
+---@param max_bytes integer   of the answer's body
+---@param redirects integer   to follow
+---@return integer? request
+---@return string? why_not
+function core.http_begin(task, url, method, headers, body, seconds, max_bytes, redirects) end
+
+--- Nothing while the request is under way; then its answer, or nil and why there is none.
+---@param request integer
+---@return integer? status
+---@return string? head_or_message
+---@return string? body
+function core.http_result(request) end
+
+--- Forgets a request, and gives it up if it is under way.
+---@param request integer
+function core.http_end(request) end
+
 -- ---- core_server.c and vm.c ----
 
 --- One log line. Keys are strings; values strings, numbers or booleans.

@@ -213,6 +213,7 @@ function Room:members() end
 ---@field version string
 ---@field worker integer      this worker's number, from 0
 ---@field generation integer  how often the app's code was loaded: 1 in this version
+---@field http tidewire.http
 ---@field json tidewire.json
 ---@field null tidewire.json.Null
 ---@field jwt tidewire.jwt
@@ -350,6 +351,30 @@ function jwt.verify(token, options) end
 ---@param options tidewire.jwt.SignOptions
 ---@return string token
 function jwt.sign(claims, options) end
+
+--- Requests to other servers.
+---@class tidewire.http
+local http = {}
+
+---@class tidewire.http.Request
+---@field url string       http://… or https://…, percent-encoded
+---@field method? string   "GET", or "POST" where there is a body
+---@field headers? table<string, string|number|(string|number)[]>
+---@field body? string|table  a table is sent as JSON
+---@field timeout? number     seconds for all of it; 10
+---@field max_bytes? integer  of the answer's body; 8 MiB
+---@field redirects? integer  how many are followed; 0
+
+---@class tidewire.http.Response
+---@field status integer
+---@field headers table<string, string>  looked up in any case; repeated ones are joined by ", "
+---@field body string                    "" where there is none
+
+--- Asks another server and waits for its answer, whatever its status; nil and a message where none came.
+---@param request tidewire.http.Request
+---@return tidewire.http.Response? response
+---@return string? message
+function http.request(request) end
 
 ---@class tidewire.log
 local log = {}
