@@ -128,7 +128,8 @@ local function check_number(options, name, default, least, most)
   if value == nil then
     return default
   elseif type(value) ~= "number" or not (value >= least and value <= most) then
-    misuse("%s must be a number from %.15g to %.15g, got %s", name, least, most, tostring(value))
+    misuse("%s must be a number from %.15g to %.15g, got %s", name, least, most,
+      type(value) == "number" and tostring(value) or type(value))
   end
   return value
 end
@@ -157,6 +158,9 @@ end
 local Pending = {
   __close = function(pending)
     core.http_end(pending.number)
+    if not pending.has_ended then
+      core.wake(pending.task) -- the script has closed its coroutine meanwhile: what resumed it must go on
+    end
   end,
 }
 
@@ -193,12 +197,13 @@ function http_client.request(request)
   if not number then
     return nil, problem
   end
-  local pending <close> = setmetatable({ number = number }, Pending) -- luacheck: ignore 211
+  local pending <close> = setmetatable({ number = number, task = task, has_ended = false }, Pending)
   local status, head, body
   repeat
     raw_yield(WAIT)
     status, head, body = core.http_result(number)
   until status or head
+  pending.has_ended = true
   if not status then
     return nil, head
   end
