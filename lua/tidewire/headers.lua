@@ -76,6 +76,9 @@ end
 ---@param fields table<string, string|string[]>
 ---@return string  whole lines, "Name: value\r\n"
 function headers.lines(fields)
+  if type(fields) ~= "table" then
+    error(("headers must be a table of names and values, got %s"):format(type(fields)), 0)
+  end
   local lines = {}
   for name, values in pairs(fields) do
     for _, value in ipairs(type(values) == "table" and values or { values }) do

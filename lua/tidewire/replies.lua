@@ -17,9 +17,12 @@ local function is_status(value)
   return math.type(value) == "integer" and value >= 200 and value <= 599
 end
 
---- May a handshake be refused with it? Success it cannot mean.
-local function is_refusal(value)
-  return is_status(value) and value >= 300
+--- The status of a refusal. Throws, without a place, for one that cannot be: success it cannot mean.
+local function check_refusal(value)
+  if not is_status(value) or value < 300 then
+    error(("validate must refuse with a status from 300 to 599, it returned %s"):format(tostring(value)), 0)
+  end
+  return value
 end
 
 --- Builds a reply; a body that is a table becomes JSON.
@@ -54,16 +57,16 @@ end
 ---@return tidewire.Reply
 function replies.of_validate(first, second)
   local status, details = 403, second
-  if is_refusal(first) then
-    status = first
+  if type(first) == "number" then
+    status = check_refusal(first)
   elseif first ~= nil then
     details = first
   end
   if type(details) ~= "table" then
     return replies.refusal(status, details == nil and "Refused." or tostring(details))
   end
-  if is_refusal(details.status) then
-    status = details.status
+  if details.status ~= nil then
+    status = check_refusal(details.status)
   end
   if details.body == nil then
     return replies.refusal(status, tostring(details.message or "Refused."), details.headers)
