@@ -62,7 +62,9 @@ static void collect(struct http_client *client) {
 static void on_readiness(uv_poll_t *poll, int status, int events) {
     const struct watched *watched = poll->data;
     struct http_client *client = watched->client;
-    int flags = status < 0 ? CURL_CSELECT_ERR : 0, running;
+    int flags = 0, running;
+    if (status < 0) /* it was reset, or refused: reading or writing tells libcurl which */
+        flags = CURL_CSELECT_IN | CURL_CSELECT_OUT;
     if (events & UV_READABLE)
         flags |= CURL_CSELECT_IN;
     if (events & UV_WRITABLE)
