@@ -27,6 +27,9 @@ local tw = {
   broadcast = room.broadcast,
   send = room.send,
 
+  shared = require("tidewire.shared").get,
+  keep = require("tidewire.keep").get,
+
   json = json,
   null = json.null,
   array = json.array,

@@ -107,6 +107,60 @@ function core.room_codecs(room) end
 ---@return integer? delivered  nil: nobody got it, it is text that is not UTF-8
 function core.publish(payload, kind, codec, room, endpoint, except, key) end
 
+-- ---- core_shared.c: a store is an integer, a time to live is in seconds ----
+
+---@param name string
+---@param max_bytes integer
+---@return integer? store      nil: there are too many
+---@return integer? max_bytes  its ceiling, which the first opener has set
+function core.shared_open(name, max_bytes) end
+
+---@param store integer
+---@param key string
+---@return string|number|boolean|nil value
+function core.shared_get(store, key) end
+
+---@param store integer
+---@param key string
+---@param value string|number|boolean
+---@param ttl? number
+---@return true? ok
+---@return "full"|nil why_not
+function core.shared_set(store, key, value, ttl) end
+
+---@param store integer
+---@param key string
+---@param value string|number|boolean
+---@param ttl? number
+---@return boolean? added
+---@return "full"|nil why_not
+function core.shared_add(store, key, value, ttl) end
+
+---@param store integer
+---@param key string
+---@param by number
+---@param initial number
+---@param ttl? number  of a key that this makes
+---@return number? value
+---@return "full"|"not a number"|"overflow"|nil why_not
+function core.shared_incr(store, key, by, initial, ttl) end
+
+---@param store integer
+---@param key string
+---@return boolean was_there
+function core.shared_delete(store, key) end
+
+---@param store integer
+---@param key string
+---@param ttl? number
+---@return boolean is_there
+function core.shared_expire(store, key, ttl) end
+
+---@param store integer
+---@param max? integer
+---@return string[] keys
+function core.shared_keys(store, max) end
+
 -- ---- core_task.c ----
 
 --- The running hook's integer; or nil and why it cannot wait.

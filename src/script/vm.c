@@ -51,6 +51,7 @@ static int open_core(lua_State *L) {
     lua_newtable(L); /* core */
     luaL_setfuncs(L, core_conn_functions, 0);
     luaL_setfuncs(L, core_room_functions, 0);
+    luaL_setfuncs(L, core_shared_functions, 0);
     luaL_setfuncs(L, core_task_functions, 0);
     luaL_setfuncs(L, core_timer_functions, 0);
     luaL_setfuncs(L, core_http_functions, 0);

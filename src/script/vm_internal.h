@@ -96,9 +96,10 @@ void vm_push_wait_marker(lua_State *L);
 
 /* events.c */
 extern const struct hub_events vm_hub_events;
-/* core_conn.c, core_room.c, core_task.c, core_server.c, core_http.c: functions of `tidewire.core`. */
-extern const luaL_Reg core_conn_functions[], core_room_functions[], core_task_functions[],
-    core_server_functions[], core_http_functions[];
+/* core_conn.c, core_room.c, core_shared.c, core_task.c, core_server.c, core_http.c: functions of
+ * `tidewire.core`. */
+extern const luaL_Reg core_conn_functions[], core_room_functions[], core_shared_functions[],
+    core_task_functions[], core_server_functions[], core_http_functions[];
 /* core_conn.c: pushes the C functions that are conn.send for the plain codecs. */
 void core_push_senders(lua_State *L);
 /* core_conn.c: pushes the key under which a conn object keeps its integer. */
