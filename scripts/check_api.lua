@@ -137,6 +137,7 @@ local function lua_names()
   local found = {
     ["tidewire"] = keys(tw),
     ["tidewire.json"] = keys(tw.json),
+    ["tidewire.http"] = keys(tw.http),
     ["tidewire.jwt"] = keys(tw.jwt),
     ["tidewire.log"] = keys(tw.log),
     ["tidewire.Stats"] = keys(tw.stats()),
@@ -229,6 +230,7 @@ end
 local public = {
   ["tidewire"] = { "lua/tidewire/init.lua", "tw.%s", "tw%." },
   ["tidewire.json"] = { "lua/tidewire/json.lua", "tw.json.%s", "tw%.json%." },
+  ["tidewire.http"] = { "lua/tidewire/http_client.lua", "tw.http.%s", "tw%.http%." },
   ["tidewire.jwt"] = { "lua/tidewire/jwt.lua", "tw.jwt.%s", "tw%.jwt%." },
   ["tidewire.log"] = { "lua/tidewire/log.lua", "tw.log.%s", "tw%.log%." },
   ["tidewire.Stats"] = { "src/core/stats.h or tw.stats", "tw.stats().%s", "" },

@@ -25,6 +25,7 @@ local prisons = {
   { parts = { "net" }, what = "libwebsockets", headers = { "^libwebsockets" } },
   { parts = { "script" }, what = "Lua", headers = { "^lua%.h", "^lauxlib%.h", "^lualib%.h", "^lua5", "luv" } },
   { parts = { "script" }, what = "libjwt", headers = { "^jwt" } },
+  { parts = { "script" }, what = "libcurl", headers = { "^curl/" } },
   { parts = { "cluster" }, what = "Redis", headers = { "hiredis" } },
   { parts = { "server" }, what = "threads", headers = { "^pthread%.h", "^threads%.h" },
     words = { "uv_thread_create", "pthread_create", "thrd_create" } },

@@ -138,20 +138,32 @@ function codecs.number(codec)
   return numbers[codec]
 end
 
---- A value as a payload for the connections that have the codec with this number. Throws on misuse.
+local function encode_own(codec, value)
+  local payload, kind = codec.encode(value)
+  if type(payload) ~= "string" then
+    return nil, ("the codec's encode must return a string, it returned %s"):format(type(payload))
+  elseif kind ~= nil and kind ~= "text" and kind ~= "binary" then
+    return nil, ('the codec\'s encode must return the kind "text" or "binary", it returned %s'):format(tostring(kind))
+  end
+  return payload, kind or "text"
+end
+
+--- A value as a payload for the connections that have the codec with this number; or nil and why it cannot be that,
+--- which is misuse. What a codec of the script's own throws goes through.
 ---@param number integer
 ---@param value any
----@return string payload
----@return "text"|"binary"|nil kind
+---@return string|nil payload
+---@return "text"|"binary"|string kind_or_problem
 function codecs.encode(number, value)
   local codec = by_number[number]
   if codec == "json" then
-    return json.encode(value), "text"
+    local ok, text = pcall(json.encode, value)
+    return ok and text or nil, ok and "text" or text
   elseif type(codec) == "table" and codec.encode then
-    return codec.encode(value)
+    return encode_own(codec, value)
   elseif type(value) ~= "string" and type(value) ~= "number" then
-    error(("broadcast: a string is needed for the codec \"%s\", got %s"):format(
-      type(codec) == "string" and codec or "text", type(value)), 0)
+    return nil, ('a string is needed for the codec "%s", got %s'):format(
+      codec == "binary" and "binary" or "text", type(value))
   end
   return tostring(value), codec == "binary" and "binary" or "text"
 end

@@ -27,9 +27,13 @@ local tw = {
   broadcast = room.broadcast,
   send = room.send,
 
+  shared = require("tidewire.shared").get,
+  keep = require("tidewire.keep").get,
+
   json = json,
   null = json.null,
   array = json.array,
+  http = require "tidewire.http_client",
   jwt = require "tidewire.jwt",
   log = require "tidewire.log",
 }

@@ -11,7 +11,25 @@ local reserved = { time = true, level = true, worker = true, event = true, conn 
 
 local function plain(value)
   local kind = type(value)
-  return (kind == "string" or kind == "number" or kind == "boolean") and value or tostring(value)
+  if kind == "string" or kind == "number" or kind == "boolean" then
+    return value
+  end
+  local ok, text = pcall(tostring, value)
+  return ok and text or ("a %s that cannot be shown"):format(kind)
+end
+
+--- A field's name that cannot break the line, and that the line does not have yet.
+local function name_of(key, taken)
+  local name = plain(key)
+  name = tostring(name):gsub("[^%w_%.%-]", "_")
+  if name == "" then
+    name = "_"
+  end
+  while taken[name] or reserved[name] do
+    name = name .. "_"
+  end
+  taken[name] = true
+  return name
 end
 
 local function writer(level, name)
@@ -23,16 +41,16 @@ local function writer(level, name)
       return
     end
     local list = { "message", plain(message) }
-    local names, values = {}, {}
+    local names, values, taken = {}, {}, {}
     for key, value in pairs(fields or {}) do
-      names[#names + 1] = tostring(key)
-      values[tostring(key)] = value
+      local field = name_of(key, taken)
+      names[#names + 1] = field
+      values[field] = value
     end
     table.sort(names)
-    for _, key in ipairs(names) do
-      local name = key:gsub("[^%w_%.%-]", "_") -- a key cannot break the line
-      list[#list + 1] = reserved[name] and name .. "_" or name
-      list[#list + 1] = plain(values[key])
+    for _, field in ipairs(names) do
+      list[#list + 1] = field
+      list[#list + 1] = plain(values[field])
     end
     core.log(level, "script", nil, table.unpack(list))
   end

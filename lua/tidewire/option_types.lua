@@ -214,7 +214,9 @@ types.choice = {
 types.text = {
   expected = constant "a text that is not empty",
   check = function(value)
-    if type(value) == "string" and value:find("%c") then
+    if type(value) == "string" and not utf8.len(value) then
+      return false, "a text in UTF-8 is expected"
+    elseif type(value) == "string" and value:find("%c") then
       return false, "a text on one line, without control characters, is expected"
     end
     return accept(type(value) == "string" and value ~= "", value)

@@ -47,6 +47,8 @@ end
 local function parse(pattern)
   if pattern:sub(1, 1) ~= "/" then
     return nil, 'a path must begin with "/"'
+  elseif not utf8.len(pattern) then
+    return nil, "a path must be UTF-8"
   elseif pattern:find("[?#]") then
     return nil, 'a path has no "?" and no "#": the query is in request.query'
   elseif pattern:find("[%c ]") then

@@ -3,6 +3,7 @@
 -- Serves refusals of `validate` and answers of plain HTTP routes. Values of tables become JSON.
 
 local core = require "tidewire.core"
+local header_fields = require "tidewire.headers"
 local json = require "tidewire.json"
 
 local replies = {}
@@ -16,45 +17,12 @@ local function is_status(value)
   return math.type(value) == "integer" and value >= 200 and value <= 599
 end
 
---- May a handshake be refused with it? Success it cannot mean.
-local function is_refusal(value)
-  return is_status(value) and value >= 300
-end
-
---- One header as a line. Throws for what would break the response (RFC 9110 section 5.5).
-local function header_line(name, value)
-  if type(name) ~= "string" or not name:find("^[%w!#$%%&'*+.^_`|~-]+$") then
-    error(("%q is no header name"):format(tostring(name)), 0)
+--- The status of a refusal. Throws, without a place, for one that cannot be: success it cannot mean.
+local function check_refusal(value)
+  if not is_status(value) or value < 300 then
+    error(("validate must refuse with a status from 300 to 599, it returned %s"):format(tostring(value)), 0)
   end
-  local text = tostring(value)
-  if text:find("[%c]") then
-    error(("header %s: a value cannot have line ends or control characters"):format(name), 0)
-  end
-  return ("%s: %s\r\n"):format(name, text)
-end
-
---- Header lines of a table; a list as value gives several lines.
-local function header_lines(headers)
-  local lines = {}
-  for name, values in pairs(headers) do
-    for _, value in ipairs(type(values) == "table" and values or { values }) do
-      lines[#lines + 1] = header_line(name, value)
-    end
-  end
-  table.sort(lines)
-  return table.concat(lines)
-end
-
---- The headers and one more, unless it is among them; the table given stays as it is.
-local function with_header(headers, name, value)
-  local result = { [name] = value }
-  for key, old in pairs(headers or {}) do
-    if tostring(key):lower() == name:lower() then
-      result[name] = nil
-    end
-    result[key] = old
-  end
-  return result
+  return value
 end
 
 --- Builds a reply; a body that is a table becomes JSON.
@@ -64,13 +32,13 @@ end
 ---@return tidewire.Reply
 function replies.new(status, headers, body)
   if type(body) == "table" or body == json.null then
-    headers = with_header(headers, "Content-Type", "application/json")
+    headers = header_fields.with(headers, "Content-Type", "application/json")
     body = json.encode(body)
   end
   if status == 401 then
-    headers = with_header(headers, "WWW-Authenticate", "Bearer") -- RFC 9110 section 15.5.2 wants one
+    headers = header_fields.with(headers, "WWW-Authenticate", "Bearer") -- RFC 9110 section 15.5.2 wants one
   end
-  return { status = status, headers = header_lines(headers or {}), body = body ~= nil and tostring(body) or nil }
+  return { status = status, headers = header_fields.lines(headers or {}), body = body ~= nil and tostring(body) or nil }
 end
 
 --- A refusal that explains itself: JSON `{"error": message, "status": status}`.
@@ -89,16 +57,16 @@ end
 ---@return tidewire.Reply
 function replies.of_validate(first, second)
   local status, details = 403, second
-  if is_refusal(first) then
-    status = first
+  if type(first) == "number" then
+    status = check_refusal(first)
   elseif first ~= nil then
     details = first
   end
   if type(details) ~= "table" then
     return replies.refusal(status, details == nil and "Refused." or tostring(details))
   end
-  if is_refusal(details.status) then
-    status = details.status
+  if details.status ~= nil then
+    status = check_refusal(details.status)
   end
   if details.body == nil then
     return replies.refusal(status, tostring(details.message or "Refused."), details.headers)

@@ -6,9 +6,9 @@
 -- no folded lines), so nothing is refused in this file. Runs in a worker's Lua state; knows nothing of
 -- routes (params are handed in) or of sockets.
 --
--- No loop here may be quadratic in the length of the head: a stranger wrote it. Hence no lazy
--- patterns ("(.-)%s*$") on its values.
+-- No loop here may be quadratic in the length of the head: a stranger wrote it (see headers.lua).
 
+local headers = require "tidewire.headers"
 local uri = require "tidewire.uri"
 
 ---@class tidewire.Request
@@ -27,44 +27,8 @@ local Request = {}
 
 local HEAD = 1 -- the index under which a request keeps its head
 
-local SPACE, TAB = 32, 9
-
---- The text without spaces and tabs at its ends, in linear time.
-local function trim(text)
-  local first, last = text:find("[^ \t]") or #text + 1, #text
-  while last >= first and (text:byte(last) == SPACE or text:byte(last) == TAB) do
-    last = last - 1
-  end
-  return text:sub(first, last)
-end
-
 local function target_of(head)
   return head:match("^[^ ]* ([^ \r\n]*)") or "/"
-end
-
--- Names are kept in lower case; a look-up that finds nothing tries again in lower case.
-local Headers = {
-  __name = "tidewire.headers",
-  __index = function(self, name)
-    return type(name) == "string" and rawget(self, name:lower()) or nil
-  end,
-  __tostring = function()
-    return "headers" -- never their values: they hold tokens and cookies
-  end,
-}
-
-local function parse_headers(head)
-  local headers = {}
-  for name, value in head:gmatch("\n([^:\r\n]+):([^\r\n]*)") do
-    name, value = name:lower(), trim(value)
-    local before = headers[name]
-    if before then
-      -- RFC 9110, 5.3; a Cookie header's own separator is the semicolon (RFC 6265, 4.2.1).
-      value = before .. (name == "cookie" and "; " or ", ") .. value
-    end
-    headers[name] = value
-  end
-  return setmetatable(headers, Headers)
 end
 
 -- RFC 6265, 5.4: of cookies with the same name the client puts the more specific path first.
@@ -73,7 +37,7 @@ local function parse_cookies(text)
   for pair in (text or ""):gmatch("[^;]+") do
     local equals = pair:find("=", 1, true)
     if equals then
-      local name, value = trim(pair:sub(1, equals - 1)), trim(pair:sub(equals + 1))
+      local name, value = headers.trim(pair:sub(1, equals - 1)), headers.trim(pair:sub(equals + 1))
       if cookies[name] == nil then
         cookies[name] = value:match('^"(.*)"$') or value
       end
@@ -85,7 +49,7 @@ end
 local function parse_list(text)
   local items = {}
   for item in (text or ""):gmatch("[^,]+") do
-    item = trim(item)
+    item = headers.trim(item)
     if item ~= "" then
       items[#items + 1] = item
     end
@@ -109,7 +73,7 @@ local fields = {
     return uri.parse_query(raw_query)
   end,
   headers = function(self)
-    return parse_headers(self[HEAD])
+    return headers.parse(self[HEAD])
   end,
   cookies = function(self)
     return parse_cookies(self.headers.cookie)

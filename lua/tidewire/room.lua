@@ -35,7 +35,10 @@ function room.get(name)
   return setmetatable({ name = name }, Room)
 end
 
-local known_options = { except = true, endpoint = true, key = true }
+local known_options = {
+  ["room:broadcast"] = { except = true, key = true },
+  ["tw.broadcast"] = { except = true, key = true, endpoint = true },
+}
 
 --- The options of a broadcast: a table, or just the connection to leave out.
 local function read_options(what, options)
@@ -47,7 +50,7 @@ local function read_options(what, options)
     error(("%s: options must be a table or a connection, got %s"):format(what, type(options)), 3)
   end
   for key in pairs(options) do
-    if not known_options[key] then
+    if not known_options[what][key] then
       error(('%s: unknown option "%s"; there are "except", "key" and, for tw.broadcast, "endpoint"')
         :format(what, tostring(key)), 3)
     end
@@ -57,24 +60,49 @@ local function read_options(what, options)
     error(("%s: except must be a connection, got %s"):format(what, type(except)), 3)
   end
   if options.key ~= nil and (type(options.key) ~= "string" or options.key == "") then
-    error(("%s: key must be a string, got %s"):format(what, type(options.key)), 3)
+    error(("%s: key must be a string, got %s"):format(what, options.key == "" and '""' or type(options.key)), 3)
   end
   return { except = except and Conn.integer(except), endpoint = options.endpoint, key = options.key }
 end
 
---- Sends the value to those with each of the codecs. All is encoded before anything is sent: a value that one codec
---- refuses reaches nobody. Returns to how many connections it was queued.
-local function publish(value, room_name, endpoint, options, codec_numbers)
+local NOT_UTF8 <const> = 'text must be valid UTF-8; for other bytes give the endpoint the codec "binary"'
+
+--- The value as each of the codecs has it: payloads and kinds. Throws for one of them, at the script's line.
+local function encode(what, value, codec_numbers)
   local payloads, kinds = {}, {}
   for i, codec in ipairs(codec_numbers) do
-    payloads[i], kinds[i] = codecs.encode(codec, value)
+    local payload, kind = codecs.encode(codec, value)
+    if payload and kind == "text" and #codec_numbers > 1 and not utf8.len(payload) then -- of one, core.publish sees it
+      payload, kind = nil, NOT_UTF8
+    end
+    if not payload then
+      error(("%s: %s"):format(what, kind), 4)
+    end
+    payloads[i], kinds[i] = payload, kind
   end
+  return payloads, kinds
+end
+
+--- Sends the value to those with each of the codecs. All is encoded before anything is sent: a value that one codec
+--- refuses reaches nobody. Returns to how many connections it was queued.
+local function publish(what, value, room_name, endpoint, options, codec_numbers)
+  local payloads, kinds = encode(what, value, codec_numbers)
   local delivered = 0
   for i, codec in ipairs(codec_numbers) do
-    delivered = delivered
-      + core.publish(payloads[i], kinds[i], codec, room_name, endpoint, options.except, options.key)
+    local count = core.publish(payloads[i], kinds[i], codec, room_name, endpoint, options.except, options.key)
+    if not count then
+      error(("%s: %s"):format(what, NOT_UTF8), 3)
+    end
+    delivered = delivered + count
   end
   return delivered
+end
+
+--- Throws unless it is a room: methods are called with a colon.
+local function check_room(value, method)
+  if getmetatable(value) ~= Room then
+    error(("room:%s: call it with a colon, room:%s(…)"):format(method, method), 3)
+  end
 end
 
 --- Sends a value to everyone in the room. Who joined before gets it, who joins later does not.
@@ -83,13 +111,16 @@ end
 ---  slow_client = "conflate", a message with the same key that still waits is replaced
 ---@return integer delivered  to how many connections it was queued
 function Room:broadcast(value, options)
+  check_room(self, "broadcast")
   local read = read_options("room:broadcast", options)
-  return publish(value, self.name, nil, read, { core.room_codecs(self.name) })
+  local delivered = publish("room:broadcast", value, self.name, nil, read, { core.room_codecs(self.name) })
+  return delivered -- no tail call: errors count the frames
 end
 
 --- How many connections are in the room.
 ---@return integer
 function Room:size()
+  check_room(self, "size")
   return core.room_size(self.name)
 end
 
@@ -105,6 +136,7 @@ end
 --- Who is in the room, in no order.
 ---@return tidewire.Member[]
 function Room:members()
+  check_room(self, "members")
   local members = {}
   for _, integer in ipairs(core.room_members(self.name)) do
     local json_name, info = core.member(self.name, integer)
@@ -186,11 +218,12 @@ end
 ---@return integer delivered
 function room.broadcast(value, options)
   local read = read_options("tw.broadcast", options)
-  local endpoint = read.endpoint and registry.endpoint(read.endpoint)
-  if read.endpoint and not endpoint then
+  local endpoint = read.endpoint ~= nil and registry.endpoint(read.endpoint) or nil
+  if read.endpoint ~= nil and not endpoint then
     error(('tw.broadcast: there is no endpoint "%s"'):format(tostring(read.endpoint)), 2)
   end
-  return publish(value, nil, endpoint and endpoint.number, read, codecs_of(endpoint))
+  local delivered = publish("tw.broadcast", value, nil, endpoint and endpoint.number, read, codecs_of(endpoint))
+  return delivered -- no tail call, as above
 end
 
 --- Sends a value to one connection.

@@ -103,8 +103,63 @@ function core.room_codecs(room) end
 ---@param room string?       nil: to everyone
 ---@param endpoint integer?  only to those of this one
 ---@param except integer?    not to this connection
----@return integer delivered
-function core.publish(payload, kind, codec, room, endpoint, except) end
+---@param key string?        may take the place of a message that waits with this key
+---@return integer? delivered  nil: nobody got it, it is text that is not UTF-8
+function core.publish(payload, kind, codec, room, endpoint, except, key) end
+
+-- ---- core_shared.c: a store is an integer, a time to live is in seconds ----
+
+---@param name string
+---@param max_bytes integer
+---@return integer? store      nil: there are too many
+---@return integer? max_bytes  its ceiling, which the first opener has set
+function core.shared_open(name, max_bytes) end
+
+---@param store integer
+---@param key string
+---@return string|number|boolean|nil value
+function core.shared_get(store, key) end
+
+---@param store integer
+---@param key string
+---@param value string|number|boolean
+---@param ttl? number
+---@return true? ok
+---@return "full"|nil why_not
+function core.shared_set(store, key, value, ttl) end
+
+---@param store integer
+---@param key string
+---@param value string|number|boolean
+---@param ttl? number
+---@return boolean? added
+---@return "full"|nil why_not
+function core.shared_add(store, key, value, ttl) end
+
+---@param store integer
+---@param key string
+---@param by number
+---@param initial number
+---@param ttl? number  of a key that this makes
+---@return number? value
+---@return "full"|"not a number"|"overflow"|nil why_not
+function core.shared_incr(store, key, by, initial, ttl) end
+
+---@param store integer
+---@param key string
+---@return boolean was_there
+function core.shared_delete(store, key) end
+
+---@param store integer
+---@param key string
+---@param ttl? number
+---@return boolean is_there
+function core.shared_expire(store, key, ttl) end
+
+---@param store integer
+---@param max? integer
+---@return string[] keys
+function core.shared_keys(store, max) end
 
 -- ---- core_task.c ----
 
@@ -130,6 +185,37 @@ function core.timer(seconds, repeats) end
 ---@param timer integer
 ---@return boolean was_running
 function core.timer_cancel(timer) end
+
+-- ---- core_http.c ----
+
+---@param url string
+---@return true? ok
+---@return string? what_is_wrong
+function core.http_check_url(url) end
+
+--- Asks another server. The task is woken when the request has ended; http_end is owed.
+---@param task integer
+---@param url string      checked
+---@param method string   in capitals
+---@param headers string  whole lines, checked
+---@param body string?
+---@param seconds number      for all of it
+---@param max_bytes integer   of the answer's body
+---@param redirects integer   to follow
+---@return integer? request
+---@return string? why_not
+function core.http_begin(task, url, method, headers, body, seconds, max_bytes, redirects) end
+
+--- Nothing while the request is under way; then its answer, or nil and why there is none.
+---@param request integer
+---@return integer? status
+---@return string? head_or_message
+---@return string? body
+function core.http_result(request) end
+
+--- Forgets a request, and gives it up if it is under way.
+---@param request integer
+function core.http_end(request) end
 
 -- ---- core_server.c and vm.c ----
 

@@ -213,6 +213,7 @@ function Room:members() end
 ---@field version string
 ---@field worker integer      this worker's number, from 0
 ---@field generation integer  how often the app's code was loaded: 1 in this version
+---@field http tidewire.http
 ---@field json tidewire.json
 ---@field null tidewire.json.Null
 ---@field jwt tidewire.jwt
@@ -263,6 +264,65 @@ function tw.broadcast(value, options) end
 ---@return true? ok
 ---@return "closed"|"backlog"|nil why_not
 function tw.send(conn_id, value) end
+
+--- Small values that all workers see.
+---@class tidewire.Store
+local Store = {}
+
+---@param key string
+---@return string|number|boolean|nil value
+function Store:get(key) end
+
+--- Takes the place of what was there, and of its time; nil deletes.
+---@param key string  at most 1024 bytes
+---@param value string|number|boolean|nil
+---@param ttl? number  seconds after which it is gone; nil: never
+---@return true? ok
+---@return "full"|nil why_not
+function Store:set(key, value, ttl) end
+
+--- Sets a key that is not there. Of all who try at once, one succeeds.
+---@param key string
+---@param value string|number|boolean
+---@param ttl? number
+---@return boolean? added
+---@return "full"|nil why_not
+function Store:add(key, value, ttl) end
+
+--- Throws where the key holds no number, or an integer would grow beyond 64 bits.
+---@param key string
+---@param by? number       1
+---@param initial? number  of a key that is not there: 0
+---@param ttl? number      of a key that this makes; one that is there keeps its own
+---@return number? value   what it is now
+---@return "full"|nil why_not
+function Store:incr(key, by, initial, ttl) end
+
+---@param key string
+---@return boolean was_there
+function Store:delete(key) end
+
+---@param key string
+---@param ttl? number  seconds from now; nil: for ever
+---@return boolean is_there
+function Store:expire(key, ttl) end
+
+---@param max? integer  at most so many
+---@return string[] keys  in no order
+function Store:keys(max) end
+
+--- The store of this name, the same for all workers.
+---@param name string
+---@param options? { max_bytes?: tidewire.Size }  64 MiB by default; who opens it first decides
+---@return tidewire.Store
+function tw.shared(name, options) end
+
+--- The table of this name: of this worker, and the same after a reload. `initial` counts the first time.
+---@generic T: table
+---@param name string
+---@param initial? T|(fun(): T)  an empty table by default
+---@return T
+function tw.keep(name, initial) end
 
 --- Marks a table as a JSON array, so that it is written as [] when it is empty; without one, a new one.
 ---@generic T: table
@@ -350,6 +410,30 @@ function jwt.verify(token, options) end
 ---@param options tidewire.jwt.SignOptions
 ---@return string token
 function jwt.sign(claims, options) end
+
+--- Requests to other servers.
+---@class tidewire.http
+local http = {}
+
+---@class tidewire.http.Request
+---@field url string       http://… or https://…, percent-encoded
+---@field method? string   "GET", or "POST" where there is a body
+---@field headers? table<string, string|number|(string|number)[]>
+---@field body? string|table  a table is sent as JSON
+---@field timeout? number     seconds for all of it; 10
+---@field max_bytes? integer  of the answer's body; 8 MiB
+---@field redirects? integer  how many are followed; 0
+
+---@class tidewire.http.Response
+---@field status integer
+---@field headers table<string, string>  looked up in any case; repeated ones are joined by ", "
+---@field body string                    "" where there is none
+
+--- Asks another server and waits for its answer, whatever its status; nil and a message where none came.
+---@param request tidewire.http.Request
+---@return tidewire.http.Response? response
+---@return string? message
+function http.request(request) end
 
 ---@class tidewire.log
 local log = {}

@@ -5,6 +5,7 @@
 #include "base/log.h"
 
 #include "base/mem.h"
+#include "base/utf8.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -94,7 +95,9 @@ static void add_text(struct log_line *line, const char *text) {
     add(line, text, strlen(text));
 }
 
+/* What is not UTF-8 is shown byte by byte: a line of JSON stays one. */
 static void add_escaped(struct log_line *line, const char *value, size_t len) {
+    bool valid = utf8_valid(value, len);
     for (size_t i = 0; i < len; i++) {
         unsigned char c = (unsigned char)value[i];
         char escape[8];
@@ -106,7 +109,7 @@ static void add_escaped(struct log_line *line, const char *value, size_t len) {
             snprintf(escape, sizeof escape, "\\t");
         else if (c == '\r')
             snprintf(escape, sizeof escape, "\\r");
-        else if (c < 0x20 || c == 0x7f)
+        else if (c < 0x20 || c == 0x7f || (c >= 0x80 && !valid))
             snprintf(escape, sizeof escape, "\\u%04x", c);
         else
             escape[0] = (char)c, escape[1] = '\0';

@@ -104,7 +104,8 @@ static int core_room_codecs(lua_State *L) {
     return count;
 }
 
-/* core.publish(payload, kind, codec, room|nil, endpoint|nil, except|nil, key|nil) -> how many got it */
+/* core.publish(payload, kind, codec, room|nil, endpoint|nil, except|nil, key|nil) -> how many got it;
+ * nil, and nobody did: text that is not UTF-8 */
 static int core_publish(lua_State *L) {
     struct vm *vm = vm_of(L);
     size_t len;
@@ -117,14 +118,15 @@ static int core_publish(lua_State *L) {
     };
     if (!lua_isnoneornil(L, 4))
         audience.room = check_name(L, 4);
-    if (!binary && !utf8_valid(bytes, len))
-        return luaL_error(L, "broadcast: text must be valid UTF-8; for other bytes give the "
-                             "endpoint the codec \"binary\"");
     if (audience.endpoint != HUB_ANY && hub_endpoint(vm->hub, audience.endpoint) == NULL)
         return luaL_error(L, "no such endpoint");
     struct slice key = {NULL, 0};
     if (!lua_isnoneornil(L, 7))
         key = check_name(L, 7);
+    if (!binary && !utf8_valid(bytes, len)) {
+        luaL_pushfail(L);
+        return 1;
+    }
     struct message *message =
         message_new_keyed(binary ? MESSAGE_BINARY : MESSAGE_TEXT, bytes, len, key);
     lua_pushinteger(L, hub_publish(vm->hub, &audience, message));

@@ -5,6 +5,7 @@
 #include "base/mem.h"
 #include "script/app.h"
 #include "script/embedded.h"
+#include "script/http_client.h"
 #include "script/json_c.h"
 #include "script/jwt_c.h"
 #include "script/vm_internal.h"
@@ -50,8 +51,10 @@ static int open_core(lua_State *L) {
     lua_newtable(L); /* core */
     luaL_setfuncs(L, core_conn_functions, 0);
     luaL_setfuncs(L, core_room_functions, 0);
+    luaL_setfuncs(L, core_shared_functions, 0);
     luaL_setfuncs(L, core_task_functions, 0);
     luaL_setfuncs(L, core_timer_functions, 0);
+    luaL_setfuncs(L, core_http_functions, 0);
     luaL_setfuncs(L, core_server_functions, 0);
     lua_pushcfunction(L, core_check_address);
     lua_setfield(L, -2, "check_address");
@@ -150,6 +153,8 @@ void vm_free(struct vm *vm) {
     if (vm == NULL)
         return;
     api_timers_close_all(vm);
+    http_client_free(vm->http);
+    vm->http = NULL;
     lua_close(vm->L); /* the coroutines end with it */
     free_tasks(&vm->pool);
     free_tasks(&vm->ready);

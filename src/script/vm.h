@@ -7,6 +7,7 @@
 #define TIDEWIRE_SCRIPT_VM_H
 
 #include "core/hub.h"
+#include "core/shared.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -18,6 +19,7 @@ struct app;
 struct vm_options {
     uv_loop_t *loop;
     struct hub *hub;
+    struct shared *shared; /* the stores of all workers; borrowed */
     unsigned worker;
     double started_at; /* wall seconds, for tw.stats().uptime */
     /* Judges a listen address: false and a sentence. NULL: not judged. */

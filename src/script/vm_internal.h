@@ -60,9 +60,10 @@ struct vm {
     struct task *current; /* what runs now, or NULL: a callback of luv's, or nothing */
     bool must_answer;     /* `current` may not sleep */
     struct list pool, ready, sleeping;
-    struct slots tasks;  /* by task.number */
-    struct slots timers; /* struct api_timer, by its number */
-    uint64_t stop_task;  /* the task that runs on_stop, 0: none */
+    struct slots tasks;       /* by task.number */
+    struct slots timers;      /* struct api_timer, by its number */
+    struct http_client *http; /* NULL until a script makes its first request */
+    uint64_t stop_task;       /* the task that runs on_stop, 0: none */
 };
 
 /* The state's vm; works in each of its coroutines. */
@@ -99,9 +100,10 @@ void vm_push_wait_marker(lua_State *L);
 
 /* events.c */
 extern const struct hub_events vm_hub_events;
-/* core_conn.c, core_room.c, core_task.c, core_server.c: functions of `tidewire.core`. */
-extern const luaL_Reg core_conn_functions[], core_room_functions[], core_task_functions[],
-    core_server_functions[];
+/* core_conn.c, core_room.c, core_shared.c, core_task.c, core_server.c, core_http.c: functions of
+ * `tidewire.core`. */
+extern const luaL_Reg core_conn_functions[], core_room_functions[], core_shared_functions[],
+    core_task_functions[], core_server_functions[], core_http_functions[];
 /* core_conn.c: pushes the C functions that are conn.send for the plain codecs. */
 void core_push_senders(lua_State *L);
 /* core_conn.c: pushes the key under which a conn object keeps its integer. */

@@ -23,6 +23,7 @@ enum { SIGNAL_COUNT = sizeof caught / sizeof caught[0] };
 struct server {
     const struct settings *settings;
     uv_loop_t loop;
+    struct shared *shared;
     struct worker *worker;
     struct admin *admin;
     uv_signal_t signals[SIGNAL_COUNT];
@@ -240,13 +241,15 @@ int server_run(const struct settings *settings) {
     tune_malloc();
     uv_loop_init(&server->loop);
     catch_signals(server);
-    server->worker = worker_new(&server->loop, 0);
+    server->shared = shared_new(NULL, NULL);
+    server->worker = worker_new(&server->loop, 0, server->shared);
     if (server->worker != NULL)
         code = serve(server);
     if (server->worker != NULL)
         close_all(server);
     uv_run(&server->loop, UV_RUN_DEFAULT);
     worker_free(server->worker);
+    shared_free(server->shared);
     admin_free(server->admin);
     if (uv_loop_close(&server->loop) != 0) {
         log_event(LOG_ERROR, "leak", "handles of the loop were left open");
@@ -263,7 +266,8 @@ int server_check(const struct settings *settings) {
     log_set_level(settings->log_level < LOG_WARN ? LOG_WARN : settings->log_level);
     log_set_format(settings->log_format);
     uv_loop_init(&loop);
-    struct worker *worker = worker_new(&loop, 0);
+    struct shared *shared = shared_new(NULL, NULL);
+    struct worker *worker = worker_new(&loop, 0, shared);
     struct vm_command_line line = command_line(settings);
     const struct app *app = worker == NULL ? NULL : worker_load(worker, settings->target, &line);
     int code = app == NULL ? EXIT_USAGE : EXIT_CLEAN;
@@ -275,6 +279,7 @@ int server_check(const struct settings *settings) {
         worker_close(worker);
     uv_run(&loop, UV_RUN_DEFAULT);
     worker_free(worker);
+    shared_free(shared);
     uv_loop_close(&loop);
     return code;
 }

@@ -19,6 +19,7 @@ struct worker {
     uv_loop_t *loop;
     struct transport *transport;
     struct hub *hub;
+    struct shared *shared;
     struct vm *vm;
     struct gate *gate;
     struct app *app;
@@ -53,8 +54,14 @@ enum { TIMER_GRAIN_MS = 5 };
 
 static void on_timer(uv_timer_t *timer);
 
+/* Milliseconds until something is due, or -1. */
+static int64_t next_timer_ms(struct worker *worker) {
+    int64_t hub = hub_next_timer_ms(worker->hub), sweep = shared_next_ms(worker->shared);
+    return hub < 0 || (sweep >= 0 && sweep < hub) ? sweep : hub;
+}
+
 static void arm_timer(struct worker *worker) {
-    int64_t next = hub_next_timer_ms(worker->hub);
+    int64_t next = next_timer_ms(worker);
     if (next < 0) {
         uv_timer_stop(&worker->timer);
         return;
@@ -66,6 +73,7 @@ static void arm_timer(struct worker *worker) {
 static void on_timer(uv_timer_t *timer) {
     struct worker *worker = timer->data;
     hub_run_timers(worker->hub);
+    shared_sweep(worker->shared);
 }
 
 /* After a crowd has left, the memory that it used goes back to the system. */
@@ -106,9 +114,10 @@ static void on_turn(uv_prepare_t *prepare) {
 
 /* ---- life ---- */
 
-struct worker *worker_new(uv_loop_t *loop, unsigned number) {
+struct worker *worker_new(uv_loop_t *loop, unsigned number, struct shared *shared) {
     struct worker *worker = mem_zalloc(sizeof *worker);
     worker->loop = loop;
+    worker->shared = shared;
     struct hub_options hub_options = {
         .worker = number,
         .max_connections = 1,
@@ -121,6 +130,7 @@ struct worker *worker_new(uv_loop_t *loop, unsigned number) {
     struct vm_options vm_options = {
         .loop = loop,
         .hub = worker->hub,
+        .shared = shared,
         .worker = number,
         .started_at = clock_wall_seconds(),
         .check_address = check_address,

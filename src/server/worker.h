@@ -13,8 +13,9 @@
 
 struct worker;
 
-/* A worker without an app; nothing listens yet. NULL after a log line. */
-struct worker *worker_new(uv_loop_t *loop, unsigned number);
+/* A worker without an app; nothing listens yet. `shared`, the stores of all workers, is borrowed until
+ * worker_free(). NULL after a log line. */
+struct worker *worker_new(uv_loop_t *loop, unsigned number, struct shared *shared);
 
 /* Loads the app. NULL after the problems were printed. The app is the worker's. */
 const struct app *worker_load(struct worker *worker, const char *file,

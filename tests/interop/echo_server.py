@@ -2,10 +2,26 @@
 
 Prints its port, echoes every message, and closes with 4001 "asked" on the text "close". With the text "ping" it sends
 a PING and tells what the answer was. Ends with the process that started it, on SIGTERM.
+
+Written for versions 10 to 15 of `websockets`, whose connections differ from version 14 on.
 """
 import asyncio
 
 import websockets
+
+SUBPROTOCOLS = ["chat.v2", "chat.v1"]
+
+
+def request_headers(socket):
+    return socket.request.headers if hasattr(socket, "request") else socket.request_headers
+
+
+def select_subprotocol(first, second):
+    """Lets in, without a subprotocol, who offers none of ours. From version 14 on `websockets` refuses such clients if
+    it is not told otherwise, and calls this with (connection, offered) instead of (offered, ours).
+    """
+    offered = first if isinstance(first, list) else second
+    return next((name for name in SUBPROTOCOLS if name in offered), None)
 
 
 async def serve_one(socket):
@@ -16,13 +32,15 @@ async def serve_one(socket):
             await (await socket.ping(b"are you there"))
             await socket.send("pong came")
         elif message == "headers":
-            await socket.send(socket.request_headers.get("X-Test", "none"))
+            await socket.send(request_headers(socket).get("X-Test", "none"))
         else:
             await socket.send(message)
 
 
 async def main():
-    options = dict(max_size=1 << 22, compression=None, subprotocols=["chat.v2", "chat.v1"])
+    options = dict(
+        max_size=1 << 22, compression=None, subprotocols=SUBPROTOCOLS, select_subprotocol=select_subprotocol
+    )
     async with websockets.serve(serve_one, "127.0.0.1", 0, **options) as server:
         print(server.sockets[0].getsockname()[1], flush=True)
         await asyncio.Future()

@@ -234,6 +234,18 @@ describe("a codec of the handler's own", function()
     assert.equal("binary", world.sent[1].kind)
   end)
 
+  it("leaves a message its key", function()
+    local conn = connect(own { encode = function(value) return value, "binary" end })
+    conn:send("a", { key = "price" })
+    assert.same({ id = world:id(conn), payload = "a", kind = "binary", key = "price" }, world.sent[1])
+  end)
+
+  it("that names no kind leaves it to the options of send", function()
+    local conn = connect(own {})
+    conn:send("a", { key = "price", kind = "binary" })
+    assert.same({ id = world:id(conn), payload = "a", kind = "binary", key = "price" }, world.sent[1])
+  end)
+
   it("that throws while it encodes throws where send was called", function()
     local conn = connect(own { encode = function() error({ "cannot" }) end })
     local ok, value = pcall(conn.send, conn, 1)

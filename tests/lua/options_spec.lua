@@ -139,7 +139,8 @@ describe("a choice", function()
     assert.equal("json", checked("handler", { heartbeat = "json" }).heartbeat)
     assert.equal('heartbeat: expected "frame" or "json", got string "jsn"; did you mean "json"?',
       problem("handler", { heartbeat = "jsn" }))
-    assert.equal('slow_client: expected "close" or "drop" or "conflate", got true', problem("handler", { slow_client = true }))
+    assert.equal('slow_client: expected "close" or "drop" or "conflate", got true',
+      problem("handler", { slow_client = true }))
   end)
 end)
 

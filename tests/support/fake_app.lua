@@ -73,6 +73,7 @@ function FakeApp:upgrade(path, request)
     request.remote_address or "192.0.2.1", request.secure or false)
   local results = task.results or { false, 500 }
   if results[1] then
+    self.conns[id].endpoint = results[2]
     return { status = 101, endpoint = results[2], subprotocol = results[3] }, id
   end
   return { status = results[2], headers = results[3] or "", body = results[4] or "" }, id

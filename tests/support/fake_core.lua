@@ -10,7 +10,7 @@ local FakeLoop = require "support.fake_loop"
 ---@class FakeCore: FakeLoop
 ---@field core table                  what `require "tidewire.core"` gives
 ---@field conns table                 by id: { state = "open", rtt =, backlog =, is_full =, code =, reason = }
----@field sent table[]                { id =, payload =, kind = }, in order
+---@field sent table[]                { id =, payload =, kind =, key = }, in order
 ---@field closes table[]              { id =, code =, reason = }: each call of core.close
 ---@field logs table[]                { level = "error", event =, conn =, fields = {…}, keys = {…} }
 ---@field answers table               by number of the request: { status =, headers =, body = } or { root =, path = }
@@ -59,9 +59,14 @@ end
 
 -- ---- sending: core_conn.c ----
 
-local function send(world, id, payload, kind)
+--- `options` is a kind, { kind =, key = } or nil.
+local function send(world, id, payload, options, own_kind)
+  local given = type(options) == "table" and options or { kind = options }
+  local kind, key = given.kind or own_kind, given.key
   if kind ~= "text" and kind ~= "binary" then
     error(('send: kind must be "text" or "binary", got %s'):format(tostring(kind)), 3)
+  elseif key ~= nil and type(key) ~= "string" then
+    error(("send: key must be a string, got %s"):format(type(key)), 3)
   elseif kind == "text" and not utf8.len(payload) then
     error('send: text must be valid UTF-8; send other bytes with kind "binary"', 3)
   end
@@ -71,7 +76,7 @@ local function send(world, id, payload, kind)
   elseif conn.is_full then
     return nil, "backlog"
   end
-  table.insert(world.sent, { id = id, payload = payload, kind = kind })
+  table.insert(world.sent, { id = id, payload = payload, kind = kind, key = key })
   return true
 end
 
@@ -83,28 +88,28 @@ local function id_of(core, conn)
 end
 
 local function plain_sender(world, core, own_kind)
-  return function(conn, payload, kind)
+  return function(conn, payload, options)
     if type(payload) ~= "string" and type(payload) ~= "number" then
       error(('send: a string is needed, got %s; use the codec "json" or tw.json.encode to send other values')
         :format(type(payload)), 2)
     end
-    return send(world, id_of(core, conn), tostring(payload), kind == nil and own_kind or kind)
+    return send(world, id_of(core, conn), tostring(payload), options, own_kind)
   end
 end
 
 local function add_senders(world, core)
-  local function json_sender(conn, value, kind)
+  local function json_sender(conn, value, options)
     local ok, text = pcall(require("tidewire.json").encode, value)
     if not ok then
       error("send: " .. text, 2)
     end
-    return send(world, id_of(core, conn), text, kind == nil and "text" or kind)
+    return send(world, id_of(core, conn), text, options, "text")
   end
   core.senders = {
     text = plain_sender(world, core, "text"), binary = plain_sender(world, core, "binary"), json = json_sender,
   }
-  function core.send(id, payload, kind)
-    return send(world, check_integer(id), check_string(payload), kind == nil and "text" or kind)
+  function core.send(id, payload, options)
+    return send(world, check_integer(id), check_string(payload), options, "text")
   end
 end
 

@@ -1,0 +1,68 @@
+-- limits_spec.lua -- the limits example: so many and no more, rooms from outside, and the figures.
+
+local cjson = require "cjson"
+local client = require "support.client"
+local loop = require "support.loop"
+local server = require "support.server"
+
+local PATH = require("luv").cwd() .. "/examples/limits/app.lua"
+
+describe("examples/limits", function()
+  local app
+
+  before_each(function() app = server.start({ app_path = PATH, environment = { MAX_CONNS = "3" } }) end)
+  after_each(function() app:stop() end)
+
+  local function stats() return cjson.decode(app:http("/stats").body) end
+
+  it("refuses one too many with 503, until someone leaves", function()
+    local ada = app:connect("/garden")
+    app:connect("/garden")
+    app:connect("/kitchen")
+    local peer, status, headers = client.connect(app:url("/garden"))
+    assert.same({ nil, 503 }, { peer, status })
+    assert.is_truthy(headers["retry-after"])
+    ada:close(1000)
+    assert.is_truthy(loop.wait_until(function() return (client.connect(app:url("/garden"))) end))
+  end)
+
+  it("gives a message to the others in the room", function()
+    local ada, bob, carl = app:connect("/garden"), app:connect("/garden"), app:connect("/kitchen")
+    ada:send_text("hello")
+    assert.equal("hello", (bob:receive()))
+    carl:send_text("nobody here")
+    bob:send_text("hello back")
+    assert.equal("hello back", (ada:receive()))
+    app:http({ method = "POST", path = "/kitchen", body = "last" })
+    assert.equal("last", (carl:receive())) -- and nothing before it
+  end)
+
+  it("speaks to a room from outside, and says how many it told", function()
+    local ada, bob = app:connect("/garden"), app:connect("/garden")
+    app:connect("/kitchen")
+    local response = app:http({ method = "POST", path = "/garden", body = "to all" })
+    assert.same({ told = 2 }, cjson.decode(response.body))
+    assert.equal("to all", (ada:receive()))
+    assert.equal("to all", (bob:receive()))
+    response = app:http({ method = "POST", path = "/empty", body = "to none" })
+    assert.same({ told = 0 }, cjson.decode(response.body))
+    assert.equal(400, app:http({ method = "POST", path = "/garden", body = "\255" }).status)
+  end)
+
+  it("tells how many there are, and how many there may be", function()
+    assert.same({ 0, 3 }, { stats().total_connections, stats().max_connections })
+    local ada = app:connect("/garden")
+    app:connect("/garden")
+    assert.equal(2, stats().total_connections)
+    ada:close(1000)
+    assert.is_truthy(loop.wait_until(function() return stats().total_connections == 1 end))
+  end)
+
+  it("says what is wrong with MAX_CONNS", function()
+    for value, why in pairs({ many = "MAX_CONNS must be a number", ["-1"] = "limits.connections" }) do
+      local result = server.run({ "check", PATH }, { environment = { MAX_CONNS = value } })
+      assert.equal(2, result.code)
+      assert.is_truthy(result.stderr:find(why, 1, true), result.stderr)
+    end
+  end)
+end)

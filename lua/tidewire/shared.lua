@@ -1,0 +1,234 @@
+-- shared.lua -- `tw.shared`: small values that all workers see.
+--
+-- Checks what scripts say and tells misuse at their line; the store itself, its locks and its clock are C's
+-- (src/core/store.h). Keeps the stores that this worker has opened, so that a name gives the same object.
+
+local core = require "tidewire.core"
+local log = require "tidewire.log"
+local option_types = require "tidewire.option_types"
+local suggest = require "tidewire.suggest"
+
+local LONGEST_NAME, LONGEST_KEY = 255, 1024 -- bytes
+local LONGEST_TTL = 1e9 -- seconds
+local DEFAULT_BYTES = 64 << 20
+local MAX_STORES = 256
+
+---@class tidewire.Store
+local Store = {}
+Store.__index = Store
+Store.__name = "tidewire.Store"
+
+local names = {} ---@type table<tidewire.Store, string>
+local numbers = {} ---@type table<tidewire.Store, integer>
+local by_name = {} ---@type table<string, tidewire.Store>
+local ceilings = {} ---@type table<tidewire.Store, integer>
+local told = {} ---@type table<tidewire.Store, true>  those of which the log says that their ceiling stays
+
+function Store:__tostring()
+  return ("tidewire.Store %q"):format(names[self])
+end
+
+-- ---- misuse: each error is told at the line of the script that called the method ----
+
+local function check_store(what, store)
+  return numbers[store] or error(("%s: call it with a colon, store:%s(…)"):format(what, what:match("%w+$")), 3)
+end
+
+local function check_key(what, key)
+  if type(key) ~= "string" then
+    local hint = type(key) == "number" and "; use tostring" or ""
+    error(("%s: a key must be a string, got %s%s"):format(what, option_types.describe(key), hint), 3)
+  elseif #key > LONGEST_KEY then
+    error(("%s: the key has %d bytes; at most %d are possible"):format(what, #key, LONGEST_KEY), 3)
+  end
+end
+
+local plain = { string = true, number = true, boolean = true }
+
+local function check_value(what, value)
+  if not plain[type(value)] then
+    local hint = type(value) == "table" and "; tw.json.encode makes a string of a table" or ""
+    error(("%s: a value must be a string, a number or a boolean, got %s%s"):format(what, type(value), hint), 3)
+  end
+end
+
+local function check_number(what, name, value)
+  if type(value) ~= "number" then
+    error(("%s: %s must be a number, got %s"):format(what, name, option_types.describe(value)), 3)
+  end
+end
+
+local function check_ttl(what, seconds)
+  if seconds ~= nil and not (type(seconds) == "number" and seconds > 0 and seconds <= LONGEST_TTL) then
+    error(("%s: how long a key lasts must be a number of seconds, more than 0 and at most %d, or nil for ever; got %s")
+      :format(what, LONGEST_TTL, option_types.describe(seconds)), 3)
+  end
+end
+
+-- ---- what a store can do ----
+
+--- The value of a key, or nil.
+---@param key string
+---@return string|number|boolean|nil value
+function Store:get(key)
+  local number = check_store("store:get", self)
+  check_key("store:get", key)
+  return core.shared_get(number, key)
+end
+
+--- Puts a value under a key, in the place of what was there and of its time; nil deletes.
+---@param key string  at most 1024 bytes
+---@param value string|number|boolean|nil
+---@param ttl number|nil  seconds after which it is gone; nil: never
+---@return true|nil ok
+---@return "full"|nil message  there is no room below the ceiling; nothing was changed
+function Store:set(key, value, ttl)
+  local number = check_store("store:set", self)
+  check_key("store:set", key)
+  check_ttl("store:set", ttl)
+  if value == nil then
+    core.shared_delete(number, key)
+    return true
+  end
+  check_value("store:set", value)
+  return core.shared_set(number, key, value, ttl)
+end
+
+--- Puts a value under a key that has none. Of all workers that try at once, one succeeds.
+---@param key string
+---@param value string|number|boolean
+---@param ttl number|nil  as for set
+---@return boolean|nil added  false: there is a value, and it stays
+---@return "full"|nil message
+function Store:add(key, value, ttl)
+  local number = check_store("store:add", self)
+  check_key("store:add", key)
+  check_value("store:add", value)
+  check_ttl("store:add", ttl)
+  return core.shared_add(number, key, value, ttl)
+end
+
+--- Adds to a number, which other workers may be doing, too. Throws where the key holds no number, or an integer
+--- would grow beyond 64 bits.
+---@param key string
+---@param by number|nil       1 by default
+---@param initial number|nil  what a key that is not there is taken to hold: 0 by default
+---@param ttl number|nil      as for set, for a key that this makes; one that is there keeps its own
+---@return number|nil value   what it is now
+---@return "full"|nil message
+function Store:incr(key, by, initial, ttl)
+  local number = check_store("store:incr", self)
+  by, initial = by == nil and 1 or by, initial == nil and 0 or initial
+  check_key("store:incr", key)
+  check_number("store:incr", "what is added", by)
+  check_number("store:incr", "the initial value", initial)
+  check_ttl("store:incr", ttl)
+  local value, problem = core.shared_incr(number, key, by, initial, ttl)
+  if problem == "not a number" then
+    error(("store:incr: the key %s holds no number"):format(option_types.quote(key)), 2)
+  elseif problem == "overflow" then
+    error(("store:incr: the integer under the key %s would grow beyond 64 bits"):format(option_types.quote(key)), 2)
+  end
+  return value, problem
+end
+
+--- Takes a key out.
+---@param key string
+---@return boolean deleted  was it there?
+function Store:delete(key)
+  local number = check_store("store:delete", self)
+  check_key("store:delete", key)
+  return core.shared_delete(number, key)
+end
+
+--- Lets a key end after that time, counted from now.
+---@param key string
+---@param ttl number|nil  seconds; nil: never
+---@return boolean there
+function Store:expire(key, ttl)
+  local number = check_store("store:expire", self)
+  check_key("store:expire", key)
+  check_ttl("store:expire", ttl)
+  return core.shared_expire(number, key, ttl)
+end
+
+--- The keys there are at this moment, in no order. Looks at all of them while other workers wait.
+---@param max integer|nil  at most so many
+---@return string[]
+function Store:keys(max)
+  local number = check_store("store:keys", self)
+  if max ~= nil and not (math.type(max) == "integer" and max >= 1) then
+    error(("store:keys: at most how many must be a whole number, 1 or more; got %s")
+      :format(option_types.describe(max)), 2)
+  end
+  return core.shared_keys(number, max)
+end
+
+-- ---- tw.shared ----
+
+local size_of_stores = { min = 4096, max = 1 << 40 }
+
+--- The ceiling that the options name, or nil.
+local function read_options(options)
+  if options == nil then
+    return nil
+  elseif type(options) ~= "table" then
+    error(("tw.shared: options must be a table, got %s"):format(type(options)), 3)
+  end
+  for key in pairs(options) do
+    if key ~= "max_bytes" then
+      error(('tw.shared: unknown option "%s"%s'):format(tostring(key), suggest.hint(key, { "max_bytes" })), 3)
+    end
+  end
+  if options.max_bytes == nil then
+    return nil
+  end
+  local size = option_types.types.size
+  local ok, bytes = size.check(options.max_bytes, size_of_stores)
+  if not ok then
+    error(("tw.shared: max_bytes must be %s; got %s")
+      :format(size.expected(size_of_stores), option_types.describe(options.max_bytes)), 3)
+  end
+  return bytes
+end
+
+local function open(name, max_bytes)
+  local number, ceiling = core.shared_open(name, max_bytes or DEFAULT_BYTES)
+  if not number then
+    error(("tw.shared: there are %d stores already; a store is for one kind of thing, its keys are the things")
+      :format(MAX_STORES), 3)
+  end
+  local store = setmetatable({}, Store)
+  names[store], numbers[store], ceilings[store], by_name[name] = name, number, ceiling, store
+  return store
+end
+
+--- A ceiling that comes too late counts after a restart: said once.
+local function tell_ceiling(store, wanted)
+  if wanted and wanted ~= ceilings[store] and not told[store] then
+    told[store] = true
+    log.warn("tw.shared: the store was opened before with another max_bytes, which stays until a restart",
+      { store = names[store], max_bytes = ceilings[store], wanted = wanted })
+  end
+end
+
+local shared = {}
+
+--- The store of a name: the same for all workers, and there until the program ends. Who opens it first decides on
+--- its ceiling.
+---@param name string
+---@param options { max_bytes: integer|string|nil }|nil  how much it may hold: 64 MiB by default
+---@return tidewire.Store
+function shared.get(name, options)
+  if type(name) ~= "string" or name == "" then
+    error(("tw.shared: a name is needed, got %s"):format(option_types.describe(name)), 2)
+  elseif #name > LONGEST_NAME then
+    error(("tw.shared: the name has %d bytes; at most %d are possible"):format(#name, LONGEST_NAME), 2)
+  end
+  local max_bytes = read_options(options)
+  local store = by_name[name] or open(name, max_bytes)
+  tell_ceiling(store, max_bytes)
+  return store
+end
+
+return shared

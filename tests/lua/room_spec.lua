@@ -1,0 +1,451 @@
+-- room_spec.lua -- tw.room, tw.broadcast, tw.send and conn:join: what is encoded for whom and how often, and what is
+-- refused. Who is in a room is kept by a fake here; the real one is tests/unit/test_room.c's and
+-- tests/server/rooms_spec.lua's.
+
+local fake_app = require "support.fake_app"
+
+local world, tw
+
+-- ---- the part of the core that keeps rooms: core_room.c ----
+
+local function is_open(id)
+  local conn = world.conns[id]
+  return conn ~= nil and conn.state == "open"
+end
+
+--- The codec's number of a connection, as the program was told when the app was loaded.
+local function codec_of(id)
+  return world.endpoints[world.conns[id].endpoint + 1].codec
+end
+
+local function add_members(core, rooms)
+  function core.join(id, name)
+    assert(type(name) == "string")
+    if is_open(id) then
+      rooms[name] = rooms[name] or {}
+      rooms[name][id] = true
+    end
+    return is_open(id)
+  end
+
+  function core.leave(id, name)
+    assert(type(name) == "string")
+    if is_open(id) and rooms[name] then
+      rooms[name][id] = nil
+    end
+    return is_open(id)
+  end
+
+  function core.rooms_of(id)
+    local names = {}
+    for name, members in pairs(rooms) do
+      if members[id] then
+        names[#names + 1] = name
+      end
+    end
+    return names
+  end
+
+  function core.room_members(name)
+    local ids = {}
+    for id in pairs(rooms[name] or {}) do
+      ids[#ids + 1] = id
+    end
+    return ids
+  end
+
+  function core.room_size(name) return #core.room_members(name) end
+end
+
+local function add_publish(core)
+  function core.room_codecs(name)
+    local seen, list = {}, {}
+    for _, id in ipairs(core.room_members(name)) do
+      if not seen[codec_of(id)] then
+        seen[codec_of(id)] = true
+        list[#list + 1] = codec_of(id)
+      end
+    end
+    return table.unpack(list)
+  end
+
+  function core.publish(payload, kind, codec, room, endpoint, except, key)
+    assert(type(payload) == "string" and (kind == "text" or kind == "binary"))
+    assert(math.type(codec) == "integer" and (endpoint == nil or math.type(endpoint) == "integer"))
+    if kind == "text" and not utf8.len(payload) then
+      return nil
+    end
+    local count = 0
+    for id, conn in pairs(world.conns) do
+      local is_meant = is_open(id) and codec_of(id) == codec and id ~= except
+        and (not room or core.rooms[room] and core.rooms[room][id]) and (not endpoint or conn.endpoint == endpoint)
+      if is_meant then
+        count = count + 1
+        table.insert(world.sent, { id = id, payload = payload, kind = kind, key = key })
+      end
+    end
+    return count
+  end
+
+  function core.id_number(text)
+    local id = tonumber(text, 16)
+    return id and core.id_text(id) == text and id or nil
+  end
+end
+
+before_each(function()
+  world = fake_app:install()
+  world.core.rooms = {}
+  add_members(world.core, world.core.rooms)
+  add_publish(world.core)
+  tw = require "tidewire"
+end)
+
+after_each(function() world:uninstall() end)
+
+-- ---- clients ----
+
+local last -- the connection whose on_start ran last
+
+local function note_conn(conn) last = conn end
+
+--- A client of an endpoint, in these rooms.
+local function connect(path, ...)
+  local answer, id = world:upgrade(path)
+  assert(answer.status == 101)
+  world.conns[id].state, world.conns[id].endpoint = "open", answer.endpoint
+  world:event("opened", id, id)
+  for _, name in ipairs { ... } do
+    assert.is_true(last:join(name))
+  end
+  return last
+end
+
+--- What a connection was sent: payloads, each behind the first letter of its kind.
+local function got(conn)
+  local list = {}
+  for _, message in ipairs(world.sent) do
+    if message.id == rawget(conn, world.core.conn_key) then
+      list[#list + 1] = message.kind:sub(1, 1) .. " " .. message.payload
+    end
+  end
+  return table.concat(list, ", ")
+end
+
+--- The message of f's error, which must name a line of this file.
+local function misuse(f, ...)
+  local ok, message = pcall(f, ...)
+  assert.is_false(ok)
+  return assert(message:match("room_spec%.lua:%d+: (.*)"), message)
+end
+
+local encodings -- how often the codec of "/own" was asked
+
+--- A codec that refuses what is no string and marks the rest.
+local own = {
+  decode = function(payload) return payload end,
+  encode = function(value)
+    encodings = encodings + 1
+    if type(value) ~= "string" then
+      error("own: no string", 0)
+    end
+    return "<" .. value .. ">", "binary"
+  end,
+}
+
+local answer_of_bad -- what the codec of "/bad" answers
+
+local bad = {
+  decode = function(payload) return payload end,
+  encode = function() return table.unpack(answer_of_bad, 1, 2) end,
+}
+
+local function serve()
+  encodings, answer_of_bad = 0, { "payload" }
+  world:serve {
+    defaults = { on_start = note_conn },
+    endpoints = {
+      ["/text"] = {}, ["/chat"] = {}, ["/binary"] = { codec = "binary" }, ["/json"] = { codec = "json" },
+      ["/own"] = { codec = own }, ["/own/too"] = { codec = own }, ["/bad"] = { codec = bad },
+    },
+  }
+end
+
+describe("tw.room", function()
+  it("is a name", function()
+    local lobby = tw.room("lobby")
+    assert.equal("lobby", lobby.name)
+    assert.equal('tidewire.Room "lobby"', tostring(lobby))
+    assert.is_true(lobby == tw.room("lobby"))
+    assert.is_false(lobby == tw.room("Lobby"))
+    assert.equal(0, lobby:size())
+    assert.same({}, lobby:members())
+    assert.equal(0, lobby:broadcast("anyone?"))
+  end)
+
+  it("wants one", function()
+    assert.equal("tw.room: a name is needed, got nil", misuse(function() tw.room() end))
+    assert.equal('tw.room: a name is needed, got ""', misuse(function() tw.room("") end))
+    assert.equal("tw.room: a name is needed, got number", misuse(function() tw.room(7) end))
+    assert.equal("tw.room: a name is needed, got table", misuse(function() tw.room(tw.room("x")) end))
+  end)
+
+  it("has methods, called with a colon", function()
+    serve()
+    for _, method in ipairs { "broadcast", "size", "members" } do
+      local call = tw.room("x")[method]
+      local message = ("room:%s: call it with a colon, room:%s(…)"):format(method, method)
+      assert.equal(message, misuse(function() call() end))
+      assert.equal(message, misuse(function() call("hello") end))
+      assert.equal(message, misuse(function() call({ name = "x" }) end))
+    end
+  end)
+end)
+
+describe("conn:join and conn:leave", function()
+  before_each(serve)
+
+  it("answer true, and nil and why on one that closes", function()
+    local ada = connect("/text")
+    assert.is_true(ada:join("lobby"))
+    assert.is_true(ada:leave("lobby"))
+    world:close(ada)
+    assert.same({ nil, "closed" }, { ada:join("lobby") })
+    assert.same({ nil, "closed" }, { ada:leave("lobby") })
+    assert.same({}, ada:rooms())
+  end)
+
+  it("change what conn:rooms() lists, sorted", function()
+    local ada = connect("/text", "b", "c", "a", "ä", "B")
+    assert.same({ "B", "a", "b", "c", "ä" }, ada:rooms())
+    ada:leave("b")
+    assert.same({ "B", "a", "c", "ä" }, ada:rooms())
+  end)
+
+  it("want a name", function()
+    local ada = connect("/text")
+    for _, method in ipairs { "join", "leave" } do
+      local what = ("conn:%s: a room's name is needed, got "):format(method)
+      assert.equal(what .. "nil", misuse(function() ada[method](ada) end))
+      assert.equal(what .. '""', misuse(function() ada[method](ada, "") end))
+      assert.equal(what .. "number", misuse(function() ada[method](ada, 1) end))
+      assert.equal(what .. "table", misuse(function() ada[method](ada, tw.room("lobby")) end))
+    end
+  end)
+end)
+
+describe("room:size and room:members", function()
+  it("tell who is in, as the conn objects that scripts know", function()
+    serve()
+    local ada, bob = connect("/text", "lobby"), connect("/json", "lobby")
+    connect("/text", "elsewhere")
+    ada.username = "ada"
+    assert.equal(2, tw.room("lobby"):size())
+    local members = tw.room("lobby"):members()
+    assert.equal(2, #members)
+    assert.is_true(rawequal(members[1], ada) and rawequal(members[2], bob)
+      or rawequal(members[1], bob) and rawequal(members[2], ada))
+  end)
+end)
+
+describe("room:broadcast", function()
+  local lobby
+
+  before_each(function()
+    serve()
+    lobby = tw.room("lobby")
+  end)
+
+  it("gives each the value as its codec has it, and answers how many there were", function()
+    local text, binary, json = connect("/text", "lobby"), connect("/binary", "lobby"), connect("/json", "lobby")
+    local mine, other = connect("/own", "lobby"), connect("/text", "elsewhere")
+    assert.equal(4, lobby:broadcast("hi"))
+    assert.same({ "t hi", "b hi", 't "hi"', "b <hi>", "" },
+      { got(text), got(binary), got(json), got(mine), got(other) })
+  end)
+
+  it("encodes once for all who have the same codec", function()
+    for _ = 1, 5 do
+      connect("/own", "lobby")
+      connect("/own/too", "lobby")
+    end
+    assert.equal(10, lobby:broadcast("hi"))
+    assert.equal(1, encodings)
+  end)
+
+  it("encodes nothing for codecs that nobody in it has", function()
+    connect("/own", "elsewhere")
+    local ada = connect("/json", "lobby")
+    assert.equal(1, lobby:broadcast({ a = 1 }))
+    assert.equal('t {"a":1}', got(ada))
+    assert.equal(0, encodings)
+  end)
+
+  it("takes numbers as conn:send does", function()
+    local text, binary, json = connect("/text", "lobby"), connect("/binary", "lobby"), connect("/json", "lobby")
+    lobby:broadcast(7)
+    assert.same({ "t 7", "b 7", "t 7" }, { got(text), got(binary), got(json) })
+  end)
+
+  it("leaves one out, given as it is or as an option", function()
+    local ada, bob = connect("/text", "lobby"), connect("/text", "lobby")
+    assert.equal(1, lobby:broadcast("1", ada))
+    assert.equal(1, lobby:broadcast("2", { except = bob }))
+    assert.equal(2, lobby:broadcast("3", {}))
+    assert.equal(2, lobby:broadcast("4", { except = nil }))
+    assert.same({ "t 2, t 3, t 4", "t 1, t 3, t 4" }, { got(ada), got(bob) })
+  end)
+
+  it("hands the key on", function()
+    connect("/text", "lobby")
+    connect("/json", "lobby")
+    lobby:broadcast("here", { key = "pos:1" })
+    assert.same({ "pos:1", "pos:1" }, { world.sent[1].key, world.sent[2].key })
+  end)
+
+  it("refuses options that cannot be meant", function()
+    local ada = connect("/text", "lobby")
+    local function refusal(options)
+      return misuse(function() lobby:broadcast("hi", options) end)
+    end
+    assert.equal("room:broadcast: options must be a table or a connection, got string", refusal(ada.id))
+    assert.equal("room:broadcast: options must be a table or a connection, got boolean", refusal(false))
+    assert.equal("room:broadcast: except must be a connection, got string", refusal { except = ada.id })
+    assert.equal("room:broadcast: except must be a connection, got table", refusal { except = { ada } })
+    assert.equal("room:broadcast: key must be a string, got number", refusal { key = 1 })
+    assert.equal('room:broadcast: key must be a string, got ""', refusal { key = "" })
+    assert.matches('^room:broadcast: unknown option "exept"; there are "except"', refusal { exept = ada })
+    assert.matches('^room:broadcast: unknown option "1"', refusal { ada })
+    assert.matches('^room:broadcast: unknown option "endpoint"; .* for tw.broadcast', refusal { endpoint = "/text" })
+    assert.equal("", got(ada))
+  end)
+
+  --- What the broadcast of a value to clients of two endpoints throws. It must reach nobody.
+  local function refused(value, one, other)
+    connect(one, "lobby")
+    connect(other, "lobby")
+    local message = misuse(function() lobby:broadcast(value) end)
+    assert.equal(0, #world.sent)
+    return message
+  end
+
+  it("gives nobody what one of the codecs refuses", function()
+    assert.equal('room:broadcast: a string is needed for the codec "text", got table', refused({}, "/json", "/text"))
+  end)
+
+  it("gives nobody what the codec \"binary\" refuses", function()
+    assert.equal('room:broadcast: a string is needed for the codec "binary", got boolean',
+      refused(true, "/json", "/binary"))
+  end)
+
+  it("gives nobody what JSON has no form for", function()
+    assert.matches("^room:broadcast: value.list%[2%] is a function", refused({ list = { 1, print } }, "/json", "/bad"))
+  end)
+
+  it("gives nobody text that is not UTF-8", function()
+    assert.equal('room:broadcast: text must be valid UTF-8; for other bytes give the endpoint the codec "binary"',
+      refused("\xff", "/binary", "/text"))
+  end)
+
+  it("refuses text that is not UTF-8 where all have one codec, too", function()
+    assert.equal('room:broadcast: text must be valid UTF-8; for other bytes give the endpoint the codec "binary"',
+      refused("\xff", "/chat", "/text"))
+  end)
+
+  it("lets other bytes pass where they may", function()
+    local ada = connect("/binary", "lobby")
+    assert.equal(1, lobby:broadcast("\xff"))
+    assert.equal("b \xff", got(ada))
+  end)
+
+  it("lets what a codec throws pass as it is", function()
+    connect("/text", "lobby")
+    connect("/own", "lobby")
+    local ok, message = pcall(lobby.broadcast, lobby, 7)
+    assert.same({ false, "own: no string" }, { ok, message })
+    assert.equal(0, #world.sent)
+  end)
+
+  it("looks at what a codec answers", function()
+    connect("/bad", "lobby")
+    local function refusal(...)
+      answer_of_bad = { ... }
+      return misuse(function() lobby:broadcast("hi") end)
+    end
+    assert.equal("room:broadcast: the codec's encode must return a string, it returned nil", refusal())
+    assert.equal("room:broadcast: the codec's encode must return a string, it returned number", refusal(1))
+    assert.equal('room:broadcast: the codec\'s encode must return the kind "text" or "binary", it returned blob',
+      refusal("payload", "blob"))
+    answer_of_bad = { "payload" }
+    assert.equal(1, lobby:broadcast("hi"))
+    assert.equal("text", world.sent[1].kind)
+  end)
+end)
+
+describe("tw.broadcast", function()
+  local text, chat, json
+
+  before_each(function()
+    serve()
+    text, chat, json = connect("/text", "lobby"), connect("/chat"), connect("/json")
+  end)
+
+  it("gives everyone the value, in a room or not", function()
+    assert.equal(3, tw.broadcast("hi"))
+    assert.same({ "t hi", "t hi", 't "hi"' }, { got(text), got(chat), got(json) })
+  end)
+
+  it("goes to those of one endpoint, but one", function()
+    assert.equal(1, tw.broadcast("1", { endpoint = "/chat" }))
+    assert.equal(2, tw.broadcast("2", chat))
+    assert.equal(2, tw.broadcast("3", { except = text, key = "k" }))
+    assert.equal(0, tw.broadcast("4", { endpoint = "/text", except = text }))
+    assert.same({ "t 2", "t 1, t 3", 't "2", t "3"' }, { got(text), got(chat), got(json) })
+    assert.equal("k", world.sent[#world.sent].key)
+  end)
+
+  it("needs only what the codec of that endpoint can encode", function()
+    assert.equal(1, tw.broadcast({ a = 1 }, { endpoint = "/json" }))
+    assert.equal('t {"a":1}', got(json))
+    assert.equal('tw.broadcast: a string is needed for the codec "text", got table',
+      misuse(function() tw.broadcast({}, { endpoint = "/chat" }) end))
+  end)
+
+  it("knows the endpoints", function()
+    assert.equal('tw.broadcast: there is no endpoint "/char"',
+      misuse(function() tw.broadcast("hi", { endpoint = "/char" }) end))
+    assert.equal('tw.broadcast: there is no endpoint "false"',
+      misuse(function() tw.broadcast("hi", { endpoint = false }) end))
+    assert.matches('^tw.broadcast: unknown option "room"', misuse(function() tw.broadcast("hi", { room = "x" }) end))
+    assert.equal("tw.broadcast: options must be a table or a connection, got string",
+      misuse(function() tw.broadcast("hi", "/chat") end))
+  end)
+end)
+
+describe("tw.send", function()
+  it("sends to the connection of that id, through its codec", function()
+    serve()
+    local ada, bob = connect("/json"), connect("/own")
+    assert.is_true(tw.send(ada.id, { a = 1 }))
+    assert.is_true(tw.send(bob.id, "hi"))
+    assert.same({ 't {"a":1}', "b <hi>" }, { got(ada), got(bob) })
+  end)
+
+  it("answers nil and why when that is gone, or nothing that ever was", function()
+    serve()
+    local ada = connect("/text")
+    world:close(ada)
+    assert.same({ nil, "closed" }, { tw.send(ada.id, "hi") })
+    world:hook("forgotten", ada)
+    for _, id in ipairs { ada.id, "", "x", "1", "\0", "-1", "99999999999999999999" } do
+      assert.same({ nil, "closed" }, { tw.send(id, "hi") })
+    end
+  end)
+
+  it("wants an id", function()
+    serve()
+    local ada = connect("/text")
+    assert.equal("tw.send: a conn.id is needed, got table", misuse(function() return tw.send(ada, "hi"), 1 end))
+    assert.equal("tw.send: a conn.id is needed, got nil", misuse(function() return tw.send(), 1 end))
+  end)
+end)
