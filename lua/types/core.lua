@@ -71,8 +71,21 @@ function core.endpoint_full(number) end
 
 ---@param conn integer
 ---@param room string
+---@param info string?  JSON
 ---@return boolean was_open
-function core.join(conn, room) end
+function core.join(conn, room, info) end
+
+--- Whether `moved` is told who joins and leaves this room.
+---@param room string
+---@param on boolean
+function core.watch(room, on) end
+
+--- Nothing when it is not in.
+---@param room string
+---@param conn integer
+---@return string? name  of its endpoint, as JSON
+---@return string? info  JSON
+function core.member(room, conn) end
 
 ---@param conn integer
 ---@param room string

@@ -203,9 +203,26 @@ function Room:broadcast(value, options) end
 ---@return integer
 function Room:size() end
 
---- Those who are in it, in no order.
----@return tidewire.Conn[]
+--- Who is in it, in no order.
+---@return tidewire.Member[]
 function Room:members() end
+
+--- Calls f("join" or "leave", member) for everyone who joins or leaves from now on. f may wait.
+---@param f fun(event: "join"|"leave", member: tidewire.Member)
+---@return tidewire.Watch
+function Room:watch(f) end
+
+---@class tidewire.Member
+---@field id string    conn.id
+---@field name string  conn.name
+---@field info any     what conn:join was given
+
+---@class tidewire.Watch
+local Watch = {}
+
+--- Ends it.
+---@return boolean was_watching
+function Watch:cancel() end
 
 -- ---- require "tidewire" ----
 

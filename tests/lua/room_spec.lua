@@ -19,11 +19,11 @@ local function codec_of(id)
 end
 
 local function add_members(core, rooms)
-  function core.join(id, name)
-    assert(type(name) == "string")
+  function core.join(id, name, info)
+    assert(type(name) == "string" and (info == nil or type(info) == "string"))
     if is_open(id) then
       rooms[name] = rooms[name] or {}
-      rooms[name][id] = true
+      rooms[name][id] = info or true
     end
     return is_open(id)
   end
@@ -53,6 +53,16 @@ local function add_members(core, rooms)
     end
     return ids
   end
+
+  function core.member(name, id)
+    local info = (rooms[name] or {})[id]
+    if info then
+      return '"a name"', info ~= true and info or nil
+    end
+  end
+
+  function core.watch(name, on) core.watched[name] = on end
+  core.watched = {}
 
   function core.room_size(name) return #core.room_members(name) end
 end
@@ -235,16 +245,23 @@ describe("conn:join and conn:leave", function()
 end)
 
 describe("room:size and room:members", function()
-  it("tell who is in, as the conn objects that scripts know", function()
+  it("tell who is in, by id and name, and what was said of them", function()
     serve()
     local ada, bob = connect("/text", "lobby"), connect("/json", "lobby")
     connect("/text", "elsewhere")
-    ada.username = "ada"
+    ada:join("lobby", { user = "ada", level = 3 })
     assert.equal(2, tw.room("lobby"):size())
-    local members = tw.room("lobby"):members()
-    assert.equal(2, #members)
-    assert.is_true(rawequal(members[1], ada) and rawequal(members[2], bob)
-      or rawequal(members[1], bob) and rawequal(members[2], ada))
+    local members = {}
+    for _, member in ipairs(tw.room("lobby"):members()) do
+      members[member.id] = member
+    end
+    assert.same({ id = ada.id, name = "a name", info = { user = "ada", level = 3 } }, members[ada.id])
+    assert.same({ id = bob.id, name = "a name" }, members[bob.id])
+  end)
+
+  it("take no info that JSON has no form for", function()
+    serve()
+    assert.is_false(pcall(function() connect("/text"):join("lobby", { f = print }) end))
   end)
 end)
 

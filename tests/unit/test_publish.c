@@ -28,6 +28,8 @@ struct client {
     uint32_t lobby_at_close;        /* how many were in the lobby then */
 };
 
+#define NOTHING ((struct slice){NULL, 0})
+
 static struct hub *hub;
 static struct client clients[CLIENTS];
 static size_t client_count;
@@ -155,7 +157,7 @@ static struct client *connect_to(uint32_t endpoint) {
 /* A client that is in the lobby. */
 static struct client *enter(uint32_t endpoint) {
     struct client *client = connect_to(endpoint);
-    assert_true(hub_join(hub, client->id, LOBBY));
+    assert_true(hub_join(hub, client->id, LOBBY, NOTHING));
     return client;
 }
 
@@ -201,7 +203,7 @@ static void test_everyone_gets_it_once_and_in_order(void **state) {
 static void test_nobody_is_there(void **state) {
     struct client *other = connect_to(CHAT);
     assert_int_equal(publish(to_lobby(), "a"), 0);
-    hub_join(hub, other->id, slice_of("elsewhere"));
+    hub_join(hub, other->id, slice_of("elsewhere"), NOTHING);
     assert_int_equal(publish(to_lobby(), "b"), 0);
     assert_int_equal(hub->rooms.count, 1);
     check_got(other, "");
@@ -210,7 +212,7 @@ static void test_nobody_is_there(void **state) {
 static void test_membership_of_the_moment(void **state) {
     struct client *ada = enter(CHAT), *bob = connect_to(CHAT);
     assert_int_equal(publish(to_lobby(), "a"), 1);
-    hub_join(hub, bob->id, LOBBY);
+    hub_join(hub, bob->id, LOBBY, NOTHING);
     assert_int_equal(publish(to_lobby(), "b"), 2);
     hub_leave(hub, ada->id, LOBBY);
     assert_int_equal(publish(to_lobby(), "c"), 1);
@@ -274,15 +276,15 @@ static void test_only_the_open_ones(void **state) {
     struct client *open = enter(CHAT), *closing = enter(CHAT), *gone = enter(CHAT);
     struct conn *unknown = hub_admit(hub), *handshake = hub_admit(hub);
     hub_assign(hub, handshake, CHAT); /* the other one may still be refused by `validate` */
-    assert_false(hub_join(hub, handshake->id, LOBBY));
+    assert_false(hub_join(hub, handshake->id, LOBBY, NOTHING));
     hub_close(hub, closing->id, 1000, "", 0);
     hub_gone(hub, conn_of(gone), 1006);
     assert_int_equal(publish(to_lobby(), "a"), 1);
     assert_int_equal(publish(to_all(), "b"), 1);
     for (int i = 0; i < 2; i++) {
-        assert_false(hub_join(hub, closing->id, LOBBY));
+        assert_false(hub_join(hub, closing->id, LOBBY, NOTHING));
         assert_false(hub_leave(hub, closing->id, LOBBY));
-        assert_false(hub_join(hub, gone->id, LOBBY));
+        assert_false(hub_join(hub, gone->id, LOBBY, NOTHING));
         assert_false(hub_leave(hub, gone->id, LOBBY));
         hub_turn_end(hub); /* then on_close has run */
     }
@@ -296,7 +298,7 @@ static void test_only_the_open_ones(void **state) {
 static void test_whoever_closes_has_left(void **state) {
     for (int way = 0; way < 4; way++) {
         struct client *ada = enter(CHAT), *bob = enter(CHAT);
-        hub_join(hub, ada->id, slice_of("of her own"));
+        hub_join(hub, ada->id, slice_of("of her own"), NOTHING);
         if (way == 0)
             hub_close(hub, ada->id, 1000, "", 0);
         else if (way == 1)

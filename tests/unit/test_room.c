@@ -14,6 +14,8 @@
 
 #include <cmocka.h>
 
+#define NOTHING ((struct slice){NULL, 0})
+
 static uint32_t random_state = 31337;
 
 static uint32_t random_below(uint32_t limit) {
@@ -203,16 +205,16 @@ static void test_codecs(void **state) {
     struct table rooms = {0};
     struct conn *conns = new_conns();
     struct slice name = slice_of("lobby");
-    room_join(&rooms, name, &conns[0]);
+    room_join(&rooms, name, &conns[0], NOTHING);
     const struct room *room = room_find(&rooms, name);
     assert_int_equal(room->codec_count, 1);
-    room_join(&rooms, name, &conns[CODECS]); /* the same codec */
+    room_join(&rooms, name, &conns[CODECS], NOTHING); /* the same codec */
     assert_int_equal(room->codec_count, 1);
     assert_int_equal(codec_members(room, endpoints[0].codec), 2);
-    room_join(&rooms, name, &conns[1]);
-    room_join(&rooms, name, &conns[2]);
+    room_join(&rooms, name, &conns[1], NOTHING);
+    room_join(&rooms, name, &conns[2], NOTHING);
     assert_int_equal(room->codec_count, 3);
-    room_join(&rooms, name, &conns[1]); /* is in already: not counted again */
+    room_join(&rooms, name, &conns[1], NOTHING); /* is in already: not counted again */
     assert_int_equal(codec_members(room, endpoints[1].codec), 1);
     room_leave(&rooms, name, &conns[0]);
     assert_int_equal(room->codec_count, 3);
@@ -220,7 +222,7 @@ static void test_codecs(void **state) {
     assert_int_equal(room->codec_count, 2);
     assert_int_equal(codec_members(room, endpoints[0].codec), 0);
     assert_int_equal(codec_members(room, endpoints[2].codec), 1);
-    room_join(&rooms, name, &conns[0]); /* and back */
+    room_join(&rooms, name, &conns[0], NOTHING); /* and back */
     assert_int_equal(room->codec_count, 3);
     check_room(room);
     for (int i = 0; i < CODECS; i++)
@@ -270,7 +272,7 @@ static void step(struct model *model, bool fills) {
         room_leave_all(&model->conns[c]);
         memset(model->in[c], 0, sizeof(model->in[c]));
     } else if (random_below(10) < (fills ? 7u : 3u)) {
-        assert_int_equal(room_join(&model->rooms, name, &model->conns[c]), !model->in[c][r]);
+        assert_int_equal(room_join(&model->rooms, name, &model->conns[c], NOTHING), !model->in[c][r]);
         model->in[c][r] = true;
     } else {
         assert_int_equal(room_leave(&model->rooms, name, &model->conns[c]), model->in[c][r]);
