@@ -100,8 +100,10 @@ struct rule {
     const char *want;
 };
 
-#define RULE(bytes, want)                                                                          \
-    { bytes, sizeof(bytes) - 1, want }
+/* Versions of clang-format lay this out differently. */
+/* clang-format off */
+#define RULE(bytes, want) {bytes, sizeof(bytes) - 1, want}
+/* clang-format on */
 
 static const struct rule rules[] = {
     /* what is allowed */
