@@ -27,7 +27,7 @@ struct heap {
 };
 
 /* The owner of a node: HEAP_OWNER(node, struct conn, deadline). */
-#define HEAP_OWNER(node, type, member) ((type *)((char *)(node)-offsetof(type, member)))
+#define HEAP_OWNER(node, type, member) ((type *)(((char *)(node)) - offsetof(type, member)))
 
 /* Frees the table and leaves an empty heap. The nodes still in it stay their owners', and may not
  * be removed from this heap afterwards: take them out before, or forget them with it. */

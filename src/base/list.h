@@ -13,7 +13,7 @@ struct list {
 };
 
 /* The owner of a link: LIST_OWNER(link, struct conn, dirty). */
-#define LIST_OWNER(link, type, member) ((type *)((char *)(link)-offsetof(type, member)))
+#define LIST_OWNER(link, type, member) ((type *)(((char *)(link)) - offsetof(type, member)))
 
 /* An empty list; also a link that is in no list. */
 static inline void list_init(struct list *list) {

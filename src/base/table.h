@@ -25,7 +25,7 @@ struct table {
 };
 
 /* The owner of an entry: TABLE_OWNER(entry, struct room, entry). */
-#define TABLE_OWNER(entry, type, member) ((type *)((char *)(entry)-offsetof(type, member)))
+#define TABLE_OWNER(entry, type, member) ((type *)(((char *)(entry)) - offsetof(type, member)))
 
 /* The entry with this key, or NULL. */
 struct table_entry *table_find(const struct table *table, struct slice key);

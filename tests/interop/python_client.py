@@ -19,8 +19,9 @@ def connect(**options):
     return websockets.connect(URL, **options)
 
 
-def extensions(socket):
-    return getattr(socket, "protocol", socket).extensions
+def state(socket):
+    """What has the connection's extensions, close_code and close_reason."""
+    return getattr(socket, "protocol", socket)
 
 
 def status_code(refusal):
@@ -48,7 +49,7 @@ async def test_fragments():
 
 async def test_compression_is_offered_and_not_needed():
     async with connect(compression="deflate") as socket:
-        assert extensions(socket) == []
+        assert state(socket).extensions == []
         await socket.send("a" * 100000)
         assert await socket.recv() == "a" * 100000
 
@@ -68,7 +69,7 @@ async def test_closing():
     for code, reason in [(1000, ""), (1000, "done"), (3000, "Grüße"), (4000, "x" * 123)]:
         socket = await connect()
         await socket.close(code, reason)
-        assert socket.close_code == code, (socket.close_code, code)
+        assert state(socket).close_code == code, (state(socket).close_code, code)
 
 
 async def test_being_closed():
@@ -80,7 +81,7 @@ async def test_being_closed():
             raise AssertionError("not closed")
         except websockets.ConnectionClosed:
             pass
-        assert (socket.close_code, socket.close_reason) == (code, reason)
+        assert (state(socket).close_code, state(socket).close_reason) == (code, reason)
 
 
 async def test_subprotocol():

@@ -66,7 +66,8 @@ static void test_frames(void **state) {
 
 static void test_keys(void **state) {
     struct message *message = message_new_keyed(MESSAGE_TEXT, "hi", 2, slice_of("pos:17"));
-    assert_int_equal(check_frame(message->bytes, 1, "hi", 2), message->len); /* the key is not sent */
+    /* the key is not sent */
+    assert_int_equal(check_frame(message->bytes, 1, "hi", 2), message->len);
     assert_true(slice_is(message_key(message), "pos:17"));
     message_unref(message);
     message = message_new(MESSAGE_TEXT, "hi", 2);

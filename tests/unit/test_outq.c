@@ -170,6 +170,58 @@ static void test_dropping_cuts_no_frame(void **state) {
             check_drop(mixes[i], sent, sent % 3 == 0 ? 0 : 1);
 }
 
+/* ---- replacing ---- */
+
+static struct message *keyed(const char *key, const char *text) {
+    return message_new_keyed(MESSAGE_TEXT, text, strlen(text), slice_of(key));
+}
+
+static void test_replacing(void **state) {
+    struct outq queue = {0};
+    append(&queue, "a");
+    outq_push(&queue, keyed("k", "b"));
+    outq_push(&queue, keyed("kk", "c"));
+    struct message *shared = keyed("k", "B");
+    assert_true(outq_replace(&queue, message_ref(shared)));
+    assert_int_equal(queue.bytes, 9);
+    check_next(&queue, "aBc", 0); /* in the old one's place */
+    assert_int_equal(atomic_load(&shared->refs), 2);
+    message_unref(shared);
+    shared = keyed("other", "x");
+    assert_false(outq_replace(&queue, shared));
+    assert_int_equal(atomic_load(&shared->refs), 1);
+    message_unref(shared);
+    shared = message_new(MESSAGE_TEXT, "x", 1);
+    assert_false(outq_replace(&queue, shared)); /* no key is not a key */
+    message_unref(shared);
+    check_next(&queue, "aBc", 9);
+    shared = keyed("k", "x");
+    assert_false(outq_replace(&queue, shared)); /* nothing waits */
+    message_unref(shared);
+    outq_clear(&queue);
+}
+
+/* Other sizes; and never the one whose first byte is written. */
+static void test_replacing_counts_bytes(void **state) {
+    struct outq queue = {0};
+    outq_push(&queue, keyed("k", "old"));
+    outq_push(&queue, keyed("l", "x"));
+    assert_true(outq_replace(&queue, keyed("k", "much longer than before")));
+    assert_int_equal(queue.bytes, 2 + 23 + 3);
+    assert_true(outq_replace(&queue, keyed("k", "")));
+    assert_int_equal(queue.bytes, 2 + 3);
+    const unsigned char *bytes;
+    assert_int_equal(outq_next(&queue, scratch, SCRATCH, &bytes), 5);
+    outq_written(&queue, 1);
+    struct message *late = keyed("k", "too late");
+    assert_false(outq_replace(&queue, late));
+    message_unref(late);
+    assert_true(outq_replace(&queue, keyed("l", "y")));
+    assert_int_equal(outq_next(&queue, scratch, SCRATCH, &bytes), 4);
+    assert_memory_equal(bytes, "\x00\x81\x01y", 4);
+    outq_clear(&queue);
+}
+
 /* ---- a long life ---- */
 
 struct stream {
@@ -268,6 +320,8 @@ int main(void) {
         cmocka_unit_test(test_large_frames),
         cmocka_unit_test(test_references),
         cmocka_unit_test(test_dropping_cuts_no_frame),
+        cmocka_unit_test(test_replacing),
+        cmocka_unit_test(test_replacing_counts_bytes),
         cmocka_unit_test(test_against_a_model),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,255 @@
+-- rooms_load_spec.lua -- rooms that are many, large, or have members that do not read: what they cost,
+-- and that nobody waits for anybody.
+
+local loop = require "support.loop"
+local server = require "support.server"
+local stream = require "support.stream"
+
+local APP = [[
+local record = require "record"
+local tw = require "tidewire"
+
+local lobby = tw.room("lobby")
+
+local function member(options)
+  options.ping_period = 0
+  options.on_start = function(conn) conn:join("lobby") conn:send("hello") end
+  options.on_close = function(conn, code) record("close", conn.query.name, code) end
+  options.on_drain = function(conn) record("drain", conn.query.name) end
+  return options
+end
+
+-- What the endpoint "/" can be told to do; each answers something.
+local commands = {
+  size = function() return lobby:size() .. " " .. #lobby:members() end,
+  memory = function() collectgarbage() collectgarbage() return math.floor(collectgarbage("count")) end,
+
+  -- Broadcasts one message, which begins with its number.
+  say = function(_, number, bytes)
+    return lobby:broadcast(("%06d"):format(number) .. ("x"):rep(bytes - 6))
+  end,
+
+  -- Looks 10,000 names up.
+  look = function()
+    for index = 1, 10000 do
+      local room = tw.room("a room of which there are many, number " .. index)
+      assert(room:size() == 0 and #room:members() == 0 and room:broadcast("anyone?") == 0)
+    end
+  end,
+
+  -- Goes in and out of 10,000 rooms.
+  visit = function(conn)
+    for index = 1, 10000 do
+      conn:join("a room of which there are many, number " .. index)
+      conn:leave("a room of which there are many, number " .. index)
+    end
+  end,
+
+  -- Enters `count` rooms; leaves all but each third.
+  enter = function(conn, count)
+    for index = 1, count do conn:join("r" .. index) end
+    for index = 1, count do
+      if index % 3 > 0 then conn:leave("r" .. index) end
+    end
+    return #conn:rooms()
+  end,
+
+  -- How many are in these rooms.
+  sum = function(_, count)
+    local sum = 0
+    for index = 1, count do sum = sum + tw.room("r" .. index):size() end
+    return sum
+  end,
+}
+
+return {
+  endpoints = {
+    ["/"] = {
+      handle_message = function(conn, message)
+        local command, first, second = message:match("^(%a+) ?(%d*) ?(%d*)$")
+        conn:send(tostring((commands[command](conn, tonumber(first), tonumber(second)))))
+      end,
+    },
+    ["/close"] = member({ max_backlog = "256K" }),
+    ["/drop"]  = member({ max_backlog = "256K", slow_client = "drop" }),
+    ["/roomy"] = member({ max_backlog = "4M", slow_client = "drop" }),
+  },
+}
+]]
+
+local app, boss
+
+before_each(function()
+  app = server.start({ app = APP })
+  boss = app:connect("/")
+end)
+
+after_each(function()
+  stream.close_all()
+  app:stop()
+end)
+
+--- A member of the lobby; its on_start has run.
+local function enter(path, name, options)
+  local peer = app:connect(("%s?name=%s"):format(path, name), options)
+  assert.equal("hello", (peer:receive()))
+  return peer
+end
+
+--- The number of the next message.
+local function next_number(peer)
+  local message, problem, code = peer:receive()
+  if not message then error(("no message: %s %s"):format(problem, code or ""), 2) end
+  return tonumber(message:sub(1, 6))
+end
+
+local function ask(command)
+  local answer = boss:ask(command)
+  return answer
+end
+
+--- Asks until that is the answer.
+local function ask_until(command, expected)
+  local deadline = loop.now() + loop.patience
+  local answer
+  repeat
+    answer = ask(command)
+  until answer == expected or loop.now() > deadline
+  assert.equal(expected, answer)
+end
+
+describe("rooms without members", function()
+  it("cost nothing", function()
+    ask("visit")
+    local before, rss = tonumber(ask("memory")), app.process:rss_kib()
+    for _ = 1, 10 do
+      ask("look")
+      ask("visit")
+    end
+    local grown = tonumber(ask("memory")) - before
+    assert.is_true(grown < 64, ("Lua's memory grew by %d KiB"):format(grown))
+    if app.process:is_sanitized() then return end
+    grown = app.process:rss_kib() - rss
+    assert.is_true(grown < 1024, ("memory grew by %d KiB"):format(grown))
+  end)
+end)
+
+describe("one connection in very many rooms", function()
+  it("leaves them all when it closes", function()
+    local ada = app:connect("/")
+    assert.equal("1000", (ada:ask("enter 3000")))
+    assert.equal("1000", ask("sum 3000"))
+    ada:abort()
+    ask_until("sum 3000", "0")
+  end)
+end)
+
+describe("a room of 500", function()
+  it("hears every message, in order; and is empty when they are gone", function()
+    local peers = {}
+    for index = 1, 500 do peers[index] = enter("/close", index) end
+    assert.equal("500 500", ask("size"))
+    for number = 1, 10 do boss:send_text(("say %d 100"):format(number)) end
+    for _ = 1, 10 do assert.equal("500", (boss:receive())) end
+    for index, peer in ipairs(peers) do
+      for number = 1, 10 do assert.equal(number, next_number(peer)) end
+      if index % 2 == 0 then peer:abort() end
+    end
+    ask_until("size", "250 250")
+    assert.equal("250", ask("say 11 100"))
+    for index = 1, 499, 2 do
+      assert.equal(11, next_number(peers[index]))
+      peers[index]:drop()
+    end
+    ask_until("size", "0 0")
+  end)
+end)
+
+describe("members that do not read", function()
+  local KIB = 1024
+
+  --- Members that have stopped reading.
+  local function enter_slow(path, count)
+    local peers = {}
+    for index = 1, count do
+      peers[index] = enter(path, "slow" .. index, { receive_buffer = 65536 })
+      peers[index].stream:pause()
+    end
+    return peers
+  end
+
+  --- Broadcasts numbered messages of 64 KiB, each of which the quick ones must get before the next,
+  --- until enough(to how many it was queued) is true. Returns how many there were.
+  local function broadcast_until(enough, quick)
+    for number = 1, 1000 do
+      local delivered = tonumber(ask(("say %d %d"):format(number, 64 * KIB)))
+      for _, peer in ipairs(quick) do assert.equal(number, next_number(peer)) end
+      if enough(delivered) then return number end
+    end
+    error("it makes no difference to the slow ones")
+  end
+
+  local function enter_quick(path, count)
+    local peers = {}
+    for index = 1, count do peers[index] = enter(path, "quick" .. index) end
+    return peers
+  end
+
+  it("are closed with 1008, and the others miss nothing and wait for nothing", function()
+    local slow = enter_slow("/close", 3)
+    local quick = enter_quick("/close", 5)
+    local last = broadcast_until(function() return #app:events("close") >= 3 end, quick)
+    for _, event in ipairs(app:events("close")) do
+      assert.matches("^slow", event[2])
+      assert.equal(1008, event[3])
+    end
+    assert.equal("5 5", ask("size"))
+    for _, peer in ipairs(slow) do -- what it gets in the end has no gaps
+      peer.stream:catch_up()
+      local number = 0
+      for message in function() return (peer:receive()) end do
+        number = number + 1
+        assert.equal(number, tonumber(message:sub(1, 6)))
+      end
+      assert.is_true(number < last)
+      assert.is_true(peer.close_code == 1008 or peer.stream.ended ~= nil)
+    end
+    assert.equal("5", ask(("say %d 10"):format(last + 1)))
+    for _, peer in ipairs(quick) do assert.equal(last + 1, next_number(peer)) end
+    assert.equal(3, #app:events("close"))
+  end)
+
+  it("stay and lose messages with \"drop\", and hear what comes when they read again", function()
+    local slow = enter_slow("/drop", 3)
+    local quick = enter_quick("/drop", 5)
+    local last = broadcast_until(function(delivered) return delivered == 5 end, quick)
+    assert.equal("8 8", ask("size"))
+    assert.equal(0, #app:events("drain"))
+    for index, peer in ipairs(slow) do
+      peer.stream:catch_up()
+      app:wait_event("drain", index)
+    end
+    assert.equal("8", ask(("say %d 10"):format(last + 1)))
+    for _, peer in ipairs(quick) do assert.equal(last + 1, next_number(peer)) end
+    for _, peer in ipairs(slow) do
+      local before, number = 0, next_number(peer)
+      while number <= last do -- what it missed it missed; the rest is in order
+        assert.is_true(number > before)
+        before, number = number, next_number(peer)
+      end
+      assert.equal(last + 1, number)
+      assert.is_true(before < last)
+    end
+    assert.equal(0, #app:events("close"))
+  end)
+
+  it("wait for the same bytes: twenty full queues are little more than one", function()
+    if app.process:is_sanitized() then return end
+    enter_slow("/roomy", 20)
+    local before = app.process:rss_kib()
+    broadcast_until(function(delivered) return delivered == 0 end, {})
+    local grown = app.process:rss_kib() - before
+    assert.is_true(grown > 3 * KIB, ("the queues are not full: %d KiB"):format(grown))
+    assert.is_true(grown < 16 * KIB, ("%d KiB for queues of 4 MiB"):format(grown))
+  end)
+end)

@@ -1,0 +1,459 @@
+-- rooms_spec.lua -- rooms and broadcast against the real program: who gets what and in which order,
+-- who is in a room at which moment, and what is refused. Many rooms, many members and slow readers are
+-- rooms_load_spec.lua's, long random lives rooms_model_spec.lua's.
+
+local loop = require "support.loop"
+local server = require "support.server"
+local stream = require "support.stream"
+
+-- Clients say what is to be done as Lua code; "= " and its results is the answer. In it: conn, tw, record; `who.ada`
+-- is the conn of the client that came with ?name=ada, and `ids.ada` its id, for ever.
+local APP = [[
+local record = require "record"
+local tw = require "tidewire"
+
+function forget() who, ids = {}, {} end
+forget()
+
+local function answer(...)
+  local list = table.pack(...)
+  for i = 1, list.n do list[i] = tostring(list[i]) end
+  return "= " .. table.concat(list, " ", 1, list.n)
+end
+
+local function run(conn, code)
+  local env = setmetatable({ conn = conn, tw = tw, record = record }, { __index = _G })
+  return answer(assert(load(code, "=code", "t", env))())
+end
+
+local function enter(conn)
+  local name = conn.query.name
+  if name then who[name], ids[name] = conn, conn.id end
+  for room in (conn.query.rooms or ""):gmatch("%w+") do conn:join(room) end
+  if conn.query.hello then conn:send("hello") end
+end
+
+-- A value is "word" or { word = "word" }.
+local own = {
+  decode = function(payload) return payload end,
+  encode = function(value)
+    value = type(value) == "table" and value.word or tostring(value)
+    return "own:" .. value, #value % 2 == 0 and "binary" or "text"
+  end,
+}
+
+return {
+  defaults = { on_start = enter, ping_period = 0 },
+  endpoints = {
+    ["/"] = {
+      handle_message = function(conn, code) conn:send(run(conn, code)) end,
+      on_close = function(conn, code)
+        local rooms = conn.query.rooms or ""
+        record("close", conn.query.name, code, #conn:rooms(), conn:join("lobby") == nil, tw.room("lobby"):size())
+        for room in rooms:gmatch("%w+") do
+          tw.room(room):broadcast(("%s left %s, %d stay"):format(conn.query.name, room, tw.room(room):size()))
+        end
+      end,
+      on_error = function(conn, err) conn:send("error: " .. err.message) return false end,
+    },
+    ["/text"]   = {},
+    ["/binary"] = { codec = "binary" },
+    ["/json"]   = { codec = "json", on_start = function(conn) enter(conn) end },
+    ["/own"]    = { codec = own },
+    ["/picky"]  = {
+      validate = function(request)
+        tw.broadcast("is " .. request.query.name .. " welcome?")
+        return true
+      end,
+    },
+  },
+  http = {
+    ["POST /run"] = function(request) return run(nil, request.body) end,
+    ["POST /shout"] = function(request) return tostring(tw.room("lobby"):broadcast(request.body)) end,
+  },
+}
+]]
+
+local app
+
+lazy_setup(function() app = server.start({ app = APP }) end)
+lazy_teardown(function() app:stop() end)
+
+--- A client with a name, in these rooms; on_start has run.
+local function connect(name, rooms, path)
+  local peer = app:connect(("%s?hello=1&name=%s&rooms=%s"):format(path or "/", name, rooms or ""))
+  assert.matches("hello", (peer:receive()))
+  return peer
+end
+
+--- What its code gave. No other message may come before it.
+local function run(peer, code)
+  local answer = peer:ask(code)
+  return answer:match("^= (.*)$") or error("not an answer: " .. answer, 2)
+end
+
+--- The same by plain HTTP: on no connection.
+local function run_outside(code)
+  local body = app:http({ method = "POST", path = "/run", body = code }).body
+  return body:match("^= (.*)$") or error("not an answer: " .. body, 2)
+end
+
+--- Runs it until that is what it gives.
+local function run_outside_until(code, expected)
+  local deadline = loop.now() + loop.patience
+  local result
+  repeat
+    result = run_outside(code)
+  until result == expected or loop.now() > deadline
+  assert.equal(expected, result)
+end
+
+after_each(function()
+  stream.close_all()
+  run_outside_until("forget() return tw.stats().connections", "0")
+end)
+
+--- The next messages must be these.
+local function check_got(peer, ...)
+  for _, expected in ipairs { ... } do
+    assert.equal(expected, (peer:receive()))
+  end
+end
+
+--- These must be the next messages, and there must be no other one: what was queued before, comes before the answer.
+local function check_got_only(peer, ...)
+  check_got(peer, ...)
+  assert.equal("= nothing more", (peer:ask("return 'nothing more'")))
+end
+
+--- There must be a Close frame next: nothing that was said after the connection began to close.
+local function check_closed(peer)
+  local message, how = peer:receive()
+  assert.same({ nil, "close" }, { message, how })
+end
+
+describe("a room", function()
+  it("takes a broadcast to everyone in it, once, and to nobody else", function()
+    local ada, bob, eve = connect("ada", "lobby"), connect("bob", "lobby,kitchen"), connect("eve", "kitchen")
+    assert.equal("2", run_outside("return tw.room('lobby'):broadcast('hello')"))
+    check_got_only(ada, "hello")
+    check_got_only(bob, "hello")
+    check_got_only(eve)
+  end)
+
+  it("gives each receiver what each sender has sent, in order", function()
+    local senders, names = {}, { "ada", "bob", "eve", "joe", "sue" }
+    for index, name in ipairs(names) do senders[index] = connect(name, "lobby") end
+    for number = 1, 200 do
+      for index, sender in ipairs(senders) do
+        local way = number % 3 == 0 and "for _, other in pairs(who) do other:send(%q) end return 0"
+          or number % 3 == 1 and "return tw.room('lobby'):broadcast(%q)" or "return tw.broadcast(%q)"
+        sender:send_text(way:format(names[index] .. " " .. number))
+      end
+    end
+    for _, receiver in ipairs(senders) do
+      local last, answers = { ada = 0, bob = 0, eve = 0, joe = 0, sue = 0 }, 0
+      for _, message in ipairs(receiver:receive_many(200 * 5 + 200)) do
+        local name, number = message:match("^(%a+) (%d+)$")
+        if name then
+          assert.equal(last[name] + 1, tonumber(number))
+          last[name] = last[name] + 1
+        else
+          answers = answers + 1
+        end
+      end
+      assert.same({ ada = 200, bob = 200, eve = 200, joe = 200, sue = 200 }, last)
+      assert.equal(200, answers)
+    end
+  end)
+
+  it("has those who are in it at the moment of the broadcast", function()
+    local ada, bob = connect("ada", "lobby"), connect("bob")
+    assert.equal("1 2 1 0", run_outside([[
+      local lobby = tw.room("lobby")
+      local first = lobby:broadcast("1")
+      who.bob:join("lobby")
+      local second = lobby:broadcast("2")
+      who.ada:leave("lobby")
+      local third = lobby:broadcast("3")
+      who.bob:leave("lobby")
+      return first, second, third, lobby:broadcast("4")
+    ]]))
+    check_got_only(ada, "1", "2")
+    check_got_only(bob, "2", "3")
+  end)
+
+  it("leaves out whom it is told to, in it or not", function()
+    local ada, bob, eve = connect("ada", "lobby"), connect("bob", "lobby"), connect("eve")
+    assert.equal("1 1 2 2", run_outside([[
+      local lobby = tw.room("lobby")
+      return lobby:broadcast("1", who.ada), lobby:broadcast("2", { except = who.bob }),
+        lobby:broadcast("3", { except = who.eve }), lobby:broadcast("4", {})
+    ]]))
+    check_got_only(ada, "2", "3", "4")
+    check_got_only(bob, "1", "3", "4")
+    check_got_only(eve)
+  end)
+
+  it("can be spoken to from on_start, timers, routes, and after a sleep", function()
+    local ada = connect("ada", "lobby")
+    run(ada, "tw.after(0.001, function() tw.room('lobby'):broadcast('timer') end)")
+    check_got(ada, "timer")
+    assert.equal("1", app:http({ method = "POST", path = "/shout", body = "route" }).body)
+    check_got(ada, "route")
+    ada:send_text("tw.sleep(0.01) tw.room('lobby'):broadcast('slept') conn:leave('lobby') return 'left'")
+    check_got(ada, "slept", "= left")
+    check_got_only(ada)
+  end)
+
+  it("begins anew after its end", function()
+    local ada = connect("ada")
+    for _ = 1, 3 do
+      assert.equal("true 1", run(ada, "return conn:join('lobby'), tw.room('lobby'):size()"))
+      assert.equal("true 0", run(ada, "return conn:leave('lobby'), tw.room('lobby'):size()"))
+    end
+  end)
+
+  it("counts who joins twice once, and does not mind who leaves twice", function()
+    local ada, bob = connect("ada"), connect("bob", "lobby")
+    assert.equal("true true 2", run(ada, "return conn:join('lobby'), conn:join('lobby'), tw.room('lobby'):size()"))
+    assert.equal("2", run_outside("return tw.room('lobby'):broadcast('once')"))
+    check_got_only(ada, "once")
+    assert.equal("true true 1", run(ada, "return conn:leave('lobby'), conn:leave('lobby'), tw.room('lobby'):size()"))
+    assert.equal("true", run(ada, "return conn:leave('where it never was')"))
+    assert.equal("1", run_outside("return tw.room('lobby'):broadcast('without her')"))
+    check_got_only(ada)
+    check_got_only(bob, "once", "without her")
+  end)
+
+  it("may have any name", function()
+    local ada = connect("ada")
+    assert.equal("5", run(ada, [[
+      local long = (" "):rep(100000)
+      local names = { "a\0b", "\xff", long, "a\0c", "Ä" }
+      for _, name in ipairs(names) do conn:join(name) end
+      for _, name in ipairs(names) do assert(tw.room(name):size() == 1) end
+      assert(tw.room("a"):size() == 0)
+      assert(table.concat(conn:rooms(), ",") == table.concat({ long, "a\0b", "a\0c", "Ä", "\xff" }, ","))
+      return #conn:rooms()]]))
+  end)
+
+  it("tells its members, as they are, and they tell their rooms", function()
+    local ada = connect("ada", "lobby,attic")
+    connect("bob", "lobby")
+    assert.equal("2 true attic,lobby lobby", run(ada, [[
+      local members = tw.room("lobby"):members()
+      local both = members[1] == who.ada and members[2] == who.bob or members[1] == who.bob and members[2] == who.ada
+      return #members, both, table.concat(who.ada:rooms(), ","), table.concat(who.bob:rooms(), ",")]]))
+  end)
+end)
+
+describe("a connection that closes", function()
+  -- Ways to end ada, who is in the lobby with bob; the code that her on_close is told.
+  local endings = {
+    { "by her own Close frame", 1000, function(ada) ada:send_close(1000) end },
+    { "by a reset", 1006, function(ada) ada:abort() end },
+    { "without a Close frame", 1006, function(ada) ada:drop() end },
+    { "by conn:close", 4001, function(_, bob) run(bob, "return who.ada:close(4001)") end },
+    { "by breaking the protocol", 1002, function(ada) ada:send_frame({ opcode = 3, payload = "" }) end },
+  }
+
+  for _, ending in ipairs(endings) do
+    it("has left its rooms before others hear of it: " .. ending[1], function()
+      local ada, bob = connect("ada", "lobby,attic"), connect("bob", "lobby")
+      local seen = #app:events("close")
+      ending[3](ada, bob)
+      check_got(bob, "ada left lobby, 1 stay")
+      check_got_only(bob)
+      local event = app:wait_event("close", seen + 1)
+      -- its name, the code, how many rooms it is in, whether it is refused to join, who is in the lobby
+      assert.same({ "close", "ada", ending[2], 0, true, 1 }, { table.unpack(event, 1, 6) })
+      assert.equal("0 0", run(bob, "return tw.room('attic'):size(), #who.ada:rooms()"))
+      if not ada.stream.handle:is_closing() then check_closed(ada) end
+    end)
+  end
+
+  it("has left at once, not only when on_close runs", function()
+    local ada, bob = connect("ada", "lobby"), connect("bob", "lobby")
+    bob:send_text([[
+      who.ada:close(1000)
+      local lobby = tw.room("lobby")
+      return lobby:size(), #lobby:members(), lobby:broadcast("after"), who.ada:join("lobby")]])
+    check_got(bob, "after", "= 1 1 1 nil closed")
+    check_got(bob, "ada left lobby, 1 stay")
+    check_closed(ada)
+  end)
+
+  it("is not counted by another that closes in the same turn", function()
+    connect("ada", "lobby")
+    connect("bob", "lobby")
+    local eve = connect("eve", "lobby")
+    run(eve, "who.ada:close() who.bob:close()")
+    check_got_only(eve, "ada left lobby, 1 stay", "bob left lobby, 1 stay")
+  end)
+
+  it("cannot join any more", function()
+    local ada, bob = connect("ada"), connect("bob")
+    ada:close(1000)
+    assert.equal("nil closed", run(bob, "return who.ada:join('lobby')"))
+    assert.equal("nil closed", run(bob, "return who.ada:leave('lobby')"))
+    assert.equal("0 0", run(bob, "return #who.ada:rooms(), tw.room('lobby'):size()"))
+  end)
+end)
+
+describe("tw.broadcast", function()
+  local ada, bob, json, binary
+
+  before_each(function()
+    ada, bob = connect("ada", "lobby"), connect("bob")
+    json, binary = connect("json", "", "/json"), connect("binary", "", "/binary")
+  end)
+
+  it("reaches everyone, in rooms or not", function()
+    assert.equal("4", run_outside("return tw.broadcast('all')"))
+    check_got_only(ada, "all")
+    check_got_only(bob, "all")
+    assert.same({ '"all"', "text" }, { json:receive() })
+    assert.same({ "all", "binary" }, { binary:receive() })
+  end)
+
+  it("reaches those of one endpoint, but for one", function()
+    assert.equal("2 1 1 3 0", run_outside([[return tw.broadcast("1", { endpoint = "/" }),
+      tw.broadcast("2", { endpoint = "/", except = who.ada }), tw.broadcast({ "3" }, { endpoint = "/json" }),
+      tw.broadcast("4", who.bob), tw.broadcast("5", { endpoint = "/text" })]]))
+    check_got_only(ada, "1", "4")
+    check_got_only(bob, "1", "2")
+    check_got(json, '["3"]', '"4"')
+    check_got(binary, "4")
+  end)
+
+  it("does not reach those that close, nor one whose validate speaks", function()
+    bob:send_text("conn:close(1000) return tw.broadcast('without bob')")
+    check_got(ada, "without bob")
+    check_got(json, '"without bob"')
+    local eve = connect("eve", "", "/picky")
+    check_got(ada, "is eve welcome?")
+    assert.equal("4", run_outside("return tw.broadcast('now')"))
+    check_got(eve, "now")
+  end)
+end)
+
+describe("tw.send", function()
+  it("reaches one connection by its id, through its codec", function()
+    local ada, json = connect("ada"), connect("json", "", "/json")
+    local binary, own = connect("binary", "", "/binary"), connect("own", "", "/own")
+    assert.equal("true true true true", run_outside([[return tw.send(ids.ada, "hi"), tw.send(ids.json, { a = 1 }),
+      tw.send(ids.binary, "\xff"), tw.send(ids.own, { word = "hello" })]]))
+    check_got_only(ada, "hi")
+    check_got(json, '{"a":1}')
+    assert.same({ "\xff", "binary" }, { binary:receive() })
+    assert.same({ "own:hello", "text" }, { own:receive() })
+  end)
+
+  it("answers nil, \"closed\" when the connection is gone, even if another has its place", function()
+    local ada, bob = connect("ada"), connect("bob")
+    assert.equal("nil closed", run(bob, "who.ada:close() return tw.send(ids.ada, 'hi')"))
+    ada:wait_closed()
+    run_outside_until("return tw.stats().connections", "1")
+    local heir = connect("eve")
+    assert.equal("nil closed", run(bob, "return tw.send(ids.ada, 'hi')"))
+    check_got_only(heir)
+  end)
+
+  it("answers the same for what never was an id", function()
+    local ada = connect("ada")
+    assert.equal("15", run(ada, [[
+      local count = 0
+      for _, id in ipairs { "", "x", "0", "1", "-1", "\0", "ada", " " .. conn.id, conn.id .. " ", "0x" .. conn.id,
+        "0" .. conn.id, conn.id .. "\0", ("f"):rep(16), ("f"):rep(17), ("9"):rep(100000) } do
+        local ok, why = tw.send(id, "hi")
+        assert(ok == nil and why == "closed", id)
+        count = count + 1
+      end
+      return count]]))
+    check_got_only(ada)
+  end)
+end)
+
+describe("a room of connections with several codecs", function()
+  local peers
+
+  before_each(function()
+    peers = { text = connect("text", "mixed", "/text"), binary = connect("binary", "mixed", "/binary"),
+      json = connect("json", "mixed", "/json"), own = connect("own", "mixed", "/own"), ada = connect("ada", "mixed") }
+  end)
+
+  it("gives each the value in its own form", function()
+    assert.equal("5", run_outside("return tw.room('mixed'):broadcast('word')"))
+    assert.equal("5", run_outside("return tw.room('mixed'):broadcast(7)"))
+    assert.same({ "word", "text" }, { peers.text:receive() })
+    assert.same({ "word", "binary" }, { peers.binary:receive() })
+    assert.same({ '"word"', "text" }, { peers.json:receive() })
+    assert.same({ "own:word", "binary" }, { peers.own:receive() })
+    assert.same({ "7", "text" }, { peers.text:receive() })
+    assert.same({ "7", "binary" }, { peers.binary:receive() })
+    assert.same({ "7", "text" }, { peers.json:receive() })
+    assert.same({ "own:7", "text" }, { peers.own:receive() })
+    check_got_only(peers.ada, "word", "7")
+  end)
+
+  -- The next thing that each gets is this.
+  local function check_silent_until_now()
+    assert.equal("5", run_outside("return tw.broadcast('now')"))
+    for name, expected in pairs({ text = "now", binary = "now", json = '"now"', own = "own:now", ada = "now" }) do
+      check_got(peers[name], expected)
+    end
+  end
+
+  it("gives nobody a value that one of the codecs cannot encode", function()
+    assert.matches("^false code:1: room:broadcast: a string is needed for the codec \"%a+\", got table",
+      run_outside("return pcall(function() tw.room('mixed'):broadcast({ word = 'x' }) end)"))
+    assert.matches("^false code:1: tw.broadcast: a string is needed for the codec \"%a+\", got table",
+      run_outside("return pcall(function() tw.broadcast({ word = 'x' }) end)"))
+    check_silent_until_now()
+    run_outside("for _, name in ipairs { 'text', 'binary', 'ada' } do who[name]:leave('mixed') end")
+    assert.equal("2", run_outside("return tw.room('mixed'):broadcast({ word = 'fine' })"))
+    check_got(peers.json, '{"word":"fine"}')
+    check_got(peers.own, "own:fine")
+  end)
+
+  it("gives nobody text that is not UTF-8", function()
+    local refusal = "^false code:1: room:broadcast: text must be valid UTF%-8; for other bytes give the "
+      .. 'endpoint the codec "binary"'
+    for _, bytes in ipairs({ [["\xff"]], [["\xed\xa0\x80"]], [["\xf4\x90\x80\x80"]], [["\xc0\x80"]] }) do
+      local code = ("return pcall(function() tw.room('mixed'):broadcast(%s) end)"):format(bytes)
+      run_outside("who.json:leave('mixed') who.own:leave('mixed')")
+      assert.matches(refusal, run_outside(code))
+      run_outside("who.binary:leave('mixed')")
+      assert.matches(refusal, run_outside(code))
+      run_outside("who.binary:join('mixed')")
+    end
+    check_silent_until_now()
+    run_outside("who.text:leave('mixed') who.ada:leave('mixed')")
+    assert.equal("1", run_outside([[return tw.room('mixed'):broadcast("\xff")]]))
+    check_got(peers.binary, "\xff")
+  end)
+end)
+
+describe("misuse", function()
+  it("goes to on_error with the line, and the connection goes on", function()
+    local ada = connect("ada", "lobby")
+    for code, message in pairs({
+      ["conn:join()"] = "conn:join: a room's name is needed, got nil",
+      ["conn:leave(7)"] = "conn:leave: a room's name is needed, got number",
+      ["tw.room('')"] = 'tw.room: a name is needed, got ""',
+      ["tw.room('lobby').broadcast('hi')"] = "room:broadcast: call it with a colon, room:broadcast(…)",
+      ["tw.room('lobby'):broadcast({})"] = 'room:broadcast: a string is needed for the codec "text", got table',
+      ["tw.room('lobby'):broadcast('hi', 7)"] = "room:broadcast: options must be a table or a connection, got number",
+      ["tw.room('lobby'):broadcast('hi', { but = conn })"] = 'room:broadcast: unknown option "but"; there are',
+      ["tw.room('lobby'):broadcast('hi', { except = conn.id })"] =
+        "room:broadcast: except must be a connection, got string",
+      ["tw.broadcast('hi', { endpoint = '/chat' })"] = 'tw.broadcast: there is no endpoint "/chat"',
+    }) do
+      local answer = ada:ask("\n" .. code)
+      assert.equal("error: code:2: " .. message, answer:sub(1, #message + 15))
+    end
+    assert.matches("^error: .*tw.send: a conn.id is needed, got table", (ada:ask("tw.send(conn, 'hi')")))
+    check_got_only(ada)
+  end)
+end)
