@@ -13,9 +13,16 @@ void outbox_mark(struct hub *hub, struct conn *conn) {
         list_append(&hub->dirty, &conn->dirty);
 }
 
+/* Above half its ceiling a client that is behind counts as slow: on_drain will tell when it is not. */
+static void note_slow(struct conn *conn) {
+    if (conn->blocked && conn->out.bytes > conn->endpoint->max_backlog / 2)
+        conn->was_slow = true;
+}
+
 void outbox_push(struct hub *hub, struct conn *conn, struct message *message) {
     outq_push(&conn->out, message);
     outbox_mark(hub, conn);
+    note_slow(conn);
 }
 
 /* When all is written: the end of the connection, or the news that the queue is empty again. */
@@ -56,8 +63,8 @@ static void flush(struct hub *hub, struct conn *conn) {
     }
     if (!conn->blocked)
         flushed(hub, conn);
-    else if (conn->out.bytes > conn->endpoint->max_backlog / 2)
-        conn->was_slow = true;
+    else
+        note_slow(conn);
 }
 
 void outbox_flush_all(struct hub *hub) {
@@ -115,7 +122,8 @@ static enum send_result replaced(struct hub *hub) {
 
 /* Takes over the caller's reference whatever the result. */
 static enum send_result deliver_own(struct hub *hub, struct conn *conn, struct message *message) {
-    if (message->key_len > 0 && conflates(conn) && outq_replace(&conn->out, message))
+    if (message->key_len > 0 && conflates(conn) &&
+        outq_replace(&conn->out, message, conn->endpoint->max_backlog))
         return replaced(hub);
     enum send_result result = admit(hub, conn, message->len);
     if (result == SEND_OK)
@@ -136,6 +144,7 @@ enum send_result hub_send(struct hub *hub, conn_id id, enum message_kind kind, c
     if (result == SEND_OK) {
         outq_append(&conn->out, kind, payload, len);
         outbox_mark(hub, conn);
+        note_slow(conn);
     }
     return result;
 }

@@ -37,12 +37,15 @@ static bool same_key(const struct message *one, const struct message *other) {
            memcmp(message_key(one).bytes, message_key(other).bytes, one->key_len) == 0;
 }
 
-bool outq_replace(struct outq *queue, struct message *message) {
+bool outq_replace(struct outq *queue, struct message *message, size_t max_bytes) {
     for (uint32_t i = queue->sent > 0 ? 1 : 0; i < queue->count; i++) {
         struct message **place = &queue->ring[(queue->first + i) & (queue->capacity - 1)];
         if (!same_key(*place, message))
             continue;
-        queue->bytes += message->len - (*place)->len;
+        size_t bytes = queue->bytes - (*place)->len + message->len;
+        if (bytes > max_bytes)
+            return false;
+        queue->bytes = bytes;
         message_unref(*place);
         *place = message;
         return true;

@@ -25,8 +25,8 @@ void outq_clear(struct outq *queue);
 void outq_push(struct outq *queue, struct message *message);
 
 /* Puts the message in the place of one that waits with the same key, whose first byte is not written
- * yet. True: done, and the caller's reference is taken. */
-bool outq_replace(struct outq *queue, struct message *message);
+ * yet, unless more than `max_bytes` would wait then. True: done, and the caller's reference is taken. */
+bool outq_replace(struct outq *queue, struct message *message, size_t max_bytes);
 
 /* Adds a frame for this client alone: a copy of the payload, together with its neighbours. */
 void outq_append(struct outq *queue, enum message_kind kind, const void *payload, size_t len);

@@ -41,7 +41,7 @@ static void check_stale(struct fake *f, conn_id id) {
     assert_int_equal(hub_send(f->hub, id, MESSAGE_TEXT, "hi", 2), SEND_CLOSED);
     assert_int_equal(hub_send_keyed(f->hub, id, MESSAGE_TEXT, "hi", 2, slice_of("key")),
                      SEND_CLOSED);
-    assert_false(hub_join(f->hub, id, slice_of("room")));
+    assert_false(hub_join(f->hub, id, slice_of("room"), (struct slice){NULL, 0}));
     assert_false(hub_leave(f->hub, id, slice_of("room")));
     assert_false(hub_ping(f->hub, id));
     hub_json_pong(f->hub, id, 1);

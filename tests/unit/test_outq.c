@@ -182,21 +182,21 @@ static void test_replacing(void **state) {
     outq_push(&queue, keyed("k", "b"));
     outq_push(&queue, keyed("kk", "c"));
     struct message *shared = keyed("k", "B");
-    assert_true(outq_replace(&queue, message_ref(shared)));
+    assert_true(outq_replace(&queue, message_ref(shared), SIZE_MAX));
     assert_int_equal(queue.bytes, 9);
     check_next(&queue, "aBc", 0); /* in the old one's place */
     assert_int_equal(atomic_load(&shared->refs), 2);
     message_unref(shared);
     shared = keyed("other", "x");
-    assert_false(outq_replace(&queue, shared));
+    assert_false(outq_replace(&queue, shared, SIZE_MAX));
     assert_int_equal(atomic_load(&shared->refs), 1);
     message_unref(shared);
     shared = message_new(MESSAGE_TEXT, "x", 1);
-    assert_false(outq_replace(&queue, shared)); /* no key is not a key */
+    assert_false(outq_replace(&queue, shared, SIZE_MAX)); /* no key is not a key */
     message_unref(shared);
     check_next(&queue, "aBc", 9);
     shared = keyed("k", "x");
-    assert_false(outq_replace(&queue, shared)); /* nothing waits */
+    assert_false(outq_replace(&queue, shared, SIZE_MAX)); /* nothing waits */
     message_unref(shared);
     outq_clear(&queue);
 }
@@ -206,17 +206,17 @@ static void test_replacing_counts_bytes(void **state) {
     struct outq queue = {0};
     outq_push(&queue, keyed("k", "old"));
     outq_push(&queue, keyed("l", "x"));
-    assert_true(outq_replace(&queue, keyed("k", "much longer than before")));
+    assert_true(outq_replace(&queue, keyed("k", "much longer than before"), SIZE_MAX));
     assert_int_equal(queue.bytes, 2 + 23 + 3);
-    assert_true(outq_replace(&queue, keyed("k", "")));
+    assert_true(outq_replace(&queue, keyed("k", ""), SIZE_MAX));
     assert_int_equal(queue.bytes, 2 + 3);
     const unsigned char *bytes;
     assert_int_equal(outq_next(&queue, scratch, SCRATCH, &bytes), 5);
     outq_written(&queue, 1);
     struct message *late = keyed("k", "too late");
-    assert_false(outq_replace(&queue, late));
+    assert_false(outq_replace(&queue, late, SIZE_MAX));
     message_unref(late);
-    assert_true(outq_replace(&queue, keyed("l", "y")));
+    assert_true(outq_replace(&queue, keyed("l", "y"), SIZE_MAX));
     assert_int_equal(outq_next(&queue, scratch, SCRATCH, &bytes), 4);
     assert_memory_equal(bytes, "\x00\x81\x01y", 4);
     outq_clear(&queue);
