@@ -128,8 +128,10 @@ function Store:incr(key, by, initial, ttl)
     error(("store:incr: the key %s holds no number"):format(option_types.quote(key)), 2)
   elseif problem == "overflow" then
     error(("store:incr: the integer under the key %s would grow beyond 64 bits"):format(option_types.quote(key)), 2)
+  elseif problem then
+    return nil, problem
   end
-  return value, problem
+  return value
 end
 
 --- Takes a key out.

@@ -24,7 +24,7 @@ def select_subprotocol(first, second):
     return next((name for name in SUBPROTOCOLS if name in offered), None)
 
 
-async def serve_one(socket):
+async def serve_one(socket, path=None):  # version 10.0 gives a path
     async for message in socket:
         if message == "close":
             await socket.close(4001, "asked")
