@@ -367,7 +367,7 @@ static void test_close_payloads(void **state) {
     assert_true(frame_close_valid(NULL, 0, &code, &reason, &len));
     assert_int_equal(code, 1005);
     assert_int_equal(len, 0);
-    assert_false(frame_close_valid("\x03", 1, &code, &reason, &len));
+    assert_false(frame_close_valid("\x03\xe8", 1, &code, &reason, &len));
     static const unsigned good[] = {1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010,
                                     1011, 1012, 1013, 1014, 3000, 3999, 4000, 4999};
     for (unsigned i = 0, sent = 0; sent <= 65535;

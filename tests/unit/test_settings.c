@@ -1,0 +1,280 @@
+/* test_settings.c -- the command line and the environment: what is stronger, and what is said of mistakes. */
+#include "server/settings.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+static struct settings settings;
+static char said[4096]; /* on stderr, by the last read() */
+
+static int clear_environment(void **state) {
+    static const char *const names[] = {"LISTEN",     "WORKERS",  "ADMIN",    "LOG_LEVEL",
+                                        "LOG_FORMAT", "LOG_FILE", "PID_FILE", "DRAIN_SECONDS"};
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        char name[64];
+        snprintf(name, sizeof(name), "TIDEWIRE_%s", names[i]);
+        unsetenv(name);
+    }
+    return 0;
+}
+
+static int close_settings(void **state) {
+    settings_close(&settings);
+    memset(&settings, 0, sizeof(settings));
+    return 0;
+}
+
+/* Reads words that are separated by blanks, with stderr caught. */
+static bool read_words(const char *words) {
+    static char copy[1024], program[] = "tidewire";
+    char *argv[32] = {program};
+    int argc = 1;
+    snprintf(copy, sizeof(copy), "%s", words);
+    for (char *word = strtok(copy, " "); word != NULL; word = strtok(NULL, " "))
+        argv[argc++] = word;
+    close_settings(NULL);
+    FILE *caught = tmpfile();
+    int real = dup(STDERR_FILENO);
+    fflush(stderr);
+    dup2(fileno(caught), STDERR_FILENO);
+    bool good = settings_read(&settings, argc, argv);
+    fflush(stderr);
+    dup2(real, STDERR_FILENO);
+    close(real);
+    rewind(caught);
+    said[fread(said, 1, sizeof(said) - 1, caught)] = '\0';
+    fclose(caught);
+    return good;
+}
+
+/* They can be used, and nothing is said. */
+static void check_good(const char *words) {
+    if (!read_words(words))
+        fail_msg("%s: %s", words, said);
+    assert_string_equal(said, "");
+}
+
+/* They cannot, and each of up to three pieces is in the one line that says so. */
+static void check_bad(const char *words, const char *one, const char *two, const char *three) {
+    if (read_words(words))
+        fail_msg("%s is taken", words);
+    assert_true(strncmp(said, "tidewire: ", 10) == 0);
+    assert_ptr_equal(strchr(said, '\n'), said + strlen(said) - 1);
+    const char *const pieces[] = {one, two, three};
+    for (int i = 0; i < 3; i++)
+        if (pieces[i] != NULL && strstr(said, pieces[i]) == NULL)
+            fail_msg("%s: no \"%s\" in: %s", words, pieces[i], said);
+}
+
+static void test_defaults(void **state) {
+    check_good("app.lua");
+    assert_int_equal(settings.action, ACTION_RUN);
+    assert_string_equal(settings.target, "app.lua");
+    assert_int_equal(settings.listen_count, 0);
+    assert_null(settings.workers);
+    assert_null(settings.admin);
+    assert_null(settings.log_file);
+    assert_null(settings.pid_file);
+    assert_int_equal(settings.log_level, LOG_INFO);
+    assert_int_equal(settings.log_format, LOG_TEXT);
+    assert_true(settings.drain_seconds == 10);
+}
+
+static void test_options(void **state) {
+    static const char *const forms[] = {
+        "app.lua --listen 127.0.0.1:0 --listen unix:/x --workers 4 --admin [::1]:9 --log-level "
+        "debug "
+        "--log-format json --log-file l --pid-file p --drain-seconds 2.5",
+        "--listen=127.0.0.1:0 --listen=unix:/x --workers=4 --admin=[::1]:9 --log-level=debug "
+        "--log-format=json --log-file=l app.lua --pid-file=p --drain-seconds=2.5"};
+    for (int i = 0; i < 2; i++) {
+        check_good(forms[i]);
+        assert_string_equal(settings.target, "app.lua");
+        assert_int_equal(settings.listen_count, 2);
+        assert_string_equal(settings.listen[0], "127.0.0.1:0");
+        assert_string_equal(settings.listen[1], "unix:/x");
+        assert_string_equal(settings.workers, "4");
+        assert_string_equal(settings.admin, "[::1]:9");
+        assert_int_equal(settings.log_level, LOG_DEBUG);
+        assert_int_equal(settings.log_format, LOG_JSON);
+        assert_string_equal(settings.log_file, "l");
+        assert_string_equal(settings.pid_file, "p");
+        assert_true(settings.drain_seconds == 2.5);
+    }
+    check_good("app.lua --log-file=a=b"); /* the first "=" counts */
+    assert_string_equal(settings.log_file, "a=b");
+    check_good("app.lua --log-level debug --log-level error"); /* the last one counts */
+    assert_int_equal(settings.log_level, LOG_ERROR);
+}
+
+static void test_actions(void **state) {
+    check_good("check app.lua");
+    assert_int_equal(settings.action, ACTION_CHECK);
+    assert_string_equal(settings.target, "app.lua");
+    check_good("--log-level debug check app.lua");
+    assert_int_equal(settings.action, ACTION_CHECK);
+    check_good("new chat");
+    assert_int_equal(settings.action, ACTION_NEW);
+    assert_string_equal(settings.target, "chat");
+    check_good("check check"); /* a file of that name */
+    assert_string_equal(settings.target, "check");
+    check_good("new new");
+    assert_string_equal(settings.target, "new");
+    check_good("./new");
+    assert_int_equal(settings.action, ACTION_RUN);
+    check_good("-"); /* no option */
+    assert_string_equal(settings.target, "-");
+}
+
+static void test_help_and_version(void **state) {
+    static const char *const help[] = {"--help", "-h", "app.lua --help", "new -h",
+                                       "--nonsense --help"};
+    for (size_t i = 0; i < 5; i++) {
+        check_good(help[i]);
+        assert_int_equal(settings.action, ACTION_HELP);
+    }
+    check_good("--version");
+    assert_int_equal(settings.action, ACTION_VERSION);
+    setenv("TIDEWIRE_LOG_LEVEL", "nonsense", 1); /* whoever asks for help gets it */
+    check_good("--help");
+    check_good("-v");
+}
+
+/* The help names each option and its variable. */
+static void test_help_is_complete(void **state) {
+    static const char *const names[] = {"--listen",
+                                        "--workers",
+                                        "--admin",
+                                        "--log-level",
+                                        "--log-format",
+                                        "--log-file",
+                                        "--pid-file",
+                                        "--drain-seconds",
+                                        "--version",
+                                        "--help",
+                                        "TIDEWIRE_LISTEN",
+                                        "TIDEWIRE_WORKERS",
+                                        "TIDEWIRE_ADMIN",
+                                        "TIDEWIRE_LOG_LEVEL",
+                                        "TIDEWIRE_LOG_FORMAT",
+                                        "TIDEWIRE_LOG_FILE",
+                                        "TIDEWIRE_PID_FILE",
+                                        "TIDEWIRE_DRAIN_SECONDS",
+                                        "check FILE",
+                                        "new DIR"};
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+        if (strstr(settings_help, names[i]) == NULL)
+            fail_msg("%s is not in the help", names[i]);
+}
+
+/* ---- the environment ---- */
+
+static void test_environment(void **state) {
+    setenv("TIDEWIRE_LOG_LEVEL", "warn", 1);
+    setenv("TIDEWIRE_LOG_FORMAT", "json", 1);
+    setenv("TIDEWIRE_LOG_FILE", "of-environment", 1);
+    setenv("TIDEWIRE_PID_FILE", "pid", 1);
+    setenv("TIDEWIRE_DRAIN_SECONDS", "0", 1);
+    check_good("app.lua");
+    assert_int_equal(settings.log_level, LOG_WARN);
+    assert_int_equal(settings.log_format, LOG_JSON);
+    assert_string_equal(settings.log_file, "of-environment");
+    assert_string_equal(settings.pid_file, "pid");
+    assert_true(settings.drain_seconds == 0);
+    check_good("app.lua --log-level error --log-format=text --log-file f --drain-seconds 86400");
+    assert_int_equal(settings.log_level, LOG_ERROR); /* the command line is stronger */
+    assert_int_equal(settings.log_format, LOG_TEXT);
+    assert_string_equal(settings.log_file, "f");
+    assert_string_equal(settings.pid_file, "pid");
+    assert_true(settings.drain_seconds == 86400);
+    setenv("TIDEWIRE_LOG_LEVEL", "", 1); /* empty is unset */
+    check_good("app.lua");
+    assert_int_equal(settings.log_level, LOG_INFO);
+}
+
+static void test_mistakes_in_the_environment(void **state) {
+    setenv("TIDEWIRE_LOG_LEVEL", "loud", 1);
+    check_bad("app.lua", "TIDEWIRE_LOG_LEVEL", "debug, info, warn or error", "\"loud\"");
+    unsetenv("TIDEWIRE_LOG_LEVEL");
+    setenv("TIDEWIRE_DRAIN_SECONDS", "soon", 1);
+    check_bad("app.lua", "TIDEWIRE_DRAIN_SECONDS", "seconds", "\"soon\"");
+}
+
+/* ---- mistakes ---- */
+
+static void test_values(void **state) {
+    check_bad("app.lua --log-level loud", "--log-level", "debug, info, warn or error", "\"loud\"");
+    check_bad("app.lua --log-level=", "--log-level", "expected", "\"\"");
+    check_bad("app.lua --log-format xml", "--log-format", "text or json", "\"xml\"");
+    static const char *const seconds[] = {"soon", "-1",  "10s",   "nan",
+                                          "inf",  "1e9", "86401", "1e999"};
+    for (size_t i = 0; i < sizeof(seconds) / sizeof(seconds[0]); i++) {
+        char words[64];
+        snprintf(words, sizeof(words), "app.lua --drain-seconds %s", seconds[i]);
+        check_bad(words, "--drain-seconds", "from 0 to 86400", seconds[i]);
+    }
+    check_bad("app.lua --drain-seconds=", "--drain-seconds", "from 0 to 86400", NULL);
+    check_bad("app.lua --log-file", "--log-file needs a value", NULL, NULL);
+    check_bad("--listen", "--listen needs a value", NULL, NULL);
+}
+
+static void test_unknown_options(void **state) {
+    check_bad("app.lua --lisen 127.0.0.1:1", "--lisen", "did you mean --listen?", "--help");
+    check_bad("app.lua --worker=3", "unknown option --worker;", "did you mean --workers?", NULL);
+    check_bad("app.lua --loglevel debug", "did you mean --log-level?", NULL, NULL);
+    check_bad("app.lua --log-fromat json", "did you mean --log-format?", NULL, NULL);
+    check_bad("app.lua --pidfile x", "did you mean --pid-file?", NULL, NULL);
+    check_bad("app.lua --drain-second=1", "did you mean --drain-seconds?", NULL, NULL);
+    check_bad("--verison", "did you mean --version?", NULL, NULL);
+    check_bad("--hepl", "did you mean --help?", NULL, NULL);
+    check_bad("app.lua --completely-different", "unknown option --completely-different (", NULL,
+              NULL);
+    assert_null(strstr(said, "did you mean"));
+    check_bad("app.lua -x", "unknown option -x", NULL, NULL);
+    char words[900] = "app.lua --";
+    memset(words + strlen(words), 'y', 800);
+    check_bad(words, "unknown option --yyy", NULL, NULL);
+}
+
+static void test_targets(void **state) {
+    check_bad("", "a script is needed: tidewire FILE", NULL, NULL);
+    check_bad("--log-level debug", "a script is needed: tidewire FILE", NULL, NULL);
+    check_bad("check", "tidewire check FILE", NULL, NULL);
+    check_bad("new", "tidewire new DIR", NULL, NULL);
+    check_bad("a.lua b.lua", "one FILE is enough", "\"a.lua\"", "\"b.lua\"");
+    assert_null(strstr(said, "did you mean"));
+    check_bad("chek app.lua", "did you mean tidewire check app.lua?", NULL, NULL);
+    check_bad("nwe chat", "did you mean tidewire new chat?", NULL, NULL);
+    check_bad("check a.lua b.lua", "one FILE is enough", NULL, NULL);
+}
+
+/* What a later version will do is not taken for a mistake of writing. */
+static void test_watch(void **state) {
+    check_bad("app.lua --watch", "--watch", "cannot reload code yet", NULL);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(test_defaults, clear_environment, close_settings),
+        cmocka_unit_test_setup_teardown(test_options, clear_environment, close_settings),
+        cmocka_unit_test_setup_teardown(test_actions, clear_environment, close_settings),
+        cmocka_unit_test_setup_teardown(test_help_and_version, clear_environment, close_settings),
+        cmocka_unit_test_setup_teardown(test_help_is_complete, clear_environment, close_settings),
+        cmocka_unit_test_setup_teardown(test_environment, clear_environment, close_settings),
+        cmocka_unit_test_setup_teardown(test_mistakes_in_the_environment, clear_environment,
+                                        close_settings),
+        cmocka_unit_test_setup_teardown(test_values, clear_environment, close_settings),
+        cmocka_unit_test_setup_teardown(test_unknown_options, clear_environment, close_settings),
+        cmocka_unit_test_setup_teardown(test_targets, clear_environment, close_settings),
+        cmocka_unit_test_setup_teardown(test_watch, clear_environment, close_settings),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
