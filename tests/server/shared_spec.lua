@@ -11,8 +11,8 @@ local tw = require "tidewire"
 local uv = require "luv"
 local other = require "other"
 
--- Says of times in a store whether they were kept. A call is made between two readings of the clock, so how long
--- anything takes does not matter.
+-- Says of times in a store whether they were kept: to the millisecond, which is what its clock counts, and as told
+-- by readings of the clock before and after each call, so that it does not matter how long anything takes.
 local function seconds() return uv.hrtime() / 1e9 end
 
 local function watch(ttl, put, is_there)
@@ -23,8 +23,8 @@ local function watch(ttl, put, is_there)
     local from = seconds()
     local there = is_there()
     local to = seconds()
-    if there and from > after + ttl + 0.1 then return "there after its time" end
-    if not there then return to < before + ttl and "gone before its time" or "kept" end
+    if there and from > after + ttl + 0.001 then return "there after its time" end
+    if not there then return to < before + ttl - 0.001 and "gone before its time" or "kept" end
     tw.sleep(0.002)
   end
 end
