@@ -1,0 +1,18 @@
+-- app.lua -- chat: rooms, who is in them, who is typing, and what was said before; with a page.
+--
+-- Run:   scripts/run examples/chat/app.lua
+-- See:   http://127.0.0.1:8080/          in two windows
+-- Type:  python3 -m websockets "ws://127.0.0.1:8080/chat?username=ada"
+--        {"type":"chat","message":"hello"}
+--        {"type":"join_room","room":"garden"}
+--        {"type":"list_users"}
+--        {"type":"server_stats"}
+--
+-- handlers/chat.lua tells every message there is. Who has which name, and what was said, stands in tables of
+-- one worker, which is enough for a chat; they last until the program ends.
+
+return {
+  workers = 1,
+  endpoints = { ["/chat"] = "handlers.chat" },
+  http = { ["/"] = { static = "public" } },
+}

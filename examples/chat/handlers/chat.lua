@@ -1,0 +1,191 @@
+-- chat.lua -- the chat's handler: every message that clients send or get.
+--
+-- A client connects to /chat?username=ada and is in the room "general". All of the query is optional:
+-- `username` (else it is user_NNNN, and ada_NNNN where someone else is ada), `room` to begin in, and
+-- `session`, a secret that the client made up: who comes again with the same name and session takes the
+-- place of the old connection, and nobody else notices. A name, room or session that cannot be is a 400.
+--
+-- From the client               answer to it                    the others in its room get
+--                               welcome, history                user_joined
+--   {type="chat", message}      with an `id` of its own:        chat {username, message, room, timestamp, id}
+--                               delivered {id, room, timestamp}
+--   {type="join_room", room}    room_joined, history            user_left in the old room, user_joined in the new
+--   {type="typing", typing}                                     typing {username, room, typing}
+--   {type="list_users"}         user_list {room, users}
+--   {type="server_stats"}       server_stats {total_clients, total_messages, total_rooms, current_time}
+--   it closes                                                   user_left
+--   anything else               error {code, error}
+--
+-- welcome and room_joined have {connId, username, room, server}, user_joined and user_left {username, room,
+-- connId}, history {room, messages}: chat messages, oldest first; none is sent where nothing was said. Times
+-- are seconds since 1970; a chat's timestamp has fractions, and no two are the same. A chat that comes again
+-- with an `id` that the room's history has is not said twice, so a client may repeat what it is not sure of.
+
+local check = require "check"
+local history = require "history"
+local people = require "people"
+local tw = require "tidewire"
+local uv = require "luv"
+
+local SERVER = "Tidewire " .. tw.version
+local FIRST_ROOM = "general"
+local TAKEN_OVER = 4001 -- the close code: do not come again by yourself
+
+-- `rooms` has those that someone is in.
+local state = tw.keep("chat", { rooms = {}, total_messages = 0, last_timestamp = 0 })
+
+local function total_rooms()
+  local count = 0
+  for _ in pairs(state.rooms) do count = count + 1 end
+  return count
+end
+
+-- Seconds since 1970 in milliseconds' steps, each later than the one before.
+local function new_timestamp()
+  local seconds, microseconds = uv.gettimeofday()
+  local milliseconds = math.max(seconds * 1000 + microseconds // 1000, state.last_timestamp + 1)
+  state.last_timestamp = milliseconds
+  return milliseconds / 1000
+end
+
+local function refuse(conn, code, why)
+  conn:send({ type = "error", code = code, error = why })
+end
+
+local function tell_others(conn, message)
+  message.username, message.room = conn.username, conn.room
+  tw.room(conn.room):broadcast(message, conn)
+end
+
+local function enter(conn, room, kind)
+  conn:join(room, { username = conn.username })
+  conn.room = room
+  state.rooms[room] = true
+  conn:send({ type = kind, connId = conn.id, username = conn.username, room = room, server = SERVER })
+  local messages = history.of(room)
+  if messages then
+    conn:send({ type = "history", room = room, messages = messages })
+  end
+end
+
+-- After the connection has left its room.
+local function announce_left(conn)
+  if tw.room(conn.room):size() == 0 then
+    state.rooms[conn.room] = nil
+  end
+  tell_others(conn, { type = "user_left", connId = conn.id })
+end
+
+local commands = {}
+
+function commands.chat(conn, message)
+  local problem = check.message(message.message) or message.id ~= nil and check.token("id", message.id)
+  if problem then
+    return refuse(conn, "bad_message", problem)
+  end
+  local said = message.id and history.find(conn.room, conn.username, message.id)
+  if not said then
+    said = { type = "chat", message = message.message, id = message.id, timestamp = new_timestamp() }
+    tell_others(conn, said)
+    history.add(conn.room, said)
+    state.total_messages = state.total_messages + 1
+  end
+  if message.id then
+    conn:send({ type = "delivered", id = message.id, room = conn.room, timestamp = said.timestamp })
+  end
+end
+
+function commands.join_room(conn, message)
+  local problem = check.name("room", message.room, check.LONGEST_ROOM)
+  if problem then
+    return refuse(conn, "bad_room", problem)
+  end
+  if message.room == conn.room then
+    return enter(conn, conn.room, "room_joined") -- it was there already: nothing for others to hear
+  end
+  conn:leave(conn.room)
+  announce_left(conn)
+  enter(conn, message.room, "room_joined")
+  tell_others(conn, { type = "user_joined", connId = conn.id })
+end
+
+function commands.typing(conn, message)
+  if type(message.typing) ~= "boolean" then
+    return refuse(conn, "bad_typing", "typing must be true or false")
+  end
+  tell_others(conn, { type = "typing", typing = message.typing })
+end
+
+function commands.list_users(conn)
+  local users = tw.array()
+  for _, member in ipairs(tw.room(conn.room):members()) do users[#users + 1] = member.info.username end
+  table.sort(users)
+  conn:send({ type = "user_list", room = conn.room, users = users })
+end
+
+function commands.server_stats(conn)
+  conn:send({
+    type = "server_stats",
+    total_clients = people.count(),
+    total_messages = state.total_messages,
+    total_rooms = total_rooms(),
+    current_time = os.time(),
+  })
+end
+
+return {
+  codec = "json",
+  max_message_size = "32K", -- the longest message in JSON's longest form
+  ping_period = 20,
+  pong_period = 60,
+
+  validate = function(request)
+    local query = request.query
+    local name = query.username ~= "" and query.username or nil
+    local problem = name and check.name("username", name, check.LONGEST_NAME)
+      or query.room and check.name("room", query.room, check.LONGEST_ROOM)
+      or query.session and check.token("session", query.session)
+    if problem then
+      return nil, 400, problem
+    end
+    return { wanted_name = name, session = query.session, room = query.room or FIRST_ROOM }
+  end,
+
+  on_start = function(conn)
+    local old = people.enter(conn)
+    if not old then
+      enter(conn, conn.room, "welcome")
+      tell_others(conn, { type = "user_joined", connId = conn.id })
+      return
+    end
+    old:leave(old.room) -- before it closes, so that the list of users never has it twice
+    old:close(TAKEN_OVER, "taken over by a newer connection")
+    enter(conn, old.room, "welcome")
+  end,
+
+  handle_message = function(conn, message)
+    if type(message) ~= "table" then
+      return refuse(conn, "not_an_object", 'send an object with a "type", such as {"type":"chat","message":"hello"}')
+    end
+    local command = commands[message.type]
+    if not command then
+      return refuse(conn, "unknown_type", "the types are chat, join_room, typing, list_users and server_stats")
+    end
+    command(conn, message)
+  end,
+
+  on_error = function(conn, err)
+    if err.kind == "decode" then
+      refuse(conn, "not_json", "this is not JSON")
+    else
+      refuse(conn, "internal", "something went wrong here")
+    end
+    return false
+  end,
+
+  on_close = function(conn)
+    if people.leave(conn) then
+      announce_left(conn)
+    end
+  end,
+}

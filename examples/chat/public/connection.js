@@ -1,0 +1,118 @@
+// connection.js -- a WebSocket that comes back.
+//
+// When the connection ends, it is made again: after half a second at first, then after twice as long each
+// time, up to 15 seconds; shortened at random, so that a server that comes back is not asked by everyone at once. When
+// nothing has been heard for a while the server is asked for something; without an answer the connection is
+// taken for dead, which a browser notices only much later. Knows no page.
+
+const SHORTEST_DELAY = 500;
+const LONGEST_DELAY = 15000;
+const STEADY_AFTER = 5000; // a connection that held this long was a good one: delays begin anew
+const SILENCE = 25000;
+const PATIENCE = 6000;
+const TAKEN_OVER = 4001;
+
+export class Connection {
+  #makeUrl;
+  #handlers;
+  #socket = null;
+  #attempts = 0;
+  #retryTimer = 0;
+  #steadyTimer = 0;
+  #silenceTimer = 0;
+
+  // makeUrl() is asked before each attempt. handlers: onState(state, seconds), with "connecting", "open",
+  // "waiting" (for so many seconds) or "taken" (over by another window); onMessage(value).
+  constructor(makeUrl, handlers) {
+    this.#makeUrl = makeUrl;
+    this.#handlers = handlers;
+    addEventListener("online", () => this.hurry());
+    addEventListener("visibilitychange", () => document.visibilityState === "visible" && this.hurry());
+  }
+
+  get isOpen() {
+    return this.#socket !== null && this.#socket.readyState === WebSocket.OPEN;
+  }
+
+  open() {
+    this.#drop();
+    this.#handlers.onState("connecting");
+    const socket = new WebSocket(this.#makeUrl());
+    this.#socket = socket;
+    this.#expect(PATIENCE + LONGEST_DELAY, () => this.#lost());
+    socket.onopen = () => {
+      this.#steadyTimer = setTimeout(() => { this.#attempts = 0; }, STEADY_AFTER);
+      this.#listen();
+      this.#handlers.onState("open");
+    };
+    socket.onmessage = (event) => {
+      this.#listen();
+      this.#handlers.onMessage(JSON.parse(event.data));
+    };
+    socket.onclose = (event) => {
+      if (event.code !== TAKEN_OVER) return this.#lost();
+      this.#drop();
+      this.#handlers.onState("taken");
+    };
+  }
+
+  // Ends it for good, until open().
+  close() {
+    this.#attempts = 0;
+    this.#drop();
+  }
+
+  // False if it could not be sent.
+  send(value) {
+    if (!this.isOpen) return false;
+    this.#socket.send(JSON.stringify(value));
+    return true;
+  }
+
+  // Now is a good moment: to try again, or to see whether the connection is alive.
+  hurry() {
+    if (this.#retryTimer) {
+      this.open();
+    } else if (this.isOpen) {
+      this.#probe();
+    }
+  }
+
+  #lost() {
+    this.#drop();
+    const longest = Math.min(LONGEST_DELAY, SHORTEST_DELAY * 2 ** this.#attempts);
+    const delay = longest * (0.5 + Math.random() / 2);
+    this.#attempts += 1;
+    this.#retryTimer = setTimeout(() => this.open(), delay);
+    this.#handlers.onState("waiting", delay / 1000);
+  }
+
+  // Something was heard: the next question is asked after a silence.
+  #listen() {
+    this.#expect(SILENCE, () => this.#probe());
+  }
+
+  #probe() {
+    this.send({ type: "server_stats" });
+    this.#expect(PATIENCE, () => this.#lost());
+  }
+
+  #expect(milliseconds, otherwise) {
+    clearTimeout(this.#silenceTimer);
+    this.#silenceTimer = setTimeout(otherwise, milliseconds);
+  }
+
+  // Forgets the socket and all timers. A socket that is forgotten calls nobody.
+  #drop() {
+    clearTimeout(this.#retryTimer);
+    clearTimeout(this.#steadyTimer);
+    clearTimeout(this.#silenceTimer);
+    this.#retryTimer = 0;
+    const socket = this.#socket;
+    this.#socket = null;
+    if (socket) {
+      socket.onopen = socket.onmessage = socket.onclose = null;
+      socket.close(1000);
+    }
+  }
+}
