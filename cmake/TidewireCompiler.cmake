@@ -18,6 +18,7 @@ set(CMAKE_C_FLAGS_DEBUG "-O0 -g3")
 # calling the library without stubs takes a quarter off a small message's time in user space.
 set(CMAKE_C_FLAGS_RELEASE "-O2 -g -fno-plt")
 set(CMAKE_INTERPROCEDURAL_OPTIMIZATION_RELEASE ON)
+set(CMAKE_EXE_LINKER_FLAGS_RELEASE "-flto=auto")
 
 add_library(tidewire_options INTERFACE)
 target_compile_definitions(tidewire_options INTERFACE _GNU_SOURCE)

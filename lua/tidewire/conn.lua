@@ -27,7 +27,7 @@ local STARTED <const>, SUBPROTOCOL <const> = "\0started", "\0subprotocol"
 ---@field started_at number              seconds since 1970
 ---@field rtt number|nil                 seconds of the last ping's round trip; nil until one was answered
 ---@field backlog integer                bytes that wait to be sent to this client
----@field send fun(self: tidewire.Conn, value: any, kind?: "text"|"binary"|{ kind: string?, key: string? }): true|nil, string|nil
+---@field send fun(self: tidewire.Conn, value: any, options?: string|{ kind: string?, key: string? }): true?, string?
 local Conn = {}
 
 --- Timers of connections: the connection's integer -> its running timers.

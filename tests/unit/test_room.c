@@ -272,7 +272,8 @@ static void step(struct model *model, bool fills) {
         room_leave_all(&model->conns[c]);
         memset(model->in[c], 0, sizeof(model->in[c]));
     } else if (random_below(10) < (fills ? 7u : 3u)) {
-        assert_int_equal(room_join(&model->rooms, name, &model->conns[c], NOTHING), !model->in[c][r]);
+        assert_int_equal(room_join(&model->rooms, name, &model->conns[c], NOTHING),
+                         !model->in[c][r]);
         model->in[c][r] = true;
     } else {
         assert_int_equal(room_leave(&model->rooms, name, &model->conns[c]), model->in[c][r]);
