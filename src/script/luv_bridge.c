@@ -1,6 +1,7 @@
 /* luv_bridge.c -- `require "luv"` on the worker's own loop.
  *
- * luv's answer to an error in a callback is to end the process; ours is a log line. */
+ * luv's answer to an error in a callback is to end the process; ours is a log line. What scripts leave
+ * open is closed before the Lua state is: luv's callbacks would still use it. */
 #include "script/vm_internal.h"
 
 #include "base/log.h"
@@ -35,10 +36,60 @@ static int on_luv_callback(lua_State *L, int arguments, int results, int flags) 
     return results == LUA_MULTRET ? lua_gettop(L) - handler + 1 : results;
 }
 
+/* Collects luv's handles into the table on top. luv keeps each that is not closed in the registry, and
+ * there, too, the set of their metatables: its own checks look at a userdata before they know it. */
+static lua_Integer collect_handles(lua_State *L) {
+    lua_Integer count = 0;
+    int handles = lua_gettop(L), metatables = handles + 1;
+    if (lua_getfield(L, LUA_REGISTRYINDEX, "uv_handle") != LUA_TTABLE)
+        return 0;
+    for (lua_pushnil(L); lua_next(L, LUA_REGISTRYINDEX); lua_settop(L, metatables + 1)) {
+        if (lua_type(L, -1) != LUA_TUSERDATA || !lua_getmetatable(L, -1))
+            continue; /* key, value */
+        lua_rawget(L, metatables);
+        if (lua_toboolean(L, -1)) { /* key, value, true */
+            lua_pushvalue(L, -2);
+            lua_rawseti(L, handles, ++count);
+        }
+    }
+    return count;
+}
+
+/* Closes every handle of luv's that is open. Upvalues: luv's is_closing and close. */
+static int close_handles(lua_State *L) {
+    lua_settop(L, 0);
+    lua_newtable(L); /* handles: the registry must not change while it is walked */
+    for (lua_Integer count = collect_handles(L); count > 0; count--) {
+        lua_settop(L, 1);
+        lua_rawgeti(L, 1, count); /* handles, handle */
+        lua_pushvalue(L, lua_upvalueindex(1));
+        lua_pushvalue(L, 2);
+        lua_call(L, 1, 1); /* handles, handle, is it closing? */
+        if (lua_toboolean(L, 3))
+            continue;
+        lua_pushvalue(L, lua_upvalueindex(2));
+        lua_pushvalue(L, 2);
+        lua_call(L, 1, 0);
+    }
+    return 0;
+}
+
 void luv_bridge_open(struct vm *vm) {
     lua_State *L = vm->L;
     luv_set_loop(L, vm->loop);
     luv_set_callback(L, on_luv_callback);
-    luaL_requiref(L, "luv", luaopen_luv, 0);
+    luaL_requiref(L, "luv", luaopen_luv, 0); /* luv */
+    lua_getfield(L, -1, "is_closing");
+    lua_getfield(L, -2, "close");
+    lua_pushcclosure(L, close_handles, 2);
+    vm->close_handles_ref = luaL_ref(L, LUA_REGISTRYINDEX);
     lua_pop(L, 1);
+}
+
+void luv_bridge_close_handles(struct vm *vm) {
+    lua_rawgeti(vm->L, LUA_REGISTRYINDEX, vm->close_handles_ref);
+    if (lua_pcall(vm->L, 0, 0, 0) != LUA_OK) {
+        log_event(LOG_ERROR, "internal_error", lua_tostring(vm->L, -1));
+        lua_pop(vm->L, 1);
+    }
 }

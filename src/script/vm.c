@@ -149,13 +149,22 @@ static void free_tasks(struct list *list) {
     }
 }
 
-void vm_free(struct vm *vm) {
-    if (vm == NULL)
-        return;
+static void close_own_handles(struct vm *vm) {
     api_timers_close_all(vm);
     http_client_free(vm->http);
     vm->http = NULL;
-    lua_close(vm->L); /* the coroutines end with it */
+}
+
+void vm_close_handles(struct vm *vm) {
+    close_own_handles(vm);
+    luv_bridge_close_handles(vm);
+}
+
+void vm_free(struct vm *vm) {
+    if (vm == NULL)
+        return;
+    lua_close(vm->L);      /* the coroutines end with it */
+    close_own_handles(vm); /* what finalizers have opened just now */
     free_tasks(&vm->pool);
     free_tasks(&vm->ready);
     free_tasks(&vm->sleeping);

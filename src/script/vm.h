@@ -30,8 +30,12 @@ struct vm_options {
  * not load. It becomes the hub's events. */
 struct vm *vm_new(const struct vm_options *options);
 
-/* Ends sleeping hooks and timers and closes the state. The loop must run on until its handles are
- * closed. Accepts NULL. */
+/* Gives up what scripts have left open: timers, HTTP requests, luv's handles. Callbacks of luv's run once
+ * more, and may open others: call it before each turn of the loop until the loop has nothing left. */
+void vm_close_handles(struct vm *vm);
+
+/* Ends sleeping hooks and closes the state. No handle and no request of luv's may be left, and the loop
+ * must run once more. Accepts NULL. */
 void vm_free(struct vm *vm);
 
 /* What the command line says of an app; zero or NULL: nothing. */

@@ -56,6 +56,7 @@ struct vm {
     struct hub *hub;
     uv_loop_t *loop;
     int event_refs[EVENT_COUNT];
+    int close_handles_ref;               /* luv_bridge.c's */
     const char *text_word, *binary_word; /* the bytes of these strings in the state */
     struct task *current; /* what runs now, or NULL: a callback of luv's, or nothing */
     bool must_answer;     /* `current` may not sleep */
@@ -111,8 +112,9 @@ void core_push_conn_key(lua_State *L);
 /* api_timers.c */
 void api_timers_close_all(struct vm *vm);
 extern const luaL_Reg core_timer_functions[];
-/* luv_bridge.c: makes `require "luv"` give luv on the worker's loop. */
+/* luv_bridge.c: makes `require "luv"` give luv on the worker's loop; closes luv's open handles. */
 void luv_bridge_open(struct vm *vm);
+void luv_bridge_close_handles(struct vm *vm);
 /* app.c: reads what dispatch.lua's `load` returned, a table at the index. */
 struct app *app_read(lua_State *L, int index);
 

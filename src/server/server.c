@@ -82,17 +82,29 @@ static void on_server_handle_closed(uv_handle_t *handle) {
     (void)handle;
 }
 
-/* Closes everything that keeps the loop running; uv_run() returns when it is gone. */
+/* Closes everything of the server's, and stops the loop: finish() runs it to its end. */
 static void close_all(struct server *server) {
     if (server->closing)
         return;
     server->closing = true;
     admin_close(server->admin);
-    worker_close(server->worker);
+    if (server->worker != NULL)
+        worker_close(server->worker);
     for (int i = 0; i < SIGNAL_COUNT; i++)
         uv_close((uv_handle_t *)&server->signals[i], on_server_handle_closed);
     uv_close((uv_handle_t *)&server->drain_timer, on_server_handle_closed);
     uv_close((uv_handle_t *)&server->watch, on_server_handle_closed);
+    uv_stop(&server->loop);
+}
+
+/* Lets what was closed come to its end. A request of a script's that does not is cut off with the process:
+ * it holds a thread of libuv's, for which a plain exit would wait. */
+static void finish(struct worker *worker, int code) {
+    if (worker == NULL || worker_finish(worker))
+        return;
+    log_event(LOG_WARN, "drain_cut_short", "a handle or request of luv's does not end");
+    fflush(NULL);
+    _exit(code);
 }
 
 static void on_drain_over(uv_timer_t *timer) {
@@ -245,9 +257,8 @@ int server_run(const struct settings *settings) {
     server->worker = worker_new(&server->loop, 0, server->shared);
     if (server->worker != NULL)
         code = serve(server);
-    if (server->worker != NULL)
-        close_all(server);
-    uv_run(&server->loop, UV_RUN_DEFAULT);
+    close_all(server);
+    finish(server->worker, code);
     worker_free(server->worker);
     shared_free(server->shared);
     admin_free(server->admin);
@@ -277,7 +288,7 @@ int server_check(const struct settings *settings) {
                app->route_count == 1 ? "" : "s");
     if (worker != NULL)
         worker_close(worker);
-    uv_run(&loop, UV_RUN_DEFAULT);
+    finish(worker, code);
     worker_free(worker);
     shared_free(shared);
     uv_loop_close(&loop);

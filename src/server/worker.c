@@ -28,11 +28,13 @@ struct worker {
     uv_prepare_t turn;
     uv_idle_t awake; /* active while the loop must not sleep */
     uv_timer_t timer;
+    uv_timer_t patience; /* of worker_finish() */
+    bool patience_over;
     uint32_t crowd;      /* most connections since memory was last given back */
     bool draining, told; /* told: every client, that the server goes */
 };
 
-enum { MAX_BODY_BYTES = 1024 * 1024, CROWD = 200 };
+enum { MAX_BODY_BYTES = 1024 * 1024, CROWD = 200, FINISH_MS = 1000 };
 
 static uint64_t now_ms(void *clock) {
     return uv_now(clock);
@@ -220,8 +222,28 @@ void worker_close(struct worker *worker) {
         transport_stop(worker->transport);
     }
     hub_end(worker->hub);
+}
+
+static void on_patience_over(uv_timer_t *timer) {
+    struct worker *worker = timer->data;
+    worker->patience_over = true;
+}
+
+bool worker_finish(struct worker *worker) {
+    uv_timer_init(worker->loop, &worker->patience);
+    worker->patience.data = worker;
+    uv_timer_start(&worker->patience, on_patience_over, FINISH_MS, 0);
+    uv_unref((uv_handle_t *)&worker->patience);
+    do
+        vm_close_handles(worker->vm);
+    while (uv_run(worker->loop, UV_RUN_ONCE) && !worker->patience_over);
+    if (uv_loop_alive(worker->loop))
+        return false;
     vm_free(worker->vm);
     worker->vm = NULL;
+    uv_close((uv_handle_t *)&worker->patience, NULL);
+    uv_run(worker->loop, UV_RUN_DEFAULT);
+    return true;
 }
 
 void worker_free(struct worker *worker) {

@@ -31,8 +31,12 @@ bool worker_is_drained(const struct worker *worker);
 /* Ends what is left, without ceremony. */
 void worker_kill(struct worker *worker);
 
-/* Closes everything. The loop must run until it has no handles before worker_free(). */
+/* Closes every socket and connection. */
 void worker_close(struct worker *worker);
+/* After that: runs the loop until nothing is left on it, what scripts have left open included. False when
+ * it takes too long: a request of luv's does not end (a pipe is opened, a name is looked up). Its memory
+ * is the Lua state's, so nothing may be freed then. */
+bool worker_finish(struct worker *worker);
 void worker_free(struct worker *worker); /* accepts NULL */
 
 struct hub *worker_hub(struct worker *worker);

@@ -1,0 +1,98 @@
+-- luv_spec.lua -- luv on the server's loop: what scripts leave open when the server ends.
+
+local server = require "support.server"
+local stream = require "support.stream"
+
+-- Freed memory is filled with other bytes, so that a use of it is seen without a sanitizer, too.
+local ENVIRONMENT = { MALLOC_PERTURB_ = "165" }
+
+local function start(app)
+  return server.start({ app = app, environment = ENVIRONMENT, options = { "--drain-seconds", "1" } })
+end
+
+describe("when the server ends, luv's", function()
+  after_each(stream.close_all)
+
+  it("handles that a script has left open are closed", function()
+    local app <close> = start [[
+      local uv = require "luv"
+      local timer = uv.new_timer()
+      timer:start(1, 1, function() end)
+      local listener = uv.new_tcp()
+      listener:bind("127.0.0.1", 0)
+      listener:listen(10, function()
+        local peer = uv.new_tcp()
+        listener:accept(peer)
+        peer:read_start(function() end)
+        peer:write(("x"):rep(10000000))
+      end)
+      local client = uv.new_tcp()
+      client:connect("127.0.0.1", listener:getsockname().port, function() require "record" ("connected") end)
+      return {}
+    ]]
+    app:wait_event("connected")
+    app:stop()
+  end)
+
+  it("handles that on_close closes are closed", function()
+    local app <close> = start [[
+      local uv = require "luv"
+      return {
+        on_start = function(conn)
+          conn.timer = uv.new_timer()
+          conn.timer:start(3600000, 0, function() end)
+          conn:send("started")
+        end,
+        on_close = function(conn) conn.timer:close() end,
+      }
+    ]]
+    local ada, bob = app:connect(), app:connect()
+    bob.auto_close = false -- cut off at the end of the drain
+    assert.equal("started", (ada:receive()))
+    assert.equal("started", (bob:receive()))
+    app:stop()
+  end)
+
+  it("requests that are under way are answered", function()
+    local app <close> = start [[
+      local record, uv = require "record", require "luv"
+      return {
+        http = { ["/"] = function() return "page" end },
+        on_stop = function()
+          for _ = 1, 20 do uv.fs_stat("app.lua", function(problem) record("stat", problem) end) end
+        end,
+      }
+    ]]
+    app:signal("sigterm")
+    app.process:wait_exit()
+    assert.equal(20, #app:events("stat"))
+  end)
+
+  it("requests that never end are cut off", function()
+    local app <close> = start [[
+      local uv = require "luv"
+      os.execute("mkfifo pipe")
+      uv.fs_open("pipe", "r", 0, function() end) -- until somebody writes to it
+      return {}
+    ]]
+    app:signal("sigterm")
+    assert.equal(0, (app.process:wait_exit()))
+    assert.equal(1, #app:log_lines("event=drain_cut_short"))
+  end)
+
+  it("callbacks that open new handles again and again are cut off", function()
+    local app <close> = start [[
+      local uv = require "luv"
+      local function open()
+        local client = uv.new_tcp()
+        client:connect("127.0.0.1", 1, function()
+          if not client:is_closing() then client:close() end
+          open()
+        end)
+      end
+      open()
+      return {}
+    ]]
+    app:stop()
+  end)
+end)
