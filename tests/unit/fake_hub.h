@@ -12,6 +12,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "core/hub.h"
+#include "core/internal.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -374,6 +375,38 @@ static inline void fake_free(struct fake *f) {
     }
     mem_free(f->clients);
     mem_free(f);
+}
+
+/* ---- sending ---- */
+
+/* Sends `len` times the letter, as a message of its own or as one that others could hold as well. */
+static inline enum send_result fake_send(struct fake_client *client, bool shared, char letter,
+                                         size_t len) {
+    struct hub *hub = client->fake->hub;
+    char *text = mem_alloc(len + 1);
+    memset(text, letter, len);
+    struct message *message = message_new(MESSAGE_TEXT, text, len);
+    enum send_result result = shared ? outbox_deliver(hub, client->conn, message)
+                                     : hub_send(hub, client->id, MESSAGE_TEXT, text, len);
+    message_unref(message);
+    mem_free(text);
+    return result;
+}
+
+static inline void fake_send_ok(struct fake_client *client, char letter, size_t len) {
+    assert_int_equal(fake_send(client, false, letter, len), SEND_OK);
+}
+
+/* A client whose socket is full, with `count` frames of 100 bytes in its queue: a, b, c… */
+static inline struct fake_client *fake_connect_slow(struct fake *f, int count, bool shared) {
+    struct fake_client *client = fake_connect(f);
+    client->room = 0;
+    for (int i = 0; i < count; i++)
+        assert_int_equal(fake_send(client, shared, (char)('a' + i), 98), SEND_OK);
+    fake_turn(f);
+    assert_true(client->blocked);
+    assert_int_equal(client->conn->out.bytes, count * 100);
+    return client;
 }
 
 /* ---- what a client has got ---- */

@@ -2,7 +2,6 @@
 #include "fake_hub.h"
 
 #include "base/clock.h"
-#include "core/internal.h"
 
 /* A hub whose journal tells times, with one client that came at 0. */
 static struct fake *start(uint64_t ping_ms, uint64_t pong_ms) {

@@ -4,8 +4,6 @@
  * nothing behind its Close frame. */
 #include "fake_hub.h"
 
-#include "core/internal.h"
-
 static uint32_t random_state = 1;
 
 static uint32_t random_below(uint32_t limit) {

@@ -1,7 +1,7 @@
-/* test_outbox.c -- what leaves: one write a turn, in order and whole, and the ceiling of a slow client. */
+/* test_outbox.c -- what leaves: one write a turn, in order and whole, however little the socket takes.
+ *
+ * The ceiling of a slow client is in test_outbox_slow.c. */
 #include "fake_hub.h"
-
-#include "core/internal.h"
 
 static uint32_t random_state = 7;
 
@@ -10,40 +10,17 @@ static uint32_t random_below(uint32_t limit) {
     return (random_state >> 8) % limit;
 }
 
-/* Sends `len` times the letter: alone or as a shared message. */
-static enum send_result send_run(struct fake_client *client, char letter, size_t len) {
-    char *text = mem_alloc(len + 1);
-    memset(text, letter, len);
-    enum send_result result = hub_send(client->fake->hub, client->id, MESSAGE_TEXT, text, len);
-    mem_free(text);
-    return result;
-}
-
-static enum send_result send_shared(struct fake_client *client, char letter, size_t len) {
-    char *text = mem_alloc(len + 1);
-    memset(text, letter, len);
-    struct message *message = message_new(MESSAGE_TEXT, text, len);
-    enum send_result result = outbox_deliver(client->fake->hub, client->conn, message);
-    message_unref(message);
-    mem_free(text);
-    return result;
-}
-
-static void send_ok(struct fake_client *client, char letter, size_t len) {
-    assert_int_equal(send_run(client, letter, len), SEND_OK);
-}
-
 /* ---- the turn ---- */
 
 static void test_one_write_a_turn(void **state) {
     struct fake *f = fake_new(NULL);
     struct fake_client *a = fake_connect(f), *b = fake_connect(f);
-    send_ok(a, '1', 1);
+    fake_send_ok(a, '1', 1);
     hub_send(f->hub, a->id, MESSAGE_BINARY, "2", 1);
-    assert_int_equal(send_shared(a, '3', 1), SEND_OK);
+    assert_int_equal(fake_send(a, true, '3', 1), SEND_OK);
     hub_ping(f->hub, a->id);
     hub_answer_ping(f->hub, a->conn, "4", 1);
-    send_ok(b, '5', 1);
+    fake_send_ok(b, '5', 1);
     assert_int_equal(a->writes + b->writes, 0); /* sends only queue */
     assert_true(hub_has_pending(f->hub));
     fake_turn(f);
@@ -62,12 +39,12 @@ static void test_a_full_socket_is_waited_for(void **state) {
     struct fake *f = fake_new(NULL);
     struct fake_client *a = fake_connect(f);
     a->room = 4;
-    send_ok(a, 'a', 2);
-    send_ok(a, 'b', 2);
+    fake_send_ok(a, 'a', 2);
+    fake_send_ok(a, 'b', 2);
     fake_turn(f);
     assert_true(a->blocked);
     assert_int_equal(a->conn->out.bytes, 4);
-    send_ok(a, 'c', 2);
+    fake_send_ok(a, 'c', 2);
     assert_false(hub_has_pending(f->hub)); /* the loop may sleep: hub_writable() will come */
     fake_turn(f);
     assert_int_equal(a->writes, 1);
@@ -76,7 +53,7 @@ static void test_a_full_socket_is_waited_for(void **state) {
     fake_takes(a, SIZE_MAX);
     fake_expect_frames(a, "text(aa) text(bb) text(cc)");
     assert_int_equal(a->conn->out.bytes, 0);
-    send_ok(a, 'd', 2);
+    fake_send_ok(a, 'd', 2);
     fake_turn(f);
     fake_expect_frames(a, "text(dd)");
     fake_free(f);
@@ -134,290 +111,6 @@ static void test_random_partial_writes(void **state) {
     }
 }
 
-/* ---- the ceiling: 1,000 bytes ---- */
-
-/* A blocked client with `count` frames of 100 bytes in its queue, named a, b, c… */
-static struct fake_client *connect_slow(struct fake *f, int count, bool shared) {
-    struct fake_client *client = fake_connect(f);
-    client->room = 0;
-    for (int i = 0; i < count; i++)
-        assert_int_equal((shared ? send_shared : send_run)(client, (char)('a' + i), 98), SEND_OK);
-    fake_turn(f);
-    assert_true(client->blocked);
-    assert_int_equal(client->conn->out.bytes, count * 100);
-    return client;
-}
-
-/* "text(aaaa…)": a frame of 100 bytes. */
-static const char *frame_of(char letter, char *text) {
-    strcpy(text, "text(");
-    memset(text + 5, letter, 98);
-    strcpy(text + 5 + 98, ")");
-    return text;
-}
-
-static void test_dropping(void **state) {
-    struct endpoint endpoint = fake_endpoint();
-    endpoint.slow_client = SLOW_CLIENT_DROP;
-    for (int shared = 0; shared < 2; shared++) {
-        struct fake *f = fake_new(&endpoint);
-        struct fake_client *a = connect_slow(f, 10, shared); /* to the last byte */
-        assert_int_equal(send_run(a, 'x', 0), SEND_BACKLOG);
-        struct message *message = message_new(MESSAGE_TEXT, "x", 1);
-        assert_int_equal(outbox_deliver(f->hub, a->conn, message), SEND_BACKLOG);
-        assert_int_equal(atomic_load(&message->refs), 1);
-        message_unref(message);
-        assert_int_equal(stats_read(&f->hub->stats.messages_dropped), 2);
-        assert_int_equal(stats_read(&f->hub->stats.slow_clients), 2);
-        assert_int_equal(stats_read(&f->hub->stats.messages_sent), 10);
-        fake_takes(a, 99);
-        assert_int_equal(send_run(a, 'y', 98), SEND_BACKLOG);
-        fake_takes(a, 1);
-        send_ok(a, 'z', 98); /* there is room again */
-        fake_takes(a, SIZE_MAX);
-        assert_int_equal(a->len, 1100);
-        assert_int_equal(a->bytes[1002], 'z');
-        fake_turn(f);
-        fake_expect(f, "a.drain");
-        fake_free(f);
-    }
-}
-
-/* However the queue came to its ceiling: a script that was refused is told when it is empty. */
-static void test_drain_after_dropping(void **state) {
-    struct endpoint endpoint = fake_endpoint();
-    endpoint.slow_client = SLOW_CLIENT_DROP;
-    struct fake *f = fake_new(&endpoint);
-    struct fake_client *a = connect_slow(f, 1, true);
-    while (send_run(a, 'x', 98) == SEND_OK)
-        assert_in_range(a->conn->out.bytes, 0, 1000);
-    fake_takes(a, SIZE_MAX);
-    fake_turn(f);
-    fake_expect(f, "a.drain");
-    fake_free(f);
-}
-
-/* The frame that the socket has a part of is finished, then comes the Close frame; no frame is cut. */
-static void check_close_at(size_t taken, bool shared) {
-    struct fake *f = fake_new(NULL);
-    struct fake_client *a = connect_slow(f, 10, shared);
-    fake_takes(a, taken);
-    assert_int_equal(send_run(a, 'x', taken + 98), SEND_CLOSED);
-    assert_int_equal(send_run(a, 'x', 0), SEND_CLOSED);
-    fake_turn(f);
-    fake_expect(f, "a.close(1008,slow client)");
-    fake_takes(a, SIZE_MAX);
-    char want[2000] = "", text[128];
-    for (size_t i = 0; i * 100 < taken; i++) {
-        strcat(want, frame_of((char)('a' + i), text));
-        strcat(want, " ");
-    }
-    strcat(want, "close(1008,slow client)");
-    fake_expect_frames(a, want);
-    assert_int_equal(stats_read(&f->hub->stats.slow_clients), 1);
-    fake_free(f);
-}
-
-static void test_closing(void **state) {
-    static const size_t taken[] = {0, 1, 2, 50, 99, 100, 101, 299, 300, 350, 899, 901, 999};
-    for (size_t i = 0; i < sizeof taken / sizeof taken[0]; i++) {
-        check_close_at(taken[i], false);
-        check_close_at(taken[i], true);
-    }
-}
-
-/* What has not been tried on the socket is no sign of a slow client. */
-static void test_a_fast_client_has_no_ceiling(void **state) {
-    struct fake *f = fake_new(NULL);
-    struct fake_client *a = fake_connect(f);
-    for (int i = 0; i < 100; i++)
-        send_ok(a, 'x', 98); /* ten times the ceiling in one turn */
-    fake_turn(f);
-    assert_int_equal(a->len, 10000);
-    assert_int_equal(stats_read(&f->hub->stats.slow_clients), 0);
-    fake_expect(f, ""); /* no on_drain either */
-    fake_free(f);
-}
-
-static void test_one_message_above_the_ceiling(void **state) {
-    struct fake *f = fake_new(NULL);
-    struct fake_client *a = fake_connect(f);
-    a->room = 10;
-    send_ok(a, 'L', 500000); /* an empty queue takes it */
-    fake_turn(f);
-    fake_takes(a, SIZE_MAX);
-    fake_expect_frames(a, "text[500000]");
-    assert_int_equal(send_shared(a, 'M', 500000), SEND_OK);
-    send_ok(a, 'x', 1);
-    fake_turn(f);
-    fake_expect_frames(a, "text[500000] text(x)");
-    a->room = 10;
-    send_ok(a, 'N', 500000);
-    fake_turn(f);
-    assert_int_equal(send_run(a, 'x', 1), SEND_CLOSED); /* a queue that is not empty does not */
-    fake_takes(a, SIZE_MAX);
-    fake_expect_frames(a, "text[500000] close(1008,slow client)");
-    fake_free(f);
-}
-
-/* ---- conflation ---- */
-
-static enum send_result send_keyed(struct fake_client *client, const char *key, const char *text) {
-    return hub_send_keyed(client->fake->hub, client->id, MESSAGE_TEXT, text, strlen(text),
-                          slice_of(key));
-}
-
-static struct fake *new_conflating(void) {
-    struct endpoint endpoint = fake_endpoint();
-    endpoint.slow_client = SLOW_CLIENT_CONFLATE;
-    return fake_new(&endpoint);
-}
-
-/* While a client is behind, the newest value takes the place of the one that waits. */
-static void test_conflating(void **state) {
-    struct fake *f = new_conflating();
-    struct fake_client *a = fake_connect(f);
-    assert_int_equal(send_keyed(a, "x", "x1"), SEND_OK);
-    assert_int_equal(send_keyed(a, "x", "x2"), SEND_OK);
-    fake_turn(f);
-    fake_expect_frames(a, "text(x1) text(x2)"); /* it is not behind: it gets each */
-    a->room = 1;
-    send_ok(a, 'o', 2);
-    fake_turn(f);
-    assert_int_equal(send_keyed(a, "x", "x3"), SEND_OK);
-    assert_int_equal(send_keyed(a, "y", "y1"), SEND_OK);
-    send_ok(a, 'p', 2);
-    assert_int_equal(send_keyed(a, "x", "x4, longer"), SEND_OK);
-    assert_int_equal(send_keyed(a, "y", ""), SEND_OK);
-    assert_int_equal(send_keyed(a, "xy", "z"), SEND_OK);
-    assert_int_equal(stats_read(&f->hub->stats.messages_replaced), 2);
-    assert_int_equal(stats_read(&f->hub->stats.messages_sent), 9);
-    fake_takes(a, SIZE_MAX);
-    fake_expect_frames(a, "text(oo) text(x4, longer) text() text(pp) text(z)");
-    assert_int_equal(a->conn->out.bytes, 0);
-    fake_free(f);
-}
-
-/* What the socket has begun to take is finished, and the new value follows it. */
-static void test_conflating_cuts_no_frame(void **state) {
-    struct fake *f = new_conflating();
-    struct fake_client *a = fake_connect(f);
-    a->room = 1;
-    send_ok(a, 'o', 1);
-    fake_turn(f);
-    assert_int_equal(send_keyed(a, "x", "old"), SEND_OK);
-    fake_takes(a, 3); /* the rest of the first, one byte of the next */
-    assert_int_equal(send_keyed(a, "x", "new"), SEND_OK);
-    fake_takes(a, SIZE_MAX);
-    fake_expect_frames(a, "text(o) text(old) text(new)");
-    fake_free(f);
-}
-
-/* Others that keep up, or do not conflate, get each value. */
-static void test_only_who_is_behind_conflates(void **state) {
-    struct fake *f = fake_new(NULL);
-    struct fake_client *a = connect_slow(f, 1, true);
-    a->seen = a->len;
-    assert_int_equal(send_keyed(a, "x", "1"), SEND_OK);
-    assert_int_equal(send_keyed(a, "x", "2"), SEND_OK);
-    assert_int_equal(stats_read(&f->hub->stats.messages_replaced), 0);
-    assert_int_equal(a->conn->out.bytes, 106);
-    fake_free(f);
-}
-
-static void test_conflating_at_the_ceiling(void **state) {
-    struct fake *f = new_conflating();
-    struct fake_client *a = connect_slow(f, 9, true);
-    char text[101] = "";
-    memset(text, 'x', 98);
-    assert_int_equal(send_keyed(a, "x", text), SEND_OK); /* 1,000 bytes wait */
-    assert_int_equal(send_keyed(a, "y", "y"), SEND_BACKLOG);
-    assert_int_equal(a->conn->state, CONN_OPEN);
-    memset(text, 'z', 98);
-    assert_int_equal(send_keyed(a, "x", text), SEND_OK); /* what replaces needs no more room */
-    assert_int_equal(a->conn->out.bytes, 1000);
-    fake_free(f);
-}
-
-/* A larger value does not bring the queue above its ceiling. */
-static void test_larger_values_keep_the_ceiling(void **state) {
-    struct fake *f = new_conflating();
-    struct fake_client *a = fake_connect(f);
-    a->room = 0;
-    send_ok(a, 'o', 1);
-    fake_turn(f);
-    char key[2] = "a", text[901] = "";
-    for (; key[0] < 'k'; key[0]++)
-        assert_int_equal(send_keyed(a, key, "small"), SEND_OK);
-    memset(text, 'L', 900);
-    for (key[0] = 'a'; key[0] < 'k'; key[0]++)
-        send_keyed(a, key, text);
-    assert_in_range(a->conn->out.bytes, 1, 1000);
-    fake_free(f);
-}
-
-/* ---- on_drain ---- */
-
-static void test_drain(void **state) {
-    struct fake *f = fake_new(NULL);
-    struct fake_client *a = connect_slow(f, 6, false); /* above half */
-    fake_takes(a, 599);
-    fake_turn(f);
-    fake_expect(f, ""); /* not empty yet */
-    fake_takes(a, 1);
-    fake_turn(f);
-    fake_expect(f, "a.drain");
-    a->room = 0;
-    send_ok(a, 'x', 98);
-    fake_turn(f);
-    fake_takes(a, SIZE_MAX);
-    fake_turn(f);
-    fake_expect(f, ""); /* that was below half */
-    fake_free(f);
-}
-
-/* The queue grows above half only after the socket was full: that counts as well. */
-static void test_drain_of_a_queue_that_grew_while_blocked(void **state) {
-    struct fake *f = fake_new(NULL);
-    struct fake_client *a = connect_slow(f, 2, false);
-    for (int i = 0; i < 7; i++)
-        send_ok(a, 'x', 98);
-    fake_turn(f);
-    fake_takes(a, SIZE_MAX); /* and leaves in one go */
-    fake_turn(f);
-    fake_expect(f, "a.drain");
-    fake_free(f);
-}
-
-static void test_drain_waits_for_its_turn(void **state) {
-    struct fake *f = fake_new(NULL);
-    struct fake_client *a = connect_slow(f, 10, true);
-    f->sleeps = FAKE_MESSAGE;
-    fake_receive(a, "1");
-    fake_takes(a, SIZE_MAX);
-    fake_turn(f);
-    fake_expect(f, "a.message(1)");
-    fake_wake(a);
-    fake_expect(f, "a.drain");
-    fake_free(f);
-}
-
-static void test_no_drain(void **state) {
-    struct endpoint endpoint = fake_endpoint();
-    endpoint.has_drain = false;
-    struct fake *f = fake_new(&endpoint);
-    struct fake_client *a = connect_slow(f, 10, true);
-    fake_takes(a, SIZE_MAX);
-    fake_turn(f);
-    fake_expect(f, "");
-    struct fake_client *b = connect_slow(f, 10, true);
-    hub_close(f->hub, b->id, 1000, NULL, 0);
-    fake_takes(b, SIZE_MAX);
-    fake_turn(f);
-    fake_expect(f, "b.close(1000)"); /* nor for a closing one */
-    fake_free(f);
-}
-
 /* ---- pongs ---- */
 
 static void test_pings_are_answered(void **state) {
@@ -458,7 +151,7 @@ static void test_pongs_are_bounded(void **state) {
 
 static void test_close_waits_for_a_slow_client(void **state) {
     struct fake *f = fake_new(NULL);
-    struct fake_client *a = connect_slow(f, 3, true);
+    struct fake_client *a = fake_connect_slow(f, 3, true);
     hub_close(f->hub, a->id, 4000, "bye", 3);
     fake_turn(f);
     hub_peer_closed(f->hub, a->conn, 4000, NULL, 0);
@@ -481,20 +174,6 @@ int main(void) {
         cmocka_unit_test(test_one_write_a_turn),
         cmocka_unit_test(test_a_full_socket_is_waited_for),
         cmocka_unit_test(test_random_partial_writes),
-        cmocka_unit_test(test_dropping),
-        cmocka_unit_test(test_drain_after_dropping),
-        cmocka_unit_test(test_closing),
-        cmocka_unit_test(test_a_fast_client_has_no_ceiling),
-        cmocka_unit_test(test_one_message_above_the_ceiling),
-        cmocka_unit_test(test_conflating),
-        cmocka_unit_test(test_conflating_cuts_no_frame),
-        cmocka_unit_test(test_only_who_is_behind_conflates),
-        cmocka_unit_test(test_conflating_at_the_ceiling),
-        cmocka_unit_test(test_larger_values_keep_the_ceiling),
-        cmocka_unit_test(test_drain),
-        cmocka_unit_test(test_drain_of_a_queue_that_grew_while_blocked),
-        cmocka_unit_test(test_drain_waits_for_its_turn),
-        cmocka_unit_test(test_no_drain),
         cmocka_unit_test(test_pings_are_answered),
         cmocka_unit_test(test_pongs_are_bounded),
         cmocka_unit_test(test_close_waits_for_a_slow_client),

@@ -201,6 +201,20 @@ static void test_replacing(void **state) {
     outq_clear(&queue);
 }
 
+/* A ceiling for what waits then, to the byte. */
+static void test_replacing_within_a_ceiling(void **state) {
+    struct outq queue = {0};
+    outq_push(&queue, keyed("k", "old"));
+    append(&queue, "a");
+    struct message *larger = keyed("k", "larger");
+    assert_false(outq_replace(&queue, larger, 10));
+    assert_int_equal(atomic_load(&larger->refs), 1);
+    assert_int_equal(queue.bytes, 8);
+    assert_true(outq_replace(&queue, larger, 11));
+    assert_int_equal(queue.bytes, 11);
+    outq_clear(&queue);
+}
+
 /* Other sizes; and never the one whose first byte is written. */
 static void test_replacing_counts_bytes(void **state) {
     struct outq queue = {0};
@@ -321,6 +335,7 @@ int main(void) {
         cmocka_unit_test(test_references),
         cmocka_unit_test(test_dropping_cuts_no_frame),
         cmocka_unit_test(test_replacing),
+        cmocka_unit_test(test_replacing_within_a_ceiling),
         cmocka_unit_test(test_replacing_counts_bytes),
         cmocka_unit_test(test_against_a_model),
     };

@@ -1,0 +1,127 @@
+/* fake_stream.h -- sockets without a socket: in the place of net/transport.c.
+ *
+ * Defines the stream_… functions of transport.h, so a test that includes this is linked without libwebsockets'
+ * side. A stream keeps what was written to it and takes as much as its `room`; the test plays the
+ * network: fake_stream_gives(), fake_stream_takes(), fake_stream_closes(). Included by the tests of
+ * net/ws, http and gate. */
+#ifndef TESTS_UNIT_FAKE_STREAM_H
+#define TESTS_UNIT_FAKE_STREAM_H
+
+#include "base/mem.h"
+#include "net/transport.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+struct stream {
+    const struct stream_events *events;
+    void *owner;
+    char *bytes; /* what was written */
+    size_t len, capacity;
+    size_t room; /* what it takes before it is full */
+    uint64_t quiet_ms;
+    int fd; /* the number it was adopted with */
+    bool wants_write, paused, shut, killed, inside;
+};
+
+/* The last one that was adopted. */
+static struct stream *fake_adopted;
+static bool fake_adopt_fails;
+
+static inline struct stream *fake_stream_new(void) {
+    struct stream *stream = mem_zalloc(sizeof *stream);
+    stream->room = SIZE_MAX;
+    stream->quiet_ms = UINT64_MAX;
+    return stream;
+}
+
+struct stream *stream_adopt(struct transport *transport, int fd, const struct stream_events *events,
+                            void *owner) {
+    (void)transport;
+    if (fake_adopt_fails)
+        return NULL;
+    fake_adopted = fake_stream_new();
+    fake_adopted->events = events;
+    fake_adopted->owner = owner;
+    fake_adopted->fd = fd;
+    return fake_adopted;
+}
+
+void stream_set_owner(struct stream *stream, const struct stream_events *events, void *owner) {
+    stream->events = events;
+    stream->owner = owner;
+}
+
+size_t stream_write(struct stream *stream, const void *bytes, size_t len) {
+    assert_false(stream->shut);
+    size_t taken = len < stream->room ? len : stream->room;
+    if (stream->killed)
+        taken = 0; /* a broken socket takes nothing */
+    if (stream->room != SIZE_MAX)
+        stream->room -= taken;
+    if (stream->len + taken + 1 > stream->capacity) {
+        stream->capacity = (stream->len + taken + 1) * 2;
+        stream->bytes = mem_realloc(stream->bytes, stream->capacity);
+    }
+    if (taken > 0)
+        memcpy(stream->bytes + stream->len, bytes, taken);
+    stream->len += taken;
+    stream->bytes[stream->len] = '\0';
+    return taken;
+}
+
+void stream_want_write(struct stream *stream) {
+    stream->wants_write = true;
+}
+
+void stream_pause(struct stream *stream, bool paused) {
+    stream->paused = paused;
+}
+
+void stream_shutdown(struct stream *stream) {
+    stream->shut = true;
+}
+
+void stream_kill(struct stream *stream) {
+    stream->killed = true;
+}
+
+uint64_t stream_quiet_ms(const struct stream *stream) {
+    return stream->quiet_ms;
+}
+
+/* ---- the network's side ---- */
+
+/* Bytes come in, in memory of exactly their size that is gone afterwards. */
+static inline void fake_stream_gives(struct stream *stream, const char *bytes, size_t len) {
+    char *copy = mem_alloc(len);
+    memcpy(copy, bytes, len);
+    stream->inside = true;
+    stream->events->received(stream->owner, copy, len);
+    stream->inside = false;
+    mem_free(copy);
+}
+
+/* The socket takes more; it is told if it was waited for. */
+static inline void fake_stream_takes(struct stream *stream, size_t bytes) {
+    stream->room = bytes == SIZE_MAX || stream->room == SIZE_MAX ? SIZE_MAX : stream->room + bytes;
+    if (stream->wants_write && !stream->killed) {
+        stream->wants_write = false;
+        stream->events->writable(stream->owner);
+    }
+}
+
+/* The socket is closed, and the stream with it. */
+static inline void fake_stream_closes(struct stream *stream) {
+    assert_false(stream->inside);
+    stream->events->closed(stream->owner);
+    mem_free(stream->bytes);
+    mem_free(stream);
+}
+
+#endif

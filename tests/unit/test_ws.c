@@ -1,0 +1,419 @@
+/* test_ws.c -- one upgraded connection: frames of a stream to the hub, the hub's bytes to the stream, and what
+ * waits in between when the hub wants no more. With a fake stream and fake hooks. */
+#include "fake_hub.h"
+#include "fake_stream.h"
+
+#include "net/ws.h"
+
+static struct fake *f;
+static struct wire wire;
+static struct ws_server *server;
+static struct addresses *addresses;
+static struct stream *stream; /* of the client `a` */
+static struct fake_client *a;
+
+#define M "\0\0\0\0"
+
+/* Opens the client; `ahead` came behind its handshake. */
+static void open_with(const struct endpoint *endpoint, const char *ahead, size_t len) {
+    f = fake_new(endpoint);
+    f->timed = false;
+    server = ws_server_new(f->hub);
+    ws_fill_wire(&wire);
+    hub_set_wire(f->hub, &wire);
+    addresses = addresses_new();
+    stream = fake_stream_new();
+    a = fake_admit(f);
+    hub_assign(f->hub, a->conn, 0);
+    char *copy = mem_alloc(len + 1);
+    if (len > 0)
+        memcpy(copy, ahead, len);
+    ws_open(server, stream, a->conn, addresses_add(addresses, "192.0.2.1"), copy, len);
+    mem_free(copy);
+}
+
+static void turn(void) {
+    for (int i = 0; i == 0 || ws_server_has_pending(server) || hub_has_pending(f->hub); i++) {
+        assert_in_range(i, 0, 1000);
+        ws_server_turn(server);
+        hub_turn_end(f->hub);
+    }
+}
+
+static void start(void) {
+    open_with(NULL, NULL, 0);
+    turn();
+    fake_expect(f, "a.open");
+}
+
+static void give(const char *bytes, size_t len) {
+    fake_stream_gives(stream, bytes, len);
+}
+
+/* A literal with NULs in it. */
+#define GIVE(bytes) give(bytes, sizeof(bytes) - 1)
+
+static void close_stream(void) {
+    fake_stream_closes(stream);
+    a->conn = NULL;
+    stream = NULL;
+}
+
+static void finish(void) {
+    if (stream != NULL)
+        close_stream();
+    turn();
+    assert_int_equal(addresses_count(addresses, "192.0.2.1"), 0);
+    fake_free(f);
+    assert_false(ws_server_has_pending(server));
+    ws_server_free(server);
+    addresses_free(addresses);
+}
+
+/* The frames that were written to the stream since the last time. */
+static void expect_frames(const char *frames) {
+    a->bytes = (unsigned char *)stream->bytes;
+    a->len = stream->len;
+    fake_expect_frames(a, frames);
+    a->bytes = NULL;
+}
+
+/* ---- in ---- */
+
+static void test_messages(void **state) {
+    start();
+    GIVE("\x81\x82" M "hi\x82\x83" M "a\x01z\x81\x80" M);
+    fake_expect(f, "a.message(hi) a.binary(a\x01z) a.message()");
+    GIVE("\x81");
+    GIVE("\x85\x37\xfa");
+    GIVE("\x21\x3d\x7f\x9f\x4d\x51");
+    fake_expect(f, "");
+    GIVE("\x58");
+    fake_expect(f, "a.message(Hello)");
+    finish();
+}
+
+static void test_bytes_behind_the_handshake(void **state) {
+    open_with(NULL, "\x81\x82" M "hi\x81\x83" M "th", 16);
+    fake_expect(f, "");
+    turn();
+    fake_expect(f, "a.open a.message(hi)"); /* after on_start, and once */
+    GIVE("e");
+    fake_expect(f, "a.message(the)");
+    finish();
+}
+
+static void test_pings_and_pongs(void **state) {
+    start();
+    GIVE("\x89\x82" M "hi\x89\x80" M);
+    turn();
+    expect_frames("pong(hi) pong()");
+    assert_true(hub_ping(f->hub, a->id));
+    turn();
+    expect_frames("ping(1)");
+    GIVE("\x8a\x81" M "1");
+    assert_true(a->conn->rtt_seconds >= 0);
+    fake_expect(f, ""); /* no hook's business */
+    finish();
+}
+
+static void test_text_is_utf8(void **state) {
+    start();
+    GIVE("\x81\x82" M "\xc3\xbc");
+    GIVE("\x01\x81" M "\xc3\x80\x81" M "\xbc"); /* a character in two fragments is well */
+    GIVE("\x82\x81" M "\xff");                  /* and bytes are bytes */
+    fake_expect(f, "a.message(\xc3\xbc) a.message(\xc3\xbc) a.binary(\xff)");
+    GIVE("\x81\x81" M "\xff\x81\x82" M "hi\x83\x80" M);
+    assert_int_equal(stats_read(&f->hub->stats.protocol_errors), 1);
+    turn();
+    fake_expect(f, "a.close(1007,text is not valid UTF-8)"); /* what follows is not heard */
+    expect_frames("close(1007,text is not valid UTF-8)");
+    assert_true(stream->shut);
+    GIVE("\x81\x82" M "hi");
+    turn();
+    fake_expect(f, "");
+    finish();
+}
+
+static void test_broken_frames(void **state) {
+    start();
+    GIVE("\x81\x82" M "hi\x83\x80" M "\x83\x80" M "\x81\x82" M "no");
+    turn();
+    fake_expect(f, "a.message(hi) a.close(1002,unknown opcode)");
+    expect_frames("close(1002,unknown opcode)");
+    assert_int_equal(stats_read(&f->hub->stats.protocol_errors), 1);
+    GIVE("\x83\x80" M);
+    assert_int_equal(stats_read(&f->hub->stats.protocol_errors), 1);
+    finish();
+}
+
+static void test_message_size_of_the_endpoint(void **state) {
+    struct endpoint endpoint = fake_endpoint();
+    endpoint.max_message_size = 3;
+    open_with(&endpoint, NULL, 0);
+    turn();
+    GIVE("\x81\x83" M "abc\x81\x84");
+    GIVE(M); /* the header is enough */
+    turn();
+    fake_expect(f, "a.open a.message(abc) a.close(1009,message too big)");
+    finish();
+}
+
+/* ---- Close ---- */
+
+static void check_close(const char *frame, size_t len, const char *journal, const char *frames) {
+    start();
+    give(frame, len);
+    uint64_t errors = stats_read(&f->hub->stats.protocol_errors);
+    GIVE("\x81\x82" M "no\x83\x80" M); /* behind a Close nothing is looked at */
+    turn();
+    fake_expect(f, journal);
+    expect_frames(frames);
+    assert_true(stream->shut);
+    assert_int_equal(stats_read(&f->hub->stats.protocol_errors), errors);
+    finish();
+}
+
+#define CHECK_CLOSE(frame, journal, frames) check_close(frame, sizeof(frame) - 1, journal, frames)
+
+static void test_close_frames(void **state) {
+    CHECK_CLOSE("\x88\x80" M, "a.close(1005)", "close()");
+    CHECK_CLOSE("\x88\x82" M "\x03\xe8", "a.close(1000)", "close(1000)");
+    CHECK_CLOSE("\x88\x85" M "\x0f\xa0"
+                "bye",
+                "a.close(4000,bye)", "close(4000,bye)");
+    static const char invalid[] = "close(1002,invalid Close frame)",
+                      a_invalid[] = "a.close(1002,invalid Close frame)";
+    CHECK_CLOSE("\x88\x81" M "\x03", a_invalid, invalid);
+    CHECK_CLOSE("\x88\x82" M "\x03\xed", a_invalid, invalid); /* 1005 */
+    CHECK_CLOSE("\x88\x82" M "\x13\x88", a_invalid, invalid); /* 5000 */
+    CHECK_CLOSE("\x88\x83" M "\x03\xe8\xff", a_invalid, invalid);
+}
+
+static void test_our_close(void **state) {
+    start();
+    hub_close(f->hub, a->id, 4000, NULL, 0);
+    turn();
+    expect_frames("close(4000)");
+    assert_false(stream->shut);
+    GIVE("\x81\x82" M "no\x88\x82" M "\x0f\xa0");
+    turn();
+    assert_true(stream->shut);
+    close_stream();
+    turn();
+    fake_expect(f, "a.close(4000) a.forgotten");
+    finish();
+}
+
+static void test_gone(void **state) {
+    start();
+    GIVE("\x81\x82" M "h"); /* in the middle of a message */
+    assert_int_equal(addresses_count(addresses, "192.0.2.1"), 1);
+    close_stream();
+    assert_int_equal(addresses_count(addresses, "192.0.2.1"), 0);
+    turn();
+    fake_expect(f, "a.close(1006) a.forgotten");
+    finish();
+}
+
+static void test_kill(void **state) {
+    start();
+    hub_kill_all(f->hub);
+    assert_true(stream->killed);
+    GIVE("\x81\x82" M "no");
+    fake_expect(f, "");
+    finish();
+}
+
+/* ---- pausing ---- */
+
+enum { MESSAGES = 300 };
+
+/* MESSAGES frames with the numbers 0, 1, 2… as text. */
+static size_t numbered_frames(char *out) {
+    size_t len = 0;
+    for (int i = 0; i < MESSAGES; i++) {
+        char text[8];
+        int n = snprintf(text, sizeof text, "%d", i);
+        memcpy(out + len, "\x81\x80" M, 6);
+        out[len + 1] = (char)(0x80 | n);
+        memcpy(out + len + 6, text, (size_t)n);
+        len += 6 + (size_t)n;
+    }
+    return len;
+}
+
+static int heard;
+
+static void count_up(struct fake_client *client, enum fake_hook hook, const char *bytes,
+                     size_t len) {
+    if (hook != FAKE_MESSAGE)
+        return;
+    char text[8];
+    assert_int_equal(len, snprintf(text, sizeof text, "%d", heard));
+    assert_memory_equal(bytes, text, len);
+    heard++;
+}
+
+/* A hook sleeps while more comes in than the hub takes: the rest waits here, unread, in order. */
+static void test_pausing_in_the_middle_of_bytes(void **state) {
+    char bytes[MESSAGES * 9];
+    size_t len = numbered_frames(bytes);
+    start();
+    f->silent = true;
+    f->during = count_up;
+    heard = 0;
+    f->sleeps = FAKE_MESSAGE;
+    give(bytes, len / 2);
+    assert_true(stream->paused);
+    turn();
+    assert_in_range(stats_read(&f->hub->stats.messages_received), 2, 100);
+    give(bytes + len / 2, len / 4); /* had been read before the pause was heard of */
+    give(bytes + len / 2 + len / 4, len - len / 2 - len / 4);
+    assert_in_range(stats_read(&f->hub->stats.messages_received), 2, 100);
+    assert_int_equal(heard, 1);
+    int pauses = 1;
+    for (;; pauses++) {
+        f->sleeps = 0;
+        fake_wake(a); /* handles what the hub has taken */
+        f->sleeps = FAKE_MESSAGE;
+        turn(); /* reads on, until the hub has enough again */
+        if (stats_read(&f->hub->stats.messages_received) == MESSAGES)
+            break;
+        assert_true(stream->paused);
+    }
+    assert_in_range(pauses, 3, MESSAGES);
+    f->sleeps = 0;
+    if (a->sleeping)
+        fake_wake(a);
+    turn();
+    assert_int_equal(heard, MESSAGES);
+    assert_false(stream->paused);
+    f->during = NULL;
+    finish();
+}
+
+static void test_pausing_at_the_end_of_bytes(void **state) {
+    start();
+    f->silent = true;
+    f->sleeps = FAKE_MESSAGE;
+    int said = 0;
+    for (; !stream->paused; said++)
+        GIVE("\x81\x81" M "x");
+    f->sleeps = 0;
+    fake_wake(a);
+    turn();
+    assert_false(stream->paused);
+    assert_int_equal(stats_read(&f->hub->stats.messages_received), said);
+    f->silent = false;
+    f->journal_len = 0;
+    GIVE("\x81\x81" M "y");
+    fake_expect(f, "a.message(y)");
+    finish();
+}
+
+/* The client goes while its bytes wait: they are given up, and nothing is left in any list. */
+static void test_gone_while_paused(void **state) {
+    char bytes[MESSAGES * 9];
+    size_t len = numbered_frames(bytes);
+    for (int woken = 0; woken < 2; woken++) {
+        start();
+        f->silent = true;
+        f->sleeps = FAKE_MESSAGE;
+        give(bytes, len);
+        assert_true(stream->paused);
+        f->sleeps = 0;
+        if (woken) { /* it may read on, at the end of this turn */
+            fake_wake(a);
+            assert_true(ws_server_has_pending(server));
+        }
+        close_stream();
+        if (!woken)
+            fake_wake(a);
+        finish();
+    }
+}
+
+/* A server that closes hears no more of what waits, but for the client's Close. */
+static void test_close_while_paused(void **state) {
+    char bytes[MESSAGES * 9 + 8];
+    size_t len = numbered_frames(bytes);
+    memcpy(bytes + len, "\x88\x82" M "\x03\xe8", 8);
+    start();
+    f->silent = true;
+    f->during = count_up;
+    heard = 0;
+    f->sleeps = FAKE_MESSAGE;
+    give(bytes, len + 8);
+    f->sleeps = 0;
+    hub_close(f->hub, a->id, 4000, NULL, 0);
+    turn();
+    assert_int_equal(heard, 1);
+    expect_frames("close(4000)");
+    assert_true(stream->shut); /* its Close was seen */
+    fake_wake(a);
+    f->during = NULL;
+    finish();
+}
+
+/* ---- signs of life ---- */
+
+static void test_every_byte_is_a_sign_of_life(void **state) {
+    struct endpoint endpoint = fake_endpoint();
+    endpoint.pong_ms = 300;
+    open_with(&endpoint, NULL, 0);
+    turn();
+    f->timed = true;
+    f->journal_len = 0;
+    fake_until(f, 250);
+    GIVE("\x81"); /* of a message that is never whole */
+    fake_until(f, 500);
+    GIVE("\x89\x80" M);
+    fake_until(f, 799);
+    fake_expect(f, "");
+    stream->quiet_ms = 100; /* the socket has heard something that was not handed on yet */
+    fake_until(f, 999);
+    fake_expect(f, "");
+    stream->quiet_ms = 300;
+    fake_until(f, 1000);
+    fake_expect(f, "1000:a.timeout");
+    finish();
+}
+
+/* ---- out ---- */
+
+static void test_a_full_socket(void **state) {
+    start();
+    stream->room = 3;
+    hub_send(f->hub, a->id, MESSAGE_TEXT, "hello", 5);
+    turn();
+    assert_true(stream->wants_write);
+    fake_stream_takes(stream, 1);
+    assert_true(stream->wants_write);
+    fake_stream_takes(stream, SIZE_MAX);
+    assert_false(stream->wants_write);
+    expect_frames("text(hello)");
+    finish();
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_messages),
+        cmocka_unit_test(test_bytes_behind_the_handshake),
+        cmocka_unit_test(test_pings_and_pongs),
+        cmocka_unit_test(test_text_is_utf8),
+        cmocka_unit_test(test_broken_frames),
+        cmocka_unit_test(test_message_size_of_the_endpoint),
+        cmocka_unit_test(test_close_frames),
+        cmocka_unit_test(test_our_close),
+        cmocka_unit_test(test_gone),
+        cmocka_unit_test(test_kill),
+        cmocka_unit_test(test_pausing_in_the_middle_of_bytes),
+        cmocka_unit_test(test_pausing_at_the_end_of_bytes),
+        cmocka_unit_test(test_gone_while_paused),
+        cmocka_unit_test(test_close_while_paused),
+        cmocka_unit_test(test_every_byte_is_a_sign_of_life),
+        cmocka_unit_test(test_a_full_socket),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
