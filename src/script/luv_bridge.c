@@ -74,11 +74,37 @@ static int close_handles(lua_State *L) {
     return 0;
 }
 
+/* What luv does to its loop as a whole, and ours must not be done to. */
+static const struct {
+    const char *name, *advice;
+} refused[] = {
+    {"run", "the program runs the loop already; to wait for a callback, use tw.await"},
+    {"stop", "the loop is the program's; to end it, send SIGTERM"},
+    {"loop_close", "the loop is the program's; to end it, send SIGTERM"},
+    {"walk", "the loop has handles of the program's, too; keep your own in a table"},
+};
+
+static int refuse(lua_State *L) {
+    return luaL_error(L, "uv.%s: %s", lua_tostring(L, lua_upvalueindex(1)),
+                      lua_tostring(L, lua_upvalueindex(2)));
+}
+
+/* Puts the refusals into the table on top. */
+static void refuse_loop_functions(lua_State *L) {
+    for (size_t i = 0; i < sizeof refused / sizeof refused[0]; i++) {
+        lua_pushstring(L, refused[i].name);
+        lua_pushstring(L, refused[i].advice);
+        lua_pushcclosure(L, refuse, 2);
+        lua_setfield(L, -2, refused[i].name);
+    }
+}
+
 void luv_bridge_open(struct vm *vm) {
     lua_State *L = vm->L;
     luv_set_loop(L, vm->loop);
     luv_set_callback(L, on_luv_callback);
     luaL_requiref(L, "luv", luaopen_luv, 0); /* luv */
+    refuse_loop_functions(L);
     lua_getfield(L, -1, "is_closing");
     lua_getfield(L, -2, "close");
     lua_pushcclosure(L, close_handles, 2);

@@ -1,4 +1,5 @@
--- luv_spec.lua -- luv on the server's loop: what scripts leave open when the server ends.
+-- luv_spec.lua -- luv on the server's loop: what may not be done to the loop, and what scripts leave open
+-- when the server ends.
 
 local server = require "support.server"
 local stream = require "support.stream"
@@ -9,6 +10,35 @@ local ENVIRONMENT = { MALLOC_PERTURB_ = "165" }
 local function start(app)
   return server.start({ app = app, environment = ENVIRONMENT, options = { "--drain-seconds", "1" } })
 end
+
+describe("luv's functions for the whole loop", function()
+  after_each(stream.close_all)
+
+  -- uv.walk met handles that are not luv's, uv.run in a hook never came back.
+  it("throw and say what to do instead, and harm nothing", function()
+    local app <close> = start [[
+      local uv = require "luv"
+      local function try()
+        local problems = {}
+        for _, name in ipairs { "run", "stop", "loop_close", "walk" } do
+          local ok, problem = pcall(uv[name], function(handle) handle:close() end)
+          problems[#problems + 1] = ok and "nothing" or problem
+        end
+        return table.concat(problems, "\n")
+      end
+      local at_the_top = try()
+      return { handle_message = function(conn, message) conn:send(message == "top" and at_the_top or try()) end }
+    ]]
+    local ada = app:connect()
+    for _, where in ipairs { "top", "hook" } do
+      local problems = ada:ask(where)
+      assert.matches("uv.run: .*tw.await", problems)
+      assert.matches("uv.stop: .*SIGTERM", problems)
+      assert.matches("uv.loop_close: .*SIGTERM", problems)
+      assert.matches("uv.walk: .*in a table", problems)
+    end
+  end)
+end)
 
 describe("when the server ends, luv's", function()
   after_each(stream.close_all)
