@@ -207,7 +207,7 @@ static void print_problems(lua_State *L, int index) {
 
 /* Lets the loop go on until a sleeping task has ended; its results are on its stack then. */
 static bool wait_for(struct vm *vm, struct task *task) {
-    while (task->waiting) {
+    while (task->waiting && !vm->load_stopped) {
         if (!uv_run(vm->loop, vm_has_pending(vm) ? UV_RUN_NOWAIT : UV_RUN_ONCE) &&
             !vm_has_pending(vm))
             return false; /* nothing will ever wake it */
@@ -227,7 +227,11 @@ static bool wait_for(struct vm *vm, struct task *task) {
                 return false;
         }
     }
-    return true;
+    return !task->waiting;
+}
+
+void vm_stop_load(struct vm *vm) {
+    vm->load_stopped = true;
 }
 
 struct app *vm_load(struct vm *vm, const char *file, const struct vm_command_line *command_line) {
@@ -239,8 +243,9 @@ struct app *vm_load(struct vm *vm, const char *file, const struct vm_command_lin
         return NULL;
     case RUN_SLEEPS:
         if (!wait_for(vm, task)) {
-            log_event(LOG_ERROR, "start_failed",
-                      "the script's top level waits for something that never comes");
+            if (!vm->load_stopped)
+                log_event(LOG_ERROR, "start_failed",
+                          "the script's top level waits for something that never comes");
             return NULL;
         }
         break;

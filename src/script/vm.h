@@ -49,6 +49,8 @@ struct vm_command_line {
 /* Loads the app in `file`, running the loop while its script waits. NULL when it cannot be: each
  * problem was printed to stderr as "file:line: message". The caller frees the result. */
 struct app *vm_load(struct vm *vm, const char *file, const struct vm_command_line *command_line);
+/* Lets a vm_load() that waits give up and return NULL. */
+void vm_stop_load(struct vm *vm);
 
 /* Runs coroutines that were woken. At the end of each turn of the loop. */
 void vm_turn(struct vm *vm);

@@ -60,6 +60,7 @@ struct vm {
     const char *text_word, *binary_word; /* the bytes of these strings in the state */
     struct task *current; /* what runs now, or NULL: a callback of luv's, or nothing */
     bool must_answer;     /* `current` may not sleep */
+    bool load_stopped;    /* vm_stop_load() was called */
     struct list pool, ready, sleeping;
     struct slots tasks;       /* by task.number */
     struct slots timers;      /* struct api_timer, by its number */

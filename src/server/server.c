@@ -29,6 +29,7 @@ struct server {
     uv_signal_t signals[SIGNAL_COUNT];
     uv_timer_t drain_timer;
     uv_prepare_t watch; /* sees when draining has ended */
+    bool serving;       /* the script is loaded */
     bool draining, closing;
 };
 
@@ -119,18 +120,22 @@ static void on_drain_over(uv_timer_t *timer) {
 
 static void on_watch(uv_prepare_t *watch) {
     struct server *server = watch->data;
-    if (server->draining && worker_is_drained(server->worker))
+    if (server->serving && server->draining && worker_is_drained(server->worker))
         close_all(server);
 }
 
 static void drain(struct server *server, const char *why) {
     server->draining = true;
-    admin_drain(server->admin);
     struct log_line line;
     log_begin(&line, LOG_INFO, "draining");
     log_str(&line, "why", why);
     log_int(&line, "connections", hub_admitted(worker_hub(server->worker)));
     log_end(&line);
+    if (!server->serving) { /* its script waits while it is loaded: there is nobody to tell */
+        worker_stop_load(server->worker);
+        return;
+    }
+    admin_drain(server->admin);
     worker_drain(server->worker);
     uv_timer_start(&server->drain_timer, on_drain_over,
                    (uint64_t)(server->settings->drain_seconds * 1000), 0);
@@ -218,8 +223,11 @@ static bool open_doors(struct server *server, const struct app *app) {
 static int serve(struct server *server) {
     struct vm_command_line line = command_line(server->settings);
     const struct app *app = worker_load(server->worker, server->settings->target, &line);
+    if (server->draining)
+        return EXIT_CLEAN;
     if (app == NULL)
         return EXIT_USAGE;
+    server->serving = true;
     raise_descriptor_limit(app->max_connections);
     int code = EXIT_FAILED;
     if (open_doors(server, app)) {

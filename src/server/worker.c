@@ -154,6 +154,10 @@ const struct app *worker_load(struct worker *worker, const char *file,
     return worker->app;
 }
 
+void worker_stop_load(struct worker *worker) {
+    vm_stop_load(worker->vm);
+}
+
 static void start_turns(struct worker *worker) {
     uv_prepare_init(worker->loop, &worker->turn);
     uv_idle_init(worker->loop, &worker->awake);

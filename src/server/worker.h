@@ -20,6 +20,8 @@ struct worker *worker_new(uv_loop_t *loop, unsigned number, struct shared *share
 /* Loads the app. NULL after the problems were printed. The app is the worker's. */
 const struct app *worker_load(struct worker *worker, const char *file,
                               const struct vm_command_line *command_line);
+/* Lets a worker_load() whose script waits give up. */
+void worker_stop_load(struct worker *worker);
 
 /* Opens everything that the app listens on. False, with a sentence, when an address cannot be used. */
 bool worker_listen(struct worker *worker, char *error, size_t error_size);

@@ -190,4 +190,19 @@ describe("the end", function()
     peer:close()
     assert_ends_clean(app)
   end)
+
+  it("while the script still waits at its top level comes at once", function()
+    for _, signal in ipairs { "sigterm", "sigint" } do
+      local app <close> = server.launch {
+        app = [[
+          require "record" ("loading")
+          require "tidewire".sleep(3600)
+          return {}
+        ]],
+      }
+      app:wait_event("loading")
+      app:signal(signal)
+      assert_ends_clean(app)
+    end
+  end)
 end)
