@@ -30,6 +30,7 @@ struct server {
     uv_timer_t drain_timer;
     uv_prepare_t watch; /* sees when draining has ended */
     bool serving;       /* the script is loaded */
+    bool has_pid_file;
     bool draining, closing;
 };
 
@@ -210,6 +211,7 @@ static bool open_doors(struct server *server, const struct app *app) {
         explain_listen_failure(error);
         return false;
     }
+    server->has_pid_file = pid_file != NULL;
     struct log_line line;
     log_begin(&line, LOG_INFO, "ready");
     log_int(&line, "endpoints", app->endpoint_count);
@@ -234,7 +236,7 @@ static int serve(struct server *server) {
         uv_run(&server->loop, UV_RUN_DEFAULT);
         code = EXIT_CLEAN;
     }
-    if (server->settings->pid_file != NULL)
+    if (server->has_pid_file)
         unlink(server->settings->pid_file);
     return code;
 }

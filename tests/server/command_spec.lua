@@ -217,4 +217,15 @@ describe("the command", function()
     assert.is_true(result.code ~= 0)
     assert.is_truthy(result.stderr:find("/nowhere/x.pid", 1, true), result.stderr)
   end)
+
+  it("that finds its address in use leaves the other program's PID file alone", function()
+    local path = folder .. "/tidewire.pid"
+    local app <close> = server.start({ app = GOOD, options = { "--pid-file", path } })
+    local address = app.addresses[1]
+    local second = server.run(
+      { write("app.lua", GOOD), "--listen", ("%s:%d"):format(address.host, address.port), "--pid-file", path },
+      { directory = folder })
+    assert.equal(1, second.code)
+    assert.equal(app.pid, tonumber(process.read_file(path)))
+  end)
 end)
