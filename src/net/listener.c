@@ -90,12 +90,17 @@ static void on_readable(uv_poll_t *poll, int status, int events) {
 
 /* ---- opening ---- */
 
-/* A socket file that nobody listens on is a leftover of a crash; one that answers is in use. */
-static bool is_stale(const struct sockaddr_un *address, socklen_t len) {
+static bool is_socket_file(const char *path) {
     struct stat info;
-    if (stat(address->sun_path, &info) != 0 || !S_ISSOCK(info.st_mode))
+    return stat(path, &info) == 0 && S_ISSOCK(info.st_mode);
+}
+
+/* A socket file that nobody listens on is a leftover of a crash; one that answers, or is too busy to
+ * (EAGAIN), is in use. */
+static bool is_stale(const struct sockaddr_un *address, socklen_t len) {
+    if (!is_socket_file(address->sun_path))
         return false;
-    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     bool stale = connect(fd, (const struct sockaddr *)address, len) != 0 && errno == ECONNREFUSED;
     close(fd);
     return stale;
@@ -111,14 +116,15 @@ static int open_socket(const struct address *address) {
     if (family == AF_INET6)
         setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &v6only, sizeof v6only);
     const struct sockaddr *where = (const struct sockaddr *)&address->storage;
-    int result = bind(fd, where, address->len);
-    if (result != 0 && errno == EADDRINUSE && family == AF_UNIX &&
+    int result = bind(fd, where, address->len) == 0 ? 0 : -errno;
+    if (result == -EADDRINUSE && family == AF_UNIX &&
         is_stale((const struct sockaddr_un *)where, address->len)) {
         unlink(((const struct sockaddr_un *)where)->sun_path);
-        result = bind(fd, where, address->len);
+        result = bind(fd, where, address->len) == 0 ? 0 : -errno;
     }
-    if (result != 0 || listen(fd, BACKLOG) != 0) {
+    if (result == 0 && listen(fd, BACKLOG) != 0)
         result = -errno;
+    if (result != 0) {
         close(fd);
         return result;
     }
@@ -170,6 +176,16 @@ static int add_socket(struct listener *listener, uv_loop_t *loop, struct address
     return 0;
 }
 
+/* What may be the reason of a failure, in brackets. */
+static const char *hint(const struct address *address, int result) {
+    if (result != -EADDRINUSE)
+        return "";
+    if (address->storage.ss_family == AF_UNIX &&
+        !is_socket_file(((const struct sockaddr_un *)&address->storage)->sun_path))
+        return " (there is a file of that name, and it is no socket)";
+    return " (is another server running there?)";
+}
+
 struct listener *listener_open(uv_loop_t *loop, const char *text, const char *purpose,
                                struct http_server *http, char *error, size_t error_size) {
     struct address_list list;
@@ -183,7 +199,7 @@ struct listener *listener_open(uv_loop_t *loop, const char *text, const char *pu
         int result = add_socket(listener, loop, &list.at[i], &port);
         if (result != 0) {
             snprintf(error, error_size, "cannot listen on %s: %s%s", text, strerror(-result),
-                     result == -EADDRINUSE ? " (is another server running there?)" : "");
+                     hint(&list.at[i], result));
             listener_close(listener);
             return NULL;
         }

@@ -100,8 +100,31 @@ describe("listening", function()
     process.write_file(path, "not a socket")
     local wrong = server.launch({ app = APP, listen = { "unix:" .. path } })
     assert.is_true(wrong.process:wait_exit() ~= 0)
+    local log = wrong:log()
     wrong:kill()
     assert.equal("not a socket", process.read_file(path), "a file that is no socket was removed")
+    assert.is_truthy(log:find("it is no socket", 1, true), log)
+    process.remove_directory(folder)
+  end)
+
+  it("on a unix socket whose program is too busy to accept fails, and does not wait for it", function()
+    local unix = require "socket.unix"
+    local folder = process.make_directory()
+    local path = folder .. "/app.sock"
+    local busy, waiting = unix(), {}
+    assert(busy:bind(path))
+    assert(busy:listen(0))
+    repeat -- until its queue is full
+      waiting[#waiting + 1] = unix()
+      waiting[#waiting]:settimeout(0)
+    until not waiting[#waiting]:connect(path)
+    local second = server.launch({ app = APP, listen = { "unix:" .. path } })
+    local code, log = second.process:wait_exit(), second:log()
+    second:kill()
+    for _, each in ipairs(waiting) do each:close() end
+    busy:close()
+    assert.equal(1, code)
+    assert.is_truthy(log:find("another server", 1, true), log)
     process.remove_directory(folder)
   end)
 
