@@ -71,36 +71,47 @@ void publish_forget_watches(struct hub *hub) {
 
 /* ---- who gets a message ---- */
 
-/* 1 when the connection is meant and got it. */
-static uint32_t deliver(struct hub *hub, const struct audience *audience, struct conn *conn,
-                        struct message *message) {
-    if (conn->state != CONN_OPEN || conn->id == audience->except ||
-        conn->endpoint->codec != audience->codec ||
-        (audience->endpoint != HUB_ANY && conn->endpoint != hub->endpoints[audience->endpoint]))
-        return 0;
-    return outbox_deliver(hub, conn, message) == SEND_OK;
+static bool is_meant(const struct hub *hub, const struct audience *audience,
+                     const struct conn *conn) {
+    return conn->state == CONN_OPEN && conn->id != audience->except &&
+           conn->endpoint->codec == audience->codec &&
+           (audience->endpoint == HUB_ANY || conn->endpoint == hub->endpoints[audience->endpoint]);
 }
 
 static uint32_t deliver_to_room(struct hub *hub, const struct audience *audience,
                                 struct message *message) {
     const struct room *room = room_find(&hub->rooms, audience->room);
     uint32_t delivered = 0;
-    if (room == NULL)
-        return 0;
-    /* when the last member leaves the room is freed: then nothing is left to walk either */
-    for (uint32_t i = room->count; i-- > 0;)
-        delivered += deliver(hub, audience, room->members[i]->conn, message);
+    for (uint32_t i = room == NULL ? 0 : room->count; i-- > 0;) {
+        struct conn *conn = room->members[i]->conn;
+        if (!is_meant(hub, audience, conn))
+            continue;
+        enum send_result result = outbox_deliver(hub, conn, message);
+        delivered += result == SEND_OK;
+        if (result == SEND_CLOSED) {
+            /* It has left. Telling who watches may have run finalizers of the script's, by which others
+             * left as well: look again. */
+            room = room_find(&hub->rooms, audience->room);
+            if (room == NULL)
+                break;
+            if (i > room->count)
+                i = room->count;
+        }
+    }
+    return delivered;
+}
+
+static uint32_t deliver_to_all(struct hub *hub, const struct audience *audience,
+                               struct message *message) {
+    uint32_t delivered = 0, at = 0;
+    for (struct conn *conn; (conn = slots_next(&hub->conns, &at)) != NULL;)
+        delivered += is_meant(hub, audience, conn) && outbox_deliver(hub, conn, message) == SEND_OK;
     return delivered;
 }
 
 uint32_t hub_publish(struct hub *hub, const struct audience *audience, struct message *message) {
-    uint32_t delivered = 0, at = 0;
-    if (audience->room.bytes != NULL) {
-        delivered = deliver_to_room(hub, audience, message);
-    } else {
-        for (struct conn *conn; (conn = slots_next(&hub->conns, &at)) != NULL;)
-            delivered += deliver(hub, audience, conn, message);
-    }
+    uint32_t delivered = audience->room.bytes != NULL ? deliver_to_room(hub, audience, message)
+                                                      : deliver_to_all(hub, audience, message);
     message_unref(message);
     return delivered;
 }

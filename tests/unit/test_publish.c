@@ -93,12 +93,32 @@ static enum hook_state on_closed(void *user, conn_id id, unsigned code, const ch
 static void on_forgotten(void *user, conn_id id) {
 }
 
+/* What on_moved was told, as "+0lobby:info " and "-0lobby:info ", the number being the client's. */
+static char told[256];
+static uint32_t
+    leave_at_once; /* clients who leave the lobby when they hear that another has, as bits */
+
+static void on_moved(void *user, conn_id id, struct slice room, bool joined,
+                     const char *endpoint_name, const char *info) {
+    size_t index = 0, len = strlen(told);
+    while (clients[index].id != id)
+        index++;
+    snprintf(told + len, sizeof(told) - len, "%c%zu%.*s:%s ", joined ? '+' : '-', index,
+             (int)room.len, room.bytes, info == NULL ? "" : info);
+    uint32_t leavers = leave_at_once;
+    leave_at_once = 0;
+    for (size_t i = 0; leavers >> i != 0; i++)
+        if (leavers >> i & 1)
+            hub_leave(hub, clients[i].id, LOBBY);
+}
+
 static const struct hub_events events = {
     .opened = on_event,
     .ping = on_event,
     .timeout = on_event,
     .drained = on_event,
     .closed = on_closed,
+    .moved = on_moved,
     .forgotten = on_forgotten,
 };
 
@@ -134,6 +154,11 @@ static void all_gone(void) {
     assert_int_equal(hub->rooms.count, 0);
     memset(clients, 0, sizeof(clients));
     client_count = 0;
+}
+
+static void check_told(const char *expected) {
+    assert_string_equal(told, expected);
+    told[0] = '\0';
 }
 
 static int tear_down(void **state) {
@@ -428,6 +453,57 @@ static void test_drop(void **state) {
     assert_int_equal(members[1]->close_code, 0);
 }
 
+/* Scripts that hear of one that was closed during the walk may make others leave at once. Whoever stays
+ * gets the message; nobody is touched who is not there. */
+static void test_others_leave_during_the_walk(void **state) {
+    enum { MEMBERS = 5, ALL = 1 << MEMBERS };
+    hub_watch(hub, LOBBY, true);
+    for (uint32_t slow = 1; slow < ALL; slow++) {
+        for (uint32_t leavers = 0; leavers < ALL; leavers++) {
+            for (uint32_t i = 0; i < MEMBERS; i++) {
+                struct client *client = enter(CHAT);
+                if (slow >> i & 1)
+                    make_slow(client);
+            }
+            leave_at_once = leavers;
+            publish(to_lobby(), "a");
+            hub_turn_end(hub);
+            for (uint32_t i = 0; i < MEMBERS; i++)
+                if (!((slow | leavers) >> i & 1))
+                    assert_true(clients[i].len >= 3);
+            all_gone();
+            told[0] = '\0';
+        }
+    }
+}
+
+/* ---- who watches ---- */
+
+static void test_watching(void **state) {
+    hub_watch(hub, LOBBY, true);
+    hub_watch(hub, LOBBY, true);
+    struct client *ada = connect_to(CHAT), *bob = connect_to(CHAT);
+    hub_join(hub, ada->id, LOBBY, slice_of("1"));
+    check_told("+0lobby:1 ");
+    hub_join(hub, ada->id, LOBBY, slice_of("2")); /* she is in already */
+    hub_join(hub, bob->id, slice_of("elsewhere"), (struct slice){NULL, 0});
+    hub_leave(hub, bob->id, LOBBY); /* he is not in */
+    check_told("");
+    hub_join(hub, bob->id, LOBBY, (struct slice){NULL, 0});
+    check_told("+1lobby: ");
+    hub_leave(hub, ada->id, LOBBY);
+    hub_leave(hub, ada->id, LOBBY);
+    check_told("-0lobby:2 ");
+    hub_watch(hub, slice_of("elsewhere"), true);
+    hub_close(hub, bob->id, 1000, "", 0); /* told at once, and once */
+    check_told("-1lobby: -1elsewhere: ");
+    hub_gone(hub, conn_of(bob), 1006);
+    hub_turn_end(hub);
+    hub_watch(hub, LOBBY, false);
+    hub_join(hub, ada->id, LOBBY, (struct slice){NULL, 0});
+    check_told("");
+}
+
 int main(void) {
     log_set_level(LOG_ERROR);
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
@@ -444,6 +520,8 @@ int main(void) {
         TEST(test_slow_ones_are_closed_during_the_walk),
         TEST(test_a_slow_one_is_told),
         TEST(test_drop),
+        TEST(test_others_leave_during_the_walk),
+        TEST(test_watching),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
