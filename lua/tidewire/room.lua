@@ -162,6 +162,7 @@ local watches = {}
 ---@param f fun(event: "join"|"leave", member: tidewire.Member)
 ---@return tidewire.Watch
 function Room:watch(f)
+  check_room(self, "watch")
   if type(f) ~= "function" then
     error(("room:watch: a function is needed, got %s"):format(type(f)), 2)
   end

@@ -202,7 +202,7 @@ describe("tw.room", function()
 
   it("has methods, called with a colon", function()
     serve()
-    for _, method in ipairs { "broadcast", "size", "members" } do
+    for _, method in ipairs { "broadcast", "size", "members", "watch" } do
       local call = tw.room("x")[method]
       local message = ("room:%s: call it with a colon, room:%s(…)"):format(method, method)
       assert.equal(message, misuse(function() call() end))
