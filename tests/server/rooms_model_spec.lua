@@ -69,7 +69,7 @@ return {
       for _, room in ipairs(rooms) do
         tw.room(room):broadcast(message(conn, "bye:" .. room, 0))
         for _, member in ipairs(tw.room(room):members()) do
-          if member == conn then gone[conn.tag] = "is still in " .. room end
+          if member.id == conn.id then gone[conn.tag] = "is still in " .. room end
         end
       end
     end,
