@@ -86,9 +86,9 @@ static void ask(struct gate *gate, struct http *http, struct conn *conn,
         accept_upgrade(gate, http, conn, handshake, &answer, ahead, ahead_len);
         return;
     }
-    hub_abandon(gate->hub, conn);
     stats_add(&gate->hub->stats.connections_refused, 1);
     http_respond(http, answer.status, answer.headers, answer.body, answer.body_len);
+    hub_abandon(gate->hub, conn); /* an event: the answer's texts are gone with it */
 }
 
 static void on_upgrade(void *user, struct http *http, const struct request *request, char *ahead,
