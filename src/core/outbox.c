@@ -114,7 +114,8 @@ static bool conflates(const struct conn *conn) {
            conn->endpoint->slow_client == SLOW_CLIENT_CONFLATE;
 }
 
-static enum send_result replaced(struct hub *hub) {
+static enum send_result replaced(struct hub *hub, struct conn *conn) {
+    note_slow(conn); /* the newer one may be larger */
     stats_add(&hub->stats.messages_sent, 1);
     stats_add(&hub->stats.messages_replaced, 1);
     return SEND_OK;
@@ -124,7 +125,7 @@ static enum send_result replaced(struct hub *hub) {
 static enum send_result deliver_own(struct hub *hub, struct conn *conn, struct message *message) {
     if (message->key_len > 0 && conflates(conn) &&
         outq_replace(&conn->out, message, conn->endpoint->max_backlog))
-        return replaced(hub);
+        return replaced(hub, conn);
     enum send_result result = admit(hub, conn, message->len);
     if (result == SEND_OK)
         outbox_push(hub, conn, message);
