@@ -196,7 +196,7 @@ local Room = {}
 
 --- Sends a value to all who are in the room now.
 ---@param value any
----@param options? tidewire.Conn|{ except: tidewire.Conn? }  whom to leave out
+---@param options? tidewire.Conn|{ except: tidewire.Conn?, key: string? }  whom to leave out; what the value is about
 ---@return integer delivered  to how many it was queued
 function Room:broadcast(value, options) end
 
@@ -271,7 +271,7 @@ function tw.room(name) end
 
 --- Sends a value to everyone.
 ---@param value any
----@param options? tidewire.Conn|{ endpoint: string?, except: tidewire.Conn? }
+---@param options? tidewire.Conn|{ endpoint: string?, except: tidewire.Conn?, key: string? }
 ---@return integer delivered  to how many it was queued
 function tw.broadcast(value, options) end
 
