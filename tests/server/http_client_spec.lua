@@ -266,6 +266,11 @@ describe("tw.http.request returns", function()
     assert.equal("0123456789", received(chunks .. "4\r\n6789\r\n0\r\n\r\n", { max_bytes = 10 }).body)
   end)
 
+  it("no body that says beforehand that it will be too large", function()
+    local reply = received("HTTP/1.1 200 OK\r\nContent-Length: 11\r\n\r\n0", { max_bytes = 10 }) -- no more comes
+    assert.equal("the answer is larger than 10 bytes", reply.problem)
+  end)
+
   it("no body of more than 8 MiB unless max_bytes says so", function()
     local body = ("x"):rep(8 * 1024 * 1024 + 1)
     assert.equal("the answer is larger than 8388608 bytes", received(origins.answer(200, nil, body)).problem)
