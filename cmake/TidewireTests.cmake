@@ -5,6 +5,7 @@
 #   tests/server/*_spec.lua   label server     busted, the real program in TIDEWIRE_BIN
 #   tests/interop/*_spec.lua  label interop    the same, with third-party clients
 #   examples/*/*_spec.lua     label examples   the same
+#   tests/browser/*_spec.lua  label browser    the examples' pages, in Chromium; skipped where there is none
 #   scripts/check_*.lua       label check      rules about the source itself
 #
 # All run in the top folder of the source tree.
@@ -80,6 +81,9 @@ function(tidewire_spec label file)
   # A spec in which nothing was tried has not passed.
   set_tests_properties("${name}" PROPERTIES
     FAIL_REGULAR_EXPRESSION "\n0 successes / 0 failures / 0 errors")
+  if(label STREQUAL "browser")
+    set_tests_properties("${name}" PROPERTIES SKIP_REGULAR_EXPRESSION "chromium is not installed")
+  endif()
 endfunction()
 
 file(GLOB specs CONFIGURE_DEPENDS RELATIVE "${CMAKE_CURRENT_SOURCE_DIR}"
@@ -94,7 +98,7 @@ foreach(spec IN LISTS specs)
   tidewire_spec(lua "${spec}" ${sanitizer_environment} ${preload_environment})
 endforeach()
 
-foreach(label server interop examples)
+foreach(label server interop examples browser)
   set(folder tests/${label})
   if(label STREQUAL "examples")
     set(folder examples/*)

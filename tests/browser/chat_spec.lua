@@ -1,0 +1,344 @@
+-- chat_spec.lua -- the chat example as people see it: two real browsers, its page, and the server between them.
+--
+-- What the server does with each message is told by examples/chat/chat_spec.lua. TIDEWIRE_TEST_SHOTS=FOLDER
+-- leaves pictures of the page there, to be looked at.
+
+local chromium = require "browser.chromium"
+local cjson = require "cjson"
+local client = require "support.client"
+local loop = require "support.loop"
+local server = require "support.server"
+
+local PATH = require("luv").cwd() .. "/examples/chat/app.lua"
+
+if not chromium.find() then
+  describe("the chat's page", function()
+    pending("is not tried: chromium is not installed (apt-get install chromium)", function() end)
+  end)
+  return
+end
+
+describe("the chat's page", function()
+  local app, ada, bob
+  local ended = {} -- servers whose end is checked last: a check closes all streams of the test, the browsers' too
+
+  local function start(address) return server.start({ app_path = PATH, listen = { address } }) end
+  local function page_url() return app:url("/"):gsub("^ws:", "http:") end
+
+  lazy_setup(function()
+    app = start("127.0.0.1:0")
+    ada, bob = chromium.start(), chromium.start()
+  end)
+
+  lazy_teardown(function()
+    if ada then ada:stop() end
+    if bob then bob:stop() end
+    ended[#ended + 1] = app
+    for _, each in ipairs(ended) do each:stop() end
+  end)
+
+  -- Each test begins with nobody there, and with browsers that remember nothing.
+  before_each(function()
+    ada:renew()
+    bob:renew()
+    local watcher, deadline, count = app:connect("/chat"), loop.now() + loop.patience, nil
+    repeat
+      local message = cjson.decode((watcher:ask('{"type":"server_stats"}')))
+      count = message.total_clients or count
+      assert(loop.now() < deadline, "someone stays")
+    until count == 1
+    watcher:close(1000)
+  end)
+
+  after_each(function()
+    assert.same({ {}, {} }, { ada.problems, bob.problems })
+  end)
+
+  -- What the log shows, line by line: "ada: hello", "> hello" for one's own, "bob left" for a notice.
+  local LINES = [[ [...document.querySelectorAll("#log > li")].map((line) => {
+    if (line.classList.contains("notice")) return line.textContent;
+    const words = line.querySelector(".words").textContent;
+    return (line.classList.contains("own") ? "> " : line.dataset.author + ": ") + words;
+  }) ]]
+  local PEOPLE = [[ [...document.querySelectorAll("#people bdi")].map((name) => name.textContent) ]]
+
+  local function json_list(list) return #list == 0 and "[]" or cjson.encode(list) end
+
+  local function waits_for(browser, list, expected)
+    browser:wait(("JSON.stringify(%s) === JSON.stringify(%s)"):format(list, json_list(expected)))
+  end
+
+  -- The log shows exactly these lines, and nothing waits for the server any more.
+  local function shows(browser, lines)
+    waits_for(browser, LINES, lines)
+    browser:wait("!document.querySelector('.waiting')")
+  end
+
+  local function lists(browser, people) waits_for(browser, PEOPLE, people) end
+
+  local function is_in(browser, state)
+    browser:wait(("document.querySelector('#state').dataset.state === %q"):format(state))
+  end
+
+  -- Comes to the page as a newcomer, and goes through its first card.
+  local function join(browser, name, room)
+    browser:open(page_url())
+    browser:type("#name", name):type("#first-room", room):click("#join-form button")
+    browser:wait(("document.querySelector('#room').textContent === %q"):format(room))
+    is_in(browser, "open")
+  end
+
+  -- Both in one room, of which nobody has heard before.
+  local function join_both(room)
+    join(ada, "ada", room)
+    lists(ada, { "ada" })
+    join(bob, "bob", room)
+    lists(ada, { "ada", "bob" })
+    lists(bob, { "ada", "bob" })
+    shows(ada, { "bob joined" })
+  end
+
+  local function say(browser, text) browser:type("#text", text):press("Enter") end
+
+  it("lets two people talk", function()
+    join_both("talk")
+    say(ada, "hello, bob")
+    shows(bob, { "ada: hello, bob" })
+    say(bob, "hello, ada")
+    bob:type("#text", "how are you?"):click("#send")
+    shows(ada, { "bob joined", "> hello, bob", "bob: hello, ada", "bob: how are you?" })
+    shows(bob, { "ada: hello, bob", "> hello, ada", "> how are you?" })
+    assert.equal("bob", ada:eval("document.querySelector('.message:not(.own) .author').textContent"))
+  end)
+
+  it("tells who is typing, until they have written or thought better of it", function()
+    join_both("typing")
+    bob:type("#text", "hm")
+    ada:wait("document.querySelector('#typing').textContent === 'bob is typing'")
+    bob:press("Enter")
+    shows(ada, { "bob joined", "bob: hm" })
+    ada:wait("document.querySelector('#typing').textContent === ''")
+    bob:type("#text", "no")
+    ada:wait("document.querySelector('#typing').textContent === 'bob is typing'")
+    bob:type("#text", "")
+    bob:eval("document.querySelector('#text').dispatchEvent(new Event('input'))")
+    ada:wait("document.querySelector('#typing').textContent === ''")
+  end)
+
+  it("shows markup as the text it is", function()
+    join_both("markup")
+    local evil = [[<img src=x onerror="alert('message')"><script>alert(1)</script><b>bold</b> &amp; ]]
+    say(bob, evil .. "1")
+    shows(ada, { "bob joined", "bob: " .. evil .. "1" })
+    assert.equal(0, ada:eval("document.querySelectorAll('#log img, #log script, #log b').length"))
+    -- Someone without the page: in a name the server allows none, but whoever runs another server might.
+    ada:eval([[document.title = ""]])
+    local carl <const> = assert(client.connect(app:url("/chat?username=carl&room=markup")))
+    carl:send_text(cjson.encode({ type = "chat", message = evil .. "2" }))
+    shows(ada, { "bob joined", "bob: " .. evil .. "1", "carl joined", "carl: " .. evil .. "2" })
+    ada:open(page_url() .. "?again") -- and from the history
+    shows(ada, { "bob: " .. evil .. "1", "carl: " .. evil .. "2" })
+    carl:close(1000)
+  end)
+
+  it("goes from room to room, each with its people and its history", function()
+    join_both("hall")
+    say(ada, "in the hall")
+    shows(bob, { "ada: in the hall" })
+    bob:type("#room-name", "tower"):press("Enter")
+    bob:wait("document.querySelector('#room').textContent === 'tower'")
+    shows(bob, {})
+    lists(bob, { "bob" })
+    shows(ada, { "bob joined", "> in the hall", "bob left" })
+    lists(ada, { "ada" })
+    say(bob, "up here")
+    ada:type("#room-name", "tower"):press("Enter")
+    shows(ada, { "bob: up here" })
+    lists(ada, { "ada", "bob" })
+    shows(bob, { "> up here", "ada joined" })
+    ada:eval("[...document.querySelectorAll('#rooms button')].find((b) => b.textContent === '#hall').click()")
+    shows(ada, { "> in the hall" })
+    ada:type("#room-name", "no blanks"):press("Enter")
+    ada:wait("document.querySelector('#room-error').textContent.includes('no blanks')")
+    assert.equal("hall", ada:eval("document.querySelector('#room').textContent"))
+  end)
+
+  it("comes back when the server does, with nothing lost and nothing twice", function()
+    join_both("phoenix")
+    say(ada, "before")
+    shows(bob, { "ada: before" })
+    local port = app.addresses[1].port
+    app:signal("sigterm")
+    assert.equal(0, app.process:wait_exit())
+    is_in(ada, "waiting")
+    is_in(bob, "waiting")
+    say(bob, "meanwhile")
+    assert.is_true(bob:eval("document.querySelector('.waiting .words').textContent === 'meanwhile'"))
+    ended[#ended + 1] = app
+    app = start("127.0.0.1:" .. port)
+    for _, browser in ipairs({ ada, bob }) do
+      is_in(browser, "open")
+      lists(browser, { "ada", "bob" })
+      assert.is_true(browser:eval("document.querySelector('#banner').hidden"))
+    end
+    say(ada, "after")
+    -- (bob's "meanwhile" may have come back later than ada)
+    local function is_like(browser, lines)
+      browser:wait(("JSON.stringify(%s.sort()) === JSON.stringify(%s.sort())"):format(LINES, cjson.encode(lines)))
+      browser:wait("!document.querySelector('.waiting')")
+    end
+    is_like(ada, { "bob joined", "> before", "bob: meanwhile", "> after" })
+    is_like(bob, { "ada: before", "> meanwhile", "ada: after" })
+  end)
+
+  it("is the same person after the page is loaded again", function()
+    join_both("reload")
+    say(ada, "before")
+    shows(bob, { "ada: before" })
+    for round = 1, 3 do
+      ada:open(page_url() .. "?round=" .. round)
+      is_in(ada, "open")
+      lists(ada, { "ada", "bob" })
+    end
+    shows(ada, { "> before" })
+    say(ada, "after")
+    shows(bob, {
+      "ada: before", "ada left", "ada joined", "ada left", "ada joined", "ada left", "ada joined", "ada: after",
+    })
+    lists(bob, { "ada", "bob" })
+  end)
+
+  it("gives way to another window of the same person, and comes back when asked to", function()
+    join_both("windows")
+    local session = ada:eval("JSON.parse(sessionStorage.getItem('chat')).session")
+    local other = assert(client.connect(app:url("/chat?username=ada&session=" .. session)))
+    is_in(ada, "taken")
+    assert.equal("This chat goes on in another window.", ada:eval("document.querySelector('#banner-text').textContent"))
+    ada:click("#banner-button")
+    is_in(ada, "open")
+    assert.equal(4001, (other:wait_closed()))
+    say(ada, "here again")
+    shows(bob, { "ada: here again" }) -- and no word of leaving or joining
+    lists(bob, { "ada", "bob" })
+  end)
+
+  it("says so when a name is taken, and checks what is typed into its card", function()
+    join(ada, "ada", "names")
+    join(bob, "ada", "names")
+    bob:wait("/^ada_[0-9]+$/.test(document.querySelector('#my-name').textContent)")
+    bob:wait("document.querySelector('#log .notice').textContent.includes('“ada” is taken')")
+    bob:click("#leave")
+    bob:wait("!document.querySelector('#join').hidden")
+    lists(ada, { "ada" })
+    bob:type("#name", "ada l."):press("Enter")
+    bob:wait("document.querySelector('#join-error').textContent.includes('no blanks')")
+    assert.is_true(bob:eval("document.querySelector('#chat').hidden"))
+  end)
+
+  -- What has no name is nothing to those who do not see it.
+  local function nameless(browser)
+    local found = {}
+    for _, node in ipairs(browser:call("Accessibility.getFullAXTree").nodes) do
+      local role = not node.ignored and node.role and node.role.value
+      if role == "button" or role == "textbox" or role == "log" or role == "image" then
+        if not node.name or node.name.value == "" then found[#found + 1] = role end
+      end
+    end
+    return found
+  end
+
+  it("fits a phone, and has its rooms and people in a menu there", function()
+    join_both("phone")
+    say(bob, ("a-long-word-without-a-blank"):rep(8))
+    say(ada, "short")
+    ada:wait("document.querySelectorAll('#log .message').length === 2")
+    for _, width in ipairs({ 360, 320 }) do
+      ada:resize(width, 640)
+      ada:wait("innerWidth === " .. width)
+      assert.equal(width, ada:eval("document.documentElement.scrollWidth"))
+      assert.is_true(ada:eval("document.querySelector('#side').inert"))
+      local box = ada:eval("document.querySelector('#send').getBoundingClientRect().toJSON()")
+      assert.is_true(box.right <= width and box.bottom <= 640)
+    end
+    ada:click("#menu")
+    ada:wait("document.querySelector('#side').getBoundingClientRect().left === 0")
+    assert.same({}, nameless(ada))
+    ada:press("Escape")
+    assert.equal("menu", ada:eval("document.activeElement.id"))
+    ada:wait("document.querySelector('#side').getBoundingClientRect().right <= 0")
+    ada:click("#menu")
+    ada:wait("document.querySelector('#side').getBoundingClientRect().left === 0")
+    ada:type("#room-name", "pocket"):press("Enter")
+    ada:wait("document.querySelector('#room').textContent === 'pocket'")
+    assert.is_true(ada:eval("document.querySelector('#side').inert"))
+    ada:resize(1280, 800)
+    ada:wait("!document.querySelector('#side').inert")
+    assert.same({}, nameless(ada))
+  end)
+
+  -- The contrast of what is said with what is behind it (WCAG 2.1, 1.4.3: 4.5 at least).
+  local CONTRAST = [[((selector) => {
+    const light = (colour) => {
+      const canvas = new OffscreenCanvas(1, 1).getContext("2d");
+      canvas.fillStyle = colour;
+      canvas.fillRect(0, 0, 1, 1);
+      const [r, g, b] = [...canvas.getImageData(0, 0, 1, 1).data].slice(0, 3).map((part) => part / 255)
+        .map((part) => (part <= 0.04045 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4));
+      return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+    };
+    const clear = "rgba(0, 0, 0, 0)";
+    let back = document.querySelector(selector);
+    const front = light(getComputedStyle(back).color);
+    while (getComputedStyle(back).backgroundColor === clear) back = back.parentElement;
+    const behind = light(getComputedStyle(back).backgroundColor);
+    return (Math.max(front, behind) + 0.05) / (Math.min(front, behind) + 0.05);
+  })(%q)]]
+
+  it("can be read in light and in dark", function()
+    join_both("colours")
+    say(bob, "good morning")
+    say(ada, "good night")
+    shows(ada, { "bob joined", "bob: good morning", "> good night" })
+    local grounds = {}
+    for _, scheme in ipairs({ "light", "dark" }) do
+      ada:prefer(scheme)
+      grounds[scheme] = ada:eval("getComputedStyle(document.body).backgroundColor")
+      for _, selector in ipairs({
+        ".own .words", ".message:not(.own) .words", ".message:not(.own) .author", ".time", ".notice", "#room", "#here",
+        "#state", "#stats", "#people bdi", "#people .avatar", "#rooms button", "#send", "#leave",
+      }) do
+        local contrast = ada:eval(CONTRAST:format(selector))
+        assert.is_true(contrast >= 4.5, ("%s in %s: %.2f"):format(selector, scheme, contrast))
+      end
+    end
+    assert.is_not.equal(grounds.light, grounds.dark)
+    ada:prefer("light")
+  end)
+
+  local shots = os.getenv("TIDEWIRE_TEST_SHOTS")
+  if shots then
+    it("has its picture taken", function()
+      join_both("pictures")
+      say(bob, "Good morning! Has anyone seen the figures from last night?")
+      say(bob, "I left them on the table in the garden room.")
+      say(ada, "Yes, I have them here.")
+      say(ada, "Better than last week: fewer errors, and the slowest is half as slow. I will write it up before noon.")
+      say(bob, "<b>wonderful</b>")
+      ada:wait("document.querySelectorAll('#log .message').length === 5 && !document.querySelector('.waiting')")
+      bob:type("#text", "and")
+      ada:wait("document.querySelector('#typing').textContent !== ''")
+      for _, scheme in ipairs({ "light", "dark" }) do
+        ada:prefer(scheme)
+        for _, size in ipairs({ { 1280, 800 }, { 360, 740 } }) do
+          ada:resize(size[1], size[2])
+          loop.pass(0.3) -- what glides has arrived
+          ada:screenshot(("%s/chat-%s-%d.png"):format(shots, scheme, size[1]))
+        end
+        ada:click("#menu")
+        loop.pass(0.3)
+        ada:screenshot(("%s/chat-%s-menu.png"):format(shots, scheme))
+        ada:press("Escape")
+      end
+    end)
+  end
+end)
