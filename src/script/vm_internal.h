@@ -41,6 +41,7 @@ enum vm_event {
 struct task {
     struct vm *vm;
     lua_State *co;
+    int ref;         /* keeps `co` from being collected */
     uint64_t number; /* what scripts know it by; 0 until it is asked for */
     conn_id conn;    /* whose hook it runs; 0: nobody's */
     enum vm_event event;
@@ -62,6 +63,7 @@ struct vm {
     bool must_answer;     /* `current` may not sleep */
     bool load_stopped;    /* vm_stop_load() was called */
     struct list pool, ready, sleeping;
+    uint32_t pooled;          /* tasks in the pool */
     struct slots tasks;       /* by task.number */
     struct slots timers;      /* struct api_timer, by its number */
     struct http_client *http; /* NULL until a script makes its first request */

@@ -9,6 +9,10 @@
 #include "base/log.h"
 #include "base/mem.h"
 
+/* Most that wait in the pool for their next event. The collector looks at every coroutine again and again:
+ * a crowd of hooks that slept must not slow down the server for ever. */
+enum { POOLED_TASKS = 256 };
+
 static const char wait_marker; /* its address is the word */
 
 static const char *const hook_names[EVENT_COUNT] = {
@@ -30,13 +34,14 @@ static struct task *take(struct vm *vm) {
     if (!list_empty(&vm->pool)) {
         struct task *task = LIST_OWNER(vm->pool.prev, struct task, link);
         list_remove(&task->link);
+        vm->pooled--;
         return task;
     }
     struct task *task = mem_zalloc(sizeof *task);
     task->vm = vm;
     list_init(&task->link);
     task->co = lua_newthread(vm->L);
-    luaL_ref(vm->L, LUA_REGISTRYINDEX); /* for good: tasks are pooled */
+    task->ref = luaL_ref(vm->L, LUA_REGISTRYINDEX);
     return task;
 }
 
@@ -58,6 +63,12 @@ void vm_task_done(struct task *task) {
         task->number = 0;
     }
     task->waiting = task->woken = false;
+    if (vm->pooled == POOLED_TASKS) {
+        luaL_unref(vm->L, LUA_REGISTRYINDEX, task->ref);
+        mem_free(task);
+        return;
+    }
+    vm->pooled++;
     list_append(&vm->pool, &task->link);
 }
 

@@ -242,4 +242,34 @@ describe("timers of a connection", function()
     assert.equal(fired, #app:events("fired"))
     for _, event in ipairs(app:events("fired")) do assert.not_equal("set in on_close", event[2]) end
   end)
+
+  it("keeps no memory when a crowd of functions has waited", function()
+    local crowded <close> = server.start({
+      app = [[
+        local tw = require "tidewire"
+        local ended = 0
+        local function used()
+          collectgarbage()
+          collectgarbage()
+          return math.floor(collectgarbage("count"))
+        end
+        return {
+          handle_message = function(conn)
+            local before = used()
+            for _ = 1, 5000 do
+              tw.spawn(function()
+                tw.sleep(0.1)
+                ended = ended + 1
+              end)
+            end
+            while ended < 5000 do tw.sleep(0.05) end
+            tw.sleep(0)
+            conn:send(tostring(used() - before))
+          end,
+        }
+      ]],
+    })
+    local kib = tonumber((crowded:connect():ask("go")))
+    assert.is_true(kib < 2048, kib .. " KiB more")
+  end)
 end)
