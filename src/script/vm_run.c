@@ -98,7 +98,8 @@ static enum hook_state fail(struct task *task, int status) {
     vm_task_done(task);
     if (event ==
         EVENT_FAILED) { /* dispatch.lua itself: it catches whatever a script's on_error does */
-        log_event(LOG_ERROR, "internal_error", luaL_tolstring(handler->co, -2, NULL));
+        const char *why = lua_tostring(handler->co, -2); /* without __tostring: it could throw */
+        log_event(LOG_ERROR, "internal_error", why == NULL ? "an error without a text" : why);
         vm_task_done(handler);
         return HOOK_DONE;
     }
@@ -157,7 +158,10 @@ void vm_run_later(struct task *task, int arguments) {
 
 void vm_spawn(struct vm *vm, lua_State *L, int arguments) {
     struct task *task = vm_task(vm, EVENT_SPAWNED, 0);
-    luaL_checkstack(task->co, arguments + 1, "too many arguments");
+    if (!lua_checkstack(task->co, arguments + 1)) {
+        vm_task_done(task);
+        luaL_error(L, "too many arguments"); /* on the coroutine that runs, where it is caught */
+    }
     lua_xmove(L, task->co, arguments + 1);
     vm_run_later(task, arguments);
 }
