@@ -168,12 +168,12 @@ static void start_turns(struct worker *worker) {
 
 bool worker_listen(struct worker *worker, char *error, size_t error_size) {
     const struct app *app = worker->app;
-    start_turns(worker);
     worker->transport = transport_new(worker->loop);
     if (worker->transport == NULL) {
         snprintf(error, error_size, "the sockets' library does not start");
         return false;
     }
+    start_turns(worker); /* from here on worker_close() has handles to close */
     struct gate_options options = {
         .http = {.max_head_bytes = app->header_bytes,
                  .max_body_bytes = MAX_BODY_BYTES,
