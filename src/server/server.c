@@ -36,8 +36,8 @@ struct server {
 
 /* ---- the process's surroundings ---- */
 
-/* Descriptors beside the connections: listeners, files, handshakes under way. */
-enum { SPARE_DESCRIPTORS = 1024 };
+/* Descriptors beside the connections: listeners, files, handshakes under way, requests to others. */
+enum { SPARE_DESCRIPTORS = 4096 };
 
 static void raise_descriptor_limit(uint32_t connections) {
     struct rlimit limit;
@@ -284,6 +284,7 @@ int server_run(const struct settings *settings) {
 
 int server_check(const struct settings *settings) {
     uv_loop_t loop;
+    signal(SIGPIPE, SIG_IGN);
     log_set_level(settings->log_level < LOG_WARN ? LOG_WARN : settings->log_level);
     log_set_format(settings->log_format);
     uv_loop_init(&loop);
