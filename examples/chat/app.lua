@@ -8,11 +8,10 @@
 --        {"type":"list_users"}
 --        {"type":"server_stats"}
 --
--- handlers/chat.lua tells every message there is. Who has which name, and what was said, stands in tables of
--- one worker, which is enough for a chat; they last until the program ends.
+-- handlers/chat.lua tells every message there is. What the workers must agree on (names, history, counters)
+-- stands in shared stores, so it does not matter how many there are.
 
 return {
-  workers = 1,
   endpoints = { ["/chat"] = "handlers.chat" },
   http = { ["/"] = { static = "public" } },
 }

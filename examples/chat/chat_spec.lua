@@ -288,18 +288,6 @@ describe("examples/chat", function()
       local carl = enter("username=carl")
       assert.equal("here", hear(carl).messages[1].message)
     end)
-
-    it("is kept of 200 rooms", function()
-      local ada = enter("username=ada")
-      for number = 1, 201 do
-        ask(ada, { type = "join_room", room = "room-" .. number })
-        say(ada, { type = "chat", message = "in " .. number })
-      end
-      assert.equal("room_joined", ask(ada, { type = "join_room", room = "room-1" }).type)
-      assert_nothing_came(ada)
-      ask(ada, { type = "join_room", room = "room-2" })
-      assert.equal("in 2", hear(ada).messages[1].message)
-    end)
   end)
 
   describe("typing", function()

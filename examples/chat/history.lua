@@ -1,70 +1,61 @@
--- history.lua -- what was said last in each room.
+-- history.lua -- what was said last in each room, on any worker.
 --
--- Bounded in both directions: the last messages of a room, and so many rooms; of more, the one in which nothing
--- was said for the longest time is forgotten. Gone when the program ends.
+-- The last messages of a room are remembered for a day, and what a sender's id stood for, for an hour. A store
+-- that is full remembers no more until something is over. Gone when the program ends.
 
 local tw = require "tidewire"
 
 local MOST_MESSAGES = 50
-local MOST_ROOMS = 200
+local HOUR <const>, DAY <const> = 3600, 86400
 
 local history = {}
 
--- rooms: a room's name -> a list of messages, oldest first, with `touched`, the clock of the last one;
--- room_count: how many; clock: counts messages.
-local state = tw.keep("chat.history", { rooms = {}, room_count = 0, clock = 0 })
-local rooms = state.rooms
+-- "room\n" -> how many messages there were; "room\n17" -> the 17th, as JSON. No room's name has a "\n".
+local said = tw.shared("chat.history")
+-- "room\nusername\nid" -> the message's timestamp.
+local ids = tw.shared("chat.ids")
 
-local function forget_oldest()
-  local oldest
-  for name, messages in pairs(rooms) do
-    if not oldest or messages.touched < rooms[oldest].touched then
-      oldest = name
-    end
-  end
-  rooms[oldest] = nil
-  state.room_count = state.room_count - 1
+local function key_of(room, number)
+  return ("%s\n%d"):format(room, number)
 end
 
 --- Remembers a message.
 ---@param room string
----@param message table  with username and perhaps id
+---@param message table
 function history.add(room, message)
-  local messages = rooms[room]
-  if not messages then
-    if state.room_count == MOST_ROOMS then
-      forget_oldest()
-    end
-    messages = {}
-    rooms[room] = messages
-    state.room_count = state.room_count + 1
-  end
-  state.clock = state.clock + 1
-  messages.touched = state.clock
-  messages[#messages + 1] = message
-  if #messages > MOST_MESSAGES then
-    table.remove(messages, 1)
+  local number = said:incr(room .. "\n", 1, 0, DAY)
+  if number then
+    said:expire(room .. "\n", DAY)
+    said:delete(key_of(room, number - MOST_MESSAGES))
+    said:set(key_of(room, number), tw.json.encode(message), DAY)
   end
 end
 
---- A room's last messages, oldest first; nil where there are none.
+--- A room's last messages, oldest first.
 ---@param room string
----@return table[]|nil
+---@return table[]
 function history.of(room)
-  local messages = rooms[room]
-  return messages and table.move(messages, 1, #messages, 1, {})
+  local messages = tw.array()
+  local last = said:get(room .. "\n") or 0
+  for number = math.max(1, last - MOST_MESSAGES + 1), last do
+    local text = said:get(key_of(room, number))
+    if text then
+      messages[#messages + 1] = tw.json.decode(text)
+    end
+  end
+  return messages
 end
 
---- The message that this user has sent with this id, if the room remembers it.
+--- Has this user said the message with this id before? Then when; else remembers that it is said now.
 ---@param room string
 ---@param username string
 ---@param id string
----@return table|nil
-function history.find(room, username, id)
-  for _, message in ipairs(rooms[room] or {}) do
-    if message.username == username and message.id == id then
-      return message
-    end
+---@param now number
+---@return number|nil timestamp
+function history.said_before(room, username, id, now)
+  local key = table.concat({ room, username, id }, "\n")
+  if ids:add(key, now, HOUR) == false then
+    return ids:get(key)
   end
 end
 

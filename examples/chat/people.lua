@@ -1,69 +1,121 @@
--- people.lua -- who is connected under which name.
+-- people.lua -- who is connected under which name, on any worker.
 --
 -- A name belongs to one connection at a time; ada and Ada are the same. Who brings the session of the one who
--- has the name takes it over. Knows no rooms and sends nothing.
+-- has the name takes it over: the name's claim in the store is what counts, and the worker that has the old
+-- connection closes it when it hears of the new one. Sends nothing.
 
 local check = require "check"
 local tw = require "tidewire"
 
+local TAKEN_OVER = 4001 -- the close code: do not come again by yourself
+
 local people = {}
 
--- holders: a name in lower case -> its connection; count: how many these are.
-local state = tw.keep("chat.people", { holders = {}, count = 0 })
-local holders = state.holders
+-- A name in lower case -> "id username session"; the same with "\nroom" -> the room it is in.
+local claims = tw.shared("chat.claims")
 
-local function free_name(beginning)
+-- This worker's connections by their names in lower case; other workers hear of them because all are in a room
+-- that no client can name.
+local here = tw.keep("chat.here")
+local everyone = tw.room("@everyone")
+
+local function claim_of(conn)
+  return ("%s %s %s"):format(conn.id, conn.username, conn.session or "")
+end
+
+-- The id, username and session of the name's holder; nil without one.
+local function holder_of(key)
+  return (claims:get(key) or ""):match("^(%S+) (%S+) (%S*)$")
+end
+
+-- Closes this worker's connection of that name, unless it is the one that has it.
+local function make_way(key)
+  local conn = here[key]
+  if conn and conn.id ~= holder_of(key) then
+    here[key] = nil
+    conn:close(TAKEN_OVER, "taken over by a newer connection")
+  end
+end
+
+everyone:watch(function(event, member)
+  if event == "join" then
+    make_way(member.info.key)
+  end
+end)
+
+-- A name for one who has none, or whose is taken.
+local function claim_free_name(conn, beginning)
   local cut = utf8.offset(beginning, check.LONGEST_NAME - 7) -- room for "_" and the number
   if cut then
     beginning = beginning:sub(1, cut - 1)
   end
   local range = 9000
-  while true do
-    local name = ("%s_%d"):format(beginning, math.random(1000, 999 + range))
-    if not holders[name:lower()] then
-      return name
-    end
+  repeat
+    conn.username = ("%s_%d"):format(beginning, math.random(1000, 999 + range))
     range = range * 2 -- where four digits are taken, there are five
-  end
+    local is_free, problem = claims:add(conn.username:lower(), claim_of(conn))
+    assert(is_free ~= nil, problem)
+  until is_free
 end
 
---- Gives the connection its `username`: the one it wants, unless someone else has it. Returns the connection
---- whose place it takes, if it does.
----@param conn tidewire.Conn  with wanted_name and session, both of which may be nil
----@return tidewire.Conn|nil old
-function people.enter(conn)
-  local wanted = conn.wanted_name
-  local holder = wanted and holders[wanted:lower()]
-  if holder and conn.session and holder.session == conn.session then
-    conn.username = holder.username
-    holders[wanted:lower()] = conn
-    return holder
-  end
-  if not wanted or holder then
-    wanted = free_name(wanted or "user")
-  end
+local function claim_name(conn, wanted)
   conn.username = wanted
-  holders[wanted:lower()] = conn
-  state.count = state.count + 1
+  if claims:add(wanted:lower(), claim_of(conn)) then
+    return nil
+  end
+  local id, username, session = holder_of(wanted:lower())
+  if id and conn.session and conn.session == session then
+    conn.username = username
+    claims:set(username:lower(), claim_of(conn))
+    return claims:get(username:lower() .. "\nroom")
+  end
+  claim_free_name(conn, wanted)
+end
+
+--- Gives the connection its `username`: the one it wants, unless someone else has it. Where it takes over
+--- from another connection, the result is the room in which that one is.
+---@param conn tidewire.Conn  with wanted_name and session, both of which may be nil
+---@return string|nil room
+function people.enter(conn)
+  local room
+  if conn.wanted_name then
+    room = claim_name(conn, conn.wanted_name)
+  else
+    claim_free_name(conn, "user")
+  end
+  local key = conn.username:lower()
+  make_way(key)
+  here[key] = conn
+  conn:join(everyone.name, { key = key })
+  return room
+end
+
+--- Notes in which room it is, for one that takes over.
+---@param conn tidewire.Conn
+function people.move(conn)
+  claims:set(conn.username:lower() .. "\nroom", conn.room)
 end
 
 --- Frees the connection's name. False if another has taken it over.
 ---@param conn tidewire.Conn
 ---@return boolean left
 function people.leave(conn)
-  local name = conn.username and conn.username:lower()
-  if not name or holders[name] ~= conn then
+  local key = conn.username:lower()
+  if here[key] == conn then
+    here[key] = nil
+  end
+  if holder_of(key) ~= conn.id then
     return false
   end
-  holders[name] = nil
-  state.count = state.count - 1
+  claims:delete(key)
+  claims:delete(key .. "\nroom")
   return true
 end
 
 --- How many there are.
 ---@return integer
 function people.count()
-  return state.count
+  return everyone:size()
 end
 
 return people

@@ -210,6 +210,9 @@ describe("the chat's page", function()
 
   it("gives way to another window of the same person, and comes back when asked to", function()
     join_both("windows")
+    say(ada, "before")
+    say(bob, "before, too")
+    shows(ada, { "bob joined", "> before", "bob: before, too" })
     local session = ada:eval("JSON.parse(sessionStorage.getItem('chat')).session")
     local other = assert(client.connect(app:url("/chat?username=ada&session=" .. session)))
     is_in(ada, "taken")
@@ -218,7 +221,8 @@ describe("the chat's page", function()
     is_in(ada, "open")
     assert.equal(4001, (other:wait_closed()))
     say(ada, "here again")
-    shows(bob, { "ada: here again" }) -- and no word of leaving or joining
+    shows(ada, { "bob joined", "> before", "bob: before, too", "> here again" }) -- though the history came again
+    shows(bob, { "ada: before", "> before, too", "ada: here again" }) -- and no word of leaving or joining
     lists(bob, { "ada", "bob" })
   end)
 

@@ -89,7 +89,8 @@ function Browser:call(method, params, seconds)
     if not text then error(("Chromium did not answer %s: %s %s"):format(method, kind, code or ""), 2) end
     local answer = cjson.decode(text)
     if answer.method then
-      on_event(self, answer)
+      -- (a window that was left may go on for a while)
+      if answer.sessionId == self.session then on_event(self, answer) end
     elseif answer.id == id then
       if answer.error then error(method .. ": " .. answer.error.message, 2) end
       return answer.result
@@ -112,7 +113,7 @@ end
 ---@return browser.chromium self
 function Browser:renew()
   self.session = nil -- what follows is for the browser, not for a window
-  if self.context then self:call("Target.disposeBrowserContext", { browserContextId = self.context }) end
+  if self.context then self:tell("Target.disposeBrowserContext", { browserContextId = self.context }) end
   self.problems = {}
   self.context = self:call("Target.createBrowserContext").browserContextId
   local target = self:call("Target.createTarget", { url = "about:blank", browserContextId = self.context }).targetId

@@ -3,7 +3,8 @@
 -- A client connects to /chat?username=ada and is in the room "general". All of the query is optional:
 -- `username` (else it is user_NNNN, and ada_NNNN where someone else is ada), `room` to begin in, and
 -- `session`, a secret that the client made up: who comes again with the same name and session takes the
--- place of the old connection, and nobody else notices. A name, room or session that cannot be is a 400.
+-- place of the old connection, which is closed with 4001, and nobody else notices. A name, room or session that
+-- cannot be is a 400.
 --
 -- From the client               answer to it                    the others in its room get
 --                               welcome, history                user_joined
@@ -18,34 +19,27 @@
 --
 -- welcome and room_joined have {connId, username, room, server}, user_joined and user_left {username, room,
 -- connId}, history {room, messages}: chat messages, oldest first; none is sent where nothing was said. Times
--- are seconds since 1970; a chat's timestamp has fractions, and no two are the same. A chat that comes again
--- with an `id` that the room's history has is not said twice, so a client may repeat what it is not sure of.
+-- are seconds since 1970; a chat's timestamp has fractions, and no two of one sender are the same. A chat that
+-- comes again with the `id` it had is not said twice, so a client may repeat what it is not sure of.
 
 local check = require "check"
 local history = require "history"
 local people = require "people"
+local rooms = require "rooms"
 local tw = require "tidewire"
 local uv = require "luv"
 
 local SERVER = "Tidewire " .. tw.version
 local FIRST_ROOM = "general"
-local TAKEN_OVER = 4001 -- the close code: do not come again by yourself
 
--- `rooms` has those that someone is in.
-local state = tw.keep("chat", { rooms = {}, total_messages = 0, last_timestamp = 0 })
+local counters = tw.shared("chat.counters")
+local last_milliseconds = 0
 
-local function total_rooms()
-  local count = 0
-  for _ in pairs(state.rooms) do count = count + 1 end
-  return count
-end
-
--- Seconds since 1970 in milliseconds' steps, each later than the one before.
+-- Seconds since 1970, in steps of milliseconds.
 local function new_timestamp()
   local seconds, microseconds = uv.gettimeofday()
-  local milliseconds = math.max(seconds * 1000 + microseconds // 1000, state.last_timestamp + 1)
-  state.last_timestamp = milliseconds
-  return milliseconds / 1000
+  last_milliseconds = math.max(seconds * 1000 + microseconds // 1000, last_milliseconds + 1)
+  return last_milliseconds / 1000
 end
 
 local function refuse(conn, code, why)
@@ -60,19 +54,18 @@ end
 local function enter(conn, room, kind)
   conn:join(room, { username = conn.username })
   conn.room = room
-  state.rooms[room] = true
+  rooms.enter(room)
+  people.move(conn)
   conn:send({ type = kind, connId = conn.id, username = conn.username, room = room, server = SERVER })
   local messages = history.of(room)
-  if messages then
+  if #messages > 0 then
     conn:send({ type = "history", room = room, messages = messages })
   end
 end
 
 -- After the connection has left its room.
 local function announce_left(conn)
-  if tw.room(conn.room):size() == 0 then
-    state.rooms[conn.room] = nil
-  end
+  rooms.leave(conn.room)
   tell_others(conn, { type = "user_left", connId = conn.id })
 end
 
@@ -83,15 +76,19 @@ function commands.chat(conn, message)
   if problem then
     return refuse(conn, "bad_message", problem)
   end
-  local said = message.id and history.find(conn.room, conn.username, message.id)
-  if not said then
-    said = { type = "chat", message = message.message, id = message.id, timestamp = new_timestamp() }
+  local timestamp = new_timestamp()
+  local before = message.id and history.said_before(conn.room, conn.username, message.id, timestamp)
+  if not before then
+    local said = {
+      type = "chat", username = conn.username, message = message.message, room = conn.room, timestamp = timestamp,
+      id = message.id,
+    }
+    history.add(conn.room, said) -- first: who comes just now must not miss it
     tell_others(conn, said)
-    history.add(conn.room, said)
-    state.total_messages = state.total_messages + 1
+    counters:incr("messages")
   end
   if message.id then
-    conn:send({ type = "delivered", id = message.id, room = conn.room, timestamp = said.timestamp })
+    conn:send({ type = "delivered", id = message.id, room = conn.room, timestamp = before or timestamp })
   end
 end
 
@@ -117,8 +114,14 @@ function commands.typing(conn, message)
 end
 
 function commands.list_users(conn)
-  local users = tw.array()
-  for _, member in ipairs(tw.room(conn.room):members()) do users[#users + 1] = member.info.username end
+  local seen, users = {}, tw.array()
+  for _, member in ipairs(tw.room(conn.room):members()) do
+    local name = member.info.username
+    if not seen[name] then -- one who comes again can be there twice for a moment
+      seen[name] = true
+      users[#users + 1] = name
+    end
+  end
   table.sort(users)
   conn:send({ type = "user_list", room = conn.room, users = users })
 end
@@ -127,8 +130,8 @@ function commands.server_stats(conn)
   conn:send({
     type = "server_stats",
     total_clients = people.count(),
-    total_messages = state.total_messages,
-    total_rooms = total_rooms(),
+    total_messages = counters:get("messages") or 0,
+    total_rooms = rooms.count(),
     current_time = os.time(),
   })
 end
@@ -152,15 +155,11 @@ return {
   end,
 
   on_start = function(conn)
-    local old = people.enter(conn)
-    if not old then
-      enter(conn, conn.room, "welcome")
+    local old_room = people.enter(conn)
+    enter(conn, old_room or conn.room, "welcome")
+    if not old_room then
       tell_others(conn, { type = "user_joined", connId = conn.id })
-      return
     end
-    old:leave(old.room) -- before it closes, so that the list of users never has it twice
-    old:close(TAKEN_OVER, "taken over by a newer connection")
-    enter(conn, old.room, "welcome")
   end,
 
   handle_message = function(conn, message)
@@ -184,7 +183,7 @@ return {
   end,
 
   on_close = function(conn)
-    if people.leave(conn) then
+    if conn.username and people.leave(conn) then
       announce_left(conn)
     end
   end,

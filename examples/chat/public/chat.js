@@ -12,7 +12,7 @@ const TYPING_AGAIN = 3000;   // while I write, others are told this often
 const TYPING_IDLE = 4000;    // without a key for this long, I do not write any more
 const TYPING_EXPIRES = 6000; // another's notice that is not repeated is over
 const REJOIN = 30000;        // after a reconnect, those who were there are expected back for this long
-const STATS_SOON = 2000;     // after something has happened; all of these are milliseconds
+const STATS_SOON = 5000;     // after something has happened; all of these are milliseconds
 const NAME = /^[\p{L}\p{M}\p{N}_.-]+$/u;
 
 const byId = (id) => document.getElementById(id);
