@@ -17,7 +17,8 @@
 #include <cmocka.h>
 
 static char folder[64], path[96];
-static char text[1 << 20]; /* what was logged since the last read_log() */
+static char text[1 << 20]; /* what was read */
+static long position;      /* where in the file the lines begin that read_line() has not seen */
 
 static int open_log(void **state) {
     strcpy(folder, "/tmp/tidewire-log-XXXXXX");
@@ -37,6 +38,7 @@ static int as_text(void **state) {
     log_set_level(LOG_DEBUG);
     log_set_format(LOG_TEXT);
     log_set_worker(-1);
+    position = 0;
     return truncate(path, 0);
 }
 
@@ -49,6 +51,7 @@ static int as_json(void **state) {
 static size_t read_file(const char *name) {
     FILE *file = fopen(name, "rb");
     assert_non_null(file);
+    fseek(file, strcmp(name, path) == 0 ? position : 0, SEEK_SET);
     size_t len = fread(text, 1, sizeof(text) - 1, file);
     fclose(file);
     text[len] = '\0';
@@ -58,7 +61,7 @@ static size_t read_file(const char *name) {
 /* The log's one line without its time, whose form is checked, and without the end of the line. */
 static const char *read_line(void) {
     size_t len = read_file(path);
-    assert_int_equal(truncate(path, 0), 0);
+    position += (long)len;
     assert_true(len > 0 && text[len - 1] == '\n');
     text[len - 1] = '\0';
     assert_int_equal(strlen(text), len - 1);
@@ -132,7 +135,7 @@ static void test_levels(void **state) {
             for (size_t i = 0; i < len; i++)
                 lines += text[i] == '\n';
             assert_int_equal(lines, at >= threshold ? 2 : 0);
-            assert_int_equal(truncate(path, 0), 0);
+            position += (long)len;
         }
     }
     enum log_level level = LOG_WARN;
@@ -351,6 +354,7 @@ static void test_reopen(void **state) {
     assert_int_equal(rename(path, moved), 0);
     log_event(LOG_INFO, "two", "x"); /* still to the file that was moved */
     assert_int_equal(log_reopen(), 0);
+    position = 0; /* a new file */
     log_event(LOG_INFO, "three", "x");
     assert_non_null(strstr(read_line(), "event=three"));
     read_file(moved);
