@@ -24,6 +24,20 @@ end
 
 -- ---- reading ----
 
+--- The elements of a comma-separated list (RFC 9110 section 5.6.1), trimmed; empty ones do not count.
+---@param text string
+---@return string[]
+function headers.list(text)
+  local items = {}
+  for item in text:gmatch("[^,]+") do
+    item = headers.trim(item)
+    if item ~= "" then
+      items[#items + 1] = item
+    end
+  end
+  return items
+end
+
 -- Names are kept in lower case; a look-up that finds nothing tries again in lower case.
 local Headers = {
   __name = "tidewire.headers",

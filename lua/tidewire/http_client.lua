@@ -7,7 +7,7 @@
 local core = require "tidewire.core"
 local header_fields = require "tidewire.headers"
 local json = require "tidewire.json"
-local suggest = require "tidewire.suggest"
+local misuse = require "tidewire.misuse"
 
 ---@class tidewire.http
 local http_client = {}
@@ -25,48 +25,32 @@ local RESERVED = {
 
 -- ---- what is asked for ----
 
---- Misuse. Thrown without a place: `checked` puts the right one before it.
-local function misuse(message, ...)
-  error("tw.http.request: " .. message:format(...), 0)
-end
+local NAME = "tw.http.request: "
 
---- Calls a function that may find misuse, and blames the line that called tw.http.request for it.
-local function checked(f, ...)
-  local ok, result = pcall(f, ...)
-  if not ok then
-    error(result, 3)
-  end
-  return result
+local function throw(message, ...)
+  misuse.throw(NAME .. message, ...)
 end
 
 local function check_names(options)
   if type(options) ~= "table" then
-    misuse("a table of options is needed, got %s", type(options))
+    throw("a table of options is needed, got %s", type(options))
   end
-  local known = {}
-  for _, name in ipairs(OPTIONS) do
-    known[name] = true
-  end
-  for name in pairs(options) do
-    if not known[name] then
-      misuse('unknown option "%s"%s', tostring(name), suggest.hint(name, OPTIONS))
-    end
-  end
+  misuse.check_names(options, OPTIONS, NAME)
 end
 
 local function check_url(url)
   if type(url) ~= "string" then
-    misuse("url must be a string, got %s", type(url))
+    throw("url must be a string, got %s", type(url))
   elseif not url:find("^[Hh][Tt][Tt][Pp][Ss]?://") then
-    misuse("url must begin with http:// or https://, got %q", url)
+    throw("url must begin with http:// or https://, got %q", url)
   end
   local at = url:find("[^\x21-\x7e]")
   if at then
-    misuse("url has a character at byte %d that must be percent-encoded (%%%02X)", at, url:byte(at))
+    throw("url has a character at byte %d that must be percent-encoded (%%%02X)", at, url:byte(at))
   end
   local ok, problem = core.http_check_url(url)
   if not ok then
-    misuse("url is none that can be asked for: %s", problem)
+    throw("url is none that can be asked for: %s", problem)
   end
   return url
 end
@@ -76,14 +60,14 @@ local function check_method(method, body)
   if method == nil then
     return body == nil and "GET" or "POST"
   elseif type(method) ~= "string" or not method:find("^[%w!#$%%&'*+.^_`|~-]+$") then
-    misuse('method must be a word such as "GET", got %s', type(method) == "string" and ("%q"):format(method)
+    throw('method must be a word such as "GET", got %s', type(method) == "string" and ("%q"):format(method)
       or type(method))
   end
   method = method:upper()
   if method == "CONNECT" then
-    misuse "CONNECT is no request to a resource"
+    throw "CONNECT is no request to a resource"
   elseif method == "HEAD" and body ~= nil then
-    misuse "a HEAD request has no body"
+    throw "a HEAD request has no body"
   end
   return method
 end
@@ -92,15 +76,15 @@ local function check_headers(headers)
   if headers == nil then
     return {}
   elseif type(headers) ~= "table" then
-    misuse("headers must be a table of names and values, got %s", type(headers))
+    throw("headers must be a table of names and values, got %s", type(headers))
   end
   for name, values in pairs(headers) do
     if type(name) == "string" and RESERVED[name:lower()] then
-      misuse("the header %s is set by itself", name)
+      throw("the header %s is set by itself", name)
     end
     for _, value in ipairs(type(values) == "table" and values or { values }) do
       if type(value) ~= "string" and type(value) ~= "number" then
-        misuse("header %s: a string is needed, got %s", tostring(name), type(value))
+        throw("header %s: a string is needed, got %s", tostring(name), type(value))
       end
     end
   end
@@ -112,11 +96,11 @@ local function check_body(body, headers, method)
   if type(body) == "table" or body == json.null then
     local ok, text = pcall(json.encode, body)
     if not ok then
-      misuse("the body cannot be JSON: %s", text)
+      throw("the body cannot be JSON: %s", text)
     end
     return text, header_fields.with(headers, "Content-Type", "application/json")
   elseif body ~= nil and type(body) ~= "string" then
-    misuse("body must be a string, or a table, which is sent as JSON; got %s", type(body))
+    throw("body must be a string, or a table, which is sent as JSON; got %s", type(body))
   elseif body == nil and (method == "POST" or method == "PUT" or method == "PATCH") then
     body = "" -- so that Content-Length: 0 is sent (RFC 9110 section 8.6)
   end
@@ -128,7 +112,7 @@ local function check_number(options, name, default, least, most)
   if value == nil then
     return default
   elseif type(value) ~= "number" or not (value >= least and value <= most) then
-    misuse("%s must be a number from %.15g to %.15g, got %s", name, least, most,
+    throw("%s must be a number from %.15g to %.15g, got %s", name, least, most,
       type(value) == "number" and tostring(value) or type(value))
   end
   return value
@@ -136,7 +120,7 @@ end
 
 local function check_integer(options, name, default, least, most)
   local value = math.tointeger(check_number(options, name, default, least, most))
-  return value or misuse("%s must be an integer, got %s", name, tostring(options[name]))
+  return value or throw("%s must be an integer, got %s", name, tostring(options[name]))
 end
 
 local function check(options)
@@ -145,7 +129,7 @@ local function check(options)
   local headers
   order.body, headers = check_body(options.body, check_headers(options.headers), order.method)
   local ok, lines = pcall(header_fields.lines, headers)
-  order.headers = ok and lines or misuse("%s", lines)
+  order.headers = ok and lines or throw("%s", lines)
   order.timeout = check_number(options, "timeout", 10, 0.001, 86400)
   order.max_bytes = check_integer(options, "max_bytes", 8 << 20, 0, 1 << 30)
   order.redirects = check_integer(options, "redirects", 0, 0, 100)
@@ -187,7 +171,7 @@ local Pending = {
 ---@return tidewire.http.Response|nil response
 ---@return string|nil message
 function http_client.request(request)
-  local order = checked(check, request)
+  local order = misuse.blame_caller(check, request)
   local task, why = core.task()
   if not task then
     error("tw.http.request: " .. why, 2)

@@ -10,10 +10,12 @@
 local core = require "tidewire.jwt_c"
 local json = require "tidewire.json"
 local jwt_key = require "tidewire.jwt_key"
-local suggest = require "tidewire.suggest"
+local misuse = require "tidewire.misuse"
 
 ---@class tidewire.jwt
 local jwt = {}
+
+local throw = misuse.throw
 
 local LONGEST = 64 * 1024 -- bytes of a token; libjwt's own limit is the C stack
 
@@ -22,33 +24,11 @@ for _, name in ipairs { "HS256", "HS384", "HS512", "RS256", "RS384", "RS512", "E
   KNOWN[name] = true
 end
 
---- Misuse. Thrown without a place: `checked` puts the right one before it.
-local function misuse(message, ...)
-  error(message:format(...), 0)
-end
-
---- Calls a function that may find misuse, and blames the line that called tw.jwt for it.
-local function checked(f, ...)
-  local ok, result = pcall(f, ...)
-  if not ok then
-    error(result, 3)
-  end
-  return result
-end
-
 local function check_options(options, known)
   if type(options) ~= "table" then
-    misuse("the options must be a table, not %s", type(options))
+    throw("the options must be a table, not %s", type(options))
   end
-  for name in pairs(options) do
-    local is_known = false
-    for _, candidate in ipairs(known) do
-      is_known = is_known or candidate == name
-    end
-    if not is_known then
-      misuse('unknown option "%s"%s', tostring(name), suggest.hint(name, known))
-    end
-  end
+  misuse.check_names(options, known)
 end
 
 --- A string or a list of strings, as a list; nil stays nil.
@@ -59,11 +39,11 @@ local function check_list(options, name)
   elseif value == nil then
     return nil
   elseif type(value) ~= "table" or #value == 0 then
-    misuse("%s must be a string or a list of strings", name)
+    throw("%s must be a string or a list of strings", name)
   end
   for _, element in ipairs(value) do
     if type(element) ~= "string" then
-      misuse("%s must be a string or a list of strings", name)
+      throw("%s must be a string or a list of strings", name)
     end
   end
   return value
@@ -88,7 +68,7 @@ local known_count = 0
 local function check_key(options, private)
   local key = options.key
   if type(key) ~= "string" then
-    misuse("key must be a string: a secret, or the text of a PEM file")
+    throw("key must be a string: a secret, or the text of a PEM file")
   end
   local known = known_keys[private][key]
   if known then
@@ -104,11 +84,11 @@ end
 
 local function check_algorithm(name, key)
   if type(name) == "string" and name:lower() == "none" then
-    misuse('the algorithm "none" is never accepted: such a token can be written by anyone')
+    throw('the algorithm "none" is never accepted: such a token can be written by anyone')
   elseif not KNOWN[name] then
-    misuse('unknown algorithm "%s"', tostring(name))
+    throw('unknown algorithm "%s"', tostring(name))
   elseif not contains(key.algorithms, name) then
-    misuse("the algorithm %s does not go with the key, which is %s (%s)", name, key.kind,
+    throw("the algorithm %s does not go with the key, which is %s (%s)", name, key.kind,
       table.concat(key.algorithms, ", "))
   end
 end
@@ -136,7 +116,7 @@ local function check_verify_options(options)
   end
   local leeway = options.leeway or 0
   if type(leeway) ~= "number" or not (leeway >= 0 and leeway < math.huge) then
-    misuse("leeway must be a number of seconds, 0 or more")
+    throw("leeway must be a number of seconds, 0 or more")
   end
   return {
     algorithms = algorithms,
@@ -264,7 +244,7 @@ end
 ---@return table<string, any>|nil claims
 ---@return string|nil err
 function jwt.verify(token, options)
-  local wanted = checked(check_verify_options, options)
+  local wanted = misuse.blame_caller(check_verify_options, options)
   if token == nil or token == "" then
     return nil, "no token"
   elseif type(token) ~= "string" then
@@ -292,13 +272,13 @@ local REFUSED = {
 
 local function encode_object(value, name)
   if type(value) ~= "table" then
-    misuse("the %s must be a table, not %s", name, type(value))
+    throw("the %s must be a table, not %s", name, type(value))
   end
   local ok, text = pcall(json.encode, value)
   if not ok then
-    misuse("the %s cannot be encoded: %s", name, text)
+    throw("the %s cannot be encoded: %s", name, text)
   elseif text:byte(1) ~= 0x7b then
-    misuse("the %s must have names, and are a list", name)
+    throw("the %s must have names, and are a list", name)
   end
   return text
 end
@@ -306,9 +286,9 @@ end
 local function check_headers(headers)
   for name, value in pairs(headers) do
     if name == "alg" then
-      misuse "headers must not have alg: say algorithm = …"
+      throw "headers must not have alg: say algorithm = …"
     elseif name == "typ" and value ~= "JWT" then
-      misuse 'headers: typ is always "JWT"'
+      throw 'headers: typ is always "JWT"'
     end
   end
 end
@@ -316,9 +296,9 @@ end
 --- The claims with the time of expiry, in a table of their own.
 local function with_expiry(claims, seconds)
   if type(seconds) ~= "number" or seconds ~= seconds or math.abs(seconds) == math.huge then
-    misuse("expires_in must be a number of seconds")
+    throw("expires_in must be a number of seconds")
   elseif claims.exp ~= nil then
-    misuse("say either expires_in or the claim exp")
+    throw("say either expires_in or the claim exp")
   end
   local copy = {}
   for name, value in pairs(claims) do
@@ -341,7 +321,7 @@ local function sign(claims, options)
   end
   local token, refused = core.sign(algorithm, options.key, headers, encode_object(claims, "claims"))
   if not token then
-    misuse("%s", REFUSED[refused])
+    throw("%s", REFUSED[refused])
   end
   return token
 end
@@ -351,7 +331,7 @@ end
 ---@param options tidewire.jwt.SignOptions
 ---@return string token
 function jwt.sign(claims, options)
-  return (checked(sign, claims, options))
+  return (misuse.blame_caller(sign, claims, options))
 end
 
 return jwt

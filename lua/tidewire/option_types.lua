@@ -4,6 +4,7 @@
 -- another, normal one (a size "1M" becomes 1048576); and, where it can come from the environment, reads
 -- text. Pure functions, run while an app loads. Knows no option by name: options.lua has those.
 
+local headers = require "tidewire.headers"
 local origins = require "tidewire.origins"
 local suggest = require "tidewire.suggest"
 
@@ -44,19 +45,9 @@ function option_types.quote(text)
   return '"' .. text:gsub("%c", "?") .. '"'
 end
 
-local function trim(text)
-  return text:match("^%s*(.-)%s*$")
-end
-
+--- A list in an environment variable is written as one in a header; there it may go over several lines.
 local function split_commas(text)
-  local items = {}
-  for item in text:gmatch("[^,]+") do
-    item = trim(item)
-    if item ~= "" then
-      items[#items + 1] = item
-    end
-  end
-  return items
+  return headers.list((text:gsub("%s", " ")))
 end
 
 local function constant(text)

@@ -46,17 +46,6 @@ local function parse_cookies(text)
   return cookies
 end
 
-local function parse_list(text)
-  local items = {}
-  for item in (text or ""):gmatch("[^,]+") do
-    item = headers.trim(item)
-    if item ~= "" then
-      items[#items + 1] = item
-    end
-  end
-  return items
-end
-
 -- One function for each field that is not handed in.
 local fields = {
   method = function(self)
@@ -82,7 +71,7 @@ local fields = {
     return self.headers.origin
   end,
   subprotocols = function(self)
-    return parse_list(self.headers["sec-websocket-protocol"])
+    return headers.list(self.headers["sec-websocket-protocol"] or "")
   end,
 }
 
