@@ -45,15 +45,19 @@ static void refuse(struct gate *gate, struct http *http, int status, const char 
 
 /* Writes the 101 answer (RFC 6455 section 4.2.2). False: the socket did not take it. */
 static bool answer_101(struct stream *stream, struct slice key, const char *subprotocol) {
-    char accept[ACCEPT_KEY_BYTES], head[512];
+    static const char format[] = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n"
+                                 "Connection: Upgrade\r\nSec-WebSocket-Accept: %s\r\n%s%s%s\r\n";
+    static const char name[] = "Sec-WebSocket-Protocol: ";
+    bool chosen = subprotocol != NULL;
+    size_t room =
+        sizeof format + ACCEPT_KEY_BYTES + sizeof name + (chosen ? strlen(subprotocol) : 0);
+    char accept[ACCEPT_KEY_BYTES], *head = mem_alloc(room);
     accept_key(key, accept);
-    int len = snprintf(head, sizeof head,
-                       "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n"
-                       "Connection: Upgrade\r\nSec-WebSocket-Accept: %s\r\n%s%s%s\r\n",
-                       accept, subprotocol == NULL ? "" : "Sec-WebSocket-Protocol: ",
-                       subprotocol == NULL ? "" : subprotocol, subprotocol == NULL ? "" : "\r\n");
-    return len > 0 && (size_t)len < sizeof head &&
-           stream_write(stream, head, (size_t)len) == (size_t)len;
+    size_t len = (size_t)snprintf(head, room, format, accept, chosen ? name : "",
+                                  chosen ? subprotocol : "", chosen ? "\r\n" : "");
+    bool written = stream_write(stream, head, len) == len;
+    mem_free(head);
+    return written;
 }
 
 static void accept_upgrade(struct gate *gate, struct http *http, struct conn *conn,

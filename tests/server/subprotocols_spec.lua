@@ -64,6 +64,12 @@ describe("subprotocols", function()
     assert.equal("chat.v1", response.headers["sec-websocket-protocol"])
   end)
 
+  it("may have long names", function()
+    local name = ("x"):rep(2000)
+    local chatty <close> = server.start({ app = ("return { subprotocols = %q }"):format(name) })
+    assert.equal(name, chatty:connect("/", { subprotocols = { name } }).subprotocol)
+  end)
+
   it("that are no tokens are refused with 400", function()
     local _, status = client.connect(app:url("/two"), { subprotocols = { "chat v1" } })
     assert.equal(400, status)
