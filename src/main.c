@@ -1,5 +1,4 @@
 /* main.c -- the program: what was asked for, and its exit code. */
-#include "base/log.h"
 #include "server/scaffold.h"
 #include "server/server.h"
 #include "server/settings.h"

@@ -10,7 +10,6 @@
 #include "net/request.h"
 
 #include <stdbool.h>
-#include <stddef.h>
 
 enum { HANDSHAKE_KEY_BYTES = 24 }; /* of Sec-WebSocket-Key: 16 bytes in base64 */
 

@@ -1,9 +1,9 @@
 /* transport.h -- accepted sockets on libwebsockets: bytes in, bytes out, and the end.
  *
- * The only file that knows libwebsockets. It serves each socket in libwebsockets' raw role on the
- * worker's libuv loop: polling, reading, flow control, timeouts and (with TLS) encryption are the
- * library's; what the bytes mean is decided above, in http.c and ws.c. See docs/decisions/framing.md.
- * Everything on the worker's thread. */
+ * The only file that knows libwebsockets, but for accept_key.c, which hashes with it. It serves each
+ * socket in the library's raw role on the worker's libuv loop: polling, reading, flow control, timeouts and
+ * (with TLS) encryption are the library's; what the bytes mean is decided above, in http.c and ws.c. See
+ * docs/decisions/framing.md. Everything on the worker's thread. */
 #ifndef TIDEWIRE_NET_TRANSPORT_H
 #define TIDEWIRE_NET_TRANSPORT_H
 
@@ -27,8 +27,7 @@ struct stream_events {
     void (*closed)(void *owner);
 };
 
-/* NULL, after a log line, when libwebsockets cannot
- * start. */
+/* NULL, after a log line, when libwebsockets cannot start. */
 struct transport *transport_new(uv_loop_t *loop);
 
 /* Ends all streams (their owners are told) and begins to take the context down; the loop must run

@@ -3,7 +3,6 @@
 
 #include "base/clock.h"
 #include "base/log.h"
-#include "tidewire_version.h"
 
 #include <string.h>
 #include <unistd.h>

@@ -3,8 +3,6 @@
  * Fills struct hub_events: each function pushes plain values and runs one coroutine. */
 #include "script/vm_internal.h"
 
-#include <string.h>
-
 /* ---- the hooks of a connection ---- */
 
 static struct task *conn_task(void *user, enum vm_event event, conn_id id) {

@@ -12,7 +12,6 @@
 #include "tidewire_version.h"
 
 #include <stdio.h>
-#include <string.h>
 
 static const char *const event_names[] = {
 #define X(upper, lower) [EVENT_##upper] = #lower,

@@ -57,8 +57,9 @@ void vm_turn(struct vm *vm);
 /* Some wait for vm_turn() already: the loop must not sleep. */
 bool vm_has_pending(const struct vm *vm);
 
-/* Runs the app's on_stop. It may sleep: true while it does. */
+/* Runs the app's on_stop, which may sleep. */
 void vm_stop_app(struct vm *vm);
+/* Does on_stop still sleep? */
 bool vm_is_stopping(const struct vm *vm);
 
 #endif

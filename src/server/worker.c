@@ -1,12 +1,11 @@
 /* worker.c -- one loop with all that serves connections on it. See worker.h.
  *
- * The turn: the loop's events fill queues; before it sleeps again, turn_end() runs what waited for
- * the end of the turn and writes every queue. One timer of the
- * loop's serves all deadlines of the hub. */
+ * The turn: the loop's events fill queues; before it sleeps again, on_turn() runs what waited for the
+ * end of the turn and writes every queue. One timer of the loop's serves all deadlines of the hub and
+ * of the shared stores. */
 #include "server/worker.h"
 
 #include "base/clock.h"
-#include "base/log.h"
 #include "base/mem.h"
 #include "net/address.h"
 #include "net/gate.h"
