@@ -159,6 +159,7 @@ static void on_signal(uv_signal_t *handle, int number) {
         drain(server, number == SIGTERM ? "SIGTERM" : "SIGINT");
     } else {
         log_event(LOG_WARN, "drain_cut_short", "a second signal");
+        worker_kill(server->worker);
         close_all(server);
     }
 }

@@ -88,12 +88,17 @@ static void give_back_memory(struct worker *worker) {
     }
 }
 
+static void tell(struct worker *worker) {
+    if (worker->told)
+        return;
+    worker->told = true;
+    hub_close_all(worker->hub, CLOSE_GOING_AWAY, "server is shutting down");
+}
+
 /* on_stop may still speak to clients, and wait; the clients are told when it has ended. */
 static void drain_on(struct worker *worker) {
-    if (worker->draining && !worker->told && !vm_is_stopping(worker->vm)) {
-        worker->told = true;
-        hub_close_all(worker->hub, CLOSE_GOING_AWAY, "server is shutting down");
-    }
+    if (worker->draining && !vm_is_stopping(worker->vm))
+        tell(worker);
 }
 
 static void on_turn(uv_prepare_t *prepare) {
@@ -210,6 +215,8 @@ bool worker_is_drained(const struct worker *worker) {
 }
 
 void worker_kill(struct worker *worker) {
+    tell(worker);
+    hub_turn_end(worker->hub); /* the sockets that take something still get it */
     hub_kill_all(worker->hub);
     if (worker->gate != NULL)
         http_server_kill_all(gate_http(worker->gate));

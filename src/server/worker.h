@@ -30,7 +30,7 @@ bool worker_listen(struct worker *worker, char *error, size_t error_size);
 void worker_drain(struct worker *worker);
 /* Is everything said, and every connection gone? */
 bool worker_is_drained(const struct worker *worker);
-/* Ends what is left, without ceremony. */
+/* Ends what is left, without ceremony; who was not told 1001 yet is, if its socket takes that. */
 void worker_kill(struct worker *worker);
 
 /* Closes every socket and connection. */

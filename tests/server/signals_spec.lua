@@ -154,6 +154,31 @@ describe("the end", function()
     silent:drop()
   end)
 
+  it("tells every client 1001 even where on_stop does not end", function()
+    for _, times in ipairs { 1, 2 } do
+      local app <close> = server.start({
+        app = [[
+          local record = require "record"
+          return {
+            endpoints = { ["/"] = { on_close = function(_, code) record("close", code) end } },
+            on_stop = function()
+              record("stop")
+              require "tidewire".sleep(3600)
+            end,
+          }
+        ]],
+        options = { "--drain-seconds", times == 1 and "0.5" or "3600" },
+      })
+      local ada = app:connect()
+      app:signal("sigterm")
+      app:wait_event("stop")
+      if times == 2 then app:signal("sigterm") end
+      assert.equal(1001, (ada:wait_closed()))
+      assert_ends_clean(app)
+      assert.same({ "close", 1001, n = 2 }, app:events("close")[1])
+    end
+  end)
+
   it("comes at once with a second signal", function()
     local app <close> = server.start({ app = APP, options = { "--drain-seconds", "3600" } })
     local ada = app:connect()
