@@ -262,7 +262,7 @@ int server_run(const struct settings *settings) {
         return EXIT_USAGE;
     }
     tune_malloc();
-    setvbuf(stdout, NULL, _IOLBF, 0); /* what scripts print is seen at once, in a journal too */
+    setvbuf(stdout, NULL, _IOLBF, 0); /* io.write is seen at once, as print is, in a journal too */
     uv_loop_init(&server->loop);
     catch_signals(server);
     server->shared = shared_new(NULL, NULL);
