@@ -21,6 +21,7 @@ struct table {
     uint32_t count; /* readers may look */
     /* private */
     uint32_t bucket_count;
+    uint64_t secret[2]; /* drawn with the first entry */
     struct table_entry **buckets;
 };
 

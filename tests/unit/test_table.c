@@ -48,7 +48,8 @@ static void test_empty(void **state) {
     table_close(&table);
 }
 
-/* The last ones are pairs with the same hash: only their bytes tell them apart. */
+/* Some are others' beginnings; the last ones are pairs that a common hash without a secret, FNV-1a, takes
+ * for the same. */
 static void test_any_bytes_are_a_key(void **state) {
     static const struct slice keys[] = {
         {"", 0},
