@@ -3,6 +3,7 @@
 #   tests/unit/test_*.c       label unit       a cmocka program, linked to all parts
 #   tests/lua/*_spec.lua      label lua        busted under plain Lua, no server
 #   tests/server/*_spec.lua   label server     busted, the real program in TIDEWIRE_BIN
+#                             label workers    the same with three workers: server/NAME@3
 #   tests/interop/*_spec.lua  label interop    the same, with third-party clients
 #   examples/*/*_spec.lua     label examples   the same
 #   tests/browser/*_spec.lua  label browser    the examples' pages, in Chromium; skipped where there is none
@@ -66,10 +67,10 @@ endforeach()
 
 # --- specs ------------------------------------------------------------------------------------
 
-# tidewire_spec(LABEL FILE [ENVIRONMENT…])
-function(tidewire_spec label file)
+# tidewire_spec(LABEL FILE SUFFIX [ENVIRONMENT…]): the test's name ends with SUFFIX
+function(tidewire_spec label file suffix)
   string(REGEX REPLACE "^(tests|examples)/" "" name "${file}")
-  string(REGEX REPLACE "_spec[.]lua$" "" name "${name}")
+  string(REGEX REPLACE "_spec[.]lua$" "${suffix}" name "${name}")
   if(label STREQUAL "examples")
     string(PREPEND name "examples/")
   endif()
@@ -95,7 +96,7 @@ endif()
 foreach(spec IN LISTS specs)
   # Leaks of the C modules are found here too. A spec that starts other programs keeps the sanitizer
   # out of them with `env -u LD_PRELOAD`: they leak, and it would say so.
-  tidewire_spec(lua "${spec}" ${sanitizer_environment} ${preload_environment})
+  tidewire_spec(lua "${spec}" "" ${sanitizer_environment} ${preload_environment})
 endforeach()
 
 foreach(label server interop examples browser)
@@ -106,8 +107,15 @@ foreach(label server interop examples browser)
   file(GLOB specs CONFIGURE_DEPENDS RELATIVE "${CMAKE_CURRENT_SOURCE_DIR}"
     "${CMAKE_CURRENT_SOURCE_DIR}/${folder}/*_spec.lua")
   foreach(spec IN LISTS specs)
-    tidewire_spec(${label} "${spec}" ${sanitizer_environment})
+    tidewire_spec(${label} "${spec}" "" ${sanitizer_environment})
   endforeach()
+endforeach()
+
+# The server is the same with several workers: all its specs once more.
+file(GLOB specs CONFIGURE_DEPENDS RELATIVE "${CMAKE_CURRENT_SOURCE_DIR}"
+  "${CMAKE_CURRENT_SOURCE_DIR}/tests/server/*_spec.lua")
+foreach(spec IN LISTS specs)
+  tidewire_spec(workers "${spec}" "@3" ${sanitizer_environment} "TIDEWIRE_TEST_WORKERS=3")
 endforeach()
 
 # --- rules about the source -------------------------------------------------------------------

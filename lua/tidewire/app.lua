@@ -21,7 +21,7 @@ local app = {}
 ---@field file string
 ---@field dir string
 ---@field listen string[]
----@field workers integer
+---@field workers integer|"auto"
 ---@field admin string|nil
 ---@field limits table<string, any>
 ---@field endpoints tidewire.Endpoint[]      sorted by path
@@ -149,7 +149,7 @@ function app.load(request)
 
   local settings = options.merge("app", { from_command_line, from_environment.app, checked })
   result.listen, result.admin = settings.listen, settings.admin
-  result.workers = 1 -- options.lua has refused all others; "auto" is one as well
+  result.workers = settings.workers
   result.limits = options.merge("limits", { from_environment.limits, checked.limits or {} })
   return result, report.warnings
 end

@@ -168,6 +168,16 @@ function codecs.encode(number, value)
   return tostring(value), codec == "binary" and "binary" or "text"
 end
 
+--- The kind of a payload that codecs.encode() gave: a codec of the script's own decides, for the others the sender.
+---@param number integer
+---@param encoded "text"|"binary"      what codecs.encode() said
+---@param wanted "text"|"binary"|nil   by the sender
+---@return "text"|"binary"
+function codecs.kind(number, encoded, wanted)
+  local codec = by_number[number]
+  return type(codec) == "table" and codec.encode and encoded or wanted or encoded
+end
+
 --- The functions of an endpoint with this codec.
 ---@param codec "text"|"binary"|"json"|{ decode: function|nil, encode: function|nil }
 ---@param heartbeat boolean  the heartbeat is JSON

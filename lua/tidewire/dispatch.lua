@@ -6,6 +6,7 @@
 
 local app = require "tidewire.app"
 local async = require "tidewire.async"
+local codecs = require "tidewire.codecs"
 local Conn = require "tidewire.conn"
 local core = require "tidewire.core"
 local endpoints = require "tidewire.endpoints"
@@ -43,8 +44,10 @@ function events.load(file, command_line)
     check_address = core.check_address,
   }
   local lines = {}
-  for _, warning in ipairs(loaded and problems or warnings or {}) do
-    core.log(2, "configuration", nil, "why", app.format(warning))
+  if core.worker == 0 then -- the others would say the same
+    for _, warning in ipairs(loaded and problems or warnings or {}) do
+      core.log(2, "configuration", nil, "why", app.format(warning))
+    end
   end
   if not loaded then
     for i, problem in ipairs(problems) do
@@ -52,9 +55,12 @@ function events.load(file, command_line)
     end
     return nil, lines
   end
-  for _, endpoint in ipairs(loaded.endpoints) do
+  local shape = {}
+  for i, endpoint in ipairs(loaded.endpoints) do
     endpoints.prepare(endpoint)
+    shape[i] = ("%s %d\n"):format(endpoint.path, codecs.number(endpoint.options.codec))
   end
+  loaded.shape = table.concat(shape)
   if loaded.on_load then
     local ok, err = xpcall(loaded.on_load, errors.handler("on_load"))
     if not ok then

@@ -166,13 +166,16 @@ types.count = {
   from_text = to_number,
 }
 
+local MOST_WORKERS <const> = 128 -- a connection's number has so much room for them (src/core/events.h)
+
 types.workers = {
-  expected = constant 'a whole number, 1 or more, or "auto"',
+  expected = constant(('a whole number from 1 to %d, or "auto"'):format(MOST_WORKERS)),
   check = function(value)
     if value == "auto" then
       return true, value
     end
-    return types.count.check(value)
+    local count = math.type(value) and math.tointeger(value)
+    return accept(count ~= nil and count >= 1 and count <= MOST_WORKERS, count)
   end,
   from_text = function(text)
     return tonumber(text) or text

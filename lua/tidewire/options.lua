@@ -101,15 +101,9 @@ local function ignored(value, shown)
   end
 end
 
-local function one_worker(value, shown)
-  if value ~= 1 and value ~= "auto" then
-    return "problem", ("%s = %d: this version runs one worker"):format(shown, value)
-  end
-end
-
 -- What the contract promises and this version does not do. A version that does it deletes the line.
 local not_yet = {
-  app = { tls = refused, workers = one_worker },
+  app = { tls = refused },
   handler = { rate = refused, compression = ignored, handler_timeout = ignored },
   limits = { memory = ignored, load_timeout = ignored },
 }

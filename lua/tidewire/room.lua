@@ -117,7 +117,7 @@ function Room:broadcast(value, options)
   return delivered -- no tail call: errors count the frames
 end
 
---- How many connections are in the room.
+--- How many connections are in the room, over all workers.
 ---@return integer
 function Room:size()
   check_room(self, "size")
@@ -133,16 +133,13 @@ local function new_member(integer, json_name, info)
   return { id = core.id_text(integer), name = json.decode(json_name), info = info and json.decode(info) or nil }
 end
 
---- Who is in the room, in no order.
+--- Who is in the room, over all workers, in no order.
 ---@return tidewire.Member[]
 function Room:members()
   check_room(self, "members")
-  local members = {}
-  for _, integer in ipairs(core.room_members(self.name)) do
-    local json_name, info = core.member(self.name, integer)
-    if json_name then
-      members[#members + 1] = new_member(integer, json_name, info)
-    end
+  local list, members = core.room_members(self.name), {}
+  for i = 1, #list, 3 do
+    members[#members + 1] = new_member(list[i], list[i + 1], list[i + 2] or nil)
   end
   return members
 end
@@ -227,20 +224,54 @@ function room.broadcast(value, options)
   return delivered -- no tail call, as above
 end
 
---- Sends a value to one connection.
+--- What conn:send takes as its last argument: the kind, and the key.
+local function read_send_options(options)
+  if type(options) ~= "table" then
+    options = { kind = options }
+  end
+  if options.kind ~= nil and options.kind ~= "text" and options.kind ~= "binary" then
+    error(('tw.send: kind must be "text" or "binary", got %s'):format(tostring(options.kind)), 4)
+  end
+  if options.key ~= nil and type(options.key) ~= "string" then
+    error(("tw.send: key must be a string, got %s"):format(type(options.key)), 4)
+  end
+  return options.kind, options.key ~= "" and options.key or nil
+end
+
+--- To a connection of another worker.
+local function send_far(integer, codec, value, options)
+  local kind, key = read_send_options(options)
+  local payload, own_kind = codecs.encode(codec, value)
+  if not payload then
+    error(("tw.send: %s"):format(own_kind), 3)
+  end
+  local ok, message = core.send_anywhere(integer, payload, codecs.kind(codec, own_kind, kind), key)
+  if message == "utf8" then
+    error(("tw.send: %s"):format(NOT_UTF8), 3)
+  end
+  return ok, message
+end
+
+--- Sends a value to one connection, of whichever worker, through the codec of its endpoint.
 ---@param conn_id string  its `conn.id`
 ---@param value any
+---@param options string|{ kind: string|nil, key: string|nil }|nil  as of conn:send
 ---@return true|nil ok
----@return string|nil message  "closed" when it is gone, "backlog"
-function room.send(conn_id, value)
+---@return string|nil message  "closed" when it is gone; "backlog", of a connection of this worker
+function room.send(conn_id, value, options)
   if type(conn_id) ~= "string" then
     error(("tw.send: a conn.id is needed, got %s"):format(type(conn_id)), 2)
   end
   local conn = registry.find(conn_id)
-  if not conn then
+  if conn then
+    return conn:send(value, options)
+  end
+  local integer = core.id_number(conn_id)
+  local codec = integer and core.codec_of(integer)
+  if not codec then
     return nil, "closed"
   end
-  return conn:send(value)
+  return send_far(integer, codec, value, options)
 end
 
 return room

@@ -80,13 +80,6 @@ function core.join(conn, room, info) end
 ---@param on boolean
 function core.watch(room, on) end
 
---- Nothing when it is not in.
----@param room string
----@param conn integer
----@return string? name  of its endpoint, as JSON
----@return string? info  JSON
-function core.member(room, conn) end
-
 ---@param conn integer
 ---@param room string
 ---@return boolean was_open
@@ -96,15 +89,32 @@ function core.leave(conn, room) end
 ---@return string[] rooms  in no order
 function core.rooms_of(conn) end
 
+--- Over all workers.
 ---@param room string
 ---@return integer
 function core.room_size(room) end
 
+--- Over all workers, in no order: three values for each member, its integer, the name of its endpoint as JSON, and its
+--- info as JSON or false.
 ---@param room string
----@return integer[] conns  in no order
+---@return (integer|string|false)[] members
 function core.room_members(room) end
 
---- The numbers of its members' codecs.
+--- The number of the codec of a connection of any worker.
+---@param conn integer
+---@return integer? codec  nil: it is closed
+function core.codec_of(conn) end
+
+--- Sends to a connection of any worker.
+---@param conn integer
+---@param payload string
+---@param kind "text"|"binary"|nil
+---@param key string?  as for publish
+---@return true? ok
+---@return "closed"|"backlog"|"utf8"|nil problem
+function core.send_anywhere(conn, payload, kind, key) end
+
+--- The numbers of its members' codecs, over all workers.
 ---@param room string
 ---@return integer ...
 function core.room_codecs(room) end

@@ -45,6 +45,7 @@ struct conn {
     uint8_t close_reason_len;
     uint8_t state;      /* enum conn_state */
     uint8_t due;        /* enum conn_due */
+    bool announced;     /* other workers know of it */
     bool busy;          /* a hook runs or sleeps */
     bool paused;        /* the wire does not read */
     bool blocked;       /* the wire waits for the socket */

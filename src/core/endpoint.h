@@ -5,6 +5,8 @@
 #ifndef TIDEWIRE_CORE_ENDPOINT_H
 #define TIDEWIRE_CORE_ENDPOINT_H
 
+#include "core/places.h"
+
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -17,14 +19,17 @@ struct endpoint {
     uint64_t pong_ms; /* silence allowed; 0: for ever */
     size_t max_message_size;
     size_t max_backlog;
-    uint32_t max_connections; /* 0: no limit of its own */
+    uint32_t max_connections; /* 0: no limit of its own; over all workers */
     uint32_t codec; /* the scripts' number of its codec: a broadcast is encoded once for each */
     enum heartbeat heartbeat;
     enum slow_client slow_client;
     bool has_message, has_ping, has_timeout, has_drain;
     char *json_name; /* conn.name as a JSON string with its quotes, for JSON pings; owned */
 
-    uint32_t connections; /* open or in their handshake: the hub counts */
+    /* the hub's */
+    uint32_t number;
+    struct places
+        *places; /* those of max_connections, taken by the open and those in their handshake */
 };
 
 #endif

@@ -16,6 +16,19 @@
  * Never 0; a stale one is recognised and answered "closed". */
 typedef uint64_t conn_id;
 
+static inline conn_id conn_id_of(unsigned worker, uint64_t slot_number) {
+    return (conn_id)worker << 56 | slot_number;
+}
+
+static inline unsigned conn_worker(conn_id id) {
+    return (unsigned)(id >> 56);
+}
+
+/* Its slot in its worker's table: small numbers, used again. */
+static inline uint32_t conn_slot(conn_id id) {
+    return (uint32_t)(id & 0xffffff);
+}
+
 /* Close codes of RFC 6455 section 7.4.1, and ours. */
 enum close_code {
     CLOSE_NORMAL = 1000,

@@ -12,8 +12,6 @@
 
 #include <string.h>
 
-enum { WORKER_SHIFT = 56 }; /* where the worker stands in a conn_id, above the slot's number */
-
 struct hub *hub_new(const struct hub_options *options) {
     struct hub *hub = mem_zalloc(sizeof *hub);
     hub->options = *options;
@@ -21,6 +19,7 @@ struct hub *hub_new(const struct hub_options *options) {
     hub->scratch = mem_alloc(OUTBOX_SCRATCH_BYTES);
     list_init(&hub->pending);
     list_init(&hub->dirty);
+    hub->mail_end = &hub->mail;
     return hub;
 }
 
@@ -37,6 +36,8 @@ void hub_free(struct hub *hub) {
     if (hub == NULL)
         return;
     for (uint32_t i = 0; i < hub->endpoint_count; i++) {
+        if (hub->options.bus == NULL)
+            mem_free(hub->endpoints[i]->places);
         mem_free(hub->endpoints[i]->json_name);
         mem_free(hub->endpoints[i]);
     }
@@ -49,12 +50,22 @@ void hub_free(struct hub *hub) {
     mem_free(hub);
 }
 
+/* The endpoint's places: those of all workers, or the hub's own. */
+static struct places *places_of(struct hub *hub, uint32_t number, const struct endpoint *endpoint) {
+    if (hub->options.bus != NULL)
+        return bus_places(hub->options.bus, number, endpoint->max_connections, endpoint->codec);
+    struct places *places = mem_zalloc(sizeof *places);
+    atomic_init(&places->max, endpoint->max_connections);
+    return places;
+}
+
 uint32_t hub_add_endpoint(struct hub *hub, const struct endpoint *endpoint) {
     uint32_t number = hub->endpoint_count++;
     hub->endpoints = mem_realloc(hub->endpoints, hub->endpoint_count * sizeof *hub->endpoints);
     hub->endpoints[number] = mem_alloc(sizeof *endpoint);
     *hub->endpoints[number] = *endpoint;
-    hub->endpoints[number]->connections = 0;
+    hub->endpoints[number]->number = number;
+    hub->endpoints[number]->places = places_of(hub, number, endpoint);
     return number;
 }
 
@@ -70,15 +81,18 @@ struct conn *hub_find(struct hub *hub, conn_id id) {
 }
 
 struct conn *hub_admit(struct hub *hub) {
-    if (hub->draining || slots_count(&hub->conns) >= hub->options.max_connections)
+    struct places *places = hub->options.places;
+    if (hub->draining || (places != NULL && !places_take(places)))
         return NULL;
     struct conn *conn = mem_zalloc(sizeof *conn);
     uint64_t number = slots_add(&hub->conns, conn);
     if (number == 0) {
+        if (places != NULL)
+            places_give(places);
         mem_free(conn);
         return NULL;
     }
-    conn->id = (conn_id)hub->options.worker << WORKER_SHIFT | number;
+    conn->id = conn_id_of(hub->options.worker, number);
     conn->state = CONN_HANDSHAKE;
     conn->rtt_seconds = -1;
     list_init(&conn->pending);
@@ -86,9 +100,13 @@ struct conn *hub_admit(struct hub *hub) {
     return conn;
 }
 
-void hub_assign(struct hub *hub, struct conn *conn, uint32_t endpoint) {
-    conn->endpoint = hub->endpoints[endpoint];
-    conn->endpoint->connections++;
+bool hub_assign(struct hub *hub, struct conn *conn, uint32_t number) {
+    struct endpoint *endpoint = hub->endpoints[number];
+    if (!places_take(endpoint->places))
+        return false;
+    conn->endpoint = endpoint;
+    mail_announce(hub, conn);
+    return true;
 }
 
 /* The one place where a connection's memory ends. */
@@ -96,11 +114,14 @@ static void release(struct hub *hub, struct conn *conn) {
     hub->events->forgotten(hub->events_user, conn->id);
     heartbeat_stop(hub, conn);
     publish_leave_all(hub, conn);
+    mail_withdraw(hub, conn);
     list_remove(&conn->pending);
     list_remove(&conn->dirty);
     outq_clear(&conn->out);
     if (conn->endpoint != NULL)
-        conn->endpoint->connections--;
+        places_give(conn->endpoint->places);
+    if (hub->options.places != NULL)
+        places_give(hub->options.places);
     slots_remove(&hub->conns, conn->id);
     inbox_free(conn->inbox);
     mem_free(conn->close_reason);
@@ -237,6 +258,7 @@ void hub_alive(struct hub *hub, struct conn *conn) {
 }
 
 void hub_received(struct hub *hub, struct conn *conn, const char *bytes, size_t len, bool binary) {
+    hub_take_mail(hub); /* what came before this message must be seen before what it causes */
     if (conn->state != CONN_OPEN)
         return;
     stats_add(&hub->stats.messages_received, 1);
@@ -280,6 +302,7 @@ static void set_close(struct hub *hub, struct conn *conn, unsigned code, const c
     conn->state = CONN_CLOSING;
     conn->due |= DUE_CLOSE;
     publish_leave_all(hub, conn); /* it has left before others hear of it */
+    mail_withdraw(hub, conn);
 }
 
 /* The Close frame follows whatever is queued, and is the last thing that is. */
@@ -300,6 +323,7 @@ static void queue_close_frame(struct hub *hub, struct conn *conn) {
 
 void hub_peer_closed(struct hub *hub, struct conn *conn, unsigned code, const char *reason,
                      size_t len) {
+    hub_take_mail(hub);
     conn->peer_done = true;
     if (conn->state == CONN_OPEN) {
         log_close(conn, LOG_DEBUG, "client", code, reason, len);
@@ -349,6 +373,7 @@ void hub_begin_close(struct hub *hub, struct conn *conn, unsigned code, const ch
 }
 
 void hub_fail(struct hub *hub, struct conn *conn, unsigned code, const char *reason) {
+    hub_take_mail(hub);
     stats_add(&hub->stats.protocol_errors, 1);
     conn->peer_done = true;
     if (conn->state == CONN_OPEN)
@@ -358,12 +383,14 @@ void hub_fail(struct hub *hub, struct conn *conn, unsigned code, const char *rea
 }
 
 void hub_close(struct hub *hub, conn_id id, unsigned code, const char *reason, size_t len) {
+    hub_take_mail(hub);
     struct conn *conn = hub_find(hub, id);
     if (conn != NULL)
         hub_begin_close(hub, conn, code, reason, len, false);
 }
 
 void hub_close_all(struct hub *hub, unsigned code, const char *reason) {
+    hub_take_mail(hub);
     hub->draining = true;
     uint32_t at = 0;
     for (struct conn *conn; (conn = slots_next(&hub->conns, &at)) != NULL;)
@@ -382,4 +409,5 @@ void hub_end(struct hub *hub) {
     uint32_t at = 0;
     for (struct conn *conn; (conn = slots_next(&hub->conns, &at)) != NULL;)
         release(hub, conn);
+    hub_take_mail(hub); /* for nobody: it is freed */
 }

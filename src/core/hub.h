@@ -5,20 +5,23 @@
  * exactly once and last. Everything on the worker's thread; nothing in it leaves that thread.
  *
  * Parts: hub.c the connections and the order of their hooks; outbox.c what leaves; publish.c who gets
- * it; heartbeat.c what happens by the clock. */
+ * it; mail.c what comes from other workers; heartbeat.c what happens by the clock. */
 #ifndef TIDEWIRE_CORE_HUB_H
 #define TIDEWIRE_CORE_HUB_H
 
 #include "base/slots.h"
+#include "core/bus.h"
 #include "core/conn.h"
 #include "core/events.h"
 #include "core/stats.h"
 
 struct hub_options {
-    unsigned worker;          /* 0 to 127, part of each connection's id */
-    uint32_t max_connections; /* open or in their handshake */
-    uint32_t
-        first_generation; /* where ids start, so that ids of an earlier run are not given again */
+    unsigned worker; /* 0 to 127, part of each connection's id */
+    struct bus *bus; /* to the other workers; NULL: there are none */
+    struct places
+        *places; /* for connections, open or in their handshake; borrowed; NULL: no limit */
+    /* where ids start, so that ids of an earlier run are not given again */
+    uint32_t first_generation;
     uint64_t (*now_ms)(void *clock); /* monotonic; may be the loop's cached time */
     void *clock;
 };
@@ -33,6 +36,8 @@ struct hub {
     struct hub_options options;
     struct slots conns;
     struct table rooms, watched;
+    struct mail *mail, **mail_end; /* taken from the bus, not delivered yet */
+    bool delivering;
     struct endpoint **endpoints;
     uint32_t endpoint_count;
     struct heap timers;
@@ -48,7 +53,7 @@ void hub_set_wire(struct hub *hub, const struct wire *wire);
 /* Every connection must have been told gone. Accepts NULL. */
 void hub_free(struct hub *hub);
 
-/* Adds an endpoint and returns its number, counted from 0. Takes over `json_name`. */
+/* Adds an endpoint and returns its number, counted from 0, the same in all workers. Takes over `json_name`. */
 uint32_t hub_add_endpoint(struct hub *hub, const struct endpoint *endpoint);
 struct endpoint *hub_endpoint(struct hub *hub, uint32_t number); /* NULL: no such number */
 
@@ -56,8 +61,9 @@ struct endpoint *hub_endpoint(struct hub *hub, uint32_t number); /* NULL: no suc
 
 /* A place for a handshake, or NULL when the server is full. */
 struct conn *hub_admit(struct hub *hub);
-/* The handshake was accepted by the scripts for this endpoint. */
-void hub_assign(struct hub *hub, struct conn *conn, uint32_t endpoint);
+/* The scripts have accepted the handshake for this endpoint. False: it is full by now. From now on the
+ * connection is there for other workers: call it before the client can know. */
+bool hub_assign(struct hub *hub, struct conn *conn, uint32_t endpoint);
 /* The handshake came to nothing; the conn is freed. */
 void hub_abandon(struct hub *hub, struct conn *conn);
 /* The upgrade is answered; `peer` is what the wire is called with. on_start runs now. */
@@ -87,7 +93,7 @@ void hub_gone(struct hub *hub, struct conn *conn, unsigned code);
 struct conn *hub_find(struct hub *hub, conn_id id);
 
 enum send_result { SEND_OK, SEND_CLOSED, SEND_BACKLOG };
-/* Queues a copy of the payload. */
+/* Queues a copy of the payload, for a connection of this worker. */
 enum send_result hub_send(struct hub *hub, conn_id id, enum message_kind kind, const void *payload,
                           size_t len);
 
@@ -95,6 +101,12 @@ enum send_result hub_send(struct hub *hub, conn_id id, enum message_kind kind, c
  * key (1 byte or more). */
 enum send_result hub_send_keyed(struct hub *hub, conn_id id, enum message_kind kind,
                                 const void *payload, size_t len, struct slice key);
+
+/* The number of the codec of a connection of any worker. False: closed. */
+bool hub_codec_of(struct hub *hub, conn_id id, uint32_t *codec);
+/* Queues a message for a connection of any worker. Takes over the caller's reference. For those of other
+ * workers SEND_OK only says that it was there and the message is on its way. */
+enum send_result hub_send_anywhere(struct hub *hub, conn_id id, struct message *message);
 
 /* Sends what is queued, then the Close frame; on_close follows when the running hook has ended.
  * Does nothing for a connection that closes already. `len` at most 123. */
@@ -121,14 +133,28 @@ struct audience {
     uint32_t endpoint, codec;
     conn_id except; /* 0: nobody */
 };
-/* Queues one message to all of them, each queue with the same bytes. Takes over the caller's
- * reference. Returns how many got it. */
+/* Queues one message to all of them, on all workers, each queue with the same bytes. Takes over the caller's
+ * reference. Returns how many got it; on other workers those count who were there. */
 uint32_t hub_publish(struct hub *hub, const struct audience *audience, struct message *message);
+
+/* A room, over all workers. None of the functions that are handed in may call the hub. */
+uint32_t hub_room_size(struct hub *hub, struct slice room);
+void hub_room_codecs(struct hub *hub, struct slice room, void (*f)(void *user, uint32_t codec),
+                     void *user);
+void hub_room_members(struct hub *hub, struct slice room,
+                      void (*f)(void *user, conn_id id, const char *name, const char *info),
+                      void *user);
+
+/* What was counted, over all workers. */
+void hub_total(const struct hub *hub, struct stats_total *total);
 
 /* A hook that slept has ended. */
 void hub_hook_done(struct hub *hub, conn_id id);
 
 /* ---- called by the worker ---- */
+
+/* Delivers what came from other workers. Also done by every call above that must come after it. */
+void hub_take_mail(struct hub *hub);
 
 /* The end of the loop's turn: runs hooks that waited for it and writes everything queued. */
 void hub_turn_end(struct hub *hub);

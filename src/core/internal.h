@@ -22,6 +22,21 @@ void hub_begin_close(struct hub *hub, struct conn *conn, unsigned code, const ch
 void publish_leave_all(struct hub *hub, struct conn *conn);
 void publish_forget_watches(struct hub *hub);
 
+/* mail.c: is this the only worker? Then nobody else is told anything, and no mail comes. */
+static inline bool hub_is_alone(const struct hub *hub) {
+    return hub->options.bus == NULL || bus_workers(hub->options.bus) == 1;
+}
+/* mail.c: other workers learn that a connection is there, or is no more. */
+void mail_announce(struct hub *hub, struct conn *conn);
+void mail_withdraw(struct hub *hub, struct conn *conn);
+/* mail.c: delivers a list that the bus answered, after what was taken before. */
+void mail_deliver(struct hub *hub, struct mail *mail);
+
+/* publish.c: to connections of this worker; the message stays the caller's. */
+uint32_t publish_here(struct hub *hub, const struct audience *audience, struct message *message);
+/* publish.c: somebody joined or left on another worker. */
+void publish_moved(struct hub *hub, const struct mail *mail);
+
 /* outbox.c */
 enum {
     OUTBOX_SCRATCH_BYTES = 128 * 1024
@@ -33,6 +48,8 @@ void outbox_end(struct hub *hub, struct conn *conn);
 void outbox_push(struct hub *hub, struct conn *conn, struct message *message);
 /* Queues a message that others hold as well, with a reference of its own, if there is room. */
 enum send_result outbox_deliver(struct hub *hub, struct conn *conn, struct message *message);
+/* The same for a connection that may be gone (NULL) and may conflate; takes over the caller's reference. */
+enum send_result outbox_deliver_own(struct hub *hub, struct conn *conn, struct message *message);
 
 /* heartbeat.c */
 void heartbeat_start(struct hub *hub, struct conn *conn);

@@ -121,8 +121,7 @@ static enum send_result replaced(struct hub *hub, struct conn *conn) {
     return SEND_OK;
 }
 
-/* Takes over the caller's reference whatever the result. */
-static enum send_result deliver_own(struct hub *hub, struct conn *conn, struct message *message) {
+enum send_result outbox_deliver_own(struct hub *hub, struct conn *conn, struct message *message) {
     if (message->key_len > 0 && conflates(conn) &&
         outq_replace(&conn->out, message, conn->endpoint->max_backlog))
         return replaced(hub, conn);
@@ -135,7 +134,7 @@ static enum send_result deliver_own(struct hub *hub, struct conn *conn, struct m
 }
 
 enum send_result outbox_deliver(struct hub *hub, struct conn *conn, struct message *message) {
-    return deliver_own(hub, conn, message_ref(message));
+    return outbox_deliver_own(hub, conn, message_ref(message));
 }
 
 enum send_result hub_send(struct hub *hub, conn_id id, enum message_kind kind, const void *payload,
@@ -155,7 +154,7 @@ enum send_result hub_send_keyed(struct hub *hub, conn_id id, enum message_kind k
     struct conn *conn = hub_find(hub, id);
     if (!conflates(conn))
         return hub_send(hub, id, kind, payload, len);
-    return deliver_own(hub, conn, message_new_keyed(kind, payload, len, key));
+    return outbox_deliver_own(hub, conn, message_new_keyed(kind, payload, len, key));
 }
 
 void hub_answer_ping(struct hub *hub, struct conn *conn, const char *payload, size_t len) {

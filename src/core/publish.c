@@ -2,7 +2,10 @@
  *
  * A message is framed once; every queue holds the same bytes. A receiver that is too slow is dealt with as
  * its endpoint wants, and may be closed on the spot: it leaves the room while the room is walked, which
- * is why rooms are walked from their end. */
+ * is why rooms are walked from their end.
+ *
+ * Where there are other workers, whatever changes a room or is sent to it goes through the bus first, and
+ * what the bus answers, mail from before, is delivered before anything changes here (bus.h). */
 #include "core/internal.h"
 
 #include "base/mem.h"
@@ -16,37 +19,109 @@ struct watch {
     char name[];
 };
 
+static bool is_watched(const struct hub *hub, struct slice room) {
+    return table_find(&hub->watched, room) != NULL;
+}
+
 static void tell(struct hub *hub, const struct member *member, bool joined) {
     struct slice room = member->room->entry.key;
-    if (table_find(&hub->watched, room) != NULL)
+    if (is_watched(hub, room))
         hub->events->moved(hub->events_user, member->conn->id, room, joined,
                            member->conn->endpoint->json_name, member->info);
 }
 
-bool hub_join(struct hub *hub, conn_id id, struct slice room, struct slice info) {
+void publish_moved(struct hub *hub, const struct mail *mail) {
+    if (is_watched(hub, mail->room))
+        hub->events->moved(hub->events_user, mail->id, mail->room, mail->joined, mail->name,
+                           mail->info);
+}
+
+static struct conn *find_open(struct hub *hub, conn_id id) {
     struct conn *conn = hub_find(hub, id);
-    if (conn == NULL || conn->state != CONN_OPEN)
+    return conn != NULL && conn->state == CONN_OPEN ? conn : NULL;
+}
+
+/* Out of the others' sight. What they sent before comes first, and may close the connection. */
+static void leave_directory(struct hub *hub, struct member *member) {
+    struct presence *presence = member->presence;
+    if (presence == NULL)
+        return;
+    member->presence = NULL;
+    struct mail *mail;
+    bus_leave_room(hub->options.bus, hub->options.worker, presence, member->conn->id, &mail);
+    mail_deliver(hub, mail);
+}
+
+/* A connection that is in already says something else of itself. */
+static void rejoin(struct hub *hub, struct member *member, struct slice info) {
+    room_join(&hub->rooms, member->room->entry.key, member->conn, info);
+    if (member->presence != NULL)
+        member->presence = bus_set_info(hub->options.bus, member->presence, info);
+}
+
+/* Into the directory of all workers, and only then into the room: what was sent to it before comes first, and
+ * may close the connection. */
+static bool join_everywhere(struct hub *hub, struct conn *conn, struct slice room,
+                            struct slice info) {
+    const struct hub_options *options = &hub->options;
+    conn_id id = conn->id;
+    struct presence *presence;
+    mail_deliver(hub, bus_join(options->bus, options->worker, room, id, conn->endpoint->codec,
+                               conn->endpoint->json_name, info, &presence));
+    conn = find_open(hub, id);
+    if (conn == NULL || room_member(&hub->rooms, room, conn) != NULL) {
+        /* closed meanwhile (or a finalizer of the script's was quicker): it is not in by this call */
+        bus_leave_room(options->bus, options->worker, presence, id, NULL);
+        return conn != NULL;
+    }
+    room_join(&hub->rooms, room, conn, info);
+    struct member *member = room_member(&hub->rooms, room, conn);
+    member->presence = presence;
+    tell(hub, member, true);
+    return true;
+}
+
+bool hub_join(struct hub *hub, conn_id id, struct slice room, struct slice info) {
+    struct conn *conn = find_open(hub, id);
+    if (conn == NULL)
         return false;
-    if (room_join(&hub->rooms, room, conn, info))
-        tell(hub, room_member(&hub->rooms, room, conn), true);
+    struct member *member = room_member(&hub->rooms, room, conn);
+    if (member != NULL) {
+        rejoin(hub, member, info);
+        return true;
+    }
+    if (!hub_is_alone(hub))
+        return join_everywhere(hub, conn, room, info);
+    room_join(&hub->rooms, room, conn, info);
+    tell(hub, room_member(&hub->rooms, room, conn), true);
     return true;
 }
 
 bool hub_leave(struct hub *hub, conn_id id, struct slice room) {
-    struct conn *conn = hub_find(hub, id);
-    if (conn == NULL || conn->state != CONN_OPEN)
+    struct conn *conn = find_open(hub, id);
+    if (conn == NULL)
         return false;
-    const struct member *member = room_member(&hub->rooms, room, conn);
+    struct member *member = room_member(&hub->rooms, room, conn);
+    if (member == NULL)
+        return true;
+    leave_directory(hub, member);
+    conn = find_open(hub, id);
+    member = conn == NULL ? NULL : room_member(&hub->rooms, room, conn);
     if (member != NULL) {
         tell(hub, member, false);
         room_leave(&hub->rooms, room, conn);
     }
-    return true;
+    return conn != NULL;
 }
 
+/* Takes no mail: a room may be walked right now. Who closes a connection has taken it before. */
 void publish_leave_all(struct hub *hub, struct conn *conn) {
-    for (const struct member *member = conn->rooms; member != NULL; member = member->next)
+    for (struct member *member = conn->rooms; member != NULL; member = member->next) {
+        if (member->presence != NULL)
+            bus_leave_room(hub->options.bus, hub->options.worker, member->presence, conn->id, NULL);
+        member->presence = NULL;
         tell(hub, member, false);
+    }
     room_leave_all(conn);
 }
 
@@ -61,6 +136,8 @@ void hub_watch(struct hub *hub, struct slice room, bool on) {
         table_remove(&hub->watched, found);
         mem_free(TABLE_OWNER(found, struct watch, entry));
     }
+    if (hub->options.bus != NULL)
+        bus_watch(hub->options.bus, hub->options.worker, room, on);
 }
 
 void publish_forget_watches(struct hub *hub) {
@@ -71,11 +148,10 @@ void publish_forget_watches(struct hub *hub) {
 
 /* ---- who gets a message ---- */
 
-static bool is_meant(const struct hub *hub, const struct audience *audience,
-                     const struct conn *conn) {
+static bool is_meant(const struct audience *audience, const struct conn *conn) {
     return conn->state == CONN_OPEN && conn->id != audience->except &&
            conn->endpoint->codec == audience->codec &&
-           (audience->endpoint == HUB_ANY || conn->endpoint == hub->endpoints[audience->endpoint]);
+           (audience->endpoint == HUB_ANY || conn->endpoint->number == audience->endpoint);
 }
 
 static uint32_t deliver_to_room(struct hub *hub, const struct audience *audience,
@@ -84,7 +160,7 @@ static uint32_t deliver_to_room(struct hub *hub, const struct audience *audience
     uint32_t delivered = 0;
     for (uint32_t i = room == NULL ? 0 : room->count; i-- > 0;) {
         struct conn *conn = room->members[i]->conn;
-        if (!is_meant(hub, audience, conn))
+        if (!is_meant(audience, conn))
             continue;
         enum send_result result = outbox_deliver(hub, conn, message);
         delivered += result == SEND_OK;
@@ -105,13 +181,54 @@ static uint32_t deliver_to_all(struct hub *hub, const struct audience *audience,
                                struct message *message) {
     uint32_t delivered = 0, at = 0;
     for (struct conn *conn; (conn = slots_next(&hub->conns, &at)) != NULL;)
-        delivered += is_meant(hub, audience, conn) && outbox_deliver(hub, conn, message) == SEND_OK;
+        delivered += is_meant(audience, conn) && outbox_deliver(hub, conn, message) == SEND_OK;
     return delivered;
 }
 
+uint32_t publish_here(struct hub *hub, const struct audience *audience, struct message *message) {
+    return audience->room.bytes != NULL ? deliver_to_room(hub, audience, message)
+                                        : deliver_to_all(hub, audience, message);
+}
+
 uint32_t hub_publish(struct hub *hub, const struct audience *audience, struct message *message) {
-    uint32_t delivered = audience->room.bytes != NULL ? deliver_to_room(hub, audience, message)
-                                                      : deliver_to_all(hub, audience, message);
+    uint32_t others = 0;
+    if (!hub_is_alone(hub)) /* what was published before this comes before it here, too */
+        mail_deliver(hub, bus_publish(hub->options.bus, hub->options.worker, audience->room,
+                                      audience->endpoint, audience->codec, message, &others));
+    uint32_t here = publish_here(hub, audience, message);
     message_unref(message);
-    return delivered;
+    return here + others;
+}
+
+/* ---- a room, over all workers ---- */
+
+uint32_t hub_room_size(struct hub *hub, struct slice name) {
+    if (!hub_is_alone(hub))
+        return bus_room_size(hub->options.bus, name);
+    const struct room *room = room_find(&hub->rooms, name);
+    return room == NULL ? 0 : room->count;
+}
+
+void hub_room_codecs(struct hub *hub, struct slice name, void (*f)(void *user, uint32_t codec),
+                     void *user) {
+    if (!hub_is_alone(hub)) {
+        bus_room_codecs(hub->options.bus, name, f, user);
+        return;
+    }
+    const struct room *room = room_find(&hub->rooms, name);
+    for (uint32_t i = 0; room != NULL && i < room->codec_count; i++)
+        f(user, room->codecs[i].codec);
+}
+
+void hub_room_members(struct hub *hub, struct slice name,
+                      void (*f)(void *user, conn_id id, const char *name, const char *info),
+                      void *user) {
+    if (!hub_is_alone(hub)) {
+        bus_room_members(hub->options.bus, name, f, user);
+        return;
+    }
+    const struct room *room = room_find(&hub->rooms, name);
+    for (uint32_t i = 0; room != NULL && i < room->count; i++)
+        f(user, room->members[i]->conn->id, room->members[i]->conn->endpoint->json_name,
+          room->members[i]->info);
 }

@@ -54,7 +54,7 @@ static struct member **membership(struct conn *conn, const struct room *room) {
     return link;
 }
 
-const struct member *room_member(const struct table *rooms, struct slice name, struct conn *conn) {
+struct member *room_member(const struct table *rooms, struct slice name, struct conn *conn) {
     const struct room *room = room_find(rooms, name);
     return room == NULL ? NULL : *membership(conn, room);
 }
@@ -78,7 +78,8 @@ bool room_join(struct table *rooms, struct slice name, struct conn *conn, struct
         room->members = mem_realloc(room->members, room->capacity * sizeof(struct member *));
     }
     struct member *member = mem_alloc(sizeof *member);
-    *member = (struct member){conn, room, conn->rooms, room->count, NULL};
+    *member =
+        (struct member){.conn = conn, .room = room, .next = conn->rooms, .index = room->count};
     set_info(member, info);
     room->members[room->count++] = member;
     conn->rooms = member;

@@ -11,14 +11,16 @@
 #include <stdint.h>
 
 struct conn;
+struct presence;
 
 /* One connection in one room. */
 struct member {
     struct conn *conn;
     struct room *room;
-    struct member *next; /* the connection's next room */
-    uint32_t index;      /* in the room's table */
-    char *info;          /* what the scripts say of it, in their own form; NULL: nothing */
+    struct member *next;       /* the connection's next room */
+    uint32_t index;            /* in the room's table */
+    char *info;                /* what the scripts say of it, in their own form; NULL: nothing */
+    struct presence *presence; /* the same, as other workers know it; NULL where there are none */
 };
 
 /* How many members of a room have a codec: a broadcast is encoded once for each. */
@@ -49,7 +51,7 @@ struct room *room_find(const struct table *rooms, struct slice name);
 bool room_join(struct table *rooms, struct slice name, struct conn *conn, struct slice info);
 
 /* The membership of a connection in a room, or NULL. */
-const struct member *room_member(const struct table *rooms, struct slice name, struct conn *conn);
+struct member *room_member(const struct table *rooms, struct slice name, struct conn *conn);
 
 /* Lets it out. False: it was not in. The room may be gone then. */
 bool room_leave(struct table *rooms, struct slice name, struct conn *conn);

@@ -44,8 +44,23 @@ static inline void stats_add(_Atomic uint64_t *counter, uint64_t n) {
                           memory_order_relaxed);
 }
 
+/* The figures of several workers, added up. */
+struct stats_total {
+#define X(name, help) uint64_t name;
+    STATS_COUNTERS(X)
+    STATS_GAUGES(X)
+#undef X
+};
+
 static inline uint64_t stats_read(const _Atomic uint64_t *counter) {
     return atomic_load_explicit(counter, memory_order_relaxed);
+}
+
+static inline void stats_add_to(struct stats_total *total, const struct stats *stats) {
+#define X(name, help) total->name += stats_read(&stats->name);
+    STATS_COUNTERS(X)
+    STATS_GAUGES(X)
+#undef X
 }
 
 #endif

@@ -1,7 +1,7 @@
 /* addresses.h -- how many connections each remote address has.
  *
- * A counted entry per address, shared by its connections; gone with the last. Knows the text of the
- * address only. Everything on the worker's thread. */
+ * A counted entry per address, shared by its connections; gone with the last. One for all workers: any
+ * thread. Knows the text of the address only. */
 #ifndef TIDEWIRE_NET_ADDRESSES_H
 #define TIDEWIRE_NET_ADDRESSES_H
 
@@ -14,10 +14,11 @@ struct addresses *addresses_new(void);
 /* All entries must have left. Accepts NULL. */
 void addresses_free(struct addresses *addresses);
 
-uint32_t addresses_count(const struct addresses *addresses, const char *text);
+uint32_t addresses_count(struct addresses *addresses, const char *text);
 
-/* One connection more. Keep the entry and give it to addresses_remove() once. */
-struct address_entry *addresses_add(struct addresses *addresses, const char *text);
+/* One connection more. Keep the entry and give it to addresses_remove() once. NULL: there are `max` already
+ * (0: no limit). */
+struct address_entry *addresses_add(struct addresses *addresses, const char *text, uint32_t max);
 void addresses_remove(struct address_entry *entry);
 
 #endif

@@ -4,7 +4,6 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "net/accept_key.h"
-#include "net/addresses.h"
 #include "net/handshake.h"
 #include "net/static.h"
 #include "net/ws.h"
@@ -17,7 +16,6 @@ struct gate {
     struct hub *hub;
     struct http_server *http;
     struct ws_server *ws;
-    struct addresses *addresses;
     struct wire wire;
     struct root *roots; /* folders of static files, opened when first used */
     bool draining;
@@ -60,39 +58,57 @@ static bool answer_101(struct stream *stream, struct slice key, const char *subp
     return written;
 }
 
-static void accept_upgrade(struct gate *gate, struct http *http, struct conn *conn,
-                           const struct handshake *handshake, const struct upgrade_answer *answer,
-                           char *ahead, size_t ahead_len) {
+/* A handshake that is judged: what it holds until it is open or refused. */
+struct candidate {
+    struct http *http;
+    struct conn *conn;
+    struct address_entry *address;
+    const struct handshake *handshake;
+    char *ahead; /* bytes behind the request */
+    size_t ahead_len;
+};
+
+static void give_back(struct gate *gate, const struct candidate *candidate) {
+    addresses_remove(candidate->address);
+    hub_abandon(gate->hub, candidate->conn);
+}
+
+static void accept_upgrade(struct gate *gate, const struct candidate *candidate,
+                           const struct upgrade_answer *answer) {
+    struct http *http = candidate->http;
     struct stream *stream = http_stream(http);
-    hub_assign(gate->hub, conn, answer->endpoint);
-    if (!answer_101(stream, handshake->key, answer->subprotocol)) {
-        hub_abandon(gate->hub, conn);
+    if (!hub_assign(gate->hub, candidate->conn, answer->endpoint)) {
+        refuse(gate, http, 503, "Retry-After: 5\r\n", "This endpoint is full.");
+        give_back(gate, candidate);
+        return;
+    }
+    if (!answer_101(stream, candidate->handshake->key, answer->subprotocol)) {
+        give_back(gate, candidate);
         stream_kill(stream);
         return;
     }
-    ws_open(gate->ws, stream, conn, addresses_add(gate->addresses, http_remote(http)), ahead,
-            ahead_len);
+    ws_open(gate->ws, stream, candidate->conn, candidate->address, candidate->ahead,
+            candidate->ahead_len);
     http_let_go(http);
 }
 
 /* Asks the scripts, and does what they say. */
-static void ask(struct gate *gate, struct http *http, struct conn *conn,
-                const struct request *request, const struct handshake *handshake, char *ahead,
-                size_t ahead_len) {
+static void ask(struct gate *gate, const struct candidate *candidate,
+                const struct request *request) {
     struct http_request info = {
         .head = request->head.bytes,
         .head_len = request->head.len,
-        .remote_address = http_remote(http),
+        .remote_address = http_remote(candidate->http),
     };
     struct upgrade_answer answer = {.status = 500};
-    gate->hub->events->upgrade(gate->hub->events_user, conn->id, &info, &answer);
+    gate->hub->events->upgrade(gate->hub->events_user, candidate->conn->id, &info, &answer);
     if (answer.status == 101) {
-        accept_upgrade(gate, http, conn, handshake, &answer, ahead, ahead_len);
+        accept_upgrade(gate, candidate, &answer);
         return;
     }
     stats_add(&gate->hub->stats.connections_refused, 1);
-    http_respond(http, answer.status, answer.headers, answer.body, answer.body_len);
-    hub_abandon(gate->hub, conn); /* an event: the answer's texts are gone with it */
+    http_respond(candidate->http, answer.status, answer.headers, answer.body, answer.body_len);
+    give_back(gate, candidate); /* an event: the answer's texts are gone with it */
 }
 
 static void on_upgrade(void *user, struct http *http, const struct request *request, char *ahead,
@@ -107,17 +123,22 @@ static void on_upgrade(void *user, struct http *http, const struct request *requ
         refuse(gate, http, 503, "Retry-After: 5\r\n", "The server is shutting down.");
         return;
     }
-    if (gate->options.per_address > 0 && strcmp(http_remote(http), "unix") != 0 &&
-        addresses_count(gate->addresses, http_remote(http)) >= gate->options.per_address) {
+    const char *remote = http_remote(http);
+    uint32_t per_address = strcmp(remote, "unix") == 0 ? 0 : gate->options.per_address;
+    struct candidate candidate = {
+        .http = http, .handshake = &handshake, .ahead = ahead, .ahead_len = ahead_len};
+    candidate.address = addresses_add(gate->options.addresses, remote, per_address);
+    if (candidate.address == NULL) {
         refuse(gate, http, 429, "Retry-After: 5\r\n", "Too many connections from this address.");
         return;
     }
-    struct conn *conn = hub_admit(gate->hub);
-    if (conn == NULL) {
+    candidate.conn = hub_admit(gate->hub);
+    if (candidate.conn == NULL) {
+        addresses_remove(candidate.address);
         refuse(gate, http, 503, "Retry-After: 5\r\n", "The server is full.");
         return;
     }
-    ask(gate, http, conn, request, &handshake, ahead, ahead_len);
+    ask(gate, &candidate, request);
 }
 
 /* ---- plain HTTP ---- */
@@ -182,7 +203,6 @@ struct gate *gate_new(uv_loop_t *loop, struct transport *transport, struct hub *
     gate->options = *options;
     gate->hub = hub;
     gate->ws = ws_server_new(hub);
-    gate->addresses = addresses_new();
     struct http_handler handler = {on_request, on_upgrade, gate};
     gate->http = http_server_new(loop, transport, &options->http, &handler);
     ws_fill_wire(&gate->wire);
@@ -207,7 +227,6 @@ void gate_free(struct gate *gate) {
     }
     http_server_free(gate->http);
     ws_server_free(gate->ws);
-    addresses_free(gate->addresses);
     mem_free(gate);
 }
 

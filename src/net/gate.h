@@ -6,12 +6,14 @@
 #define TIDEWIRE_NET_GATE_H
 
 #include "core/hub.h"
+#include "net/addresses.h"
 #include "net/http.h"
 #include "net/transport.h"
 
 struct gate_options {
     struct http_options http;
-    uint32_t per_address; /* connections of one remote address; 0: no limit */
+    struct addresses *addresses; /* of all workers; borrowed */
+    uint32_t per_address;        /* connections of one remote address; 0: no limit */
 };
 
 struct gate;

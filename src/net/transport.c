@@ -80,6 +80,31 @@ static void on_lws_log(int level, const char *text) {
     log_end(&line);
 }
 
+/* The library has state of the whole process: contexts come and go one after another. */
+static uv_mutex_t contexts;
+static uv_once_t contexts_once = UV_ONCE_INIT;
+
+static void init_contexts(void) {
+    uv_mutex_init(&contexts);
+    lws_set_log_level(LLL_ERR | LLL_WARN, on_lws_log);
+}
+
+static void destroy_context(struct transport *transport) {
+    uv_mutex_lock(&contexts);
+    lws_context_destroy(transport->context);
+    uv_mutex_unlock(&contexts);
+}
+
+static void create_context(struct transport *transport,
+                           const struct lws_context_creation_info *info) {
+    uv_once(&contexts_once, init_contexts);
+    uv_mutex_lock(&contexts);
+    transport->context = lws_create_context(info);
+    if (transport->context != NULL)
+        transport->vhost = lws_create_vhost(transport->context, info);
+    uv_mutex_unlock(&contexts);
+}
+
 struct transport *transport_new(uv_loop_t *loop) {
     struct transport *transport = mem_zalloc(sizeof *transport);
     void *loops[] = {loop};
@@ -93,32 +118,26 @@ struct transport *transport_new(uv_loop_t *loop) {
         .gid = (gid_t)-1,
         .uid = (uid_t)-1,
     };
-    lws_set_log_level(LLL_ERR | LLL_WARN, on_lws_log);
-    transport->context = lws_create_context(&info);
-    if (transport->context == NULL)
-        goto fail;
-    transport->vhost = lws_create_vhost(transport->context, &info);
-    if (transport->vhost == NULL)
-        goto fail;
-    return transport;
-fail:
+    create_context(transport, &info);
+    if (transport->vhost != NULL)
+        return transport;
     log_event(LOG_ERROR, "start_failed",
               "libwebsockets cannot start on a libuv loop; is its libuv "
               "event library installed?");
     if (transport->context != NULL)
-        lws_context_destroy(transport->context);
+        destroy_context(transport);
     mem_free(transport);
     return NULL;
 }
 
 void transport_stop(struct transport *transport) {
-    lws_context_destroy(transport->context);
+    destroy_context(transport);
 }
 
 void transport_free(struct transport *transport) {
     if (transport == NULL)
         return;
-    lws_context_destroy(transport->context); /* with a foreign loop it takes two: see the library */
+    destroy_context(transport); /* with a foreign loop it takes two: see the library */
     mem_free(transport);
 }
 

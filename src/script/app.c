@@ -39,10 +39,21 @@ static void read_listen(struct app *app, lua_State *L, int index) {
     lua_pop(L, 1);
 }
 
+/* "auto": one a processor that the process may use. */
+static unsigned read_workers(lua_State *L, int index) {
+    unsigned workers = (unsigned)number_field(L, index, "workers");
+    unsigned processors = uv_available_parallelism();
+    if (workers == 0)
+        workers = processors < BUS_MAX_WORKERS ? processors : BUS_MAX_WORKERS;
+    return workers;
+}
+
 struct app *app_read(lua_State *L, int index) {
     struct app *app = mem_zalloc(sizeof *app);
     read_listen(app, L, index);
     app->admin = text_field(L, index, "admin");
+    app->shape = text_field(L, index, "shape");
+    app->workers = read_workers(L, index);
     app->endpoint_count = count_field(L, index, "endpoints");
     app->route_count = count_field(L, index, "http");
     lua_getfield(L, index, "limits");
@@ -62,5 +73,6 @@ void app_free(struct app *app) {
         mem_free(app->listen[i]);
     mem_free(app->listen);
     mem_free(app->admin);
+    mem_free(app->shape);
     mem_free(app);
 }

@@ -12,6 +12,8 @@ struct app {
     uint32_t max_connections;
     uint32_t per_address; /* 0: no limit */
     uint32_t endpoint_count, route_count;
+    unsigned workers; /* how many, "auto" resolved */
+    char *shape;      /* its endpoints and their codecs: must be the same in all workers */
     double handshake_seconds;
     size_t header_bytes;
 };

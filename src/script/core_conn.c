@@ -293,8 +293,7 @@ static int core_endpoint(lua_State *L) {
 static int core_endpoint_full(lua_State *L) {
     const struct endpoint *endpoint =
         hub_endpoint(vm_of(L)->hub, (uint32_t)luaL_checkinteger(L, 1));
-    lua_pushboolean(L, endpoint == NULL || (endpoint->max_connections > 0 &&
-                                            endpoint->connections >= endpoint->max_connections));
+    lua_pushboolean(L, endpoint == NULL || places_full(endpoint->places));
     return 1;
 }
 

@@ -1,7 +1,6 @@
 /* core_room.c -- tidewire.core: rooms and broadcasts. room.lua makes tw.room of these. */
 #include "script/vm_internal.h"
 
-#include "base/mem.h"
 #include "base/utf8.h"
 
 #include <string.h>
@@ -58,50 +57,132 @@ static int core_rooms_of(lua_State *L) {
     }
 }
 
-/* core.room_size(room) -> members */
+/* core.room_size(room) -> members, over all workers */
 static int core_room_size(lua_State *L) {
-    const struct room *room = room_find(&vm_of(L)->hub->rooms, check_name(L, 1));
-    lua_pushinteger(L, room == NULL ? 0 : room->count);
+    lua_pushinteger(L, hub_room_size(vm_of(L)->hub, check_name(L, 1)));
     return 1;
 }
 
-/* core.room_members(room) -> a list of connections' integers, in no order */
+/* Members as they are at one moment, copied while the room cannot change: for each its integer, the lengths of
+ * its two texts, and these. */
+struct snapshot {
+    char *bytes;
+    size_t size, used; /* more is used than there is: some are missing */
+};
+
+struct snapshot_member {
+    conn_id id;
+    size_t name_len, info_len;
+    bool has_info;
+};
+
+static void add_member(void *user, conn_id id, const char *name, const char *info) {
+    struct snapshot *snapshot = user;
+    struct snapshot_member member = {id, strlen(name), info == NULL ? 0 : strlen(info),
+                                     info != NULL};
+    size_t size = sizeof member + member.name_len + member.info_len;
+    if (snapshot->used + size <= snapshot->size) {
+        char *at = snapshot->bytes + snapshot->used;
+        memcpy(at, &member, sizeof member);
+        memcpy(at + sizeof member, name, member.name_len);
+        if (member.info_len > 0)
+            memcpy(at + sizeof member + member.name_len, info, member.info_len);
+    }
+    snapshot->used += size;
+}
+
+/* core.room_members(room) -> a list, over all workers, in no order: of each its integer, its endpoint's name as
+ * JSON, and its info or false */
 static int core_room_members(lua_State *L) {
     struct slice name = check_name(L, 1);
-    const struct room *room = room_find(&vm_of(L)->hub->rooms, name);
-    uint32_t count = room == NULL ? 0 : room->count;
-    lua_createtable(L, (int)count, 0); /* may run finalizers of the script's: look again */
-    room = room_find(&vm_of(L)->hub->rooms, name);
-    for (uint32_t i = 0; room != NULL && i < room->count && i < count; i++) {
-        lua_pushinteger(L, (lua_Integer)room->members[i]->conn->id);
-        lua_rawseti(L, -2, i + 1);
+    struct snapshot snapshot = {NULL, 1024, 0};
+    for (;;) { /* the memory is Lua's own: whatever throws, it is not lost */
+        lua_settop(L, 1);
+        snapshot.bytes = lua_newuserdatauv(L, snapshot.size, 0);
+        snapshot.used = 0;
+        hub_room_members(vm_of(L)->hub, name, add_member, &snapshot);
+        if (snapshot.used <= snapshot.size)
+            break;
+        snapshot.size = snapshot.used + snapshot.used / 4; /* more may join meanwhile */
+    }
+    lua_newtable(L); /* room, snapshot, members */
+    lua_Integer count = 0;
+    for (const char *at = snapshot.bytes; at < snapshot.bytes + snapshot.used;) {
+        struct snapshot_member member;
+        memcpy(&member, at, sizeof member);
+        at += sizeof member;
+        lua_pushinteger(L, (lua_Integer)member.id);
+        lua_rawseti(L, 3, ++count);
+        lua_pushlstring(L, at, member.name_len);
+        lua_rawseti(L, 3, ++count);
+        at += member.name_len;
+        if (member.has_info)
+            lua_pushlstring(L, at, member.info_len);
+        else
+            lua_pushboolean(L, 0);
+        lua_rawseti(L, 3, ++count);
+        at += member.info_len;
     }
     return 1;
 }
 
-/* core.member(room, id) -> the endpoint's name as JSON, info|nil; nothing when it is not in */
-static int core_member(lua_State *L) {
-    struct hub *hub = vm_of(L)->hub;
-    struct slice name = check_name(L, 1);
-    struct conn *conn = hub_find(hub, (conn_id)luaL_checkinteger(L, 2));
-    const struct member *member = conn == NULL ? NULL : room_member(&hub->rooms, name, conn);
-    if (member == NULL)
-        return 0;
-    char *info = mem_strdup(member->info); /* making a string may run finalizers of the script's */
-    lua_pushstring(L, conn->endpoint->json_name);
-    lua_pushstring(L, info);
-    mem_free(info);
-    return 2;
+enum { MAX_CODECS = 256 }; /* in one room */
+
+struct codec_list {
+    int count;
+    uint32_t codecs[MAX_CODECS];
+};
+
+static void add_codec(void *user, uint32_t codec) {
+    struct codec_list *list = user;
+    if (list->count < MAX_CODECS)
+        list->codecs[list->count++] = codec;
 }
 
-/* core.room_codecs(room) -> the codecs' numbers of its members: one result each */
+/* core.room_codecs(room) -> the codecs' numbers of its members, over all workers: one result each */
 static int core_room_codecs(lua_State *L) {
-    const struct room *room = room_find(&vm_of(L)->hub->rooms, check_name(L, 1));
-    int count = room == NULL ? 0 : (int)room->codec_count;
-    luaL_checkstack(L, count, "too many codecs in one room");
-    for (int i = 0; i < count; i++)
-        lua_pushinteger(L, room->codecs[i].codec);
-    return count;
+    struct codec_list list = {.count = 0};
+    hub_room_codecs(vm_of(L)->hub, check_name(L, 1), add_codec, &list);
+    luaL_checkstack(L, list.count, "too many codecs in one room");
+    for (int i = 0; i < list.count; i++)
+        lua_pushinteger(L, list.codecs[i]);
+    return list.count;
+}
+
+/* core.codec_of(id) -> the number of the codec of a connection of any worker | nil: closed */
+static int core_codec_of(lua_State *L) {
+    uint32_t codec;
+    if (hub_codec_of(vm_of(L)->hub, (conn_id)luaL_checkinteger(L, 1), &codec))
+        lua_pushinteger(L, codec);
+    else
+        lua_pushnil(L);
+    return 1;
+}
+
+/* core.send_anywhere(id, payload, kind|nil, key|nil) -> true | nil, "closed"|"backlog"|"utf8": to a connection
+ * of any worker */
+static int core_send_anywhere(lua_State *L) {
+    conn_id id = (conn_id)luaL_checkinteger(L, 1);
+    size_t len;
+    const char *bytes = luaL_checklstring(L, 2, &len);
+    bool binary = strcmp(luaL_optstring(L, 3, "text"), "binary") == 0;
+    struct slice key = {NULL, 0};
+    if (!lua_isnoneornil(L, 4))
+        key = check_name(L, 4);
+    const char *problem = "utf8";
+    if (binary || utf8_valid(bytes, len)) {
+        struct message *message =
+            message_new_keyed(binary ? MESSAGE_BINARY : MESSAGE_TEXT, bytes, len, key);
+        enum send_result result = hub_send_anywhere(vm_of(L)->hub, id, message);
+        if (result == SEND_OK) {
+            lua_pushboolean(L, 1);
+            return 1;
+        }
+        problem = result == SEND_CLOSED ? "closed" : "backlog";
+    }
+    luaL_pushfail(L);
+    lua_pushstring(L, problem);
+    return 2;
 }
 
 /* core.publish(payload, kind, codec, room|nil, endpoint|nil, except|nil, key|nil) -> how many got it;
@@ -139,9 +220,10 @@ const luaL_Reg core_room_functions[] = {
     {"rooms_of", core_rooms_of},
     {"room_size", core_room_size},
     {"room_members", core_room_members},
-    {"member", core_member},
     {"watch", core_watch},
     {"room_codecs", core_room_codecs},
     {"publish", core_publish},
+    {"codec_of", core_codec_of},
+    {"send_anywhere", core_send_anywhere},
     {NULL, NULL},
 };

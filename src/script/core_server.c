@@ -54,18 +54,20 @@ static int core_log_enabled(lua_State *L) {
     return 1;
 }
 
-/* core.stats() -> a new table: every counter by its name, connections, max_connections, uptime */
+/* core.stats() -> a new table, over all workers: every counter by its name, connections, max_connections,
+ * uptime */
 static int core_stats(lua_State *L) {
     struct vm *vm = vm_of(L);
-    const struct stats *stats = &vm->hub->stats;
+    struct stats_total total;
+    hub_total(vm->hub, &total);
     lua_newtable(L);
 #define X(name, help)                                                                              \
-    lua_pushinteger(L, (lua_Integer)stats_read(&stats->name));                                     \
+    lua_pushinteger(L, (lua_Integer)total.name);                                                   \
     lua_setfield(L, -2, #name);
     STATS_COUNTERS(X)
     STATS_GAUGES(X)
 #undef X
-    lua_pushinteger(L, vm->hub->options.max_connections);
+    lua_pushinteger(L, places_max(vm->hub->options.places));
     lua_setfield(L, -2, "max_connections");
     lua_pushnumber(L, clock_wall_seconds() - vm->options.started_at);
     lua_setfield(L, -2, "uptime");

@@ -16,10 +16,11 @@
 #include <unistd.h>
 
 struct admin {
-    struct worker *worker;
+    struct commons *commons;
+    struct transport *transport;
     struct http_server *http;
     struct listener *listener;
-    double started_at;
+    struct listen_set *set;
     bool draining;
 };
 
@@ -56,27 +57,28 @@ static uint64_t resident_bytes(void) {
 }
 
 static void metrics(struct admin *admin, struct http *http) {
-    const struct stats *stats = &worker_hub(admin->worker)->stats;
+    struct stats_total total;
     struct text text = {0};
+    bus_total(admin->commons->bus, &total);
 #define X(name, help)                                                                              \
     add(&text, "# HELP tidewire_%s_total %s.\n# TYPE tidewire_%s_total counter\n", #name, help,    \
         #name);                                                                                    \
-    add(&text, "tidewire_%s_total %" PRIu64 "\n", #name, stats_read(&stats->name));
+    add(&text, "tidewire_%s_total %" PRIu64 "\n", #name, total.name);
     STATS_COUNTERS(X)
 #undef X
 #define X(name, help)                                                                              \
     add(&text, "# HELP tidewire_%s %s.\n# TYPE tidewire_%s gauge\n", #name, help, #name);          \
-    add(&text, "tidewire_%s %" PRIu64 "\n", #name, stats_read(&stats->name));
+    add(&text, "tidewire_%s %" PRIu64 "\n", #name, total.name);
     STATS_GAUGES(X)
 #undef X
     add(&text,
         "# HELP tidewire_max_connections Connections there may be.\n"
         "# TYPE tidewire_max_connections gauge\ntidewire_max_connections %u\n",
-        worker_hub(admin->worker)->options.max_connections);
+        places_max(&admin->commons->places));
     add(&text,
         "# HELP tidewire_uptime_seconds Time since the start.\n"
         "# TYPE tidewire_uptime_seconds gauge\ntidewire_uptime_seconds %.3f\n",
-        clock_wall_seconds() - admin->started_at);
+        clock_wall_seconds() - admin->commons->started_at);
     add(&text,
         "# HELP tidewire_resident_bytes Memory of the process.\n"
         "# TYPE tidewire_resident_bytes gauge\ntidewire_resident_bytes %" PRIu64 "\n",
@@ -91,22 +93,22 @@ static void metrics(struct admin *admin, struct http *http) {
 }
 
 static void stats_json(struct admin *admin, struct http *http) {
-    const struct stats *stats = &worker_hub(admin->worker)->stats;
+    struct stats_total total;
     struct text text = {0};
+    bus_total(admin->commons->bus, &total);
     add(&text, "{\"version\":\"%s\",\"pid\":%ld,\"uptime\":%.3f,\"max_connections\":%u,",
-        TIDEWIRE_VERSION, (long)getpid(), clock_wall_seconds() - admin->started_at,
-        worker_hub(admin->worker)->options.max_connections);
-#define X(name, help) add(&text, "\"%s\":%" PRIu64 ",", #name, stats_read(&stats->name));
+        TIDEWIRE_VERSION, (long)getpid(), clock_wall_seconds() - admin->commons->started_at,
+        places_max(&admin->commons->places));
+#define X(name, help) add(&text, "\"%s\":%" PRIu64 ",", #name, total.name);
     STATS_COUNTERS(X)
     STATS_GAUGES(X)
 #undef X
-    add(&text, "\"messages\":%" PRIu64 ",\"bytes\":%" PRIu64 ",",
-        stats_read(&stats->messages_received), stats_read(&stats->bytes_received));
-    add(&text, "\"errors\":%" PRIu64 ",",
-        stats_read(&stats->script_errors) + stats_read(&stats->decode_errors));
+    add(&text, "\"messages\":%" PRIu64 ",\"bytes\":%" PRIu64 ",", total.messages_received,
+        total.bytes_received);
+    add(&text, "\"errors\":%" PRIu64 ",", total.script_errors + total.decode_errors);
     add(&text,
         "\"total_connections\":%" PRIu64 ",\"resident_bytes\":%" PRIu64 ",\"draining\":%s}\n",
-        stats_read(&stats->connections), resident_bytes(), admin->draining ? "true" : "false");
+        total.connections, resident_bytes(), admin->draining ? "true" : "false");
     http_respond(http, 200, "Content-Type: application/json\r\n", text.bytes, text.len);
     mem_free(text.bytes);
 }
@@ -131,23 +133,26 @@ static void on_request(void *user, struct http *http, const struct request *requ
         http_respond_text(http, 404, NULL, "There are /healthz, /readyz, /metrics and /stats.");
 }
 
-struct admin *admin_open(uv_loop_t *loop, struct worker *worker, const char *address, char *error,
+struct admin *admin_open(uv_loop_t *loop, struct commons *commons, const char *address, char *error,
                          size_t error_size) {
+    struct listen_set *set = listen_open(address, "admin", 1, error, error_size);
+    struct transport *transport = set == NULL ? NULL : transport_new(loop);
+    if (transport == NULL) {
+        if (set != NULL)
+            snprintf(error, error_size, "the sockets' library does not start");
+        listen_end(set);
+        return NULL;
+    }
     struct admin *admin = mem_zalloc(sizeof *admin);
     struct http_options options = {
         .max_head_bytes = 16 * 1024, .max_body_bytes = 16 * 1024, .request_ms = 5000};
     struct http_handler handler = {on_request, NULL, admin};
-    admin->worker = worker;
-    admin->started_at = clock_wall_seconds();
-    admin->http = http_server_new(loop, worker_transport(worker), &options, &handler);
-    admin->listener = listener_open(loop, address, "admin", admin->http, error, error_size);
-    if (admin->listener != NULL)
-        return admin;
-    http_server_close(admin->http);
-    uv_run(loop, UV_RUN_NOWAIT);
-    http_server_free(admin->http);
-    mem_free(admin);
-    return NULL;
+    admin->commons = commons;
+    admin->set = set;
+    admin->transport = transport;
+    admin->http = http_server_new(loop, transport, &options, &handler);
+    admin->listener = listener_start(loop, set, 0, admin->http);
+    return admin;
 }
 
 void admin_drain(struct admin *admin) {
@@ -159,12 +164,15 @@ void admin_close(struct admin *admin) {
     if (admin == NULL)
         return;
     listener_close(admin->listener);
+    listen_end(admin->set);
     http_server_close(admin->http);
+    transport_stop(admin->transport);
 }
 
 void admin_free(struct admin *admin) {
     if (admin == NULL)
         return;
+    transport_free(admin->transport);
     http_server_free(admin->http);
     mem_free(admin);
 }

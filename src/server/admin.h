@@ -13,7 +13,7 @@
 struct admin;
 
 /* Listens. NULL with a sentence in `error` when it cannot. */
-struct admin *admin_open(uv_loop_t *loop, struct worker *worker, const char *address, char *error,
+struct admin *admin_open(uv_loop_t *loop, struct commons *commons, const char *address, char *error,
                          size_t error_size);
 
 /* /readyz answers 503 from now on. Accepts NULL. */

@@ -1,12 +1,13 @@
 /* server.c -- the process: starting, signals, draining, the end. See server.h.
  *
- * Starts by phases, each undone in reverse order: loop, worker, app, sockets, admin, pid file. The only
- * place that catches signals. */
+ * Runs on the main thread, whose loop has signals, the workers' reports and the admin address, and no script:
+ * it answers while scripts do not. Starts by phases, each undone in reverse order: loop, workers with their
+ * app, sockets, admin, pid file. The only place that catches signals. */
 #include "server/server.h"
 
 #include "base/mem.h"
 #include "server/admin.h"
-#include "server/worker.h"
+#include "server/crew.h"
 
 #include <errno.h>
 #include <malloc.h>
@@ -22,16 +23,18 @@ enum { SIGNAL_COUNT = sizeof caught / sizeof caught[0] };
 
 struct server {
     const struct settings *settings;
-    uv_loop_t loop;
-    struct shared *shared;
-    struct worker *worker;
+    uv_loop_t loop; /* the main thread's: signals, the workers' reports, the admin address */
+    struct commons commons;
+    struct crew *crew;
+    struct listen_set **sets;
+    size_t set_count;
     struct admin *admin;
     uv_signal_t signals[SIGNAL_COUNT];
-    uv_timer_t drain_timer;
-    uv_prepare_t watch; /* sees when draining has ended */
-    bool serving;       /* the script is loaded */
+    uv_timer_t timer; /* of the drain, then of the end */
+    bool serving;     /* clients were let in */
     bool has_pid_file;
-    bool draining, closing;
+    bool draining, over; /* over: clients had their time */
+    bool patience_over;
 };
 
 /* ---- the process's surroundings ---- */
@@ -56,6 +59,9 @@ static void raise_descriptor_limit(uint32_t connections) {
             (unsigned long long)limit.rlim_cur, (unsigned long long)wanted);
 }
 
+/* How long the end may take when every client is gone. Longer than worker_finish() waits. */
+enum { END_MS = 3000 };
+
 /* Keeps freed memory at hand: giving it back to the system and asking for it again each time a batch of
  * messages has gone through costs a page fault per message (measured: a quarter of the time of 1 KiB
  * messages). Memory of gone connections is given back by the worker when it is quiet. */
@@ -63,6 +69,13 @@ static void tune_malloc(void) {
     mallopt(M_TRIM_THRESHOLD, 16 * 1024 * 1024);
     mallopt(M_TOP_PAD, 1024 * 1024);
     mallopt(M_MMAP_THRESHOLD, 1024 * 1024);
+    mallopt(M_ARENA_MAX,
+            1); /* main thread and first worker: the main arena alone grows by M_TOP_PAD */
+}
+
+/* An arena for each worker. */
+static void allow_arenas(unsigned workers) {
+    mallopt(M_ARENA_MAX, (int)workers + 1);
 }
 
 static bool write_pid_file(const char *path) {
@@ -73,73 +86,78 @@ static bool write_pid_file(const char *path) {
     return fclose(file) == 0;
 }
 
-static void explain_listen_failure(const char *why) {
+static void explain_failure(const char *why) {
     fprintf(stderr, "tidewire: %s\n", why);
     log_event(LOG_ERROR, "start_failed", why);
 }
 
 /* ---- the end ---- */
 
-static void on_server_handle_closed(uv_handle_t *handle) {
-    (void)handle;
+static void log_connections(enum log_level level, const struct server *server, const char *event,
+                            const char *why) {
+    struct log_line line;
+    struct stats_total total;
+    bus_total(server->commons.bus, &total);
+    log_begin(&line, level, event);
+    if (why != NULL)
+        log_str(&line, "why", why);
+    log_int(&line, "connections", (int64_t)total.connections);
+    log_end(&line);
 }
 
-/* Closes everything of the server's, and stops the loop: finish() runs it to its end. */
-static void close_all(struct server *server) {
-    if (server->closing)
-        return;
-    server->closing = true;
-    admin_close(server->admin);
-    if (server->worker != NULL)
-        worker_close(server->worker);
-    for (int i = 0; i < SIGNAL_COUNT; i++)
-        uv_close((uv_handle_t *)&server->signals[i], on_server_handle_closed);
-    uv_close((uv_handle_t *)&server->drain_timer, on_server_handle_closed);
-    uv_close((uv_handle_t *)&server->watch, on_server_handle_closed);
-    uv_stop(&server->loop);
-}
-
-/* Lets what was closed come to its end. A request of a script's that does not is cut off with the process:
- * it holds a thread of libuv's, for which a plain exit would wait. */
-static void finish(struct worker *worker, int code) {
-    if (worker == NULL || worker_finish(worker))
-        return;
-    log_event(LOG_WARN, "drain_cut_short", "a handle or request of luv's does not end");
-    fflush(NULL);
-    _exit(code);
+/* The way in is closed: socket files are gone, and what no worker took. */
+static void end_listening(struct server *server) {
+    for (size_t i = 0; i < server->set_count; i++)
+        listen_end(server->sets[i]);
+    server->set_count = 0;
 }
 
 static void on_drain_over(uv_timer_t *timer) {
     struct server *server = timer->data;
-    struct log_line line;
-    log_begin(&line, LOG_WARN, "drain_over");
-    log_int(&line, "connections", hub_admitted(worker_hub(server->worker)));
-    log_end(&line);
-    worker_kill(server->worker);
-    close_all(server);
-}
-
-static void on_watch(uv_prepare_t *watch) {
-    struct server *server = watch->data;
-    if (server->serving && server->draining && worker_is_drained(server->worker))
-        close_all(server);
+    log_connections(LOG_WARN, server, "drain_over", NULL);
+    crew_kill(server->crew);
+    server->over = true;
 }
 
 static void drain(struct server *server, const char *why) {
     server->draining = true;
-    struct log_line line;
-    log_begin(&line, LOG_INFO, "draining");
-    log_str(&line, "why", why);
-    log_int(&line, "connections", hub_admitted(worker_hub(server->worker)));
-    log_end(&line);
-    if (!server->serving) { /* its script waits while it is loaded: there is nobody to tell */
-        worker_stop_load(server->worker);
+    log_connections(LOG_INFO, server, "draining", why);
+    if (!server->serving) { /* a script waits while it is loaded: there is nobody to tell */
+        crew_stop_load(server->crew);
         return;
     }
     admin_drain(server->admin);
-    worker_drain(server->worker);
-    uv_timer_start(&server->drain_timer, on_drain_over,
+    end_listening(server);
+    crew_drain(server->crew);
+    uv_timer_start(&server->timer, on_drain_over,
                    (uint64_t)(server->settings->drain_seconds * 1000), 0);
+}
+
+static void on_patience_over(uv_timer_t *timer) {
+    struct server *server = timer->data;
+    server->patience_over = true;
+}
+
+/* What has not come to its end is cut off with the process: a plain exit would wait for it. */
+static void cut_short(int code, const char *why) {
+    log_event(LOG_WARN, "drain_cut_short", why);
+    fflush(NULL);
+    _exit(code);
+}
+
+/* Ends the workers, and waits for them. */
+static void end_crew(struct server *server, int code) {
+    crew_close(server->crew);
+    uv_timer_start(&server->timer, on_patience_over, END_MS, 0);
+    while (!crew_reached(server->crew, STAGE_ENDED)) {
+        uv_run(&server->loop, UV_RUN_ONCE);
+        if (server->patience_over)
+            cut_short(EXIT_FAILED, "a script does not return");
+    }
+    uv_timer_stop(&server->timer);
+    if (crew_cut_short(server->crew))
+        cut_short(code, "a handle or request of luv's does not end");
+    crew_stop(server->crew);
 }
 
 /* ---- signals ---- */
@@ -157,10 +175,10 @@ static void on_signal(uv_signal_t *handle, int number) {
                   "this version cannot reload code yet; start it again instead");
     } else if (!server->draining) {
         drain(server, number == SIGTERM ? "SIGTERM" : "SIGINT");
-    } else {
+    } else if (!server->over) {
         log_event(LOG_WARN, "drain_cut_short", "a second signal");
-        worker_kill(server->worker);
-        close_all(server);
+        crew_kill(server->crew);
+        server->over = true;
     }
 }
 
@@ -170,14 +188,12 @@ static void catch_signals(struct server *server) {
         uv_signal_init(&server->loop, &server->signals[i]);
         server->signals[i].data = server;
         uv_signal_start(&server->signals[i], on_signal, caught[i]);
-        uv_unref((uv_handle_t *)&server->signals[i]); /* they alone do not keep the loop */
     }
-    uv_timer_init(&server->loop, &server->drain_timer);
-    server->drain_timer.data = server;
-    uv_prepare_init(&server->loop, &server->watch);
-    server->watch.data = server;
-    uv_prepare_start(&server->watch, on_watch);
-    uv_unref((uv_handle_t *)&server->watch);
+}
+
+static void release_signals(struct server *server) {
+    for (int i = 0; i < SIGNAL_COUNT; i++)
+        uv_close((uv_handle_t *)&server->signals[i], NULL);
 }
 
 /* ---- the start ---- */
@@ -191,50 +207,103 @@ static struct vm_command_line command_line(const struct settings *settings) {
     };
 }
 
-/* Opens sockets and says that the server is ready. */
-static bool open_doors(struct server *server, const struct app *app) {
-    char error[512];
-    if (!worker_listen(server->worker, error, sizeof error)) {
-        explain_listen_failure(error);
-        return false;
-    }
-    if (app->admin != NULL) {
-        server->admin = admin_open(&server->loop, server->worker, app->admin, error, sizeof error);
-        if (server->admin == NULL) {
-            explain_listen_failure(error);
-            return false;
+/* Nothing to do: whoever waits looks again. */
+static void on_news(void *user) {
+    (void)user;
+}
+
+/* Runs the main loop until every worker has come to a stage. False: one has failed, or a signal ends the
+ * server before it serves. */
+static bool wait_for(struct server *server, enum stage stage) {
+    while (!crew_failed(server->crew) && !crew_reached(server->crew, stage) && !server->draining)
+        uv_run(&server->loop, UV_RUN_ONCE);
+    return !crew_failed(server->crew) && !server->draining;
+}
+
+/* The first worker tells how many there are to be. The others load at the same time. */
+static const struct app *load(struct server *server) {
+    if (!crew_start(server->crew, 1) || !wait_for(server, STAGE_LOADED))
+        return NULL;
+    const struct app *app = crew_app(server->crew, 0);
+    atomic_store(&server->commons.places.max, app->max_connections);
+    bus_set_workers(server->commons.bus, app->workers);
+    allow_arenas(app->workers);
+    if (!crew_start(server->crew, app->workers) || !wait_for(server, STAGE_LOADED))
+        return NULL;
+    for (unsigned i = 1; i < app->workers; i++) {
+        if (strcmp(crew_app(server->crew, i)->shape, app->shape) != 0) {
+            explain_failure(
+                "the app has other endpoints or codecs in some workers than in others; they "
+                "may not depend on tw.worker, on chance or on time");
+            return NULL;
         }
     }
-    const char *pid_file = server->settings->pid_file;
-    if (pid_file != NULL && !write_pid_file(pid_file)) {
-        snprintf(error, sizeof error, "cannot write the pid file %s: %s", pid_file,
-                 strerror(errno));
-        explain_listen_failure(error);
-        return false;
+    return app;
+}
+
+static bool open_sockets(struct server *server, const struct app *app, char *error,
+                         size_t error_size) {
+    server->sets = mem_zalloc(app->listen_count * sizeof(struct listen_set *));
+    for (size_t i = 0; i < app->listen_count; i++) {
+        struct listen_set *set = listen_open(app->listen[i], NULL, app->workers, error, error_size);
+        if (set == NULL)
+            return false;
+        server->sets[server->set_count++] = set;
     }
-    server->has_pid_file = pid_file != NULL;
+    if (app->admin == NULL)
+        return true;
+    server->admin = admin_open(&server->loop, &server->commons, app->admin, error, error_size);
+    return server->admin != NULL;
+}
+
+static bool open_pid_file(struct server *server, char *error, size_t error_size) {
+    const char *pid_file = server->settings->pid_file;
+    if (pid_file == NULL)
+        return true;
+    server->has_pid_file = write_pid_file(pid_file);
+    if (!server->has_pid_file)
+        snprintf(error, error_size, "cannot write the pid file %s: %s", pid_file, strerror(errno));
+    return server->has_pid_file;
+}
+
+static void tell_ready(const struct app *app) {
     struct log_line line;
     log_begin(&line, LOG_INFO, "ready");
     log_int(&line, "endpoints", app->endpoint_count);
     log_int(&line, "routes", app->route_count);
+    log_int(&line, "workers", app->workers);
     log_int(&line, "pid", getpid());
     log_end(&line);
+}
+
+/* Opens sockets, lets the workers accept on them and says that the server is ready. */
+static bool open_doors(struct server *server, const struct app *app) {
+    char error[512];
+    if (!open_sockets(server, app, error, sizeof error) ||
+        !open_pid_file(server, error, sizeof error)) {
+        explain_failure(error);
+        return false;
+    }
+    server->serving = true;
+    crew_listen(server->crew, server->sets, server->set_count);
+    while (!crew_failed(server->crew) && !crew_reached(server->crew, STAGE_SERVING))
+        uv_run(&server->loop, UV_RUN_ONCE);
+    if (crew_failed(server->crew))
+        return false;
+    tell_ready(app);
     return true;
 }
 
-/* From the loaded app to the end of the loop. Returns the exit code. */
+/* From the loaded app to the end. Returns the exit code. */
 static int serve(struct server *server) {
-    struct vm_command_line line = command_line(server->settings);
-    const struct app *app = worker_load(server->worker, server->settings->target, &line);
-    if (server->draining)
-        return EXIT_CLEAN;
+    const struct app *app = load(server);
     if (app == NULL)
-        return EXIT_USAGE;
-    server->serving = true;
+        return server->draining ? EXIT_CLEAN : EXIT_USAGE;
     raise_descriptor_limit(app->max_connections);
     int code = EXIT_FAILED;
     if (open_doors(server, app)) {
-        uv_run(&server->loop, UV_RUN_DEFAULT);
+        while (!server->over && !crew_reached(server->crew, STAGE_DRAINED))
+            uv_run(&server->loop, UV_RUN_ONCE);
         code = EXIT_CLEAN;
     }
     if (server->has_pid_file)
@@ -245,7 +314,6 @@ static int serve(struct server *server) {
 static bool open_log(const struct settings *settings) {
     log_set_level(settings->log_level);
     log_set_format(settings->log_format);
-    log_set_worker(0);
     int result = settings->log_file == NULL ? 0 : log_open(settings->log_file);
     if (result != 0)
         fprintf(stderr, "tidewire: cannot open the log file %s: %s\n", settings->log_file,
@@ -255,7 +323,6 @@ static bool open_log(const struct settings *settings) {
 
 int server_run(const struct settings *settings) {
     struct server *server = mem_zalloc(sizeof *server);
-    int code = EXIT_FAILED;
     server->settings = settings;
     if (!open_log(settings)) {
         mem_free(server);
@@ -264,34 +331,46 @@ int server_run(const struct settings *settings) {
     tune_malloc();
     setvbuf(stdout, NULL, _IOLBF, 0); /* io.write is seen at once, as print is, in a journal too */
     uv_loop_init(&server->loop);
+    uv_timer_init(&server->loop, &server->timer);
+    server->timer.data = server;
     catch_signals(server);
-    server->shared = shared_new(NULL, NULL);
-    server->worker = worker_new(&server->loop, 0, server->shared);
-    if (server->worker != NULL)
-        code = serve(server);
-    close_all(server);
-    finish(server->worker, code);
-    worker_free(server->worker);
-    shared_free(server->shared);
+    commons_init(&server->commons);
+    struct crew_options options = {
+        .loop = &server->loop,
+        .commons = &server->commons,
+        .file = settings->target,
+        .command_line = command_line(settings),
+        .on_news = on_news,
+    };
+    server->crew = crew_new(&options);
+    int code = serve(server);
+    end_listening(server);
+    admin_close(server->admin);
+    end_crew(server, code);
+    release_signals(server);
+    uv_close((uv_handle_t *)&server->timer, NULL);
+    uv_run(&server->loop, UV_RUN_DEFAULT);
+    bool clean = crew_free(server->crew);
     admin_free(server->admin);
-    if (uv_loop_close(&server->loop) != 0) {
-        log_event(LOG_ERROR, "leak", "handles of the loop were left open");
+    commons_close(&server->commons);
+    if (uv_loop_close(&server->loop) != 0 || !clean) {
+        log_event(LOG_ERROR, "leak", "handles of a loop were left open");
         code = code == EXIT_CLEAN ? EXIT_FAILED : code;
     }
     if (code == EXIT_CLEAN)
         log_event(LOG_INFO, "stopped", "clean");
+    mem_free(server->sets);
     mem_free(server);
     return code;
 }
 
 int server_check(const struct settings *settings) {
-    uv_loop_t loop;
     signal(SIGPIPE, SIG_IGN);
     log_set_level(settings->log_level < LOG_WARN ? LOG_WARN : settings->log_level);
     log_set_format(settings->log_format);
-    uv_loop_init(&loop);
-    struct shared *shared = shared_new(NULL, NULL);
-    struct worker *worker = worker_new(&loop, 0, shared);
+    struct commons commons;
+    commons_init(&commons);
+    struct worker *worker = worker_new(0, &commons);
     struct vm_command_line line = command_line(settings);
     const struct app *app = worker == NULL ? NULL : worker_load(worker, settings->target, &line);
     int code = app == NULL ? EXIT_USAGE : EXIT_CLEAN;
@@ -299,11 +378,12 @@ int server_check(const struct settings *settings) {
         printf("%s: ok (%u endpoint%s, %u HTTP route%s)\n", settings->target, app->endpoint_count,
                app->endpoint_count == 1 ? "" : "s", app->route_count,
                app->route_count == 1 ? "" : "s");
-    if (worker != NULL)
+    if (worker != NULL) {
         worker_close(worker);
-    finish(worker, code);
+        if (!worker_finish(worker))
+            cut_short(code, "a handle or request of luv's does not end");
+    }
     worker_free(worker);
-    shared_free(shared);
-    uv_loop_close(&loop);
+    commons_close(&commons);
     return code;
 }

@@ -12,25 +12,28 @@
 #include "net/listener.h"
 
 #include <malloc.h>
-#include <stdio.h>
 
 struct worker {
-    uv_loop_t *loop;
+    uv_loop_t loop;
+    unsigned number;
+    struct commons *commons;
     struct transport *transport;
     struct hub *hub;
-    struct shared *shared;
     struct vm *vm;
     struct gate *gate;
     struct app *app;
     struct listener **listeners;
     size_t listener_count;
+    uv_async_t mail; /* from other workers */
     uv_prepare_t turn;
     uv_idle_t awake; /* active while the loop must not sleep */
     uv_timer_t timer;
     uv_timer_t patience; /* of worker_finish() */
     bool patience_over;
-    uint32_t crowd;      /* most connections since memory was last given back */
-    bool draining, told; /* told: every client, that the server goes */
+    uint32_t crowd;                 /* most connections since memory was last given back */
+    bool draining, told;            /* told: every client, that the server goes */
+    void (*on_drained)(void *user); /* NULL: it was called, or nobody waits */
+    void *drained_user;
 };
 
 enum { MAX_BODY_BYTES = 1024 * 1024, CROWD = 200, FINISH_MS = 1000 };
@@ -57,7 +60,7 @@ static void on_timer(uv_timer_t *timer);
 
 /* Milliseconds until something is due, or -1. */
 static int64_t next_timer_ms(struct worker *worker) {
-    int64_t hub = hub_next_timer_ms(worker->hub), sweep = shared_next_ms(worker->shared);
+    int64_t hub = hub_next_timer_ms(worker->hub), sweep = shared_next_ms(worker->commons->shared);
     return hub < 0 || (sweep >= 0 && sweep < hub) ? sweep : hub;
 }
 
@@ -67,14 +70,14 @@ static void arm_timer(struct worker *worker) {
         uv_timer_stop(&worker->timer);
         return;
     }
-    uint64_t now = uv_now(worker->loop), due = now + (uint64_t)next + TIMER_GRAIN_MS - 1;
+    uint64_t now = uv_now(&worker->loop), due = now + (uint64_t)next + TIMER_GRAIN_MS - 1;
     uv_timer_start(&worker->timer, on_timer, due - due % TIMER_GRAIN_MS - now, 0);
 }
 
 static void on_timer(uv_timer_t *timer) {
     struct worker *worker = timer->data;
     hub_run_timers(worker->hub);
-    shared_sweep(worker->shared);
+    shared_sweep(worker->commons->shared);
 }
 
 /* After a crowd has left, the memory that it used goes back to the system. */
@@ -101,6 +104,15 @@ static void drain_on(struct worker *worker) {
         tell(worker);
 }
 
+static void see_whether_drained(struct worker *worker) {
+    void (*on_drained)(void *user) = worker->on_drained;
+    if (on_drained == NULL || !worker->told || hub_admitted(worker->hub) > 0 ||
+        http_server_count(gate_http(worker->gate)) > 0)
+        return;
+    worker->on_drained = NULL;
+    on_drained(worker->drained_user);
+}
+
 static void on_turn(uv_prepare_t *prepare) {
     struct worker *worker = prepare->data;
     vm_turn(worker->vm);
@@ -116,45 +128,85 @@ static void on_turn(uv_prepare_t *prepare) {
         uv_idle_stop(&worker->awake);
     arm_timer(worker);
     give_back_memory(worker);
+    see_whether_drained(worker);
 }
 
 /* ---- life ---- */
 
-struct worker *worker_new(uv_loop_t *loop, unsigned number, struct shared *shared) {
+void commons_init(struct commons *commons) {
+    *commons = (struct commons){
+        .bus = bus_new(),
+        .shared = shared_new(NULL, NULL),
+        .addresses = addresses_new(),
+        .started_at = clock_wall_seconds(),
+    };
+}
+
+void commons_close(struct commons *commons) {
+    bus_free(commons->bus);
+    shared_free(commons->shared);
+    addresses_free(commons->addresses);
+}
+
+static void on_mail(uv_async_t *async) {
+    struct worker *worker = async->data;
+    hub_take_mail(worker->hub);
+}
+
+/* By any thread, until bus_leave(). */
+static void wake(void *user) {
+    struct worker *worker = user;
+    uv_async_send(&worker->mail);
+}
+
+static void open_door(struct worker *worker) {
+    uv_async_init(&worker->loop, &worker->mail, on_mail);
+    worker->mail.data = worker;
+    uv_unref((uv_handle_t *)&worker->mail); /* it alone does not keep the loop */
+    bus_enter(worker->commons->bus, worker->number, wake, worker, &worker->hub->stats);
+}
+
+struct worker *worker_new(unsigned number, struct commons *commons) {
     struct worker *worker = mem_zalloc(sizeof *worker);
-    worker->loop = loop;
-    worker->shared = shared;
+    uv_loop_init(&worker->loop);
+    worker->number = number;
+    worker->commons = commons;
     struct hub_options hub_options = {
         .worker = number,
-        .max_connections = 1,
+        .bus = commons->bus,
+        .places = &commons->places,
         /* seconds: two starts within one second are told apart by nobody who kept an id */
         .first_generation = (uint32_t)clock_wall_seconds(),
         .now_ms = now_ms,
-        .clock = loop,
+        .clock = &worker->loop,
     };
     worker->hub = hub_new(&hub_options);
     struct vm_options vm_options = {
-        .loop = loop,
+        .loop = &worker->loop,
         .hub = worker->hub,
-        .shared = shared,
+        .shared = commons->shared,
         .worker = number,
-        .started_at = clock_wall_seconds(),
+        .started_at = commons->started_at,
         .check_address = check_address,
     };
     worker->vm = vm_new(&vm_options);
     if (worker->vm == NULL) {
         hub_free(worker->hub);
+        uv_loop_close(&worker->loop);
         mem_free(worker);
         return NULL;
     }
+    open_door(worker);
     return worker;
+}
+
+uv_loop_t *worker_loop(struct worker *worker) {
+    return &worker->loop;
 }
 
 const struct app *worker_load(struct worker *worker, const char *file,
                               const struct vm_command_line *command_line) {
     worker->app = vm_load(worker->vm, file, command_line);
-    if (worker->app != NULL)
-        worker->hub->options.max_connections = worker->app->max_connections;
     return worker->app;
 }
 
@@ -163,36 +215,32 @@ void worker_stop_load(struct worker *worker) {
 }
 
 static void start_turns(struct worker *worker) {
-    uv_prepare_init(worker->loop, &worker->turn);
-    uv_idle_init(worker->loop, &worker->awake);
-    uv_timer_init(worker->loop, &worker->timer);
+    uv_prepare_init(&worker->loop, &worker->turn);
+    uv_idle_init(&worker->loop, &worker->awake);
+    uv_timer_init(&worker->loop, &worker->timer);
     worker->turn.data = worker->awake.data = worker->timer.data = worker;
     uv_prepare_start(&worker->turn, on_turn);
 }
 
-bool worker_listen(struct worker *worker, char *error, size_t error_size) {
+bool worker_listen(struct worker *worker, struct listen_set *const *sets, size_t set_count) {
     const struct app *app = worker->app;
-    worker->transport = transport_new(worker->loop);
-    if (worker->transport == NULL) {
-        snprintf(error, error_size, "the sockets' library does not start");
+    worker->transport = transport_new(&worker->loop);
+    if (worker->transport == NULL)
         return false;
-    }
     start_turns(worker); /* from here on worker_close() has handles to close */
     struct gate_options options = {
         .http = {.max_head_bytes = app->header_bytes,
                  .max_body_bytes = MAX_BODY_BYTES,
                  .request_ms = (uint64_t)(app->handshake_seconds * 1000)},
+        .addresses = worker->commons->addresses,
         .per_address = app->per_address,
     };
-    worker->gate = gate_new(worker->loop, worker->transport, worker->hub, &options);
-    worker->listeners = mem_zalloc(app->listen_count * sizeof(struct listener *));
-    for (size_t i = 0; i < app->listen_count; i++) {
-        struct listener *listener = listener_open(worker->loop, app->listen[i], NULL,
-                                                  gate_http(worker->gate), error, error_size);
-        if (listener == NULL)
-            return false;
-        worker->listeners[worker->listener_count++] = listener;
-    }
+    worker->gate = gate_new(&worker->loop, worker->transport, worker->hub, &options);
+    worker->listeners = mem_zalloc(set_count * sizeof(struct listener *));
+    worker->listener_count = set_count;
+    for (size_t i = 0; i < set_count; i++)
+        worker->listeners[i] =
+            listener_start(&worker->loop, sets[i], worker->number, gate_http(worker->gate));
     return true;
 }
 
@@ -202,16 +250,13 @@ static void stop_listening(struct worker *worker) {
     worker->listener_count = 0;
 }
 
-void worker_drain(struct worker *worker) {
+void worker_drain(struct worker *worker, void (*on_drained)(void *user), void *user) {
+    worker->on_drained = on_drained;
+    worker->drained_user = user;
     worker->draining = true;
     stop_listening(worker);
     gate_drain(worker->gate);
     vm_stop_app(worker->vm);
-}
-
-bool worker_is_drained(const struct worker *worker) {
-    return worker->told && hub_admitted(worker->hub) == 0 &&
-           http_server_count(gate_http(worker->gate)) == 0;
 }
 
 void worker_kill(struct worker *worker) {
@@ -232,6 +277,8 @@ void worker_close(struct worker *worker) {
         transport_stop(worker->transport);
     }
     hub_end(worker->hub);
+    bus_leave(worker->commons->bus, worker->number);
+    uv_close((uv_handle_t *)&worker->mail, NULL);
 }
 
 static void on_patience_over(uv_timer_t *timer) {
@@ -240,37 +287,32 @@ static void on_patience_over(uv_timer_t *timer) {
 }
 
 bool worker_finish(struct worker *worker) {
-    uv_timer_init(worker->loop, &worker->patience);
+    uv_timer_init(&worker->loop, &worker->patience);
     worker->patience.data = worker;
     uv_timer_start(&worker->patience, on_patience_over, FINISH_MS, 0);
     uv_unref((uv_handle_t *)&worker->patience);
     do
         vm_close_handles(worker->vm);
-    while (uv_run(worker->loop, UV_RUN_ONCE) && !worker->patience_over);
-    if (uv_loop_alive(worker->loop))
+    while (uv_run(&worker->loop, UV_RUN_ONCE) && !worker->patience_over);
+    if (uv_loop_alive(&worker->loop))
         return false;
     vm_free(worker->vm);
     worker->vm = NULL;
     uv_close((uv_handle_t *)&worker->patience, NULL);
-    uv_run(worker->loop, UV_RUN_DEFAULT);
+    uv_run(&worker->loop, UV_RUN_DEFAULT);
+    transport_free(worker->transport);
+    worker->transport = NULL;
     return true;
 }
 
-void worker_free(struct worker *worker) {
+bool worker_free(struct worker *worker) {
     if (worker == NULL)
-        return;
-    transport_free(worker->transport);
+        return true;
     gate_free(worker->gate);
     hub_free(worker->hub);
     app_free(worker->app);
     mem_free(worker->listeners);
+    bool clean = uv_loop_close(&worker->loop) == 0;
     mem_free(worker);
-}
-
-struct hub *worker_hub(struct worker *worker) {
-    return worker->hub;
-}
-
-struct transport *worker_transport(struct worker *worker) {
-    return worker->transport;
+    return clean;
 }

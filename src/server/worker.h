@@ -1,10 +1,13 @@
 /* worker.h -- one loop with all that serves connections on it: sockets, hub, Lua state.
  *
- * Joins the parts; decides nothing itself. Today it runs on the main thread. */
+ * Joins the parts; decides nothing itself. Every function on the worker's own thread, which crew.c starts;
+ * `tidewire check` has one on the main thread. */
 #ifndef TIDEWIRE_SERVER_WORKER_H
 #define TIDEWIRE_SERVER_WORKER_H
 
 #include "core/hub.h"
+#include "net/addresses.h"
+#include "net/listen.h"
 #include "script/app.h"
 #include "script/vm.h"
 
@@ -13,9 +16,22 @@
 
 struct worker;
 
-/* A worker without an app; nothing listens yet. `shared`, the stores of all workers, is borrowed until
+/* What the workers of a process have in common. Any thread. */
+struct commons {
+    struct bus *bus;
+    struct shared *shared;       /* the stores of tw.shared */
+    struct places places;        /* limits.connections */
+    struct addresses *addresses; /* for limits.per_address */
+    double started_at;           /* wall seconds */
+};
+
+void commons_init(struct commons *commons);
+void commons_close(struct commons *commons);
+
+/* A worker without an app, with a loop of its own; nothing listens yet. The commons are borrowed until
  * worker_free(). NULL after a log line. */
-struct worker *worker_new(uv_loop_t *loop, unsigned number, struct shared *shared);
+struct worker *worker_new(unsigned number, struct commons *commons);
+uv_loop_t *worker_loop(struct worker *worker);
 
 /* Loads the app. NULL after the problems were printed. The app is the worker's. */
 const struct app *worker_load(struct worker *worker, const char *file,
@@ -23,13 +39,12 @@ const struct app *worker_load(struct worker *worker, const char *file,
 /* Lets a worker_load() whose script waits give up. */
 void worker_stop_load(struct worker *worker);
 
-/* Opens everything that the app listens on. False, with a sentence, when an address cannot be used. */
-bool worker_listen(struct worker *worker, char *error, size_t error_size);
+/* Accepts on this worker's sockets of all sets. False, after a log line. */
+bool worker_listen(struct worker *worker, struct listen_set *const *sets, size_t set_count);
 
-/* Stops listening, runs the app's on_stop, then tells every client 1001. */
-void worker_drain(struct worker *worker);
-/* Is everything said, and every connection gone? */
-bool worker_is_drained(const struct worker *worker);
+/* Stops listening, runs the app's on_stop, then tells every client 1001. `on_drained` is called once, when
+ * everything is said and every connection is gone. */
+void worker_drain(struct worker *worker, void (*on_drained)(void *user), void *user);
 /* Ends what is left, without ceremony; who was not told 1001 yet is, if its socket takes that. */
 void worker_kill(struct worker *worker);
 
@@ -39,9 +54,8 @@ void worker_close(struct worker *worker);
  * it takes too long: a request of luv's does not end (a pipe is opened, a name is looked up). Its memory
  * is the Lua state's, so nothing may be freed then. */
 bool worker_finish(struct worker *worker);
-void worker_free(struct worker *worker); /* accepts NULL */
-
-struct hub *worker_hub(struct worker *worker);
-struct transport *worker_transport(struct worker *worker);
+/* Any thread, when no other worker runs any more: others read its figures. False: handles were left on its
+ * loop. Accepts NULL. */
+bool worker_free(struct worker *worker);
 
 #endif

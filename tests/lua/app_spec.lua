@@ -160,7 +160,7 @@ return {
 }]]
     assert.same({ ":1", "unix:/x" }, result.listen)
     assert.equal(":2", result.admin)
-    assert.equal(1, result.workers)
+    assert.equal("auto", result.workers)
     assert.same({ connections = 5, handshake_seconds = 5, header_bytes = 8192 }, result.limits)
     assert.same({ "load", "reload", "stop" }, { result.on_load(), result.on_reload(), result.on_stop() })
     local paths, names = {}, {}
@@ -481,12 +481,12 @@ return {
 
   it("are strongest on the command line", function()
     local result = load_app(script, {
-      environ = { TIDEWIRE_LISTEN = "env:1", TIDEWIRE_ADMIN = "env:3", TIDEWIRE_WORKERS = "1" },
-      command_line = { listen = { "line:1", "line:2" }, admin = "line:3", workers = "auto" },
+      environ = { TIDEWIRE_LISTEN = "env:1", TIDEWIRE_ADMIN = "env:3", TIDEWIRE_WORKERS = "auto" },
+      command_line = { listen = { "line:1", "line:2" }, admin = "line:3", workers = "3" },
     })
     assert.same({ "line:1", "line:2" }, result.listen)
     assert.equal("line:3", result.admin)
-    assert.equal(1, result.workers)
+    assert.equal(3, result.workers)
   end)
 
   it("come from the app where the command line is empty", function()
@@ -501,9 +501,9 @@ return {
   it("are told of by where they are from", function()
     assert.same({
       'TIDEWIRE_PING_PERIOD: expected a number of seconds, 0 or more, got "ten"',
-      "--workers = 4: this version runs one worker",
-    }, errors_of("return {}", { environ = { TIDEWIRE_PING_PERIOD = "ten" }, command_line = { workers = "4" } }))
-    assert.equal('--workers: expected a whole number, 1 or more, or "auto", got "x"',
+      '--workers: expected a whole number from 1 to 128, or "auto", got "0"',
+    }, errors_of("return {}", { environ = { TIDEWIRE_PING_PERIOD = "ten" }, command_line = { workers = "0" } }))
+    assert.equal('--workers: expected a whole number from 1 to 128, or "auto", got "x"',
       error_of("return {}", { command_line = { workers = "x" } }))
   end)
 

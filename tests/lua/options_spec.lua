@@ -181,13 +181,21 @@ describe("origins and subprotocols", function()
   end)
 end)
 
+describe("workers", function()
+  it("are a number of threads, or as many as there are processors", function()
+    for _, value in ipairs { 1, 128, "auto", 2.0 } do
+      assert.same({}, problems("app", { workers = value }))
+    end
+    for _, value in ipairs { 0, 129, -1, 1.5, "many", "4", 0 / 0, math.huge } do
+      assert.matches('^workers: expected a whole number from 1 to 128, or "auto", got', problem("app", { workers = value }))
+    end
+  end)
+end)
+
 describe("what this version does not do", function()
   it("is refused where leaving it out would be unsafe", function()
     assert.equal("rate is not supported by this version", problem("handler", { rate = { messages = 1 } }))
     assert.equal("tls is not supported by this version", problem("app", { tls = { certificate = "a", key = "b" } }))
-    assert.equal("workers = 4: this version runs one worker", problem("app", { workers = 4 }))
-    assert.same({}, problems("app", { workers = "auto" }))
-    assert.same({}, problems("app", { workers = 1 }))
   end)
 
   it("is warned of where it is a comfort", function()
@@ -321,12 +329,13 @@ describe("the environment", function()
       TIDEWIRE_REQUIRE_ORIGIN = { "maybe", 'expected true, false, yes, no, 1 or 0, got "maybe"' },
       TIDEWIRE_HEARTBEAT = { "jsn", 'expected "frame" or "json", got "jsn"; did you mean "json"?' },
       TIDEWIRE_SUBPROTOCOLS = { "a,a", '"a" comes twice' },
-      TIDEWIRE_WORKERS = { "many", 'expected a whole number, 1 or more, or "auto", got "many"' },
+      TIDEWIRE_WORKERS = { "many", 'expected a whole number from 1 to 128, or "auto", got "many"' },
     } do
       assert.same({ name .. ": " .. case[2] }, (told { [name] = case[1] }))
     end
     assert.matches("^TIDEWIRE_ORIGINS: \"a%.test\": an Origin begins", told({ TIDEWIRE_ORIGINS = "a.test" })[1])
-    assert.same({ "TIDEWIRE_WORKERS = 4: this version runs one worker" }, (told { TIDEWIRE_WORKERS = "4" }))
+    assert.same({ 'TIDEWIRE_WORKERS: expected a whole number from 1 to 128, or "auto", got "129"' },
+      (told { TIDEWIRE_WORKERS = "129" }))
   end)
 
   it("is warned of names it does not know, with the nearest", function()

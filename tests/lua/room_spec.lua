@@ -47,30 +47,23 @@ local function add_members(core, rooms)
   end
 
   function core.room_members(name)
-    local ids = {}
-    for id in pairs(rooms[name] or {}) do
-      ids[#ids + 1] = id
+    local list = {}
+    for id, info in pairs(rooms[name] or {}) do
+      table.move({ id, '"a name"', info ~= true and info }, 1, 3, #list + 1, list)
     end
-    return ids
-  end
-
-  function core.member(name, id)
-    local info = (rooms[name] or {})[id]
-    if info then
-      return '"a name"', info ~= true and info or nil
-    end
+    return list
   end
 
   function core.watch(name, on) core.watched[name] = on end
   core.watched = {}
 
-  function core.room_size(name) return #core.room_members(name) end
+  function core.room_size(name) return #core.room_members(name) // 3 end
 end
 
 local function add_publish(core)
   function core.room_codecs(name)
     local seen, list = {}, {}
-    for _, id in ipairs(core.room_members(name)) do
+    for id in pairs(core.rooms[name] or {}) do
       if not seen[codec_of(id)] then
         seen[codec_of(id)] = true
         list[#list + 1] = codec_of(id)
@@ -95,6 +88,15 @@ local function add_publish(core)
       end
     end
     return count
+  end
+
+  function core.codec_of(id) return is_open(id) and codec_of(id) or nil end
+
+  function core.send_anywhere(id, payload, kind, key)
+    if kind == "text" and not utf8.len(payload) then return nil, "utf8" end
+    if not is_open(id) then return nil, "closed" end
+    table.insert(world.sent, { id = id, payload = payload, kind = kind, key = key })
+    return true
   end
 
   function core.id_number(text)

@@ -50,6 +50,7 @@ local RECORD = assert(package.searchpath("support.record", package.path))
 ---@field listen string[]? default { "127.0.0.1:0" }; {} leaves it to the app, the environment and the defaults
 ---@field options string[]? more of the command line
 ---@field environment table<string, string>?
+---@field workers integer? how many; TIDEWIRE_TEST_WORKERS, or what the app says, when left out
 ---@field descriptors integer? how many the process may have (`ulimit -n`)
 
 -- "127.0.0.1:80", "[::1]:80" or "unix:/path" as an address.
@@ -80,7 +81,8 @@ function server.launch(options)
     args[#args + 1] = address
   end
   table.move(options.options or {}, 1, #(options.options or {}), #args + 1, args)
-  local environment = { RECORD_FILE = folder .. "/events" }
+  local workers = options.workers or os.getenv("TIDEWIRE_TEST_WORKERS")
+  local environment = { RECORD_FILE = folder .. "/events", TIDEWIRE_WORKERS = workers and tostring(workers) }
   for name, value in pairs(options.environment or {}) do environment[name] = value end
   local binary = server.binary()
   if options.descriptors then

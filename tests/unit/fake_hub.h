@@ -58,6 +58,7 @@ enum { FAKE_MAX_CLIENTS = 20000, FAKE_JOURNAL = 64 * 1024 };
 
 struct fake {
     struct hub *hub;
+    struct places places;
     uint64_t now_ms, start_ms;
     struct fake_client **clients;
     uint32_t count;
@@ -263,8 +264,9 @@ static inline struct fake *fake_new(const struct endpoint *endpoint) {
     struct fake *f = mem_zalloc(sizeof *f);
     f->clients = mem_zalloc(FAKE_MAX_CLIENTS * sizeof *f->clients);
     f->now_ms = f->start_ms = 1000000;
+    atomic_init(&f->places.max, 100);
     f->hub = hub_new(&(struct hub_options){.worker = 3,
-                                           .max_connections = 100,
+                                           .places = &f->places,
                                            .first_generation = 500,
                                            .now_ms = fake_now,
                                            .clock = f});
@@ -361,7 +363,7 @@ static inline void fake_free(struct fake *f) {
     hub_end(f->hub);
     assert_int_equal(hub_admitted(f->hub), 0);
     for (uint32_t i = 0; hub_endpoint(f->hub, i) != NULL; i++)
-        assert_int_equal(hub_endpoint(f->hub, i)->connections, 0);
+        assert_int_equal(hub_endpoint(f->hub, i)->places->taken, 0);
     assert_int_equal(stats_read(&f->hub->stats.connections), 0);
     assert_int_equal(stats_read(&f->hub->stats.connections_opened),
                      stats_read(&f->hub->stats.connections_closed));

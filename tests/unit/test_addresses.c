@@ -20,10 +20,10 @@ static uint32_t random_below(uint32_t limit) {
 static void test_counts(void **state) {
     struct addresses *addresses = addresses_new();
     assert_int_equal(addresses_count(addresses, "192.0.2.1"), 0);
-    struct address_entry *a = addresses_add(addresses, "192.0.2.1");
-    struct address_entry *b = addresses_add(addresses, "192.0.2.1");
-    struct address_entry *c = addresses_add(addresses, "2001:db8::1");
-    struct address_entry *d = addresses_add(addresses, "unix");
+    struct address_entry *a = addresses_add(addresses, "192.0.2.1", 0);
+    struct address_entry *b = addresses_add(addresses, "192.0.2.1", 0);
+    struct address_entry *c = addresses_add(addresses, "2001:db8::1", 0);
+    struct address_entry *d = addresses_add(addresses, "unix", 0);
     assert_int_equal(addresses_count(addresses, "192.0.2.1"), 2);
     assert_int_equal(addresses_count(addresses, "2001:db8::1"), 1);
     assert_int_equal(addresses_count(addresses, "unix"), 1);
@@ -35,7 +35,7 @@ static void test_counts(void **state) {
     addresses_remove(b);
     assert_int_equal(addresses_count(addresses, "192.0.2.1"), 0);
     assert_int_equal(addresses_count(addresses, "2001:db8::1"), 1);
-    a = addresses_add(addresses, "192.0.2.1"); /* back again */
+    a = addresses_add(addresses, "192.0.2.1", 0); /* back again */
     assert_int_equal(addresses_count(addresses, "192.0.2.1"), 1);
     addresses_remove(c);
     addresses_remove(a);
@@ -49,7 +49,7 @@ static void test_counts(void **state) {
 static void test_the_text_is_copied(void **state) {
     struct addresses *addresses = addresses_new();
     char text[64] = "198.51.100.7";
-    struct address_entry *entry = addresses_add(addresses, text);
+    struct address_entry *entry = addresses_add(addresses, text, 0);
     snprintf(text, sizeof(text), "203.0.113.9");
     assert_int_equal(addresses_count(addresses, "198.51.100.7"), 1);
     assert_int_equal(addresses_count(addresses, "203.0.113.9"), 0);
@@ -60,10 +60,10 @@ static void test_the_text_is_copied(void **state) {
 /* These two have one FNV-1a hash of 32 bits, and are two addresses all the same. */
 static void test_equal_hashes(void **state) {
     struct addresses *addresses = addresses_new();
-    struct address_entry *a = addresses_add(addresses, "10.2.219.40");
+    struct address_entry *a = addresses_add(addresses, "10.2.219.40", 0);
     assert_int_equal(addresses_count(addresses, "10.0.107.237"), 0);
-    struct address_entry *b = addresses_add(addresses, "10.0.107.237");
-    struct address_entry *c = addresses_add(addresses, "10.0.107.237");
+    struct address_entry *b = addresses_add(addresses, "10.0.107.237", 0);
+    struct address_entry *c = addresses_add(addresses, "10.0.107.237", 0);
     assert_int_equal(addresses_count(addresses, "10.2.219.40"), 1);
     assert_int_equal(addresses_count(addresses, "10.0.107.237"), 2);
     addresses_remove(a);
@@ -83,7 +83,7 @@ static void address_text(uint32_t number, char text[64]) {
         snprintf(text, 64, "10.%u.%u.%u", number >> 16, number >> 8 & 255, number & 255);
 }
 
-static void check_counts(const struct addresses *addresses, const uint32_t *want) {
+static void check_counts(struct addresses *addresses, const uint32_t *want) {
     char text[64];
     for (uint32_t i = 0; i < ADDRESSES; i++) {
         address_text(i, text);
@@ -100,7 +100,7 @@ static void test_many(void **state) {
     for (uint32_t i = 0; i < CONNECTIONS; i++) {
         of[i] = i < ADDRESSES ? i : random_below(ADDRESSES);
         address_text(of[i], text);
-        entries[i] = addresses_add(addresses, text);
+        entries[i] = addresses_add(addresses, text, 0);
         want[of[i]]++;
         assert_int_equal(addresses_count(addresses, text), want[of[i]]);
     }

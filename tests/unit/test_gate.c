@@ -39,6 +39,7 @@ static void on_forgotten(void *user, conn_id id) {
 }
 
 static struct hub_events events;
+static struct addresses *addresses;
 
 static int start(void **state) {
     f = fake_new(NULL);
@@ -48,7 +49,9 @@ static int start(void **state) {
     events.forgotten = on_forgotten;
     hub_set_events(f->hub, &events, f);
     assert_int_equal(uv_loop_init(&loop), 0);
+    addresses = addresses_new();
     const struct gate_options options = {
+        .addresses = addresses,
         .http = {.max_head_bytes = 4000, .max_body_bytes = 1000, .request_ms = 60000},
         .per_address = 2};
     gate = gate_new(&loop, NULL, f->hub, &options);
@@ -63,6 +66,7 @@ static int finish(void **state) {
     gate_close(gate);
     uv_run(&loop, UV_RUN_DEFAULT);
     gate_free(gate);
+    addresses_free(addresses);
     assert_int_equal(uv_loop_close(&loop), 0);
     return 0;
 }
@@ -132,7 +136,7 @@ static void test_accepted(void **state) {
                         "Connection: Upgrade\r\n"
                         "Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n");
     assert_int_equal(http_server_count(gate_http(gate)), 0);
-    assert_int_equal(hub_endpoint(f->hub, 0)->connections, 1);
+    assert_int_equal(hub_endpoint(f->hub, 0)->places->taken, 1);
     turn();
     fake_stream_gives(stream, "\x81\x82\0\0\0\0hi", 8);
     fake_expect(f, "a.open a.message(hi)");
@@ -168,7 +172,7 @@ static void test_an_answer_that_is_not_taken(void **state) {
     fake_stream_gives(stream, handshake, sizeof handshake - 1);
     assert_true(stream->killed);
     assert_int_equal(hub_admitted(f->hub), 0);
-    assert_int_equal(hub_endpoint(f->hub, 0)->connections, 0);
+    assert_int_equal(hub_endpoint(f->hub, 0)->places->taken, 0);
     fake_stream_closes(stream);
 }
 
@@ -214,7 +218,7 @@ static void test_no_answer(void **state) {
 }
 
 static void test_full(void **state) {
-    f->hub->options.max_connections = 1;
+    f->places.max = 1;
     struct stream *first = knock("192.0.2.1");
     struct stream *second = knock("192.0.2.2");
     assert_non_null(strstr(second->bytes, "\r\nRetry-After: "));

@@ -373,7 +373,7 @@ static void test_end_while_on_close_sleeps(void **state) {
     hub_end(f->hub);
     fake_expect(f, "a.close(1006) a.forgotten b.forgotten");
     assert_true(b->forgotten);
-    assert_int_equal(hub_endpoint(f->hub, 0)->connections, 0);
+    assert_int_equal(hub_endpoint(f->hub, 0)->places->taken, 0);
     fake_free(f);
 }
 

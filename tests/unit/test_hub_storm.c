@@ -184,7 +184,7 @@ static void storm(uint32_t seed, enum slow_client slow) {
     struct fake *f = fake_new(&endpoint);
     endpoint.has_ping = endpoint.has_timeout = false;
     hub_add_endpoint(f->hub, &endpoint);
-    f->hub->options.max_connections = PLACES;
+    f->places.max = PLACES;
     f->silent = true;
     f->during = during;
     for (int i = 0; i < 40000; i++)

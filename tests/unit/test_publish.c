@@ -132,7 +132,7 @@ static int set_up(void **state) {
         [BINARY] = {.max_backlog = 1, .codec = 1},
         [DROPPING] = {.max_backlog = 1, .codec = 0, .slow_client = SLOW_CLIENT_DROP},
     };
-    hub = hub_new(&(struct hub_options){.max_connections = CLIENTS, .now_ms = no_time});
+    hub = hub_new(&(struct hub_options){.now_ms = no_time});
     hub_set_events(hub, &events, NULL);
     hub_set_wire(hub, &wire);
     for (int i = 0; i < ENDPOINTS; i++)

@@ -28,7 +28,7 @@ static void open_with(const struct endpoint *endpoint, const char *ahead, size_t
     char *copy = mem_alloc(len + 1);
     if (len > 0)
         memcpy(copy, ahead, len);
-    ws_open(server, stream, a->conn, addresses_add(addresses, "192.0.2.1"), copy, len);
+    ws_open(server, stream, a->conn, addresses_add(addresses, "192.0.2.1", 0), copy, len);
     mem_free(copy);
 }
 

@@ -1,0 +1,420 @@
+/* bus.c -- the row of all doors. See bus.h. */
+#include "core/bus.h"
+
+#include "base/log.h"
+#include "base/mem.h"
+
+#include <stddef.h>
+#include <string.h>
+#include <uv.h>
+
+/* So much mail at one door, and each time it has doubled from there, the log says that its worker does not
+ * keep up. */
+enum { MANY_MAILS = 65536 };
+
+/* A connection in its slot, as others know it. */
+struct seat {
+    conn_id id; /* 0: nobody */
+    uint32_t endpoint, codec;
+};
+
+struct door {
+    bool open;
+    struct mail *first, **last;
+    atomic_bool has_mail;
+    uint32_t waiting, tell_at; /* mails; when there are so many, the log is told */
+    struct seat *seats;
+    uint32_t seat_count;
+    const struct stats *stats;
+    uv_mutex_t waking; /* `wake` is called under it, so that bus_leave() can be sure it is not */
+    void (*wake)(void *user);
+    void *wake_user;
+};
+
+struct shared_endpoint {
+    struct places places;
+    uint32_t codec;
+    uint32_t connections[BUS_MAX_WORKERS]; /* announced, by worker */
+};
+
+struct bus {
+    uv_mutex_t lock;
+    atomic_uint workers;
+    struct directory directory;
+    struct shared_endpoint **endpoints;
+    uint32_t endpoint_count;
+    struct door doors[BUS_MAX_WORKERS];
+};
+
+/* ---- life ---- */
+
+struct bus *bus_new(void) {
+    struct bus *bus = mem_zalloc(sizeof *bus);
+    uv_mutex_init(&bus->lock);
+    for (unsigned i = 0; i < BUS_MAX_WORKERS; i++) {
+        bus->doors[i].last = &bus->doors[i].first;
+        uv_mutex_init(&bus->doors[i].waking);
+    }
+    bus_set_workers(bus, 1);
+    return bus;
+}
+
+void bus_free(struct bus *bus) {
+    if (bus == NULL)
+        return;
+    for (unsigned i = 0; i < BUS_MAX_WORKERS; i++) {
+        mem_free(bus->doors[i].seats);
+        uv_mutex_destroy(&bus->doors[i].waking);
+    }
+    for (uint32_t i = 0; i < bus->endpoint_count; i++)
+        mem_free(bus->endpoints[i]);
+    mem_free(bus->endpoints);
+    directory_close(&bus->directory);
+    uv_mutex_destroy(&bus->lock);
+    mem_free(bus);
+}
+
+void bus_set_workers(struct bus *bus, unsigned count) {
+    uv_mutex_lock(&bus->lock);
+    bus->directory.workers = count;
+    atomic_store(&bus->workers, count);
+    uv_mutex_unlock(&bus->lock);
+}
+
+unsigned bus_workers(const struct bus *bus) {
+    return atomic_load_explicit(&bus->workers, memory_order_relaxed);
+}
+
+void bus_enter(struct bus *bus, unsigned worker, void (*wake)(void *user), void *user,
+               const struct stats *stats) {
+    struct door *door = &bus->doors[worker];
+    uv_mutex_lock(&bus->lock);
+    door->open = true;
+    door->tell_at = MANY_MAILS;
+    door->wake = wake;
+    door->wake_user = user;
+    door->stats = stats;
+    uv_mutex_unlock(&bus->lock);
+}
+
+void mail_free(struct mail *mail) {
+    if (mail->message != NULL)
+        message_unref(mail->message);
+    mem_free(mail);
+}
+
+/* ---- mailboxes ---- */
+
+bool bus_has_mail(const struct bus *bus, unsigned worker) {
+    return atomic_load_explicit(&bus->doors[worker].has_mail, memory_order_acquire);
+}
+
+/* Under the lock. */
+static struct mail *take(struct bus *bus, unsigned worker) {
+    struct door *door = &bus->doors[worker];
+    struct mail *first = door->first;
+    door->first = NULL;
+    door->last = &door->first;
+    door->waiting = 0;
+    door->tell_at = MANY_MAILS;
+    atomic_store_explicit(&door->has_mail, false, memory_order_release);
+    return first;
+}
+
+struct mail *bus_take_mail(struct bus *bus, unsigned worker) {
+    uv_mutex_lock(&bus->lock);
+    struct mail *mail = take(bus, worker);
+    uv_mutex_unlock(&bus->lock);
+    return mail;
+}
+
+void bus_leave(struct bus *bus, unsigned worker) {
+    struct door *door = &bus->doors[worker];
+    uv_mutex_lock(&door->waking);
+    door->wake = NULL;
+    uv_mutex_unlock(&door->waking);
+    uv_mutex_lock(&bus->lock);
+    door->open = false;
+    struct mail *mail = take(bus, worker);
+    uv_mutex_unlock(&bus->lock);
+    for (struct mail *next; mail != NULL; mail = next) {
+        next = mail->next;
+        mail_free(mail);
+    }
+}
+
+/* What is left to do when the lock is free again: the doors that were empty and have mail now. */
+struct calls {
+    uint64_t workers[BUS_MAX_WORKERS / 64];
+    unsigned behind;  /* a worker with much mail */
+    uint32_t waiting; /* how much; 0: none has */
+};
+
+/* Under the lock. Takes over the mail. */
+static void post(struct bus *bus, unsigned worker, struct mail *mail, struct calls *calls) {
+    struct door *door = &bus->doors[worker];
+    if (!door->open) {
+        mail_free(mail);
+        return;
+    }
+    if (door->first == NULL) {
+        calls->workers[worker / 64] |= (uint64_t)1 << worker % 64;
+        atomic_store_explicit(&door->has_mail, true, memory_order_release);
+    }
+    *door->last = mail;
+    door->last = &mail->next;
+    if (++door->waiting >= door->tell_at) {
+        door->tell_at *= 2;
+        calls->behind = worker;
+        calls->waiting = door->waiting;
+    }
+}
+
+static void call(struct bus *bus, const struct calls *calls) {
+    if (calls->waiting > 0)
+        log_eventf(LOG_WARN, "worker_behind",
+                   "worker %u does not take its messages from other workers: %u wait",
+                   calls->behind, calls->waiting);
+    for (unsigned i = 0; i < BUS_MAX_WORKERS / 64; i++) {
+        for (uint64_t left = calls->workers[i]; left != 0; left &= left - 1) {
+            struct door *door = &bus->doors[i * 64 + (unsigned)__builtin_ctzll(left)];
+            uv_mutex_lock(&door->waking);
+            if (door->wake != NULL)
+                door->wake(door->wake_user);
+            uv_mutex_unlock(&door->waking);
+        }
+    }
+}
+
+static struct mail *new_mail(enum mail_kind kind, struct slice room, const char *name,
+                             const char *info) {
+    size_t name_size = name == NULL ? 0 : strlen(name) + 1;
+    size_t info_size = info == NULL ? 0 : strlen(info) + 1;
+    struct mail *mail = mem_zalloc(sizeof *mail + room.len + name_size + info_size);
+    char *at = mail->texts;
+    mail->kind = kind;
+    if (room.bytes != NULL) {
+        memcpy(at, room.bytes, room.len);
+        mail->room = (struct slice){at, room.len};
+        at += room.len;
+    }
+    if (name_size > 0)
+        mail->name = memcpy(at, name, name_size);
+    if (info_size > 0)
+        mail->info = memcpy(at + name_size, info, info_size);
+    return mail;
+}
+
+/* ---- rooms ---- */
+
+/* Under the lock: tells the other workers that watch this room. */
+static void post_moved(struct bus *bus, unsigned worker, const struct presence *presence,
+                       conn_id id, bool joined, struct calls *calls) {
+    struct slice room = presence_room(presence);
+    if (!directory_is_watched(&bus->directory, room))
+        return;
+    for (unsigned other = 0; other < bus_workers(bus); other++) {
+        if (other == worker || !directory_watches(&bus->directory, other, room))
+            continue;
+        struct mail *mail =
+            new_mail(MAIL_MOVED, room, presence_name(presence), presence_info(presence));
+        mail->id = id;
+        mail->joined = joined;
+        post(bus, other, mail, calls);
+    }
+}
+
+struct mail *bus_join(struct bus *bus, unsigned worker, struct slice room, conn_id id,
+                      uint32_t codec, const char *name, struct slice info,
+                      struct presence **presence) {
+    struct calls calls = {0};
+    uv_mutex_lock(&bus->lock);
+    struct mail *mail = take(bus, worker);
+    *presence = directory_join(&bus->directory, worker, room, id, codec, name, info);
+    post_moved(bus, worker, *presence, id, true, &calls);
+    uv_mutex_unlock(&bus->lock);
+    call(bus, &calls);
+    return mail;
+}
+
+void bus_leave_room(struct bus *bus, unsigned worker, struct presence *presence, conn_id id,
+                    struct mail **mail) {
+    struct calls calls = {0};
+    uv_mutex_lock(&bus->lock);
+    if (mail != NULL)
+        *mail = take(bus, worker);
+    post_moved(bus, worker, presence, id, false, &calls);
+    directory_leave(&bus->directory, presence);
+    uv_mutex_unlock(&bus->lock);
+    call(bus, &calls);
+}
+
+struct presence *bus_set_info(struct bus *bus, struct presence *presence, struct slice info) {
+    uv_mutex_lock(&bus->lock);
+    presence = directory_set_info(presence, info);
+    uv_mutex_unlock(&bus->lock);
+    return presence;
+}
+
+/* Under the lock: connections of a worker that a message for everyone is meant for. */
+static uint32_t everyone(const struct bus *bus, unsigned worker, uint32_t endpoint,
+                         uint32_t codec) {
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < bus->endpoint_count; i++) {
+        const struct shared_endpoint *each = bus->endpoints[i];
+        if (each != NULL && each->codec == codec && (endpoint == UINT32_MAX || endpoint == i))
+            count += each->connections[worker];
+    }
+    return count;
+}
+
+struct mail *bus_publish(struct bus *bus, unsigned worker, struct slice room, uint32_t endpoint,
+                         uint32_t codec, struct message *message, uint32_t *others) {
+    struct calls calls = {0};
+    *others = 0;
+    uv_mutex_lock(&bus->lock);
+    struct mail *own = take(bus, worker);
+    const uint32_t *members =
+        room.bytes == NULL ? NULL : directory_members_by_worker(&bus->directory, room, codec);
+    for (unsigned other = 0; other < bus_workers(bus); other++) {
+        if (other == worker)
+            continue;
+        uint32_t count = room.bytes == NULL ? everyone(bus, other, endpoint, codec)
+                         : members == NULL  ? 0
+                                            : members[other];
+        if (count == 0)
+            continue;
+        struct mail *mail = new_mail(MAIL_PUBLISH, room, NULL, NULL);
+        mail->message = message_ref(message);
+        mail->endpoint = endpoint;
+        mail->codec = codec;
+        post(bus, other, mail, &calls);
+        *others += count;
+    }
+    uv_mutex_unlock(&bus->lock);
+    call(bus, &calls);
+    return own;
+}
+
+void bus_watch(struct bus *bus, unsigned worker, struct slice room, bool on) {
+    uv_mutex_lock(&bus->lock);
+    directory_watch(&bus->directory, worker, room, on);
+    uv_mutex_unlock(&bus->lock);
+}
+
+uint32_t bus_room_size(struct bus *bus, struct slice room) {
+    uv_mutex_lock(&bus->lock);
+    uint32_t size = directory_size(&bus->directory, room);
+    uv_mutex_unlock(&bus->lock);
+    return size;
+}
+
+void bus_room_codecs(struct bus *bus, struct slice room, void (*f)(void *user, uint32_t codec),
+                     void *user) {
+    uv_mutex_lock(&bus->lock);
+    directory_codecs(&bus->directory, room, f, user);
+    uv_mutex_unlock(&bus->lock);
+}
+
+void bus_room_members(struct bus *bus, struct slice room,
+                      void (*f)(void *user, conn_id id, const char *name, const char *info),
+                      void *user) {
+    uv_mutex_lock(&bus->lock);
+    directory_members(&bus->directory, room, f, user);
+    uv_mutex_unlock(&bus->lock);
+}
+
+/* ---- connections ---- */
+
+static void make_seat(struct door *door, uint32_t slot) {
+    if (slot < door->seat_count)
+        return;
+    uint32_t count = door->seat_count == 0 ? 64 : door->seat_count;
+    while (count <= slot)
+        count *= 2;
+    door->seats = mem_realloc(door->seats, count * sizeof *door->seats);
+    memset(door->seats + door->seat_count, 0, (count - door->seat_count) * sizeof *door->seats);
+    door->seat_count = count;
+}
+
+/* Under the lock. NULL: the connection is not there. */
+static struct seat *find_seat(struct bus *bus, conn_id id) {
+    if (conn_worker(id) >= BUS_MAX_WORKERS)
+        return NULL;
+    const struct door *door = &bus->doors[conn_worker(id)];
+    uint32_t slot = conn_slot(id);
+    return slot < door->seat_count && door->seats[slot].id == id && id != 0 ? &door->seats[slot]
+                                                                            : NULL;
+}
+
+struct mail *bus_announce(struct bus *bus, unsigned worker, conn_id id, uint32_t endpoint,
+                          uint32_t codec) {
+    uv_mutex_lock(&bus->lock);
+    struct mail *mail = take(bus, worker);
+    uint32_t slot = conn_slot(id);
+    make_seat(&bus->doors[worker], slot);
+    bus->doors[worker].seats[slot] = (struct seat){id, endpoint, codec};
+    bus->endpoints[endpoint]->connections[worker]++;
+    uv_mutex_unlock(&bus->lock);
+    return mail;
+}
+
+void bus_withdraw(struct bus *bus, unsigned worker, conn_id id) {
+    uv_mutex_lock(&bus->lock);
+    struct seat *seat = find_seat(bus, id);
+    if (seat != NULL) {
+        bus->endpoints[seat->endpoint]->connections[worker]--;
+        *seat = (struct seat){0};
+    }
+    uv_mutex_unlock(&bus->lock);
+}
+
+bool bus_codec_of(struct bus *bus, conn_id id, uint32_t *codec) {
+    uv_mutex_lock(&bus->lock);
+    const struct seat *seat = find_seat(bus, id);
+    if (seat != NULL)
+        *codec = seat->codec;
+    uv_mutex_unlock(&bus->lock);
+    return seat != NULL;
+}
+
+bool bus_send(struct bus *bus, conn_id id, struct message *message) {
+    struct calls calls = {0};
+    uv_mutex_lock(&bus->lock);
+    bool is_there = find_seat(bus, id) != NULL;
+    if (is_there) {
+        struct mail *mail = new_mail(MAIL_SEND, (struct slice){NULL, 0}, NULL, NULL);
+        mail->message = message_ref(message);
+        mail->id = id;
+        post(bus, conn_worker(id), mail, &calls);
+    }
+    uv_mutex_unlock(&bus->lock);
+    call(bus, &calls);
+    return is_there;
+}
+
+struct places *bus_places(struct bus *bus, uint32_t number, uint32_t max, uint32_t codec) {
+    uv_mutex_lock(&bus->lock);
+    if (number >= bus->endpoint_count) {
+        bus->endpoints = mem_realloc(bus->endpoints, (number + 1) * sizeof *bus->endpoints);
+        while (bus->endpoint_count <= number)
+            bus->endpoints[bus->endpoint_count++] = NULL;
+    }
+    struct shared_endpoint *endpoint = bus->endpoints[number];
+    if (endpoint == NULL) {
+        endpoint = bus->endpoints[number] = mem_zalloc(sizeof *endpoint);
+        endpoint->codec = codec;
+        atomic_init(&endpoint->places.max, max);
+    }
+    uv_mutex_unlock(&bus->lock);
+    return &endpoint->places;
+}
+
+void bus_total(struct bus *bus, struct stats_total *total) {
+    *total = (struct stats_total){0};
+    uv_mutex_lock(&bus->lock);
+    for (unsigned i = 0; i < bus_workers(bus); i++)
+        if (bus->doors[i].stats != NULL)
+            stats_add_to(total, bus->doors[i].stats);
+    uv_mutex_unlock(&bus->lock);
+}

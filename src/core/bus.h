@@ -1,0 +1,119 @@
+/* bus.h -- the row of all doors: how the workers of a process reach each other.
+ *
+ * Each worker has a mailbox, its one door for what comes from others: a counted message for a room, for
+ * everyone or for one connection, and the news that somebody joined or left. Beside the doors the bus keeps
+ * what all must agree on: who is in which room (directory.h), which connections there are, and how many
+ * places an endpoint has left.
+ *
+ * One lock orders it all. A publish takes the publisher's own mail out in the same step in which it is put
+ * into the others' doors, and so does a join or a leave: every worker sees broadcasts, joins and leaves in
+ * one order, as if there were one worker. It is held for a few look-ups, never while scripts run or sockets
+ * are written. With one worker nothing of this is needed, and no lock is taken.
+ *
+ * Any thread may call; each call says which worker it comes from. Knows hubs only by the number of their
+ * worker. */
+#ifndef TIDEWIRE_CORE_BUS_H
+#define TIDEWIRE_CORE_BUS_H
+
+#include "core/directory.h"
+#include "core/endpoint.h"
+#include "core/message.h"
+#include "core/stats.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+
+enum { BUS_MAX_WORKERS = DIRECTORY_MAX_WORKERS };
+
+struct bus;
+
+/* A bus of one worker. */
+struct bus *bus_new(void);
+/* Every worker must have left. Accepts NULL. */
+void bus_free(struct bus *bus);
+
+/* There will be so many. Call it before the second one enters and before anyone connects. */
+void bus_set_workers(struct bus *bus, unsigned count);
+unsigned bus_workers(const struct bus *bus);
+
+/* A worker opens its door. `wake` is called, by any thread and with no lock of the bus held, when mail comes
+ * into an empty mailbox; NULL: nobody waits. `stats` may be read until bus_free(). */
+void bus_enter(struct bus *bus, unsigned worker, void (*wake)(void *user), void *user,
+               const struct stats *stats);
+/* It closes it: `wake` is called no more, mail that waits or still comes is dropped. */
+void bus_leave(struct bus *bus, unsigned worker);
+
+/* ---- mail ---- */
+
+enum mail_kind { MAIL_PUBLISH, MAIL_SEND, MAIL_MOVED };
+
+struct mail {
+    struct mail *next;
+    enum mail_kind kind;
+    struct message *message;  /* PUBLISH, SEND: a reference of its own */
+    conn_id id;               /* SEND: to whom; MOVED: who */
+    uint32_t endpoint, codec; /* PUBLISH: see struct audience */
+    bool joined;              /* MOVED */
+    struct slice room;        /* PUBLISH (no bytes: everyone), MOVED */
+    const char *name, *info;  /* MOVED: as of presence_name(), presence_info() */
+    char texts[];
+};
+
+/* Is there mail? Takes no lock. */
+bool bus_has_mail(const struct bus *bus, unsigned worker);
+/* All mail of a worker, oldest first, or NULL. The caller frees each with mail_free(). */
+struct mail *bus_take_mail(struct bus *bus, unsigned worker);
+void mail_free(struct mail *mail);
+
+/* ---- rooms ---- */
+
+/* Hands a message to the other workers that have receivers: members of `room` (or anyone, where it has no
+ * bytes) with this codec and endpoint (or any: UINT32_MAX). The message stays the caller's. `*others`: how
+ * many connections that are. Answers the worker's own mail from before, which must be delivered before the
+ * message is to its own connections. */
+struct mail *bus_publish(struct bus *bus, unsigned worker, struct slice room, uint32_t endpoint,
+                         uint32_t codec, struct message *message, uint32_t *others);
+
+/* A connection enters a room: see directory_join(). Answers the mail that must be delivered before the
+ * worker's own room has it in. */
+struct mail *bus_join(struct bus *bus, unsigned worker, struct slice room, conn_id id,
+                      uint32_t codec, const char *name, struct slice info,
+                      struct presence **presence);
+/* It leaves. `*mail`, where that is not NULL: the mail that must be delivered while the worker's own room still
+ * has it in. */
+void bus_leave_room(struct bus *bus, unsigned worker, struct presence *presence, conn_id id,
+                    struct mail **mail);
+/* Replaces what is said of it. */
+struct presence *bus_set_info(struct bus *bus, struct presence *presence, struct slice info);
+
+/* This worker wants to hear who joins and leaves (MAIL_MOVED from others), or no more. */
+void bus_watch(struct bus *bus, unsigned worker, struct slice room, bool on);
+
+uint32_t bus_room_size(struct bus *bus, struct slice room);
+/* f must not call the bus. */
+void bus_room_codecs(struct bus *bus, struct slice room, void (*f)(void *user, uint32_t codec),
+                     void *user);
+void bus_room_members(struct bus *bus, struct slice room,
+                      void (*f)(void *user, conn_id id, const char *name, const char *info),
+                      void *user);
+
+/* ---- connections ---- */
+
+/* A connection of this worker is there for others from now on, until bus_withdraw(). Answers the mail that
+ * must be delivered before it is open. */
+struct mail *bus_announce(struct bus *bus, unsigned worker, conn_id id, uint32_t endpoint,
+                          uint32_t codec);
+void bus_withdraw(struct bus *bus, unsigned worker, conn_id id);
+/* The codec of a connection of any worker. False: it is not there. */
+bool bus_codec_of(struct bus *bus, conn_id id, uint32_t *codec);
+/* Hands a message to the worker of a connection. False: it is not there. The message stays the caller's. */
+bool bus_send(struct bus *bus, conn_id id, struct message *message);
+
+/* The places of the endpoint with this number, the same for all workers; `max` (0: no limit) and its codec
+ * count from the first who asks. */
+struct places *bus_places(struct bus *bus, uint32_t endpoint, uint32_t max, uint32_t codec);
+
+/* What all workers together have counted. */
+void bus_total(struct bus *bus, struct stats_total *total);
+
+#endif

@@ -1,0 +1,69 @@
+/* directory.h -- who is in which room, over all workers.
+ *
+ * What one worker must know of the others' rooms: to whom a broadcast is to be handed, how large a room is,
+ * and who is in it. Kept beside the hubs' own rooms (room.h), which are what a broadcast walks. No thread of
+ * its own and no lock: its owner, the bus, lets one thread in at a time. */
+#ifndef TIDEWIRE_CORE_DIRECTORY_H
+#define TIDEWIRE_CORE_DIRECTORY_H
+
+#include "base/table.h"
+#include "core/events.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+enum { DIRECTORY_MAX_WORKERS = 128 };
+
+/* One connection in one room. The hub that told of it keeps the pointer for directory_leave(). */
+struct presence;
+
+/* All zeros is an empty one. */
+struct directory {
+    unsigned
+        workers; /* how many there are, at most DIRECTORY_MAX_WORKERS: set it before anyone joins */
+    /* private */
+    struct table rooms, watched;
+};
+
+/* Everybody must have left; watches may be left. */
+void directory_close(struct directory *directory);
+
+/* A connection enters; it must not be in. `name` is its endpoint's as JSON, `info` what scripts say of it
+ * (no bytes: nothing). All is copied. */
+struct presence *directory_join(struct directory *directory, unsigned worker, struct slice room,
+                                conn_id id, uint32_t codec, const char *name, struct slice info);
+void directory_leave(struct directory *directory, struct presence *presence);
+/* What is said of it from now on. Returns where it is now: the old pointer means nothing any more. */
+struct presence *directory_set_info(struct presence *presence, struct slice info);
+
+/* Its room, its endpoint's name and what is said of it (NULL: nothing). */
+struct slice presence_room(const struct presence *presence);
+const char *presence_name(const struct presence *presence);
+const char *presence_info(const struct presence *presence);
+
+/* ---- a room ---- */
+
+uint32_t directory_size(const struct directory *directory, struct slice room);
+
+/* Calls f for each codec that a member has. */
+void directory_codecs(const struct directory *directory, struct slice room,
+                      void (*f)(void *user, uint32_t codec), void *user);
+
+/* How many of the room's members with this codec each worker has: an array by worker, good until the next
+ * change; NULL: none has any. */
+const uint32_t *directory_members_by_worker(const struct directory *directory, struct slice room,
+                                            uint32_t codec);
+
+/* Calls f for each member, in no order. */
+void directory_members(const struct directory *directory, struct slice room,
+                       void (*f)(void *user, conn_id id, const char *name, const char *info),
+                       void *user);
+
+/* ---- who wants to hear of comings and goings ---- */
+
+/* This worker does, or does no more. */
+void directory_watch(struct directory *directory, unsigned worker, struct slice room, bool on);
+bool directory_is_watched(const struct directory *directory, struct slice room);
+bool directory_watches(const struct directory *directory, unsigned worker, struct slice room);
+
+#endif

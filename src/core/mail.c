@@ -1,0 +1,95 @@
+/* mail.c -- between a hub and the other workers: what comes by the bus, and what is told to it.
+ *
+ * Mail is delivered in the order in which it was taken. Delivering may cause more of it to be taken (a
+ * finalizer of a script's may run, and broadcast): that is put behind and delivered by whoever began. */
+#include "core/internal.h"
+
+static void deliver(struct hub *hub, struct mail *mail) {
+    switch (mail->kind) {
+    case MAIL_PUBLISH: {
+        struct audience audience = {mail->room, mail->endpoint, mail->codec, 0};
+        publish_here(hub, &audience, mail->message);
+        break;
+    }
+    case MAIL_SEND:
+        outbox_deliver_own(hub, hub_find(hub, mail->id), message_ref(mail->message));
+        break;
+    case MAIL_MOVED:
+        publish_moved(hub, mail);
+        break;
+    }
+}
+
+void mail_deliver(struct hub *hub, struct mail *mail) {
+    if (mail == NULL)
+        return;
+    *hub->mail_end = mail;
+    while (*hub->mail_end != NULL)
+        hub->mail_end = &(*hub->mail_end)->next;
+    if (hub->delivering)
+        return;
+    hub->delivering = true;
+    while (hub->mail != NULL) {
+        struct mail *next = hub->mail;
+        hub->mail = next->next;
+        if (hub->mail == NULL)
+            hub->mail_end = &hub->mail;
+        deliver(hub, next);
+        mail_free(next);
+    }
+    hub->delivering = false;
+}
+
+void hub_take_mail(struct hub *hub) {
+    struct bus *bus = hub->options.bus;
+    if (bus != NULL && bus_has_mail(bus, hub->options.worker))
+        mail_deliver(hub, bus_take_mail(bus, hub->options.worker));
+}
+
+/* ---- connections ---- */
+
+void mail_announce(struct hub *hub, struct conn *conn) {
+    if (hub_is_alone(hub))
+        return;
+    conn->announced = true;
+    mail_deliver(hub, bus_announce(hub->options.bus, hub->options.worker, conn->id,
+                                   conn->endpoint->number, conn->endpoint->codec));
+}
+
+void mail_withdraw(struct hub *hub, struct conn *conn) {
+    if (!conn->announced)
+        return;
+    conn->announced = false;
+    bus_withdraw(hub->options.bus, hub->options.worker, conn->id);
+}
+
+static bool is_here(const struct hub *hub, conn_id id) {
+    return hub_is_alone(hub) || conn_worker(id) == hub->options.worker;
+}
+
+bool hub_codec_of(struct hub *hub, conn_id id, uint32_t *codec) {
+    if (!is_here(hub, id))
+        return bus_codec_of(hub->options.bus, id, codec);
+    const struct conn *conn = hub_find(hub, id);
+    bool is_open = conn != NULL && conn->state == CONN_OPEN;
+    if (is_open)
+        *codec = conn->endpoint->codec;
+    return is_open;
+}
+
+enum send_result hub_send_anywhere(struct hub *hub, conn_id id, struct message *message) {
+    if (is_here(hub, id))
+        return outbox_deliver_own(hub, hub_find(hub, id), message);
+    bool is_there = bus_send(hub->options.bus, id, message);
+    message_unref(message);
+    return is_there ? SEND_OK : SEND_CLOSED;
+}
+
+void hub_total(const struct hub *hub, struct stats_total *total) {
+    if (!hub_is_alone(hub)) {
+        bus_total(hub->options.bus, total);
+        return;
+    }
+    *total = (struct stats_total){0};
+    stats_add_to(total, &hub->stats);
+}

@@ -1,0 +1,68 @@
+/* crew.h -- the workers of the process, each on a thread of its own.
+ *
+ * The main thread gives orders, which a worker carries out between two events of its loop; a worker reports
+ * what has become of them. Everything here is called by the main thread; `on_news` comes on its loop. */
+#ifndef TIDEWIRE_SERVER_CREW_H
+#define TIDEWIRE_SERVER_CREW_H
+
+#include "server/worker.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <uv.h>
+
+struct crew;
+
+/* What a worker is at, in the order of its life. */
+enum stage {
+    STAGE_LOADING,
+    STAGE_LOADED,
+    STAGE_SERVING,
+    STAGE_DRAINED, /* told to, and every connection is gone */
+    STAGE_FAILED,  /* it could not load or serve, which was logged or printed */
+    STAGE_ENDED,   /* its thread does nothing more */
+};
+
+struct crew_options {
+    uv_loop_t *loop; /* the main thread's */
+    struct commons *commons;
+    const char *file;
+    struct vm_command_line command_line; /* borrowed */
+    void (*on_news)(void *user);         /* some worker has reached another stage */
+    void *user;
+};
+
+struct crew *crew_new(const struct crew_options *options);
+
+/* Starts workers until there are `count`; they begin to load at once. False: a thread could not be started. */
+bool crew_start(struct crew *crew, unsigned count);
+unsigned crew_count(const struct crew *crew);
+enum stage crew_stage(const struct crew *crew, unsigned worker);
+/* Has every worker come to this stage or beyond? */
+bool crew_reached(const struct crew *crew, enum stage stage);
+bool crew_failed(const struct crew *crew); /* has one? */
+/* What a worker has loaded; from STAGE_LOADED on, until crew_free(). */
+const struct app *crew_app(const struct crew *crew, unsigned worker);
+
+/* ---- orders, to all ---- */
+
+/* Whoever loads and waits gives up. */
+void crew_stop_load(struct crew *crew);
+/* Accept on these. They are read until STAGE_SERVING. */
+void crew_listen(struct crew *crew, struct listen_set *const *sets, size_t set_count);
+void crew_drain(struct crew *crew);
+void crew_kill(struct crew *crew);
+/* End, in good order. STAGE_ENDED follows, unless a script does not return. */
+void crew_close(struct crew *crew);
+
+/* Did a worker leave a request of luv's that does not end? Then its memory may still be used, and the process
+ * must end without crew_free(). From STAGE_ENDED on. */
+bool crew_cut_short(const struct crew *crew);
+
+/* Closes the crew's own handle; the main loop must run once more before crew_free(). Every worker must have
+ * ended. */
+void crew_stop(struct crew *crew);
+/* False: a worker has left handles on its loop. Accepts NULL. */
+bool crew_free(struct crew *crew);
+
+#endif
