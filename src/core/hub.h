@@ -37,7 +37,6 @@ struct hub {
     struct slots conns;
     struct table rooms, watched;
     struct mail *mail, **mail_end; /* taken from the bus, not delivered yet */
-    bool delivering;
     struct endpoint **endpoints;
     uint32_t endpoint_count;
     struct heap timers;
