@@ -38,6 +38,7 @@ struct hub {
     struct heap timers;
     struct list pending, dirty;
     unsigned char *scratch;
+    struct shares shares;
     bool draining;
 };
 

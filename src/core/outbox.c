@@ -57,7 +57,7 @@ static void flush(struct hub *hub, struct conn *conn) {
     for (size_t len; !conn->blocked && (len = outq_next(&conn->out, hub->scratch,
                                                         OUTBOX_SCRATCH_BYTES, &bytes)) > 0;) {
         size_t written = hub->wire->write(conn->peer, bytes, len);
-        outq_written(&conn->out, written);
+        outq_written(&conn->out, written, &hub->shares);
         stats_add(&hub->stats.bytes_sent, written);
         conn->blocked = written < len;
     }
@@ -97,6 +97,7 @@ void outbox_flush_all(struct hub *hub) {
         fetch_ahead(hub, hub->dirty.next);
         flush(hub, conn);
     }
+    shares_settle(&hub->shares);
 }
 
 void hub_writable(struct hub *hub, struct conn *conn) {
@@ -159,7 +160,7 @@ static enum send_result deliver_own(struct hub *hub, struct conn *conn, struct m
 }
 
 enum send_result outbox_deliver(struct hub *hub, struct conn *conn, struct message *message) {
-    return deliver_own(hub, conn, message_ref(message));
+    return deliver_own(hub, conn, shares_take(&hub->shares, message));
 }
 
 enum send_result hub_send(struct hub *hub, conn_id id, enum message_kind kind, const void *payload,

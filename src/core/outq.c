@@ -67,22 +67,23 @@ void outq_append(struct outq *queue, enum message_kind kind, const void *payload
     outq_push(queue, message_run_new(kind, payload, len));
 }
 
-static void pop(struct outq *queue) {
+/* The oldest message, whose reference is the caller's now. */
+static struct message *pop(struct outq *queue) {
     struct message *message = queue->ring[queue->first];
     queue->bytes -= message->len - queue->sent;
     queue->sent = 0;
     queue->first = (queue->first + 1) & (queue->capacity - 1);
     queue->count--;
-    message_unref(message);
     if (queue->count == 0 && queue->capacity > RING_KEPT) {
         mem_free(queue->ring);
         *queue = (struct outq){0};
     }
+    return message;
 }
 
 void outq_clear(struct outq *queue) {
     while (queue->count > 0)
-        pop(queue);
+        message_unref(pop(queue));
     mem_free(queue->ring);
     *queue = (struct outq){0};
 }
@@ -101,7 +102,7 @@ void outq_drop_unsent(struct outq *queue) {
         message_run_cut(first, queue->sent);
     queue->bytes = first->len - queue->sent;
     if (queue->bytes == 0)
-        pop(queue);
+        message_unref(pop(queue));
 }
 
 size_t outq_next(struct outq *queue, unsigned char *scratch, size_t capacity,
@@ -127,7 +128,7 @@ size_t outq_next(struct outq *queue, unsigned char *scratch, size_t capacity,
     return used;
 }
 
-void outq_written(struct outq *queue, size_t len) {
+void outq_written(struct outq *queue, size_t len, struct shares *shares) {
     while (len > 0) {
         size_t rest = queue->ring[queue->first]->len - queue->sent;
         if (len < rest) {
@@ -136,6 +137,10 @@ void outq_written(struct outq *queue, size_t len) {
             return;
         }
         len -= rest;
-        pop(queue);
+        struct message *message = pop(queue);
+        if (message->capacity > 0)
+            message_unref(message); /* a run is nobody else's */
+        else
+            shares_give(shares, message);
     }
 }

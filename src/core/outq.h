@@ -5,7 +5,7 @@
 #ifndef TIDEWIRE_CORE_OUTQ_H
 #define TIDEWIRE_CORE_OUTQ_H
 
-#include "core/message.h"
+#include "core/shares.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -44,7 +44,7 @@ void outq_drop_unsent(struct outq *queue);
 size_t outq_next(struct outq *queue, unsigned char *scratch, size_t capacity,
                  const unsigned char **bytes);
 
-/* `len` of the bytes of outq_next() are written. */
-void outq_written(struct outq *queue, size_t len);
+/* `len` of the bytes of outq_next() are written. References go back to the stock. */
+void outq_written(struct outq *queue, size_t len, struct shares *shares);
 
 #endif
