@@ -39,6 +39,7 @@ struct hub {
     struct list pending, dirty;
     unsigned char *scratch;
     struct shares shares;
+    struct outq_bundle bundle;
     bool draining;
 };
 

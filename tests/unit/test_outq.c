@@ -333,6 +333,118 @@ static void test_against_a_model(void **state) {
     }
 }
 
+/* ---- bundles ---- */
+
+enum { SHARED = 3 };
+
+/* Queues the same messages in both; returns them. */
+static struct message **share(struct outq *one, struct outq *other) {
+    static struct message *messages[SHARED];
+    for (int i = 0; i < SHARED; i++) {
+        messages[i] = message_new(MESSAGE_TEXT, &"abc"[i], 1);
+        outq_push(one, message_ref(messages[i]));
+        outq_push(other, message_ref(messages[i]));
+    }
+    return messages;
+}
+
+static void check_counts(struct message **messages, unsigned refs) {
+    for (int i = 0; i < SHARED; i++)
+        assert_int_equal(atomic_load(&messages[i]->refs), refs);
+}
+
+static void drop_all(struct message **messages) {
+    for (int i = 0; i < SHARED; i++)
+        message_unref(messages[i]);
+}
+
+static void test_a_bundle_serves_the_next_queue(void **state) {
+    struct outq one = {0}, other = {0}, third = {0};
+    struct outq_bundle bundle = {0};
+    struct message **messages = share(&one, &other);
+    const unsigned char *bytes;
+    assert_false(outq_is_bundle(&one, &bundle));
+    size_t len = outq_next(&one, scratch, SCRATCH, &bytes);
+    assert_true(outq_give_bundle(&one, &bundle, len));
+    assert_true(outq_empty(&one));
+    assert_int_equal(one.bytes, 0);
+    assert_true(outq_is_bundle(&other, &bundle));
+    assert_true(outq_give_bundle(&other, &bundle, bundle.bytes));
+    assert_true(outq_empty(&other));
+    check_counts(messages, 1 + 2);
+
+    push(&third, "abc"); /* the same bytes, but other messages */
+    assert_false(outq_is_bundle(&third, &bundle));
+    outq_drop_bundle(&bundle);
+    check_counts(messages, 1);
+    assert_false(outq_is_bundle(&one, &bundle)); /* no bundle, and an empty queue */
+    push(&one, "d");
+    check_next(&one, "d", 3);
+    drop_all(messages);
+    outq_clear(&one);
+    outq_clear(&other);
+    outq_clear(&third);
+}
+
+static void test_what_is_no_bundle(void **state) {
+    struct outq one = {0}, other = {0};
+    struct outq_bundle bundle = {0};
+    struct message **messages = share(&one, &other);
+    const unsigned char *bytes;
+    size_t len = outq_next(&one, scratch, SCRATCH, &bytes);
+    assert_false(outq_give_bundle(&one, &bundle, len - 1)); /* not all of it is written */
+    written(&one, 1);
+    len = outq_next(&one, scratch, SCRATCH, &bytes);
+    assert_false(outq_give_bundle(&one, &bundle, len)); /* the first one began before */
+    written(&one, len);
+
+    append(&other, "d"); /* a run is this queue's alone */
+    len = outq_next(&other, scratch, SCRATCH, &bytes);
+    assert_false(outq_give_bundle(&other, &bundle, len));
+    written(&other, len);
+    check_counts(messages, 1);
+    drop_all(messages);
+    outq_clear(&one);
+    outq_clear(&other);
+}
+
+static void test_a_bundle_and_what_comes_before_or_behind(void **state) {
+    struct outq one = {0}, other = {0};
+    struct outq_bundle bundle = {0};
+    struct message **messages = share(&one, &other);
+    const unsigned char *bytes;
+    size_t len = outq_next(&one, scratch, SCRATCH, &bytes);
+    assert_true(outq_give_bundle(&one, &bundle, len));
+    push(&other, "d");
+    assert_false(outq_is_bundle(&other, &bundle));
+    check_next(&other, "abcd", 3); /* the socket took one: what is left is no bundle either */
+    assert_false(outq_is_bundle(&other, &bundle));
+    outq_drop_bundle(&bundle);
+    check_next(&other, "bcd", 9);
+    check_counts(messages, 1);
+    drop_all(messages);
+    outq_clear(&one);
+    outq_clear(&other);
+}
+
+/* Longer than a bundle, and than a ring that is kept. */
+static void test_too_many_for_a_bundle(void **state) {
+    struct outq queue = {0};
+    struct outq_bundle bundle = {0};
+    const unsigned char *bytes;
+    for (int i = 0; i < OUTQ_BUNDLE_MESSAGES; i++)
+        push(&queue, "a");
+    size_t len = outq_next(&queue, scratch, SCRATCH, &bytes);
+    assert_true(outq_give_bundle(&queue, &bundle, len));
+    assert_int_equal(queue.capacity, 0);
+    outq_drop_bundle(&bundle);
+    for (int i = 0; i <= OUTQ_BUNDLE_MESSAGES; i++)
+        push(&queue, "a");
+    len = outq_next(&queue, scratch, SCRATCH, &bytes);
+    assert_false(outq_give_bundle(&queue, &bundle, len));
+    outq_clear(&queue);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_empty),
@@ -345,6 +457,10 @@ int main(void) {
         cmocka_unit_test(test_replacing_within_a_ceiling),
         cmocka_unit_test(test_replacing_counts_bytes),
         cmocka_unit_test(test_against_a_model),
+        cmocka_unit_test(test_a_bundle_serves_the_next_queue),
+        cmocka_unit_test(test_what_is_no_bundle),
+        cmocka_unit_test(test_a_bundle_and_what_comes_before_or_behind),
+        cmocka_unit_test(test_too_many_for_a_bundle),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
