@@ -42,6 +42,8 @@ struct hub {
     struct heap timers;
     struct list pending, dirty;
     unsigned char *scratch;
+    struct shares shares;
+    struct outq_bundle bundle;
     bool draining;
 };
 

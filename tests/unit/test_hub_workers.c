@@ -119,6 +119,8 @@ static void test_one_message(void **state) {
     struct audience audience = {LOBBY, HUB_ANY, 0, 0};
     hub_publish(one->hub, &audience, message_ref(message));
     hub_take_mail(two->hub);
+    shares_settle(&one->hub->shares);
+    shares_settle(&two->hub->shares);
     assert_int_equal(message->refs, 3);
     turn_all();
     assert_int_equal(message->refs, 1);
