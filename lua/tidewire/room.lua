@@ -246,10 +246,12 @@ local function send_far(integer, codec, value, options)
     error(("tw.send: %s"):format(own_kind), 3)
   end
   local ok, message = core.send_anywhere(integer, payload, codecs.kind(codec, own_kind, kind), key)
-  if message == "utf8" then
+  if ok then
+    return true
+  elseif message == "utf8" then
     error(("tw.send: %s"):format(NOT_UTF8), 3)
   end
-  return ok, message
+  return nil, message
 end
 
 --- Sends a value to one connection, of whichever worker, through the codec of its endpoint.
