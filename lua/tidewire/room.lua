@@ -246,12 +246,10 @@ local function send_far(integer, codec, value, options)
     error(("tw.send: %s"):format(own_kind), 3)
   end
   local ok, message = core.send_anywhere(integer, payload, codecs.kind(codec, own_kind, kind), key)
-  if ok then
-    return true
-  elseif message == "utf8" then
+  if message == "utf8" then
     error(("tw.send: %s"):format(NOT_UTF8), 3)
   end
-  return nil, message
+  return ok, message
 end
 
 --- Sends a value to one connection, of whichever worker, through the codec of its endpoint.
@@ -273,7 +271,11 @@ function room.send(conn_id, value, options)
   if not codec then
     return nil, "closed"
   end
-  return send_far(integer, codec, value, options)
+  local ok, message = send_far(integer, codec, value, options)
+  if ok then
+    return true
+  end
+  return ok, message -- no tail call: errors count the frames
 end
 
 return room
