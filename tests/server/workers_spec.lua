@@ -414,9 +414,10 @@ describe("a limit of", function()
           left = left - #first
         end
         local deadline = loop.now() + loop.patience
-        local inside, statuses = {}, nil
+        local inside = {}
         repeat -- from the second round on: until all are free again
           for _, each in ipairs(inside) do each:close() end
+          local statuses
           inside, statuses = ask_at_once(3 * ROOM_FOR)
           assert.equal(3 * ROOM_FOR - #inside, statuses[case[3]])
           assert.is_true(#inside <= left, #inside .. " are in")

@@ -53,7 +53,7 @@ local MODULES = {
 ---@field files table<string, string>? more files, by their path in the folder
 ---@field listen string[]? default { "127.0.0.1:0" }; {} leaves it to the app, the environment and the defaults
 ---@field options string[]? more of the command line
----@field environment table<string, string>?
+---@field environment table<string, string|false>? false leaves out what the kit would set
 ---@field workers integer? how many; TIDEWIRE_TEST_WORKERS, or what the app says, when left out
 ---@field descriptors integer? how many the process may have (`ulimit -n`)
 
@@ -89,7 +89,7 @@ function server.launch(options)
   table.move(options.options or {}, 1, #(options.options or {}), #args + 1, args)
   local workers = options.workers or os.getenv("TIDEWIRE_TEST_WORKERS")
   local environment = { RECORD_FILE = folder .. "/events", TIDEWIRE_WORKERS = workers and tostring(workers) }
-  for name, value in pairs(options.environment or {}) do environment[name] = value end
+  for name, value in pairs(options.environment or {}) do environment[name] = value or nil end
   local binary = server.binary()
   if options.descriptors then
     table.move(args, 1, #args, 4)
