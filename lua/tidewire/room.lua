@@ -271,7 +271,11 @@ function room.send(conn_id, value, options)
   if not codec then
     return nil, "closed"
   end
-  return send_far(integer, codec, value, options)
+  local ok, message = send_far(integer, codec, value, options)
+  if ok then
+    return true
+  end
+  return ok, message -- no tail call: errors count the frames
 end
 
 return room

@@ -83,10 +83,31 @@ static void replace_coroutine_functions(lua_State *L) {
     lua_pop(L, 2);
 }
 
+/* print, but the line is written in one piece: other workers print to the same stream. */
+static int print_line(lua_State *L) {
+    int count = lua_gettop(L);
+    luaL_Buffer line;
+    luaL_buffinit(L, &line);
+    for (int i = 1; i <= count; i++) {
+        if (i > 1)
+            luaL_addchar(&line, '\t');
+        luaL_tolstring(L, i, NULL);
+        luaL_addvalue(&line);
+    }
+    luaL_addchar(&line, '\n');
+    luaL_pushresult(&line);
+    size_t len;
+    const char *bytes = lua_tolstring(L, -1, &len);
+    fwrite(bytes, 1, len, stdout);
+    fflush(stdout);
+    return 0;
+}
+
 /* Everything that may throw on the way to a ready state. */
 static int open_library(lua_State *L) {
     struct vm *vm = vm_of(L);
     luaL_openlibs(L);
+    lua_register(L, "print", print_line);
     luv_bridge_open(vm);
     luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_PRELOAD_TABLE); /* preload */
     for (const struct embedded_file *file = embedded_files; file->name != NULL; file++) {

@@ -298,8 +298,10 @@ static bool open_doors(struct server *server, const struct app *app) {
 /* From the loaded app to the end. Returns the exit code. */
 static int serve(struct server *server) {
     const struct app *app = load(server);
-    if (app == NULL)
+    if (app == NULL) {
+        crew_stop_load(server->crew); /* one has failed: the others need not come to their end */
         return server->draining ? EXIT_CLEAN : EXIT_USAGE;
+    }
     raise_descriptor_limit(app->max_connections);
     int code = EXIT_FAILED;
     if (open_doors(server, app)) {

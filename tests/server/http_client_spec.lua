@@ -486,7 +486,7 @@ describe("tw.http.request can be used", function()
   local url = os.getenv("ORIGIN_URL")
   local function ask(place)
     local answer, problem = tw.http.request { url = url .. "/" .. place, timeout = 5 }
-    record("answer", place, answer and answer.body or problem)
+    record("answer", place, answer and answer.body or problem, tw.worker)
     return answer and answer.body
   end
   ask("top-level")
@@ -533,32 +533,39 @@ describe("tw.http.request can be used", function()
     start_origin(function(peer, request) peer:answer(200, nil, "from " .. request.target:sub(2)) end)
     local environment = { no_proxy = "*", ORIGIN_URL = origin.url }
     local program <close> = server.start({ app = PLACES, environment = environment })
+    local loaded = 2 * program.workers -- "top-level" and "on_load" of each
     local bob = program:connect("/hooks")
     assert.equal("from on_start from handle_message", (bob:ask("x")))
-    program:wait_event("answer", 5)
+    program:wait_event("answer", loaded + 3)
     bob:close(1000)
-    program:wait_event("answer", 6)
+    program:wait_event("answer", loaded + 4)
     assert.equal("from coroutine", (program:connect("/coroutines"):ask("x")))
     assert.equal("from route", program:http("/route").body)
     program:http("/timer")
     program:http("/spawn")
-    program:wait_event("answer", 10)
-    local answered = {}
-    for _, event in ipairs(program:events("answer")) do
+    program:wait_event("answer", loaded + 8)
+    local loads, answered = {}, {}
+    for index, event in ipairs(program:events("answer")) do
       assert.equal("from " .. event[2], event[3])
-      answered[#answered + 1] = event[2]
+      local list = answered
+      if index <= loaded then
+        list = loads[event[4]] or {}
+        loads[event[4]] = list
+      end
+      list[#list + 1] = event[2]
     end
-    assert.equal("top-level on_load on_start handle_message conn-timer on_close coroutine route",
-      table.concat(answered, " ", 1, 8))
+    for worker = 0, program.workers - 1 do assert.same({ "top-level", "on_load" }, loads[worker]) end
+    assert.equal("on_start handle_message conn-timer on_close coroutine route", table.concat(answered, " ", 1, 6))
     local _, _, _, refusal = client.connect(program:url("/validate"))
     assert.matches("validate must answer at once", refusal)
     program:http("/luv")
     assert.matches("nothing here can wait", program:wait_event("luv")[2])
     local count = #origin.requests
     program:signal("sigterm")
-    origin:wait_request(count + 1)
-    assert.equal("/on_stop", origin.requests[count + 1].target)
+    origin:wait_request(count + program.workers)
     program.process:wait_exit()
+    assert.equal(count + program.workers, #origin.requests)
+    for index = count + 1, #origin.requests do assert.equal("/on_stop", origin.requests[index].target) end
   end)
 
   it("to ask the program itself", function()

@@ -133,6 +133,7 @@ describe("the log", function()
     assert(os.rename(path, path .. ".1"))
     app:signal("sigusr1")
     assert.is_truthy(loop.wait_until(function() return process.read_file(path) end))
+    wait_for("event=log_reopened")
     ada:ask("info after-the-move")
     wait_for("after-the-move")
     assert.is_nil(process.read_file(path .. ".1"):find("after-the-move", 1, true))
@@ -159,7 +160,40 @@ describe("the log", function()
 
   it("is not where print and io.write go: to the standard output, at once, though it is no terminal", function()
     local app <close> = server.start({ app = [[print("printed") io.write("written\n") return {}]] })
-    assert.is_truthy(loop.wait_until(function() return app:output() == "printed\nwritten\n" end), app:output())
+    -- Once in each worker. Lines of several may come in any order, but each in one piece.
+    local function lines(text)
+      local count = select(2, app:output():gsub("%f[^\n\0]" .. text .. "\n", ""))
+      return count
+    end
+    assert.is_truthy(loop.wait_until(function()
+      return lines("printed") == app.workers and lines("written") == app.workers
+    end), app:output())
+    assert.equal(app.workers * #"printed\nwritten\n", #app:output())
     assert.equal(0, #app:log_lines("printed"))
+  end)
+
+  it("leaves what print writes whole, whoever else prints at the same time", function()
+    local app <close> = server.start({ app = [[
+      local tw = require "tidewire"
+      tw.after(0, function()
+        for number = 1, 5000 do print("worker " .. tw.worker, number, nil, true) end
+        print("end")
+      end)
+      return {}
+    ]] })
+    assert.is_truthy(loop.wait_until(function()
+      return select(2, app:output():gsub("end\n", "")) == app.workers
+    end))
+    local last = {}
+    for line in app:output():gmatch("[^\n]*\n") do
+      local worker, number = line:match("^worker (%d)\t(%d+)\tnil\ttrue\n$")
+      if worker then
+        assert.equal((last[worker] or 0) + 1, tonumber(number))
+        last[worker] = tonumber(number)
+      else
+        assert.equal("end\n", line)
+      end
+    end
+    for worker = 0, app.workers - 1 do assert.equal(5000, last[tostring(worker)]) end
   end)
 end)

@@ -95,7 +95,7 @@ describe("when the server ends, luv's", function()
     ]]
     app:signal("sigterm")
     app.process:wait_exit()
-    assert.equal(20, #app:events("stat"))
+    assert.equal(20 * app.workers, #app:events("stat"))
   end)
 
   it("requests that never end are cut off", function()

@@ -10,7 +10,7 @@ local tw = require "tidewire"
 local lobby = tw.room("lobby")
 local watch = lobby:watch(function(event, member)
   tw.sleep(0.01) -- it may wait
-  record(event, member.name, member.info and member.info.user)
+  record(event, member.name, member.info and member.info.user, tw.worker)
 end)
 return {
   name = "the door",
@@ -28,7 +28,7 @@ return {
     elseif message.act == "fail" then
       error("on purpose")
     elseif message.act == "cancel" then
-      conn:send({ watch:cancel(), watch:cancel() })
+      conn:send({ watch:cancel(), watch:cancel(), tw.worker })
     end
   end,
 }
@@ -48,6 +48,19 @@ describe("presence", function()
     return peer, cjson.decode((peer:ask(cjson.encode({ act = "join", level = 7 }))))
   end
 
+  --- Of whom this worker was told that they came or went, in that order.
+  local function told(what, worker)
+    local users = {}
+    for _, event in ipairs(app:events(what)) do
+      if event[4] == worker then users[#users + 1] = event[3] end
+    end
+    return users
+  end
+
+  local function check_told(what, users)
+    for worker = 0, app.workers - 1 do assert.same(users, told(what, worker)) end
+  end
+
   it("tells members by id, name and what was said of them", function()
     local _, alone = join("ada")
     assert.equal(1, #alone)
@@ -65,34 +78,42 @@ describe("presence", function()
     assert.equal(1, #again)
     assert.equal(8, again[1].info.level)
     ada:ask('{"act":"leave"}')
-    app:wait_event("leave")
-    assert.equal(1, #app:events("join"))
+    app:wait_event("leave", app.workers)
+    check_told("join", { "ada" })
+    check_told("leave", { "ada" })
   end)
 
   it("tells those who watch of everyone who comes and goes, however they go", function()
     local leaver, closer, failer, dropper = join("leaver"), join("closer"), join("failer"), join("dropper")
-    app:wait_event("join", 4)
+    app:wait_event("join", 4 * app.workers)
+    check_told("join", { "leaver", "closer", "failer", "dropper" })
     leaver:ask('{"act":"leave"}')
     closer:send_text('{"act":"close"}')
     failer:send_text('{"act":"fail"}')
     dropper:abort()
-    app:wait_event("leave", 4)
-    local left = {}
-    for _, event in ipairs(app:events("leave")) do
-      assert.equal("the door", event[2])
-      left[#left + 1] = event[3]
+    app:wait_event("leave", 4 * app.workers)
+    for _, event in ipairs(app:events("leave")) do assert.equal("the door", event[2]) end
+    for worker = 0, app.workers - 1 do
+      local left = told("leave", worker)
+      table.sort(left)
+      assert.same({ "closer", "dropper", "failer", "leaver" }, left)
     end
-    table.sort(left)
-    assert.same({ "closer", "dropper", "failer", "leaver" }, left)
   end)
 
   it("can be watched no more", function()
     local ada = join("ada")
-    app:wait_event("join")
-    assert.same({ true, false }, cjson.decode((ada:ask('{"act":"cancel"}'))))
+    app:wait_event("join", app.workers)
+    local first, second, cancelled = table.unpack(cjson.decode((ada:ask('{"act":"cancel"}'))))
+    assert.same({ true, false }, { first, second })
     local bob = join("bob")
     bob:ask('{"act":"leave"}')
-    assert.equal(1, #app:events("join"))
-    assert.equal(0, #app:events("leave"))
+    -- It is this worker's watch that is no more.
+    if app.workers > 1 then app:wait_event("leave", app.workers - 1) end
+    ada:ask('{"act":"leave"}')
+    for worker = 0, app.workers - 1 do
+      local is_watching = worker ~= cancelled
+      assert.same(is_watching and { "ada", "bob" } or { "ada" }, told("join", worker))
+      if not is_watching then assert.same({}, told("leave", worker)) end
+    end
   end)
 end)

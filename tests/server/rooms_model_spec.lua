@@ -5,15 +5,28 @@
 -- has its answer before the next acts. In a *storm* many speak at once, and some disconnect; nobody joins. After each,
 -- everyone asks for one more answer: what was sent to it before has come then. The seed is printed;
 -- TIDEWIRE_TEST_SEED=n runs it again.
+--
+-- With several workers clients are on all of them, by chance, and the model is the same. What needs the conn of
+-- another is done to one of the same worker; any connection is closed from afar through a room that every worker
+-- watches. What happens while everybody joins, leaves and speaks at once is rooms_storm_spec.lua's.
 
 local loop = require "support.loop"
 local server = require "support.server"
 local stream = require "support.stream"
 
 local APP = [=[
+local here = require "here"
 local tw = require "tidewire"
 
-local conns, gone = {}, {} -- by tag: each that ever was; "left" for those whose on_close has run
+local conns = {} -- by tag: each that ever was on this worker
+local ids, gone = tw.shared("ids"), tw.shared("gone") -- by tag, of all; "left" for those whose on_close has run
+
+-- A member of this room tells whom to close.
+local doom = tw.room("doom")
+doom:watch(function(event, member)
+  local conn = event == "join" and conns[member.info]
+  if conn then conn:close(4000) end
+end)
 
 local function message(conn, serial, padding)
   return ("%s %s %s"):format(serial, conn.tag, ("x"):rep(tonumber(padding)))
@@ -35,13 +48,18 @@ function commands.all(conn, ...) return tw.broadcast(message(conn, ...)) end
 function commands.endpoint(conn, path, ...)
   return tw.broadcast(message(conn, ...), { endpoint = path, except = conn })
 end
-function commands.send(conn, tag, ...) return tw.send(conns[tag].id, message(conn, ...)) end
+function commands.send(conn, tag, ...) return tw.send(ids:get(tag), message(conn, ...)) end
 function commands.direct(conn, tag, ...) return conns[tag]:send(message(conn, ...)) end
 function commands.close(conn, tag, ...)
   conns[tag]:send(message(conn, ...))
   conns[tag]:close(4000)
 end
-function commands.gone(_, tag) return gone[tag] end
+function commands.close_from_afar(conn, tag, ...)
+  tw.send(ids:get(tag), message(conn, ...))
+  conn:join("doom", tag)
+  conn:leave("doom")
+end
+function commands.gone(_, tag) return gone:get(tag) end
 
 local function run(conn, line)
   local words = {}
@@ -55,9 +73,11 @@ return {
   defaults = {
     ping_period = 0,
     max_backlog = "64M",
+    validate = here.validate,
     on_start = function(conn)
       conn.tag, conn.mine = conn.query.tag, {}
       conns[conn.tag] = conn
+      ids:set(conn.tag, conn.id)
     end,
     handle_message = function(conn, line) conn:send(run(conn, line)) end,
     -- Its last word to each room that it was in.
@@ -65,13 +85,14 @@ return {
       local rooms = {}
       for room in pairs(conn.mine) do rooms[#rooms + 1] = room end
       table.sort(rooms)
-      gone[conn.tag] = "left"
+      local how = "left"
       for _, room in ipairs(rooms) do
         tw.room(room):broadcast(message(conn, "bye:" .. room, 0))
         for _, member in ipairs(tw.room(room):members()) do
-          if member.id == conn.id then gone[conn.tag] = "is still in " .. room end
+          if member.id == conn.id then how = "is still in " .. room end
         end
       end
+      gone:set(conn.tag, how)
     end,
   },
   endpoints = { ["/text"] = {}, ["/chat"] = {}, ["/json"] = { codec = "json" }, ["/binary"] = { codec = "binary" } },
@@ -86,6 +107,7 @@ return {
 ]=]
 
 local SEED = tonumber(os.getenv("TIDEWIRE_TEST_SEED")) or os.time() % 1000000
+local WORKERS = tonumber(os.getenv("TIDEWIRE_TEST_WORKERS") or 1) > 1 and 4 or 1
 local CLIENTS, OPERATIONS = 60, 8000
 local ROOMS = { "r1", "r2", "r3", "r4", "r5", "r6", "r7", "r8" }
 local PATHS = { "/text", "/chat", "/json", "/json", "/binary" }
@@ -106,7 +128,8 @@ local function any(list) return list[random(#list)] end
 
 local app
 local clients      -- those that are connected
-local tags         -- of all that ever were
+local tags         -- of all that ever were: a list for each worker, which begins at 0
+local connected    -- how many there ever were
 local last_serial
 
 --- What kind of frame a value comes in, and the value in it.
@@ -115,11 +138,13 @@ local function decode(path, payload, kind)
   return path == "/json" and assert(payload:match('^"(.*)"$'), "no JSON string") or payload
 end
 
-local function connect()
-  local tag, path = "c" .. #tags + 1, any(PATHS)
-  tags[#tags + 1] = tag
+local function connect(worker)
+  connected = connected + 1
+  worker = worker or random(WORKERS) - 1
+  local tag, path = "c" .. connected, any(PATHS)
+  table.insert(tags[worker], tag)
   local joiner = {
-    tag = tag, path = path, peer = app:connect(path .. "?tag=" .. tag),
+    tag = tag, path = path, worker = worker, peer = app:connect_on(worker, path .. "?tag=" .. tag),
     rooms = {},    -- the set of rooms that it is in
     expected = {}, -- by sender: the serials it must get
     got = {},      -- by sender: the serials it got
@@ -228,7 +253,7 @@ function speaking.others(actor)
 end
 
 function speaking.but(actor)
-  local room, tag = any(ROOMS), any(tags)
+  local room, tag = any(ROOMS), any(tags[actor.worker])
   return ("but %s %s %s"):format(room, tag, new_message()),
     say(actor, function(client) return client.rooms[room] and client.tag ~= tag end)
 end
@@ -244,8 +269,11 @@ function speaking.endpoint(actor)
 end
 
 function speaking.send(actor, only)
-  local tag = only and any(only).tag or any(tags)
-  local command = ("%s %s %s"):format(any({ "send", "direct" }), tag, new_message())
+  local other = only and any(only)
+  local worker = other and other.worker or random(WORKERS) - 1
+  local tag = other and other.tag or any(tags[worker])
+  local way = any({ "send", "direct" })
+  local command = ("%s %s %s"):format(worker == actor.worker and way or "send", tag, new_message())
   return command, say(actor, function(client) return client.tag == tag end) == 1 and "true" or "nil closed"
 end
 
@@ -260,7 +288,8 @@ function endings.fault(leaver) leaver.peer:send_frame({ opcode = 3, payload = ""
 function endings.kick(leaver, boss)
   local message = new_message()
   expect(leaver, boss, last_serial)
-  assert.equal("", ask(boss, ("close %s %s"):format(leaver.tag, message)))
+  local way = boss.worker == leaver.worker and "close" or "close_from_afar"
+  assert.equal("", ask(boss, ("%s %s %s"):format(way, leaver.tag, message)))
 end
 function endings.reset(leaver) leaver.peer:abort() return true end
 function endings.drop(leaver) leaver.peer:drop() return true end
@@ -424,8 +453,9 @@ end
 
 describe("rooms, in a long and random life", function()
   before_each(function()
-    app = server.start({ app = APP })
-    clients, tags, last_serial = {}, {}, 0
+    app = server.start({ app = APP, workers = WORKERS })
+    clients, tags, connected, last_serial = {}, {}, 0, 0
+    for worker = 0, WORKERS - 1 do tags[worker] = {} end
   end)
 
   after_each(function()
@@ -436,6 +466,7 @@ describe("rooms, in a long and random life", function()
   it(("deliver what they must, once and in order, and nothing else (TIDEWIRE_TEST_SEED=%d)"):format(SEED), function()
     print(("\nrooms_model_spec: TIDEWIRE_TEST_SEED=%d"):format(SEED))
     local operations = 0
+    for worker = 0, WORKERS - 1 do connect(worker) end
     while operations < OPERATIONS do
       while #clients < CLIENTS - 5 do connect() end
       operations = operations + (random(2) == 1 and walk(100) or storm())

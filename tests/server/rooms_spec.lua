@@ -1,18 +1,28 @@
 -- rooms_spec.lua -- rooms and broadcast against the real program: who gets what and in which order,
 -- who is in a room at which moment, and what is refused. Many rooms, many members and slow readers are
 -- rooms_load_spec.lua's, long random lives rooms_model_spec.lua's.
+--
+-- Where there are several workers, all of it is tried twice: with every client on one of them, and with each client
+-- on another one than the client before.
 
 local loop = require "support.loop"
 local server = require "support.server"
 local stream = require "support.stream"
 
 -- Clients say what is to be done as Lua code; "= " and its results is the answer. In it: conn, tw, record; `who.ada`
--- is the conn of the client that came with ?name=ada, and `ids.ada` its id, for ever.
+-- is the conn of the client that came with ?name=ada, on its own worker; `ids.ada` its id, on all, until `forget()`.
 local APP = [[
+local here = require "here"
 local record = require "record"
 local tw = require "tidewire"
 
-function forget() who, ids = {}, {} end
+local shared_ids = tw.shared("ids")
+ids = setmetatable({}, { __index = function(_, name) return shared_ids:get(name) end })
+
+function forget()
+  who = {}
+  for _, name in ipairs(shared_ids:keys()) do shared_ids:delete(name) end
+end
 forget()
 
 local function answer(...)
@@ -28,7 +38,10 @@ end
 
 local function enter(conn)
   local name = conn.query.name
-  if name then who[name], ids[name] = conn, conn.id end
+  if name then
+    who[name] = conn
+    shared_ids:set(name, conn.id)
+  end
   for room in (conn.query.rooms or ""):gmatch("%w+") do conn:join(room) end
   if conn.query.hello then conn:send("hello") end
 end
@@ -43,7 +56,7 @@ local own = {
 }
 
 return {
-  defaults = { on_start = enter, ping_period = 0 },
+  defaults = { validate = here.validate, on_start = enter, ping_period = 0 },
   endpoints = {
     ["/"] = {
       handle_message = function(conn, code) conn:send(run(conn, code)) end,
@@ -62,13 +75,14 @@ return {
     ["/own"]    = { codec = own },
     ["/picky"]  = {
       validate = function(request)
+        if not here.validate(request) then return here.validate(request) end
         tw.broadcast("is " .. request.query.name .. " welcome?")
         return true
       end,
     },
   },
   http = {
-    ["POST /run"] = function(request) return run(nil, request.body) end,
+    ["POST /run"] = here.route(function(request) return run(nil, request.body) end),
     ["POST /shout"] = function(request) return tostring(tw.room("lobby"):broadcast(request.body)) end,
   },
 }
@@ -76,12 +90,20 @@ return {
 
 local app
 
+local spread   -- is each client on another worker than the one before?
+local next_worker, worker_of
+
 lazy_setup(function() app = server.start({ app = APP }) end)
 lazy_teardown(function() app:stop() end)
 
+before_each(function() next_worker, worker_of = app.workers - 1, {} end)
+
 --- A client with a name, in these rooms; on_start has run.
 local function connect(name, rooms, path)
-  local peer = app:connect(("%s?hello=1&name=%s&rooms=%s"):format(path or "/", name, rooms or ""))
+  path = ("%s?hello=1&name=%s&rooms=%s"):format(path or "/", name, rooms or "")
+  local peer = app:connect_on(next_worker, path)
+  worker_of[name] = next_worker
+  if spread then next_worker = (next_worker + 1) % app.workers end
   assert.matches("hello", (peer:receive()))
   return peer
 end
@@ -92,10 +114,15 @@ local function run(peer, code)
   return answer:match("^= (.*)$") or error("not an answer: " .. answer, 2)
 end
 
---- The same by plain HTTP: on no connection.
-local function run_outside(code)
-  local body = app:http({ method = "POST", path = "/run", body = code }).body
+--- The same by plain HTTP: on no connection, on this worker, or where the next client would be.
+local function run_outside(code, worker)
+  local body = app:http_on(worker or next_worker, { method = "POST", path = "/run", body = code }).body
   return body:match("^= (.*)$") or error("not an answer: " .. body, 2)
+end
+
+--- Makes the conn of a client do something, on its own worker.
+local function make(name, what)
+  return run_outside(("return who.%s:%s"):format(name, what), worker_of[name])
 end
 
 --- Runs it until that is what it gives.
@@ -110,7 +137,8 @@ end
 
 after_each(function()
   stream.close_all()
-  run_outside_until("forget() return tw.stats().connections", "0")
+  run_outside_until("return tw.stats().connections", "0")
+  for worker = 0, app.workers - 1 do run_outside("forget()", worker) end
 end)
 
 --- The next messages must be these.
@@ -132,309 +160,384 @@ local function check_closed(peer)
   assert.same({ nil, "close" }, { message, how })
 end
 
-describe("a room", function()
-  it("takes a broadcast to everyone in it, once, and to nobody else", function()
-    local ada, bob, eve = connect("ada", "lobby"), connect("bob", "lobby,kitchen"), connect("eve", "kitchen")
-    assert.equal("2", run_outside("return tw.room('lobby'):broadcast('hello')"))
-    check_got_only(ada, "hello")
-    check_got_only(bob, "hello")
-    check_got_only(eve)
-  end)
+local function suite(place)
+  -- What one script does in one turn with the conns of several clients: they are on its worker.
+  local it_together = place == "on one worker" and it or function() end
 
-  it("gives each receiver what each sender has sent, in order", function()
-    local senders, names = {}, { "ada", "bob", "eve", "joe", "sue" }
-    for index, name in ipairs(names) do senders[index] = connect(name, "lobby") end
-    for number = 1, 200 do
-      for index, sender in ipairs(senders) do
-        local way = number % 3 == 0 and "for _, other in pairs(who) do other:send(%q) end return 0"
-          or number % 3 == 1 and "return tw.room('lobby'):broadcast(%q)" or "return tw.broadcast(%q)"
-        sender:send_text(way:format(names[index] .. " " .. number))
-      end
-    end
-    for _, receiver in ipairs(senders) do
-      local last, answers = { ada = 0, bob = 0, eve = 0, joe = 0, sue = 0 }, 0
-      for _, message in ipairs(receiver:receive_many(200 * 5 + 200)) do
-        local name, number = message:match("^(%a+) (%d+)$")
-        if name then
-          assert.equal(last[name] + 1, tonumber(number))
-          last[name] = last[name] + 1
-        else
-          answers = answers + 1
+  before_each(function() spread = place == "on different workers" end)
+
+  describe("a room", function()
+    it("takes a broadcast to everyone in it, once, and to nobody else", function()
+      local ada, bob, eve = connect("ada", "lobby"), connect("bob", "lobby,kitchen"), connect("eve", "kitchen")
+      assert.equal("2", run_outside("return tw.room('lobby'):broadcast('hello')"))
+      check_got_only(ada, "hello")
+      check_got_only(bob, "hello")
+      check_got_only(eve)
+    end)
+
+    it("gives each receiver what each sender has sent, in order", function()
+      local senders, names = {}, { "ada", "bob", "eve", "joe", "sue" }
+      for index, name in ipairs(names) do senders[index] = connect(name, "lobby") end
+      for number = 1, 200 do
+        for index, sender in ipairs(senders) do
+          local way = number % 3 == 0 and (number % 2 == 0 and not spread
+              and "for _, other in pairs(who) do other:send(%q) end return 0"
+              or "for _, name in ipairs { 'ada', 'bob', 'eve', 'joe', 'sue' } do tw.send(ids[name], %q) end return 0")
+            or number % 3 == 1 and "return tw.room('lobby'):broadcast(%q)" or "return tw.broadcast(%q)"
+          sender:send_text(way:format(names[index] .. " " .. number))
         end
       end
-      assert.same({ ada = 200, bob = 200, eve = 200, joe = 200, sue = 200 }, last)
-      assert.equal(200, answers)
-    end
-  end)
-
-  it("has those who are in it at the moment of the broadcast", function()
-    local ada, bob = connect("ada", "lobby"), connect("bob")
-    assert.equal("1 2 1 0", run_outside([[
-      local lobby = tw.room("lobby")
-      local first = lobby:broadcast("1")
-      who.bob:join("lobby")
-      local second = lobby:broadcast("2")
-      who.ada:leave("lobby")
-      local third = lobby:broadcast("3")
-      who.bob:leave("lobby")
-      return first, second, third, lobby:broadcast("4")
-    ]]))
-    check_got_only(ada, "1", "2")
-    check_got_only(bob, "2", "3")
-  end)
-
-  it("leaves out whom it is told to, in it or not", function()
-    local ada, bob, eve = connect("ada", "lobby"), connect("bob", "lobby"), connect("eve")
-    assert.equal("1 1 2 2", run_outside([[
-      local lobby = tw.room("lobby")
-      return lobby:broadcast("1", who.ada), lobby:broadcast("2", { except = who.bob }),
-        lobby:broadcast("3", { except = who.eve }), lobby:broadcast("4", {})
-    ]]))
-    check_got_only(ada, "2", "3", "4")
-    check_got_only(bob, "1", "3", "4")
-    check_got_only(eve)
-  end)
-
-  it("can be spoken to from on_start, timers, routes, and after a sleep", function()
-    local ada = connect("ada", "lobby")
-    run(ada, "tw.after(0.001, function() tw.room('lobby'):broadcast('timer') end)")
-    check_got(ada, "timer")
-    assert.equal("1", app:http({ method = "POST", path = "/shout", body = "route" }).body)
-    check_got(ada, "route")
-    ada:send_text("tw.sleep(0.01) tw.room('lobby'):broadcast('slept') conn:leave('lobby') return 'left'")
-    check_got(ada, "slept", "= left")
-    check_got_only(ada)
-  end)
-
-  it("begins anew after its end", function()
-    local ada = connect("ada")
-    for _ = 1, 3 do
-      assert.equal("true 1", run(ada, "return conn:join('lobby'), tw.room('lobby'):size()"))
-      assert.equal("true 0", run(ada, "return conn:leave('lobby'), tw.room('lobby'):size()"))
-    end
-  end)
-
-  it("counts who joins twice once, and does not mind who leaves twice", function()
-    local ada, bob = connect("ada"), connect("bob", "lobby")
-    assert.equal("true true 2", run(ada, "return conn:join('lobby'), conn:join('lobby'), tw.room('lobby'):size()"))
-    assert.equal("2", run_outside("return tw.room('lobby'):broadcast('once')"))
-    check_got_only(ada, "once")
-    assert.equal("true true 1", run(ada, "return conn:leave('lobby'), conn:leave('lobby'), tw.room('lobby'):size()"))
-    assert.equal("true", run(ada, "return conn:leave('where it never was')"))
-    assert.equal("1", run_outside("return tw.room('lobby'):broadcast('without her')"))
-    check_got_only(ada)
-    check_got_only(bob, "once", "without her")
-  end)
-
-  it("may have any name", function()
-    local ada = connect("ada")
-    assert.equal("5", run(ada, [[
-      local long = (" "):rep(100000)
-      local names = { "a\0b", "\xff", long, "a\0c", "Ä" }
-      for _, name in ipairs(names) do conn:join(name) end
-      for _, name in ipairs(names) do assert(tw.room(name):size() == 1) end
-      assert(tw.room("a"):size() == 0)
-      assert(table.concat(conn:rooms(), ",") == table.concat({ long, "a\0b", "a\0c", "Ä", "\xff" }, ","))
-      return #conn:rooms()]]))
-  end)
-
-  it("tells its members by their ids, and they tell their rooms", function()
-    local ada = connect("ada", "lobby,attic")
-    connect("bob", "lobby")
-    assert.equal("2 true attic,lobby lobby", run(ada, [[
-      local members = tw.room("lobby"):members()
-      local ids = { [members[1].id] = true, [members[2].id] = true }
-      local both = ids[who.ada.id] and ids[who.bob.id]
-      return #members, both, table.concat(who.ada:rooms(), ","), table.concat(who.bob:rooms(), ",")]]))
-  end)
-end)
-
-describe("a connection that closes", function()
-  -- Ways to end ada, who is in the lobby with bob; the code that her on_close is told.
-  local endings = {
-    { "by her own Close frame", 1000, function(ada) ada:send_close(1000) end },
-    { "by a reset", 1006, function(ada) ada:abort() end },
-    { "without a Close frame", 1006, function(ada) ada:drop() end },
-    { "by conn:close", 4001, function(_, bob) run(bob, "return who.ada:close(4001)") end },
-    { "by breaking the protocol", 1002, function(ada) ada:send_frame({ opcode = 3, payload = "" }) end },
-  }
-
-  for _, ending in ipairs(endings) do
-    it("has left its rooms before others hear of it: " .. ending[1], function()
-      local ada, bob = connect("ada", "lobby,attic"), connect("bob", "lobby")
-      local seen = #app:events("close")
-      ending[3](ada, bob)
-      check_got(bob, "ada left lobby, 1 stay")
-      check_got_only(bob)
-      local event = app:wait_event("close", seen + 1)
-      -- its name, the code, how many rooms it is in, whether it is refused to join, who is in the lobby
-      assert.same({ "close", "ada", ending[2], 0, true, 1 }, { table.unpack(event, 1, 6) })
-      assert.equal("0 0", run(bob, "return tw.room('attic'):size(), #who.ada:rooms()"))
-      if not ada.stream.handle:is_closing() then check_closed(ada) end
-    end)
-  end
-
-  it("has left at once, not only when on_close runs", function()
-    local ada, bob = connect("ada", "lobby"), connect("bob", "lobby")
-    bob:send_text([[
-      who.ada:close(1000)
-      local lobby = tw.room("lobby")
-      return lobby:size(), #lobby:members(), lobby:broadcast("after"), who.ada:join("lobby")]])
-    check_got(bob, "after", "= 1 1 1 nil closed")
-    check_got(bob, "ada left lobby, 1 stay")
-    check_closed(ada)
-  end)
-
-  it("is not counted by another that closes in the same turn", function()
-    connect("ada", "lobby")
-    connect("bob", "lobby")
-    local eve = connect("eve", "lobby")
-    run(eve, "who.ada:close() who.bob:close()")
-    check_got_only(eve, "ada left lobby, 1 stay", "bob left lobby, 1 stay")
-  end)
-
-  it("cannot join any more", function()
-    local ada, bob = connect("ada"), connect("bob")
-    ada:close(1000)
-    assert.equal("nil closed", run(bob, "return who.ada:join('lobby')"))
-    assert.equal("nil closed", run(bob, "return who.ada:leave('lobby')"))
-    assert.equal("0 0", run(bob, "return #who.ada:rooms(), tw.room('lobby'):size()"))
-  end)
-end)
-
-describe("tw.broadcast", function()
-  local ada, bob, json, binary
-
-  before_each(function()
-    ada, bob = connect("ada", "lobby"), connect("bob")
-    json, binary = connect("json", "", "/json"), connect("binary", "", "/binary")
-  end)
-
-  it("reaches everyone, in rooms or not", function()
-    assert.equal("4", run_outside("return tw.broadcast('all')"))
-    check_got_only(ada, "all")
-    check_got_only(bob, "all")
-    assert.same({ '"all"', "text" }, { json:receive() })
-    assert.same({ "all", "binary" }, { binary:receive() })
-  end)
-
-  it("reaches those of one endpoint, but for one", function()
-    assert.equal("2 1 1 3 0", run_outside([[return tw.broadcast("1", { endpoint = "/" }),
-      tw.broadcast("2", { endpoint = "/", except = who.ada }), tw.broadcast({ "3" }, { endpoint = "/json" }),
-      tw.broadcast("4", who.bob), tw.broadcast("5", { endpoint = "/text" })]]))
-    check_got_only(ada, "1", "4")
-    check_got_only(bob, "1", "2")
-    check_got(json, '["3"]', '"4"')
-    check_got(binary, "4")
-  end)
-
-  it("does not reach those that close, nor one whose validate speaks", function()
-    bob:send_text("conn:close(1000) return tw.broadcast('without bob')")
-    check_got(ada, "without bob")
-    check_got(json, '"without bob"')
-    local eve = connect("eve", "", "/picky")
-    check_got(ada, "is eve welcome?")
-    assert.equal("4", run_outside("return tw.broadcast('now')"))
-    check_got(eve, "now")
-  end)
-end)
-
-describe("tw.send", function()
-  it("reaches one connection by its id, through its codec", function()
-    local ada, json = connect("ada"), connect("json", "", "/json")
-    local binary, own = connect("binary", "", "/binary"), connect("own", "", "/own")
-    assert.equal("true true true true", run_outside([[return tw.send(ids.ada, "hi"), tw.send(ids.json, { a = 1 }),
-      tw.send(ids.binary, "\xff"), tw.send(ids.own, { word = "hello" })]]))
-    check_got_only(ada, "hi")
-    check_got(json, '{"a":1}')
-    assert.same({ "\xff", "binary" }, { binary:receive() })
-    assert.same({ "own:hello", "text" }, { own:receive() })
-  end)
-
-  it("answers nil, \"closed\" when the connection is gone, even if another has its place", function()
-    local ada, bob = connect("ada"), connect("bob")
-    assert.equal("nil closed", run(bob, "who.ada:close() return tw.send(ids.ada, 'hi')"))
-    ada:wait_closed()
-    run_outside_until("return tw.stats().connections", "1")
-    local heir = connect("eve")
-    assert.equal("nil closed", run(bob, "return tw.send(ids.ada, 'hi')"))
-    check_got_only(heir)
-  end)
-
-  it("answers the same for what never was an id", function()
-    local ada = connect("ada")
-    assert.equal("16", run(ada, [[
-      local count = 0
-      local on_another_worker = ("%x"):format(tonumber(conn.id, 16) | 1 << 56)
-      for _, id in ipairs { "", "x", "0", "1", "-1", "\0", "ada", " " .. conn.id, conn.id .. " ", "0x" .. conn.id,
-        "0" .. conn.id, conn.id .. "\0", on_another_worker, ("f"):rep(16), ("f"):rep(17), ("9"):rep(100000) } do
-        local ok, why = tw.send(id, "hi")
-        assert(ok == nil and why == "closed", id)
-        count = count + 1
+      for _, receiver in ipairs(senders) do
+        local last, answers = { ada = 0, bob = 0, eve = 0, joe = 0, sue = 0 }, 0
+        for _, message in ipairs(receiver:receive_many(200 * 5 + 200)) do
+          local name, number = message:match("^(%a+) (%d+)$")
+          if name then
+            assert.equal(last[name] + 1, tonumber(number))
+            last[name] = last[name] + 1
+          else
+            answers = answers + 1
+          end
+        end
+        assert.same({ ada = 200, bob = 200, eve = 200, joe = 200, sue = 200 }, last)
+        assert.equal(200, answers)
       end
-      return count]]))
-    check_got_only(ada)
+    end)
+
+    it("has those who are in it at the moment of the broadcast", function()
+      local ada, bob = connect("ada", "lobby"), connect("bob")
+      local function broadcast(word) return run_outside(("return tw.room('lobby'):broadcast(%q)"):format(word)) end
+      assert.equal("1", broadcast("1"))
+      assert.equal("true", run(bob, "return conn:join('lobby')"))
+      assert.equal("2", broadcast("2"))
+      check_got(ada, "1", "2")
+      assert.equal("true", run(ada, "return conn:leave('lobby')"))
+      assert.equal("1", broadcast("3"))
+      check_got(bob, "2", "3")
+      assert.equal("true", run(bob, "return conn:leave('lobby')"))
+      assert.equal("0", broadcast("4"))
+      check_got_only(ada)
+      check_got_only(bob)
+    end)
+
+    it_together("has those who are in it at that moment, of one turn as well", function()
+      local ada, bob = connect("ada", "lobby"), connect("bob")
+      assert.equal("1 2 1 0", run_outside([[
+        local lobby = tw.room("lobby")
+        local first = lobby:broadcast("1")
+        who.bob:join("lobby")
+        local second = lobby:broadcast("2")
+        who.ada:leave("lobby")
+        local third = lobby:broadcast("3")
+        who.bob:leave("lobby")
+        return first, second, third, lobby:broadcast("4")
+      ]]))
+      check_got_only(ada, "1", "2")
+      check_got_only(bob, "2", "3")
+    end)
+
+    it("leaves out who speaks, if he wants that", function()
+      local ada, bob, eve = connect("ada", "lobby"), connect("bob", "lobby"), connect("eve")
+      assert.equal("1", run(ada, "return tw.room('lobby'):broadcast('1', conn)"))
+      check_got(bob, "1")
+      assert.equal("1", run(bob, "return tw.room('lobby'):broadcast('2', { except = conn })"))
+      assert.equal("2", run(eve, "return tw.room('lobby'):broadcast('3', { except = conn })"))
+      check_got_only(ada, "2", "3")
+      check_got_only(bob, "3")
+      check_got_only(eve)
+    end)
+
+    it_together("leaves out whom it is told to, in it or not", function()
+      local ada, bob, eve = connect("ada", "lobby"), connect("bob", "lobby"), connect("eve")
+      assert.equal("1 1 2 2", run_outside([[
+        local lobby = tw.room("lobby")
+        return lobby:broadcast("1", who.ada), lobby:broadcast("2", { except = who.bob }),
+          lobby:broadcast("3", { except = who.eve }), lobby:broadcast("4", {})
+      ]]))
+      check_got_only(ada, "2", "3", "4")
+      check_got_only(bob, "1", "3", "4")
+      check_got_only(eve)
+    end)
+
+    it("can be spoken to from on_start, timers, routes, and after a sleep", function()
+      local ada = connect("ada", "lobby")
+      run(ada, "tw.after(0.001, function() tw.room('lobby'):broadcast('timer') end)")
+      check_got(ada, "timer")
+      assert.equal("1", app:http({ method = "POST", path = "/shout", body = "route" }).body)
+      check_got(ada, "route")
+      ada:send_text("tw.sleep(0.01) tw.room('lobby'):broadcast('slept') conn:leave('lobby') return 'left'")
+      check_got(ada, "slept", "= left")
+      check_got_only(ada)
+    end)
+
+    it("begins anew after its end", function()
+      local ada = connect("ada")
+      for _ = 1, 3 do
+        assert.equal("true 1", run(ada, "return conn:join('lobby'), tw.room('lobby'):size()"))
+        assert.equal("true 0", run(ada, "return conn:leave('lobby'), tw.room('lobby'):size()"))
+      end
+    end)
+
+    it("counts who joins twice once, and does not mind who leaves twice", function()
+      local ada, bob = connect("ada"), connect("bob", "lobby")
+      assert.equal("true true 2", run(ada, "return conn:join('lobby'), conn:join('lobby'), tw.room('lobby'):size()"))
+      assert.equal("2", run_outside("return tw.room('lobby'):broadcast('once')"))
+      check_got_only(ada, "once")
+      assert.equal("true true 1", run(ada, "return conn:leave('lobby'), conn:leave('lobby'), tw.room('lobby'):size()"))
+      assert.equal("true", run(ada, "return conn:leave('where it never was')"))
+      assert.equal("1", run_outside("return tw.room('lobby'):broadcast('without her')"))
+      check_got_only(ada)
+      check_got_only(bob, "once", "without her")
+    end)
+
+    it("may have any name", function()
+      local ada = connect("ada")
+      assert.equal("5", run(ada, [[
+        local long = (" "):rep(100000)
+        local names = { "a\0b", "\xff", long, "a\0c", "Ä" }
+        for _, name in ipairs(names) do conn:join(name) end
+        for _, name in ipairs(names) do assert(tw.room(name):size() == 1) end
+        assert(tw.room("a"):size() == 0)
+        assert(table.concat(conn:rooms(), ",") == table.concat({ long, "a\0b", "a\0c", "Ä", "\xff" }, ","))
+        return #conn:rooms()]]))
+    end)
+
+    it("tells its members by their ids, and they tell their rooms", function()
+      local ada = connect("ada", "lobby,attic")
+      local bob = connect("bob", "lobby")
+      assert.equal("2 true attic,lobby", run(ada, [[
+        local members = tw.room("lobby"):members()
+        local seen = { [members[1].id] = true, [members[2].id] = true }
+        local both = seen[ids.ada] and seen[ids.bob]
+        return #members, both, table.concat(conn:rooms(), ",")]]))
+      assert.equal("lobby", run(bob, "return table.concat(conn:rooms(), ',')"))
+    end)
   end)
-end)
 
-describe("a room of connections with several codecs", function()
-  local peers
+  describe("a connection that closes", function()
+    -- Ways to end ada, who is in the lobby with bob; the code that her on_close is told.
+    local endings = {
+      { "by her own Close frame", 1000, function(ada) ada:send_close(1000) end },
+      { "by a reset", 1006, function(ada) ada:abort() end },
+      { "without a Close frame", 1006, function(ada) ada:drop() end },
+      { "by conn:close", 4001, function() make("ada", "close(4001)") end },
+      { "by breaking the protocol", 1002, function(ada) ada:send_frame({ opcode = 3, payload = "" }) end },
+    }
 
-  before_each(function()
-    peers = { text = connect("text", "mixed", "/text"), binary = connect("binary", "mixed", "/binary"),
-      json = connect("json", "mixed", "/json"), own = connect("own", "mixed", "/own"), ada = connect("ada", "mixed") }
-  end)
-
-  it("gives each the value in its own form", function()
-    assert.equal("5", run_outside("return tw.room('mixed'):broadcast('word')"))
-    assert.equal("5", run_outside("return tw.room('mixed'):broadcast(7)"))
-    assert.same({ "word", "text" }, { peers.text:receive() })
-    assert.same({ "word", "binary" }, { peers.binary:receive() })
-    assert.same({ '"word"', "text" }, { peers.json:receive() })
-    assert.same({ "own:word", "binary" }, { peers.own:receive() })
-    assert.same({ "7", "text" }, { peers.text:receive() })
-    assert.same({ "7", "binary" }, { peers.binary:receive() })
-    assert.same({ "7", "text" }, { peers.json:receive() })
-    assert.same({ "own:7", "text" }, { peers.own:receive() })
-    check_got_only(peers.ada, "word", "7")
-  end)
-
-  -- The next thing that each gets is this.
-  local function check_silent_until_now()
-    assert.equal("5", run_outside("return tw.broadcast('now')"))
-    for name, expected in pairs({ text = "now", binary = "now", json = '"now"', own = "own:now", ada = "now" }) do
-      check_got(peers[name], expected)
+    for _, ending in ipairs(endings) do
+      it("has left its rooms before others hear of it: " .. ending[1], function()
+        local ada, bob = connect("ada", "lobby,attic"), connect("bob", "lobby")
+        local seen = #app:events("close")
+        ending[3](ada)
+        check_got(bob, "ada left lobby, 1 stay")
+        check_got_only(bob)
+        local event = app:wait_event("close", seen + 1)
+        -- its name, the code, how many rooms it is in, whether it is refused to join, who is in the lobby
+        assert.same({ "close", "ada", ending[2], 0, true, 1 }, { table.unpack(event, 1, 6) })
+        assert.equal("0", run(bob, "return tw.room('attic'):size()"))
+        assert.equal("0", run_outside("return #who.ada:rooms()", worker_of.ada))
+        if not ada.stream.handle:is_closing() then check_closed(ada) end
+      end)
     end
-  end
 
-  it("gives nobody a value that one of the codecs cannot encode", function()
-    assert.matches("^false code:1: room:broadcast: a string is needed for the codec \"%a+\", got table",
-      run_outside("return pcall(function() tw.room('mixed'):broadcast({ word = 'x' }) end)"))
-    assert.matches("^false code:1: tw.broadcast: a string is needed for the codec \"%a+\", got table",
-      run_outside("return pcall(function() tw.broadcast({ word = 'x' }) end)"))
-    check_silent_until_now()
-    run_outside("for _, name in ipairs { 'text', 'binary', 'ada' } do who[name]:leave('mixed') end")
-    assert.equal("2", run_outside("return tw.room('mixed'):broadcast({ word = 'fine' })"))
-    check_got(peers.json, '{"word":"fine"}')
-    check_got(peers.own, "own:fine")
+    it_together("has left at once, not only when on_close runs", function()
+      local ada, bob = connect("ada", "lobby"), connect("bob", "lobby")
+      bob:send_text([[
+        who.ada:close(1000)
+        local lobby = tw.room("lobby")
+        return lobby:size(), #lobby:members(), lobby:broadcast("after"), who.ada:join("lobby")]])
+      check_got(bob, "after", "= 1 1 1 nil closed")
+      check_got(bob, "ada left lobby, 1 stay")
+      check_closed(ada)
+    end)
+
+    it_together("is not counted by another that closes in the same turn", function()
+      connect("ada", "lobby")
+      connect("bob", "lobby")
+      local eve = connect("eve", "lobby")
+      run(eve, "who.ada:close() who.bob:close()")
+      check_got_only(eve, "ada left lobby, 1 stay", "bob left lobby, 1 stay")
+    end)
+
+    it("cannot join any more", function()
+      local ada, bob = connect("ada"), connect("bob")
+      ada:close(1000)
+      assert.equal("nil closed", make("ada", "join('lobby')"))
+      assert.equal("nil closed", make("ada", "leave('lobby')"))
+      assert.equal("0", run_outside("return #who.ada:rooms()", worker_of.ada))
+      assert.equal("0", run(bob, "return tw.room('lobby'):size()"))
+    end)
   end)
 
-  it("gives nobody text that is not UTF-8", function()
-    local refusal = "^false code:1: room:broadcast: text must be valid UTF%-8; for other bytes give the "
-      .. 'endpoint the codec "binary"'
-    run_outside("for _, name in ipairs { 'text', 'ada' } do who[name]:leave('mixed') who[name]:join('mixed') end")
-    for _, bytes in ipairs({ [["\xff"]], [["\xed\xa0\x80"]], [["\xf4\x90\x80\x80"]], [["\xc0\x80"]] }) do
-      local code = ("return pcall(function() tw.room('mixed'):broadcast(%s) end)"):format(bytes)
-      assert.matches(refusal, run_outside(code))
+  describe("tw.broadcast", function()
+    local ada, bob, json, binary
+
+    before_each(function()
+      ada, bob = connect("ada", "lobby"), connect("bob")
+      json, binary = connect("json", "", "/json"), connect("binary", "", "/binary")
+    end)
+
+    it("reaches everyone, in rooms or not", function()
+      assert.equal("4", run_outside("return tw.broadcast('all')"))
+      check_got_only(ada, "all")
+      check_got_only(bob, "all")
+      assert.same({ '"all"', "text" }, { json:receive() })
+      assert.same({ "all", "binary" }, { binary:receive() })
+    end)
+
+    it("reaches those of one endpoint, but for who speaks", function()
+      assert.equal("2", run_outside([[return tw.broadcast("1", { endpoint = "/" })]]))
+      check_got(bob, "1")
+      assert.equal("1", run(bob, [[return tw.broadcast("2", { endpoint = "/", except = conn })]]))
+      assert.equal("1", run(bob, [[return tw.broadcast({ "3" }, { endpoint = "/json" })]]))
+      assert.equal("3", run(bob, [[return tw.broadcast("4", conn)]]))
+      assert.equal("0", run(bob, [[return tw.broadcast("5", { endpoint = "/text" })]]))
+      check_got_only(ada, "1", "2", "4")
+      check_got_only(bob)
+      check_got(json, '["3"]', '"4"')
+      check_got(binary, "4")
+    end)
+
+    it_together("reaches those of one endpoint, but for one", function()
+      assert.equal("2 1 1 3 0", run_outside([[return tw.broadcast("1", { endpoint = "/" }),
+        tw.broadcast("2", { endpoint = "/", except = who.ada }), tw.broadcast({ "3" }, { endpoint = "/json" }),
+        tw.broadcast("4", who.bob), tw.broadcast("5", { endpoint = "/text" })]]))
+      check_got_only(ada, "1", "4")
+      check_got_only(bob, "1", "2")
+      check_got(json, '["3"]', '"4"')
+      check_got(binary, "4")
+    end)
+
+    it("does not reach those that close, nor one whose validate speaks", function()
+      bob:send_text("conn:close(1000) return tw.broadcast('without bob')")
+      check_got(ada, "without bob")
+      check_got(json, '"without bob"')
+      local eve = connect("eve", "", "/picky")
+      check_got(ada, "is eve welcome?")
+      assert.equal("4", run_outside("return tw.broadcast('now')"))
+      check_got(eve, "now")
+    end)
+  end)
+
+  describe("tw.send", function()
+    it("reaches one connection by its id, through its codec", function()
+      local ada, json = connect("ada"), connect("json", "", "/json")
+      local binary, own = connect("binary", "", "/binary"), connect("own", "", "/own")
+      assert.equal("true true true true", run_outside([[return tw.send(ids.ada, "hi"), tw.send(ids.json, { a = 1 }),
+        tw.send(ids.binary, "\xff"), tw.send(ids.own, { word = "hello" })]]))
+      check_got_only(ada, "hi")
+      check_got(json, '{"a":1}')
+      assert.same({ "\xff", "binary" }, { binary:receive() })
+      assert.same({ "own:hello", "text" }, { own:receive() })
+    end)
+
+    it_together("answers nil, \"closed\" as soon as the connection closes", function()
+      local bob = connect("bob")
+      connect("ada")
+      assert.equal("nil closed", run(bob, "who.ada:close() return tw.send(ids.ada, 'hi')"))
+    end)
+
+    it("answers nil, \"closed\" when the connection is gone, even if another has its place", function()
+      local ada, bob = connect("ada"), connect("bob")
+      make("ada", "close()")
+      assert.equal("nil closed", run(bob, "return tw.send(ids.ada, 'hi')"))
+      ada:wait_closed()
+      run_outside_until("return tw.stats().connections", "1")
+      next_worker = worker_of.ada
+      local heir = connect("eve")
+      assert.equal("nil closed", run(bob, "return tw.send(ids.ada, 'hi')"))
+      check_got_only(heir)
+    end)
+
+    it("answers the same for what never was an id", function()
+      local ada = connect("ada")
+      assert.equal("17", run(ada, [[
+        local count = 0
+        local on_another_worker = ("%x"):format(tonumber(conn.id, 16) ~ 1 << 56)
+        local on_no_worker = ("%x"):format(tonumber(conn.id, 16) | 127 << 56)
+        for _, id in ipairs {
+          "", "x", "0", "1", "-1", "\0", "ada", " " .. conn.id, conn.id .. " ", "0x" .. conn.id, "0" .. conn.id,
+          conn.id .. "\0", on_another_worker, on_no_worker, ("f"):rep(16), ("f"):rep(17), ("9"):rep(100000),
+        } do
+          local ok, why = tw.send(id, "hi")
+          assert(ok == nil and why == "closed", id)
+          count = count + 1
+        end
+        return count]]))
+      check_got_only(ada)
+    end)
+  end)
+
+  describe("a room of connections with several codecs", function()
+    local peers
+
+    before_each(function()
+      peers = { text = connect("text", "mixed", "/text"), binary = connect("binary", "mixed", "/binary"),
+        json = connect("json", "mixed", "/json"), own = connect("own", "mixed", "/own"), ada = connect("ada", "mixed") }
+    end)
+
+    it("gives each the value in its own form", function()
+      assert.equal("5", run_outside("return tw.room('mixed'):broadcast('word')"))
+      assert.equal("5", run_outside("return tw.room('mixed'):broadcast(7)"))
+      assert.same({ "word", "text" }, { peers.text:receive() })
+      assert.same({ "word", "binary" }, { peers.binary:receive() })
+      assert.same({ '"word"', "text" }, { peers.json:receive() })
+      assert.same({ "own:word", "binary" }, { peers.own:receive() })
+      assert.same({ "7", "text" }, { peers.text:receive() })
+      assert.same({ "7", "binary" }, { peers.binary:receive() })
+      assert.same({ "7", "text" }, { peers.json:receive() })
+      assert.same({ "own:7", "text" }, { peers.own:receive() })
+      check_got_only(peers.ada, "word", "7")
+    end)
+
+    -- The next thing that each gets is this.
+    local function check_silent_until_now()
+      assert.equal("5", run_outside("return tw.broadcast('now')"))
+      for name, expected in pairs({ text = "now", binary = "now", json = '"now"', own = "own:now", ada = "now" }) do
+        check_got(peers[name], expected)
+      end
     end
-    run_outside("for _, name in ipairs { 'json', 'own', 'binary' } do who[name]:leave('mixed') end")
-    assert.matches(refusal, run_outside([[return pcall(function() tw.room('mixed'):broadcast("\xff") end)]]))
-    check_silent_until_now()
-    run_outside("who.text:leave('mixed') who.ada:leave('mixed') who.binary:join('mixed')")
-    assert.equal("1", run_outside([[return tw.room('mixed'):broadcast("\xff")]]))
-    check_got(peers.binary, "\xff")
+
+    it("gives nobody a value that one of the codecs cannot encode", function()
+      assert.matches("^false code:1: room:broadcast: a string is needed for the codec \"%a+\", got table",
+        run_outside("return pcall(function() tw.room('mixed'):broadcast({ word = 'x' }) end)"))
+      assert.matches("^false code:1: tw.broadcast: a string is needed for the codec \"%a+\", got table",
+        run_outside("return pcall(function() tw.broadcast({ word = 'x' }) end)"))
+      check_silent_until_now()
+      for _, name in ipairs({ "text", "binary", "ada" }) do make(name, "leave('mixed')") end
+      assert.equal("2", run_outside("return tw.room('mixed'):broadcast({ word = 'fine' })"))
+      check_got(peers.json, '{"word":"fine"}')
+      check_got(peers.own, "own:fine")
+    end)
+
+    it("gives nobody text that is not UTF-8", function()
+      local refusal = "^false code:1: room:broadcast: text must be valid UTF%-8; for other bytes give the "
+        .. 'endpoint the codec "binary"'
+      for _, name in ipairs({ "text", "ada" }) do -- so that others are the first in it
+        make(name, "leave('mixed')")
+        make(name, "join('mixed')")
+      end
+      for _, bytes in ipairs({ [["\xff"]], [["\xed\xa0\x80"]], [["\xf4\x90\x80\x80"]], [["\xc0\x80"]] }) do
+        local code = ("return pcall(function() tw.room('mixed'):broadcast(%s) end)"):format(bytes)
+        assert.matches(refusal, run_outside(code))
+      end
+      for _, name in ipairs({ "json", "own", "binary" }) do make(name, "leave('mixed')") end
+      assert.matches(refusal, run_outside([[return pcall(function() tw.room('mixed'):broadcast("\xff") end)]]))
+      check_silent_until_now()
+      make("text", "leave('mixed')")
+      make("ada", "leave('mixed')")
+      make("binary", "join('mixed')")
+      assert.equal("1", run_outside([[return tw.room('mixed'):broadcast("\xff")]]))
+      check_got(peers.binary, "\xff")
+    end)
   end)
-end)
+end
+
+local function describe_suite(place)
+  describe("clients " .. place .. ":", function() suite(place) end)
+end
+
+describe_suite("on one worker")
+if tonumber(os.getenv("TIDEWIRE_TEST_WORKERS") or 1) > 1 then describe_suite("on different workers") end
 
 describe("misuse", function()
   it("goes to on_error with the line, and the connection goes on", function()

@@ -16,7 +16,7 @@ return {
       ping_period = 0,
       on_start = function(conn)
         open[conn.id] = conn
-        record("start")
+        record("start", tw.worker)
       end,
       handle_message = function(conn, message)
         if message == "much" then
@@ -37,17 +37,17 @@ return {
       end,
       on_close = function(conn, code)
         open[conn.id] = nil
-        record("close", code)
+        record("close", tw.worker, code)
       end,
     },
   },
   http = { ["/"] = function() return "page" end },
-  on_load = function() record("load") end,
+  on_load = function() record("load", tw.worker) end,
   on_stop = function()
-    record("stop")
+    record("stop", tw.worker)
     tw.sleep(0.02)
     for _, conn in pairs(open) do conn:send("the server stops") end
-    record("stopped")
+    record("stopped", tw.worker)
   end,
 }
 ]]
@@ -71,9 +71,20 @@ describe("the end", function()
       assert.equal(1001, (each:wait_closed()))
     end
     assert_ends_clean(app)
-    for index, event in ipairs(app:events("close")) do assert.equal(1001, event[2], "client " .. index) end
+    for index, event in ipairs(app:events("close")) do assert.equal(1001, event[3], "client " .. index) end
     assert.equal(20, #app:events("close"))
-    assert.equal("load" .. (" start"):rep(20) .. " stop stopped" .. (" close"):rep(20), app:event_names())
+    assert.equal(20, #app:events("start"))
+    for worker = 0, app.workers - 1 do -- in each, for its clients
+      local names, clients_of_it = {}, 0
+      for _, event in ipairs(app:events()) do
+        if event[2] == worker then
+          names[#names + 1] = event[1]
+          clients_of_it = clients_of_it + (event[1] == "start" and 1 or 0)
+        end
+      end
+      assert.equal("load" .. (" start"):rep(clients_of_it) .. " stop stopped" .. (" close"):rep(clients_of_it),
+        table.concat(names, " "))
+    end
   end)
 
   it("on SIGINT is the same", function()

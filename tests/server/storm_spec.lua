@@ -8,22 +8,26 @@ local server = require "support.server"
 local stream = require "support.stream"
 
 local APP = [[
-local started, closed = 0, 0
+local here = require "here"
+local tw = require "tidewire"
+local counts = tw.shared("counts") -- over all workers
 return {
   endpoints = {
     ["/"] = {
       on_start = function(conn)
-        started = started + 1
+        counts:incr("started")
         for seconds = 60, 80 do conn:every(seconds, function() end) end
       end,
       handle_message = function(conn, message) conn:send(message) end,
-      on_close = function() closed = closed + 1 end,
+      on_close = function() counts:incr("closed") end,
     },
   },
   http = {
-    ["/counts"] = function() return { status = 200, body = started .. " " .. closed } end,
-    ["/collect"] = function() collectgarbage() collectgarbage() return 204 end,
-    ["/connections"] = function() return tostring(math.tointeger(require("tidewire").stats().connections)) end,
+    ["/counts"] = function()
+      return { status = 200, body = (counts:get("started") or 0) .. " " .. (counts:get("closed") or 0) }
+    end,
+    ["/collect"] = here.route(function() collectgarbage() collectgarbage() return 204 end),
+    ["/connections"] = function() return tostring(math.tointeger(tw.stats().connections)) end,
   },
 }
 ]]
@@ -100,11 +104,11 @@ describe("a storm of quick connections", function()
   it("leaves no connection, no descriptor and no memory behind", function()
     storm(200)
     wait_until_empty()
-    app:http("/collect")
+    for worker = 0, app.workers - 1 do app:http_on(worker, "/collect") end
     local fds, rss = app.process:fd_count(), app.process:rss_kib()
     storm(2000)
     wait_until_empty()
-    app:http("/collect")
+    for worker = 0, app.workers - 1 do app:http_on(worker, "/collect") end
     assert.is_true(loop.wait_until(function() return app.process:fd_count() <= fds end),
       ("%d descriptors before, %d after"):format(fds, app.process:fd_count()))
     if not app.process:is_sanitized() then

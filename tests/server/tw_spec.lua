@@ -6,6 +6,7 @@ local server = require "support.server"
 local stream = require "support.stream"
 
 local APP = [[
+local here = require "here"
 local tw = require "tidewire"
 return {
   endpoints = {
@@ -20,7 +21,9 @@ return {
   },
   http = {
     ["/stats"] = function() return { body = tw.json.encode(tw.stats()) } end,
-    ["/about"] = function() return { body = tw.json.encode({ version = tw.version, worker = tw.worker }) } end,
+    ["/about"] = here.route(function()
+      return { body = tw.json.encode({ version = tw.version, worker = tw.worker }) }
+    end),
     ["/json"]  = function()
       local value = tw.json.decode('{"whole":1,"half":0.5,"none":null,"list":[]}')
       local broken, why = tw.json.decode("{")
@@ -65,11 +68,13 @@ describe("tw", function()
   end)
 
   it("knows the version and the worker", function()
-    local about = get("/about")
-    assert.is_truthy(about.version:find("^%d+%.%d+%.%d+"))
-    local result = server.run({ "--version" })
-    assert.is_truthy(result.stdout:find(about.version, 1, true))
-    assert.equal(0, about.worker)
+    for worker = 0, app.workers - 1 do
+      local about = cjson.decode(app:http_on(worker, "/about").body)
+      assert.is_truthy(about.version:find("^%d+%.%d+%.%d+"))
+      local result = server.run({ "--version" })
+      assert.is_truthy(result.stdout:find(about.version, 1, true))
+      assert.equal(worker, about.worker)
+    end
   end)
 
   it("has JSON with integers, null and arrays", function()

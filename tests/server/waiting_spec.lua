@@ -11,10 +11,10 @@ local stream = require "support.stream"
 local APP = [[
 local record = require "record"
 local tw = require "tidewire"
-local open = false
+local gate = tw.shared("gate") -- for all workers
 
 local function wait_for_gate()
-  while not open do tw.sleep(0.005) end
+  while not gate:get("open") do tw.sleep(0.005) end
 end
 
 return {
@@ -82,7 +82,7 @@ return {
       on_close = function(conn, code) record("close", code) end,
     },
   },
-  http = { ["/open"] = function() open = true return 204 end },
+  http = { ["/open"] = function() gate:set("open", true) return 204 end },
 }
 ]]
 

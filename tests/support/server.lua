@@ -20,6 +20,7 @@ local stream = require "support.stream"
 ---@field directory string its folder; the app is app.lua in it
 ---@field addresses support.address[] where it listens, in the log's order; without the admin address
 ---@field admin support.address? the admin address
+---@field workers integer how many it has
 local Server = {}
 Server.__index = Server
 Server.__name = "support.server"
@@ -40,8 +41,11 @@ local COMPLAINTS = {
   "event=leak", "[Ll]eak", "PANIC",
 }
 
--- The path of the source of `require "support.record"`.
-local RECORD = assert(package.searchpath("support.record", package.path))
+-- Modules for apps, put beside them, and where their source is.
+local MODULES = {
+  record = assert(package.searchpath("support.record", package.path)),
+  here = assert(package.searchpath("support.here", package.path)),
+}
 
 ---@class support.server_options
 ---@field app string? the app's source
@@ -49,7 +53,7 @@ local RECORD = assert(package.searchpath("support.record", package.path))
 ---@field files table<string, string>? more files, by their path in the folder
 ---@field listen string[]? default { "127.0.0.1:0" }; {} leaves it to the app, the environment and the defaults
 ---@field options string[]? more of the command line
----@field environment table<string, string>?
+---@field environment table<string, string|false>? false leaves out what the kit would set
 ---@field workers integer? how many; TIDEWIRE_TEST_WORKERS, or what the app says, when left out
 ---@field descriptors integer? how many the process may have (`ulimit -n`)
 
@@ -68,7 +72,9 @@ end
 function server.launch(options)
   local folder = process.make_directory()
   local self = setmetatable({ directory = folder, seen = {}, read = 0, addresses = {} }, Server)
-  process.write_file(folder .. "/record.lua", process.read_file(RECORD))
+  for name, path in pairs(MODULES) do
+    process.write_file(("%s/%s.lua"):format(folder, name), process.read_file(path))
+  end
   for path, text in pairs(options.files or {}) do
     local parent = path:match("^(.*)/[^/]*$")
     if parent then os.execute(("mkdir -p '%s/%s'"):format(folder, parent)) end
@@ -83,7 +89,7 @@ function server.launch(options)
   table.move(options.options or {}, 1, #(options.options or {}), #args + 1, args)
   local workers = options.workers or os.getenv("TIDEWIRE_TEST_WORKERS")
   local environment = { RECORD_FILE = folder .. "/events", TIDEWIRE_WORKERS = workers and tostring(workers) }
-  for name, value in pairs(options.environment or {}) do environment[name] = value end
+  for name, value in pairs(options.environment or {}) do environment[name] = value or nil end
   local binary = server.binary()
   if options.descriptors then
     table.move(args, 1, #args, 4)
@@ -124,6 +130,7 @@ function server.start(options)
       self.addresses[#self.addresses + 1] = parse_address(address)
     end
   end
+  self.workers = tonumber(self:log():match("event=ready.- workers=(%d+)") or self:log():match('"workers":(%d+)'))
   return self
 end
 
@@ -157,6 +164,41 @@ function Server:connect(path, options)
   local peer, status, headers, body = client.connect(self:url(path), options)
   if not peer then error(("no connection to %s: %s %s %s"):format(path or "/", status, headers, body), 2) end
   return peer
+end
+
+local function with_worker(path, worker)
+  return ("%s%sworker=%d"):format(path, path:find("?", 1, true) and "&" or "?", worker)
+end
+
+--- Connect a client to this worker, the first is 0. The endpoint's `validate` must be (or ask) here.validate.
+---@param worker integer
+---@param path string?
+---@param options support.connect_options?
+---@return support.client
+function Server:connect_on(worker, path, options)
+  local url = self:url(with_worker(path or "/", worker))
+  local deadline = loop.now() + loop.patience
+  local peer, status, headers, body
+  repeat
+    peer, status, headers, body = client.connect(url, options)
+  until status ~= 421 or loop.now() > deadline
+  if not peer then error(("no connection to %s: %s %s %s"):format(url, status, headers, body), 2) end
+  return peer
+end
+
+--- One plain HTTP request to the first address, answered by this worker. The route must be wrapped in here.route.
+---@param worker integer
+---@param request support.request|string
+---@return support.response
+function Server:http_on(worker, request)
+  if type(request) == "string" then request = { path = request } end
+  local asked = setmetatable({ path = with_worker(request.path or "/", worker) }, { __index = request })
+  local deadline = loop.now() + loop.patience
+  local response
+  repeat
+    response = self:http(asked)
+  until response.status ~= 421 or loop.now() > deadline
+  return response
 end
 
 --- One plain HTTP request to the first address.
