@@ -26,7 +26,7 @@ local world = {
   MOST_POINTS = 999,
 }
 
-local ORBS = 130            -- that lie around by themselves
+local ORBS = 200            -- that lie around by themselves
 local ORB_REACH = 10        -- an orb is got when it is that close to the hull
 local RELOAD_TICKS = 8      -- from one shot to the next
 local REPAIR_TICKS = 60     -- without a hit, until a shield is back

@@ -229,17 +229,36 @@ describe("the game's arena", function()
     end)
   end)
 
-  it("has bots that live on orbs, and shoot at whom they see", function()
-    local bot, target = add_at(600, 600), add_at(700, 600)
-    local shots = 0
-    for _ = 1, 600 do
-      bot_brain.think(arena, bot)
-      target:steer(bot.heading, 50, false)
-      local events = step(arena)
-      shots = shots + #of_kind(events, "shot")
+  describe("bots", function()
+    local function play(bot, count)
+      local events = {}
+      for _ = 1, count do
+        bot_brain.think(arena, bot)
+        arena:step(events)
+      end
+      return events
     end
-    assert.is_true(bot.points >= 10)
-    assert.is_true(shots >= 5)
+
+    it("live on orbs", function()
+      local bot = add_at(600, 600)
+      play(bot, 600)
+      assert.is_true(bot.points >= 20)
+    end)
+
+    it("shoot at whom they see, and hit now and then", function()
+      local bot, target = add_at(600, 600), add_at(700, 600)
+      local events = play(bot, 200)
+      local hits = of_kind(events, "hit")
+      assert.is_true(#of_kind(events, "shot") > #hits and #hits > 0)
+      assert.same({ target.id, bot.id }, { hits[1][3], hits[1][4] })
+    end)
+
+    it("wander where there is nothing", function()
+      clear_orbs()
+      local bot = add_at(600, 600)
+      assert.same({}, play(bot, 100))
+      assert.is_true(math.abs(bot.x - 600) + math.abs(bot.y - 600) > 100)
+    end)
   end)
 
   it("looks for what is near in cells, and finds the same as who looks at everything", function()
