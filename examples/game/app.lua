@@ -13,15 +13,20 @@
 -- handlers/arena.lua tells every message, world.lua the rules; match.lua is the clock between them.
 
 local matches = require "matches"
+local tw = require "tidewire"
+
+-- A match lives in plain Lua variables, which are one worker's: with two, people in the same match would be in
+-- different worlds. A tick for 200 players takes a fraction of a core, so one worker is enough.
+if tw.worker > 0 then
+  error("the game runs with one worker, because a match lives in one: leave --workers and TIDEWIRE_WORKERS out", 0)
+end
 
 local function fresh(value)
   return { headers = { ["Cache-Control"] = "no-store" }, body = value }
 end
 
 return {
-  -- A match lives in plain Lua variables, which are one worker's: with two, people in the same match could be
-  -- in different worlds. A tick for 200 players takes a fraction of a core, so one worker is enough.
-  workers = 1,
+  workers = 1, -- see above
   endpoints = { ["/game/:match"] = "handlers.arena" },
   http = {
     ["/"] = { static = "public" },
