@@ -1,7 +1,7 @@
 -- match.lua -- one match: an arena, who plays in it, and its clock.
 --
 -- All connections of a match are in one room. Each tick the world goes on by one step, and the room gets one
--- message with all positions, encoded once whoever many there are. It has a key: for a client that is behind,
+-- message with all positions, encoded once however many there are. It has a key: for a client that is behind,
 -- the newer positions take the place of those that still wait. What happened in the tick goes in a message of
 -- its own without a key, so nothing of it is replaced. Bots of the server's keep people company, and never a
 -- match alive.
@@ -104,9 +104,9 @@ local function add_bot(self)
   self.room:broadcast({ type = "joined", player = described(bot) })
 end
 
--- As many bots as there should be.
+-- As many bots as there should be with so many people.
 local function fill_up(self)
-  local wanted = self.people > 0 and math.max(0, settings.bots + 1 - self.people) or 0
+  local wanted = math.max(0, settings.bots + 1 - self.people)
   while #self.bots < wanted do
     add_bot(self)
   end
@@ -156,12 +156,14 @@ function Match:join(conn, name)
   fill_up(self)
 end
 
---- The connection has closed, or is about to.
+--- The connection has closed.
 ---@param conn tidewire.Conn
 function Match:leave(conn)
   self.people = self.people - 1
   remove_player(self, conn.player)
-  fill_up(self)
+  if self.people > 0 then
+    fill_up(self)
+  end
 end
 
 return match

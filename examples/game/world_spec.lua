@@ -153,6 +153,18 @@ describe("the game's arena", function()
       end
     end)
 
+    it("hit a large one that they only touch, in whichever cells the two are", function()
+      for y = 300, 400, 5 do
+        for _, beside in ipairs({ -43, 43 }) do
+          local shooter, victim = add_at(300, y), add_at(400 + y / 4, y + beside)
+          victim:add_points(world.MOST_POINTS)
+          assert.equal(1, #of_kind(shoot(shooter, 0), "hit"), ("at %d, %d beside"):format(y, beside))
+          arena:remove(shooter)
+          arena:remove(victim)
+        end
+      end
+    end)
+
     it("hit nobody beside their way, nobody beyond their reach, and not the one who fired", function()
       local shooter = add_at(300, 500)
       add_at(500, 500 + 20)
@@ -187,7 +199,9 @@ describe("the game's arena", function()
       shoot(shooter, 0)
       shooter:steer(0, 0, true)
       local events = {}
-      repeat arena:step(events) until victim.back_at
+      for _ = 1, 20 do
+        if not victim.back_at then arena:step(events) end
+      end
       shooter:steer(0, 0, false)
       assert.same({ { "out", victim.id, shooter.id } }, of_kind(events, "out"))
       assert.same({ 26, 5 }, { victim.points, shooter.points })

@@ -224,21 +224,30 @@ describe("the game's page", function()
       "'There is no place for you: this match is full: 1 play in it.'")
     assert.is_false(ada:eval("document.querySelector('#lobby').hidden"))
     ada:wait("document.querySelector('#matches button').disabled")
-    bob:eval([[import("/connection.js").then((module) => { globalThis.explain = module.explain; })]])
+    bob:eval([[(() => { // a page gone mad
+      const send = WebSocket.prototype.send;
+      WebSocket.prototype.send = function (text) { for (let n = 0; n < 400; n++) send.call(this, text); };
+    })()]])
+    point(bob, 100, 0)
+    is_in(bob, "ended")
     assert.equal("The server has closed the connection: more than 50 messages a second.",
-      bob:eval("explain(1008, 'more than 50 messages a second')"))
-    assert.equal("The server starts again.", bob:eval("explain(1012, '')"))
+      bob:eval("document.querySelector('#banner-text').textContent"))
+    bob:click("#banner-button"):wait("!document.querySelector('#lobby').hidden")
+    ada:wait("!document.querySelector('#matches button')") -- and the match has ended with him
     replace_server()
   end)
 
   it("comes back when the server does", function()
     join_both("phoenix")
+    ada:eval([[(() => {
+      const banner = document.querySelector("#banner-text");
+      globalThis.said = [];
+      new MutationObserver(() => said.push(banner.textContent)).observe(banner, { childList: true });
+    })()]])
     local port = app.addresses[1].port
     app:signal("sigterm")
     assert.equal(0, app.process:wait_exit())
-    is_in(ada, "waiting")
-    ada:wait("document.querySelector('#banner-text').textContent.length > 0")
-    assert.is_truthy(ada:eval("document.querySelector('#banner-text').textContent"):find("Trying again in"))
+    ada:wait("said.some((words) => /^The server is going away. Trying again in a second.$/.test(words))")
     ended[#ended + 1] = app
     app = start("127.0.0.1:" .. port)
     for _, browser in ipairs({ ada, bob }) do
@@ -370,7 +379,7 @@ describe("the game's page", function()
           loop.pass(1)
           for _, other in ipairs(others) do repeat until not other:step() end -- they answer pings
         end
-        for _, size in ipairs({ { 1280, 800 }, { 360, 740 } }) do
+        for _, size in ipairs({ { 1280, 800 }, { 360, 740 }, { 690, 330 } }) do
           ada:resize(size[1], size[2])
           loop.pass(0.5)
           ada:screenshot(("%s/game-%s-%d.png"):format(shots, scheme, size[1]))

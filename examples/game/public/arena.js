@@ -33,7 +33,6 @@ export class Arena {
       players: new Map(), // id -> { id, name, isBot, hue, x, y, heading, points, shields, radius }
       orbs: new Map(),    // id -> { x, y, value, hue }
       bolts: new Map(),   // id -> { by, x, y, heading, tick }
-      gaps: 0,            // ticks that no state came for
     });
     this.#period = 1000 / welcome.ticks_per_second;
     this.#onHappened = onHappened;
@@ -63,7 +62,6 @@ export class Arena {
   takeState(tick, list, now) {
     const index = new Map();
     for (let at = 0; at < list.length; at += FIELDS) index.set(list[at], at);
-    if (this.#states.length > 0) this.gaps += tick - this.tick - 1;
     this.tick = tick;
     this.#states.push({ tick, list, index });
     // The quickest message counts; that it grows a little each time lets the two clocks differ.
