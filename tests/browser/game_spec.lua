@@ -1,6 +1,6 @@
 -- game_spec.lua -- the game example as people see it: two real browsers, its page, and the server between them.
 --
--- What the server does with each message is told by examples/game/game_spec.lua. TIDEWIRE_TEST_SHOTS=FOLDER
+-- What the server does with each message is told by examples/game/*_spec.lua. TIDEWIRE_TEST_SHOTS=FOLDER
 -- leaves pictures of the page there, to be looked at.
 
 local chromium = require "browser.chromium"
