@@ -278,7 +278,7 @@ describe("the game's page", function()
     ada:open(page_url())
     assert.same({}, nameless(ada))
     assert.is_true(ada:eval("document.documentElement.scrollWidth") <= 360)
-    join_both("thumbs")
+    join_both("a-name-that-is-very-long")
     for _, width in ipairs({ 320, 360 }) do
       ada:resize(width, 740)
       ada:wait("innerWidth === " .. width)
@@ -287,6 +287,11 @@ describe("the game's page", function()
         local box = ada:eval(("document.getElementById(%q).getBoundingClientRect().toJSON()"):format(id))
         assert.is_true(box.left >= 0 and box.right <= width and box.bottom <= 740 and box.width > 0, id)
       end
+      local edges = ada:eval([[["leave", "scores", "stick", "fire"].map((id) => {
+        const box = document.getElementById(id).getBoundingClientRect();
+        return [box.left, box.right];
+      })]])
+      assert.is_true(edges[1][2] < edges[2][1] and edges[3][2] < edges[4][1]) -- nothing lies over another
     end
     assert.same({}, nameless(ada))
     local x, y = place_of(bob, "ada")
