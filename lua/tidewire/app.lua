@@ -26,6 +26,7 @@ local app = {}
 ---@field listen string[]
 ---@field workers integer|"auto"
 ---@field admin string|nil
+---@field removed_endpoints "keep"|"close"
 ---@field limits table<string, any>
 ---@field endpoints tidewire.Endpoint[]      sorted by path
 ---@field http tidewire.Route[]              sorted by key; `static` is a path that can be opened
@@ -154,7 +155,7 @@ function app.load(request)
 
   local settings = options.merge("app", { from_command_line, from_environment.app, checked })
   result.listen, result.admin = settings.listen, settings.admin
-  result.workers = settings.workers
+  result.workers, result.removed_endpoints = settings.workers, settings.removed_endpoints
   result.limits = options.merge("limits", { from_environment.limits, checked.limits or {} })
   return result, report.warnings
 end

@@ -5,7 +5,7 @@
  * exactly once and last. Everything on the worker's thread; nothing in it leaves that thread.
  *
  * Parts: hub.c the connections and the order of their hooks; outbox.c what leaves; publish.c who gets
- * it; mail.c what comes from other workers; heartbeat.c what happens by the clock. */
+ * it; mail.c what comes from other workers; heartbeat.c what happens by the clock; renew.c new code. */
 #ifndef TIDEWIRE_CORE_HUB_H
 #define TIDEWIRE_CORE_HUB_H
 
@@ -45,6 +45,8 @@ struct hub {
     struct shares shares;
     struct outq_bundle bundle;
     bool draining;
+    bool renewing; /* on_reload is owed to connections from `renew_at` on */
+    uint32_t renew_at;
 };
 
 struct hub *hub_new(const struct hub_options *options);
@@ -57,6 +59,16 @@ void hub_free(struct hub *hub);
 /* Adds an endpoint and returns its number, counted from 0, the same in all workers. Takes over `json_name`. */
 uint32_t hub_add_endpoint(struct hub *hub, const struct endpoint *endpoint);
 struct endpoint *hub_endpoint(struct hub *hub, uint32_t number); /* NULL: no such number */
+
+/* ---- new code takes over ---- */
+
+/* The endpoint of this number is another from now on, for live connections as well; its phases of pings and
+ * of silence go on. Takes over `json_name`. */
+void hub_change_endpoint(struct hub *hub, uint32_t number, const struct endpoint *endpoint);
+/* The endpoint is no more: each of its connections gets this code. */
+void hub_close_endpoint(struct hub *hub, uint32_t number, unsigned code, const char *reason);
+/* events.reloaded is owed to every open connection whose endpoint has it: before its next hook, and soon. */
+void hub_renew(struct hub *hub);
 
 /* ---- called by net/ ---- */
 

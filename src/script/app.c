@@ -6,6 +6,10 @@
 #include "base/mem.h"
 #include "script/vm_internal.h"
 
+const char app_shapes_differ[] = "the app has other endpoints or codecs in some workers than in "
+                                 "others; they may not depend on tw.worker, on "
+                                 "chance or on time";
+
 static char *text_field(lua_State *L, int index, const char *name) {
     lua_getfield(L, index, name);
     char *text = mem_strdup(lua_tostring(L, -1));

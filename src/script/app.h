@@ -18,6 +18,9 @@ struct app {
     size_t header_bytes;
 };
 
+/* What to say when workers' shapes differ. */
+extern const char app_shapes_differ[];
+
 void app_free(struct app *app); /* accepts NULL */
 
 #endif

@@ -8,6 +8,7 @@
 #include "base/mem.h"
 #include "server/admin.h"
 #include "server/crew.h"
+#include "server/reload.h"
 
 #include <errno.h>
 #include <malloc.h>
@@ -28,6 +29,7 @@ struct server {
     struct crew *crew;
     struct listen_set **sets;
     size_t set_count;
+    struct reload *reload;
     struct admin *admin;
     uv_signal_t signals[SIGNAL_COUNT];
     uv_timer_t timer; /* of the drain, then of the end */
@@ -126,6 +128,7 @@ static void drain(struct server *server, const char *why) {
         crew_stop_load(server->crew);
         return;
     }
+    reload_forbid(server->reload);
     admin_drain(server->admin);
     end_listening(server);
     crew_drain(server->crew);
@@ -171,8 +174,7 @@ static void on_signal(uv_signal_t *handle, int number) {
         else
             log_event(LOG_INFO, "log_reopened", "SIGUSR1");
     } else if (number == SIGHUP) {
-        log_event(LOG_WARN, "reload",
-                  "this version cannot reload code yet; start it again instead");
+        reload_want(server->reload, NULL, NULL);
     } else if (!server->draining) {
         drain(server, number == SIGTERM ? "SIGTERM" : "SIGINT");
     } else if (!server->over) {
@@ -207,9 +209,10 @@ static struct vm_command_line command_line(const struct settings *settings) {
     };
 }
 
-/* Nothing to do: whoever waits looks again. */
+/* Whoever waits for a stage looks again. */
 static void on_news(void *user) {
-    (void)user;
+    struct server *server = user;
+    reload_see(server->reload);
 }
 
 /* Runs the main loop until every worker has come to a stage. False: one has failed, or a signal ends the
@@ -232,9 +235,7 @@ static const struct app *load(struct server *server) {
         return NULL;
     for (unsigned i = 1; i < app->workers; i++) {
         if (strcmp(crew_app(server->crew, i)->shape, app->shape) != 0) {
-            explain_failure(
-                "the app has other endpoints or codecs in some workers than in others; they "
-                "may not depend on tw.worker, on chance or on time");
+            explain_failure(app_shapes_differ);
             return NULL;
         }
     }
@@ -292,6 +293,7 @@ static bool open_doors(struct server *server, const struct app *app) {
     if (crew_failed(server->crew))
         return false;
     tell_ready(app);
+    reload_allow(server->reload);
     return true;
 }
 
@@ -344,8 +346,10 @@ int server_run(const struct settings *settings) {
         .file = settings->target,
         .command_line = command_line(settings),
         .on_news = on_news,
+        .user = server,
     };
     server->crew = crew_new(&options);
+    server->reload = reload_new(server->crew, &server->commons);
     int code = serve(server);
     end_listening(server);
     admin_close(server->admin);
@@ -353,6 +357,7 @@ int server_run(const struct settings *settings) {
     release_signals(server);
     uv_close((uv_handle_t *)&server->timer, NULL);
     uv_run(&server->loop, UV_RUN_DEFAULT);
+    reload_free(server->reload);
     bool clean = crew_free(server->crew);
     admin_free(server->admin);
     commons_close(&server->commons);
