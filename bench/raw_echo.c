@@ -1,6 +1,7 @@
 /* raw_echo.c -- the yardstick: a WebSocket echo with nothing in it.
  *
  *   raw_echo            listens on a free port of 127.0.0.1 and prints "port=N"
+ *   raw_echo bcast      the same, and gives what one says to everyone
  *
  * One thread, one epoll. All that one recv brings is answered by one send, straight out of the
  * buffer it was turned round in. That is the least a server can do that answers each message, so
@@ -22,6 +23,7 @@ enum {
     READ_BYTES = 512 * 1024,
     EVENTS = 512,
     MASK_BYTES = 4,
+    MAX_PEERS = 30000,
     LONG_HEADER = 4, /* two bytes and a 16-bit length */
 };
 
@@ -33,12 +35,16 @@ struct rest {
 
 struct peer {
     int fd;
-    bool open; /* the handshake is done */
+    bool open;    /* the handshake is done */
+    size_t place; /* among the peers */
     struct rest in;
     struct rest out;
 };
 
 static int epoll_fd;
+static bool to_everyone;
+static struct peer *peers[MAX_PEERS];
+static size_t peer_count;
 /* A rest, what a read brought behind it, and a NUL behind a request head. */
 static uint8_t work[2 * READ_BYTES + 1];
 
@@ -67,6 +73,8 @@ static void watch(struct peer *peer, int operation, uint32_t events) {
 }
 
 static void end(struct peer *peer) {
+    peers[peer->place] = peers[--peer_count];
+    peers[peer->place]->place = peer->place;
     close(peer->fd);
     free(peer->in.bytes);
     free(peer->out.bytes);
@@ -89,6 +97,25 @@ static bool answer(struct peer *peer, const uint8_t *bytes, size_t size) {
     if (waits != waited)
         watch(peer, EPOLL_CTL_MOD, waits ? EPOLLOUT : EPOLLIN);
     return true;
+}
+
+/* Behind what waits for this peer already. */
+static void add_to_rest(struct rest *rest, const uint8_t *bytes, size_t size) {
+    rest->bytes = realloc(rest->bytes, rest->size + size);
+    if (rest->bytes == NULL)
+        fail("realloc");
+    memcpy(rest->bytes + rest->size, bytes, size);
+    rest->size += size;
+}
+
+/* A peer whose socket is broken is ended when epoll tells of it. */
+static void tell_everyone(const uint8_t *bytes, size_t size) {
+    for (size_t i = 0; i < peer_count; i++) {
+        if (peers[i]->out.size > 0)
+            add_to_rest(&peers[i]->out, bytes, size);
+        else if (peers[i]->open)
+            answer(peers[i], bytes, size);
+    }
 }
 
 /* Answers the request head in `work`, once it is whole. */
@@ -167,6 +194,10 @@ static bool echo(struct peer *peer, size_t size) {
     }
     if (read < size || peer->in.size > 0)
         keep(&peer->in, work + read, size - read);
+    if (to_everyone && written > 0 && !closing) {
+        tell_everyone(work, written);
+        return true;
+    }
     return (written == 0 || answer(peer, work, written)) && !closing;
 }
 
@@ -214,12 +245,17 @@ static void accept_all(int listener) {
         struct peer *peer = calloc(1, sizeof *peer);
         if (peer == NULL)
             fail("calloc");
+        if (peer_count == MAX_PEERS)
+            fail("too many connections");
         peer->fd = fd;
+        peer->place = peer_count;
+        peers[peer_count++] = peer;
         watch(peer, EPOLL_CTL_ADD, EPOLLIN);
     }
 }
 
-int main(void) {
+int main(int argc, char **argv) {
+    to_everyone = argc > 1 && strcmp(argv[1], "bcast") == 0;
     epoll_fd = epoll_create1(EPOLL_CLOEXEC);
     if (epoll_fd < 0)
         fail("epoll_create1");

@@ -61,7 +61,7 @@
 --- What a script may return in place of a handler: endpoints and settings.
 ---@class tidewire.App
 ---@field listen? string|string[]  "127.0.0.1:8080", "[::1]:8080", ":8080", "unix:/path"
----@field workers? 1|"auto"
+---@field workers? integer|"auto"
 ---@field tls? table               not in this version: an error
 ---@field defaults? tidewire.Handler  hooks and options of endpoints that do not have their own
 ---@field endpoints? table<string, tidewire.Handler|string>  by path; a text is the name of a module
@@ -275,12 +275,13 @@ function tw.room(name) end
 ---@return integer delivered  to how many it was queued
 function tw.broadcast(value, options) end
 
---- Sends a value to one connection, known by its conn.id.
+--- Sends a value to one connection of any worker, known by its conn.id.
 ---@param conn_id string
 ---@param value any
+---@param options? "text"|"binary"|{ kind?: "text"|"binary", key?: string }  as of conn:send
 ---@return true? ok
----@return "closed"|"backlog"|nil why_not
-function tw.send(conn_id, value) end
+---@return "closed"|"backlog"|nil why_not  "backlog": only of a connection of this worker
+function tw.send(conn_id, value, options) end
 
 --- Small values that all workers see.
 ---@class tidewire.Store

@@ -410,6 +410,14 @@ struct places *bus_places(struct bus *bus, uint32_t number, uint32_t max, uint32
     return &endpoint->places;
 }
 
+uint64_t bus_connections(struct bus *bus, unsigned worker) {
+    uv_mutex_lock(&bus->lock);
+    const struct stats *stats = bus->doors[worker].stats;
+    uint64_t connections = stats == NULL ? 0 : stats_read(&stats->connections);
+    uv_mutex_unlock(&bus->lock);
+    return connections;
+}
+
 void bus_total(struct bus *bus, struct stats_total *total) {
     *total = (struct stats_total){0};
     uv_mutex_lock(&bus->lock);

@@ -113,6 +113,8 @@ bool bus_send(struct bus *bus, conn_id id, struct message *message);
  * count from the first who asks. */
 struct places *bus_places(struct bus *bus, uint32_t endpoint, uint32_t max, uint32_t codec);
 
+/* How many connections a worker has. */
+uint64_t bus_connections(struct bus *bus, unsigned worker);
 /* What all workers together have counted. */
 void bus_total(struct bus *bus, struct stats_total *total);
 

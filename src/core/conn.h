@@ -28,32 +28,33 @@ struct conn {
     struct endpoint *endpoint;
     void *peer; /* the socket's side; NULL before hub_open and after hub_gone */
 
-    /* private to core/ */
+    /* private to core/; first what each delivery touches, so that it is few lines of the cache */
     struct outq out;
+    struct list dirty; /* in the hub's list while something is to be written */
+    uint8_t state;     /* enum conn_state */
+    bool blocked;      /* the wire waits for the socket */
+    bool was_slow;     /* the queue was above half its ceiling */
+    uint8_t due;       /* enum conn_due */
+    bool announced;    /* other workers know of it */
+    bool busy;         /* a hook runs or sleeps */
+    bool paused;       /* the wire does not read */
+    bool close_queued; /* our Close frame is the last thing in the queue, or written */
+    bool peer_done;    /* nothing more is expected from the peer: end when all is written */
+    bool ended;        /* the wire was told to end */
+    uint8_t close_reason_len;
+    uint16_t close_code;
+    uint32_t ping_number; /* of the last ping, from 1 */
+
     struct inbox *inbox;  /* what arrived while a hook slept, or NULL */
     struct member *rooms; /* the rooms it is in */
     struct list pending;  /* in the hub's list while something is due at the end of the turn */
-    struct list dirty;    /* in the hub's list while something is to be written */
 
     struct heap_node timer; /* the nearest of the times below */
     uint64_t last_seen_ms;  /* the last sign of life, or the last time on_timeout kept it */
     uint64_t next_ping_ms;  /* 0: none */
     uint64_t kill_at_ms;    /* 0: not ending */
     uint64_t ping_sent_ns;  /* of the last ping; 0 once it was answered */
-    uint32_t ping_number;   /* of the last ping, from 1 */
-    uint16_t close_code;
-    uint8_t close_reason_len;
-    uint8_t state;      /* enum conn_state */
-    uint8_t due;        /* enum conn_due */
-    bool announced;     /* other workers know of it */
-    bool busy;          /* a hook runs or sleeps */
-    bool paused;        /* the wire does not read */
-    bool blocked;       /* the wire waits for the socket */
-    bool close_queued;  /* our Close frame is the last thing in the queue, or written */
-    bool peer_done;     /* nothing more is expected from the peer: end when all is written */
-    bool ended;         /* the wire was told to end */
-    bool was_slow;      /* the queue was above half its ceiling */
-    double rtt_seconds; /* negative: not known */
+    double rtt_seconds;     /* negative: not known */
     char *close_reason;
 };
 

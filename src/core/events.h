@@ -99,6 +99,8 @@ struct wire {
     /* Writes bytes of frames; returns how many the socket took. Less than all: hub_writable() will
      * follow when it takes more (or hub_gone() when it never will). */
     size_t (*write)(void *peer, const unsigned char *bytes, size_t len);
+    /* A write follows soon: time to have at hand what it needs. May be NULL. */
+    void (*expect)(void *peer);
     /* Reading stops (the client's TCP window closes) or goes on. */
     void (*pause)(void *peer, bool paused);
     /* Everything is said, Close frame included: ends the TCP connection in good order. */

@@ -45,6 +45,8 @@ void hub_free(struct hub *hub) {
     slots_close(&hub->conns);
     table_close(&hub->rooms);
     publish_forget_watches(hub);
+    outq_drop_bundle(&hub->bundle);
+    shares_settle(&hub->shares);
     mem_free(hub->scratch);
     heap_close(&hub->timers);
     mem_free(hub);

@@ -37,12 +37,13 @@ struct hub {
     struct slots conns;
     struct table rooms, watched;
     struct mail *mail, **mail_end; /* taken from the bus, not delivered yet */
-    bool delivering;
     struct endpoint **endpoints;
     uint32_t endpoint_count;
     struct heap timers;
     struct list pending, dirty;
     unsigned char *scratch;
+    struct shares shares;
+    struct outq_bundle bundle;
     bool draining;
 };
 

@@ -1,7 +1,8 @@
 /* mail.c -- between a hub and the other workers: what comes by the bus, and what is told to it.
  *
  * Mail is delivered in the order in which it was taken. Delivering may cause more of it to be taken (a
- * finalizer of a script's may run, and broadcast): that is put behind and delivered by whoever began. */
+ * finalizer of a script's may run, and broadcast): that is put behind, and all of it is delivered before the
+ * finalizer goes on. */
 #include "core/internal.h"
 
 static void deliver(struct hub *hub, struct mail *mail) {
@@ -26,9 +27,6 @@ void mail_deliver(struct hub *hub, struct mail *mail) {
     *hub->mail_end = mail;
     while (*hub->mail_end != NULL)
         hub->mail_end = &(*hub->mail_end)->next;
-    if (hub->delivering)
-        return;
-    hub->delivering = true;
     while (hub->mail != NULL) {
         struct mail *next = hub->mail;
         hub->mail = next->next;
@@ -37,7 +35,6 @@ void mail_deliver(struct hub *hub, struct mail *mail) {
         deliver(hub, next);
         mail_free(next);
     }
-    hub->delivering = false;
 }
 
 void hub_take_mail(struct hub *hub) {

@@ -98,8 +98,8 @@ void message_run_cut(struct message *run, size_t offset) {
         run->len = end;
 }
 
-void message_unref(struct message *message) {
-    if (atomic_load_explicit(&message->refs, memory_order_acquire) == 1 ||
-        atomic_fetch_sub_explicit(&message->refs, 1, memory_order_acq_rel) == 1)
+void message_unref_many(struct message *message, unsigned count) {
+    if (atomic_load_explicit(&message->refs, memory_order_acquire) == count ||
+        atomic_fetch_sub_explicit(&message->refs, count, memory_order_acq_rel) == count)
         mem_free(message);
 }

@@ -60,11 +60,19 @@ struct message *message_run_add(struct message *run, enum message_kind kind, con
 /* Drops the frames of a run that begin at `offset` or behind it. */
 void message_run_cut(struct message *run, size_t offset);
 
+static inline void message_ref_many(struct message *message, unsigned count) {
+    atomic_fetch_add_explicit(&message->refs, count, memory_order_relaxed);
+}
+
 static inline struct message *message_ref(struct message *message) {
-    atomic_fetch_add_explicit(&message->refs, 1, memory_order_relaxed);
+    message_ref_many(message, 1);
     return message;
 }
 
-void message_unref(struct message *message);
+void message_unref_many(struct message *message, unsigned count);
+
+static inline void message_unref(struct message *message) {
+    message_unref_many(message, 1);
+}
 
 #endif

@@ -67,22 +67,30 @@ void outq_append(struct outq *queue, enum message_kind kind, const void *payload
     outq_push(queue, message_run_new(kind, payload, len));
 }
 
-static void pop(struct outq *queue) {
+/* An empty queue begins at the start of its ring, so that what it holds next lies in one piece. */
+static void emptied(struct outq *queue) {
+    if (queue->capacity > RING_KEPT) {
+        mem_free(queue->ring);
+        *queue = (struct outq){0};
+    }
+    queue->first = queue->count = 0;
+}
+
+/* The oldest message, whose reference is the caller's now. */
+static struct message *pop(struct outq *queue) {
     struct message *message = queue->ring[queue->first];
     queue->bytes -= message->len - queue->sent;
     queue->sent = 0;
     queue->first = (queue->first + 1) & (queue->capacity - 1);
     queue->count--;
-    message_unref(message);
-    if (queue->count == 0 && queue->capacity > RING_KEPT) {
-        mem_free(queue->ring);
-        *queue = (struct outq){0};
-    }
+    if (queue->count == 0)
+        emptied(queue);
+    return message;
 }
 
 void outq_clear(struct outq *queue) {
     while (queue->count > 0)
-        pop(queue);
+        message_unref(pop(queue));
     mem_free(queue->ring);
     *queue = (struct outq){0};
 }
@@ -101,7 +109,7 @@ void outq_drop_unsent(struct outq *queue) {
         message_run_cut(first, queue->sent);
     queue->bytes = first->len - queue->sent;
     if (queue->bytes == 0)
-        pop(queue);
+        message_unref(pop(queue));
 }
 
 size_t outq_next(struct outq *queue, unsigned char *scratch, size_t capacity,
@@ -127,7 +135,7 @@ size_t outq_next(struct outq *queue, unsigned char *scratch, size_t capacity,
     return used;
 }
 
-void outq_written(struct outq *queue, size_t len) {
+void outq_written(struct outq *queue, size_t len, struct shares *shares) {
     while (len > 0) {
         size_t rest = queue->ring[queue->first]->len - queue->sent;
         if (len < rest) {
@@ -136,6 +144,53 @@ void outq_written(struct outq *queue, size_t len) {
             return;
         }
         len -= rest;
-        pop(queue);
+        struct message *message = pop(queue);
+        if (message->capacity > 0)
+            message_unref(message); /* a run is nobody else's */
+        else
+            shares_give(shares, message);
     }
+}
+
+/* ---- bundles ---- */
+
+static bool in_one_piece(const struct outq *queue) {
+    return queue->sent == 0 && queue->first + queue->count <= queue->capacity;
+}
+
+bool outq_is_bundle(const struct outq *queue, const struct outq_bundle *bundle) {
+    return bundle->count > 0 && queue->count == bundle->count && queue->bytes == bundle->bytes &&
+           in_one_piece(queue) &&
+           memcmp(queue->ring + queue->first, bundle->messages,
+                  bundle->count * sizeof *bundle->messages) == 0;
+}
+
+/* A run is one queue's alone, and changes. */
+static bool make_bundle(const struct outq *queue, struct outq_bundle *bundle) {
+    if (queue->count > OUTQ_BUNDLE_MESSAGES || !in_one_piece(queue))
+        return false;
+    struct message **first = queue->ring + queue->first;
+    for (uint32_t i = 0; i < queue->count; i++) {
+        if (first[i]->capacity > 0)
+            return false;
+    }
+    memcpy(bundle->messages, first, queue->count * sizeof *first);
+    bundle->count = queue->count;
+    bundle->bytes = queue->bytes;
+    return true;
+}
+
+bool outq_give_bundle(struct outq *queue, struct outq_bundle *bundle, size_t len) {
+    if (len < queue->bytes || (bundle->count == 0 && !make_bundle(queue, bundle)))
+        return false;
+    bundle->times++;
+    queue->bytes = 0;
+    emptied(queue);
+    return true;
+}
+
+void outq_drop_bundle(struct outq_bundle *bundle) {
+    for (uint32_t i = 0; i < bundle->count; i++)
+        message_unref_many(bundle->messages[i], bundle->times);
+    bundle->count = bundle->times = 0;
 }

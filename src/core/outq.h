@@ -5,7 +5,7 @@
 #ifndef TIDEWIRE_CORE_OUTQ_H
 #define TIDEWIRE_CORE_OUTQ_H
 
-#include "core/message.h"
+#include "core/shares.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -16,6 +16,16 @@ struct outq {
     struct message **ring;
     uint32_t capacity, first, count;
     size_t sent; /* bytes of the oldest message that are written already */
+};
+
+/* Small messages that were gathered for one queue and written: after a few broadcasts the next queues
+ * hold the same ones, which need not be gathered again, nor be counted down one by one. All zeros: none.
+ * Holds `times` references to each. */
+enum { OUTQ_BUNDLE_MESSAGES = 128 };
+struct outq_bundle {
+    uint32_t count, times;
+    size_t bytes;
+    struct message *messages[OUTQ_BUNDLE_MESSAGES];
 };
 
 /* A zeroed struct is an empty queue. Drops everything and the ring itself. */
@@ -44,7 +54,19 @@ void outq_drop_unsent(struct outq *queue);
 size_t outq_next(struct outq *queue, unsigned char *scratch, size_t capacity,
                  const unsigned char **bytes);
 
-/* `len` of the bytes of outq_next() are written. */
-void outq_written(struct outq *queue, size_t len);
+/* Does the queue hold the messages of the bundle and no others? Then what was gathered for that can be
+ * written instead of what outq_next() gives. */
+bool outq_is_bundle(const struct outq *queue, const struct outq_bundle *bundle);
+
+/* `len` gathered bytes of the queue are written. Where that is all of it, and it is the bundle or there is none
+ * and one can be made of it, the bundle takes its references and the queue is empty. False: nothing was done,
+ * call outq_written(). */
+bool outq_give_bundle(struct outq *queue, struct outq_bundle *bundle, size_t len);
+
+/* Drops the references; there is no bundle any more. Call it before the gathered bytes are gone. */
+void outq_drop_bundle(struct outq_bundle *bundle);
+
+/* `len` of the bytes of outq_next() are written. References go back to the stock. */
+void outq_written(struct outq *queue, size_t len, struct shares *shares);
 
 #endif

@@ -126,6 +126,8 @@ void publish_leave_all(struct hub *hub, struct conn *conn) {
 }
 
 void hub_watch(struct hub *hub, struct slice room, bool on) {
+    if (hub->options.bus != NULL) /* first: the name may be that of the entry below */
+        bus_watch(hub->options.bus, hub->options.worker, room, on);
     struct table_entry *found = table_find(&hub->watched, room);
     if (on && found == NULL) {
         struct watch *watch = mem_zalloc(sizeof *watch + room.len + 1);
@@ -136,8 +138,6 @@ void hub_watch(struct hub *hub, struct slice room, bool on) {
         table_remove(&hub->watched, found);
         mem_free(TABLE_OWNER(found, struct watch, entry));
     }
-    if (hub->options.bus != NULL)
-        bus_watch(hub->options.bus, hub->options.worker, room, on);
 }
 
 void publish_forget_watches(struct hub *hub) {

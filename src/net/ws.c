@@ -182,6 +182,11 @@ static size_t wire_write(void *peer, const unsigned char *bytes, size_t len) {
     return written;
 }
 
+static void wire_expect(void *peer) {
+    const struct ws *ws = peer;
+    __builtin_prefetch(ws->stream);
+}
+
 static void wire_pause(void *peer, bool paused) {
     struct ws *ws = peer;
     ws->paused = paused;
@@ -210,6 +215,7 @@ static uint64_t wire_quiet_ms(void *peer) {
 
 void ws_fill_wire(struct wire *wire) {
     wire->write = wire_write;
+    wire->expect = wire_expect;
     wire->pause = wire_pause;
     wire->end = wire_end;
     wire->kill = wire_kill;

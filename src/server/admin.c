@@ -5,6 +5,7 @@
 #include "server/admin.h"
 
 #include "base/clock.h"
+#include "base/log.h"
 #include "base/mem.h"
 #include "net/http.h"
 #include "net/listener.h"
@@ -17,6 +18,7 @@
 
 struct admin {
     struct commons *commons;
+    struct crew *crew;
     struct transport *transport;
     struct http_server *http;
     struct listener *listener;
@@ -76,6 +78,10 @@ static void metrics(struct admin *admin, struct http *http) {
         "# TYPE tidewire_max_connections gauge\ntidewire_max_connections %u\n",
         places_max(&admin->commons->places));
     add(&text,
+        "# HELP tidewire_workers Threads that serve connections.\n"
+        "# TYPE tidewire_workers gauge\ntidewire_workers %u\n",
+        bus_workers(admin->commons->bus));
+    add(&text,
         "# HELP tidewire_uptime_seconds Time since the start.\n"
         "# TYPE tidewire_uptime_seconds gauge\ntidewire_uptime_seconds %.3f\n",
         clock_wall_seconds() - admin->commons->started_at);
@@ -92,13 +98,24 @@ static void metrics(struct admin *admin, struct http *http) {
     mem_free(text.bytes);
 }
 
+/* How many connections each worker has. */
+static void add_connections(struct admin *admin, struct text *text) {
+    unsigned workers = bus_workers(admin->commons->bus);
+    add(text, "\"connections_by_worker\":[");
+    for (unsigned i = 0; i < workers; i++)
+        add(text, "%s%" PRIu64, i == 0 ? "" : ",", bus_connections(admin->commons->bus, i));
+    add(text, "],");
+}
+
 static void stats_json(struct admin *admin, struct http *http) {
     struct stats_total total;
     struct text text = {0};
     bus_total(admin->commons->bus, &total);
-    add(&text, "{\"version\":\"%s\",\"pid\":%ld,\"uptime\":%.3f,\"max_connections\":%u,",
+    add(&text,
+        "{\"version\":\"%s\",\"pid\":%ld,\"uptime\":%.3f,\"max_connections\":%u,\"workers\":%u,",
         TIDEWIRE_VERSION, (long)getpid(), clock_wall_seconds() - admin->commons->started_at,
-        places_max(&admin->commons->places));
+        places_max(&admin->commons->places), bus_workers(admin->commons->bus));
+    add_connections(admin, &text);
 #define X(name, help) add(&text, "\"%s\":%" PRIu64 ",", #name, total.name);
     STATS_COUNTERS(X)
     STATS_GAUGES(X)
@@ -113,6 +130,24 @@ static void stats_json(struct admin *admin, struct http *http) {
     mem_free(text.bytes);
 }
 
+/* Is every worker alive? One that has not given a sign of life for so long is not. */
+static const double SILENCE_SECONDS = 5;
+
+static void health(struct admin *admin, struct http *http) {
+    unsigned worker;
+    double silence = crew_silence(admin->crew, &worker);
+    if (silence < SILENCE_SECONDS) {
+        http_respond_text(http, 200, NULL, "ok");
+        return;
+    }
+    char why[96];
+    snprintf(why, sizeof why,
+             "worker %u has not answered for %.0f seconds: a script does not return", worker,
+             silence);
+    log_event(LOG_WARN, "unhealthy", why);
+    http_respond_text(http, 503, NULL, why);
+}
+
 static void on_request(void *user, struct http *http, const struct request *request, char *body,
                        size_t body_len) {
     (void)body;
@@ -121,7 +156,7 @@ static void on_request(void *user, struct http *http, const struct request *requ
     if (!slice_is(request->method, "GET") && !slice_is(request->method, "HEAD"))
         http_respond_text(http, 405, "Allow: GET, HEAD\r\n", "Only GET and HEAD.");
     else if (slice_is(request->path, "/healthz"))
-        http_respond_text(http, 200, NULL, "ok");
+        health(admin, http);
     else if (slice_is(request->path, "/readyz"))
         http_respond_text(http, admin->draining ? 503 : 200, NULL,
                           admin->draining ? "draining" : "ready");
@@ -133,8 +168,8 @@ static void on_request(void *user, struct http *http, const struct request *requ
         http_respond_text(http, 404, NULL, "There are /healthz, /readyz, /metrics and /stats.");
 }
 
-struct admin *admin_open(uv_loop_t *loop, struct commons *commons, const char *address, char *error,
-                         size_t error_size) {
+struct admin *admin_open(uv_loop_t *loop, struct commons *commons, struct crew *crew,
+                         const char *address, char *error, size_t error_size) {
     struct listen_set *set = listen_open(address, "admin", 1, error, error_size);
     struct transport *transport = set == NULL ? NULL : transport_new(loop);
     if (transport == NULL) {
@@ -148,6 +183,7 @@ struct admin *admin_open(uv_loop_t *loop, struct commons *commons, const char *a
         .max_head_bytes = 16 * 1024, .max_body_bytes = 16 * 1024, .request_ms = 5000};
     struct http_handler handler = {on_request, NULL, admin};
     admin->commons = commons;
+    admin->crew = crew;
     admin->set = set;
     admin->transport = transport;
     admin->http = http_server_new(loop, transport, &options, &handler);

@@ -1,11 +1,11 @@
 /* admin.h -- the operator's address: /healthz, /readyz, /metrics, /stats.
  *
- * Answered in C, so that it speaks even when scripts are broken. Off unless the app or the command line
- * names an address. Runs on the main thread's loop. */
+ * Answered in C on the main thread, which runs no script: it speaks when scripts are broken, and when they do
+ * not return. Off unless the app or the command line names an address. */
 #ifndef TIDEWIRE_SERVER_ADMIN_H
 #define TIDEWIRE_SERVER_ADMIN_H
 
-#include "server/worker.h"
+#include "server/crew.h"
 
 #include <stddef.h>
 #include <uv.h>
@@ -13,8 +13,8 @@
 struct admin;
 
 /* Listens. NULL with a sentence in `error` when it cannot. */
-struct admin *admin_open(uv_loop_t *loop, struct commons *commons, const char *address, char *error,
-                         size_t error_size);
+struct admin *admin_open(uv_loop_t *loop, struct commons *commons, struct crew *crew,
+                         const char *address, char *error, size_t error_size);
 
 /* /readyz answers 503 from now on. Accepts NULL. */
 void admin_drain(struct admin *admin);

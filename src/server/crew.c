@@ -4,6 +4,7 @@
  * but are never lost. The only place that starts threads. */
 #include "server/crew.h"
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
 
@@ -23,9 +24,10 @@ struct hand {
     unsigned number;
     uv_thread_t thread;
     _Atomic enum stage stage;
-    atomic_uint orders; /* not carried out yet */
-    uv_mutex_t lock;    /* of `is_reachable` */
-    bool is_reachable;  /* `bell` may be rung */
+    atomic_uint orders;        /* not carried out yet */
+    _Atomic uint64_t asked_ns; /* since when it owes a sign of life; 0: it does not */
+    uv_mutex_t lock;           /* of `is_reachable` */
+    bool is_reachable;         /* `bell` may be rung */
 
     /* the worker's thread's, and the main thread's when it has ended */
     struct worker *worker;
@@ -73,7 +75,9 @@ static void carry_out(struct hand *hand) {
 }
 
 static void on_bell(uv_async_t *bell) {
-    carry_out(bell->data);
+    struct hand *hand = bell->data;
+    atomic_store(&hand->asked_ns, 0);
+    carry_out(hand);
 }
 
 static void set_reachable(struct hand *hand, bool is_reachable) {
@@ -183,14 +187,17 @@ const struct app *crew_app(const struct crew *crew, unsigned worker) {
     return crew->hands[worker]->app;
 }
 
+static void ring(struct hand *hand) {
+    uv_mutex_lock(&hand->lock);
+    if (hand->is_reachable)
+        uv_async_send(&hand->bell);
+    uv_mutex_unlock(&hand->lock);
+}
+
 static void order(struct crew *crew, enum order which) {
     for (unsigned i = 0; i < crew->count; i++) {
-        struct hand *hand = crew->hands[i];
-        atomic_fetch_or(&hand->orders, (unsigned)which);
-        uv_mutex_lock(&hand->lock);
-        if (hand->is_reachable)
-            uv_async_send(&hand->bell);
-        uv_mutex_unlock(&hand->lock);
+        atomic_fetch_or(&crew->hands[i]->orders, (unsigned)which);
+        ring(crew->hands[i]);
     }
 }
 
@@ -214,6 +221,22 @@ void crew_kill(struct crew *crew) {
 
 void crew_close(struct crew *crew) {
     order(crew, ORDER_CLOSE);
+}
+
+double crew_silence(struct crew *crew, unsigned *worker) {
+    uint64_t now = clock_monotonic_ns(), longest = 0;
+    *worker = 0;
+    for (unsigned i = 0; i < crew->count; i++) {
+        struct hand *hand = crew->hands[i];
+        uint64_t asked = 0;
+        if (atomic_compare_exchange_strong(&hand->asked_ns, &asked, now)) {
+            ring(hand);
+        } else if (now - asked > longest) {
+            longest = now - asked;
+            *worker = i;
+        }
+    }
+    return (double)longest / 1e9;
 }
 
 bool crew_cut_short(const struct crew *crew) {

@@ -55,6 +55,10 @@ void crew_kill(struct crew *crew);
 /* End, in good order. STAGE_ENDED follows, unless a script does not return. */
 void crew_close(struct crew *crew);
 
+/* Asks every worker for a sign of life, and answers for how many seconds the one that owes it longest has not
+ * given it; `*worker` is which. An idle one gives it at once, one whose script does not return never. */
+double crew_silence(struct crew *crew, unsigned *worker);
+
 /* Did a worker leave a request of luv's that does not end? Then its memory may still be used, and the process
  * must end without crew_free(). From STAGE_ENDED on. */
 bool crew_cut_short(const struct crew *crew);

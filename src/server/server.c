@@ -60,7 +60,7 @@ static void raise_descriptor_limit(uint32_t connections) {
 }
 
 /* How long the end may take when every client is gone. Longer than worker_finish() waits. */
-enum { END_MS = 3000 };
+enum { END_MS = 1500 };
 
 /* Keeps freed memory at hand: giving it back to the system and asking for it again each time a batch of
  * messages has gone through costs a page fault per message (measured: a quarter of the time of 1 KiB
@@ -252,7 +252,8 @@ static bool open_sockets(struct server *server, const struct app *app, char *err
     }
     if (app->admin == NULL)
         return true;
-    server->admin = admin_open(&server->loop, &server->commons, app->admin, error, error_size);
+    server->admin =
+        admin_open(&server->loop, &server->commons, server->crew, app->admin, error, error_size);
     return server->admin != NULL;
 }
 

@@ -187,7 +187,8 @@ describe("workers", function()
       assert.same({}, problems("app", { workers = value }))
     end
     for _, value in ipairs { 0, 129, -1, 1.5, "many", "4", 0 / 0, math.huge } do
-      assert.matches('^workers: expected a whole number from 1 to 128, or "auto", got', problem("app", { workers = value }))
+      local message = problem("app", { workers = value })
+      assert.matches('^workers: expected a whole number from 1 to 128, or "auto", got', message)
     end
   end)
 end)

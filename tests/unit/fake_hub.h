@@ -165,7 +165,19 @@ static inline void fake_forgotten(void *user, conn_id id) {
     client->conn = NULL;
 }
 
+/* Somebody joined (+) or left (-) a room that this worker watches; it may be of another worker. */
+static inline void fake_moved(void *user, conn_id id, struct slice room, bool joined,
+                              const char *endpoint_name, const char *info) {
+    struct fake *f = user;
+    int len =
+        snprintf(f->journal + f->journal_len, sizeof f->journal - f->journal_len,
+                 "%s%c%.*s(%u,%s,%s)", f->journal_len > 0 ? " " : "", joined ? '+' : '-',
+                 (int)room.len, room.bytes, conn_slot(id), endpoint_name, info == NULL ? "" : info);
+    f->journal_len += (size_t)len;
+}
+
 static const struct hub_events fake_events = {
+    .moved = fake_moved,
     .opened = fake_opened,
     .message = fake_message,
     .ping = fake_pinged,
@@ -258,14 +270,16 @@ static inline struct endpoint fake_endpoint(void) {
                              .has_drain = true};
 }
 
-/* A hub with this one endpoint, number 0. NULL: fake_endpoint(). */
-static inline struct fake *fake_new(const struct endpoint *endpoint) {
+/* A hub with this one endpoint, number 0 (NULL: fake_endpoint()), as one of several workers. */
+static inline struct fake *fake_new_worker(const struct endpoint *endpoint, struct bus *bus,
+                                           unsigned worker) {
     log_set_level(LOG_ERROR); /* what clients do wrong is what is tried here */
     struct fake *f = mem_zalloc(sizeof *f);
     f->clients = mem_zalloc(FAKE_MAX_CLIENTS * sizeof *f->clients);
     f->now_ms = f->start_ms = 1000000;
     atomic_init(&f->places.max, 100);
-    f->hub = hub_new(&(struct hub_options){.worker = 3,
+    f->hub = hub_new(&(struct hub_options){.worker = worker,
+                                           .bus = bus,
                                            .places = &f->places,
                                            .first_generation = 500,
                                            .now_ms = fake_now,
@@ -275,6 +289,11 @@ static inline struct fake *fake_new(const struct endpoint *endpoint) {
     struct endpoint plain = fake_endpoint();
     assert_int_equal(hub_add_endpoint(f->hub, endpoint == NULL ? &plain : endpoint), 0);
     return f;
+}
+
+/* A hub that is the only one. */
+static inline struct fake *fake_new(const struct endpoint *endpoint) {
+    return fake_new_worker(endpoint, NULL, 3);
 }
 
 /* A place for a handshake, or NULL. */
@@ -361,8 +380,10 @@ static inline void fake_free(struct fake *f) {
             fake_gone(f->clients[i]);
     f->silent = true;
     hub_end(f->hub);
+    if (f->hub->options.bus != NULL)
+        bus_leave(f->hub->options.bus, f->hub->options.worker);
     assert_int_equal(hub_admitted(f->hub), 0);
-    for (uint32_t i = 0; hub_endpoint(f->hub, i) != NULL; i++)
+    for (uint32_t i = 0; f->hub->options.bus == NULL && hub_endpoint(f->hub, i) != NULL; i++)
         assert_int_equal(hub_endpoint(f->hub, i)->places->taken, 0);
     assert_int_equal(stats_read(&f->hub->stats.connections), 0);
     assert_int_equal(stats_read(&f->hub->stats.connections_opened),

@@ -21,6 +21,7 @@ static void test_dropping(void **state) {
         assert_int_equal(fake_send(a, false, 'x', 0), SEND_BACKLOG);
         struct message *message = message_new(MESSAGE_TEXT, "x", 1);
         assert_int_equal(outbox_deliver(f->hub, a->conn, message), SEND_BACKLOG);
+        shares_settle(&f->hub->shares);
         assert_int_equal(atomic_load(&message->refs), 1);
         message_unref(message);
         assert_int_equal(stats_read(&f->hub->stats.messages_dropped), 2);

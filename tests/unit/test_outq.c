@@ -32,8 +32,15 @@ static void push(struct outq *queue, const char *letters) {
         outq_push(queue, message_new(MESSAGE_TEXT, letters, 1));
 }
 
-/* The letters of what outq_next() gives; `written` bytes of it are then written. */
-static void check_next(struct outq *queue, const char *letters, size_t written) {
+/* As at the end of a turn, so that references are where they belong. */
+static void written(struct outq *queue, size_t len) {
+    static struct shares shares;
+    outq_written(queue, len, &shares);
+    shares_settle(&shares);
+}
+
+/* The letters of what outq_next() gives; `bytes_written` of it are then written. */
+static void check_next(struct outq *queue, const char *letters, size_t bytes_written) {
     const unsigned char *bytes = NULL;
     size_t len = outq_next(queue, scratch, SCRATCH, &bytes);
     assert_int_equal(len, 3 * strlen(letters));
@@ -42,7 +49,7 @@ static void check_next(struct outq *queue, const char *letters, size_t written) 
         assert_int_equal(bytes[3 * i + 1], 1);
         assert_int_equal(bytes[3 * i + 2], letters[i]);
     }
-    outq_written(queue, written);
+    written(queue, bytes_written);
 }
 
 static void test_empty(void **state) {
@@ -71,7 +78,7 @@ static void test_small_frames_leave_together(void **state) {
         push(&queue, "0123456789");
     const unsigned char *bytes;
     assert_int_equal(outq_next(&queue, scratch, SCRATCH, &bytes), 3000);
-    outq_written(&queue, 3000);
+    written(&queue, 3000);
     for (int i = 0; i < 100; i++)
         append(&queue, "0123456789");
     assert_int_equal(outq_next(&queue, scratch, SCRATCH, &bytes), 3000);
@@ -104,11 +111,11 @@ static void test_large_frames(void **state) {
     const unsigned char *bytes;
     assert_int_equal(outq_next(&queue, scratch, SCRATCH, &bytes), large->len);
     assert_ptr_equal(bytes, large->bytes);
-    outq_written(&queue, 17);
+    written(&queue, 17);
     assert_int_equal(queue.bytes, large->len - 17 + 3);
     assert_int_equal(outq_next(&queue, scratch, SCRATCH, &bytes), large->len - 17);
     assert_ptr_equal(bytes, large->bytes + 17);
-    outq_written(&queue, large->len - 17);
+    written(&queue, large->len - 17);
     check_next(&queue, "c", 3);
     assert_int_equal(atomic_load(&large->refs), 1);
     outq_clear(&queue);
@@ -226,7 +233,7 @@ static void test_replacing_counts_bytes(void **state) {
     assert_int_equal(queue.bytes, 2 + 3);
     const unsigned char *bytes;
     assert_int_equal(outq_next(&queue, scratch, SCRATCH, &bytes), 5);
-    outq_written(&queue, 1);
+    written(&queue, 1);
     struct message *late = keyed("k", "too late");
     assert_false(outq_replace(&queue, late, SIZE_MAX));
     message_unref(late);
@@ -284,9 +291,9 @@ static void write_random(struct outq *queue, struct stream *stream) {
     assert_true(len <= stream->len - stream->at);
     if (len > 0)
         assert_memory_equal(bytes, stream->bytes + stream->at, len);
-    size_t written = random_below(3) == 0 ? len : len == 0 ? 0 : random_below((uint32_t)len + 1);
-    outq_written(queue, written);
-    stream->at += written;
+    size_t part = random_below(3) == 0 ? len : len == 0 ? 0 : random_below((uint32_t)len + 1);
+    written(queue, part);
+    stream->at += part;
     free(place);
 }
 
@@ -326,6 +333,118 @@ static void test_against_a_model(void **state) {
     }
 }
 
+/* ---- bundles ---- */
+
+enum { SHARED = 3 };
+
+/* Queues the same messages in both; returns them. */
+static struct message **share(struct outq *one, struct outq *other) {
+    static struct message *messages[SHARED];
+    for (int i = 0; i < SHARED; i++) {
+        messages[i] = message_new(MESSAGE_TEXT, &"abc"[i], 1);
+        outq_push(one, message_ref(messages[i]));
+        outq_push(other, message_ref(messages[i]));
+    }
+    return messages;
+}
+
+static void check_counts(struct message **messages, unsigned refs) {
+    for (int i = 0; i < SHARED; i++)
+        assert_int_equal(atomic_load(&messages[i]->refs), refs);
+}
+
+static void drop_all(struct message **messages) {
+    for (int i = 0; i < SHARED; i++)
+        message_unref(messages[i]);
+}
+
+static void test_a_bundle_serves_the_next_queue(void **state) {
+    struct outq one = {0}, other = {0}, third = {0};
+    struct outq_bundle bundle = {0};
+    struct message **messages = share(&one, &other);
+    const unsigned char *bytes;
+    assert_false(outq_is_bundle(&one, &bundle));
+    size_t len = outq_next(&one, scratch, SCRATCH, &bytes);
+    assert_true(outq_give_bundle(&one, &bundle, len));
+    assert_true(outq_empty(&one));
+    assert_int_equal(one.bytes, 0);
+    assert_true(outq_is_bundle(&other, &bundle));
+    assert_true(outq_give_bundle(&other, &bundle, bundle.bytes));
+    assert_true(outq_empty(&other));
+    check_counts(messages, 1 + 2);
+
+    push(&third, "abc"); /* the same bytes, but other messages */
+    assert_false(outq_is_bundle(&third, &bundle));
+    outq_drop_bundle(&bundle);
+    check_counts(messages, 1);
+    assert_false(outq_is_bundle(&one, &bundle)); /* no bundle, and an empty queue */
+    push(&one, "d");
+    check_next(&one, "d", 3);
+    drop_all(messages);
+    outq_clear(&one);
+    outq_clear(&other);
+    outq_clear(&third);
+}
+
+static void test_what_is_no_bundle(void **state) {
+    struct outq one = {0}, other = {0};
+    struct outq_bundle bundle = {0};
+    struct message **messages = share(&one, &other);
+    const unsigned char *bytes;
+    size_t len = outq_next(&one, scratch, SCRATCH, &bytes);
+    assert_false(outq_give_bundle(&one, &bundle, len - 1)); /* not all of it is written */
+    written(&one, 1);
+    len = outq_next(&one, scratch, SCRATCH, &bytes);
+    assert_false(outq_give_bundle(&one, &bundle, len)); /* the first one began before */
+    written(&one, len);
+
+    append(&other, "d"); /* a run is this queue's alone */
+    len = outq_next(&other, scratch, SCRATCH, &bytes);
+    assert_false(outq_give_bundle(&other, &bundle, len));
+    written(&other, len);
+    check_counts(messages, 1);
+    drop_all(messages);
+    outq_clear(&one);
+    outq_clear(&other);
+}
+
+static void test_a_bundle_and_what_comes_before_or_behind(void **state) {
+    struct outq one = {0}, other = {0};
+    struct outq_bundle bundle = {0};
+    struct message **messages = share(&one, &other);
+    const unsigned char *bytes;
+    size_t len = outq_next(&one, scratch, SCRATCH, &bytes);
+    assert_true(outq_give_bundle(&one, &bundle, len));
+    push(&other, "d");
+    assert_false(outq_is_bundle(&other, &bundle));
+    check_next(&other, "abcd", 3); /* the socket took one: what is left is no bundle either */
+    assert_false(outq_is_bundle(&other, &bundle));
+    outq_drop_bundle(&bundle);
+    check_next(&other, "bcd", 9);
+    check_counts(messages, 1);
+    drop_all(messages);
+    outq_clear(&one);
+    outq_clear(&other);
+}
+
+/* Longer than a bundle, and than a ring that is kept. */
+static void test_too_many_for_a_bundle(void **state) {
+    struct outq queue = {0};
+    struct outq_bundle bundle = {0};
+    const unsigned char *bytes;
+    for (int i = 0; i < OUTQ_BUNDLE_MESSAGES; i++)
+        push(&queue, "a");
+    size_t len = outq_next(&queue, scratch, SCRATCH, &bytes);
+    assert_true(outq_give_bundle(&queue, &bundle, len));
+    assert_int_equal(queue.capacity, 0);
+    outq_drop_bundle(&bundle);
+    for (int i = 0; i <= OUTQ_BUNDLE_MESSAGES; i++)
+        push(&queue, "a");
+    len = outq_next(&queue, scratch, SCRATCH, &bytes);
+    assert_false(outq_give_bundle(&queue, &bundle, len));
+    outq_clear(&queue);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_empty),
@@ -338,6 +457,10 @@ int main(void) {
         cmocka_unit_test(test_replacing_within_a_ceiling),
         cmocka_unit_test(test_replacing_counts_bytes),
         cmocka_unit_test(test_against_a_model),
+        cmocka_unit_test(test_a_bundle_serves_the_next_queue),
+        cmocka_unit_test(test_what_is_no_bundle),
+        cmocka_unit_test(test_a_bundle_and_what_comes_before_or_behind),
+        cmocka_unit_test(test_too_many_for_a_bundle),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

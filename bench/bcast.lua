@@ -1,0 +1,20 @@
+-- The handler that scripts/bench measures: what one says, everyone hears, the sender as well.
+local tw = require "tidewire"
+
+local all = tw.room("all")
+
+local function endpoint(options)
+  options.codec = "text"
+  options.max_message_size = "16M"
+  options.on_start = function(conn) conn:join("all") end
+  options.handle_message = function(_, message) all:broadcast(message) end
+  return options
+end
+
+return {
+  endpoints = {
+    ["/"] = endpoint({}),
+    -- Those who do not read stay, with full queues.
+    ["/drop"] = endpoint({ slow_client = "drop", max_backlog = "64K" }),
+  },
+}

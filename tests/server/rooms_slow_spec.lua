@@ -1,0 +1,124 @@
+-- rooms_slow_spec.lua -- a room of a thousand of whom two hundred do not read: the others miss nothing,
+-- and what waits for the slow ones is bounded.
+--
+-- The members come over a Unix socket: there the kernel holds some 200 KiB for one that does not read; over
+-- the loopback of TCP it would hold megabytes before anything waits in the program.
+
+local process = require "support.process"
+local server = require "support.server"
+local stream = require "support.stream"
+
+local KIB <const> = 1024
+local MEMBERS <const>, SLOW <const> = 1000, 200
+local CEILING_KIB <const> = 64
+
+local APP = [[
+local record = require "record"
+local tw = require "tidewire"
+
+local lobby = tw.room("lobby")
+
+local function endpoint(options)
+  options.ping_period = 0
+  options.on_start = function(conn) conn:join("lobby") end
+  options.on_close = function(conn, code) record("close", conn.query.name, code) end
+  -- "7 1000": broadcasts 1000 bytes, which begin with the number 7.
+  options.handle_message = function(_, message)
+    local number, bytes = message:match("^(%d+) (%d+)$")
+    record("delivered", lobby:broadcast(("%06d"):format(number) .. ("x"):rep(bytes - 6)))
+  end
+  return options
+end
+
+return {
+  endpoints = {
+    ["/close"] = endpoint({ max_backlog = "]] .. CEILING_KIB .. [[K" }),
+    ["/drop"] = endpoint({ max_backlog = "]] .. CEILING_KIB .. [[K", slow_client = "drop" }),
+  },
+}
+]]
+
+describe("a room of a thousand", function()
+  local app, folder
+
+  before_each(function()
+    folder = process.make_directory()
+    app = server.start({ app = APP, listen = { ("unix:%s/app.sock"):format(folder) } })
+  end)
+  after_each(function()
+    stream.close_all()
+    app:stop()
+    process.remove_directory(folder)
+  end)
+
+  --- Members of the lobby; with `reading` false they have stopped to read.
+  local function enter(path, name, count, reading)
+    local peers = {}
+    for index = 1, count do
+      peers[index] = app:connect(("%s?name=%s%d"):format(path, name, index))
+      if not reading then peers[index].stream:pause() end
+    end
+    return peers
+  end
+
+  --- The first of the quick ones says them in one go, messages with the numbers from `first` to `last`; all of
+  --- them hear these next, in order. Returns to how many the last one was queued.
+  local function say(quick, first, last, bytes)
+    for number = first, last do quick[1]:send_text(("%d %d"):format(number, bytes)) end
+    for index, peer in ipairs(quick) do
+      for number = first, last do
+        local message, problem, code = peer:receive()
+        if not message then error(("%d hears no message: %s %s"):format(index, problem, code or ""), 2) end
+        assert.equal(number, tonumber(message:sub(1, 6)))
+        assert.equal(bytes, #message)
+      end
+    end
+    return app:wait_event("delivered", last)[2]
+  end
+
+  local function grown_kib(before)
+    return app.process:is_sanitized() and 0 or app.process:rss_kib() - before
+  end
+
+  it("closes those who do not read with 1008; the others hear everything in order", function()
+    local quick = enter("/close", "quick", MEMBERS - SLOW, true)
+    enter("/close", "slow", SLOW, false)
+    local before, number, most = app.process:rss_kib(), 0, 0
+    repeat
+      say(quick, number + 1, number + 2, 8 * KIB)
+      number = number + 2
+      most = math.max(most, grown_kib(before))
+    until #app:events("close") >= SLOW or number >= 200
+    assert.equal(MEMBERS - SLOW, say(quick, number + 1, number + 1, 8 * KIB)) -- and it goes on without them
+    assert.equal(SLOW, #app:events("close"))
+    for _, event in ipairs(app:events("close")) do
+      assert.matches("^slow", event[2])
+      assert.equal(1008, event[3])
+    end
+    assert.is_true(number > CEILING_KIB // 8, "closed before anything had to wait")
+    assert.is_true(most < SLOW * CEILING_KIB, ("memory grew by %d KiB"):format(most))
+  end)
+
+  it("that keeps them has two hundred full queues of the same bytes", function()
+    local quick = enter("/drop", "quick", MEMBERS - SLOW, true)
+    enter("/drop", "slow", SLOW, false)
+    local before, number = app.process:rss_kib(), 0
+    repeat
+      number = number + 2
+      local delivered = say(quick, number - 1, number, 8 * KIB)
+    until delivered == MEMBERS - SLOW or number >= 200
+    assert.equal(MEMBERS - SLOW, say(quick, number + 1, number + 10, 8 * KIB))
+    assert.equal(0, #app:events("close"))
+    local grown = grown_kib(before)
+    assert.is_true(grown < SLOW * CEILING_KIB / 4, ("memory grew by %d KiB"):format(grown))
+  end)
+
+  it("that nobody reads in holds a large message once", function()
+    local speaker = enter("/drop", "speaker", 1, true)
+    enter("/drop", "slow", MEMBERS - 1, false)
+    local before = app.process:rss_kib()
+    assert.equal(MEMBERS, say(speaker, 1, 1, KIB * KIB)) -- five times what the kernel holds
+    local grown = grown_kib(before)
+    assert.is_true(grown < 8 * KIB, ("memory grew by %d KiB"):format(grown))
+  end)
+end)
