@@ -360,7 +360,11 @@ describe("with several workers", function()
       end
       local stats = cjson.decode(http.request(app.admin, "/stats").body)
       assert.same(expected, grown(stats))
+      assert.equal(WORKERS, stats.workers)
+      assert.equal(WORKERS, #stats.connections_by_worker)
+      for _, count in ipairs(stats.connections_by_worker) do assert.equal(2, count) end
       local metrics = http.request(app.admin, "/metrics").body
+      assert.equal(2 * WORKERS, tonumber(metrics:match("\ntidewire_connections (%d+)\n")))
       for _, name in ipairs({ "connections_opened", "messages_received", "messages_sent", "script_errors" }) do
         local value = metrics:match("\ntidewire_" .. name .. "_total (%d+)")
         assert.equal(stats[name], tonumber(value), name)
