@@ -70,9 +70,8 @@ end
 -- Sends a command and waits for nothing.
 function Browser:tell(method, params)
   self.last_id = self.last_id + 1
-  self.peer:send_text(cjson.encode({
-    id = self.last_id, method = method, params = params, sessionId = self.session,
-  }))
+  local text = cjson.encode({ id = self.last_id, method = method, params = params, sessionId = self.session })
+  self.peer:send_text((text:gsub('"touchPoints":{}', '"touchPoints":[]'))) -- cjson has no empty list
   return self.last_id
 end
 
@@ -234,6 +233,15 @@ function Browser:click(selector)
   for _, kind in ipairs({ "mousePressed", "mouseReleased" }) do
     self:call("Input.dispatchMouseEvent", { type = kind, x = point.x, y = point.y, button = "left", clickCount = 1 })
   end
+  return self
+end
+
+--- Put fingers on the window, move them, or take them off.
+---@param kind "touchStart"|"touchMove"|"touchEnd"
+---@param fingers { x: number, y: number, id: integer }[] all that touch it now; none with "touchEnd"
+---@return browser.chromium self
+function Browser:touch(kind, fingers)
+  self:call("Input.dispatchTouchEvent", { type = kind, touchPoints = fingers })
   return self
 end
 

@@ -1,0 +1,108 @@
+-- arena.lua -- the game's handler: every message that clients send or get.
+--
+-- A client connects to /game/MATCH?name=ada and plays at once. MATCH has letters, digits, "_" and "-"; a match
+-- begins with the first who comes. Without a name it gets one. What cannot be is a 400; a match that is full closes
+-- the connection with 1013, because a browser's script can read a close reason, and no refused handshake.
+--
+-- From the client
+--   {type="steer", heading, thrust, fire}   what it wants from now on: whole degrees, 0 to the right and 90
+--                                           down; 0 to 100 of its speed; shoot as often as it can?
+--   anything else                           is answered with error {code, error}, and the connection goes on; more
+--                                           than 50 messages a second, for seconds, close it with 1008
+--
+-- To the client
+--   welcome {you, match, tick, ticks_per_second, width, height, shields, bolt {speed, ticks}, players, positions,
+--            orbs, bolts}                   all there is; once, and again to one that was so far behind that its
+--                                           queue was full, because events may be missing then
+--   joined {player {id, name, bot}}
+--   left {id}
+--   events {tick, events}                   what has happened in a tick: world.lua tells
+--   state {tick, players}                   each tick; six numbers for each player: id, x, y, heading, points,
+--                                           shields (0: out for a moment; one more than all: cannot be hit yet)
+--
+-- Ticks are numbered; a number that is missing was skipped by the server, or replaced by a newer one on its way to
+-- a client that is behind. As a newer state stands where the older stood, it can come before the `joined` or `left`
+-- of a player in it: go by `joined` and `left`.
+
+local check = require "check"
+local matches = require "matches"
+local uv = require "luv"
+
+local MESSAGES_PER_SECOND = 50
+local MESSAGES_AT_ONCE = 250 -- what piles up in a few seconds without a network
+
+-- Each message costs one of what a bucket holds, which fills with time. Who has emptied it is closed: false.
+local function may_go_on(conn)
+  local now = uv.now() / 1000
+  conn.allowance = math.min(MESSAGES_AT_ONCE, conn.allowance + (now - conn.heard_at) * MESSAGES_PER_SECOND) - 1
+  conn.heard_at = now
+  if conn.allowance < 0 then
+    conn:close(1008, ("more than %d messages a second"):format(MESSAGES_PER_SECOND))
+  end
+  return conn.allowance >= 0
+end
+
+local function refuse(conn, code, why)
+  conn:send({ type = "error", code = code, error = why })
+end
+
+return {
+  codec = "json",
+  max_message_size = "1K",
+  slow_client = "conflate",
+  max_backlog = "256K",
+  ping_period = 5,
+  pong_period = 15,
+
+  validate = function(request)
+    local name = request.query.name ~= "" and request.query.name or nil
+    local problem = check.match(request.params.match) or name and check.name(name)
+    if problem then
+      return nil, 400, problem
+    end
+    return { player_name = name or ("glider %d"):format(math.random(100, 999)) }
+  end,
+
+  on_start = function(conn)
+    conn.allowance, conn.heard_at = MESSAGES_AT_ONCE, uv.now() / 1000
+    local entered, why_not = matches.enter(conn, conn.params.match, conn.player_name)
+    if not entered then
+      conn:close(1013, why_not)
+    end
+  end,
+
+  handle_message = function(conn, message)
+    if not may_go_on(conn) then
+      return
+    end
+    if type(message) ~= "table" or message.type ~= "steer" then
+      return refuse(conn, "unknown_type", 'send {"type":"steer","heading":90,"thrust":100,"fire":false}')
+    end
+    local problem = check.steer(message)
+    if problem then
+      return refuse(conn, "bad_steer", problem)
+    end
+    conn.player:steer(message.heading, message.thrust, message.fire)
+  end,
+
+  on_drain = function(conn)
+    conn.match:welcome(conn)
+  end,
+
+  on_error = function(conn, err)
+    if err.kind == "decode" then
+      if may_go_on(conn) then
+        refuse(conn, "not_json", "this is not JSON")
+      end
+    else
+      refuse(conn, "internal", "something went wrong here")
+    end
+    return false
+  end,
+
+  on_close = function(conn)
+    if conn.match then
+      matches.leave(conn)
+    end
+  end,
+}

@@ -1,0 +1,118 @@
+// connection.js -- a WebSocket to a match that comes back.
+//
+// What becomes of a connection that ends is told by its close code: a server that goes away or starts again (1001,
+// 1012), and a network that fails (1006), are tried again, after half a second at first and after twice as long
+// each time, up to 10 seconds, shortened at random so that not all come at once. A server that does not want us
+// (1008: policy; 1013: the match is full) is not asked again, and its reason is handed on. States come all the
+// time, so a few seconds of silence are a dead connection. Knows no page and no game.
+
+const SHORTEST_DELAY = 500;
+const LONGEST_DELAY = 10000;
+const STEADY_AFTER = 5000; // a connection that held this long was a good one: delays begin anew
+const SILENCE = 5000;
+const HANDSHAKE = 8000;    // all of these are milliseconds
+
+const FINAL = new Set([1000, 1008, 1013]);
+
+const REASONS = {
+  1001: "The server is going away.",
+  1006: "The connection is lost.",
+  1008: "The server has closed the connection",
+  1011: "Something went wrong on the server.",
+  1012: "The server starts again.",
+  1013: "There is no place for you",
+  4408: "The server has heard nothing from here for too long.",
+};
+
+// A close code as a sentence, with the server's own words where it gave some.
+export function explain(code, reason) {
+  const words = REASONS[code] ?? `The connection has ended (${code}).`;
+  return words.endsWith(".") ? words : words + (reason ? `: ${reason}.` : ".");
+}
+
+export class Connection {
+  #url = null;
+  #handlers;
+  #socket = null;
+  #attempts = 0;
+  #retryTimer = 0;
+  #steadyTimer = 0;
+  #silenceTimer = 0;
+
+  // handlers: onMessage(value); onState(state, why, seconds), with "connecting", "open", "waiting" (for so many
+  // seconds) or "ended" (for good: ask the person), and `why` as explain() has it, a code before it.
+  constructor(handlers) {
+    this.#handlers = handlers;
+    addEventListener("online", () => this.#retryTimer && this.open(this.#url));
+  }
+
+  get isOpen() {
+    return this.#socket !== null && this.#socket.readyState === WebSocket.OPEN;
+  }
+
+  open(url) {
+    this.#drop();
+    this.#url = url;
+    this.#handlers.onState("connecting");
+    const socket = new WebSocket(url);
+    this.#socket = socket;
+    this.#expect(HANDSHAKE);
+    socket.onopen = () => {
+      this.#steadyTimer = setTimeout(() => { this.#attempts = 0; }, STEADY_AFTER);
+      this.#expect(SILENCE);
+      this.#handlers.onState("open");
+    };
+    socket.onmessage = (event) => {
+      this.#expect(SILENCE);
+      this.#handlers.onMessage(JSON.parse(event.data));
+    };
+    socket.onclose = (event) => this.#ended(event.code, event.reason);
+  }
+
+  // Ends it for good, until open().
+  close() {
+    this.#attempts = 0;
+    this.#drop();
+  }
+
+  // False if it could not be sent.
+  send(value) {
+    if (!this.isOpen) return false;
+    this.#socket.send(JSON.stringify(value));
+    return true;
+  }
+
+  #ended(code, reason) {
+    this.#drop();
+    const why = explain(code, reason);
+    if (FINAL.has(code)) {
+      this.#handlers.onState("ended", why);
+      return;
+    }
+    const longest = Math.min(LONGEST_DELAY, SHORTEST_DELAY * 2 ** this.#attempts);
+    const delay = longest * (0.5 + Math.random() / 2);
+    this.#attempts += 1;
+    this.#retryTimer = setTimeout(() => this.open(this.#url), delay);
+    this.#handlers.onState("waiting", why, delay / 1000);
+  }
+
+  // Something must be heard by then.
+  #expect(milliseconds) {
+    clearTimeout(this.#silenceTimer);
+    this.#silenceTimer = setTimeout(() => this.#ended(1006, ""), milliseconds);
+  }
+
+  // Forgets the socket and all timers. A socket that is forgotten calls nobody.
+  #drop() {
+    clearTimeout(this.#retryTimer);
+    clearTimeout(this.#steadyTimer);
+    clearTimeout(this.#silenceTimer);
+    this.#retryTimer = 0;
+    const socket = this.#socket;
+    this.#socket = null;
+    if (socket) {
+      socket.onopen = socket.onmessage = socket.onclose = null;
+      socket.close(1000);
+    }
+  }
+}
