@@ -301,6 +301,40 @@ describe("with several workers", function()
       run(ada, "conn:leave('lobby')")
     end)
 
+    it("is of causes and effects also where a hook is busy until it sees a cause in a shared value", function()
+      local ada, bob, eve = connect(0, "ada"), connect(1, "bob"), connect(1, "eve")
+      run(eve, "conn:join('attic')")
+      local turn = 0
+
+      --- While bob's hook is busy, ada does something and says so; then his goes on.
+      local function meanwhile(ada_does, bob_does)
+        turn = turn + 1
+        bob:send_text(("while counts:get('turn') ~= %d do end %s"):format(turn, bob_does))
+        run(ada, ("%s counts:set('turn', %d)"):format(ada_does, turn))
+      end
+
+      for _ = 1, 100 do
+        -- who joins after a broadcast does not get it, who leaves after it does
+        meanwhile("tw.room('attic'):broadcast('1')", "return conn:join('attic')")
+        assert.equal("= true", (bob:receive()))
+        meanwhile("tw.room('attic'):broadcast('2')", "return conn:leave('attic')")
+        assert.same({ "2", "= true" }, bob:receive_many(2))
+        assert.same({ "1", "2" }, eve:receive_many(2))
+        check_got_only(eve)
+        -- what is said after it comes after it
+        meanwhile("tw.room('attic'):broadcast('3')", "return tw.room('attic'):broadcast('4')")
+        assert.equal("= 1", (bob:receive()))
+        meanwhile("tw.send(ids:get 'bob', '5')", "return '6'")
+        assert.same({ "5", "= 6" }, bob:receive_many(2))
+        meanwhile("tw.broadcast('7', conn)", "conn:close(4000)")
+        assert.equal("7", (bob:receive()))
+        assert.equal(4000, (bob:wait_closed()))
+        assert.same({ "3", "4", "7" }, eve:receive_many(3))
+        check_got_only(eve)
+        bob = connect(1, "bob")
+      end
+    end)
+
     it("holds for who is in a room, and for shared values", function()
       local ada, bob = connect(0, "ada"), connect(1, "bob")
       for number = 1, 300 do
