@@ -270,15 +270,21 @@ describe("with several workers", function()
       local ada = connect(0, "ada")
       local all = {}
       for worker = 0, WORKERS - 1 do
-        all[worker] = { text = connect(worker, "text", "/text"), json = connect(worker, "json", "/json") }
+        all[worker] = {
+          plain = connect(worker, "plain"), text = connect(worker, "text", "/text"),
+          json = connect(worker, "json", "/json"),
+        }
       end
-      assert.equal(("%d %d"):format(2 * WORKERS, WORKERS), run(ada,
-        "return tw.broadcast('all', conn), tw.broadcast({ 'some' }, { endpoint = '/json', except = conn })"))
-      assert.equal(tostring(2 * WORKERS + 1), run_on(1, "return tw.broadcast('end')"))
+      local count = 3 * WORKERS
+      assert.equal(("%d %d %d"):format(count, WORKERS, WORKERS), run(ada, [[
+        return tw.broadcast("all", conn), tw.broadcast("text", { endpoint = "/text" }),
+          tw.broadcast({ "json" }, { endpoint = "/json", except = conn })]]))
+      assert.equal(tostring(count + 1), run_on(1, "return tw.broadcast('end')"))
       check_got_only(ada, "end")
       for worker = 0, WORKERS - 1 do
-        assert.same({ "all", "end" }, all[worker].text:receive_many(2))
-        assert.same({ '"all"', '["some"]', '"end"' }, all[worker].json:receive_many(3))
+        assert.same({ "all", "end" }, all[worker].plain:receive_many(2))
+        assert.same({ "all", "text", "end" }, all[worker].text:receive_many(3))
+        assert.same({ '"all"', '["json"]', '"end"' }, all[worker].json:receive_many(3))
       end
     end)
   end)
