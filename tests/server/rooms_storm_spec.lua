@@ -3,10 +3,10 @@
 -- Who is in at the moment of a broadcast is then known to nobody; but much is certain. Between the request to join
 -- and the answer to the request to leave a member gets what each sender says without gaps, once and in order. What
 -- was said after its join was answered and before it asked to leave is in it; what was over before it asked to join,
--- or began when it had left, is not. All members see the messages of a room in one order. (Those with one codec, that
--- is: for each codec the room's members have, a broadcast is sent by itself.) Rooms that are watched tell each worker
--- of everyone who comes and goes, and all the same. The seed is printed; TIDEWIRE_TEST_SEED=n makes the same choices again (what comes of them is another
--- matter: it is a storm).
+-- or began when it had left, is not. All members see the messages of a room in one order (those with one codec, that
+-- is: for each codec of its members a broadcast is sent by itself). Rooms that are watched tell each worker of
+-- everyone who comes and goes, and all the same. The seed is printed; TIDEWIRE_TEST_SEED=n makes the same choices
+-- again (what comes of them is another matter: it is a storm).
 
 local loop = require "support.loop"
 local server = require "support.server"

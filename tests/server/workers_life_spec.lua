@@ -267,7 +267,8 @@ describe("a script that does not return, in one worker", function()
     assert.equal(200, http.request(app.admin, "/healthz").status)
     connect_on(app, 1):send_text("loop")
     app:wait_event("loops")
-    local deadline, response = loop.now() + loop.patience, nil
+    local deadline = loop.now() + loop.patience
+    local response
     repeat
       loop.pass(0.05)
       response = http.request(app.admin, "/healthz")
