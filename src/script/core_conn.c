@@ -95,7 +95,8 @@ static const char conn_key;
 static conn_id check_conn(lua_State *L) {
     if (lua_type(L, 1) != LUA_TTABLE)
         luaL_error(L, "send: call it with a colon, conn:send(value)");
-    hub_take_mail(vm_of(L)->hub); /* before the value is encoded: mail may run finalizers, which send, too */
+    /* before the value is encoded: mail may run finalizers, which send, too */
+    hub_take_mail(vm_of(L)->hub);
     lua_settop(L, 3);
     lua_rawgetp(L, 1, &conn_key);
     return (conn_id)lua_tointeger(L, 4);
