@@ -166,7 +166,8 @@ void hub_hook_done(struct hub *hub, conn_id id);
 
 /* ---- called by the worker ---- */
 
-/* Delivers what came from other workers. Also done by every call above that must come after it. */
+/* Delivers what came from other workers. Also done by every call above that must come after it, but for
+ * hub_send(): a script may have seen the cause of what waits, so whoever sends for one calls this before. */
 void hub_take_mail(struct hub *hub);
 
 /* The end of the loop's turn: runs hooks that waited for it and writes everything queued. */

@@ -82,6 +82,7 @@ static int send_bytes(lua_State *L, conn_id id, const char *bytes, size_t len,
 /* core.send(id, payload, kind|options|nil) -> true | nil, "closed"|"backlog". Throws on misuse. */
 static int core_send(lua_State *L) {
     conn_id id = check_id(L, 1);
+    hub_take_mail(vm_of(L)->hub);
     size_t len;
     const char *bytes = luaL_checklstring(L, 2, &len);
     return send_bytes(L, id, bytes, len, check_options(L, 3, MESSAGE_TEXT));
@@ -94,6 +95,8 @@ static const char conn_key;
 static conn_id check_conn(lua_State *L) {
     if (lua_type(L, 1) != LUA_TTABLE)
         luaL_error(L, "send: call it with a colon, conn:send(value)");
+    /* before the value is encoded: mail may run finalizers, which send, too */
+    hub_take_mail(vm_of(L)->hub);
     lua_settop(L, 3);
     lua_rawgetp(L, 1, &conn_key);
     return (conn_id)lua_tointeger(L, 4);
