@@ -133,6 +133,7 @@ end
 ---@return tidewire.App|nil result
 ---@return tidewire.LoadProblem[] errors_or_warnings  errors if there is no app, else the warnings
 ---@return tidewire.LoadProblem[]|nil warnings        beside errors
+---@return tidewire.Generation|nil scripts            beside errors, if any were read
 function app.load(request)
   local report = AppReport.new(request.file, { check_address = request.check_address })
   local dir = script_file.folder(request.file)
@@ -143,7 +144,7 @@ function app.load(request)
   local value, problem = run(report, dir, request.generation or 1)
   if not value then
     table.insert(report.errors, problem)
-    return nil, report.errors, report.warnings
+    return nil, report.errors, report.warnings, report.scripts
   end
 
   local result = {
@@ -153,7 +154,7 @@ function app.load(request)
   local read = is_app(value) and read_app or read_bare_handler
   local checked = read(report, result, value, from_environment)
   if #report.errors > 0 then
-    return nil, report.errors, report.warnings
+    return nil, report.errors, report.warnings, report.scripts
   end
 
   local settings = options.merge("app", { from_command_line, from_environment.app, checked })

@@ -47,22 +47,22 @@ function events.load(file, command_line)
   return ok and loaded, problems
 end
 
---- A whole app, its on_load included; or nil and the problems as lines.
+--- A whole app, its on_load included; or nil, the problems as lines, and the folders of the scripts that were read.
 local function load_beside(file, command_line, generation)
-  local loaded, lines = takeover.load(file, command_line, generation)
+  local loaded, lines, folders = takeover.load(file, command_line, generation)
   if not loaded then
-    return nil, lines
+    return nil, lines, folders
   end
   local ok, problems = takeover.call_on_load(loaded)
-  return ok and loaded or nil, problems
+  return ok and loaded or nil, problems, loaded.folders
 end
 
 --- Loads it anew, beside the code that runs; core.loaded is told what came of it.
 ---@param generation integer
 function events.reload(file, command_line, generation)
-  local ok, loaded, lines = xpcall(load_beside, debug.traceback, file, command_line, generation)
+  local ok, loaded, lines, folders = xpcall(load_beside, debug.traceback, file, command_line, generation)
   pending = ok and loaded or nil
-  core.loaded(pending, not ok and loaded or lines and table.concat(lines, "\n") or nil)
+  core.loaded(pending, not ok and loaded or lines and table.concat(lines, "\n") or nil, folders)
 end
 
 --- What was loaded takes over. Runs between two events, and cannot wait.

@@ -249,6 +249,21 @@ function Generation:require(name, file)
   return nil, script_file.problem_of(result, self:module_file(name) or file)
 end
 
+--- The folders of the script files that were asked for, one a line.
+---@return string
+function Generation:folders()
+  local list, seen = {}, {}
+  for file in pairs(self.files) do
+    local folder = script_file.folder(file)
+    if not seen[folder] then
+      seen[folder] = true
+      list[#list + 1] = folder
+    end
+  end
+  table.sort(list)
+  return table.concat(list, "\n")
+end
+
 --- The Lua file of a module, if it is one.
 ---@param name string
 ---@return string|nil

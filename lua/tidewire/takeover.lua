@@ -42,8 +42,9 @@ end
 ---@param generation integer
 ---@return tidewire.App|nil loaded
 ---@return string[]|nil problems  as lines
+---@return string|nil folders     of the scripts that were read, beside problems
 function takeover.load(file, command_line, generation)
-  local loaded, problems, warnings = app.load {
+  local loaded, problems, warnings, scripts = app.load {
     file = file,
     environ = core.environment(),
     command_line = command_line,
@@ -56,9 +57,9 @@ function takeover.load(file, command_line, generation)
     for i, problem in ipairs(problems) do
       lines[i] = app.format(problem)
     end
-    return nil, lines
+    return nil, lines, scripts and scripts:folders()
   end
-  loaded.shape = shape_of(loaded)
+  loaded.shape, loaded.folders = shape_of(loaded), loaded.scripts:folders()
   return loaded
 end
 

@@ -143,7 +143,8 @@ function core.publish(payload, kind, codec, room, endpoint, except, key) end
 --- What became of the event `reload`: an app, or nil and what is wrong.
 ---@param app tidewire.App?
 ---@param problems string?  lines
-function core.loaded(app, problems) end
+---@param folders string?   of the scripts that were read, one a line; beside problems
+function core.loaded(app, problems, folders) end
 
 --- The generation that is loaded by what runs now, or whose loading started it.
 ---@return integer? generation

@@ -57,6 +57,7 @@ struct app *app_read(lua_State *L, int index) {
     read_listen(app, L, index);
     app->admin = text_field(L, index, "admin");
     app->shape = text_field(L, index, "shape");
+    app->folders = text_field(L, index, "folders");
     app->workers = read_workers(L, index);
     app->endpoint_count = count_field(L, index, "endpoints");
     app->route_count = count_field(L, index, "http");
@@ -78,5 +79,6 @@ void app_free(struct app *app) {
     mem_free(app->listen);
     mem_free(app->admin);
     mem_free(app->shape);
+    mem_free(app->folders);
     mem_free(app);
 }

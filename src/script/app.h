@@ -13,6 +13,7 @@ struct app {
     uint32_t per_address; /* 0: no limit */
     uint32_t endpoint_count, route_count;
     unsigned workers; /* how many, "auto" resolved */
+    char *folders;    /* of its scripts, one a line */
     char *shape;      /* its endpoints and their codecs: must be the same in all workers */
     double handshake_seconds;
     size_t header_bytes;

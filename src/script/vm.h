@@ -54,8 +54,10 @@ void vm_stop_load(struct vm *vm);
 
 /* ---- new code ---- */
 
-/* What became of vm_reload(): an app, which is the callee's, or NULL and lines that say what is wrong. */
-typedef void (*vm_loaded_fn)(void *user, struct app *app, const char *problems);
+/* What became of vm_reload(): an app, which is the callee's, or NULL and lines that say what is wrong; and the
+ * folders of the scripts that were read, one a line. */
+typedef void (*vm_loaded_fn)(void *user, struct app *app, const char *problems,
+                             const char *folders);
 
 /* Begins to load the app anew, as this generation, beside the code that runs. on_loaded is called once, unless
  * vm_discard() comes first. */

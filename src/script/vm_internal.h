@@ -123,7 +123,7 @@ void vm_push_command_line(lua_State *L, const struct vm_command_line *line);
 void reload_begin_slice(struct task *task);
 void reload_end_slice(struct task *task);
 /* reload.c: the task that loads new code has failed as a whole. */
-void reload_failed(struct vm *vm, const char *why);
+void reload_failed(struct vm *vm, const char *why, const char *folders);
 extern const luaL_Reg core_reload_functions[];
 
 /* events.c */

@@ -96,7 +96,7 @@ static enum hook_state fail(struct task *task, int status) {
     lua_pushstring(handler->co, hook_names[event]);
     lua_pushstring(handler->co, status == LUA_ERRMEM ? "memory" : "script");
     if (event == EVENT_RELOAD)
-        reload_failed(vm, lua_tostring(co, -1));
+        reload_failed(vm, lua_tostring(co, -1), NULL);
     lua_xmove(co, handler->co, 1);
     luaL_traceback(handler->co, co, NULL, 0);
     stats_add(&vm->hub->stats.script_errors, 1);

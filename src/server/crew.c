@@ -41,7 +41,7 @@ struct hand {
 
     /* of a reload: written by the worker before it reports, read by the main thread after that */
     struct app *next; /* loaded; NULL when it has taken over */
-    char *problems;
+    char *problems, *folders;
     uint64_t pause_ns;
 };
 
@@ -71,18 +71,20 @@ static void report_reload(struct hand *hand, enum reload_stage stage) {
     uv_async_send(&hand->crew->news);
 }
 
-static void on_loaded(void *user, struct app *app, const char *problems) {
+static void on_loaded(void *user, struct app *app, const char *problems, const char *folders) {
     struct hand *hand = user;
     hand->next = app;
     hand->problems = mem_strdup(problems);
+    hand->folders = mem_strdup(folders);
     report_reload(hand, app == NULL ? RELOAD_FAILED : RELOAD_LOADED);
 }
 
 static void drop_next(struct hand *hand) {
     app_free(hand->next);
     mem_free(hand->problems);
+    mem_free(hand->folders);
     hand->next = NULL;
-    hand->problems = NULL;
+    hand->problems = hand->folders = NULL;
 }
 
 static void swap(struct hand *hand) {
@@ -297,6 +299,10 @@ const struct app *crew_next_app(const struct crew *crew, unsigned worker) {
 
 const char *crew_problems(const struct crew *crew, unsigned worker) {
     return crew->hands[worker]->problems;
+}
+
+const char *crew_folders(const struct crew *crew, unsigned worker) {
+    return crew->hands[worker]->folders;
 }
 
 uint64_t crew_pause_ns(const struct crew *crew) {

@@ -26,6 +26,8 @@ struct reload {
     bool allowed, wanted;
     char *problems; /* why it is given up */
     uint64_t began_ns;
+    void (*on_folders)(void *user, const char *folders);
+    void *folders_user;
     struct waiter *waiting; /* for the next one */
     struct waiter *told;    /* for the one that runs */
 };
@@ -35,6 +37,18 @@ struct reload *reload_new(struct crew *crew, struct commons *commons) {
     reload->crew = crew;
     reload->commons = commons;
     return reload;
+}
+
+void reload_watch(struct reload *reload, void (*on_folders)(void *user, const char *folders),
+                  void *user) {
+    reload->on_folders = on_folders;
+    reload->folders_user = user;
+}
+
+static void tell_folders(struct reload *reload, unsigned worker) {
+    const char *folders = crew_folders(reload->crew, worker);
+    if (reload->on_folders != NULL && folders != NULL && *folders != '\0')
+        reload->on_folders(reload->folders_user, folders);
 }
 
 static void tell(struct reload *reload, struct waiter **waiters, const char *problems) {
@@ -105,6 +119,7 @@ static void take_over(struct reload *reload) {
             return;
         }
     }
+    tell_folders(reload, 0);
     compare(crew_app(reload->crew, 0), next);
     atomic_store(&reload->commons->places.max, next->max_connections);
     reload->phase = TAKING_OVER;
@@ -147,6 +162,7 @@ static void next(struct reload *reload) {
 static void see_loading(struct reload *reload) {
     for (unsigned i = 0; i < crew_count(reload->crew); i++) {
         if (crew_reload_stage(reload->crew, i) == RELOAD_FAILED) {
+            tell_folders(reload, i);
             give_up(reload, crew_problems(reload->crew, i));
             return;
         }

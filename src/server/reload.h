@@ -16,6 +16,9 @@ typedef void (*reload_done_fn)(void *user, unsigned generation, const char *prob
 
 /* Both are borrowed. */
 struct reload *reload_new(struct crew *crew, struct commons *commons);
+/* From now on, on_folders is told the folders of scripts, one a line, whenever they were read. */
+void reload_watch(struct reload *reload, void (*on_folders)(void *user, const char *folders),
+                  void *user);
 void reload_free(struct reload *reload); /* accepts NULL */
 
 /* Wanted: now, or after the one that runs, or once reload_allow() was called. on_done (NULL: nobody waits) is told

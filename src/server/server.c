@@ -9,6 +9,7 @@
 #include "server/admin.h"
 #include "server/crew.h"
 #include "server/reload.h"
+#include "server/watch.h"
 
 #include <errno.h>
 #include <malloc.h>
@@ -30,6 +31,7 @@ struct server {
     struct listen_set **sets;
     size_t set_count;
     struct reload *reload;
+    struct watch *watch; /* NULL: not asked for */
     struct admin *admin;
     uv_signal_t signals[SIGNAL_COUNT];
     uv_timer_t timer; /* of the drain, then of the end */
@@ -278,6 +280,23 @@ static void tell_ready(const struct app *app) {
     log_end(&line);
 }
 
+static void on_saved(void *user) {
+    struct server *server = user;
+    log_event(LOG_INFO, "saved", "a script has changed: it is loaded anew");
+    reload_want(server->reload, NULL, NULL);
+}
+
+static void on_folders(void *user, const char *folders) {
+    struct server *server = user;
+    watch_folders(server->watch, folders);
+}
+
+static void begin_to_watch(struct server *server, const struct app *app) {
+    server->watch = watch_new(&server->loop, server->settings->target, on_saved, server);
+    watch_folders(server->watch, app->folders);
+    reload_watch(server->reload, on_folders, server);
+}
+
 /* Opens sockets, lets the workers accept on them and says that the server is ready. */
 static bool open_doors(struct server *server, const struct app *app) {
     char error[512];
@@ -293,6 +312,8 @@ static bool open_doors(struct server *server, const struct app *app) {
     if (crew_failed(server->crew))
         return false;
     tell_ready(app);
+    if (server->settings->watch)
+        begin_to_watch(server, app);
     reload_allow(server->reload);
     return true;
 }
@@ -353,6 +374,7 @@ int server_run(const struct settings *settings) {
     int code = serve(server);
     end_listening(server);
     admin_close(server->admin);
+    watch_close(server->watch);
     end_crew(server, code);
     release_signals(server);
     uv_close((uv_handle_t *)&server->timer, NULL);

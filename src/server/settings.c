@@ -21,6 +21,7 @@ const char settings_help[] =
     "                         HOST:PORT, [IPv6]:PORT, *:PORT, unix:/path     TIDEWIRE_LISTEN\n"
     "  --workers N            threads, or \"auto\"                              TIDEWIRE_WORKERS\n"
     "  --admin ADDR           /healthz /readyz /metrics /stats; off unless set  TIDEWIRE_ADMIN\n"
+    "  --watch                loads the code anew when a script is saved\n"
     "  --log-level L          debug, info, warn or error                      TIDEWIRE_LOG_LEVEL\n"
     "  --log-format F         text or json                                    TIDEWIRE_LOG_FORMAT\n"
     "  --log-file F           instead of stderr; opened again on SIGUSR1      TIDEWIRE_LOG_FILE\n"
@@ -30,7 +31,7 @@ const char settings_help[] =
     "\n"
     "Signals: SIGTERM and SIGINT end the server when every client was told (a second one ends it "
     "at\n"
-    "once), SIGUSR1 opens the log file again.\n"
+    "once), SIGHUP loads the code anew, SIGUSR1 opens the log file again.\n"
     "Exit codes: 0 clean, 1 failed while running, 2 bad usage or configuration.\n";
 
 /* ---- one setter per option: false after a message ---- */
@@ -93,12 +94,16 @@ static bool set_drain_seconds(struct settings *s, const char *name, const char *
     return true;
 }
 
+/* An option that is there or not. */
+static bool set_flag(bool *flag, const char *name, const char *value) {
+    if (value != NULL)
+        fprintf(stderr, "tidewire: %s takes no value\n", name);
+    *flag = value == NULL;
+    return *flag;
+}
+
 static bool set_watch(struct settings *s, const char *name, const char *value) {
-    (void)s;
-    (void)value;
-    fprintf(stderr, "tidewire: %s: this version cannot reload code yet; start it again instead\n",
-            name);
-    return false;
+    return set_flag(&s->watch, name, value);
 }
 
 struct option {

@@ -21,6 +21,7 @@ struct settings {
     enum log_level log_level;
     enum log_format log_format;
     double drain_seconds;
+    bool watch;
 };
 
 /* Reads both. False, after a message on stderr that says what to do, when they cannot be used. */

@@ -256,9 +256,13 @@ static void test_targets(void **state) {
     check_bad("check a.lua b.lua", "one FILE is enough", NULL, NULL);
 }
 
-/* What a later version will do is not taken for a mistake of writing. */
 static void test_watch(void **state) {
-    check_bad("app.lua --watch", "--watch", "cannot reload code yet", NULL);
+    check_good("app.lua");
+    assert_false(settings.watch);
+    check_good("app.lua --watch --log-level debug");
+    assert_true(settings.watch);
+    assert_int_equal(settings.log_level, LOG_DEBUG);
+    check_bad("app.lua --watch=yes", "--watch", NULL, NULL);
 }
 
 int main(void) {
