@@ -41,6 +41,7 @@ struct crew {
     uv_async_t news;
     struct listen_set *const *sets;
     size_t set_count;
+    struct drain_order drain; /* set before ORDER_DRAIN is given */
     unsigned count;
     struct hand *hands[BUS_MAX_WORKERS];
 };
@@ -65,7 +66,7 @@ static void carry_out(struct hand *hand) {
         report(hand, worker_listen(worker, hand->crew->sets, hand->crew->set_count) ? STAGE_SERVING
                                                                                     : STAGE_FAILED);
     if (orders & ORDER_DRAIN)
-        worker_drain(worker, on_drained, hand);
+        worker_drain(worker, &hand->crew->drain, on_drained, hand);
     if (orders & ORDER_KILL)
         worker_kill(worker);
     if (orders & ORDER_CLOSE) {
@@ -211,7 +212,8 @@ void crew_listen(struct crew *crew, struct listen_set *const *sets, size_t set_c
     order(crew, ORDER_LISTEN);
 }
 
-void crew_drain(struct crew *crew) {
+void crew_drain(struct crew *crew, const struct drain_order *how) {
+    crew->drain = *how;
     order(crew, ORDER_DRAIN);
 }
 

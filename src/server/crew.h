@@ -50,7 +50,7 @@ const struct app *crew_app(const struct crew *crew, unsigned worker);
 void crew_stop_load(struct crew *crew);
 /* Accept on these. They are read until STAGE_SERVING. */
 void crew_listen(struct crew *crew, struct listen_set *const *sets, size_t set_count);
-void crew_drain(struct crew *crew);
+void crew_drain(struct crew *crew, const struct drain_order *how);
 void crew_kill(struct crew *crew);
 /* End, in good order. STAGE_ENDED follows, unless a script does not return. */
 void crew_close(struct crew *crew);

@@ -2,12 +2,13 @@
  *
  * Runs on the main thread, whose loop has signals, the workers' reports and the admin address, and no script:
  * it answers while scripts do not. Starts by phases, each undone in reverse order: loop, workers with their
- * app, sockets, admin, pid file. The only place that catches signals. */
+ * app, sockets, admin, pid file. The only place that catches signals. How it ends: drain.c. */
 #include "server/server.h"
 
 #include "base/mem.h"
 #include "server/admin.h"
 #include "server/crew.h"
+#include "server/drain.h"
 
 #include <errno.h>
 #include <malloc.h>
@@ -30,10 +31,13 @@ struct server {
     size_t set_count;
     struct admin *admin;
     uv_signal_t signals[SIGNAL_COUNT];
-    uv_timer_t timer; /* of the drain, then of the end */
-    bool serving;     /* clients were let in */
+    uv_timer_t timer; /* of the end */
+    struct drain drain;
+    bool opening;        /* the workers are reading the sets */
+    unsigned early_ends; /* signals to end that came meanwhile */
+    const char *early_why;
+    bool serving; /* clients were let in */
     bool has_pid_file;
-    bool draining, over; /* over: clients had their time */
     bool patience_over;
 };
 
@@ -93,18 +97,6 @@ static void explain_failure(const char *why) {
 
 /* ---- the end ---- */
 
-static void log_connections(enum log_level level, const struct server *server, const char *event,
-                            const char *why) {
-    struct log_line line;
-    struct stats_total total;
-    bus_total(server->commons.bus, &total);
-    log_begin(&line, level, event);
-    if (why != NULL)
-        log_str(&line, "why", why);
-    log_int(&line, "connections", (int64_t)total.connections);
-    log_end(&line);
-}
-
 /* The way in is closed: socket files are gone, and what no worker took. */
 static void end_listening(struct server *server) {
     for (size_t i = 0; i < server->set_count; i++)
@@ -112,25 +104,21 @@ static void end_listening(struct server *server) {
     server->set_count = 0;
 }
 
-static void on_drain_over(uv_timer_t *timer) {
-    struct server *server = timer->data;
-    log_connections(LOG_WARN, server, "drain_over", NULL);
-    crew_kill(server->crew);
-    server->over = true;
+static void on_phase(void *user, enum drain_phase phase) {
+    struct server *server = user;
+    admin_drain(server->admin);
+    if (phase != DRAIN_LAME_DUCK)
+        end_listening(server);
 }
 
-static void drain(struct server *server, const char *why) {
-    server->draining = true;
-    log_connections(LOG_INFO, server, "draining", why);
-    if (!server->serving) { /* a script waits while it is loaded: there is nobody to tell */
-        crew_stop_load(server->crew);
-        return;
-    }
-    admin_drain(server->admin);
-    end_listening(server);
-    crew_drain(server->crew);
-    uv_timer_start(&server->timer, on_drain_over,
-                   (uint64_t)(server->settings->drain_seconds * 1000), 0);
+static void end(struct server *server, const char *why) {
+    if (server->opening) {
+        server->early_ends++;
+        server->early_why = why;
+    } else if (server->serving)
+        drain_signal(&server->drain, why);
+    else /* a script waits while it is loaded: there is nobody to tell */
+        drain_skip(&server->drain, why);
 }
 
 static void on_patience_over(uv_timer_t *timer) {
@@ -173,12 +161,8 @@ static void on_signal(uv_signal_t *handle, int number) {
     } else if (number == SIGHUP) {
         log_event(LOG_WARN, "reload",
                   "this version cannot reload code yet; start it again instead");
-    } else if (!server->draining) {
-        drain(server, number == SIGTERM ? "SIGTERM" : "SIGINT");
-    } else if (!server->over) {
-        log_event(LOG_WARN, "drain_cut_short", "a second signal");
-        crew_kill(server->crew);
-        server->over = true;
+    } else {
+        end(server, number == SIGTERM ? "SIGTERM" : "SIGINT");
     }
 }
 
@@ -212,12 +196,16 @@ static void on_news(void *user) {
     (void)user;
 }
 
+static bool is_ending(const struct server *server) {
+    return server->drain.phase != DRAIN_NOT;
+}
+
 /* Runs the main loop until every worker has come to a stage. False: one has failed, or a signal ends the
  * server before it serves. */
 static bool wait_for(struct server *server, enum stage stage) {
-    while (!crew_failed(server->crew) && !crew_reached(server->crew, stage) && !server->draining)
+    while (!crew_failed(server->crew) && !crew_reached(server->crew, stage) && !is_ending(server))
         uv_run(&server->loop, UV_RUN_ONCE);
-    return !crew_failed(server->crew) && !server->draining;
+    return !crew_failed(server->crew) && !is_ending(server);
 }
 
 /* The first worker tells how many there are to be. The others load at the same time. */
@@ -285,13 +273,18 @@ static bool open_doors(struct server *server, const struct app *app) {
         explain_failure(error);
         return false;
     }
-    server->serving = true;
+    server->opening = true;
     crew_listen(server->crew, server->sets, server->set_count);
     while (!crew_failed(server->crew) && !crew_reached(server->crew, STAGE_SERVING))
         uv_run(&server->loop, UV_RUN_ONCE);
+    server->opening = false;
     if (crew_failed(server->crew))
         return false;
-    tell_ready(app);
+    server->serving = true;
+    if (server->early_ends == 0)
+        tell_ready(app);
+    for (; server->early_ends > 0; server->early_ends--)
+        end(server, server->early_why);
     return true;
 }
 
@@ -300,12 +293,12 @@ static int serve(struct server *server) {
     const struct app *app = load(server);
     if (app == NULL) {
         crew_stop_load(server->crew); /* one has failed: the others need not come to their end */
-        return server->draining ? EXIT_CLEAN : EXIT_USAGE;
+        return is_ending(server) ? EXIT_CLEAN : EXIT_USAGE;
     }
     raise_descriptor_limit(app->max_connections);
     int code = EXIT_FAILED;
     if (open_doors(server, app)) {
-        while (!server->over && !crew_reached(server->crew, STAGE_DRAINED))
+        while (server->drain.phase != DRAIN_OVER && !crew_reached(server->crew, STAGE_DRAINED))
             uv_run(&server->loop, UV_RUN_ONCE);
         code = EXIT_CLEAN;
     }
@@ -346,12 +339,23 @@ int server_run(const struct settings *settings) {
         .on_news = on_news,
     };
     server->crew = crew_new(&options);
+    drain_init(&server->drain, &(struct drain_options){
+                                   .loop = &server->loop,
+                                   .commons = &server->commons,
+                                   .crew = server->crew,
+                                   .lame_duck_seconds = settings->lame_duck_seconds,
+                                   .drain_seconds = settings->drain_seconds,
+                                   .jitter_seconds = settings->drain_jitter,
+                                   .on_phase = on_phase,
+                                   .user = server,
+                               });
     int code = serve(server);
     end_listening(server);
     admin_close(server->admin);
     end_crew(server, code);
     release_signals(server);
     uv_close((uv_handle_t *)&server->timer, NULL);
+    drain_close(&server->drain);
     uv_run(&server->loop, UV_RUN_DEFAULT);
     bool clean = crew_free(server->crew);
     admin_free(server->admin);
