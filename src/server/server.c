@@ -9,6 +9,7 @@
 #include "server/admin.h"
 #include "server/crew.h"
 #include "server/drain.h"
+#include "server/notify.h"
 
 #include <errno.h>
 #include <malloc.h>
@@ -33,6 +34,7 @@ struct server {
     uv_signal_t signals[SIGNAL_COUNT];
     uv_timer_t timer; /* of the end */
     struct drain drain;
+    struct notify notify;
     bool opening;        /* the workers are reading the sets */
     unsigned early_ends; /* signals to end that came meanwhile */
     const char *early_why;
@@ -107,6 +109,8 @@ static void end_listening(struct server *server) {
 static void on_phase(void *user, enum drain_phase phase) {
     struct server *server = user;
     admin_drain(server->admin);
+    if (phase != DRAIN_OVER)
+        notify_stopping(&server->notify);
     if (phase != DRAIN_LAME_DUCK)
         end_listening(server);
 }
@@ -281,8 +285,10 @@ static bool open_doors(struct server *server, const struct app *app) {
     if (crew_failed(server->crew))
         return false;
     server->serving = true;
-    if (server->early_ends == 0)
+    if (server->early_ends == 0) {
         tell_ready(app);
+        notify_ready(&server->notify);
+    }
     for (; server->early_ends > 0; server->early_ends--)
         end(server, server->early_why);
     return true;
@@ -339,6 +345,7 @@ int server_run(const struct settings *settings) {
         .on_news = on_news,
     };
     server->crew = crew_new(&options);
+    notify_init(&server->notify, &server->loop, &server->commons, server->crew);
     drain_init(&server->drain, &(struct drain_options){
                                    .loop = &server->loop,
                                    .commons = &server->commons,
@@ -356,6 +363,7 @@ int server_run(const struct settings *settings) {
     release_signals(server);
     uv_close((uv_handle_t *)&server->timer, NULL);
     drain_close(&server->drain);
+    notify_close(&server->notify);
     uv_run(&server->loop, UV_RUN_DEFAULT);
     bool clean = crew_free(server->crew);
     admin_free(server->admin);
