@@ -179,7 +179,13 @@ static void catch_signals(struct server *server) {
     }
 }
 
+/* All is over but for the exit: a signal that comes now must not make it another one. */
 static void release_signals(struct server *server) {
+    sigset_t set;
+    sigemptyset(&set);
+    for (int i = 0; i < SIGNAL_COUNT; i++)
+        sigaddset(&set, caught[i]);
+    pthread_sigmask(SIG_BLOCK, &set, NULL);
     for (int i = 0; i < SIGNAL_COUNT; i++)
         uv_close((uv_handle_t *)&server->signals[i], NULL);
 }
