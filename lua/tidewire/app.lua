@@ -21,6 +21,7 @@ local app = {}
 ---@field file string
 ---@field dir string
 ---@field listen string[]
+---@field listen_given boolean  not only the default
 ---@field workers integer|"auto"
 ---@field admin string|nil
 ---@field limits table<string, any>
@@ -149,6 +150,7 @@ function app.load(request)
 
   local settings = options.merge("app", { from_command_line, from_environment.app, checked })
   result.listen, result.admin = settings.listen, settings.admin
+  result.listen_given = (from_command_line.listen or from_environment.app.listen or checked.listen) ~= nil
   result.workers = settings.workers
   result.limits = options.merge("limits", { from_environment.limits, checked.limits or {} })
   return result, report.warnings

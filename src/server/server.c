@@ -6,8 +6,10 @@
 #include "server/server.h"
 
 #include "base/mem.h"
+#include "server/activation.h"
 #include "server/admin.h"
 #include "server/crew.h"
+#include "server/doors.h"
 #include "server/drain.h"
 #include "server/notify.h"
 
@@ -28,8 +30,8 @@ struct server {
     uv_loop_t loop; /* the main thread's: signals, the workers' reports, the admin address */
     struct commons commons;
     struct crew *crew;
-    struct listen_set **sets;
-    size_t set_count;
+    struct inheritance *inheritance; /* sockets that others have opened */
+    struct doors doors;
     struct admin *admin;
     uv_signal_t signals[SIGNAL_COUNT];
     uv_timer_t timer; /* of the end */
@@ -99,20 +101,13 @@ static void explain_failure(const char *why) {
 
 /* ---- the end ---- */
 
-/* The way in is closed: socket files are gone, and what no worker took. */
-static void end_listening(struct server *server) {
-    for (size_t i = 0; i < server->set_count; i++)
-        listen_end(server->sets[i]);
-    server->set_count = 0;
-}
-
 static void on_phase(void *user, enum drain_phase phase) {
     struct server *server = user;
     admin_drain(server->admin);
     if (phase != DRAIN_OVER)
         notify_stopping(&server->notify);
     if (phase != DRAIN_LAME_DUCK)
-        end_listening(server);
+        doors_end(&server->doors);
 }
 
 static void end(struct server *server, const char *why) {
@@ -239,20 +234,13 @@ static const struct app *load(struct server *server) {
     return app;
 }
 
+/* The admin address first: without a listen address the app gets all that is left of the inheritance. */
 static bool open_sockets(struct server *server, const struct app *app, char *error,
                          size_t error_size) {
-    server->sets = mem_zalloc(app->listen_count * sizeof(struct listen_set *));
-    for (size_t i = 0; i < app->listen_count; i++) {
-        struct listen_set *set = listen_open(app->listen[i], NULL, app->workers, error, error_size);
-        if (set == NULL)
-            return false;
-        server->sets[server->set_count++] = set;
-    }
-    if (app->admin == NULL)
-        return true;
-    server->admin =
-        admin_open(&server->loop, &server->commons, server->crew, app->admin, error, error_size);
-    return server->admin != NULL;
+    server->admin = admin_open(&server->loop, &server->commons, server->crew, app->admin,
+                               server->inheritance, error, error_size);
+    return (server->admin != NULL || error[0] == '\0') &&
+           doors_open(&server->doors, app, server->inheritance, error, error_size);
 }
 
 static bool open_pid_file(struct server *server, char *error, size_t error_size) {
@@ -284,13 +272,15 @@ static bool open_doors(struct server *server, const struct app *app) {
         return false;
     }
     server->opening = true;
-    crew_listen(server->crew, server->sets, server->set_count);
+    crew_listen(server->crew, server->doors.sets, server->doors.count);
     while (!crew_failed(server->crew) && !crew_reached(server->crew, STAGE_SERVING))
         uv_run(&server->loop, UV_RUN_ONCE);
     server->opening = false;
     if (crew_failed(server->crew))
         return false;
     server->serving = true;
+    admin_start(server->admin);
+    inheritance_settle(server->inheritance);
     if (server->early_ends == 0) {
         tell_ready(app);
         notify_ready(&server->notify);
@@ -329,10 +319,21 @@ static bool open_log(const struct settings *settings) {
     return result == 0;
 }
 
+/* First of all: what is opened later must not be taken for what was passed. */
+static bool inherit(struct server *server) {
+    char error[512];
+    bool good = activation_take(server->inheritance, error, sizeof error);
+    if (!good)
+        fprintf(stderr, "tidewire: %s\n", error);
+    return good;
+}
+
 int server_run(const struct settings *settings) {
     struct server *server = mem_zalloc(sizeof *server);
     server->settings = settings;
-    if (!open_log(settings)) {
+    server->inheritance = inheritance_new();
+    if (!inherit(server) || !open_log(settings)) {
+        inheritance_free(server->inheritance);
         mem_free(server);
         return EXIT_USAGE;
     }
@@ -363,7 +364,8 @@ int server_run(const struct settings *settings) {
                                    .user = server,
                                });
     int code = serve(server);
-    end_listening(server);
+    doors_end(&server->doors);
+    inheritance_free(server->inheritance);
     admin_close(server->admin);
     end_crew(server, code);
     release_signals(server);
@@ -380,7 +382,6 @@ int server_run(const struct settings *settings) {
     }
     if (code == EXIT_CLEAN)
         log_event(LOG_INFO, "stopped", "clean");
-    mem_free(server->sets);
     mem_free(server);
     return code;
 }
