@@ -29,7 +29,7 @@ struct share {
 /* One address. */
 struct spot {
     struct address address;
-    bool any_port, owns_file;
+    bool any_port, owns_file, inherited;
     bool will_own_file; /* it is still of the process before us */
     int *fds;           /* the sockets */
     size_t count;
@@ -174,6 +174,7 @@ static void adopt(struct spot *spot, const struct inherited *inherited) {
     spot->address = inherited->address;
     spot->any_port = inherited->facts.any_port;
     spot->will_own_file = inherited->facts.owns_file;
+    spot->inherited = true;
     spot->fds = mem_alloc(inherited->count * sizeof *spot->fds);
     memcpy(spot->fds, inherited->fds, inherited->count * sizeof *spot->fds);
     spot->count = inherited->count;
@@ -324,6 +325,13 @@ bool listen_look(const struct listen_set *set, size_t number, const int **fds, s
     *facts = (struct inherited_facts){
         .for_admin = set->how.for_admin, .any_port = spot->any_port, .owns_file = spot->owns_file};
     return true;
+}
+
+bool listen_is_inherited(const struct listen_set *set) {
+    for (size_t i = 0; i < set->count; i++)
+        if (set->spots[i].inherited)
+            return true;
+    return false;
 }
 
 void listen_leave_files(struct listen_set *set) {

@@ -37,6 +37,9 @@ size_t listen_take(struct listen_set *set, unsigned worker, int **fds);
  * set's. */
 bool listen_look(const struct listen_set *set, size_t number, const int **fds, size_t *count,
                  struct inherited_facts *facts);
+/* Is one of its sockets inherited? */
+bool listen_is_inherited(const struct listen_set *set);
+
 /* They were passed on: socket files are not removed at the end. */
 void listen_leave_files(struct listen_set *set);
 /* Who passed them to us does not use them any more: from now on socket files of inherited sockets are removed

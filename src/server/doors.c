@@ -26,6 +26,13 @@ bool doors_open(struct doors *doors, const struct app *app, struct inheritance *
     return true;
 }
 
+bool doors_are_inherited(const struct doors *doors) {
+    for (size_t i = 0; i < doors->count; i++)
+        if (listen_is_inherited(doors->sets[i]))
+            return true;
+    return false;
+}
+
 void doors_leave_files(struct doors *doors) {
     for (size_t i = 0; i < doors->count; i++)
         listen_leave_files(doors->sets[i]);

@@ -20,6 +20,7 @@ struct doors {
 /* False, with a sentence in `error`, when one cannot be opened. `inheritance` may be NULL. */
 bool doors_open(struct doors *doors, const struct app *app, struct inheritance *inheritance,
                 char *error, size_t error_size);
+bool doors_are_inherited(const struct doors *doors); /* is one? */
 /* Another process has them now. */
 void doors_leave_files(struct doors *doors);
 /* The process they came from is done with them. */

@@ -36,7 +36,7 @@ static void on_time_over(uv_timer_t *timer) {
 static void order_drain(struct drain *drain) {
     struct drain_order order = {
         .spread_ms = to_ms(drain->options.jitter_seconds),
-        .handed_over = drain->handed_over,
+        .sockets_go_on = drain->handed_over || drain->sockets_go_on,
     };
     crew_drain(drain->options.crew, &order);
 }

@@ -30,7 +30,10 @@ struct drain_options {
 
 struct drain {
     enum drain_phase phase; /* for reading */
-    bool handed_over;       /* for reading: another process has the sockets */
+    bool handed_over;       /* for reading: another process has taken over */
+    bool
+        sockets_go_on; /* set it where whoever opened the sockets keeps them: connections wait there for
+                               the next process, and nobody who was accepted is turned away */
     /* private */
     struct drain_options options;
     uv_timer_t timer;

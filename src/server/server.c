@@ -2,16 +2,17 @@
  *
  * Runs on the main thread, whose loop has signals, the workers' reports and the admin address, and no script:
  * it answers while scripts do not. Starts by phases, each undone in reverse order: loop, workers with their
- * app, sockets, admin, pid file. The only place that catches signals. How it ends: drain.c. */
+ * app, sockets (perhaps of the process before), admin, pid file. The only place that catches signals. How it
+ * ends: drain.c; how the next process gets the sockets: succession.c. */
 #include "server/server.h"
 
 #include "base/mem.h"
 #include "server/activation.h"
 #include "server/admin.h"
 #include "server/crew.h"
-#include "server/doors.h"
 #include "server/drain.h"
 #include "server/notify.h"
+#include "server/succession.h"
 
 #include <errno.h>
 #include <malloc.h>
@@ -41,7 +42,7 @@ struct server {
     unsigned early_ends; /* signals to end that came meanwhile */
     const char *early_why;
     bool serving; /* clients were let in */
-    bool has_pid_file;
+    struct succession succession;
     bool patience_over;
 };
 
@@ -86,14 +87,6 @@ static void allow_arenas(unsigned workers) {
     mallopt(M_ARENA_MAX, (int)workers + 1);
 }
 
-static bool write_pid_file(const char *path) {
-    FILE *file = fopen(path, "w");
-    if (file == NULL)
-        return false;
-    fprintf(file, "%ld\n", (long)getpid());
-    return fclose(file) == 0;
-}
-
 static void explain_failure(const char *why) {
     fprintf(stderr, "tidewire: %s\n", why);
     log_event(LOG_ERROR, "start_failed", why);
@@ -104,7 +97,8 @@ static void explain_failure(const char *why) {
 static void on_phase(void *user, enum drain_phase phase) {
     struct server *server = user;
     admin_drain(server->admin);
-    if (phase != DRAIN_OVER)
+    succession_end(&server->succession);
+    if (phase != DRAIN_OVER && !server->drain.handed_over)
         notify_stopping(&server->notify);
     if (phase != DRAIN_LAME_DUCK)
         doors_end(&server->doors);
@@ -243,14 +237,18 @@ static bool open_sockets(struct server *server, const struct app *app, char *err
            doors_open(&server->doors, app, server->inheritance, error, error_size);
 }
 
-static bool open_pid_file(struct server *server, char *error, size_t error_size) {
-    const char *pid_file = server->settings->pid_file;
-    if (pid_file == NULL)
-        return true;
-    server->has_pid_file = write_pid_file(pid_file);
-    if (!server->has_pid_file)
-        snprintf(error, error_size, "cannot write the pid file %s: %s", pid_file, strerror(errno));
-    return server->has_pid_file;
+/* ---- serving ---- */
+
+/* A second signal waits for nobody, nor does a first before the sockets are there. */
+static bool waits_no_more(void *user) {
+    struct server *server = user;
+    return is_ending(server) || server->early_ends > 1;
+}
+
+static void on_taken(void *user, pid_t by) {
+    struct server *server = user;
+    notify_handed_over(&server->notify, by);
+    drain_hand_over(&server->drain);
 }
 
 static void tell_ready(const struct app *app) {
@@ -263,24 +261,33 @@ static void tell_ready(const struct app *app) {
     log_end(&line);
 }
 
-/* Opens sockets, lets the workers accept on them and says that the server is ready. */
-static bool open_doors(struct server *server, const struct app *app) {
-    char error[512];
-    if (!open_sockets(server, app, error, sizeof error) ||
-        !open_pid_file(server, error, sizeof error)) {
-        explain_failure(error);
-        return false;
-    }
+/* Lets the workers accept, and makes the place of the process before ours. What ends the server meanwhile
+ * waits. */
+static bool begin_serving(struct server *server, char *error, size_t error_size) {
     server->opening = true;
     crew_listen(server->crew, server->doors.sets, server->doors.count);
     while (!crew_failed(server->crew) && !crew_reached(server->crew, STAGE_SERVING))
         uv_run(&server->loop, UV_RUN_ONCE);
+    bool good =
+        !crew_failed(server->crew) && succession_take(&server->succession, error, error_size);
     server->opening = false;
-    if (crew_failed(server->crew))
+    server->serving = good;
+    return good;
+}
+
+/* Opens sockets, serves, and says that the server is ready. */
+static bool open_doors(struct server *server, const struct app *app) {
+    char error[512] = "a worker does not serve";
+    if (!succession_ask(&server->succession, error, sizeof error) ||
+        !open_sockets(server, app, error, sizeof error) ||
+        !succession_prepare(&server->succession, error, sizeof error) ||
+        !begin_serving(server, error, sizeof error)) {
+        explain_failure(error);
         return false;
-    server->serving = true;
+    }
     admin_start(server->admin);
     inheritance_settle(server->inheritance);
+    server->drain.sockets_go_on = doors_are_inherited(&server->doors);
     if (server->early_ends == 0) {
         tell_ready(app);
         notify_ready(&server->notify);
@@ -295,7 +302,9 @@ static int serve(struct server *server) {
     const struct app *app = load(server);
     if (app == NULL) {
         crew_stop_load(server->crew); /* one has failed: the others need not come to their end */
-        return is_ending(server) ? EXIT_CLEAN : EXIT_USAGE;
+        if (!is_ending(server))
+            return EXIT_USAGE;
+        return server->settings->upgrade ? EXIT_FAILED : EXIT_CLEAN; /* it has not come to pass */
     }
     raise_descriptor_limit(app->max_connections);
     int code = EXIT_FAILED;
@@ -304,8 +313,7 @@ static int serve(struct server *server) {
             uv_run(&server->loop, UV_RUN_ONCE);
         code = EXIT_CLEAN;
     }
-    if (server->has_pid_file)
-        unlink(server->settings->pid_file);
+    succession_close(&server->succession);
     return code;
 }
 
@@ -326,6 +334,33 @@ static bool inherit(struct server *server) {
     if (!good)
         fprintf(stderr, "tidewire: %s\n", error);
     return good;
+}
+
+/* What accompanies the crew; none of it does anything yet. */
+static void prepare(struct server *server) {
+    const struct settings *settings = server->settings;
+    notify_init(&server->notify, &server->loop, &server->commons, server->crew);
+    drain_init(&server->drain, &(struct drain_options){
+                                   .loop = &server->loop,
+                                   .commons = &server->commons,
+                                   .crew = server->crew,
+                                   .lame_duck_seconds = settings->lame_duck_seconds,
+                                   .drain_seconds = settings->drain_seconds,
+                                   .jitter_seconds = settings->drain_jitter,
+                                   .on_phase = on_phase,
+                                   .user = server,
+                               });
+    succession_init(&server->succession, &(struct succession_options){
+                                             .loop = &server->loop,
+                                             .pid_file = settings->pid_file,
+                                             .upgrade = settings->upgrade,
+                                             .inheritance = server->inheritance,
+                                             .doors = &server->doors,
+                                             .admin = &server->admin,
+                                             .is_ending = waits_no_more,
+                                             .on_taken = on_taken,
+                                             .user = server,
+                                         });
 }
 
 int server_run(const struct settings *settings) {
@@ -352,17 +387,7 @@ int server_run(const struct settings *settings) {
         .on_news = on_news,
     };
     server->crew = crew_new(&options);
-    notify_init(&server->notify, &server->loop, &server->commons, server->crew);
-    drain_init(&server->drain, &(struct drain_options){
-                                   .loop = &server->loop,
-                                   .commons = &server->commons,
-                                   .crew = server->crew,
-                                   .lame_duck_seconds = settings->lame_duck_seconds,
-                                   .drain_seconds = settings->drain_seconds,
-                                   .jitter_seconds = settings->drain_jitter,
-                                   .on_phase = on_phase,
-                                   .user = server,
-                               });
+    prepare(server);
     int code = serve(server);
     doors_end(&server->doors);
     inheritance_free(server->inheritance);

@@ -121,7 +121,7 @@ static void on_settled(uv_timer_t *timer) {
 
 /* on_stop may still speak to clients, and wait; the clients are told when it has ended. */
 static void drain_on(struct worker *worker) {
-    if (worker->drain.handed_over && !worker->draining &&
+    if (worker->drain.sockets_go_on && !worker->draining &&
         (!worker->waiting || http_server_count(gate_http(worker->gate)) == 0))
         begin_drain(worker);
     if (worker->draining && !vm_is_stopping(worker->vm))
@@ -281,7 +281,7 @@ void worker_drain(struct worker *worker, const struct drain_order *how,
     worker->on_drained = on_drained;
     worker->drained_user = user;
     stop_listening(worker);
-    if (how->handed_over) { /* the end of this turn goes on */
+    if (how->sockets_go_on) { /* the end of this turn goes on */
         worker->waiting = true;
         uv_timer_start(&worker->settling, on_settled, SETTLE_MS, 0);
     } else {
@@ -290,7 +290,7 @@ void worker_drain(struct worker *worker, const struct drain_order *how,
 }
 
 void worker_kill(struct worker *worker) {
-    if (worker->drain.handed_over && !worker->draining)
+    if (worker->drain.sockets_go_on && !worker->draining)
         begin_drain(worker);
     worker->told = true;
     hub_close_all(worker->hub, CLOSE_GOING_AWAY, goodbye);

@@ -45,8 +45,8 @@ bool worker_listen(struct worker *worker, struct listen_set *const *sets, size_t
 /* How clients are told to go. */
 struct drain_order {
     uint64_t spread_ms; /* the time over which the closes are spread; 0: all at once */
-    bool
-        handed_over; /* the sockets go on elsewhere: nobody who was accepted here may be turned away */
+    /* elsewhere, or later: nobody who was accepted here may be turned away */
+    bool sockets_go_on;
 };
 
 /* Stops listening, runs the app's on_stop, then tells every client 1001. `on_drained` is called once, when
