@@ -24,6 +24,7 @@ local app = {}
 ---@field scripts tidewire.Generation
 ---@field value table                        what the script returned
 ---@field listen string[]
+---@field listen_given boolean  not only the default
 ---@field workers integer|"auto"
 ---@field admin string|nil
 ---@field removed_endpoints "keep"|"close"
@@ -159,6 +160,7 @@ function app.load(request)
 
   local settings = options.merge("app", { from_command_line, from_environment.app, checked })
   result.listen, result.admin = settings.listen, settings.admin
+  result.listen_given = (from_command_line.listen or from_environment.app.listen or checked.listen) ~= nil
   result.workers, result.removed_endpoints = settings.workers, settings.removed_endpoints
   result.limits = options.merge("limits", { from_environment.limits, checked.limits or {} })
   return result, report.warnings

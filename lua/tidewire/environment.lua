@@ -14,6 +14,7 @@ local PREFIX = "TIDEWIRE_"
 --- Variables read by the program before any script runs.
 environment.of_the_program = {
   "TIDEWIRE_LOG_LEVEL", "TIDEWIRE_LOG_FORMAT", "TIDEWIRE_LOG_FILE", "TIDEWIRE_PID_FILE", "TIDEWIRE_DRAIN_SECONDS",
+  "TIDEWIRE_LAME_DUCK_SECONDS", "TIDEWIRE_DRAIN_JITTER",
   "TIDEWIRE_BIN", "TIDEWIRE_TEST",
 }
 

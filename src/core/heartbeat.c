@@ -189,14 +189,18 @@ static void deadline(struct hub *hub, struct conn *conn, uint64_t now) {
 
 int64_t hub_next_timer_ms(const struct hub *hub) {
     const struct heap_node *first = heap_peek(&hub->timers);
-    if (first == NULL)
+    uint64_t farewell = farewell_due_ms(hub), next = first == NULL ? UINT64_MAX : first->key;
+    if (farewell < next)
+        next = farewell;
+    if (next == UINT64_MAX)
         return -1;
     uint64_t now = hub_now(hub);
-    return first->key <= now ? 0 : (int64_t)(first->key - now);
+    return next <= now ? 0 : (int64_t)(next - now);
 }
 
 void hub_run_timers(struct hub *hub) {
     uint64_t now = hub_now(hub);
     for (struct heap_node *node; (node = heap_peek(&hub->timers)) != NULL && node->key <= now;)
         deadline(hub, HEAP_OWNER(node, struct conn, timer), now);
+    farewell_run(hub, now);
 }

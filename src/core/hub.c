@@ -48,6 +48,7 @@ void hub_free(struct hub *hub) {
     outq_drop_bundle(&hub->bundle);
     shares_settle(&hub->shares);
     mem_free(hub->scratch);
+    mem_free(hub->farewell);
     heap_close(&hub->timers);
     mem_free(hub);
 }
@@ -395,14 +396,6 @@ void hub_close(struct hub *hub, conn_id id, unsigned code, const char *reason, s
     struct conn *conn = hub_find(hub, id);
     if (conn != NULL)
         hub_begin_close(hub, conn, code, reason, len, false);
-}
-
-void hub_close_all(struct hub *hub, unsigned code, const char *reason) {
-    hub_take_mail(hub);
-    hub->draining = true;
-    uint32_t at = 0;
-    for (struct conn *conn; (conn = slots_next(&hub->conns, &at)) != NULL;)
-        hub_begin_close(hub, conn, code, reason, strlen(reason), false);
 }
 
 void hub_kill_all(struct hub *hub) {

@@ -5,7 +5,8 @@
  * exactly once and last. Everything on the worker's thread; nothing in it leaves that thread.
  *
  * Parts: hub.c the connections and the order of their hooks; outbox.c what leaves; publish.c who gets
- * it; mail.c what comes from other workers; heartbeat.c what happens by the clock; renew.c new code. */
+ * it; mail.c what comes from other workers; heartbeat.c what happens by the clock; renew.c new code; farewell.c
+ * how everyone is told to go. */
 #ifndef TIDEWIRE_CORE_HUB_H
 #define TIDEWIRE_CORE_HUB_H
 
@@ -47,6 +48,7 @@ struct hub {
     bool draining;
     bool renewing; /* on_reload is owed to connections from `renew_at` on */
     uint32_t renew_at;
+    struct farewell *farewell; /* under way; or NULL */
 };
 
 struct hub *hub_new(const struct hub_options *options);
@@ -177,8 +179,13 @@ bool hub_has_pending(const struct hub *hub);
 /* Milliseconds until hub_run_timers() has something to do, or -1. */
 int64_t hub_next_timer_ms(const struct hub *hub);
 void hub_run_timers(struct hub *hub);
-/* Closes every connection (draining): each gets `code` after what is queued for it. */
+/* Closes every connection (draining): each gets `code` after what is queued for it. Nobody is admitted any
+ * more. */
 void hub_close_all(struct hub *hub, unsigned code, const char *reason);
+/* The same, spread evenly over a time, so that clients do not all come back at one moment; who is not told
+ * yet is served as before. hub_close_all() meanwhile tells the others at once. `reason` is borrowed until the
+ * hub ends. */
+void hub_close_over(struct hub *hub, unsigned code, const char *reason, uint64_t ms);
 /* Ends every TCP connection that is left. */
 void hub_kill_all(struct hub *hub);
 /* The end of the worker, after its sockets are gone: on_close hooks that wait run, whatever sleeps is

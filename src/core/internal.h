@@ -54,6 +54,10 @@ enum send_result outbox_deliver(struct hub *hub, struct conn *conn, struct messa
 /* The same for a connection that may be gone (NULL) and may conflate; takes over the caller's reference. */
 enum send_result outbox_deliver_own(struct hub *hub, struct conn *conn, struct message *message);
 
+/* farewell.c: when somebody is to be told next, in milliseconds; UINT64_MAX: nobody is. */
+uint64_t farewell_due_ms(const struct hub *hub);
+void farewell_run(struct hub *hub, uint64_t now);
+
 /* heartbeat.c */
 void heartbeat_start(struct hub *hub, struct conn *conn);
 void heartbeat_stop(struct hub *hub, struct conn *conn);

@@ -20,14 +20,25 @@
 
 enum { BACKLOG = 4096 };
 
+/* A descriptor for one worker. */
+struct share {
+    unsigned worker;
+    int fd; /* -1: taken */
+};
+
 /* One address. */
 struct spot {
-    int *fds; /* by worker; -1: taken */
-    char unix_path[sizeof((struct sockaddr_un *)0)->sun_path];
+    struct address address;
+    bool any_port, owns_file, inherited;
+    bool will_own_file; /* it is still of the process before us */
+    int *fds;           /* the sockets */
+    size_t count;
+    struct share *shares;
+    size_t share_count;
 };
 
 struct listen_set {
-    unsigned workers;
+    struct listen_how how;
     size_t count;
     struct spot spots[ADDRESS_LIST_MAX];
 };
@@ -48,6 +59,13 @@ static bool is_stale(const struct sockaddr_un *address, socklen_t len) {
     bool stale = connect(fd, (const struct sockaddr *)address, len) != 0 && errno == ECONNREFUSED;
     close(fd);
     return stale;
+}
+
+static bool has_ipv6(void) {
+    int fd = socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (fd >= 0)
+        close(fd);
+    return fd >= 0;
 }
 
 /* A bound socket that does not listen yet, or -errno. */
@@ -92,84 +110,142 @@ static void learn_port(int fd, struct address *address) {
     address_set_port(address, address_port((struct sockaddr *)&storage));
 }
 
-/* One socket for each worker. 0 or -errno. The address learns its port. */
-static int open_shared(struct address *address, int *fds, unsigned count) {
-    if (address_port((struct sockaddr *)&address->storage) != 0) { /* is it free? */
-        int probe = open_socket(address, false);
+/* 0 or -errno. */
+static int add_socket(struct spot *spot, bool shared) {
+    int fd = open_socket(&spot->address, shared);
+    if (fd < 0)
+        return fd;
+    learn_port(fd, &spot->address);
+    spot->fds[spot->count++] = fd;
+    return 0;
+}
+
+/* 0 or -errno. The address learns its port. */
+static int open_sockets(struct spot *spot, unsigned workers) {
+    const struct sockaddr *address = (const struct sockaddr *)&spot->address.storage;
+    bool shared = workers > 1 && address->sa_family != AF_UNIX;
+    if (shared && address_port(address) != 0) { /* is it free? */
+        int probe = open_socket(&spot->address, false);
         if (probe < 0)
             return probe;
         close(probe);
     }
-    for (unsigned i = 0; i < count; i++) {
-        fds[i] = open_socket(address, true);
-        if (fds[i] < 0)
-            return fds[i];
-        learn_port(fds[i], address);
-    }
-    return 0;
+    int result = 0;
+    for (unsigned i = 0; i < (shared ? workers : 1) && result == 0; i++)
+        result = add_socket(spot, shared);
+    return result;
 }
 
-/* One socket, for each worker a descriptor of it. */
-static int open_single(struct address *address, int *fds, unsigned count) {
-    fds[0] = open_socket(address, false);
-    if (fds[0] < 0)
-        return fds[0];
-    learn_port(fds[0], address);
-    for (unsigned i = 1; i < count; i++) {
-        fds[i] = fcntl(fds[0], F_DUPFD_CLOEXEC, 0);
-        if (fds[i] < 0)
+static void close_sockets(struct spot *spot) {
+    while (spot->count > 0)
+        close(spot->fds[--spot->count]);
+}
+
+/* A descriptor of each socket for some worker, and for each worker one of some socket. 0 or -errno. */
+static int share_out(struct spot *spot, unsigned workers) {
+    size_t count = spot->count > workers ? spot->count : workers;
+    spot->shares = mem_alloc(count * sizeof *spot->shares);
+    for (size_t i = 0; i < count; i++) {
+        int fd = fcntl(spot->fds[i % spot->count], F_DUPFD_CLOEXEC, 0);
+        if (fd < 0)
             return -errno;
+        spot->shares[spot->share_count++] =
+            (struct share){.worker = (unsigned)(i % workers), .fd = fd};
     }
     return 0;
 }
 
-static int open_fds(struct address *address, int *fds, unsigned count) {
-    return count > 1 && address->storage.ss_family != AF_UNIX ? open_shared(address, fds, count)
-                                                              : open_single(address, fds, count);
-}
-
-static void announce(int fd, const char *purpose) {
-    struct sockaddr_storage storage;
-    socklen_t len = sizeof storage;
+static void announce(const struct spot *spot, bool for_admin, bool inherited) {
     char text[ADDRESS_TEXT_BYTES];
-    getsockname(fd, (struct sockaddr *)&storage, &len);
     struct log_line line;
     log_begin(&line, LOG_INFO, "listening");
-    log_str(&line, "address", address_format((struct sockaddr *)&storage, len, text, sizeof text));
-    if (purpose != NULL)
-        log_str(&line, "for", purpose);
+    log_str(&line, "address",
+            address_format((const struct sockaddr *)&spot->address.storage, spot->address.len, text,
+                           sizeof text));
+    if (for_admin)
+        log_str(&line, "for", "admin");
+    if (inherited)
+        log_bool(&line, "inherited", true);
     log_end(&line);
 }
 
+/* Makes it the spot's, whose descriptors it owns from now on. */
+static void adopt(struct spot *spot, const struct inherited *inherited) {
+    spot->address = inherited->address;
+    spot->any_port = inherited->facts.any_port;
+    spot->will_own_file = inherited->facts.owns_file;
+    spot->inherited = true;
+    spot->fds = mem_alloc(inherited->count * sizeof *spot->fds);
+    memcpy(spot->fds, inherited->fds, inherited->count * sizeof *spot->fds);
+    spot->count = inherited->count;
+}
+
+/* 0 or -errno; 1: it is optional, and there is none. */
+static int open_anew(struct spot *spot, unsigned workers) {
+    int family = spot->address.storage.ss_family;
+    spot->any_port =
+        family != AF_UNIX && address_port((struct sockaddr *)&spot->address.storage) == 0;
+    spot->fds = mem_alloc(workers * sizeof *spot->fds);
+    int result = open_sockets(spot, workers);
+    if (result == -EAFNOSUPPORT && spot->address.dual_stack) {
+        close_sockets(spot);
+        spot->address = address_without_ipv6(&spot->address);
+        result = open_sockets(spot, workers);
+    }
+    if ((result == -EAFNOSUPPORT || result == -EADDRNOTAVAIL) && spot->address.optional)
+        return 1;
+    spot->owns_file = result == 0 && family == AF_UNIX;
+    return result;
+}
+
+static struct inherited *find_inherited(const struct listen_how *how,
+                                        const struct address *address) {
+    struct inherited *found = inheritance_take(how->inheritance, address, how->for_admin);
+    if (found == NULL && address->dual_stack) {
+        struct address plain = address_without_ipv6(address);
+        if (!has_ipv6())
+            found = inheritance_take(how->inheritance, &plain, how->for_admin);
+    }
+    return found;
+}
+
+static void close_spot(struct spot *spot) {
+    close_sockets(spot);
+    for (size_t i = 0; i < spot->share_count; i++)
+        if (spot->shares[i].fd >= 0)
+            close(spot->shares[i].fd);
+    if (spot->owns_file)
+        unlink(((struct sockaddr_un *)&spot->address.storage)->sun_path);
+    mem_free(spot->shares);
+    mem_free(spot->fds);
+}
+
 /* 0 or -errno. `port`, when not 0, is what the system chose for the first socket of port 0. */
-static int add_spot(struct listen_set *set, struct address *address, const char *purpose,
-                    int *port) {
-    if (*port != 0 && address_port((struct sockaddr *)&address->storage) == 0)
-        address_set_port(address, *port);
-    struct spot *spot = &set->spots[set->count];
-    spot->fds = mem_alloc(set->workers * sizeof *spot->fds);
-    for (unsigned i = 0; i < set->workers; i++)
-        spot->fds[i] = -1;
-    set->count++;
-    int result = open_fds(address, spot->fds, set->workers);
-    if (result == -EAFNOSUPPORT && address->dual_stack) {
-        *address = address_without_ipv6(address);
-        result = open_fds(address, spot->fds, set->workers);
+static int add_spot(struct listen_set *set, const struct address *address,
+                    const struct inherited *inherited, int *port) {
+    struct spot *spot = &set->spots[set->count++];
+    spot->address = *address;
+    if (*port != 0 && address_port((const struct sockaddr *)&address->storage) == 0)
+        address_set_port(&spot->address, *port);
+    if (inherited == NULL)
+        inherited = find_inherited(&set->how, &spot->address);
+    int result = 0;
+    if (inherited != NULL)
+        adopt(spot, inherited);
+    else
+        result = open_anew(spot, set->how.workers);
+    if (result == 1) {
+        close_spot(spot);
+        *spot = (struct spot){0};
+        set->count--;
+        return 0;
     }
-    if (result == -EAFNOSUPPORT || result == -EADDRNOTAVAIL) {
-        if (address->optional) {
-            set->count--;
-            mem_free(spot->fds);
-            return 0;
-        }
-    }
+    if (result == 0)
+        result = share_out(spot, set->how.workers);
     if (result != 0)
         return result;
-    if (address->storage.ss_family == AF_UNIX)
-        snprintf(spot->unix_path, sizeof spot->unix_path, "%s",
-                 ((struct sockaddr_un *)&address->storage)->sun_path);
-    announce(spot->fds[0], purpose);
-    *port = address_port((struct sockaddr *)&address->storage);
+    announce(spot, set->how.for_admin, inherited != NULL);
+    *port = address_port((const struct sockaddr *)&spot->address.storage);
     return 0;
 }
 
@@ -185,16 +261,21 @@ static const char *hint(const struct address *address, int result) {
 
 /* ---- life ---- */
 
-struct listen_set *listen_open(const char *text, const char *purpose, unsigned workers, char *error,
+static struct listen_set *new_set(const struct listen_how *how) {
+    struct listen_set *set = mem_zalloc(sizeof *set);
+    set->how = *how;
+    return set;
+}
+
+struct listen_set *listen_open(const char *text, const struct listen_how *how, char *error,
                                size_t error_size) {
     struct address_list list;
     if (!address_parse(text, &list, error, error_size))
         return NULL;
-    struct listen_set *set = mem_zalloc(sizeof *set);
-    set->workers = workers;
+    struct listen_set *set = new_set(how);
     int port = 0;
     for (size_t i = 0; i < list.count; i++) {
-        int result = add_spot(set, &list.at[i], purpose, &port);
+        int result = add_spot(set, &list.at[i], NULL, &port);
         if (result != 0) {
             snprintf(error, error_size, "cannot listen on %s: %s%s", text, strerror(-result),
                      hint(&list.at[i], result));
@@ -205,25 +286,68 @@ struct listen_set *listen_open(const char *text, const char *purpose, unsigned w
     return set;
 }
 
-size_t listen_take(struct listen_set *set, unsigned worker, int fds[ADDRESS_LIST_MAX]) {
-    for (size_t i = 0; i < set->count; i++) {
-        fds[i] = set->spots[i].fds[worker];
-        set->spots[i].fds[worker] = -1;
+struct listen_set *listen_adopt(const struct inherited *inherited, const struct listen_how *how,
+                                char *error, size_t error_size) {
+    struct listen_set *set = new_set(how);
+    int port = 0, result = add_spot(set, &inherited->address, inherited, &port);
+    if (result != 0) {
+        snprintf(error, error_size, "cannot listen on an inherited socket: %s", strerror(-result));
+        listen_end(set);
+        return NULL;
     }
-    return set->count;
+    return set;
+}
+
+size_t listen_take(struct listen_set *set, unsigned worker, int **fds) {
+    size_t count = 0, most = 0;
+    for (size_t i = 0; i < set->count; i++)
+        most += set->spots[i].share_count;
+    *fds = mem_alloc(most * sizeof **fds);
+    for (size_t i = 0; i < set->count; i++) {
+        struct spot *spot = &set->spots[i];
+        for (size_t j = 0; j < spot->share_count; j++) {
+            if (spot->shares[j].worker != worker)
+                continue;
+            (*fds)[count++] = spot->shares[j].fd;
+            spot->shares[j].fd = -1;
+        }
+    }
+    return count;
+}
+
+bool listen_look(const struct listen_set *set, size_t number, const int **fds, size_t *count,
+                 struct inherited_facts *facts) {
+    if (number >= set->count)
+        return false;
+    const struct spot *spot = &set->spots[number];
+    *fds = spot->fds;
+    *count = spot->count;
+    *facts = (struct inherited_facts){
+        .for_admin = set->how.for_admin, .any_port = spot->any_port, .owns_file = spot->owns_file};
+    return true;
+}
+
+bool listen_is_inherited(const struct listen_set *set) {
+    for (size_t i = 0; i < set->count; i++)
+        if (set->spots[i].inherited)
+            return true;
+    return false;
+}
+
+void listen_leave_files(struct listen_set *set) {
+    for (size_t i = 0; i < set->count; i++)
+        set->spots[i].owns_file = false;
+}
+
+void listen_own_files(struct listen_set *set) {
+    for (size_t i = 0; i < set->count; i++)
+        set->spots[i].owns_file = set->spots[i].owns_file || set->spots[i].will_own_file;
 }
 
 void listen_end(struct listen_set *set) {
     if (set == NULL)
         return;
-    for (size_t i = 0; i < set->count; i++) {
-        struct spot *spot = &set->spots[i];
-        for (unsigned j = 0; j < set->workers; j++)
-            if (spot->fds[j] >= 0)
-                close(spot->fds[j]);
-        if (spot->unix_path[0] != '\0')
-            unlink(spot->unix_path);
-        mem_free(spot->fds);
-    }
+    for (size_t i = 0; i < set->count; i++)
+        close_spot(&set->spots[i]);
     mem_free(set);
 }

@@ -29,7 +29,7 @@ struct listener {
     struct http_server *http;
     unsigned open; /* sockets whose handles live */
     size_t count;
-    struct socket_ sockets[ADDRESS_LIST_MAX];
+    struct socket_ sockets[];
 };
 
 /* ---- accepting ---- */
@@ -98,13 +98,14 @@ static void add_socket(struct listener *listener, uv_loop_t *loop, int fd) {
 
 struct listener *listener_start(uv_loop_t *loop, struct listen_set *set, unsigned worker,
                                 struct http_server *http) {
-    struct listener *listener = mem_zalloc(sizeof *listener);
-    int fds[ADDRESS_LIST_MAX];
-    size_t count = listen_take(set, worker, fds);
+    int *fds;
+    size_t count = listen_take(set, worker, &fds);
+    struct listener *listener = mem_zalloc(sizeof *listener + count * sizeof listener->sockets[0]);
     listener->http = http;
     for (size_t i = 0; i < count; i++)
         add_socket(listener, loop, fds[i]);
     listener->open = (unsigned)count;
+    mem_free(fds);
     return listener;
 }
 

@@ -55,6 +55,9 @@ static unsigned read_workers(lua_State *L, int index) {
 struct app *app_read(lua_State *L, int index) {
     struct app *app = mem_zalloc(sizeof *app);
     read_listen(app, L, index);
+    lua_getfield(L, index, "listen_given");
+    app->listen_given = lua_toboolean(L, -1);
+    lua_pop(L, 1);
     app->admin = text_field(L, index, "admin");
     app->shape = text_field(L, index, "shape");
     app->folders = text_field(L, index, "folders");

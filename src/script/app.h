@@ -2,13 +2,15 @@
 #ifndef TIDEWIRE_SCRIPT_APP_H
 #define TIDEWIRE_SCRIPT_APP_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 struct app {
     char **listen; /* texts for address_parse() */
     size_t listen_count;
-    char *admin; /* NULL: no admin address */
+    bool listen_given; /* somebody has said so: it is not only the default */
+    char *admin;       /* NULL: no admin address */
     uint32_t max_connections;
     uint32_t per_address; /* 0: no limit */
     uint32_t endpoint_count, route_count;

@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 struct admin {
+    uv_loop_t *loop;
     struct commons *commons;
     struct crew *crew;
     struct transport *transport;
@@ -193,9 +194,21 @@ static void on_request(void *user, struct http *http, const struct request *requ
         http_respond_text(http, 404, NULL, "There are /healthz, /readyz, /metrics and /stats.");
 }
 
+/* NULL, with or without an error: see admin_open(). */
+static struct listen_set *open_set(const char *address, struct inheritance *inheritance,
+                                   char *error, size_t error_size) {
+    struct listen_how how = {.for_admin = true, .workers = 1, .inheritance = inheritance};
+    if (address != NULL)
+        return listen_open(address, &how, error, error_size);
+    struct inherited *inherited = inheritance_take_any(inheritance, true);
+    return inherited == NULL ? NULL : listen_adopt(inherited, &how, error, error_size);
+}
+
 struct admin *admin_open(uv_loop_t *loop, struct commons *commons, struct crew *crew,
-                         const char *address, char *error, size_t error_size) {
-    struct listen_set *set = listen_open(address, "admin", 1, error, error_size);
+                         const char *address, struct inheritance *inheritance, char *error,
+                         size_t error_size) {
+    error[0] = '\0';
+    struct listen_set *set = open_set(address, inheritance, error, error_size);
     struct transport *transport = set == NULL ? NULL : transport_new(loop);
     if (transport == NULL) {
         if (set != NULL)
@@ -207,13 +220,30 @@ struct admin *admin_open(uv_loop_t *loop, struct commons *commons, struct crew *
     struct http_options options = {
         .max_head_bytes = 16 * 1024, .max_body_bytes = 16 * 1024, .request_ms = 5000};
     struct http_handler handler = {on_request, NULL, admin};
+    admin->loop = loop;
     admin->commons = commons;
     admin->crew = crew;
     admin->set = set;
     admin->transport = transport;
     admin->http = http_server_new(loop, transport, &options, &handler);
-    admin->listener = listener_start(loop, set, 0, admin->http);
     return admin;
+}
+
+void admin_start(struct admin *admin) {
+    if (admin != NULL)
+        admin->listener = listener_start(admin->loop, admin->set, 0, admin->http);
+}
+
+struct listen_set *admin_set(struct admin *admin) {
+    return admin == NULL ? NULL : admin->set;
+}
+
+void admin_leave(struct admin *admin) {
+    if (admin == NULL)
+        return;
+    listener_close(admin->listener);
+    admin->listener = NULL;
+    listen_leave_files(admin->set);
 }
 
 void admin_drain(struct admin *admin) {

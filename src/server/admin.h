@@ -12,12 +12,21 @@
 
 struct admin;
 
-/* Listens. NULL with a sentence in `error` when it cannot. */
+/* Opens its sockets: those of `address`, or where that is NULL what was inherited for the purpose. NULL with
+ * a sentence in `error` when it cannot; without one when there is neither. Nobody is answered yet. */
 struct admin *admin_open(uv_loop_t *loop, struct commons *commons, struct crew *crew,
-                         const char *address, char *error, size_t error_size);
+                         const char *address, struct inheritance *inheritance, char *error,
+                         size_t error_size);
+/* Answers from now on. Accepts NULL. */
+void admin_start(struct admin *admin);
 
 /* /readyz answers 503 from now on. Accepts NULL. */
 void admin_drain(struct admin *admin);
+
+/* What it listens on; NULL: nothing. */
+struct listen_set *admin_set(struct admin *admin);
+/* Another process has the sockets: stops accepting, leaves its files. Accepts NULL. */
+void admin_leave(struct admin *admin);
 
 /* Stops listening, ends what is open. The loop must run until its handles are closed before
  * admin_free(). Both accept NULL. */

@@ -50,7 +50,8 @@ struct crew {
     uv_async_t news;
     struct listen_set *const *sets;
     size_t set_count;
-    unsigned generation; /* of the code to load */
+    unsigned generation;      /* of the code to load */
+    struct drain_order drain; /* set before ORDER_DRAIN is given */
     unsigned count;
     struct hand *hands[BUS_MAX_WORKERS];
 };
@@ -121,7 +122,7 @@ static void carry_out(struct hand *hand) {
                                                                                     : STAGE_FAILED);
     carry_out_reload(hand, orders);
     if (orders & ORDER_DRAIN)
-        worker_drain(worker, on_drained, hand);
+        worker_drain(worker, &hand->crew->drain, on_drained, hand);
     if (orders & ORDER_KILL)
         worker_kill(worker);
     if (orders & ORDER_CLOSE) {
@@ -313,7 +314,8 @@ uint64_t crew_pause_ns(const struct crew *crew) {
     return longest;
 }
 
-void crew_drain(struct crew *crew) {
+void crew_drain(struct crew *crew, const struct drain_order *how) {
+    crew->drain = *how;
     order(crew, ORDER_DRAIN);
 }
 

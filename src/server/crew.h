@@ -68,7 +68,7 @@ void crew_listen(struct crew *crew, struct listen_set *const *sets, size_t set_c
 void crew_reload(struct crew *crew, unsigned generation);
 void crew_swap(struct crew *crew);
 void crew_discard(struct crew *crew);
-void crew_drain(struct crew *crew);
+void crew_drain(struct crew *crew, const struct drain_order *how);
 void crew_kill(struct crew *crew);
 /* End, in good order. STAGE_ENDED follows, unless a script does not return. */
 void crew_close(struct crew *crew);

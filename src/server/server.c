@@ -2,13 +2,18 @@
  *
  * Runs on the main thread, whose loop has signals, the workers' reports and the admin address, and no script:
  * it answers while scripts do not. Starts by phases, each undone in reverse order: loop, workers with their
- * app, sockets, admin, pid file. The only place that catches signals. */
+ * app, sockets (perhaps of the process before), admin, pid file. The only place that catches signals. How it
+ * ends: drain.c; how the next process gets the sockets: succession.c. */
 #include "server/server.h"
 
 #include "base/mem.h"
+#include "server/activation.h"
 #include "server/admin.h"
 #include "server/crew.h"
+#include "server/drain.h"
+#include "server/notify.h"
 #include "server/reload.h"
+#include "server/succession.h"
 #include "server/watch.h"
 
 #include <errno.h>
@@ -28,16 +33,20 @@ struct server {
     uv_loop_t loop; /* the main thread's: signals, the workers' reports, the admin address */
     struct commons commons;
     struct crew *crew;
-    struct listen_set **sets;
-    size_t set_count;
+    struct inheritance *inheritance; /* sockets that others have opened */
+    struct doors doors;
     struct reload *reload;
     struct watch *watch; /* NULL: not asked for */
     struct admin *admin;
     uv_signal_t signals[SIGNAL_COUNT];
-    uv_timer_t timer; /* of the drain, then of the end */
-    bool serving;     /* clients were let in */
-    bool has_pid_file;
-    bool draining, over; /* over: clients had their time */
+    uv_timer_t timer; /* of the end */
+    struct drain drain;
+    struct notify notify;
+    bool opening;        /* the workers are reading the sets */
+    unsigned early_ends; /* signals to end that came meanwhile */
+    const char *early_why;
+    bool serving; /* clients were let in */
+    struct succession succession;
     bool patience_over;
 };
 
@@ -82,14 +91,6 @@ static void allow_arenas(unsigned workers) {
     mallopt(M_ARENA_MAX, (int)workers + 1);
 }
 
-static bool write_pid_file(const char *path) {
-    FILE *file = fopen(path, "w");
-    if (file == NULL)
-        return false;
-    fprintf(file, "%ld\n", (long)getpid());
-    return fclose(file) == 0;
-}
-
 static void explain_failure(const char *why) {
     fprintf(stderr, "tidewire: %s\n", why);
     log_event(LOG_ERROR, "start_failed", why);
@@ -97,45 +98,25 @@ static void explain_failure(const char *why) {
 
 /* ---- the end ---- */
 
-static void log_connections(enum log_level level, const struct server *server, const char *event,
-                            const char *why) {
-    struct log_line line;
-    struct stats_total total;
-    bus_total(server->commons.bus, &total);
-    log_begin(&line, level, event);
-    if (why != NULL)
-        log_str(&line, "why", why);
-    log_int(&line, "connections", (int64_t)total.connections);
-    log_end(&line);
-}
-
-/* The way in is closed: socket files are gone, and what no worker took. */
-static void end_listening(struct server *server) {
-    for (size_t i = 0; i < server->set_count; i++)
-        listen_end(server->sets[i]);
-    server->set_count = 0;
-}
-
-static void on_drain_over(uv_timer_t *timer) {
-    struct server *server = timer->data;
-    log_connections(LOG_WARN, server, "drain_over", NULL);
-    crew_kill(server->crew);
-    server->over = true;
-}
-
-static void drain(struct server *server, const char *why) {
-    server->draining = true;
-    log_connections(LOG_INFO, server, "draining", why);
-    if (!server->serving) { /* a script waits while it is loaded: there is nobody to tell */
-        crew_stop_load(server->crew);
-        return;
-    }
+static void on_phase(void *user, enum drain_phase phase) {
+    struct server *server = user;
     reload_forbid(server->reload);
     admin_drain(server->admin);
-    end_listening(server);
-    crew_drain(server->crew);
-    uv_timer_start(&server->timer, on_drain_over,
-                   (uint64_t)(server->settings->drain_seconds * 1000), 0);
+    succession_end(&server->succession);
+    if (phase != DRAIN_OVER && !server->drain.handed_over)
+        notify_stopping(&server->notify);
+    if (phase != DRAIN_LAME_DUCK)
+        doors_end(&server->doors);
+}
+
+static void end(struct server *server, const char *why) {
+    if (server->opening) {
+        server->early_ends++;
+        server->early_why = why;
+    } else if (server->serving)
+        drain_signal(&server->drain, why);
+    else /* a script waits while it is loaded: there is nobody to tell */
+        drain_skip(&server->drain, why);
 }
 
 static void on_patience_over(uv_timer_t *timer) {
@@ -177,12 +158,8 @@ static void on_signal(uv_signal_t *handle, int number) {
             log_event(LOG_INFO, "log_reopened", "SIGUSR1");
     } else if (number == SIGHUP) {
         reload_want(server->reload, NULL, NULL);
-    } else if (!server->draining) {
-        drain(server, number == SIGTERM ? "SIGTERM" : "SIGINT");
-    } else if (!server->over) {
-        log_event(LOG_WARN, "drain_cut_short", "a second signal");
-        crew_kill(server->crew);
-        server->over = true;
+    } else {
+        end(server, number == SIGTERM ? "SIGTERM" : "SIGINT");
     }
 }
 
@@ -195,7 +172,13 @@ static void catch_signals(struct server *server) {
     }
 }
 
+/* All is over but for the exit: a signal that comes now must not make it another one. */
 static void release_signals(struct server *server) {
+    sigset_t set;
+    sigemptyset(&set);
+    for (int i = 0; i < SIGNAL_COUNT; i++)
+        sigaddset(&set, caught[i]);
+    pthread_sigmask(SIG_BLOCK, &set, NULL);
     for (int i = 0; i < SIGNAL_COUNT; i++)
         uv_close((uv_handle_t *)&server->signals[i], NULL);
 }
@@ -217,12 +200,16 @@ static void on_news(void *user) {
     reload_see(server->reload);
 }
 
+static bool is_ending(const struct server *server) {
+    return server->drain.phase != DRAIN_NOT;
+}
+
 /* Runs the main loop until every worker has come to a stage. False: one has failed, or a signal ends the
  * server before it serves. */
 static bool wait_for(struct server *server, enum stage stage) {
-    while (!crew_failed(server->crew) && !crew_reached(server->crew, stage) && !server->draining)
+    while (!crew_failed(server->crew) && !crew_reached(server->crew, stage) && !is_ending(server))
         uv_run(&server->loop, UV_RUN_ONCE);
-    return !crew_failed(server->crew) && !server->draining;
+    return !crew_failed(server->crew) && !is_ending(server);
 }
 
 /* The first worker tells how many there are to be. The others load at the same time. */
@@ -244,30 +231,27 @@ static const struct app *load(struct server *server) {
     return app;
 }
 
+/* The admin address first: without a listen address the app gets all that is left of the inheritance. */
 static bool open_sockets(struct server *server, const struct app *app, char *error,
                          size_t error_size) {
-    server->sets = mem_zalloc(app->listen_count * sizeof(struct listen_set *));
-    for (size_t i = 0; i < app->listen_count; i++) {
-        struct listen_set *set = listen_open(app->listen[i], NULL, app->workers, error, error_size);
-        if (set == NULL)
-            return false;
-        server->sets[server->set_count++] = set;
-    }
-    if (app->admin == NULL)
-        return true;
-    server->admin =
-        admin_open(&server->loop, &server->commons, server->crew, app->admin, error, error_size);
-    return server->admin != NULL;
+    server->admin = admin_open(&server->loop, &server->commons, server->crew, app->admin,
+                               server->inheritance, error, error_size);
+    return (server->admin != NULL || error[0] == '\0') &&
+           doors_open(&server->doors, app, server->inheritance, error, error_size);
 }
 
-static bool open_pid_file(struct server *server, char *error, size_t error_size) {
-    const char *pid_file = server->settings->pid_file;
-    if (pid_file == NULL)
-        return true;
-    server->has_pid_file = write_pid_file(pid_file);
-    if (!server->has_pid_file)
-        snprintf(error, error_size, "cannot write the pid file %s: %s", pid_file, strerror(errno));
-    return server->has_pid_file;
+/* ---- serving ---- */
+
+/* A second signal waits for nobody, nor does a first before the sockets are there. */
+static bool waits_no_more(void *user) {
+    struct server *server = user;
+    return is_ending(server) || server->early_ends > 1;
+}
+
+static void on_taken(void *user, pid_t by) {
+    struct server *server = user;
+    notify_handed_over(&server->notify, by);
+    drain_hand_over(&server->drain);
 }
 
 static void tell_ready(const struct app *app) {
@@ -297,21 +281,39 @@ static void begin_to_watch(struct server *server, const struct app *app) {
     reload_watch(server->reload, on_folders, server);
 }
 
-/* Opens sockets, lets the workers accept on them and says that the server is ready. */
+/* Lets the workers accept, and makes the place of the process before ours. What ends the server meanwhile
+ * waits. */
+static bool begin_serving(struct server *server, char *error, size_t error_size) {
+    server->opening = true;
+    crew_listen(server->crew, server->doors.sets, server->doors.count);
+    while (!crew_failed(server->crew) && !crew_reached(server->crew, STAGE_SERVING))
+        uv_run(&server->loop, UV_RUN_ONCE);
+    bool good =
+        !crew_failed(server->crew) && succession_take(&server->succession, error, error_size);
+    server->opening = false;
+    server->serving = good;
+    return good;
+}
+
+/* Opens sockets, serves, and says that the server is ready. */
 static bool open_doors(struct server *server, const struct app *app) {
-    char error[512];
-    if (!open_sockets(server, app, error, sizeof error) ||
-        !open_pid_file(server, error, sizeof error)) {
+    char error[512] = "a worker does not serve";
+    if (!succession_ask(&server->succession, error, sizeof error) ||
+        !open_sockets(server, app, error, sizeof error) ||
+        !succession_prepare(&server->succession, error, sizeof error) ||
+        !begin_serving(server, error, sizeof error)) {
         explain_failure(error);
         return false;
     }
-    server->serving = true;
-    crew_listen(server->crew, server->sets, server->set_count);
-    while (!crew_failed(server->crew) && !crew_reached(server->crew, STAGE_SERVING))
-        uv_run(&server->loop, UV_RUN_ONCE);
-    if (crew_failed(server->crew))
-        return false;
-    tell_ready(app);
+    admin_start(server->admin);
+    inheritance_settle(server->inheritance);
+    server->drain.sockets_go_on = doors_are_inherited(&server->doors);
+    if (server->early_ends == 0) {
+        tell_ready(app);
+        notify_ready(&server->notify);
+    }
+    for (; server->early_ends > 0; server->early_ends--)
+        end(server, server->early_why);
     if (server->settings->watch)
         begin_to_watch(server, app);
     reload_allow(server->reload);
@@ -323,17 +325,18 @@ static int serve(struct server *server) {
     const struct app *app = load(server);
     if (app == NULL) {
         crew_stop_load(server->crew); /* one has failed: the others need not come to their end */
-        return server->draining ? EXIT_CLEAN : EXIT_USAGE;
+        if (!is_ending(server))
+            return EXIT_USAGE;
+        return server->settings->upgrade ? EXIT_FAILED : EXIT_CLEAN; /* it has not come to pass */
     }
     raise_descriptor_limit(app->max_connections);
     int code = EXIT_FAILED;
     if (open_doors(server, app)) {
-        while (!server->over && !crew_reached(server->crew, STAGE_DRAINED))
+        while (server->drain.phase != DRAIN_OVER && !crew_reached(server->crew, STAGE_DRAINED))
             uv_run(&server->loop, UV_RUN_ONCE);
         code = EXIT_CLEAN;
     }
-    if (server->has_pid_file)
-        unlink(server->settings->pid_file);
+    succession_close(&server->succession);
     return code;
 }
 
@@ -347,10 +350,48 @@ static bool open_log(const struct settings *settings) {
     return result == 0;
 }
 
+/* First of all: what is opened later must not be taken for what was passed. */
+static bool inherit(struct server *server) {
+    char error[512];
+    bool good = activation_take(server->inheritance, error, sizeof error);
+    if (!good)
+        fprintf(stderr, "tidewire: %s\n", error);
+    return good;
+}
+
+/* What accompanies the crew; none of it does anything yet. */
+static void prepare(struct server *server) {
+    const struct settings *settings = server->settings;
+    notify_init(&server->notify, &server->loop, &server->commons, server->crew);
+    drain_init(&server->drain, &(struct drain_options){
+                                   .loop = &server->loop,
+                                   .commons = &server->commons,
+                                   .crew = server->crew,
+                                   .lame_duck_seconds = settings->lame_duck_seconds,
+                                   .drain_seconds = settings->drain_seconds,
+                                   .jitter_seconds = settings->drain_jitter,
+                                   .on_phase = on_phase,
+                                   .user = server,
+                               });
+    succession_init(&server->succession, &(struct succession_options){
+                                             .loop = &server->loop,
+                                             .pid_file = settings->pid_file,
+                                             .upgrade = settings->upgrade,
+                                             .inheritance = server->inheritance,
+                                             .doors = &server->doors,
+                                             .admin = &server->admin,
+                                             .is_ending = waits_no_more,
+                                             .on_taken = on_taken,
+                                             .user = server,
+                                         });
+}
+
 int server_run(const struct settings *settings) {
     struct server *server = mem_zalloc(sizeof *server);
     server->settings = settings;
-    if (!open_log(settings)) {
+    server->inheritance = inheritance_new();
+    if (!inherit(server) || !open_log(settings)) {
+        inheritance_free(server->inheritance);
         mem_free(server);
         return EXIT_USAGE;
     }
@@ -371,13 +412,17 @@ int server_run(const struct settings *settings) {
     };
     server->crew = crew_new(&options);
     server->reload = reload_new(server->crew, &server->commons);
+    prepare(server);
     int code = serve(server);
-    end_listening(server);
+    doors_end(&server->doors);
+    inheritance_free(server->inheritance);
     admin_close(server->admin);
     watch_close(server->watch);
     end_crew(server, code);
     release_signals(server);
     uv_close((uv_handle_t *)&server->timer, NULL);
+    drain_close(&server->drain);
+    notify_close(&server->notify);
     uv_run(&server->loop, UV_RUN_DEFAULT);
     reload_free(server->reload);
     bool clean = crew_free(server->crew);
@@ -389,7 +434,6 @@ int server_run(const struct settings *settings) {
     }
     if (code == EXIT_CLEAN)
         log_event(LOG_INFO, "stopped", "clean");
-    mem_free(server->sets);
     mem_free(server);
     return code;
 }

@@ -28,7 +28,15 @@ const char settings_help[] =
     "  --pid-file F           the process's number, while it runs             TIDEWIRE_PID_FILE\n"
     "  --drain-seconds S      how long SIGTERM waits for clients, 10          "
     "TIDEWIRE_DRAIN_SECONDS\n"
+    "  --lame-duck-seconds S  before that, /readyz says 503 and all goes on, 0\n"
+    "                                                                 TIDEWIRE_LAME_DUCK_SECONDS\n"
+    "  --drain-jitter S       spreads the closes over S of the drain seconds, 0\n"
+    "                                                                      TIDEWIRE_DRAIN_JITTER\n"
+    "  --upgrade              takes the sockets over from the process of --pid-file, which drains\n"
     "\n"
+    "Sockets that systemd passes (LISTEN_FDS) are used where their addresses are asked for, or all "
+    "of\n"
+    "them where none is; NOTIFY_SOCKET and WATCHDOG_USEC are served.\n"
     "Signals: SIGTERM and SIGINT end the server when every client was told (a second one ends it "
     "at\n"
     "once), SIGHUP loads the code anew, SIGUSR1 opens the log file again.\n"
@@ -84,12 +92,11 @@ static bool set_pid_file(struct settings *s, const char *name, const char *value
     return true;
 }
 
-static bool set_drain_seconds(struct settings *s, const char *name, const char *value) {
+static bool set_seconds(double *seconds, const char *name, const char *value) {
     char *end;
     errno = 0;
-    s->drain_seconds = strtod(value, &end);
-    if (end == value || *end != '\0' || errno != 0 ||
-        !(s->drain_seconds >= 0 && s->drain_seconds <= 86400))
+    *seconds = strtod(value, &end);
+    if (end == value || *end != '\0' || errno != 0 || !(*seconds >= 0 && *seconds <= 86400))
         return complain(name, "a number of seconds from 0 to 86400", value);
     return true;
 }
@@ -100,6 +107,22 @@ static bool set_flag(bool *flag, const char *name, const char *value) {
         fprintf(stderr, "tidewire: %s takes no value\n", name);
     *flag = value == NULL;
     return *flag;
+}
+
+static bool set_drain_seconds(struct settings *s, const char *name, const char *value) {
+    return set_seconds(&s->drain_seconds, name, value);
+}
+
+static bool set_lame_duck_seconds(struct settings *s, const char *name, const char *value) {
+    return set_seconds(&s->lame_duck_seconds, name, value);
+}
+
+static bool set_drain_jitter(struct settings *s, const char *name, const char *value) {
+    return set_seconds(&s->drain_jitter, name, value);
+}
+
+static bool set_upgrade(struct settings *s, const char *name, const char *value) {
+    return set_flag(&s->upgrade, name, value);
 }
 
 static bool set_watch(struct settings *s, const char *name, const char *value) {
@@ -122,6 +145,9 @@ static const struct option options[] = {
     {"--log-file", "TIDEWIRE_LOG_FILE", true, set_log_file},
     {"--pid-file", "TIDEWIRE_PID_FILE", true, set_pid_file},
     {"--drain-seconds", "TIDEWIRE_DRAIN_SECONDS", true, set_drain_seconds},
+    {"--lame-duck-seconds", "TIDEWIRE_LAME_DUCK_SECONDS", true, set_lame_duck_seconds},
+    {"--drain-jitter", "TIDEWIRE_DRAIN_JITTER", true, set_drain_jitter},
+    {"--upgrade", NULL, false, set_upgrade},
     {"--watch", NULL, false, set_watch},
 };
 enum { OPTION_COUNT = sizeof options / sizeof options[0] };
@@ -226,6 +252,23 @@ static bool set_target(struct settings *s, const char *word) {
     return true;
 }
 
+/* What only makes sense together. */
+static bool check_together(const struct settings *s) {
+    if (s->drain_jitter > s->drain_seconds) {
+        fprintf(stderr,
+                "tidewire: --drain-jitter: expected at most the %g seconds of "
+                "--drain-seconds, got %g\n",
+                s->drain_seconds, s->drain_jitter);
+        return false;
+    }
+    if (s->upgrade && s->pid_file == NULL) {
+        fprintf(stderr,
+                "tidewire: --upgrade needs --pid-file FILE, the one of the process that runs\n");
+        return false;
+    }
+    return true;
+}
+
 bool settings_read(struct settings *settings, int argc, char **argv) {
     *settings = (struct settings){.log_level = LOG_INFO, .drain_seconds = 10};
     for (int i = 1; i < argc; i++) {
@@ -252,7 +295,7 @@ bool settings_read(struct settings *settings, int argc, char **argv) {
                                                    : "a script is needed: tidewire FILE");
         return false;
     }
-    return true;
+    return check_together(settings);
 }
 
 void settings_close(struct settings *settings) {

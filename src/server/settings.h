@@ -20,7 +20,8 @@ struct settings {
     const char *workers, *admin, *log_file, *pid_file;
     enum log_level log_level;
     enum log_format log_format;
-    double drain_seconds;
+    double drain_seconds, lame_duck_seconds, drain_jitter;
+    bool upgrade; /* take over from the process of pid_file */
     bool watch;
 };
 

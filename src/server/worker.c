@@ -30,13 +30,21 @@ struct worker {
     uv_timer_t timer;
     uv_timer_t patience; /* of worker_finish() */
     bool patience_over;
-    uint32_t crowd;                 /* most connections since memory was last given back */
-    bool draining, told;            /* told: every client, that the server goes */
+    uint32_t crowd; /* most connections since memory was last given back */
+    struct drain_order drain;
+    uv_timer_t settling;            /* ends the waiting for who is half in */
+    bool waiting;                   /* for those, before the drain begins */
+    bool draining, told;            /* told: every client, that the server goes; or being told */
     void (*on_drained)(void *user); /* NULL: it was called, or nobody waits */
     void *drained_user;
 };
 
 enum { MAX_BODY_BYTES = 1024 * 1024, CROWD = 200, FINISH_MS = 1000 };
+
+/* A client that was accepted before the sockets went to another process has this long for its request. */
+enum { SETTLE_MS = 2000 };
+
+static const char goodbye[] = "server is shutting down";
 
 static uint64_t now_ms(void *clock) {
     return uv_now(clock);
@@ -95,11 +103,27 @@ static void tell(struct worker *worker) {
     if (worker->told)
         return;
     worker->told = true;
-    hub_close_all(worker->hub, CLOSE_GOING_AWAY, "server is shutting down");
+    hub_close_over(worker->hub, CLOSE_GOING_AWAY, goodbye, worker->drain.spread_ms);
+}
+
+/* Nobody comes in any more; on_stop runs. */
+static void begin_drain(struct worker *worker) {
+    worker->waiting = false;
+    worker->draining = true;
+    gate_drain(worker->gate);
+    vm_stop_app(worker->vm);
+}
+
+static void on_settled(uv_timer_t *timer) {
+    struct worker *worker = timer->data;
+    worker->waiting = false;
 }
 
 /* on_stop may still speak to clients, and wait; the clients are told when it has ended. */
 static void drain_on(struct worker *worker) {
+    if (worker->drain.sockets_go_on && !worker->draining &&
+        (!worker->waiting || http_server_count(gate_http(worker->gate)) == 0))
+        begin_drain(worker);
     if (worker->draining && !vm_is_stopping(worker->vm))
         tell(worker);
 }
@@ -248,7 +272,8 @@ static void start_turns(struct worker *worker) {
     uv_prepare_init(&worker->loop, &worker->turn);
     uv_idle_init(&worker->loop, &worker->awake);
     uv_timer_init(&worker->loop, &worker->timer);
-    worker->turn.data = worker->awake.data = worker->timer.data = worker;
+    uv_timer_init(&worker->loop, &worker->settling);
+    worker->turn.data = worker->awake.data = worker->timer.data = worker->settling.data = worker;
     uv_prepare_start(&worker->turn, on_turn);
 }
 
@@ -273,17 +298,25 @@ static void stop_listening(struct worker *worker) {
     worker->listener_count = 0;
 }
 
-void worker_drain(struct worker *worker, void (*on_drained)(void *user), void *user) {
+void worker_drain(struct worker *worker, const struct drain_order *how,
+                  void (*on_drained)(void *user), void *user) {
+    worker->drain = *how;
     worker->on_drained = on_drained;
     worker->drained_user = user;
-    worker->draining = true;
     stop_listening(worker);
-    gate_drain(worker->gate);
-    vm_stop_app(worker->vm);
+    if (how->sockets_go_on) { /* the end of this turn goes on */
+        worker->waiting = true;
+        uv_timer_start(&worker->settling, on_settled, SETTLE_MS, 0);
+    } else {
+        begin_drain(worker);
+    }
 }
 
 void worker_kill(struct worker *worker) {
-    tell(worker);
+    if (worker->drain.sockets_go_on && !worker->draining)
+        begin_drain(worker);
+    worker->told = true;
+    hub_close_all(worker->hub, CLOSE_GOING_AWAY, goodbye);
     hub_turn_end(worker->hub); /* the sockets that take something still get it */
     hub_kill_all(worker->hub);
     if (worker->gate != NULL)
@@ -296,6 +329,7 @@ void worker_close(struct worker *worker) {
         uv_close((uv_handle_t *)&worker->turn, NULL);
         uv_close((uv_handle_t *)&worker->awake, NULL);
         uv_close((uv_handle_t *)&worker->timer, NULL);
+        uv_close((uv_handle_t *)&worker->settling, NULL);
         gate_close(worker->gate);
         transport_stop(worker->transport);
     }

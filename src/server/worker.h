@@ -55,9 +55,17 @@ void worker_discard(struct worker *worker);
 /* Accepts on this worker's sockets of all sets. False, after a log line. */
 bool worker_listen(struct worker *worker, struct listen_set *const *sets, size_t set_count);
 
+/* How clients are told to go. */
+struct drain_order {
+    uint64_t spread_ms; /* the time over which the closes are spread; 0: all at once */
+    /* elsewhere, or later: nobody who was accepted here may be turned away */
+    bool sockets_go_on;
+};
+
 /* Stops listening, runs the app's on_stop, then tells every client 1001. `on_drained` is called once, when
  * everything is said and every connection is gone. */
-void worker_drain(struct worker *worker, void (*on_drained)(void *user), void *user);
+void worker_drain(struct worker *worker, const struct drain_order *how,
+                  void (*on_drained)(void *user), void *user);
 /* Ends what is left, without ceremony; who was not told 1001 yet is, if its socket takes that. */
 void worker_kill(struct worker *worker);
 

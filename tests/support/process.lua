@@ -69,6 +69,7 @@ end
 ---@field environment table<string, string>? added to ours
 ---@field stdout string? path of a file that takes the output; appended to
 ---@field stderr string?
+---@field descriptors integer[]? of ours, which it has from 3 on
 
 --- Start a program.
 ---@param file string path, or a name to be found on PATH
@@ -82,7 +83,7 @@ function process.start(file, options)
   local out, err = open(options.stdout), open(options.stderr)
   local handle, pid = uv.spawn(file, {
     args = options.args or {},
-    stdio = { nil, out, err },
+    stdio = { nil, out, err, table.unpack(options.descriptors or {}) },
     cwd = options.directory,
     env = environment(options.environment),
   }, function(code, signal)

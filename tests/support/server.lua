@@ -56,6 +56,7 @@ local MODULES = {
 ---@field environment table<string, string|false>? false leaves out what the kit would set
 ---@field workers integer? how many; TIDEWIRE_TEST_WORKERS, or what the app says, when left out
 ---@field descriptors integer? how many the process may have (`ulimit -n`)
+---@field sockets integer[]? descriptors of ours that are passed as systemd passes them
 
 -- "127.0.0.1:80", "[::1]:80" or "unix:/path" as an address.
 local function parse_address(text)
@@ -90,10 +91,16 @@ function server.launch(options)
   local workers = options.workers or os.getenv("TIDEWIRE_TEST_WORKERS")
   local environment = { RECORD_FILE = folder .. "/events", TIDEWIRE_WORKERS = workers and tostring(workers) }
   for name, value in pairs(options.environment or {}) do environment[name] = value or nil end
+  local before = {}
+  if options.descriptors then before[1] = ("ulimit -n %d;"):format(options.descriptors) end
+  if options.sockets then
+    environment.LISTEN_FDS = environment.LISTEN_FDS or tostring(#options.sockets)
+    before[#before + 1] = "export LISTEN_PID=$$;" -- which it keeps when it becomes the program
+  end
   local binary = server.binary()
-  if options.descriptors then
+  if #before > 0 then
     table.move(args, 1, #args, 4)
-    args[1], args[2], args[3] = "-c", ("ulimit -n %d; exec \"$0\" \"$@\""):format(options.descriptors), binary
+    args[1], args[2], args[3] = "-c", table.concat(before, " ") .. " exec \"$0\" \"$@\"", binary
     binary = "/bin/sh"
   end
   self.process = process.start(binary, {
@@ -102,6 +109,7 @@ function server.launch(options)
     environment = environment,
     stdout = folder .. "/stdout",
     stderr = folder .. "/stderr",
+    descriptors = options.sockets,
   })
   self.pid = self.process.pid
   return self

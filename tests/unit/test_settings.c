@@ -16,8 +16,9 @@ static struct settings settings;
 static char said[4096]; /* on stderr, by the last read() */
 
 static int clear_environment(void **state) {
-    static const char *const names[] = {"LISTEN",     "WORKERS",  "ADMIN",    "LOG_LEVEL",
-                                        "LOG_FORMAT", "LOG_FILE", "PID_FILE", "DRAIN_SECONDS"};
+    static const char *const names[] = {
+        "LISTEN",   "WORKERS",  "ADMIN",         "LOG_LEVEL",         "LOG_FORMAT",
+        "LOG_FILE", "PID_FILE", "DRAIN_SECONDS", "LAME_DUCK_SECONDS", "DRAIN_JITTER"};
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
         char name[64];
         snprintf(name, sizeof(name), "TIDEWIRE_%s", names[i]);
@@ -86,15 +87,22 @@ static void test_defaults(void **state) {
     assert_int_equal(settings.log_level, LOG_INFO);
     assert_int_equal(settings.log_format, LOG_TEXT);
     assert_true(settings.drain_seconds == 10);
+    assert_true(settings.lame_duck_seconds == 0);
+    assert_true(settings.drain_jitter == 0);
+    assert_false(settings.upgrade);
 }
 
 static void test_options(void **state) {
     static const char *const forms[] = {
         "app.lua --listen 127.0.0.1:0 --listen unix:/x --workers 4 --admin [::1]:9 --log-level "
         "debug "
-        "--log-format json --log-file l --pid-file p --drain-seconds 2.5",
+        "--log-format json --log-file l --pid-file p --drain-seconds 2.5 --lame-duck-seconds 3 "
+        "--drain-jitter 1.5 "
+        "--upgrade",
         "--listen=127.0.0.1:0 --listen=unix:/x --workers=4 --admin=[::1]:9 --log-level=debug "
-        "--log-format=json --log-file=l app.lua --pid-file=p --drain-seconds=2.5"};
+        "--log-format=json --log-file=l app.lua --pid-file=p --drain-jitter=1.5 "
+        "--drain-seconds=2.5 "
+        "--upgrade --lame-duck-seconds=3"};
     for (int i = 0; i < 2; i++) {
         check_good(forms[i]);
         assert_string_equal(settings.target, "app.lua");
@@ -108,6 +116,9 @@ static void test_options(void **state) {
         assert_string_equal(settings.log_file, "l");
         assert_string_equal(settings.pid_file, "p");
         assert_true(settings.drain_seconds == 2.5);
+        assert_true(settings.lame_duck_seconds == 3);
+        assert_true(settings.drain_jitter == 1.5);
+        assert_true(settings.upgrade);
     }
     check_good("app.lua --log-file=a=b"); /* the first "=" counts */
     assert_string_equal(settings.log_file, "a=b");
@@ -158,6 +169,9 @@ static void test_help_is_complete(void **state) {
                                         "--log-file",
                                         "--pid-file",
                                         "--drain-seconds",
+                                        "--lame-duck-seconds",
+                                        "--drain-jitter",
+                                        "--upgrade",
                                         "--version",
                                         "--help",
                                         "TIDEWIRE_LISTEN",
@@ -168,6 +182,8 @@ static void test_help_is_complete(void **state) {
                                         "TIDEWIRE_LOG_FILE",
                                         "TIDEWIRE_PID_FILE",
                                         "TIDEWIRE_DRAIN_SECONDS",
+                                        "TIDEWIRE_LAME_DUCK_SECONDS",
+                                        "TIDEWIRE_DRAIN_JITTER",
                                         "check FILE",
                                         "new DIR"};
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
@@ -183,18 +199,23 @@ static void test_environment(void **state) {
     setenv("TIDEWIRE_LOG_FILE", "of-environment", 1);
     setenv("TIDEWIRE_PID_FILE", "pid", 1);
     setenv("TIDEWIRE_DRAIN_SECONDS", "0", 1);
+    setenv("TIDEWIRE_LAME_DUCK_SECONDS", "7", 1);
     check_good("app.lua");
     assert_int_equal(settings.log_level, LOG_WARN);
     assert_int_equal(settings.log_format, LOG_JSON);
     assert_string_equal(settings.log_file, "of-environment");
     assert_string_equal(settings.pid_file, "pid");
     assert_true(settings.drain_seconds == 0);
+    assert_true(settings.lame_duck_seconds == 7);
+    setenv("TIDEWIRE_DRAIN_JITTER", "60", 1);
     check_good("app.lua --log-level error --log-format=text --log-file f --drain-seconds 86400");
     assert_int_equal(settings.log_level, LOG_ERROR); /* the command line is stronger */
     assert_int_equal(settings.log_format, LOG_TEXT);
     assert_string_equal(settings.log_file, "f");
     assert_string_equal(settings.pid_file, "pid");
     assert_true(settings.drain_seconds == 86400);
+    assert_true(settings.drain_jitter == 60);
+    unsetenv("TIDEWIRE_DRAIN_JITTER");
     setenv("TIDEWIRE_LOG_LEVEL", "", 1); /* empty is unset */
     check_good("app.lua");
     assert_int_equal(settings.log_level, LOG_INFO);
@@ -221,6 +242,8 @@ static void test_values(void **state) {
         snprintf(words, sizeof(words), "app.lua --drain-seconds %s", seconds[i]);
         check_bad(words, "--drain-seconds", "from 0 to 86400", seconds[i]);
     }
+    check_bad("app.lua --lame-duck-seconds soon", "--lame-duck-seconds", "from 0 to 86400", "soon");
+    check_bad("app.lua --drain-jitter -1", "--drain-jitter", "from 0 to 86400", "-1");
     check_bad("app.lua --drain-seconds=", "--drain-seconds", "from 0 to 86400", NULL);
     check_bad("app.lua --log-file", "--log-file needs a value", NULL, NULL);
     check_bad("--listen", "--listen needs a value", NULL, NULL);
@@ -256,6 +279,17 @@ static void test_targets(void **state) {
     check_bad("check a.lua b.lua", "one FILE is enough", NULL, NULL);
 }
 
+/* Options that only make sense together, in whatever order they come. */
+static void test_together(void **state) {
+    check_bad("app.lua --drain-jitter 11", "--drain-jitter", "10 seconds of --drain-seconds", "11");
+    check_bad("app.lua --drain-jitter 3 --drain-seconds 2", "--drain-jitter", "2 seconds", NULL);
+    check_good("app.lua --drain-jitter 30 --drain-seconds 30");
+    check_bad("app.lua --upgrade", "--upgrade needs --pid-file", NULL, NULL);
+    check_bad("app.lua --upgrade=x --pid-file p", "--upgrade takes no value", NULL, NULL);
+    setenv("TIDEWIRE_PID_FILE", "p", 1);
+    check_good("app.lua --upgrade");
+}
+
 static void test_watch(void **state) {
     check_good("app.lua");
     assert_false(settings.watch);
@@ -278,6 +312,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(test_values, clear_environment, close_settings),
         cmocka_unit_test_setup_teardown(test_unknown_options, clear_environment, close_settings),
         cmocka_unit_test_setup_teardown(test_targets, clear_environment, close_settings),
+        cmocka_unit_test_setup_teardown(test_together, clear_environment, close_settings),
         cmocka_unit_test_setup_teardown(test_watch, clear_environment, close_settings),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,175 @@
+/* inherit.c -- listening sockets that another process has opened. See inherit.h. */
+#include "net/inherit.h"
+
+#include "base/log.h"
+#include "base/mem.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <string.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+struct inheritance {
+    struct inherited **items; /* pointers: what was taken is still referred to */
+    size_t count;
+};
+
+struct inheritance *inheritance_new(void) {
+    return mem_zalloc(sizeof(struct inheritance));
+}
+
+void inheritance_free(struct inheritance *inheritance) {
+    if (inheritance == NULL)
+        return;
+    for (size_t i = 0; i < inheritance->count; i++) {
+        struct inherited *item = inheritance->items[i];
+        for (size_t j = 0; !item->taken && j < item->count; j++)
+            close(item->fds[j]);
+        mem_free(item->fds);
+        mem_free(item);
+    }
+    mem_free(inheritance->items);
+    mem_free(inheritance);
+}
+
+/* ---- addresses ---- */
+
+static bool is_any(const struct address *address) {
+    const struct sockaddr_in6 *sin6 = (const struct sockaddr_in6 *)&address->storage;
+    return address->storage.ss_family == AF_INET6 && IN6_IS_ADDR_UNSPECIFIED(&sin6->sin6_addr);
+}
+
+/* But for the port. */
+static bool same_host(const struct address *a, const struct address *b) {
+    if (a->storage.ss_family != b->storage.ss_family)
+        return false;
+    if (a->storage.ss_family == AF_INET)
+        return ((const struct sockaddr_in *)&a->storage)->sin_addr.s_addr ==
+               ((const struct sockaddr_in *)&b->storage)->sin_addr.s_addr;
+    if (a->storage.ss_family == AF_INET6) {
+        const struct sockaddr_in6 *x = (const struct sockaddr_in6 *)&a->storage,
+                                  *y = (const struct sockaddr_in6 *)&b->storage;
+        return IN6_ARE_ADDR_EQUAL(&x->sin6_addr, &y->sin6_addr) &&
+               x->sin6_scope_id == y->sin6_scope_id &&
+               (!is_any(a) || a->dual_stack == b->dual_stack);
+    }
+    const char *x = ((const struct sockaddr_un *)&a->storage)->sun_path,
+               *y = ((const struct sockaddr_un *)&b->storage)->sun_path;
+    size_t most = sizeof((struct sockaddr_un *)0)->sun_path;
+    return x[0] == '\0' || y[0] == '\0' ? memcmp(x, y, most) == 0 : strncmp(x, y, most) == 0;
+}
+
+static int port_of(const struct address *address) {
+    return address_port((const struct sockaddr *)&address->storage);
+}
+
+static bool same(const struct address *a, const struct address *b) {
+    return same_host(a, b) && port_of(a) == port_of(b);
+}
+
+/* ---- coming in ---- */
+
+/* NULL, or why it is no listening stream socket. */
+static const char *read_socket(int fd, struct address *address) {
+    int type = 0, listens = 0, v6only = 1;
+    socklen_t len = sizeof type;
+    *address = (struct address){.len = sizeof address->storage};
+    if (getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &len) != 0)
+        return errno == EBADF ? "it is not open" : "it is no socket";
+    if (type != SOCK_STREAM)
+        return "it is no stream socket";
+    len = sizeof listens;
+    if (getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &len) != 0 || !listens)
+        return "it does not listen (of systemd's, Accept=no is needed)";
+    if (getsockname(fd, (struct sockaddr *)&address->storage, &address->len) != 0)
+        return strerror(errno);
+    int family = address->storage.ss_family;
+    if (family != AF_INET && family != AF_INET6 && family != AF_UNIX)
+        return "it is neither of IPv4 nor of IPv6 nor a Unix socket";
+    len = sizeof v6only;
+    if (family == AF_INET6)
+        getsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &v6only, &len);
+    address->dual_stack = family == AF_INET6 && !v6only;
+    return NULL;
+}
+
+static struct inherited *find_or_add(struct inheritance *inheritance, const struct address *address,
+                                     const struct inherited_facts *facts) {
+    for (size_t i = 0; i < inheritance->count; i++)
+        if (same(&inheritance->items[i]->address, address))
+            return inheritance->items[i];
+    struct inherited *item = mem_zalloc(sizeof *item);
+    item->address = *address;
+    item->facts = *facts;
+    inheritance->items =
+        mem_realloc(inheritance->items, (inheritance->count + 1) * sizeof *inheritance->items);
+    inheritance->items[inheritance->count++] = item;
+    return item;
+}
+
+const char *inheritance_add(struct inheritance *inheritance, int fd,
+                            const struct inherited_facts *facts) {
+    struct address address;
+    const char *why = read_socket(fd, &address);
+    if (why != NULL) {
+        close(fd);
+        return why;
+    }
+    fcntl(fd, F_SETFD, FD_CLOEXEC);
+    fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);
+    struct inherited *item = find_or_add(inheritance, &address, facts);
+    item->fds = mem_realloc(item->fds, (item->count + 1) * sizeof *item->fds);
+    item->fds[item->count++] = fd;
+    return NULL;
+}
+
+/* ---- going out ---- */
+
+static struct inherited *take(struct inherited *item) {
+    item->taken = true;
+    return item;
+}
+
+struct inherited *inheritance_take(struct inheritance *inheritance, const struct address *wanted,
+                                   bool for_admin) {
+    if (inheritance == NULL)
+        return NULL;
+    for (size_t i = 0; i < inheritance->count; i++) {
+        struct inherited *item = inheritance->items[i];
+        if (!item->taken && same(&item->address, wanted))
+            return take(item);
+    }
+    for (size_t i = 0; port_of(wanted) == 0 && i < inheritance->count; i++) {
+        struct inherited *item = inheritance->items[i];
+        if (!item->taken && item->facts.any_port && item->facts.for_admin == for_admin &&
+            same_host(&item->address, wanted))
+            return take(item);
+    }
+    return NULL;
+}
+
+struct inherited *inheritance_take_any(struct inheritance *inheritance, bool for_admin) {
+    for (size_t i = 0; inheritance != NULL && i < inheritance->count; i++)
+        if (!inheritance->items[i]->taken && inheritance->items[i]->facts.for_admin == for_admin)
+            return take(inheritance->items[i]);
+    return NULL;
+}
+
+void inheritance_settle(struct inheritance *inheritance) {
+    for (size_t i = 0; i < inheritance->count; i++) {
+        struct inherited *item = inheritance->items[i];
+        if (item->taken)
+            continue;
+        char text[ADDRESS_TEXT_BYTES];
+        const struct sockaddr *address = (const struct sockaddr *)&item->address.storage;
+        struct log_line line;
+        log_begin(&line, LOG_WARN, "not_wanted");
+        log_str(&line, "address", address_format(address, item->address.len, text, sizeof text));
+        log_str(&line, "why", "a socket was passed that no listen address asks for; it is closed");
+        log_end(&line);
+        if (item->facts.owns_file && item->address.storage.ss_family == AF_UNIX)
+            unlink(((const struct sockaddr_un *)address)->sun_path);
+    }
+}

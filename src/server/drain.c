@@ -1,0 +1,93 @@
+/* drain.c -- the end of the server in good order. See drain.h.
+ *
+ * One timer: of the lame duck, then of the drain, whose time is counted from its own beginning. */
+#include "server/drain.h"
+
+#include "base/log.h"
+
+static void log_connections(enum log_level level, const struct drain *drain, const char *event,
+                            const char *why) {
+    struct log_line line;
+    struct stats_total total;
+    bus_total(drain->options.commons->bus, &total);
+    log_begin(&line, level, event);
+    if (why != NULL)
+        log_str(&line, "why", why);
+    log_int(&line, "connections", (int64_t)total.connections);
+    log_end(&line);
+}
+
+static void enter(struct drain *drain, enum drain_phase phase) {
+    drain->phase = phase;
+    drain->options.on_phase(drain->options.user, phase);
+}
+
+static uint64_t to_ms(double seconds) {
+    return (uint64_t)(seconds * 1000);
+}
+
+static void on_time_over(uv_timer_t *timer) {
+    struct drain *drain = timer->data;
+    log_connections(LOG_WARN, drain, "drain_over", NULL);
+    enter(drain, DRAIN_OVER);
+    crew_kill(drain->options.crew);
+}
+
+static void order_drain(struct drain *drain) {
+    struct drain_order order = {
+        .spread_ms = to_ms(drain->options.jitter_seconds),
+        .sockets_go_on = drain->handed_over || drain->sockets_go_on,
+    };
+    crew_drain(drain->options.crew, &order);
+}
+
+static void begin(struct drain *drain, const char *why) {
+    log_connections(LOG_INFO, drain, "draining", why);
+    enter(drain, DRAIN_ON);
+    order_drain(drain);
+    uv_timer_start(&drain->timer, on_time_over, to_ms(drain->options.drain_seconds), 0);
+}
+
+static void on_lame_duck_over(uv_timer_t *timer) {
+    begin(timer->data, "the lame duck's time is over");
+}
+
+void drain_init(struct drain *drain, const struct drain_options *options) {
+    *drain = (struct drain){.options = *options};
+    uv_timer_init(options->loop, &drain->timer);
+    drain->timer.data = drain;
+}
+
+void drain_close(struct drain *drain) {
+    uv_close((uv_handle_t *)&drain->timer, NULL);
+}
+
+void drain_signal(struct drain *drain, const char *why) {
+    uint64_t lame_duck_ms = to_ms(drain->options.lame_duck_seconds);
+    if (drain->phase == DRAIN_NOT && lame_duck_ms > 0) {
+        log_connections(LOG_INFO, drain, "lame_duck", why);
+        enter(drain, DRAIN_LAME_DUCK);
+        uv_timer_start(&drain->timer, on_lame_duck_over, lame_duck_ms, 0);
+    } else if (drain->phase == DRAIN_NOT) {
+        begin(drain, why);
+    } else if (drain->phase != DRAIN_OVER) {
+        log_connections(LOG_WARN, drain, "drain_cut_short", "a second signal");
+        uv_timer_stop(&drain->timer);
+        if (drain->phase == DRAIN_LAME_DUCK)
+            order_drain(drain); /* on_stop is called all the same */
+        enter(drain, DRAIN_OVER);
+        crew_kill(drain->options.crew);
+    }
+}
+
+void drain_hand_over(struct drain *drain) {
+    drain->handed_over = true;
+    begin(drain, "another process has taken over");
+}
+
+void drain_skip(struct drain *drain, const char *why) {
+    if (drain->phase == DRAIN_NOT)
+        log_connections(LOG_INFO, drain, "draining", why);
+    drain->phase = DRAIN_ON;
+    crew_stop_load(drain->options.crew);
+}

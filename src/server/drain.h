@@ -1,0 +1,54 @@
+/* drain.h -- the end of the server in good order: from the first signal until no connection is left.
+ *
+ * Knows the crew and the clock. What else belongs to an end (sockets, the admin address, telling systemd) is
+ * done by whoever is told the phases. Main thread. */
+#ifndef TIDEWIRE_SERVER_DRAIN_H
+#define TIDEWIRE_SERVER_DRAIN_H
+
+#include "server/crew.h"
+
+#include <stdbool.h>
+#include <uv.h>
+
+/* In the order of their coming; the first three may be left out. */
+enum drain_phase {
+    DRAIN_NOT,
+    DRAIN_LAME_DUCK, /* who asks is told that the end comes; all else goes on */
+    DRAIN_ON,        /* nobody comes in any more, and everyone is told to go */
+    DRAIN_OVER,      /* everyone had their time: what is left was cut off */
+};
+
+struct drain_options {
+    uv_loop_t *loop;
+    struct commons *commons;
+    struct crew *crew;
+    double lame_duck_seconds, drain_seconds, jitter_seconds;
+    /* A phase begins, before the crew hears of it. */
+    void (*on_phase)(void *user, enum drain_phase phase);
+    void *user;
+};
+
+struct drain {
+    enum drain_phase phase; /* for reading */
+    bool handed_over;       /* for reading: another process has taken over */
+    bool
+        sockets_go_on; /* set it where whoever opened the sockets keeps them: connections wait there for
+                               the next process, and nobody who was accepted is turned away */
+    /* private */
+    struct drain_options options;
+    uv_timer_t timer;
+};
+
+void drain_init(struct drain *drain, const struct drain_options *options);
+/* Closes the timer: the loop must run once more. */
+void drain_close(struct drain *drain);
+
+/* The server is to end; `why` is for the log. Where that was said before, at once. */
+void drain_signal(struct drain *drain, const char *why);
+/* Another process accepts on the server's sockets from now on: whoever is half in is let in, then all are told
+ * to go, without a lame duck. Not after drain_signal() has begun the drain. */
+void drain_hand_over(struct drain *drain);
+/* The server ends before it served anybody: there is nobody to tell. */
+void drain_skip(struct drain *drain, const char *why);
+
+#endif

@@ -1,0 +1,113 @@
+/* succession.c -- the process before this one and the one after it. See succession.h. */
+#include "server/succession.h"
+
+#include "base/log.h"
+
+#include <stdio.h>
+
+void succession_init(struct succession *succession, const struct succession_options *options) {
+    *succession = (struct succession){.options = *options};
+    succession->takeover.fd = -1;
+}
+
+void succession_end(struct succession *succession) {
+    handover_close(succession->handover);
+    succession->handover = NULL;
+}
+
+void succession_close(struct succession *succession) {
+    succession_end(succession);
+    takeover_close(&succession->takeover);
+    pid_file_remove(&succession->pid_file);
+}
+
+/* ---- the process before ---- */
+
+/* Runs the loop while the takeover is at this. */
+static void wait_while(struct succession *succession, enum takeover_state state) {
+    while (succession->takeover.state == state &&
+           !succession->options.is_ending(succession->options.user))
+        uv_run(succession->options.loop, UV_RUN_ONCE);
+}
+
+static bool check(const struct succession *succession, enum takeover_state wanted, char *error,
+                  size_t error_size) {
+    enum takeover_state state = succession->takeover.state;
+    if (state != wanted)
+        snprintf(error, error_size, "%s",
+                 state == TAKEOVER_FAILED ? succession->takeover.problem
+                                          : "a signal has ended the upgrade");
+    return state == wanted;
+}
+
+bool succession_ask(struct succession *succession, char *error, size_t error_size) {
+    const struct succession_options *options = &succession->options;
+    if (options->upgrade) {
+        takeover_begin(&succession->takeover, options->loop, options->pid_file,
+                       options->inheritance);
+        wait_while(succession, TAKEOVER_ASKING);
+        return check(succession, TAKEOVER_HAVING, error, error_size);
+    }
+    if (options->pid_file == NULL || !takeover_finds(options->pid_file))
+        return true;
+    snprintf(error, error_size,
+             "a server with the pid file %s is running; --upgrade takes over from it",
+             options->pid_file);
+    return false;
+}
+
+static bool take_over(struct succession *succession, char *error, size_t error_size) {
+    if (!succession->options.upgrade)
+        return true;
+    takeover_ready(&succession->takeover);
+    wait_while(succession, TAKEOVER_SAYING);
+    if (!check(succession, TAKEOVER_DONE, error, error_size))
+        return false;
+    struct listen_set *admin = admin_set(*succession->options.admin);
+    doors_own_files(succession->options.doors);
+    if (admin != NULL)
+        listen_own_files(admin);
+    return true;
+}
+
+bool succession_take(struct succession *succession, char *error, size_t error_size) {
+    return take_over(succession, error, error_size) &&
+           (succession->handover == NULL ||
+            handover_place(succession->handover, error, error_size)) &&
+           pid_file_place(&succession->pid_file, error, error_size);
+}
+
+/* ---- the one after ---- */
+
+static struct listen_set *set_to_pass_on(void *user, size_t number) {
+    const struct succession_options *options = &((struct succession *)user)->options;
+    if (number < options->doors->count)
+        return options->doors->sets[number];
+    return number == options->doors->count ? admin_set(*options->admin) : NULL;
+}
+
+static void on_taken(void *user, pid_t by) {
+    const struct succession_options *options = &((struct succession *)user)->options;
+    log_eventf(LOG_INFO, "upgrade", "process %ld has taken over", (long)by);
+    doors_leave_files(options->doors);
+    admin_leave(*options->admin);
+    options->on_taken(options->user, by);
+}
+
+bool succession_prepare(struct succession *succession, char *error, size_t error_size) {
+    const char *path = succession->options.pid_file;
+    if (!pid_file_write(&succession->pid_file, path, error, error_size))
+        return false;
+    if (path == NULL)
+        return true;
+    succession->handover =
+        handover_open(&(struct handover_options){.loop = succession->options.loop,
+                                                 .pid_file = path,
+                                                 .set = set_to_pass_on,
+                                                 .on_taken = on_taken,
+                                                 .user = succession},
+                      error, error_size);
+    if (succession->handover == NULL)
+        log_event(LOG_WARN, "no_upgrade", error); /* all else works */
+    return true;
+}

@@ -1,0 +1,142 @@
+-- notify_spec.lua -- what systemd hears of the server: ready, how many connections, stopping, and the sign of
+-- life that a script which does not return silences. The forms of all messages are test_notify.c's.
+
+local loop = require "support.loop"
+local process = require "support.process"
+local server = require "support.server"
+local stream = require "support.stream"
+local unix = require "socket.unix"
+
+local APP = [[
+local record = require "record"
+return {
+  on_load = function() record("variables", os.getenv "NOTIFY_SOCKET", os.getenv "WATCHDOG_USEC") end,
+  endpoints = {
+    ["/"] = {
+      ping_period = 0,
+      handler_timeout = 60,
+      handle_message = function(conn, message)
+        if message == "hang" then
+          record("hangs")
+          local finish = io.open("go_on")
+          while not finish do finish = io.open("go_on") end
+          finish:close()
+        end
+        conn:send(message)
+      end,
+    },
+  },
+}
+]]
+
+describe("systemd", function()
+  local folder, path, ear
+  local heard -- all datagrams so far
+
+  before_each(function()
+    folder = process.make_directory()
+    path = folder .. "/notify"
+    ear = assert(unix.dgram())
+    assert(ear:bind(path))
+    ear:settimeout(0)
+    heard = {}
+  end)
+
+  after_each(function()
+    stream.close_all()
+    ear:close()
+    process.remove_directory(folder)
+  end)
+
+  local function listen()
+    for text in function() return (ear:receive()) end do heard[#heard + 1] = text end
+  end
+
+  -- Waits for a datagram with this line in it, from number `first` on; returns its number.
+  local function hears(line, first)
+    local found = loop.wait_until(function()
+      listen()
+      for index = first or 1, #heard do
+        if ("\n" .. heard[index] .. "\n"):find("\n" .. line .. "\n", 1, true) then return index end
+      end
+    end)
+    return found or error(("%q was not said; but:\n%s"):format(line, table.concat(heard, "\n--\n")), 2)
+  end
+
+  local function start(environment, options)
+    environment.NOTIFY_SOCKET = path
+    return server.start({ app = APP, environment = environment, options = options })
+  end
+
+  it("hears that it is ready, who it is, and that it stops", function()
+    local app <close> = start({})
+    local ready = hears("READY=1")
+    assert.equal(1, ready)
+    assert.equal(ready, hears("MAINPID=" .. app.pid))
+    assert.equal(ready, hears("STATUS=serving; 0 connections"))
+    assert.same({ "variables", n = 3 }, app:wait_event("variables")) -- not the scripts' affair
+    app:signal("sigterm")
+    assert.is_true(hears("STOPPING=1") > ready)
+    assert.equal(0, app.process:wait_exit())
+  end)
+
+  it("hears of the lame duck as the beginning of the end", function()
+    local app <close> = start({}, { "--lame-duck-seconds", "3600" })
+    hears("READY=1")
+    app:signal("sigterm")
+    hears("STOPPING=1")
+    app:signal("sigterm")
+  end)
+
+  it("hears nothing of a start that fails", function()
+    local result = server.run({ folder .. "/none.lua", "--listen", "127.0.0.1:0" },
+      { environment = { NOTIFY_SOCKET = path } })
+    assert.equal(2, result.code)
+    listen()
+    assert.same({}, heard)
+  end)
+
+  it("hears how many connections there are, and a sign of life", function()
+    local app <close> = start({ WATCHDOG_USEC = "200000" })
+    local ada, bob = app:connect(), app:connect()
+    hears("STATUS=serving; 2 connections")
+    ada:close(1000)
+    hears("STATUS=serving; 1 connection")
+    bob:close(1000)
+    local last = 0
+    for _ = 1, 3 do last = hears("WATCHDOG=1", last + 1) end
+  end)
+
+  it("hears no sign of life while a script does not return", function()
+    local app <close> = start({ WATCHDOG_USEC = "200000" })
+    local ada = app:connect()
+    hears("WATCHDOG=1")
+    ada:send_text("hang")
+    app:wait_event("hangs")
+    -- The server may still have given one before it could know. Then none, for ten times the period.
+    loop.pass(0.3)
+    listen()
+    local before = #heard
+    loop.pass(2)
+    listen()
+    for index = before + 1, #heard do assert.not_equal("WATCHDOG=1", heard[index]) end
+    before = #heard
+    process.write_file(app.directory .. "/go_on", "")
+    assert.equal("hang", (ada:receive()))
+    hears("WATCHDOG=1", before + 1)
+  end)
+
+  it("need not be there, nor read", function()
+    os.remove(path)
+    local app = start({})
+    assert.is_truthy(app:log():find("event=notify_failed"))
+    assert.equal("x", (app:connect():ask("x")))
+    app:stop()
+    ear:close()
+    ear = assert(unix.dgram())
+    assert(ear:bind(path)) -- and nobody reads
+    local unheard <close> = start({ WATCHDOG_USEC = "4000" })
+    loop.pass(0.3)
+    assert.equal("x", (unheard:connect():ask("x")))
+  end)
+end)
