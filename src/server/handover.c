@@ -14,6 +14,8 @@
  *     puts its pid file and its own socket in     <-      "yours"
  *     the places of the old ones, and is ready            drains
  *
+ * Who says "reload 1" instead gets "reloaded GENERATION" or "failed PROBLEMS" when that is known.
+ *
  * ADMIN, ANYPORT and FILE are 0 or 1: the socket is the admin address's; the system chose its port; its file
  * is Tidewire's to remove (systemd's are not). Until "yours" the running process serves as before, and whatever
  * happens to the next one, it goes on. From "yours" on it removes no file. To a second one it says "busy"
@@ -45,7 +47,8 @@ struct handover {
     struct ear *door;      /* where successors come in */
     struct ear *successor; /* the one that is here; or NULL */
     pid_t successor_pid;
-    bool asked; /* it has, and got them */
+    bool asked;     /* it has, and got them */
+    bool reloading; /* it is none, and waits for the answer to a reload */
 };
 
 bool handover_path(const char *pid_file, struct sockaddr_un *address) {
@@ -157,6 +160,20 @@ static void on_ready(struct handover *handover) {
     handover->options.on_taken(handover->options.user, handover->successor_pid);
 }
 
+static void on_reload(struct handover *handover) {
+    handover->reloading = true;
+    handover->options.on_reload(handover->options.user);
+}
+
+void handover_answer(struct handover *handover, const char *answer) {
+    if (handover == NULL || handover->successor == NULL || !handover->reloading)
+        return;
+    char text[HANDOVER_ANSWER_BYTES];
+    snprintf(text, sizeof text, "%s", answer);
+    say(handover->successor->fd, text, NULL, 0);
+    close_ear(&handover->successor);
+}
+
 static void on_word(uv_poll_t *poll, int status, int events) {
     (void)status;
     (void)events;
@@ -170,8 +187,10 @@ static void on_word(uv_poll_t *poll, int status, int events) {
         close_ear(&handover->successor); /* it only looked whether we are here */
     else if (len <= 0)
         give_up(handover, "has gone before it was ready");
-    else if (!handover->asked && strcmp(word, HANDOVER_ASK) == 0)
+    else if (!handover->asked && !handover->reloading && strcmp(word, HANDOVER_ASK) == 0)
         on_ask(handover);
+    else if (!handover->asked && !handover->reloading && strcmp(word, HANDOVER_RELOAD) == 0)
+        on_reload(handover);
     else if (handover->asked && strcmp(word, HANDOVER_READY) == 0)
         on_ready(handover);
     else
@@ -195,7 +214,7 @@ static void on_successor(uv_poll_t *poll, int status, int events) {
         close(fd);
     } else {
         handover->successor_pid = pid;
-        handover->asked = false;
+        handover->asked = handover->reloading = false;
         handover->successor = new_ear(handover, fd, on_word);
     }
 }

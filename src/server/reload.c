@@ -22,8 +22,11 @@ struct waiter {
 struct reload {
     struct crew *crew;
     struct commons *commons;
+    void (*on_change)(void *user, bool begins);
+    void *user;
     enum phase phase;
     bool allowed, wanted;
+    bool forbidden; /* for good */
     char *problems; /* why it is given up */
     uint64_t began_ns;
     void (*on_folders)(void *user, const char *folders);
@@ -32,10 +35,13 @@ struct reload {
     struct waiter *told;    /* for the one that runs */
 };
 
-struct reload *reload_new(struct crew *crew, struct commons *commons) {
+struct reload *reload_new(struct crew *crew, struct commons *commons,
+                          void (*on_change)(void *user, bool begins), void *user) {
     struct reload *reload = mem_zalloc(sizeof *reload);
     reload->crew = crew;
     reload->commons = commons;
+    reload->on_change = on_change;
+    reload->user = user;
     return reload;
 }
 
@@ -62,7 +68,8 @@ static void tell(struct reload *reload, struct waiter **waiters, const char *pro
 void reload_free(struct reload *reload) {
     if (reload == NULL)
         return;
-    reload_forbid(reload);
+    tell(reload, &reload->told, "the server has ended");
+    tell(reload, &reload->waiting, "the server has ended");
     mem_free(reload->problems);
     mem_free(reload);
 }
@@ -72,6 +79,9 @@ void reload_free(struct reload *reload) {
 static void begin(struct reload *reload) {
     reload->phase = LOADING;
     reload->wanted = false;
+    reload->on_change(reload->user, true);
+    log_eventf(LOG_DEBUG, "reloading", "generation %u is loaded",
+               atomic_load(&reload->commons->generation) + 1);
     reload->told = reload->waiting;
     reload->waiting = NULL;
     reload->began_ns = clock_monotonic_ns();
@@ -154,6 +164,7 @@ static void given_up(struct reload *reload) {
 
 static void next(struct reload *reload) {
     reload->phase = IDLE;
+    reload->on_change(reload->user, false);
     tell(reload, &reload->told, reload->problems);
     if (reload->wanted && reload->allowed)
         begin(reload);
@@ -185,7 +196,15 @@ void reload_see(struct reload *reload) {
 
 /* ---- wishes ---- */
 
+static const char shutting_down[] = "the server is shutting down";
+
 void reload_want(struct reload *reload, reload_done_fn on_done, void *user) {
+    if (reload->forbidden) {
+        log_event(LOG_WARN, "reload_failed", shutting_down);
+        if (on_done != NULL)
+            on_done(user, atomic_load(&reload->commons->generation), shutting_down);
+        return;
+    }
     reload->wanted = true;
     if (on_done != NULL) {
         struct waiter *waiter = mem_alloc(sizeof *waiter);
@@ -203,9 +222,9 @@ void reload_allow(struct reload *reload) {
 }
 
 void reload_forbid(struct reload *reload) {
-    static const char why[] = "the server is shutting down";
     reload->allowed = false;
+    reload->forbidden = true;
     if (reload->phase == LOADING)
-        give_up(reload, why);
-    tell(reload, &reload->waiting, why);
+        give_up(reload, shutting_down);
+    tell(reload, &reload->waiting, shutting_down);
 }

@@ -14,8 +14,9 @@ struct reload;
 /* What became of one: NULL, or lines that say what is wrong. `generation` is what runs now. */
 typedef void (*reload_done_fn)(void *user, unsigned generation, const char *problems);
 
-/* Both are borrowed. */
-struct reload *reload_new(struct crew *crew, struct commons *commons);
+/* Both are borrowed. `on_change` is told when one begins, and when it has ended. */
+struct reload *reload_new(struct crew *crew, struct commons *commons,
+                          void (*on_change)(void *user, bool begins), void *user);
 /* From now on, on_folders is told the folders of scripts, one a line, whenever they were read. */
 void reload_watch(struct reload *reload, void (*on_folders)(void *user, const char *folders),
                   void *user);

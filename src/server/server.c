@@ -146,6 +146,28 @@ static void end_crew(struct server *server, int code) {
     crew_stop(server->crew);
 }
 
+/* ---- new code ---- */
+
+/* One begins, or has ended. */
+static void on_reload(void *user, bool begins) {
+    struct server *server = user;
+    if (begins)
+        notify_reloading(&server->notify);
+    else if (server->drain.phase == DRAIN_NOT)
+        notify_ready(&server->notify);
+}
+
+/* What came of one that `tidewire reload` has asked for. */
+static void on_answer(void *user, unsigned generation, const char *problems) {
+    struct server *server = user;
+    succession_answer(&server->succession, generation, problems);
+}
+
+static void on_reload_asked(void *user) {
+    struct server *server = user;
+    reload_want(server->reload, on_answer, server);
+}
+
 /* ---- signals ---- */
 
 static void on_signal(uv_signal_t *handle, int number) {
@@ -382,6 +404,7 @@ static void prepare(struct server *server) {
                                              .admin = &server->admin,
                                              .is_ending = waits_no_more,
                                              .on_taken = on_taken,
+                                             .on_reload = on_reload_asked,
                                              .user = server,
                                          });
 }
@@ -411,7 +434,7 @@ int server_run(const struct settings *settings) {
         .user = server,
     };
     server->crew = crew_new(&options);
-    server->reload = reload_new(server->crew, &server->commons);
+    server->reload = reload_new(server->crew, &server->commons, on_reload, server);
     prepare(server);
     int code = serve(server);
     doors_end(&server->doors);

@@ -10,7 +10,14 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-enum settings_action { ACTION_RUN, ACTION_CHECK, ACTION_NEW, ACTION_VERSION, ACTION_HELP };
+enum settings_action {
+    ACTION_RUN,
+    ACTION_CHECK,
+    ACTION_NEW,
+    ACTION_RELOAD,
+    ACTION_VERSION,
+    ACTION_HELP
+};
 
 struct settings {
     enum settings_action action;

@@ -271,6 +271,10 @@ static void test_targets(void **state) {
     check_bad("", "a script is needed: tidewire FILE", NULL, NULL);
     check_bad("--log-level debug", "a script is needed: tidewire FILE", NULL, NULL);
     check_bad("check", "tidewire check FILE", NULL, NULL);
+    check_bad("reload", "tidewire reload --pid-file FILE", NULL, NULL);
+    check_bad("reload app.lua --pid-file p", "and nothing else", NULL, NULL);
+    check_good("reload --pid-file p");
+    assert_int_equal(settings.action, ACTION_RELOAD);
     check_bad("new", "tidewire new DIR", NULL, NULL);
     check_bad("a.lua b.lua", "one FILE is enough", "\"a.lua\"", "\"b.lua\"");
     assert_null(strstr(said, "did you mean"));
