@@ -93,9 +93,10 @@ describe("a reload", function()
       local peers = {}
       for worker = 0, 2 do peers[worker] = app:connect_on(worker) end
       for worker = 0, 2 do
-        local why = reloads.bad(app, app_of("new", nil, ("if tw.worker == %d then error('only here') end"):format(worker)))
+        local only = ("if tw.worker == %d then error('only here') end"):format(worker)
+        local why = reloads.bad(app, app_of("new", nil, only))
         assert(why:find("only here", 1, true), why)
-        why = reloads.bad(app, app_of("new", ("on_load = function() if tw.worker == %d then error('load') end end,"):format(worker)))
+        why = reloads.bad(app, app_of("new", ("on_load = function() %s end,"):format(only)))
         assert(why:find("on_load", 1, true), why)
         for each = 0, 2 do assert.equal("old x", (peers[each]:ask("x"))) end
       end
@@ -189,7 +190,8 @@ describe("a reload", function()
             end
             conn:send(VERSION .. " " .. message)
           end,
-        ]], ("local VERSION = %q"):format(version), 'on_reload = function() tw.shared("bell"):set("rung", VERSION == "ring" or nil) end')
+        ]], ("local VERSION = %q"):format(version),
+          'on_reload = function() tw.shared("bell"):set("rung", VERSION == "ring" or nil) end')
       end
       local app <close> = server.start({ app = code "a" })
       local ada = app:connect("/")
@@ -255,17 +257,10 @@ describe("a reload", function()
             conn.seen = (conn.seen or "") .. VERSION
           end,
           handle_message = function(conn, message) conn:send(("%s %s %s"):format(VERSION, conn.seen, message)) end,
-        ]], ("local VERSION = %q\n"):format(version) .. [[
-          local app = {}
-          local function add(table)
-            table.version = nil
-            for key, value in pairs(app) do table[key] = value end
-            return table
-          end
-        ]]):gsub("return {", "return add {"):gsub("(local app = {}\n)", [[%1
-          function app.on_load() record("load", VERSION, tw.generation) end
-          function app.on_reload(old) record("reload", VERSION, type(old.endpoints["/"].handle_message)) end
-          function app.on_stop() record("stop", VERSION) end
+        ]], ("local VERSION = %q"):format(version), [[
+          on_load = function() record("load", VERSION, tw.generation) end,
+          on_reload = function(old) record("reload", VERSION, type(old.endpoints["/"].handle_message)) end,
+          on_stop = function() record("stop", VERSION) end,
         ]])
       end
       local app = server.start({ app = code "a", workers = 1 })
@@ -282,14 +277,13 @@ describe("a reload", function()
       for _, event in ipairs(app:events()) do seen[#seen + 1] = table.concat(event, " ", 1, event.n) end
       assert.same({ "load a 1", "load b 2", "reload b function", "conn b 2", "load c 3", "reload c function",
         "conn c 3" }, seen)
-      local directory = app.directory
       ada:close(1000)
       eve:close(1000)
       app:signal("sigterm")
       app.process:wait_exit()
       local stops = {}
       for _, event in ipairs(app:events("stop")) do stops[#stops + 1] = event[2] end
-      assert.same({ "c" }, stops, directory)
+      assert.same({ "c" }, stops)
       app:stop()
     end)
 
@@ -330,7 +324,8 @@ describe("a reload", function()
       -- a ping and a timeout are due now, and a reload soon
       reloads.good(app, handler_of('on_reload = function() record("reload") end, pong_period = 0'))
       loop.pass(0.05)
-      reloads.good(app, handler_of("pong_period = 0", "", 'on_reload = function() tw.shared("bell"):set("rung", true) end'))
+      local ring = 'on_reload = function() tw.shared("bell"):set("rung", true) end'
+      reloads.good(app, handler_of("pong_period = 0", "", ring))
       assert.equal("slept", (ada:receive()))
       reloads.good(app, app_of("new"))
       assert.equal("new x", (ada:ask("x")))
@@ -400,10 +395,11 @@ describe("a reload", function()
       local function code(version, paths, more)
         local list = {}
         for path in paths:gmatch("%S+") do
-          list[#list + 1] = ([[[%q] = { handle_message = function(conn, message) conn:send(VERSION .. " " .. conn.name .. message) end }]]):format(path)
+          list[#list + 1] = ("[%q] = { handle_message = answer }"):format(path)
         end
         return ([[
           local here, VERSION = require "here", %q
+          local function answer(conn, message) conn:send(VERSION .. " " .. conn.name .. message) end
           return { defaults = { validate = here.validate }, endpoints = { %s }, %s }
         ]]):format(version, table.concat(list, ", "), more or "")
       end
