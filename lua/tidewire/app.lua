@@ -146,7 +146,10 @@ function app.load(request)
     return nil, report.errors, report.warnings
   end
 
-  local result = { file = request.file, dir = dir, scripts = report.scripts, value = value, endpoints = {}, http = {}, router = Router.new() }
+  local result = {
+    file = request.file, dir = dir, scripts = report.scripts, value = value, endpoints = {}, http = {},
+    router = Router.new(),
+  }
   local read = is_app(value) and read_app or read_bare_handler
   local checked = read(report, result, value, from_environment)
   if #report.errors > 0 then
