@@ -11,7 +11,7 @@ local registry = {}
 ---@type table<integer, tidewire.Conn>  by the connection's integer
 registry.conns = {}
 
----@type tidewire.PreparedEndpoint[]
+---@type tidewire.PreparedEndpoint[]  and those that are no more, as long as they may have connections
 registry.endpoints = {}
 
 --- The connection with this `conn.id`, or nil.

@@ -204,7 +204,7 @@ end
 local function codecs_of(only)
   local seen, list = {}, {}
   for _, endpoint in ipairs(registry.endpoints) do
-    local number = codecs.number(endpoint.options.codec)
+    local number = endpoint.codec
     if not seen[number] and (not only or only == endpoint) then
       seen[number] = true
       list[#list + 1] = number
