@@ -51,6 +51,8 @@ void http_accept(struct http_server *server, int fd, const char *remote);
 
 /* Conversations under way. */
 uint32_t http_server_count(const struct http_server *server);
+/* Is there one whose request is not whole yet? */
+bool http_server_is_asked(const struct http_server *server);
 /* Ends those that have not begun a request; the others get their answer. */
 void http_server_drain(struct http_server *server);
 void http_server_kill_all(struct http_server *server);

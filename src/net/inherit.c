@@ -171,5 +171,7 @@ void inheritance_settle(struct inheritance *inheritance) {
         log_end(&line);
         if (item->facts.owns_file && item->address.storage.ss_family == AF_UNIX)
             unlink(((const struct sockaddr_un *)address)->sun_path);
+        while (item->count > 0)
+            close(item->fds[--item->count]);
     }
 }

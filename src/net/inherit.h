@@ -43,7 +43,7 @@ struct inherited *inheritance_take(struct inheritance *inheritance, const struct
 /* The same with any address, for the purpose. */
 struct inherited *inheritance_take_any(struct inheritance *inheritance, bool for_admin);
 
-/* All that is wanted was taken: logs what is left, and removes its files if they are ours. */
+/* All that is wanted was taken: logs and closes what is left, and removes its files if they are ours. */
 void inheritance_settle(struct inheritance *inheritance);
 
 #endif

@@ -23,6 +23,7 @@
  * connection that waits in them is lost, and the kernel has no reason to refuse one. */
 #include "server/handover.h"
 
+#include "base/list.h"
 #include "base/log.h"
 #include "base/mem.h"
 
@@ -33,10 +34,14 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* A socket and its place on the loop. */
+/* A socket on the loop: the door, or somebody who came in. */
 struct ear {
     uv_poll_t poll;
+    struct list link; /* of the visitors */
+    struct handover *handover;
     int fd;
+    pid_t pid;
+    uint64_t question; /* waits for the answer to a reload, which has this number; 0: does not */
 };
 
 struct handover {
@@ -44,11 +49,10 @@ struct handover {
     struct sockaddr_un place;                               /* F.sock */
     char beside[sizeof((struct sockaddr_un *)0)->sun_path]; /* "" once it is in its place */
     bool in_place;
-    struct ear *door;      /* where successors come in */
-    struct ear *successor; /* the one that is here; or NULL */
-    pid_t successor_pid;
-    bool asked;     /* it has, and got them */
-    bool reloading; /* it is none, and waits for the answer to a reload */
+    struct ear *door;
+    struct list visitors;
+    uint64_t last_question;
+    struct ear *successor; /* the visitor that has asked, and got the sockets; or NULL */
 };
 
 bool handover_path(const char *pid_file, struct sockaddr_un *address) {
@@ -71,8 +75,10 @@ bool handover_trusts(int fd, pid_t *pid) {
 static struct ear *new_ear(struct handover *handover, int fd, uv_poll_cb on_readable) {
     struct ear *ear = mem_zalloc(sizeof *ear);
     ear->fd = fd;
+    ear->handover = handover;
+    list_init(&ear->link);
     uv_poll_init(handover->options.loop, &ear->poll, fd);
-    ear->poll.data = handover;
+    ear->poll.data = ear;
     uv_poll_start(&ear->poll, UV_READABLE, on_readable);
     return ear;
 }
@@ -83,10 +89,11 @@ static void on_ear_closed(uv_handle_t *handle) {
     mem_free(ear);
 }
 
-static void close_ear(struct ear **ear) {
-    if (*ear != NULL)
-        uv_close((uv_handle_t *)&(*ear)->poll, on_ear_closed);
-    *ear = NULL;
+static void close_ear(struct ear *ear) {
+    if (ear->handover->successor == ear)
+        ear->handover->successor = NULL;
+    list_remove(&ear->link);
+    uv_close((uv_handle_t *)&ear->poll, on_ear_closed);
 }
 
 /* ---- talking to the successor ---- */
@@ -137,86 +144,93 @@ static bool offer_all(const struct handover *handover, int to) {
     return say(to, HANDOVER_END, NULL, 0);
 }
 
-static void give_up(struct handover *handover, const char *why) {
-    log_eventf(LOG_WARN, "upgrade_failed", "process %ld %s; this one goes on",
-               (long)handover->successor_pid, why);
-    close_ear(&handover->successor);
+static void give_up(struct ear *visitor, const char *why) {
+    log_eventf(LOG_WARN, "upgrade_failed", "process %ld %s; this one goes on", (long)visitor->pid,
+               why);
+    close_ear(visitor);
 }
 
-static void on_ask(struct handover *handover) {
-    log_eventf(LOG_INFO, "upgrade", "process %ld has asked for the sockets",
-               (long)handover->successor_pid);
-    handover->asked = true;
-    if (!offer_all(handover, handover->successor->fd))
-        give_up(handover, "does not take them");
+static void on_ask(struct ear *visitor) {
+    struct handover *handover = visitor->handover;
+    if (handover->successor != NULL) {
+        say(visitor->fd, HANDOVER_BUSY, NULL, 0);
+        close_ear(visitor);
+        return;
+    }
+    log_eventf(LOG_INFO, "upgrade", "process %ld has asked for the sockets", (long)visitor->pid);
+    handover->successor = visitor;
+    if (!offer_all(handover, visitor->fd))
+        give_up(visitor, "does not take them");
 }
 
-static void on_ready(struct handover *handover) {
-    if (!say(handover->successor->fd, HANDOVER_YOURS, NULL, 0)) {
-        give_up(handover, "has gone at the last moment");
+static void on_ready(struct ear *successor) {
+    struct handover *handover = successor->handover;
+    if (!say(successor->fd, HANDOVER_YOURS, NULL, 0)) {
+        give_up(successor, "has gone at the last moment");
         return;
     }
     handover->in_place = false; /* the file is the other one's */
-    handover->options.on_taken(handover->options.user, handover->successor_pid);
+    handover->options.on_taken(handover->options.user, successor->pid);
 }
 
-static void on_reload(struct handover *handover) {
-    handover->reloading = true;
-    handover->options.on_reload(handover->options.user);
+static void on_reload(struct ear *visitor) {
+    struct handover *handover = visitor->handover;
+    visitor->question = ++handover->last_question;
+    handover->options.on_reload(handover->options.user, visitor->question);
 }
 
-void handover_answer(struct handover *handover, const char *answer) {
-    if (handover == NULL || handover->successor == NULL || !handover->reloading)
-        return;
-    char text[HANDOVER_ANSWER_BYTES];
-    snprintf(text, sizeof text, "%s", answer);
-    say(handover->successor->fd, text, NULL, 0);
-    close_ear(&handover->successor);
+void handover_answer(struct handover *handover, uint64_t question, const char *answer) {
+    for (struct list *at = handover->visitors.next; at != &handover->visitors; at = at->next) {
+        struct ear *visitor = LIST_OWNER(at, struct ear, link);
+        if (visitor->question == question) {
+            say(visitor->fd, answer, NULL, 0);
+            close_ear(visitor);
+            return;
+        }
+    }
 }
 
 static void on_word(uv_poll_t *poll, int status, int events) {
     (void)status;
     (void)events;
-    struct handover *handover = poll->data;
+    struct ear *visitor = poll->data;
+    bool has_asked = visitor == visitor->handover->successor;
     char word[HANDOVER_WORD_BYTES];
-    ssize_t len = recv(handover->successor->fd, word, sizeof word - 1, MSG_DONTWAIT);
+    ssize_t len = recv(visitor->fd, word, sizeof word - 1, MSG_DONTWAIT);
     if (len < 0 && (errno == EAGAIN || errno == EINTR))
         return;
     word[len > 0 ? len : 0] = '\0';
-    if (len <= 0 && !handover->asked)
-        close_ear(&handover->successor); /* it only looked whether we are here */
+    if (len <= 0 && !has_asked)
+        close_ear(visitor); /* it only looked whether we are here */
     else if (len <= 0)
-        give_up(handover, "has gone before it was ready");
-    else if (!handover->asked && !handover->reloading && strcmp(word, HANDOVER_ASK) == 0)
-        on_ask(handover);
-    else if (!handover->asked && !handover->reloading && strcmp(word, HANDOVER_RELOAD) == 0)
-        on_reload(handover);
-    else if (handover->asked && strcmp(word, HANDOVER_READY) == 0)
-        on_ready(handover);
+        give_up(visitor, "has gone before it was ready");
+    else if (!has_asked && visitor->question == 0 && strcmp(word, HANDOVER_RELOAD) == 0)
+        on_reload(visitor);
+    else if (!has_asked && strcmp(word, HANDOVER_ASK) == 0)
+        on_ask(visitor);
+    else if (has_asked && strcmp(word, HANDOVER_READY) == 0)
+        on_ready(visitor);
     else
-        give_up(handover, "says what is not understood");
+        give_up(visitor, "says what is not understood");
 }
 
-static void on_successor(uv_poll_t *poll, int status, int events) {
+static void on_visitor(uv_poll_t *poll, int status, int events) {
     (void)status;
     (void)events;
-    struct handover *handover = poll->data;
-    int fd = accept4(handover->door->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    const struct ear *door = poll->data;
+    pid_t pid;
+    int fd = accept4(door->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
     if (fd < 0)
         return;
-    pid_t pid;
     if (!handover_trusts(fd, &pid)) {
         log_event(LOG_WARN, "upgrade_failed",
                   "a process of another user has asked for the sockets");
         close(fd);
-    } else if (handover->successor != NULL) {
-        say(fd, HANDOVER_BUSY, NULL, 0);
-        close(fd);
-    } else {
-        handover->successor_pid = pid;
-        handover->asked = handover->reloading = false;
-        handover->successor = new_ear(handover, fd, on_word);
+        return;
     }
+    struct ear *visitor = new_ear(door->handover, fd, on_word);
+    visitor->pid = pid;
+    list_append(&door->handover->visitors, &visitor->link);
 }
 
 /* ---- life ---- */
@@ -242,6 +256,7 @@ struct handover *handover_open(const struct handover_options *options, char *err
                                size_t error_size) {
     struct handover *handover = mem_zalloc(sizeof *handover);
     handover->options = *options;
+    list_init(&handover->visitors);
     int len = 0, fd = -1;
     if (handover_path(options->pid_file, &handover->place))
         len = snprintf(handover->beside, sizeof handover->beside, "%s.%ld",
@@ -255,7 +270,7 @@ struct handover *handover_open(const struct handover_options *options, char *err
         mem_free(handover);
         return NULL;
     }
-    handover->door = new_ear(handover, fd, on_successor);
+    handover->door = new_ear(handover, fd, on_visitor);
     return handover;
 }
 
@@ -273,8 +288,9 @@ bool handover_place(struct handover *handover, char *error, size_t error_size) {
 void handover_close(struct handover *handover) {
     if (handover == NULL)
         return;
-    close_ear(&handover->successor);
-    close_ear(&handover->door);
+    while (!list_empty(&handover->visitors))
+        close_ear(LIST_OWNER(handover->visitors.next, struct ear, link));
+    close_ear(handover->door);
     if (handover->in_place)
         unlink(handover->place.sun_path);
     if (handover->beside[0] != '\0')

@@ -114,6 +114,12 @@ static void begin_drain(struct worker *worker) {
     vm_stop_app(worker->vm);
 }
 
+/* Is nobody half in? Also their on_start has run. */
+static bool is_settled(struct worker *worker) {
+    return http_server_count(gate_http(worker->gate)) == 0 && !gate_has_pending(worker->gate) &&
+           !hub_has_pending(worker->hub);
+}
+
 static void on_settled(uv_timer_t *timer) {
     struct worker *worker = timer->data;
     worker->waiting = false;
@@ -122,7 +128,7 @@ static void on_settled(uv_timer_t *timer) {
 /* on_stop may still speak to clients, and wait; the clients are told when it has ended. */
 static void drain_on(struct worker *worker) {
     if (worker->drain.sockets_go_on && !worker->draining &&
-        (!worker->waiting || http_server_count(gate_http(worker->gate)) == 0))
+        (!worker->waiting || is_settled(worker)))
         begin_drain(worker);
     if (worker->draining && !vm_is_stopping(worker->vm))
         tell(worker);

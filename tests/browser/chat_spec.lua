@@ -7,6 +7,7 @@ local chromium = require "browser.chromium"
 local cjson = require "cjson"
 local client = require "support.client"
 local loop = require "support.loop"
+local process = require "support.process"
 local server = require "support.server"
 
 local PATH = require("luv").cwd() .. "/examples/chat/app.lua"
@@ -19,13 +20,16 @@ if not chromium.find() then
 end
 
 describe("the chat's page", function()
-  local app, ada, bob
+  local app, ada, bob, folder
   local ended = {} -- servers whose end is checked last: a check closes all streams of the test, the browsers' too
 
-  local function start(address) return server.start({ app_path = PATH, listen = { address } }) end
+  local function start(address, ...)
+    return server.start({ app_path = PATH, listen = { address }, options = { "--pid-file", folder .. "/pid", ... } })
+  end
   local function page_url() return app:url("/"):gsub("^ws:", "http:") end
 
   lazy_setup(function()
+    folder = process.make_directory()
     app = start("127.0.0.1:0")
     ada, bob = chromium.start(), chromium.start()
   end)
@@ -35,6 +39,7 @@ describe("the chat's page", function()
     if bob then bob:stop() end
     ended[#ended + 1] = app
     for _, each in ipairs(ended) do each:stop() end
+    process.remove_directory(folder)
   end)
 
   -- Each test begins with nobody there, and with browsers that remember nothing.
@@ -71,6 +76,12 @@ describe("the chat's page", function()
   -- The log shows exactly these lines, and nothing waits for the server any more.
   local function shows(browser, lines)
     waits_for(browser, LINES, lines)
+    browser:wait("!document.querySelector('.waiting')")
+  end
+
+  -- The same in any order.
+  local function is_like(browser, lines)
+    browser:wait(("JSON.stringify(%s.sort()) === JSON.stringify(%s.sort())"):format(LINES, cjson.encode(lines)))
     browser:wait("!document.querySelector('.waiting')")
   end
 
@@ -183,12 +194,37 @@ describe("the chat's page", function()
     end
     say(ada, "after")
     -- (bob's "meanwhile" may have come back later than ada)
-    local function is_like(browser, lines)
-      browser:wait(("JSON.stringify(%s.sort()) === JSON.stringify(%s.sort())"):format(LINES, cjson.encode(lines)))
-      browser:wait("!document.querySelector('.waiting')")
-    end
     is_like(ada, { "bob joined", "> before", "bob: meanwhile", "> after" })
     is_like(bob, { "ada: before", "> meanwhile", "ada: after" })
+  end)
+
+  -- What the banner says from now on.
+  local SAID = [[
+    window.said = [];
+    new MutationObserver(() => said.push(document.querySelector("#banner-text").textContent))
+      .observe(document.querySelector("#banner-text"), { childList: true, characterData: true, subtree: true });
+  ]]
+
+  it("comes over to the next process after an upgrade, and says that the server was restarted", function()
+    join_both("upgrade")
+    say(ada, "before")
+    shows(bob, { "ada: before" })
+    for _, browser in ipairs({ ada, bob }) do browser:eval(SAID) end
+    local old = app
+    ended[#ended + 1] = old
+    app = start("127.0.0.1:" .. old.addresses[1].port, "--upgrade")
+    for _, browser in ipairs({ ada, bob }) do
+      browser:wait("said.some((words) => words.startsWith('The server is being restarted.'))")
+      assert.is_false(browser:eval("said.some((words) => words.startsWith('The connection is lost.'))"))
+      is_in(browser, "open")
+      lists(browser, { "ada", "bob" })
+      browser:wait("document.querySelector('#banner').hidden")
+    end
+    assert.equal(0, old.process:wait_exit())
+    say(ada, "after")
+    say(bob, "after, too")
+    is_like(ada, { "bob joined", "> before", "> after", "bob: after, too" })
+    is_like(bob, { "ada: before", "ada: after", "> after, too" })
   end)
 
   it("is the same person after the page is loaded again", function()

@@ -267,7 +267,7 @@ function setBanner(words, button) {
 
 byId("banner-button").addEventListener("click", () => connection.open());
 
-function onState(state, seconds) {
+function onState(state, seconds, restarts) {
   const words = { connecting: "connecting…", open: "connected", waiting: "offline", taken: "elsewhere" };
   byId("state").textContent = words[state];
   byId("state").dataset.state = state;
@@ -275,7 +275,8 @@ function onState(state, seconds) {
     clearTyping();
     for (const name of users) expected.add(name);
     const when = seconds < 1.5 ? "in a second" : `in ${Math.round(seconds)} seconds`;
-    setBanner(`The connection is lost. Trying again ${when}. What you write is sent then.`, "Try now");
+    const what = restarts ? "The server is being restarted." : "The connection is lost.";
+    setBanner(`${what} Trying again ${when}. What you write is sent then.`, "Try now");
   } else if (state === "taken") {
     setBanner("This chat goes on in another window.", "Use it here");
   } else if (state === "open") {

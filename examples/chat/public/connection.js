@@ -1,7 +1,9 @@
 // connection.js -- a WebSocket that comes back.
 //
 // When the connection ends, it is made again: after half a second at first, then after twice as long each
-// time, up to 15 seconds; shortened at random, so that a server that comes back is not asked by everyone at once. When
+// time, up to 15 seconds; shortened at random, so that a server that comes back is not asked by everyone at once. A
+// server that goes says so (1001, or 1012 where a proxy does): it is about to be there again, or another one is, so the
+// delays begin anew. When
 // nothing has been heard for a while the server is asked for something; without an answer the connection is
 // taken for dead, which a browser notices only much later. Knows no page.
 
@@ -11,6 +13,7 @@ const STEADY_AFTER = 5000; // a connection that held this long was a good one: d
 const SILENCE = 25000;
 const PATIENCE = 6000;
 const TAKEN_OVER = 4001;
+const RESTARTS = [1001, 1012]; // going away, service restart
 
 export class Connection {
   #makeUrl;
@@ -21,8 +24,9 @@ export class Connection {
   #steadyTimer = 0;
   #silenceTimer = 0;
 
-  // makeUrl() is asked before each attempt. handlers: onState(state, seconds), with "connecting", "open",
-  // "waiting" (for so many seconds) or "taken" (over by another window); onMessage(value).
+  // makeUrl() is asked before each attempt. handlers: onState(state, seconds, restarts), with "connecting", "open",
+  // "waiting" (for so many seconds; did the server say that it restarts?) or "taken" (over by another window);
+  // onMessage(value).
   constructor(makeUrl, handlers) {
     this.#makeUrl = makeUrl;
     this.#handlers = handlers;
@@ -50,7 +54,7 @@ export class Connection {
       this.#handlers.onMessage(JSON.parse(event.data));
     };
     socket.onclose = (event) => {
-      if (event.code !== TAKEN_OVER) return this.#lost();
+      if (event.code !== TAKEN_OVER) return this.#lost(RESTARTS.includes(event.code));
       this.#drop();
       this.#handlers.onState("taken");
     };
@@ -78,13 +82,14 @@ export class Connection {
     }
   }
 
-  #lost() {
+  #lost(restarts = false) {
     this.#drop();
+    if (restarts) this.#attempts = 0;
     const longest = Math.min(LONGEST_DELAY, SHORTEST_DELAY * 2 ** this.#attempts);
     const delay = longest * (0.5 + Math.random() / 2);
     this.#attempts += 1;
     this.#retryTimer = setTimeout(() => this.open(), delay);
-    this.#handlers.onState("waiting", delay / 1000);
+    this.#handlers.onState("waiting", delay / 1000, restarts);
   }
 
   // Something was heard: the next question is asked after a silence.
