@@ -87,8 +87,10 @@ static struct listen_set *set_to_pass_on(void *user, size_t number) {
 }
 
 static void on_taken(void *user, pid_t by) {
-    const struct succession_options *options = &((struct succession *)user)->options;
+    struct succession *succession = user;
+    const struct succession_options *options = &succession->options;
     log_eventf(LOG_INFO, "upgrade", "process %ld has taken over", (long)by);
+    pid_file_leave(&succession->pid_file);
     doors_leave_files(options->doors);
     admin_leave(*options->admin);
     options->on_taken(options->user, by);
