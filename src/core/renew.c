@@ -99,6 +99,13 @@ void renew_some(struct hub *hub) {
     }
 }
 
+void hub_generations(struct hub *hub, void (*f)(void *user, unsigned generation), void *user) {
+    uint32_t at = 0;
+    for (struct conn *conn; (conn = slots_next(&hub->conns, &at)) != NULL;)
+        if (conn->endpoint != NULL)
+            f(user, conn->endpoint->generation);
+}
+
 void hub_close_endpoint(struct hub *hub, uint32_t number, unsigned code, const char *reason) {
     uint32_t at = 0;
     hub_take_mail(hub);
