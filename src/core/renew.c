@@ -102,7 +102,7 @@ void renew_some(struct hub *hub) {
 void hub_generations(struct hub *hub, void (*f)(void *user, unsigned generation), void *user) {
     uint32_t at = 0;
     for (struct conn *conn; (conn = slots_next(&hub->conns, &at)) != NULL;)
-        if (conn->endpoint != NULL)
+        if (conn->state == CONN_OPEN)
             f(user, conn->endpoint->generation);
 }
 
