@@ -1,4 +1,5 @@
 /* main.c -- the program: what was asked for, and its exit code. */
+#include "server/remote.h"
 #include "server/scaffold.h"
 #include "server/server.h"
 #include "server/settings.h"
@@ -18,6 +19,8 @@ static int act(const struct settings *settings) {
         return server_check(settings);
     case ACTION_NEW:
         return scaffold_write(settings->target);
+    case ACTION_RELOAD:
+        return remote_reload(settings->pid_file);
     case ACTION_RUN:
         break;
     }

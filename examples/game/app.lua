@@ -8,7 +8,8 @@
 --        curl http://127.0.0.1:8080/stats     the same of all matches since the start
 --        GAME_BOTS=30 scripts/run examples/game/app.lua          settings.lua has all of these
 -- Load:  lua5.4 examples/game/bots.lua --url ws://127.0.0.1:8080/game/arena --count 200 --seconds 60
---        with the server on one core and the bots on another: taskset -c 0 …, taskset -c 1 …
+--        with the server on one core and the bots on another: taskset -c 0 …, taskset -c 1 … Where others use the
+--        server's core, it comes too late for ticks however little it does itself: chrt -f 1 taskset -c 0 …
 --
 -- handlers/arena.lua tells every message, world.lua the rules; match.lua is the clock between them.
 

@@ -10,6 +10,7 @@ local app_endpoints = require "tidewire.app_endpoints"
 local app_routes = require "tidewire.app_routes"
 local AppReport = require "tidewire.app_report"
 local environment = require "tidewire.environment"
+local Generation = require "tidewire.generation"
 local option_types = require "tidewire.option_types"
 local options = require "tidewire.options"
 local Router = require "tidewire.router"
@@ -20,10 +21,13 @@ local app = {}
 ---@class tidewire.App
 ---@field file string
 ---@field dir string
+---@field scripts tidewire.Generation
+---@field value table                        what the script returned
 ---@field listen string[]
 ---@field listen_given boolean  not only the default
 ---@field workers integer|"auto"
 ---@field admin string|nil
+---@field removed_endpoints "keep"|"close"
 ---@field limits table<string, any>
 ---@field endpoints tidewire.Endpoint[]      sorted by path
 ---@field http tidewire.Route[]              sorted by key; `static` is a path that can be opened
@@ -99,12 +103,13 @@ local function read_command_line(report, given)
   return settings
 end
 
-local function run(report, dir)
-  local ok, message = script_file.set_paths(dir)
-  if not ok then
+local function run(report, dir, number)
+  local scripts, message = Generation.new(dir, number)
+  if not scripts then
     return nil, { file = report.file, message = message }
   end
-  local value, problem = script_file.run(report.file)
+  report.scripts = scripts
+  local value, problem = scripts:run(report.file)
   if problem then
     return nil, problem
   elseif type(value) ~= "table" then
@@ -121,13 +126,15 @@ end
 ---@field file string                          the script
 ---@field environ table<string, string>|nil    the environment; none if nil
 ---@field command_line { listen: string[]|nil, workers: string|integer|nil, admin: string|nil }|nil
+---@field generation integer|nil                1 by default
 ---@field check_address nil|fun(text: string): any, string|nil  see tidewire.Facts; addresses are not judged without
 
---- Loads an app. Sets package.path and package.cpath for it. May yield wherever the script's top level does.
+--- Loads an app, as a generation of its own. May yield wherever the script's top level does.
 ---@param request tidewire.LoadRequest
 ---@return tidewire.App|nil result
 ---@return tidewire.LoadProblem[] errors_or_warnings  errors if there is no app, else the warnings
 ---@return tidewire.LoadProblem[]|nil warnings        beside errors
+---@return tidewire.Generation|nil scripts            beside errors, if any were read
 function app.load(request)
   local report = AppReport.new(request.file, { check_address = request.check_address })
   local dir = script_file.folder(request.file)
@@ -135,23 +142,26 @@ function app.load(request)
   report:take(findings)
   local from_command_line = read_command_line(report, request.command_line or {})
 
-  local value, problem = run(report, dir)
+  local value, problem = run(report, dir, request.generation or 1)
   if not value then
     table.insert(report.errors, problem)
-    return nil, report.errors, report.warnings
+    return nil, report.errors, report.warnings, report.scripts
   end
 
-  local result = { file = request.file, dir = dir, endpoints = {}, http = {}, router = Router.new() }
+  local result = {
+    file = request.file, dir = dir, scripts = report.scripts, value = value,
+    endpoints = {}, http = {}, router = Router.new(),
+  }
   local read = is_app(value) and read_app or read_bare_handler
   local checked = read(report, result, value, from_environment)
   if #report.errors > 0 then
-    return nil, report.errors, report.warnings
+    return nil, report.errors, report.warnings, report.scripts
   end
 
   local settings = options.merge("app", { from_command_line, from_environment.app, checked })
   result.listen, result.admin = settings.listen, settings.admin
   result.listen_given = (from_command_line.listen or from_environment.app.listen or checked.listen) ~= nil
-  result.workers = settings.workers
+  result.workers, result.removed_endpoints = settings.workers, settings.removed_endpoints
   result.limits = options.merge("limits", { from_environment.limits, checked.limits or {} })
   return result, report.warnings
 end

@@ -22,15 +22,15 @@ local function find_handler(report, path, value)
   local here = report:place("endpoints", path)
   local label = ('endpoint "%s": '):format(path)
   if type(value) == "table" then
-    local file = script_file.file_of(value)
+    local file = report.scripts:file_of(value)
     return value, file and { file = file, path = {} } or here
   elseif type(value) ~= "string" then
     report:error(here, ("%sexpected a handler table or a module's name, got %s")
       :format(label, option_types.describe(value)))
     return nil
   end
-  local handler, problem = script_file.require(value, report.file)
-  local file = script_file.module_file(value)
+  local handler, problem = report.scripts:require(value, report.file)
+  local file = report.scripts:module_file(value)
   if problem and problem.message == "not found" then
     local expected = script_file.below(script_file.folder(report.file), (value:gsub("%.", "/")) .. ".lua")
     report:error(here, ('%smodule "%s" not found: there is no %s, and it is not on package.path')

@@ -18,6 +18,7 @@ local source_lines = require "tidewire.source_lines"
 ---@class tidewire.AppReport
 ---@field file string                       the app's
 ---@field facts tidewire.Facts
+---@field scripts tidewire.Generation       the app's code, once it runs
 ---@field errors tidewire.LoadProblem[]
 ---@field warnings tidewire.LoadProblem[]
 local Report = {}

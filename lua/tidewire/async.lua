@@ -5,6 +5,7 @@
 
 local core = require "tidewire.core"
 local errors = require "tidewire.errors"
+local scope = require "tidewire.scope"
 
 local async = {}
 
@@ -85,8 +86,8 @@ local function wait(task, token)
 end
 
 local function wake(task, token)
-  if waits[task] == token then
-    core.wake(task)
+  if waits[task] == token and not core.wake(task) then
+    waits[task] = nil -- it was ended
   end
 end
 
@@ -103,6 +104,7 @@ local running = {}
 
 local function forget(timer)
   running[timer.number] = nil
+  scope.remove(timer)
   if timer.on_end then
     timer.on_end(timer)
   end
@@ -154,6 +156,7 @@ function async.fire(number, skipped)
   if not timer then
     return
   end
+  scope.enter(timer)
   if not timer.repeats then
     forget(timer)
     return timer.f()
@@ -169,6 +172,13 @@ function async.fire(number, skipped)
   if not ok then
     error(err, 0)
   end
+end
+
+--- A timer of the script's own: one that is started while code is loaded ends with that code.
+local function start_in_scope(seconds, f, repeats)
+  local timer = start(seconds, f, nil, repeats)
+  scope.add(timer)
+  return timer
 end
 
 --- Throws unless the arguments are those of a timer.
@@ -188,7 +198,7 @@ end
 ---@return tidewire.Timer
 function async.after(seconds, f)
   async.check_timer("tw.after", seconds, f)
-  return start(seconds, f, nil, false)
+  return start_in_scope(seconds, f, false)
 end
 
 --- Calls f() every `seconds`, counted from now: it does not drift. A call that still waits is not overtaken.
@@ -197,7 +207,7 @@ end
 ---@return tidewire.Timer
 function async.every(seconds, f)
   async.check_timer("tw.every", seconds, f, 0.001)
-  return start(seconds, f, nil, true)
+  return start_in_scope(seconds, f, true)
 end
 
 -- ---- waiting ----
@@ -209,7 +219,8 @@ function async.sleep(seconds)
     error(("tw.sleep: seconds must be a number from 0 to 1e9, got %s"):format(tostring(seconds)), 2)
   end
   local task, token = this_task("tw.sleep"), {}
-  start(seconds, function() wake(task, token) end, nil, false)
+  local timer = start(seconds, function() wake(task, token) end, nil, false)
+  scope.add(timer)
   wait(task, token)
 end
 

@@ -126,16 +126,37 @@ end
 local numbers = { text = 0, binary = 1, json = 2 }
 ---@type table<integer, any>  and back
 local by_number = { [0] = "text", "binary", "json" }
+---@type table<string, integer>  path -> the number that an own codec has if this endpoint is the first with it
+local by_path, last_number = {}, 2
 
 --- C's number of a codec; the same codec has the same number.
 ---@param codec any
 ---@return integer
 function codecs.number(codec)
-  if not numbers[codec] then
-    numbers[codec] = #by_number + 1
-    by_number[numbers[codec]] = codec
-  end
   return numbers[codec]
+end
+
+--- Gives numbers to the own codecs of an app that takes over. That of an endpoint gets the one that its codec had
+--- before: the connections and rooms that have it in C stay right, whatever code there is now. Codecs of endpoints
+--- that are no more stay with their connections.
+---@param list tidewire.Endpoint[]  sorted by path
+function codecs.renew(list)
+  for codec in pairs(numbers) do
+    if type(codec) == "table" then
+      numbers[codec] = nil
+    end
+  end
+  for _, endpoint in ipairs(list) do
+    local codec, path = endpoint.options.codec, endpoint.path
+    if type(codec) == "table" and not numbers[codec] then
+      if not by_path[path] then
+        last_number = last_number + 1
+        by_path[path] = last_number
+      end
+      numbers[codec] = by_path[path]
+      by_number[by_path[path]] = codec
+    end
+  end
 end
 
 local function encode_own(codec, value)

@@ -4,17 +4,16 @@
 -- an integer here; `conns` holds the object that scripts see. What goes wrong in a hook comes back as the event
 -- `failed`, on a fresh coroutine, so that on_error may wait like any hook. Knows no sockets.
 
-local app = require "tidewire.app"
 local async = require "tidewire.async"
-local codecs = require "tidewire.codecs"
 local Conn = require "tidewire.conn"
 local core = require "tidewire.core"
-local endpoints = require "tidewire.endpoints"
 local errors = require "tidewire.errors"
 local gatekeeper = require "tidewire.gatekeeper"
 local http = require "tidewire.http"
 local registry = require "tidewire.registry"
 local room = require "tidewire.room"
+local scope = require "tidewire.scope"
+local takeover = require "tidewire.takeover"
 
 local ENDPOINT <const> = "\0endpoint" -- conn.lua's key
 
@@ -23,6 +22,8 @@ local conns = registry.conns
 
 ---@type tidewire.App|nil
 local running
+---@type tidewire.App|nil  loaded, and not taken over yet
+local pending
 
 local events = {}
 
@@ -37,39 +38,44 @@ end
 ---@param file string
 ---@param command_line { listen: string[]|nil, workers: string|nil, admin: string|nil }
 function events.load(file, command_line)
-  local loaded, problems, warnings = app.load {
-    file = file,
-    environ = core.environment(),
-    command_line = command_line,
-    check_address = core.check_address,
-  }
-  local lines = {}
-  if core.worker == 0 then -- the others would say the same
-    for _, warning in ipairs(loaded and problems or warnings or {}) do
-      core.log(2, "configuration", nil, "why", app.format(warning))
-    end
-  end
+  local loaded, lines = takeover.load(file, command_line, 1)
   if not loaded then
-    for i, problem in ipairs(problems) do
-      lines[i] = app.format(problem)
-    end
     return nil, lines
   end
-  local shape = {}
-  for i, endpoint in ipairs(loaded.endpoints) do
-    endpoints.prepare(endpoint)
-    shape[i] = ("%s %d\n"):format(endpoint.path, codecs.number(endpoint.options.codec))
+  running = takeover.commit(loaded, nil)
+  local ok, problems = takeover.call_on_load(loaded)
+  return ok and loaded, problems
+end
+
+--- A whole app, its on_load included; or nil, the problems as lines, and the folders of the scripts that were read.
+local function load_beside(file, command_line, generation)
+  local loaded, lines, folders = takeover.load(file, command_line, generation)
+  if not loaded then
+    return nil, lines, folders
   end
-  loaded.shape = table.concat(shape)
-  if loaded.on_load then
-    local ok, err = xpcall(loaded.on_load, errors.handler("on_load"))
-    if not ok then
-      return nil, { ("%s: on_load: %s\n%s"):format(file, err.message, err.traceback) }
-    end
-  end
-  running = loaded
-  registry.endpoints = loaded.endpoints
-  return loaded
+  local ok, problems = takeover.call_on_load(loaded)
+  return ok and loaded or nil, problems, loaded.folders
+end
+
+--- Loads it anew, beside the code that runs; core.loaded is told what came of it.
+---@param generation integer
+function events.reload(file, command_line, generation)
+  local ok, loaded, lines, folders = xpcall(load_beside, debug.traceback, file, command_line, generation)
+  pending = ok and loaded or nil
+  core.loaded(pending, not ok and loaded or lines and table.concat(lines, "\n") or nil, folders)
+end
+
+--- What was loaded takes over. Runs between two events, and cannot wait.
+function events.swap(generation)
+  local old = running
+  running, pending = takeover.commit(pending, old), nil
+  takeover.begin(running, old, generation)
+end
+
+--- What was loaded, or still is, is given up.
+function events.discard(generation)
+  pending = nil
+  scope.finish(generation)
 end
 
 --- The server ends: runs the app's on_stop.
@@ -133,6 +139,11 @@ end
 function events.drained(id)
   local conn = conns[id]
   finish(conn, "on_drain", conn[ENDPOINT].on_drain(conn))
+end
+
+function events.reloaded(id)
+  local conn = conns[id]
+  finish(conn, "on_reload", conn[ENDPOINT].on_reload(conn))
 end
 
 function events.closed(id, code, reason)

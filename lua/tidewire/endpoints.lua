@@ -1,6 +1,6 @@
 -- endpoints.lua -- what an endpoint needs at run time: its hooks, its codec, its number in C.
 --
--- Made once per endpoint when the app is loaded, so that the way of a message has no choice left to make: a codec
+-- Made for each endpoint when an app takes over, so that the way of a message has no choice left to make: a codec
 -- that changes nothing and a heartbeat that looks at nothing cost nothing. Limits and periods go to C.
 
 local codecs = require "tidewire.codecs"
@@ -19,19 +19,21 @@ local endpoints = {}
 ---@field on_timeout function|nil
 ---@field on_error function|nil
 ---@field on_drain function|nil
+---@field on_reload function|nil
 ---@field on_close function|nil
 ---@field validate function|nil
 
 --- Fills in the fields above and tells C.
 ---@param endpoint tidewire.Endpoint
-function endpoints.prepare(endpoint)
+---@param number integer|nil  C's, of an endpoint that it knows
+function endpoints.prepare(endpoint, number)
   ---@cast endpoint tidewire.PreparedEndpoint
   local options, hooks = endpoint.options, endpoint.hooks
   for name, hook in pairs(hooks) do
     endpoint[name] = hook
   end
   endpoint.send, endpoint.receive = codecs.compile(options.codec, options.heartbeat == "json")
-  endpoint.number = core.endpoint {
+  endpoint.number = core.endpoint({
     ping_period = options.ping_period,
     pong_period = options.pong_period,
     max_message_size = options.max_message_size,
@@ -44,8 +46,9 @@ function endpoints.prepare(endpoint)
     has_ping = hooks.send_ping ~= nil,
     has_timeout = hooks.on_timeout ~= nil,
     has_drain = hooks.on_drain ~= nil,
+    has_reload = hooks.on_reload ~= nil,
     json_name = json.encode(endpoint.name),
-  }
+  }, number)
 end
 
 return endpoints

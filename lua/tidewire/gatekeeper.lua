@@ -80,10 +80,11 @@ end
 ---@return table|nil fields                        of the connection, from `validate`
 function gatekeeper.admit(app, head, remote_address, secure)
   local request = Request.new(head, nil, remote_address, secure)
-  local endpoint, params = app.router:endpoint(Request.raw_path(request))
-  if not endpoint then
+  local found, params = app.router:endpoint(Request.raw_path(request))
+  if not found then
     return nil, replies.refusal(404, "There is no WebSocket endpoint at this path.")
   end
+  local endpoint = found.live
   request.params = params
   local refusal = check_origin(endpoint, request)
   if refusal then

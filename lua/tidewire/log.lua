@@ -7,7 +7,9 @@ local core = require "tidewire.core"
 local log = {}
 
 --- What every line has already.
-local reserved = { time = true, level = true, worker = true, event = true, conn = true, message = true }
+local reserved = {
+  time = true, level = true, worker = true, event = true, conn = true, generation = true, message = true,
+}
 
 local function plain(value)
   local kind = type(value)

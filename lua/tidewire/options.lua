@@ -61,6 +61,7 @@ local app = {
   { name = "http", type = "table" },
   { name = "limits", type = "group", group = "limits" },
   { name = "admin", type = "address", env = "ADMIN" },
+  { name = "removed_endpoints", type = "choice", choices = { "keep", "close" }, default = "keep" },
   { name = "on_load", type = "hook" },
   { name = "on_reload", type = "hook" },
   { name = "on_stop", type = "hook" },

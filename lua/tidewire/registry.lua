@@ -1,8 +1,10 @@
 -- registry.lua -- what is there now: the worker's connections and the app's endpoints.
 --
--- Written by dispatch.lua alone, read by those who address others: rooms and broadcasts.
+-- Written by dispatch.lua and takeover.lua, read by those who address others: rooms and broadcasts.
 
 local core = require "tidewire.core"
+
+local ENDPOINT <const> = "\0endpoint" -- conn.lua's key
 
 local registry = {}
 
@@ -18,6 +20,17 @@ registry.endpoints = {}
 function registry.find(id)
   local integer = core.id_number(id)
   return integer and registry.conns[integer]
+end
+
+--- An endpoint has another conn.send now; what a script has put in its place stays.
+---@param endpoint tidewire.PreparedEndpoint
+---@param old_send function
+function registry.replace_send(endpoint, old_send)
+  for _, conn in pairs(registry.conns) do
+    if rawget(conn, ENDPOINT) == endpoint and rawget(conn, "send") == old_send then
+      conn.send = endpoint.send
+    end
+  end
 end
 
 --- The endpoint of this path.

@@ -8,6 +8,7 @@ local Conn = require "tidewire.conn"
 local core = require "tidewire.core"
 local json = require "tidewire.json"
 local registry = require "tidewire.registry"
+local scope = require "tidewire.scope"
 
 ---@class tidewire.Room
 ---@field name string
@@ -169,6 +170,7 @@ function Room:watch(f)
     core.watch(self.name, true)
   end
   table.insert(watches[self.name], watch)
+  scope.add(watch)
   return watch
 end
 
@@ -179,6 +181,7 @@ function Watch:cancel()
   for i, watch in ipairs(list) do
     if watch == self then
       table.remove(list, i)
+      scope.remove(self)
       if #list == 0 then
         watches[self.room] = nil
         core.watch(self.room, false)
@@ -192,6 +195,7 @@ end
 --- C's event: somebody joined or left a room that is watched.
 function room.moved(integer, name, joined, json_name, info)
   for _, watch in ipairs({ table.unpack(watches[name] or {}) }) do
+    core.set_scope(watch.scope)
     core.spawn(watch.f, joined and "join" or "leave", new_member(integer, json_name, info))
   end
 end

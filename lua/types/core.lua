@@ -58,10 +58,18 @@ function core.id_text(conn) end
 ---@return integer? conn
 function core.id_number(text) end
 
---- The fields are those of struct endpoint (src/core/endpoint.h), periods in seconds.
+--- A new endpoint, or what one that is there is from now on. The fields are those of struct endpoint
+--- (src/core/endpoint.h), periods in seconds.
 ---@param options table
+---@param number integer?
 ---@return integer number
-function core.endpoint(options) end
+function core.endpoint(options, number) end
+
+--- Closes all its connections.
+---@param number integer
+---@param code integer
+---@param reason string
+function core.close_endpoint(number, code, reason) end
 
 ---@param number integer
 ---@return boolean
@@ -130,6 +138,26 @@ function core.room_codecs(room) end
 ---@return integer? delivered  nil: nobody got it, it is text that is not UTF-8
 function core.publish(payload, kind, codec, room, endpoint, except, key) end
 
+-- ---- reload.c ----
+
+--- What became of the event `reload`: an app, or nil and what is wrong.
+---@param app tidewire.App?
+---@param problems string?  lines
+---@param folders string?   of the scripts that were read, one a line; beside problems
+function core.loaded(app, problems, folders) end
+
+--- The generation that is loaded by what runs now, or whose loading started it.
+---@return integer? generation
+function core.scope() end
+
+--- What runs now, and what it spawns, belongs to the loading of that generation, or of none.
+---@param generation integer?
+function core.set_scope(generation) end
+
+--- What the loading of that generation has started, and sleeps or has not begun, ends.
+---@param generation integer
+function core.end_scope(generation) end
+
 -- ---- core_shared.c: a store is an integer, a time to live is in seconds ----
 
 ---@param name string
@@ -192,6 +220,7 @@ function core.shared_keys(store, max) end
 function core.task() end
 
 ---@param task integer
+---@return boolean known  false: it is over
 function core.wake(task) end
 
 ---@param f function

@@ -26,7 +26,7 @@
 ---@field on_timeout? fun(conn: tidewire.Conn): boolean?  silent for pong_period; false: keep it, anything else: close with 4408
 ---@field on_error? fun(conn: tidewire.Conn, err: tidewire.Error): boolean?  true: close; false or nil: go on
 ---@field on_drain? fun(conn: tidewire.Conn): any, any  a queue that was above half of max_backlog is empty again
----@field on_reload? fun(conn: tidewire.Conn)  accepted, and not called by this version
+---@field on_reload? fun(conn: tidewire.Conn): any, any  new code has taken over; before the next hook
 ---@field on_close? fun(conn: tidewire.Conn, code: integer, reason: string)  once, last
 ---@field codec? "text"|"binary"|"json"|tidewire.Codec
 ---@field ping_period? number        seconds between pings; 0: none
@@ -68,8 +68,9 @@
 ---@field http? table<string, (fun(request: tidewire.Request): any, any)|tidewire.StaticFolder>  by path, or method and path
 ---@field limits? tidewire.Limits
 ---@field admin? string            an address for /healthz, /readyz, /metrics and /stats
----@field on_load? fun()
----@field on_reload? fun(old: any)  accepted, and not called by this version
+---@field removed_endpoints? "keep"|"close"  what a reload does with connections of an endpoint that is no more
+---@field on_load? fun()            the code is loaded; before it takes over. An error: it does not
+---@field on_reload? fun(old: table)  this code has taken over; `old` is what the script before returned
 ---@field on_stop? fun()
 
 ---@class tidewire.StaticFolder

@@ -33,8 +33,9 @@ struct door {
 
 struct shared_endpoint {
     struct places places;
-    uint32_t codec;
-    uint32_t connections[BUS_MAX_WORKERS]; /* announced, by worker */
+    struct {
+        uint32_t codec, connections; /* announced ones */
+    } at[BUS_MAX_WORKERS];
 };
 
 struct bus {
@@ -262,8 +263,9 @@ static uint32_t everyone(const struct bus *bus, unsigned worker, uint32_t endpoi
     uint32_t count = 0;
     for (uint32_t i = 0; i < bus->endpoint_count; i++) {
         const struct shared_endpoint *each = bus->endpoints[i];
-        if (each != NULL && each->codec == codec && (endpoint == UINT32_MAX || endpoint == i))
-            count += each->connections[worker];
+        if (each != NULL && each->at[worker].codec == codec &&
+            (endpoint == UINT32_MAX || endpoint == i))
+            count += each->at[worker].connections;
     }
     return count;
 }
@@ -354,7 +356,7 @@ struct mail *bus_announce(struct bus *bus, unsigned worker, conn_id id, uint32_t
     uint32_t slot = conn_slot(id);
     make_seat(&bus->doors[worker], slot);
     bus->doors[worker].seats[slot] = (struct seat){id, endpoint, codec};
-    bus->endpoints[endpoint]->connections[worker]++;
+    bus->endpoints[endpoint]->at[worker].connections++;
     uv_mutex_unlock(&bus->lock);
     return mail;
 }
@@ -363,7 +365,7 @@ void bus_withdraw(struct bus *bus, unsigned worker, conn_id id) {
     uv_mutex_lock(&bus->lock);
     struct seat *seat = find_seat(bus, id);
     if (seat != NULL) {
-        bus->endpoints[seat->endpoint]->connections[worker]--;
+        bus->endpoints[seat->endpoint]->at[worker].connections--;
         *seat = (struct seat){0};
     }
     uv_mutex_unlock(&bus->lock);
@@ -393,7 +395,8 @@ bool bus_send(struct bus *bus, conn_id id, struct message *message) {
     return is_there;
 }
 
-struct places *bus_places(struct bus *bus, uint32_t number, uint32_t max, uint32_t codec) {
+struct places *bus_places(struct bus *bus, unsigned worker, uint32_t number, uint32_t max,
+                          uint32_t codec) {
     uv_mutex_lock(&bus->lock);
     if (number >= bus->endpoint_count) {
         bus->endpoints = mem_realloc(bus->endpoints, (number + 1) * sizeof *bus->endpoints);
@@ -403,11 +406,31 @@ struct places *bus_places(struct bus *bus, uint32_t number, uint32_t max, uint32
     struct shared_endpoint *endpoint = bus->endpoints[number];
     if (endpoint == NULL) {
         endpoint = bus->endpoints[number] = mem_zalloc(sizeof *endpoint);
-        endpoint->codec = codec;
         atomic_init(&endpoint->places.max, max);
     }
+    endpoint->at[worker].codec = codec;
     uv_mutex_unlock(&bus->lock);
     return &endpoint->places;
+}
+
+void bus_change_endpoint(struct bus *bus, unsigned worker, uint32_t endpoint, uint32_t codec) {
+    uv_mutex_lock(&bus->lock);
+    bus->endpoints[endpoint]->at[worker].codec = codec;
+    uv_mutex_unlock(&bus->lock);
+}
+
+void bus_change_conn(struct bus *bus, conn_id id, uint32_t codec) {
+    uv_mutex_lock(&bus->lock);
+    struct seat *seat = find_seat(bus, id);
+    if (seat != NULL)
+        seat->codec = codec;
+    uv_mutex_unlock(&bus->lock);
+}
+
+void bus_change_member(struct bus *bus, struct presence *presence, uint32_t codec) {
+    uv_mutex_lock(&bus->lock);
+    directory_set_codec(&bus->directory, presence, codec);
+    uv_mutex_unlock(&bus->lock);
 }
 
 uint64_t bus_connections(struct bus *bus, unsigned worker) {

@@ -109,9 +109,16 @@ bool bus_codec_of(struct bus *bus, conn_id id, uint32_t *codec);
 /* Hands a message to the worker of a connection. False: it is not there. The message stays the caller's. */
 bool bus_send(struct bus *bus, conn_id id, struct message *message);
 
-/* The places of the endpoint with this number, the same for all workers; `max` (0: no limit) and its codec
- * count from the first who asks. */
-struct places *bus_places(struct bus *bus, uint32_t endpoint, uint32_t max, uint32_t codec);
+/* The places of the endpoint with this number, the same for all workers; `max` (0: no limit) counts from the
+ * first who asks. The codec is what the endpoint has on this worker. */
+struct places *bus_places(struct bus *bus, unsigned worker, uint32_t endpoint, uint32_t max,
+                          uint32_t codec);
+
+/* ---- new code has another codec ---- */
+
+void bus_change_endpoint(struct bus *bus, unsigned worker, uint32_t endpoint, uint32_t codec);
+void bus_change_conn(struct bus *bus, conn_id id, uint32_t codec);
+void bus_change_member(struct bus *bus, struct presence *presence, uint32_t codec);
 
 /* How many connections a worker has. */
 uint64_t bus_connections(struct bus *bus, unsigned worker);

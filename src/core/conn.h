@@ -21,7 +21,14 @@ enum conn_state {
 };
 
 /* Hooks that wait for their turn. */
-enum conn_due { DUE_OPEN = 1, DUE_PING = 2, DUE_TIMEOUT = 4, DUE_DRAIN = 8, DUE_CLOSE = 16 };
+enum conn_due {
+    DUE_OPEN = 1,
+    DUE_PING = 2,
+    DUE_TIMEOUT = 4,
+    DUE_DRAIN = 8,
+    DUE_CLOSE = 16,
+    DUE_RELOAD = 32
+};
 
 struct conn {
     conn_id id;

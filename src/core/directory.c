@@ -146,6 +146,13 @@ struct presence *directory_set_info(struct presence *old, struct slice info) {
     return presence;
 }
 
+void directory_set_codec(const struct directory *directory, struct presence *presence,
+                         uint32_t codec) {
+    count_out(presence->room, presence);
+    presence->codec = codec;
+    count_in(directory, presence->room, presence);
+}
+
 struct slice presence_room(const struct presence *presence) {
     return presence->room->entry.key;
 }

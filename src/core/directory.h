@@ -36,6 +36,10 @@ void directory_leave(struct directory *directory, struct presence *presence);
 /* What is said of it from now on. Returns where it is now: the old pointer means nothing any more. */
 struct presence *directory_set_info(struct presence *presence, struct slice info);
 
+/* Its connection has another codec now. */
+void directory_set_codec(const struct directory *directory, struct presence *presence,
+                         uint32_t codec);
+
 /* Its room, its endpoint's name and what is said of it (NULL: nothing). */
 struct slice presence_room(const struct presence *presence);
 const char *presence_name(const struct presence *presence);

@@ -23,8 +23,9 @@ struct endpoint {
     uint32_t codec; /* the scripts' number of its codec: a broadcast is encoded once for each */
     enum heartbeat heartbeat;
     enum slow_client slow_client;
-    bool has_message, has_ping, has_timeout, has_drain;
-    char *json_name; /* conn.name as a JSON string with its quotes, for JSON pings; owned */
+    bool has_message, has_ping, has_timeout, has_drain, has_reload;
+    uint32_t generation; /* of its code */
+    char *json_name;     /* conn.name as a JSON string with its quotes, for JSON pings; owned */
 
     /* the hub's */
     uint32_t number;

@@ -81,6 +81,7 @@ struct hub_events {
     enum hook_state (*ping)(void *user, conn_id id);
     enum hook_state (*timeout)(void *user, conn_id id);
     enum hook_state (*drained)(void *user, conn_id id);
+    enum hook_state (*reloaded)(void *user, conn_id id); /* new code has taken over */
     enum hook_state (*closed)(void *user, conn_id id, unsigned code, const char *reason,
                               size_t len);
 

@@ -60,6 +60,15 @@ void heartbeat_reset_silence(struct hub *hub, struct conn *conn) {
     arm(hub, conn);
 }
 
+void heartbeat_renew(struct hub *hub, struct conn *conn, uint64_t old_ping_ms) {
+    uint64_t ping_ms = conn->endpoint->ping_ms, now = hub_now(hub);
+    if (ping_ms == 0)
+        conn->next_ping_ms = 0;
+    else if (old_ping_ms == 0 || conn->next_ping_ms > now + ping_ms)
+        conn->next_ping_ms = now + ping_ms;
+    arm(hub, conn);
+}
+
 bool heartbeat_confirm_silence(struct hub *hub, struct conn *conn) {
     bool silent = is_silent(hub, conn);
     if (silent)

@@ -56,7 +56,8 @@ void hub_free(struct hub *hub) {
 /* The endpoint's places: those of all workers, or the hub's own. */
 static struct places *places_of(struct hub *hub, uint32_t number, const struct endpoint *endpoint) {
     if (hub->options.bus != NULL)
-        return bus_places(hub->options.bus, number, endpoint->max_connections, endpoint->codec);
+        return bus_places(hub->options.bus, hub->options.worker, number, endpoint->max_connections,
+                          endpoint->codec);
     struct places *places = mem_zalloc(sizeof *places);
     atomic_init(&places->max, endpoint->max_connections);
     return places;
@@ -168,6 +169,8 @@ static bool run_next(struct hub *hub, struct conn *conn, enum hook_state *state)
     bool open = conn->state == CONN_OPEN;
     if (take_due(conn, DUE_OPEN)) {
         *state = events->opened(user, conn->id);
+    } else if (open && take_due(conn, DUE_RELOAD)) {
+        *state = events->reloaded(user, conn->id);
     } else if (open && take_due(conn, DUE_TIMEOUT) && heartbeat_confirm_silence(hub, conn)) {
         *state = events->timeout(user, conn->id);
     } else if (!inbox_empty(conn->inbox)) {
@@ -225,6 +228,7 @@ void hub_hook_done(struct hub *hub, conn_id id) {
 }
 
 void hub_turn_end(struct hub *hub) {
+    renew_some(hub);
     struct list batch; /* what hooks add from now on waits for the next turn */
     list_init(&batch);
     list_move(&batch, &hub->pending);
@@ -237,7 +241,7 @@ void hub_turn_end(struct hub *hub) {
 }
 
 bool hub_has_pending(const struct hub *hub) {
-    return !list_empty(&hub->pending) || !list_empty(&hub->dirty);
+    return !list_empty(&hub->pending) || !list_empty(&hub->dirty) || hub->renewing;
 }
 
 /* ---- news from the sockets ---- */
@@ -251,6 +255,7 @@ void hub_open(struct hub *hub, struct conn *conn, void *peer) {
     struct log_line line;
     log_begin(&line, LOG_DEBUG, "opened");
     log_conn(&line, conn->id);
+    log_int(&line, "generation", conn->endpoint->generation);
     log_end(&line);
     heartbeat_start(hub, conn);
     hub_later(hub, conn);
@@ -268,7 +273,7 @@ void hub_received(struct hub *hub, struct conn *conn, const char *bytes, size_t 
     stats_add(&hub->stats.bytes_received, len);
     if (!conn->endpoint->has_message)
         return;
-    if (!conn->busy && conn->inbox == NULL && !(conn->due & DUE_OPEN)) {
+    if (!conn->busy && conn->inbox == NULL && !(conn->due & (DUE_OPEN | DUE_RELOAD))) {
         conn->busy = true;
         conn->busy =
             hub->events->message(hub->events_user, conn->id, bytes, len, binary) == HOOK_SLEEPS;
@@ -291,6 +296,7 @@ static void log_close(const struct conn *conn, enum log_level level, const char 
     struct log_line line;
     log_begin(&line, level, "closed");
     log_conn(&line, conn->id);
+    log_int(&line, "generation", conn->endpoint->generation);
     log_str(&line, "by", by);
     log_int(&line, "code", code);
     log_bytes(&line, "why", reason == NULL ? "" : reason, len);

@@ -5,8 +5,8 @@
  * exactly once and last. Everything on the worker's thread; nothing in it leaves that thread.
  *
  * Parts: hub.c the connections and the order of their hooks; outbox.c what leaves; publish.c who gets
- * it; mail.c what comes from other workers; heartbeat.c what happens by the clock; farewell.c how everyone is
- * told to go. */
+ * it; mail.c what comes from other workers; heartbeat.c what happens by the clock; renew.c new code; farewell.c
+ * how everyone is told to go. */
 #ifndef TIDEWIRE_CORE_HUB_H
 #define TIDEWIRE_CORE_HUB_H
 
@@ -46,6 +46,8 @@ struct hub {
     struct shares shares;
     struct outq_bundle bundle;
     bool draining;
+    bool renewing; /* on_reload is owed to connections from `renew_at` on */
+    uint32_t renew_at;
     struct farewell *farewell; /* under way; or NULL */
 };
 
@@ -59,6 +61,16 @@ void hub_free(struct hub *hub);
 /* Adds an endpoint and returns its number, counted from 0, the same in all workers. Takes over `json_name`. */
 uint32_t hub_add_endpoint(struct hub *hub, const struct endpoint *endpoint);
 struct endpoint *hub_endpoint(struct hub *hub, uint32_t number); /* NULL: no such number */
+
+/* ---- new code takes over ---- */
+
+/* The endpoint of this number is another from now on, for live connections as well; its phases of pings and
+ * of silence go on. Takes over `json_name`. */
+void hub_change_endpoint(struct hub *hub, uint32_t number, const struct endpoint *endpoint);
+/* The endpoint is no more: each of its connections gets this code. */
+void hub_close_endpoint(struct hub *hub, uint32_t number, unsigned code, const char *reason);
+/* events.reloaded is owed to every open connection whose endpoint has it: before its next hook, and soon. */
+void hub_renew(struct hub *hub);
 
 /* ---- called by net/ ---- */
 
@@ -156,7 +168,8 @@ void hub_hook_done(struct hub *hub, conn_id id);
 
 /* ---- called by the worker ---- */
 
-/* Delivers what came from other workers. Also done by every call above that must come after it. */
+/* Delivers what came from other workers. Also done by every call above that must come after it, but for
+ * hub_send(): a script may have seen the cause of what waits, so whoever sends for one calls this before. */
 void hub_take_mail(struct hub *hub);
 
 /* The end of the loop's turn: runs hooks that waited for it and writes everything queued. */

@@ -37,6 +37,9 @@ uint32_t publish_here(struct hub *hub, const struct audience *audience, struct m
 /* publish.c: somebody joined or left on another worker. */
 void publish_moved(struct hub *hub, const struct mail *mail);
 
+/* renew.c: on_reload for some of those it is owed to. */
+void renew_some(struct hub *hub);
+
 /* outbox.c */
 enum {
     OUTBOX_SCRATCH_BYTES = 128 * 1024
@@ -60,6 +63,8 @@ void heartbeat_start(struct hub *hub, struct conn *conn);
 void heartbeat_stop(struct hub *hub, struct conn *conn);
 void heartbeat_kill_in(struct hub *hub, struct conn *conn, uint64_t ms);
 void heartbeat_reset_silence(struct hub *hub, struct conn *conn);
+/* The periods of its endpoint have changed: times that are sooner now are moved forward. */
+void heartbeat_renew(struct hub *hub, struct conn *conn, uint64_t old_ping_ms);
 void heartbeat_send_ping(struct hub *hub, struct conn *conn);
 /* A silence that was noticed before: does it still last? Then its time starts anew. */
 bool heartbeat_confirm_silence(struct hub *hub, struct conn *conn);

@@ -110,6 +110,11 @@ bool room_leave(struct table *rooms, struct slice name, struct conn *conn) {
     return true;
 }
 
+void room_change_codec(struct member *member, uint32_t codec) {
+    count_codec(member->room, member->conn->endpoint->codec, -1);
+    count_codec(member->room, codec, 1);
+}
+
 void room_leave_all(struct conn *conn) {
     while (conn->rooms != NULL)
         leave(&conn->rooms);

@@ -56,6 +56,9 @@ struct member *room_member(const struct table *rooms, struct slice name, struct 
 /* Lets it out. False: it was not in. The room may be gone then. */
 bool room_leave(struct table *rooms, struct slice name, struct conn *conn);
 
+/* Its connection has another codec now than its endpoint says. */
+void room_change_codec(struct member *member, uint32_t codec);
+
 /* Lets it out of all its rooms. */
 void room_leave_all(struct conn *conn);
 

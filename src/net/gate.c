@@ -213,6 +213,11 @@ struct gate *gate_new(uv_loop_t *loop, struct transport *transport, struct hub *
     return gate;
 }
 
+void gate_change(struct gate *gate, const struct gate_options *options) {
+    gate->options = *options;
+    http_server_change(gate->http, &options->http);
+}
+
 void gate_close(struct gate *gate) {
     http_server_close(gate->http);
 }

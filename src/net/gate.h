@@ -25,6 +25,9 @@ struct gate *gate_new(uv_loop_t *loop, struct transport *transport, struct hub *
 void gate_close(struct gate *gate);
 void gate_free(struct gate *gate); /* accepts NULL */
 
+/* Other limits, for requests and handshakes from now on. */
+void gate_change(struct gate *gate, const struct gate_options *options);
+
 struct http_server *gate_http(struct gate *gate);
 
 /* At the end of each turn of the loop, before hub_turn_end(). */

@@ -74,6 +74,10 @@ struct http_server *http_server_new(uv_loop_t *loop, struct transport *transport
     return server;
 }
 
+void http_server_change(struct http_server *server, const struct http_options *options) {
+    server->options = *options;
+}
+
 void http_server_close(struct http_server *server) {
     uv_close((uv_handle_t *)&server->timer, NULL);
 }

@@ -43,6 +43,9 @@ struct http_server *http_server_new(uv_loop_t *loop, struct transport *transport
 void http_server_close(struct http_server *server);
 void http_server_free(struct http_server *server); /* accepts NULL */
 
+/* Other limits, for conversations that begin from now on. */
+void http_server_change(struct http_server *server, const struct http_options *options);
+
 /* A connection was accepted. Takes over `fd`; `remote` is who it is, a numeric address. */
 void http_accept(struct http_server *server, int fd, const char *remote);
 

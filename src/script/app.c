@@ -6,6 +6,10 @@
 #include "base/mem.h"
 #include "script/vm_internal.h"
 
+const char app_shapes_differ[] = "the app has other endpoints or codecs in some workers than in "
+                                 "others; they may not depend on tw.worker, on "
+                                 "chance or on time";
+
 static char *text_field(lua_State *L, int index, const char *name) {
     lua_getfield(L, index, name);
     char *text = mem_strdup(lua_tostring(L, -1));
@@ -56,6 +60,7 @@ struct app *app_read(lua_State *L, int index) {
     lua_pop(L, 1);
     app->admin = text_field(L, index, "admin");
     app->shape = text_field(L, index, "shape");
+    app->folders = text_field(L, index, "folders");
     app->workers = read_workers(L, index);
     app->endpoint_count = count_field(L, index, "endpoints");
     app->route_count = count_field(L, index, "http");
@@ -77,5 +82,6 @@ void app_free(struct app *app) {
     mem_free(app->listen);
     mem_free(app->admin);
     mem_free(app->shape);
+    mem_free(app->folders);
     mem_free(app);
 }

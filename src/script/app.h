@@ -15,10 +15,14 @@ struct app {
     uint32_t per_address; /* 0: no limit */
     uint32_t endpoint_count, route_count;
     unsigned workers; /* how many, "auto" resolved */
+    char *folders;    /* of its scripts, one a line */
     char *shape;      /* its endpoints and their codecs: must be the same in all workers */
     double handshake_seconds;
     size_t header_bytes;
 };
+
+/* What to say when workers' shapes differ. */
+extern const char app_shapes_differ[];
 
 void app_free(struct app *app); /* accepts NULL */
 

@@ -82,6 +82,7 @@ static int send_bytes(lua_State *L, conn_id id, const char *bytes, size_t len,
 /* core.send(id, payload, kind|options|nil) -> true | nil, "closed"|"backlog". Throws on misuse. */
 static int core_send(lua_State *L) {
     conn_id id = check_id(L, 1);
+    hub_take_mail(vm_of(L)->hub);
     size_t len;
     const char *bytes = luaL_checklstring(L, 2, &len);
     return send_bytes(L, id, bytes, len, check_options(L, 3, MESSAGE_TEXT));
@@ -94,6 +95,8 @@ static const char conn_key;
 static conn_id check_conn(lua_State *L) {
     if (lua_type(L, 1) != LUA_TTABLE)
         luaL_error(L, "send: call it with a colon, conn:send(value)");
+    /* before the value is encoded: mail may run finalizers, which send, too */
+    hub_take_mail(vm_of(L)->hub);
     lua_settop(L, 3);
     lua_rawgetp(L, 1, &conn_key);
     return (conn_id)lua_tointeger(L, 4);
@@ -263,8 +266,8 @@ static bool field_is(lua_State *L, const char *name, const char *value) {
     return same;
 }
 
-/* core.endpoint{...} -> its number. The fields are those of struct endpoint, periods in seconds,
- * checked by options.lua before. */
+/* core.endpoint({...}, number|nil) -> its number: a new endpoint, or what one that is there is from now on. The
+ * fields are those of struct endpoint, periods in seconds, checked by options.lua before. */
 static int core_endpoint(lua_State *L) {
     luaL_checktype(L, 1, LUA_TTABLE);
     struct endpoint endpoint = {
@@ -282,11 +285,30 @@ static int core_endpoint(lua_State *L) {
         .has_ping = flag_field(L, "has_ping"),
         .has_timeout = flag_field(L, "has_timeout"),
         .has_drain = flag_field(L, "has_drain"),
+        .has_reload = flag_field(L, "has_reload"),
+        .generation = vm_of(L)->generation,
     };
+    struct hub *hub = vm_of(L)->hub;
+    bool is_known = !lua_isnoneornil(L, 2);
+    uint32_t number = is_known ? (uint32_t)luaL_checkinteger(L, 2) : 0;
+    luaL_argcheck(L, !is_known || hub_endpoint(hub, number) != NULL, 2, "no such endpoint");
     lua_getfield(L, 1, "json_name");
     endpoint.json_name = mem_strdup(luaL_checkstring(L, -1));
-    lua_pushinteger(L, hub_add_endpoint(vm_of(L)->hub, &endpoint));
+    if (is_known)
+        hub_change_endpoint(hub, number, &endpoint);
+    else
+        number = hub_add_endpoint(hub, &endpoint);
+    lua_pushinteger(L, number);
     return 1;
+}
+
+/* core.close_endpoint(number, code, reason): closes all its connections. */
+static int core_close_endpoint(lua_State *L) {
+    struct hub *hub = vm_of(L)->hub;
+    uint32_t number = (uint32_t)luaL_checkinteger(L, 1);
+    luaL_argcheck(L, hub_endpoint(hub, number) != NULL, 1, "no such endpoint");
+    hub_close_endpoint(hub, number, (unsigned)luaL_checkinteger(L, 2), luaL_checkstring(L, 3));
+    return 0;
 }
 
 /* core.endpoint_full(number) -> boolean: has it as many connections as it may? */
@@ -309,5 +331,6 @@ const luaL_Reg core_conn_functions[] = {
     {"id_number", core_id_number},
     {"endpoint", core_endpoint},
     {"endpoint_full", core_endpoint_full},
+    {"close_endpoint", core_close_endpoint},
     {NULL, NULL},
 };

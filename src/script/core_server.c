@@ -32,7 +32,8 @@ static int core_log(lua_State *L) {
     const char *event = luaL_checkstring(L, 2);
     luaL_argcheck(L, level >= LOG_DEBUG && level <= LOG_ERROR, 1, "0 to 3 expected");
     conn_id conn = (conn_id)luaL_optinteger(L, 3, 0);
-    const struct task *current = vm_of(L)->current;
+    const struct vm *vm = vm_of(L);
+    const struct task *current = vm->current;
     if (conn == 0 && current != NULL)
         conn = current->conn;
     int top = lua_gettop(L);
@@ -40,8 +41,10 @@ static int core_log(lua_State *L) {
         luaL_checktype(L, key, LUA_TSTRING);
     struct log_line line; /* from here on nothing throws: the values are of plain types */
     log_begin(&line, (enum log_level)level, event);
-    if (conn != 0)
+    if (conn != 0) {
         log_conn(&line, conn);
+        log_int(&line, "generation", current == NULL ? vm->generation : current->generation);
+    }
     for (int key = 4; key < top; key += 2)
         log_field(&line, L, key, key + 1);
     log_end(&line);

@@ -20,10 +20,10 @@ static int core_task(lua_State *L) {
     return 1;
 }
 
-/* core.wake(task): lets it go on at the end of the loop's turn. Ignores tasks that are over. */
+/* core.wake(task) -> boolean: is there one? It goes on at the end of the loop's turn. */
 static int core_wake(lua_State *L) {
-    vm_wake(vm_of(L), (uint64_t)luaL_checkinteger(L, 1));
-    return 0;
+    lua_pushboolean(L, vm_wake(vm_of(L), (uint64_t)luaL_checkinteger(L, 1)));
+    return 1;
 }
 
 /* core.spawn(f, ...): runs f(...) on a coroutine of its own at the end of the loop's turn. */

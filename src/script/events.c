@@ -35,6 +35,10 @@ static enum hook_state on_drained(void *user, conn_id id) {
     return vm_run_hook(conn_task(user, EVENT_DRAINED, id), 1);
 }
 
+static enum hook_state on_reloaded(void *user, conn_id id) {
+    return vm_run_hook(conn_task(user, EVENT_RELOADED, id), 1);
+}
+
 static enum hook_state on_closed(void *user, conn_id id, unsigned code, const char *reason,
                                  size_t len) {
     struct task *task = conn_task(user, EVENT_CLOSED, id);
@@ -119,6 +123,7 @@ const struct hub_events vm_hub_events = {
     .ping = on_ping,
     .timeout = on_timeout,
     .drained = on_drained,
+    .reloaded = on_reloaded,
     .closed = on_closed,
     .moved = on_moved,
     .forgotten = on_forgotten,

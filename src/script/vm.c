@@ -55,6 +55,7 @@ static int open_core(lua_State *L) {
     luaL_setfuncs(L, core_timer_functions, 0);
     luaL_setfuncs(L, core_http_functions, 0);
     luaL_setfuncs(L, core_server_functions, 0);
+    luaL_setfuncs(L, core_reload_functions, 0);
     lua_pushcfunction(L, core_check_address);
     lua_setfield(L, -2, "check_address");
     core_push_senders(L);
@@ -142,6 +143,7 @@ struct vm *vm_new(const struct vm_options *options) {
     vm->options = *options;
     vm->hub = options->hub;
     vm->loop = options->loop;
+    vm->generation = vm->loading = 1;
     list_init(&vm->pool);
     list_init(&vm->ready);
     list_init(&vm->sleeping);
@@ -202,7 +204,7 @@ static void push_text(lua_State *L, const char *name, const char *text) {
     lua_setfield(L, -2, name);
 }
 
-static void push_command_line(lua_State *L, const struct vm_command_line *line) {
+void vm_push_command_line(lua_State *L, const struct vm_command_line *line) {
     lua_newtable(L); /* command_line */
     push_text(L, "workers", line->workers);
     push_text(L, "admin", line->admin);
@@ -257,7 +259,8 @@ void vm_stop_load(struct vm *vm) {
 struct app *vm_load(struct vm *vm, const char *file, const struct vm_command_line *command_line) {
     struct task *task = vm_task(vm, EVENT_LOAD, 0);
     lua_pushstring(task->co, file);
-    push_command_line(task->co, command_line);
+    task->scope = task->generation = vm->generation;
+    vm_push_command_line(task->co, command_line);
     switch (vm_run(task, 2)) {
     case RUN_FAILED:
         return NULL;

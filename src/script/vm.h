@@ -52,6 +52,22 @@ struct app *vm_load(struct vm *vm, const char *file, const struct vm_command_lin
 /* Lets a vm_load() that waits give up and return NULL. */
 void vm_stop_load(struct vm *vm);
 
+/* ---- new code ---- */
+
+/* What became of vm_reload(): an app, which is the callee's, or NULL and lines that say what is wrong; and the
+ * folders of the scripts that were read, one a line. */
+typedef void (*vm_loaded_fn)(void *user, struct app *app, const char *problems,
+                             const char *folders);
+
+/* Begins to load the app anew, as this generation, beside the code that runs. on_loaded is called once, unless
+ * vm_discard() comes first. */
+void vm_reload(struct vm *vm, const char *file, const struct vm_command_line *command_line,
+               unsigned generation, vm_loaded_fn on_loaded, void *user);
+/* The code that was loaded takes over. */
+void vm_swap(struct vm *vm);
+/* It is given up, loaded or not. */
+void vm_discard(struct vm *vm);
+
 /* Runs coroutines that were woken. At the end of each turn of the loop. */
 void vm_turn(struct vm *vm);
 /* Some wait for vm_turn() already: the loop must not sleep. */

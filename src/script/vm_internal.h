@@ -15,6 +15,9 @@
 /* The kinds of event; each is a function of the table that dispatch.lua returns, by the name here. */
 #define VM_EVENTS(X)                                                                               \
     X(LOAD, load)                                                                                  \
+    X(RELOAD, reload)                                                                              \
+    X(SWAP, swap)                                                                                  \
+    X(DISCARD, discard)                                                                            \
     X(STOP, stop)                                                                                  \
     X(UPGRADE, upgrade)                                                                            \
     X(REQUEST, request)                                                                            \
@@ -23,6 +26,7 @@
     X(PING, ping)                                                                                  \
     X(TIMEOUT, timeout)                                                                            \
     X(DRAINED, drained)                                                                            \
+    X(RELOADED, reloaded)                                                                          \
     X(CLOSED, closed)                                                                              \
     X(MOVED, moved)                                                                                \
     X(FORGOTTEN, forgotten)                                                                        \
@@ -45,10 +49,12 @@ struct task {
     uint64_t number; /* what scripts know it by; 0 until it is asked for */
     conn_id conn;    /* whose hook it runs; 0: nobody's */
     enum vm_event event;
-    int arguments;    /* of a task that has not begun, on its stack; -1: it has */
-    bool waiting;     /* it sleeps, or has not begun */
-    bool woken;       /* it was woken before it slept, or is in the ready list */
-    struct list link; /* in the pool, the ready list or the sleeping list */
+    unsigned generation; /* of the code that it began in */
+    unsigned scope;      /* the generation whose loading it does, or was started by; 0: none */
+    int arguments;       /* of a task that has not begun, on its stack; -1: it has */
+    bool waiting;        /* it sleeps, or has not begun */
+    bool woken;          /* it was woken before it slept, or is in the ready list */
+    struct list link;    /* in the pool, the ready list or the sleeping list */
 };
 
 struct vm {
@@ -59,9 +65,15 @@ struct vm {
     int event_refs[EVENT_COUNT];
     int close_handles_ref;               /* luv_bridge.c's */
     const char *text_word, *binary_word; /* the bytes of these strings in the state */
-    struct task *current; /* what runs now, or NULL: a callback of luv's, or nothing */
-    bool must_answer;     /* `current` may not sleep */
-    bool load_stopped;    /* vm_stop_load() was called */
+    struct task *current;   /* what runs now, or NULL: a callback of luv's, or nothing */
+    bool must_answer;       /* `current` may not sleep */
+    unsigned generation;    /* of the code that runs */
+    unsigned loading;       /* of the code that is loaded, or was last */
+    vm_loaded_fn on_loaded; /* of vm_reload(); NULL: it was told, or nobody waits */
+    void *on_loaded_user;
+    uint64_t slice_end_ns; /* of a reload */
+    bool slice_over;
+    bool load_stopped; /* vm_stop_load() was called */
     struct list pool, ready, sleeping;
     uint32_t pooled;          /* tasks in the pool */
     struct slots tasks;       /* by task.number */
@@ -89,8 +101,8 @@ void vm_task_done(struct task *task);
 enum hook_state vm_run_hook(struct task *task, int arguments);
 /* Its number for scripts; makes one when there is none. */
 uint64_t vm_task_number(struct task *task);
-/* Puts a sleeping task into the ready list. Numbers of tasks that are over are ignored. */
-void vm_wake(struct vm *vm, uint64_t task_number);
+/* Puts a sleeping task into the ready list. False: the number is of none, or of one that is over. */
+bool vm_wake(struct vm *vm, uint64_t task_number);
 /* Puts a task, with its function and arguments on its stack, into the ready list. */
 void vm_run_later(struct task *task, int arguments);
 /* A new task that will run the function and arguments on top of L's stack, which are popped. */
@@ -100,7 +112,19 @@ void vm_resume(struct vm *vm, struct task *task);
 /* Pushes the word that a coroutine yields to say that it sleeps. */
 void vm_push_wait_marker(lua_State *L);
 
+/* Ends a task that waits, and is in no list. */
+void vm_end_task(struct vm *vm, struct task *task);
+
 /* ---- others ---- */
+
+/* vm.c */
+void vm_push_command_line(lua_State *L, const struct vm_command_line *line);
+/* reload.c: around each run of a task; a reload's gets a slice of time. */
+void reload_begin_slice(struct task *task);
+void reload_end_slice(struct task *task);
+/* reload.c: the task that loads new code has failed as a whole. */
+void reload_failed(struct vm *vm, const char *why, const char *folders);
+extern const luaL_Reg core_reload_functions[];
 
 /* events.c */
 extern const struct hub_events vm_hub_events;

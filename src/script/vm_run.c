@@ -23,7 +23,9 @@ static const char *const hook_names[EVENT_COUNT] = {
     [EVENT_DRAINED] = "on_drain",    [EVENT_CLOSED] = "on_close",
     [EVENT_FORGOTTEN] = "forgotten", [EVENT_MOVED] = "room:watch",
     [EVENT_TIMER] = "timer",         [EVENT_FAILED] = "on_error",
-    [EVENT_SPAWNED] = "spawn",
+    [EVENT_SPAWNED] = "spawn",       [EVENT_RELOAD] = "reload",
+    [EVENT_SWAP] = "reload",         [EVENT_DISCARD] = "reload",
+    [EVENT_RELOADED] = "on_reload",
 };
 
 void vm_push_wait_marker(lua_State *L) {
@@ -49,6 +51,8 @@ struct task *vm_task(struct vm *vm, enum vm_event event, conn_id conn) {
     struct task *task = take(vm);
     task->conn = conn;
     task->event = event;
+    task->generation = vm->generation;
+    task->scope = 0;
     task->arguments = -1;
     if (event < EVENT_SPAWNED)
         lua_rawgeti(task->co, LUA_REGISTRYINDEX, vm->event_refs[event]);
@@ -91,6 +95,8 @@ static enum hook_state fail(struct task *task, int status) {
     lua_pushinteger(handler->co, (lua_Integer)conn);
     lua_pushstring(handler->co, hook_names[event]);
     lua_pushstring(handler->co, status == LUA_ERRMEM ? "memory" : "script");
+    if (event == EVENT_RELOAD)
+        reload_failed(vm, lua_tostring(co, -1), NULL);
     lua_xmove(co, handler->co, 1);
     luaL_traceback(handler->co, co, NULL, 0);
     stats_add(&vm->hub->stats.script_errors, 1);
@@ -111,10 +117,18 @@ enum vm_result vm_run(struct task *task, int arguments) {
     struct task *outer = vm->current;
     int results;
     vm->current = task;
+    reload_begin_slice(task);
     int status = lua_resume(task->co, outer == NULL ? vm->L : outer->co, arguments, &results);
+    reload_end_slice(task);
     vm->current = outer;
     if (status == LUA_OK)
         return RUN_RETURNED;
+    if (status == LUA_YIELD && vm->slice_over) { /* it goes on in the next turn */
+        vm->slice_over = false;
+        task->waiting = task->woken = true;
+        list_append(&vm->ready, &task->link);
+        return RUN_SLEEPS;
+    }
     if (status == LUA_YIELD && results == 1 && lua_touserdata(task->co, -1) == &wait_marker) {
         lua_pop(task->co, 1);
         task->waiting = true;
@@ -139,15 +153,16 @@ enum hook_state vm_run_hook(struct task *task, int arguments) {
 
 /* ---- waking ---- */
 
-void vm_wake(struct vm *vm, uint64_t task_number) {
+bool vm_wake(struct vm *vm, uint64_t task_number) {
     struct task *task = slots_find(&vm->tasks, task_number);
-    if (task == NULL || task->woken)
-        return;
-    task->woken = true;
-    if (task->waiting) {
+    if (task == NULL)
+        return false;
+    if (!task->woken && task->waiting) {
         list_remove(&task->link);
         list_append(&vm->ready, &task->link);
     }
+    task->woken = true;
+    return true;
 }
 
 void vm_run_later(struct task *task, int arguments) {
@@ -158,6 +173,10 @@ void vm_run_later(struct task *task, int arguments) {
 
 void vm_spawn(struct vm *vm, lua_State *L, int arguments) {
     struct task *task = vm_task(vm, EVENT_SPAWNED, 0);
+    if (vm->current != NULL) {
+        task->generation = vm->current->generation;
+        task->scope = vm->current->scope;
+    }
     if (!lua_checkstack(task->co, arguments + 1)) {
         vm_task_done(task);
         luaL_error(L, "too many arguments"); /* on the coroutine that runs, where it is caught */
@@ -173,6 +192,11 @@ void vm_resume(struct vm *vm, struct task *task) {
     task->waiting = task->woken = false;
     if (vm_run_hook(task, arguments) == HOOK_DONE && conn != 0)
         hub_hook_done(vm->hub, conn);
+}
+
+void vm_end_task(struct vm *vm, struct task *task) {
+    lua_resetthread(task->co); /* closes its to-be-closed variables */
+    vm_task_done(task);
 }
 
 void vm_turn(struct vm *vm) {

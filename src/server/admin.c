@@ -59,6 +59,26 @@ static uint64_t resident_bytes(void) {
     return pages * (uint64_t)sysconf(_SC_PAGESIZE);
 }
 
+static void add_reloads(struct admin *admin, struct text *text) {
+    struct commons *commons = admin->commons;
+    add(text,
+        "# HELP tidewire_reloads_total Times that new code has taken over.\n"
+        "# TYPE tidewire_reloads_total counter\ntidewire_reloads_total %u\n",
+        atomic_load(&commons->reloads));
+    add(text,
+        "# HELP tidewire_reload_failures_total Times that new code could not be loaded.\n"
+        "# TYPE tidewire_reload_failures_total counter\ntidewire_reload_failures_total %u\n",
+        atomic_load(&commons->reload_failures));
+    add(text,
+        "# HELP tidewire_generation The code that runs, counted from 1.\n"
+        "# TYPE tidewire_generation gauge\ntidewire_generation %u\n",
+        atomic_load(&commons->generation));
+    add(text,
+        "# HELP tidewire_reload_pause_seconds How long a worker stood still for the last reload.\n"
+        "# TYPE tidewire_reload_pause_seconds gauge\ntidewire_reload_pause_seconds %.6f\n",
+        (double)atomic_load(&commons->reload_pause_ns) / 1e9);
+}
+
 static void metrics(struct admin *admin, struct http *http) {
     struct stats_total total;
     struct text text = {0};
@@ -82,6 +102,7 @@ static void metrics(struct admin *admin, struct http *http) {
         "# HELP tidewire_workers Threads that serve connections.\n"
         "# TYPE tidewire_workers gauge\ntidewire_workers %u\n",
         bus_workers(admin->commons->bus));
+    add_reloads(admin, &text);
     add(&text,
         "# HELP tidewire_uptime_seconds Time since the start.\n"
         "# TYPE tidewire_uptime_seconds gauge\ntidewire_uptime_seconds %.3f\n",
@@ -117,6 +138,10 @@ static void stats_json(struct admin *admin, struct http *http) {
         TIDEWIRE_VERSION, (long)getpid(), clock_wall_seconds() - admin->commons->started_at,
         places_max(&admin->commons->places), bus_workers(admin->commons->bus));
     add_connections(admin, &text);
+    add(&text, "\"generation\":%u,\"reloads\":%u,\"reload_failures\":%u,\"reload_pause_ms\":%.3f,",
+        atomic_load(&admin->commons->generation), atomic_load(&admin->commons->reloads),
+        atomic_load(&admin->commons->reload_failures),
+        (double)atomic_load(&admin->commons->reload_pause_ns) / 1e6);
 #define X(name, help) add(&text, "\"%s\":%" PRIu64 ",", #name, total.name);
     STATS_COUNTERS(X)
     STATS_GAUGES(X)

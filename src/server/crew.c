@@ -16,6 +16,9 @@ enum order {
     ORDER_DRAIN = 4,
     ORDER_KILL = 8,
     ORDER_CLOSE = 16,
+    ORDER_RELOAD = 32,
+    ORDER_SWAP = 64,
+    ORDER_DISCARD = 128,
 };
 
 /* One worker and its thread. */
@@ -24,7 +27,8 @@ struct hand {
     unsigned number;
     uv_thread_t thread;
     _Atomic enum stage stage;
-    atomic_uint orders;        /* not carried out yet */
+    atomic_uint orders; /* not carried out yet */
+    _Atomic enum reload_stage reload;
     _Atomic uint64_t asked_ns; /* since when it owes a sign of life; 0: it does not */
     uv_mutex_t lock;           /* of `is_reachable` */
     bool is_reachable;         /* `bell` may be rung */
@@ -34,6 +38,11 @@ struct hand {
     const struct app *app;
     uv_async_t bell;
     bool closing, cut_short;
+
+    /* of a reload: written by the worker before it reports, read by the main thread after that */
+    struct app *next; /* loaded; NULL when it has taken over */
+    char *problems, *folders;
+    uint64_t pause_ns;
 };
 
 struct crew {
@@ -41,6 +50,7 @@ struct crew {
     uv_async_t news;
     struct listen_set *const *sets;
     size_t set_count;
+    unsigned generation;      /* of the code to load */
     struct drain_order drain; /* set before ORDER_DRAIN is given */
     unsigned count;
     struct hand *hands[BUS_MAX_WORKERS];
@@ -57,6 +67,51 @@ static void on_drained(void *user) {
     report(user, STAGE_DRAINED);
 }
 
+static void report_reload(struct hand *hand, enum reload_stage stage) {
+    atomic_store(&hand->reload, stage);
+    uv_async_send(&hand->crew->news);
+}
+
+static void on_loaded(void *user, struct app *app, const char *problems, const char *folders) {
+    struct hand *hand = user;
+    hand->next = app;
+    hand->problems = mem_strdup(problems);
+    hand->folders = mem_strdup(folders);
+    report_reload(hand, app == NULL ? RELOAD_FAILED : RELOAD_LOADED);
+}
+
+static void drop_next(struct hand *hand) {
+    app_free(hand->next);
+    mem_free(hand->problems);
+    mem_free(hand->folders);
+    hand->next = NULL;
+    hand->problems = hand->folders = NULL;
+}
+
+static void swap(struct hand *hand) {
+    uint64_t before = clock_monotonic_ns();
+    worker_swap(hand->worker, hand->next);
+    hand->app = hand->next;
+    hand->next = NULL;
+    hand->pause_ns = clock_monotonic_ns() - before;
+    drop_next(hand);
+    report_reload(hand, RELOAD_TAKEN);
+}
+
+static void carry_out_reload(struct hand *hand, unsigned orders) {
+    const struct crew_options *options = &hand->crew->options;
+    if (orders & ORDER_RELOAD)
+        worker_reload(hand->worker, options->file, &options->command_line, hand->crew->generation,
+                      on_loaded, hand);
+    if (orders & ORDER_SWAP)
+        swap(hand);
+    if (orders & ORDER_DISCARD) {
+        worker_discard(hand->worker);
+        drop_next(hand);
+        report_reload(hand, RELOAD_NONE);
+    }
+}
+
 static void carry_out(struct hand *hand) {
     unsigned orders = atomic_exchange(&hand->orders, 0);
     struct worker *worker = hand->worker;
@@ -65,6 +120,7 @@ static void carry_out(struct hand *hand) {
     if (orders & ORDER_LISTEN)
         report(hand, worker_listen(worker, hand->crew->sets, hand->crew->set_count) ? STAGE_SERVING
                                                                                     : STAGE_FAILED);
+    carry_out_reload(hand, orders);
     if (orders & ORDER_DRAIN)
         worker_drain(worker, &hand->crew->drain, on_drained, hand);
     if (orders & ORDER_KILL)
@@ -212,6 +268,52 @@ void crew_listen(struct crew *crew, struct listen_set *const *sets, size_t set_c
     order(crew, ORDER_LISTEN);
 }
 
+void crew_reload(struct crew *crew, unsigned generation) {
+    crew->generation = generation;
+    for (unsigned i = 0; i < crew->count; i++)
+        atomic_store(&crew->hands[i]->reload, RELOAD_LOADING);
+    order(crew, ORDER_RELOAD);
+}
+
+void crew_swap(struct crew *crew) {
+    order(crew, ORDER_SWAP);
+}
+
+void crew_discard(struct crew *crew) {
+    order(crew, ORDER_DISCARD);
+}
+
+enum reload_stage crew_reload_stage(const struct crew *crew, unsigned worker) {
+    return atomic_load(&crew->hands[worker]->reload);
+}
+
+bool crew_reload_is(const struct crew *crew, enum reload_stage stage) {
+    for (unsigned i = 0; i < crew->count; i++)
+        if (crew_reload_stage(crew, i) != stage)
+            return false;
+    return true;
+}
+
+const struct app *crew_next_app(const struct crew *crew, unsigned worker) {
+    return crew->hands[worker]->next;
+}
+
+const char *crew_problems(const struct crew *crew, unsigned worker) {
+    return crew->hands[worker]->problems;
+}
+
+const char *crew_folders(const struct crew *crew, unsigned worker) {
+    return crew->hands[worker]->folders;
+}
+
+uint64_t crew_pause_ns(const struct crew *crew) {
+    uint64_t longest = 0;
+    for (unsigned i = 0; i < crew->count; i++)
+        if (crew->hands[i]->pause_ns > longest)
+            longest = crew->hands[i]->pause_ns;
+    return longest;
+}
+
 void crew_drain(struct crew *crew, const struct drain_order *how) {
     crew->drain = *how;
     order(crew, ORDER_DRAIN);
@@ -260,6 +362,7 @@ bool crew_free(struct crew *crew) {
         return true;
     for (unsigned i = 0; i < crew->count; i++) {
         struct hand *hand = crew->hands[i];
+        drop_next(hand);
         clean = worker_free(hand->worker) && clean;
         uv_mutex_destroy(&hand->lock);
         mem_free(hand);

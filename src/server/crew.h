@@ -44,12 +44,30 @@ bool crew_failed(const struct crew *crew); /* has one? */
 /* What a worker has loaded; from STAGE_LOADED on, until crew_free(). */
 const struct app *crew_app(const struct crew *crew, unsigned worker);
 
+/* What a worker is at with new code. */
+enum reload_stage { RELOAD_NONE, RELOAD_LOADING, RELOAD_LOADED, RELOAD_FAILED, RELOAD_TAKEN };
+
+enum reload_stage crew_reload_stage(const struct crew *crew, unsigned worker);
+bool crew_reload_is(const struct crew *crew, enum reload_stage stage); /* of every worker */
+/* What a worker has loaded (RELOAD_LOADED), or why it could not (RELOAD_FAILED): lines. Until the next order. */
+const struct app *crew_next_app(const struct crew *crew, unsigned worker);
+const char *crew_problems(const struct crew *crew, unsigned worker);
+const char *crew_folders(const struct crew *crew,
+                         unsigned worker); /* of the scripts it has read, one a line */
+/* The longest that a worker stood still for the last crew_swap(). From RELOAD_TAKEN on. */
+uint64_t crew_pause_ns(const struct crew *crew);
+
 /* ---- orders, to all ---- */
 
 /* Whoever loads and waits gives up. */
 void crew_stop_load(struct crew *crew);
 /* Accept on these. They are read until STAGE_SERVING. */
 void crew_listen(struct crew *crew, struct listen_set *const *sets, size_t set_count);
+/* Load the app anew: RELOAD_LOADED or RELOAD_FAILED follows. Then let it take over (RELOAD_TAKEN follows), or give
+ * it up, at any time before (RELOAD_NONE follows). */
+void crew_reload(struct crew *crew, unsigned generation);
+void crew_swap(struct crew *crew);
+void crew_discard(struct crew *crew);
 void crew_drain(struct crew *crew, const struct drain_order *how);
 void crew_kill(struct crew *crew);
 /* End, in good order. STAGE_ENDED follows, unless a script does not return. */

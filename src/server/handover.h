@@ -21,9 +21,15 @@
 #define HANDOVER_READY "ready" /* the next */
 #define HANDOVER_YOURS "yours"
 #define HANDOVER_BUSY  "busy"
+/* Instead of HANDOVER_ASK, by `tidewire reload`; the answer begins with one of these, a generation behind it, or
+ * lines that say what is wrong. */
+#define HANDOVER_RELOAD   "reload 1"
+#define HANDOVER_RELOADED "reloaded "
+#define HANDOVER_FAILED   "failed "
 enum {
     HANDOVER_WORD_BYTES = 64,
-    HANDOVER_FDS = 128 /* most in one datagram; the system allows 253 */
+    HANDOVER_ANSWER_BYTES = 32 * 1024, /* of a reload; longer ones are cut */
+    HANDOVER_FDS = 128                 /* most in one datagram; the system allows 253 */
 };
 
 /* Where the process of a pid file waits. False: the path is too long. */
@@ -38,10 +44,15 @@ struct handover_options {
     struct listen_set *(*set)(void *user, size_t number);
     /* The successor serves: nothing is ours any more. */
     void (*on_taken)(void *user, pid_t by);
+    /* Somebody wants the code to be loaded anew, and waits for handover_answer(). */
+    void (*on_reload)(void *user);
     void *user;
 };
 
 struct handover;
+
+/* What became of it. Ignored when nobody waits any more. */
+void handover_answer(struct handover *handover, const char *answer);
 
 /* Waits, but not where anybody looks yet. NULL, with a sentence in `error`, when that cannot be. */
 struct handover *handover_open(const struct handover_options *options, char *error,

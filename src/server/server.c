@@ -12,7 +12,9 @@
 #include "server/crew.h"
 #include "server/drain.h"
 #include "server/notify.h"
+#include "server/reload.h"
 #include "server/succession.h"
+#include "server/watch.h"
 
 #include <errno.h>
 #include <malloc.h>
@@ -33,6 +35,8 @@ struct server {
     struct crew *crew;
     struct inheritance *inheritance; /* sockets that others have opened */
     struct doors doors;
+    struct reload *reload;
+    struct watch *watch; /* NULL: not asked for */
     struct admin *admin;
     uv_signal_t signals[SIGNAL_COUNT];
     uv_timer_t timer; /* of the end */
@@ -96,6 +100,7 @@ static void explain_failure(const char *why) {
 
 static void on_phase(void *user, enum drain_phase phase) {
     struct server *server = user;
+    reload_forbid(server->reload);
     admin_drain(server->admin);
     succession_end(&server->succession);
     if (phase != DRAIN_OVER && !server->drain.handed_over)
@@ -141,6 +146,28 @@ static void end_crew(struct server *server, int code) {
     crew_stop(server->crew);
 }
 
+/* ---- new code ---- */
+
+/* One begins, or has ended. */
+static void on_reload(void *user, bool begins) {
+    struct server *server = user;
+    if (begins)
+        notify_reloading(&server->notify);
+    else if (server->drain.phase == DRAIN_NOT)
+        notify_ready(&server->notify);
+}
+
+/* What came of one that `tidewire reload` has asked for. */
+static void on_answer(void *user, unsigned generation, const char *problems) {
+    struct server *server = user;
+    succession_answer(&server->succession, generation, problems);
+}
+
+static void on_reload_asked(void *user) {
+    struct server *server = user;
+    reload_want(server->reload, on_answer, server);
+}
+
 /* ---- signals ---- */
 
 static void on_signal(uv_signal_t *handle, int number) {
@@ -152,8 +179,7 @@ static void on_signal(uv_signal_t *handle, int number) {
         else
             log_event(LOG_INFO, "log_reopened", "SIGUSR1");
     } else if (number == SIGHUP) {
-        log_event(LOG_WARN, "reload",
-                  "this version cannot reload code yet; start it again instead");
+        reload_want(server->reload, NULL, NULL);
     } else {
         end(server, number == SIGTERM ? "SIGTERM" : "SIGINT");
     }
@@ -190,9 +216,10 @@ static struct vm_command_line command_line(const struct settings *settings) {
     };
 }
 
-/* Nothing to do: whoever waits looks again. */
+/* Whoever waits for a stage looks again. */
 static void on_news(void *user) {
-    (void)user;
+    struct server *server = user;
+    reload_see(server->reload);
 }
 
 static bool is_ending(const struct server *server) {
@@ -219,9 +246,7 @@ static const struct app *load(struct server *server) {
         return NULL;
     for (unsigned i = 1; i < app->workers; i++) {
         if (strcmp(crew_app(server->crew, i)->shape, app->shape) != 0) {
-            explain_failure(
-                "the app has other endpoints or codecs in some workers than in others; they "
-                "may not depend on tw.worker, on chance or on time");
+            explain_failure(app_shapes_differ);
             return NULL;
         }
     }
@@ -261,6 +286,23 @@ static void tell_ready(const struct app *app) {
     log_end(&line);
 }
 
+static void on_saved(void *user) {
+    struct server *server = user;
+    log_event(LOG_INFO, "saved", "a script has changed: it is loaded anew");
+    reload_want(server->reload, NULL, NULL);
+}
+
+static void on_folders(void *user, const char *folders) {
+    struct server *server = user;
+    watch_folders(server->watch, folders);
+}
+
+static void begin_to_watch(struct server *server, const struct app *app) {
+    server->watch = watch_new(&server->loop, server->settings->target, on_saved, server);
+    watch_folders(server->watch, app->folders);
+    reload_watch(server->reload, on_folders, server);
+}
+
 /* Lets the workers accept, and makes the place of the process before ours. What ends the server meanwhile
  * waits. */
 static bool begin_serving(struct server *server, char *error, size_t error_size) {
@@ -294,6 +336,9 @@ static bool open_doors(struct server *server, const struct app *app) {
     }
     for (; server->early_ends > 0; server->early_ends--)
         end(server, server->early_why);
+    if (server->settings->watch)
+        begin_to_watch(server, app);
+    reload_allow(server->reload);
     return true;
 }
 
@@ -359,6 +404,7 @@ static void prepare(struct server *server) {
                                              .admin = &server->admin,
                                              .is_ending = waits_no_more,
                                              .on_taken = on_taken,
+                                             .on_reload = on_reload_asked,
                                              .user = server,
                                          });
 }
@@ -385,19 +431,23 @@ int server_run(const struct settings *settings) {
         .file = settings->target,
         .command_line = command_line(settings),
         .on_news = on_news,
+        .user = server,
     };
     server->crew = crew_new(&options);
+    server->reload = reload_new(server->crew, &server->commons, on_reload, server);
     prepare(server);
     int code = serve(server);
     doors_end(&server->doors);
     inheritance_free(server->inheritance);
     admin_close(server->admin);
+    watch_close(server->watch);
     end_crew(server, code);
     release_signals(server);
     uv_close((uv_handle_t *)&server->timer, NULL);
     drain_close(&server->drain);
     notify_close(&server->notify);
     uv_run(&server->loop, UV_RUN_DEFAULT);
+    reload_free(server->reload);
     bool clean = crew_free(server->crew);
     admin_free(server->admin);
     commons_close(&server->commons);

@@ -14,6 +14,9 @@ const char settings_help[] =
     "Usage: tidewire FILE [options]      runs an app or a handler\n"
     "       tidewire check FILE          loads everything, opens no socket\n"
     "       tidewire new DIR             makes a small app with a spec\n"
+    "       tidewire reload --pid-file F lets a running server load its code anew, and says what "
+    "came of "
+    "it\n"
     "       tidewire --version | --help\n"
     "\n"
     "Options, each also as an environment variable (the command line is stronger):\n"
@@ -21,6 +24,7 @@ const char settings_help[] =
     "                         HOST:PORT, [IPv6]:PORT, *:PORT, unix:/path     TIDEWIRE_LISTEN\n"
     "  --workers N            threads, or \"auto\"                              TIDEWIRE_WORKERS\n"
     "  --admin ADDR           /healthz /readyz /metrics /stats; off unless set  TIDEWIRE_ADMIN\n"
+    "  --watch                loads the code anew when a script is saved\n"
     "  --log-level L          debug, info, warn or error                      TIDEWIRE_LOG_LEVEL\n"
     "  --log-format F         text or json                                    TIDEWIRE_LOG_FORMAT\n"
     "  --log-file F           instead of stderr; opened again on SIGUSR1      TIDEWIRE_LOG_FILE\n"
@@ -38,7 +42,7 @@ const char settings_help[] =
     "them where none is; NOTIFY_SOCKET and WATCHDOG_USEC are served.\n"
     "Signals: SIGTERM and SIGINT end the server when every client was told (a second one ends it "
     "at\n"
-    "once), SIGUSR1 opens the log file again.\n"
+    "once), SIGHUP loads the code anew, SIGUSR1 opens the log file again.\n"
     "Exit codes: 0 clean, 1 failed while running, 2 bad usage or configuration.\n";
 
 /* ---- one setter per option: false after a message ---- */
@@ -100,6 +104,14 @@ static bool set_seconds(double *seconds, const char *name, const char *value) {
     return true;
 }
 
+/* An option that is there or not. */
+static bool set_flag(bool *flag, const char *name, const char *value) {
+    if (value != NULL)
+        fprintf(stderr, "tidewire: %s takes no value\n", name);
+    *flag = value == NULL;
+    return *flag;
+}
+
 static bool set_drain_seconds(struct settings *s, const char *name, const char *value) {
     return set_seconds(&s->drain_seconds, name, value);
 }
@@ -113,20 +125,11 @@ static bool set_drain_jitter(struct settings *s, const char *name, const char *v
 }
 
 static bool set_upgrade(struct settings *s, const char *name, const char *value) {
-    if (value != NULL) {
-        fprintf(stderr, "tidewire: %s takes no value\n", name);
-        return false;
-    }
-    s->upgrade = true;
-    return true;
+    return set_flag(&s->upgrade, name, value);
 }
 
 static bool set_watch(struct settings *s, const char *name, const char *value) {
-    (void)s;
-    (void)value;
-    fprintf(stderr, "tidewire: %s: this version cannot reload code yet; start it again instead\n",
-            name);
-    return false;
+    return set_flag(&s->watch, name, value);
 }
 
 struct option {
@@ -236,6 +239,8 @@ static bool set_target(struct settings *s, const char *word) {
         s->action = ACTION_CHECK;
     } else if (s->target == NULL && s->action == ACTION_RUN && strcmp(word, "new") == 0) {
         s->action = ACTION_NEW;
+    } else if (s->target == NULL && s->action == ACTION_RUN && strcmp(word, "reload") == 0) {
+        s->action = ACTION_RELOAD;
     } else if (s->target == NULL) {
         s->target = word;
     } else {
@@ -243,6 +248,7 @@ static bool set_target(struct settings *s, const char *word) {
         size_t least = 3;
         consider(s->target, "check", &nearest, &least);
         consider(s->target, "new", &nearest, &least);
+        consider(s->target, "reload", &nearest, &least);
         fprintf(stderr, "tidewire: one FILE is enough, got \"%s\" and \"%s\"", s->target, word);
         if (nearest != NULL)
             fprintf(stderr, "; did you mean tidewire %s %s?", nearest, word);
@@ -269,6 +275,14 @@ static bool check_together(const struct settings *s) {
     return true;
 }
 
+static bool check_reload(const struct settings *s) {
+    bool good = s->target == NULL && s->pid_file != NULL;
+    if (!good)
+        fprintf(stderr, "tidewire: reload needs the running server's pid file, and nothing else: "
+                        "tidewire reload --pid-file FILE\n");
+    return good;
+}
+
 bool settings_read(struct settings *settings, int argc, char **argv) {
     *settings = (struct settings){.log_level = LOG_INFO, .drain_seconds = 10};
     for (int i = 1; i < argc; i++) {
@@ -288,6 +302,8 @@ bool settings_read(struct settings *settings, int argc, char **argv) {
         if (is_option ? !read_option(settings, argc, argv, &i) : !set_target(settings, argv[i]))
             return false;
     }
+    if (settings->action == ACTION_RELOAD)
+        return check_reload(settings);
     if (settings->target == NULL) {
         fprintf(stderr, "tidewire: %s (tidewire --help tells more)\n",
                 settings->action == ACTION_NEW     ? "new needs a folder: tidewire new DIR"

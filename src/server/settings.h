@@ -10,7 +10,14 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-enum settings_action { ACTION_RUN, ACTION_CHECK, ACTION_NEW, ACTION_VERSION, ACTION_HELP };
+enum settings_action {
+    ACTION_RUN,
+    ACTION_CHECK,
+    ACTION_NEW,
+    ACTION_RELOAD,
+    ACTION_VERSION,
+    ACTION_HELP
+};
 
 struct settings {
     enum settings_action action;
@@ -22,6 +29,7 @@ struct settings {
     enum log_format log_format;
     double drain_seconds, lame_duck_seconds, drain_jitter;
     bool upgrade; /* take over from the process of pid_file */
+    bool watch;
 };
 
 /* Reads both. False, after a message on stderr that says what to do, when they cannot be used. */

@@ -94,6 +94,20 @@ static void on_taken(void *user, pid_t by) {
     options->on_taken(options->user, by);
 }
 
+static void on_reload(void *user) {
+    const struct succession_options *options = &((struct succession *)user)->options;
+    options->on_reload(options->user);
+}
+
+void succession_answer(struct succession *succession, unsigned generation, const char *problems) {
+    static char answer[HANDOVER_ANSWER_BYTES];
+    if (problems == NULL)
+        snprintf(answer, sizeof answer, HANDOVER_RELOADED "%u", generation);
+    else
+        snprintf(answer, sizeof answer, HANDOVER_FAILED "%s", problems);
+    handover_answer(succession->handover, answer);
+}
+
 bool succession_prepare(struct succession *succession, char *error, size_t error_size) {
     const char *path = succession->options.pid_file;
     if (!pid_file_write(&succession->pid_file, path, error, error_size))
@@ -105,6 +119,7 @@ bool succession_prepare(struct succession *succession, char *error, size_t error
                                                  .pid_file = path,
                                                  .set = set_to_pass_on,
                                                  .on_taken = on_taken,
+                                                 .on_reload = on_reload,
                                                  .user = succession},
                       error, error_size);
     if (succession->handover == NULL)

@@ -22,6 +22,7 @@ struct succession_options {
     struct admin **admin;
     bool (*is_ending)(void *user);          /* nothing more is waited for */
     void (*on_taken)(void *user, pid_t by); /* the next process serves on our sockets: drain */
+    void (*on_reload)(void *user);          /* `tidewire reload` waits for succession_answer() */
     void *user;
 };
 
@@ -46,6 +47,9 @@ bool succession_ask(struct succession *succession, char *error, size_t error_siz
 bool succession_prepare(struct succession *succession, char *error, size_t error_size);
 /* The server serves: from now on it is the one. */
 bool succession_take(struct succession *succession, char *error, size_t error_size);
+
+/* What became of a reload: NULL, or lines that say what is wrong. */
+void succession_answer(struct succession *succession, unsigned generation, const char *problems);
 
 /* The server ends: a next process would come too late. */
 void succession_end(struct succession *succession);

@@ -105,12 +105,11 @@ static void on_readable(uv_poll_t *poll, int status, int events) {
 
 /* ---- life ---- */
 
-/* A socket that is connected to the process of this pid file, or -errno. */
-static int reach(const char *pid_file) {
+int takeover_reach(const char *pid_file, int flags) {
     struct sockaddr_un address;
     if (!handover_path(pid_file, &address))
         return -ENAMETOOLONG;
-    int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    int fd = socket(AF_UNIX, SOCK_SEQPACKET | flags | SOCK_CLOEXEC, 0);
     if (fd >= 0 && connect(fd, (struct sockaddr *)&address, sizeof address) == 0)
         return fd;
     int result = -errno;
@@ -120,7 +119,7 @@ static int reach(const char *pid_file) {
 }
 
 bool takeover_finds(const char *pid_file) {
-    int fd = reach(pid_file);
+    int fd = takeover_reach(pid_file, SOCK_NONBLOCK);
     if (fd >= 0)
         close(fd);
     return fd >= 0 || fd == -EAGAIN; /* (it is there, and has no time) */
@@ -134,7 +133,7 @@ static void say(struct takeover *takeover, const char *word) {
 void takeover_begin(struct takeover *takeover, uv_loop_t *loop, const char *pid_file,
                     struct inheritance *inheritance) {
     *takeover = (struct takeover){.inheritance = inheritance, .fd = -1};
-    int fd = reach(pid_file);
+    int fd = takeover_reach(pid_file, SOCK_NONBLOCK);
     pid_t pid;
     if (fd < 0) {
         fail(takeover, "no running process can be asked for its sockets at %s.sock: %s", pid_file,

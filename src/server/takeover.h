@@ -25,6 +25,9 @@ struct takeover {
     int fd;
 };
 
+/* A socket that is connected to the process of this pid file, or -errno. `flags`: SOCK_NONBLOCK, or 0. */
+int takeover_reach(const char *pid_file, int flags);
+
 /* Does a process wait for its successor there? */
 bool takeover_finds(const char *pid_file);
 

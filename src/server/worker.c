@@ -169,6 +169,7 @@ void commons_init(struct commons *commons) {
         .shared = shared_new(NULL, NULL),
         .addresses = addresses_new(),
         .started_at = clock_wall_seconds(),
+        .generation = 1,
     };
 }
 
@@ -244,6 +245,35 @@ void worker_stop_load(struct worker *worker) {
     vm_stop_load(worker->vm);
 }
 
+void worker_reload(struct worker *worker, const char *file,
+                   const struct vm_command_line *command_line, unsigned generation,
+                   vm_loaded_fn on_loaded, void *user) {
+    vm_reload(worker->vm, file, command_line, generation, on_loaded, user);
+}
+
+static struct gate_options gate_options(const struct worker *worker) {
+    const struct app *app = worker->app;
+    return (struct gate_options){
+        .http = {.max_head_bytes = app->header_bytes,
+                 .max_body_bytes = MAX_BODY_BYTES,
+                 .request_ms = (uint64_t)(app->handshake_seconds * 1000)},
+        .addresses = worker->commons->addresses,
+        .per_address = app->per_address,
+    };
+}
+
+void worker_swap(struct worker *worker, struct app *app) {
+    app_free(worker->app);
+    worker->app = app;
+    struct gate_options options = gate_options(worker);
+    gate_change(worker->gate, &options);
+    vm_swap(worker->vm);
+}
+
+void worker_discard(struct worker *worker) {
+    vm_discard(worker->vm);
+}
+
 static void start_turns(struct worker *worker) {
     uv_prepare_init(&worker->loop, &worker->turn);
     uv_idle_init(&worker->loop, &worker->awake);
@@ -254,18 +284,11 @@ static void start_turns(struct worker *worker) {
 }
 
 bool worker_listen(struct worker *worker, struct listen_set *const *sets, size_t set_count) {
-    const struct app *app = worker->app;
     worker->transport = transport_new(&worker->loop);
     if (worker->transport == NULL)
         return false;
     start_turns(worker); /* from here on worker_close() has handles to close */
-    struct gate_options options = {
-        .http = {.max_head_bytes = app->header_bytes,
-                 .max_body_bytes = MAX_BODY_BYTES,
-                 .request_ms = (uint64_t)(app->handshake_seconds * 1000)},
-        .addresses = worker->commons->addresses,
-        .per_address = app->per_address,
-    };
+    struct gate_options options = gate_options(worker);
     worker->gate = gate_new(&worker->loop, worker->transport, worker->hub, &options);
     worker->listeners = mem_zalloc(set_count * sizeof(struct listener *));
     worker->listener_count = set_count;

@@ -11,6 +11,7 @@
 #include "script/app.h"
 #include "script/vm.h"
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <uv.h>
 
@@ -23,6 +24,9 @@ struct commons {
     struct places places;        /* limits.connections */
     struct addresses *addresses; /* for limits.per_address */
     double started_at;           /* wall seconds */
+    atomic_uint generation;      /* of the code that all workers run */
+    atomic_uint reloads, reload_failures;
+    _Atomic uint64_t reload_pause_ns; /* the longest that a worker stood still for the last swap */
 };
 
 void commons_init(struct commons *commons);
@@ -38,6 +42,15 @@ const struct app *worker_load(struct worker *worker, const char *file,
                               const struct vm_command_line *command_line);
 /* Lets a worker_load() whose script waits give up. */
 void worker_stop_load(struct worker *worker);
+
+/* Begins to load the app anew, beside the code that runs. `on_loaded` comes later, unless worker_discard() does. */
+void worker_reload(struct worker *worker, const char *file,
+                   const struct vm_command_line *command_line, unsigned generation,
+                   vm_loaded_fn on_loaded, void *user);
+/* What was loaded takes over, with its limits. Takes over the app. */
+void worker_swap(struct worker *worker, struct app *app);
+/* It is given up, loaded or not. */
+void worker_discard(struct worker *worker);
 
 /* Accepts on this worker's sockets of all sets. False, after a log line. */
 bool worker_listen(struct worker *worker, struct listen_set *const *sets, size_t set_count);

@@ -344,11 +344,12 @@ return { name = table.concat(names, ", "),
   end)
 
   it("does not leave its folder on the next one's path", function()
-    assert(app.load { file = write("one/app.lua", "return {}") })
-    assert(app.load { file = write("two/app.lua", "return {}") })
-    assert.is_nil(package.path:find(folder .. "/one", 1, true))
-    assert.is_nil(package.cpath:find(folder .. "/one", 1, true))
-    assert.equal(1, package.path:find(folder .. "/two/?.lua", 1, true))
+    local script = "return { handle_message = function() return package.path, package.cpath end }"
+    assert(app.load { file = write("one/app.lua", script) })
+    local path, cpath = assert(app.load { file = write("two/app.lua", script) }).endpoints[1].hooks.handle_message()
+    assert.is_nil(path:find(folder .. "/one", 1, true))
+    assert.is_nil(cpath:find(folder .. "/one", 1, true))
+    assert.equal(1, path:find(folder .. "/two/?.lua", 1, true))
   end)
 
   it("may wait at its top level", function()
@@ -411,7 +412,7 @@ return { name = a .. b, on_start = ok and print }]])
     write("deep.lua", "local M = {}\nfunction M.fail()\n  error('boom')\nend\nreturn M\n")
     local message = error_of "local deep = require 'deep'\n\ndeep.fail()\nreturn {}"
     assert.equal("deep.lua:3: boom\nstack traceback:\n\t"
-      .. "deep.lua:3: in function 'deep.fail'\n\tapp.lua:3: in main chunk",
+      .. "deep.lua:3: in field 'fail'\n\tapp.lua:3: in main chunk",
       (message:gsub(folder:gsub("%p", "%%%0") .. "/", "")))
   end)
 
@@ -433,12 +434,72 @@ return { name = a .. b, on_start = ok and print }]])
     assert.matches("^broken.lua:1: <name> expected near '='\n", error_of "require 'broken'")
   end)
 
-  it("whose module waits is told that it cannot", function()
-    write("slow.lua", "coroutine.yield()\nreturn {}")
-    local file = write("app.lua", "return { endpoints = { ['/a'] = 'slow' } }")
-    local _, result, errors = coroutine.resume(coroutine.create(app.load), { file = file })
-    assert.is_nil(result)
-    assert.matches("a module cannot wait while it is loaded", texts(errors)[1])
+  it("may have modules that wait", function()
+    write("slow.lua", "return { name = coroutine.yield('waits') }")
+    local file = write("app.lua", "local slow = require 'slow'\nreturn { endpoints = { ['/a'] = 'slow' } }")
+    local thread = coroutine.create(app.load)
+    assert.same({ true, "waits" }, { coroutine.resume(thread, { file = file }) })
+    local _, result = coroutine.resume(thread, "waited")
+    assert.equal("waited", result.endpoints[1].name)
+  end)
+
+  it("whose modules require each other in a loop is told so", function()
+    write("one.lua", "local two = require 'two'\nreturn two")
+    write("two.lua", "local one = require 'one'\nreturn one")
+    assert.matches("^two.lua:1: module 'one' is being loaded already: it is required in a loop",
+      error_of "require 'one'")
+  end)
+
+  it("may try again to load a module that has failed", function()
+    write("picky.lua", "assert(ready, 'not yet')\nreturn 'fine'")
+    assert.equal("not yet, fine", load_app([[
+      local _, problem = pcall(require, "picky")
+      ready = true
+      return { name = problem:match("not yet") .. ", " .. require("picky") }]]).endpoints[1].name)
+  end)
+
+  it("has globals and modules of its own: nothing of the one before", function()
+    write("counter.lua", "count = (count or 0) + 1\nreturn { count = count }")
+    local script = "seen = (seen or 0) + require('counter').count\nreturn { name = tostring(seen) }"
+    assert.equal("1", load_app(script).endpoints[1].name)
+    assert.equal("1", load_app(script).endpoints[1].name)
+    assert.is_nil(rawget(_G, "seen"))
+    assert.is_nil(rawget(_G, "count"))
+    assert.is_nil(package.loaded.counter)
+  end)
+
+  it("shares libraries with the one before", function()
+    write("lua_modules/share/lua/5.4/rock_of_the_spec.lua", "return { count = 0 }")
+    local script = [[local rock = require "rock_of_the_spec"
+      rock.count = rock.count + 1
+      return { name = rock.count .. " " .. tostring(package.loaded.rock_of_the_spec == rock) }]]
+    assert.equal("1 true", load_app(script).endpoints[1].name)
+    assert.equal("2 true", load_app(script).endpoints[1].name)
+  end)
+
+  it("meets its own globals in what it loads", function()
+    write("part.lua", "in_part = mine")
+    assert.equal("5 5 5 5 nil 7", load_app(([[
+      mine = 5
+      dofile(%q)
+      assert(_G.in_part == 5 and _ENV == _G)
+      local name = table.concat({ in_part, load("return mine")(), load("return _G.mine")(),
+        loadfile(%q)() or in_part, tostring(load("return mine", "x", "t", {})()),
+        load("return mine", "x", "t", { mine = 7 })() }, " ")
+      return { name = name }]]):format(folder .. "/part.lua", folder .. "/part.lua")).endpoints[1].name)
+  end)
+
+  it("may preload modules, add searchers, and forget what it has loaded", function()
+    write("again.lua", "times = (times or 0) + 1\nreturn times")
+    assert.equal("made found 1 2", load_app([[
+      package.preload.made = function(name) return name end
+      table.insert(package.searchers, function(name)
+        return name == "found" and function() return name end or "\n\tnot by this one"
+      end)
+      local first = require "again"
+      package.loaded.again = nil
+      return { name = table.concat({ require "made", require "found", first, (require "again") }, " ") }]])
+      .endpoints[1].name)
   end)
 
   it("may be in a deep folder: names too long for Lua's messages are whole in ours", function()

@@ -275,7 +275,7 @@ describe("effective values", function()
       max_backlog = 1048576, slow_client = "close", require_origin = false, handler_timeout = 1,
     }, options.merge("handler", {}))
     assert.same({ connections = 10000, handshake_seconds = 5, header_bytes = 16384 }, options.merge("limits", {}))
-    assert.same({ listen = { "127.0.0.1:8080" }, workers = 1 }, options.merge("app", {}))
+    assert.same({ listen = { "127.0.0.1:8080" }, workers = 1, removed_endpoints = "keep" }, options.merge("app", {}))
   end)
 end)
 

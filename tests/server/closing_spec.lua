@@ -7,8 +7,9 @@ local server = require "support.server"
 local stream = require "support.stream"
 
 local APP = [[
+local here = require "here"
 local record = require "record"
-local known = {}
+local known = {} -- on each worker
 
 local function closed(conn, code, reason)
   record("close", code, reason, conn.label, conn:is_open())
@@ -17,6 +18,7 @@ end
 return {
   endpoints = {
     ["/"] = {
+      validate = here.validate,
       ping_period = 0,
       on_start = function(conn) conn.label = "fields stay" end,
       handle_message = function(conn, message) conn:send(message) end,
@@ -53,6 +55,7 @@ return {
       on_close = closed,
     },
     ["/in-close"] = {
+      validate = here.validate,
       handle_message = function(conn) known.last = conn conn:send("noted") end,
       on_close = function(conn, code)
         record("close", code)
@@ -63,6 +66,7 @@ return {
       end,
     },
     ["/stale"] = {
+      validate = here.validate,
       handle_message = function(conn)
         local old = known.last
         record("stale", old:send("to a stranger"))
@@ -252,13 +256,14 @@ describe("closing", function()
     end)
 
     it("and afterwards: a connection kept in a variable stays closed, even when new ones come", function()
-      local ada = app:connect("/in-close")
+      local worker = app.workers - 1
+      local ada = app:connect_on(worker, "/in-close")
       ada:ask("x")
       ada:close(1000)
       app:wait_event("fields")
       local strangers = {}
-      for index = 1, 20 do strangers[index] = app:connect("/") end
-      assert.equal("done", (app:connect("/stale"):ask("x")))
+      for index = 1, 20 do strangers[index] = app:connect_on(worker, "/") end
+      assert.equal("done", (app:connect_on(worker, "/stale"):ask("x")))
       assert.same({ "stale", nil, "closed", n = 3 }, app:wait_event("stale"))
       assert.same({ "open", false, n = 2 }, app:wait_event("open"))
       assert.is_true(app:wait_event("close again")[2])

@@ -10,25 +10,27 @@ local server = require "support.server"
 local stream = require "support.stream"
 
 local APP = [[
-local started, closed = 0, 0
+local counts = require("tidewire").shared("counts") -- over all workers
+counts:add("started", 0)
+counts:add("closed", 0)
 return {
   endpoints = {
     ["/"] = {
       codec = "json",
       max_message_size = 65536,
-      on_start = function() started = started + 1 end,
+      on_start = function() counts:incr("started") end,
       handle_message = function(conn, message) conn:send(message) end,
       on_error = function() return false end,
-      on_close = function() closed = closed + 1 end,
+      on_close = function() counts:incr("closed") end,
     },
     ["/text"] = {
-      on_start = function() started = started + 1 end,
+      on_start = function() counts:incr("started") end,
       handle_message = function(conn, message, kind) conn:send(message, kind) end,
-      on_close = function() closed = closed + 1 end,
+      on_close = function() counts:incr("closed") end,
     },
   },
   http = {
-    ["/counts"] = function() return started .. " " .. closed end,
+    ["/counts"] = function() return counts:get("started") .. " " .. counts:get("closed") end,
     ["POST /body"] = function(request) return tostring(#request.body) end,
   },
 }

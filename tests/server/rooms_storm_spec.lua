@@ -3,9 +3,10 @@
 -- Who is in at the moment of a broadcast is then known to nobody; but much is certain. Between the request to join
 -- and the answer to the request to leave a member gets what each sender says without gaps, once and in order. What
 -- was said after its join was answered and before it asked to leave is in it; what was over before it asked to join,
--- or began when it had left, is not. Rooms that are watched tell each worker of everyone who comes and goes, and all
--- the same. The seed is printed; TIDEWIRE_TEST_SEED=n makes the same choices again (what comes of them is another
--- matter: it is a storm).
+-- or began when it had left, is not. All members see the messages of a room in one order (those with one codec, that
+-- is: for each codec of its members a broadcast is sent by itself). Rooms that are watched tell each worker of
+-- everyone who comes and goes, and all the same. The seed is printed; TIDEWIRE_TEST_SEED=n makes the same choices
+-- again (what comes of them is another matter: it is a storm).
 
 local loop = require "support.loop"
 local server = require "support.server"
@@ -80,7 +81,7 @@ end
 -- ---- what clients do ----
 
 local function join(client, room)
-  local session = { tag = client.tag, join_at = moment(), runs = {} }
+  local session = { tag = client.tag, path = client.path, join_at = moment(), runs = {}, seen = {} }
   client.rooms[room] = session
   table.insert(sessions[room], session)
   send(client, "join " .. room)
@@ -123,6 +124,7 @@ local function on_message(client, sender, room, serial)
   local last = run and run.last or client.last[room][sender] or 0
   local is_next = run and serial == last + 1 or not run and serial > last
   if not is_next then error(("%s got from %s, in %s: %d after %d"):format(client.tag, sender, room, serial, last)) end
+  table.insert(session.seen, sender .. " " .. serial)
   session.runs[sender] = session.runs[sender] or { first = serial }
   session.runs[sender].last = serial
   client.last[room][sender] = serial
@@ -195,6 +197,35 @@ local function check_answer(room, said)
   end
 end
 
+--- What these sessions saw can be put into one line, in which each has seen a part: following the messages that came
+--- next to each other leads nowhere twice.
+local function check_one_order(room, path)
+  local nexts, before = {}, {} -- by message: the set of those that came next, how many came directly before
+  for _, session in ipairs(sessions[room]) do
+    for index = 1, session.path == path and #session.seen or 0 do
+      local message, last = session.seen[index], session.seen[index - 1]
+      nexts[message], before[message] = nexts[message] or {}, before[message] or 0
+      if last and not nexts[last][message] then
+        nexts[last][message] = true
+        before[message] = before[message] + 1
+      end
+    end
+  end
+  local free, left = {}, 0
+  for message, count in pairs(before) do
+    left = left + 1
+    if count == 0 then free[#free + 1] = message end
+  end
+  while free[1] do
+    left = left - 1
+    for message in pairs(nexts[table.remove(free)]) do
+      before[message] = before[message] - 1
+      if before[message] == 0 then free[#free + 1] = message end
+    end
+  end
+  assert.equal(0, left, "messages that members saw in different orders, in " .. room)
+end
+
 --- Who watches was told of every session: of each member in turns that it came and went.
 local function check_seen(room, seen)
   local is_in, count = {}, 0
@@ -253,6 +284,8 @@ describe("rooms in a storm", function()
       for _, list in pairs(broadcasts[room]) do
         for _, each in ipairs(list) do check_answer(room, each) end
       end
+      check_one_order(room, "/text")
+      check_one_order(room, "/binary")
       local seen = {}
       for worker = 0, app.workers - 1 do
         seen[worker] = app:http_on(worker, "/seen?room=" .. room).body

@@ -32,6 +32,7 @@ end
 local environment = setmetatable({ tw = tw, store = tw.shared("test"), watch = watch, other = other }, { __index = _G })
 
 return {
+  validate = require("here").validate,
   ping_period = 0,
   max_message_size = "8M",
   handle_message = function(conn, chunk)
@@ -93,10 +94,25 @@ describe("tw.shared", function()
       return store:delete(key)]]))
   end)
 
-  it("is one store for all connections, and for all modules", function()
+  it("is one store for all connections, on all workers, and for all modules", function()
     run('store:set("key", "from ada")')
-    assert.equal("string from ada", run('return other.store:get("key")', app:connect()))
-    assert.equal("nil nil", run('return tw.shared("another"):get("key")', app:connect()))
+    for worker = 0, app.workers - 1 do
+      local peer = app:connect_on(worker)
+      assert.equal("string from ada", run('return other.store:get("key")', peer))
+      assert.equal("nil nil", run('return tw.shared("another"):get("key")', peer))
+    end
+  end)
+
+  it("is as large as who opened it first has said, and its keys are over for all at once", function()
+    run('tw.shared("sized", { max_bytes = "64K" })')
+    for worker = 0, app.workers - 1 do
+      assert.equal("nil nil, string full", run('return tw.shared("sized"):set("key", ("x"):rep(70000))',
+        app:connect_on(worker)))
+    end
+    run('store:set("short", 1, 0.05) while store:get("short") do tw.sleep(0.002) end')
+    for worker = 0, app.workers - 1 do
+      assert.equal("nil nil, integer 0", run('return store:get("short"), #store:keys()', app:connect_on(worker)))
+    end
   end)
 
   it("sets, adds and deletes", function()
@@ -128,7 +144,7 @@ describe("tw.shared", function()
 
   it("loses nothing of what many connections do at once", function()
     local clients = {}
-    for i = 1, 20 do clients[i] = app:connect() end
+    for i = 1, 20 do clients[i] = app:connect_on(i % app.workers) end
     for round = 1, 50 do
       for i, client in ipairs(clients) do
         client:send_text(("store:incr('sum', %d) return store:add('round %d', %d)"):format(i, round, i))
@@ -238,12 +254,14 @@ describe("tw.shared", function()
 end)
 
 describe("tw.keep", function()
-  it("is one table for all connections and modules, made once", function()
+  it("is one table for all connections and modules of a worker, made once", function()
     local app <close> = server.start({ app = APP, files = { ["other.lua"] = OTHER } })
-    local ada = app:connect()
-    assert.equal("boolean true, integer 7", (ada:ask('return tw.keep("scores", {}).ada')))
-    assert.equal("boolean true, boolean true", (ada:ask('return tw.keep("scores") == other.scores')))
-    ada:ask('tw.keep("scores").ada = 8')
-    assert.equal("boolean true, integer 8", (ada:ask('return other.scores.ada')))
+    for worker = 0, app.workers - 1 do
+      local ada, bob = app:connect_on(worker), app:connect_on(worker)
+      assert.equal("boolean true, integer 7", (ada:ask('return tw.keep("scores", {}).ada')))
+      assert.equal("boolean true, boolean true", (ada:ask('return tw.keep("scores") == other.scores')))
+      ada:ask('tw.keep("scores").ada = 8')
+      assert.equal("boolean true, integer 8", (bob:ask('return other.scores.ada')))
+    end
   end)
 end)

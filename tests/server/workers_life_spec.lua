@@ -1,6 +1,7 @@
 -- workers_life_spec.lua -- how several workers start and end: loading in each, what one of them cannot do, where they
 -- listen, what they log; and that one whose script does not return takes nothing from the others.
 
+local cjson = require "cjson"
 local client = require "support.client"
 local http = require "support.http"
 local loop = require "support.loop"
@@ -261,6 +262,23 @@ describe("a start", function()
 end)
 
 describe("a script that does not return, in one worker", function()
+  it("is seen by /healthz, which names the worker", function()
+    local app = server.start({ app = APP, workers = WORKERS, options = { "--admin", "127.0.0.1:0" } })
+    assert.equal(200, http.request(app.admin, "/healthz").status)
+    connect_on(app, 1):send_text("loop")
+    app:wait_event("loops")
+    local deadline = loop.now() + loop.patience
+    local response
+    repeat
+      loop.pass(0.05)
+      response = http.request(app.admin, "/healthz")
+    until response.status ~= 200 or loop.now() > deadline
+    assert.equal(503, response.status)
+    assert.matches("^worker 1 has not answered", response.body)
+    assert.equal(1, #app:log_lines("event=unhealthy .*worker 1 has not answered"))
+    app:kill()
+  end)
+
   it("takes nothing from the others, nor from the admin address; SIGTERM ends it with 1", function()
     for _, stuck in ipairs({ 0, WORKERS - 1 }) do
       local app = server.start({
@@ -274,8 +292,8 @@ describe("a script that does not return, in one worker", function()
       app:wait_event("loops")
       for index = 1, 20 do
         for _, peer in ipairs(others) do assert.equal("hello " .. index, (peer:ask("hello " .. index))) end
-        assert.equal(200, http.request(app.admin, "/healthz").status)
-        assert.matches("connections", http.request(app.admin, "/stats").body)
+        assert.equal(200, http.request(app.admin, "/readyz").status)
+        assert.equal(WORKERS, cjson.decode(http.request(app.admin, "/stats").body).connections)
       end
       -- New ones come to the others as well: the kernel gives some to the one that is stuck, which answers none.
       local sources = {}

@@ -270,15 +270,21 @@ describe("with several workers", function()
       local ada = connect(0, "ada")
       local all = {}
       for worker = 0, WORKERS - 1 do
-        all[worker] = { text = connect(worker, "text", "/text"), json = connect(worker, "json", "/json") }
+        all[worker] = {
+          plain = connect(worker, "plain"), text = connect(worker, "text", "/text"),
+          json = connect(worker, "json", "/json"),
+        }
       end
-      assert.equal(("%d %d"):format(2 * WORKERS, WORKERS), run(ada,
-        "return tw.broadcast('all', conn), tw.broadcast({ 'some' }, { endpoint = '/json', except = conn })"))
-      assert.equal(tostring(2 * WORKERS + 1), run_on(1, "return tw.broadcast('end')"))
+      local count = 3 * WORKERS
+      assert.equal(("%d %d %d"):format(count, WORKERS, WORKERS), run(ada, [[
+        return tw.broadcast("all", conn), tw.broadcast("text", { endpoint = "/text" }),
+          tw.broadcast({ "json" }, { endpoint = "/json", except = conn })]]))
+      assert.equal(tostring(count + 1), run_on(1, "return tw.broadcast('end')"))
       check_got_only(ada, "end")
       for worker = 0, WORKERS - 1 do
-        assert.same({ "all", "end" }, all[worker].text:receive_many(2))
-        assert.same({ '"all"', '["some"]', '"end"' }, all[worker].json:receive_many(3))
+        assert.same({ "all", "end" }, all[worker].plain:receive_many(2))
+        assert.same({ "all", "text", "end" }, all[worker].text:receive_many(3))
+        assert.same({ '"all"', '["json"]', '"end"' }, all[worker].json:receive_many(3))
       end
     end)
   end)
@@ -299,6 +305,40 @@ describe("with several workers", function()
         assert.same({ "a" .. number, "b" .. number }, eve:receive_many(2))
       end
       run(ada, "conn:leave('lobby')")
+    end)
+
+    it("is of causes and effects also where a hook is busy until it sees a cause in a shared value", function()
+      local ada, bob, eve = connect(0, "ada"), connect(1, "bob"), connect(1, "eve")
+      run(eve, "conn:join('attic')")
+      local turn = 0
+
+      --- While bob's hook is busy, ada does something and says so; then his goes on.
+      local function meanwhile(ada_does, bob_does)
+        turn = turn + 1
+        bob:send_text(("while counts:get('turn') ~= %d do end %s"):format(turn, bob_does))
+        run(ada, ("%s counts:set('turn', %d)"):format(ada_does, turn))
+      end
+
+      for _ = 1, 100 do
+        -- who joins after a broadcast does not get it, who leaves after it does
+        meanwhile("tw.room('attic'):broadcast('1')", "return conn:join('attic')")
+        assert.equal("= true", (bob:receive()))
+        meanwhile("tw.room('attic'):broadcast('2')", "return conn:leave('attic')")
+        assert.same({ "2", "= true" }, bob:receive_many(2))
+        assert.same({ "1", "2" }, eve:receive_many(2))
+        check_got_only(eve)
+        -- what is said after it comes after it
+        meanwhile("tw.room('attic'):broadcast('3')", "return tw.room('attic'):broadcast('4')")
+        assert.equal("= 1", (bob:receive()))
+        meanwhile("tw.send(ids:get 'bob', '5')", "return '6'")
+        assert.same({ "5", "= 6" }, bob:receive_many(2))
+        meanwhile("tw.broadcast('7', conn)", "conn:close(4000)")
+        assert.equal("7", (bob:receive()))
+        assert.equal(4000, (bob:wait_closed()))
+        assert.same({ "3", "4", "7" }, eve:receive_many(3))
+        check_got_only(eve)
+        bob = connect(1, "bob")
+      end
     end)
 
     it("holds for who is in a room, and for shared values", function()
@@ -360,7 +400,11 @@ describe("with several workers", function()
       end
       local stats = cjson.decode(http.request(app.admin, "/stats").body)
       assert.same(expected, grown(stats))
+      assert.equal(WORKERS, stats.workers)
+      assert.equal(WORKERS, #stats.connections_by_worker)
+      for _, count in ipairs(stats.connections_by_worker) do assert.equal(2, count) end
       local metrics = http.request(app.admin, "/metrics").body
+      assert.equal(2 * WORKERS, tonumber(metrics:match("\ntidewire_connections (%d+)\n")))
       for _, name in ipairs({ "connections_opened", "messages_received", "messages_sent", "script_errors" }) do
         local value = metrics:match("\ntidewire_" .. name .. "_total (%d+)")
         assert.equal(stats[name], tonumber(value), name)

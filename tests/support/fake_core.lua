@@ -18,6 +18,8 @@ local FakeLoop = require "support.fake_loop"
 ---@field full table<integer, true>   endpoints that have no place left, by number
 ---@field pongs table[]               { id =, number = }
 ---@field pings integer[]             ids of connections that were to be pinged
+---@field closed_endpoints table[]     { number, code, reason }
+---@field loaded table|nil            what core.loaded was told: { app =, problems = }
 ---@field environ table               what core.environment gives
 ---@field log_level integer           0 (debug) to 3: lines below it are not recorded
 local FakeCore = setmetatable({}, FakeLoop)
@@ -147,10 +149,15 @@ local function add_conns(world, core)
   function core.backlog(id) return conn_of(id).backlog or 0 end
   function core.id_text(id) return ("%x"):format(check_integer(id)) end
 
-  function core.endpoint(settings)
+  function core.endpoint(settings, number)
     check_string(settings.json_name)
-    table.insert(world.endpoints, settings)
-    return #world.endpoints - 1
+    number = number or #world.endpoints
+    world.endpoints[number + 1] = settings
+    return number
+  end
+
+  function core.close_endpoint(number, code, reason)
+    table.insert(world.closed_endpoints, { check_integer(number), check_integer(code), check_string(reason) })
   end
 
   function core.endpoint_full(number) return world.full[check_integer(number)] == true end
@@ -196,6 +203,7 @@ local function add_server(world, core)
   end
 
   function core.check_address() return true end
+  function core.loaded(app, problems) world.loaded = { app = app, problems = problems } end
   function core.stats() return copy(world.stats) end
   function core.now() return 1.7e9 + world:now() end
   function core.environment() return copy(world.environ) end
@@ -242,7 +250,7 @@ function FakeCore:install()
   local core = { version = "1.2.3", worker = 0 }
   local world = setmetatable({
     core = core, conns = {}, sent = {}, closes = {}, logs = {}, answers = {}, endpoints = {}, full = {}, pongs = {},
-    pings = {}, environ = {}, log_level = 0, keepers = {}, stats = {
+    pings = {}, closed_endpoints = {}, environ = {}, log_level = 0, keepers = {}, stats = {
       connections = 0, messages_received = 0, bytes_received = 0, script_errors = 0, decode_errors = 0, uptime = 0,
       max_connections = 10000,
     },

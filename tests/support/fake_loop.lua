@@ -76,7 +76,8 @@ end
 ---@return table task   task.state is "returned" (with task.results), "waits" or "failed"
 function FakeLoop:event(name, conn, ...)
   local task = new_task(self.events[name], name, conn)
-  self.must_answer = name == "upgrade"
+  self.must_answer = name == "upgrade" or name == "swap"
+  task.scope = name == "load" and 1 or name == "reload" and select(3, ...) or nil
   resume(self, task, ...)
   self.must_answer = false
   return task
@@ -126,11 +127,28 @@ local function add_tasks(loop, core)
         table.insert(loop.ready, task)
       end
     end
+    return task ~= nil
+  end
+
+  function core.scope() return loop.current and loop.current.scope end
+
+  function core.set_scope(scope)
+    if loop.current then loop.current.scope = scope end
+  end
+
+  function core.end_scope(scope)
+    for number, task in pairs(loop.tasks) do
+      if task.scope == scope and task.state == "waits" then loop.tasks[number] = nil end
+    end
+    for index = #loop.ready, 1, -1 do
+      if loop.ready[index].scope == scope then table.remove(loop.ready, index) end
+    end
   end
 
   function core.spawn(f, ...)
     local task = new_task(f, "spawned", 0)
     task.arguments, task.state, task.woken = pack(...), "waits", true
+    task.scope = loop.current and loop.current.scope
     table.insert(loop.ready, task)
   end
 end

@@ -271,6 +271,10 @@ static void test_targets(void **state) {
     check_bad("", "a script is needed: tidewire FILE", NULL, NULL);
     check_bad("--log-level debug", "a script is needed: tidewire FILE", NULL, NULL);
     check_bad("check", "tidewire check FILE", NULL, NULL);
+    check_bad("reload", "tidewire reload --pid-file FILE", NULL, NULL);
+    check_bad("reload app.lua --pid-file p", "and nothing else", NULL, NULL);
+    check_good("reload --pid-file p");
+    assert_int_equal(settings.action, ACTION_RELOAD);
     check_bad("new", "tidewire new DIR", NULL, NULL);
     check_bad("a.lua b.lua", "one FILE is enough", "\"a.lua\"", "\"b.lua\"");
     assert_null(strstr(said, "did you mean"));
@@ -290,9 +294,13 @@ static void test_together(void **state) {
     check_good("app.lua --upgrade");
 }
 
-/* What a later version will do is not taken for a mistake of writing. */
 static void test_watch(void **state) {
-    check_bad("app.lua --watch", "--watch", "cannot reload code yet", NULL);
+    check_good("app.lua");
+    assert_false(settings.watch);
+    check_good("app.lua --watch --log-level debug");
+    assert_true(settings.watch);
+    assert_int_equal(settings.log_level, LOG_DEBUG);
+    check_bad("app.lua --watch=yes", "--watch", NULL, NULL);
 }
 
 int main(void) {

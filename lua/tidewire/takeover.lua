@@ -1,0 +1,146 @@
+-- takeover.lua -- from a script file to the code that runs: loading an app, and letting it take over from another.
+--
+-- An endpoint, known by its path, is one table for as long as the program runs: connections keep it, and a reload
+-- changes what is in it. So the next hook of every connection is new code, and a swap costs the same for ten
+-- connections and for ten thousand. An endpoint that is not in the new app keeps its old code until its connections
+-- have gone. Nothing is changed before a whole app is there.
+
+local app = require "tidewire.app"
+local codecs = require "tidewire.codecs"
+local core = require "tidewire.core"
+local endpoints = require "tidewire.endpoints"
+local errors = require "tidewire.errors"
+local registry = require "tidewire.registry"
+local scope = require "tidewire.scope"
+
+local takeover = {}
+
+---@type table<string, tidewire.PreparedEndpoint>  every endpoint there ever was, by its path
+local live = {}
+
+local function warn(warnings)
+  if core.worker == 0 then -- the others would say the same
+    for _, warning in ipairs(warnings or {}) do
+      core.log(2, "configuration", nil, "why", app.format(warning))
+    end
+  end
+end
+
+--- Paths and codecs as text: they must be the same in all workers.
+local function shape_of(loaded)
+  local lines = {}
+  for i, endpoint in ipairs(loaded.endpoints) do
+    local codec = endpoint.options.codec
+    lines[i] = endpoint.path .. " " .. (type(codec) == "table" and "own" or codec)
+  end
+  return table.concat(lines, "\n")
+end
+
+--- Loads the app of a file.
+---@param file string
+---@param command_line table
+---@param generation integer
+---@return tidewire.App|nil loaded
+---@return string[]|nil problems  as lines
+---@return string|nil folders     of the scripts that were read, beside problems
+function takeover.load(file, command_line, generation)
+  local loaded, problems, warnings, scripts = app.load {
+    file = file,
+    environ = core.environment(),
+    command_line = command_line,
+    check_address = core.check_address,
+    generation = generation,
+  }
+  warn(loaded and problems or warnings)
+  if not loaded then
+    local lines = {}
+    for i, problem in ipairs(problems) do
+      lines[i] = app.format(problem)
+    end
+    return nil, lines, scripts and scripts:folders()
+  end
+  loaded.shape, loaded.folders = shape_of(loaded), loaded.scripts:folders()
+  return loaded
+end
+
+--- Calls its on_load, which may wait.
+---@param loaded tidewire.App
+---@return true|nil ok
+---@return string[]|nil problems
+function takeover.call_on_load(loaded)
+  if loaded.on_load then
+    local ok, err = xpcall(loaded.on_load, errors.handler("on_load"))
+    if not ok then
+      return nil, { ("%s: on_load: %s\n%s"):format(loaded.file, err.message, err.traceback) }
+    end
+  end
+  return true
+end
+
+--- Makes a live endpoint what a loaded one is. Connections see it from now on.
+local function renew(endpoint)
+  local known = live[endpoint.path]
+  local one = known or {}
+  local number, old_send = one.number, one.send
+  for key in pairs(one) do
+    one[key] = nil
+  end
+  for key, value in pairs(endpoint) do
+    one[key] = value
+  end
+  endpoint.live, live[endpoint.path] = one, one
+  endpoints.prepare(one, number)
+  endpoint.number = one.number
+  if old_send and old_send ~= one.send then -- conn.send is a field, for speed
+    registry.replace_send(one, old_send)
+  end
+end
+
+--- The endpoints that the old app has and the new one has not.
+local function lost(old, new)
+  local there, list = {}, {}
+  for _, endpoint in ipairs(new.endpoints) do
+    there[endpoint.path] = true
+  end
+  for _, endpoint in ipairs(old and old.endpoints or {}) do
+    if not there[endpoint.path] then
+      list[#list + 1] = endpoint.live
+    end
+  end
+  return list
+end
+
+--- Lets a loaded app take over. Cannot wait, and cannot fail.
+---@param loaded tidewire.App
+---@param old tidewire.App|nil
+---@return tidewire.App running
+function takeover.commit(loaded, old)
+  codecs.renew(loaded.endpoints)
+  local list = {}
+  for i, endpoint in ipairs(loaded.endpoints) do
+    renew(endpoint)
+    list[i] = endpoint.live
+  end
+  for _, endpoint in ipairs(lost(old, loaded)) do
+    if loaded.removed_endpoints == "close" then
+      core.close_endpoint(endpoint.number, 1012, "this endpoint is no more")
+    end
+  end
+  registry.endpoints = list
+  return loaded
+end
+
+--- After the swap: what the old code's loading had started ends; the new app may take over from the old.
+---@param running tidewire.App
+---@param old tidewire.App
+---@param generation integer
+function takeover.begin(running, old, generation)
+  scope.finish(old.scripts.number)
+  if running.on_reload then
+    core.set_scope(generation) -- what it starts belongs to the new code, as what on_load does
+    core.spawn(running.on_reload, old.value)
+    core.set_scope(nil)
+  end
+end
+
+return takeover

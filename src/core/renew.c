@@ -1,0 +1,84 @@
+/* renew.c -- new code takes over: endpoints change under live connections.
+ *
+ * An endpoint keeps its number and its place in memory for as long as the program runs, so connections need not be
+ * touched where only its limits and hooks change. on_reload is owed to each connection at once, so that it comes
+ * before its next hook; those that nothing happens on get it a few a turn, so that no turn is long. */
+#include "core/internal.h"
+
+#include "base/mem.h"
+
+#include <string.h>
+
+enum { RENEWED_A_TURN = 100 };
+
+/* Broadcasts are encoded once for each codec of their receivers: rooms count who has which. */
+static void change_codec(struct hub *hub, struct conn *conn, uint32_t codec) {
+    for (struct member *member = conn->rooms; member != NULL; member = member->next) {
+        room_change_codec(member, codec);
+        if (member->presence != NULL)
+            bus_change_member(hub->options.bus, member->presence, codec);
+    }
+    if (conn->announced)
+        bus_change_conn(hub->options.bus, conn->id, codec);
+}
+
+static void change_codecs(struct hub *hub, const struct endpoint *endpoint, uint32_t codec) {
+    uint32_t at = 0;
+    for (struct conn *conn; (conn = slots_next(&hub->conns, &at)) != NULL;)
+        if (conn->endpoint == endpoint)
+            change_codec(hub, conn, codec);
+}
+
+static void renew_heartbeats(struct hub *hub, const struct endpoint *endpoint,
+                             uint64_t old_ping_ms) {
+    uint32_t at = 0;
+    for (struct conn *conn; (conn = slots_next(&hub->conns, &at)) != NULL;)
+        if (conn->endpoint == endpoint && conn->state == CONN_OPEN)
+            heartbeat_renew(hub, conn, old_ping_ms);
+}
+
+void hub_change_endpoint(struct hub *hub, uint32_t number, const struct endpoint *next) {
+    struct endpoint *endpoint = hub->endpoints[number];
+    struct places *places = endpoint->places;
+    uint64_t ping_ms = endpoint->ping_ms, pong_ms = endpoint->pong_ms;
+    if (endpoint->codec != next->codec)
+        change_codecs(hub, endpoint, next->codec);
+    mem_free(endpoint->json_name);
+    *endpoint = *next;
+    endpoint->number = number;
+    endpoint->places = places;
+    atomic_store(&places->max, next->max_connections);
+    if (hub->options.bus != NULL)
+        bus_change_endpoint(hub->options.bus, hub->options.worker, number, next->codec);
+    if (ping_ms != next->ping_ms || pong_ms != next->pong_ms)
+        renew_heartbeats(hub, endpoint, ping_ms);
+}
+
+void hub_renew(struct hub *hub) {
+    uint32_t at = 0;
+    for (struct conn *conn; (conn = slots_next(&hub->conns, &at)) != NULL;)
+        if (conn->state == CONN_OPEN && conn->endpoint->has_reload && !(conn->due & DUE_OPEN))
+            conn->due |= DUE_RELOAD;
+    hub->renewing = true;
+    hub->renew_at = 0;
+}
+
+void renew_some(struct hub *hub) {
+    struct conn *conn = NULL;
+    for (int i = 0; hub->renewing && i < RENEWED_A_TURN;) {
+        conn = slots_next(&hub->conns, &hub->renew_at);
+        hub->renewing = conn != NULL;
+        if (conn != NULL && conn->due & DUE_RELOAD) {
+            hub_later(hub, conn);
+            i++;
+        }
+    }
+}
+
+void hub_close_endpoint(struct hub *hub, uint32_t number, unsigned code, const char *reason) {
+    uint32_t at = 0;
+    hub_take_mail(hub);
+    for (struct conn *conn; (conn = slots_next(&hub->conns, &at)) != NULL;)
+        if (conn->endpoint == hub->endpoints[number])
+            hub_begin_close(hub, conn, code, reason, strlen(reason), false);
+}
