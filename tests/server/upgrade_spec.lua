@@ -12,12 +12,23 @@ local uv = require "luv"
 
 local APP = [[
 local record = require "record"
+local function hang()
+  record("hangs")
+  local finish
+  repeat finish = io.open("go_on") until finish
+  finish:close()
+end
 return {
   endpoints = {
     ["/"] = {
       ping_period = 0,
+      handler_timeout = 60,
+      validate = require "here".validate,
       on_start = function(conn) conn:send("%s") end,
-      handle_message = function(conn, message) conn:send(message) end,
+      handle_message = function(conn, message)
+        if message == "hang" then hang() end
+        conn:send(message)
+      end,
     },
   },
   http = { ["/who"] = function() return "%s" end },
@@ -162,6 +173,34 @@ describe("an upgrade", function()
     second:signal("sigterm")
     second.process:wait_exit()
     assert.is_nil(uv.fs_stat(path))
+  end)
+
+  it("serves those who wait in the queues of sockets, while no script of the old process returns", function()
+    local first = start("first")
+    local address = first.addresses[1]
+    local hanging = {}
+    for worker = 1, first.workers do
+      hanging[worker] = first:connect_on(worker - 1)
+    end
+    for _, ada in ipairs(hanging) do ada:send_text("hang") end
+    first:wait_event("hangs", first.workers)
+    local waiting = {}
+    for index = 1, 12 do -- (so many that each socket has some)
+      waiting[index] = assert(stream.connect(address))
+      waiting[index]:write((client.handshake("/")))
+    end
+    servers[2] = server.start(options_of("second", { listen = { text_of(address) }, options = { "--upgrade" } }))
+    for _, peer in ipairs(waiting) do
+      assert.equal(101, assert(http.read_response(peer)).status)
+      assert.is_truthy(loop.wait_until(function() return peer:peek():find("second", 1, true) end))
+    end
+    process.write_file(first.directory .. "/go_on", "")
+    for _, ada in ipairs(hanging) do
+      assert.equal("first", (ada:receive()))
+      assert.equal("hang", (ada:receive()))
+      assert.equal(1001, (ada:wait_closed()))
+    end
+    assert.equal(0, first.process:wait_exit())
   end)
 
   it("lets in whom the old process has accepted, and then tells them to go", function()
