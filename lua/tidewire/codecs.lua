@@ -137,8 +137,7 @@ function codecs.number(codec)
 end
 
 --- Gives numbers to the own codecs of an app that takes over. That of an endpoint gets the one that its codec had
---- before: the connections and rooms that have it in C stay right, whatever code there is now. Codecs of endpoints
---- that are no more stay with their connections.
+--- before: the connections and rooms that have it in C stay right, whatever code there is now.
 ---@param list tidewire.Endpoint[]  sorted by path
 function codecs.renew(list)
   for codec in pairs(numbers) do
@@ -155,6 +154,20 @@ function codecs.renew(list)
       end
       numbers[codec] = by_path[path]
       by_number[by_path[path]] = codec
+    end
+  end
+end
+
+--- Own codecs that none of these endpoints has are let go, with the code that they came from.
+---@param list tidewire.PreparedEndpoint[]
+function codecs.forget(list)
+  local used = {}
+  for _, endpoint in ipairs(list) do
+    used[endpoint.codec] = true
+  end
+  for number in pairs(by_number) do
+    if number > 2 and not used[number] then
+      by_number[number] = nil
     end
   end
 end

@@ -42,7 +42,7 @@ function events.load(file, command_line)
   if not loaded then
     return nil, lines
   end
-  running = takeover.commit(loaded, nil)
+  running = takeover.commit(loaded)
   local ok, problems = takeover.call_on_load(loaded)
   return ok and loaded, problems
 end
@@ -68,7 +68,7 @@ end
 --- What was loaded takes over. Runs between two events, and cannot wait.
 function events.swap(generation)
   local old = running
-  running, pending = takeover.commit(pending, old), nil
+  running, pending = takeover.commit(pending), nil
   takeover.begin(running, old, generation)
 end
 

@@ -11,6 +11,7 @@ local endpoints = {}
 
 ---@class tidewire.PreparedEndpoint: tidewire.Endpoint
 ---@field number integer          C's number
+---@field codec integer           C's number of its codec
 ---@field send function           conn.send
 ---@field receive function|nil    (conn, payload, binary): in place of a plain call of handle_message
 ---@field handle_message function|nil
@@ -33,13 +34,14 @@ function endpoints.prepare(endpoint, number)
     endpoint[name] = hook
   end
   endpoint.send, endpoint.receive = codecs.compile(options.codec, options.heartbeat == "json")
+  endpoint.codec = codecs.number(options.codec)
   endpoint.number = core.endpoint({
     ping_period = options.ping_period,
     pong_period = options.pong_period,
     max_message_size = options.max_message_size,
     max_backlog = options.max_backlog,
     max_connections = options.max_connections,
-    codec = codecs.number(options.codec),
+    codec = endpoint.codec,
     heartbeat = options.heartbeat,
     slow_client = options.slow_client,
     has_message = hooks.handle_message ~= nil or endpoint.receive ~= nil,

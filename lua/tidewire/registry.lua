@@ -2,8 +2,6 @@
 --
 -- Written by dispatch.lua and takeover.lua, read by those who address others: rooms and broadcasts.
 
-local core = require "tidewire.core"
-
 local ENDPOINT <const> = "\0endpoint" -- conn.lua's key
 
 local registry = {}
@@ -11,16 +9,8 @@ local registry = {}
 ---@type table<integer, tidewire.Conn>  by the connection's integer
 registry.conns = {}
 
----@type tidewire.PreparedEndpoint[]
+---@type tidewire.PreparedEndpoint[]  and those that are no more, as long as they may have connections
 registry.endpoints = {}
-
---- The connection with this `conn.id`, or nil.
----@param id string
----@return tidewire.Conn|nil
-function registry.find(id)
-  local integer = core.id_number(id)
-  return integer and registry.conns[integer]
-end
 
 --- An endpoint has another conn.send now; what a script has put in its place stays.
 ---@param endpoint tidewire.PreparedEndpoint

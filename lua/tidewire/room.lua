@@ -204,7 +204,7 @@ end
 local function codecs_of(only)
   local seen, list = {}, {}
   for _, endpoint in ipairs(registry.endpoints) do
-    local number = codecs.number(endpoint.options.codec)
+    local number = endpoint.codec
     if not seen[number] and (not only or only == endpoint) then
       seen[number] = true
       list[#list + 1] = number
@@ -242,8 +242,8 @@ local function read_send_options(options)
   return options.kind, options.key ~= "" and options.key or nil
 end
 
---- To a connection of another worker.
-local function send_far(integer, codec, value, options)
+--- To a connection of whichever worker.
+local function send_to(integer, codec, value, options)
   local kind, key = read_send_options(options)
   local payload, own_kind = codecs.encode(codec, value)
   if not payload then
@@ -266,16 +266,12 @@ function room.send(conn_id, value, options)
   if type(conn_id) ~= "string" then
     error(("tw.send: a conn.id is needed, got %s"):format(type(conn_id)), 2)
   end
-  local conn = registry.find(conn_id)
-  if conn then
-    return conn:send(value, options)
-  end
   local integer = core.id_number(conn_id)
   local codec = integer and core.codec_of(integer)
   if not codec then
     return nil, "closed"
   end
-  local ok, message = send_far(integer, codec, value, options)
+  local ok, message = send_to(integer, codec, value, options)
   if ok then
     return true
   end

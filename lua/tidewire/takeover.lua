@@ -96,37 +96,55 @@ local function renew(endpoint)
   end
 end
 
---- The endpoints that the old app has and the new one has not.
-local function lost(old, new)
+--- Of an endpoint that is no more nothing is left but what C and connections that have gone know of it.
+local function strip(endpoint)
+  local path, name, number = endpoint.path, endpoint.name, endpoint.number
+  for key in pairs(endpoint) do
+    endpoint[key] = nil
+  end
+  endpoint.path, endpoint.name, endpoint.number, endpoint.is_stripped = path, name, number, true
+end
+
+--- The endpoints that are not in the new app and still have their code. It goes when a later app takes over and they
+--- have no connections any more, in no worker: by then all workers have refused new ones.
+local function vanished(new)
   local there, list = {}, {}
   for _, endpoint in ipairs(new.endpoints) do
     there[endpoint.path] = true
   end
-  for _, endpoint in ipairs(old and old.endpoints or {}) do
-    if not there[endpoint.path] then
-      list[#list + 1] = endpoint.live
+  for path, endpoint in pairs(live) do
+    if there[path] or endpoint.is_stripped then
+      goto continue
+    elseif endpoint.has_vanished and core.endpoint_taken(endpoint.number) == 0 then
+      strip(endpoint)
+    else
+      endpoint.has_vanished = true
+      list[#list + 1] = endpoint
     end
+    ::continue::
   end
+  table.sort(list, function(one, other) return one.number < other.number end)
   return list
 end
 
 --- Lets a loaded app take over. Cannot wait, and cannot fail.
 ---@param loaded tidewire.App
----@param old tidewire.App|nil
 ---@return tidewire.App running
-function takeover.commit(loaded, old)
+function takeover.commit(loaded)
   codecs.renew(loaded.endpoints)
   local list = {}
   for i, endpoint in ipairs(loaded.endpoints) do
     renew(endpoint)
     list[i] = endpoint.live
   end
-  for _, endpoint in ipairs(lost(old, loaded)) do
+  for _, endpoint in ipairs(vanished(loaded)) do
+    list[#list + 1] = endpoint
     if loaded.removed_endpoints == "close" then
       core.close_endpoint(endpoint.number, 1012, "this endpoint is no more")
     end
   end
   registry.endpoints = list
+  codecs.forget(list)
   return loaded
 end
 

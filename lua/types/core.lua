@@ -75,6 +75,10 @@ function core.close_endpoint(number, code, reason) end
 ---@return boolean
 function core.endpoint_full(number) end
 
+---@param number integer
+---@return integer connections  over all workers, those in their handshake included
+function core.endpoint_taken(number) end
+
 -- ---- core_room.c ----
 
 ---@param conn integer

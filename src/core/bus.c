@@ -208,14 +208,14 @@ static struct mail *new_mail(enum mail_kind kind, struct slice room, const char 
 
 /* ---- rooms ---- */
 
-/* Under the lock: tells the other workers that watch this room. */
-static void post_moved(struct bus *bus, unsigned worker, const struct presence *presence,
+/* Under the lock: tells the workers that watch this room, but for `except`. */
+static void post_moved(struct bus *bus, unsigned except, const struct presence *presence,
                        conn_id id, bool joined, struct calls *calls) {
     struct slice room = presence_room(presence);
     if (!directory_is_watched(&bus->directory, room))
         return;
     for (unsigned other = 0; other < bus_workers(bus); other++) {
-        if (other == worker || !directory_watches(&bus->directory, other, room))
+        if (other == except || !directory_watches(&bus->directory, other, room))
             continue;
         struct mail *mail =
             new_mail(MAIL_MOVED, room, presence_name(presence), presence_info(presence));
@@ -244,7 +244,7 @@ void bus_leave_room(struct bus *bus, unsigned worker, struct presence *presence,
     uv_mutex_lock(&bus->lock);
     if (mail != NULL)
         *mail = take(bus, worker);
-    post_moved(bus, worker, presence, id, false, &calls);
+    post_moved(bus, mail != NULL ? worker : BUS_MAX_WORKERS, presence, id, false, &calls);
     directory_leave(&bus->directory, presence);
     uv_mutex_unlock(&bus->lock);
     call(bus, &calls);

@@ -79,8 +79,8 @@ struct mail *bus_publish(struct bus *bus, unsigned worker, struct slice room, ui
 struct mail *bus_join(struct bus *bus, unsigned worker, struct slice room, conn_id id,
                       uint32_t codec, const char *name, struct slice info,
                       struct presence **presence);
-/* It leaves. `*mail`, where that is not NULL: the mail that must be delivered while the worker's own room still
- * has it in. */
+/* It leaves. `*mail`: the mail that must be delivered while the worker's own room still has it in; whoever watches
+ * on this worker is told by the caller. NULL: no mail is taken, and this worker is told by mail as the others are. */
 void bus_leave_room(struct bus *bus, unsigned worker, struct presence *presence, conn_id id,
                     struct mail **mail);
 /* Replaces what is said of it. */

@@ -69,8 +69,9 @@ struct endpoint *hub_endpoint(struct hub *hub, uint32_t number); /* NULL: no suc
 void hub_change_endpoint(struct hub *hub, uint32_t number, const struct endpoint *endpoint);
 /* The endpoint is no more: each of its connections gets this code. */
 void hub_close_endpoint(struct hub *hub, uint32_t number, unsigned code, const char *reason);
-/* events.reloaded is owed to every open connection whose endpoint has it: before its next hook, and soon. */
-void hub_renew(struct hub *hub);
+/* The endpoints of this generation have new code: events.reloaded is owed to each of their open connections, if the
+ * endpoint has it, before its next hook, and soon. Hooks that are due and that there are not any more are not. */
+void hub_renew(struct hub *hub, uint32_t generation);
 
 /* ---- called by net/ ---- */
 

@@ -34,6 +34,10 @@ static inline void places_give(struct places *places) {
     atomic_fetch_sub_explicit(&places->taken, 1, memory_order_relaxed);
 }
 
+static inline uint32_t places_taken(const struct places *places) {
+    return atomic_load_explicit(&places->taken, memory_order_relaxed);
+}
+
 static inline uint32_t places_max(const struct places *places) {
     return atomic_load_explicit(&places->max, memory_order_relaxed);
 }

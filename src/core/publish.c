@@ -71,7 +71,9 @@ static bool join_everywhere(struct hub *hub, struct conn *conn, struct slice roo
     conn = find_open(hub, id);
     if (conn == NULL || room_member(&hub->rooms, room, conn) != NULL) {
         /* closed meanwhile (or a finalizer of the script's was quicker): it is not in by this call */
-        bus_leave_room(options->bus, options->worker, presence, id, NULL);
+        struct mail *mail;
+        bus_leave_room(options->bus, options->worker, presence, id, &mail);
+        mail_deliver(hub, mail);
         return conn != NULL;
     }
     room_join(&hub->rooms, room, conn, info);
@@ -117,10 +119,11 @@ bool hub_leave(struct hub *hub, conn_id id, struct slice room) {
 /* Takes no mail: a room may be walked right now. Who closes a connection has taken it before. */
 void publish_leave_all(struct hub *hub, struct conn *conn) {
     for (struct member *member = conn->rooms; member != NULL; member = member->next) {
-        if (member->presence != NULL)
+        if (member->presence != NULL) /* who watches here hears of it by mail, in its order */
             bus_leave_room(hub->options.bus, hub->options.worker, member->presence, conn->id, NULL);
+        else
+            tell(hub, member, false);
         member->presence = NULL;
-        tell(hub, member, false);
     }
     room_leave_all(conn);
 }

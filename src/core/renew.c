@@ -54,11 +54,35 @@ void hub_change_endpoint(struct hub *hub, uint32_t number, const struct endpoint
         renew_heartbeats(hub, endpoint, ping_ms);
 }
 
-void hub_renew(struct hub *hub) {
+/* What waits for a hook that the new code has not: it happens as it does without one. */
+static void drop_lost_hooks(struct hub *hub, struct conn *conn) {
+    const struct endpoint *endpoint = conn->endpoint;
+    unsigned lost = (endpoint->has_ping ? 0 : DUE_PING) | (endpoint->has_drain ? 0 : DUE_DRAIN) |
+                    (endpoint->has_timeout ? 0 : DUE_TIMEOUT) |
+                    (endpoint->has_reload ? 0 : DUE_RELOAD);
+    if (!endpoint->has_message) {
+        inbox_free(conn->inbox);
+        conn->inbox = NULL;
+    }
+    lost &= conn->due;
+    conn->due &= (uint8_t)~lost;
+    if (conn->state != CONN_OPEN)
+        return;
+    if (lost & DUE_PING && endpoint->ping_ms > 0)
+        heartbeat_send_ping(hub, conn);
+    if (lost & DUE_TIMEOUT) /* its silence is noticed anew */
+        heartbeat_renew(hub, conn, endpoint->ping_ms);
+}
+
+void hub_renew(struct hub *hub, uint32_t generation) {
     uint32_t at = 0;
-    for (struct conn *conn; (conn = slots_next(&hub->conns, &at)) != NULL;)
+    for (struct conn *conn; (conn = slots_next(&hub->conns, &at)) != NULL;) {
+        if (conn->endpoint == NULL || conn->endpoint->generation != generation)
+            continue; /* those of an endpoint that is no more keep their code */
+        drop_lost_hooks(hub, conn);
         if (conn->state == CONN_OPEN && conn->endpoint->has_reload && !(conn->due & DUE_OPEN))
             conn->due |= DUE_RELOAD;
+    }
     hub->renewing = true;
     hub->renew_at = 0;
 }

@@ -319,6 +319,15 @@ static int core_endpoint_full(lua_State *L) {
     return 1;
 }
 
+/* core.endpoint_taken(number) -> how many connections it has, over all workers, handshakes included */
+static int core_endpoint_taken(lua_State *L) {
+    const struct endpoint *endpoint =
+        hub_endpoint(vm_of(L)->hub, (uint32_t)luaL_checkinteger(L, 1));
+    luaL_argcheck(L, endpoint != NULL, 1, "no such endpoint");
+    lua_pushinteger(L, places_taken(endpoint->places));
+    return 1;
+}
+
 const luaL_Reg core_conn_functions[] = {
     {"send", core_send},
     {"close", core_close},
@@ -331,6 +340,7 @@ const luaL_Reg core_conn_functions[] = {
     {"id_number", core_id_number},
     {"endpoint", core_endpoint},
     {"endpoint_full", core_endpoint_full},
+    {"endpoint_taken", core_endpoint_taken},
     {"close_endpoint", core_close_endpoint},
     {NULL, NULL},
 };

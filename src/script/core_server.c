@@ -24,6 +24,16 @@ static void log_field(struct log_line *line, lua_State *L, int key, int value) {
     }
 }
 
+/* The generation of the code that says something of a connection: of that which runs, but no newer than its endpoint's,
+ * which may be no more and keep its code. */
+static unsigned generation_of(const struct vm *vm, conn_id id) {
+    unsigned current = vm->current == NULL ? vm->generation : vm->current->generation;
+    const struct conn *conn = hub_find(vm->hub, id);
+    return conn != NULL && conn->endpoint != NULL && conn->endpoint->generation < current
+               ? conn->endpoint->generation
+               : current;
+}
+
 /* core.log(level, event, conn|nil, key, value, ...): level 0 (debug) to 3 (error); keys are strings,
  * values strings, numbers or booleans (log.lua sees to that). Without a conn, that of the running
  * hook is named. */
@@ -43,7 +53,7 @@ static int core_log(lua_State *L) {
     log_begin(&line, (enum log_level)level, event);
     if (conn != 0) {
         log_conn(&line, conn);
-        log_int(&line, "generation", current == NULL ? vm->generation : current->generation);
+        log_int(&line, "generation", generation_of(vm, conn));
     }
     for (int key = 4; key < top; key += 2)
         log_field(&line, L, key, key + 1);

@@ -85,7 +85,7 @@ static void run_event(struct vm *vm, enum vm_event event) {
 void vm_swap(struct vm *vm) {
     vm->generation = vm->loading;
     run_event(vm, EVENT_SWAP);
-    hub_renew(vm->hub);
+    hub_renew(vm->hub, vm->generation);
 }
 
 void vm_discard(struct vm *vm) {

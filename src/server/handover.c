@@ -41,6 +41,7 @@ struct ear {
     struct handover *handover;
     int fd;
     pid_t pid;
+    uint64_t question; /* waits for the answer to a reload, which has this number; 0: does not */
 };
 
 struct handover {
@@ -50,8 +51,8 @@ struct handover {
     bool in_place;
     struct ear *door;
     struct list visitors;
-    struct ear *guest; /* the visitor that has asked, one at a time; or NULL */
-    bool reloading;    /* it waits for the answer to a reload; else it has the sockets */
+    uint64_t last_question;
+    struct ear *successor; /* the visitor that has asked, and got the sockets; or NULL */
 };
 
 bool handover_path(const char *pid_file, struct sockaddr_un *address) {
@@ -89,8 +90,8 @@ static void on_ear_closed(uv_handle_t *handle) {
 }
 
 static void close_ear(struct ear *ear) {
-    if (ear->handover->guest == ear)
-        ear->handover->guest = NULL;
+    if (ear->handover->successor == ear)
+        ear->handover->successor = NULL;
     list_remove(&ear->link);
     uv_close((uv_handle_t *)&ear->poll, on_ear_closed);
 }
@@ -149,22 +150,15 @@ static void give_up(struct ear *visitor, const char *why) {
     close_ear(visitor);
 }
 
-/* With another one? Then this one is told, and gone. */
-static bool is_busy(struct ear *visitor) {
-    if (visitor->handover->guest == NULL)
-        return false;
-    say(visitor->fd, HANDOVER_BUSY, NULL, 0);
-    close_ear(visitor);
-    return true;
-}
-
 static void on_ask(struct ear *visitor) {
     struct handover *handover = visitor->handover;
-    if (is_busy(visitor))
+    if (handover->successor != NULL) {
+        say(visitor->fd, HANDOVER_BUSY, NULL, 0);
+        close_ear(visitor);
         return;
+    }
     log_eventf(LOG_INFO, "upgrade", "process %ld has asked for the sockets", (long)visitor->pid);
-    handover->guest = visitor;
-    handover->reloading = false;
+    handover->successor = visitor;
     if (!offer_all(handover, visitor->fd))
         give_up(visitor, "does not take them");
 }
@@ -180,43 +174,41 @@ static void on_ready(struct ear *successor) {
 }
 
 static void on_reload(struct ear *visitor) {
-    if (is_busy(visitor))
-        return;
-    visitor->handover->guest = visitor;
-    visitor->handover->reloading = true;
-    visitor->handover->options.on_reload(visitor->handover->options.user);
+    struct handover *handover = visitor->handover;
+    visitor->question = ++handover->last_question;
+    handover->options.on_reload(handover->options.user, visitor->question);
 }
 
-void handover_answer(struct handover *handover, const char *answer) {
-    if (handover == NULL || handover->guest == NULL || !handover->reloading)
-        return;
-    char text[HANDOVER_ANSWER_BYTES];
-    snprintf(text, sizeof text, "%s", answer);
-    say(handover->guest->fd, text, NULL, 0);
-    close_ear(handover->guest);
+void handover_answer(struct handover *handover, uint64_t question, const char *answer) {
+    for (struct list *at = handover->visitors.next; at != &handover->visitors; at = at->next) {
+        struct ear *visitor = LIST_OWNER(at, struct ear, link);
+        if (visitor->question == question) {
+            say(visitor->fd, answer, NULL, 0);
+            close_ear(visitor);
+            return;
+        }
+    }
 }
 
 static void on_word(uv_poll_t *poll, int status, int events) {
     (void)status;
     (void)events;
     struct ear *visitor = poll->data;
-    bool is_guest = visitor == visitor->handover->guest;
-    bool has_sockets = is_guest && !visitor->handover->reloading;
+    bool has_asked = visitor == visitor->handover->successor;
     char word[HANDOVER_WORD_BYTES];
     ssize_t len = recv(visitor->fd, word, sizeof word - 1, MSG_DONTWAIT);
     if (len < 0 && (errno == EAGAIN || errno == EINTR))
         return;
     word[len > 0 ? len : 0] = '\0';
-    if (len <= 0 && has_sockets)
-        give_up(visitor, "has gone before it was ready");
+    if (len <= 0 && !has_asked)
+        close_ear(visitor); /* it only looked whether we are here */
     else if (len <= 0)
-        close_ear(
-            visitor); /* it only looked whether we are here, or does not wait for its answer */
-    else if (!is_guest && strcmp(word, HANDOVER_ASK) == 0)
-        on_ask(visitor);
-    else if (!is_guest && strcmp(word, HANDOVER_RELOAD) == 0)
+        give_up(visitor, "has gone before it was ready");
+    else if (!has_asked && visitor->question == 0 && strcmp(word, HANDOVER_RELOAD) == 0)
         on_reload(visitor);
-    else if (has_sockets && strcmp(word, HANDOVER_READY) == 0)
+    else if (!has_asked && strcmp(word, HANDOVER_ASK) == 0)
+        on_ask(visitor);
+    else if (has_asked && strcmp(word, HANDOVER_READY) == 0)
         on_ready(visitor);
     else
         give_up(visitor, "says what is not understood");

@@ -10,6 +10,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <sys/un.h>
 #include <uv.h>
 
@@ -45,14 +46,14 @@ struct handover_options {
     /* The successor serves: nothing is ours any more. */
     void (*on_taken)(void *user, pid_t by);
     /* Somebody wants the code to be loaded anew, and waits for handover_answer(). */
-    void (*on_reload)(void *user);
+    void (*on_reload)(void *user, uint64_t question);
     void *user;
 };
 
 struct handover;
 
-/* What became of it. Ignored when nobody waits any more. */
-void handover_answer(struct handover *handover, const char *answer);
+/* What became of it. Ignored when that one waits no more. */
+void handover_answer(struct handover *handover, uint64_t question, const char *answer);
 
 /* Waits, but not where anybody looks yet. NULL, with a sentence in `error`, when that cannot be. */
 struct handover *handover_open(const struct handover_options *options, char *error,

@@ -62,6 +62,10 @@ static bool is_ours(const char *path) {
     return read && pid == (long)getpid();
 }
 
+void pid_file_leave(struct pid_file *file) {
+    file->in_place = false;
+}
+
 void pid_file_remove(struct pid_file *file) {
     if (file->in_place && is_ours(file->path))
         unlink(file->path);

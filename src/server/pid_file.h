@@ -18,6 +18,8 @@ struct pid_file {
 bool pid_file_write(struct pid_file *file, const char *path, char *error, size_t error_size);
 /* Puts it in its place. */
 bool pid_file_place(struct pid_file *file, char *error, size_t error_size);
+/* The next process puts its own in the place: this one is not removed. */
+void pid_file_leave(struct pid_file *file);
 /* Removes what there is of it; not another process's that was put in its place. */
 void pid_file_remove(struct pid_file *file);
 

@@ -37,8 +37,6 @@ static int report(const char *answer) {
     if (begins_with(answer, HANDOVER_FAILED))
         fprintf(stderr, "%s\ntidewire: reload: nothing was changed\n",
                 answer + strlen(HANDOVER_FAILED));
-    else if (strcmp(answer, HANDOVER_BUSY) == 0)
-        fprintf(stderr, "tidewire: reload: another reload or an upgrade is under way; try again\n");
     else
         fprintf(stderr, "tidewire: reload: the server has ended, or does not understand\n");
     return EXIT_FAILED;

@@ -158,14 +158,22 @@ static void on_reload(void *user, bool begins) {
 }
 
 /* What came of one that `tidewire reload` has asked for. */
+struct question {
+    struct server *server;
+    uint64_t number;
+};
+
 static void on_answer(void *user, unsigned generation, const char *problems) {
-    struct server *server = user;
-    succession_answer(&server->succession, generation, problems);
+    struct question *question = user;
+    succession_answer(&question->server->succession, question->number, generation, problems);
+    mem_free(question);
 }
 
-static void on_reload_asked(void *user) {
+static void on_reload_asked(void *user, uint64_t number) {
     struct server *server = user;
-    reload_want(server->reload, on_answer, server);
+    struct question *question = mem_alloc(sizeof *question);
+    *question = (struct question){server, number};
+    reload_want(server->reload, on_answer, question);
 }
 
 /* ---- signals ---- */

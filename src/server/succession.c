@@ -87,25 +87,29 @@ static struct listen_set *set_to_pass_on(void *user, size_t number) {
 }
 
 static void on_taken(void *user, pid_t by) {
-    const struct succession_options *options = &((struct succession *)user)->options;
+    struct succession *succession = user;
+    const struct succession_options *options = &succession->options;
     log_eventf(LOG_INFO, "upgrade", "process %ld has taken over", (long)by);
+    pid_file_leave(&succession->pid_file);
     doors_leave_files(options->doors);
     admin_leave(*options->admin);
     options->on_taken(options->user, by);
 }
 
-static void on_reload(void *user) {
+static void on_reload(void *user, uint64_t question) {
     const struct succession_options *options = &((struct succession *)user)->options;
-    options->on_reload(options->user);
+    options->on_reload(options->user, question);
 }
 
-void succession_answer(struct succession *succession, unsigned generation, const char *problems) {
+void succession_answer(struct succession *succession, uint64_t question, unsigned generation,
+                       const char *problems) {
     static char answer[HANDOVER_ANSWER_BYTES];
     if (problems == NULL)
         snprintf(answer, sizeof answer, HANDOVER_RELOADED "%u", generation);
     else
         snprintf(answer, sizeof answer, HANDOVER_FAILED "%s", problems);
-    handover_answer(succession->handover, answer);
+    if (succession->handover != NULL)
+        handover_answer(succession->handover, question, answer);
 }
 
 bool succession_prepare(struct succession *succession, char *error, size_t error_size) {

@@ -22,7 +22,8 @@ struct succession_options {
     struct admin **admin;
     bool (*is_ending)(void *user);          /* nothing more is waited for */
     void (*on_taken)(void *user, pid_t by); /* the next process serves on our sockets: drain */
-    void (*on_reload)(void *user);          /* `tidewire reload` waits for succession_answer() */
+    /* `tidewire reload` waits for succession_answer() */
+    void (*on_reload)(void *user, uint64_t question);
     void *user;
 };
 
@@ -49,7 +50,8 @@ bool succession_prepare(struct succession *succession, char *error, size_t error
 bool succession_take(struct succession *succession, char *error, size_t error_size);
 
 /* What became of a reload: NULL, or lines that say what is wrong. */
-void succession_answer(struct succession *succession, unsigned generation, const char *problems);
+void succession_answer(struct succession *succession, uint64_t question, unsigned generation,
+                       const char *problems);
 
 /* The server ends: a next process would come too late. */
 void succession_end(struct succession *succession);

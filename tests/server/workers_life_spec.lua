@@ -263,7 +263,7 @@ end)
 
 describe("a script that does not return, in one worker", function()
   it("is seen by /healthz, which names the worker", function()
-    local app = server.start({ app = APP, workers = WORKERS, options = { "--admin", "127.0.0.1:0" } })
+    local app <close> = server.start({ app = APP, workers = WORKERS, options = { "--admin", "127.0.0.1:0" } })
     assert.equal(200, http.request(app.admin, "/healthz").status)
     connect_on(app, 1):send_text("loop")
     app:wait_event("loops")
@@ -281,7 +281,7 @@ describe("a script that does not return, in one worker", function()
 
   it("takes nothing from the others, nor from the admin address; SIGTERM ends it with 1", function()
     for _, stuck in ipairs({ 0, WORKERS - 1 }) do
-      local app = server.start({
+      local app <close> = server.start({
         app = APP, workers = WORKERS, options = { "--admin", "127.0.0.1:0", "--drain-seconds", "1" },
       })
       local others, lost = {}, connect_on(app, stuck)
@@ -317,7 +317,7 @@ describe("a script that does not return, in one worker", function()
   end)
 
   it("does not keep a second signal from ending the program at once", function()
-    local app = server.start({ app = APP, workers = WORKERS, options = { "--drain-seconds", "3600" } })
+    local app <close> = server.start({ app = APP, workers = WORKERS, options = { "--drain-seconds", "3600" } })
     local lost = connect_on(app, 1)
     lost:send_text("loop")
     app:wait_event("loops")

@@ -160,6 +160,15 @@ local function add_conns(world, core)
     table.insert(world.closed_endpoints, { check_integer(number), check_integer(code), check_string(reason) })
   end
 
+  --- Those that have not been forgotten.
+  function core.endpoint_taken(number)
+    local taken = 0
+    for _, conn in pairs(world.conns) do
+      taken = taken + (conn.endpoint == number and conn.state ~= "gone" and 1 or 0)
+    end
+    return taken
+  end
+
   function core.endpoint_full(number) return world.full[check_integer(number)] == true end
 end
 

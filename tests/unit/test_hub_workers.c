@@ -378,12 +378,31 @@ static void test_watch(void **state) {
     hub_join(one->hub, a->id, LOBBY, (struct slice){"2", 1});
     join(c, LOBBY);
     hub_close(one->hub, a->id, 1000, NULL, 0);
+    turn_all();
     hub_watch(one->hub, LOBBY, false);
     leave(c, LOBBY);
     turn_all();
     fake_expect(two, "+lobby(0,\"/\",) -lobby(0,\"/\",2) -lobby(0,\"/\",)");
     /* the last one came when it watched no more */
     fake_expect(one, "+lobby(0,\"/\",) -lobby(0,\"/\",2) a.close(1000)");
+}
+
+/* A close is heard of behind what came before it, by those who watch on the same worker, too. */
+static void test_watch_in_order(void **state) {
+    hub_watch(one->hub, LOBBY, true);
+    hub_watch(two->hub, LOBBY, true);
+    join(a, LOBBY);
+    turn_all();
+    fake_expect(one, "+lobby(0,\"/\",)");
+    fake_expect(two, "+lobby(0,\"/\",)");
+    join(b, LOBBY);
+    fake_gone(a); /* takes no mail: it has no use for it */
+    join(c, LOBBY);
+    turn_all();
+    const char *told =
+        "+lobby(0,\"/\",) -lobby(0,\"/\",) +lobby(0,\"/\",) a.close(1006) a.forgotten";
+    fake_expect(one, told);
+    fake_expect(two, "+lobby(0,\"/\",) -lobby(0,\"/\",) +lobby(0,\"/\",)");
 }
 
 /* ---- places ---- */
@@ -448,6 +467,7 @@ int main(void) {
         TEST(test_newcomer),
         TEST(test_presence),
         TEST(test_watch),
+        TEST(test_watch_in_order),
         TEST(test_places),
         TEST(test_total),
         TEST(test_left),

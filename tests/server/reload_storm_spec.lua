@@ -1,0 +1,189 @@
+-- reload_storm_spec.lua -- a hundred reloads in a row under load, a third of them broken.
+--
+-- 500 connections ask without a break, each with numbers of its own, and all get what is broadcast and what their own
+-- timers send. Nobody is lost; every answer comes once, in order, from one code as a whole; what is asked after a swap
+-- was told is answered by the new code; broken code is never seen.
+
+local loop = require "support.loop"
+local reloads = require "support.reloads"
+local server = require "support.server"
+local stream = require "support.stream"
+
+local CLIENTS, RELOADS, IN_FLIGHT = 500, 100, 2
+
+-- The version stands in two files: an answer must have both from the same loading.
+local APP = [[
+local here, tw, part = require "here", require "tidewire", require "part"
+local VERSION = %d
+local function version() return ("%%d %%d %%d"):format(VERSION, part.version, tw.generation) end
+return {
+  defaults = { validate = here.validate, ping_period = 0, max_backlog = "16M" },
+  endpoints = {
+    ["/"] = {
+      on_start = function(conn)
+        conn:join("hall")
+        conn.ticks = 0
+        conn:every(0.05, function() conn.ticks = conn.ticks + 1 conn:send("tick " .. conn.ticks) end)
+      end,
+      on_reload = VERSION %% 2 == 0 and function(conn) conn.told = tw.generation end or nil,
+      handle_message = function(conn, message)
+        local what, number = message:match("^(%%a+) (%%d+)$")
+        local began = version()
+        if VERSION %% 2 == 0 and tw.generation > 1 and conn.told ~= tw.generation and conn.early then
+          return conn:send("on_reload did not come first")
+        end
+        conn.early = true
+        if what == "sleep" then tw.sleep(0.005) end
+        if what == "say" then tw.room("hall"):broadcast("said " .. number) end
+        conn:send(("%%s %%s %%s"):format(what, number, began))
+      end,
+    },
+  },
+  %s
+}
+]]
+
+--- What is wrong with the broken ones, by turns. Each is wrong in the last worker only, or in all.
+local BROKEN = {
+  function(version) return { ["part.lua"] = ("return { version = %d"):format(version) } end,
+  function(version) return { ["part.lua"] = ("error('broken')\nreturn { version = %d }"):format(version) } end,
+  function(version) return { ["app.lua"] = "require 'nowhere'\n" .. APP:format(version, "") } end,
+  function(version) return { ["app.lua"] = APP:format(version, "limits = { conections = 1 },") } end,
+  function(version) return { ["app.lua"] = APP:format(version, "on_load = 7,") } end,
+  function(version)
+    return { ["app.lua"] = APP:format(version, "on_load = function() tw.sleep(0.002) error('late') end,") }
+  end,
+  function(version, last)
+    return { ["app.lua"] = ("if require('tidewire').worker == %d then error('here') end\n"):format(last)
+      .. APP:format(version, "") }
+  end,
+}
+
+local function sound(version)
+  return {
+    ["part.lua"] = ("return { version = %d }"):format(version),
+    ["app.lua"] = APP:format(version, "on_load = function() tw.sleep(0.001) end,"),
+  }
+end
+
+describe("a hundred reloads under load", function()
+  local app, clients
+  local told         -- the generation that the log has told last
+  local version_of   -- by generation
+  local said
+
+  after_each(stream.close_all)
+
+  local function ask(client)
+    client.asked = client.asked + 1
+    local what = "echo"
+    if client.asked % 40 == 0 then what = "sleep" end
+    if client.number == 1 and client.asked % 10 == 0 then
+      what, said = "say", said + 1
+    end
+    table.insert(client.waiting, { what = what, at_least = told, number = client.asked })
+    local number = what == "say" and said or client.asked
+    client.peer:send_text(("%s %d"):format(what, number))
+  end
+
+  local function check_answer(client, text, what, number, version, part, generation)
+    local wanted = table.remove(client.waiting, 1)
+    local is_right = wanted and wanted.what == what and (what == "say" or wanted.number == number)
+      and version == part and version_of[generation] == version and generation >= client.newest
+    -- one that waits behind a hook that sleeps is asked later than it was sent
+    if not is_right or generation < wanted.at_least then
+      error(("client %d, after %d answers: %q for %s %d of %d or later"):format(client.number, client.answered, text,
+        wanted and wanted.what or "nothing", wanted and wanted.number or 0, wanted and wanted.at_least or 0))
+    end
+    client.newest, client.answered = generation, client.answered + 1
+  end
+
+  local function take(client, text)
+    local what, number, version, part, generation = text:match("^(%a+) (%d+) (%d+) (%d+) (%d+)$")
+    if what then
+      return check_answer(client, text, what, tonumber(number), tonumber(version), tonumber(part), tonumber(generation))
+    end
+    what, number = text:match("^(%a+) (%d+)$")
+    local stream_name = what == "tick" and "ticks" or what == "said" and "heard" or error("an answer: " .. text)
+    if tonumber(number) ~= client[stream_name] + 1 then
+      error(("client %d: %s after %d"):format(client.number, text, client[stream_name]))
+    end
+    client[stream_name] = tonumber(number)
+  end
+
+  local function take_all()
+    for _, client in ipairs(clients) do
+      while true do
+        local text, how, code, reason = client.peer:step()
+        if how and not text then error(("client %d was lost: %s %s %s"):format(client.number, how, code, reason)) end
+        if not text then break end
+        take(client, text)
+      end
+    end
+  end
+
+  before_each(function()
+    app = server.start({ app = sound(1)["app.lua"], files = { ["part.lua"] = sound(1)["part.lua"] },
+      options = { "--admin", "127.0.0.1:0" } })
+    clients, told, version_of, said = {}, 1, { 1 }, 0
+    for number = 1, CLIENTS do
+      clients[number] = { number = number, peer = app:connect_on(number % app.workers), asked = 0, answered = 0,
+        newest = 1, ticks = 0, heard = 0, waiting = {} }
+    end
+  end)
+
+  it("loses nothing, doubles nothing, and mixes no codes", function()
+    local seen, version, pending = 0, 1, nil
+    local function next_reload()
+      version = version + 1
+      local is_broken = version % 3 == 0
+      local files = sound(version)
+      for path, text in pairs(is_broken and BROKEN[version // 3 % #BROKEN + 1](version, app.workers - 1) or {}) do
+        files[path] = text
+      end
+      pending = { broken = is_broken, version = version }
+      if not is_broken then version_of[told + 1] = version end
+      reloads.send(app, files)
+    end
+
+    local function turn(keep_asking)
+      take_all()
+      local outcomes = reloads.outcomes(app)
+      if #outcomes > seen then
+        seen = seen + 1
+        local outcome = outcomes[seen]
+        assert(outcome.failed == pending.broken, outcome.line)
+        assert(outcome.generation == told + (pending.broken and 0 or 1), outcome.line)
+        told = outcome.generation
+        if seen < RELOADS then next_reload() end
+      end
+      for _, client in ipairs(keep_asking and clients or {}) do
+        while #client.waiting < IN_FLIGHT do ask(client) end
+      end
+      return seen == RELOADS
+    end
+
+    next_reload()
+    assert(loop.wait_until(function() return turn(true) end, 20 * loop.patience), "reloads are missing")
+    local function everyone_heard()
+      turn(false)
+      for _, client in ipairs(clients) do
+        if #client.waiting > 0 or client.heard < said then return false end
+      end
+      return true
+    end
+    assert(loop.wait_until(everyone_heard, 2 * loop.patience), "answers are missing")
+    for _, client in ipairs(clients) do
+      assert.equal(client.asked, client.answered)
+      assert(client.asked > 20 and client.ticks > 20)
+      client.peer:send_text("echo 1") -- the last code, everywhere
+      table.insert(client.waiting, { what = "echo", at_least = told, number = 1 })
+    end
+    assert(loop.wait_until(everyone_heard, 2 * loop.patience), "answers are missing")
+    assert.equal(RELOADS, seen)
+    local good = RELOADS - (RELOADS + 1) // 3
+    assert.equal(good + 1, told)
+    assert.same({}, app:log_lines("script_error"))
+    app:stop()
+  end)
+end)
