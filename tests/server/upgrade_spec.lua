@@ -310,6 +310,32 @@ describe("an upgrade", function()
     knocker.stop(knockers) -- (those whom a killed process had accepted are lost with it)
   end)
 
+  it("during which the old process is told to end, at whatever moment, leaves the new one serving or nothing", function()
+    local path = folder .. "/app.sock"
+    local listen = { "127.0.0.1:0", "unix:" .. path }
+    for moment = 1, 10 do
+      local old = server.start(options_of("old", { listen = listen }))
+      local next_one = server.launch(options_of("new", { listen = listen, options = { "--upgrade" } }))
+      -- Not a wait for anything: ten moments, of which some fall into each step.
+      loop.pass(moment * 0.005)
+      old:signal("sigterm")
+      assert.same({ 0, 0 }, { old.process:wait_exit() })
+      old:stop()
+      local ready = loop.wait_until(function()
+        return next_one:log():find("event=ready", 1, true) or next_one.process.exit_code
+      end)
+      assert.is_truthy(ready)
+      if next_one.process:is_running() then
+        assert.equal("new", who({ path = path }))
+        assert.equal(next_one.pid, tonumber(process.read_file(pid_file)))
+        next_one:stop()
+      else
+        next_one:stop(1)
+      end
+      assert.is_nil(uv.fs_scandir_next(uv.fs_scandir(folder)), "a file is left, at moment " .. moment)
+    end
+  end)
+
   it("without a process to take over from fails, and so does a second server with its pid file", function()
     local code, log = fail({})
     assert.equal(1, code)
