@@ -3,6 +3,7 @@
 
 local client = require "support.client"
 local http = require "support.http"
+local loop = require "support.loop"
 local process = require "support.process"
 local server = require "support.server"
 local socket = require "socket"
@@ -130,6 +131,20 @@ describe("socket activation", function()
       ended[#ended + 1] = app
     end
     for _, app in ipairs(ended) do app:stop() end
+  end)
+
+  it("lets in whom it has accepted when the end comes, since newcomers are let in by the next", function()
+    local fd = tcp()
+    local app <close> = start({ sockets = { fd }, listen = {} })
+    local before = app.process:fd_count()
+    local peer = assert(stream.connect(app.addresses[1]))
+    assert.is_truthy(loop.wait_until(function() return app.process:fd_count() > before end))
+    app:signal("sigterm")
+    assert.is_truthy(app:wait_for_log("event=draining"))
+    peer:write((client.handshake("/")))
+    assert.equal(101, assert(http.read_response(peer)).status)
+    peer:wait_end()
+    assert.is_truthy(peer:peek():find("\3\233", 1, true), "no 1001") -- 0x03e9
   end)
 
   it("leaves systemd's socket file where it is", function()

@@ -48,7 +48,8 @@ describe("the drain", function()
   end
 
   it("after a lame duck's time: /readyz says 503 while all goes on, newcomers included", function()
-    local app <close> = start({ "--lame-duck-seconds", "3600", "--admin", "127.0.0.1:0" })
+    local app <close> = start({ "--lame-duck-seconds", "3600", "--admin", "127.0.0.1:0" },
+      { "127.0.0.1:0", "unix:app.sock" })
     local ada = app:connect()
     assert.equal(200, http.request(app.admin, "/readyz").status)
     app:signal("sigterm")
@@ -60,7 +61,7 @@ describe("the drain", function()
     assert.equal("hello", (ada:ask("hello")))
     local bob = app:connect()
     assert.equal("hello", (bob:ask("hello")))
-    assert.equal("page", app:http("/").body)
+    assert.equal("page", http.request({ path = app.directory .. "/app.sock" }, "/").body)
     assert.same({}, app:events("stop"))
     app:signal("sigterm") -- and a second signal does not wait for what is left of it
     assert.equal(1001, (ada:wait_closed()))

@@ -13,7 +13,11 @@ describe("tidewire reload", function()
   local app, pid_file
 
   before_each(function()
-    app = server.start({ app = APP, files = { ["part.lua"] = "return 'first'" }, options = { "--pid-file", "pid", "--log-level", "debug" } })
+    app = server.start({
+      app = APP,
+      files = { ["part.lua"] = "return 'first'" },
+      options = { "--pid-file", "pid", "--log-level", "debug" },
+    })
     pid_file = app.directory .. "/pid"
   end)
 

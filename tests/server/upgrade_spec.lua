@@ -12,12 +12,23 @@ local uv = require "luv"
 
 local APP = [[
 local record = require "record"
+local function hang()
+  record("hangs")
+  local finish
+  repeat finish = io.open("go_on") until finish
+  finish:close()
+end
 return {
   endpoints = {
     ["/"] = {
       ping_period = 0,
+      handler_timeout = 60,
+      validate = require "here".validate,
       on_start = function(conn) conn:send("%s") end,
-      handle_message = function(conn, message) conn:send(message) end,
+      handle_message = function(conn, message)
+        if message == "hang" then hang() end
+        conn:send(message)
+      end,
     },
   },
   http = { ["/who"] = function() return "%s" end },
@@ -164,6 +175,34 @@ describe("an upgrade", function()
     assert.is_nil(uv.fs_stat(path))
   end)
 
+  it("serves those who wait in the queues of sockets, while no script of the old process returns", function()
+    local first = start("first")
+    local address = first.addresses[1]
+    local hanging = {}
+    for worker = 1, first.workers do
+      hanging[worker] = first:connect_on(worker - 1)
+    end
+    for _, ada in ipairs(hanging) do ada:send_text("hang") end
+    first:wait_event("hangs", first.workers)
+    local waiting = {}
+    for index = 1, 12 do -- (so many that each socket has some)
+      waiting[index] = assert(stream.connect(address))
+      waiting[index]:write((client.handshake("/")))
+    end
+    servers[2] = server.start(options_of("second", { listen = { text_of(address) }, options = { "--upgrade" } }))
+    for _, peer in ipairs(waiting) do
+      assert.equal(101, assert(http.read_response(peer)).status)
+      assert.is_truthy(loop.wait_until(function() return peer:peek():find("second", 1, true) end))
+    end
+    process.write_file(first.directory .. "/go_on", "")
+    for _, ada in ipairs(hanging) do
+      assert.equal("first", (ada:receive()))
+      assert.equal("hang", (ada:receive()))
+      assert.equal(1001, (ada:wait_closed()))
+    end
+    assert.equal(0, first.process:wait_exit())
+  end)
+
   it("lets in whom the old process has accepted, and then tells them to go", function()
     local first = start("first")
     local address = first.addresses[1]
@@ -269,6 +308,32 @@ describe("an upgrade", function()
       assert.is_string(who(address))
     end
     knocker.stop(knockers) -- (those whom a killed process had accepted are lost with it)
+  end)
+
+  it("during which the old process is told to end, at whatever moment, leaves the new one serving or nothing", function()
+    local path = folder .. "/app.sock"
+    local listen = { "127.0.0.1:0", "unix:" .. path }
+    for moment = 1, 10 do
+      local old = server.start(options_of("old", { listen = listen }))
+      local next_one = server.launch(options_of("new", { listen = listen, options = { "--upgrade" } }))
+      -- Not a wait for anything: ten moments, of which some fall into each step.
+      loop.pass(moment * 0.005)
+      old:signal("sigterm")
+      assert.same({ 0, 0 }, { old.process:wait_exit() })
+      old:stop()
+      local ready = loop.wait_until(function()
+        return next_one:log():find("event=ready", 1, true) or next_one.process.exit_code
+      end)
+      assert.is_truthy(ready)
+      if next_one.process:is_running() then
+        assert.equal("new", who({ path = path }))
+        assert.equal(next_one.pid, tonumber(process.read_file(pid_file)))
+        next_one:stop()
+      else
+        next_one:stop(1)
+      end
+      assert.is_nil(uv.fs_scandir_next(uv.fs_scandir(folder)), "a file is left, at moment " .. moment)
+    end
   end)
 
   it("without a process to take over from fails, and so does a second server with its pid file", function()
