@@ -31,7 +31,8 @@ describe("/stats", function()
       return table.concat(rows, ", ")
     end
     local function wait_for(expected)
-      local deadline, now = loop.now() + loop.patience, nil
+      local deadline = loop.now() + loop.patience
+      local now
       repeat
         now = held()
       until now == expected or loop.now() > deadline
