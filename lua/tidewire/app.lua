@@ -24,6 +24,7 @@ local app = {}
 ---@field workers integer|"auto"
 ---@field admin string|nil
 ---@field limits table<string, any>
+---@field handler_timeout number             of what belongs to no endpoint
 ---@field endpoints tidewire.Endpoint[]      sorted by path
 ---@field http tidewire.Route[]              sorted by key; `static` is a path that can be opened
 ---@field router tidewire.Router
@@ -71,7 +72,7 @@ local function read_bare_handler(report, result, handler, from_environment)
   local endpoint = app_endpoints.new(report, "/*", handler, report:place(), "", sources, facts)
   result.router:add_endpoint("/*", endpoint)
   result.endpoints[1] = endpoint
-  return {}
+  return { defaults = { handler_timeout = endpoint.options.handler_timeout } } -- all that there is belongs to it
 end
 
 --- The settings of the command line, checked.
@@ -116,6 +117,16 @@ local function run(report, dir)
   return value
 end
 
+--- The budgets while the script runs for the first time, and has said nothing yet.
+---@param environ table<string, string>
+---@return number handler_timeout
+---@return number load_timeout
+function app.first_budgets(environ)
+  local settings = environment.read(environ)
+  return options.effective(options.spec("handler", "handler_timeout"), { settings.handler }),
+    options.effective(options.spec("limits", "load_timeout"), { settings.limits })
+end
+
 ---@class tidewire.LoadRequest
 ---@field file string                          the script
 ---@field environ table<string, string>|nil    the environment; none if nil
@@ -150,6 +161,8 @@ function app.load(request)
   local settings = options.merge("app", { from_command_line, from_environment.app, checked })
   result.listen, result.admin = settings.listen, settings.admin
   result.workers = settings.workers
+  local timeouts = { from_environment.handler, checked.defaults or {} }
+  result.handler_timeout = options.effective(options.spec("handler", "handler_timeout"), timeouts)
   result.limits = options.merge("limits", { from_environment.limits, checked.limits or {} })
   return result, report.warnings
 end

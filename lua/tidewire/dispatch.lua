@@ -37,9 +37,11 @@ end
 ---@param file string
 ---@param command_line { listen: string[]|nil, workers: string|nil, admin: string|nil }
 function events.load(file, command_line)
+  local environ = core.environment()
+  core.set_budgets(app.first_budgets(environ))
   local loaded, problems, warnings = app.load {
     file = file,
-    environ = core.environment(),
+    environ = environ,
     command_line = command_line,
     check_address = core.check_address,
   }
@@ -55,6 +57,7 @@ function events.load(file, command_line)
     end
     return nil, lines
   end
+  core.set_budgets(loaded.handler_timeout, loaded.limits.load_timeout)
   local shape = {}
   for i, endpoint in ipairs(loaded.endpoints) do
     endpoints.prepare(endpoint)
@@ -154,7 +157,7 @@ events.moved = room.moved
 --- A hook, timer or spawned function threw. Runs on a coroutine of its own.
 ---@param id integer         0: not a connection's hook
 ---@param hook string        its name
----@param kind "script"|"memory"
+---@param kind "script"|"memory"|"timeout"
 ---@param value any          what was thrown
 ---@param traceback string
 function events.failed(id, hook, kind, value, traceback)

@@ -85,6 +85,7 @@ function gatekeeper.admit(app, head, remote_address, secure)
     return nil, replies.refusal(404, "There is no WebSocket endpoint at this path.")
   end
   request.params = params
+  core.runs_at(endpoint.number)
   local refusal = check_origin(endpoint, request)
   if refusal then
     return nil, refusal

@@ -6,6 +6,7 @@
 
 #include "base/list.h"
 #include "base/slots.h"
+#include "script/budget_parts.h"
 #include "script/vm.h"
 
 #include <lauxlib.h>
@@ -34,6 +35,7 @@ enum vm_event {
     VM_EVENTS(X)
 #undef X
         EVENT_SPAWNED, /* a function of the script's own: no function of dispatch.lua */
+    EVENT_FINALIZER,   /* the same */
     EVENT_COUNT
 };
 
@@ -44,6 +46,9 @@ struct task {
     int ref;         /* keeps `co` from being collected */
     uint64_t number; /* what scripts know it by; 0 until it is asked for */
     conn_id conn;    /* whose hook it runs; 0: nobody's */
+    conn_id owner;   /* whose budget holds, and who is told when it is over: `conn`, or a timer's */
+    uint64_t budget_ns; /* in place of the owner's; 0: not */
+    uint64_t request;   /* the plain HTTP request that waits for it; 0: none */
     enum vm_event event;
     int arguments;    /* of a task that has not begun, on its stack; -1: it has */
     bool waiting;     /* it sleeps, or has not begun */
@@ -68,6 +73,9 @@ struct vm {
     struct slots timers;      /* struct api_timer, by its number */
     struct http_client *http; /* NULL until a script makes its first request */
     uint64_t stop_task;       /* the task that runs on_stop, 0: none */
+    struct budget budget;
+    int dead_ref;                       /* core_guarded.c's: objects whose __gc is to run, */
+    lua_Integer dead_first, dead_after; /* from here to before there */
 };
 
 /* The state's vm; works in each of its coroutines. */
@@ -104,10 +112,17 @@ void vm_push_wait_marker(lua_State *L);
 
 /* events.c */
 extern const struct hub_events vm_hub_events;
-/* core_conn.c, core_room.c, core_shared.c, core_task.c, core_server.c, core_http.c: functions of
- * `tidewire.core`. */
+/* core_conn.c, core_room.c, core_shared.c, core_task.c, core_server.c, core_http.c, core_guarded.c: functions
+ * of `tidewire.core`. */
 extern const luaL_Reg core_conn_functions[], core_room_functions[], core_shared_functions[],
-    core_task_functions[], core_server_functions[], core_http_functions[];
+    core_task_functions[], core_server_functions[], core_http_functions[], core_guarded_functions[];
+/* core_guarded.c: what it keeps in the state; whether finalizers of scripts wait, and runs some of them. */
+void guarded_open(struct vm *vm);
+/* Pushes a table of functions that stand in for Lua's own. It is one table further away than the others of
+ * `core`, so that tracebacks call them by the names that scripts know. */
+void core_push_guarded(lua_State *L);
+bool guarded_has_finalizers(const struct vm *vm);
+void guarded_run_finalizers(struct vm *vm);
 /* core_conn.c: pushes the C functions that are conn.send for the plain codecs. */
 void core_push_senders(lua_State *L);
 /* core_conn.c: pushes the key under which a conn object keeps its integer. */

@@ -10,6 +10,7 @@
 #include "net/listen.h"
 #include "script/app.h"
 #include "script/vm.h"
+#include "server/watchdog.h"
 
 #include <stdbool.h>
 #include <uv.h>
@@ -22,6 +23,7 @@ struct commons {
     struct shared *shared;       /* the stores of tw.shared */
     struct places places;        /* limits.connections */
     struct addresses *addresses; /* for limits.per_address */
+    struct watchdog *watchdog;   /* ends scripts that take too long */
     double started_at;           /* wall seconds */
 };
 
