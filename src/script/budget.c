@@ -139,7 +139,7 @@ static void add_traceback(struct budget *budget, lua_State *L) {
 static void note(struct vm *vm, lua_State *L, lua_Debug *activation) {
     struct budget *budget = &vm->budget;
     const struct task *task = vm->current;
-    budget->is_over = true;
+    budget->state = BUDGET_OVER;
     add_traceback(budget, L);
     lua_getinfo(L, "Sl", activation);
     bool is_loading = task != NULL && task->event == EVENT_LOAD;
@@ -153,13 +153,16 @@ static void note(struct vm *vm, lua_State *L, lua_Debug *activation) {
 static void on_count(lua_State *L, lua_Debug *activation) {
     struct vm *vm = vm_of(L);
     struct budget *budget = &vm->budget;
-    if (!budget->is_over && !has_ended(vm)) {
+    if (!budget_is_over(budget) && !has_ended(vm)) {
         lua_sethook(L, NULL, 0, 0);
         return;
     }
-    if (is_of_the_library(L, activation) && is_spared(budget))
+    if (is_of_the_library(L, activation) && is_spared(budget)) {
+        if (!budget_is_over(budget))
+            budget->state = BUDGET_LATE;
         return;
-    if (!budget->is_over)
+    }
+    if (!budget_is_over(budget))
         note(vm, L, activation);
     budget_unwind(L);
 }
@@ -207,7 +210,7 @@ static int close_elsewhere(lua_State *L) {
     lua_State *outer = budget_enter(budget, co);
     int status = lua_resume(co, L, 2, &results);
     budget_leave(budget, outer);
-    if (budget->is_over || status == LUA_OK || status == LUA_YIELD)
+    if (budget_is_over(budget) || status == LUA_OK || status == LUA_YIELD)
         return 0;
     lua_xmove(co, L, 1);
     return lua_error(L);
@@ -326,7 +329,7 @@ static void close_left_behind(struct vm *vm, struct task *task) {
 
 /* Forgets what was noted. */
 static void begin_anew(struct budget *budget) {
-    budget->is_over = false;
+    budget->state = BUDGET_HOLDS;
     mem_free(budget->where);
     mem_free(budget->traceback);
     budget->where = budget->traceback = NULL;
@@ -362,10 +365,26 @@ bool budget_close(struct task *task, struct overrun *overrun) {
     lua_resetthread(task->co);
     budget_leave(&vm->budget, outer);
     vm->current = outer_task;
-    if (!vm->budget.is_over)
+    if (!budget_is_over(&vm->budget)) {
+        if (outer == NULL)
+            begin_anew(&vm->budget); /* it may have been late */
         return true;
+    }
     budget_end(vm, NULL, overrun);
     return false;
+}
+
+void budget_tell_late(struct vm *vm, const char *hook, conn_id conn) {
+    struct budget *budget = &vm->budget;
+    struct log_line line;
+    log_begin(&line, LOG_WARN, "script_late");
+    if (conn != 0)
+        log_conn(&line, conn);
+    log_str(&line, "hook", hook);
+    log_num(&line, "seconds", (double)budget->used_ns / 1e9);
+    log_num(&line, "handler_timeout", (double)budget->may_ns / 1e9);
+    log_end(&line);
+    begin_anew(budget);
 }
 
 void overrun_log(struct vm *vm, const struct overrun *overrun, const char *hook, conn_id conn) {

@@ -13,6 +13,12 @@
 struct vm;
 struct task;
 
+enum budget_state {
+    BUDGET_HOLDS,
+    BUDGET_LATE, /* it was over when nothing but the library was left to run: it comes to its own end */
+    BUDGET_OVER, /* the run is to end: everything unwinds */
+};
+
 struct budget {
     /* the worker's, read by the watchdog and by its signal */
     _Atomic uint64_t run;          /* odd: Lua runs */
@@ -25,7 +31,7 @@ struct budget {
     _Atomic uint64_t seen_ns;  /* and the thread's CPU time when it saw it first */
 
     /* the worker's alone */
-    bool is_over;             /* the run is to end: everything unwinds */
+    enum budget_state state;
     uint64_t handler_ns;      /* of what belongs to no endpoint */
     uint64_t load_ns;         /* of loading */
     uint64_t used_ns, may_ns; /* of the run that is over */
@@ -65,6 +71,10 @@ void budget_free(struct vm *vm);
 void budget_set(struct vm *vm, double handler_seconds, double load_seconds);
 void budget_lower(struct vm *vm, uint64_t ns); /* some run may take no more than this */
 
+static inline bool budget_is_over(const struct budget *budget) {
+    return budget->state == BUDGET_OVER;
+}
+
 /* Inside of a run that is over: lets the coroutine L end. A C function returns what it returns. */
 int budget_unwind(lua_State *L);
 /* The coroutine on top of L's stack was resumed, and has been ended: it is closed with the others. */
@@ -77,12 +87,15 @@ struct overrun {
     double used_seconds, may_seconds;
 };
 
-/* After budget_leave(), when is_over: closes the coroutines that the run has left behind, the task's among them.
+/* After budget_leave(), when it is BUDGET_OVER: closes the coroutines that the run has left behind, the task's among them.
  * `task`: whose run it was; NULL: a callback of luv's. */
 void budget_end(struct vm *vm, struct task *task, struct overrun *overrun);
 /* Calls the pending __close methods of a task's coroutine, which has failed, as a run of its own. False: that
  * was over. */
 bool budget_close(struct task *task, struct overrun *overrun);
+/* After the budget_leave() of an outermost run that is BUDGET_LATE: tells it in the log. */
+void budget_tell_late(struct vm *vm, const char *hook, conn_id conn);
+
 /* A line in the log. `conn`: whose hook; 0: nobody's. */
 void overrun_log(struct vm *vm, const struct overrun *overrun, const char *hook, conn_id conn);
 void overrun_free(struct overrun *overrun);

@@ -43,7 +43,7 @@ static int guarded_resume(lua_State *L) {
     lua_State *outer = budget_enter(budget, co);
     int status = lua_resume(co, L, arguments, &results);
     budget_leave(budget, outer);
-    if (budget->is_over)
+    if (budget_is_over(budget))
         return end_as_well(L);
     if (status != LUA_OK && status != LUA_YIELD) {
         lua_xmove(co, L, 1);
@@ -76,7 +76,7 @@ static int guarded_close(lua_State *L) {
     lua_State *outer = budget_enter(budget, co);
     int status = lua_resetthread(co);
     budget_leave(budget, outer);
-    if (budget->is_over)
+    if (budget_is_over(budget))
         return end_as_well(L);
     if (status != LUA_OK) {
         lua_xmove(co, L, 1);
@@ -92,7 +92,7 @@ static int guarded_close(lua_State *L) {
 static int finish_call(lua_State *L, int status, lua_KContext extra) {
     if (status == LUA_OK || status == LUA_YIELD)
         return lua_gettop(L) - (int)extra;
-    if (vm_of(L)->budget.is_over)
+    if (budget_is_over(&vm_of(L)->budget))
         return budget_unwind(L);
     return push_failure(L, NULL);
 }
@@ -131,7 +131,7 @@ static int make_xpcall(lua_State *L) {
 
 /* core.is_over() -> boolean: is the run to end? */
 static int core_is_over(lua_State *L) {
-    lua_pushboolean(L, vm_of(L)->budget.is_over);
+    lua_pushboolean(L, budget_is_over(&vm_of(L)->budget));
     return 1;
 }
 

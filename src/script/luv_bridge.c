@@ -35,8 +35,10 @@ static int on_luv_callback(lua_State *L, int arguments, int results, int flags) 
     lua_State *outer = budget_enter(budget, L);
     int status = lua_pcall(L, arguments, results, handler);
     budget_leave(budget, outer);
-    if (budget->is_over && outer == NULL)
+    if (outer == NULL && budget_is_over(budget))
         return end_overrun(L, handler);
+    if (outer == NULL && budget->state == BUDGET_LATE)
+        budget_tell_late(vm_of(L), "luv callback", 0);
     if (status != LUA_OK) {
         struct log_line line;
         log_begin(&line, LOG_ERROR, "script_error");

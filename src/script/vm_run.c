@@ -147,7 +147,7 @@ static enum hook_state hand_over(struct vm *vm, conn_id conn, conn_id owner, con
     lua_pushliteral(handler->co, "timeout");
     overrun_push(handler->co, overrun, false);
     lua_pushstring(handler->co, overrun->traceback);
-    if (!vm->budget.is_over)
+    if (!budget_is_over(&vm->budget))
         return vm_run_hook(handler, 5);
     vm_run_later(handler, 5); /* this run was inside of another, which is to end first */
     return HOOK_SLEEPS;
@@ -183,8 +183,12 @@ enum vm_result vm_run(struct task *task, int arguments) {
     int status = lua_resume(task->co, outer == NULL ? vm->L : outer->co, arguments, &results);
     budget_leave(&vm->budget, outer_co);
     vm->current = outer;
-    if (vm->budget.is_over)
-        return end_overrun(task) == HOOK_SLEEPS ? RUN_SLEEPS : RUN_FAILED;
+    if (vm->budget.state != BUDGET_HOLDS) {
+        if (budget_is_over(&vm->budget))
+            return end_overrun(task) == HOOK_SLEEPS ? RUN_SLEEPS : RUN_FAILED;
+        if (outer_co == NULL)
+            budget_tell_late(vm, hook_names[task->event], task->owner);
+    }
     if (status == LUA_OK)
         return RUN_RETURNED;
     if (status == LUA_YIELD && results == 1 && lua_touserdata(task->co, -1) == &wait_marker) {

@@ -72,12 +72,13 @@ static uint64_t cpu_ns(clockid_t clock) {
 static void tell_stuck(struct watched *watched, const struct budget_sample *sample) {
     struct log_line line;
     watched->told_run = sample->run;
+    log_set_worker((int)watched->worker); /* the line is about it */
     log_begin(&line, LOG_WARN, "script_stuck");
-    log_int(&line, "worker", watched->worker);
     log_str(&line, "why",
             "a C function that a script has called does not return, and cannot be interrupted");
     log_num(&line, "seconds", (double)sample->used_ns / 1e9);
     log_end(&line);
+    log_set_worker(-1);
 }
 
 /* True: it was over its time. */
