@@ -243,6 +243,7 @@ void vm_stop_load(struct vm *vm) {
 
 struct app *vm_load(struct vm *vm, const char *file, const struct vm_command_line *command_line) {
     struct task *task = vm_task(vm, EVENT_LOAD, 0);
+    vm->load_over = false;
     lua_pushstring(task->co, file);
     push_command_line(task->co, command_line);
     switch (vm_run(task, 2)) {
@@ -250,7 +251,7 @@ struct app *vm_load(struct vm *vm, const char *file, const struct vm_command_lin
         return NULL;
     case RUN_SLEEPS:
         if (!wait_for(vm, task)) {
-            if (!vm->load_stopped)
+            if (!vm->load_stopped && !vm->load_over)
                 log_event(LOG_ERROR, "start_failed",
                           "the script's top level waits for something that never comes");
             return NULL;

@@ -67,6 +67,7 @@ struct vm {
     struct task *current; /* what runs now, or NULL: a callback of luv's, or nothing */
     bool must_answer;     /* `current` may not sleep */
     bool load_stopped;    /* vm_stop_load() was called */
+    bool load_over;       /* loading took too long, which was told */
     struct list pool, ready, sleeping;
     uint32_t pooled;          /* tasks in the pool */
     struct slots tasks;       /* by task.number */

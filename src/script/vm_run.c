@@ -132,6 +132,7 @@ static enum hook_state fail(struct task *task, int status) {
 
 /* Tells what becomes of a start. */
 static void print_overrun(struct vm *vm, const struct overrun *overrun) {
+    vm->load_over = true;
     overrun_push(vm->L, overrun, true);
     fprintf(stderr, "%s\n%s\n", lua_tostring(vm->L, -1), overrun->traceback);
     lua_pop(vm->L, 1);

@@ -29,6 +29,12 @@ describe("a loop while a script is loaded", function()
     end
   end)
 
+  it("after a sleep ends the start, too, and nothing else is told", function()
+    local told = problem_of('require "tidewire".sleep(0.01)\nwhile true do end')
+    assert.matches("^app.lua:2: " .. SENTENCE, told)
+    assert.is_nil(told:find("never comes", 1, true))
+  end)
+
   it("cannot be caught", function()
     for _, text in ipairs {
       "while true do pcall(function() while true do end end) end",
