@@ -450,3 +450,13 @@ void budget_free(struct vm *vm) {
         mine = NULL;
     begin_anew(&vm->budget);
 }
+
+#ifdef __SANITIZE_THREAD__
+/* An error of Lua's leaves functions with the C library's checked longjmp, which ThreadSanitizer does not know: it
+ * would believe that they never return, and run out of room for them. */
+#include <setjmp.h>
+__attribute__((visibility("default"))) void __longjmp_chk(jmp_buf place, int value);
+__attribute__((no_sanitize("thread"), visibility("default"))) void __longjmp_chk(jmp_buf place, int value) {
+    longjmp(place, value);
+}
+#endif
