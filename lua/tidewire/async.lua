@@ -75,9 +75,10 @@ local function this_task(what)
   return task
 end
 
---- What each sleeping hook waits for: a wake that comes too late finds another.
+--- What each sleeping hook waits for: a wake that comes too late finds another. Weak, as what ends with its scope
+--- is never woken; what sleeps has its token on its stack.
 ---@type table<integer, table>
-local waits = {}
+local waits = setmetatable({}, { __mode = "v" })
 
 --- Sleeps until wake(task, token).
 local function wait(task, token)

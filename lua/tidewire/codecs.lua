@@ -102,22 +102,17 @@ local function custom_receive(codec, heartbeat)
   end
 end
 
+--- conn.send of all codecs of scripts' own, so that new code with another one need not touch each connection.
 --- encode(value) -> payload, kind
-local function custom_send(codec)
-  local encode = codec.encode
-  if not encode then
-    return core.senders.text
+local function send_own(conn, value, kind)
+  local payload, own_kind = conn[ENDPOINT].encode(value)
+  if type(payload) ~= "string" then
+    error(("send: the codec's encode must return a string, it returned %s"):format(type(payload)), 2)
   end
-  return function(conn, value, kind)
-    local payload, own_kind = encode(value)
-    if type(payload) ~= "string" then
-      error(("send: the codec's encode must return a string, it returned %s"):format(type(payload)), 2)
-    end
-    if type(kind) == "table" then
-      return core.send(conn[ID], payload, { kind = own_kind or kind.kind, key = kind.key })
-    end
-    return core.send(conn[ID], payload, own_kind or kind)
+  if type(kind) == "table" then
+    return core.send(conn[ID], payload, { kind = own_kind or kind.kind, key = kind.key })
   end
+  return core.send(conn[ID], payload, own_kind or kind)
 end
 
 -- ---- broadcasts ----
@@ -260,9 +255,10 @@ end
 ---@param heartbeat boolean  the heartbeat is JSON
 ---@return function send        conn.send
 ---@return function|nil receive nil: handle_message can be called with the payload as it is
+---@return function|nil encode  of a codec of the script's own, for `send`
 function codecs.compile(codec, heartbeat)
   if type(codec) == "table" then
-    return custom_send(codec), custom_receive(codec, heartbeat)
+    return codec.encode and send_own or core.senders.text, custom_receive(codec, heartbeat), codec.encode
   elseif codec == "json" then
     return core.senders.json, heartbeat and receive_json_with_heartbeat or receive_json
   end

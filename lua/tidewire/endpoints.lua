@@ -13,6 +13,7 @@ local endpoints = {}
 ---@field number integer          C's number
 ---@field codec integer           C's number of its codec
 ---@field send function           conn.send
+---@field encode function|nil     of a codec of the script's own
 ---@field receive function|nil    (conn, payload, binary): in place of a plain call of handle_message
 ---@field handle_message function|nil
 ---@field on_start function|nil
@@ -33,7 +34,7 @@ function endpoints.prepare(endpoint, number)
   for name, hook in pairs(hooks) do
     endpoint[name] = hook
   end
-  endpoint.send, endpoint.receive = codecs.compile(options.codec, options.heartbeat == "json")
+  endpoint.send, endpoint.receive, endpoint.encode = codecs.compile(options.codec, options.heartbeat == "json")
   endpoint.codec = codecs.number(options.codec)
   endpoint.number = core.endpoint({
     ping_period = options.ping_period,

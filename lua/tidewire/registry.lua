@@ -16,9 +16,10 @@ registry.endpoints = {}
 ---@param endpoint tidewire.PreparedEndpoint
 ---@param old_send function
 function registry.replace_send(endpoint, old_send)
-  for _, conn in pairs(registry.conns) do
-    if rawget(conn, ENDPOINT) == endpoint and rawget(conn, "send") == old_send then
-      conn.send = endpoint.send
+  local new_send = endpoint.send
+  for _, conn in next, registry.conns do -- quickly: the worker stands still
+    if conn[ENDPOINT] == endpoint and conn.send == old_send then
+      conn.send = new_send
     end
   end
 end

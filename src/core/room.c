@@ -111,8 +111,13 @@ bool room_leave(struct table *rooms, struct slice name, struct conn *conn) {
 }
 
 void room_change_codec(struct member *member, uint32_t codec) {
-    count_codec(member->room, member->conn->endpoint->codec, -1);
-    count_codec(member->room, codec, 1);
+    struct room *room = member->room;
+    if (room->codec_count == 1 && room->codecs[0].members == 1) { /* most rooms, of few members */
+        room->codecs[0].codec = codec;
+        return;
+    }
+    count_codec(room, member->conn->endpoint->codec, -1);
+    count_codec(room, codec, 1);
 }
 
 void room_leave_all(struct conn *conn) {

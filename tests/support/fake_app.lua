@@ -15,7 +15,7 @@ local APP_MODULE = "tidewire.app_of_the_spec" -- so that it goes with the other 
 ---@return FakeApp
 function FakeApp:install()
   local world = FakeCore.install(self)
-  world.files, world.last_id = {}, 0x1000
+  world.files, world.last_id, world.generation = {}, 0x1000, 1
   return world
 end
 
@@ -26,17 +26,22 @@ function FakeApp:uninstall()
   end
 end
 
+local function write(self, text)
+  local file = os.tmpname()
+  table.insert(self.files, file)
+  local handle = assert(io.open(file, "wb"))
+  handle:write(text)
+  handle:close()
+  return file
+end
+
 --- Loads a script's text as the program does at its start.
 ---@param text string
 ---@param command_line table|nil
 ---@return table task  of the event `load`; its results are the app, or nil and the problems as lines
 ---@return string file
 function FakeApp:load(text, command_line)
-  local file = os.tmpname()
-  table.insert(self.files, file)
-  local handle = assert(io.open(file, "wb"))
-  handle:write(text)
-  handle:close()
+  local file = write(self, text)
   self.events = require "tidewire.dispatch"
   return self:event("load", 0, file, command_line or {}), file
 end
@@ -49,6 +54,40 @@ function FakeApp:serve(app)
   if not results[1] then
     error(table.concat(results[2] or { "the app did not load" }, "\n"), 2)
   end
+end
+
+--- Loads another text beside the code that runs, as far as it comes without waiting.
+---@param text string
+---@return { app: table|nil, problems: string|nil }|nil loaded  what C was told; nil: it waits
+function FakeApp:reload(text)
+  self.loaded = nil
+  self:event("reload", 0, write(self, text), {}, self.generation + 1)
+  return self.loaded
+end
+
+--- What was loaded takes over; on_reload is called for those that have it when a spec says so.
+---@return table task
+function FakeApp:swap()
+  self.generation = self.generation + 1
+  return self:event("swap", 0, self.generation)
+end
+
+--- What was loaded, or still is, is given up.
+---@return table task
+function FakeApp:discard()
+  return self:event("discard", 0, self.generation + 1)
+end
+
+--- Loads another text and lets it take over.
+---@param text string
+function FakeApp:renew(text)
+  local loaded = self:reload(text) or error("it waits", 2)
+  if not loaded.app then
+    error(loaded.problems, 2)
+  end
+  local task = self:swap()
+  assert(task.state == "returned", task.state)
+  self:turn()
 end
 
 local function head(method, path, headers)

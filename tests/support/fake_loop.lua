@@ -18,6 +18,7 @@ local HOOK_NAMES = {
   load = "load", stop = "on_stop", upgrade = "validate", request = "http", opened = "on_start",
   message = "handle_message", ping = "send_ping", timeout = "on_timeout", drained = "on_drain",
   closed = "on_close", forgotten = "forgotten", timer = "timer", failed = "on_error", spawned = "spawn",
+  reload = "reload", swap = "reload", discard = "reload", reloaded = "on_reload", moved = "room:watch",
 }
 
 local function to_ns(seconds)
@@ -76,7 +77,7 @@ end
 ---@return table task   task.state is "returned" (with task.results), "waits" or "failed"
 function FakeLoop:event(name, conn, ...)
   local task = new_task(self.events[name], name, conn)
-  self.must_answer = name == "upgrade" or name == "swap"
+  self.must_answer = name == "upgrade" or name == "swap" or name == "discard"
   task.scope = name == "load" and 1 or name == "reload" and select(3, ...) or nil
   resume(self, task, ...)
   self.must_answer = false
@@ -138,10 +139,13 @@ local function add_tasks(loop, core)
 
   function core.end_scope(scope)
     for number, task in pairs(loop.tasks) do
-      if task.scope == scope and task.state == "waits" then loop.tasks[number] = nil end
+      if task.scope == scope and task.state == "waits" then
+        loop.tasks[number] = nil
+        coroutine.close(task.co)
+      end
     end
     for index = #loop.ready, 1, -1 do
-      if loop.ready[index].scope == scope then table.remove(loop.ready, index) end
+      if loop.ready[index].scope == scope then coroutine.close(table.remove(loop.ready, index).co) end
     end
   end
 
