@@ -136,8 +136,53 @@ function codecs.number(codec)
   return numbers[codec]
 end
 
---- Gives numbers to the own codecs of an app that takes over. That of an endpoint gets the one that its codec had
---- before: the connections and rooms that have it in C stay right, whatever code there is now.
+---@type integer|nil, integer[]  what announce() has changed: the number that was last before, numbers that are new
+local last_before, announced = nil, {}
+
+--- The numbers of the own codecs of an app. That of an endpoint gets the one that its codec had before: the
+--- connections and rooms that have it in C stay right, whatever code there is now.
+local function assign(list)
+  local result = {}
+  for _, endpoint in ipairs(list) do
+    local codec, path = endpoint.options.codec, endpoint.path
+    if type(codec) == "table" and not result[codec] then
+      if not by_path[path] then
+        last_number = last_number + 1
+        by_path[path] = last_number
+      end
+      result[codec] = by_path[path]
+    end
+  end
+  return result
+end
+
+--- An app may take over soon: other workers may have it, and connections with its codecs, before this one does.
+---@param list tidewire.Endpoint[]  sorted by path
+function codecs.announce(list)
+  last_before = last_number
+  for codec, number in pairs(assign(list)) do
+    if by_number[number] == nil then
+      by_number[number] = codec
+      announced[#announced + 1] = number
+    end
+  end
+end
+
+--- It does not take over.
+function codecs.withdraw()
+  for _, number in ipairs(announced) do
+    by_number[number] = nil
+  end
+  for path, number in pairs(by_path) do
+    if last_before and number > last_before then
+      by_path[path] = nil
+    end
+  end
+  last_number = last_before or last_number
+  last_before, announced = nil, {}
+end
+
+--- It takes over.
 ---@param list tidewire.Endpoint[]  sorted by path
 function codecs.renew(list)
   for codec in pairs(numbers) do
@@ -145,20 +190,17 @@ function codecs.renew(list)
       numbers[codec] = nil
     end
   end
-  for _, endpoint in ipairs(list) do
-    local codec, path = endpoint.options.codec, endpoint.path
-    if type(codec) == "table" and not numbers[codec] then
-      if not by_path[path] then
-        last_number = last_number + 1
-        by_path[path] = last_number
-      end
-      numbers[codec] = by_path[path]
-      by_number[by_path[path]] = codec
-    end
+  for codec, number in pairs(assign(list)) do
+    numbers[codec], by_number[number] = number, codec
   end
+  last_before, announced = nil, {}
 end
 
---- Own codecs that none of these endpoints has are let go, with the code that they came from.
+---@type table<integer, true>  numbers of own codecs that no endpoint had when the last app took over
+local unused = {}
+
+--- Own codecs that none of these endpoints has are let go, with the code that they came from: the second time, as
+--- other workers may still have connections with them the first time.
 ---@param list tidewire.PreparedEndpoint[]
 function codecs.forget(list)
   local used = {}
@@ -166,9 +208,10 @@ function codecs.forget(list)
     used[endpoint.codec] = true
   end
   for number in pairs(by_number) do
-    if number > 2 and not used[number] then
+    if number > 2 and not used[number] and unused[number] then
       by_number[number] = nil
     end
+    unused[number] = number > 2 and not used[number] or nil
   end
 end
 

@@ -62,6 +62,9 @@ end
 function events.reload(file, command_line, generation)
   local ok, loaded, lines, folders = xpcall(load_beside, debug.traceback, file, command_line, generation)
   pending = ok and loaded or nil
+  if pending then
+    takeover.announce(pending)
+  end
   core.loaded(pending, not ok and loaded or lines and table.concat(lines, "\n") or nil, folders)
 end
 
@@ -75,6 +78,7 @@ end
 --- What was loaded, or still is, is given up.
 function events.discard(generation)
   pending = nil
+  takeover.discard()
   scope.finish(generation)
 end
 

@@ -77,6 +77,16 @@ function takeover.call_on_load(loaded)
   return true
 end
 
+--- A whole app is there. It takes over, in this worker or in others first, or is discarded.
+---@param loaded tidewire.App
+function takeover.announce(loaded)
+  codecs.announce(loaded.endpoints)
+end
+
+function takeover.discard()
+  codecs.withdraw()
+end
+
 --- Makes a live endpoint what a loaded one is. Connections see it from now on.
 local function renew(endpoint)
   local known = live[endpoint.path]

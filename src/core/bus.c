@@ -413,24 +413,19 @@ struct places *bus_places(struct bus *bus, unsigned worker, uint32_t number, uin
     return &endpoint->places;
 }
 
-void bus_change_endpoint(struct bus *bus, unsigned worker, uint32_t endpoint, uint32_t codec) {
+struct mail *bus_change_codec(struct bus *bus, unsigned worker, uint32_t endpoint, uint32_t codec,
+                              struct presence *const *members, size_t count) {
+    struct door *door = &bus->doors[worker];
     uv_mutex_lock(&bus->lock);
+    struct mail *mail = take(bus, worker);
     bus->endpoints[endpoint]->at[worker].codec = codec;
+    for (uint32_t i = 0; i < door->seat_count; i++)
+        if (door->seats[i].id != 0 && door->seats[i].endpoint == endpoint)
+            door->seats[i].codec = codec;
+    for (size_t i = 0; i < count; i++)
+        directory_set_codec(&bus->directory, members[i], codec);
     uv_mutex_unlock(&bus->lock);
-}
-
-void bus_change_conn(struct bus *bus, conn_id id, uint32_t codec) {
-    uv_mutex_lock(&bus->lock);
-    struct seat *seat = find_seat(bus, id);
-    if (seat != NULL)
-        seat->codec = codec;
-    uv_mutex_unlock(&bus->lock);
-}
-
-void bus_change_member(struct bus *bus, struct presence *presence, uint32_t codec) {
-    uv_mutex_lock(&bus->lock);
-    directory_set_codec(&bus->directory, presence, codec);
-    uv_mutex_unlock(&bus->lock);
+    return mail;
 }
 
 uint64_t bus_connections(struct bus *bus, unsigned worker) {

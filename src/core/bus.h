@@ -116,9 +116,10 @@ struct places *bus_places(struct bus *bus, unsigned worker, uint32_t endpoint, u
 
 /* ---- new code has another codec ---- */
 
-void bus_change_endpoint(struct bus *bus, unsigned worker, uint32_t endpoint, uint32_t codec);
-void bus_change_conn(struct bus *bus, conn_id id, uint32_t codec);
-void bus_change_member(struct bus *bus, struct presence *presence, uint32_t codec);
+/* An endpoint of this worker, its connections and these memberships of theirs have another codec, all at once. The mail
+ * that is taken was meant for the one before: deliver it first. */
+struct mail *bus_change_codec(struct bus *bus, unsigned worker, uint32_t endpoint, uint32_t codec,
+                              struct presence *const *members, size_t count);
 
 /* How many connections a worker has. */
 uint64_t bus_connections(struct bus *bus, unsigned worker);

@@ -192,6 +192,8 @@ void hub_kill_all(struct hub *hub);
 /* The end of the worker, after its sockets are gone: on_close hooks that wait run, whatever sleeps is
  * given up. */
 void hub_end(struct hub *hub);
+/* Calls f with the generation of each open connection's code. */
+void hub_generations(struct hub *hub, void (*f)(void *user, unsigned generation), void *user);
 /* Connections and handshakes that still hold a place. */
 uint32_t hub_admitted(const struct hub *hub);
 

@@ -11,22 +11,37 @@
 
 enum { RENEWED_A_TURN = 100 };
 
-/* Broadcasts are encoded once for each codec of their receivers: rooms count who has which. */
-static void change_codec(struct hub *hub, struct conn *conn, uint32_t codec) {
-    for (struct member *member = conn->rooms; member != NULL; member = member->next) {
-        room_change_codec(member, codec);
-        if (member->presence != NULL)
-            bus_change_member(hub->options.bus, member->presence, codec);
+/* Other workers count who has which codec, too. What they have sent until now is for the one before. */
+static void tell_codec(struct hub *hub, const struct endpoint *endpoint, uint32_t codec) {
+    struct presence **members = NULL;
+    size_t count = 0, capacity = 0;
+    uint32_t at = 0;
+    for (struct conn *conn; (conn = slots_next(&hub->conns, &at)) != NULL;) {
+        for (struct member *member = conn->rooms; member != NULL; member = member->next) {
+            if (conn->endpoint != endpoint || member->presence == NULL)
+                continue;
+            if (count == capacity) {
+                capacity = capacity == 0 ? 64 : capacity * 2;
+                members = mem_realloc(members, capacity * sizeof(struct presence *));
+            }
+            members[count++] = member->presence;
+        }
     }
-    if (conn->announced)
-        bus_change_conn(hub->options.bus, conn->id, codec);
+    mail_deliver(hub, bus_change_codec(hub->options.bus, hub->options.worker, endpoint->number,
+                                       codec, members, count));
+    mem_free(members);
 }
 
-static void change_codecs(struct hub *hub, const struct endpoint *endpoint, uint32_t codec) {
+/* Broadcasts are encoded once for each codec of their receivers: rooms count who has which. */
+static void change_codec(struct hub *hub, struct endpoint *endpoint, uint32_t codec) {
+    if (hub->options.bus != NULL)
+        tell_codec(hub, endpoint, codec);
     uint32_t at = 0;
     for (struct conn *conn; (conn = slots_next(&hub->conns, &at)) != NULL;)
-        if (conn->endpoint == endpoint)
-            change_codec(hub, conn, codec);
+        for (struct member *member = conn->rooms; member != NULL; member = member->next)
+            if (conn->endpoint == endpoint)
+                room_change_codec(member, codec);
+    endpoint->codec = codec;
 }
 
 static void renew_heartbeats(struct hub *hub, const struct endpoint *endpoint,
@@ -42,14 +57,12 @@ void hub_change_endpoint(struct hub *hub, uint32_t number, const struct endpoint
     struct places *places = endpoint->places;
     uint64_t ping_ms = endpoint->ping_ms, pong_ms = endpoint->pong_ms;
     if (endpoint->codec != next->codec)
-        change_codecs(hub, endpoint, next->codec);
+        change_codec(hub, endpoint, next->codec);
     mem_free(endpoint->json_name);
     *endpoint = *next;
     endpoint->number = number;
     endpoint->places = places;
     atomic_store(&places->max, next->max_connections);
-    if (hub->options.bus != NULL)
-        bus_change_endpoint(hub->options.bus, hub->options.worker, number, next->codec);
     if (ping_ms != next->ping_ms || pong_ms != next->pong_ms)
         renew_heartbeats(hub, endpoint, ping_ms);
 }
@@ -97,6 +110,13 @@ void renew_some(struct hub *hub) {
             i++;
         }
     }
+}
+
+void hub_generations(struct hub *hub, void (*f)(void *user, unsigned generation), void *user) {
+    uint32_t at = 0;
+    for (struct conn *conn; (conn = slots_next(&hub->conns, &at)) != NULL;)
+        if (conn->state == CONN_OPEN)
+            f(user, conn->endpoint->generation);
 }
 
 void hub_close_endpoint(struct hub *hub, uint32_t number, unsigned code, const char *reason) {

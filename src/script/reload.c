@@ -93,6 +93,11 @@ void vm_discard(struct vm *vm) {
     run_event(vm, EVENT_DISCARD);
 }
 
+void vm_generations(struct vm *vm, void (*f)(void *user, unsigned generation), void *user) {
+    for (struct list *at = vm->sleeping.next; at != &vm->sleeping; at = at->next)
+        f(user, LIST_OWNER(at, struct task, link)->generation);
+}
+
 /* ---- scopes ---- */
 
 /* core.scope() -> the generation that is loaded by what runs now, or whose loading started it; nil: none */

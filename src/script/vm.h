@@ -68,6 +68,9 @@ void vm_swap(struct vm *vm);
 /* It is given up, loaded or not. */
 void vm_discard(struct vm *vm);
 
+/* Calls f with the generation of each hook, timer or spawned function that waits. */
+void vm_generations(struct vm *vm, void (*f)(void *user, unsigned generation), void *user);
+
 /* Runs coroutines that were woken. At the end of each turn of the loop. */
 void vm_turn(struct vm *vm);
 /* Some wait for vm_turn() already: the loop must not sleep. */

@@ -16,6 +16,8 @@
 #include <stdio.h>
 #include <unistd.h>
 
+enum { PATIENCE_MS = 500 };
+
 struct admin {
     uv_loop_t *loop;
     struct commons *commons;
@@ -25,6 +27,9 @@ struct admin {
     struct listener *listener;
     struct listen_set *set;
     bool draining;
+    uv_timer_t patience; /* with workers that do not count */
+    uint64_t *asking;    /* requests for /stats that wait until the workers have counted */
+    size_t asking_count;
 };
 
 /* A text under construction. */
@@ -129,7 +134,16 @@ static void add_connections(struct admin *admin, struct text *text) {
     add(text, "],");
 }
 
-static void stats_json(struct admin *admin, struct http *http) {
+static void add_generations(const struct census *census, struct text *text) {
+    add(text, "\"generations\":[");
+    for (unsigned i = 0; i < census->count; i++)
+        add(text, "%s{\"generation\":%u,\"connections\":%" PRIu64 ",\"waiting_hooks\":%" PRIu64 "}",
+            i == 0 ? "" : ",", census->rows[i].generation, census->rows[i].connections,
+            census->rows[i].waiting);
+    add(text, "],");
+}
+
+static void stats_json(struct admin *admin, struct http *http, const struct census *census) {
     struct stats_total total;
     struct text text = {0};
     bus_total(admin->commons->bus, &total);
@@ -138,6 +152,7 @@ static void stats_json(struct admin *admin, struct http *http) {
         TIDEWIRE_VERSION, (long)getpid(), clock_wall_seconds() - admin->commons->started_at,
         places_max(&admin->commons->places), bus_workers(admin->commons->bus));
     add_connections(admin, &text);
+    add_generations(census, &text);
     add(&text, "\"generation\":%u,\"reloads\":%u,\"reload_failures\":%u,\"reload_pause_ms\":%.3f,",
         atomic_load(&admin->commons->generation), atomic_load(&admin->commons->reloads),
         atomic_load(&admin->commons->reload_failures),
@@ -174,6 +189,39 @@ static void health(struct admin *admin, struct http *http) {
     http_respond_text(http, 503, NULL, why);
 }
 
+static void answer_stats(struct admin *admin) {
+    struct census census;
+    crew_census(admin->crew, &census);
+    for (size_t i = 0; i < admin->asking_count; i++) {
+        struct http *http = http_find(admin->http, admin->asking[i]);
+        if (http != NULL)
+            stats_json(admin, http, &census);
+    }
+    admin->asking_count = 0;
+    uv_timer_stop(&admin->patience);
+}
+
+static void on_patience_over(uv_timer_t *timer) {
+    answer_stats(timer->data);
+}
+
+/* The workers count first: what each connection holds is theirs to know. One whose script does not return is not
+ * waited for long. */
+static void ask_for_stats(struct admin *admin, const struct http *http) {
+    admin->asking = mem_realloc(admin->asking, (admin->asking_count + 1) * sizeof *admin->asking);
+    admin->asking[admin->asking_count++] = http_number(http);
+    if (admin->asking_count > 1)
+        return;
+    crew_count_generations(admin->crew);
+    uv_timer_start(&admin->patience, on_patience_over, PATIENCE_MS, 0);
+}
+
+void admin_see(struct admin *admin) {
+    struct census census;
+    if (admin != NULL && admin->asking_count > 0 && crew_census(admin->crew, &census))
+        answer_stats(admin);
+}
+
 static void on_request(void *user, struct http *http, const struct request *request, char *body,
                        size_t body_len) {
     (void)body;
@@ -189,7 +237,7 @@ static void on_request(void *user, struct http *http, const struct request *requ
     else if (slice_is(request->path, "/metrics"))
         metrics(admin, http);
     else if (slice_is(request->path, "/stats"))
-        stats_json(admin, http);
+        ask_for_stats(admin, http);
     else
         http_respond_text(http, 404, NULL, "There are /healthz, /readyz, /metrics and /stats.");
 }
@@ -221,6 +269,8 @@ struct admin *admin_open(uv_loop_t *loop, struct commons *commons, struct crew *
         .max_head_bytes = 16 * 1024, .max_body_bytes = 16 * 1024, .request_ms = 5000};
     struct http_handler handler = {on_request, NULL, admin};
     admin->loop = loop;
+    uv_timer_init(loop, &admin->patience);
+    admin->patience.data = admin;
     admin->commons = commons;
     admin->crew = crew;
     admin->set = set;
@@ -254,6 +304,8 @@ void admin_drain(struct admin *admin) {
 void admin_close(struct admin *admin) {
     if (admin == NULL)
         return;
+    admin->asking_count = 0;
+    uv_close((uv_handle_t *)&admin->patience, NULL);
     listener_close(admin->listener);
     listen_end(admin->set);
     http_server_close(admin->http);
@@ -263,6 +315,7 @@ void admin_close(struct admin *admin) {
 void admin_free(struct admin *admin) {
     if (admin == NULL)
         return;
+    mem_free(admin->asking);
     transport_free(admin->transport);
     http_server_free(admin->http);
     mem_free(admin);

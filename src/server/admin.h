@@ -28,6 +28,9 @@ struct listen_set *admin_set(struct admin *admin);
 /* Another process has the sockets: stops accepting, leaves its files. Accepts NULL. */
 void admin_leave(struct admin *admin);
 
+/* A worker has something to report. Accepts NULL. */
+void admin_see(struct admin *admin);
+
 /* Stops listening, ends what is open. The loop must run until its handles are closed before
  * admin_free(). Both accept NULL. */
 void admin_close(struct admin *admin);

@@ -19,6 +19,7 @@ enum order {
     ORDER_RELOAD = 32,
     ORDER_SWAP = 64,
     ORDER_DISCARD = 128,
+    ORDER_COUNT = 256,
 };
 
 /* One worker and its thread. */
@@ -30,8 +31,10 @@ struct hand {
     atomic_uint orders; /* not carried out yet */
     _Atomic enum reload_stage reload;
     _Atomic uint64_t asked_ns; /* since when it owes a sign of life; 0: it does not */
-    uv_mutex_t lock;           /* of `is_reachable` */
+    uv_mutex_t lock;           /* of the next ones */
     bool is_reachable;         /* `bell` may be rung */
+    bool has_counted;          /* since it was last told to */
+    struct census census;
 
     /* the worker's thread's, and the main thread's when it has ended */
     struct worker *worker;
@@ -112,6 +115,16 @@ static void carry_out_reload(struct hand *hand, unsigned orders) {
     }
 }
 
+static void count(struct hand *hand) {
+    struct census census = {0};
+    worker_count(hand->worker, &census);
+    uv_mutex_lock(&hand->lock);
+    hand->census = census;
+    hand->has_counted = true;
+    uv_mutex_unlock(&hand->lock);
+    uv_async_send(&hand->crew->news);
+}
+
 static void carry_out(struct hand *hand) {
     unsigned orders = atomic_exchange(&hand->orders, 0);
     struct worker *worker = hand->worker;
@@ -121,6 +134,8 @@ static void carry_out(struct hand *hand) {
         report(hand, worker_listen(worker, hand->crew->sets, hand->crew->set_count) ? STAGE_SERVING
                                                                                     : STAGE_FAILED);
     carry_out_reload(hand, orders);
+    if (orders & ORDER_COUNT)
+        count(hand);
     if (orders & ORDER_DRAIN)
         worker_drain(worker, &hand->crew->drain, on_drained, hand);
     if (orders & ORDER_KILL)
@@ -325,6 +340,29 @@ void crew_kill(struct crew *crew) {
 
 void crew_close(struct crew *crew) {
     order(crew, ORDER_CLOSE);
+}
+
+void crew_count_generations(struct crew *crew) {
+    for (unsigned i = 0; i < crew->count; i++) {
+        uv_mutex_lock(&crew->hands[i]->lock);
+        crew->hands[i]->has_counted = false;
+        uv_mutex_unlock(&crew->hands[i]->lock);
+    }
+    order(crew, ORDER_COUNT);
+}
+
+bool crew_census(struct crew *crew, struct census *census) {
+    bool all = true;
+    *census = (struct census){0};
+    for (unsigned i = 0; i < crew->count; i++) {
+        struct hand *hand = crew->hands[i];
+        uv_mutex_lock(&hand->lock);
+        if (hand->has_counted)
+            census_add(census, &hand->census);
+        all = all && hand->has_counted;
+        uv_mutex_unlock(&hand->lock);
+    }
+    return all;
 }
 
 double crew_silence(struct crew *crew, unsigned *worker) {

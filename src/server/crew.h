@@ -77,6 +77,11 @@ void crew_close(struct crew *crew);
  * given it; `*worker` is which. An idle one gives it at once, one whose script does not return never. */
 double crew_silence(struct crew *crew, unsigned *worker);
 
+/* Lets every worker count: each has something to report then. */
+void crew_count_generations(struct crew *crew);
+/* What they have counted, all together. False: one has not, and is left out. */
+bool crew_census(struct crew *crew, struct census *census);
+
 /* Did a worker leave a request of luv's that does not end? Then its memory may still be used, and the process
  * must end without crew_free(). From STAGE_ENDED on. */
 bool crew_cut_short(const struct crew *crew);

@@ -228,6 +228,7 @@ static struct vm_command_line command_line(const struct settings *settings) {
 static void on_news(void *user) {
     struct server *server = user;
     reload_see(server->reload);
+    admin_see(server->admin);
 }
 
 static bool is_ending(const struct server *server) {

@@ -270,6 +270,19 @@ void worker_swap(struct worker *worker, struct app *app) {
     vm_swap(worker->vm);
 }
 
+static void count_connection(void *census, unsigned generation) {
+    census_row(census, generation)->connections++;
+}
+
+static void count_waiting(void *census, unsigned generation) {
+    census_row(census, generation)->waiting++;
+}
+
+void worker_count(struct worker *worker, struct census *census) {
+    hub_generations(worker->hub, count_connection, census);
+    vm_generations(worker->vm, count_waiting, census);
+}
+
 void worker_discard(struct worker *worker) {
     vm_discard(worker->vm);
 }

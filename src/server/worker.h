@@ -10,6 +10,7 @@
 #include "net/listen.h"
 #include "script/app.h"
 #include "script/vm.h"
+#include "server/census.h"
 
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -51,6 +52,9 @@ void worker_reload(struct worker *worker, const char *file,
 void worker_swap(struct worker *worker, struct app *app);
 /* It is given up, loaded or not. */
 void worker_discard(struct worker *worker);
+
+/* Which code its connections and waiting hooks hold. */
+void worker_count(struct worker *worker, struct census *census);
 
 /* Accepts on this worker's sockets of all sets. False, after a log line. */
 bool worker_listen(struct worker *worker, struct listen_set *const *sets, size_t set_count);

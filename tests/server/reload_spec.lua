@@ -130,7 +130,7 @@ describe("a reload", function()
     it("connections with their fields, rooms, tw.keep and tw.shared", function()
       local function code(version)
         return handler_of([[
-          on_start = function(conn) conn.born = VERSION; conn:join("hall") end,
+          on_start = function(conn) conn.born = VERSION conn:join("hall") conn:send("in") end,
           handle_message = function(conn, message)
             if message == "say" then return tw.room("hall"):broadcast(VERSION .. " hello") and nil end
             local keep = tw.keep("counts", { n = 0 })
@@ -142,6 +142,8 @@ describe("a reload", function()
       end
       local app <close> = server.start({ app = code "a" })
       local ada, bob = app:connect_on(0), app:connect_on(app.workers - 1)
+      assert.equal("in", (ada:receive()))
+      assert.equal("in", (bob:receive()))
       local id = ada:ask("x"):match("^a a 1 1 2 (%x+)$")
       assert(id)
       reloads.good(app, code "b")

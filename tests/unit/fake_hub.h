@@ -30,7 +30,8 @@ enum fake_hook {
     FAKE_TIMEOUT = 8,
     FAKE_DRAIN = 16,
     FAKE_CLOSE = 32,
-    FAKE_ALL = 63
+    FAKE_RELOAD = 64,
+    FAKE_ALL = 127
 };
 
 struct fake;
@@ -149,6 +150,11 @@ static inline enum hook_state fake_drained(void *user, conn_id id) {
     return fake_run(user, id, FAKE_DRAIN, NULL, 0);
 }
 
+static inline enum hook_state fake_reloaded(void *user, conn_id id) {
+    fake_note(fake_client(user, id), "reload");
+    return fake_run(user, id, FAKE_RELOAD, NULL, 0);
+}
+
 static inline enum hook_state fake_closed(void *user, conn_id id, unsigned code, const char *reason,
                                           size_t len) {
     char text[160];
@@ -183,6 +189,7 @@ static const struct hub_events fake_events = {
     .ping = fake_pinged,
     .timeout = fake_timeout,
     .drained = fake_drained,
+    .reloaded = fake_reloaded,
     .closed = fake_closed,
     .forgotten = fake_forgotten,
 };
