@@ -29,6 +29,7 @@ local app = {}
 ---@field admin string|nil
 ---@field removed_endpoints "keep"|"close"
 ---@field limits table<string, any>
+---@field handler_timeout number             of what belongs to no endpoint
 ---@field endpoints tidewire.Endpoint[]      sorted by path
 ---@field http tidewire.Route[]              sorted by key; `static` is a path that can be opened
 ---@field router tidewire.Router
@@ -76,7 +77,7 @@ local function read_bare_handler(report, result, handler, from_environment)
   local endpoint = app_endpoints.new(report, "/*", handler, report:place(), "", sources, facts)
   result.router:add_endpoint("/*", endpoint)
   result.endpoints[1] = endpoint
-  return {}
+  return { defaults = { handler_timeout = endpoint.options.handler_timeout } } -- all that there is belongs to it
 end
 
 --- The settings of the command line, checked.
@@ -122,6 +123,16 @@ local function run(report, dir, number)
   return value
 end
 
+--- The budgets while the script runs for the first time, and has said nothing yet.
+---@param environ table<string, string>
+---@return number handler_timeout
+---@return number load_timeout
+function app.first_budgets(environ)
+  local settings = environment.read(environ)
+  return options.effective(options.spec("handler", "handler_timeout"), { settings.handler }),
+    options.effective(options.spec("limits", "load_timeout"), { settings.limits })
+end
+
 ---@class tidewire.LoadRequest
 ---@field file string                          the script
 ---@field environ table<string, string>|nil    the environment; none if nil
@@ -162,6 +173,8 @@ function app.load(request)
   result.listen, result.admin = settings.listen, settings.admin
   result.listen_given = (from_command_line.listen or from_environment.app.listen or checked.listen) ~= nil
   result.workers, result.removed_endpoints = settings.workers, settings.removed_endpoints
+  local timeouts = { from_environment.handler, checked.defaults or {} }
+  result.handler_timeout = options.effective(options.spec("handler", "handler_timeout"), timeouts)
   result.limits = options.merge("limits", { from_environment.limits, checked.limits or {} })
   return result, report.warnings
 end

@@ -10,7 +10,8 @@ local scope = require "tidewire.scope"
 local async = {}
 
 local WAIT = core.wait_marker
-local raw_resume, raw_yield, raw_status = coroutine.resume, coroutine.yield, coroutine.status
+local raw_resume, raw_close = core.guarded.resume, core.guarded.close
+local raw_yield, raw_status = coroutine.yield, coroutine.status
 local pack, unpack = table.pack, table.unpack
 
 -- ---- coroutines of the script's own ----
@@ -44,7 +45,7 @@ local function check_wrapped(co, ok, ...)
   end
   local message = ...
   if raw_status(co) == "dead" then
-    local closed, other = coroutine.close(co)
+    local closed, other = raw_close(co)
     message = closed and message or other
   end
   error(message, 2) -- the tail call before made the caller of the wrapped function the second level
@@ -132,10 +133,14 @@ function async.dead_timer()
   return setmetatable({ number = 0, skipped = 0 }, Timer)
 end
 
+--- Ends a call of a repeating timer's function, however it ends.
+local Call = { __close = function(call) call.timer.busy = false end }
+
 local function start(seconds, f, on_end, repeats)
   local timer = setmetatable({
     number = core.timer(seconds, repeats), f = f, on_end = on_end, repeats = repeats, skipped = 0, busy = false,
   }, Timer)
+  timer.call = repeats and setmetatable({ timer = timer }, Call) or nil
   running[timer.number] = timer
   return timer
 end
@@ -167,8 +172,8 @@ function async.fire(number, skipped)
     return
   end
   timer.busy = true
+  local _ <close> = timer.call
   local ok, err = xpcall(timer.f, errors.handler("timer"))
-  timer.busy = false
   if not ok then
     error(err, 0)
   end

@@ -224,6 +224,7 @@ local function guarded(conn, f)
     if not core.is_open(conn[ID]) then
       return
     end
+    core.runs_for(conn[ID])
     local ok, err = xpcall(f, errors.handler("timer"), conn)
     if not ok then
       core.count_error("script")

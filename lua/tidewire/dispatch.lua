@@ -4,6 +4,7 @@
 -- an integer here; `conns` holds the object that scripts see. What goes wrong in a hook comes back as the event
 -- `failed`, on a fresh coroutine, so that on_error may wait like any hook. Knows no sockets.
 
+local app = require "tidewire.app"
 local async = require "tidewire.async"
 local Conn = require "tidewire.conn"
 local core = require "tidewire.core"
@@ -38,6 +39,7 @@ end
 ---@param file string
 ---@param command_line { listen: string[]|nil, workers: string|nil, admin: string|nil }
 function events.load(file, command_line)
+  core.set_budgets(app.first_budgets(core.environment()))
   local loaded, lines = takeover.load(file, command_line, 1)
   if not loaded then
     return nil, lines
@@ -169,7 +171,7 @@ events.moved = room.moved
 --- A hook, timer or spawned function threw. Runs on a coroutine of its own.
 ---@param id integer         0: not a connection's hook
 ---@param hook string        its name
----@param kind "script"|"memory"
+---@param kind "script"|"memory"|"timeout"
 ---@param value any          what was thrown
 ---@param traceback string
 function events.failed(id, hook, kind, value, traceback)

@@ -38,6 +38,7 @@ function endpoints.prepare(endpoint, number)
   endpoint.number = core.endpoint({
     ping_period = options.ping_period,
     pong_period = options.pong_period,
+    handler_timeout = options.handler_timeout,
     max_message_size = options.max_message_size,
     max_backlog = options.max_backlog,
     max_connections = options.max_connections,

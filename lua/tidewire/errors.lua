@@ -96,6 +96,9 @@ function errors.thrown(conn, err)
   errors.log(err, conn[ID])
   if err.hook == "on_close" or err.hook == "timer" and not core.is_open(conn[ID]) then
     return -- it is over already
+  elseif err.hook == "on_error" then
+    core.close(conn[ID], 1011, "script error") -- it took too long to say what it wants
+    return
   end
   decide(conn, err)
 end

@@ -86,6 +86,7 @@ function gatekeeper.admit(app, head, remote_address, secure)
   end
   local endpoint = found.live
   request.params = params
+  core.runs_at(endpoint.number)
   local refusal = check_origin(endpoint, request)
   if refusal then
     return nil, refusal

@@ -75,7 +75,8 @@ local limits = {
   { name = "handshake_seconds", type = "seconds", positive = true, default = 5, env = "LIMITS_HANDSHAKE_SECONDS" },
   { name = "header_bytes", type = "size", min = 512, max = MIB, default = 16 * KIB, env = "LIMITS_HEADER_BYTES" },
   { name = "memory", type = "size", min = MIB, max = 1 << 40, env = "LIMITS_MEMORY" },
-  { name = "load_timeout", type = "seconds", positive = true, env = "LIMITS_LOAD_TIMEOUT" },
+  { name = "load_timeout", type = "seconds", positive = true, default = 5,
+    env = "LIMITS_LOAD_TIMEOUT" },
 }
 
 ---@type tidewire.OptionSpec[]
@@ -105,8 +106,8 @@ end
 -- What the contract promises and this version does not do. A version that does it deletes the line.
 local not_yet = {
   app = { tls = refused },
-  handler = { rate = refused, compression = ignored, handler_timeout = ignored },
-  limits = { memory = ignored, load_timeout = ignored },
+  handler = { rate = refused, compression = ignored },
+  limits = { memory = ignored },
 }
 
 -- Names people know from elsewhere, too far from ours to be found by their letters.

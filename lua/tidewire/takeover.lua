@@ -141,6 +141,7 @@ end
 ---@param loaded tidewire.App
 ---@return tidewire.App running
 function takeover.commit(loaded)
+  core.set_budgets(loaded.handler_timeout, loaded.limits.load_timeout)
   codecs.renew(loaded.endpoints)
   local list = {}
   for i, endpoint in ipairs(loaded.endpoints) do

@@ -11,6 +11,7 @@
 ---@class tidewire.core
 ---@field senders { text: function, binary: function, json: function }  conn.send of the plain codecs
 ---@field conn_key lightuserdata  under which a conn keeps its integer
+---@field guarded { resume: function, close: function, pcall: function, make_xpcall: function, setmetatable: function, debug_setmetatable: function }  in place of Lua's own
 ---@field wait_marker lightuserdata  what a coroutine yields to C to say that it waits
 ---@field version string
 ---@field worker integer
@@ -230,6 +231,25 @@ function core.wake(task) end
 ---@param f function
 ---@param ... any
 function core.spawn(f, ...) end
+
+-- ---- core_guarded.c ----
+
+--- Is the run that is under way to end, because it took too long?
+---@return boolean
+function core.is_over() end
+
+--- The budgets of what belongs to no endpoint, and of loading.
+---@param handler_seconds number
+---@param load_seconds number
+function core.set_budgets(handler_seconds, load_seconds) end
+
+--- What runs is the connection's: its budget holds, and its on_error is told.
+---@param conn integer
+function core.runs_for(conn) end
+
+--- The budget of an endpoint holds for what runs.
+---@param endpoint integer  its number
+function core.runs_at(endpoint) end
 
 -- ---- api_timers.c ----
 

@@ -42,7 +42,7 @@
 ---@field subprotocols? string[]     by preference
 ---@field rate? table                not in this version: an error
 ---@field compression? boolean|table  not in this version: no effect
----@field handler_timeout? number    not in this version: no effect
+---@field handler_timeout? number    seconds of CPU time that a hook may take between sleeps
 
 --- A codec of one's own.
 ---@class tidewire.Codec
@@ -82,7 +82,7 @@
 ---@field handshake_seconds? number
 ---@field header_bytes? tidewire.Size
 ---@field memory? tidewire.Size  not in this version: no effect
----@field load_timeout? number   not in this version: no effect
+---@field load_timeout? number   seconds of CPU time that loading may take between sleeps
 
 --- What a route of `http` may return as a table. It may also return a status, a text (the body of a 200), or a
 --- status and a body.
@@ -173,7 +173,7 @@ function Conn:rooms() end
 
 --- What on_error is given. tostring() reads well.
 ---@class tidewire.Error
----@field kind "script"|"decode"|"returned"|"memory"
+---@field kind "script"|"decode"|"returned"|"timeout"|"memory"
 ---@field message string    with file and line
 ---@field traceback string  "" where there is none
 ---@field hook string       "handle_message", "timer", …
@@ -374,6 +374,7 @@ function tw.stats() end
 ---@field pongs_received integer
 ---@field timeouts integer
 ---@field script_errors integer
+---@field handler_timeouts integer     runs of scripts that were ended because they took too long
 ---@field decode_errors integer
 ---@field protocol_errors integer
 ---@field slow_clients integer

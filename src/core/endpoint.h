@@ -15,8 +15,9 @@ enum heartbeat { HEARTBEAT_FRAME, HEARTBEAT_JSON };
 enum slow_client { SLOW_CLIENT_CLOSE, SLOW_CLIENT_DROP, SLOW_CLIENT_CONFLATE };
 
 struct endpoint {
-    uint64_t ping_ms; /* 0: no pings */
-    uint64_t pong_ms; /* silence allowed; 0: for ever */
+    uint64_t ping_ms;            /* 0: no pings */
+    uint64_t pong_ms;            /* silence allowed; 0: for ever */
+    uint64_t handler_timeout_ns; /* CPU time that a hook may take between sleeps */
     size_t max_message_size;
     size_t max_backlog;
     uint32_t max_connections; /* 0: no limit of its own; over all workers */

@@ -23,6 +23,7 @@
     X(pongs_received, "Heartbeat answers received")                                                \
     X(timeouts, "Connections found silent for pong_period")                                        \
     X(script_errors, "Errors thrown or returned by hooks, timers and routes")                      \
+    X(handler_timeouts, "Runs of scripts that were ended because they took too long")              \
     X(decode_errors, "Messages that the codec could not decode")                                   \
     X(protocol_errors, "Connections closed for breaking the WebSocket protocol")                   \
     X(slow_clients, "Times a client's queue reached its ceiling")                                  \

@@ -251,6 +251,13 @@ static uint64_t ms_field(lua_State *L, const char *name) {
     return seconds <= 0 ? 0 : (uint64_t)ceil(seconds * 1000);
 }
 
+static uint64_t ns_field(lua_State *L, const char *name) {
+    lua_getfield(L, 1, name);
+    lua_Number seconds = lua_tonumber(L, -1);
+    lua_pop(L, 1);
+    return seconds >= 1e9 ? (uint64_t)1e18 : (uint64_t)(seconds * 1e9);
+}
+
 static bool flag_field(lua_State *L, const char *name) {
     lua_getfield(L, 1, name);
     bool value = lua_toboolean(L, -1);
@@ -273,6 +280,7 @@ static int core_endpoint(lua_State *L) {
     struct endpoint endpoint = {
         .ping_ms = ms_field(L, "ping_period"),
         .pong_ms = ms_field(L, "pong_period"),
+        .handler_timeout_ns = ns_field(L, "handler_timeout"),
         .max_message_size = (size_t)integer_field(L, "max_message_size"),
         .max_backlog = (size_t)integer_field(L, "max_backlog"),
         .max_connections = (uint32_t)integer_field(L, "max_connections"),
@@ -294,6 +302,7 @@ static int core_endpoint(lua_State *L) {
     luaL_argcheck(L, !is_known || hub_endpoint(hub, number) != NULL, 2, "no such endpoint");
     lua_getfield(L, 1, "json_name");
     endpoint.json_name = mem_strdup(luaL_checkstring(L, -1));
+    budget_lower(vm_of(L), endpoint.handler_timeout_ns);
     if (is_known)
         hub_change_endpoint(hub, number, &endpoint);
     else

@@ -111,6 +111,7 @@ static void on_upgrade(void *user, conn_id id, const struct http_request *reques
 
 static void on_request(void *user, uint64_t number, const struct http_request *request) {
     struct task *task = vm_task(user, EVENT_REQUEST, 0);
+    task->request = number;
     lua_pushinteger(task->co, (lua_Integer)number);
     vm_run_hook(task, 1 + push_request(task->co, request));
 }

@@ -14,13 +14,31 @@ static int traceback(lua_State *L) {
     return 1;
 }
 
+/* The callback was over its time. Leaves the stack as it was below it. */
+static int end_overrun(lua_State *L, int handler) {
+    struct vm *vm = vm_of(L);
+    struct overrun overrun;
+    lua_settop(L, handler - 1);
+    budget_end(vm, NULL, &overrun);
+    overrun_log(vm, &overrun, "luv callback", 0);
+    overrun_free(&overrun);
+    return -LUA_ERRRUN;
+}
+
 /* luv's protected call: like lua_pcall, but answers the number of results, or minus a status. */
 static int on_luv_callback(lua_State *L, int arguments, int results, int flags) {
     (void)flags;
+    struct budget *budget = &vm_of(L)->budget;
     int handler = lua_gettop(L) - arguments;
     lua_pushcfunction(L, traceback);
     lua_insert(L, handler);
+    lua_State *outer = budget_enter(budget, L);
     int status = lua_pcall(L, arguments, results, handler);
+    budget_leave(budget, outer);
+    if (outer == NULL && budget_is_over(budget))
+        return end_overrun(L, handler);
+    if (outer == NULL && budget->state == BUDGET_LATE)
+        budget_tell_late(vm_of(L), "luv callback", 0);
     if (status != LUA_OK) {
         struct log_line line;
         log_begin(&line, LOG_ERROR, "script_error");

@@ -5,36 +5,49 @@
  * the number of its generation, and ends with it. */
 #include "script/vm_internal.h"
 
-#include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "script/app.h"
+
+#include <time.h>
 
 /* A slice of loading, and how often its clock is looked at: in instructions of the Lua machine. */
 enum { SLICE_NS = 2 * 1000 * 1000, SLICE_INSTRUCTIONS = 1000 };
 
 /* ---- slices ---- */
 
-static void on_count(lua_State *L, lua_Debug *record) {
-    (void)record;
+static uint64_t cpu_ns(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+
+static void on_count(lua_State *L, lua_Debug *activation) {
     struct vm *vm = vm_of(L);
     struct task *task = vm->current;
-    if (task == NULL || task->co != L || task->event != EVENT_RELOAD || !lua_isyieldable(L) ||
-        clock_monotonic_ns() < vm->slice_end_ns)
+    uint64_t slice_ns = cpu_ns() - vm->slice_began_ns;
+    if (task == NULL || task->co != L || task->event != EVENT_RELOAD || slice_ns < SLICE_NS)
         return;
-    vm->slice_over = true;
-    lua_yield(L, 0); /* from a count hook: the instruction goes on where it was */
+    if (budget_exceed(L, activation, vm->slices_ns + slice_ns)) {
+        budget_unwind(L);
+    } else if (lua_isyieldable(L)) {
+        vm->slice_over = true;
+        lua_yield(L, 0); /* from a count hook: the instruction goes on where it was */
+    }
 }
 
 void reload_begin_slice(struct task *task) {
     if (task->event != EVENT_RELOAD)
         return;
-    task->vm->slice_end_ns = clock_monotonic_ns() + SLICE_NS;
+    task->vm->slice_began_ns = cpu_ns();
     lua_sethook(task->co, on_count, LUA_MASKCOUNT, SLICE_INSTRUCTIONS);
 }
 
 void reload_end_slice(struct task *task) {
-    if (task->event == EVENT_RELOAD)
+    if (task->event != EVENT_RELOAD)
+        return;
+    task->vm->slices_ns += cpu_ns() - task->vm->slice_began_ns;
+    if (!budget_is_over(&task->vm->budget))
         lua_sethook(task->co, NULL, 0, 0);
 }
 
@@ -45,6 +58,7 @@ void vm_reload(struct vm *vm, const char *file, const struct vm_command_line *co
     vm->on_loaded = on_loaded;
     vm->on_loaded_user = user;
     vm->loading = generation;
+    vm->slices_ns = 0;
     struct task *task = vm_task(vm, EVENT_RELOAD, 0);
     task->scope = task->generation = generation;
     lua_pushstring(task->co, file);
@@ -59,6 +73,13 @@ void reload_failed(struct vm *vm, const char *why, const char *folders) {
     if (on_loaded != NULL)
         on_loaded(vm->on_loaded_user, NULL, why == NULL ? "an error without a text" : why,
                   folders == NULL ? "" : folders);
+}
+
+void reload_overrun(struct vm *vm, const struct overrun *overrun) {
+    overrun_push(vm->L, overrun, true);
+    lua_pushfstring(vm->L, "%s\n%s", lua_tostring(vm->L, -1), overrun->traceback);
+    reload_failed(vm, lua_tostring(vm->L, -1), NULL);
+    lua_pop(vm->L, 2);
 }
 
 /* core.loaded(app|nil, problems|nil, folders|nil): what became of a `reload`; the texts are lines. */

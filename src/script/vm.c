@@ -56,10 +56,13 @@ static int open_core(lua_State *L) {
     luaL_setfuncs(L, core_http_functions, 0);
     luaL_setfuncs(L, core_server_functions, 0);
     luaL_setfuncs(L, core_reload_functions, 0);
+    luaL_setfuncs(L, core_guarded_functions, 0);
     lua_pushcfunction(L, core_check_address);
     lua_setfield(L, -2, "check_address");
     core_push_senders(L);
     lua_setfield(L, -2, "senders");
+    core_push_guarded(L);
+    lua_setfield(L, -2, "guarded");
     core_push_conn_key(L);
     lua_setfield(L, -2, "conn_key");
     vm_push_wait_marker(L);
@@ -71,17 +74,15 @@ static int open_core(lua_State *L) {
     return 1;
 }
 
-/* Replaces coroutine.resume and wrap by those that waiting passes through (async.lua). */
-static void replace_coroutine_functions(lua_State *L) {
+/* Puts the functions of guarded.lua in the place of Lua's own. */
+static void replace_functions(lua_State *L) {
     lua_getglobal(L, "require");
-    lua_pushliteral(L, "tidewire.async");
-    lua_call(L, 1, 1);             /* async */
-    lua_getglobal(L, "coroutine"); /* async, coroutine */
-    lua_getfield(L, -2, "resume");
-    lua_setfield(L, -2, "resume");
-    lua_getfield(L, -2, "wrap");
-    lua_setfield(L, -2, "wrap");
-    lua_pop(L, 2);
+    lua_pushliteral(L, "tidewire.guarded");
+    lua_call(L, 1, 1);              /* guarded */
+    lua_getfield(L, -1, "install"); /* guarded, install */
+    lua_pushglobaltable(L);
+    lua_call(L, 1, 0);
+    lua_pop(L, 1);
 }
 
 /* print, but the line is written in one piece: other workers print to the same stream. */
@@ -109,6 +110,8 @@ static int open_library(lua_State *L) {
     struct vm *vm = vm_of(L);
     luaL_openlibs(L);
     lua_register(L, "print", print_line);
+    budget_open(vm);
+    guarded_open(vm);
     luv_bridge_open(vm);
     luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_PRELOAD_TABLE); /* preload */
     for (const struct embedded_file *file = embedded_files; file->name != NULL; file++) {
@@ -121,7 +124,7 @@ static int open_library(lua_State *L) {
     luaL_requiref(L, "tidewire.json_c", luaopen_tidewire_json_c, 0);
     luaL_requiref(L, "tidewire.jwt_c", luaopen_tidewire_jwt_c, 0);
     lua_pop(L, 3);
-    replace_coroutine_functions(L);
+    replace_functions(L);
     lua_getglobal(L, "require");
     lua_pushliteral(L, "tidewire.dispatch");
     lua_call(L, 1, 1); /* events */
@@ -163,6 +166,10 @@ struct vm *vm_new(const struct vm_options *options) {
     return vm;
 }
 
+struct budget *vm_budget(struct vm *vm) {
+    return &vm->budget;
+}
+
 static void free_tasks(struct list *list) {
     while (!list_empty(list)) {
         struct task *task = LIST_OWNER(list->next, struct task, link);
@@ -185,7 +192,8 @@ void vm_close_handles(struct vm *vm) {
 void vm_free(struct vm *vm) {
     if (vm == NULL)
         return;
-    lua_close(vm->L);      /* the coroutines end with it */
+    lua_close(vm->L); /* the coroutines end with it */
+    budget_free(vm);
     close_own_handles(vm); /* what finalizers have opened just now */
     free_tasks(&vm->pool);
     free_tasks(&vm->ready);
@@ -258,6 +266,7 @@ void vm_stop_load(struct vm *vm) {
 
 struct app *vm_load(struct vm *vm, const char *file, const struct vm_command_line *command_line) {
     struct task *task = vm_task(vm, EVENT_LOAD, 0);
+    vm->load_over = false;
     lua_pushstring(task->co, file);
     task->scope = task->generation = vm->generation;
     vm_push_command_line(task->co, command_line);
@@ -266,7 +275,7 @@ struct app *vm_load(struct vm *vm, const char *file, const struct vm_command_lin
         return NULL;
     case RUN_SLEEPS:
         if (!wait_for(vm, task)) {
-            if (!vm->load_stopped)
+            if (!vm->load_stopped && !vm->load_over)
                 log_event(LOG_ERROR, "start_failed",
                           "the script's top level waits for something that never comes");
             return NULL;

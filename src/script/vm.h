@@ -15,6 +15,7 @@
 
 struct vm;
 struct app;
+struct budget;
 
 struct vm_options {
     uv_loop_t *loop;
@@ -29,6 +30,8 @@ struct vm_options {
 /* A state with the libraries in it and no app. NULL, after a log line, when the library itself does
  * not load. It becomes the hub's events. */
 struct vm *vm_new(const struct vm_options *options);
+/* For the watchdog, which must have let go of it before vm_free(). */
+struct budget *vm_budget(struct vm *vm);
 
 /* Gives up what scripts have left open: timers, HTTP requests, luv's handles. Callbacks of luv's run once
  * more, and may open others: call it before each turn of the loop until the loop has nothing left. */

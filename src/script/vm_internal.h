@@ -6,6 +6,7 @@
 
 #include "base/list.h"
 #include "base/slots.h"
+#include "script/budget_parts.h"
 #include "script/vm.h"
 
 #include <lauxlib.h>
@@ -38,6 +39,7 @@ enum vm_event {
     VM_EVENTS(X)
 #undef X
         EVENT_SPAWNED, /* a function of the script's own: no function of dispatch.lua */
+    EVENT_FINALIZER,   /* the same */
     EVENT_COUNT
 };
 
@@ -48,6 +50,9 @@ struct task {
     int ref;         /* keeps `co` from being collected */
     uint64_t number; /* what scripts know it by; 0 until it is asked for */
     conn_id conn;    /* whose hook it runs; 0: nobody's */
+    conn_id owner;   /* whose budget holds, and who is told when it is over: `conn`, or a timer's */
+    uint64_t budget_ns; /* in place of the owner's; 0: not */
+    uint64_t request;   /* the plain HTTP request that waits for it; 0: none */
     enum vm_event event;
     unsigned generation; /* of the code that it began in */
     unsigned scope;      /* the generation whose loading it does, or was started by; 0: none */
@@ -71,15 +76,20 @@ struct vm {
     unsigned loading;       /* of the code that is loaded, or was last */
     vm_loaded_fn on_loaded; /* of vm_reload(); NULL: it was told, or nobody waits */
     void *on_loaded_user;
-    uint64_t slice_end_ns; /* of a reload */
+    uint64_t slice_began_ns,
+        slices_ns; /* of a reload: CPU time, of this slice's begin and of those before */
     bool slice_over;
     bool load_stopped; /* vm_stop_load() was called */
+    bool load_over;    /* loading took too long, which was told */
     struct list pool, ready, sleeping;
     uint32_t pooled;          /* tasks in the pool */
     struct slots tasks;       /* by task.number */
     struct slots timers;      /* struct api_timer, by its number */
     struct http_client *http; /* NULL until a script makes its first request */
     uint64_t stop_task;       /* the task that runs on_stop, 0: none */
+    struct budget budget;
+    int dead_ref;                       /* core_guarded.c's: objects whose __gc is to run, */
+    lua_Integer dead_first, dead_after; /* from here to before there */
 };
 
 /* The state's vm; works in each of its coroutines. */
@@ -124,14 +134,22 @@ void reload_begin_slice(struct task *task);
 void reload_end_slice(struct task *task);
 /* reload.c: the task that loads new code has failed as a whole. */
 void reload_failed(struct vm *vm, const char *why, const char *folders);
+void reload_overrun(struct vm *vm, const struct overrun *overrun);
 extern const luaL_Reg core_reload_functions[];
 
 /* events.c */
 extern const struct hub_events vm_hub_events;
-/* core_conn.c, core_room.c, core_shared.c, core_task.c, core_server.c, core_http.c: functions of
- * `tidewire.core`. */
+/* core_conn.c, core_room.c, core_shared.c, core_task.c, core_server.c, core_http.c, core_guarded.c: functions
+ * of `tidewire.core`. */
 extern const luaL_Reg core_conn_functions[], core_room_functions[], core_shared_functions[],
-    core_task_functions[], core_server_functions[], core_http_functions[];
+    core_task_functions[], core_server_functions[], core_http_functions[], core_guarded_functions[];
+/* core_guarded.c: what it keeps in the state; whether finalizers of scripts wait, and runs some of them. */
+void guarded_open(struct vm *vm);
+/* Pushes a table of functions that stand in for Lua's own. It is one table further away than the others of
+ * `core`, so that tracebacks call them by the names that scripts know. */
+void core_push_guarded(lua_State *L);
+bool guarded_has_finalizers(const struct vm *vm);
+void guarded_run_finalizers(struct vm *vm);
 /* core_conn.c: pushes the C functions that are conn.send for the plain codecs. */
 void core_push_senders(lua_State *L);
 /* core_conn.c: pushes the key under which a conn object keeps its integer. */

@@ -9,9 +9,14 @@
 #include "base/log.h"
 #include "base/mem.h"
 
+#include <stdio.h>
+
 /* Most that wait in the pool for their next event. The collector looks at every coroutine again and again:
  * a crowd of hooks that slept must not slow down the server for ever. */
 enum { POOLED_TASKS = 256 };
+
+/* To whoever waits for a route that was ended. */
+#define OVERRUN_ANSWER "The server failed to answer."
 
 static const char wait_marker; /* its address is the word */
 
@@ -25,7 +30,7 @@ static const char *const hook_names[EVENT_COUNT] = {
     [EVENT_TIMER] = "timer",         [EVENT_FAILED] = "on_error",
     [EVENT_SPAWNED] = "spawn",       [EVENT_RELOAD] = "reload",
     [EVENT_SWAP] = "reload",         [EVENT_DISCARD] = "reload",
-    [EVENT_RELOADED] = "on_reload",
+    [EVENT_RELOADED] = "on_reload",  [EVENT_FINALIZER] = "__gc",
 };
 
 void vm_push_wait_marker(lua_State *L) {
@@ -49,7 +54,8 @@ static struct task *take(struct vm *vm) {
 
 struct task *vm_task(struct vm *vm, enum vm_event event, conn_id conn) {
     struct task *task = take(vm);
-    task->conn = conn;
+    task->conn = task->owner = conn;
+    task->budget_ns = task->request = 0;
     task->event = event;
     task->generation = vm->generation;
     task->scope = 0;
@@ -59,19 +65,28 @@ struct task *vm_task(struct vm *vm, enum vm_event event, conn_id conn) {
     return task;
 }
 
+static void forget_number(struct task *task) {
+    if (task->number != 0)
+        slots_remove(&task->vm->tasks, task->number);
+    task->number = 0;
+}
+
+/* For coroutines that shall not be used again. */
+static void drop(struct task *task) {
+    forget_number(task);
+    luaL_unref(task->vm->L, LUA_REGISTRYINDEX, task->ref);
+    mem_free(task);
+}
+
 void vm_task_done(struct task *task) {
     struct vm *vm = task->vm;
     lua_settop(task->co, 0);
-    if (task->number != 0) {
-        slots_remove(&vm->tasks, task->number);
-        task->number = 0;
-    }
-    task->waiting = task->woken = false;
     if (vm->pooled == POOLED_TASKS) {
-        luaL_unref(vm->L, LUA_REGISTRYINDEX, task->ref);
-        mem_free(task);
+        drop(task);
         return;
     }
+    forget_number(task);
+    task->waiting = task->woken = false;
     vm->pooled++;
     list_append(&vm->pool, &task->link);
 }
@@ -80,6 +95,15 @@ uint64_t vm_task_number(struct task *task) {
     if (task->number == 0)
         task->number = slots_add(&task->vm->tasks, task);
     return task->number;
+}
+
+/* Closes the to-be-closed variables of a coroutine that failed. */
+static void close_variables(struct task *task) {
+    struct overrun overrun;
+    if (budget_close(task, &overrun))
+        return;
+    overrun_log(task->vm, &overrun, hook_names[task->event], task->conn);
+    overrun_free(&overrun);
 }
 
 /* The coroutine failed (or cannot go on): hands the error to dispatch.lua on another one. */
@@ -100,7 +124,7 @@ static enum hook_state fail(struct task *task, int status) {
     lua_xmove(co, handler->co, 1);
     luaL_traceback(handler->co, co, NULL, 0);
     stats_add(&vm->hub->stats.script_errors, 1);
-    lua_resetthread(co); /* closes its to-be-closed variables */
+    close_variables(task);
     vm_task_done(task);
     if (event ==
         EVENT_FAILED) { /* dispatch.lua itself: it catches whatever a script's on_error does */
@@ -112,15 +136,70 @@ static enum hook_state fail(struct task *task, int status) {
     return vm_run_hook(handler, 5);
 }
 
+/* Tells what becomes of a start. */
+static void print_overrun(struct vm *vm, const struct overrun *overrun) {
+    vm->load_over = true;
+    overrun_push(vm->L, overrun, true);
+    fprintf(stderr, "%s\n%s\n", lua_tostring(vm->L, -1), overrun->traceback);
+    lua_pop(vm->L, 1);
+}
+
+/* Hands a run that was over to dispatch.lua, as an error. */
+static enum hook_state hand_over(struct vm *vm, conn_id conn, conn_id owner, const char *hook,
+                                 const struct overrun *overrun) {
+    struct task *handler = vm_task(vm, EVENT_FAILED, conn);
+    handler->owner = owner;
+    lua_pushinteger(handler->co, (lua_Integer)owner);
+    lua_pushstring(handler->co, hook);
+    lua_pushliteral(handler->co, "timeout");
+    overrun_push(handler->co, overrun, false);
+    lua_pushstring(handler->co, overrun->traceback);
+    if (!budget_is_over(&vm->budget))
+        return vm_run_hook(handler, 5);
+    vm_run_later(handler, 5); /* this run was inside of another, which is to end first */
+    return HOOK_SLEEPS;
+}
+
+/* The task's run was over, and has unwound. */
+static enum hook_state end_overrun(struct task *task) {
+    struct vm *vm = task->vm;
+    enum vm_event event = task->event;
+    conn_id conn = task->conn, owner = task->owner;
+    uint64_t request = task->request;
+    struct overrun overrun;
+    budget_end(vm, task, &overrun);
+    drop(task); /* its hooks may be off for ever */
+    enum hook_state state = HOOK_DONE;
+    if (event == EVENT_LOAD)
+        print_overrun(vm, &overrun);
+    else if (event == EVENT_RELOAD)
+        reload_overrun(vm, &overrun);
+    else
+        state = hand_over(vm, conn, owner, hook_names[event], &overrun);
+    if (request != 0)
+        vm->hub->wire->respond(vm->hub->wire->user, request, 500, NULL, OVERRUN_ANSWER,
+                               sizeof OVERRUN_ANSWER - 1);
+    overrun_free(&overrun);
+    return state;
+}
+
 enum vm_result vm_run(struct task *task, int arguments) {
     struct vm *vm = task->vm;
     struct task *outer = vm->current;
     int results;
     vm->current = task;
     reload_begin_slice(task);
+    lua_State *outer_co = budget_enter(&vm->budget, task->co);
     int status = lua_resume(task->co, outer == NULL ? vm->L : outer->co, arguments, &results);
+    budget_leave(&vm->budget, outer_co);
     reload_end_slice(task);
     vm->current = outer;
+    if (vm->budget.state != BUDGET_HOLDS) {
+        if (budget_is_over(&vm->budget))
+            return end_overrun(task) == HOOK_SLEEPS ? RUN_SLEEPS : RUN_FAILED;
+        if (outer_co == NULL)
+            budget_tell_late(vm, hook_names[task->event], task->owner);
+    }
     if (status == LUA_OK)
         return RUN_RETURNED;
     if (status == LUA_YIELD && vm->slice_over) { /* it goes on in the next turn */
@@ -195,7 +274,8 @@ void vm_resume(struct vm *vm, struct task *task) {
 }
 
 void vm_end_task(struct vm *vm, struct task *task) {
-    lua_resetthread(task->co); /* closes its to-be-closed variables */
+    (void)vm;
+    close_variables(task);
     vm_task_done(task);
 }
 
@@ -208,8 +288,9 @@ void vm_turn(struct vm *vm) {
         list_remove(&task->link);
         vm_resume(vm, task);
     }
+    guarded_run_finalizers(vm);
 }
 
 bool vm_has_pending(const struct vm *vm) {
-    return !list_empty(&vm->ready);
+    return !list_empty(&vm->ready) || guarded_has_finalizers(vm);
 }

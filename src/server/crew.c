@@ -1,7 +1,7 @@
 /* crew.c -- the workers of the process, each on a thread of its own. See crew.h.
  *
  * Orders are bits of a word, reports are a number: both are told by waking the other's loop, and may be late,
- * but are never lost. The only place that starts threads. */
+ * but are never lost. Starts the threads of workers; the watchdog has one of its own. */
 #include "server/crew.h"
 
 #include "base/clock.h"

@@ -168,12 +168,14 @@ void commons_init(struct commons *commons) {
         .bus = bus_new(),
         .shared = shared_new(NULL, NULL),
         .addresses = addresses_new(),
+        .watchdog = watchdog_new(),
         .started_at = clock_wall_seconds(),
         .generation = 1,
     };
 }
 
 void commons_close(struct commons *commons) {
+    watchdog_free(commons->watchdog);
     bus_free(commons->bus);
     shared_free(commons->shared);
     addresses_free(commons->addresses);
@@ -227,6 +229,7 @@ struct worker *worker_new(unsigned number, struct commons *commons) {
         mem_free(worker);
         return NULL;
     }
+    watchdog_watch(commons->watchdog, vm_budget(worker->vm), number);
     open_door(worker);
     return worker;
 }
@@ -372,6 +375,7 @@ bool worker_finish(struct worker *worker) {
     while (uv_run(&worker->loop, UV_RUN_ONCE) && !worker->patience_over);
     if (uv_loop_alive(&worker->loop))
         return false;
+    watchdog_release(worker->commons->watchdog, vm_budget(worker->vm));
     vm_free(worker->vm);
     worker->vm = NULL;
     uv_close((uv_handle_t *)&worker->patience, NULL);

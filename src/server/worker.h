@@ -11,6 +11,7 @@
 #include "script/app.h"
 #include "script/vm.h"
 #include "server/census.h"
+#include "server/watchdog.h"
 
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -24,6 +25,7 @@ struct commons {
     struct shared *shared;       /* the stores of tw.shared */
     struct places places;        /* limits.connections */
     struct addresses *addresses; /* for limits.per_address */
+    struct watchdog *watchdog;   /* ends scripts that take too long */
     double started_at;           /* wall seconds */
     atomic_uint generation;      /* of the code that all workers run */
     atomic_uint reloads, reload_failures;

@@ -102,7 +102,8 @@ describe("a bare handler", function()
     assert.is_nil(result.admin)
     assert.equal(folder, result.dir)
     assert.equal(folder .. "/app.lua", result.file)
-    assert.same({ connections = 10000, handshake_seconds = 5, header_bytes = 16384 }, result.limits)
+    assert.same({ connections = 10000, handshake_seconds = 5, header_bytes = 16384, load_timeout = 5 },
+      result.limits)
     assert.equal(1, #result.endpoints)
     local endpoint = result.endpoints[1]
     assert.equal("/*", endpoint.path)
@@ -161,7 +162,8 @@ return {
     assert.same({ ":1", "unix:/x" }, result.listen)
     assert.equal(":2", result.admin)
     assert.equal("auto", result.workers)
-    assert.same({ connections = 5, handshake_seconds = 5, header_bytes = 8192 }, result.limits)
+    assert.same({ connections = 5, handshake_seconds = 5, header_bytes = 8192, load_timeout = 5 },
+      result.limits)
     assert.same({ "load", "reload", "stop" }, { result.on_load(), result.on_reload(), result.on_stop() })
     local paths, names = {}, {}
     for i, endpoint in ipairs(result.endpoints) do
@@ -531,7 +533,8 @@ return {
     } })
     assert.same({ "env:1", "env:2" }, result.listen)
     assert.equal("env:3", result.admin)
-    assert.same({ connections = 7, per_address = 2, handshake_seconds = 5, header_bytes = 16384 }, result.limits)
+    assert.same({ connections = 7, per_address = 2, handshake_seconds = 5, header_bytes = 16384, load_timeout = 5 },
+      result.limits)
     local a, b = result.endpoints[1], result.endpoints[2]
     assert.same({ 3, 3 }, { a.options.ping_period, b.options.ping_period })
     assert.same({ 20, 300 }, { a.options.pong_period, b.options.pong_period })

@@ -202,9 +202,7 @@ describe("what this version does not do", function()
   it("is warned of where it is a comfort", function()
     assert.same({ "compression has no effect in this version" }, warnings("handler", { compression = true }))
     assert.same({}, warnings("handler", { compression = false }))
-    assert.same({ "handler_timeout has no effect in this version" }, warnings("handler", { handler_timeout = 2 }))
-    assert.same({ "limits.load_timeout has no effect in this version", "limits.memory has no effect in this version" },
-      warnings("app", { limits = { memory = "256M", load_timeout = 5 } }))
+    assert.same({ "limits.memory has no effect in this version" }, warnings("app", { limits = { memory = "256M" } }))
   end)
 end)
 
@@ -274,7 +272,8 @@ describe("effective values", function()
       codec = "text", ping_period = 30, pong_period = 300, heartbeat = "frame", max_message_size = 1048576,
       max_backlog = 1048576, slow_client = "close", require_origin = false, handler_timeout = 1,
     }, options.merge("handler", {}))
-    assert.same({ connections = 10000, handshake_seconds = 5, header_bytes = 16384 }, options.merge("limits", {}))
+    assert.same({ connections = 10000, handshake_seconds = 5, header_bytes = 16384, load_timeout = 5 },
+      options.merge("limits", {}))
     assert.same({ listen = { "127.0.0.1:8080" }, workers = 1, removed_endpoints = "keep" }, options.merge("app", {}))
   end)
 end)

@@ -195,6 +195,15 @@ local function add_log(world, core)
   function core.log_enabled(level) return level >= world.log_level end
 end
 
+local function add_budgets(world, core)
+  function core.set_budgets(handler_seconds, load_seconds)
+    world.budgets = { handler_seconds, load_seconds }
+  end
+
+  function core.runs_for(id) world.current.owner = check_integer(id) end
+  function core.runs_at(number) world.current.budget_of = check_integer(number) end
+end
+
 local function add_server(world, core)
   function core.count_error(kind)
     local counter = kind == "decode" and "decode_errors" or "script_errors"
@@ -264,6 +273,7 @@ function FakeCore:install()
       max_connections = 10000,
     },
   }, self)
+  core.guarded = { resume = raw.resume, close = coroutine.close }
   core.wait_marker, world.keepers[1] = new_place()
   core.conn_key, world.keepers[2] = new_place()
   world:init()
@@ -271,6 +281,7 @@ function FakeCore:install()
   add_senders(world, core)
   add_log(world, core)
   add_server(world, core)
+  add_budgets(world, core)
   world.saved = {
     modules = take_out_modules(), path = package.path, cpath = package.cpath,
     searchers = table.move(package.searchers, 1, #package.searchers, 1, {}),

@@ -1,0 +1,52 @@
+-- guarded.lua -- the functions that scripts see instead of some of Lua's own.
+--
+-- They do what Lua's do, and keep that a run which is over its time can be ended (src/script/budget.c): by what
+-- catches errors, by what runs coroutines, and in finalizers, which run with hooks off where Lua runs them and are
+-- run by the loop instead. Keeps nothing; `install` is the one place that changes tables of Lua's.
+
+local async = require "tidewire.async"
+local core = require "tidewire.core"
+
+local is_over, lua = core.is_over, core.guarded
+
+--- A message handler that does nothing when time is over: it could not be ended. The tail call leaves the stack as
+--- the handler expects it.
+local function guard(handler)
+  return function(...)
+    if is_over() then
+      return ...
+    end
+    return handler(...)
+  end
+end
+
+local function sethook()
+  error("debug.sethook: hooks are the server's, which ends with them what takes longer than handler_timeout", 2)
+end
+
+local guarded = {}
+
+--- By the names of the global functions and of the tables that they replace functions of.
+guarded.functions = {
+  pcall = lua.pcall,
+  xpcall = lua.make_xpcall(guard),
+  setmetatable = lua.setmetatable,
+  coroutine = { resume = async.resume, wrap = async.wrap, close = lua.close },
+  debug = { setmetatable = lua.debug_setmetatable, sethook = sethook },
+}
+
+--- Puts them into a table of globals.
+---@param globals table
+function guarded.install(globals)
+  for name, value in pairs(guarded.functions) do
+    if type(value) == "table" then
+      for inner, f in pairs(value) do
+        globals[name][inner] = f
+      end
+    else
+      globals[name] = value
+    end
+  end
+end
+
+return guarded

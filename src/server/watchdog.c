@@ -1,0 +1,170 @@
+/* watchdog.c -- a thread that sees when a worker's script takes too long. See watchdog.h.
+ *
+ * Reads two things of each worker: the number of the run that is under way, and its thread's CPU time. Neither
+ * costs the worker anything. The signal is SIGURG: nobody else sends it to us, and where it comes too late it is
+ * ignored. */
+#include "server/watchdog.h"
+
+#include "base/log.h"
+#include "base/mem.h"
+#include "core/bus.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <time.h>
+#include <uv.h>
+
+/* How often it looks: so many times in the shortest budget, within these bounds. While it sends signals it looks
+ * every SHORTEST_NS, because one that comes between two coroutines is lost. */
+enum { LOOKS = 4 };
+static const uint64_t SHORTEST_NS = 5 * 1000000, LONGEST_NS = 250 * 1000000;
+
+/* A script that does not end so long after it was told to is in a C function. */
+static const uint64_t STUCK_NS = 2000000000;
+
+struct watched {
+    struct budget *budget; /* NULL: the place is free */
+    unsigned worker;
+    pthread_t thread;
+    clockid_t cpu;
+    uint64_t told_run; /* it was told in the log that this run is stuck */
+};
+
+struct watchdog {
+    uv_thread_t thread;
+    uv_mutex_t lock; /* of all below */
+    uv_cond_t changed;
+    bool stopping;
+    struct watched all[BUS_MAX_WORKERS];
+};
+
+/* ---- the signal ---- */
+
+__attribute__((no_sanitize("thread"))) static void on_signal(int number) {
+    (void)number;
+    int kept = errno;
+    budget_interrupt();
+    errno = kept;
+}
+
+#ifdef __SANITIZE_THREAD__
+/* ThreadSanitizer keeps signals back until the thread calls a function that it knows, which a loop in Lua does
+ * not. This is the C library's own, under a name that it leaves alone. */
+extern int __sigaction(int number, const struct sigaction *action, struct sigaction *old);
+#define sigaction(number, action, old) __sigaction(number, action, old)
+#endif
+
+static void catch_signal(void) {
+    struct sigaction action = {.sa_handler = on_signal, .sa_flags = SA_RESTART};
+    sigemptyset(&action.sa_mask);
+    sigaction(SIGURG, &action, NULL);
+}
+
+/* ---- its thread ---- */
+
+static uint64_t cpu_ns(clockid_t clock) {
+    struct timespec t = {0};
+    clock_gettime(clock, &t);
+    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+
+static void tell_stuck(struct watched *watched, const struct budget_sample *sample) {
+    struct log_line line;
+    watched->told_run = sample->run;
+    log_set_worker((int)watched->worker); /* the line is about it */
+    log_begin(&line, LOG_WARN, "script_stuck");
+    log_str(&line, "why",
+            "a C function that a script has called does not return, and cannot be interrupted");
+    log_num(&line, "seconds", (double)sample->used_ns / 1e9);
+    log_end(&line);
+    log_set_worker(-1);
+}
+
+/* True: it was over its time. */
+static bool look(struct watched *watched) {
+    struct budget_sample sample = budget_sample(watched->budget, cpu_ns(watched->cpu));
+    if (!sample.is_over)
+        return false;
+    if (sample.used_ns > budget_least_ns(watched->budget) + STUCK_NS &&
+        sample.run != watched->told_run)
+        tell_stuck(watched, &sample);
+    pthread_kill(watched->thread, SIGURG);
+    return true;
+}
+
+/* Looks at all. Returns how long to wait until the next time. */
+static uint64_t look_around(struct watchdog *watchdog) {
+    uint64_t wait = LONGEST_NS;
+    for (size_t i = 0; i < BUS_MAX_WORKERS; i++) {
+        struct watched *watched = &watchdog->all[i];
+        if (watched->budget == NULL)
+            continue;
+        uint64_t least = budget_least_ns(watched->budget) / LOOKS;
+        if (look(watched) || least < SHORTEST_NS)
+            wait = SHORTEST_NS;
+        else if (least < wait)
+            wait = least;
+    }
+    return wait;
+}
+
+static void run(void *argument) {
+    struct watchdog *watchdog = argument;
+    uv_mutex_lock(&watchdog->lock);
+    while (!watchdog->stopping)
+        uv_cond_timedwait(&watchdog->changed, &watchdog->lock, look_around(watchdog));
+    uv_mutex_unlock(&watchdog->lock);
+}
+
+/* ---- life ---- */
+
+struct watchdog *watchdog_new(void) {
+    struct watchdog *watchdog = mem_zalloc(sizeof *watchdog);
+    uv_mutex_init(&watchdog->lock);
+    uv_cond_init(&watchdog->changed);
+    catch_signal();
+    int result = uv_thread_create(&watchdog->thread, run, watchdog);
+    if (result == 0)
+        return watchdog;
+    log_eventf(LOG_ERROR, "start_failed", "no thread for the watchdog: %s", uv_strerror(result));
+    uv_cond_destroy(&watchdog->changed);
+    uv_mutex_destroy(&watchdog->lock);
+    mem_free(watchdog);
+    return NULL;
+}
+
+void watchdog_watch(struct watchdog *watchdog, struct budget *budget, unsigned worker) {
+    if (watchdog == NULL)
+        return;
+    struct watched *watched = &watchdog->all[worker];
+    uv_mutex_lock(&watchdog->lock);
+    *watched = (struct watched){.budget = budget, .worker = worker, .thread = pthread_self()};
+    if (pthread_getcpuclockid(watched->thread, &watched->cpu) != 0)
+        watched->budget = NULL; /* no such clock on this system */
+    uv_cond_signal(&watchdog->changed);
+    uv_mutex_unlock(&watchdog->lock);
+}
+
+void watchdog_release(struct watchdog *watchdog, const struct budget *budget) {
+    if (watchdog == NULL)
+        return;
+    uv_mutex_lock(&watchdog->lock);
+    for (size_t i = 0; i < BUS_MAX_WORKERS; i++)
+        if (watchdog->all[i].budget == budget)
+            watchdog->all[i].budget = NULL;
+    uv_mutex_unlock(&watchdog->lock);
+}
+
+void watchdog_free(struct watchdog *watchdog) {
+    if (watchdog == NULL)
+        return;
+    uv_mutex_lock(&watchdog->lock);
+    watchdog->stopping = true;
+    uv_cond_signal(&watchdog->changed);
+    uv_mutex_unlock(&watchdog->lock);
+    uv_thread_join(&watchdog->thread);
+    uv_cond_destroy(&watchdog->changed);
+    uv_mutex_destroy(&watchdog->lock);
+    mem_free(watchdog);
+}
