@@ -310,7 +310,7 @@ describe("an upgrade", function()
     knocker.stop(knockers) -- (those whom a killed process had accepted are lost with it)
   end)
 
-  it("during which the old process is told to end, at whatever moment, leaves the new one serving or nothing", function()
+  it("during which the old process is told to end, at any moment, leaves the new one serving or nothing", function()
     local path = folder .. "/app.sock"
     local listen = { "127.0.0.1:0", "unix:" .. path }
     for moment = 1, 10 do
