@@ -456,7 +456,8 @@ void budget_free(struct vm *vm) {
  * would believe that they never return, and run out of room for them. */
 #include <setjmp.h>
 __attribute__((visibility("default"))) void __longjmp_chk(jmp_buf place, int value);
-__attribute__((no_sanitize("thread"), visibility("default"))) void __longjmp_chk(jmp_buf place, int value) {
+__attribute__((no_sanitize("thread"), visibility("default"))) void __longjmp_chk(jmp_buf place,
+                                                                                 int value) {
     longjmp(place, value);
 }
 #endif
