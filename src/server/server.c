@@ -202,12 +202,17 @@ static void catch_signals(struct server *server) {
     }
 }
 
-/* All is over but for the exit: a signal that comes now must not make it another one. Blocking them here would not
- * do: another thread could get it. */
+/* All is over but for the exit: a signal that comes now must not make it another one. libuv gives each back to
+ * the system, where it would end the process; it is blocked until nobody cares any more. */
 static void release_signals(struct server *server) {
+    sigset_t set;
+    sigemptyset(&set);
+    for (int i = 0; i < SIGNAL_COUNT; i++)
+        sigaddset(&set, caught[i]);
+    pthread_sigmask(SIG_BLOCK, &set, NULL);
     for (int i = 0; i < SIGNAL_COUNT; i++) {
         uv_close((uv_handle_t *)&server->signals[i], NULL);
-        signal(caught[i], SIG_IGN);
+        signal(caught[i], SIG_IGN); /* other threads may be left, of libuv's */
     }
 }
 

@@ -111,6 +111,9 @@ static uint64_t look_around(struct watchdog *watchdog) {
 
 static void run(void *argument) {
     struct watchdog *watchdog = argument;
+    sigset_t all; /* the process's signals are the main thread's, until the very end */
+    sigfillset(&all);
+    pthread_sigmask(SIG_BLOCK, &all, NULL);
     uv_mutex_lock(&watchdog->lock);
     while (!watchdog->stopping)
         uv_cond_timedwait(&watchdog->changed, &watchdog->lock, look_around(watchdog));
