@@ -42,6 +42,16 @@ return {
 ]]):format(version, gate or "", more or "")
 end
 
+--- "a", whose on_stop waits for the gate of that name.
+local function slow_to_stop()
+  return (code("a"):gsub("on_stop = [^\n]*", [[
+    on_stop = function()
+      record("stopping")
+      while not is_open("gate") do tw.sleep(0.002) end
+      record("stop", VERSION)
+    end,]]))
+end
+
 describe("a signal", function()
   after_each(stream.close_all)
 
@@ -118,14 +128,7 @@ describe("a signal", function()
 
 
     it("while the server drains does nothing", function()
-      local slow_stop = code("a"):gsub("on_stop = .-\n", [[
-        on_stop = function()
-          record("stopping")
-          while not is_open("gate") do tw.sleep(0.002) end
-          record("stop", VERSION)
-        end,
-      ]])
-      local app = server.start({ app = slow_stop })
+      local app = server.start({ app = slow_to_stop() })
       local ada = app:connect("/")
       app:signal("sigterm")
       app:wait_event("stopping", app.workers)
@@ -156,6 +159,24 @@ describe("a signal", function()
         for _, event in ipairs(app:events(name)) do assert.equal("a", event[2]) end
       end
       assert.equal(0, #app:log_lines("event=reloaded"))
+      ends_clean(app)
+    end)
+
+    it("during a reload does so as well where the new code is loaded while the old one ends", function()
+      local app = server.start({ app = slow_to_stop() })
+      local ada = app:connect("/")
+      reloads.send(app, code("b", "other gate"))
+      wait_loading(app, "b")
+      app:signal("sigterm")
+      app:wait_event("stopping", app.workers)
+      open_gate(app, "other gate")
+      for _ = 1, 20 do assert.equal("a x", (ada:ask("x"))) end
+      open_gate(app, "gate")
+      assert.equal(1001, (ada:wait_closed()))
+      app.process:wait_exit()
+      assert.equal("a", app:wait_event("close")[2])
+      assert.equal(0, #app:log_lines("event=reloaded"))
+      for _, event in ipairs(app:events("loaded")) do assert.equal("a", event[2]) end
       ends_clean(app)
     end)
 
