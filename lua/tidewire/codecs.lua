@@ -194,6 +194,12 @@ end
 ---@type table<integer, true>  numbers of own codecs that no endpoint had when the last app took over
 local unused = {}
 
+--- No connection of any worker has this number any more, if none of the endpoints has.
+---@param number integer
+function codecs.abandon(number)
+  unused[number] = true
+end
+
 --- Own codecs that none of these endpoints has are let go, with the code that they came from: the second time, as
 --- other workers may still have connections with them the first time.
 ---@param list tidewire.PreparedEndpoint[]

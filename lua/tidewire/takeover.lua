@@ -108,6 +108,7 @@ end
 
 --- Of an endpoint that is no more nothing is left but what C and connections that have gone know of it.
 local function strip(endpoint)
+  codecs.abandon(endpoint.codec)
   local path, name, number = endpoint.path, endpoint.name, endpoint.number
   for key in pairs(endpoint) do
     endpoint[key] = nil
