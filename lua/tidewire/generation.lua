@@ -110,7 +110,7 @@ local function find_loader(self, name)
       tried[#tried + 1] = "\n\t" .. loader:gsub("^\n\t", "")
     end
   end
-  error(("module '%s' not found:%s"):format(name, table.concat(tried)), 0)
+  error(("module '%s' not found:%s"):format(name, table.concat(tried)), 3) -- where `require` was called
 end
 
 --- The scripts' `require`.

@@ -431,6 +431,11 @@ return { name = a .. b, on_start = ok and print }]])
       error_of "local x\nrequire 'nowhere.to.be'")
   end)
 
+  it("whose module needs a missing module is told which needs it", function()
+    write("needy.lua", "local x\nlocal y = require 'nowhere'\nreturn y")
+    assert.matches("^needy.lua:2: module 'nowhere' not found: neither in", error_of "local n = require 'needy'\nreturn n")
+  end)
+
   it("whose module is broken is told where in the module", function()
     write("broken.lua", "local = 1")
     assert.matches("^broken.lua:1: <name> expected near '='\n", error_of "require 'broken'")
