@@ -433,7 +433,8 @@ return { name = a .. b, on_start = ok and print }]])
 
   it("whose module needs a missing module is told which needs it", function()
     write("needy.lua", "local x\nlocal y = require 'nowhere'\nreturn y")
-    assert.matches("^needy.lua:2: module 'nowhere' not found: neither in", error_of "local n = require 'needy'\nreturn n")
+    local script = "local n = require 'needy'\nreturn n"
+    assert.matches("^needy.lua:2: module 'nowhere' not found: neither in", error_of(script))
   end)
 
   it("whose module is broken is told where in the module", function()
