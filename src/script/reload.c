@@ -10,17 +10,26 @@
 #include "base/mem.h"
 #include "script/app.h"
 
+#include <string.h>
+
 /* A slice of loading, and how often its clock is looked at: in instructions of the Lua machine. */
 enum { SLICE_NS = 2 * 1000 * 1000, SLICE_INSTRUCTIONS = 1000 };
 
 /* ---- slices ---- */
 
+/* Is it a function of the library that runs? It is left in the middle by no slice: a timer that it has just made would
+ * fire, or what it waits for happen, before it has noted that. */
+static bool is_in_library(lua_State *L, lua_Debug *record) {
+    static const char folder[] = "lua/tidewire/";
+    return lua_getinfo(L, "S", record) && record->source[0] != '\0' &&
+           strncmp(record->source + 1, folder, sizeof folder - 1) == 0;
+}
+
 static void on_count(lua_State *L, lua_Debug *record) {
-    (void)record;
     struct vm *vm = vm_of(L);
     struct task *task = vm->current;
     if (task == NULL || task->co != L || task->event != EVENT_RELOAD || !lua_isyieldable(L) ||
-        clock_monotonic_ns() < vm->slice_end_ns)
+        clock_monotonic_ns() < vm->slice_end_ns || is_in_library(L, record))
         return;
     vm->slice_over = true;
     lua_yield(L, 0); /* from a count hook: the instruction goes on where it was */
