@@ -1,7 +1,8 @@
 /* listener.c -- accepting connections. See listener.h.
  *
  * When the process runs out of descriptors, the spare one is given up for a moment to accept and
- * close the connection that waits: otherwise the loop would spin on it. */
+ * close the connection that waits: otherwise the loop would spin on it. Another worker may be quicker to take what
+ * was given up; then nothing is accepted for a moment. */
 #include "net/listener.h"
 
 #include "base/log.h"
@@ -17,17 +18,18 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-enum { ACCEPTS_A_TURN = 64 };
+enum { ACCEPTS_A_TURN = 64, REST_MS = 100 };
 
 struct socket_ {
     struct listener *listener;
     int fd, spare;
     uv_poll_t poll;
+    uv_timer_t rest; /* active: nothing is accepted */
 };
 
 struct listener {
     struct http_server *http;
-    unsigned open; /* sockets whose handles live */
+    unsigned open; /* handles that live */
     size_t count;
     struct socket_ sockets[];
 };
@@ -46,13 +48,36 @@ static void tune(int fd, int family) {
     setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &count, sizeof count);
 }
 
+static void on_readable(uv_poll_t *poll, int status, int events);
+
+static void take_spare(struct socket_ *s) {
+    if (s->spare < 0)
+        s->spare = open("/dev/null", O_RDONLY | O_CLOEXEC);
+}
+
+static void give_spare(struct socket_ *s) {
+    if (s->spare >= 0)
+        close(s->spare);
+    s->spare = -1;
+}
+
+static void on_rested(uv_timer_t *rest) {
+    struct socket_ *s = rest->data;
+    take_spare(s);
+    uv_poll_start(&s->poll, UV_READABLE, on_readable);
+}
+
 static void turn_away(struct socket_ *s) {
     static _Atomic time_t last; /* for all workers: it is about the process */
-    close(s->spare);
+    give_spare(s);
     int fd = accept4(s->fd, NULL, NULL, SOCK_CLOEXEC);
     if (fd >= 0)
         close(fd);
-    s->spare = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    take_spare(s);
+    if (fd < 0 || s->spare < 0) {
+        uv_poll_stop(&s->poll);
+        uv_timer_start(&s->rest, on_rested, REST_MS, 0);
+    }
     if (time(NULL) != last)
         log_event(
             LOG_ERROR, "accept_failed",
@@ -90,9 +115,11 @@ static void add_socket(struct listener *listener, uv_loop_t *loop, int fd) {
     struct socket_ *s = &listener->sockets[listener->count++];
     s->listener = listener;
     s->fd = fd;
-    s->spare = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    s->spare = -1;
+    take_spare(s);
+    uv_timer_init(loop, &s->rest);
     uv_poll_init(loop, &s->poll, fd);
-    s->poll.data = s;
+    s->poll.data = s->rest.data = s;
     uv_poll_start(&s->poll, UV_READABLE, on_readable);
 }
 
@@ -104,7 +131,7 @@ struct listener *listener_start(uv_loop_t *loop, struct listen_set *set, unsigne
     listener->http = http;
     for (size_t i = 0; i < count; i++)
         add_socket(listener, loop, fds[i]);
-    listener->open = (unsigned)count;
+    listener->open = 2 * (unsigned)count;
     mem_free(fds);
     return listener;
 }
@@ -112,8 +139,10 @@ struct listener *listener_start(uv_loop_t *loop, struct listen_set *set, unsigne
 static void on_handle_closed(uv_handle_t *handle) {
     struct socket_ *s = handle->data;
     struct listener *listener = s->listener;
-    close(s->fd);
-    close(s->spare);
+    if (handle->type == UV_POLL) {
+        close(s->fd);
+        give_spare(s);
+    }
     if (--listener->open == 0)
         mem_free(listener);
 }
@@ -122,6 +151,8 @@ void listener_close(struct listener *listener) {
     if (listener == NULL)
         return;
     size_t count = listener->count; /* it is freed with its last handle */
-    for (size_t i = 0; i < count; i++)
+    for (size_t i = 0; i < count; i++) {
+        uv_close((uv_handle_t *)&listener->sockets[i].rest, on_handle_closed);
         uv_close((uv_handle_t *)&listener->sockets[i].poll, on_handle_closed);
+    }
 }

@@ -126,6 +126,18 @@ describe("a reload", function()
     end)
   end)
 
+  it("loads code that waits, wherever its slices of time end", function()
+    local app <close> = server.start({ app = app_of("old") })
+    reloads.good(app, app_of("new", "", [[
+      for i = 1, 400 do
+        local before = os.clock()
+        repeat until os.clock() - before > 0.0019 + i * 1e-6 -- a slice is over just now, or soon
+        if i % 2 == 0 then tw.sleep(0) else tw.await(function(done) tw.after(0, done) end) end
+      end
+    ]]))
+    assert.equal("new x", (app:connect("/"):ask("x")))
+  end)
+
   describe("keeps", function()
     it("connections with their fields, rooms, tw.keep and tw.shared", function()
       local function code(version)

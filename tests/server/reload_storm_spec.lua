@@ -66,7 +66,7 @@ local function sound(version)
   }
 end
 
-describe("a hundred reloads under load", function()
+describe("a hundred reloads under load", function() -- 30 with a sanitizer
   local app, clients, reload_count
   local told         -- the generation that the log has told last
   local version_of   -- by generation
@@ -170,14 +170,13 @@ describe("a hundred reloads under load", function()
     local function everyone_heard()
       turn(false)
       for _, client in ipairs(clients) do
-        if #client.waiting > 0 or client.heard < said then return false end
+        if #client.waiting > 0 or client.heard < said or client.ticks < 20 then return false end
       end
       return true
     end
     assert(loop.wait_until(everyone_heard, 2 * loop.patience), "answers are missing")
     for _, client in ipairs(clients) do
       assert.equal(client.asked, client.answered)
-      assert(client.asked > 20 and client.ticks > 20)
       client.peer:send_text("echo 1") -- the last code, everywhere
       table.insert(client.waiting, { what = "echo", at_least = told, number = 1 })
     end
