@@ -119,6 +119,12 @@ static void compare(const struct app *old, const struct app *next) {
         warn_of("workers");
     if (!same_text(old->admin, next->admin))
         warn_of("admin");
+    if (next->max_connections > old->max_connections)
+        log_eventf(LOG_WARN, "configuration",
+                   "`limits.connections` has grown to %u, but the file descriptors are those for "
+                   "%u: restart "
+                   "the program for more",
+                   next->max_connections, old->max_connections);
 }
 
 static void take_over(struct reload *reload) {

@@ -456,8 +456,9 @@ describe("a reload", function()
     it("not `listen`, `workers` and `admin`: those want a restart, and say so", function()
       local app <close> = server.start({ app = app_of("a", 'listen = "127.0.0.1:0", workers = 2,'), listen = {} ,
         environment = { TIDEWIRE_WORKERS = false } })
-      reloads.good(app, app_of("b", 'listen = "127.0.0.1:1", workers = 3, admin = "127.0.0.1:0",'))
-      for _, name in ipairs { "listen", "workers", "admin" } do
+      reloads.good(app, app_of("b", 'listen = "127.0.0.1:1", workers = 3, admin = "127.0.0.1:0",'
+        .. "limits = { connections = 10001 },"))
+      for _, name in ipairs { "listen", "workers", "admin", "limits.connections" } do
         assert.equal(1, #app:log_lines("warn event=configuration .*" .. name .. ".*restart"), name)
       end
       assert.equal("b x", (app:connect("/"):ask("x")))
