@@ -50,6 +50,7 @@ return {
     validate = here.validate,
     ping_period = 0,
     max_backlog = "64M",
+    handler_timeout = 30, -- hooks that send megabytes, under sanitizers
     on_start = function(conn)
       ids:set(conn.query.name, conn.id)
       conn:send(conn.name == "own" and { word = "hello" } or "hello")
