@@ -1,4 +1,4 @@
-/* clock.h -- the two clocks everyone uses: monotonic for durations, wall for timestamps.
+/* clock.h -- the clocks: monotonic for durations, wall for timestamps, processor time for budgets.
  *
  * Any thread. Deadlines in the hub are not read from here but handed in, so that they can be tested. */
 #ifndef TIDEWIRE_BASE_CLOCK_H
@@ -7,11 +7,21 @@
 #include <stdint.h>
 #include <time.h>
 
+/* Nanoseconds on a clock; 0 where there is no such clock, as that of a thread that has ended. */
+static inline uint64_t clock_ns(clockid_t clock) {
+    struct timespec t = {0};
+    clock_gettime(clock, &t);
+    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+
 /* Monotonic nanoseconds since some fixed point. */
 static inline uint64_t clock_monotonic_ns(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+    return clock_ns(CLOCK_MONOTONIC);
+}
+
+/* Nanoseconds of processor time that the calling thread has used. */
+static inline uint64_t clock_thread_cpu_ns(void) {
+    return clock_ns(CLOCK_THREAD_CPUTIME_ID);
 }
 
 /* Seconds since 1970-01-01 UTC, with a fraction. */

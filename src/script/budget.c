@@ -12,13 +12,13 @@
  * error has called, which is why theirs return at once then (guarded.lua). */
 #include "script/budget_parts.h"
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "script/vm_internal.h"
 
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 
 /* What there is before an app has said anything. */
 static const double HANDLER_SECONDS = 1, LOAD_SECONDS = 5;
@@ -32,12 +32,6 @@ enum { MOST_TRACEBACK = 6000 };
 
 /* The thread's own, for its signal handler. */
 static _Thread_local struct budget *mine;
-
-static uint64_t thread_cpu_ns(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
-    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
-}
 
 static uint64_t load(const _Atomic uint64_t *value) {
     return atomic_load_explicit(value, memory_order_relaxed);
@@ -95,7 +89,7 @@ static bool has_ended(struct vm *vm) {
     uint64_t run = load(&budget->run);
     if (run % 2 == 0 || atomic_load_explicit(&budget->seen_run, memory_order_acquire) != run)
         return false; /* the signal was for another */
-    uint64_t used = thread_cpu_ns() - load(&budget->seen_ns), allowed = allowed_ns(vm);
+    uint64_t used = clock_thread_cpu_ns() - load(&budget->seen_ns), allowed = allowed_ns(vm);
     if (used < allowed) {
         store(&budget->extended_ns, allowed);
         atomic_store_explicit(&budget->extended_run, run, memory_order_release);

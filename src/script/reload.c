@@ -5,23 +5,17 @@
  * the number of its generation, and ends with it. */
 #include "script/vm_internal.h"
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "script/app.h"
 
 #include <string.h>
-#include <time.h>
 
 /* A slice of loading, and how often its clock is looked at: in instructions of the Lua machine. */
 enum { SLICE_NS = 2 * 1000 * 1000, SLICE_INSTRUCTIONS = 1000 };
 
 /* ---- slices ---- */
-
-static uint64_t cpu_ns(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
-    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
-}
 
 /* Is it a function of the library that runs? It is left in the middle by no slice: a timer that it has just made would
  * fire, or what it waits for happen, before it has noted that. */
@@ -34,7 +28,7 @@ static bool is_in_library(lua_State *L, lua_Debug *activation) {
 static void on_count(lua_State *L, lua_Debug *activation) {
     struct vm *vm = vm_of(L);
     struct task *task = vm->current;
-    uint64_t slice_ns = cpu_ns() - vm->slice_began_ns;
+    uint64_t slice_ns = clock_thread_cpu_ns() - vm->slice_began_ns;
     if (task == NULL || task->co != L || task->event != EVENT_RELOAD || slice_ns < SLICE_NS ||
         is_in_library(L, activation))
         return;
@@ -49,14 +43,14 @@ static void on_count(lua_State *L, lua_Debug *activation) {
 void reload_begin_slice(struct task *task) {
     if (task->event != EVENT_RELOAD)
         return;
-    task->vm->slice_began_ns = cpu_ns();
+    task->vm->slice_began_ns = clock_thread_cpu_ns();
     lua_sethook(task->co, on_count, LUA_MASKCOUNT, SLICE_INSTRUCTIONS);
 }
 
 void reload_end_slice(struct task *task) {
     if (task->event != EVENT_RELOAD)
         return;
-    task->vm->slices_ns += cpu_ns() - task->vm->slice_began_ns;
+    task->vm->slices_ns += clock_thread_cpu_ns() - task->vm->slice_began_ns;
     if (!budget_is_over(&task->vm->budget))
         lua_sethook(task->co, NULL, 0, 0);
 }

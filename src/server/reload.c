@@ -122,8 +122,7 @@ static void compare(const struct app *old, const struct app *next) {
     if (next->max_connections > old->max_connections)
         log_eventf(LOG_WARN, "configuration",
                    "`limits.connections` has grown to %u, but the file descriptors are those for "
-                   "%u: restart "
-                   "the program for more",
+                   "%u: restart the program for more",
                    next->max_connections, old->max_connections);
 }
 

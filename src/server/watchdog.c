@@ -5,6 +5,7 @@
  * ignored. */
 #include "server/watchdog.h"
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "core/bus.h"
@@ -63,12 +64,6 @@ static void catch_signal(void) {
 
 /* ---- its thread ---- */
 
-static uint64_t cpu_ns(clockid_t clock) {
-    struct timespec t = {0};
-    clock_gettime(clock, &t);
-    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
-}
-
 static void tell_stuck(struct watched *watched, const struct budget_sample *sample) {
     struct log_line line;
     watched->told_run = sample->run;
@@ -83,7 +78,7 @@ static void tell_stuck(struct watched *watched, const struct budget_sample *samp
 
 /* True: it was over its time. */
 static bool look(struct watched *watched) {
-    struct budget_sample sample = budget_sample(watched->budget, cpu_ns(watched->cpu));
+    struct budget_sample sample = budget_sample(watched->budget, clock_ns(watched->cpu));
     if (!sample.is_over)
         return false;
     if (sample.used_ns > budget_least_ns(watched->budget) + STUCK_NS &&

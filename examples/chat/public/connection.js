@@ -3,9 +3,8 @@
 // When the connection ends, it is made again: after half a second at first, then after twice as long each
 // time, up to 15 seconds; shortened at random, so that a server that comes back is not asked by everyone at once. A
 // server that goes says so (1001, or 1012 where a proxy does): it is about to be there again, or another one is, so the
-// delays begin anew. When
-// nothing has been heard for a while the server is asked for something; without an answer the connection is
-// taken for dead, which a browser notices only much later. Knows no page.
+// delays begin anew. When nothing has been heard for a while the server is asked for something; without an answer the
+// connection is taken for dead, which a browser notices only much later. Knows no page.
 
 const SHORTEST_DELAY = 500;
 const LONGEST_DELAY = 15000;
