@@ -100,7 +100,7 @@ static bool has_ended(struct vm *vm) {
     return true;
 }
 
-static bool is_of_the_library(lua_State *L, lua_Debug *activation) {
+bool budget_is_library(lua_State *L, lua_Debug *activation) {
     static const char ours[] = "@lua/tidewire/";
     lua_getinfo(L, "S", activation);
     return strncmp(activation->source, ours, sizeof ours - 1) == 0;
@@ -154,7 +154,7 @@ static void on_count(lua_State *L, lua_Debug *activation) {
         lua_sethook(L, NULL, 0, 0);
         return;
     }
-    if (is_of_the_library(L, activation) && is_spared(budget)) {
+    if (budget_is_library(L, activation) && is_spared(budget)) {
         if (!budget_is_over(budget))
             budget->state = BUDGET_LATE;
         return;
@@ -178,7 +178,7 @@ __attribute__((no_sanitize("thread"))) void budget_interrupt(void) {
 bool budget_exceed(lua_State *L, lua_Debug *activation, uint64_t used_ns) {
     struct vm *vm = vm_of(L);
     uint64_t allowed = allowed_ns(vm);
-    if (used_ns < allowed || is_of_the_library(L, activation))
+    if (used_ns < allowed || budget_is_library(L, activation))
         return false;
     vm->budget.used_ns = used_ns;
     vm->budget.may_ns = allowed;

@@ -79,6 +79,9 @@ static inline bool budget_is_over(const struct budget *budget) {
  * it may, which is noted; budget_unwind() must follow. */
 bool budget_exceed(lua_State *L, lua_Debug *activation, uint64_t used_ns);
 
+/* Is it a function of this library's own Lua code? */
+bool budget_is_library(lua_State *L, lua_Debug *activation);
+
 /* Inside of a run that is over: lets the coroutine L end. A C function returns what it returns. */
 int budget_unwind(lua_State *L);
 /* The coroutine on top of L's stack was resumed, and has been ended: it is closed with the others. */

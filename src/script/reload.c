@@ -10,27 +10,19 @@
 #include "base/mem.h"
 #include "script/app.h"
 
-#include <string.h>
-
 /* A slice of loading, and how often its clock is looked at: in instructions of the Lua machine. */
 enum { SLICE_NS = 2 * 1000 * 1000, SLICE_INSTRUCTIONS = 1000 };
 
 /* ---- slices ---- */
 
-/* Is it a function of the library that runs? It is left in the middle by no slice: a timer that it has just made would
- * fire, or what it waits for happen, before it has noted that. */
-static bool is_in_library(lua_State *L, lua_Debug *activation) {
-    static const char folder[] = "lua/tidewire/";
-    return lua_getinfo(L, "S", activation) && activation->source[0] != '\0' &&
-           strncmp(activation->source + 1, folder, sizeof folder - 1) == 0;
-}
-
+/* No slice leaves a function of the library in the middle: a timer that it has just made would fire, or what it waits
+ * for happen, before it has noted that. */
 static void on_count(lua_State *L, lua_Debug *activation) {
     struct vm *vm = vm_of(L);
     struct task *task = vm->current;
     uint64_t slice_ns = clock_thread_cpu_ns() - vm->slice_began_ns;
     if (task == NULL || task->co != L || task->event != EVENT_RELOAD || slice_ns < SLICE_NS ||
-        is_in_library(L, activation))
+        budget_is_library(L, activation))
         return;
     if (budget_exceed(L, activation, vm->slices_ns + slice_ns)) {
         budget_unwind(L);
