@@ -5,4 +5,14 @@ local build = os.getenv "TIDEWIRE_BUILD_DIR" or "build/debug"
 package.path = "lua/?.lua;lua/?/init.lua;tests/?.lua;" .. package.path
 package.cpath = build .. "/lua/?.so;" .. package.cpath
 
+-- busted's own message handler returns nothing, so that a variable that is closed by an error would see nil, as at a
+-- normal end: `local app <close>` must tell a test that failed from one that is over.
+local unwrapped = xpcall
+function _G.xpcall(run, handler, ...)
+  return unwrapped(run, function(message)
+    local result = handler(message)
+    return result == nil and message or result
+  end, ...)
+end
+
 require "busted.runner" ({ standalone = false })

@@ -54,6 +54,19 @@ __attribute__((no_sanitize("thread"))) static void on_signal(int number) {
  * not. This is the C library's own, under a name that it leaves alone. */
 extern int __sigaction(int number, const struct sigaction *action, struct sigaction *old);
 #define sigaction(number, action, old) __sigaction(number, action, old)
+
+/* For the same reason a signal of the process must not come to a thread whose script does not return. */
+static void leave_to_main_thread(void) {
+    static const int ours[] = {SIGURG, SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT};
+    sigset_t set;
+    sigfillset(&set);
+    for (size_t i = 0; i < sizeof ours / sizeof ours[0]; i++)
+        sigdelset(&set, ours[i]);
+    pthread_sigmask(SIG_BLOCK, &set, NULL);
+}
+#else
+static void leave_to_main_thread(void) {
+}
 #endif
 
 static void catch_signal(void) {
@@ -136,6 +149,7 @@ void watchdog_watch(struct watchdog *watchdog, struct budget *budget, unsigned w
     if (watchdog == NULL)
         return;
     struct watched *watched = &watchdog->all[worker];
+    leave_to_main_thread();
     uv_mutex_lock(&watchdog->lock);
     *watched = (struct watched){.budget = budget, .worker = worker, .thread = pthread_self()};
     if (pthread_getcpuclockid(watched->thread, &watched->cpu) != 0)

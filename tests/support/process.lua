@@ -154,6 +154,23 @@ function Process:rss_kib()
   return math.tointeger(tonumber(status:match("VmRSS:%s*(%d+)")))
 end
 
+--- What each of its threads is at: for the message of a test that waited in vain.
+---@return string
+function Process:threads()
+  local lines = {}
+  local scan = uv.fs_scandir(("/proc/%d/task"):format(self.pid))
+  for id in function() return scan and uv.fs_scandir_next(scan) end do
+    local folder = ("/proc/%d/task/%s/"):format(self.pid, id)
+    local status = process.read_file(folder .. "status") or ""
+    local line = { "thread " .. id, "in " .. (process.read_file(folder .. "wchan") or "?") }
+    for _, name in ipairs({ "State", "SigPnd", "ShdPnd", "SigBlk" }) do
+      line[#line + 1] = name .. " " .. (status:match(name .. ":%s*(%S+)") or "?")
+    end
+    lines[#lines + 1] = table.concat(line, "  ")
+  end
+  return table.concat(lines, "\n")
+end
+
 --- The number of open descriptors.
 ---@return integer
 function Process:fd_count()
