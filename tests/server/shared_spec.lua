@@ -34,6 +34,7 @@ local environment = setmetatable({ tw = tw, store = tw.shared("test"), watch = w
 return {
   validate = require("here").validate,
   ping_period = 0,
+  handler_timeout = 30, -- 60 MB take their time under sanitizers
   max_message_size = "8M",
   handle_message = function(conn, chunk)
     local results = table.pack(pcall(assert(load(chunk, "=chunk", "t", environment))))
