@@ -8,6 +8,7 @@
 
 local app_endpoints = require "tidewire.app_endpoints"
 local app_routes = require "tidewire.app_routes"
+local app_tls = require "tidewire.app_tls"
 local AppReport = require "tidewire.app_report"
 local environment = require "tidewire.environment"
 local Generation = require "tidewire.generation"
@@ -27,6 +28,8 @@ local app = {}
 ---@field listen_given boolean  not only the default
 ---@field workers integer|"auto"
 ---@field admin string|nil
+---@field certificate string|nil             the file of `tls`; nil: in plain
+---@field key string|nil                     and that of its key
 ---@field removed_endpoints "keep"|"close"
 ---@field limits table<string, any>
 ---@field handler_timeout number             of what belongs to no endpoint
@@ -133,12 +136,20 @@ function app.first_budgets(environ)
     options.effective(options.spec("limits", "load_timeout"), { settings.limits })
 end
 
+---@class tidewire.CommandLine
+---@field listen string[]|nil
+---@field workers string|integer|nil
+---@field admin string|nil
+---@field tls_certificate string|nil
+---@field tls_key string|nil
+
 ---@class tidewire.LoadRequest
 ---@field file string                          the script
 ---@field environ table<string, string>|nil    the environment; none if nil
----@field command_line { listen: string[]|nil, workers: string|integer|nil, admin: string|nil }|nil
+---@field command_line tidewire.CommandLine|nil
 ---@field generation integer|nil                1 by default
 ---@field check_address nil|fun(text: string): any, string|nil  see tidewire.Facts; addresses are not judged without
+---@field check_certificate nil|fun(certificate: string, key: string): any, string|nil  nor are certificates
 
 --- Loads an app, as a generation of its own. May yield wherever the script's top level does.
 ---@param request tidewire.LoadRequest
@@ -147,11 +158,13 @@ end
 ---@return tidewire.LoadProblem[]|nil warnings        beside errors
 ---@return tidewire.Generation|nil scripts            beside errors, if any were read
 function app.load(request)
-  local report = AppReport.new(request.file, { check_address = request.check_address })
+  local facts = { check_address = request.check_address, check_certificate = request.check_certificate }
+  local report = AppReport.new(request.file, facts)
   local dir = script_file.folder(request.file)
   local from_environment, findings = environment.read(request.environ or {}, report.facts)
   report:take(findings)
-  local from_command_line = read_command_line(report, request.command_line or {})
+  local command_line = request.command_line or {}
+  local from_command_line = read_command_line(report, command_line)
 
   local value, problem = run(report, dir, request.generation or 1)
   if not value then
@@ -165,6 +178,11 @@ function app.load(request)
   }
   local read = is_app(value) and read_app or read_bare_handler
   local checked = read(report, result, value, from_environment)
+  app_tls.read(report, result, {
+    command_line = { certificate = command_line.tls_certificate, key = command_line.tls_key },
+    environment = from_environment.tls,
+    app = checked.tls,
+  })
   if #report.errors > 0 then
     return nil, report.errors, report.warnings, report.scripts
   end

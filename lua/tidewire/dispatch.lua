@@ -37,7 +37,7 @@ end
 
 --- Loads the app. Returns it as plain values for C, or nil and the problems as lines.
 ---@param file string
----@param command_line { listen: string[]|nil, workers: string|nil, admin: string|nil }
+---@param command_line tidewire.CommandLine
 function events.load(file, command_line)
   core.set_budgets(app.first_budgets(core.environment()))
   local loaded, lines = takeover.load(file, command_line, 1)

@@ -85,10 +85,10 @@ end
 --- Reads the settings of an environment. A variable that is empty counts as not set.
 ---@param environ table<string, string>
 ---@param facts tidewire.Facts|nil
----@return { app: table, handler: table, limits: table } settings  checked values by list
+---@return { app: table, handler: table, limits: table, tls: table } settings  checked values by list
 ---@return tidewire.Findings findings  an unknown TIDEWIRE_ variable is a warning
 function environment.read(environ, facts)
-  local settings = { app = {}, handler = {}, limits = {} }
+  local settings = { app = {}, handler = {}, limits = {}, tls = {} }
   local findings = { problems = {}, warnings = {} }
   for _, name in ipairs(names_given(environ)) do
     local entry = environment.of_options[name]

@@ -81,8 +81,8 @@ local limits = {
 
 ---@type tidewire.OptionSpec[]
 local tls = {
-  { name = "certificate", type = "text" },
-  { name = "key", type = "text" },
+  { name = "certificate", type = "text", env = "TLS_CERTIFICATE" },
+  { name = "key", type = "text", env = "TLS_KEY" },
 }
 
 --- What the table of a static HTTP route may have.
@@ -105,7 +105,6 @@ end
 
 -- What the contract promises and this version does not do. A version that does it deletes the line.
 local not_yet = {
-  app = { tls = refused },
   handler = { rate = refused, compression = ignored },
   limits = { memory = ignored },
 }
@@ -180,6 +179,7 @@ end
 
 ---@class tidewire.Facts  what the program knows and this library cannot
 ---@field check_address nil|fun(text: string): any, string|nil  true, or nil and what is wrong with an address
+---@field check_certificate nil|fun(certificate: string, key: string): any, string|nil  the same of two files
 ---@field is_bare boolean|nil  the handler is the whole script, without an app around it
 
 local function judge(spec, value, facts, expected, got)

@@ -49,6 +49,7 @@ function takeover.load(file, command_line, generation)
     environ = core.environment(),
     command_line = command_line,
     check_address = core.check_address,
+    check_certificate = core.check_certificate,
     generation = generation,
   }
   warn(loaded and problems or warnings)

@@ -336,6 +336,12 @@ function core.respond_file(number, root, path) end
 ---@return string? what_is_wrong
 function core.check_address(text) end
 
+---@param certificate string  a file
+---@param key string          a file
+---@return true? ok
+---@return string? what_is_wrong
+function core.check_certificate(certificate, key) end
+
 -- ---- tidewire.json_c ----
 
 ---@class tidewire.json_c

@@ -62,7 +62,7 @@
 ---@class tidewire.App
 ---@field listen? string|string[]  "127.0.0.1:8080", "[::1]:8080", ":8080", "unix:/path"
 ---@field workers? integer|"auto"
----@field tls? table               not in this version: an error
+---@field tls? { certificate: string, key?: string }|false  TLS with these files, in PEM; the key may stand in the first
 ---@field defaults? tidewire.Handler  hooks and options of endpoints that do not have their own
 ---@field endpoints? table<string, tidewire.Handler|string>  by path; a text is the name of a module
 ---@field http? table<string, (fun(request: tidewire.Request): any, any)|tidewire.StaticFolder>  by path, or method and path
@@ -379,6 +379,8 @@ function tw.stats() end
 ---@field protocol_errors integer
 ---@field slow_clients integer
 ---@field http_requests integer
+---@field tls_handshakes integer
+---@field tls_failures integer
 
 ---@class tidewire.json.Null  JSON's null: the one value of its kind, true in an `if`
 

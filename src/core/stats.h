@@ -27,7 +27,9 @@
     X(decode_errors, "Messages that the codec could not decode")                                   \
     X(protocol_errors, "Connections closed for breaking the WebSocket protocol")                   \
     X(slow_clients, "Times a client's queue reached its ceiling")                                  \
-    X(http_requests, "Plain HTTP requests answered")
+    X(http_requests, "Plain HTTP requests answered")                                               \
+    X(tls_handshakes, "TLS handshakes that came to an end")                                        \
+    X(tls_failures, "TLS handshakes that failed")
 
 /* name, help text of what goes up and down. */
 #define STATS_GAUGES(X) X(connections, "WebSocket connections open now")

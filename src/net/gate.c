@@ -99,6 +99,7 @@ static void ask(struct gate *gate, const struct candidate *candidate,
         .head = request->head.bytes,
         .head_len = request->head.len,
         .remote_address = http_remote(candidate->http),
+        .secure = stream_is_secure(http_stream(candidate->http)),
     };
     struct upgrade_answer answer = {.status = 500};
     gate->hub->events->upgrade(gate->hub->events_user, candidate->conn->id, &info, &answer);
@@ -153,6 +154,7 @@ static void on_request(void *user, struct http *http, const struct request *requ
         .body = body,
         .body_len = body_len,
         .remote_address = http_remote(http),
+        .secure = stream_is_secure(http_stream(http)),
     };
     gate->hub->events->request(gate->hub->events_user, http_number(http), &info);
 }

@@ -51,6 +51,7 @@ struct http {
     size_t head_len; /* 0: the head is not whole yet */
     size_t body_len; /* decoded so far */
     bool head_only;  /* a HEAD request: the answer has no body */
+    bool wants_tls;  /* a client that speaks in plain is refused */
     struct request request;
     struct chunked chunks;
     char *out; /* what is still to be written, then `file` */
@@ -68,6 +69,7 @@ struct http_server *http_server_new(uv_loop_t *loop, struct transport *transport
     server->loop = loop;
     server->transport = transport;
     server->options = *options;
+    certificate_ref(options->certificate);
     server->handler = *handler;
     uv_timer_init(loop, &server->timer);
     server->timer.data = server;
@@ -75,6 +77,8 @@ struct http_server *http_server_new(uv_loop_t *loop, struct transport *transport
 }
 
 void http_server_change(struct http_server *server, const struct http_options *options) {
+    certificate_ref(options->certificate);
+    certificate_unref(server->options.certificate);
     server->options = *options;
 }
 
@@ -87,6 +91,7 @@ void http_server_free(struct http_server *server) {
         return;
     heap_close(&server->timers);
     slots_close(&server->open);
+    certificate_unref(server->options.certificate);
     mem_free(server);
 }
 
@@ -301,6 +306,10 @@ static bool body_whole(struct http *http) {
 
 static void on_head(struct http *http) {
     const struct request *r = &http->request;
+    if (http->wants_tls && !stream_is_secure(http->stream)) {
+        refuse(http, 400, "TLS is spoken here: write https:// or wss:// in the address.");
+        return;
+    }
     if (handshake_wanted(r)) {
         hand_over(http, NULL, 0, http->in + http->head_len, http->in_len - http->head_len);
         return;
@@ -384,8 +393,12 @@ void http_accept(struct http_server *server, int fd, const char *remote) {
     http->file.fd = -1;
     snprintf(http->remote, sizeof http->remote, "%s", remote);
     http->number = slots_add(&server->open, http);
-    http->stream =
-        http->number == 0 ? NULL : stream_adopt(server->transport, fd, &stream_events, http);
+    struct certificate *certificate =
+        strcmp(remote, "unix") == 0 ? NULL : server->options.certificate;
+    http->wants_tls = certificate != NULL;
+    http->stream = http->number == 0
+                       ? NULL
+                       : stream_adopt(server->transport, fd, certificate, &stream_events, http);
     if (http->number == 0)
         close(fd);
     if (http->stream == NULL) {

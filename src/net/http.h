@@ -33,6 +33,8 @@ struct http_handler {
 struct http_options {
     size_t max_head_bytes, max_body_bytes;
     uint64_t request_ms; /* for the whole request to arrive; over it: 408 */
+    struct certificate
+        *certificate; /* for TLS, but on Unix sockets; NULL: in plain. A reference is taken */
 };
 
 struct http_server *http_server_new(uv_loop_t *loop, struct transport *transport,

@@ -1,11 +1,14 @@
 /* transport.h -- accepted sockets on libwebsockets: bytes in, bytes out, and the end.
  *
  * The only file that knows libwebsockets, but for accept_key.c, which hashes with it. It serves each
- * socket in the library's raw role on the worker's libuv loop: polling, reading, flow control, timeouts and
- * (with TLS) encryption are the library's; what the bytes mean is decided above, in http.c and ws.c. See
- * docs/decisions/framing.md. Everything on the worker's thread. */
+ * socket in the library's raw role on the worker's libuv loop: polling, reading, flow control and timeouts are
+ * the library's; encryption is tls.c's; what the bytes mean is decided above, in http.c and ws.c. See
+ * docs/decisions/framing.md and tls.md. Everything on the worker's thread. */
 #ifndef TIDEWIRE_NET_TRANSPORT_H
 #define TIDEWIRE_NET_TRANSPORT_H
+
+#include "core/stats.h"
+#include "net/certificate.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -27,17 +30,22 @@ struct stream_events {
     void (*closed)(void *owner);
 };
 
-/* NULL, after a log line, when libwebsockets cannot start. */
-struct transport *transport_new(uv_loop_t *loop);
+/* Counts in `stats`, which is borrowed. NULL, after a log line, when libwebsockets cannot start. */
+struct transport *transport_new(uv_loop_t *loop, struct stats *stats);
 
 /* Ends all streams (their owners are told) and begins to take the context down; the loop must run
  * until it is out of handles before transport_free(). */
 void transport_stop(struct transport *transport);
 void transport_free(struct transport *transport);
 
-/* Takes over a connected, non-blocking socket. NULL when that fails; the socket is closed then. */
-struct stream *stream_adopt(struct transport *transport, int fd, const struct stream_events *events,
-                            void *owner);
+/* Takes over a connected, non-blocking socket. With a certificate its client is expected to speak TLS, and all
+ * below is of what the encryption carries; a client that begins with a letter instead does not speak it, and is
+ * heard in plain. NULL when the socket cannot be taken; it is closed then. */
+struct stream *stream_adopt(struct transport *transport, int fd, struct certificate *certificate,
+                            const struct stream_events *events, void *owner);
+
+/* Is it encrypted? Known from its first bytes on. */
+bool stream_is_secure(const struct stream *stream);
 
 /* Hands the stream to another owner. */
 void stream_set_owner(struct stream *stream, const struct stream_events *events, void *owner);

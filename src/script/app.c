@@ -59,6 +59,8 @@ struct app *app_read(lua_State *L, int index) {
     app->listen_given = lua_toboolean(L, -1);
     lua_pop(L, 1);
     app->admin = text_field(L, index, "admin");
+    app->certificate = text_field(L, index, "certificate");
+    app->key = text_field(L, index, "key");
     app->shape = text_field(L, index, "shape");
     app->folders = text_field(L, index, "folders");
     app->workers = read_workers(L, index);
@@ -81,6 +83,8 @@ void app_free(struct app *app) {
         mem_free(app->listen[i]);
     mem_free(app->listen);
     mem_free(app->admin);
+    mem_free(app->certificate);
+    mem_free(app->key);
     mem_free(app->shape);
     mem_free(app->folders);
     mem_free(app);

@@ -11,6 +11,8 @@ struct app {
     size_t listen_count;
     bool listen_given; /* somebody has said so: it is not only the default */
     char *admin;       /* NULL: no admin address */
+    char *certificate; /* the file of `tls`; NULL: in plain */
+    char *key;         /* and that of its key */
     uint32_t max_connections;
     uint32_t per_address; /* 0: no limit */
     uint32_t endpoint_count, route_count;

@@ -45,6 +45,21 @@ static int core_check_address(lua_State *L) {
     return 2;
 }
 
+/* core.check_certificate(certificate, key) -> true | nil, message */
+static int core_check_certificate(lua_State *L) {
+    const struct vm *vm = vm_of(L);
+    char error[1024];
+    const char *certificate = luaL_checkstring(L, 1), *key = luaL_checkstring(L, 2);
+    if (vm->options.check_certificate == NULL ||
+        vm->options.check_certificate(certificate, key, error, sizeof error)) {
+        lua_pushboolean(L, 1);
+        return 1;
+    }
+    luaL_pushfail(L);
+    lua_pushstring(L, error);
+    return 2;
+}
+
 static int open_core(lua_State *L) {
     struct vm *vm = vm_of(L);
     lua_newtable(L); /* core */
@@ -59,6 +74,8 @@ static int open_core(lua_State *L) {
     luaL_setfuncs(L, core_guarded_functions, 0);
     lua_pushcfunction(L, core_check_address);
     lua_setfield(L, -2, "check_address");
+    lua_pushcfunction(L, core_check_certificate);
+    lua_setfield(L, -2, "check_certificate");
     core_push_senders(L);
     lua_setfield(L, -2, "senders");
     core_push_guarded(L);
@@ -216,6 +233,8 @@ void vm_push_command_line(lua_State *L, const struct vm_command_line *line) {
     lua_newtable(L); /* command_line */
     push_text(L, "workers", line->workers);
     push_text(L, "admin", line->admin);
+    push_text(L, "tls_certificate", line->tls_certificate);
+    push_text(L, "tls_key", line->tls_key);
     if (line->listen_count == 0)
         return;
     lua_newtable(L);

@@ -25,6 +25,9 @@ struct vm_options {
     double started_at; /* wall seconds, for tw.stats().uptime */
     /* Judges a listen address: false and a sentence. NULL: not judged. */
     bool (*check_address)(const char *text, char *error, size_t error_size);
+    /* The same of a certificate and its key, by their files. */
+    bool (*check_certificate)(const char *chain_file, const char *key_file, char *error,
+                              size_t error_size);
 };
 
 /* A state with the libraries in it and no app. NULL, after a log line, when the library itself does
@@ -47,6 +50,7 @@ struct vm_command_line {
     size_t listen_count;
     const char *workers; /* "4" or "auto" */
     const char *admin;
+    const char *tls_certificate, *tls_key;
 };
 
 /* Loads the app in `file`, running the loop while its script waits. NULL when it cannot be: each

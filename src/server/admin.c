@@ -24,6 +24,7 @@ struct admin {
     struct crew *crew;
     struct transport *transport;
     struct http_server *http;
+    struct stats stats; /* of its own sockets, which nobody asks for */
     struct listener *listener;
     struct listen_set *set;
     bool draining;
@@ -257,14 +258,16 @@ struct admin *admin_open(uv_loop_t *loop, struct commons *commons, struct crew *
                          size_t error_size) {
     error[0] = '\0';
     struct listen_set *set = open_set(address, inheritance, error, error_size);
-    struct transport *transport = set == NULL ? NULL : transport_new(loop);
-    if (transport == NULL) {
-        if (set != NULL)
-            snprintf(error, error_size, "the sockets' library does not start");
+    if (set == NULL)
+        return NULL;
+    struct admin *admin = mem_zalloc(sizeof *admin);
+    admin->transport = transport_new(loop, &admin->stats);
+    if (admin->transport == NULL) {
+        snprintf(error, error_size, "the sockets' library does not start");
         listen_end(set);
+        mem_free(admin);
         return NULL;
     }
-    struct admin *admin = mem_zalloc(sizeof *admin);
     struct http_options options = {
         .max_head_bytes = 16 * 1024, .max_body_bytes = 16 * 1024, .request_ms = 5000};
     struct http_handler handler = {on_request, NULL, admin};
@@ -274,8 +277,7 @@ struct admin *admin_open(uv_loop_t *loop, struct commons *commons, struct crew *
     admin->commons = commons;
     admin->crew = crew;
     admin->set = set;
-    admin->transport = transport;
-    admin->http = http_server_new(loop, transport, &options, &handler);
+    admin->http = http_server_new(loop, admin->transport, &options, &handler);
     return admin;
 }
 

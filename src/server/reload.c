@@ -7,6 +7,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "server/credentials.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -134,8 +135,15 @@ static void take_over(struct reload *reload) {
             return;
         }
     }
+    char error[CERTIFICATE_ERROR_BYTES];
+    struct certificate *certificate;
+    if (!credentials_read(next, &certificate, error, sizeof error)) {
+        give_up(reload, error);
+        return;
+    }
     tell_folders(reload, 0);
     compare(crew_app(reload->crew, 0), next);
+    credentials_set(reload->commons, certificate);
     atomic_store(&reload->commons->places.max, next->max_connections);
     reload->phase = TAKING_OVER;
     crew_swap(reload->crew);

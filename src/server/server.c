@@ -9,6 +9,7 @@
 #include "base/mem.h"
 #include "server/activation.h"
 #include "server/admin.h"
+#include "server/credentials.h"
 #include "server/crew.h"
 #include "server/drain.h"
 #include "server/notify.h"
@@ -224,6 +225,8 @@ static struct vm_command_line command_line(const struct settings *settings) {
         .listen_count = settings->listen_count,
         .workers = settings->workers,
         .admin = settings->admin,
+        .tls_certificate = settings->tls_certificate,
+        .tls_key = settings->tls_key,
     };
 }
 
@@ -246,6 +249,17 @@ static bool wait_for(struct server *server, enum stage stage) {
     return !crew_failed(server->crew) && !is_ending(server);
 }
 
+static bool take_credentials(struct server *server, const struct app *app) {
+    char error[CERTIFICATE_ERROR_BYTES];
+    struct certificate *certificate;
+    bool good = credentials_read(app, &certificate, error, sizeof error);
+    if (good)
+        credentials_set(&server->commons, certificate);
+    else
+        explain_failure(error);
+    return good;
+}
+
 /* The first worker tells how many there are to be. The others load at the same time. */
 static const struct app *load(struct server *server) {
     if (!crew_start(server->crew, 1) || !wait_for(server, STAGE_LOADED))
@@ -262,7 +276,7 @@ static const struct app *load(struct server *server) {
             return NULL;
         }
     }
-    return app;
+    return take_credentials(server, app) ? app : NULL;
 }
 
 /* The admin address first: without a listen address the app gets all that is left of the inheritance. */
@@ -294,6 +308,8 @@ static void tell_ready(const struct app *app) {
     log_int(&line, "endpoints", app->endpoint_count);
     log_int(&line, "routes", app->route_count);
     log_int(&line, "workers", app->workers);
+    if (app->certificate != NULL)
+        log_str(&line, "tls", "on");
     log_int(&line, "pid", getpid());
     log_end(&line);
 }

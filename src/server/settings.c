@@ -24,6 +24,9 @@ const char settings_help[] =
     "                         HOST:PORT, [IPv6]:PORT, *:PORT, unix:/path     TIDEWIRE_LISTEN\n"
     "  --workers N            threads, or \"auto\"                              TIDEWIRE_WORKERS\n"
     "  --admin ADDR           /healthz /readyz /metrics /stats; off unless set  TIDEWIRE_ADMIN\n"
+    "  --tls-certificate F    TLS (https, wss) with this certificate and its chain, in PEM\n"
+    "                                                                   TIDEWIRE_TLS_CERTIFICATE\n"
+    "  --tls-key F            its key, in PEM                                 TIDEWIRE_TLS_KEY\n"
     "  --watch                loads the code anew when a script is saved\n"
     "  --log-level L          debug, info, warn or error                      TIDEWIRE_LOG_LEVEL\n"
     "  --log-format F         text or json                                    TIDEWIRE_LOG_FORMAT\n"
@@ -68,6 +71,18 @@ static bool set_workers(struct settings *s, const char *name, const char *value)
 static bool set_admin(struct settings *s, const char *name, const char *value) {
     (void)name;
     s->admin = value;
+    return true;
+}
+
+static bool set_tls_certificate(struct settings *s, const char *name, const char *value) {
+    (void)name;
+    s->tls_certificate = value;
+    return true;
+}
+
+static bool set_tls_key(struct settings *s, const char *name, const char *value) {
+    (void)name;
+    s->tls_key = value;
     return true;
 }
 
@@ -143,6 +158,8 @@ static const struct option options[] = {
     {"--listen", NULL, true, set_listen},
     {"--workers", NULL, true, set_workers},
     {"--admin", NULL, true, set_admin},
+    {"--tls-certificate", NULL, true, set_tls_certificate},
+    {"--tls-key", NULL, true, set_tls_key},
     {"--log-level", "TIDEWIRE_LOG_LEVEL", true, set_log_level},
     {"--log-format", "TIDEWIRE_LOG_FORMAT", true, set_log_format},
     {"--log-file", "TIDEWIRE_LOG_FILE", true, set_log_file},

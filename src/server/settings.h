@@ -1,6 +1,6 @@
 /* settings.h -- what the command line and the environment say of the process itself.
  *
- * Listen addresses, workers and the admin address are only carried: they become settings together with
+ * Listen addresses, workers, the admin address and the files of TLS are only carried: they become settings together with
  * the app's own (app.lua). Read once by main. */
 #ifndef TIDEWIRE_SERVER_SETTINGS_H
 #define TIDEWIRE_SERVER_SETTINGS_H
@@ -24,7 +24,7 @@ struct settings {
     const char *target; /* FILE or DIR */
     const char **listen;
     size_t listen_count;
-    const char *workers, *admin, *log_file, *pid_file;
+    const char *workers, *admin, *tls_certificate, *tls_key, *log_file, *pid_file;
     enum log_level log_level;
     enum log_format log_format;
     double drain_seconds, lame_duck_seconds, drain_jitter;

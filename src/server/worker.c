@@ -10,6 +10,7 @@
 #include "net/address.h"
 #include "net/gate.h"
 #include "net/listener.h"
+#include "server/credentials.h"
 
 #include <malloc.h>
 
@@ -179,6 +180,7 @@ void commons_close(struct commons *commons) {
     bus_free(commons->bus);
     shared_free(commons->shared);
     addresses_free(commons->addresses);
+    certificate_unref(commons->certificate);
 }
 
 static void on_mail(uv_async_t *async) {
@@ -221,6 +223,7 @@ struct worker *worker_new(unsigned number, struct commons *commons) {
         .worker = number,
         .started_at = commons->started_at,
         .check_address = check_address,
+        .check_certificate = credentials_check,
     };
     worker->vm = vm_new(&vm_options);
     if (worker->vm == NULL) {
@@ -259,7 +262,8 @@ static struct gate_options gate_options(const struct worker *worker) {
     return (struct gate_options){
         .http = {.max_head_bytes = app->header_bytes,
                  .max_body_bytes = MAX_BODY_BYTES,
-                 .request_ms = (uint64_t)(app->handshake_seconds * 1000)},
+                 .request_ms = (uint64_t)(app->handshake_seconds * 1000),
+                 .certificate = worker->commons->certificate},
         .addresses = worker->commons->addresses,
         .per_address = app->per_address,
     };
@@ -300,7 +304,7 @@ static void start_turns(struct worker *worker) {
 }
 
 bool worker_listen(struct worker *worker, struct listen_set *const *sets, size_t set_count) {
-    worker->transport = transport_new(&worker->loop);
+    worker->transport = transport_new(&worker->loop, &worker->hub->stats);
     if (worker->transport == NULL)
         return false;
     start_turns(worker); /* from here on worker_close() has handles to close */

@@ -22,12 +22,13 @@ struct worker;
 /* What the workers of a process have in common. Any thread. */
 struct commons {
     struct bus *bus;
-    struct shared *shared;       /* the stores of tw.shared */
-    struct places places;        /* limits.connections */
-    struct addresses *addresses; /* for limits.per_address */
-    struct watchdog *watchdog;   /* ends scripts that take too long */
-    double started_at;           /* wall seconds */
-    atomic_uint generation;      /* of the code that all workers run */
+    struct shared *shared;           /* the stores of tw.shared */
+    struct places places;            /* limits.connections */
+    struct addresses *addresses;     /* for limits.per_address */
+    struct certificate *certificate; /* in force; see credentials.h */
+    struct watchdog *watchdog;       /* ends scripts that take too long */
+    double started_at;               /* wall seconds */
+    atomic_uint generation;          /* of the code that all workers run */
     atomic_uint reloads, reload_failures;
     _Atomic uint64_t reload_pause_ns; /* the longest that a worker stood still for the last swap */
 };

@@ -27,19 +27,19 @@ Client.__name = "support.client"
 
 local client = {}
 
---- Take a URL apart: ws://host:port/path, ws://[::1]:port/path, or ws+unix:/socket/path:/path.
+--- Take a URL apart: ws://host:port/path, wss://host:port/path, ws://[::1]:port/path, or ws+unix:/socket/path:/path.
 ---@param url string
 ---@return support.address address
 ---@return string path with its query
 function client.parse_url(url)
   local socket_path, path = url:match("^ws%+unix:([^:]+):?(.*)$")
   if socket_path then return { path = socket_path }, path ~= "" and path or "/" end
-  local host, port, rest = url:match("^ws://%[([%x:.]+)%]:(%d+)(.*)$")
+  local tls, host, port, rest = url:match("^ws(s?)://%[([%x:.]+)%]:(%d+)(.*)$")
   if not host then
-    host, port, rest = url:match("^ws://([^:/]+):(%d+)(.*)$")
+    tls, host, port, rest = url:match("^ws(s?)://([^:/]+):(%d+)(.*)$")
   end
   assert(host, "not a URL this client knows: " .. url)
-  return { host = host, port = tonumber(port) }, rest ~= "" and rest or "/"
+  return { host = host, port = tonumber(port), tls = tls == "s" }, rest ~= "" and rest or "/"
 end
 
 ---@class support.connect_options

@@ -8,6 +8,7 @@
 --     local app <close> = server.start({ app = [[ return { handle_message = … } ]] })
 --     local ada = app:connect("/")
 
+local certificates = require "support.certificates"
 local client = require "support.client"
 local http = require "support.http"
 local loop = require "support.loop"
@@ -91,6 +92,9 @@ function server.launch(options)
   local workers = options.workers or os.getenv("TIDEWIRE_TEST_WORKERS")
   local environment = { RECORD_FILE = folder .. "/events", TIDEWIRE_WORKERS = workers and tostring(workers) }
   for name, value in pairs(options.environment or {}) do environment[name] = value or nil end
+  if os.getenv("TIDEWIRE_TEST_TLS") and environment.TIDEWIRE_TLS_CERTIFICATE == nil then
+    environment.TIDEWIRE_TLS_CERTIFICATE, environment.TIDEWIRE_TLS_KEY = certificates.shared()
+  end
   local before = {}
   if options.descriptors then before[1] = ("ulimit -n %d;"):format(options.descriptors) end
   if options.sockets then
@@ -138,6 +142,8 @@ function server.start(options)
       self.addresses[#self.addresses + 1] = parse_address(address)
     end
   end
+  local tls = self:log():find("event=ready.- tls=on") or self:log():find('"event":"ready".-"tls":"on"')
+  for _, address in ipairs(self.addresses) do address.tls = tls ~= nil and not address.path end
   self.workers = tonumber(self:log():match("event=ready.- workers=(%d+)") or self:log():match('"workers":(%d+)'))
   return self
 end
@@ -161,7 +167,7 @@ function Server:url(path, number)
   path = path or "/"
   if address.path then return "ws+unix:" .. address.path .. ":" .. path end
   local host = address.host:find(":", 1, true) and "[" .. address.host .. "]" or address.host
-  return ("ws://%s:%d%s"):format(host, address.port, path)
+  return ("%s://%s:%d%s"):format(address.tls and "wss" or "ws", host, address.port, path)
 end
 
 --- Connect a client; throws what the server answered when it refused.

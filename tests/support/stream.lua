@@ -6,11 +6,13 @@
 
 local uv = require "luv"
 local loop = require "support.loop"
+local secured = require "support.secured"
 
 ---@class support.address
 ---@field host string? numeric IP address
 ---@field port integer?
 ---@field path string? of a unix socket, instead of host and port
+---@field tls boolean? it speaks TLS
 
 ---@class support.stream
 ---@field ended string? how the peer's direction ended: "eof", or an error such as "ECONNRESET"
@@ -26,7 +28,7 @@ local open = setmetatable({}, { __mode = "k" })
 
 --- Connect. The world's failures (nothing listens) come back as nil and libuv's name of the error.
 ---@param address support.address
----@param options { receive_buffer: integer? }? receive_buffer: the kernel's buffer in bytes, set before connecting
+---@param options table? receive_buffer: the kernel's buffer in bytes, set before connecting; see secured.connect
 ---@return support.stream?, string? error
 function stream.connect(address, options)
   local self = setmetatable({ chunks = {}, buffer = "", position = 1, pending = 0 }, Stream)
@@ -35,6 +37,8 @@ function stream.connect(address, options)
   if address.path then
     self.handle = uv.new_pipe(false)
     self.handle:connect(address.path, on_connect)
+  elseif address.tls then
+    self.handle = secured.connect(address, options, on_connect)
   else
     self.handle = uv.new_tcp(address.host:find(":", 1, true) and "inet6" or "inet")
     if options and options.receive_buffer then uv.recv_buffer_size(self.handle, options.receive_buffer) end
@@ -43,6 +47,7 @@ function stream.connect(address, options)
   loop.wait_until(function() return result end)
   if result ~= "connected" then
     self.handle:close()
+    uv.run("nowait")
     return nil, result or "ETIMEDOUT"
   end
   if not address.path then self.handle:nodelay(true) end
@@ -74,7 +79,8 @@ end
 
 --- Read on after `pause`, with a larger buffer of the kernel's, so that what waits comes quickly.
 function Stream:catch_up()
-  uv.recv_buffer_size(self.handle, 1 << 20)
+  local set = type(self.handle) == "table" and self.handle.recv_buffer_size or uv.recv_buffer_size
+  set(self.handle, 1 << 20)
   self:resume()
 end
 
@@ -154,8 +160,8 @@ end
 function Stream:abort()
   open[self] = nil
   if self.handle:is_closing() then return end
-  local is_tcp = uv.handle_get_type(self.handle) == "tcp"
-  if not (is_tcp and uv.tcp_close_reset(self.handle)) then self.handle:close() end
+  local is_tcp = type(self.handle) == "userdata" and uv.handle_get_type(self.handle) == "tcp"
+  if not (is_tcp and uv.tcp_close_reset(self.handle)) then self.handle:close(true) end
   uv.run("nowait")
 end
 

@@ -27,11 +27,13 @@ struct stream {
     uint64_t quiet_ms;
     int fd; /* the number it was adopted with */
     bool wants_write, paused, shut, killed, inside;
+    bool secure;
 };
 
 /* The last one that was adopted. */
 static struct stream *fake_adopted;
 static bool fake_adopt_fails;
+static struct certificate *fake_adopted_with;
 
 static inline struct stream *fake_stream_new(void) {
     struct stream *stream = mem_zalloc(sizeof *stream);
@@ -40,9 +42,10 @@ static inline struct stream *fake_stream_new(void) {
     return stream;
 }
 
-struct stream *stream_adopt(struct transport *transport, int fd, const struct stream_events *events,
-                            void *owner) {
+struct stream *stream_adopt(struct transport *transport, int fd, struct certificate *certificate,
+                            const struct stream_events *events, void *owner) {
     (void)transport;
+    fake_adopted_with = certificate;
     if (fake_adopt_fails)
         return NULL;
     fake_adopted = fake_stream_new();
@@ -50,6 +53,10 @@ struct stream *stream_adopt(struct transport *transport, int fd, const struct st
     fake_adopted->owner = owner;
     fake_adopted->fd = fd;
     return fake_adopted;
+}
+
+bool stream_is_secure(const struct stream *stream) {
+    return stream->secure;
 }
 
 void stream_set_owner(struct stream *stream, const struct stream_events *events, void *owner) {
