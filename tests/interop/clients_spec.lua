@@ -1,7 +1,8 @@
--- clients_spec.lua -- third-party clients against the real server: Node's `ws` and Python's
--- `websockets`. Each is a script that uses its library as its users do; here they are only started,
+-- clients_spec.lua -- third-party clients against the real server, in plain and over TLS: Node's `ws` and
+-- Python's `websockets`. Each is a script that uses its library as its users do; here they are only started,
 -- with an app that echoes.
 
+local certificates = require "support.certificates"
 local process = require "support.process"
 local server = require "support.server"
 
@@ -22,12 +23,17 @@ return {
 ]]
 
 describe("a client made with", function()
-  local function passes(program, script)
-    local app <close> = server.start({ app = APP })
+  local function passes(program, script, files)
+    local app <close> = server.start({ app = APP, environment = files })
     local result = process.run(program, {
       args = { script, app:url("/") },
-      -- Debian's place for Node packages; a package installed by npm is found by itself.
-      environment = { NODE_PATH = "/usr/share/nodejs" },
+      environment = {
+        -- Debian's place for Node packages; a package installed by npm is found by itself.
+        NODE_PATH = "/usr/share/nodejs",
+        -- Whom Node trusts beside the usual ones, and whom Python does.
+        NODE_EXTRA_CA_CERTS = files and files.TIDEWIRE_TLS_CERTIFICATE,
+        SSL_CERT_FILE = files and files.TIDEWIRE_TLS_CERTIFICATE,
+      },
       seconds = 60,
     })
     assert.equal(0, result.code, result.stdout .. result.stderr)
@@ -35,4 +41,11 @@ describe("a client made with", function()
 
   it("Node's ws gets along", function() passes("node", "tests/interop/node_client.js") end)
   it("Python's websockets gets along", function() passes("/usr/bin/python3", "tests/interop/python_client.py") end)
+
+  it("Node's ws gets along over TLS, and so does Python's websockets", function()
+    local certificate, key = certificates.shared()
+    local files = { TIDEWIRE_TLS_CERTIFICATE = certificate, TIDEWIRE_TLS_KEY = key }
+    passes("node", "tests/interop/node_client.js", files)
+    passes("/usr/bin/python3", "tests/interop/python_client.py", files)
+  end)
 end)

@@ -142,6 +142,35 @@ describe("with TLS", function()
     assert.is_truthy(silent:wait_end())
   end)
 
+  --- What the openssl program says of a connection that lasts as long as the server lets it.
+  local function s_client(app, ...)
+    return process.run("openssl", { args = {
+      "s_client", "-connect", "127.0.0.1:" .. app.addresses[1].port, "-ign_eof", ...,
+    } })
+  end
+
+  local SHORT = APP:gsub("endpoints = ", "limits = { handshake_seconds = 0.3 }, %0", 1)
+
+  it("a client that comes back resumes its session, whichever worker it meets", function()
+    local app <close> = start({ files = files_of(make("first")), app = SHORT })
+    local session = folder .. "/session"
+    for _, version in ipairs({ "-tls1_2", "-tls1_3" }) do
+      local first = s_client(app, version, "-sess_out", session)
+      assert.matches("New, TLSv1", first.stdout, 1, true)
+      for _ = 1, 2 * app.workers do
+        assert.matches("Reused, TLSv1", s_client(app, version, "-sess_in", session).stdout, 1, true)
+      end
+    end
+  end)
+
+  it("HTTP/1.1 is chosen of the protocols that a client offers, and one that offers only others is refused", function()
+    local app <close> = start({ files = files_of(make("first")), app = SHORT })
+    assert.matches("ALPN protocol: http/1.1", s_client(app, "-alpn", "h2,http/1.1").stdout, 1, true)
+    local refused = s_client(app, "-alpn", "h2")
+    assert.equal(1, refused.code)
+    assert.matches("no application protocol", refused.stdout .. refused.stderr, 1, true)
+  end)
+
   it("Unix sockets and the admin address stay in plain", function()
     local app <close> = start({
       files = files_of(make("first")), listen = { "127.0.0.1:0", "unix:app.sock" }, options = { "--admin", "127.0.0.1:0" },

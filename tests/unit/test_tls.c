@@ -1,0 +1,251 @@
+/* test_tls.c -- one connection's encryption, against OpenSSL's own client over a pair of sockets: in whatever
+ * pieces its bytes come, and whatever the socket takes. */
+#include "certificate_files.h"
+
+#include "base/mem.h"
+#include "net/tls.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <openssl/ssl.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+enum { BUFFER = 1024 * 1024 };
+
+static char folder[] = "/tmp/tidewire-tls-XXXXXX";
+static struct certificate_files files;
+static struct certificate *certificate;
+
+static struct tls *tls; /* the server's end */
+static int fds[2];      /* its socket, the client's */
+static SSL_CTX *client_context;
+static SSL *client;
+static char heard[BUFFER]; /* what the server has understood */
+static size_t heard_len;
+
+static int start_group(void **state) {
+    char error[CERTIFICATE_ERROR_BYTES] = "";
+    assert_non_null(mkdtemp(folder));
+    certificate_files_make(&files, folder, "tls", 1000);
+    certificate = certificate_load(files.certificate, files.key, error, sizeof error);
+    assert_string_equal(error, "");
+    return 0;
+}
+
+static int finish_group(void **state) {
+    certificate_unref(certificate);
+    certificate_files_remove(&files);
+    return rmdir(folder);
+}
+
+static int start(void **state) {
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, fds), 0);
+    tls = tls_new(certificate, fds[0]);
+    client_context = SSL_CTX_new(TLS_client_method());
+    client = SSL_new(client_context);
+    SSL_set_fd(client, fds[1]);
+    SSL_set_connect_state(client);
+    heard_len = 0;
+    return 0;
+}
+
+static int finish(void **state) {
+    tls_free(tls);
+    SSL_free(client);
+    SSL_CTX_free(client_context);
+    close(fds[0]);
+    close(fds[1]);
+    return 0;
+}
+
+/* Hands over what has come, so many bytes at a time. */
+static void receive(size_t piece) {
+    char bytes[64 * 1024];
+    static char out[sizeof bytes + TLS_RECORD_BYTES];
+    for (ssize_t n; (n = read(fds[0], bytes, piece)) > 0;) {
+        size_t got = tls_receive(tls, bytes, (size_t)n, out);
+        assert_true(got <= (size_t)n + TLS_RECORD_BYTES);
+        assert_true(heard_len + got <= sizeof heard);
+        if (got > 0)
+            memcpy(heard + heard_len, out, got);
+        heard_len += got;
+    }
+}
+
+static void shake_hands(size_t piece) {
+    assert_int_equal(tls_state(tls), TLS_GREETING);
+    for (int i = 0; i < 10 && SSL_do_handshake(client) != 1; i++)
+        receive(piece);
+    receive(piece);
+    assert_int_equal(tls_state(tls), TLS_OPEN);
+}
+
+static void check_client_reads(const char *want, size_t len) {
+    char *got = mem_alloc(len + 1);
+    size_t have = 0, n;
+    while (have < len) {
+        if (SSL_read_ex(client, got + have, len - have, &n) == 1)
+            have += n;
+        else if (tls_waits(tls))
+            tls_flush(tls);
+        else
+            break;
+    }
+    assert_int_equal(have, len);
+    assert_memory_equal(got, want, len);
+    mem_free(got);
+}
+
+static void fill(char *bytes, size_t len, unsigned seed) {
+    for (size_t i = 0; i < len; i++)
+        bytes[i] = (char)((i * 31 + (i >> 8) * 7 + seed) & 0xff);
+}
+
+static void carries_bytes_both_ways(void **state) {
+    static char text[100000];
+    fill(text, sizeof text, 1);
+    shake_hands(sizeof heard / 64);
+    for (size_t len = 1; len <= sizeof text; len = len * 3 + 1) {
+        size_t n = 0;
+        heard_len = 0;
+        for (size_t sent = 0; sent < len; sent += n) {
+            n = 0;
+            SSL_write_ex(client, text + sent, len - sent, &n);
+            receive(16384);
+        }
+        assert_int_equal(heard_len, len);
+        assert_memory_equal(heard, text, len);
+        for (size_t sent = 0; sent < len; sent += n) {
+            n = tls_write(tls, text + sent, len - sent);
+            check_client_reads(text + sent, n);
+        }
+    }
+}
+
+static void understands_bytes_that_come_one_by_one(void **state) {
+    shake_hands(1);
+    assert_int_equal(SSL_write(client, "hello", 5), 5);
+    receive(1);
+    assert_int_equal(heard_len, 5);
+    assert_memory_equal(heard, "hello", 5);
+}
+
+/* Several records in one piece, with the beginning of another. */
+static void gives_all_that_is_whole(void **state) {
+    char bytes[4096];
+    shake_hands(65536);
+    for (int i = 0; i < 10; i++)
+        assert_int_equal(SSL_write(client, "hello", 5), 5);
+    ssize_t n = read(fds[0], bytes, sizeof bytes);
+    static char out[sizeof bytes + TLS_RECORD_BYTES];
+    assert_int_equal(tls_receive(tls, bytes, (size_t)n - 1, out), 45);
+    assert_int_equal(tls_receive(tls, bytes + n - 1, 1, out), 5);
+}
+
+/* What was taken is on its way, whatever is written next: the queue above may have other bytes at its front by
+ * then. */
+static void what_was_taken_need_not_be_written_again(void **state) {
+    static char first[400000], second[300];
+    int small = 4096;
+    fill(first, sizeof first, 2);
+    fill(second, sizeof second, 3);
+    shake_hands(65536);
+    setsockopt(fds[0], SOL_SOCKET, SO_SNDBUF, &small, sizeof small);
+    size_t taken = tls_write(tls, first, sizeof first);
+    assert_true(taken > 0 && taken < sizeof first);
+    assert_true(tls_waits(tls));
+    assert_int_equal(tls_write(tls, second, sizeof second), 0); /* not before it has gone */
+    assert_false(tls_flush(tls));
+    check_client_reads(first, taken);
+    assert_true(tls_flush(tls));
+    assert_false(tls_waits(tls));
+    assert_int_equal(tls_write(tls, second, sizeof second), sizeof second);
+    check_client_reads(second, sizeof second);
+}
+
+static void takes_nothing_before_the_handshake(void **state) {
+    assert_int_equal(tls_write(tls, "hello", 5), 0);
+    assert_int_equal(tls_state(tls), TLS_GREETING);
+    tls_end(tls);
+    shake_hands(65536);
+}
+
+static void says_and_hears_the_end(void **state) {
+    shake_hands(65536);
+    SSL_write(client, "bye", 3);
+    SSL_shutdown(client);
+    receive(65536);
+    assert_memory_equal(heard, "bye", 3);
+    assert_int_equal(tls_state(tls), TLS_ENDED);
+    assert_int_equal(tls_write(tls, "you too", 7), 7);
+    tls_end(tls);
+    check_client_reads("you too", 7);
+    char byte;
+    assert_int_equal(SSL_read(client, &byte, 1), 0);
+    assert_int_equal(SSL_get_error(client, 0), SSL_ERROR_ZERO_RETURN);
+}
+
+static void breaks_at_what_is_no_tls(void **state) {
+    char out[64 + TLS_RECORD_BYTES];
+    tls_receive(tls, "\x16\x03\x01\x00\x05hello, hello, hello", 24, out);
+    assert_int_equal(tls_state(tls), TLS_BROKEN);
+    assert_true(strlen(tls_why(tls)) > 0);
+    assert_int_equal(tls_receive(tls, "more", 4, out), 0);
+    assert_int_equal(tls_write(tls, "more", 4), 0);
+    assert_false(tls_waits(tls));
+}
+
+static void breaks_when_the_socket_does(void **state) {
+    shake_hands(65536);
+    SSL_free(client);
+    client = NULL;
+    close(fds[1]);
+    tls_write(tls, "hello", 5);
+    assert_int_equal(tls_state(tls), TLS_BROKEN);
+    assert_false(tls_waits(tls));
+}
+
+/* Random bytes in a conversation, and one that is cut: nothing worse than the end of it. */
+static void survives_bytes_that_were_changed(void **state) {
+    srand(20261126);
+    for (int round = 0; round < 200; round++) {
+        finish(NULL);
+        start(NULL);
+        int from = rand() % 3;
+        if (from > 0)
+            shake_hands(65536);
+        else
+            SSL_do_handshake(client);
+        if (from > 0)
+            SSL_write(client, "hello, hello, hello", 19);
+        char bytes[8192];
+        static char out[sizeof bytes + TLS_RECORD_BYTES];
+        ssize_t n = read(fds[0], bytes, sizeof bytes);
+        assert_true(n > 0);
+        for (int i = rand() % 4; i >= 0; i--)
+            bytes[rand() % n] = (char)rand();
+        n -= rand() % n;
+        size_t got = tls_receive(tls, bytes, (size_t)n, out);
+        assert_true(got == 0 || (got == 19 && memcmp(out, "hello, hello, hello", 19) == 0));
+    }
+}
+
+int main(void) {
+#define CASE(name) cmocka_unit_test_setup_teardown(name, start, finish)
+    const struct CMUnitTest tests[] = {
+        CASE(carries_bytes_both_ways),
+        CASE(understands_bytes_that_come_one_by_one),
+        CASE(gives_all_that_is_whole),
+        CASE(what_was_taken_need_not_be_written_again),
+        CASE(takes_nothing_before_the_handshake),
+        CASE(says_and_hears_the_end),
+        CASE(breaks_at_what_is_no_tls),
+        CASE(breaks_when_the_socket_does),
+        CASE(survives_bytes_that_were_changed),
+    };
+    return cmocka_run_group_tests(tests, start_group, finish_group);
+}
