@@ -4,6 +4,7 @@
 #   tests/lua/*_spec.lua      label lua        busted under plain Lua, no server
 #   tests/server/*_spec.lua   label server     busted, the real program in TIDEWIRE_BIN
 #                             label workers    the same with three workers: server/NAME@3
+#                             label tls        some of them over TLS: server/NAME@tls
 #   tests/interop/*_spec.lua  label interop    the same, with third-party clients
 #   examples/*/*_spec.lua     label examples   the same
 #   tests/browser/*_spec.lua  label browser    the examples' pages, in Chromium; skipped where there is none
@@ -117,6 +118,11 @@ file(GLOB specs CONFIGURE_DEPENDS RELATIVE "${CMAKE_CURRENT_SOURCE_DIR}"
   "${CMAKE_CURRENT_SOURCE_DIR}/tests/server/*_spec.lua")
 foreach(spec IN LISTS specs)
   tidewire_spec(workers "${spec}" "@3" ${sanitizer_environment} "TIDEWIRE_TEST_WORKERS=3")
+endforeach()
+
+# And over TLS, for those that look at what bytes come and go, and when; the others would see no difference.
+foreach(name closing conn drain echo framing heartbeat hostile routes slow_client static)
+  tidewire_spec(tls "tests/server/${name}_spec.lua" "@tls" ${sanitizer_environment} "TIDEWIRE_TEST_TLS=1")
 endforeach()
 
 # --- rules about the source -------------------------------------------------------------------

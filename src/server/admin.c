@@ -85,6 +85,16 @@ static void add_reloads(struct admin *admin, struct text *text) {
         (double)atomic_load(&commons->reload_pause_ns) / 1e9);
 }
 
+/* When the certificate ends, where there is one. */
+static void add_certificate(const struct admin *admin, struct text *text) {
+    if (admin->commons->certificate != NULL)
+        add(text,
+            "# HELP tidewire_certificate_expires_seconds When the certificate ends, in Unix time.\n"
+            "# TYPE tidewire_certificate_expires_seconds gauge\n"
+            "tidewire_certificate_expires_seconds %" PRId64 "\n",
+            certificate_ends_at(admin->commons->certificate));
+}
+
 static void metrics(struct admin *admin, struct http *http) {
     struct stats_total total;
     struct text text = {0};
@@ -109,6 +119,7 @@ static void metrics(struct admin *admin, struct http *http) {
         "# TYPE tidewire_workers gauge\ntidewire_workers %u\n",
         bus_workers(admin->commons->bus));
     add_reloads(admin, &text);
+    add_certificate(admin, &text);
     add(&text,
         "# HELP tidewire_uptime_seconds Time since the start.\n"
         "# TYPE tidewire_uptime_seconds gauge\ntidewire_uptime_seconds %.3f\n",
@@ -154,6 +165,9 @@ static void stats_json(struct admin *admin, struct http *http, const struct cens
         places_max(&admin->commons->places), bus_workers(admin->commons->bus));
     add_connections(admin, &text);
     add_generations(census, &text);
+    if (admin->commons->certificate != NULL)
+        add(&text, "\"certificate_expires_at\":%" PRId64 ",",
+            certificate_ends_at(admin->commons->certificate));
     add(&text, "\"generation\":%u,\"reloads\":%u,\"reload_failures\":%u,\"reload_pause_ms\":%.3f,",
         atomic_load(&admin->commons->generation), atomic_load(&admin->commons->reloads),
         atomic_load(&admin->commons->reload_failures),

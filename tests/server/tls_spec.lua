@@ -128,6 +128,10 @@ describe("with TLS", function()
     local stats = cjson.decode(http.request(app.admin, "/stats").body)
     assert.equal(4, stats.tls_failures)
     assert.equal(1, stats.tls_handshakes)
+    local days = (stats.certificate_expires_at - os.time()) / 86400
+    assert.is_true(days > 29 and days <= 30, tostring(days))
+    assert.matches("\ntidewire_certificate_expires_seconds " .. math.tointeger(stats.certificate_expires_at),
+      http.request(app.admin, "/metrics").body, 1, true)
   end)
 
   it("a handshake that does not come to its end is given up after limits.handshake_seconds", function()
