@@ -119,7 +119,10 @@ describe("with TLS", function()
   it("whoever speaks neither is let go, and counted", function()
     local app <close> = start({ files = files_of(make("first")), options = { "--admin", "127.0.0.1:0" } })
     local plain = { host = "127.0.0.1", port = app.addresses[1].port }
-    for _, bytes in ipairs({ "\0\1\2\3", "\22\3\1\0\5hello", ("\255"):rep(70000), "\22\3\1\255\255" .. ("\1"):rep(70000) }) do
+    local noise = {
+      "\0\1\2\3", "\22\3\1\0\5hello", ("\255"):rep(70000), "\22\3\1\255\255" .. ("\1"):rep(70000),
+    }
+    for _, bytes in ipairs(noise) do
       local source = assert(stream.connect(plain))
       source:write(bytes)
       assert.is_truthy(source:wait_end())
@@ -177,7 +180,9 @@ describe("with TLS", function()
 
   it("Unix sockets and the admin address stay in plain", function()
     local app <close> = start({
-      files = files_of(make("first")), listen = { "127.0.0.1:0", "unix:app.sock" }, options = { "--admin", "127.0.0.1:0" },
+      files = files_of(make("first")),
+      listen = { "127.0.0.1:0", "unix:app.sock" },
+      options = { "--admin", "127.0.0.1:0" },
     })
     local address = { path = app.directory .. "/app.sock" }
     assert.equal("false", http.request(address, "/secure").body)
@@ -225,10 +230,11 @@ describe("the files of TLS", function()
   it("are refused with a sentence and a line of the app where they cannot be used", function()
     local certificate, key = make("first")
     local _, other_key = make("other")
-    os.execute(("openssl pkey -in '%s/first.key' -aes256 -passout pass:secret -out '%s/locked.key'"):format(folder, folder))
+    os.execute(("openssl pkey -in '%s/first.key' -aes256 -passout pass:secret -out '%s/locked.key'")
+      :format(folder, folder))
     local files = {
-      ["cert.pem"] = certificate, ["key.pem"] = key, ["other.pem"] = other_key, ["empty.pem"] = "", ["text.pem"] = "text\n",
-      ["locked.pem"] = process.read_file(folder .. "/locked.key"), ["cut.pem"] = certificate:sub(1, 200),
+      ["cert.pem"] = certificate, ["key.pem"] = key, ["other.pem"] = other_key, ["empty.pem"] = "",
+      ["text.pem"] = "text\n", ["locked.pem"] = process.read_file(folder .. "/locked.key"), ["cut.pem"] = certificate:sub(1, 200),
     }
     for tls, message in pairs({
       ['{ certificate = "none.pem", key = "key.pem" }'] = "tls.certificate: cannot read none.pem: No such file",
@@ -261,14 +267,17 @@ describe("the files of TLS", function()
     local by_environment = { TIDEWIRE_TLS_CERTIFICATE = ours, TIDEWIRE_TLS_KEY = key }
     local by_options = { "--tls-certificate", ours, "--tls-key=" .. key }
     local files = {
-      ["theirs.pem"] = process.read_file(folder .. "/theirs.pem"), ["theirs.key"] = process.read_file(folder .. "/theirs.key"),
+      ["theirs.pem"] = process.read_file(folder .. "/theirs.pem"),
+      ["theirs.key"] = process.read_file(folder .. "/theirs.key"),
     }
     for _, way in ipairs({
       { app = app, environment = by_environment },
       { app = app, environment = PLAIN, options = by_options },
       { app = with_tls, environment = by_environment, files = files },
       { app = with_tls, options = by_options, files = files,
-        environment = { TIDEWIRE_TLS_CERTIFICATE = folder .. "/theirs.pem", TIDEWIRE_TLS_KEY = folder .. "/theirs.key" } },
+        environment = {
+          TIDEWIRE_TLS_CERTIFICATE = folder .. "/theirs.pem", TIDEWIRE_TLS_KEY = folder .. "/theirs.key",
+        } },
     }) do
       local running <close> = start(way)
       assert.equal("ours", subject(running))
@@ -281,7 +290,8 @@ describe("the files of TLS", function()
 
   it("may be one file, and `tls = false` is none", function()
     local certificate, key = make("first")
-    local app <close> = start({ app = app_with('{ certificate = "both.pem" }'), files = { ["both.pem"] = key .. certificate } })
+    local files = { ["both.pem"] = key .. certificate }
+    local app <close> = start({ app = app_with('{ certificate = "both.pem" }'), files = files })
     assert.equal("first", subject(app))
     local plain <close> = start({ app = app_with("false") })
     assert.is_false(plain.addresses[1].tls)

@@ -16,8 +16,8 @@ end
 --- Makes a certificate and its key: FOLDER/NAME.pem and FOLDER/NAME.key.
 ---@param folder string
 ---@param name string also its subject's common name
----@param options { days: integer?, key: string? }? days: how long it holds, 30 when left out, less than 0 for one that has expired; key: openssl's options
----  for another kind of key
+---@param options { days: integer?, key: string? }? days: how long it holds, 30 when left out, less than 0 for one that
+---  has expired; key: openssl's options for another kind of key
 ---@return string certificate its file
 ---@return string key its file
 function certificates.make(folder, name, options)

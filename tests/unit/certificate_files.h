@@ -31,7 +31,8 @@ static inline void certificate_files_make(struct certificate_files *files, const
     X509_gmtime_adj(X509_getm_notBefore(x509), 0);
     X509_gmtime_adj(X509_getm_notAfter(x509), seconds);
     X509_NAME *subject = X509_get_subject_name(x509);
-    X509_NAME_add_entry_by_txt(subject, "CN", MBSTRING_UTF8, (const unsigned char *)name, -1, -1, 0);
+    X509_NAME_add_entry_by_txt(subject, "CN", MBSTRING_UTF8, (const unsigned char *)name, -1, -1,
+                               0);
     X509_set_issuer_name(x509, subject);
     X509_set_pubkey(x509, key);
     assert_true(X509_sign(x509, key, EVP_sha256()) > 0);
