@@ -234,7 +234,9 @@ describe("the files of TLS", function()
       :format(folder, folder))
     local files = {
       ["cert.pem"] = certificate, ["key.pem"] = key, ["other.pem"] = other_key, ["empty.pem"] = "",
-      ["text.pem"] = "text\n", ["locked.pem"] = process.read_file(folder .. "/locked.key"), ["cut.pem"] = certificate:sub(1, 200),
+      ["text.pem"] = "text\n",
+      ["locked.pem"] = process.read_file(folder .. "/locked.key"),
+      ["cut.pem"] = certificate:sub(1, 200),
     }
     for tls, message in pairs({
       ['{ certificate = "none.pem", key = "key.pem" }'] = "tls.certificate: cannot read none.pem: No such file",
