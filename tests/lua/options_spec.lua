@@ -196,7 +196,6 @@ end)
 describe("what this version does not do", function()
   it("is refused where leaving it out would be unsafe", function()
     assert.equal("rate is not supported by this version", problem("handler", { rate = { messages = 1 } }))
-    assert.equal("tls is not supported by this version", problem("app", { tls = { certificate = "a", key = "b" } }))
   end)
 
   it("is warned of where it is a comfort", function()
@@ -293,6 +292,7 @@ describe("the environment", function()
   it("sets the app's, the limits' and all handlers' options", function()
     assert.same({
       app = { listen = { ":1", "unix:/x" }, workers = "auto", admin = "127.0.0.1:9" },
+      tls = { certificate = "c.pem", key = "k.pem" },
       limits = { connections = 5, per_address = 6, handshake_seconds = 1.5, header_bytes = 8192 },
       handler = {
         ping_period = 0.5, pong_period = 0, heartbeat = "json", max_message_size = 65536, max_backlog = 2097152,
@@ -301,6 +301,7 @@ describe("the environment", function()
       },
     }, read {
       TIDEWIRE_LISTEN = ":1, unix:/x,", TIDEWIRE_WORKERS = "auto", TIDEWIRE_ADMIN = "127.0.0.1:9",
+      TIDEWIRE_TLS_CERTIFICATE = "c.pem", TIDEWIRE_TLS_KEY = "k.pem",
       TIDEWIRE_LIMITS_CONNECTIONS = "5", TIDEWIRE_LIMITS_PER_ADDRESS = "6", TIDEWIRE_LIMITS_HANDSHAKE_SECONDS = "1.5",
       TIDEWIRE_LIMITS_HEADER_BYTES = "8K", TIDEWIRE_PING_PERIOD = "0.5", TIDEWIRE_PONG_PERIOD = "0",
       TIDEWIRE_HEARTBEAT = "json", TIDEWIRE_MAX_MESSAGE_SIZE = "64K", TIDEWIRE_MAX_BACKLOG = "2097152",
@@ -353,6 +354,6 @@ describe("the environment", function()
       environ[name] = "x"
     end
     assert.same({ {}, {} }, { told(environ) })
-    assert.same({ app = {}, handler = {}, limits = {} }, read(environ))
+    assert.same({ app = {}, handler = {}, limits = {}, tls = {} }, read(environ))
   end)
 end)
