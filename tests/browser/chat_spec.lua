@@ -26,7 +26,7 @@ describe("the chat's page", function()
   local function start(address, ...)
     return server.start({ app_path = PATH, listen = { address }, options = { "--pid-file", folder .. "/pid", ... } })
   end
-  local function page_url() return app:url("/"):gsub("^ws:", "http:") end
+  local function page_url() return app:url("/"):gsub("^ws", "http") end
 
   lazy_setup(function()
     folder = process.make_directory()

@@ -21,6 +21,7 @@ local SWITCHES = {
   "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-dev-shm-usage", "--no-first-run",
   "--no-default-browser-check", "--disable-background-networking", "--disable-component-update", "--disable-sync",
   "--disable-extensions", "--disable-breakpad", "--mute-audio", "--hide-scrollbars", "--force-color-profile=srgb",
+  "--ignore-certificate-errors",
   "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1", "--remote-debugging-port=0",
 }
 

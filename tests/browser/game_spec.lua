@@ -24,7 +24,7 @@ describe("the game's page", function()
   local function start(address, environment)
     return server.start({ app_path = PATH, listen = { address }, environment = environment or { GAME_BOTS = "0" } })
   end
-  local function page_url() return app:url("/"):gsub("^ws:", "http:") end
+  local function page_url() return app:url("/"):gsub("^ws", "http") end
 
   lazy_setup(function()
     app = start("127.0.0.1:0")
