@@ -7,6 +7,7 @@
 local core = require "tidewire.core"
 local errors = require "tidewire.errors"
 local json = require "tidewire.json"
+local send_options = require "tidewire.send_options"
 
 local ID = core.conn_key
 local ENDPOINT <const> = "\0endpoint" -- conn.lua's key
@@ -102,17 +103,38 @@ local function custom_receive(codec, heartbeat)
   end
 end
 
+--- What a codec of the script's own makes of a value; or nil and why that is misuse. What it throws goes through.
+---@return string|nil payload
+---@return "text"|"binary"|string|nil kind_or_problem  nil: it does not say
+local function encode_own(codec, value)
+  local payload, kind = codec.encode(value)
+  if type(payload) ~= "string" then
+    return nil, ("the codec's encode must return a string, it returned %s"):format(type(payload))
+  elseif kind ~= nil and kind ~= "text" and kind ~= "binary" then
+    return nil, ('the codec\'s encode must return the kind "text" or "binary", it returned %s'):format(tostring(kind))
+  end
+  return payload, kind
+end
+
 --- conn.send of all codecs of scripts' own, so that new code with another one need not touch each connection.
 --- encode(value) -> payload, kind
-local function send_own(conn, value, kind)
-  local payload, own_kind = conn[ENDPOINT].encode(value)
-  if type(payload) ~= "string" then
-    error(("send: the codec's encode must return a string, it returned %s"):format(type(payload)), 2)
+local function send_own(conn, value, options)
+  local endpoint = type(conn) == "table" and conn[ENDPOINT]
+  if not endpoint then
+    error("send: call it with a colon, conn:send(value)", 2)
   end
-  if type(kind) == "table" then
-    return core.send(conn[ID], payload, { kind = own_kind or kind.kind, key = kind.key })
+  local kind, key = send_options.of_send("send", options, 2)
+  local payload, own_kind = encode_own(endpoint, value)
+  if not payload then
+    error("send: " .. own_kind, 2)
   end
-  return core.send(conn[ID], payload, own_kind or kind)
+  local ok, problem = core.send(conn[ID], payload, own_kind or kind, key)
+  if ok then
+    return true
+  elseif problem == "utf8" then
+    error('send: text must be valid UTF-8; send other bytes with kind "binary"', 2)
+  end
+  return nil, problem
 end
 
 -- ---- broadcasts ----
@@ -216,16 +238,6 @@ function codecs.forget(list)
   end
 end
 
-local function encode_own(codec, value)
-  local payload, kind = codec.encode(value)
-  if type(payload) ~= "string" then
-    return nil, ("the codec's encode must return a string, it returned %s"):format(type(payload))
-  elseif kind ~= nil and kind ~= "text" and kind ~= "binary" then
-    return nil, ('the codec\'s encode must return the kind "text" or "binary", it returned %s'):format(tostring(kind))
-  end
-  return payload, kind or "text"
-end
-
 --- A value as a payload for the connections that have the codec with this number; or nil and why it cannot be that,
 --- which is misuse. What a codec of the script's own throws goes through.
 ---@param number integer
@@ -238,7 +250,8 @@ function codecs.encode(number, value)
     local ok, text = pcall(json.encode, value)
     return ok and text or nil, ok and "text" or text
   elseif type(codec) == "table" and codec.encode then
-    return encode_own(codec, value)
+    local payload, kind = encode_own(codec, value)
+    return payload, kind or "text"
   elseif type(value) ~= "string" and type(value) ~= "number" then
     return nil, ('a string is needed for the codec "%s", got %s'):format(
       codec == "binary" and "binary" or "text", type(value))

@@ -4,11 +4,13 @@
 -- each codec that its receivers have (mostly one), and framed once. Keeps nothing.
 
 local codecs = require "tidewire.codecs"
-local Conn = require "tidewire.conn"
 local core = require "tidewire.core"
 local json = require "tidewire.json"
+local option_types = require "tidewire.option_types"
 local registry = require "tidewire.registry"
 local scope = require "tidewire.scope"
+local send_options = require "tidewire.send_options"
+local suggest = require "tidewire.suggest"
 
 ---@class tidewire.Room
 ---@field name string
@@ -36,36 +38,6 @@ function room.get(name)
   return setmetatable({ name = name }, Room)
 end
 
-local known_options = {
-  ["room:broadcast"] = { except = true, key = true },
-  ["tw.broadcast"] = { except = true, key = true, endpoint = true },
-}
-
---- The options of a broadcast: a table, or just the connection to leave out.
-local function read_options(what, options)
-  if options == nil then
-    return {}
-  elseif Conn.is(options) then
-    return { except = Conn.integer(options) }
-  elseif type(options) ~= "table" then
-    error(("%s: options must be a table or a connection, got %s"):format(what, type(options)), 3)
-  end
-  for key in pairs(options) do
-    if not known_options[what][key] then
-      error(('%s: unknown option "%s"; there are "except", "key" and, for tw.broadcast, "endpoint"')
-        :format(what, tostring(key)), 3)
-    end
-  end
-  local except = options.except
-  if except ~= nil and not Conn.is(except) then
-    error(("%s: except must be a connection, got %s"):format(what, type(except)), 3)
-  end
-  if options.key ~= nil and (type(options.key) ~= "string" or options.key == "") then
-    error(("%s: key must be a string, got %s"):format(what, options.key == "" and '""' or type(options.key)), 3)
-  end
-  return { except = except and Conn.integer(except), endpoint = options.endpoint, key = options.key }
-end
-
 local NOT_UTF8 <const> = 'text must be valid UTF-8; for other bytes give the endpoint the codec "binary"'
 
 --- The value as each of the codecs has it: payloads and kinds. Throws for one of them, at the script's line.
@@ -86,11 +58,11 @@ end
 
 --- Sends the value to those with each of the codecs. All is encoded before anything is sent: a value that one codec
 --- refuses reaches nobody. Returns to how many connections it was queued.
-local function publish(what, value, room_name, endpoint, options, codec_numbers)
+local function publish(what, value, codec_numbers, room_name, endpoint, except, key)
   local payloads, kinds = encode(what, value, codec_numbers)
   local delivered = 0
   for i, codec in ipairs(codec_numbers) do
-    local count = core.publish(payloads[i], kinds[i], codec, room_name, endpoint, options.except, options.key)
+    local count = core.publish(payloads[i], kinds[i], codec, room_name, endpoint, except, key)
     if not count then
       error(("%s: %s"):format(what, NOT_UTF8), 3)
     end
@@ -113,8 +85,8 @@ end
 ---@return integer delivered  to how many connections it was queued
 function Room:broadcast(value, options)
   check_room(self, "broadcast")
-  local read = read_options("room:broadcast", options)
-  local delivered = publish("room:broadcast", value, self.name, nil, read, { core.room_codecs(self.name) })
+  local except, key = send_options.of_broadcast("room:broadcast", options, 2)
+  local delivered = publish("room:broadcast", value, { core.room_codecs(self.name) }, self.name, nil, except, key)
   return delivered -- no tail call: errors count the frames
 end
 
@@ -213,38 +185,36 @@ local function codecs_of(only)
   return list
 end
 
+--- The words for a path that no endpoint has.
+local function no_endpoint(path)
+  if type(path) ~= "string" then
+    return ("tw.broadcast: endpoint must be the path of one, got %s"):format(type(path))
+  end
+  local paths = {}
+  for i, endpoint in ipairs(registry.endpoints) do
+    paths[i] = endpoint.path
+  end
+  return ('tw.broadcast: there is no endpoint %s%s'):format(option_types.quote(path), suggest.hint(path, paths))
+end
+
 --- Sends a value to everyone.
 ---@param value any
 ---@param options tidewire.Conn|{ endpoint: string|nil, except: tidewire.Conn|nil, key: string|nil }|nil  only those of
 ---  one endpoint, by its path; the others as of room:broadcast
 ---@return integer delivered
 function room.broadcast(value, options)
-  local read = read_options("tw.broadcast", options)
-  local endpoint = read.endpoint ~= nil and registry.endpoint(read.endpoint) or nil
-  if read.endpoint ~= nil and not endpoint then
-    error(('tw.broadcast: there is no endpoint "%s"'):format(tostring(read.endpoint)), 2)
+  local except, key, path = send_options.of_broadcast("tw.broadcast", options, 2)
+  local endpoint
+  if path ~= nil then
+    endpoint = registry.endpoint(path) or error(no_endpoint(path), 2)
   end
-  local delivered = publish("tw.broadcast", value, nil, endpoint and endpoint.number, read, codecs_of(endpoint))
+  local number = endpoint and endpoint.number
+  local delivered = publish("tw.broadcast", value, codecs_of(endpoint), nil, number, except, key)
   return delivered -- no tail call, as above
 end
 
---- What conn:send takes as its last argument: the kind, and the key.
-local function read_send_options(options)
-  if type(options) ~= "table" then
-    options = { kind = options }
-  end
-  if options.kind ~= nil and options.kind ~= "text" and options.kind ~= "binary" then
-    error(('tw.send: kind must be "text" or "binary", got %s'):format(tostring(options.kind)), 4)
-  end
-  if options.key ~= nil and type(options.key) ~= "string" then
-    error(("tw.send: key must be a string, got %s"):format(type(options.key)), 4)
-  end
-  return options.kind, options.key ~= "" and options.key or nil
-end
-
 --- To a connection of whichever worker.
-local function send_to(integer, codec, value, options)
-  local kind, key = read_send_options(options)
+local function send_to(integer, codec, value, kind, key)
   local payload, own_kind = codecs.encode(codec, value)
   if not payload then
     error(("tw.send: %s"):format(own_kind), 3)
@@ -266,12 +236,13 @@ function room.send(conn_id, value, options)
   if type(conn_id) ~= "string" then
     error(("tw.send: a conn.id is needed, got %s"):format(type(conn_id)), 2)
   end
+  local kind, key = send_options.of_send("tw.send", options, 2)
   local integer = core.id_number(conn_id)
   local codec = integer and core.codec_of(integer)
   if not codec then
     return nil, "closed"
   end
-  local ok, message = send_to(integer, codec, value, options)
+  local ok, message = send_to(integer, codec, value, kind, key)
   if ok then
     return true
   end

@@ -20,9 +20,10 @@ local core = {}
 ---@param conn integer
 ---@param payload string
 ---@param kind? "text"|"binary"
+---@param key? string
 ---@return true? ok
----@return "closed"|"backlog"|nil why_not
-function core.send(conn, payload, kind) end
+---@return "closed"|"backlog"|"utf8"|nil why_not
+function core.send(conn, payload, kind, key) end
 
 ---@param conn integer
 ---@param code integer

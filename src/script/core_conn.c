@@ -47,9 +47,29 @@ static enum message_kind check_kind(lua_State *L, int index, enum message_kind o
                                          luaL_tolstring(L, index, NULL));
 }
 
+enum { LONGEST_KEY = 1024 }; /* bytes, as in send_options.lua: no queue's ceiling counts them */
+
+/* Throws, in send_options.lua's words, where the table at the index has a name that is no option. */
+static void check_names(lua_State *L, int index) {
+    const struct vm *vm = vm_of(L);
+    lua_pushnil(L);
+    while (lua_next(L, index)) { /* name, value */
+        lua_pop(L, 1);
+        const char *name = lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1) : NULL;
+        if (name == vm->key_word || name == vm->kind_word)
+            continue;
+        luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_LOADED_TABLE);
+        lua_getfield(L, -1, "tidewire.send_options");
+        lua_getfield(L, -1, "refuse");
+        lua_pushvalue(L, index);
+        lua_call(L, 1, 0); /* throws */
+    }
+}
+
 /* The options of a table at the index; its strings stay in it. */
 static struct send_options check_table(lua_State *L, int index, enum message_kind otherwise) {
     struct send_options options = {otherwise, {NULL, 0}};
+    check_names(L, index);
     lua_getfield(L, index, "kind");
     options.kind = check_kind(L, -1, otherwise);
     lua_pop(L, 1);
@@ -58,6 +78,11 @@ static struct send_options check_table(lua_State *L, int index, enum message_kin
         options.key.bytes = lua_tolstring(L, -1, &options.key.len);
     else if (type != LUA_TNIL)
         luaL_error(L, "send: key must be a string, got %s", luaL_typename(L, -1));
+    if (type == LUA_TSTRING && options.key.len == 0)
+        luaL_error(L, "send: key must be a string, got \"\"");
+    if (options.key.len > LONGEST_KEY)
+        luaL_error(L, "send: the key has %I bytes; at most %d are possible",
+                   (LUAI_UACINT)options.key.len, LONGEST_KEY);
     lua_pop(L, 1);
     return options;
 }
@@ -68,24 +93,36 @@ static struct send_options check_options(lua_State *L, int index, enum message_k
     return (struct send_options){check_kind(L, index, otherwise), {NULL, 0}};
 }
 
+static enum send_result queue(lua_State *L, conn_id id, const char *bytes, size_t len,
+                              struct send_options options) {
+    struct hub *hub = vm_of(L)->hub;
+    return options.key.len == 0 ? hub_send(hub, id, options.kind, bytes, len)
+                                : hub_send_keyed(hub, id, options.kind, bytes, len, options.key);
+}
+
 static int send_bytes(lua_State *L, conn_id id, const char *bytes, size_t len,
                       struct send_options options) {
     if (options.kind == MESSAGE_TEXT && !utf8_valid(bytes, len))
         return luaL_error(L,
                           "send: text must be valid UTF-8; send other bytes with kind \"binary\"");
-    struct hub *hub = vm_of(L)->hub;
-    return push_send_result(
-        L, options.key.len == 0 ? hub_send(hub, id, options.kind, bytes, len)
-                                : hub_send_keyed(hub, id, options.kind, bytes, len, options.key));
+    return push_send_result(L, queue(L, id, bytes, len, options));
 }
 
-/* core.send(id, payload, kind|options|nil) -> true | nil, "closed"|"backlog". Throws on misuse. */
+/* core.send(id, payload, kind|nil, key|nil) -> true | nil, "closed"|"backlog"|"utf8" */
 static int core_send(lua_State *L) {
     conn_id id = check_id(L, 1);
     hub_take_mail(vm_of(L)->hub);
     size_t len;
     const char *bytes = luaL_checklstring(L, 2, &len);
-    return send_bytes(L, id, bytes, len, check_options(L, 3, MESSAGE_TEXT));
+    struct send_options options = {check_kind(L, 3, MESSAGE_TEXT), {NULL, 0}};
+    if (!lua_isnoneornil(L, 4))
+        options.key.bytes = luaL_checklstring(L, 4, &options.key.len);
+    if (options.kind == MESSAGE_TEXT && !utf8_valid(bytes, len)) {
+        luaL_pushfail(L);
+        lua_pushliteral(L, "utf8");
+        return 2;
+    }
+    return push_send_result(L, queue(L, id, bytes, len, options));
 }
 
 /* Its address is the key under which a conn object keeps its integer (conn.lua). */
@@ -98,7 +135,8 @@ static conn_id check_conn(lua_State *L) {
     /* before the value is encoded: mail may run finalizers, which send, too */
     hub_take_mail(vm_of(L)->hub);
     lua_settop(L, 3);
-    lua_rawgetp(L, 1, &conn_key);
+    if (lua_rawgetp(L, 1, &conn_key) != LUA_TNUMBER) /* conn.send({ … }) */
+        luaL_error(L, "send: call it with a colon, conn:send(value)");
     return (conn_id)lua_tointeger(L, 4);
 }
 
@@ -149,6 +187,8 @@ void core_push_senders(lua_State *L) {
     struct vm *vm = vm_of(L);
     vm->text_word = keep_word(L, "text");
     vm->binary_word = keep_word(L, "binary");
+    vm->key_word = keep_word(L, "key");
+    vm->kind_word = keep_word(L, "kind");
     lua_newtable(L); /* senders */
     lua_pushcfunction(L, conn_send_text);
     lua_setfield(L, -2, "text");

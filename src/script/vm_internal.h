@@ -68,8 +68,9 @@ struct vm {
     struct hub *hub;
     uv_loop_t *loop;
     int event_refs[EVENT_COUNT];
-    int close_handles_ref;               /* luv_bridge.c's */
-    const char *text_word, *binary_word; /* the bytes of these strings in the state */
+    int close_handles_ref; /* luv_bridge.c's */
+    /* the bytes of these strings in the state */
+    const char *text_word, *binary_word, *key_word, *kind_word;
     struct task *current;   /* what runs now, or NULL: a callback of luv's, or nothing */
     bool must_answer;       /* `current` may not sleep */
     unsigned generation;    /* of the code that runs */

@@ -333,9 +333,14 @@ describe("room:broadcast", function()
     assert.equal("room:broadcast: except must be a connection, got table", refusal { except = { ada } })
     assert.equal("room:broadcast: key must be a string, got number", refusal { key = 1 })
     assert.equal('room:broadcast: key must be a string, got ""', refusal { key = "" })
-    assert.matches('^room:broadcast: unknown option "exept"; there are "except"', refusal { exept = ada })
-    assert.matches('^room:broadcast: unknown option "1"', refusal { ada })
-    assert.matches('^room:broadcast: unknown option "endpoint"; .* for tw.broadcast', refusal { endpoint = "/text" })
+    assert.equal("room:broadcast: the key has 1025 bytes; at most 1024 are possible",
+      refusal { key = ("x"):rep(1025) })
+    assert.equal('room:broadcast: unknown option "excpet"; did you mean "except"?', refusal { excpet = ada })
+    assert.equal('room:broadcast: unknown option "Key"; did you mean "key"?', refusal { Key = "pos", except = ada })
+    assert.equal('room:broadcast: unknown option "1"; there are "except" and "key"', refusal { ada })
+    assert.equal('room:broadcast: unknown option "endpoint"; there are "except" and "key"',
+      refusal { endpoint = "/text" })
+    assert.equal('room:broadcast: unknown option "a?b"; there are "except" and "key"', refusal { ["a\nb"] = 1 })
     assert.equal("", got(ada))
   end)
 
@@ -431,13 +436,17 @@ describe("tw.broadcast", function()
   end)
 
   it("knows the endpoints", function()
-    assert.equal('tw.broadcast: there is no endpoint "/char"',
-      misuse(function() tw.broadcast("hi", { endpoint = "/char" }) end))
-    assert.equal('tw.broadcast: there is no endpoint "false"',
-      misuse(function() tw.broadcast("hi", { endpoint = false }) end))
-    assert.matches('^tw.broadcast: unknown option "room"', misuse(function() tw.broadcast("hi", { room = "x" }) end))
-    assert.equal("tw.broadcast: options must be a table or a connection, got string",
-      misuse(function() tw.broadcast("hi", "/chat") end))
+    local function refusal(options)
+      return misuse(function() tw.broadcast("hi", options) end)
+    end
+    assert.equal('tw.broadcast: there is no endpoint "/char"; did you mean "/chat"?', refusal { endpoint = "/char" })
+    assert.equal('tw.broadcast: there is no endpoint "/elsewhere"', refusal { endpoint = "/elsewhere" })
+    assert.equal("tw.broadcast: endpoint must be the path of one, got boolean", refusal { endpoint = false })
+    assert.equal('tw.broadcast: unknown option "room"; there are "endpoint", "except" and "key"',
+      refusal { room = "x" })
+    assert.equal('tw.broadcast: unknown option "endpiont"; did you mean "endpoint"?', refusal { endpiont = "/chat" })
+    assert.equal("tw.broadcast: options must be a table or a connection, got string", refusal "/chat")
+    assert.equal("", got(chat))
   end)
 end)
 
@@ -466,5 +475,23 @@ describe("tw.send", function()
     local ada = connect("/text")
     assert.equal("tw.send: a conn.id is needed, got table", misuse(function() return tw.send(ada, "hi"), 1 end))
     assert.equal("tw.send: a conn.id is needed, got nil", misuse(function() return tw.send(), 1 end))
+  end)
+
+  it("refuses options that cannot be meant, of a connection that is gone, too", function()
+    serve()
+    local ada = connect("/text")
+    for _, id in ipairs { ada.id, "1" } do
+      local function refusal(options)
+        return misuse(function() return tw.send(id, "hi", options), 1 end)
+      end
+      assert.equal('tw.send: kind must be "text" or "binary", got txt', refusal "txt")
+      assert.equal('tw.send: kind must be "text" or "binary", got 1', refusal { kind = 1 })
+      assert.equal("tw.send: key must be a string, got number", refusal { key = 1 })
+      assert.equal('tw.send: key must be a string, got ""', refusal { key = "" })
+      assert.equal('tw.send: unknown option "kye"; did you mean "key"?', refusal { kye = "pos" })
+      assert.equal('tw.send: unknown option "except"; there are "key" and "kind"', refusal { except = ada })
+      assert.equal("tw.send: a kind or a table of options is needed, got a connection", refusal(ada))
+    end
+    assert.equal("", got(ada))
   end)
 end)

@@ -549,7 +549,22 @@ describe("misuse", function()
       ["tw.room('lobby').broadcast('hi')"] = "room:broadcast: call it with a colon, room:broadcast(…)",
       ["tw.room('lobby'):broadcast({})"] = 'room:broadcast: a string is needed for the codec "text", got table',
       ["tw.room('lobby'):broadcast('hi', 7)"] = "room:broadcast: options must be a table or a connection, got number",
-      ["tw.room('lobby'):broadcast('hi', { but = conn })"] = 'room:broadcast: unknown option "but"; there are',
+      ["tw.room('lobby'):broadcast('hi', { but = conn })"] =
+        'room:broadcast: unknown option "but"; there are "except" and "key"',
+      ["tw.room('lobby'):broadcast('hi', { excpet = conn })"] =
+        'room:broadcast: unknown option "excpet"; did you mean "except"?',
+      ["tw.broadcast('hi', { endpoit = '/' })"] = 'tw.broadcast: unknown option "endpoit"; did you mean "endpoint"?',
+      ["local _ = tw.send(conn.id, 'hi', { kye = 'x' })"] = 'tw.send: unknown option "kye"; did you mean "key"?',
+      ["local _ = conn:send('hi', { kye = 'x' })"] = 'send: unknown option "kye"; did you mean "key"?',
+      ["local _ = conn:send('hi', { key = 'x', except = conn })"] =
+        'send: unknown option "except"; there are "key" and "kind"',
+      ["local _ = conn:send('hi', { 'text' })"] = 'send: unknown option "1"; there are "key" and "kind"',
+      ["local _ = conn:send('hi', { key = 7 })"] = "send: key must be a string, got number",
+      ["local _ = conn:send('hi', { key = '' })"] = 'send: key must be a string, got ""',
+      ["local _ = conn:send('hi', { key = ('x'):rep(1025) })"] =
+        "send: the key has 1025 bytes; at most 1024 are possible",
+      ["local _ = conn:send('hi', { kind = 'txt' })"] = 'send: kind must be "text" or "binary", got txt',
+      ["local _ = conn:send('hi', conn)"] = "send: a kind or a table of options is needed, got a connection",
       ["tw.room('lobby'):broadcast('hi', { except = conn.id })"] =
         "room:broadcast: except must be a connection, got string",
       ["tw.broadcast('hi', { endpoint = '/chat' })"] = 'tw.broadcast: there is no endpoint "/chat"',
@@ -559,5 +574,20 @@ describe("misuse", function()
     end
     assert.matches("^error: .*tw.send: a conn.id is needed, got table", (ada:ask("tw.send(conn, 'hi')")))
     check_got_only(ada)
+  end)
+
+  it("of send's options is told for a codec of one's own, too", function()
+    local ada = connect("ada")
+    local peer = app:connect_on(worker_of.ada, "/own?name=own")
+    for options, message in pairs({
+      ["{ kye = 'x' }"] = 'send: unknown option "kye"; did you mean "key"?',
+      ["{ key = {} }"] = "send: key must be a string, got table",
+      ["'txt'"] = 'send: kind must be "text" or "binary", got txt',
+    }) do
+      local code = ("local _, message = pcall(who.own.send, who.own, 'hi', %s) return message"):format(options)
+      assert.equal(message, run(ada, code))
+    end
+    assert.equal("true", run(ada, "return who.own:send('four', { key = 'x', kind = 'text' })"))
+    assert.same({ "own:four", "binary" }, { peer:receive() })
   end)
 end)

@@ -64,6 +64,11 @@ end
 --- `options` is a kind, { kind =, key = } or nil.
 local function send(world, id, payload, options, own_kind)
   local given = type(options) == "table" and options or { kind = options }
+  for name in pairs(given) do
+    if name ~= "kind" and name ~= "key" then
+      require("tidewire.send_options").refuse(given)
+    end
+  end
   local kind, key = given.kind or own_kind, given.key
   if kind ~= "text" and kind ~= "binary" then
     error(('send: kind must be "text" or "binary", got %s'):format(tostring(kind)), 3)
@@ -110,8 +115,11 @@ local function add_senders(world, core)
   core.senders = {
     text = plain_sender(world, core, "text"), binary = plain_sender(world, core, "binary"), json = json_sender,
   }
-  function core.send(id, payload, options)
-    return send(world, check_integer(id), check_string(payload), options, "text")
+  function core.send(id, payload, kind, key)
+    if (kind or "text") == "text" and not utf8.len(check_string(payload)) then
+      return nil, "utf8"
+    end
+    return send(world, check_integer(id), check_string(payload), { kind = kind, key = key }, "text")
   end
 end
 

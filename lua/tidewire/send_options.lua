@@ -1,0 +1,114 @@
+-- send_options.lua -- the last argument of what sends: whom to leave out, what the value is about, of which kind.
+--
+-- Checked at each call, so that a misspelt `excpet = conn` does not send to one who should hear nothing. What is right
+-- costs no table and no string; what is wrong throws at the script's line. Those of conn:send with a codec of ours are
+-- checked by C (core_conn.c), which asks here only for the words. Keeps nothing.
+
+local Conn = require "tidewire.conn"
+local option_types = require "tidewire.option_types"
+local suggest = require "tidewire.suggest"
+
+local LONGEST_KEY <const> = 1024 -- bytes, as in core_conn.c
+
+---@type table<string, table<string, true>>
+local known = {
+  ["send"] = { key = true, kind = true },
+  ["tw.send"] = { key = true, kind = true },
+  ["room:broadcast"] = { except = true, key = true },
+  ["tw.broadcast"] = { endpoint = true, except = true, key = true },
+}
+
+--- The words for a name that is no option: the nearest that is one, or all there are.
+local function unknown(what, name)
+  local names = {}
+  for candidate in pairs(known[what]) do
+    names[#names + 1] = candidate
+  end
+  table.sort(names)
+  local shown = type(name) == "string" and option_types.quote(name) or ('"%s"'):format(tostring(name))
+  local hint = suggest.hint(name, names)
+  if hint == "" then
+    hint = ('; there are "%s" and "%s"'):format(table.concat(names, '", "', 1, #names - 1), names[#names])
+  end
+  return ("%s: unknown option %s%s"):format(what, shown, hint)
+end
+
+--- Throws where the table has a name that is no option.
+local function check_names(what, options, level)
+  local names = known[what]
+  for name in next, options do
+    if not names[name] then
+      error(unknown(what, name), level + 1)
+    end
+  end
+end
+
+local function check_key(what, key, level)
+  if key == nil then
+    return nil
+  elseif type(key) ~= "string" or key == "" then
+    error(("%s: key must be a string, got %s"):format(what, key == "" and '""' or type(key)), level + 1)
+  elseif #key > LONGEST_KEY then
+    error(("%s: the key has %d bytes; at most %d are possible"):format(what, #key, LONGEST_KEY), level + 1)
+  end
+  return key
+end
+
+local send_options = {}
+
+local function check_no_conn(what, options, level)
+  if Conn.is(options) then
+    error(what .. ": a kind or a table of options is needed, got a connection", level + 1)
+  end
+end
+
+--- C has found a name in the options of conn:send that is none. Throws, at the line that called conn:send.
+---@param options table
+function send_options.refuse(options)
+  check_no_conn("send", options, 3)
+  check_names("send", options, 3)
+end
+
+--- The options of a send to one: a kind, a table, or nil.
+---@param what "send"|"tw.send"
+---@param options any
+---@param level integer  as of `error`, from the caller's view
+---@return "text"|"binary"|nil kind
+---@return string|nil key
+function send_options.of_send(what, options, level)
+  local kind, key = options, nil
+  if type(options) == "table" then
+    check_no_conn(what, options, level + 1)
+    check_names(what, options, level + 1)
+    kind, key = options.kind, check_key(what, options.key, level + 1)
+  end
+  if kind ~= nil and kind ~= "text" and kind ~= "binary" then
+    error(('%s: kind must be "text" or "binary", got %s'):format(what, tostring(kind)), level + 1)
+  end
+  return kind, key
+end
+
+--- The options of a broadcast: a table, just the connection to leave out, or nil.
+---@param what "room:broadcast"|"tw.broadcast"
+---@param options any
+---@param level integer  as of `error`, from the caller's view
+---@return integer|nil except  the connection's integer
+---@return string|nil key
+---@return any endpoint        not looked at
+function send_options.of_broadcast(what, options, level)
+  if options == nil then
+    return nil
+  elseif Conn.is(options) then
+    return Conn.integer(options)
+  elseif type(options) ~= "table" then
+    error(("%s: options must be a table or a connection, got %s"):format(what, type(options)), level + 1)
+  end
+  check_names(what, options, level + 1)
+  local except = options.except
+  if except ~= nil and not Conn.is(except) then
+    error(("%s: except must be a connection, got %s"):format(what, type(except)), level + 1)
+  end
+  return except and Conn.integer(except), check_key(what, options.key, level + 1), options.endpoint
+end
+
+return send_options
