@@ -136,6 +136,15 @@ function getters.backlog(conn) return core.backlog(conn[ID]) end
 
 -- ---- methods ----
 
+--- The connection's integer. Throws for what is no connection: methods are called with a colon.
+local function id_of(self, method)
+  local id = type(self) == "table" and self[ID]
+  if not id then
+    error(("conn:%s: call it with a colon, conn:%s(…)"):format(method, method), 3)
+  end
+  return id
+end
+
 --- May a server send this close code? RFC 6455 section 7.4, and the registry of codes behind it.
 local function is_sendable(code)
   return math.type(code) == "integer"
@@ -147,6 +156,7 @@ end
 ---@param code integer|nil   1000 by default; 1000 to 1014 but 1004 to 1006, or 3000 to 4999
 ---@param reason string|nil  UTF-8, at most 123 bytes
 function methods.close(self, code, reason)
+  local id = id_of(self, "close")
   code = code or 1000
   if not is_sendable(code) then
     error(("close: %s is no code that can be sent; use 1000 to 1014 (but 1004 to 1006) or 3000 to 4999")
@@ -155,13 +165,13 @@ function methods.close(self, code, reason)
   if reason ~= nil and (type(reason) ~= "string" or #reason > 123 or not utf8.len(reason)) then
     error("close: the reason must be UTF-8 text of at most 123 bytes", 2)
   end
-  core.close(self[ID], code, reason)
+  core.close(id, code, reason)
 end
 
 ---@param self tidewire.Conn
 ---@return boolean
 function methods.is_open(self)
-  return core.is_open(self[ID])
+  return core.is_open(id_of(self, "is_open"))
 end
 
 --- Sends a ping of the endpoint's kind (a PING frame, or JSON) now; its answer gives `conn.rtt`.
@@ -169,7 +179,7 @@ end
 ---@return true|nil ok
 ---@return string|nil message  "closed"
 function methods.ping(self)
-  if core.ping(self[ID]) then
+  if core.ping(id_of(self, "ping")) then
     return true
   end
   return nil, "closed"
@@ -182,6 +192,18 @@ local function check_room(what, room)
   end
 end
 
+--- What others may know of a member, as JSON.
+local function encode_info(info)
+  if info == nil then
+    return nil
+  end
+  local ok, text = pcall(json.encode, info)
+  if not ok then
+    error("conn:join: " .. text:gsub("^value", "info"), 3)
+  end
+  return text
+end
+
 --- Enters a room. Entering twice only replaces `info`. A closing connection leaves its rooms by itself.
 ---@param self tidewire.Conn
 ---@param room string
@@ -189,8 +211,9 @@ end
 ---@return true|nil ok
 ---@return string|nil message  "closed"
 function methods.join(self, room, info)
+  local id = id_of(self, "join")
   check_room("conn:join", room)
-  if core.join(self[ID], room, info ~= nil and json.encode(info) or nil) then
+  if core.join(id, room, encode_info(info)) then
     return true
   end
   return nil, "closed"
@@ -202,8 +225,9 @@ end
 ---@return true|nil ok
 ---@return string|nil message  "closed"
 function methods.leave(self, room)
+  local id = id_of(self, "leave")
   check_room("conn:leave", room)
-  if core.leave(self[ID], room) then
+  if core.leave(id, room) then
     return true
   end
   return nil, "closed"
@@ -213,7 +237,7 @@ end
 ---@param self tidewire.Conn
 ---@return string[]
 function methods.rooms(self)
-  local rooms = core.rooms_of(self[ID])
+  local rooms = core.rooms_of(id_of(self, "rooms"))
   table.sort(rooms)
   return rooms
 end
@@ -253,6 +277,7 @@ end
 ---@param f fun(conn: tidewire.Conn)
 ---@return tidewire.Timer
 function methods.after(self, seconds, f)
+  id_of(self, "after")
   async.check_timer("conn:after", seconds, f)
   return add_timer(self, async.start_once, seconds, f)
 end
@@ -263,6 +288,7 @@ end
 ---@param f fun(conn: tidewire.Conn)
 ---@return tidewire.Timer
 function methods.every(self, seconds, f)
+  id_of(self, "every")
   async.check_timer("conn:every", seconds, f, 0.001)
   return add_timer(self, async.start_repeating, seconds, f)
 end

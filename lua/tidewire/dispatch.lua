@@ -11,8 +11,8 @@ local core = require "tidewire.core"
 local errors = require "tidewire.errors"
 local gatekeeper = require "tidewire.gatekeeper"
 local http = require "tidewire.http"
+local presence = require "tidewire.presence"
 local registry = require "tidewire.registry"
-local room = require "tidewire.room"
 local scope = require "tidewire.scope"
 local takeover = require "tidewire.takeover"
 
@@ -166,7 +166,7 @@ function events.forgotten(id)
 end
 
 events.timer = async.fire
-events.moved = room.moved
+events.moved = presence.moved
 
 --- A hook, timer or spawned function threw. Runs on a coroutine of its own.
 ---@param id integer         0: not a connection's hook

@@ -5,10 +5,10 @@
 
 local codecs = require "tidewire.codecs"
 local core = require "tidewire.core"
-local json = require "tidewire.json"
+local misuse = require "tidewire.misuse"
 local option_types = require "tidewire.option_types"
+local presence = require "tidewire.presence"
 local registry = require "tidewire.registry"
-local scope = require "tidewire.scope"
 local send_options = require "tidewire.send_options"
 local suggest = require "tidewire.suggest"
 
@@ -97,79 +97,20 @@ function Room:size()
   return core.room_size(self.name)
 end
 
----@class tidewire.Member
----@field id string    conn.id
----@field name string  conn.name
----@field info any     what conn:join was given; nil if nothing
-
-local function new_member(integer, json_name, info)
-  return { id = core.id_text(integer), name = json.decode(json_name), info = info and json.decode(info) or nil }
-end
-
 --- Who is in the room, over all workers, in no order.
 ---@return tidewire.Member[]
 function Room:members()
   check_room(self, "members")
-  local list, members = core.room_members(self.name), {}
-  for i = 1, #list, 3 do
-    members[#members + 1] = new_member(list[i], list[i + 1], list[i + 2] or nil)
-  end
-  return members
+  return presence.members(self.name)
 end
 
----@class tidewire.Watch
----@field room string
----@field f fun(event: "join"|"leave", member: tidewire.Member)
-local Watch = {}
-Watch.__index = Watch
-Watch.__name = "tidewire.Watch"
-
---- Who watches a room, by its name.
----@type table<string, tidewire.Watch[]>
-local watches = {}
-
 --- Calls f("join" or "leave", member) for everyone who joins or leaves from now on, each on its own: f may wait.
----@param f fun(event: "join"|"leave", member: tidewire.Member)
+---@param f (fun(event: "join"|"leave", member: tidewire.Member))|tidewire.Watchers
 ---@return tidewire.Watch
 function Room:watch(f)
   check_room(self, "watch")
-  if type(f) ~= "function" then
-    error(("room:watch: a function is needed, got %s"):format(type(f)), 2)
-  end
-  local watch = setmetatable({ room = self.name, f = f }, Watch)
-  if not watches[self.name] then
-    watches[self.name] = {}
-    core.watch(self.name, true)
-  end
-  table.insert(watches[self.name], watch)
-  scope.add(watch)
-  return watch
-end
-
---- Ends it.
----@return boolean was_watching
-function Watch:cancel()
-  local list = watches[self.room] or {}
-  for i, watch in ipairs(list) do
-    if watch == self then
-      table.remove(list, i)
-      scope.remove(self)
-      if #list == 0 then
-        watches[self.room] = nil
-        core.watch(self.room, false)
-      end
-      return true
-    end
-  end
-  return false
-end
-
---- C's event: somebody joined or left a room that is watched.
-function room.moved(integer, name, joined, json_name, info)
-  for _, watch in ipairs({ table.unpack(watches[name] or {}) }) do
-    core.set_scope(watch.scope)
-    core.spawn(watch.f, joined and "join" or "leave", new_member(integer, json_name, info))
-  end
+  local watch = misuse.blame_caller(presence.watch, self.name, f)
+  return watch -- no tail call, as above
 end
 
 --- The codecs' numbers of the app's endpoints, or of one of them.

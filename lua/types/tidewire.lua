@@ -208,8 +208,9 @@ function Room:size() end
 ---@return tidewire.Member[]
 function Room:members() end
 
---- Calls f("join" or "leave", member) for everyone who joins or leaves from now on. f may wait.
----@param f fun(event: "join"|"leave", member: tidewire.Member)
+--- Calls f("join" or "leave", member), or on_join(member) and on_leave(member), for everyone who joins or leaves from
+--- now on. They may wait.
+---@param f (fun(event: "join"|"leave", member: tidewire.Member))|{ on_join?: fun(member: tidewire.Member), on_leave?: fun(member: tidewire.Member) }
 ---@return tidewire.Watch
 function Room:watch(f) end
 
@@ -221,7 +222,7 @@ function Room:watch(f) end
 ---@class tidewire.Watch
 local Watch = {}
 
---- Ends it.
+--- Ends it: nothing is called any more.
 ---@return boolean was_watching
 function Watch:cancel() end
 

@@ -330,6 +330,19 @@ describe("conn:after", function()
   end)
 end)
 
+describe("a connection's methods", function()
+  it("are called with a colon", function()
+    local conn = connect()
+    for _, method in ipairs { "close", "is_open", "ping", "join", "leave", "rooms", "after", "every" } do
+      local message = ("conn:%s: call it with a colon, conn:%s(…)"):format(method, method)
+      assert.equal(message, misuse(function() conn[method]() end))
+      assert.equal(message, misuse(function() conn[method](1) end))
+      assert.equal(message, misuse(function() conn[method]({}, 1) end))
+    end
+    assert.is_true(conn:is_open())
+  end)
+end)
+
 describe("conn:every", function()
   it("calls its function again and again with the connection", function()
     local conn = connect()

@@ -54,9 +54,6 @@ local function add_members(core, rooms)
     return list
   end
 
-  function core.watch(name, on) core.watched[name] = on end
-  core.watched = {}
-
   function core.room_size(name) return #core.room_members(name) // 3 end
 end
 
@@ -263,7 +260,11 @@ describe("room:size and room:members", function()
 
   it("take no info that JSON has no form for", function()
     serve()
-    assert.is_false(pcall(function() connect("/text"):join("lobby", { f = print }) end))
+    local ada = connect("/text")
+    local says = "is a function: JSON has only objects, arrays, strings, numbers, booleans and null"
+    assert.equal("conn:join: info " .. says, misuse(function() ada:join("lobby", print) end))
+    assert.equal("conn:join: info.f " .. says, misuse(function() ada:join("lobby", { f = print }) end))
+    assert.equal(0, tw.room("lobby"):size())
   end)
 end)
 

@@ -27,6 +27,23 @@ return {
       conn:close(4000)
     elseif message.act == "fail" then
       error("on purpose")
+    elseif message.act == "watch once" then
+      local events, watch = {}, nil
+      local function note(event, member)
+        events[#events + 1] = { event, member.info }
+        watch:cancel()
+      end
+      watch = tw.room("den"):watch({
+        on_join = function(member) note("join", member) end, on_leave = function(member) note("leave", member) end,
+      })
+      conn:join("den", false)
+      conn:leave("den")
+      conn:join("den")
+      repeat tw.sleep(0.002) until #events > 0 -- what was caused after it would be told in the same turn
+      conn:send(events)
+    elseif message.act == "info" then
+      conn:join("den", message.info)
+      conn:send(tw.room("den"):members())
     elseif message.act == "cancel" then
       conn:send({ watch:cancel(), watch:cancel(), tw.worker })
     end
@@ -97,6 +114,19 @@ describe("presence", function()
       local left = told("leave", worker)
       table.sort(left)
       assert.same({ "closer", "dropper", "failer", "leaver" }, left)
+    end
+  end)
+
+  it("is told to one function or to two, and no more once that is cancelled", function()
+    local ada = app:connect()
+    assert.equal('[["join",false]]', (ada:ask('{"act":"watch once"}')))
+  end)
+
+  it("tells of a member whatever was said of it", function()
+    local ada = app:connect()
+    for _, info in ipairs { "false", "null", "0", '""', "[]", '{"a":[null]}', '"\\u0000"' } do
+      local members = (ada:ask(('{"act":"info","info":%s}'):format(info)))
+      assert.is_truthy(members:find('"info":' .. info, 1, true), members)
     end
   end)
 

@@ -1,0 +1,114 @@
+-- presence_spec.lua -- what room:members and room:watch tell, and what they want. Who is in a room is told by the spec
+-- in C's place; the real one is tests/server/presence_spec.lua's.
+
+local fake_app = require "support.fake_app"
+
+local HERE = debug.getinfo(1, "S").short_src:gsub("%p", "%%%0")
+
+local world, lobby, seen
+
+before_each(function()
+  world = fake_app:install()
+  local core = world.core
+  core.watched = {}
+  function core.watch(name, on) core.watched[name] = on or nil end
+  world:serve { endpoints = { ["/"] = {} } }
+  lobby, seen = require("tidewire").room("lobby"), {}
+end)
+
+after_each(function() world:uninstall() end)
+
+--- Somebody comes or goes; info is JSON.
+local function move(joined, integer, info)
+  world:event("moved", 0, integer, "lobby", joined, '"the door"', info)
+end
+
+local function note(event, member)
+  seen[#seen + 1] = ("%s %s"):format(event, member.id)
+end
+
+local function misuse(f)
+  local ok, message = pcall(f)
+  assert.is_false(ok)
+  return assert(message:match("^" .. HERE .. ":%d+: (.*)$"), message)
+end
+
+describe("room:members", function()
+  it("tells what was said of each, whatever it is", function()
+    function world.core.room_members()
+      return { 1, '"a"', false, 2, '"a"', "false", 3, '"a"', "null", 4, '"a"', '{"user":"ada"}' }
+    end
+    local members = lobby:members()
+    assert.same({ id = "1", name = "a" }, members[1])
+    assert.same({ id = "2", name = "a", info = false }, members[2])
+    assert.equal(require("tidewire").null, members[3].info)
+    assert.same({ user = "ada" }, members[4].info)
+  end)
+end)
+
+describe("room:watch", function()
+  it("tells who comes and goes", function()
+    local members = {}
+    lobby:watch(function(event, member) members[#members + 1] = { event, member } end)
+    move(true, 7, '{"user":"ada"}')
+    move(false, 7)
+    world:turn()
+    assert.same({ "join", { id = "7", name = "the door", info = { user = "ada" } } }, members[1])
+    assert.same({ "leave", { id = "7", name = "the door" } }, members[2])
+  end)
+
+  it("tells one function of those who come and another of those who go", function()
+    lobby:watch({
+      on_join = function(member) note("came", member) end, on_leave = function(member) note("went", member) end,
+    })
+    lobby:watch({ on_leave = function(member) note("and went", member) end })
+    move(true, 7)
+    move(false, 7)
+    world:turn()
+    assert.same({ "came 7", "went 7", "and went 7" }, seen)
+  end)
+
+  it("tells nothing after its cancel, not of what was before either", function()
+    local watch
+    watch = lobby:watch(function(event, member)
+      note(event, member)
+      watch:cancel()
+    end)
+    local other = lobby:watch(note)
+    move(true, 7)
+    move(false, 7)
+    other:cancel()
+    world:turn()
+    assert.same({ "join 7" }, seen)
+    assert.same({}, world.core.watched)
+    assert.is_false(watch:cancel())
+  end)
+
+  it("goes on after an error in its function, and for the others", function()
+    lobby:watch(function() error("out of tea", 0) end)
+    lobby:watch(note)
+    move(true, 7)
+    move(false, 7)
+    world:turn()
+    assert.same({ "join 7", "leave 7" }, seen)
+    assert.equal("out of tea", world.failures[2].value)
+  end)
+
+  it("wants functions", function()
+    local needed = "room:watch: a function is needed, or a table with on_join and on_leave; got "
+    assert.equal(needed .. "nil", misuse(function() lobby:watch() end))
+    assert.equal(needed .. "string", misuse(function() lobby:watch("note") end))
+    assert.equal('room:watch: unknown option "on_jion"; did you mean "on_join"?',
+      misuse(function() lobby:watch({ on_jion = note }) end))
+    assert.equal("room:watch: on_leave must be a function, got boolean",
+      misuse(function() lobby:watch({ on_leave = true }) end))
+    assert.equal("room:watch: on_join or on_leave is needed", misuse(function() lobby:watch({}) end))
+    assert.same({}, world.core.watched)
+  end)
+
+  it("is cancelled with a colon", function()
+    local watch = lobby:watch(note)
+    assert.equal("watch:cancel: call it with a colon, watch:cancel()", misuse(function() watch.cancel() end))
+    assert.equal("watch:cancel: call it with a colon, watch:cancel()", misuse(function() watch.cancel({}) end))
+  end)
+end)
