@@ -5,6 +5,7 @@
 
 local core = require "tidewire.core"
 local errors = require "tidewire.errors"
+local option_types = require "tidewire.option_types"
 local scope = require "tidewire.scope"
 
 local async = {}
@@ -62,8 +63,10 @@ function async.wrap(f)
   end
 end
 
---- The running hook's integer. Throws where nothing can wait.
-local function this_task(what)
+--- The running hook's integer. Throws where nothing can wait, at the line that called who calls this.
+---@param what string  "tw.sleep"
+---@return integer
+function async.this_task(what)
   local task, why = core.task()
   if task and not coroutine.isyieldable() then
     task, why = nil, "attempt to yield across a C-call boundary: functions that table.sort, string.gsub and "
@@ -112,9 +115,16 @@ local function forget(timer)
   end
 end
 
+local function check_timer_itself(self, method)
+  if getmetatable(self) ~= Timer then
+    error(("timer:%s: call it with a colon, timer:%s()"):format(method, method), 3)
+  end
+end
+
 --- Stops the timer. Its function will not be called again; a call that waits goes on to its end.
 ---@return boolean was_running
 function Timer:cancel()
+  check_timer_itself(self, "cancel")
   if running[self.number] ~= self then
     return false
   end
@@ -125,6 +135,7 @@ end
 
 ---@return boolean
 function Timer:is_running()
+  check_timer_itself(self, "is_running")
   return running[self.number] == self
 end
 
@@ -190,8 +201,9 @@ end
 --- Throws unless the arguments are those of a timer.
 function async.check_timer(what, seconds, f, least)
   least = least or 0
-  if type(seconds) ~= "number" or not (seconds >= least and seconds < 1e9) then
-    error(("%s: seconds must be a number from %g to 1e9, got %s"):format(what, least, tostring(seconds)), 3)
+  if type(seconds) ~= "number" or not (seconds >= least and seconds <= 1e9) then
+    error(("%s: seconds must be a number from %g to 1e9, got %s")
+      :format(what, least, option_types.describe(seconds)), 3)
   end
   if type(f) ~= "function" then
     error(("%s: a function is needed, got %s"):format(what, type(f)), 3)
@@ -221,10 +233,10 @@ end
 --- Waits. Other connections go on; the next message of this one waits too.
 ---@param seconds number
 function async.sleep(seconds)
-  if type(seconds) ~= "number" or not (seconds >= 0 and seconds < 1e9) then
-    error(("tw.sleep: seconds must be a number from 0 to 1e9, got %s"):format(tostring(seconds)), 2)
+  if type(seconds) ~= "number" or not (seconds >= 0 and seconds <= 1e9) then
+    error(("tw.sleep: seconds must be a number from 0 to 1e9, got %s"):format(option_types.describe(seconds)), 2)
   end
-  local task, token = this_task("tw.sleep"), {}
+  local task, token = async.this_task("tw.sleep"), {}
   local timer = start(seconds, function() wake(task, token) end, nil, false)
   scope.add(timer)
   wait(task, token)
@@ -247,7 +259,7 @@ function async.await(begin)
   if type(begin) ~= "function" then
     error(("tw.await: a function is needed, got %s"):format(type(begin)), 2)
   end
-  local task, token = this_task("tw.await"), {}
+  local task, token = async.this_task("tw.await"), {}
   local result
   begin(function(...)
     if not result then

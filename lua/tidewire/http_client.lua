@@ -4,6 +4,7 @@
 -- what comes of it like tw.sleep does: other connections go on. What cannot be meant throws at the line
 -- that asked; what the world refuses is nil and a message. Keeps nothing.
 
+local async = require "tidewire.async"
 local core = require "tidewire.core"
 local header_fields = require "tidewire.headers"
 local json = require "tidewire.json"
@@ -172,10 +173,7 @@ local Pending = {
 ---@return string|nil message
 function http_client.request(request)
   local order = misuse.blame_caller(check, request)
-  local task, why = core.task()
-  if not task then
-    error("tw.http.request: " .. why, 2)
-  end
+  local task = async.this_task("tw.http.request")
   local number, problem = core.http_begin(task, order.url, order.method, order.headers, order.body, order.timeout,
     order.max_bytes, order.redirects)
   if not number then

@@ -59,7 +59,7 @@ static int core_timer(lua_State *L) {
     struct vm *vm = vm_of(L);
     lua_Number seconds = luaL_checknumber(L, 1);
     bool repeats = lua_toboolean(L, 2);
-    luaL_argcheck(L, seconds >= 0 && seconds < 1e9, 1, "seconds from 0 to 1e9 expected");
+    luaL_argcheck(L, seconds >= 0 && seconds <= 1e9, 1, "seconds from 0 to 1e9 expected");
     luaL_argcheck(L, !repeats || seconds >= 0.001, 1, "a period of 0.001 seconds or more expected");
     struct api_timer *timer = mem_zalloc(sizeof *timer);
     uint64_t ns = (uint64_t)(seconds * 1e9);

@@ -102,10 +102,11 @@ describe("tw.sleep", function()
   end)
 
   it("throws at its caller for what is no time", function()
-    for _, bad in ipairs { -1, 0 / 0, 1 / 0, "1", {} } do
+    for bad, shown in pairs { [-1] = "-1", [1 / 0] = "inf", ["1"] = 'string "1"', [{}] = "table" } do
       local text = misuse(function() async.sleep(bad) end)
-      assert.equal("tw.sleep: seconds must be a number from 0 to 1e9, got " .. tostring(bad), text)
+      assert.equal("tw.sleep: seconds must be a number from 0 to 1e9, got " .. shown, text)
     end
+    assert.matches("got %-?nan$", misuse(function() async.sleep(0 / 0) end))
     assert.matches("got nil$", misuse(function() async.sleep() end))
   end)
 
@@ -477,7 +478,22 @@ describe("tw.after", function()
     assert.matches("^tw.after: seconds must be .* got nan$", (misuse(function() async.after(0 / 0, print) end)
       :gsub("%-nan", "nan")))
     assert.matches("^tw.after: seconds must be .* got nil$", misuse(function() async.after(nil, print) end))
+    assert.equal('tw.after: seconds must be a number from 0 to 1e9, got string "1"',
+      misuse(function() async.after("1", print) end))
     assert.equal("tw.after: a function is needed, got string", misuse(function() async.after(1, "print") end))
+  end)
+
+  it("takes the longest time that it says it takes", function()
+    assert.is_true(async.after(1e9, print):cancel())
+    assert.matches("^tw.after: ", misuse(function() async.after(1.1e9, print) end))
+  end)
+
+  it("has methods, called with a colon", function()
+    local timer = async.after(1, print)
+    assert.equal("timer:cancel: call it with a colon, timer:cancel()", misuse(function() timer.cancel() end))
+    assert.equal("timer:is_running: call it with a colon, timer:is_running()",
+      misuse(function() local _ = timer.is_running({}) end))
+    assert.is_true(timer:is_running())
   end)
 end)
 

@@ -223,7 +223,7 @@ end
 
 local function add_timers(loop, core)
   function core.timer(seconds, repeats)
-    if type(seconds) ~= "number" or not (seconds >= 0 and seconds < 1e9) then
+    if type(seconds) ~= "number" or not (seconds >= 0 and seconds <= 1e9) then
       error("bad argument #1: seconds from 0 to 1e9 expected", 2)
     elseif repeats and seconds < 0.001 then
       error("bad argument #1: a period of 0.001 seconds or more expected", 2)
