@@ -46,17 +46,23 @@ static void count_codec(struct room *room, uint32_t codec, int change) {
     room->codecs[room->codec_count++] = (struct room_codec){codec, 1};
 }
 
-/* The connection's membership in a room, by its own short list. */
-static struct member **membership(struct conn *conn, const struct room *room) {
-    struct member **link = &conn->rooms;
-    while (*link != NULL && (*link)->room != room)
-        link = &(*link)->next;
-    return link;
+/* The connection's membership in a room, or NULL. It is in the connection's list and in the room's table; one is
+ * mostly short, so both are looked through at once until one ends. */
+static struct member *membership(const struct conn *conn, const struct room *room) {
+    struct member *member = conn->rooms;
+    for (uint32_t i = 0; i < room->count && member != NULL; i++) {
+        if (room->members[i]->conn == conn)
+            return room->members[i];
+        if (member->room == room)
+            return member;
+        member = member->next;
+    }
+    return NULL;
 }
 
 struct member *room_member(const struct table *rooms, struct slice name, struct conn *conn) {
     const struct room *room = room_find(rooms, name);
-    return room == NULL ? NULL : *membership(conn, room);
+    return room == NULL ? NULL : membership(conn, room);
 }
 
 static void set_info(struct member *member, struct slice info) {
@@ -66,7 +72,7 @@ static void set_info(struct member *member, struct slice info) {
 
 bool room_join(struct table *rooms, struct slice name, struct conn *conn, struct slice info) {
     struct room *room = room_find(rooms, name);
-    struct member *old = room == NULL ? NULL : *membership(conn, room);
+    struct member *old = room == NULL ? NULL : membership(conn, room);
     if (old != NULL) {
         set_info(old, info);
         return false;
@@ -78,8 +84,15 @@ bool room_join(struct table *rooms, struct slice name, struct conn *conn, struct
         room->members = mem_realloc(room->members, room->capacity * sizeof(struct member *));
     }
     struct member *member = mem_alloc(sizeof *member);
-    *member =
-        (struct member){.conn = conn, .room = room, .next = conn->rooms, .index = room->count};
+    *member = (struct member){
+        .conn = conn,
+        .room = room,
+        .next = conn->rooms,
+        .link = &conn->rooms,
+        .index = room->count,
+    };
+    if (member->next != NULL)
+        member->next->link = &member->next;
     set_info(member, info);
     room->members[room->count++] = member;
     conn->rooms = member;
@@ -87,10 +100,11 @@ bool room_join(struct table *rooms, struct slice name, struct conn *conn, struct
     return true;
 }
 
-static void leave(struct member **link) {
-    struct member *member = *link;
+static void leave(struct member *member) {
     struct room *room = member->room;
-    *link = member->next;
+    *member->link = member->next;
+    if (member->next != NULL)
+        member->next->link = member->link;
     struct member *last = room->members[--room->count];
     room->members[member->index] = last;
     last->index = member->index;
@@ -103,10 +117,10 @@ static void leave(struct member **link) {
 
 bool room_leave(struct table *rooms, struct slice name, struct conn *conn) {
     const struct room *room = room_find(rooms, name);
-    struct member **link = room == NULL ? NULL : membership(conn, room);
-    if (link == NULL || *link == NULL)
+    struct member *member = room == NULL ? NULL : membership(conn, room);
+    if (member == NULL)
         return false;
-    leave(link);
+    leave(member);
     return true;
 }
 
@@ -122,5 +136,5 @@ void room_change_codec(struct member *member, uint32_t codec) {
 
 void room_leave_all(struct conn *conn) {
     while (conn->rooms != NULL)
-        leave(&conn->rooms);
+        leave(conn->rooms);
 }

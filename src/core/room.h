@@ -17,9 +17,10 @@ struct presence;
 struct member {
     struct conn *conn;
     struct room *room;
-    struct member *next;       /* the connection's next room */
-    uint32_t index;            /* in the room's table */
-    char *info;                /* what the scripts say of it, in their own form; NULL: nothing */
+    struct member *next;  /* the connection's next room */
+    struct member **link; /* what points here: `rooms` of the connection, or `next` of another */
+    uint32_t index;       /* in the room's table */
+    char *info;           /* what the scripts say of it, in their own form; NULL: nothing */
     struct presence *presence; /* the same, as other workers know it; NULL where there are none */
 };
 

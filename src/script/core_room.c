@@ -34,27 +34,48 @@ static int core_leave(lua_State *L) {
     return 1;
 }
 
-/* The name of the n-th room of a connection, from 0; no bytes: there is none. */
-static struct slice nth_room(struct vm *vm, conn_id id, lua_Integer n) {
-    const struct conn *conn = hub_find(vm->hub, id);
-    const struct member *member = conn == NULL ? NULL : conn->rooms;
-    while (member != NULL && n-- > 0)
-        member = member->next;
-    return member == NULL ? (struct slice){NULL, 0} : member->room->entry.key;
+/* The names of a connection's rooms, one behind the other, each behind its length; into the bytes if there are enough.
+ * How many bytes it takes. */
+static size_t copy_names(const struct conn *conn, char *bytes, size_t size) {
+    size_t used = 0;
+    for (const struct member *member = conn == NULL ? NULL : conn->rooms; member != NULL;
+         member = member->next) {
+        struct slice name = member->room->entry.key;
+        if (used + sizeof name.len + name.len <= size) {
+            memcpy(bytes + used, &name.len, sizeof name.len);
+            memcpy(bytes + used + sizeof name.len, name.bytes, name.len);
+        }
+        used += sizeof name.len + name.len;
+    }
+    return used;
 }
 
 /* core.rooms_of(id) -> a list of names, in no order */
 static int core_rooms_of(lua_State *L) {
     conn_id id = (conn_id)luaL_checkinteger(L, 1);
-    lua_newtable(L);
-    /* looked up anew each time: making a string may run finalizers of the script's */
-    for (lua_Integer n = 0;; n++) {
-        struct slice name = nth_room(vm_of(L), id, n);
-        if (name.bytes == NULL)
-            return 1;
-        lua_pushlstring(L, name.bytes, name.len);
-        lua_rawseti(L, -2, n + 1);
+    struct hub *hub = vm_of(L)->hub;
+    size_t size = copy_names(hub_find(hub, id), NULL, 0), used;
+    char *bytes;
+    for (
+        ;
+        ;) { /* all at once, before strings are made: making one may run finalizers of the script's */
+        lua_settop(L, 1);
+        bytes = lua_newuserdatauv(L, size, 0);
+        used = copy_names(hub_find(hub, id), bytes, size);
+        if (used <= size)
+            break;
+        size = used;
     }
+    lua_newtable(L); /* id, bytes, names */
+    lua_Integer count = 0;
+    for (const char *at = bytes; at < bytes + used;) {
+        size_t len;
+        memcpy(&len, at, sizeof len);
+        lua_pushlstring(L, at + sizeof len, len);
+        lua_rawseti(L, -2, ++count);
+        at += sizeof len + len;
+    }
+    return 1;
 }
 
 /* core.room_size(room) -> members, over all workers */

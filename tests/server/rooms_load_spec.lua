@@ -56,6 +56,16 @@ local commands = {
     return #conn:rooms()
   end,
 
+  -- Enters rooms, or leaves them, the first first; how many there are then.
+  fill = function(conn, first, last)
+    for index = first, last do conn:join("r" .. index) end
+    return #conn:rooms()
+  end,
+  empty = function(conn, first, last)
+    for index = first, last do conn:leave("r" .. index) end
+    return #conn:rooms()
+  end,
+
   -- How many are in these rooms.
   sum = function(_, count)
     local sum = 0
@@ -150,6 +160,18 @@ describe("one connection in very many rooms", function()
     assert.equal("1000", ask("sum 3000"))
     ada:abort()
     ask_until("sum 3000", "0")
+  end)
+
+  it("lists and leaves each as quickly as if there were few", function()
+    local ada = app:connect("/")
+    local step, count = 5000, 100000
+    for last = step, count, step do
+      assert.equal(tostring(last), (ada:ask(("fill %d %d"):format(last - step + 1, last))))
+    end
+    for last = step, count, step do -- within the handler's second, each
+      assert.equal(tostring(count - last), (ada:ask(("empty %d %d"):format(last - step + 1, last))))
+    end
+    ada:close(1000)
   end)
 end)
 
