@@ -129,12 +129,7 @@ end
 
 --- Asks until that is the answer.
 local function ask_until(command, expected)
-  local deadline = loop.now() + loop.patience
-  local answer
-  repeat
-    answer = ask(command)
-  until answer == expected or loop.now() > deadline
-  assert.equal(expected, answer)
+  assert.equal(expected, loop.ask_until(function() return ask(command) end, expected))
 end
 
 describe("rooms without members", function()

@@ -332,11 +332,7 @@ local function read_to_the_end(leaver, is_abrupt, in_a_storm)
 end
 
 local function wait_until_gone(leaver, boss)
-  local deadline = loop.now() + loop.patience
-  local answer
-  repeat
-    answer = ask(boss, "gone " .. leaver.tag)
-  until answer ~= "nil" or loop.now() > deadline
+  local answer = loop.ask_until(function() return ask(boss, "gone " .. leaver.tag) end, "left")
   assert.equal(leaver.tag .. " left", leaver.tag .. " " .. answer)
 end
 

@@ -5,6 +5,7 @@
 -- Where there are several workers, all of it is tried twice: with every client on one of them, and with each client
 -- on another one than the client before.
 
+local chunks = require "support.chunks"
 local loop = require "support.loop"
 local server = require "support.server"
 local stream = require "support.stream"
@@ -12,6 +13,7 @@ local stream = require "support.stream"
 -- Clients say what is to be done as Lua code; "= " and its results is the answer. In it: conn, tw, record; `who.ada`
 -- is the conn of the client that came with ?name=ada, on its own worker; `ids.ada` its id, on all, until `forget()`.
 local APP = [[
+local chunks = require "chunks"
 local here = require "here"
 local record = require "record"
 local tw = require "tidewire"
@@ -25,15 +27,9 @@ function forget()
 end
 forget()
 
-local function answer(...)
-  local list = table.pack(...)
-  for i = 1, list.n do list[i] = tostring(list[i]) end
-  return "= " .. table.concat(list, " ", 1, list.n)
-end
-
 local function run(conn, code)
-  local env = setmetatable({ conn = conn, tw = tw, record = record }, { __index = _G })
-  return answer(assert(load(code, "=code", "t", env))())
+  local answer = chunks.run(code, { conn = conn, tw = tw, record = record })
+  return answer
 end
 
 local function enter(conn)
@@ -108,16 +104,12 @@ local function connect(name, rooms, path)
   return peer
 end
 
---- What its code gave. No other message may come before it.
-local function run(peer, code)
-  local answer = peer:ask(code)
-  return answer:match("^= (.*)$") or error("not an answer: " .. answer, 2)
-end
+local run, check_got_only = chunks.ask, chunks.check_got_only
 
---- The same by plain HTTP: on no connection, on this worker, or where the next client would be.
+--- What code gave on no connection, on this worker, or where the next client would be.
 local function run_outside(code, worker)
-  local body = app:http_on(worker or next_worker, { method = "POST", path = "/run", body = code }).body
-  return body:match("^= (.*)$") or error("not an answer: " .. body, 2)
+  local results = chunks.ask_on(app, worker or next_worker, code)
+  return results
 end
 
 --- Makes the conn of a client do something, on its own worker.
@@ -127,12 +119,7 @@ end
 
 --- Runs it until that is what it gives.
 local function run_outside_until(code, expected)
-  local deadline = loop.now() + loop.patience
-  local result
-  repeat
-    result = run_outside(code)
-  until result == expected or loop.now() > deadline
-  assert.equal(expected, result)
+  assert.equal(expected, loop.ask_until(function() return run_outside(code) end, expected))
 end
 
 after_each(function()
@@ -146,12 +133,6 @@ local function check_got(peer, ...)
   for _, expected in ipairs { ... } do
     assert.equal(expected, (peer:receive()))
   end
-end
-
---- These must be the next messages, and there must be no other one: what was queued before, comes before the answer.
-local function check_got_only(peer, ...)
-  check_got(peer, ...)
-  assert.equal("= nothing more", (peer:ask("return 'nothing more'")))
 end
 
 --- There must be a Close frame next: nothing that was said after the connection began to close.

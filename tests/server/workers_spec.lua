@@ -3,6 +3,7 @@
 -- long random lives the model's and the storm's.
 
 local cjson = require "cjson"
+local chunks = require "support.chunks"
 local client = require "support.client"
 local http = require "support.http"
 local loop = require "support.loop"
@@ -15,6 +16,7 @@ local WORKERS = math.max(2, tonumber(os.getenv("TIDEWIRE_TEST_WORKERS") or 1))
 -- Clients say what is to be done as Lua code, and so does POST /run; "= " and its results is the answer. In it: conn,
 -- tw, ids; `ids:get "ada"` is the id of the client that came with ?name=ada.
 local APP = [[
+local chunks = require "chunks"
 local here = require "here"
 local record = require "record"
 local tw = require "tidewire"
@@ -30,10 +32,8 @@ end
 tw.room("lobby"):watch(function(event, member) record(event, tw.worker, member.info.name, member.name) end)
 
 local function run(conn, code)
-  local env = setmetatable({ conn = conn, tw = tw, ids = ids, counts = counts }, { __index = _G })
-  local list = table.pack(pcall(assert(load(code, "=code", "t", env))))
-  for i = 1, list.n do list[i] = tostring(list[i]) end
-  return "= " .. table.concat(list, " ", 2, list.n)
+  local ok, answer = pcall(chunks.run, code, { conn = conn, tw = tw, ids = ids, counts = counts })
+  return ok and answer or "= " .. answer
 end
 
 local own = {
@@ -82,28 +82,17 @@ local function connect(worker, name, path, options)
   return peer
 end
 
-local function run(peer, code)
-  local answer = peer:ask(code)
-  return answer:match("^= (.*)$") or error("not an answer: " .. answer, 2)
-end
+local run, check_got_only = chunks.ask, chunks.check_got_only
 
 --- The same on no connection.
 local function run_on(worker, code)
-  return (app:http_on(worker, { method = "POST", path = "/run", body = code }).body:match("^= (.*)$"))
+  local results = chunks.ask_on(app, worker, code)
+  return results
 end
 
 --- Asks until the answer is true.
 local function ask_until(f)
-  local deadline = loop.now() + loop.patience
-  local answer
-  repeat answer = f() until answer or loop.now() > deadline
-  assert.is_truthy(answer)
-end
-
---- It must be the next message, and there must be no other one.
-local function check_got_only(peer, expected)
-  if expected then assert.equal(expected, (peer:receive())) end
-  assert.equal("= nothing more", (peer:ask("return 'nothing more'")))
+  assert.is_true(loop.ask_until(f, true))
 end
 
 describe("with several workers", function()

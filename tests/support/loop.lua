@@ -46,6 +46,19 @@ function loop.wait_until(condition, seconds)
   return nil
 end
 
+--- Ask until that is the answer, and return the last one. The question may wait, for what a server answers.
+---@param question fun(): any
+---@param expected any
+---@return any answer
+function loop.ask_until(question, expected)
+  local deadline = loop.now() + loop.patience
+  local answer
+  repeat
+    answer = question()
+  until answer == expected or loop.now() > deadline
+  return answer
+end
+
 --- Let time pass while sockets go on working: for "this must not happen meanwhile", never to wait
 --- for a thing.
 ---@param seconds number

@@ -46,6 +46,7 @@ local COMPLAINTS = {
 local MODULES = {
   record = assert(package.searchpath("support.record", package.path)),
   here = assert(package.searchpath("support.here", package.path)),
+  chunks = assert(package.searchpath("support.chunks", package.path)),
 }
 
 ---@class support.server_options
