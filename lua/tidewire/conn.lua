@@ -8,6 +8,7 @@ local async = require "tidewire.async"
 local core = require "tidewire.core"
 local errors = require "tidewire.errors"
 local json = require "tidewire.json"
+local option_types = require "tidewire.option_types"
 
 -- Keys that no script writes by mistake. The integer's is C's own, which reads it; constants are quicker for us.
 local ID = core.conn_key
@@ -160,7 +161,7 @@ function methods.close(self, code, reason)
   code = code or 1000
   if not is_sendable(code) then
     error(("close: %s is no code that can be sent; use 1000 to 1014 (but 1004 to 1006) or 3000 to 4999")
-      :format(tostring(code)), 2)
+      :format(option_types.describe(code)), 2)
   end
   if reason ~= nil and (type(reason) ~= "string" or #reason > 123 or not utf8.len(reason)) then
     error("close: the reason must be UTF-8 text of at most 123 bytes", 2)
