@@ -20,6 +20,7 @@ enum order {
     ORDER_SWAP = 64,
     ORDER_DISCARD = 128,
     ORDER_COUNT = 256,
+    ORDER_FAREWELL = 512,
 };
 
 /* One worker and its thread. */
@@ -55,6 +56,7 @@ struct crew {
     size_t set_count;
     unsigned generation;      /* of the code to load */
     struct drain_order drain; /* set before ORDER_DRAIN is given */
+    bool draining;            /* ORDER_DRAIN was given, ORDER_FAREWELL was not */
     unsigned count;
     struct hand *hands[BUS_MAX_WORKERS];
 };
@@ -64,6 +66,10 @@ struct crew {
 static void report(struct hand *hand, enum stage stage) {
     atomic_store(&hand->stage, stage);
     uv_async_send(&hand->crew->news);
+}
+
+static void on_stopped(void *user) {
+    report(user, STAGE_STOPPED);
 }
 
 static void on_drained(void *user) {
@@ -136,8 +142,12 @@ static void carry_out(struct hand *hand) {
     carry_out_reload(hand, orders);
     if (orders & ORDER_COUNT)
         count(hand);
-    if (orders & ORDER_DRAIN)
-        worker_drain(worker, &hand->crew->drain, on_drained, hand);
+    if (orders & ORDER_DRAIN) {
+        struct drain_news news = {on_stopped, on_drained, hand};
+        worker_drain(worker, &hand->crew->drain, &news);
+    }
+    if (orders & ORDER_FAREWELL)
+        worker_farewell(worker);
     if (orders & ORDER_KILL)
         worker_kill(worker);
     if (orders & ORDER_CLOSE) {
@@ -201,8 +211,26 @@ static void run(void *argument) {
 
 /* ---- the main thread ---- */
 
+static void ring(struct hand *hand) {
+    uv_mutex_lock(&hand->lock);
+    if (hand->is_reachable)
+        uv_async_send(&hand->bell);
+    uv_mutex_unlock(&hand->lock);
+}
+
+static void order(struct crew *crew, enum order which) {
+    for (unsigned i = 0; i < crew->count; i++) {
+        atomic_fetch_or(&crew->hands[i]->orders, (unsigned)which);
+        ring(crew->hands[i]);
+    }
+}
+
 static void on_news(uv_async_t *news) {
-    const struct crew *crew = news->data;
+    struct crew *crew = news->data;
+    if (crew->draining && crew_reached(crew, STAGE_STOPPED)) {
+        crew->draining = false;
+        order(crew, ORDER_FAREWELL);
+    }
     crew->options.on_news(crew->options.user);
 }
 
@@ -257,20 +285,6 @@ bool crew_failed(const struct crew *crew) {
 
 const struct app *crew_app(const struct crew *crew, unsigned worker) {
     return crew->hands[worker]->app;
-}
-
-static void ring(struct hand *hand) {
-    uv_mutex_lock(&hand->lock);
-    if (hand->is_reachable)
-        uv_async_send(&hand->bell);
-    uv_mutex_unlock(&hand->lock);
-}
-
-static void order(struct crew *crew, enum order which) {
-    for (unsigned i = 0; i < crew->count; i++) {
-        atomic_fetch_or(&crew->hands[i]->orders, (unsigned)which);
-        ring(crew->hands[i]);
-    }
 }
 
 void crew_stop_load(struct crew *crew) {
@@ -331,6 +345,7 @@ uint64_t crew_pause_ns(const struct crew *crew) {
 
 void crew_drain(struct crew *crew, const struct drain_order *how) {
     crew->drain = *how;
+    crew->draining = true;
     order(crew, ORDER_DRAIN);
 }
 

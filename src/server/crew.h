@@ -18,7 +18,8 @@ enum stage {
     STAGE_LOADING,
     STAGE_LOADED,
     STAGE_SERVING,
-    STAGE_DRAINED, /* told to, and every connection is gone */
+    STAGE_STOPPED, /* told to drain: the app's on_stop has ended */
+    STAGE_DRAINED, /* every connection is gone */
     STAGE_FAILED,  /* it could not load or serve, which was logged or printed */
     STAGE_ENDED,   /* its thread does nothing more */
 };
@@ -68,6 +69,8 @@ void crew_listen(struct crew *crew, struct listen_set *const *sets, size_t set_c
 void crew_reload(struct crew *crew, unsigned generation);
 void crew_swap(struct crew *crew);
 void crew_discard(struct crew *crew);
+/* Let nobody in, and run on_stop. Clients are told to go when the last on_stop has ended: a worker without much to
+ * stop does not send those away to whom another one still speaks. */
 void crew_drain(struct crew *crew, const struct drain_order *how);
 void crew_kill(struct crew *crew);
 /* End, in good order. STAGE_ENDED follows, unless a script does not return. */

@@ -33,11 +33,10 @@ struct worker {
     bool patience_over;
     uint32_t crowd; /* most connections since memory was last given back */
     struct drain_order drain;
-    uv_timer_t settling;            /* ends the waiting for who is half in */
-    bool waiting;                   /* for those, before the drain begins */
-    bool draining, told;            /* told: every client, that the server goes; or being told */
-    void (*on_drained)(void *user); /* NULL: it was called, or nobody waits */
-    void *drained_user;
+    uv_timer_t settling;    /* ends the waiting for who is half in */
+    bool waiting;           /* for those, before the drain begins */
+    bool draining, told;    /* told: every client, that the server goes; or being told */
+    struct drain_news news; /* NULL in it: it was told, or nobody waits */
 };
 
 enum { MAX_BODY_BYTES = 1024 * 1024, CROWD = 200, FINISH_MS = 1000 };
@@ -126,22 +125,27 @@ static void on_settled(uv_timer_t *timer) {
     worker->waiting = false;
 }
 
-/* on_stop may still speak to clients, and wait; the clients are told when it has ended. */
+/* Tells a piece of news, once. */
+static void tell_news(const struct worker *worker, void (**on_news)(void *user)) {
+    void (*f)(void *user) = *on_news;
+    *on_news = NULL;
+    if (f != NULL)
+        f(worker->news.user);
+}
+
+/* on_stop may still speak to clients, and wait. */
 static void drain_on(struct worker *worker) {
     if (worker->drain.sockets_go_on && !worker->draining &&
         (!worker->waiting || is_settled(worker)))
         begin_drain(worker);
-    if (worker->draining && !vm_is_stopping(worker->vm))
-        tell(worker);
+    if (worker->draining && !worker->told && !vm_is_stopping(worker->vm))
+        tell_news(worker, &worker->news.on_stopped);
 }
 
 static void see_whether_drained(struct worker *worker) {
-    void (*on_drained)(void *user) = worker->on_drained;
-    if (on_drained == NULL || !worker->told || hub_admitted(worker->hub) > 0 ||
-        http_server_count(gate_http(worker->gate)) > 0)
-        return;
-    worker->on_drained = NULL;
-    on_drained(worker->drained_user);
+    if (worker->told && hub_admitted(worker->hub) == 0 &&
+        http_server_count(gate_http(worker->gate)) == 0)
+        tell_news(worker, &worker->news.on_drained);
 }
 
 static void on_turn(uv_prepare_t *prepare) {
@@ -325,10 +329,9 @@ static void stop_listening(struct worker *worker) {
 }
 
 void worker_drain(struct worker *worker, const struct drain_order *how,
-                  void (*on_drained)(void *user), void *user) {
+                  const struct drain_news *news) {
     worker->drain = *how;
-    worker->on_drained = on_drained;
-    worker->drained_user = user;
+    worker->news = *news;
     stop_listening(worker);
     if (how->sockets_go_on) { /* the end of this turn goes on */
         worker->waiting = true;
@@ -336,6 +339,10 @@ void worker_drain(struct worker *worker, const struct drain_order *how,
     } else {
         begin_drain(worker);
     }
+}
+
+void worker_farewell(struct worker *worker) {
+    tell(worker);
 }
 
 void worker_kill(struct worker *worker) {

@@ -69,10 +69,18 @@ struct drain_order {
     bool sockets_go_on;
 };
 
-/* Stops listening, runs the app's on_stop, then tells every client 1001. `on_drained` is called once, when
- * everything is said and every connection is gone. */
+/* News of a drain. Each comes once, but for what worker_kill() cuts short. */
+struct drain_news {
+    void (*on_stopped)(void *user); /* the app's on_stop has ended */
+    void (*on_drained)(void *user); /* everything is said, and every connection is gone */
+    void *user;
+};
+
+/* Stops listening and runs the app's on_stop. */
 void worker_drain(struct worker *worker, const struct drain_order *how,
-                  void (*on_drained)(void *user), void *user);
+                  const struct drain_news *news);
+/* After on_stopped: tells every client 1001. */
+void worker_farewell(struct worker *worker);
 /* Ends what is left, without ceremony; who was not told 1001 yet is, if its socket takes that. */
 void worker_kill(struct worker *worker);
 

@@ -88,6 +88,36 @@ describe("the drain", function()
     assert_ends_clean(app)
   end)
 
+  it("tells nobody to go while on_stop still speaks to clients, of whichever worker", function()
+    local app <close> = server.start({ app = [[
+      local here = require "here"
+      local tw = require "tidewire"
+      return {
+        defaults = { validate = here.validate, on_start = function(conn) conn:send("hello") end },
+        endpoints = { ["/"] = { ping_period = 0 } },
+        on_stop = function()
+          if tw.worker > 0 then return end -- one speaks for all
+          while not io.open("go_on") do tw.sleep(0.01) end
+          tw.broadcast("bye")
+        end,
+      }
+    ]] })
+    local clients = {}
+    for worker = 0, app.workers - 1 do
+      clients[#clients + 1] = app:connect_on(worker)
+      assert.equal("hello", (clients[#clients]:receive()))
+    end
+    app:signal("sigterm")
+    assert.is_truthy(app:wait_for_log("event=draining"))
+    loop.pass(0.1)
+    process.write_file(app.directory .. "/go_on", "")
+    for _, each in ipairs(clients) do
+      assert.equal("bye", (each:receive()))
+      assert.equal(1001, (each:wait_closed()))
+    end
+    assert_ends_clean(app)
+  end)
+
   it("with --drain-jitter tells everyone 1001, but not all in one turn", function()
     local app <close> = start({ "--drain-jitter", "2", "--drain-seconds", "3600" })
     local clients = {}
