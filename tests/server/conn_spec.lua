@@ -132,7 +132,7 @@ describe("conn", function()
     assert.equal("", seen.query.empty)
     assert.equal("", seen.query.flag)
     assert.equal("127.0.0.1", seen.remote_address)
-    assert.equal(app.addresses[1].tls, seen.secure)
+    assert.equal(app.addresses[1].tls or false, seen.secure)
     assert.equal("v1", seen.subprotocol)
     assert.is_true(seen.started_at >= before - 1 and seen.started_at <= os.time() + 1, "started_at are Unix seconds")
     assert.equal("unknown", seen.rtt)
@@ -171,7 +171,8 @@ describe("conn", function()
     end
     assert.same({
       method = "GET", path = "/request", query = { q = "1" }, cookies = { session = "xyz", theme = "dark" },
-      remote_address = "127.0.0.1", secure = app.addresses[1].tls, origin = "https://example.com", subprotocols = 0,
+      remote_address = "127.0.0.1", secure = app.addresses[1].tls or false, origin = "https://example.com",
+      subprotocols = 0,
       body = "none",
     }, decode(ada:ask('"fields"')))
     assert.equal("true", (ada:ask('"same"')))

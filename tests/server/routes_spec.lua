@@ -109,7 +109,7 @@ describe("HTTP routes", function()
     })
     assert.same({
       method = "GET", path = "/see", query = { a = "1", b = "x y" }, cookies = { c = "1" }, token = "t",
-      remote_address = "127.0.0.1", secure = app.addresses[1].tls, origin = "http://here", body = "none",
+      remote_address = "127.0.0.1", secure = app.addresses[1].tls or false, origin = "http://here", body = "none",
     }, cjson.decode(response.body))
   end)
 

@@ -296,7 +296,7 @@ describe("the files of TLS", function()
     local app <close> = start({ app = app_with('{ certificate = "both.pem" }'), files = files })
     assert.equal("first", subject(app))
     local plain <close> = start({ app = app_with("false") })
-    assert.is_false(plain.addresses[1].tls)
+    assert.is_nil(plain.addresses[1].tls)
     plain:connect("/")
   end)
 

@@ -144,7 +144,7 @@ function server.start(options)
     end
   end
   local tls = self:log():find("event=ready.- tls=on") or self:log():find('"event":"ready".-"tls":"on"')
-  for _, address in ipairs(self.addresses) do address.tls = tls ~= nil and not address.path end
+  for _, address in ipairs(self.addresses) do address.tls = tls and not address.path and true or nil end
   self.workers = tonumber(self:log():match("event=ready.- workers=(%d+)") or self:log():match('"workers":(%d+)'))
   return self
 end
