@@ -22,6 +22,8 @@ struct endpoint {
     size_t max_backlog;
     uint32_t max_connections; /* 0: no limit of its own; over all workers */
     uint32_t codec; /* the scripts' number of its codec: a broadcast is encoded once for each */
+    uint32_t
+        next_codec; /* which it has when the code that is loaded has taken over; the hub's to change */
     enum heartbeat heartbeat;
     enum slow_client slow_client;
     bool has_message, has_ping, has_timeout, has_drain, has_reload;

@@ -45,6 +45,7 @@ void hub_free(struct hub *hub) {
     slots_close(&hub->conns);
     table_close(&hub->rooms);
     publish_forget_watches(hub);
+    hold_drop(hub);
     outq_drop_bundle(&hub->bundle);
     shares_settle(&hub->shares);
     mem_free(hub->scratch);
@@ -69,6 +70,7 @@ uint32_t hub_add_endpoint(struct hub *hub, const struct endpoint *endpoint) {
     hub->endpoints[number] = mem_alloc(sizeof *endpoint);
     *hub->endpoints[number] = *endpoint;
     hub->endpoints[number]->number = number;
+    hub->endpoints[number]->next_codec = endpoint->codec;
     hub->endpoints[number]->places = places_of(hub, number, endpoint);
     return number;
 }
@@ -366,6 +368,8 @@ void hub_gone(struct hub *hub, struct conn *conn, unsigned code) {
 
 void hub_begin_close(struct hub *hub, struct conn *conn, unsigned code, const char *reason,
                      size_t len, bool drop) {
+    if (conn->state == CONN_OPEN && !drop)
+        hold_release(hub, conn->id); /* which may close it itself */
     if (conn->state != CONN_OPEN)
         return;
     bool fault = code >= CLOSE_PROTOCOL && code != CLOSE_SCRIPT_ERROR && code < 3000;

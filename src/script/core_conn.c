@@ -311,6 +311,15 @@ static int core_endpoint(lua_State *L) {
     return 1;
 }
 
+/* core.next_codec(number, codec): which one the endpoint has when the code that is loaded takes over */
+static int core_next_codec(lua_State *L) {
+    struct hub *hub = vm_of(L)->hub;
+    uint32_t number = (uint32_t)luaL_checkinteger(L, 1);
+    luaL_argcheck(L, hub_endpoint(hub, number) != NULL, 1, "no such endpoint");
+    hub_next_codec(hub, number, (uint32_t)luaL_checkinteger(L, 2));
+    return 0;
+}
+
 /* core.close_endpoint(number, code, reason): closes all its connections. */
 static int core_close_endpoint(lua_State *L) {
     struct hub *hub = vm_of(L)->hub;
@@ -350,6 +359,7 @@ const luaL_Reg core_conn_functions[] = {
     {"endpoint", core_endpoint},
     {"endpoint_full", core_endpoint_full},
     {"endpoint_taken", core_endpoint_taken},
+    {"next_codec", core_next_codec},
     {"close_endpoint", core_close_endpoint},
     {NULL, NULL},
 };
