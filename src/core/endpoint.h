@@ -11,6 +11,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* The scripts' numbers of the codecs that are the program's (codecs.lua). */
+enum codec { CODEC_TEXT, CODEC_BINARY, CODEC_JSON };
+
 enum heartbeat { HEARTBEAT_FRAME, HEARTBEAT_JSON };
 enum slow_client { SLOW_CLIENT_CLOSE, SLOW_CLIENT_DROP, SLOW_CLIENT_CONFLATE };
 
