@@ -151,22 +151,40 @@ void publish_forget_watches(struct hub *hub) {
 
 /* ---- who gets a message ---- */
 
-/* What a connection gets; NULL: nothing. `early`: its next codec counts. */
-static inline struct message *message_for(const struct broadcast *broadcast,
-                                          const struct conn *conn, bool early) {
+/* A broadcast while it is walked, in values of the walk's own, which nothing that it calls can change: mostly there is one
+ * encoding. `early`: it comes from code that is newer than this worker's. */
+struct walk {
+    const struct broadcast *broadcast;
+    uint32_t endpoint;
+    conn_id except;
+    struct encoding first;
+    bool early;
+};
+
+static inline struct walk walk_of(const struct broadcast *broadcast, bool early) {
+    struct walk walk = {broadcast, broadcast->endpoint, broadcast->except, {0, NULL}, early};
+    if (broadcast->encoding_count > 0)
+        walk.first = broadcast->encodings[0];
+    return walk;
+}
+
+/* What a connection gets; NULL: nothing. */
+static inline struct message *message_for(struct walk walk, const struct conn *conn) {
     const struct endpoint *endpoint = conn->endpoint;
-    if (conn->state != CONN_OPEN || conn->id == broadcast->except ||
-        !broadcast_is_for(broadcast, endpoint->number))
+    if (conn->state != CONN_OPEN || conn->id == walk.except ||
+        (walk.endpoint != ANY_ENDPOINT && walk.endpoint != endpoint->number))
         return NULL;
-    const struct encoding *encoding =
-        broadcast_encoding(broadcast, early ? endpoint->next_codec : endpoint->codec);
+    uint32_t codec = walk.early ? endpoint->next_codec : endpoint->codec;
+    if (codec == walk.first.codec)
+        return walk.first.message;
+    const struct encoding *encoding = broadcast_encoding(walk.broadcast, codec);
     return encoding == NULL ? NULL : encoding->message;
 }
 
-/* Hands it over, or keeps it: `early` is what comes from code that is newer than this worker's. */
-static inline enum send_result give(struct hub *hub, struct conn *conn, struct message *message,
-                                    bool early) {
-    if (!early || conn->endpoint->next_codec == conn->endpoint->codec)
+/* Hands it over, or keeps it until this worker has the new code. */
+static inline enum send_result give(struct hub *hub, struct walk walk, struct conn *conn,
+                                    struct message *message) {
+    if (!walk.early || conn->endpoint->next_codec == conn->endpoint->codec)
         return outbox_deliver(hub, conn, message);
     hold_push(hub, conn->id, message_ref(message));
     return SEND_OK;
@@ -174,14 +192,15 @@ static inline enum send_result give(struct hub *hub, struct conn *conn, struct m
 
 static inline uint32_t deliver_to_room(struct hub *hub, const struct broadcast *broadcast,
                                        bool early) {
+    const struct walk walk = walk_of(broadcast, early);
     const struct room *room = room_find(&hub->rooms, broadcast->room);
     uint32_t delivered = 0;
     for (uint32_t i = room == NULL ? 0 : room->count; i-- > 0;) {
         struct conn *conn = room->members[i]->conn;
-        struct message *message = message_for(broadcast, conn, early);
+        struct message *message = message_for(walk, conn);
         if (message == NULL)
             continue;
-        enum send_result result = give(hub, conn, message, early);
+        enum send_result result = give(hub, walk, conn, message);
         delivered += result == SEND_OK;
         if (result == SEND_CLOSED) {
             /* It has left. Telling who watches may have run finalizers of the script's, by which others
@@ -198,10 +217,11 @@ static inline uint32_t deliver_to_room(struct hub *hub, const struct broadcast *
 
 static inline uint32_t deliver_to_all(struct hub *hub, const struct broadcast *broadcast,
                                       bool early) {
+    const struct walk walk = walk_of(broadcast, early);
     uint32_t delivered = 0, at = 0;
     for (struct conn *conn; (conn = slots_next(&hub->conns, &at)) != NULL;) {
-        struct message *message = message_for(broadcast, conn, early);
-        delivered += message != NULL && give(hub, conn, message, early) == SEND_OK;
+        struct message *message = message_for(walk, conn);
+        delivered += message != NULL && give(hub, walk, conn, message) == SEND_OK;
     }
     return delivered;
 }
