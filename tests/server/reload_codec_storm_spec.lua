@@ -52,7 +52,7 @@ return {
   endpoints = {
     ["/"] = { codec = %s },
     ["/json"] = { codec = "json" },
-    ["/own"] = { codec = { encode = function(v) return "own" .. VERSION .. " " .. v, "binary" end, decode = tostring } },
+    ["/own"] = { codec = %s },
   },
   on_reload = function()
     mine.word = mine.word + 1
@@ -62,7 +62,7 @@ return {
 ]]
 
 local function app_of(version)
-  return APP:format(version, CLIENTS, CODECS[(version - 1) % #CODECS + 1])
+  return APP:format(version, CLIENTS, CODECS[(version - 1) % #CODECS + 1], CODECS[3])
 end
 
 --- How a client's word of this number is said, and to whom, if to one.
@@ -118,8 +118,8 @@ describe("codecs that change under load", function() -- fewer times with a sanit
     local value, form, version = read(text, kind)
     version = version_of(client, form, version)
     if not version or version < client.version or version > told + 1 then
-      error(("client %d of %s, which had the code %d of %d: %s %q"):format(client.tag, client.path, client.version, told,
-        kind, text))
+      error(("client %d of %s, which had the code %d of %d: %s %q"):format(client.tag, client.path, client.version,
+        told, kind, text))
     end
     client.version = version
     return value

@@ -557,6 +557,47 @@ static void test_the_same_codec_does_not_wait(void **state) {
     fake_expect_frames(ada, "text(1) text(2)");
 }
 
+/* Who has heard of new code is answered by new code. */
+static void test_hooks_wait_for_new_code(void **state) {
+    take_over(two);
+    fake_receive(ada, "1");
+    fake_expect(one, "a.message(1)");
+    publish(two, 5, "new");
+    fake_receive(ada, "2");
+    struct fake_client *late = fake_open(one);
+    fake_turn(one);
+    fake_expect(one, "");
+    take_over(one);
+    assert_true(hub_has_pending(one->hub));
+    fake_turn(one);
+    fake_expect(one, "a.message(2) b.open");
+    fake_expect_frames(ada, "text(new)");
+    fake_expect_frames(late, "");
+}
+
+static void take_mail(struct fake_client *client, enum fake_hook hook, const char *bytes,
+                      size_t len) {
+    hub_take_mail(client->fake->hub);
+}
+
+static void test_a_hook_that_hears_of_new_code_ends_first(void **state) {
+    one->sleeps = FAKE_MESSAGE;
+    fake_receive(ada, "1");
+    fake_receive(ada, "2");
+    fake_receive(ada, "3");
+    take_over(two);
+    one->during = take_mail;
+    one->sleeps = 0;
+    publish(two, 5, "new");
+    fake_wake(ada); /* its next hook is the first that takes the mail */
+    fake_expect(one, "a.message(1) a.message(2)");
+    fake_turn(one);
+    fake_expect(one, "");
+    take_over(one);
+    fake_turn(one);
+    fake_expect(one, "a.message(3)");
+}
+
 static void test_what_waits_at_the_end(void **state) {
     take_over(two);
     publish(two, 5, "1");
@@ -615,6 +656,8 @@ int main(void) {
         BUS_TEST(test_new_code_waits_in_the_mailbox),
         BUS_TEST(test_members_when_it_was_said),
         BUS_TEST(test_the_same_codec_does_not_wait),
+        BUS_TEST(test_hooks_wait_for_new_code),
+        BUS_TEST(test_a_hook_that_hears_of_new_code_ends_first),
         BUS_TEST(test_what_waits_at_the_end),
         cmocka_unit_test(test_closing_an_endpoint),
     };
