@@ -143,98 +143,55 @@ end
 local numbers = { text = 0, binary = 1, json = 2 }
 ---@type table<integer, any>  and back
 local by_number = { [0] = "text", "binary", "json" }
----@type table<string, integer>  path -> the number that an own codec has if this endpoint is the first with it
-local by_path, last_number = {}, 2
+---@type table<table, integer>, integer  own codecs of an app that is loaded; the last number that one has
+local announced, last_number = {}, 2
 
 --- C's number of a codec; the same codec has the same number.
 ---@param codec any
 ---@return integer
 function codecs.number(codec)
-  return numbers[codec]
+  return announced[codec] or numbers[codec]
 end
 
----@type integer|nil, integer[]  what announce() has changed: the number that was last before, numbers that are new
-local last_before, announced = nil, {}
-
---- The numbers of the own codecs of an app. That of an endpoint gets the one that its codec had before: the
---- connections and rooms that have it in C stay right, whatever code there is now.
-local function assign(list)
-  local result = {}
-  for _, endpoint in ipairs(list) do
-    local codec, path = endpoint.options.codec, endpoint.path
-    if type(codec) == "table" and not result[codec] then
-      if not by_path[path] then
-        last_number = last_number + 1
-        by_path[path] = last_number
-      end
-      result[codec] = by_path[path]
-    end
-  end
-  return result
-end
-
---- An app may take over soon: other workers may have it, and connections with its codecs, before this one does.
+--- An app may take over soon: other workers may have it, and connections with its codecs, before this one does. Own
+--- codecs have a new number in each loading: what an old one encoded, clients of a new one must not get. All workers
+--- give the same, as all load the same apps.
 ---@param list tidewire.Endpoint[]  sorted by path
 function codecs.announce(list)
-  last_before = last_number
-  for codec, number in pairs(assign(list)) do
-    if by_number[number] == nil then
-      by_number[number] = codec
-      announced[#announced + 1] = number
+  for _, endpoint in ipairs(list) do
+    local codec = endpoint.options.codec
+    if type(codec) == "table" and not announced[codec] then
+      last_number = last_number + 1
+      announced[codec], by_number[last_number] = last_number, codec
     end
   end
 end
 
 --- It does not take over.
 function codecs.withdraw()
-  for _, number in ipairs(announced) do
+  for _, number in pairs(announced) do
     by_number[number] = nil
+    last_number = last_number - 1
   end
-  for path, number in pairs(by_path) do
-    if last_before and number > last_before then
-      by_path[path] = nil
-    end
-  end
-  last_number = last_before or last_number
-  last_before, announced = nil, {}
+  announced = {}
 end
 
---- It takes over.
----@param list tidewire.Endpoint[]  sorted by path
-function codecs.renew(list)
+--- It has taken over: of own codecs, those remain that an endpoint has.
+---@param used table<integer, true>
+function codecs.renew(used)
   for codec in pairs(numbers) do
     if type(codec) == "table" then
       numbers[codec] = nil
     end
   end
-  for codec, number in pairs(assign(list)) do
-    numbers[codec], by_number[number] = number, codec
+  for codec, number in pairs(announced) do
+    numbers[codec] = number
   end
-  last_before, announced = nil, {}
-end
-
----@type table<integer, true>  numbers of own codecs that no endpoint had when the last app took over
-local unused = {}
-
---- No connection of any worker has this number any more, if none of the endpoints has.
----@param number integer
-function codecs.abandon(number)
-  unused[number] = true
-end
-
---- Own codecs that none of these endpoints has are let go, with the code that they came from: the second time, as
---- other workers may still have connections with them the first time.
----@param list tidewire.PreparedEndpoint[]
-function codecs.forget(list)
-  local used = {}
-  for _, endpoint in ipairs(list) do
-    used[endpoint.codec] = true
-  end
+  announced = {}
   for number in pairs(by_number) do
-    if number > 2 and not used[number] and unused[number] then
+    if number > 2 and not used[number] then
       by_number[number] = nil
     end
-    unused[number] = number > 2 and not used[number] or nil
   end
 end
 
@@ -252,6 +209,8 @@ function codecs.encode(number, value)
   elseif type(codec) == "table" and codec.encode then
     local payload, kind = encode_own(codec, value)
     return payload, kind or "text"
+  elseif not codec then
+    return nil, "the codec is no more"
   elseif type(value) ~= "string" and type(value) ~= "number" then
     return nil, ('a string is needed for the codec "%s", got %s'):format(
       codec == "binary" and "binary" or "text", type(value))

@@ -44,6 +44,7 @@ function events.load(file, command_line)
   if not loaded then
     return nil, lines
   end
+  takeover.announce(loaded)
   running = takeover.commit(loaded)
   local ok, problems = takeover.call_on_load(loaded)
   return ok and loaded, problems

@@ -12,6 +12,9 @@ registry.conns = {}
 ---@type tidewire.PreparedEndpoint[]  and those that are no more, as long as they may have connections
 registry.endpoints = {}
 
+---@type table<integer, true>  the numbers of their codecs
+registry.codecs = {}
+
 --- An endpoint has another conn.send now; what a script has put in its place stays.
 ---@param endpoint tidewire.PreparedEndpoint
 ---@param old_send function

@@ -1,7 +1,8 @@
 -- room.lua -- `tw.room`, `tw.broadcast`, `tw.send`: speaking to others.
 --
 -- A room is a name, not a thing to create: the object here holds nothing but the name. A value is encoded once for
--- each codec that its receivers have (mostly one), and framed once. Keeps nothing.
+-- each codec that its receivers have (mostly one), and framed once. Which codecs these are may
+-- change until C sends: other workers take over new code at any moment. Keeps nothing.
 
 local codecs = require "tidewire.codecs"
 local core = require "tidewire.core"
@@ -40,35 +41,54 @@ end
 
 local NOT_UTF8 <const> = 'text must be valid UTF-8; for other bytes give the endpoint the codec "binary"'
 
---- The value as each of the codecs has it: payloads and kinds. Throws for one of them, at the script's line.
-local function encode(what, value, codec_numbers)
-  local payloads, kinds = {}, {}
-  for i, codec in ipairs(codec_numbers) do
-    local payload, kind = codecs.encode(codec, value)
-    if payload and kind == "text" and #codec_numbers > 1 and not utf8.len(payload) then -- of one, core.publish sees it
-      payload, kind = nil, NOT_UTF8
-    end
-    if not payload then
-      error(("%s: %s"):format(what, kind), 4)
-    end
-    payloads[i], kinds[i] = payload, kind
+--- The value as a codec has it that only other workers' code knows, newer than this worker's. What that refuses is no
+--- mistake of the script that runs here.
+local function encode_ahead(codec, value)
+  local ok, payload, kind = pcall(codecs.encode, codec, value)
+  if not ok then
+    return nil, payload
+  elseif payload and kind == "text" and not utf8.len(payload) then
+    return nil, NOT_UTF8
   end
-  return payloads, kinds
+  return payload, kind
 end
 
---- Sends the value to those with each of the codecs. All is encoded before anything is sent: a value that one codec
---- refuses reaches nobody. Returns to how many connections it was queued.
+local function log_left_out(what, problem)
+  core.log(2, "left_out", nil, "why", ("%s: %s; other workers have new code already"):format(what, tostring(problem)))
+end
+
+--- Adds the value as each of these codecs has it. Throws for one of the codecs of this code, at the script's line.
+local function add_encodings(list, what, value, codec_numbers)
+  for _, codec in ipairs(codec_numbers) do
+    local is_own = registry.codecs[codec]
+    local payload, kind = (is_own and codecs.encode or encode_ahead)(codec, value)
+    if payload and kind == "text" and #codec_numbers > 1 and not utf8.len(payload) then -- of one, C sees it
+      payload, kind = nil, NOT_UTF8
+    end
+    if not payload and is_own then
+      error(("%s: %s"):format(what, kind), 4)
+    elseif not payload then
+      log_left_out(what, kind)
+    end
+    local last = #list
+    list[last + 1], list[last + 2], list[last + 3] = codec, payload or false, payload and kind or false
+  end
+end
+
+--- Sends the value to those who are meant, by the codecs that they have. All is encoded before anything is sent: a
+--- value that one codec refuses reaches nobody. Returns to how many connections it was queued.
 local function publish(what, value, codec_numbers, room_name, endpoint, except, key)
-  local payloads, kinds = encode(what, value, codec_numbers)
-  local delivered = 0
-  for i, codec in ipairs(codec_numbers) do
-    local count = core.publish(payloads[i], kinds[i], codec, room_name, endpoint, except, key)
-    if not count then
+  local list = {}
+  while true do
+    add_encodings(list, what, value, codec_numbers)
+    local delivered, missing = core.publish(room_name, endpoint, except, key, table.unpack(list))
+    if delivered then
+      return delivered
+    elseif delivered == nil then
       error(("%s: %s"):format(what, NOT_UTF8), 3)
     end
-    delivered = delivered + count
+    codec_numbers = missing
   end
-  return delivered
 end
 
 --- Throws unless it is a room: methods are called with a colon.
@@ -86,7 +106,7 @@ end
 function Room:broadcast(value, options)
   check_room(self, "broadcast")
   local except, key = send_options.of_broadcast("room:broadcast", options, 2)
-  local delivered = publish("room:broadcast", value, { core.room_codecs(self.name) }, self.name, nil, except, key)
+  local delivered = publish("room:broadcast", value, core.room_codecs(self.name), self.name, nil, except, key)
   return delivered -- no tail call: errors count the frames
 end
 
@@ -154,13 +174,17 @@ function room.broadcast(value, options)
   return delivered -- no tail call, as above
 end
 
---- To a connection of whichever worker.
+--- To a connection of whichever worker. `codec` as the answer: it has another one by now.
 local function send_to(integer, codec, value, kind, key)
-  local payload, own_kind = codecs.encode(codec, value)
-  if not payload then
+  local is_own = registry.codecs[codec]
+  local payload, own_kind = (is_own and codecs.encode or encode_ahead)(codec, value)
+  if not payload and is_own then
     error(("tw.send: %s"):format(own_kind), 3)
+  elseif not payload then
+    log_left_out("tw.send", own_kind)
+    return nil, "refused"
   end
-  local ok, message = core.send_anywhere(integer, payload, codecs.kind(codec, own_kind, kind), key)
+  local ok, message = core.send_anywhere(integer, codec, payload, codecs.kind(codec, own_kind, kind), key)
   if message == "utf8" then
     error(("tw.send: %s"):format(NOT_UTF8), 3)
   end
@@ -172,22 +196,26 @@ end
 ---@param value any
 ---@param options string|{ kind: string|nil, key: string|nil }|nil  as of conn:send
 ---@return true|nil ok
----@return string|nil message  "closed" when it is gone; "backlog", of a connection of this worker
+---@return string|nil message  "closed" when it is gone; "backlog", of a connection of this worker; "refused", by the
+---  codec that it has in new code, which its worker has and this one not yet
 function room.send(conn_id, value, options)
   if type(conn_id) ~= "string" then
     error(("tw.send: a conn.id is needed, got %s"):format(type(conn_id)), 2)
   end
   local kind, key = send_options.of_send("tw.send", options, 2)
   local integer = core.id_number(conn_id)
-  local codec = integer and core.codec_of(integer)
-  if not codec then
-    return nil, "closed"
-  end
-  local ok, message = send_to(integer, codec, value, kind, key)
+  local ok, message
+  repeat
+    local codec = integer and core.codec_of(integer)
+    if not codec then
+      return nil, "closed"
+    end
+    ok, message = send_to(integer, codec, value, kind, key) -- no tail call: errors count the frames
+  until message ~= "codec"
   if ok then
     return true
   end
-  return ok, message -- no tail call: errors count the frames
+  return ok, message
 end
 
 return room

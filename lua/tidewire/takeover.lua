@@ -28,10 +28,11 @@ end
 
 --- Paths and codecs as text: they must be the same in all workers.
 local function shape_of(loaded)
-  local lines = {}
+  local lines, first = {}, {}
   for i, endpoint in ipairs(loaded.endpoints) do
     local codec = endpoint.options.codec
-    lines[i] = endpoint.path .. " " .. (type(codec) == "table" and "own" or codec)
+    first[codec] = first[codec] or endpoint.path
+    lines[i] = endpoint.path .. " " .. (type(codec) == "table" and "own of " .. first[codec] or codec)
   end
   return table.concat(lines, "\n")
 end
@@ -82,6 +83,17 @@ end
 ---@param loaded tidewire.App
 function takeover.announce(loaded)
   codecs.announce(loaded.endpoints)
+  for _, endpoint in pairs(live) do
+    if not endpoint.is_stripped then
+      core.next_codec(endpoint.number, endpoint.codec)
+    end
+  end
+  for _, endpoint in ipairs(loaded.endpoints) do
+    local known = live[endpoint.path]
+    if known then
+      core.next_codec(known.number, codecs.number(endpoint.options.codec))
+    end
+  end
 end
 
 function takeover.discard()
@@ -109,7 +121,6 @@ end
 
 --- Of an endpoint that is no more nothing is left but what C and connections that have gone know of it.
 local function strip(endpoint)
-  codecs.abandon(endpoint.codec)
   local path, name, number = endpoint.path, endpoint.name, endpoint.number
   for key in pairs(endpoint) do
     endpoint[key] = nil
@@ -139,12 +150,20 @@ local function vanished(new)
   return list
 end
 
---- Lets a loaded app take over. Cannot wait, and cannot fail.
+--- The numbers of the codecs of these endpoints.
+local function codecs_of(list)
+  local used = {}
+  for _, endpoint in ipairs(list) do
+    used[endpoint.codec] = true
+  end
+  return used
+end
+
+--- Lets a loaded app take over that was announced. Cannot wait, and cannot fail.
 ---@param loaded tidewire.App
 ---@return tidewire.App running
 function takeover.commit(loaded)
   core.set_budgets(loaded.handler_timeout, loaded.limits.load_timeout)
-  codecs.renew(loaded.endpoints)
   local list = {}
   for i, endpoint in ipairs(loaded.endpoints) do
     renew(endpoint)
@@ -156,8 +175,8 @@ function takeover.commit(loaded)
       core.close_endpoint(endpoint.number, 1012, "this endpoint is no more")
     end
   end
-  registry.endpoints = list
-  codecs.forget(list)
+  registry.endpoints, registry.codecs = list, codecs_of(list)
+  codecs.renew(registry.codecs)
   return loaded
 end
 

@@ -67,6 +67,11 @@ function core.id_number(text) end
 ---@return integer number
 function core.endpoint(options, number) end
 
+--- Which codec it has when the code that is loaded takes over.
+---@param number integer
+---@param codec integer
+function core.next_codec(number, codec) end
+
 --- Closes all its connections.
 ---@param number integer
 ---@param code integer
@@ -114,35 +119,36 @@ function core.room_size(room) end
 ---@return (integer|string|false)[] members
 function core.room_members(room) end
 
---- The number of the codec of a connection of any worker.
+--- The number of the codec that a connection of any worker has for this one.
 ---@param conn integer
 ---@return integer? codec  nil: it is closed
 function core.codec_of(conn) end
 
 --- Sends to a connection of any worker.
 ---@param conn integer
+---@param codec integer   that the payload was made by
 ---@param payload string
 ---@param kind "text"|"binary"|nil
 ---@param key string?  as for publish
 ---@return true? ok
----@return "closed"|"backlog"|"utf8"|nil problem
-function core.send_anywhere(conn, payload, kind, key) end
+---@return "closed"|"backlog"|"utf8"|"codec"|nil problem  "codec": it has another one by now
+function core.send_anywhere(conn, codec, payload, kind, key) end
 
---- The numbers of its members' codecs, over all workers.
+--- The numbers of codecs that a broadcast to the room needs, as it is now; `publish` says what has changed.
 ---@param room string
----@return integer ...
+---@return integer[]
 function core.room_codecs(room) end
 
---- Sends to all who have the codec with this number.
----@param payload string
----@param kind "text"|"binary"|nil
----@param codec integer
+--- Sends to all who are meant, each encoding to those with its codec; or to nobody, if some have a codec that is not
+--- among them.
 ---@param room string?       nil: to everyone
 ---@param endpoint integer?  only to those of this one
 ---@param except integer?    not to this connection
 ---@param key string?        may take the place of a message that waits with this key
----@return integer? delivered  nil: nobody got it, it is text that is not UTF-8
-function core.publish(payload, kind, codec, room, endpoint, except, key) end
+---@param ... integer|string|false  three for each encoding: a codec, a payload (false: they get nothing), a kind
+---@return integer|false|nil delivered  nil: nobody got it, it is text that is not UTF-8; false: nobody got it
+---@return integer[]? missing  false: these codecs are needed, too
+function core.publish(room, endpoint, except, key, ...) end
 
 -- ---- reload.c ----
 

@@ -282,7 +282,7 @@ function tw.broadcast(value, options) end
 ---@param value any
 ---@param options? "text"|"binary"|{ kind?: "text"|"binary", key?: string }  as of conn:send
 ---@return true? ok
----@return "closed"|"backlog"|nil why_not  "backlog": only of a connection of this worker
+---@return "closed"|"backlog"|"refused"|nil why_not  "backlog": only of a connection of this worker; "refused": only while new code takes over
 function tw.send(conn_id, value, options) end
 
 --- Small values that all workers see.

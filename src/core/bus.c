@@ -15,11 +15,12 @@ enum { MANY_MAILS = 65536 };
 /* A connection in its slot, as others know it. */
 struct seat {
     conn_id id; /* 0: nobody */
-    uint32_t endpoint, codec;
+    uint32_t endpoint;
 };
 
 struct door {
     bool open;
+    uint32_t generation; /* of its worker's code; 0: the first */
     struct mail *first, **last;
     atomic_bool has_mail;
     uint32_t waiting, tell_at; /* mails; when there are so many, the log is told */
@@ -33,9 +34,7 @@ struct door {
 
 struct shared_endpoint {
     struct places places;
-    struct {
-        uint32_t codec, connections; /* announced ones */
-    } at[BUS_MAX_WORKERS];
+    uint32_t codecs[BUS_MAX_WORKERS]; /* by worker */
 };
 
 struct bus {
@@ -44,6 +43,7 @@ struct bus {
     struct directory directory;
     struct shared_endpoint **endpoints;
     uint32_t endpoint_count;
+    struct headcount *everyone; /* connections that are announced */
     struct door doors[BUS_MAX_WORKERS];
 };
 
@@ -70,6 +70,7 @@ void bus_free(struct bus *bus) {
     for (uint32_t i = 0; i < bus->endpoint_count; i++)
         mem_free(bus->endpoints[i]);
     mem_free(bus->endpoints);
+    headcount_clear(&bus->everyone);
     directory_close(&bus->directory);
     uv_mutex_destroy(&bus->lock);
     mem_free(bus);
@@ -226,12 +227,12 @@ static void post_moved(struct bus *bus, unsigned except, const struct presence *
 }
 
 struct mail *bus_join(struct bus *bus, unsigned worker, struct slice room, conn_id id,
-                      uint32_t codec, const char *name, struct slice info,
+                      uint32_t endpoint, const char *name, struct slice info,
                       struct presence **presence) {
     struct calls calls = {0};
     uv_mutex_lock(&bus->lock);
     struct mail *mail = take(bus, worker);
-    *presence = directory_join(&bus->directory, worker, room, id, codec, name, info);
+    *presence = directory_join(&bus->directory, worker, room, id, endpoint, name, info);
     post_moved(bus, worker, *presence, id, true, &calls);
     uv_mutex_unlock(&bus->lock);
     call(bus, &calls);
@@ -257,41 +258,75 @@ struct presence *bus_set_info(struct bus *bus, struct presence *presence, struct
     return presence;
 }
 
-/* Under the lock: connections of a worker that a message for everyone is meant for. */
-static uint32_t everyone(const struct bus *bus, unsigned worker, uint32_t endpoint,
-                         uint32_t codec) {
-    uint32_t count = 0;
-    for (uint32_t i = 0; i < bus->endpoint_count; i++) {
-        const struct shared_endpoint *each = bus->endpoints[i];
-        if (each != NULL && each->at[worker].codec == codec &&
-            (endpoint == UINT32_MAX || endpoint == i))
-            count += each->at[worker].connections;
+/* ---- broadcasts ---- */
+
+/* Under the lock: the codec that connections of an endpoint have on one worker for who speaks from another. That of the
+ * newer code of the two: where the receivers' is older, they wait for theirs. */
+static uint32_t codec_for(const struct bus *bus, unsigned speaker, unsigned worker,
+                          uint32_t endpoint) {
+    bool is_newer = bus->doors[speaker].generation > bus->doors[worker].generation;
+    return bus->endpoints[endpoint]->codecs[is_newer ? speaker : worker];
+}
+
+/* Under the lock: the codecs of those who are meant on one worker, and for which there is no encoding. */
+static void add_missing(const struct bus *bus, unsigned speaker, const struct broadcast *broadcast,
+                        const struct headcount *heads, unsigned worker, struct codec_list *list) {
+    for (; heads != NULL; heads = heads->next) {
+        if (heads->by_worker[worker] == 0 || !broadcast_is_for(broadcast, heads->endpoint))
+            continue;
+        uint32_t codec = codec_for(bus, speaker, worker, heads->endpoint);
+        if (broadcast_encoding(broadcast, codec) == NULL)
+            codec_list_add(list, codec);
     }
+}
+
+/* Under the lock: how many on one worker get this encoding. */
+static uint32_t count_receivers(const struct bus *bus, unsigned speaker,
+                                const struct broadcast *broadcast, const struct headcount *heads,
+                                unsigned worker, uint32_t codec) {
+    uint32_t count = 0;
+    for (; heads != NULL; heads = heads->next)
+        if (heads->by_worker[worker] > 0 && broadcast_is_for(broadcast, heads->endpoint) &&
+            codec_for(bus, speaker, worker, heads->endpoint) == codec)
+            count += heads->by_worker[worker];
     return count;
 }
 
-struct mail *bus_publish(struct bus *bus, unsigned worker, struct slice room, uint32_t endpoint,
-                         uint32_t codec, struct message *message, uint32_t *others) {
+/* Under the lock: hands one encoding to one worker, if somebody there gets it. Returns how many. */
+static uint32_t post_encoding(struct bus *bus, unsigned speaker, const struct broadcast *broadcast,
+                              const struct headcount *heads, unsigned worker,
+                              const struct encoding *encoding, struct calls *calls) {
+    if (encoding->message == NULL)
+        return 0;
+    uint32_t count = count_receivers(bus, speaker, broadcast, heads, worker, encoding->codec);
+    if (count == 0)
+        return 0;
+    struct mail *mail = new_mail(MAIL_PUBLISH, broadcast->room, NULL, NULL);
+    mail->message = message_ref(encoding->message);
+    mail->endpoint = broadcast->endpoint;
+    mail->codec = encoding->codec;
+    mail->generation = bus->doors[speaker].generation;
+    post(bus, worker, mail, calls);
+    return count;
+}
+
+struct mail *bus_publish(struct bus *bus, unsigned worker, const struct broadcast *broadcast,
+                         uint32_t *others, struct codec_list *missing) {
     struct calls calls = {0};
+    struct mail *own = NULL;
     *others = 0;
     uv_mutex_lock(&bus->lock);
-    struct mail *own = take(bus, worker);
-    const uint32_t *members =
-        room.bytes == NULL ? NULL : directory_members_by_worker(&bus->directory, room, codec);
-    for (unsigned other = 0; other < bus_workers(bus); other++) {
-        if (other == worker)
-            continue;
-        uint32_t count = room.bytes == NULL ? everyone(bus, other, endpoint, codec)
-                         : members == NULL  ? 0
-                                            : members[other];
-        if (count == 0)
-            continue;
-        struct mail *mail = new_mail(MAIL_PUBLISH, room, NULL, NULL);
-        mail->message = message_ref(message);
-        mail->endpoint = endpoint;
-        mail->codec = codec;
-        post(bus, other, mail, &calls);
-        *others += count;
+    const struct headcount *heads = broadcast->room.bytes == NULL
+                                        ? bus->everyone
+                                        : directory_headcount(&bus->directory, broadcast->room);
+    for (unsigned each = 0; each < bus_workers(bus); each++)
+        add_missing(bus, worker, broadcast, heads, each, missing);
+    if (missing->count == 0) {
+        own = take(bus, worker);
+        for (unsigned other = 0; other < bus_workers(bus); other++)
+            for (uint32_t i = 0; other != worker && i < broadcast->encoding_count; i++)
+                *others += post_encoding(bus, worker, broadcast, heads, other,
+                                         &broadcast->encodings[i], &calls);
     }
     uv_mutex_unlock(&bus->lock);
     call(bus, &calls);
@@ -311,10 +346,11 @@ uint32_t bus_room_size(struct bus *bus, struct slice room) {
     return size;
 }
 
-void bus_room_codecs(struct bus *bus, struct slice room, void (*f)(void *user, uint32_t codec),
-                     void *user) {
+void bus_room_codecs(struct bus *bus, unsigned worker, struct slice room, struct codec_list *list) {
+    struct broadcast nothing = {.room = room, .endpoint = ANY_ENDPOINT};
     uv_mutex_lock(&bus->lock);
-    directory_codecs(&bus->directory, room, f, user);
+    for (unsigned other = 0; other < bus_workers(bus); other++)
+        add_missing(bus, worker, &nothing, directory_headcount(&bus->directory, room), other, list);
     uv_mutex_unlock(&bus->lock);
 }
 
@@ -349,14 +385,13 @@ static struct seat *find_seat(struct bus *bus, conn_id id) {
                                                                             : NULL;
 }
 
-struct mail *bus_announce(struct bus *bus, unsigned worker, conn_id id, uint32_t endpoint,
-                          uint32_t codec) {
+struct mail *bus_announce(struct bus *bus, unsigned worker, conn_id id, uint32_t endpoint) {
     uv_mutex_lock(&bus->lock);
     struct mail *mail = take(bus, worker);
     uint32_t slot = conn_slot(id);
     make_seat(&bus->doors[worker], slot);
-    bus->doors[worker].seats[slot] = (struct seat){id, endpoint, codec};
-    bus->endpoints[endpoint]->at[worker].connections++;
+    bus->doors[worker].seats[slot] = (struct seat){id, endpoint};
+    headcount_add(&bus->everyone, bus->directory.workers, endpoint, worker);
     uv_mutex_unlock(&bus->lock);
     return mail;
 }
@@ -365,34 +400,40 @@ void bus_withdraw(struct bus *bus, unsigned worker, conn_id id) {
     uv_mutex_lock(&bus->lock);
     struct seat *seat = find_seat(bus, id);
     if (seat != NULL) {
-        bus->endpoints[seat->endpoint]->at[worker].connections--;
+        headcount_remove(&bus->everyone, seat->endpoint, worker);
         *seat = (struct seat){0};
     }
     uv_mutex_unlock(&bus->lock);
 }
 
-bool bus_codec_of(struct bus *bus, conn_id id, uint32_t *codec) {
+bool bus_codec_of(struct bus *bus, unsigned worker, conn_id id, uint32_t *codec) {
     uv_mutex_lock(&bus->lock);
     const struct seat *seat = find_seat(bus, id);
     if (seat != NULL)
-        *codec = seat->codec;
+        *codec = codec_for(bus, worker, conn_worker(id), seat->endpoint);
     uv_mutex_unlock(&bus->lock);
     return seat != NULL;
 }
 
-bool bus_send(struct bus *bus, conn_id id, struct message *message) {
+enum bus_result bus_send(struct bus *bus, unsigned worker, conn_id id, uint32_t codec,
+                         struct message *message) {
     struct calls calls = {0};
+    enum bus_result result = BUS_NOBODY;
     uv_mutex_lock(&bus->lock);
-    bool is_there = find_seat(bus, id) != NULL;
-    if (is_there) {
+    const struct seat *seat = find_seat(bus, id);
+    if (seat != NULL)
+        result = codec_for(bus, worker, conn_worker(id), seat->endpoint) == codec ? BUS_SENT
+                                                                                  : BUS_OTHER_CODEC;
+    if (result == BUS_SENT) {
         struct mail *mail = new_mail(MAIL_SEND, (struct slice){NULL, 0}, NULL, NULL);
         mail->message = message_ref(message);
         mail->id = id;
+        mail->generation = bus->doors[worker].generation;
         post(bus, conn_worker(id), mail, &calls);
     }
     uv_mutex_unlock(&bus->lock);
     call(bus, &calls);
-    return is_there;
+    return result;
 }
 
 struct places *bus_places(struct bus *bus, unsigned worker, uint32_t number, uint32_t max,
@@ -408,22 +449,18 @@ struct places *bus_places(struct bus *bus, unsigned worker, uint32_t number, uin
         endpoint = bus->endpoints[number] = mem_zalloc(sizeof *endpoint);
         atomic_init(&endpoint->places.max, max);
     }
-    endpoint->at[worker].codec = codec;
+    endpoint->codecs[worker] = codec;
     uv_mutex_unlock(&bus->lock);
     return &endpoint->places;
 }
 
-struct mail *bus_change_codec(struct bus *bus, unsigned worker, uint32_t endpoint, uint32_t codec,
-                              struct presence *const *members, size_t count) {
-    struct door *door = &bus->doors[worker];
+struct mail *bus_take_over(struct bus *bus, unsigned worker, uint32_t generation,
+                           struct endpoint *const *endpoints, uint32_t count) {
     uv_mutex_lock(&bus->lock);
     struct mail *mail = take(bus, worker);
-    bus->endpoints[endpoint]->at[worker].codec = codec;
-    for (uint32_t i = 0; i < door->seat_count; i++)
-        if (door->seats[i].id != 0 && door->seats[i].endpoint == endpoint)
-            door->seats[i].codec = codec;
-    for (size_t i = 0; i < count; i++)
-        directory_set_codec(&bus->directory, members[i], codec);
+    bus->doors[worker].generation = generation;
+    for (uint32_t i = 0; i < count; i++)
+        bus->endpoints[i]->codecs[worker] = endpoints[i]->next_codec;
     uv_mutex_unlock(&bus->lock);
     return mail;
 }

@@ -5,6 +5,11 @@
  * what all must agree on: who is in which room (directory.h), which connections there are, and how many
  * places an endpoint has left.
  *
+ * A worker takes over new code in its own time, and an endpoint may have another codec there than in a worker that has
+ * not yet. Each worker's code has a generation; between two workers, the newer of the two counts: what new code says
+ * is encoded as new code has it, and waits where it arrives before that worker has taken over (hold.h); what old
+ * code says is encoded as new code has it for those who have it.
+ *
  * One lock orders it all. A publish takes the publisher's own mail out in the same step in which it is put
  * into the others' doors, and so does a join or a leave: every worker sees broadcasts, joins and leaves in
  * one order, as if there were one worker. It is held for a few look-ups, never while scripts run or sockets
@@ -15,9 +20,9 @@
 #ifndef TIDEWIRE_CORE_BUS_H
 #define TIDEWIRE_CORE_BUS_H
 
+#include "core/broadcast.h"
 #include "core/directory.h"
 #include "core/endpoint.h"
-#include "core/message.h"
 #include "core/stats.h"
 
 #include <stdbool.h>
@@ -52,7 +57,8 @@ struct mail {
     enum mail_kind kind;
     struct message *message;  /* PUBLISH, SEND: a reference of its own */
     conn_id id;               /* SEND: to whom; MOVED: who */
-    uint32_t endpoint, codec; /* PUBLISH: see struct audience */
+    uint32_t endpoint, codec; /* PUBLISH: of whom it is for */
+    uint32_t generation;      /* PUBLISH, SEND: of the code that says it */
     bool joined;              /* MOVED */
     struct slice room;        /* PUBLISH (no bytes: everyone), MOVED */
     const char *name, *info;  /* MOVED: as of presence_name(), presence_info() */
@@ -67,17 +73,17 @@ void mail_free(struct mail *mail);
 
 /* ---- rooms ---- */
 
-/* Hands a message to the other workers that have receivers: members of `room` (or anyone, where it has no
- * bytes) with this codec and endpoint (or any: UINT32_MAX). The message stays the caller's. `*others`: how
- * many connections that are. Answers the worker's own mail from before, which must be delivered before the
- * message is to its own connections. */
-struct mail *bus_publish(struct bus *bus, unsigned worker, struct slice room, uint32_t endpoint,
-                         uint32_t codec, struct message *message, uint32_t *others);
+/* Hands each encoding to the other workers that have receivers of it. The messages stay the caller's. `*others`: how
+ * many connections that are. Answers the worker's own mail from before, which must be delivered before its own
+ * connections get the message. Where `missing`, empty before, has something in it afterwards, somebody of any worker has
+ * a codec that there is no encoding for, and nothing was handed to anyone. */
+struct mail *bus_publish(struct bus *bus, unsigned worker, const struct broadcast *broadcast,
+                         uint32_t *others, struct codec_list *missing);
 
 /* A connection enters a room: see directory_join(). Answers the mail that must be delivered before the
  * worker's own room has it in. */
 struct mail *bus_join(struct bus *bus, unsigned worker, struct slice room, conn_id id,
-                      uint32_t codec, const char *name, struct slice info,
+                      uint32_t endpoint, const char *name, struct slice info,
                       struct presence **presence);
 /* It leaves. `*mail`: the mail that must be delivered while the worker's own room still has it in; whoever watches
  * on this worker is told by the caller. NULL: no mail is taken, and this worker is told by mail as the others are. */
@@ -90,9 +96,9 @@ struct presence *bus_set_info(struct bus *bus, struct presence *presence, struct
 void bus_watch(struct bus *bus, unsigned worker, struct slice room, bool on);
 
 uint32_t bus_room_size(struct bus *bus, struct slice room);
+/* The codecs that its members have for one who speaks from this worker. */
+void bus_room_codecs(struct bus *bus, unsigned worker, struct slice room, struct codec_list *list);
 /* f must not call the bus. */
-void bus_room_codecs(struct bus *bus, struct slice room, void (*f)(void *user, uint32_t codec),
-                     void *user);
 void bus_room_members(struct bus *bus, struct slice room,
                       void (*f)(void *user, conn_id id, const char *name, const char *info),
                       void *user);
@@ -101,25 +107,26 @@ void bus_room_members(struct bus *bus, struct slice room,
 
 /* A connection of this worker is there for others from now on, until bus_withdraw(). Answers the mail that
  * must be delivered before it is open. */
-struct mail *bus_announce(struct bus *bus, unsigned worker, conn_id id, uint32_t endpoint,
-                          uint32_t codec);
+struct mail *bus_announce(struct bus *bus, unsigned worker, conn_id id, uint32_t endpoint);
 void bus_withdraw(struct bus *bus, unsigned worker, conn_id id);
-/* The codec of a connection of any worker. False: it is not there. */
-bool bus_codec_of(struct bus *bus, conn_id id, uint32_t *codec);
-/* Hands a message to the worker of a connection. False: it is not there. The message stays the caller's. */
-bool bus_send(struct bus *bus, conn_id id, struct message *message);
+/* The codec that a connection of any worker has for one who speaks from this worker. False: it is not there. */
+bool bus_codec_of(struct bus *bus, unsigned worker, conn_id id, uint32_t *codec);
+/* Hands a message to the worker of a connection, if it has this codec. The message stays the caller's. */
+enum bus_result { BUS_SENT, BUS_NOBODY, BUS_OTHER_CODEC };
+enum bus_result bus_send(struct bus *bus, unsigned worker, conn_id id, uint32_t codec,
+                         struct message *message);
 
 /* The places of the endpoint with this number, the same for all workers; `max` (0: no limit) counts from the
  * first who asks. The codec is what the endpoint has on this worker. */
 struct places *bus_places(struct bus *bus, unsigned worker, uint32_t endpoint, uint32_t max,
                           uint32_t codec);
 
-/* ---- new code has another codec ---- */
+/* ---- new code takes over ---- */
 
-/* An endpoint of this worker, its connections and these memberships of theirs have another codec, all at once. The mail
- * that is taken was meant for the one before: deliver it first. */
-struct mail *bus_change_codec(struct bus *bus, unsigned worker, uint32_t endpoint, uint32_t codec,
-                              struct presence *const *members, size_t count);
+/* This worker has the code of this generation, and each of its endpoints its next codec, all at once. The mail that is
+ * answered came before: deliver it first. */
+struct mail *bus_take_over(struct bus *bus, unsigned worker, uint32_t generation,
+                           struct endpoint *const *endpoints, uint32_t count);
 
 /* How many connections a worker has. */
 uint64_t bus_connections(struct bus *bus, unsigned worker);

@@ -1,6 +1,6 @@
 /* directory.c -- who is in which room, over all workers. See directory.h.
  *
- * A room keeps its members dense, so that leaving is a swap with the last, and for each codec how many
+ * A room keeps its members dense, so that leaving is a swap with the last, and for each endpoint how many
  * members each worker has, so that a broadcast is handed to those workers alone that need it. */
 #include "core/directory.h"
 
@@ -16,22 +16,16 @@ struct presence {
     struct shared_room *room;
     conn_id id;
     uint32_t index; /* in the room's table */
-    uint32_t codec;
+    uint32_t endpoint;
     unsigned worker;
     bool has_info;
     size_t name_len;
     char texts[]; /* the name, NUL, the info, NUL */
 };
 
-struct codec_count {
-    struct codec_count *next;
-    uint32_t codec, members;
-    uint32_t by_worker[];
-};
-
 struct shared_room {
     struct table_entry entry; /* its key is the name */
-    struct codec_count *codecs;
+    struct headcount *heads;
     struct presence **members;
     uint32_t count, capacity;
     char name[];
@@ -58,34 +52,6 @@ static struct shared_room *add_room(struct directory *directory, struct slice na
     return room;
 }
 
-/* The link to the count of a codec; it holds NULL where there is none. */
-static struct codec_count **find_codec(struct shared_room *room, uint32_t codec) {
-    struct codec_count **link = &room->codecs;
-    while (*link != NULL && (*link)->codec != codec)
-        link = &(*link)->next;
-    return link;
-}
-
-static void count_in(const struct directory *directory, struct shared_room *room,
-                     const struct presence *presence) {
-    struct codec_count **link = find_codec(room, presence->codec);
-    if (*link == NULL) {
-        *link = mem_zalloc(sizeof **link + directory->workers * sizeof *(*link)->by_worker);
-        (*link)->codec = presence->codec;
-    }
-    (*link)->members++;
-    (*link)->by_worker[presence->worker]++;
-}
-
-static void count_out(struct shared_room *room, const struct presence *presence) {
-    struct codec_count **link = find_codec(room, presence->codec), *count = *link;
-    count->by_worker[presence->worker]--;
-    if (--count->members == 0) {
-        *link = count->next;
-        mem_free(count);
-    }
-}
-
 /* ---- members ---- */
 
 static struct presence *new_presence(const char *name, struct slice info) {
@@ -100,7 +66,7 @@ static struct presence *new_presence(const char *name, struct slice info) {
 }
 
 struct presence *directory_join(struct directory *directory, unsigned worker, struct slice name,
-                                conn_id id, uint32_t codec, const char *endpoint_name,
+                                conn_id id, uint32_t endpoint, const char *endpoint_name,
                                 struct slice info) {
     struct shared_room *room = find(directory, name);
     if (room == NULL)
@@ -112,17 +78,17 @@ struct presence *directory_join(struct directory *directory, unsigned worker, st
     struct presence *presence = new_presence(endpoint_name, info);
     presence->room = room;
     presence->id = id;
-    presence->codec = codec;
+    presence->endpoint = endpoint;
     presence->worker = worker;
     presence->index = room->count;
     room->members[room->count++] = presence;
-    count_in(directory, room, presence);
+    headcount_add(&room->heads, directory->workers, endpoint, worker);
     return presence;
 }
 
 void directory_leave(struct directory *directory, struct presence *presence) {
     struct shared_room *room = presence->room;
-    count_out(room, presence);
+    headcount_remove(&room->heads, presence->endpoint, presence->worker);
     struct presence *last = room->members[--room->count];
     room->members[presence->index] = last;
     last->index = presence->index;
@@ -138,19 +104,12 @@ struct presence *directory_set_info(struct presence *old, struct slice info) {
     struct presence *presence = new_presence(old->texts, info);
     presence->room = old->room;
     presence->id = old->id;
-    presence->codec = old->codec;
+    presence->endpoint = old->endpoint;
     presence->worker = old->worker;
     presence->index = old->index;
     presence->room->members[presence->index] = presence;
     mem_free(old);
     return presence;
-}
-
-void directory_set_codec(const struct directory *directory, struct presence *presence,
-                         uint32_t codec) {
-    count_out(presence->room, presence);
-    presence->codec = codec;
-    count_in(directory, presence->room, presence);
 }
 
 struct slice presence_room(const struct presence *presence) {
@@ -172,19 +131,9 @@ uint32_t directory_size(const struct directory *directory, struct slice name) {
     return room == NULL ? 0 : room->count;
 }
 
-void directory_codecs(const struct directory *directory, struct slice name,
-                      void (*f)(void *user, uint32_t codec), void *user) {
+const struct headcount *directory_headcount(const struct directory *directory, struct slice name) {
     const struct shared_room *room = find(directory, name);
-    for (const struct codec_count *each = room == NULL ? NULL : room->codecs; each != NULL;
-         each = each->next)
-        f(user, each->codec);
-}
-
-const uint32_t *directory_members_by_worker(const struct directory *directory, struct slice name,
-                                            uint32_t codec) {
-    struct shared_room *room = find(directory, name);
-    const struct codec_count *count = room == NULL ? NULL : *find_codec(room, codec);
-    return count == NULL ? NULL : count->by_worker;
+    return room == NULL ? NULL : room->heads;
 }
 
 void directory_members(const struct directory *directory, struct slice name,

@@ -8,6 +8,7 @@
 
 #include "base/table.h"
 #include "core/events.h"
+#include "core/headcount.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -28,17 +29,13 @@ struct directory {
 /* Everybody must have left; watches may be left. */
 void directory_close(struct directory *directory);
 
-/* A connection enters; it must not be in. `name` is its endpoint's as JSON, `info` what scripts say of it
- * (no bytes: nothing). All is copied. */
+/* A connection of an endpoint enters; it must not be in. `name` is the endpoint's as JSON, `info` what scripts say
+ * of the connection (no bytes: nothing). All is copied. */
 struct presence *directory_join(struct directory *directory, unsigned worker, struct slice room,
-                                conn_id id, uint32_t codec, const char *name, struct slice info);
+                                conn_id id, uint32_t endpoint, const char *name, struct slice info);
 void directory_leave(struct directory *directory, struct presence *presence);
 /* What is said of it from now on. Returns where it is now: the old pointer means nothing any more. */
 struct presence *directory_set_info(struct presence *presence, struct slice info);
-
-/* Its connection has another codec now. */
-void directory_set_codec(const struct directory *directory, struct presence *presence,
-                         uint32_t codec);
 
 /* Its room, its endpoint's name and what is said of it (NULL: nothing). */
 struct slice presence_room(const struct presence *presence);
@@ -49,14 +46,8 @@ const char *presence_info(const struct presence *presence);
 
 uint32_t directory_size(const struct directory *directory, struct slice room);
 
-/* Calls f for each codec that a member has. */
-void directory_codecs(const struct directory *directory, struct slice room,
-                      void (*f)(void *user, uint32_t codec), void *user);
-
-/* How many of the room's members with this codec each worker has: an array by worker, good until the next
- * change; NULL: none has any. */
-const uint32_t *directory_members_by_worker(const struct directory *directory, struct slice room,
-                                            uint32_t codec);
+/* Its members, counted by endpoint and worker: good until the next change. */
+const struct headcount *directory_headcount(const struct directory *directory, struct slice room);
 
 /* Calls f for each member, in no order. */
 void directory_members(const struct directory *directory, struct slice room,

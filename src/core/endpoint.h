@@ -11,6 +11,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* The scripts' numbers of the codecs that are the program's (codecs.lua). */
+enum codec { CODEC_TEXT, CODEC_BINARY, CODEC_JSON };
+
 enum heartbeat { HEARTBEAT_FRAME, HEARTBEAT_JSON };
 enum slow_client { SLOW_CLIENT_CLOSE, SLOW_CLIENT_DROP, SLOW_CLIENT_CONFLATE };
 
@@ -22,6 +25,8 @@ struct endpoint {
     size_t max_backlog;
     uint32_t max_connections; /* 0: no limit of its own; over all workers */
     uint32_t codec; /* the scripts' number of its codec: a broadcast is encoded once for each */
+    uint32_t
+        next_codec; /* which it has when the code that is loaded has taken over; the hub's to change */
     enum heartbeat heartbeat;
     enum slow_client slow_client;
     bool has_message, has_ping, has_timeout, has_drain, has_reload;

@@ -45,6 +45,7 @@ void hub_free(struct hub *hub) {
     slots_close(&hub->conns);
     table_close(&hub->rooms);
     publish_forget_watches(hub);
+    hold_drop(hub);
     outq_drop_bundle(&hub->bundle);
     shares_settle(&hub->shares);
     mem_free(hub->scratch);
@@ -69,6 +70,7 @@ uint32_t hub_add_endpoint(struct hub *hub, const struct endpoint *endpoint) {
     hub->endpoints[number] = mem_alloc(sizeof *endpoint);
     *hub->endpoints[number] = *endpoint;
     hub->endpoints[number]->number = number;
+    hub->endpoints[number]->next_codec = endpoint->codec;
     hub->endpoints[number]->places = places_of(hub, number, endpoint);
     return number;
 }
@@ -202,6 +204,11 @@ static void set_paused(struct hub *hub, struct conn *conn, bool paused) {
 static void step(struct hub *hub, struct conn *conn) {
     while (!conn->busy) {
         enum hook_state state;
+        if (hub->held_count >
+            0) { /* others have heard of new code: the next hook is the new code's */
+            hub_later(hub, conn);
+            return;
+        }
         conn->busy = true;
         bool ran = run_next(hub, conn, &state);
         conn->busy = ran && state == HOOK_SLEEPS;
@@ -231,7 +238,8 @@ void hub_turn_end(struct hub *hub) {
     renew_some(hub);
     struct list batch; /* what hooks add from now on waits for the next turn */
     list_init(&batch);
-    list_move(&batch, &hub->pending);
+    if (hub->held_count == 0)
+        list_move(&batch, &hub->pending);
     while (!list_empty(&batch)) {
         struct conn *conn = LIST_OWNER(batch.next, struct conn, pending);
         list_remove(&conn->pending);
@@ -241,7 +249,8 @@ void hub_turn_end(struct hub *hub) {
 }
 
 bool hub_has_pending(const struct hub *hub) {
-    return !list_empty(&hub->pending) || !list_empty(&hub->dirty) || hub->renewing;
+    bool waits = hub->held_count > 0; /* for new code: the worker is told */
+    return (!list_empty(&hub->pending) && !waits) || !list_empty(&hub->dirty) || hub->renewing;
 }
 
 /* ---- news from the sockets ---- */
@@ -273,7 +282,8 @@ void hub_received(struct hub *hub, struct conn *conn, const char *bytes, size_t 
     stats_add(&hub->stats.bytes_received, len);
     if (!conn->endpoint->has_message)
         return;
-    if (!conn->busy && conn->inbox == NULL && !(conn->due & (DUE_OPEN | DUE_RELOAD))) {
+    if (!conn->busy && conn->inbox == NULL && !(conn->due & (DUE_OPEN | DUE_RELOAD)) &&
+        hub->held_count == 0) {
         conn->busy = true;
         conn->busy =
             hub->events->message(hub->events_user, conn->id, bytes, len, binary) == HOOK_SLEEPS;
@@ -366,6 +376,8 @@ void hub_gone(struct hub *hub, struct conn *conn, unsigned code) {
 
 void hub_begin_close(struct hub *hub, struct conn *conn, unsigned code, const char *reason,
                      size_t len, bool drop) {
+    if (conn->state == CONN_OPEN && !drop)
+        hold_release(hub, conn->id); /* which may close it itself */
     if (conn->state != CONN_OPEN)
         return;
     bool fault = code >= CLOSE_PROTOCOL && code != CLOSE_SCRIPT_ERROR && code < 3000;
@@ -406,6 +418,7 @@ void hub_kill_all(struct hub *hub) {
 }
 
 void hub_end(struct hub *hub) {
+    hold_drop(hub);
     hub_turn_end(hub);
     uint32_t at = 0;
     for (struct conn *conn; (conn = slots_next(&hub->conns, &at)) != NULL;)

@@ -5,7 +5,7 @@
  * exactly once and last. Everything on the worker's thread; nothing in it leaves that thread.
  *
  * Parts: hub.c the connections and the order of their hooks; outbox.c what leaves; publish.c who gets
- * it; mail.c what comes from other workers; heartbeat.c what happens by the clock; renew.c new code; farewell.c
+ * it; mail.c what comes from other workers, hold.c what of that must wait; heartbeat.c what happens by the clock; renew.c new code; farewell.c
  * how everyone is told to go. */
 #ifndef TIDEWIRE_CORE_HUB_H
 #define TIDEWIRE_CORE_HUB_H
@@ -38,6 +38,9 @@ struct hub {
     struct slots conns;
     struct table rooms, watched;
     struct mail *mail, **mail_end; /* taken from the bus, not delivered yet */
+    struct held *held;             /* what waits for new code, and hooks with it */
+    size_t held_count, held_capacity;
+    uint32_t generation; /* of the code that has taken over last; 0: the first */
     struct endpoint **endpoints;
     uint32_t endpoint_count;
     struct heap timers;
@@ -64,8 +67,15 @@ struct endpoint *hub_endpoint(struct hub *hub, uint32_t number); /* NULL: no suc
 
 /* ---- new code takes over ---- */
 
-/* The endpoint of this number is another from now on, for live connections as well; its phases of pings and
- * of silence go on. Takes over `json_name`. */
+/* In this order: hub_next_codec() for each endpoint, before any worker takes over; hub_take_over(), then
+ * hub_change_endpoint() for each; hub_renew(). */
+
+/* The codec that the endpoint has in the code that is loaded. The same in all workers. */
+void hub_next_codec(struct hub *hub, uint32_t number, uint32_t codec);
+/* Code of this generation takes over. Each endpoint has its next codec from now on. */
+void hub_take_over(struct hub *hub, uint32_t generation);
+/* The endpoint of this number is another from now on, but for its codec, for live connections as well; its phases of
+ * pings and of silence go on. Takes over `json_name`. */
 void hub_change_endpoint(struct hub *hub, uint32_t number, const struct endpoint *endpoint);
 /* The endpoint is no more: each of its connections gets this code. */
 void hub_close_endpoint(struct hub *hub, uint32_t number, unsigned code, const char *reason);
@@ -108,7 +118,7 @@ void hub_gone(struct hub *hub, struct conn *conn, unsigned code);
  * says so. */
 struct conn *hub_find(struct hub *hub, conn_id id);
 
-enum send_result { SEND_OK, SEND_CLOSED, SEND_BACKLOG };
+enum send_result { SEND_OK, SEND_CLOSED, SEND_BACKLOG, SEND_OTHER_CODEC };
 /* Queues a copy of the payload, for a connection of this worker. */
 enum send_result hub_send(struct hub *hub, conn_id id, enum message_kind kind, const void *payload,
                           size_t len);
@@ -118,11 +128,13 @@ enum send_result hub_send(struct hub *hub, conn_id id, enum message_kind kind, c
 enum send_result hub_send_keyed(struct hub *hub, conn_id id, enum message_kind kind,
                                 const void *payload, size_t len, struct slice key);
 
-/* The number of the codec of a connection of any worker. False: closed. */
+/* The number of the codec that a connection of any worker has for one who speaks from here. False: closed. */
 bool hub_codec_of(struct hub *hub, conn_id id, uint32_t *codec);
-/* Queues a message for a connection of any worker. Takes over the caller's reference. For those of other
- * workers SEND_OK only says that it was there and the message is on its way. */
-enum send_result hub_send_anywhere(struct hub *hub, conn_id id, struct message *message);
+/* Queues a message for a connection of any worker, if that has this codec. Takes over the caller's reference. For
+ * those of other workers SEND_OK only says that it was there and the message is on its way. SEND_OTHER_CODEC: new code
+ * has taken over since its codec was asked for. */
+enum send_result hub_send_anywhere(struct hub *hub, conn_id id, uint32_t codec,
+                                   struct message *message);
 
 /* Sends what is queued, then the Close frame; on_close follows when the running hook has ended.
  * Does nothing for a connection that closes already. `len` at most 123. */
@@ -141,22 +153,16 @@ bool hub_leave(struct hub *hub, conn_id id, struct slice room);
 /* From now on, or no more, events.moved is told who joins and leaves this room. */
 void hub_watch(struct hub *hub, struct slice room, bool on);
 
-/* Who is meant by a broadcast: those of `room`, or of every room where its bytes are NULL, whose endpoint
- * is `endpoint` (or any, HUB_ANY) and has the codec that `message` was made with; but not `except`. */
-#define HUB_ANY UINT32_MAX
-struct audience {
-    struct slice room;
-    uint32_t endpoint, codec;
-    conn_id except; /* 0: nobody */
-};
-/* Queues one message to all of them, on all workers, each queue with the same bytes. Takes over the caller's
- * reference. Returns how many got it; on other workers those count who were there. */
-uint32_t hub_publish(struct hub *hub, const struct audience *audience, struct message *message);
+/* Queues one message to all who have its codec, on all workers, each queue with the same bytes. Takes over the caller's
+ * references. `*delivered`: how many got it; on other workers those count who were there. False: there is no encoding
+ * for the codecs in `missing`, which some of those who are meant have, and nobody gets anything. */
+bool hub_publish(struct hub *hub, const struct broadcast *broadcast, uint32_t *delivered,
+                 struct codec_list *missing);
+/* The codecs that a broadcast to this room needs, as it is now; hub_publish() says what has changed. */
+void hub_room_codecs(struct hub *hub, struct slice room, struct codec_list *list);
 
 /* A room, over all workers. None of the functions that are handed in may call the hub. */
 uint32_t hub_room_size(struct hub *hub, struct slice room);
-void hub_room_codecs(struct hub *hub, struct slice room, void (*f)(void *user, uint32_t codec),
-                     void *user);
 void hub_room_members(struct hub *hub, struct slice room,
                       void (*f)(void *user, conn_id id, const char *name, const char *info),
                       void *user);

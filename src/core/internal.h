@@ -32,10 +32,20 @@ void mail_withdraw(struct hub *hub, struct conn *conn);
 /* mail.c: delivers a list that the bus answered, after what was taken before. */
 void mail_deliver(struct hub *hub, struct mail *mail);
 
-/* publish.c: to connections of this worker; the message stays the caller's. */
-uint32_t publish_here(struct hub *hub, const struct audience *audience, struct message *message);
+/* publish.c: what code of this generation on another worker has said, to connections of this one; the messages stay
+ * the caller's. */
+void publish_mail(struct hub *hub, const struct broadcast *broadcast, uint32_t generation);
 /* publish.c: somebody joined or left on another worker. */
 void publish_moved(struct hub *hub, const struct mail *mail);
+
+/* hold.c: must what code of this generation says to a connection wait until this worker has it? */
+bool hold_is_due(const struct hub *hub, uint32_t generation, const struct conn *conn);
+/* Takes over the reference. */
+void hold_push(struct hub *hub, conn_id id, struct message *message);
+/* Queues what is held for one connection, before it closes, or for all. */
+void hold_release(struct hub *hub, conn_id id);
+void hold_release_all(struct hub *hub);
+void hold_drop(struct hub *hub);
 
 /* renew.c: on_reload for some of those it is owed to. */
 void renew_some(struct hub *hub);

@@ -5,15 +5,24 @@
  * finalizer goes on. */
 #include "core/internal.h"
 
+static void deliver_send(struct hub *hub, struct mail *mail) {
+    struct conn *conn = hub_find(hub, mail->id);
+    if (conn != NULL && conn->state == CONN_OPEN && hold_is_due(hub, mail->generation, conn))
+        hold_push(hub, mail->id, message_ref(mail->message));
+    else
+        outbox_deliver_own(hub, conn, message_ref(mail->message));
+}
+
 static void deliver(struct hub *hub, struct mail *mail) {
     switch (mail->kind) {
     case MAIL_PUBLISH: {
-        struct audience audience = {mail->room, mail->endpoint, mail->codec, 0};
-        publish_here(hub, &audience, mail->message);
+        struct encoding encoding = {mail->codec, mail->message};
+        struct broadcast broadcast = {mail->room, mail->endpoint, 0, &encoding, 1};
+        publish_mail(hub, &broadcast, mail->generation);
         break;
     }
     case MAIL_SEND:
-        outbox_deliver_own(hub, hub_find(hub, mail->id), message_ref(mail->message));
+        deliver_send(hub, mail);
         break;
     case MAIL_MOVED:
         publish_moved(hub, mail);
@@ -49,8 +58,8 @@ void mail_announce(struct hub *hub, struct conn *conn) {
     if (hub_is_alone(hub))
         return;
     conn->announced = true;
-    mail_deliver(hub, bus_announce(hub->options.bus, hub->options.worker, conn->id,
-                                   conn->endpoint->number, conn->endpoint->codec));
+    mail_deliver(
+        hub, bus_announce(hub->options.bus, hub->options.worker, conn->id, conn->endpoint->number));
 }
 
 void mail_withdraw(struct hub *hub, struct conn *conn) {
@@ -66,7 +75,7 @@ static bool is_here(const struct hub *hub, conn_id id) {
 
 bool hub_codec_of(struct hub *hub, conn_id id, uint32_t *codec) {
     if (!is_here(hub, id))
-        return bus_codec_of(hub->options.bus, id, codec);
+        return bus_codec_of(hub->options.bus, hub->options.worker, id, codec);
     const struct conn *conn = hub_find(hub, id);
     bool is_open = conn != NULL && conn->state == CONN_OPEN;
     if (is_open)
@@ -74,12 +83,24 @@ bool hub_codec_of(struct hub *hub, conn_id id, uint32_t *codec) {
     return is_open;
 }
 
-enum send_result hub_send_anywhere(struct hub *hub, conn_id id, struct message *message) {
-    if (is_here(hub, id))
-        return outbox_deliver_own(hub, hub_find(hub, id), message);
-    bool is_there = bus_send(hub->options.bus, id, message);
+static enum send_result send_here(struct hub *hub, conn_id id, uint32_t codec,
+                                  struct message *message) {
+    struct conn *conn = hub_find(hub, id);
+    if (conn == NULL || conn->state != CONN_OPEN || conn->endpoint->codec == codec)
+        return outbox_deliver_own(hub, conn, message);
     message_unref(message);
-    return is_there ? SEND_OK : SEND_CLOSED;
+    return SEND_OTHER_CODEC;
+}
+
+enum send_result hub_send_anywhere(struct hub *hub, conn_id id, uint32_t codec,
+                                   struct message *message) {
+    if (is_here(hub, id))
+        return send_here(hub, id, codec, message);
+    enum bus_result result = bus_send(hub->options.bus, hub->options.worker, id, codec, message);
+    message_unref(message);
+    return result == BUS_SENT          ? SEND_OK
+           : result == BUS_OTHER_CODEC ? SEND_OTHER_CODEC
+                                       : SEND_CLOSED;
 }
 
 void hub_total(const struct hub *hub, struct stats_total *total) {

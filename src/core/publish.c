@@ -66,7 +66,7 @@ static bool join_everywhere(struct hub *hub, struct conn *conn, struct slice roo
     const struct hub_options *options = &hub->options;
     conn_id id = conn->id;
     struct presence *presence;
-    mail_deliver(hub, bus_join(options->bus, options->worker, room, id, conn->endpoint->codec,
+    mail_deliver(hub, bus_join(options->bus, options->worker, room, id, conn->endpoint->number,
                                conn->endpoint->json_name, info, &presence));
     conn = find_open(hub, id);
     if (conn == NULL || room_member(&hub->rooms, room, conn) != NULL) {
@@ -151,26 +151,61 @@ void publish_forget_watches(struct hub *hub) {
 
 /* ---- who gets a message ---- */
 
-static bool is_meant(const struct audience *audience, const struct conn *conn) {
-    return conn->state == CONN_OPEN && conn->id != audience->except &&
-           conn->endpoint->codec == audience->codec &&
-           (audience->endpoint == HUB_ANY || conn->endpoint->number == audience->endpoint);
+/* A broadcast while it is walked, in values of the walk's own, which nothing that it calls can change: mostly there is one
+ * encoding. `early`: it comes from code that is newer than this worker's. */
+struct walk {
+    const struct broadcast *broadcast;
+    uint32_t endpoint;
+    conn_id except;
+    struct encoding first;
+    bool early;
+};
+
+static inline struct walk walk_of(const struct broadcast *broadcast, bool early) {
+    struct walk walk = {broadcast, broadcast->endpoint, broadcast->except, {0, NULL}, early};
+    if (broadcast->encoding_count > 0)
+        walk.first = broadcast->encodings[0];
+    return walk;
 }
 
-static uint32_t deliver_to_room(struct hub *hub, const struct audience *audience,
-                                struct message *message) {
-    const struct room *room = room_find(&hub->rooms, audience->room);
+/* What a connection gets; NULL: nothing. */
+static inline struct message *message_for(struct walk walk, const struct conn *conn) {
+    const struct endpoint *endpoint = conn->endpoint;
+    if (conn->state != CONN_OPEN || conn->id == walk.except ||
+        (walk.endpoint != ANY_ENDPOINT && walk.endpoint != endpoint->number))
+        return NULL;
+    uint32_t codec = walk.early ? endpoint->next_codec : endpoint->codec;
+    if (codec == walk.first.codec)
+        return walk.first.message;
+    const struct encoding *encoding = broadcast_encoding(walk.broadcast, codec);
+    return encoding == NULL ? NULL : encoding->message;
+}
+
+/* Hands it over, or keeps it until this worker has the new code. */
+static inline enum send_result give(struct hub *hub, struct walk walk, struct conn *conn,
+                                    struct message *message) {
+    if (!walk.early || conn->endpoint->next_codec == conn->endpoint->codec)
+        return outbox_deliver(hub, conn, message);
+    hold_push(hub, conn->id, message_ref(message));
+    return SEND_OK;
+}
+
+static inline uint32_t deliver_to_room(struct hub *hub, const struct broadcast *broadcast,
+                                       bool early) {
+    const struct walk walk = walk_of(broadcast, early);
+    const struct room *room = room_find(&hub->rooms, broadcast->room);
     uint32_t delivered = 0;
     for (uint32_t i = room == NULL ? 0 : room->count; i-- > 0;) {
         struct conn *conn = room->members[i]->conn;
-        if (!is_meant(audience, conn))
+        struct message *message = message_for(walk, conn);
+        if (message == NULL)
             continue;
-        enum send_result result = outbox_deliver(hub, conn, message);
+        enum send_result result = give(hub, walk, conn, message);
         delivered += result == SEND_OK;
         if (result == SEND_CLOSED) {
             /* It has left. Telling who watches may have run finalizers of the script's, by which others
              * left as well: look again. */
-            room = room_find(&hub->rooms, audience->room);
+            room = room_find(&hub->rooms, broadcast->room);
             if (room == NULL)
                 break;
             if (i > room->count)
@@ -180,27 +215,67 @@ static uint32_t deliver_to_room(struct hub *hub, const struct audience *audience
     return delivered;
 }
 
-static uint32_t deliver_to_all(struct hub *hub, const struct audience *audience,
-                               struct message *message) {
+static inline uint32_t deliver_to_all(struct hub *hub, const struct broadcast *broadcast,
+                                      bool early) {
+    const struct walk walk = walk_of(broadcast, early);
     uint32_t delivered = 0, at = 0;
-    for (struct conn *conn; (conn = slots_next(&hub->conns, &at)) != NULL;)
-        delivered += is_meant(audience, conn) && outbox_deliver(hub, conn, message) == SEND_OK;
+    for (struct conn *conn; (conn = slots_next(&hub->conns, &at)) != NULL;) {
+        struct message *message = message_for(walk, conn);
+        delivered += message != NULL && give(hub, walk, conn, message) == SEND_OK;
+    }
     return delivered;
 }
 
-uint32_t publish_here(struct hub *hub, const struct audience *audience, struct message *message) {
-    return audience->room.bytes != NULL ? deliver_to_room(hub, audience, message)
-                                        : deliver_to_all(hub, audience, message);
+static uint32_t publish_here(struct hub *hub, const struct broadcast *broadcast) {
+    return broadcast->room.bytes != NULL ? deliver_to_room(hub, broadcast, false)
+                                         : deliver_to_all(hub, broadcast, false);
 }
 
-uint32_t hub_publish(struct hub *hub, const struct audience *audience, struct message *message) {
+void publish_mail(struct hub *hub, const struct broadcast *broadcast, uint32_t generation) {
+    if (generation <= hub->generation)
+        publish_here(hub, broadcast);
+    else if (broadcast->room.bytes != NULL)
+        deliver_to_room(hub, broadcast, true);
+    else
+        deliver_to_all(hub, broadcast, true);
+}
+
+static void need(const struct broadcast *broadcast, const struct endpoint *endpoint,
+                 struct codec_list *missing) {
+    if (broadcast_is_for(broadcast, endpoint->number) &&
+        broadcast_encoding(broadcast, endpoint->codec) == NULL)
+        codec_list_add(missing, endpoint->codec);
+}
+
+/* The codecs of those who are meant, where there is only this worker, that there is no encoding for. */
+static void find_missing(const struct hub *hub, const struct broadcast *broadcast,
+                         struct codec_list *missing) {
+    if (broadcast->room.bytes == NULL) {
+        for (uint32_t i = 0; i < hub->endpoint_count; i++)
+            if (places_taken(hub->endpoints[i]->places) > 0)
+                need(broadcast, hub->endpoints[i], missing);
+        return;
+    }
+    const struct room *room = room_find(&hub->rooms, broadcast->room);
+    for (uint32_t i = 0; room != NULL && i < room->endpoint_count; i++)
+        need(broadcast, room->endpoints[i].endpoint, missing);
+}
+
+bool hub_publish(struct hub *hub, const struct broadcast *broadcast, uint32_t *delivered,
+                 struct codec_list *missing) {
     uint32_t others = 0;
-    if (!hub_is_alone(hub)) /* what was published before this comes before it here, too */
-        mail_deliver(hub, bus_publish(hub->options.bus, hub->options.worker, audience->room,
-                                      audience->endpoint, audience->codec, message, &others));
-    uint32_t here = publish_here(hub, audience, message);
-    message_unref(message);
-    return here + others;
+    missing->count = 0;
+    if (hub_is_alone(hub))
+        find_missing(hub, broadcast, missing);
+    else /* what was published before this comes before it here, too */
+        mail_deliver(
+            hub, bus_publish(hub->options.bus, hub->options.worker, broadcast, &others, missing));
+    if (missing->count == 0)
+        *delivered = publish_here(hub, broadcast) + others;
+    for (uint32_t i = 0; i < broadcast->encoding_count; i++)
+        if (broadcast->encodings[i].message != NULL)
+            message_unref(broadcast->encodings[i].message);
+    return missing->count == 0;
 }
 
 /* ---- a room, over all workers ---- */
@@ -212,15 +287,13 @@ uint32_t hub_room_size(struct hub *hub, struct slice name) {
     return room == NULL ? 0 : room->count;
 }
 
-void hub_room_codecs(struct hub *hub, struct slice name, void (*f)(void *user, uint32_t codec),
-                     void *user) {
-    if (!hub_is_alone(hub)) {
-        bus_room_codecs(hub->options.bus, name, f, user);
-        return;
-    }
-    const struct room *room = room_find(&hub->rooms, name);
-    for (uint32_t i = 0; room != NULL && i < room->codec_count; i++)
-        f(user, room->codecs[i].codec);
+void hub_room_codecs(struct hub *hub, struct slice name, struct codec_list *list) {
+    struct broadcast nothing = {.room = name, .endpoint = ANY_ENDPOINT};
+    list->count = 0;
+    if (hub_is_alone(hub))
+        find_missing(hub, &nothing, list);
+    else
+        bus_room_codecs(hub->options.bus, hub->options.worker, name, list);
 }
 
 void hub_room_members(struct hub *hub, struct slice name,

@@ -7,41 +7,22 @@
 
 #include "base/mem.h"
 
-#include <string.h>
-
 enum { RENEWED_A_TURN = 100 };
 
-/* Other workers count who has which codec, too. What they have sent until now is for the one before. */
-static void tell_codec(struct hub *hub, const struct endpoint *endpoint, uint32_t codec) {
-    struct presence **members = NULL;
-    size_t count = 0, capacity = 0;
-    uint32_t at = 0;
-    for (struct conn *conn; (conn = slots_next(&hub->conns, &at)) != NULL;) {
-        for (struct member *member = conn->rooms; member != NULL; member = member->next) {
-            if (conn->endpoint != endpoint || member->presence == NULL)
-                continue;
-            if (count == capacity) {
-                capacity = capacity == 0 ? 64 : capacity * 2;
-                members = mem_realloc(members, capacity * sizeof(struct presence *));
-            }
-            members[count++] = member->presence;
-        }
-    }
-    mail_deliver(hub, bus_change_codec(hub->options.bus, hub->options.worker, endpoint->number,
-                                       codec, members, count));
-    mem_free(members);
+void hub_next_codec(struct hub *hub, uint32_t number, uint32_t codec) {
+    hub->endpoints[number]->next_codec = codec;
 }
 
-/* Broadcasts are encoded once for each codec of their receivers: rooms count who has which. */
-static void change_codec(struct hub *hub, struct endpoint *endpoint, uint32_t codec) {
+/* All that was said before is delivered by the codecs from before. Connections and rooms need not be touched: they
+ * know their codec by their endpoint. */
+void hub_take_over(struct hub *hub, uint32_t generation) {
     if (hub->options.bus != NULL)
-        tell_codec(hub, endpoint, codec);
-    uint32_t at = 0;
-    for (struct conn *conn; (conn = slots_next(&hub->conns, &at)) != NULL;)
-        for (struct member *member = conn->rooms; member != NULL; member = member->next)
-            if (conn->endpoint == endpoint)
-                room_change_codec(member, codec);
-    endpoint->codec = codec;
+        mail_deliver(hub, bus_take_over(hub->options.bus, hub->options.worker, generation,
+                                        hub->endpoints, hub->endpoint_count));
+    hub->generation = generation;
+    for (uint32_t i = 0; i < hub->endpoint_count; i++)
+        hub->endpoints[i]->codec = hub->endpoints[i]->next_codec;
+    hold_release_all(hub);
 }
 
 static void renew_heartbeats(struct hub *hub, const struct endpoint *endpoint,
@@ -56,10 +37,10 @@ void hub_change_endpoint(struct hub *hub, uint32_t number, const struct endpoint
     struct endpoint *endpoint = hub->endpoints[number];
     struct places *places = endpoint->places;
     uint64_t ping_ms = endpoint->ping_ms, pong_ms = endpoint->pong_ms;
-    if (endpoint->codec != next->codec)
-        change_codec(hub, endpoint, next->codec);
+    uint32_t codec = endpoint->codec;
     mem_free(endpoint->json_name);
     *endpoint = *next;
+    endpoint->codec = endpoint->next_codec = codec;
     endpoint->number = number;
     endpoint->places = places;
     atomic_store(&places->max, next->max_connections);

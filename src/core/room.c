@@ -28,22 +28,24 @@ static struct room *add_room(struct table *rooms, struct slice name) {
 static void remove_room(struct room *room) {
     table_remove(room->rooms, &room->entry);
     mem_free(room->members);
-    mem_free(room->codecs);
+    mem_free(room->endpoints);
     mem_free(room);
 }
 
-/* One member more (or less) with this codec. */
-static void count_codec(struct room *room, uint32_t codec, int change) {
-    for (uint32_t i = 0; i < room->codec_count; i++) {
-        if (room->codecs[i].codec != codec)
+/* One member more (or less) of this endpoint. */
+static void count_endpoint(struct room *room, const struct endpoint *endpoint, int change) {
+    for (uint32_t i = 0; i < room->endpoint_count; i++) {
+        struct room_endpoint *entry = &room->endpoints[i];
+        if (entry->endpoint != endpoint)
             continue;
-        room->codecs[i].members += (uint32_t)change;
-        if (room->codecs[i].members == 0)
-            room->codecs[i] = room->codecs[--room->codec_count];
+        entry->members += (uint32_t)change;
+        if (entry->members == 0)
+            *entry = room->endpoints[--room->endpoint_count];
         return;
     }
-    room->codecs = mem_realloc(room->codecs, (room->codec_count + 1) * sizeof *room->codecs);
-    room->codecs[room->codec_count++] = (struct room_codec){codec, 1};
+    size_t size = (room->endpoint_count + 1) * sizeof *room->endpoints;
+    room->endpoints = mem_realloc(room->endpoints, size);
+    room->endpoints[room->endpoint_count++] = (struct room_endpoint){endpoint, 1};
 }
 
 /* The connection's membership in a room, or NULL. It is in the connection's list and in the room's table; one is
@@ -96,7 +98,7 @@ bool room_join(struct table *rooms, struct slice name, struct conn *conn, struct
     set_info(member, info);
     room->members[room->count++] = member;
     conn->rooms = member;
-    count_codec(room, conn->endpoint->codec, 1);
+    count_endpoint(room, conn->endpoint, 1);
     return true;
 }
 
@@ -108,7 +110,7 @@ static void leave(struct member *member) {
     struct member *last = room->members[--room->count];
     room->members[member->index] = last;
     last->index = member->index;
-    count_codec(room, member->conn->endpoint->codec, -1);
+    count_endpoint(room, member->conn->endpoint, -1);
     mem_free(member->info);
     mem_free(member);
     if (room->count == 0)
@@ -122,16 +124,6 @@ bool room_leave(struct table *rooms, struct slice name, struct conn *conn) {
         return false;
     leave(member);
     return true;
-}
-
-void room_change_codec(struct member *member, uint32_t codec) {
-    struct room *room = member->room;
-    if (room->codec_count == 1 && room->codecs[0].members == 1) { /* most rooms, of few members */
-        room->codecs[0].codec = codec;
-        return;
-    }
-    count_codec(room, member->conn->endpoint->codec, -1);
-    count_codec(room, codec, 1);
 }
 
 void room_leave_all(struct conn *conn) {

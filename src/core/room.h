@@ -11,6 +11,7 @@
 #include <stdint.h>
 
 struct conn;
+struct endpoint;
 struct presence;
 
 /* One connection in one room. */
@@ -24,17 +25,18 @@ struct member {
     struct presence *presence; /* the same, as other workers know it; NULL where there are none */
 };
 
-/* How many members of a room have a codec: a broadcast is encoded once for each. */
-struct room_codec {
-    uint32_t codec, members;
+/* How many members of a room an endpoint has: a broadcast is encoded once for each codec of theirs. */
+struct room_endpoint {
+    const struct endpoint *endpoint;
+    uint32_t members;
 };
 
 struct room {
     /* For reading only: */
     uint32_t count;
-    uint32_t codec_count;
+    uint32_t endpoint_count;
     struct member **members; /* `count` of them, in no order */
-    struct room_codec *codecs;
+    struct room_endpoint *endpoints;
     struct table_entry entry; /* its key is the name */
     /* private to room.c */
     struct table *rooms;
@@ -56,9 +58,6 @@ struct member *room_member(const struct table *rooms, struct slice name, struct 
 
 /* Lets it out. False: it was not in. The room may be gone then. */
 bool room_leave(struct table *rooms, struct slice name, struct conn *conn);
-
-/* Its connection has another codec now than its endpoint says. */
-void room_change_codec(struct member *member, uint32_t codec);
 
 /* Lets it out of all its rooms. */
 void room_leave_all(struct conn *conn);

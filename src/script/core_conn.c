@@ -140,11 +140,9 @@ static conn_id check_conn(lua_State *L) {
     return (conn_id)lua_tointeger(L, 4);
 }
 
-/* conn:send(payload[, kind]) of the text and the binary codec. On the hot path, so it takes the object
- * itself. */
-static int send_plain(lua_State *L, enum message_kind otherwise) {
+/* conn:send(payload[, kind]) of the text and the binary codec. */
+static int send_plain(lua_State *L, conn_id id, enum message_kind otherwise) {
     size_t len;
-    conn_id id = check_conn(L);
     const char *bytes = lua_tolstring(L, 2, &len);
     if (bytes == NULL)
         return luaL_error(L,
@@ -154,18 +152,8 @@ static int send_plain(lua_State *L, enum message_kind otherwise) {
     return send_bytes(L, id, bytes, len, check_options(L, 3, otherwise));
 }
 
-static int conn_send_text(lua_State *L) {
-    return send_plain(L, MESSAGE_TEXT);
-}
-
-static int conn_send_binary(lua_State *L) {
-    return send_plain(L, MESSAGE_BINARY);
-}
-
 /* conn:send(value) of the json codec. */
-static int conn_send_json(lua_State *L) {
-    bool missing = lua_gettop(L) < 2;
-    conn_id id = check_conn(L);
+static int send_json(lua_State *L, conn_id id, bool missing) {
     if (missing)
         return luaL_error(L, "send: a value is needed; JSON's null is tw.null");
     struct send_options options = check_options(L, 3, MESSAGE_TEXT);
@@ -174,6 +162,24 @@ static int conn_send_json(lua_State *L) {
     if (bytes == NULL)
         return luaL_error(L, "send: %s", lua_tostring(L, -1));
     return send_bytes(L, id, bytes, len, options);
+}
+
+/* conn.send of the three codecs that are the program's own: one for all, so that new code with another one need not touch
+ * each connection. On the hot path, so it takes the object itself. */
+static int conn_send(lua_State *L) {
+    bool missing = lua_gettop(L) < 2;
+    conn_id id = check_conn(L);
+    const struct conn *conn = hub_find(vm_of(L)->hub, id);
+    if (conn == NULL) /* nobody knows its codec any more */
+        return push_send_result(L, SEND_CLOSED);
+    switch (conn->endpoint->codec) {
+    case CODEC_JSON:
+        return send_json(L, id, missing);
+    case CODEC_BINARY:
+        return send_plain(L, id, MESSAGE_BINARY);
+    default:
+        return send_plain(L, id, MESSAGE_TEXT);
+    }
 }
 
 /* A string that is never collected; its bytes. */
@@ -190,12 +196,11 @@ void core_push_senders(lua_State *L) {
     vm->key_word = keep_word(L, "key");
     vm->kind_word = keep_word(L, "kind");
     lua_newtable(L); /* senders */
-    lua_pushcfunction(L, conn_send_text);
-    lua_setfield(L, -2, "text");
-    lua_pushcfunction(L, conn_send_binary);
-    lua_setfield(L, -2, "binary");
-    lua_pushcfunction(L, conn_send_json);
-    lua_setfield(L, -2, "json");
+    static const char *const codecs[] = {"text", "binary", "json"};
+    for (size_t i = 0; i < sizeof codecs / sizeof *codecs; i++) {
+        lua_pushcfunction(L, conn_send);
+        lua_setfield(L, -2, codecs[i]);
+    }
 }
 
 void core_push_conn_key(lua_State *L) {
@@ -351,6 +356,15 @@ static int core_endpoint(lua_State *L) {
     return 1;
 }
 
+/* core.next_codec(number, codec): which one the endpoint has when the code that is loaded takes over */
+static int core_next_codec(lua_State *L) {
+    struct hub *hub = vm_of(L)->hub;
+    uint32_t number = (uint32_t)luaL_checkinteger(L, 1);
+    luaL_argcheck(L, hub_endpoint(hub, number) != NULL, 1, "no such endpoint");
+    hub_next_codec(hub, number, (uint32_t)luaL_checkinteger(L, 2));
+    return 0;
+}
+
 /* core.close_endpoint(number, code, reason): closes all its connections. */
 static int core_close_endpoint(lua_State *L) {
     struct hub *hub = vm_of(L)->hub;
@@ -390,6 +404,7 @@ const luaL_Reg core_conn_functions[] = {
     {"endpoint", core_endpoint},
     {"endpoint_full", core_endpoint_full},
     {"endpoint_taken", core_endpoint_taken},
+    {"next_codec", core_next_codec},
     {"close_endpoint", core_close_endpoint},
     {NULL, NULL},
 };

@@ -147,30 +147,24 @@ static int core_room_members(lua_State *L) {
     return 1;
 }
 
-enum { MAX_CODECS = 256 }; /* in one room */
-
-struct codec_list {
-    int count;
-    uint32_t codecs[MAX_CODECS];
-};
-
-static void add_codec(void *user, uint32_t codec) {
-    struct codec_list *list = user;
-    if (list->count < MAX_CODECS)
-        list->codecs[list->count++] = codec;
+static void push_codecs(lua_State *L, const struct codec_list *list) {
+    lua_createtable(L, (int)list->count, 0);
+    for (uint32_t i = 0; i < list->count; i++) {
+        lua_pushinteger(L, list->codecs[i]);
+        lua_rawseti(L, -2, i + 1);
+    }
 }
 
-/* core.room_codecs(room) -> the codecs' numbers of its members, over all workers: one result each */
+/* core.room_codecs(room) -> a list of the codecs' numbers that a broadcast to it needs, as it is now; core.publish says
+ * what has changed */
 static int core_room_codecs(lua_State *L) {
-    struct codec_list list = {.count = 0};
-    hub_room_codecs(vm_of(L)->hub, check_name(L, 1), add_codec, &list);
-    luaL_checkstack(L, list.count, "too many codecs in one room");
-    for (int i = 0; i < list.count; i++)
-        lua_pushinteger(L, list.codecs[i]);
-    return list.count;
+    struct codec_list list;
+    hub_room_codecs(vm_of(L)->hub, check_name(L, 1), &list);
+    push_codecs(L, &list);
+    return 1;
 }
 
-/* core.codec_of(id) -> the number of the codec of a connection of any worker | nil: closed */
+/* core.codec_of(id) -> the number of the codec that a connection of any worker has for this one | nil: closed */
 static int core_codec_of(lua_State *L) {
     uint32_t codec;
     if (hub_codec_of(vm_of(L)->hub, (conn_id)luaL_checkinteger(L, 1), &codec))
@@ -180,59 +174,105 @@ static int core_codec_of(lua_State *L) {
     return 1;
 }
 
-/* core.send_anywhere(id, payload, kind|nil, key|nil) -> true | nil, "closed"|"backlog"|"utf8": to a connection
- * of any worker */
+static bool is_binary(lua_State *L, int index) {
+    return strcmp(luaL_optstring(L, index, "text"), "binary") == 0;
+}
+
+static struct message *new_message(lua_State *L, int payload, bool binary, struct slice key) {
+    size_t len;
+    const char *bytes = lua_tolstring(L, payload, &len);
+    return message_new_keyed(binary ? MESSAGE_BINARY : MESSAGE_TEXT, bytes, len, key);
+}
+
+static bool is_sendable(lua_State *L, int payload, bool binary) {
+    size_t len;
+    const char *bytes = luaL_checklstring(L, payload, &len);
+    return binary || utf8_valid(bytes, len);
+}
+
+/* core.send_anywhere(id, codec, payload, kind|nil, key|nil) -> true | nil, "closed"|"backlog"|"utf8"|"codec": to a
+ * connection of any worker; "codec": it has another one by now */
 static int core_send_anywhere(lua_State *L) {
     conn_id id = (conn_id)luaL_checkinteger(L, 1);
-    size_t len;
-    const char *bytes = luaL_checklstring(L, 2, &len);
-    bool binary = strcmp(luaL_optstring(L, 3, "text"), "binary") == 0;
+    uint32_t codec = (uint32_t)luaL_checkinteger(L, 2);
+    bool binary = is_binary(L, 4);
     struct slice key = {NULL, 0};
-    if (!lua_isnoneornil(L, 4))
-        key = check_name(L, 4);
+    if (!lua_isnoneornil(L, 5))
+        key = check_name(L, 5);
     const char *problem = "utf8";
-    if (binary || utf8_valid(bytes, len)) {
-        struct message *message =
-            message_new_keyed(binary ? MESSAGE_BINARY : MESSAGE_TEXT, bytes, len, key);
-        enum send_result result = hub_send_anywhere(vm_of(L)->hub, id, message);
+    if (is_sendable(L, 3, binary)) {
+        enum send_result result =
+            hub_send_anywhere(vm_of(L)->hub, id, codec, new_message(L, 3, binary, key));
         if (result == SEND_OK) {
             lua_pushboolean(L, 1);
             return 1;
         }
-        problem = result == SEND_CLOSED ? "closed" : "backlog";
+        problem = result == SEND_CLOSED ? "closed" : result == SEND_BACKLOG ? "backlog" : "codec";
     }
     luaL_pushfail(L);
     lua_pushstring(L, problem);
     return 2;
 }
 
-/* core.publish(payload, kind, codec, room|nil, endpoint|nil, except|nil, key|nil) -> how many got it;
- * nil, and nobody did: text that is not UTF-8 */
+enum { FIRST_ENCODING = 5, FEW_ENCODINGS = 4 };
+
+static uint32_t count_encodings(lua_State *L) {
+    int arguments = lua_gettop(L) - (FIRST_ENCODING - 1);
+    return arguments > 0 ? (uint32_t)(arguments + 2) / 3 : 0;
+}
+
+/* The encodings from FIRST_ENCODING on, three arguments each: a codec, a payload or false, a kind. All are looked at
+ * before the first message is made. False: one is text that is not UTF-8. */
+static bool read_encodings(lua_State *L, struct slice key, struct encoding *encodings,
+                           uint32_t count) {
+    for (uint32_t i = 0; i < count; i++) {
+        int at = FIRST_ENCODING + 3 * (int)i;
+        encodings[i] = (struct encoding){(uint32_t)luaL_checkinteger(L, at), NULL};
+        if (lua_toboolean(L, at + 1) && !is_sendable(L, at + 1, is_binary(L, at + 2)))
+            return false;
+    }
+    for (uint32_t i = 0; i < count; i++) {
+        int at = FIRST_ENCODING + 3 * (int)i;
+        if (lua_toboolean(L, at + 1))
+            encodings[i].message = new_message(L, at + 1, is_binary(L, at + 2), key);
+    }
+    return true;
+}
+
+/* core.publish(room|nil, endpoint|nil, except|nil, key|nil, {codec, payload|false, kind}…) -> how many got it. Instead,
+ * and nobody did: nil: text that is not UTF-8; false and a list of codecs: of these, too, something is needed. A payload
+ * `false`: those with this codec get nothing. */
 static int core_publish(lua_State *L) {
     struct vm *vm = vm_of(L);
-    size_t len;
-    const char *bytes = luaL_checklstring(L, 1, &len);
-    bool binary = strcmp(luaL_optstring(L, 2, "text"), "binary") == 0;
-    struct audience audience = {
-        .codec = (uint32_t)luaL_checkinteger(L, 3),
-        .endpoint = lua_isnoneornil(L, 5) ? HUB_ANY : (uint32_t)luaL_checkinteger(L, 5),
-        .except = (conn_id)luaL_optinteger(L, 6, 0),
+    struct encoding few[FEW_ENCODINGS], *encodings = few;
+    struct broadcast broadcast = {
+        .endpoint = lua_isnoneornil(L, 2) ? ANY_ENDPOINT : (uint32_t)luaL_checkinteger(L, 2),
+        .except = (conn_id)luaL_optinteger(L, 3, 0),
+        .encoding_count = count_encodings(L),
     };
-    if (!lua_isnoneornil(L, 4))
-        audience.room = check_name(L, 4);
-    if (audience.endpoint != HUB_ANY && hub_endpoint(vm->hub, audience.endpoint) == NULL)
-        return luaL_error(L, "no such endpoint");
     struct slice key = {NULL, 0};
-    if (!lua_isnoneornil(L, 7))
-        key = check_name(L, 7);
-    if (!binary && !utf8_valid(bytes, len)) {
+    if (!lua_isnoneornil(L, 1))
+        broadcast.room = check_name(L, 1);
+    if (broadcast.endpoint != ANY_ENDPOINT && hub_endpoint(vm->hub, broadcast.endpoint) == NULL)
+        return luaL_error(L, "no such endpoint");
+    if (!lua_isnoneornil(L, 4))
+        key = check_name(L, 4);
+    if (broadcast.encoding_count > FEW_ENCODINGS) /* Lua's own memory, as of core_room_members() */
+        encodings = lua_newuserdatauv(L, broadcast.encoding_count * sizeof *encodings, 0);
+    if (!read_encodings(L, key, encodings, broadcast.encoding_count)) {
         luaL_pushfail(L);
         return 1;
     }
-    struct message *message =
-        message_new_keyed(binary ? MESSAGE_BINARY : MESSAGE_TEXT, bytes, len, key);
-    lua_pushinteger(L, hub_publish(vm->hub, &audience, message));
-    return 1;
+    broadcast.encodings = encodings;
+    uint32_t delivered;
+    struct codec_list missing;
+    if (hub_publish(vm->hub, &broadcast, &delivered, &missing)) {
+        lua_pushinteger(L, delivered);
+        return 1;
+    }
+    lua_pushboolean(L, 0);
+    push_codecs(L, &missing);
+    return 2;
 }
 
 const luaL_Reg core_room_functions[] = {

@@ -13,9 +13,11 @@ local function is_open(id)
   return conn ~= nil and conn.state == "open"
 end
 
---- The codec's number of a connection, as the program was told when the app was loaded.
+--- The codec's number of a connection, as the program was told when the app was loaded; or as new code has it, in the
+--- other worker where the connection is.
 local function codec_of(id)
-  return world.endpoints[world.conns[id].endpoint + 1].codec
+  local endpoint = world.conns[id].endpoint
+  return world.conns[id].is_ahead and world.next_codecs[endpoint] or world.endpoints[endpoint + 1].codec
 end
 
 local function add_members(core, rooms)
@@ -66,32 +68,56 @@ local function add_publish(core)
         list[#list + 1] = codec_of(id)
       end
     end
-    return table.unpack(list)
+    return list
   end
 
-  function core.publish(payload, kind, codec, room, endpoint, except, key)
-    assert(type(payload) == "string" and (kind == "text" or kind == "binary"))
-    assert(math.type(codec) == "integer" and (endpoint == nil or math.type(endpoint) == "integer"))
-    if kind == "text" and not utf8.len(payload) then
+  --- The arguments from `first` on, three for each encoding, by codec. nil: one is no UTF-8.
+  local function read_encodings(...)
+    local encodings = {}
+    for i = 1, select("#", ...), 3 do
+      local codec, payload, kind = select(i, ...)
+      assert(math.type(codec) == "integer" and not encodings[codec])
+      assert(not payload or type(payload) == "string" and (kind == "text" or kind == "binary"))
+      if payload and kind == "text" and not utf8.len(payload) then
+        return nil
+      end
+      encodings[codec] = { payload = payload, kind = kind }
+    end
+    return encodings
+  end
+
+  function core.publish(room, endpoint, except, key, ...)
+    assert(endpoint == nil or math.type(endpoint) == "integer")
+    local encodings = read_encodings(...)
+    if not encodings then
       return nil
     end
-    local count = 0
+    local count, meant, missing = 0, {}, {}
     for id, conn in pairs(world.conns) do
-      local is_meant = is_open(id) and codec_of(id) == codec and id ~= except
-        and (not room or core.rooms[room] and core.rooms[room][id]) and (not endpoint or conn.endpoint == endpoint)
-      if is_meant then
-        count = count + 1
-        table.insert(world.sent, { id = id, payload = payload, kind = kind, key = key })
+      local is_there = is_open(id) and (not room or core.rooms[room] and core.rooms[room][id])
+        and (not endpoint or conn.endpoint == endpoint)
+      if is_there and not encodings[codec_of(id)] then
+        missing[#missing + 1] = codec_of(id)
+      elseif is_there and id ~= except and encodings[codec_of(id)].payload then
+        meant[id] = encodings[codec_of(id)]
       end
+    end
+    if missing[1] then
+      return false, { missing[1] } -- one at a time
+    end
+    for id, encoding in pairs(meant) do
+      count = count + 1
+      table.insert(world.sent, { id = id, payload = encoding.payload, kind = encoding.kind, key = key })
     end
     return count
   end
 
   function core.codec_of(id) return is_open(id) and codec_of(id) or nil end
 
-  function core.send_anywhere(id, payload, kind, key)
+  function core.send_anywhere(id, codec, payload, kind, key)
     if kind == "text" and not utf8.len(payload) then return nil, "utf8" end
     if not is_open(id) then return nil, "closed" end
+    if codec_of(id) ~= codec then return nil, "codec" end
     table.insert(world.sent, { id = id, payload = payload, kind = kind, key = key })
     return true
   end
@@ -494,5 +520,90 @@ describe("tw.send", function()
       assert.equal("tw.send: a kind or a table of options is needed, got a connection", refusal(ada))
     end
     assert.equal("", got(ada))
+  end)
+end)
+
+describe("while other workers have new code already", function()
+  local here, ahead
+
+  --- Two clients of an endpoint: one here, one of a worker that has the new code of this text.
+  local function with_codecs(old, new)
+    world:load(("return { endpoints = { ['/'] = { codec = %s } } }"):format(old))
+    local function open()
+      local answer, id = world:upgrade("/")
+      world.conns[id].state, world.conns[id].endpoint = "open", answer.endpoint
+      world.core.rooms.hall = world.core.rooms.hall or {}
+      world.core.rooms.hall[id] = true
+      return id
+    end
+    here, ahead = open(), open()
+    assert(world:reload(("return { endpoints = { ['/'] = { codec = %s } } }"):format(new)).app)
+    world.conns[ahead].is_ahead = true
+  end
+
+  local function sent_to(id)
+    local list = {}
+    for _, message in ipairs(world.sent) do
+      if message.id == id then list[#list + 1] = message.payload end
+    end
+    return table.concat(list, " ")
+  end
+
+  local function speak(value)
+    local counts = { tw.room("hall"):broadcast(value), tw.broadcast(value), tw.broadcast(value, { endpoint = "/" }) }
+    return table.concat(counts, " "), tw.send(world.core.id_text(ahead), value)
+  end
+
+  it("a value is encoded as they have it", function()
+    with_codecs('"text"', '"json"')
+    local counts, ok = speak("x")
+    assert.same({ "2 2 2", true }, { counts, ok })
+    assert.same({ "x x x", '"x" "x" "x" "x"' }, { sent_to(here), sent_to(ahead) })
+  end)
+
+  it("own codecs are told apart by their code", function()
+    local marking = '{ decode = tostring, encode = function(value) return %q .. value end }'
+    with_codecs(marking:format "old", marking:format "new")
+    speak("x")
+    assert.same({ "oldx oldx oldx", "newx newx newx newx" }, { sent_to(here), sent_to(ahead) })
+  end)
+
+  it("they get nothing that their code refuses, and the others do", function()
+    local refusing = '{ decode = tostring, encode = function() error("no") end }'
+    local cases = {
+      { '"json"', '"text"', { 1 }, "[1] [1] [1]" },
+      { '"binary"', '"text"', "\xff", "\xff \xff \xff" },
+      { '"text"', refusing, "x", "x x x" },
+    }
+    for _, case in ipairs(cases) do
+      world.sent, world.logs, world.core.rooms.hall = {}, {}, {}
+      with_codecs(case[1], case[2])
+      local counts, ok, problem = speak(case[3])
+      assert.same({ "1 1 1", nil, "refused" }, { counts, ok, problem })
+      assert.same({ case[4], "" }, { sent_to(here), sent_to(ahead) })
+      assert.equal(4, #world.logs)
+      assert.equal("left_out", world.logs[1].event)
+      world:discard()
+      world.conns[here], world.conns[ahead] = nil, nil
+    end
+  end)
+
+  it("what has changed before it was sent is encoded anew", function()
+    with_codecs('"text"', '"json"')
+    world.conns[ahead].is_ahead = false
+    local publish, send = world.core.publish, world.core.send_anywhere
+    function world.core.publish(...)
+      world.conns[ahead].is_ahead = true
+      return publish(...)
+    end
+    assert.equal(2, tw.room("hall"):broadcast("x"))
+    assert.same({ "x", '"x"' }, { sent_to(here), sent_to(ahead) })
+    world.conns[ahead].is_ahead = false
+    function world.core.send_anywhere(...)
+      world.conns[ahead].is_ahead = true
+      return send(...)
+    end
+    assert.is_true(tw.send(world.core.id_text(ahead), "y"))
+    assert.equal('"x" "y"', sent_to(ahead))
   end)
 end)

@@ -120,42 +120,64 @@ describe("codecs", function()
     return ('%sreturn { endpoints = { ["/a"] = { %s }, ["/b"] = { %s } } }'):format(TOP, one, other)
   end
 
-  it("of scripts keep their endpoint's number", function()
+  local function numbers_now()
+    return { world.endpoints[1].codec, world.endpoints[2].codec }
+  end
+
+  it("of scripts have other numbers in each loading, those of the program never", function()
     start(two(own "a", own "b"))
-    local numbers = { world.endpoints[1].codec, world.endpoints[2].codec }
-    assert.not_equal(numbers[1], numbers[2])
+    assert.same({ 3, 4 }, numbers_now())
     world:renew(two(own "c", own "d"))
-    assert.same(numbers, { world.endpoints[1].codec, world.endpoints[2].codec })
+    assert.same({ 5, 6 }, numbers_now())
     local codecs = require "tidewire.codecs"
-    assert.equal("cx", (codecs.encode(numbers[1], "x")))
-    assert.equal("dx", (codecs.encode(numbers[2], "x")))
+    assert.equal("cx", (codecs.encode(5, "x")))
+    assert.equal("dx", (codecs.encode(6, "x")))
     world:renew(two('codec = "json"', own "e"))
-    assert.same({ 2, numbers[2] }, { world.endpoints[1].codec, world.endpoints[2].codec })
-    assert.equal("cx", (codecs.encode(numbers[1], "x"))) -- other workers may still have it
-    world:renew(two(own "f", own "g"))
-    assert.same(numbers, { world.endpoints[1].codec, world.endpoints[2].codec })
+    assert.same({ 2, 7 }, numbers_now())
+  end)
+
+  it("are one where endpoints share them", function()
+    start(TOP .. 'local one = { encode = tostring, decode = tostring }\n'
+      .. 'return { endpoints = { ["/a"] = { codec = one }, ["/b"] = { codec = one } } }')
+    assert.same({ 3, 3 }, numbers_now())
+    assert.same({ [0] = nil }, world.next_codecs)
   end)
 
   it("of an app that is loaded are known before it takes over, and forgotten where it does not", function()
     local codecs = require "tidewire.codecs"
     start(two("", ""))
     assert.is_not_nil(world:reload(two("", own "n")).app)
+    assert.same({ [0] = 0, 3 }, world.next_codecs)
     assert.equal("nx", (codecs.encode(3, "x")))
     world:discard()
-    assert.is_nil((codecs.encode(3, {})))
+    assert.same({ nil, "the codec is no more" }, { codecs.encode(3, "x") })
     assert.is_not_nil(world:reload(two(own "m", "")).app)
+    assert.same({ [0] = 3, 0 }, world.next_codecs)
     world:swap()
-    assert.equal(3, world.endpoints[1].codec)
+    assert.same({ 3, 0 }, numbers_now())
     assert.equal("mx", (codecs.encode(3, "x")))
   end)
 
-  it("that nothing has any more are let go with the reload after", function()
+  it("that nothing has any more are let go at once", function()
     local codecs = require "tidewire.codecs"
-    start(two(own "a", ""))
-    world:renew(two("", ""))
-    assert.equal("ax", (codecs.encode(3, "x")))
-    world:renew(two("", ""))
-    assert.is_nil((codecs.encode(3, {})))
+    start(two(own "a", own "b"))
+    world:renew(two(own "c", ""))
+    assert.is_nil((codecs.encode(3, "x")))
+    assert.is_nil((codecs.encode(4, "x")))
+    assert.equal("cx", (codecs.encode(5, "x")))
+  end)
+
+  it("of endpoints that are no more stay", function()
+    local codecs = require "tidewire.codecs"
+    start(two(own "a", own "b"))
+    local conn = world:connect("/a")
+    for version = 1, 3 do
+      world:renew(('%sreturn { endpoints = { ["/b"] = { %s } } }'):format(TOP, own(version)))
+      assert.same({ [0] = 3, 4 + version }, world.next_codecs)
+      assert.equal("ax", (codecs.encode(3, "x")))
+    end
+    assert.equal("3x", (codecs.encode(7, "x")))
+    world:close(conn)
   end)
 end)
 
@@ -195,8 +217,11 @@ describe("an endpoint that is no more", function()
       ["/two"] = {},
     } }]])
     local published = {}
-    world.core.publish = function(payload, _, codec, _, endpoint)
-      table.insert(published, { payload, codec, endpoint })
+    world.core.publish = function(_, endpoint, _, _, ...)
+      for i = 1, select("#", ...), 3 do
+        local codec, payload = select(i, ...)
+        table.insert(published, { payload, codec, endpoint })
+      end
       return 1
     end
     local one = world:connect("/one")

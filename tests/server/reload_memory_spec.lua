@@ -98,10 +98,9 @@ describe("memory", function()
     local kib_after, alive, rss_after
     repeat
       kib_after, alive, rss_after = look(app)
-    until alive <= 3 * app.workers or loop.now() > deadline
-    -- The code that runs; the one before it, whose endpoint that is no more goes with the next reload; and the one
-    -- before that, whose codec other workers may know until then.
-    assert(alive <= 3 * app.workers, ("%d generations are alive"):format(alive))
+    until alive <= 2 * app.workers or loop.now() > deadline
+    -- The code that runs, and the one before it, whose endpoint that is no more goes with the next reload.
+    assert(alive <= 2 * app.workers, ("%d generations are alive"):format(alive))
     assert(kib_after - kib < 512 * app.workers, ("Lua has %d KiB, and had %d"):format(kib_after, kib))
     if not app.process:is_sanitized() then
       assert(rss_after - rss < 16 * 1024 * app.workers, ("%d KiB, and had %d"):format(rss_after, rss))

@@ -1,6 +1,7 @@
 /* test_hub_workers.c -- hubs of several workers on one bus: rooms, broadcasts and sends across, each worker's
  * turn taken by hand. Threads are test_bus_threads.c's. */
 #include "fake_hub.h"
+#include "publish_as.h"
 
 static struct bus *bus;
 static struct fake *one, *two, *three;
@@ -52,8 +53,8 @@ static bool leave(struct fake_client *client, struct slice room) {
 }
 
 static uint32_t publish_to(struct fake *f, struct slice room, const char *text, conn_id except) {
-    struct audience audience = {room, HUB_ANY, 0, except};
-    return hub_publish(f->hub, &audience, message_new(MESSAGE_TEXT, text, strlen(text)));
+    struct audience audience = {room, ANY_ENDPOINT, 0, except};
+    return publish_as(f->hub, &audience, message_new(MESSAGE_TEXT, text, strlen(text)));
 }
 
 static uint32_t publish(struct fake *f, const char *text) {
@@ -116,8 +117,8 @@ static void test_one_message(void **state) {
     join(a, LOBBY);
     join(b, LOBBY);
     struct message *message = message_new(MESSAGE_TEXT, "shared", 6);
-    struct audience audience = {LOBBY, HUB_ANY, 0, 0};
-    hub_publish(one->hub, &audience, message_ref(message));
+    struct audience audience = {LOBBY, ANY_ENDPOINT, 0, 0};
+    publish_as(one->hub, &audience, message_ref(message));
     hub_take_mail(two->hub);
     shares_settle(&one->hub->shares);
     shares_settle(&two->hub->shares);
@@ -257,7 +258,7 @@ static void test_before_what_is_caused(void **state) {
 
 static void send_to(struct fake *f, conn_id id, const char *text, enum send_result expected) {
     struct message *message = message_new(MESSAGE_TEXT, text, strlen(text));
-    assert_int_equal(hub_send_anywhere(f->hub, id, message), expected);
+    assert_int_equal(hub_send_anywhere(f->hub, id, 0, message), expected);
 }
 
 static void test_send(void **state) {
@@ -295,11 +296,11 @@ static void test_everyone(void **state) {
     assert_int_equal(publish_to(one, NOTHING, "all", 0), 3);
     assert_int_equal(publish_to(one, NOTHING, "others", a->id), 2);
     struct audience audience = {NOTHING, 0, 0, 0};
-    assert_int_equal(hub_publish(two->hub, &audience, message_new(MESSAGE_TEXT, "endpoint", 8)), 3);
+    assert_int_equal(publish_as(two->hub, &audience, message_new(MESSAGE_TEXT, "endpoint", 8)), 3);
     audience.endpoint = 7;
-    assert_int_equal(hub_publish(two->hub, &audience, message_new(MESSAGE_TEXT, "no", 2)), 0);
-    audience = (struct audience){NOTHING, HUB_ANY, 1, 0};
-    assert_int_equal(hub_publish(two->hub, &audience, message_new(MESSAGE_TEXT, "codec", 5)), 0);
+    assert_int_equal(publish_as(two->hub, &audience, message_new(MESSAGE_TEXT, "no", 2)), 0);
+    audience = (struct audience){NOTHING, ANY_ENDPOINT, 1, 0};
+    assert_int_equal(publish_as(two->hub, &audience, message_new(MESSAGE_TEXT, "codec", 5)), 0);
     turn_all();
     fake_expect_frames(a, "text(all) text(endpoint)");
     fake_expect_frames(b, "text(all) text(others) text(endpoint)");
@@ -338,10 +339,6 @@ static void expect_members(struct fake *f, const char *expected) {
     assert_string_equal(listed, expected);
 }
 
-static void count_codec(void *user, uint32_t codec) {
-    *(uint32_t *)user += codec + 1;
-}
-
 static void test_presence(void **state) {
     hub_join(one->hub, a->id, LOBBY, (struct slice){"1", 1});
     join(b, LOBBY);
@@ -349,9 +346,10 @@ static void test_presence(void **state) {
         struct fake *f = (struct fake *[]){one, two, three}[i];
         expect_members(f, "0:\"/\":1 1:\"/\": ");
         assert_int_equal(hub_room_size(f->hub, LOBBY), 2);
-        uint32_t codecs = 0;
-        hub_room_codecs(f->hub, LOBBY, count_codec, &codecs);
-        assert_int_equal(codecs, 1);
+        struct codec_list codecs;
+        hub_room_codecs(f->hub, LOBBY, &codecs);
+        assert_int_equal(codecs.count, 1);
+        assert_int_equal(codecs.codecs[0], 0);
     }
     hub_join(one->hub, a->id, LOBBY, (struct slice){"22", 2}); /* says something else */
     expect_members(three, "0:\"/\":22 1:\"/\": ");

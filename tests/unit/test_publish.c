@@ -1,6 +1,7 @@
 /* test_publish.c -- who gets a broadcast: on a hub with fake sockets and fake scripts. */
 #include "base/log.h"
 #include "core/hub.h"
+#include "publish_as.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -187,15 +188,15 @@ static struct client *enter(uint32_t endpoint) {
 }
 
 static struct audience to_lobby(void) {
-    return (struct audience){.room = LOBBY, .endpoint = HUB_ANY};
+    return (struct audience){.room = LOBBY, .endpoint = ANY_ENDPOINT};
 }
 
 static struct audience to_all(void) {
-    return (struct audience){.endpoint = HUB_ANY};
+    return (struct audience){.endpoint = ANY_ENDPOINT};
 }
 
 static uint32_t publish(struct audience audience, const char *text) {
-    return hub_publish(hub, &audience, message_new(MESSAGE_TEXT, text, strlen(text)));
+    return publish_as(hub, &audience, message_new(MESSAGE_TEXT, text, strlen(text)));
 }
 
 /* Ends the turn; then the client must have got exactly these messages, of a letter each, since the last
@@ -361,7 +362,7 @@ static void test_all_hold_the_same_message(void **state) {
     enter(BINARY); /* not meant: holds nothing */
     members[2]->deaf = true;
     struct audience audience = to_lobby();
-    assert_int_equal(hub_publish(hub, &audience, message_ref(message)), 3);
+    assert_int_equal(publish_as(hub, &audience, message_ref(message)), 3);
     assert_int_equal(count_of(message), 1 + 3);
     hub_turn_end(hub);
     assert_int_equal(count_of(message), 1 + 1); /* who was not deaf has it */
@@ -373,7 +374,7 @@ static void test_all_hold_the_same_message(void **state) {
     assert_ptr_equal(members[2]->last_from, message->bytes);
     assert_int_equal(count_of(message), 1);
     audience.codec = 5; /* nobody's */
-    assert_int_equal(hub_publish(hub, &audience, message_ref(message)), 0);
+    assert_int_equal(publish_as(hub, &audience, message_ref(message)), 0);
     assert_int_equal(count_of(message), 1);
     message_unref(message);
     free(payload);
@@ -399,7 +400,7 @@ static void check_slow_ones(struct audience audience, uint32_t count, uint32_t s
             quick++;
     }
     struct message *message = message_new(MESSAGE_TEXT, "a", 1);
-    assert_int_equal(hub_publish(hub, &audience, message_ref(message)), quick);
+    assert_int_equal(publish_as(hub, &audience, message_ref(message)), quick);
     assert_int_equal(count_of(message), 1 + quick);
     assert_int_equal(size_of(LOBBY), quick);
     assert_int_equal(hub->rooms.count, quick > 0);

@@ -1,5 +1,6 @@
 /* test_renew.c -- new code under live connections: endpoints that change, on_reload, hooks that are no more. */
 #include "fake_hub.h"
+#include "publish_as.h"
 
 static const struct slice LOBBY = {"lobby", 5}, NOTHING = {NULL, 0};
 
@@ -13,6 +14,8 @@ static struct endpoint next_endpoint(const struct fake *f) {
 
 /* The endpoint 0 is this one from now on. */
 static void swap(struct fake *f, struct endpoint endpoint) {
+    hub_next_codec(f->hub, 0, endpoint.codec);
+    hub_take_over(f->hub, endpoint.generation);
     hub_change_endpoint(f->hub, 0, &endpoint);
     hub_renew(f->hub, endpoint.generation);
 }
@@ -22,18 +25,16 @@ static void join(struct fake_client *client) {
 }
 
 static uint32_t publish(struct fake *f, uint32_t codec, const char *text) {
-    struct audience audience = {LOBBY, HUB_ANY, codec, 0};
-    return hub_publish(f->hub, &audience, message_new(MESSAGE_TEXT, text, strlen(text)));
-}
-
-static void add_codec(void *user, uint32_t codec) {
-    char *list = user;
-    snprintf(list + strlen(list), 64 - strlen(list), "%u ", codec);
+    struct audience audience = {LOBBY, ANY_ENDPOINT, codec, 0};
+    return publish_as(f->hub, &audience, message_new(MESSAGE_TEXT, text, strlen(text)));
 }
 
 static void expect_codecs(struct fake *f, const char *expected) {
+    struct codec_list codecs;
     char list[64] = "";
-    hub_room_codecs(f->hub, LOBBY, add_codec, list);
+    hub_room_codecs(f->hub, LOBBY, &codecs);
+    for (uint32_t i = 0; i < codecs.count; i++)
+        snprintf(list + strlen(list), sizeof list - strlen(list), "%u ", codecs.codecs[i]);
     assert_string_equal(list, expected);
 }
 
@@ -341,7 +342,7 @@ static void test_a_codec_with_members_in_rooms(void **state) {
     struct endpoint next = next_endpoint(f);
     next.codec = 5;
     swap(f, next);
-    expect_codecs(f, "5 2 ");
+    expect_codecs(f, "2 5 ");
     assert_int_equal(publish(f, 0, "old"), 0);
     assert_int_equal(publish(f, 5, "new"), 2);
     next.generation++;
@@ -372,51 +373,235 @@ static struct fake *enter(struct bus *bus, unsigned worker) {
     return f;
 }
 
-static void swap_named(struct fake *f, uint32_t codec) {
+/* Two workers, each with a connection in the lobby, and the codec 5 in the code that both have loaded. */
+static struct bus *bus;
+static struct fake *one, *two;
+static struct fake_client *ada, *bob;
+
+static int set_up(void **state) {
+    bus = bus_new();
+    bus_set_workers(bus, 2);
+    one = enter(bus, 0);
+    two = enter(bus, 1);
+    ada = fake_connect(one);
+    bob = fake_connect(two);
+    join(ada);
+    join(bob);
+    hub_next_codec(one->hub, 0, 5);
+    hub_next_codec(two->hub, 0, 5);
+    return 0;
+}
+
+static int tear_down(void **state) {
+    fake_free(one);
+    fake_free(two);
+    bus_free(bus);
+    return 0;
+}
+
+static void take_over(struct fake *f) {
     struct endpoint next = next_endpoint(f);
-    next.codec = codec;
+    next.codec = 5;
     next.json_name = mem_strdup("\"/\"");
     next.has_reload = false;
     swap(f, next);
 }
 
-static void test_a_codec_over_the_bus(void **state) {
-    struct bus *bus = bus_new();
-    bus_set_workers(bus, 2);
-    struct fake *one = enter(bus, 0), *two = enter(bus, 1);
-    struct fake_client *a = fake_connect(one), *b = fake_connect(two);
-    join(a);
-    join(b);
-    expect_codecs(one, "0 ");
-    /* on its way when the new code takes over: the old code's, and not lost */
-    assert_int_equal(publish(one, 0, "before"), 2);
-    swap_named(two, 5);
-    fake_turn(two);
-    fake_expect_frames(b, "text(before)");
-    uint32_t codec = 0;
-    assert_true(hub_codec_of(one->hub, b->id, &codec));
-    assert_int_equal(codec, 5);
-    assert_int_equal(publish(one, 0, "old"), 1);
-    assert_int_equal(publish(one, 5, "new"), 1);
-    assert_int_equal(publish(two, 0, "old"), 1);
-    struct audience everyone = {NOTHING, HUB_ANY, 5, 0};
-    assert_int_equal(hub_publish(one->hub, &everyone, message_new(MESSAGE_TEXT, "5", 1)), 1);
-    swap_named(one, 5);
-    expect_codecs(one, "5 ");
-    expect_codecs(two, "5 ");
-    assert_int_equal(publish(two, 5, "all"), 2);
+static void turn_both(void) {
     hub_take_mail(one->hub);
     hub_take_mail(two->hub);
     fake_turn(one);
     fake_turn(two);
-    fake_expect_frames(a, "text(before) text(old) text(old) text(all)");
-    fake_expect_frames(b, "text(new) text(5) text(all)");
-    hub_leave(one->hub, a->id, LOBBY);
-    hub_leave(two->hub, b->id, LOBBY);
+}
+
+static void expect_send(struct fake *f, conn_id id, uint32_t codec, const char *text,
+                        enum send_result expected) {
+    struct message *message = message_new(MESSAGE_TEXT, text, strlen(text));
+    assert_int_equal(hub_send_anywhere(f->hub, id, codec, message), expected);
+}
+
+static void test_a_codec_over_the_bus(void **state) {
+    expect_codecs(one, "0 ");
+    /* on its way when the new code takes over: the old code's, and not lost */
+    assert_int_equal(publish(one, 0, "before"), 2);
+    take_over(two);
+    fake_turn(two);
+    fake_expect_frames(bob, "text(before)");
+    uint32_t codec = 0;
+    assert_true(hub_codec_of(one->hub, bob->id, &codec));
+    assert_int_equal(codec, 5);
+    assert_int_equal(publish(one, 0, "old"), 1);
+    assert_int_equal(publish(one, 5, "new"), 1);
+    struct audience everyone = {NOTHING, ANY_ENDPOINT, 5, 0};
+    assert_int_equal(publish_as(one->hub, &everyone, message_new(MESSAGE_TEXT, "5", 1)), 1);
+    take_over(one);
+    expect_codecs(one, "5 ");
+    assert_int_equal(publish(two, 5, "all"), 2);
+    turn_both();
+    fake_expect_frames(ada, "text(before) text(old) text(all)");
+    fake_expect_frames(bob, "text(new) text(5) text(all)");
+    hub_leave(one->hub, ada->id, LOBBY);
+    expect_codecs(one, "5 "); /* the other worker's */
+    hub_leave(two->hub, bob->id, LOBBY);
     expect_codecs(one, "");
-    fake_free(one);
-    fake_free(two);
-    bus_free(bus);
+}
+
+/* Nobody gets anything as long as there is somebody for whom there is nothing. */
+static void test_all_codecs_or_none(void **state) {
+    take_over(two);
+    struct message *text = message_new(MESSAGE_TEXT, "text", 4);
+    struct message *json = message_new(MESSAGE_TEXT, "json", 4);
+    struct encoding encodings[] = {{0, message_ref(text)}, {5, message_ref(json)}, {9, NULL}};
+    struct slice rooms[] = {LOBBY, NOTHING};
+    for (int i = 0; i < 2; i++) {
+        struct broadcast broadcast = {rooms[i], ANY_ENDPOINT, 0, encodings, 1};
+        struct codec_list missing;
+        uint32_t delivered;
+        message_ref(text);
+        assert_false(hub_publish(one->hub, &broadcast, &delivered, &missing));
+        assert_int_equal(missing.count, 1);
+        assert_int_equal(missing.codecs[0], 5);
+        broadcast.encoding_count = 3;
+        message_ref(text);
+        message_ref(json);
+        assert_true(hub_publish(one->hub, &broadcast, &delivered, &missing));
+        assert_int_equal(delivered, 2);
+        broadcast.endpoint = 3; /* has nobody */
+        broadcast.encoding_count = 0;
+        assert_true(hub_publish(one->hub, &broadcast, &delivered, &missing));
+        assert_int_equal(delivered, 0);
+    }
+    turn_both();
+    fake_expect_frames(ada, "text(text) text(text)");
+    fake_expect_frames(bob, "text(json) text(json)");
+    message_unref(text);
+    message_unref(json);
+    assert_int_equal(atomic_load(&text->refs), 1);
+    assert_int_equal(atomic_load(&json->refs), 1);
+    message_unref(text);
+    message_unref(json);
+}
+
+static void test_a_send_by_another_codec(void **state) {
+    expect_send(one, bob->id, 0, "1", SEND_OK);
+    expect_send(one, bob->id, 5, "2", SEND_OTHER_CODEC);
+    take_over(two);
+    expect_send(one, bob->id, 0, "3", SEND_OTHER_CODEC);
+    expect_send(one, bob->id, 5, "4", SEND_OK);
+    expect_send(two, bob->id, 0, "5", SEND_OTHER_CODEC);
+    expect_send(two, bob->id, 5, "6", SEND_OK);
+    turn_both();
+    fake_expect_frames(bob, "text(1) text(6) text(4)");
+}
+
+/* What new code says to those who have not got it yet. */
+static void test_new_code_waits_for_new_code(void **state) {
+    uint32_t codec = 0;
+    take_over(two);
+    assert_true(hub_codec_of(two->hub, ada->id, &codec));
+    assert_int_equal(codec, 5);
+    assert_int_equal(publish(two, 0, "nobody's"), 0);
+    assert_int_equal(publish(two, 5, "1"), 2);
+    expect_send(two, ada->id, 0, "no", SEND_OTHER_CODEC);
+    expect_send(two, ada->id, 5, "2", SEND_OK);
+    struct audience everyone = {NOTHING, 0, 5, 0};
+    assert_int_equal(publish_as(two->hub, &everyone, message_new(MESSAGE_TEXT, "3", 1)), 2);
+    turn_both();
+    fake_expect_frames(ada, "");
+    assert_int_equal(hub_send(one->hub, ada->id, MESSAGE_TEXT, "old", 3), SEND_OK);
+    assert_int_equal(publish(one, 0, "old room"), 1);
+    take_over(one);
+    assert_int_equal(hub_send(one->hub, ada->id, MESSAGE_TEXT, "new", 3), SEND_OK);
+    turn_both();
+    fake_expect_frames(ada, "text(old) text(old room) text(1) text(2) text(3) text(new)");
+    fake_expect_frames(bob, "text(1) text(3)");
+}
+
+/* It is taken with the new code, and was said before that. */
+static void test_new_code_waits_in_the_mailbox(void **state) {
+    publish(two, 0, "1");
+    take_over(two);
+    publish(two, 5, "2");
+    publish(two, 5, "3");
+    take_over(one);
+    turn_both();
+    fake_expect_frames(ada, "text(1) text(2) text(3)");
+}
+
+static void test_members_when_it_was_said(void **state) {
+    struct fake_client *c = fake_connect(one), *d = fake_connect(one), *e = fake_connect(one);
+    join(d);
+    join(e);
+    take_over(two);
+    publish(two, 5, "1");
+    join(c);
+    hub_leave(one->hub, ada->id, LOBBY);
+    hub_close(one->hub, d->id, 1000, NULL, 0); /* before its Close frame, at the latest */
+    fake_gone(e);
+    publish(two, 5, "2");
+    take_over(one);
+    turn_both();
+    fake_expect_frames(ada, "text(1)");
+    fake_expect_frames(c, "text(2)");
+    fake_expect_frames(d, "text(1) close(1000)");
+}
+
+/* Endpoints whose codec stays are not concerned. */
+static void test_the_same_codec_does_not_wait(void **state) {
+    hub_next_codec(one->hub, 0, 0);
+    hub_next_codec(two->hub, 0, 0);
+    hub_take_over(two->hub, 2);
+    assert_int_equal(publish(two, 0, "1"), 2);
+    expect_send(two, ada->id, 0, "2", SEND_OK);
+    turn_both();
+    fake_expect_frames(ada, "text(1) text(2)");
+}
+
+/* Who has heard of new code is answered by new code. */
+static void test_hooks_wait_for_new_code(void **state) {
+    take_over(two);
+    fake_receive(ada, "1");
+    fake_expect(one, "a.message(1)");
+    publish(two, 5, "new");
+    fake_receive(ada, "2");
+    struct fake_client *late = fake_open(one);
+    fake_turn(one);
+    fake_expect(one, "");
+    take_over(one);
+    assert_true(hub_has_pending(one->hub));
+    fake_turn(one);
+    fake_expect(one, "a.message(2) b.open");
+    fake_expect_frames(ada, "text(new)");
+    fake_expect_frames(late, "");
+}
+
+static void take_mail(struct fake_client *client, enum fake_hook hook, const char *bytes,
+                      size_t len) {
+    hub_take_mail(client->fake->hub);
+}
+
+static void test_a_hook_that_hears_of_new_code_ends_first(void **state) {
+    one->sleeps = FAKE_MESSAGE;
+    fake_receive(ada, "1");
+    fake_receive(ada, "2");
+    fake_receive(ada, "3");
+    take_over(two);
+    one->during = take_mail;
+    one->sleeps = 0;
+    publish(two, 5, "new");
+    fake_wake(ada); /* its next hook is the first that takes the mail */
+    fake_expect(one, "a.message(1) a.message(2)");
+    fake_turn(one);
+    fake_expect(one, "");
+    take_over(one);
+    fake_turn(one);
+    fake_expect(one, "a.message(3)");
+}
+
+static void test_what_waits_at_the_end(void **state) {
+    take_over(two);
+    publish(two, 5, "1");
+    hub_take_mail(one->hub); /* its memory is given back by fake_free() */
 }
 
 /* ---- an endpoint that is no more ---- */
@@ -446,6 +631,7 @@ static void test_closing_an_endpoint(void **state) {
 }
 
 int main(void) {
+#define BUS_TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_on_reload_comes_soon),
         cmocka_unit_test(test_on_reload_comes_before_the_next_hook),
@@ -463,7 +649,16 @@ int main(void) {
         cmocka_unit_test(test_silence_that_is_shorter_now),
         cmocka_unit_test(test_limits),
         cmocka_unit_test(test_a_codec_with_members_in_rooms),
-        cmocka_unit_test(test_a_codec_over_the_bus),
+        BUS_TEST(test_a_codec_over_the_bus),
+        BUS_TEST(test_all_codecs_or_none),
+        BUS_TEST(test_a_send_by_another_codec),
+        BUS_TEST(test_new_code_waits_for_new_code),
+        BUS_TEST(test_new_code_waits_in_the_mailbox),
+        BUS_TEST(test_members_when_it_was_said),
+        BUS_TEST(test_the_same_codec_does_not_wait),
+        BUS_TEST(test_hooks_wait_for_new_code),
+        BUS_TEST(test_a_hook_that_hears_of_new_code_ends_first),
+        BUS_TEST(test_what_waits_at_the_end),
         cmocka_unit_test(test_closing_an_endpoint),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -23,15 +23,15 @@ static uint32_t random_below(uint32_t limit) {
     return (random_state >> 8) % limit;
 }
 
-enum { CODECS = 3, CONNS = 40 };
+enum { ENDPOINTS = 3, CONNS = 40 };
 
-static struct endpoint endpoints[CODECS] = {{.codec = 0}, {.codec = 7}, {.codec = 2}};
+static struct endpoint endpoints[ENDPOINTS];
 
-/* Connections of all three codecs in turn, in no room. */
+/* Connections of all three endpoints in turn, in no room. */
 static struct conn *new_conns(void) {
     struct conn *conns = calloc(CONNS, sizeof(*conns));
     for (int i = 0; i < CONNS; i++)
-        conns[i].endpoint = &endpoints[i % CODECS];
+        conns[i].endpoint = &endpoints[i % ENDPOINTS];
     return conns;
 }
 
@@ -55,15 +55,14 @@ static uint32_t rooms_of(const struct conn *conn) {
     return count;
 }
 
-/* How many members have this codec, as the room counts them. A codec must not be listed twice, nor
- * without members. */
-static uint32_t codec_members(const struct room *room, uint32_t codec) {
+/* How many members this endpoint has, as the room counts them. None must be listed twice, nor without members. */
+static uint32_t endpoint_members(const struct room *room, const struct endpoint *endpoint) {
     uint32_t members = 0;
-    for (uint32_t i = 0; i < room->codec_count; i++) {
-        assert_int_not_equal(room->codecs[i].members, 0);
-        if (room->codecs[i].codec == codec) {
+    for (uint32_t i = 0; i < room->endpoint_count; i++) {
+        assert_int_not_equal(room->endpoints[i].members, 0);
+        if (room->endpoints[i].endpoint == endpoint) {
             assert_int_equal(members, 0);
-            members = room->codecs[i].members;
+            members = room->endpoints[i].members;
         }
     }
     return members;
@@ -71,15 +70,15 @@ static uint32_t codec_members(const struct room *room, uint32_t codec) {
 
 /* What must be so in every room at any time. */
 static void check_room(const struct room *room) {
-    uint32_t of_codec[CODECS] = {0};
+    uint32_t of_endpoint[ENDPOINTS] = {0};
     for (uint32_t i = 0; i < room->count; i++) {
         const struct member *member = room->members[i];
         assert_int_equal(member->index, i);
         assert_ptr_equal(member->room, room);
-        of_codec[member->conn->endpoint - endpoints]++;
+        of_endpoint[member->conn->endpoint - endpoints]++;
     }
-    for (int i = 0; i < CODECS; i++)
-        assert_int_equal(codec_members(room, endpoints[i].codec), of_codec[i]);
+    for (int i = 0; i < ENDPOINTS; i++)
+        assert_int_equal(endpoint_members(room, &endpoints[i]), of_endpoint[i]);
 }
 
 static void test_nobody(void **state) {
@@ -200,32 +199,32 @@ static void test_leaving_all(void **state) {
     free(conns);
 }
 
-/* A codec is listed as long as a member has it, and no longer. */
-static void test_codecs(void **state) {
+/* An endpoint is listed as long as it has a member, and no longer. */
+static void test_endpoints(void **state) {
     struct table rooms = {0};
     struct conn *conns = new_conns();
     struct slice name = slice_of("lobby");
     room_join(&rooms, name, &conns[0], NOTHING);
     const struct room *room = room_find(&rooms, name);
-    assert_int_equal(room->codec_count, 1);
-    room_join(&rooms, name, &conns[CODECS], NOTHING); /* the same codec */
-    assert_int_equal(room->codec_count, 1);
-    assert_int_equal(codec_members(room, endpoints[0].codec), 2);
+    assert_int_equal(room->endpoint_count, 1);
+    room_join(&rooms, name, &conns[ENDPOINTS], NOTHING); /* of the same */
+    assert_int_equal(room->endpoint_count, 1);
+    assert_int_equal(endpoint_members(room, &endpoints[0]), 2);
     room_join(&rooms, name, &conns[1], NOTHING);
     room_join(&rooms, name, &conns[2], NOTHING);
-    assert_int_equal(room->codec_count, 3);
+    assert_int_equal(room->endpoint_count, 3);
     room_join(&rooms, name, &conns[1], NOTHING); /* is in already: not counted again */
-    assert_int_equal(codec_members(room, endpoints[1].codec), 1);
+    assert_int_equal(endpoint_members(room, &endpoints[1]), 1);
     room_leave(&rooms, name, &conns[0]);
-    assert_int_equal(room->codec_count, 3);
-    room_leave(&rooms, name, &conns[CODECS]);
-    assert_int_equal(room->codec_count, 2);
-    assert_int_equal(codec_members(room, endpoints[0].codec), 0);
-    assert_int_equal(codec_members(room, endpoints[2].codec), 1);
+    assert_int_equal(room->endpoint_count, 3);
+    room_leave(&rooms, name, &conns[ENDPOINTS]);
+    assert_int_equal(room->endpoint_count, 2);
+    assert_int_equal(endpoint_members(room, &endpoints[0]), 0);
+    assert_int_equal(endpoint_members(room, &endpoints[2]), 1);
     room_join(&rooms, name, &conns[0], NOTHING); /* and back */
-    assert_int_equal(room->codec_count, 3);
+    assert_int_equal(room->endpoint_count, 3);
     check_room(room);
-    for (int i = 0; i < CODECS; i++)
+    for (int i = 0; i < ENDPOINTS; i++)
         room_leave(&rooms, name, &conns[i]);
     table_close(&rooms);
     free(conns);
@@ -307,7 +306,7 @@ int main(void) {
         cmocka_unit_test(test_a_room_is_gone_with_its_last_member),
         cmocka_unit_test(test_leaving_from_every_place),
         cmocka_unit_test(test_leaving_all),
-        cmocka_unit_test(test_codecs),
+        cmocka_unit_test(test_endpoints),
         cmocka_unit_test(test_against_a_model),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
