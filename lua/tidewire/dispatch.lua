@@ -26,7 +26,7 @@ local running
 ---@type tidewire.App|nil  loaded, and not taken over yet
 local pending
 
-local events = {}
+local events = { conns = conns }
 
 --- What a hook has returned: nil and an error goes to on_error.
 local function finish(conn, hook, ok, err)
@@ -120,15 +120,12 @@ end
 
 function events.message(id, payload, binary)
   local conn = conns[id]
-  local endpoint = conn[ENDPOINT]
-  local receive = endpoint.receive
-  if receive then -- a codec or a heartbeat that looks into messages
-    return receive(conn, payload, binary)
-  end
-  local ok, err = endpoint.handle_message(conn, payload, binary and "binary" or "text")
-  if err ~= nil and ok == nil then -- as finish() does: this is the hot path
-    errors.returned(conn, err, "handle_message")
-  end
+  return conn[ENDPOINT].receive(conn, payload, binary)
+end
+
+--- A handle_message that C has called itself has returned nil and an error.
+function events.returned(id, err)
+  errors.returned(conns[id], err, "handle_message")
 end
 
 function events.ping(id)

@@ -53,6 +53,7 @@ function endpoints.prepare(endpoint, number)
     has_reload = hooks.on_reload ~= nil,
     json_name = json.encode(endpoint.name),
   }, number)
+  core.straight(endpoint.number, not endpoint.receive and hooks.handle_message or nil)
 end
 
 return endpoints

@@ -122,6 +122,7 @@ end
 --- Of an endpoint that is no more nothing is left but what C and connections that have gone know of it.
 local function strip(endpoint)
   local path, name, number = endpoint.path, endpoint.name, endpoint.number
+  core.straight(number, nil)
   for key in pairs(endpoint) do
     endpoint[key] = nil
   end

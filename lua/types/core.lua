@@ -67,6 +67,12 @@ function core.id_number(text) end
 ---@return integer number
 function core.endpoint(options, number) end
 
+--- Messages of the endpoint go straight to this function: (conn, payload, kind), and what it returns is what
+--- handle_message does. nil: they go to dispatch.lua's `message`.
+---@param number integer
+---@param f function?
+function core.straight(number, f) end
+
 --- Which codec it has when the code that is loaded takes over.
 ---@param number integer
 ---@param codec integer

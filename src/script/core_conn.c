@@ -405,6 +405,7 @@ const luaL_Reg core_conn_functions[] = {
     {"endpoint_full", core_endpoint_full},
     {"endpoint_taken", core_endpoint_taken},
     {"next_codec", core_next_codec},
+    {"straight", core_straight},
     {"close_endpoint", core_close_endpoint},
     {NULL, NULL},
 };

@@ -17,7 +17,10 @@ static enum hook_state on_opened(void *user, conn_id id) {
 
 static enum hook_state on_message(void *user, conn_id id, const char *bytes, size_t len,
                                   bool binary) {
-    struct task *task = conn_task(user, EVENT_MESSAGE, id);
+    struct task *task = straight_task(user, id, binary, bytes, len);
+    if (task != NULL)
+        return vm_run_hook(task, 3);
+    task = conn_task(user, EVENT_MESSAGE, id);
     lua_pushlstring(task->co, bytes, len);
     lua_pushboolean(task->co, binary);
     return vm_run_hook(task, 3);

@@ -150,6 +150,8 @@ static int open_library(lua_State *L) {
             return luaL_error(L, "dispatch.lua has no function \"%s\"", event_names[i]);
         vm->event_refs[i] = luaL_ref(L, LUA_REGISTRYINDEX);
     }
+    lua_getfield(L, -1, "conns");
+    straight_open(vm, L);
     return 0;
 }
 
@@ -217,6 +219,7 @@ void vm_free(struct vm *vm) {
     free_tasks(&vm->sleeping);
     slots_close(&vm->tasks);
     slots_close(&vm->timers);
+    straight_close(vm);
     mem_free(vm);
 }
 

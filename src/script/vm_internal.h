@@ -32,6 +32,7 @@
     X(MOVED, moved)                                                                                \
     X(FORGOTTEN, forgotten)                                                                        \
     X(TIMER, timer)                                                                                \
+    X(RETURNED, returned)                                                                          \
     X(FAILED, failed)
 
 enum vm_event {
@@ -58,6 +59,7 @@ struct task {
     unsigned scope;      /* the generation whose loading it does, or was started by; 0: none */
     int arguments;       /* of a task that has not begun, on its stack; -1: it has */
     bool waiting;        /* it sleeps, or has not begun */
+    bool is_straight;    /* it runs handle_message itself: see straight.c */
     bool woken;          /* it was woken before it slept, or is in the ready list */
     struct list link;    /* in the pool, the ready list or the sleeping list */
 };
@@ -69,6 +71,9 @@ struct vm {
     uv_loop_t *loop;
     int event_refs[EVENT_COUNT];
     int close_handles_ref; /* luv_bridge.c's */
+    int *straight;         /* straight.c's: the functions of endpoints, by their numbers */
+    size_t straight_count;
+    int conns_ref, text_ref, binary_ref;
     /* the bytes of these strings in the state */
     const char *text_word, *binary_word, *key_word, *kind_word;
     struct task *current;   /* what runs now, or NULL: a callback of luv's, or nothing */
@@ -104,6 +109,8 @@ enum vm_result { RUN_RETURNED, RUN_SLEEPS, RUN_FAILED };
 
 /* A coroutine whose stack holds the event's function; push its arguments to task->co. */
 struct task *vm_task(struct vm *vm, enum vm_event event, conn_id conn);
+/* The same with a function of its own, a reference. */
+struct task *vm_task_of(struct vm *vm, enum vm_event event, conn_id conn, int function);
 /* Runs it. RUN_RETURNED: the results are on task->co, and vm_task_done() is owed. RUN_FAILED: the error
  * was logged and handed to dispatch.lua, the task is gone. */
 enum vm_result vm_run(struct task *task, int arguments);
@@ -137,6 +144,16 @@ void reload_end_slice(struct task *task);
 void reload_failed(struct vm *vm, const char *why, const char *folders);
 void reload_overrun(struct vm *vm, const struct overrun *overrun);
 extern const luaL_Reg core_reload_functions[];
+
+/* straight.c: keeps words, and the table of dispatch.lua's connections, which it pops. */
+void straight_open(struct vm *vm, lua_State *L);
+void straight_close(struct vm *vm);
+/* A coroutine with handle_message and its three arguments; NULL: the message must go to dispatch.lua. */
+struct task *straight_task(struct vm *vm, conn_id id, bool binary, const char *bytes, size_t len);
+/* Has it returned nil and an error? Then who tells on_error, with two arguments; the task is still the caller's. */
+bool straight_returned_error(const struct task *task);
+struct task *straight_error_task(struct task *task);
+int core_straight(lua_State *L);
 
 /* events.c */
 extern const struct hub_events vm_hub_events;

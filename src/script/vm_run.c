@@ -27,10 +27,11 @@ static const char *const hook_names[EVENT_COUNT] = {
     [EVENT_PING] = "send_ping",      [EVENT_TIMEOUT] = "on_timeout",
     [EVENT_DRAINED] = "on_drain",    [EVENT_CLOSED] = "on_close",
     [EVENT_FORGOTTEN] = "forgotten", [EVENT_MOVED] = "room:watch",
-    [EVENT_TIMER] = "timer",         [EVENT_FAILED] = "on_error",
-    [EVENT_SPAWNED] = "spawn",       [EVENT_RELOAD] = "reload",
-    [EVENT_SWAP] = "reload",         [EVENT_DISCARD] = "reload",
-    [EVENT_RELOADED] = "on_reload",  [EVENT_FINALIZER] = "__gc",
+    [EVENT_TIMER] = "timer",         [EVENT_RETURNED] = "handle_message",
+    [EVENT_FAILED] = "on_error",     [EVENT_SPAWNED] = "spawn",
+    [EVENT_RELOAD] = "reload",       [EVENT_SWAP] = "reload",
+    [EVENT_DISCARD] = "reload",      [EVENT_RELOADED] = "on_reload",
+    [EVENT_FINALIZER] = "__gc",
 };
 
 void vm_push_wait_marker(lua_State *L) {
@@ -52,7 +53,7 @@ static struct task *take(struct vm *vm) {
     return task;
 }
 
-struct task *vm_task(struct vm *vm, enum vm_event event, conn_id conn) {
+static struct task *new_task(struct vm *vm, enum vm_event event, conn_id conn) {
     struct task *task = take(vm);
     task->conn = task->owner = conn;
     task->budget_ns = task->request = 0;
@@ -60,9 +61,19 @@ struct task *vm_task(struct vm *vm, enum vm_event event, conn_id conn) {
     task->generation = vm->generation;
     task->scope = 0;
     task->arguments = -1;
-    if (event < EVENT_SPAWNED)
-        lua_rawgeti(task->co, LUA_REGISTRYINDEX, vm->event_refs[event]);
+    task->is_straight = false;
     return task;
+}
+
+struct task *vm_task_of(struct vm *vm, enum vm_event event, conn_id conn, int function) {
+    struct task *task = new_task(vm, event, conn);
+    lua_rawgeti(task->co, LUA_REGISTRYINDEX, function);
+    return task;
+}
+
+struct task *vm_task(struct vm *vm, enum vm_event event, conn_id conn) {
+    return event < EVENT_SPAWNED ? vm_task_of(vm, event, conn, vm->event_refs[event])
+                                 : new_task(vm, event, conn);
 }
 
 static void forget_number(struct task *task) {
@@ -219,9 +230,13 @@ enum vm_result vm_run(struct task *task, int arguments) {
 
 enum hook_state vm_run_hook(struct task *task, int arguments) {
     switch (vm_run(task, arguments)) {
-    case RUN_RETURNED:
+    case RUN_RETURNED: {
+        struct task *handler = NULL;
+        if (task->is_straight && straight_returned_error(task))
+            handler = straight_error_task(task);
         vm_task_done(task);
-        return HOOK_DONE;
+        return handler == NULL ? HOOK_DONE : vm_run_hook(handler, 2);
+    }
     case RUN_SLEEPS:
         return HOOK_SLEEPS;
     case RUN_FAILED:

@@ -46,6 +46,9 @@ handlers["/throw/keep"] = {
     if message == "table" then error({ code = 7 }) end
     if message == "nil" then error() end
     if message == "return" then return nil, "returned on request" end
+    if message == "return later" then require "tidewire".sleep(0.01) return nil, "returned on request", "and more" end
+    if message == "return much" then return nil, nil, "no error" end
+    if message == "return false" then return false, "no error" end
     if message == "return table" then return nil, { code = 9 } end
     if message == "overflow" then local function deep() return 1 + deep() end deep() end
     if message == "call nil" then local nothing; nothing() end
@@ -223,7 +226,12 @@ describe("an error", function()
       assert.is_truthy(err.message:find("returned on request", 1, true))
       ada:send_text("return table")
       assert.equal("returned", the_error(2).kind)
+      ada:send_text("return later") -- and what comes after it waits
       assert.equal("fine: go on", (ada:ask("go on")))
+      assert.equal("returned on request", the_error(3).message)
+      for _, message in ipairs({ "return much", "return false" }) do ada:send_text(message) end
+      assert.equal("fine: go on", (ada:ask("go on")))
+      assert.equal(3, #app:events("error"))
     end)
 
     it("closes with 1011 when on_error says so", function()

@@ -154,6 +154,10 @@ end
 ---@return table task
 function FakeApp:receive(conn, payload, is_binary)
   local id = self:id(conn)
+  local straight = self.straight[self.conns[id].endpoint]
+  if straight then
+    return self:straight_event(straight, id, conn, payload, is_binary and "binary" or "text")
+  end
   return self:event("message", id, id, payload, is_binary or false)
 end
 

@@ -65,6 +65,9 @@ local function resume(loop, task, ...)
   if task.number then
     loop.tasks[task.number] = nil
   end
+  if task.is_straight and task.state == "returned" and task.results[1] == nil and task.results[2] ~= nil then
+    loop:event("returned", task.conn, task.conn, task.results[2])
+  end
 end
 
 local function new_task(f, event, conn)
@@ -81,6 +84,17 @@ function FakeLoop:event(name, conn, ...)
   task.scope = name == "load" and 1 or name == "reload" and select(3, ...) or nil
   resume(self, task, ...)
   self.must_answer = false
+  return task
+end
+
+--- Runs handle_message itself, with its arguments, as the program does where nothing is to be decoded.
+---@param f function
+---@param conn integer
+---@return table task  as event() returns it
+function FakeLoop:straight_event(f, conn, ...)
+  local task = new_task(f, "message", conn)
+  task.is_straight = true
+  resume(self, task, ...)
   return task
 end
 
