@@ -61,7 +61,7 @@ static void test_a_full_socket_is_waited_for(void **state) {
 
 struct expected {
     unsigned char *bytes;
-    size_t len;
+    size_t len, capacity;
 };
 
 static void send_random(struct fake_client *client, struct expected *expected) {
@@ -72,7 +72,10 @@ static void send_random(struct fake_client *client, struct expected *expected) {
     for (size_t i = 0; i < len; i++)
         payload[i] = (unsigned char)random_below(256);
     struct message *message = message_new(kind, payload, len);
-    expected->bytes = mem_realloc(expected->bytes, expected->len + message->len);
+    if (expected->len + message->len > expected->capacity) {
+        expected->capacity = (expected->len + message->len) * 2;
+        expected->bytes = mem_realloc(expected->bytes, expected->capacity);
+    }
     memcpy(expected->bytes + expected->len, message->bytes, message->len);
     expected->len += message->len;
     enum send_result result = random_below(2)
