@@ -84,8 +84,9 @@ function(tidewire_spec label file suffix)
   # A spec in which nothing was tried has not passed.
   set_tests_properties("${name}" PROPERTIES
     FAIL_REGULAR_EXPRESSION "\n0 successes / 0 failures / 0 errors")
-  if(label STREQUAL "browser")
-    set_tests_properties("${name}" PROPERTIES SKIP_REGULAR_EXPRESSION "chromium is not installed")
+  if(label STREQUAL "browser") # which takes its time to start, and again and again
+    set_tests_properties("${name}" PROPERTIES
+      TIMEOUT 300 SKIP_REGULAR_EXPRESSION "chromium is not installed")
   endif()
 endfunction()
 

@@ -37,6 +37,7 @@ struct stream {
     int fd;
     bool dead;                    /* killed or broken: its owner hears only `closed` */
     bool heard;                   /* something has come */
+    bool paused;                  /* what has come is not all looked at: its end is not heard yet */
     bool owner_waits, shut_waits; /* with TLS, for what it has to write first */
 };
 
@@ -59,13 +60,18 @@ static void tell_broken(const struct stream *stream) {
     log_end(&line);
 }
 
+/* Has the client said that no more comes, and its owner heard all that came before? */
+static bool has_ended(const struct stream *stream) {
+    return tls_state(stream->tls) == TLS_ENDED && !stream->paused;
+}
+
 /* What must be done after each call of tls.c's: it may wait for the socket, have heard the end, or be broken. */
 static void look_at_tls(struct stream *stream) {
     if (tls_state(stream->tls) == TLS_BROKEN) {
         if (!stream->dead)
             tell_broken(stream);
         stream_kill(stream);
-    } else if (tls_waits(stream->tls) || tls_state(stream->tls) == TLS_ENDED) {
+    } else if (tls_waits(stream->tls) || has_ended(stream)) {
         lws_callback_on_writable(stream->wsi);
     }
 }
@@ -112,7 +118,7 @@ static bool secured_is_over(struct stream *stream) {
     if (stream->shut_waits)
         shutdown(stream->fd, SHUT_WR);
     stream->shut_waits = false;
-    if (tls_state(stream->tls) != TLS_ENDED)
+    if (!has_ended(stream))
         return tls_state(stream->tls) == TLS_BROKEN;
     tls_end(stream->tls);
     return true;
@@ -311,8 +317,12 @@ void stream_want_write(struct stream *stream) {
 }
 
 void stream_pause(struct stream *stream, bool paused) {
-    if (!stream->dead)
-        lws_rx_flow_control(stream->wsi, !paused);
+    if (stream->dead)
+        return;
+    stream->paused = paused;
+    lws_rx_flow_control(stream->wsi, !paused);
+    if (stream->tls != NULL)
+        look_at_tls(stream);
 }
 
 void stream_shutdown(struct stream *stream) {

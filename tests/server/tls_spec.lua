@@ -209,6 +209,42 @@ describe("with TLS", function()
     assert.equal(1008, app:wait_event("close")[2])
     assert.equal("hello", (ada:ask("hello")))
   end)
+
+  it("what a client has sent before it ends the encryption is handled, however busy its hook is", function()
+    local app <close> = start({ workers = 1, files = files_of(make("first")), app = [[
+      local record, tw = require "record", require "tidewire"
+      local go_on
+      return {
+        tls = { certificate = "server.pem", key = "server.key" },
+        endpoints = { ["/"] = {
+          handler_timeout = 60,
+          handle_message = function(conn, message)
+            if message == "block" then -- the worker reads nothing until all was sent
+              record("blocks")
+              repeat local file = io.open("sent") until file
+            elseif message == "wait" then
+              tw.await(function(done) go_on = done end)
+            end
+            record("message", message)
+          end,
+          on_close = function() record("close") end,
+        } },
+        http = { ["/go"] = function() go_on() return 204 end },
+      }
+    ]] })
+    local ada = app:connect("/")
+    ada:send_text("block")
+    app:wait_event("blocks")
+    ada:send_text("wait")
+    for index = 1, 200 do ada:send_text("message " .. index) end
+    assert.is_true(ada.stream:flush())
+    ada.stream:close() -- which says so (close_notify) first
+    process.write_file(app.directory .. "/sent", "")
+    assert.equal(204, app:http("/go").status)
+    app:wait_event("close")
+    assert.equal(202, #app:events("message"))
+    assert.equal("message 200", app:events("message")[202][2])
+  end)
 end)
 
 describe("the files of TLS", function()
