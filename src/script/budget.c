@@ -164,6 +164,12 @@ static void on_count(lua_State *L, lua_Debug *activation) {
     budget_unwind(L);
 }
 
+void budget_look(struct vm *vm, lua_State *co) {
+    lua_sethook(co, NULL, 0, 0);
+    if (vm->budget.state == BUDGET_HOLDS && has_ended(vm))
+        vm->budget.state = BUDGET_LATE;
+}
+
 /* A signal comes between any two instructions of the thread, so ThreadSanitizer's own must not be among
  * those in here. */
 __attribute__((no_sanitize("thread"))) void budget_interrupt(void) {

@@ -75,6 +75,10 @@ static inline bool budget_is_over(const struct budget *budget) {
     return budget->state == BUDGET_OVER;
 }
 
+/* Before budget_leave(), where lua_gethook() says that `co` was interrupted and it has come to its end all the same,
+ * as nothing of Lua's was left to notice: is the run over? Then it is BUDGET_LATE. */
+void budget_look(struct vm *vm, lua_State *co);
+
 /* From a count hook of one's own: the run, together with those before it, has taken so much. True: that is more than
  * it may, which is noted; budget_unwind() must follow. */
 bool budget_exceed(lua_State *L, lua_Debug *activation, uint64_t used_ns);

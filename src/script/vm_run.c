@@ -202,6 +202,8 @@ enum vm_result vm_run(struct task *task, int arguments) {
     reload_begin_slice(task);
     lua_State *outer_co = budget_enter(&vm->budget, task->co);
     int status = lua_resume(task->co, outer == NULL ? vm->L : outer->co, arguments, &results);
+    if (lua_gethook(task->co) != NULL && status == LUA_OK)
+        budget_look(vm, task->co);
     budget_leave(&vm->budget, outer_co);
     reload_end_slice(task);
     vm->current = outer;

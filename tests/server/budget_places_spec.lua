@@ -354,6 +354,12 @@ describe("one long call of C", function()
     assert.is_true(tonumber(line:match("seconds=([%d.]+)")) > 0.05, line)
     assert.matches("hook=handle_message", line)
     assert.equal(0, timeouts(app))
+    assert.equal("fine", (app:connect("/echo"):ask("fine"))) -- on the same coroutine
+  end)
+
+  it("is told of in a spawned function as well", function()
+    local app <close> = start(SEARCH .. [[tw.spawn(function() return long_text(0.4):find(".-y") end)]])
+    assert.is_truthy(app:wait_for_log("event=script_late .*hook=spawn"))
   end)
 
   it("that goes on and on is told of while it does", function()
