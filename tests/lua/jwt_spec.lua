@@ -27,7 +27,7 @@ end
 --- Runs a command in the folder of this run, and answers what it writes.
 local function run(command, input)
   write(folder .. "/input", input or "")
-  local pipe = assert(io.popen(("cd '%s' && { %s; } < input 2>error"):format(folder, command)))
+  local pipe = assert(io.popen(("unset LD_PRELOAD; cd '%s' && { %s; } < input 2>error"):format(folder, command)))
   local output = pipe:read "a"
   assert(pipe:close(), command .. "\n" .. read(folder .. "/error"))
   return output
