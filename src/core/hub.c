@@ -204,8 +204,7 @@ static void set_paused(struct hub *hub, struct conn *conn, bool paused) {
 static void step(struct hub *hub, struct conn *conn) {
     while (!conn->busy) {
         enum hook_state state;
-        if (hub->held_count >
-            0) { /* others have heard of new code: the next hook is the new code's */
+        if (hub->held_count > 0) { /* others have new code: the next hook is the new code's */
             hub_later(hub, conn);
             return;
         }

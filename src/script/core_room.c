@@ -54,18 +54,15 @@ static size_t copy_names(const struct conn *conn, char *bytes, size_t size) {
 static int core_rooms_of(lua_State *L) {
     conn_id id = (conn_id)luaL_checkinteger(L, 1);
     struct hub *hub = vm_of(L)->hub;
-    size_t size = copy_names(hub_find(hub, id), NULL, 0), used;
+    size_t size, used = copy_names(hub_find(hub, id), NULL, 0);
     char *bytes;
-    for (
-        ;
-        ;) { /* all at once, before strings are made: making one may run finalizers of the script's */
+    /* all at once, before strings are made: making one may run finalizers of the script's */
+    do {
+        size = used;
         lua_settop(L, 1);
         bytes = lua_newuserdatauv(L, size, 0);
         used = copy_names(hub_find(hub, id), bytes, size);
-        if (used <= size)
-            break;
-        size = used;
-    }
+    } while (used > size);
     lua_newtable(L); /* id, bytes, names */
     lua_Integer count = 0;
     for (const char *at = bytes; at < bytes + used;) {
