@@ -5,8 +5,8 @@
  * exactly once and last. Everything on the worker's thread; nothing in it leaves that thread.
  *
  * Parts: hub.c the connections and the order of their hooks; outbox.c what leaves; publish.c who gets
- * it; mail.c what comes from other workers, hold.c what of that must wait; heartbeat.c what happens by the clock; renew.c new code; farewell.c
- * how everyone is told to go. */
+ * it; mail.c what comes from other workers, hold.c what of that must wait; heartbeat.c what happens by the
+ * clock; renew.c new code; farewell.c how everyone is told to go. */
 #ifndef TIDEWIRE_CORE_HUB_H
 #define TIDEWIRE_CORE_HUB_H
 

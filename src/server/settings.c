@@ -62,30 +62,6 @@ static bool set_listen(struct settings *s, const char *name, const char *value) 
     return true;
 }
 
-static bool set_workers(struct settings *s, const char *name, const char *value) {
-    (void)name;
-    s->workers = value;
-    return true;
-}
-
-static bool set_admin(struct settings *s, const char *name, const char *value) {
-    (void)name;
-    s->admin = value;
-    return true;
-}
-
-static bool set_tls_certificate(struct settings *s, const char *name, const char *value) {
-    (void)name;
-    s->tls_certificate = value;
-    return true;
-}
-
-static bool set_tls_key(struct settings *s, const char *name, const char *value) {
-    (void)name;
-    s->tls_key = value;
-    return true;
-}
-
 static bool set_log_level(struct settings *s, const char *name, const char *value) {
     return log_level_parse(value, &s->log_level) ||
            complain(name, "debug, info, warn or error", value);
@@ -95,18 +71,6 @@ static bool set_log_format(struct settings *s, const char *name, const char *val
     if (strcmp(value, "text") != 0 && strcmp(value, "json") != 0)
         return complain(name, "text or json", value);
     s->log_format = strcmp(value, "json") == 0 ? LOG_JSON : LOG_TEXT;
-    return true;
-}
-
-static bool set_log_file(struct settings *s, const char *name, const char *value) {
-    (void)name;
-    s->log_file = value;
-    return true;
-}
-
-static bool set_pid_file(struct settings *s, const char *name, const char *value) {
-    (void)name;
-    s->pid_file = value;
     return true;
 }
 
@@ -152,25 +116,38 @@ struct option {
     const char *variable; /* read here; NULL: app.lua reads it, or there is none */
     bool has_value;
     bool (*set)(struct settings *settings, const char *name, const char *value);
+    size_t text_at; /* where the value itself is kept, if `set` is NULL */
 };
 
+#define BY(function) function, 0
+#define TEXT(field)  NULL, offsetof(struct settings, field)
+
 static const struct option options[] = {
-    {"--listen", NULL, true, set_listen},
-    {"--workers", NULL, true, set_workers},
-    {"--admin", NULL, true, set_admin},
-    {"--tls-certificate", NULL, true, set_tls_certificate},
-    {"--tls-key", NULL, true, set_tls_key},
-    {"--log-level", "TIDEWIRE_LOG_LEVEL", true, set_log_level},
-    {"--log-format", "TIDEWIRE_LOG_FORMAT", true, set_log_format},
-    {"--log-file", "TIDEWIRE_LOG_FILE", true, set_log_file},
-    {"--pid-file", "TIDEWIRE_PID_FILE", true, set_pid_file},
-    {"--drain-seconds", "TIDEWIRE_DRAIN_SECONDS", true, set_drain_seconds},
-    {"--lame-duck-seconds", "TIDEWIRE_LAME_DUCK_SECONDS", true, set_lame_duck_seconds},
-    {"--drain-jitter", "TIDEWIRE_DRAIN_JITTER", true, set_drain_jitter},
-    {"--upgrade", NULL, false, set_upgrade},
-    {"--watch", NULL, false, set_watch},
+    {"--listen", NULL, true, BY(set_listen)},
+    {"--workers", NULL, true, TEXT(workers)},
+    {"--admin", NULL, true, TEXT(admin)},
+    {"--tls-certificate", NULL, true, TEXT(tls_certificate)},
+    {"--tls-key", NULL, true, TEXT(tls_key)},
+    {"--log-level", "TIDEWIRE_LOG_LEVEL", true, BY(set_log_level)},
+    {"--log-format", "TIDEWIRE_LOG_FORMAT", true, BY(set_log_format)},
+    {"--log-file", "TIDEWIRE_LOG_FILE", true, TEXT(log_file)},
+    {"--pid-file", "TIDEWIRE_PID_FILE", true, TEXT(pid_file)},
+    {"--drain-seconds", "TIDEWIRE_DRAIN_SECONDS", true, BY(set_drain_seconds)},
+    {"--lame-duck-seconds", "TIDEWIRE_LAME_DUCK_SECONDS", true, BY(set_lame_duck_seconds)},
+    {"--drain-jitter", "TIDEWIRE_DRAIN_JITTER", true, BY(set_drain_jitter)},
+    {"--upgrade", NULL, false, BY(set_upgrade)},
+    {"--watch", NULL, false, BY(set_watch)},
 };
 enum { OPTION_COUNT = sizeof options / sizeof options[0] };
+
+/* `name`: as it was given, in the environment or on the command line. */
+static bool set_option(struct settings *s, const struct option *option, const char *name,
+                       const char *value) {
+    if (option->set != NULL)
+        return option->set(s, name, value);
+    *(const char **)((char *)s + option->text_at) = value;
+    return true;
+}
 
 /* ---- nearest names ---- */
 
@@ -224,7 +201,8 @@ static bool unknown_option(const char *given) {
 static bool read_environment(struct settings *s) {
     for (size_t i = 0; i < OPTION_COUNT; i++) {
         const char *value = options[i].variable == NULL ? NULL : getenv(options[i].variable);
-        if (value != NULL && *value != '\0' && !options[i].set(s, options[i].variable, value))
+        if (value != NULL && *value != '\0' &&
+            !set_option(s, &options[i], options[i].variable, value))
             return false;
     }
     return true;
@@ -246,7 +224,7 @@ static bool read_option(struct settings *s, int argc, char **argv, int *at) {
             }
             value = argv[++*at];
         }
-        return option->set(s, option->name, value);
+        return set_option(s, option, option->name, value);
     }
     return unknown_option(given);
 }

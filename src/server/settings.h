@@ -1,7 +1,7 @@
 /* settings.h -- what the command line and the environment say of the process itself.
  *
- * Listen addresses, workers, the admin address and the files of TLS are only carried: they become settings together with
- * the app's own (app.lua). Read once by main. */
+ * Listen addresses, workers, the admin address and the files of TLS are only carried: they become settings
+ * together with the app's own (app.lua). Read once by main. */
 #ifndef TIDEWIRE_SERVER_SETTINGS_H
 #define TIDEWIRE_SERVER_SETTINGS_H
 
