@@ -39,9 +39,9 @@ static enum message_kind check_kind(lua_State *L, int index, enum message_kind o
         return otherwise;
     const char *kind = lua_tostring(L, index);
     const struct vm *vm = vm_of(L);
-    if (kind == vm->text_word) /* short strings are the same bytes everywhere in a state */
+    if (kind == vm->text_word.bytes) /* short strings are the same bytes everywhere in a state */
         return MESSAGE_TEXT;
-    if (kind == vm->binary_word)
+    if (kind == vm->binary_word.bytes)
         return MESSAGE_BINARY;
     return (enum message_kind)luaL_error(L, "send: kind must be \"text\" or \"binary\", got %s",
                                          luaL_tolstring(L, index, NULL));
@@ -56,7 +56,7 @@ static void check_names(lua_State *L, int index) {
     while (lua_next(L, index)) { /* name, value */
         lua_pop(L, 1);
         const char *name = lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1) : NULL;
-        if (name == vm->key_word || name == vm->kind_word)
+        if (name == vm->key_word.bytes || name == vm->kind_word.bytes)
             continue;
         luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_LOADED_TABLE);
         lua_getfield(L, -1, "tidewire.send_options");
@@ -182,11 +182,9 @@ static int conn_send(lua_State *L) {
     }
 }
 
-/* A string that is never collected; its bytes. */
-static const char *keep_word(lua_State *L, const char *text) {
-    const char *word = lua_pushstring(L, text);
-    luaL_ref(L, LUA_REGISTRYINDEX);
-    return word;
+static struct word keep_word(lua_State *L, const char *text) {
+    const char *bytes = lua_pushstring(L, text);
+    return (struct word){bytes, luaL_ref(L, LUA_REGISTRYINDEX)};
 }
 
 void core_push_senders(lua_State *L) {

@@ -29,15 +29,7 @@ int core_straight(lua_State *L) {
     return 0;
 }
 
-/* A string that is never collected, as a reference. */
-static int keep(lua_State *L, const char *text) {
-    lua_pushstring(L, text);
-    return luaL_ref(L, LUA_REGISTRYINDEX);
-}
-
 void straight_open(struct vm *vm, lua_State *L) {
-    vm->text_ref = keep(L, "text");
-    vm->binary_ref = keep(L, "binary");
     vm->conns_ref = luaL_ref(L, LUA_REGISTRYINDEX);
 }
 
@@ -57,7 +49,7 @@ struct task *straight_task(struct vm *vm, conn_id id, bool binary, const char *b
     lua_rawgeti(co, -1, (lua_Integer)id);
     lua_replace(co, -2); /* handle_message, conn */
     lua_pushlstring(co, bytes, len);
-    lua_rawgeti(co, LUA_REGISTRYINDEX, binary ? vm->binary_ref : vm->text_ref);
+    lua_rawgeti(co, LUA_REGISTRYINDEX, binary ? vm->binary_word.ref : vm->text_word.ref);
     task->is_straight = true;
     return task;
 }

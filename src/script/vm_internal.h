@@ -64,6 +64,12 @@ struct task {
     struct list link;    /* in the pool, the ready list or the sleeping list */
 };
 
+/* A string that is never collected: its bytes in the state, and a reference to it. */
+struct word {
+    const char *bytes;
+    int ref;
+};
+
 struct vm {
     lua_State *L;
     struct vm_options options;
@@ -73,9 +79,8 @@ struct vm {
     int close_handles_ref; /* luv_bridge.c's */
     int *straight;         /* straight.c's: the functions of endpoints, by their numbers */
     size_t straight_count;
-    int conns_ref, text_ref, binary_ref;
-    /* the bytes of these strings in the state */
-    const char *text_word, *binary_word, *key_word, *kind_word;
+    int conns_ref;
+    struct word text_word, binary_word, key_word, kind_word;
     struct task *current;   /* what runs now, or NULL: a callback of luv's, or nothing */
     bool must_answer;       /* `current` may not sleep */
     unsigned generation;    /* of the code that runs */
@@ -145,7 +150,7 @@ void reload_failed(struct vm *vm, const char *why, const char *folders);
 void reload_overrun(struct vm *vm, const struct overrun *overrun);
 extern const luaL_Reg core_reload_functions[];
 
-/* straight.c: keeps words, and the table of dispatch.lua's connections, which it pops. */
+/* straight.c: keeps the table of dispatch.lua's connections, which it pops. */
 void straight_open(struct vm *vm, lua_State *L);
 void straight_close(struct vm *vm);
 /* A coroutine with handle_message and its three arguments; NULL: the message must go to dispatch.lua. */
