@@ -9,14 +9,6 @@
 
 enum { DAY_SECONDS = 24 * 60 * 60, SOON_DAYS = 14 };
 
-bool credentials_read(const struct app *app, struct certificate **out, char *error,
-                      size_t error_size) {
-    *out = app->certificate == NULL
-               ? NULL
-               : certificate_load(app->certificate, app->key, error, error_size);
-    return app->certificate == NULL || *out != NULL;
-}
-
 bool credentials_check(const char *chain_file, const char *key_file, char *error,
                        size_t error_size) {
     struct certificate *certificate = certificate_load(chain_file, key_file, error, error_size);
@@ -51,13 +43,19 @@ static void tell(const struct certificate *certificate) {
     log_end(&line);
 }
 
-void credentials_set(struct commons *commons, struct certificate *certificate) {
-    bool was_there = commons->certificate != NULL;
-    certificate_unref(commons->certificate);
-    commons->certificate = certificate;
-    if (certificate != NULL)
+bool credentials_take(struct commons *commons, const struct app *app, char *error,
+                      size_t error_size) {
+    struct certificate *old = commons->certificate, *certificate = NULL;
+    if (app->certificate != NULL) {
+        certificate = certificate_load(app->certificate, app->key, error, error_size);
+        if (certificate == NULL)
+            return false;
         tell(certificate);
-    else if (was_there)
+    } else if (old != NULL) {
         log_event(LOG_WARN, "certificate",
                   "the app has no `tls` any more: new connections are in plain");
+    }
+    commons->certificate = certificate;
+    certificate_unref(old);
+    return true;
 }

@@ -10,13 +10,10 @@
 
 #include <stdbool.h>
 
-/* Reads the app's certificate; NULL in `*out` where it wants none. False with a sentence in `error`. */
-bool credentials_read(const struct app *app, struct certificate **out, char *error,
+/* Reads the app's certificate, if it wants one, and puts it in force for connections to come; logs whose it is and
+ * how long it holds. False, with a sentence in `error`, and the one before stays. Main thread. */
+bool credentials_take(struct commons *commons, const struct app *app, char *error,
                       size_t error_size);
-
-/* Puts it in force (taking the reference over) for connections to come, and logs whose it is and how long it
- * holds. NULL: they are in plain. Main thread. */
-void credentials_set(struct commons *commons, struct certificate *certificate);
 
 /* Judges two files while an app loads: false and a sentence. Any thread. */
 bool credentials_check(const char *chain_file, const char *key_file, char *error,

@@ -136,14 +136,12 @@ static void take_over(struct reload *reload) {
         }
     }
     char error[CERTIFICATE_ERROR_BYTES];
-    struct certificate *certificate;
-    if (!credentials_read(next, &certificate, error, sizeof error)) {
+    if (!credentials_take(reload->commons, next, error, sizeof error)) {
         give_up(reload, error);
         return;
     }
     tell_folders(reload, 0);
     compare(crew_app(reload->crew, 0), next);
-    credentials_set(reload->commons, certificate);
     atomic_store(&reload->commons->places.max, next->max_connections);
     reload->phase = TAKING_OVER;
     crew_swap(reload->crew);

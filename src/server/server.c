@@ -249,17 +249,6 @@ static bool wait_for(struct server *server, enum stage stage) {
     return !crew_failed(server->crew) && !is_ending(server);
 }
 
-static bool take_credentials(struct server *server, const struct app *app) {
-    char error[CERTIFICATE_ERROR_BYTES];
-    struct certificate *certificate;
-    bool good = credentials_read(app, &certificate, error, sizeof error);
-    if (good)
-        credentials_set(&server->commons, certificate);
-    else
-        explain_failure(error);
-    return good;
-}
-
 /* The first worker tells how many there are to be. The others load at the same time. */
 static const struct app *load(struct server *server) {
     if (!crew_start(server->crew, 1) || !wait_for(server, STAGE_LOADED))
@@ -276,7 +265,12 @@ static const struct app *load(struct server *server) {
             return NULL;
         }
     }
-    return take_credentials(server, app) ? app : NULL;
+    char error[CERTIFICATE_ERROR_BYTES];
+    if (!credentials_take(&server->commons, app, error, sizeof error)) {
+        explain_failure(error);
+        return NULL;
+    }
+    return app;
 }
 
 /* The admin address first: without a listen address the app gets all that is left of the inheritance. */
