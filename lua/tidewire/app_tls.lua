@@ -15,11 +15,10 @@ local app_tls = {}
 
 --- One of the two files, and who names it: "tls.key", or the name of the variable or option.
 local function find(report, sources, name)
-  local upper = name:upper()
   if sources.command_line[name] then
     return sources.command_line[name], "--tls-" .. name
   elseif sources.environment[name] then
-    return sources.environment[name], "TIDEWIRE_TLS_" .. upper
+    return sources.environment[name], "TIDEWIRE_TLS_" .. name:upper()
   elseif sources.app and sources.app[name] then
     local path = script_file.below(script_file.folder(report.file), sources.app[name])
     return path, "tls." .. name, report:place("tls", name)

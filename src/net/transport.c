@@ -137,8 +137,7 @@ static bool writable(struct stream *stream) {
     }
     if (secured_is_over(stream))
         return false;
-    bool owner_waits = stream->owner_waits && !tls_waits(stream->tls);
-    if (owner_waits) {
+    if (stream->owner_waits && !tls_waits(stream->tls)) {
         stream->owner_waits = false;
         stream->events->writable(stream->owner);
     }
