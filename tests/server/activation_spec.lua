@@ -69,9 +69,7 @@ describe("socket activation", function()
   -- It must not start, and say why.
   local function assert_refused(options, ...)
     options.app = options.app or APP
-    local app = server.launch(options)
-    local code, log = app.process:wait_exit(), app:log()
-    app:kill()
+    local code, log = server.launch_to_end(options)
     assert.equal(2, code, log)
     for _, word in ipairs { ... } do assert.is_truthy(log:find(word, 1, true), log) end
   end

@@ -251,9 +251,7 @@ describe("the files of TLS", function()
   --- What is said, and that nothing was started.
   local function refused(options)
     options.environment = options.environment or PLAIN
-    local failed = server.launch(options)
-    local code, log = failed.process:wait_exit(), failed:log()
-    failed:kill()
+    local code, log = server.launch_to_end(options)
     assert.equal(2, code, log)
     assert.is_nil(log:find("event=listening", 1, true), log)
     return log

@@ -86,10 +86,7 @@ describe("an upgrade", function()
   local function fail(options)
     options.options = options.options or {}
     table.insert(options.options, "--upgrade")
-    local app = server.launch(options_of("failure", options))
-    local code, log = app.process:wait_exit(), app:log()
-    app:kill()
-    return code, log
+    return server.launch_to_end(options_of("failure", options))
   end
 
   local function who(address) return http.request(address, "/who").body:match("%w+") end

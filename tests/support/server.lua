@@ -120,6 +120,17 @@ function server.launch(options)
   return self
 end
 
+--- Start one that ends by itself, as what cannot start does.
+---@param options support.server_options
+---@return integer? code nil when it did not end in time, and was killed
+---@return string log
+function server.launch_to_end(options)
+  local self = server.launch(options)
+  local code, log = self.process:wait_exit(), self:log()
+  self:kill()
+  return code, log
+end
+
 --- Start the program and wait until it is ready.
 ---@param options support.server_options
 ---@return support.server
