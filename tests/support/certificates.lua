@@ -1,4 +1,5 @@
--- certificates.lua -- certificates for the tests, made by the openssl program.
+-- certificates.lua -- certificates for the tests, made by the openssl program; those of the past by Python's
+-- cryptography, since what the program takes for them differs from version to version.
 --
 -- Each is its own authority, for 127.0.0.1 and localhost. One that any server may use is made once a run of the
 -- interpreter, in a folder that goes with it; others are made where the test says. Knows no server.
@@ -9,8 +10,27 @@ local certificates = {}
 
 local CURVE = "-newkey ec -pkeyopt ec_paramgen_curve:prime256v1"
 
+-- Signs the certificate that it is given anew, with its own key, so that it ended `days` ago.
+local EXPIRE = [[
+import datetime, sys
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+path, key_path, days = sys.argv[1], sys.argv[2], int(sys.argv[3])
+old = x509.load_pem_x509_certificate(open(path, "rb").read())
+key = serialization.load_pem_private_key(open(key_path, "rb").read(), None)
+end = datetime.datetime.utcnow() - datetime.timedelta(days=days)
+new = (x509.CertificateBuilder().subject_name(old.subject).issuer_name(old.issuer).public_key(old.public_key())
+       .serial_number(old.serial_number).not_valid_before(end - datetime.timedelta(days=30)).not_valid_after(end))
+for extension in old.extensions:
+    new = new.add_extension(extension.value, extension.critical)
+open(path, "wb").write(new.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM))
+]]
+
 local function run(format, ...)
-  assert(os.execute(format:format(...) .. " 2>/dev/null"), "openssl makes no certificate")
+  local command = format:format(...)
+  local pipe = assert(io.popen(command .. " 2>&1"))
+  local said = pipe:read("a")
+  if not pipe:close() then error("no certificate was made by: " .. command .. "\n" .. said, 3) end
 end
 
 --- Makes a certificate and its key: FOLDER/NAME.pem and FOLDER/NAME.key.
@@ -27,10 +47,7 @@ function certificates.make(folder, name, options)
   run("openssl req -x509 %s -nodes -keyout '%s' -out '%s' -days %d -subj '/CN=%s' "
     .. "-addext subjectAltName=DNS:localhost,IP:127.0.0.1,IP:::1", options.key or CURVE, key, certificate,
     math.max(1, days), name)
-  if days < 0 then -- which only the other command of openssl's makes
-    run("openssl x509 -in '%s' -signkey '%s' -days %d -out '%s.new'", certificate, key, days, certificate)
-    assert(os.rename(certificate .. ".new", certificate))
-  end
+  if days < 0 then run("python3 -W ignore -c '%s' '%s' '%s' %d", EXPIRE, certificate, key, -days) end
   return certificate, key
 end
 
