@@ -47,12 +47,13 @@ static bool answer_101(struct stream *stream, struct slice key, const char *subp
                                  "Connection: Upgrade\r\nSec-WebSocket-Accept: %s\r\n%s%s%s\r\n";
     static const char name[] = "Sec-WebSocket-Protocol: ";
     bool chosen = subprotocol != NULL;
-    size_t room =
-        sizeof format + ACCEPT_KEY_BYTES + sizeof name + (chosen ? strlen(subprotocol) : 0);
+    if (!chosen)
+        subprotocol = "";
+    size_t room = sizeof format + ACCEPT_KEY_BYTES + sizeof name + strlen(subprotocol);
     char accept[ACCEPT_KEY_BYTES], *head = mem_alloc(room);
     accept_key(key, accept);
-    size_t len = (size_t)snprintf(head, room, format, accept, chosen ? name : "",
-                                  chosen ? subprotocol : "", chosen ? "\r\n" : "");
+    size_t len = (size_t)snprintf(head, room, format, accept, chosen ? name : "", subprotocol,
+                                  chosen ? "\r\n" : "");
     bool written = stream_write(stream, head, len) == len;
     mem_free(head);
     return written;

@@ -21,9 +21,16 @@
 /* One read takes this much at most; the buffer is the context's, not the connection's. */
 enum { READ_BYTES = 128 * 1024 };
 
+/* Since 4.3 contexts count the references to their log context. One that several threads share is counted
+ * without a lock, and ends the process by an assertion: so each transport has its own. */
+#define HAVE_LOG_CONTEXTS (LWS_LIBRARY_VERSION_NUMBER >= 4003000)
+
 struct transport {
     struct lws_context *context;
     struct lws_vhost *vhost;
+#if HAVE_LOG_CONTEXTS
+    lws_log_cx_t log;
+#endif
     struct stats *stats;
     struct stream *adopting; /* the stream whose lws object is being made */
     char *plain;             /* for what a read of encrypted bytes says; made when first needed */
@@ -185,6 +192,8 @@ static const struct lws_protocols protocols[] = {
     {0},
 };
 
+enum { LOGGED_LEVELS = LLL_ERR | LLL_WARN };
+
 static void on_lws_log(int level, const char *text) {
     size_t len = strcspn(text, "\n");
     struct log_line line;
@@ -199,7 +208,7 @@ static uv_once_t contexts_once = UV_ONCE_INIT;
 
 static void init_contexts(void) {
     uv_mutex_init(&contexts);
-    lws_set_log_level(LLL_ERR | LLL_WARN, on_lws_log);
+    lws_set_log_level(LOGGED_LEVELS, on_lws_log);
 }
 
 static void destroy_context(struct transport *transport) {
@@ -222,6 +231,9 @@ struct transport *transport_new(uv_loop_t *loop, struct stats *stats) {
     struct transport *transport = mem_zalloc(sizeof *transport);
     transport->stats = stats;
     void *loops[] = {loop};
+#if HAVE_LOG_CONTEXTS
+    transport->log = (lws_log_cx_t){.u.emit = on_lws_log, .lll_flags = LOGGED_LEVELS};
+#endif
     struct lws_context_creation_info info = {
         .port = CONTEXT_PORT_NO_LISTEN_SERVER,
         .protocols = protocols,
@@ -231,6 +243,9 @@ struct transport *transport_new(uv_loop_t *loop, struct stats *stats) {
         .user = transport,
         .gid = (gid_t)-1,
         .uid = (uid_t)-1,
+#if HAVE_LOG_CONTEXTS
+        .log_cx = &transport->log,
+#endif
     };
     create_context(transport, &info);
     if (transport->vhost != NULL)
