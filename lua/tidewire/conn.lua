@@ -37,6 +37,16 @@ local timers = {}
 
 local methods, getters = {}, {}
 
+--- What a name of ours is, in a message.
+local function what_it_is(name)
+  return getters[name] and "every connection has this field itself" or "it is a method of every connection"
+end
+
+--- A name that a script could use in the place of ours: "user_id" for "id".
+local function other_name(name)
+  return (getters[name] and "user_" or "my_") .. name
+end
+
 --- The next field that is the script's own.
 local function next_own(conn, key)
   local value
@@ -63,6 +73,14 @@ local metatable = {
       return getter(conn)
     end
   end,
+  -- Of fields that are not there yet: a name of ours never is, so it costs nothing to change a field.
+  __newindex = function(conn, key, value)
+    if methods[key] ~= nil or getters[key] ~= nil then
+      error(("conn.%s cannot be set: %s; put your value under another name, such as conn.%s")
+        :format(key, what_it_is(key), other_name(key)), 2)
+    end
+    rawset(conn, key, value)
+  end,
 }
 
 ---@param id integer
@@ -84,14 +102,36 @@ function Conn.new(id, endpoint, request, subprotocol, fields)
   return setmetatable(conn, metatable)
 end
 
---- The name of a field that would hide a method; nil if there is none.
----@param fields table
----@return string|nil
-function Conn.taken_name(fields)
+--- Says which of these fields would hide what a connection has itself.
+---@param fields table  what `validate` returned
+---@return string|nil problem  nil: none of them
+function Conn.taken_names(fields)
+  local names, others = {}, {}
   for name in pairs(fields) do
-    if name == "send" or methods[name] then
-      return name
+    if name == "send" or methods[name] ~= nil or getters[name] ~= nil then
+      names[#names + 1] = name
     end
+  end
+  if #names == 0 then
+    return nil
+  end
+  table.sort(names)
+  for i, name in ipairs(names) do
+    names[i], others[i] = ('"%s"'):format(name), ('"%s"'):format(other_name(name))
+  end
+  return ("validate returned %s, which every connection has itself; choose another name, such as %s")
+    :format(table.concat(names, " and "), table.concat(others, " and "))
+end
+
+--- Throws where a script has put a value in the place of conn.send, and takes it out. Any other name of ours cannot be
+--- assigned to; `send` is a field, which Lua lets everybody change.
+---@param conn tidewire.Conn
+function Conn.check_send(conn)
+  local send = conn[ENDPOINT].send
+  if conn.send ~= send then
+    conn.send = send
+    error("conn.send was set: it is a method of every connection; put your value under another name, such as "
+      .. "conn.my_send", 0)
   end
 end
 

@@ -114,7 +114,9 @@ function events.opened(id)
   local conn = conns[id]
   local on_start = conn[ENDPOINT].on_start
   if on_start then
-    finish(conn, "on_start", on_start(conn))
+    local ok, err = on_start(conn)
+    Conn.check_send(conn)
+    finish(conn, "on_start", ok, err)
   end
 end
 

@@ -52,10 +52,9 @@ local function ask(endpoint, request)
       :format(type(answer))
     return nil, failed(errors.new("script", message, "validate"))
   end
-  local taken = answer ~= true and Conn.taken_name(answer)
+  local taken = answer ~= true and Conn.taken_names(answer)
   if taken then
-    local message = ('validate returned a field "%s", which is a method of conn; give it another name'):format(taken)
-    return nil, failed(errors.new("script", message, "validate"))
+    return nil, failed(errors.new("script", taken, "validate"))
   end
   return answer
 end

@@ -194,6 +194,38 @@ describe("pairs on a connection", function()
   end)
 end)
 
+describe("a name that a connection has itself", function()
+  it("cannot be assigned to, and keeps its meaning", function()
+    local conn = connect { name = "lobby" }
+    local id = conn.id
+    for _, name in ipairs { "id", "name", "request", "started_at", "subprotocol", "path", "params", "query",
+      "remote_address", "secure", "rtt", "backlog" } do
+      assert.equal(("conn.%s cannot be set: every connection has this field itself; put your value under another name, "
+        .. "such as conn.user_%s"):format(name, name), misuse(function() conn[name] = "mine" end))
+    end
+    for _, name in ipairs { "close", "is_open", "ping", "join", "leave", "rooms", "after", "every" } do
+      assert.equal(("conn.%s cannot be set: it is a method of every connection; put your value under another name, "
+        .. "such as conn.my_%s"):format(name, name), misuse(function() conn[name] = "mine" end))
+    end
+    assert.same({ id, "lobby", {} }, { conn.id, conn.name, own_fields(conn) })
+  end)
+
+  it("cannot be cleared either", function()
+    local conn = connect()
+    assert.matches("^conn.id cannot be set", misuse(function() conn.id = nil end))
+  end)
+
+  it("is said after on_start where it is send, which then works again", function()
+    local seen
+    local conn = connect {
+      on_start = function(conn) conn.send = "mine" end,
+      on_error = function(_, err) seen = err.message end,
+    }
+    assert.matches("^conn.send was set: it is a method", seen)
+    assert.same({}, own_fields(conn))
+  end)
+end)
+
 describe("tostring of a connection", function()
   it("tells its id and its endpoint, and no secret of its request", function()
     local conn = connect({ name = "lobby" }, { headers = { Authorization = "Bearer hush" } })

@@ -330,12 +330,22 @@ describe("a mistake of validate is a 500 that tells nothing, and is logged and c
     assert_told(try_validate(answering(1)), "validate must return a table, true, or nil/false .* it returned number")
   end)
 
-  it("a field that would hide a method of the connection", function()
-    for _, name in ipairs { "send", "close", "after" } do
+  it("a field that would hide what a connection has itself", function()
+    for _, name in ipairs {
+      "send", "close", "is_open", "ping", "join", "leave", "rooms", "after", "every", "id", "name", "request", "started_at",
+      "subprotocol", "path", "params", "query", "remote_address", "secure", "rtt", "backlog",
+    } do
       world:uninstall()
       world = fake_app:install()
-      assert_told(try_validate(answering { [name] = "mine" }), '"' .. name .. '"')
+      assert_told(try_validate(answering { [name] = "mine" }), ('^validate returned "%s", which every connection has '
+        .. 'itself; choose another name, such as "%%l+_%s"$'):format(name, name))
     end
+  end)
+
+  it("several such fields, all of which are named", function()
+    assert_told(try_validate(answering { id = 1, name = "ada", close = true }),
+      'validate returned "close" and "id" and "name", which every connection has itself; choose another name, '
+      .. 'such as "my_close" and "user_id" and "user_name"')
   end)
 
   it("a header that would break the answer", function()
