@@ -14,7 +14,7 @@ local PATH = require("luv").cwd() .. "/examples/chat/app.lua"
 
 if not chromium.find() then
   describe("the chat's page", function()
-    pending("is not tried: chromium is not installed (apt-get install chromium)", function() end)
+    pending(chromium.missing(), function() end)
   end)
   return
 end

@@ -38,15 +38,22 @@ Browser.__name = "browser.chromium"
 
 local chromium = {}
 
---- The path of an installed Chromium, or nil. One in a snap does not count: it cannot use our folders.
+--- The path of an installed Chromium, or nil. None with TIDEWIRE_TEST_BROWSER=no, as `scripts/test --no-browser` has
+--- it.
 ---@return string?
 function chromium.find()
+  if os.getenv("TIDEWIRE_TEST_BROWSER") == "no" then return nil end
   for _, name in ipairs(NAMES) do
-    for folder in (os.getenv("PATH") or ""):gmatch("[^:]+") do
-      local path = folder .. "/" .. name
-      if not path:find("^/snap/") and require("luv").fs_access(path, "X") then return path end
-    end
+    local path = process.find(name)
+    if path then return path end
   end
+end
+
+--- Why there is none, for tests that are left out then. ctest knows them by the word "without".
+---@return string
+function chromium.missing()
+  if os.getenv("TIDEWIRE_TEST_BROWSER") == "no" then return "is not tried without a browser (--no-browser)" end
+  return "is not tried without a browser: chromium is not installed (scripts/install browsers)"
 end
 
 -- Notes what a page complains of.

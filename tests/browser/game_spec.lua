@@ -12,7 +12,7 @@ local PATH = require("luv").cwd() .. "/examples/game/app.lua"
 
 if not chromium.find() then
   describe("the game's page", function()
-    pending("is not tried: chromium is not installed (apt-get install chromium)", function() end)
+    pending(chromium.missing(), function() end)
   end)
   return
 end

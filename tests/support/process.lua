@@ -36,6 +36,17 @@ function process.write_file(path, text)
   assert(file:close())
 end
 
+--- The path of an installed program, or nil. Servers' folders are searched as well, which are not on everybody's PATH.
+--- A snap does not count: it cannot use our folders.
+---@param name string
+---@return string?
+function process.find(name)
+  for folder in ((os.getenv("PATH") or "") .. ":/usr/sbin:/sbin"):gmatch("[^:]+") do
+    local path = folder .. "/" .. name
+    if not path:find("^/snap/") and uv.fs_access(path, "X") then return path end
+  end
+end
+
 --- A new, empty folder. Remove it with `remove_directory`.
 ---@return string path
 function process.make_directory()

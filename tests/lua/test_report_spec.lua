@@ -1,0 +1,155 @@
+-- test_report_spec.lua -- what scripts/test shows of a run of ctest: failures with their output, what was left out, the
+-- summary, and nothing of what went well.
+
+local process = require "support.process"
+
+local RUN = [[
+Internal ctest changing into directory: /src/build/debug
+Test project /src/build/debug
+      Start  1: unit/heap
+      Start  2: server/echo
+ 1/10 Test  #1: unit/heap ........................   Passed    0.05 sec
+      Start  3: server/rooms@3
+ 2/10 Test  #2: server/echo ......................***Failed    0.06 sec
+-.+
+1 success / 1 failure
+
+Failure → tests/server/echo_spec.lua @ 2
+100 bytes were expected
+
+ 3/10 Test  #3: server/rooms@3 ...................***Timeout 120.00 sec
+waits for ada
+
+ 4/10 Test  #4: unit/tls .........................Child aborted***Exception:   0.02 sec
+it ended in the middle
+
+ 5/10 Test  #5: lua/json ................***Failed  Error regular expression found in output. Regex=[x]  0.5 sec
+nothing was tried
+
+ 6/10 Test  #6: browser/chat .....................***Skipped   0.03 sec
+ 7/10 Test  #7: unit/list ........................   Passed    0.05 sec
+ 8/10 Test  #8: unit/mem .........................   Passed    0.05 sec
+ 9/10 Test  #9: unit/mime ........................   Passed    0.05 sec
+10/10 Test #10: interop/clients ..................   Passed    0.05 sec
+
+60% tests passed, 4 tests failed out of 10
+
+Label Time Summary:
+server  =   0.05 sec*proc (2 tests)
+
+Total Test time (real) =   1.20 sec
+
+The following tests FAILED:
+	  2 - server/echo (Failed)
+Errors while running CTest
+]]
+
+local LOG = [[
+1/10 Testing: server/echo
+Output:
+Pending comes later
+<end of output>
+6/10 Testing: browser/chat
+Pending → tests/browser/chat_spec.lua @ 17
+is not tried: no browser
+10/10 Testing: interop/clients
+Pending -> tests/interop/clients_spec.lua @ 30
+Node's ws is not tried: no node
+Pending -> tests/interop/clients_spec.lua @ 31
+is not tried: no browser
+]]
+
+describe("the report of a test run", function()
+  local folder
+  lazy_setup(function() folder = process.make_directory() end)
+  lazy_teardown(function() process.remove_directory(folder) end)
+
+  local function report(run, log)
+    process.write_file(folder .. "/run", run)
+    if log then process.write_file(folder .. "/log", log) end
+    local result = process.run("/bin/sh", {
+      args = { "-c", ("env -u LD_PRELOAD lua5.4 cmake/test_report.lua %s/%s < %s/run"):format(
+        folder, log and "log" or "none", folder) },
+    })
+    assert.same({ 0, "" }, { result.code, result.stderr })
+    return result.stdout
+  end
+
+  it("tells how far it is, what has failed with its output, what was left out, and ctest's summary", function()
+    assert.equal([[
+Running 10 tests: 10 % 20 %
+  failed: server/echo
+Running: 30 %
+  failed: server/rooms@3
+Running: 40 %
+  failed: unit/tls
+Running: 50 %
+  failed: lua/json
+Running: 60 % 70 % 80 % 90 % done
+
+---- server/echo, after 0.06 s
+-.+
+1 success / 1 failure
+
+Failure → tests/server/echo_spec.lua @ 2
+100 bytes were expected
+
+---- server/rooms@3, after 120.00 s
+waits for ada
+
+---- unit/tls, after 0.02 s
+it ended in the middle
+
+---- lua/json, after 0.5 s
+nothing was tried
+
+Left out:
+  is not tried: no browser
+    in browser/chat, interop/clients
+  Node's ws is not tried: no node
+    in interop/clients
+
+60% tests passed, 4 tests failed out of 10
+
+Total Test time (real) =   1.20 sec
+
+The following tests FAILED:
+	  2 - server/echo (Failed)
+Errors while running CTest
+]], report(RUN, LOG))
+  end)
+
+  it("is short where all went well", function()
+    local run = [[
+Test project /src/build/debug
+    Start 1: unit/heap
+1/1 Test #1: unit/heap ........................   Passed    0.05 sec
+
+100% tests passed, 0 tests failed out of 1
+
+Total Test time (real) =   0.08 sec
+]]
+    assert.equal([[
+Running 1 test: 10 % 20 % 30 % 40 % 50 % 60 % 70 % 80 % 90 % done
+100% tests passed, 0 tests failed out of 1
+
+Total Test time (real) =   0.08 sec
+]], report(run))
+  end)
+
+  it("tells what has failed before a run that was cut off, and passes on what it does not know", function()
+    local cut = RUN:match("^(.-)\n 3/10")
+    assert.equal([[
+Running 10 tests: 10 % 20 %
+  failed: server/echo
+
+---- server/echo, after 0.06 s
+-.+
+1 success / 1 failure
+
+Failure → tests/server/echo_spec.lua @ 2
+100 bytes were expected
+]], (report(cut .. "\n")))
+    assert.equal("No tests were found!!!\n", report("No tests were found!!!\n"))
+  end)
+end)
