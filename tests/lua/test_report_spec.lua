@@ -40,7 +40,7 @@ server  =   0.05 sec*proc (2 tests)
 Total Test time (real) =   1.20 sec
 
 The following tests FAILED:
-	  2 - server/echo (Failed)
+          2 - server/echo (Failed)
 Errors while running CTest
 ]]
 
@@ -114,7 +114,7 @@ Left out:
 Total Test time (real) =   1.20 sec
 
 The following tests FAILED:
-	  2 - server/echo (Failed)
+          2 - server/echo (Failed)
 Errors while running CTest
 ]], report(RUN, LOG))
   end)
