@@ -52,6 +52,9 @@ struct conn {
     uint16_t close_code;
     uint32_t ping_number; /* of the last ping, from 1 */
 
+    struct message
+        *pong; /* the last that was queued while others waited; NULL: none. A reference */
+    struct message *ping; /* the same of our own pings, of either kind */
     struct inbox *inbox;  /* what arrived while a hook slept, or NULL */
     struct member *rooms; /* the rooms it is in */
     struct list pending;  /* in the hub's list while something is due at the end of the turn */

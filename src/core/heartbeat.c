@@ -80,31 +80,34 @@ bool heartbeat_confirm_silence(struct hub *hub, struct conn *conn) {
 /* ---- pings ---- */
 
 /* The documented JSON form (docs/scripting.md). */
-static struct message *json_ping(const struct conn *conn) {
+static void json_ping(struct hub *hub, struct conn *conn) {
     static const char format[] =
         "{\"type\":\"ping\",\"pingId\":%" PRIu32 ",\"name\":%s,\"connId\":\"%" PRIx64 "\"}";
     const char *name = conn->endpoint->json_name;
     int len = snprintf(NULL, 0, format, conn->ping_number, name, conn->id);
     char *text = mem_alloc((size_t)len + 1);
     snprintf(text, (size_t)len + 1, format, conn->ping_number, name, conn->id);
-    struct message *message = message_new(MESSAGE_TEXT, text, (size_t)len);
+    outbox_ping(hub, conn, MESSAGE_TEXT, text, (size_t)len);
     mem_free(text);
-    return message;
 }
 
 /* A PING frame that carries its number, so that its PONG is told from an older one's. */
-static struct message *frame_ping(const struct conn *conn) {
+static void frame_ping(struct hub *hub, struct conn *conn) {
     char text[16];
     int len = snprintf(text, sizeof text, "%" PRIu32, conn->ping_number);
-    return message_new(MESSAGE_PING, text, (size_t)len);
+    outbox_ping(hub, conn, MESSAGE_PING, text, (size_t)len);
 }
 
 void heartbeat_send_ping(struct hub *hub, struct conn *conn) {
+    if (outbox_ping_waits(conn))
+        return; /* its answer will say as much as that of another */
     conn->ping_number++;
     conn->ping_sent_ns = clock_monotonic_ns();
     stats_add(&hub->stats.pings_sent, 1);
-    outbox_push(hub, conn,
-                conn->endpoint->heartbeat == HEARTBEAT_JSON ? json_ping(conn) : frame_ping(conn));
+    if (conn->endpoint->heartbeat == HEARTBEAT_JSON)
+        json_ping(hub, conn);
+    else
+        frame_ping(hub, conn);
 }
 
 bool hub_ping(struct hub *hub, conn_id id) {

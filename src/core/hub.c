@@ -130,6 +130,7 @@ static void release(struct hub *hub, struct conn *conn) {
         places_give(hub->options.places);
     slots_remove(&hub->conns, conn->id);
     inbox_free(conn->inbox);
+    outbox_forget_pings(conn);
     mem_free(conn->close_reason);
     mem_free(conn);
 }

@@ -59,6 +59,13 @@ void outbox_flush_all(struct hub *hub);
 /* All is said and written: ends the TCP connection. */
 void outbox_end(struct hub *hub, struct conn *conn);
 void outbox_push(struct hub *hub, struct conn *conn, struct message *message);
+/* Does one of our pings wait for a client that is behind? Then another one is not queued. */
+bool outbox_ping_waits(const struct conn *conn);
+/* Queues one: a PING frame or a text. */
+void outbox_ping(struct hub *hub, struct conn *conn, enum message_kind kind, const void *payload,
+                 size_t len);
+/* When the queue was cleared. */
+void outbox_forget_pings(struct conn *conn);
 /* Queues a message that others hold as well, with a reference of its own, if there is room. */
 enum send_result outbox_deliver(struct hub *hub, struct conn *conn, struct message *message);
 /* The same for a connection that may be gone (NULL) and may conflate; takes over the caller's reference. */

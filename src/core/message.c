@@ -76,6 +76,23 @@ struct message *message_run_add(struct message *run, enum message_kind kind, con
     return run;
 }
 
+enum { CONTROL_MAX = 125 }; /* RFC 6455 section 5.5 */
+
+void message_control_set(struct message *control, enum message_kind kind, const void *payload,
+                         size_t len) {
+    write_header(control->bytes, kind, len);
+    if (len > 0)
+        memcpy(control->bytes + header_size(len), payload, len);
+    control->len = message_frame_size(len);
+}
+
+struct message *message_control_new(enum message_kind kind, const void *payload, size_t len) {
+    static const unsigned char largest[CONTROL_MAX];
+    struct message *control = message_run_new(kind, largest, CONTROL_MAX);
+    message_control_set(control, kind, payload, len);
+    return control;
+}
+
 /* The frame at `offset` of a run: its whole length. */
 static size_t frame_length(const struct message *run, size_t offset) {
     const unsigned char *header = run->bytes + offset;

@@ -5,7 +5,8 @@
  * masked (RFC 6455 section 5.1) and never fragmented.
  *
  * The exception is a *run*: several frames that wait for the same client, one behind the other, so that
- * they leave as they lie. It belongs to one queue, which alone may add to it. */
+ * they leave as they lie. It belongs to one queue, which alone may add to it, as long as nobody else holds
+ * it as well. */
 #ifndef TIDEWIRE_CORE_MESSAGE_H
 #define TIDEWIRE_CORE_MESSAGE_H
 
@@ -56,6 +57,12 @@ struct message *message_run_new(enum message_kind kind, const void *payload, siz
 /* Adds a frame to a run, which may move: use the result from now on. */
 struct message *message_run_add(struct message *run, enum message_kind kind, const void *payload,
                                 size_t len);
+
+/* A run of one control frame (125 bytes at most), with room for the largest: message_control_set() can put another
+ * in its place. */
+struct message *message_control_new(enum message_kind kind, const void *payload, size_t len);
+void message_control_set(struct message *control, enum message_kind kind, const void *payload,
+                         size_t len);
 
 /* Drops the frames of a run that begin at `offset` or behind it. */
 void message_run_cut(struct message *run, size_t offset);

@@ -5,8 +5,11 @@
  * hub_writable(). Ceilings (max_backlog) are enforced here, where bytes enter a queue. */
 #include "core/internal.h"
 
-/* With more than this waiting, pings are not answered. */
-enum { PONG_CEILING_BYTES = 64 * 1024 };
+/* With more than this waiting, or max_backlog where that is less, a client counts as behind for pings and pongs. */
+enum { BEHIND_BYTES = 64 * 1024 };
+
+/* What messages take in memory beside their bytes has max_backlog as its ceiling, but never less than this. */
+enum { OVERHEAD_BYTES = 64 * 1024 };
 
 void outbox_mark(struct hub *hub, struct conn *conn) {
     if (!conn->blocked && list_empty(&conn->dirty))
@@ -120,10 +123,13 @@ void hub_writable(struct hub *hub, struct conn *conn) {
     flush(hub, conn);
 }
 
-/* Is there room for `len` more bytes? An empty queue takes one message of any size, so that a single
- * large one can be sent at all. */
+/* Is there room for `len` more bytes, and for one more message? An empty queue takes one message of any size, so
+ * that a single large one can be sent at all. */
 static bool has_room(const struct conn *conn, size_t len) {
-    return conn->out.bytes == 0 || conn->out.bytes + len <= conn->endpoint->max_backlog;
+    const struct outq *out = &conn->out;
+    size_t max = conn->endpoint->max_backlog;
+    return out->bytes == 0 ||
+           (out->bytes + len <= max && (out->overhead < OVERHEAD_BYTES || out->overhead < max));
 }
 
 /* May `len` bytes be queued? Else does what the endpoint wants done with slow clients. */
@@ -205,9 +211,56 @@ enum send_result hub_send_keyed(struct hub *hub, conn_id id, enum message_kind k
     return outbox_deliver_own(hub, conn, message_new_keyed(kind, payload, len, key));
 }
 
+/* ---- pings and pongs: no ceiling refuses them, so a client that is behind has one of each waiting at most ---- */
+
+static bool is_behind(const struct conn *conn, size_t len) {
+    size_t max = conn->endpoint->max_backlog;
+    return conn->blocked || (conn->out.bytes > 0 && conn->out.bytes + message_frame_size(len) >
+                                                        (max < BEHIND_BYTES ? max : BEHIND_BYTES));
+}
+
+/* Queues a run of which `*kept` is a second reference from now on. */
+static void push_kept(struct conn *conn, struct message **kept, struct message *run) {
+    if (*kept != NULL)
+        message_unref(*kept);
+    *kept = message_ref(run);
+    outq_push(&conn->out, run);
+}
+
+static void queued(struct hub *hub, struct conn *conn) {
+    outbox_mark(hub, conn);
+    note_slow(conn);
+}
+
+bool outbox_ping_waits(const struct conn *conn) {
+    return conn->ping != NULL && outq_waits(conn->ping);
+}
+
+void outbox_ping(struct hub *hub, struct conn *conn, enum message_kind kind, const void *payload,
+                 size_t len) {
+    if (is_behind(conn, len))
+        push_kept(conn, &conn->ping, message_run_new(kind, payload, len));
+    else
+        outq_append(&conn->out, kind, payload, len);
+    queued(hub, conn);
+}
+
+/* RFC 6455 section 5.5.3: of many pings that were not answered yet, the latest needs an answer. */
 void hub_answer_ping(struct hub *hub, struct conn *conn, const char *payload, size_t len) {
-    /* RFC 6455 section 5.5.3: not every one of many needs its answer. A client that pings and does
-     * not read makes no queue. */
-    if (conn->state == CONN_OPEN && conn->out.bytes < PONG_CEILING_BYTES)
-        outbox_push(hub, conn, message_new(MESSAGE_PONG, payload, len));
+    if (conn->state != CONN_OPEN)
+        return;
+    if (!is_behind(conn, len))
+        outq_append(&conn->out, MESSAGE_PONG, payload, len);
+    else if (conn->pong == NULL ||
+             !outq_rewrite(&conn->out, conn->pong, MESSAGE_PONG, payload, len))
+        push_kept(conn, &conn->pong, message_control_new(MESSAGE_PONG, payload, len));
+    queued(hub, conn);
+}
+
+void outbox_forget_pings(struct conn *conn) {
+    if (conn->pong != NULL)
+        message_unref(conn->pong);
+    if (conn->ping != NULL)
+        message_unref(conn->ping);
+    conn->pong = conn->ping = NULL;
 }

@@ -30,6 +30,7 @@ void outq_push(struct outq *queue, struct message *message) {
         grow(queue);
     queue->ring[(queue->first + queue->count++) & (queue->capacity - 1)] = message;
     queue->bytes += message->len;
+    queue->overhead += OUTQ_MESSAGE_BYTES + message->key_len;
 }
 
 static bool same_key(const struct message *one, const struct message *other) {
@@ -53,12 +54,22 @@ bool outq_replace(struct outq *queue, struct message *message, size_t max_bytes)
     return false;
 }
 
+bool outq_rewrite(struct outq *queue, struct message *control, enum message_kind kind,
+                  const void *payload, size_t len) {
+    if (!outq_waits(control) || (queue->sent > 0 && queue->ring[queue->first] == control))
+        return false;
+    queue->bytes -= control->len;
+    message_control_set(control, kind, payload, len);
+    queue->bytes += control->len;
+    return true;
+}
+
 void outq_append(struct outq *queue, enum message_kind kind, const void *payload, size_t len) {
     size_t frame = message_frame_size(len);
     if (queue->count > 0) {
         struct message **last =
             &queue->ring[(queue->first + queue->count - 1) & (queue->capacity - 1)];
-        if ((*last)->capacity > 0 && (*last)->len + frame <= RUN_BYTES) {
+        if ((*last)->capacity > 0 && !outq_waits(*last) && (*last)->len + frame <= RUN_BYTES) {
             *last = message_run_add(*last, kind, payload, len);
             queue->bytes += frame;
             return;
@@ -80,6 +91,7 @@ static void emptied(struct outq *queue) {
 static struct message *pop(struct outq *queue) {
     struct message *message = queue->ring[queue->first];
     queue->bytes -= message->len - queue->sent;
+    queue->overhead -= OUTQ_MESSAGE_BYTES + message->key_len;
     queue->sent = 0;
     queue->first = (queue->first + 1) & (queue->capacity - 1);
     queue->count--;
@@ -100,6 +112,7 @@ void outq_drop_unsent(struct outq *queue) {
     while (queue->count > kept) {
         uint32_t last = (queue->first + --queue->count) & (queue->capacity - 1);
         queue->bytes -= queue->ring[last]->len;
+        queue->overhead -= OUTQ_MESSAGE_BYTES + queue->ring[last]->key_len;
         message_unref(queue->ring[last]);
     }
     if (kept == 0)
@@ -184,7 +197,7 @@ bool outq_give_bundle(struct outq *queue, struct outq_bundle *bundle, size_t len
     if (len < queue->bytes || (bundle->count == 0 && !make_bundle(queue, bundle)))
         return false;
     bundle->times++;
-    queue->bytes = 0;
+    queue->bytes = queue->overhead = 0;
     emptied(queue);
     return true;
 }

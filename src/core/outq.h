@@ -1,7 +1,7 @@
 /* outq.h -- messages waiting to be written to one client, oldest first.
  *
- * Counts its bytes; its ceiling and what crossing it means are the owner's. Holds one reference per
- * message. Used only on the connection's worker; does not know who drains it. */
+ * Counts its bytes and its memory beside them; their ceilings and what crossing one means are the owner's. Holds
+ * one reference per message. Used only on the connection's worker; does not know who drains it. */
 #ifndef TIDEWIRE_CORE_OUTQ_H
 #define TIDEWIRE_CORE_OUTQ_H
 
@@ -15,8 +15,13 @@ struct outq {
     /* private: a ring of pointers, its capacity a power of two or 0 */
     struct message **ring;
     uint32_t capacity, first, count;
-    size_t sent; /* bytes of the oldest message that are written already */
+    size_t sent;     /* bytes of the oldest message that are written already */
+    size_t overhead; /* OUTQ_MESSAGE_BYTES and the key of each message; readers may look */
 };
+
+/* What a message in a queue takes beside its frame and its key: its head, its share of an allocator's, its place in
+ * the ring. */
+enum { OUTQ_MESSAGE_BYTES = 64 };
 
 /* Small messages that were gathered for one queue and written: after a few broadcasts the next queues
  * hold the same ones, which need not be gathered again, nor be counted down one by one. All zeros: none.
@@ -37,6 +42,16 @@ void outq_push(struct outq *queue, struct message *message);
 /* Puts the message in the place of one that waits with the same key, whose first byte is not written
  * yet, unless more than `max_bytes` would wait then. True: done, and the caller's reference is taken. */
 bool outq_replace(struct outq *queue, struct message *message, size_t max_bytes);
+
+/* Puts a control frame in the place of one (message_control_new) that waits in the queue, as long as its first byte
+ * is not written. The caller has a reference of its own. False: it is written, or was dropped. */
+bool outq_rewrite(struct outq *queue, struct message *control, enum message_kind kind,
+                  const void *payload, size_t len);
+
+/* Is a run of which the caller has a reference of its own still in its queue? */
+static inline bool outq_waits(const struct message *run) {
+    return atomic_load_explicit(&run->refs, memory_order_relaxed) > 1;
+}
 
 /* Adds a frame for this client alone: a copy of the payload, together with its neighbours. */
 void outq_append(struct outq *queue, enum message_kind kind, const void *payload, size_t len);

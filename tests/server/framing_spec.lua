@@ -301,6 +301,18 @@ describe("the wire", function()
       assert.equal("still", (bob:ask("still")))
     end)
 
+    it("from a client that reads late ends with the answer to the last one", function()
+      local ada = app:connect("/", { receive_buffer = 65536 })
+      ada.stream:pause()
+      local ping = frames.encode({ opcode = "ping", payload = ("p"):rep(125), key = "\0\0\0\0" })
+      for _ = 1, 25 do ada:send_raw(ping:rep(4000)) end
+      ada:send_ping("the last")
+      ada.stream:flush()
+      ada.stream:catch_up()
+      assert.equal("read on", (ada:ask("read on"))) -- behind all that was queued
+      assert.equal("the last", ada.pongs[#ada.pongs].payload)
+    end)
+
     it("of a modest size is answered ping by ping", function()
       local ada = app:connect()
       for index = 1, 10 do ada:send_ping("ping " .. index) end

@@ -130,24 +130,117 @@ static void test_pings_are_answered(void **state) {
     fake_free(f);
 }
 
-/* A client that pings and does not read makes no queue. */
-static void test_pongs_are_bounded(void **state) {
+/* What the queue of a client takes: its frames, and what each message costs beside them. */
+static size_t memory_of(const struct fake_client *client) {
+    return client->conn->out.bytes + client->conn->out.overhead;
+}
+
+/* Many that come in one read, from a client that reads: each is answered, for little memory. */
+static void test_a_burst_of_pings(void **state) {
+    struct endpoint endpoint = fake_endpoint();
+    endpoint.max_backlog = 1 << 20;
+    struct fake *f = fake_new(&endpoint);
+    struct fake_client *a = fake_connect(f);
+    for (int i = 0; i < 20000; i++)
+        hub_answer_ping(f->hub, a->conn, NULL, 0);
+    assert_in_range(memory_of(a), 40000, 41000);
+    fake_turn(f);
+    assert_int_equal(a->len, 40000);
+    fake_free(f);
+}
+
+/* A client that pings and does not read makes no queue: the latest answer waits (RFC 6455 section 5.5.3). */
+static void test_the_latest_pong_is_enough(void **state) {
     struct fake *f = fake_new(NULL);
     struct fake_client *a = fake_connect(f);
     a->room = 0;
-    char payload[125] = "ping";
-    for (int i = 0; i < 100000; i++) {
-        hub_answer_ping(f->hub, a->conn, payload, sizeof payload);
+    fake_send_ok(a, 'x', 3);
+    fake_turn(f);
+    for (int i = 1; i <= 100000; i++) {
+        char payload[125] = "";
+        int len = snprintf(payload, sizeof payload, "%d", i);
+        hub_answer_ping(f->hub, a->conn, payload, i % 2 == 0 ? sizeof payload : (size_t)len);
         if (i % 1000 == 0)
             fake_turn(f);
+        if (i == 50000)
+            fake_send_ok(a, 'y', 3);
+        assert_in_range(memory_of(a), 5, 5 + 127 + 5 + 3 * OUTQ_MESSAGE_BYTES);
     }
-    assert_in_range(a->conn->out.bytes, 127, 100 * 1024);
+    hub_answer_ping(f->hub, a->conn, "last", 4);
+    assert_int_equal(a->conn->out.bytes, 5 + 6 + 5);
     fake_takes(a, SIZE_MAX);
-    size_t before = a->len;
-    hub_answer_ping(f->hub, a->conn, payload, sizeof payload); /* it reads again */
+    fake_expect_frames(a, "text(xxx) pong(last) text(yyy)");
+    hub_answer_ping(f->hub, a->conn, "1", 1); /* it reads again: each is answered */
+    hub_answer_ping(f->hub, a->conn, "2", 1);
     fake_turn(f);
-    assert_int_equal(a->len, before + 127);
+    fake_expect_frames(a, "pong(1) pong(2)");
     fake_free(f);
+}
+
+/* A frame whose first byte is written stays as it is. */
+static void test_a_pong_that_has_begun(void **state) {
+    for (size_t taken = 0; taken < 4; taken++) {
+        struct fake *f = fake_new(NULL);
+        struct fake_client *a = fake_connect(f);
+        a->room = 0;
+        fake_send_ok(a, 'x', 1);
+        fake_turn(f);
+        hub_answer_ping(f->hub, a->conn, "1", 1);
+        fake_takes(a, 3 + taken);
+        hub_answer_ping(f->hub, a->conn, "2", 1);
+        hub_answer_ping(f->hub, a->conn, "3", 1);
+        fake_takes(a, SIZE_MAX);
+        fake_turn(f);
+        fake_expect_frames(a, taken == 0   ? "text(x) pong(3)"
+                              : taken == 3 ? "text(x) pong(1) pong(2) pong(3)"
+                                           : "text(x) pong(1) pong(3)");
+        fake_free(f);
+    }
+}
+
+/* The ceiling is max_backlog where that is less, also within one turn. */
+static void test_pongs_obey_a_small_backlog(void **state) {
+    struct endpoint endpoint = fake_endpoint();
+    for (endpoint.max_backlog = 1; endpoint.max_backlog <= 1000; endpoint.max_backlog *= 10) {
+        struct fake *f = fake_new(&endpoint);
+        struct fake_client *a = fake_connect(f);
+        char payload[125] = "ping";
+        for (int i = 0; i < 1000; i++)
+            hub_answer_ping(f->hub, a->conn, payload, sizeof payload);
+        assert_in_range(a->conn->out.bytes, 127, endpoint.max_backlog + 2 * 127);
+        a->room = 0;
+        fake_turn(f);
+        hub_answer_ping(f->hub, a->conn, payload, sizeof payload);
+        assert_in_range(a->conn->out.bytes, 127, endpoint.max_backlog + 2 * 127);
+        fake_free(f);
+    }
+}
+
+/* So with our own pings, which a script may send in a loop: one waits. */
+static void test_pings_are_bounded(void **state) {
+    struct endpoint endpoint = fake_endpoint();
+    for (int json = 0; json < 2; json++) {
+        endpoint.heartbeat = json ? HEARTBEAT_JSON : HEARTBEAT_FRAME;
+        endpoint.json_name = mem_strdup("\"/\"");
+        struct fake *f = fake_new(&endpoint);
+        struct fake_client *a = fake_connect(f);
+        for (int i = 0; i < 1000; i++)
+            assert_true(hub_ping(f->hub, a->id)); /* in one turn */
+        assert_in_range(memory_of(a), 1, 1300);
+        a->room = 0;
+        fake_turn(f);
+        uint64_t sent = stats_read(&f->hub->stats.pings_sent);
+        for (int i = 0; i < 100000; i++)
+            assert_true(hub_ping(f->hub, a->id));
+        assert_in_range(memory_of(a), 1, 1400);
+        assert_in_range(stats_read(&f->hub->stats.pings_sent), sent, sent + 1);
+        fake_takes(a, SIZE_MAX);
+        assert_true(hub_ping(f->hub, a->id)); /* and when that has left the next one leaves */
+        fake_turn(f);
+        assert_int_equal(a->conn->out.bytes, 0);
+        assert_true(stats_read(&f->hub->stats.pings_sent) > sent);
+        fake_free(f);
+    }
 }
 
 /* ---- the last frame ---- */
@@ -178,7 +271,11 @@ int main(void) {
         cmocka_unit_test(test_a_full_socket_is_waited_for),
         cmocka_unit_test(test_random_partial_writes),
         cmocka_unit_test(test_pings_are_answered),
-        cmocka_unit_test(test_pongs_are_bounded),
+        cmocka_unit_test(test_a_burst_of_pings),
+        cmocka_unit_test(test_the_latest_pong_is_enough),
+        cmocka_unit_test(test_a_pong_that_has_begun),
+        cmocka_unit_test(test_pongs_obey_a_small_backlog),
+        cmocka_unit_test(test_pings_are_bounded),
         cmocka_unit_test(test_close_waits_for_a_slow_client),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -118,6 +118,30 @@ static void test_one_message_above_the_ceiling(void **state) {
     fake_free(f);
 }
 
+/* Small messages that others hold as well take more memory than their bytes: that has the same ceiling, and at least
+ * 64 KiB. */
+static void test_the_ceiling_of_small_messages(void **state) {
+    struct endpoint endpoint = fake_endpoint();
+    endpoint.slow_client = SLOW_CLIENT_DROP;
+    for (endpoint.max_backlog = 1000; endpoint.max_backlog <= 1000000;
+         endpoint.max_backlog *= 1000) {
+        struct fake *f = fake_new(&endpoint);
+        struct fake_client *a = fake_connect_slow(f, 1, true);
+        size_t max = endpoint.max_backlog < 65536 ? 65536 : endpoint.max_backlog;
+        size_t sent = 0;
+        while (fake_send(a, true, 'x', 0) == SEND_OK) {
+            assert_in_range(a->conn->out.overhead, 1, max + OUTQ_MESSAGE_BYTES);
+            sent++;
+        }
+        assert_in_range(sent, endpoint.max_backlog == 1000 ? 450 : max / OUTQ_MESSAGE_BYTES - 2,
+                        max / OUTQ_MESSAGE_BYTES + 2);
+        fake_takes(a, SIZE_MAX);
+        assert_int_equal(a->conn->out.overhead, 0);
+        fake_send_ok(a, 'y', 1);
+        fake_free(f);
+    }
+}
+
 /* ---- conflation ---- */
 
 static enum send_result send_keyed(struct fake_client *client, const char *key, const char *text) {
@@ -194,6 +218,24 @@ static void test_conflating_at_the_ceiling(void **state) {
     memset(text, 'z', 98);
     assert_int_equal(send_keyed(a, "x", text), SEND_OK); /* what replaces needs no more room */
     assert_int_equal(a->conn->out.bytes, 1000);
+    fake_free(f);
+}
+
+/* A key is kept with its message, and counts. */
+static void test_keys_count(void **state) {
+    struct fake *f = new_conflating();
+    struct fake_client *a = fake_connect_slow(f, 1, true);
+    char key[1025];
+    memset(key, 'k', sizeof key);
+    key[1024] = '\0';
+    int sent = 0;
+    do
+        snprintf(key, 8, "%07d", sent);
+    while ((key[7] = 'k', send_keyed(a, key, "")) == SEND_OK && ++sent < 1000);
+    assert_in_range(sent, 55, 66); /* 64 KiB */
+    snprintf(key, 8, "%07d", 0);
+    key[7] = 'k';
+    assert_int_equal(send_keyed(a, key, "x"), SEND_OK); /* what replaces needs no more */
     fake_free(f);
 }
 
@@ -300,7 +342,9 @@ int main(void) {
         cmocka_unit_test(test_closing),
         cmocka_unit_test(test_a_fast_client_has_no_ceiling),
         cmocka_unit_test(test_one_message_above_the_ceiling),
+        cmocka_unit_test(test_the_ceiling_of_small_messages),
         cmocka_unit_test(test_conflating),
+        cmocka_unit_test(test_keys_count),
         cmocka_unit_test(test_conflating_cuts_no_frame),
         cmocka_unit_test(test_only_who_is_behind_conflates),
         cmocka_unit_test(test_conflating_at_the_ceiling),
