@@ -97,10 +97,12 @@ static enum frame_kind enter(struct frame_reader *r, const unsigned char *header
     if (why != NULL)
         return fail(out, 1002, why);
     if (!is_control(r->opcode)) {
-        if (len > max_message || r->kept_len > max_message - len)
-            return fail(out, 1009, "message too big");
-        if (r->opcode != OP_CONTINUATION)
+        if (r->opcode != OP_CONTINUATION) {
             r->message_kind = r->opcode;
+            r->max_message = max_message;
+        }
+        if (len > r->max_message || r->kept_len > r->max_message - len)
+            return fail(out, 1009, "message too big");
         if (++r->fragments > FRAGMENTS_FREE + r->kept_len / BYTES_PER_FRAGMENT)
             return fail(out, 1008, "too many fragments");
     }

@@ -32,6 +32,7 @@ struct frame_reader {
     uint8_t mask[4];
     uint32_t mask_at;   /* how far the frame's payload has been unmasked, modulo 4 */
     uint32_t fragments; /* frames of the message so far */
+    size_t max_message; /* of the message: what was allowed when it began */
     uint64_t remaining; /* payload bytes of the frame still to come */
     char *kept;         /* of a message or control frame that did not come in one piece */
     size_t kept_len, kept_capacity;
@@ -48,7 +49,8 @@ struct frame {
 };
 
 /* Reads from *bytes, at most *len, and moves both past what it took. The bytes are changed (unmasked).
- * Messages larger than `max_message` bytes are an error with code 1009. */
+ * Messages that begin and are larger than `max_message` bytes are an error with code 1009; one that has begun keeps
+ * its ceiling. */
 enum frame_kind frame_next(struct frame_reader *reader, char **bytes, size_t *len,
                            size_t max_message, struct frame *out);
 

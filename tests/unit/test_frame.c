@@ -227,6 +227,18 @@ static void test_sizes_at_their_limits(void **state) {
     check(bytes, len + 8, "error(1009)"); /* the header is enough */
 }
 
+/* A ceiling that is lowered is the next message's; what control frames stand between changes nothing. */
+static void test_a_ceiling_that_changes(void **state) {
+    struct frame_reader reader = {0};
+    struct result result = {.len = 0};
+    feed(&reader, "\x01\x83\0\0\0\0abc\x89\x80\0\0\0\0", 15, MAX, &result);
+    feed(&reader, "\x00\x83\0\0\0\0def\x80\x83\0\0\0\0ghi", 18, 2, &result);
+    feed(&reader, "\x81\x82\0\0\0\0ab\x01\x82\0\0\0\0ab\x80\x81\0\0\0\0c", 23, 2, &result);
+    result.text[result.len] = '\0';
+    assert_string_equal(result.text, "ping() text(abcdefghi) text(ab) error(1009)");
+    frame_reset(&reader);
+}
+
 static void test_large_frames(void **state) {
     static const size_t sizes[] = {65535, 65536, 65537, 1000000};
     char *bytes = malloc(1000100);
@@ -388,6 +400,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_rules),
         cmocka_unit_test(test_sizes_at_their_limits),
+        cmocka_unit_test(test_a_ceiling_that_changes),
         cmocka_unit_test(test_large_frames),
         cmocka_unit_test(test_memory_grows_with_what_arrives),
         cmocka_unit_test(test_memory_is_given_back),

@@ -188,6 +188,47 @@ static void test_large_body(void **state) {
     fake_stream_closes(stream);
 }
 
+/* A request is judged by the limits that were in force when its connection was accepted, and once. */
+static void test_limits_that_change_meanwhile(void **state) {
+    static char head[3000], body[20000];
+    int len = snprintf(head, sizeof head, "POST /mine HTTP/1.1\r\nHost: x\r\nX-Padding: ");
+    memset(head + len, 'p', 2500);
+    snprintf(head + len + 2500, sizeof head - (size_t)len - 2500, "\r\nContent-Length: %zu\r\n\r\n",
+             sizeof body);
+    memset(body, 'b', sizeof body);
+    const struct http_options narrow = {
+        .max_head_bytes = 512, .max_body_bytes = 100, .request_ms = 60000};
+    struct stream *in_body = accept_one(), *in_head = accept_one(), *in_chunks = accept_one();
+    give(in_body, head);
+    fake_stream_gives(in_body, body, 100);
+    fake_stream_gives(in_head, head, 1000);
+    give(in_chunks,
+         "POST /chunks HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhe");
+    http_server_change(server, &narrow);
+    for (size_t at = 100; at < sizeof body; at += 100)
+        fake_stream_gives(in_body, body + at, 100);
+    check_answer(in_body, 200, "hello");
+    assert_string_equal(seen.target, "/mine");
+    assert_int_equal(seen.body_len, sizeof body);
+    seen.target[0] = '\0';
+    give(in_head, head + 1000);
+    fake_stream_gives(in_head, body, sizeof body);
+    check_answer(in_head, 200, "hello");
+    assert_string_equal(seen.target, "/mine");
+    give(in_chunks, "llo\r\nc8\r\n");
+    fake_stream_gives(in_chunks, body, 200);
+    give(in_chunks, "\r\n0\r\n\r\n");
+    check_answer(in_chunks, 200, "hello");
+    assert_int_equal(seen.body_len, 205);
+    struct stream *later = accept_one();
+    give(later, head);
+    check_answer(later, 431, NULL);
+    fake_stream_closes(in_body);
+    fake_stream_closes(in_head);
+    fake_stream_closes(in_chunks);
+    fake_stream_closes(later);
+}
+
 static void test_refusals(void **state) {
     CHECK("nonsense\r\n\r\n", 400, NULL, NULL);
     CHECK("GET / HTTP/1.1\r\nHost: x\r\nHost: y\r\n\r\n", 400, NULL, NULL);
@@ -224,6 +265,27 @@ static void test_expect_continue(void **state) {
          "POST /e HTTP/1.1\r\nHost: x\r\nContent-Length: 2000000\r\nExpect: 100-continue\r\n\r\n");
     check_answer(stream, 413, NULL);
     fake_stream_closes(stream);
+}
+
+/* However few bytes the socket takes of it, and if the answer is there before all are gone. */
+static void test_expect_continue_to_a_full_socket(void **state) {
+    static const char both[] = "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\n";
+    for (size_t room = 0; room < 26; room++) {
+        for (int late = 0; late < 2; late++) {
+            struct stream *stream = accept_one();
+            stream->room = room;
+            give(stream, "POST /e HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n"
+                         "Expect: 100-continue\r\n\r\n");
+            if (!late)
+                fake_stream_takes(stream, SIZE_MAX);
+            give(stream, "hi");
+            if (late)
+                fake_stream_takes(stream, SIZE_MAX);
+            assert_memory_equal(stream->bytes, both, sizeof both - 1);
+            assert_true(stream->shut);
+            fake_stream_closes(stream);
+        }
+    }
 }
 
 #define HANDSHAKE                                                                                  \
@@ -528,8 +590,10 @@ int main(void) {
         TEST(test_plain),
         TEST(test_bodies),
         TEST(test_large_body),
+        TEST(test_limits_that_change_meanwhile),
         TEST(test_refusals),
         TEST(test_expect_continue),
+        TEST(test_expect_continue_to_a_full_socket),
         TEST(test_upgrades),
         TEST(test_no_upgrades),
         TEST(test_headers),

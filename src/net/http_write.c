@@ -1,0 +1,172 @@
+/* http_write.c -- the answer of one conversation, as the socket takes it. See http.h. */
+#include "net/http_parts.h"
+
+#include "base/log.h"
+#include "base/mem.h"
+#include "net/response.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { HEAD_ROOM = 16 * 1024, FILE_PIECE = 64 * 1024 };
+
+/* Milliseconds: for the client to close after its answer; of standstill while it is written. */
+enum { ENDING_MS = 2000, WRITING_MS = 30000 };
+
+static void finish(struct http *http) {
+    http->state = HTTP_ENDING;
+    stream_shutdown(http->stream);
+    http_deadline_in(http, ENDING_MS);
+}
+
+/* Gets the file's next piece into `out`. False: there is none. */
+static bool next_piece(struct http *http) {
+    struct static_file *file = &http->file;
+    if (file->fd < 0 || file->length == 0)
+        return false;
+    size_t wanted = file->length < FILE_PIECE ? (size_t)file->length : FILE_PIECE;
+    http->out = mem_realloc(http->out, FILE_PIECE);
+    ssize_t n = pread(file->fd, http->out, wanted, file->offset);
+    if (n <= 0) { /* the file has shrunk: the promised length cannot be kept */
+        stream_kill(http->stream);
+        return false;
+    }
+    file->offset += n;
+    file->length -= n;
+    http->out_len = (size_t)n;
+    http->out_sent = 0;
+    return true;
+}
+
+void http_write_on(struct http *http) {
+    do {
+        while (http->out_sent < http->out_len) {
+            size_t n = stream_write(http->stream, http->out + http->out_sent,
+                                    http->out_len - http->out_sent);
+            http->out_sent += n;
+            if (n == 0) {
+                stream_want_write(http->stream);
+                return;
+            }
+            if (http->state == HTTP_WRITING)
+                http_deadline_in(http, WRITING_MS); /* of standstill */
+        }
+    } while (next_piece(http));
+    if (http->state == HTTP_WRITING)
+        finish(http);
+}
+
+void http_continue(struct http *http) {
+    static const char go_on[] = "HTTP/1.1 100 Continue\r\n\r\n";
+    http->out = mem_strndup(go_on, sizeof go_on - 1);
+    http->out_len = sizeof go_on - 1;
+    http->out_sent = 0;
+    http_write_on(http);
+}
+
+/* Makes room for `size` bytes of an answer, behind what the socket has not taken yet of "100 Continue".
+ * Returns where it begins. */
+static char *begin_answer(struct http *http, size_t size) {
+    size_t waits = http->out_len - http->out_sent;
+    char *out = mem_alloc(waits + size);
+    if (waits > 0)
+        memcpy(out, http->out + http->out_sent, waits);
+    mem_free(http->out);
+    http->out = out;
+    http->out_len = waits;
+    http->out_sent = 0;
+    return out + waits;
+}
+
+/* Sends what stands in `out`, and the file that follows it. */
+static void start_writing(struct http *http) {
+    http->state = HTTP_WRITING;
+    http_forget_request(http);
+    http_deadline_in(http, WRITING_MS);
+    http_write_on(http);
+}
+
+/* Lines of a header block, one by one, so that a bad one costs only itself. */
+static void add_lines(struct response *res, const char *lines, bool *has_type) {
+    while (lines != NULL && *lines != '\0') {
+        const char *end = strstr(lines, "\r\n");
+        size_t len = end == NULL ? strlen(lines) : (size_t)(end - lines);
+        const char *colon = memchr(lines, ':', len);
+        struct slice name = {lines, colon == NULL ? len : (size_t)(colon - lines)};
+        struct slice value = {lines + len, 0};
+        if (colon != NULL) {
+            const char *start = colon + 1;
+            while (start < lines + len && *start == ' ')
+                start++;
+            value = (struct slice){start, (size_t)(lines + len - start)};
+        }
+        if (slice_is_nocase(name, "content-type"))
+            *has_type = true;
+        if (!response_add(res, name, value)) {
+            struct log_line line;
+            log_begin(&line, LOG_WARN, "bad_response_header");
+            log_bytes(&line, "header", name.bytes, name.len);
+            log_str(&line, "why", res->error);
+            log_end(&line);
+            response_forgive(res);
+        }
+        lines = end == NULL ? NULL : end + 2;
+    }
+}
+
+void http_respond(struct http *http, int status, const char *headers, const char *body,
+                  size_t len) {
+    if (http->state > HTTP_WAITING)
+        return; /* answered already */
+    size_t room = HEAD_ROOM + (headers == NULL ? 0 : strlen(headers));
+    char *out = begin_answer(http, room + len);
+    struct response res;
+    bool has_type = false;
+    response_begin(&res, out, room, status, time(NULL));
+    add_lines(&res, headers, &has_type);
+    if (!has_type && len > 0)
+        response_set(&res, "Content-Type", "text/plain; charset=utf-8");
+    size_t head = response_end(&res, (int64_t)len);
+    if (!http->head_only && len > 0 && status != 204 && status != 304) {
+        memcpy(out + head, body, len);
+        head += len;
+    }
+    http->out_len += head;
+    start_writing(http);
+}
+
+void http_respond_text(struct http *http, int status, const char *headers, const char *text) {
+    char body[512];
+    int len = snprintf(body, sizeof body, "%s\n", text);
+    http_respond(http, status, headers, body,
+                 (size_t)len < sizeof body ? (size_t)len : sizeof body - 1);
+}
+
+void http_respond_file(struct http *http, const struct static_root *root, const char *path) {
+    if (http->state > HTTP_WAITING)
+        return;
+    /* a script may have taken its time: the request's slices are still good */
+    static_find(root, &http->request, slice_of(path), &http->file);
+    char *out = begin_answer(http, HEAD_ROOM);
+    struct response res;
+    response_begin(&res, out, HEAD_ROOM, http->file.status, time(NULL));
+    static_headers(&http->file, &res);
+    const char *text = http->file.text;
+    size_t text_len = strlen(text);
+    int64_t length = text_len > 0 ? (int64_t)text_len + 1 : (int64_t)http->file.length;
+    if (text_len > 0)
+        response_set(&res, "Content-Type", "text/plain; charset=utf-8");
+    size_t head = response_end(&res, length);
+    if (http->head_only)
+        http->file.length = 0;
+    else if (text_len > 0)
+        head += (size_t)snprintf(out + head, HEAD_ROOM - head, "%s\n", text);
+    http->out_len += head;
+    start_writing(http);
+}
+
+void http_refuse(struct http *http, int status, const char *text) {
+    http->head_only = false;
+    http_respond_text(http, status, NULL, text);
+}
