@@ -5,6 +5,7 @@
 
 local core = require "tidewire.core"
 local errors = require "tidewire.errors"
+local missing = require "tidewire.missing"
 local option_types = require "tidewire.option_types"
 local scope = require "tidewire.scope"
 
@@ -103,6 +104,9 @@ end
 local Timer = {}
 Timer.__index = Timer
 Timer.__name = "tidewire.Timer"
+Timer.__kind = "a timer"
+Timer.__instead = "it is of use in this worker only"
+missing.watch_class("timer", Timer, { skipped = true })
 
 ---@type table<integer, tidewire.Timer>  by C's integer
 local running = {}
@@ -206,7 +210,7 @@ function async.check_timer(what, seconds, f, least)
       :format(what, least, option_types.describe(seconds)), 3)
   end
   if type(f) ~= "function" then
-    error(("%s: a function is needed, got %s"):format(what, type(f)), 3)
+    error(("%s: a function is needed, got %s"):format(what, option_types.kind(f)), 3)
   end
 end
 
@@ -246,7 +250,7 @@ end
 ---@param f fun(...)
 function async.spawn(f, ...)
   if type(f) ~= "function" then
-    error(("tw.spawn: a function is needed, got %s"):format(type(f)), 2)
+    error(("tw.spawn: a function is needed, got %s"):format(option_types.kind(f)), 2)
   end
   core.spawn(f, ...)
 end
@@ -257,7 +261,7 @@ end
 ---@return any ...
 function async.await(begin)
   if type(begin) ~= "function" then
-    error(("tw.await: a function is needed, got %s"):format(type(begin)), 2)
+    error(("tw.await: a function is needed, got %s"):format(option_types.kind(begin)), 2)
   end
   local task, token = async.this_task("tw.await"), {}
   local result

@@ -7,6 +7,7 @@
 local core = require "tidewire.core"
 local errors = require "tidewire.errors"
 local json = require "tidewire.json"
+local option_types = require "tidewire.option_types"
 local send_options = require "tidewire.send_options"
 
 local ID = core.conn_key
@@ -213,7 +214,7 @@ function codecs.encode(number, value)
     return nil, "the codec is no more"
   elseif type(value) ~= "string" and type(value) ~= "number" then
     return nil, ('a string is needed for the codec "%s", got %s'):format(
-      codec == "binary" and "binary" or "text", type(value))
+      codec == "binary" and "binary" or "text", option_types.kind(value))
   end
   return tostring(value), codec == "binary" and "binary" or "text"
 end

@@ -8,6 +8,7 @@ local async = require "tidewire.async"
 local core = require "tidewire.core"
 local errors = require "tidewire.errors"
 local json = require "tidewire.json"
+local missing = require "tidewire.missing"
 local option_types = require "tidewire.option_types"
 
 -- Keys that no script writes by mistake. The integer's is C's own, which reads it; constants are quicker for us.
@@ -37,6 +38,9 @@ local timers = {}
 
 local methods, getters = {}, {}
 
+--- The last name that a script has looked for in a connection and not found (missing.lua).
+local looked_for
+
 --- What a name of ours is, in a message.
 local function what_it_is(name)
   return getters[name] and "every connection has this field itself" or "it is a method of every connection"
@@ -60,6 +64,8 @@ end
 local metatable = {
   __pairs = function(conn) return next_own, conn, nil end,
   __name = "tidewire.Conn",
+  __kind = "a connection",
+  __instead = "send its id, conn.id",
   __tostring = function(conn)
     return ("tidewire.Conn %s (%s)"):format(core.id_text(conn[ID]), conn[ENDPOINT].name)
   end,
@@ -72,6 +78,7 @@ local metatable = {
     if getter then
       return getter(conn)
     end
+    looked_for = key
   end,
   -- Of fields that are not there yet: a name of ours never is, so it costs nothing to change a field.
   __newindex = function(conn, key, value)
@@ -333,5 +340,25 @@ function methods.every(self, seconds, f)
   async.check_timer("conn:every", seconds, f, 0.001)
   return add_timer(self, async.start_repeating, seconds, f)
 end
+
+missing.add {
+  subject = "conn",
+  names = function()
+    local names = { send = ":" }
+    for name in pairs(methods) do
+      names[name] = ":"
+    end
+    for name in pairs(getters) do
+      names[name] = "."
+    end
+    return names
+  end,
+  last = function(forget)
+    local name = looked_for
+    looked_for = not forget and looked_for or nil
+    return name
+  end,
+  is_open = true,
+}
 
 return Conn

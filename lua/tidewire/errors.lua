@@ -4,6 +4,7 @@
 -- the connection. Errors in on_error and in on_close harm nothing else.
 
 local core = require "tidewire.core"
+local missing = require "tidewire.missing"
 
 local ID = core.conn_key
 local ENDPOINT <const> = "\0endpoint" -- conn.lua's key
@@ -39,7 +40,7 @@ function errors.new(kind, value, hook, traceback)
     return value -- thrown on by the script
   end
   return setmetatable({
-    kind = kind, message = text_of(value), traceback = traceback or "", hook = hook, value = value,
+    kind = kind, message = missing.explain(text_of(value)), traceback = traceback or "", hook = hook, value = value,
   }, Error)
 end
 

@@ -191,7 +191,7 @@ local function own_tidewire(number)
     own[name] = value
   end
   own.generation = number
-  return own
+  return setmetatable(own, getmetatable(raw_require "tidewire"))
 end
 
 --- A generation without code.

@@ -8,7 +8,9 @@ local async = require "tidewire.async"
 local core = require "tidewire.core"
 local header_fields = require "tidewire.headers"
 local json = require "tidewire.json"
+local missing = require "tidewire.missing"
 local misuse = require "tidewire.misuse"
+local option_types = require "tidewire.option_types"
 
 ---@class tidewire.http
 local http_client = {}
@@ -33,8 +35,8 @@ local function throw(message, ...)
 end
 
 local function check_names(options)
-  if type(options) ~= "table" then
-    throw("a table of options is needed, got %s", type(options))
+  if type(options) ~= "table" or missing.is_module(options) then
+    throw("a table of options is needed, got %s", option_types.kind(options))
   end
   misuse.check_names(options, OPTIONS, NAME)
 end
@@ -191,5 +193,7 @@ function http_client.request(request)
   end
   return { status = status, headers = header_fields.parse(head), body = body }
 end
+
+missing.watch_module("tw.http", http_client)
 
 return http_client

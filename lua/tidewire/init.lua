@@ -9,6 +9,7 @@ end
 
 local async = require "tidewire.async"
 local json = require "tidewire.json"
+local missing = require "tidewire.missing"
 local room = require "tidewire.room"
 
 ---@class tidewire
@@ -49,5 +50,7 @@ function tw.stats()
   stats.errors = stats.script_errors + stats.decode_errors
   return stats
 end
+
+missing.watch_module("tw", tw)
 
 return tw

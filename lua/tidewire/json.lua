@@ -11,6 +11,7 @@
 --     marks a table of your own; an empty table without the mark is written as `{}`.
 
 local core = require "tidewire.json_c"
+local missing = require "tidewire.missing"
 
 ---@class tidewire.json.Null   the one value of its kind; tostring gives "null"
 
@@ -45,5 +46,7 @@ json.array = core.array
 --- JSON's null.
 ---@type tidewire.json.Null
 json.null = core.null
+
+missing.watch_module("tw.json", json)
 
 return json

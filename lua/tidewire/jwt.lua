@@ -10,7 +10,9 @@
 local core = require "tidewire.jwt_c"
 local json = require "tidewire.json"
 local jwt_key = require "tidewire.jwt_key"
+local missing = require "tidewire.missing"
 local misuse = require "tidewire.misuse"
+local option_types = require "tidewire.option_types"
 
 ---@class tidewire.jwt
 local jwt = {}
@@ -26,7 +28,7 @@ end
 
 local function check_options(options, known)
   if type(options) ~= "table" then
-    throw("the options must be a table, not %s", type(options))
+    throw("the options must be a table, not %s", option_types.kind(options))
   end
   misuse.check_names(options, known)
 end
@@ -244,6 +246,9 @@ end
 ---@return table<string, any>|nil claims
 ---@return string|nil err
 function jwt.verify(token, options)
+  if missing.is_module(token) then
+    error("tw.jwt.verify: call it with a dot, tw.jwt.verify(…)", 2)
+  end
   local wanted = misuse.blame_caller(check_verify_options, options)
   if token == nil or token == "" then
     return nil, "no token"
@@ -272,7 +277,7 @@ local REFUSED = {
 
 local function encode_object(value, name)
   if type(value) ~= "table" then
-    throw("the %s must be a table, not %s", name, type(value))
+    throw("the %s must be a table, not %s", name, option_types.kind(value))
   end
   local ok, text = pcall(json.encode, value)
   if not ok then
@@ -331,7 +336,12 @@ end
 ---@param options tidewire.jwt.SignOptions
 ---@return string token
 function jwt.sign(claims, options)
+  if missing.is_module(claims) then
+    error("tw.jwt.sign: call it with a dot, tw.jwt.sign(…)", 2)
+  end
   return (misuse.blame_caller(sign, claims, options))
 end
+
+missing.watch_module("tw.jwt", jwt)
 
 return jwt

@@ -4,6 +4,8 @@
 -- library, which all generations share, so what stands in `kept` stays until the worker ends. It does not look
 -- into the tables: functions and metatables in them are those of the code that put them there.
 
+local option_types = require "tidewire.option_types"
+
 local kept = {} ---@type table<string, table>
 
 local keep = {}
@@ -17,7 +19,7 @@ local keep = {}
 function keep.get(name, initial)
   local kind = type(initial)
   if type(name) ~= "string" or name == "" then
-    error(("tw.keep: a name is needed, got %s"):format(type(name) == "string" and '""' or type(name)), 2)
+    error(("tw.keep: a name is needed, got %s"):format(name == "" and '""' or option_types.kind(name)), 2)
   elseif initial ~= nil and kind ~= "table" and kind ~= "function" then
     error(("tw.keep: the initial value must be a table, or a function that returns one; got %s"):format(kind), 2)
   elseif kept[name] then

@@ -3,6 +3,7 @@
 -- One line each, in the server's format, with the running hook's connection. Fields are sorted by name.
 
 local core = require "tidewire.core"
+local missing = require "tidewire.missing"
 
 local log = {}
 
@@ -36,7 +37,9 @@ end
 
 local function writer(level, name)
   return function(message, fields)
-    if fields ~= nil and type(fields) ~= "table" then
+    if message == log then
+      error(("tw.log.%s: call it with a dot, tw.log.%s(…)"):format(name, name), 2)
+    elseif fields ~= nil and type(fields) ~= "table" then
       error(("tw.log.%s: fields must be a table, got %s"):format(name, type(fields)), 2)
     end
     if not core.log_enabled(level) then
@@ -67,5 +70,7 @@ log.info = writer(1, "info")
 log.warn = writer(2, "warn")
 ---@type fun(message: any, fields?: table<string, any>)
 log.error = writer(3, "error")
+
+missing.watch_module("tw.log", log)
 
 return log

@@ -22,11 +22,19 @@ local option_types = { types = types }
 
 local LONGEST_QUOTE = 60
 
---- A value in the words of a message: `string "30"`, `-1`, `table`.
+--- The kind of a value: "table", "a connection", "tw itself: call it with a dot, …".
+---@param value any
+---@return string
+function option_types.kind(value)
+  local metatable = type(value) == "table" and getmetatable(value)
+  return type(metatable) == "table" and rawget(metatable, "__kind") or type(value)
+end
+
+--- A value in the words of a message: `string "30"`, `-1`, `table`, `a connection`.
 ---@param value any
 ---@return string
 function option_types.describe(value)
-  local kind = type(value)
+  local kind = option_types.kind(value)
   if kind == "string" then
     return "string " .. option_types.quote(value)
   elseif kind == "number" or kind == "boolean" then

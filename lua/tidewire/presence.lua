@@ -5,6 +5,7 @@
 local core = require "tidewire.core"
 local json = require "tidewire.json"
 local misuse = require "tidewire.misuse"
+local missing = require "tidewire.missing"
 local scope = require "tidewire.scope"
 
 local presence = {}
@@ -40,6 +41,9 @@ end
 local Watch = {}
 Watch.__index = Watch
 Watch.__name = "tidewire.Watch"
+Watch.__kind = "a watch of a room"
+Watch.__instead = "it is of use in this worker only"
+missing.watch_class("watch", Watch)
 
 --- Who watches a room, by its name.
 ---@type table<string, tidewire.Watch[]>

@@ -9,6 +9,7 @@
 -- No loop here may be quadratic in the length of the head: a stranger wrote it (see headers.lua).
 
 local headers = require "tidewire.headers"
+local missing = require "tidewire.missing"
 local uri = require "tidewire.uri"
 
 ---@class tidewire.Request
@@ -75,11 +76,17 @@ local fields = {
   end,
 }
 
+--- The last name that a script has looked for and not found (missing.lua).
+local looked_for
+
 local metatable = {
   __name = "tidewire.request",
+  __kind = "a request",
+  __instead = "send the fields that are needed, such as request.path",
   __index = function(self, name)
     local compute = fields[name]
     if not compute then
+      looked_for = name
       return nil
     end
     local value = compute(self)
@@ -126,5 +133,22 @@ function Request.trim(request)
     end
   end
 end
+
+missing.add {
+  subject = "request",
+  names = function()
+    local names = { remote_address = ".", secure = ".", body = "." }
+    for name in pairs(fields) do
+      names[name] = "."
+    end
+    return names
+  end,
+  last = function(forget)
+    local name = looked_for
+    looked_for = not forget and looked_for or nil
+    return name
+  end,
+  is_open = true,
+}
 
 return Request

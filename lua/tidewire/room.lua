@@ -7,6 +7,7 @@
 local codecs = require "tidewire.codecs"
 local core = require "tidewire.core"
 local misuse = require "tidewire.misuse"
+local missing = require "tidewire.missing"
 local option_types = require "tidewire.option_types"
 local presence = require "tidewire.presence"
 local registry = require "tidewire.registry"
@@ -18,6 +19,9 @@ local suggest = require "tidewire.suggest"
 local Room = {}
 Room.__index = Room
 Room.__name = "tidewire.Room"
+Room.__kind = "a room"
+Room.__instead = "send its name, room.name"
+missing.watch_class("room", Room, { name = true })
 
 function Room:__tostring()
   return ("tidewire.Room %q"):format(self.name)
@@ -34,7 +38,7 @@ local room = {}
 ---@return tidewire.Room
 function room.get(name)
   if type(name) ~= "string" or name == "" then
-    error(("tw.room: a name is needed, got %s"):format(type(name) == "string" and '""' or type(name)), 2)
+    error(("tw.room: a name is needed, got %s"):format(name == "" and '""' or option_types.kind(name)), 2)
   end
   return setmetatable({ name = name }, Room)
 end
@@ -81,13 +85,13 @@ local function publish(what, value, codec_numbers, room_name, endpoint, except, 
   local list = {}
   while true do
     add_encodings(list, what, value, codec_numbers)
-    local delivered, missing = core.publish(room_name, endpoint, except, key, table.unpack(list))
+    local delivered, lacking = core.publish(room_name, endpoint, except, key, table.unpack(list))
     if delivered then
       return delivered
     elseif delivered == nil then
       error(("%s: %s"):format(what, NOT_UTF8), 3)
     end
-    codec_numbers = missing
+    codec_numbers = lacking
   end
 end
 
@@ -105,7 +109,7 @@ end
 ---@return integer delivered  to how many connections it was queued
 function Room:broadcast(value, options)
   check_room(self, "broadcast")
-  local except, key = send_options.of_broadcast("room:broadcast", options, 2)
+  local except, key = send_options.of_broadcast("room:broadcast", options, 2, value)
   local delivered = publish("room:broadcast", value, core.room_codecs(self.name), self.name, nil, except, key)
   return delivered -- no tail call: errors count the frames
 end
@@ -164,7 +168,7 @@ end
 ---  one endpoint, by its path; the others as of room:broadcast
 ---@return integer delivered
 function room.broadcast(value, options)
-  local except, key, path = send_options.of_broadcast("tw.broadcast", options, 2)
+  local except, key, path = send_options.of_broadcast("tw.broadcast", options, 2, value)
   local endpoint
   if path ~= nil then
     endpoint = registry.endpoint(path) or error(no_endpoint(path), 2)
@@ -200,7 +204,7 @@ end
 ---  codec that it has in new code, which its worker has and this one not yet
 function room.send(conn_id, value, options)
   if type(conn_id) ~= "string" then
-    error(("tw.send: a conn.id is needed, got %s"):format(type(conn_id)), 2)
+    error(("tw.send: a conn.id is needed, got %s"):format(option_types.kind(conn_id)), 2)
   end
   local kind, key = send_options.of_send("tw.send", options, 2)
   local integer = core.id_number(conn_id)

@@ -3,6 +3,8 @@
 -- Turns each way in which loading can fail into a problem with file, line and advice. Running them is
 -- generation.lua's. Knows nothing of what a script returns.
 
+local missing = require "tidewire.missing"
+
 local script_file = {}
 
 --- The folder of a file: "examples/chat" of "examples/chat/app.lua", "." of "app.lua".
@@ -64,9 +66,9 @@ function script_file.read_message(text, file)
   if not name then
     name, message = file, text
   end
-  local missing = message:match("^(module '[^']*' not found):\n")
-  if missing then
-    message = missing .. ": neither in the app's folder, nor in its lua_modules, nor on the system's paths"
+  local absent = message:match("^(module '[^']*' not found):\n")
+  if absent then
+    message = absent .. ": neither in the app's folder, nor in its lua_modules, nor on the system's paths"
   elseif message:find("attempt to load a binary chunk", 1, true) then
     message = PRECOMPILED
   end
@@ -92,7 +94,7 @@ end
 ---@param err any
 ---@return { text: string, traceback: string }
 function script_file.message_handler(err)
-  return { text = tostring(err), traceback = debug.traceback("", 2):gsub("^\n", "") }
+  return { text = missing.explain(tostring(err)), traceback = debug.traceback("", 2):gsub("^\n", "") }
 end
 
 --- What the message handler has caught, as a problem.

@@ -5,6 +5,7 @@
 -- checked by C (core_conn.c), which asks here only for the words. Keeps nothing.
 
 local Conn = require "tidewire.conn"
+local missing = require "tidewire.missing"
 local option_types = require "tidewire.option_types"
 local suggest = require "tidewire.suggest"
 
@@ -94,14 +95,18 @@ end
 ---@param level integer  as of `error`, from the caller's view
 ---@return integer|nil except  the connection's integer
 ---@return string|nil key
+---@param value any  what is to be sent, for the error's words: `tw:broadcast(value)`
 ---@return any endpoint        not looked at
-function send_options.of_broadcast(what, options, level)
+function send_options.of_broadcast(what, options, level, value)
   if options == nil then
     return nil
+  elseif missing.is_module(value) then
+    error(("%s: call it with a dot, %s(…)"):format(what, what), level + 1)
   elseif Conn.is(options) then
     return Conn.integer(options)
   elseif type(options) ~= "table" then
-    error(("%s: options must be a table or a connection, got %s"):format(what, type(options)), level + 1)
+    error(("%s: options must be a table or a connection, got %s"):format(what, option_types.kind(options)),
+      level + 1)
   end
   check_names(what, options, level + 1)
   local except = options.except

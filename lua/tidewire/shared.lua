@@ -5,6 +5,7 @@
 
 local core = require "tidewire.core"
 local log = require "tidewire.log"
+local missing = require "tidewire.missing"
 local option_types = require "tidewire.option_types"
 local suggest = require "tidewire.suggest"
 
@@ -17,6 +18,9 @@ local MAX_STORES = 256
 local Store = {}
 Store.__index = Store
 Store.__name = "tidewire.Store"
+Store.__kind = "a store"
+Store.__instead = "send what is in it, store:get(key)"
+missing.watch_class("store", Store)
 
 local names = {} ---@type table<tidewire.Store, string>
 local numbers = {} ---@type table<tidewire.Store, integer>
@@ -47,8 +51,9 @@ local plain = { string = true, number = true, boolean = true }
 
 local function check_value(what, value)
   if not plain[type(value)] then
-    local hint = type(value) == "table" and "; tw.json.encode makes a string of a table" or ""
-    error(("%s: a value must be a string, a number or a boolean, got %s%s"):format(what, type(value), hint), 3)
+    local kind = option_types.kind(value)
+    local hint = kind == "table" and "; tw.json.encode makes a string of a table" or ""
+    error(("%s: a value must be a string, a number or a boolean, got %s%s"):format(what, kind, hint), 3)
   end
 end
 

@@ -144,11 +144,13 @@ static conn_id check_conn(lua_State *L) {
 static int send_plain(lua_State *L, conn_id id, enum message_kind otherwise) {
     size_t len;
     const char *bytes = lua_tolstring(L, 2, &len);
-    if (bytes == NULL)
-        return luaL_error(L,
-                          "send: a string is needed, got %s; use the codec \"json\" or "
-                          "tw.json.encode to send other values",
-                          luaL_typename(L, 2));
+    if (bytes == NULL) {
+        const char *instead, *kind = json_c_kind(L, 2, &instead);
+        return luaL_error(L, "send: a string is needed, got %s; %s", kind,
+                          instead != NULL ? instead
+                                          : "use the codec \"json\" or tw.json.encode to send "
+                                            "other values");
+    }
     return send_bytes(L, id, bytes, len, check_options(L, 3, otherwise));
 }
 

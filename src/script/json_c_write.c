@@ -121,12 +121,43 @@ static bool fail_depth(struct writer *w) {
     return fail(w, w->level, "%s is nested deeper than " JSON_C_DEPTH_TEXT " levels");
 }
 
+const char *json_c_kind(lua_State *L, int index, const char **instead) {
+    *instead = NULL;
+    if (lua_type(L, index) != LUA_TTABLE || !lua_getmetatable(L, index))
+        return luaL_typename(L, index);
+    lua_pushliteral(L, "__kind");
+    lua_rawget(L, -2);
+    const char *kind = lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1) : "table";
+    lua_pushliteral(L, "__instead");
+    lua_rawget(L, -3);
+    *instead = lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1) : NULL;
+    lua_pop(L, 3); /* the texts stay in the metatable */
+    return kind;
+}
+
+/* An object of the library, such as a connection, with the metatable on top of the stack. */
+static bool is_object(lua_State *L) {
+    lua_pushliteral(L, "__kind");
+    bool is_object = lua_rawget(L, -2) == LUA_TSTRING;
+    lua_pop(L, 1);
+    return is_object;
+}
+
+static bool fail_object(struct writer *w, int index) {
+    luaL_checkstack(w->L, LUA_MINSTACK, NULL);
+    const char *instead, *kind = json_c_kind(w->L, index, &instead);
+    lua_pushfstring(w->L, "%s is %s%s%s", push_path(w->L, w->level), kind,
+                    instead == NULL ? "" : "; ", instead == NULL ? "" : instead);
+    return false;
+}
+
 static bool fail_type(struct writer *w, int index) {
     luaL_checkstack(w->L, LUA_MINSTACK, NULL);
     lua_pushfstring(w->L,
                     "%s is a %s: JSON has only objects, arrays, strings, numbers, booleans and "
-                    "null",
-                    push_path(w->L, w->level), luaL_typename(w->L, index));
+                    "null%s",
+                    push_path(w->L, w->level), luaL_typename(w->L, index),
+                    lua_isfunction(w->L, index) ? "; call it, or leave it out" : "");
     return false;
 }
 
@@ -320,7 +351,12 @@ static bool write_table(struct writer *w, int index) {
     bool marked = false, good = true;
     if (lua_getmetatable(L, index)) {
         marked = lua_topointer(L, -1) == w->mark;
+        bool is_ours = !marked && is_object(L);
         lua_pop(L, 1);
+        if (is_ours) {
+            w->level = level.outer;
+            return fail_object(w, index);
+        }
     }
     lua_pushnil(L);
     if (!lua_next(L, index))

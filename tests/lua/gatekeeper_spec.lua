@@ -332,8 +332,8 @@ describe("a mistake of validate is a 500 that tells nothing, and is logged and c
 
   it("a field that would hide what a connection has itself", function()
     for _, name in ipairs {
-      "send", "close", "is_open", "ping", "join", "leave", "rooms", "after", "every", "id", "name", "request", "started_at",
-      "subprotocol", "path", "params", "query", "remote_address", "secure", "rtt", "backlog",
+      "send", "close", "is_open", "ping", "join", "leave", "rooms", "after", "every", "id", "name", "request",
+      "started_at", "subprotocol", "path", "params", "query", "remote_address", "secure", "rtt", "backlog",
     } do
       world:uninstall()
       world = fake_app:install()

@@ -222,7 +222,7 @@ describe("tw.room", function()
     assert.equal("tw.room: a name is needed, got nil", misuse(function() tw.room() end))
     assert.equal('tw.room: a name is needed, got ""', misuse(function() tw.room("") end))
     assert.equal("tw.room: a name is needed, got number", misuse(function() tw.room(7) end))
-    assert.equal("tw.room: a name is needed, got table", misuse(function() tw.room(tw.room("x")) end))
+    assert.equal("tw.room: a name is needed, got a room", misuse(function() tw.room(tw.room("x")) end))
   end)
 
   it("has methods, called with a colon", function()
@@ -287,7 +287,8 @@ describe("room:size and room:members", function()
   it("take no info that JSON has no form for", function()
     serve()
     local ada = connect("/text")
-    local says = "is a function: JSON has only objects, arrays, strings, numbers, booleans and null"
+    local says = "is a function: JSON has only objects, arrays, strings, numbers, booleans and null; "
+      .. "call it, or leave it out"
     assert.equal("conn:join: info " .. says, misuse(function() ada:join("lobby", print) end))
     assert.equal("conn:join: info.f " .. says, misuse(function() ada:join("lobby", { f = print }) end))
     assert.equal(0, tw.room("lobby"):size())
@@ -500,7 +501,7 @@ describe("tw.send", function()
   it("wants an id", function()
     serve()
     local ada = connect("/text")
-    assert.equal("tw.send: a conn.id is needed, got table", misuse(function() return tw.send(ada, "hi"), 1 end))
+    assert.equal("tw.send: a conn.id is needed, got a connection", misuse(function() return tw.send(ada, "hi"), 1 end))
     assert.equal("tw.send: a conn.id is needed, got nil", misuse(function() return tw.send(), 1 end))
   end)
 

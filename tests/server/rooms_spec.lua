@@ -553,7 +553,7 @@ describe("misuse", function()
       local answer = ada:ask("\n" .. code)
       assert.equal("error: code:2: " .. message, answer:sub(1, #message + 15))
     end
-    assert.matches("^error: .*tw.send: a conn.id is needed, got table", (ada:ask("tw.send(conn, 'hi')")))
+    assert.matches("^error: .*tw.send: a conn.id is needed, got a connection", (ada:ask("tw.send(conn, 'hi')")))
     check_got_only(ada)
   end)
 
