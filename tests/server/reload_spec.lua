@@ -338,8 +338,9 @@ describe("a reload", function()
       -- a ping and a timeout are due now, and a reload soon
       reloads.good(app, handler_of('on_reload = function() record("reload") end, pong_period = 0'))
       loop.pass(0.05)
-      local ring = 'on_reload = function() tw.shared("bell"):set("rung", true) end'
+      local ring = 'http = { ["/ring"] = function() tw.shared("bell"):set("rung", true) return 204 end }'
       reloads.good(app, handler_of("pong_period = 0", "", ring))
+      assert.equal(204, app:http("/ring").status) -- all workers have the new code by now
       assert.equal("slept", (ada:receive()))
       reloads.good(app, app_of("new"))
       assert.equal("new x", (ada:ask("x")))
