@@ -15,12 +15,15 @@ static void skip_blank(struct slice *s) {
         skip(s, 1);
 }
 
-/* Is `etag` in this list of If-None-Match? Entity tags may hold commas, so request_list_next will
- * not do. Weak and strong ones compare alike there (RFC 9110 §13.1.2). */
-static bool lists_etag(struct slice list, const char *etag) {
-    while (list.len > 0) {
-        skip_blank(&list);
-        if (list.len >= 2 && memcmp(list.bytes, "W/", 2) == 0)
+/* Is `etag` in this list? Entity tags may hold commas, so request_list_next will not do. A weak tag counts
+ * where `weak_counts`: in If-None-Match, not in If-Match (RFC 9110 §13.1.1, §13.1.2). */
+static bool lists_etag(struct slice list, const char *etag, bool weak_counts) {
+    for (;;) {
+        while (list.len > 0 &&
+               (list.bytes[0] == ',' || list.bytes[0] == ' ' || list.bytes[0] == '\t'))
+            skip(&list, 1); /* elements may be empty (§5.6.1.2) */
+        bool weak = list.len >= 2 && memcmp(list.bytes, "W/", 2) == 0;
+        if (weak)
             skip(&list, 2);
         if (list.len == 0 || list.bytes[0] != '"')
             return false;
@@ -28,33 +31,54 @@ static bool lists_etag(struct slice list, const char *etag) {
         if (end == NULL)
             return false;
         struct slice one = {list.bytes, (size_t)(end - list.bytes) + 1};
-        if (slice_is(one, etag))
+        if (slice_is(one, etag) && (weak_counts || !weak))
             return true;
         skip(&list, one.len);
         skip_blank(&list);
-        if (list.len > 0 && list.bytes[0] != ',')
+        if (list.len == 0 || list.bytes[0] != ',')
             return false;
-        if (list.len > 0)
-            skip(&list, 1);
     }
-    return false;
+}
+
+enum tags { TAGS_NONE, TAGS_OTHER, TAGS_HAVE_IT };
+
+/* Is `etag`, or "*", among the tags of all headers of this name? */
+static enum tags look_for_tag(const struct request *r, const char *name, const char *etag,
+                              bool weak_counts) {
+    enum tags found = TAGS_NONE;
+    for (size_t i = 0; i < r->field_count; i++) {
+        if (!slice_is_nocase(r->fields[i].name, name))
+            continue;
+        found = TAGS_OTHER;
+        struct slice value = r->fields[i].value;
+        if (slice_is(value, "*") || lists_etag(value, etag, weak_counts))
+            return TAGS_HAVE_IT;
+    }
+    return found;
+}
+
+/* The date of this header. False: it has none, more than one, or one that cannot be read: to be ignored
+ * (§13.1.3, §13.1.4). */
+static bool read_date(const struct request *r, const char *name, time_t *when) {
+    size_t count;
+    const struct slice *value = request_header(r, name, &count);
+    return count == 1 && date_parse(*value, when);
+}
+
+bool condition_fails(const struct request *r, const char *etag, time_t modified) {
+    enum tags tags = look_for_tag(r, "If-Match", etag, false);
+    if (tags != TAGS_NONE)
+        return tags == TAGS_OTHER;
+    time_t when;
+    return read_date(r, "If-Unmodified-Since", &when) && modified > when;
 }
 
 bool condition_unchanged(const struct request *r, const char *etag, time_t modified) {
-    bool tags = false;
-    for (size_t i = 0; i < r->field_count; i++) {
-        if (!slice_is_nocase(r->fields[i].name, "If-None-Match"))
-            continue;
-        tags = true;
-        if (slice_is(r->fields[i].value, "*") || lists_etag(r->fields[i].value, etag))
-            return true;
-    }
-    if (tags)
-        return false;
-    size_t count;
-    const struct slice *since = request_header(r, "If-Modified-Since", &count);
+    enum tags tags = look_for_tag(r, "If-None-Match", etag, true);
+    if (tags != TAGS_NONE)
+        return tags == TAGS_HAVE_IT;
     time_t when;
-    return count == 1 && date_parse(*since, &when) && modified <= when;
+    return read_date(r, "If-Modified-Since", &when) && modified <= when;
 }
 
 /* If-Range: is the part to come from the version the client has? Strong comparison only. */

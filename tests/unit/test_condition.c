@@ -47,17 +47,48 @@ static void test_entity_tags(void **state) {
     check_unchanged("If-None-Match: \"a\"" ETAG "\r\n", false);
     check_unchanged("If-None-Match:\r\n", false);
     check_unchanged("If-None-Match: \"a\",\r\n", false);
+    check_unchanged("If-None-Match: ,, \"a\",, " ETAG "\r\n", true);
 }
 
 static void test_dates(void **state) {
     check_unchanged("If-Modified-Since: " DATE "\r\n", true);
     check_unchanged("If-Modified-Since: " LATER "\r\n", true);
     check_unchanged("If-Modified-Since: " EARLIER "\r\n", false);
+    check_unchanged("If-Modified-Since: Sunday, 06-Nov-94 08:49:37 GMT\r\n", true);
+    check_unchanged("If-Modified-Since: Sun Nov  6 08:49:36 1994\r\n", false);
     check_unchanged("If-Modified-Since: yesterday\r\n", false);
     check_unchanged("If-Modified-Since: " DATE "\r\nIf-Modified-Since: " DATE "\r\n", false);
     /* The tag alone decides where there is one. */
     check_unchanged("If-None-Match: \"x\"\r\nIf-Modified-Since: " DATE "\r\n", false);
     check_unchanged("If-None-Match: " ETAG "\r\nIf-Modified-Since: " EARLIER "\r\n", true);
+}
+
+static void check_fails(const char *headers, bool want) {
+    parse(headers);
+    if (condition_fails(&request, ETAG, MODIFIED) != want)
+        fail_msg("%s by: %s", want ? "goes on" : "fails", headers);
+}
+
+static void test_preconditions(void **state) {
+    check_fails("", false);
+    check_fails("If-Match: *\r\n", false);
+    check_fails("If-Match: " ETAG "\r\n", false);
+    check_fails("If-Match: , ,\"a,b\" ,, " ETAG " ,\r\n", false);
+    check_fails("If-Match: \"a\"\r\nIf-Match: " ETAG "\r\n", false);
+    check_fails("If-Match: W/" ETAG "\r\n", true);
+    check_fails("If-Match: \"other\"\r\n", true);
+    check_fails("If-Match:\r\n", true);
+    check_fails("If-Match: nonsense\r\n", true);
+    check_fails("If-Unmodified-Since: " DATE "\r\n", false);
+    check_fails("If-Unmodified-Since: " LATER "\r\n", false);
+    check_fails("If-Unmodified-Since: " EARLIER "\r\n", true);
+    check_fails("If-Unmodified-Since: Sunday, 06-Nov-94 08:49:36 GMT\r\n", true);
+    check_fails("If-Unmodified-Since: Sun Nov  6 08:49:36 1994\r\n", true);
+    check_fails("If-Unmodified-Since: yesterday\r\n", false);
+    check_fails("If-Unmodified-Since: " EARLIER "\r\nIf-Unmodified-Since: " EARLIER "\r\n", false);
+    /* The tag alone decides where there is one. */
+    check_fails("If-Match: " ETAG "\r\nIf-Unmodified-Since: " EARLIER "\r\n", false);
+    check_fails("If-Match: \"x\"\r\nIf-Unmodified-Since: " DATE "\r\n", true);
 }
 
 static enum condition_range ask(const char *headers, int64_t size, int64_t *offset,
@@ -161,6 +192,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_entity_tags),
         cmocka_unit_test(test_dates),
+        cmocka_unit_test(test_preconditions),
         cmocka_unit_test(test_parts),
         cmocka_unit_test(test_parts_that_are_not_there),
         cmocka_unit_test(test_ranges_that_mean_the_whole),

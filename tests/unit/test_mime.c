@@ -34,13 +34,39 @@ static void test_types(void **state) {
         {"a.pdf", "application/pdf"},
         {"a.xml", "text/xml; charset=utf-8"},
         {"a.webmanifest", "application/manifest+json"},
+        {"a.xhtml", "application/xhtml+xml"},
+        {"a.m3u8", "application/vnd.apple.mpegurl"},
+        {"a.ts", "video/mp2t"},
+        {"a.mpd", "application/dash+xml"},
+        {"a.m4a", "audio/mp4"},
+        {"a.FLAC", "audio/flac"},
+        {"a.opus", "audio/ogg"},
+        {"a.aac", "audio/aac"},
+        {"a.mov", "video/quicktime"},
+        {"a.glb", "model/gltf-binary"},
+        {"a.gltf", "model/gltf+json"},
+        {"a.atom", "application/atom+xml"},
+        {"a.rss", "application/rss+xml"},
+        {"a.vtt", "text/vtt; charset=utf-8"},
+        {"a.ics", "text/calendar; charset=utf-8"},
+        {"a.yaml", "application/yaml"},
+        {"a.jsonld", "application/ld+json"},
+        {"a.bmp", "image/bmp"},
+        {"a.tiff", "image/tiff"},
+        {"a.jxl", "image/jxl"},
+        {"a.eot", "application/vnd.ms-fontobject"},
+        {"a.epub", "application/epub+zip"},
+        {"a.tar.gz", "application/gzip"},
+        {"a.7z", "application/x-7z-compressed"},
+        {".well-known/apple-app-site-association", "application/json"},
     };
     for (size_t i = 0; i < sizeof(types) / sizeof(types[0]); i++)
         assert_string_equal(mime_type(slice_of(types[i][0])), types[i][1]);
 }
 
 static void test_unknown_ones(void **state) {
-    static const char *const names[] = {"", ".", "html", "a.", "a.unknown", "a.html/b", "a.html."};
+    static const char *const names[] = {
+        "", ".", "html", "a.", "a.unknown", "a.html/b", "a.html.", "openid-configuration-not"};
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
         assert_string_equal(mime_type(slice_of(names[i])), "application/octet-stream");
     assert_string_equal(mime_type((struct slice){NULL, 0}), "application/octet-stream");
