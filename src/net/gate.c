@@ -5,7 +5,6 @@
 #include "base/mem.h"
 #include "net/accept_key.h"
 #include "net/handshake.h"
-#include "net/static.h"
 #include "net/ws.h"
 
 #include <stdio.h>
@@ -17,13 +16,14 @@ struct gate {
     struct http_server *http;
     struct ws_server *ws;
     struct wire wire;
-    struct root *roots; /* folders of static files, opened when first used */
+    struct lost_folder *lost;
     bool draining;
 };
 
-struct root {
-    struct root *next;
-    struct static_root *folder;
+/* A folder of static files that could not be opened when it was last asked for. */
+struct lost_folder {
+    struct lost_folder *next;
+    int why; /* errno */
     char path[];
 };
 
@@ -168,34 +168,38 @@ static void wire_respond(void *user, uint64_t number, int status, const char *he
         http_respond(http, status, headers, body, body_len);
 }
 
-static struct static_root *root_of(struct gate *gate, const char *path, char *error, size_t size) {
-    for (struct root *root = gate->roots; root != NULL; root = root->next)
-        if (strcmp(root->path, path) == 0)
-            return root->folder;
-    struct static_root *folder = static_root_open(path, error, size);
-    if (folder == NULL)
-        return NULL;
-    struct root *root = mem_alloc(sizeof *root + strlen(path) + 1);
-    strcpy(root->path, path);
-    root->folder = folder;
-    root->next = gate->roots;
-    gate->roots = root;
-    return folder;
+/* What became of opening a static folder: said when it fails, once until it succeeds again or fails for another
+ * reason. There are as many as the scripts name. */
+static void note_folder(struct gate *gate, const char *path, int why) {
+    struct lost_folder **at = &gate->lost, *lost;
+    while ((lost = *at) != NULL && strcmp(lost->path, path) != 0)
+        at = &lost->next;
+    if (lost != NULL && lost->why == why)
+        return;
+    if (lost != NULL) {
+        *at = lost->next;
+        mem_free(lost);
+    }
+    if (why == 0) {
+        log_eventf(LOG_INFO, "static_found", "the folder %s can be opened again", path);
+        return;
+    }
+    lost = mem_alloc(sizeof *lost + strlen(path) + 1);
+    *lost = (struct lost_folder){.next = gate->lost, .why = why};
+    strcpy(lost->path, path);
+    gate->lost = lost;
+    log_eventf(LOG_ERROR, "static_failed", "the folder %s cannot be opened: %s", path,
+               strerror(why));
 }
 
-static void wire_respond_file(void *user, uint64_t number, const char *root, const char *path) {
+static void wire_respond_file(void *user, uint64_t number, const char *folder, const char *path) {
     struct gate *gate = user;
     struct http *http = http_find(gate->http, number);
     if (http == NULL)
         return;
-    char error[256];
-    struct static_root *folder = root_of(gate, root, error, sizeof error);
-    if (folder == NULL) {
-        log_event(LOG_ERROR, "static_failed", error);
-        http_respond_text(http, 500, NULL, "The folder of this file cannot be opened.");
-        return;
-    }
-    http_respond_file(http, folder, path);
+    int why = http_respond_file(http, folder, path);
+    if (why > 0 || (why == 0 && gate->lost != NULL))
+        note_folder(gate, folder, why);
 }
 
 /* ---- life ---- */
@@ -228,10 +232,9 @@ void gate_close(struct gate *gate) {
 void gate_free(struct gate *gate) {
     if (gate == NULL)
         return;
-    for (struct root *root; (root = gate->roots) != NULL;) {
-        gate->roots = root->next;
-        static_root_free(root->folder);
-        mem_free(root);
+    for (struct lost_folder *lost; (lost = gate->lost) != NULL;) {
+        gate->lost = lost->next;
+        mem_free(lost);
     }
     http_server_free(gate->http);
     ws_server_free(gate->ws);

@@ -69,9 +69,9 @@ const char *http_remote(const struct http *http);
 void http_respond(struct http *http, int status, const char *headers, const char *body, size_t len);
 /* The same with a short text. */
 void http_respond_text(struct http *http, int status, const char *headers, const char *text);
-/* Answers with a file below `root`. `path` is the request's path below the mount. */
-struct static_root;
-void http_respond_file(struct http *http, const struct static_root *root, const char *path);
+/* Answers with a file below `folder`. `path` is the request's path below the mount. Returns 0, or the errno that
+ * says why the folder itself could not be opened, or -1 where that was not tried; it is answered all the same. */
+int http_respond_file(struct http *http, const char *folder, const char *path);
 
 /* For taking the stream away: give it to its new owner, then let go of the conversation, which frees
  * it and what it had read. */

@@ -20,6 +20,11 @@ void http_forget_request(struct http *http) {
     http->head_capacity = http->body_capacity = 0;
 }
 
+/* "OPTIONS *": of the server as a whole, so no route is asked (RFC 9110 section 9.3.7). */
+static void answer_options(struct http *http) {
+    http_respond(http, 200, "Allow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS\r\n", NULL, 0);
+}
+
 /* `ahead` are bytes that came behind the request. */
 static void hand_over(struct http *http, char *ahead, size_t ahead_len) {
     struct http_server *server = http->server;
@@ -27,7 +32,9 @@ static void hand_over(struct http *http, char *ahead, size_t ahead_len) {
     http->state = HTTP_WAITING;
     http->head_only = slice_is(http->request.method, "HEAD");
     http_no_deadline(http);
-    if (!handshake_wanted(&http->request))
+    if (slice_is(http->request.path, "*"))
+        answer_options(http);
+    else if (!handshake_wanted(&http->request))
         handler->request(handler->user, http, &http->request, http->body, http->body_len);
     else if (handler->upgrade != NULL)
         handler->upgrade(handler->user, http, &http->request, ahead, ahead_len);

@@ -143,11 +143,11 @@ void http_respond_text(struct http *http, int status, const char *headers, const
                  (size_t)len < sizeof body ? (size_t)len : sizeof body - 1);
 }
 
-void http_respond_file(struct http *http, const struct static_root *root, const char *path) {
+int http_respond_file(struct http *http, const char *folder, const char *path) {
     if (http->state > HTTP_WAITING)
-        return;
+        return -1;
     /* a script may have taken its time: the request's slices are still good */
-    static_find(root, &http->request, slice_of(path), &http->file);
+    static_find(folder, &http->request, slice_of(path), &http->file);
     char *out = begin_answer(http, HEAD_ROOM);
     struct response res;
     response_begin(&res, out, HEAD_ROOM, http->file.status, time(NULL));
@@ -163,7 +163,9 @@ void http_respond_file(struct http *http, const struct static_root *root, const 
     else if (text_len > 0)
         head += (size_t)snprintf(out + head, HEAD_ROOM - head, "%s\n", text);
     http->out_len += head;
+    int folder_errno = http->file.folder_errno;
     start_writing(http);
+    return folder_errno;
 }
 
 void http_refuse(struct http *http, int status, const char *text) {

@@ -244,6 +244,10 @@ static struct slice after_scheme(struct slice target) {
 /* Splits the target (RFC 9112 §3.2) into host, path and query. */
 static int split_target(struct request *r) {
     struct slice rest = r->target;
+    if (slice_is(r->target, "*") && slice_is(r->method, "OPTIONS")) { /* the server as a whole */
+        r->path = rest;
+        return 0;
+    }
     if (rest.bytes[0] != '/') {
         rest = after_scheme(r->target);
         if (rest.bytes == NULL)

@@ -31,7 +31,7 @@ struct request {
     struct slice head;   /* request line to blank line included, without an empty line before it */
     struct slice method; /* "GET"; case matters */
     struct slice target; /* as sent: "/chat?x=1" or "http://host/chat?x=1" */
-    struct slice path;   /* always begins with "/"; still percent-encoded */
+    struct slice path;   /* begins with "/", still percent-encoded; or is "*", of OPTIONS */
     struct slice query;  /* what follows the "?"; empty when there is none */
     struct slice host;   /* of an absolute target, else the Host header; empty when there is none */
     int minor;           /* HTTP/1.<minor>: 0 or 1 (any later 1.x counts as 1) */

@@ -28,9 +28,10 @@ enum { OPEN_FLAGS = O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK };
 
 static const char INDEX[] = "index.html";
 
-struct static_root {
+/* The folder, open for one request: its name may be given to another one before the next. */
+struct root {
     int fd;
-    char *path; /* absolute, without symbolic links */
+    const char *path;
 };
 
 /* The path ----------------------------------------------------------------------------------- */
@@ -43,8 +44,15 @@ static int hex_value(char c) {
     return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
 }
 
-/* Decodes one name, what stands between two slashes, to `out`. Returns 0, 400 or 404. */
-static int decode_name(struct slice name, char *out, size_t cap, size_t *len) {
+/* The one folder with a dot that is meant for everybody, and only right below the top (RFC 8615 section 3). */
+static bool is_well_known(bool first, const char *name, size_t len) {
+    static const char known[] = ".well-known";
+    return first && len == sizeof(known) - 1 && memcmp(name, known, len) == 0;
+}
+
+/* Decodes one name, what stands between two slashes, to `out`; `first`: of the path's names. Returns 0, 400 or
+ * 404. */
+static int decode_name(struct slice name, bool first, char *out, size_t cap, size_t *len) {
     *len = 0;
     for (size_t i = 0; i < name.len; i++) {
         int c = (unsigned char)name.bytes[i];
@@ -64,7 +72,7 @@ static int decode_name(struct slice name, char *out, size_t cap, size_t *len) {
         out[(*len)++] = (char)c;
     }
     /* Neither "//" nor hidden files, and with them neither "." nor "..". */
-    return *len == 0 || out[0] == '.' ? 404 : 0;
+    return *len == 0 || (out[0] == '.' && !is_well_known(first, out, *len)) ? 404 : 0;
 }
 
 /* Decodes "/a/b%20c/" to "a/b c". Nothing is left of "/" and "". Returns 0, 400 or 404. */
@@ -81,7 +89,8 @@ static int decode_path(struct slice path, char *out, size_t cap) {
         if (len > 0)
             out[len++] = '/';
         size_t decoded;
-        int status = decode_name((struct slice){name, name_len}, out + len, cap - len, &decoded);
+        int status =
+            decode_name((struct slice){name, name_len}, len == 0, out + len, cap - len, &decoded);
         if (status != 0)
             return status;
         len += decoded;
@@ -118,17 +127,16 @@ static int open_by_names(int folder, char *path) {
     return fd;
 }
 
-/* Opens `path` after all links in it are resolved, if it is then still below the folder. */
-static int open_resolved(const struct static_root *root, const char *path) {
-    char full[2 * PATH_MAX];
-    snprintf(full, sizeof(full), "%s/%s", root->path, path);
+/* Opens `path` after all links in it are resolved, if it is then still below the folder `top`, which is
+ * absolute and without links. `full` is the path below `top`. */
+static int open_real(int folder, const char *top, const char *full) {
     char *real = realpath(full, NULL);
     if (real == NULL)
         return -1;
-    size_t len = strcmp(root->path, "/") == 0 ? 0 : strlen(root->path);
+    size_t len = strcmp(top, "/") == 0 ? 0 : strlen(top);
     int fd = -1;
-    if (strncmp(real, root->path, len) == 0 && (real[len] == '/' || real[len] == '\0'))
-        fd = open_by_names(root->fd, real[len] == '/' ? real + len + 1 : real + len);
+    if (strncmp(real, top, len) == 0 && (real[len] == '/' || real[len] == '\0'))
+        fd = open_by_names(folder, real[len] == '/' ? real + len + 1 : real + len);
     else
         errno = ENOENT;
     int why = errno;
@@ -137,7 +145,22 @@ static int open_resolved(const struct static_root *root, const char *path) {
     return fd;
 }
 
-static int open_below(const struct static_root *root, const char *path) {
+static int open_resolved(const struct root *root, const char *path) {
+    char full[2 * PATH_MAX], *top = realpath(root->path, NULL);
+    if (top == NULL)
+        return -1;
+    int fd = -1;
+    if ((size_t)snprintf(full, sizeof(full), "%s/%s", top, path) < sizeof(full))
+        fd = open_real(root->fd, top, full);
+    else
+        errno = ENAMETOOLONG;
+    int why = errno;
+    free(top);
+    errno = why;
+    return fd;
+}
+
+static int open_below(const struct root *root, const char *path) {
     struct open_how how = {.flags = OPEN_FLAGS, .resolve = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS};
     int fd = (int)syscall(SYS_openat2, root->fd, *path == '\0' ? "." : path, &how, sizeof(how));
     if (fd >= 0)
@@ -153,30 +176,6 @@ static int open_below(const struct static_root *root, const char *path) {
     default:
         return -1;
     }
-}
-
-struct static_root *static_root_open(const char *folder, char *error, size_t error_size) {
-    int fd = open(folder, O_PATH | O_DIRECTORY | O_CLOEXEC);
-    char *real = fd < 0 ? NULL : realpath(folder, NULL);
-    if (real == NULL) {
-        snprintf(error, error_size, "the folder \"%s\" cannot be opened: %s", folder,
-                 strerror(errno));
-        if (fd >= 0)
-            close(fd);
-        return NULL;
-    }
-    struct static_root *root = mem_alloc(sizeof(*root));
-    *root = (struct static_root){fd, mem_strdup(real)};
-    free(real);
-    return root;
-}
-
-void static_root_free(struct static_root *root) {
-    if (root == NULL)
-        return;
-    close(root->fd);
-    mem_free(root->path);
-    mem_free(root);
 }
 
 /* The answer --------------------------------------------------------------------------------- */
@@ -211,7 +210,7 @@ static bool is_folder(int fd) {
 
 /* Opens the file, for a folder its index.html. 0, or the status of the answer that stands in
  * `out`. */
-static int open_file(const struct static_root *root, const struct request *r, struct slice path,
+static int open_file(const struct root *root, const struct request *r, struct slice path,
                      struct static_file *out) {
     char name[PATH_MAX];
     int status = decode_path(path, name, sizeof(name) - sizeof(INDEX) - 1);
@@ -247,13 +246,25 @@ static int open_file(const struct static_root *root, const struct request *r, st
     return 0;
 }
 
-int static_find(const struct static_root *root, const struct request *r, struct slice path,
+/* The same in the folder of this name. */
+static int open_file_in(const char *folder, const struct request *r, struct slice path,
+                        struct static_file *out) {
+    struct root root = {open(folder, O_PATH | O_DIRECTORY | O_CLOEXEC), folder};
+    out->folder_errno = root.fd < 0 ? errno : 0;
+    if (root.fd < 0)
+        return answer_errno(out, errno);
+    int status = open_file(&root, r, path, out);
+    close(root.fd);
+    return status;
+}
+
+int static_find(const char *folder, const struct request *r, struct slice path,
                 struct static_file *out) {
-    *out = (struct static_file){.fd = -1, .text = ""};
+    *out = (struct static_file){.fd = -1, .text = "", .folder_errno = -1};
     bool get = slice_is(r->method, "GET");
     if (!get && !slice_is(r->method, "HEAD"))
         return answer(out, 405, "Files can be read only (GET, HEAD).");
-    if (open_file(root, r, path, out) != 0)
+    if (open_file_in(folder, r, path, out) != 0)
         return out->status;
 
     struct stat st;
@@ -266,6 +277,10 @@ int static_find(const struct static_root *root, const struct request *r, struct 
     snprintf(out->etag, sizeof(out->etag), "\"%jx-%jx.%lx\"", (uintmax_t)st.st_size,
              (uintmax_t)st.st_mtim.tv_sec, (unsigned long)st.st_mtim.tv_nsec);
 
+    if (condition_fails(r, out->etag, out->modified)) {
+        out->length = 0;
+        return answer(out, 412, "The file is not, or not any more, as the request demands.");
+    }
     if (condition_unchanged(r, out->etag, out->modified)) {
         out->length = 0;
         return answer(out, 304, "");
@@ -325,6 +340,7 @@ bool static_headers(const struct static_file *file, struct response *res) {
         add_file_headers(file, res);
         break;
     case 304:
+    case 412:
         add_file_headers(file, res);
         break;
     case 301:

@@ -1,10 +1,9 @@
 /* static.h -- finds the file below a folder that a request's path names.
  *
  * Nothing outside of the folder can be reached: not by "..", not by an encoded slash, not by a
- * symbolic link. Files and folders whose name begins with a dot do not exist. Opens the file and
- * works out the answer's status and headers; the caller sends them and the bytes. Blocking file
- * system calls; any thread (a root may be shared, it never changes). Does not know routes or
- * sockets. */
+ * symbolic link. Files and folders whose name begins with a dot do not exist, but for ".well-known" right
+ * below the folder. Opens the file and works out the answer's status and headers; the caller sends them and the
+ * bytes. Keeps nothing between calls. Blocking file system calls; any thread. Does not know routes or sockets. */
 #ifndef TIDEWIRE_NET_STATIC_H
 #define TIDEWIRE_NET_STATIC_H
 
@@ -23,11 +22,8 @@ enum {
     STATIC_MAX_QUERY = 4096 /* a longer query is not repeated in a redirect */
 };
 
-/* An open folder that files are served from. */
-struct static_root;
-
 struct static_file {
-    int status;   /* 200, 206, 301, 304, 400, 403, 404, 405, 416, 500 or 503 */
+    int status;   /* 200, 206, 301, 304, 400, 403, 404, 405, 412, 416, 500 or 503 */
     int fd;       /* open when there are bytes to send from it, else -1; static_close closes it */
     off_t offset; /* first byte to send */
     off_t length; /* bytes to send; for HEAD what GET would send. 0 when there is no file to send */
@@ -38,20 +34,15 @@ struct static_file {
     char etag[STATIC_ETAG_BYTES]; /* with its quotes; "" without a file */
     struct slice location;        /* for 301: the last part of the request's path … */
     struct slice query;           /* … and its query, if below 4 KiB. Views into the request */
+    int folder_errno; /* why the folder itself cannot be opened; 0: it was; -1: not tried */
 };
 
-/* Opens the folder. NULL when it cannot be, with a sentence in `error` (NUL-terminated). It stays
- * this folder even if its name is given to another one meanwhile. */
-struct static_root *static_root_open(const char *folder, char *error, size_t error_size);
-
-/* Closes the folder; files opened from it stay open. Accepts NULL. */
-void static_root_free(struct static_root *root);
-
 /* Looks up `path`, the percent-encoded end of the request's path below the place where the
- * folder is served ("" or something that begins with "/"), and judges method, If-None-Match,
- * If-Modified-Since, Range (a single one; several are answered with the whole file) and If-Range.
- * A folder means its index.html; without its final slash it is a 301. Returns out->status. */
-int static_find(const struct static_root *root, const struct request *r, struct slice path,
+ * folder is served ("" or something that begins with "/"), and judges method, If-Match, If-Unmodified-Since,
+ * If-None-Match, If-Modified-Since, Range (a single one; several are answered with the whole file) and If-Range.
+ * `folder` is opened by its name at each call: it may be made anew, or be a link that is moved. A folder below it
+ * means its index.html; without its final slash it is a 301. Returns out->status. */
+int static_find(const char *folder, const struct request *r, struct slice path,
                 struct static_file *out);
 
 /* Adds the headers that belong to the answer: Content-Type, ETag, Last-Modified, Accept-Ranges,

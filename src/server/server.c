@@ -9,6 +9,7 @@
 #include "base/mem.h"
 #include "server/activation.h"
 #include "server/admin.h"
+#include "server/app_file.h"
 #include "server/credentials.h"
 #include "server/crew.h"
 #include "server/drain.h"
@@ -31,6 +32,7 @@ enum { SIGNAL_COUNT = sizeof caught / sizeof caught[0] };
 
 struct server {
     const struct settings *settings;
+    char *file;     /* the app's */
     uv_loop_t loop; /* the main thread's: signals, the workers' reports, the admin address */
     struct commons commons;
     struct crew *crew;
@@ -320,7 +322,7 @@ static void on_folders(void *user, const char *folders) {
 }
 
 static void begin_to_watch(struct server *server, const struct app *app) {
-    server->watch = watch_new(&server->loop, server->settings->target, on_saved, server);
+    server->watch = watch_new(&server->loop, server->file, on_saved, server);
     watch_folders(server->watch, app->folders);
     reload_watch(server->reload, on_folders, server);
 }
@@ -434,9 +436,11 @@ static void prepare(struct server *server) {
 int server_run(const struct settings *settings) {
     struct server *server = mem_zalloc(sizeof *server);
     server->settings = settings;
+    server->file = app_file_name(settings->target);
     server->inheritance = inheritance_new();
     if (!inherit(server) || !open_log(settings)) {
         inheritance_free(server->inheritance);
+        mem_free(server->file);
         mem_free(server);
         return EXIT_USAGE;
     }
@@ -450,7 +454,7 @@ int server_run(const struct settings *settings) {
     struct crew_options options = {
         .loop = &server->loop,
         .commons = &server->commons,
-        .file = settings->target,
+        .file = server->file,
         .command_line = command_line(settings),
         .on_news = on_news,
         .user = server,
@@ -479,6 +483,7 @@ int server_run(const struct settings *settings) {
     }
     if (code == EXIT_CLEAN)
         log_event(LOG_INFO, "stopped", "clean");
+    mem_free(server->file);
     mem_free(server);
     return code;
 }

@@ -16,6 +16,10 @@ local FILES = {
   ["public/deep/er/page.html"] = "deeper",
   ["public/no-index/file.txt"] = "x",
   ["public/.hidden"] = "a secret",
+  ["public/.well-known/security.txt"] = "Contact: mailto:a@example.com",
+  ["public/.well-known/acme-challenge/t0ken_-x"] = "t0ken.thumb",
+  ["public/.well-known/.git"] = "a secret",
+  ["public/song.flac"] = "x", ["public/page.xhtml"] = "x", ["public/news.atom"] = "x", ["public/live.m3u8"] = "x",
   ["public/large.bin"] = ("\0\1\2\3\4\5\6\7"):rep(1 << 18),
   ["secret.txt"] = "never served",
   ["public-but-not/secret.txt"] = "never served",
@@ -134,6 +138,45 @@ describe("static files", function()
       assert.equal(405, response.status, method)
       assert.is_truthy(response.headers.allow:find("GET", 1, true))
     end
+  end)
+
+  it("of .well-known are served, as nothing else that begins with a dot", function()
+    assert.equal("Contact: mailto:a@example.com", app:http("/.well-known/security.txt").body)
+    assert.equal("t0ken.thumb", app:http("/.well-known/acme-challenge/t0ken_-x").body)
+    for _, path in ipairs({ "/.well-known/.git", "/deep/.well-known/x", "/.well-known/../.hidden", "/.hidden" }) do
+      local response = app:raw(("GET %s HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"):format(path))
+      assert.equal(404, response.status, path)
+    end
+  end)
+
+  it("have the types that players and readers ask for", function()
+    for path, kind in pairs({ ["/song.flac"] = "audio/flac", ["/page.xhtml"] = "application/xhtml+xml",
+        ["/news.atom"] = "application/atom+xml", ["/live.m3u8"] = "application/vnd.apple.mpegurl" }) do
+      assert.equal(kind, app:http(path).headers["content-type"])
+    end
+  end)
+
+  it("are given only as the request demands: 412", function()
+    local first = app:http("/app.js")
+    local function status_of(headers, method)
+      return app:http({ path = "/app.js", method = method, headers = headers }).status
+    end
+    assert.equal(200, status_of({ ["If-Match"] = first.headers.etag }))
+    assert.equal(200, status_of({ ["If-Match"] = "*" }))
+    assert.equal(412, status_of({ ["If-Match"] = '"another"' }))
+    assert.equal(412, status_of({ ["If-Match"] = '"another"', ["If-None-Match"] = first.headers.etag }))
+    assert.equal(412, status_of({ ["If-Match"] = '"another"', Range = "bytes=0-1" }, "HEAD"))
+    assert.equal(412, status_of({ ["If-Unmodified-Since"] = "Sunday, 06-Nov-94 08:49:37 GMT" }))
+    assert.equal(412, status_of({ ["If-Unmodified-Since"] = "Sun Nov  6 08:49:37 1994" }))
+    assert.equal(200, status_of({ ["If-Unmodified-Since"] = first.headers["last-modified"] }))
+    assert.equal(304, status_of({ ["If-Match"] = first.headers.etag, ["If-None-Match"] = first.headers.etag }))
+  end)
+
+  it("and routes are not asked for OPTIONS *", function()
+    local response = app:raw("OPTIONS * HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+    assert.same({ 200, "0" }, { response.status, response.headers["content-length"] })
+    assert.is_truthy(response.headers.allow:find("GET", 1, true))
+    assert.equal(400, app:raw("GET * HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").status)
   end)
 
   it("leave routes and endpoints alone", function()

@@ -57,6 +57,7 @@ local MODULES = {
 ---@field options string[]? more of the command line
 ---@field environment table<string, string|false>? false leaves out what the kit would set
 ---@field workers integer? how many; TIDEWIRE_TEST_WORKERS, or what the app says, when left out
+---@field prepare? fun(folder: string) called when its files are there, before it starts
 ---@field descriptors integer? how many the process may have (`ulimit -n`)
 ---@field sockets integer[]? descriptors of ours that are passed as systemd passes them
 
@@ -84,6 +85,7 @@ function server.launch(options)
     process.write_file(folder .. "/" .. path, text)
   end
   if options.app then process.write_file(folder .. "/app.lua", options.app) end
+  if options.prepare then options.prepare(folder) end
   local args = { options.app_path or "app.lua" }
   for _, address in ipairs(options.listen or { "127.0.0.1:0" }) do
     args[#args + 1] = "--listen"

@@ -27,7 +27,7 @@ static struct {
     bool silent; /* answers nothing */
     int status;
     const char *headers, *text;
-    struct static_root *root;
+    const char *root;
     struct stream *taken;
 } seen;
 
@@ -50,7 +50,7 @@ static void on_request(void *user, struct http *http, const struct request *requ
     if (seen.silent)
         return;
     if (seen.root != NULL)
-        http_respond_file(http, seen.root, "/file.txt");
+        assert_int_equal(http_respond_file(http, seen.root, "/file.txt"), 0);
     else
         http_respond(http, seen.status, seen.headers, seen.text, strlen(seen.text));
 }
@@ -393,6 +393,21 @@ static void test_a_slow_reader(void **state) {
     fake_stream_closes(stream);
 }
 
+static void test_options_of_the_server(void **state) {
+    static const char *const requests[] = {
+        "OPTIONS * HTTP/1.1\r\nHost: x\r\n\r\n", "OPTIONS * HTTP/1.0\r\n\r\n",
+        "OPTIONS * HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}"};
+    for (size_t i = 0; i < sizeof requests / sizeof requests[0]; i++) {
+        struct stream *stream = accept_one();
+        give(stream, requests[i]);
+        check_answer(stream, 200, "");
+        assert_non_null(strstr(stream->bytes, "\r\nContent-Length: 0\r\n"));
+        assert_non_null(strstr(stream->bytes, "\r\nAllow: GET, HEAD, POST"));
+        fake_stream_closes(stream);
+    }
+    assert_int_equal(seen.requests, 0);
+}
+
 /* ---- files ---- */
 
 static char folder[64], path[96];
@@ -407,15 +422,12 @@ static void make_folder(void) {
     FILE *file = fopen(path, "wb");
     assert_int_equal(fwrite(content, 1, sizeof content, file), sizeof content);
     fclose(file);
-    char error[128];
-    seen.root = static_root_open(folder, error, sizeof error);
-    assert_non_null(seen.root);
+    seen.root = folder;
 }
 
 static void remove_folder(void) {
     unlink(path);
     rmdir(folder);
-    static_root_free(seen.root);
     seen.root = NULL;
 }
 
@@ -600,6 +612,7 @@ int main(void) {
         TEST(test_answers_without_a_body),
         TEST(test_answers_that_come_later),
         TEST(test_a_slow_reader),
+        TEST(test_options_of_the_server),
         TEST(test_files),
         TEST(test_a_file_that_shrinks),
         TEST(test_files_are_closed),

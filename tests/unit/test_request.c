@@ -153,6 +153,12 @@ static void test_targets(void **state) {
     check_target("ws://[::1]:80?q=/", "[::1]:80", "/", "q=/");
     check_target("wss://host/?http://x", "host", "/", "http://x");
 
+    const char options[] = "OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n";
+    assert_int_equal(parse(options), strlen(options));
+    check_slice(request.path, "*");
+    check_slice(request.host, "a");
+    check_refused("OPTIONS *x HTTP/1.1\r\nHost: a\r\n\r\n", 400);
+
     const char *const bad[] = {"*",
                                "host:80",
                                "a/b",

@@ -23,6 +23,7 @@
 #include <string.h>
 
 #include <dirent.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <ftw.h>
 #include <sys/stat.h>
@@ -31,7 +32,7 @@
 #include <cmocka.h>
 
 static char base[64];
-static struct static_root *root;
+static char root[80];
 static struct request request;
 static char text[32768];
 static struct static_file file;
@@ -96,9 +97,7 @@ static int make_tree(void **state) {
     make_link("missing", "www/nowhere");
     make_link("/proc/self/cwd", "www/proc");
     assert_int_equal(mkfifo(at("www/pipe"), 0644), 0);
-    char error[256];
-    root = static_root_open(at("www"), error, sizeof(error));
-    assert_non_null(root);
+    snprintf(root, sizeof(root), "%s", at("www"));
     return 0;
 }
 
@@ -107,7 +106,6 @@ static int remove_one(const char *path, const struct stat *st, int type, struct 
 }
 
 static int remove_tree(void **state) {
-    static_root_free(root);
     return nftw(base, remove_one, 16, FTW_DEPTH | FTW_PHYS);
 }
 
@@ -327,6 +325,21 @@ static void test_headers_and_conditions(void **state) {
     assert_int_equal(
         find_as("GET", "/app.js", NULL, "If-Modified-Since: Sun, 06 Nov 1994 08:49:37 GMT\r\n"),
         304);
+    assert_int_equal(find_as("GET", "/app.js", NULL, "If-Match: \"other\"\r\n"), 412);
+    check_header("ETag: \"a-2ebc98a1.5\"");
+    assert_int_equal(find_as("HEAD", "/app.js", NULL, "If-Match: \"other\"\r\n"), 412);
+    /* before If-None-Match, and before the range (RFC 9110 section 13.2.2) */
+    assert_int_equal(find_as("GET", "/app.js", NULL,
+                             "If-None-Match: *\r\nIf-Match: \"other\"\r\nRange: bytes=0-1\r\n"),
+                     412);
+    assert_int_equal(
+        find_as("GET", "/app.js", NULL, "If-Match: \"a-2ebc98a1.5\"\r\nRange: bytes=0-1\r\n"), 206);
+    static_close(&file);
+    assert_int_equal(
+        find_as("GET", "/app.js", NULL, "If-Unmodified-Since: Sun, 06 Nov 1994 08:49:36 GMT\r\n"),
+        412);
+    /* what is not there is not there, whatever the conditions */
+    assert_int_equal(find_as("GET", "/none.js", NULL, "If-Match: \"other\"\r\n"), 404);
     /* The same size and second, but written anew. */
     times[1].tv_nsec = 6;
     assert_int_equal(utimensat(AT_FDCWD, at("www/app.js"), times, 0), 0);
@@ -369,14 +382,85 @@ static void test_files_that_may_not_be_read(void **state) {
     assert_int_equal(chmod(at("www/empty.txt"), 0644), 0);
 }
 
+static int find_in(const char *folder, const char *target) {
+    int len = snprintf(text, sizeof(text), "GET %s HTTP/1.1\r\nHost: a\r\n\r\n", target);
+    memset(&request, 0, sizeof(request));
+    assert_int_equal(request_parse(&request, text, (size_t)len, sizeof(text)), len);
+    return static_find(folder, &request, request.path, &file);
+}
+
 static void test_folders_that_cannot_be_opened(void **state) {
-    char error[256];
-    assert_null(static_root_open(at("missing"), error, sizeof(error)));
-    assert_non_null(strstr(error, at("missing")));
-    assert_non_null(strstr(error, "No such file"));
-    assert_null(static_root_open(at("secret.txt"), error, sizeof(error)));
-    assert_non_null(strstr(error, "Not a directory"));
-    static_root_free(NULL);
+    assert_int_equal(find_in(at("missing"), "/app.js"), 404);
+    assert_int_equal(file.folder_errno, ENOENT);
+    assert_int_equal(find_in(at("secret.txt"), "/app.js"), 404);
+    assert_int_equal(file.folder_errno, ENOTDIR);
+    assert_int_equal(find("/app.js"), 200);
+    assert_int_equal(file.folder_errno, 0);
+    static_close(&file);
+}
+
+static void check_in(const char *folder, const char *target, const char *want) {
+    assert_int_equal(find_in(folder, target), 200);
+    assert_string_equal(content(), want);
+    static_close(&file);
+}
+
+static void test_a_folder_made_anew_or_a_link_moved(void **state) {
+    char release[128];
+    assert_int_equal(mkdir(at("one"), 0755), 0);
+    assert_int_equal(mkdir(at("two"), 0755), 0);
+    write_file("one/a.txt", "one");
+    write_file("two/a.txt", "two");
+    make_link("one", "release");
+    make_link("../one/a.txt", "two/old.txt"); /* outside, whichever of the two is served */
+    snprintf(release, sizeof(release), "%s", at("release"));
+    check_in(release, "/a.txt", "one");
+    make_link("two", "next");
+    char next[128];
+    snprintf(next, sizeof(next), "%s", at("next"));
+    assert_int_equal(rename(next, release), 0);
+    check_in(release, "/a.txt", "two");
+    assert_int_equal(find_in(release, "/old.txt"), 404);
+    /* an absolute link that goes through the link to the release itself */
+    char target[160];
+    snprintf(target, sizeof(target), "%s/a.txt", release);
+    make_link(target, "two/self.txt");
+    check_in(release, "/self.txt", "two");
+
+    assert_int_equal(unlink(at("two/a.txt")), 0);
+    assert_int_equal(unlink(at("two/old.txt")), 0);
+    assert_int_equal(unlink(at("two/self.txt")), 0);
+    assert_int_equal(rmdir(at("two")), 0);
+    assert_int_equal(find_in(release, "/a.txt"), 404);
+    assert_int_equal(mkdir(at("two"), 0755), 0);
+    write_file("two/a.txt", "built again");
+    check_in(release, "/a.txt", "built again");
+}
+
+static void test_the_well_known_folder(void **state) {
+    assert_int_equal(mkdir(at("www/.well-known"), 0755), 0);
+    assert_int_equal(mkdir(at("www/.well-known/acme-challenge"), 0755), 0);
+    assert_int_equal(mkdir(at("www/sub/.well-known"), 0755), 0);
+    write_file("www/.well-known/security.txt", "Contact: x");
+    write_file("www/.well-known/.hidden", "SECRET");
+    write_file("www/.well-known/acme-challenge/token", "token.key");
+    write_file("www/.well-known/apple-app-site-association", "{}");
+    write_file("www/sub/.well-known/security.txt", "SECRET");
+    check_file("/.well-known/security.txt", "Contact: x", "text/plain; charset=utf-8");
+    check_file("/%2ewell-known/security.txt", "Contact: x", "text/plain; charset=utf-8");
+    check_file("/.well-known/acme-challenge/token", "token.key", "application/octet-stream");
+    check_file("/.well-known/apple-app-site-association", "{}", "application/json");
+    static const char *const hidden[] = {
+        "/.well-known/.hidden", "/sub/.well-known/security.txt", "/.well-known/../secret.txt",
+        "/.well-known/",        "/.well-known/.well-known/x",    "/.well-knownx"};
+    for (size_t i = 0; i < sizeof(hidden) / sizeof(hidden[0]); i++)
+        check_status(hidden[i], 404);
+    assert_int_equal(find("/.well-known"), 301);
+    /* it may lie elsewhere only as everything else may */
+    make_link("/etc", "www/.dir/.well-known");
+    char folder[128];
+    snprintf(folder, sizeof(folder), "%s", at("www/.dir"));
+    assert_int_equal(find_in(folder, "/.well-known/passwd"), 404);
 }
 
 static int open_descriptors(void) {
@@ -430,6 +514,8 @@ int main(void) {
         cmocka_unit_test(test_files_beyond_2_gib),
         cmocka_unit_test(test_files_that_may_not_be_read),
         cmocka_unit_test(test_folders_that_cannot_be_opened),
+        cmocka_unit_test(test_a_folder_made_anew_or_a_link_moved),
+        cmocka_unit_test(test_the_well_known_folder),
         cmocka_unit_test(test_random_paths),
     };
     return cmocka_run_group_tests(tests, make_tree, remove_tree);

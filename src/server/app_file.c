@@ -1,0 +1,36 @@
+/* app_file.c -- by which name the app's file is read. See app_file.h.
+ *
+ * `cd /srv/app/current && tidewire app.lua` means the release that "current" points to, whenever the app is read.
+ * For the kernel the working folder is the one that the link pointed to at the start, and stays it when the link is
+ * moved or the release deleted. The shell passes the path that was typed in PWD (POSIX, "cd"); it is believed only
+ * while it leads to the working folder. */
+#include "server/app_file.h"
+
+#include "base/mem.h"
+
+#include <limits.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* Is it another name of the working folder than the kernel's? */
+static bool is_link_to_here(const char *path) {
+    char here[PATH_MAX];
+    struct stat one, other;
+    return path != NULL && path[0] == '/' && getcwd(here, sizeof here) != NULL &&
+           strcmp(path, here) != 0 && stat(path, &one) == 0 && stat(".", &other) == 0 &&
+           one.st_dev == other.st_dev && one.st_ino == other.st_ino;
+}
+
+char *app_file_name(const char *file) {
+    const char *folder = getenv("PWD");
+    if (file[0] == '/' || !is_link_to_here(folder))
+        return mem_strdup(file);
+    size_t size = strlen(folder) + strlen(file) + 2;
+    char *name = mem_alloc(size);
+    snprintf(name, size, "%s/%s", folder, file);
+    return name;
+}

@@ -1,0 +1,127 @@
+-- releases_spec.lua -- an app that is deployed while it serves: folders built anew, a link moved to another release,
+-- old releases deleted. What is named in the app is asked for by its name, each time.
+
+local certificates = require "support.certificates"
+local loop = require "support.loop"
+local process = require "support.process"
+local server = require "support.server"
+local stream = require "support.stream"
+
+local APP = [[
+return {
+  http = {
+    ["/"] = { static = "public" },
+    ["GET /code"] = function() return require("part") end,
+  },
+  endpoints = { ["/ws"] = { handle_message = function(conn, message) conn:send(message) end } },
+}
+]]
+
+local function release(files, name)
+  files[name .. "/app.lua"] = APP
+  files[name .. "/part.lua"] = ("return 'code of %s'"):format(name)
+  files[name .. "/public/index.html"] = "page of " .. name
+end
+
+local app
+
+local function shell(command)
+  assert(os.execute(("cd '%s' && %s"):format(app.directory, command)))
+end
+
+local function reload()
+  local before = #app:log_lines("event=reloaded")
+  app:signal("sighup")
+  assert.is_truthy(loop.wait_until(function() return #app:log_lines("event=reloaded") > before end), app:log())
+end
+
+describe("static files", function()
+  after_each(function()
+    stream.close_all()
+    app:stop()
+  end)
+
+  it("are those of a folder that was removed and built anew, without a reload", function()
+    app = server.start({ app = APP, files = {
+      ["part.lua"] = "return 1", ["public/index.html"] = "first", ["public/old.js"] = "old",
+    } })
+    assert.equal("first", app:http("/").body)
+    shell "rm -rf public"
+    assert.equal(404, app:http("/").status)
+    assert.equal(404, app:http("/old.js").status)
+    shell "mkdir public && printf second > public/index.html"
+    assert.equal("second", app:http("/").body)
+    assert.equal(404, app:http("/old.js").status)
+    -- each worker has said it once, however many asked
+    assert.is_truthy(app:wait_for_log("event=static_failed .*public cannot be opened: No such file"))
+    assert.is_true(#app:log_lines("event=static_failed") <= app.workers)
+  end)
+
+  it("are those of a folder that another was renamed over", function()
+    app = server.start({ app = APP, files = { ["part.lua"] = "return 1", ["public/index.html"] = "first" } })
+    assert.equal("first", app:http("/").body)
+    shell "mkdir next && printf second > next/index.html && mv public before && mv next public"
+    assert.equal("second", app:http("/").body)
+    shell "rm -rf before"
+    assert.equal("second", app:http("/").body)
+  end)
+
+  it("of a folder that is a link are what it points to now", function()
+    app = server.start({ app = APP, files = {
+      ["part.lua"] = "return 1", ["public/index.html"] = "x",
+      ["one/index.html"] = "one", ["two/index.html"] = "two", ["secret.txt"] = "never served",
+    } })
+    shell "rm -rf public && ln -s one public"
+    assert.equal("one", app:http("/").body)
+    shell "ln -s two next && mv -T next public && rm -rf one"
+    assert.equal("two", app:http("/").body)
+    shell "ln -s ../secret.txt two/secret.txt && ln -s / two/all"
+    for _, path in ipairs { "/secret.txt", "/all/etc/passwd", "/../secret.txt" } do
+      assert.is_true(app:http(path).status >= 400, path)
+    end
+  end)
+end)
+
+describe("a release link that is moved", function()
+  after_each(function()
+    stream.close_all()
+    app:stop()
+  end)
+
+  it("leads to the code and the files of the new release after SIGHUP, and the old one can be deleted", function()
+    local files = {}
+    release(files, "one")
+    release(files, "two")
+    app = server.start({ app_path = "current/app.lua", files = files, prepare = function(folder)
+      assert(os.execute(("ln -s one '%s/current'"):format(folder)))
+    end })
+    assert.same({ "code of one", "page of one" }, { app:http("/code").body, app:http("/").body })
+    shell "ln -s two next && mv -T next current"
+    reload()
+    assert.same({ "code of two", "page of two" }, { app:http("/code").body, app:http("/").body })
+    shell "rm -rf one"
+    assert.same({ "code of two", "page of two" }, { app:http("/code").body, app:http("/").body })
+    reload()
+    assert.same({ "code of two", "page of two" }, { app:http("/code").body, app:http("/").body })
+  end)
+end)
+
+describe("certificates behind a link", function()
+  it("are those that it points to at the reload", function()
+    local certificate, key = certificates.shared()
+    app = server.start({ app = APP, files = { ["part.lua"] = "return 1", ["public/index.html"] = "x" },
+      environment = { TIDEWIRE_TLS_CERTIFICATE = "live/cert.pem", TIDEWIRE_TLS_KEY = "live/key.pem" },
+      prepare = function(folder)
+        os.execute(("mkdir '%s/a' '%s/b' && ln -s a '%s/live'"):format(folder, folder, folder))
+        for _, name in ipairs { "a", "b" } do
+          process.write_file(folder .. "/" .. name .. "/cert.pem", process.read_file(certificate))
+          process.write_file(folder .. "/" .. name .. "/key.pem", process.read_file(key))
+        end
+      end })
+    shell "ln -s b next && mv -T next live && rm -rf a"
+    reload()
+    assert.equal("hi", (app:connect("/ws"):ask("hi")))
+    stream.close_all()
+    app:stop()
+  end)
+end)
