@@ -50,11 +50,11 @@ describe("the heartbeat", function()
   lazy_teardown(function() app:stop() end)
   after_each(stream.close_all)
 
-  -- The n-th of something that comes each `period` seconds since `start`, now.
-  local function assert_on_time(start, period, n)
+  -- The n-th of something that comes each `period` seconds since `start`, now. That it does not come late is
+  -- tests/unit/test_heartbeat.c's, which has a clock of its own.
+  local function assert_not_early(start, period, n)
     local elapsed = loop.now() - start
     assert.is_true(elapsed >= n * period - 0.01, ("number %d came early, after %.3f s"):format(n, elapsed))
-    assert.is_true(elapsed < n * period * 2 + 0.5, ("number %d came late, after %.3f s"):format(n, elapsed))
   end
 
   it("in JSON numbers its pings 1, 2, 3, … one period apart", function()
@@ -64,7 +64,7 @@ describe("the heartbeat", function()
     local id = decode(ada:receive()).id
     for number = 1, 10 do
       local ping, kind = ada:receive()
-      assert_on_time(start, 0.1, number)
+      assert_not_early(start, 0.1, number)
       assert.equal("text", kind)
       assert.same({ type = "ping", pingId = number, name = "/json", connId = id }, decode(ping))
       assert.is_truthy(ping:find('"pingId":' .. number .. "[,}]"), "the number is not an integer: " .. ping)
@@ -127,7 +127,7 @@ describe("the heartbeat", function()
     local ada = app:connect("/frame")
     for number = 1, 5 do
       assert.is_true(ada:wait_pings(number))
-      assert_on_time(start, 0.1, number)
+      assert_not_early(start, 0.1, number)
       assert.is_true(#ada.pings[number].payload > 0)
     end
   end)
@@ -170,7 +170,7 @@ describe("the heartbeat", function()
     local ada = app:connect("/own")
     for number = 1, 3 do
       assert.equal("own ping " .. number, (ada:receive()))
-      assert_on_time(start, 0.1, number)
+      assert_not_early(start, 0.1, number)
     end
     assert.equal(0, #ada.pings)
   end)
