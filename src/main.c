@@ -3,6 +3,7 @@
 #include "server/scaffold.h"
 #include "server/server.h"
 #include "server/settings.h"
+#include "server/standard_streams.h"
 #include "tidewire_version.h"
 
 #include <stdio.h>
@@ -28,6 +29,8 @@ static int act(const struct settings *settings) {
 }
 
 int main(int argc, char **argv) {
+    if (!standard_streams_reserve())
+        return EXIT_FAILED;
     struct settings settings;
     int code = settings_read(&settings, argc, argv) ? act(&settings) : EXIT_USAGE;
     settings_close(&settings);

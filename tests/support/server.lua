@@ -60,6 +60,7 @@ local MODULES = {
 ---@field prepare? fun(folder: string) called when its files are there, before it starts
 ---@field descriptors integer? how many the process may have (`ulimit -n`)
 ---@field sockets integer[]? descriptors of ours that are passed as systemd passes them
+---@field closed integer[]? of the descriptors 0, 1 and 2, those that the program is started without
 
 -- "127.0.0.1:80", "[::1]:80" or "unix:/path" as an address.
 local function parse_address(text)
@@ -105,9 +106,12 @@ function server.launch(options)
     before[#before + 1] = "export LISTEN_PID=$$;" -- which it keeps when it becomes the program
   end
   local binary = server.binary()
-  if #before > 0 then
+  local after = {}
+  for _, descriptor in ipairs(options.closed or {}) do after[#after + 1] = (" %d>&-"):format(descriptor) end
+  if #before + #after > 0 then
     table.move(args, 1, #args, 4)
-    args[1], args[2], args[3] = "-c", table.concat(before, " ") .. " exec \"$0\" \"$@\"", binary
+    args[1], args[2] = "-c", table.concat(before, " ") .. " exec \"$0\" \"$@\"" .. table.concat(after)
+    args[3] = binary
     binary = "/bin/sh"
   end
   self.process = process.start(binary, {
