@@ -41,13 +41,15 @@ function replies.new(status, headers, body)
   return { status = status, headers = header_fields.lines(headers or {}), body = body ~= nil and tostring(body) or nil }
 end
 
---- A refusal that explains itself: JSON `{"error": message, "status": status}`.
+--- A refusal that explains itself, with the body of all refusals, C's (net/response.h) included: JSON
+--- `{"error":message,"status":status}`, its keys always in this order.
 ---@param status integer
 ---@param message string
 ---@param headers table<string, string>|nil
 ---@return tidewire.Reply
 function replies.refusal(status, message, headers)
-  return replies.new(status, headers, { error = message, status = status })
+  local body = ('{"error":%s,"status":%d}'):format(json.encode(message), status)
+  return replies.new(status, header_fields.with(headers, "Content-Type", "application/json"), body)
 end
 
 --- What a `validate` that refused has returned: status, then a message or a table of

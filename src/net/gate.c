@@ -38,7 +38,7 @@ static void refuse(struct gate *gate, struct http *http, int status, const char 
     log_int(&line, "status", status);
     log_str(&line, "why", why);
     log_end(&line);
-    http_respond_text(http, status, headers, why);
+    http_respond_refusal(http, status, headers, why);
 }
 
 /* Writes the 101 answer (RFC 6455 section 4.2.2). False: the socket did not take it. */

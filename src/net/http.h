@@ -67,6 +67,8 @@ const char *http_remote(const struct http *http);
 /* Answers. `headers` are whole "Name: value\r\n" lines or NULL; without a Content-Type among them the
  * body is text/plain. A header that could break the response is left out and logged. */
 void http_respond(struct http *http, int status, const char *headers, const char *body, size_t len);
+/* Refuses, with the body of all refusals (response_refusal). */
+void http_respond_refusal(struct http *http, int status, const char *headers, const char *why);
 /* The same with a short text. */
 void http_respond_text(struct http *http, int status, const char *headers, const char *text);
 /* Answers with a file below `folder`. `path` is the request's path below the mount. Returns 0, or the errno that

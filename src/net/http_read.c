@@ -55,8 +55,8 @@ static bool reserve(struct http *http, size_t more) {
     size_t growth = wanted - http->body_capacity;
     if (http->server->held_bytes + growth > MAX_HELD_BYTES) {
         http->head_only = false;
-        http_respond_text(http, 503, "Retry-After: 5\r\n",
-                          "The server is busy with other uploads.");
+        http_respond_refusal(http, 503, "Retry-After: 5\r\n",
+                             "The server is busy with other uploads.");
         return false;
     }
     http->server->held_bytes += growth;

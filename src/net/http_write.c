@@ -9,7 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { HEAD_ROOM = 16 * 1024, FILE_PIECE = 64 * 1024 };
+enum { HEAD_ROOM = 16 * 1024, FILE_PIECE = 64 * 1024, REFUSAL_ROOM = 512 };
 
 /* Milliseconds: for the client to close after its answer; of standstill while it is written. */
 enum { ENDING_MS = 2000, WRITING_MS = 30000 };
@@ -143,6 +143,26 @@ void http_respond_text(struct http *http, int status, const char *headers, const
                  (size_t)len < sizeof body ? (size_t)len : sizeof body - 1);
 }
 
+void http_respond_refusal(struct http *http, int status, const char *headers, const char *why) {
+    char body[REFUSAL_ROOM], lines[512];
+    size_t len = response_refusal(body, sizeof body, status, why);
+    snprintf(lines, sizeof lines, RESPONSE_JSON "%s", headers == NULL ? "" : headers);
+    http_respond(http, status, lines, body, len);
+}
+
+/* What stands in the place of a file that is not sent: a refusal, or where it is. Returns its length, 0 if
+ * there is a file. */
+static size_t text_of_file(const struct static_file *file, char *text, size_t size) {
+    if (file->text[0] == '\0')
+        return 0;
+    return file->status >= 400 ? response_refusal(text, size, file->status, file->text)
+                               : (size_t)snprintf(text, size, "%s\n", file->text);
+}
+
+static const char *type_of_text(const struct static_file *file) {
+    return file->status >= 400 ? "application/json" : "text/plain; charset=utf-8";
+}
+
 int http_respond_file(struct http *http, const char *folder, const char *path) {
     if (http->state > HTTP_WAITING)
         return -1;
@@ -152,16 +172,17 @@ int http_respond_file(struct http *http, const char *folder, const char *path) {
     struct response res;
     response_begin(&res, out, HEAD_ROOM, http->file.status, time(NULL));
     static_headers(&http->file, &res);
-    const char *text = http->file.text;
-    size_t text_len = strlen(text);
-    int64_t length = text_len > 0 ? (int64_t)text_len + 1 : (int64_t)http->file.length;
+    char text[REFUSAL_ROOM];
+    size_t text_len = text_of_file(&http->file, text, sizeof text);
     if (text_len > 0)
-        response_set(&res, "Content-Type", "text/plain; charset=utf-8");
-    size_t head = response_end(&res, length);
+        response_set(&res, "Content-Type", type_of_text(&http->file));
+    size_t head = response_end(&res, text_len > 0 ? (int64_t)text_len : http->file.length);
     if (http->head_only)
         http->file.length = 0;
     else if (text_len > 0)
-        head += (size_t)snprintf(out + head, HEAD_ROOM - head, "%s\n", text);
+        memcpy(out + head, text, text_len);
+    if (!http->head_only)
+        head += text_len;
     http->out_len += head;
     int folder_errno = http->file.folder_errno;
     start_writing(http);
@@ -170,5 +191,5 @@ int http_respond_file(struct http *http, const char *folder, const char *path) {
 
 void http_refuse(struct http *http, int status, const char *text) {
     http->head_only = false;
-    http_respond_text(http, status, NULL, text);
+    http_respond_refusal(http, status, NULL, text);
 }

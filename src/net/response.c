@@ -175,6 +175,29 @@ bool response_set(struct response *res, const char *name, const char *value) {
     return response_add(res, slice_of(name), slice_of(value));
 }
 
+/* Writes a text as a JSON string without its quotes. Returns how much of `out` it takes. */
+static size_t escape(char *out, size_t cap, const char *text) {
+    size_t len = 0;
+    for (; *text != '\0' && len + 2 < cap; text++) {
+        unsigned char c = (unsigned char)*text;
+        if (c == '"' || c == '\\')
+            out[len++] = '\\';
+        out[len++] = (char)(c < ' ' ? ' ' : c);
+    }
+    return len;
+}
+
+size_t response_refusal(char *out, size_t cap, int status, const char *why) {
+    static const char begin[] = "{\"error\":\"";
+    enum { REST = 32 }; /* bytes behind the text */
+    size_t len = sizeof begin - 1;
+    if (cap < len + REST)
+        return 0;
+    memcpy(out, begin, len);
+    len += escape(out + len, cap - len - REST, why);
+    return len + (size_t)snprintf(out + len, cap - len, "\",\"status\":%d}", status);
+}
+
 void response_forgive(struct response *res) {
     if (res->error != FULL && res->len > 0)
         res->error = NULL;

@@ -16,7 +16,7 @@
 enum { POOLED_TASKS = 256 };
 
 /* To whoever waits for a route that was ended. */
-#define OVERRUN_ANSWER "The server failed to answer."
+#define OVERRUN_ANSWER "{\"error\":\"The server failed to answer.\",\"status\":500}"
 
 static const char wait_marker; /* its address is the word */
 
@@ -188,7 +188,8 @@ static enum hook_state end_overrun(struct task *task) {
     else
         state = hand_over(vm, conn, owner, hook_names[event], &overrun);
     if (request != 0)
-        vm->hub->wire->respond(vm->hub->wire->user, request, 500, NULL, OVERRUN_ANSWER,
+        vm->hub->wire->respond(vm->hub->wire->user, request, 500,
+                               "Content-Type: application/json\r\n", OVERRUN_ANSWER,
                                sizeof OVERRUN_ANSWER - 1);
     overrun_free(&overrun);
     return state;

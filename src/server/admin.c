@@ -243,7 +243,7 @@ static void on_request(void *user, struct http *http, const struct request *requ
     (void)body_len;
     struct admin *admin = user;
     if (!slice_is(request->method, "GET") && !slice_is(request->method, "HEAD"))
-        http_respond_text(http, 405, "Allow: GET, HEAD\r\n", "Only GET and HEAD.");
+        http_respond_refusal(http, 405, "Allow: GET, HEAD\r\n", "Only GET and HEAD.");
     else if (slice_is(request->path, "/healthz"))
         health(admin, http);
     else if (slice_is(request->path, "/readyz"))
@@ -254,7 +254,7 @@ static void on_request(void *user, struct http *http, const struct request *requ
     else if (slice_is(request->path, "/stats"))
         ask_for_stats(admin, http);
     else
-        http_respond_text(http, 404, NULL, "There are /healthz, /readyz, /metrics and /stats.");
+        http_respond_refusal(http, 404, NULL, "There are /healthz, /readyz, /metrics and /stats.");
 }
 
 /* NULL, with or without an error: see admin_open(). */
