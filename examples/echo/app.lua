@@ -1,6 +1,6 @@
 -- app.lua -- echo: what a client sends comes back to it, text as text and bytes as bytes.
 --
--- Run:   scripts/run                     or: build/release/tidewire examples/echo/app.lua
+-- Run:   scripts/run examples/echo/app.lua
 -- See:   http://127.0.0.1:8080/          the page connects and echoes what you type
 -- Type:  python3 -m websockets ws://127.0.0.1:8080/
 --        and whatever you like

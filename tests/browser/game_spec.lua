@@ -5,6 +5,7 @@
 
 local chromium = require "browser.chromium"
 local client = require "support.client"
+local looks = require "browser.looks"
 local loop = require "support.loop"
 local server = require "support.server"
 
@@ -257,23 +258,11 @@ describe("the game's page", function()
     moves(bob, "ada", x, y, 60)
   end)
 
-  -- What has no name is nothing to those who do not see it.
-  local function nameless(browser)
-    local found = {}
-    for _, node in ipairs(browser:call("Accessibility.getFullAXTree").nodes) do
-      local role = not node.ignored and node.role and node.role.value
-      if role == "button" or role == "textbox" or role == "log" or role == "image" then
-        if not node.name or node.name.value == "" then found[#found + 1] = role end
-      end
-    end
-    return found
-  end
-
   it("fits a phone, and is played with two thumbs there", function()
     ada:resize(360, 740)
     ada:call("Emulation.setTouchEmulationEnabled", { enabled = true, maxTouchPoints = 5 })
     ada:open(page_url())
-    assert.same({}, nameless(ada))
+    assert.same({}, looks.nameless(ada))
     assert.is_true(ada:eval("document.documentElement.scrollWidth") <= 360)
     join_both("a-name-that-is-very-long")
     for _, width in ipairs({ 320, 360 }) do
@@ -290,7 +279,7 @@ describe("the game's page", function()
       })]])
       assert.is_true(edges[1][2] < edges[2][1] and edges[3][2] < edges[4][1]) -- nothing lies over another
     end
-    assert.same({}, nameless(ada))
+    assert.same({}, looks.nameless(ada))
     local x, y = place_of(bob, "ada")
     local finger = { x = 90, y = 600, id = 1 }
     ada:touch("touchStart", { finger })
@@ -312,26 +301,6 @@ describe("the game's page", function()
     ada:call("Emulation.setTouchEmulationEnabled", { enabled = false })
   end)
 
-  -- The contrast of what is said with what is behind it (WCAG 2.1, 1.4.3: 4.5 at least). What lets the arena shine
-  -- through counts as if it did not: both are of the same lightness.
-  local CONTRAST = [[((selector) => {
-    const light = (colour) => {
-      const canvas = new OffscreenCanvas(1, 1).getContext("2d");
-      canvas.fillStyle = colour;
-      canvas.fillRect(0, 0, 1, 1);
-      const [r, g, b, a] = canvas.getImageData(0, 0, 1, 1).data;
-      const [x, y, z] = [r, g, b].map((part) => part / 255)
-        .map((part) => (part <= 0.04045 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4));
-      return 0.2126 * x + 0.7152 * y + 0.0722 * z;
-    };
-    const clear = "rgba(0, 0, 0, 0)";
-    let back = document.querySelector(selector);
-    const front = light(getComputedStyle(back).color);
-    while (getComputedStyle(back).backgroundColor === clear) back = back.parentElement;
-    const behind = light(getComputedStyle(back).backgroundColor);
-    return (Math.max(front, behind) + 0.05) / (Math.min(front, behind) + 0.05);
-  })(%q)]]
-
   it("can be read in light and in dark", function()
     join_both("colours")
     local lobby = {
@@ -342,10 +311,7 @@ describe("the game's page", function()
     local function check(selectors, scheme)
       ada:prefer(scheme)
       grounds[scheme] = ada:eval("getComputedStyle(document.body).backgroundColor")
-      for _, selector in ipairs(selectors) do
-        local contrast = ada:eval(CONTRAST:format(selector))
-        assert.is_true(contrast >= 4.5, ("%s in %s: %.2f"):format(selector, scheme, contrast))
-      end
+      looks.assert_readable(ada, scheme, selectors)
     end
     for _, scheme in ipairs({ "light", "dark" }) do check(match, scheme) end
     ada:click("#leave"):wait("!document.querySelector('#lobby').hidden")

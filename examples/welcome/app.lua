@@ -1,0 +1,39 @@
+-- app.lua -- welcome: what `scripts/run` shows first. A handler to change while it runs, and what to look at next.
+--
+-- Run:   scripts/run                     or: build/release/tidewire examples/welcome/app.lua --watch
+-- See:   http://127.0.0.1:8080/          the page talks to handler.lua, and shows its source
+-- Edit:  handler.lua: message:upper() in place of message, and save. The page has the new answer at once.
+-- Break: take an "end" away, and save: the page and the log say where. What ran goes on.
+-- Type:  python3 -m websockets ws://127.0.0.1:8080/
+--
+-- handler.lua is the point. live.lua tells the page of new code, mount.lua adds the examples chat and game; the page
+-- is in public/. A browser that asks for "/" gets the page, a WebSocket gets the handler.
+
+local mount = require "mount"
+
+local docs = assert(package.searchpath("app", package.path)):gsub("[^/]*$", "") .. "../../docs/"
+
+-- The documentation as it is written.
+local function read_docs(request)
+  local name = request.params.page
+  local file <close> = name:find("^[%a_]+$") and io.open(docs .. name .. ".md", "r")
+  if not file then return 404, "there is no such page; docs/ has them" end
+  return { headers = { ["Content-Type"] = "text/plain; charset=utf-8" }, body = file:read("a") }
+end
+
+local app = {
+  workers = 1, -- the game's: see its app.lua
+  endpoints = {
+    ["/"]     = "handler",
+    ["/live"] = "live",
+  },
+  http = {
+    ["/"]               = { static = "public" },
+    ["GET /docs/:page"] = read_docs,
+  },
+}
+
+mount(app, "chat")
+mount(app, "game")
+
+return app
