@@ -10,6 +10,7 @@
 local core = require "tidewire.jwt_c"
 local json = require "tidewire.json"
 local jwt_key = require "tidewire.jwt_key"
+local jwt_secret = require "tidewire.jwt_secret"
 local missing = require "tidewire.missing"
 local misuse = require "tidewire.misuse"
 local option_types = require "tidewire.option_types"
@@ -84,6 +85,23 @@ local function check_key(options, private)
   return known
 end
 
+local judged = setmetatable({}, { __mode = "k" }) -- key -> algorithm -> true: long enough, or warned of
+
+--- A secret that is too short is an error in production (ENV=production), and a warning elsewhere, once.
+local function check_size(algorithm, key)
+  local seen = judged[key] or {}
+  judged[key] = seen
+  local why = not seen[algorithm] and jwt_secret.too_short(key.text, algorithm)
+  if why and os.getenv("ENV") == "production" then
+    throw("%s", why)
+  end
+  local server = package.loaded["tidewire.core"] -- not there under plain Lua
+  if why and server then
+    server.log(2, "weak_secret", nil, "why", why .. "; with ENV=production it is an error")
+  end
+  seen[algorithm] = true
+end
+
 local function check_algorithm(name, key)
   if type(name) == "string" and name:lower() == "none" then
     throw('the algorithm "none" is never accepted: such a token can be written by anyone')
@@ -93,12 +111,13 @@ local function check_algorithm(name, key)
     throw("the algorithm %s does not go with the key, which is %s (%s)", name, key.kind,
       table.concat(key.algorithms, ", "))
   end
+  check_size(name, key)
 end
 
 -- --- verifying ---------------------------------------------------------------------------------
 
 ---@class tidewire.jwt.VerifyOptions
----@field key string                        a secret (HS…), or a public key as PEM text (RS…, ES…)
+---@field key string                        a secret (HS…; as long as the hash), or a public key as PEM text (RS…, ES…)
 ---@field algorithms string|string[]|nil    those accepted; by default the usual one for the kind of key:
 ---                                         HS256, RS256, and for an EC key the one of its curve
 ---@field issuer string|string[]|nil        `iss` must be this, or one of these
@@ -121,11 +140,12 @@ local function check_verify_options(options)
     throw("leeway must be a number of seconds, 0 or more")
   end
   return {
+    key = key.text,
     algorithms = algorithms,
     issuers = check_list(options, "issuer"),
     audiences = check_list(options, "audience"),
     required = check_list(options, "require") or {},
-    leeway = leeway,
+    leeway = leeway + 0.0, -- a float: integers near their ends would wrap around
   }
 end
 
@@ -165,14 +185,15 @@ end
 --- When the token is good; nil when that is now.
 local function time_fault(claims, leeway)
   for _, name in ipairs { "exp", "nbf", "iat" } do
-    if claims[name] ~= nil and type(claims[name]) ~= "number" then
+    local value = claims[name]
+    if value ~= nil and (type(value) ~= "number" or value ~= value or math.abs(value) == math.huge) then
       return ("malformed token: its claim %s is not a number"):format(name)
     end
   end
-  local now = os.time()
-  if claims.exp and now >= claims.exp + leeway then
+  local now = os.time() -- nothing is added to what a stranger wrote
+  if claims.exp and claims.exp <= now - leeway then
     return "token expired"
-  elseif claims.nbf and now < claims.nbf - leeway then
+  elseif claims.nbf and claims.nbf > now + leeway then
     return "token not valid yet"
   end
 end
@@ -204,7 +225,7 @@ local function claims_fault(claims, wanted)
   return time_fault(claims, wanted.leeway) or party_fault(claims, wanted)
 end
 
-local function verify(token, key, wanted)
+local function verify(token, wanted)
   if #token > LONGEST then
     return nil, "malformed token: it is too long"
   end
@@ -226,7 +247,7 @@ local function verify(token, key, wanted)
   end
   if not core.decode64(signature) then
     return nil, "malformed token: its signature is not base64url"
-  elseif not core.verify(token, header.alg, key) then
+  elseif not core.verify(token, header.alg, wanted.key) then
     return nil, "the token's signature does not match"
   end
   fault = claims_fault(claims, wanted)
@@ -255,7 +276,7 @@ function jwt.verify(token, options)
   elseif type(token) ~= "string" then
     error(("bad argument #1 to 'verify' (string expected, got %s)"):format(type(token)), 2)
   end
-  return verify(token, options.key, wanted)
+  return verify(token, wanted)
 end
 
 -- --- signing -----------------------------------------------------------------------------------
@@ -298,10 +319,12 @@ local function check_headers(headers)
   end
 end
 
+local LONGEST_LIFE = 3e11 -- seconds
+
 --- The claims with the time of expiry, in a table of their own.
 local function with_expiry(claims, seconds)
-  if type(seconds) ~= "number" or seconds ~= seconds or math.abs(seconds) == math.huge then
-    throw("expires_in must be a number of seconds")
+  if type(seconds) ~= "number" or not (seconds > -LONGEST_LIFE and seconds < LONGEST_LIFE) then
+    throw("expires_in must be a number of seconds, less than 10000 years")
   elseif claims.exp ~= nil then
     throw("say either expires_in or the claim exp")
   end
@@ -324,7 +347,7 @@ local function sign(claims, options)
   if options.expires_in ~= nil and type(claims) == "table" then
     claims = with_expiry(claims, options.expires_in)
   end
-  local token, refused = core.sign(algorithm, options.key, headers, encode_object(claims, "claims"))
+  local token, refused = core.sign(algorithm, key.text, headers, encode_object(claims, "claims"))
   if not token then
     throw("%s", REFUSED[refused])
   end

@@ -5,9 +5,11 @@
 -- found out from the key alone, before any token is looked at. A key comes from the server's own
 -- configuration: what is wrong with one is misuse and throws.
 --
--- Looks only as far into a PEM text as the names of its algorithms; the rest is OpenSSL's.
+-- Looks only as far into a PEM text as the names of its algorithms; the rest is OpenSSL's. What is no PEM text is a
+-- secret, if it is not a key in another form (jwt_secret.lua).
 
 local core = require "tidewire.jwt_c"
+local jwt_secret = require "tidewire.jwt_secret"
 
 local jwt_key = {}
 
@@ -15,6 +17,7 @@ local jwt_key = {}
 ---@field family "HS"|"RS"|"ES"    the algorithms it goes with
 ---@field kind string              for messages: "an RSA key"
 ---@field algorithms string[]      all of them, the usual one first
+---@field text string|nil          for C: the secret, or the PEM text in the form that OpenSSL reads
 
 local SECRET = { family = "HS", kind = "a shared secret", algorithms = { "HS256", "HS384", "HS512" } }
 local RSA = { family = "RS", kind = "an RSA key", algorithms = { "RS256", "RS384", "RS512" } }
@@ -39,6 +42,8 @@ local ADVICE = {
   ["RSA PRIVATE KEY"] = "a private key, and verifying takes the public one: openssl pkey -in FILE -pubout",
   ["EC PRIVATE KEY"] = "a private key, and verifying takes the public one: openssl pkey -in FILE -pubout",
   ["ENCRYPTED PRIVATE KEY"] = "protected by a passphrase: openssl pkey -in FILE -out PLAIN takes it off",
+  ["OPENSSH PRIVATE KEY"] = "in ssh's form: ssh-keygen -p -m PKCS8 -f FILE makes a PEM text of it",
+  ["TRUSTED CERTIFICATE"] = "a certificate: openssl x509 -in FILE -noout -pubkey takes the public key out of it",
   ["CERTIFICATE"] = "a certificate: openssl x509 -in FILE -noout -pubkey takes the public key out of it",
   ["RSA PUBLIC KEY"] = "in the PKCS #1 form: openssl rsa -RSAPublicKey_in -in FILE -pubout makes the usual one",
 }
@@ -46,7 +51,15 @@ local ADVICE = {
 local PUBLIC = { ["PUBLIC KEY"] = true }
 local PRIVATE = { ["PRIVATE KEY"] = true, ["RSA PRIVATE KEY"] = true, ["EC PRIVATE KEY"] = true }
 
---- The first block of a PEM text with one of the wanted labels: label and bytes.
+--- A PEM text as OpenSSL wants it: no blanks before it, lines of 64.
+local function pem_text(label, body)
+  local lines = body .. ("="):rep(-#body % 4)
+  lines = lines:gsub(("."):rep(64), "%0\n"):gsub("\n$", "")
+  return ("-----BEGIN %s-----\n%s\n-----END %s-----\n"):format(label, lines, label)
+end
+
+--- The first block of a PEM text with one of the wanted labels: label, bytes, and the block alone. Its line breaks may
+--- be missing, or be written "\n", as it happens on the way through an environment variable.
 local function find_block(pem, wanted)
   local other
   for label, body in pem:gmatch("%-%-%-%-%-BEGIN ([A-Z0-9 ]+)%-%-%-%-%-(.-)%-%-%-%-%-END %1%-%-%-%-%-") do
@@ -54,7 +67,8 @@ local function find_block(pem, wanted)
       label = "ENCRYPTED PRIVATE KEY"
     end
     if wanted[label] then
-      return label, core.decode64((body:gsub("[%s=]", ""):gsub("%+", "-"):gsub("/", "_")))
+      body = body:gsub("\\[rn]", ""):gsub("[%s=]", "")
+      return label, core.decode64((body:gsub("%+", "-"):gsub("/", "_"))), pem_text(label, body)
     end
     other = other or ADVICE[label]
   end
@@ -84,21 +98,7 @@ local function curve_of(der, from)
   error("the key is an EC key on a curve that no algorithm of JWT has (P-256, P-384 and P-521 have one)", 0)
 end
 
---- What a key is; throws, without a place, where it is none that can be used.
----@param key string       a secret of any bytes, or a PEM text
----@param private boolean  true: to sign, false: to verify
----@return tidewire.jwt.Key
-function jwt_key.describe(key, private)
-  if key == "" then
-    error("the key is empty", 0)
-  end
-  if not key:find("-----BEGIN", 1, true) then
-    return SECRET
-  end
-  local label, der = find_block(key, private and PRIVATE or PUBLIC)
-  if not is_whole(der) then
-    error("the key is damaged: what its PEM text holds is no whole key", 0)
-  end
+local function kind_of(label, der)
   if label == "RSA PRIVATE KEY" then
     return RSA
   elseif label == "EC PRIVATE KEY" then
@@ -113,6 +113,28 @@ function jwt_key.describe(key, private)
     return curve_of(der:sub(last + 1, last + 10), 1)
   end
   error("the key is of a kind that is not supported: RSA and EC keys are", 0)
+end
+
+local function with_text(key, text)
+  return { family = key.family, kind = key.kind, algorithms = key.algorithms, text = text }
+end
+
+--- What a key is; throws, without a place, where it is none that can be used.
+---@param key string       a secret of any bytes, or a PEM text
+---@param private boolean  true: to sign, false: to verify
+---@return tidewire.jwt.Key
+function jwt_key.describe(key, private)
+  if key == "" then
+    error("the key is empty", 0)
+  elseif not key:find("-----BEGIN", 1, true) then
+    jwt_secret.refuse_known(key)
+    return with_text(SECRET, key)
+  end
+  local label, der, text = find_block(key, private and PRIVATE or PUBLIC)
+  if not is_whole(der) then
+    error("the key is damaged: what its PEM text holds is no whole key", 0)
+  end
+  return with_text(kind_of(label, der), text)
 end
 
 return jwt_key

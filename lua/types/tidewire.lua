@@ -409,7 +409,7 @@ function json.array(t) end
 local jwt = {}
 
 ---@class tidewire.jwt.VerifyOptions
----@field key string                      a secret (HS…), or a public key as PEM text (RS…, ES…)
+---@field key string                      a secret (HS…; as long as the hash), or a public key as PEM text (RS…, ES…)
 ---@field algorithms? string|string[]     those accepted; by default the usual one for the key: HS256, RS256, ES256
 ---@field issuer? string|string[]         `iss` must be one of these
 ---@field audience? string|string[]       `aud` must be or hold one of these
