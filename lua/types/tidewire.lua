@@ -81,6 +81,7 @@
 ---@field per_address? integer
 ---@field handshake_seconds? number
 ---@field header_bytes? tidewire.Size
+---@field worker_backlog? tidewire.Size  what may wait for one worker from the others
 ---@field memory? tidewire.Size  not in this version: no effect
 ---@field load_timeout? number   seconds of CPU time that loading may take between sleeps
 

@@ -8,9 +8,8 @@
 #include <string.h>
 #include <uv.h>
 
-/* So much mail at one door, and each time it has doubled from there, the log says that its worker does not
- * keep up. */
-enum { MANY_MAILS = 65536 };
+/* So many bytes may wait at one door; when half of them do, the log says that its worker does not keep up. */
+enum { MAIL_MAX_BYTES = 64 * 1024 * 1024 };
 
 /* A connection in its slot, as others know it. */
 struct seat {
@@ -21,9 +20,9 @@ struct seat {
 struct door {
     bool open;
     uint32_t generation; /* of its worker's code; 0: the first */
-    struct mail *first, **last;
+    struct mailbox box;
     atomic_bool has_mail;
-    uint32_t waiting, tell_at; /* mails; when there are so many, the log is told */
+    bool told_half, told_full; /* the log knows that its mailbox is so full */
     struct seat *seats;
     uint32_t seat_count;
     const struct stats *stats;
@@ -40,6 +39,7 @@ struct shared_endpoint {
 struct bus {
     uv_mutex_t lock;
     atomic_uint workers;
+    size_t mail_max; /* bytes, at each door */
     struct directory directory;
     struct shared_endpoint **endpoints;
     uint32_t endpoint_count;
@@ -53,9 +53,10 @@ struct bus *bus_new(void) {
     struct bus *bus = mem_zalloc(sizeof *bus);
     uv_mutex_init(&bus->lock);
     for (unsigned i = 0; i < BUS_MAX_WORKERS; i++) {
-        bus->doors[i].last = &bus->doors[i].first;
+        mailbox_init(&bus->doors[i].box);
         uv_mutex_init(&bus->doors[i].waking);
     }
+    bus->mail_max = MAIL_MAX_BYTES;
     bus_set_workers(bus, 1);
     return bus;
 }
@@ -83,6 +84,12 @@ void bus_set_workers(struct bus *bus, unsigned count) {
     uv_mutex_unlock(&bus->lock);
 }
 
+void bus_set_mail_max(struct bus *bus, size_t bytes) {
+    uv_mutex_lock(&bus->lock);
+    bus->mail_max = bytes;
+    uv_mutex_unlock(&bus->lock);
+}
+
 unsigned bus_workers(const struct bus *bus) {
     return atomic_load_explicit(&bus->workers, memory_order_relaxed);
 }
@@ -92,17 +99,10 @@ void bus_enter(struct bus *bus, unsigned worker, void (*wake)(void *user), void 
     struct door *door = &bus->doors[worker];
     uv_mutex_lock(&bus->lock);
     door->open = true;
-    door->tell_at = MANY_MAILS;
     door->wake = wake;
     door->wake_user = user;
     door->stats = stats;
     uv_mutex_unlock(&bus->lock);
-}
-
-void mail_free(struct mail *mail) {
-    if (mail->message != NULL)
-        message_unref(mail->message);
-    mem_free(mail);
 }
 
 /* ---- mailboxes ---- */
@@ -114,11 +114,8 @@ bool bus_has_mail(const struct bus *bus, unsigned worker) {
 /* Under the lock. */
 static struct mail *take(struct bus *bus, unsigned worker) {
     struct door *door = &bus->doors[worker];
-    struct mail *first = door->first;
-    door->first = NULL;
-    door->last = &door->first;
-    door->waiting = 0;
-    door->tell_at = MANY_MAILS;
+    struct mail *first = mailbox_take(&door->box);
+    door->told_half = door->told_full = false;
     atomic_store_explicit(&door->has_mail, false, memory_order_release);
     return first;
 }
@@ -148,35 +145,60 @@ void bus_leave(struct bus *bus, unsigned worker) {
 /* What is left to do when the lock is free again: the doors that were empty and have mail now. */
 struct calls {
     uint64_t workers[BUS_MAX_WORKERS / 64];
-    unsigned behind;  /* a worker with much mail */
-    uint32_t waiting; /* how much; 0: none has */
+    unsigned behind; /* a worker with much mail */
+    size_t waiting;  /* how many bytes; 0: none has */
+    bool is_full;    /* and from now on some is lost */
 };
+
+/* Under the lock: there is mail at a door, perhaps for the first time, or much of it. */
+static void posted(struct bus *bus, unsigned worker, bool was_empty, bool is_full,
+                   struct calls *calls) {
+    struct door *door = &bus->doors[worker];
+    if (was_empty) {
+        calls->workers[worker / 64] |= (uint64_t)1 << worker % 64;
+        atomic_store_explicit(&door->has_mail, true, memory_order_release);
+    }
+    bool *told = is_full ? &door->told_full : &door->told_half;
+    if (*told || (!is_full && door->box.bytes <= bus->mail_max / 2) ||
+        (!is_full && door->box.count == 1))
+        return;
+    *told = true;
+    calls->behind = worker;
+    calls->waiting = door->box.bytes;
+    calls->is_full = is_full;
+}
+
+/* Under the lock: may a mail of this cost be posted? */
+static bool has_room(const struct bus *bus, unsigned worker, size_t cost) {
+    return mailbox_has_room(&bus->doors[worker].box, cost, bus->mail_max);
+}
 
 /* Under the lock. Takes over the mail. */
 static void post(struct bus *bus, unsigned worker, struct mail *mail, struct calls *calls) {
     struct door *door = &bus->doors[worker];
-    if (!door->open) {
+    if (!door->open)
         mail_free(mail);
-        return;
-    }
-    if (door->first == NULL) {
-        calls->workers[worker / 64] |= (uint64_t)1 << worker % 64;
-        atomic_store_explicit(&door->has_mail, true, memory_order_release);
-    }
-    *door->last = mail;
-    door->last = &mail->next;
-    if (++door->waiting >= door->tell_at) {
-        door->tell_at *= 2;
-        calls->behind = worker;
-        calls->waiting = door->waiting;
-    }
+    else
+        posted(bus, worker, mailbox_push(&door->box, mail), false, calls);
+}
+
+/* Under the lock: notes what did not fit. Takes over the mail, which says for whom it was. */
+static void lose(struct bus *bus, unsigned worker, struct mail *mail, struct calls *calls) {
+    struct door *door = &bus->doors[worker];
+    if (!door->open)
+        mail_free(mail);
+    else
+        posted(bus, worker, mailbox_lose(&door->box, mail), true, calls);
 }
 
 static void call(struct bus *bus, const struct calls *calls) {
     if (calls->waiting > 0)
         log_eventf(LOG_WARN, "worker_behind",
-                   "worker %u does not take its messages from other workers: %u wait",
-                   calls->behind, calls->waiting);
+                   "worker %u does not take its messages from other workers: %zu bytes wait%s",
+                   calls->behind, calls->waiting,
+                   calls->is_full ? ", limits.worker_backlog is reached, and what comes for its "
+                                    "connections is lost: they are treated as slow clients"
+                                  : "");
     for (unsigned i = 0; i < BUS_MAX_WORKERS / 64; i++) {
         for (uint64_t left = calls->workers[i]; left != 0; left &= left - 1) {
             struct door *door = &bus->doors[i * 64 + (unsigned)__builtin_ctzll(left)];
@@ -186,25 +208,6 @@ static void call(struct bus *bus, const struct calls *calls) {
             uv_mutex_unlock(&door->waking);
         }
     }
-}
-
-static struct mail *new_mail(enum mail_kind kind, struct slice room, const char *name,
-                             const char *info) {
-    size_t name_size = name == NULL ? 0 : strlen(name) + 1;
-    size_t info_size = info == NULL ? 0 : strlen(info) + 1;
-    struct mail *mail = mem_zalloc(sizeof *mail + room.len + name_size + info_size);
-    char *at = mail->texts;
-    mail->kind = kind;
-    if (room.bytes != NULL) {
-        memcpy(at, room.bytes, room.len);
-        mail->room = (struct slice){at, room.len};
-        at += room.len;
-    }
-    if (name_size > 0)
-        mail->name = memcpy(at, name, name_size);
-    if (info_size > 0)
-        mail->info = memcpy(at + name_size, info, info_size);
-    return mail;
 }
 
 /* ---- rooms ---- */
@@ -218,8 +221,13 @@ static void post_moved(struct bus *bus, unsigned except, const struct presence *
     for (unsigned other = 0; other < bus_workers(bus); other++) {
         if (other == except || !directory_watches(&bus->directory, other, room))
             continue;
+        if (bus->doors[other].box.bytes / 2 >
+            bus->mail_max) { /* its list of members is wrong now */
+            posted(bus, other, false, true, calls);
+            continue;
+        }
         struct mail *mail =
-            new_mail(MAIL_MOVED, room, presence_name(presence), presence_info(presence));
+            mail_new(MAIL_MOVED, room, presence_name(presence), presence_info(presence));
         mail->id = id;
         mail->joined = joined;
         post(bus, other, mail, calls);
@@ -292,7 +300,8 @@ static uint32_t count_receivers(const struct bus *bus, unsigned speaker,
     return count;
 }
 
-/* Under the lock: hands one encoding to one worker, if somebody there gets it. Returns how many. */
+/* Under the lock: hands one encoding to one worker, if somebody there gets it. Returns how many; 0 where its mailbox is
+ * full. */
 static uint32_t post_encoding(struct bus *bus, unsigned speaker, const struct broadcast *broadcast,
                               const struct headcount *heads, unsigned worker,
                               const struct encoding *encoding, struct calls *calls) {
@@ -301,11 +310,17 @@ static uint32_t post_encoding(struct bus *bus, unsigned speaker, const struct br
     uint32_t count = count_receivers(bus, speaker, broadcast, heads, worker, encoding->codec);
     if (count == 0)
         return 0;
-    struct mail *mail = new_mail(MAIL_PUBLISH, broadcast->room, NULL, NULL);
-    mail->message = message_ref(encoding->message);
+    bool fits = has_room(bus, worker, mail_cost(broadcast->room, NULL, NULL, encoding->message));
+    struct mail *mail =
+        mail_new(fits ? MAIL_PUBLISH : MAIL_LOST_PUBLISH, broadcast->room, NULL, NULL);
     mail->endpoint = broadcast->endpoint;
     mail->codec = encoding->codec;
     mail->generation = bus->doors[speaker].generation;
+    if (!fits) {
+        lose(bus, worker, mail, calls);
+        return 0;
+    }
+    mail->message = message_ref(encoding->message);
     post(bus, worker, mail, calls);
     return count;
 }
@@ -416,7 +431,8 @@ bool bus_codec_of(struct bus *bus, unsigned worker, conn_id id, uint32_t *codec)
 }
 
 enum bus_result bus_send(struct bus *bus, unsigned worker, conn_id id, uint32_t codec,
-                         struct message *message) {
+                         struct message *message, uint32_t *endpoint) {
+    static const struct slice nowhere = {NULL, 0};
     struct calls calls = {0};
     enum bus_result result = BUS_NOBODY;
     uv_mutex_lock(&bus->lock);
@@ -424,12 +440,18 @@ enum bus_result bus_send(struct bus *bus, unsigned worker, conn_id id, uint32_t 
     if (seat != NULL)
         result = codec_for(bus, worker, conn_worker(id), seat->endpoint) == codec ? BUS_SENT
                                                                                   : BUS_OTHER_CODEC;
+    if (seat != NULL)
+        *endpoint = seat->endpoint;
     if (result == BUS_SENT) {
-        struct mail *mail = new_mail(MAIL_SEND, (struct slice){NULL, 0}, NULL, NULL);
-        mail->message = message_ref(message);
+        unsigned other = conn_worker(id);
+        bool fits = has_room(bus, other, mail_cost(nowhere, NULL, NULL, message));
+        struct mail *mail = mail_new(fits ? MAIL_SEND : MAIL_LOST_SEND, nowhere, NULL, NULL);
         mail->id = id;
         mail->generation = bus->doors[worker].generation;
-        post(bus, conn_worker(id), mail, &calls);
+        if (fits)
+            mail->message = message_ref(message);
+        (fits ? post : lose)(bus, other, mail, &calls);
+        result = fits ? BUS_SENT : BUS_LOST;
     }
     uv_mutex_unlock(&bus->lock);
     call(bus, &calls);

@@ -23,6 +23,7 @@
 #include "core/broadcast.h"
 #include "core/directory.h"
 #include "core/endpoint.h"
+#include "core/mailbox.h"
 #include "core/stats.h"
 
 #include <stdbool.h>
@@ -50,31 +51,19 @@ void bus_leave(struct bus *bus, unsigned worker);
 
 /* ---- mail ---- */
 
-enum mail_kind { MAIL_PUBLISH, MAIL_SEND, MAIL_MOVED };
-
-struct mail {
-    struct mail *next;
-    enum mail_kind kind;
-    struct message *message;  /* PUBLISH, SEND: a reference of its own */
-    conn_id id;               /* SEND: to whom; MOVED: who */
-    uint32_t endpoint, codec; /* PUBLISH: of whom it is for */
-    uint32_t generation;      /* PUBLISH, SEND: of the code that says it */
-    bool joined;              /* MOVED */
-    struct slice room;        /* PUBLISH (no bytes: everyone), MOVED */
-    const char *name, *info;  /* MOVED: as of presence_name(), presence_info() */
-    char texts[];
-};
-
 /* Is there mail? Takes no lock. */
 bool bus_has_mail(const struct bus *bus, unsigned worker);
 /* All mail of a worker, oldest first, or NULL. The caller frees each with mail_free(). */
 struct mail *bus_take_mail(struct bus *bus, unsigned worker);
-void mail_free(struct mail *mail);
+
+/* So many bytes may wait at each door; 64 MiB without. What comes beyond is lost, and the mail tells for whom
+ * (mailbox.h). Who joined and left is not lost before as much again waits. */
+void bus_set_mail_max(struct bus *bus, size_t bytes);
 
 /* ---- rooms ---- */
 
 /* Hands each encoding to the other workers that have receivers of it. The messages stay the caller's. `*others`: how
- * many connections that are. Answers the worker's own mail from before, which must be delivered before its own
+ * many connections that are, without those whose worker's mailbox is full. Answers the worker's own mail from before, which must be delivered before its own
  * connections get the message. Where `missing`, empty before, has something in it afterwards, somebody of any worker has
  * a codec that there is no encoding for, and nothing was handed to anyone. */
 struct mail *bus_publish(struct bus *bus, unsigned worker, const struct broadcast *broadcast,
@@ -111,10 +100,11 @@ struct mail *bus_announce(struct bus *bus, unsigned worker, conn_id id, uint32_t
 void bus_withdraw(struct bus *bus, unsigned worker, conn_id id);
 /* The codec that a connection of any worker has for one who speaks from this worker. False: it is not there. */
 bool bus_codec_of(struct bus *bus, unsigned worker, conn_id id, uint32_t *codec);
-/* Hands a message to the worker of a connection, if it has this codec. The message stays the caller's. */
-enum bus_result { BUS_SENT, BUS_NOBODY, BUS_OTHER_CODEC };
+/* Hands a message to the worker of a connection, if it has this codec. The message stays the caller's. BUS_LOST: that
+ * worker's mailbox is full, and the connection, of `*endpoint`, is dealt with as a slow client. */
+enum bus_result { BUS_SENT, BUS_NOBODY, BUS_OTHER_CODEC, BUS_LOST };
 enum bus_result bus_send(struct bus *bus, unsigned worker, conn_id id, uint32_t codec,
-                         struct message *message);
+                         struct message *message, uint32_t *endpoint);
 
 /* The places of the endpoint with this number, the same for all workers; `max` (0: no limit) counts from the
  * first who asks. The codec is what the endpoint has on this worker. */

@@ -35,6 +35,8 @@ void mail_deliver(struct hub *hub, struct mail *mail);
 /* publish.c: what code of this generation on another worker has said, to connections of this one; the messages stay
  * the caller's. */
 void publish_mail(struct hub *hub, const struct broadcast *broadcast, uint32_t generation);
+/* publish.c: what was published on another worker and did not fit into this one's mailbox. */
+void publish_lost(struct hub *hub, const struct mail *mail);
 /* publish.c: somebody joined or left on another worker. */
 void publish_moved(struct hub *hub, const struct mail *mail);
 
@@ -59,6 +61,8 @@ void outbox_flush_all(struct hub *hub);
 /* All is said and written: ends the TCP connection. */
 void outbox_end(struct hub *hub, struct conn *conn);
 void outbox_push(struct hub *hub, struct conn *conn, struct message *message);
+/* So many messages for an open connection were lost on their way from another worker: it is a slow client. */
+enum send_result outbox_lose(struct hub *hub, struct conn *conn, uint32_t count);
 /* Does one of our pings wait for a client that is behind? Then another one is not queued. */
 bool outbox_ping_waits(const struct conn *conn);
 /* Queues one: a PING frame or a text. */

@@ -14,6 +14,7 @@ static void deliver_send(struct hub *hub, struct mail *mail) {
 }
 
 static void deliver(struct hub *hub, struct mail *mail) {
+    struct conn *conn;
     switch (mail->kind) {
     case MAIL_PUBLISH: {
         struct encoding encoding = {mail->codec, mail->message};
@@ -21,6 +22,14 @@ static void deliver(struct hub *hub, struct mail *mail) {
         publish_mail(hub, &broadcast, mail->generation);
         break;
     }
+    case MAIL_LOST_PUBLISH:
+        publish_lost(hub, mail);
+        break;
+    case MAIL_LOST_SEND:
+        conn = hub_find(hub, mail->id);
+        if (conn != NULL && conn->state == CONN_OPEN)
+            outbox_lose(hub, conn, mail->lost);
+        break;
     case MAIL_SEND:
         deliver_send(hub, mail);
         break;
@@ -96,11 +105,21 @@ enum send_result hub_send_anywhere(struct hub *hub, conn_id id, uint32_t codec,
                                    struct message *message) {
     if (is_here(hub, id))
         return send_here(hub, id, codec, message);
-    enum bus_result result = bus_send(hub->options.bus, hub->options.worker, id, codec, message);
+    uint32_t endpoint;
+    enum bus_result result =
+        bus_send(hub->options.bus, hub->options.worker, id, codec, message, &endpoint);
     message_unref(message);
-    return result == BUS_SENT          ? SEND_OK
-           : result == BUS_OTHER_CODEC ? SEND_OTHER_CODEC
-                                       : SEND_CLOSED;
+    switch (result) {
+    case BUS_SENT:
+        return SEND_OK;
+    case BUS_OTHER_CODEC:
+        return SEND_OTHER_CODEC;
+    case BUS_LOST:
+        return hub->endpoints[endpoint]->slow_client == SLOW_CLIENT_CLOSE ? SEND_CLOSED
+                                                                          : SEND_BACKLOG;
+    default:
+        return SEND_CLOSED;
+    }
 }
 
 void hub_total(const struct hub *hub, struct stats_total *total) {

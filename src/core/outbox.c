@@ -153,6 +153,19 @@ static enum send_result admit(struct hub *hub, struct conn *conn, size_t len) {
     return SEND_CLOSED;
 }
 
+enum send_result outbox_lose(struct hub *hub, struct conn *conn, uint32_t count) {
+    stats_add(&hub->stats.slow_clients, 1);
+    if (conn->endpoint->slow_client != SLOW_CLIENT_CLOSE) {
+        conn->was_slow = true;
+        outbox_mark(hub, conn); /* on_drain, also where nothing waits */
+        stats_add(&hub->stats.messages_dropped, count);
+        return SEND_BACKLOG;
+    }
+    static const char why[] = "slow worker";
+    hub_begin_close(hub, conn, CLOSE_POLICY, why, sizeof why - 1, false);
+    return SEND_CLOSED;
+}
+
 /* Is it worth looking for an older message with the same key? What the socket still takes leaves at
  * the turn's end anyway. */
 static bool conflates(const struct conn *conn) {

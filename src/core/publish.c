@@ -159,10 +159,11 @@ struct walk {
     conn_id except;
     struct encoding first;
     bool early;
+    uint32_t lost; /* so many messages like the encoding's did not come; 0: it is here */
 };
 
-static inline struct walk walk_of(const struct broadcast *broadcast, bool early) {
-    struct walk walk = {broadcast, broadcast->endpoint, broadcast->except, {0, NULL}, early};
+static inline struct walk walk_of(const struct broadcast *broadcast, bool early, uint32_t lost) {
+    struct walk walk = {broadcast, broadcast->endpoint, broadcast->except, {0, NULL}, early, lost};
     if (broadcast->encoding_count > 0)
         walk.first = broadcast->encodings[0];
     return walk;
@@ -184,6 +185,8 @@ static inline struct message *message_for(struct walk walk, const struct conn *c
 /* Hands it over, or keeps it until this worker has the new code. */
 static inline enum send_result give(struct hub *hub, struct walk walk, struct conn *conn,
                                     struct message *message) {
+    if (walk.lost > 0)
+        return outbox_lose(hub, conn, walk.lost);
     if (!walk.early || conn->endpoint->next_codec == conn->endpoint->codec)
         return outbox_deliver(hub, conn, message);
     hold_push(hub, conn->id, message_ref(message));
@@ -191,8 +194,8 @@ static inline enum send_result give(struct hub *hub, struct walk walk, struct co
 }
 
 static inline uint32_t deliver_to_room(struct hub *hub, const struct broadcast *broadcast,
-                                       bool early) {
-    const struct walk walk = walk_of(broadcast, early);
+                                       bool early, uint32_t lost) {
+    const struct walk walk = walk_of(broadcast, early, lost);
     const struct room *room = room_find(&hub->rooms, broadcast->room);
     uint32_t delivered = 0;
     for (uint32_t i = room == NULL ? 0 : room->count; i-- > 0;) {
@@ -216,8 +219,8 @@ static inline uint32_t deliver_to_room(struct hub *hub, const struct broadcast *
 }
 
 static inline uint32_t deliver_to_all(struct hub *hub, const struct broadcast *broadcast,
-                                      bool early) {
-    const struct walk walk = walk_of(broadcast, early);
+                                      bool early, uint32_t lost) {
+    const struct walk walk = walk_of(broadcast, early, lost);
     uint32_t delivered = 0, at = 0;
     for (struct conn *conn; (conn = slots_next(&hub->conns, &at)) != NULL;) {
         struct message *message = message_for(walk, conn);
@@ -227,17 +230,28 @@ static inline uint32_t deliver_to_all(struct hub *hub, const struct broadcast *b
 }
 
 static uint32_t publish_here(struct hub *hub, const struct broadcast *broadcast) {
-    return broadcast->room.bytes != NULL ? deliver_to_room(hub, broadcast, false)
-                                         : deliver_to_all(hub, broadcast, false);
+    return broadcast->room.bytes != NULL ? deliver_to_room(hub, broadcast, false, 0)
+                                         : deliver_to_all(hub, broadcast, false, 0);
 }
 
 void publish_mail(struct hub *hub, const struct broadcast *broadcast, uint32_t generation) {
     if (generation <= hub->generation)
         publish_here(hub, broadcast);
     else if (broadcast->room.bytes != NULL)
-        deliver_to_room(hub, broadcast, true);
+        deliver_to_room(hub, broadcast, true, 0);
     else
-        deliver_to_all(hub, broadcast, true);
+        deliver_to_all(hub, broadcast, true, 0);
+}
+
+void publish_lost(struct hub *hub, const struct mail *mail) {
+    struct message nothing = {.len = 0}; /* stands for what was lost; nobody is given it */
+    struct encoding encoding = {mail->codec, &nothing};
+    struct broadcast broadcast = {mail->room, mail->endpoint, 0, &encoding, 1};
+    bool early = mail->generation > hub->generation;
+    if (mail->room.bytes != NULL)
+        deliver_to_room(hub, &broadcast, early, mail->lost);
+    else
+        deliver_to_all(hub, &broadcast, early, mail->lost);
 }
 
 static void need(const struct broadcast *broadcast, const struct endpoint *endpoint,

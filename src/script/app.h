@@ -21,6 +21,7 @@ struct app {
     char *shape;      /* its endpoints and their codecs: must be the same in all workers */
     double handshake_seconds;
     size_t header_bytes;
+    size_t worker_backlog; /* bytes that may wait for one worker from the others */
 };
 
 /* What to say when workers' shapes differ. */

@@ -258,6 +258,7 @@ static const struct app *load(struct server *server) {
     const struct app *app = crew_app(server->crew, 0);
     atomic_store(&server->commons.places.max, app->max_connections);
     bus_set_workers(server->commons.bus, app->workers);
+    bus_set_mail_max(server->commons.bus, app->worker_backlog);
     allow_arenas(app->workers);
     if (!crew_start(server->crew, app->workers) || !wait_for(server, STAGE_LOADED))
         return NULL;

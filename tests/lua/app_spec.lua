@@ -102,7 +102,8 @@ describe("a bare handler", function()
     assert.is_nil(result.admin)
     assert.equal(folder, result.dir)
     assert.equal(folder .. "/app.lua", result.file)
-    assert.same({ connections = 10000, handshake_seconds = 5, header_bytes = 16384, load_timeout = 5 },
+    assert.same({ connections = 10000, handshake_seconds = 5, header_bytes = 16384, load_timeout = 5,
+      worker_backlog = 64 << 20 },
       result.limits)
     assert.equal(1, #result.endpoints)
     local endpoint = result.endpoints[1]
@@ -162,7 +163,8 @@ return {
     assert.same({ ":1", "unix:/x" }, result.listen)
     assert.equal(":2", result.admin)
     assert.equal("auto", result.workers)
-    assert.same({ connections = 5, handshake_seconds = 5, header_bytes = 8192, load_timeout = 5 },
+    assert.same({ connections = 5, handshake_seconds = 5, header_bytes = 8192, load_timeout = 5,
+      worker_backlog = 64 << 20 },
       result.limits)
     assert.same({ "load", "reload", "stop" }, { result.on_load(), result.on_reload(), result.on_stop() })
     local paths, names = {}, {}
@@ -539,7 +541,8 @@ return {
     } })
     assert.same({ "env:1", "env:2" }, result.listen)
     assert.equal("env:3", result.admin)
-    assert.same({ connections = 7, per_address = 2, handshake_seconds = 5, header_bytes = 16384, load_timeout = 5 },
+    assert.same({ connections = 7, per_address = 2, handshake_seconds = 5, header_bytes = 16384, load_timeout = 5,
+      worker_backlog = 64 << 20 },
       result.limits)
     local a, b = result.endpoints[1], result.endpoints[2]
     assert.same({ 3, 3 }, { a.options.ping_period, b.options.ping_period })

@@ -271,7 +271,8 @@ describe("effective values", function()
       codec = "text", ping_period = 30, pong_period = 300, heartbeat = "frame", max_message_size = 1048576,
       max_backlog = 1048576, slow_client = "close", require_origin = false, handler_timeout = 1,
     }, options.merge("handler", {}))
-    assert.same({ connections = 10000, handshake_seconds = 5, header_bytes = 16384, load_timeout = 5 },
+    assert.same({ connections = 10000, handshake_seconds = 5, header_bytes = 16384, load_timeout = 5,
+      worker_backlog = 64 << 20 },
       options.merge("limits", {}))
     assert.same({ listen = { "127.0.0.1:8080" }, workers = 1, removed_endpoints = "keep" }, options.merge("app", {}))
   end)
