@@ -201,9 +201,16 @@ int64_t hub_next_timer_ms(const struct hub *hub) {
     return next <= now ? 0 : (int64_t)(next - now);
 }
 
+/* Deadlines in one turn. Each may be a frame for a client, or a hook: others wait, too. */
+enum { DEADLINES_A_TURN = 500 };
+
 void hub_run_timers(struct hub *hub) {
     uint64_t now = hub_now(hub);
-    for (struct heap_node *node; (node = heap_peek(&hub->timers)) != NULL && node->key <= now;)
+    struct heap_node *node;
+    for (int i = 0; i < DEADLINES_A_TURN; i++) {
+        if ((node = heap_peek(&hub->timers)) == NULL || node->key > now)
+            break;
         deadline(hub, HEAP_OWNER(node, struct conn, timer), now);
+    }
     farewell_run(hub, now);
 }

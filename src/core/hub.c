@@ -8,6 +8,7 @@
 
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/turn.h"
 #include "core/internal.h"
 
 #include <string.h>
@@ -234,17 +235,28 @@ void hub_hook_done(struct hub *hub, conn_id id) {
     step(hub, conn);
 }
 
-void hub_turn_end(struct hub *hub) {
-    renew_some(hub);
+/* Gives those their turn that wait for it now, all of them or for one slice of time. */
+static void run_pending(struct hub *hub, bool all) {
     struct list batch; /* what hooks add from now on waits for the next turn */
+    uint64_t (*now_ns)(void) = all ? NULL : hub->options.slice_ns;
     list_init(&batch);
     if (hub->held_count == 0)
         list_move(&batch, &hub->pending);
+    uint64_t began = now_ns == NULL || list_empty(&batch) ? 0 : now_ns();
     while (!list_empty(&batch)) {
         struct conn *conn = LIST_OWNER(batch.next, struct conn, pending);
         list_remove(&conn->pending);
         step(hub, conn);
+        if (began != 0 && now_ns() - began >= TURN_SLICE_NS)
+            break;
     }
+    list_move(&batch, &hub->pending);
+    list_move(&hub->pending, &batch); /* those that are left come first */
+}
+
+void hub_turn_end(struct hub *hub) {
+    renew_some(hub);
+    run_pending(hub, false);
     outbox_flush_all(hub);
 }
 
@@ -419,7 +431,8 @@ void hub_kill_all(struct hub *hub) {
 
 void hub_end(struct hub *hub) {
     hold_drop(hub);
-    hub_turn_end(hub);
+    run_pending(hub, true);
+    outbox_flush_all(hub);
     uint32_t at = 0;
     for (struct conn *conn; (conn = slots_next(&hub->conns, &at)) != NULL;)
         release(hub, conn);

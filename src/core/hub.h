@@ -25,6 +25,8 @@ struct hub_options {
     uint32_t first_generation;
     uint64_t (*now_ms)(void *clock); /* monotonic; may be the loop's cached time */
     void *clock;
+    /* Monotonic, and not cached: ends a turn's slice of hooks that wait (base/turn.h). NULL: no turn has an end. */
+    uint64_t (*slice_ns)(void);
 };
 
 struct hub {

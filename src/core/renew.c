@@ -83,6 +83,8 @@ void hub_renew(struct hub *hub, uint32_t generation) {
 
 void renew_some(struct hub *hub) {
     struct conn *conn = NULL;
+    if (!list_empty(&hub->pending) && hub->options.slice_ns != NULL)
+        return; /* the last turn had more to do than it could */
     for (int i = 0; hub->renewing && i < RENEWED_A_TURN;) {
         conn = slots_next(&hub->conns, &hub->renew_at);
         hub->renewing = conn != NULL;

@@ -1,96 +1,140 @@
 /* api_timers.c -- tidewire.core: timers of scripts, known to Lua by an integer.
  *
- * Each is a timer of the loop's. A repeating one counts its ticks from its start, so it does not
- * drift; ticks that the loop was too late for are left out and counted. When one fires, dispatch.lua's
- * `timer` is told its integer. */
+ * They wait in one heap, by the moment at which they are due. The loop has a single timer, which only wakes it for
+ * the first of them: vm_turn() calls them, so that sockets have their turn after each pass. A pass calls what was
+ * due when it began, the longest due first, and ends after TURN_SLICE_NS: a timer that starts itself anew, or many
+ * that together take longer than their period, hold nobody up but each other. A repeating one counts its ticks from
+ * its start, so it does not drift; ticks that the loop was too late for are left out and counted. When one fires,
+ * dispatch.lua's `timer` is told its integer. */
 #include "script/vm_internal.h"
 
 #include "base/clock.h"
+#include "base/heap.h"
 #include "base/mem.h"
+#include "base/turn.h"
 
 struct api_timer {
-    uv_timer_t handle;
-    struct vm *vm;
+    struct heap_node due; /* its key: when, in monotonic nanoseconds */
     uint64_t number;
-    uint64_t next_ns, period_ns; /* period 0: once */
+    uint64_t period_ns; /* 0: once */
 };
 
-static void on_closed(uv_handle_t *handle) {
-    mem_free(handle->data);
-}
+struct timer_queue {
+    uv_timer_t wake;
+    struct heap due;
+    uint64_t
+        now_ns; /* the last moment that was told: none is told twice, so that timers of the same delay fire in
+                        the order of their start, and what a pass starts is due after the pass */
+};
 
-static void end(struct api_timer *timer) {
-    slots_remove(&timer->vm->timers, timer->number);
-    uv_close((uv_handle_t *)&timer->handle, on_closed);
-}
-
-static void on_due(uv_timer_t *handle);
-
-static void start(struct api_timer *timer) {
+/* Nanoseconds, more than ever before. */
+static uint64_t now_of(struct timer_queue *queue) {
     uint64_t now = clock_monotonic_ns();
-    uint64_t wait_ns = timer->next_ns > now ? timer->next_ns - now : 0;
-    uv_update_time(timer->vm->loop); /* the loop's time may be old: a hook has run since */
-    uv_timer_start(&timer->handle, on_due, (wait_ns + 999999) / 1000000, 0);
+    queue->now_ns = now > queue->now_ns ? now : queue->now_ns + 1;
+    return queue->now_ns;
 }
 
-static void on_due(uv_timer_t *handle) {
-    struct api_timer *timer = handle->data;
-    struct vm *vm = timer->vm;
+static struct api_timer *first_of(const struct timer_queue *queue) {
+    struct heap_node *node = heap_peek(&queue->due);
+    return node == NULL ? NULL : HEAP_OWNER(node, struct api_timer, due);
+}
+
+static void end(struct vm *vm, struct api_timer *timer) {
+    slots_remove(&vm->timers, timer->number);
+    heap_remove(&vm->timer_queue->due, &timer->due);
+    mem_free(timer);
+}
+
+/* ---- the turn ---- */
+
+/* Moves a repeating timer on. Returns how many ticks are left out. */
+static uint64_t move_on(struct timer_queue *queue, struct api_timer *timer) {
+    uint64_t now = now_of(queue), next = timer->due.key + timer->period_ns, skipped = 0;
+    if (next <= now) {
+        skipped = (now - next) / timer->period_ns + 1;
+        next += skipped * timer->period_ns;
+    }
+    heap_set(&queue->due, &timer->due, next);
+    return skipped;
+}
+
+static void fire(struct vm *vm, struct api_timer *timer) {
     struct task *task = vm_task(vm, EVENT_TIMER, 0);
     uint64_t skipped = 0;
     lua_pushinteger(task->co, (lua_Integer)timer->number);
-    if (timer->period_ns == 0) {
-        end(timer);
-    } else {
-        uint64_t now = clock_monotonic_ns();
-        timer->next_ns += timer->period_ns;
-        if (timer->next_ns <= now) {
-            skipped = (now - timer->next_ns) / timer->period_ns + 1;
-            timer->next_ns += skipped * timer->period_ns;
-        }
-        start(timer);
-    }
+    if (timer->period_ns == 0)
+        end(vm, timer);
+    else
+        skipped = move_on(vm->timer_queue, timer);
     lua_pushinteger(task->co, (lua_Integer)skipped);
     vm_run_hook(task, 2);
 }
 
+void api_timers_run(struct vm *vm) {
+    struct timer_queue *queue = vm->timer_queue;
+    struct api_timer *timer = first_of(queue);
+    if (timer == NULL)
+        return;
+    uint64_t began = now_of(queue);
+    while (timer != NULL && timer->due.key <= began) {
+        fire(vm, timer);
+        if (clock_monotonic_ns() - began >= TURN_SLICE_NS)
+            return;
+        timer = first_of(queue);
+    }
+}
+
+/* The loop goes on; vm_turn() does the rest. */
+static void on_wake(uv_timer_t *wake) {
+    (void)wake;
+}
+
+void api_timers_arm(struct vm *vm) {
+    struct timer_queue *queue = vm->timer_queue;
+    const struct api_timer *timer = first_of(queue);
+    if (timer == NULL) {
+        uv_timer_stop(&queue->wake);
+        return;
+    }
+    uint64_t now = clock_monotonic_ns(), due = timer->due.key;
+    uv_timer_start(&queue->wake, on_wake, due > now ? (due - now + 999999) / 1000000 : 0, 0);
+}
+
+bool api_timers_wait(const struct vm *vm) {
+    return first_of(vm->timer_queue) != NULL;
+}
+
+/* ---- for Lua ---- */
+
 /* core.timer(seconds, repeats) -> integer */
 static int core_timer(lua_State *L) {
     struct vm *vm = vm_of(L);
+    struct timer_queue *queue = vm->timer_queue;
     lua_Number seconds = luaL_checknumber(L, 1);
     bool repeats = lua_toboolean(L, 2);
     luaL_argcheck(L, seconds >= 0 && seconds <= 1e9, 1, "seconds from 0 to 1e9 expected");
     luaL_argcheck(L, !repeats || seconds >= 0.001, 1, "a period of 0.001 seconds or more expected");
     struct api_timer *timer = mem_zalloc(sizeof *timer);
     uint64_t ns = (uint64_t)(seconds * 1e9);
-    timer->vm = vm;
-    timer->next_ns = clock_monotonic_ns() + ns;
     timer->period_ns = repeats ? ns : 0;
-    timer->handle.data = timer;
     timer->number = slots_add(&vm->timers, timer);
-    uv_timer_init(vm->loop, &timer->handle);
     if (timer->number == 0) {
-        uv_close((uv_handle_t *)&timer->handle, on_closed);
+        mem_free(timer);
         return luaL_error(L, "too many timers");
     }
-    start(timer);
+    heap_set(&queue->due, &timer->due, now_of(queue) + ns);
     lua_pushinteger(L, (lua_Integer)timer->number);
     return 1;
 }
 
 /* core.timer_cancel(integer) -> boolean: was it running? */
 static int core_timer_cancel(lua_State *L) {
-    struct api_timer *timer = slots_find(&vm_of(L)->timers, (uint64_t)luaL_checkinteger(L, 1));
+    struct vm *vm = vm_of(L);
+    struct api_timer *timer = slots_find(&vm->timers, (uint64_t)luaL_checkinteger(L, 1));
     if (timer != NULL)
-        end(timer);
+        end(vm, timer);
     lua_pushboolean(L, timer != NULL);
     return 1;
-}
-
-void api_timers_close_all(struct vm *vm) {
-    uint32_t at = 0;
-    for (struct api_timer *timer; (timer = slots_next(&vm->timers, &at)) != NULL;)
-        end(timer);
 }
 
 const luaL_Reg core_timer_functions[] = {
@@ -98,3 +142,29 @@ const luaL_Reg core_timer_functions[] = {
     {"timer_cancel", core_timer_cancel},
     {NULL, NULL},
 };
+
+/* ---- life ---- */
+
+void api_timers_open(struct vm *vm) {
+    vm->timer_queue = mem_zalloc(sizeof *vm->timer_queue);
+    uv_timer_init(vm->loop, &vm->timer_queue->wake);
+    vm->timer_queue->wake.data = vm->timer_queue;
+}
+
+void api_timers_end_all(struct vm *vm) {
+    uint32_t at = 0;
+    for (struct api_timer *timer; (timer = slots_next(&vm->timers, &at)) != NULL;)
+        end(vm, timer);
+    uv_timer_stop(&vm->timer_queue->wake);
+}
+
+static void on_closed(uv_handle_t *wake) {
+    mem_free(wake->data);
+}
+
+void api_timers_close(struct vm *vm) {
+    api_timers_end_all(vm);
+    heap_close(&vm->timer_queue->due);
+    uv_close((uv_handle_t *)&vm->timer_queue->wake, on_closed);
+    vm->timer_queue = NULL;
+}

@@ -123,6 +123,7 @@ void luv_bridge_open(struct vm *vm) {
     luv_set_callback(L, on_luv_callback);
     luaL_requiref(L, "luv", luaopen_luv, 0); /* luv */
     refuse_loop_functions(L);
+    luv_limits_install(L);
     lua_getfield(L, -1, "is_closing");
     lua_getfield(L, -2, "close");
     lua_pushcclosure(L, close_handles, 2);

@@ -169,6 +169,7 @@ struct vm *vm_new(const struct vm_options *options) {
     list_init(&vm->pool);
     list_init(&vm->ready);
     list_init(&vm->sleeping);
+    api_timers_open(vm);
     vm->L = luaL_newstate();
     *(struct vm **)lua_getextraspace(vm->L) = vm;
     lua_gc(vm->L, LUA_GCGEN, 0,
@@ -198,7 +199,7 @@ static void free_tasks(struct list *list) {
 }
 
 static void close_own_handles(struct vm *vm) {
-    api_timers_close_all(vm);
+    api_timers_end_all(vm);
     http_client_free(vm->http);
     vm->http = NULL;
 }
@@ -218,6 +219,7 @@ void vm_free(struct vm *vm) {
     free_tasks(&vm->ready);
     free_tasks(&vm->sleeping);
     slots_close(&vm->tasks);
+    api_timers_close(vm);
     slots_close(&vm->timers);
     straight_close(vm);
     mem_free(vm);
@@ -260,24 +262,17 @@ static void print_problems(lua_State *L, int index) {
 /* Lets the loop go on until a sleeping task has ended; its results are on its stack then. */
 static bool wait_for(struct vm *vm, struct task *task) {
     while (task->waiting && !vm->load_stopped) {
+        vm_before_sleep(vm);
         if (!uv_run(vm->loop, vm_has_pending(vm) ? UV_RUN_NOWAIT : UV_RUN_ONCE) &&
-            !vm_has_pending(vm))
+            !vm_has_pending(vm) && !api_timers_wait(vm))
             return false; /* nothing will ever wake it */
-        struct list batch;
-        list_init(&batch);
-        list_move(&batch, &vm->ready);
-        while (!list_empty(&batch)) {
-            struct task *ready = LIST_OWNER(batch.next, struct task, link);
-            list_remove(&ready->link);
-            if (ready != task) {
-                vm_resume(vm, ready);
-                continue;
-            }
+        api_timers_run(vm);
+        if (vm_run_ready(vm, task)) {
             task->waiting = task->woken = false;
-            list_move(&vm->ready, &batch);
             if (vm_run(task, 0) == RUN_FAILED)
                 return false;
         }
+        guarded_run_finalizers(vm);
     }
     return !task->waiting;
 }

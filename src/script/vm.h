@@ -78,8 +78,11 @@ void vm_discard(struct vm *vm);
 /* Calls f with the generation of each hook, timer or spawned function that waits. */
 void vm_generations(struct vm *vm, void (*f)(void *user, unsigned generation), void *user);
 
-/* Runs coroutines that were woken. At the end of each turn of the loop. */
+/* Calls timers that are due, and runs coroutines that were woken: for a slice of time each, what is left waits for
+ * the next turn. At the end of each turn of the loop. */
 void vm_turn(struct vm *vm);
+/* The last thing before the loop sleeps: it wakes for the next timer. */
+void vm_before_sleep(struct vm *vm);
 /* Some wait for vm_turn() already: the loop must not sleep. */
 bool vm_has_pending(const struct vm *vm);
 

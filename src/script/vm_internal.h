@@ -93,11 +93,12 @@ struct vm {
     bool load_stopped; /* vm_stop_load() was called */
     bool load_over;    /* loading took too long, which was told */
     struct list pool, ready, sleeping;
-    uint32_t pooled;          /* tasks in the pool */
-    struct slots tasks;       /* by task.number */
-    struct slots timers;      /* struct api_timer, by its number */
-    struct http_client *http; /* NULL until a script makes its first request */
-    uint64_t stop_task;       /* the task that runs on_stop, 0: none */
+    uint32_t pooled;                 /* tasks in the pool */
+    struct slots tasks;              /* by task.number */
+    struct slots timers;             /* struct api_timer, by its number */
+    struct timer_queue *timer_queue; /* api_timers.c's */
+    struct http_client *http;        /* NULL until a script makes its first request */
+    uint64_t stop_task;              /* the task that runs on_stop, 0: none */
     struct budget budget;
     int dead_ref;                       /* core_guarded.c's: objects whose __gc is to run, */
     lua_Integer dead_first, dead_after; /* from here to before there */
@@ -132,6 +133,9 @@ void vm_run_later(struct task *task, int arguments);
 void vm_spawn(struct vm *vm, lua_State *L, int arguments);
 /* Runs a woken task on; tells the hub when its connection's hook has ended. */
 void vm_resume(struct vm *vm, struct task *task);
+/* Runs what was ready when it was called, for one slice of the turn. Stops before `until`, if that is a task among
+ * them, which is taken out of the list: true. */
+bool vm_run_ready(struct vm *vm, const struct task *until);
 /* Pushes the word that a coroutine yields to say that it sleeps. */
 void vm_push_wait_marker(lua_State *L);
 
@@ -177,12 +181,23 @@ void guarded_run_finalizers(struct vm *vm);
 void core_push_senders(lua_State *L);
 /* core_conn.c: pushes the key under which a conn object keeps its integer. */
 void core_push_conn_key(lua_State *L);
-/* api_timers.c */
-void api_timers_close_all(struct vm *vm);
+/* api_timers.c: calls timers that are due, for one slice of the turn. */
+void api_timers_run(struct vm *vm);
+/* Before the loop sleeps: it shall wake for the first timer. */
+void api_timers_arm(struct vm *vm);
+/* Is there a timer, due or not? */
+bool api_timers_wait(const struct vm *vm);
+void api_timers_open(struct vm *vm);
+/* Ends all; others may be started afterwards. */
+void api_timers_end_all(struct vm *vm);
+/* When the Lua state is closed. The loop must run once more. */
+void api_timers_close(struct vm *vm);
 extern const luaL_Reg core_timer_functions[];
 /* luv_bridge.c: makes `require "luv"` give luv on the worker's loop; closes luv's open handles. */
 void luv_bridge_open(struct vm *vm);
 void luv_bridge_close_handles(struct vm *vm);
+/* luv_limits.c: puts functions in the place of some of luv's, whose table is on top. */
+void luv_limits_install(lua_State *L);
 /* app.c: reads what dispatch.lua's `load` returned, a table at the index. */
 struct app *app_read(lua_State *L, int index);
 

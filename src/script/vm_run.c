@@ -6,8 +6,10 @@
  * coroutine that yields anything else to us is a mistake of the script's. */
 #include "script/vm_internal.h"
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/turn.h"
 
 #include <stdio.h>
 
@@ -297,16 +299,36 @@ void vm_end_task(struct vm *vm, struct task *task) {
     vm_task_done(task);
 }
 
-void vm_turn(struct vm *vm) {
+bool vm_run_ready(struct vm *vm, const struct task *until) {
     struct list batch; /* those woken from now on wait for the next turn */
+    bool found = false, over = false;
+    uint64_t began = 0;
     list_init(&batch);
     list_move(&batch, &vm->ready);
-    while (!list_empty(&batch)) {
+    while (!found && !over && !list_empty(&batch)) {
         struct task *task = LIST_OWNER(batch.next, struct task, link);
         list_remove(&task->link);
-        vm_resume(vm, task);
+        found = task == until;
+        if (!found) {
+            if (began == 0 && !list_empty(&batch)) /* one alone needs no clock */
+                began = clock_monotonic_ns();
+            vm_resume(vm, task);
+            over = began != 0 && clock_monotonic_ns() - began >= TURN_SLICE_NS;
+        }
     }
+    list_move(&batch, &vm->ready);
+    list_move(&vm->ready, &batch); /* those that are left come first */
+    return found;
+}
+
+void vm_turn(struct vm *vm) {
+    api_timers_run(vm);
+    vm_run_ready(vm, NULL);
     guarded_run_finalizers(vm);
+}
+
+void vm_before_sleep(struct vm *vm) {
+    api_timers_arm(vm);
 }
 
 bool vm_has_pending(const struct vm *vm) {

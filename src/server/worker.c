@@ -27,6 +27,7 @@ struct worker {
     size_t listener_count;
     uv_async_t mail; /* from other workers */
     uv_prepare_t turn;
+    bool turning;    /* `turn` and the three below it are open */
     uv_idle_t awake; /* active while the loop must not sleep */
     uv_timer_t timer;
     uv_timer_t patience; /* of worker_finish() */
@@ -164,6 +165,7 @@ static void on_turn(uv_prepare_t *prepare) {
     arm_timer(worker);
     give_back_memory(worker);
     see_whether_drained(worker);
+    vm_before_sleep(worker->vm);
 }
 
 /* ---- life ---- */
@@ -218,6 +220,7 @@ struct worker *worker_new(unsigned number, struct commons *commons) {
         .first_generation = (uint32_t)clock_wall_seconds(),
         .now_ms = now_ms,
         .clock = &worker->loop,
+        .slice_ns = clock_monotonic_ns,
     };
     worker->hub = hub_new(&hub_options);
     struct vm_options vm_options = {
@@ -231,6 +234,7 @@ struct worker *worker_new(unsigned number, struct commons *commons) {
     };
     worker->vm = vm_new(&vm_options);
     if (worker->vm == NULL) {
+        uv_run(&worker->loop, UV_RUN_DEFAULT);
         hub_free(worker->hub);
         uv_loop_close(&worker->loop);
         mem_free(worker);
@@ -245,9 +249,21 @@ uv_loop_t *worker_loop(struct worker *worker) {
     return &worker->loop;
 }
 
+static void start_turns(struct worker *worker) {
+    uv_prepare_init(&worker->loop, &worker->turn);
+    uv_idle_init(&worker->loop, &worker->awake);
+    uv_timer_init(&worker->loop, &worker->timer);
+    uv_timer_init(&worker->loop, &worker->settling);
+    worker->turn.data = worker->awake.data = worker->timer.data = worker->settling.data = worker;
+    uv_prepare_start(&worker->turn, on_turn);
+    worker->turning = true;
+}
+
 const struct app *worker_load(struct worker *worker, const char *file,
                               const struct vm_command_line *command_line) {
     worker->app = vm_load(worker->vm, file, command_line);
+    if (worker->app != NULL)
+        start_turns(worker); /* what it has started goes on while other workers load */
     return worker->app;
 }
 
@@ -298,20 +314,10 @@ void worker_discard(struct worker *worker) {
     vm_discard(worker->vm);
 }
 
-static void start_turns(struct worker *worker) {
-    uv_prepare_init(&worker->loop, &worker->turn);
-    uv_idle_init(&worker->loop, &worker->awake);
-    uv_timer_init(&worker->loop, &worker->timer);
-    uv_timer_init(&worker->loop, &worker->settling);
-    worker->turn.data = worker->awake.data = worker->timer.data = worker->settling.data = worker;
-    uv_prepare_start(&worker->turn, on_turn);
-}
-
 bool worker_listen(struct worker *worker, struct listen_set *const *sets, size_t set_count) {
     worker->transport = transport_new(&worker->loop, &worker->hub->stats);
     if (worker->transport == NULL)
         return false;
-    start_turns(worker); /* from here on worker_close() has handles to close */
     struct gate_options options = gate_options(worker);
     worker->gate = gate_new(&worker->loop, worker->transport, worker->hub, &options);
     worker->listeners = mem_zalloc(set_count * sizeof(struct listener *));
@@ -358,11 +364,13 @@ void worker_kill(struct worker *worker) {
 
 void worker_close(struct worker *worker) {
     stop_listening(worker);
-    if (worker->transport != NULL) {
+    if (worker->turning) {
         uv_close((uv_handle_t *)&worker->turn, NULL);
         uv_close((uv_handle_t *)&worker->awake, NULL);
         uv_close((uv_handle_t *)&worker->timer, NULL);
         uv_close((uv_handle_t *)&worker->settling, NULL);
+    }
+    if (worker->transport != NULL) {
         gate_close(worker->gate);
         transport_stop(worker->transport);
     }

@@ -136,6 +136,32 @@ static void test_no_on_reload_in_a_handshake(void **state) {
     fake_free(f);
 }
 
+/* Each hook takes three milliseconds. */
+static uint64_t slow_clock(void) {
+    static uint64_t now_ns = 1000;
+    return now_ns += 3000000;
+}
+
+static void test_slow_hooks_give_way(void **state) {
+    struct fake *f = fake_new(NULL);
+    f->hub->options.slice_ns = slow_clock;
+    for (int i = 0; i < 5; i++)
+        fake_open(f);
+    hub_turn_end(f->hub);
+    fake_expect(f, "a.open b.open");
+    assert_true(hub_has_pending(f->hub));
+    hub_turn_end(f->hub);
+    fake_expect(f, "c.open d.open");
+    swap(f, next_endpoint(f)); /* nobody is overtaken by those that on_reload is owed to */
+    hub_turn_end(f->hub);
+    fake_expect(f, "e.open");
+    hub_turn_end(f->hub);
+    fake_expect(f, "a.reload b.reload");
+    hub_turn_end(f->hub);
+    fake_expect(f, "c.reload d.reload");
+    fake_free(f);
+}
+
 static void test_on_reload_takes_many_turns(void **state) {
     struct fake *f = fake_new(NULL);
     f->places.max = 0;
@@ -640,6 +666,7 @@ int main(void) {
         cmocka_unit_test(test_no_on_reload_before_on_start),
         cmocka_unit_test(test_no_on_reload_in_a_handshake),
         cmocka_unit_test(test_on_reload_takes_many_turns),
+        cmocka_unit_test(test_slow_hooks_give_way),
         cmocka_unit_test(test_no_on_reload_for_other_endpoints),
         cmocka_unit_test(test_hooks_that_are_no_more_are_not_called),
         cmocka_unit_test(test_silence_without_its_hook_closes),
