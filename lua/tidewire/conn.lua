@@ -199,20 +199,31 @@ local function is_sendable(code)
     and (code >= 1000 and code <= 1014 and not (code >= 1004 and code <= 1006) or code >= 3000 and code <= 4999)
 end
 
+--- Throws, at the line that called who calls this, unless a Close frame can bear these.
+---@param what string        what the message begins with
+---@param code any
+---@param reason any
+---@return integer code      1000 for nil
+---@return string reason     "" for nil
+function Conn.check_close(what, code, reason)
+  code = code == nil and 1000 or code
+  if not is_sendable(code) then
+    error(("%s: %s is no code that can be sent; use 1000 to 1014 (but 1004 to 1006) or 3000 to 4999")
+      :format(what, option_types.describe(code)), 3)
+  end
+  if reason ~= nil and (type(reason) ~= "string" or #reason > 123 or not utf8.len(reason)) then
+    error(what .. ": the reason must be UTF-8 text of at most 123 bytes", 3)
+  end
+  return code, reason or ""
+end
+
 --- Sends what is queued, then a Close frame; `on_close` follows. Does nothing on one that closes already.
 ---@param self tidewire.Conn
 ---@param code integer|nil   1000 by default; 1000 to 1014 but 1004 to 1006, or 3000 to 4999
 ---@param reason string|nil  UTF-8, at most 123 bytes
 function methods.close(self, code, reason)
   local id = id_of(self, "close")
-  code = code or 1000
-  if not is_sendable(code) then
-    error(("close: %s is no code that can be sent; use 1000 to 1014 (but 1004 to 1006) or 3000 to 4999")
-      :format(option_types.describe(code)), 2)
-  end
-  if reason ~= nil and (type(reason) ~= "string" or #reason > 123 or not utf8.len(reason)) then
-    error("close: the reason must be UTF-8 text of at most 123 bytes", 2)
-  end
+  code, reason = Conn.check_close("close", code or nil, reason)
   core.close(id, code, reason)
 end
 

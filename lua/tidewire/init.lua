@@ -27,6 +27,7 @@ local tw = {
   room = room.get,
   broadcast = room.broadcast,
   send = room.send,
+  close = room.close,
 
   shared = require("tidewire.shared").get,
   keep = require("tidewire.keep").get,

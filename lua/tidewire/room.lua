@@ -1,10 +1,11 @@
--- room.lua -- `tw.room`, `tw.broadcast`, `tw.send`: speaking to others.
+-- room.lua -- `tw.room`, `tw.broadcast`, `tw.send`, `tw.close`: speaking to others.
 --
 -- A room is a name, not a thing to create: the object here holds nothing but the name. A value is encoded once for
 -- each codec that its receivers have (mostly one), and framed once. Which codecs these are may
 -- change until C sends: other workers take over new code at any moment. Keeps nothing.
 
 local codecs = require "tidewire.codecs"
+local Conn = require "tidewire.conn"
 local core = require "tidewire.core"
 local misuse = require "tidewire.misuse"
 local missing = require "tidewire.missing"
@@ -104,7 +105,8 @@ end
 
 --- Sends a value to everyone in the room. Who joined before gets it, who joins later does not.
 ---@param value any
----@param options tidewire.Conn|{ except: tidewire.Conn|nil, key: string|nil }|nil  whom to leave out; where
+---@param options tidewire.Conn|{ except: tidewire.Conn|string|nil, key: string|nil }|nil  whom to leave out, a
+---  connection or its id; where
 ---  slow_client = "conflate", a message with the same key that still waits is replaced
 ---@return integer delivered  to how many connections it was queued
 function Room:broadcast(value, options)
@@ -164,8 +166,8 @@ end
 
 --- Sends a value to everyone.
 ---@param value any
----@param options tidewire.Conn|{ endpoint: string|nil, except: tidewire.Conn|nil, key: string|nil }|nil  only those of
----  one endpoint, by its path; the others as of room:broadcast
+---@param options tidewire.Conn|{ endpoint: string|nil, except: tidewire.Conn|string|nil, key: string|nil }|nil  only
+---  those of one endpoint, by its path; the others as of room:broadcast
 ---@return integer delivered
 function room.broadcast(value, options)
   local except, key, path = send_options.of_broadcast("tw.broadcast", options, 2, value)
@@ -220,6 +222,24 @@ function room.send(conn_id, value, options)
     return true
   end
   return ok, message
+end
+
+--- Closes one connection, of whichever worker: what is queued for it is sent first.
+---@param conn_id string      its `conn.id`
+---@param code integer|nil    as of conn:close
+---@param reason string|nil
+---@return true|nil ok
+---@return string|nil message  "closed" when it is closing already, or gone
+function room.close(conn_id, code, reason)
+  if type(conn_id) ~= "string" then
+    error(("tw.close: a conn.id is needed, got %s"):format(option_types.kind(conn_id)), 2)
+  end
+  code, reason = Conn.check_close("tw.close", code, reason)
+  local integer = core.id_number(conn_id)
+  if integer and core.close_anywhere(integer, code, reason) then
+    return true
+  end
+  return nil, "closed"
 end
 
 return room

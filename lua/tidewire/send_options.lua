@@ -5,6 +5,7 @@
 -- checked by C (core_conn.c), which asks here only for the words. Keeps nothing.
 
 local Conn = require "tidewire.conn"
+local core = require "tidewire.core"
 local missing = require "tidewire.missing"
 local option_types = require "tidewire.option_types"
 local suggest = require "tidewire.suggest"
@@ -89,6 +90,19 @@ function send_options.of_send(what, options, level)
   return kind, key
 end
 
+--- The integer of the connection to leave out, which is given itself or by its id. An id of none leaves out nobody: the
+--- connection may have gone meanwhile.
+local function integer_of(what, except, level)
+  if except == nil then
+    return nil
+  elseif Conn.is(except) then
+    return Conn.integer(except)
+  elseif type(except) == "string" then
+    return core.id_number(except)
+  end
+  error(("%s: except must be a connection or its conn.id, got %s"):format(what, option_types.kind(except)), level + 1)
+end
+
 --- The options of a broadcast: a table, just the connection to leave out, or nil.
 ---@param what "room:broadcast"|"tw.broadcast"
 ---@param options any
@@ -109,11 +123,7 @@ function send_options.of_broadcast(what, options, level, value)
       level + 1)
   end
   check_names(what, options, level + 1)
-  local except = options.except
-  if except ~= nil and not Conn.is(except) then
-    error(("%s: except must be a connection, got %s"):format(what, type(except)), level + 1)
-  end
-  return except and Conn.integer(except), check_key(what, options.key, level + 1), options.endpoint
+  return integer_of(what, options.except, level + 1), check_key(what, options.key, level + 1), options.endpoint
 end
 
 return send_options

@@ -140,6 +140,13 @@ function core.codec_of(conn) end
 ---@return "closed"|"backlog"|"utf8"|"codec"|nil problem  "codec": it has another one by now
 function core.send_anywhere(conn, codec, payload, kind, key) end
 
+---Sends what is queued for a connection of any worker, and a Close frame.
+---@param conn integer
+---@param code integer
+---@param reason string  at most 123 bytes
+---@return boolean was_open  false: it is closing or gone
+function core.close_anywhere(conn, code, reason) end
+
 --- The numbers of codecs that a broadcast to the room needs, as it is now; `publish` says what has changed.
 ---@param room string
 ---@return integer[]

@@ -198,7 +198,7 @@ local Room = {}
 
 --- Sends a value to all who are in the room now.
 ---@param value any
----@param options? tidewire.Conn|{ except: tidewire.Conn?, key: string? }  whom to leave out; what the value is about
+---@param options? tidewire.Conn|{ except: tidewire.Conn|string|nil, key: string? }  whom to leave out, or its conn.id; what the value is about
 ---@return integer delivered  to how many it was queued
 function Room:broadcast(value, options) end
 
@@ -274,7 +274,7 @@ function tw.room(name) end
 
 --- Sends a value to everyone.
 ---@param value any
----@param options? tidewire.Conn|{ endpoint: string?, except: tidewire.Conn?, key: string? }
+---@param options? tidewire.Conn|{ endpoint: string?, except: tidewire.Conn|string|nil, key: string? }
 ---@return integer delivered  to how many it was queued
 function tw.broadcast(value, options) end
 
@@ -285,6 +285,14 @@ function tw.broadcast(value, options) end
 ---@return true? ok
 ---@return "closed"|"backlog"|"refused"|nil why_not  "backlog": only of a connection of this worker; "refused": only while new code takes over
 function tw.send(conn_id, value, options) end
+
+--- Closes one connection of any worker, known by its conn.id. What is queued for it is sent first.
+---@param conn_id string
+---@param code? integer   1000 by default, as of conn:close
+---@param reason? string  UTF-8, at most 123 bytes
+---@return true? ok
+---@return "closed"? why_not  it is closing already, or gone
+function tw.close(conn_id, code, reason) end
 
 --- Small values that all workers see.
 ---@class tidewire.Store

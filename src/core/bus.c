@@ -15,6 +15,7 @@ enum { MAIL_MAX_BYTES = 64 * 1024 * 1024 };
 struct seat {
     conn_id id; /* 0: nobody */
     uint32_t endpoint;
+    bool is_closing; /* another worker has closed it */
 };
 
 struct door {
@@ -268,6 +269,16 @@ struct presence *bus_set_info(struct bus *bus, struct presence *presence, struct
 
 /* ---- broadcasts ---- */
 
+/* Under the lock. NULL: the connection is not there. */
+static struct seat *find_seat(struct bus *bus, conn_id id) {
+    if (conn_worker(id) >= BUS_MAX_WORKERS)
+        return NULL;
+    const struct door *door = &bus->doors[conn_worker(id)];
+    uint32_t slot = conn_slot(id);
+    return slot < door->seat_count && door->seats[slot].id == id && id != 0 ? &door->seats[slot]
+                                                                            : NULL;
+}
+
 /* Under the lock: the codec that connections of an endpoint have on one worker for who speaks from another. That of the
  * newer code of the two: where the receivers' is older, they wait for theirs. */
 static uint32_t codec_for(const struct bus *bus, unsigned speaker, unsigned worker,
@@ -300,28 +311,59 @@ static uint32_t count_receivers(const struct bus *bus, unsigned speaker,
     return count;
 }
 
+/* One encoding of a broadcast for one worker: what it takes to hand it over. */
+struct posting {
+    unsigned speaker, worker;
+    const struct broadcast *broadcast;
+    const struct headcount *heads;
+    conn_id except; /* a connection of that worker who would be among the receivers; 0: none */
+};
+
+/* Under the lock: who is to be left out, if it is among those who are meant; else 0. */
+static conn_id find_except(struct bus *bus, unsigned speaker, const struct broadcast *broadcast) {
+    if (broadcast->except == 0 || conn_worker(broadcast->except) == speaker)
+        return 0; /* the speaker's own hub leaves it out */
+    const struct seat *seat = find_seat(bus, broadcast->except);
+    bool is_meant = seat != NULL && broadcast_is_for(broadcast, seat->endpoint) &&
+                    (broadcast->room.bytes == NULL ||
+                     directory_has(&bus->directory, broadcast->room, broadcast->except));
+    return is_meant ? broadcast->except : 0;
+}
+
+/* Under the lock: does the one who is left out have this codec? */
+static bool is_for_except(struct bus *bus, const struct posting *posting, uint32_t codec) {
+    const struct seat *seat = posting->except == 0 ? NULL : find_seat(bus, posting->except);
+    return seat != NULL && conn_worker(posting->except) == posting->worker &&
+           codec_for(bus, posting->speaker, posting->worker, seat->endpoint) == codec;
+}
+
 /* Under the lock: hands one encoding to one worker, if somebody there gets it. Returns how many; 0 where its mailbox is
  * full. */
-static uint32_t post_encoding(struct bus *bus, unsigned speaker, const struct broadcast *broadcast,
-                              const struct headcount *heads, unsigned worker,
+static uint32_t post_encoding(struct bus *bus, const struct posting *posting,
                               const struct encoding *encoding, struct calls *calls) {
     if (encoding->message == NULL)
         return 0;
-    uint32_t count = count_receivers(bus, speaker, broadcast, heads, worker, encoding->codec);
+    const struct broadcast *broadcast = posting->broadcast;
+    uint32_t count = count_receivers(bus, posting->speaker, broadcast, posting->heads,
+                                     posting->worker, encoding->codec);
+    if (count > 0 && is_for_except(bus, posting, encoding->codec))
+        count--;
     if (count == 0)
         return 0;
-    bool fits = has_room(bus, worker, mail_cost(broadcast->room, NULL, NULL, encoding->message));
+    bool fits =
+        has_room(bus, posting->worker, mail_cost(broadcast->room, NULL, NULL, encoding->message));
     struct mail *mail =
         mail_new(fits ? MAIL_PUBLISH : MAIL_LOST_PUBLISH, broadcast->room, NULL, NULL);
     mail->endpoint = broadcast->endpoint;
     mail->codec = encoding->codec;
-    mail->generation = bus->doors[speaker].generation;
+    mail->generation = bus->doors[posting->speaker].generation;
     if (!fits) {
-        lose(bus, worker, mail, calls);
+        lose(bus, posting->worker, mail, calls);
         return 0;
     }
+    mail->id = posting->except;
     mail->message = message_ref(encoding->message);
-    post(bus, worker, mail, calls);
+    post(bus, posting->worker, mail, calls);
     return count;
 }
 
@@ -338,10 +380,10 @@ struct mail *bus_publish(struct bus *bus, unsigned worker, const struct broadcas
         add_missing(bus, worker, broadcast, heads, each, missing);
     if (missing->count == 0) {
         own = take(bus, worker);
-        for (unsigned other = 0; other < bus_workers(bus); other++)
-            for (uint32_t i = 0; other != worker && i < broadcast->encoding_count; i++)
-                *others += post_encoding(bus, worker, broadcast, heads, other,
-                                         &broadcast->encodings[i], &calls);
+        struct posting posting = {worker, 0, broadcast, heads, find_except(bus, worker, broadcast)};
+        for (; posting.worker < bus_workers(bus); posting.worker++)
+            for (uint32_t i = 0; posting.worker != worker && i < broadcast->encoding_count; i++)
+                *others += post_encoding(bus, &posting, &broadcast->encodings[i], &calls);
     }
     uv_mutex_unlock(&bus->lock);
     call(bus, &calls);
@@ -390,22 +432,12 @@ static void make_seat(struct door *door, uint32_t slot) {
     door->seat_count = count;
 }
 
-/* Under the lock. NULL: the connection is not there. */
-static struct seat *find_seat(struct bus *bus, conn_id id) {
-    if (conn_worker(id) >= BUS_MAX_WORKERS)
-        return NULL;
-    const struct door *door = &bus->doors[conn_worker(id)];
-    uint32_t slot = conn_slot(id);
-    return slot < door->seat_count && door->seats[slot].id == id && id != 0 ? &door->seats[slot]
-                                                                            : NULL;
-}
-
 struct mail *bus_announce(struct bus *bus, unsigned worker, conn_id id, uint32_t endpoint) {
     uv_mutex_lock(&bus->lock);
     struct mail *mail = take(bus, worker);
     uint32_t slot = conn_slot(id);
     make_seat(&bus->doors[worker], slot);
-    bus->doors[worker].seats[slot] = (struct seat){id, endpoint};
+    bus->doors[worker].seats[slot] = (struct seat){id, endpoint, false};
     headcount_add(&bus->everyone, bus->directory.workers, endpoint, worker);
     uv_mutex_unlock(&bus->lock);
     return mail;
@@ -421,9 +453,15 @@ void bus_withdraw(struct bus *bus, unsigned worker, conn_id id) {
     uv_mutex_unlock(&bus->lock);
 }
 
+/* The same; NULL, too, when another worker has closed it: one close is enough, and nothing comes behind it. */
+static struct seat *find_open_seat(struct bus *bus, conn_id id) {
+    struct seat *seat = find_seat(bus, id);
+    return seat == NULL || seat->is_closing ? NULL : seat;
+}
+
 bool bus_codec_of(struct bus *bus, unsigned worker, conn_id id, uint32_t *codec) {
     uv_mutex_lock(&bus->lock);
-    const struct seat *seat = find_seat(bus, id);
+    const struct seat *seat = find_open_seat(bus, id);
     if (seat != NULL)
         *codec = codec_for(bus, worker, conn_worker(id), seat->endpoint);
     uv_mutex_unlock(&bus->lock);
@@ -436,7 +474,7 @@ enum bus_result bus_send(struct bus *bus, unsigned worker, conn_id id, uint32_t 
     struct calls calls = {0};
     enum bus_result result = BUS_NOBODY;
     uv_mutex_lock(&bus->lock);
-    const struct seat *seat = find_seat(bus, id);
+    const struct seat *seat = find_open_seat(bus, id);
     if (seat != NULL)
         result = codec_for(bus, worker, conn_worker(id), seat->endpoint) == codec ? BUS_SENT
                                                                                   : BUS_OTHER_CODEC;
@@ -456,6 +494,23 @@ enum bus_result bus_send(struct bus *bus, unsigned worker, conn_id id, uint32_t 
     uv_mutex_unlock(&bus->lock);
     call(bus, &calls);
     return result;
+}
+
+bool bus_close(struct bus *bus, conn_id id, unsigned code, struct slice reason) {
+    struct calls calls = {0};
+    uv_mutex_lock(&bus->lock);
+    struct seat *seat = find_open_seat(bus, id);
+    bool is_there = seat != NULL;
+    if (is_there) {
+        seat->is_closing = true;
+        struct mail *mail = mail_new(MAIL_CLOSE, reason, NULL, NULL);
+        mail->id = id;
+        mail->code = code;
+        post(bus, conn_worker(id), mail, &calls);
+    }
+    uv_mutex_unlock(&bus->lock);
+    call(bus, &calls);
+    return is_there;
 }
 
 struct places *bus_places(struct bus *bus, unsigned worker, uint32_t number, uint32_t max,

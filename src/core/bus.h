@@ -106,6 +106,10 @@ enum bus_result { BUS_SENT, BUS_NOBODY, BUS_OTHER_CODEC, BUS_LOST };
 enum bus_result bus_send(struct bus *bus, unsigned worker, conn_id id, uint32_t codec,
                          struct message *message, uint32_t *endpoint);
 
+/* Lets the worker of a connection close it, behind what was sent to it before, and sends it no more.
+ * False: it is not there, or one worker has done so already. */
+bool bus_close(struct bus *bus, conn_id id, unsigned code, struct slice reason);
+
 /* The places of the endpoint with this number, the same for all workers; `max` (0: no limit) counts from the
  * first who asks. The codec is what the endpoint has on this worker. */
 struct places *bus_places(struct bus *bus, unsigned worker, uint32_t endpoint, uint32_t max,

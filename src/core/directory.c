@@ -131,6 +131,14 @@ uint32_t directory_size(const struct directory *directory, struct slice name) {
     return room == NULL ? 0 : room->count;
 }
 
+bool directory_has(const struct directory *directory, struct slice name, conn_id id) {
+    const struct shared_room *room = find(directory, name);
+    for (uint32_t i = 0; room != NULL && i < room->count; i++)
+        if (room->members[i]->id == id)
+            return true;
+    return false;
+}
+
 const struct headcount *directory_headcount(const struct directory *directory, struct slice name) {
     const struct shared_room *room = find(directory, name);
     return room == NULL ? NULL : room->heads;

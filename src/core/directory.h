@@ -46,6 +46,9 @@ const char *presence_info(const struct presence *presence);
 
 uint32_t directory_size(const struct directory *directory, struct slice room);
 
+/* Is a connection in it? Looks at each member. */
+bool directory_has(const struct directory *directory, struct slice room, conn_id id);
+
 /* Its members, counted by endpoint and worker: good until the next change. */
 const struct headcount *directory_headcount(const struct directory *directory, struct slice room);
 

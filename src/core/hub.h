@@ -142,6 +142,10 @@ enum send_result hub_send_anywhere(struct hub *hub, conn_id id, uint32_t codec,
  * Does nothing for a connection that closes already. `len` at most 123. */
 void hub_close(struct hub *hub, conn_id id, unsigned code, const char *reason, size_t len);
 
+/* The same for a connection of any worker; there it closes when that takes its mail. False: it is closing already, or
+ * gone. */
+bool hub_close_anywhere(struct hub *hub, conn_id id, unsigned code, struct slice reason);
+
 /* A heartbeat of the endpoint's kind, now. False: closed. */
 bool hub_ping(struct hub *hub, conn_id id);
 /* A client's JSON pong with this pingId. */

@@ -18,7 +18,7 @@ static void deliver(struct hub *hub, struct mail *mail) {
     switch (mail->kind) {
     case MAIL_PUBLISH: {
         struct encoding encoding = {mail->codec, mail->message};
-        struct broadcast broadcast = {mail->room, mail->endpoint, 0, &encoding, 1};
+        struct broadcast broadcast = {mail->room, mail->endpoint, mail->id, &encoding, 1};
         publish_mail(hub, &broadcast, mail->generation);
         break;
     }
@@ -32,6 +32,11 @@ static void deliver(struct hub *hub, struct mail *mail) {
         break;
     case MAIL_SEND:
         deliver_send(hub, mail);
+        break;
+    case MAIL_CLOSE:
+        conn = hub_find(hub, mail->id);
+        if (conn != NULL)
+            hub_begin_close(hub, conn, mail->code, mail->room.bytes, mail->room.len, false);
         break;
     case MAIL_MOVED:
         publish_moved(hub, mail);
@@ -120,6 +125,17 @@ enum send_result hub_send_anywhere(struct hub *hub, conn_id id, uint32_t codec,
     default:
         return SEND_CLOSED;
     }
+}
+
+bool hub_close_anywhere(struct hub *hub, conn_id id, unsigned code, struct slice reason) {
+    hub_take_mail(hub);
+    if (!is_here(hub, id))
+        return bus_close(hub->options.bus, id, code, reason);
+    struct conn *conn = hub_find(hub, id);
+    if (conn == NULL || conn->state != CONN_OPEN)
+        return false;
+    hub_begin_close(hub, conn, code, reason.bytes, reason.len, false);
+    return true;
 }
 
 void hub_total(const struct hub *hub, struct stats_total *total) {

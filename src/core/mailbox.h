@@ -10,18 +10,26 @@
 #include "core/events.h"
 #include "core/message.h"
 
-enum mail_kind { MAIL_PUBLISH, MAIL_SEND, MAIL_MOVED, MAIL_LOST_PUBLISH, MAIL_LOST_SEND };
+enum mail_kind {
+    MAIL_PUBLISH,
+    MAIL_SEND,
+    MAIL_CLOSE,
+    MAIL_MOVED,
+    MAIL_LOST_PUBLISH,
+    MAIL_LOST_SEND
+};
 
 struct mail {
     struct mail *next;
     enum mail_kind kind;
     uint32_t lost;            /* LOST: how many messages */
     struct message *message;  /* PUBLISH, SEND: a reference of its own */
-    conn_id id;               /* SEND, LOST_SEND: to whom; MOVED: who */
+    conn_id id;               /* PUBLISH: whom not; SEND, LOST_SEND: to whom; CLOSE, MOVED: who */
     uint32_t endpoint, codec; /* PUBLISH, LOST_PUBLISH: of whom it is for */
-    uint32_t generation;      /* but for MOVED: of the code that says it */
+    uint32_t generation;      /* but for CLOSE and MOVED: of the code that says it */
+    unsigned code;            /* CLOSE */
     bool joined;              /* MOVED */
-    struct slice room;        /* PUBLISH, LOST_PUBLISH (no bytes: everyone), MOVED */
+    struct slice room;        /* PUBLISH, LOST_PUBLISH (no bytes: everyone), MOVED; CLOSE: why */
     const char *name, *info;  /* MOVED: as of presence_name(), presence_info() */
     char texts[];
 };

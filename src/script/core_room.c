@@ -211,6 +211,16 @@ static int core_send_anywhere(lua_State *L) {
     return 2;
 }
 
+/* core.close_anywhere(id, code, reason) -> boolean: a connection of any worker; false: it is closing or gone */
+static int core_close_anywhere(lua_State *L) {
+    conn_id id = (conn_id)luaL_checkinteger(L, 1);
+    unsigned code = (unsigned)luaL_checkinteger(L, 2);
+    struct slice reason = check_name(L, 3);
+    luaL_argcheck(L, reason.len <= 123, 3, "at most 123 bytes");
+    lua_pushboolean(L, hub_close_anywhere(vm_of(L)->hub, id, code, reason));
+    return 1;
+}
+
 enum { FIRST_ENCODING = 5, FEW_ENCODINGS = 4 };
 
 static uint32_t count_encodings(lua_State *L) {
@@ -283,5 +293,6 @@ const luaL_Reg core_room_functions[] = {
     {"publish", core_publish},
     {"codec_of", core_codec_of},
     {"send_anywhere", core_send_anywhere},
+    {"close_anywhere", core_close_anywhere},
     {NULL, NULL},
 };

@@ -122,6 +122,12 @@ local function add_publish(core)
     return true
   end
 
+  function core.close_anywhere(id, code, reason)
+    local was_open = is_open(id)
+    core.close(id, code, reason)
+    return was_open
+  end
+
   function core.id_number(text)
     local id = tonumber(text, 16)
     return id and core.id_text(id) == text and id or nil
@@ -357,8 +363,8 @@ describe("room:broadcast", function()
     end
     assert.equal("room:broadcast: options must be a table or a connection, got string", refusal(ada.id))
     assert.equal("room:broadcast: options must be a table or a connection, got boolean", refusal(false))
-    assert.equal("room:broadcast: except must be a connection, got string", refusal { except = ada.id })
-    assert.equal("room:broadcast: except must be a connection, got table", refusal { except = { ada } })
+    assert.equal("room:broadcast: except must be a connection or its conn.id, got number", refusal { except = 7 })
+    assert.equal("room:broadcast: except must be a connection or its conn.id, got table", refusal { except = { ada } })
     assert.equal("room:broadcast: key must be a string, got number", refusal { key = 1 })
     assert.equal('room:broadcast: key must be a string, got ""', refusal { key = "" })
     assert.equal("room:broadcast: the key has 1025 bytes; at most 1024 are possible",
@@ -521,6 +527,31 @@ describe("tw.send", function()
       assert.equal("tw.send: a kind or a table of options is needed, got a connection", refusal(ada))
     end
     assert.equal("", got(ada))
+  end)
+end)
+
+describe("tw.close", function()
+  it("closes a connection known by its id, once", function()
+    serve()
+    local ada, bob = connect("/text"), connect("/text")
+    assert.is_true(tw.close(ada.id, 4003, "kicked"))
+    assert.is_true(tw.close(bob.id))
+    assert.same({ 4003, "kicked" }, { world:close_of(ada) })
+    assert.same({ 1000, "" }, { world:close_of(bob) })
+    assert.same({ n = 2, nil, "closed" }, table.pack(tw.close(ada.id)))
+    assert.same({ n = 2, nil, "closed" }, table.pack(tw.close("ada")))
+  end)
+
+  it("throws at its caller for what cannot be meant", function()
+    serve()
+    local ada = connect("/text")
+    assert.equal("tw.close: a conn.id is needed, got a connection", misuse(function() return tw.close(ada), 1 end))
+    assert.equal("tw.close: a conn.id is needed, got nil", misuse(function() return tw.close(), 1 end))
+    assert.matches("^tw.close: 1005 is no code that can be sent", misuse(function() return tw.close("x", 1005), 1 end))
+    assert.matches("^tw.close: false is no code", misuse(function() return tw.close("x", false), 1 end))
+    assert.equal("tw.close: the reason must be UTF-8 text of at most 123 bytes",
+      misuse(function() return tw.close("x", 1000, ("x"):rep(124)), 1 end))
+    assert.is_true(ada:is_open())
   end)
 end)
 

@@ -546,8 +546,8 @@ describe("misuse", function()
         "send: the key has 1025 bytes; at most 1024 are possible",
       ["local _ = conn:send('hi', { kind = 'txt' })"] = 'send: kind must be "text" or "binary", got txt',
       ["local _ = conn:send('hi', conn)"] = "send: a kind or a table of options is needed, got a connection",
-      ["tw.room('lobby'):broadcast('hi', { except = conn.id })"] =
-        "room:broadcast: except must be a connection, got string",
+      ["tw.room('lobby'):broadcast('hi', { except = 7 })"] =
+        "room:broadcast: except must be a connection or its conn.id, got number",
       ["tw.broadcast('hi', { endpoint = '/chat' })"] = 'tw.broadcast: there is no endpoint "/chat"',
     }) do
       local answer = ada:ask("\n" .. code)

@@ -103,6 +103,41 @@ describe("with several workers", function()
     ask_until(function() return cjson.decode(http.request(app.admin, "/stats").body).connections == 0 end)
   end)
 
+  describe("tw.close", function()
+    it("closes a connection of any worker, behind what was sent to it", function()
+      local ada = connect(0, "ada")
+      for worker = 0, WORKERS - 1 do
+        local bob = connect(worker, "bob")
+        assert.equal("true true", run(ada, [[return tw.send(ids:get "bob", "last"),
+          tw.close(ids:get "bob", 4003, "kicked: é")]]))
+        assert.equal("last", (bob:receive()))
+        assert.same({ 4003, "kicked: é" }, { bob:wait_closed() })
+        assert.is_truthy(loop.ask_until(function()
+          return run(ada, [[return tw.close(ids:get "bob")]])
+        end, "nil closed"))
+      end
+    end)
+  end)
+
+  describe("a broadcast", function()
+    it("leaves out a connection of any worker, known by its id", function()
+      local ada = connect(0, "ada")
+      run(ada, "conn:join('hall')")
+      for worker = 0, WORKERS - 1 do
+        local bob = connect(worker, "bob")
+        run(bob, "conn:join('hall')")
+        for from = 0, WORKERS - 1 do
+          assert.equal("1 1", run_on(from, [[return tw.room("hall"):broadcast("one", { except = ids:get "bob" }),
+            tw.broadcast("all", { except = ids:get "bob", endpoint = "/" })]]))
+          check_got_only(ada, "one", "all")
+        end
+        check_got_only(bob)
+        bob:close()
+        ask_until(function() return run(ada, "return tw.room('hall'):size()") == "1" end)
+      end
+    end)
+  end)
+
   describe("tw.send", function()
     it("reaches a connection of any worker, through its codec", function()
       local ada = connect(0, "ada")

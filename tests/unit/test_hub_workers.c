@@ -290,6 +290,35 @@ static void test_send(void **state) {
     fake_expect_frames(heir, "");
 }
 
+static bool close_by(struct fake *f, conn_id id, unsigned code, const char *reason) {
+    return hub_close_anywhere(f->hub, id, code, (struct slice){reason, strlen(reason)});
+}
+
+static void test_close(void **state) {
+    send_to(two, a->id, "first", SEND_OK);
+    assert_true(close_by(two, a->id, 4001, "bye"));
+    send_to(two, a->id, "behind it", SEND_CLOSED);
+    assert_false(close_by(three, a->id, 4003, "again"));
+    assert_true(close_by(three, b->id, 1000, ""));
+    assert_true(close_by(three, c->id, 4002, "own"));
+    assert_false(close_by(three, c->id, 4003, "again"));
+    turn_all();
+    fake_expect_frames(a, "text(first) close(4001,bye)");
+    fake_expect_frames(b, "close(1000)");
+    fake_expect_frames(c, "close(4002,own)");
+    assert_false(close_by(two, a->id, 4003, "again")); /* it is closing */
+    conn_id id = a->id;
+    fake_gone(a);
+    turn_all();
+    struct fake_client *heir = fake_connect(one); /* in the same slot */
+    assert_false(close_by(two, id, 1000, ""));
+    assert_false(close_by(two, conn_id_of(100, 12345), 1000, ""));
+    assert_false(close_by(one, 0, 1000, ""));
+    assert_false(close_by(two, UINT64_MAX, 1000, ""));
+    turn_all();
+    fake_expect_frames(heir, "");
+}
+
 /* ---- everyone ---- */
 
 static void test_everyone(void **state) {
@@ -305,6 +334,29 @@ static void test_everyone(void **state) {
     fake_expect_frames(a, "text(all) text(endpoint)");
     fake_expect_frames(b, "text(all) text(others) text(endpoint)");
     fake_expect_frames(c, "text(all) text(others) text(endpoint)");
+}
+
+/* One of another worker is left out, and not counted. */
+static void test_except_elsewhere(void **state) {
+    join(a, LOBBY);
+    join(b, LOBBY);
+    assert_int_equal(publish_to(one, LOBBY, "1", b->id), 1);
+    assert_false(bus_has_mail(bus, 1)); /* there is nobody else */
+    assert_int_equal(publish_to(three, LOBBY, "2", b->id), 1);
+    assert_int_equal(publish_to(three, LOBBY, "3", c->id), 2); /* it is not in the room */
+    assert_int_equal(publish_to(one, LOBBY, "4", c->id), 2);
+    assert_int_equal(publish_to(one, NOTHING, "5", b->id), 2);
+    assert_int_equal(publish_to(one, LOBBY, "6", conn_id_of(1, 12345)), 2);
+    struct audience audience = {NOTHING, 7, 0, b->id};
+    assert_int_equal(publish_as(one->hub, &audience, message_new(MESSAGE_TEXT, "no", 2)), 0);
+    struct fake_client *other = fake_connect(two);
+    join(other, LOBBY);
+    assert_int_equal(publish_to(one, LOBBY, "7", b->id), 2);
+    turn_all();
+    fake_expect_frames(a, "text(1) text(2) text(3) text(4) text(5) text(6) text(7)");
+    fake_expect_frames(b, "text(3) text(4) text(6)");
+    fake_expect_frames(c, "text(5)");
+    fake_expect_frames(other, "text(7)");
 }
 
 /* From the moment in which its client may know that it is connected. */
@@ -461,7 +513,9 @@ int main(void) {
         TEST(test_mail_amid_mail),
         TEST(test_before_what_is_caused),
         TEST(test_send),
+        TEST(test_close),
         TEST(test_everyone),
+        TEST(test_except_elsewhere),
         TEST(test_newcomer),
         TEST(test_presence),
         TEST(test_watch),
