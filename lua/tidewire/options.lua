@@ -73,6 +73,8 @@ local limits = {
   { name = "connections", type = "count", default = 10000, env = "LIMITS_CONNECTIONS" },
   { name = "per_address", type = "count", env = "LIMITS_PER_ADDRESS" },
   { name = "handshake_seconds", type = "seconds", positive = true, default = 5, env = "LIMITS_HANDSHAKE_SECONDS" },
+  { name = "half_closed_seconds", type = "seconds", positive = true, default = 60,
+    env = "LIMITS_HALF_CLOSED_SECONDS" },
   { name = "header_bytes", type = "size", min = 512, max = MIB, default = 16 * KIB, env = "LIMITS_HEADER_BYTES" },
   { name = "worker_backlog", type = "size", min = 64 * KIB, max = 1 << 40, default = 64 * MIB,
     env = "LIMITS_WORKER_BACKLOG" },

@@ -80,6 +80,7 @@
 ---@field connections? integer
 ---@field per_address? integer
 ---@field handshake_seconds? number
+---@field half_closed_seconds? number
 ---@field header_bytes? tidewire.Size
 ---@field worker_backlog? tidewire.Size  what may wait for one worker from the others
 ---@field memory? tidewire.Size  not in this version: no effect

@@ -46,6 +46,7 @@ struct conn {
     bool busy;         /* a hook runs or sleeps */
     bool paused;       /* the wire does not read */
     bool close_queued; /* our Close frame is the last thing in the queue, or written */
+    bool half_closed;  /* the peer has ended its direction of TCP */
     bool peer_done;    /* nothing more is expected from the peer: end when all is written */
     bool ended;        /* the wire was told to end */
     uint8_t close_reason_len;

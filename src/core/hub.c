@@ -352,9 +352,17 @@ static void queue_close_frame(struct hub *hub, struct conn *conn) {
     outbox_push(hub, conn, message_new(MESSAGE_CLOSE, payload, len));
 }
 
+/* Before the peer's end is noted: what it said before is handled, and answered, if that only waits for the end of the
+ * turn and not for a hook that sleeps. */
+static void catch_up(struct hub *hub, struct conn *conn) {
+    hub_take_mail(hub);
+    if (conn->state == CONN_OPEN && !inbox_empty(conn->inbox))
+        step(hub, conn);
+}
+
 void hub_peer_closed(struct hub *hub, struct conn *conn, unsigned code, const char *reason,
                      size_t len) {
-    hub_take_mail(hub);
+    catch_up(hub, conn);
     conn->peer_done = true;
     if (conn->state == CONN_OPEN) {
         log_close(conn, LOG_DEBUG, "client", code, reason, len);
@@ -364,6 +372,19 @@ void hub_peer_closed(struct hub *hub, struct conn *conn, unsigned code, const ch
     } else if (outq_empty(&conn->out)) {
         outbox_end(hub, conn);
     }
+}
+
+bool hub_peer_ended(struct hub *hub, struct conn *conn, uint64_t ms) {
+    catch_up(hub, conn);
+    conn->peer_done = conn->half_closed = true;
+    if (conn->state == CONN_OPEN) {
+        log_close(conn, LOG_DEBUG, "network", CLOSE_ABNORMAL, NULL, 0);
+        set_close(hub, conn, CLOSE_ABNORMAL, NULL, 0);
+        hub_later(hub, conn);
+    }
+    heartbeat_kill_in(hub, conn, ms);
+    outbox_flush(hub, conn);
+    return !outq_empty(&conn->out);
 }
 
 void hub_gone(struct hub *hub, struct conn *conn, unsigned code) {

@@ -111,6 +111,9 @@ void hub_fail(struct hub *hub, struct conn *conn, unsigned code, const char *rea
 /* The peer's Close frame: code CLOSE_NO_STATUS where it had none. It is answered. */
 void hub_peer_closed(struct hub *hub, struct conn *conn, unsigned code, const char *reason,
                      size_t len);
+/* The peer has ended its direction of TCP: nothing more comes from it, and it gets what is queued within `ms`
+ * milliseconds. False: nothing is. */
+bool hub_peer_ended(struct hub *hub, struct conn *conn, uint64_t ms);
 /* The socket is gone. `code` is used where nobody has closed before. */
 void hub_gone(struct hub *hub, struct conn *conn, unsigned code);
 

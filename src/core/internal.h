@@ -58,6 +58,8 @@ enum {
 }; /* most that leaves in one write, but for a larger message */
 void outbox_mark(struct hub *hub, struct conn *conn);
 void outbox_flush_all(struct hub *hub);
+/* Writes as much as the socket takes. */
+void outbox_flush(struct hub *hub, struct conn *conn);
 /* All is said and written: ends the TCP connection. */
 void outbox_end(struct hub *hub, struct conn *conn);
 void outbox_push(struct hub *hub, struct conn *conn, struct message *message);

@@ -49,7 +49,7 @@ void outbox_end(struct hub *hub, struct conn *conn) {
         return;
     conn->ended = true;
     hub->wire->end(conn->peer);
-    heartbeat_kill_in(hub, conn, CLOSE_LINGER_MS);
+    heartbeat_kill_in(hub, conn, conn->half_closed ? CLOSE_FLUSH_MS : CLOSE_LINGER_MS);
 }
 
 /* Writes what the queue gives next; false when it is empty. */
@@ -72,8 +72,7 @@ static bool write_next(struct hub *hub, struct conn *conn) {
     return true;
 }
 
-/* Writes as much as the socket takes. */
-static void flush(struct hub *hub, struct conn *conn) {
+void outbox_flush(struct hub *hub, struct conn *conn) {
     if (conn->peer == NULL)
         return;
     while (!conn->blocked && write_next(hub, conn)) {
@@ -112,7 +111,7 @@ void outbox_flush_all(struct hub *hub) {
         struct conn *conn = LIST_OWNER(hub->dirty.next, struct conn, dirty);
         list_remove(&conn->dirty);
         fetch_ahead(hub, hub->dirty.next);
-        flush(hub, conn);
+        outbox_flush(hub, conn);
     }
     outq_drop_bundle(&hub->bundle);
     shares_settle(&hub->shares);
@@ -120,7 +119,7 @@ void outbox_flush_all(struct hub *hub) {
 
 void hub_writable(struct hub *hub, struct conn *conn) {
     conn->blocked = false;
-    flush(hub, conn);
+    outbox_flush(hub, conn);
 }
 
 /* Is there room for `len` more bytes, and for one more message? An empty queue takes one message of any size, so
@@ -137,7 +136,7 @@ static enum send_result admit(struct hub *hub, struct conn *conn, size_t len) {
     if (conn == NULL || conn->state != CONN_OPEN)
         return SEND_CLOSED;
     if (!has_room(conn, len))
-        flush(hub, conn); /* the turn has not ended, the socket may still take it */
+        outbox_flush(hub, conn); /* the turn has not ended, the socket may still take it */
     if (has_room(conn, len)) {
         stats_add(&hub->stats.messages_sent, 1);
         return SEND_OK;

@@ -209,7 +209,7 @@ struct gate *gate_new(uv_loop_t *loop, struct transport *transport, struct hub *
     struct gate *gate = mem_zalloc(sizeof *gate);
     gate->options = *options;
     gate->hub = hub;
-    gate->ws = ws_server_new(hub);
+    gate->ws = ws_server_new(hub, options->http.half_closed_ms);
     struct http_handler handler = {on_request, on_upgrade, gate};
     gate->http = http_server_new(loop, transport, &options->http, &handler);
     ws_fill_wire(&gate->wire);
@@ -223,6 +223,7 @@ struct gate *gate_new(uv_loop_t *loop, struct transport *transport, struct hub *
 void gate_change(struct gate *gate, const struct gate_options *options) {
     gate->options = *options;
     http_server_change(gate->http, &options->http);
+    ws_server_change(gate->ws, options->http.half_closed_ms);
 }
 
 void gate_close(struct gate *gate) {

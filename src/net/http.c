@@ -87,11 +87,20 @@ static void on_writable(void *owner) {
     http_write_on(owner);
 }
 
+/* Who has asked is answered, also when nothing more comes from there; whether somebody is left to read it cannot be
+ * seen, so a handler has its time for it. */
+static bool on_ended(void *owner) {
+    struct http *http = owner;
+    if (http->state == HTTP_WAITING)
+        http_deadline_in(http, http->server->options.half_closed_ms);
+    return http->state == HTTP_WAITING || http->state == HTTP_WRITING;
+}
+
 static void on_closed(void *owner) {
     release(owner);
 }
 
-static const struct stream_events stream_events = {on_received, on_writable, on_closed};
+static const struct stream_events stream_events = {on_received, on_writable, on_ended, on_closed};
 
 void http_accept(struct http_server *server, int fd, const char *remote) {
     struct http *http = mem_zalloc(sizeof *http);

@@ -32,7 +32,8 @@ struct http_handler {
 
 struct http_options {
     size_t max_head_bytes, max_body_bytes;
-    uint64_t request_ms; /* for the whole request to arrive; over it: 408 */
+    uint64_t request_ms;     /* for the whole request to arrive; over it: 408 */
+    uint64_t half_closed_ms; /* for the answer to a client that has ended its direction */
     struct certificate
         *certificate; /* for TLS, but on Unix sockets; NULL: in plain. A reference is taken */
 };

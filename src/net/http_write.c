@@ -53,8 +53,12 @@ void http_write_on(struct http *http) {
                 http_deadline_in(http, WRITING_MS); /* of standstill */
         }
     } while (next_piece(http));
-    if (http->state == HTTP_WRITING)
+    if (http->state != HTTP_WRITING)
+        return;
+    if (stream_is_flushed(http->stream))
         finish(http);
+    else
+        stream_want_write(http->stream);
 }
 
 void http_continue(struct http *http) {

@@ -146,6 +146,10 @@ void tls_free(struct tls *tls) {
     mem_free(tls);
 }
 
+void tls_set_socket(struct tls *tls, int fd) {
+    tls->fd = fd;
+}
+
 enum tls_state tls_state(const struct tls *tls) {
     return tls->state;
 }

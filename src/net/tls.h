@@ -26,6 +26,8 @@ enum tls_state {
 /* On a connected, non-blocking socket that stays the caller's. */
 struct tls *tls_new(struct certificate *certificate, int fd);
 void tls_free(struct tls *tls); /* accepts NULL */
+/* The connection has another descriptor from now on. */
+void tls_set_socket(struct tls *tls, int fd);
 
 enum tls_state tls_state(const struct tls *tls);
 /* Why it is broken: a few words; lives with it. */

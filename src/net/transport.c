@@ -6,12 +6,15 @@
  * and stops reading until it is gone; our queue keeps the rest instead. */
 #include "net/transport.h"
 
+#include "base/list.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "net/address.h"
+#include "net/half_closed.h"
 #include "net/tls.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <libwebsockets.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -26,6 +29,7 @@ enum { READ_BYTES = 128 * 1024 };
 #define HAVE_LOG_CONTEXTS (LWS_LIBRARY_VERSION_NUMBER >= 4003000)
 
 struct transport {
+    uv_loop_t *loop;
     struct lws_context *context;
     struct lws_vhost *vhost;
 #if HAVE_LOG_CONTEXTS
@@ -34,24 +38,36 @@ struct transport {
     struct stats *stats;
     struct stream *adopting; /* the stream whose lws object is being made */
     char *plain;             /* for what a read of encrypted bytes says; made when first needed */
+    struct list half_closed; /* streams that the library has let go of */
+    bool stopped;
 };
 
 struct stream {
-    struct lws *wsi;
+    struct transport *transport;
+    struct lws *wsi;          /* NULL: `half` has the socket, or nobody */
+    struct half_closed *half; /* its client has ended its direction */
+    struct list half_closed;
     const struct stream_events *events;
     void *owner;
     struct tls *tls; /* NULL: in plain */
     int fd;
-    bool dead;                    /* killed or broken: its owner hears only `closed` */
-    bool heard;                   /* something has come */
-    bool paused;                  /* what has come is not all looked at: its end is not heard yet */
-    bool owner_waits, shut_waits; /* with TLS, for what it has to write first */
+    bool dead;        /* killed or broken: its owner hears only `closed` */
+    bool heard;       /* something has come */
+    bool ended;       /* no more comes, and the owner knows */
+    bool paused;      /* what has come is not all looked at: its end is not heard yet */
+    bool owner_waits; /* for the socket */
+    bool shut,
+        shut_waits; /* nothing more is written; with TLS, but for what it has to write first */
 };
 
 /* ---- encrypted ones ---- */
 
-static struct transport *transport_of(struct lws *wsi) {
-    return lws_context_user(lws_get_context(wsi));
+/* Its turn to write comes when the socket takes bytes. */
+static void want_turn(struct stream *stream) {
+    if (stream->wsi != NULL)
+        lws_callback_on_writable(stream->wsi);
+    else if (stream->half != NULL)
+        half_closed_want_write(stream->half);
 }
 
 static void tell_broken(const struct stream *stream) {
@@ -67,9 +83,9 @@ static void tell_broken(const struct stream *stream) {
     log_end(&line);
 }
 
-/* Has the client said that no more comes, and its owner heard all that came before? */
-static bool has_ended(const struct stream *stream) {
-    return tls_state(stream->tls) == TLS_ENDED && !stream->paused;
+/* Has the client said that no more comes, and its owner heard all that came before, but not that? */
+static bool end_is_news(const struct stream *stream) {
+    return tls_state(stream->tls) == TLS_ENDED && !stream->paused && !stream->ended;
 }
 
 /* What must be done after each call of tls.c's: it may wait for the socket, have heard the end, or be broken. */
@@ -78,13 +94,13 @@ static void look_at_tls(struct stream *stream) {
         if (!stream->dead)
             tell_broken(stream);
         stream_kill(stream);
-    } else if (tls_waits(stream->tls) || has_ended(stream)) {
-        lws_callback_on_writable(stream->wsi);
+    } else if (tls_waits(stream->tls) || end_is_news(stream)) {
+        want_turn(stream);
     }
 }
 
 static void received_secured(struct stream *stream, const char *bytes, size_t len) {
-    struct transport *transport = transport_of(stream->wsi);
+    struct transport *transport = stream->transport;
     bool greeting = tls_state(stream->tls) == TLS_GREETING;
     if (transport->plain == NULL)
         transport->plain = mem_alloc(READ_BYTES + TLS_RECORD_BYTES);
@@ -116,38 +132,110 @@ static void received(struct stream *stream, char *bytes, size_t len) {
         received_secured(stream, bytes, len);
 }
 
-/* Its own rest goes first; then it is the owner's turn. True: the socket is to be closed. */
-static bool secured_is_over(struct stream *stream) {
-    if (!tls_flush(stream->tls)) {
-        look_at_tls(stream);
+/* All that TLS has to say is said. */
+static void finish_shutdown(struct stream *stream) {
+    stream->shut_waits = false;
+    shutdown(stream->fd, SHUT_WR);
+    if (stream->wsi == NULL) /* both directions have ended */
+        stream_kill(stream);
+}
+
+/* Tells the owner that no more comes. True: the stream is still to be written to. */
+static bool tell_end(struct stream *stream) {
+    stream->ended = true;
+    bool goes_on = stream->events->ended(stream->owner);
+    if (!goes_on && stream->tls != NULL &&
+        tls_waits(stream->tls)) { /* the end of what it had written */
+        stream_shutdown(stream);
+        goes_on = true;
+    }
+    return goes_on && !stream->dead;
+}
+
+/* The end of what its client says is told at once; else its own rest goes before what its owner has. False: the
+ * socket is to be closed. */
+static bool secured_goes_on(struct stream *stream) {
+    if (end_is_news(stream) && !tell_end(stream)) {
+        tls_end(stream->tls);
         return false;
     }
+    if (!tls_flush(stream->tls)) {
+        look_at_tls(stream);
+        return true;
+    }
     if (stream->shut_waits)
-        shutdown(stream->fd, SHUT_WR);
-    stream->shut_waits = false;
-    if (!has_ended(stream))
-        return tls_state(stream->tls) == TLS_BROKEN;
-    tls_end(stream->tls);
-    return true;
+        finish_shutdown(stream);
+    return tls_state(stream->tls) != TLS_BROKEN;
 }
 
 static void forget_tls(struct stream *stream) {
     if (stream->heard && tls_state(stream->tls) == TLS_GREETING)
-        stats_add(&transport_of(stream->wsi)->stats->tls_failures, 1);
+        stats_add(&stream->transport->stats->tls_failures, 1);
     tls_free(stream->tls);
 }
 
 static bool writable(struct stream *stream) {
     if (stream->tls == NULL) {
+        stream->owner_waits = false;
         stream->events->writable(stream->owner);
         return true;
     }
-    if (secured_is_over(stream))
+    if (!secured_goes_on(stream))
         return false;
     if (stream->owner_waits && !tls_waits(stream->tls)) {
         stream->owner_waits = false;
         stream->events->writable(stream->owner);
     }
+    return true;
+}
+
+/* ---- the end ---- */
+
+/* The socket is closed. */
+static void forget(struct stream *stream) {
+    list_remove(&stream->half_closed);
+    stream->events->closed(stream->owner);
+    if (stream->tls != NULL)
+        forget_tls(stream);
+    mem_free(stream);
+}
+
+static void on_half_writable(void *owner) {
+    struct stream *stream = owner;
+    if (!writable(stream))
+        stream_kill(stream);
+}
+
+static void on_half_broken(void *owner) {
+    stream_kill(owner);
+}
+
+static void on_half_closed(void *owner) {
+    forget(owner);
+}
+
+static const struct half_closed_events half_closed_events = {on_half_writable, on_half_broken,
+                                                             on_half_closed};
+
+/* The library closes the socket. Has only the client's direction ended, and is something still to be written to it?
+ * Then the stream lives on with a descriptor of its own. */
+static bool lives_on(struct stream *stream) {
+    stream->wsi = NULL;
+    if (stream->dead || stream->transport->stopped || !half_closed_is(stream->fd))
+        return false;
+    if (stream->ended ? stream->shut && !stream->shut_waits : !tell_end(stream))
+        return false;
+    int fd = fcntl(stream->fd, F_DUPFD_CLOEXEC, 0);
+    stream->half =
+        fd < 0 ? NULL : half_closed_new(stream->transport->loop, fd, &half_closed_events, stream);
+    if (stream->half == NULL)
+        return false;
+    stream->fd = fd;
+    if (stream->tls != NULL)
+        tls_set_socket(stream->tls, fd);
+    list_append(&stream->transport->half_closed, &stream->half_closed);
+    if (stream->owner_waits || (stream->tls != NULL && tls_waits(stream->tls)))
+        half_closed_want_write(stream->half);
     return true;
 }
 
@@ -159,28 +247,28 @@ static int on_event(struct lws *wsi, enum lws_callback_reasons reason, void *use
     struct stream *stream = lws_get_opaque_user_data(wsi);
     switch (reason) {
     case LWS_CALLBACK_RAW_ADOPT: {
-        stream = transport_of(wsi)->adopting;
+        const struct transport *transport = lws_context_user(lws_get_context(wsi));
+        stream = transport->adopting;
         stream->wsi = wsi;
         lws_set_opaque_user_data(wsi, stream);
         return 0;
     }
     case LWS_CALLBACK_RAW_RX:
-        if (stream == NULL || stream->dead)
+        if (stream == NULL || stream->dead || len == 0)
             return -1;
         received(stream, in, len);
         return stream->dead ? -1 : 0;
     case LWS_CALLBACK_RAW_WRITEABLE:
         if (stream == NULL || stream->dead)
             return -1;
-        return writable(stream) && !stream->dead ? 0 : -1;
+        stream->dead = !writable(stream) || stream->dead;
+        return stream->dead ? -1 : 0;
     case LWS_CALLBACK_RAW_CLOSE:
         if (stream == NULL)
             return 0;
         lws_set_opaque_user_data(wsi, NULL);
-        stream->events->closed(stream->owner);
-        if (stream->tls != NULL)
-            forget_tls(stream);
-        mem_free(stream);
+        if (!lives_on(stream))
+            forget(stream);
         return 0;
     default:
         return 0;
@@ -229,7 +317,9 @@ static void create_context(struct transport *transport,
 
 struct transport *transport_new(uv_loop_t *loop, struct stats *stats) {
     struct transport *transport = mem_zalloc(sizeof *transport);
+    transport->loop = loop;
     transport->stats = stats;
+    list_init(&transport->half_closed);
     void *loops[] = {loop};
 #if HAVE_LOG_CONTEXTS
     transport->log = (lws_log_cx_t){.u.emit = on_lws_log, .lll_flags = LOGGED_LEVELS};
@@ -260,6 +350,12 @@ struct transport *transport_new(uv_loop_t *loop, struct stats *stats) {
 }
 
 void transport_stop(struct transport *transport) {
+    transport->stopped = true;
+    while (!list_empty(&transport->half_closed)) {
+        struct stream *stream = LIST_OWNER(transport->half_closed.next, struct stream, half_closed);
+        half_closed_abandon(stream->half);
+        forget(stream);
+    }
     destroy_context(transport);
 }
 
@@ -274,9 +370,11 @@ void transport_free(struct transport *transport) {
 struct stream *stream_adopt(struct transport *transport, int fd, struct certificate *certificate,
                             const struct stream_events *events, void *owner) {
     struct stream *stream = mem_zalloc(sizeof *stream);
+    stream->transport = transport;
     stream->events = events;
     stream->owner = owner;
     stream->fd = fd;
+    list_init(&stream->half_closed);
     if (certificate != NULL)
         stream->tls = tls_new(certificate, fd);
     transport->adopting = stream;
@@ -327,11 +425,15 @@ size_t stream_write(struct stream *stream, const void *bytes, size_t len) {
 void stream_want_write(struct stream *stream) {
     stream->owner_waits = true;
     if (!stream->dead)
-        lws_callback_on_writable(stream->wsi);
+        want_turn(stream);
+}
+
+bool stream_is_flushed(const struct stream *stream) {
+    return stream->tls == NULL || !tls_waits(stream->tls);
 }
 
 void stream_pause(struct stream *stream, bool paused) {
-    if (stream->dead)
+    if (stream->dead || stream->wsi == NULL)
         return;
     stream->paused = paused;
     lws_rx_flow_control(stream->wsi, !paused);
@@ -340,21 +442,26 @@ void stream_pause(struct stream *stream, bool paused) {
 }
 
 void stream_shutdown(struct stream *stream) {
-    if (stream->dead)
+    if (stream->dead || stream->shut)
         return;
+    stream->shut = true;
     if (stream->tls != NULL) {
         tls_end(stream->tls);
         look_at_tls(stream);
         stream->shut_waits = tls_waits(stream->tls);
     }
     if (!stream->shut_waits)
-        shutdown(stream->fd, SHUT_WR);
+        finish_shutdown(stream);
 }
 
 void stream_kill(struct stream *stream) {
     if (stream->dead)
         return;
     stream->dead = true;
+    if (stream->half != NULL)
+        half_closed_close(stream->half);
+    if (stream->wsi == NULL)
+        return; /* it is closed when this call has ended */
     lws_set_timeout(stream->wsi, PENDING_TIMEOUT_USER_OK, LWS_TO_KILL_ASYNC);
     lws_cancel_service(
         lws_get_context(stream->wsi)); /* it looks at timeouts only after some event */

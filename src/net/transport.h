@@ -26,6 +26,9 @@ struct stream_events {
     void (*received)(void *owner, char *bytes, size_t len);
     /* After stream_want_write(): the socket takes bytes again. */
     void (*writable)(void *owner);
+    /* The client has said that no more comes from it, and all that came was told. True: it is still to be written to,
+     * and the owner will end it, by stream_shutdown() or stream_kill(). False: it is closed. */
+    bool (*ended)(void *owner);
     /* The socket is closed, whoever wanted it. Not called inside a call of the owner's. */
     void (*closed)(void *owner);
 };
@@ -57,10 +60,14 @@ size_t stream_write(struct stream *stream, const void *bytes, size_t len);
 /* `writable` will be called once. */
 void stream_want_write(struct stream *stream);
 
+/* Has the socket taken all that stream_write() has? With encryption the end of it may still wait. */
+bool stream_is_flushed(const struct stream *stream);
+
 /* Reading stops or goes on. What the kernel has buffered stays there. */
 void stream_pause(struct stream *stream, bool paused);
 
-/* No more will be written: the peer sees the end after what was sent. Reading goes on. */
+/* No more will be written: the peer sees the end after what was sent. Reading goes on; where nothing more comes, the
+ * socket is closed. */
 void stream_shutdown(struct stream *stream);
 
 /* Closes the socket soon, in the loop's next turn. */

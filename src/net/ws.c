@@ -13,6 +13,7 @@
 
 struct ws_server {
     struct hub *hub;
+    uint64_t half_closed_ms;
     struct list resumed;
 };
 
@@ -28,11 +29,16 @@ struct ws {
     bool paused, deaf; /* deaf: nothing that comes in is looked at any more */
 };
 
-struct ws_server *ws_server_new(struct hub *hub) {
+struct ws_server *ws_server_new(struct hub *hub, uint64_t half_closed_ms) {
     struct ws_server *server = mem_zalloc(sizeof *server);
     server->hub = hub;
+    server->half_closed_ms = half_closed_ms;
     list_init(&server->resumed);
     return server;
+}
+
+void ws_server_change(struct ws_server *server, uint64_t half_closed_ms) {
+    server->half_closed_ms = half_closed_ms;
 }
 
 void ws_server_free(struct ws_server *server) {
@@ -146,6 +152,12 @@ static void on_writable(void *owner) {
     hub_writable(ws->server->hub, ws->conn);
 }
 
+static bool on_ended(void *owner) {
+    struct ws *ws = owner;
+    ws->deaf = true;
+    return hub_peer_ended(ws->server->hub, ws->conn, ws->server->half_closed_ms);
+}
+
 static void on_closed(void *owner) {
     struct ws *ws = owner;
     hub_gone(ws->server->hub, ws->conn, CLOSE_ABNORMAL);
@@ -156,7 +168,7 @@ static void on_closed(void *owner) {
     mem_free(ws);
 }
 
-static const struct stream_events stream_events = {on_received, on_writable, on_closed};
+static const struct stream_events stream_events = {on_received, on_writable, on_ended, on_closed};
 
 void ws_open(struct ws_server *server, struct stream *stream, struct conn *conn,
              struct address_entry *address, char *ahead, size_t len) {

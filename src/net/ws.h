@@ -12,7 +12,9 @@
 /* What the WebSocket connections of one worker share. */
 struct ws_server;
 
-struct ws_server *ws_server_new(struct hub *hub);
+/* `half_closed_ms`: how long a client that has ended its direction may take for what is queued to it. */
+struct ws_server *ws_server_new(struct hub *hub, uint64_t half_closed_ms);
+void ws_server_change(struct ws_server *server, uint64_t half_closed_ms);
 void ws_server_free(struct ws_server *server);
 
 /* The functions that the hub calls for a peer; `respond` and `respond_file` are left to gate.c. */

@@ -71,6 +71,7 @@ struct app *app_read(lua_State *L, int index) {
     app->max_connections = (uint32_t)number_field(L, limits, "connections");
     app->per_address = (uint32_t)number_field(L, limits, "per_address");
     app->handshake_seconds = number_field(L, limits, "handshake_seconds");
+    app->half_closed_seconds = number_field(L, limits, "half_closed_seconds");
     app->header_bytes = (size_t)number_field(L, limits, "header_bytes");
     app->worker_backlog = (size_t)number_field(L, limits, "worker_backlog");
     lua_pop(L, 1);

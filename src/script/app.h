@@ -19,7 +19,7 @@ struct app {
     unsigned workers; /* how many, "auto" resolved */
     char *folders;    /* of its scripts, one a line */
     char *shape;      /* its endpoints and their codecs: must be the same in all workers */
-    double handshake_seconds;
+    double handshake_seconds, half_closed_seconds;
     size_t header_bytes;
     size_t worker_backlog; /* bytes that may wait for one worker from the others */
 };

@@ -282,8 +282,10 @@ struct admin *admin_open(uv_loop_t *loop, struct commons *commons, struct crew *
         mem_free(admin);
         return NULL;
     }
-    struct http_options options = {
-        .max_head_bytes = 16 * 1024, .max_body_bytes = 16 * 1024, .request_ms = 5000};
+    struct http_options options = {.max_head_bytes = 16 * 1024,
+                                   .max_body_bytes = 16 * 1024,
+                                   .request_ms = 5000,
+                                   .half_closed_ms = 10000};
     struct http_handler handler = {on_request, NULL, admin};
     admin->loop = loop;
     uv_timer_init(loop, &admin->patience);

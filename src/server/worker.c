@@ -283,6 +283,7 @@ static struct gate_options gate_options(const struct worker *worker) {
         .http = {.max_head_bytes = app->header_bytes,
                  .max_body_bytes = MAX_BODY_BYTES,
                  .request_ms = (uint64_t)(app->handshake_seconds * 1000),
+                 .half_closed_ms = (uint64_t)(app->half_closed_seconds * 1000),
                  .certificate = worker->commons->certificate},
         .addresses = worker->commons->addresses,
         .per_address = app->per_address,

@@ -94,6 +94,20 @@ after_each(function()
   end
 end)
 
+-- All limits: their defaults, and what is changed.
+local function limits(changed)
+  local all = {
+    connections = 10000,
+    handshake_seconds = 5,
+    half_closed_seconds = 60,
+    header_bytes = 16384,
+    load_timeout = 5,
+    worker_backlog = 64 << 20,
+  }
+  for name, value in pairs(changed) do all[name] = value end
+  return all
+end
+
 describe("a bare handler", function()
   it("answers on every path, with the defaults", function()
     local result = load_app "return { handle_message = function() return 'called' end, codec = 'json' }"
@@ -102,8 +116,7 @@ describe("a bare handler", function()
     assert.is_nil(result.admin)
     assert.equal(folder, result.dir)
     assert.equal(folder .. "/app.lua", result.file)
-    assert.same({ connections = 10000, handshake_seconds = 5, header_bytes = 16384, load_timeout = 5,
-      worker_backlog = 64 << 20 },
+    assert.same(limits({}),
       result.limits)
     assert.equal(1, #result.endpoints)
     local endpoint = result.endpoints[1]
@@ -163,8 +176,7 @@ return {
     assert.same({ ":1", "unix:/x" }, result.listen)
     assert.equal(":2", result.admin)
     assert.equal("auto", result.workers)
-    assert.same({ connections = 5, handshake_seconds = 5, header_bytes = 8192, load_timeout = 5,
-      worker_backlog = 64 << 20 },
+    assert.same(limits({ connections = 5, header_bytes = 8192 }),
       result.limits)
     assert.same({ "load", "reload", "stop" }, { result.on_load(), result.on_reload(), result.on_stop() })
     local paths, names = {}, {}
@@ -541,8 +553,7 @@ return {
     } })
     assert.same({ "env:1", "env:2" }, result.listen)
     assert.equal("env:3", result.admin)
-    assert.same({ connections = 7, per_address = 2, handshake_seconds = 5, header_bytes = 16384, load_timeout = 5,
-      worker_backlog = 64 << 20 },
+    assert.same(limits({ connections = 7, per_address = 2 }),
       result.limits)
     local a, b = result.endpoints[1], result.endpoints[2]
     assert.same({ 3, 3 }, { a.options.ping_period, b.options.ping_period })

@@ -36,6 +36,20 @@ end
 
 local function nothing() end
 
+-- All limits: their defaults, and what is changed.
+local function limits(changed)
+  local all = {
+    connections = 10000,
+    handshake_seconds = 5,
+    half_closed_seconds = 60,
+    header_bytes = 16384,
+    load_timeout = 5,
+    worker_backlog = 64 << 20,
+  }
+  for name, value in pairs(changed) do all[name] = value end
+  return all
+end
+
 describe("a handler's table", function()
   it("may be empty", function()
     assert.same({}, checked("handler", {}))
@@ -271,8 +285,7 @@ describe("effective values", function()
       codec = "text", ping_period = 30, pong_period = 300, heartbeat = "frame", max_message_size = 1048576,
       max_backlog = 1048576, slow_client = "close", require_origin = false, handler_timeout = 1,
     }, options.merge("handler", {}))
-    assert.same({ connections = 10000, handshake_seconds = 5, header_bytes = 16384, load_timeout = 5,
-      worker_backlog = 64 << 20 },
+    assert.same(limits({}),
       options.merge("limits", {}))
     assert.same({ listen = { "127.0.0.1:8080" }, workers = 1, removed_endpoints = "keep" }, options.merge("app", {}))
   end)

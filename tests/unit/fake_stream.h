@@ -27,6 +27,7 @@ struct stream {
     uint64_t quiet_ms;
     int fd; /* the number it was adopted with */
     bool wants_write, paused, shut, killed, inside;
+    bool unflushed; /* the end of what it took waits inside, as encryption does */
     bool secure;
 };
 
@@ -86,6 +87,10 @@ void stream_want_write(struct stream *stream) {
     stream->wants_write = true;
 }
 
+bool stream_is_flushed(const struct stream *stream) {
+    return !stream->unflushed;
+}
+
 void stream_pause(struct stream *stream, bool paused) {
     stream->paused = paused;
 }
@@ -121,6 +126,17 @@ static inline void fake_stream_takes(struct stream *stream, size_t bytes) {
         stream->wants_write = false;
         stream->events->writable(stream->owner);
     }
+}
+
+/* The client ends its direction. False: so does the stream, and its owner is told. */
+static inline bool fake_stream_ends(struct stream *stream) {
+    bool goes_on = stream->events->ended(stream->owner) && !stream->killed && !stream->shut;
+    if (goes_on)
+        return true;
+    stream->events->closed(stream->owner);
+    mem_free(stream->bytes);
+    mem_free(stream);
+    return false;
 }
 
 /* The socket is closed, and the stream with it. */

@@ -408,6 +408,40 @@ static void test_options_of_the_server(void **state) {
     assert_int_equal(seen.requests, 0);
 }
 
+/* Who has asked and ends its direction gets its answer; others are let go. */
+static void test_clients_that_end_their_direction(void **state) {
+    seen.silent = true;
+    struct stream *waiting = accept_one();
+    give(waiting, "GET /1 HTTP/1.1\r\nHost: x\r\n\r\n");
+    assert_true(fake_stream_ends(waiting));
+    http_respond(http_find(server, seen.number), 200, NULL, "late", 4);
+    check_answer(waiting, 200, "late");
+    assert_false(fake_stream_ends(waiting));
+    seen.silent = false;
+    struct stream *writing = accept_one();
+    writing->room = 10;
+    give(writing, "GET / HTTP/1.1\r\nHost: x\r\n\r\n");
+    assert_true(fake_stream_ends(writing));
+    fake_stream_takes(writing, SIZE_MAX);
+    check_answer(writing, 200, "hello");
+    fake_stream_closes(writing);
+    struct stream *reading = accept_one();
+    give(reading, "GET / HT");
+    assert_false(fake_stream_ends(reading));
+}
+
+/* What the socket has not taken of an encrypted answer is not cut off. */
+static void test_answers_that_wait_inside_the_stream(void **state) {
+    struct stream *stream = accept_one();
+    stream->unflushed = true;
+    give(stream, "GET / HTTP/1.1\r\nHost: x\r\n\r\n");
+    assert_false(stream->shut);
+    stream->unflushed = false;
+    fake_stream_takes(stream, SIZE_MAX);
+    check_answer(stream, 200, "hello");
+    fake_stream_closes(stream);
+}
+
 /* ---- files ---- */
 
 static char folder[64], path[96];
@@ -554,6 +588,9 @@ static void test_requests_that_do_not_arrive(void **state) {
     struct stream *other = accept_one();
     run_until_over(other);
     assert_false(waits->shut || waits->killed);
+    assert_true(fake_stream_ends(waits)); /* but nobody may be left to read the answer */
+    run_until_over(waits);
+    assert_true(waits->killed);
     fake_stream_closes(waits);
     fake_stream_closes(other);
 }
@@ -613,6 +650,8 @@ int main(void) {
         TEST(test_answers_that_come_later),
         TEST(test_a_slow_reader),
         TEST(test_options_of_the_server),
+        TEST(test_clients_that_end_their_direction),
+        TEST(test_answers_that_wait_inside_the_stream),
         TEST(test_files),
         TEST(test_a_file_that_shrinks),
         TEST(test_files_are_closed),

@@ -18,7 +18,7 @@ static struct fake_client *a;
 static void open_with(const struct endpoint *endpoint, const char *ahead, size_t len) {
     f = fake_new(endpoint);
     f->timed = false;
-    server = ws_server_new(f->hub);
+    server = ws_server_new(f->hub, 60000);
     ws_fill_wire(&wire);
     hub_set_wire(f->hub, &wire);
     addresses = addresses_new();
