@@ -23,62 +23,92 @@ __attribute__((format(printf, 2, 3))) static void fail(struct takeover *takeover
 
 /* ---- what the other one says ---- */
 
-/* A word and its descriptors. Its length; 0: the other one has gone. */
-static ssize_t hear(int from, char word[HANDOVER_WORD_BYTES], int fds[HANDOVER_FDS],
-                    size_t *count) {
+/* A word and the descriptors that came with it. */
+struct heard {
+    char word[HANDOVER_WORD_BYTES];
+    int fds[HANDOVER_FDS];
+    size_t count; /* of descriptors that are still ours to close */
+};
+
+static void close_heard(struct heard *heard) {
+    while (heard->count > 0)
+        close(heard->fds[--heard->count]);
+}
+
+/* What the system has opened for us: all of it, also what is too much. */
+static void keep_descriptors(struct heard *heard, struct msghdr *message) {
+    for (struct cmsghdr *header = CMSG_FIRSTHDR(message); header != NULL;
+         header = CMSG_NXTHDR(message, header)) {
+        if (header->cmsg_level != SOL_SOCKET || header->cmsg_type != SCM_RIGHTS)
+            continue;
+        size_t count = (header->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+        for (size_t i = 0; i < count; i++) {
+            int fd;
+            memcpy(&fd, CMSG_DATA(header) + i * sizeof fd, sizeof fd);
+            if (heard->count < HANDOVER_FDS)
+                heard->fds[heard->count++] = fd;
+            else
+                close(fd);
+        }
+    }
+}
+
+/* The next word. Its length; 0: the other one has gone; or -1, and no descriptor is left open. */
+static ssize_t hear(int from, struct heard *heard) {
     union {
         struct cmsghdr header;
         char bytes[CMSG_SPACE(HANDOVER_FDS * sizeof(int))];
     } control;
-    struct iovec text = {.iov_base = word, .iov_len = HANDOVER_WORD_BYTES - 1};
+    struct iovec text = {.iov_base = heard->word, .iov_len = HANDOVER_WORD_BYTES - 1};
     struct msghdr message = {.msg_iov = &text,
                              .msg_iovlen = 1,
                              .msg_control = &control,
                              .msg_controllen = sizeof control};
-    *count = 0;
+    heard->count = 0;
     ssize_t len = recvmsg(from, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
-    word[len > 0 ? len : 0] = '\0';
-    if (len <= 0)
-        return len;
-    struct cmsghdr *header = CMSG_FIRSTHDR(&message);
-    if (header != NULL && header->cmsg_level == SOL_SOCKET && header->cmsg_type == SCM_RIGHTS) {
-        *count = (header->cmsg_len - CMSG_LEN(0)) / sizeof(int);
-        memcpy(fds, CMSG_DATA(header), *count * sizeof(int));
-    }
+    heard->word[len > 0 ? len : 0] = '\0';
+    if (len < 0)
+        return -1;
+    keep_descriptors(heard, &message);
+    if (len == 0) /* a datagram without a word is no better than the end */
+        close_heard(heard);
     if (message.msg_flags & (MSG_CTRUNC | MSG_TRUNC)) { /* no descriptors left */
+        close_heard(heard);
         errno = EMFILE;
         return -1;
     }
     return len;
 }
 
-static void on_address(struct takeover *takeover, const char *word, const int *fds, size_t count) {
+static void on_address(struct takeover *takeover, struct heard *heard) {
     int for_admin, any_port, owns_file;
-    bool understood = sscanf(word, HANDOVER_ADDRESS, &for_admin, &any_port, &owns_file) == 3;
-    struct inherited_facts facts = {.for_admin = understood && for_admin != 0,
-                                    .any_port = understood && any_port != 0,
-                                    .owns_file = understood && owns_file != 0};
-    for (size_t i = 0; i < count; i++) {
-        const char *why = inheritance_add(takeover->inheritance, fds[i], &facts);
+    if (takeover->state != TAKEOVER_ASKING ||
+        sscanf(heard->word, HANDOVER_ADDRESS, &for_admin, &any_port, &owns_file) != 3) {
+        fail(takeover,
+             "the running process says what is not understood: \"%s\"; is it another version?",
+             heard->word);
+        return;
+    }
+    struct inherited_facts facts = {
+        .for_admin = for_admin != 0, .any_port = any_port != 0, .owns_file = owns_file != 0};
+    for (size_t i = 0; i < heard->count; i++) {
+        const char *why = inheritance_add(takeover->inheritance, heard->fds[i], &facts);
         if (why != NULL)
             fail(takeover, "the running process has passed a socket that cannot be used: %s", why);
     }
-    if (!understood)
-        fail(takeover,
-             "the running process says what is not understood: \"%s\"; is it another "
-             "version?",
-             word);
+    heard->count = 0;
 }
 
-static void on_heard(struct takeover *takeover, const char *word, const int *fds, size_t count) {
-    if (strcmp(word, HANDOVER_BUSY) == 0)
+static void on_heard(struct takeover *takeover, struct heard *heard) {
+    if (strcmp(heard->word, HANDOVER_BUSY) == 0)
         fail(takeover, "another upgrade is under way");
-    else if (strcmp(word, HANDOVER_END) == 0 && takeover->state == TAKEOVER_ASKING)
+    else if (strcmp(heard->word, HANDOVER_END) == 0 && takeover->state == TAKEOVER_ASKING)
         takeover->state = TAKEOVER_HAVING;
-    else if (strcmp(word, HANDOVER_YOURS) == 0 && takeover->state == TAKEOVER_SAYING)
+    else if (strcmp(heard->word, HANDOVER_YOURS) == 0 && takeover->state == TAKEOVER_SAYING)
         takeover->state = TAKEOVER_DONE;
     else
-        on_address(takeover, word, fds, count);
+        on_address(takeover, heard);
+    close_heard(heard); /* only an address takes them */
     if (takeover->state == TAKEOVER_DONE)
         uv_poll_stop(&takeover->poll);
 }
@@ -87,15 +117,13 @@ static void on_readable(uv_poll_t *poll, int status, int events) {
     (void)status;
     (void)events;
     struct takeover *takeover = poll->data;
-    char word[HANDOVER_WORD_BYTES];
-    int fds[HANDOVER_FDS];
-    size_t count;
+    struct heard heard;
     while (takeover->state < TAKEOVER_DONE) {
-        ssize_t len = hear(takeover->fd, word, fds, &count);
+        ssize_t len = hear(takeover->fd, &heard);
         if (len < 0 && (errno == EAGAIN || errno == EINTR))
             return;
         if (len > 0)
-            on_heard(takeover, word, fds, count);
+            on_heard(takeover, &heard);
         else if (len < 0 && errno == EMFILE)
             fail(takeover, "not enough file descriptors for the sockets of the running process");
         else

@@ -5,6 +5,7 @@
 #include "server/handover.h"
 #include "server/takeover.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
@@ -211,6 +212,94 @@ static void test_nonsense(void **state) {
     assert_int_equal(taken, 0);
 }
 
+static int open_descriptors(void) {
+    DIR *dir = opendir("/proc/self/fd");
+    int count = 0;
+    while (readdir(dir) != NULL)
+        count++;
+    closedir(dir);
+    return count;
+}
+
+/* Says this word with so many descriptors. */
+static void say_with_descriptors(int to, const char *word, size_t len, int count) {
+    union {
+        struct cmsghdr header;
+        char bytes[CMSG_SPACE(250 * sizeof(int))];
+    } control = {0};
+    struct iovec text = {.iov_base = (char *)(uintptr_t)word, .iov_len = len};
+    struct msghdr message = {.msg_iov = &text, .msg_iovlen = 1, .msg_control = &control};
+    message.msg_controllen = CMSG_SPACE((size_t)count * sizeof(int));
+    control.header.cmsg_level = SOL_SOCKET;
+    control.header.cmsg_type = SCM_RIGHTS;
+    control.header.cmsg_len = CMSG_LEN((size_t)count * sizeof(int));
+    for (int i = 0; i < count; i++)
+        memcpy(CMSG_DATA(&control.header) + (size_t)i * sizeof(int), &to, sizeof(int));
+    assert_true(sendmsg(to, &message, 0) >= 0);
+}
+
+/* Descriptors come with words that take none, or too many with one: each is closed. */
+static void test_descriptors_that_nobody_wants(void **state) {
+    static const struct {
+        const char *word;
+        int count;
+        enum takeover_state ends_in;
+    } cases[] = {
+        {HANDOVER_END, 5, TAKEOVER_HAVING},
+        {HANDOVER_BUSY, 5, TAKEOVER_FAILED},
+        {HANDOVER_YOURS, 5, TAKEOVER_FAILED},
+        {"nonsense", 5, TAKEOVER_FAILED},
+        {"address 0 0", 5, TAKEOVER_FAILED},
+        {"address 0 0 0", 1, TAKEOVER_FAILED}, /* none that listens */
+        {"", 5, TAKEOVER_FAILED},
+        {"address 0 0 0", 200, TAKEOVER_FAILED},
+        {HANDOVER_END, 250, TAKEOVER_FAILED},
+        {"a word that is longer than any of those that there are, and is therefore cut", 5,
+         TAKEOVER_FAILED},
+    };
+    struct sockaddr_un place;
+    snprintf(pid_file, sizeof pid_file, "%s/other", folder);
+    assert_true(handover_path(pid_file, &place));
+    int door = socket(AF_UNIX, SOCK_SEQPACKET, 0);
+    assert_int_equal(bind(door, (struct sockaddr *)&place, sizeof place), 0);
+    assert_int_equal(listen(door, 8), 0);
+    int before = open_descriptors();
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct inheritance *inheritance = inheritance_new();
+        struct takeover takeover;
+        takeover_begin(&takeover, &loop, pid_file, inheritance);
+        int fd = accept(door, NULL, NULL);
+        say_with_descriptors(fd, cases[i].word, strlen(cases[i].word), cases[i].count);
+        run_while(&takeover, TAKEOVER_ASKING);
+        assert_int_equal(takeover.state, cases[i].ends_in);
+        close(fd);
+        inheritance_free(inheritance);
+        end_takeover(&takeover);
+        assert_int_equal(open_descriptors(), before);
+    }
+    close(door);
+    unlink(place.sun_path);
+}
+
+/* And neither does the running process keep what is sent to it. */
+static void test_descriptors_for_the_running_one(void **state) {
+    static const char *const words[] = {"ready", "tidewire 2", HANDOVER_ASK, "", "GET / HTTP/1.1"};
+    struct sockaddr_un address;
+    assert_true(handover_path(pid_file, &address));
+    int before = open_descriptors();
+    for (size_t i = 0; i < sizeof words / sizeof words[0]; i++) {
+        int fd = socket(AF_UNIX, SOCK_SEQPACKET, 0);
+        assert_int_equal(connect(fd, (struct sockaddr *)&address, sizeof address), 0);
+        say_with_descriptors(fd, words[i], strlen(words[i]), 20);
+        for (int n = 0; n < 4; n++)
+            turn();
+        close(fd);
+        for (int n = 0; n < 4; n++)
+            turn();
+        assert_int_equal(open_descriptors(), before);
+    }
+}
+
 static void test_the_running_one_ends(void **state) {
     struct inheritance *inheritance = inheritance_new();
     struct takeover takeover;
@@ -250,9 +339,16 @@ static void test_long_path(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        TEST(test_all_is_passed),  TEST(test_many_sockets), TEST(test_gone_before_it_was_ready),
-        TEST(test_second_comer),   TEST(test_nonsense),     TEST(test_the_running_one_ends),
-        TEST(test_only_ourselves), TEST(test_long_path),
+        TEST(test_all_is_passed),
+        TEST(test_many_sockets),
+        TEST(test_gone_before_it_was_ready),
+        TEST(test_second_comer),
+        TEST(test_nonsense),
+        TEST(test_descriptors_that_nobody_wants),
+        TEST(test_descriptors_for_the_running_one),
+        TEST(test_the_running_one_ends),
+        TEST(test_only_ourselves),
+        TEST(test_long_path),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -126,6 +126,49 @@ static void carries_bytes_both_ways(void **state) {
     }
 }
 
+/* Is a client that knows only these suites of TLS 1.2 answered? Returns which was chosen, or NULL. */
+static const char *shake_hands_with(const char *ciphers) {
+    finish(NULL);
+    start(NULL);
+    SSL_set_max_proto_version(client, TLS1_2_VERSION);
+    SSL_set_security_level(client, 0);
+    if (SSL_set_cipher_list(client, ciphers) != 1)
+        return NULL; /* this OpenSSL does not know it either */
+    bool good = false;
+    for (int i = 0; i < 10 && !good && tls_state(tls) != TLS_BROKEN; i++) {
+        good = SSL_do_handshake(client) == 1;
+        receive(16384);
+    }
+    return good ? SSL_get_cipher_name(client) : NULL;
+}
+
+static void takes_only_suites_of_today(void **state) {
+    static const char *const old[] = {
+        "ECDHE-ECDSA-AES128-SHA:ECDHE-RSA-AES128-SHA",
+        "ECDHE-ECDSA-AES256-SHA384:ECDHE-RSA-AES256-SHA384",
+        "ECDHE-ECDSA-AES128-SHA256:ECDHE-ECDSA-AES256-SHA",
+        "ECDHE-ECDSA-CAMELLIA128-SHA256:ECDHE-ECDSA-AES128-CCM8",
+        "AES128-GCM-SHA256:AES256-GCM-SHA384",
+        "AES128-SHA:AES256-SHA256",
+        "DES-CBC3-SHA:ECDHE-ECDSA-DES-CBC3-SHA",
+        "RC4-SHA:ECDHE-ECDSA-RC4-SHA",
+        "DHE-RSA-AES128-GCM-SHA256:DHE-RSA-AES256-SHA",
+        "aNULL:eNULL",
+        "PSK:SRP",
+    };
+    for (size_t i = 0; i < sizeof old / sizeof old[0]; i++) {
+        const char *chosen = shake_hands_with(old[i]);
+        if (chosen != NULL)
+            fail_msg("%s is spoken", chosen);
+    }
+    static const char *const good[] = {"ECDHE-ECDSA-AES128-GCM-SHA256",
+                                       "ECDHE-ECDSA-AES256-GCM-SHA384",
+                                       "ECDHE-ECDSA-CHACHA20-POLY1305"};
+    for (size_t i = 0; i < sizeof good / sizeof good[0]; i++)
+        assert_string_equal(shake_hands_with(good[i]), good[i]);
+    assert_non_null(shake_hands_with("ECDHE-ECDSA-AES128-SHA:ECDHE-ECDSA-AES128-GCM-SHA256"));
+}
+
 static void understands_bytes_that_come_one_by_one(void **state) {
     shake_hands(1);
     assert_int_equal(SSL_write(client, "hello", 5), 5);
@@ -238,6 +281,7 @@ int main(void) {
 #define CASE(name) cmocka_unit_test_setup_teardown(name, start, finish)
     const struct CMUnitTest tests[] = {
         CASE(carries_bytes_both_ways),
+        CASE(takes_only_suites_of_today),
         CASE(understands_bytes_that_come_one_by_one),
         CASE(gives_all_that_is_whole),
         CASE(what_was_taken_need_not_be_written_again),
