@@ -15,6 +15,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "script/closing.h"
 #include "script/vm_internal.h"
 
 #include <stdio.h>
@@ -29,6 +30,12 @@ enum { MOST_SPARED = 1000000 };
 
 /* A traceback through many coroutines is cut off at this. */
 enum { MOST_TRACEBACK = 6000 };
+
+#ifdef __SANITIZE_THREAD__
+#define NOT_FOR_TSAN __attribute__((no_sanitize("thread")))
+#else
+#define NOT_FOR_TSAN
+#endif
 
 /* The thread's own, for its signal handler. */
 static _Thread_local struct budget *mine;
@@ -152,6 +159,7 @@ static void on_count(lua_State *L, lua_Debug *activation) {
     struct budget *budget = &vm->budget;
     if (!budget_is_over(budget) && !has_ended(vm)) {
         lua_sethook(L, NULL, 0, 0);
+        reload_ask(vm->current);
         return;
     }
     if (budget_is_library(L, activation) && is_spared(budget)) {
@@ -170,15 +178,32 @@ void budget_look(struct vm *vm, lua_State *co) {
         vm->budget.state = BUDGET_LATE;
 }
 
+/* Is on_count() asked for already? A call of lua_sethook() that a signal has interrupted may leave a part of it. */
+NOT_FOR_TSAN static bool is_asked(lua_State *L) {
+    return lua_gethook(L) == on_count && lua_gethookmask(L) == LUA_MASKCOUNT &&
+           lua_gethookcount(L) == 1;
+}
+
 /* A signal comes between any two instructions of the thread, so ThreadSanitizer's own must not be among
- * those in here. */
-__attribute__((no_sanitize("thread"))) void budget_interrupt(void) {
+ * those in here.
+ *
+ * lua_sethook() visits every call that is under way on the coroutine. Where these are many, that may take longer than it
+ * takes until the next signal, and the script would never come to its next instruction. So a coroutine that was
+ * asked is left alone, and asked again after two signals, then after four and so on. */
+NOT_FOR_TSAN void budget_interrupt(void) {
     struct budget *budget = mine;
     if (budget == NULL)
         return;
     lua_State *L = atomic_load_explicit(&budget->running, memory_order_relaxed);
-    if (L != NULL)
-        lua_sethook(L, on_count, LUA_MASKCOUNT, 1); /* made to be called by signal handlers */
+    if (L == NULL)
+        return;
+    if (L != budget->asked || !is_asked(L))
+        budget->signals_between = 1;
+    else if (--budget->signals_left > 0)
+        return;
+    budget->asked = L;
+    budget->signals_between = budget->signals_left = budget->signals_between * 2;
+    lua_sethook(L, on_count, LUA_MASKCOUNT, 1); /* made to be called by signal handlers */
 }
 
 bool budget_exceed(lua_State *L, lua_Debug *activation, uint64_t used_ns) {
@@ -193,7 +218,8 @@ bool budget_exceed(lua_State *L, lua_Debug *activation, uint64_t used_ns) {
 }
 
 int budget_unwind(lua_State *L) {
-    lua_sethook(L, on_count, LUA_MASKCOUNT, 1);
+    if (!is_asked(L))
+        lua_sethook(L, on_count, LUA_MASKCOUNT, 1);
     if (lua_isyieldable(L))
         return lua_yield(L, 0);
     return luaL_error(L, "this run is over its time");
@@ -211,98 +237,13 @@ void budget_abandon(lua_State *L) {
 
 /* ---- the end of a run ---- */
 
-/* The __close method in the upvalue, called on a coroutine where hooks are on. */
-static int close_elsewhere(lua_State *L) {
-    struct budget *budget = &vm_of(L)->budget;
-    int results;
-    lua_settop(L, 2); /* the value, the error */
-    lua_State *co = lua_newthread(L);
-    lua_pushvalue(L, lua_upvalueindex(1));
-    lua_pushvalue(L, 1);
-    lua_pushvalue(L, 2);
-    lua_xmove(L, co, 3);
-    lua_State *outer = budget_enter(budget, co);
-    int status = lua_resume(co, L, 2, &results);
-    budget_leave(budget, outer);
-    if (budget_is_over(budget) || status == LUA_OK || status == LUA_YIELD)
-        return 0;
-    lua_xmove(co, L, 1);
-    return lua_error(L);
-}
-
-/* Lets the value on top of L be closed elsewhere. `list`, at index 2, keeps what to undo: metatable, method. */
-static void divert(lua_State *L) {
-    if (lua_getmetatable(L, -1)) { /* value, metatable */
-        lua_pushliteral(L, "__close");
-        lua_rawget(L, -2); /* value, metatable, method */
-        if (lua_isfunction(L, -1) && !lua_iscfunction(L, -1)) {
-            lua_pushvalue(L, -2);
-            lua_rawseti(L, 2, (lua_Integer)lua_rawlen(L, 2) + 1);
-            lua_pushvalue(L, -1);
-            lua_rawseti(L, 2, (lua_Integer)lua_rawlen(L, 2) + 1);
-            lua_pushliteral(L, "__close");
-            lua_insert(L, -2); /* value, metatable, name, method */
-            lua_pushcclosure(L, close_elsewhere, 1);
-            lua_rawset(L, -3);
-            lua_pop(L, 2);
-        } else {
-            lua_pop(L, 3);
-        }
-    } else {
-        lua_pop(L, 1);
-    }
-}
-
-/* (coroutine, list): an error that on_count() raised has killed the coroutine, and left its hooks off for ever:
- * nothing in Lua turns them on again. So the __close methods that may be pending on it, those of all values
- * in its variables, are diverted to other coroutines while it is closed. */
-static int divert_all(lua_State *L) {
-    lua_State *co = lua_tothread(L, 1);
-    lua_Debug activation;
-    luaL_checkstack(co, 4, NULL);
-    for (int level = 0; lua_getstack(co, level, &activation); level++) {
-        for (int i = 1; lua_getlocal(co, &activation, i) != NULL; i++) {
-            lua_xmove(co, L, 1);
-            divert(L);
-        }
-    }
-    return 0;
-}
-
-static int undo_all(lua_State *L) {
-    for (lua_Integer i = (lua_Integer)lua_rawlen(L, 1); i > 1; i -= 2) {
-        lua_rawgeti(L, 1, i - 1); /* metatable */
-        lua_pushliteral(L, "__close");
-        lua_rawgeti(L, 1, i);
-        lua_rawset(L, -3);
-        lua_settop(L, 1);
-    }
-    return 0;
-}
-
 /* Closes a coroutine that was ended. `L` has it at the index, and is not it. */
 static void close_ended(lua_State *L, int index) {
     lua_State *co = lua_tothread(L, index);
-    struct budget *budget = &vm_of(L)->budget;
     bool was_killed = lua_status(co) != LUA_OK && lua_status(co) != LUA_YIELD;
-    index = lua_absindex(L, index);
     lua_sethook(co, NULL, 0, 0);
-    if (was_killed) {
-        lua_newtable(L); /* list */
-        lua_pushcfunction(L, divert_all);
-        lua_pushvalue(L, index);
-        lua_pushvalue(L, -3);
-        lua_call(L, 2, 0);
-    }
-    lua_State *outer = budget_enter(budget, co);
-    lua_resetthread(co);
-    budget_leave(budget, outer);
+    closing_reset(L, co, was_killed);
     lua_sethook(co, NULL, 0, 0);
-    if (was_killed) {
-        lua_pushcfunction(L, undo_all);
-        lua_insert(L, -2);
-        lua_call(L, 1, 0);
-    }
 }
 
 /* (list, coroutine|nil): closes all in the list, those that were resumed last first, and the coroutine. */
@@ -375,12 +316,12 @@ bool budget_close(struct task *task, struct overrun *overrun) {
     struct vm *vm = task->vm;
     struct task *outer_task = vm->current;
     vm->current = task;
-    lua_State *outer = budget_enter(&vm->budget, task->co);
-    lua_resetthread(task->co);
-    budget_leave(&vm->budget, outer);
+    bool is_outermost = atomic_load_explicit(&vm->budget.running, memory_order_relaxed) == NULL;
+    lua_sethook(task->co, NULL, 0, 0);
+    closing_reset(vm->L, task->co, false);
     vm->current = outer_task;
     if (!budget_is_over(&vm->budget)) {
-        if (outer == NULL)
+        if (is_outermost)
             begin_anew(&vm->budget); /* it may have been late */
         return true;
     }

@@ -38,6 +38,9 @@ struct budget {
     char *where, *traceback;  /* where it was */
     uint64_t spared_run;      /* this run was let go on in the library, */
     uint32_t spared;          /* for so many instructions */
+    lua_State *asked;         /* the signal's: the coroutine that it has asked for a hook, */
+    uint32_t signals_left;    /* so many signals before it asks again, */
+    uint32_t signals_between; /* of so many */
     int ended_ref;            /* a list of the coroutines that it has left behind: */
     int ended_count;
 };

@@ -3,6 +3,7 @@
  * Each does what Lua's does, and a little more: those that run coroutines keep track of which one runs, those
  * that catch errors do not catch the end of a run (budget.c), and setmetatable lets the loop run finalizers.
  * guarded.lua puts them together. */
+#include "script/closing.h"
 #include "script/vm_internal.h"
 
 /* Most finalizers in one turn of the loop: others wait, too. */
@@ -73,9 +74,7 @@ static int guarded_close(lua_State *L) {
     const char *why_not = why_not_closed(L, co);
     if (why_not != NULL)
         return luaL_error(L, "cannot close a %s coroutine", why_not);
-    lua_State *outer = budget_enter(budget, co);
-    int status = lua_resetthread(co);
-    budget_leave(budget, outer);
+    int status = closing_reset(L, co, false);
     if (budget_is_over(budget))
         return end_as_well(L);
     if (status != LUA_OK) {

@@ -32,18 +32,24 @@ static void on_count(lua_State *L, lua_Debug *activation) {
     }
 }
 
+void reload_ask(struct task *task) {
+    if (task != NULL && task->event == EVENT_RELOAD && lua_gethook(task->co) != on_count)
+        lua_sethook(task->co, on_count, LUA_MASKCOUNT, SLICE_INSTRUCTIONS);
+}
+
 void reload_begin_slice(struct task *task) {
     if (task->event != EVENT_RELOAD)
         return;
     task->vm->slice_began_ns = clock_thread_cpu_ns();
-    lua_sethook(task->co, on_count, LUA_MASKCOUNT, SLICE_INSTRUCTIONS);
+    reload_ask(task);
 }
 
 void reload_end_slice(struct task *task) {
     if (task->event != EVENT_RELOAD)
         return;
     task->vm->slices_ns += clock_thread_cpu_ns() - task->vm->slice_began_ns;
-    if (!budget_is_over(&task->vm->budget))
+    /* A task that goes on keeps the hook: to ask for it takes long in the depth of a recursion. */
+    if (!budget_is_over(&task->vm->budget) && lua_status(task->co) != LUA_YIELD)
         lua_sethook(task->co, NULL, 0, 0);
 }
 

@@ -70,6 +70,8 @@ struct word {
     int ref;
 };
 
+struct closing;
+
 struct vm {
     lua_State *L;
     struct vm_options options;
@@ -100,6 +102,8 @@ struct vm {
     struct http_client *http;        /* NULL until a script makes its first request */
     uint64_t stop_task;              /* the task that runs on_stop, 0: none */
     struct budget budget;
+    struct closing *closing;            /* closing.c's: what is closed now, */
+    size_t previous_call_at;            /* and what it knows of Lua */
     int dead_ref;                       /* core_guarded.c's: objects whose __gc is to run, */
     lua_Integer dead_first, dead_after; /* from here to before there */
 };
@@ -148,6 +152,8 @@ void vm_end_task(struct vm *vm, struct task *task);
 void vm_push_command_line(lua_State *L, const struct vm_command_line *line);
 /* reload.c: around each run of a task; a reload's gets a slice of time. */
 void reload_begin_slice(struct task *task);
+/* reload.c: asks for its hook again, which another has replaced. Does nothing for other tasks. */
+void reload_ask(struct task *task);
 void reload_end_slice(struct task *task);
 /* reload.c: the task that loads new code has failed as a whole. */
 void reload_failed(struct vm *vm, const char *why, const char *folders);

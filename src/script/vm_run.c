@@ -84,7 +84,8 @@ static void forget_number(struct task *task) {
     task->number = 0;
 }
 
-/* For coroutines that shall not be used again. */
+/* For coroutines that have not returned: what they were in the middle of, such as an xpcall's message handler, may be
+ * set in them for ever. */
 static void drop(struct task *task) {
     forget_number(task);
     luaL_unref(task->vm->L, LUA_REGISTRYINDEX, task->ref);
@@ -138,7 +139,7 @@ static enum hook_state fail(struct task *task, int status) {
     luaL_traceback(handler->co, co, NULL, 0);
     stats_add(&vm->hub->stats.script_errors, 1);
     close_variables(task);
-    vm_task_done(task);
+    drop(task);
     if (event ==
         EVENT_FAILED) { /* dispatch.lua itself: it catches whatever a script's on_error does */
         const char *why = lua_tostring(handler->co, -2); /* without __tostring: it could throw */
@@ -181,7 +182,7 @@ static enum hook_state end_overrun(struct task *task) {
     uint64_t request = task->request;
     struct overrun overrun;
     budget_end(vm, task, &overrun);
-    drop(task); /* its hooks may be off for ever */
+    drop(task);
     enum hook_state state = HOOK_DONE;
     if (event == EVENT_LOAD)
         print_overrun(vm, &overrun);
@@ -296,7 +297,7 @@ void vm_resume(struct vm *vm, struct task *task) {
 void vm_end_task(struct vm *vm, struct task *task) {
     (void)vm;
     close_variables(task);
-    vm_task_done(task);
+    drop(task);
 }
 
 bool vm_run_ready(struct vm *vm, const struct task *until) {
