@@ -128,6 +128,16 @@ static bool parse_unix(const struct reading *r, const char *path, struct address
     return true;
 }
 
+/* A URL was given: what is left of it is an address. */
+static bool fail_url(const struct reading *r, const char *host) {
+    int len = (int)strcspn(host, "/?#");
+    bool has_port = len > 0 && host[len - 1] != ']' && memchr(host, ':', (size_t)len) != NULL;
+    bool is_secure = strncmp(r->text, "https:", 6) == 0 || strncmp(r->text, "wss:", 4) == 0;
+    return fail(r, "an address has neither a scheme nor a path: write \"%.*s%s\"%s", len, host,
+                has_port ? "" : ":8080",
+                is_secure ? "; TLS comes with --tls-certificate and --tls-key" : "");
+}
+
 bool address_parse(const char *text, struct address_list *out, char *error, size_t error_size) {
     struct reading r = {text, error, error_size};
     char host[128];
@@ -141,6 +151,13 @@ bool address_parse(const char *text, struct address_list *out, char *error, size
         set_ipv4(&out->at[0], (struct in_addr){htonl(INADDR_LOOPBACK)}, port);
         return true;
     }
+    const char *scheme = strstr(text, "://");
+    if (scheme != NULL)
+        return fail_url(&r, scheme + 3);
+    if (text[0] == '/' || text[0] == '.')
+        return fail(&r, "a Unix socket is written \"unix:%s\"", text);
+    if (strchr(text, '/') != NULL)
+        return fail_url(&r, text);
     const char *bracket = strchr(text, ']');
     const char *colon = bracket != NULL ? bracket + 1 : strrchr(text, ':');
     if (text[0] == '[' ? bracket == NULL : bracket != NULL)

@@ -4,20 +4,25 @@
 #include "server/settings.h"
 
 #include "base/mem.h"
+#include "server/hints.h"
 
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 const char settings_help[] =
-    "Usage: tidewire FILE [options]      runs an app or a handler\n"
+    "Usage: tidewire [run] [FILE] [options]\n"
+    "                                    runs an app or a handler: FILE, app.lua of the folder "
+    "FILE,\n"
+    "                                    or app.lua of this folder\n"
     "       tidewire check FILE          loads everything, opens no socket\n"
     "       tidewire new DIR             makes a small app with a spec\n"
     "       tidewire reload --pid-file F lets a running server load its code anew, and says what "
     "came of "
     "it\n"
-    "       tidewire --version | --help\n"
+    "       tidewire version | help      also as --version and --help\n"
     "\n"
     "Options, each also as an environment variable (the command line is stronger):\n"
     "  --listen ADDR          where to listen, 127.0.0.1:8080 by default; may be given again.\n"
@@ -149,50 +154,26 @@ static bool set_option(struct settings *s, const struct option *option, const ch
     return true;
 }
 
-/* ---- nearest names ---- */
-
-/* Levenshtein distance of short words. */
-static size_t distance(const char *a, const char *b) {
-    size_t row[64], len = strlen(b);
-    if (len >= 64)
-        return 64;
-    for (size_t j = 0; j <= len; j++)
-        row[j] = j;
-    for (size_t i = 1; a[i - 1] != '\0'; i++) {
-        size_t diagonal = row[0];
-        row[0] = i;
-        for (size_t j = 1; j <= len; j++) {
-            size_t change = diagonal + (a[i - 1] != b[j - 1]);
-            diagonal = row[j];
-            size_t least = row[j] < row[j - 1] ? row[j] + 1 : row[j - 1] + 1;
-            row[j] = change < least ? change : least;
-        }
-    }
-    return row[len];
-}
-
-/* Keeps the name if it is nearer to `given` than what was found so far. */
-static void consider(const char *given, const char *name, const char **nearest, size_t *least) {
-    size_t d = distance(given, name);
-    if (d < *least) {
-        *least = d;
-        *nearest = name;
-    }
-}
-
-static bool unknown_option(const char *given) {
-    char name[64]; /* without a value behind "=" */
-    snprintf(name, sizeof name, "%.*s", (int)strcspn(given, "="), given);
-    const char *nearest = NULL;
-    size_t least = 4;
+/* `next`: the word behind it, or NULL. */
+static bool unknown_option(const char *given, const char *next) {
+    char name[64],
+        text[640]; /* the name without a value behind "=" or, of one letter, behind that */
+    size_t len = given[1] != '-' && given[1] != '\0' && given[2] != '\0' ? 2 : strcspn(given, "=");
+    snprintf(name, sizeof name, "%.*s", (int)len, given);
+    const char *value =
+        given[strlen(name)] != '\0' ? given + strlen(name) + (given[len] == '=') : next;
+    const char *hint = hints_for_option(name, value, text, sizeof text);
+    struct nearest nearest = {NULL, 4};
     for (size_t i = 0; i < OPTION_COUNT; i++)
-        consider(name, options[i].name, &nearest, &least);
-    consider(name, "--version", &nearest, &least);
-    consider(name, "--help", &nearest, &least);
-    fprintf(stderr, "tidewire: unknown option %s", name);
-    if (nearest != NULL)
-        fprintf(stderr, "; did you mean %s?", nearest);
-    fprintf(stderr, " (tidewire --help lists all)\n");
+        hints_consider(&nearest, name, options[i].name);
+    hints_consider(&nearest, name, "--version");
+    hints_consider(&nearest, name, "--help");
+    if (hint == NULL && nearest.name != NULL) {
+        snprintf(text, sizeof text, "did you mean %s?", nearest.name);
+        hint = text;
+    }
+    fprintf(stderr, "tidewire: unknown option %s%s%s (tidewire --help lists all)\n",
+            given[1] == '-' ? name : given, hint == NULL ? "" : "; ", hint == NULL ? "" : hint);
     return false;
 }
 
@@ -226,31 +207,96 @@ static bool read_option(struct settings *s, int argc, char **argv, int *at) {
         }
         return set_option(s, option, option->name, value);
     }
-    return unknown_option(given);
+    const char *next = *at + 1 < argc && argv[*at + 1][0] != '-' ? argv[*at + 1] : NULL;
+    return unknown_option(given, next);
 }
 
-static bool set_target(struct settings *s, const char *word) {
-    if (s->target == NULL && s->action == ACTION_RUN && strcmp(word, "check") == 0) {
-        s->action = ACTION_CHECK;
-    } else if (s->target == NULL && s->action == ACTION_RUN && strcmp(word, "new") == 0) {
-        s->action = ACTION_NEW;
-    } else if (s->target == NULL && s->action == ACTION_RUN && strcmp(word, "reload") == 0) {
-        s->action = ACTION_RELOAD;
-    } else if (s->target == NULL) {
+static const struct {
+    const char *word;
+    enum settings_action action;
+} commands[] = {
+    {"run", ACTION_RUN},       {"check", ACTION_CHECK}, {"new", ACTION_NEW},
+    {"reload", ACTION_RELOAD}, {"help", ACTION_HELP},   {"version", ACTION_VERSION},
+};
+
+/* A word that is no option: a command, if it is the first one, or what that is about. */
+static bool take_word(struct settings *s, const char *word) {
+    for (size_t i = 0;
+         s->target == NULL && !s->has_command && i < sizeof commands / sizeof *commands; i++) {
+        if (strcmp(word, commands[i].word) == 0) {
+            s->has_command = true;
+            s->action = commands[i].action;
+            return true;
+        }
+    }
+    if (s->target == NULL) {
         s->target = word;
-    } else {
-        const char *nearest = NULL;
-        size_t least = 3;
-        consider(s->target, "check", &nearest, &least);
-        consider(s->target, "new", &nearest, &least);
-        consider(s->target, "reload", &nearest, &least);
-        fprintf(stderr, "tidewire: one FILE is enough, got \"%s\" and \"%s\"", s->target, word);
-        if (nearest != NULL)
-            fprintf(stderr, "; did you mean tidewire %s %s?", nearest, word);
-        fprintf(stderr, "\n");
+        return true;
+    }
+    char text[512];
+    const char *hint =
+        s->has_command ? NULL : hints_for_command(s->target, word, text, sizeof text);
+    fprintf(stderr, "tidewire: one FILE is enough, got \"%s\" and \"%s\"%s%s\n", s->target, word,
+            hint == NULL ? "" : "; ", hint == NULL ? "" : hint);
+    return false;
+}
+
+/* ---- what is to be run ---- */
+
+static bool is_folder(const char *path) {
+    struct stat st;
+    return stat(path, &st) == 0 && S_ISDIR(st.st_mode);
+}
+
+static bool exists(const char *path) {
+    struct stat st;
+    return stat(path, &st) == 0;
+}
+
+/* Makes "DIR/app.lua" of a folder. */
+static bool take_folder(struct settings *s) {
+    size_t len = strlen(s->target);
+    while (len > 1 && s->target[len - 1] == '/')
+        len--;
+    bool is_here = len == 1 && s->target[0] == '.', is_root = len == 1 && s->target[0] == '/';
+    size_t room = len + sizeof "/app.lua";
+    s->app_file = mem_alloc(room);
+    snprintf(s->app_file, room, "%.*s%sapp.lua", is_here ? 0 : (int)len, s->target,
+             is_here || is_root ? "" : "/");
+    if (!exists(s->app_file)) {
+        fprintf(stderr,
+                "tidewire: the folder \"%s\" has no app.lua: name the script in it, or make an app "
+                "with tidewire new DIR\n",
+                s->target);
         return false;
     }
+    s->target = s->app_file;
     return true;
+}
+
+/* The script: the file that is named, app.lua of the folder that is, or of this one. */
+static bool find_script(struct settings *s) {
+    char text[512];
+    if (s->target == NULL && s->action == ACTION_RUN && exists("app.lua")) {
+        s->target = "app.lua";
+        return true;
+    }
+    if (s->target == NULL) {
+        fprintf(stderr, "tidewire: %s (tidewire --help tells more)\n",
+                s->action == ACTION_CHECK
+                    ? "check needs a file: tidewire check FILE"
+                    : "a script is needed: tidewire FILE; there is no app.lua in this folder, and "
+                      "tidewire new DIR makes one");
+        return false;
+    }
+    if (is_folder(s->target))
+        return take_folder(s);
+    bool is_word = strpbrk(s->target, "/.") == NULL && !exists(s->target);
+    const char *hint =
+        is_word && !s->has_command ? hints_for_command(s->target, NULL, text, sizeof text) : NULL;
+    if (hint != NULL)
+        fprintf(stderr, "tidewire: \"%s\" is neither a file nor a command; %s\n", s->target, hint);
+    return hint == NULL;
 }
 
 /* What only makes sense together. */
@@ -281,11 +327,13 @@ static bool check_reload(const struct settings *s) {
 bool settings_read(struct settings *settings, int argc, char **argv) {
     *settings = (struct settings){.log_level = LOG_INFO, .drain_seconds = 10};
     for (int i = 1; i < argc; i++) {
-        if (strcmp(argv[i], "--version") == 0 || strcmp(argv[i], "-v") == 0) {
+        if (strcmp(argv[i], "--version") == 0 || strcmp(argv[i], "-v") == 0 ||
+            (i == 1 && strcmp(argv[i], "version") == 0)) {
             settings->action = ACTION_VERSION;
             return true;
         }
-        if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0) {
+        if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0 ||
+            (i == 1 && strcmp(argv[i], "help") == 0)) {
             settings->action = ACTION_HELP;
             return true;
         }
@@ -294,21 +342,24 @@ bool settings_read(struct settings *settings, int argc, char **argv) {
         return false;
     for (int i = 1; i < argc; i++) {
         bool is_option = argv[i][0] == '-' && argv[i][1] != '\0';
-        if (is_option ? !read_option(settings, argc, argv, &i) : !set_target(settings, argv[i]))
+        if (is_option ? !read_option(settings, argc, argv, &i) : !take_word(settings, argv[i]))
             return false;
     }
     if (settings->action == ACTION_RELOAD)
         return check_reload(settings);
-    if (settings->target == NULL) {
-        fprintf(stderr, "tidewire: %s (tidewire --help tells more)\n",
-                settings->action == ACTION_NEW     ? "new needs a folder: tidewire new DIR"
-                : settings->action == ACTION_CHECK ? "check needs a file: tidewire check FILE"
-                                                   : "a script is needed: tidewire FILE");
+    if (settings->action == ACTION_HELP || settings->action == ACTION_VERSION)
+        return true;
+    if (settings->action == ACTION_NEW && settings->target == NULL) {
+        fprintf(stderr,
+                "tidewire: new needs a folder: tidewire new DIR (tidewire --help tells more)\n");
         return false;
     }
+    if (settings->action != ACTION_NEW && !find_script(settings))
+        return false;
     return check_together(settings);
 }
 
 void settings_close(struct settings *settings) {
     mem_free(settings->listen);
+    mem_free(settings->app_file);
 }

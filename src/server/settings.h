@@ -22,6 +22,8 @@ enum settings_action {
 struct settings {
     enum settings_action action;
     const char *target; /* FILE or DIR */
+    char *app_file;     /* the target, where a folder was named */
+    bool has_command;   /* a word such as "check" stands before it */
     const char **listen;
     size_t listen_count;
     const char *workers, *admin, *tls_certificate, *tls_key, *log_file, *pid_file;

@@ -122,6 +122,16 @@ static void test_errors(void **state) {
         const char *text, *part;
     } wrong[] = {
         {"", "port is missing"},
+        {"http://127.0.0.1:3000", "write \"127.0.0.1:3000\""},
+        {"ws://localhost:3000/chat?a=b", "write \"localhost:3000\""},
+        {"http://[::1]:80/", "write \"[::1]:80\""},
+        {"http://[::1]", "write \"[::1]:8080\""},
+        {"http://localhost", "write \"localhost:8080\""},
+        {"wss://0.0.0.0:443", "write \"0.0.0.0:443\"; TLS comes with --tls-certificate"},
+        {"https://localhost/", "write \"localhost:8080\"; TLS comes with"},
+        {"127.0.0.1:80/chat", "neither a scheme nor a path: write \"127.0.0.1:80\""},
+        {"/run/app.sock", "written \"unix:/run/app.sock\""},
+        {"./app.sock", "written \"unix:./app.sock\""},
         {"127.0.0.1", "port is missing"},
         {"localhost", "port is missing"},
         {"[::1]", "port is missing"},

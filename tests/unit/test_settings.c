@@ -145,6 +145,58 @@ static void test_actions(void **state) {
     assert_string_equal(settings.target, "-");
 }
 
+/* A folder stands for its app.lua, and nothing at all for that of this folder. */
+static void test_folders(void **state) {
+    char folder[] = "/tmp/tidewire-settings-XXXXXX", here[1024], words[64];
+    assert_non_null(mkdtemp(folder));
+    assert_non_null(getcwd(here, sizeof(here)));
+    assert_int_equal(chdir(folder), 0);
+    check_bad("", "a script is needed: tidewire FILE", "no app.lua in this folder", "tidewire new");
+    check_bad("run", "a script is needed", "no app.lua in this folder", NULL);
+    check_bad(".", "the folder \".\" has no app.lua", "tidewire new DIR", NULL);
+    check_bad("check .", "the folder \".\" has no app.lua", NULL, NULL);
+    FILE *file = fopen("app.lua", "w");
+    assert_non_null(file);
+    fclose(file);
+    static const char *const here_forms[] = {
+        "", "run", ".", "./", "run .", "--log-level debug", "check .", "run ./app.lua"};
+    for (size_t i = 0; i < sizeof(here_forms) / sizeof(here_forms[0]); i++) {
+        check_good(here_forms[i]);
+        assert_string_equal(settings.target, i == 7 ? "./app.lua" : "app.lua");
+    }
+    check_bad("check", "check needs a file", NULL, NULL);
+    assert_int_equal(chdir("/"), 0);
+    static const char *const ends[] = {"", "/", "//"};
+    for (size_t i = 0; i < 3; i++) {
+        snprintf(words, sizeof(words), "run %s%s", folder, ends[i]);
+        check_good(words);
+        assert_string_equal(settings.target + strlen(folder), "/app.lua");
+    }
+    snprintf(words, sizeof(words), "%s/app.lua", folder);
+    remove(words);
+    rmdir(folder);
+    assert_int_equal(chdir(here), 0);
+}
+
+static void test_commands(void **state) {
+    check_good("run app.lua --watch");
+    assert_int_equal(settings.action, ACTION_RUN);
+    assert_string_equal(settings.target, "app.lua");
+    check_good("run run"); /* a file of that name */
+    assert_string_equal(settings.target, "run");
+    check_good("./serve");
+    static const char *const help[] = {"help", "help check", "--log-level debug help"};
+    for (size_t i = 0; i < 3; i++) {
+        check_good(help[i]);
+        assert_int_equal(settings.action, ACTION_HELP);
+    }
+    check_good("version");
+    assert_int_equal(settings.action, ACTION_VERSION);
+    setenv("TIDEWIRE_LOG_LEVEL", "nonsense", 1);
+    check_good("help");
+    check_good("version");
+}
+
 static void test_help_and_version(void **state) {
     static const char *const help[] = {"--help", "-h", "app.lua --help", "new -h",
                                        "--nonsense --help"};
@@ -267,6 +319,31 @@ static void test_unknown_options(void **state) {
     check_bad(words, "unknown option --yyy", NULL, NULL);
 }
 
+static void test_words_of_others(void **state) {
+    check_bad("--port 3000", "unknown option --port", "did you mean --listen 127.0.0.1:3000?",
+              NULL);
+    check_bad("app.lua --port=3000", "did you mean --listen 127.0.0.1:3000?", NULL, NULL);
+    check_bad("app.lua -p 3000", "did you mean --listen 127.0.0.1:3000?", NULL, NULL);
+    check_bad("app.lua -p3000", "did you mean --listen 127.0.0.1:3000?", NULL, NULL);
+    check_bad("app.lua --port --watch", "did you mean --listen 127.0.0.1:8080?", NULL, NULL);
+    check_bad("app.lua --host 0.0.0.0", "did you mean --listen 0.0.0.0:8080?", NULL, NULL);
+    check_bad("app.lua --threads 4", "did you mean --workers 4?", NULL, NULL);
+    check_bad("app.lua --verbose", "did you mean --log-level debug?", NULL, NULL);
+    check_bad("app.lua --daemon", "it stays in the foreground", NULL, NULL);
+    check_bad("start", "\"start\" is neither a file nor a command", "tidewire run FILE?", NULL);
+    check_bad("serve app.lua", "did you mean tidewire run app.lua?", NULL, NULL);
+    check_bad("init", "did you mean tidewire new DIR?", NULL, NULL);
+    check_bad("init shop", "did you mean tidewire new shop?", NULL, NULL);
+    check_bad("restart", "did you mean tidewire reload --pid-file FILE?", NULL, NULL);
+    check_bad("stop", "SIGTERM", NULL, NULL);
+    check_bad("test", "busted", NULL, NULL);
+    check_bad("chekc", "did you mean tidewire check FILE?", NULL, NULL);
+    check_bad("hlep", "did you mean tidewire help?", NULL, NULL);
+    check_bad("rnu", "did you mean tidewire run FILE?", NULL, NULL);
+    check_good("other"); /* it may be a file that is missing: who opens it says so */
+    check_good("serve.lua");
+}
+
 static void test_targets(void **state) {
     check_bad("", "a script is needed: tidewire FILE", NULL, NULL);
     check_bad("--log-level debug", "a script is needed: tidewire FILE", NULL, NULL);
@@ -308,6 +385,9 @@ int main(void) {
         cmocka_unit_test_setup_teardown(test_defaults, clear_environment, close_settings),
         cmocka_unit_test_setup_teardown(test_options, clear_environment, close_settings),
         cmocka_unit_test_setup_teardown(test_actions, clear_environment, close_settings),
+        cmocka_unit_test_setup_teardown(test_folders, clear_environment, close_settings),
+        cmocka_unit_test_setup_teardown(test_commands, clear_environment, close_settings),
+        cmocka_unit_test_setup_teardown(test_words_of_others, clear_environment, close_settings),
         cmocka_unit_test_setup_teardown(test_help_and_version, clear_environment, close_settings),
         cmocka_unit_test_setup_teardown(test_help_is_complete, clear_environment, close_settings),
         cmocka_unit_test_setup_teardown(test_environment, clear_environment, close_settings),
