@@ -322,10 +322,15 @@ struct transport *transport_new(uv_loop_t *loop, struct stats *stats) {
     list_init(&transport->half_closed);
     void *loops[] = {loop};
 #if HAVE_LOG_CONTEXTS
-    transport->log = (lws_log_cx_t){.u.emit = on_lws_log, .lll_flags = LOGGED_LEVELS};
+    /* What it warns of at the start is no concern of ours: only one context of a process can listen to the
+     * kernel's news of routes. */
+    transport->log = (lws_log_cx_t){.u.emit = on_lws_log, .lll_flags = LLL_ERR};
 #endif
     struct lws_context_creation_info info = {
         .port = CONTEXT_PORT_NO_LISTEN_SERVER,
+        /* Nothing is opened, so no proxy is needed; else one is looked for in the environment. */
+        .http_proxy_address = "",
+        .http_proxy_port = 1,
         .protocols = protocols,
         .options = LWS_SERVER_OPTION_LIBUV | LWS_SERVER_OPTION_EXPLICIT_VHOSTS,
         .foreign_loops = loops,
@@ -338,8 +343,12 @@ struct transport *transport_new(uv_loop_t *loop, struct stats *stats) {
 #endif
     };
     create_context(transport, &info);
-    if (transport->vhost != NULL)
+    if (transport->vhost != NULL) {
+#if HAVE_LOG_CONTEXTS
+        transport->log.lll_flags = LOGGED_LEVELS;
+#endif
         return transport;
+    }
     log_event(LOG_ERROR, "start_failed",
               "libwebsockets cannot start on a libuv loop; is its libuv "
               "event library installed?");

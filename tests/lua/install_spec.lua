@@ -41,7 +41,7 @@ describe("scripts/install", function()
       process.write_file(folder .. "/" .. name, text)
       assert(require("luv").fs_chmod(folder .. "/" .. name, tonumber("755", 8)))
     end
-    process.write_file(folder .. "/available", "gcc cmake chromium nodejs")
+    process.write_file(folder .. "/available", "gcc cmake nodejs node-ws")
     process.write_file(folder .. "/size", "60000000")
     process.write_file(folder .. "/installed", "")
   end)
@@ -59,7 +59,7 @@ describe("scripts/install", function()
     assert.same({ 0, "" }, { result.code, result.stderr })
     local said = result.stdout:gsub("done in %d+ s", "done in N s")
     assert.is_truthy(said:find("^Missing for build, browsers:\n  gcc +the C compiler\n"))
-    assert.is_truthy(said:find("\n  chromium +the examples' pages in a real browser\n"))
+    assert.is_truthy(said:find("\n  nodejs +runs Node's WebSocket client\n"))
     assert.equal([[
 Package lists: 10 % 20 % 30 % 40 % 50 % 60 % 70 % 80 % 90 % done in N s
 With all that they need: 4 packages, 240 MB to download, 8.2 MB on disk
@@ -102,6 +102,6 @@ Unpack and set up, 8.2 MB: 10 % 20 % 30 % 40 % 50 % 60 % 70 % 80 % 90 % done in 
   it("names its purposes to who asks for another", function()
     local result = install("tests")
     assert.equal(2, result.code)
-    assert.equal("scripts/install: 'tests' is not a purpose; there are build, test, browsers and lint\n", result.stderr)
+    assert.equal("scripts/install: 'tests' is not a purpose; there are build, test, browsers, lint and clean-root\n", result.stderr)
   end)
 end)

@@ -102,7 +102,7 @@ describe("when the server ends, luv's", function()
     local app <close> = start [[
       local uv = require "luv"
       os.execute("mkfifo pipe")
-      uv.fs_open("pipe", "r", 0, function() end) -- until somebody writes to it
+      uv.new_work(function() io.open("pipe") end, function() end):queue() -- until somebody writes to it
       return {}
     ]]
     app:signal("sigterm")
