@@ -131,7 +131,11 @@ local UNITS = { [""] = 1, K = 1 << 10, M = 1 << 20, G = 1 << 30 }
 
 local function read_size(text)
   local digits, unit = text:match("^(%d%d?%d?%d?%d?%d?%d?%d?%d?%d?%d?%d?)%s*([KMGkmg]?)[iI]?[bB]?$")
-  return digits and math.tointeger(tonumber(digits)) * UNITS[unit:upper()]
+  if not digits then
+    return nil
+  end
+  local count, factor = math.tointeger(tonumber(digits)), UNITS[unit:upper()]
+  return count and count <= math.maxinteger // factor and count * factor or nil
 end
 
 -- 1048576 -> "1M", 1000 -> "1000"
@@ -186,7 +190,7 @@ types.workers = {
     return accept(count ~= nil and count >= 1 and count <= MOST_WORKERS, count)
   end,
   from_text = function(text)
-    return tonumber(text) or text
+    return to_number(text) or text
   end,
 }
 

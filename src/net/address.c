@@ -77,8 +77,9 @@ static bool parse_ipv6(const struct reading *r, const char *host, int port, stru
     set_ipv6(out, ip, port);
     if (host[len] == '%') {
         const char *name = host + len + 1;
-        unsigned index =
-            all_digits(name) ? (unsigned)strtoul(name, NULL, 10) : if_nametoindex(name);
+        unsigned index = !all_digits(name)   ? if_nametoindex(name)
+                         : strlen(name) <= 9 ? (unsigned)strtoul(name, NULL, 10)
+                                             : 0;
         if (index == 0)
             return fail(r, "there is no network interface \"%s\"", name);
         ((struct sockaddr_in6 *)&out->storage)->sin6_scope_id = index;

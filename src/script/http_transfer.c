@@ -29,6 +29,8 @@ struct http_transfer {
     unsigned redirects;
     struct buffer head, body;
     bool head_complete; /* its empty line has come */
+    int head_status;
+    long head_redirects; /* so many had been followed when it began */
     bool head_too_big, body_too_big;
     struct http_answer answer;
     char failure[CURL_ERROR_SIZE + 64];
@@ -62,23 +64,42 @@ static void append(struct buffer *buffer, const char *bytes, size_t len) {
     buffer->len += len;
 }
 
-/* The status of "HTTP/1.1 303 See Other"; 0: it is no status line. */
+/* The three digits of "HTTP/1.1 303 See Other"; 0: it has none. libcurl has taken the line for a status line. */
 static int status_of(struct slice line) {
     const char *space = memchr(line.bytes, ' ', line.len);
-    if (line.len < 5 || memcmp(line.bytes, "HTTP/", 5) != 0 || space == NULL)
+    if (space == NULL || line.bytes + line.len - space < 4)
         return 0;
     int status = 0;
-    for (const char *at = space + 1; at < line.bytes + line.len && *at >= '0' && *at <= '9'; at++)
-        status = status * 10 + (*at - '0') % 1000;
+    for (int i = 1; i <= 3; i++) {
+        if (space[i] < '0' || space[i] > '9')
+            return 0;
+        status = status * 10 + (space[i] - '0');
+    }
     return status;
 }
 
-/* Each answer on the way (100, a redirect that is followed) has a head; the last one counts. */
-static void begin_head(struct http_transfer *transfer, int status) {
+static long redirect_count(const struct http_transfer *transfer) {
+    long count = 0;
+    curl_easy_getinfo(transfer->easy, CURLINFO_REDIRECT_COUNT, &count);
+    return count;
+}
+
+/* Is the line that comes the first of a head? Each answer on the way (100, a redirect that is followed) has one; what
+ * comes after another is a trailer, whatever it looks like. */
+static bool is_first_line(const struct http_transfer *transfer) {
+    if (!transfer->head_complete)
+        return transfer->head.len == 0;
+    return transfer->head_status / 100 == 1 || redirect_count(transfer) != transfer->head_redirects;
+}
+
+/* The last head counts. */
+static void begin_head(struct http_transfer *transfer, struct slice status_line) {
     transfer->head.len = 0;
     transfer->head_complete = false;
+    transfer->head_status = status_of(status_line);
+    transfer->head_redirects = redirect_count(transfer);
     /* RFC 9110 section 15.4.4: what comes after a 303 is a GET. libcurl knows that of POST only. */
-    if (status == 303 && transfer->redirects > 0)
+    if (transfer->head_status == 303 && transfer->redirects > 0)
         curl_easy_setopt(transfer->easy, CURLOPT_CUSTOMREQUEST, NULL);
 }
 
@@ -86,9 +107,8 @@ static void begin_head(struct http_transfer *transfer, int status) {
 static size_t on_header(char *bytes, size_t size, size_t count, void *context) {
     struct http_transfer *transfer = context;
     struct slice line = {bytes, size * count};
-    int status = transfer->body.len == 0 ? status_of(line) : 0;
-    if (status != 0)
-        begin_head(transfer, status);
+    if (is_first_line(transfer))
+        begin_head(transfer, line);
     else if (transfer->head_complete)
         return line.len;
     struct buffer *head = &transfer->head;

@@ -117,12 +117,18 @@ static void start_ticks(struct notify *notify) {
 
 /* ---- life ---- */
 
+/* A whole number of digits only; 0: it is none, or too large for anything here. */
+static uint64_t number_of(const char *text) {
+    size_t digits = strspn(text, "0123456789");
+    return text[digits] == '\0' && digits <= 18 ? strtoull(text, NULL, 10) : 0;
+}
+
 /* The watchdog's period, if it is meant for this process. */
 static uint64_t read_watchdog(void) {
     const char *period = getenv("WATCHDOG_USEC"), *pid = getenv("WATCHDOG_PID");
-    if (period == NULL || (pid != NULL && strtol(pid, NULL, 10) != (long)getpid()))
+    if (period == NULL || (pid != NULL && number_of(pid) != (uint64_t)getpid()))
         return 0;
-    return strtoull(period, NULL, 10);
+    return number_of(period);
 }
 
 void notify_init(struct notify *notify, uv_loop_t *loop, struct commons *commons,

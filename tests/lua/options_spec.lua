@@ -130,7 +130,7 @@ describe("a size", function()
       assert.equal("integer", math.type(result))
     end
     for _, value in ipairs { 0, -1, 1.5, "", "1T", "K", "1.5M", "-1K", "0", 1 << 40, "4G", "1e3", true,
-      "99999999999999999999" } do
+      "99999999999999999999", "17179869185G", "999999999999G" } do
       assert.matches('^max_message_size: expected a size in bytes from 1 to 2147483647, or a text such as .*, got ',
         problem("handler", { max_message_size = value }))
     end
@@ -347,6 +347,9 @@ describe("the environment", function()
       TIDEWIRE_WORKERS = { "many", 'expected a whole number from 1 to 128, or "auto", got "many"' },
     } do
       assert.same({ name .. ": " .. case[2] }, (told { [name] = case[1] }))
+    end
+    for _, value in ipairs { "0x4", "1e1", "-4", "4.5" } do
+      assert.matches("^TIDEWIRE_WORKERS: expected a whole number", told({ TIDEWIRE_WORKERS = value })[1])
     end
     assert.matches("^TIDEWIRE_ORIGINS: \"a%.test\": an Origin begins", told({ TIDEWIRE_ORIGINS = "a.test" })[1])
     assert.same({ 'TIDEWIRE_WORKERS: expected a whole number from 1 to 128, or "auto", got "129"' },

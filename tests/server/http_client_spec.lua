@@ -231,6 +231,35 @@ describe("tw.http.request returns", function()
     assert.is_nil(reply.headers["x-trailer"])
   end)
 
+  -- Only where a head begins is there a status line: the first of these made a status of a header, and lost what stood
+  -- before it; the others made a head of a trailer.
+  it("no header or trailer that looks like a status line for one", function()
+    local reply = received("HTTP/1.1 200 OK\r\nX-Before: 1\r\nHTTP/evil: 99999999999999999999\r\nHTTP/1.1 303: 1\r\n"
+      .. "X-After: 2\r\nContent-Length: 2\r\n\r\nok")
+    assert.same({ 200, "ok", "1", "2" },
+      { reply.status, reply.body, reply.headers["x-before"], reply.headers["x-after"] })
+    for _, body in ipairs { "", "2\r\nok\r\n" } do
+      reply = received("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nX-Head: 1\r\n\r\n" .. body
+        .. "0\r\nHTTP/1.1 500 X: 1\r\nHTTP/evil: 99999999999999999999\r\nX-Trailer: 1\r\n\r\n")
+      assert.same({ 200, "1" }, { reply.status, reply.headers["x-head"] })
+      assert.is_nil(reply.headers["x-trailer"])
+    end
+  end)
+
+  it("the head of what a redirect leads to, whatever its trailer looks like", function()
+    start_origin(function(peer, request)
+      if request.target == "/there" then
+        return peer:answer(200, { ["X-Last"] = "3" }, "there")
+      end
+      peer:write("HTTP/1.1 302 Found\r\nLocation: /there\r\nX-Early: 1\r\nTransfer-Encoding: chunked\r\n\r\n"
+        .. "2\r\nno\r\n0\r\nHTTP/1.1 500 X: 1\r\nX-Trailer: 1\r\n\r\n")
+    end)
+    local reply = ask { url = origin.url, redirects = 1 }
+    assert.same({ 200, "there", "3" }, { reply.status, reply.body, reply.headers["x-last"] })
+    assert.is_nil(reply.headers["x-early"])
+    assert.is_nil(reply.headers["x-trailer"])
+  end)
+
   it("every byte", function()
     local bytes = {}
     for code = 0, 255 do bytes[#bytes + 1] = string.char(code) end

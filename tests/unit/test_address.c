@@ -145,6 +145,8 @@ static void test_errors(void **state) {
         {"127.0.0.1:000080", "number from 0 to 65535"},
         {"99999999999999999999", "number from 0 to 65535"},
         {"[::1]:x", "number from 0 to 65535"},
+        {"[fe80::1%0]:80", "no network interface \"0\""},
+        {"[fe80::1%4294967297]:80", "no network interface \"4294967297\""},
         {"::1", "in brackets"},
         {"::1:8080", "in brackets"},
         {"fe80::1:80", "in brackets"},

@@ -3,6 +3,7 @@
 #include "server/notify.h"
 
 #include "base/log.h"
+#include "base/mem.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -131,6 +132,24 @@ static void test_variables_are_removed(void **state) {
     assert_int_equal(notify.watchdog_us, 0); /* another process is meant */
 }
 
+static void test_a_period_that_is_no_number_is_none(void **state) {
+    static const char *const wrong[] = {"",      "-1",     "+8000",
+                                        " 8000", "8000us", "99999999999999999999"};
+    listen_abstract();
+    char *socket_name = mem_strdup(getenv("NOTIFY_SOCKET"));
+    for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
+        if (i > 0) {
+            notify_close(&notify);
+            uv_run(&loop, UV_RUN_NOWAIT);
+        }
+        setenv("NOTIFY_SOCKET", socket_name, 1);
+        setenv("WATCHDOG_USEC", wrong[i], 1);
+        begin();
+        assert_int_equal(notify.watchdog_us, 0);
+    }
+    mem_free(socket_name);
+}
+
 static void test_nobody_asks(void **state) {
     static const char *const wrong[] = {NULL, "", "relative", "@", "vsock:2:3"};
     for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
@@ -187,8 +206,13 @@ static void test_watchdog(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        TEST(test_life),        TEST(test_socket_with_a_file), TEST(test_variables_are_removed),
-        TEST(test_nobody_asks), TEST(test_nobody_reads),       TEST(test_watchdog),
+        TEST(test_life),
+        TEST(test_socket_with_a_file),
+        TEST(test_variables_are_removed),
+        TEST(test_nobody_asks),
+        TEST(test_a_period_that_is_no_number_is_none),
+        TEST(test_nobody_reads),
+        TEST(test_watchdog),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
