@@ -78,6 +78,10 @@ local function line_of(name, value)
   if type(name) ~= "string" or not name:find("^[%w!#$%%&'*+.^_`|~-]+$") then
     error(("%q is no header name"):format(tostring(name)), 0)
   end
+  local kind = type(value)
+  if kind ~= "string" and kind ~= "number" and kind ~= "boolean" then
+    error(("header %s: a value must be a string, got a %s"):format(name, kind), 0)
+  end
   local text = tostring(value)
   if text:find("[%c]") then
     error(("header %s: a value cannot have line ends or control characters"):format(name), 0)

@@ -5,6 +5,9 @@
 local core = require "tidewire.core"
 local header_fields = require "tidewire.headers"
 local json = require "tidewire.json"
+local option_types = require "tidewire.option_types"
+
+local describe = option_types.describe -- never an address, which `tostring` gives of functions
 
 local replies = {}
 
@@ -25,7 +28,17 @@ local function check_refusal(value)
   return value
 end
 
---- Builds a reply; a body that is a table becomes JSON.
+local textual = { string = true, number = true, boolean = true }
+
+--- The text of a body or of a message that is no table. Throws, without a place, for what has none.
+local function text_of(what, value)
+  if not textual[type(value)] then
+    error(("%s must be a string, a number, a boolean or a table, got %s"):format(what, describe(value)), 0)
+  end
+  return tostring(value)
+end
+
+--- Builds a reply; a body that is a table becomes JSON. Throws, without a place, for a body that cannot be sent.
 ---@param status integer
 ---@param headers table<string, string|string[]>|nil
 ---@param body any
@@ -38,7 +51,10 @@ function replies.new(status, headers, body)
   if status == 401 then
     headers = header_fields.with(headers, "WWW-Authenticate", "Bearer") -- RFC 9110 section 15.5.2 wants one
   end
-  return { status = status, headers = header_fields.lines(headers or {}), body = body ~= nil and tostring(body) or nil }
+  if body ~= nil then
+    body = text_of("a body", body)
+  end
+  return { status = status, headers = header_fields.lines(headers or {}), body = body }
 end
 
 --- A refusal that explains itself, with the body of all refusals, C's (net/response.h) included: JSON
@@ -65,15 +81,27 @@ function replies.of_validate(first, second)
     details = first
   end
   if type(details) ~= "table" then
-    return replies.refusal(status, details == nil and "Refused." or tostring(details))
+    return replies.refusal(status, details == nil and "Refused." or text_of("the message of a refusal", details))
   end
   if details.status ~= nil then
     status = check_refusal(details.status)
   end
   if details.body == nil then
-    return replies.refusal(status, tostring(details.message or "Refused."), details.headers)
+    return replies.refusal(status, text_of("the message of a refusal", details.message or "Refused."), details.headers)
   end
   return replies.new(status, details.headers, details.body)
+end
+
+--- What is wrong with two values that do not begin with a status; nil: nothing. A second number may be left over
+--- from string.gsub.
+local function wrong_pair(first, second)
+  if first == nil or second == nil or type(first) == "string" and type(second) == "number" and not is_status(second) then
+    return nil
+  elseif is_status(second) then
+    return ("a status comes first: return %d, body; the route returned %s, %d"):format(second, describe(first), second)
+  end
+  return ("a route that returns two values returns a status and a body; it returned %s, %s")
+    :format(describe(first), describe(second))
 end
 
 --- What a route has returned: a status, a body (200), a status and a body, or a table of
@@ -88,19 +116,23 @@ function replies.of_route(first, second)
       return replies.new(first, second.headers, second.body)
     end
     return replies.new(first, nil, second)
+  end
+  local problem = wrong_pair(first, second)
+  if problem then
+    return nil, problem
   elseif type(first) == "string" then
     return replies.new(200, nil, first)
   elseif type(first) == "table" and (first.status ~= nil or first.body ~= nil or first.headers ~= nil) then
     local status = first.status or 200
     if not is_status(status) then
-      return nil, ("status must be an integer from 200 to 599, got %s"):format(tostring(status))
+      return nil, ("status must be an integer from 200 to 599, got %s"):format(describe(status))
     end
     return replies.new(status, first.headers, first.body)
   elseif type(first) == "table" then
     return replies.new(200, nil, first)
   end
   return nil, ("a route must return a status, a body, or { status =, headers =, body = }; it returned %s")
-    :format(tostring(first))
+    :format(second == nil and describe(first) or describe(first) .. ", " .. describe(second))
 end
 
 --- Sends a reply to a plain request.

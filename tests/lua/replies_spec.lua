@@ -201,8 +201,47 @@ describe("what a route returned:", function()
     for _, value in ipairs { 0, 199, 600, "200", true } do
       local reply, message = replies.of_route { status = value }
       assert.is_nil(reply)
-      assert.equal("status must be an integer from 200 to 599, got " .. tostring(value), message)
+      assert.equal("status must be an integer from 200 to 599, got " .. (value == "200" and 'string "200"' or tostring(value)), message)
     end
+  end)
+
+  it("a status behind what it belongs to is a mistake that says so", function()
+    for _, value in ipairs { { error = "no such game" }, "no such game", {}, true } do
+      local reply, message = replies.of_route(value, 404)
+      assert.is_nil(reply)
+      assert.matches("^a status comes first: return 404, body; the route returned .*, 404$", message)
+    end
+    local _, message = replies.of_route({}, "text")
+    assert.equal("a route that returns two values returns a status and a body; it returned table, "
+      .. 'string "text"', message)
+  end)
+
+  it("a text and how often string.gsub has replaced in it is the text", function()
+    assert.equal("bbb", of_route(("aaa"):gsub("a", "b")).body)
+  end)
+
+  it("nil and a message is a mistake that tells the message", function()
+    local _, message = replies.of_route(nil, "the database is gone")
+    assert.matches('it returned nil, string "the database is gone"$', message)
+  end)
+
+  it("a body that has no text is a mistake, and never an address", function()
+    local thread = coroutine.create(print)
+    for _, value in ipairs { print, io.stdout, thread } do
+      for _, answer in ipairs { { 200, value }, { { body = value } }, { 200, { body = value } }, { value } } do
+        local ok, reply, message = pcall(replies.of_route, answer[1], answer[2])
+        local problem = ok and message or reply
+        assert.is_true(not ok or reply == nil)
+        assert.is_nil(problem:find("0x", 1, true), problem)
+        assert.matches("[dt] " .. type(value), problem)
+      end
+    end
+    assert.same({ "7", "true" }, { of_route(200, 7).body, of_route(200, true).body })
+  end)
+
+  it("a header without a text is a mistake", function()
+    assert.has_error(function() replies.of_route { headers = { ["X-A"] = print } } end,
+      "header X-A: a value must be a string, got a function")
   end)
 
   it("booleans and functions are mistakes", function()

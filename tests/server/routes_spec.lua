@@ -37,6 +37,8 @@ return {
     ["/sleep/error"]    = function() tw.sleep(0.01) error("later on fire") end,
     ["/bad/status"]     = function() return 42 end,
     ["/bad/type"]       = function() return print end,
+    ["/bad/order"]      = function() return { error = "no such game" }, 404 end,
+    ["/bad/body"]       = function() return 200, print end,
     ["/bad/header"]     = function() return { headers = { ["X-Bad"] = "a\r\nSet-Cookie: stolen" }, body = "x" } end,
     ["/bad/header/name"] = function() return { headers = { ["X-Bad: a\r\nSet-Cookie"] = "stolen" }, body = "x" } end,
     ["/see"]            = function(request)
@@ -212,12 +214,17 @@ describe("HTTP routes", function()
   end)
 
   it("that return nonsense are a 500 too", function()
-    for _, path in ipairs({ "/nothing", "/bad/status", "/bad/type", "/bad/header", "/bad/header/name" }) do
+    for _, path in ipairs({
+      "/nothing", "/bad/status", "/bad/type", "/bad/header", "/bad/header/name", "/bad/order", "/bad/body",
+    }) do
       local response = app:http(path)
       assert.is_nil(response.headers["set-cookie"], path)
       assert.equal(500, response.status, path)
       assert.is_truthy(app:wait_for_log("error.*" .. path), path)
+      assert.is_nil(response.body:find("0x", 1, true), path)
     end
+    assert.is_truthy(app:wait_for_log("a status comes first: return 404"))
+    assert.is_nil(app:log():find("function: ", 1, true))
   end)
 
   it("may stand on the path of an endpoint", function()
