@@ -95,7 +95,9 @@ end
 --- What is wrong with two values that do not begin with a status; nil: nothing. A second number may be left over
 --- from string.gsub.
 local function wrong_pair(first, second)
-  if first == nil or second == nil or type(first) == "string" and type(second) == "number" and not is_status(second) then
+  if first == nil or second == nil then
+    return nil
+  elseif type(first) == "string" and type(second) == "number" and not is_status(second) then
     return nil
   elseif is_status(second) then
     return ("a status comes first: return %d, body; the route returned %s, %d"):format(second, describe(first), second)

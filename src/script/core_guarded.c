@@ -38,6 +38,10 @@ static int guarded_resume(lua_State *L) {
     struct budget *budget = &vm_of(L)->budget;
     lua_State *co = check_coroutine(L);
     int arguments = lua_gettop(L) - 1, results;
+    const struct task *task = vm_task_at(L, 1);
+    if (task != NULL && task->waiting)
+        return push_failure(L, "cannot resume a hook of the server: one that waits with tw.await "
+                               "goes on when what that gave to its function is called");
     if (!lua_checkstack(co, arguments))
         return push_failure(L, "too many arguments to resume");
     lua_xmove(L, co, arguments);
@@ -67,6 +71,16 @@ static const char *why_not_closed(lua_State *L, lua_State *co) {
     return lua_status(co) == LUA_OK && lua_getstack(co, 0, &activation) ? "normal" : NULL;
 }
 
+/* The coroutine is a hook's: one that waits fails, others have ended. */
+static int close_task(lua_State *L, struct task *task) {
+    if (task->waiting && (task->event == EVENT_LOAD || task->event == EVENT_RELOAD))
+        return luaL_error(L, "cannot close the coroutine that loads the app");
+    if (task->waiting)
+        vm_abort_task(task);
+    lua_pushboolean(L, 1);
+    return 1;
+}
+
 /* coroutine.close */
 static int guarded_close(lua_State *L) {
     struct budget *budget = &vm_of(L)->budget;
@@ -74,6 +88,9 @@ static int guarded_close(lua_State *L) {
     const char *why_not = why_not_closed(L, co);
     if (why_not != NULL)
         return luaL_error(L, "cannot close a %s coroutine", why_not);
+    struct task *task = vm_task_at(L, 1);
+    if (task != NULL)
+        return close_task(L, task);
     int status = closing_reset(L, co, false);
     if (budget_is_over(budget))
         return end_as_well(L);

@@ -143,6 +143,10 @@ bool vm_run_ready(struct vm *vm, const struct task *until);
 /* Pushes the word that a coroutine yields to say that it sleeps. */
 void vm_push_wait_marker(lua_State *L);
 
+/* The task of the coroutine at the index; NULL: it is none of ours. */
+struct task *vm_task_at(lua_State *L, int index);
+/* Ends a task that waits as one that has failed: a script has closed its coroutine. */
+void vm_abort_task(struct task *task);
 /* Ends a task that waits, and is in no list. */
 void vm_end_task(struct vm *vm, struct task *task);
 

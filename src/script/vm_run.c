@@ -18,7 +18,7 @@
 enum { POOLED_TASKS = 256 };
 
 /* To whoever waits for a route that was ended. */
-#define OVERRUN_ANSWER "{\"error\":\"The server failed to answer.\",\"status\":500}"
+#define FAILED_ANSWER "{\"error\":\"The server failed to answer.\",\"status\":500}"
 
 static const char wait_marker; /* its address is the word */
 
@@ -36,6 +36,41 @@ static const char *const hook_names[EVENT_COUNT] = {
     [EVENT_FINALIZER] = "__gc",
 };
 
+/* ---- the coroutines of tasks, by which scripts may know them ---- */
+
+static const char tasks_key; /* its address is the key of a table: coroutine -> task */
+
+static void remember_coroutine(struct task *task, bool is_there) {
+    lua_State *L = task->vm->L;
+    luaL_checkstack(L, 4, NULL);
+    if (lua_rawgetp(L, LUA_REGISTRYINDEX, &tasks_key) != LUA_TTABLE) {
+        lua_pop(L, 1);
+        lua_newtable(L);
+        lua_pushvalue(L, -1);
+        lua_rawsetp(L, LUA_REGISTRYINDEX, &tasks_key);
+    }
+    lua_rawgeti(L, LUA_REGISTRYINDEX, task->ref); /* tasks, coroutine */
+    if (is_there)
+        lua_pushlightuserdata(L, task);
+    else
+        lua_pushnil(L);
+    lua_rawset(L, -3);
+    lua_pop(L, 1);
+}
+
+struct task *vm_task_at(lua_State *L, int index) {
+    struct task *task = NULL;
+    index = lua_absindex(L, index);
+    if (lua_rawgetp(L, LUA_REGISTRYINDEX, &tasks_key) == LUA_TTABLE) {
+        lua_pushvalue(L, index);
+        lua_rawget(L, -2);
+        task = lua_touserdata(L, -1);
+        lua_pop(L, 1);
+    }
+    lua_pop(L, 1);
+    return task;
+}
+
 void vm_push_wait_marker(lua_State *L) {
     lua_pushlightuserdata(L, (void *)(uintptr_t)&wait_marker);
 }
@@ -52,6 +87,7 @@ static struct task *take(struct vm *vm) {
     list_init(&task->link);
     task->co = lua_newthread(vm->L);
     task->ref = luaL_ref(vm->L, LUA_REGISTRYINDEX);
+    remember_coroutine(task, true);
     return task;
 }
 
@@ -88,6 +124,7 @@ static void forget_number(struct task *task) {
  * set in them for ever. */
 static void drop(struct task *task) {
     forget_number(task);
+    remember_coroutine(task, false);
     luaL_unref(task->vm->L, LUA_REGISTRYINDEX, task->ref);
     mem_free(task);
 }
@@ -120,12 +157,21 @@ static void close_variables(struct task *task) {
     overrun_free(&overrun);
 }
 
+/* Whoever waits for a route that has ended without an answer gets one. */
+static void answer_request(struct vm *vm, uint64_t request) {
+    if (request != 0)
+        vm->hub->wire->respond(vm->hub->wire->user, request, 500,
+                               "Content-Type: application/json\r\n", FAILED_ANSWER,
+                               sizeof FAILED_ANSWER - 1);
+}
+
 /* The coroutine failed (or cannot go on): hands the error to dispatch.lua on another one. */
 static enum hook_state fail(struct task *task, int status) {
     struct vm *vm = task->vm;
     lua_State *co = task->co;
     enum vm_event event = task->event;
     conn_id conn = task->conn;
+    answer_request(vm, task->request);
     if (status == LUA_YIELD) /* the stack still shows where */
         lua_pushliteral(co, "coroutine.yield outside of a coroutine of the script's own; to wait, "
                             "use tw.sleep or tw.await");
@@ -190,10 +236,7 @@ static enum hook_state end_overrun(struct task *task) {
         reload_overrun(vm, &overrun);
     else
         state = hand_over(vm, conn, owner, hook_names[event], &overrun);
-    if (request != 0)
-        vm->hub->wire->respond(vm->hub->wire->user, request, 500,
-                               "Content-Type: application/json\r\n", OVERRUN_ANSWER,
-                               sizeof OVERRUN_ANSWER - 1);
+    answer_request(vm, request);
     overrun_free(&overrun);
     return state;
 }
@@ -292,6 +335,22 @@ void vm_resume(struct vm *vm, struct task *task) {
     task->waiting = task->woken = false;
     if (vm_run_hook(task, arguments) == HOOK_DONE && conn != 0)
         hub_hook_done(vm->hub, conn);
+}
+
+void vm_abort_task(struct task *task) {
+    struct vm *vm = task->vm;
+    struct task *handler = vm_task(vm, EVENT_FAILED, task->conn);
+    list_remove(&task->link);
+    answer_request(vm, task->request);
+    lua_pushinteger(handler->co, (lua_Integer)task->conn);
+    lua_pushstring(handler->co, hook_names[task->event]);
+    lua_pushliteral(handler->co, "script");
+    lua_pushliteral(handler->co, "coroutine.close: the script has closed the coroutine of a hook "
+                                 "that waited, which ends the hook");
+    luaL_traceback(handler->co, task->co, NULL, 0);
+    stats_add(&vm->hub->stats.script_errors, 1);
+    vm_end_task(vm, task);
+    vm_run_later(handler, 5); /* not inside of the hook that runs */
 }
 
 void vm_end_task(struct vm *vm, struct task *task) {

@@ -201,7 +201,8 @@ describe("what a route returned:", function()
     for _, value in ipairs { 0, 199, 600, "200", true } do
       local reply, message = replies.of_route { status = value }
       assert.is_nil(reply)
-      assert.equal("status must be an integer from 200 to 599, got " .. (value == "200" and 'string "200"' or tostring(value)), message)
+      local got = value == "200" and 'string "200"' or tostring(value)
+      assert.equal("status must be an integer from 200 to 599, got " .. got, message)
     end
   end)
 
