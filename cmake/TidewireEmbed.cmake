@@ -3,17 +3,19 @@
 # tidewire_embed_sources(OUT): names of the C files to compile; made anew when a Lua file changes.
 function(tidewire_embed_sources out)
   tidewire_embed_table(files embedded_files lua/tidewire "*.lua")
-  tidewire_embed_table(templates embedded_templates lua/templates "*")
+  tidewire_embed_table(templates embedded_templates lua/templates "*" lua/types/tidewire.lua)
   set(${out} "${files}" "${templates}" PARENT_SCOPE)
 endfunction()
 
-# tidewire_embed_table(OUT TABLE FOLDER PATTERN): one C file with one table.
+# tidewire_embed_table(OUT TABLE FOLDER PATTERN [FILE…]): one C file with one table. Files of other folders of lua/ are
+# named by their path below that.
 function(tidewire_embed_table out table folder pattern)
   set(script "${CMAKE_CURRENT_SOURCE_DIR}/cmake/embed.cmake")
   set(list "${CMAKE_CURRENT_BINARY_DIR}/generated/${table}.list")
   set(output "${CMAKE_CURRENT_BINARY_DIR}/generated/${table}.c")
   file(GLOB_RECURSE files CONFIGURE_DEPENDS RELATIVE "${CMAKE_CURRENT_SOURCE_DIR}"
     "${CMAKE_CURRENT_SOURCE_DIR}/${folder}/${pattern}")
+  list(APPEND files ${ARGN})
   list(SORT files)
   # A file that goes away must remake the table too, so the list is an input of its own.
   file(CONFIGURE OUTPUT "${list}" CONTENT "${files}\n")

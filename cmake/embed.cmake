@@ -21,6 +21,7 @@ foreach(file IN LISTS files)
     string(REPLACE "/" "." name "${name}")
   else()
     string(REPLACE "${FOLDER}/" "" name "${file}")
+    string(REGEX REPLACE "^lua/" "" name "${name}")
   endif()
 
   string(APPEND arrays "/* ${file} */\nstatic const unsigned char bytes_${number}[] = {\n${bytes}\n0};\n\n")

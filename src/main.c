@@ -8,7 +8,7 @@
 
 #include <stdio.h>
 
-static int act(const struct settings *settings) {
+static int act(const struct settings *settings, const char *program) {
     switch (settings->action) {
     case ACTION_VERSION:
         printf("tidewire %s\n", TIDEWIRE_VERSION);
@@ -19,7 +19,7 @@ static int act(const struct settings *settings) {
     case ACTION_CHECK:
         return server_check(settings);
     case ACTION_NEW:
-        return scaffold_write(settings->target);
+        return scaffold_write(settings->target, program);
     case ACTION_RELOAD:
         return remote_reload(settings->pid_file);
     case ACTION_RUN:
@@ -32,7 +32,9 @@ int main(int argc, char **argv) {
     if (!standard_streams_reserve())
         return EXIT_FAILED;
     struct settings settings;
-    int code = settings_read(&settings, argc, argv) ? act(&settings) : EXIT_USAGE;
+    int code = settings_read(&settings, argc, argv)
+                   ? act(&settings, argc > 0 ? argv[0] : "tidewire")
+                   : EXIT_USAGE;
     settings_close(&settings);
     return code;
 }

@@ -52,7 +52,32 @@ static bool write_file(const char *folder, const struct embedded_file *file) {
     return fclose(out) == 0 && written;
 }
 
-int scaffold_write(const char *folder) {
+/* Prints a word so that a shell reads it as one. */
+static void print_word(const char *word) {
+    static const char plain[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
+                                "_-./+,:@%";
+    if (*word != '\0' && word[strspn(word, plain)] == '\0') {
+        fputs(word, stdout);
+        return;
+    }
+    putchar('\'');
+    for (; *word != '\0'; word++)
+        fputs(*word == '\'' ? "'\\''" : (char[]){*word, '\0'}, stdout);
+    putchar('\'');
+}
+
+/* What to type next, in the folder in which this was typed. */
+static void print_next(const char *folder, const char *program) {
+    fputs("\nRun it:   ", stdout);
+    print_word(program);
+    fputs(" run ", stdout);
+    print_word(folder);
+    fputs("\n          then open http://127.0.0.1:8080/\nTest it:  cd ", stdout);
+    print_word(folder);
+    fputs(" && busted\n", stdout);
+}
+
+int scaffold_write(const char *folder, const char *program) {
     if (mkdir(folder, 0777) != 0 && (errno != EEXIST || !is_empty(folder))) {
         fprintf(stderr, "tidewire: new: %s: %s\n", folder,
                 errno == EEXIST ? "is there already and not empty; choose another folder"
@@ -66,8 +91,6 @@ int scaffold_write(const char *folder) {
         }
         printf("wrote %s/%s\n", folder, file->name);
     }
-    printf("\nRun it:   cd %s && tidewire app.lua      then open http://127.0.0.1:8080/\n"
-           "Test it:  cd %s && busted\n",
-           folder, folder);
+    print_next(folder, program);
     return EXIT_CLEAN;
 }

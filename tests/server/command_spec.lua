@@ -213,6 +213,55 @@ describe("the command", function()
     assert.is_truthy(spec.stdout:find("[1-9]%d* success"), spec.stdout)
   end)
 
+  it("new prints a command that works where it was typed", function()
+    assert(os.execute(("mkdir '%s/my tools'"):format(folder)))
+    assert(require("luv").fs_symlink(server.binary(), folder .. "/my tools/tidewire"))
+    for _, call in ipairs { "'my tools/tidewire'", "PATH=\"$PWD/my tools:$PATH\"; tidewire" } do
+      local made = process.run("/bin/sh", { args = { "-c", call .. " new 'a shop'" }, directory = folder })
+      assert.equal(0, made.code, made.stderr)
+      local command = assert(made.stdout:match("Run it: +([^\n]+)"))
+      local check = process.run("/bin/sh", {
+        args = { "-c", (call:match("^(PATH.-; )") or "") .. command:gsub(" run ", " check ") }, directory = folder })
+      assert.equal(0, check.code, check.stderr)
+      assert(os.execute(("rm -r '%s/a shop'"):format(folder)))
+    end
+  end)
+
+  it("new makes specs in which handlers may require tidewire, and what editors need", function()
+    assert.equal(0, run("new", "shop").code)
+    write("shop/handlers/bell.lua", [[
+      local tw = require "tidewire"
+      local rings = tw.shared("rings")
+      return { handle_message = function(conn, message)
+        tw.room("hall"):broadcast({ ring = rings:incr("count") }, conn)
+        tw.after(1, function() tw.send(conn.id, message) end)
+      end }
+    ]])
+    write("shop/spec/bell_spec.lua", [[
+      local tw = require "tidewire"
+      it("rings", function()
+        tw.forget()
+        require("handlers.bell").handle_message({ id = "c1" }, "ding")
+        tw.timers[1].f()
+        assert.same({ "room:broadcast", "hall", { ring = 1 }, { id = "c1" } }, tw.asked[1])
+        assert.same({ "send", "c1", "ding" }, tw.asked[2])
+        assert.has_error(function() return tw.nothing end,
+          "spec/support/tidewire.lua has no tw.nothing: add what your specs need")
+      end)
+    ]])
+    local spec = process.run("/bin/sh", { args = { "-c", "exec busted 2>&1" }, directory = folder .. "/shop" })
+    assert.equal(0, spec.code, spec.stdout)
+    assert.equal(process.read_file("lua/types/tidewire.lua"), process.read_file(folder .. "/shop/types/tidewire.lua"))
+    local editor = require("cjson").decode(process.read_file(folder .. "/shop/.luarc.json"))
+    assert.same({ "types" }, editor["workspace.library"])
+    local lint = process.run("/bin/sh", { directory = folder .. "/shop",
+      args = { "-c", "rm */bell*.lua; command -v luacheck > /dev/null || exit 0; luacheck -q ." } })
+    assert.equal(0, lint.code, lint.stdout)
+    local app <close> = server.start({ app_path = folder .. "/shop/app.lua" })
+    assert.matches("^image/svg%+xml", app:http("/icon.svg").headers["content-type"])
+    assert.is_truthy(app:http("/").body:find('rel="icon" href="icon.svg"', 1, true))
+  end)
+
   it("new overwrites nothing", function()
     assert.equal(0, run("new", "shop").code)
     process.write_file(folder .. "/shop/app.lua", "-- mine\n")

@@ -19,6 +19,7 @@
 #include <cmocka.h>
 
 static char top[64];
+static const char *program = "tidewire";
 static char said[8192], complained[4096];
 
 static int make_top(void **state) {
@@ -58,7 +59,7 @@ static int write_into(const char *folder) {
     FILE *out, *err;
     fflush(stdout);
     int real_out = catch_output(STDOUT_FILENO, &out), real_err = catch_output(STDERR_FILENO, &err);
-    int code = scaffold_write(folder);
+    int code = scaffold_write(folder, program);
     fflush(stdout);
     give_back(STDOUT_FILENO, real_out, out, said, sizeof(said));
     give_back(STDERR_FILENO, real_err, err, complained, sizeof(complained));
@@ -88,9 +89,22 @@ static void test_new_folder(void **state) {
     assert_int_equal(write_into(at("fresh")), EXIT_CLEAN);
     check_files(at("fresh"));
     assert_string_equal(complained, "");
-    assert_non_null(strstr(said, "tidewire app.lua")); /* what to do next */
-    assert_non_null(strstr(said, "busted"));
+    char next[600]; /* what to do next */
+    snprintf(next, sizeof(next), "tidewire run %s\n", at("fresh"));
+    assert_non_null(strstr(said, next));
+    snprintf(next, sizeof(next), "cd %s && busted\n", at("fresh"));
+    assert_non_null(strstr(said, next));
     assert_int_equal(access(at("fresh/app.lua"), R_OK), 0);
+}
+
+/* Each word is one for the shell. */
+static void test_quoting(void **state) {
+    program = "/opt/my tools/tidewire";
+    assert_int_equal(write_into(at("it's mine")), EXIT_CLEAN);
+    program = "tidewire";
+    char next[600];
+    snprintf(next, sizeof(next), "'/opt/my tools/tidewire' run '%s/it'\\''s mine'\n", top);
+    assert_non_null(strstr(said, next));
 }
 
 static void test_empty_folder(void **state) {
@@ -131,6 +145,7 @@ static void test_a_folder_that_cannot_be(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_new_folder),
+        cmocka_unit_test(test_quoting),
         cmocka_unit_test(test_empty_folder),
         cmocka_unit_test(test_what_is_there_stays),
         cmocka_unit_test(test_a_folder_that_cannot_be),

@@ -1,5 +1,6 @@
 -- app_spec.lua -- the handler without a server: its hooks are plain functions, so a table that
--- notes what is sent will do for a connection.
+-- notes what is sent will do for a connection. A handler may `require "tidewire"`: here it gets
+-- spec/support/tidewire.lua, which notes what is asked of it.
 --
 -- Run it in the app's folder:  busted
 

@@ -1,0 +1,130 @@
+-- tidewire.lua -- stands in for `require "tidewire"` where specs run without the server: notes what is asked of it.
+--
+-- The server never reads this file. It is yours: what your specs need more of, add here.
+--
+--   local tw = require "tidewire"
+--   tw.forget()                                         -- before each test
+--   assert.same({ "broadcast", "hi" }, tw.asked[1])     -- after it
+
+local tw = { version = "0", worker = 0, generation = 1 }
+
+--- What was asked, in order: the function's name and its arguments.
+tw.asked = {}
+--- Timers that were started: { seconds =, f =, repeats = }; a spec calls their f.
+tw.timers = {}
+
+local stores, kept = {}, {}
+
+--- Begins anew.
+function tw.forget()
+  tw.asked, tw.timers, stores, kept = {}, {}, {}, {}
+end
+
+local function note(...)
+  tw.asked[#tw.asked + 1] = { ... }
+end
+
+-- ---- others ----
+
+function tw.broadcast(...) note("broadcast", ...) return 0 end
+function tw.send(...) note("send", ...) return true end
+function tw.close(...) note("close", ...) return true end
+
+local Room = {}
+Room.__index = Room
+function Room:broadcast(...) note("room:broadcast", self.name, ...) return 0 end
+function Room:size() return #self:members() end
+function Room:members() return {} end
+function Room:watch(f) note("room:watch", self.name, f) return { cancel = function() return true end } end
+function tw.room(name) return setmetatable({ name = name }, Room) end
+
+-- ---- time ----
+
+local Timer = {}
+Timer.__index = Timer
+function Timer:cancel() local was = not self.over self.over = true return was end
+function Timer:is_running() return not self.over end
+
+local function timer(seconds, f, repeats)
+  local new = setmetatable({ seconds = seconds, f = f, repeats = repeats, skipped = 0 }, Timer)
+  tw.timers[#tw.timers + 1] = new
+  return new
+end
+function tw.after(seconds, f) return timer(seconds, f, false) end
+function tw.every(seconds, f) return timer(seconds, f, true) end
+function tw.sleep(seconds) note("sleep", seconds) end
+function tw.now() return os.time() end
+function tw.spawn(f, ...) f(...) end
+
+function tw.await(begin)
+  local results
+  begin(function(...) results = results or table.pack(...) end)
+  assert(results, "tw.await: in a spec `done` must be called at once")
+  return table.unpack(results, 1, results.n)
+end
+
+-- ---- state ----
+
+local Store = {}
+Store.__index = Store
+function Store:get(key) return self.values[key] end
+function Store:set(key, value) self.values[key] = value return true end
+function Store:add(key, value) return self.values[key] == nil and self:set(key, value) end
+function Store:incr(key, by, initial)
+  self.values[key] = (self.values[key] or initial or 0) + (by or 1)
+  return self.values[key]
+end
+function Store:delete(key) local there = self.values[key] ~= nil self.values[key] = nil return there end
+function Store:expire(key) return self.values[key] ~= nil end
+function Store:keys()
+  local keys = {}
+  for key in pairs(self.values) do keys[#keys + 1] = key end
+  return keys
+end
+
+function tw.shared(name)
+  stores[name] = stores[name] or setmetatable({ values = {} }, Store)
+  return stores[name]
+end
+
+function tw.keep(name, initial)
+  kept[name] = kept[name] or (type(initial) == "function" and initial() or initial or {})
+  return kept[name]
+end
+
+-- ---- the rest ----
+
+tw.log = {}
+for _, level in ipairs { "debug", "info", "warn", "error" } do
+  tw.log[level] = function(...) note("log." .. level, ...) end
+end
+
+--- Needs a JSON library in plain Lua: Debian's lua-cjson or lua-dkjson.
+local found, json = pcall(require, "cjson")
+if not found then found, json = pcall(require, "dkjson") end
+tw.null = found and json.null or setmetatable({}, { __tostring = function() return "null" end })
+tw.array = function(list) return list or {} end
+tw.json = { null = tw.null, array = tw.array }
+function tw.json.encode(value) assert(found, "a spec needs lua-cjson for JSON") return json.encode(value) end
+function tw.json.decode(text)
+  assert(found, "a spec needs lua-cjson for JSON")
+  local good, value = pcall(json.decode, text)
+  if good then return value end
+  return nil, value
+end
+
+--- Answers what the spec has put into tw.http.answer, or that there is no network.
+tw.http = {}
+function tw.http.request(request)
+  note("http.request", request)
+  if tw.http.answer then return tw.http.answer end
+  return nil, "there is no network in specs: set tw.http.answer"
+end
+
+function tw.stats() return {} end
+
+return setmetatable(tw, {
+  __index = function(_, name)
+    error(("spec/support/tidewire.lua has no tw.%s: add what your specs need"):format(tostring(name)), 2)
+  end,
+})
