@@ -2,64 +2,254 @@
 #include "server/pid_file.h"
 
 #include "base/mem.h"
+#include "server/process.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
-static bool write_number(const char *path) {
-    FILE *out = fopen(path, "w");
-    if (out == NULL)
-        return false;
-    fprintf(out, "%ld\n", (long)getpid());
-    return fclose(out) == 0;
-}
+enum {
+    NUMBER_BYTES = 32, /* a longer file is none of a number */
+    MOST_TRIES = 10,   /* while others put and take away theirs */
+    CLOCK_SECONDS = 2  /* by which the times of files and of processes may differ */
+};
 
-static bool fail(const struct pid_file *file, char *error, size_t error_size) {
-    snprintf(error, error_size, "cannot write the pid file %s: %s", file->path, strerror(errno));
+/* Where problems are told. */
+struct problem {
+    char *text;
+    size_t size;
+};
+
+__attribute__((format(printf, 2, 3))) static bool fail(const struct problem *problem,
+                                                       const char *format, ...) {
+    va_list args;
+    va_start(args, format);
+    vsnprintf(problem->text, problem->size, format, args);
+    va_end(args);
     return false;
 }
 
-bool pid_file_write(struct pid_file *file, const char *path, char *error, size_t error_size) {
-    *file = (struct pid_file){.path = path};
-    if (path == NULL)
-        return true;
-    size_t size = strlen(path) + 32;
-    file->beside = mem_alloc(size);
-    snprintf(file->beside, size, "%s.%ld", path, (long)getpid());
-    if (write_number(file->beside))
-        return true;
-    fail(file, error, error_size);
-    bool may_be_there = errno == EACCES && access(path, W_OK) == 0;
-    unlink(file->beside);
-    mem_free(file->beside);
-    file->beside = NULL;
-    return may_be_there; /* made for us in a folder that is not ours: written when its time comes */
+static bool cannot_write(const struct problem *problem, const char *path) {
+    return fail(problem, "cannot write the pid file %s: %s", path, strerror(errno));
 }
 
-bool pid_file_place(struct pid_file *file, char *error, size_t error_size) {
-    if (file->path == NULL)
-        return true;
-    bool good =
-        file->beside != NULL ? rename(file->beside, file->path) == 0 : write_number(file->path);
-    if (!good)
-        return fail(file, error, error_size);
-    mem_free(file->beside);
-    file->beside = NULL;
-    file->in_place = true;
+/* ---- what is there ---- */
+
+/* The number in the file; 0: it is empty; -1: it holds something else. */
+static long read_number(int fd) {
+    char text[NUMBER_BYTES + 1], *end;
+    ssize_t len = pread(fd, text, sizeof text, 0);
+    if (len < 0 || len > NUMBER_BYTES)
+        return -1;
+    text[len] = '\0';
+    if (strspn(text, " \t\r\n") == (size_t)len)
+        return 0;
+    errno = 0;
+    long number = strtol(text, &end, 10);
+    return errno == 0 && number > 0 && end[strspn(end, " \t\r\n")] == '\0' ? number : -1;
+}
+
+/* A process of this number runs, and did when the file was written. */
+static bool is_writer_alive(long pid, const struct stat *info) {
+    double began = pid == (long)getpid() ? -1 : process_began_at((pid_t)pid);
+    return began >= 0 && began <= (double)info->st_mtim.tv_sec + CLOCK_SECONDS;
+}
+
+/* Judges a file that is open. True: nobody's, and locked by us until it is closed. */
+static bool is_leftover(int fd, const char *path, const struct problem *problem) {
+    struct stat info;
+    if (fstat(fd, &info) != 0 || !S_ISREG(info.st_mode))
+        return fail(problem, "the pid file %s is there and is no plain file: name another", path);
+    long pid = read_number(fd);
+    if (pid < 0)
+        return fail(problem,
+                    "%s is there and is no pid file (it does not hold a number alone): name "
+                    "another, or remove it",
+                    path);
+    if (flock(fd, LOCK_EX | LOCK_NB) != 0)
+        return fail(problem,
+                    "a server with the pid file %s is running (process %ld); --upgrade takes over "
+                    "from it",
+                    path, pid);
+    if (pid > 0 && is_writer_alive(pid, &info)) {
+        char name[64];
+        return fail(problem,
+                    "the pid file %s is that of process %ld (%s), which runs: name another", path,
+                    pid, process_name((pid_t)pid, name, sizeof name));
+    }
     return true;
 }
 
-/* Another process that was started meanwhile may have put its own in the place. */
-static bool is_ours(const char *path) {
-    long pid = 0;
-    FILE *in = fopen(path, "r");
-    if (in == NULL)
+/* Opens what is at the path, and judges it. -1 and true: there is nothing. -1 and false: it is not ours to
+ * replace. */
+static int open_leftover(const char *path, int flags, bool *good, const struct problem *problem) {
+    *good = true;
+    int fd = open(path, flags | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+    if (fd < 0 && errno == ENOENT)
+        return -1;
+    if (fd < 0 && errno == ELOOP)
+        *good = fail(problem,
+                     "the pid file %s is a symbolic link, which is not followed: remove it, or "
+                     "name the file that it leads to",
+                     path);
+    else if (fd < 0)
+        *good = fail(problem, "cannot read the pid file %s: %s", path, strerror(errno));
+    else
+        *good = is_leftover(fd, path, problem);
+    if (fd >= 0 && !*good) {
+        close(fd);
+        return -1;
+    }
+    return fd;
+}
+
+bool pid_file_check(const struct pid_file *file, char *error, size_t error_size) {
+    struct problem problem = {error, error_size};
+    bool good = true;
+    int fd = file->path == NULL ? -1 : open_leftover(file->path, O_RDONLY, &good, &problem);
+    if (fd >= 0)
+        close(fd);
+    return good;
+}
+
+/* ---- writing ---- */
+
+static bool write_number(int fd) {
+    char text[NUMBER_BYTES];
+    int len = snprintf(text, sizeof text, "%ld\n", (long)getpid());
+    return ftruncate(fd, 0) == 0 && pwrite(fd, text, (size_t)len, 0) == len;
+}
+
+/* A new file of our own, or -1. */
+static int create(const char *path) {
+    int flags = O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC;
+    int fd = open(path, flags, 0644);
+    if (fd < 0 && errno == EEXIST && unlink(path) == 0) /* of a process of our number, killed */
+        fd = open(path, flags, 0644);
+    return fd;
+}
+
+void pid_file_init(struct pid_file *file, const char *path) {
+    *file = (struct pid_file){.path = path, .fd = -1};
+}
+
+bool pid_file_write(struct pid_file *file, char *error, size_t error_size) {
+    struct problem problem = {error, error_size};
+    if (file->path == NULL)
+        return true;
+    size_t size = strlen(file->path) + 32;
+    file->beside = mem_alloc(size);
+    snprintf(file->beside, size, "%s.%ld", file->path, (long)getpid());
+    file->fd = create(file->beside);
+    if (file->fd >= 0 && write_number(file->fd) && flock(file->fd, LOCK_EX | LOCK_NB) == 0)
+        return true;
+    int why = errno;
+    if (file->fd >= 0) {
+        close(file->fd);
+        unlink(file->beside);
+    }
+    mem_free(file->beside);
+    file->beside = NULL;
+    file->fd = -1;
+    errno = why;
+    cannot_write(&problem, file->path);
+    /* made for us in a folder that is not ours: written when its time comes */
+    return why == EACCES && access(file->path, W_OK) == 0;
+}
+
+/* ---- placing ---- */
+
+/* Renames unless there is a file of the new name. */
+static bool rename_if_free(const char *from, const char *to) {
+    if (renameat2(AT_FDCWD, from, AT_FDCWD, to, RENAME_NOREPLACE) == 0)
+        return true;
+    struct stat info;
+    if (errno != EINVAL && errno != ENOSYS) /* not every file system can */
         return false;
-    bool read = fscanf(in, "%ld", &pid) == 1;
-    fclose(in);
-    return read && pid == (long)getpid();
+    if (lstat(to, &info) == 0) {
+        errno = EEXIST;
+        return false;
+    }
+    return rename(from, to) == 0;
+}
+
+static bool is_same(int fd, const char *path) {
+    struct stat ours, there;
+    return fstat(fd, &ours) == 0 && lstat(path, &there) == 0 && ours.st_dev == there.st_dev &&
+           ours.st_ino == there.st_ino;
+}
+
+/* Puts the written file in the place of none, or of a leftover: which others cannot lock meanwhile. */
+static bool claim(struct pid_file *file, const struct problem *problem) {
+    for (int tries = 0; tries < MOST_TRIES; tries++) {
+        if (rename_if_free(file->beside, file->path))
+            return true;
+        if (errno != EEXIST)
+            return cannot_write(problem, file->path);
+        bool good, done = false;
+        int fd = open_leftover(file->path, O_RDONLY, &good, problem);
+        if (!good)
+            return false;
+        if (fd < 0)
+            continue; /* it has just gone */
+        if (is_same(fd, file->path))
+            done = rename(file->beside, file->path) == 0 || !cannot_write(problem, file->path);
+        close(fd);
+        if (done)
+            return is_same(file->fd, file->path);
+    }
+    return fail(problem, "the pid file %s changes all the time: other servers use it", file->path);
+}
+
+/* Writes into a file that was made for us in a folder where we can make none. */
+static bool fill(struct pid_file *file, const struct problem *problem) {
+    bool good;
+    struct stat info;
+    int fd = open_leftover(file->path, O_RDWR, &good, problem);
+    if (!good)
+        return false;
+    if (fd < 0)
+        return cannot_write(problem, file->path);
+    if (fstat(fd, &info) != 0 || info.st_nlink != 1)
+        good = fail(problem, "the pid file %s has other names as well (hard links): remove it",
+                    file->path);
+    else if (!write_number(fd))
+        good = cannot_write(problem, file->path);
+    if (good)
+        file->fd = fd;
+    else
+        close(fd);
+    return good;
+}
+
+bool pid_file_place(struct pid_file *file, bool replace, char *error, size_t error_size) {
+    struct problem problem = {error, error_size};
+    if (file->path == NULL)
+        return true;
+    if (file->beside == NULL)
+        file->in_place = fill(file, &problem);
+    else if (replace)
+        file->in_place =
+            rename(file->beside, file->path) == 0 || cannot_write(&problem, file->path);
+    else
+        file->in_place = claim(file, &problem);
+    if (!file->in_place)
+        return false;
+    mem_free(file->beside);
+    file->beside = NULL;
+    return true;
+}
+
+/* ---- the end ---- */
+
+bool pid_file_is_there(const struct pid_file *file) {
+    return !file->in_place || is_same(file->fd, file->path);
 }
 
 void pid_file_leave(struct pid_file *file) {
@@ -67,10 +257,14 @@ void pid_file_leave(struct pid_file *file) {
 }
 
 void pid_file_remove(struct pid_file *file) {
-    if (file->in_place && is_ours(file->path))
-        unlink(file->path);
+    /* where it is not ours to remove, an empty one is left */
+    if (file->in_place && is_same(file->fd, file->path) && unlink(file->path) != 0 &&
+        ftruncate(file->fd, 0) != 0)
+        errno = 0;
     if (file->beside != NULL)
         unlink(file->beside);
+    if (file->fd >= 0)
+        close(file->fd);
     mem_free(file->beside);
-    *file = (struct pid_file){0};
+    pid_file_init(file, NULL);
 }

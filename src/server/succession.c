@@ -8,6 +8,7 @@
 void succession_init(struct succession *succession, const struct succession_options *options) {
     *succession = (struct succession){.options = *options};
     succession->takeover.fd = -1;
+    pid_file_init(&succession->pid_file, options->pid_file);
 }
 
 void succession_end(struct succession *succession) {
@@ -49,7 +50,7 @@ bool succession_ask(struct succession *succession, char *error, size_t error_siz
         return check(succession, TAKEOVER_HAVING, error, error_size);
     }
     if (options->pid_file == NULL || !takeover_finds(options->pid_file))
-        return true;
+        return pid_file_check(&succession->pid_file, error, error_size);
     snprintf(error, error_size,
              "a server with the pid file %s is running; --upgrade takes over from it",
              options->pid_file);
@@ -72,9 +73,9 @@ static bool take_over(struct succession *succession, char *error, size_t error_s
 
 bool succession_take(struct succession *succession, char *error, size_t error_size) {
     return take_over(succession, error, error_size) &&
+           pid_file_place(&succession->pid_file, succession->options.upgrade, error, error_size) &&
            (succession->handover == NULL ||
-            handover_place(succession->handover, error, error_size)) &&
-           pid_file_place(&succession->pid_file, error, error_size);
+            handover_place(succession->handover, error, error_size));
 }
 
 /* ---- the one after ---- */
@@ -114,7 +115,7 @@ void succession_answer(struct succession *succession, uint64_t question, unsigne
 
 bool succession_prepare(struct succession *succession, char *error, size_t error_size) {
     const char *path = succession->options.pid_file;
-    if (!pid_file_write(&succession->pid_file, path, error, error_size))
+    if (!pid_file_write(&succession->pid_file, error, error_size))
         return false;
     if (path == NULL)
         return true;

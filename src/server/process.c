@@ -1,0 +1,54 @@
+/* process.c -- what the system tells of another process. See process.h. */
+#include "server/process.h"
+
+#include <fcntl.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+enum {
+    STARTTIME = 22
+}; /* the field of /proc/PID/stat (proc(5)), in ticks since the system began */
+
+/* The beginning of a file, NUL-terminated. False: it cannot be read. */
+static bool read_text(pid_t pid, const char *name, char *out, size_t size) {
+    char path[64];
+    snprintf(path, sizeof path, "/proc/%ld/%s", (long)pid, name);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    ssize_t len = fd < 0 ? -1 : read(fd, out, size - 1);
+    if (fd >= 0)
+        close(fd);
+    out[len > 0 ? len : 0] = '\0';
+    return len > 0;
+}
+
+static double seconds_of(clockid_t clock) {
+    struct timespec now;
+    clock_gettime(clock, &now);
+    return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
+}
+
+double process_began_at(pid_t pid) {
+    char text[1024];
+    if (!read_text(pid, "stat", text, sizeof text))
+        return -1;
+    const char *at = strrchr(text, ')'); /* the name before it may hold anything */
+    if (at != NULL && (strncmp(at, ") Z", 3) == 0 || strncmp(at, ") X", 3) == 0))
+        return -1; /* it has ended, and nobody has asked for its exit code yet */
+    for (int field = 2; at != NULL && field < STARTTIME; field++)
+        at = strchr(at + 1, ' ');
+    if (at == NULL)
+        return -1;
+    double since_boot = strtod(at + 1, NULL) / (double)sysconf(_SC_CLK_TCK);
+    return seconds_of(CLOCK_REALTIME) - seconds_of(CLOCK_BOOTTIME) + since_boot;
+}
+
+const char *process_name(pid_t pid, char *out, size_t size) {
+    if (!read_text(pid, "comm", out, size))
+        snprintf(out, size, "unknown");
+    out[strcspn(out, "\n")] = '\0';
+    return out;
+}
