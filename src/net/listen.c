@@ -7,6 +7,7 @@
 
 #include "base/log.h"
 #include "base/mem.h"
+#include "net/socket_file.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -30,8 +31,9 @@ struct share {
 struct spot {
     struct address address;
     bool any_port, owns_file, inherited;
-    bool will_own_file; /* it is still of the process before us */
-    int *fds;           /* the sockets */
+    bool will_own_file;      /* it is still of the process before us */
+    struct socket_file file; /* of a Unix socket */
+    int *fds;                /* the sockets */
     size_t count;
     struct share *shares;
     size_t share_count;
@@ -136,6 +138,15 @@ static int open_sockets(struct spot *spot, unsigned workers) {
     return result;
 }
 
+static const char *path_of(const struct spot *spot) {
+    return ((const struct sockaddr_un *)&spot->address.storage)->sun_path;
+}
+
+static void own_file(struct spot *spot) {
+    spot->owns_file = true;
+    spot->file = socket_file_at(path_of(spot));
+}
+
 static void close_sockets(struct spot *spot) {
     while (spot->count > 0)
         close(spot->fds[--spot->count]);
@@ -194,7 +205,8 @@ static int open_anew(struct spot *spot, unsigned workers) {
     }
     if ((result == -EAFNOSUPPORT || result == -EADDRNOTAVAIL) && spot->address.optional)
         return 1;
-    spot->owns_file = result == 0 && family == AF_UNIX;
+    if (result == 0 && family == AF_UNIX)
+        own_file(spot);
     return result;
 }
 
@@ -215,7 +227,7 @@ static void close_spot(struct spot *spot) {
         if (spot->shares[i].fd >= 0)
             close(spot->shares[i].fd);
     if (spot->owns_file)
-        unlink(((struct sockaddr_un *)&spot->address.storage)->sun_path);
+        socket_file_remove(&spot->file, path_of(spot));
     mem_free(spot->shares);
     mem_free(spot->fds);
 }
@@ -341,7 +353,20 @@ void listen_leave_files(struct listen_set *set) {
 
 void listen_own_files(struct listen_set *set) {
     for (size_t i = 0; i < set->count; i++)
-        set->spots[i].owns_file = set->spots[i].owns_file || set->spots[i].will_own_file;
+        if (set->spots[i].will_own_file && !set->spots[i].owns_file)
+            own_file(&set->spots[i]);
+}
+
+void listen_look_at_files(const struct listen_set *set) {
+    for (size_t i = 0; i < set->count; i++) {
+        const struct spot *spot = &set->spots[i];
+        if (spot->owns_file && spot->file.inode != 0 &&
+            !socket_file_is_at(&spot->file, path_of(spot)))
+            log_eventf(LOG_WARN, "lost_file",
+                       "the socket file %s is gone, or is another's: no client can connect there; "
+                       "restart the program",
+                       path_of(spot));
+    }
 }
 
 void listen_end(struct listen_set *set) {

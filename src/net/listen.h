@@ -45,6 +45,8 @@ void listen_leave_files(struct listen_set *set);
 /* Who passed them to us does not use them any more: from now on socket files of inherited sockets are removed
  * at the end, where they were the other one's. */
 void listen_own_files(struct listen_set *set);
+/* Warns of each file of its own that is not in its place any more. */
+void listen_look_at_files(const struct listen_set *set);
 
 /* Closes the set's sockets and removes socket files: nobody finds the way any more. Accepts NULL. */
 void listen_end(struct listen_set *set);

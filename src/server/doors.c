@@ -43,6 +43,11 @@ void doors_own_files(struct doors *doors) {
         listen_own_files(doors->sets[i]);
 }
 
+void doors_look_at_files(const struct doors *doors) {
+    for (size_t i = 0; i < doors->count; i++)
+        listen_look_at_files(doors->sets[i]);
+}
+
 void doors_end(struct doors *doors) {
     for (size_t i = 0; i < doors->count; i++)
         listen_end(doors->sets[i]);

@@ -25,6 +25,8 @@ bool doors_are_inherited(const struct doors *doors); /* is one? */
 void doors_leave_files(struct doors *doors);
 /* The process they came from is done with them. */
 void doors_own_files(struct doors *doors);
+/* Warns of each socket file that is not in its place any more. */
+void doors_look_at_files(const struct doors *doors);
 /* The way in is closed: socket files are gone, and what no worker took. */
 void doors_end(struct doors *doors);
 

@@ -26,6 +26,7 @@
 #include "base/list.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "net/socket_file.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -49,6 +50,7 @@ struct handover {
     struct sockaddr_un place;                               /* F.sock */
     char beside[sizeof((struct sockaddr_un *)0)->sun_path]; /* "" once it is in its place */
     bool in_place;
+    struct socket_file file;
     struct ear *door;
     struct list visitors;
     uint64_t last_question;
@@ -275,6 +277,12 @@ struct handover *handover_open(const struct handover_options *options, char *err
 }
 
 bool handover_place(struct handover *handover, char *error, size_t error_size) {
+    struct stat info;
+    if (lstat(handover->place.sun_path, &info) == 0 && !S_ISSOCK(info.st_mode)) {
+        snprintf(error, error_size, "%s is there and is no socket: remove it",
+                 handover->place.sun_path);
+        return false;
+    }
     if (rename(handover->beside, handover->place.sun_path) != 0) {
         snprintf(error, error_size, "cannot wait for an upgrade at %s: %s",
                  handover->place.sun_path, strerror(errno));
@@ -282,7 +290,12 @@ bool handover_place(struct handover *handover, char *error, size_t error_size) {
     }
     handover->beside[0] = '\0';
     handover->in_place = true;
+    handover->file = socket_file_at(handover->place.sun_path);
     return true;
+}
+
+bool handover_is_there(const struct handover *handover) {
+    return !handover->in_place || socket_file_is_at(&handover->file, handover->place.sun_path);
 }
 
 void handover_close(struct handover *handover) {
@@ -292,7 +305,7 @@ void handover_close(struct handover *handover) {
         close_ear(LIST_OWNER(handover->visitors.next, struct ear, link));
     close_ear(handover->door);
     if (handover->in_place)
-        unlink(handover->place.sun_path);
+        socket_file_remove(&handover->file, handover->place.sun_path);
     if (handover->beside[0] != '\0')
         unlink(handover->beside);
     mem_free(handover);

@@ -154,9 +154,11 @@ static void end_crew(struct server *server, int code) {
 /* One begins, or has ended. */
 static void on_reload(void *user, bool begins) {
     struct server *server = user;
-    if (begins)
+    if (begins) {
         notify_reloading(&server->notify);
-    else if (server->drain.phase == DRAIN_NOT)
+        doors_look_at_files(&server->doors);
+        succession_look_at_files(&server->succession);
+    } else if (server->drain.phase == DRAIN_NOT)
         notify_ready(&server->notify);
 }
 

@@ -78,6 +78,20 @@ bool succession_take(struct succession *succession, char *error, size_t error_si
             handover_place(succession->handover, error, error_size));
 }
 
+void succession_look_at_files(const struct succession *succession) {
+    const char *path = succession->options.pid_file;
+    if (!pid_file_is_there(&succession->pid_file))
+        log_eventf(LOG_WARN, "lost_file",
+                   "the pid file %s is gone, or is another's: what reads it does not find this "
+                   "process; restart the program",
+                   path);
+    if (succession->handover != NULL && !handover_is_there(succession->handover))
+        log_eventf(LOG_WARN, "lost_file",
+                   "the socket %s.sock is gone, or is another's: --upgrade and `tidewire reload` "
+                   "do not find this process; restart the program",
+                   path);
+}
+
 /* ---- the one after ---- */
 
 static struct listen_set *set_to_pass_on(void *user, size_t number) {

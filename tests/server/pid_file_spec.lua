@@ -64,7 +64,8 @@ describe("a pid file", function()
   end)
 
   it("that holds something else, or is no file, is left alone", function()
-    for _, text in ipairs { "return {}", "12 monkeys", "-5", "0", "1.5", ("1"):rep(100), "99999999999999999999", "\0" } do
+    for _, text in ipairs {
+        "return {}", "12 monkeys", "-5", "0", "1.5", ("1"):rep(100), "99999999999999999999", "\0" } do
       process.write_file(pid_file, text)
       assert.matches("no pid file", refused())
       assert.equal(text, process.read_file(pid_file))

@@ -6,12 +6,13 @@ local loop = require "support.loop"
 local process = require "support.process"
 local server = require "support.server"
 local stream = require "support.stream"
+local uv = require "luv"
 
 local APP = [[
 return {
   http = {
     ["/"] = { static = "public" },
-    ["GET /code"] = function() return require("part") end,
+    ["GET /code"] = function() return (require("part")) end,
   },
   endpoints = { ["/ws"] = { handle_message = function(conn, message) conn:send(message) end } },
 }
@@ -103,6 +104,35 @@ describe("a release link that is moved", function()
     assert.same({ "code of two", "page of two" }, { app:http("/code").body, app:http("/").body })
     reload()
     assert.same({ "code of two", "page of two" }, { app:http("/code").body, app:http("/").body })
+  end)
+end)
+
+describe("files that are not there any more", function()
+  after_each(stream.close_all)
+
+  it("are told of at a reload, and another's in their place are not removed", function()
+    local folder = process.make_directory()
+    local function start(...)
+      return server.start({
+        app = APP, files = { ["part.lua"] = "return 1", ["public/index.html"] = "x" },
+        listen = { "127.0.0.1:0", ("unix:%s/app.sock"):format(folder) }, options = { ... },
+      })
+    end
+    app = start("--pid-file", "pid")
+    reload()
+    assert.same({}, app:log_lines("event=lost_file"))
+    shell(("rm %s/app.sock pid pid.sock && echo 1 > pid"):format(folder))
+    reload()
+    for _, name in ipairs { "app%.sock", "file pid", "pid%.sock" } do
+      assert.equal(1, #app:log_lines("event=lost_file .*" .. name))
+    end
+    -- a later server is at the place of the first
+    local later = start()
+    app:stop()
+    assert.is_truthy(uv.fs_stat(folder .. "/app.sock"))
+    later:stop()
+    assert.is_nil(uv.fs_stat(folder .. "/app.sock"))
+    process.remove_directory(folder)
   end)
 end)
 
