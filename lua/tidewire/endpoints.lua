@@ -41,6 +41,8 @@ function endpoints.prepare(endpoint, number)
     pong_period = options.pong_period,
     handler_timeout = options.handler_timeout,
     max_message_size = options.max_message_size,
+    max_fragments = options.max_fragments,
+    message_timeout = options.message_timeout,
     max_backlog = options.max_backlog,
     max_connections = options.max_connections,
     codec = endpoint.codec,

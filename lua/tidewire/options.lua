@@ -39,6 +39,8 @@ local handler = {
   { name = "name", type = "text" }, -- its default is the endpoint's path
   { name = "max_connections", type = "count" },
   { name = "max_message_size", type = "size", min = 1, max = (1 << 31) - 1, default = MIB, env = "MAX_MESSAGE_SIZE" },
+  { name = "max_fragments", type = "count", default = MIB, env = "MAX_FRAGMENTS" },
+  { name = "message_timeout", type = "seconds", default = 300, env = "MESSAGE_TIMEOUT" },
   { name = "max_backlog", type = "size", min = 1, max = 1 << 40, default = MIB, env = "MAX_BACKLOG" },
   { name = "slow_client", type = "choice", choices = { "close", "drop", "conflate" }, default = "close",
     env = "SLOW_CLIENT" },
@@ -76,6 +78,8 @@ local limits = {
   { name = "half_closed_seconds", type = "seconds", positive = true, default = 60,
     env = "LIMITS_HALF_CLOSED_SECONDS" },
   { name = "header_bytes", type = "size", min = 512, max = MIB, default = 16 * KIB, env = "LIMITS_HEADER_BYTES" },
+  { name = "receive_backlog", type = "size", min = 64 * KIB, max = 1 << 40, default = 64 * MIB,
+    env = "LIMITS_RECEIVE_BACKLOG" },
   { name = "worker_backlog", type = "size", min = 64 * KIB, max = 1 << 40, default = 64 * MIB,
     env = "LIMITS_WORKER_BACKLOG" },
   { name = "memory", type = "size", min = MIB, max = 1 << 40, env = "LIMITS_MEMORY" },

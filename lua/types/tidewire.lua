@@ -35,6 +35,8 @@
 ---@field name? string               conn.name; the endpoint's path by default
 ---@field max_connections? integer   of this endpoint
 ---@field max_message_size? tidewire.Size
+---@field max_fragments? integer     frames that one message may come in
+---@field message_timeout? number    seconds that a message may take; 0: for ever
 ---@field max_backlog? tidewire.Size  bytes that may wait for one client
 ---@field slow_client? "close"|"drop"|"conflate"  what happens at max_backlog; "conflate": newer messages replace those of the same key
 ---@field origins? string|string[]|fun(origin: string, request: tidewire.Request): boolean?
@@ -82,6 +84,7 @@
 ---@field handshake_seconds? number
 ---@field half_closed_seconds? number
 ---@field header_bytes? tidewire.Size
+---@field receive_backlog? tidewire.Size  what clients have sent and no hook has handled, of all connections
 ---@field worker_backlog? tidewire.Size  what may wait for one worker from the others
 ---@field memory? tidewire.Size  not in this version: no effect
 ---@field load_timeout? number   seconds of CPU time that loading may take between sleeps

@@ -55,17 +55,22 @@ struct conn {
 
     struct message
         *pong; /* the last that was queued while others waited; NULL: none. A reference */
-    struct message *ping; /* the same of our own pings, of either kind */
-    struct inbox *inbox;  /* what arrived while a hook slept, or NULL */
-    struct member *rooms; /* the rooms it is in */
-    struct list pending;  /* in the hub's list while something is due at the end of the turn */
+    struct message *ping;       /* the same of our own pings, of either kind */
+    size_t kept;                /* bytes that net/ keeps of what it has sent */
+    size_t unhandled;           /* the same with its inbox, as far as it is counted */
+    uint32_t message_number;    /* of the message that is not whole yet; 0: none */
+    struct list unhandled_link; /* in the hub's list while `unhandled` is not 0 */
+    struct inbox *inbox;        /* what arrived while a hook slept, or NULL */
+    struct member *rooms;       /* the rooms it is in */
+    struct list pending; /* in the hub's list while something is due at the end of the turn */
 
-    struct heap_node timer; /* the nearest of the times below */
-    uint64_t last_seen_ms;  /* the last sign of life, or the last time on_timeout kept it */
-    uint64_t next_ping_ms;  /* 0: none */
-    uint64_t kill_at_ms;    /* 0: not ending */
-    uint64_t ping_sent_ns;  /* of the last ping; 0 once it was answered */
-    double rtt_seconds;     /* negative: not known */
+    struct heap_node timer;  /* the nearest of the times below */
+    uint64_t last_seen_ms;   /* the last sign of life, or the last time on_timeout kept it */
+    uint64_t next_ping_ms;   /* 0: none */
+    uint64_t kill_at_ms;     /* 0: not ending */
+    uint64_t message_end_ms; /* when the message that has begun must be whole; 0: at no time */
+    uint64_t ping_sent_ns;   /* of the last ping; 0 once it was answered */
+    double rtt_seconds;      /* negative: not known */
     char *close_reason;
 };
 

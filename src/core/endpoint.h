@@ -21,8 +21,10 @@ struct endpoint {
     uint64_t ping_ms;            /* 0: no pings */
     uint64_t pong_ms;            /* silence allowed; 0: for ever */
     uint64_t handler_timeout_ns; /* CPU time that a hook may take between sleeps */
+    uint64_t message_ms;         /* that a message may take from its first byte; 0: for ever */
     size_t max_message_size;
     size_t max_backlog;
+    uint32_t max_fragments;   /* of one message */
     uint32_t max_connections; /* 0: no limit of its own; over all workers */
     uint32_t codec; /* the scripts' number of its codec: a broadcast is encoded once for each */
     uint32_t

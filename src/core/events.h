@@ -108,6 +108,8 @@ struct wire {
     void (*end)(void *peer);
     /* Ends the TCP connection soon, without ceremony. */
     void (*kill)(void *peer);
+    /* What is kept of its messages is dropped, and nothing that it sends is looked at any more. */
+    void (*discard)(void *peer);
     /* Milliseconds since the peer's last byte arrived, or UINT64_MAX where that is not known. */
     uint64_t (*quiet_ms)(void *peer);
 

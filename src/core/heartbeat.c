@@ -20,8 +20,7 @@ static bool is_silent(const struct hub *hub, const struct conn *conn) {
     return conn->endpoint->pong_ms > 0 && hub_now(hub) >= silence_end(conn);
 }
 
-/* Enters the nearest deadline. */
-static void arm(struct hub *hub, struct conn *conn) {
+void heartbeat_arm(struct hub *hub, struct conn *conn) {
     uint64_t next = UINT64_MAX;
     if (conn->kill_at_ms > 0)
         next = conn->kill_at_ms;
@@ -31,6 +30,8 @@ static void arm(struct hub *hub, struct conn *conn) {
             next = silence_end(conn);
         if (conn->next_ping_ms > 0 && conn->next_ping_ms < next)
             next = conn->next_ping_ms;
+        if (conn->message_end_ms > 0 && conn->message_end_ms < next)
+            next = conn->message_end_ms;
     }
     if (next == UINT64_MAX)
         heap_remove(&hub->timers, &conn->timer);
@@ -43,7 +44,7 @@ void heartbeat_start(struct hub *hub, struct conn *conn) {
     conn->last_seen_ms = now;
     if (conn->endpoint->ping_ms > 0)
         conn->next_ping_ms = now + conn->endpoint->ping_ms;
-    arm(hub, conn);
+    heartbeat_arm(hub, conn);
 }
 
 void heartbeat_stop(struct hub *hub, struct conn *conn) {
@@ -52,12 +53,12 @@ void heartbeat_stop(struct hub *hub, struct conn *conn) {
 
 void heartbeat_kill_in(struct hub *hub, struct conn *conn, uint64_t ms) {
     conn->kill_at_ms = hub_now(hub) + ms;
-    arm(hub, conn);
+    heartbeat_arm(hub, conn);
 }
 
 void heartbeat_reset_silence(struct hub *hub, struct conn *conn) {
     conn->last_seen_ms = hub_now(hub);
-    arm(hub, conn);
+    heartbeat_arm(hub, conn);
 }
 
 void heartbeat_renew(struct hub *hub, struct conn *conn, uint64_t old_ping_ms) {
@@ -66,14 +67,14 @@ void heartbeat_renew(struct hub *hub, struct conn *conn, uint64_t old_ping_ms) {
         conn->next_ping_ms = 0;
     else if (old_ping_ms == 0 || conn->next_ping_ms > now + ping_ms)
         conn->next_ping_ms = now + ping_ms;
-    arm(hub, conn);
+    heartbeat_arm(hub, conn);
 }
 
 bool heartbeat_confirm_silence(struct hub *hub, struct conn *conn) {
     bool silent = is_silent(hub, conn);
     if (silent)
         conn->last_seen_ms = hub_now(hub);
-    arm(hub, conn);
+    heartbeat_arm(hub, conn);
     return silent;
 }
 
@@ -185,9 +186,11 @@ static void deadline(struct hub *hub, struct conn *conn, uint64_t now) {
     }
     if (conn->state == CONN_OPEN && is_silent(hub, conn) && !(conn->due & DUE_TIMEOUT))
         silence_due(hub, conn);
+    if (conn->state == CONN_OPEN && conn->message_end_ms > 0 && now >= conn->message_end_ms)
+        unhandled_due(hub, conn);
     if (conn->state == CONN_OPEN && conn->next_ping_ms > 0 && now >= conn->next_ping_ms)
         ping_due(hub, conn, now);
-    arm(hub, conn);
+    heartbeat_arm(hub, conn);
 }
 
 int64_t hub_next_timer_ms(const struct hub *hub) {

@@ -20,6 +20,8 @@ struct hub *hub_new(const struct hub_options *options) {
     hub->scratch = mem_alloc(OUTBOX_SCRATCH_BYTES);
     list_init(&hub->pending);
     list_init(&hub->dirty);
+    list_init(&hub->unhandled);
+    hub->unhandled_max = SIZE_MAX;
     hub->mail_end = &hub->mail;
     return hub;
 }
@@ -104,6 +106,7 @@ struct conn *hub_admit(struct hub *hub) {
     conn->rtt_seconds = -1;
     list_init(&conn->pending);
     list_init(&conn->dirty);
+    list_init(&conn->unhandled_link);
     return conn;
 }
 
@@ -131,6 +134,8 @@ static void release(struct hub *hub, struct conn *conn) {
         places_give(hub->options.places);
     slots_remove(&hub->conns, conn->id);
     inbox_free(conn->inbox);
+    conn->inbox = NULL;
+    unhandled_gone(hub, conn);
     outbox_forget_pings(conn);
     mem_free(conn->close_reason);
     mem_free(conn);
@@ -197,13 +202,16 @@ static void set_paused(struct hub *hub, struct conn *conn, bool paused) {
     if (conn->paused == paused || conn->peer == NULL)
         return;
     conn->paused = paused;
-    if (!paused)
-        heartbeat_reset_silence(hub, conn); /* nobody could hear it while we did not read */
+    if (!paused) { /* nobody could hear it while we did not read */
+        unhandled_resume(hub, conn);
+        heartbeat_reset_silence(hub, conn);
+    }
     hub->wire->pause(conn->peer, paused);
 }
 
 /* Gives each hook that waits its turn, until one sleeps or none is left; then frees what is over. */
 static void step(struct hub *hub, struct conn *conn) {
+    bool had_inbox = conn->inbox != NULL;
     while (!conn->busy) {
         enum hook_state state;
         if (hub->held_count > 0) { /* others have new code: the next hook is the new code's */
@@ -216,6 +224,8 @@ static void step(struct hub *hub, struct conn *conn) {
         if (!ran)
             break;
     }
+    if (had_inbox)
+        unhandled_count(hub, conn);
     if (conn->busy)
         return;
     if (inbox_empty(conn->inbox)) {
@@ -306,7 +316,8 @@ void hub_received(struct hub *hub, struct conn *conn, const char *bytes, size_t 
     if (conn->inbox == NULL)
         conn->inbox = inbox_new();
     inbox_push(conn->inbox, bytes, len, binary);
-    if (inbox_full(conn->inbox))
+    unhandled_count(hub, conn);
+    if (inbox_full(conn->inbox) || unhandled_is_much(hub))
         set_paused(hub, conn, true);
     if (!conn->busy)
         hub_later(hub, conn);
@@ -398,6 +409,7 @@ void hub_gone(struct hub *hub, struct conn *conn, unsigned code) {
     }
     conn->state = CONN_GONE;
     conn->peer = NULL;
+    unhandled_gone(hub, conn);
     outq_clear(&conn->out);
     heartbeat_stop(hub, conn);
     stats_add(&hub->stats.connections_closed, 1);
@@ -419,6 +431,7 @@ void hub_begin_close(struct hub *hub, struct conn *conn, unsigned code, const ch
     set_close(hub, conn, code, reason, len);
     inbox_free(conn->inbox); /* what the client said before is not heard any more */
     conn->inbox = NULL;
+    unhandled_count(hub, conn);
     if (drop)
         outq_drop_unsent(&conn->out);
     set_paused(hub, conn, false); /* its Close frame must be seen */

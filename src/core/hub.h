@@ -5,8 +5,8 @@
  * exactly once and last. Everything on the worker's thread; nothing in it leaves that thread.
  *
  * Parts: hub.c the connections and the order of their hooks; outbox.c what leaves; publish.c who gets
- * it; mail.c what comes from other workers, hold.c what of that must wait; heartbeat.c what happens by the
- * clock; renew.c new code; farewell.c how everyone is told to go. */
+ * it; mail.c what comes from other workers, hold.c what of that must wait; unhandled.c what clients have sent and no
+ * hook has handled; heartbeat.c what happens by the clock; renew.c new code; farewell.c how everyone is told to go. */
 #ifndef TIDEWIRE_CORE_HUB_H
 #define TIDEWIRE_CORE_HUB_H
 
@@ -47,6 +47,9 @@ struct hub {
     uint32_t endpoint_count;
     struct heap timers;
     struct list pending, dirty;
+    struct list
+        unhandled; /* connections with messages that no hook has handled, the oldest first */
+    size_t unhandled_bytes, unhandled_max;
     unsigned char *scratch;
     struct shares shares;
     struct outq_bundle bundle;
@@ -60,6 +63,8 @@ struct hub *hub_new(const struct hub_options *options);
 /* Both tables are borrowed and must outlive the hub. */
 void hub_set_events(struct hub *hub, const struct hub_events *events, void *user);
 void hub_set_wire(struct hub *hub, const struct wire *wire);
+/* So many bytes of messages may be kept that are not whole, or that no hook has handled; no limit without. */
+void hub_set_unhandled_max(struct hub *hub, size_t bytes);
 /* Every connection must have been told gone. Accepts NULL. */
 void hub_free(struct hub *hub);
 
@@ -98,6 +103,14 @@ void hub_abandon(struct hub *hub, struct conn *conn);
 void hub_open(struct hub *hub, struct conn *conn, void *peer);
 /* A whole message; text is valid UTF-8. */
 void hub_received(struct hub *hub, struct conn *conn, const char *bytes, size_t len, bool binary);
+/* So many bytes are kept of what it has sent: of the message with this number, which is not whole yet (0: all are), and
+ * of what is not looked at during a pause. Another number is another message, whose time begins now. May refuse this
+ * connection or others, by wire.discard. */
+void hub_keeps(struct hub *hub, struct conn *conn, size_t bytes, uint32_t message);
+/* Is the ceiling exceeded? Then call hub_keeps(), also where nothing else has changed. */
+static inline bool hub_has_too_much(const struct hub *hub) {
+    return hub->unhandled_bytes > hub->unhandled_max;
+}
 /* Some frame or part of one came in: a sign of life. */
 void hub_alive(struct hub *hub, struct conn *conn);
 /* A PONG frame. */

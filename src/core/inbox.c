@@ -53,6 +53,15 @@ struct inbox_item *inbox_pop(struct inbox *inbox) {
     return item;
 }
 
+/* What an allocation costs beside its bytes. */
+enum { ALLOCATION_BYTES = 16 };
+
+size_t inbox_cost(const struct inbox *inbox) {
+    if (inbox == NULL)
+        return 0;
+    return inbox->bytes + inbox->count * (sizeof(struct inbox_item) + ALLOCATION_BYTES);
+}
+
 bool inbox_empty(const struct inbox *inbox) {
     return inbox == NULL || inbox->first == NULL;
 }

@@ -24,6 +24,9 @@ void inbox_push(struct inbox *inbox, const char *bytes, size_t len, bool binary)
 /* The oldest item, now the caller's (mem_free), or NULL. */
 struct inbox_item *inbox_pop(struct inbox *inbox);
 
+/* Bytes of memory that its items take. */
+size_t inbox_cost(const struct inbox *inbox); /* accepts NULL */
+
 bool inbox_empty(const struct inbox *inbox); /* NULL is empty */
 bool inbox_full(const struct inbox *inbox);  /* NULL is not full */
 

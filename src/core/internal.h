@@ -49,6 +49,17 @@ void hold_release(struct hub *hub, conn_id id);
 void hold_release_all(struct hub *hub);
 void hold_drop(struct hub *hub);
 
+/* unhandled.c: its inbox has changed. */
+void unhandled_count(struct hub *hub, struct conn *conn);
+/* Is there so much of all connections that who sends to a sleeping hook is not read on? */
+bool unhandled_is_much(const struct hub *hub);
+/* It is read again: the time of the message that has begun begins anew. */
+void unhandled_resume(struct hub *hub, struct conn *conn);
+/* That time is over. */
+void unhandled_due(struct hub *hub, struct conn *conn);
+/* Its socket is gone, and what net/ has kept. */
+void unhandled_gone(struct hub *hub, struct conn *conn);
+
 /* renew.c: on_reload for some of those it is owed to. */
 void renew_some(struct hub *hub);
 
@@ -82,6 +93,8 @@ uint64_t farewell_due_ms(const struct hub *hub);
 void farewell_run(struct hub *hub, uint64_t now);
 
 /* heartbeat.c */
+/* Enters the nearest deadline, when one of its times has changed. */
+void heartbeat_arm(struct hub *hub, struct conn *conn);
 void heartbeat_start(struct hub *hub, struct conn *conn);
 void heartbeat_stop(struct hub *hub, struct conn *conn);
 void heartbeat_kill_in(struct hub *hub, struct conn *conn, uint64_t ms);

@@ -57,6 +57,7 @@ static void drop_lost_hooks(struct hub *hub, struct conn *conn) {
     if (!endpoint->has_message) {
         inbox_free(conn->inbox);
         conn->inbox = NULL;
+        unhandled_count(hub, conn);
     }
     lost &= conn->due;
     conn->due &= (uint8_t)~lost;

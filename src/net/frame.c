@@ -14,10 +14,6 @@ enum { OP_CONTINUATION = 0, OP_TEXT = 1, OP_BINARY = 2, OP_CLOSE = 8, OP_PING = 
 
 enum { CONTROL_MAX = 125 };
 
-/* A message may have this many frames, and one more for each 16 bytes it carries: endless empty
- * fragments are no message. */
-enum { FRAGMENTS_FREE = 1024, BYTES_PER_FRAGMENT = 16 };
-
 static enum frame_kind fail(struct frame *out, unsigned code, const char *why) {
     out->code = code;
     out->why = why;
@@ -75,7 +71,7 @@ static uint64_t payload_size(const unsigned char *header, const char **why) {
 
 /* Judges a whole header and enters its frame. FRAME_MORE: all is well. */
 static enum frame_kind enter(struct frame_reader *r, const unsigned char *header,
-                             size_t max_message, struct frame *out) {
+                             const struct frame_limits *limits, struct frame *out) {
     const char *why = NULL;
     uint64_t len = payload_size(header, &why);
     r->opcode = header[0] & 0x0f;
@@ -99,11 +95,12 @@ static enum frame_kind enter(struct frame_reader *r, const unsigned char *header
     if (!is_control(r->opcode)) {
         if (r->opcode != OP_CONTINUATION) {
             r->message_kind = r->opcode;
-            r->max_message = max_message;
+            r->limits = *limits;
         }
-        if (len > r->max_message || r->kept_len > r->max_message - len)
+        if (len > r->limits.bytes || r->kept_len > r->limits.bytes - len)
             return fail(out, 1009, "message too big");
-        if (++r->fragments > FRAGMENTS_FREE + r->kept_len / BYTES_PER_FRAGMENT)
+        r->empty += len == 0;
+        if (++r->fragments > r->limits.fragments || r->empty > FRAME_EMPTY_MAX)
             return fail(out, 1008, "too many fragments");
     }
     memcpy(r->mask, header + header_size(header) - 4, 4);
@@ -122,6 +119,8 @@ static void keep(struct frame_reader *r, const char *bytes, size_t len) {
         return;
     if (r->kept_len + len > r->kept_capacity) {
         size_t wanted = (r->kept_len + len) * 2;
+        if (wanted > r->limits.bytes)
+            wanted = r->limits.bytes;
         /* no more than the frame is known to need, where it is the message's last */
         if (r->final && wanted > r->kept_len + r->remaining)
             wanted = r->kept_len + (size_t)r->remaining;
@@ -152,7 +151,8 @@ static enum frame_kind leave(struct frame_reader *r, char *payload, size_t len, 
         return FRAME_MORE;
     enum frame_kind kind = r->message_kind == OP_TEXT ? FRAME_TEXT : FRAME_BINARY;
     r->message_kind = 0;
-    r->fragments = 0;
+    r->fragments = r->empty = 0;
+    r->messages++;
     out->payload = payload;
     out->len = len;
     return kind;
@@ -185,8 +185,9 @@ static enum frame_kind take_payload(struct frame_reader *r, char **bytes, size_t
                    : leave(r, r->kept, r->kept_len, out);
 }
 
-/* Gives back the memory of the item that the caller has seen. */
-static void forget_given(struct frame_reader *r) {
+void frame_forget(struct frame_reader *r) {
+    if (!r->given)
+        return;
     r->given = false;
     if (r->control != NULL && r->control_len > 0) {
         mem_free(r->control);
@@ -224,15 +225,15 @@ static bool take_header(struct frame_reader *r, char **bytes, size_t *len,
 }
 
 enum frame_kind frame_next(struct frame_reader *reader, char **bytes, size_t *len,
-                           size_t max_message, struct frame *out) {
+                           const struct frame_limits *limits, struct frame *out) {
     if (reader->given)
-        forget_given(reader);
+        frame_forget(reader);
     for (;;) {
         if (!reader->in_payload) {
             const unsigned char *header;
             if (!take_header(reader, bytes, len, &header))
                 return FRAME_MORE;
-            enum frame_kind kind = enter(reader, header, max_message, out);
+            enum frame_kind kind = enter(reader, header, limits, out);
             if (kind == FRAME_ERROR)
                 return kind;
         }

@@ -21,6 +21,15 @@ enum frame_kind {
     FRAME_ERROR, /* nothing more can be read: close with `code` and `why` */
 };
 
+/* What one message may be. More is an error that a frame's header tells. */
+struct frame_limits {
+    size_t bytes;       /* of its payload: 1009 */
+    uint32_t fragments; /* frames: 1008 */
+};
+
+/* Of these frames so many may be without payload: endless empty ones are no message. */
+enum { FRAME_EMPTY_MAX = 1024 };
+
 /* All zeros is a reader at the beginning of a connection. */
 struct frame_reader {
     /* private to frame.c */
@@ -30,11 +39,13 @@ struct frame_reader {
     uint8_t message_kind; /* of the message being put together; 0: none */
     bool in_payload, final;
     uint8_t mask[4];
-    uint32_t mask_at;   /* how far the frame's payload has been unmasked, modulo 4 */
-    uint32_t fragments; /* frames of the message so far */
-    size_t max_message; /* of the message: what was allowed when it began */
-    uint64_t remaining; /* payload bytes of the frame still to come */
-    char *kept;         /* of a message or control frame that did not come in one piece */
+    uint32_t mask_at;           /* how far the frame's payload has been unmasked, modulo 4 */
+    uint32_t fragments;         /* frames of the message so far */
+    uint32_t empty;             /* of them, those without payload */
+    uint32_t messages;          /* whole ones so far */
+    struct frame_limits limits; /* of the message: what was allowed when it began */
+    uint64_t remaining;         /* payload bytes of the frame still to come */
+    char *kept;                 /* of a message or control frame that did not come in one piece */
     size_t kept_len, kept_capacity;
     char *control; /* the same for a control frame; at most 125 bytes */
     uint8_t control_len;
@@ -49,10 +60,23 @@ struct frame {
 };
 
 /* Reads from *bytes, at most *len, and moves both past what it took. The bytes are changed (unmasked).
- * Messages that begin and are larger than `max_message` bytes are an error with code 1009; one that has begun keeps
- * its ceiling. */
+ * `limits` are those of messages that begin; one that has begun keeps its own. */
 enum frame_kind frame_next(struct frame_reader *reader, char **bytes, size_t *len,
-                           size_t max_message, struct frame *out);
+                           const struct frame_limits *limits, struct frame *out);
+
+/* Releases the memory of the last item, whose payload is not valid any more. */
+void frame_forget(struct frame_reader *reader);
+
+/* Has a frame or a message begun that is not whole? Then a number, another one for each message; else 0. */
+static inline uint32_t frame_unfinished(const struct frame_reader *reader) {
+    bool begun = reader->message_kind != 0 || reader->in_payload || reader->header_len > 0;
+    return begun ? reader->messages * 2 + 1 : 0;
+}
+
+/* Bytes of memory that the reader holds. */
+static inline size_t frame_held(const struct frame_reader *reader) {
+    return reader->kept_capacity;
+}
 
 /* Releases what the reader holds; it is as new. */
 void frame_reset(struct frame_reader *reader);

@@ -1,7 +1,7 @@
 /* ws.c -- one upgraded connection. See ws.h.
  *
  * When the hub pauses a connection in the middle of bytes that were read already, the rest is kept
- * here and read on when it may go on. */
+ * here and read on when it may go on. The hub is told how many bytes are kept for a connection. */
 #include "net/ws.h"
 
 #include "base/list.h"
@@ -26,7 +26,9 @@ struct ws {
     struct list resumed; /* in the server's list while `rest` may be read on */
     char *rest;          /* bytes read but not looked at */
     size_t rest_len;
-    bool paused, deaf; /* deaf: nothing that comes in is looked at any more */
+    size_t kept;         /* what the hub was told of: bytes, */
+    uint32_t unfinished; /* and which message is not whole yet */
+    bool paused, deaf;   /* deaf: nothing that comes in is looked at any more */
 };
 
 struct ws_server *ws_server_new(struct hub *hub, uint64_t half_closed_ms) {
@@ -97,21 +99,44 @@ static void on_frame(struct ws *ws, enum frame_kind kind, const struct frame *fr
     }
 }
 
+/* Tells the hub what is kept now, where that has changed, or when it is to do something about it. */
+static void tell_kept(struct ws *ws) {
+    struct hub *hub = ws->server->hub;
+    size_t kept = frame_held(&ws->reader) + ws->rest_len;
+    uint32_t unfinished = frame_unfinished(&ws->reader);
+    if (kept == ws->kept && unfinished == ws->unfinished && !hub_has_too_much(hub))
+        return;
+    ws->kept = kept;
+    ws->unfinished = unfinished;
+    hub_keeps(hub, ws->conn, kept, unfinished);
+}
+
+static void drop_kept(struct ws *ws) {
+    frame_reset(&ws->reader);
+    mem_free(ws->rest);
+    ws->rest = NULL;
+    ws->rest_len = 0;
+}
+
 /* Looks at bytes until they are used up or the hub wants no more; keeps the rest. */
 static void consume(struct ws *ws, char *bytes, size_t len) {
+    const struct endpoint *endpoint = ws->conn->endpoint;
+    const struct frame_limits limits = {endpoint->max_message_size, endpoint->max_fragments};
     struct frame frame;
+    enum frame_kind kind = FRAME_ERROR;
     hub_alive(ws->server->hub, ws->conn);
-    while (!ws->deaf && !ws->paused) {
-        enum frame_kind kind =
-            frame_next(&ws->reader, &bytes, &len, ws->conn->endpoint->max_message_size, &frame);
-        if (kind == FRAME_MORE)
-            return;
+    while (!ws->deaf && !ws->paused &&
+           (kind = frame_next(&ws->reader, &bytes, &len, &limits, &frame)) != FRAME_MORE)
         on_frame(ws, kind, &frame);
+    if (ws->deaf) {
+        drop_kept(ws);
+    } else if (kind != FRAME_MORE) {
+        frame_forget(&ws->reader); /* the pause may be long */
+        if (len > 0)
+            ws->rest = mem_strndup(bytes, len);
+        ws->rest_len = len;
     }
-    if (ws->deaf || len == 0)
-        return;
-    ws->rest = mem_strndup(bytes, len);
-    ws->rest_len = len;
+    tell_kept(ws);
 }
 
 static void on_received(void *owner, char *bytes, size_t len) {
@@ -122,6 +147,7 @@ static void on_received(void *owner, char *bytes, size_t len) {
         ws->rest = mem_realloc(ws->rest, ws->rest_len + len);
         memcpy(ws->rest + ws->rest_len, bytes, len);
         ws->rest_len += len;
+        tell_kept(ws);
         return;
     }
     consume(ws, bytes, len);
@@ -220,6 +246,14 @@ static void wire_kill(void *peer) {
     stream_kill(ws->stream);
 }
 
+static void wire_discard(void *peer) {
+    struct ws *ws = peer;
+    ws->deaf = true;
+    drop_kept(ws);
+    ws->kept = 0;
+    ws->unfinished = 0;
+}
+
 static uint64_t wire_quiet_ms(void *peer) {
     const struct ws *ws = peer;
     return stream_quiet_ms(ws->stream);
@@ -231,5 +265,6 @@ void ws_fill_wire(struct wire *wire) {
     wire->pause = wire_pause;
     wire->end = wire_end;
     wire->kill = wire_kill;
+    wire->discard = wire_discard;
     wire->quiet_ms = wire_quiet_ms;
 }

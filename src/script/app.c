@@ -73,6 +73,7 @@ struct app *app_read(lua_State *L, int index) {
     app->handshake_seconds = number_field(L, limits, "handshake_seconds");
     app->half_closed_seconds = number_field(L, limits, "half_closed_seconds");
     app->header_bytes = (size_t)number_field(L, limits, "header_bytes");
+    app->receive_backlog = (size_t)number_field(L, limits, "receive_backlog");
     app->worker_backlog = (size_t)number_field(L, limits, "worker_backlog");
     lua_pop(L, 1);
     return app;

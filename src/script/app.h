@@ -21,7 +21,8 @@ struct app {
     char *shape;      /* its endpoints and their codecs: must be the same in all workers */
     double handshake_seconds, half_closed_seconds;
     size_t header_bytes;
-    size_t worker_backlog; /* bytes that may wait for one worker from the others */
+    size_t receive_backlog; /* bytes of messages that are not handled yet, over all workers */
+    size_t worker_backlog;  /* bytes that may wait for one worker from the others */
 };
 
 /* What to say when workers' shapes differ. */

@@ -326,6 +326,8 @@ static int core_endpoint(lua_State *L) {
         .ping_ms = ms_field(L, "ping_period"),
         .pong_ms = ms_field(L, "pong_period"),
         .handler_timeout_ns = ns_field(L, "handler_timeout"),
+        .message_ms = ms_field(L, "message_timeout"),
+        .max_fragments = (uint32_t)integer_field(L, "max_fragments"),
         .max_message_size = (size_t)integer_field(L, "max_message_size"),
         .max_backlog = (size_t)integer_field(L, "max_backlog"),
         .max_connections = (uint32_t)integer_field(L, "max_connections"),

@@ -290,9 +290,16 @@ static struct gate_options gate_options(const struct worker *worker) {
     };
 }
 
+/* Each worker has its share, so that none can use up that of the others. */
+static void set_unhandled_max(const struct worker *worker) {
+    hub_set_unhandled_max(worker->hub,
+                          worker->app->receive_backlog / bus_workers(worker->commons->bus));
+}
+
 void worker_swap(struct worker *worker, struct app *app) {
     app_free(worker->app);
     worker->app = app;
+    set_unhandled_max(worker);
     struct gate_options options = gate_options(worker);
     gate_change(worker->gate, &options);
     vm_swap(worker->vm);
@@ -320,6 +327,7 @@ bool worker_listen(struct worker *worker, struct listen_set *const *sets, size_t
     if (worker->transport == NULL)
         return false;
     struct gate_options options = gate_options(worker);
+    set_unhandled_max(worker);
     worker->gate = gate_new(&worker->loop, worker->transport, worker->hub, &options);
     worker->listeners = mem_zalloc(set_count * sizeof(struct listener *));
     worker->listener_count = set_count;

@@ -102,6 +102,7 @@ local function limits(changed)
     half_closed_seconds = 60,
     header_bytes = 16384,
     load_timeout = 5,
+    receive_backlog = 64 << 20,
     worker_backlog = 64 << 20,
   }
   for name, value in pairs(changed) do all[name] = value end

@@ -21,6 +21,7 @@ describe("an endpoint", function()
     assert.same({ 30, 300, 1 << 20, 1 << 20, "frame", "close" }, {
       told.ping_period, told.pong_period, told.max_message_size, told.max_backlog, told.heartbeat, told.slow_client,
     })
+    assert.same({ 300, 1 << 20 }, { told.message_timeout, told.max_fragments })
     assert.is_nil(told.max_connections)
   end)
 

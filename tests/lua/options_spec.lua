@@ -44,6 +44,7 @@ local function limits(changed)
     half_closed_seconds = 60,
     header_bytes = 16384,
     load_timeout = 5,
+    receive_backlog = 64 << 20,
     worker_backlog = 64 << 20,
   }
   for name, value in pairs(changed) do all[name] = value end
@@ -283,6 +284,7 @@ describe("effective values", function()
   it("are the contract's defaults where nothing is set", function()
     assert.same({
       codec = "text", ping_period = 30, pong_period = 300, heartbeat = "frame", max_message_size = 1048576,
+      max_fragments = 1048576, message_timeout = 300,
       max_backlog = 1048576, slow_client = "close", require_origin = false, handler_timeout = 1,
     }, options.merge("handler", {}))
     assert.same(limits({}),

@@ -48,7 +48,7 @@ struct fake_client {
     unsigned char *bytes;
     size_t len, seen, capacity;
     int writes;
-    bool blocked, paused, ended, killed;
+    bool blocked, paused, ended, killed, discarded;
     uint64_t quiet_ms;
 
     /* the script */
@@ -244,6 +244,10 @@ static inline void fake_kill(void *peer) {
     fake_peer(peer)->killed = true;
 }
 
+static inline void fake_discard(void *peer) {
+    fake_peer(peer)->discarded = true;
+}
+
 static inline uint64_t fake_quiet(void *peer) {
     return fake_peer(peer)->quiet_ms;
 }
@@ -253,6 +257,7 @@ static const struct wire fake_wire = {
     .pause = fake_pause,
     .end = fake_end,
     .kill = fake_kill,
+    .discard = fake_discard,
     .quiet_ms = fake_quiet,
 };
 
@@ -270,6 +275,7 @@ static inline void fake_takes(struct fake_client *client, size_t bytes) {
 /* An endpoint with all hooks and no periods; 1,000 bytes of backlog. */
 static inline struct endpoint fake_endpoint(void) {
     return (struct endpoint){.max_message_size = 1 << 20,
+                             .max_fragments = 1 << 20,
                              .max_backlog = 1000,
                              .has_message = true,
                              .has_ping = true,
@@ -390,6 +396,7 @@ static inline void fake_free(struct fake *f) {
     if (f->hub->options.bus != NULL)
         bus_leave(f->hub->options.bus, f->hub->options.worker);
     assert_int_equal(hub_admitted(f->hub), 0);
+    assert_int_equal(f->hub->unhandled_bytes, 0);
     for (uint32_t i = 0; f->hub->options.bus == NULL && hub_endpoint(f->hub, i) != NULL; i++)
         assert_int_equal(hub_endpoint(f->hub, i)->places->taken, 0);
     assert_int_equal(stats_read(&f->hub->stats.connections), 0);

@@ -47,6 +47,8 @@ static void note(struct result *result, enum frame_kind kind, const struct frame
     result->len += (size_t)n;
 }
 
+static uint32_t max_fragments = 1 << 20;
+
 /* Gives the reader some bytes, in memory of exactly their size. */
 static void feed(struct frame_reader *reader, const char *bytes, size_t len, size_t max,
                  struct result *result) {
@@ -54,8 +56,9 @@ static void feed(struct frame_reader *reader, const char *bytes, size_t len, siz
     memcpy(piece, bytes, len);
     size_t left = len;
     struct frame frame;
+    const struct frame_limits limits = {max, max_fragments};
     for (enum frame_kind kind; !result->failed;) {
-        kind = frame_next(reader, &at, &left, max, &frame);
+        kind = frame_next(reader, &at, &left, &limits, &frame);
         assert_ptr_equal(at + left, piece + len);
         if (kind == FRAME_MORE)
             break;
@@ -296,21 +299,22 @@ static void test_memory_is_given_back(void **state) {
 /* A message of more than one piece is valid until the next call, as others are. */
 static void test_payloads_are_valid_until_the_next_call(void **state) {
     struct frame_reader reader = {0};
+    const struct frame_limits limits = {MAX, 10};
     struct frame frame;
     char first[] = "\x81\x84" M "ab", second[] = "cd\x89\x81" M "p";
     char *at = first;
     size_t len = 8;
-    assert_int_equal(frame_next(&reader, &at, &len, MAX, &frame), FRAME_MORE);
+    assert_int_equal(frame_next(&reader, &at, &len, &limits, &frame), FRAME_MORE);
     memset(first, 'x', sizeof(first));
     at = second;
     len = 9;
-    assert_int_equal(frame_next(&reader, &at, &len, MAX, &frame), FRAME_TEXT);
+    assert_int_equal(frame_next(&reader, &at, &len, &limits, &frame), FRAME_TEXT);
     assert_int_equal(frame.len, 4);
     assert_memory_equal(frame.payload, "abcd", 4);
     memcpy(frame.payload, "ABCD", 4); /* its reader may write there */
-    assert_int_equal(frame_next(&reader, &at, &len, MAX, &frame), FRAME_PING);
+    assert_int_equal(frame_next(&reader, &at, &len, &limits, &frame), FRAME_PING);
     assert_memory_equal(frame.payload, "p", 1);
-    assert_int_equal(frame_next(&reader, &at, &len, MAX, &frame), FRAME_MORE);
+    assert_int_equal(frame_next(&reader, &at, &len, &limits, &frame), FRAME_MORE);
     assert_int_equal(len, 0);
     frame_reset(&reader);
 }
@@ -331,13 +335,51 @@ static size_t feed_fragments(struct frame_reader *reader, size_t size, size_t co
 }
 
 static void test_endless_fragments(void **state) {
-    for (size_t size = 0; size <= 4; size++) {
+    struct frame_reader reader = {0};
+    struct result result = {.len = 0};
+    assert_int_equal(feed_fragments(&reader, 0, 100000, &result), FRAME_EMPTY_MAX);
+    assert_string_equal(result.text, "error(1008)");
+    frame_reset(&reader);
+}
+
+/* Pieces of a few bytes, as from a client that sends what somebody types: as many as max_fragments says, for no more
+ * memory than the message may have bytes. */
+static void test_small_fragments(void **state) {
+    for (size_t size = 1; size <= 4; size++) {
         struct frame_reader reader = {0};
         struct result result = {.len = 0};
-        assert_in_range(feed_fragments(&reader, size, 100000, &result), 500, 5000);
-        assert_string_equal(result.text, "error(1008)");
+        assert_int_equal(feed_fragments(&reader, size, 200000, &result), 200000);
+        assert_in_range(frame_held(&reader), 200000 * size, 2 * 200000 * size);
+        feed(&reader, "\x80\x80" M, 6, SIZE_MAX, &result);
+        assert_string_equal(strchr(result.text, '['), size == 1   ? "[200000]"
+                                                      : size == 2 ? "[400000]"
+                                                      : size == 3 ? "[600000]"
+                                                                  : "[800000]");
+        max_fragments = 100;
+        assert_int_equal(feed_fragments(&reader, size, 1000, &result), 100);
+        assert_non_null(strstr(result.text, "error(1008)"));
+        max_fragments = 1 << 20;
         frame_reset(&reader);
     }
+}
+
+/* Up to the message's limit memory grows by doubling, and never beyond it. */
+static void test_memory_has_the_limit_of_the_message(void **state) {
+    struct frame_reader reader = {0};
+    struct result result = {.len = 0};
+    char frame[16];
+    for (int i = 0; i < MAX; i++) {
+        feed(&reader, frame, zero_frame(frame, i == 0 ? 0x01 : 0x00, 1), MAX, &result);
+        assert_in_range(frame_held(&reader), i + 1, MAX);
+    }
+    assert_true(frame_unfinished(&reader) != 0);
+    uint32_t number = frame_unfinished(&reader);
+    feed(&reader, "\x80\x80" M, 6, MAX, &result);
+    assert_int_equal(frame_unfinished(&reader), 0);
+    assert_in_range(frame_held(&reader), 0, 0);
+    feed(&reader, "\x81", 1, MAX, &result);
+    assert_true(frame_unfinished(&reader) != 0 && frame_unfinished(&reader) != number);
+    frame_reset(&reader);
 }
 
 /* Many fragments that carry something are a message like any other; each message counts anew. */
@@ -406,6 +448,8 @@ int main(void) {
         cmocka_unit_test(test_memory_is_given_back),
         cmocka_unit_test(test_payloads_are_valid_until_the_next_call),
         cmocka_unit_test(test_endless_fragments),
+        cmocka_unit_test(test_small_fragments),
+        cmocka_unit_test(test_memory_has_the_limit_of_the_message),
         cmocka_unit_test(test_many_fragments),
         cmocka_unit_test(test_close_payloads),
     };

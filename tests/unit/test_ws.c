@@ -312,6 +312,87 @@ static void test_pausing_at_the_end_of_bytes(void **state) {
     finish();
 }
 
+/* What is kept of a client's bytes is counted: messages that are not whole, those that wait for a sleeping hook, and what
+ * is not looked at during a pause; to the last byte, also when they go. */
+static void test_what_is_kept_is_counted(void **state) {
+    start();
+    GIVE("\x01\x84" M "abcd");
+    size_t one = f->hub->unhandled_bytes;
+    assert_in_range(one, 4, 100);
+    GIVE("\x00\x84" M "abcd\x00\x84" M "abcd");
+    assert_in_range(f->hub->unhandled_bytes, one + 4, 200);
+    GIVE("\x80\x80" M);
+    assert_int_equal(f->hub->unhandled_bytes, 0);
+    GIVE("\x81\x81" M "x\x81"); /* a header that is not whole takes nothing */
+    assert_int_equal(f->hub->unhandled_bytes, 0);
+    GIVE("\x81" M "x");
+    f->silent = true;
+    f->sleeps = FAKE_MESSAGE;
+    char bytes[MESSAGES * 9];
+    size_t len = numbered_frames(bytes);
+    give(bytes, len);
+    assert_in_range(f->hub->unhandled_bytes, len - 20, len + 64 * 100);
+    size_t before = f->hub->unhandled_bytes;
+    GIVE("\x82\x84" M "abcd");
+    assert_int_equal(f->hub->unhandled_bytes, before + 10);
+    f->sleeps = 0;
+    fake_wake(a);
+    turn();
+    assert_int_equal(f->hub->unhandled_bytes, 0);
+    f->sleeps = FAKE_MESSAGE;
+    give(bytes, len);
+    assert_true(f->hub->unhandled_bytes > 0);
+    f->sleeps = 0;
+    finish();
+}
+
+/* A message that takes too long: its memory is given back at once, and nothing more is listened to. */
+static void test_refused_in_the_middle_of_a_message(void **state) {
+    struct endpoint endpoint = fake_endpoint();
+    endpoint.message_ms = 1000;
+    open_with(&endpoint, NULL, 0);
+    turn();
+    for (int i = 0; i < 9; i++) { /* one byte at a time keeps it alive, and not for ever */
+        fake_pass(f, 100);
+        give(i == 0 ? "\x01\x81" M "a" : "\x00\x81" M "a", 7);
+    }
+    fake_expect(f, "a.open");
+    fake_pass(f, 200);
+    turn();
+    fake_expect(f, "a.close(1008,message took too long)");
+    assert_int_equal(f->hub->unhandled_bytes, 0);
+    expect_frames("close(1008,message took too long)");
+    assert_true(stream->shut);
+    GIVE("\x80\x81" M "z\x81\x81" M "y");
+    turn();
+    fake_expect(f, "");
+    assert_int_equal(f->hub->unhandled_bytes, 0);
+    finish();
+}
+
+/* Each message has its time, however closely they follow each other. */
+static void test_messages_in_a_row_have_each_their_time(void **state) {
+    struct endpoint endpoint = fake_endpoint();
+    endpoint.message_ms = 1000;
+    open_with(&endpoint, NULL, 0);
+    turn();
+    f->silent = true;
+    GIVE("\x01\x81" M "a");
+    for (int i = 0; i < 50; i++) { /* each read ends one and begins another */
+        fake_pass(f, 900);
+        GIVE("\x80\x81" M "b\x01\x81" M "a");
+        fake_pass(f, 90);
+        GIVE("\x80\x81" M "b\x81\x82" M "h"); /* also in a frame */
+        fake_pass(f, 900);
+        GIVE("i\x81");
+        fake_pass(f, 900);
+        GIVE("\x80" M "\x01\x81" M "a");
+    }
+    assert_int_equal(a->conn->state, CONN_OPEN);
+    assert_int_equal(stats_read(&f->hub->stats.messages_received), 200);
+    finish();
+}
+
 /* The client goes while its bytes wait: they are given up, and nothing is left in any list. */
 static void test_gone_while_paused(void **state) {
     char bytes[MESSAGES * 9];
@@ -410,6 +491,9 @@ int main(void) {
         cmocka_unit_test(test_kill),
         cmocka_unit_test(test_pausing_in_the_middle_of_bytes),
         cmocka_unit_test(test_pausing_at_the_end_of_bytes),
+        cmocka_unit_test(test_what_is_kept_is_counted),
+        cmocka_unit_test(test_refused_in_the_middle_of_a_message),
+        cmocka_unit_test(test_messages_in_a_row_have_each_their_time),
         cmocka_unit_test(test_gone_while_paused),
         cmocka_unit_test(test_close_while_paused),
         cmocka_unit_test(test_every_byte_is_a_sign_of_life),
