@@ -1,0 +1,92 @@
+-- Checks that the program's help, its manual page and the options that it reads name the same things.
+--
+--   lua5.4 scripts/check_man.lua [TOP]           TOP: the top of the source tree (default: .)
+--
+-- Compared are commands, options, environment variables, signals and exit codes of src/server/settings.c,
+-- src/server/help.c and man/tidewire.1. Says what is missing where; ends non-zero if anything is. Compares names, not
+-- sentences.
+
+local top = arg[1] or "."
+
+local function read(path)
+  local file <close> = assert(io.open(top .. "/" .. path), path .. " cannot be read")
+  return file:read "a"
+end
+
+---The text of the manual page: no requests, no fonts, no escapes.
+local function plain(roff)
+  return (roff:gsub("\n%.SH[^\n]*", ""):gsub("\n%.[A-Z]+", "\n"):gsub("\\f[A-Z]", ""):gsub("\\%-", "-"):gsub('"', ""))
+end
+
+---The names that match a pattern, as a set.
+local function names(text, pattern)
+  local found = {}
+  for name in text:gmatch(pattern) do found[name] = true end
+  return found
+end
+
+local source = read "src/server/settings.c"
+local page = read "man/tidewire.1"
+local texts = {
+  { path = "src/server/settings.c" },
+  { path = "src/server/help.c", text = read("src/server/help.c"):gsub('\\n"%s*"', "\n"):gsub("\\n", "\n") },
+  { path = "man/tidewire.1", text = plain(page) },
+}
+
+local command_table = source:match "commands%[%] = (%b{})" or error "settings.c has no table of commands"
+local option_table = source:match "options%[%] = (%b{})" or error "settings.c has no table of options"
+
+-- What settings.c reads, and how texts show it. What app.lua reads of the environment stands in the texts alone.
+local kinds = {
+  { what = "option", own = names(option_table, '{"(%-%-[%l-]+)"'), pattern = "%f[%-](%-%-%l[%l-]+)" },
+  { what = "variable", own = names(option_table, '"(TIDEWIRE_[%u_]+)"'), pattern = "(TIDEWIRE_[%u_]+)" },
+  { what = "signal", own = {}, pattern = "(SIG%u[%u%d]+)" },
+  { what = "variable of systemd", own = {}, pattern = "(%u+_FDS)" },
+}
+local also_options = { ["--help"] = true, ["--version"] = true }
+
+local problems = 0
+local function compare(here, there, what, path, other_path)
+  local missing = {}
+  for name in pairs(here) do
+    if not there[name] then missing[#missing + 1] = name end
+  end
+  table.sort(missing)
+  for _, name in ipairs(missing) do
+    problems = problems + 1
+    print(("the %s %s is in %s, but not in %s"):format(what, name, path, other_path))
+  end
+end
+
+for _, kind in ipairs(kinds) do
+  local sets = { kind.own }
+  for i = 2, #texts do sets[i] = names(texts[i].text, kind.pattern) end
+  if kind.what == "option" then
+    for name in pairs(also_options) do sets[1][name] = true end
+  end
+  compare(sets[1], sets[2], kind.what, texts[1].path, texts[2].path)
+  compare(sets[2], sets[3], kind.what, texts[2].path, texts[3].path)
+  compare(sets[3], sets[2], kind.what, texts[3].path, texts[2].path)
+  if kind.what == "option" then compare(sets[2], sets[1], kind.what, texts[2].path, texts[1].path) end
+end
+
+-- Commands stand before what they do: in the help behind two blanks, in the page as the tag of a paragraph.
+local commands = names(command_table, '{"(%l+)"')
+local in_help, in_page = {}, {}
+for line in texts[2].text:match("Usage:.-\n(\n.-\n)\n"):gmatch "\n  (%l[%l, ]-)  " do
+  for name in line:gmatch "%l+" do in_help[name] = true end
+end
+for line in page:match("%.SH COMMANDS(.-)\n%.SH"):gmatch "\n%.TP\n(%.B[^\n]*)" do
+  for name in line:gsub('"', ""):gsub("\\%S*", ""):gmatch "%f[%l](%l+)%f[%L]" do
+    in_page[name] = true
+  end
+end
+compare(commands, in_help, "command", texts[1].path, texts[2].path)
+compare(in_help, commands, "command", texts[2].path, texts[1].path)
+compare(commands, in_page, "command", texts[1].path, texts[3].path)
+compare(in_page, commands, "command", texts[3].path, texts[1].path)
+
+if problems > 0 then
+  print(("check_man: %d problem%s"):format(problems, problems == 1 and "" or "s"))
+  os.exit(1)
+end

@@ -1,0 +1,46 @@
+/* help.c -- what `tidewire help` prints; man/tidewire.1 says the same at length.
+ *
+ * scripts/check_man.lua compares the two, and both with the options that settings.c reads. */
+#include "server/settings.h"
+
+/* clang-format off: as it looks */
+const char settings_help[] =
+    "Usage: tidewire [run] [FILE] [options]\n"
+    "       tidewire check FILE\n"
+    "       tidewire new DIR\n"
+    "       tidewire reload --pid-file F\n"
+    "       tidewire help | version\n"
+    "\n"
+    "  run      runs an app or a handler: FILE, app.lua of the folder FILE, or app.lua of\n"
+    "           this folder. \"run\" may be left out\n"
+    "  check    loads everything, opens no socket; 0, or 2 and what is wrong, line by line\n"
+    "  new      makes a small app with a spec: tidewire new DIR\n"
+    "  reload   lets a running server load its code anew, and says what came of it\n"
+    "  help, version   also --help, -h, --version, -v\n"
+    "\n"
+    "Options, each also as an environment variable (the command line is stronger):\n"
+    "  --listen ADDR          where to listen, 127.0.0.1:8080 by default; may be given again.\n"
+    "                         HOST:PORT, [IPv6]:PORT, *:PORT, unix:/path     TIDEWIRE_LISTEN\n"
+    "  --workers N            threads, or \"auto\"                              TIDEWIRE_WORKERS\n"
+    "  --admin ADDR           /healthz /readyz /metrics /stats; off unless set  TIDEWIRE_ADMIN\n"
+    "  --tls-certificate F    TLS (https, wss) with this certificate and its chain, in PEM\n"
+    "                                                                   TIDEWIRE_TLS_CERTIFICATE\n"
+    "  --tls-key F            its key, in PEM                                 TIDEWIRE_TLS_KEY\n"
+    "  --watch                loads the code anew when a script is saved\n"
+    "  --log-level L          debug, info, warn or error                      TIDEWIRE_LOG_LEVEL\n"
+    "  --log-format F         text or json                                    TIDEWIRE_LOG_FORMAT\n"
+    "  --log-file F           instead of stderr; opened again on SIGUSR1      TIDEWIRE_LOG_FILE\n"
+    "  --pid-file F           the process's number, while it runs             TIDEWIRE_PID_FILE\n"
+    "  --drain-seconds S      how long SIGTERM waits for clients, 10      TIDEWIRE_DRAIN_SECONDS\n"
+    "  --lame-duck-seconds S  before that, /readyz says 503 and all goes on, 0\n"
+    "                                                                 TIDEWIRE_LAME_DUCK_SECONDS\n"
+    "  --drain-jitter S       spreads the closes over S of the drain seconds, 0\n"
+    "                                                                      TIDEWIRE_DRAIN_JITTER\n"
+    "  --upgrade              takes the sockets over from the process of --pid-file, which drains\n"
+    "\n"
+    "Sockets that systemd passes (LISTEN_FDS) are used where their addresses are asked for, or all\n"
+    "of them where none is; NOTIFY_SOCKET and WATCHDOG_USEC are served.\n"
+    "Signals: SIGTERM and SIGINT end the server when every client was told (a second one ends it\n"
+    "at once), SIGHUP loads the code anew, SIGUSR1 opens the log file again.\n"
+    "Exit codes: 0 clean, 1 failed while running, 2 bad usage or configuration.\n";
+/* clang-format on */
