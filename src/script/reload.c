@@ -10,6 +10,8 @@
 #include "base/mem.h"
 #include "script/app.h"
 
+#include <stdio.h>
+
 /* A slice of loading, and how often its clock is looked at: in instructions of the Lua machine. */
 enum { SLICE_NS = 2 * 1000 * 1000, SLICE_INSTRUCTIONS = 1000 };
 
@@ -95,6 +97,51 @@ static int core_loaded(lua_State *L) {
         vm->on_loaded = NULL;
     }
     return 0;
+}
+
+/* ---- loading that takes its time ---- */
+
+static struct task *find_load(struct list *tasks) {
+    for (struct list *at = tasks->next; at != tasks; at = at->next) {
+        struct task *task = LIST_OWNER(at, struct task, link);
+        if (task->event == EVENT_LOAD || task->event == EVENT_RELOAD)
+            return task;
+    }
+    return NULL;
+}
+
+/* Pushes "app.lua:3": the innermost line of a script's that the coroutine is at; "" where there is none. */
+static const char *push_place(lua_State *L, lua_State *co) {
+    lua_Debug activation;
+    for (int level = 0; lua_getstack(co, level, &activation); level++) {
+        lua_getinfo(co, "Sl", &activation);
+        if (activation.currentline > 0 && !budget_is_library(co, &activation))
+            return lua_pushfstring(L, "%s:%d", activation.short_src, activation.currentline);
+    }
+    return lua_pushliteral(L, "");
+}
+
+void vm_tell_load(struct vm *vm, double seconds, unsigned loading, unsigned workers) {
+    struct task *task = find_load(&vm->sleeping);
+    const char *does = task == NULL ? "is busy" : "waits";
+    struct log_line line;
+    char why[192];
+    if (task == NULL)
+        task = find_load(&vm->ready);
+    if (task == NULL)
+        return;
+    snprintf(why, sizeof why, "the script %s while it is loaded: %s", does,
+             task->event == EVENT_LOAD ? "nothing is served until that has ended"
+                                       : "the old code goes on, and the next reload replaces it");
+    log_begin(&line, LOG_WARN, "load_waits");
+    log_int(&line, "generation", task->generation);
+    log_num(&line, "seconds", seconds);
+    log_str(&line, "where", push_place(vm->L, task->co));
+    log_int(&line, "loading", loading);
+    log_int(&line, "workers", workers);
+    log_str(&line, "why", why);
+    log_end(&line);
+    lua_pop(vm->L, 1);
 }
 
 static void run_event(struct vm *vm, enum vm_event event) {

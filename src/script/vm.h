@@ -70,6 +70,9 @@ typedef void (*vm_loaded_fn)(void *user, struct app *app, const char *problems,
  * vm_discard() comes first. */
 void vm_reload(struct vm *vm, const char *file, const struct vm_command_line *command_line,
                unsigned generation, vm_loaded_fn on_loaded, void *user);
+/* The app that is loaded, for the first time or anew, waits or is busy for so long: says so in the log, with where.
+ * `loading` of `workers` workers are. Says nothing when it has been loaded by now. */
+void vm_tell_load(struct vm *vm, double seconds, unsigned loading, unsigned workers);
 /* The code that was loaded takes over. */
 void vm_swap(struct vm *vm);
 /* It is given up, loaded or not. */

@@ -21,6 +21,7 @@ enum order {
     ORDER_DISCARD = 128,
     ORDER_COUNT = 256,
     ORDER_FAREWELL = 512,
+    ORDER_TELL_LOAD = 1024,
 };
 
 /* One worker and its thread. */
@@ -54,7 +55,9 @@ struct crew {
     uv_async_t news;
     struct listen_set *const *sets;
     size_t set_count;
-    unsigned generation;      /* of the code to load */
+    unsigned generation; /* of the code to load */
+    double load_seconds; /* set before ORDER_TELL_LOAD is given: how long it has been loaded, */
+    unsigned loading;    /* and by how many workers still */
     struct drain_order drain; /* set before ORDER_DRAIN is given */
     bool draining;            /* ORDER_DRAIN was given, ORDER_FAREWELL was not */
     unsigned count;
@@ -140,6 +143,8 @@ static void carry_out(struct hand *hand) {
         report(hand, worker_listen(worker, hand->crew->sets, hand->crew->set_count) ? STAGE_SERVING
                                                                                     : STAGE_FAILED);
     carry_out_reload(hand, orders);
+    if (orders & ORDER_TELL_LOAD)
+        worker_tell_load(worker, hand->crew->load_seconds, hand->crew->loading, hand->crew->count);
     if (orders & ORDER_COUNT)
         count(hand);
     if (orders & ORDER_DRAIN) {
@@ -218,11 +223,14 @@ static void ring(struct hand *hand) {
     uv_mutex_unlock(&hand->lock);
 }
 
+static void order_one(struct hand *hand, enum order which) {
+    atomic_fetch_or(&hand->orders, (unsigned)which);
+    ring(hand);
+}
+
 static void order(struct crew *crew, enum order which) {
-    for (unsigned i = 0; i < crew->count; i++) {
-        atomic_fetch_or(&crew->hands[i]->orders, (unsigned)which);
-        ring(crew->hands[i]);
-    }
+    for (unsigned i = 0; i < crew->count; i++)
+        order_one(crew->hands[i], which);
 }
 
 static void on_news(uv_async_t *news) {
@@ -289,6 +297,27 @@ const struct app *crew_app(const struct crew *crew, unsigned worker) {
 
 void crew_stop_load(struct crew *crew) {
     order(crew, ORDER_STOP_LOAD);
+}
+
+static bool is_loading(const struct hand *hand) {
+    return atomic_load(&hand->stage) == STAGE_LOADING ||
+           atomic_load(&hand->reload) == RELOAD_LOADING;
+}
+
+void crew_tell_load(struct crew *crew, double seconds) {
+    struct hand *first = NULL;
+    unsigned loading = 0;
+    for (unsigned i = 0; i < crew->count; i++) {
+        if (!is_loading(crew->hands[i]))
+            continue;
+        first = first == NULL ? crew->hands[i] : first;
+        loading++;
+    }
+    if (first == NULL)
+        return;
+    crew->load_seconds = seconds;
+    crew->loading = loading;
+    order_one(first, ORDER_TELL_LOAD);
 }
 
 void crew_listen(struct crew *crew, struct listen_set *const *sets, size_t set_count) {

@@ -1,7 +1,8 @@
 /* reload.c -- new code for all workers, or for none. See reload.h.
  *
  * Moved on by the workers' reports: loading -> taking over, or loading -> giving up. What is wanted meanwhile
- * begins when that has ended, once, however often it was wanted. */
+ * begins when that has ended, once, however often it was wanted. Loading may wait, and without end: after a second it is
+ * given up for what is wanted, and after a few it is told. Not at once: whoever saves often still gets some new code. */
 #include "server/reload.h"
 
 #include "base/clock.h"
@@ -13,6 +14,9 @@
 #include <string.h>
 
 enum phase { IDLE, LOADING, TAKING_OVER, GIVING_UP };
+
+/* How long loading may take, in milliseconds, before the next one that is wanted replaces it. */
+enum { REPLACED_MS = 1000 };
 
 struct waiter {
     struct waiter *next;
@@ -30,15 +34,19 @@ struct reload {
     bool forbidden; /* for good */
     char *problems; /* why it is given up */
     uint64_t began_ns;
+    uv_timer_t timer; /* while it is loaded */
+    bool is_late;     /* it has been loaded for REPLACED_MS */
     void (*on_folders)(void *user, const char *folders);
     void *folders_user;
     struct waiter *waiting; /* for the next one */
     struct waiter *told;    /* for the one that runs */
 };
 
-struct reload *reload_new(struct crew *crew, struct commons *commons,
+struct reload *reload_new(uv_loop_t *loop, struct crew *crew, struct commons *commons,
                           void (*on_change)(void *user, bool begins), void *user) {
     struct reload *reload = mem_zalloc(sizeof *reload);
+    uv_timer_init(loop, &reload->timer);
+    reload->timer.data = reload;
     reload->crew = crew;
     reload->commons = commons;
     reload->on_change = on_change;
@@ -66,9 +74,11 @@ static void tell(struct reload *reload, struct waiter **waiters, const char *pro
     }
 }
 
+void reload_close(struct reload *reload) {
+    uv_close((uv_handle_t *)&reload->timer, NULL);
+}
+
 void reload_free(struct reload *reload) {
-    if (reload == NULL)
-        return;
     tell(reload, &reload->told, "the server has ended");
     tell(reload, &reload->waiting, "the server has ended");
     mem_free(reload->problems);
@@ -77,9 +87,41 @@ void reload_free(struct reload *reload) {
 
 /* ---- the phases ---- */
 
+static double seconds(const struct reload *reload) {
+    return (double)(clock_monotonic_ns() - reload->began_ns) / 1e9;
+}
+
+static void give_up(struct reload *reload, const char *why) {
+    uv_timer_stop(&reload->timer);
+    reload->problems = mem_strdup(why);
+    reload->phase = GIVING_UP;
+    crew_discard(reload->crew);
+}
+
+static void replace(struct reload *reload) {
+    char why[96];
+    snprintf(why, sizeof why, "it was still being loaded after %.1f seconds, and is replaced",
+             seconds(reload));
+    give_up(reload, why);
+}
+
+static void on_late(uv_timer_t *timer) {
+    struct reload *reload = timer->data;
+    if (reload->is_late) {
+        crew_tell_load(reload->crew, seconds(reload));
+        return;
+    }
+    reload->is_late = true;
+    if (reload->wanted)
+        replace(reload);
+    else
+        uv_timer_start(timer, on_late, RELOAD_TOLD_MS - REPLACED_MS, 0);
+}
+
 static void begin(struct reload *reload) {
     reload->phase = LOADING;
-    reload->wanted = false;
+    reload->wanted = reload->is_late = false;
+    uv_timer_start(&reload->timer, on_late, REPLACED_MS, 0);
     reload->on_change(reload->user, true);
     log_eventf(LOG_DEBUG, "reloading", "generation %u is loaded",
                atomic_load(&reload->commons->generation) + 1);
@@ -89,12 +131,6 @@ static void begin(struct reload *reload) {
     mem_free(reload->problems);
     reload->problems = NULL;
     crew_reload(reload->crew, atomic_load(&reload->commons->generation) + 1);
-}
-
-static void give_up(struct reload *reload, const char *why) {
-    reload->problems = mem_strdup(why);
-    reload->phase = GIVING_UP;
-    crew_discard(reload->crew);
 }
 
 /* What only a restart changes. */
@@ -128,6 +164,7 @@ static void compare(const struct app *old, const struct app *next) {
 }
 
 static void take_over(struct reload *reload) {
+    uv_timer_stop(&reload->timer);
     const struct app *next = crew_next_app(reload->crew, 0);
     for (unsigned i = 1; i < crew_count(reload->crew); i++) {
         if (strcmp(crew_next_app(reload->crew, i)->shape, next->shape) != 0) {
@@ -146,10 +183,6 @@ static void take_over(struct reload *reload) {
     bus_set_mail_max(reload->commons->bus, next->worker_backlog);
     reload->phase = TAKING_OVER;
     crew_swap(reload->crew);
-}
-
-static double seconds(const struct reload *reload) {
-    return (double)(clock_monotonic_ns() - reload->began_ns) / 1e9;
 }
 
 static void taken_over(struct reload *reload) {
@@ -225,6 +258,8 @@ void reload_want(struct reload *reload, reload_done_fn on_done, void *user) {
     }
     if (reload->allowed && reload->phase == IDLE)
         begin(reload);
+    else if (reload->phase == LOADING && reload->is_late)
+        replace(reload);
 }
 
 void reload_allow(struct reload *reload) {

@@ -9,20 +9,26 @@
 
 #include <stdbool.h>
 
+/* A load that takes longer than this is told once, in milliseconds: the first one, too. */
+enum { RELOAD_TOLD_MS = 3000 };
+
 struct reload;
 
 /* What became of one: NULL, or lines that say what is wrong. `generation` is what runs now. */
 typedef void (*reload_done_fn)(void *user, unsigned generation, const char *problems);
 
-/* Both are borrowed. `on_change` is told when one begins, and when it has ended. */
-struct reload *reload_new(struct crew *crew, struct commons *commons,
+/* The first three are borrowed. `on_change` is told when one begins, and when it has ended. */
+struct reload *reload_new(uv_loop_t *loop, struct crew *crew, struct commons *commons,
                           void (*on_change)(void *user, bool begins), void *user);
 /* From now on, on_folders is told the folders of scripts, one a line, whenever they were read. */
 void reload_watch(struct reload *reload, void (*on_folders)(void *user, const char *folders),
                   void *user);
-void reload_free(struct reload *reload); /* accepts NULL */
+/* The loop must run once more before reload_free(). */
+void reload_close(struct reload *reload);
+void reload_free(struct reload *reload);
 
-/* Wanted: now, or after the one that runs, or once reload_allow() was called. on_done (NULL: nobody waits) is told
+/* Wanted: now, or after the one that runs, or once reload_allow() was called. One that is still being loaded a
+ * second after it began is given up for it: scripts may wait for ever. on_done (NULL: nobody waits) is told
  * of the first one that begins from now on. */
 void reload_want(struct reload *reload, reload_done_fn on_done, void *user);
 /* The workers serve. */

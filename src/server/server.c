@@ -42,7 +42,7 @@ struct server {
     struct watch *watch; /* NULL: not asked for */
     struct admin *admin;
     uv_signal_t signals[SIGNAL_COUNT];
-    uv_timer_t timer; /* of the end */
+    uv_timer_t timer; /* of the first load, and of the end */
     struct drain drain;
     struct notify notify;
     bool opening;        /* the workers are reading the sets */
@@ -245,6 +245,11 @@ static bool is_ending(const struct server *server) {
     return server->drain.phase != DRAIN_NOT;
 }
 
+static void on_load_late(uv_timer_t *timer) {
+    struct server *server = timer->data;
+    crew_tell_load(server->crew, RELOAD_TOLD_MS / 1000.0);
+}
+
 /* Runs the main loop until every worker has come to a stage. False: one has failed, or a signal ends the
  * server before it serves. */
 static bool wait_for(struct server *server, enum stage stage) {
@@ -254,7 +259,7 @@ static bool wait_for(struct server *server, enum stage stage) {
 }
 
 /* The first worker tells how many there are to be. The others load at the same time. */
-static const struct app *load(struct server *server) {
+static const struct app *load_all(struct server *server) {
     if (!crew_start(server->crew, 1) || !wait_for(server, STAGE_LOADED))
         return NULL;
     const struct app *app = crew_app(server->crew, 0);
@@ -275,6 +280,13 @@ static const struct app *load(struct server *server) {
         explain_failure(error);
         return NULL;
     }
+    return app;
+}
+
+static const struct app *load(struct server *server) {
+    uv_timer_start(&server->timer, on_load_late, RELOAD_TOLD_MS, 0);
+    const struct app *app = load_all(server);
+    uv_timer_stop(&server->timer);
     return app;
 }
 
@@ -463,7 +475,7 @@ int server_run(const struct settings *settings) {
         .user = server,
     };
     server->crew = crew_new(&options);
-    server->reload = reload_new(server->crew, &server->commons, on_reload, server);
+    server->reload = reload_new(&server->loop, server->crew, &server->commons, on_reload, server);
     prepare(server);
     int code = serve(server);
     doors_end(&server->doors);
@@ -475,6 +487,7 @@ int server_run(const struct settings *settings) {
     uv_close((uv_handle_t *)&server->timer, NULL);
     drain_close(&server->drain);
     notify_close(&server->notify);
+    reload_close(server->reload);
     uv_run(&server->loop, UV_RUN_DEFAULT);
     reload_free(server->reload);
     bool clean = crew_free(server->crew);

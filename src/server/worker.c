@@ -271,6 +271,10 @@ void worker_stop_load(struct worker *worker) {
     vm_stop_load(worker->vm);
 }
 
+void worker_tell_load(struct worker *worker, double seconds, unsigned loading, unsigned workers) {
+    vm_tell_load(worker->vm, seconds, loading, workers);
+}
+
 void worker_reload(struct worker *worker, const char *file,
                    const struct vm_command_line *command_line, unsigned generation,
                    vm_loaded_fn on_loaded, void *user) {

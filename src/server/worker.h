@@ -46,6 +46,8 @@ const struct app *worker_load(struct worker *worker, const char *file,
                               const struct vm_command_line *command_line);
 /* Lets a worker_load() whose script waits give up. */
 void worker_stop_load(struct worker *worker);
+/* Says in the log that and where it still waits, if it does. See vm_tell_load(). */
+void worker_tell_load(struct worker *worker, double seconds, unsigned loading, unsigned workers);
 
 /* Begins to load the app anew, beside the code that runs. `on_loaded` comes later, unless worker_discard() does. */
 void worker_reload(struct worker *worker, const char *file,

@@ -1,0 +1,96 @@
+-- reload_waits_spec.lua -- code that waits without end while it is loaded: it is told where, the next reload replaces
+-- it, and what runs goes on.
+
+local reloads = require "support.reloads"
+local server = require "support.server"
+local stream = require "support.stream"
+
+local GOOD = [[
+local tw = require "tidewire"
+return { handle_message = function(conn, message) conn:send(message .. " of " .. tw.generation) end }
+]]
+
+local WAITING = {
+  ["for a callback that never comes"] = 'local tw = require "tidewire"\ntw.await(function() end)\nreturn {}',
+  ["for long"] = 'local tw = require "tidewire"\ntw.sleep(1e6)\nreturn {}',
+  ["again and again"] = 'local tw = require "tidewire"\nwhile true do tw.sleep(0) end\nreturn {}',
+  ["in a coroutine of its own"] = [[
+local tw = require "tidewire"
+coroutine.wrap(function() pcall(tw.await, function() end) end)()
+return {}]],
+  ["in on_load"] = [[
+local tw = require "tidewire"
+return { endpoints = { ["/"] = {} }, on_load = function() tw.await(function() end) end }]],
+  ["in a module"] = 'require "waits"\nreturn {}',
+  ["in one worker only"] = [[
+local tw = require "tidewire"
+if tw.worker == tonumber(os.getenv("TIDEWIRE_WORKERS") or 1) - 1 then tw.await(function() end) end
+return {}]],
+}
+
+local FILES = { ["waits.lua"] = 'local tw = require "tidewire"\ntw.await(function() end)' }
+
+--- The place that each is told to wait at, as a pattern.
+local function place_of(name) return name == "in a module" and "waits%.lua:2" or "app%.lua:2" end
+
+describe("a reload that waits without end", function()
+  after_each(stream.close_all)
+
+  for name, text in pairs(WAITING) do
+    it("is told once, and replaced by the next: " .. name, function()
+      local app <close> = server.start({ app = GOOD, files = FILES })
+      local ada = app:connect("/")
+      local number = reloads.send(app, text)
+      local line = app:wait_for_log("event=load_waits generation=2", 20)
+      assert.is_truthy(line, app:log())
+      assert.matches("where=" .. place_of(name), line)
+      assert.matches("seconds=3", line)
+      assert.equal("hello of 1", (ada:ask("hello")))
+      reloads.send(app, GOOD)
+      local outcome = reloads.wait(app, number)
+      assert.is_true(outcome.failed)
+      assert.matches("it was still being loaded after %d+%.%d seconds, and is replaced", outcome.line)
+      assert.is_false(reloads.wait(app, number + 1).failed)
+      assert.equal("hello of 2", (ada:ask("hello")))
+      assert.equal(1, #app:log_lines("event=load_waits"))
+    end)
+  end
+
+  it("is replaced soon, also when the next comes at once, and then as often as one likes", function()
+    local app <close> = server.start({ app = GOOD, files = FILES })
+    local number = reloads.send(app, WAITING["for a callback that never comes"])
+    for _ = 1, 2 do
+      assert.is_truthy(app:wait_for_log("."))
+      app:signal("sighup")
+      assert.is_true(reloads.wait(app, number).failed)
+      number = number + 1
+    end
+    reloads.send(app, GOOD)
+    assert.is_true(reloads.wait(app, number).failed)
+    assert.is_false(reloads.wait(app, number + 1).failed)
+    assert.equal(0, #app:log_lines("event=load_waits"))
+  end)
+
+  it("does not hold up the end", function()
+    local app <close> = server.start({ app = GOOD, files = FILES })
+    reloads.send(app, WAITING["for a callback that never comes"])
+    app:stop()
+  end)
+end)
+
+describe("a start that waits without end", function()
+  it("is told once, with the worker that waits, and ends on SIGTERM", function()
+    for _, name in ipairs { "for long", "in one worker only" } do
+      local text = WAITING[name]:gsub("tw.await%(function%(%) end%)", "tw.sleep(1e6)")
+      local app = server.launch({ app = text, workers = 3 })
+      local line = app:wait_for_log("event=load_waits", 20)
+      assert.is_truthy(line, app:log())
+      local worker, loading = line:match("worker=(%d) event=load_waits .*loading=(%d) workers=%d")
+      assert.same(name == "for long" and { "0", "1" } or { "2", "1" }, { worker, loading })
+      assert.matches("where=" .. place_of(name), line)
+      assert.matches("nothing is served until that has ended", line)
+      app:signal("sighup")
+      app:stop()
+    end
+  end)
+end)
