@@ -147,11 +147,13 @@ function Conn:after(seconds, f) end
 ---@return tidewire.Timer
 function Conn:every(seconds, f) end
 
---- Enters a room. Twice is as good as once; a closing connection leaves by itself.
+--- Enters a room. Twice is as good as once, but for `info`, which the last call says; a closing connection leaves by
+--- itself.
 ---@param room string
+---@param info any  what `room:members()` and `room:watch` tell of it: whatever JSON has a form for
 ---@return true? ok
 ---@return "closed"|nil why_not
-function Conn:join(room) end
+function Conn:join(room, info) end
 
 ---@param room string
 ---@return true? ok
@@ -236,7 +238,7 @@ function Watch:cancel() end
 ---@class tidewire
 ---@field version string
 ---@field worker integer      this worker's number, from 0
----@field generation integer  how often the app's code was loaded: 1 in this version
+---@field generation integer  how often the app's code was loaded: 1 at the start, one more with each reload
 ---@field http tidewire.http
 ---@field json tidewire.json
 ---@field null tidewire.json.Null

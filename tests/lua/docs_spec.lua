@@ -1,0 +1,99 @@
+-- docs_spec.lua -- the documentation leads where it says: links, headings, contents lists; and it tells the times that
+-- the source has.
+
+local uv = require "luv"
+
+local function read(path)
+  local file = io.open(path, "r")
+  if not file then return nil end
+  local text = file:read("a")
+  file:close()
+  return text
+end
+
+local pages = { "README.md" }
+local scan = assert(uv.fs_scandir("docs"), "run from the top folder of the source")
+for name in function() return uv.fs_scandir_next(scan) end do
+  if name:find("%.md$") then pages[#pages + 1] = "docs/" .. name end
+end
+table.sort(pages)
+
+-- A page without its blocks of code, and its headings: { level, text }.
+local function prose_of(text)
+  local lines, headings, in_code = {}, {}, false
+  for line in (text .. "\n"):gmatch("(.-)\n") do
+    if line:find("^```") then in_code = not in_code end
+    if not in_code then
+      lines[#lines + 1] = line
+      local marks, heading = line:match("^(#+) (.+)$")
+      if marks then headings[#headings + 1] = { level = #marks, text = heading } end
+    end
+  end
+  return table.concat(lines, "\n"), headings
+end
+
+-- The name by which a heading can be linked to, as GitHub makes it.
+local function anchor_of(heading)
+  return (heading:lower():gsub("`", ""):gsub("[^%w%s_-]", ""):gsub(" ", "-"))
+end
+
+local function has_anchor(text, anchor)
+  local _, headings = prose_of(text)
+  for _, heading in ipairs(headings) do
+    if anchor_of(heading.text) == anchor then return true end
+  end
+  return false
+end
+
+describe("the documentation", function()
+  for _, page in ipairs(pages) do
+    it("leads somewhere from " .. page, function()
+      local folder = page:match("^(.*/)") or ""
+      local own = read(page)
+      for target in prose_of(own):gsub("`[^`\n]*`", ""):gmatch("%]%(([^%s()]+)%)") do
+        local path, anchor = target:match("^([^#]*)#?(.*)$")
+        if not path:find("^%a+:") then
+          local text = path == "" and own or read(folder .. path)
+          local is_folder = path ~= "" and (uv.fs_stat(folder .. path) or {}).type == "directory"
+          assert.is_truthy(text or is_folder, ("%s: there is no %s"):format(page, target))
+          if anchor ~= "" then
+            assert.is_true(has_anchor(text, anchor), ("%s: there is no heading for %s"):format(page, target))
+          end
+        end
+      end
+    end)
+  end
+
+  -- Long pages begin with a list of their parts, in their order.
+  for _, page in ipairs({ "docs/scripting.md", "docs/proxies.md", "docs/recipes.md", "docs/operating.md" }) do
+    it("has a contents list in " .. page, function()
+      local prose, headings = prose_of(read(page))
+      local listed, parts = {}, {}
+      local list = prose:match("\n\n(%* .-)\n\n")
+      for text, anchor in (list or ""):gmatch("%[([^%]]+)%]%(#([^)]+)%)") do
+        listed[#listed + 1] = anchor
+        assert.is_truthy(text)
+      end
+      for _, heading in ipairs(headings) do
+        if heading.level == 2 then parts[#parts + 1] = anchor_of(heading.text) end
+      end
+      assert.same(parts, listed)
+    end)
+  end
+
+  -- NAME = VALUE in a file of the source, in seconds.
+  local function seconds_of(path, name)
+    local value = assert(read(path):match(name .. " = (%d+)"), path .. " has no " .. name)
+    return tonumber(value) // 1000
+  end
+
+  it("tells how long a closing connection has", function()
+    local source = "src/core/internal.h"
+    local words = { "one", "two", "three", "four", "five" }
+    local sentence = ("A connection that closes has %d seconds to take what is queued, %d more to answer the Close "
+      .. "frame, and %s to end TCP."):format(seconds_of(source, "CLOSE_FLUSH_MS"), seconds_of(source, "CLOSE_ACK_MS"),
+      words[seconds_of(source, "CLOSE_LINGER_MS")])
+    local operating = read("docs/operating.md"):gsub("\n", " ")
+    assert.is_truthy(operating:find(sentence, 1, true), sentence)
+  end)
+end)
