@@ -1,83 +1,112 @@
-/* log.c -- one event a line, as text or JSON. See log.h.
+/* log.c -- one event a line. See log.h.
  *
- * Level, format and file are set by main before threads start; the file descriptor keeps its number
- * when the file is opened again (dup2), so writers never see a closed one. */
+ * Collects the fields of a line in a record, which log_render.c makes the bytes of; log_queue.c writes them. Level,
+ * format and file are set by main before threads start; the file's descriptor keeps its number when the file is opened
+ * again (dup3), so that nobody writes to a closed one. */
 #include "base/log.h"
 
+#include "base/log_queue.h"
+#include "base/log_render.h"
 #include "base/mem.h"
-#include "base/utf8.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
-#include <time.h>
+#include <sys/stat.h>
 #include <unistd.h>
+#include <uv.h>
+
+/* Bytes of fields that a line keeps until it is written. */
+enum { RECORD_MAX = 64 * 1024 };
+
+/* How long the end waits for a reader that does not read. */
+enum { FLUSH_MS = 500 };
 
 static enum log_level threshold = LOG_INFO;
 static enum log_format format_ = LOG_TEXT;
 static int fd_ = STDERR_FILENO;
 static char *path_;
+static struct log_pretty pretty_;
 static _Thread_local int worker_ = -1;
-
-static const char *const level_names[] = {"debug", "info", "warn", "error"};
 
 void log_set_level(enum log_level level) {
     threshold = level;
+    pretty_.shows_all = level == LOG_DEBUG;
 }
 
 void log_set_format(enum log_format format) {
     format_ = format;
 }
 
+void log_set_workers(unsigned workers) {
+    pretty_.shows_workers = workers > 1;
+}
+
 void log_set_worker(int worker) {
     worker_ = worker;
 }
 
+/* The number of a word in a list, or -1. */
+static int word_in(const char *const *words, int count, const char *text) {
+    for (int i = 0; i < count; i++)
+        if (strcmp(text, words[i]) == 0)
+            return i;
+    return -1;
+}
+
 bool log_level_parse(const char *text, enum log_level *level) {
-    for (int i = 0; i < 4; i++) {
-        if (strcmp(text, level_names[i]) == 0) {
-            *level = (enum log_level)i;
-            return true;
-        }
-    }
-    return false;
+    int found = word_in(log_level_names, LOG_ERROR + 1, text);
+    if (found >= 0)
+        *level = (enum log_level)found;
+    return found >= 0;
 }
 
-static int open_path(const char *path) {
-    return open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0640);
-}
-
-int log_open(const char *path) {
-    int fd = open_path(path);
-    if (fd < 0)
-        return -errno;
-    fd_ = fd;
-    mem_free(path_);
-    path_ = mem_strdup(path);
-    return 0;
-}
-
-int log_reopen(void) {
-    if (path_ == NULL)
-        return 0;
-    int fd = open_path(path_);
-    if (fd < 0)
-        return -errno;
-    int result = dup3(fd, fd_, O_CLOEXEC) < 0 ? -errno : 0;
-    close(fd);
-    return result;
+bool log_format_parse(const char *text, enum log_format *format) {
+    static const char *const names[] = {"text", "json", "pretty"};
+    int found = word_in(names, LOG_PRETTY + 1, text);
+    if (found >= 0)
+        *format = (enum log_format)found;
+    return found >= 0;
 }
 
 bool log_enabled(enum log_level level) {
     return level >= threshold;
 }
 
-/* ---- bytes of a line ---- */
+bool log_is_pretty(void) {
+    return format_ == LOG_PRETTY;
+}
 
-static void add(struct log_line *line, const char *bytes, size_t len) {
+enum log_level log_refusal_level(void) {
+    return format_ == LOG_PRETTY ? LOG_INFO : LOG_DEBUG;
+}
+
+/* ---- records ---- */
+
+/* What stands in a record before a field's key and value. */
+struct field_head {
+    enum log_kind kind;
+    uint32_t key_len, len;
+    size_t cut;
+};
+
+bool log_next_field(const struct log_record *record, size_t *at, struct log_field *field) {
+    if (*at >= record->used)
+        return false;
+    struct field_head head;
+    memcpy(&head, record->bytes + *at, sizeof head);
+    const char *key = record->bytes + *at + sizeof head;
+    *field =
+        (struct log_field){head.kind, key, head.key_len, key + head.key_len, head.len, head.cut};
+    *at += sizeof head + head.key_len + head.len;
+    return true;
+}
+
+static void add(struct log_line *line, const void *bytes, size_t len) {
     if (line->used + len > line->capacity) {
         size_t wanted = (line->used + len) * 2;
         char *grown = mem_alloc(wanted);
@@ -91,155 +120,275 @@ static void add(struct log_line *line, const char *bytes, size_t len) {
     line->used += len;
 }
 
-static void add_text(struct log_line *line, const char *text) {
-    add(line, text, strlen(text));
-}
-
-/* What is not UTF-8 is shown byte by byte: a line of JSON stays one. */
-static void add_escaped(struct log_line *line, const char *value, size_t len) {
-    bool valid = utf8_valid(value, len);
-    for (size_t i = 0; i < len; i++) {
-        unsigned char c = (unsigned char)value[i];
-        char escape[8];
-        if (c == '"' || c == '\\')
-            snprintf(escape, sizeof escape, "\\%c", c);
-        else if (c == '\n')
-            snprintf(escape, sizeof escape, "\\n");
-        else if (c == '\t')
-            snprintf(escape, sizeof escape, "\\t");
-        else if (c == '\r')
-            snprintf(escape, sizeof escape, "\\r");
-        else if (c < 0x20 || c == 0x7f || (c >= 0x80 && !valid))
-            snprintf(escape, sizeof escape, "\\u%04x", c);
-        else
-            escape[0] = (char)c, escape[1] = '\0';
-        add_text(line, escape);
+static void add_field(struct log_line *line, enum log_kind kind, const char *key, const char *value,
+                      size_t len) {
+    if (!line->wanted)
+        return;
+    struct field_head head = {.kind = kind, .key_len = (uint32_t)strnlen(key, LOG_KEY_MAX)};
+    head.len = (uint32_t)(len < LOG_VALUE_MAX ? len : LOG_VALUE_MAX);
+    head.cut = len - head.len;
+    if (line->used + sizeof head + head.key_len + head.len > RECORD_MAX) {
+        line->left_out++;
+        return;
     }
+    add(line, &head, sizeof head);
+    add(line, key, head.key_len);
+    add(line, value, head.len);
 }
 
-static bool plain(const char *value, size_t len) {
-    for (size_t i = 0; i < len; i++) {
-        unsigned char c = (unsigned char)value[i];
-        if (c <= ' ' || c == '"' || c == '\\' || c == '=' || c == 0x7f)
-            return false;
-    }
-    return len > 0;
+static void render(const struct log_record *record, struct log_out *out) {
+    out->used = 0;
+    out->for_people = format_ == LOG_PRETTY;
+    if (format_ == LOG_JSON)
+        log_render_json(record, out);
+    else if (format_ == LOG_TEXT)
+        log_render_text(record, out);
+    else
+        log_render_pretty(record, &pretty_, out);
 }
 
-static void add_key(struct log_line *line, const char *key) {
-    if (format_ == LOG_JSON) {
-        add_text(line, ",\"");
-        add_escaped(line, key, strlen(key));
-        add_text(line, "\":");
-    } else {
-        add_text(line, " ");
-        add_text(line, key);
-        add_text(line, "=");
-    }
+static void release(struct log_line *line) {
+    if (line->bytes != line->fixed)
+        mem_free(line->bytes);
+    line->wanted = false;
 }
 
-static void add_time(struct log_line *line) {
+static void render_line(const struct log_line *line, struct log_out *out) {
+    struct log_record record = {
+        .level = line->level,
+        .event = line->event,
+        .time = line->time,
+        .worker = worker_,
+        .bytes = line->bytes,
+        .used = line->used,
+        .left_out = line->left_out,
+    };
+    render(&record, out);
+}
+
+static void begin(struct log_line *line, enum log_level level, const char *event) {
+    line->wanted = true;
+    line->level = level;
+    line->event = event;
+    line->left_out = 0;
+    line->used = 0;
+    line->capacity = sizeof line->fixed;
+    line->bytes = line->fixed;
+    clock_gettime(CLOCK_REALTIME, &line->time);
+}
+
+/* Of the log itself, which is said at any level. */
+static enum log_level own_level(enum log_level level) {
+    return level > threshold ? level : threshold;
+}
+
+/* log_queue_tell_fn */
+static size_t tell_dropped(char *bytes, size_t size, uint64_t dropped, int error) {
+    struct log_line line;
+    struct log_out out;
+    begin(&line, own_level(LOG_WARN), "log_dropped");
+    log_int(&line, "lines", (int64_t)dropped);
+    log_str(&line, "why",
+            error == 0 ? "nobody read the log as fast as it was written" : strerror(error));
+    int worker = worker_;
+    worker_ = -1;
+    render_line(&line, &out);
+    worker_ = worker;
+    release(&line);
+    size_t len = out.used < size ? out.used : 0;
+    memcpy(bytes, out.bytes, len);
+    return len;
+}
+
+/* ---- limits ---- */
+
+enum { LIMITED_EVENTS = 16 };
+
+/* Lines of one event in one second. */
+struct limit {
+    char event[32];
+    enum log_level level;
+    time_t second;
+    unsigned count;
+    uint64_t suppressed;
+};
+
+static struct {
+    uv_mutex_t lock;
+    struct limit events[LIMITED_EVENTS];
+    size_t count;
+    uint64_t suppressed; /* since the start */
+} limits;
+
+static void init_limits(void) {
+    uv_mutex_init(&limits.lock);
+}
+
+static void lock_limits(void) {
+    static uv_once_t once = UV_ONCE_INIT;
+    uv_once(&once, init_limits);
+    uv_mutex_lock(&limits.lock);
+}
+
+static time_t this_second(void) {
     struct timespec now;
-    struct tm tm;
-    char text[48];
-    clock_gettime(CLOCK_REALTIME, &now);
-    gmtime_r(&now.tv_sec, &tm);
-    size_t n = strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%S", &tm);
-    snprintf(text + n, sizeof text - n, ".%03dZ", (int)(now.tv_nsec / 1000000));
-    add_text(line, text);
+    clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
+    return now.tv_sec;
+}
+
+static struct limit *limit_of(const char *event) {
+    for (size_t i = 0; i < limits.count; i++)
+        if (strcmp(limits.events[i].event, event) == 0)
+            return &limits.events[i];
+    if (limits.count == LIMITED_EVENTS)
+        return NULL; /* an event more than there are calls of log_begin_limited() */
+    struct limit *limit = &limits.events[limits.count];
+    snprintf(limit->event, sizeof limit->event, "%s", event);
+    return &limits.events[limits.count++];
+}
+
+static void tell_suppressed(const struct limit *limit) {
+    struct log_line line;
+    int worker = worker_;
+    worker_ = -1; /* it is about all */
+    log_begin(&line, own_level(limit->level), "log_suppressed");
+    log_str(&line, "of", limit->event);
+    log_int(&line, "lines", (int64_t)limit->suppressed);
+    log_end(&line);
+    worker_ = worker;
+}
+
+/* Begins another second of a limit where it is time; in *told what is to be told of the one before. */
+static void renew(struct limit *limit, time_t now, struct limit *told) {
+    if (limit->second == now)
+        return;
+    *told = *limit;
+    limit->second = now;
+    limit->count = 0;
+    limit->suppressed = 0;
+}
+
+/* May there be another line? */
+static bool take_one(enum log_level level, const char *event) {
+    struct limit told = {0};
+    bool is_first = false, may = true;
+    lock_limits();
+    struct limit *limit = limit_of(event);
+    if (limit != NULL) {
+        limit->level = level;
+        renew(limit, this_second(), &told);
+        may = ++limit->count <= LOG_LIMIT;
+        limits.suppressed += !may;
+        is_first = !may && limit->suppressed++ == 0;
+    }
+    uv_mutex_unlock(&limits.lock);
+    if (told.suppressed > 0)
+        tell_suppressed(&told);
+    if (is_first)
+        log_queue_wake(); /* its thread tells, if no other line does */
+    return may;
+}
+
+/* Tells of what was suppressed in seconds that are over, or in any. True: there is more. */
+static bool tell_all_suppressed(bool at_once) {
+    bool more = false;
+    for (size_t i = 0; i < LIMITED_EVENTS; i++) {
+        struct limit told = {0};
+        lock_limits();
+        if (i < limits.count && limits.events[i].suppressed > 0)
+            renew(&limits.events[i], at_once ? 0 : this_second(), &told);
+        more = more || (i < limits.count && limits.events[i].suppressed > 0);
+        uv_mutex_unlock(&limits.lock);
+        if (told.suppressed > 0)
+            tell_suppressed(&told);
+    }
+    return more;
+}
+
+bool log_tick(void) {
+    return tell_all_suppressed(false);
+}
+
+void log_figures(struct log_figures *figures) {
+    struct log_queue_figures queue;
+    log_queue_figures(&queue);
+    lock_limits();
+    *figures = (struct log_figures){queue.dropped, limits.suppressed, queue.waiting};
+    uv_mutex_unlock(&limits.lock);
 }
 
 /* ---- lines ---- */
 
 void log_begin(struct log_line *line, enum log_level level, const char *event) {
-    line->wanted = log_enabled(level);
-    if (!line->wanted)
-        return;
-    line->used = 0;
-    line->capacity = sizeof line->fixed;
-    line->bytes = line->fixed;
-    if (format_ == LOG_JSON) {
-        add_text(line, "{\"time\":\"");
-        add_time(line);
-        add_text(line, "\",\"level\":\"");
-        add_text(line, level_names[level]);
-        add_text(line, "\"");
-    } else {
-        add_time(line);
-        add_text(line, " ");
-        add_text(line, level_names[level]);
-    }
-    if (worker_ >= 0)
-        log_int(line, "worker", worker_);
-    log_str(line, "event", event);
+    if (log_enabled(level))
+        begin(line, level, event);
+    else
+        line->wanted = false;
+}
+
+void log_begin_limited(struct log_line *line, enum log_level level, const char *event) {
+    line->wanted = false;
+    if (log_enabled(level) && (threshold == LOG_DEBUG || take_one(level, event)))
+        begin(line, level, event);
 }
 
 void log_bytes(struct log_line *line, const char *key, const char *value, size_t len) {
-    if (!line->wanted)
-        return;
-    add_key(line, key);
-    if (format_ == LOG_TEXT && plain(value, len)) {
-        add(line, value, len);
-        return;
-    }
-    add_text(line, "\"");
-    add_escaped(line, value, len);
-    add_text(line, "\"");
+    add_field(line, LOG_STRING, key, value, len);
 }
 
 void log_str(struct log_line *line, const char *key, const char *value) {
     log_bytes(line, key, value == NULL ? "" : value, value == NULL ? 0 : strlen(value));
 }
 
+static void add_word(struct log_line *line, const char *key, const char *word) {
+    add_field(line, LOG_WORD, key, word, strlen(word));
+}
+
 void log_int(struct log_line *line, const char *key, int64_t value) {
-    if (!line->wanted)
-        return;
     char text[24];
     snprintf(text, sizeof text, "%" PRId64, value);
-    add_key(line, key);
-    add_text(line, text);
+    add_word(line, key, text);
 }
 
 void log_num(struct log_line *line, const char *key, double value) {
-    if (!line->wanted)
-        return;
     char text[32];
     snprintf(text, sizeof text, "%.6g", value);
     if (format_ == LOG_JSON && !(value - value == 0)) /* not finite: JSON has no word for it */
         snprintf(text, sizeof text, "null");
-    add_key(line, key);
-    add_text(line, text);
+    add_word(line, key, text);
 }
 
 void log_bool(struct log_line *line, const char *key, bool value) {
-    if (!line->wanted)
-        return;
-    add_key(line, key);
-    add_text(line, value ? "true" : "false");
+    add_word(line, key, value ? "true" : "false");
 }
 
 void log_conn(struct log_line *line, uint64_t conn) {
     char text[24];
-    snprintf(text, sizeof text, "%" PRIx64, conn);
-    log_str(line, "conn", text);
+    add_field(line, LOG_CONN, "conn", text, (size_t)snprintf(text, sizeof text, "%" PRIx64, conn));
+}
+
+void log_frames(struct log_line *line, const char *key, const char *frames, size_t len) {
+    add_field(line, LOG_FRAMES, key, frames, len);
+}
+
+void log_path(struct log_line *line, const char *path) {
+    if (path != NULL && format_ == LOG_PRETTY)
+        add_field(line, LOG_PATH, "path", path, strlen(path));
+}
+
+void log_source(struct log_line *line, const char *middle, const char *lines, size_t len) {
+    if (format_ == LOG_PRETTY)
+        add_field(line, LOG_SOURCE, middle, lines, len);
 }
 
 void log_end(struct log_line *line) {
     if (!line->wanted)
         return;
-    add_text(line, format_ == LOG_JSON ? "}\n" : "\n");
-    size_t done = 0;
-    while (done < line->used) {
-        ssize_t n = write(fd_, line->bytes + done, line->used - done);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n <= 0)
-            break; /* nowhere to report that the log is full */
-        done += (size_t)n;
-    }
-    if (line->bytes != line->fixed)
-        mem_free(line->bytes);
-    line->wanted = false;
+    struct log_out out;
+    render_line(line, &out);
+    if (out.used > 0)
+        log_queue_put(out.bytes, out.used);
+    release(line);
 }
 
 void log_event(enum log_level level, const char *event, const char *why) {
@@ -252,10 +401,82 @@ void log_event(enum log_level level, const char *event, const char *why) {
 void log_eventf(enum log_level level, const char *event, const char *format, ...) {
     if (!log_enabled(level))
         return;
-    char text[1024];
+    char text[LOG_VALUE_MAX];
     va_list args;
     va_start(args, format);
-    vsnprintf(text, sizeof text, format, args);
+    int len = vsnprintf(text, sizeof text, format, args);
     va_end(args);
-    log_event(level, event, text);
+    struct log_line line;
+    log_begin(&line, level, event);
+    log_bytes(&line, "why", text, len < 0 ? 0 : strnlen(text, sizeof text));
+    log_end(&line);
+}
+
+void log_print(const char *text) {
+    if (path_ != NULL) {
+        fprintf(stderr, "%s\n", text);
+        return;
+    }
+    size_t len = strnlen(text, LOG_QUEUE_BYTES / 2 - 1);
+    char *line = mem_alloc(len + 1);
+    memcpy(line, text, len);
+    line[len] = '\n';
+    log_queue_put(line, len + 1);
+    mem_free(line);
+}
+
+/* ---- where lines go ---- */
+
+/* A FIFO that nobody reads yet is no reason to wait: it is opened for reading as well then. */
+static int open_path(const char *path) {
+    int flags = O_CREAT | O_APPEND | O_CLOEXEC | O_NONBLOCK | O_NOCTTY;
+    int fd = open(path, O_WRONLY | flags, 0640);
+    return fd < 0 && errno == ENXIO ? open(path, O_RDWR | flags, 0640) : fd;
+}
+
+int log_open(const char *path) {
+    int fd = open_path(path);
+    if (fd < 0)
+        return -errno;
+    fd_ = fd;
+    mem_free(path_);
+    path_ = mem_strdup(path);
+    log_queue_set_fd(fd_, true, tell_dropped);
+    return 0;
+}
+
+int log_reopen(void) {
+    if (path_ == NULL)
+        return 0;
+    int fd = open_path(path_);
+    if (fd < 0)
+        return -errno;
+    int result = dup3(fd, fd_, O_CLOEXEC) < 0 ? -errno : 0;
+    close(fd);
+    if (result == 0)
+        log_queue_set_fd(fd_, true, tell_dropped);
+    return result;
+}
+
+/* A terminal or a pipe can be opened once more, and that is not shared with anybody; a file cannot (its position is
+ * shared), nor can a socket. */
+static int open_stderr_anew(void) {
+    struct stat info;
+    if (fstat(STDERR_FILENO, &info) != 0 || !(S_ISFIFO(info.st_mode) || isatty(STDERR_FILENO)))
+        return -1;
+    return open("/proc/self/fd/2", O_WRONLY | O_APPEND | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+}
+
+void log_open_stderr(void) {
+    const char *no_colour = getenv("NO_COLOR"), *terminal = getenv("TERM");
+    pretty_.has_colour = isatty(STDERR_FILENO) && (no_colour == NULL || *no_colour == '\0') &&
+                         terminal != NULL && *terminal != '\0' && strcmp(terminal, "dumb") != 0;
+    int own = open_stderr_anew();
+    fd_ = own < 0 ? STDERR_FILENO : own;
+    log_queue_set_fd(fd_, own >= 0, tell_dropped);
+}
+
+bool log_flush(void) {
+    tell_all_suppressed(true);
+    return log_queue_flush(FLUSH_MS);
 }

@@ -60,6 +60,13 @@ static size_t sequence(const unsigned char *p, size_t left) {
     return 4;
 }
 
+size_t utf8_sequence(const char *bytes, size_t len) {
+    if (len == 0)
+        return 0;
+    unsigned char lead = (unsigned char)bytes[0];
+    return lead < 0x80 ? 1 : sequence((const unsigned char *)bytes, len);
+}
+
 bool utf8_valid(const char *bytes, size_t len) {
     if (len == 0)
         return true;

@@ -13,4 +13,7 @@
  * other. `bytes` may be NULL when `len` is 0. */
 bool utf8_valid(const char *bytes, size_t len);
 
+/* The length of the well-formed sequence at the head of `len` bytes, 1 to 4; 0 when there is none. */
+size_t utf8_sequence(const char *bytes, size_t len);
+
 #endif

@@ -327,7 +327,7 @@ void hub_received(struct hub *hub, struct conn *conn, const char *bytes, size_t 
 static void log_close(const struct conn *conn, enum log_level level, const char *by, unsigned code,
                       const char *reason, size_t len) {
     struct log_line line;
-    log_begin(&line, level, "closed");
+    log_begin_limited(&line, level, "closed");
     log_conn(&line, conn->id);
     log_int(&line, "generation", conn->endpoint->generation);
     log_str(&line, "by", by);

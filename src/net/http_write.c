@@ -109,7 +109,7 @@ static void add_lines(struct response *res, const char *lines, bool *has_type) {
             *has_type = true;
         if (!response_add(res, name, value)) {
             struct log_line line;
-            log_begin(&line, LOG_WARN, "bad_response_header");
+            log_begin_limited(&line, LOG_WARN, "bad_response_header");
             log_bytes(&line, "header", name.bytes, name.len);
             log_str(&line, "why", res->error);
             log_end(&line);

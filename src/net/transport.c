@@ -285,7 +285,7 @@ enum { LOGGED_LEVELS = LLL_ERR | LLL_WARN };
 static void on_lws_log(int level, const char *text) {
     size_t len = strcspn(text, "\n");
     struct log_line line;
-    log_begin(&line, level == LLL_ERR ? LOG_ERROR : LOG_WARN, "libwebsockets");
+    log_begin_limited(&line, level == LLL_ERR ? LOG_ERROR : LOG_WARN, "libwebsockets");
     log_bytes(&line, "why", text, len);
     log_end(&line);
 }

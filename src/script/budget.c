@@ -332,7 +332,7 @@ bool budget_close(struct task *task, struct overrun *overrun) {
 void budget_tell_late(struct vm *vm, const char *hook, conn_id conn) {
     struct budget *budget = &vm->budget;
     struct log_line line;
-    log_begin(&line, LOG_WARN, "script_late");
+    log_begin_limited(&line, LOG_WARN, "script_late");
     if (conn != 0)
         log_conn(&line, conn);
     log_str(&line, "hook", hook);
@@ -345,7 +345,7 @@ void budget_tell_late(struct vm *vm, const char *hook, conn_id conn) {
 void overrun_log(struct vm *vm, const struct overrun *overrun, const char *hook, conn_id conn) {
     struct log_line line;
     overrun_push(vm->L, overrun, false);
-    log_begin(&line, LOG_ERROR, "script_error");
+    log_begin_limited(&line, LOG_ERROR, "script_error");
     if (conn != 0)
         log_conn(&line, conn);
     log_str(&line, "hook", hook);

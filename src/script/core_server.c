@@ -34,6 +34,11 @@ static unsigned generation_of(const struct vm *vm, conn_id id) {
                : current;
 }
 
+/* Lines that a client can bring about as often as it likes. */
+static bool is_caused_by_clients(const char *event) {
+    return strcmp(event, "script_error") == 0;
+}
+
 /* core.log(level, event, conn|nil, key, value, ...): level 0 (debug) to 3 (error); keys are strings,
  * values strings, numbers or booleans (log.lua sees to that). Without a conn, that of the running
  * hook is named. */
@@ -50,7 +55,10 @@ static int core_log(lua_State *L) {
     for (int key = 4; key < top; key += 2)
         luaL_checktype(L, key, LUA_TSTRING);
     struct log_line line; /* from here on nothing throws: the values are of plain types */
-    log_begin(&line, (enum log_level)level, event);
+    if (is_caused_by_clients(event))
+        log_begin_limited(&line, (enum log_level)level, event);
+    else
+        log_begin(&line, (enum log_level)level, event);
     if (conn != 0) {
         log_conn(&line, conn);
         log_int(&line, "generation", generation_of(vm, conn));

@@ -41,7 +41,7 @@ static int on_luv_callback(lua_State *L, int arguments, int results, int flags) 
         budget_tell_late(vm_of(L), "luv callback", 0);
     if (status != LUA_OK) {
         struct log_line line;
-        log_begin(&line, LOG_ERROR, "script_error");
+        log_begin_limited(&line, LOG_ERROR, "script_error");
         log_str(&line, "hook", "luv callback");
         log_str(&line, "why", lua_tostring(L, -1));
         log_end(&line);

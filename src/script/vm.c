@@ -252,11 +252,43 @@ void vm_push_command_line(lua_State *L, const struct vm_command_line *line) {
     lua_setfield(L, -2, "listen");
 }
 
+/* What the workers have said of why they cannot load, over all of them: for the most part it is the same. */
+static struct {
+    uv_once_t once;
+    uv_mutex_t lock;
+    char **texts;
+    size_t count;
+} said = {.once = UV_ONCE_INIT};
+
+static void init_said(void) {
+    uv_mutex_init(&said.lock);
+}
+
+static bool was_said(const char *text) {
+    bool found = false;
+    for (size_t i = 0; i < said.count && !found; i++)
+        found = strcmp(said.texts[i], text) == 0;
+    return found;
+}
+
+bool vm_says_first(const char *text) {
+    uv_once(&said.once, init_said);
+    uv_mutex_lock(&said.lock);
+    bool first = !was_said(text);
+    if (first) {
+        said.texts = mem_realloc(said.texts, (said.count + 1) * sizeof *said.texts);
+        said.texts[said.count++] = mem_strdup(text); /* for as long as the process lives */
+    }
+    uv_mutex_unlock(&said.lock);
+    return first;
+}
+
 static void print_problems(lua_State *L, int index) {
     lua_Integer count = (lua_Integer)lua_rawlen(L, index);
     for (lua_Integer i = 1; i <= count; i++) {
         lua_rawgeti(L, index, i);
-        fprintf(stderr, "%s\n", lua_tostring(L, -1));
+        if (vm_says_first(lua_tostring(L, -1)))
+            log_print(lua_tostring(L, -1));
         lua_pop(L, 1);
     }
 }
@@ -294,9 +326,9 @@ struct app *vm_load(struct vm *vm, const char *file, const struct vm_command_lin
         return NULL;
     case RUN_SLEEPS:
         if (!wait_for(vm, task)) {
-            if (!vm->load_stopped && !vm->load_over)
-                log_event(LOG_ERROR, "start_failed",
-                          "the script's top level waits for something that never comes");
+            static const char why[] = "the script's top level waits for something that never comes";
+            if (!vm->load_stopped && !vm->load_over && vm_says_first(why))
+                log_event(LOG_ERROR, "start_failed", why);
             return NULL;
         }
         break;

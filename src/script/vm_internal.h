@@ -153,6 +153,9 @@ void vm_end_task(struct vm *vm, struct task *task);
 /* ---- others ---- */
 
 /* vm.c */
+/* Is this worker the first to say this of why it cannot load? What all have to say is said once. */
+bool vm_says_first(const char *text);
+
 void vm_push_command_line(lua_State *L, const struct vm_command_line *line);
 /* reload.c: around each run of a task; a reload's gets a slice of time. */
 void reload_begin_slice(struct task *task);

@@ -200,8 +200,10 @@ static enum hook_state fail(struct task *task, int status) {
 static void print_overrun(struct vm *vm, const struct overrun *overrun) {
     vm->load_over = true;
     overrun_push(vm->L, overrun, true);
-    fprintf(stderr, "%s\n%s\n", lua_tostring(vm->L, -1), overrun->traceback);
-    lua_pop(vm->L, 1);
+    lua_pushfstring(vm->L, "%s\n%s", lua_tostring(vm->L, -1), overrun->traceback);
+    if (vm_says_first(lua_tostring(vm->L, -1)))
+        log_print(lua_tostring(vm->L, -1));
+    lua_pop(vm->L, 2);
 }
 
 /* Hands a run that was over to dispatch.lua, as an error. */

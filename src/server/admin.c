@@ -85,6 +85,25 @@ static void add_reloads(struct admin *admin, struct text *text) {
         (double)atomic_load(&commons->reload_pause_ns) / 1e9);
 }
 
+static void add_log(struct text *text) {
+    struct log_figures log;
+    log_figures(&log);
+    add(text,
+        "# HELP tidewire_log_lines_dropped_total Lines of the log that were dropped because nobody "
+        "read it.\n# TYPE tidewire_log_lines_dropped_total counter\n"
+        "tidewire_log_lines_dropped_total %" PRIu64 "\n",
+        log.dropped);
+    add(text,
+        "# HELP tidewire_log_lines_suppressed_total Lines above the limit for one event in a "
+        "second.\n# TYPE tidewire_log_lines_suppressed_total counter\n"
+        "tidewire_log_lines_suppressed_total %" PRIu64 "\n",
+        log.suppressed);
+    add(text,
+        "# HELP tidewire_log_waiting_bytes Bytes of the log that were not written yet.\n"
+        "# TYPE tidewire_log_waiting_bytes gauge\ntidewire_log_waiting_bytes %zu\n",
+        log.waiting);
+}
+
 /* When the certificate ends, where there is one. */
 static void add_certificate(const struct admin *admin, struct text *text) {
     if (admin->commons->certificate != NULL)
@@ -120,6 +139,7 @@ static void metrics(struct admin *admin, struct http *http) {
         bus_workers(admin->commons->bus));
     add_reloads(admin, &text);
     add_certificate(admin, &text);
+    add_log(&text);
     add(&text,
         "# HELP tidewire_uptime_seconds Time since the start.\n"
         "# TYPE tidewire_uptime_seconds gauge\ntidewire_uptime_seconds %.3f\n",
@@ -168,6 +188,12 @@ static void stats_json(struct admin *admin, struct http *http, const struct cens
     if (admin->commons->certificate != NULL)
         add(&text, "\"certificate_expires_at\":%" PRId64 ",",
             certificate_ends_at(admin->commons->certificate));
+    struct log_figures log;
+    log_figures(&log);
+    add(&text,
+        "\"log_lines_dropped\":%" PRIu64 ",\"log_lines_suppressed\":%" PRIu64
+        ",\"log_waiting_bytes\":%zu,",
+        log.dropped, log.suppressed, log.waiting);
     add(&text, "\"generation\":%u,\"reloads\":%u,\"reload_failures\":%u,\"reload_pause_ms\":%.3f,",
         atomic_load(&admin->commons->generation), atomic_load(&admin->commons->reloads),
         atomic_load(&admin->commons->reload_failures),
@@ -200,7 +226,10 @@ static void health(struct admin *admin, struct http *http) {
     snprintf(why, sizeof why,
              "worker %u has not answered for %.0f seconds: a script does not return", worker,
              silence);
-    log_event(LOG_WARN, "unhealthy", why);
+    struct log_line line;
+    log_begin_limited(&line, LOG_WARN, "unhealthy");
+    log_str(&line, "why", why);
+    log_end(&line);
     http_respond_text(http, 503, NULL, why);
 }
 

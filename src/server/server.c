@@ -13,6 +13,7 @@
 #include "server/credentials.h"
 #include "server/crew.h"
 #include "server/drain.h"
+#include "server/log_writer.h"
 #include "server/notify.h"
 #include "server/reload.h"
 #include "server/succession.h"
@@ -94,8 +95,10 @@ static void allow_arenas(unsigned workers) {
     mallopt(M_ARENA_MAX, (int)workers + 1);
 }
 
-static void explain_failure(const char *why) {
-    fprintf(stderr, "tidewire: %s\n", why);
+/* Once where the log is, and once for who starts it, if that is not the same. */
+static void explain_failure(const struct server *server, const char *why) {
+    if (server->settings->log_file != NULL)
+        fprintf(stderr, "tidewire: %s\n", why);
     log_event(LOG_ERROR, "start_failed", why);
 }
 
@@ -130,6 +133,7 @@ static void on_patience_over(uv_timer_t *timer) {
 /* What has not come to its end is cut off with the process: a plain exit would wait for it. */
 static void cut_short(int code, const char *why) {
     log_event(LOG_WARN, "drain_cut_short", why);
+    log_flush();
     fflush(NULL);
     _exit(code);
 }
@@ -271,13 +275,13 @@ static const struct app *load_all(struct server *server) {
         return NULL;
     for (unsigned i = 1; i < app->workers; i++) {
         if (strcmp(crew_app(server->crew, i)->shape, app->shape) != 0) {
-            explain_failure(app_shapes_differ);
+            explain_failure(server, app_shapes_differ);
             return NULL;
         }
     }
     char error[CERTIFICATE_ERROR_BYTES];
     if (!credentials_take(&server->commons, app, error, sizeof error)) {
-        explain_failure(error);
+        explain_failure(server, error);
         return NULL;
     }
     return app;
@@ -363,7 +367,7 @@ static bool open_doors(struct server *server, const struct app *app) {
         !open_sockets(server, app, error, sizeof error) ||
         !succession_prepare(&server->succession, error, sizeof error) ||
         !begin_serving(server, error, sizeof error)) {
-        explain_failure(error);
+        explain_failure(server, error);
         return false;
     }
     admin_start(server->admin);
@@ -404,7 +408,11 @@ static int serve(struct server *server) {
 static bool open_log(const struct settings *settings) {
     log_set_level(settings->log_level);
     log_set_format(settings->log_format);
-    int result = settings->log_file == NULL ? 0 : log_open(settings->log_file);
+    if (settings->log_file == NULL) {
+        log_open_stderr();
+        return true;
+    }
+    int result = log_open(settings->log_file);
     if (result != 0)
         fprintf(stderr, "tidewire: cannot open the log file %s: %s\n", settings->log_file,
                 strerror(-result));
@@ -459,6 +467,7 @@ int server_run(const struct settings *settings) {
         mem_free(server);
         return EXIT_USAGE;
     }
+    log_writer_start();
     tune_malloc();
     setvbuf(stdout, NULL, _IOLBF, 0); /* io.write is seen at once, as print is, in a journal too */
     uv_loop_init(&server->loop);
@@ -499,6 +508,7 @@ int server_run(const struct settings *settings) {
     }
     if (code == EXIT_CLEAN)
         log_event(LOG_INFO, "stopped", "clean");
+    log_writer_stop();
     mem_free(server->file);
     mem_free(server);
     return code;

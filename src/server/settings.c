@@ -32,10 +32,7 @@ static bool set_log_level(struct settings *s, const char *name, const char *valu
 }
 
 static bool set_log_format(struct settings *s, const char *name, const char *value) {
-    if (strcmp(value, "text") != 0 && strcmp(value, "json") != 0)
-        return complain(name, "text or json", value);
-    s->log_format = strcmp(value, "json") == 0 ? LOG_JSON : LOG_TEXT;
-    return true;
+    return log_format_parse(value, &s->log_format) || complain(name, "text, json or pretty", value);
 }
 
 static bool set_seconds(double *seconds, const char *name, const char *value) {

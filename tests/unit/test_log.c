@@ -169,6 +169,28 @@ static void test_escapes(void **state) {
         {"a=b", "\"a=b\""},
         {"", "\"\""},
         {"gr\xc3\xbc\xc3\x9f", "gr\xc3\xbc\xc3\x9f"},
+        {"a\xc2\x80", "\"a\\u0080\""}, /* C1 */
+        {"\xc2\x9b"
+         "31m",
+         "\"\\u009b31m\""}, /* the other way to begin an escape sequence */
+        {"\xc2\xa0", "\xc2\xa0"},
+        {"\xd8\x9c", "\"\\u061c\""},                        /* Arabic letter mark */
+        {"\xe2\x80\x8d", "\xe2\x80\x8d"},                   /* joins emoji */
+        {"\xe2\x80\x8e\xe2\x80\x8f", "\"\\u200e\\u200f\""}, /* left-to-right mark, and the other */
+        {"a\xe2\x80\xa8"
+         "b\xe2\x80\xa9",
+         "\"a\\u2028b\\u2029\""},                           /* line and paragraph separator */
+        {"\xe2\x80\xaa\xe2\x80\xae", "\"\\u202a\\u202e\""}, /* embedding, override */
+        {"\xe2\x80\xaf", "\xe2\x80\xaf"},
+        {"\xe2\x81\xa6\xe2\x81\xa9", "\"\\u2066\\u2069\""}, /* isolates */
+        {"\xef\xbb\xbf", "\"\\ufeff\""},                    /* byte order mark */
+        {"\xef\xbf\xb9", "\"\\ufff9\""},                    /* annotation */
+        {"\xf3\xa0\x81\x81", "\"\\udb40\\udc41\""},         /* tag */
+        {"\xf0\x9f\x8c\x8a", "\xf0\x9f\x8c\x8a"},
+        {"\xff", "\"\\\\xff\""}, /* not UTF-8: byte by byte, the rest as it is */
+        {"caf\xe9 \xc3\xbc", "\"caf\\\\xe9 \xc3\xbc\""},
+        {"\xe2\x80", "\"\\\\xe2\\\\x80\""},
+        {"\xed\xa0\x80", "\"\\\\xed\\\\xa0\\\\x80\""}, /* a surrogate */
     };
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         char want[128];
@@ -263,25 +285,6 @@ static void test_json_lines_parse(void **state) {
     check_json_line(words, strlen(words));
 }
 
-/* Random bytes: no control byte gets through, and it is one line, in both formats. */
-static void test_no_control_byte_gets_through(void **state) {
-    uint32_t seed = 11;
-    for (int i = 0; i < 1000; i++) {
-        char value[64];
-        size_t len = 0;
-        do {
-            seed = seed * 1664525u + 1013904223u;
-            value[len++] = (char)(seed >> 16);
-        } while (len < sizeof(value) && (seed >> 8) % 32 != 0);
-        log_set_format(i % 2 ? LOG_TEXT : LOG_JSON);
-        log_value(value, len);
-        read_line();
-        for (const char *p = text; *p != '\0'; p++)
-            assert_true((unsigned char)*p >= 0x20 && *p != 0x7f);
-        assert_non_null(strstr(text, i % 2 ? " end=true" : ",\"end\":true}"));
-    }
-}
-
 /* Bytes that are no UTF-8 must not make a JSON line that no parser takes (RFC 8259 section 8.1). */
 static bool is_utf8(const unsigned char *p) {
     while (*p != '\0') {
@@ -300,6 +303,26 @@ static bool is_utf8(const unsigned char *p) {
     return true;
 }
 
+/* Random bytes: no control byte gets through, and it is one line, in both formats. */
+static void test_no_control_byte_gets_through(void **state) {
+    uint32_t seed = 11;
+    for (int i = 0; i < 1000; i++) {
+        char value[64];
+        size_t len = 0;
+        do {
+            seed = seed * 1664525u + 1013904223u;
+            value[len++] = (char)(seed >> 16);
+        } while (len < sizeof(value) && (seed >> 8) % 32 != 0);
+        log_set_format(i % 2 ? LOG_TEXT : LOG_JSON);
+        log_value(value, len);
+        read_line();
+        for (const char *p = text; *p != '\0'; p++)
+            assert_true((unsigned char)*p >= 0x20 && *p != 0x7f);
+        assert_true(is_utf8((const unsigned char *)text));
+        assert_non_null(strstr(text, i % 2 ? " end=true" : ",\"end\":true}"));
+    }
+}
+
 static void test_json_lines_are_utf8(void **state) {
     static const char *const values[] = {
         "\xff", "caf\xe9", "\xc3", "\xed\xa0\x80", "\xc0\xaf", "a\x80z", "\xf4\x90\x80\x80"};
@@ -313,10 +336,13 @@ static void test_json_lines_are_utf8(void **state) {
 
 /* ---- long lines ---- */
 
-static void test_long_lines(void **state) {
-    static char value[300000];
+enum { LINE_MAX_BYTES = 16 * 1024 }; /* as documented */
+
+/* Values up to some kilobytes are there whole, also where the line needs memory of its own. */
+static void test_long_values(void **state) {
+    static char value[8000];
     memset(value, 'x', sizeof(value));
-    for (size_t len = 440; len < 520; len++) { /* around the size that needs no memory */
+    for (size_t len = 440; len < 520; len++) {
         log_value(value, len);
         const char *line = read_line();
         assert_int_equal(strlen(line), strlen("info event=value v= end=true") + len);
@@ -324,16 +350,54 @@ static void test_long_lines(void **state) {
     }
     log_value(value, sizeof(value));
     assert_int_equal(strlen(read_line()), strlen("info event=value v= end=true") + sizeof(value));
-    memset(value, '\n', 100000);
-    log_value(value, 100000);
-    assert_int_equal(strlen(read_line()), strlen("info event=value v=\"\" end=true") + 200000);
-    struct log_line line;
-    log_begin(&line, LOG_INFO, "many");
-    for (int i = 0; i < 2000; i++)
-        log_int(&line, "n", i);
-    log_end(&line);
-    assert_non_null(strstr(read_line(), " n=0 n=1 "));
-    assert_non_null(strstr(text, " n=1999"));
+}
+
+/* What is longer is cut, and it is said by how much; what comes after it is still there. */
+static void test_lines_have_a_ceiling(void **state) {
+    static char value[5000000];
+    static const char *const fillings[] = {"x",    "\n",           "\xc3\xbc", "\x01",
+                                           "\xff", "\xe2\x80\xa8", "\""};
+    for (int format = LOG_TEXT; format <= LOG_PRETTY; format++) {
+        log_set_format((enum log_format)format);
+        for (size_t i = 0; i < sizeof(fillings) / sizeof(fillings[0]); i++) {
+            size_t piece = strlen(fillings[i]), len = sizeof(value) / piece * piece;
+            for (size_t at = 0; at < len; at += piece)
+                memcpy(value + at, fillings[i], piece);
+            log_value(value, len);
+            size_t read = read_file(path);
+            position += (long)read;
+            assert_in_range(read, 4000, LINE_MAX_BYTES);
+            assert_int_equal(text[read - 1], '\n');
+            assert_ptr_equal(strchr(text, '\n'), text + read - 1);
+            const char *mark = strstr(text, "\xe2\x80\xa6(+");
+            assert_non_null(mark);
+            size_t shown = len - strtoul(mark + 5, NULL, 10);
+            assert_in_range(shown, 1, 8 * 1024);
+            assert_non_null(
+                strstr(mark, format == LOG_JSON ? " bytes)\",\"end\":true}\n" : "end=true"));
+        }
+    }
+}
+
+static void test_many_fields(void **state) {
+    static char key[100];
+    memset(key, '"', sizeof(key) - 1); /* which JSON makes longer */
+    for (int format = LOG_TEXT; format <= LOG_JSON; format++) {
+        log_set_format((enum log_format)format);
+        struct log_line line;
+        log_begin(&line, LOG_INFO, "many");
+        for (int i = 0; i < 5000; i++)
+            log_int(&line, i % 100 == 7 ? key : "n", i);
+        log_end(&line);
+        size_t read = read_file(path);
+        position += (long)read;
+        assert_in_range(read, 8000, LINE_MAX_BYTES);
+        assert_non_null(strstr(text, format == LOG_TEXT ? " n=0 n=1 " : ",\"n\":0,\"n\":1,"));
+        const char *left_out = strstr(text, format == LOG_TEXT ? " left_out=" : ",\"left_out\":");
+        assert_non_null(left_out);
+        assert_in_range(strtoul(left_out + 12, NULL, 10), 10, 5000);
+        assert_non_null(strstr(left_out, format == LOG_TEXT ? "\n" : "}\n"));
+    }
 }
 
 static void test_formatted_text_is_cut_not_broken(void **state) {
@@ -341,6 +405,7 @@ static void test_formatted_text_is_cut_not_broken(void **state) {
     memset(value, 'y', sizeof(value) - 1);
     log_eventf(LOG_INFO, "long", "%s", value);
     assert_in_range(strlen(read_line()), 500, 5100);
+    assert_non_null(strstr(text, "yyy"));
     log_eventf(LOG_INFO, "sly", "%s", "a\nlevel=error");
     assert_string_equal(read_line(), "info event=sly why=\"a\\nlevel=error\"");
 }
@@ -404,7 +469,9 @@ int main(void) {
         cmocka_unit_test_setup(test_json_lines_parse, as_json),
         cmocka_unit_test_setup(test_no_control_byte_gets_through, as_text),
         cmocka_unit_test_setup(test_json_lines_are_utf8, as_json),
-        cmocka_unit_test_setup(test_long_lines, as_text),
+        cmocka_unit_test_setup(test_long_values, as_text),
+        cmocka_unit_test_setup(test_lines_have_a_ceiling, as_text),
+        cmocka_unit_test_setup(test_many_fields, as_text),
         cmocka_unit_test_setup(test_formatted_text_is_cut_not_broken, as_text),
         cmocka_unit_test_setup(test_reopen, as_text),
         cmocka_unit_test_setup(test_reopen_that_fails, as_text),

@@ -286,7 +286,7 @@ static void test_mistakes_in_the_environment(void **state) {
 static void test_values(void **state) {
     check_bad("app.lua --log-level loud", "--log-level", "debug, info, warn or error", "\"loud\"");
     check_bad("app.lua --log-level=", "--log-level", "expected", "\"\"");
-    check_bad("app.lua --log-format xml", "--log-format", "text or json", "\"xml\"");
+    check_bad("app.lua --log-format xml", "--log-format", "text, json or pretty", "\"xml\"");
     static const char *const seconds[] = {"soon", "-1",  "10s",   "nan",
                                           "inf",  "1e9", "86401", "1e999"};
     for (size_t i = 0; i < sizeof(seconds) / sizeof(seconds[0]); i++) {

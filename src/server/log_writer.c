@@ -1,0 +1,90 @@
+/* log_writer.c -- the thread that waits for whoever reads the log. See log_writer.h. */
+#include "server/log_writer.h"
+
+#include "base/log.h"
+#include "base/log_queue.h"
+
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* How long the thread sleeps when it has nothing to do, and when it has to tell of something in a second. */
+enum { IDLE_MS = 3600 * 1000, TICK_MS = 1000 };
+
+static const int fatal[] = {SIGABRT, SIGSEGV, SIGBUS, SIGFPE, SIGILL};
+enum { FATAL_COUNT = sizeof fatal / sizeof fatal[0] };
+
+static struct sigaction before[FATAL_COUNT];
+static pthread_t thread;
+static bool runs, given_up;
+
+static void *run(void *argument) {
+    (void)argument;
+    unsigned ms = IDLE_MS;
+    while (log_queue_serve(ms))
+        ms = log_tick() ? TICK_MS : IDLE_MS;
+    return NULL;
+}
+
+/* Writes what waits, and lets the signal do what it would have done: end the process, with its core and a
+ * sanitizer's report. */
+static void on_fatal(int number, siginfo_t *info, void *context) {
+    (void)context;
+    log_queue_salvage();
+    for (int i = 0; i < FATAL_COUNT; i++)
+        if (fatal[i] == number)
+            sigaction(number, &before[i], NULL);
+    bool is_fault = info->si_code > 0; /* of an instruction, which is run again and fails again */
+    if (!is_fault)
+        raise(number);
+}
+
+static void catch_fatal_signals(void) {
+    for (int i = 0; i < FATAL_COUNT; i++) {
+        struct sigaction action = {.sa_sigaction = on_fatal,
+                                   .sa_flags = SA_SIGINFO | SA_ONSTACK | SA_NODEFER};
+        sigemptyset(&action.sa_mask);
+        sigaction(fatal[i], &action, &before[i]);
+    }
+}
+
+/* A log that has reached the largest size of a file (ulimit -f) is one that cannot be written, not the end. Children
+ * have the signal's default. */
+static void on_file_too_large(int number) {
+    (void)number;
+}
+
+static void on_exit_called(void) {
+    if (!given_up)
+        log_flush();
+}
+
+void log_writer_start(void) {
+    sigset_t all, old;
+    sigfillset(&all);
+    for (int i = 0; i < FATAL_COUNT; i++)
+        sigdelset(&all, fatal[i]);
+    pthread_sigmask(SIG_BLOCK, &all, &old); /* signals are for others */
+    log_queue_set_served(true);
+    runs = pthread_create(&thread, NULL, run, NULL) == 0;
+    pthread_sigmask(SIG_SETMASK, &old, NULL);
+    if (!runs)
+        log_queue_set_served(false);
+    atexit(on_exit_called);
+    signal(SIGXFSZ, on_file_too_large);
+    catch_fatal_signals();
+}
+
+void log_writer_stop(void) {
+    if (!runs)
+        return;
+    runs = false;
+    given_up = !log_flush();
+    log_queue_stop();
+    if (given_up)
+        pthread_detach(thread); /* it may be waiting for a reader, and ends with the process */
+    else
+        pthread_join(thread, NULL);
+}
