@@ -5,6 +5,9 @@
  * hub_writable(). Ceilings (max_backlog) are enforced here, where bytes enter a queue. */
 #include "core/internal.h"
 
+/* One client gets about this much in one turn of the loop: a fast reader's socket may never be full. */
+enum { TURN_BYTES = 256 * 1024 };
+
 /* With more than this waiting, or max_backlog where that is less, a client counts as behind for pings and pongs. */
 enum { BEHIND_BYTES = 64 * 1024 };
 
@@ -52,8 +55,8 @@ void outbox_end(struct hub *hub, struct conn *conn) {
     heartbeat_kill_in(hub, conn, conn->half_closed ? CLOSE_FLUSH_MS : CLOSE_LINGER_MS);
 }
 
-/* Writes what the queue gives next; false when it is empty. */
-static bool write_next(struct hub *hub, struct conn *conn) {
+/* Writes what the queue gives next, and takes it off `*left`; false when it is empty. */
+static bool write_next(struct hub *hub, struct conn *conn, size_t *left) {
     const unsigned char *bytes = hub->scratch;
     struct outq_bundle *bundle = &hub->bundle;
     bool same = outq_is_bundle(&conn->out, bundle);
@@ -61,6 +64,9 @@ static bool write_next(struct hub *hub, struct conn *conn) {
         same ? bundle->bytes : outq_next(&conn->out, hub->scratch, OUTBOX_SCRATCH_BYTES, &bytes);
     if (len == 0)
         return false;
+    if (len > TURN_BYTES) /* one large message */
+        len = TURN_BYTES;
+    *left -= len < *left ? len : *left;
     bool gathered = bytes == hub->scratch;
     if (gathered && !same)
         outq_drop_bundle(bundle); /* its bytes stood there */
@@ -75,19 +81,21 @@ static bool write_next(struct hub *hub, struct conn *conn) {
 void outbox_flush(struct hub *hub, struct conn *conn) {
     if (conn->peer == NULL)
         return;
-    while (!conn->blocked && write_next(hub, conn)) {
+    size_t left = TURN_BYTES;
+    while (!conn->blocked && left > 0 && write_next(hub, conn, &left)) {
     }
-    if (!conn->blocked)
-        flushed(hub, conn);
-    else
+    if (conn->blocked)
         note_slow(conn);
+    else if (!outq_empty(&conn->out))
+        outbox_mark(hub, conn); /* it goes on in the next turn */
+    else
+        flushed(hub, conn);
 }
 
 /* A write to the socket leaves little of ours in the cache, and what the next ones need hangs one
  * behind the other: connection, ring and peer, the peer's stream. Each write fetches one link of each of the next
  * three, so that none is waited for. */
-static void fetch_ahead(const struct hub *hub, const struct list *link) {
-    const struct list *end = &hub->dirty;
+static void fetch_ahead(const struct hub *hub, const struct list *link, const struct list *end) {
     if (link == end)
         return;
     const struct conn *conn = LIST_OWNER(link, struct conn, dirty);
@@ -107,10 +115,13 @@ static void fetch_ahead(const struct hub *hub, const struct list *link) {
 }
 
 void outbox_flush_all(struct hub *hub) {
-    while (!list_empty(&hub->dirty)) {
-        struct conn *conn = LIST_OWNER(hub->dirty.next, struct conn, dirty);
+    struct list batch; /* who has more than a turn's share is marked anew, for the next turn */
+    list_init(&batch);
+    list_move(&batch, &hub->dirty);
+    while (!list_empty(&batch)) {
+        struct conn *conn = LIST_OWNER(batch.next, struct conn, dirty);
         list_remove(&conn->dirty);
-        fetch_ahead(hub, hub->dirty.next);
+        fetch_ahead(hub, batch.next, &batch);
         outbox_flush(hub, conn);
     }
     outq_drop_bundle(&hub->bundle);
@@ -135,7 +146,7 @@ static bool has_room(const struct conn *conn, size_t len) {
 static enum send_result admit(struct hub *hub, struct conn *conn, size_t len) {
     if (conn == NULL || conn->state != CONN_OPEN)
         return SEND_CLOSED;
-    if (!has_room(conn, len))
+    while (!has_room(conn, len) && !conn->blocked)
         outbox_flush(hub, conn); /* the turn has not ended, the socket may still take it */
     if (has_room(conn, len)) {
         stats_add(&hub->stats.messages_sent, 1);

@@ -44,6 +44,7 @@ void http_server_close(struct http_server *server) {
 void http_server_free(struct http_server *server) {
     if (server == NULL)
         return;
+    mem_free(server->piece);
     heap_close(&server->timers);
     slots_close(&server->open);
     certificate_unref(server->options.certificate);

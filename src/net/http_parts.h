@@ -23,6 +23,7 @@ struct http_server {
     struct http_handler handler;
     struct slots open;
     size_t held_bytes; /* of all bodies that are under way */
+    char *piece;       /* for bytes of a file on their way; made when first needed */
     struct heap timers;
     uv_timer_t timer; /* runs while there are deadlines; they need no precision */
 };

@@ -11,6 +11,9 @@
 
 enum { HEAD_ROOM = 16 * 1024, FILE_PIECE = 64 * 1024, REFUSAL_ROOM = 512 };
 
+/* One client gets at most this much in one turn of the loop. */
+enum { TURN_BYTES = 128 * 1024 };
+
 /* Milliseconds: for the client to close after its answer; of standstill while it is written. */
 enum { ENDING_MS = 2000, WRITING_MS = 30000 };
 
@@ -20,45 +23,56 @@ static void finish(struct http *http) {
     http_deadline_in(http, ENDING_MS);
 }
 
-/* Gets the file's next piece into `out`. False: there is none. */
-static bool next_piece(struct http *http) {
-    struct static_file *file = &http->file;
-    if (file->fd < 0 || file->length == 0)
-        return false;
-    size_t wanted = file->length < FILE_PIECE ? (size_t)file->length : FILE_PIECE;
-    http->out = mem_realloc(http->out, FILE_PIECE);
-    ssize_t n = pread(file->fd, http->out, wanted, file->offset);
-    if (n <= 0) { /* the file has shrunk: the promised length cannot be kept */
-        stream_kill(http->stream);
-        return false;
+/* Writes at most `most` bytes of what is next: of `out`, then of the file. Returns how many the socket took; less
+ * than `*tried` if it is full. */
+static size_t write_piece(struct http *http, size_t most, size_t *tried) {
+    size_t rest = http->out_len - http->out_sent;
+    if (rest > 0) {
+        *tried = rest < most ? rest : most;
+        size_t n = stream_write(http->stream, http->out + http->out_sent, *tried);
+        http->out_sent += n;
+        return n;
     }
-    file->offset += n;
-    file->length -= n;
-    http->out_len = (size_t)n;
-    http->out_sent = 0;
-    return true;
+    struct static_file *file = &http->file;
+    char *piece = http->server->piece;
+    if (most > FILE_PIECE)
+        most = FILE_PIECE;
+    if ((off_t)most > file->length)
+        most = (size_t)file->length;
+    if (piece == NULL)
+        piece = http->server->piece = mem_alloc(FILE_PIECE);
+    ssize_t got = pread(file->fd, piece, most, file->offset);
+    *tried = most;
+    if (got <= 0) { /* the file has shrunk: the promised length cannot be kept */
+        stream_kill(http->stream);
+        return 0;
+    }
+    *tried = (size_t)got;
+    size_t n = stream_write(http->stream, piece, (size_t)got);
+    file->offset += (off_t)n;
+    file->length -= (off_t)n;
+    return n;
 }
 
+static bool is_all_written(const struct http *http) {
+    return http->out_sent == http->out_len && (http->file.fd < 0 || http->file.length == 0);
+}
+
+/* A fast reader's socket may never be full: after some pieces it is the others' turn. */
 void http_write_on(struct http *http) {
-    do {
-        while (http->out_sent < http->out_len) {
-            size_t n = stream_write(http->stream, http->out + http->out_sent,
-                                    http->out_len - http->out_sent);
-            http->out_sent += n;
-            if (n == 0) {
-                stream_want_write(http->stream);
-                return;
-            }
-            if (http->state == HTTP_WRITING)
-                http_deadline_in(http, WRITING_MS); /* of standstill */
-        }
-    } while (next_piece(http));
-    if (http->state != HTTP_WRITING)
-        return;
-    if (stream_is_flushed(http->stream))
-        finish(http);
-    else
+    size_t left = TURN_BYTES, n, tried;
+    bool full = false;
+    while (!full && left > 0 && !is_all_written(http)) {
+        n = write_piece(http, left, &tried);
+        full = n < tried;
+        left -= n;
+        if (n > 0 && http->state == HTTP_WRITING)
+            http_deadline_in(http, WRITING_MS); /* of standstill */
+    }
+    if (!is_all_written(http) || (http->state == HTTP_WRITING && !stream_is_flushed(http->stream)))
         stream_want_write(http->stream);
+    else if (http->state == HTTP_WRITING)
+        finish(http);
 }
 
 void http_continue(struct http *http) {

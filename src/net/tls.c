@@ -6,6 +6,7 @@
  * another). So the rest of a record is kept here, and no further one is begun before it is gone. */
 #include "net/tls.h"
 
+#include "base/clock.h"
 #include "base/mem.h"
 
 #include <errno.h>
@@ -18,12 +19,20 @@
 /* More than a record and its ends waits only where a client makes us answer and does not read. */
 enum { MAX_UNSENT = 4 * TLS_RECORD_BYTES };
 
+/* Once the connection is open, a client may send so many messages that carry no data (KeyUpdate, what looks like a
+ * renegotiation, warnings), and one more for each so many bytes of data and for each second: each costs new keys and an
+ * answer, and nobody needs many (RFC 8446 section 4.6.3). */
+enum { EMPTY_FREE = 32, EMPTY_BYTES = TLS_RECORD_BYTES };
+
 struct tls {
     SSL *ssl;
     int fd;
     enum tls_state state;
     const char *why;
-    const char *in; /* while tls_receive() runs: what is left of its bytes */
+    unsigned empty_left; /* of EMPTY_FREE */
+    size_t empty_bytes;  /* data since the last that was given back */
+    uint64_t empty_ns;   /* when that was counted last */
+    const char *in;      /* while tls_receive() runs: what is left of its bytes */
     size_t in_len;
     char *unsent; /* what the socket did not take */
     size_t unsent_len, unsent_from;
@@ -86,7 +95,7 @@ bool tls_flush(struct tls *tls) {
 static int bio_read(BIO *bio, char *out, int room) {
     struct tls *tls = BIO_get_data(bio);
     BIO_clear_retry_flags(bio);
-    if (tls->in_len == 0) {
+    if (tls->in_len == 0 || tls->state == TLS_BROKEN) {
         BIO_set_retry_read(bio);
         return -1;
     }
@@ -112,6 +121,34 @@ static long bio_control(BIO *bio, int command, long number, void *pointer) {
     return command == BIO_CTRL_FLUSH;
 }
 
+/* Gives back what time and data have earned since the last look. */
+static void earn_empty(struct tls *tls) {
+    uint64_t now = clock_monotonic_ns(), seconds = (now - tls->empty_ns) / UINT64_C(1000000000);
+    uint64_t earned = seconds + tls->empty_bytes / EMPTY_BYTES;
+    tls->empty_ns += seconds * UINT64_C(1000000000);
+    tls->empty_bytes %= EMPTY_BYTES;
+    uint64_t left = tls->empty_left + earned;
+    tls->empty_left = left < EMPTY_FREE ? (unsigned)left : EMPTY_FREE;
+}
+
+/* OpenSSL tells of each message of the protocol itself, and of each record. */
+static void on_protocol(int sent, int version, int type, const void *bytes, size_t len, SSL *ssl,
+                        void *user) {
+    struct tls *tls = user;
+    (void)version;
+    (void)bytes;
+    (void)len;
+    (void)ssl;
+    if (sent || tls->state != TLS_OPEN || (type != SSL3_RT_HANDSHAKE && type != SSL3_RT_ALERT))
+        return;
+    if (tls->empty_left == 0)
+        earn_empty(tls);
+    if (tls->empty_left == 0)
+        break_off(tls, "the client sends too many records without data");
+    else
+        tls->empty_left--;
+}
+
 static BIO_METHOD *method;
 static uv_once_t method_once = UV_ONCE_INIT;
 
@@ -135,6 +172,10 @@ struct tls *tls_new(struct certificate *certificate, int fd) {
     BIO_set_init(bio, 1);
     SSL_set_bio(tls->ssl, bio, bio);
     SSL_set_accept_state(tls->ssl);
+    SSL_set_msg_callback(tls->ssl, on_protocol);
+    SSL_set_msg_callback_arg(tls->ssl, tls);
+    tls->empty_left = EMPTY_FREE;
+    tls->empty_ns = clock_monotonic_ns();
     return tls;
 }
 
@@ -187,6 +228,7 @@ size_t tls_receive(struct tls *tls, const void *bytes, size_t len, void *out) {
         if (tls->state == TLS_GREETING && SSL_is_init_finished(tls->ssl))
             tls->state = TLS_OPEN;
         got += n;
+        tls->empty_bytes += n;
         if (result != 1) {
             look_at_failure(tls, result);
             break;

@@ -1,9 +1,12 @@
 /* ws.c -- one upgraded connection. See ws.h.
  *
  * When the hub pauses a connection in the middle of bytes that were read already, the rest is kept
- * here and read on when it may go on. The hub is told how many bytes are kept for a connection. */
+ * here and read on when it may go on. So it is when one read brings so many messages that others would have to
+ * wait for long: the rest is looked at in the next turns of the loop, and nothing more is read meanwhile. The hub is
+ * told how many bytes are kept for a connection. */
 #include "net/ws.h"
 
+#include "base/clock.h"
 #include "base/list.h"
 #include "base/mem.h"
 #include "base/utf8.h"
@@ -11,8 +14,13 @@
 
 #include <string.h>
 
+/* Nanoseconds of one turn of the loop that one connection, and all together, may take for messages beyond the first
+ * few of a read; time is looked at after each few. */
+enum { SHARE_NS = 2000000, ALL_SHARES_NS = 10000000, LOOK_EACH = 8 };
+
 struct ws_server {
     struct hub *hub;
+    uint64_t spent_ns; /* of ALL_SHARES_NS, in this turn */
     uint64_t half_closed_ms;
     struct list resumed;
 };
@@ -24,11 +32,13 @@ struct ws {
     struct address_entry *address;
     struct frame_reader reader;
     struct list resumed; /* in the server's list while `rest` may be read on */
-    char *rest;          /* bytes read but not looked at */
-    size_t rest_len;
+    char *rest;          /* bytes read but not looked at, from `rest_at` on */
+    size_t rest_len, rest_at;
     size_t kept;         /* what the hub was told of: bytes, */
     uint32_t unfinished; /* and which message is not whole yet */
-    bool paused, deaf;   /* deaf: nothing that comes in is looked at any more */
+    bool paused;         /* by the hub */
+    bool gave_way;
+    bool deaf; /* nothing that comes in is looked at any more */
 };
 
 struct ws_server *ws_server_new(struct hub *hub, uint64_t half_closed_ms) {
@@ -111,30 +121,60 @@ static void tell_kept(struct ws *ws) {
     hub_keeps(hub, ws->conn, kept, unfinished);
 }
 
-static void drop_kept(struct ws *ws) {
-    frame_reset(&ws->reader);
+static void forget_rest(struct ws *ws) {
     mem_free(ws->rest);
     ws->rest = NULL;
-    ws->rest_len = 0;
+    ws->rest_len = ws->rest_at = 0;
 }
 
-/* Looks at bytes until they are used up or the hub wants no more; keeps the rest. */
-static void consume(struct ws *ws, char *bytes, size_t len) {
+/* Has the connection had its share of this turn? `*look` is when that was asked last; 0: not yet. */
+static bool share_is_over(struct ws_server *server, uint64_t *spent_ns, uint64_t *look) {
+    uint64_t now = clock_monotonic_ns(), took = *look == 0 ? 0 : now - *look;
+    *look = now;
+    *spent_ns += took;
+    server->spent_ns += took;
+    return *spent_ns >= SHARE_NS || server->spent_ns >= ALL_SHARES_NS;
+}
+
+/* Looks at bytes until they are used up, the hub wants no more or it is the others' turn. Returns how many are left,
+ * at the end. */
+static size_t consume(struct ws *ws, char *bytes, size_t len) {
     const struct endpoint *endpoint = ws->conn->endpoint;
     const struct frame_limits limits = {endpoint->max_message_size, endpoint->max_fragments};
     struct frame frame;
     enum frame_kind kind = FRAME_ERROR;
+    uint64_t spent_ns = 0, look = 0;
+    unsigned frames = 0;
     hub_alive(ws->server->hub, ws->conn);
-    while (!ws->deaf && !ws->paused &&
-           (kind = frame_next(&ws->reader, &bytes, &len, &limits, &frame)) != FRAME_MORE)
+    ws->gave_way = false;
+    while (!ws->deaf && !ws->paused && !ws->gave_way &&
+           (kind = frame_next(&ws->reader, &bytes, &len, &limits, &frame)) != FRAME_MORE) {
         on_frame(ws, kind, &frame);
-    if (ws->deaf) {
-        drop_kept(ws);
-    } else if (kind != FRAME_MORE) {
+        if (++frames % LOOK_EACH == 0 && len > 0)
+            ws->gave_way = share_is_over(ws->server, &spent_ns, &look);
+    }
+    if (ws->deaf)
+        frame_reset(&ws->reader);
+    else if (kind != FRAME_MORE)
         frame_forget(&ws->reader); /* the pause may be long */
-        if (len > 0)
-            ws->rest = mem_strndup(bytes, len);
-        ws->rest_len = len;
+    return ws->deaf ? 0 : len;
+}
+
+/* After a look that gave way: it goes on in the next turn, and nothing more is read before. */
+static void go_on_later(struct ws *ws) {
+    stream_pause(ws->stream, true);
+    if (list_empty(&ws->resumed))
+        list_append(&ws->server->resumed, &ws->resumed);
+}
+
+static void on_bytes(struct ws *ws, char *bytes, size_t len) {
+    size_t left = consume(ws, bytes, len);
+    if (left > 0) {
+        ws->rest = mem_strndup(bytes + len - left, left);
+        ws->rest_len = left;
+        ws->rest_at = 0;
+        if (ws->gave_way && !ws->paused)
+            go_on_later(ws);
     }
     tell_kept(ws);
 }
@@ -150,27 +190,37 @@ static void on_received(void *owner, char *bytes, size_t len) {
         tell_kept(ws);
         return;
     }
-    consume(ws, bytes, len);
+    on_bytes(ws, bytes, len);
+}
+
+static void read_on(struct ws *ws) {
+    if (ws->paused)
+        return;
+    size_t left = 0;
+    if (ws->rest != NULL)
+        left = consume(ws, ws->rest + ws->rest_at, ws->rest_len - ws->rest_at);
+    ws->rest_at = ws->rest_len - left;
+    if (left == 0)
+        forget_rest(ws);
+    if (!ws->paused && ws->rest != NULL)
+        go_on_later(ws);
+    else if (!ws->paused)
+        stream_pause(ws->stream, false);
+    tell_kept(ws);
 }
 
 void ws_server_turn(struct ws_server *server) {
     struct list batch;
     list_init(&batch);
     list_move(&batch, &server->resumed);
-    while (!list_empty(&batch)) {
+    server->spent_ns = 0;
+    while (!list_empty(&batch) && server->spent_ns < ALL_SHARES_NS) {
         struct ws *ws = LIST_OWNER(batch.next, struct ws, resumed);
         list_remove(&ws->resumed);
-        char *rest = ws->rest;
-        size_t len = ws->rest_len;
-        if (ws->paused || rest == NULL)
-            continue;
-        ws->rest = NULL;
-        ws->rest_len = 0;
-        consume(ws, rest, len);
-        mem_free(rest);
-        if (!ws->paused)
-            stream_pause(ws->stream, false);
+        read_on(ws);
     }
+    list_move(&batch, &server->resumed); /* who had no turn yet comes first in the next one */
+    list_move(&server->resumed, &batch);
 }
 
 static void on_writable(void *owner) {
@@ -207,7 +257,7 @@ void ws_open(struct ws_server *server, struct stream *stream, struct conn *conn,
     stream_set_owner(stream, &stream_events, ws);
     hub_open(server->hub, conn, ws);
     if (len > 0)
-        consume(ws, ahead, len);
+        on_bytes(ws, ahead, len);
 }
 
 /* ---- out: what the hub asks for ---- */
@@ -249,7 +299,8 @@ static void wire_kill(void *peer) {
 static void wire_discard(void *peer) {
     struct ws *ws = peer;
     ws->deaf = true;
-    drop_kept(ws);
+    frame_reset(&ws->reader);
+    forget_rest(ws);
     ws->kept = 0;
     ws->unfinished = 0;
 }

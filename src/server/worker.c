@@ -42,6 +42,9 @@ struct worker {
 
 enum { MAX_BODY_BYTES = 1024 * 1024, CROWD = 200, FINISH_MS = 1000 };
 
+/* How often the sockets are given something more, when all is to end at once. */
+enum { LAST_TURNS = 100 };
+
 /* A client that was accepted before the sockets went to another process has this long for its request. */
 enum { SETTLE_MS = 2000 };
 
@@ -369,7 +372,8 @@ void worker_kill(struct worker *worker) {
         begin_drain(worker);
     worker->told = true;
     hub_close_all(worker->hub, CLOSE_GOING_AWAY, goodbye);
-    hub_turn_end(worker->hub); /* the sockets that take something still get it */
+    for (int i = 0; i < LAST_TURNS && (i == 0 || hub_has_pending(worker->hub)); i++)
+        hub_turn_end(worker->hub); /* the sockets that take something still get it */
     hub_kill_all(worker->hub);
     if (worker->gate != NULL)
         http_server_kill_all(gate_http(worker->gate));

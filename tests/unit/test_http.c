@@ -408,6 +408,53 @@ static void test_options_of_the_server(void **state) {
     assert_int_equal(seen.requests, 0);
 }
 
+static char folder[64], path[96];
+static char content[200000];
+
+static void make_folder(void) {
+    strcpy(folder, "/tmp/tidewire-http-XXXXXX");
+    assert_non_null(mkdtemp(folder));
+    snprintf(path, sizeof path, "%s/file.txt", folder);
+    for (size_t i = 0; i < sizeof content; i++)
+        content[i] = (char)('A' + i % 29);
+    FILE *file = fopen(path, "wb");
+    assert_int_equal(fwrite(content, 1, sizeof content, file), sizeof content);
+    fclose(file);
+    seen.root = folder;
+}
+
+static void remove_folder(void) {
+    unlink(path);
+    rmdir(folder);
+    seen.root = NULL;
+}
+
+/* A socket that is never full, as a fast reader's: others have their turn before all is written. */
+static void test_a_fast_reader(void **state) {
+    static char text[3000000];
+    memset(text, 't', sizeof text - 1);
+    seen.text = text;
+    make_folder();
+    const char *root = seen.root;
+    for (int file = 0; file < 2; file++) {
+        seen.root = file ? root : NULL;
+        if (file)
+            assert_int_equal(truncate(path, sizeof text), 0);
+        struct stream *stream = accept_one();
+        give(stream, "GET /file.txt HTTP/1.1\r\nHost: x\r\n\r\n");
+        while (!stream->shut) {
+            size_t before = stream->len;
+            assert_true(stream->wants_write);
+            fake_stream_takes(stream, SIZE_MAX);
+            assert_in_range(stream->len - before, 1, 1 << 19);
+        }
+        check_answer(stream, 200, NULL);
+        assert_true(stream->len > sizeof text);
+        fake_stream_closes(stream);
+    }
+    remove_folder();
+}
+
 /* Who has asked and ends its direction gets its answer; others are let go. */
 static void test_clients_that_end_their_direction(void **state) {
     seen.silent = true;
@@ -443,27 +490,6 @@ static void test_answers_that_wait_inside_the_stream(void **state) {
 }
 
 /* ---- files ---- */
-
-static char folder[64], path[96];
-static char content[200000];
-
-static void make_folder(void) {
-    strcpy(folder, "/tmp/tidewire-http-XXXXXX");
-    assert_non_null(mkdtemp(folder));
-    snprintf(path, sizeof path, "%s/file.txt", folder);
-    for (size_t i = 0; i < sizeof content; i++)
-        content[i] = (char)('A' + i % 29);
-    FILE *file = fopen(path, "wb");
-    assert_int_equal(fwrite(content, 1, sizeof content, file), sizeof content);
-    fclose(file);
-    seen.root = folder;
-}
-
-static void remove_folder(void) {
-    unlink(path);
-    rmdir(folder);
-    seen.root = NULL;
-}
 
 static void test_files(void **state) {
     make_folder();
@@ -650,6 +676,7 @@ int main(void) {
         TEST(test_answers_that_come_later),
         TEST(test_a_slow_reader),
         TEST(test_options_of_the_server),
+        TEST(test_a_fast_reader),
         TEST(test_clients_that_end_their_direction),
         TEST(test_answers_that_wait_inside_the_stream),
         TEST(test_files),

@@ -35,6 +35,37 @@ static void test_one_write_a_turn(void **state) {
     fake_free(f);
 }
 
+/* A socket that is never full, as a fast reader's: others have their turn before all is written. */
+static void test_a_turn_is_not_one_clients(void **state) {
+    struct endpoint endpoint = fake_endpoint();
+    endpoint.max_backlog = 100u << 20;
+    struct fake *f = fake_new(&endpoint);
+    struct fake_client *a = fake_connect(f), *b = fake_connect(f);
+    fake_send_ok(a, 'L', 5000000);
+    for (int i = 0; i < 100; i++)
+        fake_send_ok(a, 'm', 50000);
+    fake_send_ok(b, 'b', 1);
+    size_t turns = 0;
+    do {
+        size_t before = a->len;
+        hub_turn_end(f->hub);
+        assert_in_range(a->len - before, 1, 1 << 20);
+        turns++;
+    } while (hub_has_pending(f->hub));
+    assert_in_range(turns, 10, 1000);
+    fake_expect_frames(b, "text(b)");
+    assert_int_equal(a->conn->out.bytes, 0);
+    fake_send_ok(a, 'L', 5000000); /* the same where the socket was waited for */
+    a->room = 1;
+    fake_turn(f);
+    size_t before = a->len;
+    fake_takes(a, SIZE_MAX);
+    assert_in_range(a->len - before, 1, 1 << 20);
+    fake_turn(f);
+    assert_int_equal(a->conn->out.bytes, 0);
+    fake_free(f);
+}
+
 static void test_a_full_socket_is_waited_for(void **state) {
     struct fake *f = fake_new(NULL);
     struct fake_client *a = fake_connect(f);
@@ -268,6 +299,7 @@ static void test_close_waits_for_a_slow_client(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_one_write_a_turn),
+        cmocka_unit_test(test_a_turn_is_not_one_clients),
         cmocka_unit_test(test_a_full_socket_is_waited_for),
         cmocka_unit_test(test_random_partial_writes),
         cmocka_unit_test(test_pings_are_answered),

@@ -103,6 +103,7 @@ static void test_one_message_above_the_ceiling(void **state) {
     fake_send_ok(a, 'L', 500000); /* an empty queue takes it */
     fake_turn(f);
     fake_takes(a, SIZE_MAX);
+    fake_turn(f);
     fake_expect_frames(a, "text[500000]");
     assert_int_equal(fake_send(a, true, 'M', 500000), SEND_OK);
     fake_send_ok(a, 'x', 1);
@@ -114,6 +115,7 @@ static void test_one_message_above_the_ceiling(void **state) {
     assert_int_equal(fake_send(a, false, 'x', 1),
                      SEND_CLOSED); /* a queue that is not empty does not */
     fake_takes(a, SIZE_MAX);
+    fake_turn(f);
     fake_expect_frames(a, "text[500000] close(1008,slow client)");
     fake_free(f);
 }

@@ -364,14 +364,19 @@ static void test_all_hold_the_same_message(void **state) {
     struct audience audience = to_lobby();
     assert_int_equal(publish_as(hub, &audience, message_ref(message)), 3);
     assert_int_equal(count_of(message), 1 + 3);
-    hub_turn_end(hub);
+    do
+        hub_turn_end(hub);
+    while (hub_has_pending(hub));
     assert_int_equal(count_of(message), 1 + 1); /* who was not deaf has it */
-    assert_ptr_equal(members[0]->last_from, message->bytes);
-    assert_ptr_equal(members[1]->last_from, message->bytes);
+    for (int i = 0; i < 2; i++)
+        assert_in_range((uintptr_t)members[i]->last_from, (uintptr_t)message->bytes,
+                        (uintptr_t)(message->bytes + message->len));
     assert_int_equal(members[0]->len, message->len);
     members[2]->deaf = false;
     hub_writable(hub, conn_of(members[2]));
-    assert_ptr_equal(members[2]->last_from, message->bytes);
+    while (hub_has_pending(hub))
+        hub_turn_end(hub);
+    assert_int_equal(members[2]->len, message->len);
     assert_int_equal(count_of(message), 1);
     audience.codec = 5; /* nobody's */
     assert_int_equal(publish_as(hub, &audience, message_ref(message)), 0);

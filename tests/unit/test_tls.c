@@ -177,6 +177,45 @@ static void understands_bytes_that_come_one_by_one(void **state) {
     assert_memory_equal(heard, "hello", 5);
 }
 
+static void renew_keys(void) {
+    assert_int_equal(SSL_key_update(client, SSL_KEY_UPDATE_REQUESTED), 1);
+    assert_int_equal(SSL_do_handshake(client), 1);
+}
+
+/* New keys now and then are fine; without end they are not, however the records come. */
+static void bears_some_records_without_data(void **state) {
+    shake_hands(65536);
+    for (int i = 0; i < 20; i++)
+        renew_keys();
+    assert_int_equal(SSL_write(client, "hello", 5), 5);
+    receive(65536);
+    assert_int_equal(tls_state(tls), TLS_OPEN);
+    assert_memory_equal(heard, "hello", 5);
+    static char much[16384];
+    for (int i = 0; i < 200; i++) { /* who sends as much as that may */
+        heard_len = 0;
+        renew_keys();
+        assert_int_equal(SSL_write(client, much, sizeof much), sizeof much);
+        receive(65536);
+        assert_int_equal(heard_len, sizeof much);
+        check_client_reads("", 0);
+    }
+    assert_int_equal(tls_state(tls), TLS_OPEN);
+}
+
+static void gives_up_on_records_without_data(void **state) {
+    shake_hands(65536);
+    int i;
+    for (i = 0; i < 1000 && tls_state(tls) == TLS_OPEN; i++) {
+        renew_keys();
+        assert_int_equal(SSL_write(client, "x", 1), 1); /* which is not much */
+        receive(65536);
+    }
+    assert_int_equal(tls_state(tls), TLS_BROKEN);
+    assert_non_null(strstr(tls_why(tls), "without data"));
+    assert_in_range(i, 20, 200);
+}
+
 /* Several records in one piece, with the beginning of another. */
 static void gives_all_that_is_whole(void **state) {
     char bytes[4096];
@@ -283,6 +322,8 @@ int main(void) {
         CASE(carries_bytes_both_ways),
         CASE(takes_only_suites_of_today),
         CASE(understands_bytes_that_come_one_by_one),
+        CASE(bears_some_records_without_data),
+        CASE(gives_up_on_records_without_data),
         CASE(gives_all_that_is_whole),
         CASE(what_was_taken_need_not_be_written_again),
         CASE(takes_nothing_before_the_handshake),

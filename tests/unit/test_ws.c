@@ -477,6 +477,58 @@ static void test_a_full_socket(void **state) {
     finish();
 }
 
+/* ---- many messages in one read ---- */
+
+static void takes_a_millisecond(struct fake_client *client, enum fake_hook hook, const char *bytes,
+                                size_t len) {
+    uint64_t end = uv_hrtime() + 1000000;
+    while (uv_hrtime() < end) {
+    }
+}
+
+/* Others have their turn before all are handled; nothing more is read meanwhile, and none is lost. */
+static void test_many_messages_give_way(void **state) {
+    enum { MANY = 200 };
+    start();
+    char bytes[MANY * 7], want[MANY * 16] = "";
+    for (int i = 0; i < MANY; i++) {
+        memcpy(bytes + i * 7, "\x81\x81" M "x", 7);
+        strcat(want, i == 0 ? "a.message(x)" : " a.message(x)");
+    }
+    f->during = takes_a_millisecond;
+    give(bytes, sizeof bytes);
+    size_t seen = f->journal_len;
+    assert_in_range(seen, 1, sizeof "a.message(x)" * MANY / 4);
+    assert_true(stream->paused);
+    assert_true(ws_server_has_pending(server));
+    ws_server_turn(server);
+    assert_true(f->journal_len > seen); /* it goes on */
+    assert_true(stream->paused);
+    turn();
+    fake_expect(f, want);
+    assert_false(stream->paused);
+    f->during = NULL;
+    give(bytes, 7);
+    fake_expect(f, "a.message(x)");
+    finish();
+}
+
+/* Who is closed meanwhile is not heard any more. */
+static void test_a_close_while_messages_wait(void **state) {
+    start();
+    char bytes[1400];
+    for (int i = 0; i < 200; i++)
+        memcpy(bytes + i * 7, "\x81\x81" M "x", 7);
+    f->during = takes_a_millisecond;
+    give(bytes, sizeof bytes);
+    f->during = NULL;
+    f->journal_len = 0;
+    close_stream();
+    turn();
+    fake_expect(f, "a.close(1006) a.forgotten");
+    finish();
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_messages),
@@ -498,6 +550,8 @@ int main(void) {
         cmocka_unit_test(test_close_while_paused),
         cmocka_unit_test(test_every_byte_is_a_sign_of_life),
         cmocka_unit_test(test_a_full_socket),
+        cmocka_unit_test(test_many_messages_give_way),
+        cmocka_unit_test(test_a_close_while_messages_wait),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
