@@ -39,8 +39,8 @@ local function is_heartbeat(conn, value)
     return false
   end
   if value.type == "ping" then
-    local id = value.pingId == nil and "null" or json.encode(value.pingId)
-    core.send(conn[ID], ('{"type":"pong","pingId":%s,"timestamp":%d}'):format(id, os.time()))
+    local id = value.pingId == nil and "" or ('"pingId":%s,'):format(json.encode(value.pingId))
+    core.send(conn[ID], ('{"type":"pong",%s"timestamp":%d}'):format(id, os.time()))
     return true
   elseif value.type == "pong" then
     core.json_pong(conn[ID], value.pingId)

@@ -114,9 +114,9 @@ void http_accept(struct http_server *server, int fd, const char *remote) {
     http->wants_tls = certificate != NULL;
     http->max_head_bytes = server->options.max_head_bytes;
     http->max_body_bytes = server->options.max_body_bytes;
-    http->stream = http->number == 0
-                       ? NULL
-                       : stream_adopt(server->transport, fd, certificate, &stream_events, http);
+    http->stream = http->number == 0 ? NULL
+                                     : stream_adopt(server->transport, fd, remote, certificate,
+                                                    &stream_events, http);
     if (http->number == 0)
         close(fd);
     if (http->stream == NULL) {

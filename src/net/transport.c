@@ -9,7 +9,6 @@
 #include "base/list.h"
 #include "base/log.h"
 #include "base/mem.h"
-#include "net/address.h"
 #include "net/half_closed.h"
 #include "net/tls.h"
 
@@ -50,6 +49,7 @@ struct stream {
     const struct stream_events *events;
     void *owner;
     struct tls *tls; /* NULL: in plain */
+    char *remote; /* with TLS: its address, which the system does not tell any more after a reset */
     int fd;
     bool dead;        /* killed or broken: its owner hears only `closed` */
     bool heard;       /* something has come */
@@ -71,14 +71,9 @@ static void want_turn(struct stream *stream) {
 }
 
 static void tell_broken(const struct stream *stream) {
-    struct sockaddr_storage peer;
-    socklen_t len = sizeof peer;
-    char remote[ADDRESS_TEXT_BYTES] = "";
-    if (getpeername(stream->fd, (struct sockaddr *)&peer, &len) == 0)
-        address_format_ip((struct sockaddr *)&peer, len, remote, sizeof remote);
     struct log_line line;
     log_begin(&line, LOG_DEBUG, "tls_failed");
-    log_str(&line, "remote", remote);
+    log_str(&line, "remote", stream->remote);
     log_str(&line, "why", tls_why(stream->tls));
     log_end(&line);
 }
@@ -197,6 +192,7 @@ static void forget(struct stream *stream) {
     stream->events->closed(stream->owner);
     if (stream->tls != NULL)
         forget_tls(stream);
+    mem_free(stream->remote);
     mem_free(stream);
 }
 
@@ -376,16 +372,19 @@ void transport_free(struct transport *transport) {
     mem_free(transport);
 }
 
-struct stream *stream_adopt(struct transport *transport, int fd, struct certificate *certificate,
-                            const struct stream_events *events, void *owner) {
+struct stream *stream_adopt(struct transport *transport, int fd, const char *remote,
+                            struct certificate *certificate, const struct stream_events *events,
+                            void *owner) {
     struct stream *stream = mem_zalloc(sizeof *stream);
     stream->transport = transport;
     stream->events = events;
     stream->owner = owner;
     stream->fd = fd;
     list_init(&stream->half_closed);
-    if (certificate != NULL)
+    if (certificate != NULL) {
         stream->tls = tls_new(certificate, fd);
+        stream->remote = mem_strdup(remote);
+    }
     transport->adopting = stream;
     lws_sock_file_fd_type descriptor = {.sockfd = fd};
     struct lws *wsi = lws_adopt_descriptor_vhost(transport->vhost, LWS_ADOPT_SOCKET, descriptor,
@@ -393,6 +392,7 @@ struct stream *stream_adopt(struct transport *transport, int fd, struct certific
     transport->adopting = NULL;
     if (wsi == NULL) {
         tls_free(stream->tls);
+        mem_free(stream->remote);
         mem_free(stream);
         return NULL;
     }

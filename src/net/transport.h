@@ -43,9 +43,11 @@ void transport_free(struct transport *transport);
 
 /* Takes over a connected, non-blocking socket. With a certificate its client is expected to speak TLS, and all
  * below is of what the encryption carries; a client that begins with a letter instead does not speak it, and is
- * heard in plain. NULL when the socket cannot be taken; it is closed then. */
-struct stream *stream_adopt(struct transport *transport, int fd, struct certificate *certificate,
-                            const struct stream_events *events, void *owner);
+ * heard in plain. `remote` is its address, for the log; it is copied. NULL when the socket cannot be taken; it
+ * is closed then. */
+struct stream *stream_adopt(struct transport *transport, int fd, const char *remote,
+                            struct certificate *certificate, const struct stream_events *events,
+                            void *owner);
 
 /* Is it encrypted? Known from its first bytes on. */
 bool stream_is_secure(const struct stream *stream);

@@ -115,7 +115,9 @@ describe("the heartbeat", function()
       ada:send_text('{"type":"pong","pingId":' .. id .. "}")
     end
     ada:send_text('{"type":"pong"}')
-    assert.equal("pong", decode(ada:ask('{"type":"ping"}')).type)
+    local pong = decode(ada:ask('{"type":"ping"}'))
+    assert.equal("pong", pong.type)
+    assert.is_nil(pong.pingId) -- no key, not null
     assert.equal("unknown", decode(ada:ask('"rtt?"')).rtt)
     for _, other in ipairs({ '{"type":"pingpong"}', '{"type":["ping"]}', '["ping"]', '{"kind":"ping"}' }) do
       assert.is_truthy(decode(ada:ask(other)).seen, other .. " did not reach handle_message")

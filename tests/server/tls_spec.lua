@@ -211,6 +211,27 @@ describe("with TLS", function()
     assert.equal("hello", (ada:ask("hello")))
   end)
 
+  it("a client that has reset its connection is told of with its address", function()
+    local app <close> = start({ files = files_of(make("first")), options = { "--log-level", "debug" }, app = [[
+      return {
+        tls = { certificate = "server.pem", key = "server.key" },
+        endpoints = { ["/"] = {
+          max_backlog = "64M",
+          handle_message = function(conn) for _ = 1, 500 do conn:send(("x"):rep(65536)) end end,
+        } },
+      }
+    ]] })
+    for _ = 1, 50 do -- the reset may also be heard of before it is written to
+      local ada = app:connect("/")
+      ada:send_text("much")
+      ada:receive()
+      ada:abort()
+      if app:wait_for_log("event=tls_failed", 0.2) then break end
+    end
+    assert.is_truthy(app:wait_for_log('event=tls_failed remote=127.0.0.1 why='))
+    assert.equal(0, #app:log_lines('event=tls_failed remote=""'))
+  end)
+
   it("what a client has sent before it ends the encryption is handled, however busy its hook is", function()
     local app <close> = start({ workers = 1, files = files_of(make("first")), app = [[
       local record, tw = require "record", require "tidewire"

@@ -43,9 +43,11 @@ static inline struct stream *fake_stream_new(void) {
     return stream;
 }
 
-struct stream *stream_adopt(struct transport *transport, int fd, struct certificate *certificate,
-                            const struct stream_events *events, void *owner) {
+struct stream *stream_adopt(struct transport *transport, int fd, const char *remote,
+                            struct certificate *certificate, const struct stream_events *events,
+                            void *owner) {
     (void)transport;
+    (void)remote;
     fake_adopted_with = certificate;
     if (fake_adopt_fails)
         return NULL;
