@@ -1,7 +1,7 @@
 -- gatekeeper.lua -- may this handshake become a connection?
 --
 -- C has checked the form and the server's own limits. Here the rest, in this order: the endpoint, the Origin, the
--- endpoint's places, the subprotocol, and last the script's `validate`. Must answer at once. Keeps nothing.
+-- endpoint's places, the subprotocol, and last the script's `validate`. Must answer at once.
 
 local Conn = require "tidewire.conn"
 local core = require "tidewire.core"
@@ -27,6 +27,22 @@ local function choose_subprotocol(ours, request)
     end
   end
   return nil, "This endpoint speaks only these subprotocols: " .. table.concat(ours, ", ") .. "."
+end
+
+local told <const> = {} -- endpoints, by their numbers, that this worker has asked of
+
+--- RFC 6455 permits an answer without a subprotocol, and browsers and most libraries end the connection at it. The
+--- names are not told: some clients put tokens there.
+local function tell_of_subprotocols(endpoint)
+  if told[endpoint.number] then
+    return
+  end
+  told[endpoint.number] = true
+  if core.endpoint_is_first(endpoint.number) then
+    core.log(2, "subprotocols", nil, "why", ('a client offers subprotocols and the handler of "%s" has none, so the '
+      .. 'answer names none, and browsers and most libraries end the connection then; write subprotocols = { "NAME" } '
+      .. "in the handler, with the name that the client is given, or let the client offer none"):format(endpoint.path))
+  end
 end
 
 --- An error of the script's while it decides: the client learns only that.
@@ -100,6 +116,9 @@ function gatekeeper.admit(app, head, remote_address, secure)
   local answer, reply = ask(endpoint, request)
   if not answer then
     return nil, reply
+  end
+  if not subprotocol and #request.subprotocols > 0 then
+    tell_of_subprotocols(endpoint)
   end
   Request.trim(request)
   return endpoint, request, subprotocol, answer ~= true and answer or nil

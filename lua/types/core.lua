@@ -88,6 +88,11 @@ function core.close_endpoint(number, code, reason) end
 ---@return boolean
 function core.endpoint_full(number) end
 
+--- Is this worker the first to ask this of the endpoint? So a warning is given once.
+---@param number integer
+---@return boolean
+function core.endpoint_is_first(number) end
+
 ---@param number integer
 ---@return integer connections  over all workers, those in their handshake included
 function core.endpoint_taken(number) end

@@ -238,7 +238,7 @@ function Watch:cancel() end
 ---@class tidewire
 ---@field version string
 ---@field worker integer      this worker's number, from 0
----@field generation integer  how often the app's code was loaded: 1 at the start, one more with each reload
+---@field generation integer  how often the app's code was loaded: 1 at the start, one more with each reload; old code that goes on keeps its own number
 ---@field http tidewire.http
 ---@field json tidewire.json
 ---@field null tidewire.json.Null

@@ -34,6 +34,7 @@ struct door {
 
 struct shared_endpoint {
     struct places places;
+    bool asked;                       /* bus_is_first() */
     uint32_t codecs[BUS_MAX_WORKERS]; /* by worker */
 };
 
@@ -529,6 +530,14 @@ struct places *bus_places(struct bus *bus, unsigned worker, uint32_t number, uin
     endpoint->codecs[worker] = codec;
     uv_mutex_unlock(&bus->lock);
     return &endpoint->places;
+}
+
+bool bus_is_first(struct bus *bus, uint32_t endpoint) {
+    uv_mutex_lock(&bus->lock);
+    bool is_first = !bus->endpoints[endpoint]->asked;
+    bus->endpoints[endpoint]->asked = true;
+    uv_mutex_unlock(&bus->lock);
+    return is_first;
 }
 
 struct mail *bus_take_over(struct bus *bus, unsigned worker, uint32_t generation,

@@ -115,6 +115,9 @@ bool bus_close(struct bus *bus, conn_id id, unsigned code, struct slice reason);
 struct places *bus_places(struct bus *bus, unsigned worker, uint32_t endpoint, uint32_t max,
                           uint32_t codec);
 
+/* True for the first who asks this of an endpoint: what is said once and not by each worker. */
+bool bus_is_first(struct bus *bus, uint32_t endpoint);
+
 /* ---- new code takes over ---- */
 
 /* This worker has the code of this generation, and each of its endpoints its next codec, all at once. The mail that is

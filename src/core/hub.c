@@ -82,6 +82,10 @@ struct endpoint *hub_endpoint(struct hub *hub, uint32_t number) {
     return number < hub->endpoint_count ? hub->endpoints[number] : NULL;
 }
 
+bool hub_is_first(struct hub *hub, uint32_t endpoint) {
+    return hub->options.bus == NULL || bus_is_first(hub->options.bus, endpoint);
+}
+
 /* ---- connections and their ids ---- */
 
 struct conn *hub_find(struct hub *hub, conn_id id) {

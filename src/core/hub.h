@@ -71,6 +71,8 @@ void hub_free(struct hub *hub);
 /* Adds an endpoint and returns its number, counted from 0, the same in all workers. Takes over `json_name`. */
 uint32_t hub_add_endpoint(struct hub *hub, const struct endpoint *endpoint);
 struct endpoint *hub_endpoint(struct hub *hub, uint32_t number); /* NULL: no such number */
+/* True for the first worker that asks this of an endpoint, once. */
+bool hub_is_first(struct hub *hub, uint32_t endpoint);
 
 /* ---- new code takes over ---- */
 

@@ -384,6 +384,15 @@ static int core_endpoint_full(lua_State *L) {
     return 1;
 }
 
+/* core.endpoint_is_first(number) -> boolean: is this worker the first to ask? So a warning is given once. */
+static int core_endpoint_is_first(lua_State *L) {
+    struct hub *hub = vm_of(L)->hub;
+    uint32_t number = (uint32_t)luaL_checkinteger(L, 1);
+    luaL_argcheck(L, hub_endpoint(hub, number) != NULL, 1, "no such endpoint");
+    lua_pushboolean(L, hub_is_first(hub, number));
+    return 1;
+}
+
 /* core.endpoint_taken(number) -> how many connections it has, over all workers, handshakes included */
 static int core_endpoint_taken(lua_State *L) {
     const struct endpoint *endpoint =
@@ -405,6 +414,7 @@ const luaL_Reg core_conn_functions[] = {
     {"id_number", core_id_number},
     {"endpoint", core_endpoint},
     {"endpoint_full", core_endpoint_full},
+    {"endpoint_is_first", core_endpoint_is_first},
     {"endpoint_taken", core_endpoint_taken},
     {"next_codec", core_next_codec},
     {"straight", core_straight},

@@ -298,6 +298,36 @@ describe("a refusal of validate", function()
   end)
 end)
 
+describe("a client that offers subprotocols to an endpoint without any", function()
+  local OFFER = { headers = { ["Sec-WebSocket-Protocol"] = "chat.v1" } }
+
+  it("is accepted, and the log warns once of each endpoint", function()
+    world:serve { endpoints = { ["/a"] = {}, ["/b"] = {}, ["/c"] = { subprotocols = { "chat.v1" } }, ["/d"] = {} } }
+    for _, path in ipairs { "/a", "/a", "/b", "/a", "/c" } do
+      assert.equal(101, world:upgrade(path, OFFER).status)
+    end
+    assert.equal(101, world:upgrade("/d").status)
+    local lines = world:logged "subprotocols"
+    assert.equal(2, #lines)
+    assert.equal("warn", lines[1].level)
+    assert.matches('the handler of "/a" has none.*write subprotocols = { "NAME" }', lines[1].fields.why)
+    assert.matches('"/b"', lines[2].fields.why)
+  end)
+
+  it("is not warned of when validate refuses it", function()
+    world:serve { endpoints = { ["/"] = { validate = function() return nil end } } }
+    assert.equal(403, world:upgrade("/", OFFER).status)
+    assert.equal(0, #world:logged "subprotocols")
+  end)
+
+  it("is warned of by one worker of all", function()
+    world:serve { endpoints = { ["/"] = {} } }
+    world.core.endpoint_is_first(0) -- another has asked
+    world:upgrade("/", OFFER)
+    assert.equal(0, #world:logged "subprotocols")
+  end)
+end)
+
 describe("a mistake of validate is a 500 that tells nothing, and is logged and counted:", function()
   local function assert_told(answer, pattern)
     assert.equal(500, answer.status)

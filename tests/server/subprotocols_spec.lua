@@ -11,6 +11,8 @@ return {
   endpoints = {
     ["/two"]  = { subprotocols = { "chat.v2", "chat.v1" }, handle_message = tell },
     ["/none"] = { handle_message = tell },
+    ["/nor"] = { subprotocols = {}, handle_message = tell },
+    ["/quiet"] = { handle_message = tell },
     ["/seen"] = {
       subprotocols = { "b" },
       validate = function(request) return { offered = table.concat(request.subprotocols, "|") } end,
@@ -45,6 +47,20 @@ describe("subprotocols", function()
 
   it("are none where the handler names none, whatever is offered", function()
     assert_chosen(nil, { "chat.v1" }, "/none")
+  end)
+
+  it("that meet none are warned of, once for each endpoint, with what to write and without their names", function()
+    for _, path in ipairs({ "/none", "/none?again", "/nor" }) do
+      for number = 1, 2 * app.workers do app:connect(path, { subprotocols = { "secret" .. number } }) end
+    end
+    app:connect("/quiet")
+    app:connect("/two", { subprotocols = { "chat.v1" } })
+    for _, path in ipairs({ "/none", "/nor" }) do
+      assert.is_truthy(app:wait_for_log("warn .*event=subprotocols .*" .. path))
+    end
+    assert.equal(2, #app:log_lines("event=subprotocols"))
+    assert.equal(2, #app:log_lines("event=subprotocols .*subprotocols = {.*NAME.*} in the handler"))
+    assert.equal(0, #app:log_lines("secret"))
   end)
 
   it("that are all unknown are refused with 400", function()

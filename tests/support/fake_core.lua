@@ -181,6 +181,13 @@ local function add_conns(world, core)
     table.insert(world.closed_endpoints, { check_integer(number), check_integer(code), check_string(reason) })
   end
 
+  local asked = {}
+  function core.endpoint_is_first(number)
+    local is_first = not asked[check_integer(number)]
+    asked[number] = true
+    return is_first
+  end
+
   --- Those that have not been forgotten.
   function core.endpoint_taken(number)
     local taken = 0
