@@ -2,17 +2,13 @@
  *
  * luv's answer to an error in a callback is to end the process; ours is a log line. What scripts leave
  * open is closed before the Lua state is: luv's callbacks would still use it. */
+#include "script/luv_bridge.h"
+
 #include "script/vm_internal.h"
 
 #include "base/log.h"
 
 #include <luv/luv.h>
-
-static int traceback(lua_State *L) {
-    const char *text = luaL_tolstring(L, 1, NULL);
-    luaL_traceback(L, L, text, 1);
-    return 1;
-}
 
 /* The callback was over its time. Leaves the stack as it was below it. */
 static int end_overrun(lua_State *L, int handler) {
@@ -30,7 +26,7 @@ static int on_luv_callback(lua_State *L, int arguments, int results, int flags) 
     (void)flags;
     struct budget *budget = &vm_of(L)->budget;
     int handler = lua_gettop(L) - arguments;
-    lua_pushcfunction(L, traceback);
+    luv_push_handler(L);
     lua_insert(L, handler);
     lua_State *outer = budget_enter(budget, L);
     int status = lua_pcall(L, arguments, results, handler);
@@ -40,13 +36,8 @@ static int on_luv_callback(lua_State *L, int arguments, int results, int flags) 
     if (outer == NULL && budget->state == BUDGET_LATE)
         budget_tell_late(vm_of(L), "luv callback", 0);
     if (status != LUA_OK) {
-        struct log_line line;
-        log_begin_limited(&line, LOG_ERROR, "script_error");
-        log_str(&line, "hook", "luv callback");
-        log_str(&line, "why", lua_tostring(L, -1));
-        log_end(&line);
+        luv_log_error(L, "luv callback");
         stats_add(&vm_of(L)->hub->stats.script_errors, 1);
-        lua_pop(L, 1);
         lua_remove(L, handler);
         return -status;
     }
@@ -124,6 +115,7 @@ void luv_bridge_open(struct vm *vm) {
     luaL_requiref(L, "luv", luaopen_luv, 0); /* luv */
     refuse_loop_functions(L);
     luv_limits_install(L);
+    luv_threads_open(L);
     lua_getfield(L, -1, "is_closing");
     lua_getfield(L, -2, "close");
     lua_pushcclosure(L, close_handles, 2);

@@ -9,6 +9,7 @@
 #include "script/http_client.h"
 #include "script/json_c.h"
 #include "script/jwt_c.h"
+#include "script/luv_bridge.h"
 #include "script/vm_internal.h"
 #include "tidewire_version.h"
 
@@ -211,9 +212,14 @@ void vm_close_handles(struct vm *vm) {
     luv_bridge_close_handles(vm);
 }
 
+bool vm_has_threads(void) {
+    return luv_running_threads() > 0;
+}
+
 void vm_free(struct vm *vm) {
     if (vm == NULL)
         return;
+    luv_join_threads(vm->L);
     lua_close(vm->L); /* the coroutines end with it */
     budget_free(vm);
     close_own_handles(vm); /* what finalizers have opened just now */

@@ -40,7 +40,10 @@ struct budget *vm_budget(struct vm *vm);
  * more, and may open others: call it before each turn of the loop until the loop has nothing left. */
 void vm_close_handles(struct vm *vm);
 
-/* Ends sleeping hooks and closes the state. No handle and no request of luv's may be left, and the loop
+/* Do threads run that scripts have started by luv, whichever worker's? */
+bool vm_has_threads(void);
+
+/* Ends sleeping hooks and closes the state. No handle, request or thread of luv's may be left, and the loop
  * must run once more. Accepts NULL. */
 void vm_free(struct vm *vm);
 

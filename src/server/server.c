@@ -149,7 +149,7 @@ static void end_crew(struct server *server, int code) {
     }
     uv_timer_stop(&server->timer);
     if (crew_cut_short(server->crew))
-        cut_short(code, "a handle or request of luv's does not end");
+        cut_short(code, "a handle, request or thread of luv's does not end");
     crew_stop(server->crew);
 }
 
@@ -531,7 +531,7 @@ int server_check(const struct settings *settings) {
     if (worker != NULL) {
         worker_close(worker);
         if (!worker_finish(worker))
-            cut_short(code, "a handle or request of luv's does not end");
+            cut_short(code, "a handle, request or thread of luv's does not end");
     }
     worker_free(worker);
     commons_close(&commons);

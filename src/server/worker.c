@@ -401,6 +401,18 @@ static void on_patience_over(uv_timer_t *timer) {
     worker->patience_over = true;
 }
 
+/* Waits for threads that scripts have started, which no handle of the loop's stands for. */
+static bool await_threads(struct worker *worker) {
+    uv_ref(
+        (uv_handle_t *)&worker->patience); /* without, a loop that has nothing else runs no timer */
+    while (vm_has_threads() && !worker->patience_over) {
+        uv_run(&worker->loop, UV_RUN_NOWAIT);
+        uv_sleep(1);
+    }
+    uv_unref((uv_handle_t *)&worker->patience);
+    return !vm_has_threads();
+}
+
 bool worker_finish(struct worker *worker) {
     uv_timer_init(&worker->loop, &worker->patience);
     worker->patience.data = worker;
@@ -409,7 +421,7 @@ bool worker_finish(struct worker *worker) {
     do
         vm_close_handles(worker->vm);
     while (uv_run(&worker->loop, UV_RUN_ONCE) && !worker->patience_over);
-    if (uv_loop_alive(&worker->loop))
+    if (uv_loop_alive(&worker->loop) || !await_threads(worker))
         return false;
     watchdog_release(worker->commons->watchdog, vm_budget(worker->vm));
     vm_free(worker->vm);
