@@ -65,7 +65,8 @@ describe("the documentation", function()
   end
 
   -- Long pages begin with a list of their parts, in their order.
-  for _, page in ipairs({ "docs/scripting.md", "docs/proxies.md", "docs/recipes.md", "docs/operating.md" }) do
+  for _, name in ipairs({ "scripting", "recipes", "browsers", "operating", "proxies" }) do
+    local page = "docs/" .. name .. ".md"
     it("has a contents list in " .. page, function()
       local prose, headings = prose_of(read(page))
       local listed, parts = {}, {}

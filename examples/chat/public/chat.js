@@ -387,11 +387,5 @@ function onMessage(message) {
   if (["chat", "delivered", "user_joined", "user_left"].includes(message.type)) askForStats();
 }
 
-// A page that is left may be kept by the browser, to be shown again. Meanwhile nobody is there.
-addEventListener("pagehide", () => connection.close());
-addEventListener("pageshow", (event) => {
-  if (event.persisted && !byId("chat").hidden) connection.open();
-});
-
 if (recall()) showChat();
 else showJoin();

@@ -4,7 +4,8 @@
 // time, up to 15 seconds; shortened at random, so that a server that comes back is not asked by everyone at once. A
 // server that goes says so (1001, or 1012 where a proxy does): it is about to be there again, or another one is, so the
 // delays begin anew. When nothing has been heard for a while the server is asked for something; without an answer the
-// connection is taken for dead, which a browser notices only much later. Knows no page.
+// connection is taken for dead, which a browser notices only much later. A page that is left may be kept by the browser
+// with its socket, to be shown again: it is closed meanwhile. Knows no page.
 
 const SHORTEST_DELAY = 500;
 const LONGEST_DELAY = 15000;
@@ -22,6 +23,7 @@ export class Connection {
   #retryTimer = 0;
   #steadyTimer = 0;
   #silenceTimer = 0;
+  #isPutAway = false;
 
   // makeUrl() is asked before each attempt. handlers: onState(state, seconds, restarts), with "connecting", "open",
   // "waiting" (for so many seconds; did the server say that it restarts?) or "taken" (over by another window);
@@ -31,6 +33,11 @@ export class Connection {
     this.#handlers = handlers;
     addEventListener("online", () => this.hurry());
     addEventListener("visibilitychange", () => document.visibilityState === "visible" && this.hurry());
+    addEventListener("pagehide", () => {
+      this.#isPutAway = this.#socket !== null || this.#retryTimer !== 0;
+      this.close();
+    });
+    addEventListener("pageshow", (event) => event.persisted && this.#isPutAway && this.open());
   }
 
   get isOpen() {

@@ -4,7 +4,8 @@
 // 1012), and a network that fails (1006), are tried again, after half a second at first and after twice as long
 // each time, up to 10 seconds, shortened at random so that not all come at once. A server that does not want us
 // (1008: policy; 1013: the match is full) is not asked again, and its reason is handed on. States come all the
-// time, so a few seconds of silence are a dead connection. Knows no page and no game.
+// time, so a few seconds of silence are a dead connection. A page that is left may be kept by the browser with its
+// socket, to be shown again: it is closed meanwhile, and takes no place in the match. Knows no page and no game.
 
 const SHORTEST_DELAY = 500;
 const LONGEST_DELAY = 10000;
@@ -38,12 +39,18 @@ export class Connection {
   #retryTimer = 0;
   #steadyTimer = 0;
   #silenceTimer = 0;
+  #isPutAway = false;
 
   // handlers: onMessage(value); onState(state, why, seconds), with "connecting", "open", "waiting" (for so many
   // seconds) or "ended" (for good: ask the person), and `why` as explain() has it, a code before it.
   constructor(handlers) {
     this.#handlers = handlers;
     addEventListener("online", () => this.#retryTimer && this.open(this.#url));
+    addEventListener("pagehide", () => {
+      this.#isPutAway = this.#socket !== null || this.#retryTimer !== 0;
+      this.close();
+    });
+    addEventListener("pageshow", (event) => event.persisted && this.#isPutAway && this.open(this.#url));
   }
 
   get isOpen() {

@@ -71,10 +71,6 @@ function makeUrl() {
 
 byId("leave").addEventListener("click", () => leave());
 
-// A page that the browser keeps for the way back takes no place in the match, and takes one again when it is back.
-addEventListener("pagehide", () => connection.close());
-addEventListener("pageshow", (event) => event.persisted && me && connection.open(makeUrl()));
-
 // ---- the connection ----
 
 function setBanner(words, button, action) {

@@ -1,6 +1,7 @@
 // connection.js -- a WebSocket that comes back: after half a second, or a little later each time it fails.
 //
-// A page that is left may be kept by the browser, to be shown again; meanwhile its socket is closed. Knows no page.
+// A page that is left may be kept by the browser with its socket, to be shown again: it is closed meanwhile. Knows no
+// page.
 
 const SHORTEST_DELAY = 500;
 const LONGEST_DELAY = 8000; // milliseconds
