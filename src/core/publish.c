@@ -158,12 +158,18 @@ struct walk {
     uint32_t endpoint;
     conn_id except;
     struct encoding first;
+    bool plain; /* neither early nor lost, as nearly always: asked once */
     bool early;
     uint32_t lost; /* so many messages like the encoding's did not come; 0: it is here */
 };
 
 static inline struct walk walk_of(const struct broadcast *broadcast, bool early, uint32_t lost) {
-    struct walk walk = {broadcast, broadcast->endpoint, broadcast->except, {0, NULL}, early, lost};
+    struct walk walk = {.broadcast = broadcast,
+                        .endpoint = broadcast->endpoint,
+                        .except = broadcast->except,
+                        .plain = !early && lost == 0,
+                        .early = early,
+                        .lost = lost};
     if (broadcast->encoding_count > 0)
         walk.first = broadcast->encodings[0];
     return walk;
@@ -185,9 +191,11 @@ static inline struct message *message_for(struct walk walk, const struct conn *c
 /* Hands it over, or keeps it until this worker has the new code. */
 static inline enum send_result give(struct hub *hub, struct walk walk, struct conn *conn,
                                     struct message *message) {
+    if (walk.plain)
+        return outbox_deliver(hub, conn, message);
     if (walk.lost > 0)
         return outbox_lose(hub, conn, walk.lost);
-    if (!walk.early || conn->endpoint->next_codec == conn->endpoint->codec)
+    if (conn->endpoint->next_codec == conn->endpoint->codec)
         return outbox_deliver(hub, conn, message);
     hold_push(hub, conn->id, message_ref(message));
     return SEND_OK;
