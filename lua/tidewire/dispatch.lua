@@ -50,25 +50,25 @@ function events.load(file, command_line)
   return ok and loaded, problems
 end
 
---- A whole app, its on_load included; or nil, the problems as lines, and the folders of the scripts that were read.
+--- A whole app, its on_load included; or nil, the problems as lines, and the script files that were asked for.
 local function load_beside(file, command_line, generation)
-  local loaded, lines, folders = takeover.load(file, command_line, generation)
+  local loaded, lines, sources = takeover.load(file, command_line, generation)
   if not loaded then
-    return nil, lines, folders
+    return nil, lines, sources
   end
   local ok, problems = takeover.call_on_load(loaded)
-  return ok and loaded or nil, problems, loaded.folders
+  return ok and loaded or nil, problems, loaded.sources
 end
 
 --- Loads it anew, beside the code that runs; core.loaded is told what came of it.
 ---@param generation integer
 function events.reload(file, command_line, generation)
-  local ok, loaded, lines, folders = xpcall(load_beside, debug.traceback, file, command_line, generation)
+  local ok, loaded, lines, sources = xpcall(load_beside, debug.traceback, file, command_line, generation)
   pending = ok and loaded or nil
   if pending then
     takeover.announce(pending)
   end
-  core.loaded(pending, not ok and loaded or lines and table.concat(lines, "\n") or nil, folders)
+  core.loaded(pending, not ok and loaded or lines and table.concat(lines, "\n") or nil, sources)
 end
 
 --- What was loaded takes over. Runs between two events, and cannot wait.

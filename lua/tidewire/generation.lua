@@ -26,9 +26,10 @@ end
 ---@field number integer               counted from 1
 ---@field folder string                the app's
 ---@field env table                    the scripts' globals
----@field files table<string, true>    every script file that was asked for
+---@field files table<string, true>    every script file that was asked for, there or not
 ---@field private loaded table         modules, by name
 ---@field private loading table<string, true>
+---@field private told boolean        the files were told, and no more are noted: a script may ask for any name it gets
 local Generation = {}
 Generation.__index = Generation
 Generation.__name = "tidewire.Generation"
@@ -57,6 +58,26 @@ end
 
 local loading_mark = { __close = function(mark) mark.loading[mark.name] = nil end }
 
+--- Notes the files that a module might have been in, before the one that it was found in: one that appears there goes
+--- first from then on. Not those of libraries, which are loaded once.
+local function note_places(self, name, found)
+  if self.told then
+    return
+  end
+  local path, libraries = self.env.package.path, {}
+  for template in package.path:gmatch("[^;]+") do
+    libraries[template] = true
+  end
+  for template in (type(path) == "string" and path or ""):gmatch("[^;]+") do
+    local file = template:gsub("%?", (name:gsub("%.", "/"):gsub("%%", "%%%%")))
+    if file == found then
+      return
+    elseif not libraries[template] then
+      self.files[file] = true
+    end
+  end
+end
+
 --- Runs a loader, and remembers that it does as long as it takes, however it ends.
 local function run_loader(self, loader, name, extra)
   self.loading[name] = true
@@ -77,6 +98,7 @@ local function searchers_of(self)
   end
   local function scripts(name)
     local file, tried = package.searchpath(name, env.package.path)
+    note_places(self, name, file)
     if not file then
       return tried
     elseif file == package.searchpath(name, package.path) then
@@ -151,13 +173,20 @@ local function add_loaders(self)
     end
     return raw_load(chunk, name, mode, (...))
   end
+  local function note(file)
+    if type(file) == "string" and not self.told then
+      self.files[file] = true
+    end
+  end
   function env.loadfile(file, mode, ...)
+    note(file)
     if select("#", ...) == 0 then
       return raw_loadfile(file, mode, env)
     end
     return raw_loadfile(file, mode, (...))
   end
   function env.dofile(file)
+    note(file)
     local chunk, message = raw_loadfile(file, nil, env)
     if not chunk then
       error(message, 0)
@@ -203,7 +232,8 @@ function Generation.new(folder, number)
   if folder:find("[?;]") then
     return nil, 'the app\'s folder has "?" or ";" in its name, which Lua\'s package.path cannot hold: rename it'
   end
-  local self = setmetatable({ number = number, folder = folder, files = {}, loading = {} }, Generation)
+  local self = setmetatable({ number = number, folder = folder, files = {}, loading = {}, told = false },
+    Generation)
   self.loaded = setmetatable({}, { __index = package.loaded })
   if package.loaded["tidewire.core"] then -- without, no script can require tidewire
     self.loaded.tidewire = own_tidewire(number)
@@ -249,15 +279,14 @@ function Generation:require(name, file)
   return nil, script_file.problem_of(result, self:module_file(name) or file)
 end
 
---- The folders of the script files that were asked for, one a line.
+--- The script files that were asked for, there or not, one a line.
 ---@return string
-function Generation:folders()
-  local list, seen = {}, {}
+function Generation:sources()
+  local list = {}
+  self.told = true
   for file in pairs(self.files) do
-    local folder = script_file.folder(file)
-    if not seen[folder] then
-      seen[folder] = true
-      list[#list + 1] = folder
+    if not file:find("\n", 1, true) then
+      list[#list + 1] = file
     end
   end
   table.sort(list)

@@ -43,7 +43,7 @@ end
 ---@param generation integer
 ---@return tidewire.App|nil loaded
 ---@return string[]|nil problems  as lines
----@return string|nil folders     of the scripts that were read, beside problems
+---@return string|nil sources     the script files that were asked for, beside problems
 function takeover.load(file, command_line, generation)
   local loaded, problems, warnings, scripts = app.load {
     file = file,
@@ -59,9 +59,9 @@ function takeover.load(file, command_line, generation)
     for i, problem in ipairs(problems) do
       lines[i] = app.format(problem)
     end
-    return nil, lines, scripts and scripts:folders()
+    return nil, lines, scripts and scripts:sources()
   end
-  loaded.shape, loaded.folders = shape_of(loaded), loaded.scripts:folders()
+  loaded.shape, loaded.sources = shape_of(loaded), loaded.scripts:sources()
   return loaded
 end
 

@@ -173,8 +173,8 @@ function core.publish(room, endpoint, except, key, ...) end
 --- What became of the event `reload`: an app, or nil and what is wrong.
 ---@param app tidewire.App?
 ---@param problems string?  lines
----@param folders string?   of the scripts that were read, one a line; beside problems
-function core.loaded(app, problems, folders) end
+---@param sources string?   the script files that were asked for, one a line; beside problems
+function core.loaded(app, problems, sources) end
 
 --- The generation that is loaded by what runs now, or whose loading started it.
 ---@return integer? generation

@@ -62,7 +62,7 @@ struct app *app_read(lua_State *L, int index) {
     app->certificate = text_field(L, index, "certificate");
     app->key = text_field(L, index, "key");
     app->shape = text_field(L, index, "shape");
-    app->folders = text_field(L, index, "folders");
+    app->sources = text_field(L, index, "sources");
     app->workers = read_workers(L, index);
     app->endpoint_count = count_field(L, index, "endpoints");
     app->route_count = count_field(L, index, "http");
@@ -89,6 +89,6 @@ void app_free(struct app *app) {
     mem_free(app->certificate);
     mem_free(app->key);
     mem_free(app->shape);
-    mem_free(app->folders);
+    mem_free(app->sources);
     mem_free(app);
 }

@@ -17,7 +17,7 @@ struct app {
     uint32_t per_address; /* 0: no limit */
     uint32_t endpoint_count, route_count;
     unsigned workers; /* how many, "auto" resolved */
-    char *folders;    /* of its scripts, one a line */
+    char *sources;    /* the script files that were asked for, one a line, there or not */
     char *shape;      /* its endpoints and their codecs: must be the same in all workers */
     double handshake_seconds, half_closed_seconds;
     size_t header_bytes;

@@ -71,12 +71,12 @@ void vm_reload(struct vm *vm, const char *file, const struct vm_command_line *co
     vm_run_later(task, 3);
 }
 
-void reload_failed(struct vm *vm, const char *why, const char *folders) {
+void reload_failed(struct vm *vm, const char *why, const char *sources) {
     vm_loaded_fn on_loaded = vm->on_loaded;
     vm->on_loaded = NULL;
     if (on_loaded != NULL)
         on_loaded(vm->on_loaded_user, NULL, why == NULL ? "an error without a text" : why,
-                  folders == NULL ? "" : folders);
+                  sources == NULL ? "" : sources);
 }
 
 void reload_overrun(struct vm *vm, const struct overrun *overrun) {
@@ -86,14 +86,14 @@ void reload_overrun(struct vm *vm, const struct overrun *overrun) {
     lua_pop(vm->L, 2);
 }
 
-/* core.loaded(app|nil, problems|nil, folders|nil): what became of a `reload`; the texts are lines. */
+/* core.loaded(app|nil, problems|nil, sources|nil): what became of a `reload`; the texts are lines. */
 static int core_loaded(lua_State *L) {
     struct vm *vm = vm_of(L);
     if (!lua_istable(L, 1)) {
         reload_failed(vm, lua_tostring(L, 2), lua_tostring(L, 3));
     } else if (vm->on_loaded != NULL) {
         struct app *app = app_read(L, 1);
-        vm->on_loaded(vm->on_loaded_user, app, "", app->folders);
+        vm->on_loaded(vm->on_loaded_user, app, "", app->sources);
         vm->on_loaded = NULL;
     }
     return 0;

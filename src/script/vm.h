@@ -65,9 +65,9 @@ void vm_stop_load(struct vm *vm);
 /* ---- new code ---- */
 
 /* What became of vm_reload(): an app, which is the callee's, or NULL and lines that say what is wrong; and the
- * folders of the scripts that were read, one a line. */
+ * script files that were asked for, one a line, there or not. */
 typedef void (*vm_loaded_fn)(void *user, struct app *app, const char *problems,
-                             const char *folders);
+                             const char *sources);
 
 /* Begins to load the app anew, as this generation, beside the code that runs. on_loaded is called once, unless
  * vm_discard() comes first. */

@@ -163,7 +163,7 @@ void reload_begin_slice(struct task *task);
 void reload_ask(struct task *task);
 void reload_end_slice(struct task *task);
 /* reload.c: the task that loads new code has failed as a whole. */
-void reload_failed(struct vm *vm, const char *why, const char *folders);
+void reload_failed(struct vm *vm, const char *why, const char *sources);
 void reload_overrun(struct vm *vm, const struct overrun *overrun);
 extern const luaL_Reg core_reload_functions[];
 

@@ -46,7 +46,7 @@ struct hand {
 
     /* of a reload: written by the worker before it reports, read by the main thread after that */
     struct app *next; /* loaded; NULL when it has taken over */
-    char *problems, *folders;
+    char *problems, *sources;
     uint64_t pause_ns;
 };
 
@@ -84,20 +84,20 @@ static void report_reload(struct hand *hand, enum reload_stage stage) {
     uv_async_send(&hand->crew->news);
 }
 
-static void on_loaded(void *user, struct app *app, const char *problems, const char *folders) {
+static void on_loaded(void *user, struct app *app, const char *problems, const char *sources) {
     struct hand *hand = user;
     hand->next = app;
     hand->problems = mem_strdup(problems);
-    hand->folders = mem_strdup(folders);
+    hand->sources = mem_strdup(sources);
     report_reload(hand, app == NULL ? RELOAD_FAILED : RELOAD_LOADED);
 }
 
 static void drop_next(struct hand *hand) {
     app_free(hand->next);
     mem_free(hand->problems);
-    mem_free(hand->folders);
+    mem_free(hand->sources);
     hand->next = NULL;
-    hand->problems = hand->folders = NULL;
+    hand->problems = hand->sources = NULL;
 }
 
 static void swap(struct hand *hand) {
@@ -360,8 +360,8 @@ const char *crew_problems(const struct crew *crew, unsigned worker) {
     return crew->hands[worker]->problems;
 }
 
-const char *crew_folders(const struct crew *crew, unsigned worker) {
-    return crew->hands[worker]->folders;
+const char *crew_sources(const struct crew *crew, unsigned worker) {
+    return crew->hands[worker]->sources;
 }
 
 uint64_t crew_pause_ns(const struct crew *crew) {

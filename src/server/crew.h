@@ -53,8 +53,8 @@ bool crew_reload_is(const struct crew *crew, enum reload_stage stage); /* of eve
 /* What a worker has loaded (RELOAD_LOADED), or why it could not (RELOAD_FAILED): lines. Until the next order. */
 const struct app *crew_next_app(const struct crew *crew, unsigned worker);
 const char *crew_problems(const struct crew *crew, unsigned worker);
-const char *crew_folders(const struct crew *crew,
-                         unsigned worker); /* of the scripts it has read, one a line */
+/* The script files that it has asked for, one a line. */
+const char *crew_sources(const struct crew *crew, unsigned worker);
 /* The longest that a worker stood still for the last crew_swap(). From RELOAD_TAKEN on. */
 uint64_t crew_pause_ns(const struct crew *crew);
 

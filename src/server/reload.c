@@ -36,8 +36,8 @@ struct reload {
     uint64_t began_ns;
     uv_timer_t timer; /* while it is loaded */
     bool is_late;     /* it has been loaded for REPLACED_MS */
-    void (*on_folders)(void *user, const char *folders);
-    void *folders_user;
+    void (*on_sources)(void *user, const char *sources);
+    void *sources_user;
     struct waiter *waiting; /* for the next one */
     struct waiter *told;    /* for the one that runs */
 };
@@ -54,16 +54,16 @@ struct reload *reload_new(uv_loop_t *loop, struct crew *crew, struct commons *co
     return reload;
 }
 
-void reload_watch(struct reload *reload, void (*on_folders)(void *user, const char *folders),
+void reload_watch(struct reload *reload, void (*on_sources)(void *user, const char *sources),
                   void *user) {
-    reload->on_folders = on_folders;
-    reload->folders_user = user;
+    reload->on_sources = on_sources;
+    reload->sources_user = user;
 }
 
-static void tell_folders(struct reload *reload, unsigned worker) {
-    const char *folders = crew_folders(reload->crew, worker);
-    if (reload->on_folders != NULL && folders != NULL && *folders != '\0')
-        reload->on_folders(reload->folders_user, folders);
+static void tell_sources(struct reload *reload, unsigned worker) {
+    const char *sources = crew_sources(reload->crew, worker);
+    if (reload->on_sources != NULL && sources != NULL && *sources != '\0')
+        reload->on_sources(reload->sources_user, sources);
 }
 
 static void tell(struct reload *reload, struct waiter **waiters, const char *problems) {
@@ -177,7 +177,7 @@ static void take_over(struct reload *reload) {
         give_up(reload, error);
         return;
     }
-    tell_folders(reload, 0);
+    tell_sources(reload, 0);
     compare(crew_app(reload->crew, 0), next);
     atomic_store(&reload->commons->places.max, next->max_connections);
     bus_set_mail_max(reload->commons->bus, next->worker_backlog);
@@ -218,7 +218,7 @@ static void next(struct reload *reload) {
 static void see_loading(struct reload *reload) {
     for (unsigned i = 0; i < crew_count(reload->crew); i++) {
         if (crew_reload_stage(reload->crew, i) == RELOAD_FAILED) {
-            tell_folders(reload, i);
+            tell_sources(reload, i);
             give_up(reload, crew_problems(reload->crew, i));
             return;
         }

@@ -20,8 +20,8 @@ typedef void (*reload_done_fn)(void *user, unsigned generation, const char *prob
 /* The first three are borrowed. `on_change` is told when one begins, and when it has ended. */
 struct reload *reload_new(uv_loop_t *loop, struct crew *crew, struct commons *commons,
                           void (*on_change)(void *user, bool begins), void *user);
-/* From now on, on_folders is told the folders of scripts, one a line, whenever they were read. */
-void reload_watch(struct reload *reload, void (*on_folders)(void *user, const char *folders),
+/* From now on, on_sources is told the script files that were asked for, one a line, whenever the app was read. */
+void reload_watch(struct reload *reload, void (*on_sources)(void *user, const char *sources),
                   void *user);
 /* The loop must run once more before reload_free(). */
 void reload_close(struct reload *reload);

@@ -6,6 +6,7 @@
  * ends: drain.c; how the next process gets the sockets: succession.c. */
 #include "server/server.h"
 
+#include "base/clock.h"
 #include "base/mem.h"
 #include "server/activation.h"
 #include "server/admin.h"
@@ -33,6 +34,7 @@ enum { SIGNAL_COUNT = sizeof caught / sizeof caught[0] };
 
 struct server {
     const struct settings *settings;
+    double began;   /* Unix time */
     char *file;     /* the app's */
     uv_loop_t loop; /* the main thread's: signals, the workers' reports, the admin address */
     struct commons commons;
@@ -160,6 +162,7 @@ static void on_reload(void *user, bool begins) {
     struct server *server = user;
     if (begins) {
         notify_reloading(&server->notify);
+        watch_begin(server->watch);
         doors_look_at_files(&server->doors);
         succession_look_at_files(&server->succession);
     } else if (server->drain.phase == DRAIN_NOT)
@@ -329,21 +332,26 @@ static void tell_ready(const struct app *app) {
     log_end(&line);
 }
 
-static void on_saved(void *user) {
+static void on_saved(void *user, const char *file, size_t others) {
     struct server *server = user;
-    log_event(LOG_INFO, "saved", "a script has changed: it is loaded anew");
+    struct log_line line;
+    log_begin(&line, LOG_INFO, "saved");
+    log_str(&line, "file", file);
+    if (others > 0)
+        log_int(&line, "others", (int64_t)others);
+    log_end(&line);
     reload_want(server->reload, NULL, NULL);
 }
 
-static void on_folders(void *user, const char *folders) {
+static void on_sources(void *user, const char *sources) {
     struct server *server = user;
-    watch_folders(server->watch, folders);
+    watch_sources(server->watch, sources);
 }
 
 static void begin_to_watch(struct server *server, const struct app *app) {
-    server->watch = watch_new(&server->loop, server->file, on_saved, server);
-    watch_folders(server->watch, app->folders);
-    reload_watch(server->reload, on_folders, server);
+    server->watch = watch_new(&server->loop, server->began, on_saved, server);
+    watch_sources(server->watch, app->sources);
+    reload_watch(server->reload, on_sources, server);
 }
 
 /* Lets the workers accept, and makes the place of the process before ours. What ends the server meanwhile
@@ -459,6 +467,7 @@ static void prepare(struct server *server) {
 int server_run(const struct settings *settings) {
     struct server *server = mem_zalloc(sizeof *server);
     server->settings = settings;
+    server->began = clock_wall_seconds();
     server->file = app_file_name(settings->target);
     server->inheritance = inheritance_new();
     if (!inherit(server) || !open_log(settings)) {

@@ -1,99 +1,155 @@
 /* watch.c -- sees that a script was saved. See watch.h.
  *
- * Each folder has a handle of the loop's. They are made anew after each reload: a folder that was moved away and
- * made again is another one for the kernel. */
+ * What counts is how the files are (snapshot.c), looked at each second. The system's events (inotify, folders.c) only
+ * say that it is worth looking at once: there is none on a network's file system, where a link far above the file is
+ * moved, when the queue has run over, or when the system's watches are used up. A change counts when it has
+ * stood still for a moment, since editors and `git checkout` make several in a row; files that are gone get longer, since
+ * a build or a slow disk brings them back. */
 #include "server/watch.h"
 
-#include "base/log.h"
+#include "base/clock.h"
 #include "base/mem.h"
+#include "server/folders.h"
+#include "server/snapshot.h"
 
-#include <string.h>
+#include <stdbool.h>
 
-/* So long after the last change: editors and `git checkout` make several in a row. */
-enum { QUIET_MS = 100 };
-
-struct folder {
-    uv_fs_event_t handle;
-    struct watch *watch;
-    struct folder *next;
-    char path[];
+enum {
+    SOON_MS = 40,     /* after an event */
+    STILL_MS = 100,   /* a change is whole when nothing more changed for so long */
+    MOVING_MS = 5000, /* and it counts though something changes all the time */
+    GONE_MS = 2000,   /* files that are gone may come back meanwhile */
+    LOOK_MS = 1000,
+    LEAST_REST = 50 /* how many times as long as a look takes there is none */
 };
 
 struct watch {
     uv_loop_t *loop;
-    void (*on_change)(void *user);
+    watch_change_fn on_change;
     void *user;
-    const char *name;
-    struct folder *folders;
-    uv_timer_t quiet;
+    char *sources;
+    struct snapshot *loaded; /* how files were when they were read */
+    struct snapshot *seen;   /* and when they were last looked at; NULL: no different */
+    double since;            /* Unix time: when reading them began */
+    uint64_t moving_since_ms, gone_since_ms; /* 0: not */
+    struct folders *folders;
+    uv_timer_t timer; /* of the next look */
+    bool soon;        /* it is for an event, or for a change that must stand still */
 };
 
-static void on_quiet(uv_timer_t *timer) {
+static void look_in(struct watch *watch, uint64_t ms, bool soon);
+
+static void keep(struct snapshot **place, struct snapshot *snapshot) {
+    snapshot_free(*place);
+    *place = snapshot;
+}
+
+/* The change is whole. */
+static void tell(struct watch *watch, struct snapshot *now, const struct difference *difference) {
+    size_t others = difference->changed + difference->gone - 1;
+    char *file = mem_strdup(difference->file);
+    keep(&watch->loaded, now);
+    keep(&watch->seen, NULL);
+    watch->moving_since_ms = watch->gone_since_ms = 0;
+    watch->on_change(watch->user, file, others);
+    mem_free(file);
+}
+
+/* Is it still only missing what may come back? */
+static bool may_come_back(struct watch *watch, const struct difference *difference) {
+    uint64_t now = uv_now(watch->loop);
+    if (difference->changed > 0) {
+        watch->gone_since_ms = 0;
+        return false;
+    }
+    if (watch->gone_since_ms == 0)
+        watch->gone_since_ms = now;
+    return now - watch->gone_since_ms < GONE_MS;
+}
+
+static bool stands_still(struct watch *watch, const struct snapshot *now) {
+    struct difference since_last = {0};
+    uint64_t ms = uv_now(watch->loop);
+    bool known = watch->seen != NULL;
+    if (known)
+        since_last = snapshot_compare(watch->seen, now);
+    if (watch->moving_since_ms == 0)
+        watch->moving_since_ms = ms;
+    return (known && since_last.file == NULL) || ms - watch->moving_since_ms >= MOVING_MS;
+}
+
+/* Looks. True: something has changed that must stand still first. */
+static bool look(struct watch *watch) {
+    struct snapshot *now = snapshot_take(watch->sources);
+    struct difference difference = snapshot_compare(watch->loaded, now);
+    folders_renew(watch->folders, watch->sources);
+    if (difference.file == NULL) { /* or no different any more */
+        snapshot_free(now);
+        keep(&watch->seen, NULL);
+        watch->moving_since_ms = watch->gone_since_ms = 0;
+        return false;
+    }
+    bool still = stands_still(watch, now);
+    if (still && !may_come_back(watch, &difference)) {
+        tell(watch, now, &difference);
+        return false;
+    }
+    keep(&watch->seen, now);
+    return true;
+}
+
+static void on_timer(uv_timer_t *timer) {
     struct watch *watch = timer->data;
-    watch->on_change(watch->user);
+    uint64_t began = uv_hrtime();
+    bool moving = look(watch);
+    uint64_t took_ms = (uv_hrtime() - began) / 1000000, rest = took_ms * LEAST_REST;
+    if (moving)
+        look_in(watch, STILL_MS, true);
+    else
+        look_in(watch, rest > LOOK_MS ? rest : LOOK_MS, false);
 }
 
-static bool ends_with(const char *text, const char *end) {
-    size_t len = strlen(text), end_len = strlen(end);
-    return len >= end_len && strcmp(text + len - end_len, end) == 0;
+static void look_in(struct watch *watch, uint64_t ms, bool soon) {
+    watch->soon = soon;
+    uv_timer_start(&watch->timer, on_timer, ms, 0);
 }
 
-static void on_event(uv_fs_event_t *handle, const char *file, int events, int status) {
-    (void)events;
-    struct folder *folder = handle->data;
-    struct watch *watch = folder->watch;
-    if (status != 0 || (file != NULL && !ends_with(file, ".lua") && strcmp(file, watch->name) != 0))
-        return;
-    uv_timer_start(&watch->quiet, on_quiet, QUIET_MS, 0);
+/* Something happened in a folder. However often: it is looked once. */
+static void on_event(void *user) {
+    struct watch *watch = user;
+    if (watch->sources != NULL && !watch->soon)
+        look_in(watch, SOON_MS, true);
 }
 
-struct watch *watch_new(uv_loop_t *loop, const char *name, void (*on_change)(void *user),
-                        void *user) {
+struct watch *watch_new(uv_loop_t *loop, double since, watch_change_fn on_change, void *user) {
     struct watch *watch = mem_zalloc(sizeof *watch);
-    const char *slash = strrchr(name, '/');
     watch->loop = loop;
     watch->on_change = on_change;
     watch->user = user;
-    watch->name = slash == NULL ? name : slash + 1;
-    uv_timer_init(loop, &watch->quiet);
-    watch->quiet.data = watch;
+    watch->since = since;
+    watch->folders = folders_new(loop, on_event, watch);
+    uv_timer_init(loop, &watch->timer);
+    watch->timer.data = watch;
     return watch;
 }
 
-static void on_folder_closed(uv_handle_t *handle) {
-    mem_free(handle->data);
+void watch_begin(struct watch *watch) {
+    if (watch == NULL || watch->sources == NULL)
+        return;
+    watch->since = clock_wall_seconds();
+    keep(&watch->loaded, snapshot_take(watch->sources));
+    keep(&watch->seen, NULL);
+    watch->moving_since_ms = watch->gone_since_ms = 0;
 }
 
-static void close_folders(struct folder *folder) {
-    for (struct folder *next; folder != NULL; folder = next) {
-        next = folder->next;
-        uv_close((uv_handle_t *)&folder->handle, on_folder_closed);
-    }
-}
-
-static void add_folder(struct watch *watch, const char *path, size_t len) {
-    struct folder *folder = mem_zalloc(sizeof *folder + len + 1);
-    memcpy(folder->path, path, len);
-    folder->watch = watch;
-    folder->next = watch->folders;
-    watch->folders = folder;
-    uv_fs_event_init(watch->loop, &folder->handle);
-    folder->handle.data = folder;
-    int result = uv_fs_event_start(&folder->handle, on_event, folder->path, 0);
-    if (result != 0)
-        log_eventf(LOG_WARN, "watch", "%s cannot be watched: %s", folder->path,
-                   uv_strerror(result));
-}
-
-void watch_folders(struct watch *watch, const char *folders) {
-    struct folder *old = watch->folders;
-    watch->folders = NULL;
-    for (size_t len; *folders != '\0'; folders += len + (folders[len] == '\n')) {
-        len = strcspn(folders, "\n");
-        if (len > 0)
-            add_folder(watch, folders, len);
-    }
-    close_folders(old); /* after the new ones are there: nothing is missed */
+void watch_sources(struct watch *watch, const char *sources) {
+    struct snapshot *now = snapshot_take(sources);
+    snapshot_inherit(now, watch->loaded, watch->since);
+    keep(&watch->loaded, now);
+    mem_free(watch->sources);
+    watch->sources = mem_strdup(sources);
+    folders_renew(watch->folders, sources);
+    look_in(watch, SOON_MS, true); /* what was saved while it was read */
 }
 
 static void on_timer_closed(uv_handle_t *handle) {
@@ -103,6 +159,9 @@ static void on_timer_closed(uv_handle_t *handle) {
 void watch_close(struct watch *watch) {
     if (watch == NULL)
         return;
-    close_folders(watch->folders);
-    uv_close((uv_handle_t *)&watch->quiet, on_timer_closed);
+    folders_close(watch->folders);
+    keep(&watch->loaded, NULL);
+    keep(&watch->seen, NULL);
+    mem_free(watch->sources);
+    uv_close((uv_handle_t *)&watch->timer, on_timer_closed);
 }

@@ -57,6 +57,7 @@ local MODULES = {
 ---@field options string[]? more of the command line
 ---@field environment table<string, string|false>? false leaves out what the kit would set
 ---@field workers integer? how many; TIDEWIRE_TEST_WORKERS, or what the app says, when left out
+---@field shell string? what a shell does before it becomes the program, or in place of that: "$0" and "$@" are it
 ---@field prepare? fun(folder: string) called when its files are there, before it starts
 ---@field descriptors integer? how many the process may have (`ulimit -n`)
 ---@field sockets integer[]? descriptors of ours that are passed as systemd passes them
@@ -101,7 +102,8 @@ function server.launch(options)
     environment.TIDEWIRE_TLS_CERTIFICATE, environment.TIDEWIRE_TLS_KEY = certificates.shared()
   end
   local before = {}
-  if options.descriptors then before[1] = ("ulimit -n %d;"):format(options.descriptors) end
+  before[1] = options.shell
+  if options.descriptors then before[#before + 1] = ("ulimit -n %d;"):format(options.descriptors) end
   if options.sockets then
     environment.LISTEN_FDS = environment.LISTEN_FDS or tostring(#options.sockets)
     before[#before + 1] = "export LISTEN_PID=$$;" -- which it keeps when it becomes the program
