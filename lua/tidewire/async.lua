@@ -11,7 +11,7 @@ local scope = require "tidewire.scope"
 
 local async = {}
 
-local WAIT = core.wait_marker
+local WAIT, EXIT = core.wait_marker, core.exit_marker
 local raw_resume, raw_close = core.guarded.resume, core.guarded.close
 local raw_yield, raw_status = coroutine.yield, coroutine.status
 local pack, unpack = table.pack, table.unpack
@@ -27,6 +27,9 @@ local function pass_on(co, ok, word, ...)
     raw_yield(WAIT)
     waiting[co] = nil
     return pass_on(co, raw_resume(co))
+  elseif ok and word == EXIT and raw_status(co) == "suspended" then
+    raw_close(co)
+    raw_yield(EXIT) -- for ever: os.exit does not return
   end
   return ok, word, ...
 end

@@ -32,6 +32,8 @@ guarded.functions = {
   xpcall = lua.make_xpcall(guard),
   setmetatable = lua.setmetatable,
   coroutine = { resume = async.resume, wrap = async.wrap, close = lua.close },
+  io = { popen = lua.popen },
+  os = { execute = lua.execute, exit = lua.exit },
   debug = { setmetatable = lua.debug_setmetatable, sethook = sethook },
 }
 

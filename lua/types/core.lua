@@ -11,8 +11,9 @@
 ---@class tidewire.core
 ---@field senders { text: function, binary: function, json: function }  conn.send of the plain codecs
 ---@field conn_key lightuserdata  under which a conn keeps its integer
----@field guarded { resume: function, close: function, pcall: function, make_xpcall: function, setmetatable: function, debug_setmetatable: function }  in place of Lua's own
+---@field guarded { resume: function, close: function, pcall: function, make_xpcall: function, setmetatable: function, debug_setmetatable: function, popen: function, execute: function, exit: function }  in place of Lua's own
 ---@field wait_marker lightuserdata  what a coroutine yields to C to say that it waits
+---@field exit_marker lightuserdata  what a coroutine yields to C to say that it ends, as os.exit was called
 ---@field version string
 ---@field worker integer
 local core = {}

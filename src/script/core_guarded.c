@@ -332,6 +332,7 @@ void core_push_guarded(lua_State *L) {
     add(L, "make_xpcall", make_xpcall);
     add(L, "setmetatable", guarded_setmetatable);
     add(L, "debug_setmetatable", guarded_debug_setmetatable);
+    core_add_process_functions(L);
 }
 
 const luaL_Reg core_guarded_functions[] = {

@@ -5,6 +5,7 @@
  * Names are looked up by threads of its own. */
 #include "script/http_client.h"
 
+#include "base/descriptors.h"
 #include "base/list.h"
 #include "base/log.h"
 #include "base/mem.h"
@@ -206,6 +207,7 @@ struct http_client *http_client_new(uv_loop_t *loop, http_client_done_fn on_done
     uv_timer_init(loop, &client->timer);
     client->timer.data = client;
     client->multi = curl_multi_init();
+    descriptors_close_on_exec(); /* it has opened some */
     curl_multi_setopt(client->multi, CURLMOPT_SOCKETFUNCTION, on_interest);
     curl_multi_setopt(client->multi, CURLMOPT_SOCKETDATA, client);
     curl_multi_setopt(client->multi, CURLMOPT_TIMERFUNCTION, on_wish_for_time);

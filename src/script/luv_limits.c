@@ -2,8 +2,24 @@
  *
  * libuv calls its timers until none is due, and one that starts itself anew with no delay is due at once: the loop
  * would never come to its sockets. So the shortest delay of luv's timers is a millisecond, and the loop's time,
- * which stands still while timers are called, stays the loop's to read. */
+ * which stands still while timers are called, stays the loop's to read. Children get no descriptors of the server's. */
 #include "script/vm_internal.h"
+
+#include "base/descriptors.h"
+
+/* Calls the function in the upvalue with what is on the stack. */
+static int call_original(lua_State *L) {
+    lua_pushvalue(L, lua_upvalueindex(1));
+    lua_insert(L, 1);
+    lua_call(L, lua_gettop(L) - 1, LUA_MULTRET);
+    return lua_gettop(L);
+}
+
+/* spawn(path, options, on_exit): the child gets what options.stdio gives it, and no other descriptor. */
+static int spawn(lua_State *L) {
+    descriptors_close_on_exec();
+    return call_original(L);
+}
 
 /* timer_start(timer, timeout, repeat, callback). Upvalue: luv's. */
 static int timer_start(lua_State *L) {
@@ -11,10 +27,7 @@ static int timer_start(lua_State *L) {
         lua_pushinteger(L, 1);
         lua_replace(L, 2);
     }
-    lua_pushvalue(L, lua_upvalueindex(1));
-    lua_insert(L, 1);
-    lua_call(L, lua_gettop(L) - 1, LUA_MULTRET);
-    return lua_gettop(L);
+    return call_original(L);
 }
 
 /* update_time(): the loop reads its time once a turn by itself. */
@@ -43,5 +56,6 @@ static void replace_method(lua_State *L, const char *class, const char *name,
 void luv_limits_install(lua_State *L) {
     replace(L, "timer_start", timer_start);
     replace(L, "update_time", update_time);
+    replace(L, "spawn", spawn);
     replace_method(L, "uv_timer", "start", timer_start);
 }

@@ -86,6 +86,8 @@ static int open_core(lua_State *L) {
     lua_setfield(L, -2, "conn_key");
     vm_push_wait_marker(L);
     lua_setfield(L, -2, "wait_marker");
+    vm_push_exit_marker(L);
+    lua_setfield(L, -2, "exit_marker");
     lua_pushliteral(L, TIDEWIRE_VERSION);
     lua_setfield(L, -2, "version");
     lua_pushinteger(L, vm->options.worker);

@@ -28,6 +28,9 @@ struct vm_options {
     /* The same of a certificate and its key, by their files. */
     bool (*check_certificate)(const char *chain_file, const char *key_file, char *error,
                               size_t error_size);
+    /* A script has called os.exit with this code, 0 to 255. NULL: nothing comes of it but the end of its hook. */
+    void (*on_exit)(void *user, int code);
+    void *on_exit_user;
 };
 
 /* A state with the libraries in it and no app. NULL, after a log line, when the library itself does

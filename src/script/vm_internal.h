@@ -142,6 +142,11 @@ void vm_resume(struct vm *vm, struct task *task);
 bool vm_run_ready(struct vm *vm, const struct task *until);
 /* Pushes the word that a coroutine yields to say that it sleeps. */
 void vm_push_wait_marker(lua_State *L);
+/* core_process.c: the word that one yields to say that it ends, as the script has called os.exit. */
+void vm_push_exit_marker(lua_State *L);
+bool vm_is_exit_marker(lua_State *L, int index);
+/* core_process.c: functions for the table on top, which core_push_guarded() has made. */
+void core_add_process_functions(lua_State *L);
 
 /* The task of the coroutine at the index; NULL: it is none of ours. */
 struct task *vm_task_at(lua_State *L, int index);

@@ -12,12 +12,14 @@
 #include "base/turn.h"
 
 #include <stdio.h>
+#include <string.h>
 
 /* Most that wait in the pool for their next event. The collector looks at every coroutine again and again:
  * a crowd of hooks that slept must not slow down the server for ever. */
 enum { POOLED_TASKS = 256 };
 
 /* To whoever waits for a route that was ended. */
+#define EXIT_ANSWER   "{\"error\":\"The server is shutting down.\",\"status\":503}"
 #define FAILED_ANSWER "{\"error\":\"The server failed to answer.\",\"status\":500}"
 
 static const char wait_marker; /* its address is the word */
@@ -158,11 +160,14 @@ static void close_variables(struct task *task) {
 }
 
 /* Whoever waits for a route that has ended without an answer gets one. */
-static void answer_request(struct vm *vm, uint64_t request) {
+static void answer_with(struct vm *vm, uint64_t request, int status, const char *body) {
     if (request != 0)
-        vm->hub->wire->respond(vm->hub->wire->user, request, 500,
-                               "Content-Type: application/json\r\n", FAILED_ANSWER,
-                               sizeof FAILED_ANSWER - 1);
+        vm->hub->wire->respond(vm->hub->wire->user, request, status,
+                               "Content-Type: application/json\r\n", body, strlen(body));
+}
+
+static void answer_request(struct vm *vm, uint64_t request) {
+    answer_with(vm, request, 500, FAILED_ANSWER);
 }
 
 /* The coroutine failed (or cannot go on): hands the error to dispatch.lua on another one. */
@@ -275,6 +280,11 @@ enum vm_result vm_run(struct task *task, int arguments) {
         task->waiting = true;
         list_append(task->woken ? &vm->ready : &vm->sleeping, &task->link);
         return RUN_SLEEPS;
+    }
+    if (status == LUA_YIELD && results == 1 && vm_is_exit_marker(task->co, -1)) {
+        answer_with(vm, task->request, 503, EXIT_ANSWER);
+        vm_end_task(vm, task);
+        return RUN_FAILED;
     }
     return fail(task, status) == HOOK_SLEEPS ? RUN_SLEEPS : RUN_FAILED;
 }

@@ -9,6 +9,7 @@
 #include "base/mem.h"
 #include "net/http.h"
 #include "net/listener.h"
+#include "server/broken_pipe.h"
 #include "tidewire_version.h"
 
 #include <inttypes.h>
@@ -305,6 +306,7 @@ struct admin *admin_open(uv_loop_t *loop, struct commons *commons, struct crew *
         return NULL;
     struct admin *admin = mem_zalloc(sizeof *admin);
     admin->transport = transport_new(loop, &admin->stats);
+    broken_pipe_survive();
     if (admin->transport == NULL) {
         snprintf(error, error_size, "the sockets' library does not start");
         listen_end(set);

@@ -53,6 +53,7 @@ struct hand {
 struct crew {
     struct crew_options options;
     uv_async_t news;
+    atomic_int exit_code; /* what a script has called os.exit with, first; -1: none has */
     struct listen_set *const *sets;
     size_t set_count;
     unsigned generation; /* of the code to load */
@@ -77,6 +78,13 @@ static void on_stopped(void *user) {
 
 static void on_drained(void *user) {
     report(user, STAGE_DRAINED);
+}
+
+static void on_exit_called(void *user, int code) {
+    struct crew *crew = user;
+    int none = -1;
+    if (atomic_compare_exchange_strong(&crew->exit_code, &none, code))
+        uv_async_send(&crew->news);
 }
 
 static void report_reload(struct hand *hand, enum reload_stage stage) {
@@ -208,6 +216,7 @@ static void run(void *argument) {
     if (hand->worker == NULL) {
         report(hand, STAGE_FAILED);
     } else {
+        worker_on_exit(hand->worker, on_exit_called, hand->crew);
         open_bell(hand);
         work(hand);
     }
@@ -245,6 +254,7 @@ static void on_news(uv_async_t *news) {
 struct crew *crew_new(const struct crew_options *options) {
     struct crew *crew = mem_zalloc(sizeof *crew);
     crew->options = *options;
+    atomic_init(&crew->exit_code, -1);
     uv_async_init(options->loop, &crew->news, on_news);
     crew->news.data = crew;
     return crew;
@@ -423,6 +433,10 @@ double crew_silence(struct crew *crew, unsigned *worker) {
         }
     }
     return (double)longest / 1e9;
+}
+
+int crew_exit_code(const struct crew *crew) {
+    return atomic_load(&crew->exit_code);
 }
 
 bool crew_cut_short(const struct crew *crew) {

@@ -58,6 +58,9 @@ const char *crew_sources(const struct crew *crew, unsigned worker);
 /* The longest that a worker stood still for the last crew_swap(). From RELOAD_TAKEN on. */
 uint64_t crew_pause_ns(const struct crew *crew);
 
+/* What a script has called os.exit with, the first of all; -1: none has. */
+int crew_exit_code(const struct crew *crew);
+
 /* ---- orders, to all ---- */
 
 /* Whoever loads and waits gives up. */

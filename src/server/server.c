@@ -11,6 +11,7 @@
 #include "server/activation.h"
 #include "server/admin.h"
 #include "server/app_file.h"
+#include "server/broken_pipe.h"
 #include "server/credentials.h"
 #include "server/crew.h"
 #include "server/drain.h"
@@ -51,7 +52,8 @@ struct server {
     bool opening;        /* the workers are reading the sets */
     unsigned early_ends; /* signals to end that came meanwhile */
     const char *early_why;
-    bool serving; /* clients were let in */
+    bool serving;   /* clients were let in */
+    bool exit_seen; /* a script has called os.exit */
     struct succession succession;
     bool patience_over;
 };
@@ -140,6 +142,11 @@ static void cut_short(int code, const char *why) {
     _exit(code);
 }
 
+/* The exit code of an end in good order. */
+static int clean_code(const struct server *server) {
+    return server->exit_seen ? crew_exit_code(server->crew) : EXIT_CLEAN;
+}
+
 /* Ends the workers, and waits for them. */
 static void end_crew(struct server *server, int code) {
     crew_close(server->crew);
@@ -151,7 +158,8 @@ static void end_crew(struct server *server, int code) {
     }
     uv_timer_stop(&server->timer);
     if (crew_cut_short(server->crew))
-        cut_short(code, "a handle, request or thread of luv's does not end");
+        cut_short(code == EXIT_CLEAN ? clean_code(server) : code,
+                  "a handle, request or thread of luv's does not end");
     crew_stop(server->crew);
 }
 
@@ -206,7 +214,7 @@ static void on_signal(uv_signal_t *handle, int number) {
 }
 
 static void catch_signals(struct server *server) {
-    signal(SIGPIPE, SIG_IGN);
+    broken_pipe_survive();
     for (int i = 0; i < SIGNAL_COUNT; i++) {
         uv_signal_init(&server->loop, &server->signals[i]);
         server->signals[i].data = server;
@@ -241,9 +249,19 @@ static struct vm_command_line command_line(const struct settings *settings) {
     };
 }
 
+/* A script has called os.exit: the end in good order, once. */
+static void see_exit(struct server *server) {
+    if (server->exit_seen || crew_exit_code(server->crew) < 0)
+        return;
+    server->exit_seen = true;
+    if (server->drain.phase == DRAIN_NOT)
+        end(server, "os.exit");
+}
+
 /* Whoever waits for a stage looks again. */
 static void on_news(void *user) {
     struct server *server = user;
+    see_exit(server);
     reload_see(server->reload);
     admin_see(server->admin);
 }
@@ -508,6 +526,7 @@ int server_run(const struct settings *settings) {
     reload_close(server->reload);
     uv_run(&server->loop, UV_RUN_DEFAULT);
     reload_free(server->reload);
+    int exit_code = clean_code(server);
     bool clean = crew_free(server->crew);
     admin_free(server->admin);
     commons_close(&server->commons);
@@ -515,8 +534,10 @@ int server_run(const struct settings *settings) {
         log_event(LOG_ERROR, "leak", "handles of a loop were left open");
         code = code == EXIT_CLEAN ? EXIT_FAILED : code;
     }
-    if (code == EXIT_CLEAN)
+    if (code == EXIT_CLEAN) {
         log_event(LOG_INFO, "stopped", "clean");
+        code = exit_code;
+    }
     log_writer_stop();
     mem_free(server->file);
     mem_free(server);
@@ -524,7 +545,7 @@ int server_run(const struct settings *settings) {
 }
 
 int server_check(const struct settings *settings) {
-    signal(SIGPIPE, SIG_IGN);
+    broken_pipe_survive();
     log_set_level(settings->log_level < LOG_WARN ? LOG_WARN : settings->log_level);
     log_set_format(settings->log_format);
     struct commons commons;

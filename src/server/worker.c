@@ -10,6 +10,7 @@
 #include "net/address.h"
 #include "net/gate.h"
 #include "net/listener.h"
+#include "server/broken_pipe.h"
 #include "server/credentials.h"
 
 #include <malloc.h>
@@ -34,9 +35,11 @@ struct worker {
     bool patience_over;
     uint32_t crowd; /* most connections since memory was last given back */
     struct drain_order drain;
-    uv_timer_t settling;    /* ends the waiting for who is half in */
-    bool waiting;           /* for those, before the drain begins */
-    bool draining, told;    /* told: every client, that the server goes; or being told */
+    uv_timer_t settling; /* ends the waiting for who is half in */
+    bool waiting;        /* for those, before the drain begins */
+    bool draining, told; /* told: every client, that the server goes; or being told */
+    void (*on_exit)(void *user, int code);
+    void *on_exit_user;
     struct drain_news news; /* NULL in it: it was told, or nobody waits */
 };
 
@@ -210,6 +213,12 @@ static void open_door(struct worker *worker) {
     bus_enter(worker->commons->bus, worker->number, wake, worker, &worker->hub->stats);
 }
 
+static void on_exit_called(void *user, int code) {
+    struct worker *worker = user;
+    if (worker->on_exit != NULL)
+        worker->on_exit(worker->on_exit_user, code);
+}
+
 struct worker *worker_new(unsigned number, struct commons *commons) {
     struct worker *worker = mem_zalloc(sizeof *worker);
     uv_loop_init(&worker->loop);
@@ -234,6 +243,8 @@ struct worker *worker_new(unsigned number, struct commons *commons) {
         .started_at = commons->started_at,
         .check_address = check_address,
         .check_certificate = credentials_check,
+        .on_exit = on_exit_called,
+        .on_exit_user = worker,
     };
     worker->vm = vm_new(&vm_options);
     if (worker->vm == NULL) {
@@ -246,6 +257,11 @@ struct worker *worker_new(unsigned number, struct commons *commons) {
     watchdog_watch(commons->watchdog, vm_budget(worker->vm), number);
     open_door(worker);
     return worker;
+}
+
+void worker_on_exit(struct worker *worker, void (*on_exit)(void *user, int code), void *user) {
+    worker->on_exit = on_exit;
+    worker->on_exit_user = user;
 }
 
 uv_loop_t *worker_loop(struct worker *worker) {
@@ -331,6 +347,7 @@ void worker_discard(struct worker *worker) {
 
 bool worker_listen(struct worker *worker, struct listen_set *const *sets, size_t set_count) {
     worker->transport = transport_new(&worker->loop, &worker->hub->stats);
+    broken_pipe_survive();
     if (worker->transport == NULL)
         return false;
     struct gate_options options = gate_options(worker);

@@ -39,6 +39,8 @@ void commons_close(struct commons *commons);
 /* A worker without an app, with a loop of its own; nothing listens yet. The commons are borrowed until
  * worker_free(). NULL after a log line. */
 struct worker *worker_new(unsigned number, struct commons *commons);
+/* A script that calls os.exit is told to `on_exit`, with the code. On the worker's thread. */
+void worker_on_exit(struct worker *worker, void (*on_exit)(void *user, int code), void *user);
 uv_loop_t *worker_loop(struct worker *worker);
 
 /* Loads the app. NULL after the problems were printed. The app is the worker's. */

@@ -293,7 +293,7 @@ end
 --- Puts the fake in.
 ---@return FakeCore
 function FakeCore:install()
-  local core = { version = "1.2.3", worker = 0 }
+  local core = { version = "1.2.3", worker = 0, exit_marker = {} }
   local world = setmetatable({
     core = core, conns = {}, sent = {}, closes = {}, logs = {}, answers = {}, endpoints = {}, full = {}, pongs = {},
     pings = {}, closed_endpoints = {}, next_codecs = {}, straight = {}, environ = {}, log_level = 0, keepers = {},
