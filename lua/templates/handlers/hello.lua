@@ -2,6 +2,8 @@
 --
 -- The codec "json" makes a Lua value of each message, and JSON of each value that is sent. Fields
 -- that are put on `conn` stay with the connection.
+local tw = require "tidewire"
+
 return {
   codec = "json",
 
@@ -13,6 +15,11 @@ return {
   handle_message = function(conn, message)
     conn.count = conn.count + 1
     conn:send({ type = "echo", message = message, count = conn.count })
+  end,
+
+  -- With --watch, new code takes over whenever a script is saved: each page is told. Change the text above, and see.
+  on_reload = function(conn)
+    conn:send({ type = "reloaded", generation = tw.generation })
   end,
 
   -- What cannot be read as JSON is answered, and the connection stays; other errors close it.

@@ -44,6 +44,12 @@ describe("hello", function()
     assert.equal(1, bob.sent[2].count)
   end)
 
+  it("tells of new code", function()
+    local conn = connect()
+    hello.on_reload(conn)
+    assert.same({ type = "reloaded", generation = 1 }, conn.sent[2])
+  end)
+
   it("answers what is not JSON and goes on, and closes on other errors", function()
     local conn = connect()
     assert.is_false(hello.on_error(conn, { kind = "decode", message = "expected a value at byte 1" }))
