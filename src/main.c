@@ -3,6 +3,7 @@
 #include "server/scaffold.h"
 #include "server/server.h"
 #include "server/settings.h"
+#include "server/talk.h"
 #include "server/standard_streams.h"
 #include "tidewire_version.h"
 
@@ -20,6 +21,8 @@ static int act(const struct settings *settings, const char *program) {
         return server_check(settings);
     case ACTION_NEW:
         return scaffold_write(settings->target, program);
+    case ACTION_TALK:
+        return talk(settings);
     case ACTION_RELOAD:
         return remote_reload(settings->pid_file);
     case ACTION_RUN:

@@ -3,7 +3,7 @@
 -- Run:   AUTH_KEY=$(openssl rand -hex 32) scripts/run examples/auth/app.lua
 -- Type:  curl -d '{"name":"ada","password":"lovelace"}' http://127.0.0.1:8080/login
 --        which answers {"token":"…"}; then, with it,
---        python3 -m websockets "ws://127.0.0.1:8080/chat?token=…"
+--        scripts/run talk "ws://127.0.0.1:8080/chat?token=…"
 --        {"type":"chat","text":"hello"}
 --        {"type":"announce","text":"only admins may"}
 --        Do the same as bob (password "baker"), who is no admin.

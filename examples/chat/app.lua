@@ -2,7 +2,7 @@
 --
 -- Run:   scripts/run examples/chat/app.lua
 -- See:   http://127.0.0.1:8080/          in two windows
--- Type:  python3 -m websockets "ws://127.0.0.1:8080/chat?username=ada"
+-- Type:  scripts/run talk "ws://127.0.0.1:8080/chat?username=ada"
 --        {"type":"chat","message":"hello"}
 --        {"type":"join_room","room":"garden"}
 --        {"type":"list_users"}

@@ -2,7 +2,7 @@
 --
 -- Run:   scripts/run examples/echo/app.lua
 -- See:   http://127.0.0.1:8080/          the page connects and echoes what you type
--- Type:  python3 -m websockets ws://127.0.0.1:8080/
+-- Type:  scripts/run talk ws://127.0.0.1:8080/
 --        and whatever you like
 --
 -- All of the echo is the line with conn:send. The page is plain HTTP beside the sockets, on the same

@@ -2,7 +2,7 @@
 --
 -- Run:   scripts/run examples/game/app.lua
 -- See:   http://127.0.0.1:8080/               in two windows, or alone: there are bots
--- Type:  python3 -m websockets "ws://127.0.0.1:8080/game/arena?name=ada"
+-- Type:  scripts/run talk "ws://127.0.0.1:8080/game/arena?name=ada"
 --        {"type":"steer","heading":90,"thrust":100,"fire":true}
 --        curl http://127.0.0.1:8080/matches   what runs, and where quick play goes; ticks that were skipped
 --        curl http://127.0.0.1:8080/stats     the same of all matches since the start

@@ -2,9 +2,9 @@
 --
 -- Run:   scripts/run examples/heartbeat/app.lua
 --        ENV=production scripts/run examples/heartbeat/app.lua       (longer periods)
--- Type:  python3 -m websockets ws://127.0.0.1:8080/frames
+-- Type:  scripts/run talk ws://127.0.0.1:8080/frames
 --        and wait: the client answers PING frames by itself, and is told its latency
---        python3 -m websockets ws://127.0.0.1:8080/json
+--        scripts/run talk ws://127.0.0.1:8080/json
 --        {"type":"ping","pingId":1}           is answered
 --        {"type":"pong","pingId":3}           answers the last ping; in a browser, a script does that
 --

@@ -1,8 +1,8 @@
 -- app.lua -- hot_reload: the script is changed while two people talk, and they go on by new rules.
 --
 -- Run:   scripts/run examples/hot_reload/app.lua --watch         (without --watch: kill -HUP its pid)
--- Type:  python3 -m websockets "ws://127.0.0.1:8080/room?name=ada"        and in another terminal
---        python3 -m websockets "ws://127.0.0.1:8080/room?name=bob"
+-- Type:  scripts/run talk "ws://127.0.0.1:8080/room?name=ada"        and in another terminal
+--        scripts/run talk "ws://127.0.0.1:8080/room?name=bob"
 --        darn, hello               both see "ada (1): ****, hello": the number is how often ada has spoken
 -- Edit:  rules.lua, and save: VERSION = "2", another word in BANNED, text:upper() in place of text in rules.say
 --        Both are told that generation 2 runs. What they say now goes by the new rules; the numbers go on.

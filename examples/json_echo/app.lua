@@ -1,7 +1,7 @@
 -- app.lua -- JSON in, JSON out: the codec "json" makes Lua values of messages and back.
 --
 -- Run:   scripts/run examples/json_echo/app.lua
--- Type:  python3 -m websockets ws://127.0.0.1:8080/
+-- Type:  scripts/run talk ws://127.0.0.1:8080/
 --        {"type":"greeting","data":"hello"}
 --        {"type":"numbers","data":[1, 1.5, 9007199254740993, null, []]}
 --

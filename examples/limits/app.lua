@@ -1,7 +1,7 @@
 -- app.lua -- limits: a connection manager, without one.
 --
 -- Run:   MAX_CONNS=2 scripts/run examples/limits/app.lua
--- Type:  python3 -m websockets ws://127.0.0.1:8080/garden       in three terminals: the third is refused, 503
+-- Type:  scripts/run talk ws://127.0.0.1:8080/garden       in three terminals: the third is refused, 503
 --        curl -d 'to all in the garden' http://127.0.0.1:8080/garden
 --        curl http://127.0.0.1:8080/stats
 --

@@ -1,7 +1,7 @@
 -- app.lua -- when things go wrong: bear a few errors, then close; warn the silent before they are closed.
 --
 -- Run:   scripts/run examples/resilient/app.lua
--- Type:  python3 -m websockets ws://127.0.0.1:8080/
+-- Type:  scripts/run talk ws://127.0.0.1:8080/
 --        {"type":"hello"}           works
 --        {"type":"fail"}            makes the handler throw
 --        this is not JSON           cannot be decoded

@@ -78,8 +78,9 @@ static enum frame_kind enter(struct frame_reader *r, const unsigned char *header
     r->final = (header[0] & 0x80) != 0;
     if (header[0] & 0x70)
         why = "reserved bit set without an extension";
-    else if (!(header[1] & 0x80))
-        why = "frame from a client without a mask";
+    else if (r->from_server == ((header[1] & 0x80) != 0)) /* RFC 6455 section 5.1 */
+        why = r->from_server ? "frame from a server with a mask"
+                             : "frame from a client without a mask";
     else if ((r->opcode > OP_BINARY && r->opcode < OP_CLOSE) || r->opcode > OP_PONG)
         why = "unknown opcode";
     else if (is_control(r->opcode) && !r->final)
@@ -103,7 +104,8 @@ static enum frame_kind enter(struct frame_reader *r, const unsigned char *header
         if (++r->fragments > r->limits.fragments || r->empty > FRAME_EMPTY_MAX)
             return fail(out, 1008, "too many fragments");
     }
-    memcpy(r->mask, header + header_size(header) - 4, 4);
+    if (!r->from_server) /* whose mask stays zeros, which change nothing */
+        memcpy(r->mask, header + header_size(header) - 4, 4);
     r->mask_at = 0;
     r->remaining = len;
     r->in_payload = true;

@@ -32,6 +32,7 @@ enum { FRAME_EMPTY_MAX = 1024 };
 
 /* All zeros is a reader at the beginning of a connection. */
 struct frame_reader {
+    bool from_server; /* what a server says is read: it must not be masked; set it first */
     /* private to frame.c */
     unsigned char header[14];
     uint8_t header_len;

@@ -3,12 +3,14 @@
  * scripts/check_man.lua compares the two, and both with the options that settings.c reads. */
 #include "server/settings.h"
 
-/* clang-format off: as it looks */
+/* as it looks: */
+/* clang-format off */
 const char settings_help[] =
     "Usage: tidewire [run] [FILE] [options]\n"
     "       tidewire check FILE\n"
     "       tidewire new DIR\n"
     "       tidewire reload --pid-file F\n"
+    "       tidewire talk URL\n"
     "       tidewire help | version\n"
     "\n"
     "  run      runs an app or a handler: FILE, app.lua of the folder FILE, or app.lua of\n"
@@ -16,6 +18,7 @@ const char settings_help[] =
     "  check    loads everything, opens no socket; 0, or 2 and what is wrong, line by line\n"
     "  new      makes a small app with a spec: tidewire new DIR\n"
     "  reload   lets a running server load its code anew, and says what came of it\n"
+    "  talk     a WebSocket client: each line of input is sent, what comes is printed\n"
     "  help, version   also --help, -h, --version, -v\n"
     "\n"
     "Options, each also as an environment variable (the command line is stronger):\n"
@@ -37,6 +40,13 @@ const char settings_help[] =
     "  --drain-jitter S       spreads the closes over S of the drain seconds, 0\n"
     "                                                                      TIDEWIRE_DRAIN_JITTER\n"
     "  --upgrade              takes the sockets over from the process of --pid-file, which drains\n"
+    "\n"
+    "Options of talk:\n"
+    "  --header \"NAME: VALUE\"  sent with the handshake; may be given again\n"
+    "  --subprotocol NAME       offered; may be given again, the best first\n"
+    "  --insecure               takes any certificate of a wss server\n"
+    "  --wait S                 after the input's end: closes when nothing came for S seconds, 1;\n"
+    "                           0 in a terminal\n"
     "\n"
     "Sockets that systemd passes (LISTEN_FDS) are used where their addresses are asked for, or all\n"
     "of them where none is; NOTIFY_SOCKET and WATCHDOG_USEC are served.\n"

@@ -120,6 +120,7 @@ static const struct {
     {"check", "FILE", "lint validate verify test-config configtest"},
     {"new", "DIR", "init create scaffold generate make"},
     {"reload", "--pid-file FILE", "restart refresh hup"},
+    {"talk", "URL", "connect client wscat websocat chat"},
     {"help", "", "usage man"},
     {"version", "", "ver"},
 };

@@ -4,6 +4,7 @@
 #include "server/settings.h"
 
 #include "base/mem.h"
+#include "net/ws_client.h"
 #include "server/hints.h"
 
 #include <errno.h>
@@ -72,16 +73,50 @@ static bool set_watch(struct settings *s, const char *name, const char *value) {
     return set_flag(&s->watch, name, value);
 }
 
+/* ---- of talk ---- */
+
+static bool add(struct settings_list *list, const char *value) {
+    list->texts = mem_realloc(list->texts, (list->count + 1) * sizeof *list->texts);
+    list->texts[list->count++] = value;
+    return true;
+}
+
+static bool add_header(struct settings *s, const char *name, const char *value) {
+    const char *fault = ws_client_header_fault(value);
+    if (fault != NULL)
+        fprintf(stderr, "tidewire: %s \"%s\": %s\n", name, value, fault);
+    return fault == NULL && add(&s->headers, value);
+}
+
+static bool add_subprotocol(struct settings *s, const char *name, const char *value) {
+    if (!ws_client_is_subprotocol(value))
+        return complain(name, "the name of a subprotocol, such as \"v1.chat\"", value);
+    return add(&s->subprotocols, value);
+}
+
+static bool set_insecure(struct settings *s, const char *name, const char *value) {
+    return set_flag(&s->insecure, name, value);
+}
+
+static bool set_wait(struct settings *s, const char *name, const char *value) {
+    s->has_wait = true;
+    return set_seconds(&s->wait_seconds, name, value);
+}
+
+/* ---- the options ---- */
+
 struct option {
     const char *name;
     const char *variable; /* read here; NULL: app.lua reads it, or there is none */
     bool has_value;
     bool (*set)(struct settings *settings, const char *name, const char *value);
     size_t text_at; /* where the value itself is kept, if `set` is NULL */
+    bool of_talk;   /* it is talk's, not the server's */
 };
 
-#define BY(function) function, 0
-#define TEXT(field)  NULL, offsetof(struct settings, field)
+#define BY(function)   function, 0, false
+#define TEXT(field)    NULL, offsetof(struct settings, field), false
+#define TALK(function) function, 0, true
 
 static const struct option options[] = {
     {"--listen", NULL, true, BY(set_listen)},
@@ -98,6 +133,10 @@ static const struct option options[] = {
     {"--drain-jitter", "TIDEWIRE_DRAIN_JITTER", true, BY(set_drain_jitter)},
     {"--upgrade", NULL, false, BY(set_upgrade)},
     {"--watch", NULL, false, BY(set_watch)},
+    {"--header", NULL, true, TALK(add_header)},
+    {"--subprotocol", NULL, true, TALK(add_subprotocol)},
+    {"--insecure", NULL, false, TALK(set_insecure)},
+    {"--wait", NULL, true, TALK(set_wait)},
 };
 enum { OPTION_COUNT = sizeof options / sizeof options[0] };
 
@@ -161,6 +200,7 @@ static bool read_option(struct settings *s, int argc, char **argv, int *at) {
             }
             value = argv[++*at];
         }
+        s->seen[option->of_talk] = option->name;
         return set_option(s, option, option->name, value);
     }
     const char *next = *at + 1 < argc && argv[*at + 1][0] != '-' ? argv[*at + 1] : NULL;
@@ -171,8 +211,9 @@ static const struct {
     const char *word;
     enum settings_action action;
 } commands[] = {
-    {"run", ACTION_RUN},       {"check", ACTION_CHECK}, {"new", ACTION_NEW},
-    {"reload", ACTION_RELOAD}, {"help", ACTION_HELP},   {"version", ACTION_VERSION},
+    {"run", ACTION_RUN},         {"check", ACTION_CHECK}, {"new", ACTION_NEW},
+    {"reload", ACTION_RELOAD},   {"talk", ACTION_TALK},   {"help", ACTION_HELP},
+    {"version", ACTION_VERSION},
 };
 
 /* A word that is no option: a command, if it is the first one, or what that is about. */
@@ -272,6 +313,16 @@ static bool check_together(const struct settings *s) {
     return true;
 }
 
+/* Options of another command. */
+static bool check_seen(const struct settings *s) {
+    const char *foreign = s->seen[s->action != ACTION_TALK];
+    if (foreign != NULL)
+        fprintf(stderr, "tidewire: %s is an option of %s\n", foreign,
+                s->action == ACTION_TALK ? "the server, not of tidewire talk"
+                                         : "tidewire talk URL");
+    return foreign == NULL;
+}
+
 static bool check_reload(const struct settings *s) {
     bool good = s->target == NULL && s->pid_file != NULL;
     if (!good)
@@ -281,7 +332,7 @@ static bool check_reload(const struct settings *s) {
 }
 
 bool settings_read(struct settings *settings, int argc, char **argv) {
-    *settings = (struct settings){.log_level = LOG_INFO, .drain_seconds = 10};
+    *settings = (struct settings){.log_level = LOG_INFO, .drain_seconds = 10, .wait_seconds = 1};
     for (int i = 1; i < argc; i++) {
         if (strcmp(argv[i], "--version") == 0 || strcmp(argv[i], "-v") == 0 ||
             (i == 1 && strcmp(argv[i], "version") == 0)) {
@@ -305,12 +356,18 @@ bool settings_read(struct settings *settings, int argc, char **argv) {
         return check_reload(settings);
     if (settings->action == ACTION_HELP || settings->action == ACTION_VERSION)
         return true;
+    if (!check_seen(settings))
+        return false;
+    if (settings->action == ACTION_TALK && settings->target == NULL) {
+        fprintf(stderr, "tidewire: talk needs an address: tidewire talk ws://127.0.0.1:8080/\n");
+        return false;
+    }
     if (settings->action == ACTION_NEW && settings->target == NULL) {
         fprintf(stderr,
                 "tidewire: new needs a folder: tidewire new DIR (tidewire --help tells more)\n");
         return false;
     }
-    if (settings->action != ACTION_NEW && !find_script(settings))
+    if (settings->action != ACTION_NEW && settings->action != ACTION_TALK && !find_script(settings))
         return false;
     return check_together(settings);
 }
@@ -318,4 +375,6 @@ bool settings_read(struct settings *settings, int argc, char **argv) {
 void settings_close(struct settings *settings) {
     mem_free(settings->listen);
     mem_free(settings->app_file);
+    mem_free(settings->headers.texts);
+    mem_free(settings->subprotocols.texts);
 }

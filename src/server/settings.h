@@ -15,15 +15,23 @@ enum settings_action {
     ACTION_CHECK,
     ACTION_NEW,
     ACTION_RELOAD,
+    ACTION_TALK,
     ACTION_VERSION,
     ACTION_HELP
 };
 
+/* Values of an option that may be given again. */
+struct settings_list {
+    const char **texts;
+    size_t count;
+};
+
 struct settings {
     enum settings_action action;
-    const char *target; /* FILE or DIR */
-    char *app_file;     /* the target, where a folder was named */
-    bool has_command;   /* a word such as "check" stands before it */
+    const char *target;  /* FILE, DIR or URL */
+    char *app_file;      /* the target, where a folder was named */
+    const char *seen[2]; /* an option that was given: of the server, of talk */
+    bool has_command;    /* a word such as "check" stands before it */
     const char **listen;
     size_t listen_count;
     const char *workers, *admin, *tls_certificate, *tls_key, *log_file, *pid_file;
@@ -32,6 +40,9 @@ struct settings {
     double drain_seconds, lame_duck_seconds, drain_jitter;
     bool upgrade; /* take over from the process of pid_file */
     bool watch;
+    struct settings_list headers, subprotocols; /* of talk, as are those below */
+    bool insecure, has_wait;
+    double wait_seconds;
 };
 
 /* Reads both. False, after a message on stderr that says what to do, when they cannot be used. */
