@@ -96,11 +96,13 @@ end
 ---@return integer endpoint_or_status
 ---@return string|nil subprotocol_or_headers
 ---@return string|nil body
+---@return integer|nil endpoint     of a status from 4000 to 4999: accepted, and closed with this code at once
+---@return string|nil subprotocol   the same
 function events.upgrade(id, head, _, remote_address, secure)
   local endpoint, request, subprotocol, fields = gatekeeper.admit(running, head, remote_address, secure)
   if not endpoint then
     local refusal = request
-    return false, refusal.status, refusal.headers, refusal.body
+    return false, refusal.status, refusal.headers, refusal.body, refusal.endpoint, refusal.subprotocol
   end
   conns[id] = Conn.new(id, endpoint, request, subprotocol, fields)
   return true, endpoint.number, subprotocol

@@ -52,14 +52,21 @@ local function failed(err)
   return replies.refusal(500, "The server could not decide.")
 end
 
+local function counted(...)
+  return select("#", ...), ...
+end
+
 --- Asks `validate`. Returns the connection's fields (or true), or nil and a reply.
 local function ask(endpoint, request)
   if not endpoint.validate then
     return true
   end
-  local ok, answer, first, second = xpcall(endpoint.validate, errors.handler("validate"), request)
+  local count, ok, answer, first, second = counted(xpcall(endpoint.validate, errors.handler("validate"), request))
   if not ok then
     return nil, failed(answer)
+  elseif count == 1 then
+    local message = "validate returned nothing; return true or a table to accept, or nil and a status to refuse"
+    return nil, failed(errors.new("script", message, "validate"))
   elseif not answer then
     local made, reply = pcall(replies.of_validate, first, second)
     return nil, made and reply or failed(errors.new("script", reply, "validate"))
@@ -76,12 +83,26 @@ local function ask(endpoint, request)
 end
 
 local function check_origin(endpoint, request)
-  local ok, allowed, reason = xpcall(endpoint.allow_origin, errors.handler("origins"), request.origin, request)
+  local ok, allowed, reason, status, message =
+    xpcall(endpoint.allow_origin, errors.handler("origins"), request.origin, request)
   if not ok then
     return failed(allowed)
+  elseif not allowed and replies.is_refusal(status) then
+    local made, reply = pcall(replies.of_validate, status, message)
+    return made and reply or failed(errors.new("script", reply, "origins"))
   elseif not allowed then
     return replies.refusal(403, reason or "This Origin is not allowed.")
   end
+end
+
+--- A refusal, which may be a close after all. Browsers take no answer without a subprotocol where they have offered
+--- some, and nothing is said in it: where none was chosen, the first is as good.
+local function refused(endpoint, request, reply, subprotocol)
+  if reply.status >= 4000 then
+    reply.endpoint = endpoint.number
+    reply.subprotocol = subprotocol or request.subprotocols[1]
+  end
+  return nil, reply
 end
 
 --- Decides about a handshake.
@@ -104,7 +125,7 @@ function gatekeeper.admit(app, head, remote_address, secure)
   core.runs_at(endpoint.number)
   local refusal = check_origin(endpoint, request)
   if refusal then
-    return nil, refusal
+    return refused(endpoint, request, refusal, nil)
   end
   if core.endpoint_full(endpoint.number) then
     return nil, replies.refusal(503, "This endpoint is full.", { ["Retry-After"] = "5" })
@@ -115,7 +136,7 @@ function gatekeeper.admit(app, head, remote_address, secure)
   end
   local answer, reply = ask(endpoint, request)
   if not answer then
-    return nil, reply
+    return refused(endpoint, request, reply, subprotocol)
   end
   if not subprotocol and #request.subprotocols > 0 then
     tell_of_subprotocols(endpoint)

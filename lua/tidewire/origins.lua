@@ -130,15 +130,17 @@ local function compile_list(items)
   return list, problems
 end
 
----@alias tidewire.OriginCheck fun(origin: string|nil, request: any): boolean, string|nil
+---@alias tidewire.OriginCheck fun(origin: string|nil, request: any): boolean, string|nil, any, any
 
 local function check_by_function(decide)
   return function(origin, request)
     local normal = origin == "null" and origin or origins.normalise(origin)
     if not normal then
       return false, "the Origin header is malformed"
-    elseif not decide(normal, request) then
-      return false, "this Origin is not allowed"
+    end
+    local allowed, status, message = decide(normal, request)
+    if not allowed then
+      return false, "this Origin is not allowed", status, message
     end
     return true
   end
@@ -181,7 +183,8 @@ end
 --- functions alike. A request without Origin (not a browser) passes, unless `require_origin`.
 ---@param option string|string[]|function|nil
 ---@param require_origin boolean|nil
----@return tidewire.OriginCheck|nil check  check(origin or nil, request) -> true | false, reason
+---@return tidewire.OriginCheck|nil check  check(origin or nil, request) -> true | false, reason, and what a function
+---  has returned behind its answer
 ---@return string[]|nil problems           what is wrong with the option, if check is nil
 function origins.compile(option, require_origin)
   if option == nil then

@@ -15,15 +15,30 @@ local replies = {}
 ---@field status integer
 ---@field headers string|nil  whole lines, "Name: value\r\n"
 ---@field body string|nil
+---@field endpoint integer|nil    C's number, where the handshake is accepted only to be closed
+---@field subprotocol string|nil  and what it is answered
 
 local function is_status(value)
   return math.type(value) == "integer" and value >= 200 and value <= 599
 end
 
---- The status of a refusal. Throws, without a place, for one that cannot be: success it cannot mean.
+local function is_close_code(value)
+  return math.type(value) == "integer" and value >= 4000 and value <= 4999
+end
+
+--- Is this the status of a refusal? One from 4000 to 4999 is a close code: the handshake is accepted and the connection
+--- closed with it at once, because a page in a browser can read nothing else.
+---@param value any
+---@return boolean
+function replies.is_refusal(value)
+  return is_close_code(value) or is_status(value) and value >= 300
+end
+
+--- Throws, without a place, for a status that cannot be that of a refusal: success it cannot mean.
 local function check_refusal(value)
-  if not is_status(value) or value < 300 then
-    error(("validate must refuse with a status from 300 to 599, it returned %s"):format(tostring(value)), 0)
+  if not replies.is_refusal(value) then
+    error(("validate must refuse with a status from 300 to 599, or close with a code from 4000 to 4999; it returned %s")
+      :format(tostring(value)), 0)
   end
   return value
 end
@@ -68,8 +83,33 @@ function replies.refusal(status, message, headers)
   return replies.new(status, header_fields.with(headers, "Content-Type", "application/json"), body)
 end
 
+local LONGEST_REASON <const> = 123 -- bytes; RFC 6455 section 5.5
+
+--- The reason of a close: the message, as far as it fits, in whole characters.
+local function close_reason(details)
+  if type(details) == "table" then
+    details = details.message ~= nil and details.message or details.body
+  end
+  if details == nil then
+    return ""
+  elseif not textual[type(details)] then
+    error(("a status from 4000 to 4999 closes the connection, with a short text as its reason, got %s")
+      :format(describe(details)), 0)
+  end
+  local text = tostring(details)
+  if not utf8.len(text) then
+    error("the reason of a close must be UTF-8 text", 0)
+  end
+  local cut = math.min(#text, LONGEST_REASON)
+  while cut < #text and text:byte(cut + 1) & 0xC0 == 0x80 do
+    cut = cut - 1
+  end
+  return text:sub(1, cut)
+end
+
 --- What a `validate` that refused has returned: status, then a message or a table of
---- `{ status =, headers =, body = }`; any of them may be missing.
+--- `{ status =, headers =, body = }`; any of them may be missing. With a status from 4000 to 4999 the body is the
+--- reason of the close.
 ---@param first any
 ---@param second any
 ---@return tidewire.Reply
@@ -80,11 +120,13 @@ function replies.of_validate(first, second)
   elseif first ~= nil then
     details = first
   end
-  if type(details) ~= "table" then
-    return replies.refusal(status, details == nil and "Refused." or text_of("the message of a refusal", details))
-  end
-  if details.status ~= nil then
+  if type(details) == "table" and details.status ~= nil then
     status = check_refusal(details.status)
+  end
+  if is_close_code(status) then
+    return { status = status, body = close_reason(details) }
+  elseif type(details) ~= "table" then
+    return replies.refusal(status, details == nil and "Refused." or text_of("the message of a refusal", details))
   end
   if details.body == nil then
     return replies.refusal(status, text_of("the message of a refusal", details.message or "Refused."), details.headers)

@@ -19,7 +19,7 @@
 --- Hooks and options of an endpoint. For one connection hooks never overlap, and all but `validate` may
 --- wait. What on_start, handle_message, send_ping and on_drain return counts only if it is nil and an error.
 ---@class tidewire.Handler
----@field validate? fun(request: tidewire.Request): table|boolean|nil, integer|string|tidewire.Refusal|nil, string|tidewire.Refusal|nil  a table (fields of `conn`) or true: accept; nil or false, then a status (403), then a message or a table: refuse. Must answer at once
+---@field validate? fun(request: tidewire.Request): table|boolean|nil, integer|string|tidewire.Refusal|nil, string|tidewire.Refusal|nil  a table (fields of `conn`) or true: accept; nil or false, then a status (403; 4000 to 4999: close with this code), then a message or a table: refuse. Must answer at once
 ---@field on_start? fun(conn: tidewire.Conn): any, any  first, after the upgrade; messages wait for it
 ---@field handle_message? fun(conn: tidewire.Conn, message: any, kind: tidewire.MessageKind): any, any  each message, in order
 ---@field send_ping? fun(conn: tidewire.Conn): any, any  each ping_period, in place of conn:ping()
@@ -39,7 +39,7 @@
 ---@field message_timeout? number    seconds that a message may take; 0: for ever
 ---@field max_backlog? tidewire.Size  bytes that may wait for one client
 ---@field slow_client? "close"|"drop"|"conflate"  what happens at max_backlog; "conflate": newer messages replace those of the same key
----@field origins? string|string[]|fun(origin: string, request: tidewire.Request): boolean?
+---@field origins? string|string[]|fun(origin: string, request: tidewire.Request): boolean?, integer?, string?
 ---@field require_origin? boolean
 ---@field subprotocols? string[]     by preference
 ---@field rate? table                not in this version: an error

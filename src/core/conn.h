@@ -49,6 +49,7 @@ struct conn {
     bool half_closed;  /* the peer has ended its direction of TCP */
     bool peer_done;    /* nothing more is expected from the peer: end when all is written */
     bool ended;        /* the wire was told to end */
+    bool refused;      /* accepted to be closed at once: no hook hears of it */
     uint8_t close_reason_len;
     uint16_t close_code;
     uint32_t ping_number; /* of the last ping, from 1 */

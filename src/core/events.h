@@ -60,11 +60,13 @@ struct http_request {
 
 /* The scripts' answer to a handshake. The texts belong to whoever answers, until its next event. */
 struct upgrade_answer {
-    int status;              /* 101: accepted; else refuse with it */
+    /* 101: accepted; 4000 to 4999: accepted, and closed with this code at once; else refuse with it. 0: there is no
+     * answer. */
+    int status;
     uint32_t endpoint;       /* accepted: which of the hub's endpoints */
     const char *subprotocol; /* accepted: NULL or the chosen one */
     const char *headers;     /* refused: whole "Name: value\r\n" lines, or NULL */
-    const char *body;        /* refused */
+    const char *body;        /* refused; or the reason of the close, UTF-8 of at most 123 bytes */
     size_t body_len;
 };
 

@@ -132,7 +132,7 @@ static void release(struct hub *hub, struct conn *conn) {
     list_remove(&conn->pending);
     list_remove(&conn->dirty);
     outq_clear(&conn->out);
-    if (conn->endpoint != NULL)
+    if (conn->endpoint != NULL && !conn->refused)
         places_give(conn->endpoint->places);
     if (hub->options.places != NULL)
         places_give(hub->options.places);
@@ -340,12 +340,16 @@ static void log_close(const struct conn *conn, enum log_level level, const char 
     log_end(&line);
 }
 
-static void set_close(struct hub *hub, struct conn *conn, unsigned code, const char *reason,
-                      size_t len) {
+static void note_close(struct conn *conn, unsigned code, const char *reason, size_t len) {
     conn->close_code = (uint16_t)code;
     conn->close_reason_len = (uint8_t)len;
     conn->close_reason = len > 0 ? mem_strndup(reason, len) : NULL;
     conn->state = CONN_CLOSING;
+}
+
+static void set_close(struct hub *hub, struct conn *conn, unsigned code, const char *reason,
+                      size_t len) {
+    note_close(conn, code, reason, len);
     conn->due |= DUE_CLOSE;
     publish_leave_all(hub, conn); /* it has left before others hear of it */
     mail_withdraw(hub, conn);
@@ -416,12 +420,23 @@ void hub_gone(struct hub *hub, struct conn *conn, unsigned code) {
     unhandled_gone(hub, conn);
     outq_clear(&conn->out);
     heartbeat_stop(hub, conn);
-    stats_add(&hub->stats.connections_closed, 1);
-    stats_add(&hub->stats.connections, (uint64_t)-1);
+    if (!conn->refused) {
+        stats_add(&hub->stats.connections_closed, 1);
+        stats_add(&hub->stats.connections, (uint64_t)-1);
+    }
     hub_later(hub, conn);
 }
 
 /* ---- closing from our side ---- */
+
+void hub_open_refused(struct hub *hub, struct conn *conn, void *peer, uint32_t endpoint,
+                      unsigned code, const char *reason, size_t len) {
+    conn->peer = peer;
+    conn->endpoint = hub->endpoints[endpoint];
+    conn->refused = true;
+    note_close(conn, code, reason, len);
+    queue_close_frame(hub, conn);
+}
 
 void hub_begin_close(struct hub *hub, struct conn *conn, unsigned code, const char *reason,
                      size_t len, bool drop) {

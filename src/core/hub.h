@@ -103,6 +103,11 @@ bool hub_assign(struct hub *hub, struct conn *conn, uint32_t endpoint);
 void hub_abandon(struct hub *hub, struct conn *conn);
 /* The upgrade is answered; `peer` is what the wire is called with. on_start runs now. */
 void hub_open(struct hub *hub, struct conn *conn, void *peer);
+/* The upgrade is answered only to be closed with this code, which a client can read better than a status. No hook is
+ * called, no worker knows of it, and it is counted nowhere but in the places for all connections. `len` at most
+ * 123. */
+void hub_open_refused(struct hub *hub, struct conn *conn, void *peer, uint32_t endpoint,
+                      unsigned code, const char *reason, size_t len);
 /* A whole message; text is valid UTF-8. */
 void hub_received(struct hub *hub, struct conn *conn, const char *bytes, size_t len, bool binary);
 /* So many bytes are kept of what it has sent: of the message with this number, which is not whole yet (0: all are), and

@@ -93,6 +93,22 @@ static void accept_upgrade(struct gate *gate, const struct candidate *candidate,
     http_let_go(http);
 }
 
+/* Accepts a handshake only to close it: a page in a browser sees no status of a refusal, but the code of a close. */
+static void refuse_by_close(struct gate *gate, const struct candidate *candidate,
+                            const struct upgrade_answer *answer) {
+    struct stream *stream = http_stream(candidate->http);
+    if (!answer_101(stream, candidate->handshake->key, answer->subprotocol)) {
+        give_back(gate, candidate);
+        stream_kill(stream);
+        return;
+    }
+    const struct ws_refusal refusal = {answer->endpoint, (unsigned)answer->status, answer->body,
+                                       answer->body_len};
+    ws_refuse(gate->ws, stream, candidate->conn, candidate->address, &refusal, candidate->ahead,
+              candidate->ahead_len);
+    http_let_go(candidate->http);
+}
+
 /* Asks the scripts, and does what they say. */
 static void ask(struct gate *gate, const struct candidate *candidate,
                 const struct request *request) {
@@ -102,13 +118,22 @@ static void ask(struct gate *gate, const struct candidate *candidate,
         .remote_address = http_remote(candidate->http),
         .secure = stream_is_secure(http_stream(candidate->http)),
     };
-    struct upgrade_answer answer = {.status = 500};
+    struct upgrade_answer answer = {.status = 0};
     gate->hub->events->upgrade(gate->hub->events_user, candidate->conn->id, &info, &answer);
     if (answer.status == 101) {
         accept_upgrade(gate, candidate, &answer);
         return;
     }
+    if (answer.status == 0) { /* they have failed, and the log knows why */
+        refuse(gate, candidate->http, 500, NULL, "The server could not decide.");
+        give_back(gate, candidate);
+        return;
+    }
     stats_add(&gate->hub->stats.connections_refused, 1);
+    if (answer.status >= 4000) {
+        refuse_by_close(gate, candidate, &answer);
+        return;
+    }
     http_respond(candidate->http, answer.status, answer.headers, answer.body, answer.body_len);
     give_back(gate, candidate); /* an event: the answer's texts are gone with it */
 }

@@ -246,8 +246,8 @@ static void on_closed(void *owner) {
 
 static const struct stream_events stream_events = {on_received, on_writable, on_ended, on_closed};
 
-void ws_open(struct ws_server *server, struct stream *stream, struct conn *conn,
-             struct address_entry *address, char *ahead, size_t len) {
+static struct ws *take_over(struct ws_server *server, struct stream *stream, struct conn *conn,
+                            struct address_entry *address) {
     struct ws *ws = mem_zalloc(sizeof *ws);
     ws->server = server;
     ws->stream = stream;
@@ -255,7 +255,23 @@ void ws_open(struct ws_server *server, struct stream *stream, struct conn *conn,
     ws->address = address;
     list_init(&ws->resumed);
     stream_set_owner(stream, &stream_events, ws);
+    return ws;
+}
+
+void ws_open(struct ws_server *server, struct stream *stream, struct conn *conn,
+             struct address_entry *address, char *ahead, size_t len) {
+    struct ws *ws = take_over(server, stream, conn, address);
     hub_open(server->hub, conn, ws);
+    if (len > 0)
+        on_bytes(ws, ahead, len);
+}
+
+void ws_refuse(struct ws_server *server, struct stream *stream, struct conn *conn,
+               struct address_entry *address, const struct ws_refusal *refusal, char *ahead,
+               size_t len) {
+    struct ws *ws = take_over(server, stream, conn, address);
+    hub_open_refused(server->hub, conn, ws, refusal->endpoint, refusal->code, refusal->reason,
+                     refusal->reason_len);
     if (len > 0)
         on_bytes(ws, ahead, len);
 }

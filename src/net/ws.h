@@ -26,6 +26,17 @@ void ws_fill_wire(struct wire *wire);
 void ws_open(struct ws_server *server, struct stream *stream, struct conn *conn,
              struct address_entry *address, char *ahead, size_t len);
 
+/* The same for a handshake that is answered with 101 only to be closed with this code: as of hub_open_refused(). */
+struct ws_refusal {
+    uint32_t endpoint;
+    unsigned code;
+    const char *reason; /* UTF-8, at most 123 bytes */
+    size_t reason_len;
+};
+void ws_refuse(struct ws_server *server, struct stream *stream, struct conn *conn,
+               struct address_entry *address, const struct ws_refusal *refusal, char *ahead,
+               size_t len);
+
 /* Goes on with connections whose reading was allowed again. Call it at the end of the loop's turn,
  * before hub_turn_end(). */
 void ws_server_turn(struct ws_server *server);

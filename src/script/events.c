@@ -85,7 +85,8 @@ static const char *text_at(lua_State *co, int index, size_t *len) {
     return lua_type(co, index) == LUA_TSTRING ? lua_tolstring(co, index, len) : NULL;
 }
 
-/* dispatch.upgrade returns `true, endpoint, subprotocol` or `false, status, headers, body`. */
+/* dispatch.upgrade returns `true, endpoint, subprotocol`; `false, status, headers, body`; or `false, code, nil, reason,
+ * endpoint, subprotocol`. */
 static void read_answer(lua_State *co, struct upgrade_answer *answer) {
     if (lua_toboolean(co, 1)) {
         answer->status = 101;
@@ -96,6 +97,8 @@ static void read_answer(lua_State *co, struct upgrade_answer *answer) {
     answer->status = (int)lua_tointeger(co, 2);
     answer->headers = text_at(co, 3, NULL);
     answer->body = text_at(co, 4, &answer->body_len);
+    answer->endpoint = (uint32_t)lua_tointeger(co, 5);
+    answer->subprotocol = text_at(co, 6, NULL);
 }
 
 static void on_upgrade(void *user, conn_id id, const struct http_request *request,

@@ -227,7 +227,7 @@ end)
 
 describe("a refusal of validate", function()
   it("with nil or false is a 403 that says only that", function()
-    for _, values in ipairs { table.pack(nil), table.pack(false), table.pack() } do
+    for _, values in ipairs { table.pack(nil), table.pack(false) } do
       local answer = try_validate(answering(table.unpack(values, 1, values.n)))
       assert.equal(403, answer.status)
       assert.equal("Refused.", message_of(answer))
@@ -298,6 +298,69 @@ describe("a refusal of validate", function()
   end)
 end)
 
+describe("a status from 4000 to 4999", function()
+  it("accepts the handshake and closes with it", function()
+    local long = ("ä"):rep(100)
+    for _, case in ipairs {
+      { { nil, 4000 }, 4000, "" },
+      { { false, 4401 }, 4401, "" },
+      { { nil, 4999, "who are you?" }, 4999, "who are you?" },
+      { { nil, 4001, 17 }, 4001, "17" },
+      { { nil, { status = 4403, message = "go away" } }, 4403, "go away" },
+      { { nil, 4403, { message = "go away", headers = { ["X-Why"] = "none" } } }, 4403, "go away" },
+      { { nil, 4403, { body = "go away" } }, 4403, "go away" },
+      { { nil, 401, { status = 4402 } }, 4402, "" },
+      { { nil, 4001, long }, 4001, ("ä"):rep(61) }, -- 123 bytes, in whole characters
+      { { nil, 4001, ("x"):rep(123) }, 4001, ("x"):rep(123) },
+      { { nil, 4001, ("x"):rep(121) .. "€" }, 4001, ("x"):rep(121) },
+    } do
+      world:uninstall()
+      world = fake_app:install()
+      local answer = try_validate(answering(table.unpack(case[1], 1, 3)))
+      assert.same({ status = case[2], headers = "", body = case[3], endpoint = 0 }, answer)
+      assert.same({}, world.logs)
+      assert.equal(0, world.stats.script_errors)
+      assert.is_nil(next(require("tidewire.registry").conns))
+    end
+  end)
+
+  it("comes with a subprotocol that the client has offered, or a browser would not hear of it", function()
+    local function chosen(subprotocols, offered)
+      return try({ subprotocols = subprotocols, validate = answering(nil, 4000) },
+        { headers = { ["Sec-WebSocket-Protocol"] = offered } }).subprotocol
+    end
+    assert.equal("b", chosen({ "b", "a" }, "a, b"))
+    assert.equal("a", chosen(nil, "a, b"))
+    assert.is_nil(chosen({ "a" }, nil))
+  end)
+
+  it("needs a reason that can be sent", function()
+    for _, details in ipairs { { body = {} }, print, { message = "\xff" }, "\xff" } do
+      world:uninstall()
+      world = fake_app:install()
+      assert.equal(500, try_validate(answering(nil, 4000, details)).status)
+      assert.matches("reason", world:logged("script_error")[1].fields.why)
+    end
+  end)
+
+  it("may be what a function of `origins` returns, as any other status", function()
+    local function answer_of(...)
+      world:uninstall()
+      world = fake_app:install()
+      return try({ origins = answering(...) }, { headers = { Origin = "https://a.example" } })
+    end
+    assert.same({ status = 4403, headers = "", body = "not here", endpoint = 0 }, answer_of(false, 4403, "not here"))
+    local answer = answer_of(nil, 404, "not here")
+    assert.same({ 404, "not here" }, { answer.status, message_of(answer) })
+    for _, other in ipairs { 1, "4403", 200, 5000, print } do -- what a function may have returned without a meaning
+      answer = answer_of(nil, other)
+      assert.same({ 403, "this Origin is not allowed" }, { answer.status, message_of(answer) })
+    end
+    assert.equal(500, answer_of(nil, 4403, print).status)
+    assert.equal("origins", world:logged("script_error")[1].fields.hook)
+  end)
+end)
+
 describe("a client that offers subprotocols to an endpoint without any", function()
   local OFFER = { headers = { ["Sec-WebSocket-Protocol"] = "chat.v1" } }
 
@@ -356,6 +419,10 @@ describe("a mistake of validate is a 500 that tells nothing, and is logged and c
       "tw.sleep: validate must answer at once; do the slow part in on_start")
   end)
 
+  it("no answer", function()
+    assert_told(try_validate(function() end), "^validate returned nothing; return true or a table to accept, ")
+  end)
+
   it("an answer that is neither a table nor true nor false", function()
     assert_told(try_validate(answering(1)), "validate must return a table, true, or nil/false .* it returned number")
   end)
@@ -395,7 +462,7 @@ describe("a mistake of validate is a 500 that tells nothing, and is logged and c
   end)
 
   it("a status that refuses nothing", function()
-    for _, status in ipairs { 0, 101, 200, 299, 600, 4001, 401.5 } do
+    for _, status in ipairs { 0, 101, 200, 299, 600, 1000, 1008, 3999, 5000, 4001.5, 401.5 } do
       for _, values in ipairs { { nil, status, "why" }, { nil, { status = status } } } do
         world:uninstall()
         world = fake_app:install()

@@ -115,7 +115,10 @@ function FakeApp:upgrade(path, request)
     self.conns[id].endpoint = results[2]
     return { status = 101, endpoint = results[2], subprotocol = results[3] }, id
   end
-  return { status = results[2], headers = results[3] or "", body = results[4] or "" }, id
+  return {
+    status = results[2], headers = results[3] or "", body = results[4] or "",
+    endpoint = results[5], subprotocol = results[6],
+  }, id
 end
 
 --- A client that connects, and its on_start.

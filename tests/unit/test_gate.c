@@ -211,10 +211,59 @@ static void answers_nothing(void *user, conn_id id, const struct http_request *r
 /* Scripts that fail to answer never make a connection. */
 static void test_no_answer(void **state) {
     events.upgrade = answers_nothing;
-    struct stream *stream = knock("192.0.2.1");
-    assert_memory_equal(stream->bytes, "HTTP/1.1 500 ", 13);
+    check_refused(knock("192.0.2.1"), 500,
+                  "{\"error\":\"The server could not decide.\",\"status\":500}");
     assert_int_equal(hub_admitted(f->hub), 0);
-    fake_stream_closes(stream);
+    assert_int_equal(stats_read(&f->hub->stats.connections_refused), 1);
+}
+
+/* A page in a browser reads no status: the handshake is accepted, and the connection closed at once. No hook hears of
+ * it; its places are taken until its socket is gone. */
+static void test_refused_by_a_close(void **state) {
+    answer = (struct upgrade_answer){
+        .status = 4401, .subprotocol = "chat.v1", .body = "who are you?", .body_len = 12};
+    f->places.max = 1;
+    struct stream *stream = knock("192.0.2.1");
+    turn();
+    assert_memory_equal(stream->bytes, "HTTP/1.1 101 ", 13);
+    assert_non_null(strstr(stream->bytes, "\r\nSec-WebSocket-Protocol: chat.v1\r\n"));
+    static const unsigned char close_frame[] = "\x88\x0e\x11\x31who are you?";
+    const char *end = strstr(stream->bytes, "\r\n\r\n");
+    assert_int_equal(stream->len - (size_t)(end + 4 - stream->bytes), 16);
+    assert_memory_equal(end + 4, close_frame, 16);
+    assert_int_equal(stats_read(&f->hub->stats.connections_refused), 1);
+    assert_int_equal(stats_read(&f->hub->stats.connections), 0);
+    assert_int_equal(stats_read(&f->hub->stats.connections_opened), 0);
+    assert_int_equal(hub_endpoint(f->hub, 0)->places->taken, 0);
+    assert_int_equal(hub_admitted(f->hub), 1);
+    check_refused(knock("192.0.2.1"), 503, "The server is full.");
+    fake_stream_gives(stream, "\x81\x82\0\0\0\0hi\x89\x80\0\0\0\0", 14); /* not heard */
+    assert_false(stream->shut);
+    fake_stream_gives(stream, "\x88\x82\0\0\0\0\x11\x31", 8);
+    turn();
+    assert_true(stream->shut);
+    assert_int_equal(stream->len - (size_t)(end + 4 - stream->bytes), 16);
+    leave(stream, 0);
+    fake_expect(f, "a.forgotten");
+    assert_int_equal(hub_admitted(f->hub), 0);
+    assert_int_equal(addresses_count(addresses, "192.0.2.1"), 0);
+    assert_int_equal(stats_read(&f->hub->stats.connections_closed), 0);
+    assert_int_equal(stats_read(&f->hub->stats.messages_received), 0);
+}
+
+/* One that goes at once, or neither answers nor goes. */
+static void test_refused_by_a_close_without_an_answer(void **state) {
+    answer = (struct upgrade_answer){.status = 4000};
+    struct stream *stream = knock("192.0.2.1");
+    leave(stream, 0); /* before the turn's end */
+    fake_expect(f, "a.forgotten");
+    stream = knock("192.0.2.1");
+    turn();
+    fake_pass(f, 10000);
+    assert_true(stream->killed);
+    leave(stream, 1);
+    fake_expect(f, "b.forgotten");
+    assert_int_equal(stats_read(&f->hub->stats.connections), 0);
 }
 
 static void test_full(void **state) {
@@ -312,6 +361,8 @@ int main(void) {
         TEST(test_malformed),
         TEST(test_refused_by_the_scripts),
         TEST(test_no_answer),
+        TEST(test_refused_by_a_close),
+        TEST(test_refused_by_a_close_without_an_answer),
         TEST(test_full),
         TEST(test_many_of_one_address),
         TEST(test_drain),
