@@ -3,8 +3,8 @@
 #include "server/scaffold.h"
 #include "server/server.h"
 #include "server/settings.h"
-#include "server/talk.h"
 #include "server/standard_streams.h"
+#include "server/talk.h"
 #include "tidewire_version.h"
 
 #include <stdio.h>

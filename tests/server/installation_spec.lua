@@ -21,7 +21,8 @@ describe("cmake --install", function()
   end)
 
   local function install(prefix, environment)
-    local result = process.run("cmake", { args = { "--install", BUILD, "--prefix", prefix }, environment = environment })
+    local args = { "--install", BUILD, "--prefix", prefix }
+    local result = process.run("cmake", { args = args, environment = environment })
     assert.equal(0, result.code, result.stdout .. result.stderr)
   end
 
