@@ -13,10 +13,10 @@ local mount = require "mount"
 
 local docs = assert(package.searchpath("app", package.path)):gsub("[^/]*$", "") .. "../../docs/"
 
--- The documentation as it is written.
+-- The documentation as it is written; docs.html makes pages of it.
 local function read_docs(request)
-  local name = request.params.page
-  local file <close> = name:find("^[%a_]+$") and io.open(docs .. name .. ".md", "r")
+  local name = request.params["*"]
+  local file <close> = name:find("^[%a_/]+$") and io.open(docs .. name .. ".md", "r")
   if not file then return 404, "there is no such page; docs/ has them" end
   return { headers = { ["Content-Type"] = "text/plain; charset=utf-8" }, body = file:read("a") }
 end
@@ -28,8 +28,8 @@ local app = {
     ["/live"] = "live",
   },
   http = {
-    ["/"]               = { static = "public" },
-    ["GET /docs/:page"] = read_docs,
+    ["/"]           = { static = "public" },
+    ["GET /docs/*"] = read_docs,
   },
 }
 

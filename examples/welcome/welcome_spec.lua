@@ -79,10 +79,10 @@ describe("examples/welcome", function()
     assert.equal("ada", receive_until(ada, function(now) return now.type == "welcome" end).username)
     local bob = app:connect("/game/game/arena?name=bob")
     assert.is_string(receive(bob).type)
-    for _, page in ipairs({ "/", "/chat/", "/game/", "/game/matches", "/docs/scripting" }) do
+    for _, page in ipairs({ "/", "/chat/", "/game/", "/game/matches", "/docs/scripting", "/docs/decisions/json" }) do
       assert.equal(200, app:http(page).status, page)
     end
-    for _, page in ipairs({ "/docs/nothing", "/docs/..%2FREADME", "/docs/decisions%2Fjson", "/docs/" }) do
+    for _, page in ipairs({ "/docs/nothing", "/docs/..%2FREADME", "/docs/decisions/../../README", "/docs/" }) do
       assert.equal(404, app:http(page).status, page)
     end
   end)

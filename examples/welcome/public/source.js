@@ -12,7 +12,8 @@ const TOKEN = new RegExp([
   /./,
 ].map((part) => part.source).join("|"), "gi");
 
-function paint(item, line) {
+// Adds a line of Lua to an element.
+export function paint(item, line) {
   for (const { 0: text, groups } of line.matchAll(TOKEN)) {
     const kind = ["comment", "string", "number"].find((name) => groups[name] !== undefined)
       ?? (KEYWORDS.has(groups.word) ? "keyword" : "");
