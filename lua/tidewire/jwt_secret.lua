@@ -74,9 +74,13 @@ local function der_kind(bytes)
   if not inner or inner ~= 0x30 and inner ~= 0x02 then
     return nil
   end
-  local whole = #bytes == at - 1 + length
   local inner_at, inner_length = content_of(bytes, at)
-  if not (whole or has_oid(bytes)) or not inner_at or inner_length > length then
+  if not inner_at or inner_at + inner_length > at + length then
+    return nil
+  end
+  local whole = #bytes == at - 1 + length
+  local large = at > 3 and inner_at > at + 2 -- one within the other: chance does not make that either
+  if not (whole or large or has_oid(bytes)) then
     return nil
   elseif inner == 0x30 then
     return bytes:byte(inner_at) == 0x06 and "public" or "certificate"

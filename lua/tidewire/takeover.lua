@@ -61,20 +61,22 @@ function takeover.load(file, command_line, generation)
     end
     return nil, lines, scripts and scripts:sources()
   end
-  loaded.shape, loaded.sources = shape_of(loaded), loaded.scripts:sources()
+  loaded.shape = shape_of(loaded)
   return loaded
 end
 
---- Calls its on_load, which may wait.
+--- Calls its on_load, which may wait. After it all of its script files are known: loaded.sources.
 ---@param loaded tidewire.App
 ---@return true|nil ok
 ---@return string[]|nil problems
 function takeover.call_on_load(loaded)
+  local ok, err = true, nil
   if loaded.on_load then
-    local ok, err = xpcall(loaded.on_load, errors.handler("on_load"))
-    if not ok then
-      return nil, { ("%s: on_load: %s\n%s"):format(loaded.file, err.message, err.traceback) }
-    end
+    ok, err = xpcall(loaded.on_load, errors.handler("on_load"))
+  end
+  loaded.sources = loaded.scripts:sources()
+  if not ok then
+    return nil, { ("%s: on_load: %s\n%s"):format(loaded.file, err.message, err.traceback) }
   end
   return true
 end

@@ -72,7 +72,7 @@ static bool is_leftover(int fd, const char *path, const struct problem *problem)
                     "%s is there and is no pid file (it does not hold a number alone): name "
                     "another, or remove it",
                     path);
-    if (flock(fd, LOCK_EX | LOCK_NB) != 0)
+    if (flock(fd, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK)
         return fail(problem,
                     "a server with the pid file %s is running (process %ld); --upgrade takes over "
                     "from it",
@@ -147,8 +147,10 @@ bool pid_file_write(struct pid_file *file, char *error, size_t error_size) {
     file->beside = mem_alloc(size);
     snprintf(file->beside, size, "%s.%ld", file->path, (long)getpid());
     file->fd = create(file->beside);
-    if (file->fd >= 0 && write_number(file->fd) && flock(file->fd, LOCK_EX | LOCK_NB) == 0)
+    if (file->fd >= 0 && write_number(file->fd)) {
+        flock(file->fd, LOCK_EX | LOCK_NB); /* not every file system can */
         return true;
+    }
     int why = errno;
     if (file->fd >= 0) {
         close(file->fd);

@@ -89,6 +89,12 @@ describe("a public key that is no whole PEM text", function()
     assert.matches("BEGIN PUBLIC KEY", thrown(jwt.verify, "x", { key = body_of(public.rsa) }))
     run "openssl rsa -in rsa.pem -RSAPublicKey_out -out rsa1.pub"
     check_refused(body_of(read "rsa1.pub"), "PKCS #1")
+    for _, length in ipairs { 30, 64, 100, 200 } do
+      check_refused(body_of(read "rsa1.pub"):sub(1, length), "PKCS #1")
+      check_refused(body_of(public.rsa):sub(1, length), "a public key without")
+      check_refused(body_of(read "rsa.crt"):sub(1, length), "a certificate without")
+      check_refused(body_of(private.rsa):sub(1, length), "a private key without")
+    end
   end)
 
   it("is not taken for a secret: PEM that was cut or changed", function()

@@ -157,6 +157,22 @@ return { handle_message = function(conn) conn:send(part) end }
     becomes("goes first")
   end)
 
+  it("sees modules that on_load loads, and mended ones after it has failed", function()
+    start({ app = [[
+local part
+return {
+  on_load = function() part = require "later.part" end,
+  endpoints = { ["/"] = { handle_message = function(conn) conn:send(part) end } },
+}
+]], files = { ["later/part.lua"] = module("first") } })
+    write("later/part.lua", module("second"))
+    becomes("second")
+    write("later/part.lua", "error('broken')")
+    assert.is_truthy(app:wait_for_log("event=reload_failed .*on_load: .*broken"))
+    write("later/part.lua", module("third"))
+    assert.equal("third", loop.ask_until(function() return (ada:ask("?")) end, "third"))
+  end)
+
   it("sees files that are loaded under any name", function()
     start({ app = [[
 local part = dofile("parts/text")
