@@ -155,9 +155,9 @@ end
 --- Ends a call of a repeating timer's function, however it ends.
 local Call = { __close = function(call) call.timer.busy = false end }
 
-local function start(seconds, f, on_end, repeats)
+local function start(seconds, f, on_end, repeats, is_sleep)
   local timer = setmetatable({
-    number = core.timer(seconds, repeats), f = f, on_end = on_end, repeats = repeats, skipped = 0, busy = false,
+    number = core.timer(seconds, repeats, is_sleep), f = f, on_end = on_end, repeats = repeats, skipped = 0, busy = false,
   }, Timer)
   timer.call = repeats and setmetatable({ timer = timer }, Call) or nil
   running[timer.number] = timer
@@ -244,7 +244,7 @@ function async.sleep(seconds)
     error(("tw.sleep: seconds must be a number from 0 to 1e9, got %s"):format(option_types.describe(seconds)), 2)
   end
   local task, token = async.this_task("tw.sleep"), {}
-  local timer = start(seconds, function() wake(task, token) end, nil, false)
+  local timer = start(seconds, function() wake(task, token) end, nil, false, true)
   scope.add(timer)
   wait(task, token)
 end

@@ -281,8 +281,9 @@ function core.runs_at(endpoint) end
 
 ---@param seconds number
 ---@param repeats boolean
+---@param is_sleep boolean|nil  it belongs to a hook that waits, and is not counted
 ---@return integer timer
-function core.timer(seconds, repeats) end
+function core.timer(seconds, repeats, is_sleep) end
 
 ---@param timer integer
 ---@return boolean was_running

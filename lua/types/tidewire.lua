@@ -377,6 +377,7 @@ function tw.stats() end
 ---@field messages integer              messages_received
 ---@field bytes integer                 bytes_received
 ---@field errors integer                script_errors and decode_errors
+---@field repeating_timers integer     of tw.every and conn:every, that run now
 ---@field connections_opened integer
 ---@field connections_closed integer
 ---@field connections_refused integer

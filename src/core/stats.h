@@ -32,7 +32,9 @@
     X(tls_failures, "TLS handshakes that failed")
 
 /* name, help text of what goes up and down. */
-#define STATS_GAUGES(X) X(connections, "WebSocket connections open now")
+#define STATS_GAUGES(X)                                                                            \
+    X(connections, "WebSocket connections open now")                                               \
+    X(repeating_timers, "Repeating timers of scripts and of connections that run now")
 
 struct stats {
 #define X(name, help) _Atomic uint64_t name;

@@ -11,17 +11,31 @@
 #include "base/clock.h"
 #include "base/heap.h"
 #include "base/mem.h"
+#include "base/table.h"
 #include "base/turn.h"
+
+#include <string.h>
+
+/* A line of a script that has started repeating timers which still run. */
+struct timer_place {
+    struct table_entry in; /* its key: "app.lua:12" */
+    uint32_t timers;
+    char text[];
+};
 
 struct api_timer {
     struct heap_node due; /* its key: when, in monotonic nanoseconds */
     uint64_t number;
-    uint64_t period_ns; /* 0: once */
+    uint64_t period_ns;        /* 0: once */
+    struct timer_place *place; /* of a repeating one */
+    unsigned generation;       /* of the code that has started it */
+    bool is_sleep;             /* it wakes a hook that waits, and is no timer of the script's */
 };
 
 struct timer_queue {
     uv_timer_t wake;
     struct heap due;
+    struct table places;
     uint64_t
         now_ns; /* the last moment that was told: none is told twice, so that timers of the same delay fire in
                         the order of their start, and what a pass starts is due after the pass */
@@ -39,7 +53,49 @@ static struct api_timer *first_of(const struct timer_queue *queue) {
     return node == NULL ? NULL : HEAP_OWNER(node, struct api_timer, due);
 }
 
+/* ---- where repeating timers were started ---- */
+
+static struct timer_place *place_take(struct vm *vm, lua_State *L) {
+    struct table *places = &vm->timer_queue->places;
+    struct slice text;
+    vm_push_place(L, L);
+    text.bytes = lua_tolstring(L, -1, &text.len);
+    struct table_entry *found = table_find(places, text);
+    struct timer_place *place = found == NULL ? NULL : TABLE_OWNER(found, struct timer_place, in);
+    if (place == NULL) {
+        place = mem_zalloc(sizeof *place + text.len + 1);
+        memcpy(place->text, text.bytes, text.len);
+        place->in.key = (struct slice){place->text, text.len};
+        table_add(places, &place->in);
+    }
+    place->timers++;
+    stats_add(&vm->hub->stats.repeating_timers, 1);
+    lua_pop(L, 1);
+    return place;
+}
+
+static void place_give(struct vm *vm, struct timer_place *place) {
+    if (place == NULL)
+        return;
+    stats_add(&vm->hub->stats.repeating_timers, (uint64_t)-1);
+    if (--place->timers > 0)
+        return;
+    table_remove(&vm->timer_queue->places, &place->in);
+    mem_free(place);
+}
+
+void vm_timers(struct vm *vm, void (*f)(void *user, unsigned generation, const char *where),
+               void *user) {
+    uint32_t at = 0;
+    for (const struct api_timer *timer; (timer = slots_next(&vm->timers, &at)) != NULL;)
+        if (!timer->is_sleep)
+            f(user, timer->generation, timer->place == NULL ? NULL : timer->place->text);
+}
+
+/* ---- timers ---- */
+
 static void end(struct vm *vm, struct api_timer *timer) {
+    place_give(vm, timer->place);
     slots_remove(&vm->timers, timer->number);
     heap_remove(&vm->timer_queue->due, &timer->due);
     mem_free(timer);
@@ -61,6 +117,7 @@ static uint64_t move_on(struct timer_queue *queue, struct api_timer *timer) {
 static void fire(struct vm *vm, struct api_timer *timer) {
     struct task *task = vm_task(vm, EVENT_TIMER, 0);
     uint64_t skipped = 0;
+    task->generation = timer->generation;
     lua_pushinteger(task->co, (lua_Integer)timer->number);
     if (timer->period_ns == 0)
         end(vm, timer);
@@ -106,7 +163,7 @@ bool api_timers_wait(const struct vm *vm) {
 
 /* ---- for Lua ---- */
 
-/* core.timer(seconds, repeats) -> integer */
+/* core.timer(seconds, repeats, is_sleep|nil) -> integer. is_sleep: it belongs to a hook that waits. */
 static int core_timer(lua_State *L) {
     struct vm *vm = vm_of(L);
     struct timer_queue *queue = vm->timer_queue;
@@ -117,12 +174,16 @@ static int core_timer(lua_State *L) {
     struct api_timer *timer = mem_zalloc(sizeof *timer);
     uint64_t ns = (uint64_t)(seconds * 1e9);
     timer->period_ns = repeats ? ns : 0;
+    timer->generation = vm->current == NULL ? vm->generation : vm->current->generation;
+    timer->is_sleep = lua_toboolean(L, 3);
     timer->number = slots_add(&vm->timers, timer);
     if (timer->number == 0) {
         mem_free(timer);
         return luaL_error(L, "too many timers");
     }
     heap_set(&queue->due, &timer->due, now_of(queue) + ns);
+    if (repeats)
+        timer->place = place_take(vm, L);
     lua_pushinteger(L, (lua_Integer)timer->number);
     return 1;
 }
@@ -165,6 +226,7 @@ static void on_closed(uv_handle_t *wake) {
 void api_timers_close(struct vm *vm) {
     api_timers_end_all(vm);
     heap_close(&vm->timer_queue->due);
+    table_close(&vm->timer_queue->places);
     uv_close((uv_handle_t *)&vm->timer_queue->wake, on_closed);
     vm->timer_queue = NULL;
 }

@@ -110,17 +110,6 @@ static struct task *find_load(struct list *tasks) {
     return NULL;
 }
 
-/* Pushes "app.lua:3": the innermost line of a script's that the coroutine is at; "" where there is none. */
-static const char *push_place(lua_State *L, lua_State *co) {
-    lua_Debug activation;
-    for (int level = 0; lua_getstack(co, level, &activation); level++) {
-        lua_getinfo(co, "Sl", &activation);
-        if (activation.currentline > 0 && !budget_is_library(co, &activation))
-            return lua_pushfstring(L, "%s:%d", activation.short_src, activation.currentline);
-    }
-    return lua_pushliteral(L, "");
-}
-
 void vm_tell_load(struct vm *vm, double seconds, unsigned loading, unsigned workers) {
     struct task *task = find_load(&vm->sleeping);
     const char *does = task == NULL ? "is busy" : "waits";
@@ -136,7 +125,7 @@ void vm_tell_load(struct vm *vm, double seconds, unsigned loading, unsigned work
     log_begin(&line, LOG_WARN, "load_waits");
     log_int(&line, "generation", task->generation);
     log_num(&line, "seconds", seconds);
-    log_str(&line, "where", push_place(vm->L, task->co));
+    log_str(&line, "where", vm_push_place(vm->L, task->co));
     log_int(&line, "loading", loading);
     log_int(&line, "workers", workers);
     log_str(&line, "why", why);

@@ -87,6 +87,10 @@ void vm_discard(struct vm *vm);
 /* Calls f with the generation of each hook, timer or spawned function that waits. */
 void vm_generations(struct vm *vm, void (*f)(void *user, unsigned generation), void *user);
 
+/* Calls f with the generation of each timer of scripts, and with the line that has started it if it repeats; else NULL. */
+void vm_timers(struct vm *vm, void (*f)(void *user, unsigned generation, const char *where),
+               void *user);
+
 /* Calls timers that are due, and runs coroutines that were woken: for a slice of time each, what is left waits for
  * the next turn. At the end of each turn of the loop. */
 void vm_turn(struct vm *vm);

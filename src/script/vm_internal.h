@@ -127,6 +127,8 @@ enum vm_result vm_run(struct task *task, int arguments);
 void vm_task_done(struct task *task);
 /* The same for events without results; RUN_FAILED becomes the state of the error's handling. */
 enum hook_state vm_run_hook(struct task *task, int arguments);
+/* Pushes "app.lua:3" onto L: the innermost line of a script's that the coroutine is at; "" where there is none. */
+const char *vm_push_place(lua_State *L, lua_State *co);
 /* Its number for scripts; makes one when there is none. */
 uint64_t vm_task_number(struct task *task);
 /* Puts a sleeping task into the ready list. False: the number is of none, or of one that is over. */

@@ -306,6 +306,16 @@ enum hook_state vm_run_hook(struct task *task, int arguments) {
     return HOOK_DONE;
 }
 
+const char *vm_push_place(lua_State *L, lua_State *co) {
+    lua_Debug activation;
+    for (int level = 0; lua_getstack(co, level, &activation); level++) {
+        lua_getinfo(co, "Sl", &activation);
+        if (activation.currentline > 0 && !budget_is_library(co, &activation))
+            return lua_pushfstring(L, "%s:%d", activation.short_src, activation.currentline);
+    }
+    return lua_pushliteral(L, "");
+}
+
 /* ---- waking ---- */
 
 bool vm_wake(struct vm *vm, uint64_t task_number) {

@@ -7,6 +7,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/utf8.h"
 #include "net/http.h"
 #include "net/listener.h"
 #include "server/broken_pipe.h"
@@ -15,6 +16,7 @@
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <string.h>
 #include <unistd.h>
 
 enum { PATIENCE_MS = 500 };
@@ -46,6 +48,8 @@ __attribute__((format(printf, 2, 3))) static void add(struct text *text, const c
     va_start(args, format);
     int len = vsnprintf(piece, sizeof piece, format, args);
     va_end(args);
+    if (len >= (int)sizeof piece)
+        len = sizeof piece - 1;
     if (text->len + (size_t)len + 1 > text->capacity) {
         text->capacity = (text->len + (size_t)len + 1) * 2;
         text->bytes = mem_realloc(text->bytes, text->capacity);
@@ -170,10 +174,37 @@ static void add_connections(struct admin *admin, struct text *text) {
 static void add_generations(const struct census *census, struct text *text) {
     add(text, "\"generations\":[");
     for (unsigned i = 0; i < census->count; i++)
-        add(text, "%s{\"generation\":%u,\"connections\":%" PRIu64 ",\"waiting_hooks\":%" PRIu64 "}",
+        add(text,
+            "%s{\"generation\":%u,\"connections\":%" PRIu64 ",\"waiting_hooks\":%" PRIu64
+            ",\"timers\":%" PRIu64 "}",
             i == 0 ? "" : ",", census->rows[i].generation, census->rows[i].connections,
-            census->rows[i].waiting);
+            census->rows[i].waiting, census->rows[i].timers);
     add(text, "],");
+}
+
+/* A text in JSON. A file's name may be any bytes. */
+static void add_quoted(struct text *text, const char *bytes) {
+    bool is_utf8 = utf8_valid(bytes, strlen(bytes));
+    add(text, "\"");
+    for (const unsigned char *at = (const unsigned char *)bytes; *at != '\0'; at++) {
+        if (*at < 0x20 || *at == '"' || *at == '\\')
+            add(text, "\\u%04x", *at);
+        else
+            add(text, "%c", *at >= 0x80 && !is_utf8 ? '?' : *at);
+    }
+    add(text, "\"");
+}
+
+/* Where repeating timers were made. */
+static void add_timers(const struct census *census, struct text *text) {
+    add(text, "\"timers\":[");
+    for (unsigned i = 0; i < census->place_count; i++) {
+        add(text, "%s{\"where\":", i == 0 ? "" : ",");
+        add_quoted(text, census->places[i].where);
+        add(text, ",\"generation\":%u,\"count\":%" PRIu64 "}", census->places[i].generation,
+            census->places[i].timers);
+    }
+    add(text, "],\"timers_elsewhere\":%" PRIu64 ",", census->elsewhere);
 }
 
 static void stats_json(struct admin *admin, struct http *http, const struct census *census) {
@@ -186,6 +217,7 @@ static void stats_json(struct admin *admin, struct http *http, const struct cens
         places_max(&admin->commons->places), bus_workers(admin->commons->bus));
     add_connections(admin, &text);
     add_generations(census, &text);
+    add_timers(census, &text);
     if (admin->commons->certificate != NULL)
         add(&text, "\"certificate_expires_at\":%" PRId64 ",",
             certificate_ends_at(admin->commons->certificate));

@@ -336,9 +336,17 @@ static void count_waiting(void *census, unsigned generation) {
     census_row(census, generation)->waiting++;
 }
 
+static void count_timer(void *user, unsigned generation, const char *where) {
+    struct census *census = user;
+    census_row(census, generation)->timers++;
+    if (where != NULL)
+        census_timers(census, where, generation, 1);
+}
+
 void worker_count(struct worker *worker, struct census *census) {
     hub_generations(worker->hub, count_connection, census);
     vm_generations(worker->vm, count_waiting, census);
+    vm_timers(worker->vm, count_timer, census);
 }
 
 void worker_discard(struct worker *worker) {

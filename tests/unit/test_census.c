@@ -5,6 +5,8 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
+#include <string.h>
 
 #include <cmocka.h>
 
@@ -35,6 +37,28 @@ static void test_add(void **state) {
     assert_int_equal(census_row(&one, 4)->connections, 7);
 }
 
+static void test_timers(void **state) {
+    struct census one = {0}, other = {0};
+    char place[200];
+    census_timers(&one, "app.lua:3", 1, 2);
+    census_timers(&one, "app.lua:3", 2, 1);
+    census_timers(&other, "app.lua:3", 1, 5);
+    census_add(&one, &other);
+    assert_int_equal(one.place_count, 2);
+    assert_string_equal(one.places[0].where, "app.lua:3");
+    assert_int_equal(one.places[0].timers, 7);
+    for (int i = 0; i < 40; i++) {
+        snprintf(place, sizeof place, "app.lua:%d", 100 + i);
+        census_timers(&one, place, 1, 1);
+    }
+    assert_int_equal(one.place_count, CENSUS_MOST_PLACES);
+    assert_int_equal(one.elsewhere, 40 - (CENSUS_MOST_PLACES - 2));
+    snprintf(place, sizeof place, "%0150d.lua:77", 0);
+    census_timers(&other, place, 1, 1);
+    assert_int_equal(strlen(other.places[1].where), CENSUS_PLACE_BYTES - 1);
+    assert_non_null(strstr(other.places[1].where, ".lua:77"));
+}
+
 /* What is too old for a row of its own counts as the oldest there is. */
 static void test_many(void **state) {
     struct census census = {0};
@@ -49,6 +73,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_rows),
         cmocka_unit_test(test_add),
+        cmocka_unit_test(test_timers),
         cmocka_unit_test(test_many),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
