@@ -142,6 +142,7 @@ end
 ---@field admin string|nil
 ---@field tls_certificate string|nil
 ---@field tls_key string|nil
+---@field is_check boolean|nil  the app is only looked at
 
 ---@class tidewire.LoadRequest
 ---@field file string                          the script

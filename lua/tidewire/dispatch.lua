@@ -47,6 +47,9 @@ function events.load(file, command_line)
   takeover.announce(loaded)
   running = takeover.commit(loaded)
   local ok, problems = takeover.call_on_load(loaded)
+  if ok and command_line.is_check then
+    takeover.check(loaded)
+  end
   return ok and loaded, problems
 end
 

@@ -10,6 +10,7 @@ local codecs = require "tidewire.codecs"
 local core = require "tidewire.core"
 local endpoints = require "tidewire.endpoints"
 local errors = require "tidewire.errors"
+local globals = require "tidewire.globals"
 local registry = require "tidewire.registry"
 local scope = require "tidewire.scope"
 
@@ -79,6 +80,12 @@ function takeover.call_on_load(loaded)
     return nil, { ("%s: on_load: %s\n%s"):format(loaded.file, err.message, err.traceback) }
   end
   return true
+end
+
+--- Warns of what a check finds in a whole app beside what a start finds.
+---@param loaded tidewire.App
+function takeover.check(loaded)
+  warn(globals.find(loaded.scripts.files, { loaded.on_load, loaded.on_reload, loaded.on_stop }))
 end
 
 --- A whole app is there. It takes over, in this worker or in others first, or is discarded.
@@ -180,6 +187,7 @@ function takeover.commit(loaded)
   end
   registry.endpoints, registry.codecs = list, codecs_of(list)
   codecs.renew(registry.codecs)
+  globals.watch(loaded.scripts.env)
   return loaded
 end
 

@@ -250,6 +250,8 @@ void vm_push_command_line(lua_State *L, const struct vm_command_line *line) {
     push_text(L, "admin", line->admin);
     push_text(L, "tls_certificate", line->tls_certificate);
     push_text(L, "tls_key", line->tls_key);
+    lua_pushboolean(L, line->is_check);
+    lua_setfield(L, -2, "is_check");
     if (line->listen_count == 0)
         return;
     lua_newtable(L);

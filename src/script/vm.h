@@ -57,6 +57,7 @@ struct vm_command_line {
     const char *workers; /* "4" or "auto" */
     const char *admin;
     const char *tls_certificate, *tls_key;
+    bool is_check; /* the app is only looked at */
 };
 
 /* Loads the app in `file`, running the loop while its script waits. NULL when it cannot be: each

@@ -552,6 +552,7 @@ int server_check(const struct settings *settings) {
     commons_init(&commons);
     struct worker *worker = worker_new(0, &commons);
     struct vm_command_line line = command_line(settings);
+    line.is_check = true;
     const struct app *app = worker == NULL ? NULL : worker_load(worker, settings->target, &line);
     int code = app == NULL ? EXIT_USAGE : EXIT_CLEAN;
     if (app != NULL)
