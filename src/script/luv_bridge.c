@@ -21,6 +21,21 @@ static int end_overrun(lua_State *L, int handler) {
     return -LUA_ERRRUN;
 }
 
+/* Adds to the text of the error on top what was meant, as errors.lua does for hooks (missing.lua). */
+static void explain(lua_State *L) {
+    int top = lua_gettop(L);
+    if (!lua_istable(L, top))
+        return;
+    luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_LOADED_TABLE);
+    lua_getfield(L, -1, "tidewire.missing");
+    if (lua_istable(L, -1) && lua_getfield(L, -1, "explain") == LUA_TFUNCTION) {
+        lua_rawgeti(L, top, 1);
+        if (lua_pcall(L, 1, 1, 0) == LUA_OK)
+            lua_rawseti(L, top, 1);
+    }
+    lua_settop(L, top);
+}
+
 /* luv's protected call: like lua_pcall, but answers the number of results, or minus a status. */
 static int on_luv_callback(lua_State *L, int arguments, int results, int flags) {
     (void)flags;
@@ -36,6 +51,7 @@ static int on_luv_callback(lua_State *L, int arguments, int results, int flags) 
     if (outer == NULL && budget->state == BUDGET_LATE)
         budget_tell_late(vm_of(L), "luv callback", 0);
     if (status != LUA_OK) {
+        explain(L);
         luv_log_error(L, "luv callback");
         stats_add(&vm_of(L)->hub->stats.script_errors, 1);
         lua_remove(L, handler);

@@ -231,10 +231,16 @@ static bool take_word(struct settings *s, const char *word) {
         return true;
     }
     char text[512];
-    const char *hint =
-        s->has_command ? NULL : hints_for_command(s->target, word, text, sizeof text);
-    fprintf(stderr, "tidewire: one FILE is enough, got \"%s\" and \"%s\"%s%s\n", s->target, word,
-            hint == NULL ? "" : "; ", hint == NULL ? "" : hint);
+    const char *hint = NULL;
+    if (word[strspn(word, "0123456789")] == '\0') {
+        snprintf(text, sizeof text, "did you mean --listen 127.0.0.1:%s?", word);
+        hint = text;
+    } else if (!s->has_command) {
+        hint = hints_for_command(s->target, word, text, sizeof text);
+    }
+    const char *what = s->action == ACTION_TALK ? "URL" : s->action == ACTION_NEW ? "DIR" : "FILE";
+    fprintf(stderr, "tidewire: one %s is enough, got \"%s\" and \"%s\"%s%s\n", what, s->target,
+            word, hint == NULL ? "" : "; ", hint == NULL ? "" : hint);
     return false;
 }
 
@@ -288,6 +294,11 @@ static bool find_script(struct settings *s) {
     }
     if (is_folder(s->target))
         return take_folder(s);
+    snprintf(text, sizeof text, "%s.lua", s->target);
+    if (!exists(s->target) && exists(text)) {
+        fprintf(stderr, "tidewire: there is no file \"%s\"; did you mean %s?\n", s->target, text);
+        return false;
+    }
     bool is_word = strpbrk(s->target, "/.") == NULL && !exists(s->target);
     const char *hint =
         is_word && !s->has_command ? hints_for_command(s->target, NULL, text, sizeof text) : NULL;

@@ -47,6 +47,13 @@ describe("a mistake", function()
     end
   end)
 
+  it("in a name is told in callbacks of luv's, too", function()
+    assert.equal("", said("/text", [[
+      local timer = require("luv").new_timer()
+      timer:start(0, 0, function() timer:close() conn:clsoe() end)]]))
+    assert.is_truthy(app:wait_for_log "method 'clsoe'%); did you mean conn:close%?")
+  end)
+
   it("of a dot for a colon, or a colon for a dot, is told", function()
     for code, expected in pairs {
       ['tw:broadcast("x")'] = "code:1: tw.broadcast: call it with a dot, tw.broadcast(…)",

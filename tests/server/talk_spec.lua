@@ -1,6 +1,7 @@
 -- talk_spec.lua -- `tidewire talk`: a WebSocket client for pipes and terminals.
 
 local certificates = require "support.certificates"
+local loop = require "support.loop"
 local process = require "support.process"
 local server = require "support.server"
 local stream = require "support.stream"
@@ -25,6 +26,7 @@ return {
     ["/"] = {
       origins = "*",
       subprotocols = { "v2", "v1" },
+      on_close = function(conn, code) tw.log.info(("%s gone %d"):format(conn.query.name, code)) end,
       handle_message = function(conn, message) (answers[message] or conn.send)(conn, message) end,
     },
     ["/refuses"] = { validate = function() return nil, 401, "who are \27 you?" end },
@@ -150,6 +152,19 @@ describe("tidewire talk", function()
   it("speaks through a Unix socket", function()
     local command = ("printf 'hi\\nbye\\n' | '%s' talk 'unix:%s/s:/'"):format(server.binary(), folder)
     assert.equal("hi\n", process.run("/bin/sh", { args = { "-c", command } }).stdout)
+  end)
+
+  it("closes on Ctrl-C, in good order", function()
+    local command = ("mkfifo input; exec 3<> input; exec '%s' talk '%s' < input"):format(server.binary(),
+      app:url("/?name=ctrl"))
+    local client = process.start("/bin/sh", { args = { "-c", command }, directory = folder, stdout = folder .. "/out" })
+    local input = assert(io.open(folder .. "/input", "w"))
+    input:write("hi\n"):flush()
+    assert.is_truthy(loop.wait_until(function() return process.read_file(folder .. "/out") == "hi\n" end))
+    client:signal("sigint")
+    assert.equal(0, client:wait_exit())
+    input:close()
+    assert.is_truthy(app:wait_for_log("ctrl gone 1000"))
   end)
 
   it("shows a terminal nothing that steers it", function()

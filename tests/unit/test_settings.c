@@ -165,6 +165,8 @@ static void test_folders(void **state) {
         assert_string_equal(settings.target, i == 7 ? "./app.lua" : "app.lua");
     }
     check_bad("check", "check needs a file", NULL, NULL);
+    check_bad("app", "there is no file \"app\"", "did you mean app.lua?", NULL);
+    check_bad("check ./app", "did you mean ./app.lua?", NULL, NULL);
     assert_int_equal(chdir("/"), 0);
     static const char *const ends[] = {"", "/", "//"};
     for (size_t i = 0; i < 3; i++) {
@@ -332,6 +334,7 @@ static void test_words_of_others(void **state) {
     check_bad("app.lua --daemon", "it stays in the foreground", NULL, NULL);
     check_bad("start", "\"start\" is neither a file nor a command", "tidewire run FILE?", NULL);
     check_bad("serve app.lua", "did you mean tidewire run app.lua?", NULL, NULL);
+    check_bad("app.lua 3000", "one FILE is enough", "did you mean --listen 127.0.0.1:3000?", NULL);
     check_bad("init", "did you mean tidewire new DIR?", NULL, NULL);
     check_bad("init shop", "did you mean tidewire new shop?", NULL, NULL);
     check_bad("restart", "did you mean tidewire reload --pid-file FILE?", NULL, NULL);
