@@ -59,7 +59,7 @@ describe("a page", function()
     for _, path in ipairs({ "/refused", "/others", "/nothing" }) do assert.equal("1006  false", ends(path), path) end
   end)
 
-  it("sees a code of the script's own after a handshake that was accepted", function()
+  it("sees a refusal with a status from 4000 to 4999, and the close codes of hooks", function()
     assert.equal("open 4401 log in first true", ends("/ticket"))
     assert.equal("open 1011 script error true", ends("/error", nil, "hello"))
   end)

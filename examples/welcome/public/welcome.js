@@ -134,6 +134,11 @@ async function copy(button, text) {
   setTimeout(() => { button.textContent = "Copy"; }, 1500);
 }
 
+const talk = new Connection("./", { onMessage: onAnswer, onState: onTalkState });
+const live = new Connection("live", { onMessage: onCode, onState: onLiveState });
+byId("url").textContent = talk.url;
+byId("talk-command").textContent = `build/release/tidewire talk ${talk.url}`;
+
 for (const button of document.querySelectorAll("#ideas button, #commands button")) {
   const text = button.previousElementSibling.textContent;
   button.ariaLabel = `Copy ${text}`;
@@ -141,10 +146,7 @@ for (const button of document.querySelectorAll("#ideas button, #commands button"
 }
 byId("copy-path").addEventListener("click", (event) => copy(event.currentTarget, byId("path").textContent));
 
-const talk = new Connection("./", { onMessage: onAnswer, onState: onTalkState });
-const live = new Connection("live", { onMessage: onCode, onState: onLiveState });
 new ResizeObserver(showNewest).observe(byId("scroller"));
-byId("url").textContent = talk.url;
 talk.open();
 live.open();
 if (matchMedia("(min-width: 52rem)").matches) byId("text").focus();
