@@ -3,9 +3,11 @@
 --   ctest --output-on-failure … 2>&1 | lua5.4 cmake/test_report.lua LOG
 --
 -- LOG is ctest's own log, with the output of all tests; the reasons of tests that were left out are in it. What this
--- does not understand it passes on as it is. The exit code is ctest's affair.
+-- does not understand it passes on as it is. With TIDEWIRE_TEST_PROGRESS=live, for terminals, one line is written over
+-- and over; else it grows: "10 % 20 % …". The exit code is ctest's affair.
 
 local log_path = arg[1]
+local is_live = os.getenv("TIDEWIRE_TEST_PROGRESS") == "live"
 
 local RESULT = "^ *(%d+)/(%d+) Test +#%d+: (%S+) [ .]*(.-) +([%d.]+) sec"
 local START = "^ +Start +%d+: "
@@ -16,16 +18,21 @@ local function say(...)
   io.stdout:flush()
 end
 
--- One line that grows: "10 % 20 % …". Whatever else is said begins a line of its own.
+-- Whatever else is said begins a line of its own; one that is written over is cleared for it.
 local line_is_open = false
 local function say_line(text)
-  if line_is_open then say("\n") end
+  if line_is_open then say(is_live and "\r\27[K" or "\n") end
   line_is_open = false
   say(text, "\n")
 end
 
 local told
-local function tell_progress(done, total)
+local function tell_progress(done, total, name)
+  if is_live then
+    say(("\r\27[K[%d/%d] %s"):format(done, total, name))
+    line_is_open = true
+    return
+  end
   if not told then
     say(total == 1 and "Running 1 test:" or ("Running %d tests:"):format(total))
     told, line_is_open = 0, true
@@ -67,7 +74,7 @@ local function on_line(line)
   local done, total, name, result, seconds = line:match(RESULT)
   if done and not summary then
     current = nil
-    tell_progress(tonumber(done), tonumber(total))
+    tell_progress(tonumber(done), tonumber(total), name)
     if result:find("***", 1, true) and not result:find("Skipped", 1, true) and not result:find("Disabled", 1, true) then
       current = { name = name, seconds = seconds, output = {} }
       failed[#failed + 1] = current
@@ -90,7 +97,7 @@ end
 pcall(function()
   for line in io.lines() do on_line(line) end
 end)
-if line_is_open then say(" done\n") end
+if line_is_open then say(is_live and "\r\27[K" or " done\n") end
 line_is_open = false
 
 for _, test in ipairs(failed) do

@@ -64,12 +64,13 @@ describe("the report of a test run", function()
   lazy_setup(function() folder = process.make_directory() end)
   lazy_teardown(function() process.remove_directory(folder) end)
 
-  local function report(run, log)
+  local function report(run, log, progress)
     process.write_file(folder .. "/run", run)
     if log then process.write_file(folder .. "/log", log) end
     local result = process.run("/bin/sh", {
       args = { "-c", ("env -u LD_PRELOAD lua5.4 cmake/test_report.lua %s/%s < %s/run"):format(
         folder, log and "log" or "none", folder) },
+      environment = { TIDEWIRE_TEST_PROGRESS = progress or "" },
     })
     assert.same({ 0, "" }, { result.code, result.stderr })
     return result.stdout
@@ -135,6 +136,14 @@ Running 1 test: 10 % 20 % 30 % 40 % 50 % 60 % 70 % 80 % 90 % done
 
 Total Test time (real) =   0.08 sec
 ]], report(run))
+  end)
+
+  it("writes one line over and over on a terminal", function()
+    local said = report(RUN, LOG, "live")
+    local clear = "\r\27[K"
+    assert.equal(clear .. "[1/10] unit/heap" .. clear .. "[2/10] server/echo" .. clear .. "  failed: server/echo\n"
+      .. clear .. "[3/10] server/rooms@3", said:match("^(.-)\r\27%[K  failed: server/rooms"))
+    assert.is_truthy(said:find("[10/10] interop/clients\r\27[K\n---- server/echo, after 0.06 s\n", 1, true))
   end)
 
   it("tells what has failed before a run that was cut off, and passes on what it does not know", function()
