@@ -352,6 +352,12 @@ function methods.every(self, seconds, f)
   return add_timer(self, async.start_repeating, seconds, f)
 end
 
+--- The fields, as values of the types that they have.
+local getters_as_values = {}
+for name in pairs(getters) do
+  getters_as_values[name] = (name == "params" or name == "query" or name == "request") and {} or name
+end
+
 missing.add {
   subject = "conn",
   names = function()
@@ -364,6 +370,7 @@ missing.add {
     end
     return names
   end,
+  values = function() return getters_as_values end,
   last = function(forget)
     local name = looked_for
     looked_for = not forget and looked_for or nil

@@ -14,6 +14,7 @@ local missing = {}
 ---@field names fun(): table<string, "."|":">  what it has, and what stands before that
 ---@field last fun(forget: boolean): any       the name that was looked for in vain, and no more when it is forgotten
 ---@field is_open boolean  scripts have names of their own there, so that no list of ours helps
+---@field values fun(): table<string, any>     of these names, those that are no functions
 
 ---@type tidewire.MissingKind[]
 local kinds = {}
@@ -85,12 +86,26 @@ local function names_of(tables, sign)
   return names
 end
 
+--- The names of what is no function in tables of functions and of the values beside them.
+local function values_of(tables)
+  local values = {}
+  for _, each in ipairs(tables) do
+    for name, value in pairs(each) do
+      if type(name) == "string" and name:sub(1, 2) ~= "__" and type(value) ~= "function" then
+        values[name] = value
+      end
+    end
+  end
+  return values
+end
+
 --- An __index that remembers what it was asked for.
 local function rememberer(subject, tables, sign)
   local last
   missing.add {
     subject = subject,
     names = function() return names_of(tables, sign) end,
+    values = function() return values_of(tables) end,
     last = function(forget)
       local name = last
       last = not forget and last or nil
@@ -179,24 +194,46 @@ local function hint_of(kind, name)
   end
 end
 
---- Adds to the text of an error of Lua's about a name that one of our objects does not have what was meant.
+--- What is said where a name of ours was called and is no function, or was looked into and is one. It may have been
+--- one of the script's own.
+local function misuse_of(kind, name, was_called)
+  local sign, value = kind.names()[name], kind.values()[name]
+  if was_called and value ~= nil then
+    return ("; %s.%s is %s, if that was meant"):format(kind.subject, name,
+      type(value) == "table" and "a table: look into it with [ ] or a dot" or "a value: write it without ( )")
+  elseif not was_called and sign and value == nil then
+    return ("; %s%s%s is a function: call it, if that was meant"):format(kind.subject, sign, name)
+  end
+end
+
+--- A hint for the first kind that has one.
+local function find_hint(name, what, type_name)
+  for _, kind in ipairs(kinds) do
+    local hint
+    if type_name == "nil" then
+      hint = kind.last(false) == name and hint_of(kind, name)
+    elseif what == "call" then
+      hint = misuse_of(kind, name, true)
+    elseif what == "index" and type_name == "function" then
+      hint = misuse_of(kind, name, false)
+    end
+    if hint then
+      kind.last(true)
+      return hint
+    end
+  end
+end
+
+--- Adds to the text of an error of Lua's about a name of our objects what was meant.
 ---@param text string
 ---@return string
 function missing.explain(text)
-  local _, last, name = text:find("attempt to [%a ]+ a nil value %(%a+ '([^'\n]*)'%)")
+  local _, last, what, type_name, name = text:find("attempt to (%a+)[%a ]* an? ([%w_.]+) value %(%a+ '([^'\n]*)'%)")
   if not name or text:find("^; ", last + 1) then
     return text
   end
-  for _, kind in ipairs(kinds) do
-    if kind.last(false) == name then
-      local hint = hint_of(kind, name)
-      if hint then
-        kind.last(true)
-        return text:sub(1, last) .. hint .. text:sub(last + 1)
-      end
-    end
-  end
-  return text
+  local hint = find_hint(name, what, type_name)
+  return hint and text:sub(1, last) .. hint .. text:sub(last + 1) or text
 end
 
 return missing

@@ -134,6 +134,12 @@ function Request.trim(request)
   end
 end
 
+--- The fields, as values of the types that they have.
+local fields_as_values = {
+  method = "", path = "", params = {}, query = {}, headers = {}, cookies = {}, remote_address = "", secure = "",
+  origin = "", subprotocols = {}, body = "",
+}
+
 missing.add {
   subject = "request",
   names = function()
@@ -143,6 +149,7 @@ missing.add {
     end
     return names
   end,
+  values = function() return fields_as_values end,
   last = function(forget)
     local name = looked_for
     looked_for = not forget and looked_for or nil

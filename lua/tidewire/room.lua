@@ -24,6 +24,12 @@ Room.__kind = "a room"
 Room.__instead = "send its name, room.name"
 missing.watch_class("room", Room, { name = true })
 
+--- A room is made anew by each tw.room, so what is put into one is lost.
+function Room.__newindex(_, key)
+  error(("a room has no fields of the script's (%s): keep such things in a table of your own, by the room's name")
+    :format(option_types.describe(key)), 2)
+end
+
 function Room:__tostring()
   return ("tidewire.Room %q"):format(self.name)
 end

@@ -22,6 +22,12 @@ Store.__kind = "a store"
 Store.__instead = "send what is in it, store:get(key)"
 missing.watch_class("store", Store)
 
+--- What is put into the object itself no other worker would see.
+function Store.__newindex(_, key)
+  error(("a store has no fields: to keep a value, store:set(%s, value)")
+    :format(type(key) == "string" and option_types.quote(key) or "key"), 2)
+end
+
 local names = {} ---@type table<tidewire.Store, string>
 local numbers = {} ---@type table<tidewire.Store, integer>
 local by_name = {} ---@type table<string, tidewire.Store>

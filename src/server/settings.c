@@ -90,7 +90,7 @@ static bool add_header(struct settings *s, const char *name, const char *value) 
 
 static bool add_subprotocol(struct settings *s, const char *name, const char *value) {
     if (!ws_client_is_subprotocol(value))
-        return complain(name, "the name of a subprotocol, such as \"v1.chat\"", value);
+        return complain(name, "the name of a subprotocol, such as v1.chat (for another one, the option again)", value);
     return add(&s->subprotocols, value);
 }
 

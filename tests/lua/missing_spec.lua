@@ -70,6 +70,28 @@ describe("a name that is not there is told with the one that was meant:", functi
   end)
 end)
 
+describe("a name that is used as what it is not is told:", function()
+  for code, expected in pairs {
+    ["conn:id()"] = "attempt to call a string value (method 'id'); conn.id is a value: write it without ( ), "
+      .. "if that was meant",
+    ["conn.request.headers('x')"] = "attempt to call a tidewire.headers value (field 'headers'); request.headers is "
+      .. "a table: look into it with [ ] or a dot, if that was meant",
+    ["tw.version()"] = "attempt to call a string value (field 'version'); tw.version is a value: write it without ( ), "
+      .. "if that was meant",
+    ["tw.room.broadcast('x')"] = "attempt to index a function value (field 'room'); tw.room is a function: call it, "
+      .. "if that was meant",
+    ["return conn.rooms[1]"] = "attempt to index a function value (field 'rooms'); conn:rooms is a function: call it, "
+      .. "if that was meant",
+  } do
+    it(code, function() assert.equal("code:1: " .. expected, why(code)) end)
+  end
+
+  it("but not what is the script's own alone", function()
+    assert.matches("%)$", why "local own = { colour = 'red' } own.colour()")
+    assert.matches("%)$", why "local own = { paint = print } return own.paint.colour")
+  end)
+end)
+
 describe("what is not there is nil, as everywhere in Lua:", function()
   it("a connection's other fields, functions of other versions", function()
     assert.is_nil(why [[

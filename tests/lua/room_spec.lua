@@ -530,6 +530,13 @@ describe("tw.send", function()
   end)
 end)
 
+describe("a room", function()
+  it("takes no fields of the script's, which would be lost", function()
+    assert.equal('a room has no fields of the script\'s (string "topic"): keep such things in a table of your own, '
+      .. "by the room's name", misuse(function() tw.room("lobby").topic = "tea" end))
+  end)
+end)
+
 describe("tw.close", function()
   it("closes a connection known by its id, once", function()
     serve()

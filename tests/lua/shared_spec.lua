@@ -132,6 +132,13 @@ describe("a store", function()
     assert_call("get", 1, "key")
   end)
 
+  it("has no fields, which no other worker would see", function()
+    local ok, message = pcall(function() store.ada = 5 end)
+    assert.is_false(ok)
+    assert.matches('shared_spec%.lua:%d+: a store has no fields: to keep a value, store:set%("ada", value%)$', message)
+    assert.is_nil(store.ada)
+  end)
+
   it("sets", function()
     answers.set = { true }
     assert.is_true(store:set("key", "value"))

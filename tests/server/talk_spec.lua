@@ -114,7 +114,7 @@ describe("tidewire talk", function()
       ["ftp://a/"] = "it must begin with ws:// or wss://",
       ["ws://a:x/"] = "the port must be a number",
       ["ws://a/ --header nonsense"] = 'expected "Name: value"',
-      ["ws://a/ --subprotocol a,b"] = "the name of a subprotocol",
+      ["ws://a/ --subprotocol a,b"] = "the name of a subprotocol, such as v1.chat",
       ["ws://a/ --wait soon"] = "a number of seconds",
       ["ws://a/ --workers 2"] = "--workers is an option of the server",
       ["ws://a/ ws://b/"] = '"ws://a/" and "ws://b/"',
