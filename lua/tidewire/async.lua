@@ -157,7 +157,8 @@ local Call = { __close = function(call) call.timer.busy = false end }
 
 local function start(seconds, f, on_end, repeats, is_sleep)
   local timer = setmetatable({
-    number = core.timer(seconds, repeats, is_sleep), f = f, on_end = on_end, repeats = repeats, skipped = 0, busy = false,
+    number = core.timer(seconds, repeats, is_sleep), f = f, on_end = on_end, repeats = repeats, skipped = 0,
+    busy = false,
   }, Timer)
   timer.call = repeats and setmetatable({ timer = timer }, Call) or nil
   running[timer.number] = timer

@@ -13,6 +13,7 @@ local LONGEST_NAME, LONGEST_KEY = 255, 1024 -- bytes
 local LONGEST_TTL = 1e9 -- seconds
 local DEFAULT_BYTES = 64 << 20
 local MAX_STORES = 256
+local MOST_TRIES = 100 -- of update
 
 ---@class tidewire.Store
 local Store = {}
@@ -145,6 +146,36 @@ function Store:incr(key, by, initial, ttl)
   return value
 end
 
+--- Puts what f(value) returns in the place of a key's value, which nobody has changed meanwhile: where somebody
+--- has, f is called again with what is there now. So f is to do nothing else than to compute a value; it may wait, but need not.
+---@param key string
+---@param f fun(value: string|number|boolean|nil): string|number|boolean|nil  nil: the key is taken out
+---@param ttl number|nil  as for incr, for a key that this makes; one that is there keeps its own
+---@return string|number|boolean|nil value  what f returned at last
+---@return "full"|"busy"|nil message        busy: others were faster each of a hundred times
+function Store:update(key, f, ttl)
+  local number = check_store("store:update", self)
+  check_key("store:update", key)
+  check_ttl("store:update", ttl)
+  if type(f) ~= "function" then
+    error(("store:update: a function of the value is needed, got %s"):format(option_types.describe(f)), 2)
+  end
+  for _ = 1, MOST_TRIES do
+    local before = core.shared_get(number, key)
+    local after = f(before)
+    if after ~= nil then
+      check_value("store:update", after)
+    end
+    local done, problem = core.shared_exchange(number, key, before, after, ttl)
+    if done then
+      return after
+    elseif problem then
+      return nil, problem
+    end
+  end
+  return nil, "busy"
+end
+
 --- Takes a key out.
 ---@param key string
 ---@return boolean deleted  was it there?
@@ -165,16 +196,29 @@ function Store:expire(key, ttl)
   return core.shared_expire(number, key, ttl)
 end
 
+local function check_most(what, max)
+  if max ~= nil and not (math.type(max) == "integer" and max >= 1) then
+    error(("%s: at most how many must be a whole number, 1 or more; got %s")
+      :format(what, option_types.describe(max)), 3)
+  end
+end
+
 --- The keys there are at this moment, in no order. Looks at all of them while other workers wait.
 ---@param max integer|nil  at most so many
 ---@return string[]
 function Store:keys(max)
   local number = check_store("store:keys", self)
-  if max ~= nil and not (math.type(max) == "integer" and max >= 1) then
-    error(("store:keys: at most how many must be a whole number, 1 or more; got %s")
-      :format(option_types.describe(max)), 2)
-  end
+  check_most("store:keys", max)
   return core.shared_keys(number, max)
+end
+
+--- The values there are at this moment, by their keys. Copies all of them while other workers wait.
+---@param max integer|nil  at most so many
+---@return table<string, string|number|boolean>
+function Store:entries(max)
+  local number = check_store("store:entries", self)
+  check_most("store:entries", max)
+  return core.shared_entries(number, max)
 end
 
 -- ---- tw.shared ----

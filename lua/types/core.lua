@@ -243,6 +243,20 @@ function core.shared_expire(store, key, ttl) end
 ---@return string[] keys
 function core.shared_keys(store, max) end
 
+---@param store integer
+---@param max? integer
+---@return table<string, string|number|boolean> entries
+function core.shared_entries(store, max) end
+
+---@param store integer
+---@param key string
+---@param expected string|number|boolean|nil  nil: no such key
+---@param value string|number|boolean|nil     nil: it is taken out
+---@param ttl? number
+---@return boolean|nil done  false: something else is there by now
+---@return "full"|nil message
+function core.shared_exchange(store, key, expected, value, ttl) end
+
 -- ---- core_task.c ----
 
 --- The running hook's integer; or nil and why it cannot wait.

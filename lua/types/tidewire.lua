@@ -346,6 +346,18 @@ function Store:expire(key, ttl) end
 ---@return string[] keys  in no order
 function Store:keys(max) end
 
+---@param max? integer  at most so many
+---@return table<string, string|number|boolean> entries  values by their keys
+function Store:entries(max) end
+
+--- Puts f(value) in the place of value, in one step for all workers: where another has changed it, f is called again.
+---@param key string
+---@param f fun(value: string|number|boolean|nil): string|number|boolean|nil  nil takes the key out
+---@param ttl? number  for a key that this makes
+---@return string|number|boolean|nil value
+---@return "full"|"busy"|nil message
+function Store:update(key, f, ttl) end
+
 --- The store of this name, the same for all workers.
 ---@param name string
 ---@param options? { max_bytes?: tidewire.Size }  64 MiB by default; who opens it first decides

@@ -302,6 +302,64 @@ enum store_result store_incr(struct store *store, struct slice key, const struct
     return result;
 }
 
+/* Are they the same, to the last bit? */
+static bool same(const struct store_value *one, const struct store_value *other) {
+    if (one->type != other->type)
+        return false;
+    switch (one->type) {
+    case STORE_BOOLEAN:
+        return one->boolean == other->boolean;
+    case STORE_INTEGER:
+        return one->integer == other->integer;
+    case STORE_NUMBER:
+        return memcmp(&one->number, &other->number, sizeof one->number) == 0;
+    case STORE_TEXT:
+        break;
+    }
+    size_t len = one->text.len;
+    return len == other->text.len &&
+           (len == 0 || memcmp(one->text.bytes, other->text.bytes, len) == 0);
+}
+
+/* `entry` (NULL: nothing) takes the place of `old`, and of its end. The store is locked. */
+static enum store_result exchange(struct call *call, struct entry *old, struct entry *entry,
+                                  uint64_t ttl_ms) {
+    struct store *store = call->store;
+    bool has_end = old != NULL && heap_contains(&old->end);
+    uint64_t end = has_end ? old->end.key : 0;
+    if (entry != NULL &&
+        !make_room(store, cost(entry), old == NULL ? 0 : cost(old), call->now, &call->freed))
+        return STORE_FULL;
+    if (old != NULL)
+        take_out(store, old, &call->freed);
+    if (entry != NULL) {
+        put_in(store, entry);
+        if (old == NULL)
+            set_end(store, entry, call->now, ttl_ms);
+        else if (has_end)
+            heap_set(&store->ends, &entry->end, end);
+    }
+    return STORE_OK;
+}
+
+enum store_result store_exchange(struct store *store, struct slice key,
+                                 const struct store_value *expected,
+                                 const struct store_value *value, uint64_t ttl_ms) {
+    if (value != NULL && cost_of(key, value) > store->max_bytes)
+        return STORE_FULL;
+    struct entry *entry = value == NULL ? NULL : entry_new(key, value);
+    enum store_result result = STORE_EXISTS;
+    struct call call;
+    enter(&call, store);
+    struct entry *old = find(store, key, call.now, &call.freed);
+    if (old == NULL ? expected == NULL : expected != NULL && same(&old->value, expected))
+        result = exchange(&call, old, entry, ttl_ms);
+    leave(&call);
+    if (result != STORE_OK)
+        mem_free(entry);
+    return result;
+}
+
 bool store_delete(struct store *store, struct slice key) {
     struct call call;
     enter(&call, store);
@@ -334,22 +392,62 @@ static const struct entry *next_live(const struct call *call, const struct list 
     return NULL;
 }
 
-size_t store_keys(struct store *store, size_t max, char *buffer, size_t size, size_t *count) {
+/* A buffer that is filled as far as it goes. */
+struct output {
+    char *bytes;
+    size_t size, needed;
+};
+
+static void put_bytes(struct output *output, const void *bytes, size_t len) {
+    if (len > 0 && output->needed <= output->size && len <= output->size - output->needed)
+        memcpy(output->bytes + output->needed, bytes, len);
+    output->needed += len;
+}
+
+static void put_value(struct output *output, const struct store_value *value) {
+    unsigned char type = (unsigned char)value->type, boolean = 0;
+    put_bytes(output, &type, 1);
+    switch (value->type) {
+    case STORE_BOOLEAN:
+        boolean = value->boolean;
+        put_bytes(output, &boolean, 1);
+        break;
+    case STORE_INTEGER:
+        put_bytes(output, &value->integer, sizeof value->integer);
+        break;
+    case STORE_NUMBER:
+        put_bytes(output, &value->number, sizeof value->number);
+        break;
+    case STORE_TEXT:
+        put_bytes(output, &value->text.len, sizeof value->text.len);
+        put_bytes(output, value->text.bytes, value->text.len);
+        break;
+    }
+}
+
+static size_t put_entries(struct store *store, size_t max, struct output *output, size_t *count,
+                          bool with_values) {
     struct call call;
     enter(&call, store);
-    size_t needed = 0;
     const struct entry *entry = next_live(&call, store->entries.next);
     for (*count = 0; entry != NULL && *count < max; ++*count) {
         uint16_t len = (uint16_t)entry->in.key.len;
-        if (needed + sizeof len + len <= size) {
-            memcpy(buffer + needed, &len, sizeof len);
-            memcpy(buffer + needed + sizeof len, entry->in.key.bytes, len);
-        }
-        needed += sizeof len + len;
+        put_bytes(output, &len, sizeof len);
+        put_bytes(output, entry->in.key.bytes, len);
+        if (with_values)
+            put_value(output, &entry->value);
         entry = next_live(&call, entry->link.next);
     }
     leave(&call);
-    return needed;
+    return output->needed;
+}
+
+size_t store_keys(struct store *store, size_t max, char *buffer, size_t size, size_t *count) {
+    return put_entries(store, max, &(struct output){buffer, size, 0}, count, false);
+}
+
+size_t store_entries(struct store *store, size_t max, char *buffer, size_t size, size_t *count) {
+    return put_entries(store, max, &(struct output){buffer, size, 0}, count, true);
 }
 
 /* ---- sweeping ---- */

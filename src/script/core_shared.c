@@ -6,7 +6,9 @@
 
 #include "script/vm_internal.h"
 
+#include <limits.h>
 #include <math.h>
+#include <string.h>
 
 enum { SMALL_TEXT = 1024 }; /* copied by way of the C stack */
 
@@ -179,29 +181,108 @@ static int core_shared_expire(lua_State *L) {
     return 1;
 }
 
-/* core.shared_keys(store, max|nil) -> a list, in no order */
-static int core_shared_keys(lua_State *L) {
+/* ---- all there are ---- */
+
+typedef size_t (*read_fn)(struct store *store, size_t max, char *buffer, size_t size,
+                          size_t *count);
+
+/* What a store's entries are read into: memory of Lua's own at index 3, which lives until the call returns. */
+static const char *read_all(lua_State *L, read_fn read, size_t *count) {
     struct store *store = check_store(L);
     lua_Integer max = luaL_optinteger(L, 2, LUA_MAXINTEGER);
     luaL_argcheck(L, max > 0, 2, "more than 0 expected");
     lua_settop(L, 2);
-    const char *at = NULL;
-    size_t count, size = 0, needed = store_keys(store, (size_t)max, NULL, 0, &count);
+    char *buffer = NULL;
+    size_t size = 0, needed = read(store, (size_t)max, NULL, 0, count);
     while (needed > size) {
         size = needed + needed / 4 + 1024; /* other workers may add some meanwhile */
         lua_settop(L, 2);
-        char *buffer = lua_newuserdatauv(L, size, 0); /* the keys live in it until the end */
-        needed = store_keys(store, (size_t)max, buffer, size, &count);
-        at = buffer;
+        buffer = lua_newuserdatauv(L, size, 0);
+        needed = read(store, (size_t)max, buffer, size, count);
     }
+    lua_settop(L, 3);
+    return buffer;
+}
+
+static const char *push_key(lua_State *L, const char *at) {
+    uint16_t len;
+    memcpy(&len, at, sizeof len);
+    lua_pushlstring(L, at + sizeof len, len);
+    return at + sizeof len + len;
+}
+
+/* core.shared_keys(store, max|nil) -> a list, in no order */
+static int core_shared_keys(lua_State *L) {
+    size_t count;
+    const char *at = read_all(L, store_keys, &count);
     lua_newtable(L); /* list */
     for (size_t i = 0; i < count; i++) {
-        uint16_t len;
-        memcpy(&len, at, sizeof len);
-        lua_pushlstring(L, at + sizeof len, len);
+        at = push_key(L, at);
         lua_rawseti(L, -2, (lua_Integer)i + 1);
-        at += sizeof len + len;
     }
+    return 1;
+}
+
+static const char *take(const char *at, void *value, size_t len) {
+    memcpy(value, at, len);
+    return at + len;
+}
+
+static const char *push_entry_value(lua_State *L, const char *at) {
+    unsigned char type, boolean;
+    struct store_value value;
+    at = take(at, &type, 1);
+    value.type = type;
+    switch (value.type) {
+    case STORE_BOOLEAN:
+        at = take(at, &boolean, 1);
+        value.boolean = boolean != 0;
+        break;
+    case STORE_INTEGER:
+        at = take(at, &value.integer, sizeof value.integer);
+        break;
+    case STORE_NUMBER:
+        at = take(at, &value.number, sizeof value.number);
+        break;
+    case STORE_TEXT:
+        at = take(at, &value.text.len, sizeof value.text.len);
+        value.text.bytes = at;
+        at += value.text.len;
+        break;
+    }
+    push_value(L, &value);
+    return at;
+}
+
+/* core.shared_entries(store, max|nil) -> a table of values by their keys */
+static int core_shared_entries(lua_State *L) {
+    size_t count;
+    const char *at = read_all(L, store_entries, &count);
+    lua_createtable(L, 0, count < INT_MAX ? (int)count : INT_MAX); /* entries */
+    for (size_t i = 0; i < count; i++) {
+        at = push_key(L, at);
+        at = push_entry_value(L, at);
+        lua_rawset(L, -3);
+    }
+    return 1;
+}
+
+/* core.shared_exchange(store, key, expected|nil, value|nil, ttl|nil) -> true | false: something else is there by now
+ * | nil, "full" */
+static int core_shared_exchange(lua_State *L) {
+    struct store *store = check_store(L);
+    struct slice key = check_key(L);
+    struct store_value expected = {0}, value = {0};
+    bool expects = !lua_isnoneornil(L, 3), puts = !lua_isnoneornil(L, 4);
+    if (expects)
+        expected = check_value(L, 3);
+    if (puts)
+        value = check_value(L, 4);
+    enum store_result result = store_exchange(store, key, expects ? &expected : NULL,
+                                              puts ? &value : NULL, check_ttl(L, 5));
+    if (result == STORE_FULL)
+        return push_failure(L, "full");
+    lua_pushboolean(L, result == STORE_OK);
     return 1;
 }
 
@@ -214,5 +295,7 @@ const luaL_Reg core_shared_functions[] = {
     {"shared_delete", core_shared_delete},
     {"shared_expire", core_shared_expire},
     {"shared_keys", core_shared_keys},
+    {"shared_entries", core_shared_entries},
+    {"shared_exchange", core_shared_exchange},
     {NULL, NULL},
 };

@@ -22,7 +22,7 @@ local function add_stores(core)
     end
     return numbers[name], ceilings[name]
   end
-  for _, name in ipairs { "get", "set", "add", "incr", "delete", "expire", "keys" } do
+  for _, name in ipairs { "get", "set", "add", "incr", "delete", "expire", "keys", "entries", "exchange" } do
     core["shared_" .. name] = function(...)
       table.insert(calls, table.pack(name, ...))
       return table.unpack(answers[name] or {})
@@ -204,6 +204,34 @@ describe("a store", function()
     assert_call("keys", 1, nil)
     store:keys(10)
     assert_call("keys", 1, 10)
+  end)
+
+  it("lists its entries", function()
+    answers.entries = { { a = 1 } }
+    assert.same({ a = 1 }, store:entries())
+    assert_call("entries", 1, nil)
+    store:entries(10)
+    assert_call("entries", 1, 10)
+    assert.matches("store:entries: at most how many", misuse(function() store:entries(0) end))
+  end)
+
+  it("updates by a function of the value, until nobody has come between", function()
+    answers.get, answers.exchange = { 5 }, { false }
+    local turns = 0
+    assert.equal(6, store:update("key", function(value)
+      turns = turns + 1
+      if turns == 2 then answers.exchange = { true } end
+      return value + 1
+    end, 30))
+    assert.same({ { "get", 1, "key", n = 3 }, { "exchange", 1, "key", 5, 6, 30, n = 6 } }, { calls[3], calls[4] })
+    assert.equal(2, turns)
+    answers.exchange = { nil, "full" }
+    assert.same({ n = 2, nil, "full" }, table.pack(store:update("key", function() return 1 end)))
+    answers.exchange = { false }
+    assert.same({ n = 2, nil, "busy" }, table.pack(store:update("key", function() return 1 end)))
+    assert.matches("a key must be a string, got 5", misuse(function() store:update(5, print) end))
+    assert.matches("a function of the value is needed, got 5", misuse(function() store:update("key", 5) end))
+    assert.matches("a value must be a string", misuse(function() store:update("key", function() return {} end) end))
   end)
 
   local with_key = {

@@ -1,4 +1,4 @@
--- generations_spec.lua -- /stats tells which code connections, waiting hooks and timers hold, and where those were made.
+-- generations_spec.lua -- /stats tells which code connections, hooks and timers hold, and where timers were made.
 
 local http = require "support.http"
 local json = require "cjson"

@@ -116,6 +116,71 @@ describe("tw.shared", function()
     end
   end)
 
+  it("lists its values with their keys", function()
+    assert.equal("integer 0", run("local n = 0 for _ in pairs(store:entries()) do n = n + 1 end return n"))
+    assert.equal("integer 1, float 1.0, boolean false, string text\0, string , integer 5, integer 2", run([[
+      store:set("integer", 1) store:set("float", 1.0) store:set("false", false) store:set("text", "text\0")
+      store:set("empty", "") store:set("over", 1, 0.001) tw.sleep(0.01)
+      local all, n, some = store:entries(), 0, 0
+      for _ in pairs(all) do n = n + 1 end
+      for _ in pairs(store:entries(2)) do some = some + 1 end
+      return all.integer, all.float, all["false"], all.text, all.empty, n, some]]))
+    assert.equal("boolean true", run([[
+      for i = 1, 1000 do store:set("key " .. i, ("x"):rep(i)) end
+      local all = store:entries()
+      for i = 1, 1000 do assert(all["key " .. i] == ("x"):rep(i)) end
+      return true]]))
+  end)
+
+  it("updates a value by a function, which may take it out", function()
+    assert.equal("string a, string ab, nil nil, nil nil", run([[
+      local function more(text) return (text or "a") .. (text and "b" or "") end
+      return store:update("key", more), store:update("key", more), store:update("key", function() end), store:get("key")
+    ]]))
+    assert.equal("boolean false, nil nil, boolean false", run([[
+      store:update("key", function() return false end)
+      local kept = store:get("key")
+      return kept, store:get("other"), (pcall(store.update, store, "key", function() error("no") end))]]))
+    assert.equal("nil nil, string full, integer 1", run([[
+      local small = tw.shared("little", { max_bytes = 4096 })
+      small:set("key", 1)
+      local value, why = small:update("key", function() return ("x"):rep(5000) end)
+      return value, why, small:get("key")]]))
+    assert.equal("integer 2, nil nil", run([[
+      store:set("ends", 1, 0.05)
+      local value = store:update("ends", function(n) return n + 1 end, 1000)
+      while store:get("ends") do tw.sleep(0.002) end
+      return value, store:get("ends")]]))
+    assert.equal("boolean false, string chunk:1: store:update: a value must be a string, a number or a boolean, "
+      .. "got table; tw.json.encode makes a string of a table", (ada:ask('store:update("key", function() return {} end)')))
+    assert.equal("nil nil, string busy, integer 100", run([[
+      local calls = 0
+      local value, why = store:update("key", function() calls = calls + 1 store:set("key", calls) return 0 end)
+      return value, why, calls]]))
+  end)
+
+  it("loses no update of many at once, on all workers, also where they wait", function()
+    run('store:set("list", "[]")')
+    local peers = {}
+    for i = 1, 9 do peers[i] = app:connect_on(i % app.workers) end
+    for _, peer in ipairs(peers) do
+      peer:send_text([[
+        for i = 1, 50 do
+          repeat
+            local done = store:update("list", function(text)
+              local list = tw.json.decode(text)
+              list[#list + 1] = i
+              if i % 25 == 0 then tw.sleep(0) end
+              return tw.json.encode(tw.array(list))
+            end)
+          until done
+        end
+        return "done"]])
+    end
+    for _, peer in ipairs(peers) do assert.equal("boolean true, string done", (peer:receive(60))) end
+    assert.equal("integer 450", run('return #tw.json.decode(store:get("list"))'))
+  end)
+
   it("sets, adds and deletes", function()
     assert.equal("boolean true, boolean false, integer 1", run(
       'return store:add("key", 1), store:add("key", 2), store:get("key")'))

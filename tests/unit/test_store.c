@@ -402,6 +402,86 @@ static void test_keys_into_too_small_a_buffer(void **state) {
     assert_int_equal(buffer[9], '-');
 }
 
+/* ---- entries ---- */
+
+static void test_entries(void **state) {
+    size_t count, len;
+    set("over", integer(1), 10);
+    now += 10;
+    assert_int_equal(store_entries(store, 100, buffer, sizeof buffer, &count), 0);
+    set("t", text("abc"), 0);
+    assert_int_equal(store_entries(store, 100, buffer, sizeof buffer, &count),
+                     2 + 1 + 1 + sizeof len + 3);
+    assert_int_equal(count, 1);
+    assert_int_equal(buffer[3], STORE_TEXT);
+    memcpy(&len, buffer + 4, sizeof len);
+    assert_int_equal(len, 3);
+    assert_memory_equal(buffer + 4 + sizeof len, "abc", 3);
+    store_delete(store, slice_of("t"));
+    set("i", integer(-7), 0);
+    int64_t value;
+    assert_int_equal(store_entries(store, 100, buffer, sizeof buffer, &count), 2 + 1 + 1 + 8);
+    memcpy(&value, buffer + 4, sizeof value);
+    assert_int_equal(value, -7);
+    set("j", integer(1), 0);
+    memset(buffer, '-', 40);
+    assert_int_equal(store_entries(store, 100, buffer, 13, &count), 2 * 12);
+    assert_int_equal(buffer[13], '-');
+    assert_int_equal(store_entries(store, 1, buffer, sizeof buffer, &count), 12);
+}
+
+/* ---- exchange ---- */
+
+static enum store_result exchange(const char *key, const struct store_value *expected,
+                                  const struct store_value *value, uint64_t ttl_ms) {
+    return store_exchange(store, slice_of(key), expected, value, ttl_ms);
+}
+
+static void test_exchange(void **state) {
+    struct store_value one = integer(1), two = integer(2), as_float = floating(1),
+                       abc = text("abc");
+    assert_int_equal(exchange("k", &one, &two, 0), STORE_EXISTS); /* there is none */
+    assert_int_equal(exchange("k", NULL, NULL, 0), STORE_OK);
+    assert_int_equal(exchange("k", NULL, &one, 0), STORE_OK);
+    assert_int_equal(exchange("k", NULL, &two, 0), STORE_EXISTS);
+    assert_int_equal(exchange("k", &as_float, &two, 0), STORE_EXISTS); /* no integer */
+    assert_int_equal(exchange("k", &one, &abc, 0), STORE_OK);
+    check_value("k", abc);
+    struct store_value abd = text("abd"), ab = text("ab"), empty = text("");
+    assert_int_equal(exchange("k", &abd, &one, 0), STORE_EXISTS);
+    assert_int_equal(exchange("k", &ab, &one, 0), STORE_EXISTS);
+    assert_int_equal(exchange("k", &abc, &empty, 0), STORE_OK);
+    assert_int_equal(exchange("k", &empty, NULL, 0), STORE_OK);
+    assert_int_equal(exchange("k", NULL, NULL, 0), STORE_OK);
+}
+
+static void test_exchange_keeps_the_end(void **state) {
+    struct store_value one = integer(1), two = integer(2);
+    assert_int_equal(exchange("made", NULL, &one, 20), STORE_OK);
+    set("there", one, 20);
+    set("for ever", one, 0);
+    now += 10;
+    assert_int_equal(exchange("made", &one, &two, 100), STORE_OK);
+    assert_int_equal(exchange("there", &one, &two, 100), STORE_OK);
+    assert_int_equal(exchange("for ever", &one, &two, 1), STORE_OK);
+    now += 10;
+    assert_int_equal(exchange("made", &two, &one, 0), STORE_EXISTS); /* it is over */
+    assert_int_equal(exchange("there", NULL, &one, 0), STORE_OK);
+    check_value("for ever", two);
+}
+
+static void test_exchange_in_a_full_store(void **state) {
+    struct store_value one = integer(1);
+    static char large[8 * 1024 * 1024];
+    struct store_value too_large = {.type = STORE_TEXT, .text = {large, sizeof large}};
+    size_t before = store_bytes(store);
+    set("k", one, 0);
+    assert_int_equal(exchange("k", &one, &too_large, 0), STORE_FULL);
+    check_value("k", one);
+    assert_int_equal(exchange("k", &one, NULL, 0), STORE_OK);
+    assert_int_equal(store_bytes(store), before);
+}
+
 /* ---- against a model ---- */
 
 static uint32_t random_state = 4711;
@@ -492,6 +572,10 @@ int main(void) {
         TEST(test_full_of_what_is_over),
         TEST(test_keys),
         TEST(test_keys_into_too_small_a_buffer),
+        TEST(test_entries),
+        TEST(test_exchange),
+        TEST(test_exchange_keeps_the_end),
+        TEST(test_exchange_in_a_full_store),
         TEST(test_against_a_model),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
