@@ -64,6 +64,17 @@ describe("the documentation", function()
     end)
   end
 
+  it("is found from the README, every page of it", function()
+    local readme = read("README.md")
+    for _, folder in ipairs({ "docs", "docs/decisions" }) do
+      local files = assert(uv.fs_scandir(folder))
+      for name in function() return uv.fs_scandir_next(files) end do
+        local path = folder .. "/" .. name
+        if name:find("%.md$") then assert.is_truthy(readme:find("(" .. path .. ")", 1, true), path) end
+      end
+    end
+  end)
+
   -- Long pages begin with a list of their parts, in their order.
   for _, name in ipairs({ "scripting", "recipes", "browsers", "operating", "proxies" }) do
     local page = "docs/" .. name .. ".md"
