@@ -294,8 +294,9 @@ bool handover_place(struct handover *handover, char *error, size_t error_size) {
     return true;
 }
 
-bool handover_is_there(const struct handover *handover) {
-    return !handover->in_place || socket_file_is_at(&handover->file, handover->place.sun_path);
+bool handover_is_lost(const struct handover *handover) {
+    return handover->in_place && list_empty(&handover->visitors) &&
+           !socket_file_is_at(&handover->file, handover->place.sun_path);
 }
 
 void handover_close(struct handover *handover) {

@@ -60,8 +60,8 @@ struct handover *handover_open(const struct handover_options *options, char *err
                                size_t error_size);
 /* Where the successor looks from now on: in the place of the process before, if there is one. */
 bool handover_place(struct handover *handover, char *error, size_t error_size);
-/* Is its file still in its place? True as well where it was never put there. */
-bool handover_is_there(const struct handover *handover);
+/* Was its file taken away, and does nobody speak with it now? */
+bool handover_is_lost(const struct handover *handover);
 /* Waits no more; a handover that is under way comes to nothing. Memory is released by the loop. Accepts NULL. */
 void handover_close(struct handover *handover);
 

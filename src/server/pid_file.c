@@ -250,8 +250,20 @@ bool pid_file_place(struct pid_file *file, bool replace, char *error, size_t err
 
 /* ---- the end ---- */
 
-bool pid_file_is_there(const struct pid_file *file) {
-    return !file->in_place || is_same(file->fd, file->path);
+bool pid_file_renew(struct pid_file *file, char *error, size_t error_size) {
+    if (!file->in_place || is_same(file->fd, file->path))
+        return true;
+    struct pid_file fresh;
+    pid_file_init(&fresh, file->path);
+    bool good = pid_file_write(&fresh, error, error_size) &&
+                pid_file_place(&fresh, false, error, error_size);
+    if (good) {
+        close(file->fd);
+        *file = fresh;
+    } else {
+        pid_file_remove(&fresh);
+    }
+    return good;
 }
 
 void pid_file_leave(struct pid_file *file) {

@@ -172,7 +172,7 @@ static void on_reload(void *user, bool begins) {
         notify_reloading(&server->notify);
         watch_begin(server->watch);
         doors_look_at_files(&server->doors);
-        succession_look_at_files(&server->succession);
+        succession_renew_files(&server->succession);
     } else if (server->drain.phase == DRAIN_NOT)
         notify_ready(&server->notify);
 }

@@ -78,20 +78,6 @@ bool succession_take(struct succession *succession, char *error, size_t error_si
             handover_place(succession->handover, error, error_size));
 }
 
-void succession_look_at_files(const struct succession *succession) {
-    const char *path = succession->options.pid_file;
-    if (!pid_file_is_there(&succession->pid_file))
-        log_eventf(LOG_WARN, "lost_file",
-                   "the pid file %s is gone, or is another's: what reads it does not find this "
-                   "process; restart the program",
-                   path);
-    if (succession->handover != NULL && !handover_is_there(succession->handover))
-        log_eventf(LOG_WARN, "lost_file",
-                   "the socket %s.sock is gone, or is another's: --upgrade and `tidewire reload` "
-                   "do not find this process; restart the program",
-                   path);
-}
-
 /* ---- the one after ---- */
 
 static struct listen_set *set_to_pass_on(void *user, size_t number) {
@@ -127,21 +113,49 @@ void succession_answer(struct succession *succession, uint64_t question, unsigne
         handover_answer(succession->handover, question, answer);
 }
 
+static struct handover *open_handover(struct succession *succession, char *error,
+                                      size_t error_size) {
+    return handover_open(&(struct handover_options){.loop = succession->options.loop,
+                                                    .pid_file = succession->options.pid_file,
+                                                    .set = set_to_pass_on,
+                                                    .on_taken = on_taken,
+                                                    .on_reload = on_reload,
+                                                    .user = succession},
+                         error, error_size);
+}
+
 bool succession_prepare(struct succession *succession, char *error, size_t error_size) {
-    const char *path = succession->options.pid_file;
     if (!pid_file_write(&succession->pid_file, error, error_size))
         return false;
-    if (path == NULL)
+    if (succession->options.pid_file == NULL)
         return true;
-    succession->handover =
-        handover_open(&(struct handover_options){.loop = succession->options.loop,
-                                                 .pid_file = path,
-                                                 .set = set_to_pass_on,
-                                                 .on_taken = on_taken,
-                                                 .on_reload = on_reload,
-                                                 .user = succession},
-                      error, error_size);
+    succession->handover = open_handover(succession, error, error_size);
     if (succession->handover == NULL)
         log_event(LOG_WARN, "no_upgrade", error); /* all else works */
     return true;
+}
+
+static bool renew_handover(struct succession *succession, char *error, size_t error_size) {
+    struct handover *fresh = open_handover(succession, error, error_size);
+    if (fresh == NULL)
+        return false;
+    if (takeover_finds(succession->options.pid_file)) {
+        snprintf(error, error_size, "another server waits at %s.sock",
+                 succession->options.pid_file);
+    } else if (handover_place(fresh, error, error_size)) {
+        handover_close(succession->handover);
+        succession->handover = fresh;
+        return true;
+    }
+    handover_close(fresh);
+    return false;
+}
+
+void succession_renew_files(struct succession *succession) {
+    char error[512];
+    bool good = pid_file_renew(&succession->pid_file, error, sizeof error);
+    if (good && succession->handover != NULL && handover_is_lost(succession->handover))
+        good = renew_handover(succession, error, sizeof error);
+    if (!good)
+        log_event(LOG_WARN, "lost_file", error);
 }

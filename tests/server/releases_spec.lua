@@ -110,7 +110,7 @@ end)
 describe("files that are not there any more", function()
   after_each(stream.close_all)
 
-  it("are told of at a reload, and another's in their place are not removed", function()
+  it("are put in their place again at a reload, or told of, and another's are not removed", function()
     local folder = process.make_directory()
     local function start(...)
       return server.start({
@@ -123,9 +123,17 @@ describe("files that are not there any more", function()
     assert.same({}, app:log_lines("event=lost_file"))
     shell(("rm %s/app.sock pid pid.sock && echo 1 > pid"):format(folder))
     reload()
-    for _, name in ipairs { "app%.sock", "file pid", "pid%.sock" } do
-      assert.equal(1, #app:log_lines("event=lost_file .*" .. name))
-    end
+    assert.equal(1, #app:log_lines("event=lost_file .*app%.sock"))
+    assert.equal(2, #app:log_lines("event=lost_file"))
+    assert.equal(1, #app:log_lines("event=lost_file .*that of process 1 "))
+    shell "rm pid"
+    reload()
+    assert.equal(app.pid, tonumber(process.read_file(app.directory .. "/pid")))
+    assert.equal(0, server.run({ "reload", "--pid-file", app.directory .. "/pid" }).code)
+    local code, log = server.launch_to_end({ app = APP, options = { "--pid-file", app.directory .. "/pid" },
+      files = { ["part.lua"] = "return 1", ["public/index.html"] = "x" } })
+    assert.equal(1, code)
+    assert.matches("is running", log)
     -- a later server is at the place of the first
     local later = start()
     app:stop()
