@@ -70,6 +70,13 @@ return [[
     byId("text").value = "";
   };
 
+  // A page that is left may be kept by the browser with its socket, to be shown again.
+  addEventListener("pagehide", () => {
+    socket.onclose = null;
+    socket.close();
+  });
+  addEventListener("pageshow", (event) => event.persisted && connect());
+
   connect();
 </script>
 </body>

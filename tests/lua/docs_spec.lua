@@ -93,6 +93,20 @@ describe("the documentation", function()
     end)
   end
 
+  it("names the options of the command line, as --help does", function()
+    local function options_of(text)
+      local found = {}
+      for option in text:gmatch("%-%-%l[%l-]+") do found[option] = true end
+      return found
+    end
+    local help = options_of(read("src/server/help.c"))
+    local documented = options_of(read("docs/operating.md"))
+    for option in pairs(help) do assert.is_true(documented[option], "docs/operating.md has no " .. option) end
+    for row in read("docs/operating.md"):gmatch("\n| (`%-%-[^|]*) |") do
+      for option in pairs(options_of(row)) do assert.is_true(help[option], "--help has no " .. option) end
+    end
+  end)
+
   -- NAME = VALUE in a file of the source, in seconds.
   local function seconds_of(path, name)
     local value = assert(read(path):match(name .. " = (%d+)"), path .. " has no " .. name)

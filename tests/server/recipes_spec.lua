@@ -49,6 +49,22 @@ describe("docs/recipes.md", function()
     return server.start({ files = files, environment = environment })
   end
 
+  it("send to somebody", function()
+    local app <close> = start("Send to somebody")
+    local phone, laptop = app:connect("/chat?name=ada"), app:connect("/chat?name=ada")
+    local bob = app:connect("/chat?name=bob")
+    for _, peer in ipairs({ phone, laptop, bob }) do -- an answer says that it has joined
+      assert.equal([[{"error":"send {\"to\":\"ada\",\"text\":\"hello\"}"}]], (peer:ask("1")))
+    end
+    assert.equal('{"delivered":false}', (bob:ask('{"to":"eve","text":"hello"}')))
+    assert.equal('{"delivered":true}', (bob:ask('{"to":"ada","text":"hello"}')))
+    local function told(peer) return require("cjson").decode((peer:receive())) end
+    for _, peer in ipairs({ phone, laptop }) do assert.same({ from = "bob", text = "hello" }, told(peer)) end
+    assert.equal('{"reached":2}', app:http({ path = "/tell/ada", method = "POST", body = "dinner" }).body)
+    for _, peer in ipairs({ phone, laptop }) do assert.same({ from = "house", text = "dinner" }, told(peer)) end
+    assert.equal(4400, (app:connect("/chat"):wait_closed()))
+  end)
+
   it("kick someone", function()
     local app <close> = start("Kick someone", nil, { ADMIN_TOKEN = "secret" })
     local ada = app:connect("/chat?name=ada")
