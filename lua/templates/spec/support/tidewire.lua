@@ -76,6 +76,12 @@ function Store:incr(key, by, initial)
 end
 function Store:delete(key) local there = self.values[key] ~= nil self.values[key] = nil return there end
 function Store:expire(key) return self.values[key] ~= nil end
+function Store:update(key, f) return self:set(key, f(self.values[key])) end
+function Store:entries()
+  local entries = {}
+  for key, value in pairs(self.values) do entries[key] = value end
+  return entries
+end
 function Store:keys()
   local keys = {}
   for key in pairs(self.values) do keys[#keys + 1] = key end
@@ -119,6 +125,24 @@ function tw.http.request(request)
   note("http.request", request)
   if tw.http.answer then return tw.http.answer end
   return nil, "there is no network in specs: set tw.http.answer"
+end
+
+--- Knows the claims that the spec has put into tw.jwt.claims, of whatever token.
+tw.jwt = {}
+function tw.jwt.verify(token)
+  note("jwt.verify", token)
+  if tw.jwt.claims then return tw.jwt.claims end
+  return nil, "there are no tokens in specs: set tw.jwt.claims"
+end
+function tw.jwt.sign(claims) note("jwt.sign", claims) return "a token" end
+
+--- A value as text, tables with their keys in order.
+function tw.inspect(value)
+  if type(value) ~= "table" then return type(value) == "string" and ("%q"):format(value) or tostring(value) end
+  local parts = {}
+  for key, inner in pairs(value) do parts[#parts + 1] = ("[%s] = %s"):format(tw.inspect(key), tw.inspect(inner)) end
+  table.sort(parts)
+  return "{ " .. table.concat(parts, ", ") .. " }"
 end
 
 function tw.stats() return {} end
