@@ -101,11 +101,12 @@ end
 ---@return string|nil body
 ---@return integer|nil endpoint     of a status from 4000 to 4999: accepted, and closed with this code at once
 ---@return string|nil subprotocol   the same
+---@return string|nil why           for the log
 function events.upgrade(id, head, _, remote_address, secure)
   local endpoint, request, subprotocol, fields = gatekeeper.admit(running, head, remote_address, secure)
   if not endpoint then
     local refusal = request
-    return false, refusal.status, refusal.headers, refusal.body, refusal.endpoint, refusal.subprotocol
+    return false, refusal.status, refusal.headers, refusal.body, refusal.endpoint, refusal.subprotocol, refusal.why
   end
   conns[id] = Conn.new(id, endpoint, request, subprotocol, fields)
   return true, endpoint.number, subprotocol

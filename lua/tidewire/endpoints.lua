@@ -53,6 +53,7 @@ function endpoints.prepare(endpoint, number)
     has_timeout = hooks.on_timeout ~= nil,
     has_drain = hooks.on_drain ~= nil,
     has_reload = hooks.on_reload ~= nil,
+    path = endpoint.path,
     json_name = json.encode(endpoint.name),
   }, number)
   core.straight(endpoint.number, not endpoint.receive and hooks.handle_message or nil)

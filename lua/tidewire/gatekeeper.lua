@@ -52,6 +52,12 @@ local function failed(err)
   return replies.refusal(500, "The server could not decide.")
 end
 
+--- A refusal of the script's, with what it says to the client.
+local function refused_by(hook, reply)
+  local message = reply.status >= 4000 and reply.body or reply.message
+  return replies.told(reply, hook .. " has refused it" .. (message and message ~= "" and ": " .. message or ""))
+end
+
 local function counted(...)
   return select("#", ...), ...
 end
@@ -69,7 +75,10 @@ local function ask(endpoint, request)
     return nil, failed(errors.new("script", message, "validate"))
   elseif not answer then
     local made, reply = pcall(replies.of_validate, first, second)
-    return nil, made and reply or failed(errors.new("script", reply, "validate"))
+    if not made then
+      return nil, failed(errors.new("script", reply, "validate"))
+    end
+    return nil, refused_by("validate", reply)
   elseif answer ~= true and type(answer) ~= "table" then
     local message = ("validate must return a table, true, or nil/false and a status; it returned %s")
       :format(type(answer))
@@ -82,6 +91,15 @@ local function ask(endpoint, request)
   return answer
 end
 
+--- Which endpoints there are, for the log.
+local function endpoints_of(app)
+  local paths = {}
+  for i, endpoint in ipairs(app.endpoints) do
+    paths[i] = endpoint.path
+  end
+  return " Endpoints: " .. replies.list(paths) .. "."
+end
+
 local function check_origin(endpoint, request)
   local ok, allowed, reason, status, message =
     xpcall(endpoint.allow_origin, errors.handler("origins"), request.origin, request)
@@ -89,9 +107,10 @@ local function check_origin(endpoint, request)
     return failed(allowed)
   elseif not allowed and replies.is_refusal(status) then
     local made, reply = pcall(replies.of_validate, status, message)
-    return made and reply or failed(errors.new("script", reply, "origins"))
+    return made and refused_by("origins", reply) or failed(errors.new("script", reply, "origins"))
   elseif not allowed then
-    return replies.refusal(403, reason or "This Origin is not allowed.")
+    local origin = (" (Origin: %s)"):format(request.origin or "none")
+    return replies.refuse(403, reason or "This Origin is not allowed.", nil, origin)
   end
 end
 
@@ -118,7 +137,8 @@ function gatekeeper.admit(app, head, remote_address, secure)
   local request = Request.new(head, nil, remote_address, secure)
   local found, params = app.router:endpoint(Request.raw_path(request))
   if not found then
-    return nil, replies.refusal(404, "There is no WebSocket endpoint at this path.")
+    return nil, replies.refuse(404, "There is no WebSocket endpoint at this path.", nil,
+      core.logs_refusals() and endpoints_of(app) or "")
   end
   local endpoint = found.live
   request.params = params
@@ -128,11 +148,11 @@ function gatekeeper.admit(app, head, remote_address, secure)
     return refused(endpoint, request, refusal, nil)
   end
   if core.endpoint_full(endpoint.number) then
-    return nil, replies.refusal(503, "This endpoint is full.", { ["Retry-After"] = "5" })
+    return nil, replies.refuse(503, "This endpoint is full.", { ["Retry-After"] = "5" })
   end
   local subprotocol, unknown = choose_subprotocol(endpoint.options.subprotocols, request)
   if unknown then
-    return nil, replies.refusal(400, unknown)
+    return nil, replies.refuse(400, unknown)
   end
   local answer, reply = ask(endpoint, request)
   if not answer then

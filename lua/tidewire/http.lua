@@ -9,14 +9,26 @@ local Request = require "tidewire.request"
 
 local http = {}
 
+--- What there is, for the log.
+local function routes_of(app)
+  local routes, paths = {}, {}
+  for i, route in ipairs(app.http) do
+    routes[i] = route.key
+  end
+  for i, endpoint in ipairs(app.endpoints) do
+    paths[i] = endpoint.path
+  end
+  return (" Routes: %s. WebSocket endpoints: %s."):format(replies.list(routes), replies.list(paths))
+end
+
 local function no_route(app, request, reason, allowed)
   if reason == "method" then
-    return replies.refusal(405, "This method is not allowed here.", { Allow = table.concat(allowed, ", ") })
+    return replies.refuse(405, "This method is not allowed here.", { Allow = table.concat(allowed, ", ") })
   elseif app.router:endpoint(Request.raw_path(request)) then
-    return replies.refusal(426, "This is a WebSocket endpoint: connect with ws://, or wss:// behind TLS.",
+    return replies.refuse(426, "This is a WebSocket endpoint: connect with ws://, or wss:// behind TLS.",
       { Upgrade = "websocket" })
   end
-  return replies.refusal(404, "There is nothing at this path.")
+  return replies.refuse(404, "There is nothing at this path.", nil, core.logs_refusals() and routes_of(app) or "")
 end
 
 local function run(route, request)

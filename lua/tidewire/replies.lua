@@ -17,6 +17,8 @@ local replies = {}
 ---@field body string|nil
 ---@field endpoint integer|nil    C's number, where the handshake is accepted only to be closed
 ---@field subprotocol string|nil  and what it is answered
+---@field message string|nil  of a refusal
+---@field why string|nil      of a refusal that the log is to tell of
 
 local function is_status(value)
   return math.type(value) == "integer" and value >= 200 and value <= 599
@@ -80,7 +82,9 @@ end
 ---@return tidewire.Reply
 function replies.refusal(status, message, headers)
   local body = ('{"error":%s,"status":%d}'):format(json.encode(message), status)
-  return replies.new(status, header_fields.with(headers, "Content-Type", "application/json"), body)
+  local reply = replies.new(status, header_fields.with(headers, "Content-Type", "application/json"), body)
+  reply.message = message
+  return reply
 end
 
 local LONGEST_REASON <const> = 123 -- bytes; RFC 6455 section 5.5
@@ -179,11 +183,44 @@ function replies.of_route(first, second)
     :format(second == nil and describe(first) or describe(first) .. ", " .. describe(second))
 end
 
+--- Makes a refusal one that the log tells of.
+---@param reply tidewire.Reply
+---@param why string
+---@return tidewire.Reply
+function replies.told(reply, why)
+  reply.why = why
+  return reply
+end
+
+--- A refusal of the server's own, of which the log tells.
+---@param status integer
+---@param message string       for the client and the log
+---@param headers table<string, string>|nil
+---@param more string|nil      for the log alone
+---@return tidewire.Reply
+function replies.refuse(status, message, headers, more)
+  return replies.told(replies.refusal(status, message, headers), message .. (more or ""))
+end
+
+local MOST_NAMES <const> = 12
+
+--- A sentence's list of names, for the log: "/chat, /game and 3 more"; "none" where there are none.
+---@param names string[]
+---@return string
+function replies.list(names)
+  if #names == 0 then
+    return "none"
+  elseif #names <= MOST_NAMES then
+    return table.concat(names, ", ")
+  end
+  return ("%s and %d more"):format(table.concat(names, ", ", 1, MOST_NAMES), #names - MOST_NAMES)
+end
+
 --- Sends a reply to a plain request.
 ---@param number integer  C's number of the request
 ---@param reply tidewire.Reply
 function replies.send(number, reply)
-  core.respond(number, reply.status, reply.headers, reply.body)
+  core.respond(number, reply.status, reply.headers, reply.body, reply.why)
 end
 
 return replies

@@ -347,6 +347,10 @@ function core.log(level, event, conn, ...) end
 ---@return boolean
 function core.log_enabled(level) end
 
+--- Does the log tell of refused requests?
+---@return boolean
+function core.logs_refusals() end
+
 ---@return table<string, number>
 function core.stats() end
 
@@ -364,7 +368,8 @@ function core.environment() end
 ---@param status integer
 ---@param headers string?  whole lines
 ---@param body string?
-function core.respond(number, status, headers, body) end
+---@param why string?      for the log, where the server refuses it before a script is asked
+function core.respond(number, status, headers, body, why) end
 
 --- Answers it with a file.
 ---@param number integer

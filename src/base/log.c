@@ -27,7 +27,8 @@ enum { RECORD_MAX = 64 * 1024 };
 enum { FLUSH_MS = 500 };
 
 static enum log_level threshold = LOG_INFO;
-static enum log_format format_ = LOG_TEXT;
+static enum log_format format_ = LOG_TEXT; /* never LOG_AUTO */
+static bool is_auto;
 static int fd_ = STDERR_FILENO;
 static char *path_;
 static struct log_pretty pretty_;
@@ -39,7 +40,8 @@ void log_set_level(enum log_level level) {
 }
 
 void log_set_format(enum log_format format) {
-    format_ = format;
+    is_auto = format == LOG_AUTO;
+    format_ = is_auto ? LOG_TEXT : format;
 }
 
 void log_set_workers(unsigned workers) {
@@ -358,6 +360,12 @@ void log_num(struct log_line *line, const char *key, double value) {
     add_word(line, key, text);
 }
 
+void log_seconds(struct log_line *line, const char *key, double seconds) {
+    char text[32];
+    snprintf(text, sizeof text, "%.6f", seconds);
+    add_word(line, key, text);
+}
+
 void log_bool(struct log_line *line, const char *key, bool value) {
     add_word(line, key, value ? "true" : "false");
 }
@@ -468,6 +476,8 @@ static int open_stderr_anew(void) {
 }
 
 void log_open_stderr(void) {
+    if (is_auto && isatty(STDERR_FILENO))
+        format_ = LOG_PRETTY;
     const char *no_colour = getenv("NO_COLOR"), *terminal = getenv("TERM");
     pretty_.has_colour = isatty(STDERR_FILENO) && (no_colour == NULL || *no_colour == '\0') &&
                          terminal != NULL && *terminal != '\0' && strcmp(terminal, "dumb") != 0;

@@ -13,7 +13,8 @@
 #include <time.h>
 
 enum log_level { LOG_DEBUG, LOG_INFO, LOG_WARN, LOG_ERROR };
-enum log_format { LOG_TEXT, LOG_JSON, LOG_PRETTY };
+/* LOG_AUTO: for people where the standard error is a terminal and the log goes there, else as text. */
+enum log_format { LOG_TEXT, LOG_JSON, LOG_PRETTY, LOG_AUTO };
 
 /* A line being built. The fields are the log's own. */
 struct log_line {
@@ -85,6 +86,8 @@ void log_str(struct log_line *line, const char *key, const char *value);
 void log_bytes(struct log_line *line, const char *key, const char *value, size_t len);
 void log_int(struct log_line *line, const char *key, int64_t value);
 void log_num(struct log_line *line, const char *key, double value);
+/* A duration, to the microsecond. */
+void log_seconds(struct log_line *line, const char *key, double seconds);
 void log_bool(struct log_line *line, const char *key, bool value);
 /* A connection's id, in the form that scripts see as conn.id. */
 void log_conn(struct log_line *line, uint64_t conn);

@@ -14,6 +14,9 @@
 #include <stdio.h>
 #include <string.h>
 
+/* The last digits of conn.id, which tell the connections of one run apart. */
+enum { SHORT_ID = 8 };
+
 static const char *const colours[] = {"\x1b[2m", "\x1b[32m", "\x1b[33m", "\x1b[1;31m"};
 static const char dim[] = "\x1b[2m", bold[] = "\x1b[1m", reset[] = "\x1b[0m";
 
@@ -98,7 +101,12 @@ static void add_place(struct painter *painter) {
             text(painter, " ");
         }
     }
-    say(painter, "", "conn", " ");
+    if (log_find_field(painter->record, "conn", &field)) {
+        painter->said[painter->said_count++] = "conn";
+        size_t len = field.len < SHORT_ID ? field.len : SHORT_ID;
+        log_out_add(painter->out, field.value + field.len - len, len);
+        text(painter, " ");
+    }
 }
 
 /* ---- the sentence ---- */
@@ -111,6 +119,7 @@ static void say_closed(struct painter *painter) {
 
 static void say_refused(struct painter *painter) {
     say(painter, "", "status", " ");
+    say(painter, "", "method", " ");
     say(painter, "", "path", ": ");
     say(painter, "", "why", "");
 }
@@ -306,10 +315,15 @@ static void add_frames(struct painter *painter, const struct log_field *field) {
 
 static void add_places_of_error(struct painter *painter) {
     struct log_field field;
+    bool has_source = false;
     for (size_t at = 0; log_next_field(painter->record, &at, &field);) {
         if (field.kind == LOG_SOURCE)
             add_source(painter, &field);
-        else if (field.kind == LOG_FRAMES)
+        has_source = has_source || field.kind == LOG_SOURCE;
+    }
+    for (size_t at = 0; log_next_field(painter->record, &at, &field);) {
+        bool is_one = memchr(field.value, '\n', field.len) == NULL; /* the source has shown it */
+        if (field.kind == LOG_FRAMES && !(has_source && is_one))
             add_frames(painter, &field);
     }
 }
@@ -317,10 +331,8 @@ static void add_places_of_error(struct painter *painter) {
 /* `serving` says it in one line. */
 static bool is_needless(const struct painter *painter) {
     const char *event = painter->record->event;
-    struct log_field field;
     return !painter->how->shows_all &&
-           (strcmp(event, "ready") == 0 ||
-            (strcmp(event, "listening") == 0 && !log_find_field(painter->record, "for", &field)));
+           (strcmp(event, "ready") == 0 || strcmp(event, "listening") == 0);
 }
 
 void log_render_pretty(const struct log_record *record, const struct log_pretty *how,

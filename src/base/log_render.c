@@ -85,8 +85,9 @@ static size_t escape(const char *p, size_t len, bool quoted, char text[ESCAPE_RO
 
 void log_out_escaped(struct log_out *out, const struct log_field *field) {
     size_t end = sizeof out->bytes - END_ROOM - MARK_ROOM;
-    if (end > out->used + LOG_VALUE_MAX)
-        end = out->used + LOG_VALUE_MAX;
+    size_t most = out->for_people ? LOG_PEOPLE_MAX : LOG_VALUE_MAX;
+    if (end > out->used + most)
+        end = out->used + most;
     size_t at = 0, consumed;
     while (at < field->len) {
         char text[ESCAPE_ROOM];

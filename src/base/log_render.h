@@ -11,7 +11,12 @@
 #include <time.h>
 
 /* Bytes of a line with its end, and of one value in it, after escaping. */
-enum { LOG_LINE_MAX = 16 * 1024, LOG_VALUE_MAX = 8 * 1024, LOG_KEY_MAX = 64 };
+enum {
+    LOG_LINE_MAX = 16 * 1024,
+    LOG_VALUE_MAX = 8 * 1024,
+    LOG_PEOPLE_MAX = 1024, /* of a value, for people */
+    LOG_KEY_MAX = 64,
+};
 
 enum log_kind {
     LOG_STRING,

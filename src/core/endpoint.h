@@ -33,6 +33,7 @@ struct endpoint {
     enum slow_client slow_client;
     bool has_message, has_ping, has_timeout, has_drain, has_reload;
     uint32_t generation; /* of its code */
+    char *path;          /* its pattern, for the log; NULL: not known; owned */
     char *json_name;     /* conn.name as a JSON string with its quotes, for JSON pings; owned */
 
     /* the hub's */

@@ -68,6 +68,7 @@ struct upgrade_answer {
     const char *headers;     /* refused: whole "Name: value\r\n" lines, or NULL */
     const char *body;        /* refused; or the reason of the close, UTF-8 of at most 123 bytes */
     size_t body_len;
+    const char *why; /* refused: for the log; NULL: the log has it already */
 };
 
 struct hub_events {
@@ -115,9 +116,10 @@ struct wire {
     /* Milliseconds since the peer's last byte arrived, or UINT64_MAX where that is not known. */
     uint64_t (*quiet_ms)(void *peer);
 
-    /* Answers plain HTTP request `number` of `user`. Unknown numbers (the client left) are ignored. */
+    /* Answers plain HTTP request `number` of `user`. Unknown numbers (the client left) are ignored. `why`, for
+     * the log, where the server refuses it before any script is asked; else NULL. */
     void (*respond)(void *user, uint64_t number, int status, const char *headers, const char *body,
-                    size_t body_len);
+                    size_t body_len, const char *why);
     /* Answers it with a file below `root`; `path` is the part of the URL's path below the mount. */
     void (*respond_file)(void *user, uint64_t number, const char *root, const char *path);
     void *user;

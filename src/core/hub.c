@@ -41,6 +41,7 @@ void hub_free(struct hub *hub) {
     for (uint32_t i = 0; i < hub->endpoint_count; i++) {
         if (hub->options.bus == NULL)
             mem_free(hub->endpoints[i]->places);
+        mem_free(hub->endpoints[i]->path);
         mem_free(hub->endpoints[i]->json_name);
         mem_free(hub->endpoints[i]);
     }
@@ -289,6 +290,7 @@ void hub_open(struct hub *hub, struct conn *conn, void *peer) {
     stats_add(&hub->stats.connections, 1);
     struct log_line line;
     log_begin(&line, LOG_DEBUG, "opened");
+    log_path(&line, conn->endpoint->path);
     log_conn(&line, conn->id);
     log_int(&line, "generation", conn->endpoint->generation);
     log_end(&line);
@@ -332,6 +334,7 @@ static void log_close(const struct conn *conn, enum log_level level, const char 
                       const char *reason, size_t len) {
     struct log_line line;
     log_begin_limited(&line, level, "closed");
+    log_path(&line, conn->endpoint->path);
     log_conn(&line, conn->id);
     log_int(&line, "generation", conn->endpoint->generation);
     log_str(&line, "by", by);

@@ -68,7 +68,7 @@ void hub_set_unhandled_max(struct hub *hub, size_t bytes);
 /* Every connection must have been told gone. Accepts NULL. */
 void hub_free(struct hub *hub);
 
-/* Adds an endpoint and returns its number, counted from 0, the same in all workers. Takes over `json_name`. */
+/* Adds an endpoint and returns its number, counted from 0, the same in all workers. Takes over `json_name` and `path`. */
 uint32_t hub_add_endpoint(struct hub *hub, const struct endpoint *endpoint);
 struct endpoint *hub_endpoint(struct hub *hub, uint32_t number); /* NULL: no such number */
 /* True for the first worker that asks this of an endpoint, once. */
@@ -84,7 +84,7 @@ void hub_next_codec(struct hub *hub, uint32_t number, uint32_t codec);
 /* Code of this generation takes over. Each endpoint has its next codec from now on. */
 void hub_take_over(struct hub *hub, uint32_t generation);
 /* The endpoint of this number is another from now on, but for its codec, for live connections as well; its phases of
- * pings and of silence go on. Takes over `json_name`. */
+ * pings and of silence go on. Takes over `json_name` and `path`. */
 void hub_change_endpoint(struct hub *hub, uint32_t number, const struct endpoint *endpoint);
 /* The endpoint is no more: each of its connections gets this code. */
 void hub_close_endpoint(struct hub *hub, uint32_t number, unsigned code, const char *reason);

@@ -38,6 +38,7 @@ void hub_change_endpoint(struct hub *hub, uint32_t number, const struct endpoint
     struct places *places = endpoint->places;
     uint64_t ping_ms = endpoint->ping_ms, pong_ms = endpoint->pong_ms;
     uint32_t codec = endpoint->codec;
+    mem_free(endpoint->path);
     mem_free(endpoint->json_name);
     *endpoint = *next;
     endpoint->codec = endpoint->next_codec = codec;

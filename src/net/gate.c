@@ -32,12 +32,6 @@ struct lost_folder {
 static void refuse(struct gate *gate, struct http *http, int status, const char *headers,
                    const char *why) {
     stats_add(&gate->hub->stats.connections_refused, 1);
-    struct log_line line;
-    log_begin(&line, LOG_DEBUG, "refused");
-    log_str(&line, "remote", http_remote(http));
-    log_int(&line, "status", status);
-    log_str(&line, "why", why);
-    log_end(&line);
     http_respond_refusal(http, status, headers, why);
 }
 
@@ -130,7 +124,9 @@ static void ask(struct gate *gate, const struct candidate *candidate,
         return;
     }
     stats_add(&gate->hub->stats.connections_refused, 1);
+    http_note_refusal(candidate->http, answer.why);
     if (answer.status >= 4000) {
+        http_log(candidate->http, answer.status);
         refuse_by_close(gate, candidate, &answer);
         return;
     }
@@ -186,11 +182,13 @@ static void on_request(void *user, struct http *http, const struct request *requ
 }
 
 static void wire_respond(void *user, uint64_t number, int status, const char *headers,
-                         const char *body, size_t body_len) {
+                         const char *body, size_t body_len, const char *why) {
     struct gate *gate = user;
     struct http *http = http_find(gate->http, number);
-    if (http != NULL)
-        http_respond(http, status, headers, body, body_len);
+    if (http == NULL)
+        return;
+    http_note_refusal(http, why);
+    http_respond(http, status, headers, body, body_len);
 }
 
 /* What became of opening a static folder: said when it fails, once until it succeeds again or fails for another

@@ -47,6 +47,8 @@ struct http {
     char *out; /* what is still to be written: "100 Continue" or an answer; then `file` */
     size_t out_len, out_sent;
     struct static_file file;
+    uint64_t began_ns; /* when the first byte of the request arrived */
+    const char *why;   /* of a refusal, until it is answered; borrowed */
     char remote[64];
 };
 

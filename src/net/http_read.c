@@ -4,6 +4,7 @@
  * whole, so it is judged once, by the limits in force when its connection was accepted, and never moves. */
 #include "net/http_parts.h"
 
+#include "base/clock.h"
 #include "base/mem.h"
 #include "net/handshake.h"
 
@@ -133,6 +134,8 @@ static void add_to_head(struct http *http, const char *bytes, size_t len) {
 }
 
 void http_read(struct http *http, char *bytes, size_t len) {
+    if (http->began_ns == 0)
+        http->began_ns = clock_monotonic_ns();
     if (http->state != HTTP_READING)
         return; /* a second request, or noise: we answer one */
     if (http->head_whole) {

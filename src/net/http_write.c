@@ -98,8 +98,10 @@ static char *begin_answer(struct http *http, size_t size) {
 }
 
 /* Sends what stands in `out`, and the file that follows it. */
-static void start_writing(struct http *http) {
+static void start_writing(struct http *http, int status) {
     http->state = HTTP_WRITING;
+    http_log(http, status);
+    http->why = NULL;
     http_forget_request(http);
     http_deadline_in(http, WRITING_MS);
     http_write_on(http);
@@ -151,7 +153,11 @@ void http_respond(struct http *http, int status, const char *headers, const char
         head += len;
     }
     http->out_len += head;
-    start_writing(http);
+    start_writing(http, status);
+}
+
+void http_note_refusal(struct http *http, const char *why) {
+    http->why = why;
 }
 
 void http_respond_text(struct http *http, int status, const char *headers, const char *text) {
@@ -165,6 +171,7 @@ void http_respond_refusal(struct http *http, int status, const char *headers, co
     char body[REFUSAL_ROOM], lines[512];
     size_t len = response_refusal(body, sizeof body, status, why);
     snprintf(lines, sizeof lines, RESPONSE_JSON "%s", headers == NULL ? "" : headers);
+    http_note_refusal(http, why);
     http_respond(http, status, lines, body, len);
 }
 
@@ -203,7 +210,9 @@ int http_respond_file(struct http *http, const char *folder, const char *path) {
         head += text_len;
     http->out_len += head;
     int folder_errno = http->file.folder_errno;
-    start_writing(http);
+    if (http->file.status >= 400)
+        http_note_refusal(http, http->file.text);
+    start_writing(http, http->file.status);
     return folder_errno;
 }
 

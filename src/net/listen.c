@@ -327,6 +327,14 @@ size_t listen_take(struct listen_set *set, unsigned worker, int **fds) {
     return count;
 }
 
+bool listen_address(const struct listen_set *set, size_t number, char *text, size_t size) {
+    if (number >= set->count)
+        return false;
+    const struct address *address = &set->spots[number].address;
+    address_format((const struct sockaddr *)&address->storage, address->len, text, size);
+    return true;
+}
+
 bool listen_look(const struct listen_set *set, size_t number, const int **fds, size_t *count,
                  struct inherited_facts *facts) {
     if (number >= set->count)

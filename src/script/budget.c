@@ -16,6 +16,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "script/closing.h"
+#include "script/trace.h"
 #include "script/vm_internal.h"
 
 #include <stdio.h>
@@ -350,7 +351,7 @@ void overrun_log(struct vm *vm, const struct overrun *overrun, const char *hook,
         log_conn(&line, conn);
     log_str(&line, "hook", hook);
     log_str(&line, "why", lua_tostring(vm->L, -1));
-    log_str(&line, "traceback", overrun->traceback);
+    trace_log(&line, NULL, overrun->traceback);
     log_end(&line);
     lua_pop(vm->L, 1);
 }

@@ -348,7 +348,10 @@ static int core_endpoint(lua_State *L) {
     uint32_t number = is_known ? (uint32_t)luaL_checkinteger(L, 2) : 0;
     luaL_argcheck(L, !is_known || hub_endpoint(hub, number) != NULL, 2, "no such endpoint");
     lua_getfield(L, 1, "json_name");
-    endpoint.json_name = mem_strdup(luaL_checkstring(L, -1));
+    lua_getfield(L, 1, "path");
+    const char *json_name = luaL_checkstring(L, -2), *path = luaL_optstring(L, -1, NULL);
+    endpoint.json_name = mem_strdup(json_name);
+    endpoint.path = mem_strdup(path);
     budget_lower(vm_of(L), endpoint.handler_timeout_ns);
     if (is_known)
         hub_change_endpoint(hub, number, &endpoint);

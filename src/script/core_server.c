@@ -3,13 +3,15 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "script/trace.h"
 
 #include <string.h>
 #include <unistd.h>
 
 extern char **environ;
 
-static void log_field(struct log_line *line, lua_State *L, int key, int value) {
+/* `why`: of a script's error, before its traceback; else NULL. */
+static void log_field(struct log_line *line, lua_State *L, int key, int value, const char *why) {
     const char *name = lua_tostring(L, key);
     size_t len;
     if (lua_isinteger(L, value)) {
@@ -20,7 +22,10 @@ static void log_field(struct log_line *line, lua_State *L, int key, int value) {
         log_bool(line, name, lua_toboolean(L, value));
     } else if (lua_type(L, value) == LUA_TSTRING) {
         const char *text = lua_tolstring(L, value, &len);
-        log_bytes(line, name, text, len);
+        if (why != NULL && strcmp(name, "traceback") == 0)
+            trace_log(line, why, text);
+        else
+            log_bytes(line, name, text, len);
     }
 }
 
@@ -34,8 +39,8 @@ static unsigned generation_of(const struct vm *vm, conn_id id) {
                : current;
 }
 
-/* Lines that a client can bring about as often as it likes. */
-static bool is_caused_by_clients(const char *event) {
+/* An error of a script's; clients can bring it about as often as they like. */
+static bool is_script_error(const char *event) {
     return strcmp(event, "script_error") == 0;
 }
 
@@ -55,16 +60,23 @@ static int core_log(lua_State *L) {
     for (int key = 4; key < top; key += 2)
         luaL_checktype(L, key, LUA_TSTRING);
     struct log_line line; /* from here on nothing throws: the values are of plain types */
-    if (is_caused_by_clients(event))
+    bool is_error = is_script_error(event);
+    if (is_error)
         log_begin_limited(&line, (enum log_level)level, event);
     else
         log_begin(&line, (enum log_level)level, event);
     if (conn != 0) {
+        const struct conn *found = hub_find(vm->hub, conn);
+        log_path(&line, found == NULL || found->endpoint == NULL ? NULL : found->endpoint->path);
         log_conn(&line, conn);
         log_int(&line, "generation", generation_of(vm, conn));
     }
-    for (int key = 4; key < top; key += 2)
-        log_field(&line, L, key, key + 1);
+    const char *why = NULL;
+    for (int key = 4; key < top; key += 2) {
+        if (is_error && strcmp(lua_tostring(L, key), "why") == 0)
+            why = lua_tostring(L, key + 1);
+        log_field(&line, L, key, key + 1, why);
+    }
     log_end(&line);
     return 0;
 }
@@ -72,6 +84,12 @@ static int core_log(lua_State *L) {
 /* core.log_enabled(level) -> boolean */
 static int core_log_enabled(lua_State *L) {
     lua_pushboolean(L, log_enabled((enum log_level)luaL_checkinteger(L, 1)));
+    return 1;
+}
+
+/* core.logs_refusals() -> boolean: does the log tell of refused requests? */
+static int core_logs_refusals(lua_State *L) {
+    lua_pushboolean(L, log_enabled(log_refusal_level()));
     return 1;
 }
 
@@ -125,7 +143,8 @@ static int core_environment(lua_State *L) {
 
 /* ---- plain HTTP ---- */
 
-/* core.respond(number, status, headers|nil, body|nil): `headers` are whole lines. */
+/* core.respond(number, status, headers|nil, body|nil, why|nil): `headers` are whole lines; `why`, for the log, where
+ * the server refuses the request before a script is asked. */
 static int core_respond(lua_State *L) {
     uint64_t number = (uint64_t)luaL_checkinteger(L, 1);
     int status = (int)luaL_checkinteger(L, 2);
@@ -133,7 +152,7 @@ static int core_respond(lua_State *L) {
     size_t len;
     const char *body = luaL_optlstring(L, 4, "", &len);
     const struct wire *wire = vm_of(L)->hub->wire;
-    wire->respond(wire->user, number, status, headers, body, len);
+    wire->respond(wire->user, number, status, headers, body, len, luaL_optstring(L, 5, NULL));
     return 0;
 }
 
@@ -150,6 +169,7 @@ static int core_respond_file(lua_State *L) {
 const luaL_Reg core_server_functions[] = {
     {"log", core_log},
     {"log_enabled", core_log_enabled},
+    {"logs_refusals", core_logs_refusals},
     {"stats", core_stats},
     {"count_error", core_count_error},
     {"now", core_now},

@@ -85,8 +85,8 @@ static const char *text_at(lua_State *co, int index, size_t *len) {
     return lua_type(co, index) == LUA_TSTRING ? lua_tolstring(co, index, len) : NULL;
 }
 
-/* dispatch.upgrade returns `true, endpoint, subprotocol`; `false, status, headers, body`; or `false, code, nil, reason,
- * endpoint, subprotocol`. */
+/* dispatch.upgrade returns `true, endpoint, subprotocol`; `false, status, headers, body, nil, nil, why`; or `false, code,
+ * nil, reason, endpoint, subprotocol, why`. */
 static void read_answer(lua_State *co, struct upgrade_answer *answer) {
     if (lua_toboolean(co, 1)) {
         answer->status = 101;
@@ -99,6 +99,7 @@ static void read_answer(lua_State *co, struct upgrade_answer *answer) {
     answer->body = text_at(co, 4, &answer->body_len);
     answer->endpoint = (uint32_t)lua_tointeger(co, 5);
     answer->subprotocol = text_at(co, 6, NULL);
+    answer->why = text_at(co, 7, NULL);
 }
 
 static void on_upgrade(void *user, conn_id id, const struct http_request *request,

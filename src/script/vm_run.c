@@ -163,7 +163,7 @@ static void close_variables(struct task *task) {
 static void answer_with(struct vm *vm, uint64_t request, int status, const char *body) {
     if (request != 0)
         vm->hub->wire->respond(vm->hub->wire->user, request, status,
-                               "Content-Type: application/json\r\n", body, strlen(body));
+                               "Content-Type: application/json\r\n", body, strlen(body), NULL);
 }
 
 static void answer_request(struct vm *vm, uint64_t request) {

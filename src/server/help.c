@@ -31,7 +31,7 @@ const char settings_help[] =
     "  --tls-key F            its key, in PEM                                 TIDEWIRE_TLS_KEY\n"
     "  --watch                loads the code anew when a script is saved\n"
     "  --log-level L          debug, info, warn or error                      TIDEWIRE_LOG_LEVEL\n"
-    "  --log-format F         text, json or pretty                             TIDEWIRE_LOG_FORMAT\n"
+    "  --log-format F         text, json or pretty; pretty on a terminal      TIDEWIRE_LOG_FORMAT\n"
     "  --log-file F           instead of stderr; opened again on SIGUSR1      TIDEWIRE_LOG_FILE\n"
     "  --pid-file F           the process's number, while it runs             TIDEWIRE_PID_FILE\n"
     "  --drain-seconds S      how long SIGTERM waits for clients, 10      TIDEWIRE_DRAIN_SECONDS\n"

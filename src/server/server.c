@@ -18,6 +18,7 @@
 #include "server/log_writer.h"
 #include "server/notify.h"
 #include "server/reload.h"
+#include "server/serving.h"
 #include "server/succession.h"
 #include "server/watch.h"
 
@@ -292,6 +293,7 @@ static const struct app *load_all(struct server *server) {
     bus_set_workers(server->commons.bus, app->workers);
     bus_set_mail_max(server->commons.bus, app->worker_backlog);
     allow_arenas(app->workers);
+    log_set_workers(app->workers);
     if (!crew_start(server->crew, app->workers) || !wait_for(server, STAGE_LOADED))
         return NULL;
     for (unsigned i = 1; i < app->workers; i++) {
@@ -400,6 +402,7 @@ static bool open_doors(struct server *server, const struct app *app) {
     inheritance_settle(server->inheritance);
     server->drain.sockets_go_on = doors_are_inherited(&server->doors);
     if (server->early_ends == 0) {
+        serving_tell(&server->doors, admin_set(server->admin), app);
         tell_ready(app);
         notify_ready(&server->notify);
     }
@@ -548,6 +551,7 @@ int server_check(const struct settings *settings) {
     broken_pipe_survive();
     log_set_level(settings->log_level < LOG_WARN ? LOG_WARN : settings->log_level);
     log_set_format(settings->log_format);
+    log_open_stderr();
     struct commons commons;
     commons_init(&commons);
     struct worker *worker = worker_new(0, &commons);

@@ -90,7 +90,9 @@ static bool add_header(struct settings *s, const char *name, const char *value) 
 
 static bool add_subprotocol(struct settings *s, const char *name, const char *value) {
     if (!ws_client_is_subprotocol(value))
-        return complain(name, "the name of a subprotocol, such as v1.chat (for another one, the option again)", value);
+        return complain(
+            name, "the name of a subprotocol, such as v1.chat (for another one, the option again)",
+            value);
     return add(&s->subprotocols, value);
 }
 
@@ -343,7 +345,8 @@ static bool check_reload(const struct settings *s) {
 }
 
 bool settings_read(struct settings *settings, int argc, char **argv) {
-    *settings = (struct settings){.log_level = LOG_INFO, .drain_seconds = 10, .wait_seconds = 1};
+    *settings = (struct settings){
+        .log_level = LOG_INFO, .log_format = LOG_AUTO, .drain_seconds = 10, .wait_seconds = 1};
     for (int i = 1; i < argc; i++) {
         if (strcmp(argv[i], "--version") == 0 || strcmp(argv[i], "-v") == 0 ||
             (i == 1 && strcmp(argv[i], "version") == 0)) {

@@ -221,6 +221,7 @@ local function add_log(world, core)
   end
 
   function core.log_enabled(level) return level >= world.log_level end
+  function core.logs_refusals() return world.log_level == 0 end
 end
 
 local function add_budgets(world, core)

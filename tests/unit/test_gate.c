@@ -316,13 +316,13 @@ static void test_plain_http(void **state) {
     assert_string_equal(asked_head, request);
     assert_int_equal(stats_read(&f->hub->stats.http_requests), 1);
     assert_int_equal(stream->len, 0);
-    f->hub->wire->respond(f->hub->wire->user, request_number + 1, 200, NULL, "not its", 7);
+    f->hub->wire->respond(f->hub->wire->user, request_number + 1, 200, NULL, "not its", 7, NULL);
     assert_int_equal(stream->len, 0); /* another number */
-    f->hub->wire->respond(f->hub->wire->user, request_number, 200, "X-A: b\r\n", "page", 4);
+    f->hub->wire->respond(f->hub->wire->user, request_number, 200, "X-A: b\r\n", "page", 4, NULL);
     assert_non_null(strstr(stream->bytes, "\r\nX-A: b\r\n"));
     assert_non_null(strstr(stream->bytes, "\r\n\r\npage"));
     fake_stream_closes(stream);
-    f->hub->wire->respond(f->hub->wire->user, request_number, 200, NULL, "gone", 4);
+    f->hub->wire->respond(f->hub->wire->user, request_number, 200, NULL, "gone", 4, NULL);
     f->hub->wire->respond_file(f->hub->wire->user, request_number, "/tmp", "/x");
     assert_int_equal(hub_admitted(f->hub), 0); /* it never took a place */
 }

@@ -85,7 +85,7 @@ static void test_defaults(void **state) {
     assert_null(settings.log_file);
     assert_null(settings.pid_file);
     assert_int_equal(settings.log_level, LOG_INFO);
-    assert_int_equal(settings.log_format, LOG_TEXT);
+    assert_int_equal(settings.log_format, LOG_AUTO);
     assert_true(settings.drain_seconds == 10);
     assert_true(settings.lame_duck_seconds == 0);
     assert_true(settings.drain_jitter == 0);
