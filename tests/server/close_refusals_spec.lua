@@ -1,5 +1,5 @@
--- close_refusals_spec.lua -- a status from 4000 to 4999 of validate: the handshake is accepted and the connection closed
--- with that code at once, which is all that a page in a browser can read.
+-- close_refusals_spec.lua -- a status from 4000 to 4999 of validate: the handshake is accepted and the connection
+-- closed with that code at once, which is all that a page in a browser can read.
 
 local cjson = require "cjson"
 local client = require "support.client"
@@ -29,7 +29,9 @@ return {
     ["/"] = noting({ validate = refuse }),
     ["/table"] = noting({ validate = function() return nil, { status = 4403, message = "go away" } end }),
     ["/chat"] = noting({ subprotocols = { "v2", "v1" }, validate = refuse }),
-    ["/origin"] = noting({ origins = function(origin) return origin == "https://good.example", 4403, "not from there" end }),
+    ["/origin"] = noting({
+      origins = function(origin) return origin == "https://good.example", 4403, "not from there" end,
+    }),
     ["/one"] = { max_connections = 1, validate = function(request) return request.query.code == nil, 4000 end },
     ["/open"] = { handle_message = function(conn, message) conn:send(message) end },
   },
