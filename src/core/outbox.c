@@ -138,8 +138,10 @@ void hub_writable(struct hub *hub, struct conn *conn) {
 static bool has_room(const struct conn *conn, size_t len) {
     const struct outq *out = &conn->out;
     size_t max = conn->endpoint->max_backlog;
-    return out->bytes == 0 ||
-           (out->bytes + len <= max && (out->overhead < OVERHEAD_BYTES || out->overhead < max));
+    if (out->bytes == 0)
+        return true;
+    return out->bytes + len <= max &&
+           (__builtin_expect(out->overhead < OVERHEAD_BYTES, 1) || out->overhead < max);
 }
 
 /* May `len` bytes be queued? Else does what the endpoint wants done with slow clients. */

@@ -158,18 +158,11 @@ struct walk {
     uint32_t endpoint;
     conn_id except;
     struct encoding first;
-    bool plain; /* neither early nor lost, as nearly always: asked once */
     bool early;
-    uint32_t lost; /* so many messages like the encoding's did not come; 0: it is here */
 };
 
-static inline struct walk walk_of(const struct broadcast *broadcast, bool early, uint32_t lost) {
-    struct walk walk = {.broadcast = broadcast,
-                        .endpoint = broadcast->endpoint,
-                        .except = broadcast->except,
-                        .plain = !early && lost == 0,
-                        .early = early,
-                        .lost = lost};
+static inline struct walk walk_of(const struct broadcast *broadcast, bool early) {
+    struct walk walk = {broadcast, broadcast->endpoint, broadcast->except, {0, NULL}, early};
     if (broadcast->encoding_count > 0)
         walk.first = broadcast->encodings[0];
     return walk;
@@ -191,19 +184,15 @@ static inline struct message *message_for(struct walk walk, const struct conn *c
 /* Hands it over, or keeps it until this worker has the new code. */
 static inline enum send_result give(struct hub *hub, struct walk walk, struct conn *conn,
                                     struct message *message) {
-    if (walk.plain)
-        return outbox_deliver(hub, conn, message);
-    if (walk.lost > 0)
-        return outbox_lose(hub, conn, walk.lost);
-    if (conn->endpoint->next_codec == conn->endpoint->codec)
+    if (!walk.early || conn->endpoint->next_codec == conn->endpoint->codec)
         return outbox_deliver(hub, conn, message);
     hold_push(hub, conn->id, message_ref(message));
     return SEND_OK;
 }
 
 static inline uint32_t deliver_to_room(struct hub *hub, const struct broadcast *broadcast,
-                                       bool early, uint32_t lost) {
-    const struct walk walk = walk_of(broadcast, early, lost);
+                                       bool early) {
+    const struct walk walk = walk_of(broadcast, early);
     const struct room *room = room_find(&hub->rooms, broadcast->room);
     uint32_t delivered = 0;
     for (uint32_t i = room == NULL ? 0 : room->count; i-- > 0;) {
@@ -227,8 +216,8 @@ static inline uint32_t deliver_to_room(struct hub *hub, const struct broadcast *
 }
 
 static inline uint32_t deliver_to_all(struct hub *hub, const struct broadcast *broadcast,
-                                      bool early, uint32_t lost) {
-    const struct walk walk = walk_of(broadcast, early, lost);
+                                      bool early) {
+    const struct walk walk = walk_of(broadcast, early);
     uint32_t delivered = 0, at = 0;
     for (struct conn *conn; (conn = slots_next(&hub->conns, &at)) != NULL;) {
         struct message *message = message_for(walk, conn);
@@ -238,28 +227,49 @@ static inline uint32_t deliver_to_all(struct hub *hub, const struct broadcast *b
 }
 
 static uint32_t publish_here(struct hub *hub, const struct broadcast *broadcast) {
-    return broadcast->room.bytes != NULL ? deliver_to_room(hub, broadcast, false, 0)
-                                         : deliver_to_all(hub, broadcast, false, 0);
+    return broadcast->room.bytes != NULL ? deliver_to_room(hub, broadcast, false)
+                                         : deliver_to_all(hub, broadcast, false);
 }
 
 void publish_mail(struct hub *hub, const struct broadcast *broadcast, uint32_t generation) {
     if (generation <= hub->generation)
         publish_here(hub, broadcast);
     else if (broadcast->room.bytes != NULL)
-        deliver_to_room(hub, broadcast, true, 0);
+        deliver_to_room(hub, broadcast, true);
     else
-        deliver_to_all(hub, broadcast, true, 0);
+        deliver_to_all(hub, broadcast, true);
+}
+
+/* Each is a slow client, which may be closed on the spot, and leave. */
+static void lose_in_room(struct hub *hub, const struct broadcast *broadcast, bool early,
+                         uint32_t lost) {
+    const struct walk walk = walk_of(broadcast, early);
+    const struct room *room = room_find(&hub->rooms, broadcast->room);
+    for (uint32_t i = room == NULL ? 0 : room->count; room != NULL && i-- > 0;) {
+        struct conn *conn = room->members[i]->conn;
+        if (message_for(walk, conn) == NULL || outbox_lose(hub, conn, lost) != SEND_CLOSED)
+            continue;
+        room = room_find(&hub->rooms, broadcast->room);
+        if (room != NULL && i > room->count)
+            i = room->count;
+    }
+}
+
+static void lose_everywhere(struct hub *hub, const struct broadcast *broadcast, bool early,
+                            uint32_t lost) {
+    const struct walk walk = walk_of(broadcast, early);
+    uint32_t at = 0;
+    for (struct conn *conn; (conn = slots_next(&hub->conns, &at)) != NULL;)
+        if (message_for(walk, conn) != NULL)
+            outbox_lose(hub, conn, lost);
 }
 
 void publish_lost(struct hub *hub, const struct mail *mail) {
     struct message nothing = {.len = 0}; /* stands for what was lost; nobody is given it */
     struct encoding encoding = {mail->codec, &nothing};
     struct broadcast broadcast = {mail->room, mail->endpoint, 0, &encoding, 1};
-    bool early = mail->generation > hub->generation;
-    if (mail->room.bytes != NULL)
-        deliver_to_room(hub, &broadcast, early, mail->lost);
-    else
-        deliver_to_all(hub, &broadcast, early, mail->lost);
+    (mail->room.bytes != NULL ? lose_in_room : lose_everywhere)(
+        hub, &broadcast, mail->generation > hub->generation, mail->lost);
 }
 
 static void need(const struct broadcast *broadcast, const struct endpoint *endpoint,
