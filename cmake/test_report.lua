@@ -93,8 +93,9 @@ local function on_line(line)
   end
 end
 
--- When it is interrupted, as ctest is then, it still tells what has failed until then.
-pcall(function()
+-- When it is interrupted, as ctest is then, it still tells what has failed until then. (Lua throws an error for that
+-- wherever it is, at the return of pcall, too.)
+pcall(pcall, function()
   for line in io.lines() do on_line(line) end
 end)
 if line_is_open then say(is_live and "\r\27[K" or " done\n") end

@@ -161,4 +161,25 @@ Failure → tests/server/echo_spec.lua @ 2
 ]], (report(cut .. "\n")))
     assert.equal("No tests were found!!!\n", report("No tests were found!!!\n"))
   end)
+
+  it("tells what has failed before it was interrupted", function()
+    process.write_file(folder .. "/cut", RUN:match("^(.-\n) 4/10"))
+    local result = process.run("/bin/sh", {
+      args = { "-c", ([[
+        unset LD_PRELOAD
+        cd "$1" && mkfifo pipe && : > out
+        (cd "$2" && exec lua5.4 cmake/test_report.lua none) < pipe > out 2>&1 &
+        exec 3> pipe
+        cat cut >&3
+        until grep -q rooms@3 out; do sleep 0.05; done
+        kill -INT $!
+        exec 3>&-
+        wait $!
+        cat out
+      ]]), "report", folder, require("luv").cwd() },
+    })
+    assert.is_truthy(result.stdout:find("\n---- server/echo, after 0.06 s\n", 1, true), result.stdout)
+    assert.is_truthy(result.stdout:find("\nwaits for ada\n", 1, true), result.stdout)
+    assert.is_nil(result.stdout:find("interrupted!", 1, true))
+  end)
 end)
