@@ -65,6 +65,15 @@ local other_words = {
   },
 }
 
+--- Global variables that scripts take for there.
+local globals = {
+  tw = 'local tw = require "tidewire" is missing', tidewire = 'local tidewire = require "tidewire" is missing',
+  uv = 'local uv = require "luv" is missing', luv = 'local luv = require "luv" is missing',
+  json = 'JSON is tw.json of local tw = require "tidewire"', cjson = 'JSON is tw.json of local tw = require "tidewire"',
+  conn = "the connection is the first argument of each hook but validate",
+  request = "the request is the argument of validate, and conn.request",
+}
+
 -- ---- who is asked ----
 
 --- Adds an object that remembers by itself what was looked for in vain.
@@ -228,11 +237,17 @@ end
 ---@param text string
 ---@return string
 function missing.explain(text)
-  local _, last, what, type_name, name = text:find("attempt to (%a+)[%a ]* an? ([%w_.]+) value %(%a+ '([^'\n]*)'%)")
+  local _, last, what, type_name, kind, name =
+    text:find("attempt to (%a+)[%a ]* an? ([%w_.]+) value %((%a+) '([^'\n]*)'%)")
   if not name or text:find("^; ", last + 1) then
     return text
   end
-  local hint = find_hint(name, what, type_name)
+  local hint
+  if kind ~= "global" then
+    hint = find_hint(name, what, type_name)
+  elseif type_name == "nil" and globals[name] then
+    hint = "; " .. globals[name]
+  end
   return hint and text:sub(1, last) .. hint .. text:sub(last + 1) or text
 end
 

@@ -4,6 +4,7 @@
 -- generation.lua's. Knows nothing of what a script returns.
 
 local missing = require "tidewire.missing"
+local suggest = require "tidewire.suggest"
 
 local script_file = {}
 
@@ -69,6 +70,7 @@ function script_file.read_message(text, file)
   local absent = message:match("^(module '[^']*' not found):\n")
   if absent then
     message = absent .. ": neither in the app's folder, nor in its lua_modules, nor on the system's paths"
+      .. suggest.hint(absent:match("'(.*)'"), { "tidewire", "luv" })
   elseif message:find("attempt to load a binary chunk", 1, true) then
     message = PRECOMPILED
   end

@@ -86,6 +86,24 @@ describe("a name that is used as what it is not is told:", function()
     it(code, function() assert.equal("code:1: " .. expected, why(code)) end)
   end
 
+  it("as are globals that are not there", function()
+    assert.equal("code:1: attempt to index a nil value (global 'uv'); local uv = require \"luv\" is missing",
+      why "uv.now()")
+    world:serve { handle_message = assert(load("return function() tw.broadcast('x') end", "=code"))() }
+    world.logs = {}
+    world:receive(world:connect(), "x")
+    assert.equal("code:1: attempt to index a nil value (global 'tw'); local tw = require \"tidewire\" is missing",
+      world:logged("script_error")[1].fields.why)
+    assert.matches("%)$", why "players.ada = 1")
+  end)
+
+  it("and modules whose names are misspelt", function()
+    local task = world:load('local tw = require "tidwire"\nreturn {}')
+    assert.matches("module 'tidwire' not found: .*; did you mean \"tidewire\"%?", task.results[2][1])
+    task = world:load('require "handlers.chat"\nreturn {}')
+    assert.matches("nor on the system's paths$", task.results[2][1]:match("^[^\n]*"))
+  end)
+
   it("but not what is the script's own alone", function()
     assert.matches("%)$", why "local own = { colour = 'red' } own.colour()")
     assert.matches("%)$", why "local own = { paint = print } return own.paint.colour")
