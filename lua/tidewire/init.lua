@@ -8,6 +8,7 @@ if not ok then
 end
 
 local async = require "tidewire.async"
+local inspect = require "tidewire.inspect"
 local json = require "tidewire.json"
 local missing = require "tidewire.missing"
 local room = require "tidewire.room"
@@ -35,6 +36,9 @@ local tw = {
   json = json,
   null = json.null,
   array = json.array,
+  now = core.now,
+  inspect = inspect.inspect,
+
   http = require "tidewire.http_client",
   jwt = require "tidewire.jwt",
   log = require "tidewire.log",

@@ -1,8 +1,11 @@
 -- log.lua -- `tw.log`: lines of scripts in the server's log.
 --
--- One line each, in the server's format, with the running hook's connection. Fields are sorted by name.
+-- One line each, in the server's format, with the running hook's connection. Fields are sorted by name, tables are
+-- written as JSON.
 
 local core = require "tidewire.core"
+local inspect = require "tidewire.inspect"
+local json = require "tidewire.json"
 local missing = require "tidewire.missing"
 
 local log = {}
@@ -12,10 +15,22 @@ local reserved = {
   time = true, level = true, worker = true, event = true, conn = true, generation = true, message = true,
 }
 
+--- Does it say itself what it is?
+local function has_text(value)
+  local metatable = debug.getmetatable(value)
+  return type(metatable) == "table" and rawget(metatable, "__tostring") ~= nil
+end
+
 local function plain(value)
   local kind = type(value)
   if kind == "string" or kind == "number" or kind == "boolean" then
     return value
+  elseif value ~= nil and not has_text(value) then
+    local is_json, text = false, nil
+    if kind == "table" then
+      is_json, text = pcall(json.encode, value)
+    end
+    return is_json and text or inspect.line(value)
   end
   local ok, text = pcall(tostring, value)
   return ok and text or ("a %s that cannot be shown"):format(kind)
@@ -61,7 +76,7 @@ local function writer(level, name)
   end
 end
 
---- Each: `tw.log.info(message, fields)`; fields is a table of strings, numbers and booleans.
+--- Each: `tw.log.info(message, fields)`; fields is a table of strings, numbers, booleans and tables.
 ---@type fun(message: any, fields?: table<string, any>)
 log.debug = writer(0, "debug")
 ---@type fun(message: any, fields?: table<string, any>)

@@ -147,7 +147,7 @@ function Store:incr(key, by, initial, ttl)
 end
 
 --- Puts what f(value) returns in the place of a key's value, which nobody has changed meanwhile: where somebody
---- has, f is called again with what is there now. So f is to do nothing else than to compute a value; it may wait, but need not.
+--- has, f is called again with what is there now. So f is to do nothing else than to compute a value. It may wait.
 ---@param key string
 ---@param f fun(value: string|number|boolean|nil): string|number|boolean|nil  nil: the key is taken out
 ---@param ttl number|nil  as for incr, for a key that this makes; one that is there keeps its own

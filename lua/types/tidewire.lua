@@ -300,6 +300,15 @@ function tw.send(conn_id, value, options) end
 ---@return "closed"? why_not  it is closing already, or gone
 function tw.close(conn_id, code, reason) end
 
+--- The time: seconds since 1970-01-01 UTC, with a fraction. It may go back where the system's clock is set.
+---@return number seconds
+function tw.now() end
+
+--- Any value as text for people, tables with all that is in them: for a log line or a terminal. Cut off at 16 KiB.
+---@param value any
+---@return string
+function tw.inspect(value) end
+
 --- Small values that all workers see.
 ---@class tidewire.Store
 local Store = {}

@@ -92,10 +92,10 @@ describe("a field of tw.log", function()
     assert.equal("float", math.type(got.whole))
   end)
 
-  it("of any other type is written as text", function()
-    local list = { 1 }
+  it("of any other type is written as text, a table as JSON", function()
+    local list = { 1, { name = "ada" } }
     local got = fields_of { list = list, f = print, null = require("tidewire.json").null }
-    assert.same({ list = tostring(list), f = tostring(print), null = "null", message = "message" }, got)
+    assert.same({ list = '[1,{"name":"ada"}]', f = "<function of C>", null = "null", message = "message" }, got)
   end)
 
   it("is written as its __tostring says", function()
