@@ -55,10 +55,10 @@ static void tell(struct watch *watch, struct snapshot *now, const struct differe
     mem_free(file);
 }
 
-/* Is it still only missing what may come back? */
+/* Is something missing that may come back? */
 static bool may_come_back(struct watch *watch, const struct difference *difference) {
     uint64_t now = uv_now(watch->loop);
-    if (difference->changed > 0) {
+    if (difference->gone == 0) {
         watch->gone_since_ms = 0;
         return false;
     }
