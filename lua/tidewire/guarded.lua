@@ -34,7 +34,7 @@ guarded.functions = {
   coroutine = { resume = async.resume, wrap = async.wrap, close = lua.close },
   io = { popen = lua.popen },
   os = { execute = lua.execute, exit = lua.exit },
-  debug = { setmetatable = lua.debug_setmetatable, sethook = sethook },
+  debug = { setmetatable = lua.debug_setmetatable, sethook = sethook, traceback = lua.traceback },
 }
 
 --- Puts them into a table of globals.

@@ -15,6 +15,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "script/calls.h"
 #include "script/closing.h"
 #include "script/trace.h"
 #include "script/vm_internal.h"
@@ -127,7 +128,7 @@ static bool is_spared(struct budget *budget) {
 /* Adds the traceback of a coroutine. */
 static void add_traceback(struct budget *budget, lua_State *L) {
     static const char between[] = "\nin a coroutine that was resumed here:";
-    luaL_traceback(L, L, NULL, 0);
+    calls_traceback(L, L, NULL, 0);
     const char *text = lua_tostring(L, -1);
     if (budget->traceback == NULL) {
         budget->traceback = mem_strdup(text);

@@ -16,9 +16,8 @@
  * while it is closed. An error in one is kept beside the coroutine, never raised on it. */
 #include "script/closing.h"
 
+#include "script/calls.h"
 #include "script/vm_internal.h"
-
-#include <string.h>
 
 /* Closings inside of closings whose methods may be called on the coroutines themselves. */
 enum { NESTED_CLOSINGS = 8 };
@@ -32,84 +31,14 @@ struct closing {
     int error_ref; /* the last error in a method */
 };
 
-/* ---- activations ---- */
-
-/* lua_getstack() goes through all activations above the one that is asked for, which takes quadratic time to see all
- * of a deep stack. Lua keeps in each where the one that called it is: open() finds the place by comparing what
- * lua_getstack() says of a few. Where it is not found, lua_getstack() is asked for each. */
-enum { COMPARED = 5, POINTERS_COMPARED = 5 };
-
-struct walk {
-    lua_State *co;
-    size_t previous_at; /* 0: not known */
-    int level;
-    lua_Debug activation;
-};
-
-static struct CallInfo *pointer_at(const struct CallInfo *call, size_t place) {
-    struct CallInfo *pointer;
-    memcpy(&pointer, (const char *)call + place, sizeof pointer);
-    return pointer;
-}
-
-static bool walk_first(struct walk *walk, const struct vm *vm, lua_State *co) {
-    *walk = (struct walk){.co = co, .previous_at = vm->previous_call_at};
-    return lua_getstack(co, 0, &walk->activation) == 1;
-}
-
-static bool walk_next(struct walk *walk) {
-    walk->level++;
-    if (walk->previous_at == 0)
-        return lua_getstack(walk->co, walk->level, &walk->activation) == 1;
-    struct CallInfo *caller = pointer_at(walk->activation.i_ci, walk->previous_at);
-    if (caller == NULL || pointer_at(caller, walk->previous_at) == NULL)
-        return false; /* that is the coroutine itself, not a call */
-    walk->activation.i_ci = caller;
-    return true;
-}
-
-/* (depth): called COMPARED deep it returns where the place is. */
-static int find_place(lua_State *L) {
-    lua_Integer depth = luaL_checkinteger(L, 1);
-    if (depth < COMPARED) {
-        lua_pushcfunction(L, find_place);
-        lua_pushinteger(L, depth + 1);
-        lua_call(L, 1, 1);
-        return 1;
-    }
-    lua_Debug calls[COMPARED];
-    for (int level = 0; level < COMPARED; level++)
-        if (lua_getstack(L, level, &calls[level]) != 1)
-            return 0;
-    for (size_t i = 1; i < POINTERS_COMPARED; i++) {
-        size_t place = i * sizeof(void *);
-        int level = 1;
-        while (level < COMPARED && pointer_at(calls[level - 1].i_ci, place) == calls[level].i_ci)
-            level++;
-        if (level == COMPARED) {
-            lua_pushinteger(L, (lua_Integer)place);
-            return 1;
-        }
-    }
-    return 0;
-}
-
-void closing_open(struct vm *vm) {
-    lua_pushcfunction(vm->L, find_place);
-    lua_pushinteger(vm->L, 1);
-    lua_call(vm->L, 1, 1);
-    vm->previous_call_at = (size_t)lua_tointeger(vm->L, -1);
-    lua_pop(vm->L, 1);
-}
-
 /* Does a C function wait in it for what it has called? */
-static bool has_pending_call(const struct vm *vm, lua_State *co) {
-    struct walk walk;
+static bool has_pending_call(lua_State *co) {
+    struct calls calls;
     bool found = false;
     lua_checkstack(co, 1);
-    for (bool more = walk_first(&walk, vm, co); more && !found; more = walk_next(&walk)) {
-        lua_getinfo(co, "f", &walk.activation);
-        found = walk.level > 0 && lua_iscfunction(co, -1);
+    for (bool more = calls_first(&calls, co); more && !found; more = calls_next(&calls)) {
+        lua_getinfo(co, "f", &calls.activation);
+        found = calls.level > 0 && lua_iscfunction(co, -1);
         lua_pop(co, 1);
     }
     return found;
@@ -202,12 +131,12 @@ static void divert(lua_State *L, int undo) {
     }
 }
 
-static void divert_all(const struct vm *vm, lua_State *L, lua_State *co) {
+static void divert_all(lua_State *L, lua_State *co) {
     int undo = lua_gettop(L);
-    struct walk walk;
+    struct calls calls;
     lua_checkstack(co, 1);
-    for (bool more = walk_first(&walk, vm, co); more; more = walk_next(&walk)) {
-        for (int i = 1; lua_getlocal(co, &walk.activation, i) != NULL; i++) {
+    for (bool more = calls_first(&calls, co); more; more = calls_next(&calls)) {
+        for (int i = 1; lua_getlocal(co, &calls.activation, i) != NULL; i++) {
             lua_xmove(co, L, 1);
             divert(L, undo);
         }
@@ -250,11 +179,11 @@ int closing_reset(lua_State *L, lua_State *co, bool hooks_are_off) {
                               .by = running == NULL ? vm->L : running,
                               .depth = vm->closing == NULL ? 1 : vm->closing->depth + 1};
     bool diverts = hooks_are_off || closing.depth > NESTED_CLOSINGS ||
-                   (lua_status(co) == LUA_YIELD && has_pending_call(vm, co));
+                   (lua_status(co) == LUA_YIELD && has_pending_call(co));
     luaL_checkstack(L, 8, NULL);
     if (diverts) {
         lua_newtable(L);
-        divert_all(vm, L, co);
+        divert_all(L, co);
     }
     vm->closing = &closing; /* nothing is raised from here on */
     lua_State *outer = budget_enter(&vm->budget, co);

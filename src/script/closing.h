@@ -5,11 +5,6 @@
 #include <lua.h>
 #include <stdbool.h>
 
-struct vm;
-
-/* Once in each state, before scripts run. May raise errors. */
-void closing_open(struct vm *vm);
-
 /* Calls the pending __close methods of `co`, which does not run, and is not L. Inside of a run they are part of it;
  * else they are a run of their own. Returns LUA_OK, or a status and leaves the error on co's stack. `co` must never run
  * again: what it leaves set in Lua would be met by whatever it ran next. `hooks_are_off`: an error that was raised in

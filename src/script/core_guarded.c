@@ -3,8 +3,11 @@
  * Each does what Lua's does, and a little more: those that run coroutines keep track of which one runs, those
  * that catch errors do not catch the end of a run (budget.c), and setmetatable lets the loop run finalizers.
  * guarded.lua puts them together. */
+#include "script/calls.h"
 #include "script/closing.h"
 #include "script/vm_internal.h"
+
+#include <limits.h>
 
 /* Most finalizers in one turn of the loop: others wait, too. */
 enum { FINALIZERS_A_TURN = 256 };
@@ -148,6 +151,22 @@ static int make_xpcall(lua_State *L) {
 /* core.is_over() -> boolean: is the run to end? */
 static int core_is_over(lua_State *L) {
     lua_pushboolean(L, budget_is_over(&vm_of(L)->budget));
+    return 1;
+}
+
+/* debug.traceback([thread,] [message [, level]]) */
+static int guarded_traceback(lua_State *L) {
+    bool of_another = lua_isthread(L, 1);
+    lua_State *co = of_another ? lua_tothread(L, 1) : L;
+    int message = of_another ? 2 : 1;
+    if (!lua_isnoneornil(L, message) && !lua_isstring(L, message)) {
+        lua_pushvalue(L, message); /* an error that is no text */
+        return 1;
+    }
+    lua_Integer level = luaL_optinteger(L, message + 1, co == L ? 1 : 0);
+    if (level < 0 || level > INT_MAX / 2)
+        level = INT_MAX / 2; /* there are none */
+    calls_traceback(L, co, lua_tostring(L, message), (int)level);
     return 1;
 }
 
@@ -332,6 +351,7 @@ void core_push_guarded(lua_State *L) {
     add(L, "make_xpcall", make_xpcall);
     add(L, "setmetatable", guarded_setmetatable);
     add(L, "debug_setmetatable", guarded_debug_setmetatable);
+    add(L, "traceback", guarded_traceback);
     core_add_process_functions(L);
 }
 

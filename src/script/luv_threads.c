@@ -8,6 +8,7 @@
 #include "script/luv_bridge.h"
 
 #include "base/log.h"
+#include "script/calls.h"
 #include "script/trace.h"
 
 #include <lauxlib.h>
@@ -40,7 +41,7 @@ static int describe(lua_State *L) {
         lua_pushliteral(L, "an error value that cannot be shown");
     }
     lua_rawseti(L, 2, 1);
-    luaL_traceback(L, L, NULL, 1);
+    calls_traceback(L, L, NULL, 1);
     lua_rawseti(L, 2, 2);
     return 1;
 }

@@ -4,7 +4,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "script/app.h"
-#include "script/closing.h"
+#include "script/calls.h"
 #include "script/embedded.h"
 #include "script/http_client.h"
 #include "script/json_c.h"
@@ -132,7 +132,7 @@ static int open_library(lua_State *L) {
     luaL_openlibs(L);
     lua_register(L, "print", print_line);
     budget_open(vm);
-    closing_open(vm);
+    calls_open(L);
     guarded_open(vm);
     luv_bridge_open(vm);
     luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_PRELOAD_TABLE); /* preload */

@@ -102,8 +102,7 @@ struct vm {
     struct http_client *http;        /* NULL until a script makes its first request */
     uint64_t stop_task;              /* the task that runs on_stop, 0: none */
     struct budget budget;
-    struct closing *closing;            /* closing.c's: what is closed now, */
-    size_t previous_call_at;            /* and what it knows of Lua */
+    struct closing *closing;            /* closing.c's: what is closed now */
     int dead_ref;                       /* core_guarded.c's: objects whose __gc is to run, */
     lua_Integer dead_first, dead_after; /* from here to before there */
 };

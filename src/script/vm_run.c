@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/turn.h"
+#include "script/calls.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -187,7 +188,7 @@ static enum hook_state fail(struct task *task, int status) {
     if (event == EVENT_RELOAD)
         reload_failed(vm, lua_tostring(co, -1), NULL);
     lua_xmove(co, handler->co, 1);
-    luaL_traceback(handler->co, co, NULL, 0);
+    calls_traceback(handler->co, co, NULL, 0);
     stats_add(&vm->hub->stats.script_errors, 1);
     close_variables(task);
     drop(task);
@@ -369,7 +370,7 @@ void vm_abort_task(struct task *task) {
     lua_pushliteral(handler->co, "script");
     lua_pushliteral(handler->co, "coroutine.close: the script has closed the coroutine of a hook "
                                  "that waited, which ends the hook");
-    luaL_traceback(handler->co, task->co, NULL, 0);
+    calls_traceback(handler->co, task->co, NULL, 0);
     stats_add(&vm->hub->stats.script_errors, 1);
     vm_end_task(vm, task);
     vm_run_later(handler, 5); /* not inside of the hook that runs */

@@ -103,6 +103,38 @@ describe("in a script,", function()
     returns("1", "return setmetatable({}, { __gc = print, __index = { x = 1 } }).x")
   end)
 
+  it("debug.traceback does what Lua's does", function()
+    returns("nil", "return debug.traceback()  and nil")
+    returns("stack traceback:\n\tchunk:1: in main chunk",
+      "return (debug.traceback():gsub('(\\n\\t[^\\n]*)\\n.*', '%1'))")
+    returns("what\nstack traceback:\n\t[C]: in function 'coroutine.yield'\n\tchunk:2: in function <chunk:1>", [[
+      local co = coroutine.create(function()
+        coroutine.yield() end)
+      coroutine.resume(co)
+      return debug.traceback(co, "what")]])
+    returns("42\nstack traceback:", "return debug.traceback(coroutine.create(print), 42)")
+    returns("true", "local t = {} return debug.traceback(t) == t")
+    returns("x\nstack traceback:", "return debug.traceback('x', 1000)")
+  end)
+
+  it("debug.traceback of a deep recursion shows its ends", function()
+    local text = run([[
+      local function deep(n)
+        if n == 0 then return debug.traceback("deep") end
+        local text = deep(n - 1)
+        return text
+      end
+      return deep(150000)]])
+    local lines = {}
+    for line in text:gmatch("[^\n]+") do lines[#lines + 1] = line end
+    assert.equal("true, deep", lines[1])
+    assert.equal("stack traceback:", lines[2])
+    for i = 3, 12 do assert.matches("^\tchunk:[23]: in upvalue 'deep'$", lines[i]) end
+    assert.matches("^\t...\t%(skipping 149%d%d%d levels%)$", lines[13])
+    assert.matches("\n\t%[C%]: in function 'pcall'\n\tapp.lua:%d+: in function <app.lua:%d+>$", text)
+    assert.equal(25, #lines) -- one says that there was a tail call
+  end)
+
   it("debug.sethook throws, and says why", function()
     assert.matches("^false, chunk:1: debug.sethook: hooks are the server's", run("debug.sethook(print, 'c')"))
     assert.matches("^false, chunk:1: debug.sethook: hooks are the server's", run("debug.sethook()"))
