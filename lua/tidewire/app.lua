@@ -170,7 +170,7 @@ function app.load(request)
   local value, problem = run(report, dir, request.generation or 1)
   if not value then
     table.insert(report.errors, problem)
-    return nil, report.errors, report.warnings, report.scripts
+    return nil, report:in_order(report.errors), report:in_order(report.warnings), report.scripts
   end
 
   local result = {
@@ -185,7 +185,7 @@ function app.load(request)
     app = checked.tls,
   })
   if #report.errors > 0 then
-    return nil, report.errors, report.warnings, report.scripts
+    return nil, report:in_order(report.errors), report:in_order(report.warnings), report.scripts
   end
 
   local settings = options.merge("app", { from_command_line, from_environment.app, checked })
@@ -195,7 +195,7 @@ function app.load(request)
   local timeouts = { from_environment.handler, checked.defaults or {} }
   result.handler_timeout = options.effective(options.spec("handler", "handler_timeout"), timeouts)
   result.limits = options.merge("limits", { from_environment.limits, checked.limits or {} })
-  return result, report.warnings
+  return result, report:in_order(report.warnings)
 end
 
 --- One problem as text: `file:line: message`, and the traceback below it if there is one.

@@ -81,6 +81,40 @@ function Report:take(findings, file)
   end
 end
 
+--- Where each file stands among those that have problems: none at all first, then the app's own.
+local function ranks_of(self, problems)
+  local ranks, count = { [self.file] = 1 }, 1
+  for _, problem in ipairs(problems) do
+    if problem.file and not ranks[problem.file] then
+      count = count + 1
+      ranks[problem.file] = count
+    end
+  end
+  return ranks
+end
+
+--- Errors or warnings as they are read: file by file, by lines. What has no line comes behind what has one; what is
+--- equal stays in the order in which it was found.
+---@param problems tidewire.LoadProblem[]
+---@return tidewire.LoadProblem[]
+function Report:in_order(problems)
+  local ranks, found, sorted = ranks_of(self, problems), {}, {}
+  for i, problem in ipairs(problems) do
+    found[problem], sorted[i] = i, problem
+  end
+  table.sort(sorted, function(one, other)
+    local rank, other_rank = one.file and ranks[one.file] or 0, other.file and ranks[other.file] or 0
+    local line, other_line = one.line or math.huge, other.line or math.huge
+    if rank ~= other_rank then
+      return rank < other_rank
+    elseif line ~= other_line then
+      return line < other_line
+    end
+    return found[one] < found[other]
+  end)
+  return sorted
+end
+
 --- The keys of `endpoints` or `http` in order; what is no text is reported.
 ---@param label "endpoints"|"http"
 ---@param values table

@@ -7,6 +7,7 @@
 
 #include "base/log.h"
 #include "base/mem.h"
+#include "net/holder.h"
 #include "net/socket_file.h"
 
 #include <errno.h>
@@ -261,14 +262,20 @@ static int add_spot(struct listen_set *set, const struct address *address,
     return 0;
 }
 
-/* What may be the reason of a failure, in brackets. */
-static const char *hint(const struct address *address, int result) {
-    if (result != -EADDRINUSE)
-        return "";
-    if (address->storage.ss_family == AF_UNIX &&
-        !is_socket_file(((const struct sockaddr_un *)&address->storage)->sun_path))
-        return " (there is a file of that name, and it is no socket)";
-    return " (is another server running there?)";
+/* What is the reason of a failure, and what helps, behind its name. */
+static void add_hint(const struct address *address, int result, char *hint, size_t size) {
+    char holder[256];
+    hint[0] = '\0';
+    if (result == -EACCES && address->storage.ss_family != AF_UNIX) {
+        snprintf(hint, size, " (ports below 1024 are root's; choose another with --listen)");
+    } else if (result == -EADDRINUSE && address->storage.ss_family == AF_UNIX &&
+               !is_socket_file(((const struct sockaddr_un *)&address->storage)->sun_path)) {
+        snprintf(hint, size, " (there is a file of that name, and it is no socket)");
+    } else if (result == -EADDRINUSE) {
+        holder_find(address, holder, sizeof holder);
+        snprintf(hint, size, " (%s)",
+                 holder[0] == '\0' ? "is another server running there?" : holder);
+    }
 }
 
 /* ---- life ---- */
@@ -289,8 +296,9 @@ struct listen_set *listen_open(const char *text, const struct listen_how *how, c
     for (size_t i = 0; i < list.count; i++) {
         int result = add_spot(set, &list.at[i], NULL, &port);
         if (result != 0) {
-            snprintf(error, error_size, "cannot listen on %s: %s%s", text, strerror(-result),
-                     hint(&list.at[i], result));
+            char hint[512];
+            add_hint(&list.at[i], result, hint, sizeof hint);
+            snprintf(error, error_size, "cannot listen on %s: %s%s", text, strerror(-result), hint);
             listen_end(set);
             return NULL;
         }

@@ -288,6 +288,7 @@ static void on_lws_log(int level, const char *text) {
 
 /* The library has state of the whole process: contexts come and go one after another. */
 static uv_mutex_t contexts;
+static bool contexts_fail; /* one could not be made, so none can: the library has said why */
 static uv_once_t contexts_once = UV_ONCE_INIT;
 
 static void init_contexts(void) {
@@ -305,11 +306,17 @@ static void create_context(struct transport *transport,
                            const struct lws_context_creation_info *info) {
     uv_once(&contexts_once, init_contexts);
     uv_mutex_lock(&contexts);
-    transport->context = lws_create_context(info);
+    if (!contexts_fail)
+        transport->context = lws_create_context(info);
     if (transport->context != NULL)
         transport->vhost = lws_create_vhost(transport->context, info);
+    contexts_fail = contexts_fail || transport->vhost == NULL;
     uv_mutex_unlock(&contexts);
 }
+
+const char transport_cannot_start[] =
+    "libwebsockets cannot load its event library for libuv: install the package "
+    "libwebsockets-evlib-uv (Debian, Ubuntu), or build libwebsockets with LWS_WITH_LIBUV";
 
 struct transport *transport_new(uv_loop_t *loop, struct stats *stats) {
     struct transport *transport = mem_zalloc(sizeof *transport);
@@ -345,9 +352,6 @@ struct transport *transport_new(uv_loop_t *loop, struct stats *stats) {
 #endif
         return transport;
     }
-    log_event(LOG_ERROR, "start_failed",
-              "libwebsockets cannot start on a libuv loop; is its libuv "
-              "event library installed?");
     if (transport->context != NULL)
         destroy_context(transport);
     mem_free(transport);

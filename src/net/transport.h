@@ -33,8 +33,10 @@ struct stream_events {
     void (*closed)(void *owner);
 };
 
-/* Counts in `stats`, which is borrowed. NULL, after a log line, when libwebsockets cannot start. */
+/* Counts in `stats`, which is borrowed. NULL when libwebsockets cannot start. */
 struct transport *transport_new(uv_loop_t *loop, struct stats *stats);
+/* Why it cannot: a sentence. */
+extern const char transport_cannot_start[];
 
 /* Ends all streams (their owners are told) and begins to take the context down; the loop must run
  * until it is out of handles before transport_free(). */

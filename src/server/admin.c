@@ -340,7 +340,7 @@ struct admin *admin_open(uv_loop_t *loop, struct commons *commons, struct crew *
     admin->transport = transport_new(loop, &admin->stats);
     broken_pipe_survive();
     if (admin->transport == NULL) {
-        snprintf(error, error_size, "the sockets' library does not start");
+        snprintf(error, error_size, "%s", transport_cannot_start);
         listen_end(set);
         mem_free(admin);
         return NULL;

@@ -8,6 +8,7 @@
 
 #include "base/clock.h"
 #include "base/mem.h"
+#include "net/transport.h"
 #include "server/activation.h"
 #include "server/admin.h"
 #include "server/app_file.h"
@@ -381,6 +382,8 @@ static bool begin_serving(struct server *server, char *error, size_t error_size)
     crew_listen(server->crew, server->doors.sets, server->doors.count);
     while (!crew_failed(server->crew) && !crew_reached(server->crew, STAGE_SERVING))
         uv_run(&server->loop, UV_RUN_ONCE);
+    if (crew_failed(server->crew))
+        snprintf(error, error_size, "%s", transport_cannot_start);
     bool good =
         !crew_failed(server->crew) && succession_take(&server->succession, error, error_size);
     server->opening = false;
@@ -390,7 +393,7 @@ static bool begin_serving(struct server *server, char *error, size_t error_size)
 
 /* Opens sockets, serves, and says that the server is ready. */
 static bool open_doors(struct server *server, const struct app *app) {
-    char error[512] = "a worker does not serve";
+    char error[1024];
     if (!succession_ask(&server->succession, error, sizeof error) ||
         !open_sockets(server, app, error, sizeof error) ||
         !succession_prepare(&server->succession, error, sizeof error) ||

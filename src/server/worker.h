@@ -63,7 +63,7 @@ void worker_discard(struct worker *worker);
 /* Which code its connections and waiting hooks hold. */
 void worker_count(struct worker *worker, struct census *census);
 
-/* Accepts on this worker's sockets of all sets. False, after a log line. */
+/* Accepts on this worker's sockets of all sets. False: there can be no transport. */
 bool worker_listen(struct worker *worker, struct listen_set *const *sets, size_t set_count);
 
 /* How clients are told to go. */

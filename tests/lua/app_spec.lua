@@ -243,18 +243,18 @@ return { http = {
     end
   end)
 
-  it("has all its mistakes told at once, each in its file and line", function()
+  it("has all its mistakes told at once, each in its file and line, in their order", function()
     write("handlers/chat.lua", "local handler = {}\n\nhandler.on_opne = print\nhandler.codec = 'jsn'\nreturn handler\n")
     write("handlers/game.lua", "return {\n  ping_perod = 3,\n}\n")
     assert.same({
+      'app.lua:3: limits: unknown option "conections"; did you mean "connections"?',
+      'app.lua:9: endpoint "/echo": ping_period: expected a number of seconds, 0 or more, got -1',
+      'app.lua:10: endpoint "chat": a path must begin with "/"',
       'app.lua:12: unknown option "endpionts"; did you mean "endpoints"?',
       'app.lua:13: `handle_message` belongs to a handler under `endpoints`',
-      'app.lua:3: limits: unknown option "conections"; did you mean "connections"?',
-      'handlers/chat.lua:4: endpoint "/chat": codec: there is no codec "jsn"; did you mean "json"?',
       'handlers/chat.lua:3: endpoint "/chat": unknown option "on_opne"; did you mean "on_start"?',
-      'app.lua:9: endpoint "/echo": ping_period: expected a number of seconds, 0 or more, got -1',
+      'handlers/chat.lua:4: endpoint "/chat": codec: there is no codec "jsn"; did you mean "json"?',
       'handlers/game.lua:2: endpoint "/game": unknown option "ping_perod"; did you mean "ping_period"?',
-      'app.lua:10: endpoint "chat": a path must begin with "/"',
     }, errors_of [[
 local game = require "handlers.game"
 return {

@@ -6,6 +6,7 @@ local http = require "support.http"
 local process = require "support.process"
 local server = require "support.server"
 local stream = require "support.stream"
+local uv = require "luv"
 
 local APP = [[
 return {
@@ -74,6 +75,8 @@ describe("listening", function()
     assert.is_true(code == 1 or code == 2, tostring(code))
     assert.is_truthy(log:find(address, 1, true), log)
     assert.is_truthy(log:find("in use", 1, true), log)
+    assert.equal(1, select(2, log:gsub("cannot listen", "")), "said once")
+    assert.is_truthy(log:find(("process %d, listens there"):format(app.pid), 1, true), log)
     assert.equal("still mine", select(1, app:connect():ask("x")) and "still mine")
   end)
 
@@ -122,7 +125,7 @@ describe("listening", function()
     for _, each in ipairs(waiting) do each:close() end
     busy:close()
     assert.equal(1, code)
-    assert.is_truthy(log:find("another server", 1, true), log)
+    assert.is_truthy(log:find(("process %d, listens there"):format(uv.os_getpid()), 1, true), log)
     process.remove_directory(folder)
   end)
 

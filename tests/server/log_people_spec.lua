@@ -78,7 +78,9 @@ describe("the log", function()
     return app
   end
 
-  local function start_pretty(level) return start({ "--log-format", "pretty", "--log-level", level or "info" }, "serving") end
+  local function start_pretty(level)
+    return start({ "--log-format", "pretty", "--log-level", level or "info" }, "serving")
+  end
   local function start_text(level) return start({ "--log-level", level or "info" }, "event=ready") end
 
   local function refuse(case)
@@ -102,8 +104,8 @@ describe("the log", function()
     assert.equal(0, #app:log_lines("event="))
     app:stop()
     start_text()
-    assert.is_truthy(app:log():find(('event=serving message="serving %s://127.0.0.1:%d/ (WebSocket: /chat, /full, /private)"')
-      :format(scheme, app.addresses[1].port), 1, true), app:log())
+    local message = ("serving %s://127.0.0.1:%d/ (WebSocket: /chat, /full, /private)"):format(scheme, app.addresses[1].port)
+    assert.is_truthy(app:log():find('event=serving message="' .. message .. '"', 1, true), app:log())
   end)
 
   it("says so of a bare handler, of several addresses and of all interfaces", function()
@@ -121,10 +123,11 @@ describe("the log", function()
     assert.is_truthy(app:wait_for_log(" at app.lua:14"))
     local log = app:log()
     local first, rest = log:match("([^\n]*app%.lua:4: [^\n]*)\n(.*)")
-    assert.is_truthy(first:find("^%d%d:%d%d:%d%d%.%d+ error .*/chat " .. id:sub(-8) .. " app%.lua:4: attempt to index a nil value"),
-      first)
+    assert.is_truthy(first:find("^%d%d:%d%d:%d%d%.%d+ error .*/chat " .. id:sub(-8)
+      .. " app%.lua:4: attempt to index a nil value"), first)
     assert.is_truthy(first:find("handle_message", 1, true), first)
-    assert.is_truthy(rest:find("^ +3 |   %-%- the line before\n *> +4 |   return user%.name\n +5 |   %-%- the line behind\n"
+    assert.is_truthy(rest:find("^ +3 |   %-%- the line before\n *> +4 |   return user%.name\n"
+      .. " +5 |   %-%- the line behind\n"
       .. " +at app%.lua:4 in greet\n +at app%.lua:14\n"), rest)
     assert.is_nil(log:find("lua/tidewire", 1, true))
     assert.is_nil(log:find("\27", 1, true), "colours, and it is no terminal")
@@ -168,7 +171,9 @@ describe("the log", function()
         assert.is_truthy(loop.wait_until(function() return lines()[1] end), name)
         assert.equal(1, #lines(), name)
         local line = lines()[1]
-        assert.is_truthy(line:find("path=" .. case.path .. " ", 1, true) or line:find(" " .. case.path .. ": ", 1, true), line)
+        local names_path = line:find("path=" .. case.path .. " ", 1, true)
+          or line:find(" " .. case.path .. ": ", 1, true)
+        assert.is_truthy(names_path, line)
         assert.is_truthy(line:find(case.why), line)
         for _, also in ipairs(case.also or {}) do assert.is_truthy(line:find(also, 1, true), line) end
       end
