@@ -143,9 +143,9 @@ describe("a bare handler", function()
 
   it("has its mistakes told by line", function()
     assert.same({
+      'app.lua:2: unknown option "pong_perod"; did you mean "pong_period"?',
       "app.lua:3: handle_message: expected a function, got table",
       'app.lua:4: ping_period: expected a number of seconds, 0 or more, got string "30"',
-      'app.lua:2: unknown option "pong_perod"; did you mean "pong_period"?',
     }, errors_of [[
 return { -- pong_perod = 1
   pong_perod = 1,
