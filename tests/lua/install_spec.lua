@@ -99,6 +99,14 @@ Unpack and set up, 8.2 MB: 10 % 20 % 30 % 40 % 50 % 60 % 70 % 80 % 90 % done in 
     assert.is_nil(process.read_file(folder .. "/calls"))
   end)
 
+  it("says how the program is installed to who gives a folder, or none", function()
+    local result = install("/opt/tidewire")
+    assert.equal(2, result.code)
+    assert.matches("The program is installed by scripts/install %-%-prefix /opt/tidewire\n$", result.stderr)
+    result = install("--prefix")
+    assert.same({ 2, "scripts/install: --prefix needs a folder, such as /usr/local\n" }, { result.code, result.stderr })
+  end)
+
   it("names its purposes to who asks for another", function()
     local result = install("tests")
     assert.equal(2, result.code)
