@@ -6,8 +6,10 @@
  * while it leads to the working folder. */
 #include "server/app_file.h"
 
+#include "base/log.h"
 #include "base/mem.h"
 
+#include <errno.h>
 #include <limits.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -33,4 +35,13 @@ char *app_file_name(const char *file) {
     char *name = mem_alloc(size);
     snprintf(name, size, "%s/%s", folder, file);
     return name;
+}
+
+void app_file_look(const char *file) {
+    char here[PATH_MAX];
+    if (file[0] != '/' && getcwd(here, sizeof here) == NULL && errno == ENOENT)
+        log_eventf(LOG_WARN, "lost_file",
+                   "the folder in which the program was started was deleted, and %s with it: start "
+                   "the program with the whole path of its file",
+                   file);
 }

@@ -6,4 +6,7 @@
  * working folder was entered through a symbolic link, that link's path with `file` behind it. A new string. */
 char *app_file_name(const char *file);
 
+/* Warns where `file` cannot be found any more, because the working folder that it is relative to was deleted. */
+void app_file_look(const char *file);
+
 #endif

@@ -173,6 +173,7 @@ static void on_reload(void *user, bool begins) {
     if (begins) {
         notify_reloading(&server->notify);
         watch_begin(server->watch);
+        app_file_look(server->file);
         doors_look_at_files(&server->doors);
         succession_renew_files(&server->succession);
     } else if (server->drain.phase == DRAIN_NOT)

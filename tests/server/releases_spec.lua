@@ -144,6 +144,28 @@ describe("files that are not there any more", function()
   end)
 end)
 
+describe("a working folder that is deleted", function()
+  it("is told of at a reload, and the code goes on", function()
+    local folder = process.make_directory()
+    assert(uv.fs_mkdir(folder .. "/here", 448))
+    process.write_file(folder .. "/here/app.lua", "return { handle_message = function() end }")
+    local child = process.start(server.binary(), {
+      args = { "app.lua", "--listen", "127.0.0.1:0" }, directory = folder .. "/here", stderr = folder .. "/log",
+    })
+    local function logs(pattern)
+      return loop.wait_until(function() return (process.read_file(folder .. "/log") or ""):match(pattern) end)
+    end
+    assert.is_truthy(logs("event=ready"))
+    os.execute(("rm -r '%s/here'"):format(folder))
+    child:signal("sighup")
+    assert.is_truthy(logs("event=lost_file .*start the program with the whole path"))
+    assert.is_truthy(logs("event=reload_failed"))
+    child:signal("sigterm")
+    assert.equal(0, child:wait_exit())
+    process.remove_directory(folder)
+  end)
+end)
+
 describe("certificates behind a link", function()
   it("are those that it points to at the reload", function()
     local certificate, key = certificates.shared()
