@@ -107,19 +107,30 @@ describe("the documentation", function()
     end
   end)
 
-  -- NAME = VALUE in a file of the source, in seconds.
-  local function seconds_of(path, name)
-    local value = assert(read(path):match(name .. " = (%d+)"), path .. " has no " .. name)
-    return tonumber(value) // 1000
+  -- NAME = VALUE in a file of the source.
+  local function value_of(path, name)
+    local digits = read(path):match("%f[%w_]" .. name .. " = (%d+)")
+    return tonumber((assert(digits, path .. " has no " .. name)))
   end
 
-  it("tells how long a closing connection has", function()
-    local source = "src/core/internal.h"
-    local words = { "one", "two", "three", "four", "five" }
-    local sentence = ("A connection that closes has %d seconds to take what is queued, %d more to answer the Close "
-      .. "frame, and %s to end TCP."):format(seconds_of(source, "CLOSE_FLUSH_MS"), seconds_of(source, "CLOSE_ACK_MS"),
-      words[seconds_of(source, "CLOSE_LINGER_MS")])
-    local operating = read("docs/operating.md"):gsub("\n", " ")
-    assert.is_truthy(operating:find(sentence, 1, true), sentence)
-  end)
+  local WORDS = { "one", "two", "three", "four", "five" }
+
+  -- What a page says of a number in the source: %d is the number, %s the number as a word.
+  for _, fact in ipairs({
+    { "operating", "has %d seconds to take what is queued", "src/core/internal.h", "CLOSE_FLUSH_MS", 1000 },
+    { "operating", "%d more to answer the Close frame", "src/core/internal.h", "CLOSE_ACK_MS", 1000 },
+    { "operating", "and %s to end TCP", "src/core/internal.h", "CLOSE_LINGER_MS", 1000 },
+    { "operating", "it has %s seconds", "src/server/worker.c", "SETTLE_MS", 1000 },
+    { "operating", "an earlier request for %d seconds or more", "src/server/admin.c", "SILENCE_SECONDS", 1 },
+    { "operating", "bounded by 64 messages or %d KiB", "src/core/inbox.c", "FULL_BYTES", 1 },
+    { "scripting", "a string of at most %d bytes", "src/core/store.h", "STORE_MAX_KEY_BYTES", 1 },
+  }) do
+    local page, format, path, name, unit = table.unpack(fact)
+    it(("says in %s what %s is"):format(page, name), function()
+      local value = value_of(path, name) // unit
+      local sentence = format:find("%s", 1, true) and format:format(WORDS[value]) or format:format(value)
+      local text = read("docs/" .. page .. ".md"):gsub("%s+", " ")
+      assert.is_truthy(text:find(sentence, 1, true), sentence)
+    end)
+  end
 end)
