@@ -6,6 +6,7 @@
 
 local async = require "tidewire.async"
 local core = require "tidewire.core"
+local luv_sockets = require "tidewire.luv_sockets"
 
 local is_over, lua = core.is_over, core.guarded
 
@@ -49,6 +50,7 @@ function guarded.install(globals)
       globals[name] = value
     end
   end
+  luv_sockets.install(require "luv")
 end
 
 return guarded

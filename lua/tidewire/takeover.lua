@@ -10,6 +10,7 @@ local codecs = require "tidewire.codecs"
 local core = require "tidewire.core"
 local endpoints = require "tidewire.endpoints"
 local errors = require "tidewire.errors"
+local luv_sockets = require "tidewire.luv_sockets"
 local globals = require "tidewire.globals"
 local registry = require "tidewire.registry"
 local scope = require "tidewire.scope"
@@ -106,6 +107,7 @@ function takeover.announce(loaded)
 end
 
 function takeover.discard()
+  luv_sockets.discard()
   codecs.withdraw()
 end
 
@@ -197,6 +199,7 @@ end
 ---@param generation integer
 function takeover.begin(running, old, generation)
   scope.finish(old.scripts.number)
+  luv_sockets.take_over(generation)
   if running.on_reload then
     core.set_scope(generation) -- what it starts belongs to the new code, as what on_load does
     core.spawn(running.on_reload, old.value)

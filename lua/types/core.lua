@@ -291,6 +291,16 @@ function core.runs_for(conn) end
 ---@param endpoint integer  its number
 function core.runs_at(endpoint) end
 
+-- ---- core_process.c ----
+
+---@param descriptor integer
+---@return integer|nil copy
+---@return string|nil message
+function core.duplicate(descriptor) end
+
+---@param descriptor integer
+function core.close_descriptor(descriptor) end
+
 -- ---- api_timers.c ----
 
 ---@param seconds number

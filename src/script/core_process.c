@@ -7,7 +7,9 @@
 #include "base/descriptors.h"
 #include "base/log.h"
 
+#include <fcntl.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 static const char exit_marker; /* its address is the word */
 
@@ -82,6 +84,29 @@ static int guarded_exit(lua_State *L) {
     vm_push_exit_marker(L);
     return lua_yield(L, 1);
 }
+
+/* ---- descriptors ---- */
+
+/* core.duplicate(descriptor) -> another descriptor of the same | nil, message */
+static int core_duplicate(lua_State *L) {
+    int copy = fcntl((int)luaL_checkinteger(L, 1), F_DUPFD_CLOEXEC, 3);
+    if (copy < 0)
+        return luaL_fileresult(L, 0, NULL);
+    lua_pushinteger(L, copy);
+    return 1;
+}
+
+/* core.close_descriptor(descriptor) */
+static int core_close_descriptor(lua_State *L) {
+    close((int)luaL_checkinteger(L, 1));
+    return 0;
+}
+
+const luaL_Reg core_process_functions[] = {
+    {"duplicate", core_duplicate},
+    {"close_descriptor", core_close_descriptor},
+    {NULL, NULL},
+};
 
 /* ---- for Lua ---- */
 

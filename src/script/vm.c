@@ -74,6 +74,7 @@ static int open_core(lua_State *L) {
     luaL_setfuncs(L, core_server_functions, 0);
     luaL_setfuncs(L, core_reload_functions, 0);
     luaL_setfuncs(L, core_guarded_functions, 0);
+    luaL_setfuncs(L, core_process_functions, 0);
     lua_pushcfunction(L, core_check_address);
     lua_setfield(L, -2, "check_address");
     lua_pushcfunction(L, core_check_certificate);

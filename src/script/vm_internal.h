@@ -146,6 +146,7 @@ void vm_push_wait_marker(lua_State *L);
 /* core_process.c: the word that one yields to say that it ends, as the script has called os.exit. */
 void vm_push_exit_marker(lua_State *L);
 bool vm_is_exit_marker(lua_State *L, int index);
+extern const luaL_Reg core_process_functions[];
 /* core_process.c: functions for the table on top, which core_push_guarded() has made. */
 void core_add_process_functions(lua_State *L);
 
