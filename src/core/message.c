@@ -3,6 +3,7 @@
 
 #include "base/mem.h"
 
+#include <stdbool.h>
 #include <string.h>
 
 /* RFC 6455 section 5.2: 7, 7+16 or 7+64 bits of length. */
@@ -65,7 +66,8 @@ struct message *message_run_add(struct message *run, enum message_kind kind, con
     uint32_t header = header_size(len);
     size_t wanted = run->len + header + len;
     if (wanted > run->capacity) {
-        run->capacity = wanted * 2;
+        bool ends_soon = wanted <= MESSAGE_RUN_BYTES && wanted > MESSAGE_RUN_BYTES / 2;
+        run->capacity = ends_soon ? MESSAGE_RUN_BYTES : wanted * 2;
         run = mem_realloc(run, sizeof *run + run->capacity);
     }
     unsigned char *out = run->bytes + run->len;

@@ -54,6 +54,9 @@ size_t message_frame_size(size_t len);
 /* A run of one frame. */
 struct message *message_run_new(enum message_kind kind, const void *payload, size_t len);
 
+/* A run takes no more memory than this, unless it is longer. */
+enum { MESSAGE_RUN_BYTES = 64 * 1024 };
+
 /* Adds a frame to a run, which may move: use the result from now on. */
 struct message *message_run_add(struct message *run, enum message_kind kind, const void *payload,
                                 size_t len);

@@ -11,9 +11,6 @@ enum { RING_MIN = 4, RING_KEPT = 32 };
 /* Frames from this size on are written from where they are; below it copying is cheaper. */
 enum { LARGE_BYTES = 16 * 1024 };
 
-/* A run of frames grows up to this. */
-enum { RUN_BYTES = 64 * 1024 };
-
 static void grow(struct outq *queue) {
     uint32_t capacity = queue->capacity == 0 ? RING_MIN : queue->capacity * 2;
     struct message **ring = mem_alloc(capacity * sizeof *ring);
@@ -69,7 +66,8 @@ void outq_append(struct outq *queue, enum message_kind kind, const void *payload
     if (queue->count > 0) {
         struct message **last =
             &queue->ring[(queue->first + queue->count - 1) & (queue->capacity - 1)];
-        if ((*last)->capacity > 0 && !outq_waits(*last) && (*last)->len + frame <= RUN_BYTES) {
+        if ((*last)->capacity > 0 && !outq_waits(*last) &&
+            (*last)->len + frame <= MESSAGE_RUN_BYTES) {
             *last = message_run_add(*last, kind, payload, len);
             queue->bytes += frame;
             return;
