@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "script/calls.h"
 #include "script/trace.h"
+#include "script/warning.h"
 
 #include <lauxlib.h>
 #include <lualib.h>
@@ -108,19 +109,6 @@ static int on_callback(lua_State *L, int arguments, int results, int flags) {
 
 static int refuse_exit(lua_State *L) {
     return luaL_error(L, "os.exit: a thread cannot end the process");
-}
-
-/* Warnings come in pieces; what a finalizer throws is one. */
-static void on_warning(void *context, const char *text, int to_be_continued) {
-    static _Thread_local char warning[512];
-    (void)context;
-    if (warning[0] == '\0' && !to_be_continued && text[0] == '@')
-        return; /* it turns them on or off */
-    strncat(warning, text, sizeof warning - 1 - strlen(warning));
-    if (to_be_continued)
-        return;
-    log_event(LOG_WARN, "script_warning", warning);
-    warning[0] = '\0';
 }
 
 /* ---- the objects of threads ---- */
@@ -286,7 +274,7 @@ static lua_State *acquire(void) {
     luv_set_callback(L, on_callback);
     luv_set_thread(L, on_thread);
     luv_set_cthread(L, on_work);
-    lua_setwarnf(L, on_warning, NULL);
+    warning_open(L);
     luv_push_handler(L);
     lua_pushcfunction(L, open_state);
     if (lua_pcall(L, 0, 0, 1) != LUA_OK)

@@ -11,6 +11,7 @@
 #include "script/jwt_c.h"
 #include "script/luv_bridge.h"
 #include "script/vm_internal.h"
+#include "script/warning.h"
 #include "tidewire_version.h"
 
 #include <stdio.h>
@@ -132,6 +133,7 @@ static int open_library(lua_State *L) {
     struct vm *vm = vm_of(L);
     luaL_openlibs(L);
     lua_register(L, "print", print_line);
+    warning_open(L);
     budget_open(vm);
     calls_open(L);
     guarded_open(vm);

@@ -135,6 +135,14 @@ describe("in a script,", function()
     assert.equal(25, #lines) -- one says that there was a tail call
   end)
 
+  it("warn is a line in the log", function()
+    returns("", "warn('@on') warn('beware', ' of ', 'this') warn('@off') warn(('x'):rep(1000))")
+    assert.is_truthy(app:wait_for_log("warn .*event=script_warning why=\"beware of this\""))
+    assert.is_truthy(app:wait_for_log("event=script_warning why=x+%f[^x]"))
+    assert.equal(2, #app:log_lines("script_warning"))
+    for line in app:log():gmatch("[^\n]+") do assert.matches("^%d%d%d%d%-", line) end
+  end)
+
   it("debug.sethook throws, and says why", function()
     assert.matches("^false, chunk:1: debug.sethook: hooks are the server's", run("debug.sethook(print, 'c')"))
     assert.matches("^false, chunk:1: debug.sethook: hooks are the server's", run("debug.sethook()"))
