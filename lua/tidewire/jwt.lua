@@ -85,9 +85,12 @@ local function check_key(options, private)
   return known
 end
 
+local MOST_WARNINGS = 10 -- a script may have a secret for each of its users
+local warnings = 0
 local judged = setmetatable({}, { __mode = "k" }) -- key -> algorithm -> true: long enough, or warned of
 
---- A secret that is too short is an error in production (ENV=production), and a warning elsewhere, once.
+--- A secret that is too short is an error in production (ENV=production), and a warning elsewhere, once for each of
+--- the first few.
 local function check_size(algorithm, key)
   local seen = judged[key] or {}
   judged[key] = seen
@@ -96,7 +99,8 @@ local function check_size(algorithm, key)
     throw("%s", why)
   end
   local server = package.loaded["tidewire.core"] -- not there under plain Lua
-  if why and server then
+  if why and server and warnings < MOST_WARNINGS then
+    warnings = warnings + 1
     server.log(2, "weak_secret", nil, "why", why .. "; with ENV=production it is an error")
   end
   seen[algorithm] = true
