@@ -1,6 +1,7 @@
 -- budget_deep_spec.lua -- scripts that take too long in the depth of a recursion are ended like any other: the
 -- worker is not held up by what it costs to ask a deep stack for an end, or to close it.
 
+local loop = require "support.loop"
 local server = require "support.server"
 local stream = require "support.stream"
 
@@ -102,14 +103,21 @@ return ways
 
 local APP = [[
 local record = require "record"
+local uv = require "luv"
 local ways = require "ways"
 return {
   defaults = { handler_timeout = 0.1 },
   endpoints = {
     ["/"] = {
       handle_message = function(conn, message)
-        if not ways[message] then return conn:send(message) end
-        ways[message]()
+        local place, name = message:match("^(%a+) ([%w_]+)$")
+        if not ways[name] then return conn:send(message) end
+        if place == "hook" then ways[name]() end
+        local timer = uv.new_timer()
+        timer:start(0, 0, function()
+          timer:close()
+          ways[name]()
+        end)
       end,
       on_error = function(conn, err) record("error", err.kind, err.message) return false end,
     },
@@ -130,9 +138,21 @@ describe("a deep recursion that takes too long", function()
     it("is ended: " .. name:gsub("_", " "), function()
       local errors = #app:events("error")
       local ada = app:connect()
-      ada:send_text(name)
+      ada:send_text("hook " .. name)
       local event = app:wait_event("error", errors + 1)
       assert.equal("timeout", event[2], event[3])
+      assert.equal("hello", (ada:ask("hello")))
+    end)
+  end
+
+  for _, name in ipairs { "plain", "stack_overflow", "gsub", "pcalls_of_gsub", "handler", "coroutines_of_gsub",
+    "closes", "closes_that_loop_in_gsub", "xpcall_around" } do
+    it("is ended in a callback of luv's: " .. name:gsub("_", " "), function()
+      local LINE = 'hook="luv callback" why="[^"]*handler_timeout allows 0.1 seconds"'
+      local before = #app:log_lines(LINE)
+      local ada = app:connect()
+      ada:send_text("luv " .. name)
+      assert.is_truthy(loop.wait_until(function() return #app:log_lines(LINE) == before + 1 end))
       assert.equal("hello", (ada:ask("hello")))
     end)
   end
