@@ -41,7 +41,7 @@ struct hub {
     struct table rooms, watched;
     struct mail *mail, **mail_end; /* taken from the bus, not delivered yet */
     struct held *held;             /* what waits for new code, and hooks with it */
-    size_t held_count, held_capacity;
+    size_t held_count, held_capacity, held_bytes;
     uint32_t generation; /* of the code that has taken over last; 0: the first */
     struct endpoint **endpoints;
     uint32_t endpoint_count;

@@ -42,8 +42,8 @@ void publish_moved(struct hub *hub, const struct mail *mail);
 
 /* hold.c: must what code of this generation says to a connection wait until this worker has it? */
 bool hold_is_due(const struct hub *hub, uint32_t generation, const struct conn *conn);
-/* Takes over the reference. */
-void hold_push(struct hub *hub, conn_id id, struct message *message);
+/* Takes a reference of its own. */
+enum send_result hold_push(struct hub *hub, struct conn *conn, struct message *message);
 /* Queues what is held for one connection, before it closes, or for all. */
 void hold_release(struct hub *hub, conn_id id);
 void hold_release_all(struct hub *hub);

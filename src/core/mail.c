@@ -8,7 +8,7 @@
 static void deliver_send(struct hub *hub, struct mail *mail) {
     struct conn *conn = hub_find(hub, mail->id);
     if (conn != NULL && conn->state == CONN_OPEN && hold_is_due(hub, mail->generation, conn))
-        hold_push(hub, mail->id, message_ref(mail->message));
+        hold_push(hub, conn, mail->message);
     else
         outbox_deliver_own(hub, conn, message_ref(mail->message));
 }

@@ -186,8 +186,7 @@ static inline enum send_result give(struct hub *hub, struct walk walk, struct co
                                     struct message *message) {
     if (!walk.early || conn->endpoint->next_codec == conn->endpoint->codec)
         return outbox_deliver(hub, conn, message);
-    hold_push(hub, conn->id, message_ref(message));
-    return SEND_OK;
+    return hold_push(hub, conn, message);
 }
 
 static inline uint32_t deliver_to_room(struct hub *hub, const struct broadcast *broadcast,

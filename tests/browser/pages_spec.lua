@@ -61,6 +61,7 @@ describe("a page", function()
 
   it("sees a refusal with a status from 4000 to 4999, and the close codes of hooks", function()
     assert.equal("open 4401 log in first true", ends("/ticket"))
+    assert.equal("open 4401 log in first true", ends("/ticket", '["chat.v1"]'))
     assert.equal("open 1011 script error true", ends("/error", nil, "hello"))
   end)
 

@@ -630,6 +630,34 @@ static void test_what_waits_at_the_end(void **state) {
     hub_take_mail(one->hub); /* its memory is given back by fake_free() */
 }
 
+/* Says it again and again, until ada is closed; returns how often. */
+static size_t say_until_closed(const char *bytes, size_t len) {
+    size_t said = 0;
+    hub_leave(two->hub, bob->id, LOBBY);
+    take_over(two);
+    for (; ada->conn->state == CONN_OPEN && said < 1000000; said++) {
+        struct audience audience = {LOBBY, 0, 5, 0};
+        publish_as(two->hub, &audience, message_new(MESSAGE_BINARY, bytes, len));
+        hub_take_mail(one->hub);
+    }
+    fake_turn(one);
+    return said;
+}
+
+/* However much new code says before this worker has it: there is a ceiling, and then who would get more is a slow
+ * client. */
+static void test_few_large_ones_that_wait_are_bounded(void **state) {
+    static char text[1000000];
+    assert_in_range(say_until_closed(text, sizeof text), 60, 75);
+}
+
+static void test_many_small_ones_that_wait_are_bounded(void **state) {
+    assert_in_range(say_until_closed("", 0), 100000, 300000);
+    take_over(one);
+    fake_turn(one);
+    fake_expect(one, "a.close(1008,slow worker)");
+}
+
 /* ---- an endpoint that is no more ---- */
 
 static void test_closing_an_endpoint(void **state) {
@@ -686,6 +714,8 @@ int main(void) {
         BUS_TEST(test_hooks_wait_for_new_code),
         BUS_TEST(test_a_hook_that_hears_of_new_code_ends_first),
         BUS_TEST(test_what_waits_at_the_end),
+        BUS_TEST(test_few_large_ones_that_wait_are_bounded),
+        BUS_TEST(test_many_small_ones_that_wait_are_bounded),
         cmocka_unit_test(test_closing_an_endpoint),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
