@@ -83,6 +83,12 @@
 ---@field per_address? integer
 ---@field handshake_seconds? number
 ---@field half_closed_seconds? number
+---@field upload_backlog? tidewire.Size
+---@field upload_backlog_per_address? tidewire.Size
+---@field response_backlog? tidewire.Size
+---@field response_backlog_per_address? tidewire.Size
+---@field send_timeout? number
+---@field min_send_rate? tidewire.Size
 ---@field header_bytes? tidewire.Size
 ---@field receive_backlog? tidewire.Size  what clients have sent and no hook has handled, of all connections
 ---@field worker_backlog? tidewire.Size  what may wait for one worker from the others
@@ -394,6 +400,7 @@ function tw.stats() end
 ---@field connections integer           open now
 ---@field total_connections integer     open now, as well
 ---@field max_connections integer       limits.connections
+---@field sockets integer               open now that count in it, those of plain HTTP and in their handshake, too
 ---@field uptime number                 seconds
 ---@field messages integer              messages_received
 ---@field bytes integer                 bytes_received
@@ -417,6 +424,8 @@ function tw.stats() end
 ---@field protocol_errors integer
 ---@field slow_clients integer
 ---@field http_requests integer
+---@field requests_refused integer     plain requests refused by a limit on bytes
+---@field slow_readers integer         answers cut off because their client read too slowly
 ---@field tls_handshakes integer
 ---@field tls_failures integer
 

@@ -43,6 +43,7 @@ struct conn {
     bool was_slow;     /* the queue was above half its ceiling */
     uint8_t due;       /* enum conn_due */
     bool announced;    /* other workers know of it */
+    bool has_place;    /* one of the hub's, to be given back */
     bool busy;         /* a hook runs or sleeps */
     bool paused;       /* the wire does not read */
     bool close_queued; /* our Close frame is the last thing in the queue, or written */

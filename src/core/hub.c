@@ -94,8 +94,8 @@ struct conn *hub_find(struct hub *hub, conn_id id) {
     return conn != NULL && conn->id == id ? conn : NULL;
 }
 
-struct conn *hub_admit(struct hub *hub) {
-    struct places *places = hub->options.places;
+struct conn *hub_admit(struct hub *hub, bool has_place) {
+    struct places *places = has_place ? NULL : hub->options.places;
     if (hub->draining || (places != NULL && !places_take(places)))
         return NULL;
     struct conn *conn = mem_zalloc(sizeof *conn);
@@ -108,6 +108,7 @@ struct conn *hub_admit(struct hub *hub) {
     }
     conn->id = conn_id_of(hub->options.worker, number);
     conn->state = CONN_HANDSHAKE;
+    conn->has_place = places != NULL;
     conn->rtt_seconds = -1;
     list_init(&conn->pending);
     list_init(&conn->dirty);
@@ -135,7 +136,7 @@ static void release(struct hub *hub, struct conn *conn) {
     outq_clear(&conn->out);
     if (conn->endpoint != NULL && !conn->refused)
         places_give(conn->endpoint->places);
-    if (hub->options.places != NULL)
+    if (conn->has_place)
         places_give(hub->options.places);
     slots_remove(&hub->conns, conn->id);
     inbox_free(conn->inbox);
@@ -285,6 +286,7 @@ bool hub_has_pending(const struct hub *hub) {
 void hub_open(struct hub *hub, struct conn *conn, void *peer) {
     conn->peer = peer;
     conn->state = CONN_OPEN;
+    conn->has_place = hub->options.places != NULL;
     conn->due |= DUE_OPEN;
     stats_add(&hub->stats.connections_opened, 1);
     stats_add(&hub->stats.connections, 1);
@@ -436,6 +438,7 @@ void hub_open_refused(struct hub *hub, struct conn *conn, void *peer, uint32_t e
                       unsigned code, const char *reason, size_t len) {
     conn->peer = peer;
     conn->endpoint = hub->endpoints[endpoint];
+    conn->has_place = hub->options.places != NULL;
     conn->refused = true;
     note_close(conn, code, reason, len);
     queue_close_frame(hub, conn);

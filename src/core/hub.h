@@ -94,8 +94,9 @@ void hub_renew(struct hub *hub, uint32_t generation);
 
 /* ---- called by net/ ---- */
 
-/* A place for a handshake, or NULL when the server is full. */
-struct conn *hub_admit(struct hub *hub);
+/* A connection for a handshake, or NULL when the server is full or ends. `has_place`: its socket has a place already,
+ * which hub_open() takes over; else one is taken. */
+struct conn *hub_admit(struct hub *hub, bool has_place);
 /* The scripts have accepted the handshake for this endpoint. False: it is full by now. From now on the
  * connection is there for other workers: call it before the client can know. */
 bool hub_assign(struct hub *hub, struct conn *conn, uint32_t endpoint);

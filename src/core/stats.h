@@ -12,7 +12,7 @@
 #define STATS_COUNTERS(X)                                                                          \
     X(connections_opened, "WebSocket connections opened")                                          \
     X(connections_closed, "WebSocket connections closed")                                          \
-    X(connections_refused, "Handshakes refused, by the server or by validate")                     \
+    X(connections_refused, "Sockets and handshakes refused, by the server or by validate")         \
     X(messages_received, "Messages received from clients")                                         \
     X(messages_sent, "Messages queued to clients")                                                 \
     X(messages_dropped, "Messages dropped because a client's queue was full")                      \
@@ -28,6 +28,8 @@
     X(protocol_errors, "Connections closed for breaking the WebSocket protocol")                   \
     X(slow_clients, "Times a client's queue reached its ceiling")                                  \
     X(http_requests, "Plain HTTP requests answered")                                               \
+    X(requests_refused, "Plain HTTP requests refused by a limit on bytes")                         \
+    X(slow_readers, "Plain HTTP answers cut off because their client read too slowly")             \
     X(tls_handshakes, "TLS handshakes that came to an end")                                        \
     X(tls_failures, "TLS handshakes that failed")
 

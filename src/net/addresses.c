@@ -16,6 +16,7 @@ struct address_entry {
     struct table_entry entry;
     struct addresses *addresses;
     uint32_t connections;
+    _Atomic size_t uploads, responses;
     char text[];
 };
 
@@ -78,4 +79,12 @@ void addresses_remove(struct address_entry *entry) {
         mem_free(entry);
     }
     uv_mutex_unlock(&addresses->lock);
+}
+
+_Atomic size_t *addresses_uploads(struct address_entry *entry) {
+    return &entry->uploads;
+}
+
+_Atomic size_t *addresses_responses(struct address_entry *entry) {
+    return &entry->responses;
 }

@@ -5,6 +5,7 @@
 #ifndef TIDEWIRE_NET_ADDRESSES_H
 #define TIDEWIRE_NET_ADDRESSES_H
 
+#include <stddef.h>
 #include <stdint.h>
 
 struct addresses;
@@ -20,5 +21,9 @@ uint32_t addresses_count(struct addresses *addresses, const char *text);
  * (0: no limit). */
 struct address_entry *addresses_add(struct addresses *addresses, const char *text, uint32_t max);
 void addresses_remove(struct address_entry *entry);
+
+/* For quota.h: bytes of request bodies that are under way from there, and of answers that wait. */
+_Atomic size_t *addresses_uploads(struct address_entry *entry);
+_Atomic size_t *addresses_responses(struct address_entry *entry);
 
 #endif

@@ -11,7 +11,6 @@
 #include <string.h>
 
 struct gate {
-    struct gate_options options;
     struct hub *hub;
     struct http_server *http;
     struct ws_server *ws;
@@ -29,9 +28,18 @@ struct lost_folder {
 
 /* ---- handshakes ---- */
 
+static void on_refused(void *user, enum http_refused what) {
+    struct gate *gate = user;
+    struct stats *stats = &gate->hub->stats;
+    stats_add(what == HTTP_REFUSED_SOCKET    ? &stats->connections_refused
+              : what == HTTP_REFUSED_REQUEST ? &stats->requests_refused
+                                             : &stats->slow_readers,
+              1);
+}
+
 static void refuse(struct gate *gate, struct http *http, int status, const char *headers,
                    const char *why) {
-    stats_add(&gate->hub->stats.connections_refused, 1);
+    on_refused(gate, HTTP_REFUSED_SOCKET);
     http_respond_refusal(http, status, headers, why);
 }
 
@@ -57,16 +65,10 @@ static bool answer_101(struct stream *stream, struct slice key, const char *subp
 struct candidate {
     struct http *http;
     struct conn *conn;
-    struct address_entry *address;
     const struct handshake *handshake;
     char *ahead; /* bytes behind the request */
     size_t ahead_len;
 };
-
-static void give_back(struct gate *gate, const struct candidate *candidate) {
-    addresses_remove(candidate->address);
-    hub_abandon(gate->hub, candidate->conn);
-}
 
 static void accept_upgrade(struct gate *gate, const struct candidate *candidate,
                            const struct upgrade_answer *answer) {
@@ -74,15 +76,16 @@ static void accept_upgrade(struct gate *gate, const struct candidate *candidate,
     struct stream *stream = http_stream(http);
     if (!hub_assign(gate->hub, candidate->conn, answer->endpoint)) {
         refuse(gate, http, 503, "Retry-After: 5\r\n", "This endpoint is full.");
-        give_back(gate, candidate);
+        hub_abandon(gate->hub, candidate->conn);
         return;
     }
     if (!answer_101(stream, candidate->handshake->key, answer->subprotocol)) {
-        give_back(gate, candidate);
+        hub_abandon(gate->hub, candidate->conn);
         stream_kill(stream);
         return;
     }
-    ws_open(gate->ws, stream, candidate->conn, candidate->address, candidate->ahead,
+    struct ticket ticket = http_take_ticket(http); /* its place is the connection's now */
+    ws_open(gate->ws, stream, candidate->conn, ticket.address, candidate->ahead,
             candidate->ahead_len);
     http_let_go(http);
 }
@@ -92,13 +95,14 @@ static void refuse_by_close(struct gate *gate, const struct candidate *candidate
                             const struct upgrade_answer *answer) {
     struct stream *stream = http_stream(candidate->http);
     if (!answer_101(stream, candidate->handshake->key, answer->subprotocol)) {
-        give_back(gate, candidate);
+        hub_abandon(gate->hub, candidate->conn);
         stream_kill(stream);
         return;
     }
     const struct ws_refusal refusal = {answer->endpoint, (unsigned)answer->status, answer->body,
                                        answer->body_len};
-    ws_refuse(gate->ws, stream, candidate->conn, candidate->address, &refusal, candidate->ahead,
+    struct ticket ticket = http_take_ticket(candidate->http);
+    ws_refuse(gate->ws, stream, candidate->conn, ticket.address, &refusal, candidate->ahead,
               candidate->ahead_len);
     http_let_go(candidate->http);
 }
@@ -120,7 +124,7 @@ static void ask(struct gate *gate, const struct candidate *candidate,
     }
     if (answer.status == 0) { /* they have failed, and the log knows why */
         refuse(gate, candidate->http, 500, NULL, "The server could not decide.");
-        give_back(gate, candidate);
+        hub_abandon(gate->hub, candidate->conn);
         return;
     }
     stats_add(&gate->hub->stats.connections_refused, 1);
@@ -131,7 +135,7 @@ static void ask(struct gate *gate, const struct candidate *candidate,
         return;
     }
     http_respond(candidate->http, answer.status, answer.headers, answer.body, answer.body_len);
-    give_back(gate, candidate); /* an event: the answer's texts are gone with it */
+    hub_abandon(gate->hub, candidate->conn); /* an event: the answer's texts are gone with it */
 }
 
 static void on_upgrade(void *user, struct http *http, const struct request *request, char *ahead,
@@ -146,18 +150,10 @@ static void on_upgrade(void *user, struct http *http, const struct request *requ
         refuse(gate, http, 503, "Retry-After: 5\r\n", "The server is shutting down.");
         return;
     }
-    const char *remote = http_remote(http);
-    uint32_t per_address = strcmp(remote, "unix") == 0 ? 0 : gate->options.per_address;
     struct candidate candidate = {
         .http = http, .handshake = &handshake, .ahead = ahead, .ahead_len = ahead_len};
-    candidate.address = addresses_add(gate->options.addresses, remote, per_address);
-    if (candidate.address == NULL) {
-        refuse(gate, http, 429, "Retry-After: 5\r\n", "Too many connections from this address.");
-        return;
-    }
-    candidate.conn = hub_admit(gate->hub);
+    candidate.conn = hub_admit(gate->hub, true);
     if (candidate.conn == NULL) {
-        addresses_remove(candidate.address);
         refuse(gate, http, 503, "Retry-After: 5\r\n", "The server is full.");
         return;
     }
@@ -228,13 +224,12 @@ static void wire_respond_file(void *user, uint64_t number, const char *folder, c
 /* ---- life ---- */
 
 struct gate *gate_new(uv_loop_t *loop, struct transport *transport, struct hub *hub,
-                      const struct gate_options *options) {
+                      const struct http_options *options) {
     struct gate *gate = mem_zalloc(sizeof *gate);
-    gate->options = *options;
     gate->hub = hub;
-    gate->ws = ws_server_new(hub, options->http.half_closed_ms);
-    struct http_handler handler = {on_request, on_upgrade, gate};
-    gate->http = http_server_new(loop, transport, &options->http, &handler);
+    gate->ws = ws_server_new(hub, options->half_closed_ms);
+    struct http_handler handler = {on_request, on_upgrade, on_refused, gate};
+    gate->http = http_server_new(loop, transport, options, &handler);
     ws_fill_wire(&gate->wire);
     gate->wire.respond = wire_respond;
     gate->wire.respond_file = wire_respond_file;
@@ -243,10 +238,9 @@ struct gate *gate_new(uv_loop_t *loop, struct transport *transport, struct hub *
     return gate;
 }
 
-void gate_change(struct gate *gate, const struct gate_options *options) {
-    gate->options = *options;
-    http_server_change(gate->http, &options->http);
-    ws_server_change(gate->ws, options->http.half_closed_ms);
+void gate_change(struct gate *gate, const struct http_options *options) {
+    http_server_change(gate->http, options);
+    ws_server_change(gate->ws, options->half_closed_ms);
 }
 
 void gate_close(struct gate *gate) {

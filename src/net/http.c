@@ -15,6 +15,10 @@
 /* Milliseconds between two looks at the deadlines. */
 enum { TICK_MS = 100 };
 
+/* Milliseconds for which a drain waits for the answer to a client that has ended its direction: most of these are
+ * gone. */
+enum { DRAINING_MS = 2000 };
+
 static void on_tick(uv_timer_t *timer);
 
 struct http_server *http_server_new(uv_loop_t *loop, struct transport *transport,
@@ -63,17 +67,31 @@ void http_no_deadline(struct http *http) {
     heap_remove(&http->server->timers, &http->deadline);
 }
 
+void http_count_refused(const struct http *http, enum http_refused what) {
+    const struct http_handler *handler = &http->server->handler;
+    if (handler->refused != NULL)
+        handler->refused(handler->user, what);
+}
+
 static void release(struct http *http) {
     heap_remove(&http->server->timers, &http->deadline);
     slots_remove(&http->server->open, http->number);
     static_close(&http->file);
     http_forget_request(http);
-    mem_free(http->out);
+    http_forget_answer(http);
+    if (http->server->options.admission != NULL)
+        admission_give(http->server->options.admission, &http->ticket);
     mem_free(http);
 }
 
 struct stream *http_stream(const struct http *http) {
     return http->stream;
+}
+
+struct ticket http_take_ticket(struct http *http) {
+    struct ticket ticket = http->ticket;
+    http->ticket = (struct ticket){0};
+    return ticket;
 }
 
 void http_let_go(struct http *http) {
@@ -88,12 +106,18 @@ static void on_writable(void *owner) {
     http_write_on(owner);
 }
 
+static uint64_t half_closed_ms(const struct http_server *server) {
+    uint64_t ms = server->options.half_closed_ms;
+    return server->draining && ms > DRAINING_MS ? DRAINING_MS : ms;
+}
+
 /* Who has asked is answered, also when nothing more comes from there; whether somebody is left to read it cannot be
  * seen, so a handler has its time for it. */
 static bool on_ended(void *owner) {
     struct http *http = owner;
+    http->ended = true;
     if (http->state == HTTP_WAITING)
-        http_deadline_in(http, http->server->options.half_closed_ms);
+        http_deadline_in(http, half_closed_ms(http->server));
     return http->state == HTTP_WAITING || http->state == HTTP_WRITING;
 }
 
@@ -108,6 +132,15 @@ void http_accept(struct http_server *server, int fd, const char *remote) {
     http->server = server;
     http->file.fd = -1;
     snprintf(http->remote, sizeof http->remote, "%s", remote);
+    if (server->options.admission != NULL)
+        http->admitted = admission_take(server->options.admission, remote, &http->ticket);
+    if (http->admitted == ADMITTED_NOT_AT_ALL) {
+        http_count_refused(http, HTTP_REFUSED_SOCKET);
+        http_log_end(http, "too many clients are being refused");
+        close(fd);
+        mem_free(http);
+        return;
+    }
     http->number = slots_add(&server->open, http);
     struct certificate *certificate =
         strcmp(remote, "unix") == 0 ? NULL : server->options.certificate;
@@ -136,7 +169,7 @@ static void on_tick(uv_timer_t *timer) {
         heap_remove(&server->timers, node);
         if (http->state == HTTP_READING && http->head_used > 0)
             http_refuse(http, 408, "The request did not arrive in time.");
-        else
+        else if (http->state != HTTP_WRITING || http_is_slow(http))
             stream_kill(http->stream);
     }
     if (heap_peek(&server->timers) == NULL)
@@ -157,9 +190,13 @@ bool http_server_is_asked(const struct http_server *server) {
 
 void http_server_drain(struct http_server *server) {
     uint32_t at = 0;
-    for (struct http *http; (http = slots_next(&server->open, &at)) != NULL;)
+    server->draining = true;
+    for (struct http *http; (http = slots_next(&server->open, &at)) != NULL;) {
         if (http->state == HTTP_READING && http->head_used == 0)
             stream_kill(http->stream);
+        else if (http->state == HTTP_WAITING && http->ended)
+            http_deadline_in(http, half_closed_ms(server));
+    }
 }
 
 void http_server_kill_all(struct http_server *server) {

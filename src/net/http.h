@@ -7,6 +7,7 @@
 #ifndef TIDEWIRE_NET_HTTP_H
 #define TIDEWIRE_NET_HTTP_H
 
+#include "net/admission.h"
 #include "net/request.h"
 #include "net/transport.h"
 
@@ -18,6 +19,13 @@ struct http_server;
 /* One request and its answer. */
 struct http;
 
+/* What a limit can refuse. */
+enum http_refused {
+    HTTP_REFUSED_SOCKET,
+    HTTP_REFUSED_REQUEST,    /* its body, or its answer */
+    HTTP_REFUSED_SLOW_READER /* the rest of an answer that was not taken */
+};
+
 struct http_handler {
     /* A whole plain request; `body` is NULL where there is none. Answer with http_respond… now, or
      * later by http_find(). The request and body are gone with the answer. */
@@ -27,13 +35,18 @@ struct http_handler {
      * such requests are refused. */
     void (*upgrade)(void *user, struct http *http, const struct request *request, char *ahead,
                     size_t ahead_len);
+    /* A limit has refused something: to be counted. May be NULL. */
+    void (*refused)(void *user, enum http_refused what);
     void *user;
 };
 
 struct http_options {
     size_t max_head_bytes, max_body_bytes;
-    uint64_t request_ms;     /* for the whole request to arrive; over it: 408 */
-    uint64_t half_closed_ms; /* for the answer to a client that has ended its direction */
+    uint64_t request_ms;         /* for the whole request to arrive; over it: 408 */
+    uint64_t half_closed_ms;     /* for the answer to a client that has ended its direction */
+    uint64_t send_ms;            /* in which a client must take something of its answer */
+    size_t min_send_rate;        /* so many bytes a second at least */
+    struct admission *admission; /* borrowed; NULL: nobody is counted */
     struct certificate
         *certificate; /* for TLS, but on Unix sockets; NULL: in plain. A reference is taken */
 };
@@ -80,9 +93,10 @@ void http_log(const struct http *http, int status);
  * says why the folder itself could not be opened, or -1 where that was not tried; it is answered all the same. */
 int http_respond_file(struct http *http, const char *folder, const char *path);
 
-/* For taking the stream away: give it to its new owner, then let go of the conversation, which frees
- * it and what it had read. */
+/* For taking the stream away: give it to its new owner, and its ticket, then let go of the conversation, which
+ * frees it and what it had read. */
 struct stream *http_stream(const struct http *http);
+struct ticket http_take_ticket(struct http *http);
 void http_let_go(struct http *http);
 
 #endif

@@ -47,3 +47,14 @@ void http_log(const struct http *http, int status) {
         log_seconds(&line, "seconds", (double)(clock_monotonic_ns() - http->began_ns) / 1e9);
     log_end(&line);
 }
+
+void http_log_end(const struct http *http, const char *why) {
+    enum log_level level = log_refusal_level();
+    if (!log_enabled(level))
+        return;
+    struct log_line line;
+    log_begin_limited(&line, level, "refused");
+    log_str(&line, "remote", http->remote);
+    log_str(&line, "why", why);
+    log_end(&line);
+}

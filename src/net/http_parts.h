@@ -22,9 +22,9 @@ struct http_server {
     struct http_options options; /* for those who are accepted from now on */
     struct http_handler handler;
     struct slots open;
-    size_t held_bytes; /* of all bodies that are under way */
-    char *piece;       /* for bytes of a file on their way; made when first needed */
+    char *piece; /* for bytes of a file on their way; made when first needed */
     struct heap timers;
+    bool draining;
     uv_timer_t timer; /* runs while there are deadlines; they need no precision */
 };
 
@@ -35,11 +35,18 @@ struct http {
     enum http_state state;
     struct heap_node deadline;
     size_t max_head_bytes, max_body_bytes; /* the limits in force when it was accepted */
+    struct ticket ticket;
+    enum admitted admitted;
     char *head; /* what has arrived of the head; does not move once that is whole */
     size_t head_used, head_capacity;
     bool head_whole;
+    size_t held;      /* bytes of `out` that count in admission.responses */
+    uint64_t sent;    /* bytes that the socket has taken of the answer */
+    uint64_t look_ms; /* when it was looked at last how many of these the client has taken */
+    uint64_t look_taken;
     char *body; /* decoded, but for the end of what has arrived of chunks */
     size_t body_len, body_capacity;
+    bool ended;     /* nothing more comes from the client */
     bool head_only; /* a HEAD request: the answer has no body */
     bool wants_tls; /* a client that speaks in plain is refused */
     struct request request;
@@ -57,10 +64,18 @@ void http_deadline_in(struct http *http, uint64_t ms);
 void http_no_deadline(struct http *http);
 /* http_read.c: lets go of what has arrived of the request. */
 void http_forget_request(struct http *http);
+/* http_write.c: lets go of what is still to be written. */
+void http_forget_answer(struct http *http);
+/* http_write.c: its time is over while it is written to: is the client too slow? Else it has more time. */
+bool http_is_slow(struct http *http);
 /* http_read.c: bytes of the client's. */
 void http_read(struct http *http, char *bytes, size_t len);
 /* http_write.c: answers with a refusal, whatever the request's method. */
 void http_refuse(struct http *http, int status, const char *text);
+/* http.c: tells the handler what a limit has refused. */
+void http_count_refused(const struct http *http, enum http_refused what);
+/* http_log.c: the end without an answer. */
+void http_log_end(const struct http *http, const char *why);
 /* http_write.c: tells the client to send the body (RFC 9110 section 10.1.1). */
 void http_continue(struct http *http);
 /* http_write.c: the socket takes bytes again. */

@@ -10,11 +10,17 @@
 
 #include <string.h>
 
-/* The bodies of all requests of a worker may hold this much, so that many large ones at once are no danger. */
-enum { MAX_HELD_BYTES = 64 * 1024 * 1024 };
+/* Whose share of the uploads its body counts in; NULL: nobody's. */
+static _Atomic size_t *share_of(const struct http *http) {
+    if (http->ticket.address == NULL || strcmp(http->remote, "unix") == 0)
+        return NULL;
+    return addresses_uploads(http->ticket.address);
+}
 
 void http_forget_request(struct http *http) {
-    http->server->held_bytes -= http->body_capacity;
+    struct admission *admission = http->server->options.admission;
+    if (admission != NULL)
+        quota_give(&admission->uploads, share_of(http), http->body_capacity);
     mem_free(http->head);
     mem_free(http->body);
     http->head = http->body = NULL;
@@ -45,6 +51,15 @@ static void hand_over(struct http *http, char *ahead, size_t ahead_len) {
 
 /* ---- the body ---- */
 
+static void refuse_upload(struct http *http, enum quota_result result) {
+    int status = result == QUOTA_FULL ? 503 : 429;
+    const char *why = result == QUOTA_FULL ? "The server is busy with other uploads."
+                                           : "Too many uploads are under way from this address.";
+    http_count_refused(http, HTTP_REFUSED_REQUEST);
+    http->head_only = false;
+    http_respond_refusal(http, status, "Retry-After: 5\r\n", why);
+}
+
 /* Makes room for `more` bytes of the body. False, and answered: too much is held already. */
 static bool reserve(struct http *http, size_t more) {
     if (http->body_len + more <= http->body_capacity)
@@ -54,13 +69,14 @@ static bool reserve(struct http *http, size_t more) {
     if (known >= 0 && wanted > (size_t)known)
         wanted = (size_t)known;
     size_t growth = wanted - http->body_capacity;
-    if (http->server->held_bytes + growth > MAX_HELD_BYTES) {
-        http->head_only = false;
-        http_respond_refusal(http, 503, "Retry-After: 5\r\n",
-                             "The server is busy with other uploads.");
+    struct admission *admission = http->server->options.admission;
+    enum quota_result result = QUOTA_TAKEN;
+    if (admission != NULL)
+        result = quota_take(&admission->uploads, share_of(http), growth);
+    if (result != QUOTA_TAKEN) {
+        refuse_upload(http, result);
         return false;
     }
-    http->server->held_bytes += growth;
     http->body_capacity = wanted;
     http->body = mem_realloc(http->body, wanted);
     return true;
@@ -95,9 +111,22 @@ static bool take_body(struct http *http, const char *bytes, size_t len) {
 
 /* ---- the head ---- */
 
+/* The socket is there only to be told that it is too many. */
+static void refuse_socket(struct http *http) {
+    bool full = http->admitted == ADMITTED_NOT;
+    int status = full ? 503 : 429;
+    const char *why = full ? "The server is full." : "Too many connections from this address.";
+    http_count_refused(http, HTTP_REFUSED_SOCKET);
+    http_respond_refusal(http, status, "Retry-After: 5\r\n", why);
+}
+
 /* The head is whole; `rest` is what came behind it. */
 static void on_head(struct http *http, char *rest, size_t len) {
     const struct request *r = &http->request;
+    if (http->admitted != ADMITTED) {
+        refuse_socket(http);
+        return;
+    }
     if (http->wants_tls && !stream_is_secure(http->stream)) {
         http_refuse(http, 400, "TLS is spoken here: write https:// or wss:// in the address.");
         return;

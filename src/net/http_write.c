@@ -14,11 +14,33 @@ enum { HEAD_ROOM = 16 * 1024, FILE_PIECE = 64 * 1024, REFUSAL_ROOM = 512 };
 /* One client gets at most this much in one turn of the loop. */
 enum { TURN_BYTES = 128 * 1024 };
 
-/* Milliseconds: for the client to close after its answer; of standstill while it is written. */
-enum { ENDING_MS = 2000, WRITING_MS = 30000 };
+/* Answers up to this are not counted: the socket takes them at once, but for that of a client which has shut its window
+ * before. */
+enum { SMALL_BYTES = 4096 };
+
+/* Milliseconds for the client to close after its answer. */
+enum { ENDING_MS = 2000 };
+
+/* Whose share of the answers it counts in; NULL: nobody's. */
+static _Atomic size_t *share_of(const struct http *http) {
+    if (http->ticket.address == NULL || strcmp(http->remote, "unix") == 0)
+        return NULL;
+    return addresses_responses(http->ticket.address);
+}
+
+void http_forget_answer(struct http *http) {
+    struct admission *admission = http->server->options.admission;
+    if (admission != NULL)
+        quota_give(&admission->responses, share_of(http), http->held);
+    http->held = 0;
+    mem_free(http->out);
+    http->out = NULL;
+    http->out_len = http->out_sent = 0;
+}
 
 static void finish(struct http *http) {
     http->state = HTTP_ENDING;
+    http_forget_answer(http);
     stream_shutdown(http->stream);
     http_deadline_in(http, ENDING_MS);
 }
@@ -33,6 +55,7 @@ static size_t write_piece(struct http *http, size_t most, size_t *tried) {
         http->out_sent += n;
         return n;
     }
+    http_forget_answer(http); /* the head: it has gone */
     struct static_file *file = &http->file;
     char *piece = http->server->piece;
     if (most > FILE_PIECE)
@@ -66,13 +89,35 @@ void http_write_on(struct http *http) {
         n = write_piece(http, left, &tried);
         full = n < tried;
         left -= n;
-        if (n > 0 && http->state == HTTP_WRITING)
-            http_deadline_in(http, WRITING_MS); /* of standstill */
+        http->sent += n;
     }
     if (!is_all_written(http) || (http->state == HTTP_WRITING && !stream_is_flushed(http->stream)))
         stream_want_write(http->stream);
     else if (http->state == HTTP_WRITING)
         finish(http);
+}
+
+/* From now on, until its answer is written, it is looked at again and again how much the client takes. */
+static void watch_reader(struct http *http, uint64_t taken) {
+    http->look_ms = uv_now(http->server->loop);
+    http->look_taken = taken;
+    http_deadline_in(http, http->server->options.send_ms + 1); /* never in the same look */
+}
+
+bool http_is_slow(struct http *http) {
+    const struct http_options *options = &http->server->options;
+    uint64_t waits = stream_waiting_bytes(http->stream),
+             ms = uv_now(http->server->loop) - http->look_ms;
+    uint64_t taken = http->sent > waits ? http->sent - waits : 0;
+    uint64_t least = options->min_send_rate * ms / 1000;
+    if (taken > http->look_taken && taken - http->look_taken >= least) {
+        watch_reader(http, taken);
+        return false;
+    }
+    http_count_refused(http, HTTP_REFUSED_SLOW_READER);
+    http_log_end(http, "the client reads its answer too slowly");
+    stream_reset(http->stream);
+    return true;
 }
 
 void http_continue(struct http *http) {
@@ -103,7 +148,8 @@ static void start_writing(struct http *http, int status) {
     http_log(http, status);
     http->why = NULL;
     http_forget_request(http);
-    http_deadline_in(http, WRITING_MS);
+    http->sent = 0;
+    watch_reader(http, 0);
     http_write_on(http);
 }
 
@@ -135,10 +181,30 @@ static void add_lines(struct response *res, const char *lines, bool *has_type) {
     }
 }
 
+/* The memory of a large answer waits for its reader. False, and answered: too much waits already. */
+static bool reserve(struct http *http, size_t bytes) {
+    struct admission *admission = http->server->options.admission;
+    if (admission == NULL || bytes <= SMALL_BYTES)
+        return true;
+    enum quota_result result = quota_take(&admission->responses, share_of(http), bytes);
+    if (result == QUOTA_TAKEN) {
+        http->held = bytes;
+        return true;
+    }
+    const char *why = result == QUOTA_FULL ? "Too many answers wait for their readers."
+                                           : "Too many answers wait for readers at this address.";
+    int refusal = result == QUOTA_FULL ? 503 : 429;
+    http_count_refused(http, HTTP_REFUSED_REQUEST);
+    http_respond_refusal(http, refusal, "Retry-After: 5\r\n", why);
+    return false;
+}
+
 void http_respond(struct http *http, int status, const char *headers, const char *body,
                   size_t len) {
     if (http->state > HTTP_WAITING)
         return; /* answered already */
+    if (!http->head_only && !reserve(http, len))
+        return;
     size_t room = HEAD_ROOM + (headers == NULL ? 0 : strlen(headers));
     char *out = begin_answer(http, room + len);
     struct response res;

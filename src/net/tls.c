@@ -77,6 +77,10 @@ bool tls_waits(const struct tls *tls) {
     return tls->unsent != NULL && tls->state != TLS_BROKEN;
 }
 
+size_t tls_waiting_bytes(const struct tls *tls) {
+    return tls->unsent_len - tls->unsent_from;
+}
+
 bool tls_flush(struct tls *tls) {
     if (!tls_waits(tls))
         return true;

@@ -43,6 +43,7 @@ size_t tls_write(struct tls *tls, const void *bytes, size_t len);
 /* Does something wait for the socket? Then call tls_flush() when it takes bytes again; true: all has gone. */
 bool tls_waits(const struct tls *tls);
 bool tls_flush(struct tls *tls);
+size_t tls_waiting_bytes(const struct tls *tls);
 
 /* Says that no more comes (close_notify). */
 void tls_end(struct tls *tls);

@@ -15,9 +15,11 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <libwebsockets.h>
+#include <linux/sockios.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 
 /* One read takes this much at most; the buffer is the context's, not the connection's. */
@@ -445,6 +447,13 @@ bool stream_is_flushed(const struct stream *stream) {
     return stream->tls == NULL || !tls_waits(stream->tls);
 }
 
+size_t stream_waiting_bytes(const struct stream *stream) {
+    int queued = 0;
+    if (ioctl(stream->fd, SIOCOUTQ, &queued) != 0 || queued < 0)
+        queued = 0;
+    return (size_t)queued + (stream->tls == NULL ? 0 : tls_waiting_bytes(stream->tls));
+}
+
 void stream_pause(struct stream *stream, bool paused) {
     if (stream->dead || stream->wsi == NULL)
         return;
@@ -478,6 +487,12 @@ void stream_kill(struct stream *stream) {
     lws_set_timeout(stream->wsi, PENDING_TIMEOUT_USER_OK, LWS_TO_KILL_ASYNC);
     lws_cancel_service(
         lws_get_context(stream->wsi)); /* it looks at timeouts only after some event */
+}
+
+void stream_reset(struct stream *stream) {
+    struct linger none = {.l_onoff = 1, .l_linger = 0};
+    setsockopt(stream->fd, SOL_SOCKET, SO_LINGER, &none, sizeof none);
+    stream_kill(stream);
 }
 
 uint64_t stream_quiet_ms(const struct stream *stream) {

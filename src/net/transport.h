@@ -67,6 +67,10 @@ void stream_want_write(struct stream *stream);
 /* Has the socket taken all that stream_write() has? With encryption the end of it may still wait. */
 bool stream_is_flushed(const struct stream *stream);
 
+/* Bytes that were written and that the client's end of the connection has not acknowledged yet; about, with
+ * encryption. */
+size_t stream_waiting_bytes(const struct stream *stream);
+
 /* Reading stops or goes on. What the kernel has buffered stays there. */
 void stream_pause(struct stream *stream, bool paused);
 
@@ -76,6 +80,8 @@ void stream_shutdown(struct stream *stream);
 
 /* Closes the socket soon, in the loop's next turn. */
 void stream_kill(struct stream *stream);
+/* The same, and what the kernel still has for the client is thrown away. */
+void stream_reset(struct stream *stream);
 
 /* Milliseconds since the last byte arrived; UINT64_MAX where the system does not tell (Unix sockets). */
 uint64_t stream_quiet_ms(const struct stream *stream);

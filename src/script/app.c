@@ -74,6 +74,13 @@ struct app *app_read(lua_State *L, int index) {
     app->half_closed_seconds = number_field(L, limits, "half_closed_seconds");
     app->header_bytes = (size_t)number_field(L, limits, "header_bytes");
     app->receive_backlog = (size_t)number_field(L, limits, "receive_backlog");
+    app->upload_backlog = (size_t)number_field(L, limits, "upload_backlog");
+    app->upload_backlog_per_address = (size_t)number_field(L, limits, "upload_backlog_per_address");
+    app->response_backlog = (size_t)number_field(L, limits, "response_backlog");
+    app->response_backlog_per_address =
+        (size_t)number_field(L, limits, "response_backlog_per_address");
+    app->send_timeout = number_field(L, limits, "send_timeout");
+    app->min_send_rate = (size_t)number_field(L, limits, "min_send_rate");
     app->worker_backlog = (size_t)number_field(L, limits, "worker_backlog");
     lua_pop(L, 1);
     return app;

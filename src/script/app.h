@@ -14,7 +14,11 @@ struct app {
     char *certificate; /* the file of `tls`; NULL: in plain */
     char *key;         /* and that of its key */
     uint32_t max_connections;
-    uint32_t per_address; /* 0: no limit */
+    uint32_t per_address;                              /* 0: no limit */
+    size_t upload_backlog, upload_backlog_per_address; /* bytes */
+    size_t response_backlog, response_backlog_per_address;
+    double send_timeout;  /* seconds, in which a client must take of its answer */
+    size_t min_send_rate; /* so many bytes a second; 0: anything */
     uint32_t endpoint_count, route_count;
     unsigned workers; /* how many, "auto" resolved */
     char *sources;    /* the script files that were asked for, one a line, there or not */

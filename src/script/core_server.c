@@ -94,7 +94,7 @@ static int core_logs_refusals(lua_State *L) {
 }
 
 /* core.stats() -> a new table, over all workers: every counter by its name, connections, max_connections,
- * uptime */
+ * sockets, uptime */
 static int core_stats(lua_State *L) {
     struct vm *vm = vm_of(L);
     struct stats_total total;
@@ -108,6 +108,8 @@ static int core_stats(lua_State *L) {
 #undef X
     lua_pushinteger(L, places_max(vm->hub->options.places));
     lua_setfield(L, -2, "max_connections");
+    lua_pushinteger(L, places_taken(vm->hub->options.places));
+    lua_setfield(L, -2, "sockets");
     lua_pushnumber(L, clock_wall_seconds() - vm->options.started_at);
     lua_setfield(L, -2, "uptime");
     return 1;

@@ -137,7 +137,12 @@ static void metrics(struct admin *admin, struct http *http) {
     add(&text,
         "# HELP tidewire_max_connections Connections there may be.\n"
         "# TYPE tidewire_max_connections gauge\ntidewire_max_connections %u\n",
-        places_max(&admin->commons->places));
+        places_max(&admin->commons->admission.connections));
+    add(&text,
+        "# HELP tidewire_sockets Sockets that count in max_connections, of plain HTTP and in their "
+        "handshake, too.\n"
+        "# TYPE tidewire_sockets gauge\ntidewire_sockets %u\n",
+        places_taken(&admin->commons->admission.connections));
     add(&text,
         "# HELP tidewire_workers Threads that serve connections.\n"
         "# TYPE tidewire_workers gauge\ntidewire_workers %u\n",
@@ -212,9 +217,11 @@ static void stats_json(struct admin *admin, struct http *http, const struct cens
     struct text text = {0};
     bus_total(admin->commons->bus, &total);
     add(&text,
-        "{\"version\":\"%s\",\"pid\":%ld,\"uptime\":%.3f,\"max_connections\":%u,\"workers\":%u,",
+        "{\"version\":\"%s\",\"pid\":%ld,\"uptime\":%.3f,\"max_connections\":%u,"
+        "\"sockets\":%u,\"workers\":%u,",
         TIDEWIRE_VERSION, (long)getpid(), clock_wall_seconds() - admin->commons->started_at,
-        places_max(&admin->commons->places), bus_workers(admin->commons->bus));
+        places_max(&admin->commons->admission.connections),
+        places_taken(&admin->commons->admission.connections), bus_workers(admin->commons->bus));
     add_connections(admin, &text);
     add_generations(census, &text);
     add_timers(census, &text);
@@ -348,8 +355,9 @@ struct admin *admin_open(uv_loop_t *loop, struct commons *commons, struct crew *
     struct http_options options = {.max_head_bytes = 16 * 1024,
                                    .max_body_bytes = 16 * 1024,
                                    .request_ms = 5000,
-                                   .half_closed_ms = 10000};
-    struct http_handler handler = {on_request, NULL, admin};
+                                   .half_closed_ms = 10000,
+                                   .send_ms = 30000};
+    struct http_handler handler = {on_request, NULL, NULL, admin};
     admin->loop = loop;
     uv_timer_init(loop, &admin->patience);
     admin->patience.data = admin;

@@ -179,8 +179,7 @@ static void take_over(struct reload *reload) {
     }
     tell_sources(reload, 0);
     compare(crew_app(reload->crew, 0), next);
-    atomic_store(&reload->commons->places.max, next->max_connections);
-    bus_set_mail_max(reload->commons->bus, next->worker_backlog);
+    commons_limit(reload->commons, next);
     reload->phase = TAKING_OVER;
     crew_swap(reload->crew);
 }

@@ -291,9 +291,8 @@ static const struct app *load_all(struct server *server) {
     if (!crew_start(server->crew, 1) || !wait_for(server, STAGE_LOADED))
         return NULL;
     const struct app *app = crew_app(server->crew, 0);
-    atomic_store(&server->commons.places.max, app->max_connections);
+    commons_limit(&server->commons, app);
     bus_set_workers(server->commons.bus, app->workers);
-    bus_set_mail_max(server->commons.bus, app->worker_backlog);
     allow_arenas(app->workers);
     log_set_workers(app->workers);
     if (!crew_start(server->crew, app->workers) || !wait_for(server, STAGE_LOADED))

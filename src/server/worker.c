@@ -180,18 +180,29 @@ void commons_init(struct commons *commons) {
     *commons = (struct commons){
         .bus = bus_new(),
         .shared = shared_new(NULL, NULL),
-        .addresses = addresses_new(),
         .watchdog = watchdog_new(),
         .started_at = clock_wall_seconds(),
         .generation = 1,
     };
+    admission_init(&commons->admission);
+}
+
+void commons_limit(struct commons *commons, const struct app *app) {
+    struct admission *admission = &commons->admission;
+    atomic_store(&admission->connections.max, app->max_connections);
+    atomic_store(&admission->per_address, app->per_address);
+    atomic_store(&admission->uploads.max, app->upload_backlog);
+    atomic_store(&admission->uploads.max_of_one, app->upload_backlog_per_address);
+    atomic_store(&admission->responses.max, app->response_backlog);
+    atomic_store(&admission->responses.max_of_one, app->response_backlog_per_address);
+    bus_set_mail_max(commons->bus, app->worker_backlog);
 }
 
 void commons_close(struct commons *commons) {
     watchdog_free(commons->watchdog);
     bus_free(commons->bus);
     shared_free(commons->shared);
-    addresses_free(commons->addresses);
+    admission_close(&commons->admission);
     certificate_unref(commons->certificate);
 }
 
@@ -227,7 +238,7 @@ struct worker *worker_new(unsigned number, struct commons *commons) {
     struct hub_options hub_options = {
         .worker = number,
         .bus = commons->bus,
-        .places = &commons->places,
+        .places = &commons->admission.connections,
         /* seconds: two starts within one second are told apart by nobody who kept an id */
         .first_generation = (uint32_t)clock_wall_seconds(),
         .now_ms = now_ms,
@@ -300,16 +311,17 @@ void worker_reload(struct worker *worker, const char *file,
     vm_reload(worker->vm, file, command_line, generation, on_loaded, user);
 }
 
-static struct gate_options gate_options(const struct worker *worker) {
+static struct http_options http_options(const struct worker *worker) {
     const struct app *app = worker->app;
-    return (struct gate_options){
-        .http = {.max_head_bytes = app->header_bytes,
-                 .max_body_bytes = MAX_BODY_BYTES,
-                 .request_ms = (uint64_t)(app->handshake_seconds * 1000),
-                 .half_closed_ms = (uint64_t)(app->half_closed_seconds * 1000),
-                 .certificate = worker->commons->certificate},
-        .addresses = worker->commons->addresses,
-        .per_address = app->per_address,
+    return (struct http_options){
+        .max_head_bytes = app->header_bytes,
+        .max_body_bytes = MAX_BODY_BYTES,
+        .request_ms = (uint64_t)(app->handshake_seconds * 1000),
+        .half_closed_ms = (uint64_t)(app->half_closed_seconds * 1000),
+        .send_ms = (uint64_t)(app->send_timeout * 1000),
+        .min_send_rate = app->min_send_rate,
+        .admission = &worker->commons->admission,
+        .certificate = worker->commons->certificate,
     };
 }
 
@@ -323,7 +335,7 @@ void worker_swap(struct worker *worker, struct app *app) {
     app_free(worker->app);
     worker->app = app;
     set_unhandled_max(worker);
-    struct gate_options options = gate_options(worker);
+    struct http_options options = http_options(worker);
     gate_change(worker->gate, &options);
     vm_swap(worker->vm);
 }
@@ -358,7 +370,7 @@ bool worker_listen(struct worker *worker, struct listen_set *const *sets, size_t
     broken_pipe_survive();
     if (worker->transport == NULL)
         return false;
-    struct gate_options options = gate_options(worker);
+    struct http_options options = http_options(worker);
     set_unhandled_max(worker);
     worker->gate = gate_new(&worker->loop, worker->transport, worker->hub, &options);
     worker->listeners = mem_zalloc(set_count * sizeof(struct listener *));

@@ -6,7 +6,7 @@
 #define TIDEWIRE_SERVER_WORKER_H
 
 #include "core/hub.h"
-#include "net/addresses.h"
+#include "net/admission.h"
 #include "net/listen.h"
 #include "script/app.h"
 #include "script/vm.h"
@@ -23,8 +23,7 @@ struct worker;
 struct commons {
     struct bus *bus;
     struct shared *shared;           /* the stores of tw.shared */
-    struct places places;            /* limits.connections */
-    struct addresses *addresses;     /* for limits.per_address */
+    struct admission admission;      /* limits on sockets and on memory for them */
     struct certificate *certificate; /* in force; see credentials.h */
     struct watchdog *watchdog;       /* ends scripts that take too long */
     double started_at;               /* wall seconds */
@@ -35,6 +34,8 @@ struct commons {
 
 void commons_init(struct commons *commons);
 void commons_close(struct commons *commons);
+/* The app's limits of the process, for what comes from now on. */
+void commons_limit(struct commons *commons, const struct app *app);
 
 /* A worker without an app, with a loop of its own; nothing listens yet. The commons are borrowed until
  * worker_free(). NULL after a log line. */

@@ -311,7 +311,7 @@ static inline struct fake *fake_new(const struct endpoint *endpoint) {
 
 /* A place for a handshake, or NULL. */
 static inline struct fake_client *fake_admit(struct fake *f) {
-    struct conn *conn = hub_admit(f->hub);
+    struct conn *conn = hub_admit(f->hub, false);
     if (conn == NULL)
         return NULL;
     assert_in_range(f->count, 0, FAKE_MAX_CLIENTS - 1);

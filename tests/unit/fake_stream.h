@@ -27,6 +27,8 @@ struct stream {
     uint64_t quiet_ms;
     int fd; /* the number it was adopted with */
     bool wants_write, paused, shut, killed, inside;
+    size_t waiting; /* bytes that the client has not acknowledged */
+    bool reset;
     bool unflushed; /* the end of what it took waits inside, as encryption does */
     bool secure;
 };
@@ -91,6 +93,14 @@ void stream_want_write(struct stream *stream) {
 
 bool stream_is_flushed(const struct stream *stream) {
     return !stream->unflushed;
+}
+
+size_t stream_waiting_bytes(const struct stream *stream) {
+    return stream->waiting;
+}
+
+void stream_reset(struct stream *stream) {
+    stream->killed = stream->reset = true;
 }
 
 void stream_pause(struct stream *stream, bool paused) {

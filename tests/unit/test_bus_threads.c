@@ -147,7 +147,7 @@ static void connect_client(struct client *client) {
     struct worker_ *worker = client->worker;
     memset(client->member, 0, sizeof client->member);
     memset(client->heard, 0, sizeof client->heard);
-    client->conn = hub_admit(worker->hub);
+    client->conn = hub_admit(worker->hub, false);
     if (client->conn == NULL)
         return; /* more than there are places for */
     CHECK(hub_assign(worker->hub, client->conn, 0));

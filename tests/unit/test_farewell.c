@@ -68,7 +68,7 @@ static void test_who_is_not_told_is_served(void **state) {
     struct fake *f = fake_with(2);
     struct fake_client *a = f->clients[0], *b = f->clients[1];
     hub_close_over(f->hub, CLOSE_GOING_AWAY, why, 1000);
-    assert_null(hub_admit(f->hub)); /* but nobody comes in */
+    assert_null(hub_admit(f->hub, false)); /* but nobody comes in */
     fake_until(f, 600);
     fake_receive(a, "not heard");
     fake_receive(b, "hello");

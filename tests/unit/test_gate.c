@@ -39,7 +39,7 @@ static void on_forgotten(void *user, conn_id id) {
 }
 
 static struct hub_events events;
-static struct addresses *addresses;
+static struct admission *admission;
 
 static int start(void **state) {
     f = fake_new(NULL);
@@ -49,11 +49,17 @@ static int start(void **state) {
     events.forgotten = on_forgotten;
     hub_set_events(f->hub, &events, f);
     assert_int_equal(uv_loop_init(&loop), 0);
-    addresses = addresses_new();
-    const struct gate_options options = {
-        .addresses = addresses,
-        .http = {.max_head_bytes = 4000, .max_body_bytes = 1000, .request_ms = 60000},
-        .per_address = 2};
+    admission = mem_alloc(sizeof *admission);
+    admission_init(admission);
+    atomic_store(&admission->connections.max, 100);
+    atomic_store(&admission->per_address, 2);
+    f->hub->options.places = &admission->connections;
+    const struct http_options options = {.max_head_bytes = 4000,
+                                         .max_body_bytes = 1000,
+                                         .request_ms = 60000,
+                                         .send_ms = 60000,
+                                         .half_closed_ms = 60000,
+                                         .admission = admission};
     gate = gate_new(&loop, NULL, f->hub, &options);
     answer = (struct upgrade_answer){.status = 101};
     asked = 0;
@@ -66,7 +72,10 @@ static int finish(void **state) {
     gate_close(gate);
     uv_run(&loop, UV_RUN_DEFAULT);
     gate_free(gate);
-    addresses_free(addresses);
+    assert_int_equal(places_taken(&admission->connections), 0);
+    assert_int_equal(places_taken(&admission->refusals), 0);
+    admission_close(admission);
+    mem_free(admission);
     assert_int_equal(uv_loop_close(&loop), 0);
     return 0;
 }
@@ -222,7 +231,7 @@ static void test_no_answer(void **state) {
 static void test_refused_by_a_close(void **state) {
     answer = (struct upgrade_answer){
         .status = 4401, .subprotocol = "chat.v1", .body = "who are you?", .body_len = 12};
-    f->places.max = 1;
+    atomic_store(&admission->connections.max, 1);
     struct stream *stream = knock("192.0.2.1");
     turn();
     assert_memory_equal(stream->bytes, "HTTP/1.1 101 ", 13);
@@ -246,7 +255,7 @@ static void test_refused_by_a_close(void **state) {
     leave(stream, 0);
     fake_expect(f, "a.forgotten");
     assert_int_equal(hub_admitted(f->hub), 0);
-    assert_int_equal(addresses_count(addresses, "192.0.2.1"), 0);
+    assert_int_equal(addresses_count(admission->addresses, "192.0.2.1"), 0);
     assert_int_equal(stats_read(&f->hub->stats.connections_closed), 0);
     assert_int_equal(stats_read(&f->hub->stats.messages_received), 0);
 }
@@ -267,7 +276,7 @@ static void test_refused_by_a_close_without_an_answer(void **state) {
 }
 
 static void test_full(void **state) {
-    f->places.max = 1;
+    atomic_store(&admission->connections.max, 1);
     struct stream *first = knock("192.0.2.1");
     struct stream *second = knock("192.0.2.2");
     assert_non_null(strstr(second->bytes, "\r\nRetry-After: "));

@@ -24,6 +24,7 @@ static struct {
     char ahead[256];
     size_t ahead_len;
     uint64_t number;
+    int refused[3];
     bool silent; /* answers nothing */
     int status;
     const char *headers, *text;
@@ -55,6 +56,8 @@ static void on_request(void *user, struct http *http, const struct request *requ
         http_respond(http, seen.status, seen.headers, seen.text, strlen(seen.text));
 }
 
+static struct admission admission;
+
 static void on_upgrade(void *user, struct http *http, const struct request *request, char *ahead,
                        size_t ahead_len) {
     seen.upgrades++;
@@ -63,18 +66,38 @@ static void on_upgrade(void *user, struct http *http, const struct request *requ
     if (ahead_len > 0)
         memcpy(seen.ahead, ahead, ahead_len);
     seen.taken = http_stream(http);
+    struct ticket ticket = http_take_ticket(http);
     http_let_go(http);
+    admission_give(&admission, &ticket);
 }
 
 enum { MAX_HEAD = 4000, MAX_BODY = 1000000 };
+
+static void on_refused(void *user, enum http_refused what) {
+    seen.refused[what]++;
+}
+
+static struct http_options options_with(uint64_t request_ms) {
+    return (struct http_options){.max_head_bytes = MAX_HEAD,
+                                 .max_body_bytes = MAX_BODY,
+                                 .request_ms = request_ms,
+                                 .half_closed_ms = request_ms,
+                                 .send_ms = request_ms,
+                                 .admission = &admission};
+}
 
 static void make_server(uint64_t request_ms, bool upgrades) {
     memset(&seen, 0, sizeof seen);
     seen.status = 200;
     seen.text = "hello";
-    const struct http_options options = {
-        .max_head_bytes = MAX_HEAD, .max_body_bytes = MAX_BODY, .request_ms = request_ms};
-    const struct http_handler handler = {on_request, upgrades ? on_upgrade : NULL, &seen};
+    admission_init(&admission);
+    atomic_store(&admission.uploads.max, 64 << 20);
+    atomic_store(&admission.uploads.max_of_one, 64 << 20);
+    atomic_store(&admission.responses.max, 64 << 20);
+    atomic_store(&admission.responses.max_of_one, 64 << 20);
+    const struct http_options options = options_with(request_ms);
+    const struct http_handler handler = {on_request, upgrades ? on_upgrade : NULL, on_refused,
+                                         &seen};
     log_set_level(LOG_ERROR);
     assert_int_equal(uv_loop_init(&loop), 0);
     server = http_server_new(&loop, NULL, &options, &handler);
@@ -90,6 +113,11 @@ static int finish(void **state) {
     http_server_close(server);
     uv_run(&loop, UV_RUN_DEFAULT);
     http_server_free(server);
+    assert_int_equal(places_taken(&admission.connections), 0);
+    assert_int_equal(places_taken(&admission.refusals), 0);
+    assert_int_equal(admission.uploads.taken, 0);
+    assert_int_equal(admission.responses.taken, 0);
+    admission_close(&admission);
     assert_int_equal(uv_loop_close(&loop), 0);
     return 0;
 }
@@ -196,8 +224,9 @@ static void test_limits_that_change_meanwhile(void **state) {
     snprintf(head + len + 2500, sizeof head - (size_t)len - 2500, "\r\nContent-Length: %zu\r\n\r\n",
              sizeof body);
     memset(body, 'b', sizeof body);
-    const struct http_options narrow = {
-        .max_head_bytes = 512, .max_body_bytes = 100, .request_ms = 60000};
+    struct http_options narrow = options_with(60000);
+    narrow.max_head_bytes = 512;
+    narrow.max_body_bytes = 100;
     struct stream *in_body = accept_one(), *in_head = accept_one(), *in_chunks = accept_one();
     give(in_body, head);
     fake_stream_gives(in_body, body, 100);
@@ -586,6 +615,82 @@ static void test_bodies_of_all_together(void **state) {
     fake_stream_closes(stream);
 }
 
+/* Those of one address have their share; and who sends less than a body takes no more than that. */
+static void test_bodies_of_one_address(void **state) {
+    static char body[600000];
+    static const char head[] = "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 600000\r\n\r\n";
+    atomic_store(&admission.uploads.max_of_one, 1000000);
+    struct stream *one = accept_one(), *two = accept_one();
+    give(one, head);
+    fake_stream_gives(one, body, 500000);
+    assert_int_equal(one->len, 0);
+    assert_int_equal(admission.uploads.taken, 600000);
+    give(two, head);
+    fake_stream_gives(two, body, 500000);
+    check_answer(two, 429, NULL);
+    assert_int_equal(seen.refused[HTTP_REFUSED_REQUEST], 1);
+    assert_int_equal(admission.uploads.taken, 600000);
+    fake_stream_gives(one, body, 100000);
+    check_answer(one, 200, "hello");
+    assert_int_equal(admission.uploads.taken, 0);
+    fake_stream_closes(one);
+    fake_stream_closes(two);
+}
+
+/* Sockets beyond a limit are told so, whatever they ask for, and count as long as they are there. */
+static void test_sockets_beyond_a_limit(void **state) {
+    atomic_store(&admission.connections.max, 1);
+    struct stream *first = accept_one(), *plain = accept_one(), *upgrade = accept_one();
+    give(plain, "GET / HTTP/1.1\r\nHost: x\r\n\r\n");
+    check_answer(plain, 503, NULL);
+    give(upgrade, HANDSHAKE);
+    check_answer(upgrade, 503, NULL);
+    assert_non_null(strstr(upgrade->bytes, "Retry-After: "));
+    assert_int_equal(seen.requests + seen.upgrades, 0);
+    assert_int_equal(seen.refused[HTTP_REFUSED_SOCKET], 2);
+    assert_int_equal(places_taken(&admission.refusals), 2);
+    fake_stream_closes(plain);
+    fake_stream_closes(upgrade);
+    atomic_store(&admission.connections.max, 0);
+    atomic_store(&admission.per_address, 1);
+    struct stream *second = accept_one();
+    give(second, "GET / HTTP/1.1\r\nHost: x\r\n\r\n");
+    check_answer(second, 429, NULL);
+    fake_stream_closes(second);
+    give(first, "GET / HTTP/1.1\r\nHost: x\r\n\r\n");
+    check_answer(first, 200, "hello");
+    fake_stream_closes(first);
+}
+
+/* Answers that wait for their readers have a ceiling, and of one address. */
+static void test_answers_of_all_together(void **state) {
+    static char text[400000];
+    memset(text, 't', sizeof text - 1);
+    seen.text = text;
+    for (int i = 0; i < 2; i++) {
+        atomic_store(i == 0 ? &admission.responses.max : &admission.responses.max_of_one, 1000000);
+        struct stream *streams[4];
+        for (int k = 0; k < 4; k++) {
+            streams[k] = accept_one();
+            streams[k]->room = 300;
+            give(streams[k], "GET / HTTP/1.1\r\nHost: x\r\n\r\n");
+            if (k >= 2)
+                fake_stream_takes(streams[k], SIZE_MAX);
+        }
+        assert_in_range(admission.responses.taken, 700000, 1000000);
+        check_answer(streams[2], i == 0 ? 503 : 429, NULL);
+        check_answer(streams[3], i == 0 ? 503 : 429, NULL);
+        assert_int_equal(seen.refused[HTTP_REFUSED_REQUEST], 2 * (i + 1));
+        while (!streams[0]->shut)
+            fake_stream_takes(streams[0], SIZE_MAX);
+        check_answer(streams[0], 200, text);
+        for (int k = 0; k < 4; k++)
+            fake_stream_closes(streams[k]);
+        assert_int_equal(admission.responses.taken, 0);
+        atomic_store(&admission.responses.max, 64 << 20);
+    }
+}
+
 /* Runs the loop until the stream's end was asked for. */
 static void run_until_over(const struct stream *stream) {
     uint64_t deadline = uv_hrtime() + UINT64_C(60000000000);
@@ -631,6 +736,43 @@ static void test_a_client_that_does_not_hang_up(void **state) {
         assert_true(uv_hrtime() < deadline);
         uv_run(&loop, UV_RUN_ONCE);
     }
+    fake_stream_closes(stream);
+}
+
+/* What counts is what the client takes, not what the kernel does. */
+static void test_slow_readers(void **state) {
+    static char text[1000000];
+    memset(text, 't', sizeof text - 1);
+    finish(state);
+    make_server(60000, true);
+    seen.text = text;
+    struct http_options options = options_with(60000);
+    options.send_ms = 0; /* looked at each time */
+    options.min_send_rate = 0;
+    http_server_change(server, &options);
+    struct stream *stream = accept_one();
+    stream->room = 100000;
+    stream->waiting = 100000; /* the client has got nothing yet */
+    give(stream, "GET / HTTP/1.1\r\nHost: x\r\n\r\n");
+    stream->waiting = 90000;
+    uv_run(&loop, UV_RUN_ONCE);
+    assert_false(stream->killed); /* it takes something */
+    stream->waiting = 89999;
+    uv_run(&loop, UV_RUN_ONCE);
+    assert_false(stream->killed);
+    run_until_over(stream);
+    assert_true(stream->reset);
+    assert_int_equal(seen.refused[HTTP_REFUSED_SLOW_READER], 1);
+    fake_stream_closes(stream);
+    options.min_send_rate = 1 << 30;
+    http_server_change(server, &options);
+    stream = accept_one();
+    stream->room = 100000;
+    stream->waiting = 100000;
+    give(stream, "GET / HTTP/1.1\r\nHost: x\r\n\r\n");
+    stream->waiting = 99000; /* that is too little */
+    run_until_over(stream);
+    assert_true(stream->reset);
     fake_stream_closes(stream);
 }
 
@@ -683,6 +825,10 @@ int main(void) {
         TEST(test_a_file_that_shrinks),
         TEST(test_files_are_closed),
         TEST(test_bodies_of_all_together),
+        TEST(test_bodies_of_one_address),
+        TEST(test_sockets_beyond_a_limit),
+        TEST(test_answers_of_all_together),
+        TEST(test_slow_readers),
         TEST(test_requests_that_do_not_arrive),
         TEST(test_a_client_that_does_not_hang_up),
         TEST(test_drain),

@@ -329,7 +329,7 @@ static void test_close_all(void **state) {
     hub_close(f->hub, b->id, 4000, "own", 3);
     hub_send(f->hub, a->id, MESSAGE_TEXT, "queued", 6);
     hub_close_all(f->hub, CLOSE_GOING_AWAY, "server ends");
-    assert_null(hub_admit(f->hub)); /* nobody comes in any more */
+    assert_null(hub_admit(f->hub, false)); /* nobody comes in any more */
     fake_turn(f);
     fake_expect_frames(a, "text(queued) close(1001,server ends)");
     fake_expect_frames(b, "close(4000,own)");

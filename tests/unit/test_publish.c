@@ -171,7 +171,7 @@ static int tear_down(void **state) {
 static struct client *connect_to(uint32_t endpoint) {
     assert_true(client_count < CLIENTS);
     struct client *client = &clients[client_count++];
-    struct conn *conn = hub_admit(hub);
+    struct conn *conn = hub_admit(hub, false);
     assert_non_null(conn);
     hub_assign(hub, conn, endpoint);
     client->id = conn->id;
@@ -300,7 +300,7 @@ static void test_codec(void **state) {
 /* Not those whose handshake is not answered yet, nor those that close. */
 static void test_only_the_open_ones(void **state) {
     struct client *open = enter(CHAT), *closing = enter(CHAT), *gone = enter(CHAT);
-    struct conn *unknown = hub_admit(hub), *handshake = hub_admit(hub);
+    struct conn *unknown = hub_admit(hub, false), *handshake = hub_admit(hub, false);
     hub_assign(hub, handshake, CHAT); /* the other one may still be refused by `validate` */
     assert_false(hub_join(hub, handshake->id, LOBBY, NOTHING));
     hub_close(hub, closing->id, 1000, "", 0);

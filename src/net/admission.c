@@ -1,0 +1,47 @@
+/* admission.c -- who may hold a socket. See admission.h. */
+#include "net/admission.h"
+
+#include <string.h>
+
+/* More sockets than these are not told why they are refused, so that refusing needs not many descriptors either: the
+ * program asks for 1024 beyond limits.connections. */
+enum { MAX_REFUSALS = 512 };
+
+void admission_init(struct admission *admission) {
+    memset(admission, 0, sizeof *admission);
+    admission->addresses = addresses_new();
+    atomic_init(&admission->refusals.max, MAX_REFUSALS);
+}
+
+void admission_close(struct admission *admission) {
+    addresses_free(admission->addresses);
+}
+
+static enum admitted refuse(struct admission *admission, struct ticket *ticket, enum admitted why) {
+    ticket->refused = places_take(&admission->refusals);
+    return ticket->refused ? why : ADMITTED_NOT_AT_ALL;
+}
+
+enum admitted admission_take(struct admission *admission, const char *remote,
+                             struct ticket *ticket) {
+    uint32_t max = strcmp(remote, "unix") == 0 ? 0 : atomic_load(&admission->per_address);
+    *ticket = (struct ticket){0};
+    ticket->address = addresses_add(admission->addresses, remote, max);
+    if (ticket->address == NULL)
+        return refuse(admission, ticket, ADMITTED_NOT_OF_ADDRESS);
+    ticket->placed = places_take(&admission->connections);
+    if (ticket->placed)
+        return ADMITTED;
+    admission_give(admission, ticket);
+    return refuse(admission, ticket, ADMITTED_NOT);
+}
+
+void admission_give(struct admission *admission, struct ticket *ticket) {
+    if (ticket->address != NULL)
+        addresses_remove(ticket->address);
+    if (ticket->placed)
+        places_give(&admission->connections);
+    if (ticket->refused)
+        places_give(&admission->refusals);
+    *ticket = (struct ticket){0};
+}

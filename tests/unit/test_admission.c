@@ -1,0 +1,110 @@
+/* test_admission.c -- sockets' places and addresses, and bytes of the process and of one address: to the last unit,
+ * and given back. */
+#include "net/admission.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+static struct admission admission;
+
+static int start(void **state) {
+    admission_init(&admission);
+    return 0;
+}
+
+static int finish(void **state) {
+    assert_int_equal(places_taken(&admission.connections), 0);
+    assert_int_equal(places_taken(&admission.refusals), 0);
+    assert_int_equal(addresses_count(admission.addresses, "192.0.2.1"), 0);
+    admission_close(&admission);
+    return 0;
+}
+
+static void test_places(void **state) {
+    struct ticket tickets[5];
+    atomic_store(&admission.connections.max, 2);
+    assert_int_equal(admission_take(&admission, "192.0.2.1", &tickets[0]), ADMITTED);
+    assert_int_equal(admission_take(&admission, "unix", &tickets[1]), ADMITTED);
+    assert_int_equal(admission_take(&admission, "192.0.2.1", &tickets[2]), ADMITTED_NOT);
+    assert_int_equal(addresses_count(admission.addresses, "192.0.2.1"), 1);
+    assert_null(tickets[2].address);
+    admission_give(&admission, &tickets[2]);
+    admission_give(&admission, &tickets[2]); /* it has nothing any more */
+    admission_give(&admission, &tickets[1]);
+    assert_int_equal(admission_take(&admission, "192.0.2.2", &tickets[3]), ADMITTED);
+    admission_give(&admission, &tickets[3]);
+    atomic_store(&admission.connections.max, 0); /* no limit */
+    assert_int_equal(admission_take(&admission, "192.0.2.2", &tickets[4]), ADMITTED);
+    admission_give(&admission, &tickets[4]);
+    admission_give(&admission, &tickets[0]);
+}
+
+static void test_addresses(void **state) {
+    struct ticket one, two, three, other, local[3];
+    atomic_store(&admission.per_address, 2);
+    assert_int_equal(admission_take(&admission, "192.0.2.1", &one), ADMITTED);
+    assert_int_equal(admission_take(&admission, "192.0.2.1", &two), ADMITTED);
+    assert_int_equal(admission_take(&admission, "192.0.2.1", &three), ADMITTED_NOT_OF_ADDRESS);
+    assert_int_equal(admission_take(&admission, "192.0.2.2", &other), ADMITTED);
+    for (int i = 0; i < 3; i++)
+        assert_int_equal(admission_take(&admission, "unix", &local[i]), ADMITTED);
+    assert_int_equal(places_taken(&admission.connections), 6);
+    admission_give(&admission, &one);
+    admission_give(&admission, &two);
+    admission_give(&admission, &three);
+    admission_give(&admission, &other);
+    for (int i = 0; i < 3; i++)
+        admission_give(&admission, &local[i]);
+}
+
+static void test_refusals(void **state) {
+    static struct ticket tickets[2000], one, late;
+    atomic_store(&admission.connections.max, 1);
+    assert_int_equal(admission_take(&admission, "192.0.2.1", &one), ADMITTED);
+    int told = 0;
+    while (told < 2000 && admission_take(&admission, "192.0.2.2", &tickets[told]) == ADMITTED_NOT)
+        told++;
+    assert_in_range(told, 100, 1000);
+    assert_int_equal(places_taken(&admission.connections), 1);
+    admission_give(&admission, &one);
+    assert_int_equal(admission_take(&admission, "192.0.2.2", &late), ADMITTED);
+    admission_give(&admission, &late);
+    for (int i = 0; i < told; i++)
+        admission_give(&admission, &tickets[i]);
+}
+
+static void test_bytes(void **state) {
+    struct quota quota = {.max = 100, .max_of_one = 40};
+    _Atomic size_t one = 0, other = 0;
+    assert_int_equal(quota_take(&quota, &one, 41), QUOTA_TAKEN); /* it had nothing */
+    assert_int_equal(quota_take(&quota, &one, 1), QUOTA_FULL_OF_ONE);
+    assert_int_equal(quota_take(&quota, &other, 30), QUOTA_TAKEN);
+    assert_int_equal(quota_take(&quota, &other, 10), QUOTA_TAKEN);
+    assert_int_equal(quota_take(&quota, &other, 1), QUOTA_FULL_OF_ONE);
+    assert_int_equal(quota_take(&quota, NULL, 19), QUOTA_TAKEN);
+    assert_int_equal(quota_take(&quota, NULL, 1), QUOTA_FULL);
+    assert_int_equal(quota_take(&quota, NULL, SIZE_MAX), QUOTA_FULL);
+    assert_int_equal(quota.taken, 100);
+    quota_give(&quota, &one, 41);
+    assert_int_equal(quota_take(&quota, NULL, 41), QUOTA_TAKEN);
+    quota_give(&quota, NULL, 60);
+    quota_give(&quota, &other, 40);
+    assert_int_equal(quota.taken, 0);
+    assert_int_equal(one + other, 0);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, start, finish)
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        TEST(test_places),
+        TEST(test_addresses),
+        TEST(test_refusals),
+        TEST(test_bytes),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
