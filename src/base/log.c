@@ -347,12 +347,16 @@ static void add_word(struct log_line *line, const char *key, const char *word) {
 }
 
 void log_int(struct log_line *line, const char *key, int64_t value) {
+    if (!line->wanted)
+        return;
     char text[24];
     snprintf(text, sizeof text, "%" PRId64, value);
     add_word(line, key, text);
 }
 
 void log_num(struct log_line *line, const char *key, double value) {
+    if (!line->wanted)
+        return;
     char text[32];
     snprintf(text, sizeof text, "%.6g", value);
     if (format_ == LOG_JSON && !(value - value == 0)) /* not finite: JSON has no word for it */
@@ -361,6 +365,8 @@ void log_num(struct log_line *line, const char *key, double value) {
 }
 
 void log_seconds(struct log_line *line, const char *key, double seconds) {
+    if (!line->wanted)
+        return;
     char text[32];
     snprintf(text, sizeof text, "%.6f", seconds);
     add_word(line, key, text);
@@ -371,6 +377,8 @@ void log_bool(struct log_line *line, const char *key, bool value) {
 }
 
 void log_conn(struct log_line *line, uint64_t conn) {
+    if (!line->wanted)
+        return;
     char text[24];
     add_field(line, LOG_CONN, "conn", text, (size_t)snprintf(text, sizeof text, "%" PRIx64, conn));
 }

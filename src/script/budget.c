@@ -348,11 +348,14 @@ void overrun_log(struct vm *vm, const struct overrun *overrun, const char *hook,
     struct log_line line;
     overrun_push(vm->L, overrun, false);
     log_begin_limited(&line, LOG_ERROR, "script_error");
-    if (conn != 0)
+    if (conn != 0) {
+        const struct conn *found = hub_find(vm->hub, conn);
+        log_path(&line, found == NULL || found->endpoint == NULL ? NULL : found->endpoint->path);
         log_conn(&line, conn);
+    }
     log_str(&line, "hook", hook);
     log_str(&line, "why", lua_tostring(vm->L, -1));
-    trace_log(&line, NULL, overrun->traceback);
+    trace_log(&line, vm->sources, NULL, overrun->traceback);
     log_end(&line);
     lua_pop(vm->L, 1);
 }

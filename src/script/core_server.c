@@ -23,7 +23,7 @@ static void log_field(struct log_line *line, lua_State *L, int key, int value, c
     } else if (lua_type(L, value) == LUA_TSTRING) {
         const char *text = lua_tolstring(L, value, &len);
         if (why != NULL && strcmp(name, "traceback") == 0)
-            trace_log(line, why, text);
+            trace_log(line, vm_of(L)->sources, why, text);
         else
             log_bytes(line, name, text, len);
     }

@@ -60,7 +60,7 @@ void luv_log_error(lua_State *L, const char *hook) {
         lua_rawgeti(L, top, 1);
         lua_rawgeti(L, top, 2);
         log_str(&line, "why", lua_tostring(L, -2));
-        trace_log(&line, lua_tostring(L, -2), lua_tostring(L, -1));
+        trace_log(&line, NULL, lua_tostring(L, -2), lua_tostring(L, -1));
     } else { /* out of memory, or an error in describing it */
         log_str(&line, "why",
                 lua_type(L, top) == LUA_TSTRING ? lua_tostring(L, top) : "an error without a text");

@@ -93,6 +93,8 @@ static int core_loaded(lua_State *L) {
         reload_failed(vm, lua_tostring(L, 2), lua_tostring(L, 3));
     } else if (vm->on_loaded != NULL) {
         struct app *app = app_read(L, 1);
+        mem_free(vm->sources);
+        vm->sources = mem_strdup(app->sources);
         vm->on_loaded(vm->on_loaded_user, app, "", app->sources);
         vm->on_loaded = NULL;
     }

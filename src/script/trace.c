@@ -95,6 +95,18 @@ static unsigned add_frames(struct log_line *line, const char *traceback, struct 
 
 /* ---- source ---- */
 
+/* The whole name of a file of which Lua shows the end, "...der/app.lua", in `name`. */
+static void find_whole_name(const char *sources, const char *shown, char *name, size_t size) {
+    struct slice source;
+    snprintf(name, size, "%s", shown);
+    size_t len = strlen(shown) - 3;
+    while (sources != NULL && next_line(&sources, &source)) {
+        if (source.len < size && source.len >= len &&
+            memcmp(source.bytes + source.len - len, shown + 3, len) == 0)
+            snprintf(name, size, "%.*s", (int)source.len, source.bytes);
+    }
+}
+
 static FILE *open_source(const char *name) {
     struct stat info;
     int fd = open(name, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
@@ -106,10 +118,14 @@ static FILE *open_source(const char *name) {
 }
 
 /* The lines around a place; nothing where the file cannot be read, or is shorter now. */
-static void add_source(struct log_line *line, const struct place *place) {
+static void add_source(struct log_line *line, const char *sources, const struct place *place) {
     char lines[(2 * AROUND + 1) * (SOURCE_BYTES + 32)], number[24], *text = NULL;
     size_t used = 0, room = 0;
-    FILE *file = open_source(place->file);
+    char name[4096];
+    bool is_short = strncmp(place->file, "...", 3) == 0;
+    if (is_short)
+        find_whole_name(sources, place->file, name, sizeof name);
+    FILE *file = open_source(is_short ? name : place->file);
     if (file == NULL)
         return;
     ssize_t len;
@@ -128,12 +144,12 @@ static void add_source(struct log_line *line, const struct place *place) {
     log_source(line, number, lines, used);
 }
 
-void trace_log(struct log_line *line, const char *why, const char *traceback) {
+void trace_log(struct log_line *line, const char *sources, const char *why, const char *traceback) {
     struct place first, told;
     if (!line->wanted || add_frames(line, traceback, &first) == 0 || !log_is_pretty())
         return;
     struct slice message = {why, why == NULL ? 0 : strcspn(why, "\n")};
     bool is_told =
         message.len > 0 && read_place(message, &told) != NULL && strcmp(told.file, first.file) == 0;
-    add_source(line, is_told ? &told : &first);
+    add_source(line, sources, is_told ? &told : &first);
 }

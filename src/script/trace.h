@@ -7,8 +7,9 @@
 
 #include "base/log.h"
 
-/* Adds both to a line of the log. `why` is the error's message, NULL or with "file:line:" at its beginning;
- * `traceback` is of luaL_traceback's form, one or several. */
-void trace_log(struct log_line *line, const char *why, const char *traceback);
+/* Adds both to a line of the log. `sources`: the script files there are, one a line, or NULL; Lua shortens long names.
+ * `why` is the error's message, NULL or with "file:line:" at its beginning; `traceback` is of luaL_traceback's form, one
+ * or several. */
+void trace_log(struct log_line *line, const char *sources, const char *why, const char *traceback);
 
 #endif

@@ -228,6 +228,7 @@ void vm_free(struct vm *vm) {
     lua_close(vm->L); /* the coroutines end with it */
     budget_free(vm);
     close_own_handles(vm); /* what finalizers have opened just now */
+    mem_free(vm->sources);
     free_tasks(&vm->pool);
     free_tasks(&vm->ready);
     free_tasks(&vm->sleeping);
@@ -353,6 +354,8 @@ struct app *vm_load(struct vm *vm, const char *file, const struct vm_command_lin
         app = app_read(task->co, 1);
     else if (lua_istable(task->co, 2))
         print_problems(task->co, 2);
+    if (app != NULL)
+        vm->sources = mem_strdup(app->sources);
     vm_task_done(task);
     return app;
 }

@@ -82,6 +82,7 @@ struct vm {
     int *straight;         /* straight.c's: the functions of endpoints, by their numbers */
     size_t straight_count;
     int conns_ref;
+    char *sources; /* the script files of the code that was loaded last, one a line */
     struct word text_word, binary_word, key_word, kind_word;
     struct task *current;   /* what runs now, or NULL: a callback of luv's, or nothing */
     bool must_answer;       /* `current` may not sleep */

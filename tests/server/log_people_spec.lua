@@ -134,6 +134,19 @@ describe("the log", function()
     assert.is_nil(log:find("\27", 1, true), "colours, and it is no terminal")
   end)
 
+  it("shows the source of a file whose name is longer than Lua shows", function()
+    local folder = ("a-folder-with-a-long-name/"):rep(4)
+    app = server.launch({
+      files = { [folder .. "app.lua"] = APP, [folder .. "files/a.txt"] = "" }, app_path = folder .. "app.lua",
+      options = { "--log-format", "pretty" },
+    })
+    assert.is_truthy(app:wait_for_log("serving"), app:log())
+    app.addresses = { { host = "127.0.0.1", port = tonumber(app:log():match("127%.0%.0%.1:(%d+)/")),
+      tls = os.getenv("TIDEWIRE_TEST_TLS") and true or nil } }
+    app:http("/broken")
+    assert.is_truthy(app:wait_for_log(' > +%d+ |     %["/broken"%] = function'), app:log())
+  end)
+
   it("as text has the script's own frames in one short line", function()
     start_text()
     local ada = app:connect("/chat", { subprotocols = { "chat.v1" } })
