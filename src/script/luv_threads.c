@@ -113,7 +113,7 @@ static int refuse_exit(lua_State *L) {
 
 /* ---- the objects of threads ---- */
 
-/* Pushes the table of threads that were not joined: thread -> true. */
+/* Pushes the table of threads that were not joined: thread -> true; false: and shall not be. */
 static void push_threads(lua_State *L) {
     luaL_getsubtable(L, LUA_REGISTRYINDEX, "tidewire.luv_threads");
 }
@@ -189,6 +189,14 @@ static int new_thread(lua_State *L) {
     return lua_gettop(L);
 }
 
+static int push_failure(lua_State *L, int result) {
+    luaL_pushfail(L);
+    lua_pushfstring(L, "%s: %s", uv_err_name(result),
+                    result == UV_ESRCH ? "it was joined already" : uv_strerror(result));
+    lua_pushstring(L, uv_err_name(result));
+    return 3;
+}
+
 /* thread:join() */
 static int join_thread(lua_State *L) {
     luaL_checkudata(L, 1, "uv_thread");
@@ -197,15 +205,26 @@ static int join_thread(lua_State *L) {
     lua_pushvalue(L, 1);
     lua_rawget(L, 2);
     int result = lua_toboolean(L, 3) ? join(L, 1, 2) : UV_ESRCH;
-    if (result == 0) {
-        lua_pushboolean(L, 1);
-        return 1;
-    }
-    luaL_pushfail(L);
-    lua_pushfstring(L, "%s: %s", uv_err_name(result),
-                    result == UV_ESRCH ? "it was joined already" : uv_strerror(result));
-    lua_pushstring(L, uv_err_name(result));
-    return 3;
+    if (result != 0)
+        return push_failure(L, result);
+    lua_pushboolean(L, 1);
+    return 1;
+}
+
+/* thread:detach(), of later versions of luv's */
+static int detach_thread(lua_State *L) {
+    luaL_checkudata(L, 1, "uv_thread");
+    lua_settop(L, 1);
+    push_threads(L);
+    lua_pushvalue(L, 1);
+    lua_rawget(L, 2);
+    if (!lua_toboolean(L, 3))
+        return push_failure(L, UV_ESRCH);
+    lua_pushvalue(L, 1);
+    lua_pushboolean(L, 0); /* its object must stay */
+    lua_rawset(L, 2);
+    lua_settop(L, 1);
+    return call_own(L);
 }
 
 /* uv.new_work(entry, after) */
@@ -248,11 +267,13 @@ static void replace_method(lua_State *L, const char *class, const char *name,
 static void replace_functions(lua_State *L) {
     replace(L, "new_thread", new_thread);
     replace(L, "thread_join", join_thread);
+    replace(L, "thread_detach", detach_thread);
     replace(L, "new_work", new_work);
     replace(L, "queue_work", queue_work);
     replace(L, "async_send", send_async);
     replace_method(L, "uv_async", "send", send_async);
     replace_method(L, "uv_thread", "join", join_thread);
+    replace_method(L, "uv_thread", "detach", detach_thread);
     replace_method(L, "luv_work_ctx", "queue", queue_work);
 }
 
