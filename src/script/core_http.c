@@ -4,6 +4,7 @@
  * it is asked for then, so nothing is called back. */
 #include "script/vm_internal.h"
 
+#include "base/clock.h"
 #include "script/http_client.h"
 
 static void on_done(void *context, uint64_t task) {
@@ -26,6 +27,14 @@ static int core_http_check_url(lua_State *L) {
     return 2;
 }
 
+/* How long ago the file of authorities may have been read: a day, and not before the last reload, at which all files
+ * are asked for anew. */
+static long trust_seconds(const struct vm *vm) {
+    enum { DAY = 24 * 60 * 60 };
+    uint64_t seconds = (clock_monotonic_ns() - vm->took_over_ns) / 1000000000u;
+    return vm->took_over_ns == 0 || seconds > DAY ? DAY : (long)seconds;
+}
+
 /* core.http_begin(task, url, method, headers, body|nil, seconds, max_bytes, redirects)
  *      -> integer | nil, message
  * The url must be a checked one, headers are checked lines. The task is woken when it has ended. */
@@ -45,6 +54,7 @@ static int core_http_begin(lua_State *L) {
     order.timeout_ms = (uint32_t)(seconds * 1000);
     order.max_bytes = (size_t)max_bytes;
     order.redirects = (unsigned)redirects;
+    order.trust_seconds = trust_seconds(vm);
     const char *why_not;
     if (vm->http == NULL)
         vm->http = http_client_new(vm->loop, on_done, vm);

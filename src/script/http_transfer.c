@@ -197,14 +197,19 @@ static void set_method(CURL *easy, const struct http_order *order, bool *good) {
 }
 
 /* Whom to trust: the system's file of authorities, or the one that OpenSSL's variable names. libcurl reads
- * a file once a day, but anew for each connection (20 ms of blocking) where a folder is set as well. */
-static void set_authorities(CURL *easy, bool *good) {
+ * a file once in a while, but anew for each connection (20 ms of blocking) where a folder is set as well. */
+static void set_authorities(CURL *easy, long seconds, bool *good) {
     const char *file = getenv("SSL_CERT_FILE");
     bool own = file != NULL && *file != '\0';
     if (own)
         SET(CURLOPT_CAINFO, file);
     if (own || curl_version_info(CURLVERSION_NOW)->cainfo != NULL)
         SET(CURLOPT_CAPATH, NULL);
+#if LIBCURL_VERSION_NUM >= 0x075700 /* older ones keep nothing */
+    SET(CURLOPT_CA_CACHE_TIMEOUT, seconds);
+#else
+    (void)seconds;
+#endif
 }
 
 static bool configure(struct http_transfer *transfer, const struct http_order *order) {
@@ -230,7 +235,7 @@ static bool configure(struct http_transfer *transfer, const struct http_order *o
     SET(CURLOPT_WRITEFUNCTION, on_body);
     SET(CURLOPT_WRITEDATA, transfer);
     set_method(easy, order, good);
-    set_authorities(easy, good);
+    set_authorities(easy, order->trust_seconds, good);
     add_headers(transfer, order->headers);
     SET(CURLOPT_HTTPHEADER, transfer->headers);
     return all_good;

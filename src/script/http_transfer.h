@@ -20,6 +20,8 @@ struct http_order {
     uint32_t timeout_ms;  /* for all of it, redirects too */
     size_t max_bytes;     /* of the answer's body */
     unsigned redirects;   /* how many are followed; 0: a redirect is an answer */
+    long
+        trust_seconds; /* the file of authorities may have been read so long ago; 0: it is read now */
 };
 
 struct http_answer {

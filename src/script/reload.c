@@ -145,6 +145,7 @@ static void run_event(struct vm *vm, enum vm_event event) {
 
 void vm_swap(struct vm *vm) {
     vm->generation = vm->loading;
+    vm->took_over_ns = clock_monotonic_ns();
     hub_take_over(vm->hub, vm->generation);
     run_event(vm, EVENT_SWAP);
     hub_renew(vm->hub, vm->generation);

@@ -90,6 +90,7 @@ struct vm {
     unsigned loading;       /* of the code that is loaded, or was last */
     vm_loaded_fn on_loaded; /* of vm_reload(); NULL: it was told, or nobody waits */
     void *on_loaded_user;
+    uint64_t took_over_ns; /* monotonic: when the code that runs did; 0: it is the first */
     uint64_t slice_began_ns,
         slices_ns; /* of a reload: CPU time, of this slice's begin and of those before */
     bool slice_over;

@@ -704,6 +704,24 @@ server.serve_forever()
     assert.same({ 200, "secret" }, { reply.status, reply.body }, reply.problem)
   end)
 
+  it("is believed by the authorities that stand in the file at the last reload", function()
+    local file = folder .. "/trusted.pem"
+    local other = process.run("openssl", { args = {
+      "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "30",
+      "-subj", "/CN=other", "-keyout", "other.key", "-out", "trusted.pem",
+    }, directory = folder })
+    assert.equal(0, other.code)
+    local program <close> = server.start({ app = APP, environment = { no_proxy = "*", SSL_CERT_FILE = file } })
+    ada = program:connect("/")
+    local request = { url = ("https://localhost:%s/"):format(port) }
+    assert.matches("certificate", ask(request).problem)
+    process.write_file(file, process.read_file(folder .. "/cert.pem"))
+    program:signal("sighup")
+    assert.is_truthy(program:wait_for_log("event=reloaded"))
+    local reply = ask(request)
+    assert.same({ 200, "secret" }, { reply.status, reply.body }, reply.problem)
+  end)
+
   it("gets none where the certificate is another host's", function()
     local reply = ask_trusting(folder .. "/cert.pem", "127.0.0.1")
     assert.matches("^the server's certificate is not accepted: ", reply.problem)
