@@ -21,7 +21,7 @@ struct hub *hub_new(const struct hub_options *options) {
     list_init(&hub->pending);
     list_init(&hub->dirty);
     list_init(&hub->unhandled);
-    hub->unhandled_max = SIZE_MAX;
+    hub->unhandled_max = hub->unhandled_wanted = SIZE_MAX;
     hub->mail_end = &hub->mail;
     return hub;
 }
@@ -76,6 +76,7 @@ uint32_t hub_add_endpoint(struct hub *hub, const struct endpoint *endpoint) {
     hub->endpoints[number]->number = number;
     hub->endpoints[number]->next_codec = endpoint->codec;
     hub->endpoints[number]->places = places_of(hub, number, endpoint);
+    unhandled_fit(hub);
     return number;
 }
 

@@ -49,7 +49,7 @@ struct hub {
     struct list pending, dirty;
     struct list
         unhandled; /* connections with messages that no hook has handled, the oldest first */
-    size_t unhandled_bytes, unhandled_max;
+    size_t unhandled_bytes, unhandled_max, unhandled_wanted;
     unsigned char *scratch;
     struct shares shares;
     struct outq_bundle bundle;
@@ -63,7 +63,8 @@ struct hub *hub_new(const struct hub_options *options);
 /* Both tables are borrowed and must outlive the hub. */
 void hub_set_events(struct hub *hub, const struct hub_events *events, void *user);
 void hub_set_wire(struct hub *hub, const struct wire *wire);
-/* So many bytes of messages may be kept that are not whole, or that no hook has handled; no limit without. */
+/* So many bytes of messages may be kept that are not whole, or that no hook has handled, and always four of the largest
+ * max_message_size; no limit without. */
 void hub_set_unhandled_max(struct hub *hub, size_t bytes);
 /* Every connection must have been told gone. Accepts NULL. */
 void hub_free(struct hub *hub);

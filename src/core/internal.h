@@ -51,6 +51,8 @@ void hold_drop(struct hub *hub);
 
 /* unhandled.c: its inbox has changed. */
 void unhandled_count(struct hub *hub, struct conn *conn);
+/* Endpoints have changed, and with them the largest message. */
+void unhandled_fit(struct hub *hub);
 /* Is there so much of all connections that who sends to a sleeping hook is not read on? */
 bool unhandled_is_much(const struct hub *hub);
 /* It is read again: the time of the message that has begun begins anew. */

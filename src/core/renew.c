@@ -45,6 +45,7 @@ void hub_change_endpoint(struct hub *hub, uint32_t number, const struct endpoint
     endpoint->number = number;
     endpoint->places = places;
     atomic_store(&places->max, next->max_connections);
+    unhandled_fit(hub);
     if (ping_ms != next->ping_ms || pong_ms != next->pong_ms)
         renew_heartbeats(hub, endpoint, ping_ms);
 }

@@ -7,8 +7,22 @@
 
 #include <string.h>
 
+/* So many of the largest messages that there may be have room at once, however low the ceiling is. */
+enum { MESSAGES_AT_ONCE = 4 };
+
+void unhandled_fit(struct hub *hub) {
+    size_t max = hub->unhandled_wanted;
+    for (uint32_t i = 0; i < hub->endpoint_count; i++) {
+        size_t message = hub->endpoints[i]->max_message_size;
+        if (max / MESSAGES_AT_ONCE < message)
+            max = message * MESSAGES_AT_ONCE;
+    }
+    hub->unhandled_max = max;
+}
+
 void hub_set_unhandled_max(struct hub *hub, size_t bytes) {
-    hub->unhandled_max = bytes;
+    hub->unhandled_wanted = bytes;
+    unhandled_fit(hub);
 }
 
 bool unhandled_is_much(const struct hub *hub) {

@@ -125,7 +125,7 @@ describe("messages", function()
   it("that wait for sleeping hooks count as well", function()
     start '"1M"'
     local peers = {}
-    for number = 1, 60 do
+    for number = 1, 120 do
       peers[number] = app:connect_on(0, "/asleep")
       peers[number]:send_text("sleep")
       peers[number]:send_binary(("x"):rep(60000))
@@ -133,8 +133,8 @@ describe("messages", function()
     assert.is_truthy(app:wait_for_log("code=1013"))
     local ada = app:connect_on(0, "/asleep")
     assert.equal("7 wake up", (ada:ask("wake up")))
-    assert.equal("5 sleep", (peers[60]:receive()))
-    assert.equal("60000 xxxxxxxx", (peers[60]:receive()))
+    assert.equal("5 sleep", (peers[120]:receive()))
+    assert.equal("60000 xxxxxxxx", (peers[120]:receive()))
   end)
 
   it("are received again when those that waited are gone", function()

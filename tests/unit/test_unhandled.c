@@ -6,6 +6,7 @@
 static struct fake *start(uint64_t message_ms, size_t max) {
     struct endpoint endpoint = fake_endpoint();
     endpoint.message_ms = message_ms;
+    endpoint.max_message_size = 100;
     struct fake *f = fake_new(&endpoint);
     f->places.max = 0;
     hub_set_unhandled_max(f->hub, max);
@@ -188,6 +189,22 @@ static void test_random(void **state) {
     }
 }
 
+/* A few of the largest messages that endpoints allow have room, however low the ceiling is, also when that changes. */
+static void test_room_for_the_largest(void **state) {
+    struct fake *f = start(0, 1000);
+    assert_int_equal(f->hub->unhandled_max, 1000);
+    struct endpoint large = fake_endpoint();
+    large.max_message_size = 5000;
+    uint32_t number = hub_add_endpoint(f->hub, &large);
+    assert_int_equal(f->hub->unhandled_max, 20000);
+    hub_set_unhandled_max(f->hub, 30000);
+    assert_int_equal(f->hub->unhandled_max, 30000);
+    large.max_message_size = 10000;
+    hub_change_endpoint(f->hub, number, &large);
+    assert_int_equal(f->hub->unhandled_max, 40000);
+    fake_free(f);
+}
+
 /* ---- the time ---- */
 
 static void test_the_time_of_a_message(void **state) {
@@ -237,6 +254,7 @@ int main(void) {
         cmocka_unit_test(test_sleeping_hooks),
         cmocka_unit_test(test_gone_with_a_sleeping_hook),
         cmocka_unit_test(test_random),
+        cmocka_unit_test(test_room_for_the_largest),
         cmocka_unit_test(test_the_time_of_a_message),
         cmocka_unit_test(test_the_time_of_a_paused_message),
     };
