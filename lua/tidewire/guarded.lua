@@ -7,6 +7,7 @@
 local async = require "tidewire.async"
 local core = require "tidewire.core"
 local luv_sockets = require "tidewire.luv_sockets"
+local luv_timers = require "tidewire.luv_timers"
 
 local is_over, lua = core.is_over, core.guarded
 
@@ -50,7 +51,9 @@ function guarded.install(globals)
       globals[name] = value
     end
   end
-  luv_sockets.install(require "luv")
+  local luv = require "luv"
+  luv_sockets.install(luv)
+  luv_timers.install(luv)
 end
 
 return guarded

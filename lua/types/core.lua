@@ -313,6 +313,10 @@ function core.timer(seconds, repeats, is_sleep) end
 ---@return boolean was_running
 function core.timer_cancel(timer) end
 
+--- Have timers of luv's had their slice of this turn? The first that asks begins it.
+---@return boolean
+function core.luv_slice_over() end
+
 -- ---- core_http.c ----
 
 ---@param url string

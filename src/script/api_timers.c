@@ -36,6 +36,7 @@ struct timer_queue {
     uv_timer_t wake;
     struct heap due;
     struct table places;
+    uint64_t luv_began_ns; /* when timers of luv's began to be called in this turn; 0: none was */
     uint64_t
         now_ns; /* the last moment that was told: none is told twice, so that timers of the same delay fire in
                         the order of their start, and what a pass starts is due after the pass */
@@ -129,6 +130,7 @@ static void fire(struct vm *vm, struct api_timer *timer) {
 
 void api_timers_run(struct vm *vm) {
     struct timer_queue *queue = vm->timer_queue;
+    queue->luv_began_ns = 0;
     struct api_timer *timer = first_of(queue);
     if (timer == NULL)
         return;
@@ -198,7 +200,18 @@ static int core_timer_cancel(lua_State *L) {
     return 1;
 }
 
+/* core.luv_slice_over() -> boolean: timers of luv's have had their slice of this turn. The first that asks begins it. */
+static int core_luv_slice_over(lua_State *L) {
+    struct timer_queue *queue = vm_of(L)->timer_queue;
+    uint64_t now = clock_monotonic_ns();
+    if (queue->luv_began_ns == 0)
+        queue->luv_began_ns = now;
+    lua_pushboolean(L, now - queue->luv_began_ns >= TURN_SLICE_NS);
+    return 1;
+}
+
 const luaL_Reg core_timer_functions[] = {
+    {"luv_slice_over", core_luv_slice_over},
     {"timer", core_timer},
     {"timer_cancel", core_timer_cancel},
     {NULL, NULL},

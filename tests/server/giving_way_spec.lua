@@ -97,6 +97,17 @@ function begin() for _ = 1, 20 do tw.every(0.05, function() busy(5) record("tick
 function begin()
   for _ = 1, 20 do uv.new_timer():start(50, 50, function() busy(5) uv.update_time() record("tick") end) end
 end]],
+  ["timers of luv's that are changed while they wait"] = [[
+function begin()
+  for i = 1, 20 do
+    local timer = uv.new_timer()
+    timer:start(5, 5, function()
+      busy(3)
+      if i == 1 then timer:stop() timer:set_repeat(7) timer:again() end
+      record("tick")
+    end)
+  end
+end]],
   ["sleepers that need more than they sleep"] = [[
 function begin()
   for _ = 1, 50 do tw.spawn(function() while true do tw.sleep(0.01) busy(5) record("tick") end end) end
