@@ -61,7 +61,7 @@ __attribute__((format(printf, 2, 3))) static void add(struct text *text, const c
 /* Resident memory in bytes; 0 where it cannot be read. */
 static uint64_t resident_bytes(void) {
     unsigned long long pages = 0;
-    FILE *file = fopen("/proc/self/statm", "r");
+    FILE *file = fopen("/proc/self/statm", "re");
     if (file == NULL)
         return 0;
     if (fscanf(file, "%*u %llu", &pages) != 1)

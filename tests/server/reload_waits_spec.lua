@@ -1,6 +1,8 @@
 -- reload_waits_spec.lua -- code that waits without end while it is loaded: it is told where, the next reload replaces
 -- it, and what runs goes on.
 
+local loop = require "support.loop"
+local process = require "support.process"
 local reloads = require "support.reloads"
 local server = require "support.server"
 local stream = require "support.stream"
@@ -76,6 +78,22 @@ describe("a reload that waits without end", function()
     local app <close> = server.start({ app = GOOD, files = FILES })
     reloads.send(app, WAITING["for a callback that never comes"])
     app:stop()
+  end)
+end)
+
+describe("a check that waits without end", function()
+  it("says so, with the place, and waits on", function()
+    local folder = process.make_directory()
+    process.write_file(folder .. "/app.lua", WAITING["again and again"])
+    local check = process.start(server.binary(), {
+      args = { "check", "app.lua" }, directory = folder, stderr = folder .. "/stderr", stdout = folder .. "/stdout",
+    })
+    assert.is_truthy(loop.wait_until(function()
+      return (process.read_file(folder .. "/stderr") or ""):find("event=load_waits .*where=app%.lua:2")
+    end, 20))
+    check:signal("sigterm")
+    check:wait_exit()
+    process.remove_directory(folder)
   end)
 end)
 
