@@ -77,19 +77,21 @@ function script_file.read_message(text, file)
   return { file = full_name(name, file), line = math.tointeger(tonumber(line)), message = message }
 end
 
--- The traceback of the scripts alone: neither `error` nor this file, nor what called the script.
-local function trim_traceback(traceback)
-  local kept = {}
+--- The traceback of the scripts alone: neither the library's frames nor C's, nor what called the script.
+---@param traceback string
+---@return string
+function script_file.own_frames(traceback)
+  local kept, before = {}, ""
   for line in traceback:gmatch("[^\n]+") do
-    local is_ours = line:find("tidewire/script_file.lua:", 1, true) or line:find("tidewire/generation.lua:", 1, true)
-    if is_ours and kept[#kept] and kept[#kept]:find("[C]: in function 'xpcall'", 1, true) then
-      kept[#kept] = nil
+    local is_ours = line:find("lua/tidewire/", 1, true)
+    if is_ours and before:find("[C]: in function 'xpcall'", 1, true) then
       break
-    elseif not is_ours and not line:find("[C]: in function 'error'", 1, true) then
+    elseif not is_ours and not line:find("^%s*%[C%]:") then
       kept[#kept + 1] = line
     end
+    before = line
   end
-  return table.concat(kept, "\n")
+  return #kept > 1 and table.concat(kept, "\n") or "" -- the first line is the heading
 end
 
 --- A message handler for xpcall: text and traceback.
@@ -105,7 +107,7 @@ end
 ---@return tidewire.LoadProblem
 function script_file.problem_of(failure, file)
   local problem = script_file.read_message(failure.text, file)
-  problem.traceback = trim_traceback(failure.traceback)
+  problem.traceback = script_file.own_frames(failure.traceback)
   if not problem.line and problem.file == file then
     -- error(message, 0), error({}): the script's innermost line is in the traceback
     local escaped = file:gsub("%p", "%%%0")

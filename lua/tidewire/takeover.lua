@@ -14,6 +14,7 @@ local luv_sockets = require "tidewire.luv_sockets"
 local globals = require "tidewire.globals"
 local registry = require "tidewire.registry"
 local scope = require "tidewire.scope"
+local script_file = require "tidewire.script_file"
 
 local takeover = {}
 
@@ -78,7 +79,7 @@ function takeover.call_on_load(loaded)
   end
   loaded.sources = loaded.scripts:sources()
   if not ok then
-    return nil, { ("%s: on_load: %s\n%s"):format(loaded.file, err.message, err.traceback) }
+    return nil, { ("%s: on_load: %s\n%s"):format(loaded.file, err.message, script_file.own_frames(err.traceback)) }
   end
   return true
 end
