@@ -216,14 +216,31 @@ static void set_paused(struct hub *hub, struct conn *conn, bool paused) {
     hub->wire->pause(conn->peer, paused);
 }
 
-/* Gives each hook that waits its turn, until one sleeps or none is left; then frees what is over. */
+/* Have the messages that wait had their slice of the turn? The first call begins it. */
+static bool slice_is_over(const struct hub *hub, const struct conn *conn, uint64_t *began) {
+    if (hub->options.slice_ns == NULL || inbox_empty(conn->inbox))
+        return false;
+    uint64_t now = hub->options.slice_ns();
+    if (*began == 0)
+        *began = now;
+    return now - *began >= TURN_SLICE_NS;
+}
+
+/* Gives each hook that waits its turn, until one sleeps, none is left or others must have theirs; then frees what is
+ * over. */
 static void step(struct hub *hub, struct conn *conn) {
-    bool had_inbox = conn->inbox != NULL;
+    bool had_inbox = conn->inbox != NULL, gives_way = false;
+    uint64_t began = 0;
     while (!conn->busy) {
         enum hook_state state;
         if (hub->held_count > 0) { /* others have new code: the next hook is the new code's */
             hub_later(hub, conn);
             return;
+        }
+        gives_way = slice_is_over(hub, conn, &began);
+        if (gives_way) {
+            hub_later(hub, conn);
+            break;
         }
         conn->busy = true;
         bool ran = run_next(hub, conn, &state);
@@ -233,7 +250,7 @@ static void step(struct hub *hub, struct conn *conn) {
     }
     if (had_inbox)
         unhandled_count(hub, conn);
-    if (conn->busy)
+    if (conn->busy || gives_way)
         return;
     if (inbox_empty(conn->inbox)) {
         inbox_free(conn->inbox);
@@ -252,10 +269,10 @@ void hub_hook_done(struct hub *hub, conn_id id) {
     step(hub, conn);
 }
 
-/* Gives those their turn that wait for it now, all of them or for one slice of time. */
-static void run_pending(struct hub *hub, bool all) {
+/* Gives those their turn that wait for it now, for one slice of time. */
+static void run_pending(struct hub *hub) {
     struct list batch; /* what hooks add from now on waits for the next turn */
-    uint64_t (*now_ns)(void) = all ? NULL : hub->options.slice_ns;
+    uint64_t (*now_ns)(void) = hub->options.slice_ns;
     list_init(&batch);
     if (hub->held_count == 0)
         list_move(&batch, &hub->pending);
@@ -273,7 +290,7 @@ static void run_pending(struct hub *hub, bool all) {
 
 void hub_turn_end(struct hub *hub) {
     renew_some(hub);
-    run_pending(hub, false);
+    run_pending(hub);
     outbox_flush_all(hub);
 }
 
@@ -491,7 +508,8 @@ void hub_kill_all(struct hub *hub) {
 
 void hub_end(struct hub *hub) {
     hold_drop(hub);
-    run_pending(hub, true);
+    hub->options.slice_ns = NULL; /* there is no other turn */
+    run_pending(hub);
     outbox_flush_all(hub);
     uint32_t at = 0;
     for (struct conn *conn; (conn = slots_next(&hub->conns, &at)) != NULL;)

@@ -162,6 +162,28 @@ static void test_slow_hooks_give_way(void **state) {
     fake_free(f);
 }
 
+static void test_messages_that_have_piled_up_give_way(void **state) {
+    struct fake *f = fake_new(NULL);
+    struct fake_client *a = fake_connect(f), *b = fake_connect(f);
+    f->sleeps = FAKE_MESSAGE;
+    fake_receive(a, "1");
+    f->sleeps = 0;
+    for (char c = '2'; c <= '6'; c++)
+        fake_receive(a, (char[]){c, '\0'});
+    fake_expect(f, "a.message(1)");
+    f->hub->options.slice_ns = slow_clock;
+    fake_wake(a);
+    fake_expect(f, "a.message(2) a.message(3)");
+    fake_receive(b, "x"); /* another one's comes between */
+    hub_turn_end(f->hub);
+    fake_expect(f, "b.message(x) a.message(4) a.message(5)");
+    hub_turn_end(f->hub);
+    fake_expect(f, "a.message(6)");
+    fake_receive(a, "7");
+    fake_expect(f, "a.message(7)");
+    fake_free(f);
+}
+
 static void test_on_reload_takes_many_turns(void **state) {
     struct fake *f = fake_new(NULL);
     f->places.max = 0;
@@ -695,6 +717,7 @@ int main(void) {
         cmocka_unit_test(test_no_on_reload_in_a_handshake),
         cmocka_unit_test(test_on_reload_takes_many_turns),
         cmocka_unit_test(test_slow_hooks_give_way),
+        cmocka_unit_test(test_messages_that_have_piled_up_give_way),
         cmocka_unit_test(test_no_on_reload_for_other_endpoints),
         cmocka_unit_test(test_hooks_that_are_no_more_are_not_called),
         cmocka_unit_test(test_silence_without_its_hook_closes),
