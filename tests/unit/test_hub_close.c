@@ -308,6 +308,38 @@ static void test_gone_while_on_close_sleeps(void **state) {
 
 /* ---- the client broke a rule ---- */
 
+/* A peer that ends its direction still gets what is queued, and the hook hears of the end at once. */
+static void test_the_peer_has_ended(void **state) {
+    struct fake *f = fake_new(NULL);
+    struct fake_client *a = fake_connect(f), *b = fake_connect(f), *c = fake_connect(f);
+    assert_false(hub_peer_ended(f->hub, b->conn, 1000)); /* nothing is queued */
+    assert_true(b->ended);
+    fake_gone(b);
+    a->room = c->room = 3;
+    fake_send_ok(a, 'x', 10);
+    fake_send_ok(c, 'y', 10);
+    fake_turn(f);
+    fake_expect(f, "b.close(1006) b.forgotten");
+    assert_true(hub_peer_ended(f->hub, a->conn, 1000));
+    hub_peer_closed(f->hub, c->conn, 3000, NULL, 0); /* with a Close frame before */
+    assert_true(hub_peer_ended(f->hub, c->conn, 1000));
+    fake_turn(f);
+    fake_expect(f, "a.close(1006) c.close(3000)");
+    assert_int_equal(hub_send(f->hub, a->id, MESSAGE_TEXT, "z", 1), SEND_CLOSED);
+    fake_takes(a, SIZE_MAX);
+    fake_expect_frames(a, "text(xxxxxxxxxx)");
+    assert_true(a->ended);
+    fake_gone(a);
+    fake_pass(f, 999);
+    assert_false(c->killed);
+    fake_pass(f, 10); /* it does not read */
+    assert_true(c->killed);
+    fake_gone(c);
+    fake_turn(f);
+    fake_expect(f, "a.forgotten c.forgotten");
+    fake_free(f);
+}
+
 static void test_fail(void **state) {
     struct fake *f = fake_new(NULL);
     struct fake_client *a = fake_connect(f);
@@ -397,6 +429,7 @@ int main(void) {
         cmocka_unit_test(test_gone_while_paused),
         cmocka_unit_test(test_gone_after_a_close),
         cmocka_unit_test(test_gone_while_on_close_sleeps),
+        cmocka_unit_test(test_the_peer_has_ended),
         cmocka_unit_test(test_fail),
         cmocka_unit_test(test_close_all),
         cmocka_unit_test(test_kill_all),
