@@ -266,7 +266,7 @@ void outbox_ping(struct hub *hub, struct conn *conn, enum message_kind kind, con
     if (is_behind(conn, len))
         push_kept(conn, &conn->ping, message_run_new(kind, payload, len));
     else
-        outq_append(&conn->out, kind, payload, len);
+        outq_append_control(&conn->out, kind, payload, len);
     queued(hub, conn);
 }
 
@@ -275,7 +275,7 @@ void hub_answer_ping(struct hub *hub, struct conn *conn, const char *payload, si
     if (conn->state != CONN_OPEN)
         return;
     if (!is_behind(conn, len))
-        outq_append(&conn->out, MESSAGE_PONG, payload, len);
+        outq_append_control(&conn->out, MESSAGE_PONG, payload, len);
     else if (conn->pong == NULL ||
              !outq_rewrite(&conn->out, conn->pong, MESSAGE_PONG, payload, len))
         push_kept(conn, &conn->pong, message_control_new(MESSAGE_PONG, payload, len));

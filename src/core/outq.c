@@ -61,7 +61,8 @@ bool outq_rewrite(struct outq *queue, struct message *control, enum message_kind
     return true;
 }
 
-void outq_append(struct outq *queue, enum message_kind kind, const void *payload, size_t len) {
+static inline void append(struct outq *queue, enum message_kind kind, const void *payload,
+                          size_t len) {
     size_t frame = message_frame_size(len);
     if (queue->count > 0) {
         struct message **last =
@@ -74,6 +75,17 @@ void outq_append(struct outq *queue, enum message_kind kind, const void *payload
         }
     }
     outq_push(queue, message_run_new(kind, payload, len));
+}
+
+/* In one piece, and called from one place, as frame_next() is. */
+__attribute__((flatten)) void outq_append(struct outq *queue, enum message_kind kind,
+                                          const void *payload, size_t len) {
+    append(queue, kind, payload, len);
+}
+
+void outq_append_control(struct outq *queue, enum message_kind kind, const void *payload,
+                         size_t len) {
+    append(queue, kind, payload, len);
 }
 
 /* An empty queue begins at the start of its ring, so that what it holds next lies in one piece. */

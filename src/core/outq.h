@@ -55,6 +55,9 @@ static inline bool outq_waits(const struct message *run) {
 
 /* Adds a frame for this client alone: a copy of the payload, together with its neighbours. */
 void outq_append(struct outq *queue, enum message_kind kind, const void *payload, size_t len);
+/* The same for pings and pongs, which are few. */
+void outq_append_control(struct outq *queue, enum message_kind kind, const void *payload,
+                         size_t len);
 
 static inline bool outq_empty(const struct outq *queue) {
     return queue->count == 0;

@@ -65,6 +65,10 @@ struct frame {
 enum frame_kind frame_next(struct frame_reader *reader, char **bytes, size_t *len,
                            const struct frame_limits *limits, struct frame *out);
 
+/* The same, for all but ws.c: see frame.c. */
+enum frame_kind frame_next_seldom(struct frame_reader *reader, char **bytes, size_t *len,
+                                  const struct frame_limits *limits, struct frame *out);
+
 /* Releases the memory of the last item, whose payload is not valid any more. */
 void frame_forget(struct frame_reader *reader);
 

@@ -193,7 +193,7 @@ static void take_bytes(struct talk *talk, char *bytes, size_t len) {
     struct frame_limits limits = {MOST_BYTES, 1u << 20};
     struct frame frame;
     while (!talk->close_came && len > 0) {
-        enum frame_kind kind = frame_next(&talk->reader, &bytes, &len, &limits, &frame);
+        enum frame_kind kind = frame_next_seldom(&talk->reader, &bytes, &len, &limits, &frame);
         if (kind == FRAME_MORE)
             break;
         on_frame(talk, kind, &frame);
