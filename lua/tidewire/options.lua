@@ -86,7 +86,7 @@ local limits = {
     env = "LIMITS_UPLOAD_BACKLOG_PER_ADDRESS" },
   { name = "response_backlog", type = "size", min = MIB, max = 1 << 40, default = 256 * MIB,
     env = "LIMITS_RESPONSE_BACKLOG" },
-  { name = "response_backlog_per_address", type = "size", min = MIB, max = 1 << 40, default = 64 * MIB,
+  { name = "response_backlog_per_address", type = "size", min = MIB, max = 1 << 40, default = 128 * MIB,
     env = "LIMITS_RESPONSE_BACKLOG_PER_ADDRESS" },
   { name = "send_timeout", type = "seconds", positive = true, default = 30, env = "LIMITS_SEND_TIMEOUT" },
   { name = "min_send_rate", type = "size", min = 0, max = 1 << 30, default = KIB, env = "LIMITS_MIN_SEND_RATE" },

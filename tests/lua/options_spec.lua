@@ -45,7 +45,7 @@ local function limits(changed)
     upload_backlog = 64 << 20,
     upload_backlog_per_address = 16 << 20,
     response_backlog = 256 << 20,
-    response_backlog_per_address = 64 << 20,
+    response_backlog_per_address = 128 << 20,
     send_timeout = 30,
     min_send_rate = 1024,
     header_bytes = 16384,
