@@ -287,7 +287,7 @@ static bool take_one(enum log_level level, const char *event) {
     if (told.suppressed > 0)
         tell_suppressed(&told);
     if (is_first)
-        log_queue_wake(); /* its thread tells, if no other line does */
+        log_queue_wake(log_queue_log); /* its thread tells, if no other line does */
     return may;
 }
 
@@ -312,10 +312,12 @@ bool log_tick(void) {
 }
 
 void log_figures(struct log_figures *figures) {
-    struct log_queue_figures queue;
-    log_queue_figures(&queue);
+    struct log_queue_figures queue, output;
+    log_queue_figures(log_queue_log, &queue);
+    log_queue_figures(log_queue_output, &output);
     lock_limits();
-    *figures = (struct log_figures){queue.dropped, limits.suppressed, queue.waiting};
+    *figures =
+        (struct log_figures){queue.dropped, output.dropped, limits.suppressed, queue.waiting};
     uv_mutex_unlock(&limits.lock);
 }
 
@@ -403,7 +405,7 @@ void log_end(struct log_line *line) {
     struct log_out out;
     render_line(line, &out);
     if (out.used > 0)
-        log_queue_put(out.bytes, out.used);
+        log_queue_put(log_queue_log, out.bytes, out.used);
     release(line);
 }
 
@@ -437,7 +439,7 @@ void log_print(const char *text) {
     char *line = mem_alloc(len + 1);
     memcpy(line, text, len);
     line[len] = '\n';
-    log_queue_put(line, len + 1);
+    log_queue_put(log_queue_log, line, len + 1);
     mem_free(line);
 }
 
@@ -457,7 +459,7 @@ int log_open(const char *path) {
     fd_ = fd;
     mem_free(path_);
     path_ = mem_strdup(path);
-    log_queue_set_fd(fd_, true, tell_dropped);
+    log_queue_set_fd(log_queue_log, fd_, true, tell_dropped);
     return 0;
 }
 
@@ -470,17 +472,19 @@ int log_reopen(void) {
     int result = dup3(fd, fd_, O_CLOEXEC) < 0 ? -errno : 0;
     close(fd);
     if (result == 0)
-        log_queue_set_fd(fd_, true, tell_dropped);
+        log_queue_set_fd(log_queue_log, fd_, true, tell_dropped);
     return result;
 }
 
 /* A terminal or a pipe can be opened once more, and that is not shared with anybody; a file cannot (its position is
  * shared), nor can a socket. */
-static int open_stderr_anew(void) {
+static int open_anew(int fd) {
+    char path[32];
     struct stat info;
-    if (fstat(STDERR_FILENO, &info) != 0 || !(S_ISFIFO(info.st_mode) || isatty(STDERR_FILENO)))
+    if (fstat(fd, &info) != 0 || !(S_ISFIFO(info.st_mode) || isatty(fd)))
         return -1;
-    return open("/proc/self/fd/2", O_WRONLY | O_APPEND | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+    snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+    return open(path, O_WRONLY | O_APPEND | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
 }
 
 void log_open_stderr(void) {
@@ -489,12 +493,38 @@ void log_open_stderr(void) {
     const char *no_colour = getenv("NO_COLOR"), *terminal = getenv("TERM");
     pretty_.has_colour = isatty(STDERR_FILENO) && (no_colour == NULL || *no_colour == '\0') &&
                          terminal != NULL && *terminal != '\0' && strcmp(terminal, "dumb") != 0;
-    int own = open_stderr_anew();
+    int own = open_anew(STDERR_FILENO);
     fd_ = own < 0 ? STDERR_FILENO : own;
-    log_queue_set_fd(fd_, own >= 0, tell_dropped);
+    log_queue_set_fd(log_queue_log, fd_, own >= 0, tell_dropped);
+}
+
+/* log_queue_tell_fn: nothing is written among what scripts print. */
+static size_t tell_output_dropped(char *bytes, size_t size, uint64_t dropped, int error) {
+    struct log_line line;
+    log_begin(&line, own_level(LOG_WARN), "output_dropped");
+    log_int(&line, "lines", (int64_t)dropped);
+    log_str(&line, "why",
+            error == 0 ? "nobody read the standard output as fast as it was written"
+                       : strerror(error));
+    log_end(&line);
+    return 0;
+}
+
+void log_open_output(void) {
+    int own = open_anew(STDOUT_FILENO);
+    log_queue_set_fd(log_queue_output, own < 0 ? STDOUT_FILENO : own, own >= 0,
+                     tell_output_dropped);
+}
+
+void log_output(const char *bytes, size_t len) {
+    enum { PIECE = LOG_QUEUE_BYTES / 4 };
+    for (size_t at = 0; at < len; at += PIECE)
+        log_queue_put(log_queue_output, bytes + at, len - at < PIECE ? len - at : PIECE);
 }
 
 bool log_flush(void) {
+    bool output =
+        log_queue_flush(log_queue_output, FLUSH_MS); /* which may have something to tell */
     tell_all_suppressed(true);
-    return log_queue_flush(FLUSH_MS);
+    return log_queue_flush(log_queue_log, FLUSH_MS) && output;
 }

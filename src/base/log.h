@@ -65,9 +65,10 @@ bool log_is_pretty(void);
 enum log_level log_refusal_level(void);
 
 struct log_figures {
-    uint64_t dropped;    /* lines for which there was no room while nobody read */
-    uint64_t suppressed; /* lines of log_begin_limited() that were above the limit */
-    uint64_t waiting;    /* bytes that were not written yet */
+    uint64_t dropped;        /* lines for which there was no room while nobody read */
+    uint64_t output_dropped; /* the same of log_output() */
+    uint64_t suppressed;     /* lines of log_begin_limited() that were above the limit */
+    uint64_t waiting;        /* bytes that were not written yet */
 };
 void log_figures(struct log_figures *figures);
 
@@ -105,6 +106,13 @@ void log_event(enum log_level level, const char *event, const char *why);
 /* The same with printf-like text for `why`. */
 void log_eventf(enum log_level level, const char *event, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
+
+/* What a script prints: to the standard output, whole, in the order of calls, and waiting as little as the log does.
+ * What is dropped is told of in the log. */
+void log_output(const char *bytes, size_t len);
+
+/* From now on nobody waits for the standard output's reader either. */
+void log_open_output(void);
 
 /* A line as it is, to the standard error wherever the log goes: what is said to who starts the program. */
 void log_print(const char *text);

@@ -135,6 +135,11 @@ static void say_dropped(struct painter *painter) {
     say(painter, "", "why", "");
 }
 
+static void say_output_dropped(struct painter *painter) {
+    say(painter, "", "lines", " printed lines were dropped: ");
+    say(painter, "", "why", "");
+}
+
 static void say_suppressed(struct painter *painter) {
     say(painter, "", "lines", " more ");
     say(painter, "of \"", "of", "\" within a second");
@@ -212,13 +217,21 @@ static const struct {
     const char *event;
     void (*say)(struct painter *painter);
 } sentences[] = {
-    {"serving", say_message},           {"script", say_message},
-    {"opened", say_connected},          {"closed", say_closed},
-    {"refused", say_refused},           {"request", say_request},
-    {"script_error", say_why},          {"configuration", say_why},
-    {"start_failed", say_problems},     {"reload_failed", say_reload_failed},
-    {"reloaded", say_reloaded},         {"saved", say_why},
-    {"listening", say_listening},       {"log_dropped", say_dropped},
+    {"serving", say_message},
+    {"script", say_message},
+    {"opened", say_connected},
+    {"closed", say_closed},
+    {"refused", say_refused},
+    {"request", say_request},
+    {"script_error", say_why},
+    {"configuration", say_why},
+    {"start_failed", say_problems},
+    {"reload_failed", say_reload_failed},
+    {"reloaded", say_reloaded},
+    {"saved", say_why},
+    {"listening", say_listening},
+    {"log_dropped", say_dropped},
+    {"output_dropped", say_output_dropped},
     {"log_suppressed", say_suppressed},
 };
 

@@ -1,4 +1,4 @@
-/* log_queue.c -- lines on their way to the log's descriptor. See log_queue.h.
+/* log_queue.c -- lines on their way to a descriptor. See log_queue.h.
  *
  * A ring of bytes under a lock that is never held while anything is written: whoever writes takes the role of the
  * writer (`writing`), and only it moves the ring's head. */
@@ -37,7 +37,7 @@ enum { FILE_PIECE = 64 * 1024, PIECE = PIPE_BUF };
 /* Pieces that who logs writes itself: at least a whole line. The rest is for the serving thread. */
 enum { OWN_PIECES = 8 };
 
-static struct {
+struct log_queue {
     uv_mutex_t lock;
     uv_cond_t work;     /* for the serving thread */
     uv_cond_t progress; /* bytes were written, or the writer has given up its role */
@@ -60,100 +60,109 @@ static struct {
     uint64_t untold;      /* dropped since the last line that told of it */
     int drop_error;
     uint64_t dropped;
-} queue = {.fd = STDERR_FILENO, .sink = SINK_TRY, .most = PIECE};
+};
+
+static struct log_queue queues[] = {
+    {.fd = STDERR_FILENO, .sink = SINK_TRY, .most = PIECE},
+    {.fd = STDOUT_FILENO, .sink = SINK_TRY, .most = PIECE},
+};
+struct log_queue *const log_queue_log = &queues[0];
+struct log_queue *const log_queue_output = &queues[1];
 
 static uv_once_t once = UV_ONCE_INIT;
 
 static void init(void) {
-    uv_mutex_init(&queue.lock);
-    uv_cond_init(&queue.work);
-    uv_cond_init(&queue.progress);
+    for (size_t i = 0; i < sizeof queues / sizeof queues[0]; i++) {
+        uv_mutex_init(&queues[i].lock);
+        uv_cond_init(&queues[i].work);
+        uv_cond_init(&queues[i].progress);
+    }
 }
 
-static void lock(void) {
+static void lock(struct log_queue *queue) {
     uv_once(&once, init);
-    uv_mutex_lock(&queue.lock);
+    uv_mutex_lock(&queue->lock);
 }
 
-static void unlock(void) {
-    uv_mutex_unlock(&queue.lock);
+static void unlock(struct log_queue *queue) {
+    uv_mutex_unlock(&queue->lock);
 }
 
 /* ---- the ring ---- */
 
-static void append(const char *bytes, size_t len) {
-    size_t at = (queue.head + queue.used) % sizeof queue.ring, first = sizeof queue.ring - at;
+static void append(struct log_queue *queue, const char *bytes, size_t len) {
+    size_t at = (queue->head + queue->used) % LOG_QUEUE_BYTES, first = LOG_QUEUE_BYTES - at;
     if (first > len)
         first = len;
-    memcpy(queue.ring + at, bytes, first);
-    memcpy(queue.ring, bytes + first, len - first);
-    queue.used += len;
+    memcpy(queue->ring + at, bytes, first);
+    memcpy(queue->ring, bytes + first, len - first);
+    queue->used += len;
 }
 
-static char byte_at(size_t offset) {
-    return queue.ring[(queue.head + offset) % sizeof queue.ring];
+static char byte_at(struct log_queue *queue, size_t offset) {
+    return queue->ring[(queue->head + offset) % LOG_QUEUE_BYTES];
 }
 
-static void consume(size_t len) {
+static void consume(struct log_queue *queue, size_t len) {
     if (len == 0)
         return;
-    queue.in_line = byte_at(len - 1) != '\n';
-    queue.written += len;
-    queue.used -= len;
-    queue.head = queue.used == 0 ? 0 : (queue.head + len) % sizeof queue.ring;
+    queue->in_line = byte_at(queue, len - 1) != '\n';
+    queue->written += len;
+    queue->used -= len;
+    queue->head = queue->used == 0 ? 0 : (queue->head + len) % LOG_QUEUE_BYTES;
 }
 
 /* The next piece: whole lines, or a part of a long one. */
-static size_t piece(void) {
-    size_t most = queue.used < queue.most ? queue.used : queue.most;
+static size_t piece(struct log_queue *queue) {
+    size_t most = queue->used < queue->most ? queue->used : queue->most;
     for (size_t len = most; len > 0; len--)
-        if (byte_at(len - 1) == '\n')
+        if (byte_at(queue, len - 1) == '\n')
             return len;
     return most;
 }
 
 /* ---- dropping ---- */
 
-static void drop(void) {
-    queue.dropping = true;
-    queue.drop_error = queue.error;
-    queue.untold++;
-    queue.dropped++;
+static void drop(struct log_queue *queue) {
+    queue->dropping = true;
+    queue->drop_error = queue->error;
+    queue->untold++;
+    queue->dropped++;
 }
 
 /* Tells of dropped lines as soon as half of the ring is free. */
-static void tell_of_dropped(void) {
-    if (!queue.dropping || queue.used > sizeof queue.ring / 2)
+static void tell_of_dropped(struct log_queue *queue) {
+    if (!queue->dropping || queue->used > LOG_QUEUE_BYTES / 2)
         return;
     char line[1024];
-    queue.dropping = false;
-    if (queue.untold > 0 && queue.tell != NULL)
-        append(line, queue.tell(line, sizeof line, queue.untold, queue.drop_error));
-    queue.untold = 0;
+    queue->dropping = false;
+    if (queue->untold > 0 && queue->tell != NULL)
+        append(queue, line, queue->tell(line, sizeof line, queue->untold, queue->drop_error));
+    queue->untold = 0;
 }
 
 /* The rest of a line of which the descriptor before this one has a part. */
-static void drop_rest_of_line(void) {
-    if (!queue.in_line)
+static void drop_rest_of_line(struct log_queue *queue) {
+    if (!queue->in_line)
         return;
     size_t len = 1;
-    while (byte_at(len - 1) != '\n')
+    while (byte_at(queue, len - 1) != '\n')
         len++;
-    consume(len);
-    drop();
+    consume(queue, len);
+    drop(queue);
 }
 
 /* ---- writing ---- */
 
-static void look_at(int fd, bool is_own) {
+static void look_at(struct log_queue *queue, int fd, bool is_own) {
     struct stat info;
     bool is_file = fstat(fd, &info) == 0 && S_ISREG(info.st_mode);
-    queue.fd = fd;
-    queue.most = is_file ? FILE_PIECE : PIECE;
+    queue->fd = fd;
+    queue->most = is_file ? FILE_PIECE : PIECE;
     if (is_own || is_file)
-        queue.sink = SINK_DIRECT;
+        queue->sink = SINK_DIRECT;
     else
-        queue.sink = S_ISSOCK(info.st_mode) ? SINK_SOCKET : isatty(fd) ? SINK_WAITING : SINK_TRY;
+        queue->sink = S_ISSOCK(info.st_mode) ? SINK_SOCKET : isatty(fd) ? SINK_WAITING : SINK_TRY;
 }
 
 /* Writes without waiting; bytes, or -errno, -EAGAIN where it would have to wait. */
@@ -175,10 +184,11 @@ static ssize_t try_write(int fd, enum sink sink, const struct iovec *parts, int 
 }
 
 /* Waits until it is written, however long that takes, but for the end of the thread; bytes, or -errno. */
-static ssize_t wait_and_write(int fd, const struct iovec *parts, int count) {
+static ssize_t wait_and_write(struct log_queue *queue, int fd, const struct iovec *parts,
+                              int count) {
     for (;;) {
         ssize_t n = writev(fd, parts, count);
-        if (n >= 0 || errno != EAGAIN || queue.stopped)
+        if (n >= 0 || errno != EAGAIN || queue->stopped)
             return n < 0 ? -errno : n;
         struct pollfd poller = {.fd = fd, .events = POLLOUT};
         poll(&poller, 1, WAIT_MS);
@@ -186,117 +196,117 @@ static ssize_t wait_and_write(int fd, const struct iovec *parts, int count) {
 }
 
 /* Writes one piece, with the lock released meanwhile. Bytes, or -errno. */
-static ssize_t write_piece(bool may_wait) {
-    size_t len = piece(), first = sizeof queue.ring - queue.head;
-    struct iovec parts[2] = {{queue.ring + queue.head, len < first ? len : first},
-                             {queue.ring, len < first ? 0 : len - first}};
-    int fd = queue.fd, count = len > first ? 2 : 1;
-    enum sink sink = queue.sink;
-    unsigned changes = queue.changes;
+static ssize_t write_piece(struct log_queue *queue, bool may_wait) {
+    size_t len = piece(queue), first = LOG_QUEUE_BYTES - queue->head;
+    struct iovec parts[2] = {{queue->ring + queue->head, len < first ? len : first},
+                             {queue->ring, len < first ? 0 : len - first}};
+    int fd = queue->fd, count = len > first ? 2 : 1;
+    enum sink sink = queue->sink;
+    unsigned changes = queue->changes;
     ssize_t n;
-    unlock();
+    unlock(queue);
     do
-        n = may_wait ? wait_and_write(fd, parts, count) : try_write(fd, sink, parts, count);
+        n = may_wait ? wait_and_write(queue, fd, parts, count) : try_write(fd, sink, parts, count);
     while (n == -EINTR);
-    lock();
+    lock(queue);
     if (n > 0)
-        consume((size_t)n);
-    if (changes != queue.changes)
-        drop_rest_of_line();
+        consume(queue, (size_t)n);
+    if (changes != queue->changes)
+        drop_rest_of_line(queue);
     return n == 0 ? -EIO : n;
 }
 
-static bool may_try(void) {
-    return queue.used > 0 && (queue.retry_at == 0 || clock_monotonic_ns() >= queue.retry_at);
+static bool may_try(struct log_queue *queue) {
+    return queue->used > 0 && (queue->retry_at == 0 || clock_monotonic_ns() >= queue->retry_at);
 }
 
 /* Writes what waits, as far as that goes. Called and left with the lock. */
-static void write_on(bool may_wait, unsigned pieces) {
-    if (queue.writing)
+static void write_on(struct log_queue *queue, bool may_wait, unsigned pieces) {
+    if (queue->writing)
         return;
-    queue.writing = true;
-    while (pieces-- > 0 && may_try()) {
-        ssize_t n = write_piece(may_wait);
+    queue->writing = true;
+    while (pieces-- > 0 && may_try(queue)) {
+        ssize_t n = write_piece(queue, may_wait);
         if (n == -EAGAIN)
             break;
-        queue.error = n < 0 ? (int)-n : 0;
-        queue.retry_at = n < 0 ? clock_monotonic_ns() + RETRY_NS : 0;
-        tell_of_dropped();
-        uv_cond_broadcast(&queue.progress);
+        queue->error = n < 0 ? (int)-n : 0;
+        queue->retry_at = n < 0 ? clock_monotonic_ns() + RETRY_NS : 0;
+        tell_of_dropped(queue);
+        uv_cond_broadcast(&queue->progress);
     }
-    queue.writing = false;
-    uv_cond_broadcast(&queue.progress);
+    queue->writing = false;
+    uv_cond_broadcast(&queue->progress);
 }
 
 /* ---- for all threads ---- */
 
-void log_queue_set_fd(int fd, bool is_own, log_queue_tell_fn tell) {
-    lock();
-    look_at(fd, is_own);
-    queue.tell = tell;
-    queue.retry_at = 0;
-    queue.changes++;
-    if (!queue.writing) /* else write_piece() does it */
-        drop_rest_of_line();
-    uv_cond_signal(&queue.work);
-    unlock();
+void log_queue_set_fd(struct log_queue *queue, int fd, bool is_own, log_queue_tell_fn tell) {
+    lock(queue);
+    look_at(queue, fd, is_own);
+    queue->tell = tell;
+    queue->retry_at = 0;
+    queue->changes++;
+    if (!queue->writing) /* else write_piece(queue) does it */
+        drop_rest_of_line(queue);
+    uv_cond_signal(&queue->work);
+    unlock(queue);
 }
 
-void log_queue_put(const char *line, size_t len) {
-    lock();
-    tell_of_dropped();
-    bool is_first = queue.used == 0;
-    if (queue.dropping || queue.used + len > sizeof queue.ring)
-        drop();
+void log_queue_put(struct log_queue *queue, const char *line, size_t len) {
+    lock(queue);
+    tell_of_dropped(queue);
+    bool is_first = queue->used == 0;
+    if (queue->dropping || queue->used + len > LOG_QUEUE_BYTES)
+        drop(queue);
     else
-        append(line, len);
-    if (is_first || !queue.served)
-        write_on(!queue.served, OWN_PIECES);
-    if (queue.used > 0 && queue.served && !queue.writing)
-        uv_cond_signal(&queue.work);
-    unlock();
+        append(queue, line, len);
+    if (is_first || !queue->served)
+        write_on(queue, !queue->served, OWN_PIECES);
+    if (queue->used > 0 && queue->served && !queue->writing)
+        uv_cond_signal(&queue->work);
+    unlock(queue);
 }
 
-void log_queue_figures(struct log_queue_figures *figures) {
-    lock();
-    *figures = (struct log_queue_figures){.dropped = queue.dropped, .waiting = queue.used};
-    unlock();
+void log_queue_figures(struct log_queue *queue, struct log_queue_figures *figures) {
+    lock(queue);
+    *figures = (struct log_queue_figures){.dropped = queue->dropped, .waiting = queue->used};
+    unlock(queue);
 }
 
-void log_queue_set_served(bool served) {
-    lock();
-    queue.served = served;
-    unlock();
+void log_queue_set_served(struct log_queue *queue, bool served) {
+    lock(queue);
+    queue->served = served;
+    unlock(queue);
 }
 
-bool log_queue_serve(unsigned ms) {
-    lock();
-    if (!queue.stopped && !queue.woken && !may_try()) {
+bool log_queue_serve(struct log_queue *queue, unsigned ms) {
+    lock(queue);
+    if (!queue->stopped && !queue->woken && !may_try(queue)) {
         uint64_t wait = (uint64_t)ms * 1000000;
-        if (queue.used > 0 && wait > RETRY_NS)
+        if (queue->used > 0 && wait > RETRY_NS)
             wait = RETRY_NS;
-        uv_cond_timedwait(&queue.work, &queue.lock, wait);
+        uv_cond_timedwait(&queue->work, &queue->lock, wait);
     }
-    queue.woken = false;
-    write_on(true, UINT_MAX);
-    bool goes_on = !queue.stopped;
-    queue.served = goes_on;
-    unlock();
+    queue->woken = false;
+    write_on(queue, true, UINT_MAX);
+    bool goes_on = !queue->stopped;
+    queue->served = goes_on;
+    unlock(queue);
     return goes_on;
 }
 
-void log_queue_stop(void) {
-    lock();
-    queue.stopped = true;
-    uv_cond_signal(&queue.work);
-    unlock();
+void log_queue_stop(struct log_queue *queue) {
+    lock(queue);
+    queue->stopped = true;
+    uv_cond_signal(&queue->work);
+    unlock(queue);
 }
 
-void log_queue_wake(void) {
-    lock();
-    queue.woken = true;
-    uv_cond_signal(&queue.work);
-    unlock();
+void log_queue_wake(struct log_queue *queue) {
+    lock(queue);
+    queue->woken = true;
+    uv_cond_signal(&queue->work);
+    unlock(queue);
 }
 
 /* ---- the end ---- */
@@ -308,49 +318,50 @@ enum { MOST_PATIENCE = 10 };
 enum { SALVAGE_ATTEMPTS = 50, SALVAGE_PAUSE_MS = 4 };
 
 /* Writes pieces without a thread that could wait. False: none within `ms`. */
-static bool write_within(unsigned ms) {
-    int fd = queue.fd;
-    unlock();
+static bool write_within(struct log_queue *queue, unsigned ms) {
+    int fd = queue->fd;
+    unlock(queue);
     struct pollfd poller = {.fd = fd, .events = POLLOUT};
     bool ready = poll(&poller, 1, (int)ms) == 1;
-    lock();
-    uint64_t before = queue.written;
+    lock(queue);
+    uint64_t before = queue->written;
     if (ready)
-        write_on(queue.sink == SINK_WAITING, 1);
-    return queue.written != before;
+        write_on(queue, queue->sink == SINK_WAITING, 1);
+    return queue->written != before;
 }
 
 /* Waits for a piece that is written by others. False: none within `ms`, or it cannot be written. */
-static bool progress_within(unsigned ms) {
-    uint64_t before = queue.written, end = clock_monotonic_ns() + (uint64_t)ms * 1000000, now;
-    uv_cond_signal(&queue.work);
-    while (queue.written == before && queue.retry_at == 0 && (now = clock_monotonic_ns()) < end)
-        uv_cond_timedwait(&queue.progress, &queue.lock, end - now);
-    return queue.written != before;
+static bool progress_within(struct log_queue *queue, unsigned ms) {
+    uint64_t before = queue->written, end = clock_monotonic_ns() + (uint64_t)ms * 1000000, now;
+    uv_cond_signal(&queue->work);
+    while (queue->written == before && queue->retry_at == 0 && (now = clock_monotonic_ns()) < end)
+        uv_cond_timedwait(&queue->progress, &queue->lock, end - now);
+    return queue->written != before;
 }
 
-bool log_queue_flush(unsigned ms) {
-    lock();
+bool log_queue_flush(struct log_queue *queue, unsigned ms) {
+    lock(queue);
     uint64_t end = clock_monotonic_ns() + (uint64_t)ms * 1000000 * MOST_PATIENCE;
-    queue.retry_at = 0; /* a last attempt */
+    queue->retry_at = 0; /* a last attempt */
     bool goes_on = true;
-    while (goes_on && queue.used > 0 && clock_monotonic_ns() < end)
-        goes_on = queue.served || queue.writing ? progress_within(ms) : write_within(ms);
-    bool all = queue.used == 0;
-    unlock();
+    while (goes_on && queue->used > 0 && clock_monotonic_ns() < end)
+        goes_on =
+            queue->served || queue->writing ? progress_within(queue, ms) : write_within(queue, ms);
+    bool all = queue->used == 0;
+    unlock(queue);
     return all;
 }
 
-void log_queue_salvage(void) {
+void log_queue_salvage(struct log_queue *queue) {
     struct timespec pause = {0, SALVAGE_PAUSE_MS * 1000000};
     uv_once(&once, init);
     for (int i = 0; i < SALVAGE_ATTEMPTS; i++) {
-        if (uv_mutex_trylock(&queue.lock) == 0) {
-            queue.retry_at = 0;
-            bool done = !queue.writing;
-            while (!queue.writing && queue.used > 0 && write_within(SALVAGE_PAUSE_MS * 10))
+        if (uv_mutex_trylock(&queue->lock) == 0) {
+            queue->retry_at = 0;
+            bool done = !queue->writing;
+            while (!queue->writing && queue->used > 0 && write_within(queue, SALVAGE_PAUSE_MS * 10))
                 ;
-            unlock();
+            unlock(queue);
             if (done)
                 return;
         }

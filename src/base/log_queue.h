@@ -1,4 +1,4 @@
-/* log_queue.h -- lines on their way to the log's descriptor.
+/* log_queue.h -- lines on their way to a descriptor: of the log, and of what scripts print.
  *
  * Whoever logs never waits: a line is written at once where that cannot block, and waits here where it could, up to
  * a ceiling in bytes. Above that lines are dropped and counted, and a later line tells how many. The order of lines is
@@ -13,6 +13,11 @@
 #include <stddef.h>
 #include <stdint.h>
 
+struct log_queue;
+
+/* The log's lines, and what scripts print. */
+extern struct log_queue *const log_queue_log, *const log_queue_output;
+
 /* Bytes that wait at most. */
 enum { LOG_QUEUE_BYTES = 1024 * 1024 };
 
@@ -21,31 +26,31 @@ typedef size_t (*log_queue_tell_fn)(char *line, size_t size, uint64_t dropped, i
 
 /* Where lines go from now on. `is_own`: we have opened it with O_NONBLOCK, and nobody shares it. What is left of
  * a line that the old one has a part of is dropped. Closes nothing. */
-void log_queue_set_fd(int fd, bool is_own, log_queue_tell_fn tell);
+void log_queue_set_fd(struct log_queue *queue, int fd, bool is_own, log_queue_tell_fn tell);
 
 /* A whole line with its end, at most half of LOG_QUEUE_BYTES. */
-void log_queue_put(const char *line, size_t len);
+void log_queue_put(struct log_queue *queue, const char *line, size_t len);
 
 struct log_queue_figures {
     uint64_t dropped; /* lines, since the start */
     size_t waiting;   /* bytes */
 };
-void log_queue_figures(struct log_queue_figures *figures);
+void log_queue_figures(struct log_queue *queue, struct log_queue_figures *figures);
 
 /* A thread will serve the queue, or does so no more. */
-void log_queue_set_served(bool served);
+void log_queue_set_served(struct log_queue *queue, bool served);
 /* One round of it: writes what waits, however long that takes; sleeps for at most `ms` milliseconds before, while
  * there is nothing to write. False: log_queue_stop() was called, and nobody serves the queue any more. */
-bool log_queue_serve(unsigned ms);
-void log_queue_stop(void);
+bool log_queue_serve(struct log_queue *queue, unsigned ms);
+void log_queue_stop(struct log_queue *queue);
 
 /* Wakes the serving thread. */
-void log_queue_wake(void);
+void log_queue_wake(struct log_queue *queue);
 
 /* Waits until all is written, and not longer than `ms` without any progress. False: something is left. */
-bool log_queue_flush(unsigned ms);
+bool log_queue_flush(struct log_queue *queue, unsigned ms);
 
 /* The same for a process that dies of a signal in this moment, from its handler: takes no lock that is held. */
-void log_queue_salvage(void);
+void log_queue_salvage(struct log_queue *queue);
 
 #endif

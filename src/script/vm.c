@@ -123,8 +123,8 @@ static int print_line(lua_State *L) {
     luaL_pushresult(&line);
     size_t len;
     const char *bytes = lua_tolstring(L, -1, &len);
-    fwrite(bytes, 1, len, stdout);
-    fflush(stdout);
+    fflush(stdout); /* what io.write has begun comes before */
+    log_output(bytes, len);
     return 0;
 }
 

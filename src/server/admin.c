@@ -99,6 +99,12 @@ static void add_log(struct text *text) {
         "tidewire_log_lines_dropped_total %" PRIu64 "\n",
         log.dropped);
     add(text,
+        "# HELP tidewire_output_lines_dropped_total Lines of print that were dropped because "
+        "nobody "
+        "read them.\n# TYPE tidewire_output_lines_dropped_total counter\n"
+        "tidewire_output_lines_dropped_total %" PRIu64 "\n",
+        log.output_dropped);
+    add(text,
         "# HELP tidewire_log_lines_suppressed_total Lines above the limit for one event in a "
         "second.\n# TYPE tidewire_log_lines_suppressed_total counter\n"
         "tidewire_log_lines_suppressed_total %" PRIu64 "\n",
@@ -231,9 +237,9 @@ static void stats_json(struct admin *admin, struct http *http, const struct cens
     struct log_figures log;
     log_figures(&log);
     add(&text,
-        "\"log_lines_dropped\":%" PRIu64 ",\"log_lines_suppressed\":%" PRIu64
-        ",\"log_waiting_bytes\":%zu,",
-        log.dropped, log.suppressed, log.waiting);
+        "\"log_lines_dropped\":%" PRIu64 ",\"output_lines_dropped\":%" PRIu64
+        ",\"log_lines_suppressed\":%" PRIu64 ",\"log_waiting_bytes\":%zu,",
+        log.dropped, log.output_dropped, log.suppressed, log.waiting);
     add(&text, "\"generation\":%u,\"reloads\":%u,\"reload_failures\":%u,\"reload_pause_ms\":%.3f,",
         atomic_load(&admin->commons->generation), atomic_load(&admin->commons->reloads),
         atomic_load(&admin->commons->reload_failures),

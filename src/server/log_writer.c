@@ -1,4 +1,4 @@
-/* log_writer.c -- the thread that waits for whoever reads the log. See log_writer.h. */
+/* log_writer.c -- the threads that wait for whoever reads the log, and what scripts print. See log_writer.h. */
 #include "server/log_writer.h"
 
 #include "base/log.h"
@@ -17,14 +17,22 @@ static const int fatal[] = {SIGABRT, SIGSEGV, SIGBUS, SIGFPE, SIGILL};
 enum { FATAL_COUNT = sizeof fatal / sizeof fatal[0] };
 
 static struct sigaction before[FATAL_COUNT];
-static pthread_t thread;
-static bool runs, given_up;
+/* One for the log, one for what scripts print: who waits for one reader must not keep the other's lines. */
+static struct {
+    pthread_t thread;
+    bool runs;
+} writers[2];
+static bool given_up;
+
+static struct log_queue *queue_of(int number) {
+    return number == 0 ? log_queue_log : log_queue_output;
+}
 
 static void *run(void *argument) {
-    (void)argument;
+    struct log_queue *queue = argument;
     unsigned ms = IDLE_MS;
-    while (log_queue_serve(ms))
-        ms = log_tick() ? TICK_MS : IDLE_MS;
+    while (log_queue_serve(queue, ms))
+        ms = queue == log_queue_log && log_tick() ? TICK_MS : IDLE_MS;
     return NULL;
 }
 
@@ -32,7 +40,8 @@ static void *run(void *argument) {
  * sanitizer's report. */
 static void on_fatal(int number, siginfo_t *info, void *context) {
     (void)context;
-    log_queue_salvage();
+    log_queue_salvage(log_queue_log);
+    log_queue_salvage(log_queue_output);
     for (int i = 0; i < FATAL_COUNT; i++)
         if (fatal[i] == number)
             sigaction(number, &before[i], NULL);
@@ -66,25 +75,32 @@ void log_writer_start(void) {
     sigfillset(&all);
     for (int i = 0; i < FATAL_COUNT; i++)
         sigdelset(&all, fatal[i]);
+    log_open_output();
     pthread_sigmask(SIG_BLOCK, &all, &old); /* signals are for others */
-    log_queue_set_served(true);
-    runs = pthread_create(&thread, NULL, run, NULL) == 0;
+    for (int i = 0; i < 2; i++) {
+        struct log_queue *queue = queue_of(i);
+        log_queue_set_served(queue, true);
+        writers[i].runs = pthread_create(&writers[i].thread, NULL, run, queue) == 0;
+        if (!writers[i].runs)
+            log_queue_set_served(queue, false);
+    }
     pthread_sigmask(SIG_SETMASK, &old, NULL);
-    if (!runs)
-        log_queue_set_served(false);
     atexit(on_exit_called);
     signal(SIGXFSZ, on_file_too_large);
     catch_fatal_signals();
 }
 
 void log_writer_stop(void) {
-    if (!runs)
-        return;
-    runs = false;
     given_up = !log_flush();
-    log_queue_stop();
-    if (given_up)
-        pthread_detach(thread); /* it may be waiting for a reader, and ends with the process */
-    else
-        pthread_join(thread, NULL);
+    for (int i = 0; i < 2; i++) {
+        if (!writers[i].runs)
+            continue;
+        writers[i].runs = false;
+        log_queue_stop(queue_of(i));
+        if (given_up)
+            pthread_detach(
+                writers[i].thread); /* it may wait for a reader, and ends with the process */
+        else
+            pthread_join(writers[i].thread, NULL);
+    }
 }

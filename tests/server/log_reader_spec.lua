@@ -27,6 +27,11 @@ return {
           os.exit(3)
         elseif message == "error" then
           error(("x"):rep(5000000))
+        elseif message:find("^print") then
+          for _ = 1, 100 do
+            number = number + 1
+            print(("."):rep(1000), number)
+          end
         elseif count then
           for _ = 1, count do
             number = number + 1
@@ -60,6 +65,7 @@ describe("a log", function()
   -- A server whose log goes into the FIFO, which this process holds open; it listens on sockets in its own folder.
   local function start(options)
     options.app, options.stderr = APP, not options.own and fifo or nil
+    if options.stdout then options.stderr = nil end
     options.listen = { "unix:socket" }
     options.options = options.options or {}
     table.move({ "--admin", "unix:admin" }, 1, 2, #options.options + 1, options.options)
@@ -130,6 +136,37 @@ describe("a log", function()
       uv.fs_close(fd)
     end)
   end
+
+  it("is not waited for, nor is what scripts print", function()
+    local fd = open_fifo()
+    start({ stdout = fifo })
+    local ada, reader = app:connect("/"), { pieces = {} }
+    repeat
+      assert.equal("done", (ada:ask("print")))
+    until figure("tidewire_output_lines_dropped_total") > 500
+    assert.is_truthy(loop.wait_until(function()
+      read_on(fd, reader)
+      return app:log():find("event=output_dropped lines=%d+ why=")
+    end))
+    assert.equal("done", (ada:ask("print")))
+    local missing = 0
+    for lines in app:log():gmatch("event=output_dropped lines=(%d+)") do missing = missing + tonumber(lines) end
+    assert.equal(figure("tidewire_output_lines_dropped_total"), missing)
+    local expected, jumped = 1, 0
+    local last = tonumber(text_of(reader):match("\t(%d+)\n$"))
+    assert.is_truthy(loop.wait_until(function()
+      read_on(fd, reader)
+      local number = tonumber(text_of(reader):match("\t(%d+)\n$"))
+      return number and number % 100 == 0 and number > (last or 0)
+    end))
+    for line in text_of(reader):gmatch("([^\n]*)\n") do
+      local number = tonumber(line:match("^" .. ("%."):rep(1000) .. "\t(%d+)$"))
+      assert.is_truthy(number, line)
+      jumped, expected = jumped + number - expected, number + 1
+    end
+    assert.equal(missing, jumped)
+    uv.fs_close(fd)
+  end)
 
   it("of several workers keeps the order of each", function()
     local fd = open_fifo()

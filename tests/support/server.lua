@@ -61,6 +61,7 @@ local MODULES = {
 ---@field prepare? fun(folder: string) called when its files are there, before it starts
 ---@field descriptors integer? how many the process may have (`ulimit -n`)
 ---@field sockets integer[]? descriptors of ours that are passed as systemd passes them
+---@field stdout string? a file or FIFO for its standard output
 ---@field stderr string? a file or FIFO for its standard error, which the kit does not read then
 ---@field closed integer[]? of the descriptors 0, 1 and 2, those that the program is started without
 
@@ -111,6 +112,7 @@ function server.launch(options)
   local binary = server.binary()
   local after = {}
   for _, descriptor in ipairs(options.closed or {}) do after[#after + 1] = (" %d>&-"):format(descriptor) end
+  if options.stdout then after[#after + 1] = (" >'%s'"):format(options.stdout) end
   if options.stderr then after[#after + 1] = (" 2>'%s'"):format(options.stderr) end
   if #before + #after > 0 then
     table.move(args, 1, #args, 4)

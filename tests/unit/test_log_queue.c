@@ -30,8 +30,8 @@ static int open_pipe(void **state) {
     signal(SIGXFSZ, SIG_IGN);
     got_len = 0;
     assert_int_equal(pipe2(ends, O_NONBLOCK), 0);
-    log_queue_set_fd(ends[1], true, tell);
-    log_queue_set_served(true); /* by this thread, where it says so */
+    log_queue_set_fd(log_queue_log, ends[1], true, tell);
+    log_queue_set_served(log_queue_log, true); /* by this thread, where it says so */
     return 0;
 }
 
@@ -47,7 +47,7 @@ static void put(unsigned number, size_t len) {
     size_t digits = (size_t)snprintf(line, sizeof(line), "%08u", number);
     line[digits] = '.';
     line[len - 1] = '\n';
-    log_queue_put(line, len);
+    log_queue_put(log_queue_log, line, len);
 }
 
 static void read_pipe(void) {
@@ -58,15 +58,15 @@ static void read_pipe(void) {
 
 /* Reads and writes until nothing waits. */
 static void drain(void) {
-    log_queue_set_served(false);
+    log_queue_set_served(log_queue_log, false);
     struct log_queue_figures figures;
     do {
         read_pipe();
-        log_queue_flush(1);
-        log_queue_figures(&figures);
+        log_queue_flush(log_queue_log, 1);
+        log_queue_figures(log_queue_log, &figures);
     } while (figures.waiting > 0);
     read_pipe();
-    log_queue_set_served(true);
+    log_queue_set_served(log_queue_log, true);
 }
 
 /* Lines are whole and in order; returns how many there are, in *told the sum of those told to be missing. `skip`:
@@ -106,18 +106,18 @@ static void test_lines_go_at_once_where_they_can(void **state) {
 
 static void test_what_waits_has_a_ceiling(void **state) {
     struct log_queue_figures figures = {0}, before;
-    log_queue_figures(&before);
+    log_queue_figures(log_queue_log, &before);
     unsigned count = 0;
     do {
         put(count, 9 + count * 37 % 4900);
-        log_queue_figures(&figures);
+        log_queue_figures(log_queue_log, &figures);
         assert_in_range(figures.waiting, 0, LOG_QUEUE_BYTES);
         count++;
     } while (figures.dropped - before.dropped < 1000);
     drain();
     put(count++, 100); /* if nothing else has told of the gap, this one does */
     drain();
-    log_queue_figures(&figures);
+    log_queue_figures(log_queue_log, &figures);
     unsigned long told;
     int error = -1;
     unsigned lines = count_lines(0, true, &told, &error);
@@ -130,21 +130,21 @@ static void test_what_waits_has_a_ceiling(void **state) {
 /* A reader that is too slow for long: each gap is told of at its place, and not each line is followed by one. */
 static void test_a_slow_reader(void **state) {
     struct log_queue_figures figures = {0}, before;
-    log_queue_figures(&before);
+    log_queue_figures(log_queue_log, &before);
     unsigned count = 0;
     for (int round = 0; round < 1000; round++) {
         for (int i = 0; i < 3; i++)
             put(count++, 1000);
         ssize_t n = read(ends[0], got + got_len, 1000);
         got_len += n > 0 ? (size_t)n : 0;
-        log_queue_set_served(false);
-        log_queue_flush(1);
-        log_queue_set_served(true);
+        log_queue_set_served(log_queue_log, false);
+        log_queue_flush(log_queue_log, 1);
+        log_queue_set_served(log_queue_log, true);
     }
     drain();
     put(count++, 100);
     drain();
-    log_queue_figures(&figures);
+    log_queue_figures(log_queue_log, &figures);
     unsigned long told;
     int error = -1;
     unsigned lines = count_lines(0, true, &told, &error);
@@ -162,17 +162,17 @@ static void test_a_file_that_cannot_grow(void **state) {
     getrlimit(RLIMIT_FSIZE, &old);
     limit = (struct rlimit){.rlim_cur = 10050, .rlim_max = old.rlim_max};
     assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
-    log_queue_set_fd(fd, true, tell);
+    log_queue_set_fd(log_queue_log, fd, true, tell);
     struct log_queue_figures figures, before;
-    log_queue_figures(&before);
+    log_queue_figures(log_queue_log, &before);
     unsigned count = 0;
     do {
         put(count++, 1000);
-        log_queue_figures(&figures);
+        log_queue_figures(log_queue_log, &figures);
     } while (figures.dropped - before.dropped < 10);
     assert_int_equal(setrlimit(RLIMIT_FSIZE, &old), 0);
-    log_queue_set_served(false);
-    assert_true(log_queue_flush(1000));
+    log_queue_set_served(log_queue_log, false);
+    assert_true(log_queue_flush(log_queue_log, 1000));
     put(count++, 1000);
     got_len = (size_t)pread(fd, got, sizeof(got), 0);
     close(fd);
@@ -192,21 +192,21 @@ static void test_another_descriptor(void **state) {
     unsigned count = 0;
     do {
         put(count++, 4999);
-        log_queue_figures(&figures);
+        log_queue_figures(log_queue_log, &figures);
     } while (figures.waiting < 50 * 4999);
-    log_queue_set_served(false);
+    log_queue_set_served(log_queue_log, false);
     while (figures.waiting % 4999 == 0) { /* until the pipe has a part of a line */
         assert_true(figures.waiting > 0);
         read(ends[0], got, 4096);
-        log_queue_flush(1);
-        log_queue_figures(&figures);
+        log_queue_flush(log_queue_log, 1);
+        log_queue_figures(log_queue_log, &figures);
     }
-    log_queue_set_served(true);
+    log_queue_set_served(log_queue_log, true);
     for (unsigned i = 0; i < 5; i++)
         put(count + i, 100);
     close_pipe(NULL);
     memcpy(ends, other, sizeof(ends));
-    log_queue_set_fd(ends[1], true, tell);
+    log_queue_set_fd(log_queue_log, ends[1], true, tell);
     drain();
     put(count + 5, 100);
     drain();
