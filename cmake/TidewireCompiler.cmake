@@ -13,7 +13,9 @@ endif()
 
 # Assertions stay on in a release: they state invariants that cost nothing beside a system call, and
 # a server that broke one must not go on.
-set(CMAKE_C_FLAGS_DEBUG "-O0 -g3")
+if(NOT TIDEWIRE_SANITIZE) # whose presets say it themselves
+  set(CMAKE_C_FLAGS_DEBUG "-O0 -g3")
+endif()
 # The way of a message crosses many small files and one shared library: optimising over files and
 # calling the library without stubs takes a quarter off a small message's time in user space.
 set(CMAKE_C_FLAGS_RELEASE "-O2 -g -fno-plt")

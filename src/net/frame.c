@@ -22,10 +22,15 @@ static enum frame_kind fail(struct frame *out, unsigned code, const char *why) {
 
 /* RFC 6455 section 5.3. `at` is the offset of the first byte within the frame's payload, modulo 4. */
 static void unmask(char *bytes, size_t len, const uint8_t mask[4], uint32_t at) {
-    uint8_t turned[8] = {mask[at & 3], mask[(at + 1) & 3], mask[(at + 2) & 3], mask[(at + 3) & 3],
-                         mask[at & 3], mask[(at + 1) & 3], mask[(at + 2) & 3], mask[(at + 3) & 3]};
-    uint64_t wide, word;
-    memcpy(&wide, turned, sizeof wide);
+    uint32_t narrow;
+    if ((at & 3) == 0) {
+        memcpy(&narrow, mask, sizeof narrow);
+    } else {
+        const uint8_t turned[4] = {mask[at & 3], mask[(at + 1) & 3], mask[(at + 2) & 3],
+                                   mask[(at + 3) & 3]};
+        memcpy(&narrow, turned, sizeof narrow);
+    }
+    uint64_t wide = narrow | (uint64_t)narrow << 32, word;
     size_t i = 0;
     for (; i + 8 <= len; i += 8) {
         memcpy(&word, bytes + i, sizeof word);
@@ -33,14 +38,14 @@ static void unmask(char *bytes, size_t len, const uint8_t mask[4], uint32_t at) 
         memcpy(bytes + i, &word, sizeof word);
     }
     if (i + 4 <= len) {
-        uint32_t narrow = (uint32_t)wide, half; /* both halves of the mask are the same */
+        uint32_t half;
         memcpy(&half, bytes + i, sizeof half);
         half ^= narrow;
         memcpy(bytes + i, &half, sizeof half);
         i += 4;
     }
-    for (; i < len; i++)
-        bytes[i] = (char)((uint8_t)bytes[i] ^ turned[i & 7]);
+    for (const uint8_t *turned = (const uint8_t *)&narrow; i < len; i++)
+        bytes[i] = (char)((uint8_t)bytes[i] ^ turned[i & 3]);
 }
 
 /* One without a mask is an error, but only once it is read: it is shorter. */
@@ -69,8 +74,14 @@ static uint64_t payload_size(const unsigned char *header, const char **why) {
     return len;
 }
 
-/* Judges a whole header and enters its frame. FRAME_MORE: all is well. */
-static enum frame_kind enter(struct frame_reader *r, const unsigned char *header,
+/* False: the message has too many. */
+static bool count_fragment(struct frame_reader *r, uint64_t len) {
+    r->empty += len == 0;
+    return ++r->fragments <= r->limits.fragments && r->empty <= FRAME_EMPTY_MAX;
+}
+
+/* Judges a whole header of `size` bytes and enters its frame. FRAME_MORE: all is well. */
+static enum frame_kind enter(struct frame_reader *r, const unsigned char *header, size_t size,
                              const struct frame_limits *limits, struct frame *out) {
     const char *why = NULL;
     uint64_t len = payload_size(header, &why);
@@ -94,18 +105,20 @@ static enum frame_kind enter(struct frame_reader *r, const unsigned char *header
     if (why != NULL)
         return fail(out, 1002, why);
     if (!is_control(r->opcode)) {
-        if (r->opcode != OP_CONTINUATION) {
+        bool begins = r->opcode != OP_CONTINUATION;
+        if (begins)
             r->message_kind = r->opcode;
+        if (begins && !r->final)
             r->limits = *limits;
-        }
-        if (len > r->limits.bytes || r->kept_len > r->limits.bytes - len)
+        if (!begins)
+            limits = &r->limits;
+        if (len > limits->bytes || r->kept_len > limits->bytes - len)
             return fail(out, 1009, "message too big");
-        r->empty += len == 0;
-        if (++r->fragments > r->limits.fragments || r->empty > FRAME_EMPTY_MAX)
+        if (!(begins && r->final) && !count_fragment(r, len))
             return fail(out, 1008, "too many fragments");
     }
     if (!r->from_server) /* whose mask stays zeros, which change nothing */
-        memcpy(r->mask, header + header_size(header) - 4, 4);
+        memcpy(r->mask, header + size - 4, 4);
     r->mask_at = 0;
     r->remaining = len;
     r->in_payload = true;
@@ -121,7 +134,7 @@ static void keep(struct frame_reader *r, const char *bytes, size_t len) {
         return;
     if (r->kept_len + len > r->kept_capacity) {
         size_t wanted = (r->kept_len + len) * 2;
-        if (wanted > r->limits.bytes)
+        if (!r->final && wanted > r->limits.bytes)
             wanted = r->limits.bytes;
         /* no more than the frame is known to need, where it is the message's last */
         if (r->final && wanted > r->kept_len + r->remaining)
@@ -151,9 +164,10 @@ static enum frame_kind leave(struct frame_reader *r, char *payload, size_t len, 
     }
     if (!r->final)
         return FRAME_MORE;
+    if (r->fragments > 0)
+        r->fragments = r->empty = 0;
     enum frame_kind kind = r->message_kind == OP_TEXT ? FRAME_TEXT : FRAME_BINARY;
     r->message_kind = 0;
-    r->fragments = r->empty = 0;
     r->messages++;
     out->payload = payload;
     out->len = len;
@@ -203,27 +217,29 @@ void frame_forget(struct frame_reader *r) {
     }
 }
 
-/* Reads as much of a header as there is. True: it is whole, in *header. */
-static bool take_header(struct frame_reader *r, char **bytes, size_t *len,
-                        const unsigned char **header) {
+/* Reads as much of a header as there is. Returns its size when it is whole, in *header; else 0. */
+static size_t take_header(struct frame_reader *r, char **bytes, size_t *len,
+                          const unsigned char **header) {
     const unsigned char *here = (const unsigned char *)*bytes;
-    if (r->header_len == 0 && *len >= 2 && *len >= header_size(here)) {
+    size_t size = r->header_len == 0 && *len >= 2 ? header_size(here) : SIZE_MAX;
+    if (*len >= size) {
         *header = here;
-        *bytes += header_size(here);
-        *len -= header_size(here);
-        return true;
+        *bytes += size;
+        *len -= size;
+        return size;
     }
     while (*len > 0) {
         r->header[r->header_len++] = (unsigned char)**bytes;
         ++*bytes;
         --*len;
         if (r->header_len >= 2 && r->header_len == header_size(r->header)) {
+            size = r->header_len;
             r->header_len = 0;
             *header = r->header;
-            return true;
+            return size;
         }
     }
-    return false;
+    return 0;
 }
 
 static inline enum frame_kind next(struct frame_reader *reader, char **bytes, size_t *len,
@@ -233,9 +249,10 @@ static inline enum frame_kind next(struct frame_reader *reader, char **bytes, si
     for (;;) {
         if (!reader->in_payload) {
             const unsigned char *header;
-            if (!take_header(reader, bytes, len, &header))
+            size_t size = take_header(reader, bytes, len, &header);
+            if (size == 0)
                 return FRAME_MORE;
-            enum frame_kind kind = enter(reader, header, limits, out);
+            enum frame_kind kind = enter(reader, header, size, limits, out);
             if (kind == FRAME_ERROR)
                 return kind;
         }

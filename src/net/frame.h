@@ -41,10 +41,10 @@ struct frame_reader {
     bool in_payload, final;
     uint8_t mask[4];
     uint32_t mask_at;           /* how far the frame's payload has been unmasked, modulo 4 */
-    uint32_t fragments;         /* frames of the message so far */
+    uint32_t fragments;         /* frames of the message so far, where it has more than one */
     uint32_t empty;             /* of them, those without payload */
     uint32_t messages;          /* whole ones so far */
-    struct frame_limits limits; /* of the message: what was allowed when it began */
+    struct frame_limits limits; /* of such a message: what was allowed when it began */
     uint64_t remaining;         /* payload bytes of the frame still to come */
     char *kept;                 /* of a message or control frame that did not come in one piece */
     size_t kept_len, kept_capacity;

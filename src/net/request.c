@@ -284,14 +284,23 @@ static int judge_host(struct request *r) {
     return 0;
 }
 
+int64_t request_decimal(struct slice s) {
+    if (s.len == 0 || !all_digits(s))
+        return -1;
+    if (s.len > 18)
+        return INT64_MAX;
+    int64_t number = 0;
+    for (size_t i = 0; i < s.len; i++)
+        number = number * 10 + (s.bytes[i] - '0');
+    return number;
+}
+
 static int judge_length(struct request *r, struct slice value) {
-    if (value.len == 0 || !all_digits(value))
+    int64_t length = request_decimal(value);
+    if (length < 0)
         return refuse(r, 400, "Content-Length is not a number.");
-    if (value.len > 18)
+    if (length == INT64_MAX)
         return refuse(r, 413, "Content-Length is too large.");
-    int64_t length = 0;
-    for (size_t i = 0; i < value.len; i++)
-        length = length * 10 + (value.bytes[i] - '0');
     if (r->content_length >= 0 && r->content_length != length)
         return refuse(r, 400, "The request has two different Content-Length headers.");
     r->content_length = length;

@@ -145,8 +145,8 @@ static void read_header(struct slice line, const char *accept, struct proofs *pr
         answer->protocol = value;
     else if (slice_is_nocase(name, "Location"))
         answer->location = value;
-    else if (slice_is_nocase(name, "Content-Length") && value.len > 0 && value.len < 16)
-        answer->content_length = strtoll(value.bytes, NULL, 10);
+    else if (slice_is_nocase(name, "Content-Length"))
+        answer->content_length = request_decimal(value);
     else if (slice_is_nocase(name, "Sec-WebSocket-Extensions") && value.len > 0)
         answer->fault = "it uses an extension that was not offered";
 }
