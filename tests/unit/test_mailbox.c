@@ -209,7 +209,7 @@ static void test_leaving(void **state) {
 static void test_notes(void **state) {
     start(SLOW_CLIENT_DROP);
     enum { ROOMS = 500 };
-    char names[ROOMS][8];
+    char names[ROOMS][16];
     for (int i = 0; i < ROOMS; i++) {
         snprintf(names[i], sizeof names[i], "r%d", i);
         join(b, slice_of(names[i]));

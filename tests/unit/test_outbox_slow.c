@@ -232,7 +232,7 @@ static void test_keys_count(void **state) {
     key[1024] = '\0';
     int sent = 0;
     do
-        snprintf(key, 8, "%07d", sent);
+        snprintf(key, 16, "%07d", sent);
     while ((key[7] = 'k', send_keyed(a, key, "")) == SEND_OK && ++sent < 1000);
     assert_in_range(sent, 55, 66); /* 64 KiB */
     snprintf(key, 8, "%07d", 0);

@@ -238,7 +238,7 @@ struct model {
     bool in[CONNS][ROOMS];
     struct conn *conns;
     struct table rooms;
-    char names[ROOMS][16];
+    char names[ROOMS][24];
 };
 
 static void check_model(const struct model *model) {
