@@ -5,6 +5,7 @@
  * again (dup3), so that nobody writes to a closed one. */
 #include "base/log.h"
 
+#include "base/log_limit.h"
 #include "base/log_queue.h"
 #include "base/log_render.h"
 #include "base/mem.h"
@@ -18,7 +19,6 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
-#include <uv.h>
 
 /* Bytes of fields that a line keeps until it is written. */
 enum { RECORD_MAX = 64 * 1024 };
@@ -204,106 +204,35 @@ static size_t tell_dropped(char *bytes, size_t size, uint64_t dropped, int error
 
 /* ---- limits ---- */
 
-enum { LIMITED_EVENTS = 16 };
-
-/* Lines of one event in one second. */
-struct limit {
-    char event[32];
-    enum log_level level;
-    time_t second;
-    unsigned count;
-    uint64_t suppressed;
-};
-
-static struct {
-    uv_mutex_t lock;
-    struct limit events[LIMITED_EVENTS];
-    size_t count;
-    uint64_t suppressed; /* since the start */
-} limits;
-
-static void init_limits(void) {
-    uv_mutex_init(&limits.lock);
-}
-
-static void lock_limits(void) {
-    static uv_once_t once = UV_ONCE_INIT;
-    uv_once(&once, init_limits);
-    uv_mutex_lock(&limits.lock);
-}
-
-static time_t this_second(void) {
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
-    return now.tv_sec;
-}
-
-static struct limit *limit_of(const char *event) {
-    for (size_t i = 0; i < limits.count; i++)
-        if (strcmp(limits.events[i].event, event) == 0)
-            return &limits.events[i];
-    if (limits.count == LIMITED_EVENTS)
-        return NULL; /* an event more than there are calls of log_begin_limited() */
-    struct limit *limit = &limits.events[limits.count];
-    snprintf(limit->event, sizeof limit->event, "%s", event);
-    return &limits.events[limits.count++];
-}
-
-static void tell_suppressed(const struct limit *limit) {
+static void tell_suppressed(const struct log_suppressed *suppressed) {
     struct log_line line;
     int worker = worker_;
+    if (suppressed->lines == 0)
+        return;
     worker_ = -1; /* it is about all */
-    log_begin(&line, own_level(limit->level), "log_suppressed");
-    log_str(&line, "of", limit->event);
-    log_int(&line, "lines", (int64_t)limit->suppressed);
+    log_begin(&line, own_level(suppressed->level), "log_suppressed");
+    log_str(&line, "of", suppressed->event);
+    log_int(&line, "lines", (int64_t)suppressed->lines);
     log_end(&line);
     worker_ = worker;
 }
 
-/* Begins another second of a limit where it is time; in *told what is to be told of the one before. */
-static void renew(struct limit *limit, time_t now, struct limit *told) {
-    if (limit->second == now)
-        return;
-    *told = *limit;
-    limit->second = now;
-    limit->count = 0;
-    limit->suppressed = 0;
-}
-
 /* May there be another line? */
 static bool take_one(enum log_level level, const char *event) {
-    struct limit told = {0};
-    bool is_first = false, may = true;
-    lock_limits();
-    struct limit *limit = limit_of(event);
-    if (limit != NULL) {
-        limit->level = level;
-        renew(limit, this_second(), &told);
-        may = ++limit->count <= LOG_LIMIT;
-        limits.suppressed += !may;
-        is_first = !may && limit->suppressed++ == 0;
-    }
-    uv_mutex_unlock(&limits.lock);
-    if (told.suppressed > 0)
-        tell_suppressed(&told);
-    if (is_first)
+    struct log_suppressed told;
+    enum log_limit_answer answer = log_limit_take(level, event, &told);
+    tell_suppressed(&told);
+    if (answer == LOG_LIMIT_FIRST_LEFT_OUT)
         log_queue_wake(log_queue_log); /* its thread tells, if no other line does */
-    return may;
+    return answer == LOG_LIMIT_WRITE;
 }
 
 /* Tells of what was suppressed in seconds that are over, or in any. True: there is more. */
 static bool tell_all_suppressed(bool at_once) {
+    struct log_suppressed told;
     bool more = false;
-    for (size_t i = 0; i < LIMITED_EVENTS; i++) {
-        struct limit told = {0};
-        lock_limits();
-        if (i < limits.count && limits.events[i].suppressed > 0)
-            renew(&limits.events[i], at_once ? 0 : this_second(), &told);
-        more = more || (i < limits.count && limits.events[i].suppressed > 0);
-        uv_mutex_unlock(&limits.lock);
-        if (told.suppressed > 0)
-            tell_suppressed(&told);
-    }
+    for (size_t at = 0; log_limit_next(&at, at_once, &told, &more);)
+        tell_suppressed(&told);
     return more;
 }
 
@@ -315,10 +244,8 @@ void log_figures(struct log_figures *figures) {
     struct log_queue_figures queue, output;
     log_queue_figures(log_queue_log, &queue);
     log_queue_figures(log_queue_output, &output);
-    lock_limits();
     *figures =
-        (struct log_figures){queue.dropped, output.dropped, limits.suppressed, queue.waiting};
-    uv_mutex_unlock(&limits.lock);
+        (struct log_figures){queue.dropped, output.dropped, log_limit_count(), queue.waiting};
 }
 
 /* ---- lines ---- */
