@@ -6,6 +6,7 @@ local loop = require "support.loop"
 local process = require "support.process"
 local server = require "support.server"
 local stream = require "support.stream"
+local uv = require "luv"
 
 -- Tests name lines of this file: the error is thrown on line 4 and called on line 14.
 local APP = [[
@@ -231,25 +232,29 @@ describe("the log", function()
   it("is for people on a terminal, in colours unless NO_COLOR is set", function()
     local folder = process.make_directory()
     process.write_file(folder .. "/app.lua", APP)
-    os.execute(("mkdir '%s/files'"):format(folder))
+    os.execute(("mkdir '%s/files' && mkfifo '%s/stdin'"):format(folder, folder))
+    local stdin = assert(uv.fs_open(folder .. "/stdin", uv.constants.O_RDWR, 0)) -- at its end `script` ends, too
     local runs = 0
     local function run(environment, options)
       runs = runs + 1
       local typescript = ("%s/typescript%d"):format(folder, runs)
       environment.TERM = "xterm"
-      local command = ('"%s" app.lua --listen 127.0.0.1:0 %s'):format(server.binary(), options or "")
-      local child = process.start("/usr/bin/script", {
-        args = { "-qefc", "exec " .. command, typescript },
+      local command = ('"%s" app.lua --listen 127.0.0.1:0 --pid-file pid %s'):format(server.binary(), options or "")
+      local child = process.start("/bin/sh", {
+        args = { "-c", 'exec script -qefc "$0" "$1" <stdin', "exec " .. command, typescript },
         directory = folder, environment = environment,
         stdout = "/dev/null",
       })
       local text = ""
       loop.wait_until(function()
         text = process.read_file(typescript) or ""
-        return text:find("serving", 1, true) or child.exit_code
+        local is_ready = text:find("/private%)[^\n]*\n") and uv.fs_stat(folder .. "/pid")
+        return is_ready or child.exit_code
       end)
-      child:signal("sigterm")
-      child:wait_exit()
+      local pid = tonumber(process.read_file(folder .. "/pid") or "")
+      assert.is_truthy(pid, text)
+      uv.kill(pid, "sigterm") -- and `script` ends with it
+      assert.is_truthy(child:wait_exit())
       return text
     end
     local text = run({})
@@ -259,6 +264,7 @@ describe("the log", function()
     assert.is_nil(text:find("\27", 1, true), text)
     text = run({}, "--log-format text")
     assert.is_truthy(text:find("info event=serving", 1, true), text)
+    uv.fs_close(stdin)
     process.remove_directory(folder)
   end)
 end)
