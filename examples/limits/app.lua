@@ -2,6 +2,7 @@
 --
 -- Run:   MAX_CONNS=2 scripts/run examples/limits/app.lua
 -- Type:  scripts/run talk ws://127.0.0.1:8080/garden       in three terminals: the third is refused, 503
+--        end one of them, as a plain request takes a place as well:
 --        curl -d 'to all in the garden' http://127.0.0.1:8080/garden
 --        curl http://127.0.0.1:8080/stats
 --

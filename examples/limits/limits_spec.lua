@@ -10,7 +10,8 @@ local PATH = require("luv").cwd() .. "/examples/limits/app.lua"
 describe("examples/limits", function()
   local app
 
-  before_each(function() app = server.start({ app_path = PATH, environment = { MAX_CONNS = "3" } }) end)
+  -- One for each of three clients, and one for a plain request.
+  before_each(function() app = server.start({ app_path = PATH, environment = { MAX_CONNS = "4" } }) end)
   after_each(function() app:stop() end)
 
   local function stats() return cjson.decode(app:http("/stats").body) end
@@ -19,9 +20,11 @@ describe("examples/limits", function()
     local ada = app:connect("/garden")
     app:connect("/garden")
     app:connect("/kitchen")
+    app:connect("/kitchen")
     local peer, status, headers = client.connect(app:url("/garden"))
     assert.same({ nil, 503 }, { peer, status })
     assert.is_truthy(headers["retry-after"])
+    assert.equal(503, app:http("/stats").status) -- a plain request needs a place as well
     ada:close(1000)
     assert.is_truthy(loop.wait_until(function() return (client.connect(app:url("/garden"))) end))
   end)
@@ -50,7 +53,7 @@ describe("examples/limits", function()
   end)
 
   it("tells how many there are, and how many there may be", function()
-    assert.same({ 0, 3 }, { stats().total_connections, stats().max_connections })
+    assert.same({ 0, 4 }, { stats().total_connections, stats().max_connections })
     local ada = app:connect("/garden")
     app:connect("/garden")
     assert.equal(2, stats().total_connections)
