@@ -31,30 +31,6 @@ bool log_out_has_room(const struct log_out *out) {
 
 /* ---- escaping ---- */
 
-static uint32_t code_point(const char *p, size_t len) {
-    static const unsigned char masks[] = {0, 0x7f, 0x1f, 0x0f, 0x07};
-    uint32_t code = (unsigned char)p[0] & masks[len];
-    for (size_t i = 1; i < len; i++)
-        code = code << 6 | ((unsigned char)p[i] & 0x3f);
-    return code;
-}
-
-/* Characters that move the cursor, end a line for some reader, or change the order or the look of what stands
- * beside them without being seen: the control characters of C0 and C1, the line separators, the marks, embeddings,
- * overrides and isolates of Unicode's bidirectional algorithm, byte order marks, annotations and tags. */
-static bool is_unsafe(uint32_t code) {
-    static const struct {
-        uint32_t first, last;
-    } ranges[] = {
-        {0x00, 0x1f},     {0x7f, 0x9f},     {0x061c, 0x061c}, {0x200e, 0x200f},   {0x2028, 0x202e},
-        {0x2066, 0x206f}, {0xfeff, 0xfeff}, {0xfff9, 0xfffb}, {0xe0000, 0xe007f},
-    };
-    for (size_t i = 0; i < sizeof ranges / sizeof ranges[0]; i++)
-        if (code >= ranges[i].first && code <= ranges[i].last)
-            return true;
-    return false;
-}
-
 enum { ESCAPE_ROOM = 16 };
 
 /* Writes the first character of `len` bytes as a JSON string has it, and in *consumed how long it is. A byte that is
@@ -71,8 +47,8 @@ static size_t escape(const char *p, size_t len, bool quoted, char text[ESCAPE_RO
     for (const char *pair = plain; c < 0x80 && *pair != '\0'; pair += 2)
         if (c == (unsigned char)*pair && (quoted || c < ' '))
             return (size_t)snprintf(text, ESCAPE_ROOM, "\\%c", pair[1]);
-    uint32_t code = code_point(p, *consumed);
-    if (!is_unsafe(code)) {
+    uint32_t code = utf8_character(p, *consumed);
+    if (!utf8_is_unsafe(code)) {
         memcpy(text, p, *consumed);
         return *consumed;
     }
@@ -119,7 +95,7 @@ static bool is_plain(const struct log_field *field) {
     for (size_t at = 0, len; at < field->len; at += len) {
         const char *p = field->value + at;
         len = utf8_sequence(p, field->len - at);
-        if (len == 0 || strchr(" \"\\=", *p) != NULL || is_unsafe(code_point(p, len)))
+        if (len == 0 || strchr(" \"\\=", *p) != NULL || utf8_is_unsafe(utf8_character(p, len)))
             return false;
     }
     return field->len > 0 && field->cut == 0;

@@ -1,11 +1,10 @@
-/* utf8.c -- is this text UTF-8? See utf8.h.
+/* utf8.c -- is this text UTF-8, and which characters are in it? See utf8.h.
  *
  * Most text is ASCII, so that is taken 32 bytes at a time; anything else is judged one sequence at
  * a time by the table of RFC 3629 §4, whose second byte alone tells overlong forms, surrogates and
  * values above U+10FFFF. */
 #include "base/utf8.h"
 
-#include <stdint.h>
 #include <string.h>
 
 #define HIGH_BITS UINT64_C(0x8080808080808080)
@@ -65,6 +64,27 @@ size_t utf8_sequence(const char *bytes, size_t len) {
         return 0;
     unsigned char lead = (unsigned char)bytes[0];
     return lead < 0x80 ? 1 : sequence((const unsigned char *)bytes, len);
+}
+
+uint32_t utf8_character(const char *bytes, size_t len) {
+    static const unsigned char masks[] = {0, 0x7f, 0x1f, 0x0f, 0x07};
+    uint32_t character = (unsigned char)bytes[0] & masks[len];
+    for (size_t i = 1; i < len; i++)
+        character = character << 6 | ((unsigned char)bytes[i] & 0x3f);
+    return character;
+}
+
+bool utf8_is_unsafe(uint32_t character) {
+    static const struct {
+        uint32_t first, last;
+    } ranges[] = {
+        {0x00, 0x1f},     {0x7f, 0x9f},     {0x061c, 0x061c}, {0x200e, 0x200f},   {0x2028, 0x202e},
+        {0x2066, 0x206f}, {0xfeff, 0xfeff}, {0xfff9, 0xfffb}, {0xe0000, 0xe007f},
+    };
+    for (size_t i = 0; i < sizeof ranges / sizeof ranges[0]; i++)
+        if (character >= ranges[i].first && character <= ranges[i].last)
+            return true;
+    return false;
 }
 
 bool utf8_valid(const char *bytes, size_t len) {

@@ -1,38 +1,25 @@
 /* talk_show.c -- how `tidewire talk` shows what a server says. See talk_show.h. */
 #include "server/talk_show.h"
 
-#include <stdint.h>
-
-/* The character that begins here, of valid UTF-8, and its length. */
-static uint32_t decode(const unsigned char *at, size_t len, size_t *size) {
-    static const unsigned char marks[] = {0, 0x7f, 0x1f, 0x0f, 0x07};
-    *size = at[0] < 0x80 ? 1 : at[0] < 0xe0 ? 2 : at[0] < 0xf0 ? 3 : 4;
-    if (*size > len)
-        *size = len; /* never, of what is valid */
-    uint32_t c = at[0] & marks[*size];
-    for (size_t i = 1; i < *size; i++)
-        c = c << 6 | (at[i] & 0x3f);
-    return c;
-}
+#include "base/utf8.h"
 
 /* Would a terminal do something else than show it? */
 static bool steers(uint32_t c) {
-    return (c < 0x20 && c != '\t' && c != '\n') || (c >= 0x7f && c <= 0x9f) || c == 0x061c ||
-           c == 0x200e || c == 0x200f || (c >= 0x2028 && c <= 0x202e) ||
-           (c >= 0x2066 && c <= 0x2069);
+    return utf8_is_unsafe(c) && c != '\t' && c != '\n';
 }
 
 void talk_show_text(FILE *out, const char *bytes, size_t len, bool for_terminal) {
-    const unsigned char *at = (const unsigned char *)bytes;
-    size_t size;
     if (!for_terminal) {
         fwrite(bytes, 1, len, out);
         return;
     }
-    for (; len > 0; at += size, len -= size) {
-        uint32_t c = decode(at, len, &size);
-        if (!steers(c))
-            fwrite(at, 1, size, out);
+    for (size_t size; len > 0; bytes += size, len -= size) {
+        size = utf8_sequence(bytes, len);
+        uint32_t c = size == 0 ? (unsigned char)*bytes : utf8_character(bytes, size);
+        bool is_whole = size > 0;
+        size = is_whole ? size : 1;
+        if (is_whole && !steers(c))
+            fwrite(bytes, 1, size, out);
         else if (c < 0x100)
             fprintf(out, "\\x%02x", (unsigned)c);
         else

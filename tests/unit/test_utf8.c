@@ -172,11 +172,26 @@ static void test_random_text(void **state) {
     }
 }
 
+static void test_characters(void **state) {
+    (void)state;
+    assert_int_equal(utf8_character("a", 1), 'a');
+    assert_int_equal(utf8_character("\xC3\xA9", 2), 0xe9);
+    assert_int_equal(utf8_character("\xE2\x82\xAC", 3), 0x20ac);
+    assert_int_equal(utf8_character("\xF0\x9F\x91\x8B", 4), 0x1f44b);
+    static const uint32_t unsafe[] = {0,      0x1f,   0x7f,   0x9f,   0x61c,  0x200e,
+                                      0x2028, 0x202e, 0x2066, 0xfeff, 0xfff9, 0xe0041};
+    for (size_t i = 0; i < sizeof unsafe / sizeof *unsafe; i++)
+        assert_true(utf8_is_unsafe(unsafe[i]));
+    static const uint32_t safe[] = {' ', '~', 0xa0, 0xe9, 0x200d, 0x20ac, 0xfffd, 0x1f44b};
+    for (size_t i = 0; i < sizeof safe / sizeof *safe; i++)
+        assert_false(utf8_is_unsafe(safe[i]));
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_good_text),   cmocka_unit_test(test_bad_text),
         cmocka_unit_test(test_cut_short),   cmocka_unit_test(test_all_short_sequences),
-        cmocka_unit_test(test_random_text),
+        cmocka_unit_test(test_random_text), cmocka_unit_test(test_characters),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
