@@ -19,6 +19,11 @@ static inline uint64_t clock_monotonic_ns(void) {
     return clock_ns(CLOCK_MONOTONIC);
 }
 
+/* Monotonic milliseconds since the same point. */
+static inline uint64_t clock_monotonic_ms(void) {
+    return clock_monotonic_ns() / 1000000;
+}
+
 /* Nanoseconds of processor time that the calling thread has used. */
 static inline uint64_t clock_thread_cpu_ns(void) {
     return clock_ns(CLOCK_THREAD_CPUTIME_ID);

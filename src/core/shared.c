@@ -23,7 +23,7 @@ struct shared {
 
 static uint64_t system_ms(void *user) {
     (void)user;
-    return clock_monotonic_ns() / 1000000;
+    return clock_monotonic_ms();
 }
 
 struct shared *shared_new(uint64_t (*now_ms)(void *user), void *user) {

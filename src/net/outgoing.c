@@ -44,14 +44,10 @@ __attribute__((format(printf, 2, 3))) static bool fail(const struct opening *ope
     return false;
 }
 
-static uint64_t now_ms(void) {
-    return clock_monotonic_ns() / 1000000;
-}
-
 /* False: the time is over. */
 static bool wait_for(const struct opening *opening, int fd, short events) {
     for (;;) {
-        uint64_t now = now_ms();
+        uint64_t now = clock_monotonic_ms();
         if (now >= opening->deadline)
             return fail(opening, "no answer in time");
         struct pollfd poll_fd = {.fd = fd, .events = events};
@@ -174,7 +170,7 @@ static bool open_tls(const struct opening *opening, struct outgoing *out, bool i
 
 struct outgoing *outgoing_open(const struct url *url, bool insecure, int timeout_ms, char *error,
                                size_t error_size) {
-    struct opening opening = {url, now_ms() + (uint64_t)timeout_ms, error, error_size};
+    struct opening opening = {url, clock_monotonic_ms() + (uint64_t)timeout_ms, error, error_size};
     int fd = url->is_unix ? connect_unix(&opening) : connect_tcp(&opening);
     if (fd < 0)
         return NULL;

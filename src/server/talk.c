@@ -4,6 +4,7 @@
  * server says is always read, so neither side can make the other stand still. */
 #include "server/talk.h"
 
+#include "base/clock.h"
 #include "base/mem.h"
 #include "base/utf8.h"
 #include "net/frame.h"
@@ -63,7 +64,7 @@ static void begin_close(struct talk *talk, unsigned code) {
     send_frame(talk, MESSAGE_CLOSE, payload, code == 0 ? 0 : 2);
     talk->close_sent = true;
     talk->input_over = true;
-    talk->deadline = now_ms() + ANSWER_MS;
+    talk->deadline = clock_monotonic_ms() + ANSWER_MS;
 }
 
 static void send_line(struct talk *talk, const char *bytes, size_t len) {
@@ -83,7 +84,7 @@ static void wait_for_answers(struct talk *talk) {
     if (talk->is_typed && !talk->settings->has_wait)
         seconds = 0;
     if (!talk->close_sent)
-        talk->deadline = now_ms() + (uint64_t)(seconds * 1000) + 1;
+        talk->deadline = clock_monotonic_ms() + (uint64_t)(seconds * 1000) + 1;
 }
 
 static void take_input(struct talk *talk) {
@@ -152,7 +153,7 @@ static void on_close(struct talk *talk, const struct frame *frame) {
         fprintf(stderr, "closed: %u\n", code);
     }
     talk->close_came = true;
-    talk->deadline = now_ms() + 1000; /* for the server to end the connection */
+    talk->deadline = clock_monotonic_ms() + 1000; /* for the server to end the connection */
 }
 
 static void on_frame(struct talk *talk, enum frame_kind kind, const struct frame *frame) {
@@ -265,7 +266,7 @@ static void step(struct talk *talk) {
          .events = outgoing_events(talk->server, talk->out.len > 0)},
         {.fd = takes_input ? STDIN_FILENO : -1, .events = POLLIN},
     };
-    uint64_t now = now_ms();
+    uint64_t now = clock_monotonic_ms();
     int wait_ms = talk->deadline == 0     ? -1
                   : talk->deadline <= now ? 0
                                           : (int)(talk->deadline - now);
@@ -285,7 +286,7 @@ static void step(struct talk *talk) {
         take_server(talk);
     if (talk->out.len > 0 && !talk->is_over)
         write_out(talk);
-    if (talk->deadline != 0 && now_ms() >= talk->deadline)
+    if (talk->deadline != 0 && clock_monotonic_ms() >= talk->deadline)
         on_deadline(talk);
 }
 

@@ -1,4 +1,5 @@
 /* talk_open.c -- the handshake of `tidewire talk`, and what is said when it does not come about. See talk_parts.h. */
+#include "base/clock.h"
 #include "base/utf8.h"
 #include "net/ws_client.h"
 #include "server/server.h"
@@ -29,7 +30,7 @@ static ssize_t read_more(struct outgoing *server, struct bytes *bytes, uint64_t 
             bytes_add(bytes, piece, (size_t)n);
         if (n != OUTGOING_LATER)
             return n == OUTGOING_BROKEN ? 0 : n;
-        uint64_t now = now_ms();
+        uint64_t now = clock_monotonic_ms();
         struct pollfd fd = {.fd = outgoing_fd(server), .events = outgoing_events(server, false)};
         if (now >= deadline || (poll(&fd, 1, (int)(deadline - now)) == 0))
             return -1;
@@ -44,7 +45,7 @@ static bool write_request(struct outgoing *server, const char *request, uint64_t
             left -= (size_t)n;
             continue;
         }
-        uint64_t now = now_ms();
+        uint64_t now = clock_monotonic_ms();
         struct pollfd fd = {.fd = outgoing_fd(server), .events = outgoing_events(server, true)};
         if (n != OUTGOING_LATER || now >= deadline || poll(&fd, 1, (int)(deadline - now)) == 0)
             return false;
@@ -64,7 +65,7 @@ static int tell_refusal(const struct settings *settings, struct outgoing *server
                         ? MOST_REFUSAL
                         : (size_t)answer->content_length;
     bytes_drop(bytes, answer->head_len);
-    uint64_t deadline = now_ms() + 1000;
+    uint64_t deadline = clock_monotonic_ms() + 1000;
     while (bytes->len < wanted && read_more(server, bytes, deadline) > 0)
         ;
     size_t len = bytes->len < wanted ? bytes->len : wanted;
@@ -89,7 +90,7 @@ int talk_open(const struct settings *settings, struct outgoing *server, const st
     struct ws_client_wish wish = {settings->headers.texts, settings->headers.count,
                                   settings->subprotocols.texts, settings->subprotocols.count};
     char key[WS_CLIENT_KEY_BYTES], *request = ws_client_request(url, &wish, key);
-    uint64_t deadline = now_ms() + TALK_CONNECT_MS;
+    uint64_t deadline = clock_monotonic_ms() + TALK_CONNECT_MS;
     bool written = write_request(server, request, deadline);
     mem_free(request);
     struct ws_client_answer answer;

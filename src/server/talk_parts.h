@@ -2,7 +2,6 @@
 #ifndef TIDEWIRE_SERVER_TALK_PARTS_H
 #define TIDEWIRE_SERVER_TALK_PARTS_H
 
-#include "base/clock.h"
 #include "base/mem.h"
 #include "net/outgoing.h"
 #include "server/settings.h"
@@ -10,10 +9,6 @@
 #include <string.h>
 
 enum { TALK_CONNECT_MS = 10000 }; /* for TCP and TLS, and then once more for the handshake */
-
-static inline uint64_t now_ms(void) {
-    return clock_monotonic_ns() / 1000000;
-}
 
 /* ---- bytes that are added behind and taken off in front ---- */
 
