@@ -196,7 +196,7 @@ static bool end_one(struct vm *vm, struct list *tasks, unsigned scope) {
     if (task == NULL)
         return false;
     list_remove(&task->link);
-    vm_end_task(vm, task);
+    vm_end_task(task);
     return true;
 }
 

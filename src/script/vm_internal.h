@@ -157,7 +157,7 @@ struct task *vm_task_at(lua_State *L, int index);
 /* Ends a task that waits as one that has failed: a script has closed its coroutine. */
 void vm_abort_task(struct task *task);
 /* Ends a task that waits, and is in no list. */
-void vm_end_task(struct vm *vm, struct task *task);
+void vm_end_task(struct task *task);
 
 /* ---- others ---- */
 

@@ -171,6 +171,15 @@ static void answer_request(struct vm *vm, uint64_t request) {
     answer_with(vm, request, 500, FAILED_ANSWER);
 }
 
+/* A task that hands an error to dispatch.lua; the error and its traceback are still to be pushed. */
+static struct task *failure_task(struct vm *vm, conn_id conn, const char *hook, const char *kind) {
+    struct task *handler = vm_task(vm, EVENT_FAILED, conn);
+    lua_pushinteger(handler->co, (lua_Integer)conn);
+    lua_pushstring(handler->co, hook);
+    lua_pushstring(handler->co, kind);
+    return handler;
+}
+
 /* The coroutine failed (or cannot go on): hands the error to dispatch.lua on another one. */
 static enum hook_state fail(struct task *task, int status) {
     struct vm *vm = task->vm;
@@ -181,10 +190,8 @@ static enum hook_state fail(struct task *task, int status) {
     if (status == LUA_YIELD) /* the stack still shows where */
         lua_pushliteral(co, "coroutine.yield outside of a coroutine of the script's own; to wait, "
                             "use tw.sleep or tw.await");
-    struct task *handler = vm_task(vm, EVENT_FAILED, conn);
-    lua_pushinteger(handler->co, (lua_Integer)conn);
-    lua_pushstring(handler->co, hook_names[event]);
-    lua_pushstring(handler->co, status == LUA_ERRMEM ? "memory" : "script");
+    struct task *handler =
+        failure_task(vm, conn, hook_names[event], status == LUA_ERRMEM ? "memory" : "script");
     if (event == EVENT_RELOAD)
         reload_failed(vm, lua_tostring(co, -1), NULL);
     lua_xmove(co, handler->co, 1);
@@ -284,7 +291,7 @@ enum vm_result vm_run(struct task *task, int arguments) {
     }
     if (status == LUA_YIELD && results == 1 && vm_is_exit_marker(task->co, -1)) {
         answer_with(vm, task->request, 503, EXIT_ANSWER);
-        vm_end_task(vm, task);
+        vm_end_task(task);
         return RUN_FAILED;
     }
     return fail(task, status) == HOOK_SLEEPS ? RUN_SLEEPS : RUN_FAILED;
@@ -362,22 +369,18 @@ void vm_resume(struct vm *vm, struct task *task) {
 
 void vm_abort_task(struct task *task) {
     struct vm *vm = task->vm;
-    struct task *handler = vm_task(vm, EVENT_FAILED, task->conn);
+    struct task *handler = failure_task(vm, task->conn, hook_names[task->event], "script");
     list_remove(&task->link);
     answer_request(vm, task->request);
-    lua_pushinteger(handler->co, (lua_Integer)task->conn);
-    lua_pushstring(handler->co, hook_names[task->event]);
-    lua_pushliteral(handler->co, "script");
     lua_pushliteral(handler->co, "coroutine.close: the script has closed the coroutine of a hook "
                                  "that waited, which ends the hook");
     calls_traceback(handler->co, task->co, NULL, 0);
     stats_add(&vm->hub->stats.script_errors, 1);
-    vm_end_task(vm, task);
+    vm_end_task(task);
     vm_run_later(handler, 5); /* not inside of the hook that runs */
 }
 
-void vm_end_task(struct vm *vm, struct task *task) {
-    (void)vm;
+void vm_end_task(struct task *task) {
     close_variables(task);
     drop(task);
 }
