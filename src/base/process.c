@@ -1,17 +1,17 @@
 /* process.c -- what the system tells of another process. See process.h. */
-#include "server/process.h"
+#include "base/process.h"
+
+#include "base/clock.h"
 
 #include <fcntl.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
-enum {
-    STARTTIME = 22
-}; /* the field of /proc/PID/stat (proc(5)), in ticks since the system began */
+/* The field of /proc/PID/stat (proc(5)), in ticks since the system began. */
+enum { STARTTIME = 22 };
 
 /* The beginning of a file, NUL-terminated. False: it cannot be read. */
 static bool read_text(pid_t pid, const char *name, char *out, size_t size) {
@@ -23,12 +23,6 @@ static bool read_text(pid_t pid, const char *name, char *out, size_t size) {
         close(fd);
     out[len > 0 ? len : 0] = '\0';
     return len > 0;
-}
-
-static double seconds_of(clockid_t clock) {
-    struct timespec now;
-    clock_gettime(clock, &now);
-    return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
 }
 
 double process_began_at(pid_t pid) {
@@ -43,7 +37,7 @@ double process_began_at(pid_t pid) {
     if (at == NULL)
         return -1;
     double since_boot = strtod(at + 1, NULL) / (double)sysconf(_SC_CLK_TCK);
-    return seconds_of(CLOCK_REALTIME) - seconds_of(CLOCK_BOOTTIME) + since_boot;
+    return clock_wall_seconds() - (double)clock_ns(CLOCK_BOOTTIME) / 1e9 + since_boot;
 }
 
 const char *process_name(pid_t pid, char *out, size_t size) {

@@ -1,6 +1,6 @@
-/* process.h -- what the system tells of another process. Linux's /proc; any thread. */
-#ifndef TIDEWIRE_SERVER_PROCESS_H
-#define TIDEWIRE_SERVER_PROCESS_H
+/* process.h -- what the system tells of another process: Linux's /proc. Owns nothing, any thread. */
+#ifndef TIDEWIRE_BASE_PROCESS_H
+#define TIDEWIRE_BASE_PROCESS_H
 
 #include <stddef.h>
 #include <sys/types.h>

@@ -124,12 +124,10 @@ static void posted(struct bus *bus, unsigned worker, bool was_empty, bool is_ful
     calls->is_full = is_full;
 }
 
-/* Under the lock: may a mail of this cost be posted? */
 bool bus_has_room(const struct bus *bus, unsigned worker, size_t cost) {
     return mailbox_has_room(&bus->doors[worker].box, cost, bus->mail_max);
 }
 
-/* Under the lock. Takes over the mail. */
 void bus_post(struct bus *bus, unsigned worker, struct mail *mail, struct calls *calls) {
     struct door *door = &bus->doors[worker];
     if (!door->open)
@@ -138,7 +136,6 @@ void bus_post(struct bus *bus, unsigned worker, struct mail *mail, struct calls 
         posted(bus, worker, mailbox_push(&door->box, mail), false, calls);
 }
 
-/* Under the lock: notes what did not fit. Takes over the mail, which says for whom it was. */
 void bus_lose(struct bus *bus, unsigned worker, struct mail *mail, struct calls *calls) {
     struct door *door = &bus->doors[worker];
     if (!door->open)

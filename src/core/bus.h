@@ -63,8 +63,8 @@ void bus_set_mail_max(struct bus *bus, size_t bytes);
 /* ---- rooms ---- */
 
 /* Hands each encoding to the other workers that have receivers of it. The messages stay the caller's. `*others`: how
- * many connections that are, without those whose worker's mailbox is full. Answers the worker's own mail from before, which must be delivered before its own
- * connections get the message. Where `missing`, empty before, has something in it afterwards, somebody of any worker has
+ * many connections that are, without those whose worker's mailbox is full. Answers the worker's own mail from before,
+ * which must be delivered before its own connections get the message. Where `missing`, empty before, has something in it afterwards, somebody of any worker has
  * a codec that there is no encoding for, and nothing was handed to anyone. */
 struct mail *bus_publish(struct bus *bus, unsigned worker, const struct broadcast *broadcast,
                          uint32_t *others, struct codec_list *missing);

@@ -173,7 +173,8 @@ void bus_withdraw(struct bus *bus, unsigned worker, conn_id id) {
     uv_mutex_unlock(&bus->lock);
 }
 
-/* The same; NULL, too, when another worker has closed it: one close is enough, and nothing comes behind it. */
+/* As find_seat(), but NULL also where another worker has closed it: one close is enough, and nothing comes behind
+ * it. */
 static struct seat *find_open_seat(struct bus *bus, conn_id id) {
     struct seat *seat = find_seat(bus, id);
     return seat == NULL || seat->is_closing ? NULL : seat;

@@ -55,8 +55,7 @@ struct conn {
     uint16_t close_code;
     uint32_t ping_number; /* of the last ping, from 1 */
 
-    struct message
-        *pong; /* the last that was queued while others waited; NULL: none. A reference */
+    struct message *pong;       /* last queued while others waited; NULL: none. A reference */
     struct message *ping;       /* the same of our own pings, of either kind */
     size_t kept;                /* bytes that net/ keeps of what it has sent */
     size_t unhandled;           /* the same with its inbox, as far as it is counted */

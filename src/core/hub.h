@@ -47,8 +47,7 @@ struct hub {
     uint32_t endpoint_count;
     struct heap timers;
     struct list pending, dirty;
-    struct list
-        unhandled; /* connections with messages that no hook has handled, the oldest first */
+    struct list unhandled; /* connections with messages that no hook has handled, oldest first */
     size_t unhandled_bytes, unhandled_max, unhandled_wanted;
     unsigned char *scratch;
     struct shares shares;

@@ -73,8 +73,7 @@ struct loss {
 static struct loss *loss_new(const struct mail *mail) {
     struct {
         conn_id id;
-        uint32_t kind, endpoint, codec, generation, everyone,
-            zero; /* no gap: it is compared as bytes */
+        uint32_t kind, endpoint, codec, generation, everyone, zero; /* no gap: compared as bytes */
     } who = {0};
     who.id = mail->id;
     who.kind = (uint32_t)mail->kind;

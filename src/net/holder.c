@@ -4,6 +4,8 @@
  * too. Those of other users' processes can be seen by root only. */
 #include "net/holder.h"
 
+#include "base/process.h"
+
 #include <dirent.h>
 #include <netinet/in.h>
 #include <stdbool.h>
@@ -145,19 +147,14 @@ static bool has_one(const char *pid, const struct sockets *sockets) {
 }
 
 static void describe(const char *pid, char *text, size_t size) {
-    char path[64], name[64] = "";
-    snprintf(path, sizeof path, "/proc/%.20s/comm", pid);
-    FILE *file = fopen(path, "re");
-    if (file != NULL && fgets(name, sizeof name, file) != NULL)
-        name[strcspn(name, "\n")] = '\0';
-    if (file != NULL)
-        fclose(file);
-    if (atol(pid) == (long)getpid())
+    char name[64];
+    pid_t number = (pid_t)atol(pid);
+    if (number == getpid())
         snprintf(text, size, "this server listens there already: leave one of the two away");
     else
         snprintf(text, size,
                  "%s, process %s, listens there: end it, or choose another address with --listen",
-                 name[0] == '\0' ? "a program" : name, pid);
+                 process_name(number, name, sizeof name), pid);
 }
 
 static void find_process(const struct sockets *sockets, char *text, size_t size) {

@@ -48,10 +48,10 @@ void listen_own_files(struct listen_set *set);
 /* Warns of each file of its own that is not in its place any more. */
 void listen_look_at_files(const struct listen_set *set);
 
-/* Closes the set's sockets and removes socket files: nobody finds the way any more. Accepts NULL. */
 /* The number-th address of the set, as address_format() writes it. False: there are not so many. */
 bool listen_address(const struct listen_set *set, size_t number, char *text, size_t size);
 
+/* Closes the set's sockets and removes socket files: nobody finds the way any more. Accepts NULL. */
 void listen_end(struct listen_set *set);
 
 #endif

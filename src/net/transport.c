@@ -58,8 +58,8 @@ struct stream {
     bool ended;       /* no more comes, and the owner knows */
     bool paused;      /* what has come is not all looked at: its end is not heard yet */
     bool owner_waits; /* for the socket */
-    bool shut,
-        shut_waits; /* nothing more is written; with TLS, but for what it has to write first */
+    bool shut;        /* nothing more is written */
+    bool shut_waits;  /* but what TLS has to write first */
 };
 
 /* ---- encrypted ones ---- */

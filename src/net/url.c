@@ -3,7 +3,6 @@
 
 #include "base/mem.h"
 
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -42,10 +41,6 @@ static bool is_clean(const char *text) {
     return true;
 }
 
-static char *copy(const char *text, size_t len) {
-    return mem_strndup(text, len);
-}
-
 static char *target_of(const char *rest) {
     if (*rest == '/')
         return mem_strdup(rest);
@@ -82,8 +77,8 @@ static bool read_host(const char *text, size_t len, struct url *url, char *error
     snprintf(url->port, sizeof url->port, "%s", url->secure ? "443" : "80");
     if (colon != NULL && !read_port(colon + 1, (size_t)(end - colon) - 1, url))
         return fail(error, size, "the port must be a number from 1 to 65535");
-    url->host = host_len == 0 ? mem_strdup("127.0.0.1") : copy(host, host_len);
-    url->authority = host_len == 0 ? mem_alloc(len + sizeof "127.0.0.1") : copy(text, len);
+    url->host = host_len == 0 ? mem_strdup("127.0.0.1") : mem_strndup(host, host_len);
+    url->authority = host_len == 0 ? mem_alloc(len + sizeof "127.0.0.1") : mem_strndup(text, len);
     if (host_len == 0)
         sprintf(url->authority, "127.0.0.1%.*s", (int)len, text);
     return true;
@@ -98,7 +93,7 @@ bool url_read(const char *text, struct url *url, char *error, size_t error_size)
                     "it has a blank, a \"#\" or another character that must be percent-encoded");
     if (url->is_unix) {
         const char *colon = strchr(text, ':');
-        url->host = copy(text, colon == NULL ? strlen(text) : (size_t)(colon - text));
+        url->host = mem_strndup(text, colon == NULL ? strlen(text) : (size_t)(colon - text));
         url->authority = mem_strdup("localhost");
         url->target = target_of(colon == NULL ? "" : colon + 1);
         return *url->host != '\0' || fail(error, error_size, "the path of the socket is missing");

@@ -37,9 +37,9 @@ struct timer_queue {
     struct heap due;
     struct table places;
     uint64_t luv_began_ns; /* when timers of luv's began to be called in this turn; 0: none was */
-    uint64_t
-        now_ns; /* the last moment that was told: none is told twice, so that timers of the same delay fire in
-                        the order of their start, and what a pass starts is due after the pass */
+    /* The last moment that was told: none is told twice, so that timers of the same delay fire in the order of their
+     * start, and what a pass starts is due after the pass. */
+    uint64_t now_ns;
 };
 
 /* Nanoseconds, more than ever before. */

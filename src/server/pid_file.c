@@ -2,7 +2,7 @@
 #include "server/pid_file.h"
 
 #include "base/mem.h"
-#include "server/process.h"
+#include "base/process.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -153,8 +153,8 @@ static bool set_option(struct settings *s, const struct option *option, const ch
 
 /* `next`: the word behind it, or NULL. */
 static bool unknown_option(const char *given, const char *next) {
-    char name[64],
-        text[640]; /* the name without a value behind "=" or, of one letter, behind that */
+    char name[64]; /* without a value behind "=" or, of one letter, behind that */
+    char text[640];
     size_t len = given[1] != '-' && given[1] != '\0' && given[2] != '\0' ? 2 : strcspn(given, "=");
     snprintf(name, sizeof name, "%.*s", (int)len, given);
     const char *value =

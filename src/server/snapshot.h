@@ -24,8 +24,8 @@ void snapshot_inherit(struct snapshot *snapshot, const struct snapshot *old, dou
 struct difference {
     size_t changed; /* files that are there and were not, or were otherwise */
     size_t gone;    /* sources that were there */
-    const char *
-        file; /* the first that changed, else the first that is gone; NULL: none. It is the newer one's */
+    /* The first that changed, else the first that is gone; NULL: none. It is the newer one's. */
+    const char *file;
 };
 
 struct difference snapshot_compare(const struct snapshot *old, const struct snapshot *newer);

@@ -15,16 +15,15 @@ bool standard_streams_reserve(void) {
     for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++) {
         if (is_open(fd))
             continue;
-        int opened =
-            open("/dev/null", O_RDWR); /* the lowest number that is free; children keep it */
-        if (opened != fd) {
-            if (opened < 0)
-                fprintf(
-                    stderr,
+        /* It gets the lowest number that is free; children keep it. */
+        int opened = open("/dev/null", O_RDWR);
+        if (opened == fd)
+            continue;
+        if (opened < 0)
+            fprintf(stderr,
                     "tidewire: descriptor %d is closed, and /dev/null cannot take its place: %s\n",
                     fd, strerror(errno));
-            return false;
-        }
+        return false;
     }
     return true;
 }

@@ -440,8 +440,8 @@ static void on_patience_over(uv_timer_t *timer) {
 
 /* Waits for threads that scripts have started, which no handle of the loop's stands for. */
 static bool await_threads(struct worker *worker) {
-    uv_ref(
-        (uv_handle_t *)&worker->patience); /* without, a loop that has nothing else runs no timer */
+    /* Without this a loop that has nothing else runs no timer. */
+    uv_ref((uv_handle_t *)&worker->patience);
     while (vm_has_threads() && !worker->patience_over) {
         uv_run(&worker->loop, UV_RUN_NOWAIT);
         uv_sleep(1);
