@@ -1,5 +1,5 @@
 /* test_process.c -- what the system tells of a process: ourselves, and those that there are not. */
-#include "server/process.h"
+#include "base/process.h"
 
 #include "base/clock.h"
 
