@@ -24,8 +24,9 @@ static enum admitted refuse(struct admission *admission, struct ticket *ticket, 
 
 enum admitted admission_take(struct admission *admission, const char *remote,
                              struct ticket *ticket) {
-    uint32_t max = strcmp(remote, "unix") == 0 ? 0 : atomic_load(&admission->per_address);
-    *ticket = (struct ticket){0};
+    bool is_unix = strcmp(remote, "unix") == 0;
+    uint32_t max = is_unix ? 0 : atomic_load(&admission->per_address);
+    *ticket = (struct ticket){.has_share = !is_unix};
     ticket->address = addresses_add(admission->addresses, remote, max);
     if (ticket->address == NULL)
         return refuse(admission, ticket, ADMITTED_NOT_OF_ADDRESS);
@@ -34,6 +35,16 @@ enum admitted admission_take(struct admission *admission, const char *remote,
         return ADMITTED;
     admission_give(admission, ticket);
     return refuse(admission, ticket, ADMITTED_NOT);
+}
+
+_Atomic size_t *admission_uploads_of(const struct ticket *ticket) {
+    bool has_share = ticket->has_share && ticket->address != NULL;
+    return has_share ? addresses_uploads(ticket->address) : NULL;
+}
+
+_Atomic size_t *admission_responses_of(const struct ticket *ticket) {
+    bool has_share = ticket->has_share && ticket->address != NULL;
+    return has_share ? addresses_responses(ticket->address) : NULL;
 }
 
 void admission_give(struct admission *admission, struct ticket *ticket) {

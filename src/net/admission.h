@@ -24,6 +24,7 @@ struct admission {
 struct ticket {
     bool placed, refused;
     struct address_entry *address; /* NULL: refused */
+    bool has_share; /* of what an address may have; clients of Unix sockets have none */
 };
 
 /* What became of a socket. */
@@ -40,6 +41,9 @@ void admission_close(struct admission *admission);
 /* `remote`: a numeric address, or "unix", whose clients have no address of their own. */
 enum admitted admission_take(struct admission *admission, const char *remote,
                              struct ticket *ticket);
+/* Where the bytes count that its address may have, for quota.h. NULL: it has no share. */
+_Atomic size_t *admission_uploads_of(const struct ticket *ticket);
+_Atomic size_t *admission_responses_of(const struct ticket *ticket);
 /* Gives back what the ticket still has. */
 void admission_give(struct admission *admission, struct ticket *ticket);
 

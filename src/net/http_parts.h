@@ -72,6 +72,8 @@ bool http_is_slow(struct http *http);
 void http_read(struct http *http, char *bytes, size_t len);
 /* http_write.c: answers with a refusal, whatever the request's method. */
 void http_refuse(struct http *http, int status, const char *text);
+/* The same where a limit is reached: that of all clients (`full`), or the share of one address. It is counted. */
+void http_refuse_by_limit(struct http *http, enum http_refused what, bool full, const char *why);
 /* http.c: tells the handler what a limit has refused. */
 void http_count_refused(const struct http *http, enum http_refused what);
 /* http_log.c: the end without an answer. */

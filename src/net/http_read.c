@@ -10,17 +10,10 @@
 
 #include <string.h>
 
-/* Whose share of the uploads its body counts in; NULL: nobody's. */
-static _Atomic size_t *share_of(const struct http *http) {
-    if (http->ticket.address == NULL || strcmp(http->remote, "unix") == 0)
-        return NULL;
-    return addresses_uploads(http->ticket.address);
-}
-
 void http_forget_request(struct http *http) {
     struct admission *admission = http->server->options.admission;
     if (admission != NULL)
-        quota_give(&admission->uploads, share_of(http), http->body_capacity);
+        quota_give(&admission->uploads, admission_uploads_of(&http->ticket), http->body_capacity);
     mem_free(http->head);
     mem_free(http->body);
     http->head = http->body = NULL;
@@ -52,12 +45,10 @@ static void hand_over(struct http *http, char *ahead, size_t ahead_len) {
 /* ---- the body ---- */
 
 static void refuse_upload(struct http *http, enum quota_result result) {
-    int status = result == QUOTA_FULL ? 503 : 429;
-    const char *why = result == QUOTA_FULL ? "The server is busy with other uploads."
-                                           : "Too many uploads are under way from this address.";
-    http_count_refused(http, HTTP_REFUSED_REQUEST);
-    http->head_only = false;
-    http_respond_refusal(http, status, "Retry-After: 5\r\n", why);
+    bool full = result == QUOTA_FULL;
+    http_refuse_by_limit(http, HTTP_REFUSED_REQUEST, full,
+                         full ? "The server is busy with other uploads."
+                              : "Too many uploads are under way from this address.");
 }
 
 /* Makes room for `more` bytes of the body. False, and answered: too much is held already. */
@@ -72,7 +63,7 @@ static bool reserve(struct http *http, size_t more) {
     struct admission *admission = http->server->options.admission;
     enum quota_result result = QUOTA_TAKEN;
     if (admission != NULL)
-        result = quota_take(&admission->uploads, share_of(http), growth);
+        result = quota_take(&admission->uploads, admission_uploads_of(&http->ticket), growth);
     if (result != QUOTA_TAKEN) {
         refuse_upload(http, result);
         return false;
@@ -114,10 +105,8 @@ static bool take_body(struct http *http, const char *bytes, size_t len) {
 /* The socket is there only to be told that it is too many. */
 static void refuse_socket(struct http *http) {
     bool full = http->admitted == ADMITTED_NOT;
-    int status = full ? 503 : 429;
-    const char *why = full ? "The server is full." : "Too many connections from this address.";
-    http_count_refused(http, HTTP_REFUSED_SOCKET);
-    http_respond_refusal(http, status, "Retry-After: 5\r\n", why);
+    http_refuse_by_limit(http, HTTP_REFUSED_SOCKET, full,
+                         full ? "The server is full." : "Too many connections from this address.");
 }
 
 /* The head is whole; `rest` is what came behind it. */

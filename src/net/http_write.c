@@ -21,17 +21,10 @@ enum { SMALL_BYTES = 4096 };
 /* Milliseconds for the client to close after its answer. */
 enum { ENDING_MS = 2000 };
 
-/* Whose share of the answers it counts in; NULL: nobody's. */
-static _Atomic size_t *share_of(const struct http *http) {
-    if (http->ticket.address == NULL || strcmp(http->remote, "unix") == 0)
-        return NULL;
-    return addresses_responses(http->ticket.address);
-}
-
 void http_forget_answer(struct http *http) {
     struct admission *admission = http->server->options.admission;
     if (admission != NULL)
-        quota_give(&admission->responses, share_of(http), http->held);
+        quota_give(&admission->responses, admission_responses_of(&http->ticket), http->held);
     http->held = 0;
     mem_free(http->out);
     http->out = NULL;
@@ -186,16 +179,16 @@ static bool reserve(struct http *http, size_t bytes) {
     struct admission *admission = http->server->options.admission;
     if (admission == NULL || bytes <= SMALL_BYTES)
         return true;
-    enum quota_result result = quota_take(&admission->responses, share_of(http), bytes);
+    enum quota_result result =
+        quota_take(&admission->responses, admission_responses_of(&http->ticket), bytes);
     if (result == QUOTA_TAKEN) {
         http->held = bytes;
         return true;
     }
-    const char *why = result == QUOTA_FULL ? "Too many answers wait for their readers."
-                                           : "Too many answers wait for readers at this address.";
-    int refusal = result == QUOTA_FULL ? 503 : 429;
-    http_count_refused(http, HTTP_REFUSED_REQUEST);
-    http_respond_refusal(http, refusal, "Retry-After: 5\r\n", why);
+    bool full = result == QUOTA_FULL;
+    http_refuse_by_limit(http, HTTP_REFUSED_REQUEST, full,
+                         full ? "Too many answers wait for their readers."
+                              : "Too many answers wait for readers at this address.");
     return false;
 }
 
@@ -285,4 +278,10 @@ int http_respond_file(struct http *http, const char *folder, const char *path) {
 void http_refuse(struct http *http, int status, const char *text) {
     http->head_only = false;
     http_respond_refusal(http, status, NULL, text);
+}
+
+void http_refuse_by_limit(struct http *http, enum http_refused what, bool full, const char *why) {
+    http_count_refused(http, what);
+    http->head_only = false;
+    http_respond_refusal(http, full ? 503 : 429, "Retry-After: 5\r\n", why);
 }
