@@ -70,100 +70,74 @@ static uint64_t resident_bytes(void) {
     return pages * (uint64_t)sysconf(_SC_PAGESIZE);
 }
 
+/* One of the metrics, in the text format of Prometheus; its value behind it, by add(). */
+static void begin_metric(struct text *text, const char *name, const char *type, const char *help) {
+    add(text, "# HELP tidewire_%s %s\n", name, help);
+    add(text, "# TYPE tidewire_%s %s\ntidewire_%s ", name, type, name);
+}
+
+static void add_count(struct text *text, const char *name, const char *type, const char *help,
+                      int64_t value) {
+    begin_metric(text, name, type, help);
+    add(text, "%" PRId64 "\n", value);
+}
+
+static void add_seconds(struct text *text, const char *name, const char *help, double seconds) {
+    begin_metric(text, name, "gauge", help);
+    add(text, "%.6f\n", seconds);
+}
+
 static void add_reloads(struct admin *admin, struct text *text) {
     struct commons *commons = admin->commons;
-    add(text,
-        "# HELP tidewire_reloads_total Times that new code has taken over.\n"
-        "# TYPE tidewire_reloads_total counter\ntidewire_reloads_total %u\n",
-        atomic_load(&commons->reloads));
-    add(text,
-        "# HELP tidewire_reload_failures_total Times that new code could not be loaded.\n"
-        "# TYPE tidewire_reload_failures_total counter\ntidewire_reload_failures_total %u\n",
-        atomic_load(&commons->reload_failures));
-    add(text,
-        "# HELP tidewire_generation The code that runs, counted from 1.\n"
-        "# TYPE tidewire_generation gauge\ntidewire_generation %u\n",
-        atomic_load(&commons->generation));
-    add(text,
-        "# HELP tidewire_reload_pause_seconds How long a worker stood still for the last reload.\n"
-        "# TYPE tidewire_reload_pause_seconds gauge\ntidewire_reload_pause_seconds %.6f\n",
-        (double)atomic_load(&commons->reload_pause_ns) / 1e9);
+    add_count(text, "reloads_total", "counter", "Times that new code has taken over.",
+              atomic_load(&commons->reloads));
+    add_count(text, "reload_failures_total", "counter", "Times that new code could not be loaded.",
+              atomic_load(&commons->reload_failures));
+    add_count(text, "generation", "gauge", "The code that runs, counted from 1.",
+              atomic_load(&commons->generation));
+    add_seconds(text, "reload_pause_seconds", "How long a worker stood still for the last reload.",
+                (double)atomic_load(&commons->reload_pause_ns) / 1e9);
 }
 
 static void add_log(struct text *text) {
     struct log_figures log;
     log_figures(&log);
-    add(text,
-        "# HELP tidewire_log_lines_dropped_total Lines of the log that were dropped because nobody "
-        "read it.\n# TYPE tidewire_log_lines_dropped_total counter\n"
-        "tidewire_log_lines_dropped_total %" PRIu64 "\n",
-        log.dropped);
-    add(text,
-        "# HELP tidewire_output_lines_dropped_total Lines of print that were dropped because "
-        "nobody "
-        "read them.\n# TYPE tidewire_output_lines_dropped_total counter\n"
-        "tidewire_output_lines_dropped_total %" PRIu64 "\n",
-        log.output_dropped);
-    add(text,
-        "# HELP tidewire_log_lines_suppressed_total Lines above the limit for one event in a "
-        "second.\n# TYPE tidewire_log_lines_suppressed_total counter\n"
-        "tidewire_log_lines_suppressed_total %" PRIu64 "\n",
-        log.suppressed);
-    add(text,
-        "# HELP tidewire_log_waiting_bytes Bytes of the log that were not written yet.\n"
-        "# TYPE tidewire_log_waiting_bytes gauge\ntidewire_log_waiting_bytes %zu\n",
-        log.waiting);
-}
-
-/* When the certificate ends, where there is one. */
-static void add_certificate(const struct admin *admin, struct text *text) {
-    if (admin->commons->certificate != NULL)
-        add(text,
-            "# HELP tidewire_certificate_expires_seconds When the certificate ends, in Unix time.\n"
-            "# TYPE tidewire_certificate_expires_seconds gauge\n"
-            "tidewire_certificate_expires_seconds %" PRId64 "\n",
-            certificate_ends_at(admin->commons->certificate));
+    add_count(text, "log_lines_dropped_total", "counter",
+              "Lines of the log that were dropped because nobody read it.", log.dropped);
+    add_count(text, "output_lines_dropped_total", "counter",
+              "Lines of print that were dropped because nobody read them.", log.output_dropped);
+    add_count(text, "log_lines_suppressed_total", "counter",
+              "Lines above the limit for one event in a second.", log.suppressed);
+    add_count(text, "log_waiting_bytes", "gauge", "Bytes of the log that were not written yet.",
+              log.waiting);
 }
 
 static void metrics(struct admin *admin, struct http *http) {
     struct stats_total total;
     struct text text = {0};
+    const struct places *places = &admin->commons->admission.connections;
     bus_total(admin->commons->bus, &total);
-#define X(name, help)                                                                              \
-    add(&text, "# HELP tidewire_%s_total %s.\n# TYPE tidewire_%s_total counter\n", #name, help,    \
-        #name);                                                                                    \
-    add(&text, "tidewire_%s_total %" PRIu64 "\n", #name, total.name);
+#define X(name, help) add_count(&text, #name "_total", "counter", help ".", total.name);
     STATS_COUNTERS(X)
 #undef X
-#define X(name, help)                                                                              \
-    add(&text, "# HELP tidewire_%s %s.\n# TYPE tidewire_%s gauge\n", #name, help, #name);          \
-    add(&text, "tidewire_%s %" PRIu64 "\n", #name, total.name);
+#define X(name, help) add_count(&text, #name, "gauge", help ".", total.name);
     STATS_GAUGES(X)
 #undef X
-    add(&text,
-        "# HELP tidewire_max_connections Connections there may be.\n"
-        "# TYPE tidewire_max_connections gauge\ntidewire_max_connections %u\n",
-        places_max(&admin->commons->admission.connections));
-    add(&text,
-        "# HELP tidewire_sockets Sockets that count in max_connections, of plain HTTP and in their "
-        "handshake, too.\n"
-        "# TYPE tidewire_sockets gauge\ntidewire_sockets %u\n",
-        places_taken(&admin->commons->admission.connections));
-    add(&text,
-        "# HELP tidewire_workers Threads that serve connections.\n"
-        "# TYPE tidewire_workers gauge\ntidewire_workers %u\n",
-        bus_workers(admin->commons->bus));
+    add_count(&text, "max_connections", "gauge", "Connections there may be.", places_max(places));
+    add_count(&text, "sockets", "gauge",
+              "Sockets that count in max_connections, of plain HTTP and in their handshake, too.",
+              places_taken(places));
+    add_count(&text, "workers", "gauge", "Threads that serve connections.",
+              bus_workers(admin->commons->bus));
     add_reloads(admin, &text);
-    add_certificate(admin, &text);
+    if (admin->commons->certificate != NULL)
+        add_count(&text, "certificate_expires_seconds", "gauge",
+                  "When the certificate ends, in Unix time.",
+                  certificate_ends_at(admin->commons->certificate));
     add_log(&text);
-    add(&text,
-        "# HELP tidewire_uptime_seconds Time since the start.\n"
-        "# TYPE tidewire_uptime_seconds gauge\ntidewire_uptime_seconds %.3f\n",
-        clock_wall_seconds() - admin->commons->started_at);
-    add(&text,
-        "# HELP tidewire_resident_bytes Memory of the process.\n"
-        "# TYPE tidewire_resident_bytes gauge\ntidewire_resident_bytes %" PRIu64 "\n",
-        resident_bytes());
+    add_seconds(&text, "uptime_seconds", "Time since the start.",
+                clock_wall_seconds() - admin->commons->started_at);
+    add_count(&text, "resident_bytes", "gauge", "Memory of the process.", resident_bytes());
     add(&text,
         "# HELP tidewire_info The version that runs.\n# TYPE tidewire_info gauge\n"
         "tidewire_info{version=\"%s\"} 1\n",
