@@ -55,18 +55,15 @@ void outbox_end(struct hub *hub, struct conn *conn) {
     heartbeat_kill_in(hub, conn, conn->half_closed ? CLOSE_FLUSH_MS : CLOSE_LINGER_MS);
 }
 
-/* Writes what the queue gives next, and takes it off `*left`; false when it is empty. */
-static bool write_next(struct hub *hub, struct conn *conn, size_t *left) {
+/* Writes what the queue, which is not empty, gives next: TURN_BYTES at most. Returns how much that was. */
+static size_t write_next(struct hub *hub, struct conn *conn) {
     const unsigned char *bytes = hub->scratch;
     struct outq_bundle *bundle = &hub->bundle;
     bool same = outq_is_bundle(&conn->out, bundle);
     size_t len =
         same ? bundle->bytes : outq_next(&conn->out, hub->scratch, OUTBOX_SCRATCH_BYTES, &bytes);
-    if (len == 0)
-        return false;
     if (len > TURN_BYTES) /* one large message */
         len = TURN_BYTES;
-    *left -= len < *left ? len : *left;
     bool gathered = bytes == hub->scratch;
     if (gathered && !same)
         outq_drop_bundle(bundle); /* its bytes stood there */
@@ -75,15 +72,14 @@ static bool write_next(struct hub *hub, struct conn *conn, size_t *left) {
         outq_written(&conn->out, written, &hub->shares);
     stats_add(&hub->stats.bytes_sent, written);
     conn->blocked = written < len;
-    return true;
+    return len;
 }
 
 void outbox_flush(struct hub *hub, struct conn *conn) {
     if (conn->peer == NULL)
         return;
-    size_t left = TURN_BYTES;
-    while (!conn->blocked && left > 0 && write_next(hub, conn, &left)) {
-    }
+    for (size_t done = 0; !conn->blocked && done < TURN_BYTES && !outq_empty(&conn->out);)
+        done += write_next(hub, conn);
     if (conn->blocked)
         note_slow(conn);
     else if (!outq_empty(&conn->out))
