@@ -6,6 +6,7 @@
 
 #include "base/descriptors.h"
 #include "base/log.h"
+#include "script/wrap.h"
 
 #include <fcntl.h>
 #include <stdlib.h>
@@ -23,13 +24,10 @@ bool vm_is_exit_marker(lua_State *L, int index) {
 
 /* ---- children ---- */
 
-/* Calls the function in the upvalue with what is on the stack. */
+/* Calls Lua's own function. */
 static int call_original(lua_State *L) {
     descriptors_close_on_exec();
-    lua_pushvalue(L, lua_upvalueindex(1));
-    lua_insert(L, 1);
-    lua_call(L, lua_gettop(L) - 1, LUA_MULTRET);
-    return lua_gettop(L);
+    return wrap_call(L);
 }
 
 /* io.popen */

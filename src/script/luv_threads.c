@@ -11,6 +11,7 @@
 #include "script/calls.h"
 #include "script/trace.h"
 #include "script/warning.h"
+#include "script/wrap.h"
 
 #include <lauxlib.h>
 #include <lualib.h>
@@ -156,14 +157,6 @@ static void check_count(lua_State *L, int count, const char *name) {
         luaL_error(L, "uv.%s: at most %d arguments can be passed on", name, MOST_VALUES);
 }
 
-/* Calls luv's own function, the first upvalue, with the arguments on the stack. */
-static int call_own(lua_State *L) {
-    lua_pushvalue(L, lua_upvalueindex(1));
-    lua_insert(L, 1);
-    lua_call(L, lua_gettop(L) - 1, LUA_MULTRET);
-    return lua_gettop(L);
-}
-
 /* uv.new_thread([options,] entry, ...) */
 static int new_thread(lua_State *L) {
     int entry = lua_istable(L, 1) ? 2 : 1;
@@ -224,57 +217,38 @@ static int detach_thread(lua_State *L) {
     lua_pushboolean(L, 0); /* its object must stay */
     lua_rawset(L, 2);
     lua_settop(L, 1);
-    return call_own(L);
+    return wrap_call(L);
 }
 
 /* uv.new_work(entry, after) */
 static int new_work(lua_State *L) {
     check_code(L, 1, "new_work");
-    return call_own(L);
+    return wrap_call(L);
 }
 
 /* work:queue(...) */
 static int queue_work(lua_State *L) {
     check_count(L, lua_gettop(L) - 1, "queue_work");
-    return call_own(L);
+    return wrap_call(L);
 }
 
 /* async:send(...) */
 static int send_async(lua_State *L) {
     check_count(L, lua_gettop(L) - 1, "async_send");
-    return call_own(L);
-}
-
-/* Replaces a function of the table on top, which may be of a version of luv's that has none. */
-static void replace(lua_State *L, const char *name, lua_CFunction function) {
-    if (lua_getfield(L, -1, name) == LUA_TNIL) {
-        lua_pop(L, 1);
-        return;
-    }
-    lua_pushcclosure(L, function, 1);
-    lua_setfield(L, -2, name);
-}
-
-/* The same of the methods of a class. */
-static void replace_method(lua_State *L, const char *class, const char *name,
-                           lua_CFunction function) {
-    luaL_getmetatable(L, class);
-    lua_getfield(L, -1, "__index");
-    replace(L, name, function);
-    lua_pop(L, 2);
+    return wrap_call(L);
 }
 
 static void replace_functions(lua_State *L) {
-    replace(L, "new_thread", new_thread);
-    replace(L, "thread_join", join_thread);
-    replace(L, "thread_detach", detach_thread);
-    replace(L, "new_work", new_work);
-    replace(L, "queue_work", queue_work);
-    replace(L, "async_send", send_async);
-    replace_method(L, "uv_async", "send", send_async);
-    replace_method(L, "uv_thread", "join", join_thread);
-    replace_method(L, "uv_thread", "detach", detach_thread);
-    replace_method(L, "luv_work_ctx", "queue", queue_work);
+    wrap_function(L, "new_thread", new_thread);
+    wrap_function(L, "thread_join", join_thread);
+    wrap_function(L, "thread_detach", detach_thread);
+    wrap_function(L, "new_work", new_work);
+    wrap_function(L, "queue_work", queue_work);
+    wrap_function(L, "async_send", send_async);
+    wrap_method(L, "uv_async", "send", send_async);
+    wrap_method(L, "uv_thread", "join", join_thread);
+    wrap_method(L, "uv_thread", "detach", detach_thread);
+    wrap_method(L, "luv_work_ctx", "queue", queue_work);
 }
 
 /* ---- the states of threads ---- */
