@@ -39,7 +39,7 @@ local timers = {}
 local methods, getters = {}, {}
 
 --- The last name that a script has looked for in a connection and not found (missing.lua).
-local looked_for
+local looked_for = {} ---@type { name: any }
 
 --- What a name of ours is, in a message.
 local function what_it_is(name)
@@ -78,7 +78,7 @@ local metatable = {
     if getter then
       return getter(conn)
     end
-    looked_for = key
+    looked_for.name = key
   end,
   -- Of fields that are not there yet: a name of ours never is, so it costs nothing to change a field.
   __newindex = function(conn, key, value)
@@ -371,11 +371,7 @@ missing.add {
     return names
   end,
   values = function() return getters_as_values end,
-  last = function(forget)
-    local name = looked_for
-    looked_for = not forget and looked_for or nil
-    return name
-  end,
+  looked_for = looked_for,
   is_open = true,
 }
 

@@ -35,16 +35,14 @@ local function quote(text)
   return rest > 0 and ('"%s"… (%d bytes)'):format(shown, #text) or '"' .. shown .. '"'
 end
 
---- What an object says of itself, if it does: through __tostring, or by its kind.
+--- What an object says of itself, through __tostring; nil if it does not, or shows no more than an address.
 local function own_text(value)
   local metatable = debug.getmetatable(value)
-  if type(metatable) ~= "table" or type(value) == "string" then
+  if type(metatable) ~= "table" or rawget(metatable, "__tostring") == nil then
     return nil
-  elseif rawget(metatable, "__tostring") then
-    local ok, text = pcall(tostring, value)
-    return ok and not text:find("0x%x+") and text or nil
   end
-  return nil
+  local ok, text = pcall(tostring, value)
+  return ok and not text:find("0x%x+") and text or nil
 end
 
 local function describe(value)

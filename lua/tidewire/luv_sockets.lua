@@ -155,19 +155,15 @@ function sockets.install(uv)
   } do
     raw[name] = uv[name]
   end
-  function uv.tcp_bind(handle, host, port, ...)
-    local is_fixed = type(host) == "string" and math.tointeger(port) ~= 0
-    if not is_fixed then
-      return raw.tcp_bind(handle, host, port, ...)
+  for _, kind in ipairs { "tcp", "udp" } do
+    local name = kind .. "_bind"
+    uv[name] = function(handle, host, port, ...)
+      local is_fixed = type(host) == "string" and math.tointeger(port) ~= 0
+      if not is_fixed then
+        return raw[name](handle, host, port, ...)
+      end
+      return bind(kind, handle, ("%s %s %s"):format(kind, host, port), host, port, ...)
     end
-    return bind("tcp", handle, ("tcp %s %s"):format(host, port), host, port, ...)
-  end
-  function uv.udp_bind(handle, host, port, ...)
-    local is_fixed = type(host) == "string" and math.tointeger(port) ~= 0
-    if not is_fixed then
-      return raw.udp_bind(handle, host, port, ...)
-    end
-    return bind("udp", handle, ("udp %s %s"):format(host, port), host, port, ...)
   end
   function uv.pipe_bind(handle, path, ...)
     if type(path) ~= "string" then

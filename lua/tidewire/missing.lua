@@ -12,7 +12,7 @@ local missing = {}
 ---@class tidewire.MissingKind
 ---@field subject string   how scripts write the object: "conn"
 ---@field names fun(): table<string, "."|":">  what it has, and what stands before that
----@field last fun(forget: boolean): any       the name that was looked for in vain, and no more when it is forgotten
+---@field looked_for { name: any }             whose name was looked for in vain last; nil: none, or it was told
 ---@field is_open boolean  scripts have names of their own there, so that no list of ours helps
 ---@field values fun(): table<string, any>     of these names, those that are no functions
 
@@ -110,20 +110,16 @@ end
 
 --- An __index that remembers what it was asked for.
 local function rememberer(subject, tables, sign)
-  local last
+  local looked_for = {}
   missing.add {
     subject = subject,
     names = function() return names_of(tables, sign) end,
     values = function() return values_of(tables) end,
-    last = function(forget)
-      local name = last
-      last = not forget and last or nil
-      return name
-    end,
+    looked_for = looked_for,
     is_open = false,
   }
   return function(_, name)
-    last = name
+    looked_for.name = name
   end
 end
 
@@ -220,14 +216,14 @@ local function find_hint(name, what, type_name)
   for _, kind in ipairs(kinds) do
     local hint
     if type_name == "nil" then
-      hint = kind.last(false) == name and hint_of(kind, name)
+      hint = kind.looked_for.name == name and hint_of(kind, name)
     elseif what == "call" then
       hint = misuse_of(kind, name, true)
     elseif what == "index" and type_name == "function" then
       hint = misuse_of(kind, name, false)
     end
     if hint then
-      kind.last(true)
+      kind.looked_for.name = nil
       return hint
     end
   end

@@ -77,7 +77,7 @@ local fields = {
 }
 
 --- The last name that a script has looked for and not found (missing.lua).
-local looked_for
+local looked_for = {} ---@type { name: any }
 
 local metatable = {
   __name = "tidewire.request",
@@ -86,7 +86,7 @@ local metatable = {
   __index = function(self, name)
     local compute = fields[name]
     if not compute then
-      looked_for = name
+      looked_for.name = name
       return nil
     end
     local value = compute(self)
@@ -150,11 +150,7 @@ missing.add {
     return names
   end,
   values = function() return fields_as_values end,
-  last = function(forget)
-    local name = looked_for
-    looked_for = not forget and looked_for or nil
-    return name
-  end,
+  looked_for = looked_for,
   is_open = true,
 }
 
