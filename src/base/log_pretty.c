@@ -49,18 +49,17 @@ static bool is(const struct log_field *field, const char *key) {
     return field->key_len == strlen(key) && memcmp(field->key, key, field->key_len) == 0;
 }
 
-/* The value of a field, which is not said again. False: there is none, or it is empty. */
-static bool say(struct painter *painter, const char *before, const char *key, const char *after) {
+/* The value of a field, which is not said again; nothing where there is none, or it is empty. */
+static void say(struct painter *painter, const char *before, const char *key, const char *after) {
     struct log_field field;
     if (!log_find_field(painter->record, key, &field))
-        return false;
+        return;
     painter->said[painter->said_count++] = key;
     if (field.len == 0)
-        return false;
+        return;
     text(painter, before);
     value(painter, &field);
     text(painter, after);
-    return true;
 }
 
 /* ---- the head: time, level, place ---- */
@@ -111,62 +110,14 @@ static void add_place(struct painter *painter) {
 
 /* ---- the sentence ---- */
 
-static void say_closed(struct painter *painter) {
-    say(painter, "closed by the ", "by", "");
-    say(painter, ", ", "code", "");
-    say(painter, " ", "why", "");
-}
-
-static void say_refused(struct painter *painter) {
-    say(painter, "", "status", " ");
-    say(painter, "", "method", " ");
-    say(painter, "", "path", ": ");
-    say(painter, "", "why", "");
-}
-
-static void say_request(struct painter *painter) {
-    say(painter, "", "method", " ");
-    say(painter, "", "path", " ");
-    say(painter, "", "status", "");
-}
-
-static void say_dropped(struct painter *painter) {
-    say(painter, "", "lines", " lines of the log were dropped: ");
-    say(painter, "", "why", "");
-}
-
-static void say_output_dropped(struct painter *painter) {
-    say(painter, "", "lines", " printed lines were dropped: ");
-    say(painter, "", "why", "");
-}
-
-static void say_suppressed(struct painter *painter) {
-    say(painter, "", "lines", " more ");
-    say(painter, "of \"", "of", "\" within a second");
-}
-
-static void say_listening(struct painter *painter) {
-    say(painter, "", "for", " ");
-    say(painter, "address ", "address", "");
-}
-
-static void say_reloaded(struct painter *painter) {
-    say(painter, "reloaded: generation ", "generation", " runs");
-}
-
 /* Text of several lines that is not a client's, each below the other. */
 static void say_lines(struct painter *painter, const char *key) {
-    struct log_field field;
+    struct log_field field, line;
     if (!log_find_field(painter->record, key, &field))
         return;
     painter->said[painter->said_count++] = key;
-    struct log_field line = field;
-    for (size_t at = 0; at <= field.len; at += line.len + 1) {
-        const char *end = memchr(field.value + at, '\n', field.len - at);
-        line.value = field.value + at;
-        line.len = end == NULL ? field.len - at : (size_t)(end - line.value);
-        line.cut = end == NULL ? field.cut : 0;
-        if (at > 0) {
+    for (size_t at = 0; log_next_line(&field, &at, &line);) {
+        if (line.value != field.value) {
             text(painter, "\n");
             text(painter, indent);
         }
@@ -174,33 +125,48 @@ static void say_lines(struct painter *painter, const char *key) {
             text(painter, "  ");
             line.value++;
             line.len--;
-            value(painter, &line);
-            line.len++;
-        } else {
-            value(painter, &line);
         }
+        value(painter, &line);
     }
 }
 
-static void say_problems(struct painter *painter) {
-    say_lines(painter, "why");
-}
+/* What is said of an event: the value of a field that is there, with what stands around it; without `key` the words
+ * of `before`; without `after` the value's lines, each below the other. */
+struct part {
+    const char *before, *key, *after;
+};
 
-static void say_reload_failed(struct painter *painter) {
-    text(painter, "reload failed, the old code goes on: ");
-    say_lines(painter, "why");
-}
+enum { MOST_PARTS = 4 };
 
-static void say_connected(struct painter *painter) {
-    text(painter, "connected");
-}
+static const struct {
+    const char *event;
+    struct part parts[MOST_PARTS];
+} sentences[] = {
+    {"serving", {{"", "message", ""}}},
+    {"script", {{"", "message", ""}}},
+    {"opened", {{.before = "connected"}}},
+    {"closed", {{"closed by the ", "by", ""}, {", ", "code", ""}, {" ", "why", ""}}},
+    {"refused", {{"", "status", " "}, {"", "method", " "}, {"", "path", ": "}, {"", "why", ""}}},
+    {"request", {{"", "method", " "}, {"", "path", " "}, {"", "status", ""}}},
+    {"script_error", {{"", "why", ""}}},
+    {"configuration", {{"", "why", ""}}},
+    {"start_failed", {{.key = "why"}}},
+    {"reload_failed", {{.before = "reload failed, the old code goes on: "}, {.key = "why"}}},
+    {"reloaded", {{"reloaded: generation ", "generation", " runs"}}},
+    {"saved", {{"saved ", "file", ""}}},
+    {"listening", {{"", "for", " "}, {"address ", "address", ""}}},
+    {"log_dropped", {{"", "lines", " lines of the log were dropped: "}, {"", "why", ""}}},
+    {"output_dropped", {{"", "lines", " printed lines were dropped: "}, {"", "why", ""}}},
+    {"log_suppressed", {{"", "lines", " more "}, {"of \"", "of", "\" within a second"}}},
+};
 
-static void say_message(struct painter *painter) {
-    say(painter, "", "message", "");
-}
-
-static void say_why(struct painter *painter) {
-    say(painter, "", "why", "");
+static void say_part(struct painter *painter, const struct part *part) {
+    if (part->key != NULL && part->after == NULL)
+        say_lines(painter, part->key);
+    else if (part->key != NULL)
+        say(painter, part->before, part->key, part->after);
+    else if (part->before != NULL)
+        text(painter, part->before);
 }
 
 /* An event without a sentence of its own: its name and why. */
@@ -213,34 +179,13 @@ static void say_event(struct painter *painter) {
     say(painter, ": ", "why", "");
 }
 
-static const struct {
-    const char *event;
-    void (*say)(struct painter *painter);
-} sentences[] = {
-    {"serving", say_message},
-    {"script", say_message},
-    {"opened", say_connected},
-    {"closed", say_closed},
-    {"refused", say_refused},
-    {"request", say_request},
-    {"script_error", say_why},
-    {"configuration", say_why},
-    {"start_failed", say_problems},
-    {"reload_failed", say_reload_failed},
-    {"reloaded", say_reloaded},
-    {"saved", say_why},
-    {"listening", say_listening},
-    {"log_dropped", say_dropped},
-    {"output_dropped", say_output_dropped},
-    {"log_suppressed", say_suppressed},
-};
-
 static void say_what(struct painter *painter) {
     for (size_t i = 0; i < sizeof sentences / sizeof sentences[0]; i++) {
-        if (strcmp(sentences[i].event, painter->record->event) == 0) {
-            sentences[i].say(painter);
-            return;
-        }
+        if (strcmp(sentences[i].event, painter->record->event) != 0)
+            continue;
+        for (int part = 0; part < MOST_PARTS; part++)
+            say_part(painter, &sentences[i].parts[part]);
+        return;
     }
     say_event(painter);
 }
@@ -279,22 +224,9 @@ static void add_fields(struct painter *painter) {
         paint(painter, reset);
 }
 
-/* The next line of a field that has several, in `line`; false at its end. */
-static bool next_line(const struct log_field *field, size_t *at, struct log_field *line) {
-    if (*at >= field->len)
-        return false;
-    const char *start = field->value + *at, *end = memchr(start, '\n', field->len - *at);
-    *line = *field;
-    line->cut = 0;
-    line->value = start;
-    line->len = end == NULL ? field->len - *at : (size_t)(end - start);
-    *at += line->len + 1;
-    return true;
-}
-
 static void add_source(struct painter *painter, const struct log_field *field) {
     struct log_field line;
-    for (size_t at = 0; next_line(field, &at, &line) && log_out_has_room(painter->out);) {
+    for (size_t at = 0; log_next_line(field, &at, &line) && log_out_has_room(painter->out);) {
         const char *tab = memchr(line.value, '\t', line.len);
         if (tab == NULL)
             continue;
@@ -317,7 +249,7 @@ static void add_source(struct painter *painter, const struct log_field *field) {
 static void add_frames(struct painter *painter, const struct log_field *field) {
     struct log_field frame;
     paint(painter, dim);
-    for (size_t at = 0; next_line(field, &at, &frame) && log_out_has_room(painter->out);) {
+    for (size_t at = 0; log_next_line(field, &at, &frame) && log_out_has_room(painter->out);) {
         text(painter, "\n");
         text(painter, indent);
         text(painter, "at ");

@@ -90,6 +90,18 @@ bool log_find_field(const struct log_record *record, const char *key, struct log
     return false;
 }
 
+bool log_next_line(const struct log_field *field, size_t *at, struct log_field *line) {
+    if (*at >= field->len)
+        return false;
+    const char *start = field->value + *at, *end = memchr(start, '\n', field->len - *at);
+    *line = *field;
+    line->value = start;
+    line->len = end == NULL ? field->len - *at : (size_t)(end - start);
+    line->cut = end == NULL ? field->cut : 0;
+    *at += line->len + 1;
+    return true;
+}
+
 /* May it stand without quotes? */
 static bool is_plain(const struct log_field *field) {
     for (size_t at = 0, len; at < field->len; at += len) {
@@ -107,13 +119,9 @@ static bool is_for_people(const struct log_field *field) {
 
 /* The frames of a traceback in one line. */
 static void add_frames(struct log_out *out, const struct log_field *field) {
-    struct log_field frame = *field;
-    frame.cut = 0;
-    for (size_t at = 0; at < field->len; at += frame.len + 1) {
-        const char *end = memchr(field->value + at, '\n', field->len - at);
-        frame.value = field->value + at;
-        frame.len = end == NULL ? field->len - at : (size_t)(end - frame.value);
-        if (at > 0)
+    struct log_field frame;
+    for (size_t at = 0; log_next_line(field, &at, &frame);) {
+        if (frame.value != field->value)
             log_out_text(out, " < ");
         log_out_escaped(out, &frame);
         if (!log_out_has_room(out))

@@ -52,6 +52,9 @@ bool log_next_field(const struct log_record *record, size_t *at, struct log_fiel
 /* The first field of this name. */
 bool log_find_field(const struct log_record *record, const char *key, struct log_field *field);
 
+/* The line at *at of a field that has several, and moves behind it. False: there is none. */
+bool log_next_line(const struct log_field *field, size_t *at, struct log_field *line);
+
 /* The bytes of a line under construction. */
 struct log_out {
     size_t used;
