@@ -4,6 +4,7 @@
 -- the connection. Errors in on_error and in on_close harm nothing else.
 
 local core = require "tidewire.core"
+local inspect = require "tidewire.inspect"
 local missing = require "tidewire.missing"
 
 local ID = core.conn_key
@@ -25,11 +26,6 @@ function Error:__tostring()
   return ("%s: %s"):format(self.hook, self.message)
 end
 
-local function text_of(value)
-  local ok, text = pcall(tostring, value)
-  return ok and text or "an error value that cannot be shown"
-end
-
 ---@param kind string
 ---@param value any
 ---@param hook string
@@ -40,7 +36,8 @@ function errors.new(kind, value, hook, traceback)
     return value -- thrown on by the script
   end
   return setmetatable({
-    kind = kind, message = missing.explain(text_of(value)), traceback = traceback or "", hook = hook, value = value,
+    kind = kind, message = missing.explain(inspect.thrown(value)), traceback = traceback or "", hook = hook,
+    value = value,
   }, Error)
 end
 

@@ -6,6 +6,7 @@
 local Conn = require "tidewire.conn"
 local core = require "tidewire.core"
 local errors = require "tidewire.errors"
+local inspect = require "tidewire.inspect"
 local replies = require "tidewire.replies"
 local Request = require "tidewire.request"
 
@@ -62,6 +63,19 @@ local function counted(...)
   return select("#", ...), ...
 end
 
+--- `validate` returned what is no answer. The message tells where the function begins: no line of it has failed.
+local function wrong_answer(endpoint, message)
+  return errors.new("script", inspect.place(endpoint.validate) .. message, "validate")
+end
+
+--- What was meant by a status that comes first, as it does in a route.
+local function to_refuse(answer, first)
+  if not replies.is_refusal(answer) then
+    return ""
+  end
+  return ("; to refuse, return nil, %d%s"):format(answer, first ~= nil and ", message" or "")
+end
+
 --- Asks `validate`. Returns the connection's fields (or true), or nil and a reply.
 local function ask(endpoint, request)
   if not endpoint.validate then
@@ -71,22 +85,21 @@ local function ask(endpoint, request)
   if not ok then
     return nil, failed(answer)
   elseif count == 1 then
-    local message = "validate returned nothing; return true or a table to accept, or nil and a status to refuse"
-    return nil, failed(errors.new("script", message, "validate"))
+    return nil, failed(wrong_answer(endpoint, "validate returned nothing; return true or a table to accept, or nil and "
+      .. "a status to refuse"))
   elseif not answer then
     local made, reply = pcall(replies.of_validate, first, second)
     if not made then
-      return nil, failed(errors.new("script", reply, "validate"))
+      return nil, failed(wrong_answer(endpoint, reply))
     end
     return nil, refused_by("validate", reply)
   elseif answer ~= true and type(answer) ~= "table" then
-    local message = ("validate must return a table, true, or nil/false and a status; it returned %s")
-      :format(type(answer))
-    return nil, failed(errors.new("script", message, "validate"))
+    return nil, failed(wrong_answer(endpoint, ("validate must return a table, true, or nil/false and a status; it "
+      .. "returned %s%s"):format(type(answer), to_refuse(answer, first))))
   end
   local taken = answer ~= true and Conn.taken_names(answer)
   if taken then
-    return nil, failed(errors.new("script", taken, "validate"))
+    return nil, failed(wrong_answer(endpoint, taken))
   end
   return answer
 end

@@ -4,6 +4,7 @@
 
 local core = require "tidewire.core"
 local errors = require "tidewire.errors"
+local inspect = require "tidewire.inspect"
 local replies = require "tidewire.replies"
 local Request = require "tidewire.request"
 
@@ -37,7 +38,7 @@ local function run(route, request)
   if ok then
     ok, reply, problem = pcall(replies.of_route, first, second)
     problem = not ok and reply or problem
-    first = problem and errors.new("script", problem, "http " .. route.key)
+    first = problem and errors.new("script", inspect.place(route.handler) .. problem, "http " .. route.key)
   end
   if ok and not problem then
     return reply

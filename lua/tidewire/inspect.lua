@@ -178,4 +178,33 @@ function inspect.line(value)
   return write({ open = {}, left = MOST_BYTES, on_one_line = true }, value, "", 0)
 end
 
+--- Where a function of a script's begins, to stand before a message: "app.lua:3: "; "" for what is no such function.
+---@param f any
+---@return string
+function inspect.place(f)
+  local info = type(f) == "function" and debug.getinfo(f, "S")
+  if not info or info.what == "C" then
+    return ""
+  end
+  return ("%s:%d: "):format(info.source:match("^@(.*)") or info.short_src, info.linedefined)
+end
+
+--- What was thrown, as text for people: a text as it is, and of other values what they say of themselves or what is in
+--- them. Never an address.
+---@param value any
+---@return string
+function inspect.thrown(value)
+  if type(value) == "string" then
+    return value
+  elseif value == nil then
+    return "nil: error or assert was called without a message"
+  end
+  local metatable = debug.getmetatable(value)
+  if type(metatable) == "table" and rawget(metatable, "__tostring") ~= nil then
+    local ok, text = pcall(tostring, value)
+    return ok and text or "an error value that cannot be shown"
+  end
+  return inspect.line(value)
+end
+
 return inspect

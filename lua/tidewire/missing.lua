@@ -229,6 +229,17 @@ local function find_hint(name, what, type_name)
   end
 end
 
+--- A connection's method was called on something that is none of our objects: the arguments of a hook in another order,
+--- or a connection's id.
+local function hint_of_stranger(name)
+  for _, kind in ipairs(kinds) do
+    if kind.subject == "conn" and kind.names()[name] == ":" then
+      return ("; what stands before :%s is no connection: a hook's arguments come in the order (conn, message, kind), "
+        .. "and a room's members are ids, for tw.send and tw.close"):format(name)
+    end
+  end
+end
+
 --- Adds to the text of an error of Lua's about a name of our objects what was meant.
 ---@param text string
 ---@return string
@@ -241,6 +252,9 @@ function missing.explain(text)
   local hint
   if kind ~= "global" then
     hint = find_hint(name, what, type_name)
+    if not hint and what == "call" and type_name == "nil" and kind == "method" then
+      hint = hint_of_stranger(name)
+    end
   elseif type_name == "nil" and globals[name] then
     hint = "; " .. globals[name]
   end

@@ -3,6 +3,7 @@
 -- Turns each way in which loading can fail into a problem with file, line and advice. Running them is
 -- generation.lua's. Knows nothing of what a script returns.
 
+local inspect = require "tidewire.inspect"
 local missing = require "tidewire.missing"
 local suggest = require "tidewire.suggest"
 
@@ -98,7 +99,7 @@ end
 ---@param err any
 ---@return { text: string, traceback: string }
 function script_file.message_handler(err)
-  return { text = missing.explain(tostring(err)), traceback = debug.traceback("", 2):gsub("^\n", "") }
+  return { text = missing.explain(inspect.thrown(err)), traceback = debug.traceback("", 2):gsub("^\n", "") }
 end
 
 --- What the message handler has caught, as a problem.

@@ -97,17 +97,19 @@ describe("an error's message", function()
 
   it("of nil is nil", function()
     local err = error_of(nil)
-    assert.equal("nil", err.message)
+    assert.equal("nil: error or assert was called without a message", err.message)
     assert.is_nil(err.value)
-    assert.equal("handle_message: nil", tostring(err))
+    assert.equal("handle_message: nil: error or assert was called without a message", tostring(err))
   end)
 
   it("of a table is what its __tostring says", function()
     assert.equal("tea is out", error_of(setmetatable({}, { __tostring = function() return "tea is out" end })).message)
   end)
 
-  it("of a table without __tostring tells at least what it is", function()
-    assert.matches("^table: ", error_of({}).message)
+  it("of a table says what is in it, and never an address", function()
+    assert.equal('{ code = 5, why = "full" }', error_of({ code = 5, why = "full" }).message)
+    assert.matches("^<function .*errors_spec%.lua:%d+>$", error_of(throw).message)
+    assert.equal("<thread>", error_of(coroutine.create(throw)).message)
   end)
 
   it("of a value whose __tostring fails says that it cannot be shown", function()

@@ -408,7 +408,7 @@ describe("a mistake of validate is a 500 that tells nothing, and is logged and c
   end)
 
   it("an error of nil, or of a value that cannot be shown", function()
-    assert_told(try_validate(function() error() end), "^nil$")
+    assert_told(try_validate(function() error() end), "^nil: error or assert was called without a message$")
     world:uninstall()
     world = fake_app:install()
     assert_told(try_validate(function() error(setmetatable({}, { __tostring = error })) end), "cannot be shown")
@@ -420,11 +420,22 @@ describe("a mistake of validate is a 500 that tells nothing, and is logged and c
   end)
 
   it("no answer", function()
-    assert_told(try_validate(function() end), "^validate returned nothing; return true or a table to accept, ")
+    assert_told(try_validate(function() end),
+      "gatekeeper_spec%.lua:%d+: validate returned nothing; return true or a table to accept, ")
   end)
 
   it("an answer that is neither a table nor true nor false", function()
-    assert_told(try_validate(answering(1)), "validate must return a table, true, or nil/false .* it returned number")
+    assert_told(try_validate(answering(1)),
+      "gatekeeper_spec%.lua:%d+: validate must return a table, true, or nil/false .* it returned number$")
+  end)
+
+  it("a status that comes first", function()
+    for _, case in ipairs { { 401, "no", says = "; to refuse, return nil, 401, message$" },
+      { 4401, says = "it returned number; to refuse, return nil, 4401$" }, { 200, says = "it returned number$" } } do
+      world:uninstall()
+      world = fake_app:install()
+      assert_told(try_validate(function() return table.unpack(case) end), case.says)
+    end
   end)
 
   it("a field that would hide what a connection has itself", function()
@@ -434,8 +445,8 @@ describe("a mistake of validate is a 500 that tells nothing, and is logged and c
     } do
       world:uninstall()
       world = fake_app:install()
-      assert_told(try_validate(answering { [name] = "mine" }), ('^validate returned "%s", which every connection has '
-        .. 'itself; choose another name, such as "%%l+_%s"$'):format(name, name))
+      assert_told(try_validate(answering { [name] = "mine" }), ('gatekeeper_spec%%.lua:%%d+: validate returned "%s", '
+        .. 'which every connection has itself; choose another name, such as "%%l+_%s"$'):format(name, name))
     end
   end)
 

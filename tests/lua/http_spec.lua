@@ -150,7 +150,7 @@ describe("a mistake of a route is a 500 that tells nothing, and is logged and co
   end)
 
   it("an error of nil", function()
-    assert_told(function() error() end, "^nil$")
+    assert_told(function() error() end, "^nil: error or assert was called without a message$")
   end)
 
   it("an error after it has waited", function()
@@ -161,7 +161,7 @@ describe("a mistake of a route is a 500 that tells nothing, and is logged and co
   end)
 
   it("nothing", function()
-    assert_told(function() end, "it returned nil")
+    assert_told(function() end, "^[^%s]*http_spec%.lua:%d+: a route must return .*; it returned nil$")
   end)
 
   it("a status that is none", function()

@@ -59,6 +59,18 @@ describe("a name that is not there is told with the one that was meant:", functi
     end)
   end
 
+  for _, code in ipairs { '("a message"):send("x")', 'conn.id:send("x")', 'local own = {} own:send("x")' } do
+    it("a connection's method of what is no connection: " .. code, function()
+      assert.equal("code:1: attempt to call a nil value (method 'send'); what stands before :send is no connection: a "
+        .. "hook's arguments come in the order (conn, message, kind), and a room's members are ids, for tw.send and "
+        .. "tw.close", why(code))
+    end)
+  end
+
+  it("nothing is added to a name that no object of ours has", function()
+    assert.equal("code:1: attempt to call a nil value (method 'zzz')", why '("a"):zzz()')
+  end)
+
   it("while the script is loaded", function()
     local task = world:load('local tw = require "tidewire"\ntw.evry(1, print)\nreturn {}')
     assert.matches("2: attempt to call a nil value %(field 'evry'%); did you mean tw.every%?", task.results[2][1])

@@ -59,8 +59,8 @@ describe("an error", function()
   end)
 
   for name, case in pairs {
-    ["a table"] = { "error({})", "table: 0x" },
-    ["nothing"] = { "error()", "nil" },
+    ["a table"] = { "error({})", "the error is a table; throw a text" },
+    ["nothing"] = { "error()", "nil: error or assert was called without a message" },
     ["a number"] = { "error(42)", "42" },
     ["what shows itself"] = { "error(setmetatable({}, { __tostring = function() return 'shown' end }))", "shown" },
     ["what throws while it is shown"] = {
