@@ -1,8 +1,8 @@
 /* log.c -- one event a line. See log.h.
  *
- * Collects the fields of a line in a record, which log_render.c makes the bytes of; log_queue.c writes them. Level,
- * format and file are set by main before threads start; the file's descriptor keeps its number when the file is opened
- * again (dup3), so that nobody writes to a closed one. */
+ * Collects the fields of a line in a record, which log_render.c makes the bytes of; log_queue.c
+ * writes them. Level, format and file are set by main before threads start; the file's descriptor
+ * keeps its number when the file is opened again (dup3), so that nobody writes to a closed one. */
 #include "base/log.h"
 
 #include "base/log_limit.h"
@@ -403,8 +403,8 @@ int log_reopen(void) {
     return result;
 }
 
-/* A terminal or a pipe can be opened once more, and that is not shared with anybody; a file cannot (its position is
- * shared), nor can a socket. */
+/* A terminal or a pipe can be opened once more, and that is not shared with anybody; a file cannot
+ * (its position is shared), nor can a socket. */
 static int open_anew(int fd) {
     char path[32];
     struct stat info;

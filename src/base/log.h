@@ -1,9 +1,9 @@
 /* log.h -- one event a line, as text, as JSON or for people, to stderr or a file.
  *
- * A line is built field by field and handed over whole (log_queue.h), so lines of several threads do not mix. Values
- * are escaped: nothing that a client sends can break a line or forge another; lines and values have a ceiling in
- * bytes. Logging never waits for whoever reads the log. Payloads and secrets are never given to it. Set up
- * once by main before threads start. */
+ * A line is built field by field and handed over whole (log_queue.h), so lines of several threads
+ * do not mix. Values are escaped: nothing that a client sends can break a line or forge another;
+ * lines and values have a ceiling in bytes. Logging never waits for whoever reads the log. Payloads
+ * and secrets are never given to it. Set up once by main before threads start. */
 #ifndef TIDEWIRE_BASE_LOG_H
 #define TIDEWIRE_BASE_LOG_H
 
@@ -13,7 +13,8 @@
 #include <time.h>
 
 enum log_level { LOG_DEBUG, LOG_INFO, LOG_WARN, LOG_ERROR };
-/* LOG_AUTO: for people where the standard error is a terminal and the log goes there, else as text. */
+/* LOG_AUTO: for people where the standard error is a terminal and the log goes there, else as
+ * text. */
 enum log_format { LOG_TEXT, LOG_JSON, LOG_PRETTY, LOG_AUTO };
 
 /* A line being built. The fields are the log's own. */
@@ -61,7 +62,8 @@ bool log_enabled(enum log_level level);
 /* Is the format the one for people? */
 bool log_is_pretty(void);
 
-/* The level of what a developer wants to see and an operator does not: info for people, else debug. */
+/* The level of what a developer wants to see and an operator does not: info for people, else
+ * debug. */
 enum log_level log_refusal_level(void);
 
 struct log_figures {
@@ -74,11 +76,12 @@ void log_figures(struct log_figures *figures);
 
 /* ---- lines ---- */
 
-/* A line: log_begin, any number of fields, log_end. `event` is a short word, of less than 32 letters. */
+/* A line: log_begin, any number of fields, log_end. `event` is a short word, of less than 32
+ * letters. */
 void log_begin(struct log_line *line, enum log_level level, const char *event);
 
-/* The same for what clients can cause as often as they like: above LOG_LIMIT lines of this event in a second, unless
- * the level is debug, it is left out and counted; a later line tells how many. */
+/* The same for what clients can cause as often as they like: above LOG_LIMIT lines of this event in
+ * a second, unless the level is debug, it is left out and counted; a later line tells how many. */
 enum { LOG_LIMIT = 20 };
 void log_begin_limited(struct log_line *line, enum log_level level, const char *event);
 
@@ -94,8 +97,8 @@ void log_bool(struct log_line *line, const char *key, bool value);
 void log_conn(struct log_line *line, uint64_t conn);
 /* The frames of a traceback, one a line, innermost first. */
 void log_frames(struct log_line *line, const char *key, const char *frames, size_t len);
-/* For people only: the path of the connection's endpoint; lines of source, "number<tab>text", of which `middle` (a
- * number as text) is meant. */
+/* For people only: the path of the connection's endpoint; lines of source, "number<tab>text", of
+ * which `middle` (a number as text) is meant. */
 void log_path(struct log_line *line, const char *path);
 void log_source(struct log_line *line, const char *middle, const char *lines, size_t len);
 void log_end(struct log_line *line);
@@ -107,14 +110,15 @@ void log_event(enum log_level level, const char *event, const char *why);
 void log_eventf(enum log_level level, const char *event, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
-/* What a script prints: to the standard output, whole, in the order of calls, and waiting as little as the log does.
- * What is dropped is told of in the log. */
+/* What a script prints: to the standard output, whole, in the order of calls, and waiting as little
+ * as the log does. What is dropped is told of in the log. */
 void log_output(const char *bytes, size_t len);
 
 /* From now on nobody waits for the standard output's reader either. */
 void log_open_output(void);
 
-/* A line as it is, to the standard error wherever the log goes: what is said to who starts the program. */
+/* A line as it is, to the standard error wherever the log goes: what is said to who starts the
+ * program. */
 void log_print(const char *text);
 
 /* ---- for the thread that serves the log, and the end ---- */

@@ -1,7 +1,7 @@
 /* log_limit.h -- how many lines of one event there may be in a second.
  *
- * The log's own: for what clients can cause as often as they like. Counts what is left out, so that it can be told. Any
- * thread. */
+ * The log's own: for what clients can cause as often as they like. Counts what is left out, so that
+ * it can be told. Any thread. */
 #ifndef TIDEWIRE_BASE_LOG_LIMIT_H
 #define TIDEWIRE_BASE_LOG_LIMIT_H
 
@@ -24,8 +24,9 @@ enum log_limit_answer {
 enum log_limit_answer log_limit_take(enum log_level level, const char *event,
                                      struct log_suppressed *told);
 
-/* Takes what is to be told of seconds that are over (`at_once`: of all), of the event at *at, which it moves on. False:
- * there are no more events. *waits becomes true where something is to be told of later. */
+/* Takes what is to be told of seconds that are over (`at_once`: of all), of the event at *at, which
+ * it moves on. False: there are no more events. *waits becomes true where something is to be told
+ * of later. */
 bool log_limit_next(size_t *at, bool at_once, struct log_suppressed *told, bool *waits);
 
 /* Lines that were left out since the start. */

@@ -1,14 +1,14 @@
-/* log_pretty.c -- lines of the log for people: when, how grave, where, and what happened as a sentence.
+/* log_pretty.c -- lines of the log for people: when, how grave, where, and what happened in words.
  *
  *     16:25:17.045 info  /chat 1000003 connected
- *     16:25:18.310 error /chat 1000003 app.lua:12: attempt to index a nil value (local 'user')  hook=handle_message
+ *     16:25:18.310 error /chat 1000003 app.lua:12: attempt to index a nil value  hook=handle_message
  *                     11 |   local user = users[message]
  *                   > 12 |   conn:send(user.name)
  *                     13 | end
  *                   at app.lua:12 in greet
  *
- * What there is one of only (a worker, a generation) is not said. Escapes as every format does: further lines of an
- * event are indented, so that no value can look like another event. */
+ * What there is one of only (a worker, a generation) is not said. Escapes as every format does:
+ * further lines of an event are indented, so that no value can look like another event. */
 #include "base/log_render.h"
 
 #include <stdio.h>
@@ -130,8 +130,8 @@ static void say_lines(struct painter *painter, const char *key) {
     }
 }
 
-/* What is said of an event: the value of a field that is there, with what stands around it; without `key` the words
- * of `before`; without `after` the value's lines, each below the other. */
+/* What is said of an event: the value of a field that is there, with what stands around it; without
+ * `key` the words of `before`; without `after` the value's lines, each below the other. */
 struct part {
     const char *before, *key, *after;
 };

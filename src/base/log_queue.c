@@ -1,7 +1,7 @@
 /* log_queue.c -- lines on their way to a descriptor. See log_queue.h.
  *
- * A ring of bytes under a lock that is never held while anything is written: whoever writes takes the role of the
- * writer (`writing`), and only it moves the ring's head. */
+ * A ring of bytes under a lock that is never held while anything is written: whoever writes takes
+ * the role of the writer (`writing`), and only it moves the ring's head. */
 #include "base/log_queue.h"
 
 #include "base/clock.h"
@@ -30,8 +30,8 @@ static const uint64_t RETRY_NS = 1000000000;
 /* Between two looks of a thread that waits for a reader at whether it is to end. */
 enum { WAIT_MS = 100 };
 
-/* Bytes written at a time: to a file, and to anything else, whose other writers' lines are kept apart from ours
- * by pieces that a pipe takes whole. */
+/* Bytes written at a time: to a file, and to anything else, whose other writers' lines are kept
+ * apart from ours by pieces that a pipe takes whole. */
 enum { FILE_PIECE = 64 * 1024, PIECE = PIPE_BUF };
 
 /* Pieces that who logs writes itself: at least a whole line. The rest is for the serving thread. */
@@ -183,7 +183,8 @@ static ssize_t try_write(int fd, enum sink sink, const struct iovec *parts, int 
     return n < 0 ? -errno : n;
 }
 
-/* Waits until it is written, however long that takes, but for the end of the thread; bytes, or -errno. */
+/* Waits until it is written, however long that takes, but for the end of the thread; bytes, or
+ * -errno. */
 static ssize_t wait_and_write(struct log_queue *queue, int fd, const struct iovec *parts,
                               int count) {
     for (;;) {

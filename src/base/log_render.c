@@ -33,8 +33,9 @@ bool log_out_has_room(const struct log_out *out) {
 
 enum { ESCAPE_ROOM = 16 };
 
-/* Writes the first character of `len` bytes as a JSON string has it, and in *consumed how long it is. A byte that is
- * no UTF-8 is shown as the text \xNN, so that a line is always UTF-8. Returns the length. */
+/* Writes the first character of `len` bytes as a JSON string has it, and in *consumed how long it
+ * is. A byte that is no UTF-8 is shown as the text \xNN, so that a line is always UTF-8. Returns
+ * the length. */
 static size_t escape(const char *p, size_t len, bool quoted, char text[ESCAPE_ROOM],
                      size_t *consumed) {
     unsigned char c = (unsigned char)*p;

@@ -1,8 +1,9 @@
 /* log_render.h -- from the fields of one event to the bytes of its line.
  *
- * The log's own: log.c collects fields in a record, and one of the functions here writes them in a format. Every
- * format escapes what a terminal, a parser or a reader could take for something else, and keeps a line and each value
- * below a ceiling; what was left away is marked. Owns nothing, any thread. */
+ * The log's own: log.c collects fields in a record, and one of the functions here writes them in a
+ * format. Every format escapes what a terminal, a parser or a reader could take for something else,
+ * and keeps a line and each value below a ceiling; what was left away is marked. Owns nothing, any
+ * thread. */
 #ifndef TIDEWIRE_BASE_LOG_RENDER_H
 #define TIDEWIRE_BASE_LOG_RENDER_H
 
@@ -65,7 +66,8 @@ struct log_out {
 /* Adds bytes as they are, as far as there is room. */
 void log_out_add(struct log_out *out, const char *bytes, size_t len);
 void log_out_text(struct log_out *out, const char *text);
-/* Adds a value, escaped; what does not fit below the ceilings is left away and counted in a mark. */
+/* Adds a value, escaped; what does not fit below the ceilings is left away and counted in a
+ * mark. */
 void log_out_escaped(struct log_out *out, const struct log_field *field);
 /* Is there room for another field with some of its value, and for the end of the line? */
 bool log_out_has_room(const struct log_out *out);

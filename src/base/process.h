@@ -1,12 +1,13 @@
-/* process.h -- what the system tells of another process: Linux's /proc. Owns nothing, any thread. */
+/* process.h -- what the system tells of another process: Linux's /proc. Owns nothing, any
+ * thread. */
 #ifndef TIDEWIRE_BASE_PROCESS_H
 #define TIDEWIRE_BASE_PROCESS_H
 
 #include <stddef.h>
 #include <sys/types.h>
 
-/* When it began, in seconds of Unix time, give or take one. Negative: there is none of this number, or it cannot
- * be seen. */
+/* When it began, in seconds of Unix time, give or take one. Negative: there is none of this number,
+ * or it cannot be seen. */
 double process_began_at(pid_t pid);
 
 /* The name of its program, at most 15 bytes; "unknown" when it cannot be seen. Returns `out`. */

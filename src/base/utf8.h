@@ -14,16 +14,18 @@
  * other. `bytes` may be NULL when `len` is 0. */
 bool utf8_valid(const char *bytes, size_t len);
 
-/* The length of the well-formed sequence at the head of `len` bytes, 1 to 4; 0 when there is none. */
+/* The length of the well-formed sequence at the head of `len` bytes, 1 to 4; 0 when there is
+ * none. */
 size_t utf8_sequence(const char *bytes, size_t len);
 
 /* The character of a well-formed sequence of `len` bytes. */
 uint32_t utf8_character(const char *bytes, size_t len);
 
-/* Characters that move the cursor, end a line for some reader, or change the order or the look of what stands
- * beside them without being seen: the control characters of C0 and C1, the line separators, the marks, embeddings,
- * overrides and isolates of Unicode's bidirectional algorithm, byte order marks, annotations and tags. Nothing
- * that shows text of others passes them on as they are. */
+/* Characters that move the cursor, end a line for some reader, or change the order or the look of
+ * what stands beside them without being seen: the control characters of C0 and C1, the line
+ * separators, the marks, embeddings, overrides and isolates of Unicode's bidirectional algorithm,
+ * byte order marks, annotations and tags. Nothing that shows text of others passes them on as they
+ * are. */
 bool utf8_is_unsafe(uint32_t character);
 
 #endif

@@ -8,7 +8,8 @@
 #include <string.h>
 #include <uv.h>
 
-/* So many bytes may wait at one door; when half of them do, the log says that its worker does not keep up. */
+/* So many bytes may wait at one door; when half of them do, the log says that its worker does not
+ * keep up. */
 enum { MAIL_MAX_BYTES = 64 * 1024 * 1024 };
 
 /* ---- life ---- */

@@ -56,16 +56,17 @@ bool bus_has_mail(const struct bus *bus, unsigned worker);
 /* All mail of a worker, oldest first, or NULL. The caller frees each with mail_free(). */
 struct mail *bus_take_mail(struct bus *bus, unsigned worker);
 
-/* So many bytes may wait at each door; 64 MiB without. What comes beyond is lost, and the mail tells for whom
- * (mailbox.h). Who joined and left is not lost before as much again waits. */
+/* So many bytes may wait at each door; 64 MiB without. What comes beyond is lost, and the mail
+ * tells for whom (mailbox.h). Who joined and left is not lost before as much again waits. */
 void bus_set_mail_max(struct bus *bus, size_t bytes);
 
 /* ---- rooms ---- */
 
-/* Hands each encoding to the other workers that have receivers of it. The messages stay the caller's. `*others`: how
- * many connections that are, without those whose worker's mailbox is full. Answers the worker's own mail from before,
- * which must be delivered before its own connections get the message. Where `missing`, empty before, has something in it afterwards, somebody of any worker has
- * a codec that there is no encoding for, and nothing was handed to anyone. */
+/* Hands each encoding to the other workers that have receivers of it. The messages stay the
+ * caller's. `*others`: how many connections that are, without those whose worker's mailbox is full.
+ * Answers the worker's own mail from before, which must be delivered before its own connections get
+ * the message. Where `missing`, empty before, has something in it afterwards, somebody of any
+ * worker has a codec that there is no encoding for, and nothing was handed to anyone. */
 struct mail *bus_publish(struct bus *bus, unsigned worker, const struct broadcast *broadcast,
                          uint32_t *others, struct codec_list *missing);
 
@@ -100,14 +101,15 @@ struct mail *bus_announce(struct bus *bus, unsigned worker, conn_id id, uint32_t
 void bus_withdraw(struct bus *bus, unsigned worker, conn_id id);
 /* The codec that a connection of any worker has for one who speaks from this worker. False: it is not there. */
 bool bus_codec_of(struct bus *bus, unsigned worker, conn_id id, uint32_t *codec);
-/* Hands a message to the worker of a connection, if it has this codec. The message stays the caller's. BUS_LOST: that
- * worker's mailbox is full, and the connection, of `*endpoint`, is dealt with as a slow client. */
+/* Hands a message to the worker of a connection, if it has this codec. The message stays the
+ * caller's. BUS_LOST: that worker's mailbox is full, and the connection, of `*endpoint`, is dealt
+ * with as a slow client. */
 enum bus_result { BUS_SENT, BUS_NOBODY, BUS_OTHER_CODEC, BUS_LOST };
 enum bus_result bus_send(struct bus *bus, unsigned worker, conn_id id, uint32_t codec,
                          struct message *message, uint32_t *endpoint);
 
-/* Lets the worker of a connection close it, behind what was sent to it before, and sends it no more.
- * False: it is not there, or one worker has done so already. */
+/* Lets the worker of a connection close it, behind what was sent to it before, and sends it no
+ * more. False: it is not there, or one worker has done so already. */
 bool bus_close(struct bus *bus, conn_id id, unsigned code, struct slice reason);
 
 /* The places of the endpoint with this number, the same for all workers; `max` (0: no limit) counts from the

@@ -20,15 +20,17 @@ static struct seat *find_seat(struct bus *bus, conn_id id) {
                                                                             : NULL;
 }
 
-/* Under the lock: the codec that connections of an endpoint have on one worker for who speaks from another. That of the
- * newer code of the two: where the receivers' is older, they wait for theirs. */
+/* Under the lock: the codec that connections of an endpoint have on one worker for who speaks from
+ * another. That of the newer code of the two: where the receivers' is older, they wait for
+ * theirs. */
 static uint32_t codec_for(const struct bus *bus, unsigned speaker, unsigned worker,
                           uint32_t endpoint) {
     bool is_newer = bus->doors[speaker].generation > bus->doors[worker].generation;
     return bus->endpoints[endpoint]->codecs[is_newer ? speaker : worker];
 }
 
-/* Under the lock: the codecs of those who are meant on one worker, and for which there is no encoding. */
+/* Under the lock: the codecs of those who are meant on one worker, and for which there is no
+ * encoding. */
 static void add_missing(const struct bus *bus, unsigned speaker, const struct broadcast *broadcast,
                         const struct headcount *heads, unsigned worker, struct codec_list *list) {
     for (; heads != NULL; heads = heads->next) {
@@ -78,8 +80,8 @@ static bool is_for_except(struct bus *bus, const struct posting *posting, uint32
            codec_for(bus, posting->speaker, posting->worker, seat->endpoint) == codec;
 }
 
-/* Under the lock: hands one encoding to one worker, if somebody there gets it. Returns how many; 0 where its mailbox is
- * full. */
+/* Under the lock: hands one encoding to one worker, if somebody there gets it. Returns how many; 0
+ * where its mailbox is full. */
 static uint32_t post_encoding(struct bus *bus, const struct posting *posting,
                               const struct encoding *encoding, struct calls *calls) {
     if (encoding->message == NULL)
@@ -173,8 +175,8 @@ void bus_withdraw(struct bus *bus, unsigned worker, conn_id id) {
     uv_mutex_unlock(&bus->lock);
 }
 
-/* As find_seat(), but NULL also where another worker has closed it: one close is enough, and nothing comes behind
- * it. */
+/* As find_seat(), but NULL also where another worker has closed it: one close is enough, and
+ * nothing comes behind it. */
 static struct seat *find_open_seat(struct bus *bus, conn_id id) {
     struct seat *seat = find_seat(bus, id);
     return seat == NULL || seat->is_closing ? NULL : seat;

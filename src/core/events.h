@@ -60,8 +60,8 @@ struct http_request {
 
 /* The scripts' answer to a handshake. The texts belong to whoever answers, until its next event. */
 struct upgrade_answer {
-    /* 101: accepted; 4000 to 4999: accepted, and closed with this code at once; else refuse with it. 0: there is no
-     * answer. */
+    /* 101: accepted; 4000 to 4999: accepted, and closed with this code at once; else refuse with
+     * it. 0: there is no answer. */
     int status;
     uint32_t endpoint;       /* accepted: which of the hub's endpoints */
     const char *subprotocol; /* accepted: NULL or the chosen one */
@@ -116,8 +116,8 @@ struct wire {
     /* Milliseconds since the peer's last byte arrived, or UINT64_MAX where that is not known. */
     uint64_t (*quiet_ms)(void *peer);
 
-    /* Answers plain HTTP request `number` of `user`. Unknown numbers (the client left) are ignored. `why`, for
-     * the log, where the server refuses it before any script is asked; else NULL. */
+    /* Answers plain HTTP request `number` of `user`. Unknown numbers (the client left) are ignored.
+     * `why`, for the log, where the server refuses it before any script is asked; else NULL. */
     void (*respond)(void *user, uint64_t number, int status, const char *headers, const char *body,
                     size_t body_len, const char *why);
     /* Answers it with a file below `root`; `path` is the part of the URL's path below the mount. */

@@ -1,10 +1,11 @@
 /* hold.c -- messages of new code that wait until this worker has it.
  *
- * Workers take over new code one after the other. What one that has it sends to connections of one that has not, and
- * whose endpoint has another codec in the new code, is encoded as the new code has it: their clients get it behind
- * everything that the old code still says, which may be in the middle of a hook. Who gets it is decided before it is
- * held, so joining and leaving in that hook change nothing. No other hook of a connection begins as long as something
- * is held (hub.c): all workers have been told to take over by then. Each entry holds a reference of its message. What is
+ * Workers take over new code one after the other. What one that has it sends to connections of one
+ * that has not, and whose endpoint has another codec in the new code, is encoded as the new code
+ * has it: their clients get it behind everything that the old code still says, which may be in the
+ * middle of a hook. Who gets it is decided before it is held, so joining and leaving in that hook
+ * change nothing. No other hook of a connection begins as long as something is held (hub.c): all
+ * workers have been told to take over by then. Each entry holds a reference of its message. What is
  * held has a ceiling; who would get more is a slow client. */
 #include "core/internal.h"
 

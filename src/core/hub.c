@@ -226,8 +226,8 @@ static bool slice_is_over(const struct hub *hub, const struct conn *conn, uint64
     return now - *began >= TURN_SLICE_NS;
 }
 
-/* Gives each hook that waits its turn, until one sleeps, none is left or others must have theirs; then frees what is
- * over. */
+/* Gives each hook that waits its turn, until one sleeps, none is left or others must have theirs;
+ * then frees what is over. */
 static void step(struct hub *hub, struct conn *conn) {
     bool had_inbox = conn->inbox != NULL, gives_way = false;
     uint64_t began = 0;
@@ -394,8 +394,8 @@ static void queue_close_frame(struct hub *hub, struct conn *conn) {
     outbox_push(hub, conn, message_new(MESSAGE_CLOSE, payload, len));
 }
 
-/* Before the peer's end is noted: what it said before is handled, and answered, if that only waits for the end of the
- * turn and not for a hook that sleeps. */
+/* Before the peer's end is noted: what it said before is handled, and answered, if that only waits
+ * for the end of the turn and not for a hook that sleeps. */
 static void catch_up(struct hub *hub, struct conn *conn) {
     hub_take_mail(hub);
     if (conn->state == CONN_OPEN && !inbox_empty(conn->inbox))

@@ -1,12 +1,14 @@
 /* hub.h -- every connection of one worker; where sockets and scripts meet.
  *
- * The hub knows neither sockets nor Lua nor a loop. net/ tells it what came in, script/ what to send;
- * it keeps the order that scripts rely on: the hooks of one connection never overlap, on_close is told
- * exactly once and last. Everything on the worker's thread; nothing in it leaves that thread.
+ * The hub knows neither sockets nor Lua nor a loop. net/ tells it what came in, script/ what to
+ * send; it keeps the order that scripts rely on: the hooks of one connection never overlap,
+ * on_close is told exactly once and last. Everything on the worker's thread; nothing in it leaves
+ * that thread.
  *
- * Parts: hub.c the connections and the order of their hooks; outbox.c what leaves; publish.c who gets
- * it; mail.c what comes from other workers, hold.c what of that must wait; unhandled.c what clients have sent and no
- * hook has handled; heartbeat.c what happens by the clock; renew.c new code; farewell.c how everyone is told to go. */
+ * Parts: hub.c the connections and the order of their hooks; outbox.c what leaves; publish.c who
+ * gets it; mail.c what comes from other workers, hold.c what of that must wait; unhandled.c what
+ * clients have sent and no hook has handled; heartbeat.c what happens by the clock; renew.c new
+ * code; farewell.c how everyone is told to go. */
 #ifndef TIDEWIRE_CORE_HUB_H
 #define TIDEWIRE_CORE_HUB_H
 
@@ -25,7 +27,8 @@ struct hub_options {
     uint32_t first_generation;
     uint64_t (*now_ms)(void *clock); /* monotonic; may be the loop's cached time */
     void *clock;
-    /* Monotonic, and not cached: ends a turn's slice of hooks that wait (base/turn.h). NULL: no turn has an end. */
+    /* Monotonic, and not cached: ends a turn's slice of hooks that wait (base/turn.h). NULL: no
+     * turn has an end. */
     uint64_t (*slice_ns)(void);
 };
 
@@ -62,13 +65,14 @@ struct hub *hub_new(const struct hub_options *options);
 /* Both tables are borrowed and must outlive the hub. */
 void hub_set_events(struct hub *hub, const struct hub_events *events, void *user);
 void hub_set_wire(struct hub *hub, const struct wire *wire);
-/* So many bytes of messages may be kept that are not whole, or that no hook has handled, and always four of the largest
- * max_message_size; no limit without. */
+/* So many bytes of messages may be kept that are not whole, or that no hook has handled, and always
+ * four of the largest max_message_size; no limit without. */
 void hub_set_unhandled_max(struct hub *hub, size_t bytes);
 /* Every connection must have been told gone. Accepts NULL. */
 void hub_free(struct hub *hub);
 
-/* Adds an endpoint and returns its number, counted from 0, the same in all workers. Takes over `json_name` and `path`. */
+/* Adds an endpoint and returns its number, counted from 0, the same in all workers. Takes over
+ * `json_name` and `path`. */
 uint32_t hub_add_endpoint(struct hub *hub, const struct endpoint *endpoint);
 struct endpoint *hub_endpoint(struct hub *hub, uint32_t number); /* NULL: no such number */
 /* True for the first worker that asks this of an endpoint, once. */
@@ -94,8 +98,8 @@ void hub_renew(struct hub *hub, uint32_t generation);
 
 /* ---- called by net/ ---- */
 
-/* A connection for a handshake, or NULL when the server is full or ends. `has_place`: its socket has a place already,
- * which hub_open() takes over; else one is taken. */
+/* A connection for a handshake, or NULL when the server is full or ends. `has_place`: its socket
+ * has a place already, which hub_open() takes over; else one is taken. */
 struct conn *hub_admit(struct hub *hub, bool has_place);
 /* The scripts have accepted the handshake for this endpoint. False: it is full by now. From now on the
  * connection is there for other workers: call it before the client can know. */
@@ -104,16 +108,16 @@ bool hub_assign(struct hub *hub, struct conn *conn, uint32_t endpoint);
 void hub_abandon(struct hub *hub, struct conn *conn);
 /* The upgrade is answered; `peer` is what the wire is called with. on_start runs now. */
 void hub_open(struct hub *hub, struct conn *conn, void *peer);
-/* The upgrade is answered only to be closed with this code, which a client can read better than a status. No hook is
- * called, no worker knows of it, and it is counted nowhere but in the places for all connections. `len` at most
- * 123. */
+/* The upgrade is answered only to be closed with this code, which a client can read better than a
+ * status. No hook is called, no worker knows of it, and it is counted nowhere but in the places for
+ * all connections. `len` at most 123. */
 void hub_open_refused(struct hub *hub, struct conn *conn, void *peer, uint32_t endpoint,
                       unsigned code, const char *reason, size_t len);
 /* A whole message; text is valid UTF-8. */
 void hub_received(struct hub *hub, struct conn *conn, const char *bytes, size_t len, bool binary);
-/* So many bytes are kept of what it has sent: of the message with this number, which is not whole yet (0: all are), and
- * of what is not looked at during a pause. Another number is another message, whose time begins now. May refuse this
- * connection or others, by wire.discard. */
+/* So many bytes are kept of what it has sent: of the message with this number, which is not whole
+ * yet (0: all are), and of what is not looked at during a pause. Another number is another message,
+ * whose time begins now. May refuse this connection or others, by wire.discard. */
 void hub_keeps(struct hub *hub, struct conn *conn, size_t bytes, uint32_t message);
 /* Is the ceiling exceeded? Then call hub_keeps(), also where nothing else has changed. */
 static inline bool hub_has_too_much(const struct hub *hub) {
@@ -132,8 +136,8 @@ void hub_fail(struct hub *hub, struct conn *conn, unsigned code, const char *rea
 /* The peer's Close frame: code CLOSE_NO_STATUS where it had none. It is answered. */
 void hub_peer_closed(struct hub *hub, struct conn *conn, unsigned code, const char *reason,
                      size_t len);
-/* The peer has ended its direction of TCP: nothing more comes from it, and it gets what is queued within `ms`
- * milliseconds. False: nothing is. */
+/* The peer has ended its direction of TCP: nothing more comes from it, and it gets what is queued
+ * within `ms` milliseconds. False: nothing is. */
 bool hub_peer_ended(struct hub *hub, struct conn *conn, uint64_t ms);
 /* The socket is gone. `code` is used where nobody has closed before. */
 void hub_gone(struct hub *hub, struct conn *conn, unsigned code);
@@ -166,8 +170,8 @@ enum send_result hub_send_anywhere(struct hub *hub, conn_id id, uint32_t codec,
  * Does nothing for a connection that closes already. `len` at most 123. */
 void hub_close(struct hub *hub, conn_id id, unsigned code, const char *reason, size_t len);
 
-/* The same for a connection of any worker; there it closes when that takes its mail. False: it is closing already, or
- * gone. */
+/* The same for a connection of any worker; there it closes when that takes its mail. False: it is
+ * closing already, or gone. */
 bool hub_close_anywhere(struct hub *hub, conn_id id, unsigned code, struct slice reason);
 
 /* A heartbeat of the endpoint's kind, now. False: closed. */

@@ -76,7 +76,8 @@ void outbox_flush(struct hub *hub, struct conn *conn);
 /* All is said and written: ends the TCP connection. */
 void outbox_end(struct hub *hub, struct conn *conn);
 void outbox_push(struct hub *hub, struct conn *conn, struct message *message);
-/* So many messages for an open connection were lost on their way from another worker: it is a slow client. */
+/* So many messages for an open connection were lost on their way from another worker: it is a slow
+ * client. */
 enum send_result outbox_lose(struct hub *hub, struct conn *conn, uint32_t count);
 /* Does one of our pings wait for a client that is behind? Then another one is not queued. */
 bool outbox_ping_waits(const struct conn *conn);

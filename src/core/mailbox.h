@@ -1,8 +1,9 @@
 /* mailbox.h -- what waits for one worker from the others, oldest first, up to a ceiling in bytes.
  *
- * What does not fit is lost, and noted: who would have got it is dealt with as a slow client when the worker takes
- * its mail. A note is made once for each room or connection, however much is lost for it: notes are bounded
- * by what there is. No lock of its own: the owner, the bus, lets one thread in at a time. */
+ * What does not fit is lost, and noted: who would have got it is dealt with as a slow client when
+ * the worker takes its mail. A note is made once for each room or connection, however much is lost
+ * for it: notes are bounded by what there is. No lock of its own: the owner, the bus, lets one
+ * thread in at a time. */
 #ifndef TIDEWIRE_CORE_MAILBOX_H
 #define TIDEWIRE_CORE_MAILBOX_H
 
@@ -62,8 +63,8 @@ static inline bool mailbox_has_room(const struct mailbox *box, size_t cost, size
 /* Takes over the mail. Returns whether the box was empty. */
 bool mailbox_push(struct mailbox *box, struct mail *mail);
 
-/* Notes that what `mail` (LOST_PUBLISH, LOST_SEND) stands for was lost. Takes over the mail. Returns whether
- * the box was empty. */
+/* Notes that what `mail` (LOST_PUBLISH, LOST_SEND) stands for was lost. Takes over the mail.
+ * Returns whether the box was empty. */
 bool mailbox_lose(struct mailbox *box, struct mail *mail);
 
 /* Everything in it, oldest first, or NULL; each is freed with mail_free(). */

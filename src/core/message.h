@@ -1,12 +1,13 @@
-/* message.h -- unchangeable, counted bytes: one WebSocket frame, header and payload, ready for the wire.
+/* message.h -- unchangeable, counted bytes: one WebSocket frame, header and payload, ready for the
+ * wire.
  *
  * Born with count 1; each queue that holds it adds one; whoever made it drops its own at the end.
  * Never changed after birth, so threads may share it; the count is atomic. Server frames are not
  * masked (RFC 6455 section 5.1) and never fragmented.
  *
- * The exception is a *run*: several frames that wait for the same client, one behind the other, so that
- * they leave as they lie. It belongs to one queue, which alone may add to it, as long as nobody else holds
- * it as well. */
+ * The exception is a *run*: several frames that wait for the same client, one behind the other, so
+ * that they leave as they lie. It belongs to one queue, which alone may add to it, as long as
+ * nobody else holds it as well. */
 #ifndef TIDEWIRE_CORE_MESSAGE_H
 #define TIDEWIRE_CORE_MESSAGE_H
 
@@ -61,8 +62,8 @@ enum { MESSAGE_RUN_BYTES = 64 * 1024 };
 struct message *message_run_add(struct message *run, enum message_kind kind, const void *payload,
                                 size_t len);
 
-/* A run of one control frame (125 bytes at most), with room for the largest: message_control_set() can put another
- * in its place. */
+/* A run of one control frame (125 bytes at most), with room for the largest: message_control_set()
+ * can put another in its place. */
 struct message *message_control_new(enum message_kind kind, const void *payload, size_t len);
 void message_control_set(struct message *control, enum message_kind kind, const void *payload,
                          size_t len);

@@ -5,13 +5,16 @@
  * hub_writable(). Ceilings (max_backlog) are enforced here, where bytes enter a queue. */
 #include "core/internal.h"
 
-/* One client gets about this much in one turn of the loop: a fast reader's socket may never be full. */
+/* One client gets about this much in one turn of the loop: a fast reader's socket may never be
+ * full. */
 enum { TURN_BYTES = 256 * 1024 };
 
-/* With more than this waiting, or max_backlog where that is less, a client counts as behind for pings and pongs. */
+/* With more than this waiting, or max_backlog where that is less, a client counts as behind for
+ * pings and pongs. */
 enum { BEHIND_BYTES = 64 * 1024 };
 
-/* What messages take in memory beside their bytes has max_backlog as its ceiling, but never less than this. */
+/* What messages take in memory beside their bytes has max_backlog as its ceiling, but never less
+ * than this. */
 enum { OVERHEAD_BYTES = 64 * 1024 };
 
 void outbox_mark(struct hub *hub, struct conn *conn) {
@@ -55,7 +58,8 @@ void outbox_end(struct hub *hub, struct conn *conn) {
     heartbeat_kill_in(hub, conn, conn->half_closed ? CLOSE_FLUSH_MS : CLOSE_LINGER_MS);
 }
 
-/* Writes what the queue, which is not empty, gives next: TURN_BYTES at most. Returns how much that was. */
+/* Writes what the queue, which is not empty, gives next: TURN_BYTES at most. Returns how much that
+ * was. */
 static size_t write_next(struct hub *hub, struct conn *conn) {
     const unsigned char *bytes = hub->scratch;
     struct outq_bundle *bundle = &hub->bundle;
@@ -129,8 +133,8 @@ void hub_writable(struct hub *hub, struct conn *conn) {
     outbox_flush(hub, conn);
 }
 
-/* Is there room for `len` more bytes, and for one more message? An empty queue takes one message of any size, so
- * that a single large one can be sent at all. */
+/* Is there room for `len` more bytes, and for one more message? An empty queue takes one message of
+ * any size, so that a single large one can be sent at all. */
 static bool has_room(const struct conn *conn, size_t len) {
     const struct outq *out = &conn->out;
     size_t max = conn->endpoint->max_backlog;
@@ -232,8 +236,9 @@ enum send_result hub_send_keyed(struct hub *hub, conn_id id, enum message_kind k
     return outbox_deliver_own(hub, conn, message_new_keyed(kind, payload, len, key));
 }
 
-/* ---- pings and pongs: no ceiling refuses them, so a client that is behind has one of each waiting at most ---- */
+/* ---- pings and pongs ---- */
 
+/* No ceiling refuses them, so of a client that is behind one of each waits at most. */
 static bool is_behind(const struct conn *conn, size_t len) {
     size_t max = conn->endpoint->max_backlog;
     return conn->blocked || (conn->out.bytes > 0 && conn->out.bytes + message_frame_size(len) >

@@ -1,7 +1,8 @@
 /* outq.h -- messages waiting to be written to one client, oldest first.
  *
- * Counts its bytes and its memory beside them; their ceilings and what crossing one means are the owner's. Holds
- * one reference per message. Used only on the connection's worker; does not know who drains it. */
+ * Counts its bytes and its memory beside them; their ceilings and what crossing one means are the
+ * owner's. Holds one reference per message. Used only on the connection's worker; does not know who
+ * drains it. */
 #ifndef TIDEWIRE_CORE_OUTQ_H
 #define TIDEWIRE_CORE_OUTQ_H
 
@@ -19,8 +20,8 @@ struct outq {
     size_t overhead; /* OUTQ_MESSAGE_BYTES and the key of each message; readers may look */
 };
 
-/* What a message in a queue takes beside its frame and its key: its head, its share of an allocator's, its place in
- * the ring. */
+/* What a message in a queue takes beside its frame and its key: its head, its share of an
+ * allocator's, its place in the ring. */
 enum { OUTQ_MESSAGE_BYTES = 64 };
 
 /* Small messages that were gathered for one queue and written: after a few broadcasts the next queues
@@ -43,8 +44,9 @@ void outq_push(struct outq *queue, struct message *message);
  * yet, unless more than `max_bytes` would wait then. True: done, and the caller's reference is taken. */
 bool outq_replace(struct outq *queue, struct message *message, size_t max_bytes);
 
-/* Puts a control frame in the place of one (message_control_new) that waits in the queue, as long as its first byte
- * is not written. The caller has a reference of its own. False: it is written, or was dropped. */
+/* Puts a control frame in the place of one (message_control_new) that waits in the queue, as long
+ * as its first byte is not written. The caller has a reference of its own. False: it is written, or
+ * was dropped. */
 bool outq_rewrite(struct outq *queue, struct message *control, enum message_kind kind,
                   const void *payload, size_t len);
 

@@ -1,4 +1,5 @@
-/* quota.h -- how many bytes there may be of something, counted over all workers, and how many of one owner.
+/* quota.h -- how many bytes there may be of something, counted over all workers, and how many of
+ * one owner.
  *
  * Bytes are taken before memory is used for them and given back once. Any thread. */
 #ifndef TIDEWIRE_CORE_QUOTA_H

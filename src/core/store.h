@@ -87,8 +87,9 @@ enum store_result store_incr(struct store *store, struct slice key, const struct
                              const struct store_value *initial, uint64_t ttl_ms,
                              struct store_value *now);
 
-/* Puts `value` (NULL: nothing) in the place of `expected` (NULL: there is no such key): STORE_OK, STORE_FULL, or
- * STORE_EXISTS where something else is there by now. The time-to-live is as for store_incr(). */
+/* Puts `value` (NULL: nothing) in the place of `expected` (NULL: there is no such key): STORE_OK,
+ * STORE_FULL, or STORE_EXISTS where something else is there by now. The time-to-live is as for
+ * store_incr(). */
 enum store_result store_exchange(struct store *store, struct slice key,
                                  const struct store_value *expected,
                                  const struct store_value *value, uint64_t ttl_ms);
@@ -104,8 +105,9 @@ bool store_expire(struct store *store, struct slice key, uint64_t ttl_ms);
  * some are missing. `*count`: how many keys. Looks at all entries while others wait. */
 size_t store_keys(struct store *store, size_t max, char *buffer, size_t size, size_t *count);
 
-/* The same with their values: behind each key its type, a byte, then a byte for a boolean, eight for a number, and for
- * a text its length, a size_t, and its bytes. All in the machine's order, and not aligned. */
+/* The same with their values: behind each key its type, a byte, then a byte for a boolean, eight
+ * for a number, and for a text its length, a size_t, and its bytes. All in the machine's order, and
+ * not aligned. */
 size_t store_entries(struct store *store, size_t max, char *buffer, size_t size, size_t *count);
 
 /* Frees entries whose time is over, a bounded number, so that a worker may call it between its events.

@@ -1,13 +1,16 @@
-/* unhandled.c -- what clients have sent and no hook has handled yet: messages that are not whole, or wait.
+/* unhandled.c -- what clients have sent and no hook has handled yet: messages that are not whole,
+ * or wait.
  *
- * Each connection's share has limits of its own (max_message_size, the inbox); this is the sum of all, and the time
- * that one message may take. When half the ceiling is reached, a client whose hook sleeps is not read on. Above it the
- * connection that has held bytes for the longest time is refused: most messages are whole soon after they began. */
+ * Each connection's share has limits of its own (max_message_size, the inbox); this is the sum of
+ * all, and the time that one message may take. When half the ceiling is reached, a client whose
+ * hook sleeps is not read on. Above it the connection that has held bytes for the longest time is
+ * refused: most messages are whole soon after they began. */
 #include "core/internal.h"
 
 #include <string.h>
 
-/* So many of the largest messages that there may be have room at once, however low the ceiling is. */
+/* So many of the largest messages that there may be have room at once, however low the ceiling
+ * is. */
 enum { MESSAGES_AT_ONCE = 4 };
 
 void unhandled_fit(struct hub *hub) {

@@ -3,8 +3,8 @@
 
 #include <string.h>
 
-/* More sockets than these are not told why they are refused, so that refusing needs not many descriptors either: the
- * program asks for 1024 beyond limits.connections. */
+/* More sockets than these are not told why they are refused, so that refusing needs not many
+ * descriptors either: the program asks for 1024 beyond limits.connections. */
 enum { MAX_REFUSALS = 512 };
 
 void admission_init(struct admission *admission) {

@@ -1,8 +1,10 @@
-/* admission.h -- who may hold a socket, and how much of the process's memory: limits that all workers share.
+/* admission.h -- who may hold a socket, and how much of the process's memory: limits that all
+ * workers share.
  *
- * Every accepted socket has a ticket from its first moment on, before its handshake, for plain HTTP and as a
- * WebSocket: a place among all connections, and one among those of its address. Those that get none are told why, as
- * long as there are not too many of them. Any thread; a ticket belongs to the thread of its socket. */
+ * Every accepted socket has a ticket from its first moment on, before its handshake, for plain HTTP
+ * and as a WebSocket: a place among all connections, and one among those of its address. Those that
+ * get none are told why, as long as there are not too many of them. Any thread; a ticket belongs to
+ * the thread of its socket. */
 #ifndef TIDEWIRE_NET_ADMISSION_H
 #define TIDEWIRE_NET_ADMISSION_H
 

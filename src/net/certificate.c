@@ -145,8 +145,9 @@ static int on_alpn(SSL *ssl, const unsigned char **chosen, unsigned char *chosen
     return result == OPENSSL_NPN_NEGOTIATED ? SSL_TLSEXT_ERR_OK : SSL_TLSEXT_ERR_ALERT_FATAL;
 }
 
-/* Of TLS 1.2 only what encrypts and authenticates in one step and keeps past sessions secret, as all of 1.3 does; that is
- * what clients of the last ten years choose. Nothing with CBC, without forward secrecy, or with an old cipher. */
+/* Of TLS 1.2 only what encrypts and authenticates in one step and keeps past sessions secret, as
+ * all of 1.3 does; that is what clients of the last ten years choose. Nothing with CBC, without
+ * forward secrecy, or with an old cipher. */
 static const char tls12_ciphers[] = "ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256:"
                                     "ECDHE-ECDSA-AES256-GCM-SHA384:ECDHE-RSA-AES256-GCM-SHA384:"
                                     "ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-RSA-CHACHA20-POLY1305";

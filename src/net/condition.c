@@ -15,8 +15,8 @@ static void skip_blank(struct slice *s) {
         skip(s, 1);
 }
 
-/* Is `etag` in this list? Entity tags may hold commas, so request_list_next will not do. A weak tag counts
- * where `weak_counts`: in If-None-Match, not in If-Match (RFC 9110 §13.1.1, §13.1.2). */
+/* Is `etag` in this list? Entity tags may hold commas, so request_list_next will not do. A weak tag
+ * counts where `weak_counts`: in If-None-Match, not in If-Match (RFC 9110 §13.1.1, §13.1.2). */
 static bool lists_etag(struct slice list, const char *etag, bool weak_counts) {
     for (;;) {
         while (list.len > 0 &&
@@ -57,8 +57,8 @@ static enum tags look_for_tag(const struct request *r, const char *name, const c
     return found;
 }
 
-/* The date of this header. False: it has none, more than one, or one that cannot be read: to be ignored
- * (§13.1.3, §13.1.4). */
+/* The date of this header. False: it has none, more than one, or one that cannot be read: to be
+ * ignored (§13.1.3, §13.1.4). */
 static bool read_date(const struct request *r, const char *name, time_t *when) {
     size_t count;
     const struct slice *value = request_header(r, name, &count);

@@ -12,9 +12,9 @@
 #include <stdint.h>
 #include <time.h>
 
-/* Does the request want the file only as it is not? By If-Match (strong comparison), and only without it by
- * If-Unmodified-Since. Then the answer is 412, whatever else the request says (RFC 9110 §13.2.2). A date that
- * cannot be read is ignored; tags that cannot be read match nothing. */
+/* Does the request want the file only as it is not? By If-Match (strong comparison), and only
+ * without it by If-Unmodified-Since. Then the answer is 412, whatever else the request says (RFC
+ * 9110 §13.2.2). A date that cannot be read is ignored; tags that cannot be read match nothing. */
 bool condition_fails(const struct request *r, const char *etag, time_t modified);
 
 /* Is the client's copy the present one? By If-None-Match, and only without it by

@@ -9,8 +9,8 @@ static const char *const DAYS[] = {"Sunday",   "Monday", "Tuesday", "Wednesday",
 static const char MONTHS[12][4] = {"Jan", "Feb", "Mar", "Apr", "May", "Jun",
                                    "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"};
 
-/* The forms, by what stands where: W the day's name, d of the month, B the month's name, Y the year, h, m, s; a '_' is a
- * digit or a blank. All else stands for itself. */
+/* The forms, by what stands where: W the day's name, d of the month, B the month's name, Y the
+ * year, h, m, s; a '_' is a digit or a blank. All else stands for itself. */
 static const char *const FORMS[] = {
     "WWW, dd BBB YYYY hh:mm:ss GMT",
     "W, dd-BBB-YY hh:mm:ss GMT", /* one W: the whole name */

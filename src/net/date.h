@@ -1,7 +1,7 @@
 /* date.h -- the dates of HTTP headers (RFC 9110 §5.6.7).
  *
- * Writes "Sun, 06 Nov 1994 08:49:37 GMT", and reads that and the two obsolete forms, whatever the locale. Owns
- * nothing, any thread. */
+ * Writes "Sun, 06 Nov 1994 08:49:37 GMT", and reads that and the two obsolete forms, whatever the
+ * locale. Owns nothing, any thread. */
 #ifndef TIDEWIRE_NET_DATE_H
 #define TIDEWIRE_NET_DATE_H
 
@@ -18,10 +18,11 @@ void date_format(time_t when, char out[DATE_BYTES]);
 /* Reads a date of one of the three forms that a recipient must know:
  *
  *     Sun, 06 Nov 1994 08:49:37 GMT
- *     Sunday, 06-Nov-94 08:49:37 GMT      (RFC 850; a year more than 50 years ahead means the one 100 before it)
+ *     Sunday, 06-Nov-94 08:49:37 GMT      (RFC 850)
  *     Sun Nov  6 08:49:37 1994            (asctime)
  *
- * False: it is no such date. Whether the day of the week is the right one is not looked at. */
+ * A year of two digits that is more than 50 years ahead means the one 100 before it. False: it is
+ * no such date. Whether the day of the week is the right one is not looked at. */
 bool date_parse(struct slice text, time_t *when);
 
 #endif

@@ -264,7 +264,8 @@ static inline enum frame_kind next(struct frame_reader *reader, char **bytes, si
     }
 }
 
-/* In one piece, and called from one place: so it is compiled into the loop there, which saves 70 instructions a message. */
+/* In one piece, and called from one place: so it is compiled into the loop there, which saves 70
+ * instructions a message. */
 __attribute__((flatten)) enum frame_kind frame_next(struct frame_reader *reader, char **bytes,
                                                     size_t *len, const struct frame_limits *limits,
                                                     struct frame *out) {

@@ -72,7 +72,8 @@ enum frame_kind frame_next_seldom(struct frame_reader *reader, char **bytes, siz
 /* Releases the memory of the last item, whose payload is not valid any more. */
 void frame_forget(struct frame_reader *reader);
 
-/* Has a frame or a message begun that is not whole? Then a number, another one for each message; else 0. */
+/* Has a frame or a message begun that is not whole? Then a number, another one for each message;
+ * else 0. */
 static inline uint32_t frame_unfinished(const struct frame_reader *reader) {
     bool begun = reader->message_kind != 0 || reader->in_payload || reader->header_len > 0;
     return begun ? reader->messages * 2 + 1 : 0;

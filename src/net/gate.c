@@ -90,7 +90,8 @@ static void accept_upgrade(struct gate *gate, const struct candidate *candidate,
     http_let_go(http);
 }
 
-/* Accepts a handshake only to close it: a page in a browser sees no status of a refusal, but the code of a close. */
+/* Accepts a handshake only to close it: a page in a browser sees no status of a refusal, but the
+ * code of a close. */
 static void refuse_by_close(struct gate *gate, const struct candidate *candidate,
                             const struct upgrade_answer *answer) {
     struct stream *stream = http_stream(candidate->http);
@@ -187,8 +188,8 @@ static void wire_respond(void *user, uint64_t number, int status, const char *he
     http_respond(http, status, headers, body, body_len);
 }
 
-/* What became of opening a static folder: said when it fails, once until it succeeds again or fails for another
- * reason. There are as many as the scripts name. */
+/* What became of opening a static folder: said when it fails, once until it succeeds again or fails
+ * for another reason. There are as many as the scripts name. */
 static void note_folder(struct gate *gate, const char *path, int why) {
     struct lost_folder **at = &gate->lost, *lost;
     while ((lost = *at) != NULL && strcmp(lost->path, path) != 0)

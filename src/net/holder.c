@@ -1,7 +1,7 @@
 /* holder.c -- which process listens on an address that cannot be had? See holder.h.
  *
- * The kernel's tables in /proc/self/net name sockets by their inodes, and the descriptors of processes in /proc do so
- * too. Those of other users' processes can be seen by root only. */
+ * The kernel's tables in /proc/self/net name sockets by their inodes, and the descriptors of
+ * processes in /proc do so too. Those of other users' processes can be seen by root only. */
 #include "net/holder.h"
 
 #include "base/process.h"

@@ -1,8 +1,10 @@
-/* http.c -- conversations of one request and its answer: their beginning, their deadlines and their end. See http.h.
+/* http.c -- conversations of one request and its answer: their beginning, their deadlines and their
+ * end. See http.h.
  *
- * http_read.c reads the request, http_write.c writes the answer. READING until the request is whole, WAITING
- * while the handler thinks, WRITING the answer, ENDING until the client has closed too: closing at once could
- * reset the connection and destroy the answer on its way. Each but WAITING has a deadline. */
+ * http_read.c reads the request, http_write.c writes the answer. READING until the request is
+ * whole, WAITING while the handler thinks, WRITING the answer, ENDING until the client has closed
+ * too: closing at once could reset the connection and destroy the answer on its way. Each but
+ * WAITING has a deadline. */
 #include "net/http.h"
 
 #include "base/mem.h"
@@ -15,8 +17,8 @@
 /* Milliseconds between two looks at the deadlines. */
 enum { TICK_MS = 100 };
 
-/* Milliseconds for which a drain waits for the answer to a client that has ended its direction: most of these are
- * gone. */
+/* Milliseconds for which a drain waits for the answer to a client that has ended its direction:
+ * most of these are gone. */
 enum { DRAINING_MS = 2000 };
 
 static void on_tick(uv_timer_t *timer);
@@ -111,8 +113,8 @@ static uint64_t half_closed_ms(const struct http_server *server) {
     return server->draining && ms > DRAINING_MS ? DRAINING_MS : ms;
 }
 
-/* Who has asked is answered, also when nothing more comes from there; whether somebody is left to read it cannot be
- * seen, so a handler has its time for it. */
+/* Who has asked is answered, also when nothing more comes from there; whether somebody is left to
+ * read it cannot be seen, so a handler has its time for it. */
 static bool on_ended(void *owner) {
     struct http *http = owner;
     http->ended = true;

@@ -85,16 +85,19 @@ void http_respond(struct http *http, int status, const char *headers, const char
 void http_respond_refusal(struct http *http, int status, const char *headers, const char *why);
 /* The same with a short text. */
 void http_respond_text(struct http *http, int status, const char *headers, const char *text);
-/* What is answered next is a refusal, of which the log says why; NULL: it is not. `why` is borrowed until then. */
+/* What is answered next is a refusal, of which the log says why; NULL: it is not. `why` is borrowed
+ * until then. */
 void http_note_refusal(struct http *http, const char *why);
-/* One line of the log for the request and its answer, or its refusal; http_respond… does so by itself. */
+/* One line of the log for the request and its answer, or its refusal; http_respond… does so by
+ * itself. */
 void http_log(const struct http *http, int status);
-/* Answers with a file below `folder`. `path` is the request's path below the mount. Returns 0, or the errno that
- * says why the folder itself could not be opened, or -1 where that was not tried; it is answered all the same. */
+/* Answers with a file below `folder`. `path` is the request's path below the mount. Returns 0, or
+ * the errno that says why the folder itself could not be opened, or -1 where that was not tried; it
+ * is answered all the same. */
 int http_respond_file(struct http *http, const char *folder, const char *path);
 
-/* For taking the stream away: give it to its new owner, and its ticket, then let go of the conversation, which
- * frees it and what it had read. */
+/* For taking the stream away: give it to its new owner, and its ticket, then let go of the
+ * conversation, which frees it and what it had read. */
 struct stream *http_stream(const struct http *http);
 struct ticket http_take_ticket(struct http *http);
 void http_let_go(struct http *http);

@@ -1,4 +1,5 @@
-/* http_log.c -- what the log says of a request: that it was answered, or refused and why. See http.h.
+/* http_log.c -- what the log says of a request: that it was answered, or refused and why. See
+ * http.h.
  *
  * Names the path and never the query, which may hold a secret. */
 #include "net/http_parts.h"
@@ -6,8 +7,8 @@
 #include "base/clock.h"
 #include "base/log.h"
 
-/* What stands of a request line in what has arrived of a head that is no request: the method, and the path without
- * query. Empty where it is not one. */
+/* What stands of a request line in what has arrived of a head that is no request: the method, and
+ * the path without query. Empty where it is not one. */
 static struct slice look_for_path(const struct http *http, struct slice *method) {
     const char *p = http->head, *end = p == NULL ? p : p + http->head_used, *start = p;
     while (p < end && *p >= 'A' && *p <= 'Z')

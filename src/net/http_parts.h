@@ -66,13 +66,15 @@ void http_no_deadline(struct http *http);
 void http_forget_request(struct http *http);
 /* http_write.c: lets go of what is still to be written. */
 void http_forget_answer(struct http *http);
-/* http_write.c: its time is over while it is written to: is the client too slow? Else it has more time. */
+/* http_write.c: its time is over while it is written to: is the client too slow? Else it has more
+ * time. */
 bool http_is_slow(struct http *http);
 /* http_read.c: bytes of the client's. */
 void http_read(struct http *http, char *bytes, size_t len);
 /* http_write.c: answers with a refusal, whatever the request's method. */
 void http_refuse(struct http *http, int status, const char *text);
-/* The same where a limit is reached: that of all clients (`full`), or the share of one address. It is counted. */
+/* The same where a limit is reached: that of all clients (`full`), or the share of one address. It
+ * is counted. */
 void http_refuse_by_limit(struct http *http, enum http_refused what, bool full, const char *why);
 /* http.c: tells the handler what a limit has refused. */
 void http_count_refused(const struct http *http, enum http_refused what);

@@ -1,7 +1,8 @@
 /* http_read.c -- the request of one conversation, as it arrives. See http.h.
  *
- * Head and body have memory of their own: the head's slices point into it from the moment on when it is
- * whole, so it is judged once, by the limits in force when its connection was accepted, and never moves. */
+ * Head and body have memory of their own: the head's slices point into it from the moment on when
+ * it is whole, so it is judged once, by the limits in force when its connection was accepted, and
+ * never moves. */
 #include "net/http_parts.h"
 
 #include "base/clock.h"

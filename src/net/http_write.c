@@ -14,8 +14,8 @@ enum { HEAD_ROOM = 16 * 1024, FILE_PIECE = 64 * 1024, REFUSAL_ROOM = 512 };
 /* One client gets at most this much in one turn of the loop. */
 enum { TURN_BYTES = 128 * 1024 };
 
-/* Answers up to this are not counted: the socket takes them at once, but for that of a client which has shut its window
- * before. */
+/* Answers up to this are not counted: the socket takes them at once, but for that of a client which
+ * has shut its window before. */
 enum { SMALL_BYTES = 4096 };
 
 /* Milliseconds for the client to close after its answer. */
@@ -38,8 +38,8 @@ static void finish(struct http *http) {
     http_deadline_in(http, ENDING_MS);
 }
 
-/* Writes at most `most` bytes of what is next: of `out`, then of the file. Returns how many the socket took; less
- * than `*tried` if it is full. */
+/* Writes at most `most` bytes of what is next: of `out`, then of the file. Returns how many the
+ * socket took; less than `*tried` if it is full. */
 static size_t write_piece(struct http *http, size_t most, size_t *tried) {
     size_t rest = http->out_len - http->out_sent;
     if (rest > 0) {
@@ -90,7 +90,8 @@ void http_write_on(struct http *http) {
         finish(http);
 }
 
-/* From now on, until its answer is written, it is looked at again and again how much the client takes. */
+/* From now on, until its answer is written, it is looked at again and again how much the client
+ * takes. */
 static void watch_reader(struct http *http, uint64_t taken) {
     http->look_ms = uv_now(http->server->loop);
     http->look_taken = taken;
@@ -121,8 +122,8 @@ void http_continue(struct http *http) {
     http_write_on(http);
 }
 
-/* Makes room for `size` bytes of an answer, behind what the socket has not taken yet of "100 Continue".
- * Returns where it begins. */
+/* Makes room for `size` bytes of an answer, behind what the socket has not taken yet of "100
+ * Continue". Returns where it begins. */
 static char *begin_answer(struct http *http, size_t size) {
     size_t waits = http->out_len - http->out_sent;
     char *out = mem_alloc(waits + size);
@@ -174,7 +175,8 @@ static void add_lines(struct response *res, const char *lines, bool *has_type) {
     }
 }
 
-/* The memory of a large answer waits for its reader. False, and answered: too much waits already. */
+/* The memory of a large answer waits for its reader. False, and answered: too much waits
+ * already. */
 static bool reserve(struct http *http, size_t bytes) {
     struct admission *admission = http->server->options.admission;
     if (admission == NULL || bytes <= SMALL_BYTES)
@@ -234,8 +236,8 @@ void http_respond_refusal(struct http *http, int status, const char *headers, co
     http_respond(http, status, lines, body, len);
 }
 
-/* What stands in the place of a file that is not sent: a refusal, or where it is. Returns its length, 0 if
- * there is a file. */
+/* What stands in the place of a file that is not sent: a refusal, or where it is. Returns its
+ * length, 0 if there is a file. */
 static size_t text_of_file(const struct static_file *file, char *text, size_t size) {
     if (file->text[0] == '\0')
         return 0;

@@ -1,7 +1,7 @@
 /* mime.c -- the media type of a file, by its name's ending. See mime.h.
  *
- * The registered types (IANA), and for the rest what browsers and other servers say. All text that people
- * write today is UTF-8. */
+ * The registered types (IANA), and for the rest what browsers and other servers say. All text that
+ * people write today is UTF-8. */
 #include "net/mime.h"
 
 #define UTF8 "; charset=utf-8"

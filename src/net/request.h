@@ -86,7 +86,8 @@ bool request_header_has(const struct request *r, const char *name, const char *t
  * elements are skipped. False when none is left. */
 bool request_list_next(struct slice *list, struct slice *item);
 
-/* The number that these decimal digits are, and nothing else; -1: they are none; INT64_MAX: more than 18 digits. */
+/* The number that these decimal digits are, and nothing else; -1: they are none; INT64_MAX: more
+ * than 18 digits. */
 int64_t request_decimal(struct slice s);
 
 /* May this byte stand in a token: a method, a header's name, a subprotocol (RFC 9110 §5.6.2)? */

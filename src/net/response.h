@@ -43,9 +43,9 @@ bool response_add(struct response *res, struct slice name, struct slice value);
 /* The same for C strings. */
 bool response_set(struct response *res, const char *name, const char *value);
 
-/* The body of each refusal, {"error":"why","status":404}, in this order and on one line, as replies.lua
- * writes it: into out[0..cap), which is long enough for the texts of this program. What does not fit
- * is left out. Returns its length; it needs the header RESPONSE_JSON. */
+/* The body of each refusal, {"error":"why","status":404}, in this order and on one line, as
+ * replies.lua writes it: into out[0..cap), which is long enough for the texts of this program. What
+ * does not fit is left out. Returns its length; it needs the header RESPONSE_JSON. */
 size_t response_refusal(char *out, size_t cap, int status, const char *why);
 #define RESPONSE_JSON "Content-Type: application/json\r\n"
 

@@ -44,14 +44,15 @@ static int hex_value(char c) {
     return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
 }
 
-/* The one folder with a dot that is meant for everybody, and only right below the top (RFC 8615 section 3). */
+/* The one folder with a dot that is meant for everybody, and only right below the top (RFC 8615
+ * section 3). */
 static bool is_well_known(bool first, const char *name, size_t len) {
     static const char known[] = ".well-known";
     return first && len == sizeof(known) - 1 && memcmp(name, known, len) == 0;
 }
 
-/* Decodes one name, what stands between two slashes, to `out`; `first`: of the path's names. Returns 0, 400 or
- * 404. */
+/* Decodes one name, what stands between two slashes, to `out`; `first`: of the path's names.
+ * Returns 0, 400 or 404. */
 static int decode_name(struct slice name, bool first, char *out, size_t cap, size_t *len) {
     *len = 0;
     for (size_t i = 0; i < name.len; i++) {
@@ -127,8 +128,8 @@ static int open_by_names(int folder, char *path) {
     return fd;
 }
 
-/* Opens `path` after all links in it are resolved, if it is then still below the folder `top`, which is
- * absolute and without links. `full` is the path below `top`. */
+/* Opens `path` after all links in it are resolved, if it is then still below the folder `top`,
+ * which is absolute and without links. `full` is the path below `top`. */
 static int open_real(int folder, const char *top, const char *full) {
     char *real = realpath(full, NULL);
     if (real == NULL)

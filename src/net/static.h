@@ -1,9 +1,10 @@
 /* static.h -- finds the file below a folder that a request's path names.
  *
  * Nothing outside of the folder can be reached: not by "..", not by an encoded slash, not by a
- * symbolic link. Files and folders whose name begins with a dot do not exist, but for ".well-known" right
- * below the folder. Opens the file and works out the answer's status and headers; the caller sends them and the
- * bytes. Keeps nothing between calls. Blocking file system calls; any thread. Does not know routes or sockets. */
+ * symbolic link. Files and folders whose name begins with a dot do not exist, but for ".well-known"
+ * right below the folder. Opens the file and works out the answer's status and headers; the caller
+ * sends them and the bytes. Keeps nothing between calls. Blocking file system calls; any thread.
+ * Does not know routes or sockets. */
 #ifndef TIDEWIRE_NET_STATIC_H
 #define TIDEWIRE_NET_STATIC_H
 
@@ -38,10 +39,11 @@ struct static_file {
 };
 
 /* Looks up `path`, the percent-encoded end of the request's path below the place where the
- * folder is served ("" or something that begins with "/"), and judges method, If-Match, If-Unmodified-Since,
- * If-None-Match, If-Modified-Since, Range (a single one; several are answered with the whole file) and If-Range.
- * `folder` is opened by its name at each call: it may be made anew, or be a link that is moved. A folder below it
- * means its index.html; without its final slash it is a 301. Returns out->status. */
+ * folder is served ("" or something that begins with "/"), and judges method, If-Match,
+ * If-Unmodified-Since, If-None-Match, If-Modified-Since, Range (a single one; several are answered
+ * with the whole file) and If-Range. `folder` is opened by its name at each call: it may be made
+ * anew, or be a link that is moved. A folder below it means its index.html; without its final slash
+ * it is a 301. Returns out->status. */
 int static_find(const char *folder, const struct request *r, struct slice path,
                 struct static_file *out);
 

@@ -19,9 +19,10 @@
 /* More than a record and its ends waits only where a client makes us answer and does not read. */
 enum { MAX_UNSENT = 4 * TLS_RECORD_BYTES };
 
-/* Once the connection is open, a client may send so many messages that carry no data (KeyUpdate, what looks like a
- * renegotiation, warnings), and one more for each so many bytes of data and for each second: each costs new keys and an
- * answer, and nobody needs many (RFC 8446 section 4.6.3). */
+/* Once the connection is open, a client may send so many messages that carry no data (KeyUpdate,
+ * what looks like a renegotiation, warnings), and one more for each so many bytes of data and for
+ * each second: each costs new keys and an answer, and nobody needs many (RFC 8446 section
+ * 4.6.3). */
 enum { EMPTY_FREE = 32, EMPTY_BYTES = TLS_RECORD_BYTES };
 
 struct tls {

@@ -25,8 +25,8 @@
 /* One read takes this much at most; the buffer is the context's, not the connection's. */
 enum { READ_BYTES = 128 * 1024 };
 
-/* Since 4.3 contexts count the references to their log context. One that several threads share is counted
- * without a lock, and ends the process by an assertion: so each transport has its own. */
+/* Since 4.3 contexts count the references to their log context. One that several threads share is
+ * counted without a lock, and ends the process by an assertion: so each transport has its own. */
 #define HAVE_LOG_CONTEXTS (LWS_LIBRARY_VERSION_NUMBER >= 4003000)
 
 struct transport {
@@ -80,7 +80,8 @@ static void tell_broken(const struct stream *stream) {
     log_end(&line);
 }
 
-/* Has the client said that no more comes, and its owner heard all that came before, but not that? */
+/* Has the client said that no more comes, and its owner heard all that came before, but not
+ * that? */
 static bool end_is_news(const struct stream *stream) {
     return tls_state(stream->tls) == TLS_ENDED && !stream->paused && !stream->ended;
 }
@@ -149,8 +150,8 @@ static bool tell_end(struct stream *stream) {
     return goes_on && !stream->dead;
 }
 
-/* The end of what its client says is told at once; else its own rest goes before what its owner has. False: the
- * socket is to be closed. */
+/* The end of what its client says is told at once; else its own rest goes before what its owner
+ * has. False: the socket is to be closed. */
 static bool secured_goes_on(struct stream *stream) {
     if (end_is_news(stream) && !tell_end(stream)) {
         tls_end(stream->tls);
@@ -215,8 +216,8 @@ static void on_half_closed(void *owner) {
 static const struct half_closed_events half_closed_events = {on_half_writable, on_half_broken,
                                                              on_half_closed};
 
-/* The library closes the socket. Has only the client's direction ended, and is something still to be written to it?
- * Then the stream lives on with a descriptor of its own. */
+/* The library closes the socket. Has only the client's direction ended, and is something still to
+ * be written to it? Then the stream lives on with a descriptor of its own. */
 static bool lives_on(struct stream *stream) {
     stream->wsi = NULL;
     if (stream->dead || stream->transport->stopped || !half_closed_is(stream->fd))
@@ -327,8 +328,8 @@ struct transport *transport_new(uv_loop_t *loop, struct stats *stats) {
     list_init(&transport->half_closed);
     void *loops[] = {loop};
 #if HAVE_LOG_CONTEXTS
-    /* What it warns of at the start is no concern of ours: only one context of a process can listen to the
-     * kernel's news of routes. */
+    /* What it warns of at the start is no concern of ours: only one context of a process can listen
+     * to the kernel's news of routes. */
     transport->log = (lws_log_cx_t){.u.emit = on_lws_log, .lll_flags = LLL_ERR};
 #endif
     struct lws_context_creation_info info = {

@@ -26,8 +26,9 @@ struct stream_events {
     void (*received)(void *owner, char *bytes, size_t len);
     /* After stream_want_write(): the socket takes bytes again. */
     void (*writable)(void *owner);
-    /* The client has said that no more comes from it, and all that came was told. True: it is still to be written to,
-     * and the owner will end it, by stream_shutdown() or stream_kill(). False: it is closed. */
+    /* The client has said that no more comes from it, and all that came was told. True: it is still
+     * to be written to, and the owner will end it, by stream_shutdown() or stream_kill(). False: it
+     * is closed. */
     bool (*ended)(void *owner);
     /* The socket is closed, whoever wanted it. Not called inside a call of the owner's. */
     void (*closed)(void *owner);
@@ -43,10 +44,10 @@ extern const char transport_cannot_start[];
 void transport_stop(struct transport *transport);
 void transport_free(struct transport *transport);
 
-/* Takes over a connected, non-blocking socket. With a certificate its client is expected to speak TLS, and all
- * below is of what the encryption carries; a client that begins with a letter instead does not speak it, and is
- * heard in plain. `remote` is its address, for the log; it is copied. NULL when the socket cannot be taken; it
- * is closed then. */
+/* Takes over a connected, non-blocking socket. With a certificate its client is expected to speak
+ * TLS, and all below is of what the encryption carries; a client that begins with a letter instead
+ * does not speak it, and is heard in plain. `remote` is its address, for the log; it is copied.
+ * NULL when the socket cannot be taken; it is closed then. */
 struct stream *stream_adopt(struct transport *transport, int fd, const char *remote,
                             struct certificate *certificate, const struct stream_events *events,
                             void *owner);
@@ -64,18 +65,19 @@ size_t stream_write(struct stream *stream, const void *bytes, size_t len);
 /* `writable` will be called once. */
 void stream_want_write(struct stream *stream);
 
-/* Has the socket taken all that stream_write() has? With encryption the end of it may still wait. */
+/* Has the socket taken all that stream_write() has? With encryption the end of it may still
+ * wait. */
 bool stream_is_flushed(const struct stream *stream);
 
-/* Bytes that were written and that the client's end of the connection has not acknowledged yet; about, with
- * encryption. */
+/* Bytes that were written and that the client's end of the connection has not acknowledged yet;
+ * about, with encryption. */
 size_t stream_waiting_bytes(const struct stream *stream);
 
 /* Reading stops or goes on. What the kernel has buffered stays there. */
 void stream_pause(struct stream *stream, bool paused);
 
-/* No more will be written: the peer sees the end after what was sent. Reading goes on; where nothing more comes, the
- * socket is closed. */
+/* No more will be written: the peer sees the end after what was sent. Reading goes on; where
+ * nothing more comes, the socket is closed. */
 void stream_shutdown(struct stream *stream);
 
 /* Closes the socket soon, in the loop's next turn. */

@@ -1,7 +1,8 @@
 /* url.h -- the address of a WebSocket as people write it, for a client.
  *
- * ws://HOST[:PORT][/PATH][?QUERY] and wss:// (RFC 6455 section 3); http:// and https:// mean the same, and without a
- * scheme it is ws://. unix:/path/of/socket[:/PATH] is a Unix socket. Owns its texts. */
+ * ws://HOST[:PORT][/PATH][?QUERY] and wss:// (RFC 6455 section 3); http:// and https:// mean the
+ * same, and without a scheme it is ws://. unix:/path/of/socket[:/PATH] is a Unix socket. Owns its
+ * texts. */
 #ifndef TIDEWIRE_NET_URL_H
 #define TIDEWIRE_NET_URL_H
 

@@ -1,9 +1,9 @@
 /* ws.c -- one upgraded connection. See ws.h.
  *
  * When the hub pauses a connection in the middle of bytes that were read already, the rest is kept
- * here and read on when it may go on. So it is when one read brings so many messages that others would have to
- * wait for long: the rest is looked at in the next turns of the loop, and nothing more is read meanwhile. The hub is
- * told how many bytes are kept for a connection. */
+ * here and read on when it may go on. So it is when one read brings so many messages that others
+ * would have to wait for long: the rest is looked at in the next turns of the loop, and nothing
+ * more is read meanwhile. The hub is told how many bytes are kept for a connection. */
 #include "net/ws.h"
 
 #include "base/clock.h"
@@ -14,8 +14,8 @@
 
 #include <string.h>
 
-/* Nanoseconds of one turn of the loop that one connection, and all together, may take for messages beyond the first
- * few of a read; time is looked at after each few. */
+/* Nanoseconds of one turn of the loop that one connection, and all together, may take for messages
+ * beyond the first few of a read; time is looked at after each few. */
 enum { SHARE_NS = 2000000, ALL_SHARES_NS = 10000000, LOOK_EACH = 8 };
 
 struct ws_server {
@@ -109,7 +109,8 @@ static void on_frame(struct ws *ws, enum frame_kind kind, const struct frame *fr
     }
 }
 
-/* Tells the hub what is kept now, where that has changed, or when it is to do something about it. */
+/* Tells the hub what is kept now, where that has changed, or when it is to do something about
+ * it. */
 static void tell_kept(struct ws *ws) {
     struct hub *hub = ws->server->hub;
     size_t kept = frame_held(&ws->reader) + ws->rest_len;
@@ -127,7 +128,8 @@ static void forget_rest(struct ws *ws) {
     ws->rest_len = ws->rest_at = 0;
 }
 
-/* Has the connection had its share of this turn? `*look` is when that was asked last; 0: not yet. */
+/* Has the connection had its share of this turn? `*look` is when that was asked last; 0: not
+ * yet. */
 static bool share_is_over(struct ws_server *server, uint64_t *spent_ns, uint64_t *look) {
     uint64_t now = clock_monotonic_ns(), took = *look == 0 ? 0 : now - *look;
     *look = now;
@@ -136,8 +138,8 @@ static bool share_is_over(struct ws_server *server, uint64_t *spent_ns, uint64_t
     return *spent_ns >= SHARE_NS || server->spent_ns >= ALL_SHARES_NS;
 }
 
-/* Looks at bytes until they are used up, the hub wants no more or it is the others' turn. Returns how many are left,
- * at the end. */
+/* Looks at bytes until they are used up, the hub wants no more or it is the others' turn. Returns
+ * how many are left, at the end. */
 static size_t consume(struct ws *ws, char *bytes, size_t len) {
     const struct endpoint *endpoint = ws->conn->endpoint;
     const struct frame_limits limits = {endpoint->max_message_size, endpoint->max_fragments};

@@ -12,7 +12,8 @@
 /* What the WebSocket connections of one worker share. */
 struct ws_server;
 
-/* `half_closed_ms`: how long a client that has ended its direction may take for what is queued to it. */
+/* `half_closed_ms`: how long a client that has ended its direction may take for what is queued to
+ * it. */
 struct ws_server *ws_server_new(struct hub *hub, uint64_t half_closed_ms);
 void ws_server_change(struct ws_server *server, uint64_t half_closed_ms);
 void ws_server_free(struct ws_server *server);
@@ -26,7 +27,8 @@ void ws_fill_wire(struct wire *wire);
 void ws_open(struct ws_server *server, struct stream *stream, struct conn *conn,
              struct address_entry *address, char *ahead, size_t len);
 
-/* The same for a handshake that is answered with 101 only to be closed with this code: as of hub_open_refused(). */
+/* The same for a handshake that is answered with 101 only to be closed with this code: as of
+ * hub_open_refused(). */
 struct ws_refusal {
     uint32_t endpoint;
     unsigned code;

@@ -1,7 +1,8 @@
-/* ws_client.h -- the client's half of the WebSocket protocol (RFC 6455): its handshake and its frames.
+/* ws_client.h -- the client's half of the WebSocket protocol (RFC 6455): its handshake and its
+ * frames.
  *
- * Texts in, texts out: who uses it owns the connection. What comes after the handshake is read by frame.h, with
- * `from_server`. Random numbers are the kernel's. */
+ * Texts in, texts out: who uses it owns the connection. What comes after the handshake is read by
+ * frame.h, with `from_server`. Random numbers are the kernel's. */
 #ifndef TIDEWIRE_NET_WS_CLIENT_H
 #define TIDEWIRE_NET_WS_CLIENT_H
 
@@ -22,12 +23,14 @@ struct ws_client_wish {
     size_t subprotocol_count;
 };
 
-/* Is it "Name: value", with no control character and none of the handshake's own names? NULL, or what is wrong. */
+/* Is it "Name: value", with no control character and none of the handshake's own names? NULL, or
+ * what is wrong. */
 const char *ws_client_header_fault(const char *line);
 /* Can it be a subprotocol's name (RFC 6455 section 4.1: a token)? */
 bool ws_client_is_subprotocol(const char *name);
 
-/* The request of a handshake; the caller frees it. Its key, which the answer must prove to know, into `key`. */
+/* The request of a handshake; the caller frees it. Its key, which the answer must prove to know,
+ * into `key`. */
 char *ws_client_request(const struct url *url, const struct ws_client_wish *wish,
                         char key[WS_CLIENT_KEY_BYTES]);
 

@@ -1,10 +1,11 @@
 /* api_timers.c -- tidewire.core: timers of scripts, known to Lua by an integer.
  *
- * They wait in one heap, by the moment at which they are due. The loop has a single timer, which only wakes it for
- * the first of them: vm_turn() calls them, so that sockets have their turn after each pass. A pass calls what was
- * due when it began, the longest due first, and ends after TURN_SLICE_NS: a timer that starts itself anew, or many
- * that together take longer than their period, hold nobody up but each other. A repeating one counts its ticks from
- * its start, so it does not drift; ticks that the loop was too late for are left out and counted. When one fires,
+ * They wait in one heap, by the moment at which they are due. The loop has a single timer, which
+ * only wakes it for the first of them: vm_turn() calls them, so that sockets have their turn after
+ * each pass. A pass calls what was due when it began, the longest due first, and ends after
+ * TURN_SLICE_NS: a timer that starts itself anew, or many that together take longer than their
+ * period, hold nobody up but each other. A repeating one counts its ticks from its start, so it
+ * does not drift; ticks that the loop was too late for are left out and counted. When one fires,
  * dispatch.lua's `timer` is told its integer. */
 #include "script/vm_internal.h"
 
@@ -37,8 +38,8 @@ struct timer_queue {
     struct heap due;
     struct table places;
     uint64_t luv_began_ns; /* when timers of luv's began to be called in this turn; 0: none was */
-    /* The last moment that was told: none is told twice, so that timers of the same delay fire in the order of their
-     * start, and what a pass starts is due after the pass. */
+    /* The last moment that was told: none is told twice, so that timers of the same delay fire in
+     * the order of their start, and what a pass starts is due after the pass. */
     uint64_t now_ns;
 };
 
@@ -165,7 +166,8 @@ bool api_timers_wait(const struct vm *vm) {
 
 /* ---- for Lua ---- */
 
-/* core.timer(seconds, repeats, is_sleep|nil) -> integer. is_sleep: it belongs to a hook that waits. */
+/* core.timer(seconds, repeats, is_sleep|nil) -> integer. is_sleep: it belongs to a hook that
+ * waits. */
 static int core_timer(lua_State *L) {
     struct vm *vm = vm_of(L);
     struct timer_queue *queue = vm->timer_queue;
@@ -200,7 +202,8 @@ static int core_timer_cancel(lua_State *L) {
     return 1;
 }
 
-/* core.luv_slice_over() -> boolean: timers of luv's have had their slice of this turn. The first that asks begins it. */
+/* core.luv_slice_over() -> boolean: timers of luv's have had their slice of this turn. The first
+ * that asks begins it. */
 static int core_luv_slice_over(lua_State *L) {
     struct timer_queue *queue = vm_of(L)->timer_queue;
     uint64_t now = clock_monotonic_ns();

@@ -180,18 +180,20 @@ void budget_look(struct vm *vm, lua_State *co) {
         vm->budget.state = BUDGET_LATE;
 }
 
-/* Is on_count() asked for already? A call of lua_sethook() that a signal has interrupted may leave a part of it. */
+/* Is on_count() asked for already? A call of lua_sethook() that a signal has interrupted may leave
+ * a part of it. */
 NOT_FOR_TSAN static bool is_asked(lua_State *L) {
     return lua_gethook(L) == on_count && lua_gethookmask(L) == LUA_MASKCOUNT &&
            lua_gethookcount(L) == 1;
 }
 
-/* A signal comes between any two instructions of the thread, so ThreadSanitizer's own must not be among
- * those in here.
+/* A signal comes between any two instructions of the thread, so ThreadSanitizer's own must not be
+ * among those in here.
  *
- * lua_sethook() visits every call that is under way on the coroutine. Where these are many, that may take longer than it
- * takes until the next signal, and the script would never come to its next instruction. So a coroutine that was
- * asked is left alone, and asked again after two signals, then after four and so on. */
+ * lua_sethook() visits every call that is under way on the coroutine. Where these are many, that
+ * may take longer than it takes until the next signal, and the script would never come to its next
+ * instruction. So a coroutine that was asked is left alone, and asked again after two signals, then
+ * after four and so on. */
 NOT_FOR_TSAN void budget_interrupt(void) {
     struct budget *budget = mine;
     if (budget == NULL)

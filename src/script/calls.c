@@ -7,8 +7,9 @@
 
 /* ---- one after the other ---- */
 
-/* Lua keeps in each call where the one that called it is. calls_open() finds the place by comparing what lua_getstack()
- * says of a few. Where it is not found, which is 0, lua_getstack() is asked for each. */
+/* Lua keeps in each call where the one that called it is. calls_open() finds the place by comparing
+ * what lua_getstack() says of a few. Where it is not found, which is 0, lua_getstack() is asked for
+ * each. */
 static _Atomic size_t caller_at;
 
 enum { COMPARED = 5, POINTERS_COMPARED = 5 };

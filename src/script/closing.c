@@ -1,19 +1,22 @@
 /* closing.c -- closing coroutines that have not come to their end. See closing.h.
  *
- * lua_resetthread() calls the pending __close methods on the coroutine itself. There are three states in which
- * that does harm, and in which this file lets them be called on other coroutines instead:
+ * lua_resetthread() calls the pending __close methods on the coroutine itself. There are three
+ * states in which that does harm, and in which this file lets them be called on other coroutines
+ * instead:
  *
- * It waits inside of an xpcall. Up to 5.4.7 Lua leaves the xpcall's message handler set, as a place on the stack, and
- * an error in a __close method would call whatever stands at that place by then, or is beyond the stack's end.
+ * It waits inside of an xpcall. Up to 5.4.7 Lua leaves the xpcall's message handler set, as a place
+ * on the stack, and an error in a __close method would call whatever stands at that place by then,
+ * or is beyond the stack's end.
  *
- * An error that was raised in a hook has killed it, which leaves its hooks off for ever: a __close method that does
- * not return could not be ended.
+ * An error that was raised in a hook has killed it, which leaves its hooks off for ever: a __close
+ * method that does not return could not be ended.
  *
- * It is closed by the __close method of one that is closed, and so on. Lua 5.4.4 counts the calls of C by
- * the coroutine that is closed, not by the one that closes it, and would run out of stack.
+ * It is closed by the __close method of one that is closed, and so on. Lua 5.4.4 counts the calls
+ * of C by the coroutine that is closed, not by the one that closes it, and would run out of stack.
  *
- * Lua does not tell which __close methods are pending. So those of all values in the coroutine's variables are replaced
- * while it is closed. An error in one is kept beside the coroutine, never raised on it. */
+ * Lua does not tell which __close methods are pending. So those of all values in the coroutine's
+ * variables are replaced while it is closed. An error in one is kept beside the coroutine, never
+ * raised on it. */
 #include "script/closing.h"
 
 #include "script/calls.h"
@@ -66,7 +69,8 @@ static int finish_method(lua_State *L, int status, lua_KContext context) {
     return 0;
 }
 
-/* (value, error): calls the __close method in the upvalue; on another coroutine where L is closed. */
+/* (value, error): calls the __close method in the upvalue; on another coroutine where L is
+ * closed. */
 static int call_method(lua_State *L) {
     struct vm *vm = vm_of(L);
     struct closing *closing = closing_of(vm, L);
@@ -106,8 +110,8 @@ static int call_method(lua_State *L) {
     return 0;
 }
 
-/* Lets the value on top of L, which is popped, be closed by call_method(). The table at the index keeps what to
- * undo: metatables and their methods. */
+/* Lets the value on top of L, which is popped, be closed by call_method(). The table at the index
+ * keeps what to undo: metatables and their methods. */
 static void divert(lua_State *L, int undo) {
     if (!lua_getmetatable(L, -1)) {
         lua_pop(L, 1);

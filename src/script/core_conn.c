@@ -387,7 +387,8 @@ static int core_endpoint_full(lua_State *L) {
     return 1;
 }
 
-/* core.endpoint_is_first(number) -> boolean: is this worker the first to ask? So a warning is given once. */
+/* core.endpoint_is_first(number) -> boolean: is this worker the first to ask? So a warning is given
+ * once. */
 static int core_endpoint_is_first(lua_State *L) {
     struct hub *hub = vm_of(L)->hub;
     uint32_t number = (uint32_t)luaL_checkinteger(L, 1);

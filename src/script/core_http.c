@@ -27,8 +27,8 @@ static int core_http_check_url(lua_State *L) {
     return 2;
 }
 
-/* How long ago the file of authorities may have been read: a day, and not before the last reload, at which all files
- * are asked for anew. */
+/* How long ago the file of authorities may have been read: a day, and not before the last reload,
+ * at which all files are asked for anew. */
 static long trust_seconds(const struct vm *vm) {
     enum { DAY = 24 * 60 * 60 };
     uint64_t seconds = (clock_monotonic_ns() - vm->took_over_ns) / 1000000000u;

@@ -1,7 +1,9 @@
-/* core_process.c -- what scripts get instead of functions of Lua's that start processes, or end this one.
+/* core_process.c -- what scripts get instead of functions of Lua's that start processes, or end
+ * this one.
  *
- * io.popen and os.execute do what Lua's do; their children get no descriptor but the standard ones. os.exit asks for
- * the end in good order: the server drains, and ends with the code that was given. Like Lua's it does not return. */
+ * io.popen and os.execute do what Lua's do; their children get no descriptor but the standard ones.
+ * os.exit asks for the end in good order: the server drains, and ends with the code that was given.
+ * Like Lua's it does not return. */
 #include "script/vm_internal.h"
 
 #include "base/descriptors.h"
@@ -108,7 +110,8 @@ const luaL_Reg core_process_functions[] = {
 
 /* ---- for Lua ---- */
 
-/* Puts a function into the table on top, with the one of Lua's that it stands for as its upvalue. */
+/* Puts a function into the table on top, with the one of Lua's that it stands for as its
+ * upvalue. */
 static void add(lua_State *L, const char *library, const char *name, lua_CFunction function) {
     lua_getglobal(L, library);
     lua_getfield(L, -1, name); /* table, library, original */

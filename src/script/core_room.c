@@ -211,7 +211,8 @@ static int core_send_anywhere(lua_State *L) {
     return 2;
 }
 
-/* core.close_anywhere(id, code, reason) -> boolean: a connection of any worker; false: it is closing or gone */
+/* core.close_anywhere(id, code, reason) -> boolean: a connection of any worker; false: it is
+ * closing or gone */
 static int core_close_anywhere(lua_State *L) {
     conn_id id = (conn_id)luaL_checkinteger(L, 1);
     unsigned code = (unsigned)luaL_checkinteger(L, 2);

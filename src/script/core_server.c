@@ -145,8 +145,8 @@ static int core_environment(lua_State *L) {
 
 /* ---- plain HTTP ---- */
 
-/* core.respond(number, status, headers|nil, body|nil, why|nil): `headers` are whole lines; `why`, for the log, where
- * the server refuses the request before a script is asked. */
+/* core.respond(number, status, headers|nil, body|nil, why|nil): `headers` are whole lines; `why`,
+ * for the log, where the server refuses the request before a script is asked. */
 static int core_respond(lua_State *L) {
     uint64_t number = (uint64_t)luaL_checkinteger(L, 1);
     int status = (int)luaL_checkinteger(L, 2);

@@ -186,7 +186,8 @@ static int core_shared_expire(lua_State *L) {
 typedef size_t (*read_fn)(struct store *store, size_t max, char *buffer, size_t size,
                           size_t *count);
 
-/* What a store's entries are read into: memory of Lua's own at index 3, which lives until the call returns. */
+/* What a store's entries are read into: memory of Lua's own at index 3, which lives until the call
+ * returns. */
 static const char *read_all(lua_State *L, read_fn read, size_t *count) {
     struct store *store = check_store(L);
     lua_Integer max = luaL_optinteger(L, 2, LUA_MAXINTEGER);
@@ -267,8 +268,8 @@ static int core_shared_entries(lua_State *L) {
     return 1;
 }
 
-/* core.shared_exchange(store, key, expected|nil, value|nil, ttl|nil) -> true | false: something else is there by now
- * | nil, "full" */
+/* core.shared_exchange(store, key, expected|nil, value|nil, ttl|nil) -> true | false: something
+ * else is there by now | nil, "full" */
 static int core_shared_exchange(lua_State *L) {
     struct store *store = check_store(L);
     struct slice key = check_key(L);

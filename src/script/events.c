@@ -85,8 +85,8 @@ static const char *text_at(lua_State *co, int index, size_t *len) {
     return lua_type(co, index) == LUA_TSTRING ? lua_tolstring(co, index, len) : NULL;
 }
 
-/* dispatch.upgrade returns `true, endpoint, subprotocol`; `false, status, headers, body, nil, nil, why`; or `false, code,
- * nil, reason, endpoint, subprotocol, why`. */
+/* dispatch.upgrade returns `true, endpoint, subprotocol`; `false, status, headers, body, nil, nil,
+ * why`; or `false, code, nil, reason, endpoint, subprotocol, why`. */
 static void read_answer(lua_State *co, struct upgrade_answer *answer) {
     if (lua_toboolean(co, 1)) {
         answer->status = 101;

@@ -64,7 +64,8 @@ static void append(struct buffer *buffer, const char *bytes, size_t len) {
     buffer->len += len;
 }
 
-/* The three digits of "HTTP/1.1 303 See Other"; 0: it has none. libcurl has taken the line for a status line. */
+/* The three digits of "HTTP/1.1 303 See Other"; 0: it has none. libcurl has taken the line for a
+ * status line. */
 static int status_of(struct slice line) {
     const char *space = memchr(line.bytes, ' ', line.len);
     if (space == NULL || line.bytes + line.len - space < 4)
@@ -84,8 +85,8 @@ static long redirect_count(const struct http_transfer *transfer) {
     return count;
 }
 
-/* Is the line that comes the first of a head? Each answer on the way (100, a redirect that is followed) has one; what
- * comes after another is a trailer, whatever it looks like. */
+/* Is the line that comes the first of a head? Each answer on the way (100, a redirect that is
+ * followed) has one; what comes after another is a trailer, whatever it looks like. */
 static bool is_first_line(const struct http_transfer *transfer) {
     if (!transfer->head_complete)
         return transfer->head.len == 0;
@@ -196,8 +197,9 @@ static void set_method(CURL *easy, const struct http_order *order, bool *good) {
     }
 }
 
-/* Whom to trust: the system's file of authorities, or the one that OpenSSL's variable names. libcurl reads
- * a file once in a while, but anew for each connection (20 ms of blocking) where a folder is set as well. */
+/* Whom to trust: the system's file of authorities, or the one that OpenSSL's variable names.
+ * libcurl reads a file once in a while, but anew for each connection (20 ms of blocking) where a
+ * folder is set as well. */
 static void set_authorities(CURL *easy, long seconds, bool *good) {
     const char *file = getenv("SSL_CERT_FILE");
     bool own = file != NULL && *file != '\0';

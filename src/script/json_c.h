@@ -32,8 +32,8 @@ bool json_c_push(lua_State *L, const char *bytes, size_t len);
 const char *json_c_bytes(lua_State *L, int index, size_t *len);
 
 /* What the value at `index` is, in a message: "a connection" for objects of the library, whose
- * metatables have that as `__kind`, else the name of its type. `instead`: what to do in the place of
- * sending it (`__instead`), or NULL. The texts belong to Lua and stay as long as the value. */
+ * metatables have that as `__kind`, else the name of its type. `instead`: what to do in the place
+ * of sending it (`__instead`), or NULL. The texts belong to Lua and stay as long as the value. */
 const char *json_c_kind(lua_State *L, int index, const char **instead);
 
 #endif

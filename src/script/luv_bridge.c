@@ -21,7 +21,8 @@ static int end_overrun(lua_State *L, int handler) {
     return -LUA_ERRRUN;
 }
 
-/* Adds to the text of the error on top what was meant, as errors.lua does for hooks (missing.lua). */
+/* Adds to the text of the error on top what was meant, as errors.lua does for hooks
+ * (missing.lua). */
 static void explain(lua_State *L) {
     int top = lua_gettop(L);
     if (!lua_istable(L, top))

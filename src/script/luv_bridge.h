@@ -1,4 +1,5 @@
-/* luv_bridge.h -- what luv_bridge.c and luv_threads.c share: errors in Lua code that luv calls, and its threads. */
+/* luv_bridge.h -- what luv_bridge.c and luv_threads.c share: errors in Lua code that luv calls, and
+ * its threads. */
 #ifndef TIDEWIRE_SCRIPT_LUV_BRIDGE_H
 #define TIDEWIRE_SCRIPT_LUV_BRIDGE_H
 

@@ -1,14 +1,16 @@
 /* luv_limits.c -- what scripts may do with luv on the worker's loop, and what is done in its place.
  *
- * libuv calls its timers until none is due, and one that starts itself anew with no delay is due at once: the loop
- * would never come to its sockets. So the shortest delay of luv's timers is a millisecond, and the loop's time,
- * which stands still while timers are called, stays the loop's to read. Children get no descriptors of the server's. */
+ * libuv calls its timers until none is due, and one that starts itself anew with no delay is due at
+ * once: the loop would never come to its sockets. So the shortest delay of luv's timers is a
+ * millisecond, and the loop's time, which stands still while timers are called, stays the loop's to
+ * read. Children get no descriptors of the server's. */
 #include "script/vm_internal.h"
 
 #include "base/descriptors.h"
 #include "script/wrap.h"
 
-/* spawn(path, options, on_exit): the child gets what options.stdio gives it, and no other descriptor. */
+/* spawn(path, options, on_exit): the child gets what options.stdio gives it, and no other
+ * descriptor. */
 static int spawn(lua_State *L) {
     descriptors_close_on_exec();
     return wrap_call(L);

@@ -1,10 +1,12 @@
 /* luv_threads.c -- the threads of luv's that scripts start: uv.new_thread and uv.new_work.
  *
- * Each has a Lua state of its own, which luv asks us for. luv's answer to an error in one is to end the process, or a line
- * past the log; ours is a log line. Nothing here touches a worker's state from another thread.
+ * Each has a Lua state of its own, which luv asks us for. luv's answer to an error in one is to end
+ * the process, or a line past the log; ours is a log line. Nothing here touches a worker's state
+ * from another thread.
  *
- * luv keeps what a thread needs in its Lua object, and believes that the object lives for as long as the thread, and is
- * joined once. So a table in the state that has started threads keeps their objects until they have ended. */
+ * luv keeps what a thread needs in its Lua object, and believes that the object lives for as long
+ * as the thread, and is joined once. So a table in the state that has started threads keeps their
+ * objects until they have ended. */
 #include "script/luv_bridge.h"
 
 #include "base/log.h"
@@ -125,7 +127,8 @@ static void push_threads(lua_State *L) {
     luaL_getsubtable(L, LUA_REGISTRYINDEX, "tidewire.luv_threads");
 }
 
-/* Joins the thread at one index, whose object begins with its handle, and takes it out of the table at the other. */
+/* Joins the thread at one index, whose object begins with its handle, and takes it out of the table
+ * at the other. */
 static int join(lua_State *L, int thread, int threads) {
     int result = uv_thread_join(lua_touserdata(L, thread));
     lua_pushvalue(L, thread);

@@ -86,7 +86,8 @@ void reload_overrun(struct vm *vm, const struct overrun *overrun) {
     lua_pop(vm->L, 2);
 }
 
-/* core.loaded(app|nil, problems|nil, sources|nil): what became of a `reload`; the texts are lines. */
+/* core.loaded(app|nil, problems|nil, sources|nil): what became of a `reload`; the texts are
+ * lines. */
 static int core_loaded(lua_State *L) {
     struct vm *vm = vm_of(L);
     if (!lua_istable(L, 1)) {

@@ -10,7 +10,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* Frames that are told, and bytes of each; lines of source before and behind the one that is meant, and bytes of each. */
+/* Frames that are told, and bytes of each; lines of source before and behind the one that is meant,
+ * and bytes of each. */
 enum { MOST_FRAMES = 12, FRAME_BYTES = 300, AROUND = 1, SOURCE_BYTES = 200 };
 
 /* A place in a script. */
@@ -42,7 +43,8 @@ static bool is_of_scripts(const struct place *place) {
     return strncmp(place->file, "lua/tidewire/", 13) != 0 && place->file[0] != '[';
 }
 
-/* What a frame says of its function: the name of " in upvalue 'greet'", "main chunk", or nothing. */
+/* What a frame says of its function: the name of " in upvalue 'greet'", "main chunk", or
+ * nothing. */
 static struct slice function_of(const char *text, const char *end) {
     static const struct slice main_chunk = {"main chunk", 10};
     const char *quote = memchr(text, '\'', (size_t)(end - text));

@@ -266,7 +266,8 @@ void vm_push_command_line(lua_State *L, const struct vm_command_line *line) {
     lua_setfield(L, -2, "listen");
 }
 
-/* What the workers have said of why they cannot load, over all of them: for the most part it is the same. */
+/* What the workers have said of why they cannot load, over all of them: for the most part it is the
+ * same. */
 static struct {
     uv_once_t once;
     uv_mutex_t lock;

@@ -28,7 +28,8 @@ struct vm_options {
     /* The same of a certificate and its key, by their files. */
     bool (*check_certificate)(const char *chain_file, const char *key_file, char *error,
                               size_t error_size);
-    /* A script has called os.exit with this code, 0 to 255. NULL: nothing comes of it but the end of its hook. */
+    /* A script has called os.exit with this code, 0 to 255. NULL: nothing comes of it but the end
+     * of its hook. */
     void (*on_exit)(void *user, int code);
     void *on_exit_user;
 };
@@ -46,8 +47,8 @@ void vm_close_handles(struct vm *vm);
 /* Do threads run that scripts have started by luv, whichever worker's? */
 bool vm_has_threads(void);
 
-/* Ends sleeping hooks and closes the state. No handle, request or thread of luv's may be left, and the loop
- * must run once more. Accepts NULL. */
+/* Ends sleeping hooks and closes the state. No handle, request or thread of luv's may be left, and
+ * the loop must run once more. Accepts NULL. */
 void vm_free(struct vm *vm);
 
 /* What the command line says of an app; zero or NULL: nothing. */
@@ -77,8 +78,9 @@ typedef void (*vm_loaded_fn)(void *user, struct app *app, const char *problems,
  * vm_discard() comes first. */
 void vm_reload(struct vm *vm, const char *file, const struct vm_command_line *command_line,
                unsigned generation, vm_loaded_fn on_loaded, void *user);
-/* The app that is loaded, for the first time or anew, waits or is busy for so long: says so in the log, with where.
- * `loading` of `workers` workers are. Says nothing when it has been loaded by now. */
+/* The app that is loaded, for the first time or anew, waits or is busy for so long: says so in the
+ * log, with where. `loading` of `workers` workers are. Says nothing when it has been loaded by
+ * now. */
 void vm_tell_load(struct vm *vm, double seconds, unsigned loading, unsigned workers);
 /* The code that was loaded takes over. */
 void vm_swap(struct vm *vm);
@@ -88,12 +90,13 @@ void vm_discard(struct vm *vm);
 /* Calls f with the generation of each hook, timer or spawned function that waits. */
 void vm_generations(struct vm *vm, void (*f)(void *user, unsigned generation), void *user);
 
-/* Calls f with the generation of each timer of scripts, and with the line that has started it if it repeats; else NULL. */
+/* Calls f with the generation of each timer of scripts, and with the line that has started it if it
+ * repeats; else NULL. */
 void vm_timers(struct vm *vm, void (*f)(void *user, unsigned generation, const char *where),
                void *user);
 
-/* Calls timers that are due, and runs coroutines that were woken: for a slice of time each, what is left waits for
- * the next turn. At the end of each turn of the loop. */
+/* Calls timers that are due, and runs coroutines that were woken: for a slice of time each, what is
+ * left waits for the next turn. At the end of each turn of the loop. */
 void vm_turn(struct vm *vm);
 /* The last thing before the loop sleeps: it wakes for the next timer. */
 void vm_before_sleep(struct vm *vm);

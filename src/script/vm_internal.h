@@ -128,7 +128,8 @@ enum vm_result vm_run(struct task *task, int arguments);
 void vm_task_done(struct task *task);
 /* The same for events without results; RUN_FAILED becomes the state of the error's handling. */
 enum hook_state vm_run_hook(struct task *task, int arguments);
-/* Pushes "app.lua:3" onto L: the innermost line of a script's that the coroutine is at; "" where there is none. */
+/* Pushes "app.lua:3" onto L: the innermost line of a script's that the coroutine is at; "" where
+ * there is none. */
 const char *vm_push_place(lua_State *L, lua_State *co);
 /* Its number for scripts; makes one when there is none. */
 uint64_t vm_task_number(struct task *task);
@@ -140,12 +141,13 @@ void vm_run_later(struct task *task, int arguments);
 void vm_spawn(struct vm *vm, lua_State *L, int arguments);
 /* Runs a woken task on; tells the hub when its connection's hook has ended. */
 void vm_resume(struct vm *vm, struct task *task);
-/* Runs what was ready when it was called, for one slice of the turn. Stops before `until`, if that is a task among
- * them, which is taken out of the list: true. */
+/* Runs what was ready when it was called, for one slice of the turn. Stops before `until`, if that
+ * is a task among them, which is taken out of the list: true. */
 bool vm_run_ready(struct vm *vm, const struct task *until);
 /* Pushes the word that a coroutine yields to say that it sleeps. */
 void vm_push_wait_marker(lua_State *L);
-/* core_process.c: the word that one yields to say that it ends, as the script has called os.exit. */
+/* core_process.c: the word that one yields to say that it ends, as the script has called
+ * os.exit. */
 void vm_push_exit_marker(lua_State *L);
 bool vm_is_exit_marker(lua_State *L, int index);
 extern const luaL_Reg core_process_functions[];

@@ -123,8 +123,8 @@ static void forget_number(struct task *task) {
     task->number = 0;
 }
 
-/* For coroutines that have not returned: what they were in the middle of, such as an xpcall's message handler, may be
- * set in them for ever. */
+/* For coroutines that have not returned: what they were in the middle of, such as an xpcall's
+ * message handler, may be set in them for ever. */
 static void drop(struct task *task) {
     forget_number(task);
     remember_coroutine(task, false);
@@ -171,7 +171,8 @@ static void answer_request(struct vm *vm, uint64_t request) {
     answer_with(vm, request, 500, FAILED_ANSWER);
 }
 
-/* A task that hands an error to dispatch.lua; the error and its traceback are still to be pushed. */
+/* A task that hands an error to dispatch.lua; the error and its traceback are still to be
+ * pushed. */
 static struct task *failure_task(struct vm *vm, conn_id conn, const char *hook, const char *kind) {
     struct task *handler = vm_task(vm, EVENT_FAILED, conn);
     lua_pushinteger(handler->co, (lua_Integer)conn);

@@ -1,5 +1,5 @@
-/* warning.h -- Lua's warnings as lines of the log: what `warn` is called with, and what finalizers that Lua runs itself
- * have thrown. Lua would write them to the standard error, or nowhere. */
+/* warning.h -- Lua's warnings as lines of the log: what `warn` is called with, and what finalizers
+ * that Lua runs itself have thrown. Lua would write them to the standard error, or nowhere. */
 #ifndef TIDEWIRE_SCRIPT_WARNING_H
 #define TIDEWIRE_SCRIPT_WARNING_H
 

@@ -6,14 +6,16 @@
 
 #include <lua.h>
 
-/* Calls the function in the first upvalue with what is on the stack. Returns how many results there are. */
+/* Calls the function in the first upvalue with what is on the stack. Returns how many results there
+ * are. */
 int wrap_call(lua_State *L);
 
-/* Puts a function in the place of that of this name in the table on top; where there is none, as in other versions of
- * the library, it does nothing. */
+/* Puts a function in the place of that of this name in the table on top; where there is none, as in
+ * other versions of the library, it does nothing. */
 void wrap_function(lua_State *L, const char *name, lua_CFunction function);
 
-/* The same for a method of a class: of the __index of the metatable that the registry has by this name. */
+/* The same for a method of a class: of the __index of the metatable that the registry has by this
+ * name. */
 void wrap_method(lua_State *L, const char *class, const char *name, lua_CFunction function);
 
 #endif

@@ -1,9 +1,9 @@
 /* app_file.c -- by which name the app's file is read. See app_file.h.
  *
- * `cd /srv/app/current && tidewire app.lua` means the release that "current" points to, whenever the app is read.
- * For the kernel the working folder is the one that the link pointed to at the start, and stays it when the link is
- * moved or the release deleted. The shell passes the path that was typed in PWD (POSIX, "cd"); it is believed only
- * while it leads to the working folder. */
+ * `cd /srv/app/current && tidewire app.lua` means the release that "current" points to, whenever
+ * the app is read. For the kernel the working folder is the one that the link pointed to at the
+ * start, and stays it when the link is moved or the release deleted. The shell passes the path that
+ * was typed in PWD (POSIX, "cd"); it is believed only while it leads to the working folder. */
 #include "server/app_file.h"
 
 #include "base/log.h"

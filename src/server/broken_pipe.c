@@ -1,7 +1,8 @@
-/* broken_pipe.c -- SIGPIPE is caught by a function that does nothing, so that the write fails with EPIPE.
+/* broken_pipe.c -- SIGPIPE is caught by a function that does nothing, so that the write fails with
+ * EPIPE.
  *
- * It is not ignored: what is ignored stays so in the processes that scripts start, and programs in a pipeline would not
- * end when their reader has. What is caught is back at its default there. */
+ * It is not ignored: what is ignored stays so in the processes that scripts start, and programs in
+ * a pipeline would not end when their reader has. What is caught is back at its default there. */
 #include "server/broken_pipe.h"
 
 #include <signal.h>

@@ -1,4 +1,5 @@
-/* census.h -- how many connections, waiting hooks and timers hold which code, and where timers were made.
+/* census.h -- how many connections, waiting hooks and timers hold which code, and where timers were
+ * made.
  *
  * Counted by each worker for itself, and added up. A plain value. */
 #ifndef TIDEWIRE_SERVER_CENSUS_H

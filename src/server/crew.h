@@ -65,7 +65,8 @@ int crew_exit_code(const struct crew *crew);
 
 /* Whoever loads and waits gives up. */
 void crew_stop_load(struct crew *crew);
-/* The app has been loaded for so long: the first worker that still does says so in the log, and where it waits. */
+/* The app has been loaded for so long: the first worker that still does says so in the log, and
+ * where it waits. */
 void crew_tell_load(struct crew *crew, double seconds);
 /* Accept on these. They are read until STAGE_SERVING. */
 void crew_listen(struct crew *crew, struct listen_set *const *sets, size_t set_count);

@@ -1,7 +1,7 @@
 /* folders.c -- the system's events about folders. See folders.h.
  *
- * Each folder has a handle of the loop's. It belongs to the folder and not to its name: one that was moved away and made
- * again is another one, so they are known by device and inode. */
+ * Each folder has a handle of the loop's. It belongs to the folder and not to its name: one that
+ * was moved away and made again is another one, so they are known by device and inode. */
 #include "server/folders.h"
 
 #include "base/log.h"

@@ -1,4 +1,5 @@
-/* log_writer.c -- the threads that wait for whoever reads the log, and what scripts print. See log_writer.h. */
+/* log_writer.c -- the threads that wait for whoever reads the log, and what scripts print. See
+ * log_writer.h. */
 #include "server/log_writer.h"
 
 #include "base/log.h"
@@ -10,14 +11,16 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* How long the thread sleeps when it has nothing to do, and when it has to tell of something in a second. */
+/* How long the thread sleeps when it has nothing to do, and when it has to tell of something in a
+ * second. */
 enum { IDLE_MS = 3600 * 1000, TICK_MS = 1000 };
 
 static const int fatal[] = {SIGABRT, SIGSEGV, SIGBUS, SIGFPE, SIGILL};
 enum { FATAL_COUNT = sizeof fatal / sizeof fatal[0] };
 
 static struct sigaction before[FATAL_COUNT];
-/* One for the log, one for what scripts print: who waits for one reader must not keep the other's lines. */
+/* One for the log, one for what scripts print: who waits for one reader must not keep the other's
+ * lines. */
 static struct {
     pthread_t thread;
     bool runs;
@@ -36,8 +39,8 @@ static void *run(void *argument) {
     return NULL;
 }
 
-/* Writes what waits, and lets the signal do what it would have done: end the process, with its core and a
- * sanitizer's report. */
+/* Writes what waits, and lets the signal do what it would have done: end the process, with its core
+ * and a sanitizer's report. */
 static void on_fatal(int number, siginfo_t *info, void *context) {
     (void)context;
     log_queue_salvage(log_queue_log);
@@ -59,8 +62,8 @@ static void catch_fatal_signals(void) {
     }
 }
 
-/* A log that has reached the largest size of a file (ulimit -f) is one that cannot be written, not the end. Children
- * have the signal's default. */
+/* A log that has reached the largest size of a file (ulimit -f) is one that cannot be written, not
+ * the end. Children have the signal's default. */
 static void on_file_too_large(int number) {
     (void)number;
 }

@@ -86,8 +86,8 @@ static bool is_leftover(int fd, const char *path, const struct problem *problem)
     return true;
 }
 
-/* Opens what is at the path, and judges it. -1 and true: there is nothing. -1 and false: it is not ours to
- * replace. */
+/* Opens what is at the path, and judges it. -1 and true: there is nothing. -1 and false: it is not
+ * ours to replace. */
 static int open_leftover(const char *path, int flags, bool *good, const struct problem *problem) {
     *good = true;
     int fd = open(path, flags | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
@@ -187,7 +187,8 @@ static bool is_same(int fd, const char *path) {
            ours.st_ino == there.st_ino;
 }
 
-/* Puts the written file in the place of none, or of a leftover: which others cannot lock meanwhile. */
+/* Puts the written file in the place of none, or of a leftover: which others cannot lock
+ * meanwhile. */
 static bool claim(struct pid_file *file, const struct problem *problem) {
     for (int tries = 0; tries < MOST_TRIES; tries++) {
         if (rename_if_free(file->beside, file->path))

@@ -1,8 +1,9 @@
 /* pid_file.h -- the file with the process's number.
  *
- * Written beside its place first and put there whole, so that nobody reads half a number, and so that it goes
- * from one process to the next in one step. It is locked (flock) as long as the process runs: a file that nobody
- * holds is a leftover. Links are not followed, and what is no pid file is not written over. Main thread. */
+ * Written beside its place first and put there whole, so that nobody reads half a number, and so
+ * that it goes from one process to the next in one step. It is locked (flock) as long as the
+ * process runs: a file that nobody holds is a leftover. Links are not followed, and what is no pid
+ * file is not written over. Main thread. */
 #ifndef TIDEWIRE_SERVER_PID_FILE_H
 #define TIDEWIRE_SERVER_PID_FILE_H
 
@@ -26,7 +27,8 @@ void pid_file_init(struct pid_file *file, const char *path);
 bool pid_file_check(const struct pid_file *file, char *error, size_t error_size);
 /* Writes it beside its place. */
 bool pid_file_write(struct pid_file *file, char *error, size_t error_size);
-/* Puts it in its place: of a running process's where that has agreed (`replace`), else of none or a leftover. */
+/* Puts it in its place: of a running process's where that has agreed (`replace`), else of none or a
+ * leftover. */
 bool pid_file_place(struct pid_file *file, bool replace, char *error, size_t error_size);
 
 /* Puts it in its place again where it was taken away. */

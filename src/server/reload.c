@@ -1,8 +1,9 @@
 /* reload.c -- new code for all workers, or for none. See reload.h.
  *
- * Moved on by the workers' reports: loading -> taking over, or loading -> giving up. What is wanted meanwhile
- * begins when that has ended, once, however often it was wanted. Loading may wait, and without end: after a second it is
- * given up for what is wanted, and after a few it is told. Not at once: whoever saves often still gets some new code. */
+ * Moved on by the workers' reports: loading -> taking over, or loading -> giving up. What is wanted
+ * meanwhile begins when that has ended, once, however often it was wanted. Loading may wait, and
+ * without end: after a second it is given up for what is wanted, and after a few it is told. Not at
+ * once: whoever saves often still gets some new code. */
 #include "server/reload.h"
 
 #include "base/clock.h"

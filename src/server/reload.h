@@ -20,16 +20,17 @@ typedef void (*reload_done_fn)(void *user, unsigned generation, const char *prob
 /* The first three are borrowed. `on_change` is told when one begins, and when it has ended. */
 struct reload *reload_new(uv_loop_t *loop, struct crew *crew, struct commons *commons,
                           void (*on_change)(void *user, bool begins), void *user);
-/* From now on, on_sources is told the script files that were asked for, one a line, whenever the app was read. */
+/* From now on, on_sources is told the script files that were asked for, one a line, whenever the
+ * app was read. */
 void reload_watch(struct reload *reload, void (*on_sources)(void *user, const char *sources),
                   void *user);
 /* The loop must run once more before reload_free(). */
 void reload_close(struct reload *reload);
 void reload_free(struct reload *reload);
 
-/* Wanted: now, or after the one that runs, or once reload_allow() was called. One that is still being loaded a
- * second after it began is given up for it: scripts may wait for ever. on_done (NULL: nobody waits) is told
- * of the first one that begins from now on. */
+/* Wanted: now, or after the one that runs, or once reload_allow() was called. One that is still
+ * being loaded a second after it began is given up for it: scripts may wait for ever. on_done
+ * (NULL: nobody waits) is told of the first one that begins from now on. */
 void reload_want(struct reload *reload, reload_done_fn on_done, void *user);
 /* The workers serve. */
 void reload_allow(struct reload *reload);

@@ -1,4 +1,5 @@
-/* serving.h -- the line of the log that says where to go: every address as a URL, and the WebSocket endpoints. */
+/* serving.h -- the line of the log that says where to go: every address as a URL, and the WebSocket
+ * endpoints. */
 #ifndef TIDEWIRE_SERVER_SERVING_H
 #define TIDEWIRE_SERVER_SERVING_H
 

@@ -1,8 +1,8 @@
 /* snapshot.c -- how files were at one moment. See snapshot.h.
  *
- * A file is another one when its number, its size or its time of writing is: so a save in place, a file renamed over it
- * and a link or a folder above it that leads elsewhere are all seen. Its time of change is not looked at: an editor
- * that makes a second name for it changes that. */
+ * A file is another one when its number, its size or its time of writing is: so a save in place, a
+ * file renamed over it and a link or a folder above it that leads elsewhere are all seen. Its time
+ * of change is not looked at: an editor that makes a second name for it changes that. */
 #include "server/snapshot.h"
 
 #include "base/mem.h"

@@ -1,8 +1,8 @@
 /* snapshot.h -- how files were at one moment, to see later which have changed.
  *
- * Of the scripts that an app was loaded from, of those that were looked for and not found, and of all others in the
- * same folders. Looks at each by its name, through whatever links there are. Blocking file system calls; owns its
- * memory; any thread. Does not know when to look. */
+ * Of the scripts that an app was loaded from, of those that were looked for and not found, and of
+ * all others in the same folders. Looks at each by its name, through whatever links there are.
+ * Blocking file system calls; owns its memory; any thread. Does not know when to look. */
 #ifndef TIDEWIRE_SERVER_SNAPSHOT_H
 #define TIDEWIRE_SERVER_SNAPSHOT_H
 
@@ -11,13 +11,14 @@
 
 struct snapshot;
 
-/* Of these files, one a line, there or not, and of those ending in ".lua" in their folders, but for hidden ones and what
- * editors put beside a file. */
+/* Of these files, one a line, there or not, and of those ending in ".lua" in their folders, but for
+ * hidden ones and what editors put beside a file. */
 struct snapshot *snapshot_take(const char *sources);
 void snapshot_free(struct snapshot *snapshot); /* accepts NULL */
 
-/* For one that was taken of other files than the one before: what both have is as it was then, and what is new to it
- * and was written since that time (seconds of Unix time) will count as changed. `old` may be NULL. */
+/* For one that was taken of other files than the one before: what both have is as it was then, and
+ * what is new to it and was written since that time (seconds of Unix time) will count as changed.
+ * `old` may be NULL. */
 void snapshot_inherit(struct snapshot *snapshot, const struct snapshot *old, double since);
 
 /* What differs. */

@@ -49,8 +49,8 @@ bool succession_prepare(struct succession *succession, char *error, size_t error
 /* The server serves: from now on it is the one. */
 bool succession_take(struct succession *succession, char *error, size_t error_size);
 
-/* Puts the pid file and the socket beside it in their places again where they were taken away; warns where that
- * cannot be. */
+/* Puts the pid file and the socket beside it in their places again where they were taken away;
+ * warns where that cannot be. */
 void succession_renew_files(struct succession *succession);
 
 /* What became of a reload: NULL, or lines that say what is wrong. */

@@ -1,7 +1,8 @@
 /* talk.c -- `tidewire talk URL`. See talk.h.
  *
- * One poll() for the terminal and the connection. Nothing is read of the input while much waits to be sent, and what the
- * server says is always read, so neither side can make the other stand still. */
+ * One poll() for the terminal and the connection. Nothing is read of the input while much waits to
+ * be sent, and what the server says is always read, so neither side can make the other stand
+ * still. */
 #include "server/talk.h"
 
 #include "base/clock.h"

@@ -1,4 +1,5 @@
-/* talk_open.c -- the handshake of `tidewire talk`, and what is said when it does not come about. See talk_parts.h. */
+/* talk_open.c -- the handshake of `tidewire talk`, and what is said when it does not come about.
+ * See talk_parts.h. */
 #include "base/clock.h"
 #include "base/utf8.h"
 #include "net/ws_client.h"

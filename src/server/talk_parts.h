@@ -52,8 +52,8 @@ static inline void bytes_drop(struct bytes *bytes, size_t len) {
 /* Says on stderr why there is no connection. Returns EXIT_FAILED. */
 int talk_complain(const struct settings *settings, const char *why);
 
-/* Opens the WebSocket. What came behind the answer is put into `rest`. Returns EXIT_CLEAN, or the exit code after it was
- * said why there is none. */
+/* Opens the WebSocket. What came behind the answer is put into `rest`. Returns EXIT_CLEAN, or the
+ * exit code after it was said why there is none. */
 int talk_open(const struct settings *settings, struct outgoing *server, const struct url *url,
               struct bytes *rest);
 

@@ -1,10 +1,11 @@
 /* watch.c -- sees that a script was saved. See watch.h.
  *
- * What counts is how the files are (snapshot.c), looked at each second. The system's events (inotify, folders.c) only
- * say that it is worth looking at once: there is none on a network's file system, where a link far above the file is
- * moved, when the queue has run over, or when the system's watches are used up. A change counts when it has
- * stood still for a moment, since editors and `git checkout` make several in a row; files that are gone get longer, since
- * a build or a slow disk brings them back. */
+ * What counts is how the files are (snapshot.c), looked at each second. The system's events
+ * (inotify, folders.c) only say that it is worth looking at once: there is none on a network's file
+ * system, where a link far above the file is moved, when the queue has run over, or when the
+ * system's watches are used up. A change counts when it has stood still for a moment, since editors
+ * and `git checkout` make several in a row; files that are gone get longer, since a build or a slow
+ * disk brings them back. */
 #include "server/watch.h"
 
 #include "base/clock.h"

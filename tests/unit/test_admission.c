@@ -1,5 +1,5 @@
-/* test_admission.c -- sockets' places and addresses, and bytes of the process and of one address: to the last unit,
- * and given back. */
+/* test_admission.c -- sockets' places and addresses, and bytes of the process and of one address:
+ * to the last unit, and given back. */
 #include "net/admission.h"
 
 #include <setjmp.h>

@@ -230,7 +230,8 @@ static void test_sizes_at_their_limits(void **state) {
     check(bytes, len + 8, "error(1009)"); /* the header is enough */
 }
 
-/* A ceiling that is lowered is the next message's; what control frames stand between changes nothing. */
+/* A ceiling that is lowered is the next message's; what control frames stand between changes
+ * nothing. */
 static void test_a_ceiling_that_changes(void **state) {
     struct frame_reader reader = {0};
     struct result result = {.len = 0};
@@ -342,8 +343,8 @@ static void test_endless_fragments(void **state) {
     frame_reset(&reader);
 }
 
-/* Pieces of a few bytes, as from a client that sends what somebody types: as many as max_fragments says, for no more
- * memory than the message may have bytes. */
+/* Pieces of a few bytes, as from a client that sends what somebody types: as many as max_fragments
+ * says, for no more memory than the message may have bytes. */
 static void test_small_fragments(void **state) {
     for (size_t size = 1; size <= 4; size++) {
         struct frame_reader reader = {0};

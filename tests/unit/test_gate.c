@@ -226,8 +226,8 @@ static void test_no_answer(void **state) {
     assert_int_equal(stats_read(&f->hub->stats.connections_refused), 1);
 }
 
-/* A page in a browser reads no status: the handshake is accepted, and the connection closed at once. No hook hears of
- * it; its places are taken until its socket is gone. */
+/* A page in a browser reads no status: the handshake is accepted, and the connection closed at
+ * once. No hook hears of it; its places are taken until its socket is gone. */
 static void test_refused_by_a_close(void **state) {
     answer = (struct upgrade_answer){
         .status = 4401, .subprotocol = "chat.v1", .body = "who are you?", .body_len = 12};

@@ -216,7 +216,8 @@ static void test_large_body(void **state) {
     fake_stream_closes(stream);
 }
 
-/* A request is judged by the limits that were in force when its connection was accepted, and once. */
+/* A request is judged by the limits that were in force when its connection was accepted, and
+ * once. */
 static void test_limits_that_change_meanwhile(void **state) {
     static char head[3000], body[20000];
     int len = snprintf(head, sizeof head, "POST /mine HTTP/1.1\r\nHost: x\r\nX-Padding: ");
@@ -637,7 +638,8 @@ static void test_bodies_of_one_address(void **state) {
     fake_stream_closes(two);
 }
 
-/* Sockets beyond a limit are told so, whatever they ask for, and count as long as they are there. */
+/* Sockets beyond a limit are told so, whatever they ask for, and count as long as they are
+ * there. */
 static void test_sockets_beyond_a_limit(void **state) {
     atomic_store(&admission.connections.max, 1);
     struct stream *first = accept_one(), *plain = accept_one(), *upgrade = accept_one();

@@ -308,7 +308,8 @@ static void test_gone_while_on_close_sleeps(void **state) {
 
 /* ---- the client broke a rule ---- */
 
-/* A peer that ends its direction still gets what is queued, and the hook hears of the end at once. */
+/* A peer that ends its direction still gets what is queued, and the hook hears of the end at
+ * once. */
 static void test_the_peer_has_ended(void **state) {
     struct fake *f = fake_new(NULL);
     struct fake_client *a = fake_connect(f), *b = fake_connect(f), *c = fake_connect(f);

@@ -1,5 +1,5 @@
-/* test_log_queue.c -- lines wait in order, below a ceiling, while their reader does not read or the disk is full;
- * those that found no room are counted and told of. */
+/* test_log_queue.c -- lines wait in order, below a ceiling, while their reader does not read or the
+ * disk is full; those that found no room are counted and told of. */
 #include "base/log_queue.h"
 
 #include <errno.h>
@@ -69,8 +69,8 @@ static void drain(void) {
     log_queue_set_served(log_queue_log, true);
 }
 
-/* Lines are whole and in order; returns how many there are, in *told the sum of those told to be missing. `skip`:
- * each gap in the numbers is told of where it is. */
+/* Lines are whole and in order; returns how many there are, in *told the sum of those told to be
+ * missing. `skip`: each gap in the numbers is told of where it is. */
 static unsigned count_lines(unsigned first, bool skip, unsigned long *told, int *error) {
     unsigned count = 0, next = first;
     *told = 0;
@@ -127,7 +127,8 @@ static void test_what_waits_has_a_ceiling(void **state) {
     assert_int_equal(error, 0);
 }
 
-/* A reader that is too slow for long: each gap is told of at its place, and not each line is followed by one. */
+/* A reader that is too slow for long: each gap is told of at its place, and not each line is
+ * followed by one. */
 static void test_a_slow_reader(void **state) {
     struct log_queue_figures figures = {0}, before;
     log_queue_figures(log_queue_log, &before);

@@ -1,5 +1,5 @@
-/* test_mailbox.c -- mail to a worker that does not take it: its ceiling, in bytes, and who is dealt with as slow
- * then. */
+/* test_mailbox.c -- mail to a worker that does not take it: its ceiling, in bytes, and who is dealt
+ * with as slow then. */
 #include "core/mailbox.h"
 
 #include "fake_hub.h"
@@ -81,7 +81,8 @@ static unsigned count_frames(struct fake_client *client) {
 
 /* ---- how much waits ---- */
 
-/* Whatever is sent and how small it is: its true cost counts, and more than the ceiling never waits. */
+/* Whatever is sent and how small it is: its true cost counts, and more than the ceiling never
+ * waits. */
 static void test_the_ceiling(void **state) {
     static const size_t sizes[] = {0, 1, 100, 5000, 60000, 1000000};
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
@@ -147,7 +148,8 @@ static void test_closing(void **state) {
     finish();
 }
 
-/* "drop": they have lost messages and are told by on_drain, once, also where their sockets take all. */
+/* "drop": they have lost messages and are told by on_drain, once, also where their sockets take
+ * all. */
 static void test_dropping(void **state) {
     start(SLOW_CLIENT_DROP);
     join(b, LOBBY);

@@ -180,7 +180,8 @@ static void test_a_burst_of_pings(void **state) {
     fake_free(f);
 }
 
-/* A client that pings and does not read makes no queue: the latest answer waits (RFC 6455 section 5.5.3). */
+/* A client that pings and does not read makes no queue: the latest answer waits (RFC 6455
+ * section 5.5.3). */
 static void test_the_latest_pong_is_enough(void **state) {
     struct fake *f = fake_new(NULL);
     struct fake_client *a = fake_connect(f);

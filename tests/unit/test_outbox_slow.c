@@ -120,8 +120,8 @@ static void test_one_message_above_the_ceiling(void **state) {
     fake_free(f);
 }
 
-/* Small messages that others hold as well take more memory than their bytes: that has the same ceiling, and at least
- * 64 KiB. */
+/* Small messages that others hold as well take more memory than their bytes: that has the same
+ * ceiling, and at least 64 KiB. */
 static void test_the_ceiling_of_small_messages(void **state) {
     struct endpoint endpoint = fake_endpoint();
     endpoint.slow_client = SLOW_CLIENT_DROP;

@@ -666,8 +666,8 @@ static size_t say_until_closed(const char *bytes, size_t len) {
     return said;
 }
 
-/* However much new code says before this worker has it: there is a ceiling, and then who would get more is a slow
- * client. */
+/* However much new code says before this worker has it: there is a ceiling, and then who would get
+ * more is a slow client. */
 static void test_few_large_ones_that_wait_are_bounded(void **state) {
     static char text[1000000];
     assert_in_range(say_until_closed(text, sizeof text), 60, 75);

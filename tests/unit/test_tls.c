@@ -126,7 +126,8 @@ static void carries_bytes_both_ways(void **state) {
     }
 }
 
-/* Is a client that knows only these suites of TLS 1.2 answered? Returns which was chosen, or NULL. */
+/* Is a client that knows only these suites of TLS 1.2 answered? Returns which was chosen, or
+ * NULL. */
 static const char *shake_hands_with(const char *ciphers) {
     finish(NULL);
     start(NULL);

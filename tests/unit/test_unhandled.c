@@ -1,4 +1,5 @@
-/* test_unhandled.c -- what clients have sent and no hook has handled: its sum has a ceiling, and a message has a time. */
+/* test_unhandled.c -- what clients have sent and no hook has handled: its sum has a ceiling, and a
+ * message has a time. */
 #include "fake_hub.h"
 
 #include <stdlib.h>
@@ -44,7 +45,8 @@ static void test_the_oldest_goes(void **state) {
     fake_free(f);
 }
 
-/* A message that ends and the next one that begins are not the same: who sends on is not the oldest. */
+/* A message that ends and the next one that begins are not the same: who sends on is not the
+ * oldest. */
 static void test_whose_messages_end_is_young(void **state) {
     struct fake *f = start(0, 3000);
     struct fake_client *a = fake_connect(f), *b = fake_connect(f), *c = fake_connect(f);
@@ -77,8 +79,8 @@ static void test_a_single_large_message(void **state) {
     fake_free(f);
 }
 
-/* What waits for hooks that sleep counts as well. At half the ceiling nobody is read on whose hook sleeps; then those
- * who had sent at once. */
+/* What waits for hooks that sleep counts as well. At half the ceiling nobody is read on whose hook
+ * sleeps; then those who had sent at once. */
 static void test_sleeping_hooks(void **state) {
     struct fake *f = start(0, 100000);
     f->silent = true;
@@ -104,7 +106,8 @@ static void test_sleeping_hooks(void **state) {
     fake_free(f);
 }
 
-/* What is left of one whose socket is gone is refused as well: its hook gets no more messages, and on_close. */
+/* What is left of one whose socket is gone is refused as well: its hook gets no more messages, and
+ * on_close. */
 static void test_gone_with_a_sleeping_hook(void **state) {
     struct fake *f = start(0, 2000);
     struct fake_client *a = fake_connect(f);
@@ -189,7 +192,8 @@ static void test_random(void **state) {
     }
 }
 
-/* A few of the largest messages that endpoints allow have room, however low the ceiling is, also when that changes. */
+/* A few of the largest messages that endpoints allow have room, however low the ceiling is, also
+ * when that changes. */
 static void test_room_for_the_largest(void **state) {
     struct fake *f = start(0, 1000);
     assert_int_equal(f->hub->unhandled_max, 1000);

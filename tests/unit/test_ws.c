@@ -312,8 +312,8 @@ static void test_pausing_at_the_end_of_bytes(void **state) {
     finish();
 }
 
-/* What is kept of a client's bytes is counted: messages that are not whole, those that wait for a sleeping hook, and what
- * is not looked at during a pause; to the last byte, also when they go. */
+/* What is kept of a client's bytes is counted: messages that are not whole, those that wait for a
+ * sleeping hook, and what is not looked at during a pause; to the last byte, also when they go. */
 static void test_what_is_kept_is_counted(void **state) {
     start();
     GIVE("\x01\x84" M "abcd");
@@ -346,7 +346,8 @@ static void test_what_is_kept_is_counted(void **state) {
     finish();
 }
 
-/* A message that takes too long: its memory is given back at once, and nothing more is listened to. */
+/* A message that takes too long: its memory is given back at once, and nothing more is listened
+ * to. */
 static void test_refused_in_the_middle_of_a_message(void **state) {
     struct endpoint endpoint = fake_endpoint();
     endpoint.message_ms = 1000;
@@ -486,7 +487,8 @@ static void takes_a_millisecond(struct fake_client *client, enum fake_hook hook,
     }
 }
 
-/* Others have their turn before all are handled; nothing more is read meanwhile, and none is lost. */
+/* Others have their turn before all are handled; nothing more is read meanwhile, and none is
+ * lost. */
 static void test_many_messages_give_way(void **state) {
     enum { MANY = 200 };
     start();

@@ -1,5 +1,5 @@
-/* test_ws_client.c -- the client's half of the protocol: addresses, the handshake's two texts, frames that the server's
- * half reads, and what a server may say. */
+/* test_ws_client.c -- the client's half of the protocol: addresses, the handshake's two texts,
+ * frames that the server's half reads, and what a server may say. */
 #include "net/ws_client.h"
 
 #include "base/mem.h"
