@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/utf8.h"
+#include "net/admission.h"
 #include "net/http.h"
 #include "net/listener.h"
 #include "server/broken_pipe.h"
@@ -21,13 +22,20 @@
 
 enum { PATIENCE_MS = 500 };
 
+/* Sockets at a time, of all addresses: they are not among limits.connections, and take the same descriptors. */
+enum { MAX_SOCKETS = 256 };
+
+/* Bytes of what is sent to it, and of its answers that wait for their readers. */
+enum { MAX_UPLOADS = 4 * 1024 * 1024, MAX_RESPONSES = 64 * 1024 * 1024 };
+
 struct admin {
     uv_loop_t *loop;
     struct commons *commons;
     struct crew *crew;
     struct transport *transport;
     struct http_server *http;
-    struct stats stats; /* of its own sockets, which nobody asks for */
+    struct admission admission; /* of its own */
+    struct stats stats;         /* of its own sockets, which nobody asks for */
     struct listener *listener;
     struct listen_set *set;
     bool draining;
@@ -316,6 +324,15 @@ static struct listen_set *open_set(const char *address, struct inheritance *inhe
     return inherited == NULL ? NULL : listen_adopt(inherited, &how, error, error_size);
 }
 
+static void open_admission(struct admission *admission) {
+    admission_init(admission);
+    atomic_store(&admission->connections.max, MAX_SOCKETS);
+    atomic_store(&admission->uploads.max, MAX_UPLOADS);
+    atomic_store(&admission->uploads.max_of_one, MAX_UPLOADS);
+    atomic_store(&admission->responses.max, MAX_RESPONSES);
+    atomic_store(&admission->responses.max_of_one, MAX_RESPONSES);
+}
+
 struct admin *admin_open(uv_loop_t *loop, struct commons *commons, struct crew *crew,
                          const char *address, struct inheritance *inheritance, char *error,
                          size_t error_size) {
@@ -332,11 +349,13 @@ struct admin *admin_open(uv_loop_t *loop, struct commons *commons, struct crew *
         mem_free(admin);
         return NULL;
     }
+    open_admission(&admin->admission);
     struct http_options options = {.max_head_bytes = 16 * 1024,
                                    .max_body_bytes = 16 * 1024,
                                    .request_ms = 5000,
                                    .half_closed_ms = 10000,
-                                   .send_ms = 30000};
+                                   .send_ms = 30000,
+                                   .admission = &admin->admission};
     struct http_handler handler = {on_request, NULL, NULL, admin};
     admin->loop = loop;
     uv_timer_init(loop, &admin->patience);
@@ -387,5 +406,6 @@ void admin_free(struct admin *admin) {
     mem_free(admin->asking);
     transport_free(admin->transport);
     http_server_free(admin->http);
+    admission_close(&admin->admission);
     mem_free(admin);
 }

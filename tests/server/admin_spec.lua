@@ -3,6 +3,7 @@
 
 local cjson = require "cjson"
 local http = require "support.http"
+local loop = require "support.loop"
 local process = require "support.process"
 local server = require "support.server"
 local stream = require "support.stream"
@@ -118,6 +119,20 @@ describe("the admin address", function()
     assert.not_equal(101, response.status)
     assert.equal(404, app:http("/metrics").status)
     assert.equal(404, app:http("/healthz").status)
+  end)
+
+  it("has a ceiling of sockets, which leaves descriptors for the app's", function()
+    local function status_of() return http.request(app.admin, "/healthz").status end
+    local refused = loop.ask_until(function()
+      stream.close_all()
+      for _ = 1, 300 do stream.connect(app.admin) end
+      return status_of()
+    end, 503)
+    assert.equal(503, refused)
+    local ada = app:connect("/")
+    assert.equal("still", (ada:ask("still")))
+    stream.close_all()
+    assert.equal(200, loop.ask_until(status_of, 200))
   end)
 end)
 
