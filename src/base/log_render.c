@@ -162,6 +162,19 @@ static void add_time(struct log_out *out, const struct timespec *time) {
 
 /* ---- lines ---- */
 
+/* The next field that programs read and that there is room for; without room it is counted. */
+static bool next_field(const struct log_record *record, size_t *at, const struct log_out *out,
+                       unsigned *left_out, struct log_field *field) {
+    while (log_next_field(record, at, field)) {
+        if (is_for_people(field))
+            continue;
+        if (log_out_has_room(out))
+            return true;
+        ++*left_out;
+    }
+    return false;
+}
+
 void log_render_text(const struct log_record *record, struct log_out *out) {
     unsigned left_out = record->left_out;
     add_time(out, &record->time);
@@ -172,13 +185,7 @@ void log_render_text(const struct log_record *record, struct log_out *out) {
     log_out_text(out, " event=");
     log_out_text(out, record->event);
     struct log_field field;
-    for (size_t at = 0; log_next_field(record, &at, &field);) {
-        if (is_for_people(&field))
-            continue;
-        if (!log_out_has_room(out)) {
-            left_out++;
-            continue;
-        }
+    for (size_t at = 0; next_field(record, &at, out, &left_out, &field);) {
         log_out_text(out, " ");
         log_out_add(out, field.key, field.key_len);
         log_out_text(out, "=");
@@ -202,13 +209,7 @@ void log_render_json(const struct log_record *record, struct log_out *out) {
     log_out_text(out, record->event);
     log_out_text(out, "\"");
     struct log_field field;
-    for (size_t at = 0; log_next_field(record, &at, &field);) {
-        if (is_for_people(&field))
-            continue;
-        if (!log_out_has_room(out)) {
-            left_out++;
-            continue;
-        }
+    for (size_t at = 0; next_field(record, &at, out, &left_out, &field);) {
         struct log_field key = {.value = field.key, .len = field.key_len};
         log_out_text(out, ",\"");
         log_out_escaped(out, &key);

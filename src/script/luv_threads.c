@@ -19,6 +19,7 @@
 #include <lualib.h>
 #include <luv/luv.h>
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <string.h>
 
 /* As many arguments and results as luv has room for. It looks for one more. */
@@ -199,14 +200,21 @@ static int push_failure(lua_State *L, int result) {
     return 3;
 }
 
-/* thread:join() */
-static int join_thread(lua_State *L) {
+/* Leaves on the stack the thread, which is the argument, and the table of threads. Can it be joined? */
+static bool can_be_joined(lua_State *L) {
     luaL_checkudata(L, 1, "uv_thread");
     lua_settop(L, 1);
     push_threads(L);
     lua_pushvalue(L, 1);
     lua_rawget(L, 2);
-    int result = lua_toboolean(L, 3) ? join(L, 1, 2) : UV_ESRCH;
+    bool can = lua_toboolean(L, 3);
+    lua_settop(L, 2);
+    return can;
+}
+
+/* thread:join() */
+static int join_thread(lua_State *L) {
+    int result = can_be_joined(L) ? join(L, 1, 2) : UV_ESRCH;
     if (result != 0)
         return push_failure(L, result);
     lua_pushboolean(L, 1);
@@ -215,12 +223,7 @@ static int join_thread(lua_State *L) {
 
 /* thread:detach(), of later versions of luv's */
 static int detach_thread(lua_State *L) {
-    luaL_checkudata(L, 1, "uv_thread");
-    lua_settop(L, 1);
-    push_threads(L);
-    lua_pushvalue(L, 1);
-    lua_rawget(L, 2);
-    if (!lua_toboolean(L, 3))
+    if (!can_be_joined(L))
         return push_failure(L, UV_ESRCH);
     lua_pushvalue(L, 1);
     lua_pushboolean(L, 0); /* its object must stay */
