@@ -1,5 +1,6 @@
 -- app_spec.lua -- loading an app's file: what comes out, and how each mistake is told.
 
+local limits = require "support.default_limits"
 local app = require "tidewire.app"
 local lfs = require "lfs"
 
@@ -93,27 +94,6 @@ after_each(function()
     end
   end
 end)
-
--- All limits: their defaults, and what is changed.
-local function limits(changed)
-  local all = {
-    connections = 10000,
-    handshake_seconds = 5,
-    half_closed_seconds = 30,
-    upload_backlog = 64 << 20,
-    upload_backlog_per_address = 16 << 20,
-    response_backlog = 256 << 20,
-    response_backlog_per_address = 128 << 20,
-    send_timeout = 30,
-    min_send_rate = 1024,
-    header_bytes = 16384,
-    load_timeout = 5,
-    receive_backlog = 64 << 20,
-    worker_backlog = 64 << 20,
-  }
-  for name, value in pairs(changed) do all[name] = value end
-  return all
-end
 
 describe("a bare handler", function()
   it("answers on every path, with the defaults", function()

@@ -1,5 +1,6 @@
 -- options_spec.lua -- the check of a handler's and an app's tables, and settings from the environment.
 
+local limits = require "support.default_limits"
 local environment = require "tidewire.environment"
 local options = require "tidewire.options"
 
@@ -35,27 +36,6 @@ local function checked(list_name, values)
 end
 
 local function nothing() end
-
--- All limits: their defaults, and what is changed.
-local function limits(changed)
-  local all = {
-    connections = 10000,
-    handshake_seconds = 5,
-    half_closed_seconds = 30,
-    upload_backlog = 64 << 20,
-    upload_backlog_per_address = 16 << 20,
-    response_backlog = 256 << 20,
-    response_backlog_per_address = 128 << 20,
-    send_timeout = 30,
-    min_send_rate = 1024,
-    header_bytes = 16384,
-    load_timeout = 5,
-    receive_backlog = 64 << 20,
-    worker_backlog = 64 << 20,
-  }
-  for name, value in pairs(changed) do all[name] = value end
-  return all
-end
 
 describe("a handler's table", function()
   it("may be empty", function()

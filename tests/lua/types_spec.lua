@@ -1,43 +1,12 @@
 -- types_spec.lua -- what is bound, typed and documented agrees, and scripts/check_api.lua sees it when
 -- it does not: each case spoils one thing in a copy of the tree, and the real check must name it.
 
--- A sanitizer that is loaded for the sake of C modules has no business in other programs.
-local function shell(command)
-  local pipe = assert(io.popen("env -u LD_PRELOAD sh -c '" .. command .. "' 2>&1"))
-  local output = pipe:read "a"
-  return pipe:close() == true, output
-end
-
-local function read(path)
-  local file <close> = assert(io.open(path))
-  return file:read "a"
-end
-
-local function write(path, text)
-  local file <close> = assert(io.open(path, "w"))
-  file:write(text)
-end
+local spoiled = require "support.spoiled"
 
 describe("scripts/check_api.lua", function()
-  local top
-
-  setup(function()
-    top = os.tmpname()
-    os.remove(top)
-    assert(shell(("mkdir -p %s/src/core && cp -r lua docs README.md %s && cp -r src/script %s/src && "
-      .. "cp src/core/stats.h %s/src/core"):format(top, top, top, top)))
-  end)
-
-  teardown(function() assert(shell("rm -r " .. top)) end)
-
-  it("is content with the tree as it is", function()
-    local good, output = shell("lua5.4 scripts/check_api.lua " .. top)
-    assert.equal("", output)
-    assert.is_true(good)
-  end)
-
-  -- what, file, Lua pattern, replacement, what must be said
-  local cases = {
+  spoiled("scripts/check_api.lua",
+    "mkdir -p TOP/src/core && "
+      .. "cp -r lua docs README.md TOP && cp -r src/script TOP/src && cp src/core/stats.h TOP/src/core", {
     { "a C function that is not typed", "src/script/core_task.c", '{"wake", core_wake},', '%0 {"extra", core_wake},',
       "core.extra is bound in src/script, but not typed in lua/types/core.lua" },
     { "a C function that is gone", "src/script/core_task.c", '{"wake", core_wake},', "",
@@ -71,19 +40,5 @@ describe("scripts/check_api.lua", function()
       "the hook on_drain is bound in lua/tidewire/options.lua, but not documented in docs/scripting.md" },
     { "a counter", "src/core/stats.h", "#define STATS_COUNTERS%(X%)[^\n]+", '%0\n    X(extra_things, "Things") \\',
       "tw.stats().extra_things is bound in src/core/stats.h or tw.stats, but not typed" },
-  }
-  for _, case in ipairs(cases) do
-    local what, file, pattern, replacement, expected = table.unpack(case)
-    it("sees " .. what, function()
-      local path = top .. "/" .. file
-      local before = read(path)
-      local after, count = before:gsub(pattern, replacement)
-      assert.is_true(count > 0, "nothing to spoil in " .. file)
-      write(path, after)
-      local good, output = shell("lua5.4 scripts/check_api.lua " .. top)
-      write(path, before)
-      assert.is_truthy(output:find(expected, 1, true), output)
-      assert.is_false(good)
-    end)
-  end
+  })
 end)

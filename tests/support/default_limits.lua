@@ -1,0 +1,23 @@
+-- default_limits.lua -- all limits of an app with their defaults, and what a test expects to be changed.
+
+---@param changed table<string, number>
+---@return table<string, number>
+return function(changed)
+  local all = {
+    connections = 10000,
+    handshake_seconds = 5,
+    half_closed_seconds = 30,
+    upload_backlog = 64 << 20,
+    upload_backlog_per_address = 16 << 20,
+    response_backlog = 256 << 20,
+    response_backlog_per_address = 128 << 20,
+    send_timeout = 30,
+    min_send_rate = 1024,
+    header_bytes = 16384,
+    load_timeout = 5,
+    receive_backlog = 64 << 20,
+    worker_backlog = 64 << 20,
+  }
+  for name, value in pairs(changed) do all[name] = value end
+  return all
+end
