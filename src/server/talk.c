@@ -278,7 +278,8 @@ static void step(struct talk *talk) {
         begin_close(talk, 1000);
     else if (interrupted > 1)
         talk->is_over = true;
-    if (n > 0 && fds[1].revents != 0)
+    /* What comes goes first: a server closes a client that sends on and does not read. */
+    if (n > 0 && fds[1].revents != 0 && !(fds[0].revents & POLLIN))
         take_input(talk);
     if (n > 0 && (fds[0].revents & POLLOUT))
         write_out(talk);

@@ -26,6 +26,7 @@ return {
     ["/"] = {
       origins = "*",
       subprotocols = { "v2", "v1" },
+      max_backlog = "64M", -- how much the sockets hold is the system's
       on_close = function(conn, code) tw.log.info(("%s gone %d"):format(conn.query.name, code)) end,
       handle_message = function(conn, message) (answers[message] or conn.send)(conn, message) end,
     },
