@@ -142,7 +142,8 @@ describe("bodies that are under way", function()
     local peers, response = { upload(app.addresses[1]), upload(app.addresses[1]) }, nil
     loop.ask_until(function() -- whichever comes second
       response = http.read_response(peers[1], nil, 0.2)
-      if response then peers[1], peers[2] = peers[2], peers[1] else response = http.read_response(peers[2], nil, 0.2) end
+      if response then peers[1], peers[2] = peers[2], peers[1] end
+      response = response or http.read_response(peers[2], nil, 0.2)
       return response ~= nil
     end, true)
     local first = peers[1]
