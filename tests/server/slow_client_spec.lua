@@ -197,8 +197,9 @@ describe("a client that does not read", function()
     ada:send_text("big")
     assert.equal(8 << 20, #ada:receive(60))
     assert.is_true(app:wait_event("big")[2])
-    assert.equal("drained", (ada:receive()))
-    assert.equal("0", (ada:ask("backlog")))
+    local answer = ada:ask("backlog")
+    if answer == "drained" then answer = ada:receive() end -- the sockets did not hold all of it
+    assert.equal("0", answer)
   end)
 
   it("costs memory up to max_backlog each, and gives it back", function()
