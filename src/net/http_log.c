@@ -1,5 +1,5 @@
-/* http_log.c -- what the log says of a request: that it was answered, or refused and why. See
- * http.h.
+/* http_log.c -- what the log says of a request: that it was answered, or refused and why.
+ * See http.h.
  *
  * Names the path and never the query, which may hold a secret. */
 #include "net/http_parts.h"

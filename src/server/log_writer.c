@@ -1,5 +1,5 @@
-/* log_writer.c -- the threads that wait for whoever reads the log, and what scripts print. See
- * log_writer.h. */
+/* log_writer.c -- the threads that wait for whoever reads the log, and what scripts print.
+ * See log_writer.h. */
 #include "server/log_writer.h"
 
 #include "base/log.h"
