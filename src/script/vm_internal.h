@@ -59,9 +59,11 @@ struct task {
     unsigned scope;      /* the generation whose loading it does, or was started by; 0: none */
     int arguments;       /* of a task that has not begun, on its stack; -1: it has */
     bool waiting;        /* it sleeps, or has not begun */
-    bool is_straight;    /* it runs handle_message itself: see straight.c */
-    bool woken;          /* it was woken before it slept, or is in the ready list */
-    struct list link;    /* in the pool, the ready list or the sleeping list */
+    bool
+        is_last; /* it tells what happened to one that told of an error: if it fails, too, nobody is told */
+    bool is_straight; /* it runs handle_message itself: see straight.c */
+    bool woken;       /* it was woken before it slept, or is in the ready list */
+    struct list link; /* in the pool, the ready list or the sleeping list */
 };
 
 /* A string that is never collected: its bytes in the state, and a reference to it. */

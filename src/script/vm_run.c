@@ -102,7 +102,7 @@ static struct task *new_task(struct vm *vm, enum vm_event event, conn_id conn) {
     task->generation = vm->generation;
     task->scope = 0;
     task->arguments = -1;
-    task->is_straight = false;
+    task->is_straight = task->is_last = false;
     return task;
 }
 
@@ -186,22 +186,24 @@ static enum hook_state fail(struct task *task, int status) {
     struct vm *vm = task->vm;
     lua_State *co = task->co;
     enum vm_event event = task->event;
-    conn_id conn = task->conn;
+    conn_id conn = event == EVENT_FAILED ? task->owner : task->conn;
     answer_request(vm, task->request);
     if (status == LUA_YIELD) /* the stack still shows where */
         lua_pushliteral(co, "coroutine.yield outside of a coroutine of the script's own; to wait, "
                             "use tw.sleep or tw.await");
     struct task *handler =
         failure_task(vm, conn, hook_names[event], status == LUA_ERRMEM ? "memory" : "script");
+    handler->is_last =
+        event == EVENT_FAILED; /* on_error has yielded, or its coroutine was closed */
     if (event == EVENT_RELOAD)
         reload_failed(vm, lua_tostring(co, -1), NULL);
     lua_xmove(co, handler->co, 1);
     calls_traceback(handler->co, co, NULL, 0);
     stats_add(&vm->hub->stats.script_errors, 1);
     close_variables(task);
+    bool was_last = task->is_last;
     drop(task);
-    if (event ==
-        EVENT_FAILED) { /* dispatch.lua itself: it catches whatever a script's on_error does */
+    if (was_last) { /* dispatch.lua itself: nothing of a script's runs where it tells of on_error */
         const char *why = lua_tostring(handler->co, -2); /* without __tostring: it could throw */
         log_event(LOG_ERROR, "internal_error", why == NULL ? "an error without a text" : why);
         vm_task_done(handler);

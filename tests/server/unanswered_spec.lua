@@ -24,6 +24,14 @@ return {
       conn:send(message)
     end,
     on_error = function(conn, err) conn:send(err.hook .. ": " .. err.message) return false end,
+  }, ["/on_error"] = {
+    handle_message = function(_, message) error(message == "shown"
+      and setmetatable({}, { __tostring = function() return coroutine.yield() end }) or message, 0) end,
+    on_error = function(_, err)
+      if err.message == "close" then close_soon() wait() else coroutine.yield() end
+      return false
+    end,
+    on_close = function(_, code) record("closed", code) end,
   } },
   http = {
     ["/yield"] = function() coroutine.yield() return "never" end,
@@ -91,6 +99,18 @@ describe("a hook that cannot go on", function()
     local ada = app:connect("/")
     assert.matches("^handle_message: coroutine%.close: ", (ada:ask("wait")))
     assert.equal("next", (ada:ask("next")))
+  end)
+
+  it("as it is on_error is told in the log, and its connection closes", function()
+    for message, why in pairs { yield = "coroutine%.yield outside of", close = "coroutine%.close: ",
+      shown = "coroutine%.yield outside of" } do
+      local ada = app:connect("/on_error")
+      ada:send_text(message)
+      assert.equal(1011, (ada:wait_closed()))
+      assert.is_truthy(app:wait_for_log('script_error conn=%S+ .*hook=on_error why="' .. why), message)
+    end
+    app:wait_event("closed", 3)
+    assert.is_nil(app:log():find("internal_error", 1, true))
   end)
 
   it("is not gone on with by others than the server", function()
