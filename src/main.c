@@ -8,6 +8,7 @@
 #include "tidewire_version.h"
 
 #include <stdio.h>
+#include <unistd.h>
 
 static int act(const struct settings *settings, const char *program) {
     switch (settings->action) {
@@ -28,7 +29,10 @@ static int act(const struct settings *settings, const char *program) {
     case ACTION_RUN:
         break;
     }
-    return server_run(settings);
+    int code = server_run(settings);
+    if (!standard_streams_flush())
+        _exit(code);
+    return code;
 }
 
 int main(int argc, char **argv) {

@@ -123,7 +123,10 @@ static int print_line(lua_State *L) {
     luaL_pushresult(&line);
     size_t len;
     const char *bytes = lua_tolstring(L, -1, &len);
-    fflush(stdout); /* what io.write has begun comes before */
+    if (ftrylockfile(stdout) == 0) { /* else another worker's io.write waits for a reader */
+        fflush(stdout);              /* what io.write has begun comes before */
+        funlockfile(stdout);
+    }
     log_output(bytes, len);
     return 0;
 }

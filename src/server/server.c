@@ -20,6 +20,7 @@
 #include "server/notify.h"
 #include "server/reload.h"
 #include "server/serving.h"
+#include "server/standard_streams.h"
 #include "server/succession.h"
 #include "server/watch.h"
 
@@ -140,7 +141,7 @@ static void on_patience_over(uv_timer_t *timer) {
 static void cut_short(int code, const char *why) {
     log_event(LOG_WARN, "drain_cut_short", why);
     log_flush();
-    fflush(NULL);
+    standard_streams_flush();
     _exit(code);
 }
 

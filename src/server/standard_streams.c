@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
+#include <uv.h>
 
 static bool is_open(int fd) {
     return fcntl(fd, F_GETFD) >= 0 || errno != EBADF;
@@ -26,4 +27,40 @@ bool standard_streams_reserve(void) {
         return false;
     }
     return true;
+}
+
+/* ---- the end ---- */
+
+static const uint64_t FLUSH_NS = 500000000;
+
+static struct {
+    uv_mutex_t lock;
+    uv_cond_t done;
+    bool is_done;
+} flush;
+
+static void run_flush(void *unused) {
+    (void)unused;
+    fflush(NULL);
+    uv_mutex_lock(&flush.lock);
+    flush.is_done = true;
+    uv_cond_signal(&flush.done);
+    uv_mutex_unlock(&flush.lock);
+}
+
+bool standard_streams_flush(void) {
+    uv_thread_t thread;
+    uv_mutex_init(&flush.lock);
+    uv_cond_init(&flush.done);
+    if (uv_thread_create(&thread, run_flush, NULL) != 0)
+        return false;
+    uint64_t end = uv_hrtime() + FLUSH_NS, now;
+    uv_mutex_lock(&flush.lock);
+    while (!flush.is_done && (now = uv_hrtime()) < end)
+        uv_cond_timedwait(&flush.done, &flush.lock, end - now);
+    bool is_done = flush.is_done;
+    uv_mutex_unlock(&flush.lock);
+    if (is_done)
+        uv_thread_join(&thread);
+    return is_done;
 }

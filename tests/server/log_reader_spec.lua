@@ -25,6 +25,10 @@ return {
         elseif message == "exit" then
           for i = 1, 100 do tw.log.info("before the exit", { number = i }) end
           os.exit(3)
+        elseif message == "write" then
+          io.write(("x"):rep(5000000))
+        elseif message == "begin" then
+          io.write(("x"):rep(3500))
         elseif message == "error" then
           error(("x"):rep(5000000))
         elseif message:find("^print") then
@@ -200,6 +204,32 @@ describe("a log", function()
     stream.close_all()
     app:signal("sigterm")
     assert.equal(0, app.process:wait_exit())
+    uv.fs_close(fd)
+  end)
+
+  it("that nobody reads, like what scripts write to the standard output, does not keep SIGTERM from ending the process",
+    function()
+      local fd = open_fifo()
+      start({ stdout = fifo, options = { "--drain-seconds", "1" } })
+      local ada = app:connect("/")
+      ada:send_text("write")
+      assert.is_truthy(loop.wait_until(function() return uv.fs_read(fd, 1) == "x" end)) -- the script waits in the write
+      app:signal("sigterm")
+      assert.same({ 1, 0 }, { app.process:wait_exit() })
+      uv.fs_close(fd)
+    end)
+
+  it("ends with what scripts began to write and nobody reads", function()
+    local fd = open_fifo()
+    start({ stdout = fifo })
+    local ada = app:connect("/")
+    repeat
+      assert.equal("done", (ada:ask("print")))
+    until figure("tidewire_output_lines_dropped_total") > 0
+    assert.equal("done", (ada:ask("begin")))
+    stream.close_all()
+    app:signal("sigterm")
+    assert.same({ 0, 0 }, { app.process:wait_exit() })
     uv.fs_close(fd)
   end)
 
