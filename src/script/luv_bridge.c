@@ -100,6 +100,24 @@ static int close_handles(lua_State *L) {
     return 0;
 }
 
+/* Its address is the key of close_handles() in the registry. */
+static const char closer;
+
+void luv_closer_open(lua_State *L) {
+    lua_getfield(L, -1, "is_closing");
+    lua_getfield(L, -2, "close");
+    lua_pushcclosure(L, close_handles, 2);
+    lua_rawsetp(L, LUA_REGISTRYINDEX, &closer);
+}
+
+void luv_close_handles(lua_State *L) {
+    lua_rawgetp(L, LUA_REGISTRYINDEX, &closer);
+    if (lua_pcall(L, 0, 0, 0) != LUA_OK) {
+        log_event(LOG_ERROR, "internal_error", lua_tostring(L, -1));
+        lua_pop(L, 1);
+    }
+}
+
 /* What luv does to its loop as a whole, and ours must not be done to. */
 static const struct {
     const char *name, *advice;
@@ -133,17 +151,10 @@ void luv_bridge_open(struct vm *vm) {
     refuse_loop_functions(L);
     luv_limits_install(L);
     luv_threads_open(L);
-    lua_getfield(L, -1, "is_closing");
-    lua_getfield(L, -2, "close");
-    lua_pushcclosure(L, close_handles, 2);
-    vm->close_handles_ref = luaL_ref(L, LUA_REGISTRYINDEX);
+    luv_closer_open(L);
     lua_pop(L, 1);
 }
 
 void luv_bridge_close_handles(struct vm *vm) {
-    lua_rawgeti(vm->L, LUA_REGISTRYINDEX, vm->close_handles_ref);
-    if (lua_pcall(vm->L, 0, 0, 0) != LUA_OK) {
-        log_event(LOG_ERROR, "internal_error", lua_tostring(vm->L, -1));
-        lua_pop(vm->L, 1);
-    }
+    luv_close_handles(vm->L);
 }

@@ -2,11 +2,7 @@
  *
  * Each has a Lua state of its own, which luv asks us for. luv's answer to an error in one is to end
  * the process, or a line past the log; ours is a log line. Nothing here touches a worker's state
- * from another thread.
- *
- * luv keeps what a thread needs in its Lua object, and believes that the object lives for as long
- * as the thread, and is joined once. So a table in the state that has started threads keeps their
- * objects until they have ended. */
+ * from another thread. */
 #include "script/luv_bridge.h"
 
 #include "base/log.h"
@@ -18,15 +14,10 @@
 #include <lauxlib.h>
 #include <lualib.h>
 #include <luv/luv.h>
-#include <stdatomic.h>
-#include <stdbool.h>
 #include <string.h>
 
 /* As many arguments and results as luv has room for. It looks for one more. */
 enum { MOST_VALUES = 9 };
-
-/* Threads of all states that have not ended. */
-static atomic_int running;
 
 /* ---- errors ---- */
 
@@ -100,8 +91,29 @@ static int call(lua_State *L, int arguments, int results, const char *hook) {
     return results == LUA_MULTRET ? lua_gettop(L) - handler + 1 : results;
 }
 
+static int join_all(lua_State *L) {
+    luv_join_threads(L);
+    return 0;
+}
+
+/* Calls one of ours with the state, which may lack memory. */
+static void call_safely(lua_State *L, lua_CFunction function) {
+    int top = lua_gettop(L);
+    luv_push_handler(L);
+    lua_pushcfunction(L, function);
+    if (lua_pcall(L, 0, 0, top + 1) != LUA_OK)
+        luv_log_error(L, "luv thread");
+    lua_settop(L, top);
+}
+
 static int on_thread(lua_State *L, int arguments, int results, int flags) {
-    return call(L, arguments, results, flags & LUVF_CALLBACK_NOEXIT ? "luv work" : "luv thread");
+    if (flags & LUVF_CALLBACK_NOEXIT)
+        return call(L, arguments, results, "luv work");
+    int count = call(L, arguments, results, "luv thread");
+    /* Not later: luv may join this thread when we return, and hold up the loop of the state that
+     * has started it. */
+    call_safely(L, join_all);
+    return count;
 }
 
 static int on_work(lua_State *L, lua_CFunction function, void *argument, int flags) {
@@ -121,38 +133,9 @@ static int refuse_exit(lua_State *L) {
     return luaL_error(L, "os.exit: a thread cannot end the process");
 }
 
-/* ---- the objects of threads ---- */
+/* ---- works and asyncs ---- */
 
-/* Pushes the table of threads that were not joined: thread -> true; false: and shall not be. */
-static void push_threads(lua_State *L) {
-    luaL_getsubtable(L, LUA_REGISTRYINDEX, "tidewire.luv_threads");
-}
-
-/* Joins the thread at one index, whose object begins with its handle, and takes it out of the table
- * at the other. */
-static int join(lua_State *L, int thread, int threads) {
-    int result = uv_thread_join(lua_touserdata(L, thread));
-    lua_pushvalue(L, thread);
-    lua_pushnil(L);
-    lua_rawset(L, threads);
-    return result;
-}
-
-void luv_join_threads(lua_State *L) {
-    push_threads(L);
-    int threads = lua_gettop(L);
-    for (lua_pushnil(L); lua_next(L, threads); lua_settop(L, threads + 1)) /* thread, true */
-        if (lua_toboolean(L, threads + 2))
-            join(L, threads + 1, threads); /* a field may be cleared meanwhile */
-    lua_settop(L, threads - 1);
-}
-
-int luv_running_threads(void) {
-    return atomic_load(&running);
-}
-
-/* Throws unless the text at the index is Lua: luv would tell it past the log. */
-static void check_code(lua_State *L, int index, const char *name) {
+void luv_check_code(lua_State *L, int index, const char *name) {
     size_t len;
     if (lua_type(L, index) != LUA_TSTRING)
         return;
@@ -162,104 +145,35 @@ static void check_code(lua_State *L, int index, const char *name) {
     lua_pop(L, 1);
 }
 
-static void check_count(lua_State *L, int count, const char *name) {
+void luv_check_count(lua_State *L, int count, const char *name) {
     if (count > MOST_VALUES)
         luaL_error(L, "uv.%s: at most %d arguments can be passed on", name, MOST_VALUES);
 }
 
-/* uv.new_thread([options,] entry, ...) */
-static int new_thread(lua_State *L) {
-    int entry = lua_istable(L, 1) ? 2 : 1;
-    check_code(L, entry, "new_thread");
-    check_count(L, lua_gettop(L) - entry, "new_thread");
-    if (luv_running_threads() == 0)
-        luv_join_threads(L); /* those that nobody has asked for */
-    atomic_fetch_add(&running, 1);
-    lua_pushvalue(L, lua_upvalueindex(1));
-    lua_insert(L, 1);
-    int status = lua_pcall(L, lua_gettop(L) - 1, LUA_MULTRET, 0);
-    if (status != LUA_OK || lua_type(L, 1) != LUA_TUSERDATA)
-        atomic_fetch_sub(&running, 1);
-    if (status != LUA_OK)
-        return lua_error(L);
-    if (lua_type(L, 1) == LUA_TUSERDATA) {
-        push_threads(L);
-        lua_pushvalue(L, 1);
-        lua_pushboolean(L, 1);
-        lua_rawset(L, -3);
-        lua_pop(L, 1);
-    }
-    return lua_gettop(L);
-}
-
-static int push_failure(lua_State *L, int result) {
-    luaL_pushfail(L);
-    lua_pushfstring(L, "%s: %s", uv_err_name(result),
-                    result == UV_ESRCH ? "it was joined already" : uv_strerror(result));
-    lua_pushstring(L, uv_err_name(result));
-    return 3;
-}
-
-/* Leaves on the stack the thread, which is the argument, and the table of threads. Can it be joined? */
-static bool can_be_joined(lua_State *L) {
-    luaL_checkudata(L, 1, "uv_thread");
-    lua_settop(L, 1);
-    push_threads(L);
-    lua_pushvalue(L, 1);
-    lua_rawget(L, 2);
-    bool can = lua_toboolean(L, 3);
-    lua_settop(L, 2);
-    return can;
-}
-
-/* thread:join() */
-static int join_thread(lua_State *L) {
-    int result = can_be_joined(L) ? join(L, 1, 2) : UV_ESRCH;
-    if (result != 0)
-        return push_failure(L, result);
-    lua_pushboolean(L, 1);
-    return 1;
-}
-
-/* thread:detach(), of later versions of luv's */
-static int detach_thread(lua_State *L) {
-    if (!can_be_joined(L))
-        return push_failure(L, UV_ESRCH);
-    lua_pushvalue(L, 1);
-    lua_pushboolean(L, 0); /* its object must stay */
-    lua_rawset(L, 2);
-    lua_settop(L, 1);
-    return wrap_call(L);
-}
-
 /* uv.new_work(entry, after) */
 static int new_work(lua_State *L) {
-    check_code(L, 1, "new_work");
+    luv_check_code(L, 1, "new_work");
     return wrap_call(L);
 }
 
 /* work:queue(...) */
 static int queue_work(lua_State *L) {
-    check_count(L, lua_gettop(L) - 1, "queue_work");
+    luv_check_count(L, lua_gettop(L) - 1, "queue_work");
     return wrap_call(L);
 }
 
 /* async:send(...) */
 static int send_async(lua_State *L) {
-    check_count(L, lua_gettop(L) - 1, "async_send");
+    luv_check_count(L, lua_gettop(L) - 1, "async_send");
     return wrap_call(L);
 }
 
 static void replace_functions(lua_State *L) {
-    wrap_function(L, "new_thread", new_thread);
-    wrap_function(L, "thread_join", join_thread);
-    wrap_function(L, "thread_detach", detach_thread);
+    luv_thread_objects_open(L);
     wrap_function(L, "new_work", new_work);
     wrap_function(L, "queue_work", queue_work);
     wrap_function(L, "async_send", send_async);
     wrap_method(L, "uv_async", "send", send_async);
-    wrap_method(L, "uv_thread", "join", join_thread);
-    wrap_method(L, "uv_thread", "detach", detach_thread);
     wrap_method(L, "luv_work_ctx", "queue", queue_work);
 }
 
@@ -273,6 +187,7 @@ static int open_state(lua_State *L) {
     lua_setfield(L, -2, "exit");
     luaL_requiref(L, "luv", luaopen_luv, 0);
     replace_functions(L);
+    luv_closer_open(L);
     return 0;
 }
 
@@ -290,11 +205,25 @@ static lua_State *acquire(void) {
     return L;
 }
 
+/* Closes what is open in the state's own loop. luv would do it while the objects are collected, and
+ * knows nothing there of handles that are parts of threads' objects: see luv_thread_objects.c. */
+static int end_loop(lua_State *L) {
+    uv_loop_t *loop = luv_loop(L);
+    if (loop == NULL) /* there was no memory for it */
+        return 0;
+    do {
+        luv_join_threads(L); /* callbacks may have started some */
+        luv_close_handles(L);
+    } while (uv_run(loop, UV_RUN_ONCE));
+    luv_refuse_threads(L); /* of finalizers */
+    return 0;
+}
+
 /* At the end of a thread. Those of the pool live as long as the process. */
 static void release(lua_State *L) {
-    luv_join_threads(L);
+    call_safely(L, end_loop);
     lua_close(L);
-    atomic_fetch_sub(&running, 1);
+    luv_thread_ended();
 }
 
 void luv_threads_open(lua_State *L) {

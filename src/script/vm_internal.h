@@ -80,8 +80,7 @@ struct vm {
     struct hub *hub;
     uv_loop_t *loop;
     int event_refs[EVENT_COUNT];
-    int close_handles_ref; /* luv_bridge.c's */
-    int *straight;         /* straight.c's: the functions of endpoints, by their numbers */
+    int *straight; /* straight.c's: the functions of endpoints, by their numbers */
     size_t straight_count;
     int conns_ref;
     char *sources; /* the script files of the code that was loaded last, one a line */

@@ -121,10 +121,58 @@ describe("an error", function()
     told("thread", "outer")
   end)
 
+  it("in a thread that a forgotten coroutine has started is told in the log", function()
+    returns("", [[
+      coroutine.wrap(function() uv.new_thread(function() error("boom", 0) end) end)()
+      collectgarbage()]])
+    told("thread", "boom")
+    returns("", "collectgarbage()")
+    told("thread", "boom")
+  end)
+
+  it("in a thread that has ended long ago lets it be joined, once", function()
+    returns("", "kept = uv.new_thread(function() error('boom', 0) end)")
+    told("thread", "boom")
+    for _ = 1, 20 do returns("", "collectgarbage()") end -- the loop goes round
+    returns("true", "return kept:join()")
+    returns("nil, ESRCH: it was joined already, ESRCH", "return kept:join()")
+  end)
+
+  it("in a thread whose own threads go on is told in the log, and holds nobody up", function()
+    local path = os.tmpname()
+    returns("", ([[
+      uv.new_thread(function(path)
+        local uv = require "luv"
+        uv.new_timer():start(0, 0, function() error("not run", 0) end)
+        for i = 1, 3 do
+          uv.new_thread(function(path, i)
+            local uv = require "luv"
+            while uv.fs_stat(path) do uv.sleep(1) end
+            error("inner " .. i, 0)
+          end, path, i)
+        end
+        error("outer", 0)
+      end, %q)]]):format(path))
+    told("thread", "outer")
+    for _ = 1, 20 do returns("", "collectgarbage()") end
+    assert(os.remove(path))
+    for i = 1, 3 do told("thread", "inner " .. i) end
+    assert.is_nil(app:log():find("not run", 1, true))
+  end)
+
   it("in a thread's finalizer is a warning in the log", function()
     returns("true", [[
       return uv.new_thread(function() setmetatable({}, { __gc = function() error("gone") end }) end):join()]])
     assert.is_truthy(app:wait_for_log("warn .*event=script_warning .*gone"))
+  end)
+
+  it("is a thread that is started by a finalizer at the end of a thread", function()
+    returns("true", [[
+      return uv.new_thread(function()
+        local uv = require "luv"
+        held = setmetatable({}, { __gc = function() uv.new_thread(function() end) end })
+      end):join()]])
+    assert.is_truthy(app:wait_for_log("event=script_warning .*uv.new_thread: what has called it is about to end"))
   end)
 
   it("of using luv's threads is thrown where it is made", function()
