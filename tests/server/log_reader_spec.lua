@@ -77,7 +77,9 @@ describe("a log", function()
     app.addresses = { { path = app.directory .. "/socket" } }
     app.admin = { path = app.directory .. "/admin" }
     assert.is_truthy(loop.wait_until(function()
-      return uv.fs_stat(app.admin.path) and (http.request(app.admin, { path = "/readyz" }) or {}).status == 200
+      if not uv.fs_stat(app.admin.path) then return false end
+      local asked, response = pcall(http.request, app.admin, { path = "/readyz" }) -- it may not listen yet
+      return asked and response and response.status == 200
     end))
     return app
   end
