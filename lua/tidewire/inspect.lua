@@ -196,15 +196,13 @@ end
 function inspect.thrown(value)
   if type(value) == "string" then
     return value
-  elseif value == nil then
-    return "nil: error or assert was called without a message"
   end
   local metatable = debug.getmetatable(value)
   if type(metatable) == "table" and rawget(metatable, "__tostring") ~= nil then
     local ok, text = pcall(tostring, value)
     return ok and text or "an error value that cannot be shown"
   end
-  return inspect.line(value)
+  return type(value) == "table" and "table: " .. inspect.line(value) or inspect.line(value)
 end
 
 return inspect

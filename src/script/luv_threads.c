@@ -23,9 +23,7 @@ enum { MOST_VALUES = 9 };
 
 /* A value that does not say itself what it is is named by its type: an address tells nobody anything. */
 static int to_text(lua_State *L) {
-    if (lua_isnil(L, 1))
-        lua_pushliteral(L, "nil: error or assert was called without a message");
-    else if (lua_type(L, 1) > LUA_TSTRING && luaL_getmetafield(L, 1, "__tostring") == LUA_TNIL)
+    if (lua_type(L, 1) > LUA_TSTRING && luaL_getmetafield(L, 1, "__tostring") == LUA_TNIL)
         lua_pushfstring(L, "the error is a %s; throw a text", luaL_typename(L, 1));
     else
         luaL_tolstring(L, 1, NULL);

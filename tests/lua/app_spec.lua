@@ -421,8 +421,8 @@ return { name = a .. b, on_start = ok and print }]])
 
   it("that throws something without a place is told of its line still", function()
     assert.matches("^app.lua:2: no place\n", error_of "local x\nerror('no place', 0)")
-    assert.matches("^app.lua:1: {}\n", error_of "error({})")
-    assert.matches("^app.lua:1: nil: error or assert was called without a message\n", error_of "error(nil)")
+    assert.matches("^app.lua:1: table: {}\n", error_of "error({})")
+    assert.matches("^app.lua:1: nil\n", error_of "error(nil)")
     assert.matches("^app.lua:1: as text\n",
       error_of "error(setmetatable({}, { __tostring = function() return 'as text' end }))")
   end)
