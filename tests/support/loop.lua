@@ -17,6 +17,12 @@ local LOOK_AGAIN_MS = 10
 loop.patience = 15 * (tonumber(os.getenv("TIDEWIRE_TEST_PATIENCE")) or 1)
 
 local ticker
+local waits = 0 -- how many are under way, one inside the condition of another
+
+local Wait = { __close = function()
+  waits = waits - 1
+  if waits == 0 then ticker:stop() end
+end }
 
 --- Seconds of a clock that only goes forward.
 ---@return number seconds
@@ -25,14 +31,16 @@ function loop.now()
 end
 
 --- Run the loop until `condition` returns something true, and return what it returned; nil when the
---- time is over. The condition may read and write sockets, but not wait in turn.
+--- time is over. The condition may read and write sockets, and wait in turn.
 ---@param condition fun(): any, ...
 ---@param seconds number? how long to wait; `loop.patience` when left out
 ---@return any ... what the condition returned, or nil
 function loop.wait_until(condition, seconds)
   local deadline = loop.now() + (seconds or loop.patience)
   ticker = ticker or uv.new_timer()
-  ticker:start(LOOK_AGAIN_MS, LOOK_AGAIN_MS, function() end)
+  if waits == 0 then ticker:start(LOOK_AGAIN_MS, LOOK_AGAIN_MS, function() end) end
+  waits = waits + 1
+  local _ <close> = setmetatable({}, Wait)
   local results
   repeat
     uv.run("nowait")
@@ -41,7 +49,6 @@ function loop.wait_until(condition, seconds)
     uv.run("once")
   until loop.now() >= deadline
   if not results[1] then results = table.pack(condition()) end
-  ticker:stop()
   if results[1] then return table.unpack(results, 1, results.n) end
   return nil
 end
