@@ -8,7 +8,6 @@
 #include "tidewire_version.h"
 
 #include <stdio.h>
-#include <unistd.h>
 
 static int act(const struct settings *settings, const char *program) {
     switch (settings->action) {
@@ -31,7 +30,7 @@ static int act(const struct settings *settings, const char *program) {
     }
     int code = server_run(settings);
     if (!standard_streams_flush())
-        _exit(code);
+        standard_streams_leave(code);
     return code;
 }
 

@@ -142,7 +142,7 @@ static void cut_short(int code, const char *why) {
     log_event(LOG_WARN, "drain_cut_short", why);
     log_flush();
     standard_streams_flush();
-    _exit(code);
+    standard_streams_leave(code);
 }
 
 /* The exit code of an end in good order. */
