@@ -7,6 +7,7 @@
 #define TIDEWIRE_CORE_EVENTS_H
 
 #include "base/slice.h"
+#include "core/close_codes.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -29,22 +30,6 @@ static inline uint32_t conn_slot(conn_id id) {
     return (uint32_t)(id & 0xffffff);
 }
 
-/* Close codes of RFC 6455 section 7.4.1, and ours. */
-enum close_code {
-    CLOSE_NORMAL = 1000,
-    CLOSE_GOING_AWAY = 1001,
-    CLOSE_PROTOCOL = 1002,
-    CLOSE_NO_STATUS = 1005, /* never sent: the peer's Close frame had no code */
-    CLOSE_ABNORMAL = 1006,  /* never sent: the TCP connection ended without a Close frame */
-    CLOSE_BAD_PAYLOAD = 1007,
-    CLOSE_POLICY = 1008,
-    CLOSE_TOO_BIG = 1009,
-    CLOSE_SCRIPT_ERROR = 1011,
-    CLOSE_RESTART = 1012,
-    CLOSE_TRY_LATER = 1013,
-    CLOSE_TIMED_OUT = 4408,
-};
-
 /* What became of a hook: it returned, or it sleeps and hub_hook_done() will follow. */
 enum hook_state { HOOK_DONE, HOOK_SLEEPS };
 
@@ -66,7 +51,7 @@ struct upgrade_answer {
     uint32_t endpoint;       /* accepted: which of the hub's endpoints */
     const char *subprotocol; /* accepted: NULL or the chosen one */
     const char *headers;     /* refused: whole "Name: value\r\n" lines, or NULL */
-    const char *body;        /* refused; or the reason of the close, UTF-8 of at most 123 bytes */
+    const char *body; /* refused; or the reason of the close, UTF-8, CLOSE_REASON_MAX at most */
     size_t body_len;
     const char *why; /* refused: for the log; NULL: the log has it already */
 };

@@ -88,7 +88,7 @@ static void json_ping(struct hub *hub, struct conn *conn) {
     int len = snprintf(NULL, 0, format, conn->ping_number, name, conn->id);
     char *text = mem_alloc((size_t)len + 1);
     snprintf(text, (size_t)len + 1, format, conn->ping_number, name, conn->id);
-    outbox_ping(hub, conn, MESSAGE_TEXT, text, (size_t)len);
+    outbox_ping(hub, conn, OPCODE_TEXT, text, (size_t)len);
     mem_free(text);
 }
 
@@ -96,7 +96,7 @@ static void json_ping(struct hub *hub, struct conn *conn) {
 static void frame_ping(struct hub *hub, struct conn *conn) {
     char text[16];
     int len = snprintf(text, sizeof text, "%" PRIu32, conn->ping_number);
-    outbox_ping(hub, conn, MESSAGE_PING, text, (size_t)len);
+    outbox_ping(hub, conn, OPCODE_PING, text, (size_t)len);
 }
 
 void heartbeat_send_ping(struct hub *hub, struct conn *conn) {

@@ -380,7 +380,7 @@ static void set_close(struct hub *hub, struct conn *conn, unsigned code, const c
 
 /* The Close frame follows whatever is queued, and is the last thing that is. */
 static void queue_close_frame(struct hub *hub, struct conn *conn) {
-    unsigned char payload[125];
+    unsigned char payload[CONTROL_MAX];
     size_t len = 0;
     if (conn->close_code != CLOSE_NO_STATUS) {
         payload[0] = (unsigned char)(conn->close_code >> 8);
@@ -391,7 +391,7 @@ static void queue_close_frame(struct hub *hub, struct conn *conn) {
     }
     conn->close_queued = true;
     heartbeat_kill_in(hub, conn, CLOSE_FLUSH_MS);
-    outbox_push(hub, conn, message_new(MESSAGE_CLOSE, payload, len));
+    outbox_push(hub, conn, message_new(OPCODE_CLOSE, payload, len));
 }
 
 /* Before the peer's end is noted: what it said before is handled, and answered, if that only waits
@@ -468,7 +468,8 @@ void hub_begin_close(struct hub *hub, struct conn *conn, unsigned code, const ch
         hold_release(hub, conn->id); /* which may close it itself */
     if (conn->state != CONN_OPEN)
         return;
-    bool fault = code >= CLOSE_PROTOCOL && code != CLOSE_SCRIPT_ERROR && code < 3000;
+    bool fault =
+        code >= CLOSE_PROTOCOL && code != CLOSE_SCRIPT_ERROR && code < CLOSE_FIRST_REGISTERED;
     log_close(conn, fault || code == CLOSE_TIMED_OUT ? LOG_INFO : LOG_DEBUG, "server", code, reason,
               len);
     set_close(hub, conn, code, reason, len);

@@ -110,7 +110,7 @@ void hub_abandon(struct hub *hub, struct conn *conn);
 void hub_open(struct hub *hub, struct conn *conn, void *peer);
 /* The upgrade is answered only to be closed with this code, which a client can read better than a
  * status. No hook is called, no worker knows of it, and it is counted nowhere but in the places for
- * all connections. `len` at most 123. */
+ * all connections. `len` at most CLOSE_REASON_MAX. */
 void hub_open_refused(struct hub *hub, struct conn *conn, void *peer, uint32_t endpoint,
                       unsigned code, const char *reason, size_t len);
 /* A whole message; text is valid UTF-8. */
@@ -150,12 +150,12 @@ struct conn *hub_find(struct hub *hub, conn_id id);
 
 enum send_result { SEND_OK, SEND_CLOSED, SEND_BACKLOG, SEND_OTHER_CODEC };
 /* Queues a copy of the payload, for a connection of this worker. */
-enum send_result hub_send(struct hub *hub, conn_id id, enum message_kind kind, const void *payload,
+enum send_result hub_send(struct hub *hub, conn_id id, enum opcode opcode, const void *payload,
                           size_t len);
 
 /* The same; on an endpoint that conflates it may take the place of a message that still waits with this
  * key (1 byte or more). */
-enum send_result hub_send_keyed(struct hub *hub, conn_id id, enum message_kind kind,
+enum send_result hub_send_keyed(struct hub *hub, conn_id id, enum opcode opcode,
                                 const void *payload, size_t len, struct slice key);
 
 /* The number of the codec that a connection of any worker has for one who speaks from here. False: closed. */
@@ -167,7 +167,7 @@ enum send_result hub_send_anywhere(struct hub *hub, conn_id id, uint32_t codec,
                                    struct message *message);
 
 /* Sends what is queued, then the Close frame; on_close follows when the running hook has ended.
- * Does nothing for a connection that closes already. `len` at most 123. */
+ * Does nothing for a connection that closes already. `len` at most CLOSE_REASON_MAX. */
 void hub_close(struct hub *hub, conn_id id, unsigned code, const char *reason, size_t len);
 
 /* The same for a connection of any worker; there it closes when that takes its mail. False: it is

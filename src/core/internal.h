@@ -82,7 +82,7 @@ enum send_result outbox_lose(struct hub *hub, struct conn *conn, uint32_t count)
 /* Does one of our pings wait for a client that is behind? Then another one is not queued. */
 bool outbox_ping_waits(const struct conn *conn);
 /* Queues one: a PING frame or a text. */
-void outbox_ping(struct hub *hub, struct conn *conn, enum message_kind kind, const void *payload,
+void outbox_ping(struct hub *hub, struct conn *conn, enum opcode opcode, const void *payload,
                  size_t len);
 /* When the queue was cleared. */
 void outbox_forget_pings(struct conn *conn);

@@ -15,8 +15,8 @@ size_t message_frame_size(size_t len) {
     return header_size(len) + len;
 }
 
-static void write_header(unsigned char *out, enum message_kind kind, size_t len) {
-    out[0] = (unsigned char)(0x80 | kind); /* FIN: we never fragment */
+static void write_header(unsigned char *out, enum opcode opcode, size_t len) {
+    out[0] = (unsigned char)(0x80 | opcode); /* FIN: we never fragment */
     if (len < 126) {
         out[1] = (unsigned char)len;
     } else if (len < 65536) {
@@ -30,14 +30,14 @@ static void write_header(unsigned char *out, enum message_kind kind, size_t len)
     }
 }
 
-static struct message *make(enum message_kind kind, const void *payload, size_t len,
-                            size_t capacity, struct slice key) {
+static struct message *make(enum opcode opcode, const void *payload, size_t len, size_t capacity,
+                            struct slice key) {
     uint32_t header = header_size(len);
     struct message *message = mem_alloc(sizeof *message + header + len + key.len);
     atomic_init(&message->refs, 1);
     message->len = header + len;
     message->capacity = capacity;
-    write_header(message->bytes, kind, len);
+    write_header(message->bytes, opcode, len);
     message->key_len = (uint32_t)key.len;
     if (len > 0)
         memcpy(message->bytes + header, payload, len);
@@ -46,22 +46,22 @@ static struct message *make(enum message_kind kind, const void *payload, size_t 
     return message;
 }
 
-struct message *message_new(enum message_kind kind, const void *payload, size_t len) {
-    return make(kind, payload, len, 0, (struct slice){NULL, 0});
+struct message *message_new(enum opcode opcode, const void *payload, size_t len) {
+    return make(opcode, payload, len, 0, (struct slice){NULL, 0});
 }
 
-struct message *message_new_keyed(enum message_kind kind, const void *payload, size_t len,
+struct message *message_new_keyed(enum opcode opcode, const void *payload, size_t len,
                                   struct slice key) {
-    return make(kind, payload, len, 0, key);
+    return make(opcode, payload, len, 0, key);
 }
 
 /* ---- runs ---- */
 
-struct message *message_run_new(enum message_kind kind, const void *payload, size_t len) {
-    return make(kind, payload, len, message_frame_size(len), (struct slice){NULL, 0});
+struct message *message_run_new(enum opcode opcode, const void *payload, size_t len) {
+    return make(opcode, payload, len, message_frame_size(len), (struct slice){NULL, 0});
 }
 
-struct message *message_run_add(struct message *run, enum message_kind kind, const void *payload,
+struct message *message_run_add(struct message *run, enum opcode opcode, const void *payload,
                                 size_t len) {
     uint32_t header = header_size(len);
     size_t wanted = run->len + header + len;
@@ -71,27 +71,25 @@ struct message *message_run_add(struct message *run, enum message_kind kind, con
         run = mem_realloc(run, sizeof *run + run->capacity);
     }
     unsigned char *out = run->bytes + run->len;
-    write_header(out, kind, len);
+    write_header(out, opcode, len);
     if (len > 0)
         memcpy(out + header, payload, len);
     run->len = wanted;
     return run;
 }
 
-enum { CONTROL_MAX = 125 }; /* RFC 6455 section 5.5 */
-
-void message_control_set(struct message *control, enum message_kind kind, const void *payload,
+void message_control_set(struct message *control, enum opcode opcode, const void *payload,
                          size_t len) {
-    write_header(control->bytes, kind, len);
+    write_header(control->bytes, opcode, len);
     if (len > 0)
         memcpy(control->bytes + header_size(len), payload, len);
     control->len = message_frame_size(len);
 }
 
-struct message *message_control_new(enum message_kind kind, const void *payload, size_t len) {
+struct message *message_control_new(enum opcode opcode, const void *payload, size_t len) {
     static const unsigned char largest[CONTROL_MAX];
-    struct message *control = message_run_new(kind, largest, CONTROL_MAX);
-    message_control_set(control, kind, payload, len);
+    struct message *control = message_run_new(opcode, largest, CONTROL_MAX);
+    message_control_set(control, opcode, payload, len);
     return control;
 }
 

@@ -12,19 +12,11 @@
 #define TIDEWIRE_CORE_MESSAGE_H
 
 #include "base/slice.h"
+#include "core/opcodes.h"
 
 #include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
-
-/* Opcodes of RFC 6455 section 5.2. */
-enum message_kind {
-    MESSAGE_TEXT = 1,
-    MESSAGE_BINARY = 2,
-    MESSAGE_CLOSE = 8,
-    MESSAGE_PING = 9,
-    MESSAGE_PONG = 10
-};
 
 struct message {
     atomic_uint refs;
@@ -35,11 +27,11 @@ struct message {
 };
 
 /* A frame around a copy of the payload. Control frames take 125 bytes at most. */
-struct message *message_new(enum message_kind kind, const void *payload, size_t len);
+struct message *message_new(enum opcode opcode, const void *payload, size_t len);
 
 /* The same with a key (1 byte or more): where it still waits, a newer message with the same key may
  * take its place. */
-struct message *message_new_keyed(enum message_kind kind, const void *payload, size_t len,
+struct message *message_new_keyed(enum opcode opcode, const void *payload, size_t len,
                                   struct slice key);
 
 /* Its key; no bytes where it has none. */
@@ -53,19 +45,19 @@ static inline struct slice message_key(const struct message *message) {
 size_t message_frame_size(size_t len);
 
 /* A run of one frame. */
-struct message *message_run_new(enum message_kind kind, const void *payload, size_t len);
+struct message *message_run_new(enum opcode opcode, const void *payload, size_t len);
 
 /* A run takes no more memory than this, unless it is longer. */
 enum { MESSAGE_RUN_BYTES = 64 * 1024 };
 
 /* Adds a frame to a run, which may move: use the result from now on. */
-struct message *message_run_add(struct message *run, enum message_kind kind, const void *payload,
+struct message *message_run_add(struct message *run, enum opcode opcode, const void *payload,
                                 size_t len);
 
 /* A run of one control frame (125 bytes at most), with room for the largest: message_control_set()
  * can put another in its place. */
-struct message *message_control_new(enum message_kind kind, const void *payload, size_t len);
-void message_control_set(struct message *control, enum message_kind kind, const void *payload,
+struct message *message_control_new(enum opcode opcode, const void *payload, size_t len);
+void message_control_set(struct message *control, enum opcode opcode, const void *payload,
                          size_t len);
 
 /* Drops the frames of a run that begin at `offset` or behind it. */

@@ -216,24 +216,24 @@ enum send_result outbox_deliver(struct hub *hub, struct conn *conn, struct messa
     return outbox_deliver_own(hub, conn, shares_take(&hub->shares, message));
 }
 
-enum send_result hub_send(struct hub *hub, conn_id id, enum message_kind kind, const void *payload,
+enum send_result hub_send(struct hub *hub, conn_id id, enum opcode opcode, const void *payload,
                           size_t len) {
     struct conn *conn = hub_find(hub, id);
     enum send_result result = admit(hub, conn, message_frame_size(len));
     if (result == SEND_OK) {
-        outq_append(&conn->out, kind, payload, len);
+        outq_append(&conn->out, opcode, payload, len);
         outbox_mark(hub, conn);
         note_slow(conn);
     }
     return result;
 }
 
-enum send_result hub_send_keyed(struct hub *hub, conn_id id, enum message_kind kind,
+enum send_result hub_send_keyed(struct hub *hub, conn_id id, enum opcode opcode,
                                 const void *payload, size_t len, struct slice key) {
     struct conn *conn = hub_find(hub, id);
     if (!conflates(conn))
-        return hub_send(hub, id, kind, payload, len);
-    return outbox_deliver_own(hub, conn, message_new_keyed(kind, payload, len, key));
+        return hub_send(hub, id, opcode, payload, len);
+    return outbox_deliver_own(hub, conn, message_new_keyed(opcode, payload, len, key));
 }
 
 /* ---- pings and pongs ---- */
@@ -262,12 +262,12 @@ bool outbox_ping_waits(const struct conn *conn) {
     return conn->ping != NULL && outq_waits(conn->ping);
 }
 
-void outbox_ping(struct hub *hub, struct conn *conn, enum message_kind kind, const void *payload,
+void outbox_ping(struct hub *hub, struct conn *conn, enum opcode opcode, const void *payload,
                  size_t len) {
     if (is_behind(conn, len))
-        push_kept(conn, &conn->ping, message_run_new(kind, payload, len));
+        push_kept(conn, &conn->ping, message_run_new(opcode, payload, len));
     else
-        outq_append_control(&conn->out, kind, payload, len);
+        outq_append_control(&conn->out, opcode, payload, len);
     queued(hub, conn);
 }
 
@@ -276,10 +276,9 @@ void hub_answer_ping(struct hub *hub, struct conn *conn, const char *payload, si
     if (conn->state != CONN_OPEN)
         return;
     if (!is_behind(conn, len))
-        outq_append_control(&conn->out, MESSAGE_PONG, payload, len);
-    else if (conn->pong == NULL ||
-             !outq_rewrite(&conn->out, conn->pong, MESSAGE_PONG, payload, len))
-        push_kept(conn, &conn->pong, message_control_new(MESSAGE_PONG, payload, len));
+        outq_append_control(&conn->out, OPCODE_PONG, payload, len);
+    else if (conn->pong == NULL || !outq_rewrite(&conn->out, conn->pong, OPCODE_PONG, payload, len))
+        push_kept(conn, &conn->pong, message_control_new(OPCODE_PONG, payload, len));
     queued(hub, conn);
 }
 

@@ -51,41 +51,39 @@ bool outq_replace(struct outq *queue, struct message *message, size_t max_bytes)
     return false;
 }
 
-bool outq_rewrite(struct outq *queue, struct message *control, enum message_kind kind,
+bool outq_rewrite(struct outq *queue, struct message *control, enum opcode opcode,
                   const void *payload, size_t len) {
     if (!outq_waits(control) || (queue->sent > 0 && queue->ring[queue->first] == control))
         return false;
     queue->bytes -= control->len;
-    message_control_set(control, kind, payload, len);
+    message_control_set(control, opcode, payload, len);
     queue->bytes += control->len;
     return true;
 }
 
-static inline void append(struct outq *queue, enum message_kind kind, const void *payload,
-                          size_t len) {
+static inline void append(struct outq *queue, enum opcode opcode, const void *payload, size_t len) {
     size_t frame = message_frame_size(len);
     if (queue->count > 0) {
         struct message **last =
             &queue->ring[(queue->first + queue->count - 1) & (queue->capacity - 1)];
         if ((*last)->capacity > 0 && !outq_waits(*last) &&
             (*last)->len + frame <= MESSAGE_RUN_BYTES) {
-            *last = message_run_add(*last, kind, payload, len);
+            *last = message_run_add(*last, opcode, payload, len);
             queue->bytes += frame;
             return;
         }
     }
-    outq_push(queue, message_run_new(kind, payload, len));
+    outq_push(queue, message_run_new(opcode, payload, len));
 }
 
 /* In one piece, and called from one place, as frame_next() is. */
-__attribute__((flatten)) void outq_append(struct outq *queue, enum message_kind kind,
+__attribute__((flatten)) void outq_append(struct outq *queue, enum opcode opcode,
                                           const void *payload, size_t len) {
-    append(queue, kind, payload, len);
+    append(queue, opcode, payload, len);
 }
 
-void outq_append_control(struct outq *queue, enum message_kind kind, const void *payload,
-                         size_t len) {
-    append(queue, kind, payload, len);
+void outq_append_control(struct outq *queue, enum opcode opcode, const void *payload, size_t len) {
+    append(queue, opcode, payload, len);
 }
 
 /* An empty queue begins at the start of its ring, so that what it holds next lies in one piece. */

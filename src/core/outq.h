@@ -47,7 +47,7 @@ bool outq_replace(struct outq *queue, struct message *message, size_t max_bytes)
 /* Puts a control frame in the place of one (message_control_new) that waits in the queue, as long
  * as its first byte is not written. The caller has a reference of its own. False: it is written, or
  * was dropped. */
-bool outq_rewrite(struct outq *queue, struct message *control, enum message_kind kind,
+bool outq_rewrite(struct outq *queue, struct message *control, enum opcode opcode,
                   const void *payload, size_t len);
 
 /* Is a run of which the caller has a reference of its own still in its queue? */
@@ -56,10 +56,9 @@ static inline bool outq_waits(const struct message *run) {
 }
 
 /* Adds a frame for this client alone: a copy of the payload, together with its neighbours. */
-void outq_append(struct outq *queue, enum message_kind kind, const void *payload, size_t len);
+void outq_append(struct outq *queue, enum opcode opcode, const void *payload, size_t len);
 /* The same for pings and pongs, which are few. */
-void outq_append_control(struct outq *queue, enum message_kind kind, const void *payload,
-                         size_t len);
+void outq_append_control(struct outq *queue, enum opcode opcode, const void *payload, size_t len);
 
 static inline bool outq_empty(const struct outq *queue) {
     return queue->count == 0;

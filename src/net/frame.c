@@ -7,12 +7,10 @@
 
 #include "base/mem.h"
 #include "base/utf8.h"
+#include "core/close_codes.h"
+#include "core/opcodes.h"
 
 #include <string.h>
-
-enum { OP_CONTINUATION = 0, OP_TEXT = 1, OP_BINARY = 2, OP_CLOSE = 8, OP_PING = 9, OP_PONG = 10 };
-
-enum { CONTROL_MAX = 125 };
 
 static enum frame_kind fail(struct frame *out, unsigned code, const char *why) {
     out->code = code;
@@ -55,7 +53,7 @@ static size_t header_size(const unsigned char *header) {
 }
 
 static bool is_control(uint8_t opcode) {
-    return opcode >= OP_CLOSE;
+    return opcode >= OPCODE_CLOSE;
 }
 
 /* The payload's length, or a failure: *why is set. */
@@ -92,20 +90,20 @@ static enum frame_kind enter(struct frame_reader *r, const unsigned char *header
     else if (r->from_server == ((header[1] & 0x80) != 0)) /* RFC 6455 section 5.1 */
         why = r->from_server ? "frame from a server with a mask"
                              : "frame from a client without a mask";
-    else if ((r->opcode > OP_BINARY && r->opcode < OP_CLOSE) || r->opcode > OP_PONG)
+    else if ((r->opcode > OPCODE_BINARY && r->opcode < OPCODE_CLOSE) || r->opcode > OPCODE_PONG)
         why = "unknown opcode";
     else if (is_control(r->opcode) && !r->final)
         why = "control frame in fragments";
     else if (is_control(r->opcode) && len > CONTROL_MAX)
         why = "control frame of more than 125 bytes";
-    else if (r->opcode == OP_CONTINUATION && r->message_kind == 0)
+    else if (r->opcode == OPCODE_CONTINUATION && r->message_kind == 0)
         why = "continuation of no message";
-    else if (!is_control(r->opcode) && r->opcode != OP_CONTINUATION && r->message_kind != 0)
+    else if (!is_control(r->opcode) && r->opcode != OPCODE_CONTINUATION && r->message_kind != 0)
         why = "new message inside a fragmented one";
     if (why != NULL)
-        return fail(out, 1002, why);
+        return fail(out, CLOSE_PROTOCOL, why);
     if (!is_control(r->opcode)) {
-        bool begins = r->opcode != OP_CONTINUATION;
+        bool begins = r->opcode != OPCODE_CONTINUATION;
         if (begins)
             r->message_kind = r->opcode;
         if (begins && !r->final)
@@ -113,9 +111,9 @@ static enum frame_kind enter(struct frame_reader *r, const unsigned char *header
         if (!begins)
             limits = &r->limits;
         if (len > limits->bytes || r->kept_len > limits->bytes - len)
-            return fail(out, 1009, "message too big");
+            return fail(out, CLOSE_TOO_BIG, "message too big");
         if (!(begins && r->final) && !count_fragment(r, len))
-            return fail(out, 1008, "too many fragments");
+            return fail(out, CLOSE_POLICY, "too many fragments");
     }
     if (!r->from_server) /* whose mask stays zeros, which change nothing */
         memcpy(r->mask, header + size - 4, 4);
@@ -126,7 +124,7 @@ static enum frame_kind enter(struct frame_reader *r, const unsigned char *header
 }
 
 static enum frame_kind control_kind(uint8_t opcode) {
-    return opcode == OP_CLOSE ? FRAME_CLOSE : opcode == OP_PING ? FRAME_PING : FRAME_PONG;
+    return opcode == OPCODE_CLOSE ? FRAME_CLOSE : opcode == OPCODE_PING ? FRAME_PING : FRAME_PONG;
 }
 
 static void keep(struct frame_reader *r, const char *bytes, size_t len) {
@@ -166,7 +164,7 @@ static enum frame_kind leave(struct frame_reader *r, char *payload, size_t len, 
         return FRAME_MORE;
     if (r->fragments > 0)
         r->fragments = r->empty = 0;
-    enum frame_kind kind = r->message_kind == OP_TEXT ? FRAME_TEXT : FRAME_BINARY;
+    enum frame_kind kind = r->message_kind == OPCODE_TEXT ? FRAME_TEXT : FRAME_BINARY;
     r->message_kind = 0;
     r->messages++;
     out->payload = payload;
@@ -285,7 +283,7 @@ void frame_reset(struct frame_reader *reader) {
 
 bool frame_close_valid(const char *payload, size_t len, unsigned *code, const char **reason,
                        size_t *reason_len) {
-    *code = 1005;
+    *code = CLOSE_NO_STATUS;
     *reason = NULL;
     *reason_len = 0;
     if (len == 0)
@@ -293,9 +291,7 @@ bool frame_close_valid(const char *payload, size_t len, unsigned *code, const ch
     if (len == 1)
         return false;
     unsigned sent = (unsigned)(uint8_t)payload[0] << 8 | (uint8_t)payload[1];
-    bool known = (sent >= 1000 && sent <= 1014 && sent != 1004 && sent != 1005 && sent != 1006) ||
-                 (sent >= 3000 && sent <= 4999);
-    if (!known || !utf8_valid(payload + 2, len - 2))
+    if (!close_code_is_valid(sent) || !utf8_valid(payload + 2, len - 2))
         return false;
     *code = sent;
     *reason = payload + 2;

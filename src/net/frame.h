@@ -23,8 +23,8 @@ enum frame_kind {
 
 /* What one message may be. More is an error that a frame's header tells. */
 struct frame_limits {
-    size_t bytes;       /* of its payload: 1009 */
-    uint32_t fragments; /* frames: 1008 */
+    size_t bytes;       /* of its payload: CLOSE_TOO_BIG */
+    uint32_t fragments; /* frames: CLOSE_POLICY */
 };
 
 /* Of these frames so many may be without payload: endless empty ones are no message. */
@@ -48,7 +48,7 @@ struct frame_reader {
     uint64_t remaining;         /* payload bytes of the frame still to come */
     char *kept;                 /* of a message or control frame that did not come in one piece */
     size_t kept_len, kept_capacity;
-    char *control; /* the same for a control frame; at most 125 bytes */
+    char *control; /* the same for a control frame; at most CONTROL_MAX bytes */
     uint8_t control_len;
     bool given; /* the last item points into `kept` or `control` */
 };
@@ -57,7 +57,7 @@ struct frame {
     char *payload; /* valid until the next call */
     size_t len;
     unsigned code;   /* FRAME_ERROR */
-    const char *why; /* FRAME_ERROR: a constant sentence, at most 123 bytes */
+    const char *why; /* FRAME_ERROR: a constant sentence of CLOSE_REASON_MAX bytes at most */
 };
 
 /* Reads from *bytes, at most *len, and moves both past what it took. The bytes are changed (unmasked).
@@ -88,7 +88,7 @@ static inline size_t frame_held(const struct frame_reader *reader) {
 void frame_reset(struct frame_reader *reader);
 
 /* Is this the payload of a Close frame that may be sent (RFC 6455 sections 5.5.1, 7.4)? Puts its code
- * (1005 where it has none) and the reason's place into the pointers. */
+ * (CLOSE_NO_STATUS where it has none) and the reason's place into the pointers. */
 bool frame_close_valid(const char *payload, size_t len, unsigned *code, const char **reason,
                        size_t *reason_len);
 

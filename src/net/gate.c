@@ -130,7 +130,7 @@ static void ask(struct gate *gate, const struct candidate *candidate,
     }
     stats_add(&gate->hub->stats.connections_refused, 1);
     http_note_refusal(candidate->http, answer.why);
-    if (answer.status >= 4000) {
+    if (answer.status >= CLOSE_FIRST_PRIVATE) {
         http_log(candidate->http, answer.status);
         refuse_by_close(gate, candidate, &answer);
         return;

@@ -32,7 +32,7 @@ void ws_open(struct ws_server *server, struct stream *stream, struct conn *conn,
 struct ws_refusal {
     uint32_t endpoint;
     unsigned code;
-    const char *reason; /* UTF-8, at most 123 bytes */
+    const char *reason; /* UTF-8, at most CLOSE_REASON_MAX bytes */
     size_t reason_len;
 };
 void ws_refuse(struct ws_server *server, struct stream *stream, struct conn *conn,

@@ -198,10 +198,9 @@ bool ws_client_answer(const char *bytes, size_t len, const char *key,
 
 /* ---- frames ---- */
 
-size_t ws_client_frame(unsigned char *out, enum message_kind kind, const void *payload,
-                       size_t len) {
+size_t ws_client_frame(unsigned char *out, enum opcode opcode, const void *payload, size_t len) {
     size_t at = 0;
-    out[at++] = (unsigned char)(0x80 | kind);
+    out[at++] = (unsigned char)(0x80 | opcode);
     int bytes = len < 126 ? 0 : len < 65536 ? 2 : 8;
     out[at++] = (unsigned char)(0x80 | (bytes == 0 ? len : bytes == 2 ? 126 : 127));
     for (int i = bytes; i-- > 0;)

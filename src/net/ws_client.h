@@ -50,6 +50,6 @@ bool ws_client_answer(const char *bytes, size_t len, const char *key,
 
 enum { WS_CLIENT_HEADER_BYTES = 14 };
 /* Writes a whole masked frame, `len` + WS_CLIENT_HEADER_BYTES bytes at most. Returns its size. */
-size_t ws_client_frame(unsigned char *out, enum message_kind kind, const void *payload, size_t len);
+size_t ws_client_frame(unsigned char *out, enum opcode opcode, const void *payload, size_t len);
 
 #endif

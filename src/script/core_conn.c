@@ -30,21 +30,21 @@ static int push_send_result(lua_State *L, enum send_result result) {
 
 /* The last argument of a send: "text" or "binary", or a table `{ kind =, key = }`. */
 struct send_options {
-    enum message_kind kind;
+    enum opcode opcode;
     struct slice key; /* borrowed from the table; no bytes: none */
 };
 
-static enum message_kind check_kind(lua_State *L, int index, enum message_kind otherwise) {
+static enum opcode check_kind(lua_State *L, int index, enum opcode otherwise) {
     if (lua_isnoneornil(L, index))
         return otherwise;
     const char *kind = lua_tostring(L, index);
     const struct vm *vm = vm_of(L);
     if (kind == vm->text_word.bytes) /* short strings are the same bytes everywhere in a state */
-        return MESSAGE_TEXT;
+        return OPCODE_TEXT;
     if (kind == vm->binary_word.bytes)
-        return MESSAGE_BINARY;
-    return (enum message_kind)luaL_error(L, "send: kind must be \"text\" or \"binary\", got %s",
-                                         luaL_tolstring(L, index, NULL));
+        return OPCODE_BINARY;
+    return (enum opcode)luaL_error(L, "send: kind must be \"text\" or \"binary\", got %s",
+                                   luaL_tolstring(L, index, NULL));
 }
 
 enum { LONGEST_KEY = 1024 }; /* bytes, as in send_options.lua: no queue's ceiling counts them */
@@ -67,11 +67,11 @@ static void check_names(lua_State *L, int index) {
 }
 
 /* The options of a table at the index; its strings stay in it. */
-static struct send_options check_table(lua_State *L, int index, enum message_kind otherwise) {
+static struct send_options check_table(lua_State *L, int index, enum opcode otherwise) {
     struct send_options options = {otherwise, {NULL, 0}};
     check_names(L, index);
     lua_getfield(L, index, "kind");
-    options.kind = check_kind(L, -1, otherwise);
+    options.opcode = check_kind(L, -1, otherwise);
     lua_pop(L, 1);
     int type = lua_getfield(L, index, "key");
     if (type == LUA_TSTRING)
@@ -87,7 +87,7 @@ static struct send_options check_table(lua_State *L, int index, enum message_kin
     return options;
 }
 
-static struct send_options check_options(lua_State *L, int index, enum message_kind otherwise) {
+static struct send_options check_options(lua_State *L, int index, enum opcode otherwise) {
     if (lua_istable(L, index))
         return check_table(L, index, otherwise);
     return (struct send_options){check_kind(L, index, otherwise), {NULL, 0}};
@@ -96,13 +96,13 @@ static struct send_options check_options(lua_State *L, int index, enum message_k
 static enum send_result queue(lua_State *L, conn_id id, const char *bytes, size_t len,
                               struct send_options options) {
     struct hub *hub = vm_of(L)->hub;
-    return options.key.len == 0 ? hub_send(hub, id, options.kind, bytes, len)
-                                : hub_send_keyed(hub, id, options.kind, bytes, len, options.key);
+    return options.key.len == 0 ? hub_send(hub, id, options.opcode, bytes, len)
+                                : hub_send_keyed(hub, id, options.opcode, bytes, len, options.key);
 }
 
 static int send_bytes(lua_State *L, conn_id id, const char *bytes, size_t len,
                       struct send_options options) {
-    if (options.kind == MESSAGE_TEXT && !utf8_valid(bytes, len))
+    if (options.opcode == OPCODE_TEXT && !utf8_valid(bytes, len))
         return luaL_error(L,
                           "send: text must be valid UTF-8; send other bytes with kind \"binary\"");
     return push_send_result(L, queue(L, id, bytes, len, options));
@@ -114,10 +114,10 @@ static int core_send(lua_State *L) {
     hub_take_mail(vm_of(L)->hub);
     size_t len;
     const char *bytes = luaL_checklstring(L, 2, &len);
-    struct send_options options = {check_kind(L, 3, MESSAGE_TEXT), {NULL, 0}};
+    struct send_options options = {check_kind(L, 3, OPCODE_TEXT), {NULL, 0}};
     if (!lua_isnoneornil(L, 4))
         options.key.bytes = luaL_checklstring(L, 4, &options.key.len);
-    if (options.kind == MESSAGE_TEXT && !utf8_valid(bytes, len)) {
+    if (options.opcode == OPCODE_TEXT && !utf8_valid(bytes, len)) {
         luaL_pushfail(L);
         lua_pushliteral(L, "utf8");
         return 2;
@@ -141,7 +141,7 @@ static conn_id check_conn(lua_State *L) {
 }
 
 /* conn:send(payload[, kind]) of the text and the binary codec. */
-static int send_plain(lua_State *L, conn_id id, enum message_kind otherwise) {
+static int send_plain(lua_State *L, conn_id id, enum opcode otherwise) {
     size_t len;
     const char *bytes = lua_tolstring(L, 2, &len);
     if (bytes == NULL) {
@@ -158,7 +158,7 @@ static int send_plain(lua_State *L, conn_id id, enum message_kind otherwise) {
 static int send_json(lua_State *L, conn_id id, bool missing) {
     if (missing)
         return luaL_error(L, "send: a value is needed; JSON's null is tw.null");
-    struct send_options options = check_options(L, 3, MESSAGE_TEXT);
+    struct send_options options = check_options(L, 3, OPCODE_TEXT);
     size_t len;
     const char *bytes = json_c_bytes(L, 2, &len);
     if (bytes == NULL)
@@ -178,9 +178,9 @@ static int conn_send(lua_State *L) {
     case CODEC_JSON:
         return send_json(L, id, missing);
     case CODEC_BINARY:
-        return send_plain(L, id, MESSAGE_BINARY);
+        return send_plain(L, id, OPCODE_BINARY);
     default:
-        return send_plain(L, id, MESSAGE_TEXT);
+        return send_plain(L, id, OPCODE_TEXT);
     }
 }
 
@@ -213,7 +213,7 @@ static int core_close(lua_State *L) {
     unsigned code = (unsigned)luaL_checkinteger(L, 2);
     size_t len;
     const char *reason = luaL_optlstring(L, 3, "", &len);
-    luaL_argcheck(L, len <= 123, 3, "at most 123 bytes");
+    luaL_argcheck(L, len <= CLOSE_REASON_MAX, 3, "too long a reason");
     hub_close(vm_of(L)->hub, id, code, reason, len);
     return 0;
 }

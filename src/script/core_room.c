@@ -178,7 +178,7 @@ static bool is_binary(lua_State *L, int index) {
 static struct message *new_message(lua_State *L, int payload, bool binary, struct slice key) {
     size_t len;
     const char *bytes = lua_tolstring(L, payload, &len);
-    return message_new_keyed(binary ? MESSAGE_BINARY : MESSAGE_TEXT, bytes, len, key);
+    return message_new_keyed(binary ? OPCODE_BINARY : OPCODE_TEXT, bytes, len, key);
 }
 
 static bool is_sendable(lua_State *L, int payload, bool binary) {
@@ -217,7 +217,7 @@ static int core_close_anywhere(lua_State *L) {
     conn_id id = (conn_id)luaL_checkinteger(L, 1);
     unsigned code = (unsigned)luaL_checkinteger(L, 2);
     struct slice reason = check_name(L, 3);
-    luaL_argcheck(L, reason.len <= 123, 3, "at most 123 bytes");
+    luaL_argcheck(L, reason.len <= CLOSE_REASON_MAX, 3, "too long a reason");
     lua_pushboolean(L, hub_close_anywhere(vm_of(L)->hub, id, code, reason));
     return 1;
 }

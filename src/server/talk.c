@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "base/utf8.h"
+#include "core/close_codes.h"
 #include "net/frame.h"
 #include "net/outgoing.h"
 #include "net/ws_client.h"
@@ -53,16 +54,16 @@ static void on_interrupt(int signal) {
 
 /* ---- what is said to the server ---- */
 
-static void send_frame(struct talk *talk, enum message_kind kind, const void *payload, size_t len) {
+static void send_frame(struct talk *talk, enum opcode opcode, const void *payload, size_t len) {
     if (talk->close_sent)
         return;
     unsigned char *out = bytes_room(&talk->out, len + WS_CLIENT_HEADER_BYTES);
-    talk->out.len += ws_client_frame(out, kind, payload, len);
+    talk->out.len += ws_client_frame(out, opcode, payload, len);
 }
 
 static void begin_close(struct talk *talk, unsigned code) {
     unsigned char payload[2] = {(unsigned char)(code >> 8), (unsigned char)code};
-    send_frame(talk, MESSAGE_CLOSE, payload, code == 0 ? 0 : 2);
+    send_frame(talk, OPCODE_CLOSE, payload, code == 0 ? 0 : 2);
     talk->close_sent = true;
     talk->input_over = true;
     talk->deadline = clock_monotonic_ms() + ANSWER_MS;
@@ -72,7 +73,7 @@ static void send_line(struct talk *talk, const char *bytes, size_t len) {
     if (len > 0 && bytes[len - 1] == '\r')
         len--;
     if (utf8_valid(bytes, len)) {
-        send_frame(talk, MESSAGE_TEXT, bytes, len);
+        send_frame(talk, OPCODE_TEXT, bytes, len);
         return;
     }
     fputs("tidewire: talk: a line that is not UTF-8 was not sent\n", stderr);
@@ -104,7 +105,7 @@ static void take_input(struct talk *talk) {
     if (talk->line.len > MOST_BYTES) {
         fprintf(stderr, "tidewire: talk: a line of more than %zu bytes\n", MOST_BYTES);
         talk->failed = true;
-        begin_close(talk, 1000);
+        begin_close(talk, CLOSE_NORMAL);
     } else if (n <= 0) {
         if (talk->line.len > 0)
             send_line(talk, bytes_at(&talk->line), talk->line.len);
@@ -125,7 +126,7 @@ static void write_out(struct talk *talk) {
 /* ---- what the server says ---- */
 
 static void tell_close(unsigned code, const char *reason, size_t len) {
-    if (code == 1005)
+    if (code == CLOSE_NO_STATUS)
         fputs("closed by the server, without a code", stderr);
     else
         fprintf(stderr, "closed by the server: %u", code);
@@ -145,11 +146,11 @@ static void on_close(struct talk *talk, const struct frame *frame) {
     if (!frame_close_valid(frame->payload, frame->len, &code, &reason, &len)) {
         fputs("closed by the server, with a Close frame that is none\n", stderr);
         talk->failed = true;
-        begin_close(talk, 1002);
+        begin_close(talk, CLOSE_PROTOCOL);
     } else if (!is_ours) {
         tell_close(code, reason, len);
-        talk->failed |= code != 1000 && code != 1001 && code != 1005;
-        begin_close(talk, code == 1005 ? 0 : code);
+        talk->failed |= code != CLOSE_NORMAL && code != CLOSE_GOING_AWAY && code != CLOSE_NO_STATUS;
+        begin_close(talk, code == CLOSE_NO_STATUS ? 0 : code);
     } else if (talk->is_typed) {
         fprintf(stderr, "closed: %u\n", code);
     }
@@ -164,7 +165,7 @@ static void on_frame(struct talk *talk, enum frame_kind kind, const struct frame
         if (kind == FRAME_TEXT && !utf8_valid(frame->payload, frame->len)) {
             fputs("tidewire: talk: the server has sent text that is not UTF-8\n", stderr);
             talk->failed = true;
-            begin_close(talk, 1007);
+            begin_close(talk, CLOSE_BAD_PAYLOAD);
             return;
         }
         if (talk->is_typed && talk->is_shown)
@@ -174,7 +175,7 @@ static void on_frame(struct talk *talk, enum frame_kind kind, const struct frame
             wait_for_answers(talk);
         return;
     case FRAME_PING:
-        send_frame(talk, MESSAGE_PONG, frame->payload, frame->len);
+        send_frame(talk, OPCODE_PONG, frame->payload, frame->len);
         return;
     case FRAME_CLOSE:
         on_close(talk, frame);
@@ -201,7 +202,7 @@ static void take_bytes(struct talk *talk, char *bytes, size_t len) {
         on_frame(talk, kind, &frame);
     }
     if (fflush(stdout) != 0) /* nobody reads what comes any more */
-        begin_close(talk, 1000);
+        begin_close(talk, CLOSE_NORMAL);
 }
 
 static void on_end(struct talk *talk) {
@@ -230,7 +231,7 @@ static void on_deadline(struct talk *talk) {
         return;
     }
     if (!talk->close_sent) {
-        begin_close(talk, 1000);
+        begin_close(talk, CLOSE_NORMAL);
         return;
     }
     talk->is_over = true;
@@ -275,7 +276,7 @@ static void step(struct talk *talk) {
         wait_ms = 0;
     int n = wait_for(fds, wait_ms);
     if (interrupted > 0 && !talk->close_sent)
-        begin_close(talk, 1000);
+        begin_close(talk, CLOSE_NORMAL);
     else if (interrupted > 1)
         talk->is_over = true;
     /* What comes goes first: a server closes a client that sends on and does not read. */

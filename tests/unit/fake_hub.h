@@ -422,9 +422,9 @@ static inline enum send_result fake_send(struct fake_client *client, bool shared
     struct hub *hub = client->fake->hub;
     char *text = mem_alloc(len + 1);
     memset(text, letter, len);
-    struct message *message = message_new(MESSAGE_TEXT, text, len);
+    struct message *message = message_new(OPCODE_TEXT, text, len);
     enum send_result result = shared ? outbox_deliver(hub, client->conn, message)
-                                     : hub_send(hub, client->id, MESSAGE_TEXT, text, len);
+                                     : hub_send(hub, client->id, OPCODE_TEXT, text, len);
     message_unref(message);
     mem_free(text);
     return result;

@@ -183,14 +183,14 @@ static void leave(struct client *client, uint32_t room) {
 static void say(struct worker_ *worker, uint32_t room, bool last) {
     struct word word = {worker->number, room, ++worker->said[room], last};
     struct audience audience = {room_name(room), ANY_ENDPOINT, 0, 0};
-    publish_as(worker->hub, &audience, message_new(MESSAGE_BINARY, &word, sizeof word));
+    publish_as(worker->hub, &audience, message_new(OPCODE_BINARY, &word, sizeof word));
 }
 
 static void send_one(struct worker_ *worker) {
     conn_id id = known[chance(worker, WORKERS * CLIENTS)];
     struct word word = {worker->number, DIRECT, ++worker->direct, false};
     if (id != 0)
-        hub_send_anywhere(worker->hub, id, 0, message_new(MESSAGE_BINARY, &word, sizeof word));
+        hub_send_anywhere(worker->hub, id, 0, message_new(OPCODE_BINARY, &word, sizeof word));
 }
 
 static void count_member(void *user, conn_id id, const char *name, const char *info) {

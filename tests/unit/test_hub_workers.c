@@ -54,7 +54,7 @@ static bool leave(struct fake_client *client, struct slice room) {
 
 static uint32_t publish_to(struct fake *f, struct slice room, const char *text, conn_id except) {
     struct audience audience = {room, ANY_ENDPOINT, 0, except};
-    return publish_as(f->hub, &audience, message_new(MESSAGE_TEXT, text, strlen(text)));
+    return publish_as(f->hub, &audience, message_new(OPCODE_TEXT, text, strlen(text)));
 }
 
 static uint32_t publish(struct fake *f, const char *text) {
@@ -116,7 +116,7 @@ static void test_wakes_whom_it_concerns(void **state) {
 static void test_one_message(void **state) {
     join(a, LOBBY);
     join(b, LOBBY);
-    struct message *message = message_new(MESSAGE_TEXT, "shared", 6);
+    struct message *message = message_new(OPCODE_TEXT, "shared", 6);
     struct audience audience = {LOBBY, ANY_ENDPOINT, 0, 0};
     publish_as(one->hub, &audience, message_ref(message));
     hub_take_mail(two->hub);
@@ -242,7 +242,7 @@ static void test_mail_amid_mail(void **state) {
 static void say_hello(struct fake_client *client, enum fake_hook hook, const char *bytes,
                       size_t len) {
     if (hook == FAKE_MESSAGE)
-        hub_send(client->fake->hub, client->id, MESSAGE_TEXT, "answer", 6);
+        hub_send(client->fake->hub, client->id, OPCODE_TEXT, "answer", 6);
 }
 
 static void test_before_what_is_caused(void **state) {
@@ -257,7 +257,7 @@ static void test_before_what_is_caused(void **state) {
 /* ---- one connection ---- */
 
 static void send_to(struct fake *f, conn_id id, const char *text, enum send_result expected) {
-    struct message *message = message_new(MESSAGE_TEXT, text, strlen(text));
+    struct message *message = message_new(OPCODE_TEXT, text, strlen(text));
     assert_int_equal(hub_send_anywhere(f->hub, id, 0, message), expected);
 }
 
@@ -325,11 +325,11 @@ static void test_everyone(void **state) {
     assert_int_equal(publish_to(one, NOTHING, "all", 0), 3);
     assert_int_equal(publish_to(one, NOTHING, "others", a->id), 2);
     struct audience audience = {NOTHING, 0, 0, 0};
-    assert_int_equal(publish_as(two->hub, &audience, message_new(MESSAGE_TEXT, "endpoint", 8)), 3);
+    assert_int_equal(publish_as(two->hub, &audience, message_new(OPCODE_TEXT, "endpoint", 8)), 3);
     audience.endpoint = 7;
-    assert_int_equal(publish_as(two->hub, &audience, message_new(MESSAGE_TEXT, "no", 2)), 0);
+    assert_int_equal(publish_as(two->hub, &audience, message_new(OPCODE_TEXT, "no", 2)), 0);
     audience = (struct audience){NOTHING, ANY_ENDPOINT, 1, 0};
-    assert_int_equal(publish_as(two->hub, &audience, message_new(MESSAGE_TEXT, "codec", 5)), 0);
+    assert_int_equal(publish_as(two->hub, &audience, message_new(OPCODE_TEXT, "codec", 5)), 0);
     turn_all();
     fake_expect_frames(a, "text(all) text(endpoint)");
     fake_expect_frames(b, "text(all) text(others) text(endpoint)");
@@ -348,7 +348,7 @@ static void test_except_elsewhere(void **state) {
     assert_int_equal(publish_to(one, NOTHING, "5", b->id), 2);
     assert_int_equal(publish_to(one, LOBBY, "6", conn_id_of(1, 12345)), 2);
     struct audience audience = {NOTHING, 7, 0, b->id};
-    assert_int_equal(publish_as(one->hub, &audience, message_new(MESSAGE_TEXT, "no", 2)), 0);
+    assert_int_equal(publish_as(one->hub, &audience, message_new(OPCODE_TEXT, "no", 2)), 0);
     struct fake_client *other = fake_connect(two);
     join(other, LOBBY);
     assert_int_equal(publish_to(one, LOBBY, "7", b->id), 2);

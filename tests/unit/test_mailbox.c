@@ -48,7 +48,7 @@ static uint32_t publish(struct slice room, size_t len) {
     char *text = mem_zalloc(len + 1);
     memset(text, 'x', len);
     struct audience audience = {room, ANY_ENDPOINT, 0, 0};
-    uint32_t delivered = publish_as(one->hub, &audience, message_new(MESSAGE_TEXT, text, len));
+    uint32_t delivered = publish_as(one->hub, &audience, message_new(OPCODE_TEXT, text, len));
     mem_free(text);
     fake_turn(one);
     return delivered;
@@ -58,7 +58,7 @@ static enum send_result send_to(struct fake_client *client, size_t len) {
     char *text = mem_zalloc(len + 1);
     memset(text, 'x', len);
     enum send_result result =
-        hub_send_anywhere(one->hub, client->id, 0, message_new(MESSAGE_TEXT, text, len));
+        hub_send_anywhere(one->hub, client->id, 0, message_new(OPCODE_TEXT, text, len));
     mem_free(text);
     return result;
 }

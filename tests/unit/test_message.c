@@ -22,9 +22,9 @@ static int fill_payload(void **state) {
 }
 
 /* Is this the one right frame around `len` bytes? Returns its whole length. */
-static size_t check_frame(const unsigned char *frame, unsigned kind, const char *content,
+static size_t check_frame(const unsigned char *frame, unsigned opcode, const char *content,
                           size_t len) {
-    assert_int_equal(frame[0], 0x80 | kind); /* FIN, no reserved bits */
+    assert_int_equal(frame[0], 0x80 | opcode); /* FIN, no reserved bits */
     size_t header = 2;
     if (len < 126) {
         assert_int_equal(frame[1], len);
@@ -46,37 +46,37 @@ static size_t check_frame(const unsigned char *frame, unsigned kind, const char 
 }
 
 static void test_frames(void **state) {
-    static const enum message_kind kinds[] = {MESSAGE_TEXT, MESSAGE_BINARY, MESSAGE_CLOSE,
-                                              MESSAGE_PING, MESSAGE_PONG};
-    static const unsigned opcodes[] = {1, 2, 8, 9, 10};
+    static const enum opcode opcodes[] = {OPCODE_TEXT, OPCODE_BINARY, OPCODE_CLOSE, OPCODE_PING,
+                                          OPCODE_PONG};
+    static const unsigned numbers[] = {1, 2, 8, 9, 10}; /* RFC 6455 section 5.2 */
     for (size_t k = 0; k < 5; k++) {
         for (size_t i = 0; i < SIZES && (k < 2 || sizes[i] <= 125); i++) {
-            struct message *message = message_new(kinds[k], payload, sizes[i]);
-            assert_int_equal(check_frame(message->bytes, opcodes[k], payload, sizes[i]),
+            struct message *message = message_new(opcodes[k], payload, sizes[i]);
+            assert_int_equal(check_frame(message->bytes, numbers[k], payload, sizes[i]),
                              message->len);
             assert_int_equal(message_frame_size(sizes[i]), message->len);
             assert_int_equal(message->capacity, 0);
             message_unref(message);
         }
     }
-    struct message *empty = message_new(MESSAGE_TEXT, NULL, 0);
+    struct message *empty = message_new(OPCODE_TEXT, NULL, 0);
     assert_int_equal(empty->len, 2);
     message_unref(empty);
 }
 
 static void test_keys(void **state) {
-    struct message *message = message_new_keyed(MESSAGE_TEXT, "hi", 2, slice_of("pos:17"));
+    struct message *message = message_new_keyed(OPCODE_TEXT, "hi", 2, slice_of("pos:17"));
     /* the key is not sent */
     assert_int_equal(check_frame(message->bytes, 1, "hi", 2), message->len);
     assert_true(slice_is(message_key(message), "pos:17"));
     message_unref(message);
-    message = message_new(MESSAGE_TEXT, "hi", 2);
+    message = message_new(OPCODE_TEXT, "hi", 2);
     assert_null(message_key(message).bytes);
     message_unref(message);
 }
 
 static void test_counts(void **state) {
-    struct message *message = message_new(MESSAGE_TEXT, "hi", 2);
+    struct message *message = message_new(OPCODE_TEXT, "hi", 2);
     assert_int_equal(atomic_load(&message->refs), 1);
     assert_ptr_equal(message_ref(message), message);
     message_ref(message);
@@ -99,7 +99,7 @@ static void *share(void *message) {
 
 /* Threads take and drop references of one message; the last one frees it. */
 static void test_counts_between_threads(void **state) {
-    struct message *message = message_new(MESSAGE_TEXT, "shared", 6);
+    struct message *message = message_new(OPCODE_TEXT, "shared", 6);
     pthread_t threads[3];
     for (int i = 0; i < 3; i++)
         assert_int_equal(pthread_create(&threads[i], NULL, share, message_ref(message)), 0);
@@ -115,8 +115,8 @@ static void test_counts_between_threads(void **state) {
 static struct message *run_of_all_sizes(size_t ends[SIZES]) {
     struct message *run = NULL;
     for (size_t i = 0; i < SIZES; i++) {
-        run = i == 0 ? message_run_new(MESSAGE_TEXT, payload, sizes[i])
-                     : message_run_add(run, MESSAGE_BINARY, payload, sizes[i]);
+        run = i == 0 ? message_run_new(OPCODE_TEXT, payload, sizes[i])
+                     : message_run_add(run, OPCODE_BINARY, payload, sizes[i]);
         ends[i] = run->len;
     }
     return run;
@@ -155,10 +155,10 @@ static void test_cutting_a_run(void **state) {
 
 /* What was cut may be followed by other frames. */
 static void test_adding_after_a_cut(void **state) {
-    struct message *run = message_run_new(MESSAGE_TEXT, "one", 3);
-    run = message_run_add(run, MESSAGE_TEXT, "two", 3);
+    struct message *run = message_run_new(OPCODE_TEXT, "one", 3);
+    run = message_run_add(run, OPCODE_TEXT, "two", 3);
     message_run_cut(run, 1);
-    run = message_run_add(run, MESSAGE_CLOSE, "\x03\xe8", 2);
+    run = message_run_add(run, OPCODE_CLOSE, "\x03\xe8", 2);
     assert_int_equal(run->len, 5 + 4);
     check_frame(run->bytes, 1, "one", 3);
     check_frame(run->bytes + 5, 8, "\x03\xe8", 2);

@@ -16,7 +16,7 @@ static void test_one_write_a_turn(void **state) {
     struct fake *f = fake_new(NULL);
     struct fake_client *a = fake_connect(f), *b = fake_connect(f);
     fake_send_ok(a, '1', 1);
-    hub_send(f->hub, a->id, MESSAGE_BINARY, "2", 1);
+    hub_send(f->hub, a->id, OPCODE_BINARY, "2", 1);
     assert_int_equal(fake_send(a, true, '3', 1), SEND_OK);
     hub_ping(f->hub, a->id);
     hub_answer_ping(f->hub, a->conn, "4", 1);
@@ -98,11 +98,11 @@ struct expected {
 static void send_random(struct fake_client *client, struct expected *expected) {
     static const uint32_t limits[] = {20, 200, 20000, 200000};
     size_t len = random_below(limits[random_below(random_below(10) == 0 ? 4 : 2)]);
-    enum message_kind kind = random_below(2) ? MESSAGE_TEXT : MESSAGE_BINARY;
+    enum opcode opcode = random_below(2) ? OPCODE_TEXT : OPCODE_BINARY;
     unsigned char *payload = mem_alloc(len + 1);
     for (size_t i = 0; i < len; i++)
         payload[i] = (unsigned char)random_below(256);
-    struct message *message = message_new(kind, payload, len);
+    struct message *message = message_new(opcode, payload, len);
     if (expected->len + message->len > expected->capacity) {
         expected->capacity = (expected->len + message->len) * 2;
         expected->bytes = mem_realloc(expected->bytes, expected->capacity);
@@ -111,7 +111,7 @@ static void send_random(struct fake_client *client, struct expected *expected) {
     expected->len += message->len;
     enum send_result result = random_below(2)
                                   ? outbox_deliver(client->fake->hub, client->conn, message)
-                                  : hub_send(client->fake->hub, client->id, kind, payload, len);
+                                  : hub_send(client->fake->hub, client->id, opcode, payload, len);
     message_unref(message);
     mem_free(payload);
     assert_int_equal(result, SEND_OK);

@@ -19,7 +19,7 @@ static void test_dropping(void **state) {
         struct fake *f = fake_new(&endpoint);
         struct fake_client *a = fake_connect_slow(f, 10, shared); /* to the last byte */
         assert_int_equal(fake_send(a, false, 'x', 0), SEND_BACKLOG);
-        struct message *message = message_new(MESSAGE_TEXT, "x", 1);
+        struct message *message = message_new(OPCODE_TEXT, "x", 1);
         assert_int_equal(outbox_deliver(f->hub, a->conn, message), SEND_BACKLOG);
         shares_settle(&f->hub->shares);
         assert_int_equal(atomic_load(&message->refs), 1);
@@ -147,7 +147,7 @@ static void test_the_ceiling_of_small_messages(void **state) {
 /* ---- conflation ---- */
 
 static enum send_result send_keyed(struct fake_client *client, const char *key, const char *text) {
-    return hub_send_keyed(client->fake->hub, client->id, MESSAGE_TEXT, text, strlen(text),
+    return hub_send_keyed(client->fake->hub, client->id, OPCODE_TEXT, text, strlen(text),
                           slice_of(key));
 }
 

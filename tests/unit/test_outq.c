@@ -24,12 +24,12 @@ static uint32_t random_below(uint32_t limit) {
 /* Sends text frames of one letter each: "abc". */
 static void append(struct outq *queue, const char *letters) {
     for (; *letters != '\0'; letters++)
-        outq_append(queue, MESSAGE_TEXT, letters, 1);
+        outq_append(queue, OPCODE_TEXT, letters, 1);
 }
 
 static void push(struct outq *queue, const char *letters) {
     for (; *letters != '\0'; letters++)
-        outq_push(queue, message_new(MESSAGE_TEXT, letters, 1));
+        outq_push(queue, message_new(OPCODE_TEXT, letters, 1));
 }
 
 /* As at the end of a turn, so that references are where they belong. */
@@ -103,7 +103,7 @@ static void test_large_frames(void **state) {
     struct outq queue = {0};
     enum { LARGE = 1000 * 1000 };
     char *payload = calloc(1, LARGE);
-    struct message *large = message_new(MESSAGE_BINARY, payload, LARGE);
+    struct message *large = message_new(OPCODE_BINARY, payload, LARGE);
     push(&queue, "ab");
     outq_push(&queue, message_ref(large));
     push(&queue, "c");
@@ -125,7 +125,7 @@ static void test_large_frames(void **state) {
 
 /* One reference per queue and place, given back when it is written, dropped or cleared. */
 static void test_references(void **state) {
-    struct message *shared = message_new(MESSAGE_TEXT, "x", 1);
+    struct message *shared = message_new(OPCODE_TEXT, "x", 1);
     struct outq queues[3] = {{0}};
     for (int i = 0; i < 3; i++) {
         outq_push(&queues[i], message_ref(shared));
@@ -180,7 +180,7 @@ static void test_dropping_cuts_no_frame(void **state) {
 /* ---- replacing ---- */
 
 static struct message *keyed(const char *key, const char *text) {
-    return message_new_keyed(MESSAGE_TEXT, text, strlen(text), slice_of(key));
+    return message_new_keyed(OPCODE_TEXT, text, strlen(text), slice_of(key));
 }
 
 static void test_replacing(void **state) {
@@ -198,7 +198,7 @@ static void test_replacing(void **state) {
     assert_false(outq_replace(&queue, shared, SIZE_MAX));
     assert_int_equal(atomic_load(&shared->refs), 1);
     message_unref(shared);
-    shared = message_new(MESSAGE_TEXT, "x", 1);
+    shared = message_new(OPCODE_TEXT, "x", 1);
     assert_false(outq_replace(&queue, shared, SIZE_MAX)); /* no key is not a key */
     message_unref(shared);
     check_next(&queue, "aBc", 9);
@@ -266,16 +266,16 @@ static void expect_frame(struct stream *stream, const struct message *message) {
 static void add_random(struct outq *queue, struct stream *stream) {
     static const uint32_t limits[] = {4, 140, 3000, 20000, 70000, 300000};
     size_t len = random_below(limits[random_below(random_below(8) == 0 ? 6 : 4)]);
-    enum message_kind kind = random_below(2) ? MESSAGE_TEXT : MESSAGE_BINARY;
+    enum opcode opcode = random_below(2) ? OPCODE_TEXT : OPCODE_BINARY;
     char *payload = malloc(len + 1);
     for (size_t i = 0; i < len; i++)
         payload[i] = (char)random_below(256);
-    struct message *message = message_new(kind, payload, len);
+    struct message *message = message_new(opcode, payload, len);
     expect_frame(stream, message);
     if (random_below(2)) {
         outq_push(queue, message);
     } else {
-        outq_append(queue, kind, payload, len);
+        outq_append(queue, opcode, payload, len);
         message_unref(message);
     }
     free(payload);
@@ -341,7 +341,7 @@ enum { SHARED = 3 };
 static struct message **share(struct outq *one, struct outq *other) {
     static struct message *messages[SHARED];
     for (int i = 0; i < SHARED; i++) {
-        messages[i] = message_new(MESSAGE_TEXT, &"abc"[i], 1);
+        messages[i] = message_new(OPCODE_TEXT, &"abc"[i], 1);
         outq_push(one, message_ref(messages[i]));
         outq_push(other, message_ref(messages[i]));
     }

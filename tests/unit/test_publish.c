@@ -196,7 +196,7 @@ static struct audience to_all(void) {
 }
 
 static uint32_t publish(struct audience audience, const char *text) {
-    return publish_as(hub, &audience, message_new(MESSAGE_TEXT, text, strlen(text)));
+    return publish_as(hub, &audience, message_new(OPCODE_TEXT, text, strlen(text)));
 }
 
 /* Ends the turn; then the client must have got exactly these messages, of a letter each, since the last
@@ -217,7 +217,7 @@ static void test_everyone_gets_it_once_and_in_order(void **state) {
     for (int i = 0; i < 3; i++)
         members[i] = enter(CHAT);
     assert_int_equal(publish(to_lobby(), "a"), 3);
-    hub_send(hub, members[1]->id, MESSAGE_TEXT, "b", 1);
+    hub_send(hub, members[1]->id, OPCODE_TEXT, "b", 1);
     assert_int_equal(publish(to_lobby(), "c"), 3);
     assert_int_equal(publish(to_all(), "d"), 4);
     check_got(members[0], "acd");
@@ -355,7 +355,7 @@ static unsigned count_of(struct message *message) {
 static void test_all_hold_the_same_message(void **state) {
     enum { LARGE = 1000 * 1000 }; /* so large that it is written from where it is */
     char *payload = calloc(1, LARGE);
-    struct message *message = message_new(MESSAGE_BINARY, payload, LARGE);
+    struct message *message = message_new(OPCODE_BINARY, payload, LARGE);
     struct client *members[3];
     for (int i = 0; i < 3; i++)
         members[i] = enter(CHAT);
@@ -390,7 +390,7 @@ static void test_all_hold_the_same_message(void **state) {
 /* One message waits in the queue of each deaf client: there is no place for another. */
 static void make_slow(struct client *client) {
     client->deaf = true;
-    hub_send(hub, client->id, MESSAGE_TEXT, "-", 1);
+    hub_send(hub, client->id, OPCODE_TEXT, "-", 1);
     hub_turn_end(hub);
 }
 
@@ -404,7 +404,7 @@ static void check_slow_ones(struct audience audience, uint32_t count, uint32_t s
         else
             quick++;
     }
-    struct message *message = message_new(MESSAGE_TEXT, "a", 1);
+    struct message *message = message_new(OPCODE_TEXT, "a", 1);
     assert_int_equal(publish_as(hub, &audience, message_ref(message)), quick);
     assert_int_equal(count_of(message), 1 + quick);
     assert_int_equal(size_of(LOBBY), quick);

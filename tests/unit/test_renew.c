@@ -26,7 +26,7 @@ static void join(struct fake_client *client) {
 
 static uint32_t publish(struct fake *f, uint32_t codec, const char *text) {
     struct audience audience = {LOBBY, ANY_ENDPOINT, codec, 0};
-    return publish_as(f->hub, &audience, message_new(MESSAGE_TEXT, text, strlen(text)));
+    return publish_as(f->hub, &audience, message_new(OPCODE_TEXT, text, strlen(text)));
 }
 
 static void expect_codecs(struct fake *f, const char *expected) {
@@ -464,7 +464,7 @@ static void turn_both(void) {
 
 static void expect_send(struct fake *f, conn_id id, uint32_t codec, const char *text,
                         enum send_result expected) {
-    struct message *message = message_new(MESSAGE_TEXT, text, strlen(text));
+    struct message *message = message_new(OPCODE_TEXT, text, strlen(text));
     assert_int_equal(hub_send_anywhere(f->hub, id, codec, message), expected);
 }
 
@@ -481,7 +481,7 @@ static void test_a_codec_over_the_bus(void **state) {
     assert_int_equal(publish(one, 0, "old"), 1);
     assert_int_equal(publish(one, 5, "new"), 1);
     struct audience everyone = {NOTHING, ANY_ENDPOINT, 5, 0};
-    assert_int_equal(publish_as(one->hub, &everyone, message_new(MESSAGE_TEXT, "5", 1)), 1);
+    assert_int_equal(publish_as(one->hub, &everyone, message_new(OPCODE_TEXT, "5", 1)), 1);
     take_over(one);
     expect_codecs(one, "5 ");
     assert_int_equal(publish(two, 5, "all"), 2);
@@ -497,8 +497,8 @@ static void test_a_codec_over_the_bus(void **state) {
 /* Nobody gets anything as long as there is somebody for whom there is nothing. */
 static void test_all_codecs_or_none(void **state) {
     take_over(two);
-    struct message *text = message_new(MESSAGE_TEXT, "text", 4);
-    struct message *json = message_new(MESSAGE_TEXT, "json", 4);
+    struct message *text = message_new(OPCODE_TEXT, "text", 4);
+    struct message *json = message_new(OPCODE_TEXT, "json", 4);
     struct encoding encodings[] = {{0, message_ref(text)}, {5, message_ref(json)}, {9, NULL}};
     struct slice rooms[] = {LOBBY, NOTHING};
     for (int i = 0; i < 2; i++) {
@@ -553,13 +553,13 @@ static void test_new_code_waits_for_new_code(void **state) {
     expect_send(two, ada->id, 0, "no", SEND_OTHER_CODEC);
     expect_send(two, ada->id, 5, "2", SEND_OK);
     struct audience everyone = {NOTHING, 0, 5, 0};
-    assert_int_equal(publish_as(two->hub, &everyone, message_new(MESSAGE_TEXT, "3", 1)), 2);
+    assert_int_equal(publish_as(two->hub, &everyone, message_new(OPCODE_TEXT, "3", 1)), 2);
     turn_both();
     fake_expect_frames(ada, "");
-    assert_int_equal(hub_send(one->hub, ada->id, MESSAGE_TEXT, "old", 3), SEND_OK);
+    assert_int_equal(hub_send(one->hub, ada->id, OPCODE_TEXT, "old", 3), SEND_OK);
     assert_int_equal(publish(one, 0, "old room"), 1);
     take_over(one);
-    assert_int_equal(hub_send(one->hub, ada->id, MESSAGE_TEXT, "new", 3), SEND_OK);
+    assert_int_equal(hub_send(one->hub, ada->id, OPCODE_TEXT, "new", 3), SEND_OK);
     turn_both();
     fake_expect_frames(ada, "text(old) text(old room) text(1) text(2) text(3) text(new)");
     fake_expect_frames(bob, "text(1) text(3)");
@@ -659,7 +659,7 @@ static size_t say_until_closed(const char *bytes, size_t len) {
     take_over(two);
     for (; ada->conn->state == CONN_OPEN && said < 1000000; said++) {
         struct audience audience = {LOBBY, 0, 5, 0};
-        publish_as(two->hub, &audience, message_new(MESSAGE_BINARY, bytes, len));
+        publish_as(two->hub, &audience, message_new(OPCODE_BINARY, bytes, len));
         hub_take_mail(one->hub);
     }
     fake_turn(one);

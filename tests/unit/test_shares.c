@@ -29,7 +29,7 @@ static void test_nothing_to_settle(void **state) {
 
 static void test_what_was_taken_stays(void **state) {
     struct shares shares = {0};
-    struct message *message = message_new(MESSAGE_TEXT, "a", 1);
+    struct message *message = message_new(OPCODE_TEXT, "a", 1);
     for (int i = 0; i < 1000; i++)
         assert_ptr_equal(shares_take(&shares, message), message);
     assert_true(count_of(message) >= 1001);
@@ -40,7 +40,7 @@ static void test_what_was_taken_stays(void **state) {
 
 static void test_what_was_given_is_gone(void **state) {
     struct shares shares = {0};
-    struct message *message = message_new(MESSAGE_TEXT, "a", 1);
+    struct message *message = message_new(OPCODE_TEXT, "a", 1);
     message_ref_many(message, 1000);
     for (int i = 0; i < 1000; i++)
         shares_give(&shares, message);
@@ -52,7 +52,7 @@ static void test_what_was_given_is_gone(void **state) {
 /* The last reference is freed with the stock: a sanitizer sees it where it is not. */
 static void test_the_last_one(void **state) {
     struct shares shares = {0};
-    struct message *message = message_new(MESSAGE_TEXT, "a", 1);
+    struct message *message = message_new(OPCODE_TEXT, "a", 1);
     shares_take(&shares, message);
     shares_give(&shares, message);
     shares_give(&shares, message);
@@ -65,7 +65,7 @@ static void test_many_at_random(void **state) {
     struct message *messages[MESSAGES];
     unsigned held[MESSAGES] = {0};
     for (int i = 0; i < MESSAGES; i++)
-        messages[i] = message_new(MESSAGE_TEXT, "a", random_below(2));
+        messages[i] = message_new(OPCODE_TEXT, "a", random_below(2));
     for (int step = 0; step < STEPS; step++) {
         uint32_t i = random_below(MESSAGES);
         if (held[i] > 0 && random_below(2) == 0) {

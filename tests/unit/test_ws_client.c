@@ -185,7 +185,7 @@ static void test_frames(void **state) {
         for (size_t at = 0; at < len; at++)
             payload[at] = (char)(at * 7);
         unsigned char *out = malloc(len + WS_CLIENT_HEADER_BYTES);
-        size_t size = ws_client_frame(out, MESSAGE_BINARY, payload, len);
+        size_t size = ws_client_frame(out, OPCODE_BINARY, payload, len);
         struct frame_reader reader = {0};
         struct frame frame;
         char *at = (char *)out;
