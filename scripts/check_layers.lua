@@ -20,9 +20,9 @@ local may_see = {
   main    = { "base", "server" },
 }
 
----What lives in certain parts only: patterns for the name in <...>, and for words of the code.
+---What lives in certain parts only, or in one file of a part: patterns for the name in <...>, and for words of the code.
 local prisons = {
-  { parts = { "net" }, what = "libwebsockets", headers = { "^libwebsockets" } },
+  { parts = { "net" }, file = "transport.c", what = "libwebsockets", headers = { "^libwebsockets" } },
   { parts = { "script" }, what = "Lua", headers = { "^lua%.h", "^lauxlib%.h", "^lualib%.h", "^lua5", "luv" } },
   { parts = { "script" }, what = "libjwt", headers = { "^jwt" } },
   { parts = { "script" }, what = "libcurl", headers = { "^curl/" } },
@@ -105,9 +105,10 @@ end
 local function check_foreign(path, part, name, number)
   for _, prison in ipairs(prisons) do
     for _, pattern in ipairs(prison.headers) do
-      if name:find(pattern) and not contains(prison.parts, part) then
-        problem(path, number, "#include <%s>: %s only in src/%s/", name, prison.what,
-          table.concat(prison.parts, "/, src/"))
+      local allowed = contains(prison.parts, part) and (not prison.file or path:match "[^/]+$" == prison.file)
+      if name:find(pattern) and not allowed then
+        problem(path, number, "#include <%s>: %s only in src/%s/%s", name, prison.what,
+          table.concat(prison.parts, "/, src/"), prison.file or "")
       end
     end
   end

@@ -3,7 +3,6 @@
 
 #include "base/log.h"
 #include "base/mem.h"
-#include "net/accept_key.h"
 #include "net/handshake.h"
 #include "net/ws.h"
 
@@ -51,9 +50,9 @@ static bool answer_101(struct stream *stream, struct slice key, const char *subp
     bool chosen = subprotocol != NULL;
     if (!chosen)
         subprotocol = "";
-    size_t room = sizeof format + ACCEPT_KEY_BYTES + sizeof name + strlen(subprotocol);
-    char accept[ACCEPT_KEY_BYTES], *head = mem_alloc(room);
-    accept_key(key, accept);
+    size_t room = sizeof format + HANDSHAKE_ACCEPT_BYTES + sizeof name + strlen(subprotocol);
+    char accept[HANDSHAKE_ACCEPT_BYTES], *head = mem_alloc(room);
+    handshake_accept(key, accept);
     size_t len = (size_t)snprintf(head, room, format, accept, chosen ? name : "", subprotocol,
                                   chosen ? "\r\n" : "");
     bool written = stream_write(stream, head, len) == len;

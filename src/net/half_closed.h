@@ -1,7 +1,7 @@
 /* half_closed.h -- a socket whose client has ended its direction, while something is still to be
  * written to it.
  *
- * libwebsockets closes a socket at the end of what the client sends. What is to live on is polled
+ * The transport's library closes a socket at the end of what the client sends. What is to live on is polled
  * here, on the loop itself, and only written to: there is nothing more to read. Knows no
  * encryption. On the worker's thread. */
 #ifndef TIDEWIRE_NET_HALF_CLOSED_H

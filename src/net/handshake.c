@@ -1,6 +1,8 @@
 /* handshake.c -- is this request a WebSocket handshake? See handshake.h. */
 #include "net/handshake.h"
 
+#include <openssl/evp.h>
+#include <openssl/sha.h>
 #include <string.h>
 
 static int refuse(struct handshake *out, int status, const char *headers, const char *text) {
@@ -104,4 +106,13 @@ int handshake_check(const struct request *r, struct handshake *out) {
     if (out->status != 0)
         out->key = (struct slice){NULL, 0};
     return out->status;
+}
+
+void handshake_accept(struct slice key, char out[HANDSHAKE_ACCEPT_BYTES]) {
+    static const char guid[] = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"; /* of the RFC */
+    unsigned char text[HANDSHAKE_KEY_BYTES + sizeof guid], digest[SHA_DIGEST_LENGTH];
+    memcpy(text, key.bytes, HANDSHAKE_KEY_BYTES);
+    memcpy(text + HANDSHAKE_KEY_BYTES, guid, sizeof guid);
+    SHA1(text, sizeof text - 1, digest);
+    EVP_EncodeBlock((unsigned char *)out, digest, sizeof digest);
 }

@@ -1,4 +1,4 @@
-/* handshake.h -- is this request a WebSocket handshake that may be answered with 101?
+/* handshake.h -- may this request be answered with 101, as a WebSocket handshake; and its proof.
  *
  * RFC 6455 §4.2.1, strictly, with a status and a sentence for everything else. Pure functions on a
  * parsed request: owns nothing, any thread. Does not know which paths exist, who is allowed, which
@@ -11,7 +11,10 @@
 
 #include <stdbool.h>
 
-enum { HANDSHAKE_KEY_BYTES = 24 }; /* of Sec-WebSocket-Key: 16 bytes in base64 */
+enum {
+    HANDSHAKE_KEY_BYTES = 24,   /* of Sec-WebSocket-Key: 16 bytes in base64 */
+    HANDSHAKE_ACCEPT_BYTES = 29 /* of Sec-WebSocket-Accept: 28 of base64 and a NUL */
+};
 
 /* What handshake_check found. The texts are constants. */
 struct handshake {
@@ -37,5 +40,9 @@ bool handshake_wanted(const struct request *r);
  *   426 (Sec-WebSocket-Version: 13,
  *        Upgrade: websocket)          the version is missing or not 13 */
 int handshake_check(const struct request *r, struct handshake *out);
+
+/* Writes Sec-WebSocket-Accept for a checked Sec-WebSocket-Key: the proof that the request was read
+ * (RFC 6455 section 4.2.2, item 5.4). */
+void handshake_accept(struct slice key, char out[HANDSHAKE_ACCEPT_BYTES]);
 
 #endif

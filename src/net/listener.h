@@ -1,4 +1,4 @@
-/* listener.h -- accepting connections on one worker's sockets: our own, not libwebsockets'.
+/* listener.h -- accepting connections on one worker's sockets.
  *
  * Polls on the worker's loop what listen.c has opened, and hands each connection to an HTTP server. Everything
  * on the worker's thread. */

@@ -2,7 +2,7 @@
  *
  * The server's side of TLS 1.2 and 1.3, by OpenSSL. Bytes that came from the socket are handed in; what goes out
  * it writes to the socket itself, and keeps what that does not take: at most a record of the caller's bytes
- * and what TLS has to say. Knows no loop and no libwebsockets. Everything on the worker's thread. */
+ * and what TLS has to say. Knows no loop and no transport. Everything on the worker's thread. */
 #ifndef TIDEWIRE_NET_TLS_H
 #define TIDEWIRE_NET_TLS_H
 

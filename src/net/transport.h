@@ -1,8 +1,7 @@
-/* transport.h -- accepted sockets on libwebsockets: bytes in, bytes out, and the end.
+/* transport.h -- accepted sockets: bytes in, bytes out, and the end.
  *
- * The only file that knows libwebsockets, but for accept_key.c, which hashes with it. It serves each
- * socket in the library's raw role on the worker's libuv loop: polling, reading, flow control and timeouts are
- * the library's; encryption is tls.c's; what the bytes mean is decided above, in http.c and ws.c. See
+ * The library below it, which only transport.c names, serves each socket in its raw role on the worker's
+ * libuv loop: polling, reading, flow control and timeouts are the library's; encryption is tls.c's; what the bytes mean is decided above, in http.c and ws.c. See
  * docs/decisions/framing.md and tls.md. Everything on the worker's thread. */
 #ifndef TIDEWIRE_NET_TRANSPORT_H
 #define TIDEWIRE_NET_TRANSPORT_H
@@ -15,7 +14,7 @@
 #include <stdint.h>
 #include <uv.h>
 
-/* One worker's libwebsockets context. */
+/* The sockets of one worker. */
 struct transport;
 /* One connected socket. */
 struct stream;
@@ -34,7 +33,7 @@ struct stream_events {
     void (*closed)(void *owner);
 };
 
-/* Counts in `stats`, which is borrowed. NULL when libwebsockets cannot start. */
+/* Counts in `stats`, which is borrowed. NULL when the library cannot start. */
 struct transport *transport_new(uv_loop_t *loop, struct stats *stats);
 /* Why it cannot: a sentence. */
 extern const char transport_cannot_start[];

@@ -2,7 +2,7 @@
 #include "net/ws_client.h"
 
 #include "base/mem.h"
-#include "net/accept_key.h"
+#include "net/handshake.h"
 #include "net/request.h"
 
 #include <openssl/evp.h>
@@ -174,9 +174,9 @@ bool ws_client_answer(const char *bytes, size_t len, const char *key,
                       const struct ws_client_wish *wish, struct ws_client_answer *answer) {
     *answer = (struct ws_client_answer){.content_length = -1};
     struct slice rest = {bytes, len}, line;
-    char accept[ACCEPT_KEY_BYTES];
+    char accept[HANDSHAKE_ACCEPT_BYTES];
     struct proofs proofs = {0};
-    accept_key(slice_of(key), accept);
+    handshake_accept(slice_of(key), accept);
     if (len >= 5 && strncmp(bytes, "HTTP/", 5) != 0) {
         answer->fault = "what it speaks is no HTTP: is it wss:// in the place of ws://?";
         return true;

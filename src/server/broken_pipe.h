@@ -2,8 +2,7 @@
 #ifndef TIDEWIRE_SERVER_BROKEN_PIPE_H
 #define TIDEWIRE_SERVER_BROKEN_PIPE_H
 
-/* At the start, and after each context of libwebsockets has been made, which ignores the signal in
- * its own way. Any thread. */
+/* At the start, and after each transport_new(), whose library ignores the signal in its own way. Any thread. */
 void broken_pipe_survive(void);
 
 #endif

@@ -71,7 +71,7 @@ static void raise_descriptor_limit(uint32_t connections) {
     rlim_t wanted = (rlim_t)connections + SPARE_DESCRIPTORS;
     if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
         return;
-    /* not simply the most there may be: libwebsockets allocates a table of this size */
+    /* not simply the most there may be: each transport has a table of this size */
     limit.rlim_cur =
         limit.rlim_max == RLIM_INFINITY || wanted < limit.rlim_max ? wanted : limit.rlim_max;
     setrlimit(RLIMIT_NOFILE, &limit);

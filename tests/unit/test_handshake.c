@@ -179,6 +179,30 @@ static void test_subprotocols(void **state) {
     check_bad(PROTOCOLS("a b"));
 }
 
+static void check_proof(const char *key, const char *proof) {
+    char out[HANDSHAKE_ACCEPT_BYTES + 1];
+    memset(out, 'x', sizeof(out));
+    handshake_accept(slice_of(key), out);
+    assert_string_equal(out, proof);
+    assert_int_equal(strlen(out), HANDSHAKE_ACCEPT_BYTES - 1);
+    assert_int_equal(out[HANDSHAKE_ACCEPT_BYTES], 'x');
+}
+
+/* The first is the example of RFC 6455 section 1.3; the others were computed with Python's hashlib. */
+static void test_proofs(void **state) {
+    check_proof("dGhlIHNhbXBsZSBub25jZQ==", "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
+    check_proof("AAAAAAAAAAAAAAAAAAAAAA==", "ICX+Yqv66kxgM0FcWaLWlFLwTAI=");
+    check_proof("/////////////////////w==", "XXpj4jYzLM2yUE0C7TIgMwTQh2g=");
+    check_proof("AAECAwQFBgcICQoLDA0ODw==", "Bz3qJYTGdOe8gUSpLosEdiLKDrk=");
+}
+
+/* A key is a view of the request: what stands behind it does not count. */
+static void test_proof_of_a_view(void **state) {
+    char out[HANDSHAKE_ACCEPT_BYTES];
+    handshake_accept((struct slice){"x: dGhlIHNhbXBsZSBub25jZQ==\r\nHost: y" + 3, 24}, out);
+    assert_string_equal(out, "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_what_browsers_send),
@@ -190,6 +214,8 @@ int main(void) {
         cmocka_unit_test(test_keys),
         cmocka_unit_test(test_bodies_and_origins),
         cmocka_unit_test(test_subprotocols),
+        cmocka_unit_test(test_proofs),
+        cmocka_unit_test(test_proof_of_a_view),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -3,8 +3,8 @@
 #include "net/ws_client.h"
 
 #include "base/mem.h"
-#include "net/accept_key.h"
 #include "net/frame.h"
+#include "net/handshake.h"
 #include "net/url.h"
 
 #include <setjmp.h>
