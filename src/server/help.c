@@ -21,7 +21,7 @@ const char settings_help[] =
     "  talk     a WebSocket client: each line of input is sent, what comes is printed\n"
     "  help, version   also --help, -h, --version, -v\n"
     "\n"
-    "Options, each also as an environment variable (the command line is stronger):\n"
+    "Options, with the environment variable that sets the same (the command line is stronger):\n"
     "  --listen ADDR          where to listen, 127.0.0.1:8080 by default; may be given again.\n"
     "                         HOST:PORT, [IPv6]:PORT, *:PORT, unix:/path     TIDEWIRE_LISTEN\n"
     "  --workers N            threads, or \"auto\"                              TIDEWIRE_WORKERS\n"

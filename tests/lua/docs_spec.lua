@@ -1,7 +1,8 @@
--- docs_spec.lua -- the documentation leads where it says: links, headings, contents lists; and it tells the times that
--- the source has.
+-- docs_spec.lua -- the documentation leads where it says: links, headings, contents lists. What it takes from the code
+-- is compared by docs_numbers_spec.lua and docs_lists_spec.lua.
 
 local uv = require "luv"
+local sources = require "support.sources"
 
 local function read(path)
   local file = io.open(path, "r")
@@ -99,38 +100,11 @@ describe("the documentation", function()
       for option in text:gmatch("%-%-%l[%l-]+") do found[option] = true end
       return found
     end
-    local help = options_of(read("src/server/help.c"))
+    local help = options_of(sources.text("help.c"))
     local documented = options_of(read("docs/operating.md"))
     for option in pairs(help) do assert.is_true(documented[option], "docs/operating.md has no " .. option) end
     for row in read("docs/operating.md"):gmatch("\n| (`%-%-[^|]*) |") do
       for option in pairs(options_of(row)) do assert.is_true(help[option], "--help has no " .. option) end
     end
   end)
-
-  -- NAME = VALUE in a file of the source.
-  local function value_of(path, name)
-    local digits = read(path):match("%f[%w_]" .. name .. " = (%d+)")
-    return tonumber((assert(digits, path .. " has no " .. name)))
-  end
-
-  local WORDS = { "one", "two", "three", "four", "five" }
-
-  -- What a page says of a number in the source: %d is the number, %s the number as a word.
-  for _, fact in ipairs({
-    { "operating", "has %d seconds to take what is queued", "src/core/internal.h", "CLOSE_FLUSH_MS", 1000 },
-    { "operating", "%d more to answer the Close frame", "src/core/internal.h", "CLOSE_ACK_MS", 1000 },
-    { "operating", "and %s to end TCP", "src/core/internal.h", "CLOSE_LINGER_MS", 1000 },
-    { "operating", "it has %s seconds", "src/server/worker.c", "SETTLE_MS", 1000 },
-    { "operating", "an earlier request for %d seconds or more", "src/server/admin.c", "SILENCE_SECONDS", 1 },
-    { "operating", "bounded by 64 messages or %d KiB", "src/core/inbox.c", "FULL_BYTES", 1 },
-    { "scripting", "a string of at most %d bytes", "src/core/store.h", "STORE_MAX_KEY_BYTES", 1 },
-  }) do
-    local page, format, path, name, unit = table.unpack(fact)
-    it(("says in %s what %s is"):format(page, name), function()
-      local value = value_of(path, name) // unit
-      local sentence = format:find("%s", 1, true) and format:format(WORDS[value]) or format:format(value)
-      local text = read("docs/" .. page .. ".md"):gsub("%s+", " ")
-      assert.is_truthy(text:find(sentence, 1, true), sentence)
-    end)
-  end
 end)

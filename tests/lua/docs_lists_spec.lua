@@ -1,0 +1,298 @@
+-- docs_lists_spec.lua -- lists of the documentation that come from the code are those of the code: options of the
+-- command line and their variables, formats, close codes, levels of the log, metrics, labels and presets of the tests.
+
+local sources = require "support.sources"
+local environment = require "tidewire.environment"
+local options = require "tidewire.options"
+
+local function page(name)
+  return sources.read("docs/" .. name .. ".md")
+end
+
+local function sorted(set)
+  local list = {}
+  for name in pairs(set) do list[#list + 1] = name end
+  table.sort(list)
+  return list
+end
+
+local function set_of(text, pattern)
+  local set = {}
+  for name in text:gmatch(pattern) do set[name] = true end
+  return set
+end
+
+-- The words of a pattern, each once and in order.
+local function words(text, pattern)
+  return sorted(set_of(text, pattern))
+end
+
+-- The manual page without fonts and escapes.
+local function manual()
+  return (sources.read("man/tidewire.1"):gsub("\\f[A-Z]", ""):gsub("\\%-", "-"):gsub('"', ""))
+end
+
+-- ---- the command line ----
+
+-- option -> { variable = the variable that sets the same, of_app = app.lua reads it, of_talk = it is talk's }
+local command_line = {}
+local option_table = assert(sources.text("settings.c"):match("options%[%] = (%b{})"))
+for name, variable, has_value, rest in option_table:gmatch('{"(%-%-[%l-]+)", ([%w_"]+), (%l+), ([^\n]+)}') do
+  local own = variable:match('"(.-)"')
+  local of_options = "TIDEWIRE_" .. name:sub(3):upper():gsub("-", "_")
+  local of_talk = rest:find("TALK", 1, true) ~= nil
+  command_line[name] = {
+    variable = own or not of_talk and environment.of_options[of_options] and of_options or nil,
+    of_app = own == nil and has_value == "true" and not of_talk,
+    of_talk = of_talk,
+  }
+end
+
+-- The options of the server in a text, each with what is said of it.
+local function check_variables(text, pattern)
+  local seen = {}
+  for name, described in text:gmatch(pattern) do
+    local option = command_line[name]
+    if option and not option.of_talk then
+      seen[name] = true
+      assert.equal(option.variable, described:match("TIDEWIRE_[%u_]+"), name)
+    end
+  end
+  for name, option in pairs(command_line) do
+    assert.is_truthy(seen[name] or option.of_talk, "nothing is said of " .. name)
+  end
+end
+
+describe("options of the command line", function()
+  it("are those of the app, where the docs list them as the strongest source", function()
+    local of_app = {}
+    for name, option in pairs(command_line) do
+      if option.of_app then of_app[name] = true end
+    end
+    local list = assert(page("configuration"):match("\n1%. the command line %((.-)%)"))
+    assert.same(sorted(of_app), words(list, "%-%-[%l-]+"))
+  end)
+
+  it("have their variables beside them in the help", function()
+    local help = sources.text("help.c"):gsub('\\n"%s*"', "\n"):gsub("\n  (%-%-%l)", "\n\0%1")
+    check_variables(help, "%z(%-%-[%l-]+)([^%z]*)")
+  end)
+
+  it("have their variables beside them in the manual page", function()
+    local text = manual():match("\n%.SH OPTIONS\n(.-)\n%.SS"):gsub("\n%.TP\n", "\n\0")
+    check_variables(text, "%z%S+ (%-%-[%l-]+)([^%z]*)")
+  end)
+
+  it("have their variables beside them in operating.md", function()
+    local rows = {}
+    for options_cell, variables_cell in page("operating"):gmatch("\n| (`%-%-[^|]*) |([^|]*)|") do
+      local variables = {}
+      for variable in variables_cell:gmatch("TIDEWIRE_[%u_]+") do variables[#variables + 1] = variable end
+      for name in options_cell:gmatch("%-%-[%l-]+") do
+        rows[#rows + 1] = ("\0%s %s"):format(name, table.remove(variables, 1) or "")
+      end
+    end
+    check_variables(table.concat(rows), "%z(%-%-[%l-]+)([^%z]*)")
+  end)
+
+  for name, pattern in pairs({ ["--log-format"] = "set_log_format.-complain%(name, \"(.-)\"",
+                               ["--log-level"] = "set_log_level.-complain%(name, \"(.-)\"" }) do
+    it("have the same choices in settings.c, the manual page and operating.md: " .. name, function()
+      local known = words(sources.text("settings.c"):match(pattern):gsub(" or ", " "), "%l+")
+      local row = page("operating"):match("\n| `" .. name:gsub("-", "%%-") .. "[^|]*|[^|]*|([^\n]*)")
+      local paragraph = manual():match("\n%.BI " .. name:gsub("-", "%%-") .. "[^\n]*\n(.-)\n%.TP")
+      for _, choice in ipairs(known) do
+        assert.is_truthy(row:find("`" .. choice .. "`", 1, true), "operating.md has no " .. choice)
+        assert.is_truthy(paragraph:find(choice, 1, true), "the manual page has no " .. choice)
+      end
+      for choice in row:match("^[^;]*"):gmatch("`(%l+)`") do
+        assert.is_truthy(table.concat(known, " "):find(choice, 1, true), "there is no " .. choice)
+      end
+    end)
+  end
+end)
+
+-- ---- options of the app ----
+
+describe("options of the app", function()
+  local function in_words(bytes)
+    local unit = bytes >= 1 << 30 and { 1 << 30, "G" } or bytes >= 1 << 20 and { 1 << 20, "M" } or { 1 << 10, "K" }
+    return bytes < 1024 and tostring(bytes) or ("%d%s"):format(bytes // unit[1], unit[2])
+  end
+
+  for _, spec in ipairs(options.lists.limits) do
+    if spec.type == "size" and spec.name ~= "memory" then
+      it("have their bounds in configuration.md: " .. spec.name, function()
+        local value = page("configuration"):match("\n| `" .. spec.name .. "` |[^|]*|([^\n]*)")
+        local bounds = value:match("from (%w+ to %w+)") or value:match("at least (%w+)")
+        if bounds then
+          local from_to = ("%s to %s"):format(in_words(spec.min), in_words(spec.max))
+          assert.equal(bounds:find(" to ") and from_to or in_words(spec.min), bounds)
+        else
+          assert.is_truthy(spec.name:find("_per_address$"), "nothing is said of the bounds")
+        end
+      end)
+    end
+  end
+
+  it("are all in the README where they are hooks", function()
+    local told = set_of(sources.read("README.md"):match("\n%* %*%*Hooks%*%*(.-)\n%*"), "`([%l_]+)`")
+    for _, spec in ipairs(options.lists.handler) do
+      if spec.type == "hook" then assert.is_true(told[spec.name], spec.name) end
+    end
+  end)
+end)
+
+-- ---- close codes ----
+
+describe("close codes", function()
+  local known, reasons = {}, {}
+  for _, text in pairs(sources.files) do
+    for name, code in text:gmatch("%f[%w_](CLOSE_[%u_]+) = (%d%d%d%d)%f[%D]") do
+      if not name:find("_MS$") then known[code] = true end
+    end
+    for reason in text:gmatch('"([%l][%l%d ]+)"') do reasons[reason] = true end
+  end
+  local rows = {}
+  for cell, text in page("scripting"):match("\n## 7%..-\n## "):gmatch("\n| (%d%d%d%d)[^|]*| ([^\n]*)") do
+    rows[cell] = text
+  end
+
+  it("are all in scripting.md, and no others", function() assert.same(sorted(known), sorted(rows)) end)
+
+  it("have the reasons that the program sends", function()
+    local count = 0
+    for _, text in pairs(rows) do
+      for reason in text:gmatch("`(%l[%l ]+ %l+)`") do
+        assert.is_true(reasons[reason], reason)
+        count = count + 1
+      end
+    end
+    assert.is_true(count >= 5)
+  end)
+
+  it("have the same reasons in operating.md", function()
+    local limits = page("operating"):match("\n## Limits\n(.-)\n## ")
+    for reason in limits:gmatch("“(%l[%l ]+)”") do assert.is_true(reasons[reason], reason) end
+  end)
+end)
+
+-- ---- the log ----
+
+describe("levels of the log", function()
+  local LEVELS = { "debug", "info", "warn", "error" } -- as core.log counts them, from 0
+
+  -- event -> the levels that stand beside it in the code
+  local used = {}
+  local function use(event, level)
+    used[event] = used[event] or {}
+    used[event][level] = true
+  end
+  for name, text in pairs(sources.files) do
+    if name:find("%.c$") then
+      for _, call in ipairs({ "log_begin", "log_begin_limited", "log_event", "log_eventf", "log_connections" }) do
+        for arguments in text:gmatch("%f[%w_]" .. call .. "(%b())") do
+          local before, event = arguments:match('^(%([^"]*)"([%l_]+)"')
+          for level in (before or ""):gmatch("LOG_(%u+)") do use(event, level:lower()) end
+        end
+      end
+    else
+      for level, event in text:gmatch('%.log%((%d), "([%l_]+)"') do use(event, LEVELS[level + 1]) end
+    end
+  end
+
+  local told = {}
+  for cell, level in page("operating"):match("\n## The log\n(.-)\n## "):gmatch("\n| ([^|]*) | (%l[^|]*) |") do
+    for event in cell:gmatch("`([%l_]+)`") do told[event] = level end
+  end
+
+  it("are those of operating.md", function()
+    local count = 0
+    for event, levels in pairs(used) do
+      if told[event] ~= "as the event" and told[event] ~= "as called" then
+        for level in pairs(levels) do
+          assert.is_truthy((told[event] or ""):find(level, 1, true),
+            ("%s is logged as %s, operating.md says %s"):format(event, level, told[event]))
+          count = count + 1
+        end
+      end
+    end
+    assert.is_true(count > 40)
+  end)
+end)
+
+-- ---- the admin address ----
+
+describe("the admin address", function()
+  local admin, stats = sources.text("admin.c"), sources.text("stats.h")
+
+  it("has the paths that operating.md names", function()
+    local part = page("operating"):match("\n## The admin address\n(.-)\n## ")
+    assert.same(words(admin, 'slice_is%(request%->path, "(/%l+)"'), words(part, "\n| `(/%l+)`"))
+  end)
+
+  it("has every metric that the docs name", function()
+    local names = { info = true }
+    local counters, gauges = stats:match("STATS_COUNTERS%(X%)(.-)\n\n"), stats:match("STATS_GAUGES%(X%)(.-)\n\n")
+    for name in counters:gmatch("X%(([%l_]+), ") do names[name .. "_total"] = true end
+    for name in gauges:gmatch("X%(([%l_]+), ") do names[name] = true end
+    for name in admin:gmatch('add_count%(&?text, "([%l_]+)"') do names[name] = true end
+    for _, name in ipairs({ "operating", "scripting", "configuration", "recipes", "proxies" }) do
+      for metric in page(name):gmatch("`tidewire_([%l_]+)`") do
+        assert.is_true(names[metric], ("docs/%s.md names tidewire_%s"):format(name, metric))
+      end
+    end
+  end)
+end)
+
+-- ---- the tests ----
+
+describe("what testing.md says of the tests", function()
+  local testing = page("testing")
+  local cmake = sources.read("cmake/TidewireTests.cmake")
+  local code = cmake:gsub("\n%s*#[^\n]*", "")
+
+  local labels = {}
+  for list in code:gmatch("foreach%(label ([%l ]+)%)") do
+    for label in list:gmatch("%l+") do labels[label] = true end
+  end
+  for label in code:gsub("function%b()", ""):gmatch("tidewire_spec%((%l+) ") do labels[label] = true end
+  for label in code:gmatch("tidewire_test_properties%(%S+ (%l+)") do labels[label] = true end
+
+  it("has every label, and no others", function()
+    local table_of_labels = testing:match("\n## Where tests are\n(.-)\n## ")
+    assert.same(sorted(labels), words(table_of_labels, "\n| [^|]+ | `(%l+)` |"))
+  end)
+
+  it("has the labels that the build's own comment and scripts/test name", function()
+    assert.same(sorted(labels), words(cmake, "\n#[^\n]* label (%l+)"))
+    local list = sources.read("scripts/test"):match("one label: ([%l, ]+)")
+    assert.same(sorted(labels), words(list, "%l+"))
+  end)
+
+  it("has the presets of CMakePresets.json", function()
+    local presets = {}
+    local text = sources.read("CMakePresets.json"):match('"configurePresets": (%b[])')
+    for body in text:sub(2, -2):gmatch("%b{}") do
+      if not body:find('"hidden": true', 1, true) then presets[body:match('"name": "(%l+)"')] = true end
+    end
+    local told = set_of(testing, "%-%-preset (%l+)")
+    told.debug = testing:find("everything, in the debug build", 1, true) and true or nil
+    assert.same(sorted(presets), sorted(told))
+    local script = sources.read("scripts/test")
+    assert.same(sorted(presets), words(script:match("%-%-preset needs a name: ([%l, ]+)"):gsub(" or ", " "), "%l+"))
+    assert.same(sorted(presets), words(script:match("%[%-%-preset ([%l|]+)%]"), "%l+"))
+  end)
+
+  it("has every variable of the tests, and no others", function()
+    local used = {}
+    local pipe = assert(io.popen("grep -rhoE 'TIDEWIRE_TEST_[A-Z_]+' "
+      .. "tests/support tests/browser tests/server tests/unit cmake scripts"))
+    for name in pipe:lines() do used[name] = true end
+    pipe:close()
+    used.TIDEWIRE_TEST_TIMEOUT = nil -- a variable of CMake's
+    used.TIDEWIRE_TEST_PROGRESS = nil -- scripts/test's own word to cmake/test_report.lua
+    local told = set_of(testing:match("\n| variable | |\n(.-)\n\n"), "`(TIDEWIRE_TEST_[%u_]+)")
+    assert.same(sorted(used), sorted(told))
+  end)
+end)

@@ -1,0 +1,169 @@
+-- docs_numbers_spec.lua -- numbers of the documentation that come from the code are those of the code.
+--
+-- A number that the documentation takes from the code has a line in the table below: the page, the words that tell it,
+-- where the code has it (support.sources, sources.value), and the value that the words mean. It fails when the code or
+-- the page changes without the other.
+
+local sources = require "support.sources"
+
+local KIB, MIB, MS_NS = 1 << 10, 1 << 20, 1000000
+
+local PATHS = { README = "README.md", man = "man/tidewire.1" }
+
+local function page_text(page)
+  if page == "help" then return sources.text("help.c") end
+  return sources.read(PATHS[page] or "docs/" .. page .. ".md")
+end
+
+local FACTS = {
+  -- starting
+  { "operating", "where to listen; may be given again. `127.0.0.1:8080`",
+    "options.lua: default = { (%b\"\") }, env = \"LISTEN\"",
+    '"127.0.0.1:8080"' },
+  { "operating", "serve connections, at most 128; `auto`", "DIRECTORY_MAX_WORKERS", 128 },
+  { "configuration", "1 to 128, or `\"auto\"`", "MOST_WORKERS", 128 },
+  { "operating", "`auto` is one a processor. 1 |", "option app.workers", 1 },
+  { "man", "for one a processor; 1 by default.", "option app.workers", 1 },
+  { "operating", "the [end](#the-end-in-good-order) may take; 10 |",
+    "settings.c: %.drain_seconds = (%d+)", 10 },
+  { "man", "How long SIGTERM waits for clients; 10 by default.",
+    "settings.c: %.drain_seconds = (%d+)", 10 },
+  { "help", "how long SIGTERM waits for clients, 10 ", "settings.c: %.drain_seconds = (%d+)", 10 },
+  { "operating", "has come for S seconds; 1, in a terminal 0",
+    "settings.c: %.wait_seconds = (%d+)", 1 },
+  { "man", "1 by default, 0 in a terminal.", "settings.c: %.wait_seconds = (%d+)", 1 },
+  { "operating", "made with mode 0640", "log.c: O_WRONLY | flags, (%d+)", 640 },
+  { "operating", "it has two seconds", "SETTLE_MS", 2000 },
+
+  -- reloading
+  { "operating", "slices of two milliseconds of CPU time", "SLICE_NS", 2 * MS_NS },
+  { "operating", "After three seconds the log says once that it does", "RELOAD_TOLD_MS", 3000 },
+  { "operating", "has taken three seconds and goes on", "RELOAD_TOLD_MS", 3000 },
+  { "operating", "under way for more than a second is given up", "REPLACED_MS", 1000 },
+  { "operating", "runs for 100 connections a turn", "RENEWED_A_TURN", 100 },
+  { "architecture", "worked off a hundred a turn", "RENEWED_A_TURN", 100 },
+  { "operating", "a tenth of a second after the last change", "STILL_MS", 100 },
+  { "operating", "A file that is gone may come back for two seconds", "GONE_MS", 2000 },
+  { "operating", "Files are looked at each second", "LOOK_MS", 1000 },
+  { "operating", "`{\"where\":\"app.lua:12\",\"generation\":3,\"count\":20}`, for 32 lines",
+    "CENSUS_MOST_PLACES", 32 },
+
+  -- the log
+  { "operating", "up to 1 MiB of lines wait", "LOG_QUEUE_BYTES", MIB },
+  { "operating", "after half a second in which nobody does", "log.c:FLUSH_MS", 500 },
+  { "operating", "at the end for half a second", "FLUSH_NS", 500 * MS_NS },
+  { "operating", "A value has at most 8 KiB and a line 16 KiB", "LOG_VALUE_MAX", 8 * KIB },
+  { "operating", "A value has at most 8 KiB and a line 16 KiB", "LOG_LINE_MAX", 16 * KIB },
+  { "operating", "20 lines a second are written of each event", "LOG_LIMIT", 20 },
+  { "operating", "once for each of the first ten", "MOST_WARNINGS", 10 },
+  { "operating", "as a warning in its last 14 days", "SOON_DAYS", 14 },
+
+  -- the admin address
+  { "operating", "an earlier request for 5 seconds or more", "SILENCE_SECONDS", 5 },
+  { "operating", "the admin address has 256 sockets of its own", "admin.c:MAX_SOCKETS", 256 },
+
+  -- limits
+  { "operating", "a drain waits 2 seconds for such an answer", "DRAINING_MS", 2000 },
+  { "operating", "A message may have 1024 empty ones among them", "FRAME_EMPTY_MAX", 1024 },
+  { "configuration", "Of these, 1024 may be empty", "FRAME_EMPTY_MAX", 1024 },
+  { "scripting", "or more than 1024 empty ones", "FRAME_EMPTY_MAX", 1024 },
+  { "operating", "always room for four messages of the largest", "MESSAGES_AT_ONCE", 4 },
+  { "operating", "bodies of plain requests | 1 MiB: 413", "MAX_BODY_BYTES", MIB },
+  { "scripting", "body, up to 1 MiB, is there as a whole", "MAX_BODY_BYTES", MIB },
+  { "operating", "has 5 seconds to take what is queued", "CLOSE_FLUSH_MS", 5000 },
+  { "operating", "3 more to answer the Close frame", "CLOSE_ACK_MS", 3000 },
+  { "operating", "and one to end TCP", "CLOSE_LINGER_MS", 1000 },
+  { "operating", "512 sockets at a time are told why they are refused", "MAX_REFUSALS", 512 },
+  { "operating", "`limits.connections` and 4096 more", "SPARE_DESCRIPTORS", 4096 },
+  { "operating", "take beside their bytes (64 bytes each", "OUTQ_MESSAGE_BYTES", 64 },
+  { "operating", "as much again, and at least 64 KiB", "OVERHEAD_BYTES", 64 * KIB },
+  { "operating", "bounded by 64 messages or 64 KiB", "FULL_ITEMS", 64 },
+  { "operating", "bounded by 64 messages or 64 KiB", "FULL_BYTES", 64 * KIB },
+  { "scripting", "When more than 64 of them, or 64 KiB, are waiting", "FULL_ITEMS", 64 },
+  { "scripting", "When more than 64 of them, or 64 KiB, are waiting", "FULL_BYTES", 64 * KIB },
+  { "architecture", "above 64 messages or 64 KiB the socket is not read", "FULL_ITEMS", 64 },
+  { "architecture", "above 64 messages or 64 KiB the socket is not read", "FULL_BYTES", 64 * KIB },
+  { "operating", "32 are free, and one more for each second and for each 16 KiB of data",
+    "EMPTY_FREE", 32 },
+  { "operating", "32 are free, and one more for each second and for each 16 KiB of data",
+    "EMPTY_BYTES", 16 * KIB },
+  { "proxies", "The pings of `ping_period` (30 seconds)", "option handler.ping_period", 30 },
+
+  -- the API
+  { "scripting", "with up to 123 bytes of the message in `event.reason`", "LONGEST_REASON", 123 },
+  { "scripting", "the reason has at most 123 bytes", "conn.lua: #reason > (%d+)", 123 },
+  { "scripting", "1000 to 1014 but 1004 to 1006, and 3000 to 4999 can be sent",
+    "conn.lua: code <= (101%d)", 1014 },
+  { "scripting", "a status from 4000 to 4999",
+    "replies.lua: value >= (%d+) and value <= 4999", 4000 },
+  { "scripting", "(a string of at most 1024 bytes) takes the place", "LONGEST_KEY", 1024 },
+  { "scripting", "A key is a string of at most 1024 bytes", "STORE_MAX_KEY_BYTES", 1024 },
+  { "scripting", "A store holds 64 MiB", "DEFAULT_BYTES", 64 * MIB },
+  { "scripting", "`max_bytes` (4096 at least)", "shared.lua: min = (%d+)", 4096 },
+  { "scripting", "There can be 256 stores", "MAX_STORES", 256 },
+  { "scripting", "There can be 256 stores", "SHARED_MAX_STORES", 256 },
+  { "scripting", "where others were faster a hundred times", "shared.lua:MOST_TRIES", 100 },
+  { "scripting", "so it does not drift; returns a timer. 0.001 or more",
+    "SHORTEST_SECONDS", 0.001 },
+  { "configuration", "the shortest is 0.001", "SHORTEST_SECONDS", 0.001 },
+  { "scripting", "run for some 5 ms each", "TURN_SLICE_NS", 5 * MS_NS },
+  { "scripting", "Up to nine values can be passed", "MOST_VALUES", 9 },
+  { "scripting", "The server's end waits a second for all of them", "FINISH_MS", 1000 },
+  { "scripting", "`handler_timeout` seconds of CPU time (1)", "option handler.handler_timeout", 1 },
+  { "scripting", "`limits.load_timeout` (5 seconds)", "option limits.load_timeout", 5 },
+  { "scripting", "seconds for all of it; 10 |", "http_client.lua: \"timeout\", (%d+)", 10 },
+  { "scripting", "body may have; 8388608", "http_client.lua: \"max_bytes\", (8 << 20)", "8 << 20" },
+  { "scripting", "are followed; by default 0", "http_client.lua: \"redirects\", (%d+)", 0 },
+  { "scripting", "headers above 64 KiB", "MAX_HEAD_BYTES", 64 * KIB },
+  { "scripting", "At most 1000 requests may be under way", "MOST_REQUESTS", 1000 },
+  { "scripting", "32 for HS256, 48 for HS384, 64 for HS512", "HS256", 32 },
+  { "scripting", "32 for HS256, 48 for HS384, 64 for HS512", "HS384", 48 },
+  { "scripting", "32 for HS256, 48 for HS384, 64 for HS512", "HS512", 64 },
+  { "scripting", "cut off at 16 KiB", "inspect.lua:MOST_BYTES", 16 * KIB },
+
+  -- the architecture and the decisions
+  { "architecture", "128 KiB of an answer or a file", "http_write.c:TURN_BYTES", 128 * KIB },
+  { "architecture", "256 KiB of its queue", "outbox.c:TURN_BYTES", 256 * KIB },
+  { "architecture", "2 ms for the messages of one read beyond the first eight",
+    "SHARE_NS", 2 * MS_NS },
+  { "architecture", "2 ms for the messages of one read beyond the first eight", "LOOK_EACH", 8 },
+  { "architecture", "(10 ms for those of all clients)", "ALL_SHARES_NS", 10 * MS_NS },
+  { "decisions/http_client", "requests above 1000 under way are refused", "MOST_REQUESTS", 1000 },
+  { "decisions/http_client", "does not bound the headers in 7.88 | 64 KiB",
+    "MAX_HEAD_BYTES", 64 * KIB },
+  { "decisions/http_client", "64 idle connections are kept", "IDLE_CONNECTIONS", 64 },
+  { "decisions/json", "128 levels both ways", "JSON_C_MAX_DEPTH", 128 },
+  { "decisions/jwt", "tokens end at 64 KiB", "jwt.lua:LONGEST", 64 * KIB },
+  { "decisions/tls", "at most one record (16 KiB)", "TLS_RECORD_BYTES", 16 * KIB },
+  { "decisions/tls", "does not read is cut off at 64 KiB", "MAX_UNSENT", 64 * KIB },
+
+  -- the goals of scripts/bench
+  { "testing", "| 1.3 to 2.6 times |", "scripts/bench: \"20 +1 +(1%.3)\"", 1.3 },
+  { "testing", "| 1.3 to 2.6 times |", "scripts/bench: \"1024 +16 +([%d.]+)\"", 2.6 },
+  { "testing", "| 1.15 times; 1.25 where 16 messages come in one go |",
+    "scripts/bench: \"20 +16 +(1%.25)\"", 1.25 },
+  { "testing", "| 1.5 times; memory below 200 ceilings |", "scripts/bench: slow_goal=(%S+)", 1.5 },
+  { "testing", "| 1.5 times; memory below 200 ceilings |",
+    "scripts/bench: slow_readers=(%d+)", 200 },
+  { "testing", "| 7 KiB, 8 KiB once used; 4 copies and 64 bytes a queue |",
+    "scripts/bench: idle_goal_kib=(%d+)", 7 },
+  { "testing", "| 7 KiB, 8 KiB once used; 4 copies and 64 bytes a queue |",
+    "scripts/bench: used_goal_kib=(%d+)", 8 },
+  { "testing", "4 copies and 64 bytes a queue |", "scripts/bench: unread_goal_copies=(%d+)", 4 },
+  { "testing", "4 copies and 64 bytes a queue |",
+    "scripts/bench: unread_goal_queue_bytes=(%d+)", 64 },
+}
+
+local function flat(text)
+  return (text:gsub("%s+", " "))
+end
+
+describe("numbers of the documentation", function()
+  for _, fact in ipairs(FACTS) do
+    local page, words, what, value = table.unpack(fact)
+    it(("%s: %q is %s"):format(page, words, what), function()
+      assert.is_truthy(flat(page_text(page)):find(words, 1, true), ("%s does not say %q"):format(page, words))
+      assert.equal(value, sources.value(what), ("%s says %q, the code has another number"):format(page, words))
+    end)
+  end
+end)

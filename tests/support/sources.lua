@@ -1,0 +1,111 @@
+-- sources.lua -- the source as text: files by their base name wherever they stand below src/ and lua/, and the values
+-- of its constants. For specs that compare the documentation with the code.
+
+local uv = require "luv"
+local options = require "tidewire.options"
+
+local sources = {}
+
+--- A file of the tree.
+---@param path string  from the top folder of the source
+---@return string
+function sources.read(path)
+  local file <close> = assert(io.open(path, "r"), path .. " cannot be read; run from the top folder of the source")
+  return file:read("a")
+end
+
+--- Every .c, .h and .lua file below src/ and lua/tidewire: base name -> text.
+---@type table<string, string>
+sources.files = {}
+
+local function collect(folder)
+  local scan = assert(uv.fs_scandir(folder), "run from the top folder of the source")
+  for name, kind in function() return uv.fs_scandir_next(scan) end do
+    local path = folder .. "/" .. name
+    if kind == "directory" then
+      collect(path)
+    elseif name:find("%.[ch]$") or name:find("%.lua$") then
+      local text = sources.read(path)
+      sources.files[name] = (sources.files[name] or "") .. text -- where a name is there twice, both count
+    end
+  end
+end
+collect("src")
+collect("lua/tidewire")
+
+--- The text of a file by its base name.
+---@param name string  "settings.c"
+---@return string
+function sources.text(name)
+  return assert(sources.files[name], "there is no " .. name .. " below src/ and lua/tidewire")
+end
+
+local function without_comments(name, text)
+  if name:find("%.lua$") then return (text:gsub("%-%-[^\n]*", "")) end
+  return (text:gsub("/%*.-%*/", " "):gsub("//[^\n]*", ""))
+end
+
+-- constant -> { [file] = expression }
+local constants = {}
+
+local function add(name, file, expression)
+  constants[name] = constants[name] or {}
+  constants[name][file] = expression
+end
+
+for file, text in pairs(sources.files) do
+  local code = without_comments(file, text)
+  for name, expression in code:gmatch("%f[%w_]([%u][%u%d_]+) = ([^,;{}\n]+)") do add(name, file, expression) end
+  for name, expression in code:gmatch("#define ([%u][%u%d_]+) +([^\n]+)") do add(name, file, expression) end
+  for first, second, value, other in code:gmatch("local ([%u_]+), ([%u_]+) = ([^,\n]+), ([^,\n]+)") do
+    add(first, file, value)
+    add(second, file, other)
+  end
+  for name, expression in code:gmatch("local ([%u_]+) <const> = ([^,\n]+)") do add(name, file, expression) end
+end
+
+local value_of_constant
+
+local function evaluate(expression, file)
+  local plain = expression:gsub("%(%l[%l_%d ]*%)", ""):gsub("(%d)[uUlL]+%f[%A]", "%1")
+  plain = plain:gsub("%f[%w_]%u[%u%d_]+", function(name) return tostring(value_of_constant(name, file)) end)
+  local value = load("return " .. plain)
+  return value and value() or error(("%s: %s is no number"):format(file, expression))
+end
+
+-- Of several files that have the name the one that is asked for counts, else all must have the same value.
+function value_of_constant(name, file)
+  local found = assert(constants[name], "the source has no constant " .. name)
+  if file and found[file] then return evaluate(found[file], file) end
+  local value, where
+  for other, expression in pairs(found) do
+    local this = evaluate(expression, other)
+    if value ~= nil and this ~= value then
+      error(("%s is %s in %s and %s in %s: say in which file"):format(name, value, where, this, other))
+    end
+    value, where = this, other
+  end
+  return value
+end
+
+--- What the source says.
+---@param what string  "NAME" or "file.c:NAME", a constant; "option limits.memory", the default of an option;
+---                    "file.c: pattern", or "folder/file: pattern", what a pattern's capture finds
+---@return any
+function sources.value(what)
+  local list, option = what:match("^option (%l+)%.([%l_]+)$")
+  if list then
+    return assert(options.spec(list, option), "there is no " .. what).default
+  end
+  local file, pattern = what:match("^(%S+): (.+)$")
+  if file then
+    local text = file:find("/", 1, true) and sources.read(file) or sources.text(file)
+    local found = assert(text:match(pattern), ("%s has no %s"):format(file, pattern))
+    return math.tointeger(tonumber(found)) or tonumber(found) or found
+  end
+  local of, name = what:match("^([%w_.]+):([%u%d_]+)$")
+  if of then assert(constants[name] and constants[name][of], what .. " is not there") end
+  return value_of_constant(name or what, of)
+end
+
+return sources
