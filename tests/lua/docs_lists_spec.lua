@@ -149,7 +149,8 @@ describe("close codes", function()
   local known, reasons = {}, {}
   for _, text in pairs(sources.files) do
     for name, code in text:gmatch("%f[%w_](CLOSE_[%u_]+) = (%d%d%d%d)%f[%D]") do
-      if not name:find("_MS$") then known[code] = true end
+      local is_bound = name:find("_MS$") or name:find("_FIRST_") or name:find("_LAST") or name:find("RESERVED")
+      if not is_bound then known[code] = true end
     end
     for reason in text:gmatch('"([%l][%l%d ]+)"') do reasons[reason] = true end
   end

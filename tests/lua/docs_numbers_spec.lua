@@ -91,11 +91,11 @@ local FACTS = {
 
   -- the API
   { "scripting", "with up to 123 bytes of the message in `event.reason`", "LONGEST_REASON", 123 },
-  { "scripting", "the reason has at most 123 bytes", "conn.lua: #reason > (%d+)", 123 },
+  { "scripting", "the reason has at most 123 bytes", "CLOSE_REASON_MAX", 123 },
   { "scripting", "1000 to 1014 but 1004 to 1006, and 3000 to 4999 can be sent",
-    "conn.lua: code <= (101%d)", 1014 },
+    "CLOSE_LAST_OF_PROTOCOL", 1014 },
   { "scripting", "a status from 4000 to 4999",
-    "replies.lua: value >= (%d+) and value <= 4999", 4000 },
+    "CLOSE_FIRST_PRIVATE", 4000 },
   { "scripting", "(a string of at most 1024 bytes) takes the place", "LONGEST_KEY", 1024 },
   { "scripting", "A key is a string of at most 1024 bytes", "STORE_MAX_KEY_BYTES", 1024 },
   { "scripting", "A store holds 64 MiB", "DEFAULT_BYTES", 64 * MIB },
