@@ -127,9 +127,9 @@ end
 ---class or module -> names
 local function lua_names()
   local tw = require "tidewire"
-  local Conn, Request = require "tidewire.conn", require "tidewire.request"
+  local Conn, Request = require "tidewire.conn", require "tidewire.http.request"
   local errors, async = require "tidewire.errors", require "tidewire.async"
-  local lists = require("tidewire.options").lists
+  local lists = require("tidewire.load.options").lists
   local function send() end
   local conn_index = getmetatable(Conn.new(1, { send = send }, {})).__index
   local request = Request.new("GET / HTTP/1.1\r\n\r\n", "", "127.0.0.1", false)
@@ -230,19 +230,19 @@ end
 local public = {
   ["tidewire"] = { "lua/tidewire/init.lua", "tw.%s", "tw%." },
   ["tidewire.json"] = { "lua/tidewire/json.lua", "tw.json.%s", "tw%.json%." },
-  ["tidewire.http"] = { "lua/tidewire/http_client.lua", "tw.http.%s", "tw%.http%." },
-  ["tidewire.jwt"] = { "lua/tidewire/jwt.lua", "tw.jwt.%s", "tw%.jwt%." },
+  ["tidewire.http"] = { "lua/tidewire/http/client.lua", "tw.http.%s", "tw%.http%." },
+  ["tidewire.jwt"] = { "lua/tidewire/jwt/init.lua", "tw.jwt.%s", "tw%.jwt%." },
   ["tidewire.log"] = { "lua/tidewire/log.lua", "tw.log.%s", "tw%.log%." },
   ["tidewire.Stats"] = { "src/core/stats.h or tw.stats", "tw.stats().%s", "" },
   ["tidewire.Conn"] = { "lua/tidewire/conn.lua", "conn.%s", "conn[.:]" },
-  ["tidewire.Request"] = { "lua/tidewire/request.lua", "request.%s", "request%." },
+  ["tidewire.Request"] = { "lua/tidewire/http/request.lua", "request.%s", "request%." },
   ["tidewire.Error"] = { "lua/tidewire/errors.lua", "err.%s", "err%." },
   ["tidewire.Timer"] = { "lua/tidewire/async.lua", "timer.%s", "timer[.:]" },
   ["tidewire.Room"] = { "lua/tidewire/room.lua", "room.%s", "room[.:]" },
-  ["tidewire.Handler"] = { "lua/tidewire/options.lua", "the handler's %s" },
-  ["tidewire.App"] = { "lua/tidewire/options.lua", "the app's %s" },
-  ["tidewire.Limits"] = { "lua/tidewire/options.lua", "limits.%s" },
-  ["tidewire.StaticFolder"] = { "lua/tidewire/options.lua", "a static folder's %s" },
+  ["tidewire.Handler"] = { "lua/tidewire/load/options.lua", "the handler's %s" },
+  ["tidewire.App"] = { "lua/tidewire/load/options.lua", "the app's %s" },
+  ["tidewire.Limits"] = { "lua/tidewire/load/options.lua", "limits.%s" },
+  ["tidewire.StaticFolder"] = { "lua/tidewire/load/options.lua", "a static folder's %s" },
 }
 for _, class in ipairs(sorted(public)) do
   local place, shown, prefix = table.unpack(public[class])
@@ -255,7 +255,7 @@ for _, class in ipairs(sorted(public)) do
     compare(bound[class], found, shown, "bound in " .. place, "documented in " .. CONFIGURATION)
   end
 end
-compare(bound.hooks, documented(scripting, bound.hooks, ""), "the hook %s", "bound in lua/tidewire/options.lua",
+compare(bound.hooks, documented(scripting, bound.hooks, ""), "the hook %s", "bound in lua/tidewire/load/options.lua",
   "documented in " .. SCRIPTING)
 
 ---Names that the docs use and the program does not have. A script's own fields of conn are no news, and

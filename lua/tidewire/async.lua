@@ -5,9 +5,9 @@
 
 local core = require "tidewire.core"
 local errors = require "tidewire.errors"
-local missing = require "tidewire.missing"
-local option_types = require "tidewire.option_types"
-local scope = require "tidewire.scope"
+local missing = require "tidewire.base.missing"
+local option_types = require "tidewire.load.option_types"
+local scope = require "tidewire.reload.scope"
 
 local async = {}
 

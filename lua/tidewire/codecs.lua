@@ -7,7 +7,7 @@
 local core = require "tidewire.core"
 local errors = require "tidewire.errors"
 local json = require "tidewire.json"
-local option_types = require "tidewire.option_types"
+local option_types = require "tidewire.load.option_types"
 local send_options = require "tidewire.send_options"
 
 local ID = core.conn_key

@@ -8,8 +8,8 @@ local async = require "tidewire.async"
 local core = require "tidewire.core"
 local errors = require "tidewire.errors"
 local json = require "tidewire.json"
-local missing = require "tidewire.missing"
-local option_types = require "tidewire.option_types"
+local missing = require "tidewire.base.missing"
+local option_types = require "tidewire.load.option_types"
 
 -- Keys that no script writes by mistake. The integer's is C's own, which reads it; constants are quicker for us.
 local ID = core.conn_key

@@ -4,17 +4,17 @@
 -- an integer here; `conns` holds the object that scripts see. What goes wrong in a hook comes back as the event
 -- `failed`, on a fresh coroutine, so that on_error may wait like any hook. Knows no sockets.
 
-local app = require "tidewire.app"
+local app = require "tidewire.load.app"
 local async = require "tidewire.async"
 local Conn = require "tidewire.conn"
 local core = require "tidewire.core"
 local errors = require "tidewire.errors"
-local gatekeeper = require "tidewire.gatekeeper"
-local http = require "tidewire.http"
+local accept = require "tidewire.accept"
+local http = require "tidewire.http.routes"
 local presence = require "tidewire.presence"
 local registry = require "tidewire.registry"
-local scope = require "tidewire.scope"
-local takeover = require "tidewire.takeover"
+local scope = require "tidewire.reload.scope"
+local reload = require "tidewire.reload"
 
 local ENDPOINT <const> = "\0endpoint" -- conn.lua's key
 
@@ -40,26 +40,26 @@ end
 ---@param command_line tidewire.CommandLine
 function events.load(file, command_line)
   core.set_budgets(app.first_budgets(core.environment()))
-  local loaded, lines = takeover.load(file, command_line, 1)
+  local loaded, lines = reload.load(file, command_line, 1)
   if not loaded then
     return nil, lines
   end
-  takeover.announce(loaded)
-  running = takeover.commit(loaded)
-  local ok, problems = takeover.call_on_load(loaded)
+  reload.announce(loaded)
+  running = reload.commit(loaded)
+  local ok, problems = reload.call_on_load(loaded)
   if ok and command_line.is_check then
-    takeover.check(loaded)
+    reload.check(loaded)
   end
   return ok and loaded, problems
 end
 
 --- A whole app, its on_load included; or nil, the problems as lines, and the script files that were asked for.
 local function load_beside(file, command_line, generation)
-  local loaded, lines, sources = takeover.load(file, command_line, generation)
+  local loaded, lines, sources = reload.load(file, command_line, generation)
   if not loaded then
     return nil, lines, sources
   end
-  local ok, problems = takeover.call_on_load(loaded)
+  local ok, problems = reload.call_on_load(loaded)
   return ok and loaded or nil, problems, loaded.sources
 end
 
@@ -69,7 +69,7 @@ function events.reload(file, command_line, generation)
   local ok, loaded, lines, sources = xpcall(load_beside, debug.traceback, file, command_line, generation)
   pending = ok and loaded or nil
   if pending then
-    takeover.announce(pending)
+    reload.announce(pending)
   end
   core.loaded(pending, not ok and loaded or lines and table.concat(lines, "\n") or nil, sources)
 end
@@ -77,14 +77,14 @@ end
 --- What was loaded takes over. Runs between two events, and cannot wait.
 function events.swap(generation)
   local old = running
-  running, pending = takeover.commit(pending), nil
-  takeover.begin(running, old, generation)
+  running, pending = reload.commit(pending), nil
+  reload.begin(running, old, generation)
 end
 
 --- What was loaded, or still is, is given up.
 function events.discard(generation)
   pending = nil
-  takeover.discard()
+  reload.discard()
   scope.finish(generation)
 end
 
@@ -103,7 +103,7 @@ end
 ---@return string|nil subprotocol   the same
 ---@return string|nil why           for the log
 function events.upgrade(id, head, _, remote_address, secure)
-  local endpoint, request, subprotocol, fields = gatekeeper.admit(running, head, remote_address, secure)
+  local endpoint, request, subprotocol, fields = accept.decide(running, head, remote_address, secure)
   if not endpoint then
     local refusal = request
     return false, refusal.status, refusal.headers, refusal.body, refusal.endpoint, refusal.subprotocol, refusal.why

@@ -4,8 +4,8 @@
 -- the connection. Errors in on_error and in on_close harm nothing else.
 
 local core = require "tidewire.core"
-local inspect = require "tidewire.inspect"
-local missing = require "tidewire.missing"
+local inspect = require "tidewire.base.inspect"
+local missing = require "tidewire.base.missing"
 
 local ID = core.conn_key
 local ENDPOINT <const> = "\0endpoint" -- conn.lua's key

@@ -5,7 +5,7 @@
 -- `check` looks at the files themselves (global_writes.lua), and sees also what is never run.
 
 local core = require "tidewire.core"
-local global_writes = require "tidewire.global_writes"
+local global_writes = require "tidewire.load.global_writes"
 
 local globals = {}
 

@@ -6,8 +6,8 @@
 
 local async = require "tidewire.async"
 local core = require "tidewire.core"
-local luv_sockets = require "tidewire.luv_sockets"
-local luv_timers = require "tidewire.luv_timers"
+local luv_sockets = require "tidewire.luv.sockets"
+local luv_timers = require "tidewire.luv.timers"
 
 local is_over, lua = core.is_over, core.guarded
 

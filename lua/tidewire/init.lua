@@ -8,9 +8,9 @@ if not ok then
 end
 
 local async = require "tidewire.async"
-local inspect = require "tidewire.inspect"
+local inspect = require "tidewire.base.inspect"
 local json = require "tidewire.json"
-local missing = require "tidewire.missing"
+local missing = require "tidewire.base.missing"
 local room = require "tidewire.room"
 
 ---@class tidewire
@@ -31,7 +31,7 @@ local tw = {
   close = room.close,
 
   shared = require("tidewire.shared").get,
-  keep = require("tidewire.keep").get,
+  keep = require("tidewire.reload.keep").get,
 
   json = json,
   null = json.null,
@@ -39,7 +39,7 @@ local tw = {
   now = core.now,
   inspect = inspect.inspect,
 
-  http = require "tidewire.http_client",
+  http = require "tidewire.http.client",
   jwt = require "tidewire.jwt",
   log = require "tidewire.log",
 }

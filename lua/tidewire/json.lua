@@ -11,7 +11,7 @@
 --     marks a table of your own; an empty table without the mark is written as `{}`.
 
 local core = require "tidewire.json_c"
-local missing = require "tidewire.missing"
+local missing = require "tidewire.base.missing"
 
 ---@class tidewire.json.Null   the one value of its kind; tostring gives "null"
 

@@ -4,9 +4,9 @@
 -- written as JSON.
 
 local core = require "tidewire.core"
-local inspect = require "tidewire.inspect"
+local inspect = require "tidewire.base.inspect"
 local json = require "tidewire.json"
-local missing = require "tidewire.missing"
+local missing = require "tidewire.base.missing"
 
 local log = {}
 

@@ -4,9 +4,9 @@
 
 local core = require "tidewire.core"
 local json = require "tidewire.json"
-local misuse = require "tidewire.misuse"
-local missing = require "tidewire.missing"
-local scope = require "tidewire.scope"
+local misuse = require "tidewire.base.misuse"
+local missing = require "tidewire.base.missing"
+local scope = require "tidewire.reload.scope"
 
 local presence = {}
 

@@ -7,13 +7,13 @@
 local codecs = require "tidewire.codecs"
 local Conn = require "tidewire.conn"
 local core = require "tidewire.core"
-local misuse = require "tidewire.misuse"
-local missing = require "tidewire.missing"
-local option_types = require "tidewire.option_types"
+local misuse = require "tidewire.base.misuse"
+local missing = require "tidewire.base.missing"
+local option_types = require "tidewire.load.option_types"
 local presence = require "tidewire.presence"
 local registry = require "tidewire.registry"
 local send_options = require "tidewire.send_options"
-local suggest = require "tidewire.suggest"
+local suggest = require "tidewire.base.suggest"
 
 ---@class tidewire.Room
 ---@field name string

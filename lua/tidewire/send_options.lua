@@ -6,9 +6,9 @@
 
 local Conn = require "tidewire.conn"
 local core = require "tidewire.core"
-local missing = require "tidewire.missing"
-local option_types = require "tidewire.option_types"
-local suggest = require "tidewire.suggest"
+local missing = require "tidewire.base.missing"
+local option_types = require "tidewire.load.option_types"
+local suggest = require "tidewire.base.suggest"
 
 local LONGEST_KEY <const> = 1024 -- bytes, as in core_conn.c
 

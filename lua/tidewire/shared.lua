@@ -5,9 +5,9 @@
 
 local core = require "tidewire.core"
 local log = require "tidewire.log"
-local missing = require "tidewire.missing"
-local option_types = require "tidewire.option_types"
-local suggest = require "tidewire.suggest"
+local missing = require "tidewire.base.missing"
+local option_types = require "tidewire.load.option_types"
+local suggest = require "tidewire.base.suggest"
 
 local LONGEST_NAME, LONGEST_KEY = 255, 1024 -- bytes
 local LONGEST_TTL = 1e9 -- seconds

@@ -1,6 +1,6 @@
 /* core_http.c -- tidewire.core: HTTP requests to other servers, known to Lua by an integer.
  *
- * http_client.lua makes tw.http.request of these. When a request has ended its hook is woken; what came of
+ * http/client.lua makes tw.http.request of these. When a request has ended its hook is woken; what came of
  * it is asked for then, so nothing is called back. */
 #include "script/vm_internal.h"
 

@@ -28,7 +28,7 @@ static void explain(lua_State *L) {
     if (!lua_istable(L, top))
         return;
     luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_LOADED_TABLE);
-    lua_getfield(L, -1, "tidewire.missing");
+    lua_getfield(L, -1, "tidewire.base.missing");
     if (lua_istable(L, -1) && lua_getfield(L, -1, "explain") == LUA_TFUNCTION) {
         lua_rawgeti(L, top, 1);
         if (lua_pcall(L, 1, 1, 0) == LUA_OK)

@@ -1,7 +1,7 @@
 -- app_spec.lua -- loading an app's file: what comes out, and how each mistake is told.
 
 local limits = require "support.default_limits"
-local app = require "tidewire.app"
+local app = require "tidewire.load.app"
 local lfs = require "lfs"
 
 local folder, loaded_before, path_before, cpath_before, searchers_before

@@ -1,7 +1,7 @@
 -- app_tls_spec.lua -- which files an app's TLS is read from, and how what is wrong with them is told.
 
-local app_tls = require "tidewire.app_tls"
-local AppReport = require "tidewire.app_report"
+local app_tls = require "tidewire.load.app_tls"
+local AppReport = require "tidewire.load.app_report"
 
 --- What is read, the errors, and what was asked of the check.
 local function read(sources, answer)

@@ -1,7 +1,7 @@
 -- configuration_doc_spec.lua -- docs/configuration.md names all that can be set, and the defaults there are.
 
-local environment = require "tidewire.environment"
-local options = require "tidewire.options"
+local environment = require "tidewire.load.environment"
+local options = require "tidewire.load.options"
 
 local function read(path)
   local handle <close> = assert(io.open(path, "r"), "run from the top folder of the source")

@@ -1,6 +1,6 @@
 -- global_writes_spec.lua -- where functions of a chunk write globals.
 
-local global_writes = require "tidewire.global_writes"
+local global_writes = require "tidewire.load.global_writes"
 
 local function found(text)
   local list = {}

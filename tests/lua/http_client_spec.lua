@@ -30,7 +30,7 @@ before_each(function()
     end
   end
   function world.core.http_end(number) table.insert(ended, number) end
-  http_client = require "tidewire.http_client"
+  http_client = require "tidewire.http.client"
 end)
 
 after_each(function() world:uninstall() end)

@@ -3,7 +3,7 @@
 
 local core = require "tidewire.jwt_c"
 local jwt = require "tidewire.jwt"
-local jwt_secret = require "tidewire.jwt_secret"
+local jwt_secret = require "tidewire.jwt.secret"
 
 local folder
 

@@ -1,8 +1,8 @@
 -- options_spec.lua -- the check of a handler's and an app's tables, and settings from the environment.
 
 local limits = require "support.default_limits"
-local environment = require "tidewire.environment"
-local options = require "tidewire.options"
+local environment = require "tidewire.load.environment"
+local options = require "tidewire.load.options"
 
 local function messages_of(list)
   local messages = {}

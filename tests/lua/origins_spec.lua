@@ -1,6 +1,6 @@
 -- origins_spec.lua -- which Origin headers pass which `origins` option.
 
-local origins = require "tidewire.origins"
+local origins = require "tidewire.load.origins"
 
 local function check(option, require_origin)
   local allow, problems = origins.compile(option, require_origin)

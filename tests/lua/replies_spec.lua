@@ -6,7 +6,7 @@ local world, replies, json
 
 before_each(function()
   world = fake_core:install()
-  replies, json = require "tidewire.replies", require "tidewire.json"
+  replies, json = require "tidewire.http.replies", require "tidewire.json"
 end)
 
 after_each(function() world:uninstall() end)

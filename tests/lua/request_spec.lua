@@ -1,6 +1,6 @@
 -- request_spec.lua -- what a script reads from `request`.
 
-local Request = require "tidewire.request"
+local Request = require "tidewire.http.request"
 
 local function head(lines)
   return table.concat(lines, "\r\n") .. "\r\n\r\n"

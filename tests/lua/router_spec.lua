@@ -1,6 +1,6 @@
 -- router_spec.lua -- which endpoint and which HTTP route a path reaches.
 
-local Router = require "tidewire.router"
+local Router = require "tidewire.load.router"
 
 local function endpoints(patterns)
   local router = Router.new()

@@ -1,6 +1,6 @@
 -- source_lines_spec.lua -- finding the line of a key in a Lua file's text.
 
-local source_lines = require "tidewire.source_lines"
+local source_lines = require "tidewire.load.source_lines"
 
 local function line(text, ...)
   return source_lines.read(text):find({ ... })

@@ -1,6 +1,6 @@
 -- suggest_spec.lua -- the name a person probably meant.
 
-local suggest = require "tidewire.suggest"
+local suggest = require "tidewire.base.suggest"
 
 local names = { "ping_period", "pong_period", "max_backlog", "handle_message", "on_start", "on_close", "codec", "name" }
 

@@ -1,0 +1,157 @@
+-- request.lua -- what a client asked for: the `request` of `validate`, `conn.request` and HTTP routes.
+--
+-- A request is one small table around the head as it came over the wire, because every idle
+-- connection keeps one. Each field is worked out when it is first read and kept then. The head was
+-- checked by the C parser before it comes here (one space between method, target and version; CRLF;
+-- no folded lines), so nothing is refused in this file. Runs in a worker's Lua state; knows nothing of
+-- routes (params are handed in) or of sockets.
+--
+-- No loop here may be quadratic in the length of the head: a stranger wrote it (see headers.lua).
+
+local headers = require "tidewire.base.headers"
+local missing = require "tidewire.base.missing"
+local uri = require "tidewire.base.uri"
+
+---@class tidewire.Request
+---@field method string                   "GET", "POST", …
+---@field path string                     the path, percent-decoded, without the query
+---@field params table<string, string>    what ":name" and "*" of the route's pattern matched, decoded
+---@field query table<string, string>     decoded; a repeated name keeps its last value
+---@field headers table<string, string>   looked up in any case; repeated headers are joined with ", "
+---@field cookies table<string, string>   as sent, not decoded; of a repeated name the first counts
+---@field remote_address string           the peer's IP address, or "unix"
+---@field secure boolean                  true on TLS
+---@field origin string|nil               the Origin header
+---@field subprotocols string[]           what the client offers, in its order
+---@field body string|nil                 plain HTTP requests only
+local Request = {}
+
+local HEAD = 1 -- the index under which a request keeps its head
+
+local function target_of(head)
+  return head:match("^[^ ]* ([^ \r\n]*)") or "/"
+end
+
+-- RFC 6265, 5.4: of cookies with the same name the client puts the more specific path first.
+local function parse_cookies(text)
+  local cookies = {}
+  for pair in (text or ""):gmatch("[^;]+") do
+    local equals = pair:find("=", 1, true)
+    if equals then
+      local name, value = headers.trim(pair:sub(1, equals - 1)), headers.trim(pair:sub(equals + 1))
+      if cookies[name] == nil then
+        cookies[name] = value:match('^"(.*)"$') or value
+      end
+    end
+  end
+  return cookies
+end
+
+-- One function for each field that is not handed in.
+local fields = {
+  method = function(self)
+    return self[HEAD]:match("^[^ ]*")
+  end,
+  path = function(self)
+    return uri.decode((uri.split_target(target_of(self[HEAD]))))
+  end,
+  params = function()
+    return {}
+  end,
+  query = function(self)
+    local _, raw_query = uri.split_target(target_of(self[HEAD]))
+    return uri.parse_query(raw_query)
+  end,
+  headers = function(self)
+    return headers.parse(self[HEAD])
+  end,
+  cookies = function(self)
+    return parse_cookies(self.headers.cookie)
+  end,
+  origin = function(self)
+    return self.headers.origin
+  end,
+  subprotocols = function(self)
+    return headers.list(self.headers["sec-websocket-protocol"] or "")
+  end,
+}
+
+--- The last name that a script has looked for and not found (missing.lua).
+local looked_for = {} ---@type { name: any }
+
+local metatable = {
+  __name = "tidewire.request",
+  __kind = "a request",
+  __instead = "send the fields that are needed, such as request.path",
+  __index = function(self, name)
+    local compute = fields[name]
+    if not compute then
+      looked_for.name = name
+      return nil
+    end
+    local value = compute(self)
+    rawset(self, name, value)
+    return value
+  end,
+  -- The undecoded path and nothing else: no query, no header, no control character can be in it.
+  __tostring = function(self)
+    return ("request: %s %s from %s"):format(self.method, Request.raw_path(self), self.remote_address)
+  end,
+}
+
+--- Makes a request of a head that the C parser has checked.
+---@param head string            request line and headers, up to and including the empty line
+---@param body string|nil        plain HTTP only
+---@param remote_address string  an IP address, or "unix"
+---@param secure boolean
+---@param params table<string, string>|nil  from the router; can also be set later, as `request.params`
+---@return tidewire.Request
+function Request.new(head, body, remote_address, secure, params)
+  return setmetatable({
+    head, -- at [HEAD]
+    body = body,
+    remote_address = remote_address,
+    secure = secure or false,
+    params = params,
+  }, metatable)
+end
+
+--- The path as it was sent, still encoded: what the router wants.
+---@param request tidewire.Request
+---@return string
+function Request.raw_path(request)
+  return (uri.split_target(target_of(request[HEAD])))
+end
+
+--- Drops all that was worked out and can be worked out again, so that a connection which looked at
+--- one header in `validate` does not keep them all for its life.
+---@param request tidewire.Request
+function Request.trim(request)
+  for name in pairs(fields) do
+    if name ~= "params" then
+      rawset(request, name, nil)
+    end
+  end
+end
+
+--- The fields, as values of the types that they have.
+local fields_as_values = {
+  method = "", path = "", params = {}, query = {}, headers = {}, cookies = {}, remote_address = "", secure = "",
+  origin = "", subprotocols = {}, body = "",
+}
+
+missing.add {
+  subject = "request",
+  names = function()
+    local names = { remote_address = ".", secure = ".", body = "." }
+    for name in pairs(fields) do
+      names[name] = "."
+    end
+    return names
+  end,
+  values = function() return fields_as_values end,
+  looked_for = looked_for,
+  is_open = true,
+}
+
+return Request

@@ -1,0 +1,355 @@
+-- option_types.lua -- the kinds of value an option can have: how each is checked and read from text.
+--
+-- A type says what it expects, in words that follow "expected"; checks a Lua value, which may give
+-- another, normal one (a size "1M" becomes 1048576); and, where it can come from the environment, reads
+-- text. Pure functions, run while an app loads. Knows no option by name: options.lua has those.
+
+local headers = require "tidewire.base.headers"
+local origins = require "tidewire.load.origins"
+local suggest = require "tidewire.base.suggest"
+
+---@class tidewire.OptionType
+---@field expected fun(spec: table): string             "a number of seconds, 0 or more"
+---@field expected_text string|nil                      the same for text, where it differs
+---@field check fun(value: any, spec: table, facts: table): boolean, any  true, normal value; or false, then
+---  nil (the value is of another kind), or a text or list of texts of its own: what is wrong in detail
+---@field from_text nil|fun(text: string): any  a value for `check`, nil if it cannot be one
+
+---@type table<string, tidewire.OptionType>
+local types = {}
+
+local option_types = { types = types }
+
+local LONGEST_QUOTE = 60
+
+--- The kind of a value: "table", "a connection", "tw itself: call it with a dot, …".
+---@param value any
+---@return string
+function option_types.kind(value)
+  local metatable = type(value) == "table" and getmetatable(value)
+  return type(metatable) == "table" and rawget(metatable, "__kind") or type(value)
+end
+
+--- A value in the words of a message: `string "30"`, `-1`, `table`, `a connection`.
+---@param value any
+---@return string
+function option_types.describe(value)
+  local kind = option_types.kind(value)
+  if kind == "string" then
+    return "string " .. option_types.quote(value)
+  elseif kind == "number" or kind == "boolean" then
+    return tostring(value)
+  end
+  return kind
+end
+
+--- A text in quotes, on one line, and not longer than a line.
+---@param text string
+---@return string
+function option_types.quote(text)
+  if #text > LONGEST_QUOTE then
+    text = text:sub(1, LONGEST_QUOTE) .. "…"
+  end
+  return '"' .. text:gsub("%c", "?") .. '"'
+end
+
+--- A list in an environment variable is written as one in a header; there it may go over several lines.
+local function split_commas(text)
+  return headers.list((text:gsub("%s", " ")))
+end
+
+local function constant(text)
+  return function()
+    return text
+  end
+end
+
+--- The result of a check that has no more to say than yes or no.
+local function accept(ok, value)
+  if ok then
+    return true, value
+  end
+  return false
+end
+
+local function itself(text)
+  return text
+end
+
+local function to_number(text)
+  return text:find("^%s*%d*%.?%d*%s*$") and tonumber(text) or nil
+end
+
+types["function"] = {
+  expected = constant "a function",
+  check = function(value)
+    return accept(type(value) == "function", value)
+  end,
+}
+types.hook = types["function"]
+
+types.table = {
+  expected = constant "a table",
+  check = function(value)
+    return accept(type(value) == "table", value)
+  end,
+}
+types.group = types.table
+
+types.boolean = {
+  expected = constant "true or false",
+  expected_text = "true, false, yes, no, 1 or 0",
+  check = function(value)
+    return accept(type(value) == "boolean", value)
+  end,
+  from_text = function(text)
+    local words = { ["true"] = true, yes = true, ["1"] = true, ["false"] = false, no = false, ["0"] = false }
+    return words[text:lower()]
+  end,
+}
+
+local LONGEST_SECONDS, SHORTEST_SECONDS = 1e9, 0.001 -- the clock counts milliseconds
+
+types.seconds = {
+  expected = function(spec)
+    return spec.positive and "a number of seconds, more than 0" or "a number of seconds, 0 or more"
+  end,
+  check = function(value, spec)
+    if type(value) ~= "number" or value ~= value or value < 0 or spec.positive and value == 0 then
+      return false
+    elseif value > LONGEST_SECONDS then
+      return false, ("%s seconds are too many%s"):format(value, spec.positive and "" or "; 0 stands for never")
+    elseif value > 0 and value < SHORTEST_SECONDS then
+      return false, ("%s seconds are too few: the shortest time is 0.001"):format(value)
+    end
+    return true, value
+  end,
+  from_text = to_number,
+}
+
+local UNITS = { [""] = 1, K = 1 << 10, M = 1 << 20, G = 1 << 30 }
+
+local function read_size(text)
+  local digits, unit = text:match("^(%d%d?%d?%d?%d?%d?%d?%d?%d?%d?%d?%d?)%s*([KMGkmg]?)[iI]?[bB]?$")
+  if not digits then
+    return nil
+  end
+  local count, factor = math.tointeger(tonumber(digits)), UNITS[unit:upper()]
+  return count and count <= math.maxinteger // factor and count * factor or nil
+end
+
+-- 1048576 -> "1M", 1000 -> "1000"
+local function write_size(size)
+  for _, unit in ipairs { "G", "M", "K" } do
+    if size % UNITS[unit] == 0 then
+      return ("%d%s"):format(size // UNITS[unit], unit)
+    end
+  end
+  return ("%d"):format(size)
+end
+
+types.size = {
+  expected = function(spec)
+    return ('a size in bytes from %d to %s, or a text such as "64K" or "1M"'):format(spec.min, write_size(spec.max))
+  end,
+  check = function(value, spec)
+    local size
+    if type(value) == "string" then
+      size = read_size(value)
+    else
+      size = math.type(value) and math.tointeger(value)
+    end
+    return accept(size ~= nil and size >= spec.min and size <= spec.max, size)
+  end,
+  from_text = itself,
+}
+
+local LARGEST_COUNT = (1 << 31) - 1
+
+types.count = {
+  expected = constant "a whole number, 1 or more",
+  check = function(value)
+    local count = math.type(value) and math.tointeger(value)
+    if count and count > LARGEST_COUNT then
+      return false, ("%d is too many: the largest number is %d"):format(count, LARGEST_COUNT)
+    end
+    return accept(count ~= nil and count >= 1, count)
+  end,
+  from_text = to_number,
+}
+
+local MOST_WORKERS <const> = 128 -- a connection's number has so much room for them (src/core/events.h)
+
+types.workers = {
+  expected = constant(('a whole number from 1 to %d, or "auto"'):format(MOST_WORKERS)),
+  check = function(value)
+    if value == "auto" then
+      return true, value
+    end
+    local count = math.type(value) and math.tointeger(value)
+    return accept(count ~= nil and count >= 1 and count <= MOST_WORKERS, count)
+  end,
+  from_text = function(text)
+    return to_number(text) or text
+  end,
+}
+
+local function quoted_choices(choices)
+  local quoted = {}
+  for i, choice in ipairs(choices) do
+    quoted[i] = ('"%s"'):format(choice)
+  end
+  return table.concat(quoted, " or ")
+end
+
+types.choice = {
+  expected = function(spec)
+    return quoted_choices(spec.choices)
+  end,
+  check = function(value, spec)
+    for _, choice in ipairs(spec.choices) do
+      if value == choice then
+        return true, value
+      end
+    end
+    return false
+  end,
+  from_text = itself,
+}
+
+types.text = {
+  expected = constant "a text that is not empty",
+  check = function(value)
+    if type(value) == "string" and not utf8.len(value) then
+      return false, "a text in UTF-8 is expected"
+    elseif type(value) == "string" and value:find("%c") then
+      return false, "a text on one line, without control characters, is expected"
+    end
+    return accept(type(value) == "string" and value ~= "", value)
+  end,
+  from_text = itself,
+}
+
+types.codec = {
+  expected = constant '"text", "binary", "json" or { decode = function, encode = function }',
+  check = function(value)
+    if type(value) == "string" then
+      local known = { "text", "binary", "json" }
+      for _, name in ipairs(known) do
+        if value == name then
+          return true, value
+        end
+      end
+      return false, ("there is no codec %s%s"):format(option_types.quote(value), suggest.hint(value, known))
+    elseif type(value) ~= "table" then
+      return false
+    end
+    local problems = {}
+    for key in pairs(value) do
+      if key ~= "decode" and key ~= "encode" then
+        problems[#problems + 1] = ('a codec has no field "%s"%s')
+          :format(tostring(key), suggest.hint(key, { "decode", "encode" }))
+      end
+    end
+    for _, key in ipairs { "decode", "encode" } do
+      if type(value[key]) ~= "function" then
+        problems[#problems + 1] = ("a codec of your own needs %s, a function; got %s")
+          :format(key, option_types.describe(value[key]))
+      end
+    end
+    table.sort(problems)
+    return #problems == 0, #problems == 0 and value or problems
+  end,
+}
+
+types.origins = {
+  expected = constant "a list of Origins or a function",
+  check = function(value)
+    if type(value) ~= "string" and type(value) ~= "table" and type(value) ~= "function" then
+      return false
+    end
+    local check, problems = origins.compile(value)
+    return check ~= nil, check and value or problems
+  end,
+  from_text = split_commas,
+}
+
+-- RFC 9110, 5.6.2
+local function is_token(text)
+  return text:find("^[%w!#$%%&'*+.^_`|~-]+$") ~= nil
+end
+
+types.subprotocols = {
+  expected = constant 'a list of names, as in { "chat.v2", "chat.v1" }',
+  check = function(value)
+    if type(value) == "string" then
+      value = { value }
+    elseif type(value) ~= "table" then
+      return false
+    end
+    local problems, seen, list = {}, {}, {}
+    for key in pairs(value) do
+      if math.type(key) ~= "integer" or key < 1 or key > #value then
+        return false, ("a list of names is expected, and [%s] is no place in a list"):format(tostring(key))
+      end
+    end
+    for i, name in ipairs(value) do
+      if type(name) ~= "string" or not is_token(name) then
+        problems[#problems + 1] = ("%s is no subprotocol: a name is one word of letters, digits and !#$%%&'*+-.^_`|~")
+          :format(option_types.describe(name))
+      elseif seen[name] then
+        problems[#problems + 1] = ('"%s" comes twice'):format(name)
+      else
+        seen[name], list[i] = true, name
+      end
+    end
+    return #problems == 0, #problems == 0 and list or problems
+  end,
+  from_text = split_commas,
+}
+
+types.compression = {
+  expected = constant "true, false or { threshold = bytes, level = 1 to 9 }",
+  check = function(value)
+    return accept(type(value) == "boolean" or type(value) == "table", value)
+  end,
+}
+
+types.address = {
+  expected = constant 'an address, as in "127.0.0.1:8080" or "unix:/run/app.sock"',
+  check = function(value, _, facts)
+    if type(value) ~= "string" or value == "" then
+      return false
+    elseif facts.check_address then
+      local ok, message = facts.check_address(value)
+      return ok and true or false, ok and value or message
+    end
+    return true, value
+  end,
+  from_text = itself,
+}
+
+types.addresses = {
+  expected = constant 'a list of addresses, as in { "127.0.0.1:8080", "unix:/run/app.sock" }',
+  check = function(value, spec, facts)
+    if type(value) == "string" then
+      value = { value }
+    elseif type(value) ~= "table" or #value == 0 then
+      return false
+    end
+    local problems = {}
+    for key, item in pairs(value) do
+      local ok, message = types.address.check(item, spec, facts)
+      if math.type(key) ~= "integer" then
+        return false
+      elseif not ok then
+        problems[#problems + 1] = message or ("expected %s, got %s")
+          :format(types.address.expected(spec), option_types.describe(item))
+      end
+    end
+    return #problems == 0, #problems == 0 and { table.unpack(value) } or problems
+  end,
+  from_text = split_commas,
+}
+
+return option_types

@@ -1,0 +1,364 @@
+-- options.lua -- every hook, option, limit and setting there is, and the check of a table against them.
+--
+-- The lists below are the one place where an option is declared: its name, its type (option_types.lua),
+-- its default and its environment variable. To add one, add a line, and describe it in
+-- docs/configuration.md. A check collects all that is wrong instead of stopping at the first. Runs while an
+-- app loads; knows nothing of files, lines or how the strengths of sources are ordered (app.lua does).
+
+local option_types = require "tidewire.load.option_types"
+local suggest = require "tidewire.base.suggest"
+
+---@class tidewire.OptionSpec
+---@field name string
+---@field type string       a name of option_types
+---@field default any       nil: not set
+---@field env string|nil    the name of its environment variable after "TIDEWIRE_"
+---@field group string|nil  of type "group": the list its table is checked against
+
+local options = {}
+
+local KIB, MIB = 1 << 10, 1 << 20
+
+--- What a handler may have, hooks first, in the order of a connection's life.
+---@type tidewire.OptionSpec[]
+local handler = {
+  { name = "validate", type = "hook" },
+  { name = "on_start", type = "hook" },
+  { name = "handle_message", type = "hook" },
+  { name = "send_ping", type = "hook" },
+  { name = "on_timeout", type = "hook" },
+  { name = "on_error", type = "hook" },
+  { name = "on_drain", type = "hook" },
+  { name = "on_reload", type = "hook" },
+  { name = "on_close", type = "hook" },
+
+  { name = "codec", type = "codec", default = "text" },
+  { name = "ping_period", type = "seconds", default = 30, env = "PING_PERIOD" },
+  { name = "pong_period", type = "seconds", default = 300, env = "PONG_PERIOD" },
+  { name = "heartbeat", type = "choice", choices = { "frame", "json" }, default = "frame", env = "HEARTBEAT" },
+  { name = "name", type = "text" }, -- its default is the endpoint's path
+  { name = "max_connections", type = "count" },
+  { name = "max_message_size", type = "size", min = 1, max = (1 << 31) - 1, default = MIB, env = "MAX_MESSAGE_SIZE" },
+  { name = "max_fragments", type = "count", default = MIB, env = "MAX_FRAGMENTS" },
+  { name = "message_timeout", type = "seconds", default = 300, env = "MESSAGE_TIMEOUT" },
+  { name = "max_backlog", type = "size", min = 1, max = 1 << 40, default = MIB, env = "MAX_BACKLOG" },
+  { name = "slow_client", type = "choice", choices = { "close", "drop", "conflate" }, default = "close",
+    env = "SLOW_CLIENT" },
+  { name = "rate", type = "table" },
+  { name = "origins", type = "origins", env = "ORIGINS" },
+  { name = "require_origin", type = "boolean", default = false, env = "REQUIRE_ORIGIN" },
+  { name = "subprotocols", type = "subprotocols", env = "SUBPROTOCOLS" },
+  { name = "compression", type = "compression" },
+  { name = "handler_timeout", type = "seconds", positive = true, default = 1, env = "HANDLER_TIMEOUT" },
+}
+
+--- What an app may have.
+---@type tidewire.OptionSpec[]
+local app = {
+  { name = "listen", type = "addresses", default = { "127.0.0.1:8080" }, env = "LISTEN" },
+  { name = "workers", type = "workers", default = 1, env = "WORKERS" },
+  { name = "tls", type = "group", group = "tls" },
+  { name = "defaults", type = "group", group = "handler" },
+  { name = "endpoints", type = "table" },
+  { name = "http", type = "table" },
+  { name = "limits", type = "group", group = "limits" },
+  { name = "admin", type = "address", env = "ADMIN" },
+  { name = "removed_endpoints", type = "choice", choices = { "keep", "close" }, default = "keep" },
+  { name = "on_load", type = "hook" },
+  { name = "on_reload", type = "hook" },
+  { name = "on_stop", type = "hook" },
+}
+
+--- The server's limits.
+---@type tidewire.OptionSpec[]
+local limits = {
+  { name = "connections", type = "count", default = 10000, env = "LIMITS_CONNECTIONS" },
+  { name = "per_address", type = "count", env = "LIMITS_PER_ADDRESS" },
+  { name = "handshake_seconds", type = "seconds", positive = true, default = 5, env = "LIMITS_HANDSHAKE_SECONDS" },
+  { name = "half_closed_seconds", type = "seconds", positive = true, default = 30,
+    env = "LIMITS_HALF_CLOSED_SECONDS" },
+  { name = "header_bytes", type = "size", min = 512, max = MIB, default = 16 * KIB, env = "LIMITS_HEADER_BYTES" },
+  { name = "receive_backlog", type = "size", min = 64 * KIB, max = 1 << 40, default = 64 * MIB,
+    env = "LIMITS_RECEIVE_BACKLOG" },
+  { name = "upload_backlog", type = "size", min = MIB, max = 1 << 40, default = 64 * MIB,
+    env = "LIMITS_UPLOAD_BACKLOG" },
+  { name = "upload_backlog_per_address", type = "size", min = MIB, max = 1 << 40, default = 16 * MIB,
+    env = "LIMITS_UPLOAD_BACKLOG_PER_ADDRESS" },
+  { name = "response_backlog", type = "size", min = MIB, max = 1 << 40, default = 256 * MIB,
+    env = "LIMITS_RESPONSE_BACKLOG" },
+  { name = "response_backlog_per_address", type = "size", min = MIB, max = 1 << 40, default = 128 * MIB,
+    env = "LIMITS_RESPONSE_BACKLOG_PER_ADDRESS" },
+  { name = "send_timeout", type = "seconds", positive = true, default = 30, env = "LIMITS_SEND_TIMEOUT" },
+  { name = "min_send_rate", type = "size", min = 0, max = 1 << 30, default = KIB, env = "LIMITS_MIN_SEND_RATE" },
+  { name = "worker_backlog", type = "size", min = 64 * KIB, max = 1 << 40, default = 64 * MIB,
+    env = "LIMITS_WORKER_BACKLOG" },
+  { name = "memory", type = "size", min = MIB, max = 1 << 40, env = "LIMITS_MEMORY" },
+  { name = "load_timeout", type = "seconds", positive = true, default = 5,
+    env = "LIMITS_LOAD_TIMEOUT" },
+}
+
+---@type tidewire.OptionSpec[]
+local tls = {
+  { name = "certificate", type = "text", env = "TLS_CERTIFICATE" },
+  { name = "key", type = "text", env = "TLS_KEY" },
+}
+
+--- What the table of a static HTTP route may have.
+---@type tidewire.OptionSpec[]
+local static = {
+  { name = "static", type = "text" },
+}
+
+options.lists = { handler = handler, app = app, limits = limits, tls = tls, static = static }
+
+local function refused(_, shown)
+  return "problem", ("%s is not supported by this version"):format(shown)
+end
+
+local function ignored(value, shown)
+  if value ~= false then
+    return "warning", ("%s has no effect in this version"):format(shown)
+  end
+end
+
+-- What the contract promises and this version does not do. A version that does it deletes the line.
+local not_yet = {
+  handler = { rate = refused, compression = ignored },
+  limits = { memory = ignored },
+}
+
+-- Names people know from elsewhere, too far from ours to be found by their letters.
+local elsewhere = {
+  on_message = "handle_message", on_open = "on_start", on_connect = "on_start", on_disconnect = "on_close",
+  max_payload = "max_message_size", protocols = "subprotocols", allowed_origins = "origins",
+  port = "listen", host = "listen", address = "listen", routes = "endpoints", handlers = "endpoints",
+}
+
+local by_name = {} -- list name -> option name -> spec
+local candidates = {} -- list name -> what a misspelt name is compared with
+for list_name, list in pairs(options.lists) do
+  by_name[list_name], candidates[list_name] = {}, {}
+  for i, spec in ipairs(list) do
+    by_name[list_name][spec.name] = spec
+    candidates[list_name][i] = spec.name
+  end
+  for foreign, ours in pairs(elsewhere) do
+    if by_name[list_name][ours] then
+      table.insert(candidates[list_name], foreign)
+    end
+  end
+end
+
+--- One option's declaration.
+---@param list_name "handler"|"app"|"limits"|"tls"|"static"
+---@param name any
+---@return tidewire.OptionSpec|nil
+function options.spec(list_name, name)
+  return by_name[list_name][name]
+end
+
+--- A problem: where, as keys from the checked table on, and what.
+---@class tidewire.Problem
+---@field path any[]
+---@field message string
+
+---@class tidewire.Findings
+---@field problems tidewire.Problem[]
+---@field warnings tidewire.Problem[]
+
+local function add(list, path, message)
+  list[#list + 1] = { path = path, message = message }
+end
+
+local function extended(path, key)
+  local longer = { table.unpack(path) }
+  longer[#longer + 1] = key
+  return longer
+end
+
+--- What to say of a key that the list does not have.
+local function unknown(list_name, key, is_bare)
+  if type(key) ~= "string" then
+    return ("[%s]: options have names; this one has none"):format(tostring(key))
+  elseif list_name == "handler" and by_name.app[key] and is_bare then
+    return ('`%s` belongs to an app; put the handler under endpoints = { ["/*"] = … }'):format(key)
+  elseif list_name == "handler" and by_name.app[key] then
+    return ("`%s` belongs to the app, not to a handler"):format(key)
+  elseif list_name == "app" and by_name.handler[key] then
+    local place = by_name.handler[key].type == "hook" and "a handler under `endpoints`"
+      or "a handler under `endpoints`, or to `defaults`"
+    return ("`%s` belongs to %s"):format(key, place)
+  end
+  local nearest = suggest.nearest(key, candidates[list_name])
+  nearest = nearest and (by_name[list_name][nearest] and nearest or elsewhere[nearest])
+  local hint = nearest and ('; did you mean "%s"?'):format(nearest) or ""
+  return ("unknown option %s%s"):format(option_types.quote(key), hint)
+end
+
+---@class tidewire.Facts  what the program knows and this library cannot
+---@field check_address nil|fun(text: string): any, string|nil  true, or nil and what is wrong with an address
+---@field check_certificate nil|fun(certificate: string, key: string): any, string|nil  the same of two files
+---@field is_bare boolean|nil  the handler is the whole script, without an app around it
+
+local function judge(spec, value, facts, expected, got)
+  local ok, result = option_types.types[spec.type].check(value, spec, facts or {})
+  if ok then
+    return true, result
+  elseif result ~= nil then
+    return false, type(result) == "table" and result or { result }
+  end
+  local hint = spec.choices and suggest.hint(value, spec.choices) or ""
+  return false, { ("expected %s, got %s%s"):format(expected, got, hint) }
+end
+
+--- Checks one value.
+---@param spec tidewire.OptionSpec
+---@param value any
+---@param facts tidewire.Facts|nil
+---@return boolean ok
+---@return any value_or_messages  the normal value, or a list of messages without the option's name
+function options.check_value(spec, value, facts)
+  local expected = option_types.types[spec.type].expected(spec)
+  return judge(spec, value, facts, expected, option_types.describe(value))
+end
+
+--- Checks one value given as text, in the environment or on the command line.
+---@param spec tidewire.OptionSpec
+---@param text string
+---@param facts tidewire.Facts|nil
+---@return boolean ok
+---@return any value_or_messages  as options.check_value
+function options.check_text(spec, text, facts)
+  local kind = option_types.types[spec.type]
+  local expected, got = kind.expected_text or kind.expected(spec), option_types.quote(text)
+  local value = kind.from_text(text)
+  if value == nil then
+    return false, { ("expected %s, got %s"):format(expected, got) }
+  end
+  return judge(spec, value, facts, expected, got)
+end
+
+--- Does this version do what the option asks? Adds a problem or a warning if it does not.
+---@param findings tidewire.Findings
+---@param list_name string
+---@param name string
+---@param value any       a checked value
+---@param shown string    the option's name as the person wrote it, in full
+---@param path any[]
+function options.check_supported(findings, list_name, name, value, shown, path)
+  local check = not_yet[list_name] and not_yet[list_name][name]
+  local outcome, message
+  if check then
+    outcome, message = check(value, shown)
+  end
+  if outcome then
+    add(outcome == "problem" and findings.problems or findings.warnings, path, message)
+  end
+end
+
+--- `x = production and {...}` gives false in development: for what is not set by default, and for hooks,
+--- false means "not set".
+local function may_be_false(spec)
+  return spec.default == nil and spec.type ~= "text"
+end
+
+local check_table
+
+local function check_option(spec, list_name, value, before, path, findings, facts)
+  local shown = before .. spec.name
+  if value == false and may_be_false(spec) then
+    return false
+  end
+  local ok, result = options.check_value(spec, value, facts)
+  if not ok then
+    for _, message in ipairs(result) do
+      add(findings.problems, path, ("%s: %s"):format(shown, message))
+    end
+    return nil
+  end
+  local known_problems = #findings.problems
+  options.check_supported(findings, list_name, spec.name, result, shown, path)
+  if spec.group and #findings.problems == known_problems then
+    return check_table(spec.group, result, spec.name .. ".", path, findings, facts)
+  end
+  return result
+end
+
+--- The table's own keys, and the options it inherits through a metatable (a handler may have a base class).
+local function keys_of(list_name, values)
+  local keys = {}
+  for key in pairs(values) do
+    keys[#keys + 1] = key
+  end
+  if getmetatable(values) then
+    for _, spec in ipairs(options.lists[list_name]) do
+      if rawget(values, spec.name) == nil and values[spec.name] ~= nil then
+        keys[#keys + 1] = spec.name
+      end
+    end
+  end
+  table.sort(keys, function(a, b)
+    return tostring(a) < tostring(b)
+  end)
+  return keys
+end
+
+function check_table(list_name, values, before, path, findings, facts)
+  local checked = {}
+  for _, key in ipairs(keys_of(list_name, values)) do
+    local spec = by_name[list_name][key]
+    local key_path = extended(path, key)
+    if spec then
+      checked[key] = check_option(spec, list_name, values[key], before, key_path, findings, facts)
+    else
+      add(findings.problems, key_path, before:gsub("%.$", ": ") .. unknown(list_name, key, facts and facts.is_bare))
+    end
+  end
+  return checked
+end
+
+--- Checks a table against a list of options.
+---@param list_name "handler"|"app"|"limits"|"tls"|"static"
+---@param values table
+---@param before string         what goes before an option's name in messages: "", "limits.", 'endpoint "/": '
+---@param path any[]            the table's place, the beginning of each problem's path
+---@param facts tidewire.Facts|nil
+---@return table checked        normal values of what is there and right; false: explicitly not set
+---@return tidewire.Findings findings
+function options.check(list_name, values, before, path, facts)
+  local findings = { problems = {}, warnings = {} }
+  return check_table(list_name, values, before, path, findings, facts), findings
+end
+
+--- The effective values of a list: the first that has one, strongest first, else the default. What is
+--- explicitly not set (false) counts as a value and comes out as nil. Hooks are left out.
+---@param list_name "handler"|"app"|"limits"
+---@param sources table[]  checked tables, the strongest first
+---@return table<string, any>
+function options.merge(list_name, sources)
+  local merged = {}
+  for _, spec in ipairs(options.lists[list_name]) do
+    if spec.type ~= "hook" and spec.type ~= "group" then
+      merged[spec.name] = options.effective(spec, sources)
+    end
+  end
+  return merged
+end
+
+--- One option's effective value.
+---@param spec tidewire.OptionSpec
+---@param sources table[]
+---@return any
+function options.effective(spec, sources)
+  for _, source in ipairs(sources) do
+    local value = source[spec.name]
+    if value == false and may_be_false(spec) then
+      return nil
+    elseif value ~= nil then
+      return value
+    end
+  end
+  return spec.default
+end
+
+return options

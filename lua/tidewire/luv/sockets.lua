@@ -1,0 +1,185 @@
+-- sockets.lua -- sockets that scripts open with luv while they are loaded, and reloads.
+--
+-- New code is loaded beside the code that runs, and opens what that has open: the address is in use. So a bind of new
+-- code to an address that a handle of the running code is bound to gets that very socket (its descriptor, duplicated);
+-- what would make it accept or receive waits until the new code takes over, and the old handle is closed then. No
+-- connection that waits in the kernel is lost, and nothing changes where the new code is given up. What new code does
+-- not open again stays as it is.
+
+local core = require "tidewire.core"
+
+local sockets = {}
+
+---@class tidewire.LuvSocket
+---@field handle userdata
+---@field key string          what it is bound to: "tcp 127.0.0.1 8000"
+---@field old tidewire.LuvSocket|nil  whose socket it shares, until that is closed
+---@field start fun(): any    what makes it accept or receive; it waits for the new code to take over
+
+-- luv keeps each handle until it is closed, and with it what is known of it here.
+---@type table<userdata, tidewire.LuvSocket>
+local by_handle = setmetatable({}, { __mode = "k" })
+---@type table<string, tidewire.LuvSocket>  by what they are bound to: the running code's
+local bound = setmetatable({}, { __mode = "v" })
+local pending = {} ---@type tidewire.LuvSocket[]  of code that is loaded: they share another's socket
+local running = 1 -- the generation
+local raw = {} -- luv's own functions
+
+--- Does what runs load code that has not taken over?
+local function is_loading()
+  local scope = core.scope()
+  return scope ~= nil and scope > running
+end
+
+local function is_open(socket)
+  return socket ~= nil and not raw.is_closing(socket.handle)
+end
+
+--- Opens the handle with the other's socket. Nil and luv's message where that cannot be.
+local function share(kind, handle, key, old)
+  local fd = raw.fileno(old.handle)
+  local copy, message = core.duplicate(fd)
+  if not copy then
+    return nil, message
+  end
+  local result, open_message, name = raw[kind .. "_open"](handle, copy)
+  if not result then
+    core.close_descriptor(copy)
+    return nil, open_message, name
+  end
+  local socket = { handle = handle, key = key, old = old }
+  by_handle[handle] = socket
+  pending[#pending + 1] = socket
+  return result
+end
+
+local function bind(kind, handle, key, ...)
+  local old = bound[key]
+  if is_loading() and is_open(old) and raw.is_active(old.handle) then
+    return share(kind, handle, key, old)
+  end
+  local result, message, name = raw[kind .. "_bind"](handle, ...)
+  if result then
+    by_handle[handle] = { handle = handle, key = key }
+    if not is_open(bound[key]) then -- it may be bound to nothing: listen tells
+      bound[key] = by_handle[handle]
+    end
+  end
+  return result, message, name
+end
+
+--- Keeps the socket's path, which luv would remove, where the handle is a pipe.
+local function close(socket)
+  local path = socket.key:match("^pipe (.*)$")
+  local aside = path and ("%s.%d.%d"):format(path, core.worker, running)
+  local moved = path and os.rename(path, aside)
+  raw.close(socket.handle)
+  if moved then
+    os.rename(aside, path)
+  end
+end
+
+--- The new code has it from now on.
+local function begin(socket)
+  local result, message, name = socket.start()
+  local old = socket.old
+  socket.old, socket.start = nil, nil
+  if not result then
+    core.log(3, "script_error", nil, "hook", "reload", "why", ("luv: %s: %s"):format(socket.key, message))
+    return result, message, name
+  end
+  bound[socket.key] = socket
+  if is_open(old) then
+    close(old)
+  end
+  return result
+end
+
+--- Calls luv's function, now or when the code has taken over that shares another's socket.
+local function start(f, handle, ...)
+  local socket = by_handle[handle]
+  if not socket or not socket.old then
+    local result, message, name = f(handle, ...)
+    if result and socket then
+      bound[socket.key] = socket
+    end
+    return result, message, name
+  end
+  local arguments = table.pack(...)
+  function socket.start()
+    return f(handle, table.unpack(arguments, 1, arguments.n))
+  end
+  if is_loading() then
+    return 0
+  end
+  return begin(socket)
+end
+
+--- The code that was loaded takes over.
+---@param generation integer
+function sockets.take_over(generation)
+  running = generation
+  local list = pending
+  pending = {}
+  for _, socket in ipairs(list) do
+    if is_open(socket) and socket.start then
+      begin(socket)
+    end
+  end
+end
+
+--- It is given up.
+function sockets.discard()
+  local list = pending
+  pending = {}
+  for _, socket in ipairs(list) do
+    if is_open(socket) then
+      socket.key = "" -- a pipe's path is not its own
+      raw.close(socket.handle)
+    end
+  end
+end
+
+--- What handles of luv's have as methods, by the class.
+local function methods_of(class)
+  local metatable = debug.getregistry()[class]
+  return type(metatable) == "table" and metatable.__index or {}
+end
+
+--- Puts functions in the place of luv's, in its table and among the methods of its handles.
+---@param uv table
+function sockets.install(uv)
+  for _, name in ipairs {
+    "tcp_bind", "tcp_open", "pipe_bind", "pipe_open", "udp_bind", "udp_open", "listen", "udp_recv_start", "fileno",
+    "close", "is_closing", "is_active",
+  } do
+    raw[name] = uv[name]
+  end
+  for _, kind in ipairs { "tcp", "udp" } do
+    local name = kind .. "_bind"
+    uv[name] = function(handle, host, port, ...)
+      local is_fixed = type(host) == "string" and math.tointeger(port) ~= 0
+      if not is_fixed then
+        return raw[name](handle, host, port, ...)
+      end
+      return bind(kind, handle, ("%s %s %s"):format(kind, host, port), host, port, ...)
+    end
+  end
+  function uv.pipe_bind(handle, path, ...)
+    if type(path) ~= "string" then
+      return raw.pipe_bind(handle, path, ...)
+    end
+    return bind("pipe", handle, "pipe " .. path, path, ...)
+  end
+  function uv.listen(handle, ...)
+    return start(raw.listen, handle, ...)
+  end
+  function uv.udp_recv_start(handle, ...)
+    return start(raw.udp_recv_start, handle, ...)
+  end
+  local tcp, pipe, udp = methods_of("uv_tcp"), methods_of("uv_pipe"), methods_of("uv_udp")
+  tcp.bind, tcp.listen, pipe.bind, pipe.listen = uv.tcp_bind, uv.listen, uv.pipe_bind, uv.listen
+  udp.bind, udp.recv_start = uv.udp_bind, uv.udp_recv_start
+end
+
+return sockets

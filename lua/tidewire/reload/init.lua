@@ -1,0 +1,211 @@
+-- reload/init.lua -- from a script file to the code that runs: loading an app, and letting it take over from another.
+--
+-- An endpoint, known by its path, is one table for as long as the program runs: connections keep it, and a reload
+-- changes what is in it. So the next hook of every connection is new code, and a swap costs the same for ten
+-- connections and for ten thousand. An endpoint that is not in the new app keeps its old code until its connections
+-- have gone. Nothing is changed before a whole app is there.
+
+local app = require "tidewire.load.app"
+local codecs = require "tidewire.codecs"
+local core = require "tidewire.core"
+local endpoints = require "tidewire.endpoints"
+local errors = require "tidewire.errors"
+local luv_sockets = require "tidewire.luv.sockets"
+local globals = require "tidewire.globals"
+local registry = require "tidewire.registry"
+local scope = require "tidewire.reload.scope"
+local script_file = require "tidewire.load.script_file"
+
+local reload = {}
+
+---@type table<string, tidewire.PreparedEndpoint>  every endpoint there ever was, by its path
+local live = {}
+
+local function warn(warnings)
+  if core.worker == 0 then -- the others would say the same
+    for _, warning in ipairs(warnings or {}) do
+      core.log(2, "configuration", nil, "why", app.format(warning))
+    end
+  end
+end
+
+--- Paths and codecs as text: they must be the same in all workers.
+local function shape_of(loaded)
+  local lines, first = {}, {}
+  for i, endpoint in ipairs(loaded.endpoints) do
+    local codec = endpoint.options.codec
+    first[codec] = first[codec] or endpoint.path
+    lines[i] = endpoint.path .. " " .. (type(codec) == "table" and "own of " .. first[codec] or codec)
+  end
+  return table.concat(lines, "\n")
+end
+
+--- Loads the app of a file.
+---@param file string
+---@param command_line table
+---@param generation integer
+---@return tidewire.App|nil loaded
+---@return string[]|nil problems  as lines
+---@return string|nil sources     the script files that were asked for, beside problems
+function reload.load(file, command_line, generation)
+  local loaded, problems, warnings, scripts = app.load {
+    file = file,
+    environ = core.environment(),
+    command_line = command_line,
+    check_address = core.check_address,
+    check_certificate = core.check_certificate,
+    generation = generation,
+  }
+  warn(loaded and problems or warnings)
+  if not loaded then
+    local lines = {}
+    for i, problem in ipairs(problems) do
+      lines[i] = app.format(problem)
+    end
+    return nil, lines, scripts and scripts:sources()
+  end
+  loaded.shape = shape_of(loaded)
+  return loaded
+end
+
+--- Calls its on_load, which may wait. After it all of its script files are known: loaded.sources.
+---@param loaded tidewire.App
+---@return true|nil ok
+---@return string[]|nil problems
+function reload.call_on_load(loaded)
+  local ok, err = true, nil
+  if loaded.on_load then
+    ok, err = xpcall(loaded.on_load, errors.handler("on_load"))
+  end
+  loaded.sources = loaded.scripts:sources()
+  if not ok then
+    return nil, { ("%s: on_load: %s\n%s"):format(loaded.file, err.message, script_file.own_frames(err.traceback)) }
+  end
+  return true
+end
+
+--- Warns of what a check finds in a whole app beside what a start finds.
+---@param loaded tidewire.App
+function reload.check(loaded)
+  warn(globals.find(loaded.scripts.files, { loaded.on_load, loaded.on_reload, loaded.on_stop }))
+end
+
+--- A whole app is there. It takes over, in this worker or in others first, or is discarded.
+---@param loaded tidewire.App
+function reload.announce(loaded)
+  codecs.announce(loaded.endpoints)
+  for _, endpoint in pairs(live) do
+    if not endpoint.is_stripped then
+      core.next_codec(endpoint.number, endpoint.codec)
+    end
+  end
+  for _, endpoint in ipairs(loaded.endpoints) do
+    local known = live[endpoint.path]
+    if known then
+      core.next_codec(known.number, codecs.number(endpoint.options.codec))
+    end
+  end
+end
+
+function reload.discard()
+  luv_sockets.discard()
+  codecs.withdraw()
+end
+
+--- Makes a live endpoint what a loaded one is. Connections see it from now on.
+local function renew(endpoint)
+  local known = live[endpoint.path]
+  local one = known or {}
+  local number, old_send = one.number, one.send
+  for key in pairs(one) do
+    one[key] = nil
+  end
+  for key, value in pairs(endpoint) do
+    one[key] = value
+  end
+  endpoint.live, live[endpoint.path] = one, one
+  endpoints.prepare(one, number)
+  endpoint.number = one.number
+  if old_send and old_send ~= one.send then -- conn.send is a field, for speed
+    registry.replace_send(one, old_send)
+  end
+end
+
+--- Of an endpoint that is no more nothing is left but what C and connections that have gone know of it.
+local function strip(endpoint)
+  local path, name, number = endpoint.path, endpoint.name, endpoint.number
+  core.straight(number, nil)
+  for key in pairs(endpoint) do
+    endpoint[key] = nil
+  end
+  endpoint.path, endpoint.name, endpoint.number, endpoint.is_stripped = path, name, number, true
+end
+
+--- The endpoints that are not in the new app and still have their code. It goes when a later app takes over and they
+--- have no connections any more, in no worker: by then all workers have refused new ones.
+local function vanished(new)
+  local there, list = {}, {}
+  for _, endpoint in ipairs(new.endpoints) do
+    there[endpoint.path] = true
+  end
+  for path, endpoint in pairs(live) do
+    if there[path] or endpoint.is_stripped then
+      goto continue
+    elseif endpoint.has_vanished and core.endpoint_taken(endpoint.number) == 0 then
+      strip(endpoint)
+    else
+      endpoint.has_vanished = true
+      list[#list + 1] = endpoint
+    end
+    ::continue::
+  end
+  table.sort(list, function(one, other) return one.number < other.number end)
+  return list
+end
+
+--- The numbers of the codecs of these endpoints.
+local function codecs_of(list)
+  local used = {}
+  for _, endpoint in ipairs(list) do
+    used[endpoint.codec] = true
+  end
+  return used
+end
+
+--- Lets a loaded app take over that was announced. Cannot wait, and cannot fail.
+---@param loaded tidewire.App
+---@return tidewire.App running
+function reload.commit(loaded)
+  core.set_budgets(loaded.handler_timeout, loaded.limits.load_timeout)
+  local list = {}
+  for i, endpoint in ipairs(loaded.endpoints) do
+    renew(endpoint)
+    list[i] = endpoint.live
+  end
+  for _, endpoint in ipairs(vanished(loaded)) do
+    list[#list + 1] = endpoint
+    if loaded.removed_endpoints == "close" then
+      core.close_endpoint(endpoint.number, 1012, "this endpoint is no more")
+    end
+  end
+  registry.endpoints, registry.codecs = list, codecs_of(list)
+  codecs.renew(registry.codecs)
+  globals.watch(loaded.scripts.env)
+  return loaded
+end
+
+--- After the swap: what the old code's loading had started ends; the new app may take over from the old.
+---@param running tidewire.App
+---@param old tidewire.App
+---@param generation integer
+function reload.begin(running, old, generation)
+  scope.finish(old.scripts.number)
+  luv_sockets.take_over(generation)
+  if running.on_reload then
+    core.set_scope(generation) -- what it starts belongs to the new code, as what on_load does
+    core.spawn(running.on_reload, old.value)
+    core.set_scope(nil)
+  end
+end
+
+return reload
