@@ -44,6 +44,19 @@ local function check_reloads(count)
   assert.equal(count, reloads())
 end
 
+--- A module that says `first` and puts one that says `second` in its own place while it is loaded. That is one
+--- step, since another worker may read the file at any moment.
+local function replaced_while_loaded(name, first, second)
+  return ([[
+local beside = ("%s.%%d"):format(require "tidewire".worker)
+local file = assert(io.open(beside, "w"))
+file:write(%q)
+file:close()
+assert(os.rename(beside, "%s"))
+return %q
+]]):format(name, module(second), name, first)
+end
+
 --- Nothing of what happened before is a change, and what happens now is.
 local function check_quiet(before, name, text)
   write(name, module(text))
@@ -223,22 +236,11 @@ return { handle_message = function(conn) conn:send(part) end }
 
   it("sees what was saved while the code was read", function()
     start({ app = APP, files = { ["part.lua"] = module("first") } })
-    -- the module writes itself anew, once, while it is loaded
-    write("part.lua", [[
-local file = assert(io.open("part.lua", "w"))
-file:write("return 'third'")
-file:close()
-return "second"
-]])
+    write("part.lua", replaced_while_loaded("part.lua", "second", "third"))
     becomes("third")
     write("app.lua", "local part = require 'fresh'\nreturn { handle_message = function(conn) conn:send(part) end }")
     assert.is_truthy(app:wait_for_log("event=reload_failed"))
-    write("fresh.lua", [[
-local file = assert(io.open("fresh.lua", "w"))
-file:write("return 'fifth'")
-file:close()
-return "fourth"
-]])
+    write("fresh.lua", replaced_while_loaded("fresh.lua", "fourth", "fifth"))
     assert.equal("fifth", loop.ask_until(function() return (ada:ask("?")) end, "fifth"))
   end)
 

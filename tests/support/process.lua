@@ -36,6 +36,14 @@ function process.write_file(path, text)
   assert(file:close())
 end
 
+--- Put a file in its place in one step: a reader finds the old text or this one, never a part of it.
+---@param path string
+---@param text string
+function process.replace_file(path, text)
+  process.write_file(path .. ".next", text)
+  assert(os.rename(path .. ".next", path))
+end
+
 --- The path of an installed program, or nil. Servers' folders are searched as well, which are not on everybody's PATH.
 --- A snap does not count: it cannot use our folders.
 ---@param name string

@@ -35,12 +35,12 @@ function reloads.outcomes(app)
   return mine.list
 end
 
---- Writes the app anew, or several files.
+--- Puts a new app in place, or several files. Workers may be reading them for an earlier reload.
 ---@param app support.server
 ---@param files string|table<string, string>  the app's text, or texts by their path in the folder
 function reloads.write(app, files)
   for path, text in pairs(type(files) == "string" and { ["app.lua"] = files } or files) do
-    process.write_file(app.directory .. "/" .. path, text)
+    process.replace_file(app.directory .. "/" .. path, text)
   end
 end
 
