@@ -1,6 +1,6 @@
 -- registry.lua -- what is there now: the worker's connections and the app's endpoints.
 --
--- Written by dispatch.lua and reload/init.lua, read by those who address others: rooms and broadcasts.
+-- Written by dispatch.lua and reload.lua, read by those who address others: rooms and broadcasts.
 
 local ENDPOINT <const> = "\0endpoint" -- conn.lua's key
 

@@ -1,7 +1,7 @@
 /* jwt_c.c -- the Lua module `tidewire.jwt_c`: signatures of JSON Web Tokens (RFC 7515), by libjwt.
  *
  * Only what takes cryptography or bytes is here; which tokens are good is decided in
- * lua/tidewire/jwt/init.lua, and what libjwt is not trusted with in docs/decisions/jwt.md. The only file
+ * lua/tidewire/jwt.lua, and what libjwt is not trusted with in docs/decisions/jwt.md. The only file
  * that knows libjwt. Keeps nothing between calls; runs on the thread of its Lua state. */
 #include "script/jwt_c.h"
 

@@ -1,4 +1,4 @@
-/* jwt_c.h -- the loader of the Lua module `tidewire.jwt_c` (lua/tidewire/jwt/init.lua is its only user). */
+/* jwt_c.h -- the loader of the Lua module `tidewire.jwt_c` (lua/tidewire/jwt.lua is its only user). */
 #ifndef TIDEWIRE_SCRIPT_JWT_C_H
 #define TIDEWIRE_SCRIPT_JWT_C_H
 

@@ -2,8 +2,8 @@
 -- command line and their variables, formats, close codes, levels of the log, metrics, labels and presets of the tests.
 
 local sources = require "support.sources"
-local environment = require "tidewire.environment"
-local options = require "tidewire.options"
+local environment = require "tidewire.load.environment"
+local options = require "tidewire.load.options"
 
 local function page(name)
   return sources.read("docs/" .. name .. ".md")

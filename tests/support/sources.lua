@@ -2,7 +2,7 @@
 -- of its constants. For specs that compare the documentation with the code.
 
 local uv = require "luv"
-local options = require "tidewire.options"
+local options = require "tidewire.load.options"
 
 local sources = {}
 

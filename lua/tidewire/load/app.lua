@@ -107,8 +107,8 @@ local function read_command_line(report, given)
   return settings
 end
 
-local function run(report, dir, number)
-  local scripts, message = Generation.new(dir, number)
+local function run(report, dir, request)
+  local scripts, message = Generation.new(dir, request.generation or 1, request.library)
   if not scripts then
     return nil, { file = report.file, message = message }
   end
@@ -149,6 +149,7 @@ end
 ---@field environ table<string, string>|nil    the environment; none if nil
 ---@field command_line tidewire.CommandLine|nil
 ---@field generation integer|nil                1 by default
+---@field library tidewire|nil                  what scripts require as "tidewire"
 ---@field check_address nil|fun(text: string): any, string|nil  see tidewire.Facts; addresses are not judged without
 ---@field check_certificate nil|fun(certificate: string, key: string): any, string|nil  nor are certificates
 
@@ -167,7 +168,7 @@ function app.load(request)
   local command_line = request.command_line or {}
   local from_command_line = read_command_line(report, command_line)
 
-  local value, problem = run(report, dir, request.generation or 1)
+  local value, problem = run(report, dir, request)
   if not value then
     table.insert(report.errors, problem)
     return nil, report:in_order(report.errors), report:in_order(report.warnings), report.scripts

@@ -214,30 +214,29 @@ local function new_env(self)
 end
 
 --- The library as this generation sees it: with its own number.
-local function own_tidewire(number)
+local function own_tidewire(library, number)
   local own = {}
-  for name, value in pairs(raw_require "tidewire") do
+  for name, value in pairs(library) do
     own[name] = value
   end
   own.generation = number
-  return setmetatable(own, getmetatable(raw_require "tidewire"))
+  return setmetatable(own, getmetatable(library))
 end
 
 --- A generation without code.
 ---@param folder string   of the app
 ---@param number integer
+---@param library tidewire|nil  `require "tidewire"` returns a copy of it; nil: scripts have no library
 ---@return tidewire.Generation|nil generation
 ---@return string|nil message  package.path cannot express the folder's name
-function Generation.new(folder, number)
+function Generation.new(folder, number, library)
   if folder:find("[?;]") then
     return nil, 'the app\'s folder has "?" or ";" in its name, which Lua\'s package.path cannot hold: rename it'
   end
   local self = setmetatable({ number = number, folder = folder, files = {}, loading = {}, told = false },
     Generation)
   self.loaded = setmetatable({}, { __index = package.loaded })
-  if package.loaded["tidewire.core"] then -- without, no script can require tidewire
-    self.loaded.tidewire = own_tidewire(number)
-  end
+  self.loaded.tidewire = library and own_tidewire(library, number)
   new_env(self)
   return self
 end

@@ -1,4 +1,4 @@
--- reload/init.lua -- from a script file to the code that runs: loading an app, and letting it take over from another.
+-- reload.lua -- from a script file to the code that runs: loading an app, and letting it take over from another.
 --
 -- An endpoint, known by its path, is one table for as long as the program runs: connections keep it, and a reload
 -- changes what is in it. So the next hook of every connection is new code, and a swap costs the same for ten
@@ -15,6 +15,7 @@ local globals = require "tidewire.globals"
 local registry = require "tidewire.registry"
 local scope = require "tidewire.reload.scope"
 local script_file = require "tidewire.load.script_file"
+local tw = require "tidewire"
 
 local reload = {}
 
@@ -55,6 +56,7 @@ function reload.load(file, command_line, generation)
     check_address = core.check_address,
     check_certificate = core.check_certificate,
     generation = generation,
+    library = tw,
   }
   warn(loaded and problems or warnings)
   if not loaded then

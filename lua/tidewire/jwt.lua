@@ -1,4 +1,4 @@
--- jwt/init.lua -- `tw.jwt`: JSON Web Tokens (RFC 7519), verified and made.
+-- jwt.lua -- `tw.jwt`: JSON Web Tokens (RFC 7519), verified and made.
 --
 -- This file decides which tokens are good; the signatures are checked in C (`tidewire.jwt_c`, by
 -- libjwt). The order matters: the form of the token, then whether its algorithm is one that goes
