@@ -12,7 +12,7 @@ local function read(path)
   return text
 end
 
-local pages = { "README.md" }
+local pages = { "README.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md" }
 local scan = assert(uv.fs_scandir("docs"), "run from the top folder of the source")
 for name in function() return uv.fs_scandir_next(scan) end do
   if name:find("%.md$") then pages[#pages + 1] = "docs/" .. name end
@@ -67,6 +67,9 @@ describe("the documentation", function()
 
   it("is found from the README, every page of it", function()
     local readme = read("README.md")
+    for _, path in ipairs({ "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md" }) do
+      assert.is_truthy(readme:find("(" .. path .. ")", 1, true), path)
+    end
     for _, folder in ipairs({ "docs", "docs/decisions" }) do
       local files = assert(uv.fs_scandir(folder))
       for name in function() return uv.fs_scandir_next(files) end do

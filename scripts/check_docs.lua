@@ -1,0 +1,131 @@
+-- Checks that the files and folders which the documentation names are there, and that the README's
+-- tour names every folder of the source.
+--
+--   lua5.4 scripts/check_docs.lua [TOP]          TOP: the top of the source tree (default: .)
+--
+-- A file is named by its base name (`outq.c`), by the end of its path (`core/outq.c`) or from the top
+-- (`src/core/outq.c`); a star stands for a part of a name. Looks at the pages below, and at the README
+-- from its tour on. Whether what is said of a file is true is the reader's to judge.
+
+local top = arg[1] or "."
+
+---The pages, and where in them the look begins.
+local pages = {
+  { path = "README.md", from = "\n## A tour of the source\n", to = "\n## Tests\n" },
+  { path = "CONTRIBUTING.md" },
+  { path = "docs/architecture.md" },
+  { path = "docs/testing.md" },
+}
+
+---Folders that the pages name before they are there.
+local planned = {}
+
+---What a path begins with: folders at the top, and the parts of src/.
+local roots = {}
+for name in ("src lua tests scripts docs examples bench cmake man"
+  .. " base core net script server cluster"):gmatch "%l+" do
+  roots[name] = true
+end
+
+---Ends of names that are files wherever they stand in a text.
+local endings = { c = true, h = true, lua = true }
+
+local problems = 0
+local function problem(path, text, ...)
+  problems = problems + 1
+  print(("%s: %s"):format(path, text:format(...)))
+end
+
+---Every file, and every folder that has one.
+local files, folders = {}, {}
+local list = ("cd '%s' && { git ls-files --cached --others --exclude-standard 2> /dev/null"
+  .. " || find . -type f -not -path './build/*' | sed 's,^[.]/,,'; }"):format(top)
+local pipe = assert(io.popen(list))
+for path in pipe:lines() do
+  files[#files + 1] = "/" .. path
+  local folder = path:match "^(.*)/"
+  while folder and not folders["/" .. folder] do
+    folders["/" .. folder] = true
+    folder = folder:match "^(.*)/"
+  end
+end
+if not pipe:close() then problem(top, "the files could not be listed") end
+
+---Is there a file or a folder whose path ends so?
+local known = {}
+local function exists(name)
+  if known[name] == nil then
+    local pattern = "/" .. name:gsub("/$", ""):gsub("[%-.]", "%%%0"):gsub("%*", "[^/]*") .. "$"
+    local found = false
+    for _, path in ipairs(files) do found = found or path:find(pattern) ~= nil end
+    for path in pairs(folders) do found = found or path:find(pattern) ~= nil end
+    known[name] = found
+  end
+  return known[name]
+end
+
+for _, name in ipairs(planned) do
+  if folders["/" .. name] then
+    problem("scripts/check_docs.lua", "%s is there now: take it out of `planned`", name)
+  end
+  known[name] = true
+end
+
+---The text of a page between two headings; nil where there is no page.
+local function read(page)
+  local file <close> = io.open(top .. "/" .. page.path)
+  if not file then return problem(page.path, "is missing") end
+  local text = file:read("a"):gsub("\n```lua\n.-\n```", "") -- examples have files of their own
+  if not page.from then return text end
+  local from = text:find(page.from, 1, true)
+  if not from then return problem(page.path, "has no heading %q", page.from) end
+  return text:sub(from, text:find(page.to, from, true))
+end
+
+---Calls visit(name) for each file or folder that a text names.
+local function each_name(text, visit)
+  for word in text:gmatch "[%w_*./-]+" do
+    local ending = word:match "[%w_*]%.(%l+)$"
+    if endings[ending] and not word:find "^[/.]" then visit(word) end
+  end
+  local function path(word)
+    local root = word:match "^(%l+)/[%w_*./-]+$"
+    if roots[root] then visit(word) end
+  end
+  for word in text:gmatch "`([^`\n]+)`" do path(word) end
+  for word in text:gmatch "%]%(([^%s()#]+)" do path(word) end
+end
+
+local decisions = assert(io.popen(("cd '%s' && ls docs/decisions/*.md"):format(top)))
+for path in decisions:lines() do pages[#pages + 1] = { path = path } end
+if not decisions:close() then problem(top, "docs/decisions could not be listed") end
+
+for _, page in ipairs(pages) do
+  local text = read(page)
+  local told = {}
+  if text then
+    each_name(text, function(name)
+      if not exists(name) and not told[name] then
+        told[name] = true
+        problem(page.path, "there is no %s", name)
+      end
+    end)
+  end
+end
+
+---Every folder of the source, from the parts of src/ down, is named in the tour.
+local tour = read(pages[1]) or ""
+local missing = {}
+for folder in pairs(folders) do
+  local name = folder:match "^/(src/.+)$" or folder:match "^/(lua/tidewire/?.*)$"
+  if name and not tour:find(name:gsub("[%-.]", "%%%0") .. "[/`)]") then
+    missing[#missing + 1] = name
+  end
+end
+table.sort(missing)
+for _, name in ipairs(missing) do problem("README.md", "the tour of the source does not name %s", name) end
+
+if problems > 0 then
+  print(("check_docs: %d problem%s"):format(problems, problems == 1 and "" or "s"))
+  os.exit(1)
+end
