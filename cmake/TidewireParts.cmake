@@ -1,10 +1,10 @@
 # How a part of src/ and a Lua C module become targets.
 
-# tidewire_part(NAME [LINK target…] [EMBED]): src/NAME/*.c become the static library tw_NAME.
+# tidewire_part(NAME [LINK target…] [EMBED]): src/NAME/**/*.c become the static library tw_NAME.
 # With EMBED, the Lua library and the templates of `tidewire new` become part of it.
 function(tidewire_part name)
   cmake_parse_arguments(PART "EMBED" "" "LINK" ${ARGN})
-  file(GLOB sources CONFIGURE_DEPENDS "${CMAKE_CURRENT_SOURCE_DIR}/src/${name}/*.c")
+  file(GLOB_RECURSE sources CONFIGURE_DEPENDS "${CMAKE_CURRENT_SOURCE_DIR}/src/${name}/*.c")
   if(PART_EMBED)
     tidewire_embed_sources(embedded)
     list(APPEND sources ${embedded})
@@ -23,7 +23,7 @@ endfunction()
 # liblua: the interpreter that loads it brings Lua.
 function(tidewire_lua_module name)
   cmake_parse_arguments(MODULE "" "" "LINK" ${ARGN})
-  file(GLOB sources CONFIGURE_DEPENDS
+  file(GLOB_RECURSE sources CONFIGURE_DEPENDS
     "${CMAKE_CURRENT_SOURCE_DIR}/src/script/${name}.c"
     "${CMAKE_CURRENT_SOURCE_DIR}/src/script/${name}_*.c")
   if(NOT sources)

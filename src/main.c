@@ -1,10 +1,10 @@
 /* main.c -- the program: what was asked for, and its exit code. */
-#include "server/remote.h"
 #include "server/scaffold.h"
 #include "server/server.h"
 #include "server/settings.h"
 #include "server/standard_streams.h"
 #include "server/talk.h"
+#include "server/upgrade/control_client.h"
 #include "tidewire_version.h"
 
 #include <stdio.h>
@@ -24,7 +24,7 @@ static int act(const struct settings *settings, const char *program) {
     case ACTION_TALK:
         return talk(settings);
     case ACTION_RELOAD:
-        return remote_reload(settings->pid_file);
+        return control_client_reload(settings->pid_file);
     case ACTION_RUN:
         break;
     }

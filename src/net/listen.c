@@ -31,7 +31,7 @@ struct share {
 /* One address. */
 struct spot {
     struct address address;
-    bool any_port, owns_file, inherited;
+    bool any_port, owns_file, passed;
     bool will_own_file;      /* it is still of the process before us */
     struct socket_file file; /* of a Unix socket */
     int *fds;                /* the sockets */
@@ -167,7 +167,7 @@ static int share_out(struct spot *spot, unsigned workers) {
     return 0;
 }
 
-static void announce(const struct spot *spot, bool for_admin, bool inherited) {
+static void announce(const struct spot *spot, bool for_admin, bool passed) {
     char text[ADDRESS_TEXT_BYTES];
     struct log_line line;
     log_begin(&line, LOG_INFO, "listening");
@@ -176,20 +176,20 @@ static void announce(const struct spot *spot, bool for_admin, bool inherited) {
                            sizeof text));
     if (for_admin)
         log_str(&line, "for", "admin");
-    if (inherited)
+    if (passed)
         log_bool(&line, "inherited", true);
     log_end(&line);
 }
 
 /* Makes it the spot's, whose descriptors it owns from now on. */
-static void adopt(struct spot *spot, const struct inherited *inherited) {
-    spot->address = inherited->address;
-    spot->any_port = inherited->facts.any_port;
-    spot->will_own_file = inherited->facts.owns_file;
-    spot->inherited = true;
-    spot->fds = mem_alloc(inherited->count * sizeof *spot->fds);
-    memcpy(spot->fds, inherited->fds, inherited->count * sizeof *spot->fds);
-    spot->count = inherited->count;
+static void adopt(struct spot *spot, const struct passed_address *passed) {
+    spot->address = passed->address;
+    spot->any_port = passed->facts.any_port;
+    spot->will_own_file = passed->facts.owns_file;
+    spot->passed = true;
+    spot->fds = mem_alloc(passed->count * sizeof *spot->fds);
+    memcpy(spot->fds, passed->fds, passed->count * sizeof *spot->fds);
+    spot->count = passed->count;
 }
 
 /* 0 or -errno; 1: it is optional, and there is none. */
@@ -211,13 +211,13 @@ static int open_anew(struct spot *spot, unsigned workers) {
     return result;
 }
 
-static struct inherited *find_inherited(const struct listen_how *how,
-                                        const struct address *address) {
-    struct inherited *found = inheritance_take(how->inheritance, address, how->for_admin);
+static struct passed_address *find_passed(const struct listen_how *how,
+                                          const struct address *address) {
+    struct passed_address *found = passed_fds_take(how->passed, address, how->for_admin);
     if (found == NULL && address->dual_stack) {
         struct address plain = address_without_ipv6(address);
         if (!has_ipv6())
-            found = inheritance_take(how->inheritance, &plain, how->for_admin);
+            found = passed_fds_take(how->passed, &plain, how->for_admin);
     }
     return found;
 }
@@ -235,16 +235,16 @@ static void close_spot(struct spot *spot) {
 
 /* 0 or -errno. `port`, when not 0, is what the system chose for the first socket of port 0. */
 static int add_spot(struct listen_set *set, const struct address *address,
-                    const struct inherited *inherited, int *port) {
+                    const struct passed_address *passed, int *port) {
     struct spot *spot = &set->spots[set->count++];
     spot->address = *address;
     if (*port != 0 && address_port((const struct sockaddr *)&address->storage) == 0)
         address_set_port(&spot->address, *port);
-    if (inherited == NULL)
-        inherited = find_inherited(&set->how, &spot->address);
+    if (passed == NULL)
+        passed = find_passed(&set->how, &spot->address);
     int result = 0;
-    if (inherited != NULL)
-        adopt(spot, inherited);
+    if (passed != NULL)
+        adopt(spot, passed);
     else
         result = open_anew(spot, set->how.workers);
     if (result == 1) {
@@ -257,7 +257,7 @@ static int add_spot(struct listen_set *set, const struct address *address,
         result = share_out(spot, set->how.workers);
     if (result != 0)
         return result;
-    announce(spot, set->how.for_admin, inherited != NULL);
+    announce(spot, set->how.for_admin, passed != NULL);
     *port = address_port((const struct sockaddr *)&spot->address.storage);
     return 0;
 }
@@ -306,12 +306,12 @@ struct listen_set *listen_open(const char *text, const struct listen_how *how, c
     return set;
 }
 
-struct listen_set *listen_adopt(const struct inherited *inherited, const struct listen_how *how,
+struct listen_set *listen_adopt(const struct passed_address *passed, const struct listen_how *how,
                                 char *error, size_t error_size) {
     struct listen_set *set = new_set(how);
-    int port = 0, result = add_spot(set, &inherited->address, inherited, &port);
+    int port = 0, result = add_spot(set, &passed->address, passed, &port);
     if (result != 0) {
-        snprintf(error, error_size, "cannot listen on an inherited socket: %s", strerror(-result));
+        snprintf(error, error_size, "cannot listen on a passed socket: %s", strerror(-result));
         listen_end(set);
         return NULL;
     }
@@ -344,20 +344,20 @@ bool listen_address(const struct listen_set *set, size_t number, char *text, siz
 }
 
 bool listen_look(const struct listen_set *set, size_t number, const int **fds, size_t *count,
-                 struct inherited_facts *facts) {
+                 struct passed_facts *facts) {
     if (number >= set->count)
         return false;
     const struct spot *spot = &set->spots[number];
     *fds = spot->fds;
     *count = spot->count;
-    *facts = (struct inherited_facts){
+    *facts = (struct passed_facts){
         .for_admin = set->how.for_admin, .any_port = spot->any_port, .owns_file = spot->owns_file};
     return true;
 }
 
-bool listen_is_inherited(const struct listen_set *set) {
+bool listen_is_passed(const struct listen_set *set) {
     for (size_t i = 0; i < set->count; i++)
-        if (set->spots[i].inherited)
+        if (set->spots[i].passed)
             return true;
     return false;
 }

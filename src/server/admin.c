@@ -314,16 +314,6 @@ static void on_request(void *user, struct http *http, const struct request *requ
         http_respond_refusal(http, 404, NULL, "There are /healthz, /readyz, /metrics and /stats.");
 }
 
-/* NULL, with or without an error: see admin_open(). */
-static struct listen_set *open_set(const char *address, struct inheritance *inheritance,
-                                   char *error, size_t error_size) {
-    struct listen_how how = {.for_admin = true, .workers = 1, .inheritance = inheritance};
-    if (address != NULL)
-        return listen_open(address, &how, error, error_size);
-    struct inherited *inherited = inheritance_take_any(inheritance, true);
-    return inherited == NULL ? NULL : listen_adopt(inherited, &how, error, error_size);
-}
-
 static void open_admission(struct admission *admission) {
     admission_init(admission);
     atomic_store(&admission->connections.max, MAX_SOCKETS);
@@ -334,18 +324,12 @@ static void open_admission(struct admission *admission) {
 }
 
 struct admin *admin_open(uv_loop_t *loop, struct commons *commons, struct crew *crew,
-                         const char *address, struct inheritance *inheritance, char *error,
-                         size_t error_size) {
-    error[0] = '\0';
-    struct listen_set *set = open_set(address, inheritance, error, error_size);
-    if (set == NULL)
-        return NULL;
+                         struct listen_set *set, char *error, size_t error_size) {
     struct admin *admin = mem_zalloc(sizeof *admin);
     admin->transport = transport_new(loop, &admin->stats);
     broken_pipe_survive();
     if (admin->transport == NULL) {
         snprintf(error, error_size, "%s", transport_cannot_start);
-        listen_end(set);
         mem_free(admin);
         return NULL;
     }
@@ -372,16 +356,11 @@ void admin_start(struct admin *admin) {
         admin->listener = listener_start(admin->loop, admin->set, 0, admin->http);
 }
 
-struct listen_set *admin_set(struct admin *admin) {
-    return admin == NULL ? NULL : admin->set;
-}
-
 void admin_leave(struct admin *admin) {
     if (admin == NULL)
         return;
     listener_close(admin->listener);
     admin->listener = NULL;
-    listen_leave_files(admin->set);
 }
 
 void admin_drain(struct admin *admin) {
@@ -395,7 +374,6 @@ void admin_close(struct admin *admin) {
     admin->asking_count = 0;
     uv_close((uv_handle_t *)&admin->patience, NULL);
     listener_close(admin->listener);
-    listen_end(admin->set);
     http_server_close(admin->http);
     transport_stop(admin->transport);
 }

@@ -1,7 +1,7 @@
 /* admin.h -- the operator's address: /healthz, /readyz, /metrics, /stats.
  *
- * Answered in C on the main thread, which runs no script: it speaks when scripts are broken, and when they do
- * not return. Off unless the app or the command line names an address. */
+ * Answered in C on the main thread, which runs no script: it speaks when scripts are broken, and
+ * when they do not return. Off unless the app or the command line names an address. */
 #ifndef TIDEWIRE_SERVER_ADMIN_H
 #define TIDEWIRE_SERVER_ADMIN_H
 
@@ -12,20 +12,17 @@
 
 struct admin;
 
-/* Opens its sockets: those of `address`, or where that is NULL what was inherited for the purpose. NULL with
- * a sentence in `error` when it cannot; without one when there is neither. Nobody is answered yet. */
+/* With the sockets of `set`, which is borrowed. NULL with a sentence in `error` when it cannot be.
+ * Nobody is answered yet. */
 struct admin *admin_open(uv_loop_t *loop, struct commons *commons, struct crew *crew,
-                         const char *address, struct inheritance *inheritance, char *error,
-                         size_t error_size);
+                         struct listen_set *set, char *error, size_t error_size);
 /* Answers from now on. Accepts NULL. */
 void admin_start(struct admin *admin);
 
 /* /readyz answers 503 from now on. Accepts NULL. */
 void admin_drain(struct admin *admin);
 
-/* What it listens on; NULL: nothing. */
-struct listen_set *admin_set(struct admin *admin);
-/* Another process has the sockets: stops accepting, leaves its files. Accepts NULL. */
+/* Another process has the sockets: accepts no more. Accepts NULL. */
 void admin_leave(struct admin *admin);
 
 /* A worker has something to report. Accepts NULL. */

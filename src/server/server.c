@@ -1,27 +1,31 @@
 /* server.c -- the process: starting, signals, draining, the end. See server.h.
  *
- * Runs on the main thread, whose loop has signals, the workers' reports and the admin address, and no script:
- * it answers while scripts do not. Starts by phases, each undone in reverse order: loop, workers with their
- * app, sockets (perhaps of the process before), admin, pid file. The only place that catches signals. How it
- * ends: drain.c; how the next process gets the sockets: succession.c. */
+ * Runs on the main thread, whose loop has signals, the workers' reports and the admin address,
+ * and no script: it answers while scripts do not. Starts by phases, each undone in reverse
+ * order: loop, workers with their app, sockets (perhaps of the process before), admin, pid file.
+ * The only place that catches signals. How it ends: drain.c; how the next process gets the
+ * sockets: upgrade/control.h. */
 #include "server/server.h"
 
 #include "base/clock.h"
 #include "base/mem.h"
 #include "net/transport.h"
-#include "server/activation.h"
 #include "server/admin.h"
 #include "server/app_file.h"
 #include "server/broken_pipe.h"
 #include "server/credentials.h"
 #include "server/crew.h"
 #include "server/drain.h"
+#include "server/listeners.h"
 #include "server/log_writer.h"
 #include "server/notify.h"
+#include "server/pid_file.h"
 #include "server/reload.h"
 #include "server/serving.h"
 #include "server/standard_streams.h"
-#include "server/succession.h"
+#include "server/upgrade/control.h"
+#include "server/upgrade/control_server.h"
+#include "server/upgrade/upgrade_new.h"
 #include "server/watch.h"
 
 #include <errno.h>
@@ -43,8 +47,11 @@ struct server {
     uv_loop_t loop; /* the main thread's: signals, the workers' reports, the admin address */
     struct commons commons;
     struct crew *crew;
-    struct inheritance *inheritance; /* sockets that others have opened */
-    struct doors doors;
+    struct passed_fds *passed; /* sockets that other processes have opened */
+    struct listeners listeners;
+    struct pid_file pid_file;
+    struct control_server *control; /* NULL: no next process is waited for */
+    struct upgrade_new upgrade;     /* from the process before */
     struct reload *reload;
     struct watch *watch; /* NULL: not asked for */
     struct admin *admin;
@@ -57,13 +64,13 @@ struct server {
     const char *early_why;
     bool serving;   /* clients were let in */
     bool exit_seen; /* a script has called os.exit */
-    struct succession succession;
     bool patience_over;
 };
 
 /* ---- the process's surroundings ---- */
 
-/* Descriptors beside the connections: listeners, files, handshakes under way, requests to others. */
+/* Descriptors beside the connections: listeners, files, handshakes under way, requests to
+ * others. */
 enum { SPARE_DESCRIPTORS = 4096 };
 
 static void raise_descriptor_limit(uint32_t connections) {
@@ -86,9 +93,10 @@ static void raise_descriptor_limit(uint32_t connections) {
 /* How long the end may take when every client is gone. Longer than worker_finish() waits. */
 enum { END_MS = 1500 };
 
-/* Keeps freed memory at hand: giving it back to the system and asking for it again each time a batch of
- * messages has gone through costs a page fault per message (measured: a quarter of the time of 1 KiB
- * messages). Memory of gone connections is given back by the worker when it is quiet. */
+/* Keeps freed memory at hand: giving it back to the system and asking for it again each time a
+ * batch of messages has gone through costs a page fault per message (measured: a quarter of the
+ * time of 1 KiB messages). Memory of gone connections is given back by the worker when it is
+ * quiet. */
 static void tune_malloc(void) {
     mallopt(M_TRIM_THRESHOLD, 16 * 1024 * 1024);
     mallopt(M_TOP_PAD, 1024 * 1024);
@@ -115,11 +123,12 @@ static void on_phase(void *user, enum drain_phase phase) {
     struct server *server = user;
     reload_forbid(server->reload);
     admin_drain(server->admin);
-    succession_end(&server->succession);
+    control_server_close(server->control);
+    server->control = NULL;
     if (phase != DRAIN_OVER && !server->drain.handed_over)
         notify_stopping(&server->notify);
     if (phase != DRAIN_LAME_DUCK)
-        doors_end(&server->doors);
+        listeners_close_app(&server->listeners);
 }
 
 static void end(struct server *server, const char *why) {
@@ -168,6 +177,14 @@ static void end_crew(struct server *server, int code) {
 
 /* ---- new code ---- */
 
+/* Puts the pid file and the control socket in their places again where they were taken away. */
+static void restore_files(struct server *server) {
+    char error[512];
+    if (!pid_file_renew(&server->pid_file, error, sizeof error) ||
+        !control_server_restore(&server->control, error, sizeof error))
+        log_event(LOG_WARN, "lost_file", error);
+}
+
 /* One begins, or has ended. */
 static void on_reload(void *user, bool begins) {
     struct server *server = user;
@@ -175,29 +192,29 @@ static void on_reload(void *user, bool begins) {
         notify_reloading(&server->notify);
         watch_begin(server->watch);
         app_file_look(server->file);
-        doors_look_at_files(&server->doors);
-        succession_renew_files(&server->succession);
+        listeners_check_files(&server->listeners);
+        restore_files(server);
     } else if (server->drain.phase == DRAIN_NOT)
         notify_ready(&server->notify);
 }
 
-/* What came of one that `tidewire reload` has asked for. */
-struct question {
+/* One that a client of the control socket has asked for. */
+struct reload_request {
     struct server *server;
     uint64_t number;
 };
 
-static void on_answer(void *user, unsigned generation, const char *problems) {
-    struct question *question = user;
-    succession_answer(&question->server->succession, question->number, generation, problems);
-    mem_free(question);
+static void on_reload_ended(void *user, unsigned generation, const char *problems) {
+    struct reload_request *request = user;
+    control_server_reloaded(request->server->control, request->number, generation, problems);
+    mem_free(request);
 }
 
-static void on_reload_asked(void *user, uint64_t number) {
+static void on_reload_request(void *user, uint64_t number) {
     struct server *server = user;
-    struct question *question = mem_alloc(sizeof *question);
-    *question = (struct question){server, number};
-    reload_want(server->reload, on_answer, question);
+    struct reload_request *request = mem_alloc(sizeof *request);
+    *request = (struct reload_request){server, number};
+    reload_want(server->reload, on_reload_ended, request);
 }
 
 /* ---- signals ---- */
@@ -226,8 +243,9 @@ static void catch_signals(struct server *server) {
     }
 }
 
-/* All is over but for the exit: a signal that comes now must not make it another one. libuv gives each back to
- * the system, where it would end the process; it is blocked until nobody cares any more. */
+/* All is over but for the exit: a signal that comes now must not make it another one. libuv
+ * gives each back to the system, where it would end the process; it is blocked until nobody
+ * cares any more. */
 static void release_signals(struct server *server) {
     sigset_t set;
     sigemptyset(&set);
@@ -279,8 +297,8 @@ static void on_load_late(uv_timer_t *timer) {
     crew_tell_load(server->crew, RELOAD_TOLD_MS / 1000.0);
 }
 
-/* Runs the main loop until every worker has come to a stage. False: one has failed, or a signal ends the
- * server before it serves. */
+/* Runs the main loop until every worker has come to a stage. False: one has failed, or a signal
+ * ends the server before it serves. */
 static bool wait_for(struct server *server, enum stage stage) {
     while (!crew_failed(server->crew) && !crew_reached(server->crew, stage) && !is_ending(server))
         uv_run(&server->loop, UV_RUN_ONCE);
@@ -319,28 +337,90 @@ static const struct app *load(struct server *server) {
     return app;
 }
 
-/* The admin address first: without a listen address the app gets all that is left of the inheritance. */
 static bool open_sockets(struct server *server, const struct app *app, char *error,
                          size_t error_size) {
-    server->admin = admin_open(&server->loop, &server->commons, server->crew, app->admin,
-                               server->inheritance, error, error_size);
-    return (server->admin != NULL || error[0] == '\0') &&
-           doors_open(&server->doors, app, server->inheritance, error, error_size);
+    if (!listeners_open(&server->listeners, app, server->passed, error, error_size))
+        return false;
+    if (server->listeners.admin == NULL)
+        return true;
+    server->admin = admin_open(&server->loop, &server->commons, server->crew,
+                               server->listeners.admin, error, error_size);
+    return server->admin != NULL;
 }
 
-/* ---- serving ---- */
+/* ---- the process before and the next one ---- */
 
-/* A second signal waits for nobody, nor does a first before the sockets are there. */
-static bool waits_no_more(void *user) {
+/* A second signal ends the waiting for the process before, as a first does before the sockets
+ * are there. */
+static bool upgrade_is_cancelled(void *user) {
     struct server *server = user;
     return is_ending(server) || server->early_ends > 1;
 }
 
-static void on_taken(void *user, pid_t by) {
+/* Gets the sockets of the process before. Without --upgrade there must be none. */
+static bool ask_for_sockets(struct server *server, char *error, size_t error_size) {
+    const char *pid_file = server->settings->pid_file;
+    if (server->settings->upgrade) {
+        upgrade_new_begin(&server->upgrade, &server->loop, pid_file, server->passed);
+        return upgrade_new_wait(&server->upgrade, UPGRADE_NEW_RECEIVED, upgrade_is_cancelled,
+                                server, error, error_size);
+    }
+    if (pid_file == NULL || !control_is_served(pid_file))
+        return pid_file_check(&server->pid_file, error, error_size);
+    snprintf(error, error_size,
+             "a server with the pid file %s is running; --upgrade takes over from it", pid_file);
+    return false;
+}
+
+/* The process before gives its sockets up. */
+static bool take_sockets(struct server *server, char *error, size_t error_size) {
+    if (!server->settings->upgrade)
+        return true;
+    upgrade_new_ready(&server->upgrade);
+    if (!upgrade_new_wait(&server->upgrade, UPGRADE_NEW_DONE, upgrade_is_cancelled, server, error,
+                          error_size))
+        return false;
+    listeners_own_files(&server->listeners);
+    return true;
+}
+
+static void on_upgraded(void *user, pid_t by) {
     struct server *server = user;
+    log_eventf(LOG_INFO, "upgrade", "process %ld has taken over", (long)by);
+    pid_file_leave(&server->pid_file);
+    listeners_leave_files(&server->listeners);
+    admin_leave(server->admin);
     notify_handed_over(&server->notify, by);
     drain_hand_over(&server->drain);
 }
+
+/* The pid file and the control socket, under names that nobody looks for yet. */
+static bool open_files(struct server *server, char *error, size_t error_size) {
+    if (!pid_file_write(&server->pid_file, error, error_size))
+        return false;
+    if (server->settings->pid_file == NULL)
+        return true;
+    struct control_server_options options = {
+        .loop = &server->loop,
+        .pid_file = server->settings->pid_file,
+        .listeners = &server->listeners,
+        .on_upgraded = on_upgraded,
+        .on_reload = on_reload_request,
+        .user = server,
+    };
+    server->control = control_server_open(&options, error, error_size);
+    if (server->control == NULL)
+        log_event(LOG_WARN, "no_upgrade", error); /* all else works */
+    return true;
+}
+
+/* Other processes find this one from now on. */
+static bool place_files(struct server *server, char *error, size_t error_size) {
+    return pid_file_place(&server->pid_file, server->settings->upgrade, error, error_size) &&
+           (server->control == NULL || control_server_place(server->control, error, error_size));
+}
+
+/* ---- serving ---- */
 
 static void tell_ready(const struct app *app) {
     struct log_line line;
@@ -376,37 +456,36 @@ static void begin_to_watch(struct server *server, const struct app *app) {
     reload_watch(server->reload, on_sources, server);
 }
 
-/* Lets the workers accept, and makes the place of the process before ours. What ends the server meanwhile
- * waits. */
+/* Lets the workers accept, and makes the place of the process before ours. What ends the server
+ * meanwhile waits. */
 static bool begin_serving(struct server *server, char *error, size_t error_size) {
     server->opening = true;
-    crew_listen(server->crew, server->doors.sets, server->doors.count);
+    crew_listen(server->crew, server->listeners.sets, server->listeners.count);
     while (!crew_failed(server->crew) && !crew_reached(server->crew, STAGE_SERVING))
         uv_run(&server->loop, UV_RUN_ONCE);
     if (crew_failed(server->crew))
         snprintf(error, error_size, "%s", transport_cannot_start);
-    bool good =
-        !crew_failed(server->crew) && succession_take(&server->succession, error, error_size);
+    bool good = !crew_failed(server->crew) && take_sockets(server, error, error_size) &&
+                place_files(server, error, error_size);
     server->opening = false;
     server->serving = good;
     return good;
 }
 
 /* Opens sockets, serves, and says that the server is ready. */
-static bool open_doors(struct server *server, const struct app *app) {
+static bool open_and_accept(struct server *server, const struct app *app) {
     char error[1024];
-    if (!succession_ask(&server->succession, error, sizeof error) ||
+    if (!ask_for_sockets(server, error, sizeof error) ||
         !open_sockets(server, app, error, sizeof error) ||
-        !succession_prepare(&server->succession, error, sizeof error) ||
-        !begin_serving(server, error, sizeof error)) {
+        !open_files(server, error, sizeof error) || !begin_serving(server, error, sizeof error)) {
         explain_failure(server, error);
         return false;
     }
     admin_start(server->admin);
-    inheritance_settle(server->inheritance);
-    server->drain.sockets_go_on = doors_are_inherited(&server->doors);
+    passed_fds_close_rest(server->passed);
+    server->drain.sockets_go_on = listeners_are_passed(&server->listeners);
     if (server->early_ends == 0) {
-        serving_tell(&server->doors, admin_set(server->admin), app);
+        serving_tell(&server->listeners, app);
         tell_ready(app);
         notify_ready(&server->notify);
     }
@@ -429,12 +508,15 @@ static int serve(struct server *server) {
     }
     raise_descriptor_limit(app->max_connections);
     int code = EXIT_FAILED;
-    if (open_doors(server, app)) {
+    if (open_and_accept(server, app)) {
         while (server->drain.phase != DRAIN_OVER && !crew_reached(server->crew, STAGE_DRAINED))
             uv_run(&server->loop, UV_RUN_ONCE);
         code = EXIT_CLEAN;
     }
-    succession_close(&server->succession);
+    control_server_close(server->control);
+    server->control = NULL;
+    upgrade_new_close(&server->upgrade);
+    pid_file_remove(&server->pid_file);
     return code;
 }
 
@@ -453,9 +535,9 @@ static bool open_log(const struct settings *settings) {
 }
 
 /* First of all: what is opened later must not be taken for what was passed. */
-static bool inherit(struct server *server) {
+static bool take_passed(struct server *server) {
     char error[512];
-    bool good = activation_take(server->inheritance, error, sizeof error);
+    bool good = listeners_from_systemd(server->passed, error, sizeof error);
     if (!good)
         fprintf(stderr, "tidewire: %s\n", error);
     return good;
@@ -475,18 +557,8 @@ static void prepare(struct server *server) {
                                    .on_phase = on_phase,
                                    .user = server,
                                });
-    succession_init(&server->succession, &(struct succession_options){
-                                             .loop = &server->loop,
-                                             .pid_file = settings->pid_file,
-                                             .upgrade = settings->upgrade,
-                                             .inheritance = server->inheritance,
-                                             .doors = &server->doors,
-                                             .admin = &server->admin,
-                                             .is_ending = waits_no_more,
-                                             .on_taken = on_taken,
-                                             .on_reload = on_reload_asked,
-                                             .user = server,
-                                         });
+    pid_file_init(&server->pid_file, settings->pid_file);
+    server->upgrade.fd = -1;
 }
 
 int server_run(const struct settings *settings) {
@@ -494,9 +566,9 @@ int server_run(const struct settings *settings) {
     server->settings = settings;
     server->began = clock_wall_seconds();
     server->file = app_file_name(settings->target);
-    server->inheritance = inheritance_new();
-    if (!inherit(server) || !open_log(settings)) {
-        inheritance_free(server->inheritance);
+    server->passed = passed_fds_new();
+    if (!take_passed(server) || !open_log(settings)) {
+        passed_fds_free(server->passed);
         mem_free(server->file);
         mem_free(server);
         return EXIT_USAGE;
@@ -521,9 +593,9 @@ int server_run(const struct settings *settings) {
     server->reload = reload_new(&server->loop, server->crew, &server->commons, on_reload, server);
     prepare(server);
     int code = serve(server);
-    doors_end(&server->doors);
-    inheritance_free(server->inheritance);
+    passed_fds_free(server->passed);
     admin_close(server->admin);
+    listeners_close(&server->listeners);
     watch_close(server->watch);
     end_crew(server, code);
     release_signals(server);

@@ -79,21 +79,20 @@ static void say(const char *event, const struct text *text) {
     log_end(&line);
 }
 
-void serving_tell(const struct doors *doors, const struct listen_set *admin,
-                  const struct app *app) {
+void serving_tell(const struct listeners *listeners, const struct app *app) {
     struct text text = {0};
     unsigned count = 0;
     add(&text, "serving ");
-    for (size_t i = 0; i < doors->count; i++)
-        add_urls(&text, doors->sets[i], app->certificate != NULL, &count);
+    for (size_t i = 0; i < listeners->count; i++)
+        add_urls(&text, listeners->sets[i], app->certificate != NULL, &count);
     add_more(&text, count);
     if (app->endpoint_count > 0)
         add_endpoints(&text, app);
     say("serving", &text);
-    if (admin == NULL || !log_is_pretty())
+    if (listeners->admin == NULL || !log_is_pretty())
         return;
     text.len = count = 0;
     add(&text, "admin address ");
-    add_urls(&text, admin, false, &count);
+    add_urls(&text, listeners->admin, false, &count);
     say("serving", &text);
 }

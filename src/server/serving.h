@@ -3,9 +3,9 @@
 #ifndef TIDEWIRE_SERVER_SERVING_H
 #define TIDEWIRE_SERVER_SERVING_H
 
-#include "server/doors.h"
+#include "server/listeners.h"
 
-/* Once, when clients are let in. `admin`: the set of the admin address; NULL: there is none. */
-void serving_tell(const struct doors *doors, const struct listen_set *admin, const struct app *app);
+/* Once, when clients are let in. */
+void serving_tell(const struct listeners *listeners, const struct app *app);
 
 #endif

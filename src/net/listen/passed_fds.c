@@ -1,5 +1,5 @@
-/* inherit.c -- listening sockets that another process has opened. See inherit.h. */
-#include "net/inherit.h"
+/* passed_fds.c -- listening sockets that another process has passed. See passed_fds.h. */
+#include "net/listen/passed_fds.h"
 
 #include "base/log.h"
 #include "base/mem.h"
@@ -11,27 +11,27 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-struct inheritance {
-    struct inherited **items; /* pointers: what was taken is still referred to */
+struct passed_fds {
+    struct passed_address **items; /* pointers: what was taken is still referred to */
     size_t count;
 };
 
-struct inheritance *inheritance_new(void) {
-    return mem_zalloc(sizeof(struct inheritance));
+struct passed_fds *passed_fds_new(void) {
+    return mem_zalloc(sizeof(struct passed_fds));
 }
 
-void inheritance_free(struct inheritance *inheritance) {
-    if (inheritance == NULL)
+void passed_fds_free(struct passed_fds *passed) {
+    if (passed == NULL)
         return;
-    for (size_t i = 0; i < inheritance->count; i++) {
-        struct inherited *item = inheritance->items[i];
+    for (size_t i = 0; i < passed->count; i++) {
+        struct passed_address *item = passed->items[i];
         for (size_t j = 0; !item->taken && j < item->count; j++)
             close(item->fds[j]);
         mem_free(item->fds);
         mem_free(item);
     }
-    mem_free(inheritance->items);
-    mem_free(inheritance);
+    mem_free(passed->items);
+    mem_free(passed);
 }
 
 /* ---- addresses ---- */
@@ -95,22 +95,20 @@ static const char *read_socket(int fd, struct address *address) {
     return NULL;
 }
 
-static struct inherited *find_or_add(struct inheritance *inheritance, const struct address *address,
-                                     const struct inherited_facts *facts) {
-    for (size_t i = 0; i < inheritance->count; i++)
-        if (same(&inheritance->items[i]->address, address))
-            return inheritance->items[i];
-    struct inherited *item = mem_zalloc(sizeof *item);
+static struct passed_address *find_or_add(struct passed_fds *passed, const struct address *address,
+                                          const struct passed_facts *facts) {
+    for (size_t i = 0; i < passed->count; i++)
+        if (same(&passed->items[i]->address, address))
+            return passed->items[i];
+    struct passed_address *item = mem_zalloc(sizeof *item);
     item->address = *address;
     item->facts = *facts;
-    inheritance->items =
-        mem_realloc(inheritance->items, (inheritance->count + 1) * sizeof *inheritance->items);
-    inheritance->items[inheritance->count++] = item;
+    passed->items = mem_realloc(passed->items, (passed->count + 1) * sizeof *passed->items);
+    passed->items[passed->count++] = item;
     return item;
 }
 
-const char *inheritance_add(struct inheritance *inheritance, int fd,
-                            const struct inherited_facts *facts) {
+const char *passed_fds_add(struct passed_fds *passed, int fd, const struct passed_facts *facts) {
     struct address address;
     const char *why = read_socket(fd, &address);
     if (why != NULL) {
@@ -119,7 +117,7 @@ const char *inheritance_add(struct inheritance *inheritance, int fd,
     }
     fcntl(fd, F_SETFD, FD_CLOEXEC);
     fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);
-    struct inherited *item = find_or_add(inheritance, &address, facts);
+    struct passed_address *item = find_or_add(passed, &address, facts);
     item->fds = mem_realloc(item->fds, (item->count + 1) * sizeof *item->fds);
     item->fds[item->count++] = fd;
     return NULL;
@@ -127,22 +125,22 @@ const char *inheritance_add(struct inheritance *inheritance, int fd,
 
 /* ---- going out ---- */
 
-static struct inherited *take(struct inherited *item) {
+static struct passed_address *take(struct passed_address *item) {
     item->taken = true;
     return item;
 }
 
-struct inherited *inheritance_take(struct inheritance *inheritance, const struct address *wanted,
-                                   bool for_admin) {
-    if (inheritance == NULL)
+struct passed_address *passed_fds_take(struct passed_fds *passed, const struct address *wanted,
+                                       bool for_admin) {
+    if (passed == NULL)
         return NULL;
-    for (size_t i = 0; i < inheritance->count; i++) {
-        struct inherited *item = inheritance->items[i];
+    for (size_t i = 0; i < passed->count; i++) {
+        struct passed_address *item = passed->items[i];
         if (!item->taken && same(&item->address, wanted))
             return take(item);
     }
-    for (size_t i = 0; port_of(wanted) == 0 && i < inheritance->count; i++) {
-        struct inherited *item = inheritance->items[i];
+    for (size_t i = 0; port_of(wanted) == 0 && i < passed->count; i++) {
+        struct passed_address *item = passed->items[i];
         if (!item->taken && item->facts.any_port && item->facts.for_admin == for_admin &&
             same_host(&item->address, wanted))
             return take(item);
@@ -150,16 +148,16 @@ struct inherited *inheritance_take(struct inheritance *inheritance, const struct
     return NULL;
 }
 
-struct inherited *inheritance_take_any(struct inheritance *inheritance, bool for_admin) {
-    for (size_t i = 0; inheritance != NULL && i < inheritance->count; i++)
-        if (!inheritance->items[i]->taken && inheritance->items[i]->facts.for_admin == for_admin)
-            return take(inheritance->items[i]);
+struct passed_address *passed_fds_take_any(struct passed_fds *passed, bool for_admin) {
+    for (size_t i = 0; passed != NULL && i < passed->count; i++)
+        if (!passed->items[i]->taken && passed->items[i]->facts.for_admin == for_admin)
+            return take(passed->items[i]);
     return NULL;
 }
 
-void inheritance_settle(struct inheritance *inheritance) {
-    for (size_t i = 0; i < inheritance->count; i++) {
-        struct inherited *item = inheritance->items[i];
+void passed_fds_close_rest(struct passed_fds *passed) {
+    for (size_t i = 0; i < passed->count; i++) {
+        struct passed_address *item = passed->items[i];
         if (item->taken)
             continue;
         char text[ADDRESS_TEXT_BYTES];

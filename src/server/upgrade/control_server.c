@@ -1,0 +1,272 @@
+/* control_server.c -- the running process's end of the control socket. See control_server.h. */
+#include "server/upgrade/control_server.h"
+
+#include "base/list.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "net/socket_file.h"
+#include "server/upgrade/control.h"
+#include "server/upgrade/upgrade_old.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* What a control connection is used for. */
+enum connection_state {
+    CONNECTION_NEW,       /* its request has not come */
+    CONNECTION_RELOADING, /* waits for the outcome of a reload */
+    CONNECTION_UPGRADING, /* has got the sockets, and will send "ready" */
+};
+
+/* A socket on the loop: the control listener, or a control connection. */
+struct control_socket {
+    uv_poll_t poll; /* first: it is cast */
+    struct control_server *server;
+    int fd;
+    /* of a connection */
+    struct list link;
+    pid_t pid;
+    enum connection_state state;
+    uint64_t request; /* number of the reload; 0: none */
+};
+
+struct control_server {
+    struct control_server_options options;
+    struct sockaddr_un address;                             /* F.sock */
+    char beside[sizeof((struct sockaddr_un *)0)->sun_path]; /* "" once it is in its place */
+    bool in_place;
+    struct socket_file file;
+    struct control_socket *listener;
+    struct list connections;
+    uint64_t last_request;
+    struct upgrade_old upgrade;
+};
+
+/* ---- sockets on the loop ---- */
+
+static struct control_socket *new_socket(struct control_server *server, int fd,
+                                         uv_poll_cb on_readable) {
+    struct control_socket *socket = mem_zalloc(sizeof *socket);
+    socket->fd = fd;
+    socket->server = server;
+    list_init(&socket->link);
+    uv_poll_init(server->options.loop, &socket->poll, fd);
+    socket->poll.data = socket;
+    uv_poll_start(&socket->poll, UV_READABLE, on_readable);
+    return socket;
+}
+
+static void on_socket_closed(uv_handle_t *handle) {
+    struct control_socket *socket = (struct control_socket *)handle;
+    close(socket->fd);
+    mem_free(socket);
+}
+
+static void close_socket(struct control_socket *socket) {
+    if (socket->state == CONNECTION_UPGRADING)
+        upgrade_old_abandon(&socket->server->upgrade);
+    list_remove(&socket->link);
+    uv_close((uv_handle_t *)&socket->poll, on_socket_closed);
+}
+
+/* ---- requests ---- */
+
+static void fail(struct control_socket *connection, const char *why) {
+    log_eventf(LOG_WARN, "upgrade_failed", "process %ld %s; this one goes on",
+               (long)connection->pid, why);
+    close_socket(connection);
+}
+
+static void on_upgrade(struct control_socket *connection) {
+    struct upgrade_old *upgrade = &connection->server->upgrade;
+    if (upgrade->state != UPGRADE_OLD_IDLE) {
+        control_send(connection->fd, CONTROL_BUSY, NULL, 0);
+        close_socket(connection);
+        return;
+    }
+    const char *why = upgrade_old_begin(upgrade, connection->fd, connection->pid);
+    if (why != NULL)
+        fail(connection, why);
+    else
+        connection->state = CONNECTION_UPGRADING;
+}
+
+static void on_ready(struct control_socket *connection) {
+    struct control_server *server = connection->server;
+    const char *why = upgrade_old_finish(&server->upgrade, connection->fd);
+    if (why != NULL) {
+        fail(connection, why);
+        return;
+    }
+    server->in_place = false; /* the file is the next process's */
+    server->options.on_upgraded(server->options.user, connection->pid);
+}
+
+static void on_reload(struct control_socket *connection) {
+    struct control_server *server = connection->server;
+    connection->state = CONNECTION_RELOADING;
+    connection->request = ++server->last_request;
+    server->options.on_reload(server->options.user, connection->request);
+}
+
+void control_server_reloaded(struct control_server *server, uint64_t request, unsigned generation,
+                             const char *problems) {
+    static char reply[CONTROL_REPLY_BYTES];
+    if (server == NULL)
+        return;
+    if (problems == NULL)
+        snprintf(reply, sizeof reply, CONTROL_RELOADED "%u", generation);
+    else
+        snprintf(reply, sizeof reply, CONTROL_FAILED "%s", problems);
+    for (struct list *at = server->connections.next; at != &server->connections; at = at->next) {
+        struct control_socket *connection = LIST_OWNER(at, struct control_socket, link);
+        if (connection->request == request) {
+            control_send(connection->fd, reply, NULL, 0);
+            close_socket(connection);
+            return;
+        }
+    }
+}
+
+static void on_message(uv_poll_t *poll, int status, int events) {
+    (void)status;
+    (void)events;
+    struct control_socket *connection = poll->data;
+    enum connection_state state = connection->state;
+    char text[CONTROL_MESSAGE_BYTES];
+    /* not control_receive(): the system closes descriptors that come with it */
+    ssize_t len = recv(connection->fd, text, sizeof text - 1, MSG_DONTWAIT);
+    if (len < 0 && (errno == EAGAIN || errno == EINTR))
+        return;
+    text[len > 0 ? len : 0] = '\0';
+    if (len <= 0 && state == CONNECTION_UPGRADING)
+        fail(connection, "has gone before it was ready");
+    else if (len <= 0)
+        close_socket(connection); /* it only asked whether this process is here */
+    else if (state == CONNECTION_NEW && strcmp(text, CONTROL_RELOAD) == 0)
+        on_reload(connection);
+    else if (state == CONNECTION_NEW && strcmp(text, CONTROL_UPGRADE) == 0)
+        on_upgrade(connection);
+    else if (state == CONNECTION_UPGRADING && strcmp(text, CONTROL_READY) == 0)
+        on_ready(connection);
+    else
+        fail(connection, "has sent a message that is not understood");
+}
+
+static void on_connection(uv_poll_t *poll, int status, int events) {
+    (void)status;
+    (void)events;
+    const struct control_socket *listener = poll->data;
+    pid_t pid;
+    int fd = accept4(listener->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    if (fd < 0)
+        return;
+    if (!control_trusts(fd, &pid)) {
+        log_event(LOG_WARN, "upgrade_failed",
+                  "a process of another user has asked for the sockets");
+        close(fd);
+        return;
+    }
+    struct control_socket *connection = new_socket(listener->server, fd, on_message);
+    connection->pid = pid;
+    list_append(&listener->server->connections, &connection->link);
+}
+
+/* ---- life ---- */
+
+/* A listening socket at this path, to which only our own user can connect; or -1, with errno. */
+static int listen_at(const char *path) {
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    strcpy(address.sun_path, path);
+    int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (fd < 0)
+        return -1;
+    unlink(path);                  /* of a process of our number that was killed */
+    fchmod(fd, S_IRUSR | S_IWUSR); /* before anybody can find it */
+    if (bind(fd, (struct sockaddr *)&address, sizeof address) == 0 && listen(fd, 8) == 0)
+        return fd;
+    int result = errno;
+    close(fd);
+    errno = result;
+    return -1;
+}
+
+struct control_server *control_server_open(const struct control_server_options *options,
+                                           char *error, size_t error_size) {
+    struct control_server *server = mem_zalloc(sizeof *server);
+    server->options = *options;
+    server->upgrade.listeners = options->listeners;
+    list_init(&server->connections);
+    int len = 0, fd = -1;
+    if (control_path(options->pid_file, &server->address))
+        len = snprintf(server->beside, sizeof server->beside, "%s.%ld", server->address.sun_path,
+                       (long)getpid());
+    errno = ENAMETOOLONG;
+    if (len > 0 && (size_t)len < sizeof server->beside)
+        fd = listen_at(server->beside);
+    if (fd < 0) {
+        snprintf(error, error_size, "cannot wait for an upgrade at %s.sock: %s", options->pid_file,
+                 strerror(errno));
+        mem_free(server);
+        return NULL;
+    }
+    server->listener = new_socket(server, fd, on_connection);
+    return server;
+}
+
+bool control_server_place(struct control_server *server, char *error, size_t error_size) {
+    const char *path = server->address.sun_path;
+    struct stat info;
+    if (lstat(path, &info) == 0 && !S_ISSOCK(info.st_mode)) {
+        snprintf(error, error_size, "%s is there and is no socket: remove it", path);
+        return false;
+    }
+    if (rename(server->beside, path) != 0) {
+        snprintf(error, error_size, "cannot wait for an upgrade at %s: %s", path, strerror(errno));
+        return false;
+    }
+    server->beside[0] = '\0';
+    server->in_place = true;
+    server->file = socket_file_at(path);
+    return true;
+}
+
+static bool is_lost(const struct control_server *server) {
+    return server->in_place && list_empty(&server->connections) &&
+           !socket_file_is_at(&server->file, server->address.sun_path);
+}
+
+bool control_server_restore(struct control_server **server, char *error, size_t error_size) {
+    if (*server == NULL || !is_lost(*server))
+        return true;
+    const struct control_server_options *options = &(*server)->options;
+    struct control_server *fresh = control_server_open(options, error, error_size);
+    if (fresh == NULL)
+        return false;
+    if (control_is_served(options->pid_file)) {
+        snprintf(error, error_size, "another server waits at %s.sock", options->pid_file);
+    } else if (control_server_place(fresh, error, error_size)) {
+        control_server_close(*server);
+        *server = fresh;
+        return true;
+    }
+    control_server_close(fresh);
+    return false;
+}
+
+void control_server_close(struct control_server *server) {
+    if (server == NULL)
+        return;
+    while (!list_empty(&server->connections))
+        close_socket(LIST_OWNER(server->connections.next, struct control_socket, link));
+    close_socket(server->listener);
+    if (server->in_place)
+        socket_file_remove(&server->file, server->address.sun_path);
+    if (server->beside[0] != '\0')
+        unlink(server->beside);
+    mem_free(server);
+}
