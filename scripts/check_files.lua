@@ -1,6 +1,6 @@
 -- Checks what every source file must have: a first comment that says what it is for, no blanks at
--- the ends of lines, no tabs, a last line that ends. A file above 500 lines gets a warning, which
--- fails nothing.
+-- the ends of lines, no tabs, a last line that ends; and that lines keep to 100 columns. A file above
+-- 500 lines gets a warning, which fails nothing.
 --
 --   lua5.4 scripts/check_files.lua [TOP]         TOP: the folder to look at (default: .)
 --
@@ -9,6 +9,15 @@
 
 local top = arg[1] or "."
 local long_file = 500
+local columns = 100
+
+---Folders and files whose lines do not keep to the columns yet. Take out what does.
+local wide = {
+  "^src/", "^lua/", "^tests/", "^docs/", "^examples/", "^scripts/", "^cmake/", "^README%.md$",
+}
+
+---Files whose columns are looked at, beside those that open with a comment.
+local prose = { md = true }
 
 ---How a first comment begins, by the end of the file's name.
 local openings = {
@@ -35,6 +44,26 @@ local problems = 0
 local function problem(path, line, text)
   problems = problems + 1
   print(("%s:%d: %s"):format(path, line, text))
+end
+
+---Longer lines than there are columns. In Markdown, tables and code are as they are; a line that
+---cannot be broken, because it has no blank behind its beginning, is let be.
+local function check_columns(path, text)
+  local extension = path:match "%.(%w+)$"
+  if not prose[extension] and not opening_of(path, text) then return end
+  for _, pattern in ipairs(wide) do
+    if path:find(pattern) then return end
+  end
+  local number, in_code = 0, false
+  for line in text:gmatch "([^\n]*)\n?" do
+    number = number + 1
+    if prose[extension] and line:find "^```" then in_code = not in_code end
+    local is_free = prose[extension] and (in_code or line:find "^%s*|") or not line:find "%S%s+%S+%s"
+    local width = utf8.len(line) or #line
+    if width > columns and not is_free then
+      problem(path, number, ("%d columns; there are %d"):format(width, columns))
+    end
+  end
 end
 
 local function check(path, text)
@@ -70,7 +99,10 @@ local pipe = assert(io.popen(list))
 for path in pipe:lines() do
   local file <close> = io.open(top .. "/" .. path)
   local text = file and file:read "a"
-  if text then check(path, text) end
+  if text then
+    check(path, text)
+    check_columns(path, text)
+  end
 end
 if not pipe:close() then
   problem(top, 1, "the files could not be listed")
