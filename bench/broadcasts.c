@@ -1,6 +1,6 @@
-/* broadcasts.c -- measurements of a server that gives each message to everyone: CPU time per delivery, how
- * late messages are where some do not read, and what a message that waits for all costs. See
- * load.c. */
+/* broadcasts.c -- measurements of a server that gives each message to everyone: CPU time per
+ * delivery, how late messages are where some do not read, and what a message that waits for all
+ * costs. See load.c. */
 #include "crowd.h"
 #include "load.h"
 #include "meter.h"

@@ -19,7 +19,8 @@ enum {
     EVENTS = 512,
     MASK_BYTES = 4,
     MAX_HEADER = 14, /* two bytes, a 64-bit length, a mask */
-    /* of one that is not listened to; a segment's size decides how much its sender's kernel holds */
+    /* of one that is not listened to; a segment's size decides how much its sender's kernel holds
+     * */
     DEAF_RECEIVE_BYTES = 4096,
     DEAF_SEGMENT_BYTES = 536,
 };

@@ -1,5 +1,5 @@
-/* echoes.c -- measurements of a server that answers each message with the same: CPU time per message, memory
- * per connection. See load.c. */
+/* echoes.c -- measurements of a server that answers each message with the same: CPU time per
+ * message, memory per connection. See load.c. */
 #include "crowd.h"
 #include "load.h"
 #include "meter.h"

@@ -9,22 +9,20 @@
  *
  * echo: every connection sends `depth` text messages in one go, waits for all their echoes, and
  * begins again. What is reported is the server's own CPU time per message, as the kernel counts it
- * for all threads of PID, after a short warm-up.
- * idle: opens the connections and reads how much the server's resident memory grew by; then each
- * sends one message, and it is read again.
- * The others want a server that gives each message to everyone (bench/bcast.lua).
- * bcast: one connection sends `depth` messages in one go; when all connections have all of them it begins
- * again. The server's CPU time per delivery.
- * slow: `rate` messages a second, whatever becomes of them; `slow` of the connections do not read, or, with
- * `sip`, read so many bytes 20 times a second. How long after its time a message reached the others, and
- * how much the server's memory grew meanwhile.
- * unread: one message to all, of whom nobody reads but the sender; how much the server's memory grew.
+ * for all threads of PID, after a short warm-up. idle: opens the connections and reads how much the
+ * server's resident memory grew by; then each sends one message, and it is read again. The others
+ * want a server that gives each message to everyone (bench/bcast.lua). bcast: one connection sends
+ * `depth` messages in one go; when all connections have all of them it begins again. The server's
+ * CPU time per delivery. slow: `rate` messages a second, whatever becomes of them; `slow` of the
+ * connections do not read, or, with `sip`, read so many bytes 20 times a second. How long after its
+ * time a message reached the others, and how much the server's memory grew meanwhile. unread: one
+ * message to all, of whom nobody reads but the sender; how much the server's memory grew.
  *
- * Prints one line of name=value pairs. One thread; connects to 127.0.0.1 only; every byte that comes
- * back is compared with what was sent. Knows nothing of the server but its process id.
+ * Prints one line of name=value pairs. One thread; connects to 127.0.0.1 only; every byte that
+ * comes back is compared with what was sent. Knows nothing of the server but its process id.
  *
- * Here is the command line; meter.c reads what the server spent, crowd.c are the connections, echoes.c
- * and broadcasts.c the measurements. */
+ * Here is the command line; meter.c reads what the server spent, crowd.c are the connections,
+ * echoes.c and broadcasts.c the measurements. */
 #include "load.h"
 
 #include <getopt.h>

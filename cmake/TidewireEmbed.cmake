@@ -7,8 +7,8 @@ function(tidewire_embed_sources out)
   set(${out} "${files}" "${templates}" PARENT_SCOPE)
 endfunction()
 
-# tidewire_embed_table(OUT TABLE FOLDER PATTERN [FILE…]): one C file with one table. Files of other folders of lua/ are
-# named by their path below that.
+# tidewire_embed_table(OUT TABLE FOLDER PATTERN [FILE…]): one C file with one table. Files of other
+# folders of lua/ are named by their path below that.
 function(tidewire_embed_table out table folder pattern)
   set(script "${CMAKE_CURRENT_SOURCE_DIR}/cmake/embed.cmake")
   set(list "${CMAKE_CURRENT_BINARY_DIR}/generated/${table}.list")

@@ -7,7 +7,7 @@
 #                             label tls        some of them over TLS: server/NAME@tls
 #   tests/interop/*_spec.lua  label interop    the same, with third-party clients
 #   examples/*/*_spec.lua     label examples   the same
-#   tests/browser/*_spec.lua  label browser    the examples' pages, in Chromium; skipped where there is none
+#   tests/browser/*_spec.lua  label browser    the examples' pages, in Chromium where there is one
 #   scripts/check_*.lua       label check      rules about the source itself
 #
 # All run in the top folder of the source tree.
@@ -15,7 +15,8 @@
 pkg_check_modules(CMOCKA REQUIRED IMPORTED_TARGET cmocka)
 find_program(LUA_PROGRAM NAMES lua5.4 lua REQUIRED)
 
-# A test that hangs is ended; no test is expected to come near it, on a slow and busy machine either.
+# A test that hangs is ended; no test is expected to come near it, on a slow and busy machine
+# either.
 set(TIDEWIRE_TEST_TIMEOUT 600)
 
 function(tidewire_test_properties name label)
@@ -36,13 +37,14 @@ set(spec_environment
 set(sanitizer_environment)
 set(preload_environment)
 if(TIDEWIRE_SANITIZE)
+  set(suppressions "${CMAKE_CURRENT_SOURCE_DIR}/cmake")
   # An exit code that is none of the program's own, so that a report is never taken for an answer.
   set(sanitizer_environment
     "ASAN_OPTIONS=exitcode=99:detect_stack_use_after_return=1:strict_string_checks=1"
-    "LSAN_OPTIONS=exitcode=99:suppressions=${CMAKE_CURRENT_SOURCE_DIR}/cmake/lsan.supp:print_suppressions=0"
+    "LSAN_OPTIONS=exitcode=99:suppressions=${suppressions}/lsan.supp:print_suppressions=0"
     "UBSAN_OPTIONS=print_stacktrace=1"
     # A script that does not return is cut off with its thread, so threads may be left at the end.
-    "TSAN_OPTIONS=exitcode=99:report_thread_leaks=0:second_deadlock_stack=1:suppressions=${CMAKE_CURRENT_SOURCE_DIR}/cmake/tsan.supp")
+    "TSAN_OPTIONS=exitcode=99:report_thread_leaks=0:second_deadlock_stack=1:suppressions=${suppressions}/tsan.supp")
   # A loadable module that was built with AddressSanitizer needs its runtime in the interpreter.
   if(TIDEWIRE_SANITIZE MATCHES "address")
     execute_process(COMMAND "${CMAKE_C_COMPILER}" -print-file-name=libasan.so
@@ -127,9 +129,12 @@ foreach(spec IN LISTS specs)
   tidewire_spec(workers "${spec}" "@3" ${sanitizer_environment} "TIDEWIRE_TEST_WORKERS=3")
 endforeach()
 
-# And over TLS, for those that look at what bytes come and go, and when; the others would see no difference.
-foreach(name closing conn drain echo framing half_closed heartbeat hostile routes slow_client static)
-  tidewire_spec(tls "tests/server/${name}_spec.lua" "@tls" ${sanitizer_environment} "TIDEWIRE_TEST_TLS=1")
+# And over TLS, for those that look at what bytes come and go, and when; the others would see no
+# difference.
+foreach(name
+    closing conn drain echo framing half_closed heartbeat hostile routes slow_client static)
+  tidewire_spec(tls "tests/server/${name}_spec.lua" "@tls"
+    ${sanitizer_environment} "TIDEWIRE_TEST_TLS=1")
 endforeach()
 
 # --- rules about the source -------------------------------------------------------------------

@@ -24,7 +24,8 @@ foreach(file IN LISTS files)
     string(REGEX REPLACE "^lua/" "" name "${name}")
   endif()
 
-  string(APPEND arrays "/* ${file} */\nstatic const unsigned char bytes_${number}[] = {\n${bytes}\n0};\n\n")
+  string(APPEND arrays
+    "/* ${file} */\nstatic const unsigned char bytes_${number}[] = {\n${bytes}\n0};\n\n")
   string(APPEND rows "    {\"${name}\", \"@${file}\", bytes_${number}, ${size}},\n")
   math(EXPR number "${number} + 1")
 endforeach()

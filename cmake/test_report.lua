@@ -1,10 +1,12 @@
--- What ctest says, made short: how far it is, what failed with its output, what was left out and why, and the summary.
+-- What ctest says, made short: how far it is, what failed with its output, what was left out and
+-- why, and the summary.
 --
 --   ctest --output-on-failure … 2>&1 | lua5.4 cmake/test_report.lua LOG
 --
--- LOG is ctest's own log, with the output of all tests; the reasons of tests that were left out are in it. What this
--- does not understand it passes on as it is. With TIDEWIRE_TEST_PROGRESS=live, for terminals, one line is written over
--- and over; else it grows: "10 % 20 % …". The exit code is ctest's affair.
+-- LOG is ctest's own log, with the output of all tests; the reasons of tests that were left out are
+-- in it. What this does not understand it passes on as it is. With TIDEWIRE_TEST_PROGRESS=live, for
+-- terminals, one line is written over and over; else it grows: "10 % 20 % …". The exit code is
+-- ctest's affair.
 
 local log_path = arg[1]
 local is_live = os.getenv("TIDEWIRE_TEST_PROGRESS") == "live"
@@ -44,8 +46,8 @@ local function tell_progress(done, total, name)
   end
 end
 
--- The tests of the log that left something out, with their reasons: busted says "Pending → file @ line", and then
--- the name of what was not tried.
+-- The tests of the log that left something out, with their reasons: busted says "Pending → file @
+-- line", and then the name of what was not tried.
 local function left_out()
   local file <close> = io.open(log_path, "r")
   local found, of_reason = {}, {}
@@ -75,7 +77,8 @@ local function on_line(line)
   if done and not summary then
     current = nil
     tell_progress(tonumber(done), tonumber(total), name)
-    if result:find("***", 1, true) and not result:find("Skipped", 1, true) and not result:find("Disabled", 1, true) then
+    if result:find("***", 1, true) and not result:find("Skipped", 1, true)
+      and not result:find("Disabled", 1, true) then
       current = { name = name, seconds = seconds, output = {} }
       failed[#failed + 1] = current
       say_line(("  failed: %s"):format(name))
@@ -93,8 +96,8 @@ local function on_line(line)
   end
 end
 
--- When it is interrupted, as ctest is then, it still tells what has failed until then. (Lua throws an error for that
--- wherever it is, at the return of pcall, too.)
+-- When it is interrupted, as ctest is then, it still tells what has failed until then. (Lua throws
+-- an error for that wherever it is, at the return of pcall, too.)
 pcall(pcall, function()
   for line in io.lines() do on_line(line) end
 end)

@@ -3,9 +3,9 @@
 --
 --   lua5.4 scripts/check_docs.lua [TOP]          TOP: the top of the source tree (default: .)
 --
--- A file is named by its base name (`outq.c`), by the end of its path (`core/outq.c`) or from the top
--- (`src/core/outq.c`); a star stands for a part of a name. Looks at the pages below, and at the README
--- from its tour on. Whether what is said of a file is true is the reader's to judge.
+-- A file is named by its base name (`outq.c`), by the end of its path (`core/outq.c`) or from the
+-- top (`src/core/outq.c`); a star stands for a part of a name. Looks at the pages below, and at the
+-- README from its tour on. Whether what is said of a file is true is the reader's to judge.
 
 local top = arg[1] or "."
 
@@ -123,7 +123,9 @@ for folder in pairs(folders) do
   end
 end
 table.sort(missing)
-for _, name in ipairs(missing) do problem("README.md", "the tour of the source does not name %s", name) end
+for _, name in ipairs(missing) do
+  problem("README.md", "the tour of the source does not name %s", name)
+end
 
 if problems > 0 then
   print(("check_docs: %d problem%s"):format(problems, problems == 1 and "" or "s"))

@@ -1,11 +1,11 @@
--- Checks the glossary of docs/architecture.md against the headers: every struct that a header declares
--- has its row, and every tag of the glossary is a struct of a header.
+-- Checks the glossary of docs/architecture.md against the headers: every struct that a header
+-- declares has its row, and every tag of the glossary is a struct of a header.
 --
 --   lua5.4 scripts/check_glossary.lua [TOP]      TOP: the top of the source tree (default: .)
 --
--- A tag is declared by a line that begins with `struct NAME {` or `struct NAME;` in a header below src/.
--- The glossary's words are the names in backquotes in the first column of the tables under "## Glossary".
--- Compares names, not sentences.
+-- A tag is declared by a line that begins with `struct NAME {` or `struct NAME;` in a header below
+-- src/. The glossary's words are the names in backquotes in the first column of the tables under
+-- "## Glossary". Compares names, not sentences.
 
 local top = arg[1] or "."
 local page = "docs/architecture.md"
@@ -40,7 +40,9 @@ local explained = {}
 for cell in glossary:gmatch "\n|([^|\n]*)|" do
   for tag in cell:gmatch "`([^`]+)`" do
     explained[tag] = true
-    if not declared[tag] then problem(page, "the glossary has `%s`, which no header declares", tag) end
+    if not declared[tag] then
+      problem(page, "the glossary has `%s`, which no header declares", tag)
+    end
   end
 end
 

@@ -1,5 +1,6 @@
--- docs_lists_spec.lua -- lists of the documentation that come from the code are those of the code: options of the
--- command line and their variables, formats, close codes, levels of the log, metrics, labels and presets of the tests.
+-- docs_lists_spec.lua -- lists of the documentation that come from the code are those of the code:
+-- options of the command line and their variables, formats, close codes, levels of the log,
+-- metrics, labels and presets of the tests.
 
 local sources = require "support.sources"
 local environment = require "tidewire.load.environment"
@@ -34,10 +35,12 @@ end
 
 -- ---- the command line ----
 
--- option -> { variable = the variable that sets the same, of_app = app.lua reads it, of_talk = it is talk's }
+-- option -> { variable = the variable that sets the same, of_app = app.lua reads it, of_talk = it
+-- is talk's }
 local command_line = {}
 local option_table = assert(sources.text("settings.c"):match("options%[%] = (%b{})"))
-for name, variable, has_value, rest in option_table:gmatch('{"(%-%-[%l-]+)", ([%w_"]+), (%l+), ([^\n]+)}') do
+local OPTION = '{"(%-%-[%l-]+)", ([%w_"]+), (%l+), ([^\n]+)}'
+for name, variable, has_value, rest in option_table:gmatch(OPTION) do
   local own = variable:match('"(.-)"')
   local of_options = "TIDEWIRE_" .. name:sub(3):upper():gsub("-", "_")
   local of_talk = rest:find("TALK", 1, true) ~= nil
@@ -87,7 +90,9 @@ describe("options of the command line", function()
     local rows = {}
     for options_cell, variables_cell in page("operating"):gmatch("\n| (`%-%-[^|]*) |([^|]*)|") do
       local variables = {}
-      for variable in variables_cell:gmatch("TIDEWIRE_[%u_]+") do variables[#variables + 1] = variable end
+      for variable in variables_cell:gmatch("TIDEWIRE_[%u_]+") do
+        variables[#variables + 1] = variable
+      end
       for name in options_cell:gmatch("%-%-[%l-]+") do
         rows[#rows + 1] = ("\0%s %s"):format(name, table.remove(variables, 1) or "")
       end
@@ -99,8 +104,9 @@ describe("options of the command line", function()
                                ["--log-level"] = "set_log_level.-complain%(name, \"(.-)\"" }) do
     it("have the same choices in settings.c, the manual page and operating.md: " .. name, function()
       local known = words(sources.text("settings.c"):match(pattern):gsub(" or ", " "), "%l+")
-      local row = page("operating"):match("\n| `" .. name:gsub("-", "%%-") .. "[^|]*|[^|]*|([^\n]*)")
-      local paragraph = manual():match("\n%.BI " .. name:gsub("-", "%%-") .. "[^\n]*\n(.-)\n%.TP")
+      local plain = name:gsub("-", "%%-")
+      local row = page("operating"):match("\n| `" .. plain .. "[^|]*|[^|]*|([^\n]*)")
+      local paragraph = manual():match("\n%.BI " .. plain .. "[^\n]*\n(.-)\n%.TP")
       for _, choice in ipairs(known) do
         assert.is_truthy(row:find("`" .. choice .. "`", 1, true), "operating.md has no " .. choice)
         assert.is_truthy(paragraph:find(choice, 1, true), "the manual page has no " .. choice)
@@ -116,8 +122,9 @@ end)
 
 describe("options of the app", function()
   local function in_words(bytes)
-    local unit = bytes >= 1 << 30 and { 1 << 30, "G" } or bytes >= 1 << 20 and { 1 << 20, "M" } or { 1 << 10, "K" }
-    return bytes < 1024 and tostring(bytes) or ("%d%s"):format(bytes // unit[1], unit[2])
+    if bytes < 1 << 10 then return tostring(bytes) end
+    if bytes < 1 << 20 then return ("%dK"):format(bytes >> 10) end
+    return bytes < 1 << 30 and ("%dM"):format(bytes >> 20) or ("%dG"):format(bytes >> 30)
   end
 
   for _, spec in ipairs(options.lists.limits) do
@@ -149,17 +156,21 @@ describe("close codes", function()
   local known, reasons = {}, {}
   for _, text in pairs(sources.files) do
     for name, code in text:gmatch("%f[%w_](CLOSE_[%u_]+) = (%d%d%d%d)%f[%D]") do
-      local is_bound = name:find("_MS$") or name:find("_FIRST_") or name:find("_LAST") or name:find("RESERVED")
+      local is_bound = name:find("_MS$") or name:find("_FIRST_") or name:find("_LAST")
+        or name:find("RESERVED")
       if not is_bound then known[code] = true end
     end
     for reason in text:gmatch('"([%l][%l%d ]+)"') do reasons[reason] = true end
   end
   local rows = {}
-  for cell, text in page("scripting"):match("\n## 7%..-\n## "):gmatch("\n| (%d%d%d%d)[^|]*| ([^\n]*)") do
+  local the_end = page("scripting"):match("\n## 7%..-\n## ")
+  for cell, text in the_end:gmatch("\n| (%d%d%d%d)[^|]*| ([^\n]*)") do
     rows[cell] = text
   end
 
-  it("are all in scripting.md, and no others", function() assert.same(sorted(known), sorted(rows)) end)
+  it("are all in scripting.md, and no others", function()
+    assert.same(sorted(known), sorted(rows))
+  end)
 
   it("have the reasons that the program sends", function()
     local count = 0
@@ -191,19 +202,24 @@ describe("levels of the log", function()
   end
   for name, text in pairs(sources.files) do
     if name:find("%.c$") then
-      for _, call in ipairs({ "log_begin", "log_begin_limited", "log_event", "log_eventf", "log_connections" }) do
+      for _, call in ipairs({
+        "log_begin", "log_begin_limited", "log_event", "log_eventf", "log_connections",
+      }) do
         for arguments in text:gmatch("%f[%w_]" .. call .. "(%b())") do
           local before, event = arguments:match('^(%([^"]*)"([%l_]+)"')
           for level in (before or ""):gmatch("LOG_(%u+)") do use(event, level:lower()) end
         end
       end
     else
-      for level, event in text:gmatch('%.log%((%d), "([%l_]+)"') do use(event, LEVELS[level + 1]) end
+      for level, event in text:gmatch('%.log%((%d), "([%l_]+)"') do
+        use(event, LEVELS[level + 1])
+      end
     end
   end
 
   local told = {}
-  for cell, level in page("operating"):match("\n## The log\n(.-)\n## "):gmatch("\n| ([^|]*) | (%l[^|]*) |") do
+  local the_log = page("operating"):match("\n## The log\n(.-)\n## ")
+  for cell, level in the_log:gmatch("\n| ([^|]*) | (%l[^|]*) |") do
     for event in cell:gmatch("`([%l_]+)`") do told[event] = level end
   end
 
@@ -234,7 +250,8 @@ describe("the admin address", function()
 
   it("has every metric that the docs name", function()
     local names = { info = true }
-    local counters, gauges = stats:match("STATS_COUNTERS%(X%)(.-)\n\n"), stats:match("STATS_GAUGES%(X%)(.-)\n\n")
+    local counters = stats:match("STATS_COUNTERS%(X%)(.-)\n\n")
+    local gauges = stats:match("STATS_GAUGES%(X%)(.-)\n\n")
     for name in counters:gmatch("X%(([%l_]+), ") do names[name .. "_total"] = true end
     for name in gauges:gmatch("X%(([%l_]+), ") do names[name] = true end
     for name in admin:gmatch('add_count%(&?text, "([%l_]+)"') do names[name] = true end
@@ -257,7 +274,9 @@ describe("what testing.md says of the tests", function()
   for list in code:gmatch("foreach%(label ([%l ]+)%)") do
     for label in list:gmatch("%l+") do labels[label] = true end
   end
-  for label in code:gsub("function%b()", ""):gmatch("tidewire_spec%((%l+) ") do labels[label] = true end
+  for label in code:gsub("function%b()", ""):gmatch("tidewire_spec%((%l+) ") do
+    labels[label] = true
+  end
   for label in code:gmatch("tidewire_test_properties%(%S+ (%l+)") do labels[label] = true end
 
   it("has every label, and no others", function()
@@ -275,13 +294,15 @@ describe("what testing.md says of the tests", function()
     local presets = {}
     local text = sources.read("CMakePresets.json"):match('"configurePresets": (%b[])')
     for body in text:sub(2, -2):gmatch("%b{}") do
-      if not body:find('"hidden": true', 1, true) then presets[body:match('"name": "(%l+)"')] = true end
+      local name = body:match('"name": "(%l+)"')
+      if not body:find('"hidden": true', 1, true) then presets[name] = true end
     end
     local told = set_of(testing, "%-%-preset (%l+)")
     told.debug = testing:find("everything, in the debug build", 1, true) and true or nil
     assert.same(sorted(presets), sorted(told))
     local script = sources.read("scripts/test")
-    assert.same(sorted(presets), words(script:match("%-%-preset needs a name: ([%l, ]+)"):gsub(" or ", " "), "%l+"))
+    local list = script:match("%-%-preset needs a name: ([%l, ]+)"):gsub(" or ", " ")
+    assert.same(sorted(presets), words(list, "%l+"))
     assert.same(sorted(presets), words(script:match("%[%-%-preset ([%l|]+)%]"), "%l+"))
   end)
 

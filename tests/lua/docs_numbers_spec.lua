@@ -1,8 +1,9 @@
--- docs_numbers_spec.lua -- numbers of the documentation that come from the code are those of the code.
+-- docs_numbers_spec.lua -- numbers of the documentation that come from the code are those of the
+-- code.
 --
--- A number that the documentation takes from the code has a line in the table below: the page, the words that tell it,
--- where the code has it (support.sources, sources.value), and the value that the words mean. It fails when the code or
--- the page changes without the other.
+-- A number that the documentation takes from the code has a line in the table below: the page, the
+-- words that tell it, where the code has it (support.sources, sources.value), and the value that
+-- the words mean. It fails when the code or the page changes without the other.
 
 local sources = require "support.sources"
 
@@ -162,8 +163,9 @@ describe("numbers of the documentation", function()
   for _, fact in ipairs(FACTS) do
     local page, words, what, value = table.unpack(fact)
     it(("%s: %q is %s"):format(page, words, what), function()
-      assert.is_truthy(flat(page_text(page)):find(words, 1, true), ("%s does not say %q"):format(page, words))
-      assert.equal(value, sources.value(what), ("%s says %q, the code has another number"):format(page, words))
+      local is_told = flat(page_text(page)):find(words, 1, true)
+      assert.is_truthy(is_told, ("%s does not say %q"):format(page, words))
+      assert.equal(value, sources.value(what), ("%s says %q, the code does not"):format(page, words))
     end)
   end
 end)

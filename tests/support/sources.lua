@@ -1,5 +1,5 @@
--- sources.lua -- the source as text: files by their base name wherever they stand below src/ and lua/, and the values
--- of its constants. For specs that compare the documentation with the code.
+-- sources.lua -- the source as text: files by their base name wherever they stand below src/ and
+-- lua/, and the values of its constants. For specs that compare the documentation with the code.
 
 local uv = require "luv"
 local options = require "tidewire.load.options"
@@ -10,7 +10,7 @@ local sources = {}
 ---@param path string  from the top folder of the source
 ---@return string
 function sources.read(path)
-  local file <close> = assert(io.open(path, "r"), path .. " cannot be read; run from the top folder of the source")
+  local file <close> = assert(io.open(path, "r"), path .. " cannot be read from the top folder")
   return file:read("a")
 end
 
@@ -26,7 +26,7 @@ local function collect(folder)
       collect(path)
     elseif name:find("%.[ch]$") or name:find("%.lua$") then
       local text = sources.read(path)
-      sources.files[name] = (sources.files[name] or "") .. text -- where a name is there twice, both count
+      sources.files[name] = (sources.files[name] or "") .. text -- two of one name: both count
     end
   end
 end
@@ -55,25 +55,32 @@ end
 
 for file, text in pairs(sources.files) do
   local code = without_comments(file, text)
-  for name, expression in code:gmatch("%f[%w_]([%u][%u%d_]+) = ([^,;{}\n]+)") do add(name, file, expression) end
-  for name, expression in code:gmatch("#define ([%u][%u%d_]+) +([^\n]+)") do add(name, file, expression) end
-  for first, second, value, other in code:gmatch("local ([%u_]+), ([%u_]+) = ([^,\n]+), ([^,\n]+)") do
+  for _, pattern in ipairs({
+    "%f[%w_]([%u][%u%d_]+) = ([^,;{}\n]+)", "#define ([%u][%u%d_]+) +([^\n]+)",
+    "local ([%u_]+) <const> = ([^,\n]+)",
+  }) do
+    for name, expression in code:gmatch(pattern) do add(name, file, expression) end
+  end
+  local two = "local ([%u_]+), ([%u_]+) = ([^,\n]+), ([^,\n]+)"
+  for first, second, value, other in code:gmatch(two) do
     add(first, file, value)
     add(second, file, other)
   end
-  for name, expression in code:gmatch("local ([%u_]+) <const> = ([^,\n]+)") do add(name, file, expression) end
 end
 
 local value_of_constant
 
 local function evaluate(expression, file)
   local plain = expression:gsub("%(%l[%l_%d ]*%)", ""):gsub("(%d)[uUlL]+%f[%A]", "%1")
-  plain = plain:gsub("%f[%w_]%u[%u%d_]+", function(name) return tostring(value_of_constant(name, file)) end)
+  plain = plain:gsub("%f[%w_]%u[%u%d_]+", function(name)
+    return tostring(value_of_constant(name, file))
+  end)
   local value = load("return " .. plain)
   return value and value() or error(("%s: %s is no number"):format(file, expression))
 end
 
--- Of several files that have the name the one that is asked for counts, else all must have the same value.
+-- Of several files that have the name the one that is asked for counts, else all must have the same
+-- value.
 function value_of_constant(name, file)
   local found = assert(constants[name], "the source has no constant " .. name)
   if file and found[file] then return evaluate(found[file], file) end
@@ -81,7 +88,7 @@ function value_of_constant(name, file)
   for other, expression in pairs(found) do
     local this = evaluate(expression, other)
     if value ~= nil and this ~= value then
-      error(("%s is %s in %s and %s in %s: say in which file"):format(name, value, where, this, other))
+      error(("%s is %s in %s and %s in %s: say which file"):format(name, value, where, this, other))
     end
     value, where = this, other
   end
@@ -89,8 +96,8 @@ function value_of_constant(name, file)
 end
 
 --- What the source says.
----@param what string  "NAME" or "file.c:NAME", a constant; "option limits.memory", the default of an option;
----                    "file.c: pattern", or "folder/file: pattern", what a pattern's capture finds
+---@param what string  "NAME" or "file.c:NAME", a constant; "option limits.memory", the default of
+---                    an option; "file.c: pattern", or "folder/file: pattern", a pattern's capture
 ---@return any
 function sources.value(what)
   local list, option = what:match("^option (%l+)%.([%l_]+)$")
