@@ -18,7 +18,11 @@ local pages = {
 }
 
 ---Folders that the pages name before they are there.
-local planned = {}
+local planned = {
+  "src/core/frames", "src/core/store", "src/core/bus", "src/core/hub", "src/net/socket",
+  "src/net/http", "src/net/ws", "src/script/vm", "src/script/bind", "src/script/json",
+  "src/script/http_client", "src/server/workers", "src/cluster",
+}
 
 ---What a path begins with: folders at the top, and the parts of src/.
 local roots = {}
