@@ -4,7 +4,7 @@
  * processes in /proc do so too. Those of other users' processes can be seen by root only. */
 #include "net/holder.h"
 
-#include "base/process.h"
+#include "base/proc.h"
 
 #include <dirent.h>
 #include <netinet/in.h>
@@ -154,7 +154,7 @@ static void describe(const char *pid, char *text, size_t size) {
     else
         snprintf(text, size,
                  "%s, process %s, listens there: end it, or choose another address with --listen",
-                 process_name(number, name, sizeof name), pid);
+                 proc_name(number, name, sizeof name), pid);
 }
 
 static void find_process(const struct sockets *sockets, char *text, size_t size) {

@@ -2,7 +2,7 @@
 #include "server/pid_file.h"
 
 #include "base/mem.h"
-#include "base/process.h"
+#include "base/proc.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -57,7 +57,7 @@ static long read_number(int fd) {
 
 /* A process of this number runs, and did when the file was written. */
 static bool is_writer_alive(long pid, const struct stat *info) {
-    double began = pid == (long)getpid() ? -1 : process_began_at((pid_t)pid);
+    double began = pid == (long)getpid() ? -1 : proc_began_at((pid_t)pid);
     return began >= 0 && began <= (double)info->st_mtim.tv_sec + CLOCK_SECONDS;
 }
 
@@ -81,7 +81,7 @@ static bool is_leftover(int fd, const char *path, const struct problem *problem)
         char name[64];
         return fail(problem,
                     "the pid file %s is that of process %ld (%s), which runs: name another", path,
-                    pid, process_name((pid_t)pid, name, sizeof name));
+                    pid, proc_name((pid_t)pid, name, sizeof name));
     }
     return true;
 }

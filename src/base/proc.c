@@ -1,5 +1,5 @@
-/* process.c -- what the system tells of another process. See process.h. */
-#include "base/process.h"
+/* proc.c -- what the system tells of another process. See proc.h. */
+#include "base/proc.h"
 
 #include "base/clock.h"
 
@@ -25,7 +25,7 @@ static bool read_text(pid_t pid, const char *name, char *out, size_t size) {
     return len > 0;
 }
 
-double process_began_at(pid_t pid) {
+double proc_began_at(pid_t pid) {
     char text[1024];
     if (!read_text(pid, "stat", text, sizeof text))
         return -1;
@@ -40,7 +40,7 @@ double process_began_at(pid_t pid) {
     return clock_wall_seconds() - (double)clock_ns(CLOCK_BOOTTIME) / 1e9 + since_boot;
 }
 
-const char *process_name(pid_t pid, char *out, size_t size) {
+const char *proc_name(pid_t pid, char *out, size_t size) {
     if (!read_text(pid, "comm", out, size))
         snprintf(out, size, "unknown");
     out[strcspn(out, "\n")] = '\0';
