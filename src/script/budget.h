@@ -2,7 +2,7 @@
  *
  * A run is what Lua does between two moments in which C is in charge: a hook from its begin to its end, or
  * to where it sleeps. Each has a number, which is odd while Lua runs; that is all a run costs. A thread
- * beside the workers (server/watchdog.c) reads it now and then, together with the CPU time of the worker's
+ * beside the workers (server/workers/watchdog.c) reads it now and then, together with the CPU time of the worker's
  * thread, and when one run takes too long sends the thread a signal, whose handler calls
  * budget_interrupt(). What happens then is told in budget.c. */
 #ifndef TIDEWIRE_SCRIPT_BUDGET_H

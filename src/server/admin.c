@@ -11,7 +11,6 @@
 #include "net/admission.h"
 #include "net/http.h"
 #include "net/listener.h"
-#include "server/broken_pipe.h"
 #include "tidewire_version.h"
 
 #include <inttypes.h>
@@ -30,8 +29,8 @@ enum { MAX_UPLOADS = 4 * 1024 * 1024, MAX_RESPONSES = 64 * 1024 * 1024 };
 
 struct admin {
     uv_loop_t *loop;
-    struct commons *commons;
-    struct crew *crew;
+    struct process *process;
+    struct workers *workers;
     struct transport *transport;
     struct http_server *http;
     struct admission admission; /* of its own */
@@ -96,15 +95,15 @@ static void add_seconds(struct text *text, const char *name, const char *help, d
 }
 
 static void add_reloads(struct admin *admin, struct text *text) {
-    struct commons *commons = admin->commons;
+    struct process *process = admin->process;
     add_count(text, "reloads_total", "counter", "Times that new code has taken over.",
-              atomic_load(&commons->reloads));
+              atomic_load(&process->reloads));
     add_count(text, "reload_failures_total", "counter", "Times that new code could not be loaded.",
-              atomic_load(&commons->reload_failures));
+              atomic_load(&process->reload_failures));
     add_count(text, "generation", "gauge", "The code that runs, counted from 1.",
-              atomic_load(&commons->generation));
+              atomic_load(&process->generation));
     add_seconds(text, "reload_pause_seconds", "How long a worker stood still for the last reload.",
-                (double)atomic_load(&commons->reload_pause_ns) / 1e9);
+                (double)atomic_load(&process->reload_pause_ns) / 1e9);
 }
 
 static void add_log(struct text *text) {
@@ -123,8 +122,8 @@ static void add_log(struct text *text) {
 static void metrics(struct admin *admin, struct http *http) {
     struct stats_total total;
     struct text text = {0};
-    const struct places *places = &admin->commons->admission.connections;
-    bus_total(admin->commons->bus, &total);
+    const struct places *places = &admin->process->admission.connections;
+    bus_total(admin->process->bus, &total);
 #define X(name, help) add_count(&text, #name "_total", "counter", help ".", total.name);
     STATS_COUNTERS(X)
 #undef X
@@ -136,15 +135,15 @@ static void metrics(struct admin *admin, struct http *http) {
               "Sockets that count in max_connections, of plain HTTP and in their handshake, too.",
               places_taken(places));
     add_count(&text, "workers", "gauge", "Threads that serve connections.",
-              bus_workers(admin->commons->bus));
+              bus_workers(admin->process->bus));
     add_reloads(admin, &text);
-    if (admin->commons->certificate != NULL)
+    if (admin->process->certificate != NULL)
         add_count(&text, "certificate_expires_seconds", "gauge",
                   "When the certificate ends, in Unix time.",
-                  certificate_ends_at(admin->commons->certificate));
+                  certificate_ends_at(admin->process->certificate));
     add_log(&text);
     add_seconds(&text, "uptime_seconds", "Time since the start.",
-                clock_wall_seconds() - admin->commons->started_at);
+                clock_wall_seconds() - admin->process->started_at);
     add_count(&text, "resident_bytes", "gauge", "Memory of the process.", resident_bytes());
     add(&text,
         "# HELP tidewire_info The version that runs.\n# TYPE tidewire_info gauge\n"
@@ -157,21 +156,21 @@ static void metrics(struct admin *admin, struct http *http) {
 
 /* How many connections each worker has. */
 static void add_connections(struct admin *admin, struct text *text) {
-    unsigned workers = bus_workers(admin->commons->bus);
+    unsigned workers = bus_workers(admin->process->bus);
     add(text, "\"connections_by_worker\":[");
     for (unsigned i = 0; i < workers; i++)
-        add(text, "%s%" PRIu64, i == 0 ? "" : ",", bus_connections(admin->commons->bus, i));
+        add(text, "%s%" PRIu64, i == 0 ? "" : ",", bus_connections(admin->process->bus, i));
     add(text, "],");
 }
 
-static void add_generations(const struct census *census, struct text *text) {
+static void add_generations(const struct generation_counts *counts, struct text *text) {
     add(text, "\"generations\":[");
-    for (unsigned i = 0; i < census->count; i++)
+    for (unsigned i = 0; i < counts->count; i++)
         add(text,
             "%s{\"generation\":%u,\"connections\":%" PRIu64 ",\"waiting_hooks\":%" PRIu64
             ",\"timers\":%" PRIu64 "}",
-            i == 0 ? "" : ",", census->rows[i].generation, census->rows[i].connections,
-            census->rows[i].waiting, census->rows[i].timers);
+            i == 0 ? "" : ",", counts->rows[i].generation, counts->rows[i].connections,
+            counts->rows[i].waiting, counts->rows[i].timers);
     add(text, "],");
 }
 
@@ -189,33 +188,34 @@ static void add_quoted(struct text *text, const char *bytes) {
 }
 
 /* Where repeating timers were made. */
-static void add_timers(const struct census *census, struct text *text) {
+static void add_timers(const struct generation_counts *counts, struct text *text) {
     add(text, "\"timers\":[");
-    for (unsigned i = 0; i < census->place_count; i++) {
+    for (unsigned i = 0; i < counts->place_count; i++) {
         add(text, "%s{\"where\":", i == 0 ? "" : ",");
-        add_quoted(text, census->places[i].where);
-        add(text, ",\"generation\":%u,\"count\":%" PRIu64 "}", census->places[i].generation,
-            census->places[i].timers);
+        add_quoted(text, counts->places[i].where);
+        add(text, ",\"generation\":%u,\"count\":%" PRIu64 "}", counts->places[i].generation,
+            counts->places[i].timers);
     }
-    add(text, "],\"timers_elsewhere\":%" PRIu64 ",", census->elsewhere);
+    add(text, "],\"timers_elsewhere\":%" PRIu64 ",", counts->elsewhere);
 }
 
-static void stats_json(struct admin *admin, struct http *http, const struct census *census) {
+static void stats_json(struct admin *admin, struct http *http,
+                       const struct generation_counts *counts) {
     struct stats_total total;
     struct text text = {0};
-    bus_total(admin->commons->bus, &total);
+    bus_total(admin->process->bus, &total);
     add(&text,
         "{\"version\":\"%s\",\"pid\":%ld,\"uptime\":%.3f,\"max_connections\":%u,"
         "\"sockets\":%u,\"workers\":%u,",
-        TIDEWIRE_VERSION, (long)getpid(), clock_wall_seconds() - admin->commons->started_at,
-        places_max(&admin->commons->admission.connections),
-        places_taken(&admin->commons->admission.connections), bus_workers(admin->commons->bus));
+        TIDEWIRE_VERSION, (long)getpid(), clock_wall_seconds() - admin->process->started_at,
+        places_max(&admin->process->admission.connections),
+        places_taken(&admin->process->admission.connections), bus_workers(admin->process->bus));
     add_connections(admin, &text);
-    add_generations(census, &text);
-    add_timers(census, &text);
-    if (admin->commons->certificate != NULL)
+    add_generations(counts, &text);
+    add_timers(counts, &text);
+    if (admin->process->certificate != NULL)
         add(&text, "\"certificate_expires_at\":%" PRId64 ",",
-            certificate_ends_at(admin->commons->certificate));
+            certificate_ends_at(admin->process->certificate));
     struct log_figures log;
     log_figures(&log);
     add(&text,
@@ -223,9 +223,9 @@ static void stats_json(struct admin *admin, struct http *http, const struct cens
         ",\"log_lines_suppressed\":%" PRIu64 ",\"log_waiting_bytes\":%zu,",
         log.dropped, log.output_dropped, log.suppressed, log.waiting);
     add(&text, "\"generation\":%u,\"reloads\":%u,\"reload_failures\":%u,\"reload_pause_ms\":%.3f,",
-        atomic_load(&admin->commons->generation), atomic_load(&admin->commons->reloads),
-        atomic_load(&admin->commons->reload_failures),
-        (double)atomic_load(&admin->commons->reload_pause_ns) / 1e6);
+        atomic_load(&admin->process->generation), atomic_load(&admin->process->reloads),
+        atomic_load(&admin->process->reload_failures),
+        (double)atomic_load(&admin->process->reload_pause_ns) / 1e6);
 #define X(name, help) add(&text, "\"%s\":%" PRIu64 ",", #name, total.name);
     STATS_COUNTERS(X)
     STATS_GAUGES(X)
@@ -245,7 +245,7 @@ static const double SILENCE_SECONDS = 5;
 
 static void health(struct admin *admin, struct http *http) {
     unsigned worker;
-    double silence = crew_silence(admin->crew, &worker);
+    double silence = workers_ping(admin->workers, &worker);
     if (silence < SILENCE_SECONDS) {
         http_respond_text(http, 200, NULL, "ok");
         return;
@@ -262,12 +262,12 @@ static void health(struct admin *admin, struct http *http) {
 }
 
 static void answer_stats(struct admin *admin) {
-    struct census census;
-    crew_census(admin->crew, &census);
+    struct generation_counts counts;
+    workers_counts(admin->workers, &counts);
     for (size_t i = 0; i < admin->asking_count; i++) {
         struct http *http = http_find(admin->http, admin->asking[i]);
         if (http != NULL)
-            stats_json(admin, http, &census);
+            stats_json(admin, http, &counts);
     }
     admin->asking_count = 0;
     uv_timer_stop(&admin->patience);
@@ -284,13 +284,13 @@ static void ask_for_stats(struct admin *admin, const struct http *http) {
     admin->asking[admin->asking_count++] = http_number(http);
     if (admin->asking_count > 1)
         return;
-    crew_count_generations(admin->crew);
+    workers_order_counts(admin->workers);
     uv_timer_start(&admin->patience, on_patience_over, PATIENCE_MS, 0);
 }
 
 void admin_see(struct admin *admin) {
-    struct census census;
-    if (admin != NULL && admin->asking_count > 0 && crew_census(admin->crew, &census))
+    struct generation_counts counts;
+    if (admin != NULL && admin->asking_count > 0 && workers_counts(admin->workers, &counts))
         answer_stats(admin);
 }
 
@@ -323,11 +323,11 @@ static void open_admission(struct admission *admission) {
     atomic_store(&admission->responses.max_of_one, MAX_RESPONSES);
 }
 
-struct admin *admin_open(uv_loop_t *loop, struct commons *commons, struct crew *crew,
+struct admin *admin_open(uv_loop_t *loop, struct process *process, struct workers *workers,
                          struct listen_set *set, char *error, size_t error_size) {
     struct admin *admin = mem_zalloc(sizeof *admin);
     admin->transport = transport_new(loop, &admin->stats);
-    broken_pipe_survive();
+    process_catch_sigpipe();
     if (admin->transport == NULL) {
         snprintf(error, error_size, "%s", transport_cannot_start);
         mem_free(admin);
@@ -344,8 +344,8 @@ struct admin *admin_open(uv_loop_t *loop, struct commons *commons, struct crew *
     admin->loop = loop;
     uv_timer_init(loop, &admin->patience);
     admin->patience.data = admin;
-    admin->commons = commons;
-    admin->crew = crew;
+    admin->process = process;
+    admin->workers = workers;
     admin->set = set;
     admin->http = http_server_new(loop, admin->transport, &options, &handler);
     return admin;

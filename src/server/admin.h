@@ -5,7 +5,7 @@
 #ifndef TIDEWIRE_SERVER_ADMIN_H
 #define TIDEWIRE_SERVER_ADMIN_H
 
-#include "server/crew.h"
+#include "server/workers/workers.h"
 
 #include <stddef.h>
 #include <uv.h>
@@ -14,7 +14,7 @@ struct admin;
 
 /* With the sockets of `set`, which is borrowed. NULL with a sentence in `error` when it cannot be.
  * Nobody is answered yet. */
-struct admin *admin_open(uv_loop_t *loop, struct commons *commons, struct crew *crew,
+struct admin *admin_open(uv_loop_t *loop, struct process *process, struct workers *workers,
                          struct listen_set *set, char *error, size_t error_size);
 /* Answers from now on. Accepts NULL. */
 void admin_start(struct admin *admin);

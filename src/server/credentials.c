@@ -9,13 +9,6 @@
 
 enum { DAY_SECONDS = 24 * 60 * 60, SOON_DAYS = 14 };
 
-bool credentials_check(const char *chain_file, const char *key_file, char *error,
-                       size_t error_size) {
-    struct certificate *certificate = certificate_load(chain_file, key_file, error, error_size);
-    certificate_unref(certificate);
-    return certificate != NULL;
-}
-
 /* Clients will not accept it, or soon not any more: NULL if neither. */
 static const char *what_is_wrong(const struct certificate *certificate, int64_t now) {
     int64_t left = certificate_ends_at(certificate) - now;
@@ -43,9 +36,9 @@ static void tell(const struct certificate *certificate) {
     log_end(&line);
 }
 
-bool credentials_take(struct commons *commons, const struct app *app, char *error,
-                      size_t error_size) {
-    struct certificate *old = commons->certificate, *certificate = NULL;
+bool credentials_activate(struct process *process, const struct app *app, char *error,
+                          size_t error_size) {
+    struct certificate *old = process->certificate, *certificate = NULL;
     if (app->certificate != NULL) {
         certificate = certificate_load(app->certificate, app->key, error, error_size);
         if (certificate == NULL)
@@ -55,7 +48,7 @@ bool credentials_take(struct commons *commons, const struct app *app, char *erro
         log_event(LOG_WARN, "certificate",
                   "the app has no `tls` any more: new connections are in plain");
     }
-    commons->certificate = certificate;
+    process->certificate = certificate;
     certificate_unref(old);
     return true;
 }

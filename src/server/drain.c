@@ -9,7 +9,7 @@ static void log_connections(enum log_level level, const struct drain *drain, con
                             const char *why) {
     struct log_line line;
     struct stats_total total;
-    bus_total(drain->options.commons->bus, &total);
+    bus_total(drain->options.process->bus, &total);
     log_begin(&line, level, event);
     if (why != NULL)
         log_str(&line, "why", why);
@@ -30,7 +30,7 @@ static void on_time_over(uv_timer_t *timer) {
     struct drain *drain = timer->data;
     log_connections(LOG_WARN, drain, "drain_over", NULL);
     enter(drain, DRAIN_OVER);
-    crew_kill(drain->options.crew);
+    workers_order(drain->options.workers, WORKER_KILL);
 }
 
 static void order_drain(struct drain *drain) {
@@ -38,7 +38,7 @@ static void order_drain(struct drain *drain) {
         .spread_ms = to_ms(drain->options.jitter_seconds),
         .sockets_go_on = drain->handed_over || drain->sockets_go_on,
     };
-    crew_drain(drain->options.crew, &order);
+    workers_drain(drain->options.workers, &order);
 }
 
 static void begin(struct drain *drain, const char *why) {
@@ -76,7 +76,7 @@ void drain_signal(struct drain *drain, const char *why) {
         if (drain->phase == DRAIN_LAME_DUCK)
             order_drain(drain); /* on_stop is called all the same */
         enter(drain, DRAIN_OVER);
-        crew_kill(drain->options.crew);
+        workers_order(drain->options.workers, WORKER_KILL);
     }
 }
 
@@ -89,5 +89,5 @@ void drain_skip(struct drain *drain, const char *why) {
     if (drain->phase == DRAIN_NOT)
         log_connections(LOG_INFO, drain, "draining", why);
     drain->phase = DRAIN_ON;
-    crew_stop_load(drain->options.crew);
+    workers_order(drain->options.workers, WORKER_STOP_LOAD);
 }

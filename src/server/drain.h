@@ -1,11 +1,12 @@
-/* drain.h -- the end of the server in good order: from the first signal until no connection is left.
+/* drain.h -- the end of the server in good order: from the first signal until no connection is
+ * left.
  *
- * Knows the crew and the clock. What else belongs to an end (sockets, the admin address, telling systemd) is
- * done by whoever is told the phases. Main thread. */
+ * Knows the workers and the clock. What else belongs to an end (sockets, the admin address,
+ * telling systemd) is done by whoever is told the phases. Main thread. */
 #ifndef TIDEWIRE_SERVER_DRAIN_H
 #define TIDEWIRE_SERVER_DRAIN_H
 
-#include "server/crew.h"
+#include "server/workers/workers.h"
 
 #include <stdbool.h>
 #include <uv.h>
@@ -20,10 +21,10 @@ enum drain_phase {
 
 struct drain_options {
     uv_loop_t *loop;
-    struct commons *commons;
-    struct crew *crew;
+    struct process *process;
+    struct workers *workers;
     double lame_duck_seconds, drain_seconds, jitter_seconds;
-    /* A phase begins, before the crew hears of it. */
+    /* A phase begins, before the workers get their order. */
     void (*on_phase)(void *user, enum drain_phase phase);
     void *user;
 };
@@ -45,8 +46,8 @@ void drain_close(struct drain *drain);
 
 /* The server is to end; `why` is for the log. Where that was said before, at once. */
 void drain_signal(struct drain *drain, const char *why);
-/* Another process accepts on the server's sockets from now on: whoever is half in is let in, then all are told
- * to go, without a lame duck. Not after drain_signal() has begun the drain. */
+/* Another process accepts on the server's sockets from now on: whoever is half in is let in,
+ * then all are told to go, without a lame duck. Not after drain_signal() has begun the drain. */
 void drain_hand_over(struct drain *drain);
 /* The server ends before it served anybody: there is nobody to tell. */
 void drain_skip(struct drain *drain, const char *why);

@@ -1,8 +1,8 @@
 /* notify.c -- telling systemd what the server is at. See notify.h.
  *
- * The timer ticks four times in the watchdog's period, or every few seconds for the line of status. A worker
- * that owes a sign of life for half the period is silent, and then so are we: one tick is never enough to call
- * it that. */
+ * The timer ticks four times in the watchdog's period, or every few seconds for the line of
+ * status. A worker that owes a sign of life for half the period is silent, and then so are we:
+ * one tick is never enough to call it that. */
 #include "server/notify.h"
 
 #include "base/clock.h"
@@ -69,7 +69,7 @@ static bool tell(struct notify *notify, const char *text) {
 /* The line of status, anew. */
 static const char *status(struct notify *notify) {
     struct stats_total total;
-    bus_total(notify->commons->bus, &total);
+    bus_total(notify->process->bus, &total);
     snprintf(notify->said, sizeof notify->said, "STATUS=%s; %" PRIu64 " connection%s",
              notify->doing, total.connections, total.connections == 1 ? "" : "s");
     return notify->said;
@@ -94,7 +94,7 @@ static void tell_status(struct notify *notify) {
 
 static bool workers_answer(struct notify *notify) {
     unsigned worker;
-    return crew_silence(notify->crew, &worker) * 1e6 < (double)notify->watchdog_us / 2;
+    return workers_ping(notify->workers, &worker) * 1e6 < (double)notify->watchdog_us / 2;
 }
 
 static void on_tick(uv_timer_t *timer) {
@@ -131,9 +131,10 @@ static uint64_t read_watchdog(void) {
     return number_of(period);
 }
 
-void notify_init(struct notify *notify, uv_loop_t *loop, struct commons *commons,
-                 struct crew *crew) {
-    *notify = (struct notify){.fd = -1, .commons = commons, .crew = crew, .doing = "starting"};
+void notify_init(struct notify *notify, uv_loop_t *loop, struct process *process,
+                 struct workers *workers) {
+    *notify =
+        (struct notify){.fd = -1, .process = process, .workers = workers, .doing = "starting"};
     uv_timer_init(loop, &notify->timer);
     notify->timer.data = notify;
     open_socket(notify);

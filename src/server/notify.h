@@ -1,12 +1,13 @@
-/* notify.h -- telling systemd, or whoever set NOTIFY_SOCKET, what the server is at: sd_notify(3)'s datagrams.
+/* notify.h -- telling systemd, or whoever set NOTIFY_SOCKET, what the server is at: sd_notify(3)'s
+ * datagrams.
  *
- * Ready, reloading, stopping, a line of status with the number of connections, and the watchdog's sign of life
- * for as long as workers give theirs. Without NOTIFY_SOCKET every function does nothing. Nobody who does not
- * read blocks the server or fails it. Main thread. */
+ * Ready, reloading, stopping, a line of status with the number of connections, and the
+ * watchdog's sign of life for as long as workers give theirs. Without NOTIFY_SOCKET every
+ * function does nothing. Nobody who does not read blocks the server or fails it. Main thread. */
 #ifndef TIDEWIRE_SERVER_NOTIFY_H
 #define TIDEWIRE_SERVER_NOTIFY_H
 
-#include "server/crew.h"
+#include "server/workers/workers.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -17,8 +18,8 @@
 
 struct notify {
     /* private */
-    struct commons *commons;
-    struct crew *crew;
+    struct process *process;
+    struct workers *workers;
     int fd; /* -1: nobody wants to know */
     struct sockaddr_un to;
     socklen_t to_len;
@@ -31,8 +32,8 @@ struct notify {
 };
 
 /* Reads the variables, and removes them: what scripts start speaks for itself. */
-void notify_init(struct notify *notify, uv_loop_t *loop, struct commons *commons,
-                 struct crew *crew);
+void notify_init(struct notify *notify, uv_loop_t *loop, struct process *process,
+                 struct workers *workers);
 /* Closes the timer: the loop must run once more. */
 void notify_close(struct notify *notify);
 

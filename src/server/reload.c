@@ -1,9 +1,9 @@
 /* reload.c -- new code for all workers, or for none. See reload.h.
  *
- * Moved on by the workers' reports: loading -> taking over, or loading -> giving up. What is wanted
- * meanwhile begins when that has ended, once, however often it was wanted. Loading may wait, and
- * without end: after a second it is given up for what is wanted, and after a few it is told. Not at
- * once: whoever saves often still gets some new code. */
+ * Moved on by the workers' reports: load -> activate, or load -> discard. What is requested
+ * meanwhile begins when that has ended, once, however often it was requested. A load may wait
+ * without end: after a second a request replaces it, and after a few it is logged. Not at once:
+ * a person who saves often still gets some new code. */
 #include "server/reload.h"
 
 #include "base/clock.h"
@@ -14,42 +14,48 @@
 #include <stdio.h>
 #include <string.h>
 
-enum phase { IDLE, LOADING, TAKING_OVER, GIVING_UP };
+enum phase {
+    NOT_ALLOWED,  /* the workers do not serve yet: requests wait */
+    IDLE,         /* no reload is under way */
+    LOADING,      /* every worker loads the next code */
+    LOADING_LATE, /* for REPLACED_MS already: a request discards it */
+    ACTIVATING,   /* all have loaded it, and activate it */
+    DISCARDING,   /* it is given up: all discard it */
+};
 
-/* How long loading may take, in milliseconds, before the next one that is wanted replaces it. */
+/* How long a load may take, in milliseconds, before the next request replaces it. */
 enum { REPLACED_MS = 1000 };
 
-struct waiter {
-    struct waiter *next;
+struct request {
+    struct request *next;
     reload_done_fn on_done;
     void *user;
 };
 
 struct reload {
-    struct crew *crew;
-    struct commons *commons;
+    struct workers *workers;
+    struct process *process;
     void (*on_change)(void *user, bool begins);
     void *user;
     enum phase phase;
-    bool allowed, wanted;
+    bool requested; /* another one */
     bool forbidden; /* for good */
-    char *problems; /* why it is given up */
+    char *problems; /* why it is discarded */
     uint64_t began_ns;
     uv_timer_t timer; /* while it is loaded */
-    bool is_late;     /* it has been loaded for REPLACED_MS */
     void (*on_sources)(void *user, const char *sources);
     void *sources_user;
-    struct waiter *waiting; /* for the next one */
-    struct waiter *told;    /* for the one that runs */
+    struct request *waiting; /* for the next one */
+    struct request *running; /* for the one that is under way */
 };
 
-struct reload *reload_new(uv_loop_t *loop, struct crew *crew, struct commons *commons,
+struct reload *reload_new(uv_loop_t *loop, struct workers *workers, struct process *process,
                           void (*on_change)(void *user, bool begins), void *user) {
     struct reload *reload = mem_zalloc(sizeof *reload);
     uv_timer_init(loop, &reload->timer);
     reload->timer.data = reload;
-    reload->crew = crew;
-    reload->commons = commons;
+    reload->workers = workers;
+    reload->process = process;
     reload->on_change = on_change;
     reload->user = user;
     return reload;
@@ -61,17 +67,17 @@ void reload_watch(struct reload *reload, void (*on_sources)(void *user, const ch
     reload->sources_user = user;
 }
 
-static void tell_sources(struct reload *reload, unsigned worker) {
-    const char *sources = crew_sources(reload->crew, worker);
+static void report_sources(struct reload *reload, unsigned worker) {
+    const char *sources = workers_reload(reload->workers, worker)->sources;
     if (reload->on_sources != NULL && sources != NULL && *sources != '\0')
         reload->on_sources(reload->sources_user, sources);
 }
 
-static void tell(struct reload *reload, struct waiter **waiters, const char *problems) {
-    for (struct waiter *waiter; (waiter = *waiters) != NULL;) {
-        *waiters = waiter->next;
-        waiter->on_done(waiter->user, atomic_load(&reload->commons->generation), problems);
-        mem_free(waiter);
+static void end_requests(struct reload *reload, struct request **requests, const char *problems) {
+    for (struct request *request; (request = *requests) != NULL;) {
+        *requests = request->next;
+        request->on_done(request->user, atomic_load(&reload->process->generation), problems);
+        mem_free(request);
     }
 }
 
@@ -80,8 +86,8 @@ void reload_close(struct reload *reload) {
 }
 
 void reload_free(struct reload *reload) {
-    tell(reload, &reload->told, "the server has ended");
-    tell(reload, &reload->waiting, "the server has ended");
+    end_requests(reload, &reload->running, "the server has ended");
+    end_requests(reload, &reload->waiting, "the server has ended");
     mem_free(reload->problems);
     mem_free(reload);
 }
@@ -92,46 +98,46 @@ static double seconds(const struct reload *reload) {
     return (double)(clock_monotonic_ns() - reload->began_ns) / 1e9;
 }
 
-static void give_up(struct reload *reload, const char *why) {
+static void discard(struct reload *reload, const char *why) {
     uv_timer_stop(&reload->timer);
     reload->problems = mem_strdup(why);
-    reload->phase = GIVING_UP;
-    crew_discard(reload->crew);
+    reload->phase = DISCARDING;
+    workers_order(reload->workers, WORKER_DISCARD);
 }
 
 static void replace(struct reload *reload) {
     char why[96];
     snprintf(why, sizeof why, "it was still being loaded after %.1f seconds, and is replaced",
              seconds(reload));
-    give_up(reload, why);
+    discard(reload, why);
 }
 
 static void on_late(uv_timer_t *timer) {
     struct reload *reload = timer->data;
-    if (reload->is_late) {
-        crew_tell_load(reload->crew, seconds(reload));
+    if (reload->phase == LOADING_LATE) {
+        workers_log_slow_load(reload->workers, seconds(reload));
         return;
     }
-    reload->is_late = true;
-    if (reload->wanted)
+    reload->phase = LOADING_LATE;
+    if (reload->requested)
         replace(reload);
     else
-        uv_timer_start(timer, on_late, RELOAD_TOLD_MS - REPLACED_MS, 0);
+        uv_timer_start(timer, on_late, RELOAD_SLOW_MS - REPLACED_MS, 0);
 }
 
 static void begin(struct reload *reload) {
     reload->phase = LOADING;
-    reload->wanted = reload->is_late = false;
+    reload->requested = false;
     uv_timer_start(&reload->timer, on_late, REPLACED_MS, 0);
     reload->on_change(reload->user, true);
     log_eventf(LOG_DEBUG, "reloading", "generation %u is loaded",
-               atomic_load(&reload->commons->generation) + 1);
-    reload->told = reload->waiting;
+               atomic_load(&reload->process->generation) + 1);
+    reload->running = reload->waiting;
     reload->waiting = NULL;
     reload->began_ns = clock_monotonic_ns();
     mem_free(reload->problems);
     reload->problems = NULL;
-    crew_reload(reload->crew, atomic_load(&reload->commons->generation) + 1);
+    workers_load(reload->workers, atomic_load(&reload->process->generation) + 1);
 }
 
 /* What only a restart changes. */
@@ -164,114 +170,115 @@ static void compare(const struct app *old, const struct app *next) {
                    next->max_connections, old->max_connections);
 }
 
-static void take_over(struct reload *reload) {
+static void activate(struct reload *reload) {
     uv_timer_stop(&reload->timer);
-    const struct app *next = crew_next_app(reload->crew, 0);
-    for (unsigned i = 1; i < crew_count(reload->crew); i++) {
-        if (strcmp(crew_next_app(reload->crew, i)->shape, next->shape) != 0) {
-            give_up(reload, app_shapes_differ);
+    const struct app *next = workers_reload(reload->workers, 0)->app;
+    for (unsigned i = 1; i < workers_count(reload->workers); i++) {
+        if (strcmp(workers_reload(reload->workers, i)->app->shape, next->shape) != 0) {
+            discard(reload, app_shapes_differ);
             return;
         }
     }
     char error[CERTIFICATE_ERROR_BYTES];
-    if (!credentials_take(reload->commons, next, error, sizeof error)) {
-        give_up(reload, error);
+    if (!credentials_activate(reload->process, next, error, sizeof error)) {
+        discard(reload, error);
         return;
     }
-    tell_sources(reload, 0);
-    compare(crew_app(reload->crew, 0), next);
-    commons_limit(reload->commons, next);
-    reload->phase = TAKING_OVER;
-    crew_swap(reload->crew);
+    report_sources(reload, 0);
+    compare(workers_app(reload->workers, 0), next);
+    process_set_limits(reload->process, next);
+    reload->phase = ACTIVATING;
+    workers_order(reload->workers, WORKER_ACTIVATE);
 }
 
-static void taken_over(struct reload *reload) {
-    struct commons *commons = reload->commons;
-    unsigned generation = atomic_fetch_add(&commons->generation, 1) + 1;
-    atomic_fetch_add(&commons->reloads, 1);
-    atomic_store(&commons->reload_pause_ns, crew_pause_ns(reload->crew));
+static void log_activated(struct reload *reload) {
+    struct process *process = reload->process;
+    unsigned generation = atomic_fetch_add(&process->generation, 1) + 1;
+    atomic_fetch_add(&process->reloads, 1);
+    atomic_store(&process->reload_pause_ns, workers_pause_ns(reload->workers));
     struct log_line line;
     log_begin(&line, LOG_INFO, "reloaded");
     log_int(&line, "generation", generation);
     log_num(&line, "seconds", seconds(reload));
-    log_num(&line, "pause_ms", (double)crew_pause_ns(reload->crew) / 1e6);
+    log_num(&line, "pause_ms", (double)workers_pause_ns(reload->workers) / 1e6);
     log_end(&line);
 }
 
-static void given_up(struct reload *reload) {
-    atomic_fetch_add(&reload->commons->reload_failures, 1);
+static void log_discarded(struct reload *reload) {
+    atomic_fetch_add(&reload->process->reload_failures, 1);
     struct log_line line;
     log_begin(&line, LOG_ERROR, "reload_failed");
-    log_int(&line, "generation", atomic_load(&reload->commons->generation));
+    log_int(&line, "generation", atomic_load(&reload->process->generation));
     log_str(&line, "why", reload->problems);
     log_end(&line);
 }
 
-static void next(struct reload *reload) {
+static void end(struct reload *reload) {
     reload->phase = IDLE;
     reload->on_change(reload->user, false);
-    tell(reload, &reload->told, reload->problems);
-    if (reload->wanted && reload->allowed)
+    end_requests(reload, &reload->running, reload->problems);
+    if (reload->requested && !reload->forbidden)
         begin(reload);
 }
 
-static void see_loading(struct reload *reload) {
-    for (unsigned i = 0; i < crew_count(reload->crew); i++) {
-        if (crew_reload_stage(reload->crew, i) == RELOAD_FAILED) {
-            tell_sources(reload, i);
-            give_up(reload, crew_problems(reload->crew, i));
+static void see_loaded(struct reload *reload) {
+    for (unsigned i = 0; i < workers_count(reload->workers); i++) {
+        const struct reload_result *result = workers_reload(reload->workers, i);
+        if (result->stage == RELOAD_FAILED) {
+            report_sources(reload, i);
+            discard(reload, result->problems);
             return;
         }
     }
-    if (crew_reload_is(reload->crew, RELOAD_LOADED))
-        take_over(reload);
+    if (workers_reload_is(reload->workers, RELOAD_LOADED))
+        activate(reload);
 }
 
 void reload_see(struct reload *reload) {
-    if (reload->phase == LOADING) {
-        see_loading(reload);
-    } else if (reload->phase == TAKING_OVER && crew_reload_is(reload->crew, RELOAD_TAKEN)) {
-        taken_over(reload);
-        next(reload);
-    } else if (reload->phase == GIVING_UP && crew_reload_is(reload->crew, RELOAD_NONE)) {
-        given_up(reload);
-        next(reload);
+    if (reload->phase == LOADING || reload->phase == LOADING_LATE) {
+        see_loaded(reload);
+    } else if (reload->phase == ACTIVATING &&
+               workers_reload_is(reload->workers, RELOAD_ACTIVATED)) {
+        log_activated(reload);
+        end(reload);
+    } else if (reload->phase == DISCARDING && workers_reload_is(reload->workers, RELOAD_NONE)) {
+        log_discarded(reload);
+        end(reload);
     }
 }
 
-/* ---- wishes ---- */
+/* ---- requests ---- */
 
 static const char shutting_down[] = "the server is shutting down";
 
-void reload_want(struct reload *reload, reload_done_fn on_done, void *user) {
+void reload_request(struct reload *reload, reload_done_fn on_done, void *user) {
     if (reload->forbidden) {
         log_event(LOG_WARN, "reload_failed", shutting_down);
         if (on_done != NULL)
-            on_done(user, atomic_load(&reload->commons->generation), shutting_down);
+            on_done(user, atomic_load(&reload->process->generation), shutting_down);
         return;
     }
-    reload->wanted = true;
+    reload->requested = true;
     if (on_done != NULL) {
-        struct waiter *waiter = mem_alloc(sizeof *waiter);
-        *waiter = (struct waiter){reload->waiting, on_done, user};
-        reload->waiting = waiter;
+        struct request *request = mem_alloc(sizeof *request);
+        *request = (struct request){reload->waiting, on_done, user};
+        reload->waiting = request;
     }
-    if (reload->allowed && reload->phase == IDLE)
+    if (reload->phase == IDLE)
         begin(reload);
-    else if (reload->phase == LOADING && reload->is_late)
+    else if (reload->phase == LOADING_LATE)
         replace(reload);
 }
 
 void reload_allow(struct reload *reload) {
-    reload->allowed = true;
-    if (reload->wanted)
+    reload->phase = IDLE;
+    if (reload->requested && !reload->forbidden)
         begin(reload);
 }
 
 void reload_forbid(struct reload *reload) {
-    reload->allowed = false;
     reload->forbidden = true;
-    if (reload->phase == LOADING)
-        give_up(reload, shutting_down);
-    tell(reload, &reload->waiting, shutting_down);
+    if (reload->phase == LOADING || reload->phase == LOADING_LATE)
+        discard(reload, shutting_down);
+    end_requests(reload, &reload->waiting, shutting_down);
 }

@@ -12,9 +12,7 @@
 #include "net/transport.h"
 #include "server/admin.h"
 #include "server/app_file.h"
-#include "server/broken_pipe.h"
 #include "server/credentials.h"
-#include "server/crew.h"
 #include "server/drain.h"
 #include "server/listeners.h"
 #include "server/log_writer.h"
@@ -27,6 +25,7 @@
 #include "server/upgrade/control_server.h"
 #include "server/upgrade/upgrade_new.h"
 #include "server/watch.h"
+#include "server/workers/workers.h"
 
 #include <errno.h>
 #include <malloc.h>
@@ -45,8 +44,8 @@ struct server {
     double began;   /* Unix time */
     char *file;     /* the app's */
     uv_loop_t loop; /* the main thread's: signals, the workers' reports, the admin address */
-    struct commons commons;
-    struct crew *crew;
+    struct process process;
+    struct workers *workers;
     struct passed_fds *passed; /* sockets that other processes have opened */
     struct listeners listeners;
     struct pid_file pid_file;
@@ -156,23 +155,23 @@ static void cut_short(int code, const char *why) {
 
 /* The exit code of an end in good order. */
 static int clean_code(const struct server *server) {
-    return server->exit_seen ? crew_exit_code(server->crew) : EXIT_CLEAN;
+    return server->exit_seen ? workers_exit_code(server->workers) : EXIT_CLEAN;
 }
 
 /* Ends the workers, and waits for them. */
-static void end_crew(struct server *server, int code) {
-    crew_close(server->crew);
+static void end_workers(struct server *server, int code) {
+    workers_order(server->workers, WORKER_END);
     uv_timer_start(&server->timer, on_patience_over, END_MS, 0);
-    while (!crew_reached(server->crew, STAGE_ENDED)) {
+    while (!workers_reached(server->workers, STAGE_ENDED)) {
         uv_run(&server->loop, UV_RUN_ONCE);
         if (server->patience_over)
             cut_short(EXIT_FAILED, "a script does not return");
     }
     uv_timer_stop(&server->timer);
-    if (crew_cut_short(server->crew))
+    if (workers_cut_short(server->workers))
         cut_short(code == EXIT_CLEAN ? clean_code(server) : code,
                   "a handle, request or thread of luv's does not end");
-    crew_stop(server->crew);
+    workers_join(server->workers);
 }
 
 /* ---- new code ---- */
@@ -214,7 +213,7 @@ static void on_reload_request(void *user, uint64_t number) {
     struct server *server = user;
     struct reload_request *request = mem_alloc(sizeof *request);
     *request = (struct reload_request){server, number};
-    reload_want(server->reload, on_reload_ended, request);
+    reload_request(server->reload, on_reload_ended, request);
 }
 
 /* ---- signals ---- */
@@ -228,14 +227,14 @@ static void on_signal(uv_signal_t *handle, int number) {
         else
             log_event(LOG_INFO, "log_reopened", "SIGUSR1");
     } else if (number == SIGHUP) {
-        reload_want(server->reload, NULL, NULL);
+        reload_request(server->reload, NULL, NULL);
     } else {
         end(server, number == SIGTERM ? "SIGTERM" : "SIGINT");
     }
 }
 
 static void catch_signals(struct server *server) {
-    broken_pipe_survive();
+    process_catch_sigpipe();
     for (int i = 0; i < SIGNAL_COUNT; i++) {
         uv_signal_init(&server->loop, &server->signals[i]);
         server->signals[i].data = server;
@@ -273,7 +272,7 @@ static struct vm_command_line command_line(const struct settings *settings) {
 
 /* A script has called os.exit: the end in good order, once. */
 static void see_exit(struct server *server) {
-    if (server->exit_seen || crew_exit_code(server->crew) < 0)
+    if (server->exit_seen || workers_exit_code(server->workers) < 0)
         return;
     server->exit_seen = true;
     if (server->drain.phase == DRAIN_NOT)
@@ -281,7 +280,7 @@ static void see_exit(struct server *server) {
 }
 
 /* Whoever waits for a stage looks again. */
-static void on_news(void *user) {
+static void on_report(void *user) {
     struct server *server = user;
     see_exit(server);
     reload_see(server->reload);
@@ -294,36 +293,37 @@ static bool is_ending(const struct server *server) {
 
 static void on_load_late(uv_timer_t *timer) {
     struct server *server = timer->data;
-    crew_tell_load(server->crew, RELOAD_TOLD_MS / 1000.0);
+    workers_log_slow_load(server->workers, RELOAD_SLOW_MS / 1000.0);
 }
 
 /* Runs the main loop until every worker has come to a stage. False: one has failed, or a signal
  * ends the server before it serves. */
-static bool wait_for(struct server *server, enum stage stage) {
-    while (!crew_failed(server->crew) && !crew_reached(server->crew, stage) && !is_ending(server))
+static bool wait_for(struct server *server, enum worker_stage stage) {
+    while (!workers_failed(server->workers) && !workers_reached(server->workers, stage) &&
+           !is_ending(server))
         uv_run(&server->loop, UV_RUN_ONCE);
-    return !crew_failed(server->crew) && !is_ending(server);
+    return !workers_failed(server->workers) && !is_ending(server);
 }
 
 /* The first worker tells how many there are to be. The others load at the same time. */
 static const struct app *load_all(struct server *server) {
-    if (!crew_start(server->crew, 1) || !wait_for(server, STAGE_LOADED))
+    if (!workers_start(server->workers, 1) || !wait_for(server, STAGE_LOADED))
         return NULL;
-    const struct app *app = crew_app(server->crew, 0);
-    commons_limit(&server->commons, app);
-    bus_set_workers(server->commons.bus, app->workers);
+    const struct app *app = workers_app(server->workers, 0);
+    process_set_limits(&server->process, app);
+    bus_set_workers(server->process.bus, app->workers);
     allow_arenas(app->workers);
     log_set_workers(app->workers);
-    if (!crew_start(server->crew, app->workers) || !wait_for(server, STAGE_LOADED))
+    if (!workers_start(server->workers, app->workers) || !wait_for(server, STAGE_LOADED))
         return NULL;
     for (unsigned i = 1; i < app->workers; i++) {
-        if (strcmp(crew_app(server->crew, i)->shape, app->shape) != 0) {
+        if (strcmp(workers_app(server->workers, i)->shape, app->shape) != 0) {
             explain_failure(server, app_shapes_differ);
             return NULL;
         }
     }
     char error[CERTIFICATE_ERROR_BYTES];
-    if (!credentials_take(&server->commons, app, error, sizeof error)) {
+    if (!credentials_activate(&server->process, app, error, sizeof error)) {
         explain_failure(server, error);
         return NULL;
     }
@@ -331,7 +331,7 @@ static const struct app *load_all(struct server *server) {
 }
 
 static const struct app *load(struct server *server) {
-    uv_timer_start(&server->timer, on_load_late, RELOAD_TOLD_MS, 0);
+    uv_timer_start(&server->timer, on_load_late, RELOAD_SLOW_MS, 0);
     const struct app *app = load_all(server);
     uv_timer_stop(&server->timer);
     return app;
@@ -343,7 +343,7 @@ static bool open_sockets(struct server *server, const struct app *app, char *err
         return false;
     if (server->listeners.admin == NULL)
         return true;
-    server->admin = admin_open(&server->loop, &server->commons, server->crew,
+    server->admin = admin_open(&server->loop, &server->process, server->workers,
                                server->listeners.admin, error, error_size);
     return server->admin != NULL;
 }
@@ -442,7 +442,7 @@ static void on_saved(void *user, const char *file, size_t others) {
     if (others > 0)
         log_int(&line, "others", (int64_t)others);
     log_end(&line);
-    reload_want(server->reload, NULL, NULL);
+    reload_request(server->reload, NULL, NULL);
 }
 
 static void on_sources(void *user, const char *sources) {
@@ -460,12 +460,12 @@ static void begin_to_watch(struct server *server, const struct app *app) {
  * meanwhile waits. */
 static bool begin_serving(struct server *server, char *error, size_t error_size) {
     server->opening = true;
-    crew_listen(server->crew, server->listeners.sets, server->listeners.count);
-    while (!crew_failed(server->crew) && !crew_reached(server->crew, STAGE_SERVING))
+    workers_listen(server->workers, server->listeners.sets, server->listeners.count);
+    while (!workers_failed(server->workers) && !workers_reached(server->workers, STAGE_SERVING))
         uv_run(&server->loop, UV_RUN_ONCE);
-    if (crew_failed(server->crew))
+    if (workers_failed(server->workers))
         snprintf(error, error_size, "%s", transport_cannot_start);
-    bool good = !crew_failed(server->crew) && take_sockets(server, error, error_size) &&
+    bool good = !workers_failed(server->workers) && take_sockets(server, error, error_size) &&
                 place_files(server, error, error_size);
     server->opening = false;
     server->serving = good;
@@ -501,7 +501,8 @@ static bool open_and_accept(struct server *server, const struct app *app) {
 static int serve(struct server *server) {
     const struct app *app = load(server);
     if (app == NULL) {
-        crew_stop_load(server->crew); /* one has failed: the others need not come to their end */
+        workers_order(server->workers,
+                      WORKER_STOP_LOAD); /* one has failed: the others need not come to their end */
         if (!is_ending(server))
             return EXIT_USAGE;
         return server->settings->upgrade ? EXIT_FAILED : EXIT_CLEAN; /* it has not come to pass */
@@ -509,7 +510,8 @@ static int serve(struct server *server) {
     raise_descriptor_limit(app->max_connections);
     int code = EXIT_FAILED;
     if (open_and_accept(server, app)) {
-        while (server->drain.phase != DRAIN_OVER && !crew_reached(server->crew, STAGE_DRAINED))
+        while (server->drain.phase != DRAIN_OVER &&
+               !workers_reached(server->workers, STAGE_DRAINED))
             uv_run(&server->loop, UV_RUN_ONCE);
         code = EXIT_CLEAN;
     }
@@ -543,14 +545,14 @@ static bool take_passed(struct server *server) {
     return good;
 }
 
-/* What accompanies the crew; none of it does anything yet. */
+/* What stands beside the workers; none of it does anything yet. */
 static void prepare(struct server *server) {
     const struct settings *settings = server->settings;
-    notify_init(&server->notify, &server->loop, &server->commons, server->crew);
+    notify_init(&server->notify, &server->loop, &server->process, server->workers);
     drain_init(&server->drain, &(struct drain_options){
                                    .loop = &server->loop,
-                                   .commons = &server->commons,
-                                   .crew = server->crew,
+                                   .process = &server->process,
+                                   .workers = server->workers,
                                    .lame_duck_seconds = settings->lame_duck_seconds,
                                    .drain_seconds = settings->drain_seconds,
                                    .jitter_seconds = settings->drain_jitter,
@@ -580,24 +582,25 @@ int server_run(const struct settings *settings) {
     uv_timer_init(&server->loop, &server->timer);
     server->timer.data = server;
     catch_signals(server);
-    commons_init(&server->commons);
-    struct crew_options options = {
+    process_init(&server->process);
+    struct workers_options options = {
         .loop = &server->loop,
-        .commons = &server->commons,
+        .process = &server->process,
         .file = server->file,
         .command_line = command_line(settings),
-        .on_news = on_news,
+        .on_report = on_report,
         .user = server,
     };
-    server->crew = crew_new(&options);
-    server->reload = reload_new(&server->loop, server->crew, &server->commons, on_reload, server);
+    server->workers = workers_new(&options);
+    server->reload =
+        reload_new(&server->loop, server->workers, &server->process, on_reload, server);
     prepare(server);
     int code = serve(server);
     passed_fds_free(server->passed);
     admin_close(server->admin);
     listeners_close(&server->listeners);
     watch_close(server->watch);
-    end_crew(server, code);
+    end_workers(server, code);
     release_signals(server);
     uv_close((uv_handle_t *)&server->timer, NULL);
     drain_close(&server->drain);
@@ -606,9 +609,9 @@ int server_run(const struct settings *settings) {
     uv_run(&server->loop, UV_RUN_DEFAULT);
     reload_free(server->reload);
     int exit_code = clean_code(server);
-    bool clean = crew_free(server->crew);
+    bool clean = workers_free(server->workers);
     admin_free(server->admin);
-    commons_close(&server->commons);
+    process_close(&server->process);
     if (uv_loop_close(&server->loop) != 0 || !clean) {
         log_event(LOG_ERROR, "leak", "handles of a loop were left open");
         code = code == EXIT_CLEAN ? EXIT_FAILED : code;
@@ -624,7 +627,7 @@ int server_run(const struct settings *settings) {
 }
 
 static void on_check_late(uv_timer_t *timer) {
-    worker_tell_load(timer->data, RELOAD_TOLD_MS / 1000.0, 1, 1);
+    vm_tell_load(worker_vm(timer->data), RELOAD_SLOW_MS / 1000.0, 1, 1);
 }
 
 /* Loads, and says once that it takes long. */
@@ -632,21 +635,21 @@ static const struct app *check_load(struct worker *worker, const char *file,
                                     const struct vm_command_line *line, uv_timer_t *timer) {
     uv_timer_init(worker_loop(worker), timer);
     timer->data = worker;
-    uv_timer_start(timer, on_check_late, RELOAD_TOLD_MS, 0);
+    uv_timer_start(timer, on_check_late, RELOAD_SLOW_MS, 0);
     uv_unref((uv_handle_t *)timer); /* only what the script waits for keeps the loop */
-    const struct app *app = worker_load(worker, file, line);
+    worker_load(worker, file, line);
     uv_close((uv_handle_t *)timer, NULL); /* which worker_finish() lets happen */
-    return app;
+    return worker_app(worker);
 }
 
 int server_check(const struct settings *settings) {
-    broken_pipe_survive();
+    process_catch_sigpipe();
     log_set_level(settings->log_level < LOG_WARN ? LOG_WARN : settings->log_level);
     log_set_format(settings->log_format);
     log_open_stderr();
-    struct commons commons;
-    commons_init(&commons);
-    struct worker *worker = worker_new(0, &commons);
+    struct process process;
+    process_init(&process);
+    struct worker *worker = worker_new(0, &process, &(struct worker_events){0});
     struct vm_command_line line = command_line(settings);
     line.is_check = true;
     uv_timer_t timer;
@@ -663,6 +666,6 @@ int server_check(const struct settings *settings) {
             cut_short(code, "a handle, request or thread of luv's does not end");
     }
     worker_free(worker);
-    commons_close(&commons);
+    process_close(&process);
     return code;
 }

@@ -31,7 +31,7 @@ local function right_tree()
     ["net/ws.c"] = '#include "core/hub.h"\n#include <uv.h>',
     ["net/transport.c"] = "#include <libwebsockets.h>",
     ["script/vm.h"] = '#include "core/hub.h"\n#include <lua.h>\n#include <luv/luv.h>',
-    ["server/worker.c"] = '#include "script/vm.h"\n#include <signal.h>\nint a = uv_thread_create(0);',
+    ["server/workers/worker.c"] = '#include "script/vm.h"\n#include <signal.h>\nint a = uv_thread_create(0);',
     ["main.c"] = '#include "base/mem.h"\n#include "tidewire_version.h"',
   }
 end
@@ -63,7 +63,7 @@ describe("scripts/check_layers.lua", function()
       "libwebsockets only in src/net/" },
     { "libwebsockets in another file of net", "net/ws.c", "#include <libwebsockets.h>",
       "libwebsockets only in src/net/transport.c" },
-    { "Lua outside script", "server/worker.c", "#include <lauxlib.h>", "Lua only in src/script/" },
+    { "Lua outside script", "server/workers/worker.c", "#include <lauxlib.h>", "Lua only in src/script/" },
     { "luv outside script", "net/ws.c", "#include <luv/luv.h>", "Lua only in src/script/" },
     { "a thread outside server", "core/inbox.h", "int a = uv_thread_create(0);",
       "threads only in src/server/" },

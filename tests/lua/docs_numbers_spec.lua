@@ -38,8 +38,8 @@ local FACTS = {
 
   -- reloading
   { "operating", "slices of two milliseconds of CPU time", "SLICE_NS", 2 * MS_NS },
-  { "operating", "After three seconds the log says once that it does", "RELOAD_TOLD_MS", 3000 },
-  { "operating", "has taken three seconds and goes on", "RELOAD_TOLD_MS", 3000 },
+  { "operating", "After three seconds the log says once that it does", "RELOAD_SLOW_MS", 3000 },
+  { "operating", "has taken three seconds and goes on", "RELOAD_SLOW_MS", 3000 },
   { "operating", "under way for more than a second is given up", "REPLACED_MS", 1000 },
   { "operating", "runs for 100 connections a turn", "RENEWED_A_TURN", 100 },
   { "architecture", "worked off a hundred a turn", "RENEWED_A_TURN", 100 },
@@ -47,7 +47,7 @@ local FACTS = {
   { "operating", "A file that is gone may come back for two seconds", "GONE_MS", 2000 },
   { "operating", "Files are looked at each second", "LOOK_MS", 1000 },
   { "operating", "`{\"where\":\"app.lua:12\",\"generation\":3,\"count\":20}`, for 32 lines",
-    "CENSUS_MOST_PLACES", 32 },
+    "GENERATION_COUNTS_MOST_PLACES", 32 },
 
   -- the log
   { "operating", "up to 1 MiB of lines wait", "LOG_QUEUE_BYTES", MIB },

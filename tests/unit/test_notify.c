@@ -17,12 +17,12 @@
 #include <cmocka.h>
 
 static uv_loop_t loop;
-static struct commons commons;
-static struct crew *crew; /* of nobody */
+static struct process process;
+static struct workers *workers; /* none */
 static struct notify notify;
 static int listener = -1;
 
-static void on_news(void *user) {
+static void on_report(void *user) {
 }
 
 /* A socket that takes datagrams at "@name" or "/path", and NOTIFY_SOCKET says so. */
@@ -49,17 +49,18 @@ static void listen_abstract(void) {
 static int setup(void **state) {
     log_set_level(LOG_ERROR + 1);
     uv_loop_init(&loop);
-    commons_init(&commons);
-    crew = crew_new(&(struct crew_options){.loop = &loop, .commons = &commons, .on_news = on_news});
+    process_init(&process);
+    workers = workers_new(
+        &(struct workers_options){.loop = &loop, .process = &process, .on_report = on_report});
     return 0;
 }
 
 static int teardown(void **state) {
     notify_close(&notify);
-    crew_stop(crew);
+    workers_join(workers);
     uv_run(&loop, UV_RUN_DEFAULT);
-    crew_free(crew);
-    commons_close(&commons);
+    workers_free(workers);
+    process_close(&process);
     assert_int_equal(uv_loop_close(&loop), 0);
     if (listener >= 0)
         close(listener);
@@ -71,7 +72,7 @@ static int teardown(void **state) {
 }
 
 static void begin(void) {
-    notify_init(&notify, &loop, &commons, crew);
+    notify_init(&notify, &loop, &process, workers);
 }
 
 /* The next datagram; "" when there is none. */

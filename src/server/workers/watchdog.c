@@ -1,9 +1,9 @@
 /* watchdog.c -- a thread that sees when a worker's script takes too long. See watchdog.h.
  *
- * Reads two things of each worker: the number of the run that is under way, and its thread's CPU time. Neither
- * costs the worker anything. The signal is SIGURG: nobody else sends it to us, and where it comes too late it is
- * ignored. */
-#include "server/watchdog.h"
+ * Reads two things of each worker: the number of the run that is under way, and its thread's CPU
+ * time. Neither costs the worker anything. The signal is SIGURG: nobody else sends it to us, and
+ * where it comes too late it is ignored. */
+#include "server/workers/watchdog.h"
 
 #include "base/clock.h"
 #include "base/log.h"
@@ -16,8 +16,8 @@
 #include <time.h>
 #include <uv.h>
 
-/* How often it looks: so many times in the shortest budget, within these bounds. While it sends signals it looks
- * every SHORTEST_NS, because one that comes between two coroutines is lost. */
+/* How often it looks: so many times in the shortest budget, within these bounds. While it sends
+ * signals it looks every SHORTEST_NS, because one that comes between two coroutines is lost. */
 enum { LOOKS = 4 };
 static const uint64_t SHORTEST_NS = 5 * 1000000, LONGEST_NS = 250 * 1000000;
 
@@ -50,12 +50,13 @@ __attribute__((no_sanitize("thread"))) static void on_signal(int number) {
 }
 
 #ifdef __SANITIZE_THREAD__
-/* ThreadSanitizer keeps signals back until the thread calls a function that it knows, which a loop in Lua does
- * not. This is the C library's own, under a name that it leaves alone. */
+/* ThreadSanitizer keeps signals back until the thread calls a function that it knows, which a
+ * loop in Lua does not. This is the C library's own, under a name that it leaves alone. */
 extern int __sigaction(int number, const struct sigaction *action, struct sigaction *old);
 #define sigaction(number, action, old) __sigaction(number, action, old)
 
-/* For the same reason a signal of the process must not come to a thread whose script does not return. */
+/* For the same reason a signal of the process must not come to a thread whose script does not
+ * return. */
 static void leave_to_main_thread(void) {
     static const int ours[] = {SIGURG, SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT};
     sigset_t set;

@@ -1,0 +1,49 @@
+/* process.c -- what all workers of the process share. See process.h. */
+#include "server/workers/process.h"
+
+#include "base/clock.h"
+
+#include <signal.h>
+
+void process_init(struct process *process) {
+    *process = (struct process){
+        .bus = bus_new(),
+        .shared = shared_new(NULL, NULL),
+        .watchdog = watchdog_new(),
+        .started_at = clock_wall_seconds(),
+        .generation = 1,
+    };
+    admission_init(&process->admission);
+}
+
+void process_set_limits(struct process *process, const struct app *app) {
+    struct admission *admission = &process->admission;
+    atomic_store(&admission->connections.max, app->max_connections);
+    atomic_store(&admission->per_address, app->per_address);
+    atomic_store(&admission->uploads.max, app->upload_backlog);
+    atomic_store(&admission->uploads.max_of_one, app->upload_backlog_per_address);
+    atomic_store(&admission->responses.max, app->response_backlog);
+    atomic_store(&admission->responses.max_of_one, app->response_backlog_per_address);
+    bus_set_mail_max(process->bus, app->worker_backlog);
+}
+
+void process_close(struct process *process) {
+    watchdog_free(process->watchdog);
+    bus_free(process->bus);
+    shared_free(process->shared);
+    admission_close(&process->admission);
+    certificate_unref(process->certificate);
+}
+
+static void on_sigpipe(int number) {
+    (void)number;
+}
+
+/* It is not ignored: an ignored signal stays ignored in the processes that scripts start, and
+ * programs in a pipeline would not end when their reader has. A caught one is back at its
+ * default there. */
+void process_catch_sigpipe(void) {
+    struct sigaction action = {.sa_handler = on_sigpipe, .sa_flags = SA_RESTART};
+    sigemptyset(&action.sa_mask);
+    sigaction(SIGPIPE, &action, NULL);
+}

@@ -1,0 +1,426 @@
+/* worker.c -- one loop with all that serves connections on it. See worker.h.
+ *
+ * The turn: the loop's events fill queues; before the loop sleeps again, on_turn() runs what
+ * waited for the end of the turn and writes every queue. One timer of the loop's serves all
+ * deadlines of the hub and of the shared stores. */
+#include "server/workers/worker.h"
+
+#include "base/clock.h"
+#include "base/mem.h"
+#include "net/address.h"
+#include "net/gate.h"
+#include "net/listener.h"
+
+#include <malloc.h>
+
+struct worker {
+    uv_loop_t loop;
+    unsigned number;
+    struct process *process;
+    struct transport *transport;
+    struct hub *hub;
+    struct vm *vm;
+    struct gate *gate;
+    struct app *app;
+    struct listener **listeners;
+    size_t listener_count;
+    uv_async_t mail; /* from other workers */
+    uv_prepare_t turn;
+    uv_idle_t awake; /* active while the loop must not sleep */
+    uv_timer_t timer;
+    uv_timer_t settling;     /* the longest that STAGE_SETTLING may take */
+    uv_timer_t finishing;    /* the same of worker_finish() */
+    uint32_t peak;           /* most connections since memory was last given back */
+    enum worker_stage stage; /* the last one that events.on_stage was called with */
+    struct worker_events events;
+};
+
+enum { MAX_BODY_BYTES = 1024 * 1024, FINISH_MS = 1000 };
+
+/* Memory is given back after so many connections or more have become a quarter. */
+enum { PEAK_MIN = 200 };
+
+/* How often the sockets are given something more by worker_kill(). */
+enum { LAST_TURNS = 100 };
+
+/* A client that was accepted before the sockets went to another process has this long for its
+ * request. */
+enum { SETTLE_MS = 2000 };
+
+static const char shutting_down[] = "server is shutting down";
+
+static uint64_t now_ms(void *clock) {
+    return uv_now(clock);
+}
+
+static bool check_address(const char *text, char *error, size_t error_size) {
+    struct address_list list;
+    return address_parse(text, &list, error, error_size);
+}
+
+static bool check_certificate(const char *chain_file, const char *key_file, char *error,
+                              size_t error_size) {
+    struct certificate *certificate = certificate_load(chain_file, key_file, error, error_size);
+    certificate_unref(certificate);
+    return certificate != NULL;
+}
+
+/* ---- the turn of the loop ---- */
+
+static void on_awake(uv_idle_t *idle) {
+    (void)idle;
+}
+
+/* Deadlines are rounded up to this, so that many connections share a wake-up. */
+enum { TIMER_GRAIN_MS = 5 };
+
+static void on_timer(uv_timer_t *timer);
+
+/* Milliseconds until something is due, or -1. */
+static int64_t next_timer_ms(struct worker *worker) {
+    int64_t hub = hub_next_timer_ms(worker->hub), sweep = shared_next_ms(worker->process->shared);
+    return hub < 0 || (sweep >= 0 && sweep < hub) ? sweep : hub;
+}
+
+static void arm_timer(struct worker *worker) {
+    int64_t next = next_timer_ms(worker);
+    if (next < 0) {
+        uv_timer_stop(&worker->timer);
+        return;
+    }
+    uint64_t now = uv_now(&worker->loop), due = now + (uint64_t)next + TIMER_GRAIN_MS - 1;
+    uv_timer_start(&worker->timer, on_timer, due - due % TIMER_GRAIN_MS - now, 0);
+}
+
+static void on_timer(uv_timer_t *timer) {
+    struct worker *worker = timer->data;
+    hub_run_timers(worker->hub);
+    shared_sweep(worker->process->shared);
+}
+
+/* After many clients have left, the memory that they used goes back to the system. */
+static void give_back_memory(struct worker *worker) {
+    uint32_t now = hub_admitted(worker->hub);
+    if (now > worker->peak)
+        worker->peak = now;
+    if (worker->peak >= PEAK_MIN && now <= worker->peak / 4) {
+        worker->peak = now;
+        malloc_trim(0);
+    }
+}
+
+static void enter(struct worker *worker, enum worker_stage stage) {
+    worker->stage = stage;
+    if (worker->events.on_stage != NULL)
+        worker->events.on_stage(worker->events.user, stage);
+}
+
+static void run_on_stop(struct worker *worker) {
+    enter(worker, STAGE_ON_STOP);
+    gate_drain(worker->gate);
+    vm_stop_app(worker->vm);
+}
+
+/* Is no client between accept() and the end of its on_start? */
+static bool is_settled(struct worker *worker) {
+    return http_server_count(gate_http(worker->gate)) == 0 && !gate_has_pending(worker->gate) &&
+           !hub_has_pending(worker->hub);
+}
+
+static void on_settling_over(uv_timer_t *timer) {
+    struct worker *worker = timer->data;
+    if (worker->stage == STAGE_SETTLING)
+        run_on_stop(worker);
+}
+
+static void see_whether_stopped(struct worker *worker) {
+    if (worker->stage == STAGE_SETTLING && is_settled(worker))
+        run_on_stop(worker);
+    if (worker->stage == STAGE_ON_STOP && !vm_is_stopping(worker->vm))
+        enter(worker, STAGE_ON_STOP_DONE);
+}
+
+static void see_whether_drained(struct worker *worker) {
+    if (worker->stage == STAGE_CLOSING && hub_admitted(worker->hub) == 0 &&
+        http_server_count(gate_http(worker->gate)) == 0)
+        enter(worker, STAGE_DRAINED);
+}
+
+static void on_turn(uv_prepare_t *prepare) {
+    struct worker *worker = prepare->data;
+    vm_turn(worker->vm);
+    see_whether_stopped(worker);
+    if (worker->gate != NULL)
+        gate_turn(worker->gate);
+    hub_turn_end(worker->hub);
+    bool awake = hub_has_pending(worker->hub) || vm_has_pending(worker->vm) ||
+                 (worker->gate != NULL && gate_has_pending(worker->gate));
+    if (awake)
+        uv_idle_start(&worker->awake, on_awake);
+    else
+        uv_idle_stop(&worker->awake);
+    arm_timer(worker);
+    give_back_memory(worker);
+    see_whether_drained(worker);
+    vm_before_sleep(worker->vm);
+}
+
+/* ---- life ---- */
+
+static void on_mail(uv_async_t *async) {
+    struct worker *worker = async->data;
+    hub_take_mail(worker->hub);
+}
+
+/* By any thread, until bus_leave(). */
+static void wake(void *user) {
+    struct worker *worker = user;
+    uv_async_send(&worker->mail);
+}
+
+static void enter_bus(struct worker *worker) {
+    uv_async_init(&worker->loop, &worker->mail, on_mail);
+    worker->mail.data = worker;
+    uv_unref((uv_handle_t *)&worker->mail); /* it alone does not keep the loop */
+    bus_enter(worker->process->bus, worker->number, wake, worker, &worker->hub->stats);
+}
+
+/* Nothing of it is active yet. */
+static void init_turn(struct worker *worker) {
+    uv_prepare_init(&worker->loop, &worker->turn);
+    uv_idle_init(&worker->loop, &worker->awake);
+    uv_timer_init(&worker->loop, &worker->timer);
+    uv_timer_init(&worker->loop, &worker->settling);
+    worker->turn.data = worker->awake.data = worker->timer.data = worker->settling.data = worker;
+}
+
+struct worker *worker_new(unsigned number, struct process *process,
+                          const struct worker_events *events) {
+    struct worker *worker = mem_zalloc(sizeof *worker);
+    uv_loop_init(&worker->loop);
+    worker->number = number;
+    worker->process = process;
+    worker->events = *events;
+    struct hub_options hub_options = {
+        .worker = number,
+        .bus = process->bus,
+        .places = &process->admission.connections,
+        /* seconds: two starts within one second are told apart by nobody who kept an id */
+        .first_generation = (uint32_t)clock_wall_seconds(),
+        .now_ms = now_ms,
+        .clock = &worker->loop,
+        .slice_ns = clock_monotonic_ns,
+    };
+    worker->hub = hub_new(&hub_options);
+    struct vm_options vm_options = {
+        .loop = &worker->loop,
+        .hub = worker->hub,
+        .shared = process->shared,
+        .worker = number,
+        .started_at = process->started_at,
+        .check_address = check_address,
+        .check_certificate = check_certificate,
+        .on_exit = events->on_exit,
+        .on_exit_user = events->user,
+    };
+    worker->vm = vm_new(&vm_options);
+    if (worker->vm == NULL) {
+        uv_run(&worker->loop, UV_RUN_DEFAULT);
+        hub_free(worker->hub);
+        uv_loop_close(&worker->loop);
+        mem_free(worker);
+        return NULL;
+    }
+    watchdog_watch(process->watchdog, vm_budget(worker->vm), number);
+    enter_bus(worker);
+    init_turn(worker);
+    return worker;
+}
+
+uv_loop_t *worker_loop(struct worker *worker) {
+    return &worker->loop;
+}
+
+bool worker_load(struct worker *worker, const char *file,
+                 const struct vm_command_line *command_line) {
+    worker->app = vm_load(worker->vm, file, command_line);
+    if (worker->app != NULL) /* what it has started goes on while other workers load */
+        uv_prepare_start(&worker->turn, on_turn);
+    enter(worker, worker->app == NULL ? STAGE_FAILED : STAGE_LOADED);
+    return worker->app != NULL;
+}
+
+struct vm *worker_vm(struct worker *worker) {
+    return worker->vm;
+}
+
+const struct app *worker_app(const struct worker *worker) {
+    return worker->app;
+}
+
+static struct http_options http_options(const struct worker *worker) {
+    const struct app *app = worker->app;
+    return (struct http_options){
+        .max_head_bytes = app->header_bytes,
+        .max_body_bytes = MAX_BODY_BYTES,
+        .request_ms = (uint64_t)(app->handshake_seconds * 1000),
+        .half_closed_ms = (uint64_t)(app->half_closed_seconds * 1000),
+        .send_ms = (uint64_t)(app->send_timeout * 1000),
+        .min_send_rate = app->min_send_rate,
+        .admission = &worker->process->admission,
+        .certificate = worker->process->certificate,
+    };
+}
+
+/* Each worker has its share, so that none can use up that of the others. */
+static void set_unhandled_max(const struct worker *worker) {
+    hub_set_unhandled_max(worker->hub,
+                          worker->app->receive_backlog / bus_workers(worker->process->bus));
+}
+
+void worker_activate(struct worker *worker, struct app *app) {
+    app_free(worker->app);
+    worker->app = app;
+    set_unhandled_max(worker);
+    struct http_options options = http_options(worker);
+    gate_change(worker->gate, &options);
+    vm_swap(worker->vm);
+}
+
+static void count_connection(void *counts, unsigned generation) {
+    generation_counts_row(counts, generation)->connections++;
+}
+
+static void count_waiting(void *counts, unsigned generation) {
+    generation_counts_row(counts, generation)->waiting++;
+}
+
+static void count_timer(void *user, unsigned generation, const char *where) {
+    struct generation_counts *counts = user;
+    generation_counts_row(counts, generation)->timers++;
+    if (where != NULL)
+        generation_counts_add_timers(counts, where, generation, 1);
+}
+
+void worker_count(struct worker *worker, struct generation_counts *counts) {
+    hub_generations(worker->hub, count_connection, counts);
+    vm_generations(worker->vm, count_waiting, counts);
+    vm_timers(worker->vm, count_timer, counts);
+}
+
+void worker_listen(struct worker *worker, struct listen_set *const *sets, size_t set_count) {
+    worker->transport = transport_new(&worker->loop, &worker->hub->stats);
+    process_catch_sigpipe();
+    if (worker->transport == NULL) {
+        enter(worker, STAGE_FAILED);
+        return;
+    }
+    struct http_options options = http_options(worker);
+    set_unhandled_max(worker);
+    worker->gate = gate_new(&worker->loop, worker->transport, worker->hub, &options);
+    worker->listeners = mem_zalloc(set_count * sizeof(struct listener *));
+    worker->listener_count = set_count;
+    for (size_t i = 0; i < set_count; i++)
+        worker->listeners[i] =
+            listener_start(&worker->loop, sets[i], worker->number, gate_http(worker->gate));
+    enter(worker, STAGE_SERVING);
+}
+
+static void stop_listening(struct worker *worker) {
+    for (size_t i = 0; i < worker->listener_count; i++)
+        listener_close(worker->listeners[i]);
+    worker->listener_count = 0;
+}
+
+void worker_drain(struct worker *worker, const struct drain_order *how) {
+    stop_listening(worker);
+    if (how->sockets_go_on) {
+        enter(worker, STAGE_SETTLING);
+        uv_timer_start(&worker->settling, on_settling_over, SETTLE_MS, 0);
+    } else {
+        run_on_stop(worker);
+    }
+}
+
+void worker_close_clients(struct worker *worker, const struct drain_order *how) {
+    if (worker->stage != STAGE_ON_STOP_DONE)
+        return;
+    enter(worker, STAGE_CLOSING);
+    hub_close_over(worker->hub, CLOSE_GOING_AWAY, shutting_down, how->spread_ms);
+}
+
+void worker_kill(struct worker *worker) {
+    if (worker->stage == STAGE_SETTLING)
+        run_on_stop(worker);
+    if (worker->stage < STAGE_CLOSING)
+        enter(worker, STAGE_CLOSING);
+    hub_close_all(worker->hub, CLOSE_GOING_AWAY, shutting_down);
+    for (int i = 0; i < LAST_TURNS && (i == 0 || hub_has_pending(worker->hub)); i++)
+        hub_turn_end(worker->hub); /* the sockets that take something still get it */
+    hub_kill_all(worker->hub);
+    if (worker->gate != NULL)
+        http_server_kill_all(gate_http(worker->gate));
+}
+
+void worker_close(struct worker *worker) {
+    stop_listening(worker);
+    uv_close((uv_handle_t *)&worker->turn, NULL);
+    uv_close((uv_handle_t *)&worker->awake, NULL);
+    uv_close((uv_handle_t *)&worker->timer, NULL);
+    uv_close((uv_handle_t *)&worker->settling, NULL);
+    if (worker->transport != NULL) {
+        gate_close(worker->gate);
+        transport_stop(worker->transport);
+    }
+    hub_end(worker->hub);
+    bus_leave(worker->process->bus, worker->number);
+    uv_close((uv_handle_t *)&worker->mail, NULL);
+}
+
+/* Only whether the timer is still active counts. */
+static void on_finishing_over(uv_timer_t *timer) {
+    (void)timer;
+}
+
+/* Waits for threads that scripts have started, which no handle of the loop's stands for. */
+static bool await_threads(struct worker *worker) {
+    /* Without this a loop that has nothing else runs no timer. */
+    uv_ref((uv_handle_t *)&worker->finishing);
+    while (vm_has_threads() && uv_is_active((uv_handle_t *)&worker->finishing)) {
+        uv_run(&worker->loop, UV_RUN_NOWAIT);
+        uv_sleep(1);
+    }
+    uv_unref((uv_handle_t *)&worker->finishing);
+    return !vm_has_threads();
+}
+
+bool worker_finish(struct worker *worker) {
+    uv_timer_init(&worker->loop, &worker->finishing);
+    uv_timer_start(&worker->finishing, on_finishing_over, FINISH_MS, 0);
+    uv_unref((uv_handle_t *)&worker->finishing);
+    do
+        vm_close_handles(worker->vm);
+    while (uv_run(&worker->loop, UV_RUN_ONCE) && uv_is_active((uv_handle_t *)&worker->finishing));
+    if (uv_loop_alive(&worker->loop) || !await_threads(worker))
+        return false;
+    watchdog_release(worker->process->watchdog, vm_budget(worker->vm));
+    vm_free(worker->vm);
+    worker->vm = NULL;
+    uv_close((uv_handle_t *)&worker->finishing, NULL);
+    uv_run(&worker->loop, UV_RUN_DEFAULT);
+    transport_free(worker->transport);
+    worker->transport = NULL;
+    return true;
+}
+
+bool worker_free(struct worker *worker) {
+    if (worker == NULL)
+        return true;
+    gate_free(worker->gate);
+    hub_free(worker->hub);
+    app_free(worker->app);
+    mem_free(worker->listeners);
+    bool clean = uv_loop_close(&worker->loop) == 0;
+    mem_free(worker);
+    return clean;
+}

@@ -1,0 +1,188 @@
+/* worker_thread.c -- one worker and its thread. See worker_thread.h. */
+#include "server/workers/worker_thread.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/mem.h"
+
+/* ---- the worker's thread ---- */
+
+static void on_stage(void *user, enum worker_stage stage) {
+    struct worker_thread *thread = user;
+    atomic_store(&thread->stage, stage);
+    uv_async_send(&thread->context->reports);
+}
+
+static void on_exit_called(void *user, int code) {
+    struct worker_thread *thread = user;
+    int none = -1;
+    if (atomic_compare_exchange_strong(&thread->context->exit_code, &none, code))
+        uv_async_send(&thread->context->reports);
+}
+
+static void report_reload(struct worker_thread *thread, enum reload_stage stage) {
+    atomic_store(&thread->reload.stage, stage);
+    uv_async_send(&thread->context->reports);
+}
+
+static void on_loaded(void *user, struct app *app, const char *problems, const char *sources) {
+    struct worker_thread *thread = user;
+    thread->reload.app = app;
+    thread->reload.problems = mem_strdup(problems);
+    thread->reload.sources = mem_strdup(sources);
+    report_reload(thread, app == NULL ? RELOAD_FAILED : RELOAD_LOADED);
+}
+
+static void drop_next(struct worker_thread *thread) {
+    app_free(thread->reload.app);
+    mem_free(thread->reload.problems);
+    mem_free(thread->reload.sources);
+    thread->reload.app = NULL;
+    thread->reload.problems = thread->reload.sources = NULL;
+}
+
+static void activate(struct worker_thread *thread) {
+    uint64_t before = clock_monotonic_ns();
+    worker_activate(thread->worker, thread->reload.app);
+    thread->reload.pause_ns = clock_monotonic_ns() - before;
+    thread->reload.app = NULL; /* it is the worker's */
+    drop_next(thread);
+    report_reload(thread, RELOAD_ACTIVATED);
+}
+
+static void discard(struct worker_thread *thread) {
+    vm_discard(worker_vm(thread->worker));
+    drop_next(thread);
+    report_reload(thread, RELOAD_NONE);
+}
+
+static void count(struct worker_thread *thread) {
+    struct generation_counts counts = {0};
+    worker_count(thread->worker, &counts);
+    uv_mutex_lock(&thread->lock);
+    thread->counts = counts;
+    thread->has_counted = true;
+    uv_mutex_unlock(&thread->lock);
+    uv_async_send(&thread->context->reports);
+}
+
+/* In an order that is right for those that were given at once. */
+static void carry_out_orders(struct worker_thread *thread) {
+    unsigned orders = atomic_exchange(&thread->orders, 0);
+    const struct worker_context *context = thread->context;
+    struct worker *worker = thread->worker;
+    struct vm *vm = worker_vm(worker);
+    if (orders & WORKER_STOP_LOAD)
+        vm_stop_load(vm);
+    if (orders & WORKER_LISTEN)
+        worker_listen(worker, context->sets, context->set_count);
+    if (orders & WORKER_LOAD)
+        vm_reload(vm, context->file, &context->command_line, context->generation, on_loaded,
+                  thread);
+    if (orders & WORKER_ACTIVATE)
+        activate(thread);
+    if (orders & WORKER_DISCARD)
+        discard(thread);
+    if (orders & WORKER_LOG_SLOW_LOAD)
+        vm_tell_load(vm, context->load_seconds, context->loading, context->count);
+    if (orders & WORKER_COUNT)
+        count(thread);
+    if (orders & WORKER_DRAIN)
+        worker_drain(worker, &context->drain);
+    if (orders & WORKER_CLOSE_CLIENTS)
+        worker_close_clients(worker, &context->drain);
+    if (orders & WORKER_KILL)
+        worker_kill(worker);
+    if (orders & WORKER_END) {
+        thread->must_end = true;
+        uv_stop(worker_loop(worker));
+    }
+}
+
+static void on_wakeup(uv_async_t *wakeup) {
+    struct worker_thread *thread = wakeup->data;
+    atomic_store(&thread->pinged_ns, 0);
+    carry_out_orders(thread);
+}
+
+static void set_can_wake(struct worker_thread *thread, bool can_wake) {
+    uv_mutex_lock(&thread->lock);
+    thread->can_wake = can_wake;
+    uv_mutex_unlock(&thread->lock);
+}
+
+static void open_wakeup(struct worker_thread *thread) {
+    uv_async_init(worker_loop(thread->worker), &thread->wakeup, on_wakeup);
+    thread->wakeup.data = thread;
+    /* while the script loads, only what it waits for keeps the loop */
+    uv_unref((uv_handle_t *)&thread->wakeup);
+    set_can_wake(thread, true);
+    carry_out_orders(thread); /* those that were given before */
+}
+
+static void close_wakeup(struct worker_thread *thread) {
+    set_can_wake(thread, false);
+    uv_close((uv_handle_t *)&thread->wakeup, NULL);
+}
+
+static void run_worker(struct worker_thread *thread) {
+    const struct worker_context *context = thread->context;
+    struct worker *worker = thread->worker;
+    open_wakeup(thread);
+    if (worker_load(worker, context->file, &context->command_line)) {
+        uv_ref((uv_handle_t *)&thread->wakeup);
+        while (!thread->must_end) /* a script may stop the loop, too */
+            uv_run(worker_loop(worker), UV_RUN_DEFAULT);
+    }
+    worker_close(worker);
+    close_wakeup(thread);
+    thread->cut_short = !worker_finish(worker);
+}
+
+static void run(void *argument) {
+    struct worker_thread *thread = argument;
+    struct worker_events events = {on_stage, on_exit_called, thread};
+    log_set_worker((int)thread->number);
+    thread->worker = worker_new(thread->number, thread->context->process, &events);
+    if (thread->worker != NULL)
+        run_worker(thread);
+    else
+        on_stage(thread, STAGE_FAILED);
+    on_stage(thread, STAGE_ENDED);
+}
+
+/* ---- the main thread ---- */
+
+struct worker_thread *worker_thread_start(struct worker_context *context, unsigned number) {
+    struct worker_thread *thread = mem_zalloc(sizeof *thread);
+    thread->context = context;
+    thread->number = number;
+    uv_mutex_init(&thread->lock);
+    int result = uv_thread_create(&thread->thread, run, thread);
+    if (result == 0)
+        return thread;
+    log_eventf(LOG_ERROR, "start_failed", "no thread for worker %u: %s", number,
+               uv_strerror(result));
+    worker_thread_free(thread);
+    return NULL;
+}
+
+void worker_thread_wake(struct worker_thread *thread) {
+    uv_mutex_lock(&thread->lock);
+    if (thread->can_wake)
+        uv_async_send(&thread->wakeup);
+    uv_mutex_unlock(&thread->lock);
+}
+
+void worker_thread_order(struct worker_thread *thread, enum worker_order order) {
+    atomic_fetch_or(&thread->orders, (unsigned)order);
+    worker_thread_wake(thread);
+}
+
+bool worker_thread_free(struct worker_thread *thread) {
+    bool clean = worker_free(thread->worker);
+    drop_next(thread);
+    uv_mutex_destroy(&thread->lock);
+    mem_free(thread);
+    return clean;
+}

@@ -1,0 +1,205 @@
+/* workers.c -- all workers of the process, each on a thread of its own. See workers.h. */
+#include "server/workers/workers.h"
+
+#include "base/clock.h"
+#include "base/mem.h"
+
+struct workers {
+    struct worker_context context;
+    void (*on_report)(void *user);
+    void *user;
+    bool draining; /* WORKER_DRAIN was given, WORKER_CLOSE_CLIENTS was not */
+    unsigned count;
+    struct worker_thread *threads[BUS_MAX_WORKERS];
+};
+
+void workers_order(struct workers *workers, enum worker_order order) {
+    for (unsigned i = 0; i < workers->count; i++)
+        worker_thread_order(workers->threads[i], order);
+}
+
+static void on_reports(uv_async_t *reports) {
+    struct workers *workers = reports->data;
+    if (workers->draining && workers_reached(workers, STAGE_ON_STOP_DONE)) {
+        workers->draining = false;
+        workers_order(workers, WORKER_CLOSE_CLIENTS);
+    }
+    workers->on_report(workers->user);
+}
+
+struct workers *workers_new(const struct workers_options *options) {
+    struct workers *workers = mem_zalloc(sizeof *workers);
+    workers->context.process = options->process;
+    workers->context.file = options->file;
+    workers->context.command_line = options->command_line;
+    atomic_init(&workers->context.exit_code, -1);
+    uv_async_init(options->loop, &workers->context.reports, on_reports);
+    workers->context.reports.data = workers;
+    workers->on_report = options->on_report;
+    workers->user = options->user;
+    return workers;
+}
+
+bool workers_start(struct workers *workers, unsigned count) {
+    while (workers->count < count) {
+        struct worker_thread *thread = worker_thread_start(&workers->context, workers->count);
+        if (thread == NULL)
+            return false;
+        workers->threads[workers->count++] = thread;
+    }
+    return true;
+}
+
+unsigned workers_count(const struct workers *workers) {
+    return workers->count;
+}
+
+bool workers_reached(const struct workers *workers, enum worker_stage stage) {
+    for (unsigned i = 0; i < workers->count; i++)
+        if (atomic_load(&workers->threads[i]->stage) < stage)
+            return false;
+    return true;
+}
+
+bool workers_failed(const struct workers *workers) {
+    for (unsigned i = 0; i < workers->count; i++)
+        if (atomic_load(&workers->threads[i]->stage) >= STAGE_FAILED)
+            return true;
+    return false;
+}
+
+const struct app *workers_app(const struct workers *workers, unsigned worker) {
+    return worker_app(workers->threads[worker]->worker);
+}
+
+/* ---- loading ---- */
+
+static bool is_loading(const struct worker_thread *thread) {
+    return atomic_load(&thread->stage) == STAGE_LOADING ||
+           atomic_load(&thread->reload.stage) == RELOAD_LOADING;
+}
+
+void workers_log_slow_load(struct workers *workers, double seconds) {
+    struct worker_thread *first = NULL;
+    unsigned loading = 0;
+    for (unsigned i = 0; i < workers->count; i++) {
+        if (!is_loading(workers->threads[i]))
+            continue;
+        first = first == NULL ? workers->threads[i] : first;
+        loading++;
+    }
+    if (first == NULL)
+        return;
+    workers->context.load_seconds = seconds;
+    workers->context.loading = loading;
+    workers->context.count = workers->count;
+    worker_thread_order(first, WORKER_LOG_SLOW_LOAD);
+}
+
+void workers_load(struct workers *workers, unsigned generation) {
+    workers->context.generation = generation;
+    for (unsigned i = 0; i < workers->count; i++)
+        atomic_store(&workers->threads[i]->reload.stage, RELOAD_LOADING);
+    workers_order(workers, WORKER_LOAD);
+}
+
+bool workers_reload_is(const struct workers *workers, enum reload_stage stage) {
+    for (unsigned i = 0; i < workers->count; i++)
+        if (atomic_load(&workers->threads[i]->reload.stage) != stage)
+            return false;
+    return true;
+}
+
+const struct reload_result *workers_reload(const struct workers *workers, unsigned worker) {
+    return &workers->threads[worker]->reload;
+}
+
+uint64_t workers_pause_ns(const struct workers *workers) {
+    uint64_t longest = 0;
+    for (unsigned i = 0; i < workers->count; i++)
+        if (workers->threads[i]->reload.pause_ns > longest)
+            longest = workers->threads[i]->reload.pause_ns;
+    return longest;
+}
+
+/* ---- serving, and its end ---- */
+
+void workers_listen(struct workers *workers, struct listen_set *const *sets, size_t set_count) {
+    workers->context.sets = sets;
+    workers->context.set_count = set_count;
+    workers_order(workers, WORKER_LISTEN);
+}
+
+void workers_drain(struct workers *workers, const struct drain_order *how) {
+    workers->context.drain = *how;
+    workers->draining = true;
+    workers_order(workers, WORKER_DRAIN);
+}
+
+int workers_exit_code(const struct workers *workers) {
+    return atomic_load(&workers->context.exit_code);
+}
+
+bool workers_cut_short(const struct workers *workers) {
+    for (unsigned i = 0; i < workers->count; i++)
+        if (workers->threads[i]->cut_short)
+            return true;
+    return false;
+}
+
+void workers_join(struct workers *workers) {
+    for (unsigned i = 0; i < workers->count; i++)
+        uv_thread_join(&workers->threads[i]->thread);
+    uv_close((uv_handle_t *)&workers->context.reports, NULL);
+}
+
+bool workers_free(struct workers *workers) {
+    bool clean = true;
+    if (workers == NULL)
+        return true;
+    for (unsigned i = 0; i < workers->count; i++)
+        clean = worker_thread_free(workers->threads[i]) && clean;
+    mem_free(workers);
+    return clean;
+}
+
+/* ---- questions ---- */
+
+double workers_ping(struct workers *workers, unsigned *worker) {
+    uint64_t now = clock_monotonic_ns(), longest = 0;
+    *worker = 0;
+    for (unsigned i = 0; i < workers->count; i++) {
+        struct worker_thread *thread = workers->threads[i];
+        uint64_t pinged = 0;
+        if (atomic_compare_exchange_strong(&thread->pinged_ns, &pinged, now)) {
+            worker_thread_wake(thread);
+        } else if (now - pinged > longest) {
+            longest = now - pinged;
+            *worker = i;
+        }
+    }
+    return (double)longest / 1e9;
+}
+
+void workers_order_counts(struct workers *workers) {
+    for (unsigned i = 0; i < workers->count; i++) {
+        uv_mutex_lock(&workers->threads[i]->lock);
+        workers->threads[i]->has_counted = false;
+        uv_mutex_unlock(&workers->threads[i]->lock);
+    }
+    workers_order(workers, WORKER_COUNT);
+}
+
+bool workers_counts(struct workers *workers, struct generation_counts *counts) {
+    bool all = true;
+    *counts = (struct generation_counts){0};
+    for (unsigned i = 0; i < workers->count; i++) {
+        struct worker_thread *thread = workers->threads[i];
+        uv_mutex_lock(&thread->lock);
+        if (thread->has_counted)
+            generation_counts_add(counts, &thread->counts);
+        all = all && thread->has_counted;
+        uv_mutex_unlock(&thread->lock);
+    }
+    return all;
+}
