@@ -142,6 +142,28 @@ describe("options of the app", function()
     end
   end
 
+  -- What this version does not do, by the source.
+  local not_yet = {}
+  for list in sources.text("options.lua"):match("local not_yet = (%b{})"):gmatch("%l+ = (%b{})") do
+    for name in list:gmatch("([%l_]+) = %l+") do not_yet[name] = true end
+  end
+
+  it("are marked in configuration.md where this version does not do them", function()
+    local rows = words(page("configuration"), "\n| `([%l_]+)` |[^|]*| %*not in this version:%*")
+    assert.same(sorted(not_yet), rows)
+  end)
+
+  it("are named in configuration.md where they have no variable", function()
+    local without = {}
+    for _, spec in ipairs(options.lists.handler) do
+      if not spec.env and spec.type ~= "hook" and not not_yet[spec.name] then
+        without[spec.name] = true
+      end
+    end
+    local sentence = page("configuration"):match("\n([^\n]*) have no variable")
+    assert.same(sorted(without), words(sentence, "`([%l_]+)`"))
+  end)
+
   it("are all in the README where they are hooks", function()
     local told = set_of(sources.read("README.md"):match("\n%* %*%*Hooks%*%*(.-)\n%*"), "`([%l_]+)`")
     for _, spec in ipairs(options.lists.handler) do
@@ -186,6 +208,29 @@ describe("close codes", function()
   it("have the same reasons in operating.md", function()
     local limits = page("operating"):match("\n## Limits\n(.-)\n## ")
     for reason in limits:gmatch("“(%l[%l ]+)”") do assert.is_true(reasons[reason], reason) end
+  end)
+end)
+
+-- ---- the API ----
+
+describe("words that scripts compare with", function()
+  local known = {}
+  for name, text in pairs(sources.files) do
+    local pattern = name:find("%.lua$") and '"(%l+)"' or '"(%l+)["\\]'
+    for word in text:gmatch(pattern) do known[word] = true end
+  end
+  local scripting = page("scripting")
+
+  it("are returned where scripting.md says so", function()
+    local told = words(scripting, '`nil, "(%l+)"`')
+    assert.is_true(#told >= 4)
+    for _, word in ipairs(told) do assert.is_true(known[word], word) end
+  end)
+
+  it("are the kinds of errors that the types name", function()
+    local row = scripting:match("\n| `err%.kind` | ([^\n]*)")
+    local types = sources.read("lua/types/tidewire.lua"):match("%-%-%-@field kind ([^\n]*)")
+    assert.same(words(types, '"(%l+)"'), words(row, '`"(%l+)"`'))
   end)
 end)
 
@@ -260,6 +305,28 @@ describe("the admin address", function()
         assert.is_true(names[metric], ("docs/%s.md names tidewire_%s"):format(name, metric))
       end
     end
+  end)
+end)
+
+-- ---- examples and checks ----
+
+local function folder(command)
+  local found = {}
+  local pipe = assert(io.popen(command))
+  for name in pipe:lines() do found[name] = true end
+  pipe:close()
+  return found
+end
+
+describe("lists of files", function()
+  it("has every example in the README", function()
+    local rows = sources.read("README.md"):match("\nThe %[examples%].-\n\n(.-)\n\n")
+    assert.same(sorted(folder("ls examples")), words(rows, "%(examples/([%l_]+)/app%.lua%)"))
+  end)
+
+  it("has every check of the source in CONTRIBUTING.md", function()
+    local rows = words(sources.read("CONTRIBUTING.md"), "\n| `(scripts/check_[%l_]+%.lua)` |")
+    assert.same(sorted(folder("ls scripts/check_*.lua")), rows)
   end)
 end)
 
