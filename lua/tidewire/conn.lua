@@ -17,7 +17,7 @@ local ENDPOINT <const>, REQUEST <const> = "\0endpoint", "\0request"
 local STARTED <const>, SUBPROTOCOL <const> = "\0started", "\0subprotocol"
 
 ---@class tidewire.Conn
----@field id string                      short, unique, stable
+---@field id string                      24 letters and digits; no other connection ever gets it
 ---@field name string                    the endpoint's `name`, its path by default
 ---@field path string                    of the request
 ---@field params table<string, string>   what the endpoint's pattern matched

@@ -58,7 +58,7 @@ function core.id_text(conn) end
 
 --- The integer of a conn.id.
 ---@param text string
----@return integer? conn
+---@return integer? conn  nil: no id, or one of another process
 function core.id_number(text) end
 
 --- A new endpoint, or what one that is there is from now on. The fields are those of struct endpoint

@@ -106,7 +106,7 @@
 
 --- A connection. Fields that are not listed here are the script's own.
 ---@class tidewire.Conn
----@field id string                      short, unique, stable
+---@field id string                      24 letters and digits; no other connection ever gets it
 ---@field name string
 ---@field path string                    of the request, decoded
 ---@field params table<string, string>   what the endpoint's path matched

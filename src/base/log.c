@@ -305,11 +305,12 @@ void log_bool(struct log_line *line, const char *key, bool value) {
     add_word(line, key, value ? "true" : "false");
 }
 
-void log_conn(struct log_line *line, uint64_t conn) {
+void log_conn(struct log_line *line, conn_id conn) {
     if (!line->wanted)
         return;
-    char text[24];
-    add_field(line, LOG_CONN, "conn", text, (size_t)snprintf(text, sizeof text, "%" PRIx64, conn));
+    char text[CONN_ID_LEN + 1];
+    conn_id_format(text, conn);
+    add_field(line, LOG_CONN, "conn", text, CONN_ID_LEN);
 }
 
 void log_frames(struct log_line *line, const char *key, const char *frames, size_t len) {

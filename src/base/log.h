@@ -7,6 +7,8 @@
 #ifndef TIDEWIRE_BASE_LOG_H
 #define TIDEWIRE_BASE_LOG_H
 
+#include "base/conn_id.h"
+
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -94,7 +96,7 @@ void log_num(struct log_line *line, const char *key, double value);
 void log_seconds(struct log_line *line, const char *key, double seconds);
 void log_bool(struct log_line *line, const char *key, bool value);
 /* A connection's id, in the form that scripts see as conn.id. */
-void log_conn(struct log_line *line, uint64_t conn);
+void log_conn(struct log_line *line, conn_id conn);
 /* The frames of a traceback, one a line, innermost first. */
 void log_frames(struct log_line *line, const char *key, const char *frames, size_t len);
 /* For people only: the path of the connection's endpoint; lines of source, "number<tab>text", of

@@ -1,7 +1,7 @@
 /* log_pretty.c -- lines of the log for people: when, how grave, where, and what happened in words.
  *
- *     16:25:17.045 info  /chat 1000003 connected
- *     16:25:18.310 error /chat 1000003 app.lua:12: attempt to index a nil value  hook=handle_message
+ *     16:25:17.045 info  /chat 000g0003 connected
+ *     16:25:18.310 error /chat 000g0003 app.lua:12: attempt to index a nil value  hook=on_start
  *                     11 |   local user = users[message]
  *                   > 12 |   conn:send(user.name)
  *                     13 | end
@@ -14,7 +14,7 @@
 #include <stdio.h>
 #include <string.h>
 
-/* The last digits of conn.id, which tell the connections of one run apart. */
+/* The end of conn.id: 16 bits of the epoch, and the slot. It tells a worker's connections apart. */
 enum { SHORT_ID = 8 };
 
 static const char *const colours[] = {"\x1b[2m", "\x1b[32m", "\x1b[33m", "\x1b[1;31m"};

@@ -9,7 +9,7 @@ enum { SLOT_BITS = 24, FIRST_SIZE = 64 };
 
 struct slot {
     void *item; /* NULL: free */
-    uint32_t generation;
+    uint32_t epoch;
     uint32_t next_free; /* counted from 1; 0: none */
 };
 
@@ -17,7 +17,7 @@ static uint32_t slot_of(uint64_t number) {
     return (uint32_t)(number & ((1u << SLOT_BITS) - 1));
 }
 
-static uint32_t generation_of(uint64_t number) {
+static uint32_t epoch_of(uint64_t number) {
     return (uint32_t)(number >> SLOT_BITS);
 }
 
@@ -27,7 +27,7 @@ static void grow(struct slots *slots) {
         size = SLOTS_MAX;
     slots->table = mem_realloc(slots->table, size * sizeof *slots->table);
     for (uint32_t i = size; i-- > slots->size;) {
-        slots->table[i] = (struct slot){NULL, slots->first_generation, slots->free};
+        slots->table[i] = (struct slot){NULL, slots->first_epoch, slots->free};
         slots->free = i + 1;
     }
     slots->size = size;
@@ -44,9 +44,8 @@ uint64_t slots_add(struct slots *slots, void *item) {
     slots->free = slot->next_free;
     slots->count++;
     slot->item = item;
-    if (++slot->generation == 0)
-        slot->generation = 1;
-    return (uint64_t)slot->generation << SLOT_BITS | index;
+    slot->epoch++;
+    return (uint64_t)slot->epoch << SLOT_BITS | index;
 }
 
 static struct slot *used_slot(const struct slots *slots, uint64_t number) {
@@ -54,7 +53,7 @@ static struct slot *used_slot(const struct slots *slots, uint64_t number) {
     if (index >= slots->size)
         return NULL;
     struct slot *slot = &slots->table[index];
-    return slot->item != NULL && slot->generation == generation_of(number) ? slot : NULL;
+    return slot->item != NULL && slot->epoch == epoch_of(number) ? slot : NULL;
 }
 
 void *slots_find(const struct slots *slots, uint64_t number) {
@@ -67,9 +66,11 @@ void slots_remove(struct slots *slots, uint64_t number) {
     if (slot == NULL)
         return;
     slot->item = NULL;
+    slots->count--;
+    if (slot->epoch == UINT32_MAX)
+        return; /* it is never used again: its numbers would come twice */
     slot->next_free = slots->free;
     slots->free = slot_of(number) + 1;
-    slots->count--;
 }
 
 void *slots_next(const struct slots *slots, uint32_t *at) {
@@ -83,5 +84,5 @@ void *slots_next(const struct slots *slots, uint32_t *at) {
 
 void slots_close(struct slots *slots) {
     mem_free(slots->table);
-    *slots = (struct slots){.first_generation = slots->first_generation};
+    *slots = (struct slots){.first_epoch = slots->first_epoch};
 }

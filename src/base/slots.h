@@ -1,8 +1,9 @@
 /* slots.h -- things known by a number that can never point at another thing.
  *
- * A number is a slot (24 bits) and the slot's generation (32 bits): when a thing leaves and another
- * takes its slot, the old number finds nothing. So numbers may be kept anywhere, for ever. Owns its
- * table, not the things. One thread at a time. */
+ * A number is a slot (24 bits) and the slot's epoch (32 bits): when a thing leaves and another
+ * takes its slot, the old number finds nothing. A slot is used 2^32 - 1 times at most, so no number
+ * comes twice, and numbers may be kept anywhere, for ever. Owns its table, not the things. One
+ * thread at a time. */
 #ifndef TIDEWIRE_BASE_SLOTS_H
 #define TIDEWIRE_BASE_SLOTS_H
 
@@ -12,13 +13,14 @@ enum { SLOTS_MAX = (1 << 24) - 1 };
 
 /* All zeros is an empty table. */
 struct slots {
-    uint32_t first_generation; /* set it before the first slots_add, or leave it */
-    /* private */
+    /* private; tests set the epoch that new slots have before their first use */
+    uint32_t first_epoch;
     struct slot *table;
     uint32_t size, free, count;
 };
 
-/* The item's number, below 2^56; 0 when SLOTS_MAX are in use. `item` must not be NULL. */
+/* The item's number, from 2^24 to 2^56 - 1; 0 when none of SLOTS_MAX slots is free. `item` must not
+ * be NULL. */
 uint64_t slots_add(struct slots *slots, void *item);
 
 /* The item of a number, or NULL. Bits above 2^56 are not looked at. */

@@ -12,10 +12,10 @@
 
 /* Under the lock. NULL: the connection is not there. */
 static struct seat *find_seat(struct bus *bus, conn_id id) {
-    if (conn_worker(id) >= BUS_MAX_WORKERS)
+    if (conn_id_worker(id) >= BUS_MAX_WORKERS)
         return NULL;
-    const struct door *door = &bus->doors[conn_worker(id)];
-    uint32_t slot = conn_slot(id);
+    const struct door *door = &bus->doors[conn_id_worker(id)];
+    uint32_t slot = conn_id_slot(id);
     return slot < door->seat_count && door->seats[slot].id == id && id != 0 ? &door->seats[slot]
                                                                             : NULL;
 }
@@ -64,7 +64,7 @@ struct posting {
 
 /* Under the lock: who is to be left out, if it is among those who are meant; else 0. */
 static conn_id find_except(struct bus *bus, unsigned speaker, const struct broadcast *broadcast) {
-    if (broadcast->except == 0 || conn_worker(broadcast->except) == speaker)
+    if (broadcast->except == 0 || conn_id_worker(broadcast->except) == speaker)
         return 0; /* the speaker's own hub leaves it out */
     const struct seat *seat = find_seat(bus, broadcast->except);
     bool is_meant = seat != NULL && broadcast_is_for(broadcast, seat->endpoint) &&
@@ -76,7 +76,7 @@ static conn_id find_except(struct bus *bus, unsigned speaker, const struct broad
 /* Under the lock: does the one who is left out have this codec? */
 static bool is_for_except(struct bus *bus, const struct posting *posting, uint32_t codec) {
     const struct seat *seat = posting->except == 0 ? NULL : find_seat(bus, posting->except);
-    return seat != NULL && conn_worker(posting->except) == posting->worker &&
+    return seat != NULL && conn_id_worker(posting->except) == posting->worker &&
            codec_for(bus, posting->speaker, posting->worker, seat->endpoint) == codec;
 }
 
@@ -157,7 +157,7 @@ static void make_seat(struct door *door, uint32_t slot) {
 struct mail *bus_announce(struct bus *bus, unsigned worker, conn_id id, uint32_t endpoint) {
     uv_mutex_lock(&bus->lock);
     struct mail *mail = bus_take(bus, worker);
-    uint32_t slot = conn_slot(id);
+    uint32_t slot = conn_id_slot(id);
     make_seat(&bus->doors[worker], slot);
     bus->doors[worker].seats[slot] = (struct seat){id, endpoint, false};
     headcount_add(&bus->everyone, bus->directory.workers, endpoint, worker);
@@ -186,7 +186,7 @@ bool bus_codec_of(struct bus *bus, unsigned worker, conn_id id, uint32_t *codec)
     uv_mutex_lock(&bus->lock);
     const struct seat *seat = find_open_seat(bus, id);
     if (seat != NULL)
-        *codec = codec_for(bus, worker, conn_worker(id), seat->endpoint);
+        *codec = codec_for(bus, worker, conn_id_worker(id), seat->endpoint);
     uv_mutex_unlock(&bus->lock);
     return seat != NULL;
 }
@@ -199,12 +199,13 @@ enum bus_result bus_send(struct bus *bus, unsigned worker, conn_id id, uint32_t 
     uv_mutex_lock(&bus->lock);
     const struct seat *seat = find_open_seat(bus, id);
     if (seat != NULL)
-        result = codec_for(bus, worker, conn_worker(id), seat->endpoint) == codec ? BUS_SENT
-                                                                                  : BUS_OTHER_CODEC;
+        result = codec_for(bus, worker, conn_id_worker(id), seat->endpoint) == codec
+                     ? BUS_SENT
+                     : BUS_OTHER_CODEC;
     if (seat != NULL)
         *endpoint = seat->endpoint;
     if (result == BUS_SENT) {
-        unsigned other = conn_worker(id);
+        unsigned other = conn_id_worker(id);
         bool fits = bus_has_room(bus, other, mail_cost(nowhere, NULL, NULL, message));
         struct mail *mail = mail_new(fits ? MAIL_SEND : MAIL_LOST_SEND, nowhere, NULL, NULL);
         mail->id = id;
@@ -229,7 +230,7 @@ bool bus_close(struct bus *bus, conn_id id, unsigned code, struct slice reason) 
         struct mail *mail = mail_new(MAIL_CLOSE, reason, NULL, NULL);
         mail->id = id;
         mail->code = code;
-        bus_post(bus, conn_worker(id), mail, &calls);
+        bus_post(bus, conn_id_worker(id), mail, &calls);
     }
     uv_mutex_unlock(&bus->lock);
     bus_call(bus, &calls);

@@ -6,29 +6,13 @@
 #ifndef TIDEWIRE_CORE_EVENTS_H
 #define TIDEWIRE_CORE_EVENTS_H
 
+#include "base/conn_id.h"
 #include "base/slice.h"
 #include "core/close_codes.h"
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-
-/* A connection as everyone outside its hub knows it: worker (7 bits), generation (32), slot (24).
- * Never 0; a stale one is recognised and answered "closed". */
-typedef uint64_t conn_id;
-
-static inline conn_id conn_id_of(unsigned worker, uint64_t slot_number) {
-    return (conn_id)worker << 56 | slot_number;
-}
-
-static inline unsigned conn_worker(conn_id id) {
-    return (unsigned)(id >> 56);
-}
-
-/* Its slot in its worker's table: small numbers, used again. */
-static inline uint32_t conn_slot(conn_id id) {
-    return (uint32_t)(id & 0xffffff);
-}
 
 /* What became of a hook: it returned, or it sleeps and hub_hook_done() will follow. */
 enum hook_state { HOOK_DONE, HOOK_SLEEPS };

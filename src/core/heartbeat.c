@@ -83,11 +83,13 @@ bool heartbeat_confirm_silence(struct hub *hub, struct conn *conn) {
 /* The documented JSON form (docs/scripting.md). */
 static void json_ping(struct hub *hub, struct conn *conn) {
     static const char format[] =
-        "{\"type\":\"ping\",\"pingId\":%" PRIu32 ",\"name\":%s,\"connId\":\"%" PRIx64 "\"}";
+        "{\"type\":\"ping\",\"pingId\":%" PRIu32 ",\"name\":%s,\"connId\":\"%s\"}";
     const char *name = conn->endpoint->json_name;
-    int len = snprintf(NULL, 0, format, conn->ping_number, name, conn->id);
+    char id[CONN_ID_LEN + 1];
+    conn_id_format(id, conn->id);
+    int len = snprintf(NULL, 0, format, conn->ping_number, name, id);
     char *text = mem_alloc((size_t)len + 1);
-    snprintf(text, (size_t)len + 1, format, conn->ping_number, name, conn->id);
+    snprintf(text, (size_t)len + 1, format, conn->ping_number, name, id);
     outbox_ping(hub, conn, OPCODE_TEXT, text, (size_t)len);
     mem_free(text);
 }

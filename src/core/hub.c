@@ -16,7 +16,6 @@
 struct hub *hub_new(const struct hub_options *options) {
     struct hub *hub = mem_zalloc(sizeof *hub);
     hub->options = *options;
-    hub->conns.first_generation = options->first_generation;
     hub->scratch = mem_alloc(OUTBOX_SCRATCH_BYTES);
     list_init(&hub->pending);
     list_init(&hub->dirty);

@@ -23,8 +23,6 @@ struct hub_options {
     struct bus *bus; /* to the other workers; NULL: there are none */
     struct places
         *places; /* for connections, open or in their handshake; borrowed; NULL: no limit */
-    /* where ids start, so that ids of an earlier run are not given again */
-    uint32_t first_generation;
     uint64_t (*now_ms)(void *clock); /* monotonic; may be the loop's cached time */
     void *clock;
     /* Monotonic, and not cached: ends a turn's slice of hooks that wait (base/turn.h). NULL: no

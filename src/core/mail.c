@@ -84,7 +84,7 @@ void mail_withdraw(struct hub *hub, struct conn *conn) {
 }
 
 static bool is_here(const struct hub *hub, conn_id id) {
-    return hub_is_alone(hub) || conn_worker(id) == hub->options.worker;
+    return hub_is_alone(hub) || conn_id_worker(id) == hub->options.worker;
 }
 
 bool hub_codec_of(struct hub *hub, conn_id id, uint32_t *codec) {

@@ -8,10 +8,7 @@
 #include "base/utf8.h"
 #include "script/json_c.h"
 
-#include <inttypes.h>
 #include <math.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 static conn_id check_id(lua_State *L, int index) {
@@ -259,24 +256,21 @@ static int core_backlog(lua_State *L) {
 
 /* core.id_text(id) -> the text that is conn.id */
 static int core_id_text(lua_State *L) {
-    char text[24];
-    snprintf(text, sizeof text, "%" PRIx64, check_id(L, 1));
-    lua_pushstring(L, text);
+    char text[CONN_ID_LEN + 1];
+    conn_id_format(text, check_id(L, 1));
+    lua_pushlstring(L, text, CONN_ID_LEN);
     return 1;
 }
 
-/* core.id_number(text) -> the integer of a conn.id | nil */
+/* core.id_number(text) -> the integer of a conn.id | nil: no id, or one of another process */
 static int core_id_number(lua_State *L) {
     size_t len;
     const char *text = luaL_checklstring(L, 1, &len);
-    char *end;
-    unsigned long long number = strtoull(text, &end, 16);
-    char again[24];
-    snprintf(again, sizeof again, "%llx", number);
-    if (end != text + len || strcmp(again, text) != 0)
-        lua_pushnil(L); /* no id of ours */
+    conn_id id;
+    if (conn_id_parse(text, len, &id))
+        lua_pushinteger(L, (lua_Integer)id);
     else
-        lua_pushinteger(L, (lua_Integer)number);
+        lua_pushnil(L);
     return 1;
 }
 

@@ -10,6 +10,7 @@ local world, lobby, seen
 before_each(function()
   world = fake_app:install()
   local core = world.core
+  function core.id_text(id) return ("%d"):format(id) end -- its form is of no importance here
   core.watched = {}
   function core.watch(name, on) core.watched[name] = on or nil end
   world:serve { endpoints = { ["/"] = {} } }

@@ -127,11 +127,6 @@ local function add_publish(core)
     core.close(id, code, reason)
     return was_open
   end
-
-  function core.id_number(text)
-    local id = tonumber(text, 16)
-    return id and core.id_text(id) == text and id or nil
-  end
 end
 
 before_each(function()
@@ -502,6 +497,20 @@ describe("tw.send", function()
     for _, id in ipairs { ada.id, "", "x", "1", "\0", "-1", "99999999999999999999" } do
       assert.same({ nil, "closed" }, { tw.send(id, "hi") })
     end
+  end)
+
+  it("answers the same for the id of another process, though a connection here has its number", function()
+    serve()
+    local ada = connect("/text")
+    assert.is_true(tw.send(ada.id, "hi"))
+    for _, digit in ipairs { 1, 11 } do
+      local foreign = ada.id:sub(1, digit - 1) .. (ada.id:byte(digit) == 0x30 and "1" or "0") .. ada.id:sub(digit + 1)
+      assert.equal(#ada.id, #foreign)
+      assert.same({ n = 2, nil, "closed" }, table.pack(tw.send(foreign, "hi")))
+      assert.same({ n = 2, nil, "closed" }, table.pack(tw.close(foreign)))
+    end
+    assert.equal("t hi", got(ada))
+    assert.is_nil(world:close_of(ada))
   end)
 
   it("wants an id", function()

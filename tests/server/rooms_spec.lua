@@ -431,15 +431,29 @@ local function suite(place)
 
     it("answers the same for what never was an id", function()
       local ada = connect("ada")
-      assert.equal("17", run(ada, [[
+      assert.equal("26", run(ada, [[
         local count = 0
-        local on_another_worker = ("%x"):format(tonumber(conn.id, 16) ~ 1 << 56)
-        local on_no_worker = ("%x"):format(tonumber(conn.id, 16) | 127 << 56)
+        local node, number = conn.id:match("^(" .. ("%w"):rep(11) .. ")(" .. ("%w"):rep(13) .. ")$")
+        local function with(bits)
+          local integer, text = tonumber(number, 32) ~ bits, ""
+          for at = 60, 0, -5 do
+            local digit = integer >> at & 31
+            text = text .. ("0123456789abcdefghijklmnopqrstuv"):sub(digit + 1, digit + 1)
+          end
+          return node .. text
+        end
+        assert(with(0) == conn.id)
+        local on_another_worker, on_no_worker = with(1 << 56), with(127 << 56)
+        local of_another_node = (node:byte() == 0x30 and "1" or "0") .. node:sub(2) .. number
         for _, id in ipairs {
           "", "x", "0", "1", "-1", "\0", "ada", " " .. conn.id, conn.id .. " ", "0x" .. conn.id, "0" .. conn.id,
-          conn.id .. "\0", on_another_worker, on_no_worker, ("f"):rep(16), ("f"):rep(17), ("9"):rep(100000),
+          conn.id .. "\0", on_another_worker, on_no_worker, with(1 << 63), with(1 << 55), with(1 << 24), with(1),
+          of_another_node, number, node, node .. ("0"):rep(13), node .. ("v"):rep(13), ("f"):rep(24), ("f"):rep(25),
+          ("9"):rep(100000),
         } do
           local ok, why = tw.send(id, "hi")
+          assert(ok == nil and why == "closed", id)
+          ok, why = tw.close(id)
           assert(ok == nil and why == "closed", id)
           count = count + 1
         end

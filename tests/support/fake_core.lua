@@ -28,6 +28,9 @@ local FakeCore = setmetatable({}, FakeLoop)
 FakeCore.__index = FakeCore
 FakeCore.__name = "FakeCore"
 
+--- The number of this process that each conn.id begins with.
+FakeCore.NODE = "0123456789a"
+
 local raw = { resume = coroutine.resume, wrap = coroutine.wrap }
 
 local LEVELS = { [0] = "debug", "info", "warn", "error" }
@@ -157,7 +160,12 @@ local function add_conns(world, core)
   function core.is_open(id) return conn_of(id).state == "open" end
   function core.rtt(id) return conn_of(id).rtt end
   function core.backlog(id) return conn_of(id).backlog or 0 end
-  function core.id_text(id) return ("%x"):format(check_integer(id)) end
+  function core.id_text(id) return ("%s%013x"):format(FakeCore.NODE, check_integer(id)) end
+
+  function core.id_number(text)
+    local id = tonumber(text:sub(#FakeCore.NODE + 1), 16)
+    return id and core.id_text(id) == text and id or nil
+  end
 
   function core.endpoint(settings, number)
     check_string(settings.json_name)

@@ -175,10 +175,10 @@ static inline void fake_forgotten(void *user, conn_id id) {
 static inline void fake_moved(void *user, conn_id id, struct slice room, bool joined,
                               const char *endpoint_name, const char *info) {
     struct fake *f = user;
-    int len =
-        snprintf(f->journal + f->journal_len, sizeof f->journal - f->journal_len,
-                 "%s%c%.*s(%u,%s,%s)", f->journal_len > 0 ? " " : "", joined ? '+' : '-',
-                 (int)room.len, room.bytes, conn_slot(id), endpoint_name, info == NULL ? "" : info);
+    int len = snprintf(f->journal + f->journal_len, sizeof f->journal - f->journal_len,
+                       "%s%c%.*s(%u,%s,%s)", f->journal_len > 0 ? " " : "", joined ? '+' : '-',
+                       (int)room.len, room.bytes, conn_id_slot(id), endpoint_name,
+                       info == NULL ? "" : info);
     f->journal_len += (size_t)len;
 }
 
@@ -291,12 +291,8 @@ static inline struct fake *fake_new_worker(const struct endpoint *endpoint, stru
     f->clients = mem_zalloc(FAKE_MAX_CLIENTS * sizeof *f->clients);
     f->now_ms = f->start_ms = 1000000;
     atomic_init(&f->places.max, 100);
-    f->hub = hub_new(&(struct hub_options){.worker = worker,
-                                           .bus = bus,
-                                           .places = &f->places,
-                                           .first_generation = 500,
-                                           .now_ms = fake_now,
-                                           .clock = f});
+    f->hub = hub_new(&(struct hub_options){
+        .worker = worker, .bus = bus, .places = &f->places, .now_ms = fake_now, .clock = f});
     hub_set_events(f->hub, &fake_events, f);
     hub_set_wire(f->hub, &fake_wire);
     struct endpoint plain = fake_endpoint();

@@ -102,9 +102,11 @@ static void check_json_ping(const char *json_name) {
         fake_turn(f);
         size_t size = strlen(json_name) + 200;
         char *want = mem_alloc(size);
+        char id[CONN_ID_LEN + 1];
+        conn_id_format(id, a->id);
         size_t len = (size_t)snprintf(
-            want, size, "{\"type\":\"ping\",\"pingId\":%u,\"name\":%s,\"connId\":\"%llx\"}", number,
-            json_name, (unsigned long long)a->id);
+            want, size, "{\"type\":\"ping\",\"pingId\":%u,\"name\":%s,\"connId\":\"%s\"}", number,
+            json_name, id);
         size_t header = message_frame_size(len) - len;
         assert_int_equal(a->len - a->seen, header + len);
         assert_int_equal(a->bytes[a->seen], 0x81);

@@ -280,7 +280,7 @@ static void test_send(void **state) {
     fake_gone(a);
     turn_all();
     struct fake_client *heir = fake_connect(one); /* in the same slot */
-    assert_int_equal(conn_slot(heir->id), conn_slot(id));
+    assert_int_equal(conn_id_slot(heir->id), conn_id_slot(id));
     send_to(two, id, "not for you", SEND_CLOSED);
     send_to(two, conn_id_of(2, 12345), "nobody", SEND_CLOSED);
     send_to(two, conn_id_of(100, 12345), "no worker", SEND_CLOSED);
@@ -381,7 +381,7 @@ static char listed[256];
 
 static void list_member(void *user, conn_id id, const char *name, const char *info) {
     size_t len = strlen(listed);
-    snprintf(listed + len, sizeof listed - len, "%u:%s:%s ", conn_worker(id), name,
+    snprintf(listed + len, sizeof listed - len, "%u:%s:%s ", conn_id_worker(id), name,
              info == NULL ? "" : info);
 }
 

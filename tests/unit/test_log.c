@@ -97,7 +97,7 @@ static void test_text(void **state) {
     assert_string_equal(read_line(),
                         "warn event=kinds plain=word blank=\"two words\" none=\"\" bytes=ab "
                         "least=-9223372036854775808 half=0.5 infinite=inf yes=true no=false "
-                        "conn=3000001f5000000");
+                        "conn=000000000000600007qg0000");
 }
 
 static void test_json(void **state) {
@@ -106,7 +106,7 @@ static void test_json(void **state) {
                         "\"level\":\"warn\",\"event\":\"kinds\",\"plain\":\"word\","
                         "\"blank\":\"two words\",\"none\":\"\",\"bytes\":\"ab\","
                         "\"least\":-9223372036854775808,\"half\":0.5,\"infinite\":null,"
-                        "\"yes\":true,\"no\":false,\"conn\":\"3000001f5000000\"}");
+                        "\"yes\":true,\"no\":false,\"conn\":\"000000000000600007qg0000\"}");
 }
 
 static void test_worker(void **state) {

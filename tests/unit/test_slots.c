@@ -71,27 +71,44 @@ static void test_an_old_number_never_finds_the_next_thing(void **state) {
     slots_close(&slots);
 }
 
-static void test_where_generations_start(void **state) {
-    struct slots early = {.first_generation = 1000}, late = {.first_generation = 2000};
+/* The numbers of a slot are used up one day. Then it is left out: no number comes twice. */
+static void test_a_slot_whose_numbers_are_used_up(void **state) {
+    struct slots slots = {.first_epoch = UINT32_MAX - 3};
+    enum { ROUNDS = 200 }; /* more than the first table has slots for */
+    uint64_t given[ROUNDS];
     int a;
-    uint64_t before = slots_add(&early, &a), after = slots_add(&late, &a);
-    assert_true(before >> 24 >= 1000 && before >> 24 < 2000);
-    assert_true(after >> 24 >= 2000);
-    assert_null(slots_find(&late, before)); /* of an earlier run */
-    slots_close(&early);
-    slots_close(&late);
+    for (int i = 0; i < ROUNDS; i++) {
+        given[i] = slots_add(&slots, &a);
+        assert_true(given[i] >> 24 != 0 && given[i] >> 56 == 0);
+        for (int before = 0; before < i; before++)
+            assert_int_not_equal(given[i], given[before]);
+        assert_ptr_equal(slots_find(&slots, given[i]), &a);
+        assert_int_equal(slots_count(&slots), 1);
+        slots_remove(&slots, given[i]);
+        assert_int_equal(slots_count(&slots), 0);
+        for (int before = 0; before <= i; before++)
+            assert_null(slots_find(&slots, given[before]));
+    }
+    assert_int_equal(given[0] >> 24, UINT32_MAX - 2);
+    assert_int_equal(given[2] >> 24, UINT32_MAX);
+    assert_int_equal(given[0] & 0xffffff, given[2] & 0xffffff);
+    assert_int_not_equal(given[2] & 0xffffff, given[3] & 0xffffff);
+    uint32_t at = 0;
+    assert_null(slots_next(&slots, &at));
+    slots_close(&slots);
 }
 
-/* After 2^32 of them a slot's generations begin anew; 0 is no number even then. */
-static void test_generations_wrap(void **state) {
-    struct slots slots = {.first_generation = UINT32_MAX - 1};
-    int a;
-    for (int i = 0; i < 4; i++) {
-        uint64_t number = slots_add(&slots, &a);
-        assert_true(number >> 24 != 0 && number >> 56 == 0);
-        assert_ptr_equal(slots_find(&slots, number), &a);
-        slots_remove(&slots, number);
-    }
+/* The last use of a slot is a use like any other. */
+static void test_the_last_number_of_a_slot(void **state) {
+    struct slots slots = {.first_epoch = UINT32_MAX - 1};
+    int a, b;
+    uint64_t last = slots_add(&slots, &a), other = slots_add(&slots, &b);
+    slots_remove(&slots, other);
+    slots_remove(&slots, other); /* once more does nothing */
+    assert_ptr_equal(slots_find(&slots, last), &a);
+    uint32_t at = 0;
+    assert_ptr_equal(slots_next(&slots, &at), &a);
+    assert_null(slots_next(&slots, &at));
     slots_close(&slots);
 }
 
@@ -164,8 +181,8 @@ int main(void) {
         cmocka_unit_test(test_empty),
         cmocka_unit_test(test_a_number_finds_its_thing),
         cmocka_unit_test(test_an_old_number_never_finds_the_next_thing),
-        cmocka_unit_test(test_where_generations_start),
-        cmocka_unit_test(test_generations_wrap),
+        cmocka_unit_test(test_a_slot_whose_numbers_are_used_up),
+        cmocka_unit_test(test_the_last_number_of_a_slot),
         cmocka_unit_test(test_full),
         cmocka_unit_test(test_against_a_model),
         cmocka_unit_test(test_walk),

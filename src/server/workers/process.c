@@ -2,10 +2,12 @@
 #include "server/workers/process.h"
 
 #include "base/clock.h"
+#include "base/conn_id.h"
 
 #include <signal.h>
 
 void process_init(struct process *process) {
+    conn_id_draw_node();
     *process = (struct process){
         .bus = bus_new(),
         .shared = shared_new(NULL, NULL),

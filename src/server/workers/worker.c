@@ -205,8 +205,6 @@ struct worker *worker_new(unsigned number, struct process *process,
         .worker = number,
         .bus = process->bus,
         .places = &process->admission.connections,
-        /* seconds: two starts within one second are told apart by nobody who kept an id */
-        .first_generation = (uint32_t)clock_wall_seconds(),
         .now_ms = now_ms,
         .clock = &worker->loop,
         .slice_ns = clock_monotonic_ns,

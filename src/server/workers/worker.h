@@ -37,7 +37,8 @@ struct worker_events {
 };
 
 /* A worker without an app, with a loop of its own; nothing listens yet. The process is borrowed
- * until worker_free(). NULL after a log line. */
+ * until worker_free(). NULL after a log line. A process makes one worker of each number only:
+ * another would give the ids of its connections again. */
 struct worker *worker_new(unsigned number, struct process *process,
                           const struct worker_events *events);
 uv_loop_t *worker_loop(struct worker *worker);
