@@ -13,7 +13,6 @@ local accept = require "tidewire.accept"
 local http = require "tidewire.http.routes"
 local presence = require "tidewire.presence"
 local registry = require "tidewire.registry"
-local scope = require "tidewire.reload.scope"
 local reload = require "tidewire.reload"
 
 local ENDPOINT <const> = "\0endpoint" -- conn.lua's key
@@ -23,7 +22,7 @@ local conns = registry.conns
 
 ---@type tidewire.App|nil
 local running
----@type tidewire.App|nil  loaded, and not taken over yet
+---@type tidewire.App|nil  loaded, and not activated yet
 local pending
 
 local events = { conns = conns }
@@ -45,7 +44,7 @@ function events.load(file, command_line)
     return nil, lines
   end
   reload.announce(loaded)
-  running = reload.commit(loaded)
+  running = reload.activate(loaded)
   local ok, problems = reload.call_on_load(loaded)
   if ok and command_line.is_check then
     reload.check(loaded)
@@ -63,7 +62,7 @@ local function load_beside(file, command_line, generation)
   return ok and loaded or nil, problems, loaded.sources
 end
 
---- Loads it anew, beside the code that runs; core.loaded is told what came of it.
+--- Loads the app anew, beside the code that runs, and gives core.loaded the result.
 ---@param generation integer
 function events.reload(file, command_line, generation)
   local ok, loaded, lines, sources = xpcall(load_beside, debug.traceback, file, command_line, generation)
@@ -74,18 +73,15 @@ function events.reload(file, command_line, generation)
   core.loaded(pending, not ok and loaded or lines and table.concat(lines, "\n") or nil, sources)
 end
 
---- What was loaded takes over. Runs between two events, and cannot wait.
-function events.swap(generation)
-  local old = running
-  running, pending = reload.commit(pending), nil
-  reload.begin(running, old, generation)
+--- Activates the app that was loaded. Runs between two events, and cannot wait.
+function events.activate()
+  running, pending = reload.activate(pending, running), nil
 end
 
---- What was loaded, or still is, is given up.
+--- Discards the app that was loaded, or that is being loaded.
 function events.discard(generation)
   pending = nil
-  reload.discard()
-  scope.finish(generation)
+  reload.discard(generation)
 end
 
 --- The server ends: runs the app's on_stop.
@@ -172,7 +168,7 @@ function events.forgotten(id)
 end
 
 events.timer = async.fire
-events.moved = presence.moved
+events.presence_changed = presence.changed
 
 --- A hook, timer or spawned function threw. Runs on a coroutine of its own.
 ---@param id integer         0: not a connection's hook

@@ -56,7 +56,7 @@ function endpoints.prepare(endpoint, number)
     path = endpoint.path,
     json_name = json.encode(endpoint.name),
   }, number)
-  core.straight(endpoint.number, not endpoint.receive and hooks.handle_message or nil)
+  core.fast_path(endpoint.number, not endpoint.receive and hooks.handle_message or nil)
 end
 
 return endpoints

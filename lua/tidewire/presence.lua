@@ -126,7 +126,7 @@ local function tell(watch, event, member)
 end
 
 --- C's event: somebody joined or left a room that is watched.
-function presence.moved(integer, name, joined, json_name, info)
+function presence.changed(integer, name, joined, json_name, info)
   for _, watch in ipairs({ table.unpack(watches[name] or {}) }) do
     core.set_scope(watch.scope)
     core.spawn(tell, watch, joined and "join" or "leave", new_member(integer, json_name, info))

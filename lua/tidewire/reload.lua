@@ -1,4 +1,4 @@
--- reload.lua -- from a script file to the code that runs: loading an app, and letting it take over from another.
+-- reload.lua -- from a script file to the code that runs: an app is loaded, then activated or discarded.
 --
 -- An endpoint, known by its path, is one table for as long as the program runs: connections keep it, and a reload
 -- changes what is in it. So the next hook of every connection is new code, and a swap costs the same for ten
@@ -109,13 +109,16 @@ function reload.announce(loaded)
   end
 end
 
-function reload.discard()
+--- Gives up an app that was loaded, or that is being loaded, and ends what its code has started.
+---@param generation integer  the app's
+function reload.discard(generation)
   luv_sockets.discard()
   codecs.withdraw()
+  scope.finish(generation)
 end
 
 --- Makes a live endpoint what a loaded one is. Connections see it from now on.
-local function renew(endpoint)
+local function update(endpoint)
   local known = live[endpoint.path]
   local one = known or {}
   local number, old_send = one.number, one.send
@@ -136,7 +139,7 @@ end
 --- Of an endpoint that is no more nothing is left but what C and connections that have gone know of it.
 local function strip(endpoint)
   local path, name, number = endpoint.path, endpoint.name, endpoint.number
-  core.straight(number, nil)
+  core.fast_path(number, nil)
   for key in pairs(endpoint) do
     endpoint[key] = nil
   end
@@ -174,14 +177,12 @@ local function codecs_of(list)
   return used
 end
 
---- Lets a loaded app take over that was announced. Cannot wait, and cannot fail.
----@param loaded tidewire.App
----@return tidewire.App running
-function reload.commit(loaded)
+--- Makes the endpoints of a loaded app, which was announced, those that connections use.
+local function activate_endpoints(loaded)
   core.set_budgets(loaded.handler_timeout, loaded.limits.load_timeout)
   local list = {}
   for i, endpoint in ipairs(loaded.endpoints) do
-    renew(endpoint)
+    update(endpoint)
     list[i] = endpoint.live
   end
   for _, endpoint in ipairs(vanished(loaded)) do
@@ -192,22 +193,28 @@ function reload.commit(loaded)
   end
   registry.endpoints, registry.codecs = list, codecs_of(list)
   codecs.renew(registry.codecs)
-  globals.watch(loaded.scripts.env)
-  return loaded
 end
 
---- After the swap: what the old code's loading had started ends; the new app may take over from the old.
----@param running tidewire.App
----@param old tidewire.App
----@param generation integer
-function reload.begin(running, old, generation)
+--- Makes a loaded app the one that runs. In place of a running app: ends what the loading of that app has started, and
+--- calls the new app's on_reload. Cannot wait, and cannot fail.
+---@param loaded tidewire.App
+---@param old tidewire.App|nil  the app that has run until now; nil at the start
+---@return tidewire.App running
+function reload.activate(loaded, old)
+  activate_endpoints(loaded)
+  globals.watch(loaded.scripts.env)
+  if not old then
+    return loaded
+  end
+  local generation = loaded.scripts.number
   scope.finish(old.scripts.number)
-  luv_sockets.take_over(generation)
-  if running.on_reload then
-    core.set_scope(generation) -- what it starts belongs to the new code, as what on_load does
-    core.spawn(running.on_reload, old.value)
+  luv_sockets.activate(generation)
+  if loaded.on_reload then
+    core.set_scope(generation) -- what on_reload starts belongs to the new code, as what on_load starts does
+    core.spawn(loaded.on_reload, old.value)
     core.set_scope(nil)
   end
+  return loaded
 end
 
 return reload

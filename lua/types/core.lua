@@ -68,11 +68,11 @@ function core.id_number(text) end
 ---@return integer number
 function core.endpoint(options, number) end
 
---- Messages of the endpoint go straight to this function: (conn, payload, kind), and what it returns is what
---- handle_message does. nil: they go to dispatch.lua's `message`.
+--- C calls this function for each message of the endpoint, in place of dispatch.lua's `message`: (conn, payload, kind).
+--- It returns what handle_message returns. nil: C calls `message` again.
 ---@param number integer
 ---@param f function?
-function core.straight(number, f) end
+function core.fast_path(number, f) end
 
 --- Which codec it has when the code that is loaded takes over.
 ---@param number integer

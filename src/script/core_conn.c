@@ -415,7 +415,7 @@ const luaL_Reg core_conn_functions[] = {
     {"endpoint_is_first", core_endpoint_is_first},
     {"endpoint_taken", core_endpoint_taken},
     {"next_codec", core_next_codec},
-    {"straight", core_straight},
+    {"fast_path", core_straight},
     {"close_endpoint", core_close_endpoint},
     {NULL, NULL},
 };

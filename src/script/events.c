@@ -52,7 +52,7 @@ static enum hook_state on_closed(void *user, conn_id id, unsigned code, const ch
 
 static void on_moved(void *user, conn_id id, struct slice room, bool joined,
                      const char *endpoint_name, const char *info) {
-    struct task *task = conn_task(user, EVENT_MOVED, id);
+    struct task *task = conn_task(user, EVENT_PRESENCE_CHANGED, id);
     task->conn = 0; /* it is no hook of the connection's */
     lua_pushlstring(task->co, room.bytes, room.len);
     lua_pushboolean(task->co, joined);

@@ -148,7 +148,7 @@ void vm_swap(struct vm *vm) {
     vm->generation = vm->loading;
     vm->took_over_ns = clock_monotonic_ns();
     hub_take_over(vm->hub, vm->generation);
-    run_event(vm, EVENT_SWAP);
+    run_event(vm, EVENT_ACTIVATE);
     hub_renew(vm->hub, vm->generation);
 }
 

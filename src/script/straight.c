@@ -8,7 +8,7 @@
 
 #include "base/mem.h"
 
-/* core.straight(number, f|nil): messages of this endpoint go to f; nil: to dispatch.lua */
+/* core.fast_path(number, f|nil): messages of this endpoint go to f; nil: to dispatch.lua */
 int core_straight(lua_State *L) {
     struct vm *vm = vm_of(L);
     lua_Integer number = luaL_checkinteger(L, 1);

@@ -17,7 +17,7 @@
 #define VM_EVENTS(X)                                                                               \
     X(LOAD, load)                                                                                  \
     X(RELOAD, reload)                                                                              \
-    X(SWAP, swap)                                                                                  \
+    X(ACTIVATE, activate)                                                                          \
     X(DISCARD, discard)                                                                            \
     X(STOP, stop)                                                                                  \
     X(UPGRADE, upgrade)                                                                            \
@@ -29,7 +29,7 @@
     X(DRAINED, drained)                                                                            \
     X(RELOADED, reloaded)                                                                          \
     X(CLOSED, closed)                                                                              \
-    X(MOVED, moved)                                                                                \
+    X(PRESENCE_CHANGED, presence_changed)                                                          \
     X(FORGOTTEN, forgotten)                                                                        \
     X(TIMER, timer)                                                                                \
     X(RETURNED, returned)                                                                          \

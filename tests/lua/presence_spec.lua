@@ -21,7 +21,7 @@ after_each(function() world:uninstall() end)
 
 --- Somebody comes or goes; info is JSON.
 local function move(joined, integer, info)
-  world:event("moved", 0, integer, "lobby", joined, '"the door"', info)
+  world:event("presence_changed", 0, integer, "lobby", joined, '"the door"', info)
 end
 
 local function note(event, member)

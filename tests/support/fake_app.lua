@@ -65,27 +65,27 @@ function FakeApp:reload(text)
   return self.loaded
 end
 
---- What was loaded takes over; on_reload is called for those that have it when a spec says so.
+--- Activates what was loaded; on_reload is called for those that have it when a spec says so.
 ---@return table task
-function FakeApp:swap()
+function FakeApp:activate()
   self.generation = self.generation + 1
-  return self:event("swap", 0, self.generation)
+  return self:event("activate", 0, self.generation)
 end
 
---- What was loaded, or still is, is given up.
+--- Discards what was loaded, or is being loaded.
 ---@return table task
 function FakeApp:discard()
   return self:event("discard", 0, self.generation + 1)
 end
 
---- Loads another text and lets it take over.
+--- Loads another text and activates it.
 ---@param text string
-function FakeApp:renew(text)
+function FakeApp:load_and_activate(text)
   local loaded = self:reload(text) or error("it waits", 2)
   if not loaded.app then
     error(loaded.problems, 2)
   end
-  local task = self:swap()
+  local task = self:activate()
   assert(task.state == "returned", task.state)
   self:turn()
 end
@@ -157,9 +157,9 @@ end
 ---@return table task
 function FakeApp:receive(conn, payload, is_binary)
   local id = self:id(conn)
-  local straight = self.straight[self.conns[id].endpoint]
-  if straight then
-    return self:straight_event(straight, id, conn, payload, is_binary and "binary" or "text")
+  local fast_path = self.fast_path[self.conns[id].endpoint]
+  if fast_path then
+    return self:fast_path_event(fast_path, id, conn, payload, is_binary and "binary" or "text")
   end
   return self:event("message", id, id, payload, is_binary or false)
 end

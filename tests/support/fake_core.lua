@@ -20,7 +20,7 @@ local FakeLoop = require "support.fake_loop"
 ---@field pings integer[]             ids of connections that were to be pinged
 ---@field closed_endpoints table[]     { number, code, reason }
 ---@field next_codecs table<integer, integer>  by the endpoint's number: what core.next_codec was told last
----@field straight table<integer, function>  by the endpoint's number: where its messages go, past dispatch.lua
+---@field fast_path table<integer, function>  by the endpoint's number: where its messages go, past dispatch.lua
 ---@field loaded table|nil            what core.loaded was told: { app =, problems = }
 ---@field environ table               what core.environment gives
 ---@field log_level integer           0 (debug) to 3: lines below it are not recorded
@@ -180,9 +180,9 @@ local function add_conns(world, core)
     world.next_codecs[check_integer(number)] = check_integer(codec)
   end
 
-  function core.straight(number, f)
+  function core.fast_path(number, f)
     assert(world.endpoints[check_integer(number) + 1] and (f == nil or type(f) == "function"))
-    world.straight[number] = f
+    world.fast_path[number] = f
   end
 
   function core.close_endpoint(number, code, reason)
@@ -305,7 +305,7 @@ function FakeCore:install()
   local core = { version = "1.2.3", worker = 0, exit_marker = {} }
   local world = setmetatable({
     core = core, conns = {}, sent = {}, closes = {}, logs = {}, answers = {}, endpoints = {}, full = {}, pongs = {},
-    pings = {}, closed_endpoints = {}, next_codecs = {}, straight = {}, environ = {}, log_level = 0, keepers = {},
+    pings = {}, closed_endpoints = {}, next_codecs = {}, fast_path = {}, environ = {}, log_level = 0, keepers = {},
     stats = {
       connections = 0, messages_received = 0, bytes_received = 0, script_errors = 0, decode_errors = 0, uptime = 0,
       max_connections = 10000,

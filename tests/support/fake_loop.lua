@@ -18,7 +18,7 @@ local HOOK_NAMES = {
   load = "load", stop = "on_stop", upgrade = "validate", request = "http", opened = "on_start",
   message = "handle_message", ping = "send_ping", timeout = "on_timeout", drained = "on_drain",
   closed = "on_close", forgotten = "forgotten", timer = "timer", failed = "on_error", spawned = "spawn",
-  reload = "reload", swap = "reload", discard = "reload", reloaded = "on_reload", moved = "room:watch",
+  reload = "reload", activate = "reload", discard = "reload", reloaded = "on_reload", presence_changed = "room:watch",
 }
 
 local function to_ns(seconds)
@@ -65,7 +65,7 @@ local function resume(loop, task, ...)
   if task.number then
     loop.tasks[task.number] = nil
   end
-  if task.is_straight and task.state == "returned" and task.results[1] == nil and task.results[2] ~= nil then
+  if task.is_fast_path and task.state == "returned" and task.results[1] == nil and task.results[2] ~= nil then
     loop:event("returned", task.conn, task.conn, task.results[2])
   end
 end
@@ -80,7 +80,7 @@ end
 ---@return table task   task.state is "returned" (with task.results), "waits" or "failed"
 function FakeLoop:event(name, conn, ...)
   local task = new_task(self.events[name], name, conn)
-  self.must_answer = name == "upgrade" or name == "swap" or name == "discard"
+  self.must_answer = name == "upgrade" or name == "activate" or name == "discard"
   task.scope = name == "load" and 1 or name == "reload" and select(3, ...) or nil
   resume(self, task, ...)
   self.must_answer = false
@@ -91,9 +91,9 @@ end
 ---@param f function
 ---@param conn integer
 ---@return table task  as event() returns it
-function FakeLoop:straight_event(f, conn, ...)
+function FakeLoop:fast_path_event(f, conn, ...)
   local task = new_task(f, "message", conn)
-  task.is_straight = true
+  task.is_fast_path = true
   resume(self, task, ...)
   return task
 end

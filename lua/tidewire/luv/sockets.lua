@@ -117,7 +117,7 @@ end
 
 --- The code that was loaded takes over.
 ---@param generation integer
-function sockets.take_over(generation)
+function sockets.activate(generation)
   running = generation
   local list = pending
   pending = {}
