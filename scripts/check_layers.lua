@@ -20,9 +20,10 @@ local may_see = {
   main    = { "base", "server" },
 }
 
----What lives in certain parts only, or in one file of a part: patterns for the name in <...>, and for words of the code.
+---What lives in certain parts only, or in one file of a part: patterns for the name in <...>, and words of the code.
 local prisons = {
-  { parts = { "net" }, file = "transport.c", what = "libwebsockets", headers = { "^libwebsockets" } },
+  { parts = { "net" }, file = "transport.c", what = "libwebsockets",
+    headers = { "^libwebsockets" } },
   { parts = { "script" }, what = "Lua", headers = { "^lua%.h", "^lauxlib%.h", "^lualib%.h", "^lua5", "luv" } },
   { parts = { "script" }, what = "libjwt", headers = { "^jwt" } },
   { parts = { "script" }, what = "libcurl", headers = { "^curl/" } },

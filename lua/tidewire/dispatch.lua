@@ -98,7 +98,7 @@ end
 ---@return integer|nil endpoint     of a status from 4000 to 4999: accepted, and closed with this code at once
 ---@return string|nil subprotocol   the same
 ---@return string|nil why           for the log
-function events.upgrade(id, head, _, remote_address, secure)
+function events.handshake(id, head, _, remote_address, secure)
   local endpoint, request, subprotocol, fields = accept.decide(running, head, remote_address, secure)
   if not endpoint then
     local refusal = request

@@ -20,7 +20,7 @@
 --- wait. What on_start, handle_message, send_ping and on_drain return counts only if it is nil and an error.
 ---@class tidewire.Handler
 ---@field validate? fun(request: tidewire.Request): table|boolean|nil, integer|string|tidewire.Refusal|nil, string|tidewire.Refusal|nil  a table (fields of `conn`) or true: accept; nil or false, then a status (403; 4000 to 4999: close with this code), then a message or a table: refuse. Must answer at once
----@field on_start? fun(conn: tidewire.Conn): any, any  first, after the upgrade; messages wait for it
+---@field on_start? fun(conn: tidewire.Conn): any, any  first, after the handshake; messages wait for it
 ---@field handle_message? fun(conn: tidewire.Conn, message: any, kind: tidewire.MessageKind): any, any  each message, in order
 ---@field send_ping? fun(conn: tidewire.Conn): any, any  each ping_period, in place of conn:ping()
 ---@field on_timeout? fun(conn: tidewire.Conn): boolean?  silent for pong_period; false: keep it, anything else: close with 4408

@@ -14,7 +14,7 @@
 #include "core/room.h"
 
 enum conn_state {
-    CONN_HANDSHAKE, /* admitted, its upgrade not answered yet */
+    CONN_HANDSHAKE, /* admitted, not answered yet */
     CONN_OPEN,
     CONN_CLOSING, /* nothing more is accepted from or for it */
     CONN_GONE,    /* its socket is no more */

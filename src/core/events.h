@@ -9,6 +9,7 @@
 #include "base/conn_id.h"
 #include "base/slice.h"
 #include "core/close_codes.h"
+#include "core/http_handler.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -17,18 +18,8 @@
 /* What became of a hook: it returned, or it sleeps and hub_hook_done() will follow. */
 enum hook_state { HOOK_DONE, HOOK_SLEEPS };
 
-/* An HTTP request whose head was checked: request line and headers up to and with the blank line. */
-struct http_request {
-    const char *head;
-    size_t head_len;
-    const char *body; /* NULL where there is none */
-    size_t body_len;
-    const char *remote_address; /* numeric, without port; "unix" */
-    bool secure;
-};
-
-/* The scripts' answer to a handshake. The texts belong to whoever answers, until its next event. */
-struct upgrade_answer {
+/* The scripts' answer to a handshake. The texts are the scripts', until their next event. */
+struct handshake_answer {
     /* 101: accepted; 4000 to 4999: accepted, and closed with this code at once; else refuse with
      * it. 0: there is no answer. */
     int status;
@@ -42,10 +33,8 @@ struct upgrade_answer {
 
 struct hub_events {
     /* A handshake asks for a connection; must answer at once. */
-    void (*upgrade)(void *user, conn_id id, const struct http_request *request,
-                    struct upgrade_answer *answer);
-    /* Plain HTTP; answered through wire.respond with the same number, now or later. */
-    void (*request)(void *user, uint64_t number, const struct http_request *request);
+    void (*handshake)(void *user, conn_id id, const struct http_request *request,
+                      struct handshake_answer *answer);
 
     /* The hooks of one connection: never two at a time, `closed` last. */
     enum hook_state (*opened)(void *user, conn_id id);
@@ -84,14 +73,6 @@ struct wire {
     void (*discard)(void *peer);
     /* Milliseconds since the peer's last byte arrived, or UINT64_MAX where that is not known. */
     uint64_t (*quiet_ms)(void *peer);
-
-    /* Answers plain HTTP request `number` of `user`. Unknown numbers (the client left) are ignored.
-     * `why`, for the log, where the server refuses it before any script is asked; else NULL. */
-    void (*respond)(void *user, uint64_t number, int status, const char *headers, const char *body,
-                    size_t body_len, const char *why);
-    /* Answers it with a file below `root`; `path` is the part of the URL's path below the mount. */
-    void (*respond_file)(void *user, uint64_t number, const char *root, const char *path);
-    void *user;
 };
 
 #endif

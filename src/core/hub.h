@@ -104,9 +104,9 @@ struct conn *hub_admit(struct hub *hub, bool has_place);
 bool hub_assign(struct hub *hub, struct conn *conn, uint32_t endpoint);
 /* The handshake came to nothing; the conn is freed. */
 void hub_abandon(struct hub *hub, struct conn *conn);
-/* The upgrade is answered; `peer` is what the wire is called with. on_start runs now. */
+/* The handshake is answered; `peer` is what the wire is called with. on_start runs now. */
 void hub_open(struct hub *hub, struct conn *conn, void *peer);
-/* The upgrade is answered only to be closed with this code, which a client can read better than a
+/* The handshake is answered only to be closed with this code, which a client can read better than a
  * status. No hook is called, no worker knows of it, and it is counted nowhere but in the places for
  * all connections. `len` at most CLOSE_REASON_MAX. */
 void hub_open_refused(struct hub *hub, struct conn *conn, void *peer, uint32_t endpoint,

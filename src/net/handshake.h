@@ -2,7 +2,7 @@
  *
  * RFC 6455 §4.2.1, strictly, with a status and a sentence for everything else. Pure functions on a
  * parsed request: owns nothing, any thread. Does not know which paths exist, who is allowed, which
- * subprotocol is chosen (accept.lua), or how the answer is written (gate.c). */
+ * subprotocol is chosen (accept.lua), or how the answer is written (handshake_server.c). */
 #ifndef TIDEWIRE_NET_HANDSHAKE_H
 #define TIDEWIRE_NET_HANDSHAKE_H
 

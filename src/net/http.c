@@ -24,14 +24,13 @@ enum { DRAINING_MS = 2000 };
 static void on_tick(uv_timer_t *timer);
 
 struct http_server *http_server_new(uv_loop_t *loop, struct transport *transport,
-                                    const struct http_options *options,
-                                    const struct http_handler *handler) {
+                                    struct stats *stats, const struct http_options *options) {
     struct http_server *server = mem_zalloc(sizeof *server);
     server->loop = loop;
     server->transport = transport;
     server->options = *options;
     certificate_ref(options->certificate);
-    server->handler = *handler;
+    server->stats = stats;
     uv_timer_init(loop, &server->timer);
     server->timer.data = server;
     return server;
@@ -41,6 +40,17 @@ void http_server_change(struct http_server *server, const struct http_options *o
     certificate_ref(options->certificate);
     certificate_unref(server->options.certificate);
     server->options = *options;
+}
+
+void http_server_on_request(struct http_server *server, http_request_fn on_request, void *user) {
+    server->on_request = on_request;
+    server->on_request_user = user;
+}
+
+void http_server_on_handshake(struct http_server *server, http_handshake_fn on_handshake,
+                              void *user) {
+    server->on_handshake = on_handshake;
+    server->on_handshake_user = user;
 }
 
 void http_server_close(struct http_server *server) {
@@ -67,12 +77,6 @@ void http_deadline_in(struct http *http, uint64_t ms) {
 
 void http_no_deadline(struct http *http) {
     heap_remove(&http->server->timers, &http->deadline);
-}
-
-void http_count_refused(const struct http *http, enum http_refused what) {
-    const struct http_handler *handler = &http->server->handler;
-    if (handler->refused != NULL)
-        handler->refused(handler->user, what);
 }
 
 static void release(struct http *http) {
@@ -137,7 +141,7 @@ void http_accept(struct http_server *server, int fd, const char *remote) {
     if (server->options.admission != NULL)
         http->admitted = admission_take(server->options.admission, remote, &http->ticket);
     if (http->admitted == ADMITTED_NOT_AT_ALL) {
-        http_count_refused(http, HTTP_REFUSED_SOCKET);
+        stats_add(&server->stats->connections_refused, 1);
         http_log_end(http, "too many clients are being refused");
         close(fd);
         mem_free(http);

@@ -7,6 +7,7 @@
 #ifndef TIDEWIRE_NET_HTTP_H
 #define TIDEWIRE_NET_HTTP_H
 
+#include "core/stats.h"
 #include "net/admission.h"
 #include "net/request.h"
 #include "net/transport.h"
@@ -19,26 +20,13 @@ struct http_server;
 /* One request and its answer. */
 struct http;
 
-/* What a limit can refuse. */
-enum http_refused {
-    HTTP_REFUSED_SOCKET,
-    HTTP_REFUSED_REQUEST,    /* its body, or its answer */
-    HTTP_REFUSED_SLOW_READER /* the rest of an answer that was not taken */
-};
-
-struct http_handler {
-    /* A whole plain request; `body` is NULL where there is none. Answer with http_respond… now, or
-     * later by http_find(). The request and body are gone with the answer. */
-    void (*request)(void *user, struct http *http, const struct request *request, char *body,
-                    size_t body_len);
-    /* A request that wants a WebSocket; `ahead` are bytes behind it. Answer, or take the stream. NULL:
-     * such requests are refused. */
-    void (*upgrade)(void *user, struct http *http, const struct request *request, char *ahead,
-                    size_t ahead_len);
-    /* A limit has refused something: to be counted. May be NULL. */
-    void (*refused)(void *user, enum http_refused what);
-    void *user;
-};
+/* A whole plain request; `body` is NULL where there is none. Answers with http_respond… now, or later by
+ * http_find(). The request and body are gone with the answer. */
+typedef void (*http_request_fn)(void *user, struct http *http, const struct request *request,
+                                char *body, size_t body_len);
+/* A request that asks for a WebSocket; `ahead` are bytes behind it. Answers, or takes the stream. */
+typedef void (*http_handshake_fn)(void *user, struct http *http, const struct request *request,
+                                  char *ahead, size_t ahead_len);
 
 struct http_options {
     size_t max_head_bytes, max_body_bytes;
@@ -51,9 +39,14 @@ struct http_options {
         *certificate; /* for TLS, but on Unix sockets; NULL: in plain. A reference is taken */
 };
 
+/* Counts in `stats`, which is borrowed. */
 struct http_server *http_server_new(uv_loop_t *loop, struct transport *transport,
-                                    const struct http_options *options,
-                                    const struct http_handler *handler);
+                                    struct stats *stats, const struct http_options *options);
+/* Who takes the requests: before the first is accepted. Those that ask for a WebSocket are refused where
+ * nobody takes them. */
+void http_server_on_request(struct http_server *server, http_request_fn on_request, void *user);
+void http_server_on_handshake(struct http_server *server, http_handshake_fn on_handshake,
+                              void *user);
 /* Stops its timer. Then all streams must be closed and the loop must run once before
  * http_server_free(). */
 void http_server_close(struct http_server *server);

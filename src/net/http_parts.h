@@ -20,7 +20,11 @@ struct http_server {
     uv_loop_t *loop;
     struct transport *transport;
     struct http_options options; /* for those who are accepted from now on */
-    struct http_handler handler;
+    struct stats *stats;
+    http_request_fn on_request;
+    void *on_request_user;
+    http_handshake_fn on_handshake; /* NULL: refused */
+    void *on_handshake_user;
     struct slots open;
     char *piece; /* for bytes of a file on their way; made when first needed */
     struct heap timers;
@@ -74,10 +78,8 @@ void http_read(struct http *http, char *bytes, size_t len);
 /* http_write.c: answers with a refusal, whatever the request's method. */
 void http_refuse(struct http *http, int status, const char *text);
 /* The same where a limit is reached: that of all clients (`full`), or the share of one address. It
- * is counted. */
-void http_refuse_by_limit(struct http *http, enum http_refused what, bool full, const char *why);
-/* http.c: tells the handler what a limit has refused. */
-void http_count_refused(const struct http *http, enum http_refused what);
+ * is counted in one of the server's figures. */
+void http_refuse_by_limit(struct http *http, _Atomic uint64_t *counter, bool full, const char *why);
 /* http_log.c: the end without an answer. */
 void http_log_end(const struct http *http, const char *why);
 /* http_write.c: tells the client to send the body (RFC 9110 section 10.1.1). */

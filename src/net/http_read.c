@@ -28,17 +28,17 @@ static void answer_options(struct http *http) {
 
 /* `ahead` are bytes that came behind the request. */
 static void hand_over(struct http *http, char *ahead, size_t ahead_len) {
-    struct http_server *server = http->server;
-    const struct http_handler *handler = &server->handler;
+    const struct http_server *server = http->server;
     http->state = HTTP_WAITING;
     http->head_only = slice_is(http->request.method, "HEAD");
     http_no_deadline(http);
     if (slice_is(http->request.path, "*"))
         answer_options(http);
     else if (!handshake_wanted(&http->request))
-        handler->request(handler->user, http, &http->request, http->body, http->body_len);
-    else if (handler->upgrade != NULL)
-        handler->upgrade(handler->user, http, &http->request, ahead, ahead_len);
+        server->on_request(server->on_request_user, http, &http->request, http->body,
+                           http->body_len);
+    else if (server->on_handshake != NULL)
+        server->on_handshake(server->on_handshake_user, http, &http->request, ahead, ahead_len);
     else
         http_refuse(http, 404, "There is no WebSocket here.");
 }
@@ -47,7 +47,7 @@ static void hand_over(struct http *http, char *ahead, size_t ahead_len) {
 
 static void refuse_upload(struct http *http, enum quota_result result) {
     bool full = result == QUOTA_FULL;
-    http_refuse_by_limit(http, HTTP_REFUSED_REQUEST, full,
+    http_refuse_by_limit(http, &http->server->stats->requests_refused, full,
                          full ? "The server is busy with other uploads."
                               : "Too many uploads are under way from this address.");
 }
@@ -106,7 +106,7 @@ static bool take_body(struct http *http, const char *bytes, size_t len) {
 /* The socket is there only to be told that it is too many. */
 static void refuse_socket(struct http *http) {
     bool full = http->admitted == ADMITTED_NOT;
-    http_refuse_by_limit(http, HTTP_REFUSED_SOCKET, full,
+    http_refuse_by_limit(http, &http->server->stats->connections_refused, full,
                          full ? "The server is full." : "Too many connections from this address.");
 }
 

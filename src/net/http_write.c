@@ -108,7 +108,7 @@ bool http_is_slow(struct http *http) {
         watch_reader(http, taken);
         return false;
     }
-    http_count_refused(http, HTTP_REFUSED_SLOW_READER);
+    stats_add(&http->server->stats->slow_readers, 1);
     http_log_end(http, "the client reads its answer too slowly");
     stream_reset(http->stream);
     return true;
@@ -188,7 +188,7 @@ static bool reserve(struct http *http, size_t bytes) {
         return true;
     }
     bool full = result == QUOTA_FULL;
-    http_refuse_by_limit(http, HTTP_REFUSED_REQUEST, full,
+    http_refuse_by_limit(http, &http->server->stats->requests_refused, full,
                          full ? "Too many answers wait for their readers."
                               : "Too many answers wait for readers at this address.");
     return false;
@@ -282,8 +282,9 @@ void http_refuse(struct http *http, int status, const char *text) {
     http_respond_refusal(http, status, NULL, text);
 }
 
-void http_refuse_by_limit(struct http *http, enum http_refused what, bool full, const char *why) {
-    http_count_refused(http, what);
+void http_refuse_by_limit(struct http *http, _Atomic uint64_t *counter, bool full,
+                          const char *why) {
+    stats_add(counter, 1);
     http->head_only = false;
     http_respond_refusal(http, full ? 503 : 429, "Retry-After: 5\r\n", why);
 }

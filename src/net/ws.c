@@ -1,4 +1,4 @@
-/* ws.c -- one upgraded connection. See ws.h.
+/* ws.c -- one WebSocket connection. See ws.h.
  *
  * When the hub pauses a connection in the middle of bytes that were read already, the rest is kept
  * here and read on when it may go on. So it is when one read brings so many messages that others
@@ -41,11 +41,14 @@ struct ws {
     bool deaf; /* nothing that comes in is looked at any more */
 };
 
+static const struct wire wire;
+
 struct ws_server *ws_server_new(struct hub *hub, uint64_t half_closed_ms) {
     struct ws_server *server = mem_zalloc(sizeof *server);
     server->hub = hub;
     server->half_closed_ms = half_closed_ms;
     list_init(&server->resumed);
+    hub_set_wire(hub, &wire);
     return server;
 }
 
@@ -328,12 +331,12 @@ static uint64_t wire_quiet_ms(void *peer) {
     return stream_quiet_ms(ws->stream);
 }
 
-void ws_fill_wire(struct wire *wire) {
-    wire->write = wire_write;
-    wire->expect = wire_expect;
-    wire->pause = wire_pause;
-    wire->end = wire_end;
-    wire->kill = wire_kill;
-    wire->discard = wire_discard;
-    wire->quiet_ms = wire_quiet_ms;
-}
+static const struct wire wire = {
+    .write = wire_write,
+    .expect = wire_expect,
+    .pause = wire_pause,
+    .end = wire_end,
+    .kill = wire_kill,
+    .discard = wire_discard,
+    .quiet_ms = wire_quiet_ms,
+};

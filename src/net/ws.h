@@ -1,6 +1,6 @@
-/* ws.h -- one upgraded connection: frames from its stream to the hub, bytes from the hub to its stream.
+/* ws.h -- one WebSocket connection: frames from its stream to the hub, bytes from the hub to its stream.
  *
- * Fills the hub's `struct wire` for connections. Created by gate.c when a handshake was accepted.
+ * Fills the hub's `struct wire`. Created by handshake_server.c when a handshake was accepted.
  * Everything on the worker's thread. */
 #ifndef TIDEWIRE_NET_WS_H
 #define TIDEWIRE_NET_WS_H
@@ -12,14 +12,11 @@
 /* What the WebSocket connections of one worker share. */
 struct ws_server;
 
-/* `half_closed_ms`: how long a client that has ended its direction may take for what is queued to
+/* Gives the hub its wire. `half_closed_ms`: how long a client that has ended its direction may take for what is queued to
  * it. */
 struct ws_server *ws_server_new(struct hub *hub, uint64_t half_closed_ms);
 void ws_server_change(struct ws_server *server, uint64_t half_closed_ms);
 void ws_server_free(struct ws_server *server);
-
-/* The functions that the hub calls for a peer; `respond` and `respond_file` are left to gate.c. */
-void ws_fill_wire(struct wire *wire);
 
 /* Takes over the stream of a handshake that is answered with 101 and its place in the count of its
  * address, and opens its connection. `ahead` are bytes that came behind the request; they may be

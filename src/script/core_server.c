@@ -153,8 +153,9 @@ static int core_respond(lua_State *L) {
     const char *headers = luaL_optstring(L, 3, NULL);
     size_t len;
     const char *body = luaL_optlstring(L, 4, "", &len);
-    const struct wire *wire = vm_of(L)->hub->wire;
-    wire->respond(wire->user, number, status, headers, body, len, luaL_optstring(L, 5, NULL));
+    const char *why = luaL_optstring(L, 5, NULL);
+    const struct http_responder *responder = &vm_of(L)->responder;
+    responder->respond(responder->user, number, status, headers, body, len, why);
     return 0;
 }
 
@@ -163,8 +164,8 @@ static int core_respond_file(lua_State *L) {
     uint64_t number = (uint64_t)luaL_checkinteger(L, 1);
     const char *root = luaL_checkstring(L, 2);
     const char *path = luaL_checkstring(L, 3);
-    const struct wire *wire = vm_of(L)->hub->wire;
-    wire->respond_file(wire->user, number, root, path);
+    const struct http_responder *responder = &vm_of(L)->responder;
+    responder->respond_file(responder->user, number, root, path);
     return 0;
 }
 

@@ -85,9 +85,9 @@ static const char *text_at(lua_State *co, int index, size_t *len) {
     return lua_type(co, index) == LUA_TSTRING ? lua_tolstring(co, index, len) : NULL;
 }
 
-/* dispatch.upgrade returns `true, endpoint, subprotocol`; `false, status, headers, body, nil, nil,
+/* dispatch.handshake returns `true, endpoint, subprotocol`; `false, status, headers, body, nil, nil,
  * why`; or `false, code, nil, reason, endpoint, subprotocol, why`. */
-static void read_answer(lua_State *co, struct upgrade_answer *answer) {
+static void read_answer(lua_State *co, struct handshake_answer *answer) {
     if (lua_toboolean(co, 1)) {
         answer->status = 101;
         answer->endpoint = (uint32_t)lua_tointeger(co, 2);
@@ -102,10 +102,10 @@ static void read_answer(lua_State *co, struct upgrade_answer *answer) {
     answer->why = text_at(co, 7, NULL);
 }
 
-static void on_upgrade(void *user, conn_id id, const struct http_request *request,
-                       struct upgrade_answer *answer) {
+static void on_handshake(void *user, conn_id id, const struct http_request *request,
+                         struct handshake_answer *answer) {
     struct vm *vm = user;
-    struct task *task = conn_task(vm, EVENT_UPGRADE, id);
+    struct task *task = conn_task(vm, EVENT_HANDSHAKE, id);
     task->conn = 0; /* nothing to sleep in, nothing to end */
     vm->must_answer = true;
     enum vm_result result = vm_run(task, 1 + push_request(task->co, request));
@@ -123,9 +123,16 @@ static void on_request(void *user, uint64_t number, const struct http_request *r
     vm_run_hook(task, 1 + push_request(task->co, request));
 }
 
+struct http_handler vm_http_handler(struct vm *vm) {
+    return (struct http_handler){on_request, vm};
+}
+
+void vm_set_http_responder(struct vm *vm, struct http_responder responder) {
+    vm->responder = responder;
+}
+
 const struct hub_events vm_hub_events = {
-    .upgrade = on_upgrade,
-    .request = on_request,
+    .handshake = on_handshake,
     .opened = on_opened,
     .message = on_message,
     .ping = on_ping,

@@ -37,6 +37,12 @@ struct vm_options {
 /* A state with the libraries in it and no app. NULL, after a log line, when the library itself does
  * not load. It becomes the hub's events. */
 struct vm *vm_new(const struct vm_options *options);
+
+/* What answers plain HTTP requests: the app's routes. */
+struct http_handler vm_http_handler(struct vm *vm);
+/* Through which they do; before the first request. */
+void vm_set_http_responder(struct vm *vm, struct http_responder responder);
+
 /* For the watchdog, which must have let go of it before vm_free(). */
 struct budget *vm_budget(struct vm *vm);
 

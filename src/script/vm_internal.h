@@ -20,7 +20,7 @@
     X(ACTIVATE, activate)                                                                          \
     X(DISCARD, discard)                                                                            \
     X(STOP, stop)                                                                                  \
-    X(UPGRADE, upgrade)                                                                            \
+    X(HANDSHAKE, handshake)                                                                        \
     X(REQUEST, request)                                                                            \
     X(OPENED, opened)                                                                              \
     X(MESSAGE, message)                                                                            \
@@ -78,6 +78,7 @@ struct vm {
     lua_State *L;
     struct vm_options options;
     struct hub *hub;
+    struct http_responder responder; /* answers plain HTTP */
     uv_loop_t *loop;
     int event_refs[EVENT_COUNT];
     int *straight; /* straight.c's: the functions of endpoints, by their numbers */

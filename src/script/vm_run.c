@@ -27,7 +27,7 @@ static const char wait_marker; /* its address is the word */
 
 static const char *const hook_names[EVENT_COUNT] = {
     [EVENT_LOAD] = "load",           [EVENT_STOP] = "on_stop",
-    [EVENT_UPGRADE] = "validate",    [EVENT_REQUEST] = "http",
+    [EVENT_HANDSHAKE] = "validate",  [EVENT_REQUEST] = "http",
     [EVENT_OPENED] = "on_start",     [EVENT_MESSAGE] = "handle_message",
     [EVENT_PING] = "send_ping",      [EVENT_TIMEOUT] = "on_timeout",
     [EVENT_DRAINED] = "on_drain",    [EVENT_CLOSED] = "on_close",
@@ -163,8 +163,8 @@ static void close_variables(struct task *task) {
 /* Whoever waits for a route that has ended without an answer gets one. */
 static void answer_with(struct vm *vm, uint64_t request, int status, const char *body) {
     if (request != 0)
-        vm->hub->wire->respond(vm->hub->wire->user, request, status,
-                               "Content-Type: application/json\r\n", body, strlen(body), NULL);
+        vm->responder.respond(vm->responder.user, request, status,
+                              "Content-Type: application/json\r\n", body, strlen(body), NULL);
 }
 
 static void answer_request(struct vm *vm, uint64_t request) {

@@ -340,14 +340,14 @@ struct admin *admin_open(uv_loop_t *loop, struct process *process, struct worker
                                    .half_closed_ms = 10000,
                                    .send_ms = 30000,
                                    .admission = &admin->admission};
-    struct http_handler handler = {on_request, NULL, NULL, admin};
     admin->loop = loop;
     uv_timer_init(loop, &admin->patience);
     admin->patience.data = admin;
     admin->process = process;
     admin->workers = workers;
     admin->set = set;
-    admin->http = http_server_new(loop, admin->transport, &options, &handler);
+    admin->http = http_server_new(loop, admin->transport, &admin->stats, &options);
+    http_server_on_request(admin->http, on_request, admin);
     return admin;
 }
 

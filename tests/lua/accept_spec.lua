@@ -11,7 +11,7 @@ after_each(function() world:uninstall() end)
 --- Serves one handler on "/" and tries a handshake.
 local function try(handler, request)
   world:serve { endpoints = { ["/"] = handler } }
-  return world:upgrade("/", request)
+  return world:handshake("/", request)
 end
 
 local function try_validate(validate, request)
@@ -40,20 +40,20 @@ describe("a handshake", function()
 
   it("reaches the endpoint of its path", function()
     world:serve { endpoints = { ["/a"] = {}, ["/b"] = {} } }
-    assert.equal(0, (world:upgrade("/a")).endpoint)
-    assert.equal(1, (world:upgrade("/b?x=1")).endpoint)
+    assert.equal(0, (world:handshake("/a")).endpoint)
+    assert.equal(1, (world:handshake("/b?x=1")).endpoint)
   end)
 
   it("to a path without an endpoint is a 404 that says so", function()
     world:serve { endpoints = { ["/a"] = {} } }
-    local answer = world:upgrade("/b")
+    local answer = world:handshake("/b")
     assert.equal(404, answer.status)
     assert.equal("There is no WebSocket endpoint at this path.", message_of(answer))
   end)
 
   it("to a path that has only a page is a 404", function()
     world:serve { http = { ["GET /page"] = function() return "hello" end } }
-    assert.equal(404, (world:upgrade("/page")).status)
+    assert.equal(404, (world:handshake("/page")).status)
   end)
 
   it("to a full endpoint is a 503 with Retry-After", function()
@@ -67,7 +67,7 @@ describe("a handshake", function()
   it("is not kept out by another endpoint that is full", function()
     world:serve { endpoints = { ["/a"] = {}, ["/b"] = {} } }
     world.full[0] = true
-    assert.equal(101, (world:upgrade("/b")).status)
+    assert.equal(101, (world:handshake("/b")).status)
   end)
 
   it("that is refused leaves nothing behind", function()
@@ -89,7 +89,7 @@ describe("the Origin of a handshake", function()
 
   it("that the list names is let in, and so is none at all", function()
     assert.equal(101, (try({ origins = { "https://example.com" } }, origin "https://example.com")).status)
-    assert.equal(101, (world:upgrade("/")).status)
+    assert.equal(101, (world:handshake("/")).status)
   end)
 
   it("may be required", function()
@@ -110,9 +110,9 @@ describe("the Origin of a handshake", function()
         },
       },
     }
-    assert.equal(101, (world:upgrade("/open", origin "https://a.example")).status)
+    assert.equal(101, (world:handshake("/open", origin "https://a.example")).status)
     assert.same({ "https://a.example", "open" }, seen)
-    assert.equal(403, (world:upgrade("/shut", origin "https://a.example")).status)
+    assert.equal(403, (world:handshake("/shut", origin "https://a.example")).status)
   end)
 
   it("is a 500 when that function throws, and the log has the reason", function()
@@ -167,14 +167,14 @@ describe("the rules are asked in this order:", function()
     }
     local request = { headers = { Origin = "https://evil.example", ["Sec-WebSocket-Protocol"] = "unknown" } }
     world.full[0] = true
-    assert.equal(403, (world:upgrade("/", request)).status)
+    assert.equal(403, (world:handshake("/", request)).status)
     request.headers.Origin = nil
-    assert.equal(503, (world:upgrade("/", request)).status)
+    assert.equal(503, (world:handshake("/", request)).status)
     world.full[0] = nil
-    assert.equal(400, (world:upgrade("/", request)).status)
+    assert.equal(400, (world:handshake("/", request)).status)
     request.headers["Sec-WebSocket-Protocol"] = "v1"
     assert.equal(0, asked)
-    assert.equal(418, (world:upgrade("/", request)).status)
+    assert.equal(418, (world:handshake("/", request)).status)
   end)
 end)
 
@@ -191,7 +191,7 @@ describe("validate", function()
         },
       },
     }
-    world:upgrade("/game/7?as=ada", { headers = { ["X-Token"] = "t" }, remote_address = "192.0.2.9", secure = true })
+    world:handshake("/game/7?as=ada", { headers = { ["X-Token"] = "t" }, remote_address = "192.0.2.9", secure = true })
     assert.equal(1, got.n)
     local request = got[1]
     assert.same({ "GET", "/game/7", "7", "ada", "t", "192.0.2.9", true }, {
@@ -367,9 +367,9 @@ describe("a client that offers subprotocols to an endpoint without any", functio
   it("is accepted, and the log warns once of each endpoint", function()
     world:serve { endpoints = { ["/a"] = {}, ["/b"] = {}, ["/c"] = { subprotocols = { "chat.v1" } }, ["/d"] = {} } }
     for _, path in ipairs { "/a", "/a", "/b", "/a", "/c" } do
-      assert.equal(101, world:upgrade(path, OFFER).status)
+      assert.equal(101, world:handshake(path, OFFER).status)
     end
-    assert.equal(101, world:upgrade("/d").status)
+    assert.equal(101, world:handshake("/d").status)
     local lines = world:logged "subprotocols"
     assert.equal(2, #lines)
     assert.equal("warn", lines[1].level)
@@ -379,14 +379,14 @@ describe("a client that offers subprotocols to an endpoint without any", functio
 
   it("is not warned of when validate refuses it", function()
     world:serve { endpoints = { ["/"] = { validate = function() return nil end } } }
-    assert.equal(403, world:upgrade("/", OFFER).status)
+    assert.equal(403, world:handshake("/", OFFER).status)
     assert.equal(0, #world:logged "subprotocols")
   end)
 
   it("is warned of by one worker of all", function()
     world:serve { endpoints = { ["/"] = {} } }
     world.core.endpoint_is_first(0) -- another has asked
-    world:upgrade("/", OFFER)
+    world:handshake("/", OFFER)
     assert.equal(0, #world:logged "subprotocols")
   end)
 end)

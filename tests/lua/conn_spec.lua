@@ -85,7 +85,7 @@ describe("a connection's field", function()
     assert.equal("t", conn.request.headers["x-token"])
   end)
 
-  it("started_at is the time of the upgrade", function()
+  it("started_at is the time of the handshake", function()
     world:advance(5)
     local conn = connect()
     world:advance(5)

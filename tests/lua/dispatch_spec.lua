@@ -316,7 +316,7 @@ describe("a connection that is forgotten", function()
 
   it("before it was opened leaves nothing behind", function()
     world:serve {}
-    local _, id = world:upgrade("/")
+    local _, id = world:handshake("/")
     world:event("forgotten", 0, id)
     assert.is_nil(next(require("tidewire.registry").conns))
   end)

@@ -147,7 +147,7 @@ local function note_conn(conn) last = conn end
 
 --- A client of an endpoint, in these rooms.
 local function connect(path, ...)
-  local answer, id = world:upgrade(path)
+  local answer, id = world:handshake(path)
   assert(answer.status == 101)
   world.conns[id].state, world.conns[id].endpoint = "open", answer.endpoint
   world:event("opened", id, id)
@@ -578,7 +578,7 @@ describe("while other workers have new code already", function()
   local function with_codecs(old, new)
     world:load(("return { endpoints = { ['/'] = { codec = %s } } }"):format(old))
     local function open()
-      local answer, id = world:upgrade("/")
+      local answer, id = world:handshake("/")
       world.conns[id].state, world.conns[id].endpoint = "open", answer.endpoint
       world.core.rooms.hall = world.core.rooms.hall or {}
       world.core.rooms.hall[id] = true

@@ -103,12 +103,12 @@ end
 ---@param request { headers: table|nil, remote_address: string|nil, secure: boolean|nil }|nil
 ---@return table answer  { status = 101, endpoint =, subprotocol = } or { status =, headers =, body = }
 ---@return integer id
-function FakeApp:upgrade(path, request)
+function FakeApp:handshake(path, request)
   request = request or {}
   self.last_id = self.last_id + 1
   local id = self.last_id
   self.conns[id] = { state = "handshake" }
-  local task = self:event("upgrade", 0, id, head("GET", path, request.headers), nil,
+  local task = self:event("handshake", 0, id, head("GET", path, request.headers), nil,
     request.remote_address or "192.0.2.1", request.secure or false)
   local results = task.results or { false, 500 }
   if results[1] then
@@ -123,10 +123,10 @@ end
 
 --- A client that connects, and its on_start.
 ---@param path string|nil   "/" by default
----@param request table|nil as for upgrade()
+---@param request table|nil as for handshake()
 ---@return tidewire.Conn
 function FakeApp:connect(path, request)
-  local answer, id = self:upgrade(path or "/", request)
+  local answer, id = self:handshake(path or "/", request)
   assert(answer.status == 101, ("refused with %s"):format(answer.status))
   self.conns[id].state = "open"
   local conn = require("tidewire.registry").conns[id]

@@ -15,7 +15,7 @@ local FakeLoop = {}
 FakeLoop.__index = FakeLoop
 
 local HOOK_NAMES = {
-  load = "load", stop = "on_stop", upgrade = "validate", request = "http", opened = "on_start",
+  load = "load", stop = "on_stop", handshake = "validate", request = "http", opened = "on_start",
   message = "handle_message", ping = "send_ping", timeout = "on_timeout", drained = "on_drain",
   closed = "on_close", forgotten = "forgotten", timer = "timer", failed = "on_error", spawned = "spawn",
   reload = "reload", activate = "reload", discard = "reload", reloaded = "on_reload", presence_changed = "room:watch",
@@ -80,7 +80,7 @@ end
 ---@return table task   task.state is "returned" (with task.results), "waits" or "failed"
 function FakeLoop:event(name, conn, ...)
   local task = new_task(self.events[name], name, conn)
-  self.must_answer = name == "upgrade" or name == "activate" or name == "discard"
+  self.must_answer = name == "handshake" or name == "activate" or name == "discard"
   task.scope = name == "load" and 1 or name == "reload" and select(3, ...) or nil
   resume(self, task, ...)
   self.must_answer = false

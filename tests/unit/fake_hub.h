@@ -324,7 +324,7 @@ static inline struct fake_client *fake_admit(struct fake *f) {
     return client;
 }
 
-/* An upgraded client whose on_start has not run yet: that comes with the turn's end. */
+/* A client whose handshake was accepted and whose on_start has not run: that comes with the turn's end. */
 static inline struct fake_client *fake_open(struct fake *f) {
     struct fake_client *client = fake_admit(f);
     hub_assign(f->hub, client->conn, 0);
@@ -341,7 +341,7 @@ static inline void fake_turn(struct fake *f) {
     } while (hub_has_pending(f->hub));
 }
 
-/* An upgraded client whose on_start was called, and the journal without it. */
+/* A client whose on_start was called, and the journal without it. */
 static inline struct fake_client *fake_connect(struct fake *f) {
     struct fake_client *client = fake_open(f);
     fake_turn(f);

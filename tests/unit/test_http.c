@@ -12,11 +12,12 @@
 #include <unistd.h>
 
 static uv_loop_t loop;
+static struct stats stats;
 static struct http_server *server;
 
 /* What the handler was given last, and what it does with it. */
 static struct {
-    int requests, upgrades;
+    int requests, handshakes;
     char method[16], target[256], remote[64];
     char body[8192]; /* the beginning of it */
     size_t body_len;
@@ -24,7 +25,6 @@ static struct {
     char ahead[256];
     size_t ahead_len;
     uint64_t number;
-    int refused[3];
     bool silent; /* answers nothing */
     int status;
     const char *headers, *text;
@@ -58,9 +58,9 @@ static void on_request(void *user, struct http *http, const struct request *requ
 
 static struct admission admission;
 
-static void on_upgrade(void *user, struct http *http, const struct request *request, char *ahead,
-                       size_t ahead_len) {
-    seen.upgrades++;
+static void on_handshake(void *user, struct http *http, const struct request *request, char *ahead,
+                         size_t ahead_len) {
+    seen.handshakes++;
     copy_text(seen.target, sizeof seen.target, request->target);
     seen.ahead_len = ahead_len;
     if (ahead_len > 0)
@@ -73,10 +73,6 @@ static void on_upgrade(void *user, struct http *http, const struct request *requ
 
 enum { MAX_HEAD = 4000, MAX_BODY = 1000000 };
 
-static void on_refused(void *user, enum http_refused what) {
-    seen.refused[what]++;
-}
-
 static struct http_options options_with(uint64_t request_ms) {
     return (struct http_options){.max_head_bytes = MAX_HEAD,
                                  .max_body_bytes = MAX_BODY,
@@ -86,8 +82,9 @@ static struct http_options options_with(uint64_t request_ms) {
                                  .admission = &admission};
 }
 
-static void make_server(uint64_t request_ms, bool upgrades) {
+static void make_server(uint64_t request_ms, bool handshakes) {
     memset(&seen, 0, sizeof seen);
+    memset(&stats, 0, sizeof stats);
     seen.status = 200;
     seen.text = "hello";
     admission_init(&admission);
@@ -96,11 +93,12 @@ static void make_server(uint64_t request_ms, bool upgrades) {
     atomic_store(&admission.responses.max, 64 << 20);
     atomic_store(&admission.responses.max_of_one, 64 << 20);
     const struct http_options options = options_with(request_ms);
-    const struct http_handler handler = {on_request, upgrades ? on_upgrade : NULL, on_refused,
-                                         &seen};
     log_set_level(LOG_ERROR);
     assert_int_equal(uv_loop_init(&loop), 0);
-    server = http_server_new(&loop, NULL, &options, &handler);
+    server = http_server_new(&loop, NULL, &stats, &options);
+    http_server_on_request(server, on_request, &seen);
+    if (handshakes)
+        http_server_on_handshake(server, on_handshake, &seen);
 }
 
 static int start(void **state) {
@@ -325,7 +323,7 @@ static void test_expect_continue_to_a_full_socket(void **state) {
 static void test_upgrades(void **state) {
     struct stream *stream = accept_one();
     give(stream, HANDSHAKE "ahead");
-    assert_int_equal(seen.upgrades, 1);
+    assert_int_equal(seen.handshakes, 1);
     assert_int_equal(seen.requests, 0);
     assert_string_equal(seen.target, "/ws");
     assert_int_equal(seen.ahead_len, 5);
@@ -629,7 +627,7 @@ static void test_bodies_of_one_address(void **state) {
     give(two, head);
     fake_stream_gives(two, body, 500000);
     check_answer(two, 429, NULL);
-    assert_int_equal(seen.refused[HTTP_REFUSED_REQUEST], 1);
+    assert_int_equal(stats_read(&stats.requests_refused), 1);
     assert_int_equal(admission.uploads.taken, 600000);
     fake_stream_gives(one, body, 100000);
     check_answer(one, 200, "hello");
@@ -648,8 +646,8 @@ static void test_sockets_beyond_a_limit(void **state) {
     give(upgrade, HANDSHAKE);
     check_answer(upgrade, 503, NULL);
     assert_non_null(strstr(upgrade->bytes, "Retry-After: "));
-    assert_int_equal(seen.requests + seen.upgrades, 0);
-    assert_int_equal(seen.refused[HTTP_REFUSED_SOCKET], 2);
+    assert_int_equal(seen.requests + seen.handshakes, 0);
+    assert_int_equal(stats_read(&stats.connections_refused), 2);
     assert_int_equal(places_taken(&admission.refusals), 2);
     fake_stream_closes(plain);
     fake_stream_closes(upgrade);
@@ -682,7 +680,7 @@ static void test_answers_of_all_together(void **state) {
         assert_in_range(admission.responses.taken, 700000, 1000000);
         check_answer(streams[2], i == 0 ? 503 : 429, NULL);
         check_answer(streams[3], i == 0 ? 503 : 429, NULL);
-        assert_int_equal(seen.refused[HTTP_REFUSED_REQUEST], 2 * (i + 1));
+        assert_int_equal(stats_read(&stats.requests_refused), 2 * (i + 1));
         while (!streams[0]->shut)
             fake_stream_takes(streams[0], SIZE_MAX);
         check_answer(streams[0], 200, text);
@@ -764,7 +762,7 @@ static void test_slow_readers(void **state) {
     assert_false(stream->killed);
     run_until_over(stream);
     assert_true(stream->reset);
-    assert_int_equal(seen.refused[HTTP_REFUSED_SLOW_READER], 1);
+    assert_int_equal(stats_read(&stats.slow_readers), 1);
     fake_stream_closes(stream);
     options.min_send_rate = 1 << 30;
     http_server_change(server, &options);

@@ -1,4 +1,4 @@
-/* test_ws.c -- one upgraded connection: frames of a stream to the hub, the hub's bytes to the stream, and what
+/* test_ws.c -- one WebSocket connection: frames of a stream to the hub, the hub's bytes to the stream, and what
  * waits in between when the hub wants no more. With a fake stream and fake hooks. */
 #include "fake_hub.h"
 #include "fake_stream.h"
@@ -6,7 +6,6 @@
 #include "net/ws.h"
 
 static struct fake *f;
-static struct wire wire;
 static struct ws_server *server;
 static struct addresses *addresses;
 static struct stream *stream; /* of the client `a` */
@@ -19,8 +18,6 @@ static void open_with(const struct endpoint *endpoint, const char *ahead, size_t
     f = fake_new(endpoint);
     f->timed = false;
     server = ws_server_new(f->hub, 60000);
-    ws_fill_wire(&wire);
-    hub_set_wire(f->hub, &wire);
     addresses = addresses_new();
     stream = fake_stream_new();
     a = fake_admit(f);

@@ -1,6 +1,6 @@
 -- origins.lua -- which web pages may open a connection: the `origins` option.
 --
--- A browser sends the Origin of the page with every upgrade (RFC 6455, 4.1), and this check is all that
+-- A browser sends the Origin of the page with every handshake (RFC 6455, 4.1), and this check is all that
 -- keeps a stranger's page from talking to the server with a visitor's cookies. Origins are compared
 -- as RFC 6454 says: scheme, host and port, letters' case and the scheme's own port aside. Compiled once
 -- while an app loads, called once a handshake. Pure Lua; knows nothing of options or requests (a request

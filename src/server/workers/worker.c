@@ -8,7 +8,8 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "net/address.h"
-#include "net/gate.h"
+#include "net/handshake_server.h"
+#include "net/http_requests.h"
 #include "net/listener.h"
 
 #include <malloc.h>
@@ -20,7 +21,9 @@ struct worker {
     struct transport *transport;
     struct hub *hub;
     struct vm *vm;
-    struct gate *gate;
+    struct http_server *http; /* NULL until it listens, as the next two */
+    struct http_requests *requests;
+    struct handshake_server *handshakes;
     struct app *app;
     struct listener **listeners;
     size_t listener_count;
@@ -117,14 +120,15 @@ static void enter(struct worker *worker, enum worker_stage stage) {
 
 static void run_on_stop(struct worker *worker) {
     enter(worker, STAGE_ON_STOP);
-    gate_drain(worker->gate);
+    handshake_server_drain(worker->handshakes);
+    http_server_drain(worker->http);
     vm_stop_app(worker->vm);
 }
 
 /* Is no client between accept() and the end of its on_start? */
 static bool is_settled(struct worker *worker) {
-    return http_server_count(gate_http(worker->gate)) == 0 && !gate_has_pending(worker->gate) &&
-           !hub_has_pending(worker->hub);
+    return http_server_count(worker->http) == 0 &&
+           !handshake_server_has_pending(worker->handshakes) && !hub_has_pending(worker->hub);
 }
 
 static void on_settling_over(uv_timer_t *timer) {
@@ -142,7 +146,7 @@ static void see_whether_stopped(struct worker *worker) {
 
 static void see_whether_drained(struct worker *worker) {
     if (worker->stage == STAGE_CLOSING && hub_admitted(worker->hub) == 0 &&
-        http_server_count(gate_http(worker->gate)) == 0)
+        http_server_count(worker->http) == 0)
         enter(worker, STAGE_DRAINED);
 }
 
@@ -150,11 +154,11 @@ static void on_turn(uv_prepare_t *prepare) {
     struct worker *worker = prepare->data;
     vm_turn(worker->vm);
     see_whether_stopped(worker);
-    if (worker->gate != NULL)
-        gate_turn(worker->gate);
+    if (worker->handshakes != NULL)
+        handshake_server_turn(worker->handshakes);
     hub_turn_end(worker->hub);
     bool awake = hub_has_pending(worker->hub) || vm_has_pending(worker->vm) ||
-                 (worker->gate != NULL && gate_has_pending(worker->gate));
+                 (worker->handshakes != NULL && handshake_server_has_pending(worker->handshakes));
     if (awake)
         uv_idle_start(&worker->awake, on_awake);
     else
@@ -281,7 +285,8 @@ void worker_activate(struct worker *worker, struct app *app) {
     worker->app = app;
     set_unhandled_max(worker);
     struct http_options options = http_options(worker);
-    gate_change(worker->gate, &options);
+    http_server_change(worker->http, &options);
+    handshake_server_change(worker->handshakes, options.half_closed_ms);
     vm_swap(worker->vm);
 }
 
@@ -315,12 +320,15 @@ void worker_listen(struct worker *worker, struct listen_set *const *sets, size_t
     }
     struct http_options options = http_options(worker);
     set_unhandled_max(worker);
-    worker->gate = gate_new(&worker->loop, worker->transport, worker->hub, &options);
+    struct stats *stats = &worker->hub->stats;
+    worker->http = http_server_new(&worker->loop, worker->transport, stats, &options);
+    worker->requests = http_requests_new(worker->http, stats, vm_http_handler(worker->vm));
+    vm_set_http_responder(worker->vm, http_requests_responder(worker->requests));
+    worker->handshakes = handshake_server_new(worker->http, worker->hub, options.half_closed_ms);
     worker->listeners = mem_zalloc(set_count * sizeof(struct listener *));
     worker->listener_count = set_count;
     for (size_t i = 0; i < set_count; i++)
-        worker->listeners[i] =
-            listener_start(&worker->loop, sets[i], worker->number, gate_http(worker->gate));
+        worker->listeners[i] = listener_start(&worker->loop, sets[i], worker->number, worker->http);
     enter(worker, STAGE_SERVING);
 }
 
@@ -356,8 +364,8 @@ void worker_kill(struct worker *worker) {
     for (int i = 0; i < LAST_TURNS && (i == 0 || hub_has_pending(worker->hub)); i++)
         hub_turn_end(worker->hub); /* the sockets that take something still get it */
     hub_kill_all(worker->hub);
-    if (worker->gate != NULL)
-        http_server_kill_all(gate_http(worker->gate));
+    if (worker->http != NULL)
+        http_server_kill_all(worker->http);
 }
 
 void worker_close(struct worker *worker) {
@@ -367,7 +375,7 @@ void worker_close(struct worker *worker) {
     uv_close((uv_handle_t *)&worker->timer, NULL);
     uv_close((uv_handle_t *)&worker->settling, NULL);
     if (worker->transport != NULL) {
-        gate_close(worker->gate);
+        http_server_close(worker->http);
         transport_stop(worker->transport);
     }
     hub_end(worker->hub);
@@ -414,7 +422,9 @@ bool worker_finish(struct worker *worker) {
 bool worker_free(struct worker *worker) {
     if (worker == NULL)
         return true;
-    gate_free(worker->gate);
+    http_server_free(worker->http);
+    http_requests_free(worker->requests);
+    handshake_server_free(worker->handshakes);
     hub_free(worker->hub);
     app_free(worker->app);
     mem_free(worker->listeners);

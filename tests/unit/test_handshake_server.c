@@ -1,23 +1,23 @@
-/* test_gate.c -- who gets in: handshakes from the first byte to the open connection, and every refusal. With
+/* test_handshake_server.c -- handshakes from the first byte to the open connection, and every refusal. With
  * fake streams and fake hooks; the loop is there and need not run. */
 #include "fake_hub.h"
 #include "fake_stream.h"
 
-#include "net/gate.h"
+#include "net/handshake_server.h"
 
 static struct fake *f;
-static struct gate *gate;
+static struct http_server *http;
+static struct handshake_server *handshakes;
 static uv_loop_t loop;
 
 /* What the scripts answer to a handshake, and what they were asked. */
-static struct upgrade_answer answer;
+static struct handshake_answer answer;
 static int asked;
 static char asked_head[512], asked_remote[64];
 static conn_id asked_id;
-static uint64_t request_number;
 
-static void on_upgrade(void *user, conn_id id, const struct http_request *request,
-                       struct upgrade_answer *out) {
+static void on_handshake(void *user, conn_id id, const struct http_request *request,
+                         struct handshake_answer *out) {
     asked++;
     asked_id = id;
     snprintf(asked_head, sizeof asked_head, "%.*s", (int)request->head_len, request->head);
@@ -25,11 +25,6 @@ static void on_upgrade(void *user, conn_id id, const struct http_request *reques
     assert_null(request->body);
     assert_non_null(hub_find(f->hub, id)); /* it has its place already */
     *out = answer;
-}
-
-static void on_request(void *user, uint64_t number, const struct http_request *request) {
-    request_number = number;
-    snprintf(asked_head, sizeof asked_head, "%.*s", (int)request->head_len, request->head);
 }
 
 static void on_forgotten(void *user, conn_id id) {
@@ -44,8 +39,7 @@ static struct admission *admission;
 static int start(void **state) {
     f = fake_new(NULL);
     events = fake_events;
-    events.upgrade = on_upgrade;
-    events.request = on_request;
+    events.handshake = on_handshake;
     events.forgotten = on_forgotten;
     hub_set_events(f->hub, &events, f);
     assert_int_equal(uv_loop_init(&loop), 0);
@@ -60,18 +54,20 @@ static int start(void **state) {
                                          .send_ms = 60000,
                                          .half_closed_ms = 60000,
                                          .admission = admission};
-    gate = gate_new(&loop, NULL, f->hub, &options);
-    answer = (struct upgrade_answer){.status = 101};
+    http = http_server_new(&loop, NULL, &f->hub->stats, &options);
+    handshakes = handshake_server_new(http, f->hub, options.half_closed_ms);
+    answer = (struct handshake_answer){.status = 101};
     asked = 0;
     return 0;
 }
 
 static int finish(void **state) {
-    assert_int_equal(http_server_count(gate_http(gate)), 0);
+    assert_int_equal(http_server_count(http), 0);
     fake_free(f);
-    gate_close(gate);
+    http_server_close(http);
     uv_run(&loop, UV_RUN_DEFAULT);
-    gate_free(gate);
+    http_server_free(http);
+    handshake_server_free(handshakes);
     assert_int_equal(places_taken(&admission->connections), 0);
     assert_int_equal(places_taken(&admission->refusals), 0);
     admission_close(admission);
@@ -81,9 +77,10 @@ static int finish(void **state) {
 }
 
 static void turn(void) {
-    for (int i = 0; i == 0 || gate_has_pending(gate) || hub_has_pending(f->hub); i++) {
+    for (int i = 0; i == 0 || handshake_server_has_pending(handshakes) || hub_has_pending(f->hub);
+         i++) {
         assert_in_range(i, 0, 100);
-        gate_turn(gate);
+        handshake_server_turn(handshakes);
         hub_turn_end(f->hub);
     }
 }
@@ -92,8 +89,8 @@ static const char handshake[] =
     "GET /chat HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
     "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
 
-static struct stream *knock_with(const char *remote, const char *bytes, size_t len) {
-    http_accept(gate_http(gate), 7, remote);
+static struct stream *send_bytes(const char *remote, const char *bytes, size_t len) {
+    http_accept(http, 7, remote);
     struct stream *stream = fake_adopted;
     /* the hub's fakes must know a client before its hooks are called */
     struct fake_client *client = mem_zalloc(sizeof *client);
@@ -110,8 +107,8 @@ static struct stream *knock_with(const char *remote, const char *bytes, size_t l
     return stream;
 }
 
-static struct stream *knock(const char *remote) {
-    return knock_with(remote, handshake, sizeof handshake - 1);
+static struct stream *send_handshake(const char *remote) {
+    return send_bytes(remote, handshake, sizeof handshake - 1);
 }
 
 /* Closes an accepted client's stream. */
@@ -136,7 +133,7 @@ static void check_refused(struct stream *stream, int status, const char *piece) 
 /* ---- accepted ---- */
 
 static void test_accepted(void **state) {
-    struct stream *stream = knock("192.0.2.1");
+    struct stream *stream = send_handshake("192.0.2.1");
     assert_int_equal(asked, 1);
     assert_string_equal(asked_head, handshake);
     assert_string_equal(asked_remote, "192.0.2.1");
@@ -144,7 +141,7 @@ static void test_accepted(void **state) {
                         "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n"
                         "Connection: Upgrade\r\n"
                         "Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n");
-    assert_int_equal(http_server_count(gate_http(gate)), 0);
+    assert_int_equal(http_server_count(http), 0);
     assert_int_equal(hub_endpoint(f->hub, 0)->places->taken, 1);
     turn();
     fake_stream_gives(stream, "\x81\x82\0\0\0\0hi", 8);
@@ -156,7 +153,7 @@ static void test_accepted(void **state) {
 
 static void test_subprotocol(void **state) {
     answer.subprotocol = "chat.v2";
-    struct stream *stream = knock("192.0.2.1");
+    struct stream *stream = send_handshake("192.0.2.1");
     assert_non_null(strstr(stream->bytes, "\r\nSec-WebSocket-Protocol: chat.v2\r\n"));
     turn();
     leave(stream, 0);
@@ -166,7 +163,7 @@ static void test_frames_behind_the_handshake(void **state) {
     char bytes[sizeof handshake + 20];
     memcpy(bytes, handshake, sizeof handshake - 1);
     memcpy(bytes + sizeof handshake - 1, "\x81\x82\0\0\0\0hi\x81", 9);
-    struct stream *stream = knock_with("192.0.2.1", bytes, sizeof handshake - 1 + 9);
+    struct stream *stream = send_bytes("192.0.2.1", bytes, sizeof handshake - 1 + 9);
     turn();
     fake_stream_gives(stream, "\x81\0\0\0\0x", 6);
     fake_expect(f, "a.open a.message(hi) a.message(x)");
@@ -175,7 +172,7 @@ static void test_frames_behind_the_handshake(void **state) {
 
 /* The answer does not fit into a socket that is new: that one is broken. */
 static void test_an_answer_that_is_not_taken(void **state) {
-    http_accept(gate_http(gate), 7, "192.0.2.1");
+    http_accept(http, 7, "192.0.2.1");
     struct stream *stream = fake_adopted;
     stream->room = 10;
     fake_stream_gives(stream, handshake, sizeof handshake - 1);
@@ -190,11 +187,11 @@ static void test_an_answer_that_is_not_taken(void **state) {
 static void test_malformed(void **state) {
     static const char no_key[] = "GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\n"
                                  "Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\r\n";
-    check_refused(knock_with("192.0.2.1", no_key, sizeof no_key - 1), 400, "Sec-WebSocket-Key");
+    check_refused(send_bytes("192.0.2.1", no_key, sizeof no_key - 1), 400, "Sec-WebSocket-Key");
     static const char old[] = "GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\n"
                               "Connection: Upgrade\r\nSec-WebSocket-Version: 8\r\n"
                               "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
-    check_refused(knock_with("192.0.2.1", old, sizeof old - 1), 426,
+    check_refused(send_bytes("192.0.2.1", old, sizeof old - 1), 426,
                   "\r\nSec-WebSocket-Version: 13\r\n");
     assert_int_equal(asked, 0); /* the scripts are not asked */
     assert_int_equal(stats_read(&f->hub->stats.connections_refused), 2);
@@ -202,11 +199,11 @@ static void test_malformed(void **state) {
 }
 
 static void test_refused_by_the_scripts(void **state) {
-    answer = (struct upgrade_answer){.status = 401,
-                                     .headers = "WWW-Authenticate: Bearer\r\n",
-                                     .body = "who are you?",
-                                     .body_len = 12};
-    struct stream *stream = knock("192.0.2.1");
+    answer = (struct handshake_answer){.status = 401,
+                                       .headers = "WWW-Authenticate: Bearer\r\n",
+                                       .body = "who are you?",
+                                       .body_len = 12};
+    struct stream *stream = send_handshake("192.0.2.1");
     assert_non_null(strstr(stream->bytes, "\r\nWWW-Authenticate: Bearer\r\n"));
     check_refused(stream, 401, "\r\n\r\nwho are you?");
     assert_int_equal(stats_read(&f->hub->stats.connections_refused), 1);
@@ -214,13 +211,13 @@ static void test_refused_by_the_scripts(void **state) {
 }
 
 static void answers_nothing(void *user, conn_id id, const struct http_request *request,
-                            struct upgrade_answer *out) {
+                            struct handshake_answer *out) {
 }
 
 /* Scripts that fail to answer never make a connection. */
 static void test_no_answer(void **state) {
-    events.upgrade = answers_nothing;
-    check_refused(knock("192.0.2.1"), 500,
+    events.handshake = answers_nothing;
+    check_refused(send_handshake("192.0.2.1"), 500,
                   "{\"error\":\"The server could not decide.\",\"status\":500}");
     assert_int_equal(hub_admitted(f->hub), 0);
     assert_int_equal(stats_read(&f->hub->stats.connections_refused), 1);
@@ -229,10 +226,10 @@ static void test_no_answer(void **state) {
 /* A page in a browser reads no status: the handshake is accepted, and the connection closed at
  * once. No hook hears of it; its places are taken until its socket is gone. */
 static void test_refused_by_a_close(void **state) {
-    answer = (struct upgrade_answer){
+    answer = (struct handshake_answer){
         .status = 4401, .subprotocol = "chat.v1", .body = "who are you?", .body_len = 12};
     atomic_store(&admission->connections.max, 1);
-    struct stream *stream = knock("192.0.2.1");
+    struct stream *stream = send_handshake("192.0.2.1");
     turn();
     assert_memory_equal(stream->bytes, "HTTP/1.1 101 ", 13);
     assert_non_null(strstr(stream->bytes, "\r\nSec-WebSocket-Protocol: chat.v1\r\n"));
@@ -245,7 +242,7 @@ static void test_refused_by_a_close(void **state) {
     assert_int_equal(stats_read(&f->hub->stats.connections_opened), 0);
     assert_int_equal(hub_endpoint(f->hub, 0)->places->taken, 0);
     assert_int_equal(hub_admitted(f->hub), 1);
-    check_refused(knock("192.0.2.1"), 503, "The server is full.");
+    check_refused(send_handshake("192.0.2.1"), 503, "The server is full.");
     fake_stream_gives(stream, "\x81\x82\0\0\0\0hi\x89\x80\0\0\0\0", 14); /* not heard */
     assert_false(stream->shut);
     fake_stream_gives(stream, "\x88\x82\0\0\0\0\x11\x31", 8);
@@ -262,11 +259,11 @@ static void test_refused_by_a_close(void **state) {
 
 /* One that goes at once, or neither answers nor goes. */
 static void test_refused_by_a_close_without_an_answer(void **state) {
-    answer = (struct upgrade_answer){.status = 4000};
-    struct stream *stream = knock("192.0.2.1");
+    answer = (struct handshake_answer){.status = 4000};
+    struct stream *stream = send_handshake("192.0.2.1");
     leave(stream, 0); /* before the turn's end */
     fake_expect(f, "a.forgotten");
-    stream = knock("192.0.2.1");
+    stream = send_handshake("192.0.2.1");
     turn();
     fake_pass(f, 10000);
     assert_true(stream->killed);
@@ -277,32 +274,33 @@ static void test_refused_by_a_close_without_an_answer(void **state) {
 
 static void test_full(void **state) {
     atomic_store(&admission->connections.max, 1);
-    struct stream *first = knock("192.0.2.1");
-    struct stream *second = knock("192.0.2.2");
+    struct stream *first = send_handshake("192.0.2.1");
+    struct stream *second = send_handshake("192.0.2.2");
     assert_non_null(strstr(second->bytes, "\r\nRetry-After: "));
     check_refused(second, 503, "The server is full.");
     assert_int_equal(asked, 1);
     leave(first, 0);
-    struct stream *third = knock("192.0.2.2"); /* a place freed is a place usable */
+    struct stream *third = send_handshake("192.0.2.2"); /* a place freed is a place usable */
     assert_memory_equal(third->bytes, "HTTP/1.1 101 ", 13);
     leave(third, 1);
 }
 
 static void test_many_of_one_address(void **state) {
-    struct stream *one = knock("192.0.2.1"), *two = knock("192.0.2.1"), *three = knock("192.0.2.1");
+    struct stream *one = send_handshake("192.0.2.1"), *two = send_handshake("192.0.2.1"),
+                  *three = send_handshake("192.0.2.1");
     assert_non_null(strstr(three->bytes, "\r\nRetry-After: "));
     check_refused(three, 429, "address");
-    struct stream *other = knock("192.0.2.2");
+    struct stream *other = send_handshake("192.0.2.2");
     assert_memory_equal(other->bytes, "HTTP/1.1 101 ", 13);
     leave(one, 0);
-    struct stream *again = knock("192.0.2.1");
+    struct stream *again = send_handshake("192.0.2.1");
     assert_memory_equal(again->bytes, "HTTP/1.1 101 ", 13);
     leave(two, 1);
     leave(other, 2);
     leave(again, 3);
     struct stream *sockets[5]; /* clients of a Unix socket have no address of their own */
     for (int i = 0; i < 5; i++) {
-        sockets[i] = knock("unix");
+        sockets[i] = send_handshake("unix");
         assert_memory_equal(sockets[i]->bytes, "HTTP/1.1 101 ", 13);
     }
     for (uint32_t i = 0; i < 5; i++)
@@ -310,53 +308,11 @@ static void test_many_of_one_address(void **state) {
 }
 
 static void test_drain(void **state) {
-    struct stream *before = knock("192.0.2.1");
-    gate_drain(gate);
-    check_refused(knock("192.0.2.2"), 503, "shutting down");
+    struct stream *before = send_handshake("192.0.2.1");
+    handshake_server_drain(handshakes);
+    check_refused(send_handshake("192.0.2.2"), 503, "shutting down");
     assert_false(before->killed); /* the hub closes it, with a word */
     leave(before, 0);
-}
-
-/* ---- plain HTTP ---- */
-
-static void test_plain_http(void **state) {
-    static const char request[] = "GET /page HTTP/1.1\r\nHost: x\r\n\r\n";
-    struct stream *stream = knock_with("192.0.2.1", request, sizeof request - 1);
-    assert_string_equal(asked_head, request);
-    assert_int_equal(stats_read(&f->hub->stats.http_requests), 1);
-    assert_int_equal(stream->len, 0);
-    f->hub->wire->respond(f->hub->wire->user, request_number + 1, 200, NULL, "not its", 7, NULL);
-    assert_int_equal(stream->len, 0); /* another number */
-    f->hub->wire->respond(f->hub->wire->user, request_number, 200, "X-A: b\r\n", "page", 4, NULL);
-    assert_non_null(strstr(stream->bytes, "\r\nX-A: b\r\n"));
-    assert_non_null(strstr(stream->bytes, "\r\n\r\npage"));
-    fake_stream_closes(stream);
-    f->hub->wire->respond(f->hub->wire->user, request_number, 200, NULL, "gone", 4, NULL);
-    f->hub->wire->respond_file(f->hub->wire->user, request_number, "/tmp", "/x");
-    assert_int_equal(hub_admitted(f->hub), 0); /* it never took a place */
-}
-
-static void test_files(void **state) {
-    static const char request[] = "GET /page HTTP/1.1\r\nHost: x\r\n\r\n";
-    static const struct {
-        const char *root, *path;
-        int status;
-    } cases[] = {{"tests/unit", "/test_gate.c", 200},
-                 {"tests/unit", "/test_gate.c", 200},
-                 {"tests", "/unit/no_such_file", 404},
-                 {"tests/no_such_folder", "/x", 404}};
-    log_set_level(LOG_ERROR + 1); /* of the folder that cannot be opened */
-    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-        struct stream *stream = knock_with("192.0.2.1", request, sizeof request - 1);
-        f->hub->wire->respond_file(f->hub->wire->user, request_number, cases[i].root,
-                                   cases[i].path);
-        char want[32];
-        snprintf(want, sizeof want, "HTTP/1.1 %d ", cases[i].status);
-        assert_memory_equal(stream->bytes, want, strlen(want));
-        if (cases[i].status == 200)
-            assert_non_null(strstr(stream->bytes, "\r\n\r\n/* test_gate.c -- "));
-        fake_stream_closes(stream);
-    }
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, start, finish)
@@ -375,8 +331,6 @@ int main(void) {
         TEST(test_full),
         TEST(test_many_of_one_address),
         TEST(test_drain),
-        TEST(test_plain_http),
-        TEST(test_files),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
