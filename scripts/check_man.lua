@@ -1,10 +1,11 @@
--- Checks that the program's help, its manual page and the options that it reads name the same things.
+-- Checks that the program's help, its manual page and the options that it reads name the same
+-- things.
 --
 --   lua5.4 scripts/check_man.lua [TOP]           TOP: the top of the source tree (default: .)
 --
--- Compared are commands, options, environment variables, signals and exit codes of src/server/settings.c,
--- src/server/help.c and man/tidewire.1. Says what is missing where; ends non-zero if anything is. Compares names, not
--- sentences.
+-- Compared are commands, options, environment variables, signals and exit codes of
+-- src/server/settings.c, src/server/help.c and man/tidewire.1. Says what is missing where; ends
+-- non-zero if anything is. Compares names, not sentences.
 
 local top = arg[1] or "."
 
@@ -15,7 +16,8 @@ end
 
 ---The text of the manual page: no requests, no fonts, no escapes.
 local function plain(roff)
-  return (roff:gsub("\n%.SH[^\n]*", ""):gsub("\n%.[A-Z]+", "\n"):gsub("\\f[A-Z]", ""):gsub("\\%-", "-"):gsub('"', ""))
+  local text = roff:gsub("\n%.SH[^\n]*", ""):gsub("\n%.[A-Z]+", "\n")
+  return (text:gsub("\\f[A-Z]", ""):gsub("\\%-", "-"):gsub('"', ""))
 end
 
 ---The names that match a pattern, as a set.
@@ -29,17 +31,29 @@ local source = read "src/server/settings.c"
 local page = read "man/tidewire.1"
 local texts = {
   { path = "src/server/settings.c" },
-  { path = "src/server/help.c", text = read("src/server/help.c"):gsub('\\n"%s*"', "\n"):gsub("\\n", "\n") },
+  {
+    path = "src/server/help.c",
+    text = read("src/server/help.c"):gsub('\\n"%s*"', "\n"):gsub("\\n", "\n"),
+  },
   { path = "man/tidewire.1", text = plain(page) },
 }
 
-local command_table = source:match "commands%[%] = (%b{})" or error "settings.c has no table of commands"
-local option_table = source:match "options%[%] = (%b{})" or error "settings.c has no table of options"
+local command_table = assert(source:match "commands%[%] = (%b{})", "settings.c has no commands")
+local option_table = assert(source:match "options%[%] = (%b{})", "settings.c has no options")
 
--- What settings.c reads, and how texts show it. What app.lua reads of the environment stands in the texts alone.
+-- What settings.c reads, and how texts show it. What app.lua reads of the environment stands in the
+-- texts alone.
 local kinds = {
-  { what = "option", own = names(option_table, '{"(%-%-[%l-]+)"'), pattern = "%f[%-](%-%-%l[%l-]+)" },
-  { what = "variable", own = names(option_table, '"(TIDEWIRE_[%u_]+)"'), pattern = "(TIDEWIRE_[%u_]+)" },
+  {
+    what = "option",
+    own = names(option_table, '{"(%-%-[%l-]+)"'),
+    pattern = "%f[%-](%-%-%l[%l-]+)",
+  },
+  {
+    what = "variable",
+    own = names(option_table, '"(TIDEWIRE_[%u_]+)"'),
+    pattern = "(TIDEWIRE_[%u_]+)",
+  },
   { what = "signal", own = {}, pattern = "(SIG%u[%u%d]+)" },
   { what = "variable of systemd", own = {}, pattern = "(%u+_FDS)" },
 }
@@ -67,10 +81,13 @@ for _, kind in ipairs(kinds) do
   compare(sets[1], sets[2], kind.what, texts[1].path, texts[2].path)
   compare(sets[2], sets[3], kind.what, texts[2].path, texts[3].path)
   compare(sets[3], sets[2], kind.what, texts[3].path, texts[2].path)
-  if kind.what == "option" then compare(sets[2], sets[1], kind.what, texts[2].path, texts[1].path) end
+  if kind.what == "option" then
+    compare(sets[2], sets[1], kind.what, texts[2].path, texts[1].path)
+  end
 end
 
--- Commands stand before what they do: in the help behind two blanks, in the page as the tag of a paragraph.
+-- Commands stand before what they do: in the help behind two blanks, in the page as the tag of a
+-- paragraph.
 local commands = names(command_table, '{"(%l+)"')
 local in_help, in_page = {}, {}
 for line in texts[2].text:match("Usage:.-\n(\n.-\n)\n"):gmatch "\n  (%l[%l, ]-)  " do

@@ -1,7 +1,6 @@
 -- sources.lua -- the source as text: files by their base name wherever they stand below src/ and
 -- lua/, and the values of its constants. For specs that compare the documentation with the code.
 
-local uv = require "luv"
 local options = require "tidewire.load.options"
 
 local sources = {}
@@ -18,20 +17,13 @@ end
 ---@type table<string, string>
 sources.files = {}
 
-local function collect(folder)
-  local scan = assert(uv.fs_scandir(folder), "run from the top folder of the source")
-  for name, kind in function() return uv.fs_scandir_next(scan) end do
-    local path = folder .. "/" .. name
-    if kind == "directory" then
-      collect(path)
-    elseif name:find("%.[ch]$") or name:find("%.lua$") then
-      local text = sources.read(path)
-      sources.files[name] = (sources.files[name] or "") .. text -- two of one name: both count
-    end
-  end
+local pipe = assert(io.popen("find src lua/tidewire -name '*.[ch]' -o -name '*.lua'"))
+for path in pipe:lines() do
+  local name = path:match("[^/]+$")
+  -- where two have one name, both count
+  sources.files[name] = (sources.files[name] or "") .. sources.read(path)
 end
-collect("src")
-collect("lua/tidewire")
+assert(pipe:close(), "run from the top folder of the source")
 
 --- The text of a file by its base name.
 ---@param name string  "settings.c"
