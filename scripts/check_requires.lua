@@ -1,11 +1,12 @@
--- Checks the floors of the Lua library against its `require` lines: modules of base/ and load/ require only each
--- other, base/ none of load/, and so neither reaches tidewire.core; no circle of modules requires itself.
+-- Checks the floors of the Lua library against its `require` lines: modules of base/ and load/
+-- require only each other, base/ none of load/, and so neither reaches tidewire.core; no circle of
+-- modules requires itself.
 --
 --   lua5.4 scripts/check_requires.lua [TOP]      TOP: the folder that holds lua/tidewire (default: .)
 --
--- Reads text and runs no module. Every call of `require` with a name in quotes counts, wherever it stands but in
--- comments and in messages.
--- A new folder of lua/tidewire that must not see all others goes into the table below.
+-- Reads text and runs no module. Every call of `require` with a name in quotes counts, wherever it
+-- stands but in comments and in messages. A new folder of lua/tidewire that must not see all others
+-- goes into the table below.
 
 local top = arg[1] or "."
 

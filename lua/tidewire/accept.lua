@@ -1,7 +1,8 @@
--- accept.lua -- may this handshake become a connection?
+-- accept.lua -- decides whether a handshake becomes a connection.
 --
--- C has checked the form and the server's own limits. Here the rest, in this order: the endpoint, the Origin, the
--- endpoint's places, the subprotocol, and last the script's `validate`. Must answer at once.
+-- C has checked the form and the server's own limits. This module checks the rest, in this order:
+-- the endpoint, the Origin, the endpoint's limit of connections, the subprotocol, and last the
+-- script's `validate`. Nothing here may wait.
 
 local Conn = require "tidewire.conn"
 local core = require "tidewire.core"
@@ -12,7 +13,8 @@ local Request = require "tidewire.http.request"
 
 local accept = {}
 
---- The first of ours that the client offers (RFC 6455 section 4.2.2); nil, reason when it offers only others.
+--- The endpoint's first subprotocol that the client offers (RFC 6455 section 4.2.2); nil and a
+--- reason where the client offers only others.
 local function choose_subprotocol(ours, request)
   local offered = request.subprotocols
   if not ours or #ours == 0 or #offered == 0 then
@@ -30,11 +32,12 @@ local function choose_subprotocol(ours, request)
   return nil, "This endpoint speaks only these subprotocols: " .. table.concat(ours, ", ") .. "."
 end
 
-local told <const> = {} -- endpoints, by their numbers, that this worker has asked of
+local told <const> = {} -- endpoints, by their numbers, for which this worker has asked whether it is the first
 
---- RFC 6455 permits an answer without a subprotocol, and browsers and most libraries end the connection at it. The
---- names are not told: some clients put tokens there.
-local function tell_of_subprotocols(endpoint)
+--- Warns, once for each endpoint, of a client that offers subprotocols where the handler has none.
+--- RFC 6455 permits a response without a subprotocol, and browsers and most libraries close the
+--- connection then. The warning does not name the offered ones: some clients put tokens there.
+local function warn_of_subprotocols(endpoint)
   if told[endpoint.number] then
     return
   end
@@ -46,14 +49,14 @@ local function tell_of_subprotocols(endpoint)
   end
 end
 
---- An error of the script's while it decides: the client learns only that.
+--- The refusal after an error of the script. The client learns nothing of the error.
 local function failed(err)
   core.count_error("script")
   errors.log(err)
   return replies.refusal(500, "The server could not decide.")
 end
 
---- A refusal of the script's, with what it says to the client.
+--- A refusal by the script; the log gets the text that the client gets.
 local function refused_by(hook, reply)
   local message = reply.status >= 4000 and reply.body or reply.message
   return replies.told(reply, hook .. " has refused it" .. (message and message ~= "" and ": " .. message or ""))
@@ -63,12 +66,13 @@ local function counted(...)
   return select("#", ...), ...
 end
 
---- `validate` returned what is no answer. The message tells where the function begins: no line of it has failed.
+--- The error of a `validate` that returned something else than it may. The message names the line
+--- where the function begins, because no line in it has failed.
 local function wrong_answer(endpoint, message)
   return errors.new("script", inspect.place(endpoint.validate) .. message, "validate")
 end
 
---- What was meant by a status that comes first, as it does in a route.
+--- The hint for a status that `validate` returned first, as routes do.
 local function to_refuse(answer, first)
   if not replies.is_refusal(answer) then
     return ""
@@ -76,7 +80,7 @@ local function to_refuse(answer, first)
   return ("; to refuse, return nil, %d%s"):format(answer, first ~= nil and ", message" or "")
 end
 
---- Asks `validate`. Returns the connection's fields (or true), or nil and a reply.
+--- Calls `validate`. Returns the connection's fields or true; or nil and a reply.
 local function ask(endpoint, request)
   if not endpoint.validate then
     return true
@@ -104,7 +108,7 @@ local function ask(endpoint, request)
   return answer
 end
 
---- Which endpoints there are, for the log.
+--- The names of all endpoints, for the log.
 local function endpoints_of(app)
   local paths = {}
   for i, endpoint in ipairs(app.endpoints) do
@@ -127,8 +131,9 @@ local function check_origin(endpoint, request)
   end
 end
 
---- A refusal, which may be a close after all. Browsers take no answer without a subprotocol where they have offered
---- some, and nothing is said in it: where none was chosen, the first is as good.
+--- A refusal, by a status or by a close code (4000 to 4999: accepted, then closed). A browser that
+--- has offered subprotocols takes no response without one: where none was chosen, the response
+--- names the first that was offered.
 local function refused(endpoint, request, reply, subprotocol)
   if reply.status >= 4000 then
     reply.endpoint = endpoint.number
@@ -143,7 +148,7 @@ end
 ---@param remote_address string
 ---@param secure boolean
 ---@return tidewire.PreparedEndpoint|nil endpoint  nil: refused
----@return tidewire.Request|tidewire.Reply request the reply, if refused
+---@return tidewire.Request|tidewire.Reply request  the reply, if refused
 ---@return string|nil subprotocol
 ---@return table|nil fields                        of the connection, from `validate`
 function accept.decide(app, head, remote_address, secure)
@@ -172,7 +177,7 @@ function accept.decide(app, head, remote_address, secure)
     return refused(endpoint, request, reply, subprotocol)
   end
   if not subprotocol and #request.subprotocols > 0 then
-    tell_of_subprotocols(endpoint)
+    warn_of_subprotocols(endpoint)
   end
   Request.trim(request)
   return endpoint, request, subprotocol, answer ~= true and answer or nil

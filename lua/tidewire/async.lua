@@ -1,7 +1,8 @@
 -- async.lua -- time and waiting: tw.sleep, tw.after, tw.every, tw.spawn, tw.await.
 --
--- A hook that waits yields one certain word to C, which knows its coroutine by an integer and lets it go on when
--- it is woken. A coroutine of the script's own passes that word outward, so waiting works inside of it too.
+-- A hook that waits yields a marker to C. C knows the hook's coroutine by an integer and resumes it
+-- when it is woken. A coroutine of the script's own passes the marker outward, so waiting works
+-- inside such a coroutine too.
 
 local core = require "tidewire.core"
 local errors = require "tidewire.errors"
@@ -18,23 +19,23 @@ local pack, unpack = table.pack, table.unpack
 
 -- ---- coroutines of the script's own ----
 
---- Coroutines that wait at the moment: whoever resumes one would wake it too early.
+--- Coroutines that wait at the moment: a script that resumed one would wake it too early.
 local waiting = setmetatable({}, { __mode = "k" })
 
-local function pass_on(co, ok, word, ...)
-  if ok and word == WAIT and raw_status(co) == "suspended" then
+local function pass_on(co, ok, marker, ...)
+  if ok and marker == WAIT and raw_status(co) == "suspended" then
     waiting[co] = true
     raw_yield(WAIT)
     waiting[co] = nil
     return pass_on(co, raw_resume(co))
-  elseif ok and word == EXIT and raw_status(co) == "suspended" then
+  elseif ok and marker == EXIT and raw_status(co) == "suspended" then
     raw_close(co)
     raw_yield(EXIT) -- for ever: os.exit does not return
   end
-  return ok, word, ...
+  return ok, marker, ...
 end
 
---- coroutine.resume, through which tw.sleep and its kin can wait.
+--- coroutine.resume, through which tw.sleep, tw.await and tw.http.request can wait.
 function async.resume(co, ...)
   if type(co) ~= "thread" then
     error(("bad argument #1 to 'resume' (coroutine expected, got %s)"):format(type(co)), 2)
@@ -56,7 +57,7 @@ local function check_wrapped(co, ok, ...)
   error(message, 2) -- the tail call before made the caller of the wrapped function the second level
 end
 
---- coroutine.wrap, through which tw.sleep and its kin can wait.
+--- coroutine.wrap, through which tw.sleep, tw.await and tw.http.request can wait.
 function async.wrap(f)
   if type(f) ~= "function" then
     error(("bad argument #1 to 'wrap' (function expected, got %s)"):format(type(f)), 2)
@@ -67,7 +68,8 @@ function async.wrap(f)
   end
 end
 
---- The running hook's integer. Throws where nothing can wait, at the line that called who calls this.
+--- The running hook's integer. Where nothing can wait it throws, at the line of the caller's
+--- caller.
 ---@param what string  "tw.sleep"
 ---@return integer
 function async.this_task(what)
@@ -82,8 +84,9 @@ function async.this_task(what)
   return task
 end
 
---- What each sleeping hook waits for: a wake that comes too late finds another. Weak, as what ends with its scope
---- is never woken; what sleeps has its token on its stack.
+--- The token that each sleeping hook waits for: a wake that comes too late finds another token. The
+--- table is weak, because a hook that ends with its scope is never woken; a sleeping hook has its
+--- token on its stack.
 ---@type table<integer, table>
 local waits = setmetatable({}, { __mode = "v" })
 
@@ -152,7 +155,7 @@ function async.dead_timer()
   return setmetatable({ number = 0, skipped = 0 }, Timer)
 end
 
---- Ends a call of a repeating timer's function, however it ends.
+--- Notes the end of a call of a repeating timer's function, with or without an error.
 local Call = { __close = function(call) call.timer.busy = false end }
 
 local function start(seconds, f, on_end, repeats, is_sleep)
@@ -165,17 +168,27 @@ local function start(seconds, f, on_end, repeats, is_sleep)
   return timer
 end
 
---- For conn.lua: f() once; on_end(timer) when the timer is over.
+--- For conn.lua: calls f() once, and on_end(timer) when the timer is over.
+---@param seconds number
+---@param f fun()
+---@param on_end fun(timer: tidewire.Timer)
+---@return tidewire.Timer
 function async.start_once(seconds, f, on_end)
   return start(seconds, f, on_end, false)
 end
 
---- For conn.lua: f() again and again.
+--- For conn.lua: calls f() every `seconds`, and on_end(timer) when the timer is over.
+---@param seconds number
+---@param f fun()
+---@param on_end fun(timer: tidewire.Timer)
+---@return tidewire.Timer
 function async.start_repeating(seconds, f, on_end)
   return start(seconds, f, on_end, true)
 end
 
---- C's event: a timer is due. `skipped` ticks before this one were missed.
+--- C's event: a timer is due.
+---@param number integer   the timer's
+---@param skipped integer  ticks that were missed before this one
 function async.fire(number, skipped)
   local timer = running[number]
   if not timer then
@@ -206,7 +219,11 @@ local function start_in_scope(seconds, f, repeats)
   return timer
 end
 
---- Throws unless the arguments are those of a timer.
+--- Throws, at the line of the caller's caller, unless the arguments are those of a timer.
+---@param what string   the function, for the message: "tw.after"
+---@param seconds any
+---@param f any
+---@param least number|nil  seconds; 0 by default
 function async.check_timer(what, seconds, f, least)
   least = least or 0
   if type(seconds) ~= "number" or not (seconds >= least and seconds <= 1e9) then
@@ -227,7 +244,8 @@ function async.after(seconds, f)
   return start_in_scope(seconds, f, false)
 end
 
---- Calls f() every `seconds`, counted from now: it does not drift. A call that still waits is not overtaken.
+--- Calls f() every `seconds`, counted from now, without drift. While a call still waits, the next
+--- one is left out.
 ---@param seconds number  0.001 or more
 ---@param f fun()
 ---@return tidewire.Timer
@@ -238,7 +256,7 @@ end
 
 -- ---- waiting ----
 
---- Waits. Other connections go on; the next message of this one waits too.
+--- Waits. Other connections go on. The next message of this connection waits too.
 ---@param seconds number
 function async.sleep(seconds)
   if type(seconds) ~= "number" or not (seconds >= 0 and seconds <= 1e9) then
@@ -250,7 +268,7 @@ function async.sleep(seconds)
   wait(task, token)
 end
 
---- Runs f(...) beside everything else, on its own. It may wait. An error in it is logged.
+--- Runs f(...) in a coroutine of its own. f may wait. An error in f is logged.
 ---@param f fun(...)
 function async.spawn(f, ...)
   if type(f) ~= "function" then
@@ -259,8 +277,8 @@ function async.spawn(f, ...)
   core.spawn(f, ...)
 end
 
---- Turns a callback API into a call that waits: `start(done)` begins the work, and what is given to `done`
---- is what await returns. `done` counts once.
+--- Turns a function with a callback into a call that waits: `begin(done)` starts the work, and
+--- await returns the arguments of the first call of `done`.
 ---@param begin fun(done: fun(...))
 ---@return any ...
 function async.await(begin)

@@ -1,8 +1,9 @@
 -- conn.lua -- the connection as scripts see it.
 --
--- A plain table around the integer that C knows. That, the endpoint, the request and the rest of what is ours stand
--- under keys that no script can write by mistake; `send` is a field, because it is what is called most; other
--- methods come from the metatable. Every other field is the script's own, and `pairs` shows only those.
+-- A plain table around the integer that C knows. The integer, the endpoint, the request and the
+-- library's other fields stand under keys that no script can write by mistake. `send` is a field,
+-- because scripts call it most; other methods come from the metatable. Every other field is the
+-- script's own, and `pairs` shows only those.
 
 local async = require "tidewire.async"
 local core = require "tidewire.core"
@@ -11,7 +12,8 @@ local json = require "tidewire.json"
 local missing = require "tidewire.base.missing"
 local option_types = require "tidewire.load.option_types"
 
--- Keys that no script writes by mistake. The integer's is C's own, which reads it; constants are quicker for us.
+-- Keys that no script writes by mistake. C reads the integer and has made its key; constants are
+-- quicker in Lua.
 local ID = core.conn_key
 local ENDPOINT <const>, REQUEST <const> = "\0endpoint", "\0request"
 local STARTED <const>, SUBPROTOCOL <const> = "\0started", "\0subprotocol"
@@ -24,10 +26,10 @@ local STARTED <const>, SUBPROTOCOL <const> = "\0started", "\0subprotocol"
 ---@field query table<string, string>
 ---@field remote_address string          an IP address, or "unix"
 ---@field secure boolean                 true on TLS
----@field subprotocol string|nil         the one that was chosen
+---@field subprotocol string|nil         the chosen subprotocol
 ---@field request tidewire.Request
 ---@field started_at number              seconds since 1970
----@field rtt number|nil                 seconds of the last ping's round trip; nil until one was answered
+---@field rtt number|nil                 seconds of the last ping's round trip; nil before the first pong
 ---@field backlog integer                bytes that wait to be sent to this client
 ---@field send fun(self: tidewire.Conn, value: any, options?: string|{ kind: string?, key: string? }): true?, string?
 local Conn = {}
@@ -41,12 +43,12 @@ local methods, getters = {}, {}
 --- The last name that a script has looked for in a connection and not found (missing.lua).
 local looked_for = {} ---@type { name: any }
 
---- What a name of ours is, in a message.
+--- What a name of the library's is, in a message.
 local function what_it_is(name)
   return getters[name] and "every connection has this field itself" or "it is a method of every connection"
 end
 
---- A name that a script could use in the place of ours: "user_id" for "id".
+--- A name that a script could use in place of the library's: "user_id" for "id".
 local function other_name(name)
   return (getters[name] and "user_" or "my_") .. name
 end
@@ -80,7 +82,8 @@ local metatable = {
     end
     looked_for.name = key
   end,
-  -- Of fields that are not there yet: a name of ours never is, so it costs nothing to change a field.
+  -- Lua calls this for new fields only. Names of the library are never fields, so a change of a
+  -- field costs nothing.
   __newindex = function(conn, key, value)
     if methods[key] ~= nil or getters[key] ~= nil then
       error(("conn.%s cannot be set: %s; put your value under another name, such as conn.%s")
@@ -109,7 +112,7 @@ function Conn.new(id, endpoint, request, subprotocol, fields)
   return setmetatable(conn, metatable)
 end
 
---- Says which of these fields would hide what a connection has itself.
+--- The message about fields that would hide the connection's own.
 ---@param fields table  what `validate` returned
 ---@return string|nil problem  nil: none of them
 function Conn.taken_names(fields)
@@ -130,8 +133,8 @@ function Conn.taken_names(fields)
     :format(table.concat(names, " and "), table.concat(others, " and "))
 end
 
---- Throws where a script has put a value in the place of conn.send, and takes it out. Any other name of ours cannot be
---- assigned to; `send` is a field, which Lua lets everybody change.
+--- Restores conn.send where a script has set it, and throws. No other name of the library can be
+--- set; `send` is a field, which any script can change.
 ---@param conn tidewire.Conn
 function Conn.check_send(conn)
   local send = conn[ENDPOINT].send
@@ -199,7 +202,8 @@ local function is_sendable(code)
     and (code >= 1000 and code <= 1014 and not (code >= 1004 and code <= 1006) or code >= 3000 and code <= 4999)
 end
 
---- Throws, at the line that called who calls this, unless a Close frame can bear these.
+--- Throws, at the line of the caller's caller, unless a Close frame can carry this code and reason
+--- (RFC 6455, 7.4).
 ---@param what string        what the message begins with
 ---@param code any
 ---@param reason any
@@ -217,7 +221,8 @@ function Conn.check_close(what, code, reason)
   return code, reason or ""
 end
 
---- Sends what is queued, then a Close frame; `on_close` follows. Does nothing on one that closes already.
+--- Sends what is queued, then a Close frame; `on_close` follows. Does nothing on one that closes
+--- already.
 ---@param self tidewire.Conn
 ---@param code integer|nil   1000 by default; 1000 to 1014 but 1004 to 1006, or 3000 to 4999
 ---@param reason string|nil  UTF-8, at most 123 bytes
@@ -263,7 +268,8 @@ local function encode_info(info)
   return text
 end
 
---- Enters a room. Entering twice only replaces `info`. A closing connection leaves its rooms by itself.
+--- Enters a room. Entering twice only replaces `info`. A closing connection leaves its rooms by
+--- itself.
 ---@param self tidewire.Conn
 ---@param room string
 ---@param info any|nil  what others may know of it there (`members`, `watch`): any value that JSON has a form for
@@ -341,7 +347,8 @@ function methods.after(self, seconds, f)
   return add_timer(self, async.start_once, seconds, f)
 end
 
---- Calls f(conn) every `seconds` until the connection closes. A call that still waits is not overtaken.
+--- Calls f(conn) every `seconds` until the connection closes. A call that still waits is not
+--- overtaken.
 ---@param self tidewire.Conn
 ---@param seconds number  0.001 or more
 ---@param f fun(conn: tidewire.Conn)

@@ -1,8 +1,9 @@
--- dispatch.lua -- the one way from C into Lua: a function for each kind of event.
+-- dispatch.lua -- the way from C into Lua: a function for each kind of event.
 --
--- C runs each of these as a coroutine of its own and keeps the order of a connection's hooks. A connection is
--- an integer here; `conns` holds the object that scripts see. What goes wrong in a hook comes back as the event
--- `failed`, on a fresh coroutine, so that on_error may wait like any hook. Knows no sockets.
+-- C runs each function in a coroutine of its own and keeps the order of a connection's hooks. A
+-- connection is an integer here; `conns` has the objects that scripts see. An error in a hook comes
+-- back as the event `failed`, in a new coroutine, so that on_error may wait like any hook. Knows no
+-- sockets.
 
 local app = require "tidewire.load.app"
 local async = require "tidewire.async"
@@ -27,7 +28,7 @@ local pending
 
 local events = { conns = conns }
 
---- What a hook has returned: nil and an error goes to on_error.
+--- Gives on_error what a hook has returned, if that is nil and an error.
 local function finish(conn, hook, ok, err)
   if err ~= nil and ok == nil then
     errors.returned(conn, err, hook)
@@ -52,7 +53,8 @@ function events.load(file, command_line)
   return ok and loaded, problems
 end
 
---- A whole app, its on_load included; or nil, the problems as lines, and the script files that were asked for.
+--- Loads an app and calls its on_load. Returns the app; or nil, the problems as lines, and the
+--- script files.
 local function load_beside(file, command_line, generation)
   local loaded, lines, sources = reload.load(file, command_line, generation)
   if not loaded then
@@ -84,7 +86,7 @@ function events.discard(generation)
   reload.discard(generation)
 end
 
---- The server ends: runs the app's on_stop.
+--- Runs the app's on_stop as the server stops.
 function events.stop()
   if running and running.on_stop then
     running.on_stop()
@@ -127,7 +129,7 @@ function events.message(id, payload, binary)
   return conn[ENDPOINT].receive(conn, payload, binary)
 end
 
---- A handle_message that C has called itself has returned nil and an error.
+--- C's event: a handle_message that C has called itself returned nil and an error.
 function events.returned(id, err)
   errors.returned(conns[id], err, "handle_message")
 end
@@ -170,7 +172,7 @@ end
 events.timer = async.fire
 events.presence_changed = presence.changed
 
---- A hook, timer or spawned function threw. Runs on a coroutine of its own.
+--- C's event: a hook, a timer or a spawned function threw. Runs in a coroutine of its own.
 ---@param id integer         0: not a connection's hook
 ---@param hook string        its name
 ---@param kind "script"|"memory"|"timeout"

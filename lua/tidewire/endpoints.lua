@@ -1,7 +1,8 @@
 -- endpoints.lua -- what an endpoint needs at run time: its hooks, its codec, its number in C.
 --
--- Made for each endpoint when an app takes over, so that the way of a message has no choice left to make: a codec
--- that changes nothing and a heartbeat that looks at nothing cost nothing. Limits and periods go to C.
+-- Prepared for each endpoint when an app is activated, so that nothing is left to decide for each
+-- message: a codec that changes nothing and a heartbeat of PING frames cost nothing. Limits and
+-- periods go to C.
 
 local codecs = require "tidewire.codecs"
 local core = require "tidewire.core"

@@ -1,7 +1,8 @@
--- errors.lua -- what a script's mistakes become: a value for on_error, a line in the log, a close code.
+-- errors.lua -- what a script's mistakes become: a value for on_error, a line in the log, a close
+-- code.
 --
--- An error ends the smallest thing that failed: the hook, and with on_error's consent (or without an on_error)
--- the connection. Errors in on_error and in on_close harm nothing else.
+-- An error ends the smallest thing that failed: the hook, and with on_error's consent (or without
+-- an on_error) the connection. Errors in on_error and in on_close harm nothing else.
 
 local core = require "tidewire.core"
 local inspect = require "tidewire.base.inspect"

@@ -1,8 +1,10 @@
--- globals.lua -- warns of globals that hooks write: all connections share them, which is seldom meant.
+-- globals.lua -- warns of globals that hooks write: all connections share them, which is seldom
+-- meant.
 --
--- While the app runs, a metatable of the generation's globals sees each that is new; what is there is read and written
--- as before. What loading writes is meant: the top level of a file, on_load, on_reload, and what they have started.
--- `check` looks at the files themselves (global_writes.lua), and sees also what is never run.
+-- While the app runs, a metatable of the generation's globals sees each new one; existing ones are
+-- read and written as before. Globals that loading writes are meant: at the top level of a file, in
+-- on_load, in on_reload, and in functions that these have started. `tidewire check` reads the files
+-- (global_writes.lua), and so sees code that never runs.
 
 local core = require "tidewire.core"
 local global_writes = require "tidewire.load.global_writes"
@@ -14,7 +16,8 @@ local rawset, getinfo = rawset, debug.getinfo
 local ADVICE <const> = "the global '%s' is written in a function: all connections share it. Write `local` before it, "
   .. "or keep it in a field of `conn`; what is meant for all is better a `local` at the top of the file"
 
---- The place where the metamethod was called, if that is a function of a script's, and not the top level of a file.
+--- The place where the metamethod was called, if that is a function of a script's, and not the top
+--- level of a file.
 local function place_of_write()
   local caller = getinfo(3, "Sl")
   if caller and caller.what == "Lua" then
@@ -22,8 +25,8 @@ local function place_of_write()
   end
 end
 
---- Warns, once for each name and each place, of globals that are new from now on. Where the script has a metatable of
---- its own for its globals, that one stays.
+--- Warns, once for each name and each place, of globals that are new from now on. A metatable that
+--- the script has given its globals stays.
 ---@param env table  the globals
 function globals.watch(env)
   if getmetatable(env) ~= nil then
@@ -58,7 +61,7 @@ end
 
 --- Where functions of these files write globals: once for each name in a file.
 ---@param files table<string, true>
----@param meant function[]  what these write is meant
+---@param meant function[]  globals that these functions write are meant
 ---@return tidewire.LoadProblem[]
 function globals.find(files, meant)
   local problems = {}

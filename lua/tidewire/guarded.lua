@@ -1,8 +1,9 @@
 -- guarded.lua -- the functions that scripts see instead of some of Lua's own.
 --
--- They do what Lua's do, and keep that a run which is over its time can be ended (src/script/budget.c): by what
--- catches errors, by what runs coroutines, and in finalizers, which run with hooks off where Lua runs them and are
--- run by the loop instead. Keeps nothing; `install` is the one place that changes tables of Lua's.
+-- They do what Lua's functions do, and a run that is over its budget can still be ended
+-- (src/script/budget.c): within functions that catch errors, within coroutines, and in finalizers.
+-- Lua runs finalizers with hooks off, so the loop runs them instead. Keeps nothing; `install` is
+-- the only function that changes tables of Lua.
 
 local async = require "tidewire.async"
 local core = require "tidewire.core"
@@ -11,8 +12,8 @@ local luv_timers = require "tidewire.luv.timers"
 
 local is_over, lua = core.is_over, core.guarded
 
---- A message handler that does nothing when time is over: it could not be ended. The tail call leaves the stack as
---- the handler expects it.
+--- A message handler that does nothing when time is over: it could not be ended. The tail call
+--- leaves the stack as the handler expects it.
 local function guard(handler)
   return function(...)
     if is_over() then

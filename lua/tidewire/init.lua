@@ -1,6 +1,7 @@
 -- init.lua -- `require "tidewire"`: the public API of scripts.
 --
--- Joins the modules; each function's rules stand where it is written. Only inside of the tidewire program.
+-- Joins the modules; each function's rules stand where it is written. Only inside of the tidewire
+-- program.
 
 local ok, core = pcall(require, "tidewire.core")
 if not ok then
@@ -44,8 +45,9 @@ local tw = {
   log = require "tidewire.log",
 }
 
---- The server's figures: connections open now (`total_connections`) and at most (`max_connections`), `messages`
---- and `bytes` received, `errors` of hooks and of decoding, `uptime` in seconds, and every counter since the start.
+--- The server's figures: connections open now (`total_connections`) and at most
+--- (`max_connections`), `messages` and `bytes` received, `errors` of hooks and of decoding,
+--- `uptime` in seconds, and every counter since the start.
 ---@return table<string, number>
 function tw.stats()
   local stats = core.stats()

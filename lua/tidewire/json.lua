@@ -21,25 +21,25 @@ local missing = require "tidewire.base.missing"
 ---@class tidewire.json
 local json = {}
 
---- Reads one JSON text. Strict: what the RFC does not allow is an error that says what was expected,
---- and at which byte. Of two equal keys the later one wins. At most 128 levels deep.
+--- Reads one JSON text. Strict: what the RFC does not allow is an error that says what was
+--- expected, and at which byte. Of two equal keys the later one wins. At most 128 levels deep.
 ---
 --- `false` is a value: look at `err`, or compare the value with nil, to see a failure.
 ---@type fun(text: string): value: tidewire.json.Value, err: string|nil
 json.decode = core.decode
 
 --- Writes a value as JSON. Tables are arrays when their keys are 1 to n or when they are marked as
---- arrays, and objects when all keys are strings; metamethods are not asked. Floats are written with
---- as many digits as it takes to read the same float again.
+--- arrays, and objects when all keys are strings; metamethods are not asked. Floats are written
+--- with as many digits as it takes to read the same float again.
 ---
---- Throws when there is no JSON for the value: NaN and infinities, text that is not UTF-8, functions,
---- arrays with holes, cycles, more than 128 levels. The message names the place, as in
+--- Throws when there is no JSON for the value: NaN and infinities, text that is not UTF-8,
+--- functions, arrays with holes, cycles, more than 128 levels. The message names the place, as in
 --- `value.players[3].x is NaN`.
 ---@type fun(value: tidewire.json.Value): string
 json.encode = core.encode
 
---- Marks a table as an array and returns it; without an argument, a new one. The mark is a metatable:
---- a table that has another one cannot be marked.
+--- Marks a table as an array and returns it; without an argument, a new one. The mark is a
+--- metatable: a table that has another one cannot be marked.
 ---@type fun(t: table|nil): table
 json.array = core.array
 

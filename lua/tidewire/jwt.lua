@@ -89,8 +89,8 @@ local MOST_WARNINGS = 10 -- a script may have a secret for each of its users
 local warnings = 0
 local judged = setmetatable({}, { __mode = "k" }) -- key -> algorithm -> true: long enough, or warned of
 
---- A secret that is too short is an error in production (ENV=production), and a warning elsewhere, once for each of
---- the first few.
+--- A secret that is too short is an error in production (ENV=production), and a warning elsewhere,
+--- once for each of the first few.
 local function check_size(algorithm, key)
   local seen = judged[key] or {}
   judged[key] = seen
@@ -264,8 +264,8 @@ end
 --- Verifies a token: its form, its signature, its times, and whom it is from and for.
 ---
 --- Answers the claims, or nil and what is wrong: "token expired", "token not valid yet", "malformed
---- token: …", "the token's signature does not match", … A token of nil, which is what a missing header
---- gives, is answered nil, "no token". Throws for keys and options that cannot be meant.
+--- token: …", "the token's signature does not match", … A token of nil, which is what a missing
+--- header gives, is answered nil, "no token". Throws for keys and options that cannot be meant.
 ---@param token string|nil
 ---@param options tidewire.jwt.VerifyOptions
 ---@return table<string, any>|nil claims

@@ -1,7 +1,7 @@
 -- log.lua -- `tw.log`: lines of scripts in the server's log.
 --
--- One line each, in the server's format, with the running hook's connection. Fields are sorted by name, tables are
--- written as JSON.
+-- One line each, in the server's format, with the running hook's connection. Fields are sorted by
+-- name, tables are written as JSON.
 
 local core = require "tidewire.core"
 local inspect = require "tidewire.base.inspect"
@@ -76,7 +76,8 @@ local function writer(level, name)
   end
 end
 
---- Each: `tw.log.info(message, fields)`; fields is a table of strings, numbers, booleans and tables.
+--- Each: `tw.log.info(message, fields)`; fields is a table of strings, numbers, booleans and
+--- tables.
 ---@type fun(message: any, fields?: table<string, any>)
 log.debug = writer(0, "debug")
 ---@type fun(message: any, fields?: table<string, any>)

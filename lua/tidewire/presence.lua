@@ -1,6 +1,7 @@
--- presence.lua -- who is in a room, over all workers, and who comes and goes: room:members() and room:watch().
+-- presence.lua -- the members of rooms, over all workers: room:members() and room:watch().
 --
--- C keeps who is where and tells of those rooms that somebody watches here. Keeps the watches of this worker.
+-- C keeps the members, and sends an event for each change in a room that this worker watches. Keeps
+-- the watches of this worker.
 
 local core = require "tidewire.core"
 local json = require "tidewire.json"
@@ -75,8 +76,8 @@ local function join_watchers(watchers)
   end
 end
 
---- Calls f("join" or "leave", member) for everyone who joins or leaves from now on, each on its own: f may wait.
---- Throws, without a place, for what is no function.
+--- Calls f("join" or "leave", member) for each connection that joins or leaves from now on, each
+--- call in a coroutine of its own: f may wait. Throws, without a place, for what is no function.
 ---@param name string  the room's
 ---@param f (fun(event: "join"|"leave", member: tidewire.Member))|tidewire.Watchers
 ---@return tidewire.Watch
@@ -125,7 +126,7 @@ local function tell(watch, event, member)
   end
 end
 
---- C's event: somebody joined or left a room that is watched.
+--- C's event: a connection joined or left a room that is watched.
 function presence.changed(integer, name, joined, json_name, info)
   for _, watch in ipairs({ table.unpack(watches[name] or {}) }) do
     core.set_scope(watch.scope)

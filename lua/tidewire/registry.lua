@@ -1,6 +1,6 @@
--- registry.lua -- what is there now: the worker's connections and the app's endpoints.
+-- registry.lua -- the worker's connections and the app's endpoints, as they are now.
 --
--- Written by dispatch.lua and reload.lua, read by those who address others: rooms and broadcasts.
+-- dispatch.lua and reload.lua write it; rooms and broadcasts read it.
 
 local ENDPOINT <const> = "\0endpoint" -- conn.lua's key
 
@@ -15,12 +15,12 @@ registry.endpoints = {}
 ---@type table<integer, true>  the numbers of their codecs
 registry.codecs = {}
 
---- An endpoint has another conn.send now; what a script has put in its place stays.
+--- Gives the connections of an endpoint its new conn.send; a send that a script has set stays.
 ---@param endpoint tidewire.PreparedEndpoint
 ---@param old_send function
 function registry.replace_send(endpoint, old_send)
   local new_send = endpoint.send
-  for _, conn in next, registry.conns do -- quickly: the worker stands still
+  for _, conn in next, registry.conns do -- `next` is quicker than pairs: nothing else runs meanwhile
     if conn[ENDPOINT] == endpoint and conn.send == old_send then
       conn.send = new_send
     end

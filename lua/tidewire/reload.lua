@@ -1,9 +1,11 @@
--- reload.lua -- from a script file to the code that runs: an app is loaded, then activated or discarded.
+-- reload.lua -- from a script file to the code that runs: an app is loaded, then activated or
+-- discarded.
 --
--- An endpoint, known by its path, is one table for as long as the program runs: connections keep it, and a reload
--- changes what is in it. So the next hook of every connection is new code, and a swap costs the same for ten
--- connections and for ten thousand. An endpoint that is not in the new app keeps its old code until its connections
--- have gone. Nothing is changed before a whole app is there.
+-- An endpoint, known by its path, is one table for as long as the program runs: connections keep
+-- it, and a reload changes its fields. So the next hook of every connection is new code, and
+-- activation costs the same for ten connections and for ten thousand. An endpoint that is not in
+-- the new app keeps its old code until its connections have closed. Nothing changes before a whole
+-- app is loaded.
 
 local app = require "tidewire.load.app"
 local codecs = require "tidewire.codecs"
@@ -19,11 +21,11 @@ local tw = require "tidewire"
 
 local reload = {}
 
----@type table<string, tidewire.PreparedEndpoint>  every endpoint there ever was, by its path
+---@type table<string, tidewire.PreparedEndpoint>  by their paths; endpoints are never removed
 local live = {}
 
 local function warn(warnings)
-  if core.worker == 0 then -- the others would say the same
+  if core.worker == 0 then -- the other workers would log the same
     for _, warning in ipairs(warnings or {}) do
       core.log(2, "configuration", nil, "why", app.format(warning))
     end
@@ -47,7 +49,7 @@ end
 ---@param generation integer
 ---@return tidewire.App|nil loaded
 ---@return string[]|nil problems  as lines
----@return string|nil sources     the script files that were asked for, beside problems
+---@return string|nil sources     beside problems: the script files that were read or looked for, one a line
 function reload.load(file, command_line, generation)
   local loaded, problems, warnings, scripts = app.load {
     file = file,
@@ -70,7 +72,8 @@ function reload.load(file, command_line, generation)
   return loaded
 end
 
---- Calls its on_load, which may wait. After it all of its script files are known: loaded.sources.
+--- Calls an app's on_load, which may wait. Then notes all script files of the app in
+--- loaded.sources.
 ---@param loaded tidewire.App
 ---@return true|nil ok
 ---@return string[]|nil problems
@@ -86,7 +89,7 @@ function reload.call_on_load(loaded)
   return true
 end
 
---- Warns of what a check finds in a whole app beside what a start finds.
+--- Warns of mistakes that `tidewire check` looks for and a start does not.
 ---@param loaded tidewire.App
 function reload.check(loaded)
   warn(globals.find(loaded.scripts.files, { loaded.on_load, loaded.on_reload, loaded.on_stop }))
@@ -117,7 +120,7 @@ function reload.discard(generation)
   scope.finish(generation)
 end
 
---- Makes a live endpoint what a loaded one is. Connections see it from now on.
+--- Gives the endpoint that connections use the fields of a loaded endpoint.
 local function update(endpoint)
   local known = live[endpoint.path]
   local one = known or {}
@@ -136,7 +139,7 @@ local function update(endpoint)
   end
 end
 
---- Of an endpoint that is no more nothing is left but what C and connections that have gone know of it.
+--- Removes an endpoint's code. What C and closed connections know of the endpoint stays.
 local function strip(endpoint)
   local path, name, number = endpoint.path, endpoint.name, endpoint.number
   core.fast_path(number, nil)
@@ -146,8 +149,9 @@ local function strip(endpoint)
   endpoint.path, endpoint.name, endpoint.number, endpoint.is_stripped = path, name, number, true
 end
 
---- The endpoints that are not in the new app and still have their code. It goes when a later app takes over and they
---- have no connections any more, in no worker: by then all workers have refused new ones.
+--- The endpoints that are not in the new app and still have their code. An endpoint loses its code
+--- when a later app is activated and no worker has a connection of it: by then all workers refuse
+--- new ones.
 local function vanished(new)
   local there, list = {}, {}
   for _, endpoint in ipairs(new.endpoints) do
@@ -195,8 +199,8 @@ local function activate_endpoints(loaded)
   codecs.renew(registry.codecs)
 end
 
---- Makes a loaded app the one that runs. In place of a running app: ends what the loading of that app has started, and
---- calls the new app's on_reload. Cannot wait, and cannot fail.
+--- Makes a loaded app the one that runs. In place of a running app: ends what the loading of that
+--- app has started, and calls the new app's on_reload. Cannot wait, and cannot fail.
 ---@param loaded tidewire.App
 ---@param old tidewire.App|nil  the app that has run until now; nil at the start
 ---@return tidewire.App running

@@ -1,8 +1,10 @@
--- send_options.lua -- the last argument of what sends: whom to leave out, what the value is about, of which kind.
+-- send_options.lua -- the options of conn:send, tw.send and broadcasts: `except`, `key`, `kind`,
+-- `endpoint`.
 --
--- Checked at each call, so that a misspelt `excpet = conn` does not send to one who should hear nothing. What is right
--- costs no table and no string; what is wrong throws at the script's line. Those of conn:send with a codec of ours are
--- checked by C (core_conn.c), which asks here only for the words. Keeps nothing.
+-- Checked at each call, so that a misspelt `excpet = conn` does not send to one who should hear
+-- nothing. What is right costs no table and no string; what is wrong throws at the script's line.
+-- Those of conn:send with a codec of ours are checked by C (core_conn.c), which asks here only for
+-- the words. Keeps nothing.
 
 local Conn = require "tidewire.conn"
 local core = require "tidewire.core"
@@ -64,14 +66,14 @@ local function check_no_conn(what, options, level)
   end
 end
 
---- C has found a name in the options of conn:send that is none. Throws, at the line that called conn:send.
+--- Throws, at the line that called conn:send, for options in which C has found an unknown name.
 ---@param options table
 function send_options.refuse(options)
   check_no_conn("send", options, 3)
   check_names("send", options, 3)
 end
 
---- The options of a send to one: a kind, a table, or nil.
+--- Reads the options of a send to one connection: a kind, a table, or nil.
 ---@param what "send"|"tw.send"
 ---@param options any
 ---@param level integer  as of `error`, from the caller's view
@@ -90,8 +92,8 @@ function send_options.of_send(what, options, level)
   return kind, key
 end
 
---- The integer of the connection to leave out, which is given itself or by its id. An id of none leaves out nobody: the
---- connection may have gone meanwhile.
+--- The integer of the connection to leave out, which is given itself or by its id; nil for an id of
+--- no connection: the connection may have closed meanwhile.
 local function integer_of(what, except, level)
   if except == nil then
     return nil
@@ -103,7 +105,7 @@ local function integer_of(what, except, level)
   error(("%s: except must be a connection or its conn.id, got %s"):format(what, option_types.kind(except)), level + 1)
 end
 
---- The options of a broadcast: a table, just the connection to leave out, or nil.
+--- Reads the options of a broadcast: a table, the connection to leave out, or nil.
 ---@param what "room:broadcast"|"tw.broadcast"
 ---@param options any
 ---@param level integer  as of `error`, from the caller's view

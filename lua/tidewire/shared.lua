@@ -1,7 +1,8 @@
 -- shared.lua -- `tw.shared`: small values that all workers see.
 --
--- Checks what scripts say and tells misuse at their line; the store itself, its locks and its clock are C's
--- (src/core/store.h). Keeps the stores that this worker has opened, so that a name gives the same object.
+-- Checks the arguments of scripts and throws for misuse at the script's line. C has the store
+-- itself, its locks and its clock (struct store). Keeps the stores that this worker has opened, so
+-- that a name gives the same object.
 
 local core = require "tidewire.core"
 local log = require "tidewire.log"
@@ -23,7 +24,7 @@ Store.__kind = "a store"
 Store.__instead = "send what is in it, store:get(key)"
 missing.watch_class("store", Store)
 
---- What is put into the object itself no other worker would see.
+--- A field of the object would be seen by this worker only.
 function Store.__newindex(_, key)
   error(("a store has no fields: to keep a value, store:set(%s, value)")
     :format(type(key) == "string" and option_types.quote(key) or "key"), 2)
@@ -39,7 +40,7 @@ function Store:__tostring()
   return ("tidewire.Store %q"):format(names[self])
 end
 
--- ---- misuse: each error is told at the line of the script that called the method ----
+-- ---- misuse: each error names the line of the script that called the method ----
 
 local function check_store(what, store)
   return numbers[store] or error(("%s: call it with a colon, store:%s(…)"):format(what, what:match("%w+$")), 3)
@@ -88,10 +89,10 @@ function Store:get(key)
   return core.shared_get(number, key)
 end
 
---- Puts a value under a key, in the place of what was there and of its time; nil deletes.
+--- Sets the value and the time of a key; nil deletes the key.
 ---@param key string  at most 1024 bytes
 ---@param value string|number|boolean|nil
----@param ttl number|nil  seconds after which it is gone; nil: never
+---@param ttl number|nil  seconds after which the key is deleted; nil: never
 ---@return true|nil ok
 ---@return "full"|nil message  there is no room below the ceiling; nothing was changed
 function Store:set(key, value, ttl)
@@ -106,7 +107,7 @@ function Store:set(key, value, ttl)
   return core.shared_set(number, key, value, ttl)
 end
 
---- Puts a value under a key that has none. Of all workers that try at once, one succeeds.
+--- Sets the value of a key that has none. Of several workers that try at once, one succeeds.
 ---@param key string
 ---@param value string|number|boolean
 ---@param ttl number|nil  as for set
@@ -120,13 +121,13 @@ function Store:add(key, value, ttl)
   return core.shared_add(number, key, value, ttl)
 end
 
---- Adds to a number, which other workers may be doing, too. Throws where the key holds no number, or an integer
---- would grow beyond 64 bits.
+--- Adds to a number, in one step for all workers. Throws where the key holds no number, or an
+--- integer would grow beyond 64 bits.
 ---@param key string
 ---@param by number|nil       1 by default
----@param initial number|nil  what a key that is not there is taken to hold: 0 by default
----@param ttl number|nil      as for set, for a key that this makes; one that is there keeps its own
----@return number|nil value   what it is now
+---@param initial number|nil  the value of a key that does not exist: 0 by default
+---@param ttl number|nil      as for set, for a new key; a key that exists keeps its own
+---@return number|nil value   the new value
 ---@return "full"|nil message
 function Store:incr(key, by, initial, ttl)
   local number = check_store("store:incr", self)
@@ -146,13 +147,14 @@ function Store:incr(key, by, initial, ttl)
   return value
 end
 
---- Puts what f(value) returns in the place of a key's value, which nobody has changed meanwhile: where somebody
---- has, f is called again with what is there now. So f is to do nothing else than to compute a value. It may wait.
+--- Replaces a key's value by f(value), in one step for all workers: where another worker has
+--- changed the value meanwhile, f is called again with the new value. So f must only compute a
+--- value. f may wait.
 ---@param key string
----@param f fun(value: string|number|boolean|nil): string|number|boolean|nil  nil: the key is taken out
----@param ttl number|nil  as for incr, for a key that this makes; one that is there keeps its own
----@return string|number|boolean|nil value  what f returned at last
----@return "full"|"busy"|nil message        busy: others were faster each of a hundred times
+---@param f fun(value: string|number|boolean|nil): string|number|boolean|nil  nil: the key is deleted
+---@param ttl number|nil  as for incr, for a new key; a key that exists keeps its own
+---@return string|number|boolean|nil value  what the last call of f returned
+---@return "full"|"busy"|nil message        busy: other workers were faster a hundred times
 function Store:update(key, f, ttl)
   local number = check_store("store:update", self)
   check_key("store:update", key)
@@ -176,19 +178,19 @@ function Store:update(key, f, ttl)
   return nil, "busy"
 end
 
---- Takes a key out.
+--- Deletes a key.
 ---@param key string
----@return boolean deleted  was it there?
+---@return boolean deleted  false: there was no such key
 function Store:delete(key)
   local number = check_store("store:delete", self)
   check_key("store:delete", key)
   return core.shared_delete(number, key)
 end
 
---- Lets a key end after that time, counted from now.
+--- Sets the time after which a key is deleted, counted from now.
 ---@param key string
 ---@param ttl number|nil  seconds; nil: never
----@return boolean there
+---@return boolean exists
 function Store:expire(key, ttl)
   local number = check_store("store:expire", self)
   check_key("store:expire", key)
@@ -203,8 +205,8 @@ local function check_most(what, max)
   end
 end
 
---- The keys there are at this moment, in no order. Looks at all of them while other workers wait.
----@param max integer|nil  at most so many
+--- The keys that exist now, in no order. Other workers wait while they are read.
+---@param max integer|nil  at most this many
 ---@return string[]
 function Store:keys(max)
   local number = check_store("store:keys", self)
@@ -212,8 +214,8 @@ function Store:keys(max)
   return core.shared_keys(number, max)
 end
 
---- The values there are at this moment, by their keys. Copies all of them while other workers wait.
----@param max integer|nil  at most so many
+--- The values that exist now, by their keys. Other workers wait while they are copied.
+---@param max integer|nil  at most this many
 ---@return table<string, string|number|boolean>
 function Store:entries(max)
   local number = check_store("store:entries", self)
@@ -260,7 +262,7 @@ local function open(name, max_bytes)
   return store
 end
 
---- A ceiling that comes too late counts after a restart: said once.
+--- Warns, once for each store, of another ceiling than the store has: it counts after a restart.
 local function tell_ceiling(store, wanted)
   if wanted and wanted ~= ceilings[store] and not told[store] then
     told[store] = true
@@ -271,8 +273,8 @@ end
 
 local shared = {}
 
---- The store of a name: the same for all workers, and there until the program ends. Who opens it first decides on
---- its ceiling.
+--- The store of a name: the same for all workers, until the program ends. The first worker that
+--- opens it sets its ceiling.
 ---@param name string
 ---@param options { max_bytes: integer|string|nil }|nil  how much it may hold: 64 MiB by default
 ---@return tidewire.Store

@@ -1,10 +1,11 @@
 ---@meta tidewire.core
--- core.lua -- types of what C gives the Lua library: tidewire.core, tidewire.json_c, tidewire.jwt_c.
+-- core.lua -- types of what C gives the Lua library: tidewire.core, tidewire.json_c,
+-- tidewire.jwt_c.
 --
--- For those who work on lua/tidewire; scripts use `require "tidewire"` instead. Declares, runs nothing.
--- A connection, a timer, a sleeping hook and a plain HTTP request are integers here; stale ones are
--- answered "closed", false or with nothing. scripts/check_api.lua compares this file with the tables of
--- functions in src/script.
+-- For those who work on lua/tidewire; scripts use `require "tidewire"` instead. Declares, runs
+-- nothing. A connection, a timer, a sleeping hook and a plain HTTP request are integers here; stale
+-- ones are answered "closed", false or with nothing. scripts/check_api.lua compares this file with
+-- the tables of functions in src/script.
 
 -- ---- tidewire.core: core_conn.c ----
 
@@ -61,15 +62,15 @@ function core.id_text(conn) end
 ---@return integer? conn  nil: no id, or one of another process
 function core.id_number(text) end
 
---- A new endpoint, or what one that is there is from now on. The fields are those of struct endpoint
---- (src/core/endpoint.h), periods in seconds.
+--- A new endpoint, or what one that is there is from now on. The fields are those of struct
+--- endpoint (src/core/endpoint.h), periods in seconds.
 ---@param options table
 ---@param number integer?
 ---@return integer number
 function core.endpoint(options, number) end
 
---- C calls this function for each message of the endpoint, in place of dispatch.lua's `message`: (conn, payload, kind).
---- It returns what handle_message returns. nil: C calls `message` again.
+--- C calls this function for each message of the endpoint, in place of dispatch.lua's `message`:
+--- (conn, payload, kind). It returns what handle_message returns. nil: C calls `message` again.
 ---@param number integer
 ---@param f function?
 function core.fast_path(number, f) end
@@ -125,8 +126,8 @@ function core.rooms_of(conn) end
 ---@return integer
 function core.room_size(room) end
 
---- Over all workers, in no order: three values for each member, its integer, the name of its endpoint as JSON, and its
---- info as JSON or false.
+--- Over all workers, in no order: three values for each member, its integer, the name of its
+--- endpoint as JSON, and its info as JSON or false.
 ---@param room string
 ---@return (integer|string|false)[] members
 function core.room_members(room) end
@@ -153,13 +154,14 @@ function core.send_anywhere(conn, codec, payload, kind, key) end
 ---@return boolean was_open  false: it is closing or gone
 function core.close_anywhere(conn, code, reason) end
 
---- The numbers of codecs that a broadcast to the room needs, as it is now; `publish` says what has changed.
+--- The numbers of codecs that a broadcast to the room needs, as it is now; `publish` says what has
+--- changed.
 ---@param room string
 ---@return integer[]
 function core.room_codecs(room) end
 
---- Sends to all who are meant, each encoding to those with its codec; or to nobody, if some have a codec that is not
---- among them.
+--- Sends to all who are meant, each encoding to those with its codec; or to nobody, if some have a
+--- codec that is not among them.
 ---@param room string?       nil: to everyone
 ---@param endpoint integer?  only to those of this one
 ---@param except integer?    not to this connection

@@ -1,8 +1,9 @@
 ---@meta tidewire
 -- tidewire.lua -- types of the public API, for editors (LuaCATS, as lua-language-server reads it).
 --
--- Declares, runs nothing. What each thing does is told in docs/scripting.md and docs/configuration.md.
--- In an app, annotate the table that a file returns and its hooks know their arguments:
+-- Declares, runs nothing. What each thing does is told in docs/scripting.md and
+-- docs/configuration.md. In an app, annotate the table that a file returns and its hooks know their
+-- arguments:
 --
 --     ---@type tidewire.Handler
 --     local handler = { handle_message = function(conn, message) conn:send(message) end }
@@ -16,8 +17,9 @@
 
 -- ---- handlers ----
 
---- Hooks and options of an endpoint. For one connection hooks never overlap, and all but `validate` may
---- wait. What on_start, handle_message, send_ping and on_drain return counts only if it is nil and an error.
+--- Hooks and options of an endpoint. For one connection hooks never overlap, and all but `validate`
+--- may wait. What on_start, handle_message, send_ping and on_drain return counts only if it is nil
+--- and an error.
 ---@class tidewire.Handler
 ---@field validate? fun(request: tidewire.Request): table|boolean|nil, integer|string|tidewire.Refusal|nil, string|tidewire.Refusal|nil  a table (fields of `conn`) or true: accept; nil or false, then a status (403; 4000 to 4999: close with this code), then a message or a table: refuse. Must answer at once
 ---@field on_start? fun(conn: tidewire.Conn): any, any  first, after the handshake; messages wait for it
@@ -95,8 +97,8 @@
 ---@field memory? tidewire.Size  not in this version: no effect
 ---@field load_timeout? number   seconds of CPU time that loading may take between sleeps
 
---- What a route of `http` may return as a table. It may also return a status, a text (the body of a 200), or a
---- status and a body.
+--- What a route of `http` may return as a table. It may also return a status, a text (the body of a
+--- 200), or a status and a body.
 ---@class tidewire.Reply
 ---@field status? integer  200 by default
 ---@field headers? table<string, string|string[]>
@@ -153,8 +155,8 @@ function Conn:after(seconds, f) end
 ---@return tidewire.Timer
 function Conn:every(seconds, f) end
 
---- Enters a room. Twice is as good as once, but for `info`, which the last call says; a closing connection leaves by
---- itself.
+--- Enters a room. Twice is as good as once, but for `info`, which the last call says; a closing
+--- connection leaves by itself.
 ---@param room string
 ---@param info any  what `room:members()` and `room:watch` tell of it: whatever JSON has a form for
 ---@return true? ok
@@ -221,8 +223,8 @@ function Room:size() end
 ---@return tidewire.Member[]
 function Room:members() end
 
---- Calls f("join" or "leave", member), or on_join(member) and on_leave(member), for everyone who joins or leaves from
---- now on. They may wait.
+--- Calls f("join" or "leave", member), or on_join(member) and on_leave(member), for everyone who
+--- joins or leaves from now on. They may wait.
 ---@param f (fun(event: "join"|"leave", member: tidewire.Member))|{ on_join?: fun(member: tidewire.Member), on_leave?: fun(member: tidewire.Member) }
 ---@return tidewire.Watch
 function Room:watch(f) end
@@ -273,8 +275,8 @@ function tw.every(seconds, f) end
 ---@param ... any
 function tw.spawn(f, ...) end
 
---- Makes a call that waits of one with a callback: `begin(done)` starts the work; what is given to `done` is
---- returned.
+--- Makes a call that waits of one with a callback: `begin(done)` starts the work; what is given to
+--- `done` is returned.
 ---@param begin fun(done: fun(...))
 ---@return any ...
 function tw.await(begin) end
@@ -306,11 +308,13 @@ function tw.send(conn_id, value, options) end
 ---@return "closed"? why_not  it is closing already, or gone
 function tw.close(conn_id, code, reason) end
 
---- The time: seconds since 1970-01-01 UTC, with a fraction. It may go back where the system's clock is set.
+--- The time: seconds since 1970-01-01 UTC, with a fraction. It may go back where the system's clock
+--- is set.
 ---@return number seconds
 function tw.now() end
 
---- Any value as text for people, tables with all that is in them: for a log line or a terminal. Cut off at 16 KiB.
+--- Any value as text for people, tables with all that is in them: for a log line or a terminal. Cut
+--- off at 16 KiB.
 ---@param value any
 ---@return string
 function tw.inspect(value) end
@@ -365,7 +369,8 @@ function Store:keys(max) end
 ---@return table<string, string|number|boolean> entries  values by their keys
 function Store:entries(max) end
 
---- Puts f(value) in the place of value, in one step for all workers: where another has changed it, f is called again.
+--- Puts f(value) in the place of value, in one step for all workers: where another has changed it,
+--- f is called again.
 ---@param key string
 ---@param f fun(value: string|number|boolean|nil): string|number|boolean|nil  nil takes the key out
 ---@param ttl? number  for a key that this makes
@@ -379,14 +384,16 @@ function Store:update(key, f, ttl) end
 ---@return tidewire.Store
 function tw.shared(name, options) end
 
---- The table of this name: of this worker, and the same after a reload. `initial` counts the first time.
+--- The table of this name: of this worker, and the same after a reload. `initial` counts the first
+--- time.
 ---@generic T: table
 ---@param name string
 ---@param initial? T|(fun(): T)  an empty table by default
 ---@return T
 function tw.keep(name, initial) end
 
---- Marks a table as a JSON array, so that it is written as [] when it is empty; without one, a new one.
+--- Marks a table as a JSON array, so that it is written as [] when it is empty; without one, a new
+--- one.
 ---@generic T: table
 ---@param t? T
 ---@return T
@@ -498,7 +505,8 @@ local http = {}
 ---@field headers table<string, string>  looked up in any case; repeated ones are joined by ", "
 ---@field body string                    "" where there is none
 
---- Asks another server and waits for its answer, whatever its status; nil and a message where none came.
+--- Asks another server and waits for its answer, whatever its status; nil and a message where none
+--- came.
 ---@param request tidewire.http.Request
 ---@return tidewire.http.Response? response
 ---@return string? message

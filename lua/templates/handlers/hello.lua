@@ -17,7 +17,8 @@ return {
     conn:send({ type = "echo", message = message, count = conn.count })
   end,
 
-  -- With --watch, new code takes over whenever a script is saved: each page is told. Change the text above, and see.
+  -- With --watch, new code takes over whenever a script is saved: each page is told. Change the
+  -- text above, and see.
   on_reload = function(conn)
     conn:send({ type = "reloaded", generation = tw.generation })
   end,

@@ -1,8 +1,8 @@
 -- headers.lua -- header fields of HTTP, read from a head and written as lines.
 --
 -- Shared by what comes in (request.lua), what goes out (replies.lua) and calls to other servers
--- (http/client.lua). Heads were checked by a parser in C before they come here, so nothing is refused in
--- reading; what scripts want to send is checked. Keeps nothing.
+-- (http/client.lua). Heads were checked by a parser in C before they come here, so nothing is
+-- refused in reading; what scripts want to send is checked. Keeps nothing.
 --
 -- No loop here may be quadratic in the length of a head: a stranger wrote it. Hence no lazy
 -- patterns ("(.-)%s*$") on its values.
@@ -24,7 +24,8 @@ end
 
 -- ---- reading ----
 
---- The elements of a comma-separated list (RFC 9110 section 5.6.1), trimmed; empty ones do not count.
+--- The elements of a comma-separated list (RFC 9110 section 5.6.1), trimmed; empty ones do not
+--- count.
 ---@param text string
 ---@return string[]
 function headers.list(text)
@@ -49,8 +50,8 @@ local Headers = {
   end,
 }
 
---- The fields of a head, whose first line is none of them: looked up in any case, kept in lower case, those
---- that stand there several times joined.
+--- The fields of a head, whose first line is none of them: looked up in any case, kept in lower
+--- case, those that stand there several times joined.
 ---@param head string
 ---@return table<string, string>
 function headers.parse(head)

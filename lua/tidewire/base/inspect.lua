@@ -1,8 +1,9 @@
 -- inspect.lua -- `tw.inspect`: any value as text for people.
 --
--- As Lua would write it where Lua could: strings in quotes, tables with their keys in order. On one line where that
--- is short, else a line for each field. What is large is cut off: the text is for a log or a terminal, never to be
--- read back. No address is ever shown, and of an object of the library what `tostring` says.
+-- As Lua would write it where Lua could: strings in quotes, tables with their keys in order. On one
+-- line where that is short, else a line for each field. What is large is cut off: the text is for a
+-- log or a terminal, never to be read back. No address is ever shown, and of an object of the
+-- library what `tostring` says.
 
 local MOST_BYTES = 16384
 local MOST_FIELDS = 1000 -- of one table
@@ -35,7 +36,8 @@ local function quote(text)
   return rest > 0 and ('"%s"… (%d bytes)'):format(shown, #text) or '"' .. shown .. '"'
 end
 
---- What an object says of itself, through __tostring; nil if it does not, or shows no more than an address.
+--- What an object says of itself, through __tostring; nil if it does not, or shows no more than an
+--- address.
 local function own_text(value)
   local metatable = debug.getmetatable(value)
   if type(metatable) ~= "table" or rawget(metatable, "__tostring") == nil then
@@ -178,7 +180,8 @@ function inspect.line(value)
   return write({ open = {}, left = MOST_BYTES, on_one_line = true }, value, "", 0)
 end
 
---- Where a function of a script's begins, to stand before a message: "app.lua:3: "; "" for what is no such function.
+--- Where a function of a script's begins, to stand before a message: "app.lua:3: "; "" for what is
+--- no such function.
 ---@param f any
 ---@return string
 function inspect.place(f)
@@ -189,8 +192,8 @@ function inspect.place(f)
   return ("%s:%d: "):format(info.source:match("^@(.*)") or info.short_src, info.linedefined)
 end
 
---- What was thrown, as text for people: a text as it is, and of other values what they say of themselves or what is in
---- them. Never an address.
+--- What was thrown, as text for people: a text as it is, and of other values what they say of
+--- themselves or what is in them. Never an address.
 ---@param value any
 ---@return string
 function inspect.thrown(value)

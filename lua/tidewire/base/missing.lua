@@ -1,9 +1,11 @@
--- missing.lua -- names that our objects do not have: an error about one is told which name was meant.
+-- missing.lua -- names that our objects do not have: an error about one is told which name was
+-- meant.
 --
--- To read a name that is not there gives nil, as everywhere in Lua: scripts look whether a function exists, and a
--- connection's other fields are theirs. The error comes later, from Lua: "attempt to call a nil value (method 'snd')".
--- So each object remembers the last name that was looked for in vain, and `missing.explain` adds to the error's text
--- what was meant if it is about that very name. What is there is read as before.
+-- To read a name that is not there gives nil, as everywhere in Lua: scripts look whether a function
+-- exists, and a connection's other fields are theirs. The error comes later, from Lua: "attempt to
+-- call a nil value (method 'snd')". So each object remembers the last name that was looked for in
+-- vain, and `missing.explain` adds to the error's text what was meant if it is about that very
+-- name. What is there is read as before.
 
 local suggest = require "tidewire.base.suggest"
 
@@ -82,7 +84,8 @@ function missing.add(kind)
   kinds[#kinds + 1] = kind
 end
 
---- The names of tables of functions and of the values beside them; those that begin with "__" are Lua's.
+--- The names of tables of functions and of the values beside them; those that begin with "__" are
+--- Lua's.
 local function names_of(tables, sign)
   local names = {}
   for _, each in ipairs(tables) do
@@ -131,8 +134,9 @@ function missing.watch_class(subject, class, fields)
   setmetatable(class, { __index = rememberer(subject, { class, fields }, ":") })
 end
 
---- What can be called with a dot only, such as `tw`: remembers what it was asked for and has not, says so when it is
---- called itself, and has a name by which errors about an argument tell that it was called with a colon.
+--- What can be called with a dot only, such as `tw`: remembers what it was asked for and has not,
+--- says so when it is called itself, and has a name by which errors about an argument tell that it
+--- was called with a colon.
 ---@param subject string  "tw.log"
 ---@param module table
 function missing.watch_module(subject, module)
@@ -148,7 +152,8 @@ function missing.watch_module(subject, module)
   })
 end
 
---- Is it a module of ours? Then it is the first argument of a function that was called with a colon.
+--- Is it a module of ours? Then it is the first argument of a function that was called with a
+--- colon.
 ---@param value any
 ---@return boolean
 function missing.is_module(value)
@@ -199,8 +204,8 @@ local function hint_of(kind, name)
   end
 end
 
---- What is said where a name of ours was called and is no function, or was looked into and is one. It may have been
---- one of the script's own.
+--- What is said where a name of ours was called and is no function, or was looked into and is one.
+--- It may have been one of the script's own.
 local function misuse_of(kind, name, was_called)
   local sign, value = kind.names()[name], kind.values()[name]
   if was_called and value ~= nil then
@@ -229,8 +234,8 @@ local function find_hint(name, what, type_name)
   end
 end
 
---- A connection's method was called on something that is none of our objects: the arguments of a hook in another order,
---- or a connection's id.
+--- A connection's method was called on something that is none of our objects: the arguments of a
+--- hook in another order, or a connection's id.
 local function hint_of_stranger(name)
   for _, kind in ipairs(kinds) do
     if kind.subject == "conn" and kind.names()[name] == ":" then

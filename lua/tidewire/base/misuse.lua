@@ -1,7 +1,7 @@
 -- misuse.lua -- a function of ours was called in a way that cannot be meant.
 --
--- Checks throw a text without a place, from however deep; `blame_caller` puts the place before it that helps:
--- the line of the script that made the call. Keeps nothing.
+-- Checks throw a text without a place, from however deep; `blame_caller` puts the place before it
+-- that helps: the line of the script that made the call. Keeps nothing.
 
 local suggest = require "tidewire.base.suggest"
 

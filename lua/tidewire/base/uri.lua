@@ -1,7 +1,8 @@
 -- uri.lua -- taking request targets apart: percent-decoding, path and query.
 --
 -- Pure functions on strings. Runs in a worker's Lua state. Knows nothing of requests, routes or
--- files; above all it does not judge a path ("..", NUL), which is the business of whoever opens files.
+-- files; above all it does not judge a path ("..", NUL), which is the business of whoever opens
+-- files.
 
 local uri = {}
 

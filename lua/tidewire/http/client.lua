@@ -1,8 +1,8 @@
 -- client.lua -- `tw.http`: requests to other servers.
 --
--- Checks and completes what the script asks for, hands it to C as plain values (core_http.c), and waits for
--- what comes of it like tw.sleep does: other connections go on. What cannot be meant throws at the line
--- that asked; what the world refuses is nil and a message. Keeps nothing.
+-- Checks and completes what the script asks for, hands it to C as plain values (core_http.c), and
+-- waits for what comes of it like tw.sleep does: other connections go on. What cannot be meant
+-- throws at the line that asked; what the world refuses is nil and a message. Keeps nothing.
 
 local async = require "tidewire.async"
 local core = require "tidewire.core"
@@ -168,8 +168,8 @@ local Pending = {
 --- Asks another server, and waits for its answer, whatever its status.
 ---
 --- nil and a message for what the world refuses: "connection refused", "could not resolve host",
---- "timed out after 10 s", "the answer is larger than 8388608 bytes", … Throws for what cannot be meant, and where
---- nothing can wait.
+--- "timed out after 10 s", "the answer is larger than 8388608 bytes", … Throws for what cannot be
+--- meant, and where nothing can wait.
 ---@param request tidewire.http.Request
 ---@return tidewire.http.Response|nil response
 ---@return string|nil message

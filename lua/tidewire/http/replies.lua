@@ -28,8 +28,9 @@ local function is_close_code(value)
   return math.type(value) == "integer" and value >= 4000 and value <= 4999
 end
 
---- Is this the status of a refusal? One from 4000 to 4999 is a close code: the handshake is accepted and the connection
---- closed with it at once, because a page in a browser can read nothing else.
+--- Is this the status of a refusal? One from 4000 to 4999 is a close code: the handshake is
+--- accepted and the connection closed with it at once, because a page in a browser can read nothing
+--- else.
 ---@param value any
 ---@return boolean
 function replies.is_refusal(value)
@@ -55,7 +56,8 @@ local function text_of(what, value)
   return tostring(value)
 end
 
---- Builds a reply; a body that is a table becomes JSON. Throws, without a place, for a body that cannot be sent.
+--- Builds a reply; a body that is a table becomes JSON. Throws, without a place, for a body that
+--- cannot be sent.
 ---@param status integer
 ---@param headers table<string, string|string[]>|nil
 ---@param body any
@@ -74,8 +76,8 @@ function replies.new(status, headers, body)
   return { status = status, headers = header_fields.lines(headers or {}), body = body }
 end
 
---- A refusal that explains itself, with the body of all refusals, C's (net/response.h) included: JSON
---- `{"error":message,"status":status}`, its keys always in this order.
+--- A refusal that explains itself, with the body of all refusals, C's (net/response.h) included:
+--- JSON `{"error":message,"status":status}`, its keys always in this order.
 ---@param status integer
 ---@param message string
 ---@param headers table<string, string>|nil
@@ -111,9 +113,9 @@ local function close_reason(details)
   return text:sub(1, cut)
 end
 
---- What a `validate` that refused has returned: status, then a message or a table of
---- `{ status =, headers =, body = }`; any of them may be missing. With a status from 4000 to 4999 the body is the
---- reason of the close.
+--- What a `validate` that refused has returned: status, then a message or a table of `{ status =,
+--- headers =, body = }`; any of them may be missing. With a status from 4000 to 4999 the body is
+--- the reason of the close.
 ---@param first any
 ---@param second any
 ---@return tidewire.Reply
@@ -138,8 +140,8 @@ function replies.of_validate(first, second)
   return replies.new(status, details.headers, details.body)
 end
 
---- What is wrong with two values that do not begin with a status; nil: nothing. A second number may be left over
---- from string.gsub.
+--- What is wrong with two values that do not begin with a status; nil: nothing. A second number may
+--- be left over from string.gsub.
 local function wrong_pair(first, second)
   if first == nil or second == nil then
     return nil
@@ -152,8 +154,8 @@ local function wrong_pair(first, second)
     :format(describe(first), describe(second))
 end
 
---- What a route has returned: a status, a body (200), a status and a body, or a table of
---- `{ status =, headers =, body = }`. Nothing, and whatever else is no answer, is an error of the script's.
+--- What a route has returned: a status, a body (200), a status and a body, or a table of `{ status
+--- =, headers =, body = }`. Nothing, and whatever else is no answer, is an error of the script's.
 ---@param first any
 ---@param second any
 ---@return tidewire.Reply|nil

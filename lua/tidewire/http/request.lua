@@ -1,10 +1,11 @@
--- request.lua -- what a client asked for: the `request` of `validate`, `conn.request` and HTTP routes.
+-- request.lua -- what a client asked for: the `request` of `validate`, `conn.request` and HTTP
+-- routes.
 --
 -- A request is one small table around the head as it came over the wire, because every idle
 -- connection keeps one. Each field is worked out when it is first read and kept then. The head was
 -- checked by the C parser before it comes here (one space between method, target and version; CRLF;
--- no folded lines), so nothing is refused in this file. Runs in a worker's Lua state; knows nothing of
--- routes (params are handed in) or of sockets.
+-- no folded lines), so nothing is refused in this file. Runs in a worker's Lua state; knows nothing
+-- of routes (params are handed in) or of sockets.
 --
 -- No loop here may be quadratic in the length of the head: a stranger wrote it (see headers.lua).
 

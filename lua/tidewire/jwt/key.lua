@@ -1,12 +1,12 @@
 -- key.lua -- what a key is good for: a secret for HS256, or the half of a key pair.
 --
 -- A token names its own algorithm, so whoever verifies it must not believe it: the public half of a
--- key pair, which everyone knows, would otherwise pass as a secret. The kind of the key is therefore
--- found out from the key alone, before any token is looked at. A key comes from the server's own
--- configuration: what is wrong with one is misuse and throws.
+-- key pair, which everyone knows, would otherwise pass as a secret. The kind of the key is
+-- therefore found out from the key alone, before any token is looked at. A key comes from the
+-- server's own configuration: what is wrong with one is misuse and throws.
 --
--- Looks only as far into a PEM text as the names of its algorithms; the rest is OpenSSL's. What is no PEM text is a
--- secret, if it is not a key in another form (jwt/secret.lua).
+-- Looks only as far into a PEM text as the names of its algorithms; the rest is OpenSSL's. What is
+-- no PEM text is a secret, if it is not a key in another form (jwt/secret.lua).
 
 local core = require "tidewire.jwt_c"
 local jwt_secret = require "tidewire.jwt.secret"
@@ -32,7 +32,8 @@ local CURVES = {
   ["\x06\x05\x2b\x81\x04\x00\x23"] = { family = "ES", kind = "an EC key on P-521", algorithms = { "ES512" } },
 }
 
--- The algorithm's name stands at the very front of a key; random bytes of the key itself do not count.
+-- The algorithm's name stands at the very front of a key; random bytes of the key itself do not
+-- count.
 local FRONT = 24
 
 -- What else may stand in a PEM text where a key is wanted, and what to do about it.
@@ -58,8 +59,9 @@ local function pem_text(label, body)
   return ("-----BEGIN %s-----\n%s\n-----END %s-----\n"):format(label, lines, label)
 end
 
---- The first block of a PEM text with one of the wanted labels: label, bytes, and the block alone. Its line breaks may
---- be missing, or be written "\n", as it happens on the way through an environment variable.
+--- The first block of a PEM text with one of the wanted labels: label, bytes, and the block alone.
+--- Its line breaks may be missing, or be written "\n", as it happens on the way through an
+--- environment variable.
 local function find_block(pem, wanted)
   local other
   for label, body in pem:gmatch("%-%-%-%-%-BEGIN ([A-Z0-9 ]+)%-%-%-%-%-(.-)%-%-%-%-%-END %1%-%-%-%-%-") do

@@ -1,9 +1,11 @@
--- secret.lua -- what must not be taken for a shared secret: keys that others may know, and texts too short.
+-- secret.lua -- what must not be taken for a shared secret: keys that others may know, and texts
+-- too short.
 --
--- Whoever knows the text with which HS256 is verified can write tokens. A public key that is not the whole PEM text
--- which tw.jwt expects (its lines lost on the way through an environment variable, DER, ssh's form, a JSON Web Key)
--- would be taken for such a text, and so would a certificate, an address or a file's name. What a text is, is found out
--- in each form in which it may come: as it is, in base64, in hexadecimal, in UTF-16. A real secret, random bytes or an
+-- Whoever knows the text with which HS256 is verified can write tokens. A public key that is not
+-- the whole PEM text which tw.jwt expects (its lines lost on the way through an environment
+-- variable, DER, ssh's form, a JSON Web Key) would be taken for such a text, and so would a
+-- certificate, an address or a file's name. What a text is, is found out in each form in which it
+-- may come: as it is, in base64, in hexadecimal, in UTF-16. A real secret, random bytes or an
 -- encoding of them, looks like one of these less often than once in ten million.
 
 local core = require "tidewire.jwt_c"
@@ -37,10 +39,12 @@ local KINDS = {
 
 -- ---- looking at bytes ----
 
--- Parts of object identifiers, as DER has them: RSA, EC, the curves of Edwards and Montgomery, names in certificates.
+-- Parts of object identifiers, as DER has them: RSA, EC, the curves of Edwards and Montgomery,
+-- names in certificates.
 local OIDS = { "\x2a\x86\x48\x86\xf7\x0d\x01", "\x2a\x86\x48\xce\x3d", "\x06\x03\x2b\x65", "\x06\x03\x55\x04" }
 
---- Where the content of a DER element begins that stands at `at`, and how long it is; nil if that is no such element.
+--- Where the content of a DER element begins that stands at `at`, and how long it is; nil if that
+--- is no such element.
 local function content_of(bytes, at)
   local first = bytes:byte(at + 1)
   if not first or first == 0x80 or first > 0x84 then
@@ -160,7 +164,8 @@ local function kind_of(text)
   return text:find("IDAQAB=*%s*$") and "public" or nil -- 65537, at the end of an RSA key whose beginning is lost
 end
 
---- What others may know, and is given as a secret: says which it is and what to do, as an error without a place.
+--- What others may know, and is given as a secret: says which it is and what to do, as an error
+--- without a place.
 ---@param key string
 function jwt_secret.refuse_known(key)
   local kind = der_kind(key) and "der" or kind_of((key:gsub("^\xef\xbb\xbf", "")))
@@ -179,7 +184,8 @@ end
 -- As many bytes as the hash has (RFC 7518 §3.2).
 local LEAST = { HS256 = 32, HS384 = 48, HS512 = 64 }
 
---- Why a secret is too short for the algorithm; nil if it is long enough, or the algorithm takes none.
+--- Why a secret is too short for the algorithm; nil if it is long enough, or the algorithm takes
+--- none.
 ---@param key string
 ---@param algorithm string
 ---@return string|nil

@@ -1,10 +1,10 @@
 -- app.lua -- from a script file to an app: everything checked, every default filled in.
 --
--- Runs the file, tells an app from a bare handler, checks all tables against options.lua, joins the four
--- sources of settings by their strength (command line, environment, app, defaults), and compiles paths and
--- origins. All that is wrong is collected and told at once, with file and line where they can be told. Runs in
--- a worker's Lua state, in a coroutine (the file may wait at its top level). Opens no socket, and knows nothing
--- of connections.
+-- Runs the file, tells an app from a bare handler, checks all tables against options.lua, joins the
+-- four sources of settings by their strength (command line, environment, app, defaults), and
+-- compiles paths and origins. All that is wrong is collected and told at once, with file and line
+-- where they can be told. Runs in a worker's Lua state, in a coroutine (the file may wait at its
+-- top level). Opens no socket, and knows nothing of connections.
 
 local app_endpoints = require "tidewire.load.app_endpoints"
 local app_routes = require "tidewire.load.app_routes"

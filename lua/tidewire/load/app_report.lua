@@ -1,7 +1,8 @@
 -- app_report.lua -- what is found wrong while one app loads.
 --
--- Collects errors and warnings, and finds the line of each in the source of the table it is about. Owns
--- the sources it read for that. Runs while an app loads, never after; knows nothing of what the messages say.
+-- Collects errors and warnings, and finds the line of each in the source of the table it is about.
+-- Owns the sources it read for that. Runs while an app loads, never after; knows nothing of what
+-- the messages say.
 
 local source_lines = require "tidewire.load.source_lines"
 
@@ -93,8 +94,8 @@ local function ranks_of(self, problems)
   return ranks
 end
 
---- Errors or warnings as they are read: file by file, by lines. What has no line comes behind what has one; what is
---- equal stays in the order in which it was found.
+--- Errors or warnings as they are read: file by file, by lines. What has no line comes behind what
+--- has one; what is equal stays in the order in which it was found.
 ---@param problems tidewire.LoadProblem[]
 ---@return tidewire.LoadProblem[]
 function Report:in_order(problems)

@@ -1,7 +1,9 @@
--- app_tls.lua -- an app's `tls`: which files the certificate and its key stand in, and whether they can be used.
+-- app_tls.lua -- an app's `tls`: which files the certificate and its key stand in, and whether they
+-- can be used.
 --
--- Each comes from the strongest source that names it. Names in the app are of files in its folder; those of the
--- environment and the command line are as the shell means them. Runs while an app loads. Reads no file itself.
+-- Each comes from the strongest source that names it. Names in the app are of files in its folder;
+-- those of the environment and the command line are as the shell means them. Runs while an app
+-- loads. Reads no file itself.
 
 local script_file = require "tidewire.load.script_file"
 
@@ -25,8 +27,8 @@ local function find(report, sources, name)
   end
 end
 
---- Reads `tls` into result.certificate and result.key, which stay nil without. A key is looked for in the file of
---- the certificate where none is named.
+--- Reads `tls` into result.certificate and result.key, which stay nil without. A key is looked for
+--- in the file of the certificate where none is named.
 ---@param report tidewire.AppReport
 ---@param result { certificate: string|nil, key: string|nil }
 ---@param sources tidewire.TlsSources

@@ -1,8 +1,8 @@
 -- environment.lua -- settings from TIDEWIRE_… environment variables.
 --
--- The variables of options are declared with the options (options.lua); those the program reads itself are
--- only known here, so that a misspelt name can be told from them. Pure: the environment is handed in as a
--- table. Runs while an app loads.
+-- The variables of options are declared with the options (options.lua); those the program reads
+-- itself are only known here, so that a misspelt name can be told from them. Pure: the environment
+-- is handed in as a table. Runs while an app loads.
 
 local options = require "tidewire.load.options"
 local suggest = require "tidewire.base.suggest"

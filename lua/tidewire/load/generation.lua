@@ -1,11 +1,14 @@
--- generation.lua -- one loading of an app's scripts: their environment, and the modules that they have loaded.
+-- generation.lua -- one loading of an app's scripts: their environment, and the modules that they
+-- have loaded.
 --
--- Each reload makes a new one beside the one that runs. A generation has globals and script modules of its own, so
--- that new code meets nothing of the old; libraries (Lua's own, tidewire, C modules, what LuaRocks has installed) are
--- loaded once and shared by all. What a script changes in a library's table is therefore seen by later generations.
+-- Each reload makes a new one beside the one that runs. A generation has globals and script modules
+-- of its own, so that new code meets nothing of the old; libraries (Lua's own, tidewire, C modules,
+-- what LuaRocks has installed) are loaded once and shared by all. What a script changes in a
+-- library's table is therefore seen by later generations.
 --
--- `require` is a Lua function here, so a module may wait while it is loaded, as the app's own file may. Only
--- precompiled chunks are refused: bad ones can crash the interpreter. Knows nothing of what scripts return.
+-- `require` is a Lua function here, so a module may wait while it is loaded, as the app's own file
+-- may. Only precompiled chunks are refused: bad ones can crash the interpreter. Knows nothing of
+-- what scripts return.
 
 local script_file = require "tidewire.load.script_file"
 
@@ -58,8 +61,8 @@ end
 
 local loading_mark = { __close = function(mark) mark.loading[mark.name] = nil end }
 
---- Notes the files that a module might have been in, before the one that it was found in: one that appears there goes
---- first from then on. Not those of libraries, which are loaded once.
+--- Notes the files that a module might have been in, before the one that it was found in: one that
+--- appears there goes first from then on. Not those of libraries, which are loaded once.
 local function note_places(self, name, found)
   if self.told then
     return
@@ -86,7 +89,8 @@ local function run_loader(self, loader, name, extra)
   return result
 end
 
---- The searchers of `require`, as of Lua's own: a loader and what it is given, or why there is none.
+--- The searchers of `require`, as of Lua's own: a loader and what it is given, or why there is
+--- none.
 local function searchers_of(self)
   local env = self.env
   local function preloaded(name)

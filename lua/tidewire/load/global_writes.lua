@@ -1,9 +1,10 @@
 -- global_writes.lua -- where functions write globals, as far as a chunk's bytecode tells.
 --
--- A hook that writes `name = message` without `local` writes a variable that all connections share. The compiler has
--- resolved scopes already, so its output is read, not the source: each instruction that sets a field of the chunk's
--- _ENV. Read is the format of Lua 5.4 (lundump.c); whether it is that of the Lua that runs is tried once, on a chunk of
--- which the answer is known, and nothing is found where it is not. Pure.
+-- A hook that writes `name = message` without `local` writes a variable that all connections share.
+-- The compiler has resolved scopes already, so its output is read, not the source: each instruction
+-- that sets a field of the chunk's _ENV. Read is the format of Lua 5.4 (lundump.c); whether it is
+-- that of the Lua that runs is tried once, on a chunk of which the answer is known, and nothing is
+-- found where it is not. Pure.
 
 local global_writes = {}
 
@@ -88,7 +89,8 @@ function Dump:lines(first_line)
   return lines
 end
 
---- Reads a function and those in it. `outer`: the upvalues of the one around it; nil: it is the chunk.
+--- Reads a function and those in it. `outer`: the upvalues of the one around it; nil: it is the
+--- chunk.
 function Dump:function_(outer, found)
   self:string() -- the source
   local first_line = self:number()
@@ -137,7 +139,8 @@ end
 
 local known
 
---- The writes to globals in the functions of a chunk, in the order of lines; those of the chunk itself are none.
+--- The writes to globals in the functions of a chunk, in the order of lines; those of the chunk
+--- itself are none.
 ---@param chunk function  as `load` gives it
 ---@return { name: string, line: integer }[]
 function global_writes.find(chunk)

@@ -1,8 +1,10 @@
--- option_types.lua -- the kinds of value an option can have: how each is checked and read from text.
+-- option_types.lua -- the kinds of value an option can have: how each is checked and read from
+-- text.
 --
 -- A type says what it expects, in words that follow "expected"; checks a Lua value, which may give
--- another, normal one (a size "1M" becomes 1048576); and, where it can come from the environment, reads
--- text. Pure functions, run while an app loads. Knows no option by name: options.lua has those.
+-- another, normal one (a size "1M" becomes 1048576); and, where it can come from the environment,
+-- reads text. Pure functions, run while an app loads. Knows no option by name: options.lua has
+-- those.
 
 local headers = require "tidewire.base.headers"
 local origins = require "tidewire.load.origins"
@@ -53,7 +55,8 @@ function option_types.quote(text)
   return '"' .. text:gsub("%c", "?") .. '"'
 end
 
---- A list in an environment variable is written as one in a header; there it may go over several lines.
+--- A list in an environment variable is written as one in a header; there it may go over several
+--- lines.
 local function split_commas(text)
   return headers.list((text:gsub("%s", " ")))
 end

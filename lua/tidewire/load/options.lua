@@ -1,9 +1,11 @@
--- options.lua -- every hook, option, limit and setting there is, and the check of a table against them.
+-- options.lua -- every hook, option, limit and setting there is, and the check of a table against
+-- them.
 --
--- The lists below are the one place where an option is declared: its name, its type (option_types.lua),
--- its default and its environment variable. To add one, add a line, and describe it in
--- docs/configuration.md. A check collects all that is wrong instead of stopping at the first. Runs while an
--- app loads; knows nothing of files, lines or how the strengths of sources are ordered (app.lua does).
+-- The lists below are the one place where an option is declared: its name, its type
+-- (option_types.lua), its default and its environment variable. To add one, add a line, and
+-- describe it in docs/configuration.md. A check collects all that is wrong instead of stopping at
+-- the first. Runs while an app loads; knows nothing of files, lines or how the strengths of sources
+-- are ordered (app.lua does).
 
 local option_types = require "tidewire.load.option_types"
 local suggest = require "tidewire.base.suggest"
@@ -256,8 +258,8 @@ function options.check_supported(findings, list_name, name, value, shown, path)
   end
 end
 
---- `x = production and {...}` gives false in development: for what is not set by default, and for hooks,
---- false means "not set".
+--- `x = production and {...}` gives false in development: for what is not set by default, and for
+--- hooks, false means "not set".
 local function may_be_false(spec)
   return spec.default == nil and spec.type ~= "text"
 end
@@ -284,7 +286,8 @@ local function check_option(spec, list_name, value, before, path, findings, fact
   return result
 end
 
---- The table's own keys, and the options it inherits through a metatable (a handler may have a base class).
+--- The table's own keys, and the options it inherits through a metatable (a handler may have a base
+--- class).
 local function keys_of(list_name, values)
   local keys = {}
   for key in pairs(values) do
@@ -330,8 +333,8 @@ function options.check(list_name, values, before, path, facts)
   return check_table(list_name, values, before, path, findings, facts), findings
 end
 
---- The effective values of a list: the first that has one, strongest first, else the default. What is
---- explicitly not set (false) counts as a value and comes out as nil. Hooks are left out.
+--- The effective values of a list: the first that has one, strongest first, else the default. What
+--- is explicitly not set (false) counts as a value and comes out as nil. Hooks are left out.
 ---@param list_name "handler"|"app"|"limits"
 ---@param sources table[]  checked tables, the strongest first
 ---@return table<string, any>

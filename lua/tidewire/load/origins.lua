@@ -1,10 +1,10 @@
 -- origins.lua -- which web pages may open a connection: the `origins` option.
 --
--- A browser sends the Origin of the page with every handshake (RFC 6455, 4.1), and this check is all that
--- keeps a stranger's page from talking to the server with a visitor's cookies. Origins are compared
--- as RFC 6454 says: scheme, host and port, letters' case and the scheme's own port aside. Compiled once
--- while an app loads, called once a handshake. Pure Lua; knows nothing of options or requests (a request
--- is only handed through to a script's function).
+-- A browser sends the Origin of the page with every handshake (RFC 6455, 4.1). This check alone keeps
+-- pages of other sites from talking to the server with the user's cookies. Origins are compared as
+-- RFC 6454 says: scheme, host and port, except letters' case and the scheme's own port. Compiled once
+-- while an app loads, called once a handshake. Pure Lua; knows nothing of options or requests (a
+-- script's function only gets the request as it is).
 
 local origins = {}
 
@@ -176,11 +176,12 @@ end
 
 --- Compiles the option into the check of a handshake.
 ---
---- A list (or one text) names Origins; "https://*.example.com" is any host one level below example.com;
---- "null" must be listed to be accepted; an empty list refuses every web page. A function is called with
---- the Origin in its normal form, or "null", and the request, and its answer decides; an error in it is
---- the caller's to handle. nil or "*" is no check at all. What is no Origin is refused by lists and
---- functions alike. A request without Origin (not a browser) passes, unless `require_origin`.
+--- A list (or one text) names Origins; "https://*.example.com" is any host one level below
+--- example.com; "null" must be listed to be accepted; an empty list refuses every web page. A
+--- function is called with the Origin in its normal form, or "null", and the request, and its
+--- answer decides; an error in it is the caller's to handle. nil or "*" is no check at all. What is
+--- no Origin is refused by lists and functions alike. A request without Origin (not a browser)
+--- passes, unless `require_origin`.
 ---@param option string|string[]|function|nil
 ---@param require_origin boolean|nil
 ---@return tidewire.OriginCheck|nil check  check(origin or nil, request) -> true | false, reason, and what a function

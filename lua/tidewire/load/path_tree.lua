@@ -1,13 +1,13 @@
 -- path_tree.lua -- a tree of path patterns, by segment.
 --
--- "/chat", "/game/:room", "/files/*": plain segments, ":name" for one segment that is not empty, and
--- "*" as the last one for all that is left, which may be nothing. A path is walked from left to right, at
--- each segment the plain word before ":name" before "*", so the more specific pattern is found first. Each
--- node is visited at most once a walk, whatever path a client sends. A trailing slash is a segment of
--- its own (an empty one): "/chat/" and "/chat" are two paths.
+-- "/chat", "/game/:room", "/files/*": plain segments, ":name" for one segment that is not empty,
+-- and "*" as the last one for all that is left, which may be nothing. A path is walked from left to
+-- right, at each segment the plain word before ":name" before "*", so the more specific pattern is
+-- found first. Each node is visited at most once a walk, whatever path a client sends. A trailing
+-- slash is a segment of its own (an empty one): "/chat/" and "/chat" are two paths.
 --
--- Owns the tree; runs in a worker's Lua state; knows nothing of methods, endpoints or conflicts: a leaf
--- holds as many entries as were put there, and the caller chooses.
+-- Owns the tree; runs in a worker's Lua state; knows nothing of methods, endpoints or conflicts: a
+-- leaf holds as many entries as were put there, and the caller chooses.
 
 local uri = require "tidewire.base.uri"
 
@@ -88,7 +88,8 @@ local function child(node, segment)
   return node[segment.kind]
 end
 
---- The entries of all patterns that match exactly what this one matches; made empty if there are none.
+--- The entries of all patterns that match exactly what this one matches; made empty if there are
+--- none.
 ---@param pattern string
 ---@return tidewire.PathEntry[]|nil leaf
 ---@return string[]|string names_or_message  the pattern's parameter names, or what is wrong with it
@@ -148,7 +149,8 @@ function visit(node, path, position, captured, visitor)
   return found
 end
 
---- Hands the leaves that match a path to `visitor`, the most specific first, until it returns an entry.
+--- Hands the leaves that match a path to `visitor`, the most specific first, until it returns an
+--- entry.
 ---@param raw_path string  still percent-encoded, so that an encoded slash does not end a segment
 ---@param visitor fun(leaf: tidewire.PathEntry[]): tidewire.PathEntry|nil
 ---@return tidewire.PathEntry|nil entry

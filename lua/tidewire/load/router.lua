@@ -1,10 +1,11 @@
 -- router.lua -- which endpoint or HTTP route answers a path.
 --
--- Two trees of patterns (path_tree.lua has their rules): one of WebSocket endpoints, one of plain HTTP
--- routes with their methods. Two patterns that match the same requests are a mistake in the
--- configuration and told as such when the second is added. Owns both trees; runs in a worker's Lua state,
--- filled once while an app loads and only read after that. Does not open files: a static route says
--- which folder and which rest of the path, and whoever serves it must refuse "..", NUL and their like.
+-- Two trees of patterns (path_tree.lua has their rules): one of WebSocket endpoints, one of plain
+-- HTTP routes with their methods. Two patterns that match the same requests are a mistake in the
+-- configuration and told as such when the second is added. Owns both trees; runs in a worker's Lua
+-- state, filled once while an app loads and only read after that. Does not open files: a static
+-- route says which folder and which rest of the path, and whoever serves it must refuse "..", NUL
+-- and their like.
 
 local PathTree = require "tidewire.load.path_tree"
 
@@ -42,7 +43,8 @@ function Router:add_endpoint(pattern, endpoint)
   return true
 end
 
--- A route with a method goes before one for any method, so those two do not get in each other's way.
+-- A route with a method goes before one for any method, so those two do not get in each other's
+-- way.
 local function overlaps(one, other)
   if one.static and other.static then
     return true
@@ -75,7 +77,8 @@ local function add_static(tree, route)
   route.depth = select(2, folder:gsub("/", "")) -- its number of segments
   local ok, message = add_entry(tree, folder .. "/*", route)
   if ok and folder ~= "" then
-    -- The folder itself, without a slash. A function of that very path goes first, and is no conflict.
+    -- The folder itself, without a slash. A function of that very path goes first, and is no
+    -- conflict.
     local leaf = tree:leaf(folder)
     leaf[#leaf + 1] = { pattern = folder, names = {}, value = route, folder_itself = true }
   end

@@ -1,7 +1,7 @@
 -- script_file.lua -- files of scripts: their folders, and what an error in one says.
 --
--- Turns each way in which loading can fail into a problem with file, line and advice. Running them is
--- generation.lua's. Knows nothing of what a script returns.
+-- Turns each way in which loading can fail into a problem with file, line and advice. Running them
+-- is generation.lua's. Knows nothing of what a script returns.
 
 local inspect = require "tidewire.base.inspect"
 local missing = require "tidewire.base.missing"
@@ -17,7 +17,8 @@ function script_file.folder(file)
   return folder == "" and "/" or folder or "."
 end
 
---- A name below a folder as one path: "public", "examples/chat/public". An absolute name stays as it is.
+--- A name below a folder as one path: "public", "examples/chat/public". An absolute name stays as
+--- it is.
 ---@param folder string
 ---@param name string
 ---@return string
@@ -78,7 +79,8 @@ function script_file.read_message(text, file)
   return { file = full_name(name, file), line = math.tointeger(tonumber(line)), message = message }
 end
 
---- The traceback of the scripts alone: neither the library's frames nor C's, nor what called the script.
+--- The traceback of the scripts alone: neither the library's frames nor C's, nor what called the
+--- script.
 ---@param traceback string
 ---@return string
 function script_file.own_frames(traceback)

@@ -1,10 +1,11 @@
 -- source_lines.lua -- in which line of a Lua file a key of a table is written.
 --
--- Error messages want to point at `ping_perod = 30`, but a table that was built does not remember where. So
--- the source is read again, as words and marks only: comments and strings are told from code, braces
--- and blocks are followed, and each table constructor is noted with its keys. It is a search, not a parser: what
--- it cannot tell for certain (a key that is computed, the same key in two places) has no line.
--- Runs only when there is something wrong to report. Pure functions on a text; opens no file.
+-- Error messages want to point at `ping_perod = 30`, but a table that was built does not remember
+-- where. So the source is read again, as words and marks only: comments and strings are told from
+-- code, braces and blocks are followed, and each table constructor is noted with its keys. It is a
+-- search, not a parser: what it cannot tell for certain (a key that is computed, the same key in
+-- two places) has no line. Runs only when there is something wrong to report. Pure functions on a
+-- text; opens no file.
 
 local source_lines = {}
 
@@ -43,7 +44,8 @@ local function quoted_string(text, at)
   return stop, value
 end
 
---- The token at `at`: where it ends, its kind ("name", "string", "number", "mark", "space") and value.
+--- The token at `at`: where it ends, its kind ("name", "string", "number", "mark", "space") and
+--- value.
 local function token_at(text, at)
   local stop = select(2, text:find("^%s+", at))
   if stop then
@@ -98,7 +100,8 @@ local OPENERS = { ["function"] = "end", ["if"] = "end", ["do"] = "end", ["repeat
 
 local NO_TOKEN = {}
 
---- The key that the tokens from `i` on set, and the index of the "=" behind it: `key =` or `["key"] =`.
+--- The key that the tokens from `i` on set, and the index of the "=" behind it: `key =` or `["key"]
+--- =`.
 local function key_at(tokens, i)
   local token, second = tokens[i], tokens[i + 1] or NO_TOKEN
   if token.kind == "name" and second.kind == "mark" and second.value == "=" then
@@ -127,7 +130,8 @@ local function note_key(block, key, tokens, equals)
   return entry
 end
 
---- What a "{" at index `i` stands behind: a key of the block around it, a variable, `return`, or nothing known.
+--- What a "{" at index `i` stands behind: a key of the block around it, a variable, `return`, or
+--- nothing known.
 local function place_block(self, block, tokens, i, pending, depth)
   local before, name = tokens[i - 1] or NO_TOKEN, tokens[i - 2] or NO_TOKEN
   local further = tokens[i - 3] or NO_TOKEN
@@ -227,8 +231,8 @@ end
 
 --- The line in which a key is set.
 ---
---- From the table that the file returns on where that can be followed; else the one place in the file where the
---- key is set at all. Nothing if there are several: a wrong line is worse than none.
+--- From the table that the file returns on where that can be followed; else the one place in the
+--- file where the key is set at all. Nothing if there are several: a wrong line is worse than none.
 ---@param path any[]  keys from the file's table on: { "endpoints", "/chat", "ping_period" }
 ---@return integer|nil
 function SourceLines:find(path)

@@ -1,10 +1,11 @@
--- sockets.lua -- sockets that scripts open with luv while they are loaded, and reloads.
+-- sockets.lua -- over a reload: the sockets that scripts open with luv while they are loaded.
 --
--- New code is loaded beside the code that runs, and opens what that has open: the address is in use. So a bind of new
--- code to an address that a handle of the running code is bound to gets that very socket (its descriptor, duplicated);
--- what would make it accept or receive waits until the new code takes over, and the old handle is closed then. No
--- connection that waits in the kernel is lost, and nothing changes where the new code is given up. What new code does
--- not open again stays as it is.
+-- New code is loaded beside the running code and binds the same addresses, which are in use. So
+-- where new code binds an address that a handle of the running code is bound to, it gets that very
+-- socket (its descriptor, duplicated). Calls that make the socket accept or receive wait until the
+-- new code is activated; the old handle is closed then. No connection that waits in the kernel is
+-- lost, and nothing changes where the new code is discarded. Sockets that new code does not open
+-- again stay as they are.
 
 local core = require "tidewire.core"
 
@@ -12,20 +13,20 @@ local sockets = {}
 
 ---@class tidewire.LuvSocket
 ---@field handle userdata
----@field key string          what it is bound to: "tcp 127.0.0.1 8000"
----@field old tidewire.LuvSocket|nil  whose socket it shares, until that is closed
----@field start fun(): any    what makes it accept or receive; it waits for the new code to take over
+---@field key string          its address: "tcp 127.0.0.1 8000"
+---@field old tidewire.LuvSocket|nil  the socket whose descriptor it shares, until that one is closed
+---@field start fun(): any    makes it accept or receive; called when the new code is activated
 
--- luv keeps each handle until it is closed, and with it what is known of it here.
+-- luv keeps each handle until it is closed, and so keeps its entry here.
 ---@type table<userdata, tidewire.LuvSocket>
 local by_handle = setmetatable({}, { __mode = "k" })
----@type table<string, tidewire.LuvSocket>  by what they are bound to: the running code's
+---@type table<string, tidewire.LuvSocket>  of the running code, by their addresses
 local bound = setmetatable({}, { __mode = "v" })
-local pending = {} ---@type tidewire.LuvSocket[]  of code that is loaded: they share another's socket
+local pending = {} ---@type tidewire.LuvSocket[]  of code that is not activated yet: they share another's socket
 local running = 1 -- the generation
 local raw = {} -- luv's own functions
 
---- Does what runs load code that has not taken over?
+--- Does the running function belong to code that is not activated yet?
 local function is_loading()
   local scope = core.scope()
   return scope ~= nil and scope > running
@@ -35,7 +36,7 @@ local function is_open(socket)
   return socket ~= nil and not raw.is_closing(socket.handle)
 end
 
---- Opens the handle with the other's socket. Nil and luv's message where that cannot be.
+--- Opens the handle with the other's socket; or returns nil and luv's message.
 local function share(kind, handle, key, old)
   local fd = raw.fileno(old.handle)
   local copy, message = core.duplicate(fd)
@@ -61,14 +62,14 @@ local function bind(kind, handle, key, ...)
   local result, message, name = raw[kind .. "_bind"](handle, ...)
   if result then
     by_handle[handle] = { handle = handle, key = key }
-    if not is_open(bound[key]) then -- it may be bound to nothing: listen tells
+    if not is_open(bound[key]) then -- two handles may be bound to one address until `listen` fails for one
       bound[key] = by_handle[handle]
     end
   end
   return result, message, name
 end
 
---- Keeps the socket's path, which luv would remove, where the handle is a pipe.
+--- Closes a socket. Of a pipe it keeps the path, which luv would remove.
 local function close(socket)
   local path = socket.key:match("^pipe (.*)$")
   local aside = path and ("%s.%d.%d"):format(path, core.worker, running)
@@ -79,7 +80,7 @@ local function close(socket)
   end
 end
 
---- The new code has it from now on.
+--- Makes the new code's socket accept or receive, and closes the old handle.
 local function begin(socket)
   local result, message, name = socket.start()
   local old = socket.old
@@ -95,7 +96,8 @@ local function begin(socket)
   return result
 end
 
---- Calls luv's function, now or when the code has taken over that shares another's socket.
+--- Calls luv's function: at once, or when the code is activated whose socket shares another's
+--- descriptor.
 local function start(f, handle, ...)
   local socket = by_handle[handle]
   if not socket or not socket.old then
@@ -115,7 +117,7 @@ local function start(f, handle, ...)
   return begin(socket)
 end
 
---- The code that was loaded takes over.
+--- Starts the sockets of the code that is activated.
 ---@param generation integer
 function sockets.activate(generation)
   running = generation
@@ -128,7 +130,7 @@ function sockets.activate(generation)
   end
 end
 
---- It is given up.
+--- Closes the sockets of the code that is discarded.
 function sockets.discard()
   local list = pending
   pending = {}
@@ -140,13 +142,13 @@ function sockets.discard()
   end
 end
 
---- What handles of luv's have as methods, by the class.
+--- The methods of luv's handles of a class.
 local function methods_of(class)
   local metatable = debug.getregistry()[class]
   return type(metatable) == "table" and metatable.__index or {}
 end
 
---- Puts functions in the place of luv's, in its table and among the methods of its handles.
+--- Replaces functions of luv, in its table and among the methods of its handles.
 ---@param uv table
 function sockets.install(uv)
   for _, name in ipairs {

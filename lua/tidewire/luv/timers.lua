@@ -1,13 +1,14 @@
 -- timers.lua -- timers of luv's that give way to sockets.
 --
--- libuv calls all its timers that are due before it looks at a socket. So their callbacks have a slice of time in each
--- turn of the loop, as the timers of tw.every have: one that comes when it is over is started anew, for the next turn.
+-- libuv calls all timers that are due before it looks at a socket. So their callbacks have a slice
+-- of time in each turn of the loop, as the timers of tw.every have. A timer that is due after the
+-- slice is started again, for the next turn.
 
 local core = require "tidewire.core"
 
 local luv_timers = {}
 
---- Puts functions in the place of luv's, in its table and among the methods of its handles.
+--- Replaces functions of luv, in its table and among the methods of its handles.
 ---@param uv table
 function luv_timers.install(uv)
   local raw_start = uv.timer_start

@@ -1,8 +1,8 @@
 -- keep.lua -- `tw.keep`: tables of this worker that outlive a reload.
 --
--- A reload gives the app's code a new generation: new modules, new local variables. This module belongs to the
--- library, which all generations share, so what stands in `kept` stays until the worker ends. It does not look
--- into the tables: functions and metatables in them are those of the code that put them there.
+-- A reload gives the app's code a new generation: new modules, new local variables. This module
+-- belongs to the library, which all generations share, so tables in `kept` stay until the worker
+-- ends. Functions and metatables in these tables stay those of the code that put them there.
 
 local option_types = require "tidewire.load.option_types"
 
@@ -10,8 +10,8 @@ local kept = {} ---@type table<string, table>
 
 local keep = {}
 
---- The table of a name: the same one each time, before and after a reload. `initial`, or what it returns, becomes that
---- table at the first time, and is left alone at all others.
+--- The table of a name: the same table each time, before and after a reload. The first call makes
+--- `initial`, or the table that it returns, that table; later calls ignore `initial`.
 ---@generic T: table
 ---@param name string
 ---@param initial T|(fun(): T)|nil  {} by default

@@ -1,8 +1,10 @@
--- scope.lua -- what an app's code has started while it was loaded: it ends when other code takes over.
+-- scope.lua -- the timers, watches and functions that an app starts while it is loaded: they end
+-- with its code.
 --
--- Timers, watches of rooms and spawned functions that a script starts at its top level, in on_load or in the app's
--- on_reload belong to the scope of their generation, and so does what these start in turn. Without that, each reload
--- would leave one more of each behind. What hooks start is not in a scope.
+-- Timers, watches of rooms and spawned functions that a script starts at its top level, in on_load
+-- or in the app's on_reload belong to the scope of their generation. So do those that these start
+-- in turn. The scope ends when newer code is activated; without scopes, each reload would leave one
+-- more of each behind. Hooks of connections have no scope.
 
 local core = require "tidewire.core"
 
@@ -11,13 +13,13 @@ local scope = {}
 ---@type table<integer, table<table, true>>  generation -> what has :cancel()
 local members = {}
 
---- The scope of what runs now; nil: none.
+--- The scope of the running function: a generation's number; nil: none.
 ---@return integer|nil
 function scope.current()
   return core.scope()
 end
 
---- Adds a thing with :cancel() to the scope of what runs now, if there is one.
+--- Adds an object with a method `cancel` to the scope of the running function, if there is one.
 ---@param thing table
 function scope.add(thing)
   local current = core.scope()
@@ -28,7 +30,7 @@ function scope.add(thing)
   end
 end
 
---- The thing is over.
+--- Removes an object, which has ended, from its scope.
 ---@param thing table
 function scope.remove(thing)
   if thing.scope then
@@ -39,7 +41,7 @@ function scope.remove(thing)
   end
 end
 
---- What a thing calls belongs to its scope, too.
+--- Gives the running function, which the object calls, the scope of the object.
 ---@param thing table
 function scope.enter(thing)
   if thing.scope then
@@ -47,7 +49,7 @@ function scope.enter(thing)
   end
 end
 
---- Ends all of it.
+--- Cancels all objects of a generation's scope and ends the scope.
 ---@param generation integer
 function scope.finish(generation)
   local mine = members[generation]

@@ -1,4 +1,5 @@
--- tidewire.lua -- stands in for `require "tidewire"` where specs run without the server: notes what is asked of it.
+-- tidewire.lua -- stands in for `require "tidewire"` where specs run without the server: notes what
+-- is asked of it.
 --
 -- The server never reads this file. It is yours: what your specs need more of, add here.
 --
