@@ -1,4 +1,5 @@
 /* main.c -- the program: what was asked for, and its exit code. */
+#include "server/check.h"
 #include "server/scaffold.h"
 #include "server/server.h"
 #include "server/settings.h"
@@ -18,7 +19,7 @@ static int act(const struct settings *settings, const char *program) {
         fputs(settings_help, stdout);
         return EXIT_CLEAN;
     case ACTION_CHECK:
-        return server_check(settings);
+        return check_run(settings);
     case ACTION_NEW:
         return scaffold_write(settings->target, program);
     case ACTION_TALK:

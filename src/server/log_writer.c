@@ -73,6 +73,28 @@ static void on_exit_called(void) {
         log_flush();
 }
 
+bool log_writer_open(const struct settings *settings) {
+    log_set_level(settings->log_level);
+    log_set_format(settings->log_format);
+    if (settings->log_file == NULL) {
+        log_open_stderr();
+        return true;
+    }
+    int result = log_open(settings->log_file);
+    if (result != 0)
+        fprintf(stderr, "tidewire: cannot open the log file %s: %s\n", settings->log_file,
+                strerror(-result));
+    return result == 0;
+}
+
+void log_writer_reopen(void) {
+    int result = log_reopen();
+    if (result != 0)
+        log_event(LOG_ERROR, "log_reopen_failed", strerror(-result));
+    else
+        log_event(LOG_INFO, "log_reopened", "SIGUSR1");
+}
+
 void log_writer_start(void) {
     sigset_t all, old;
     sigfillset(&all);

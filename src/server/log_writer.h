@@ -6,6 +6,16 @@
 #ifndef TIDEWIRE_SERVER_LOG_WRITER_H
 #define TIDEWIRE_SERVER_LOG_WRITER_H
 
+#include "server/settings.h"
+
+#include <stdbool.h>
+
+/* Opens the log that the settings name. False, after a message on stderr, when it cannot be
+ * opened. */
+bool log_writer_open(const struct settings *settings);
+/* Opens the log's file anew, and logs that. */
+void log_writer_reopen(void);
+
 /* Once, by the main thread, when it is known where the log goes. */
 void log_writer_start(void);
 

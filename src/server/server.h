@@ -10,7 +10,8 @@ enum { EXIT_CLEAN = 0, EXIT_FAILED = 1, EXIT_USAGE = 2 };
 /* Runs the app until a signal ends it. Returns the exit code. */
 int server_run(const struct settings *settings);
 
-/* Loads the app and opens nothing: prints what is wrong, or that all is well. Returns the exit code. */
-int server_check(const struct settings *settings);
+/* Ends the process although something in it does not end; `why` is logged. A plain exit would
+ * wait for it. */
+_Noreturn void server_exit_now(int code, const char *why);
 
 #endif

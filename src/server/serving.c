@@ -1,4 +1,5 @@
-/* serving.c -- the line of the log that says where to go. See serving.h.
+/* serving.c -- the lines of the log that say where clients connect, and that the server is
+ * ready. See serving.h.
  *
  *     serving http://127.0.0.1:8080/ (WebSocket: /chat, /game/:room) */
 #include "server/serving.h"
@@ -9,6 +10,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 /* Addresses and endpoints that are named. */
 enum { MOST_NAMES = 8 };
@@ -95,4 +97,16 @@ void serving_tell(const struct listeners *listeners, const struct app *app) {
     add(&text, "admin address ");
     add_urls(&text, listeners->admin, false, &count);
     say("serving", &text);
+}
+
+void serving_tell_ready(const struct app *app) {
+    struct log_line line;
+    log_begin(&line, LOG_INFO, "ready");
+    log_int(&line, "endpoints", app->endpoint_count);
+    log_int(&line, "routes", app->route_count);
+    log_int(&line, "workers", app->workers);
+    if (app->certificate != NULL)
+        log_str(&line, "tls", "on");
+    log_int(&line, "pid", getpid());
+    log_end(&line);
 }

@@ -1,5 +1,5 @@
-/* serving.h -- the line of the log that says where to go: every address as a URL, and the WebSocket
- * endpoints. */
+/* serving.h -- the lines of the log at the start: every address as a URL with the WebSocket
+ * endpoints, and that the server is ready. */
 #ifndef TIDEWIRE_SERVER_SERVING_H
 #define TIDEWIRE_SERVER_SERVING_H
 
@@ -7,5 +7,7 @@
 
 /* Once, when clients are let in. */
 void serving_tell(const struct listeners *listeners, const struct app *app);
+/* After that: how much there is. */
+void serving_tell_ready(const struct app *app);
 
 #endif

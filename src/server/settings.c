@@ -392,3 +392,14 @@ void settings_close(struct settings *settings) {
     mem_free(settings->headers.texts);
     mem_free(settings->subprotocols.texts);
 }
+
+struct vm_command_line settings_command_line(const struct settings *settings) {
+    return (struct vm_command_line){
+        .listen = settings->listen,
+        .listen_count = settings->listen_count,
+        .workers = settings->workers,
+        .admin = settings->admin,
+        .tls_certificate = settings->tls_certificate,
+        .tls_key = settings->tls_key,
+    };
+}

@@ -1,11 +1,12 @@
 /* settings.h -- what the command line and the environment say of the process itself.
  *
- * Listen addresses, workers, the admin address and the files of TLS are only carried: they become settings
- * together with the app's own (app.lua). Read once by main. */
+ * Listen addresses, workers, the admin address and the files of TLS are only carried: they
+ * become settings together with the app's own (app.lua). Read once by main. */
 #ifndef TIDEWIRE_SERVER_SETTINGS_H
 #define TIDEWIRE_SERVER_SETTINGS_H
 
 #include "base/log.h"
+#include "script/vm.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -48,6 +49,8 @@ struct settings {
 /* Reads both. False, after a message on stderr that says what to do, when they cannot be used. */
 bool settings_read(struct settings *settings, int argc, char **argv);
 void settings_close(struct settings *settings);
+/* What it says of the app; borrowed from the settings. */
+struct vm_command_line settings_command_line(const struct settings *settings);
 
 /* The text of --help. */
 extern const char settings_help[];

@@ -9,6 +9,7 @@
 #include "server/watch.h"
 
 #include "base/clock.h"
+#include "base/log.h"
 #include "base/mem.h"
 #include "server/folders.h"
 #include "server/snapshot.h"
@@ -26,8 +27,7 @@ enum {
 
 struct watch {
     uv_loop_t *loop;
-    watch_change_fn on_change;
-    void *user;
+    struct reload *reload;
     char *sources;
     struct snapshot *loaded; /* how files were when they were read */
     struct snapshot *seen;   /* and when they were last looked at; NULL: no different */
@@ -45,15 +45,20 @@ static void keep(struct snapshot **place, struct snapshot *snapshot) {
     *place = snapshot;
 }
 
-/* The change is whole. */
-static void tell(struct watch *watch, struct snapshot *now, const struct difference *difference) {
+/* The change is whole: logs the first file of it, and how many others changed. */
+static void want_reload(struct watch *watch, struct snapshot *now,
+                        const struct difference *difference) {
     size_t others = difference->changed + difference->gone - 1;
-    char *file = mem_strdup(difference->file);
+    struct log_line line;
+    log_begin(&line, LOG_INFO, "saved");
+    log_str(&line, "file", difference->file);
+    if (others > 0)
+        log_int(&line, "others", (int64_t)others);
+    log_end(&line);
     keep(&watch->loaded, now);
     keep(&watch->seen, NULL);
     watch->moving_since_ms = watch->gone_since_ms = 0;
-    watch->on_change(watch->user, file, others);
-    mem_free(file);
+    reload_request(watch->reload, NULL, NULL);
 }
 
 /* Is something missing that may come back? */
@@ -92,7 +97,7 @@ static bool look(struct watch *watch) {
     }
     bool still = stands_still(watch, now);
     if (still && !may_come_back(watch, &difference)) {
-        tell(watch, now, &difference);
+        want_reload(watch, now, &difference);
         return false;
     }
     keep(&watch->seen, now);
@@ -122,15 +127,28 @@ static void on_event(void *user) {
         look_in(watch, SOON_MS, true);
 }
 
-struct watch *watch_new(uv_loop_t *loop, double since, watch_change_fn on_change, void *user) {
+/* Scripts were read, or looked for. */
+static void on_sources(void *user, const char *sources) {
+    struct watch *watch = user;
+    struct snapshot *now = snapshot_take(sources);
+    snapshot_inherit(now, watch->loaded, watch->since);
+    keep(&watch->loaded, now);
+    mem_free(watch->sources);
+    watch->sources = mem_strdup(sources);
+    folders_renew(watch->folders, sources);
+    look_in(watch, SOON_MS, true); /* what was saved while it was read */
+}
+
+struct watch *watch_new(uv_loop_t *loop, double since, struct reload *reload, const char *sources) {
     struct watch *watch = mem_zalloc(sizeof *watch);
     watch->loop = loop;
-    watch->on_change = on_change;
-    watch->user = user;
+    watch->reload = reload;
     watch->since = since;
     watch->folders = folders_new(loop, on_event, watch);
     uv_timer_init(loop, &watch->timer);
     watch->timer.data = watch;
+    on_sources(watch, sources);
+    reload_watch(reload, on_sources, watch);
     return watch;
 }
 
@@ -141,16 +159,6 @@ void watch_begin(struct watch *watch) {
     keep(&watch->loaded, snapshot_take(watch->sources));
     keep(&watch->seen, NULL);
     watch->moving_since_ms = watch->gone_since_ms = 0;
-}
-
-void watch_sources(struct watch *watch, const char *sources) {
-    struct snapshot *now = snapshot_take(sources);
-    snapshot_inherit(now, watch->loaded, watch->since);
-    keep(&watch->loaded, now);
-    mem_free(watch->sources);
-    watch->sources = mem_strdup(sources);
-    folders_renew(watch->folders, sources);
-    look_in(watch, SOON_MS, true); /* what was saved while it was read */
 }
 
 static void on_timer_closed(uv_handle_t *handle) {

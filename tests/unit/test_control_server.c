@@ -70,6 +70,17 @@ static int teardown(void **state) {
     return rmdir(folder); /* nothing is left in it */
 }
 
+static bool is_cancelled(void *user) {
+    return user != NULL && *(bool *)user;
+}
+
+static void begin(struct upgrade_new *upgrade, struct passed_fds *passed) {
+    upgrade_new_begin(upgrade, &(struct upgrade_new_options){.loop = &loop,
+                                                             .pid_file = pid_file,
+                                                             .passed = passed,
+                                                             .is_cancelled = is_cancelled});
+}
+
 /* What is waited for comes, or the test's time is over. */
 static void run_while(const struct upgrade_new *upgrade, enum upgrade_new_state at) {
     while (upgrade->state == at)
@@ -91,7 +102,7 @@ static struct address parse(const char *text) {
 static void test_all_is_passed(void **state) {
     struct passed_fds *passed = passed_fds_new();
     struct upgrade_new upgrade;
-    upgrade_new_begin(&upgrade, &loop, pid_file, passed);
+    begin(&upgrade, passed);
     run_while(&upgrade, UPGRADE_NEW_ASKING);
     assert_int_equal(upgrade.state, UPGRADE_NEW_RECEIVED);
     assert_int_equal(upgraded, 0); /* it serves on */
@@ -138,7 +149,7 @@ static void test_many_sockets(void **state) {
     listeners.sets = &many;
     struct passed_fds *passed = passed_fds_new();
     struct upgrade_new upgrade;
-    upgrade_new_begin(&upgrade, &loop, pid_file, passed);
+    begin(&upgrade, passed);
     run_while(&upgrade, UPGRADE_NEW_ASKING);
     assert_int_equal(upgrade.state, UPGRADE_NEW_RECEIVED);
     struct passed_address *all = passed_fds_take_any(passed, false);
@@ -151,11 +162,34 @@ static void test_many_sockets(void **state) {
     listeners.sets = &app_set;
 }
 
+/* A signal that comes in the same turn of the loop as the last socket ends the upgrade; what is
+ * done stays done. */
+static void test_cancelled(void **state) {
+    char error[256] = "";
+    bool cancelled = true;
+    struct passed_fds *passed = passed_fds_new();
+    struct upgrade_new upgrade;
+    begin(&upgrade, passed);
+    run_while(&upgrade, UPGRADE_NEW_ASKING);
+    assert_true(upgrade_new_wait(&upgrade, UPGRADE_NEW_RECEIVED, error, sizeof error));
+    upgrade.options.user = &cancelled;
+    assert_false(upgrade_new_wait(&upgrade, UPGRADE_NEW_RECEIVED, error, sizeof error));
+    assert_non_null(strstr(error, "a signal"));
+    upgrade_new_ready(&upgrade);
+    run_while(&upgrade, UPGRADE_NEW_READY);
+    assert_true(upgrade_new_wait(&upgrade, UPGRADE_NEW_DONE, error, sizeof error));
+    end_upgrade(&upgrade);
+    passed_fds_free(passed);
+    char at[96];
+    snprintf(at, sizeof at, "%s.sock", pid_file);
+    assert_int_equal(unlink(at), 0);
+}
+
 static void test_gone_before_it_was_ready(void **state) {
     for (int i = 0; i < 3; i++) { /* and the next one is welcome */
         struct passed_fds *passed = passed_fds_new();
         struct upgrade_new upgrade;
-        upgrade_new_begin(&upgrade, &loop, pid_file, passed);
+        begin(&upgrade, passed);
         if (i > 0)
             run_while(&upgrade, UPGRADE_NEW_ASKING);
         end_upgrade(&upgrade);
@@ -170,9 +204,9 @@ static void test_gone_before_it_was_ready(void **state) {
 static void test_second_comer(void **state) {
     struct passed_fds *passed = passed_fds_new();
     struct upgrade_new first, second;
-    upgrade_new_begin(&first, &loop, pid_file, passed);
+    begin(&first, passed);
     run_while(&first, UPGRADE_NEW_ASKING);
-    upgrade_new_begin(&second, &loop, pid_file, passed);
+    begin(&second, passed);
     run_while(&second, UPGRADE_NEW_ASKING);
     assert_int_equal(second.state, UPGRADE_NEW_FAILED);
     assert_non_null(strstr(second.problem, "another upgrade"));
@@ -263,7 +297,7 @@ static void test_descriptors_that_nobody_wants(void **state) {
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         struct passed_fds *passed = passed_fds_new();
         struct upgrade_new upgrade;
-        upgrade_new_begin(&upgrade, &loop, pid_file, passed);
+        begin(&upgrade, passed);
         int fd = accept(listener, NULL, NULL);
         send_with_descriptors(fd, cases[i].text, strlen(cases[i].text), cases[i].count);
         run_while(&upgrade, UPGRADE_NEW_ASKING);
@@ -300,7 +334,7 @@ static void test_descriptors_for_the_running_one(void **state) {
 static void test_the_running_one_ends(void **state) {
     struct passed_fds *passed = passed_fds_new();
     struct upgrade_new upgrade;
-    upgrade_new_begin(&upgrade, &loop, pid_file, passed);
+    begin(&upgrade, passed);
     run_while(&upgrade, UPGRADE_NEW_ASKING);
     control_server_close(server);
     server = NULL;
@@ -309,7 +343,7 @@ static void test_the_running_one_ends(void **state) {
     end_upgrade(&upgrade);
     passed_fds_free(passed);
     assert_false(control_is_served(pid_file));
-    upgrade_new_begin(&upgrade, &loop, pid_file, NULL);
+    begin(&upgrade, NULL);
     assert_int_equal(upgrade.state, UPGRADE_NEW_FAILED);
     assert_non_null(strstr(upgrade.problem, pid_file));
 }
@@ -338,6 +372,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         TEST(test_all_is_passed),
         TEST(test_many_sockets),
+        TEST(test_cancelled),
         TEST(test_gone_before_it_was_ready),
         TEST(test_second_comer),
         TEST(test_nonsense),

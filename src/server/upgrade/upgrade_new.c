@@ -39,7 +39,7 @@ static void on_address(struct upgrade_new *upgrade, struct control_message *mess
     struct passed_facts facts = {
         .for_admin = for_admin != 0, .any_port = any_port != 0, .owns_file = owns_file != 0};
     for (size_t i = 0; i < message->fd_count; i++) {
-        const char *why = passed_fds_add(upgrade->passed, message->fds[i], &facts);
+        const char *why = passed_fds_add(upgrade->options.passed, message->fds[i], &facts);
         if (why != NULL)
             fail(upgrade, "the running process has passed a socket that cannot be used: %s", why);
     }
@@ -83,9 +83,9 @@ static void send_text(struct upgrade_new *upgrade, const char *text) {
         fail(upgrade, "the running process does not listen: %s", strerror(errno));
 }
 
-void upgrade_new_begin(struct upgrade_new *upgrade, uv_loop_t *loop, const char *pid_file,
-                       struct passed_fds *passed) {
-    *upgrade = (struct upgrade_new){.passed = passed, .fd = -1};
+void upgrade_new_begin(struct upgrade_new *upgrade, const struct upgrade_new_options *options) {
+    *upgrade = (struct upgrade_new){.options = *options, .fd = -1};
+    const char *pid_file = options->pid_file;
     int fd = control_connect(pid_file, SOCK_NONBLOCK);
     pid_t pid;
     if (fd < 0) {
@@ -96,7 +96,7 @@ void upgrade_new_begin(struct upgrade_new *upgrade, uv_loop_t *loop, const char 
         fail(upgrade, "the process that waits at %s.sock is of another user", pid_file);
     } else {
         upgrade->fd = fd;
-        uv_poll_init(loop, &upgrade->poll, fd);
+        uv_poll_init(options->loop, &upgrade->poll, fd);
         upgrade->poll.data = upgrade;
         uv_poll_start(&upgrade->poll, UV_READABLE, on_readable);
         send_text(upgrade, CONTROL_UPGRADE);
@@ -108,12 +108,13 @@ void upgrade_new_ready(struct upgrade_new *upgrade) {
     send_text(upgrade, CONTROL_READY);
 }
 
-bool upgrade_new_wait(struct upgrade_new *upgrade, enum upgrade_new_state wanted,
-                      bool (*is_cancelled)(void *user), void *user, char *error,
+bool upgrade_new_wait(struct upgrade_new *upgrade, enum upgrade_new_state wanted, char *error,
                       size_t error_size) {
-    while (upgrade->state < wanted && !is_cancelled(user))
-        uv_run(upgrade->poll.loop, UV_RUN_ONCE);
-    if (upgrade->state == wanted)
+    const struct upgrade_new_options *options = &upgrade->options;
+    bool cancelled;
+    while (!(cancelled = options->is_cancelled(options->user)) && upgrade->state < wanted)
+        uv_run(options->loop, UV_RUN_ONCE);
+    if (upgrade->state == wanted && (!cancelled || wanted == UPGRADE_NEW_DONE))
         return true;
     snprintf(error, error_size, "%s",
              upgrade->state == UPGRADE_NEW_FAILED ? upgrade->problem

@@ -1,0 +1,52 @@
+/* check.c -- `tidewire check`. See check.h. */
+#include "server/check.h"
+
+#include "server/reload.h"
+#include "server/server.h"
+#include "server/workers/worker.h"
+
+#include <stdio.h>
+
+static void on_check_late(uv_timer_t *timer) {
+    vm_tell_load(worker_vm(timer->data), RELOAD_SLOW_MS / 1000.0, 1, 1);
+}
+
+/* Loads, and says once that it takes long. */
+static const struct app *check_load(struct worker *worker, const char *file,
+                                    const struct vm_command_line *line, uv_timer_t *timer) {
+    uv_timer_init(worker_loop(worker), timer);
+    timer->data = worker;
+    uv_timer_start(timer, on_check_late, RELOAD_SLOW_MS, 0);
+    uv_unref((uv_handle_t *)timer); /* only what the script waits for keeps the loop */
+    worker_load(worker, file, line);
+    uv_close((uv_handle_t *)timer, NULL); /* which worker_finish() lets happen */
+    return worker_app(worker);
+}
+
+int check_run(const struct settings *settings) {
+    process_catch_sigpipe();
+    log_set_level(settings->log_level < LOG_WARN ? LOG_WARN : settings->log_level);
+    log_set_format(settings->log_format);
+    log_open_stderr();
+    struct process process;
+    process_init(&process);
+    struct worker *worker = worker_new(0, &process, &(struct worker_events){0});
+    struct vm_command_line line = settings_command_line(settings);
+    line.is_check = true;
+    uv_timer_t timer;
+    const struct app *app =
+        worker == NULL ? NULL : check_load(worker, settings->target, &line, &timer);
+    int code = app == NULL ? EXIT_USAGE : EXIT_CLEAN;
+    if (app != NULL)
+        printf("%s: ok (%u endpoint%s, %u HTTP route%s)\n", settings->target, app->endpoint_count,
+               app->endpoint_count == 1 ? "" : "s", app->route_count,
+               app->route_count == 1 ? "" : "s");
+    if (worker != NULL) {
+        worker_close(worker);
+        if (!worker_finish(worker))
+            server_exit_now(code, "a handle, request or thread of luv's does not end");
+    }
+    worker_free(worker);
+    process_close(&process);
+    return code;
+}
