@@ -30,7 +30,8 @@ local prisons = {
   { parts = { "cluster" }, what = "Redis", headers = { "hiredis" } },
   { parts = { "server" }, what = "threads", headers = { "^pthread%.h", "^threads%.h" },
     words = { "uv_thread_create", "pthread_create", "thrd_create" } },
-  { parts = { "server" }, what = "signals", headers = { "^signal%.h", "^sys/signalfd%.h" },
+  { parts = { "server", "base" }, what = "signals", headers = { "^signal%.h" } },
+  { parts = { "server" }, what = "signals", headers = { "^sys/signalfd%.h" },
     words = { "uv_signal_init", "uv_signal_start", "sigaction" } },
 }
 

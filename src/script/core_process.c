@@ -8,6 +8,7 @@
 
 #include "base/descriptors.h"
 #include "base/log.h"
+#include "base/signal_mask.h"
 #include "script/wrap.h"
 
 #include <fcntl.h>
@@ -26,10 +27,15 @@ bool vm_is_exit_marker(lua_State *L, int index) {
 
 /* ---- children ---- */
 
-/* Calls Lua's own function. */
+/* Calls Lua's own function. If that runs out of memory the thread goes on taking signals, which does
+ * no harm. */
 static int call_original(lua_State *L) {
+    sigset_t old;
     descriptors_close_on_exec();
-    return wrap_call(L);
+    signal_mask_child(&old);
+    int count = wrap_call(L);
+    signal_mask_restore(&old);
+    return count;
 }
 
 /* io.popen */
@@ -43,6 +49,14 @@ static int guarded_popen(lua_State *L) {
 static int guarded_execute(lua_State *L) {
     luaL_optstring(L, 1, NULL);
     return call_original(L);
+}
+
+void core_guard_children(lua_State *L) {
+    lua_getglobal(L, "io");
+    wrap_function(L, "popen", guarded_popen);
+    lua_getglobal(L, "os");
+    wrap_function(L, "execute", guarded_execute);
+    lua_pop(L, 2);
 }
 
 /* ---- the end ---- */

@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "script/calls.h"
 #include "script/trace.h"
+#include "script/vm_internal.h"
 #include "script/warning.h"
 #include "script/wrap.h"
 
@@ -180,6 +181,7 @@ static void replace_functions(lua_State *L) {
 /* What may throw on the way to one. */
 static int open_state(lua_State *L) {
     luaL_openlibs(L);
+    core_guard_children(L);
     lua_getglobal(L, "os");
     lua_pushcfunction(L, refuse_exit);
     lua_setfield(L, -2, "exit");

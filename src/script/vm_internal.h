@@ -155,6 +155,8 @@ bool vm_is_exit_marker(lua_State *L, int index);
 extern const luaL_Reg core_process_functions[];
 /* core_process.c: functions for the table on top, which core_push_guarded() has made. */
 void core_add_process_functions(lua_State *L);
+/* The same for io.popen and os.execute of a thread's own state, in place. */
+void core_guard_children(lua_State *L);
 
 /* The task of the coroutine at the index; NULL: it is none of ours. */
 struct task *vm_task_at(lua_State *L, int index);

@@ -4,6 +4,7 @@
 
 #include "base/log.h"
 #include "base/log_queue.h"
+#include "server/thread.h"
 
 #include <pthread.h>
 #include <signal.h>
@@ -22,7 +23,7 @@ static struct sigaction before[FATAL_COUNT];
 /* One for the log, one for what scripts print: who waits for one reader must not keep the other's
  * lines. */
 static struct {
-    pthread_t thread;
+    uv_thread_t thread;
     bool runs;
 } writers[2];
 static bool given_up;
@@ -31,12 +32,11 @@ static struct log_queue *queue_of(int number) {
     return number == 0 ? log_queue_log : log_queue_output;
 }
 
-static void *run(void *argument) {
+static void run(void *argument) {
     struct log_queue *queue = argument;
     unsigned ms = IDLE_MS;
     while (log_queue_serve(queue, ms))
         ms = queue == log_queue_log && log_tick() ? TICK_MS : IDLE_MS;
-    return NULL;
 }
 
 /* Writes what waits, and lets the signal do what it would have done: end the process, with its core
@@ -96,20 +96,14 @@ void log_writer_reopen(void) {
 }
 
 void log_writer_start(void) {
-    sigset_t all, old;
-    sigfillset(&all);
-    for (int i = 0; i < FATAL_COUNT; i++)
-        sigdelset(&all, fatal[i]);
     log_open_output();
-    pthread_sigmask(SIG_BLOCK, &all, &old); /* signals are for others */
     for (int i = 0; i < 2; i++) {
         struct log_queue *queue = queue_of(i);
         log_queue_set_served(queue, true);
-        writers[i].runs = pthread_create(&writers[i].thread, NULL, run, queue) == 0;
+        writers[i].runs = thread_start(&writers[i].thread, run, queue) == 0;
         if (!writers[i].runs)
             log_queue_set_served(queue, false);
     }
-    pthread_sigmask(SIG_SETMASK, &old, NULL);
     atexit(on_exit_called);
     signal(SIGXFSZ, on_file_too_large);
     catch_fatal_signals();
@@ -126,6 +120,6 @@ void log_writer_stop(void) {
             pthread_detach(
                 writers[i].thread); /* it may wait for a reader, and ends with the process */
         else
-            pthread_join(writers[i].thread, NULL);
+            uv_thread_join(&writers[i].thread);
     }
 }

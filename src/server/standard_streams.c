@@ -1,6 +1,8 @@
 /* standard_streams.c -- descriptors 0, 1 and 2 are always open. See standard_streams.h. */
 #include "server/standard_streams.h"
 
+#include "server/thread.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -53,7 +55,7 @@ bool standard_streams_flush(void) {
     uv_thread_t thread;
     uv_mutex_init(&flush.lock);
     uv_cond_init(&flush.done);
-    if (uv_thread_create(&thread, run_flush, NULL) != 0)
+    if (thread_start(&thread, run_flush, NULL) != 0)
         return false;
     uint64_t end = uv_hrtime() + FLUSH_NS, now;
     uv_mutex_lock(&flush.lock);

@@ -7,7 +7,7 @@ local stream = require "support.stream"
 
 local APP = [[
 local tw, uv, here = require "tidewire", require "luv", require "here"
-local INSPECT = "ls /proc/self/fd | tr '\n' ' '; grep SigIgn /proc/self/status"
+local INSPECT = "ls /proc/self/fd | tr '\n' ' '; grep -E 'Sig(Ign|Blk)' /proc/self/status"
 
 local ways = {}
 function ways.popen()
@@ -28,6 +28,15 @@ function ways.spawn()
     pipe:read_start(function(_, chunk)
       if chunk then text = text .. chunk else pipe:close() done(text) end
     end)
+  end))
+end
+function ways.thread()
+  return (tw.await(function(done)
+    local work = uv.new_work(function(inspect)
+      local pipe <close> = io.popen(inspect)
+      return pipe:read("a")
+    end, done)
+    work:queue(INSPECT)
   end))
 end
 kept = io.open("app.lua") -- open as long as the script
@@ -63,12 +72,14 @@ describe("a process that a script starts", function()
   lazy_teardown(function() app:stop() end)
   after_each(stream.close_all)
 
-  for _, way in ipairs { "popen", "execute", "spawn" } do
-    it("has the standard descriptors and no signal ignored: " .. way, function()
+  for _, way in ipairs { "popen", "execute", "spawn", "thread" } do
+    it("has the standard descriptors and no signal ignored or blocked: " .. way, function()
       for _ = 1, 3 do app:connect("/") end
       if not url:find("^https") then assert.equal("fetched", app:http("/fetch?url=" .. url).body) end
-      local descriptors, ignored = app:http("/way/" .. way).body:match("^([%d ]+)SigIgn:%s*(%x+)")
+      local descriptors, blocked, ignored =
+        app:http("/way/" .. way).body:match("^([%d ]+)SigBlk:%s*(%x+)%s*SigIgn:%s*(%x+)")
       assert.equal("0 1 2 3 ", descriptors) -- 3 is the listing's own
+      assert.matches("^0+$", blocked)
       local mine = (process.read_file("/proc/self/status") or ""):match("SigIgn:%s*(%x+)")
       local BROKEN_PIPE <const> = 1 << 12
       assert.equal(tonumber(mine, 16) & ~BROKEN_PIPE & 0x7fffffff, tonumber(ignored, 16) & 0x7fffffff)

@@ -3,6 +3,7 @@
 
 local client = require "support.client"
 local loop = require "support.loop"
+local process = require "support.process"
 local server = require "support.server"
 local stream = require "support.stream"
 
@@ -219,6 +220,36 @@ describe("the end", function()
     app:signal("sigterm")
     peer:close()
     assert_ends_clean(app)
+  end)
+
+  it("comes by the main thread: no other one takes a signal of the process", function()
+    local app <close> = server.start({ app = [[
+      local uv, tw = require "luv", require "tidewire"
+      return {
+        on_load = function()
+          uv.new_thread(function()
+            local uv = require "luv"
+            while not uv.fs_stat("go_on") do uv.sleep(10) end
+          end)
+          tw.await(function(done) uv.fs_stat(".", done) end) -- in a thread of libuv's pool
+        end,
+        endpoints = { ["/"] = {} },
+      }
+    ]] })
+    local uv = require "luv"
+    local others = 0
+    local scan = assert(uv.fs_scandir(("/proc/%d/task"):format(app.pid)))
+    for thread in function() return uv.fs_scandir_next(scan) end do
+      local status = assert(process.read_file(("/proc/%d/task/%s/status"):format(app.pid, thread)))
+      local blocked = tonumber(status:match("SigBlk:%s*(%x+)"), 16)
+      for _, name in ipairs { "SIGTERM", "SIGINT", "SIGHUP", "SIGUSR1" } do
+        local is_blocked = blocked & 1 << (uv.constants[name] - 1) ~= 0
+        assert.equal(tonumber(thread) ~= app.pid, is_blocked, name .. "\n" .. status)
+      end
+      others = others + (tonumber(thread) == app.pid and 0 or 1)
+    end
+    assert.is_true(others >= 2 * app.workers + 1, "threads are missing") -- each worker and its own, and one of the pool
+    process.write_file(app.directory .. "/go_on", "")
   end)
 
   it("while the script still waits at its top level comes at once", function()

@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "core/bus.h"
+#include "server/thread.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -54,20 +55,6 @@ __attribute__((no_sanitize("thread"))) static void on_signal(int number) {
  * loop in Lua does not. This is the C library's own, under a name that it leaves alone. */
 extern int __sigaction(int number, const struct sigaction *action, struct sigaction *old);
 #define sigaction(number, action, old) __sigaction(number, action, old)
-
-/* For the same reason a signal of the process must not come to a thread whose script does not
- * return. */
-static void leave_to_main_thread(void) {
-    static const int ours[] = {SIGURG, SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT};
-    sigset_t set;
-    sigfillset(&set);
-    for (size_t i = 0; i < sizeof ours / sizeof ours[0]; i++)
-        sigdelset(&set, ours[i]);
-    pthread_sigmask(SIG_BLOCK, &set, NULL);
-}
-#else
-static void leave_to_main_thread(void) {
-}
 #endif
 
 static void catch_signal(void) {
@@ -120,9 +107,6 @@ static uint64_t look_around(struct watchdog *watchdog) {
 
 static void run(void *argument) {
     struct watchdog *watchdog = argument;
-    sigset_t all; /* the process's signals are the main thread's, until the very end */
-    sigfillset(&all);
-    pthread_sigmask(SIG_BLOCK, &all, NULL);
     uv_mutex_lock(&watchdog->lock);
     while (!watchdog->stopping)
         uv_cond_timedwait(&watchdog->changed, &watchdog->lock, look_around(watchdog));
@@ -136,7 +120,7 @@ struct watchdog *watchdog_new(void) {
     uv_mutex_init(&watchdog->lock);
     uv_cond_init(&watchdog->changed);
     catch_signal();
-    int result = uv_thread_create(&watchdog->thread, run, watchdog);
+    int result = thread_start(&watchdog->thread, run, watchdog);
     if (result == 0)
         return watchdog;
     log_eventf(LOG_ERROR, "start_failed", "no thread for the watchdog: %s", uv_strerror(result));
@@ -150,7 +134,6 @@ void watchdog_watch(struct watchdog *watchdog, struct budget *budget, unsigned w
     if (watchdog == NULL)
         return;
     struct watched *watched = &watchdog->all[worker];
-    leave_to_main_thread();
     uv_mutex_lock(&watchdog->lock);
     *watched = (struct watched){.budget = budget, .worker = worker, .thread = pthread_self()};
     if (pthread_getcpuclockid(watched->thread, &watched->cpu) != 0)

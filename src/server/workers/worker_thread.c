@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "server/thread.h"
 
 /* ---- the worker's thread ---- */
 
@@ -158,7 +159,7 @@ struct worker_thread *worker_thread_start(struct worker_context *context, unsign
     thread->context = context;
     thread->number = number;
     uv_mutex_init(&thread->lock);
-    int result = uv_thread_create(&thread->thread, run, thread);
+    int result = thread_start(&thread->thread, run, thread);
     if (result == 0)
         return thread;
     log_eventf(LOG_ERROR, "start_failed", "no thread for worker %u: %s", number,
