@@ -1,4 +1,4 @@
--- errors.lua -- what a script's mistakes become: a value for on_error, a line in the log, a close
+-- errors.lua -- turns a script's mistake into a value for on_error, a line of the log, a close
 -- code.
 --
 -- An error ends the smallest thing that failed: the hook, and with on_error's consent (or without
@@ -62,7 +62,7 @@ function errors.log(err, id)
   end
 end
 
---- Asks on_error whether to close; without one, yes.
+--- Calls on_error. Returns whether to close: true without an on_error.
 local function wants_close(conn, err)
   local on_error = conn[ENDPOINT].on_error
   if not on_error then
@@ -77,7 +77,7 @@ local function wants_close(conn, err)
   return true
 end
 
---- Closes if on_error wants it, and always where the connection could not even be started.
+--- Closes the connection if on_error says so, and always after an error in on_start.
 local function decide(conn, err)
   if not wants_close(conn, err) and err.hook ~= "on_start" then
     return
@@ -115,7 +115,7 @@ function errors.returned(conn, value, hook)
   decide(conn, err)
 end
 
---- A message could not be decoded. The client's doing, so it is logged for debugging only.
+--- A message could not be decoded. The client sent it, so the log tells of it at level debug only.
 ---@param conn tidewire.Conn
 ---@param message string
 function errors.undecodable(conn, message)

@@ -1,6 +1,6 @@
 -- init.lua -- `require "tidewire"`: the public API of scripts.
 --
--- Joins the modules; each function's rules stand where it is written. Only inside of the tidewire
+-- Joins the modules; each function is described where it is defined. Works only within the tidewire
 -- program.
 
 local ok, core = pcall(require, "tidewire.core")

@@ -1,7 +1,7 @@
 -- json.lua -- `tw.json`: JSON (RFC 8259) to Lua values and back.
 --
--- The work is done in C (`tidewire.json_c`); this file gives it its public names. What an integer,
--- a float, null and an empty array become is decided in docs/decisions/json.md:
+-- C does the work (`tidewire.json_c`); this file has the public names. docs/decisions/json.md says
+-- what an integer, a float, null and an empty array become:
 --
 --   * `1` is the integer 1, `1.0` and `1e3` are floats, and both stay what they are on a round trip.
 --     An integer beyond 64 bits is an error, not another number.
@@ -21,7 +21,7 @@ local missing = require "tidewire.base.missing"
 ---@class tidewire.json
 local json = {}
 
---- Reads one JSON text. Strict: what the RFC does not allow is an error that says what was
+--- Reads one JSON text. Strict: text that the RFC does not allow is an error, which says what was
 --- expected, and at which byte. Of two equal keys the later one wins. At most 128 levels deep.
 ---
 --- `false` is a value: look at `err`, or compare the value with nil, to see a failure.

@@ -1,11 +1,12 @@
 -- jwt.lua -- `tw.jwt`: JSON Web Tokens (RFC 7519), verified and made.
 --
--- This file decides which tokens are good; the signatures are checked in C (`tidewire.jwt_c`, by
--- libjwt). The order matters: the form of the token, then whether its algorithm is one that goes
--- with the key, then the signature, and only then what the token claims. The claims are read from
--- the very bytes that were signed, by `tw.json`, so an integer in them stays what it is.
+-- This file decides which tokens are valid; C checks the signatures (`tidewire.jwt_c`, by libjwt).
+-- The order matters: the form of the token, then whether its algorithm fits the key, then the
+-- signature, and only then the claims. `tw.json` reads the claims from the bytes that were signed,
+-- so an integer stays an integer.
 --
--- A bad token is the world's failure: nil and a message. A bad key or option is misuse and throws.
+-- For an invalid token functions return nil and a message. A wrong key or option is misuse and
+-- throws.
 
 local core = require "tidewire.jwt_c"
 local json = require "tidewire.json"
@@ -61,8 +62,8 @@ local function contains(list, value)
   return false
 end
 
--- Servers have one key or a few; what each is good for is found out once. A script that makes up
--- keys without end must not fill the memory with them.
+-- Servers have one key or a few; the kind of each is determined once. A script that uses new keys
+-- without end must not fill the memory.
 local MOST_KEYS = 64
 local known_keys = { [true] = {}, [false] = {} } -- by whether they are private
 local known_count = 0
@@ -165,13 +166,13 @@ local function decode_object(part, name)
   return value
 end
 
---- A value from a token, for a message: strangers write tokens.
+--- A value from a token, for a message, cut and quoted: clients write tokens.
 local function shown(value)
   return type(value) == "string" and #value <= 32 and not value:find("[^%w%+%-%./_]") and ('"%s"'):format(value)
     or "something else"
 end
 
---- What the header says about how to read the rest; nil when all is well.
+--- The problem with the header; nil: none.
 local function header_fault(header, wanted)
   if header.alg == nil then
     return "malformed token: its header has no alg"
@@ -186,7 +187,7 @@ local function header_fault(header, wanted)
   end
 end
 
---- When the token is good; nil when that is now.
+--- The problem with the times of a token; nil: it is valid now.
 local function time_fault(claims, leeway)
   for _, name in ipairs { "exp", "nbf", "iat" } do
     local value = claims[name]
@@ -202,7 +203,7 @@ local function time_fault(claims, leeway)
   end
 end
 
---- Whom the token is from and for; nil when that is as wanted.
+--- The problem with the issuer and the audience of a token; nil: none.
 local function party_fault(claims, wanted)
   if wanted.issuers and not (type(claims.iss) == "string" and contains(wanted.issuers, claims.iss)) then
     return "the token is from another issuer"
@@ -261,11 +262,11 @@ local function verify(token, wanted)
   return claims
 end
 
---- Verifies a token: its form, its signature, its times, and whom it is from and for.
+--- Verifies a token: its form, its signature, its times, its issuer and its audience.
 ---
---- Answers the claims, or nil and what is wrong: "token expired", "token not valid yet", "malformed
---- token: …", "the token's signature does not match", … A token of nil, which is what a missing
---- header gives, is answered nil, "no token". Throws for keys and options that cannot be meant.
+--- Returns the claims, or nil and the problem: "token expired", "token not valid yet", "malformed
+--- token: …", "the token's signature does not match", … For nil, the value of a missing header, it
+--- returns nil, "no token". Throws for wrong keys and options.
 ---@param token string|nil
 ---@param options tidewire.jwt.VerifyOptions
 ---@return table<string, any>|nil claims
@@ -358,7 +359,7 @@ local function sign(claims, options)
   return token
 end
 
---- Makes a token. Throws for claims, keys and options that cannot be meant.
+--- Makes a token. Throws for wrong claims, keys and options.
 ---@param claims table<string, any>  becomes a JSON object; integers keep all their digits
 ---@param options tidewire.jwt.SignOptions
 ---@return string token

@@ -10,12 +10,12 @@ local missing = require "tidewire.base.missing"
 
 local log = {}
 
---- What every line has already.
+--- The names that every line has already.
 local reserved = {
   time = true, level = true, worker = true, event = true, conn = true, generation = true, message = true,
 }
 
---- Does it say itself what it is?
+--- Has the value a __tostring?
 local function has_text(value)
   local metatable = debug.getmetatable(value)
   return type(metatable) == "table" and rawget(metatable, "__tostring") ~= nil

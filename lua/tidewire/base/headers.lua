@@ -1,11 +1,11 @@
 -- headers.lua -- header fields of HTTP, read from a head and written as lines.
 --
--- Shared by what comes in (request.lua), what goes out (replies.lua) and calls to other servers
--- (http/client.lua). Heads were checked by a parser in C before they come here, so nothing is
--- refused in reading; what scripts want to send is checked. Keeps nothing.
+-- Used for requests (request.lua), responses (replies.lua) and requests to other servers
+-- (http/client.lua). A parser in C has checked the heads that are read here, so reading refuses
+-- nothing; fields that scripts send are checked. Keeps nothing.
 --
--- No loop here may be quadratic in the length of a head: a stranger wrote it. Hence no lazy
--- patterns ("(.-)%s*$") on its values.
+-- No loop here may be quadratic in the length of a head, because clients write heads. Hence no lazy
+-- patterns ("(.-)%s*$") on values.
 
 local headers = {}
 
@@ -24,8 +24,7 @@ end
 
 -- ---- reading ----
 
---- The elements of a comma-separated list (RFC 9110 section 5.6.1), trimmed; empty ones do not
---- count.
+--- The elements of a comma-separated list (RFC 9110 section 5.6.1), trimmed, without empty ones.
 ---@param text string
 ---@return string[]
 function headers.list(text)
@@ -50,8 +49,8 @@ local Headers = {
   end,
 }
 
---- The fields of a head, whose first line is none of them: looked up in any case, kept in lower
---- case, those that stand there several times joined.
+--- The fields of a head, without its first line. Names are kept in lower case and looked up in any
+--- case; repeated fields are joined.
 ---@param head string
 ---@return table<string, string>
 function headers.parse(head)
@@ -74,7 +73,8 @@ end
 
 -- ---- writing ----
 
---- One header as a line. Throws for what would break the message (RFC 9110 section 5.5).
+--- One field as a line. Throws for a name or value that would break the message (RFC 9110 section
+--- 5.5).
 local function line_of(name, value)
   if type(name) ~= "string" or not name:find("^[%w!#$%%&'*+.^_`|~-]+$") then
     error(("%q is no header name"):format(tostring(name)), 0)
@@ -90,8 +90,8 @@ local function line_of(name, value)
   return ("%s: %s\r\n"):format(name, text)
 end
 
---- Header lines of a table; a list as value gives several lines. Throws, without a place, for what
---- would break the message.
+--- The fields of a table as lines; a list as value gives several lines. Throws, without a place,
+--- for names and values that would break the message.
 ---@param fields table<string, string|string[]>
 ---@return string  whole lines, "Name: value\r\n"
 function headers.lines(fields)
@@ -108,7 +108,7 @@ function headers.lines(fields)
   return table.concat(lines)
 end
 
---- The fields and one more, unless it is among them; the table given stays as it is.
+--- A copy of the fields with one more, unless they have it already.
 ---@param fields table<string, string|string[]>|nil
 ---@param name string
 ---@param value string

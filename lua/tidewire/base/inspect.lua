@@ -1,9 +1,9 @@
 -- inspect.lua -- `tw.inspect`: any value as text for people.
 --
--- As Lua would write it where Lua could: strings in quotes, tables with their keys in order. On one
--- line where that is short, else a line for each field. What is large is cut off: the text is for a
--- log or a terminal, never to be read back. No address is ever shown, and of an object of the
--- library what `tostring` says.
+-- Values are written as Lua source where that is possible: strings in quotes, tables with their
+-- keys in order. A short table is on one line, a long one has a line for each field. Large values
+-- are cut off: the text is for a log or a terminal, never to be read back. It shows no addresses;
+-- an object of the library is shown as `tostring` returns it.
 
 local MOST_BYTES = 16384
 local MOST_FIELDS = 1000 -- of one table
@@ -36,8 +36,7 @@ local function quote(text)
   return rest > 0 and ('"%s"… (%d bytes)'):format(shown, #text) or '"' .. shown .. '"'
 end
 
---- What an object says of itself, through __tostring; nil if it does not, or shows no more than an
---- address.
+--- The text of an object's own __tostring; nil if it has none, or the text has an address.
 local function own_text(value)
   local metatable = debug.getmetatable(value)
   if type(metatable) ~= "table" or rawget(metatable, "__tostring") == nil then
@@ -70,7 +69,7 @@ local function before(one, other)
   return a == "boolean" and one == false and other == true
 end
 
---- The keys behind the list, in order, and whether there are more of them.
+--- The keys that are not of the list, in order, and whether there are more.
 local function keys_of(value, length)
   local keys = {}
   for key in next, value do
@@ -97,7 +96,7 @@ local function key_text(state, key)
   return "[" .. write(state, key, "", MOST_DEPTH) .. "]"
 end
 
---- One field; `name` is nil in a list. What is left gets less by what stands around it, too.
+--- One field; `name` is nil in a list. The text around the field counts as well.
 local function field(state, name, value, indent, depth)
   state.left = state.left - #indent - 4
   local text = write(state, value, indent .. "  ", depth + 1)
@@ -180,8 +179,8 @@ function inspect.line(value)
   return write({ open = {}, left = MOST_BYTES, on_one_line = true }, value, "", 0)
 end
 
---- Where a function of a script's begins, to stand before a message: "app.lua:3: "; "" for what is
---- no such function.
+--- The line where a script's function begins, as the head of a message: "app.lua:3: "; "" for other
+--- values.
 ---@param f any
 ---@return string
 function inspect.place(f)
@@ -192,8 +191,8 @@ function inspect.place(f)
   return ("%s:%d: "):format(info.source:match("^@(.*)") or info.short_src, info.linedefined)
 end
 
---- What was thrown, as text for people: a text as it is, and of other values what they say of
---- themselves or what is in them. Never an address.
+--- A thrown value as text for people: a string as it is, any other value as its __tostring or its
+--- fields. Never an address.
 ---@param value any
 ---@return string
 function inspect.thrown(value)

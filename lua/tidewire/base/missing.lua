@@ -1,11 +1,11 @@
--- missing.lua -- names that our objects do not have: an error about one is told which name was
--- meant.
+-- missing.lua -- adds the name that was meant to errors about names that objects of the library do
+-- not have.
 --
--- To read a name that is not there gives nil, as everywhere in Lua: scripts look whether a function
--- exists, and a connection's other fields are theirs. The error comes later, from Lua: "attempt to
--- call a nil value (method 'snd')". So each object remembers the last name that was looked for in
--- vain, and `missing.explain` adds to the error's text what was meant if it is about that very
--- name. What is there is read as before.
+-- A missing name reads as nil, as everywhere in Lua: scripts test whether a function exists, and a
+-- connection's other fields are their own. The error comes later, from Lua: "attempt to call a nil
+-- value (method 'snd')". So each object remembers the last missing name that was read, and
+-- `missing.explain` adds to the text of an error about this name what was meant. Names that exist
+-- are read as before.
 
 local suggest = require "tidewire.base.suggest"
 
@@ -21,7 +21,7 @@ local missing = {}
 ---@type tidewire.MissingKind[]
 local kinds = {}
 
---- What other libraries call it.
+--- Names of other libraries, and ours for the same thing.
 ---@type table<string, table<string, string>>
 local other_words = {
   ["conn"] = {
@@ -67,7 +67,7 @@ local other_words = {
   },
 }
 
---- Global variables that scripts take for there.
+--- Global variables that scripts expect and that do not exist.
 local globals = {
   tw = 'local tw = require "tidewire" is missing', tidewire = 'local tidewire = require "tidewire" is missing',
   uv = 'local uv = require "luv" is missing', luv = 'local luv = require "luv" is missing',
@@ -76,9 +76,9 @@ local globals = {
   request = "the request is the argument of validate, and conn.request",
 }
 
--- ---- who is asked ----
+-- ---- objects that remember ----
 
---- Adds an object that remembers by itself what was looked for in vain.
+--- Adds an object that itself remembers the last missing name.
 ---@param kind tidewire.MissingKind
 function missing.add(kind)
   kinds[#kinds + 1] = kind
@@ -98,7 +98,7 @@ local function names_of(tables, sign)
   return names
 end
 
---- The names of what is no function in tables of functions and of the values beside them.
+--- The names of values other than functions, in these tables.
 local function values_of(tables)
   local values = {}
   for _, each in ipairs(tables) do
@@ -111,7 +111,7 @@ local function values_of(tables)
   return values
 end
 
---- An __index that remembers what it was asked for.
+--- An __index that remembers the missing name.
 local function rememberer(subject, tables, sign)
   local looked_for = {}
   missing.add {
@@ -126,7 +126,7 @@ local function rememberer(subject, tables, sign)
   end
 end
 
---- A class of ours, the __index of its objects: remembers what objects were asked for and have not.
+--- Makes a class, which is the __index of its objects, remember the last missing name.
 ---@param subject string          how scripts call an object: "room"
 ---@param class table
 ---@param fields table|nil        what objects have beside: names of any values
@@ -134,9 +134,9 @@ function missing.watch_class(subject, class, fields)
   setmetatable(class, { __index = rememberer(subject, { class, fields }, ":") })
 end
 
---- What can be called with a dot only, such as `tw`: remembers what it was asked for and has not,
---- says so when it is called itself, and has a name by which errors about an argument tell that it
---- was called with a colon.
+--- Makes a module, such as `tw`, whose functions are called with a dot, remember the last missing
+--- name. A call of the module itself is an error that says so. Its __name lets errors about an
+--- argument say that a function was called with a colon.
 ---@param subject string  "tw.log"
 ---@param module table
 function missing.watch_module(subject, module)
@@ -152,8 +152,8 @@ function missing.watch_module(subject, module)
   })
 end
 
---- Is it a module of ours? Then it is the first argument of a function that was called with a
---- colon.
+--- Is the value a module of the library? Then a function was called with a colon, and this is its
+--- first argument.
 ---@param value any
 ---@return boolean
 function missing.is_module(value)
@@ -161,7 +161,7 @@ function missing.is_module(value)
   return type(metatable) == "table" and rawget(metatable, "__is_module") == true
 end
 
--- ---- what is said ----
+-- ---- hints ----
 
 local MOST_NAMES <const> = 12 -- longer lists help nobody
 
@@ -188,7 +188,7 @@ function missing.list(subject, names)
   return ("; %s has %s and %s"):format(subject, table.concat(list, ", ", 1, #list - 1), list[#list])
 end
 
---- What was meant by a name that an object of this kind has not; nil if nothing is known.
+--- The hint for a name that objects of this kind do not have; nil if there is none.
 local function hint_of(kind, name)
   local names = kind.names()
   local other = other_words[kind.subject] and other_words[kind.subject][name]
@@ -204,8 +204,8 @@ local function hint_of(kind, name)
   end
 end
 
---- What is said where a name of ours was called and is no function, or was looked into and is one.
---- It may have been one of the script's own.
+--- The hint where a name of the library was called and is no function, or was indexed and is one.
+--- The name may also be one of the script's own.
 local function misuse_of(kind, name, was_called)
   local sign, value = kind.names()[name], kind.values()[name]
   if was_called and value ~= nil then
@@ -234,8 +234,8 @@ local function find_hint(name, what, type_name)
   end
 end
 
---- A connection's method was called on something that is none of our objects: the arguments of a
---- hook in another order, or a connection's id.
+--- The hint where a method of connections was called on another value: a hook's arguments in
+--- another order, or a connection's id.
 local function hint_of_stranger(name)
   for _, kind in ipairs(kinds) do
     if kind.subject == "conn" and kind.names()[name] == ":" then
@@ -245,7 +245,7 @@ local function hint_of_stranger(name)
   end
 end
 
---- Adds to the text of an error of Lua's about a name of our objects what was meant.
+--- Adds to the text of Lua's error about a missing name what was meant.
 ---@param text string
 ---@return string
 function missing.explain(text)

@@ -1,7 +1,7 @@
--- misuse.lua -- a function of ours was called in a way that cannot be meant.
+-- misuse.lua -- errors for calls that cannot be meant.
 --
--- Checks throw a text without a place, from however deep; `blame_caller` puts the place before it
--- that helps: the line of the script that made the call. Keeps nothing.
+-- Checks throw a text without a place, from any depth. `blame_caller` puts the place before it: the
+-- line of the script that made the call. Keeps nothing.
 
 local suggest = require "tidewire.base.suggest"
 
@@ -13,7 +13,7 @@ function misuse.throw(message, ...)
   error(message:format(...), 0)
 end
 
---- Throws, without a place, for names that an options table cannot have.
+--- Throws, without a place, for unknown names in an options table.
 ---@param options table
 ---@param known string[]
 ---@param before string|nil  what the message begins with
@@ -29,7 +29,8 @@ function misuse.check_names(options, known, before)
   end
 end
 
---- Calls f(...). What it throws is blamed on whoever called the function that calls this one.
+--- Calls f(...). An error that f throws gets the place where the caller of this function was
+--- called.
 ---@generic T
 ---@param f fun(...): T
 ---@return T

@@ -1,4 +1,4 @@
--- suggest.lua -- the right name nearest to a misspelt one.
+-- suggest.lua -- finds the right name for a misspelt one.
 --
 -- Pure functions on strings; used only where a start or a reload fails, so clearness goes before
 -- speed. Knows nothing of what the names mean.
@@ -12,8 +12,8 @@ local function plain(name)
   return (name:lower():gsub("[_%-. ]", ""))
 end
 
---- Optimal string alignment: insertions, deletions, replacements and swaps of neighbours that turn
---- one text into the other.
+--- The distance by optimal string alignment: how many insertions, deletions, replacements and
+--- transpositions turn one text into the other.
 ---@param a string
 ---@param b string
 ---@return integer

@@ -1,8 +1,7 @@
--- uri.lua -- taking request targets apart: percent-decoding, path and query.
+-- uri.lua -- parses request targets: percent-decoding, path and query.
 --
 -- Pure functions on strings. Runs in a worker's Lua state. Knows nothing of requests, routes or
--- files; above all it does not judge a path ("..", NUL), which is the business of whoever opens
--- files.
+-- files. It does not refuse paths ("..", NUL): the code that opens files must.
 
 local uri = {}
 
@@ -10,7 +9,7 @@ local function from_hex(digits)
   return string.char(tonumber(digits, 16))
 end
 
---- Decodes %XX (RFC 3986, 2.1). What is no valid escape stays as it is.
+--- Decodes %XX (RFC 3986, 2.1). Invalid escapes stay as they are.
 ---@param text string
 ---@return string
 function uri.decode(text)

@@ -1,8 +1,8 @@
 -- client.lua -- `tw.http`: requests to other servers.
 --
--- Checks and completes what the script asks for, hands it to C as plain values (core_http.c), and
--- waits for what comes of it like tw.sleep does: other connections go on. What cannot be meant
--- throws at the line that asked; what the world refuses is nil and a message. Keeps nothing.
+-- Checks and completes the script's request, gives it to C as plain values (core_http.c), and waits
+-- for the response as tw.sleep waits: other connections go on. Misuse throws at the script's line;
+-- failures of the network or the other server are nil and a message. Keeps nothing.
 
 local async = require "tidewire.async"
 local core = require "tidewire.core"
@@ -20,13 +20,13 @@ local raw_yield = coroutine.yield
 
 local OPTIONS = { "url", "method", "headers", "body", "timeout", "max_bytes", "redirects" }
 
--- Headers that say how the bytes go over the wire: libcurl's, and nobody else's.
+-- Fields that say how the bytes are sent. libcurl alone sets them.
 local RESERVED = {
   connection = true, ["content-length"] = true, expect = true, te = true, trailer = true,
   ["transfer-encoding"] = true, upgrade = true,
 }
 
--- ---- what is asked for ----
+-- ---- the script's arguments ----
 
 local NAME = "tw.http.request: "
 
@@ -141,7 +141,7 @@ end
 
 -- ---- the request ----
 
--- Forgets a request with the function that made it, however that ends.
+-- Forgets a request when the function that made it ends, with or without an error.
 local Pending = {
   __close = function(pending)
     core.http_end(pending.number)
@@ -165,11 +165,11 @@ local Pending = {
 ---@field headers table<string, string>  looked up in any case; repeated ones are joined with ", "
 ---@field body string                    "" where there is none
 
---- Asks another server, and waits for its answer, whatever its status.
+--- Sends a request to another server, and waits for the response, of any status.
 ---
---- nil and a message for what the world refuses: "connection refused", "could not resolve host",
---- "timed out after 10 s", "the answer is larger than 8388608 bytes", … Throws for what cannot be
---- meant, and where nothing can wait.
+--- Returns nil and a message for failures: "connection refused", "could not resolve host", "timed
+--- out after 10 s", "the answer is larger than 8388608 bytes", … Throws for misuse, and where
+--- nothing can wait.
 ---@param request tidewire.http.Request
 ---@return tidewire.http.Response|nil response
 ---@return string|nil message

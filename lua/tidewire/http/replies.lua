@@ -1,6 +1,6 @@
--- replies.lua -- what scripts return for HTTP, as status, header lines and body.
+-- replies.lua -- turns what scripts return for HTTP into status, header lines and body.
 --
--- Serves refusals of `validate` and answers of plain HTTP routes. Values of tables become JSON.
+-- For refusals of `validate` and responses of plain HTTP routes. A table as body becomes JSON.
 
 local core = require "tidewire.core"
 local header_fields = require "tidewire.base.headers"
@@ -28,16 +28,16 @@ local function is_close_code(value)
   return math.type(value) == "integer" and value >= 4000 and value <= 4999
 end
 
---- Is this the status of a refusal? One from 4000 to 4999 is a close code: the handshake is
---- accepted and the connection closed with it at once, because a page in a browser can read nothing
---- else.
+--- Is this the status of a refusal? From 4000 to 4999 it is a close code: the handshake is accepted
+--- and the connection closed with it at once, because a page in a browser can read nothing else of
+--- a refusal.
 ---@param value any
 ---@return boolean
 function replies.is_refusal(value)
   return is_close_code(value) or is_status(value) and value >= 300
 end
 
---- Throws, without a place, for a status that cannot be that of a refusal: success it cannot mean.
+--- Throws, without a place, for a status that cannot be that of a refusal, such as one of success.
 local function check_refusal(value)
   if not replies.is_refusal(value) then
     error(("validate must refuse with a status from 300 to 599, or close with a code from 4000 to 4999; it returned %s")
@@ -48,7 +48,8 @@ end
 
 local textual = { string = true, number = true, boolean = true }
 
---- The text of a body or of a message that is no table. Throws, without a place, for what has none.
+--- The text of a body or of a message that is no table. Throws, without a place, for a value
+--- without a text.
 local function text_of(what, value)
   if not textual[type(value)] then
     error(("%s must be a string, a number, a boolean or a table, got %s"):format(what, describe(value)), 0)
@@ -76,7 +77,7 @@ function replies.new(status, headers, body)
   return { status = status, headers = header_fields.lines(headers or {}), body = body }
 end
 
---- A refusal that explains itself, with the body of all refusals, C's (net/response.h) included:
+--- A refusal with an explanation, in the body that all refusals have, C's included:
 --- JSON `{"error":message,"status":status}`, its keys always in this order.
 ---@param status integer
 ---@param message string
@@ -91,7 +92,7 @@ end
 
 local LONGEST_REASON <const> = 123 -- bytes; RFC 6455 section 5.5
 
---- The reason of a close: the message, as far as it fits, in whole characters.
+--- The reason of a Close frame: the message, cut to whole characters that fit.
 local function close_reason(details)
   if type(details) == "table" then
     details = details.message ~= nil and details.message or details.body
@@ -113,9 +114,9 @@ local function close_reason(details)
   return text:sub(1, cut)
 end
 
---- What a `validate` that refused has returned: status, then a message or a table of `{ status =,
---- headers =, body = }`; any of them may be missing. With a status from 4000 to 4999 the body is
---- the reason of the close.
+--- The reply for what `validate` returned behind nil or false: a status, then a message or a table
+--- with `status`, `headers` and `body`; any of them may be missing. With a status from 4000 to 4999
+--- the body is the reason of the close.
 ---@param first any
 ---@param second any
 ---@return tidewire.Reply
@@ -140,8 +141,8 @@ function replies.of_validate(first, second)
   return replies.new(status, details.headers, details.body)
 end
 
---- What is wrong with two values that do not begin with a status; nil: nothing. A second number may
---- be left over from string.gsub.
+--- The problem with two values of which the first is no status; nil: none. A second number may be
+--- the second result of string.gsub.
 local function wrong_pair(first, second)
   if first == nil or second == nil then
     return nil
@@ -154,8 +155,8 @@ local function wrong_pair(first, second)
     :format(describe(first), describe(second))
 end
 
---- What a route has returned: a status, a body (200), a status and a body, or a table of `{ status
---- =, headers =, body = }`. Nothing, and whatever else is no answer, is an error of the script's.
+--- The reply for what a route returned: a status, a body (200), a status and a body, or a table
+--- with `status`, `headers` and `body`. Anything else, nothing as well, is an error of the script.
 ---@param first any
 ---@param second any
 ---@return tidewire.Reply|nil
@@ -185,7 +186,7 @@ function replies.of_route(first, second)
     :format(second == nil and describe(first) or describe(first) .. ", " .. describe(second))
 end
 
---- Makes a refusal one that the log tells of.
+--- Gives a refusal the reason that the log shows.
 ---@param reply tidewire.Reply
 ---@param why string
 ---@return tidewire.Reply
@@ -194,7 +195,7 @@ function replies.told(reply, why)
   return reply
 end
 
---- A refusal of the server's own, of which the log tells.
+--- A refusal by the server, with the reason that the log shows.
 ---@param status integer
 ---@param message string       for the client and the log
 ---@param headers table<string, string>|nil

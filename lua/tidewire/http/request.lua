@@ -1,13 +1,14 @@
--- request.lua -- what a client asked for: the `request` of `validate`, `conn.request` and HTTP
--- routes.
+-- request.lua -- a client's request: the argument of `validate` and of HTTP routes, and
+-- `conn.request`.
 --
--- A request is one small table around the head as it came over the wire, because every idle
--- connection keeps one. Each field is worked out when it is first read and kept then. The head was
--- checked by the C parser before it comes here (one space between method, target and version; CRLF;
--- no folded lines), so nothing is refused in this file. Runs in a worker's Lua state; knows nothing
--- of routes (params are handed in) or of sockets.
+-- A request is one small table around the head as it was received, because every idle connection
+-- keeps one. Each field is computed when it is first read, and kept then. The C parser has checked
+-- the head (one space between method, target and version; CRLF; no folded lines), so nothing is
+-- refused in this file. Runs in a worker's Lua state; knows nothing of routes (the caller sets
+-- params) or of sockets.
 --
--- No loop here may be quadratic in the length of the head: a stranger wrote it (see headers.lua).
+-- No loop here may be quadratic in the length of the head, because clients write heads (see
+-- headers.lua).
 
 local headers = require "tidewire.base.headers"
 local missing = require "tidewire.base.missing"
@@ -48,7 +49,7 @@ local function parse_cookies(text)
   return cookies
 end
 
--- One function for each field that is not handed in.
+-- One function for each field that is computed.
 local fields = {
   method = function(self)
     return self[HEAD]:match("^[^ ]*")
@@ -117,15 +118,15 @@ function Request.new(head, body, remote_address, secure, params)
   }, metatable)
 end
 
---- The path as it was sent, still encoded: what the router wants.
+--- The path as it was sent, still encoded, for the router.
 ---@param request tidewire.Request
 ---@return string
 function Request.raw_path(request)
   return (uri.split_target(target_of(request[HEAD])))
 end
 
---- Drops all that was worked out and can be worked out again, so that a connection which looked at
---- one header in `validate` does not keep them all for its life.
+--- Drops all fields that can be computed again, so that a connection whose `validate` read one
+--- header does not keep all headers.
 ---@param request tidewire.Request
 function Request.trim(request)
   for name in pairs(fields) do

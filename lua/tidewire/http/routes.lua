@@ -1,6 +1,6 @@
--- routes.lua -- plain HTTP beside the sockets: from a request to the app's route and its reply.
+-- routes.lua -- plain HTTP: from a request to the app's route and its response.
 --
--- Static folders are handed back to C by name. Route functions may wait. Keeps nothing.
+-- C serves static folders, by their names. Route functions may wait. Keeps nothing.
 
 local core = require "tidewire.core"
 local errors = require "tidewire.errors"
@@ -10,7 +10,7 @@ local Request = require "tidewire.http.request"
 
 local http = {}
 
---- What there is, for the log.
+--- The names of all routes, for the log.
 local function routes_of(app)
   local routes, paths = {}, {}
   for i, route in ipairs(app.http) do
@@ -48,7 +48,7 @@ local function run(route, request)
   return replies.refusal(500, "The server failed to answer.")
 end
 
---- Answers a request, now or when the route's function has waited enough.
+--- Responds to a request, at once or when the route's function has finished waiting.
 ---@param app tidewire.App
 ---@param number integer  C's number of the request
 ---@param head string

@@ -1,12 +1,12 @@
--- key.lua -- what a key is good for: a secret for HS256, or the half of a key pair.
+-- key.lua -- the kind of a key: a secret for HS256, or one half of a key pair.
 --
--- A token names its own algorithm, so whoever verifies it must not believe it: the public half of a
--- key pair, which everyone knows, would otherwise pass as a secret. The kind of the key is
--- therefore found out from the key alone, before any token is looked at. A key comes from the
--- server's own configuration: what is wrong with one is misuse and throws.
+-- A token names its own algorithm, and a server must not trust that: the public half of a key pair
+-- would otherwise pass as a secret. The kind of a key is therefore determined from the key alone,
+-- before any token is read. Keys come from the server's own configuration: a wrong key is misuse
+-- and throws.
 --
--- Looks only as far into a PEM text as the names of its algorithms; the rest is OpenSSL's. What is
--- no PEM text is a secret, if it is not a key in another form (jwt/secret.lua).
+-- Reads a PEM text as far as the names of its algorithms; OpenSSL reads the rest. A text that is no
+-- PEM text is a secret, unless it is a key in another form (jwt/secret.lua).
 
 local core = require "tidewire.jwt_c"
 local jwt_secret = require "tidewire.jwt.secret"
@@ -36,7 +36,7 @@ local CURVES = {
 -- count.
 local FRONT = 24
 
--- What else may stand in a PEM text where a key is wanted, and what to do about it.
+-- Other contents of PEM texts that are given as keys, and advice for each.
 local ADVICE = {
   ["PUBLIC KEY"] = "a public key, and signing takes the private one",
   ["PRIVATE KEY"] = "a private key, and verifying takes the public one: openssl pkey -in FILE -pubout",
@@ -121,7 +121,7 @@ local function with_text(key, text)
   return { family = key.family, kind = key.kind, algorithms = key.algorithms, text = text }
 end
 
---- What a key is; throws, without a place, where it is none that can be used.
+--- The kind of a key. Throws, without a place, for a key that cannot be used.
 ---@param key string       a secret of any bytes, or a PEM text
 ---@param private boolean  true: to sign, false: to verify
 ---@return tidewire.jwt.Key

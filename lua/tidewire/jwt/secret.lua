@@ -1,12 +1,11 @@
--- secret.lua -- what must not be taken for a shared secret: keys that others may know, and texts
--- too short.
+-- secret.lua -- refuses texts that must not be shared secrets: keys that others may know, and short
+-- texts.
 --
--- Whoever knows the text with which HS256 is verified can write tokens. A public key that is not
--- the whole PEM text which tw.jwt expects (its lines lost on the way through an environment
--- variable, DER, ssh's form, a JSON Web Key) would be taken for such a text, and so would a
--- certificate, an address or a file's name. What a text is, is found out in each form in which it
--- may come: as it is, in base64, in hexadecimal, in UTF-16. A real secret, random bytes or an
--- encoding of them, looks like one of these less often than once in ten million.
+-- A client that knows the secret of HS256 can make tokens. A public key that is not a whole PEM
+-- text (its lines lost in an environment variable, DER, ssh's form, a JSON Web Key) would be taken
+-- for a secret, and so would a certificate, an address or a file's name. A text is recognised in
+-- each of these forms: as it is, in base64, in hexadecimal, in UTF-16. A real secret, random bytes
+-- or an encoding of them, looks like one of these less often than once in ten million.
 
 local core = require "tidewire.jwt_c"
 
@@ -43,8 +42,8 @@ local KINDS = {
 -- names in certificates.
 local OIDS = { "\x2a\x86\x48\x86\xf7\x0d\x01", "\x2a\x86\x48\xce\x3d", "\x06\x03\x2b\x65", "\x06\x03\x55\x04" }
 
---- Where the content of a DER element begins that stands at `at`, and how long it is; nil if that
---- is no such element.
+--- The position and the length of the content of the DER element at `at`; nil if there is no
+--- element.
 local function content_of(bytes, at)
   local first = bytes:byte(at + 1)
   if not first or first == 0x80 or first > 0x84 then
@@ -68,7 +67,7 @@ local function has_oid(bytes)
   return false
 end
 
---- What kind of key or certificate the bytes are, or the beginning of one; nil: none.
+--- The kind of key or certificate that the bytes are, or are the beginning of; nil: none.
 local function der_kind(bytes)
   if bytes:byte(1) ~= 0x30 then
     return nil
@@ -96,7 +95,7 @@ end
 
 -- ---- looking at text ----
 
---- Each pattern, and what a text is in which it is found.
+--- Patterns, and the kind of a text that matches.
 local TELLING = {
   { "^%s*https?://%S+%s*$", "url" },
   { "^%s*eyJ[%w_%-]+%.eyJ[%w_%-]+%.", "token" },
@@ -127,7 +126,7 @@ local function text_kind(text)
   return ending and FILE_ENDINGS[ending:lower()] and "file" or nil
 end
 
---- The bytes of base64 in either alphabet, as far as it goes; nil: it is none.
+--- Decodes base64 of either alphabet, in whole groups; nil: the text is no base64.
 local function from_base64(text)
   text = text:gsub("[%s=]", ""):gsub("%+", "-"):gsub("/", "_")
   if #text < 16 or text:find("[^%w_%-]") then
@@ -144,7 +143,7 @@ local function from_hex(text)
   return (text:gsub("..", function(pair) return string.char(tonumber(pair, 16)) end))
 end
 
---- What the bytes of an encoded text are, which may themselves be a text.
+--- The kind of decoded bytes, which may be a text themselves.
 local function decoded_kind(bytes)
   return bytes and (der_kind(bytes) or text_kind(bytes))
 end
@@ -164,8 +163,8 @@ local function kind_of(text)
   return text:find("IDAQAB=*%s*$") and "public" or nil -- 65537, at the end of an RSA key whose beginning is lost
 end
 
---- What others may know, and is given as a secret: says which it is and what to do, as an error
---- without a place.
+--- Throws, without a place, for a secret that others may know. The message says what it is and what
+--- to do.
 ---@param key string
 function jwt_secret.refuse_known(key)
   local kind = der_kind(key) and "der" or kind_of((key:gsub("^\xef\xbb\xbf", "")))
@@ -181,7 +180,7 @@ end
 
 -- ---- sizes ----
 
--- As many bytes as the hash has (RFC 7518 §3.2).
+-- A secret has at least as many bytes as the hash (RFC 7518 §3.2).
 local LEAST = { HS256 = 32, HS384 = 48, HS512 = 64 }
 
 --- Why a secret is too short for the algorithm; nil if it is long enough, or the algorithm takes

@@ -1,10 +1,10 @@
--- app.lua -- from a script file to an app: everything checked, every default filled in.
+-- app.lua -- makes an app of a script file: checks everything and fills in every default.
 --
 -- Runs the file, tells an app from a bare handler, checks all tables against options.lua, joins the
 -- four sources of settings by their strength (command line, environment, app, defaults), and
--- compiles paths and origins. All that is wrong is collected and told at once, with file and line
--- where they can be told. Runs in a worker's Lua state, in a coroutine (the file may wait at its
--- top level). Opens no socket, and knows nothing of connections.
+-- compiles paths and origins. Collects all problems and reports them together, with file and line
+-- where these are known. Runs in a worker's Lua state, in a coroutine (the file may wait at its top
+-- level). Opens no socket, and knows nothing of connections.
 
 local app_endpoints = require "tidewire.load.app_endpoints"
 local app_routes = require "tidewire.load.app_routes"
@@ -40,7 +40,7 @@ local app = {}
 ---@field on_reload function|nil
 ---@field on_stop function|nil
 
---- Tables with `endpoints` or `http` are apps, and so are those that have nothing of a handler.
+--- A table is an app if it has `endpoints` or `http`, or has keys of an app and none of a handler.
 local function is_app(value)
   if value.endpoints ~= nil or value.http ~= nil then
     return true
@@ -126,7 +126,7 @@ local function run(report, dir, request)
   return value
 end
 
---- The budgets while the script runs for the first time, and has said nothing yet.
+--- The budgets for the first run of the script, which has set none yet.
 ---@param environ table<string, string>
 ---@return number handler_timeout
 ---@return number load_timeout

@@ -1,5 +1,4 @@
--- app_endpoints.lua -- an app's `endpoints`: finding each handler, checking it, filling in its
--- defaults.
+-- app_endpoints.lua -- an app's `endpoints`: finds each handler, checks it, fills in its defaults.
 --
 -- Runs while an app loads. Knows what a handler is; does not know the app around it.
 
@@ -18,8 +17,8 @@ local app_endpoints = {}
 ---@field options table<string, any>         all effective values, by the names of API options
 ---@field allow_origin tidewire.OriginCheck
 
---- The handler that `endpoints[path]` means, and the place of its keys; nil if it is none (and
---- reported).
+--- The handler that `endpoints[path]` names, and the place of its keys; nil if there is none, which
+--- is reported.
 local function find_handler(report, path, value)
   local here = report:place("endpoints", path)
   local label = ('endpoint "%s": '):format(path)

@@ -1,8 +1,7 @@
--- app_report.lua -- what is found wrong while one app loads.
+-- app_report.lua -- the problems that are found while one app loads.
 --
--- Collects errors and warnings, and finds the line of each in the source of the table it is about.
--- Owns the sources it read for that. Runs while an app loads, never after; knows nothing of what
--- the messages say.
+-- Collects errors and warnings, and finds the line of each in the source. Owns the sources that it
+-- read for that. Runs while an app loads, never later; knows nothing of the meaning of messages.
 
 local source_lines = require "tidewire.load.source_lines"
 
@@ -70,7 +69,7 @@ function Report:warn(place, message)
   table.insert(self.warnings, new_problem(self, place, message))
 end
 
---- Takes over what a check of options found.
+--- Adds the findings of a check of options.
 ---@param findings tidewire.Findings
 ---@param file string|nil  nil: the options came from no file
 function Report:take(findings, file)
@@ -82,7 +81,7 @@ function Report:take(findings, file)
   end
 end
 
---- Where each file stands among those that have problems: none at all first, then the app's own.
+--- The order of files that have problems: problems without a file first, then the app's own file.
 local function ranks_of(self, problems)
   local ranks, count = { [self.file] = 1 }, 1
   for _, problem in ipairs(problems) do
@@ -94,8 +93,8 @@ local function ranks_of(self, problems)
   return ranks
 end
 
---- Errors or warnings as they are read: file by file, by lines. What has no line comes behind what
---- has one; what is equal stays in the order in which it was found.
+--- Errors or warnings in the order of reading: file by file, by lines. Problems without a line come
+--- last in their file; equal ones stay in the order in which they were found.
 ---@param problems tidewire.LoadProblem[]
 ---@return tidewire.LoadProblem[]
 function Report:in_order(problems)
@@ -116,7 +115,7 @@ function Report:in_order(problems)
   return sorted
 end
 
---- The keys of `endpoints` or `http` in order; what is no text is reported.
+--- The keys of `endpoints` or `http` in order; a key that is no string is reported.
 ---@param label "endpoints"|"http"
 ---@param values table
 ---@return string[]

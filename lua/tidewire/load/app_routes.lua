@@ -1,6 +1,6 @@
 -- app_routes.lua -- an app's `http`: functions and static folders by method and path.
 --
--- Runs while an app loads. Looks whether a static folder is there, and does not serve it.
+-- Runs while an app loads. Checks that a static folder exists; C serves it.
 
 local option_types = require "tidewire.load.option_types"
 local options = require "tidewire.load.options"
@@ -11,7 +11,7 @@ local app_routes = {}
 
 local METHODS = { "GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS" }
 
---- Method and path of a key such as "POST /announce", or nil and what is wrong.
+--- Method and path of a key such as "POST /announce"; or nil and the problem.
 local function split_key(key)
   if key:sub(1, 1) == "/" then
     return nil, key

@@ -1,21 +1,21 @@
--- app_tls.lua -- an app's `tls`: which files the certificate and its key stand in, and whether they
--- can be used.
+-- app_tls.lua -- an app's `tls`: the files of the certificate and its key, and whether they can be
+-- used.
 --
--- Each comes from the strongest source that names it. Names in the app are of files in its folder;
--- those of the environment and the command line are as the shell means them. Runs while an app
--- loads. Reads no file itself.
+-- Each file comes from the strongest source that names it. Names in the app are relative to its
+-- folder; names in the environment and on the command line are relative to the working folder. Runs
+-- while an app loads. Reads no file itself.
 
 local script_file = require "tidewire.load.script_file"
 
 local app_tls = {}
 
---- What is given on the command line and in the environment, and the app's own.
+--- The settings of the command line, of the environment and of the app.
 ---@class tidewire.TlsSources
 ---@field command_line { certificate: string|nil, key: string|nil }
 ---@field environment { certificate: string|nil, key: string|nil }
 ---@field app { certificate: string|nil, key: string|nil }|false|nil  false: explicitly none
 
---- One of the two files, and who names it: "tls.key", or the name of the variable or option.
+--- One of the two files, and the name of its source: "tls.key", or the variable or option.
 local function find(report, sources, name)
   if sources.command_line[name] then
     return sources.command_line[name], "--tls-" .. name
@@ -27,8 +27,8 @@ local function find(report, sources, name)
   end
 end
 
---- Reads `tls` into result.certificate and result.key, which stay nil without. A key is looked for
---- in the file of the certificate where none is named.
+--- Reads `tls` into result.certificate and result.key, which stay nil without `tls`. Where no key
+--- is named, the file of the certificate must have it.
 ---@param report tidewire.AppReport
 ---@param result { certificate: string|nil, key: string|nil }
 ---@param sources tidewire.TlsSources

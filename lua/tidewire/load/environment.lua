@@ -1,8 +1,8 @@
 -- environment.lua -- settings from TIDEWIRE_… environment variables.
 --
--- The variables of options are declared with the options (options.lua); those the program reads
--- itself are only known here, so that a misspelt name can be told from them. Pure: the environment
--- is handed in as a table. Runs while an app loads.
+-- options.lua declares the variables of options. The variables that the program itself reads are
+-- listed here, so that they are not taken for misspelt names. Pure: the environment is a table that
+-- the caller gives. Runs while an app loads.
 
 local options = require "tidewire.load.options"
 local suggest = require "tidewire.base.suggest"
@@ -18,7 +18,7 @@ environment.of_the_program = {
   "TIDEWIRE_BIN", "TIDEWIRE_TEST",
 }
 
--- A second name for what most people call it.
+-- Second names, which most people expect.
 local ALIASES = { TIDEWIRE_MAX_CONNECTIONS = "TIDEWIRE_LIMITS_CONNECTIONS" }
 
 --- Every variable that sets an option: name -> { list = "handler", spec = … }.
@@ -35,7 +35,7 @@ for alias, name in pairs(ALIASES) do
   environment.of_options[alias] = environment.of_options[name]
 end
 
--- Compared without the prefix, which all have and which would make any two names look alike.
+-- Names are compared without the prefix, which would make any two names alike.
 local function unknown(name)
   local known = {}
   for other in pairs(environment.of_options) do

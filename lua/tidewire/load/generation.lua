@@ -1,10 +1,10 @@
--- generation.lua -- one loading of an app's scripts: their environment, and the modules that they
--- have loaded.
+-- generation.lua -- one loading of an app's scripts: their globals, and the modules that they have
+-- loaded.
 --
--- Each reload makes a new one beside the one that runs. A generation has globals and script modules
--- of its own, so that new code meets nothing of the old; libraries (Lua's own, tidewire, C modules,
--- what LuaRocks has installed) are loaded once and shared by all. What a script changes in a
--- library's table is therefore seen by later generations.
+-- Each reload makes a new generation beside the running one. A generation has its own globals and
+-- script modules, so that new code shares nothing with old code. Libraries (Lua's own, tidewire, C
+-- modules, modules that LuaRocks has installed) are loaded once and shared by all generations, so
+-- later generations see what a script changes in a library's table.
 --
 -- `require` is a Lua function here, so a module may wait while it is loaded, as the app's own file
 -- may. Only precompiled chunks are refused: bad ones can crash the interpreter. Knows nothing of
@@ -14,10 +14,10 @@ local script_file = require "tidewire.load.script_file"
 
 local raw_load, raw_loadfile, raw_require = load, loadfile, require
 
--- Where libraries are, whatever the app: as it was before the first one.
+-- The paths of libraries: package.path as it was before the first app.
 local SYSTEM_PATH, SYSTEM_CPATH = package.path, package.cpath
 
--- Modules that no file of an app can stand in for.
+-- Modules that no file of an app can replace.
 local built_in = {}
 for _, known in ipairs { package.loaded, package.preload } do
   for name in pairs(known) do
@@ -61,8 +61,8 @@ end
 
 local loading_mark = { __close = function(mark) mark.loading[mark.name] = nil end }
 
---- Notes the files that a module might have been in, before the one that it was found in: one that
---- appears there goes first from then on. Not those of libraries, which are loaded once.
+--- Notes the files where a module was looked for before it was found: a file that appears there
+--- later goes first. Libraries are loaded once, so their places are not noted.
 local function note_places(self, name, found)
   if self.told then
     return
@@ -81,7 +81,7 @@ local function note_places(self, name, found)
   end
 end
 
---- Runs a loader, and remembers that it does as long as it takes, however it ends.
+--- Runs a loader. Marks the module as loading until the loader ends, with or without an error.
 local function run_loader(self, loader, name, extra)
   self.loading[name] = true
   local _ <close> = setmetatable({ loading = self.loading, name = name }, loading_mark)
@@ -89,8 +89,8 @@ local function run_loader(self, loader, name, extra)
   return result
 end
 
---- The searchers of `require`, as of Lua's own: a loader and what it is given, or why there is
---- none.
+--- The searchers of `require`, as Lua has them: each returns a loader and its argument, or why
+--- there is none.
 local function searchers_of(self)
   local env = self.env
   local function preloaded(name)
@@ -245,7 +245,7 @@ function Generation.new(folder, number, library)
   return self
 end
 
--- ---- for those who load an app ----
+-- ---- loading ----
 
 --- Runs a Lua file and returns what it returns. May yield where the file does.
 ---@param file string
@@ -282,7 +282,7 @@ function Generation:require(name, file)
   return nil, script_file.problem_of(result, self:module_file(name) or file)
 end
 
---- The script files that were asked for, there or not, one a line.
+--- The script files that were read or looked for, one a line.
 ---@return string
 function Generation:sources()
   local list = {}
@@ -303,7 +303,7 @@ function Generation:module_file(name)
   return (package.searchpath(name, self.env.package.path))
 end
 
---- The Lua file of the loaded module that returned this very table, if one did.
+--- The Lua file of the loaded module that returned this table; nil if none did.
 ---@param value table
 ---@return string|nil
 function Generation:file_of(value)

@@ -1,10 +1,9 @@
--- global_writes.lua -- where functions write globals, as far as a chunk's bytecode tells.
+-- global_writes.lua -- finds the lines where functions write globals, in a chunk's bytecode.
 --
 -- A hook that writes `name = message` without `local` writes a variable that all connections share.
 -- The compiler has resolved scopes already, so its output is read, not the source: each instruction
--- that sets a field of the chunk's _ENV. Read is the format of Lua 5.4 (lundump.c); whether it is
--- that of the Lua that runs is tried once, on a chunk of which the answer is known, and nothing is
--- found where it is not. Pure.
+-- that sets a field of the chunk's _ENV. The format is that of Lua 5.4 (lundump.c). A chunk with a
+-- known result tests once whether the running Lua has this format; if not, nothing is found. Pure.
 
 local global_writes = {}
 
@@ -25,7 +24,7 @@ function Dump:byte()
   return self.text:byte(self.at - 1)
 end
 
---- A number of as many bytes as it needs, seven bits each; the last one has the eighth set.
+--- A number of variable length: seven bits a byte, and the last byte has the eighth bit set.
 function Dump:number()
   local number = 0
   while true do
@@ -59,7 +58,8 @@ function Dump:constants()
   return list
 end
 
---- Which upvalues are the chunk's _ENV: the chunk's first, and what functions have of it.
+--- The upvalues that are the chunk's _ENV: the chunk's first one, and those of functions that refer
+--- to it.
 function Dump:upvalues(outer)
   local is_env = {}
   for i = 0, self:number() - 1 do
@@ -131,7 +131,7 @@ local function read(chunk)
   return found
 end
 
---- Is this the format?
+--- Has the running Lua this format?
 local function is_known()
   local ok, found = pcall(read, assert(load "local a = 1.5\nb, a = 2, 'c'\nlocal function f()\n  d = a\nend\nreturn f"))
   return ok and #found == 1 and found[1].name == "d" and found[1].line == 4

@@ -1,10 +1,10 @@
--- option_types.lua -- the kinds of value an option can have: how each is checked and read from
+-- option_types.lua -- the types of options: how a value of each type is checked, and read from
 -- text.
 --
--- A type says what it expects, in words that follow "expected"; checks a Lua value, which may give
--- another, normal one (a size "1M" becomes 1048576); and, where it can come from the environment,
--- reads text. Pure functions, run while an app loads. Knows no option by name: options.lua has
--- those.
+-- A type describes what it expects, in words that follow "expected". It checks a Lua value and
+-- returns its normal form (a size "1M" becomes 1048576). Types of options that have an environment
+-- variable also read text. Pure functions, run while an app loads and for arguments of the API.
+-- Knows no option by name: options.lua has those.
 
 local headers = require "tidewire.base.headers"
 local origins = require "tidewire.load.origins"
@@ -45,7 +45,7 @@ function option_types.describe(value)
   return kind
 end
 
---- A text in quotes, on one line, and not longer than a line.
+--- A text in quotes, cut to one line.
 ---@param text string
 ---@return string
 function option_types.quote(text)
@@ -55,8 +55,7 @@ function option_types.quote(text)
   return '"' .. text:gsub("%c", "?") .. '"'
 end
 
---- A list in an environment variable is written as one in a header; there it may go over several
---- lines.
+--- Splits a list in an environment variable, by commas as in a header. It may have several lines.
 local function split_commas(text)
   return headers.list((text:gsub("%s", " ")))
 end
@@ -67,7 +66,7 @@ local function constant(text)
   end
 end
 
---- The result of a check that has no more to say than yes or no.
+--- The result of a check that returns no message of its own.
 local function accept(ok, value)
   if ok then
     return true, value

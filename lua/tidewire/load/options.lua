@@ -1,11 +1,10 @@
--- options.lua -- every hook, option, limit and setting there is, and the check of a table against
--- them.
+-- options.lua -- the lists of all hooks, options, limits and settings, and the check of a table
+-- against a list.
 --
--- The lists below are the one place where an option is declared: its name, its type
--- (option_types.lua), its default and its environment variable. To add one, add a line, and
--- describe it in docs/configuration.md. A check collects all that is wrong instead of stopping at
--- the first. Runs while an app loads; knows nothing of files, lines or how the strengths of sources
--- are ordered (app.lua does).
+-- The lists below declare each option once: its name, its type (option_types.lua), its default and
+-- its environment variable. To add an option, add a line, and describe it in docs/configuration.md.
+-- A check collects all problems instead of stopping at the first. Runs while an app loads; knows
+-- nothing of files, lines or the strengths of sources (app.lua does).
 
 local option_types = require "tidewire.load.option_types"
 local suggest = require "tidewire.base.suggest"
@@ -123,13 +122,13 @@ local function ignored(value, shown)
   end
 end
 
--- What the contract promises and this version does not do. A version that does it deletes the line.
+-- Options that are promised and do nothing yet. The version that does one deletes its line.
 local not_yet = {
   handler = { rate = refused, compression = ignored },
   limits = { memory = ignored },
 }
 
--- Names people know from elsewhere, too far from ours to be found by their letters.
+-- Names of other servers that are spelt too differently for suggest.lua.
 local elsewhere = {
   on_message = "handle_message", on_open = "on_start", on_connect = "on_start", on_disconnect = "on_close",
   max_payload = "max_message_size", protocols = "subprotocols", allowed_origins = "origins",
@@ -159,7 +158,7 @@ function options.spec(list_name, name)
   return by_name[list_name][name]
 end
 
---- A problem: where, as keys from the checked table on, and what.
+--- A problem: its place, as keys from the checked table on, and its message.
 ---@class tidewire.Problem
 ---@field path any[]
 ---@field message string
@@ -178,7 +177,7 @@ local function extended(path, key)
   return longer
 end
 
---- What to say of a key that the list does not have.
+--- The message about a key that the list does not have.
 local function unknown(list_name, key, is_bare)
   if type(key) ~= "string" then
     return ("[%s]: options have names; this one has none"):format(tostring(key))
@@ -240,7 +239,7 @@ function options.check_text(spec, text, facts)
   return judge(spec, value, facts, expected, got)
 end
 
---- Does this version do what the option asks? Adds a problem or a warning if it does not.
+--- Adds a problem or a warning for an option that does nothing yet.
 ---@param findings tidewire.Findings
 ---@param list_name string
 ---@param name string
@@ -258,8 +257,8 @@ function options.check_supported(findings, list_name, name, value, shown, path)
   end
 end
 
---- `x = production and {...}` gives false in development: for what is not set by default, and for
---- hooks, false means "not set".
+--- `x = production and {...}` gives false in development: for hooks and for options without a
+--- default, false means "not set".
 local function may_be_false(spec)
   return spec.default == nil and spec.type ~= "text"
 end
@@ -333,8 +332,8 @@ function options.check(list_name, values, before, path, facts)
   return check_table(list_name, values, before, path, findings, facts), findings
 end
 
---- The effective values of a list: the first that has one, strongest first, else the default. What
---- is explicitly not set (false) counts as a value and comes out as nil. Hooks are left out.
+--- The effective values of a list: of the strongest source that has a value, else the default. An
+--- option that a source explicitly does not set (false) is nil. Hooks are left out.
 ---@param list_name "handler"|"app"|"limits"
 ---@param sources table[]  checked tables, the strongest first
 ---@return table<string, any>

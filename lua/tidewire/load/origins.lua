@@ -1,10 +1,10 @@
 -- origins.lua -- which web pages may open a connection: the `origins` option.
 --
--- A browser sends the Origin of the page with every handshake (RFC 6455, 4.1). This check alone keeps
--- pages of other sites from talking to the server with the user's cookies. Origins are compared as
--- RFC 6454 says: scheme, host and port, except letters' case and the scheme's own port. Compiled once
--- while an app loads, called once a handshake. Pure Lua; knows nothing of options or requests (a
--- script's function only gets the request as it is).
+-- A browser sends the Origin of the page with every handshake (RFC 6455, 4.1). This check alone
+-- keeps pages of other sites from talking to the server with the user's cookies. Origins are
+-- compared as RFC 6454 says: scheme, host and port, except letters' case and the scheme's own port.
+-- Compiled once while an app loads, called once a handshake. Pure Lua; knows nothing of options or
+-- requests (a script's function only gets the request as it is).
 
 local origins = {}
 
@@ -62,7 +62,7 @@ end
 
 local EXAMPLE = 'write it as in "https://example.com" or "https://*.example.com:8443"'
 
---- What is wrong with an item of the list, for a person.
+--- The problem with an item of the list, for a message.
 local function explain(item)
   if item == "" then
     return "an Origin is not empty"
@@ -179,8 +179,8 @@ end
 --- A list (or one text) names Origins; "https://*.example.com" is any host one level below
 --- example.com; "null" must be listed to be accepted; an empty list refuses every web page. A
 --- function is called with the Origin in its normal form, or "null", and the request, and its
---- answer decides; an error in it is the caller's to handle. nil or "*" is no check at all. What is
---- no Origin is refused by lists and functions alike. A request without Origin (not a browser)
+--- result decides; the caller handles its errors. nil or "*" is no check at all. A value that is no
+--- Origin is refused before a list or a function is asked. A request without Origin (not a browser)
 --- passes, unless `require_origin`.
 ---@param option string|string[]|function|nil
 ---@param require_origin boolean|nil

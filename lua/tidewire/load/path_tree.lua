@@ -7,7 +7,7 @@
 -- slash is a segment of its own (an empty one): "/chat/" and "/chat" are two paths.
 --
 -- Owns the tree; runs in a worker's Lua state; knows nothing of methods, endpoints or conflicts: a
--- leaf holds as many entries as were put there, and the caller chooses.
+-- leaf may have several entries, and the caller chooses.
 
 local uri = require "tidewire.base.uri"
 
@@ -88,7 +88,7 @@ local function child(node, segment)
   return node[segment.kind]
 end
 
---- The entries of all patterns that match exactly what this one matches; made empty if there are
+--- The entries of all patterns that match the same paths as this one; a new empty list if there are
 --- none.
 ---@param pattern string
 ---@return tidewire.PathEntry[]|nil leaf
@@ -111,18 +111,18 @@ end
 
 local visit
 
-local function visit_any(node, path, stop, segment, captured, visitor)
+local function visit_any(node, path, stop, segment, captured, choose)
   captured[#captured + 1] = segment
-  local found = visit(node, path, stop, captured, visitor)
+  local found = visit(node, path, stop, captured, choose)
   if not found then
     captured[#captured] = nil
   end
   return found
 end
 
-local function visit_rest(node, rest, captured, visitor)
+local function visit_rest(node, rest, captured, choose)
   captured[#captured + 1] = rest
-  local found = visitor(node.leaf)
+  local found = choose(node.leaf)
   if not found then
     captured[#captured] = nil
   end
@@ -130,37 +130,37 @@ local function visit_rest(node, rest, captured, visitor)
 end
 
 --- Walks the subtree of `node` over what is left of `path` from the slash at `position` on.
-function visit(node, path, position, captured, visitor)
+function visit(node, path, position, captured, choose)
   if position > #path then
-    return node.leaf and visitor(node.leaf)
+    return node.leaf and choose(node.leaf)
   end
   local stop = path:find("/", position + 1, true) or #path + 1
   local segment = uri.decode(path:sub(position + 1, stop - 1))
   local word, found = node.words[segment], nil
   if word then
-    found = visit(word, path, stop, captured, visitor)
+    found = visit(word, path, stop, captured, choose)
   end
   if not found and node.any and segment ~= "" then
-    found = visit_any(node.any, path, stop, segment, captured, visitor)
+    found = visit_any(node.any, path, stop, segment, captured, choose)
   end
   if not found and node.rest then
-    found = visit_rest(node.rest, uri.decode(path:sub(position + 1)), captured, visitor)
+    found = visit_rest(node.rest, uri.decode(path:sub(position + 1)), captured, choose)
   end
   return found
 end
 
---- Hands the leaves that match a path to `visitor`, the most specific first, until it returns an
+--- Calls `choose` with each leaf that matches a path, the most specific first, until it returns an
 --- entry.
 ---@param raw_path string  still percent-encoded, so that an encoded slash does not end a segment
----@param visitor fun(leaf: tidewire.PathEntry[]): tidewire.PathEntry|nil
+---@param choose fun(leaf: tidewire.PathEntry[]): tidewire.PathEntry|nil
 ---@return tidewire.PathEntry|nil entry
 ---@return table<string, string>|nil params  decoded
-function PathTree:find(raw_path, visitor)
+function PathTree:find(raw_path, choose)
   if raw_path:sub(1, 1) ~= "/" then
     return nil
   end
   local captured = {}
-  local entry = visit(self.root, raw_path, 1, captured, visitor)
+  local entry = visit(self.root, raw_path, 1, captured, choose)
   if not entry then
     return nil
   end

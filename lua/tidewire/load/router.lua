@@ -1,11 +1,11 @@
--- router.lua -- which endpoint or HTTP route answers a path.
+-- router.lua -- finds the endpoint or HTTP route for a path.
 --
 -- Two trees of patterns (path_tree.lua has their rules): one of WebSocket endpoints, one of plain
 -- HTTP routes with their methods. Two patterns that match the same requests are a mistake in the
--- configuration and told as such when the second is added. Owns both trees; runs in a worker's Lua
--- state, filled once while an app loads and only read after that. Does not open files: a static
--- route says which folder and which rest of the path, and whoever serves it must refuse "..", NUL
--- and their like.
+-- configuration, which is reported when the second is added. Owns both trees; runs in a worker's
+-- Lua state, filled once while an app loads and only read after that. Does not open files: for a
+-- static route it returns the folder and the rest of the path, and the code that serves the file
+-- must refuse "..", NUL and similar paths.
 
 local PathTree = require "tidewire.load.path_tree"
 
@@ -43,8 +43,7 @@ function Router:add_endpoint(pattern, endpoint)
   return true
 end
 
--- A route with a method goes before one for any method, so those two do not get in each other's
--- way.
+-- A route with a method goes before one for any method, so these two do not conflict.
 local function overlaps(one, other)
   if one.static and other.static then
     return true
@@ -77,7 +76,7 @@ local function add_static(tree, route)
   route.depth = select(2, folder:gsub("/", "")) -- its number of segments
   local ok, message = add_entry(tree, folder .. "/*", route)
   if ok and folder ~= "" then
-    -- The folder itself, without a slash. A function of that very path goes first, and is no
+    -- The folder itself, without a slash. A function of the same path goes first, and is no
     -- conflict.
     local leaf = tree:leaf(folder)
     leaf[#leaf + 1] = { pattern = folder, names = {}, value = route, folder_itself = true }
@@ -112,7 +111,7 @@ function Router:endpoint(raw_path)
   return entry.value, params
 end
 
---- How well an entry answers a method, most exact first; nil: not at all.
+--- How well an entry fits a method, the best fit lowest; nil: not at all.
 local function rank(entry, method)
   local route = entry.value
   if route.static then
@@ -164,7 +163,7 @@ local function below(raw_path, depth)
   return raw_path:sub(position)
 end
 
---- The HTTP route for a request. HEAD is answered by GET's route where it has none of its own.
+--- The HTTP route for a request. HEAD uses GET's route where it has none of its own.
 ---@param method string
 ---@param raw_path string      still percent-encoded, without the query: `Request.raw_path(request)`
 ---@return tidewire.Route|nil route

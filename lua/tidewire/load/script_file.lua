@@ -1,7 +1,7 @@
--- script_file.lua -- files of scripts: their folders, and what an error in one says.
+-- script_file.lua -- files of scripts: their folders, and the errors in them.
 --
--- Turns each way in which loading can fail into a problem with file, line and advice. Running them
--- is generation.lua's. Knows nothing of what a script returns.
+-- Turns each error of loading into a problem with file, line and advice. generation.lua runs the
+-- files. Knows nothing of what a script returns.
 
 local inspect = require "tidewire.base.inspect"
 local missing = require "tidewire.base.missing"
@@ -58,7 +58,7 @@ local function full_name(name, file)
   return tail and file:sub(-#tail) == tail and file or name
 end
 
---- Where and what an error message of Lua's says.
+--- The file, line and text of an error message of Lua.
 ---@param text string
 ---@param file string  the file that was being loaded, for messages that name none
 ---@return tidewire.LoadProblem
@@ -79,8 +79,8 @@ function script_file.read_message(text, file)
   return { file = full_name(name, file), line = math.tointeger(tonumber(line)), message = message }
 end
 
---- The traceback of the scripts alone: neither the library's frames nor C's, nor what called the
---- script.
+--- The frames of scripts in a traceback: without those of the library, of C, and of the callers of
+--- the script.
 ---@param traceback string
 ---@return string
 function script_file.own_frames(traceback)
@@ -104,7 +104,7 @@ function script_file.message_handler(err)
   return { text = missing.explain(inspect.thrown(err)), traceback = debug.traceback("", 2):gsub("^\n", "") }
 end
 
---- What the message handler has caught, as a problem.
+--- The problem for an error that the message handler has caught.
 ---@param failure { text: string, traceback: string }
 ---@param file string  as of read_message
 ---@return tidewire.LoadProblem

@@ -1,11 +1,10 @@
--- source_lines.lua -- in which line of a Lua file a key of a table is written.
+-- source_lines.lua -- finds the line of a Lua file where a key of a table is written.
 --
--- Error messages want to point at `ping_perod = 30`, but a table that was built does not remember
--- where. So the source is read again, as words and marks only: comments and strings are told from
--- code, braces and blocks are followed, and each table constructor is noted with its keys. It is a
--- search, not a parser: what it cannot tell for certain (a key that is computed, the same key in
--- two places) has no line. Runs only when there is something wrong to report. Pure functions on a
--- text; opens no file.
+-- Error messages should point at `ping_perod = 30`, but a table does not remember its lines. So the
+-- source is read again, as tokens: comments and strings are told from code, braces and blocks are
+-- followed, and each table constructor is noted with its keys. This is a search, not a parser: a
+-- key that it cannot find for certain (a computed key, the same key in two places) has no line.
+-- Runs only when there is a problem to report. Pure functions on a text; opens no file.
 
 local source_lines = {}
 
@@ -100,8 +99,7 @@ local OPENERS = { ["function"] = "end", ["if"] = "end", ["do"] = "end", ["repeat
 
 local NO_TOKEN = {}
 
---- The key that the tokens from `i` on set, and the index of the "=" behind it: `key =` or `["key"]
---- =`.
+--- The key that the tokens from `i` on set, and the index of the "=" behind it, as in `key =`.
 local function key_at(tokens, i)
   local token, second = tokens[i], tokens[i + 1] or NO_TOKEN
   if token.kind == "name" and second.kind == "mark" and second.value == "=" then
@@ -119,7 +117,7 @@ local function note_place(self, key, line)
   table.insert(self.places[key], line)
 end
 
---- Notes what the "=" at index `equals` gives the key: a constructor (known later) or a variable.
+--- Notes the value behind the "=" at index `equals`: a constructor (known later) or a variable.
 local function note_key(block, key, tokens, equals)
   local value, after = tokens[equals + 1] or NO_TOKEN, tokens[equals + 2] or NO_TOKEN
   local entry = { line = tokens[equals].line }
@@ -130,7 +128,7 @@ local function note_key(block, key, tokens, equals)
   return entry
 end
 
---- What a "{" at index `i` stands behind: a key of the block around it, a variable, `return`, or
+--- Notes what a "{" at index `i` belongs to: a key of the block around it, a variable, `return`, or
 --- nothing known.
 local function place_block(self, block, tokens, i, pending, depth)
   local before, name = tokens[i - 1] or NO_TOKEN, tokens[i - 2] or NO_TOKEN
@@ -231,8 +229,9 @@ end
 
 --- The line in which a key is set.
 ---
---- From the table that the file returns on where that can be followed; else the one place in the
---- file where the key is set at all. Nothing if there are several: a wrong line is worse than none.
+--- Follows the keys from the table that the file returns; where that is not possible, takes the
+--- only place in the file that sets the key. nil if there are several: a wrong line is worse than
+--- none.
 ---@param path any[]  keys from the file's table on: { "endpoints", "/chat", "ping_period" }
 ---@return integer|nil
 function SourceLines:find(path)
