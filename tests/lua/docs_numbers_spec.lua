@@ -34,7 +34,7 @@ local FACTS = {
     "settings.c: %.wait_seconds = (%d+)", 1 },
   { "man", "1 by default, 0 in a terminal.", "settings.c: %.wait_seconds = (%d+)", 1 },
   { "operating", "made with mode 0640", "log.c: O_WRONLY | flags, (%d+)", 640 },
-  { "operating", "it has two seconds", "SETTLE_MS", 2000 },
+  { "operating", "two seconds for it", "SETTLE_MS", 2000 },
 
   -- reloading
   { "operating", "slices of two milliseconds of CPU time", "SLICE_NS", 2 * MS_NS },
