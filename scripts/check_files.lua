@@ -58,7 +58,7 @@ local function check_columns(path, text)
   for line in text:gmatch "([^\n]*)\n?" do
     number = number + 1
     if prose[extension] and line:find "^```" then in_code = not in_code end
-    local is_free = prose[extension] and (in_code or line:find "^%s*|")
+    local is_free = prose[extension] and (in_code or line:find "^%s*|" or line:find "^    ")
       or not line:find "%S%s+%S+%s"
     local width = utf8.len(line) or #line
     if width > columns and not is_free then

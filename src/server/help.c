@@ -48,8 +48,8 @@ const char settings_help[] =
     "  --wait S                 after the input's end: closes when nothing came for S seconds, 1;\n"
     "                           0 in a terminal\n"
     "\n"
-    "Sockets that systemd passes (LISTEN_FDS) are used where their addresses are asked for, or all\n"
-    "of them where none is; NOTIFY_SOCKET and WATCHDOG_USEC are served.\n"
+    "Sockets that systemd passes (LISTEN_FDS) are used where their addresses are asked for,\n"
+    "or all of them where none is; NOTIFY_SOCKET and WATCHDOG_USEC are served.\n"
     "Signals: SIGTERM and SIGINT end the server when every client was told (a second one ends it\n"
     "at once), SIGHUP loads the code anew, SIGUSR1 opens the log file again.\n"
     "Exit codes: 0 clean, 1 failed while running, 2 bad usage or configuration.\n";

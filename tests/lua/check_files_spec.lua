@@ -46,6 +46,7 @@ describe("scripts/check_files.lua", function()
     ["a line of 100 columns, whatever its bytes"] = { "a.lua", "-- " .. ("é "):rep(48) .. "é\n" },
     ["a table of Markdown"] = { "a.md", "| " .. long .. "|\n" },
     ["code in Markdown"] = { "a.md", "```\n" .. long .. ".\n```\n" },
+    ["code that stands apart in Markdown"] = { "a.md", "    " .. long .. ".\n" },
     ["a word that cannot be broken"] = { "a.md", "* <https://" .. ("x"):rep(110) .. ">\n" },
   }) do
     it("accepts " .. what, function()
