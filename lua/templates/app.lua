@@ -1,7 +1,7 @@
 -- app.lua -- where the app begins: its addresses, its WebSocket endpoints, its plain HTTP.
 --
 -- Run it:    tidewire app.lua          then open http://127.0.0.1:8080/
---            tidewire app.lua --watch  the same, and what is saved takes over at once
+--            tidewire app.lua --watch  the same, and saved changes are activated at once
 -- Check it:  tidewire check app.lua
 -- Test it:   busted
 return {

@@ -2,9 +2,9 @@
 -- core.lua -- types of what C gives the Lua library: tidewire.core, tidewire.json_c,
 -- tidewire.jwt_c.
 --
--- For those who work on lua/tidewire; scripts use `require "tidewire"` instead. Declares, runs
--- nothing. A connection, a timer, a sleeping hook and a plain HTTP request are integers here; stale
--- ones are answered "closed", false or with nothing. scripts/check_api.lua compares this file with
+-- For engineers of lua/tidewire; scripts use `require "tidewire"` instead. Declares, runs nothing.
+-- A connection, a timer, a sleeping hook and a plain HTTP request are integers here; for a stale
+-- one functions return "closed", false or nothing. scripts/check_api.lua compares this file with
 -- the tables of functions in src/script.
 
 -- ---- tidewire.core: core_conn.c ----
@@ -13,8 +13,8 @@
 ---@field senders { text: function, binary: function, json: function }  conn.send of the plain codecs
 ---@field conn_key lightuserdata  under which a conn keeps its integer
 ---@field guarded { resume: function, close: function, pcall: function, make_xpcall: function, setmetatable: function, debug_setmetatable: function, popen: function, execute: function, exit: function }  in place of Lua's own
----@field wait_marker lightuserdata  what a coroutine yields to C to say that it waits
----@field exit_marker lightuserdata  what a coroutine yields to C to say that it ends, as os.exit was called
+---@field wait_marker lightuserdata  a coroutine yields it to C in order to wait
+---@field exit_marker lightuserdata  a coroutine yields it to C to end after os.exit
 ---@field version string
 ---@field worker integer
 local core = {}
@@ -36,7 +36,7 @@ function core.close(conn, code, reason) end
 ---@return boolean was_open
 function core.ping(conn) end
 
---- A client's JSON pong came.
+--- Notes a client's JSON pong.
 ---@param conn integer
 ---@param ping_id any
 function core.json_pong(conn, ping_id) end
@@ -62,8 +62,8 @@ function core.id_text(conn) end
 ---@return integer? conn  nil: no id, or one of another process
 function core.id_number(text) end
 
---- A new endpoint, or what one that is there is from now on. The fields are those of struct
---- endpoint (src/core/endpoint.h), periods in seconds.
+--- Makes an endpoint, or changes the one with this number. The fields are those of struct endpoint;
+--- periods are in seconds.
 ---@param options table
 ---@param number integer?
 ---@return integer number
@@ -80,7 +80,7 @@ function core.fast_path(number, f) end
 ---@param codec integer
 function core.next_codec(number, codec) end
 
---- Closes all its connections.
+--- Closes all connections of an endpoint.
 ---@param number integer
 ---@param code integer
 ---@param reason string
@@ -90,7 +90,7 @@ function core.close_endpoint(number, code, reason) end
 ---@return boolean
 function core.endpoint_full(number) end
 
---- Is this worker the first to ask this of the endpoint? So a warning is given once.
+--- Is this worker the first to ask this about the endpoint? A warning is then logged once.
 ---@param number integer
 ---@return boolean
 function core.endpoint_is_first(number) end
@@ -107,7 +107,7 @@ function core.endpoint_taken(number) end
 ---@return boolean was_open
 function core.join(conn, room, info) end
 
---- Whether `moved` is told who joins and leaves this room.
+--- Turns the event `presence_changed` on or off for the joins and leaves of this room.
 ---@param room string
 ---@param on boolean
 function core.watch(room, on) end
@@ -126,7 +126,7 @@ function core.rooms_of(conn) end
 ---@return integer
 function core.room_size(room) end
 
---- Over all workers, in no order: three values for each member, its integer, the name of its
+--- The members over all workers, in no order. Three values for each: its integer, the name of its
 --- endpoint as JSON, and its info as JSON or false.
 ---@param room string
 ---@return (integer|string|false)[] members
@@ -173,21 +173,21 @@ function core.publish(room, endpoint, except, key, ...) end
 
 -- ---- reload.c ----
 
---- What became of the event `reload`: an app, or nil and what is wrong.
+--- Gives C the result of the event `reload`: an app, or nil and the problems.
 ---@param app tidewire.App?
 ---@param problems string?  lines
----@param sources string?   the script files that were asked for, one a line; beside problems
+---@param sources string?   the script files that were read or looked for, one a line; beside problems
 function core.loaded(app, problems, sources) end
 
---- The generation that is loaded by what runs now, or whose loading started it.
+--- The scope of the running function: the generation that it loads, or whose loading started it.
 ---@return integer? generation
 function core.scope() end
 
---- What runs now, and what it spawns, belongs to the loading of that generation, or of none.
+--- Sets the scope of the running function, and of functions that it spawns; nil: none.
 ---@param generation integer?
 function core.set_scope(generation) end
 
---- What the loading of that generation has started, and sleeps or has not begun, ends.
+--- Ends the functions of that generation's scope that sleep or have not begun.
 ---@param generation integer
 function core.end_scope(generation) end
 
@@ -196,7 +196,7 @@ function core.end_scope(generation) end
 ---@param name string
 ---@param max_bytes integer
 ---@return integer? store      nil: there are too many
----@return integer? max_bytes  its ceiling, which the first opener has set
+---@return integer? max_bytes  its ceiling, which the first worker that opened it has set
 function core.shared_open(name, max_bytes) end
 
 ---@param store integer
@@ -224,7 +224,7 @@ function core.shared_add(store, key, value, ttl) end
 ---@param key string
 ---@param by number
 ---@param initial number
----@param ttl? number  of a key that this makes
+---@param ttl? number  of a new key
 ---@return number? value
 ---@return "full"|"not a number"|"overflow"|nil why_not
 function core.shared_incr(store, key, by, initial, ttl) end
@@ -253,21 +253,21 @@ function core.shared_entries(store, max) end
 ---@param store integer
 ---@param key string
 ---@param expected string|number|boolean|nil  nil: no such key
----@param value string|number|boolean|nil     nil: it is taken out
+---@param value string|number|boolean|nil     nil: the key is deleted
 ---@param ttl? number
----@return boolean|nil done  false: something else is there by now
+---@return boolean|nil done  false: the key has another value now
 ---@return "full"|nil message
 function core.shared_exchange(store, key, expected, value, ttl) end
 
 -- ---- core_task.c ----
 
---- The running hook's integer; or nil and why it cannot wait.
+--- The running hook's integer; or nil and the reason why it cannot wait.
 ---@return integer? task
 ---@return string? why_not
 function core.task() end
 
 ---@param task integer
----@return boolean known  false: it is over
+---@return boolean known  false: it has ended
 function core.wake(task) end
 
 ---@param f function
@@ -276,20 +276,20 @@ function core.spawn(f, ...) end
 
 -- ---- core_guarded.c ----
 
---- Is the run that is under way to end, because it took too long?
+--- Must the current run end, because it is over its budget?
 ---@return boolean
 function core.is_over() end
 
---- The budgets of what belongs to no endpoint, and of loading.
+--- Sets the budgets of runs that belong to no endpoint, and of loading.
 ---@param handler_seconds number
 ---@param load_seconds number
 function core.set_budgets(handler_seconds, load_seconds) end
 
---- What runs is the connection's: its budget holds, and its on_error is told.
+--- The current run belongs to this connection: to its budget and its on_error.
 ---@param conn integer
 function core.runs_for(conn) end
 
---- The budget of an endpoint holds for what runs.
+--- The current run has the budget of this endpoint.
 ---@param endpoint integer  its number
 function core.runs_at(endpoint) end
 
@@ -307,7 +307,7 @@ function core.close_descriptor(descriptor) end
 
 ---@param seconds number
 ---@param repeats boolean
----@param is_sleep boolean|nil  it belongs to a hook that waits, and is not counted
+---@param is_sleep boolean|nil  it belongs to a waiting hook, and is not counted
 ---@return integer timer
 function core.timer(seconds, repeats, is_sleep) end
 
@@ -315,7 +315,7 @@ function core.timer(seconds, repeats, is_sleep) end
 ---@return boolean was_running
 function core.timer_cancel(timer) end
 
---- Have timers of luv's had their slice of this turn? The first that asks begins it.
+--- Is the slice of luv's timers over in this turn? The first call of a turn begins the slice.
 ---@return boolean
 function core.luv_slice_over() end
 
@@ -326,27 +326,29 @@ function core.luv_slice_over() end
 ---@return string? what_is_wrong
 function core.http_check_url(url) end
 
---- Asks another server. The task is woken when the request has ended; http_end is owed.
+--- Sends a request to another server. C wakes the task when the request has ended; the caller must
+--- call http_end.
 ---@param task integer
 ---@param url string      checked
 ---@param method string   in capitals
 ---@param headers string  whole lines, checked
 ---@param body string?
 ---@param seconds number      for all of it
----@param max_bytes integer   of the answer's body
+---@param max_bytes integer   of the response's body
 ---@param redirects integer   to follow
 ---@return integer? request
 ---@return string? why_not
 function core.http_begin(task, url, method, headers, body, seconds, max_bytes, redirects) end
 
---- Nothing while the request is under way; then its answer, or nil and why there is none.
+--- Returns nothing before the request has ended; then the response, or nil and the reason why there
+--- is none.
 ---@param request integer
 ---@return integer? status
 ---@return string? head_or_message
 ---@return string? body
 function core.http_result(request) end
 
---- Forgets a request, and gives it up if it is under way.
+--- Forgets a request, and cancels it if it has not ended.
 ---@param request integer
 function core.http_end(request) end
 
@@ -363,7 +365,7 @@ function core.log(level, event, conn, ...) end
 ---@return boolean
 function core.log_enabled(level) end
 
---- Does the log tell of refused requests?
+--- Does the log have lines for refused requests?
 ---@return boolean
 function core.logs_refusals() end
 
@@ -379,15 +381,15 @@ function core.now() end
 ---@return table<string, string>
 function core.environment() end
 
---- Answers a plain HTTP request.
+--- Responds to a plain HTTP request.
 ---@param number integer
 ---@param status integer
 ---@param headers string?  whole lines
 ---@param body string?
----@param why string?      for the log, where the server refuses it before a script is asked
+---@param why string?      for the log, where the server refuses the request before a script is called
 function core.respond(number, status, headers, body, why) end
 
---- Answers it with a file.
+--- Responds with a file.
 ---@param number integer
 ---@param root string  a folder
 ---@param path string  below it, percent-encoded

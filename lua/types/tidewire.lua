@@ -1,15 +1,14 @@
 ---@meta tidewire
 -- tidewire.lua -- types of the public API, for editors (LuaCATS, as lua-language-server reads it).
 --
--- Declares, runs nothing. What each thing does is told in docs/scripting.md and
--- docs/configuration.md. In an app, annotate the table that a file returns and its hooks know their
--- arguments:
+-- Declares, runs nothing. docs/scripting.md and docs/configuration.md describe each name. In an
+-- app, annotate the table that a file returns, and editors know the arguments of its hooks:
 --
 --     ---@type tidewire.Handler
 --     local handler = { handle_message = function(conn, message) conn:send(message) end }
 --     return handler
 --
--- scripts/check_api.lua sees to it that this file, the program and the docs agree.
+-- scripts/check_api.lua checks that this file, the program and the docs agree.
 
 ---@alias tidewire.MessageKind "text"|"binary"
 
@@ -18,17 +17,17 @@
 -- ---- handlers ----
 
 --- Hooks and options of an endpoint. For one connection hooks never overlap, and all but `validate`
---- may wait. What on_start, handle_message, send_ping and on_drain return counts only if it is nil
+--- may wait. Results of on_start, handle_message, send_ping and on_drain count only if they are nil
 --- and an error.
 ---@class tidewire.Handler
----@field validate? fun(request: tidewire.Request): table|boolean|nil, integer|string|tidewire.Refusal|nil, string|tidewire.Refusal|nil  a table (fields of `conn`) or true: accept; nil or false, then a status (403; 4000 to 4999: close with this code), then a message or a table: refuse. Must answer at once
+---@field validate? fun(request: tidewire.Request): table|boolean|nil, integer|string|tidewire.Refusal|nil, string|tidewire.Refusal|nil  a table (fields of `conn`) or true: accept; nil or false, then a status (403; 4000 to 4999: close with this code), then a message or a table: refuse. Must not wait
 ---@field on_start? fun(conn: tidewire.Conn): any, any  first, after the handshake; messages wait for it
 ---@field handle_message? fun(conn: tidewire.Conn, message: any, kind: tidewire.MessageKind): any, any  each message, in order
 ---@field send_ping? fun(conn: tidewire.Conn): any, any  each ping_period, in place of conn:ping()
----@field on_timeout? fun(conn: tidewire.Conn): boolean?  silent for pong_period; false: keep it, anything else: close with 4408
+---@field on_timeout? fun(conn: tidewire.Conn): boolean?  the client was silent for pong_period; false: keep the connection, any other result: close it with 4408
 ---@field on_error? fun(conn: tidewire.Conn, err: tidewire.Error): boolean?  true: close; false or nil: go on
 ---@field on_drain? fun(conn: tidewire.Conn): any, any  a queue that was above half of max_backlog is empty again
----@field on_reload? fun(conn: tidewire.Conn): any, any  new code has taken over; before the next hook
+---@field on_reload? fun(conn: tidewire.Conn): any, any  new code was activated; called before the next hook
 ---@field on_close? fun(conn: tidewire.Conn, code: integer, reason: string)  once, last
 ---@field codec? "text"|"binary"|"json"|tidewire.Codec
 ---@field ping_period? number        seconds between pings; 0: none
@@ -37,10 +36,10 @@
 ---@field name? string               conn.name; the endpoint's path by default
 ---@field max_connections? integer   of this endpoint
 ---@field max_message_size? tidewire.Size
----@field max_fragments? integer     frames that one message may come in
+---@field max_fragments? integer     frames that one message may have
 ---@field message_timeout? number    seconds that a message may take; 0: for ever
 ---@field max_backlog? tidewire.Size  bytes that may wait for one client
----@field slow_client? "close"|"drop"|"conflate"  what happens at max_backlog; "conflate": newer messages replace those of the same key
+---@field slow_client? "close"|"drop"|"conflate"  at max_backlog; "conflate": newer messages replace waiting ones with the same key
 ---@field origins? string|string[]|fun(origin: string, request: tidewire.Request): boolean?, integer?, string?
 ---@field require_origin? boolean
 ---@field subprotocols? string[]     by preference
@@ -48,12 +47,12 @@
 ---@field compression? boolean|table  not in this version: no effect
 ---@field handler_timeout? number    seconds of CPU time that a hook may take between sleeps
 
---- A codec of one's own.
+--- A codec of the script's own.
 ---@class tidewire.Codec
----@field decode fun(payload: string, kind: tidewire.MessageKind): any, string?  a value; or nil and what is wrong
+---@field decode fun(payload: string, kind: tidewire.MessageKind): any, string?  returns a value; or nil and the problem
 ---@field encode fun(value: any): string, tidewire.MessageKind?  a payload and its kind ("text")
 
---- What `validate` may return behind its nil, in place of a message.
+--- `validate` may return this table after nil, in place of a message.
 ---@class tidewire.Refusal
 ---@field status? integer
 ---@field headers? table<string, string|string[]>
@@ -66,15 +65,15 @@
 ---@class tidewire.App
 ---@field listen? string|string[]  "127.0.0.1:8080", "[::1]:8080", ":8080", "unix:/path"
 ---@field workers? integer|"auto"
----@field tls? { certificate: string, key?: string }|false  TLS with these files, in PEM; the key may stand in the first
----@field defaults? tidewire.Handler  hooks and options of endpoints that do not have their own
+---@field tls? { certificate: string, key?: string }|false  TLS with these PEM files; the certificate's file may have the key as well
+---@field defaults? tidewire.Handler  hooks and options for endpoints that do not set them
 ---@field endpoints? table<string, tidewire.Handler|string>  by path; a text is the name of a module
 ---@field http? table<string, (fun(request: tidewire.Request): any, any)|tidewire.StaticFolder>  by path, or method and path
 ---@field limits? tidewire.Limits
 ---@field admin? string            an address for /healthz, /readyz, /metrics and /stats
----@field removed_endpoints? "keep"|"close"  what a reload does with connections of an endpoint that is no more
----@field on_load? fun()            the code is loaded; before it takes over. An error: it does not
----@field on_reload? fun(old: table)  this code has taken over; `old` is what the script before returned
+---@field removed_endpoints? "keep"|"close"  what a reload does with connections of an endpoint that the new app does not have
+---@field on_load? fun()            called when the code is loaded, before it is activated; an error ends the start or the reload
+---@field on_reload? fun(old: table)  this code was activated; `old` is the table that the old script returned
 ---@field on_stop? fun()
 
 ---@class tidewire.StaticFolder
@@ -92,19 +91,19 @@
 ---@field send_timeout? number
 ---@field min_send_rate? tidewire.Size
 ---@field header_bytes? tidewire.Size
----@field receive_backlog? tidewire.Size  what clients have sent and no hook has handled, of all connections
----@field worker_backlog? tidewire.Size  what may wait for one worker from the others
+---@field receive_backlog? tidewire.Size  bytes that clients have sent and no hook has handled, of all connections
+---@field worker_backlog? tidewire.Size  bytes of other workers that may wait for one worker
 ---@field memory? tidewire.Size  not in this version: no effect
 ---@field load_timeout? number   seconds of CPU time that loading may take between sleeps
 
---- What a route of `http` may return as a table. It may also return a status, a text (the body of a
---- 200), or a status and a body.
+--- A route of `http` may return this table, a status, a text (the body of a 200), or a status and a
+--- body.
 ---@class tidewire.Reply
 ---@field status? integer  200 by default
 ---@field headers? table<string, string|string[]>
 ---@field body? any        a text as it is; a table as JSON
 
--- ---- what hooks are given ----
+-- ---- arguments of hooks ----
 
 --- A connection. Fields that are not listed here are the script's own.
 ---@class tidewire.Conn
@@ -125,12 +124,12 @@ local Conn = {}
 
 --- Sends a value through the codec. Never waits. Throws for a value that the codec cannot encode.
 ---@param value any
----@param kind? tidewire.MessageKind|{ kind?: tidewire.MessageKind, key?: string }  in place of the codec's own; what the value is about (slow_client = "conflate")
+---@param kind? tidewire.MessageKind|{ kind?: tidewire.MessageKind, key?: string }  `kind` in place of the codec's; `key` names the subject of the value (slow_client = "conflate")
 ---@return true? ok
 ---@return "closed"|"backlog"|nil why_not
 function Conn:send(value, kind) end
 
---- Sends what is queued, then a Close frame. Does nothing on a connection that closes already.
+--- Sends the queued messages, then a Close frame. Does nothing on a connection that is closing.
 ---@param code? integer   1000; 1000 to 1014 but 1004 to 1006, or 3000 to 4999
 ---@param reason? string  UTF-8, at most 123 bytes
 function Conn:close(code, reason) end
@@ -138,7 +137,7 @@ function Conn:close(code, reason) end
 ---@return boolean
 function Conn:is_open() end
 
---- Sends a ping of the endpoint's kind; its answer gives `conn.rtt`.
+--- Sends a ping of the endpoint's kind; the pong gives `conn.rtt`.
 ---@return true? ok
 ---@return "closed"|nil why_not
 function Conn:ping() end
@@ -149,16 +148,16 @@ function Conn:ping() end
 ---@return tidewire.Timer
 function Conn:after(seconds, f) end
 
---- Calls f(conn) every so many seconds, until the connection ends.
+--- Calls f(conn) every `seconds`, until the connection ends.
 ---@param seconds number  0.001 or more
 ---@param f fun(conn: tidewire.Conn)
 ---@return tidewire.Timer
 function Conn:every(seconds, f) end
 
---- Enters a room. Twice is as good as once, but for `info`, which the last call says; a closing
---- connection leaves by itself.
+--- Joins a room. A second join only changes `info`. A closing connection leaves its rooms by
+--- itself.
 ---@param room string
----@param info any  what `room:members()` and `room:watch` tell of it: whatever JSON has a form for
+---@param info any  any value that JSON has; `room:members()` and `room:watch` show it
 ---@return true? ok
 ---@return "closed"|nil why_not
 function Conn:join(room, info) end
@@ -172,33 +171,33 @@ function Conn:leave(room) end
 ---@return string[]
 function Conn:rooms() end
 
---- What a client asked for.
+--- A client's request.
 ---@class tidewire.Request
 ---@field method string
 ---@field path string                   decoded, without the query
 ---@field params table<string, string>
----@field query table<string, string>   of a repeated name the last
+---@field query table<string, string>   the last one of a repeated name
 ---@field headers table<string, string>  looked up in any case; repeated ones are joined by ", "
----@field cookies table<string, string>  as sent; of a repeated name the first
+---@field cookies table<string, string>  as sent; the first one of a repeated name
 ---@field remote_address string
 ---@field secure boolean
 ---@field origin string?
 ---@field subprotocols string[]         what the client offers
 ---@field body string?                  of plain HTTP
 
---- What on_error is given. tostring() reads well.
+--- The argument of on_error. tostring() gives a readable text.
 ---@class tidewire.Error
 ---@field kind "script"|"decode"|"returned"|"timeout"|"memory"
 ---@field message string    with file and line
 ---@field traceback string  "" where there is none
 ---@field hook string       "handle_message", "timer", …
----@field value any         what was thrown or returned
+---@field value any         the value that was thrown or returned
 
 ---@class tidewire.Timer
----@field skipped integer  ticks left out so far, because the loop or the function was late
+---@field skipped integer  ticks left out because the loop or the function was late
 local Timer = {}
 
---- Stops it. A call that waits goes on to its end.
+--- Stops the timer. A call that waits goes on to its end.
 ---@return boolean was_running
 function Timer:cancel() end
 
@@ -210,21 +209,21 @@ function Timer:is_running() end
 ---@field name string
 local Room = {}
 
---- Sends a value to all who are in the room now.
+--- Sends a value to all members of the room.
 ---@param value any
----@param options? tidewire.Conn|{ except: tidewire.Conn|string|nil, key: string? }  whom to leave out, or its conn.id; what the value is about
----@return integer delivered  to how many it was queued
+---@param options? tidewire.Conn|{ except: tidewire.Conn|string|nil, key: string? }  the connection to leave out, or its conn.id; `key`: the subject of the value
+---@return integer delivered  the number of connections for which it was queued
 function Room:broadcast(value, options) end
 
 ---@return integer
 function Room:size() end
 
---- Who is in it, in no order.
+--- The members, in no order.
 ---@return tidewire.Member[]
 function Room:members() end
 
---- Calls f("join" or "leave", member), or on_join(member) and on_leave(member), for everyone who
---- joins or leaves from now on. They may wait.
+--- Calls f("join" or "leave", member), or on_join(member) and on_leave(member), for each connection
+--- that joins or leaves from now on. These functions may wait.
 ---@param f (fun(event: "join"|"leave", member: tidewire.Member))|{ on_join?: fun(member: tidewire.Member), on_leave?: fun(member: tidewire.Member) }
 ---@return tidewire.Watch
 function Room:watch(f) end
@@ -232,12 +231,12 @@ function Room:watch(f) end
 ---@class tidewire.Member
 ---@field id string    conn.id
 ---@field name string  conn.name
----@field info any     what conn:join was given
+---@field info any     the value that conn:join was given
 
 ---@class tidewire.Watch
 local Watch = {}
 
---- Ends it: nothing is called any more.
+--- Ends the watch: its functions are not called any more.
 ---@return boolean was_watching
 function Watch:cancel() end
 
@@ -246,7 +245,7 @@ function Watch:cancel() end
 ---@class tidewire
 ---@field version string
 ---@field worker integer      this worker's number, from 0
----@field generation integer  how often the app's code was loaded: 1 at the start, one more with each reload; old code that goes on keeps its own number
+---@field generation integer  counts the loadings of the app's code: 1 at the start, one more with each reload; old code that goes on keeps its number
 ---@field http tidewire.http
 ---@field json tidewire.json
 ---@field null tidewire.json.Null
@@ -254,7 +253,7 @@ function Watch:cancel() end
 ---@field log tidewire.log
 local tw = {}
 
---- Waits. Other connections go on; the next message of this one waits too.
+--- Waits. Other connections go on; the next message of this connection waits too.
 ---@param seconds number
 function tw.sleep(seconds) end
 
@@ -264,32 +263,32 @@ function tw.sleep(seconds) end
 ---@return tidewire.Timer
 function tw.after(seconds, f) end
 
---- Calls f() every so many seconds, counted from now.
+--- Calls f() every `seconds`, counted from now.
 ---@param seconds number  0.001 or more
 ---@param f fun()
 ---@return tidewire.Timer
 function tw.every(seconds, f) end
 
---- Runs f(...) beside everything else. It may wait.
+--- Runs f(...) in a coroutine of its own. f may wait.
 ---@param f fun(...)
 ---@param ... any
 function tw.spawn(f, ...) end
 
---- Makes a call that waits of one with a callback: `begin(done)` starts the work; what is given to
---- `done` is returned.
+--- Turns a function with a callback into a call that waits: `begin(done)` starts the work; await
+--- returns the arguments of `done`.
 ---@param begin fun(done: fun(...))
 ---@return any ...
 function tw.await(begin) end
 
---- The room of a name. It need not be made, and costs nothing while nobody is in it.
+--- The room of a name. A room exists while it has members, and costs nothing without.
 ---@param name string
 ---@return tidewire.Room
 function tw.room(name) end
 
---- Sends a value to everyone.
+--- Sends a value to all connections.
 ---@param value any
 ---@param options? tidewire.Conn|{ endpoint: string?, except: tidewire.Conn|string|nil, key: string? }
----@return integer delivered  to how many it was queued
+---@return integer delivered  the number of connections for which it was queued
 function tw.broadcast(value, options) end
 
 --- Sends a value to one connection of any worker, known by its conn.id.
@@ -300,21 +299,22 @@ function tw.broadcast(value, options) end
 ---@return "closed"|"backlog"|"refused"|nil why_not  "backlog": only of a connection of this worker; "refused": only while new code takes over
 function tw.send(conn_id, value, options) end
 
---- Closes one connection of any worker, known by its conn.id. What is queued for it is sent first.
+--- Closes one connection of any worker, known by its conn.id. The messages queued for it are sent
+--- first.
 ---@param conn_id string
 ---@param code? integer   1000 by default, as of conn:close
 ---@param reason? string  UTF-8, at most 123 bytes
 ---@return true? ok
----@return "closed"? why_not  it is closing already, or gone
+---@return "closed"? why_not  it is closing or closed
 function tw.close(conn_id, code, reason) end
 
---- The time: seconds since 1970-01-01 UTC, with a fraction. It may go back where the system's clock
+--- The time: seconds since 1970-01-01 UTC, with a fraction. It may go back when the system's clock
 --- is set.
 ---@return number seconds
 function tw.now() end
 
---- Any value as text for people, tables with all that is in them: for a log line or a terminal. Cut
---- off at 16 KiB.
+--- Any value as text for people, tables with their fields, for a log line or a terminal. Cut off at
+--- 16 KiB.
 ---@param value any
 ---@return string
 function tw.inspect(value) end
@@ -327,15 +327,15 @@ local Store = {}
 ---@return string|number|boolean|nil value
 function Store:get(key) end
 
---- Takes the place of what was there, and of its time; nil deletes.
+--- Sets the value and the time of a key; nil deletes the key.
 ---@param key string  at most 1024 bytes
 ---@param value string|number|boolean|nil
----@param ttl? number  seconds after which it is gone; nil: never
+---@param ttl? number  seconds after which the key is deleted; nil: never
 ---@return true? ok
 ---@return "full"|nil why_not
 function Store:set(key, value, ttl) end
 
---- Sets a key that is not there. Of all who try at once, one succeeds.
+--- Sets a key that does not exist. Of several workers that try at once, one succeeds.
 ---@param key string
 ---@param value string|number|boolean
 ---@param ttl? number
@@ -346,9 +346,9 @@ function Store:add(key, value, ttl) end
 --- Throws where the key holds no number, or an integer would grow beyond 64 bits.
 ---@param key string
 ---@param by? number       1
----@param initial? number  of a key that is not there: 0
----@param ttl? number      of a key that this makes; one that is there keeps its own
----@return number? value   what it is now
+---@param initial? number  of a key that does not exist: 0
+---@param ttl? number      of a new key; a key that exists keeps its own
+---@return number? value   the new value
 ---@return "full"|nil why_not
 function Store:incr(key, by, initial, ttl) end
 
@@ -361,31 +361,31 @@ function Store:delete(key) end
 ---@return boolean is_there
 function Store:expire(key, ttl) end
 
----@param max? integer  at most so many
+---@param max? integer  at most this many
 ---@return string[] keys  in no order
 function Store:keys(max) end
 
----@param max? integer  at most so many
+---@param max? integer  at most this many
 ---@return table<string, string|number|boolean> entries  values by their keys
 function Store:entries(max) end
 
---- Puts f(value) in the place of value, in one step for all workers: where another has changed it,
---- f is called again.
+--- Replaces a key's value by f(value), in one step for all workers: where another worker has
+--- changed it, f is called again.
 ---@param key string
----@param f fun(value: string|number|boolean|nil): string|number|boolean|nil  nil takes the key out
----@param ttl? number  for a key that this makes
+---@param f fun(value: string|number|boolean|nil): string|number|boolean|nil  nil deletes the key
+---@param ttl? number  of a new key
 ---@return string|number|boolean|nil value
 ---@return "full"|"busy"|nil message
 function Store:update(key, f, ttl) end
 
 --- The store of this name, the same for all workers.
 ---@param name string
----@param options? { max_bytes?: tidewire.Size }  64 MiB by default; who opens it first decides
+---@param options? { max_bytes?: tidewire.Size }  64 MiB by default; the first worker that opens the store sets it
 ---@return tidewire.Store
 function tw.shared(name, options) end
 
---- The table of this name: of this worker, and the same after a reload. `initial` counts the first
---- time.
+--- The table of this name, which belongs to this worker and outlives reloads. The first call sets
+--- it to `initial`.
 ---@generic T: table
 ---@param name string
 ---@param initial? T|(fun(): T)  an empty table by default
@@ -402,7 +402,7 @@ function tw.array(t) end
 ---@return tidewire.Stats
 function tw.stats() end
 
---- Counters since the start, and what is so now.
+--- Counters since the start, and current values.
 ---@class tidewire.Stats
 ---@field connections integer           open now
 ---@field total_connections integer     open now, as well
@@ -442,13 +442,13 @@ function tw.stats() end
 ---@field null tidewire.json.Null
 local json = {}
 
---- The value, or nil and what is wrong at which byte. `false` is a value.
+--- Returns the value, or nil and the problem with its byte. `false` is a value.
 ---@param text string
 ---@return any value
 ---@return string? message
 function json.decode(text) end
 
---- Throws for what JSON has no form for.
+--- Throws for values that JSON does not have.
 ---@param value any
 ---@return string
 function json.encode(value) end
@@ -469,7 +469,7 @@ local jwt = {}
 ---@field leeway? number                  seconds by which clocks may differ; 0
 ---@field require? string|string[]        claims that must be there
 
---- The claims, or nil and what is wrong. Throws for keys and options that cannot be meant.
+--- Returns the claims, or nil and the problem. Throws for wrong keys and options.
 ---@param token string?
 ---@param options tidewire.jwt.VerifyOptions
 ---@return table<string, any>? claims
@@ -497,7 +497,7 @@ local http = {}
 ---@field headers? table<string, string|number|(string|number)[]>
 ---@field body? string|table  a table is sent as JSON
 ---@field timeout? number     seconds for all of it; 10
----@field max_bytes? integer  of the answer's body; 8 MiB
+---@field max_bytes? integer  of the response's body; 8 MiB
 ---@field redirects? integer  how many are followed; 0
 
 ---@class tidewire.http.Response
@@ -505,8 +505,8 @@ local http = {}
 ---@field headers table<string, string>  looked up in any case; repeated ones are joined by ", "
 ---@field body string                    "" where there is none
 
---- Asks another server and waits for its answer, whatever its status; nil and a message where none
---- came.
+--- Sends a request to another server and waits for the response, of any status; nil and a message
+--- where none came.
 ---@param request tidewire.http.Request
 ---@return tidewire.http.Response? response
 ---@return string? message

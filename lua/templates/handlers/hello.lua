@@ -1,4 +1,4 @@
--- hello.lua -- greets whoever connects, and gives every message back with its number.
+-- hello.lua -- greets each client, and sends every message back with its number.
 --
 -- The codec "json" makes a Lua value of each message, and JSON of each value that is sent. Fields
 -- that are put on `conn` stay with the connection.
@@ -17,8 +17,8 @@ return {
     conn:send({ type = "echo", message = message, count = conn.count })
   end,
 
-  -- With --watch, new code takes over whenever a script is saved: each page is told. Change the
-  -- text above, and see.
+  -- With --watch, new code is activated whenever a script is saved, and each page gets this
+  -- message. Change the text above, and see.
   on_reload = function(conn)
     conn:send({ type = "reloaded", generation = tw.generation })
   end,
