@@ -138,6 +138,14 @@ local FACTS = {
   { "decisions/tls", "at most one record (16 KiB)", "TLS_RECORD_BYTES", 16 * KIB },
   { "decisions/tls", "does not read is cut off at 64 KiB", "MAX_UNSENT", 64 * KIB },
 
+  -- pages in browsers
+  { "browsers", "is half a second, then twice as long each time",
+    "examples/chat/public/connection.js: SHORTEST_DELAY = (%d+)", 500 },
+  { "browsers", "up to ten or fifteen seconds",
+    "examples/game/public/connection.js: LONGEST_DELAY = (%d+)", 10000 },
+  { "browsers", "up to ten or fifteen seconds",
+    "examples/chat/public/connection.js: LONGEST_DELAY = (%d+)", 15000 },
+
   -- the goals of scripts/bench
   { "testing", "| 1.3 to 2.6 times |", "scripts/bench: \"20 +1 +(1%.3)\"", 1.3 },
   { "testing", "| 1.3 to 2.6 times |", "scripts/bench: \"1024 +16 +([%d.]+)\"", 2.6 },
