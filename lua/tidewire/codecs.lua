@@ -140,78 +140,28 @@ end
 
 -- ---- broadcasts ----
 
----@type table<any, integer>  codec -> its number in C
-local numbers = { text = 0, binary = 1, json = 2 }
----@type table<integer, any>  and back
-local by_number = { [0] = "text", "binary", "json" }
----@type table<table, integer>, integer  own codecs of an app that is loaded; the last number that one has
-local announced, last_number = {}, 2
-
---- C's number of a codec; the same codec has the same number.
----@param codec any
----@return integer
-function codecs.number(codec)
-  return announced[codec] or numbers[codec]
+--- The name of an endpoint's codec, the same on every machine: a codec of the script's own is the endpoint's, whose
+--- functions new code may replace.
+---@param codec "text"|"binary"|"json"|tidewire.Codec
+---@param path string  the endpoint's
+---@return string name  "text", "binary", "json" or "custom:" and the path
+function codecs.name(codec, path)
+  return type(codec) == "table" and "custom:" .. path or codec --[[@as string]]
 end
 
---- An app may take over soon: other workers may have it, and connections with its codecs, before this one does. Own
---- codecs have a new number in each loading: what an old one encoded, clients of a new one must not get. All workers
---- give the same, as all load the same apps.
----@param list tidewire.Endpoint[]  sorted by path
-function codecs.announce(list)
-  for _, endpoint in ipairs(list) do
-    local codec = endpoint.options.codec
-    if type(codec) == "table" and not announced[codec] then
-      last_number = last_number + 1
-      announced[codec], by_number[last_number] = last_number, codec
-    end
-  end
-end
-
---- It does not take over.
-function codecs.withdraw()
-  for _, number in pairs(announced) do
-    by_number[number] = nil
-    last_number = last_number - 1
-  end
-  announced = {}
-end
-
---- It has taken over: of own codecs, those remain that an endpoint has.
----@param used table<integer, true>
-function codecs.renew(used)
-  for codec in pairs(numbers) do
-    if type(codec) == "table" then
-      numbers[codec] = nil
-    end
-  end
-  for codec, number in pairs(announced) do
-    numbers[codec] = number
-  end
-  announced = {}
-  for number in pairs(by_number) do
-    if number > 2 and not used[number] then
-      by_number[number] = nil
-    end
-  end
-end
-
---- A value as a payload for the connections that have the codec with this number; or nil and why it cannot be that,
---- which is misuse. What a codec of the script's own throws goes through.
----@param number integer
+--- A value as a payload for the connections that have this codec; or nil and why it cannot be that, which is misuse.
+--- What a codec of the script's own throws goes through.
+---@param codec "text"|"binary"|"json"|tidewire.Codec
 ---@param value any
 ---@return string|nil payload
 ---@return "text"|"binary"|string kind_or_problem
-function codecs.encode(number, value)
-  local codec = by_number[number]
+function codecs.encode(codec, value)
   if codec == "json" then
     local ok, text = pcall(json.encode, value)
     return ok and text or nil, ok and "text" or text
-  elseif type(codec) == "table" and codec.encode then
+  elseif type(codec) == "table" then
     local payload, kind = encode_own(codec, value)
     return payload, kind or "text"
-  elseif not codec then
-    return nil, "the codec is no more"
   elseif type(value) ~= "string" and type(value) ~= "number" then
     return nil, ('a string is needed for the codec "%s", got %s'):format(
       codec == "binary" and "binary" or "text", option_types.kind(value))
@@ -220,13 +170,12 @@ function codecs.encode(number, value)
 end
 
 --- The kind of a payload that codecs.encode() gave: a codec of the script's own decides, for the others the sender.
----@param number integer
+---@param codec "text"|"binary"|"json"|tidewire.Codec
 ---@param encoded "text"|"binary"      what codecs.encode() said
 ---@param wanted "text"|"binary"|nil   by the sender
 ---@return "text"|"binary"
-function codecs.kind(number, encoded, wanted)
-  local codec = by_number[number]
-  return type(codec) == "table" and codec.encode and encoded or wanted or encoded
+function codecs.kind(codec, encoded, wanted)
+  return type(codec) == "table" and encoded or wanted or encoded
 end
 
 --- The functions of an endpoint with this codec.

@@ -44,7 +44,6 @@ function events.load(file, command_line)
   if not loaded then
     return nil, lines
   end
-  reload.announce(loaded)
   running = reload.activate(loaded)
   local ok, problems = reload.call_on_load(loaded)
   if ok and command_line.is_check then
@@ -69,9 +68,6 @@ end
 function events.reload(file, command_line, generation)
   local ok, loaded, lines, sources = xpcall(load_beside, debug.traceback, file, command_line, generation)
   pending = ok and loaded or nil
-  if pending then
-    reload.announce(pending)
-  end
   core.loaded(pending, not ok and loaded or lines and table.concat(lines, "\n") or nil, sources)
 end
 

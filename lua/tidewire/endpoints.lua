@@ -36,8 +36,7 @@ function endpoints.prepare(endpoint, number)
     endpoint[name] = hook
   end
   endpoint.send, endpoint.receive, endpoint.encode = codecs.compile(options.codec, options.heartbeat == "json")
-  endpoint.codec = codecs.number(options.codec)
-  endpoint.number = core.endpoint({
+  endpoint.number, endpoint.codec = core.endpoint({
     ping_period = options.ping_period,
     pong_period = options.pong_period,
     handler_timeout = options.handler_timeout,
@@ -46,7 +45,7 @@ function endpoints.prepare(endpoint, number)
     message_timeout = options.message_timeout,
     max_backlog = options.max_backlog,
     max_connections = options.max_connections,
-    codec = endpoint.codec,
+    codec = codecs.name(options.codec, endpoint.path),
     heartbeat = options.heartbeat,
     slow_client = options.slow_client,
     has_message = hooks.handle_message ~= nil or endpoint.receive ~= nil,

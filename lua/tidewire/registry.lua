@@ -12,7 +12,7 @@ registry.conns = {}
 ---@type tidewire.PreparedEndpoint[]  and those that are no more, as long as they may have connections
 registry.endpoints = {}
 
----@type table<integer, true>  the numbers of their codecs
+---@type table<integer, "text"|"binary"|"json"|tidewire.Codec>  their codecs, by C's numbers
 registry.codecs = {}
 
 --- Gives the connections of an endpoint its new conn.send; a send that a script has set stays.

@@ -34,11 +34,9 @@ end
 
 --- Paths and codecs as text: they must be the same in all workers.
 local function shape_of(loaded)
-  local lines, first = {}, {}
+  local lines = {}
   for i, endpoint in ipairs(loaded.endpoints) do
-    local codec = endpoint.options.codec
-    first[codec] = first[codec] or endpoint.path
-    lines[i] = endpoint.path .. " " .. (type(codec) == "table" and "own of " .. first[codec] or codec)
+    lines[i] = endpoint.path .. " " .. codecs.name(endpoint.options.codec, endpoint.path)
   end
   return table.concat(lines, "\n")
 end
@@ -95,28 +93,10 @@ function reload.check(loaded)
   warn(globals.find(loaded.scripts.files, { loaded.on_load, loaded.on_reload, loaded.on_stop }))
 end
 
---- A whole app is there. It takes over, in this worker or in others first, or is discarded.
----@param loaded tidewire.App
-function reload.announce(loaded)
-  codecs.announce(loaded.endpoints)
-  for _, endpoint in pairs(live) do
-    if not endpoint.is_stripped then
-      core.next_codec(endpoint.number, endpoint.codec)
-    end
-  end
-  for _, endpoint in ipairs(loaded.endpoints) do
-    local known = live[endpoint.path]
-    if known then
-      core.next_codec(known.number, codecs.number(endpoint.options.codec))
-    end
-  end
-end
-
 --- Gives up an app that was loaded, or that is being loaded, and ends what its code has started.
 ---@param generation integer  the app's
 function reload.discard(generation)
   luv_sockets.discard()
-  codecs.withdraw()
   scope.finish(generation)
 end
 
@@ -172,16 +152,17 @@ local function vanished(new)
   return list
 end
 
---- The numbers of the codecs of these endpoints.
+--- The codecs of these endpoints, by C's numbers.
 local function codecs_of(list)
-  local used = {}
+  local by_number = {}
   for _, endpoint in ipairs(list) do
-    used[endpoint.codec] = true
+    by_number[endpoint.codec] = endpoint.options.codec
   end
-  return used
+  return by_number
 end
 
---- Makes the endpoints of a loaded app, which was announced, those that connections use.
+--- Makes the endpoints of a loaded app those that connections use. Where an endpoint has a codec of another kind, C
+--- closes its connections.
 local function activate_endpoints(loaded)
   core.set_budgets(loaded.handler_timeout, loaded.limits.load_timeout)
   local list = {}
@@ -196,7 +177,6 @@ local function activate_endpoints(loaded)
     end
   end
   registry.endpoints, registry.codecs = list, codecs_of(list)
-  codecs.renew(registry.codecs)
 end
 
 --- Makes a loaded app the one that runs. In place of a running app: ends what the loading of that

@@ -2,7 +2,8 @@
 --
 -- A room is a name, not a thing to create: the object here holds nothing but the name. A value is encoded once for
 -- each codec that its receivers have (mostly one), and framed once. Which codecs these are may
--- change until C sends: other workers take over new code at any moment. Keeps nothing.
+-- change until C sends: connections of other workers join at any moment. A codec that only another worker's code has,
+-- while new code is activated, is left out. Keeps nothing.
 
 local codecs = require "tidewire.codecs"
 local Conn = require "tidewire.conn"
@@ -52,37 +53,33 @@ end
 
 local NOT_UTF8 <const> = 'text must be valid UTF-8; for other bytes give the endpoint the codec "binary"'
 
---- The value as a codec has it that only other workers' code knows, newer than this worker's. What that refuses is no
---- mistake of the script that runs here.
-local function encode_ahead(codec, value)
-  local ok, payload, kind = pcall(codecs.encode, codec, value)
-  if not ok then
-    return nil, payload
-  elseif payload and kind == "text" and not utf8.len(payload) then
-    return nil, NOT_UTF8
-  end
-  return payload, kind
-end
-
-local function log_left_out(what, problem)
-  core.log(2, "left_out", nil, "why", ("%s: %s; other workers have new code already"):format(what, tostring(problem)))
-end
-
---- Adds the value as each of these codecs has it. Throws for one of the codecs of this code, at the script's line.
-local function add_encodings(list, what, value, codec_numbers)
-  for _, codec in ipairs(codec_numbers) do
-    local is_own = registry.codecs[codec]
-    local payload, kind = (is_own and codecs.encode or encode_ahead)(codec, value)
-    if payload and kind == "text" and #codec_numbers > 1 and not utf8.len(payload) then -- of one, C sees it
-      payload, kind = nil, NOT_UTF8
+--- What a codec of the script's own, which endpoints may share, has made of the value for another of them.
+local function encoded_before(list, codec)
+  for i = 1, #list, 3 do
+    if registry.codecs[list[i]] == codec then
+      return list[i + 1], list[i + 2]
     end
-    if not payload and is_own then
-      error(("%s: %s"):format(what, kind), 4)
-    elseif not payload then
-      log_left_out(what, kind)
+  end
+end
+
+--- Adds the value as each of these codecs has it. Throws for one that refuses it, at the script's line.
+local function add_encodings(list, what, value, codec_numbers)
+  for _, number in ipairs(codec_numbers) do
+    local codec, payload, kind = registry.codecs[number], nil, nil
+    if type(codec) == "table" then
+      payload, kind = encoded_before(list, codec)
+    end
+    if codec and not payload then
+      payload, kind = codecs.encode(codec, value)
+      if payload and kind == "text" and #codec_numbers > 1 and not utf8.len(payload) then -- of one, C sees it
+        payload, kind = nil, NOT_UTF8
+      end
+      if not payload then
+        error(("%s: %s"):format(what, kind), 4)
+      end
     end
     local last = #list
-    list[last + 1], list[last + 2], list[last + 3] = codec, payload or false, payload and kind or false
+    list[last + 1], list[last + 2], list[last + 3] = number, payload or false, kind or false
   end
 end
 
@@ -186,48 +183,35 @@ function room.broadcast(value, options)
   return delivered -- no tail call, as above
 end
 
---- To a connection of whichever worker. `codec` as the answer: it has another one by now.
-local function send_to(integer, codec, value, kind, key)
-  local is_own = registry.codecs[codec]
-  local payload, own_kind = (is_own and codecs.encode or encode_ahead)(codec, value)
-  if not payload and is_own then
-    error(("tw.send: %s"):format(own_kind), 3)
-  elseif not payload then
-    log_left_out("tw.send", own_kind)
-    return nil, "refused"
-  end
-  local ok, message = core.send_anywhere(integer, codec, payload, codecs.kind(codec, own_kind, kind), key)
-  if message == "utf8" then
-    error(("tw.send: %s"):format(NOT_UTF8), 3)
-  end
-  return ok, message
-end
-
 --- Sends a value to one connection, of whichever worker, through the codec of its endpoint.
 ---@param conn_id string  its `conn.id`
 ---@param value any
 ---@param options string|{ kind: string|nil, key: string|nil }|nil  as of conn:send
 ---@return true|nil ok
----@return string|nil message  "closed" when it is gone; "backlog", of a connection of this worker; "refused", by the
----  codec that it has in new code, which its worker has and this one not yet
+---@return string|nil message  "closed" when it is gone; "backlog", of a connection of this worker; "refused": it has a
+---  codec of new code, which its worker has and this one not yet
 function room.send(conn_id, value, options)
   if type(conn_id) ~= "string" then
     error(("tw.send: a conn.id is needed, got %s"):format(option_types.kind(conn_id)), 2)
   end
   local kind, key = send_options.of_send("tw.send", options, 2)
   local integer = core.id_number(conn_id)
-  local ok, message
-  repeat
-    local codec = integer and core.codec_of(integer)
-    if not codec then
-      return nil, "closed"
-    end
-    ok, message = send_to(integer, codec, value, kind, key) -- no tail call: errors count the frames
-  until message ~= "codec"
+  local number = integer and core.codec_of(integer)
+  local codec = registry.codecs[number]
+  if not codec then
+    return nil, number and "refused" or "closed"
+  end
+  local payload, own_kind = codecs.encode(codec, value)
+  if not payload then
+    error(("tw.send: %s"):format(own_kind), 2)
+  end
+  local ok, message = core.send_anywhere(integer, number, payload, codecs.kind(codec, own_kind, kind), key)
   if ok then
     return true
+  elseif message == "utf8" then
+    error(("tw.send: %s"):format(NOT_UTF8), 2)
   end
-  return ok, message
+  return nil, message
 end
 
 --- Closes one connection, of whichever worker: what is queued for it is sent first.

@@ -67,6 +67,7 @@ function core.id_number(text) end
 ---@param options table
 ---@param number integer?
 ---@return integer number
+---@return integer codec  the number of the one that `options` names
 function core.endpoint(options, number) end
 
 --- C calls this function for each message of the endpoint, in place of dispatch.lua's `message`:
@@ -74,11 +75,6 @@ function core.endpoint(options, number) end
 ---@param number integer
 ---@param f function?
 function core.fast_path(number, f) end
-
---- Which codec it has when the code that is loaded takes over.
----@param number integer
----@param codec integer
-function core.next_codec(number, codec) end
 
 --- Closes all connections of an endpoint.
 ---@param number integer
@@ -132,7 +128,7 @@ function core.room_size(room) end
 ---@return (integer|string|false)[] members
 function core.room_members(room) end
 
---- The number of the codec that a connection of any worker has for this one.
+--- The number of the codec that a connection of any worker has.
 ---@param conn integer
 ---@return integer? codec  nil: it is closed
 function core.codec_of(conn) end
@@ -144,7 +140,7 @@ function core.codec_of(conn) end
 ---@param kind "text"|"binary"|nil
 ---@param key string?  as for publish
 ---@return true? ok
----@return "closed"|"backlog"|"utf8"|"codec"|nil problem  "codec": it has another one by now
+---@return "closed"|"backlog"|"utf8"|nil problem
 function core.send_anywhere(conn, codec, payload, kind, key) end
 
 ---Sends what is queued for a connection of any worker, and a Close frame.

@@ -1,8 +1,8 @@
 /* broadcast.h -- a value for many: who is meant, and what each of them gets.
  *
  * Receivers may have different codecs, so a value is encoded once for each that is among them. Which those are can
- * change at any time, while new code takes over in one worker after the other: whoever publishes hands over all
- * encodings at once, and is told which are missing instead when one has none. Plain values; any thread. */
+ * change at any time, as connections of other workers join: the publisher hands over all encodings at once, and is
+ * told instead which are missing. Plain values; any thread. */
 #ifndef TIDEWIRE_CORE_BROADCAST_H
 #define TIDEWIRE_CORE_BROADCAST_H
 

@@ -241,7 +241,7 @@ void bus_room_members(struct bus *bus, struct slice room,
     uv_mutex_unlock(&bus->lock);
 }
 
-/* ---- endpoints, and new code that takes over ---- */
+/* ---- endpoints ---- */
 
 struct places *bus_places(struct bus *bus, unsigned worker, uint32_t number, uint32_t max,
                           uint32_t codec) {
@@ -269,13 +269,10 @@ bool bus_is_first(struct bus *bus, uint32_t endpoint) {
     return is_first;
 }
 
-struct mail *bus_take_over(struct bus *bus, unsigned worker, uint32_t generation,
-                           struct endpoint *const *endpoints, uint32_t count) {
+struct mail *bus_set_codec(struct bus *bus, unsigned worker, uint32_t endpoint, uint32_t codec) {
     uv_mutex_lock(&bus->lock);
     struct mail *mail = bus_take(bus, worker);
-    bus->doors[worker].generation = generation;
-    for (uint32_t i = 0; i < count; i++)
-        bus->endpoints[i]->codecs[worker] = endpoints[i]->next_codec;
+    bus->endpoints[endpoint]->codecs[worker] = codec;
     uv_mutex_unlock(&bus->lock);
     return mail;
 }

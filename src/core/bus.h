@@ -5,10 +5,8 @@
  * what all must agree on: who is in which room (directory.h), which connections there are, and how many
  * places an endpoint has left.
  *
- * A worker takes over new code in its own time, and an endpoint may have another codec there than in a worker that has
- * not yet. Each worker's code has a generation; between two workers, the newer of the two counts: what new code says
- * is encoded as new code has it, and waits where it arrives before that worker has taken over (hold.h); what old
- * code says is encoded as new code has it for those who have it.
+ * Each worker activates new code in its own time, and an endpoint may have another codec there than in a worker that
+ * has not yet. A message is encoded for each receiver by the codec that its endpoint has on its worker.
  *
  * One lock orders it all. A publish takes the publisher's own mail out in the same step in which it is put
  * into the others' doors, and so does a join or a leave: every worker sees broadcasts, joins and leaves in
@@ -86,8 +84,8 @@ struct presence *bus_set_info(struct bus *bus, struct presence *presence, struct
 void bus_watch(struct bus *bus, unsigned worker, struct slice room, bool on);
 
 uint32_t bus_room_size(struct bus *bus, struct slice room);
-/* The codecs that its members have for one who speaks from this worker. */
-void bus_room_codecs(struct bus *bus, unsigned worker, struct slice room, struct codec_list *list);
+/* The codecs that its members have. */
+void bus_room_codecs(struct bus *bus, struct slice room, struct codec_list *list);
 /* f must not call the bus. */
 void bus_room_members(struct bus *bus, struct slice room,
                       void (*f)(void *user, conn_id id, const char *name, const char *info),
@@ -99,14 +97,15 @@ void bus_room_members(struct bus *bus, struct slice room,
  * must be delivered before it is open. */
 struct mail *bus_announce(struct bus *bus, unsigned worker, conn_id id, uint32_t endpoint);
 void bus_withdraw(struct bus *bus, unsigned worker, conn_id id);
-/* The codec that a connection of any worker has for one who speaks from this worker. False: it is not there. */
-bool bus_codec_of(struct bus *bus, unsigned worker, conn_id id, uint32_t *codec);
-/* Hands a message to the worker of a connection, if it has this codec. The message stays the
- * caller's. BUS_LOST: that worker's mailbox is full, and the connection, of `*endpoint`, is dealt
+/* The codec that a connection of any worker has. False: it is not there. */
+bool bus_codec_of(struct bus *bus, conn_id id, uint32_t *codec);
+/* Hands a message to the worker of a connection. The message stays the caller's. BUS_NOBODY: the
+ * connection is not there, or it is about to be closed, as its endpoint has not this codec any
+ * more. BUS_LOST: that worker's mailbox is full, and the connection, of `*endpoint`, is dealt
  * with as a slow client. */
-enum bus_result { BUS_SENT, BUS_NOBODY, BUS_OTHER_CODEC, BUS_LOST };
-enum bus_result bus_send(struct bus *bus, unsigned worker, conn_id id, uint32_t codec,
-                         struct message *message, uint32_t *endpoint);
+enum bus_result { BUS_SENT, BUS_NOBODY, BUS_LOST };
+enum bus_result bus_send(struct bus *bus, conn_id id, uint32_t codec, struct message *message,
+                         uint32_t *endpoint);
 
 /* Lets the worker of a connection close it, behind what was sent to it before, and sends it no
  * more. False: it is not there, or one worker has done so already. */
@@ -120,12 +119,9 @@ struct places *bus_places(struct bus *bus, unsigned worker, uint32_t endpoint, u
 /* True for the first who asks this of an endpoint: what is said once and not by each worker. */
 bool bus_is_first(struct bus *bus, uint32_t endpoint);
 
-/* ---- new code takes over ---- */
-
-/* This worker has the code of this generation, and each of its endpoints its next codec, all at once. The mail that is
- * answered came before: deliver it first. */
-struct mail *bus_take_over(struct bus *bus, unsigned worker, uint32_t generation,
-                           struct endpoint *const *endpoints, uint32_t count);
+/* An endpoint has this codec on this worker from now on. Returns the mail from before, which was
+ * encoded by the old one: deliver it first. */
+struct mail *bus_set_codec(struct bus *bus, unsigned worker, uint32_t endpoint, uint32_t codec);
 
 /* How many connections a worker has. */
 uint64_t bus_connections(struct bus *bus, unsigned worker);

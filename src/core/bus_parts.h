@@ -15,7 +15,6 @@ struct seat {
 
 struct door {
     bool open;
-    uint32_t generation; /* of its worker's code; 0: the first */
     struct mailbox box;
     atomic_bool has_mail;
     bool told_half, told_full; /* the log knows that its mailbox is so full */

@@ -20,43 +20,38 @@ static struct seat *find_seat(struct bus *bus, conn_id id) {
                                                                             : NULL;
 }
 
-/* Under the lock: the codec that connections of an endpoint have on one worker for who speaks from
- * another. That of the newer code of the two: where the receivers' is older, they wait for
- * theirs. */
-static uint32_t codec_for(const struct bus *bus, unsigned speaker, unsigned worker,
-                          uint32_t endpoint) {
-    bool is_newer = bus->doors[speaker].generation > bus->doors[worker].generation;
-    return bus->endpoints[endpoint]->codecs[is_newer ? speaker : worker];
+/* Under the lock: the codec that an endpoint has on one worker. */
+static uint32_t codec_on(const struct bus *bus, unsigned worker, uint32_t endpoint) {
+    return bus->endpoints[endpoint]->codecs[worker];
 }
 
 /* Under the lock: the codecs of those who are meant on one worker, and for which there is no
  * encoding. */
-static void add_missing(const struct bus *bus, unsigned speaker, const struct broadcast *broadcast,
+static void add_missing(const struct bus *bus, const struct broadcast *broadcast,
                         const struct headcount *heads, unsigned worker, struct codec_list *list) {
     for (; heads != NULL; heads = heads->next) {
         if (heads->by_worker[worker] == 0 || !broadcast_is_for(broadcast, heads->endpoint))
             continue;
-        uint32_t codec = codec_for(bus, speaker, worker, heads->endpoint);
+        uint32_t codec = codec_on(bus, worker, heads->endpoint);
         if (broadcast_encoding(broadcast, codec) == NULL)
             codec_list_add(list, codec);
     }
 }
 
 /* Under the lock: how many on one worker get this encoding. */
-static uint32_t count_receivers(const struct bus *bus, unsigned speaker,
-                                const struct broadcast *broadcast, const struct headcount *heads,
-                                unsigned worker, uint32_t codec) {
+static uint32_t count_receivers(const struct bus *bus, const struct broadcast *broadcast,
+                                const struct headcount *heads, unsigned worker, uint32_t codec) {
     uint32_t count = 0;
     for (; heads != NULL; heads = heads->next)
         if (heads->by_worker[worker] > 0 && broadcast_is_for(broadcast, heads->endpoint) &&
-            codec_for(bus, speaker, worker, heads->endpoint) == codec)
+            codec_on(bus, worker, heads->endpoint) == codec)
             count += heads->by_worker[worker];
     return count;
 }
 
 /* One encoding of a broadcast for one worker: what it takes to hand it over. */
 struct posting {
-    unsigned speaker, worker;
+    unsigned worker;
     const struct broadcast *broadcast;
     const struct headcount *heads;
     conn_id except; /* a connection of that worker who would be among the receivers; 0: none */
@@ -77,7 +72,7 @@ static conn_id find_except(struct bus *bus, unsigned speaker, const struct broad
 static bool is_for_except(struct bus *bus, const struct posting *posting, uint32_t codec) {
     const struct seat *seat = posting->except == 0 ? NULL : find_seat(bus, posting->except);
     return seat != NULL && conn_id_worker(posting->except) == posting->worker &&
-           codec_for(bus, posting->speaker, posting->worker, seat->endpoint) == codec;
+           codec_on(bus, posting->worker, seat->endpoint) == codec;
 }
 
 /* Under the lock: hands one encoding to one worker, if somebody there gets it. Returns how many; 0
@@ -87,8 +82,8 @@ static uint32_t post_encoding(struct bus *bus, const struct posting *posting,
     if (encoding->message == NULL)
         return 0;
     const struct broadcast *broadcast = posting->broadcast;
-    uint32_t count = count_receivers(bus, posting->speaker, broadcast, posting->heads,
-                                     posting->worker, encoding->codec);
+    uint32_t count =
+        count_receivers(bus, broadcast, posting->heads, posting->worker, encoding->codec);
     if (count > 0 && is_for_except(bus, posting, encoding->codec))
         count--;
     if (count == 0)
@@ -99,7 +94,6 @@ static uint32_t post_encoding(struct bus *bus, const struct posting *posting,
         mail_new(fits ? MAIL_PUBLISH : MAIL_LOST_PUBLISH, broadcast->room, NULL, NULL);
     mail->endpoint = broadcast->endpoint;
     mail->codec = encoding->codec;
-    mail->generation = bus->doors[posting->speaker].generation;
     if (!fits) {
         bus_lose(bus, posting->worker, mail, calls);
         return 0;
@@ -120,10 +114,10 @@ struct mail *bus_publish(struct bus *bus, unsigned worker, const struct broadcas
                                         ? bus->everyone
                                         : directory_headcount(&bus->directory, broadcast->room);
     for (unsigned each = 0; each < bus_workers(bus); each++)
-        add_missing(bus, worker, broadcast, heads, each, missing);
+        add_missing(bus, broadcast, heads, each, missing);
     if (missing->count == 0) {
         own = bus_take(bus, worker);
-        struct posting posting = {worker, 0, broadcast, heads, find_except(bus, worker, broadcast)};
+        struct posting posting = {0, broadcast, heads, find_except(bus, worker, broadcast)};
         for (; posting.worker < bus_workers(bus); posting.worker++)
             for (uint32_t i = 0; posting.worker != worker && i < broadcast->encoding_count; i++)
                 *others += post_encoding(bus, &posting, &broadcast->encodings[i], &calls);
@@ -133,11 +127,11 @@ struct mail *bus_publish(struct bus *bus, unsigned worker, const struct broadcas
     return own;
 }
 
-void bus_room_codecs(struct bus *bus, unsigned worker, struct slice room, struct codec_list *list) {
+void bus_room_codecs(struct bus *bus, struct slice room, struct codec_list *list) {
     struct broadcast nothing = {.room = room, .endpoint = ANY_ENDPOINT};
     uv_mutex_lock(&bus->lock);
-    for (unsigned other = 0; other < bus_workers(bus); other++)
-        add_missing(bus, worker, &nothing, directory_headcount(&bus->directory, room), other, list);
+    for (unsigned worker = 0; worker < bus_workers(bus); worker++)
+        add_missing(bus, &nothing, directory_headcount(&bus->directory, room), worker, list);
     uv_mutex_unlock(&bus->lock);
 }
 
@@ -182,34 +176,28 @@ static struct seat *find_open_seat(struct bus *bus, conn_id id) {
     return seat == NULL || seat->is_closing ? NULL : seat;
 }
 
-bool bus_codec_of(struct bus *bus, unsigned worker, conn_id id, uint32_t *codec) {
+bool bus_codec_of(struct bus *bus, conn_id id, uint32_t *codec) {
     uv_mutex_lock(&bus->lock);
     const struct seat *seat = find_open_seat(bus, id);
     if (seat != NULL)
-        *codec = codec_for(bus, worker, conn_id_worker(id), seat->endpoint);
+        *codec = codec_on(bus, conn_id_worker(id), seat->endpoint);
     uv_mutex_unlock(&bus->lock);
     return seat != NULL;
 }
 
-enum bus_result bus_send(struct bus *bus, unsigned worker, conn_id id, uint32_t codec,
-                         struct message *message, uint32_t *endpoint) {
+enum bus_result bus_send(struct bus *bus, conn_id id, uint32_t codec, struct message *message,
+                         uint32_t *endpoint) {
     static const struct slice nowhere = {NULL, 0};
     struct calls calls = {0};
     enum bus_result result = BUS_NOBODY;
     uv_mutex_lock(&bus->lock);
     const struct seat *seat = find_open_seat(bus, id);
-    if (seat != NULL)
-        result = codec_for(bus, worker, conn_id_worker(id), seat->endpoint) == codec
-                     ? BUS_SENT
-                     : BUS_OTHER_CODEC;
-    if (seat != NULL)
+    if (seat != NULL && codec_on(bus, conn_id_worker(id), seat->endpoint) == codec) {
         *endpoint = seat->endpoint;
-    if (result == BUS_SENT) {
         unsigned other = conn_id_worker(id);
         bool fits = bus_has_room(bus, other, mail_cost(nowhere, NULL, NULL, message));
         struct mail *mail = mail_new(fits ? MAIL_SEND : MAIL_LOST_SEND, nowhere, NULL, NULL);
         mail->id = id;
-        mail->generation = bus->doors[worker].generation;
         if (fits)
             mail->message = message_ref(message);
         (fits ? bus_post : bus_lose)(bus, other, mail, &calls);

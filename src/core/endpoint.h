@@ -11,8 +11,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* The scripts' numbers of the codecs that are the program's (codecs.lua). */
-enum codec { CODEC_TEXT, CODEC_BINARY, CODEC_JSON };
+/* Codecs by number, each for a name that is the same on every machine: "text", "binary", "json", and
+ * "custom:" with the path of the endpoint, whose number is added. */
+enum codec { CODEC_TEXT, CODEC_BINARY, CODEC_JSON, CODEC_CUSTOM };
 
 enum heartbeat { HEARTBEAT_FRAME, HEARTBEAT_JSON };
 enum slow_client { SLOW_CLIENT_CLOSE, SLOW_CLIENT_DROP, SLOW_CLIENT_CONFLATE };
@@ -26,9 +27,9 @@ struct endpoint {
     size_t max_backlog;
     uint32_t max_fragments;   /* of one message */
     uint32_t max_connections; /* 0: no limit of its own; over all workers */
-    uint32_t codec; /* the scripts' number of its codec: a broadcast is encoded once for each */
-    uint32_t
-        next_codec; /* which it has when the code that is loaded has taken over; the hub's to change */
+    /* A broadcast is encoded once for each. In the hub: CODEC_CUSTOM plus its number, where it is
+     * one of the script's own. */
+    uint32_t codec;
     enum heartbeat heartbeat;
     enum slow_client slow_client;
     bool has_message, has_ping, has_timeout, has_drain, has_reload;
@@ -41,5 +42,10 @@ struct endpoint {
     struct places
         *places; /* those of max_connections, taken by the open and those in their handshake */
 };
+
+/* The codec of the endpoint with this number, one of the enum, as a number of its own. */
+static inline uint32_t codec_number(uint32_t codec, uint32_t endpoint) {
+    return codec == CODEC_CUSTOM ? CODEC_CUSTOM + endpoint : codec;
+}
 
 #endif

@@ -1,7 +1,6 @@
 /* headcount.h -- how many connections of an endpoint each worker has: in a room, or altogether.
  *
- * A list with one entry for each endpoint that has any. By endpoint, not by codec: an endpoint that gets another
- * codec changes nothing here, however many connections it has. No thread of its own and no lock. */
+ * A list with one entry for each endpoint that has any. No thread of its own and no lock. */
 #ifndef TIDEWIRE_CORE_HEADCOUNT_H
 #define TIDEWIRE_CORE_HEADCOUNT_H
 

@@ -48,7 +48,6 @@ void hub_free(struct hub *hub) {
     slots_close(&hub->conns);
     table_close(&hub->rooms);
     publish_forget_watches(hub);
-    hold_drop(hub);
     outq_drop_bundle(&hub->bundle);
     shares_settle(&hub->shares);
     mem_free(hub->scratch);
@@ -58,10 +57,10 @@ void hub_free(struct hub *hub) {
 }
 
 /* The endpoint's places: those of all workers, or the hub's own. */
-static struct places *places_of(struct hub *hub, uint32_t number, const struct endpoint *endpoint) {
+static struct places *places_of(struct hub *hub, const struct endpoint *endpoint) {
     if (hub->options.bus != NULL)
-        return bus_places(hub->options.bus, hub->options.worker, number, endpoint->max_connections,
-                          endpoint->codec);
+        return bus_places(hub->options.bus, hub->options.worker, endpoint->number,
+                          endpoint->max_connections, endpoint->codec);
     struct places *places = mem_zalloc(sizeof *places);
     atomic_init(&places->max, endpoint->max_connections);
     return places;
@@ -73,8 +72,8 @@ uint32_t hub_add_endpoint(struct hub *hub, const struct endpoint *endpoint) {
     hub->endpoints[number] = mem_alloc(sizeof *endpoint);
     *hub->endpoints[number] = *endpoint;
     hub->endpoints[number]->number = number;
-    hub->endpoints[number]->next_codec = endpoint->codec;
-    hub->endpoints[number]->places = places_of(hub, number, endpoint);
+    hub->endpoints[number]->codec = codec_number(endpoint->codec, number);
+    hub->endpoints[number]->places = places_of(hub, hub->endpoints[number]);
     unhandled_fit(hub);
     return number;
 }
@@ -232,10 +231,6 @@ static void step(struct hub *hub, struct conn *conn) {
     uint64_t began = 0;
     while (!conn->busy) {
         enum hook_state state;
-        if (hub->held_count > 0) { /* others have new code: the next hook is the new code's */
-            hub_later(hub, conn);
-            return;
-        }
         gives_way = slice_is_over(hub, conn, &began);
         if (gives_way) {
             hub_later(hub, conn);
@@ -273,8 +268,7 @@ static void run_pending(struct hub *hub) {
     struct list batch; /* what hooks add from now on waits for the next turn */
     uint64_t (*now_ns)(void) = hub->options.slice_ns;
     list_init(&batch);
-    if (hub->held_count == 0)
-        list_move(&batch, &hub->pending);
+    list_move(&batch, &hub->pending);
     uint64_t began = now_ns == NULL || list_empty(&batch) ? 0 : now_ns();
     while (!list_empty(&batch)) {
         struct conn *conn = LIST_OWNER(batch.next, struct conn, pending);
@@ -294,8 +288,7 @@ void hub_turn_end(struct hub *hub) {
 }
 
 bool hub_has_pending(const struct hub *hub) {
-    bool waits = hub->held_count > 0; /* for new code: the worker is told */
-    return (!list_empty(&hub->pending) && !waits) || !list_empty(&hub->dirty) || hub->renewing;
+    return !list_empty(&hub->pending) || !list_empty(&hub->dirty) || hub->renewing;
 }
 
 /* ---- news from the sockets ---- */
@@ -329,8 +322,7 @@ void hub_received(struct hub *hub, struct conn *conn, const char *bytes, size_t 
     stats_add(&hub->stats.bytes_received, len);
     if (!conn->endpoint->has_message)
         return;
-    if (!conn->busy && conn->inbox == NULL && !(conn->due & (DUE_OPEN | DUE_RELOAD)) &&
-        hub->held_count == 0) {
+    if (!conn->busy && conn->inbox == NULL && !(conn->due & (DUE_OPEN | DUE_RELOAD))) {
         conn->busy = true;
         conn->busy =
             hub->events->message(hub->events_user, conn->id, bytes, len, binary) == HOOK_SLEEPS;
@@ -463,8 +455,6 @@ void hub_open_refused(struct hub *hub, struct conn *conn, void *peer, uint32_t e
 
 void hub_begin_close(struct hub *hub, struct conn *conn, unsigned code, const char *reason,
                      size_t len, bool drop) {
-    if (conn->state == CONN_OPEN && !drop)
-        hold_release(hub, conn->id); /* which may close it itself */
     if (conn->state != CONN_OPEN)
         return;
     bool fault =
@@ -507,7 +497,6 @@ void hub_kill_all(struct hub *hub) {
 }
 
 void hub_end(struct hub *hub) {
-    hold_drop(hub);
     hub->options.slice_ns = NULL; /* there is no other turn */
     run_pending(hub);
     outbox_flush_all(hub);

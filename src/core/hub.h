@@ -6,7 +6,7 @@
  * that thread.
  *
  * Parts: hub.c the connections and the order of their hooks; outbox.c what leaves; publish.c who
- * gets it; mail.c what comes from other workers, hold.c what of that must wait; unhandled.c what
+ * gets it; mail.c what comes from other workers; unhandled.c what
  * clients have sent and no hook has handled; heartbeat.c what happens by the clock; renew.c new
  * code; farewell.c how everyone is told to go. */
 #ifndef TIDEWIRE_CORE_HUB_H
@@ -41,9 +41,6 @@ struct hub {
     struct slots conns;
     struct table rooms, watched;
     struct mail *mail, **mail_end; /* taken from the bus, not delivered yet */
-    struct held *held;             /* what waits for new code, and hooks with it */
-    size_t held_count, held_capacity, held_bytes;
-    uint32_t generation; /* of the code that has taken over last; 0: the first */
     struct endpoint **endpoints;
     uint32_t endpoint_count;
     struct heap timers;
@@ -78,16 +75,12 @@ bool hub_is_first(struct hub *hub, uint32_t endpoint);
 
 /* ---- new code takes over ---- */
 
-/* In this order: hub_next_codec() for each endpoint, before any worker takes over; hub_take_over(), then
- * hub_change_endpoint() for each; hub_renew(). */
+/* In this order: hub_change_endpoint() for each endpoint; hub_renew(). */
 
-/* The codec that the endpoint has in the code that is loaded. The same in all workers. */
-void hub_next_codec(struct hub *hub, uint32_t number, uint32_t codec);
-/* Code of this generation takes over. Each endpoint has its next codec from now on. */
-void hub_take_over(struct hub *hub, uint32_t generation);
-/* The endpoint of this number is another from now on, but for its codec, for live connections as well; its phases of
- * pings and of silence go on. Takes over `json_name` and `path`. */
-void hub_change_endpoint(struct hub *hub, uint32_t number, const struct endpoint *endpoint);
+/* The endpoint of this number is another from now on, for live connections as well; its phases of
+ * pings and of silence go on. Where its codec is another, its connections are closed with 1012.
+ * Takes over `json_name` and `path`. Returns how many connections were closed. */
+uint32_t hub_change_endpoint(struct hub *hub, uint32_t number, const struct endpoint *endpoint);
 /* The endpoint is no more: each of its connections gets this code. */
 void hub_close_endpoint(struct hub *hub, uint32_t number, unsigned code, const char *reason);
 /* The endpoints of this generation have new code: events.reloaded is owed to each of their open connections, if the
@@ -146,7 +139,7 @@ void hub_gone(struct hub *hub, struct conn *conn, unsigned code);
  * says so. */
 struct conn *hub_find(struct hub *hub, conn_id id);
 
-enum send_result { SEND_OK, SEND_CLOSED, SEND_BACKLOG, SEND_OTHER_CODEC };
+enum send_result { SEND_OK, SEND_CLOSED, SEND_BACKLOG };
 /* Queues a copy of the payload, for a connection of this worker. */
 enum send_result hub_send(struct hub *hub, conn_id id, enum opcode opcode, const void *payload,
                           size_t len);
@@ -156,11 +149,11 @@ enum send_result hub_send(struct hub *hub, conn_id id, enum opcode opcode, const
 enum send_result hub_send_keyed(struct hub *hub, conn_id id, enum opcode opcode,
                                 const void *payload, size_t len, struct slice key);
 
-/* The number of the codec that a connection of any worker has for one who speaks from here. False: closed. */
+/* The number of the codec that a connection of any worker has. False: closed. */
 bool hub_codec_of(struct hub *hub, conn_id id, uint32_t *codec);
-/* Queues a message for a connection of any worker, if that has this codec. Takes over the caller's reference. For
- * those of other workers SEND_OK only says that it was there and the message is on its way. SEND_OTHER_CODEC: new code
- * has taken over since its codec was asked for. */
+/* Queues a message that was encoded by this codec, which hub_codec_of() has returned, for a
+ * connection of any worker. Takes over the caller's reference. For those of other workers SEND_OK
+ * only says that it was there and the message is on its way. */
 enum send_result hub_send_anywhere(struct hub *hub, conn_id id, uint32_t codec,
                                    struct message *message);
 

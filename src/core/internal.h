@@ -32,22 +32,13 @@ void mail_withdraw(struct hub *hub, struct conn *conn);
 /* mail.c: delivers a list that the bus answered, after what was taken before. */
 void mail_deliver(struct hub *hub, struct mail *mail);
 
-/* publish.c: what code of this generation on another worker has said, to connections of this one; the messages stay
- * the caller's. */
-void publish_mail(struct hub *hub, const struct broadcast *broadcast, uint32_t generation);
+/* publish.c: to connections of this worker, each by its codec; the messages stay the caller's.
+ * Returns how many got one. */
+uint32_t publish_here(struct hub *hub, const struct broadcast *broadcast);
 /* publish.c: what was published on another worker and did not fit into this one's mailbox. */
 void publish_lost(struct hub *hub, const struct mail *mail);
 /* publish.c: somebody joined or left on another worker. */
 void publish_moved(struct hub *hub, const struct mail *mail);
-
-/* hold.c: must what code of this generation says to a connection wait until this worker has it? */
-bool hold_is_due(const struct hub *hub, uint32_t generation, const struct conn *conn);
-/* Takes a reference of its own. */
-enum send_result hold_push(struct hub *hub, struct conn *conn, struct message *message);
-/* Queues what is held for one connection, before it closes, or for all. */
-void hold_release(struct hub *hub, conn_id id);
-void hold_release_all(struct hub *hub);
-void hold_drop(struct hub *hub);
 
 /* unhandled.c: its inbox has changed. */
 void unhandled_count(struct hub *hub, struct conn *conn);

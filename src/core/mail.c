@@ -5,21 +5,13 @@
  * finalizer goes on. */
 #include "core/internal.h"
 
-static void deliver_send(struct hub *hub, struct mail *mail) {
-    struct conn *conn = hub_find(hub, mail->id);
-    if (conn != NULL && conn->state == CONN_OPEN && hold_is_due(hub, mail->generation, conn))
-        hold_push(hub, conn, mail->message);
-    else
-        outbox_deliver_own(hub, conn, message_ref(mail->message));
-}
-
 static void deliver(struct hub *hub, struct mail *mail) {
     struct conn *conn;
     switch (mail->kind) {
     case MAIL_PUBLISH: {
         struct encoding encoding = {mail->codec, mail->message};
         struct broadcast broadcast = {mail->room, mail->endpoint, mail->id, &encoding, 1};
-        publish_mail(hub, &broadcast, mail->generation);
+        publish_here(hub, &broadcast);
         break;
     }
     case MAIL_LOST_PUBLISH:
@@ -31,7 +23,7 @@ static void deliver(struct hub *hub, struct mail *mail) {
             outbox_lose(hub, conn, mail->lost);
         break;
     case MAIL_SEND:
-        deliver_send(hub, mail);
+        outbox_deliver_own(hub, hub_find(hub, mail->id), message_ref(mail->message));
         break;
     case MAIL_CLOSE:
         conn = hub_find(hub, mail->id);
@@ -89,7 +81,7 @@ static bool is_here(const struct hub *hub, conn_id id) {
 
 bool hub_codec_of(struct hub *hub, conn_id id, uint32_t *codec) {
     if (!is_here(hub, id))
-        return bus_codec_of(hub->options.bus, hub->options.worker, id, codec);
+        return bus_codec_of(hub->options.bus, id, codec);
     const struct conn *conn = hub_find(hub, id);
     bool is_open = conn != NULL && conn->state == CONN_OPEN;
     if (is_open)
@@ -97,28 +89,16 @@ bool hub_codec_of(struct hub *hub, conn_id id, uint32_t *codec) {
     return is_open;
 }
 
-static enum send_result send_here(struct hub *hub, conn_id id, uint32_t codec,
-                                  struct message *message) {
-    struct conn *conn = hub_find(hub, id);
-    if (conn == NULL || conn->state != CONN_OPEN || conn->endpoint->codec == codec)
-        return outbox_deliver_own(hub, conn, message);
-    message_unref(message);
-    return SEND_OTHER_CODEC;
-}
-
 enum send_result hub_send_anywhere(struct hub *hub, conn_id id, uint32_t codec,
                                    struct message *message) {
     if (is_here(hub, id))
-        return send_here(hub, id, codec, message);
+        return outbox_deliver_own(hub, hub_find(hub, id), message);
     uint32_t endpoint;
-    enum bus_result result =
-        bus_send(hub->options.bus, hub->options.worker, id, codec, message, &endpoint);
+    enum bus_result result = bus_send(hub->options.bus, id, codec, message, &endpoint);
     message_unref(message);
     switch (result) {
     case BUS_SENT:
         return SEND_OK;
-    case BUS_OTHER_CODEC:
-        return SEND_OTHER_CODEC;
     case BUS_LOST:
         return hub->endpoints[endpoint]->slow_client == SLOW_CLIENT_CLOSE ? SEND_CLOSED
                                                                           : SEND_BACKLOG;

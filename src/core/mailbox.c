@@ -73,13 +73,12 @@ struct loss {
 static struct loss *loss_new(const struct mail *mail) {
     struct {
         conn_id id;
-        uint32_t kind, endpoint, codec, generation, everyone, zero; /* no gap: compared as bytes */
+        uint32_t kind, endpoint, codec, everyone; /* no gap: compared as bytes */
     } who = {0};
     who.id = mail->id;
     who.kind = (uint32_t)mail->kind;
     who.endpoint = mail->endpoint;
     who.codec = mail->codec;
-    who.generation = mail->generation;
     who.everyone = mail->room.bytes == NULL;
     struct loss *loss = mem_zalloc(sizeof *loss + sizeof who + mail->room.len);
     memcpy(loss->key, &who, sizeof who);

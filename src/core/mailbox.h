@@ -27,7 +27,6 @@ struct mail {
     struct message *message;  /* PUBLISH, SEND: a reference of its own */
     conn_id id;               /* PUBLISH: whom not; SEND, LOST_SEND: to whom; CLOSE, MOVED: who */
     uint32_t endpoint, codec; /* PUBLISH, LOST_PUBLISH: of whom it is for */
-    uint32_t generation;      /* but for CLOSE and MOVED: of the code that says it */
     unsigned code;            /* CLOSE */
     bool joined;              /* MOVED */
     struct slice room;        /* PUBLISH, LOST_PUBLISH (no bytes: everyone), MOVED; CLOSE: why */

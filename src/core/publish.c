@@ -152,17 +152,16 @@ void publish_forget_watches(struct hub *hub) {
 /* ---- who gets a message ---- */
 
 /* A broadcast while it is walked, in values of the walk's own, which nothing that it calls can change: mostly there is one
- * encoding. `early`: it comes from code that is newer than this worker's. */
+ * encoding. */
 struct walk {
     const struct broadcast *broadcast;
     uint32_t endpoint;
     conn_id except;
     struct encoding first;
-    bool early;
 };
 
-static inline struct walk walk_of(const struct broadcast *broadcast, bool early) {
-    struct walk walk = {broadcast, broadcast->endpoint, broadcast->except, {0, NULL}, early};
+static inline struct walk walk_of(const struct broadcast *broadcast) {
+    struct walk walk = {broadcast, broadcast->endpoint, broadcast->except, {0, NULL}};
     if (broadcast->encoding_count > 0)
         walk.first = broadcast->encodings[0];
     return walk;
@@ -174,24 +173,14 @@ static inline struct message *message_for(struct walk walk, const struct conn *c
     if (conn->state != CONN_OPEN || conn->id == walk.except ||
         (walk.endpoint != ANY_ENDPOINT && walk.endpoint != endpoint->number))
         return NULL;
-    uint32_t codec = walk.early ? endpoint->next_codec : endpoint->codec;
-    if (codec == walk.first.codec)
+    if (endpoint->codec == walk.first.codec)
         return walk.first.message;
-    const struct encoding *encoding = broadcast_encoding(walk.broadcast, codec);
+    const struct encoding *encoding = broadcast_encoding(walk.broadcast, endpoint->codec);
     return encoding == NULL ? NULL : encoding->message;
 }
 
-/* Hands it over, or keeps it until this worker has the new code. */
-static inline enum send_result give(struct hub *hub, struct walk walk, struct conn *conn,
-                                    struct message *message) {
-    if (!walk.early || conn->endpoint->next_codec == conn->endpoint->codec)
-        return outbox_deliver(hub, conn, message);
-    return hold_push(hub, conn, message);
-}
-
-static inline uint32_t deliver_to_room(struct hub *hub, const struct broadcast *broadcast,
-                                       bool early) {
-    const struct walk walk = walk_of(broadcast, early);
+static inline uint32_t deliver_to_room(struct hub *hub, const struct broadcast *broadcast) {
+    const struct walk walk = walk_of(broadcast);
     const struct room *room = room_find(&hub->rooms, broadcast->room);
     uint32_t delivered = 0;
     for (uint32_t i = room == NULL ? 0 : room->count; i-- > 0;) {
@@ -199,7 +188,7 @@ static inline uint32_t deliver_to_room(struct hub *hub, const struct broadcast *
         struct message *message = message_for(walk, conn);
         if (message == NULL)
             continue;
-        enum send_result result = give(hub, walk, conn, message);
+        enum send_result result = outbox_deliver(hub, conn, message);
         delivered += result == SEND_OK;
         if (result == SEND_CLOSED) {
             /* It has left. Telling who watches may have run finalizers of the script's, by which others
@@ -214,35 +203,24 @@ static inline uint32_t deliver_to_room(struct hub *hub, const struct broadcast *
     return delivered;
 }
 
-static inline uint32_t deliver_to_all(struct hub *hub, const struct broadcast *broadcast,
-                                      bool early) {
-    const struct walk walk = walk_of(broadcast, early);
+static inline uint32_t deliver_to_all(struct hub *hub, const struct broadcast *broadcast) {
+    const struct walk walk = walk_of(broadcast);
     uint32_t delivered = 0, at = 0;
     for (struct conn *conn; (conn = slots_next(&hub->conns, &at)) != NULL;) {
         struct message *message = message_for(walk, conn);
-        delivered += message != NULL && give(hub, walk, conn, message) == SEND_OK;
+        delivered += message != NULL && outbox_deliver(hub, conn, message) == SEND_OK;
     }
     return delivered;
 }
 
-static uint32_t publish_here(struct hub *hub, const struct broadcast *broadcast) {
-    return broadcast->room.bytes != NULL ? deliver_to_room(hub, broadcast, false)
-                                         : deliver_to_all(hub, broadcast, false);
-}
-
-void publish_mail(struct hub *hub, const struct broadcast *broadcast, uint32_t generation) {
-    if (generation <= hub->generation)
-        publish_here(hub, broadcast);
-    else if (broadcast->room.bytes != NULL)
-        deliver_to_room(hub, broadcast, true);
-    else
-        deliver_to_all(hub, broadcast, true);
+uint32_t publish_here(struct hub *hub, const struct broadcast *broadcast) {
+    return broadcast->room.bytes != NULL ? deliver_to_room(hub, broadcast)
+                                         : deliver_to_all(hub, broadcast);
 }
 
 /* Each is a slow client, which may be closed on the spot, and leave. */
-static void lose_in_room(struct hub *hub, const struct broadcast *broadcast, bool early,
-                         uint32_t lost) {
-    const struct walk walk = walk_of(broadcast, early);
+static void lose_in_room(struct hub *hub, const struct broadcast *broadcast, uint32_t lost) {
+    const struct walk walk = walk_of(broadcast);
     const struct room *room = room_find(&hub->rooms, broadcast->room);
     for (uint32_t i = room == NULL ? 0 : room->count; room != NULL && i-- > 0;) {
         struct conn *conn = room->members[i]->conn;
@@ -254,9 +232,8 @@ static void lose_in_room(struct hub *hub, const struct broadcast *broadcast, boo
     }
 }
 
-static void lose_everywhere(struct hub *hub, const struct broadcast *broadcast, bool early,
-                            uint32_t lost) {
-    const struct walk walk = walk_of(broadcast, early);
+static void lose_everywhere(struct hub *hub, const struct broadcast *broadcast, uint32_t lost) {
+    const struct walk walk = walk_of(broadcast);
     uint32_t at = 0;
     for (struct conn *conn; (conn = slots_next(&hub->conns, &at)) != NULL;)
         if (message_for(walk, conn) != NULL)
@@ -267,8 +244,7 @@ void publish_lost(struct hub *hub, const struct mail *mail) {
     struct message nothing = {.len = 0}; /* stands for what was lost; nobody is given it */
     struct encoding encoding = {mail->codec, &nothing};
     struct broadcast broadcast = {mail->room, mail->endpoint, 0, &encoding, 1};
-    (mail->room.bytes != NULL ? lose_in_room : lose_everywhere)(
-        hub, &broadcast, mail->generation > hub->generation, mail->lost);
+    (mail->room.bytes != NULL ? lose_in_room : lose_everywhere)(hub, &broadcast, mail->lost);
 }
 
 static void need(const struct broadcast *broadcast, const struct endpoint *endpoint,
@@ -324,7 +300,7 @@ void hub_room_codecs(struct hub *hub, struct slice name, struct codec_list *list
     if (hub_is_alone(hub))
         find_missing(hub, &nothing, list);
     else
-        bus_room_codecs(hub->options.bus, hub->options.worker, name, list);
+        bus_room_codecs(hub->options.bus, name, list);
 }
 
 void hub_room_members(struct hub *hub, struct slice name,

@@ -9,22 +9,6 @@
 
 enum { RENEWED_A_TURN = 100 };
 
-void hub_next_codec(struct hub *hub, uint32_t number, uint32_t codec) {
-    hub->endpoints[number]->next_codec = codec;
-}
-
-/* All that was said before is delivered by the codecs from before. Connections and rooms need not be touched: they
- * know their codec by their endpoint. */
-void hub_take_over(struct hub *hub, uint32_t generation) {
-    if (hub->options.bus != NULL)
-        mail_deliver(hub, bus_take_over(hub->options.bus, hub->options.worker, generation,
-                                        hub->endpoints, hub->endpoint_count));
-    hub->generation = generation;
-    for (uint32_t i = 0; i < hub->endpoint_count; i++)
-        hub->endpoints[i]->codec = hub->endpoints[i]->next_codec;
-    hold_release_all(hub);
-}
-
 static void renew_heartbeats(struct hub *hub, const struct endpoint *endpoint,
                              uint64_t old_ping_ms) {
     uint32_t at = 0;
@@ -33,21 +17,50 @@ static void renew_heartbeats(struct hub *hub, const struct endpoint *endpoint,
             heartbeat_renew(hub, conn, old_ping_ms);
 }
 
-void hub_change_endpoint(struct hub *hub, uint32_t number, const struct endpoint *next) {
+/* Closes the connections of an endpoint that are open. Returns how many. */
+static uint32_t close_all_of(struct hub *hub, const struct endpoint *endpoint, unsigned code,
+                             const char *reason) {
+    uint32_t at = 0, closed = 0;
+    for (struct conn *conn; (conn = slots_next(&hub->conns, &at)) != NULL;) {
+        if (conn->endpoint != endpoint || conn->state != CONN_OPEN)
+            continue;
+        hub_begin_close(hub, conn, code, reason, strlen(reason), false);
+        closed++;
+    }
+    return closed;
+}
+
+/* The codec is another: what other workers have sent by the old one is delivered, in the step in
+ * which they learn of the new one; then the connections, whose clients speak the old one, are
+ * closed. */
+static uint32_t change_codec(struct hub *hub, struct endpoint *endpoint, uint32_t codec) {
+    if (endpoint->codec == codec)
+        return 0;
+    if (hub->options.bus != NULL)
+        mail_deliver(hub,
+                     bus_set_codec(hub->options.bus, hub->options.worker, endpoint->number, codec));
+    uint32_t closed = close_all_of(hub, endpoint, CLOSE_RESTART, "codec changed");
+    endpoint->codec = codec;
+    return closed;
+}
+
+uint32_t hub_change_endpoint(struct hub *hub, uint32_t number, const struct endpoint *next) {
     struct endpoint *endpoint = hub->endpoints[number];
     struct places *places = endpoint->places;
     uint64_t ping_ms = endpoint->ping_ms, pong_ms = endpoint->pong_ms;
-    uint32_t codec = endpoint->codec;
+    uint32_t codec = codec_number(next->codec, number);
+    uint32_t closed = change_codec(hub, endpoint, codec);
     mem_free(endpoint->path);
     mem_free(endpoint->json_name);
     *endpoint = *next;
-    endpoint->codec = endpoint->next_codec = codec;
+    endpoint->codec = codec;
     endpoint->number = number;
     endpoint->places = places;
     atomic_store(&places->max, next->max_connections);
     unhandled_fit(hub);
     if (ping_ms != next->ping_ms || pong_ms != next->pong_ms)
         renew_heartbeats(hub, endpoint, ping_ms);
+    return closed;
 }
 
 /* What waits for a hook that the new code has not: it happens as it does without one. */
@@ -106,9 +119,6 @@ void hub_generations(struct hub *hub, void (*f)(void *user, unsigned generation)
 }
 
 void hub_close_endpoint(struct hub *hub, uint32_t number, unsigned code, const char *reason) {
-    uint32_t at = 0;
     hub_take_mail(hub);
-    for (struct conn *conn; (conn = slots_next(&hub->conns, &at)) != NULL;)
-        if (conn->endpoint == hub->endpoints[number])
-            hub_begin_close(hub, conn, code, reason, strlen(reason), false);
+    close_all_of(hub, hub->endpoints[number], code, reason);
 }

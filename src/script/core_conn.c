@@ -312,8 +312,17 @@ static bool field_is(lua_State *L, const char *name, const char *value) {
     return same;
 }
 
-/* core.endpoint({...}, number|nil) -> its number: a new endpoint, or what one that is there is from now on. The
- * fields are those of struct endpoint, periods in seconds, checked by options.lua before. */
+/* The codec of a name (codecs.lua): "text", "binary", "json", else one of the script's own. */
+static enum codec codec_field(lua_State *L) {
+    return field_is(L, "codec", "text")     ? CODEC_TEXT
+           : field_is(L, "codec", "binary") ? CODEC_BINARY
+           : field_is(L, "codec", "json")   ? CODEC_JSON
+                                            : CODEC_CUSTOM;
+}
+
+/* core.endpoint({...}, number|nil) -> its number and that of its codec: a new endpoint, or what one
+ * that is there is from now on. The fields are those of struct endpoint, periods in seconds, the
+ * codec by name, checked by options.lua before. */
 static int core_endpoint(lua_State *L) {
     luaL_checktype(L, 1, LUA_TTABLE);
     struct endpoint endpoint = {
@@ -325,7 +334,7 @@ static int core_endpoint(lua_State *L) {
         .max_message_size = (size_t)integer_field(L, "max_message_size"),
         .max_backlog = (size_t)integer_field(L, "max_backlog"),
         .max_connections = (uint32_t)integer_field(L, "max_connections"),
-        .codec = (uint32_t)integer_field(L, "codec"),
+        .codec = codec_field(L),
         .heartbeat = field_is(L, "heartbeat", "json") ? HEARTBEAT_JSON : HEARTBEAT_FRAME,
         .slow_client = field_is(L, "slow_client", "drop")       ? SLOW_CLIENT_DROP
                        : field_is(L, "slow_client", "conflate") ? SLOW_CLIENT_CONFLATE
@@ -348,20 +357,12 @@ static int core_endpoint(lua_State *L) {
     endpoint.path = mem_strdup(path);
     budget_lower(vm_of(L), endpoint.handler_timeout_ns);
     if (is_known)
-        hub_change_endpoint(hub, number, &endpoint);
+        vm_of(L)->codec_closed += hub_change_endpoint(hub, number, &endpoint);
     else
         number = hub_add_endpoint(hub, &endpoint);
     lua_pushinteger(L, number);
-    return 1;
-}
-
-/* core.next_codec(number, codec): which one the endpoint has when the code that is loaded takes over */
-static int core_next_codec(lua_State *L) {
-    struct hub *hub = vm_of(L)->hub;
-    uint32_t number = (uint32_t)luaL_checkinteger(L, 1);
-    luaL_argcheck(L, hub_endpoint(hub, number) != NULL, 1, "no such endpoint");
-    hub_next_codec(hub, number, (uint32_t)luaL_checkinteger(L, 2));
-    return 0;
+    lua_pushinteger(L, hub_endpoint(hub, number)->codec);
+    return 2;
 }
 
 /* core.close_endpoint(number, code, reason): closes all its connections. */
@@ -414,7 +415,6 @@ const luaL_Reg core_conn_functions[] = {
     {"endpoint_full", core_endpoint_full},
     {"endpoint_is_first", core_endpoint_is_first},
     {"endpoint_taken", core_endpoint_taken},
-    {"next_codec", core_next_codec},
     {"fast_path", core_straight},
     {"close_endpoint", core_close_endpoint},
     {NULL, NULL},

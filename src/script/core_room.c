@@ -161,7 +161,7 @@ static int core_room_codecs(lua_State *L) {
     return 1;
 }
 
-/* core.codec_of(id) -> the number of the codec that a connection of any worker has for this one | nil: closed */
+/* core.codec_of(id) -> the number of the codec that a connection of any worker has | nil: closed */
 static int core_codec_of(lua_State *L) {
     uint32_t codec;
     if (hub_codec_of(vm_of(L)->hub, (conn_id)luaL_checkinteger(L, 1), &codec))
@@ -187,8 +187,8 @@ static bool is_sendable(lua_State *L, int payload, bool binary) {
     return binary || utf8_valid(bytes, len);
 }
 
-/* core.send_anywhere(id, codec, payload, kind|nil, key|nil) -> true | nil, "closed"|"backlog"|"utf8"|"codec": to a
- * connection of any worker; "codec": it has another one by now */
+/* core.send_anywhere(id, codec, payload, kind|nil, key|nil) -> true | nil, "closed"|"backlog"|"utf8": to a
+ * connection of any worker, whose codec was this one */
 static int core_send_anywhere(lua_State *L) {
     conn_id id = (conn_id)luaL_checkinteger(L, 1);
     uint32_t codec = (uint32_t)luaL_checkinteger(L, 2);
@@ -204,7 +204,7 @@ static int core_send_anywhere(lua_State *L) {
             lua_pushboolean(L, 1);
             return 1;
         }
-        problem = result == SEND_CLOSED ? "closed" : result == SEND_BACKLOG ? "backlog" : "codec";
+        problem = result == SEND_CLOSED ? "closed" : "backlog";
     }
     luaL_pushfail(L);
     lua_pushstring(L, problem);
@@ -241,7 +241,10 @@ static bool read_encodings(lua_State *L, struct slice key, struct encoding *enco
     }
     for (uint32_t i = 0; i < count; i++) {
         int at = FIRST_ENCODING + 3 * (int)i;
-        if (lua_toboolean(L, at + 1))
+        bool is_same = i > 0 && lua_rawequal(L, at + 1, at - 2) && lua_rawequal(L, at + 2, at - 1);
+        if (is_same && encodings[i - 1].message != NULL) /* a codec that several endpoints share */
+            encodings[i].message = message_ref(encodings[i - 1].message);
+        else if (lua_toboolean(L, at + 1))
             encodings[i].message = new_message(L, at + 1, is_binary(L, at + 2), key);
     }
     return true;

@@ -144,12 +144,13 @@ static void run_event(struct vm *vm, enum vm_event event) {
     vm->must_answer = false;
 }
 
-void vm_swap(struct vm *vm) {
+uint32_t vm_swap(struct vm *vm) {
     vm->generation = vm->loading;
     vm->took_over_ns = clock_monotonic_ns();
-    hub_take_over(vm->hub, vm->generation);
+    vm->codec_closed = 0;
     run_event(vm, EVENT_ACTIVATE);
     hub_renew(vm->hub, vm->generation);
+    return vm->codec_closed;
 }
 
 void vm_discard(struct vm *vm) {

@@ -88,8 +88,9 @@ void vm_reload(struct vm *vm, const char *file, const struct vm_command_line *co
  * log, with where. `loading` of `workers` workers are. Says nothing when it has been loaded by
  * now. */
 void vm_tell_load(struct vm *vm, double seconds, unsigned loading, unsigned workers);
-/* The code that was loaded takes over. */
-void vm_swap(struct vm *vm);
+/* The code that was loaded takes over. Returns how many connections were closed, as their codec is
+ * of another kind in it. */
+uint32_t vm_swap(struct vm *vm);
 /* It is given up, loaded or not. */
 void vm_discard(struct vm *vm);
 

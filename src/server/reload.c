@@ -201,6 +201,11 @@ static void log_activated(struct reload *reload) {
     log_int(&line, "generation", generation);
     log_num(&line, "seconds", seconds(reload));
     log_num(&line, "pause_ms", (double)workers_pause_ns(reload->workers) / 1e6);
+    uint64_t closed = workers_codec_closed(reload->workers);
+    if (closed > 0) {
+        log_int(&line, "closed", closed);
+        log_str(&line, "why", "codec changed");
+    }
     log_end(&line);
 }
 

@@ -70,7 +70,7 @@ describe("an endpoint", function()
     assert.equal('"/game/:room"', world.endpoints[#world.endpoints].json_name)
   end)
 
-  it("shares its codec's number with those of the same codec only", function()
+  it("shares its codec's number with those of the same name, which has the path where the codec is its own", function()
     local own = { decode = nothing, encode = nothing }
     world:serve {
       endpoints = {
@@ -88,6 +88,7 @@ describe("an endpoint", function()
       table.insert(numbers, name)
     end
     table.sort(numbers)
-    assert.same({ "12", "3", "45", "6", "7" }, numbers)
+    assert.same({ "12", "3", "4", "5", "6", "7" }, numbers)
+    assert.same({ "text", "custom:/4" }, { world.endpoints[1].codec_name, world.endpoints[4].codec_name })
   end)
 end)

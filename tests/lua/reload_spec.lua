@@ -120,63 +120,48 @@ describe("codecs", function()
     return ('%sreturn { endpoints = { ["/a"] = { %s }, ["/b"] = { %s } } }'):format(TOP, one, other)
   end
 
-  local function numbers_now()
-    return { world.endpoints[1].codec, world.endpoints[2].codec }
+  local function names_now()
+    return { world.endpoints[1].codec_name, world.endpoints[2].codec_name }
   end
 
-  it("of scripts have other numbers in each loading, those of the program never", function()
+  local function encode(number, value)
+    local codec = require("tidewire.registry").codecs[number]
+    return codec and require("tidewire.codecs").encode(codec, value) or nil
+  end
+
+  it("of scripts have the name and number of their endpoint in each loading, and its code", function()
     start(two(own "a", own "b"))
-    assert.same({ 3, 4 }, numbers_now())
+    assert.same({ "custom:/a", "custom:/b" }, names_now())
     world:load_and_activate(two(own "c", own "d"))
-    assert.same({ 5, 6 }, numbers_now())
-    local codecs = require "tidewire.codecs"
-    assert.equal("cx", (codecs.encode(5, "x")))
-    assert.equal("dx", (codecs.encode(6, "x")))
+    assert.same({ "custom:/a", "custom:/b" }, names_now())
+    assert.same({ "cx", "dx" }, { encode(3, "x"), encode(4, "x") })
     world:load_and_activate(two('codec = "json"', own "e"))
-    assert.same({ 2, 7 }, numbers_now())
+    assert.same({ "json", "custom:/b" }, names_now())
+    assert.same({ "ex", '"x"' }, { encode(4, "x"), encode(2, "x") })
   end)
 
-  it("are one where endpoints share them", function()
-    start(TOP .. 'local one = { encode = tostring, decode = tostring }\n'
-      .. 'return { endpoints = { ["/a"] = { codec = one }, ["/b"] = { codec = one } } }')
-    assert.same({ 3, 3 }, numbers_now())
-    assert.same({ [0] = nil }, world.next_codecs)
-  end)
-
-  it("of an app that is loaded are known before it takes over, and forgotten where it does not", function()
-    local codecs = require "tidewire.codecs"
-    start(two("", ""))
-    assert.is_not_nil(world:reload(two("", own "n")).app)
-    assert.same({ [0] = 0, 3 }, world.next_codecs)
-    assert.equal("nx", (codecs.encode(3, "x")))
-    world:discard()
-    assert.same({ nil, "the codec is no more" }, { codecs.encode(3, "x") })
-    assert.is_not_nil(world:reload(two(own "m", "")).app)
-    assert.same({ [0] = 3, 0 }, world.next_codecs)
-    world:activate()
-    assert.same({ 3, 0 }, numbers_now())
-    assert.equal("mx", (codecs.encode(3, "x")))
-  end)
-
-  it("that nothing has any more are let go at once", function()
-    local codecs = require "tidewire.codecs"
+  it("that no endpoint has any more are let go at once", function()
     start(two(own "a", own "b"))
     world:load_and_activate(two(own "c", ""))
-    assert.is_nil((codecs.encode(3, "x")))
-    assert.is_nil((codecs.encode(4, "x")))
-    assert.equal("cx", (codecs.encode(5, "x")))
+    assert.equal("cx", encode(3, "x"))
+    assert.is_nil(encode(4, "x"))
+  end)
+
+  it("of an app that is discarded change nothing", function()
+    start(two("", own "a"))
+    assert.is_not_nil(world:reload(two(own "n", 'codec = "json"')).app)
+    world:discard()
+    assert.same({ "text", "custom:/b" }, names_now())
+    assert.same({ nil, "ax" }, { encode(3, "x"), encode(4, "x") })
   end)
 
   it("of endpoints that are no more stay", function()
-    local codecs = require "tidewire.codecs"
     start(two(own "a", own "b"))
     local conn = world:connect("/a")
     for version = 1, 3 do
       world:load_and_activate(('%sreturn { endpoints = { ["/b"] = { %s } } }'):format(TOP, own(version)))
-      assert.same({ [0] = 3, 4 + version }, world.next_codecs)
-      assert.equal("ax", (codecs.encode(3, "x")))
+      assert.same({ "ax", version .. "x" }, { encode(3, "x"), encode(4, "x") })
     end
-    assert.equal("3x", (codecs.encode(7, "x")))
     world:close(conn)
   end)
 end)

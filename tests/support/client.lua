@@ -97,17 +97,13 @@ local function check_answer(response, key, options)
   assert(not chosen or offered, "the server chose a subprotocol that was not offered")
 end
 
---- Open a connection. A refusal comes back as nil, status, headers, body; no answer at all as nil
---- and how the stream ended.
----@param url string
+--- The connection of a handshake that was sent: `key` is what client.handshake() has returned with it. A refusal comes
+--- back as from client.connect().
+---@param source support.stream
+---@param key string
 ---@param options support.connect_options?
 ---@return support.client?, any, table?, string?
-function client.connect(url, options)
-  local address, path = client.parse_url(url)
-  local source, err = stream.connect(address, options)
-  if not source then return nil, err end
-  local request, key = client.handshake(path, options)
-  source:write(request .. (options and options.trailing or ""))
+function client.attach(source, key, options)
   local response, problem = http.read_response(source)
   if not response then
     source:close()
@@ -128,6 +124,20 @@ function client.connect(url, options)
     pongs = {},
     fragments = {},
   }, Client)
+end
+
+--- Open a connection. A refusal comes back as nil, status, headers, body; no answer at all as nil
+--- and how the stream ended.
+---@param url string
+---@param options support.connect_options?
+---@return support.client?, any, table?, string?
+function client.connect(url, options)
+  local address, path = client.parse_url(url)
+  local source, err = stream.connect(address, options)
+  if not source then return nil, err end
+  local request, key = client.handshake(path, options)
+  source:write(request .. (options and options.trailing or ""))
+  return client.attach(source, key, options)
 end
 
 --- Send bytes as they are.

@@ -19,7 +19,6 @@ local FakeLoop = require "support.fake_loop"
 ---@field pongs table[]               { id =, number = }
 ---@field pings integer[]             ids of connections that were to be pinged
 ---@field closed_endpoints table[]     { number, code, reason }
----@field next_codecs table<integer, integer>  by the endpoint's number: what core.next_codec was told last
 ---@field fast_path table<integer, function>  by the endpoint's number: where its messages go, past dispatch.lua
 ---@field loaded table|nil            what core.loaded was told: { app =, problems = }
 ---@field environ table               what core.environment gives
@@ -169,15 +168,11 @@ local function add_conns(world, core)
 
   function core.endpoint(settings, number)
     check_string(settings.json_name)
-    -- what new code changes of an endpoint that is there was told before
-    assert(not number or settings.codec == world.next_codecs[number], "another codec than was announced")
     number = number or #world.endpoints
+    settings.codec_name = check_string(settings.codec)
+    settings.codec = ({ text = 0, binary = 1, json = 2 })[settings.codec] or 3 + number
     world.endpoints[number + 1] = settings
-    return number
-  end
-
-  function core.next_codec(number, codec)
-    world.next_codecs[check_integer(number)] = check_integer(codec)
+    return number, settings.codec
   end
 
   function core.fast_path(number, f)
@@ -305,7 +300,7 @@ function FakeCore:install()
   local core = { version = "1.2.3", worker = 0, exit_marker = {} }
   local world = setmetatable({
     core = core, conns = {}, sent = {}, closes = {}, logs = {}, answers = {}, endpoints = {}, full = {}, pongs = {},
-    pings = {}, closed_endpoints = {}, next_codecs = {}, fast_path = {}, environ = {}, log_level = 0, keepers = {},
+    pings = {}, closed_endpoints = {}, fast_path = {}, environ = {}, log_level = 0, keepers = {},
     stats = {
       connections = 0, messages_received = 0, bytes_received = 0, script_errors = 0, decode_errors = 0, uptime = 0,
       max_connections = 10000,

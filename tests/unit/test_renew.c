@@ -12,12 +12,11 @@ static struct endpoint next_endpoint(const struct fake *f) {
     return endpoint;
 }
 
-/* The endpoint 0 is this one from now on. */
-static void swap(struct fake *f, struct endpoint endpoint) {
-    hub_next_codec(f->hub, 0, endpoint.codec);
-    hub_take_over(f->hub, endpoint.generation);
-    hub_change_endpoint(f->hub, 0, &endpoint);
+/* The endpoint 0 is this one from now on. Returns how many connections were closed for that. */
+static uint32_t swap(struct fake *f, struct endpoint endpoint) {
+    uint32_t closed = hub_change_endpoint(f->hub, 0, &endpoint);
     hub_renew(f->hub, endpoint.generation);
+    return closed;
 }
 
 static void join(struct fake_client *client) {
@@ -374,38 +373,92 @@ static void test_limits(void **state) {
 
 /* ---- codecs ---- */
 
-static void test_a_codec_with_members_in_rooms(void **state) {
+static void test_another_codec_closes(void **state) {
     struct fake *f = fake_new(NULL);
     struct endpoint other = fake_endpoint();
-    other.codec = 2;
+    other.codec = CODEC_JSON;
     assert_int_equal(hub_add_endpoint(f->hub, &other), 1);
     struct fake_client *a = fake_connect(f), *b = fake_connect(f), *c = fake_admit(f);
     hub_assign(f->hub, c->conn, 1);
     hub_open(f->hub, c->conn, c);
     fake_turn(f);
+    f->journal_len = 0;
     join(a);
     join(b);
     join(c);
     expect_codecs(f, "0 2 ");
+    assert_int_equal(publish(f, CODEC_TEXT, "old"), 2);
+    hub_close(f->hub, b->id, 1000, NULL, 0);
     struct endpoint next = next_endpoint(f);
-    next.codec = 5;
-    swap(f, next);
-    expect_codecs(f, "2 5 ");
-    assert_int_equal(publish(f, 0, "old"), 0);
-    assert_int_equal(publish(f, 5, "new"), 2);
-    next.generation++;
-    next.codec = 2;
-    swap(f, next);
+    next.codec = CODEC_BINARY;
+    assert_int_equal(swap(f, next), 1); /* one closes already */
     expect_codecs(f, "2 ");
-    assert_int_equal(publish(f, 2, "all"), 3);
-    hub_leave(f->hub, c->id, LOBBY);
-    hub_leave(f->hub, a->id, LOBBY);
-    expect_codecs(f, "2 ");
-    hub_leave(f->hub, b->id, LOBBY);
-    expect_codecs(f, "");
     fake_turn(f);
-    fake_expect_frames(a, "text(new) text(all)");
-    fake_expect_frames(c, "text(all)");
+    fake_expect(f, "b.close(1000) a.close(1012,codec changed)");
+    fake_expect_frames(a, "text(old) close(1012,codec changed)");
+    fake_expect_frames(b, "text(old) close(1000)");
+    fake_expect_frames(c, "");
+    struct fake_client *d = fake_connect(f);
+    join(d);
+    expect_codecs(f, "1 2 ");
+    fake_turn(f);
+    f->silent = true;
+    fake_free(f);
+}
+
+static void test_a_hook_that_sleeps_while_the_codec_changes(void **state) {
+    struct fake *f = fake_new(NULL);
+    struct fake_client *a = fake_connect(f);
+    f->sleeps = FAKE_MESSAGE;
+    fake_receive(a, "1");
+    fake_receive(a, "2"); /* in the old codec: nothing can read it any more */
+    struct endpoint next = next_endpoint(f);
+    next.codec = CODEC_JSON;
+    assert_int_equal(swap(f, next), 1);
+    assert_int_equal(hub_send(f->hub, a->id, OPCODE_TEXT, "old", 3), SEND_CLOSED);
+    fake_turn(f);
+    fake_expect(f, "a.message(1)");
+    fake_wake(a);
+    fake_turn(f);
+    fake_expect(f, "a.close(1012,codec changed)");
+    fake_expect_frames(a, "close(1012,codec changed)");
+    fake_free(f);
+}
+
+static void test_a_handshake_gets_the_new_codec(void **state) {
+    struct fake *f = fake_new(NULL);
+    struct fake_client *a = fake_admit(f);
+    struct endpoint next = next_endpoint(f);
+    next.codec = CODEC_JSON;
+    assert_int_equal(swap(f, next), 0);
+    hub_assign(f->hub, a->conn, 0);
+    hub_open(f->hub, a->conn, a);
+    fake_turn(f);
+    join(a);
+    expect_codecs(f, "2 ");
+    fake_expect(f, "a.open");
+    fake_expect_frames(a, "");
+    f->silent = true;
+    fake_free(f);
+}
+
+/* It is its endpoint's, whatever its functions are. */
+static void test_custom_codecs_are_of_one_kind(void **state) {
+    struct fake *f = fake_new(NULL);
+    struct fake_client *a = fake_connect(f);
+    struct endpoint next = next_endpoint(f), other = fake_endpoint();
+    next.codec = other.codec = CODEC_CUSTOM;
+    assert_int_equal(swap(f, next), 1);
+    struct fake_client *b = fake_connect(f);
+    next.generation++;
+    assert_int_equal(swap(f, next), 0);
+    assert_int_equal(hub_add_endpoint(f->hub, &other), 1);
+    join(b);
+    expect_codecs(f, "3 ");
+    assert_int_equal(hub_endpoint(f->hub, 1)->codec, CODEC_CUSTOM + 1);
+    fake_turn(f);
+    fake_expect_frames(a, "close(1012,codec changed)");
+    fake_expect_frames(b, "");
     f->silent = true;
     fake_free(f);
 }
@@ -421,7 +474,7 @@ static struct fake *enter(struct bus *bus, unsigned worker) {
     return f;
 }
 
-/* Two workers, each with a connection in the lobby, and the codec 5 in the code that both have loaded. */
+/* Two workers, each with a connection in the lobby. */
 static struct bus *bus;
 static struct fake *one, *two;
 static struct fake_client *ada, *bob;
@@ -435,8 +488,6 @@ static int set_up(void **state) {
     bob = fake_connect(two);
     join(ada);
     join(bob);
-    hub_next_codec(one->hub, 0, 5);
-    hub_next_codec(two->hub, 0, 5);
     return 0;
 }
 
@@ -447,12 +498,13 @@ static int tear_down(void **state) {
     return 0;
 }
 
-static void take_over(struct fake *f) {
+/* New code, in which the endpoint has the codec 5. Returns how many connections were closed. */
+static uint32_t activate(struct fake *f) {
     struct endpoint next = next_endpoint(f);
     next.codec = 5;
     next.json_name = mem_strdup("\"/\"");
     next.has_reload = false;
-    swap(f, next);
+    return swap(f, next);
 }
 
 static void turn_both(void) {
@@ -470,33 +522,37 @@ static void expect_send(struct fake *f, conn_id id, uint32_t codec, const char *
 
 static void test_a_codec_over_the_bus(void **state) {
     expect_codecs(one, "0 ");
-    /* on its way when the new code takes over: the old code's, and not lost */
+    /* on its way when the new code is activated: the old code's, and not lost */
     assert_int_equal(publish(one, 0, "before"), 2);
-    take_over(two);
-    fake_turn(two);
-    fake_expect_frames(bob, "text(before)");
+    assert_int_equal(activate(two), 1);
+    expect_codecs(one, "0 "); /* of the own worker's */
+    struct fake_client *eve = fake_connect(two);
+    join(eve);
+    expect_codecs(one, "0 5 ");
     uint32_t codec = 0;
-    assert_true(hub_codec_of(one->hub, bob->id, &codec));
+    assert_true(hub_codec_of(one->hub, eve->id, &codec));
     assert_int_equal(codec, 5);
+    assert_false(hub_codec_of(one->hub, bob->id, &codec));
+    /* each only what is of its own codec, in both directions */
     assert_int_equal(publish(one, 0, "old"), 1);
     assert_int_equal(publish(one, 5, "new"), 1);
-    struct audience everyone = {NOTHING, ANY_ENDPOINT, 5, 0};
-    assert_int_equal(publish_as(one->hub, &everyone, message_new(OPCODE_TEXT, "5", 1)), 1);
-    take_over(one);
+    assert_int_equal(publish(two, 0, "from two"), 1);
+    assert_int_equal(publish(two, 5, "not for ada"), 1);
+    assert_int_equal(activate(one), 1);
     expect_codecs(one, "5 ");
-    assert_int_equal(publish(two, 5, "all"), 2);
     turn_both();
-    fake_expect_frames(ada, "text(before) text(old) text(all)");
-    fake_expect_frames(bob, "text(new) text(5) text(all)");
-    hub_leave(one->hub, ada->id, LOBBY);
-    expect_codecs(one, "5 "); /* the other worker's */
-    hub_leave(two->hub, bob->id, LOBBY);
+    fake_expect_frames(bob, "text(before) close(1012,codec changed)");
+    fake_expect_frames(ada, "text(before) text(old) text(from two) close(1012,codec changed)");
+    fake_expect_frames(eve, "text(new) text(not for ada)");
+    hub_leave(two->hub, eve->id, LOBBY);
     expect_codecs(one, "");
 }
 
 /* Nobody gets anything as long as there is somebody for whom there is nothing. */
 static void test_all_codecs_or_none(void **state) {
-    take_over(two);
+    activate(two);
+    struct fake_client *eve = fake_connect(two);
+    join(eve);
     struct message *text = message_new(OPCODE_TEXT, "text", 4);
     struct message *json = message_new(OPCODE_TEXT, "json", 4);
     struct encoding encodings[] = {{0, message_ref(text)}, {5, message_ref(json)}, {9, NULL}};
@@ -521,7 +577,7 @@ static void test_all_codecs_or_none(void **state) {
     }
     turn_both();
     fake_expect_frames(ada, "text(text) text(text)");
-    fake_expect_frames(bob, "text(json) text(json)");
+    fake_expect_frames(eve, "text(json) text(json)");
     message_unref(text);
     message_unref(json);
     assert_int_equal(atomic_load(&text->refs), 1);
@@ -530,154 +586,30 @@ static void test_all_codecs_or_none(void **state) {
     message_unref(json);
 }
 
+/* Its codec has changed since it was asked for: then it is closed, or about to be. */
 static void test_a_send_by_another_codec(void **state) {
     expect_send(one, bob->id, 0, "1", SEND_OK);
-    expect_send(one, bob->id, 5, "2", SEND_OTHER_CODEC);
-    take_over(two);
-    expect_send(one, bob->id, 0, "3", SEND_OTHER_CODEC);
-    expect_send(one, bob->id, 5, "4", SEND_OK);
-    expect_send(two, bob->id, 0, "5", SEND_OTHER_CODEC);
-    expect_send(two, bob->id, 5, "6", SEND_OK);
+    expect_send(one, bob->id, 5, "2", SEND_CLOSED);
+    activate(two);
+    struct fake_client *eve = fake_connect(two);
+    expect_send(one, bob->id, 0, "3", SEND_CLOSED);
+    expect_send(one, bob->id, 5, "4", SEND_CLOSED);
+    expect_send(two, bob->id, 0, "5", SEND_CLOSED);
+    expect_send(one, eve->id, 0, "6", SEND_CLOSED);
+    expect_send(one, eve->id, 5, "7", SEND_OK);
     turn_both();
-    fake_expect_frames(bob, "text(1) text(6) text(4)");
+    fake_expect_frames(bob, "text(1) close(1012,codec changed)");
+    fake_expect_frames(eve, "text(7)");
 }
 
-/* What new code says to those who have not got it yet. */
-static void test_new_code_waits_for_new_code(void **state) {
-    uint32_t codec = 0;
-    take_over(two);
-    assert_true(hub_codec_of(two->hub, ada->id, &codec));
-    assert_int_equal(codec, 5);
-    assert_int_equal(publish(two, 0, "nobody's"), 0);
-    assert_int_equal(publish(two, 5, "1"), 2);
-    expect_send(two, ada->id, 0, "no", SEND_OTHER_CODEC);
-    expect_send(two, ada->id, 5, "2", SEND_OK);
-    struct audience everyone = {NOTHING, 0, 5, 0};
-    assert_int_equal(publish_as(two->hub, &everyone, message_new(OPCODE_TEXT, "3", 1)), 2);
+/* What did not fit into its mailbox is that of the codec from before, as what did. */
+static void test_what_was_lost_before_the_codec_changed(void **state) {
+    bus_set_mail_max(bus, 1);
+    assert_int_equal(publish(one, 0, "1"), 2);
+    assert_int_equal(publish(one, 0, "2"), 1);
+    activate(two);
     turn_both();
-    fake_expect_frames(ada, "");
-    assert_int_equal(hub_send(one->hub, ada->id, OPCODE_TEXT, "old", 3), SEND_OK);
-    assert_int_equal(publish(one, 0, "old room"), 1);
-    take_over(one);
-    assert_int_equal(hub_send(one->hub, ada->id, OPCODE_TEXT, "new", 3), SEND_OK);
-    turn_both();
-    fake_expect_frames(ada, "text(old) text(old room) text(1) text(2) text(3) text(new)");
-    fake_expect_frames(bob, "text(1) text(3)");
-}
-
-/* It is taken with the new code, and was said before that. */
-static void test_new_code_waits_in_the_mailbox(void **state) {
-    publish(two, 0, "1");
-    take_over(two);
-    publish(two, 5, "2");
-    publish(two, 5, "3");
-    take_over(one);
-    turn_both();
-    fake_expect_frames(ada, "text(1) text(2) text(3)");
-}
-
-static void test_members_when_it_was_said(void **state) {
-    struct fake_client *c = fake_connect(one), *d = fake_connect(one), *e = fake_connect(one);
-    join(d);
-    join(e);
-    take_over(two);
-    publish(two, 5, "1");
-    join(c);
-    hub_leave(one->hub, ada->id, LOBBY);
-    hub_close(one->hub, d->id, 1000, NULL, 0); /* before its Close frame, at the latest */
-    fake_gone(e);
-    publish(two, 5, "2");
-    take_over(one);
-    turn_both();
-    fake_expect_frames(ada, "text(1)");
-    fake_expect_frames(c, "text(2)");
-    fake_expect_frames(d, "text(1) close(1000)");
-}
-
-/* Endpoints whose codec stays are not concerned. */
-static void test_the_same_codec_does_not_wait(void **state) {
-    hub_next_codec(one->hub, 0, 0);
-    hub_next_codec(two->hub, 0, 0);
-    hub_take_over(two->hub, 2);
-    assert_int_equal(publish(two, 0, "1"), 2);
-    expect_send(two, ada->id, 0, "2", SEND_OK);
-    turn_both();
-    fake_expect_frames(ada, "text(1) text(2)");
-}
-
-/* Who has heard of new code is answered by new code. */
-static void test_hooks_wait_for_new_code(void **state) {
-    take_over(two);
-    fake_receive(ada, "1");
-    fake_expect(one, "a.message(1)");
-    publish(two, 5, "new");
-    fake_receive(ada, "2");
-    struct fake_client *late = fake_open(one);
-    fake_turn(one);
-    fake_expect(one, "");
-    take_over(one);
-    assert_true(hub_has_pending(one->hub));
-    fake_turn(one);
-    fake_expect(one, "a.message(2) b.open");
-    fake_expect_frames(ada, "text(new)");
-    fake_expect_frames(late, "");
-}
-
-static void take_mail(struct fake_client *client, enum fake_hook hook, const char *bytes,
-                      size_t len) {
-    hub_take_mail(client->fake->hub);
-}
-
-static void test_a_hook_that_hears_of_new_code_ends_first(void **state) {
-    one->sleeps = FAKE_MESSAGE;
-    fake_receive(ada, "1");
-    fake_receive(ada, "2");
-    fake_receive(ada, "3");
-    take_over(two);
-    one->during = take_mail;
-    one->sleeps = 0;
-    publish(two, 5, "new");
-    fake_wake(ada); /* its next hook is the first that takes the mail */
-    fake_expect(one, "a.message(1) a.message(2)");
-    fake_turn(one);
-    fake_expect(one, "");
-    take_over(one);
-    fake_turn(one);
-    fake_expect(one, "a.message(3)");
-}
-
-static void test_what_waits_at_the_end(void **state) {
-    take_over(two);
-    publish(two, 5, "1");
-    hub_take_mail(one->hub); /* its memory is given back by fake_free() */
-}
-
-/* Says it again and again, until ada is closed; returns how often. */
-static size_t say_until_closed(const char *bytes, size_t len) {
-    size_t said = 0;
-    hub_leave(two->hub, bob->id, LOBBY);
-    take_over(two);
-    for (; ada->conn->state == CONN_OPEN && said < 1000000; said++) {
-        struct audience audience = {LOBBY, 0, 5, 0};
-        publish_as(two->hub, &audience, message_new(OPCODE_BINARY, bytes, len));
-        hub_take_mail(one->hub);
-    }
-    fake_turn(one);
-    return said;
-}
-
-/* However much new code says before this worker has it: there is a ceiling, and then who would get
- * more is a slow client. */
-static void test_few_large_ones_that_wait_are_bounded(void **state) {
-    static char text[1000000];
-    assert_in_range(say_until_closed(text, sizeof text), 60, 75);
-}
-
-static void test_many_small_ones_that_wait_are_bounded(void **state) {
-    assert_in_range(say_until_closed("", 0), 100000, 300000);
-    take_over(one);
-    fake_turn(one);
-    fake_expect(one, "a.close(1008,slow worker)");
+    fake_expect(two, "a.close(1008,slow worker)");
 }
 
 /* ---- an endpoint that is no more ---- */
@@ -726,19 +658,14 @@ int main(void) {
         cmocka_unit_test(test_pings_keep_their_phase),
         cmocka_unit_test(test_silence_that_is_shorter_now),
         cmocka_unit_test(test_limits),
-        cmocka_unit_test(test_a_codec_with_members_in_rooms),
+        cmocka_unit_test(test_another_codec_closes),
+        cmocka_unit_test(test_a_hook_that_sleeps_while_the_codec_changes),
+        cmocka_unit_test(test_a_handshake_gets_the_new_codec),
+        cmocka_unit_test(test_custom_codecs_are_of_one_kind),
         BUS_TEST(test_a_codec_over_the_bus),
         BUS_TEST(test_all_codecs_or_none),
         BUS_TEST(test_a_send_by_another_codec),
-        BUS_TEST(test_new_code_waits_for_new_code),
-        BUS_TEST(test_new_code_waits_in_the_mailbox),
-        BUS_TEST(test_members_when_it_was_said),
-        BUS_TEST(test_the_same_codec_does_not_wait),
-        BUS_TEST(test_hooks_wait_for_new_code),
-        BUS_TEST(test_a_hook_that_hears_of_new_code_ends_first),
-        BUS_TEST(test_what_waits_at_the_end),
-        BUS_TEST(test_few_large_ones_that_wait_are_bounded),
-        BUS_TEST(test_many_small_ones_that_wait_are_bounded),
+        BUS_TEST(test_what_was_lost_before_the_codec_changed),
         cmocka_unit_test(test_closing_an_endpoint),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

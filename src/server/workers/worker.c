@@ -280,14 +280,14 @@ static void set_unhandled_max(const struct worker *worker) {
                           worker->app->receive_backlog / bus_workers(worker->process->bus));
 }
 
-void worker_activate(struct worker *worker, struct app *app) {
+uint32_t worker_activate(struct worker *worker, struct app *app) {
     app_free(worker->app);
     worker->app = app;
     set_unhandled_max(worker);
     struct http_options options = http_options(worker);
     http_server_change(worker->http, &options);
     handshake_server_change(worker->handshakes, options.half_closed_ms);
-    vm_swap(worker->vm);
+    return vm_swap(worker->vm);
 }
 
 static void count_connection(void *counts, unsigned generation) {

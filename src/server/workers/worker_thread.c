@@ -44,7 +44,7 @@ static void drop_next(struct worker_thread *thread) {
 
 static void activate(struct worker_thread *thread) {
     uint64_t before = clock_monotonic_ns();
-    worker_activate(thread->worker, thread->reload.app);
+    thread->reload.codec_closed = worker_activate(thread->worker, thread->reload.app);
     thread->reload.pause_ns = clock_monotonic_ns() - before;
     thread->reload.app = NULL; /* it is the worker's */
     drop_next(thread);

@@ -40,10 +40,11 @@ enum reload_stage {
  * that. */
 struct reload_result {
     _Atomic enum reload_stage stage;
-    struct app *app;   /* RELOAD_LOADED */
-    char *problems;    /* RELOAD_FAILED: why, in lines */
-    char *sources;     /* the script files that were asked for, one a line */
-    uint64_t pause_ns; /* RELOAD_ACTIVATED: so long the worker stood still */
+    struct app *app;       /* RELOAD_LOADED */
+    char *problems;        /* RELOAD_FAILED: why, in lines */
+    char *sources;         /* the script files that were asked for, one a line */
+    uint64_t pause_ns;     /* RELOAD_ACTIVATED: so long the worker stood still */
+    uint32_t codec_closed; /* RELOAD_ACTIVATED: so many connections were closed for their codec */
 };
 
 /* What all threads have in common. The main thread sets the arguments of an order before it

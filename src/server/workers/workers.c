@@ -122,6 +122,13 @@ uint64_t workers_pause_ns(const struct workers *workers) {
     return longest;
 }
 
+uint64_t workers_codec_closed(const struct workers *workers) {
+    uint64_t closed = 0;
+    for (unsigned i = 0; i < workers->count; i++)
+        closed += workers->threads[i]->reload.codec_closed;
+    return closed;
+}
+
 /* ---- serving, and its end ---- */
 
 void workers_listen(struct workers *workers, struct listen_set *const *sets, size_t set_count) {

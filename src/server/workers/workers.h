@@ -40,6 +40,9 @@ bool workers_reload_is(const struct workers *workers,
 const struct reload_result *workers_reload(const struct workers *workers, unsigned worker);
 /* The longest that a worker stood still for the last WORKER_ACTIVATE. From RELOAD_ACTIVATED on. */
 uint64_t workers_pause_ns(const struct workers *workers);
+/* How many connections of all workers were closed, as their codec is of another kind in the code
+ * that was activated. From RELOAD_ACTIVATED on. */
+uint64_t workers_codec_closed(const struct workers *workers);
 
 /* The first code that a script has called os.exit with; -1: none has. */
 int workers_exit_code(const struct workers *workers);
