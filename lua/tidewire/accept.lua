@@ -58,7 +58,7 @@ end
 
 --- A refusal by the script; the log gets the text that the client gets.
 local function refused_by(hook, reply)
-  local message = reply.status >= 4000 and reply.body or reply.message
+  local message = reply.status >= core.close_codes.first_private and reply.body or reply.message
   return replies.told(reply, hook .. " has refused it" .. (message and message ~= "" and ": " .. message or ""))
 end
 
@@ -135,7 +135,7 @@ end
 --- has offered subprotocols takes no response without one: where none was chosen, the response
 --- names the first that was offered.
 local function refused(endpoint, request, reply, subprotocol)
-  if reply.status >= 4000 then
+  if reply.status >= core.close_codes.first_private then
     reply.endpoint = endpoint.number
     reply.subprotocol = subprotocol or request.subprotocols[1]
   end

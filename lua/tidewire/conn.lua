@@ -196,11 +196,7 @@ local function id_of(self, method)
   return id
 end
 
---- May a server send this close code? RFC 6455 section 7.4, and the registry of codes behind it.
-local function is_sendable(code)
-  return math.type(code) == "integer"
-    and (code >= 1000 and code <= 1014 and not (code >= 1004 and code <= 1006) or code >= 3000 and code <= 4999)
-end
+local LONGEST_REASON <const> = core.limits.close_reason_bytes
 
 --- Throws, at the line of the caller's caller, unless a Close frame can carry this code and reason
 --- (RFC 6455, 7.4).
@@ -210,13 +206,13 @@ end
 ---@return integer code      1000 for nil
 ---@return string reason     "" for nil
 function Conn.check_close(what, code, reason)
-  code = code == nil and 1000 or code
-  if not is_sendable(code) then
+  code = code == nil and core.close_codes.normal or code
+  if math.type(code) ~= "integer" or not core.close_code_is_valid(code) then
     error(("%s: %s is no code that can be sent; use 1000 to 1014 (but 1004 to 1006) or 3000 to 4999")
       :format(what, option_types.describe(code)), 3)
   end
-  if reason ~= nil and (type(reason) ~= "string" or #reason > 123 or not utf8.len(reason)) then
-    error(what .. ": the reason must be UTF-8 text of at most 123 bytes", 3)
+  if reason ~= nil and (type(reason) ~= "string" or #reason > LONGEST_REASON or not utf8.len(reason)) then
+    error(("%s: the reason must be UTF-8 text of at most %d bytes"):format(what, LONGEST_REASON), 3)
   end
   return code, reason or ""
 end

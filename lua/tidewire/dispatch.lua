@@ -138,7 +138,7 @@ end
 function events.timeout(id)
   local conn = conns[id]
   if conn[ENDPOINT].on_timeout(conn) ~= false then
-    core.close(id, 4408, "timed out")
+    core.close(id, core.close_codes.timed_out, "timed out")
   end
 end
 

@@ -82,9 +82,9 @@ local function decide(conn, err)
   if not wants_close(conn, err) and err.hook ~= "on_start" then
     return
   elseif err.kind == "decode" then
-    core.close(conn[ID], 1007, "message could not be decoded")
+    core.close(conn[ID], core.close_codes.bad_payload, "message could not be decoded")
   else
-    core.close(conn[ID], 1011, "script error")
+    core.close(conn[ID], core.close_codes.script_error, "script error")
   end
 end
 
@@ -96,7 +96,7 @@ function errors.thrown(conn, err)
   if err.hook == "on_close" or err.hook == "timer" and not core.is_open(conn[ID]) then
     return -- it is over already
   elseif err.hook == "on_error" then
-    core.close(conn[ID], 1011, "script error") -- it took too long to say what it wants
+    core.close(conn[ID], core.close_codes.script_error, "script error") -- it took too long to say what it wants
     return
   end
   decide(conn, err)

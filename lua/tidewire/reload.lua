@@ -173,7 +173,7 @@ local function activate_endpoints(loaded)
   for _, endpoint in ipairs(vanished(loaded)) do
     list[#list + 1] = endpoint
     if loaded.removed_endpoints == "close" then
-      core.close_endpoint(endpoint.number, 1012, "this endpoint is no more")
+      core.close_endpoint(endpoint.number, core.close_codes.restart, "this endpoint is no more")
     end
   end
   registry.endpoints, registry.codecs = list, codecs_of(list)

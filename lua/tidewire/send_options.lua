@@ -12,7 +12,7 @@ local missing = require "tidewire.base.missing"
 local option_types = require "tidewire.load.option_types"
 local suggest = require "tidewire.base.suggest"
 
-local LONGEST_KEY <const> = 1024 -- bytes, as in core_conn.c
+local LONGEST_KEY <const> = core.limits.message_key_bytes
 
 ---@type table<string, table<string, true>>
 local known = {

@@ -10,10 +10,10 @@ local missing = require "tidewire.base.missing"
 local option_types = require "tidewire.load.option_types"
 local suggest = require "tidewire.base.suggest"
 
-local LONGEST_NAME, LONGEST_KEY = 255, 1024 -- bytes
+local LONGEST_NAME, LONGEST_KEY = 255, core.limits.store_key_bytes -- bytes
 local LONGEST_TTL = 1e9 -- seconds
 local DEFAULT_BYTES = 64 << 20
-local MAX_STORES = 256
+local MAX_STORES = core.limits.stores
 local MOST_TRIES = 100 -- of update
 
 ---@class tidewire.Store

@@ -15,6 +15,8 @@
 ---@field guarded { resume: function, close: function, pcall: function, make_xpcall: function, setmetatable: function, debug_setmetatable: function, popen: function, execute: function, exit: function }  in place of Lua's own
 ---@field wait_marker lightuserdata  a coroutine yields it to C in order to wait
 ---@field exit_marker lightuserdata  a coroutine yields it to C to end after os.exit
+---@field close_codes { normal: integer, bad_payload: integer, script_error: integer, restart: integer, first_private: integer, timed_out: integer, last: integer }  of Close frames; first_private to last are the app's own
+---@field limits { close_reason_bytes: integer, message_key_bytes: integer, store_key_bytes: integer, stores: integer }
 ---@field version string
 ---@field worker integer
 local core = {}
@@ -31,6 +33,11 @@ function core.send(conn, payload, kind, key) end
 ---@param code integer
 ---@param reason? string  at most 123 bytes
 function core.close(conn, code, reason) end
+
+--- May a Close frame carry this code (RFC 6455 section 7.4)?
+---@param code integer
+---@return boolean
+function core.close_code_is_valid(code) end
 
 ---@param conn integer
 ---@return boolean was_open

@@ -29,7 +29,10 @@ struct message {
 /* A frame around a copy of the payload. Control frames take 125 bytes at most. */
 struct message *message_new(enum opcode opcode, const void *payload, size_t len);
 
-/* The same with a key (1 byte or more): where it still waits, a newer message with the same key may
+/* Bytes of a key at most: no queue's ceiling counts them. */
+enum { MESSAGE_KEY_MAX = 1024 };
+
+/* The same with a key (1 to MESSAGE_KEY_MAX bytes): where it still waits, a newer message with the same key may
  * take its place. */
 struct message *message_new_keyed(enum opcode opcode, const void *payload, size_t len,
                                   struct slice key);

@@ -44,8 +44,6 @@ static enum opcode check_kind(lua_State *L, int index, enum opcode otherwise) {
                                    luaL_tolstring(L, index, NULL));
 }
 
-enum { LONGEST_KEY = 1024 }; /* bytes, as in send_options.lua: no queue's ceiling counts them */
-
 /* Throws, in send_options.lua's words, where the table at the index has a name that is no option. */
 static void check_names(lua_State *L, int index) {
     const struct vm *vm = vm_of(L);
@@ -77,9 +75,9 @@ static struct send_options check_table(lua_State *L, int index, enum opcode othe
         luaL_error(L, "send: key must be a string, got %s", luaL_typename(L, -1));
     if (type == LUA_TSTRING && options.key.len == 0)
         luaL_error(L, "send: key must be a string, got \"\"");
-    if (options.key.len > LONGEST_KEY)
+    if (options.key.len > MESSAGE_KEY_MAX)
         luaL_error(L, "send: the key has %I bytes; at most %d are possible",
-                   (LUAI_UACINT)options.key.len, LONGEST_KEY);
+                   (LUAI_UACINT)options.key.len, MESSAGE_KEY_MAX);
     lua_pop(L, 1);
     return options;
 }

@@ -67,6 +67,7 @@ static int open_core(lua_State *L) {
     struct vm *vm = vm_of(L);
     lua_newtable(L); /* core */
     luaL_setfuncs(L, core_conn_functions, 0);
+    luaL_setfuncs(L, bind_limits_functions, 0);
     luaL_setfuncs(L, core_room_functions, 0);
     luaL_setfuncs(L, core_shared_functions, 0);
     luaL_setfuncs(L, core_task_functions, 0);
@@ -80,6 +81,10 @@ static int open_core(lua_State *L) {
     lua_setfield(L, -2, "check_address");
     lua_pushcfunction(L, core_check_certificate);
     lua_setfield(L, -2, "check_certificate");
+    bind_limits_push_close_codes(L);
+    lua_setfield(L, -2, "close_codes");
+    bind_limits_push(L);
+    lua_setfield(L, -2, "limits");
     core_push_senders(L);
     lua_setfield(L, -2, "senders");
     core_push_guarded(L);

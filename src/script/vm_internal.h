@@ -206,6 +206,10 @@ void guarded_open(struct vm *vm);
 void core_push_guarded(lua_State *L);
 bool guarded_has_finalizers(const struct vm *vm);
 void guarded_run_finalizers(struct vm *vm);
+/* bind_limits.c: pushes core.close_codes, core.limits; the functions beside them. */
+void bind_limits_push_close_codes(lua_State *L);
+void bind_limits_push(lua_State *L);
+extern const luaL_Reg bind_limits_functions[];
 /* core_conn.c: pushes the C functions that are conn.send for the plain codecs. */
 void core_push_senders(lua_State *L);
 /* core_conn.c: pushes the key under which a conn object keeps its integer. */

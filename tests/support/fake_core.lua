@@ -306,6 +306,14 @@ function FakeCore:install()
       max_connections = 10000,
     },
   }, self)
+  core.close_codes = {
+    normal = 1000, bad_payload = 1007, script_error = 1011, restart = 1012, first_private = 4000, timed_out = 4408,
+    last = 4999,
+  }
+  core.limits = { close_reason_bytes = 123, message_key_bytes = 1024, store_key_bytes = 1024, stores = 256 }
+  function core.close_code_is_valid(code)
+    return code >= 1000 and code <= 1014 and not (code >= 1004 and code <= 1006) or code >= 3000 and code <= 4999
+  end
   core.guarded = { resume = raw.resume, close = coroutine.close }
   core.wait_marker, world.keepers[1] = new_place()
   core.conn_key, world.keepers[2] = new_place()

@@ -25,7 +25,7 @@ local function is_status(value)
 end
 
 local function is_close_code(value)
-  return math.type(value) == "integer" and value >= 4000 and value <= 4999
+  return math.type(value) == "integer" and value >= core.close_codes.first_private and value <= core.close_codes.last
 end
 
 --- Is this the status of a refusal? From 4000 to 4999 it is a close code: the handshake is accepted
@@ -90,7 +90,7 @@ function replies.refusal(status, message, headers)
   return reply
 end
 
-local LONGEST_REASON <const> = 123 -- bytes; RFC 6455 section 5.5
+local LONGEST_REASON <const> = core.limits.close_reason_bytes
 
 --- The reason of a Close frame: the message, cut to whole characters that fit.
 local function close_reason(details)
