@@ -2,7 +2,7 @@
  * left.
  *
  * Knows the workers and the clock. What else belongs to an end (sockets, the admin address,
- * telling systemd) is done by whoever is told the phases. Main thread. */
+ * the messages to systemd) is done by `on_phase`. Main thread. */
 #ifndef TIDEWIRE_SERVER_DRAIN_H
 #define TIDEWIRE_SERVER_DRAIN_H
 
@@ -14,9 +14,9 @@
 /* In the order of their coming; the first three may be left out. */
 enum drain_phase {
     DRAIN_NOT,
-    DRAIN_LAME_DUCK, /* who asks is told that the end comes; all else goes on */
-    DRAIN_ON,        /* nobody comes in any more, and everyone is told to go */
-    DRAIN_OVER,      /* everyone had their time: what is left was cut off */
+    DRAIN_LAME_DUCK, /* /readyz says 503; all else goes on */
+    DRAIN_ON,        /* no client is admitted, and every client is sent 1001 */
+    DRAIN_OVER,      /* the time is over: connections that are left are cut off */
 };
 
 struct drain_options {
@@ -32,9 +32,9 @@ struct drain_options {
 struct drain {
     enum drain_phase phase; /* for reading */
     bool handed_over;       /* for reading: another process has taken over */
-    bool
-        sockets_go_on; /* set it where whoever opened the sockets keeps them: connections wait there for
-                               the next process, and nobody who was accepted is turned away */
+    /* Set it where another process keeps the sockets open: connections wait there for the next
+     * process, and no accepted client is turned away. */
+    bool sockets_go_on;
     /* private */
     struct drain_options options;
     uv_timer_t timer;
@@ -46,10 +46,11 @@ void drain_close(struct drain *drain);
 
 /* The server is to end; `why` is for the log. Where that was said before, at once. */
 void drain_signal(struct drain *drain, const char *why);
-/* Another process accepts on the server's sockets from now on: whoever is half in is let in,
- * then all are told to go, without a lame duck. Not after drain_signal() has begun the drain. */
+/* Another process accepts on the server's sockets from now on: clients that were accepted are
+ * admitted, then all are sent 1001, without a lame duck. Not after drain_signal() has begun the
+ * drain. */
 void drain_hand_over(struct drain *drain);
-/* The server ends before it served anybody: there is nobody to tell. */
+/* The server ends before it has served a client. */
 void drain_skip(struct drain *drain, const char *why);
 
 #endif
