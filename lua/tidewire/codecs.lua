@@ -1,8 +1,9 @@
--- codecs.lua -- from payloads to values and back, and the JSON heartbeat that lives among them.
+-- codecs.lua -- decodes payloads and encodes values; handles the JSON heartbeat, whose messages are
+-- payloads too.
 --
--- compile() gives an endpoint its conn.send and, where messages must be looked at before handle_message, its
--- `receive`. A message that cannot be decoded is the client's mistake and goes to on_error as kind "decode"; a
--- value that cannot be encoded is the script's and throws.
+-- compile() gives an endpoint its conn.send and, where messages must be read before handle_message,
+-- its `receive`. A message that cannot be decoded goes to on_error as kind "decode". A value that
+-- cannot be encoded is misuse by the script and throws.
 
 local core = require "tidewire.core"
 local errors = require "tidewire.errors"
@@ -33,7 +34,8 @@ end
 
 -- ---- JSON heartbeat (docs/scripting.md) ----
 
---- Answers a client's JSON ping or notes its pong. True: the message was one of them.
+--- Answers a client's JSON ping, or notes its pong. Returns true if the message was a ping or a
+--- pong.
 local function is_heartbeat(conn, value)
   if type(value) ~= "table" then
     return false
@@ -49,7 +51,7 @@ local function is_heartbeat(conn, value)
   return false
 end
 
---- Looks into a text payload only when it may be a heartbeat.
+--- The same for a payload; decodes only texts that may be a heartbeat.
 local function is_heartbeat_text(conn, payload, binary)
   if binary or not payload:find('"p[io]ng"') or not payload:find("^%s*{") then
     return false
@@ -104,9 +106,10 @@ local function custom_receive(codec, heartbeat)
   end
 end
 
---- What a codec of the script's own makes of a value; or nil and why that is misuse. What it throws goes through.
+--- Encodes a value by a codec of the script's own; or returns nil and the reason why the result is
+--- misuse. Errors of the codec pass through.
 ---@return string|nil payload
----@return "text"|"binary"|string|nil kind_or_problem  nil: it does not say
+---@return "text"|"binary"|string|nil kind_or_problem  nil: the codec does not set the kind
 local function encode_own(codec, value)
   local payload, kind = codec.encode(value)
   if type(payload) ~= "string" then
@@ -117,8 +120,8 @@ local function encode_own(codec, value)
   return payload, kind
 end
 
---- conn.send of all codecs of scripts' own, so that new code with another one need not touch each connection.
---- encode(value) -> payload, kind
+--- conn.send of all codecs of scripts' own: one function, so that new functions of a codec need not
+--- change each connection. encode(value) -> payload, kind
 local function send_own(conn, value, options)
   local endpoint = type(conn) == "table" and conn[ENDPOINT]
   if not endpoint then
@@ -140,8 +143,8 @@ end
 
 -- ---- broadcasts ----
 
---- The name of an endpoint's codec, the same on every machine: a codec of the script's own is the endpoint's, whose
---- functions new code may replace.
+--- The name of an endpoint's codec, the same on every machine: a codec of the script's own is the
+--- endpoint's, whose functions new code may replace.
 ---@param codec "text"|"binary"|"json"|tidewire.Codec
 ---@param path string  the endpoint's
 ---@return string name  "text", "binary", "json" or "custom:" and the path
@@ -149,8 +152,8 @@ function codecs.name(codec, path)
   return type(codec) == "table" and "custom:" .. path or codec --[[@as string]]
 end
 
---- A value as a payload for the connections that have this codec; or nil and why it cannot be that, which is misuse.
---- What a codec of the script's own throws goes through.
+--- Encodes a value for the connections that have this codec; or returns nil and the reason why the
+--- value is misuse. Errors of a codec of the script's own pass through.
 ---@param codec "text"|"binary"|"json"|tidewire.Codec
 ---@param value any
 ---@return string|nil payload
@@ -169,9 +172,10 @@ function codecs.encode(codec, value)
   return tostring(value), codec == "binary" and "binary" or "text"
 end
 
---- The kind of a payload that codecs.encode() gave: a codec of the script's own decides, for the others the sender.
+--- The kind of a payload of codecs.encode(): a codec of the script's own sets it, for other codecs
+--- the sender.
 ---@param codec "text"|"binary"|"json"|tidewire.Codec
----@param encoded "text"|"binary"      what codecs.encode() said
+---@param encoded "text"|"binary"      the second result of codecs.encode()
 ---@param wanted "text"|"binary"|nil   by the sender
 ---@return "text"|"binary"
 function codecs.kind(codec, encoded, wanted)

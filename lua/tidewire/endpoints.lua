@@ -1,4 +1,4 @@
--- endpoints.lua -- what an endpoint needs at run time: its hooks, its codec, its number in C.
+-- endpoints.lua -- prepares endpoints for the run time: hooks, codec, number in C.
 --
 -- Prepared for each endpoint when an app is activated, so that nothing is left to decide for each
 -- message: a codec that changes nothing and a heartbeat of PING frames cost nothing. Limits and
@@ -26,7 +26,7 @@ local endpoints = {}
 ---@field on_close function|nil
 ---@field validate function|nil
 
---- Fills in the fields above and tells C.
+--- Fills in the fields above and gives C the endpoint's settings.
 ---@param endpoint tidewire.Endpoint
 ---@param number integer|nil  C's, of an endpoint that it knows
 function endpoints.prepare(endpoint, number)

@@ -9,7 +9,7 @@ local registry = {}
 ---@type table<integer, tidewire.Conn>  by the connection's integer
 registry.conns = {}
 
----@type tidewire.PreparedEndpoint[]  and those that are no more, as long as they may have connections
+---@type tidewire.PreparedEndpoint[]  and removed ones, as long as they may have connections
 registry.endpoints = {}
 
 ---@type table<integer, "text"|"binary"|"json"|tidewire.Codec>  their codecs, by C's numbers

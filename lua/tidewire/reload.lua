@@ -132,7 +132,7 @@ end
 --- The endpoints that are not in the new app and still have their code. An endpoint loses its code
 --- when a later app is activated and no worker has a connection of it: by then all workers refuse
 --- new ones.
-local function vanished(new)
+local function removed(new)
   local there, list = {}, {}
   for _, endpoint in ipairs(new.endpoints) do
     there[endpoint.path] = true
@@ -140,10 +140,10 @@ local function vanished(new)
   for path, endpoint in pairs(live) do
     if there[path] or endpoint.is_stripped then
       goto continue
-    elseif endpoint.has_vanished and core.endpoint_taken(endpoint.number) == 0 then
+    elseif endpoint.is_removed and core.endpoint_taken(endpoint.number) == 0 then
       strip(endpoint)
     else
-      endpoint.has_vanished = true
+      endpoint.is_removed = true
       list[#list + 1] = endpoint
     end
     ::continue::
@@ -161,8 +161,8 @@ local function codecs_of(list)
   return by_number
 end
 
---- Makes the endpoints of a loaded app those that connections use. Where an endpoint has a codec of another kind, C
---- closes its connections.
+--- Makes the endpoints of a loaded app those that connections use. Where an endpoint has a codec of
+--- another kind, C closes its connections.
 local function activate_endpoints(loaded)
   core.set_budgets(loaded.handler_timeout, loaded.limits.load_timeout)
   local list = {}
@@ -170,7 +170,7 @@ local function activate_endpoints(loaded)
     update(endpoint)
     list[i] = endpoint.live
   end
-  for _, endpoint in ipairs(vanished(loaded)) do
+  for _, endpoint in ipairs(removed(loaded)) do
     list[#list + 1] = endpoint
     if loaded.removed_endpoints == "close" then
       core.close_endpoint(endpoint.number, core.close_codes.restart, "this endpoint is no more")
@@ -194,7 +194,8 @@ function reload.activate(loaded, old)
   scope.finish(old.scripts.number)
   luv_sockets.activate(generation)
   if loaded.on_reload then
-    core.set_scope(generation) -- what on_reload starts belongs to the new code, as what on_load starts does
+    -- timers and functions that on_reload starts belong to the new code, as those of on_load do
+    core.set_scope(generation)
     core.spawn(loaded.on_reload, old.value)
     core.set_scope(nil)
   end

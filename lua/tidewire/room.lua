@@ -1,9 +1,9 @@
--- room.lua -- `tw.room`, `tw.broadcast`, `tw.send`, `tw.close`: speaking to others.
+-- room.lua -- `tw.room`, `tw.broadcast`, `tw.send`, `tw.close`: sends to other connections.
 --
--- A room is a name, not a thing to create: the object here holds nothing but the name. A value is encoded once for
--- each codec that its receivers have (mostly one), and framed once. Which codecs these are may
--- change until C sends: connections of other workers join at any moment. A codec that only another worker's code has,
--- while new code is activated, is left out. Keeps nothing.
+-- A room is a name and need not be created: the object here holds only the name. A value is encoded
+-- once for each codec of its receivers (mostly one), and framed once. The set of codecs may change
+-- until C sends, because connections of other workers join at any moment. Connections whose codec
+-- only another worker's code has, while new code is activated, get nothing. Keeps nothing.
 
 local codecs = require "tidewire.codecs"
 local Conn = require "tidewire.conn"
@@ -25,7 +25,7 @@ Room.__kind = "a room"
 Room.__instead = "send its name, room.name"
 missing.watch_class("room", Room, { name = true })
 
---- A room is made anew by each tw.room, so what is put into one is lost.
+--- Each tw.room returns a new object, so fields that scripts set would be lost.
 function Room.__newindex(_, key)
   error(("a room has no fields of the script's (%s): keep such things in a table of your own, by the room's name")
     :format(option_types.describe(key)), 2)
@@ -41,7 +41,7 @@ end
 
 local room = {}
 
---- The room of a name. Empty rooms cost nothing.
+--- The room of a name. A room without members costs nothing.
 ---@param name string
 ---@return tidewire.Room
 function room.get(name)
@@ -53,7 +53,8 @@ end
 
 local NOT_UTF8 <const> = 'text must be valid UTF-8; for other bytes give the endpoint the codec "binary"'
 
---- What a codec of the script's own, which endpoints may share, has made of the value for another of them.
+--- The encoding that a codec of the script's own, which several endpoints share, made for another
+--- endpoint.
 local function encoded_before(list, codec)
   for i = 1, #list, 3 do
     if registry.codecs[list[i]] == codec then
@@ -62,7 +63,8 @@ local function encoded_before(list, codec)
   end
 end
 
---- Adds the value as each of these codecs has it. Throws for one that refuses it, at the script's line.
+--- Adds the encodings of the value by these codecs. Throws, at the script's line, where a codec
+--- refuses the value.
 local function add_encodings(list, what, value, codec_numbers)
   for _, number in ipairs(codec_numbers) do
     local codec, payload, kind = registry.codecs[number], nil, nil
@@ -83,8 +85,9 @@ local function add_encodings(list, what, value, codec_numbers)
   end
 end
 
---- Sends the value to those who are meant, by the codecs that they have. All is encoded before anything is sent: a
---- value that one codec refuses reaches nobody. Returns to how many connections it was queued.
+--- Sends the value to its receivers, by their codecs. Encodes for all codecs before anything is
+--- sent: a value that one codec refuses reaches no connection. Returns the number of connections
+--- for which it was queued.
 local function publish(what, value, codec_numbers, room_name, endpoint, except, key)
   local list = {}
   while true do
@@ -106,12 +109,13 @@ local function check_room(value, method)
   end
 end
 
---- Sends a value to everyone in the room. Who joined before gets it, who joins later does not.
+--- Sends a value to all members of the room. Connections that joined before get it, later ones do
+--- not.
 ---@param value any
----@param options tidewire.Conn|{ except: tidewire.Conn|string|nil, key: string|nil }|nil  whom to leave out, a
----  connection or its id; where
----  slow_client = "conflate", a message with the same key that still waits is replaced
----@return integer delivered  to how many connections it was queued
+---@param options tidewire.Conn|{ except: tidewire.Conn|string|nil, key: string|nil }|nil  `except`: the
+---  connection to leave out, or its id; `key`: with slow_client = "conflate", the message replaces a
+---  waiting one with the same key
+---@return integer delivered  the number of connections for which it was queued
 function Room:broadcast(value, options)
   check_room(self, "broadcast")
   local except, key = send_options.of_broadcast("room:broadcast", options, 2, value)
@@ -119,21 +123,22 @@ function Room:broadcast(value, options)
   return delivered -- no tail call: errors count the frames
 end
 
---- How many connections are in the room, over all workers.
+--- The number of members, over all workers.
 ---@return integer
 function Room:size()
   check_room(self, "size")
   return core.room_size(self.name)
 end
 
---- Who is in the room, over all workers, in no order.
+--- The members of the room, over all workers, in no order.
 ---@return tidewire.Member[]
 function Room:members()
   check_room(self, "members")
   return presence.members(self.name)
 end
 
---- Calls f("join" or "leave", member) for everyone who joins or leaves from now on, each on its own: f may wait.
+--- Calls f("join" or "leave", member) for each connection that joins or leaves from now on, each
+--- call in a coroutine of its own: f may wait.
 ---@param f (fun(event: "join"|"leave", member: tidewire.Member))|tidewire.Watchers
 ---@return tidewire.Watch
 function Room:watch(f)
@@ -155,7 +160,7 @@ local function codecs_of(only)
   return list
 end
 
---- The words for a path that no endpoint has.
+--- The message about a path that no endpoint has.
 local function no_endpoint(path)
   if type(path) ~= "string" then
     return ("tw.broadcast: endpoint must be the path of one, got %s"):format(type(path))
@@ -167,7 +172,7 @@ local function no_endpoint(path)
   return ('tw.broadcast: there is no endpoint %s%s'):format(option_types.quote(path), suggest.hint(path, paths))
 end
 
---- Sends a value to everyone.
+--- Sends a value to all connections.
 ---@param value any
 ---@param options tidewire.Conn|{ endpoint: string|nil, except: tidewire.Conn|string|nil, key: string|nil }|nil  only
 ---  those of one endpoint, by its path; the others as of room:broadcast
@@ -183,7 +188,7 @@ function room.broadcast(value, options)
   return delivered -- no tail call, as above
 end
 
---- Sends a value to one connection, of whichever worker, through the codec of its endpoint.
+--- Sends a value to one connection of any worker, through the codec of its endpoint.
 ---@param conn_id string  its `conn.id`
 ---@param value any
 ---@param options string|{ kind: string|nil, key: string|nil }|nil  as of conn:send
@@ -214,12 +219,12 @@ function room.send(conn_id, value, options)
   return nil, message
 end
 
---- Closes one connection, of whichever worker: what is queued for it is sent first.
+--- Closes one connection of any worker, after the messages that are queued for it.
 ---@param conn_id string      its `conn.id`
 ---@param code integer|nil    as of conn:close
 ---@param reason string|nil
 ---@return true|nil ok
----@return string|nil message  "closed" when it is closing already, or gone
+---@return string|nil message  "closed" when it is closing or closed
 function room.close(conn_id, code, reason)
   if type(conn_id) ~= "string" then
     error(("tw.close: a conn.id is needed, got %s"):format(option_types.kind(conn_id)), 2)
