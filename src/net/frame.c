@@ -96,16 +96,16 @@ static enum frame_kind enter(struct frame_reader *r, const unsigned char *header
         why = "control frame in fragments";
     else if (is_control(r->opcode) && len > CONTROL_MAX)
         why = "control frame of more than 125 bytes";
-    else if (r->opcode == OPCODE_CONTINUATION && r->message_kind == 0)
+    else if (r->opcode == OPCODE_CONTINUATION && r->message_opcode == 0)
         why = "continuation of no message";
-    else if (!is_control(r->opcode) && r->opcode != OPCODE_CONTINUATION && r->message_kind != 0)
+    else if (!is_control(r->opcode) && r->opcode != OPCODE_CONTINUATION && r->message_opcode != 0)
         why = "new message inside a fragmented one";
     if (why != NULL)
         return fail(out, CLOSE_PROTOCOL, why);
     if (!is_control(r->opcode)) {
         bool begins = r->opcode != OPCODE_CONTINUATION;
         if (begins)
-            r->message_kind = r->opcode;
+            r->message_opcode = r->opcode;
         if (begins && !r->final)
             r->limits = *limits;
         if (!begins)
@@ -164,8 +164,8 @@ static enum frame_kind leave(struct frame_reader *r, char *payload, size_t len, 
         return FRAME_MORE;
     if (r->fragments > 0)
         r->fragments = r->empty = 0;
-    enum frame_kind kind = r->message_kind == OPCODE_TEXT ? FRAME_TEXT : FRAME_BINARY;
-    r->message_kind = 0;
+    enum frame_kind kind = r->message_opcode == OPCODE_TEXT ? FRAME_TEXT : FRAME_BINARY;
+    r->message_opcode = 0;
     r->messages++;
     out->payload = payload;
     out->len = len;
@@ -208,7 +208,7 @@ void frame_forget(struct frame_reader *r) {
         r->control = NULL;
         r->control_len = 0;
     }
-    if (r->message_kind == 0) {
+    if (r->message_opcode == 0) {
         mem_free(r->kept);
         r->kept = NULL;
         r->kept_len = r->kept_capacity = 0;

@@ -36,8 +36,8 @@ struct frame_reader {
     /* private to frame.c */
     unsigned char header[14];
     uint8_t header_len;
-    uint8_t opcode;       /* of the frame whose payload is being read */
-    uint8_t message_kind; /* of the message being put together; 0: none */
+    uint8_t opcode;         /* of the frame whose payload is being read */
+    uint8_t message_opcode; /* of the message being put together; 0: none */
     bool in_payload, final;
     uint8_t mask[4];
     uint32_t mask_at;           /* how far the frame's payload has been unmasked, modulo 4 */
@@ -75,7 +75,7 @@ void frame_forget(struct frame_reader *reader);
 /* Has a frame or a message begun that is not whole? Then a number, another one for each message;
  * else 0. */
 static inline uint32_t frame_unfinished(const struct frame_reader *reader) {
-    bool begun = reader->message_kind != 0 || reader->in_payload || reader->header_len > 0;
+    bool begun = reader->message_opcode != 0 || reader->in_payload || reader->header_len > 0;
     return begun ? reader->messages * 2 + 1 : 0;
 }
 
