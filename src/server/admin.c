@@ -21,7 +21,8 @@
 
 enum { PATIENCE_MS = 500 };
 
-/* Sockets at a time, of all addresses: they are not among limits.connections, and take the same descriptors. */
+/* Sockets at a time, of all addresses: they are not among limits.connections, and take the same
+ * descriptors. */
 enum { MAX_SOCKETS = 256 };
 
 /* Bytes of what is sent to it, and of its answers that wait for their readers. */
@@ -277,8 +278,8 @@ static void on_patience_over(uv_timer_t *timer) {
     answer_stats(timer->data);
 }
 
-/* The workers count first: what each connection holds is theirs to know. One whose script does not return is not
- * waited for long. */
+/* The workers count first: what each connection holds is theirs to know. One whose script does
+ * not return is not waited for long. */
 static void ask_for_stats(struct admin *admin, const struct http *http) {
     admin->asking = mem_realloc(admin->asking, (admin->asking_count + 1) * sizeof *admin->asking);
     admin->asking[admin->asking_count++] = http_number(http);
@@ -356,7 +357,7 @@ void admin_start(struct admin *admin) {
         admin->listener = listener_start(admin->loop, admin->set, 0, admin->http);
 }
 
-void admin_leave(struct admin *admin) {
+void admin_stop_accepting(struct admin *admin) {
     if (admin == NULL)
         return;
     listener_close(admin->listener);

@@ -22,8 +22,8 @@ void admin_start(struct admin *admin);
 /* /readyz answers 503 from now on. Accepts NULL. */
 void admin_drain(struct admin *admin);
 
-/* Another process has the sockets: accepts no more. Accepts NULL. */
-void admin_leave(struct admin *admin);
+/* Another process accepts on the sockets from now on. NULL is allowed. */
+void admin_stop_accepting(struct admin *admin);
 
 /* A worker has something to report. Accepts NULL. */
 void admin_see(struct admin *admin);

@@ -11,7 +11,7 @@ static void on_check_late(uv_timer_t *timer) {
     vm_tell_load(worker_vm(timer->data), RELOAD_SLOW_MS / 1000.0, 1, 1);
 }
 
-/* Loads, and says once that it takes long. */
+/* Loads, and logs once that it takes long. */
 static const struct app *check_load(struct worker *worker, const char *file,
                                     const struct vm_command_line *line, uv_timer_t *timer) {
     uv_timer_init(worker_loop(worker), timer);

@@ -68,7 +68,7 @@ struct server {
     bool exit_seen; /* a script has called os.exit */
 };
 
-/* Once where the log is, and once for who starts it, if that is not the same. */
+/* Once in the log, and once on the standard error, where that is not the same. */
 static void explain_failure(const struct server *server, const char *why) {
     if (server->settings->log_file != NULL)
         fprintf(stderr, "tidewire: %s\n", why);
@@ -309,12 +309,12 @@ static void on_upgraded(void *user, pid_t by) {
     log_eventf(LOG_INFO, "upgrade", "process %ld has taken over", (long)by);
     pid_file_leave(&server->pid_file);
     listeners_leave_files(&server->listeners);
-    admin_leave(server->admin);
+    admin_stop_accepting(server->admin);
     notify_handed_over(&server->notify, by);
     drain_hand_over(&server->drain);
 }
 
-/* The pid file and the control socket, under names that nobody looks for yet. */
+/* The pid file and the control socket, under names at which no process looks yet. */
 static bool open_files(struct server *server, char *error, size_t error_size) {
     if (!pid_file_write(&server->pid_file, error, error_size))
         return false;
@@ -370,8 +370,8 @@ static bool open_and_accept(struct server *server, const struct app *app) {
     passed_fds_close_rest(server->passed);
     server->drain.sockets_go_on = listeners_are_passed(&server->listeners);
     if (server->early_ends == 0) {
-        serving_tell(&server->listeners, app);
-        serving_tell_ready(app);
+        serving_log(&server->listeners, app);
+        serving_log_ready(app);
         notify_ready(&server->notify);
     }
     for (; server->early_ends > 0; server->early_ends--)

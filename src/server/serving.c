@@ -74,14 +74,14 @@ static void add_endpoints(struct text *text, const struct app *app) {
     add(text, ")");
 }
 
-static void say(const char *event, const struct text *text) {
+static void log_text(const char *event, const struct text *text) {
     struct log_line line;
     log_begin(&line, LOG_INFO, event);
     log_bytes(&line, "message", text->bytes, text->len);
     log_end(&line);
 }
 
-void serving_tell(const struct listeners *listeners, const struct app *app) {
+void serving_log(const struct listeners *listeners, const struct app *app) {
     struct text text = {0};
     unsigned count = 0;
     add(&text, "serving ");
@@ -90,16 +90,16 @@ void serving_tell(const struct listeners *listeners, const struct app *app) {
     add_more(&text, count);
     if (app->endpoint_count > 0)
         add_endpoints(&text, app);
-    say("serving", &text);
+    log_text("serving", &text);
     if (listeners->admin == NULL || !log_is_pretty())
         return;
     text.len = count = 0;
     add(&text, "admin address ");
     add_urls(&text, listeners->admin, false, &count);
-    say("serving", &text);
+    log_text("serving", &text);
 }
 
-void serving_tell_ready(const struct app *app) {
+void serving_log_ready(const struct app *app) {
     struct log_line line;
     log_begin(&line, LOG_INFO, "ready");
     log_int(&line, "endpoints", app->endpoint_count);

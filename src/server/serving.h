@@ -5,9 +5,9 @@
 
 #include "server/listeners.h"
 
-/* Once, when clients are let in. */
-void serving_tell(const struct listeners *listeners, const struct app *app);
-/* After that: how much there is. */
-void serving_tell_ready(const struct app *app);
+/* Once, when clients are served: where they connect. */
+void serving_log(const struct listeners *listeners, const struct app *app);
+/* After that: that the server is ready, and how many endpoints, routes and workers it has. */
+void serving_log_ready(const struct app *app);
 
 #endif

@@ -12,9 +12,10 @@
  * descriptor. False, after a message on stderr where there is one: /dev/null cannot be opened. */
 bool standard_streams_reserve(void);
 
-/* Writes what stdio still holds of all files (io.write, io.open), for the end of the process. False: it has not been
- * written within half a second, because nobody reads it, or a thread that does not return holds a file: then exit()
- * would wait for ever, and standard_streams_leave() is right. */
+/* Writes what stdio still holds of all files (io.write, io.open), for the end of the process.
+ * False: it has not been written within half a second, because nobody reads it, or a thread that
+ * does not return holds a file: then exit() would wait for ever, and standard_streams_leave() is
+ * right. */
 bool standard_streams_flush(void);
 
 /* Ends the process as it is. */

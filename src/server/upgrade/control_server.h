@@ -29,7 +29,7 @@ struct control_server_options {
 
 struct control_server;
 
-/* Listens, under a name that nobody looks for yet. NULL, with a sentence in `error`, when that
+/* Listens, under a name at which no process asks yet. NULL, with a sentence in `error`, when that
  * cannot be. */
 struct control_server *control_server_open(const struct control_server_options *options,
                                            char *error, size_t error_size);

@@ -1,5 +1,5 @@
 /* upgrade_old.h -- the running process's side of an upgrade: it passes its listening sockets to
- * the next process, without a moment in which nobody listens.
+ * the next process, without a moment in which no process listens.
  *
  * upgrade_new.h is the other side; the order of messages stands on top of control.h. Main
  * thread. */
