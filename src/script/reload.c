@@ -57,8 +57,8 @@ void reload_end_slice(struct task *task) {
 
 /* ---- loading ---- */
 
-void vm_reload(struct vm *vm, const char *file, const struct vm_command_line *command_line,
-               unsigned generation, vm_loaded_fn on_loaded, void *user) {
+void vm_load_next(struct vm *vm, const char *file, const struct vm_command_line *command_line,
+                  unsigned generation, vm_loaded_fn on_loaded, void *user) {
     vm->on_loaded = on_loaded;
     vm->on_loaded_user = user;
     vm->loading = generation;
@@ -113,7 +113,7 @@ static struct task *find_load(struct list *tasks) {
     return NULL;
 }
 
-void vm_tell_load(struct vm *vm, double seconds, unsigned loading, unsigned workers) {
+void vm_log_slow_load(struct vm *vm, double seconds, unsigned loading, unsigned workers) {
     struct task *task = find_load(&vm->sleeping);
     const char *does = task == NULL ? "is busy" : "waits";
     struct log_line line;
@@ -144,7 +144,7 @@ static void run_event(struct vm *vm, enum vm_event event) {
     vm->must_answer = false;
 }
 
-uint32_t vm_swap(struct vm *vm) {
+uint32_t vm_activate(struct vm *vm) {
     vm->generation = vm->loading;
     vm->took_over_ns = clock_monotonic_ns();
     vm->codec_closed = 0;

@@ -75,23 +75,23 @@ void vm_stop_load(struct vm *vm);
 
 /* ---- new code ---- */
 
-/* What became of vm_reload(): an app, which is the callee's, or NULL and lines that say what is wrong; and the
- * script files that were asked for, one a line, there or not. */
+/* How a vm_load_next() has ended: with an app, which is the callee's, or NULL and lines that say
+ * what is wrong; and with the script files that were asked for, one a line, there or not. */
 typedef void (*vm_loaded_fn)(void *user, struct app *app, const char *problems,
                              const char *sources);
 
-/* Begins to load the app anew, as this generation, beside the code that runs. on_loaded is called once, unless
- * vm_discard() comes first. */
-void vm_reload(struct vm *vm, const char *file, const struct vm_command_line *command_line,
-               unsigned generation, vm_loaded_fn on_loaded, void *user);
+/* Begins to load the app anew, as this generation, beside the code that runs. on_loaded is called
+ * once, unless vm_discard() comes first. */
+void vm_load_next(struct vm *vm, const char *file, const struct vm_command_line *command_line,
+                  unsigned generation, vm_loaded_fn on_loaded, void *user);
 /* The app that is loaded, for the first time or anew, waits or is busy for so long: says so in the
  * log, with where. `loading` of `workers` workers are. Says nothing when it has been loaded by
  * now. */
-void vm_tell_load(struct vm *vm, double seconds, unsigned loading, unsigned workers);
-/* The code that was loaded takes over. Returns how many connections were closed, as their codec is
+void vm_log_slow_load(struct vm *vm, double seconds, unsigned loading, unsigned workers);
+/* Replaces the code that runs by what was loaded. Returns how many connections were closed, as their codec is
  * of another kind in it. */
-uint32_t vm_swap(struct vm *vm);
-/* It is given up, loaded or not. */
+uint32_t vm_activate(struct vm *vm);
+/* Gives up the next code, loaded or not. */
 void vm_discard(struct vm *vm);
 
 /* Calls f with the generation of each hook, timer or spawned function that waits. */

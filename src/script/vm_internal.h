@@ -91,7 +91,7 @@ struct vm {
     unsigned generation;    /* of the code that runs */
     unsigned loading;       /* of the code that is loaded, or was last */
     uint32_t codec_closed;  /* connections that it has closed, whose codec is another in it */
-    vm_loaded_fn on_loaded; /* of vm_reload(); NULL: it was told, or nobody waits */
+    vm_loaded_fn on_loaded; /* of vm_load_next(); NULL: it was told, or nobody waits */
     void *on_loaded_user;
     uint64_t took_over_ns; /* monotonic: when the code that runs did; 0: it is the first */
     uint64_t slice_began_ns,

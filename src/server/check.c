@@ -8,7 +8,7 @@
 #include <stdio.h>
 
 static void on_check_late(uv_timer_t *timer) {
-    vm_tell_load(worker_vm(timer->data), RELOAD_SLOW_MS / 1000.0, 1, 1);
+    vm_log_slow_load(worker_vm(timer->data), RELOAD_SLOW_MS / 1000.0, 1, 1);
 }
 
 /* Loads, and logs once that it takes long. */

@@ -287,7 +287,7 @@ uint32_t worker_activate(struct worker *worker, struct app *app) {
     struct http_options options = http_options(worker);
     http_server_change(worker->http, &options);
     handshake_server_change(worker->handshakes, options.half_closed_ms);
-    return vm_swap(worker->vm);
+    return vm_activate(worker->vm);
 }
 
 static void count_connection(void *counts, unsigned generation) {

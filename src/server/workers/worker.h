@@ -51,7 +51,7 @@ bool worker_load(struct worker *worker, const char *file,
 const struct app *worker_app(const struct worker *worker);
 /* For loading new code, and for giving up a load. */
 struct vm *worker_vm(struct worker *worker);
-/* Replaces the code that runs by what vm_reload() has loaded, with its limits. The app becomes
+/* Replaces the code that runs by what vm_load_next() has loaded, with its limits. The app becomes
  * the worker's. Returns how many connections were closed, as the codec of their endpoint is of
  * another kind. */
 uint32_t worker_activate(struct worker *worker, struct app *app);

@@ -78,14 +78,14 @@ static void carry_out_orders(struct worker_thread *thread) {
     if (orders & WORKER_LISTEN)
         worker_listen(worker, context->sets, context->set_count);
     if (orders & WORKER_LOAD)
-        vm_reload(vm, context->file, &context->command_line, context->generation, on_loaded,
-                  thread);
+        vm_load_next(vm, context->file, &context->command_line, context->generation, on_loaded,
+                     thread);
     if (orders & WORKER_ACTIVATE)
         activate(thread);
     if (orders & WORKER_DISCARD)
         discard(thread);
     if (orders & WORKER_LOG_SLOW_LOAD)
-        vm_tell_load(vm, context->load_seconds, context->loading, context->count);
+        vm_log_slow_load(vm, context->load_seconds, context->loading, context->count);
     if (orders & WORKER_COUNT)
         count(thread);
     if (orders & WORKER_DRAIN)
