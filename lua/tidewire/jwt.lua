@@ -195,7 +195,7 @@ local function time_fault(claims, leeway)
       return ("malformed token: its claim %s is not a number"):format(name)
     end
   end
-  local now = os.time() -- nothing is added to what a stranger wrote
+  local now = os.time() -- nothing is added to numbers of a token: they may be of any size
   if claims.exp and claims.exp <= now - leeway then
     return "token expired"
   elseif claims.nbf and claims.nbf > now + leeway then

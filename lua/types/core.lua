@@ -157,21 +157,21 @@ function core.send_anywhere(conn, codec, payload, kind, key) end
 ---@return boolean was_open  false: it is closing or gone
 function core.close_anywhere(conn, code, reason) end
 
---- The numbers of codecs that a broadcast to the room needs, as it is now; `publish` says what has
---- changed.
+--- The numbers of the codecs that the room's members have now. `publish` returns those that have
+--- come meanwhile.
 ---@param room string
 ---@return integer[]
 function core.room_codecs(room) end
 
---- Sends to all who are meant, each encoding to those with its codec; or to nobody, if some have a
---- codec that is not among them.
----@param room string?       nil: to everyone
----@param endpoint integer?  only to those of this one
+--- Sends to all receivers, to each the encoding of its codec; or to none, if a receiver has a codec
+--- that is not among the encodings.
+---@param room string?       nil: to all connections
+---@param endpoint integer?  only to connections of this endpoint
 ---@param except integer?    not to this connection
----@param key string?        may take the place of a message that waits with this key
----@param ... integer|string|false  three for each encoding: a codec, a payload (false: they get nothing), a kind
----@return integer|false|nil delivered  nil: nobody got it, it is text that is not UTF-8; false: nobody got it
----@return integer[]? missing  false: these codecs are needed, too
+---@param key string?        the message may replace a waiting one with this key
+---@param ... integer|string|false  three for each encoding: a codec, a payload (false: its connections get nothing), a kind
+---@return integer|false|nil delivered  nil: not sent, the text is not UTF-8; false: not sent, codecs are missing
+---@return integer[]? missing  beside false: the codecs that are needed as well
 function core.publish(room, endpoint, except, key, ...) end
 
 -- ---- reload.c ----

@@ -296,7 +296,7 @@ function tw.broadcast(value, options) end
 ---@param value any
 ---@param options? "text"|"binary"|{ kind?: "text"|"binary", key?: string }  as of conn:send
 ---@return true? ok
----@return "closed"|"backlog"|"refused"|nil why_not  "backlog": only of a connection of this worker; "refused": only while new code takes over
+---@return "closed"|"backlog"|"refused"|nil why_not  "backlog": only of a connection of this worker; "refused": only while new code is activated
 function tw.send(conn_id, value, options) end
 
 --- Closes one connection of any worker, known by its conn.id. The messages queued for it are sent

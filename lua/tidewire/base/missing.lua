@@ -163,7 +163,7 @@ end
 
 -- ---- hints ----
 
-local MOST_NAMES <const> = 12 -- longer lists help nobody
+local MOST_NAMES <const> = 12 -- longer lists do not help
 
 local function sorted(names)
   local list = {}
