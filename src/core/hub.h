@@ -73,7 +73,7 @@ struct endpoint *hub_endpoint(struct hub *hub, uint32_t number); /* NULL: no suc
 /* True for the first worker that asks this of an endpoint, once. */
 bool hub_is_first(struct hub *hub, uint32_t endpoint);
 
-/* ---- new code takes over ---- */
+/* ---- new code is activated ---- */
 
 /* In this order: hub_change_endpoint() for each endpoint; hub_renew(). */
 
