@@ -169,6 +169,17 @@ describe("the log", function()
     assert.is_truthy(line:find([[one\ntwo\u001b[31m  three=four\u202e]], 1, true), line)
   end)
 
+  it("for people says of a reload how many connections another codec has closed", function()
+    start_pretty()
+    local peer = app:connect("/full")
+    app:signal("sighup")
+    assert.is_truthy(app:wait_for_log("reloaded: generation 2 runs  seconds="), app:log())
+    process.write_file(app.directory .. "/app.lua", (APP:gsub("max_connections = 1", "codec = 'json'")))
+    app:signal("sighup")
+    assert.is_truthy(app:wait_for_log("; connections closed: 1 %(codec changed%)  seconds="), app:log())
+    assert.same({ "close", 1012, "codec changed" }, { select(2, peer:receive()) })
+  end)
+
   it("has one line for each refusal: the path, the status and why", function()
     for _, begin in ipairs({ start_pretty, function() start_text("debug") end }) do
       begin()
