@@ -1,4 +1,4 @@
-# The Lua library and the templates of `tidewire new`, as C arrays (see src/script/embedded.h).
+# The Lua library and the templates of `tidewire new`, as C arrays (see src/script/vm/embedded.h).
 
 # tidewire_embed_sources(OUT): names of the C files to compile; made anew when a Lua file changes.
 function(tidewire_embed_sources out)

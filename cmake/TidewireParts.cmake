@@ -18,14 +18,14 @@ function(tidewire_part name)
   target_link_libraries(tw_${name} PUBLIC tidewire_options ${PART_LINK})
 endfunction()
 
-# tidewire_lua_module(NAME [LINK target…]): src/script/NAME.c (and NAME_*.c) once more, as
-# <build>/lua/tidewire/NAME.so, so that Lua tests run without the server. It is not linked to
-# liblua: the interpreter that loads it brings Lua.
-function(tidewire_lua_module name)
+# tidewire_lua_module(FOLDER NAME [LINK target…]): src/script/FOLDER/NAME.c (and NAME_*.c) once
+# more, as <build>/lua/tidewire/NAME.so, so that Lua tests run without the server. It is not linked
+# to liblua: the interpreter that loads it brings Lua.
+function(tidewire_lua_module folder name)
   cmake_parse_arguments(MODULE "" "" "LINK" ${ARGN})
   file(GLOB_RECURSE sources CONFIGURE_DEPENDS
-    "${CMAKE_CURRENT_SOURCE_DIR}/src/script/${name}.c"
-    "${CMAKE_CURRENT_SOURCE_DIR}/src/script/${name}_*.c")
+    "${CMAKE_CURRENT_SOURCE_DIR}/src/script/${folder}/${name}.c"
+    "${CMAKE_CURRENT_SOURCE_DIR}/src/script/${folder}/${name}_*.c")
   if(NOT sources)
     return()
   endif()

@@ -31,7 +31,7 @@ foreach(file IN LISTS files)
 endforeach()
 
 file(WRITE "${OUTPUT}" "/* Made by cmake/embed.cmake from ${FOLDER}; not to be edited. */
-#include \"script/embedded.h\"
+#include \"script/vm/embedded.h\"
 
 ${arrays}const struct embedded_file ${TABLE}[] = {
 ${rows}    {NULL, NULL, NULL, 0},

@@ -3,10 +3,10 @@
 --
 --   lua5.4 scripts/check_api.lua [TOP]           TOP: the top of the source tree (default: .)
 --
--- Three things are compared: what is bound (the functions in src/script that C hands to Lua, and the
--- modules of lua/tidewire, which are loaded here with a fake of the C core), what lua/types declares,
--- and what docs/scripting.md and docs/configuration.md name. Says what is missing where; ends non-zero
--- if anything is. Compares names, not arguments; runs no hook and needs no build.
+-- Three things are compared: what is bound (the functions in src/script that C hands to Lua, and
+-- the modules of lua/tidewire, which are loaded here with a fake of the C core), what lua/types
+-- declares, and what docs/scripting.md and docs/configuration.md name. Says what is missing where;
+-- ends non-zero if anything is. Compares names, not arguments; runs no hook and needs no build.
 
 local top = arg[1] or "."
 
@@ -31,7 +31,7 @@ local problems = 0
 ---@param here names
 ---@param there names
 ---@param what string  how a name is shown: "conn:%s"
----@param is string    what it is, with where: "bound in src/script/core_conn.c"
+---@param is string    what it is, with where: "bound in src/script/bind/bind_conn.c"
 ---@param is_not string
 local function compare(here, there, what, is, is_not)
   for _, name in ipairs(sorted(here)) do
@@ -51,13 +51,13 @@ end
 
 ---The Lua module that a file of src/script belongs to: json_c.c and json_c_read.c to "json_c".
 local function module_of(file)
-  return file:match "^json_c" or file:match "^jwt_c" or "core"
+  return file:match "json_c" or file:match "jwt_c" or "core"
 end
 
 ---The names in tables of functions, and those set on the module one by one as it is opened.
 local function c_names()
   local found = { core = {}, json_c = {}, jwt_c = {} }
-  local pipe = assert(io.popen(("cd '%s/src/script' && ls *.c"):format(top)))
+  local pipe = assert(io.popen(("cd '%s/src/script' && find * -name '*.c'"):format(top)))
   for file in pipe:lines() do
     local text = read("src/script/" .. file):gsub("/%*.-%*/", "")
     local names = found[module_of(file)]
@@ -77,8 +77,8 @@ end
 ---Counters, and what the C core adds to them.
 local function core_stats()
   local stats = {}
-  for name in read("src/core/stats.h"):gmatch "X%(([%l_]+), \"" do stats[name] = 0 end
-  local body = read("src/script/core_server.c"):match "\nstatic int core_stats%b()%s*(%b{})"
+  for name in read("src/core/bus/stats.h"):gmatch "X%(([%l_]+), \"" do stats[name] = 0 end
+  local body = read("src/script/bind/bind_server.c"):match "\nstatic int core_stats%b()%s*(%b{})"
   for name in body:gmatch 'lua_setfield%(L, %-2, "([%w_]+)"%)' do stats[name] = 0 end
   return stats
 end
@@ -233,7 +233,7 @@ local public = {
   ["tidewire.http"] = { "lua/tidewire/http/client.lua", "tw.http.%s", "tw%.http%." },
   ["tidewire.jwt"] = { "lua/tidewire/jwt.lua", "tw.jwt.%s", "tw%.jwt%." },
   ["tidewire.log"] = { "lua/tidewire/log.lua", "tw.log.%s", "tw%.log%." },
-  ["tidewire.Stats"] = { "src/core/stats.h or tw.stats", "tw.stats().%s", "" },
+  ["tidewire.Stats"] = { "src/core/bus/stats.h or tw.stats", "tw.stats().%s", "" },
   ["tidewire.Conn"] = { "lua/tidewire/conn.lua", "conn.%s", "conn[.:]" },
   ["tidewire.Request"] = { "lua/tidewire/http/request.lua", "request.%s", "request%." },
   ["tidewire.Error"] = { "lua/tidewire/errors.lua", "err.%s", "err%." },

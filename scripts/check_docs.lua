@@ -3,9 +3,10 @@
 --
 --   lua5.4 scripts/check_docs.lua [TOP]          TOP: the top of the source tree (default: .)
 --
--- A file is named by its base name (`outq.c`), by the end of its path (`core/outq.c`) or from the
--- top (`src/core/outq.c`); a star stands for a part of a name. Looks at the pages below, and at the
--- README from its tour on. Whether what is said of a file is true is the reader's to judge.
+-- A file is named by its base name (`outq.c`), by the end of its path (`core/frames/outq.c`) or
+-- from the top (`src/core/frames/outq.c`); a star stands for a part of a name. Looks at the pages
+-- below, and at the README from its tour on. Whether what is said of a file is true is the reader's
+-- to judge.
 
 local top = arg[1] or "."
 
@@ -18,11 +19,7 @@ local pages = {
 }
 
 ---Folders that the pages name before they are there. Take out what is.
-local planned = {
-  "src/core/frames", "src/core/store", "src/core/bus", "src/core/hub", "src/net/socket",
-  "src/net/http", "src/net/ws", "src/script/vm", "src/script/bind", "src/script/json",
-  "src/script/http_client", "src/cluster",
-}
+local planned = { "src/cluster" }
 
 ---What a path begins with: folders at the top, and the parts of src/.
 local roots = {}

@@ -1,10 +1,11 @@
 -- Checks the picture of the parts against the #include lines: arrows go down, an edge never sees
--- another edge, each foreign library is in one part only.
+-- another edge, a room of a part (src/core/hub/) sees only the rooms that are named for it, and
+-- each foreign library is used in one place.
 --
 --   lua5.4 scripts/check_layers.lua [TOP]        TOP: the folder that holds src/ (default: .)
 --
--- Reads text, runs no compiler; knows nothing of what the code does. A new part or a new foreign
--- library goes into the two tables below.
+-- Reads text, runs no compiler; knows nothing of what the code does. A new part, a new room or a
+-- new foreign library goes into the tables below.
 
 local top = arg[1] or "."
 
@@ -20,18 +21,67 @@ local may_see = {
   main    = { "base", "server" },
 }
 
----What lives in certain parts only, or in one file of a part: patterns for the name in <...>, and words of the code.
-local prisons = {
-  { parts = { "net" }, file = "transport.c", what = "libwebsockets",
-    headers = { "^libwebsockets" } },
-  { parts = { "script" }, what = "Lua", headers = { "^lua%.h", "^lauxlib%.h", "^lualib%.h", "^lua5", "luv" } },
-  { parts = { "script" }, what = "libjwt", headers = { "^jwt" } },
-  { parts = { "script" }, what = "libcurl", headers = { "^curl/" } },
-  { parts = { "cluster" }, what = "Redis", headers = { "hiredis" } },
-  { parts = { "server" }, what = "threads", headers = { "^pthread%.h", "^threads%.h" },
+---What a room, a folder of a part, may include of the part's others. "." is the part's own folder.
+---@type table<string, table<string, string[]>>
+local rooms = {
+  base = {
+    ["."] = {},
+    log = { "." },
+  },
+  core = {
+    frames = {},
+    store = {},
+    bus = { "frames" },
+    http = {},
+    hub = { "frames", "bus", "http" },
+  },
+  net = {
+    socket = {},
+    http = { "socket" },
+    ws = { "socket", "http" },
+    listen = { "socket", "http" },
+    client = { "http" },
+  },
+  script = {
+    json = {},
+    jwt = {},
+    http_client = {},
+    vm = { "json", "jwt", "http_client" },
+    bind = { "vm", "json", "http_client" },
+  },
+  cluster = {
+    ["."] = {},
+  },
+  server = {
+    listen = {},
+    workers = { "listen" },
+    upgrade = { "listen" },
+    watch = {},
+    ["."] = { "listen", "workers", "upgrade", "watch" },
+    cli = { ".", "upgrade" },
+  },
+  main = {
+    ["."] = {},
+  },
+}
+
+---What is used in certain places only, which are parts, rooms or files: patterns for the name in
+---<...>, and for words of the code.
+local foreign = {
+  { places = { "net/socket/transport.c" }, what = "libwebsockets", headers = { "^libwebsockets" },
+    words = { "lws_[%w_]+", "LWS_[%w_]+" } },
+  { places = { "net/socket/tls.c", "net/socket/certificate.c", "net/client/client_socket.c",
+               "net/client/ws_client.c", "net/http/handshake.c" },
+    what = "OpenSSL", headers = { "^openssl/" } },
+  { places = { "script" }, what = "Lua",
+    headers = { "^lua%.h", "^lauxlib%.h", "^lualib%.h", "^lua5", "luv" } },
+  { places = { "script/jwt" }, what = "libjwt", headers = { "^jwt" } },
+  { places = { "script/http_client" }, what = "libcurl", headers = { "^curl/" } },
+  { places = { "cluster" }, what = "Redis", headers = { "hiredis" } },
+  { places = { "server" }, what = "threads", headers = { "^pthread%.h", "^threads%.h" },
     words = { "uv_thread_create", "pthread_create", "thrd_create" } },
-  { parts = { "server", "base" }, what = "signals", headers = { "^signal%.h" } },
-  { parts = { "server" }, what = "signals", headers = { "^sys/signalfd%.h" },
+  { places = { "server", "base/signal_mask.h" }, what = "signals",
+    headers = { "^signal%.h", "^sys/signalfd%.h" },
     words = { "uv_signal_init", "uv_signal_start", "sigaction" } },
 }
 
@@ -81,6 +131,23 @@ local function part_of(path)
   return path:match "^([%w_]+)/" or path:match "^(main)%.c$" or "?"
 end
 
+---The folder of a part that a file is in; "." is the part's own.
+local function room_of(path)
+  return path:match "^[%w_]+/(.+)/" or "."
+end
+
+---Is the file one of these places, or in one of them?
+local function is_in(path, places)
+  for _, place in ipairs(places) do
+    if path == place or path:sub(1, #place + 1) == place .. "/" then return true end
+  end
+  return false
+end
+
+local function list_text(list)
+  return #list > 0 and table.concat(list, ", ") or "itself"
+end
+
 local files = list_files()
 local exists = {}
 for _, path in ipairs(files) do exists[path] = true end
@@ -98,19 +165,27 @@ local function check_own(path, part, name, number)
   end
   table.insert(own_includes[path], { name = name, line = number })
   local other = part_of(name)
-  if other ~= part and not contains(may_see[part], other) then
-    problem(path, number, '#include "%s": %s may not see %s, only %s', name, part, other,
-      #may_see[part] > 0 and table.concat(may_see[part], ", ") or "itself")
+  if other ~= part then
+    if not contains(may_see[part], other) then
+      problem(path, number, '#include "%s": %s may not see %s, only %s', name, part, other,
+        list_text(may_see[part]))
+    end
+    return
+  end
+  local room, other_room = room_of(path), room_of(name)
+  local allowed = rooms[part][room]
+  if room ~= other_room and allowed and not contains(allowed, other_room) then
+    problem(path, number, '#include "%s": %s/%s may not see %s/%s, only %s', name, part, room, part,
+      other_room, list_text(allowed))
   end
 end
 
 local function check_foreign(path, part, name, number)
-  for _, prison in ipairs(prisons) do
-    for _, pattern in ipairs(prison.headers) do
-      local allowed = contains(prison.parts, part) and (not prison.file or path:match "[^/]+$" == prison.file)
-      if name:find(pattern) and not allowed then
-        problem(path, number, "#include <%s>: %s only in src/%s/%s", name, prison.what,
-          table.concat(prison.parts, "/, src/"), prison.file or "")
+  for _, library in ipairs(foreign) do
+    for _, pattern in ipairs(library.headers) do
+      if name:find(pattern) and not is_in(path, library.places) then
+        problem(path, number, "#include <%s>: %s only in src/%s", name, library.what,
+          table.concat(library.places, ", src/"))
       end
     end
   end
@@ -119,12 +194,13 @@ local function check_foreign(path, part, name, number)
   end
 end
 
-local function check_words(path, part, line, number)
-  for _, prison in ipairs(prisons) do
-    for _, word in ipairs(prison.words or {}) do
-      if line:find("%f[%w_]" .. word .. "%f[^%w_]") and not contains(prison.parts, part) then
-        problem(path, number, "%s: %s only in src/%s/", word, prison.what,
-          table.concat(prison.parts, "/, src/"))
+local function check_words(path, line, number)
+  for _, library in ipairs(foreign) do
+    for _, word in ipairs(library.words or {}) do
+      local found = line:match("%f[%w_](" .. word .. ")%f[^%w_]")
+      if found and not is_in(path, library.places) then
+        problem(path, number, "%s: %s only in src/%s", found, library.what,
+          table.concat(library.places, ", src/"))
       end
     end
   end
@@ -135,16 +211,19 @@ for _, path in ipairs(files) do
   own_includes[path] = {}
   if not may_see[part] then
     problem(path, 1, "the part '%s' is not in the picture; put it into scripts/check_layers.lua", part)
+  elseif not rooms[part][room_of(path)] then
+    problem(path, 1, "the room '%s/%s' is not in the picture; put it into scripts/check_layers.lua",
+      part, room_of(path))
   else
     for number, line in ipairs(code_lines(path)) do
       local own = line:match '^%s*#%s*include%s*"([^"]+)"'
-      local foreign = line:match "^%s*#%s*include%s*<([^>]+)>"
+      local library = line:match "^%s*#%s*include%s*<([^>]+)>"
       if own then
         check_own(path, part, own, number)
-      elseif foreign then
-        check_foreign(path, part, foreign, number)
+      elseif library then
+        check_foreign(path, part, library, number)
       else
-        check_words(path, part, line, number)
+        check_words(path, line, number)
       end
     end
   end

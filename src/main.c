@@ -1,11 +1,11 @@
 /* main.c -- the program: what was asked for, and its exit code. */
 #include "server/check.h"
-#include "server/scaffold.h"
+#include "server/cli/control_client.h"
+#include "server/cli/scaffold.h"
+#include "server/cli/talk.h"
 #include "server/server.h"
 #include "server/settings.h"
 #include "server/standard_streams.h"
-#include "server/talk.h"
-#include "server/upgrade/control_client.h"
 #include "tidewire_version.h"
 
 #include <stdio.h>

@@ -8,9 +8,9 @@
 --        {"type":"announce","text":"only admins may"}
 --        Do the same as bob (password "baker"), who is no admin.
 --
--- A token is a JWT signed with a key that only this server knows. It comes in the Authorization header,
--- or as ?token= from browsers, whose WebSocket cannot set headers. `validate` looks at it before the
--- upgrade is answered: a client without a good one never becomes a connection.
+-- A token is a JWT signed with a key that only this server knows. It comes in the Authorization
+-- header, or as ?token= from browsers, whose WebSocket cannot set headers. `validate` looks at it
+-- before the upgrade is answered: a client without a good one never becomes a connection.
 
 local tw = require "tidewire"
 

@@ -8,8 +8,8 @@
 --        {"type":"list_users"}
 --        {"type":"server_stats"}
 --
--- handlers/chat.lua tells every message there is. What the workers must agree on (names, history, counters)
--- stands in shared stores, so it does not matter how many there are.
+-- handlers/chat.lua tells every message there is. What the workers must agree on (names, history,
+-- counters) stands in shared stores, so it does not matter how many there are.
 
 return {
   endpoints = { ["/chat"] = "handlers.chat" },

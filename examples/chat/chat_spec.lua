@@ -1,5 +1,5 @@
--- chat_spec.lua -- the chat example without its page: every message, who gets it and who does not, and what is
--- refused. The page is tried by tests/browser/chat_spec.lua.
+-- chat_spec.lua -- the chat example without its page: every message, who gets it and who does not,
+-- and what is refused. The page is tried by tests/browser/chat_spec.lua.
 
 local cjson = require "cjson"
 local client = require "support.client"
@@ -38,7 +38,8 @@ describe("examples/chat", function()
     return peer, welcome
   end
 
-  -- What was on its way has arrived when this answer has: on each connection messages keep their order.
+  -- What was on its way has arrived when this answer has: on each connection messages keep their
+  -- order.
   local function assert_nothing_came(peer)
     assert.equal("server_stats", ask(peer, { type = "server_stats" }).type)
   end

@@ -1,7 +1,7 @@
 -- check.lua -- what names, messages and tokens may be.
 --
--- Each function answers nil, or what is wrong as a sentence for the person who has typed it. Text is valid
--- UTF-8 when it comes from a message; a query may hold any bytes.
+-- Each function answers nil, or what is wrong as a sentence for the person who has typed it. Text
+-- is valid UTF-8 when it comes from a message; a query may hold any bytes.
 
 local check = {}
 
@@ -10,8 +10,8 @@ check.LONGEST_ROOM = 32
 check.LONGEST_MESSAGE = 2000
 local LONGEST_TOKEN = 64
 
--- Beyond ASCII: blanks, and characters that nobody sees or that turn the direction of the line. With them one
--- name could look like another.
+-- Beyond ASCII: blanks, and characters that nobody sees or that turn the direction of the line.
+-- With them one name could look like another.
 local UNSEEN = {
   { 0x80, 0xA0 }, { 0xAD, 0xAD }, { 0x61C, 0x61C }, { 0x1680, 0x1680 }, { 0x180E, 0x180E }, { 0x2000, 0x200F },
   { 0x2028, 0x202F }, { 0x205F, 0x206F }, { 0x3000, 0x3000 }, { 0xE000, 0xF8FF }, { 0xFEFF, 0xFEFF },

@@ -1,7 +1,7 @@
 -- history.lua -- what was said last in each room, on any worker.
 --
--- The last messages of a room are remembered for a day, and what a sender's id stood for, for an hour. A store
--- that is full remembers no more until something is over. Gone when the program ends.
+-- The last messages of a room are remembered for a day, and what a sender's id stood for, for an
+-- hour. A store that is full remembers no more until something is over. Gone when the program ends.
 
 local tw = require "tidewire"
 
@@ -10,7 +10,8 @@ local HOUR <const>, DAY <const> = 3600, 86400
 
 local history = {}
 
--- "room\n" -> how many messages there were; "room\n17" -> the 17th, as JSON. No room's name has a "\n".
+-- "room\n" -> how many messages there were; "room\n17" -> the 17th, as JSON. No room's name has a
+-- "\n".
 local said = tw.shared("chat.history")
 -- "room\nusername\nid" -> the message's timestamp.
 local ids = tw.shared("chat.ids")
@@ -46,7 +47,8 @@ function history.of(room)
   return messages
 end
 
---- Has this user said the message with this id before? Then when; else remembers that it is said now.
+--- Has this user said the message with this id before? Then when; else remembers that it is said
+--- now.
 ---@param room string
 ---@param username string
 ---@param id string

@@ -1,8 +1,8 @@
 -- people.lua -- who is connected under which name, on any worker.
 --
--- A name belongs to one connection at a time; ada and Ada are the same. Who brings the session of the one who
--- has the name takes it over: the name's claim in the store is what counts, and the worker that has the old
--- connection closes it when it hears of the new one. Sends nothing.
+-- A name belongs to one connection at a time; ada and Ada are the same. Who brings the session of
+-- the one who has the name takes it over: the name's claim in the store is what counts, and the
+-- worker that has the old connection closes it when it hears of the new one. Sends nothing.
 
 local check = require "check"
 local tw = require "tidewire"
@@ -14,8 +14,8 @@ local people = {}
 -- A name in lower case -> "id username session"; the same with "\nroom" -> the room it is in.
 local claims = tw.shared("chat.claims")
 
--- This worker's connections by their names in lower case; other workers hear of them because all are in a room
--- that no client can name.
+-- This worker's connections by their names in lower case; other workers hear of them because all
+-- are in a room that no client can name.
 local here = tw.keep("chat.here")
 local everyone = tw.room("@everyone")
 
@@ -72,8 +72,8 @@ local function claim_name(conn, wanted)
   claim_free_name(conn, wanted)
 end
 
---- Gives the connection its `username`: the one it wants, unless someone else has it. Where it takes over
---- from another connection, the result is the room in which that one is.
+--- Gives the connection its `username`: the one it wants, unless someone else has it. Where it
+--- takes over from another connection, the result is the room in which that one is.
 ---@param conn tidewire.Conn  with wanted_name and session, both of which may be nil
 ---@return string|nil room
 function people.enter(conn)

@@ -5,8 +5,9 @@
 -- Type:  scripts/run talk ws://127.0.0.1:8080/
 --        and whatever you like
 --
--- All of the echo is the line with conn:send. The page is plain HTTP beside the sockets, on the same
--- address and the same path: a browser that asks for "/" gets the page, a WebSocket gets the echo.
+-- All of the echo is the line with conn:send. The page is plain HTTP beside the sockets, on the
+-- same address and the same path: a browser that asks for "/" gets the page, a WebSocket gets the
+-- echo.
 
 local page = require "page" -- page.lua of this folder
 

@@ -1,7 +1,8 @@
--- bot_brain.lua -- what a bot of the server's wants: the nearest orb, and now and then a shot at who is near.
+-- bot_brain.lua -- what a bot of the server's wants: the nearest orb, and now and then a shot at
+-- who is near.
 --
--- A bot sees the world as it is and steers as anybody else, by heading, thrust and fire. It thinks a few times a
--- second, and aims badly enough to be beaten. Keeps nothing but the bot's own fields.
+-- A bot sees the world as it is and steers as anybody else, by heading, thrust and fire. It thinks
+-- a few times a second, and aims badly enough to be beaten. Keeps nothing but the bot's own fields.
 
 local bot_brain = {}
 

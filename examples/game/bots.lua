@@ -1,12 +1,13 @@
 -- bots.lua -- many players over real WebSockets, to see what a match of them costs the server.
 --
--- Run:   lua5.4 examples/game/bots.lua --url ws://127.0.0.1:8080/game/arena --count 200 --seconds 60
+-- Run: lua5.4 examples/game/bots.lua --url ws://127.0.0.1:8080/game/arena --count 200 --seconds 60
 --        --inputs 10     messages a second from each
 --
--- Plain Lua and luv (Debian: lua5.4, lua-luv); needs nothing of Tidewire. Each bot steers about at random and
--- looks at the tick of each state it gets. At the end it prints how many states came a second, how many ticks are
--- missing between them, and how far apart in time two were at most. Ends by itself; with 1 if a bot could not
--- connect, was closed or heard nothing. A WebSocket client as small as can be: it trusts the server.
+-- Plain Lua and luv (Debian: lua5.4, lua-luv); needs nothing of Tidewire. Each bot steers about at
+-- random and looks at the tick of each state it gets. At the end it prints how many states came a
+-- second, how many ticks are missing between them, and how far apart in time two were at most. Ends
+-- by itself; with 1 if a bot could not connect, was closed or heard nothing. A WebSocket client as
+-- small as can be: it trusts the server.
 
 local uv = require "luv"
 
@@ -43,7 +44,8 @@ local function frame(opcode, payload)
   return string.pack(">BBI4", 0x80 | opcode, 0x80 | #payload, 0) .. payload
 end
 
--- The opcode and payload of the frame at a position, and where the next one begins; nil if it is not all there.
+-- The opcode and payload of the frame at a position, and where the next one begins; nil if it is
+-- not all there.
 local function read_frame(bytes, position)
   local have = #bytes - position + 1
   if have < 2 then return nil end
@@ -173,7 +175,8 @@ local options = read_options(arg)
 local bots = {}
 local inputs = uv.new_timer()
 
--- A few at a time, so that the server's queue of new connections never runs over; they steer in turns.
+-- A few at a time, so that the server's queue of new connections never runs over; they steer in
+-- turns.
 local due, turn = 0, 0
 inputs:start(0, 10, function()
   if #bots < options.count then

@@ -1,8 +1,8 @@
 -- check.lua -- what names and intentions may be.
 --
--- Each function answers nil, or what is wrong as a sentence for the person who reads it. A message comes as JSON,
--- which has no NaN and no infinity; numbers here must be whole and within their range besides, so that nothing
--- huge can get into the arena.
+-- Each function answers nil, or what is wrong as a sentence for the person who reads it. A message
+-- comes as JSON, which has no NaN and no infinity; numbers here must be whole and within their
+-- range besides, so that nothing huge can get into the arena.
 
 local check = {}
 

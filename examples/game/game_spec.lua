@@ -1,6 +1,6 @@
--- game_spec.lua -- the game example without its page: every message, matches that begin and end, and bots. What the
--- arena does by itself is tried by world_spec.lua, many and slow clients by load_spec.lua, the page by
--- tests/browser/game_spec.lua.
+-- game_spec.lua -- the game example without its page: every message, matches that begin and end,
+-- and bots. What the arena does by itself is tried by world_spec.lua, many and slow clients by
+-- load_spec.lua, the page by tests/browser/game_spec.lua.
 
 package.path = "examples/game/?.lua;" .. package.path
 

@@ -1,8 +1,9 @@
 -- grid.lua -- which things are near a place, without looking at all of them.
 --
--- The plane is cut into square cells, and each thing (a table with x and y) stands in the list of its cell. To
--- find what a bolt may hit, only the few cells around it are read: with 200 players and 500 bolts some thousand
--- comparisons a tick in place of 100,000. Writes `cell` and `slot` into the things it holds. Knows no game.
+-- The plane is cut into square cells, and each thing (a table with x and y) stands in the list of
+-- its cell. To find what a bolt may hit, only the few cells around it are read: with 200 players
+-- and 500 bolts some thousand comparisons a tick in place of 100,000. Writes `cell` and `slot` into
+-- the things it holds. Knows no game.
 
 local Grid = {}
 Grid.__index = Grid
@@ -58,8 +59,9 @@ function Grid:take(thing)
   thing.cell = nil
 end
 
---- Fills `found` with all things in the cells that a rectangle touches, some of which may lie beside it, and
---- answers how many they are. What else stands in `found` is left there: the caller uses one table again and again.
+--- Fills `found` with all things in the cells that a rectangle touches, some of which may lie
+--- beside it, and answers how many they are. What else stands in `found` is left there: the caller
+--- uses one table again and again.
 ---@param left number
 ---@param top number
 ---@param right number

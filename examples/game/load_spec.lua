@@ -21,7 +21,8 @@ describe("examples/game under load", function()
   describe("a client that is behind", function()
     local folder
 
-    -- Over a unix socket the kernel takes little before the rest waits in the server; many bots make much.
+    -- Over a unix socket the kernel takes little before the rest waits in the server; many bots
+    -- make much.
     before_each(function() folder = process.make_directory() end)
     after_each(function() process.remove_directory(folder) end)
 

@@ -1,10 +1,10 @@
 -- match.lua -- one match: an arena, who plays in it, and its clock.
 --
--- All connections of a match are in one room. Each tick the world goes on by one step, and the room gets one
--- message with all positions, encoded once however many there are. It has a key: for a client that is behind,
--- the newer positions take the place of those that still wait. What happened in the tick goes in a message of
--- its own without a key, so nothing of it is replaced. Bots of the server's keep people company, and never a
--- match alive.
+-- All connections of a match are in one room. Each tick the world goes on by one step, and the room
+-- gets one message with all positions, encoded once however many there are. It has a key: for a
+-- client that is behind, the newer positions take the place of those that still wait. What happened
+-- in the tick goes in a message of its own without a key, so nothing of it is replaced. Bots of the
+-- server's keep people company, and never a match alive.
 
 local bot_brain = require "bot_brain"
 local settings = require "settings"
@@ -143,7 +143,8 @@ function Match:welcome(conn)
   })
 end
 
---- Lets a connection in, in the middle of whatever happens: it is told everything, the others that it is there.
+--- Lets a connection in, in the middle of whatever happens: it is told everything, the others that
+--- it is there.
 ---@param conn tidewire.Conn
 ---@param name string
 function Match:join(conn, name)

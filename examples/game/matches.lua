@@ -1,7 +1,7 @@
 -- matches.lua -- all matches that run: who comes into which, and when one ends.
 --
--- A match begins with the first person who comes and ends with the last who goes; nothing of it is left then. Only
--- what all of them have counted together is kept.
+-- A match begins with the first person who comes and ends with the last who goes; nothing of it is
+-- left then. Only what all of them have counted together is kept.
 
 local match = require "match"
 local settings = require "settings"
@@ -75,7 +75,8 @@ function matches.list()
   return list
 end
 
---- Where someone who does not mind should play: in the fullest match that has a place, or in a new one.
+--- Where someone who does not mind should play: in the fullest match that has a place, or in a new
+--- one.
 ---@return string name
 function matches.quick()
   for _, each in ipairs(matches.list()) do

@@ -1,4 +1,5 @@
--- spec_player.lua -- a player for the specs: comes into a match of a server under test, hears and steers.
+-- spec_player.lua -- a player for the specs: comes into a match of a server under test, hears and
+-- steers.
 --
 -- Waits for what must come, with a deadline. Knows the messages as handlers/arena.lua tells them.
 
@@ -51,7 +52,8 @@ function player.wait_state(peer, condition)
   error("no state fulfils the condition", 2)
 end
 
---- Where a player is in a list of positions: x, y, heading, points, shields; nil if it is not there.
+--- Where a player is in a list of positions: x, y, heading, points, shields; nil if it is not
+--- there.
 ---@param list integer[]
 ---@param id integer
 function player.place_of(list, id)
@@ -86,7 +88,8 @@ function player.get(app, path)
   return cjson.decode(app:http(path).body)
 end
 
---- Asks for /stats until it fulfils the condition. (loop.wait_until is for conditions that do not wait.)
+--- Asks for /stats until it fulfils the condition. (loop.wait_until is for conditions that do not
+--- wait.)
 ---@param app support.server
 ---@param condition fun(figures: table): any
 ---@return table figures

@@ -1,9 +1,9 @@
 -- world.lua -- the arena by itself: gliders, orbs and bolts, one tick after the other.
 --
--- Whoever plays only says what it wants (a heading, a thrust, whether it fires); speeds, walls, hits and points
--- are decided here. Lengths are units of the arena, times are ticks, headings whole degrees with 0 to the right
--- and 90 downward. What happens in a tick is told as a list of events, which are lists themselves, to be sent as
--- they are:
+-- Whoever plays only says what it wants (a heading, a thrust, whether it fires); speeds, walls,
+-- hits and points are decided here. Lengths are units of the arena, times are ticks, headings whole
+-- degrees with 0 to the right and 90 downward. What happens in a tick is told as a list of events,
+-- which are lists themselves, to be sent as they are:
 --
 --   {"shot", bolt, player, x, y, heading}   a bolt flies from there, straight, at BOLT_SPEED for BOLT_TICKS
 --   {"hit", bolt, player, by}               it has met a player and is gone
@@ -219,7 +219,8 @@ local function put_out(self, player, by, events)
   events[#events + 1] = { "out", player.id, by.id }
 end
 
--- The first player on the bolt's way in this tick, if any: the one whose centre is nearest to where it comes from.
+-- The first player on the bolt's way in this tick, if any: the one whose centre is nearest to where
+-- it comes from.
 local function victim_of(self, bolt, to_x, to_y)
   local x, y, found = bolt.x, bolt.y, self.found
   local dx, dy = to_x - x, to_y - y
@@ -306,8 +307,8 @@ end
 
 -- ---- what is so ----
 
---- Six numbers for each player, one after the other: id, x, y, heading, points, shields. Shields are 0 for one
---- that is out, and one more than SHIELDS for one that nothing hits yet.
+--- Six numbers for each player, one after the other: id, x, y, heading, points, shields. Shields
+--- are 0 for one that is out, and one more than SHIELDS for one that nothing hits yet.
 ---@return integer[]
 function World:positions()
   local list, n = {}, 0
@@ -330,7 +331,8 @@ function World:orb_list()
   return list
 end
 
---- Six numbers for each bolt that flies: id, player, x, y, heading, and the tick in which it is there.
+--- Six numbers for each bolt that flies: id, player, x, y, heading, and the tick in which it is
+--- there.
 ---@return integer[]
 function World:bolt_list()
   local list = {}

@@ -1,4 +1,5 @@
--- world_spec.lua -- the arena by itself: how gliders move, what bolts hit, what orbs give. No server.
+-- world_spec.lua -- the arena by itself: how gliders move, what bolts hit, what orbs give. No
+-- server.
 
 package.path = "examples/game/?.lua;" .. package.path
 

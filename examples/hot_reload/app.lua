@@ -1,14 +1,16 @@
 -- app.lua -- hot_reload: the script is changed while two people talk, and they go on by new rules.
 --
--- Run:   scripts/run examples/hot_reload/app.lua --watch         (without --watch: kill -HUP its pid)
--- Type:  scripts/run talk "ws://127.0.0.1:8080/room?name=ada"        and in another terminal
+-- Run: scripts/run examples/hot_reload/app.lua --watch (without --watch: kill -HUP its pid) Type:
+-- scripts/run talk "ws://127.0.0.1:8080/room?name=ada" and in another terminal
 --        scripts/run talk "ws://127.0.0.1:8080/room?name=bob"
 --        darn, hello               both see "ada (1): ****, hello": the number is how often ada has spoken
--- Edit:  rules.lua, and save: VERSION = "2", another word in BANNED, text:upper() in place of text in rules.say
+-- Edit: rules.lua, and save: VERSION = "2", another word in BANNED, text:upper() in place of text
+-- in rules.say
 --        Both are told that generation 2 runs. What they say now goes by the new rules; the numbers go on.
--- Break: take an "end" away, and save: the log has reload_failed with file and line. Nothing else has changed.
+-- Break: take an "end" away, and save: the log has reload_failed with file and line. Nothing else
+-- has changed.
 --        What fails only when it runs (tex:upper() in rules.say) does take over, and is on_error's affair.
--- Wait:  later darn                says it in ten seconds, by the rules of now, whatever is saved meanwhile
+-- Wait: later darn says it in ten seconds, by the rules of now, whatever is saved meanwhile
 
 local rules = require "rules" -- each generation has its own
 local tw = require "tidewire"
@@ -17,7 +19,8 @@ local room = tw.room("room")
 local kept = tw.keep("hot_reload", { reloads = 0 }) -- the same table in each generation
 local before -- a plain variable: nil whenever the code is loaded
 
--- Made while the code is loaded, so it ends with this generation: there is one, however many reloads there were.
+-- Made while the code is loaded, so it ends with this generation: there is one, however many
+-- reloads there were.
 if tw.worker == 0 then
   tw.every(rules.NEWS, function()
     room:broadcast(("* news of generation %d: %d here"):format(tw.generation, room:size()))
@@ -54,7 +57,8 @@ return {
   endpoints = { ["/room"] = person },
   http = { ["GET /rules"] = function() return rules.VERSION end },
 
-  -- The new code has taken over, in this worker; `old` is what the code before it has returned here.
+  -- The new code has taken over, in this worker; `old` is what the code before it has returned
+  -- here.
   on_reload = function(old)
     kept.reloads = kept.reloads + 1
     before = old.http["GET /rules"]()

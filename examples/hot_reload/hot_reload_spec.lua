@@ -1,5 +1,5 @@
--- hot_reload_spec.lua -- the hot_reload example: its files are changed while two people talk, by SIGHUP and by
--- --watch; what is new, what goes on, and what a broken edit does.
+-- hot_reload_spec.lua -- the hot_reload example: its files are changed while two people talk, by
+-- SIGHUP and by --watch; what is new, what goes on, and what a broken edit does.
 --
 -- Each test edits the example's own text in a folder of its own, as a person would.
 

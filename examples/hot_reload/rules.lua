@@ -1,4 +1,5 @@
--- rules.lua -- what the room makes of a message. Change it while people talk, and save: app.lua says what to see.
+-- rules.lua -- what the room makes of a message. Change it while people talk, and save: app.lua
+-- says what to see.
 
 local rules = {}
 

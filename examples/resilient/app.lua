@@ -1,4 +1,5 @@
--- app.lua -- when things go wrong: bear a few errors, then close; warn the silent before they are closed.
+-- app.lua -- when things go wrong: bear a few errors, then close; warn the silent before they are
+-- closed.
 --
 -- Run:   scripts/run examples/resilient/app.lua
 -- Type:  scripts/run talk ws://127.0.0.1:8080/
@@ -30,8 +31,8 @@ return {
     conn:send({ type = "ok", errors = conn.errors })
   end,
 
-  -- err.kind tells whose mistake it was: "decode" the client's, "script" ours. The client learns no more;
-  -- our own mistakes are in the log, with their traceback.
+  -- err.kind tells whose mistake it was: "decode" the client's, "script" ours. The client learns no
+  -- more; our own mistakes are in the log, with their traceback.
   on_error = function(conn, err)
     conn.errors = conn.errors + 1
     conn:send({

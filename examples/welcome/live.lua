@@ -1,8 +1,8 @@
 -- live.lua -- tells pages which code runs: the handler's source, and how often it was loaded.
 --
--- A page hears of new code from the hook `on_reload`, which is called for each connection when the new code has taken
--- over. A file that was saved and cannot be loaded does not take over; so the source is looked at as well, and pages
--- are told what is wrong with it.
+-- A page hears of new code from the hook `on_reload`, which is called for each connection when the
+-- new code has taken over. A file that was saved and cannot be loaded does not take over; so the
+-- source is looked at as well, and pages are told what is wrong with it.
 
 local tw = require "tidewire"
 

@@ -1,7 +1,8 @@
--- mount.lua -- another example as a part of this app: its endpoints and pages below a path of their own.
+-- mount.lua -- another example as a part of this app: its endpoints and pages below a path of their
+-- own.
 --
--- Each example has modules of its own, and two of them may have the same name. So each gets a `require` of its own,
--- which looks into the example's folder first.
+-- Each example has modules of its own, and two of them may have the same name. So each gets a
+-- `require` of its own, which looks into the example's folder first.
 
 -- Loads an example's app.lua. `folder` ends without a slash.
 local function load_app(folder)
@@ -23,7 +24,8 @@ end
 
 local here = assert(package.searchpath("mount", package.path)):match("^(.*)/[^/]*$")
 
--- Adds the example `name`, which is in the folder beside this one, to `app`: "chat" has its page at "/chat/".
+-- Adds the example `name`, which is in the folder beside this one, to `app`: "chat" has its page at
+-- "/chat/".
 return function(app, name)
   local part, require_part = load_app(here .. "/../" .. name)
   for path, handler in pairs(part.endpoints) do

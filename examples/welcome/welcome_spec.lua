@@ -1,5 +1,5 @@
--- welcome_spec.lua -- the welcome example without a browser: an echo, what pages are told of its code, and the examples
--- that are part of it. tests/browser/welcome_spec.lua looks at the page.
+-- welcome_spec.lua -- the welcome example without a browser: an echo, what pages are told of its
+-- code, and the examples that are part of it. tests/browser/welcome_spec.lua looks at the page.
 
 local cjson = require "cjson"
 local client = require "support.client"

@@ -1,9 +1,9 @@
 -- guarded.lua -- the functions that scripts see instead of some of Lua's own.
 --
 -- They do what Lua's functions do, and a run that is over its budget can still be ended
--- (src/script/budget.c): within functions that catch errors, within coroutines, and in finalizers.
--- Lua runs finalizers with hooks off, so the loop runs them instead. Keeps nothing; `install` is
--- the only function that changes tables of Lua.
+-- (src/script/vm/budget.c): within functions that catch errors, within coroutines, and in
+-- finalizers. Lua runs finalizers with hooks off, so the loop runs them instead. Keeps nothing;
+-- `install` is the only function that changes tables of Lua.
 
 local async = require "tidewire.async"
 local core = require "tidewire.core"

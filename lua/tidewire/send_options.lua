@@ -3,7 +3,7 @@
 --
 -- Checked at each call, so that a misspelt `excpet = conn` does not send to one who should hear
 -- nothing. What is right costs no table and no string; what is wrong throws at the script's line.
--- Those of conn:send with a codec of ours are checked by C (core_conn.c), which asks here only for
+-- Those of conn:send with a codec of ours are checked by C (bind_conn.c), which asks here only for
 -- the words. Keeps nothing.
 
 local Conn = require "tidewire.conn"

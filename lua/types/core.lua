@@ -7,7 +7,7 @@
 -- one functions return "closed", false or nothing. scripts/check_api.lua compares this file with
 -- the tables of functions in src/script.
 
--- ---- tidewire.core: core_conn.c ----
+-- ---- tidewire.core: bind_conn.c ----
 
 ---@class tidewire.core
 ---@field senders { text: function, binary: function, json: function }  conn.send of the plain codecs
@@ -102,7 +102,7 @@ function core.endpoint_is_first(number) end
 ---@return integer connections  over all workers, those in their handshake included
 function core.endpoint_taken(number) end
 
--- ---- core_room.c ----
+-- ---- bind_room.c ----
 
 ---@param conn integer
 ---@param room string
@@ -194,7 +194,7 @@ function core.set_scope(generation) end
 ---@param generation integer
 function core.end_scope(generation) end
 
--- ---- core_shared.c: a store is an integer, a time to live is in seconds ----
+-- ---- bind_shared.c: a store is an integer, a time to live is in seconds ----
 
 ---@param name string
 ---@param max_bytes integer
@@ -262,7 +262,7 @@ function core.shared_entries(store, max) end
 ---@return "full"|nil message
 function core.shared_exchange(store, key, expected, value, ttl) end
 
--- ---- core_task.c ----
+-- ---- bind_task.c ----
 
 --- The running hook's integer; or nil and the reason why it cannot wait.
 ---@return integer? task
@@ -277,7 +277,7 @@ function core.wake(task) end
 ---@param ... any
 function core.spawn(f, ...) end
 
--- ---- core_guarded.c ----
+-- ---- bind_guarded.c ----
 
 --- Must the current run end, because it is over its budget?
 ---@return boolean
@@ -296,7 +296,7 @@ function core.runs_for(conn) end
 ---@param endpoint integer  its number
 function core.runs_at(endpoint) end
 
--- ---- core_process.c ----
+-- ---- bind_process.c ----
 
 ---@param descriptor integer
 ---@return integer|nil copy
@@ -306,7 +306,7 @@ function core.duplicate(descriptor) end
 ---@param descriptor integer
 function core.close_descriptor(descriptor) end
 
--- ---- api_timers.c ----
+-- ---- bind_timers.c ----
 
 ---@param seconds number
 ---@param repeats boolean
@@ -322,7 +322,7 @@ function core.timer_cancel(timer) end
 ---@return boolean
 function core.luv_slice_over() end
 
--- ---- core_http.c ----
+-- ---- bind_http_client.c ----
 
 ---@param url string
 ---@return true? ok
@@ -355,7 +355,7 @@ function core.http_result(request) end
 ---@param request integer
 function core.http_end(request) end
 
--- ---- core_server.c and vm.c ----
+-- ---- bind_server.c and vm.c ----
 
 --- One log line. Keys are strings; values strings, numbers or booleans.
 ---@param level 0|1|2|3  debug, info, warn, error

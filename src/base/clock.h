@@ -1,6 +1,7 @@
 /* clock.h -- the clocks: monotonic for durations, wall for timestamps, processor time for budgets.
  *
- * Any thread. Deadlines in the hub are not read from here but handed in, so that they can be tested. */
+ * Any thread. Deadlines in the hub are not read from here but handed in, so that they can be
+ * tested. */
 #ifndef TIDEWIRE_BASE_CLOCK_H
 #define TIDEWIRE_BASE_CLOCK_H
 

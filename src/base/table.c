@@ -13,8 +13,8 @@ enum { FIRST_BUCKETS = 64 };
 
 /* ---- the hash: SipHash with 1 and 3 rounds (Aumasson and Bernstein, 2012) ----
  *
- * Names come from strangers, too: rooms, keys of stores. Without a secret they could be made to fall into
- * one bucket, and each look-up would walk them all. */
+ * Names come from strangers, too: rooms, keys of stores. Without a secret they could be made to
+ * fall into one bucket, and each look-up would walk them all. */
 
 static uint64_t turned(uint64_t x, int bits) {
     return x << bits | x >> (64 - bits);

@@ -1,7 +1,7 @@
 /* table.h -- things found by name: an intrusive hash table.
  *
- * Entries live in their owners and carry their key, a view of bytes that must stay as long as the entry
- * is in. The table owns only its buckets. One thread at a time. */
+ * Entries live in their owners and carry their key, a view of bytes that must stay as long as the
+ * entry is in. The table owns only its buckets. One thread at a time. */
 #ifndef TIDEWIRE_BASE_TABLE_H
 #define TIDEWIRE_BASE_TABLE_H
 

@@ -34,7 +34,8 @@ static const unsigned char *skip_ascii(const unsigned char *p, const unsigned ch
     return p;
 }
 
-/* Length of the well-formed sequence at `p`, which begins with a byte above 0x7F; 0 if it is none. */
+/* Length of the well-formed sequence at `p`, which begins with a byte above 0x7F; 0 if it is none.
+ * */
 static size_t sequence(const unsigned char *p, size_t left) {
     unsigned char lead = p[0];
     if (lead < 0xC2 || lead > 0xF4) /* a tail byte, an overlong form, above U+10FFFF */

@@ -1,16 +1,16 @@
 /* admin.c -- the operator's address. See admin.h.
  *
  * /metrics is Prometheus' text format 0.0.4, /stats the same figures as JSON; both are written from
- * the one list of counters in core/stats.h. */
+ * the one list of counters in core/bus/stats.h. */
 #include "server/admin.h"
 
 #include "base/clock.h"
-#include "base/log.h"
+#include "base/log/log.h"
 #include "base/mem.h"
 #include "base/utf8.h"
-#include "net/admission.h"
-#include "net/http.h"
-#include "net/listener.h"
+#include "net/http/http.h"
+#include "net/listen/listener.h"
+#include "net/socket/admission.h"
 #include "tidewire_version.h"
 
 #include <inttypes.h>
@@ -123,7 +123,7 @@ static void add_log(struct text *text) {
 static void metrics(struct admin *admin, struct http *http) {
     struct stats_total total;
     struct text text = {0};
-    const struct places *places = &admin->process->admission.connections;
+    const struct limit *limit = &admin->process->admission.connections;
     bus_total(admin->process->bus, &total);
 #define X(name, help) add_count(&text, #name "_total", "counter", help ".", total.name);
     STATS_COUNTERS(X)
@@ -131,10 +131,10 @@ static void metrics(struct admin *admin, struct http *http) {
 #define X(name, help) add_count(&text, #name, "gauge", help ".", total.name);
     STATS_GAUGES(X)
 #undef X
-    add_count(&text, "max_connections", "gauge", "Connections there may be.", places_max(places));
+    add_count(&text, "max_connections", "gauge", "Connections there may be.", limit_max(limit));
     add_count(&text, "sockets", "gauge",
               "Sockets that count in max_connections, of plain HTTP and in their handshake, too.",
-              places_taken(places));
+              limit_taken(limit));
     add_count(&text, "workers", "gauge", "Threads that serve connections.",
               bus_workers(admin->process->bus));
     add_reloads(admin, &text);
@@ -209,8 +209,8 @@ static void stats_json(struct admin *admin, struct http *http,
         "{\"version\":\"%s\",\"pid\":%ld,\"uptime\":%.3f,\"max_connections\":%u,"
         "\"sockets\":%u,\"workers\":%u,",
         TIDEWIRE_VERSION, (long)getpid(), clock_wall_seconds() - admin->process->started_at,
-        places_max(&admin->process->admission.connections),
-        places_taken(&admin->process->admission.connections), bus_workers(admin->process->bus));
+        limit_max(&admin->process->admission.connections),
+        limit_taken(&admin->process->admission.connections), bus_workers(admin->process->bus));
     add_connections(admin, &text);
     add_generations(counts, &text);
     add_timers(counts, &text);

@@ -6,7 +6,7 @@
  * was typed in PWD (POSIX, "cd"); it is believed only while it leads to the working folder. */
 #include "server/app_file.h"
 
-#include "base/log.h"
+#include "base/log/log.h"
 #include "base/mem.h"
 
 #include <errno.h>

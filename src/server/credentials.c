@@ -2,7 +2,7 @@
 #include "server/credentials.h"
 
 #include "base/clock.h"
-#include "base/log.h"
+#include "base/log/log.h"
 
 #include <stdio.h>
 #include <time.h>

@@ -6,7 +6,7 @@
 #ifndef TIDEWIRE_SERVER_CREDENTIALS_H
 #define TIDEWIRE_SERVER_CREDENTIALS_H
 
-#include "net/certificate.h"
+#include "net/socket/certificate.h"
 #include "server/workers/process.h"
 
 #include <stdbool.h>

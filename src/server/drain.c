@@ -3,7 +3,7 @@
  * One timer: of the lame duck, then of the drain, whose time is counted from its own beginning. */
 #include "server/drain.h"
 
-#include "base/log.h"
+#include "base/log/log.h"
 
 static void log_connections(enum log_level level, const struct drain *drain, const char *event,
                             const char *why) {

@@ -2,9 +2,9 @@
  * See log_writer.h. */
 #include "server/log_writer.h"
 
-#include "base/log.h"
-#include "base/log_queue.h"
-#include "server/thread.h"
+#include "base/log/log.h"
+#include "base/log/log_queue.h"
+#include "server/workers/thread.h"
 
 #include <pthread.h>
 #include <signal.h>

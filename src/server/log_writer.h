@@ -1,8 +1,8 @@
 /* log_writer.h -- the threads that wait for whoever reads the log, and the standard output, so that
  * nobody else does.
  *
- * What they have to write is in base/log_queue.h. Also sees to what waits there when the process
- * ends: in good order, by exit() wherever that is called, or of a fatal signal. */
+ * What they have to write is in base/log/log_queue.h. Also sees to what waits there when the
+ * process ends: in good order, by exit() wherever that is called, or of a fatal signal. */
 #ifndef TIDEWIRE_SERVER_LOG_WRITER_H
 #define TIDEWIRE_SERVER_LOG_WRITER_H
 

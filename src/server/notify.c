@@ -6,7 +6,7 @@
 #include "server/notify.h"
 
 #include "base/clock.h"
-#include "base/log.h"
+#include "base/log/log.h"
 
 #include <errno.h>
 #include <inttypes.h>

@@ -7,7 +7,7 @@
 #include "server/reload.h"
 
 #include "base/clock.h"
-#include "base/log.h"
+#include "base/log/log.h"
 #include "base/mem.h"
 #include "server/credentials.h"
 

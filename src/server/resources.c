@@ -1,7 +1,7 @@
 /* resources.c -- what the process asks of the system: descriptors and memory. See resources.h. */
 #include "server/resources.h"
 
-#include "base/log.h"
+#include "base/log/log.h"
 
 #include <malloc.h>
 #include <sys/resource.h>

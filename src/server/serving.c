@@ -4,8 +4,8 @@
  *     serving http://127.0.0.1:8080/ (WebSocket: /chat, /game/:room) */
 #include "server/serving.h"
 
-#include "base/log.h"
-#include "net/address.h"
+#include "base/log/log.h"
+#include "net/socket/address.h"
 
 #include <stdarg.h>
 #include <stdio.h>

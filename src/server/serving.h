@@ -3,7 +3,7 @@
 #ifndef TIDEWIRE_SERVER_SERVING_H
 #define TIDEWIRE_SERVER_SERVING_H
 
-#include "server/listeners.h"
+#include "server/listen/listeners.h"
 
 /* Once, when clients are served: where they connect. */
 void serving_log(const struct listeners *listeners, const struct app *app);

@@ -4,7 +4,7 @@
 #include "server/settings.h"
 
 #include "base/mem.h"
-#include "net/ws_client.h"
+#include "net/client/ws_client.h"
 #include "server/hints.h"
 
 #include <errno.h>

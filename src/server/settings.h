@@ -5,8 +5,8 @@
 #ifndef TIDEWIRE_SERVER_SETTINGS_H
 #define TIDEWIRE_SERVER_SETTINGS_H
 
-#include "base/log.h"
-#include "script/vm.h"
+#include "base/log/log.h"
+#include "script/vm/vm.h"
 
 #include <stdbool.h>
 #include <stddef.h>

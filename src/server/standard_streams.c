@@ -1,7 +1,7 @@
 /* standard_streams.c -- descriptors 0, 1 and 2 are always open. See standard_streams.h. */
 #include "server/standard_streams.h"
 
-#include "server/thread.h"
+#include "server/workers/thread.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -9,10 +9,10 @@
 #include "server/watch.h"
 
 #include "base/clock.h"
-#include "base/log.h"
+#include "base/log/log.h"
 #include "base/mem.h"
-#include "server/folders.h"
-#include "server/snapshot.h"
+#include "server/watch/folders.h"
+#include "server/watch/snapshot.h"
 
 #include <stdbool.h>
 

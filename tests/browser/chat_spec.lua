@@ -1,7 +1,8 @@
--- chat_spec.lua -- the chat example as people see it: two real browsers, its page, and the server between them.
+-- chat_spec.lua -- the chat example as people see it: two real browsers, its page, and the server
+-- between them.
 --
--- What the server does with each message is told by examples/chat/chat_spec.lua. TIDEWIRE_TEST_SHOTS=FOLDER
--- leaves pictures of the page there, to be looked at.
+-- What the server does with each message is told by examples/chat/chat_spec.lua.
+-- TIDEWIRE_TEST_SHOTS=FOLDER leaves pictures of the page there, to be looked at.
 
 local chromium = require "browser.chromium"
 local cjson = require "cjson"
@@ -60,7 +61,8 @@ describe("the chat's page", function()
     assert.same({ {}, {} }, { ada.problems, bob.problems })
   end)
 
-  -- What the log shows, line by line: "ada: hello", "> hello" for one's own, "bob left" for a notice.
+  -- What the log shows, line by line: "ada: hello", "> hello" for one's own, "bob left" for a
+  -- notice.
   local LINES = [[ [...document.querySelectorAll("#log > li")].map((line) => {
     if (line.classList.contains("notice")) return line.textContent;
     const words = line.querySelector(".words").textContent;
@@ -143,7 +145,8 @@ describe("the chat's page", function()
     say(bob, evil .. "1")
     shows(ada, { "bob joined", "bob: " .. evil .. "1" })
     assert.equal(0, ada:eval("document.querySelectorAll('#log img, #log script, #log b').length"))
-    -- Someone without the page: in a name the server allows none, but whoever runs another server might.
+    -- Someone without the page: in a name the server allows none, but whoever runs another server
+    -- might.
     ada:eval([[document.title = ""]])
     local carl <const> = assert(client.connect(app:url("/chat?username=carl&room=markup")))
     carl:send_text(cjson.encode({ type = "chat", message = evil .. "2" }))

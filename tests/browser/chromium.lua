@@ -1,9 +1,10 @@
 -- chromium.lua -- a real Chromium without a window, for tests of pages.
 --
--- Each browser is a process of its own with a fresh profile, and has one window at a time. It is driven by
--- Chromium's own protocol (https://chromedevtools.github.io/devtools-protocol/) over the tests' own WebSocket
--- client: text is typed, the mouse is clicked, and what the page thinks is asked by JavaScript. It can reach
--- 127.0.0.1 and nothing else. Owns the process and its folder. Knows no particular page.
+-- Each browser is a process of its own with a fresh profile, and has one window at a time. It is
+-- driven by Chromium's own protocol (https://chromedevtools.github.io/devtools-protocol/) over the
+-- tests' own WebSocket client: text is typed, the mouse is clicked, and what the page thinks is
+-- asked by JavaScript. It can reach 127.0.0.1 and nothing else. Owns the process and its folder.
+-- Knows no particular page.
 --
 --     local browser <close> = chromium.start()
 --     browser:open("http://127.0.0.1:8080/")
@@ -38,8 +39,8 @@ Browser.__name = "browser.chromium"
 
 local chromium = {}
 
---- The path of an installed Chromium, or nil. None with TIDEWIRE_TEST_BROWSER=no, as `scripts/test --no-browser` has
---- it.
+--- The path of an installed Chromium, or nil. None with TIDEWIRE_TEST_BROWSER=no, as `scripts/test
+--- --no-browser` has it.
 ---@return string?
 function chromium.find()
   if os.getenv("TIDEWIRE_TEST_BROWSER") == "no" then return nil end
@@ -205,7 +206,8 @@ local WAIT = [[new Promise((resolve) => {
   look();
 })]]
 
---- Wait until a JavaScript expression is true; while it throws, it is not. Throws when the time is over.
+--- Wait until a JavaScript expression is true; while it throws, it is not. Throws when the time is
+--- over.
 ---@param expression string
 ---@param seconds number?
 ---@return browser.chromium self
@@ -299,7 +301,8 @@ function Browser:screenshot(path)
   process.write_file(path, bytes)
 end
 
--- Removes the folder. A helper process of the browser's may outlive it by a moment, and write there.
+-- Removes the folder. A helper process of the browser's may outlive it by a moment, and write
+-- there.
 local function remove_folder(self)
   loop.wait_until(function()
     local keep = os.getenv("TIDEWIRE_TEST_KEEP")

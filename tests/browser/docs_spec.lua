@@ -66,7 +66,8 @@ describe("the documentation in a browser", function()
       assert.equal(count(text, "^|"), ada:eval("document.querySelectorAll('#page table').length"))
       local _, fences = ("\n" .. text):gsub("\n```", "")
       assert.is_true(ada:eval("document.querySelectorAll('#page pre').length") >= fences // 2)
-      -- Nothing of Markdown's own is left, each link within the page finds its heading, and each row has its cells.
+      -- Nothing of Markdown's own is left, each link within the page finds its heading, and each
+      -- row has its cells.
       assert.same("", ada:eval([[(() => {
         const words = [...document.querySelectorAll("#page :is(p, li, td, th, h2, h3)")].map((one) => {
           const copy = one.cloneNode(true);

@@ -1,7 +1,8 @@
--- game_spec.lua -- the game example as people see it: two real browsers, its page, and the server between them.
+-- game_spec.lua -- the game example as people see it: two real browsers, its page, and the server
+-- between them.
 --
--- What the server does with each message is told by examples/game/*_spec.lua. TIDEWIRE_TEST_SHOTS=FOLDER
--- leaves pictures of the page there, to be looked at.
+-- What the server does with each message is told by examples/game/*_spec.lua.
+-- TIDEWIRE_TEST_SHOTS=FOLDER leaves pictures of the page there, to be looked at.
 
 local chromium = require "browser.chromium"
 local client = require "support.client"
@@ -136,8 +137,8 @@ describe("the game's page", function()
     join_both("smooth")
     local x = place_of(ada, "bob")
     point(bob, x < 1200 and 200 or -200, 0)
-    -- Between two states he is seen in places between theirs. (Where the page has just got none, he stands for a
-    -- moment: so it is looked at again.)
+    -- Between two states he is seen in places between theirs. (Where the page has just got none, he
+    -- stands for a moment: so it is looked at again.)
     ada:wait([[(() => {
       const bob = [...game.arena.players.values()].find((player) => player.name === "bob");
       const places = new Set(), now = performance.now();

@@ -1,10 +1,12 @@
--- looks.lua -- what every page owes to those who read it: names for what has no text, colours that can be told apart.
+-- looks.lua -- what every page owes to those who read it: names for what has no text, colours that
+-- can be told apart.
 
 local looks = {}
 
 local ROLES = { button = true, textbox = true, log = true, image = true, link = true, region = true }
 
---- The roles of those elements of a page that have no name: they are nothing to those who do not see them.
+--- The roles of those elements of a page that have no name: they are nothing to those who do not
+--- see them.
 ---@param browser browser.chromium
 ---@return string[]
 function looks.nameless(browser)
@@ -34,7 +36,8 @@ local CONTRAST = [[((selector) => {
   return (Math.max(front, behind) + 0.05) / (Math.min(front, behind) + 0.05);
 })(%q)]]
 
---- Assert that the words of elements stand out from what is behind them (WCAG 2.1, 1.4.3: 4.5 at least).
+--- Assert that the words of elements stand out from what is behind them (WCAG 2.1, 1.4.3: 4.5 at
+--- least).
 ---@param browser browser.chromium
 ---@param scheme "light"|"dark" for the message
 ---@param selectors string[]

@@ -1,5 +1,5 @@
--- welcome_spec.lua -- what `scripts/run` shows first: the page talks to the handler, and has its new answer as soon as
--- the handler's file is saved.
+-- welcome_spec.lua -- what `scripts/run` shows first: the page talks to the handler, and has its
+-- new answer as soon as the handler's file is saved.
 --
 -- TIDEWIRE_TEST_SHOTS=FOLDER leaves pictures of the page there, to be looked at.
 

@@ -1,5 +1,5 @@
--- proxies_spec.lua -- the pieces of configuration of docs/proxies.md, each in its proxy, between the tests' client and
--- the real program. A proxy that is not installed is left out, and says so.
+-- proxies_spec.lua -- the pieces of configuration of docs/proxies.md, each in its proxy, between
+-- the tests' client and the real program. A proxy that is not installed is left out, and says so.
 
 local certificates = require "support.certificates"
 local chromium = require "browser.chromium"
@@ -16,7 +16,8 @@ local function snippet(language)
   return (assert(text:match("\n```" .. language .. "\n(.-\n)```\n"), "docs/proxies.md has no block of " .. language))
 end
 
--- An app that tells what has come through the proxy, and whom it takes for the client by the function of the page.
+-- An app that tells what has come through the proxy, and whom it takes for the client by the
+-- function of the page.
 local APP = snippet("lua") .. [[
 return {
   endpoints = {
@@ -78,8 +79,9 @@ local function caddy_reload(_, folder)
   assert.equal(0, result.code, result.stderr)
 end
 
--- How each is started in the foreground: with the piece of the page in what a system has around it; how it is reloaded,
--- and whether live WebSockets stay then; how it appends to X-Forwarded-For; how it speaks HTTP/2 with TLS.
+-- How each is started in the foreground: with the piece of the page in what a system has around it;
+-- how it is reloaded, and whether live WebSockets stay then; how it appends to X-Forwarded-For; how
+-- it speaks HTTP/2 with TLS.
 local PROXIES = {
   {
     name = "nginx", block = "nginx", program = "nginx", wrap = nginx, stays = true,

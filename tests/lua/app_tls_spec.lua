@@ -1,4 +1,5 @@
--- app_tls_spec.lua -- which files an app's TLS is read from, and how what is wrong with them is told.
+-- app_tls_spec.lua -- which files an app's TLS is read from, and how what is wrong with them is
+-- told.
 
 local app_tls = require "tidewire.load.app_tls"
 local AppReport = require "tidewire.load.app_report"

@@ -1,5 +1,5 @@
--- async_spec.lua -- what a script relies on when it waits: tw.sleep, tw.await, tw.spawn, timers, and coroutines of its
--- own through which it waits.
+-- async_spec.lua -- what a script relies on when it waits: tw.sleep, tw.await, tw.spawn, timers,
+-- and coroutines of its own through which it waits.
 
 local fake_core = require "support.fake_core"
 
@@ -15,7 +15,8 @@ end)
 
 after_each(function() world:uninstall() end)
 
---- Runs f on a hook's coroutine until it has returned, for at most so many seconds. Returns what it returns.
+--- Runs f on a hook's coroutine until it has returned, for at most so many seconds. Returns what it
+--- returns.
 local function finish(f, seconds)
   local task = world:run(f)
   world:advance(seconds or 100)

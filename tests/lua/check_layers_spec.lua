@@ -1,5 +1,6 @@
 -- The check of the layers finds each kind of wrong #include, and nothing in a tree that is right.
--- Each case is a small source tree in a temporary folder, read by the real scripts/check_layers.lua.
+-- Each case is a small source tree in a temporary folder, read by the real
+-- scripts/check_layers.lua.
 
 ---Runs the check on a tree of {path below src = text}.
 ---@param tree table<string, string>
@@ -26,12 +27,12 @@ end
 local function right_tree()
   return {
     ["base/mem.h"] = "#include <stddef.h>",
-    ["core/hub.h"] = '#include "base/mem.h"',
-    ["core/inbox.h"] = "#include <uv.h>",
-    ["net/ws.c"] = '#include "core/hub.h"\n#include <uv.h>',
-    ["net/transport.c"] = "#include <libwebsockets.h>",
-    ["script/vm.h"] = '#include "core/hub.h"\n#include <lua.h>\n#include <luv/luv.h>',
-    ["server/workers/worker.c"] = '#include "script/vm.h"\n#include <signal.h>\nint a = uv_thread_create(0);',
+    ["core/hub/hub.h"] = '#include "base/mem.h"',
+    ["core/hub/inbox.h"] = "#include <uv.h>",
+    ["net/ws/ws.c"] = '#include "core/hub/hub.h"\n#include <uv.h>',
+    ["net/socket/transport.c"] = "#include <libwebsockets.h>",
+    ["script/vm/vm.h"] = '#include "core/hub/hub.h"\n#include <lua.h>\n#include <luv/luv.h>',
+    ["server/workers/worker.c"] = '#include "script/vm/vm.h"\n#include <signal.h>\nint a = uv_thread_create(0);',
     ["main.c"] = '#include "base/mem.h"\n#include "tidewire_version.h"',
   }
 end
@@ -45,7 +46,7 @@ describe("scripts/check_layers.lua", function()
 
   it("does not take a comment or a string for code", function()
     local tree = right_tree()
-    tree["core/hub.h"] = '/* #include "net/ws.h"\n#include <lua.h> sigaction */\n'
+    tree["core/hub/hub.h"] = '/* #include "net/ws/ws.h"\n#include <lua.h> sigaction */\n'
       .. '// pthread_create\nconst char *s = "sigaction";'
     local good, output = check(tree)
     assert.equal("", output)
@@ -53,24 +54,30 @@ describe("scripts/check_layers.lua", function()
   end)
 
   local wrong = {
-    { "an arrow that goes up", "base/mem.h", '#include "core/hub.h"',
+    { "an arrow that goes up", "base/mem.h", '#include "core/hub/hub.h"',
       "src/base/mem.h:1: .* base may not see core" },
-    { "an edge that sees another edge", "net/ws.c", '\n#include "script/vm.h"',
-      "src/net/ws.c:2: .* net may not see script" },
-    { "main that goes past the server", "main.c", '#include "core/hub.h"',
+    { "an edge that sees another edge", "net/ws/ws.c", '\n#include "script/vm/vm.h"',
+      "src/net/ws/ws.c:2: .* net may not see script" },
+    { "main that goes past the server", "main.c", '#include "core/hub/hub.h"',
       "src/main.c:1: .* main may not see core" },
-    { "libwebsockets outside net", "script/vm.h", "#include <libwebsockets.h>",
-      "libwebsockets only in src/net/" },
-    { "libwebsockets in another file of net", "net/ws.c", "#include <libwebsockets.h>",
-      "libwebsockets only in src/net/transport.c" },
-    { "Lua outside script", "server/workers/worker.c", "#include <lauxlib.h>", "Lua only in src/script/" },
-    { "luv outside script", "net/ws.c", "#include <luv/luv.h>", "Lua only in src/script/" },
-    { "a thread outside server", "core/inbox.h", "int a = uv_thread_create(0);",
-      "threads only in src/server/" },
-    { "signals outside server", "net/ws.c", "#include <signal.h>", "signals only in src/server/" },
-    { "a loop where none is needed", "core/hub.h", "#include <uv.h>", "tested without a loop" },
+    { "an arrow that goes up between rooms", "core/bus/bus.h", '#include "core/hub/hub.h"',
+      "src/core/bus/bus.h:1: .* core/bus may not see core/hub, only frames" },
+    { "a room that is not in the picture", "core/attic/x.c", "",
+      "the room 'core/attic' is not in the picture" },
+    { "a function of libwebsockets elsewhere", "net/ws/ws.c", "int a = lws_service(0, 0);",
+      "src/net/ws/ws.c:1: lws_service: libwebsockets only in src/net/socket/transport.c" },
+    { "libwebsockets outside net", "script/vm/vm.h", "#include <libwebsockets.h>",
+      "libwebsockets only in src/net/socket/transport.c" },
+    { "libwebsockets in another file of net", "net/ws/ws.c", "#include <libwebsockets.h>",
+      "libwebsockets only in src/net/socket/transport.c" },
+    { "Lua outside script", "server/workers/worker.c", "#include <lauxlib.h>", "Lua only in src/script" },
+    { "luv outside script", "net/ws/ws.c", "#include <luv/luv.h>", "Lua only in src/script" },
+    { "a thread outside server", "core/hub/inbox.h", "int a = uv_thread_create(0);",
+      "threads only in src/server" },
+    { "signals outside server", "net/ws/ws.c", "#include <signal.h>", "signals only in src/server" },
+    { "a loop where none is needed", "core/hub/hub.h", "#include <uv.h>", "tested without a loop" },
     { "a part that is not in the picture", "extra/x.c", "", "the part 'extra' is not in the picture" },
-    { "a file that is not there", "core/hub.h", '#include "base/memory.h"', "no such file in src/" },
+    { "a file that is not there", "core/hub/hub.h", '#include "base/memory.h"', "no such file in src/" },
   }
   for _, case in ipairs(wrong) do
     local name, path, text, expected = table.unpack(case)
@@ -85,10 +92,10 @@ describe("scripts/check_layers.lua", function()
 
   it("finds files that include each other", function()
     local tree = right_tree()
-    tree["base/log.h"] = '#include "base/mem.h"'
-    tree["base/mem.h"] = '#include "base/log.h"'
+    tree["base/log/log.h"] = '#include "base/mem.h"'
+    tree["base/mem.h"] = '#include "base/log/log.h"'
     local good, output = check(tree)
     assert.is_false(good)
-    assert.matches("closes a circle: base/log.h %-> base/mem.h %-> base/log.h", output)
+    assert.matches("closes a circle: base/log/log.h %-> base/mem.h %-> base/log/log.h", output)
   end)
 end)

@@ -1,5 +1,5 @@
--- codecs_spec.lua -- what becomes of payloads on their way to handle_message, of values on their way out, and of the
--- JSON heartbeat among them.
+-- codecs_spec.lua -- what becomes of payloads on their way to handle_message, of values on their
+-- way out, and of the JSON heartbeat among them.
 
 local fake_app = require "support.fake_app"
 
@@ -8,7 +8,8 @@ local world
 before_each(function() world = fake_app:install() end)
 after_each(function() world:uninstall() end)
 
---- Serves a handler with that codec, which notes what it gets and bears all errors. Returns a client and the notes.
+--- Serves a handler with that codec, which notes what it gets and bears all errors. Returns a
+--- client and the notes.
 local function connect(codec, options)
   local seen = { errors = {} }
   local handler = {

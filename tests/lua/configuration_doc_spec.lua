@@ -1,4 +1,5 @@
--- configuration_doc_spec.lua -- docs/configuration.md names all that can be set, and the defaults there are.
+-- configuration_doc_spec.lua -- docs/configuration.md names all that can be set, and the defaults
+-- there are.
 
 local environment = require "tidewire.load.environment"
 local options = require "tidewire.load.options"

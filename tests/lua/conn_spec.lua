@@ -1,4 +1,5 @@
--- conn_spec.lua -- the connection as scripts see it: its fields, its methods, its timers, and what is the script's own.
+-- conn_spec.lua -- the connection as scripts see it: its fields, its methods, its timers, and what
+-- is the script's own.
 
 local fake_app = require "support.fake_app"
 

@@ -1,4 +1,5 @@
--- dispatch_spec.lua -- the events by which C enters Lua: loading and stopping an app, and the hooks of a connection.
+-- dispatch_spec.lua -- the events by which C enters Lua: loading and stopping an app, and the hooks
+-- of a connection.
 
 local fake_app = require "support.fake_app"
 

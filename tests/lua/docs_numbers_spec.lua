@@ -123,7 +123,7 @@ local FACTS = {
 
   -- the architecture and the decisions
   { "architecture", "128 KiB of an answer or a file", "http_write.c:TURN_BYTES", 128 * KIB },
-  { "architecture", "256 KiB of its queue", "outbox.c:TURN_BYTES", 256 * KIB },
+  { "architecture", "256 KiB of its queue", "hub_send.c:TURN_BYTES", 256 * KIB },
   { "architecture", "2 ms for the messages of one read beyond the first eight",
     "SHARE_NS", 2 * MS_NS },
   { "architecture", "2 ms for the messages of one read beyond the first eight", "LOOK_EACH", 8 },

@@ -1,5 +1,5 @@
--- errors_spec.lua -- what a script's mistakes become: the error that on_error gets, who decides what, close codes, and
--- what stands in the log.
+-- errors_spec.lua -- what a script's mistakes become: the error that on_error gets, who decides
+-- what, close codes, and what stands in the log.
 
 local fake_app = require "support.fake_app"
 
@@ -8,7 +8,8 @@ local world
 before_each(function() world = fake_app:install() end)
 after_each(function() world:uninstall() end)
 
---- Serves a handler whose on_error notes its errors and answers what `answer` says. Returns a client and the errors.
+--- Serves a handler whose on_error notes its errors and answers what `answer` says. Returns a
+--- client and the errors.
 local function connect(handler, answer)
   local errors = {}
   handler.on_error = handler.on_error or function(_, err)

@@ -1,5 +1,5 @@
--- jwt_key_spec.lua -- what is good as a key of tw.jwt: no key that others know passes for a secret, and no secret is
--- too short where it counts.
+-- jwt_key_spec.lua -- what is good as a key of tw.jwt: no key that others know passes for a secret,
+-- and no secret is too short where it counts.
 
 local core = require "tidewire.jwt_c"
 local jwt = require "tidewire.jwt"

@@ -49,7 +49,8 @@ local function base64url(bytes)
   return text
 end
 
---- A token put together by hand: header and payload are taken as they are, `sign(bytes)` signs them.
+--- A token put together by hand: header and payload are taken as they are, `sign(bytes)` signs
+--- them.
 local function compose(header, payload, sign)
   local signed = base64url(header) .. "." .. base64url(payload)
   return signed .. "." .. base64url(sign(signed))

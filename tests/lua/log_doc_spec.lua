@@ -20,8 +20,8 @@ local function each_file(folder, ending, visit)
   end
 end
 
--- The events that the source logs, and all words in quotes that it has: some events are chosen from several. In C they
--- are the first plain word in quotes of a call of log_begin() and its kin.
+-- The events that the source logs, and all words in quotes that it has: some events are chosen from
+-- several. In C they are the first plain word in quotes of a call of log_begin() and its kin.
 local function logged_events()
   local found, words = {}, {}
   each_file("src", ".c", function(text)

@@ -1,4 +1,5 @@
--- missing_spec.lua -- errors about a name that an object of ours does not have say which one was meant.
+-- missing_spec.lua -- errors about a name that an object of ours does not have say which one was
+-- meant.
 
 local fake_app = require "support.fake_app"
 

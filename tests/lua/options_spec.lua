@@ -1,4 +1,5 @@
--- options_spec.lua -- the check of a handler's and an app's tables, and settings from the environment.
+-- options_spec.lua -- the check of a handler's and an app's tables, and settings from the
+-- environment.
 
 local limits = require "support.default_limits"
 local environment = require "tidewire.load.environment"

@@ -1,4 +1,5 @@
--- reload_spec.lua -- new code takes over: what is one for all generations, what is each one's own, what ends.
+-- reload_spec.lua -- new code takes over: what is one for all generations, what is each one's own,
+-- what ends.
 
 local fake_app = require "support.fake_app"
 

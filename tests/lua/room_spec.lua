@@ -1,20 +1,20 @@
--- room_spec.lua -- tw.room, tw.broadcast, tw.send and conn:join: what is encoded for whom and how often, and what is
--- refused. Who is in a room is kept by a fake here; the real one is tests/unit/test_room.c's and
--- tests/server/rooms_spec.lua's.
+-- room_spec.lua -- tw.room, tw.broadcast, tw.send and conn:join: what is encoded for whom and how
+-- often, and what is refused. Who is in a room is kept by a fake here; the real one is
+-- tests/unit/test_room.c's and tests/server/rooms_spec.lua's.
 
 local fake_app = require "support.fake_app"
 
 local world, tw
 
--- ---- the part of the core that keeps rooms: core_room.c ----
+-- ---- the part of the core that keeps rooms: bind_room.c ----
 
 local function is_open(id)
   local conn = world.conns[id]
   return conn ~= nil and conn.state == "open"
 end
 
---- The codec's number of a connection, as the program was told when the app was loaded; or as new code has it, in the
---- other worker where the connection is.
+--- The codec's number of a connection, as the program was told when the app was loaded; or as new
+--- code has it, in the other worker where the connection is.
 local function codec_of(id)
   return world.conns[id].codec_ahead or world.endpoints[world.conns[id].endpoint + 1].codec
 end
@@ -574,7 +574,8 @@ describe("while other workers have new code already", function()
   local TEXT <const>, JSON <const>, CUSTOM <const> = 0, 2, 3
   local here, ahead
 
-  --- Two clients of an endpoint: one here, one of a worker that has new code, with the codec of this number.
+  --- Two clients of an endpoint: one here, one of a worker that has new code, with the codec of
+  --- this number.
   local function with_codecs(old, number)
     world:load(("return { endpoints = { ['/'] = { codec = %s }, ['/json'] = { codec = 'json' } } }"):format(old))
     local function open()

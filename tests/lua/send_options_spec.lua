@@ -1,5 +1,6 @@
--- send_options_spec.lua -- the options of what sends: what is right, and what it costs. What is wrong, in the words of
--- each function and at the script's line, is told in room_spec.lua and tests/server/rooms_spec.lua.
+-- send_options_spec.lua -- the options of what sends: what is right, and what it costs. What is
+-- wrong, in the words of each function and at the script's line, is told in room_spec.lua and
+-- tests/server/rooms_spec.lua.
 
 local fake_app = require "support.fake_app"
 

@@ -1,5 +1,6 @@
--- shared_spec.lua -- tw.shared: what C is told of what a script says, and what is refused. The stores are a fake here;
--- the real ones are those of tests/unit/test_store.c and tests/server/shared_spec.lua.
+-- shared_spec.lua -- tw.shared: what C is told of what a script says, and what is refused. The
+-- stores are a fake here; the real ones are those of tests/unit/test_store.c and
+-- tests/server/shared_spec.lua.
 
 local fake_core = require "support.fake_core"
 
@@ -11,7 +12,7 @@ local places -- how many stores there may be
 
 local LINE = debug.getinfo(1, "S").short_src:gsub("%p", "%%%0") .. ":(%d+): (.*)$"
 
---- Functions of core_shared.c that note their arguments and answer what the spec wants.
+--- Functions of bind_shared.c that note their arguments and answer what the spec wants.
 local function add_stores(core)
   local numbers, count = {}, 0
   function core.shared_open(name, max_bytes)

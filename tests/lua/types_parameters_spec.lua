@@ -1,6 +1,8 @@
--- types_parameters_spec.lua -- lua/types/tidewire.lua gives functions the parameters that they have in lua/tidewire.
+-- types_parameters_spec.lua -- lua/types/tidewire.lua gives functions the parameters that they have
+-- in lua/tidewire.
 --
--- scripts/check_api.lua compares names; here it is what a function takes. Text is compared, not types.
+-- scripts/check_api.lua compares names; here it is what a function takes. Text is compared, not
+-- types.
 
 local uv = require "luv"
 
@@ -15,7 +17,8 @@ local function read(path)
   return file:read("a")
 end
 
--- "TABLE.NAME" -> its parameters, "self" left out, for each function that a file defines in a table.
+-- "TABLE.NAME" -> its parameters, "self" left out, for each function that a file defines in a
+-- table.
 local function functions_of(text, into)
   for owner, name, list in text:gmatch("\n%s*function ([%a_]+)[.:]([%a_]+)(%b())") do
     into[owner .. "." .. name] = list:sub(2, -2):gsub("^self,? ?", "")

@@ -1,21 +1,22 @@
--- types_spec.lua -- what is bound, typed and documented agrees, and scripts/check_api.lua sees it when
--- it does not: each case spoils one thing in a copy of the tree, and the real check must name it.
+-- types_spec.lua -- what is bound, typed and documented agrees, and scripts/check_api.lua sees it
+-- when it does not: each case spoils one thing in a copy of the tree, and the real check must name
+-- it.
 
 local spoiled = require "support.spoiled"
 
 describe("scripts/check_api.lua", function()
   spoiled("scripts/check_api.lua",
-    "mkdir -p TOP/src/core && "
-      .. "cp -r lua docs README.md TOP && cp -r src/script TOP/src && cp src/core/stats.h TOP/src/core", {
-    { "a C function that is not typed", "src/script/core_task.c", '{"wake", core_wake},', '%0 {"extra", core_wake},',
+    "mkdir -p TOP/src/core/bus && "
+      .. "cp -r lua docs README.md TOP && cp -r src/script TOP/src && cp src/core/bus/stats.h TOP/src/core/bus", {
+    { "a C function that is not typed", "src/script/bind/bind_task.c", '{"wake", core_wake},', '%0 {"extra", core_wake},',
       "core.extra is bound in src/script, but not typed in lua/types/core.lua" },
-    { "a C function that is gone", "src/script/core_task.c", '{"wake", core_wake},', "",
+    { "a C function that is gone", "src/script/bind/bind_task.c", '{"wake", core_wake},', "",
       "core.wake is typed in lua/types/core.lua, but not bound in src/script" },
-    { "a C function in a comment only", "src/script/core_task.c", '{"wake", core_wake},', "/* %0 */",
+    { "a C function in a comment only", "src/script/bind/bind_task.c", '{"wake", core_wake},', "/* %0 */",
       "core.wake is typed in lua/types/core.lua, but not bound" },
-    { "a function of a C module that is not typed", "src/script/json_c.c", '{"array", array},', '%0 {"extra", array},',
+    { "a function of a C module that is not typed", "src/script/json/json_c.c", '{"array", array},', '%0 {"extra", array},',
       "json_c.extra is bound in src/script, but not typed" },
-    { "a value that is set on the core", "src/script/vm.c", 'lua_setfield%(L, %-2, "senders"%);',
+    { "a value that is set on the core", "src/script/vm/vm.c", 'lua_setfield%(L, %-2, "senders"%);',
       '%0 lua_setfield(L, -2, "extra");', "core.extra is bound in src/script, but not typed" },
     { "a function of tw", "lua/tidewire/init.lua", "\nreturn tw", "\nfunction tw.extra() end%0",
       "tw.extra is bound in lua/tidewire/init.lua, but not typed in lua/types/tidewire.lua" },
@@ -39,7 +40,7 @@ describe("scripts/check_api.lua", function()
         .. "docs/configuration.md" },
     { "a hook that is not documented", "docs/scripting.md", "on_drain", "",
       "the hook on_drain is bound in lua/tidewire/load/options.lua, but not documented in docs/scripting.md" },
-    { "a counter", "src/core/stats.h", "#define STATS_COUNTERS%(X%)[^\n]+", '%0\n    X(extra_things, "Things") \\',
-      "tw.stats().extra_things is bound in src/core/stats.h or tw.stats, but not typed" },
+    { "a counter", "src/core/bus/stats.h", "#define STATS_COUNTERS%(X%)[^\n]+", '%0\n    X(extra_things, "Things") \\',
+      "tw.stats().extra_things is bound in src/core/bus/stats.h or tw.stats, but not typed" },
   })
 end)

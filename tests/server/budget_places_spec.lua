@@ -1,5 +1,6 @@
--- budget_places_spec.lua -- scripts are ended wherever they run: in every hook, timer, route and callback, and
--- what waits for them is told. What only waits, or comes to an end in time, is left alone.
+-- budget_places_spec.lua -- scripts are ended wherever they run: in every hook, timer, route and
+-- callback, and what waits for them is told. What only waits, or comes to an end in time, is left
+-- alone.
 
 local cjson = require "cjson"
 local loop = require "support.loop"
@@ -363,7 +364,8 @@ describe("one long call of C", function()
   end)
 
   it("that goes on and on is told of while it does", function()
-    -- Measured longer than the others: a search that is much shorter than it should be would not be told of.
+    -- Measured longer than the others: a search that is much shorter than it should be would not be
+    -- told of.
     local measured_well = SEARCH:gsub("> 0%.05", "> 0.2")
     local app <close> = start(measured_well .. [[
       app.endpoints["/"] = { handle_message = function() long_search(5) record("not ended") end }

@@ -1,11 +1,12 @@
--- budget_spec.lua -- scripts that take too long are ended: wherever they loop, with whatever they try to go on,
--- and nobody else notices.
+-- budget_spec.lua -- scripts that take too long are ended: wherever they loop, with whatever they
+-- try to go on, and nobody else notices.
 
 local cjson = require "cjson"
 local server = require "support.server"
 local stream = require "support.stream"
 
--- Ways to take too long. A traceback is of a way when it has one of its lines. Each is called with the connection.
+-- Ways to take too long. A traceback is of a way when it has one of its lines. Each is called with
+-- the connection.
 local WAYS = [[
 local ways = {}
 local function loop() while true do end end

@@ -1,5 +1,6 @@
--- children_spec.lua -- what processes that a script starts get of the server: standard input, output and error, and
--- the signals as a shell would give them. Whatever the way in which they are started.
+-- children_spec.lua -- what processes that a script starts get of the server: standard input,
+-- output and error, and the signals as a shell would give them. Whatever the way in which they are
+-- started.
 
 local process = require "support.process"
 local server = require "support.server"

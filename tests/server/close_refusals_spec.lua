@@ -1,5 +1,5 @@
--- close_refusals_spec.lua -- a status from 4000 to 4999 of validate: the handshake is accepted and the connection
--- closed with that code at once, which is all that a page in a browser can read.
+-- close_refusals_spec.lua -- a status from 4000 to 4999 of validate: the handshake is accepted and
+-- the connection closed with that code at once, which is all that a page in a browser can read.
 
 local cjson = require "cjson"
 local client = require "support.client"

@@ -1,5 +1,5 @@
--- conn_id_spec.lua -- a conn.id is never given twice: not in one run, not by a later one, not by the next process of an
--- upgrade. An id that was kept reaches nobody else.
+-- conn_id_spec.lua -- a conn.id is never given twice: not in one run, not by a later one, not by
+-- the next process of an upgrade. An id that was kept reaches nobody else.
 
 local process = require "support.process"
 local server = require "support.server"
@@ -7,8 +7,8 @@ local stream = require "support.stream"
 
 local WORKERS = tonumber(os.getenv("TIDEWIRE_TEST_WORKERS") or 1)
 
--- Each client is told its id. A message is the name of a function and the ids that it is called with, one after the
--- other; its answer is what came of them, each different one once.
+-- Each client is told its id. A message is the name of a function and the ids that it is called
+-- with, one after the other; its answer is what came of them, each different one once.
 local APP = [[
 local tw = require "tidewire"
 local calls = {

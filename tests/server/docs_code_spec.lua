@@ -1,5 +1,6 @@
--- docs_code_spec.lua -- the Lua code in the documentation is code: each block can be loaded, and what returns a handler
--- or an app is accepted by `tidewire check`. What the blocks of docs/recipes.md do is recipes_spec.lua's.
+-- docs_code_spec.lua -- the Lua code in the documentation is code: each block can be loaded, and
+-- what returns a handler or an app is accepted by `tidewire check`. What the blocks of
+-- docs/recipes.md do is recipes_spec.lua's.
 
 local process = require "support.process"
 local server = require "support.server"
@@ -36,7 +37,8 @@ describe("the Lua code in", function()
     if #blocks > 0 then
       it(page .. " can be loaded, and is an app where it returns one", function()
         local folder = process.make_directory()
-        -- What blocks talk of: modules of handlers, a folder for browsers, a module of the page's own.
+        -- What blocks talk of: modules of handlers, a folder for browsers, a module of the page's
+        -- own.
         assert(os.execute(("mkdir -p '%s/handlers' '%s/public' && touch '%s/cert.pem'"):format(folder, folder, folder)))
         for _, name in ipairs({ "chat", "game" }) do
           process.write_file(("%s/handlers/%s.lua"):format(folder, name), "return { on_start = function() end }\n")

@@ -1,5 +1,6 @@
--- drain_spec.lua -- the end in its phases: the lame duck, closes that are spread over a time, the deadline; and
--- that nothing is left of the server, whenever a signal comes. The plain drain is signals_spec.lua's.
+-- drain_spec.lua -- the end in its phases: the lame duck, closes that are spread over a time, the
+-- deadline; and that nothing is left of the server, whenever a signal comes. The plain drain is
+-- signals_spec.lua's.
 
 local client = require "support.client"
 local http = require "support.http"
@@ -221,7 +222,8 @@ describe("the drain", function()
         listen = { "unix:" .. folder .. "/app.sock" },
         options = { "--pid-file", folder .. "/tidewire.pid", "--admin", "unix:" .. folder .. "/admin.sock" },
       })
-      -- Not a wait for anything: twenty different moments, of which some fall into each step of the start.
+      -- Not a wait for anything: twenty different moments, of which some fall into each step of the
+      -- start.
       loop.pass(moment * 0.004)
       app:signal("sigterm")
       local code, signal = app.process:wait_exit()

@@ -1,4 +1,5 @@
--- exit_spec.lua -- os.exit in a script: the server drains and ends with that code; what has called it goes no further.
+-- exit_spec.lua -- os.exit in a script: the server drains and ends with that code; what has called
+-- it goes no further.
 
 local cjson = require "cjson"
 local process = require "support.process"

@@ -1,4 +1,5 @@
--- generations_spec.lua -- /stats tells which code connections, hooks and timers hold, and where timers were made.
+-- generations_spec.lua -- /stats tells which code connections, hooks and timers hold, and where
+-- timers were made.
 
 local http = require "support.http"
 local json = require "cjson"

@@ -1,4 +1,5 @@
--- giving_way_spec.lua -- scripts that never rest: clients are served all the same, nothing grows, and the end is clean.
+-- giving_way_spec.lua -- scripts that never rest: clients are served all the same, nothing grows,
+-- and the end is clean.
 
 local loop = require "support.loop"
 local server = require "support.server"
@@ -6,7 +7,8 @@ local server = require "support.server"
 local HEAD = [[
 local tw, uv, here, record = require "tidewire", require "luv", require "here", require "record"
 local count = 0
---- Says how often the work was done: once after `first` times, when memory has its usual size, and once much later.
+--- Says how often the work was done: once after `first` times, when memory has its usual size, and
+--- once much later.
 local function note()
   count = count + 1
   if count == 2000 or count == 100000 then record("done", count, uv.resident_set_memory()) end

@@ -1,4 +1,5 @@
--- globals_spec.lua -- a global that a hook writes is shared by all connections: the log and `check` say where.
+-- globals_spec.lua -- a global that a hook writes is shared by all connections: the log and `check`
+-- say where.
 
 local process = require "support.process"
 local server = require "support.server"

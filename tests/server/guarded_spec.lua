@@ -1,12 +1,13 @@
--- guarded_spec.lua -- the functions that scripts have instead of some of Lua's own: they do what Lua's do, but for
--- what is told in docs/scripting.md.
+-- guarded_spec.lua -- the functions that scripts have instead of some of Lua's own: they do what
+-- Lua's do, but for what is told in docs/scripting.md.
 
 local cjson = require "cjson"
 local server = require "support.server"
 local stream = require "support.stream"
 
--- What comes in is a chunk of Lua that runs in a hook; the answer is what it returns, as text. `gone(n, f)` makes so
--- many objects with the finalizer f and lets them go; `apart(f)` calls f where nothing of it stays on this stack.
+-- What comes in is a chunk of Lua that runs in a hook; the answer is what it returns, as text.
+-- `gone(n, f)` makes so many objects with the finalizer f and lets them go; `apart(f)` calls f
+-- where nothing of it stays on this stack.
 local APP = [[
 local tw, record = require "tidewire", require "record"
 local environment = setmetatable({ tw = tw, record = record, kept = {} }, { __index = _G })

@@ -1,5 +1,6 @@
--- half_closed_spec.lua -- a client that ends its direction of TCP, as `printf … | socat` and many libraries do, still
--- gets what is on its way: answers, files, queued messages and the Close frame. A time limit bounds it.
+-- half_closed_spec.lua -- a client that ends its direction of TCP, as `printf … | socat` and many
+-- libraries do, still gets what is on its way: answers, files, queued messages and the Close frame.
+-- A time limit bounds it.
 
 local client = require "support.client"
 local frames = require "support.frames"
@@ -89,7 +90,8 @@ describe("a client that ends its direction", function()
     end
   end)
 
-  -- Takes what comes; returns how many messages of `bytes` and a number came, and the Close frame's code.
+  -- Takes what comes; returns how many messages of `bytes` and a number came, and the Close frame's
+  -- code.
   local function drain(ada, bytes)
     ada.auto_close = false
     ada.stream:catch_up()

@@ -1,6 +1,6 @@
--- http_client_spec.lua -- tw.http.request against real servers: what goes out, what comes back, what the limits are,
--- and that nobody waits for it but the hook that asked. What it refuses before anything is sent is
--- tests/lua/http_client_spec.lua's.
+-- http_client_spec.lua -- tw.http.request against real servers: what goes out, what comes back,
+-- what the limits are, and that nobody waits for it but the hook that asked. What it refuses before
+-- anything is sent is tests/lua/http_client_spec.lua's.
 
 local cjson = require "cjson"
 local client = require "support.client"
@@ -11,7 +11,8 @@ local server = require "support.server"
 local stream = require "support.stream"
 local uv = require "luv"
 
--- "/" asks what a message says and sends what came of it; "/echo" is there to see that others go on.
+-- "/" asks what a message says and sends what came of it; "/echo" is there to see that others go
+-- on.
 local APP = [[
 local tw = require "tidewire"
 local record = require "record"
@@ -59,7 +60,8 @@ local function start_origin(respond)
   return origin
 end
 
---- A server that answers every request with these bytes, and ends the connection where that is asked for.
+--- A server that answers every request with these bytes, and ends the connection where that is
+--- asked for.
 local function start_raw(bytes, ends)
   return start_origin(function(peer)
     peer:write(bytes)
@@ -231,8 +233,8 @@ describe("tw.http.request returns", function()
     assert.is_nil(reply.headers["x-trailer"])
   end)
 
-  -- Only where a head begins is there a status line: the first of these made a status of a header, and lost what stood
-  -- before it; the others made a head of a trailer.
+  -- Only where a head begins is there a status line: the first of these made a status of a header,
+  -- and lost what stood before it; the others made a head of a trailer.
   it("no header or trailer that looks like a status line for one", function()
     local reply = received("HTTP/1.1 200 OK\r\nX-Before: 1\r\nHTTP/evil: 99999999999999999999\r\nHTTP/1.1 303: 1\r\n"
       .. "X-After: 2\r\nContent-Length: 2\r\n\r\nok")

@@ -1,5 +1,5 @@
--- installation_spec.lua -- `cmake --install` puts the program, its manual page and types below a prefix, and the
--- program works from there.
+-- installation_spec.lua -- `cmake --install` puts the program, its manual page and types below a
+-- prefix, and the program works from there.
 
 local process = require "support.process"
 local server = require "support.server"

@@ -1,5 +1,5 @@
--- log_people_spec.lua -- the log for people: what it says at the start, of errors and of refusals, and when it is
--- written so; and what the other formats say of the same.
+-- log_people_spec.lua -- the log for people: what it says at the start, of errors and of refusals,
+-- and when it is written so; and what the other formats say of the same.
 
 local client = require "support.client"
 local loop = require "support.loop"

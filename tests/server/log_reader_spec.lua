@@ -1,5 +1,6 @@
--- log_reader_spec.lua -- a log that is read slowly, or not at all, or whose file cannot grow: nobody waits for it,
--- what is lost is counted and told, and clients cannot make it grow as they like.
+-- log_reader_spec.lua -- a log that is read slowly, or not at all, or whose file cannot grow:
+-- nobody waits for it, what is lost is counted and told, and clients cannot make it grow as they
+-- like.
 
 local cjson = require "cjson"
 local client = require "support.client"
@@ -66,7 +67,8 @@ describe("a log", function()
     process.remove_directory(folder)
   end)
 
-  -- A server whose log goes into the FIFO, which this process holds open; it listens on sockets in its own folder.
+  -- A server whose log goes into the FIFO, which this process holds open; it listens on sockets in
+  -- its own folder.
   local function start(options)
     options.app, options.stderr = APP, not options.own and fifo or nil
     if options.stdout then options.stderr = nil end
@@ -89,7 +91,8 @@ describe("a log", function()
     return math.tointeger(tonumber(body:match("\n" .. name .. " (%d+)")))
   end
 
-  -- The FIFO, opened for both so that neither end waits for the other. A reader of it: `text` grows.
+  -- The FIFO, opened for both so that neither end waits for the other. A reader of it: `text`
+  -- grows.
   local function open_fifo()
     return assert(uv.fs_open(fifo, uv.constants.O_RDWR + uv.constants.O_NONBLOCK, 0))
   end

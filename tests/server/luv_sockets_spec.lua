@@ -1,5 +1,5 @@
--- luv_sockets_spec.lua -- servers that a script opens with luv at its top level live through reloads: the new code gets
--- the socket, and the connections that wait in it.
+-- luv_sockets_spec.lua -- servers that a script opens with luv at its top level live through
+-- reloads: the new code gets the socket, and the connections that wait in it.
 
 local reloads = require "support.reloads"
 local server = require "support.server"
@@ -7,7 +7,8 @@ local stream = require "support.stream"
 local uv = require "luv"
 local loop = require "support.loop"
 
---- An app that answers "N" to each that connects, N the number of its code. %s: how it is opened, %s: what comes then.
+--- An app that answers "N" to each that connects, N the number of its code. %s: how it is opened,
+--- %s: what comes then.
 local APP = [[
 local tw, uv = require "tidewire", require "luv"
 local function open(make, ...)

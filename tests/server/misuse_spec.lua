@@ -1,4 +1,5 @@
--- misuse_spec.lua -- the words for what scripts write by mistake, as on_error gets them from the program.
+-- misuse_spec.lua -- the words for what scripts write by mistake, as on_error gets them from the
+-- program.
 
 local server = require "support.server"
 local stream = require "support.stream"

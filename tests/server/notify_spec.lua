@@ -1,5 +1,6 @@
--- notify_spec.lua -- what systemd hears of the server: ready, how many connections, stopping, and the sign of
--- life that a script which does not return silences. The forms of all messages are test_notify.c's.
+-- notify_spec.lua -- what systemd hears of the server: ready, how many connections, stopping, and
+-- the sign of life that a script which does not return silences. The forms of all messages are
+-- test_notify.c's.
 
 local loop = require "support.loop"
 local process = require "support.process"
@@ -118,7 +119,8 @@ describe("systemd", function()
     ada:send_text("hang")
     app:wait_event("hangs")
 
-    --- Changes the status so often. Each change is told by a tick, which tells the sign of life as well.
+    --- Changes the status so often. Each change is told by a tick, which tells the sign of life as
+    --- well.
     local function let_tick(count)
       local before = #heard
       for _ = 1, count, 2 do

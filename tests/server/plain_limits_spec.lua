@@ -1,5 +1,5 @@
--- plain_limits_spec.lua -- plain HTTP is limited as WebSockets are: in sockets, in bytes of bodies and of answers, and
--- in how slowly a client may read.
+-- plain_limits_spec.lua -- plain HTTP is limited as WebSockets are: in sockets, in bytes of bodies
+-- and of answers, and in how slowly a client may read.
 
 local cjson = require "cjson"
 local client = require "support.client"

@@ -1,4 +1,5 @@
--- presence_spec.lua -- who is in a room and what is known of them, to others and to those who watch.
+-- presence_spec.lua -- who is in a room and what is known of them, to others and to those who
+-- watch.
 
 local cjson = require "cjson"
 local server = require "support.server"

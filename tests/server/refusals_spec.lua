@@ -1,5 +1,5 @@
--- refusals_spec.lua -- every refusal, whoever decides it, has the same form: JSON with `error` and `status`, in this
--- order.
+-- refusals_spec.lua -- every refusal, whoever decides it, has the same form: JSON with `error` and
+-- `status`, in this order.
 
 local cjson = require "cjson"
 local server = require "support.server"

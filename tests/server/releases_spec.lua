@@ -1,5 +1,6 @@
--- releases_spec.lua -- an app that is deployed while it serves: folders built anew, a link moved to another release,
--- old releases deleted. What is named in the app is asked for by its name, each time.
+-- releases_spec.lua -- an app that is deployed while it serves: folders built anew, a link moved to
+-- another release, old releases deleted. What is named in the app is asked for by its name, each
+-- time.
 
 local certificates = require "support.certificates"
 local loop = require "support.loop"

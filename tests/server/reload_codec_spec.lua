@@ -1,7 +1,9 @@
--- reload_codec_spec.lua -- new code gives an endpoint a codec of another kind: its connections are closed with 1012.
+-- reload_codec_spec.lua -- new code gives an endpoint a codec of another kind: its connections are
+-- closed with 1012.
 --
--- Clients of other endpoints notice nothing, and the log says how many were closed. While some workers have the new
--- code and others have not yet, a client gets what its own codec has made, or nothing.
+-- Clients of other endpoints notice nothing, and the log says how many were closed. While some
+-- workers have the new code and others have not yet, a client gets what its own codec has made, or
+-- nothing.
 
 local client = require "support.client"
 local loop = require "support.loop"
@@ -37,7 +39,8 @@ end
 local OWN = '{ decode = tostring, encode = function(value) return %q .. value end }'
 
 describe("a codec of another kind", function()
-  --- An app with these codecs, by path. What a client says goes to all in its room, the first argument.
+  --- An app with these codecs, by path. What a client says goes to all in its room, the first
+  --- argument.
   local function app_of(version, codecs, more)
     local list = {}
     for path, codec in pairs(codecs) do list[#list + 1] = ("[%q] = { codec = %s }"):format(path, codec) end
@@ -149,8 +152,8 @@ describe("a codec of another kind", function()
   end)
 end)
 
--- What old and new code share: they load it anew. A gate is open for all workers and for ever; `stand` waits for it
--- without letting anything else run.
+-- What old and new code share: they load it anew. A gate is open for all workers and for ever;
+-- `stand` waits for it without letting anything else run.
 local GATES = [[
 local tw = require "tidewire"
 local gates = tw.shared("gates")
@@ -180,8 +183,8 @@ local function validate(request)
 end
 ]]
 
---- The old code: "stand" is what the first worker is told, and does `lines` when all others have activated the new
---- code and the test has opened the gate "go".
+--- The old code: "stand" is what the first worker is told, and does `lines` when all others have
+--- activated the new code and the test has opened the gate "go".
 local function old_code(endpoints, lines)
   return ([[%s
     return {
@@ -202,8 +205,8 @@ local function old_code(endpoints, lines)
     }]]):format(TOP, lines, endpoints)
 end
 
---- The new code. The first worker loads it, the others wait until that one stands; `lines` are what the last worker
---- does as soon as it has activated it.
+--- The new code. The first worker loads it, the others wait until that one stands; `lines` are what
+--- the last worker does as soon as it has activated it.
 local function new_code(endpoints, lines)
   return ([[%s
     return {
@@ -225,8 +228,8 @@ describe("between workers of which some have the new code already", function()
 
   local function connect(worker, name, path) return app:connect_on(worker, ("%s?name=%s"):format(path or "/", name)) end
 
-  --- Sends halves of handshakes, of which one is accepted: the kernel chooses their workers, and one of these will
-  --- stand. Returns what completes them, and returns the client.
+  --- Sends halves of handshakes, of which one is accepted: the kernel chooses their workers, and
+  --- one of these will stand. Returns what completes them, and returns the client.
   local function prepare_new()
     local halves = {}
     for i = 1, 12 do
@@ -247,7 +250,8 @@ describe("between workers of which some have the new code already", function()
     end
   end
 
-  --- New code is activated while the worker of `peer`, the first one, stands; `meanwhile` runs when all others have it.
+  --- New code is activated while the worker of `peer`, the first one, stands; `meanwhile` runs when
+  --- all others have it.
   local function reload_behind(peer, text, meanwhile)
     local number = reloads.send(app, text)
     app:wait_event("loaded")
@@ -262,7 +266,8 @@ describe("between workers of which some have the new code already", function()
     return outcome.line
   end
 
-  --- These, in this order, each behind the first letter of its kind; and then it is closed, or nothing follows.
+  --- These, in this order, each behind the first letter of its kind; and then it is closed, or
+  --- nothing follows.
   local function assert_gets(peer, ends, ...)
     if not ends then peer:send_text('"over"') end
     local list = {}

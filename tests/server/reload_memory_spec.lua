@@ -1,7 +1,9 @@
--- reload_memory_spec.lua -- old code is really freed: two hundred reloads of a large app, and memory is flat.
+-- reload_memory_spec.lua -- old code is really freed: two hundred reloads of a large app, and
+-- memory is flat.
 --
--- Each generation has some 3 MB of tables and 200 closures, and a thing that counts when it is collected. A generation
--- that anything still holds is seen at once by that count, by Lua's own count of bytes, and in the process's memory.
+-- Each generation has some 3 MB of tables and 200 closures, and a thing that counts when it is
+-- collected. A generation that anything still holds is seen at once by that count, by Lua's own
+-- count of bytes, and in the process's memory.
 
 local loop = require "support.loop"
 local reloads = require "support.reloads"
@@ -73,8 +75,8 @@ describe("memory", function()
     return kib, alive, app.process:rss_kib()
   end
 
-  --- Reloads again and again, every `broken`th time with code that fails; memory after the warm-up is what it is
-  --- at the end.
+  --- Reloads again and again, every `broken`th time with code that fails; memory after the warm-up
+  --- is what it is at the end.
   local function check(app, peers, broken)
     local kib, rss
     local count = (app.process:is_sanitized() or app.workers > 1) and 60 or 200
@@ -99,7 +101,8 @@ describe("memory", function()
     repeat
       kib_after, alive, rss_after = look(app)
     until alive <= 2 * app.workers or loop.now() > deadline
-    -- The code that runs, and the one before it, whose endpoint that is no more goes with the next reload.
+    -- The code that runs, and the one before it, whose endpoint that is no more goes with the next
+    -- reload.
     assert(alive <= 2 * app.workers, ("%d generations are alive"):format(alive))
     assert(kib_after - kib < 512 * app.workers, ("Lua has %d KiB, and had %d"):format(kib_after, kib))
     if not app.process:is_sanitized() then

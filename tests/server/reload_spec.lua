@@ -1,4 +1,5 @@
--- reload_spec.lua -- new code takes over from the one that runs: what stays, what changes, what is told.
+-- reload_spec.lua -- new code takes over from the one that runs: what stays, what changes, what is
+-- told.
 
 local http = require "support.http"
 local loop = require "support.loop"

@@ -1,5 +1,5 @@
--- rooms_load_spec.lua -- rooms that are many, large, or have members that do not read: what they cost,
--- and that nobody waits for anybody.
+-- rooms_load_spec.lua -- rooms that are many, large, or have members that do not read: what they
+-- cost, and that nobody waits for anybody.
 
 local loop = require "support.loop"
 local server = require "support.server"
@@ -108,7 +108,8 @@ after_each(function()
   app:stop()
 end)
 
---- A member of the lobby; its on_start has run. Its worker is told by its number, so that members are spread.
+--- A member of the lobby; its on_start has run. Its worker is told by its number, so that members
+--- are spread.
 local function enter(path, name, number, options)
   local peer = app:connect_on(number % app.workers, ("%s?name=%s"):format(path, name), options)
   assert.equal("hello", (peer:receive()))
@@ -215,9 +216,9 @@ describe("members that do not read", function()
     error("it makes no difference to the slow ones")
   end
 
-  --- A condition for broadcast_until: only `count` of so many members have the message queued, it was dropped
-  --- for the others. The answer of the broadcast tells that where all are on the sender's worker; of other
-  --- workers it tells how many were there.
+  --- A condition for broadcast_until: only `count` of so many members have the message queued, it
+  --- was dropped for the others. The answer of the broadcast tells that where all are on the
+  --- sender's worker; of other workers it tells how many were there.
   local function queued_to(count, members)
     local function counts()
       local sent, dropped = app:http("/counts").body:match("^(%d+) (%d+)$")

@@ -1,14 +1,16 @@
--- rooms_model_spec.lua -- thousands of random joins, leaves, broadcasts, sends, connects and disconnects by sixty real
--- clients, against a model: every message that must arrive arrives exactly once, in the sender's order, and no other.
+-- rooms_model_spec.lua -- thousands of random joins, leaves, broadcasts, sends, connects and
+-- disconnects by sixty real clients, against a model: every message that must arrive arrives
+-- exactly once, in the sender's order, and no other.
 --
--- The model is exact because it knows who is where whenever somebody speaks. In a *walk* one client acts at a time and
--- has its answer before the next acts. In a *storm* many speak at once, and some disconnect; nobody joins. After each,
--- everyone asks for one more answer: what was sent to it before has come then. The seed is printed;
--- TIDEWIRE_TEST_SEED=n runs it again.
+-- The model is exact because it knows who is where whenever somebody speaks. In a *walk* one client
+-- acts at a time and has its answer before the next acts. In a *storm* many speak at once, and some
+-- disconnect; nobody joins. After each, everyone asks for one more answer: what was sent to it
+-- before has come then. The seed is printed; TIDEWIRE_TEST_SEED=n runs it again.
 --
--- With several workers clients are on all of them, by chance, and the model is the same. What needs the conn of
--- another is done to one of the same worker; any connection is closed from afar through a room that every worker
--- watches. What happens while everybody joins, leaves and speaks at once is rooms_storm_spec.lua's.
+-- With several workers clients are on all of them, by chance, and the model is the same. What needs
+-- the conn of another is done to one of the same worker; any connection is closed from afar through
+-- a room that every worker watches. What happens while everybody joins, leaves and speaks at once
+-- is rooms_storm_spec.lua's.
 
 local loop = require "support.loop"
 local server = require "support.server"
@@ -193,7 +195,8 @@ local function ask(actor, line)
   return next_answer(actor)
 end
 
---- What it got must be what the model says; of one that went away without ceremony, the beginning of it.
+--- What it got must be what the model says; of one that went away without ceremony, the beginning
+--- of it.
 local function check(receiver, may_miss_the_end)
   for sender, expected in pairs(receiver.expected) do
     local got = receiver.got[sender] or {}
@@ -281,7 +284,8 @@ local WAYS = { "say", "say", "say", "others", "others", "but", "all", "endpoint"
 
 -- ---- coming and going ----
 
---- Ways to disconnect. Those who end properly get all that was sent before; `true`: the end may be missing.
+--- Ways to disconnect. Those who end properly get all that was sent before; `true`: the end may be
+--- missing.
 local endings = {}
 function endings.close(leaver) leaver.peer:send_close(1000) end
 function endings.fault(leaver) leaver.peer:send_frame({ opcode = 3, payload = "" }) end
@@ -296,7 +300,8 @@ function endings.drop(leaver) leaver.peer:drop() return true end
 
 local ENDINGS = { endings.close, endings.fault, endings.kick, endings.reset, endings.drop }
 
---- Takes clients out of the model. The rooms in which they were hear their last words; of these themselves, perhaps.
+--- Takes clients out of the model. The rooms in which they were hear their last words; of these
+--- themselves, perhaps.
 local function forget(leavers)
   for _, leaver in ipairs(leavers) do
     for _, room in ipairs(ROOMS) do -- in order, as its on_close has them

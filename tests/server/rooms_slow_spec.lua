@@ -1,8 +1,8 @@
--- rooms_slow_spec.lua -- a room of a thousand of whom two hundred do not read: the others miss nothing,
--- and what waits for the slow ones is bounded.
+-- rooms_slow_spec.lua -- a room of a thousand of whom two hundred do not read: the others miss
+-- nothing, and what waits for the slow ones is bounded.
 --
--- The members come over a Unix socket: there the kernel holds some 200 KiB for one that does not read; over
--- the loopback of TCP it would hold megabytes before anything waits in the program.
+-- The members come over a Unix socket: there the kernel holds some 200 KiB for one that does not
+-- read; over the loopback of TCP it would hold megabytes before anything waits in the program.
 
 local process = require "support.process"
 local server = require "support.server"
@@ -22,7 +22,8 @@ local function endpoint(options)
   options.ping_period = 0
   options.on_start = function(conn) conn:join("lobby") end
   options.on_close = function(conn, code) record("close", conn.query.name, code) end
-  -- "7 1000": broadcasts 1000 bytes, which begin with the number 7. "dropped": how many messages were, until now.
+  -- "7 1000": broadcasts 1000 bytes, which begin with the number 7. "dropped": how many messages
+  -- were, until now.
   options.handle_message = function(_, message)
     if message == "dropped" then return record("dropped", tw.stats().messages_dropped) end
     local number, bytes = message:match("^(%d+) (%d+)$")
@@ -62,8 +63,8 @@ describe("a room of a thousand", function()
     return peers
   end
 
-  --- The first of the quick ones says them in one go, messages with the numbers from `first` to `last`; all of
-  --- them hear these next, in order. Returns to how many the last one was queued.
+  --- The first of the quick ones says them in one go, messages with the numbers from `first` to
+  --- `last`; all of them hear these next, in order. Returns to how many the last one was queued.
   local function say(quick, first, last, bytes)
     for number = first, last do quick[1]:send_text(("%d %d"):format(number, bytes)) end
     for index, peer in ipairs(quick) do

@@ -1,17 +1,18 @@
 -- rooms_spec.lua -- rooms and broadcast against the real program: who gets what and in which order,
--- who is in a room at which moment, and what is refused. Many rooms, many members and slow readers are
--- rooms_load_spec.lua's, long random lives rooms_model_spec.lua's.
+-- who is in a room at which moment, and what is refused. Many rooms, many members and slow readers
+-- are rooms_load_spec.lua's, long random lives rooms_model_spec.lua's.
 --
--- Where there are several workers, all of it is tried twice: with every client on one of them, and with each client
--- on another one than the client before.
+-- Where there are several workers, all of it is tried twice: with every client on one of them, and
+-- with each client on another one than the client before.
 
 local chunks = require "support.chunks"
 local loop = require "support.loop"
 local server = require "support.server"
 local stream = require "support.stream"
 
--- Clients say what is to be done as Lua code; "= " and its results is the answer. In it: conn, tw, record; `who.ada`
--- is the conn of the client that came with ?name=ada, on its own worker; `ids.ada` its id, on all, until `forget()`.
+-- Clients say what is to be done as Lua code; "= " and its results is the answer. In it: conn, tw,
+-- record; `who.ada` is the conn of the client that came with ?name=ada, on its own worker;
+-- `ids.ada` its id, on all, until `forget()`.
 local APP = [[
 local chunks = require "chunks"
 local here = require "here"
@@ -312,7 +313,8 @@ local function suite(place)
         check_got(bob, "ada left lobby, 1 stay")
         check_got_only(bob)
         local event = app:wait_event("close", seen + 1)
-        -- its name, the code, how many rooms it is in, whether it is refused to join, who is in the lobby
+        -- its name, the code, how many rooms it is in, whether it is refused to join, who is in the
+        -- lobby
         assert.same({ "close", "ada", ending[2], 0, true, 1 }, { table.unpack(event, 1, 6) })
         assert.equal("0", run(bob, "return tw.room('attic'):size()"))
         assert.equal("0", run_outside("return #who.ada:rooms()", worker_of.ada))

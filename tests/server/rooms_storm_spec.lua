@@ -1,12 +1,14 @@
--- rooms_storm_spec.lua -- everybody joins, leaves and speaks at once, on all workers, and nobody waits for anybody.
+-- rooms_storm_spec.lua -- everybody joins, leaves and speaks at once, on all workers, and nobody
+-- waits for anybody.
 --
--- Who is in at the moment of a broadcast is then known to nobody; but much is certain. Between the request to join
--- and the answer to the request to leave a member gets what each sender says without gaps, once and in order. What
--- was said after its join was answered and before it asked to leave is in it; what was over before it asked to join,
--- or began when it had left, is not. All members see the messages of a room in one order (those with one codec, that
--- is: for each codec of its members a broadcast is sent by itself). Rooms that are watched tell each worker of
--- everyone who comes and goes, and all the same. The seed is printed; TIDEWIRE_TEST_SEED=n makes the same choices
--- again (what comes of them is another matter: it is a storm).
+-- Who is in at the moment of a broadcast is then known to nobody; but much is certain. Between the
+-- request to join and the answer to the request to leave a member gets what each sender says
+-- without gaps, once and in order. What was said after its join was answered and before it asked to
+-- leave is in it; what was over before it asked to join, or began when it had left, is not. All
+-- members see the messages of a room in one order (those with one codec, that is: for each codec of
+-- its members a broadcast is sent by itself). Rooms that are watched tell each worker of everyone
+-- who comes and goes, and all the same. The seed is printed; TIDEWIRE_TEST_SEED=n makes the same
+-- choices again (what comes of them is another matter: it is a storm).
 
 local loop = require "support.loop"
 local server = require "support.server"
@@ -169,7 +171,8 @@ end
 
 -- ---- what must be so ----
 
---- Of each sender: nothing is missing that was said while it was certainly in, nothing is there from when it was not.
+--- Of each sender: nothing is missing that was said while it was certainly in, nothing is there
+--- from when it was not.
 local function check_session(room, session)
   for sender, list in pairs(broadcasts[room]) do
     local run = session.runs[sender] or { first = math.huge, last = 0 }
@@ -197,8 +200,8 @@ local function check_answer(room, said)
   end
 end
 
---- What these sessions saw can be put into one line, in which each has seen a part: following the messages that came
---- next to each other leads nowhere twice.
+--- What these sessions saw can be put into one line, in which each has seen a part: following the
+--- messages that came next to each other leads nowhere twice.
 local function check_one_order(room, path)
   local nexts, before = {}, {} -- by message: the set of those that came next, how many came directly before
   for _, session in ipairs(sessions[room]) do

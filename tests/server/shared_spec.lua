@@ -1,18 +1,20 @@
--- shared_spec.lua -- tw.shared and tw.keep in the real program: values that come back as they were, steps that
--- many connections make at once, times that end, ceilings.
+-- shared_spec.lua -- tw.shared and tw.keep in the real program: values that come back as they were,
+-- steps that many connections make at once, times that end, ceilings.
 
 local loop = require "support.loop"
 local server = require "support.server"
 local stream = require "support.stream"
 
--- What comes in is a chunk of Lua, run with the store "test"; the answer is what it returns, each value with its kind.
+-- What comes in is a chunk of Lua, run with the store "test"; the answer is what it returns, each
+-- value with its kind.
 local APP = [[
 local tw = require "tidewire"
 local uv = require "luv"
 local other = require "other"
 
--- Says of times in a store whether they were kept: to the millisecond, which is what its clock counts, and as told
--- by readings of the clock before and after each call, so that it does not matter how long anything takes.
+-- Says of times in a store whether they were kept: to the millisecond, which is what its clock
+-- counts, and as told by readings of the clock before and after each call, so that it does not
+-- matter how long anything takes.
 local function seconds() return uv.hrtime() / 1e9 end
 
 local function watch(ttl, put, is_there)

@@ -68,8 +68,8 @@ describe("a client that does not read", function()
     return ada
   end
 
-  -- Asks for floods until one is refused, as it must be when the kernel takes no more; how much that is, is
-  -- the system's.
+  -- Asks for floods until one is refused, as it must be when the kernel takes no more; how much
+  -- that is, is the system's.
   local function flood_until_refused(ada)
     local refused, sent = #app:events("refused"), #app:events("sent")
     repeat

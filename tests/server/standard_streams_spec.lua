@@ -1,5 +1,5 @@
--- standard_streams_spec.lua -- a program that is started without some of the descriptors 0, 1 and 2 serves, reloads,
--- hands over and ends like any other, and nothing of its own gets their numbers.
+-- standard_streams_spec.lua -- a program that is started without some of the descriptors 0, 1 and 2
+-- serves, reloads, hands over and ends like any other, and nothing of its own gets their numbers.
 
 local http = require "support.http"
 local process = require "support.process"

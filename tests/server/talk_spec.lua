@@ -38,8 +38,8 @@ return {
 
 local folder, app
 
---- Runs it in a shell, with this input. More words of the command line stand behind the address. It ends when the
---- server closes ("bye"), not by its own time.
+--- Runs it in a shell, with this input. More words of the command line stand behind the address. It
+--- ends when the server closes ("bye"), not by its own time.
 local function talk(input, path, words)
   local command = ("printf '%%b' '%s' | '%s' talk '%s' %s"):format(input, server.binary(), app:url(path),
     words or "--wait 1000")
@@ -48,7 +48,8 @@ end
 
 local BYE = "closed by the server: 1000\n"
 
---- The same with a terminal in the place of the pipe and of the file; what it shows, and the exit code.
+--- The same with a terminal in the place of the pipe and of the file; what it shows, and the exit
+--- code.
 local function typed(input, path)
   local pty = [[import pty, sys; sys.exit(pty.spawn(sys.argv[1:]) >> 8)]]
   local command = ("printf '%%b' '%s' | python3 -c '%s' '%s' talk '%s'"):format(input, pty, server.binary(),

@@ -1,5 +1,6 @@
--- upgrade_spec.lua -- a new process takes over from the running one: nobody who connects meanwhile is refused,
--- clients of the old one are told to go, files change hands; and a new one that fails changes nothing.
+-- upgrade_spec.lua -- a new process takes over from the running one: nobody who connects meanwhile
+-- is refused, clients of the old one are told to go, files change hands; and a new one that fails
+-- changes nothing.
 
 local client = require "support.client"
 local http = require "support.http"
@@ -36,7 +37,8 @@ return {
 }
 ]]
 
--- Beside the usual number of workers there is another; both ways of a change are tried by the two runs.
+-- Beside the usual number of workers there is another; both ways of a change are tried by the two
+-- runs.
 local WORKERS = tonumber(os.getenv("TIDEWIRE_TEST_WORKERS") or 1)
 local OTHER = WORKERS == 1 and 3 or 1
 

@@ -1,5 +1,5 @@
--- watch_places_spec.lua -- `--watch` where the files are not simply written over: links, folders that come and go, what
--- editors leave beside them.
+-- watch_places_spec.lua -- `--watch` where the files are not simply written over: links, folders
+-- that come and go, what editors leave beside them.
 
 local loop = require "support.loop"
 local process = require "support.process"
@@ -44,8 +44,8 @@ local function check_reloads(count)
   assert.equal(count, reloads())
 end
 
---- A module that says `first` and puts one that says `second` in its own place while it is loaded. That is one
---- step, since another worker may read the file at any moment.
+--- A module that says `first` and puts one that says `second` in its own place while it is loaded.
+--- That is one step, since another worker may read the file at any moment.
 local function replaced_while_loaded(name, first, second)
   return ([[
 local beside = ("%s.%%d"):format(require "tidewire".worker)

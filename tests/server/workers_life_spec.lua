@@ -1,5 +1,6 @@
--- workers_life_spec.lua -- how several workers start and end: loading in each, what one of them cannot do, where they
--- listen, what they log; and that one whose script does not return takes nothing from the others.
+-- workers_life_spec.lua -- how several workers start and end: loading in each, what one of them
+-- cannot do, where they listen, what they log; and that one whose script does not return takes
+-- nothing from the others.
 
 local cjson = require "cjson"
 local client = require "support.client"
@@ -292,7 +293,8 @@ describe("a script that does not return, in one worker", function()
       for _ = 1, 2 do
         assert.equal(WORKERS, cjson.decode(http.request(app.admin, "/stats").body).connections)
       end
-      -- New ones come to the others as well: the kernel gives some to the one that is stuck, which answers none.
+      -- New ones come to the others as well: the kernel gives some to the one that is stuck, which
+      -- answers none.
       local sources = {}
       for index = 1, 40 do
         sources[index] = assert(stream.connect(app.addresses[1]))

@@ -1,6 +1,6 @@
--- workers_spec.lua -- several workers are as one: messages, rooms, counters, limits and the order of things, over all
--- of them. How workers start and end is workers_life_spec.lua's; rooms are rooms_spec.lua's as well, and those in
--- long random lives the model's and the storm's.
+-- workers_spec.lua -- several workers are as one: messages, rooms, counters, limits and the order
+-- of things, over all of them. How workers start and end is workers_life_spec.lua's; rooms are
+-- rooms_spec.lua's as well, and those in long random lives the model's and the storm's.
 
 local cjson = require "cjson"
 local chunks = require "support.chunks"
@@ -13,8 +13,8 @@ local stream = require "support.stream"
 -- Two in the plain run, as many as the run says otherwise.
 local WORKERS = math.max(2, tonumber(os.getenv("TIDEWIRE_TEST_WORKERS") or 1))
 
--- Clients say what is to be done as Lua code, and so does POST /run; "= " and its results is the answer. In it: conn,
--- tw, ids; `ids:get "ada"` is the id of the client that came with ?name=ada.
+-- Clients say what is to be done as Lua code, and so does POST /run; "= " and its results is the
+-- answer. In it: conn, tw, ids; `ids:get "ada"` is the id of the client that came with ?name=ada.
 local APP = [[
 local chunks = require "chunks"
 local here = require "here"
@@ -453,8 +453,8 @@ describe("a limit of", function()
     })
   end
 
-  --- Asks so many times at once for a connection. Returns the streams that were let in, and how often each status
-  --- was the answer.
+  --- Asks so many times at once for a connection. Returns the streams that were let in, and how
+  --- often each status was the answer.
   local function ask_at_once(count)
     local sources, inside, statuses = {}, {}, {}
     for index = 1, count do sources[index] = assert(stream.connect(app.addresses[1])) end

@@ -1,8 +1,10 @@
--- chunks.lua -- a test says in Lua what is to be done inside the server, and gets the results as text.
+-- chunks.lua -- a test says in Lua what is to be done inside the server, and gets the results as
+-- text.
 --
--- Both halves, so that the form of an answer stands in one place. The test kit puts this file beside the app, whose
--- handle_message sends `chunks.run(code, environment)`; where code need not come from a connection, the route
--- "POST /run", wrapped in `here.route`, answers with it, too. The test calls the others.
+-- Both halves, so that the form of an answer stands in one place. The test kit puts this file
+-- beside the app, whose handle_message sends `chunks.run(code, environment)`; where code need not
+-- come from a connection, the route "POST /run", wrapped in `here.route`, answers with it, too. The
+-- test calls the others.
 
 local chunks = {}
 
@@ -40,7 +42,8 @@ function chunks.ask_on(app, worker, code)
   return results
 end
 
---- These must be the next messages, and there must be no other one: what was queued before, comes before the answer.
+--- These must be the next messages, and there must be no other one: what was queued before, comes
+--- before the answer.
 ---@param peer support.client
 ---@param ... string
 function chunks.check_got_only(peer, ...)

@@ -27,7 +27,8 @@ Client.__name = "support.client"
 
 local client = {}
 
---- Take a URL apart: ws://host:port/path, wss://host:port/path, ws://[::1]:port/path, or ws+unix:/socket/path:/path.
+--- Take a URL apart: ws://host:port/path, wss://host:port/path, ws://[::1]:port/path, or
+--- ws+unix:/socket/path:/path.
 ---@param url string
 ---@return support.address address
 ---@return string path with its query
@@ -97,8 +98,8 @@ local function check_answer(response, key, options)
   assert(not chosen or offered, "the server chose a subprotocol that was not offered")
 end
 
---- The connection of a handshake that was sent: `key` is what client.handshake() has returned with it. A refusal comes
---- back as from client.connect().
+--- The connection of a handshake that was sent: `key` is what client.handshake() has returned with
+--- it. A refusal comes back as from client.connect().
 ---@param source support.stream
 ---@param key string
 ---@param options support.connect_options?

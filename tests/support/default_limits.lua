@@ -1,4 +1,5 @@
--- default_limits.lua -- all limits of an app with their defaults, and what a test expects to be changed.
+-- default_limits.lua -- all limits of an app with their defaults, and what a test expects to be
+-- changed.
 
 ---@param changed table<string, number>
 ---@return table<string, number>

@@ -1,7 +1,9 @@
--- fake_app.lua -- an app that is served on top of the fake core: clients, requests, hooks, without a socket.
+-- fake_app.lua -- an app that is served on top of the fake core: clients, requests, hooks, without
+-- a socket.
 --
--- The whole library under it is the real one: the app is loaded by dispatch.lua, and what clients do reaches it as
--- the program's events. Each event is given one by one; on_close runs when a spec says so.
+-- The whole library under it is the real one: the app is loaded by dispatch.lua, and what clients
+-- do reaches it as the program's events. Each event is given one by one; on_close runs when a spec
+-- says so.
 
 local FakeCore = require "support.fake_core"
 
@@ -141,7 +143,8 @@ function FakeApp:id(conn)
   return rawget(conn, self.core.conn_key)
 end
 
---- An event of a connection without arguments of its own: "ping", "timeout", "drained", "forgotten".
+--- An event of a connection without arguments of its own: "ping", "timeout", "drained",
+--- "forgotten".
 ---@param name string
 ---@param conn tidewire.Conn
 ---@return table task

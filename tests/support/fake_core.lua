@@ -1,9 +1,9 @@
 -- fake_core.lua -- `tidewire.core` without the program, for specs of the library under plain Lua.
 --
--- install() puts a fake of the C functions into package.preload, so that every tidewire module which is required from
--- then on is a new one on top of it, and gives the world: what scripts send, close, answer and log is recorded in it.
--- uninstall() puts everything back. Coroutines and time are fake_loop.lua's. Knows no sockets and no hub: a
--- connection here is an integer with a state.
+-- install() puts a fake of the C functions into package.preload, so that every tidewire module
+-- which is required from then on is a new one on top of it, and gives the world: what scripts send,
+-- close, answer and log is recorded in it. uninstall() puts everything back. Coroutines and time
+-- are fake_loop.lua's. Knows no sockets and no hub: a connection here is an integer with a state.
 
 local FakeLoop = require "support.fake_loop"
 
@@ -63,7 +63,7 @@ local function check_string(value)
   return tostring(value)
 end
 
--- ---- sending: core_conn.c ----
+-- ---- sending: bind_conn.c ----
 
 --- `options` is a kind, { kind =, key = } or nil.
 local function send(world, id, payload, options, own_kind)
@@ -127,7 +127,7 @@ local function add_senders(world, core)
   end
 end
 
--- ---- connections and endpoints: core_conn.c ----
+-- ---- connections and endpoints: bind_conn.c ----
 
 local function add_conns(world, core)
   local function conn_of(id)
@@ -203,7 +203,7 @@ local function add_conns(world, core)
   function core.endpoint_full(number) return world.full[check_integer(number)] == true end
 end
 
--- ---- the server: core_server.c, vm.c ----
+-- ---- the server: bind_server.c, vm.c ----
 
 local function add_log(world, core)
   function core.log(level, event, conn, ...)

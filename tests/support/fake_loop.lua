@@ -1,7 +1,9 @@
--- fake_loop.lua -- coroutines and timers of the program, for specs under plain Lua: the base of fake_core.lua.
+-- fake_loop.lua -- coroutines and timers of the program, for specs under plain Lua: the base of
+-- fake_core.lua.
 --
--- Coroutines begin, wait, wake and fail as those of src/script/vm_run.c do; the clock is moved by hand. Each event
--- runs as it is given: the order of a connection's hooks is the hub's affair, and not known here.
+-- Coroutines begin, wait, wake and fail as those of src/script/vm/vm_run.c do; the clock is moved
+-- by hand. Each event runs as it is given: the order of a connection's hooks is the hub's affair,
+-- and not known here.
 
 local raw_resume = coroutine.resume -- fake_core.lua replaces it, as the program does
 local pack, unpack = table.pack, table.unpack
@@ -87,7 +89,8 @@ function FakeLoop:event(name, conn, ...)
   return task
 end
 
---- Runs handle_message itself, with its arguments, as the program does where nothing is to be decoded.
+--- Runs handle_message itself, with its arguments, as the program does where nothing is to be
+--- decoded.
 ---@param f function
 ---@param conn integer
 ---@return table task  as event() returns it
@@ -223,7 +226,8 @@ function FakeLoop:advance(seconds)
   self.now_ns = target
 end
 
---- Time goes by and the loop does not run, because something blocks it. What is late comes with advance(0).
+--- Time goes by and the loop does not run, because something blocks it. What is late comes with
+--- advance(0).
 ---@param seconds number
 function FakeLoop:block(seconds)
   self.now_ns = self.now_ns + to_ns(seconds)

@@ -1,5 +1,6 @@
--- knocker.lua -- a client that connects all the time: it asks for a WebSocket, and as soon as it is let in it goes
--- and comes again. Notes every time it was not let in. Works while a test waits for something else.
+-- knocker.lua -- a client that connects all the time: it asks for a WebSocket, and as soon as it is
+-- let in it goes and comes again. Notes every time it was not let in. Works while a test waits for
+-- something else.
 
 local client = require "support.client"
 local loop = require "support.loop"

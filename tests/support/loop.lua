@@ -53,7 +53,8 @@ function loop.wait_until(condition, seconds)
   return nil
 end
 
---- Ask until that is the answer, and return the last one. The question may wait, for what a server answers.
+--- Ask until that is the answer, and return the last one. The question may wait, for what a server
+--- answers.
 ---@param question fun(): any
 ---@param expected any
 ---@return any answer

@@ -1,8 +1,9 @@
--- origin.lua -- a server for the program under test to ask: HTTP/1.1 as a test wants it, right or wrong.
+-- origin.lua -- a server for the program under test to ask: HTTP/1.1 as a test wants it, right or
+-- wrong.
 --
--- Lives on the loop of the test, so it works while the test waits (loop.wait_until). Takes requests apart
--- and keeps them; what is answered, when, and in which bytes, is the test's own affair. Listens on 127.0.0.1, on a
--- port that was free. Owns its sockets. Knows nothing of Tidewire.
+-- Lives on the loop of the test, so it works while the test waits (loop.wait_until). Takes requests
+-- apart and keeps them; what is answered, when, and in which bytes, is the test's own affair.
+-- Listens on 127.0.0.1, on a port that was free. Owns its sockets. Knows nothing of Tidewire.
 
 local loop = require "support.loop"
 local uv = require "luv"
@@ -112,7 +113,8 @@ local function accept(self, respond)
   end)
 end
 
---- Start one. `respond(peer, request)` is called with each request; it may answer then, later or never.
+--- Start one. `respond(peer, request)` is called with each request; it may answer then, later or
+--- never.
 ---@param respond fun(peer: support.origin_peer, request: support.origin_request)
 ---@return support.origin
 function origin.start(respond)

@@ -36,7 +36,8 @@ function process.write_file(path, text)
   assert(file:close())
 end
 
---- Put a file in its place in one step: a reader finds the old text or this one, never a part of it.
+--- Put a file in its place in one step: a reader finds the old text or this one, never a part of
+--- it.
 ---@param path string
 ---@param text string
 function process.replace_file(path, text)
@@ -44,8 +45,8 @@ function process.replace_file(path, text)
   assert(os.rename(path .. ".next", path))
 end
 
---- The path of an installed program, or nil. Servers' folders are searched as well, which are not on everybody's PATH.
---- A snap does not count: it cannot use our folders.
+--- The path of an installed program, or nil. Servers' folders are searched as well, which are not
+--- on everybody's PATH. A snap does not count: it cannot use our folders.
 ---@param name string
 ---@return string?
 function process.find(name)

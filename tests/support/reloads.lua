@@ -1,4 +1,5 @@
--- reloads.lua -- new code for a server under test: files are written, SIGHUP is sent, the log tells what comes of it.
+-- reloads.lua -- new code for a server under test: files are written, SIGHUP is sent, the log tells
+-- what comes of it.
 --
 -- Reads each line of the log once. Knows the log of Tidewire, not its insides.
 

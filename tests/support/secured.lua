@@ -1,7 +1,8 @@
 -- secured.lua -- TLS under stream.lua: one connection that looks like luv's TCP handle.
 --
--- LuaSec encrypts, on a socket of LuaSocket's that luv polls. Any certificate is taken, unless an authority is
--- given. Has what stream.lua calls of a handle, and no more. Owns the socket. Knows no protocol above TLS.
+-- LuaSec encrypts, on a socket of LuaSocket's that luv polls. Any certificate is taken, unless an
+-- authority is given. Has what stream.lua calls of a handle, and no more. Owns the socket. Knows no
+-- protocol above TLS.
 
 local socket = require "socket"
 local ssl = require "ssl"
@@ -15,8 +16,8 @@ Secured.__name = "support.secured"
 
 local secured = {}
 
--- What LuaSec has no way to do with the socket below, whose descriptor it has taken over. Only an object that has
--- tried to connect has all methods.
+-- What LuaSec has no way to do with the socket below, whose descriptor it has taken over. Only an
+-- object that has tried to connect has all methods.
 local function on_socket(self, f)
   local plain = socket.tcp4()
   plain:settimeout(0)

@@ -208,7 +208,8 @@ local function with_worker(path, worker)
   return ("%s%sworker=%d"):format(path, path:find("?", 1, true) and "&" or "?", worker)
 end
 
---- Connect a client to this worker, the first is 0. The endpoint's `validate` must be (or ask) here.validate.
+--- Connect a client to this worker, the first is 0. The endpoint's `validate` must be (or ask)
+--- here.validate.
 ---@param worker integer
 ---@param path string?
 ---@param options support.connect_options?
@@ -224,7 +225,8 @@ function Server:connect_on(worker, path, options)
   return peer
 end
 
---- One plain HTTP request to the first address, answered by this worker. The route must be wrapped in here.route.
+--- One plain HTTP request to the first address, answered by this worker. The route must be wrapped
+--- in here.route.
 ---@param worker integer
 ---@param request support.request|string
 ---@return support.response

@@ -1,4 +1,5 @@
--- spoiled.lua -- a check of the source (scripts/check_*.lua) against a copy of the tree that is spoiled in one place.
+-- spoiled.lua -- a check of the source (scripts/check_*.lua) against a copy of the tree that is
+-- spoiled in one place.
 
 local assert = require "luassert"
 local busted = require "busted"
@@ -20,7 +21,8 @@ local function write(path, text)
   file:write(text)
 end
 
---- Runs the check on the copy as it is, which must be good, and once for each case, whose fault it must name.
+--- Runs the check on the copy as it is, which must be good, and once for each case, whose fault it
+--- must name.
 ---@param script string  "scripts/check_api.lua"
 ---@param copy string    the command that makes the copy, with TOP for its folder
 ---@param cases table[]  what, file, Lua pattern, replacement, what must be said

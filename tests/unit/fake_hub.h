@@ -1,18 +1,19 @@
-/* fake_hub.h -- a hub without sockets, scripts or a loop: a fake wire, fake hooks, a clock moved by hand.
+/* fake_hub.h -- a hub without sockets, scripts or a loop: a fake wire, fake hooks, a clock moved by
+ * hand.
  *
- * Clients are called a, b, c… in the order of their admission. Every hook is noted in a journal that
- * fake_expect() compares: "a.open a.message(hi) a.close(1000,bye) a.forgotten". Whatever a test does, the
- * fakes watch the promises of hub.h: hooks of one client never overlap and none runs inside
- * another, on_start comes first, on_close once and last, forgetting is told once, the wire is not
- * written to while it is blocked or after its end. Included by the tests of core/hub, outbox and
- * heartbeat; nothing here is shared between processes or threads. */
+ * Clients are called a, b, c… in the order of their admission. Every hook is noted in a journal
+ * that fake_expect() compares: "a.open a.message(hi) a.close(1000,bye) a.forgotten". Whatever a
+ * test does, the fakes watch the promises of hub.h: hooks of one client never overlap and none runs
+ * inside another, on_start comes first, on_close once and last, forgetting is told once, the wire
+ * is not written to while it is blocked or after its end. Included by the tests of core/hub, outbox
+ * and heartbeat; nothing here is shared between processes or threads. */
 #ifndef TESTS_UNIT_FAKE_HUB_H
 #define TESTS_UNIT_FAKE_HUB_H
 
-#include "base/log.h"
+#include "base/log/log.h"
 #include "base/mem.h"
-#include "core/hub.h"
-#include "core/internal.h"
+#include "core/hub/hub.h"
+#include "core/hub/hub_internal.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -59,7 +60,7 @@ enum { FAKE_MAX_CLIENTS = 20000, FAKE_JOURNAL = 64 * 1024 };
 
 struct fake {
     struct hub *hub;
-    struct places places;
+    struct limit limit;
     uint64_t now_ms, start_ms;
     struct fake_client **clients;
     uint32_t count;
@@ -290,9 +291,9 @@ static inline struct fake *fake_new_worker(const struct endpoint *endpoint, stru
     struct fake *f = mem_zalloc(sizeof *f);
     f->clients = mem_zalloc(FAKE_MAX_CLIENTS * sizeof *f->clients);
     f->now_ms = f->start_ms = 1000000;
-    atomic_init(&f->places.max, 100);
+    atomic_init(&f->limit.max, 100);
     f->hub = hub_new(&(struct hub_options){
-        .worker = worker, .bus = bus, .places = &f->places, .now_ms = fake_now, .clock = f});
+        .worker = worker, .bus = bus, .limit = &f->limit, .now_ms = fake_now, .clock = f});
     hub_set_events(f->hub, &fake_events, f);
     hub_set_wire(f->hub, &fake_wire);
     struct endpoint plain = fake_endpoint();
@@ -324,7 +325,8 @@ static inline struct fake_client *fake_admit(struct fake *f) {
     return client;
 }
 
-/* A client whose handshake was accepted and whose on_start has not run: that comes with the turn's end. */
+/* A client whose handshake was accepted and whose on_start has not run: that comes with the turn's
+ * end. */
 static inline struct fake_client *fake_open(struct fake *f) {
     struct fake_client *client = fake_admit(f);
     hub_assign(f->hub, client->conn, 0);
@@ -394,7 +396,7 @@ static inline void fake_free(struct fake *f) {
     assert_int_equal(hub_admitted(f->hub), 0);
     assert_int_equal(f->hub->unhandled_bytes, 0);
     for (uint32_t i = 0; f->hub->options.bus == NULL && hub_endpoint(f->hub, i) != NULL; i++)
-        assert_int_equal(hub_endpoint(f->hub, i)->places->taken, 0);
+        assert_int_equal(hub_endpoint(f->hub, i)->limit->taken, 0);
     assert_int_equal(stats_read(&f->hub->stats.connections), 0);
     assert_int_equal(stats_read(&f->hub->stats.connections_opened),
                      stats_read(&f->hub->stats.connections_closed));
@@ -412,14 +414,15 @@ static inline void fake_free(struct fake *f) {
 
 /* ---- sending ---- */
 
-/* Sends `len` times the letter, as a message of its own or as one that others could hold as well. */
+/* Sends `len` times the letter, as a message of its own or as one that others could hold as well.
+ * */
 static inline enum send_result fake_send(struct fake_client *client, bool shared, char letter,
                                          size_t len) {
     struct hub *hub = client->fake->hub;
     char *text = mem_alloc(len + 1);
     memset(text, letter, len);
     struct message *message = message_new(OPCODE_TEXT, text, len);
-    enum send_result result = shared ? outbox_deliver(hub, client->conn, message)
+    enum send_result result = shared ? hub_send_deliver(hub, client->conn, message)
                                      : hub_send(hub, client->id, OPCODE_TEXT, text, len);
     message_unref(message);
     mem_free(text);
@@ -461,8 +464,8 @@ static inline const char *fake_frame_name(unsigned opcode) {
     return NULL;
 }
 
-/* The frame at `bytes`, as "text(hi)", "close(1000,bye)", "binary[70000]". Returns its length; 0 when
- * it is not whole. */
+/* The frame at `bytes`, as "text(hi)", "close(1000,bye)", "binary[70000]". Returns its length; 0
+ * when it is not whole. */
 static inline size_t fake_frame(const unsigned char *bytes, size_t len, char *text, size_t size) {
     if (len < 2)
         return 0;

@@ -1,14 +1,14 @@
-/* fake_stream.h -- sockets without a socket: in the place of net/transport.c.
+/* fake_stream.h -- sockets without a socket: in the place of net/socket/transport.c.
  *
- * Defines the stream_… functions of transport.h, so a test that includes this is linked without libwebsockets'
- * side. A stream keeps what was written to it and takes as much as its `room`; the test plays the
- * network: fake_stream_gives(), fake_stream_takes(), fake_stream_closes(). Included by the tests of
- * net/ws, http, http_requests and handshake_server. */
+ * Defines the stream_… functions of transport.h, so a test that includes this is linked without
+ * libwebsockets' side. A stream keeps what was written to it and takes as much as its `room`; the
+ * test plays the network: fake_stream_gives(), fake_stream_takes(), fake_stream_closes(). Included
+ * by the tests of net/ws, http, http_requests and handshake_server. */
 #ifndef TESTS_UNIT_FAKE_STREAM_H
 #define TESTS_UNIT_FAKE_STREAM_H
 
 #include "base/mem.h"
-#include "net/transport.h"
+#include "net/socket/transport.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,8 +1,9 @@
-/* publish_as.h -- a message for those with one codec, and nothing for the others, whatever they have. */
+/* publish_as.h -- a message for those with one codec, and nothing for the others, whatever they
+ * have. */
 #ifndef TESTS_UNIT_PUBLISH_AS_H
 #define TESTS_UNIT_PUBLISH_AS_H
 
-#include "core/hub.h"
+#include "core/hub/hub.h"
 
 struct audience {
     struct slice room;

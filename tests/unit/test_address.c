@@ -1,5 +1,5 @@
 /* test_address.c -- listen addresses as people write them, and peers as logs show them. */
-#include "net/address.h"
+#include "net/socket/address.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,6 +1,6 @@
 /* test_admission.c -- sockets' places and addresses, and bytes of the process and of one address:
  * to the last unit, and given back. */
-#include "net/admission.h"
+#include "net/socket/admission.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -17,9 +17,9 @@ static int start(void **state) {
 }
 
 static int finish(void **state) {
-    assert_int_equal(places_taken(&admission.connections), 0);
-    assert_int_equal(places_taken(&admission.refusals), 0);
-    assert_int_equal(addresses_count(admission.addresses, "192.0.2.1"), 0);
+    assert_int_equal(limit_taken(&admission.connections), 0);
+    assert_int_equal(limit_taken(&admission.refusals), 0);
+    assert_int_equal(ip_counts_count(admission.addresses, "192.0.2.1"), 0);
     admission_close(&admission);
     return 0;
 }
@@ -30,7 +30,7 @@ static void test_places(void **state) {
     assert_int_equal(admission_take(&admission, "192.0.2.1", &tickets[0]), ADMITTED);
     assert_int_equal(admission_take(&admission, "unix", &tickets[1]), ADMITTED);
     assert_int_equal(admission_take(&admission, "192.0.2.1", &tickets[2]), ADMITTED_NOT);
-    assert_int_equal(addresses_count(admission.addresses, "192.0.2.1"), 1);
+    assert_int_equal(ip_counts_count(admission.addresses, "192.0.2.1"), 1);
     assert_null(tickets[2].address);
     admission_give(&admission, &tickets[2]);
     admission_give(&admission, &tickets[2]); /* it has nothing any more */
@@ -52,7 +52,7 @@ static void test_addresses(void **state) {
     assert_int_equal(admission_take(&admission, "192.0.2.2", &other), ADMITTED);
     for (int i = 0; i < 3; i++)
         assert_int_equal(admission_take(&admission, "unix", &local[i]), ADMITTED);
-    assert_int_equal(places_taken(&admission.connections), 6);
+    assert_int_equal(limit_taken(&admission.connections), 6);
     admission_give(&admission, &one);
     admission_give(&admission, &two);
     admission_give(&admission, &three);
@@ -69,7 +69,7 @@ static void test_refusals(void **state) {
     while (told < 2000 && admission_take(&admission, "192.0.2.2", &tickets[told]) == ADMITTED_NOT)
         told++;
     assert_in_range(told, 100, 1000);
-    assert_int_equal(places_taken(&admission.connections), 1);
+    assert_int_equal(limit_taken(&admission.connections), 1);
     admission_give(&admission, &one);
     assert_int_equal(admission_take(&admission, "192.0.2.2", &late), ADMITTED);
     admission_give(&admission, &late);
@@ -78,22 +78,22 @@ static void test_refusals(void **state) {
 }
 
 static void test_bytes(void **state) {
-    struct quota quota = {.max = 100, .max_of_one = 40};
+    struct byte_limit byte_limit = {.max = 100, .max_of_one = 40};
     _Atomic size_t one = 0, other = 0;
-    assert_int_equal(quota_take(&quota, &one, 41), QUOTA_TAKEN); /* it had nothing */
-    assert_int_equal(quota_take(&quota, &one, 1), QUOTA_FULL_OF_ONE);
-    assert_int_equal(quota_take(&quota, &other, 30), QUOTA_TAKEN);
-    assert_int_equal(quota_take(&quota, &other, 10), QUOTA_TAKEN);
-    assert_int_equal(quota_take(&quota, &other, 1), QUOTA_FULL_OF_ONE);
-    assert_int_equal(quota_take(&quota, NULL, 19), QUOTA_TAKEN);
-    assert_int_equal(quota_take(&quota, NULL, 1), QUOTA_FULL);
-    assert_int_equal(quota_take(&quota, NULL, SIZE_MAX), QUOTA_FULL);
-    assert_int_equal(quota.taken, 100);
-    quota_give(&quota, &one, 41);
-    assert_int_equal(quota_take(&quota, NULL, 41), QUOTA_TAKEN);
-    quota_give(&quota, NULL, 60);
-    quota_give(&quota, &other, 40);
-    assert_int_equal(quota.taken, 0);
+    assert_int_equal(byte_limit_take(&byte_limit, &one, 41), BYTE_LIMIT_TAKEN); /* it had nothing */
+    assert_int_equal(byte_limit_take(&byte_limit, &one, 1), BYTE_LIMIT_FULL_OF_ONE);
+    assert_int_equal(byte_limit_take(&byte_limit, &other, 30), BYTE_LIMIT_TAKEN);
+    assert_int_equal(byte_limit_take(&byte_limit, &other, 10), BYTE_LIMIT_TAKEN);
+    assert_int_equal(byte_limit_take(&byte_limit, &other, 1), BYTE_LIMIT_FULL_OF_ONE);
+    assert_int_equal(byte_limit_take(&byte_limit, NULL, 19), BYTE_LIMIT_TAKEN);
+    assert_int_equal(byte_limit_take(&byte_limit, NULL, 1), BYTE_LIMIT_FULL);
+    assert_int_equal(byte_limit_take(&byte_limit, NULL, SIZE_MAX), BYTE_LIMIT_FULL);
+    assert_int_equal(byte_limit.taken, 100);
+    byte_limit_release(&byte_limit, &one, 41);
+    assert_int_equal(byte_limit_take(&byte_limit, NULL, 41), BYTE_LIMIT_TAKEN);
+    byte_limit_release(&byte_limit, NULL, 60);
+    byte_limit_release(&byte_limit, &other, 40);
+    assert_int_equal(byte_limit.taken, 0);
     assert_int_equal(one + other, 0);
 }
 

@@ -1,12 +1,13 @@
-/* test_bus_threads.c -- hubs on real threads: each joins, leaves, broadcasts, sends, connects and disconnects at
- * random, at the same time as the others. Run it under ThreadSanitizer, too.
+/* test_bus_threads.c -- hubs on real threads: each joins, leaves, broadcasts, sends, connects and
+ * disconnects at random, at the same time as the others. Run it under ThreadSanitizer, too.
  *
- * Whoever broadcasts numbers its messages, for each room. So each receiver can judge what it gets without knowing
- * when the others acted: while it is a member, one sender's numbers come without gap and without repetition; and at
- * the end, when all have said a last thing, every member has that. */
-#include "base/log.h"
+ * Whoever broadcasts numbers its messages, for each room. So each receiver can judge what it gets
+ * without knowing when the others acted: while it is a member, one sender's numbers come without
+ * gap and without repetition; and at the end, when all have said a last thing, every member has
+ * that. */
+#include "base/log/log.h"
 #include "base/mem.h"
-#include "core/hub.h"
+#include "core/hub/hub.h"
 #include "publish_as.h"
 
 #include <setjmp.h>
@@ -25,14 +26,14 @@
 enum { WORKERS = 4, CLIENTS = 12, ROOMS = 6, STEPS = 6000, DIRECT = ROOMS };
 
 /* What a message says. A frame of it is two bytes longer. */
-struct word {
+struct interned {
     uint32_t worker; /* the sender; its worker speaks for all its clients */
     uint32_t room;   /* DIRECT: to one client */
     uint32_t number;
     uint32_t last; /* is it the last one? */
 };
 
-enum { FRAME = 2 + sizeof(struct word) };
+enum { FRAME = 2 + sizeof(struct interned) };
 
 struct client {
     struct worker_ *worker;
@@ -54,7 +55,7 @@ struct worker_ {
 };
 
 static struct bus *bus;
-static struct places places;
+static struct limit connection_limit;
 static struct worker_ workers[WORKERS];
 static _Atomic conn_id
     known[WORKERS * CLIENTS]; /* ids that were seen, by place; they may be stale */
@@ -78,7 +79,7 @@ static uint64_t no_time(void *clock) {
 
 /* ---- what clients get ---- */
 
-static void hear(struct client *client, const struct word *word) {
+static void hear(struct client *client, const struct interned *word) {
     uint32_t *heard = &client->heard[word->worker][word->room];
     if (word->room == DIRECT) {
         CHECK(word->number > *heard);
@@ -93,7 +94,7 @@ static void hear(struct client *client, const struct word *word) {
 
 static size_t wire_write(void *peer, const unsigned char *bytes, size_t len) {
     for (size_t at = 0; at < len; at += FRAME) {
-        struct word word;
+        struct interned word;
         CHECK(bytes[at] == 0x82 && bytes[at + 1] == sizeof word && at + FRAME <= len);
         memcpy(&word, bytes + at + 2, sizeof word);
         hear(peer, &word);
@@ -181,14 +182,14 @@ static void leave(struct client *client, uint32_t room) {
 }
 
 static void say(struct worker_ *worker, uint32_t room, bool last) {
-    struct word word = {worker->number, room, ++worker->said[room], last};
+    struct interned word = {worker->number, room, ++worker->said[room], last};
     struct audience audience = {room_name(room), ANY_ENDPOINT, 0, 0};
     publish_as(worker->hub, &audience, message_new(OPCODE_BINARY, &word, sizeof word));
 }
 
 static void send_one(struct worker_ *worker) {
     conn_id id = known[chance(worker, WORKERS * CLIENTS)];
-    struct word word = {worker->number, DIRECT, ++worker->direct, false};
+    struct interned word = {worker->number, DIRECT, ++worker->direct, false};
     if (id != 0)
         hub_send_anywhere(worker->hub, id, 0, message_new(OPCODE_BINARY, &word, sizeof word));
 }
@@ -264,8 +265,8 @@ static void run(void *argument) {
 static void set_up(unsigned number, uint32_t seed) {
     struct worker_ *worker = &workers[number];
     *worker = (struct worker_){.number = number, .random = seed + number * 7919};
-    worker->hub = hub_new(
-        &(struct hub_options){.worker = number, .bus = bus, .places = &places, .now_ms = no_time});
+    worker->hub = hub_new(&(struct hub_options){
+        .worker = number, .bus = bus, .limit = &connection_limit, .now_ms = no_time});
     hub_set_events(worker->hub, &events, worker);
     hub_set_wire(worker->hub, &wire);
     hub_add_endpoint(worker->hub, &(struct endpoint){.max_backlog = 1 << 20,
@@ -282,7 +283,7 @@ static void test_storm(void **state) {
     log_set_level(LOG_ERROR);
     bus = bus_new();
     bus_set_workers(bus, WORKERS);
-    atomic_init(&places.max, WORKERS * CLIENTS - 5);
+    atomic_init(&connection_limit.max, WORKERS * CLIENTS - 5);
     uv_barrier_init(&barrier, WORKERS);
     for (unsigned i = 0; i < WORKERS; i++)
         set_up(i, seed);
@@ -291,7 +292,7 @@ static void test_storm(void **state) {
     for (unsigned i = 0; i < WORKERS; i++)
         uv_thread_join(&workers[i].thread);
     assert_null(wrong);
-    assert_int_equal(places.taken, 0);
+    assert_int_equal(connection_limit.taken, 0);
     for (uint32_t room = 0; room < ROOMS; room++)
         assert_int_equal(bus_room_size(bus, room_name(room)), 0);
     for (unsigned i = 0; i < WORKERS; i++)

@@ -1,5 +1,5 @@
 /* test_chunked.c -- bodies in chunks: the same bytes however they arrive, and strict limits. */
-#include "net/chunked.h"
+#include "net/http/chunked.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,6 +1,6 @@
 /* test_control_server.c -- both sides of an upgrade on one loop: what is passed, and what becomes
  * of a next process that goes away, sends nonsense, or comes second. */
-#include "base/log.h"
+#include "base/log/log.h"
 #include "base/mem.h"
 #include "server/upgrade/control.h"
 #include "server/upgrade/control_server.h"

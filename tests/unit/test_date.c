@@ -1,5 +1,5 @@
 /* test_date.c -- HTTP dates, written and read. */
-#include "net/date.h"
+#include "net/http/date.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,6 +1,6 @@
-/* test_frame_random.c -- random streams of frames in random pieces against a model, and garbage, which must
- * not do more than fail. The same numbers in each run. The rules are in test_frame.c. */
-#include "net/frame.h"
+/* test_frame_random.c -- random streams of frames in random pieces against a model, and garbage,
+ * which must not do more than fail. The same numbers in each run. The rules are in test_frame.c. */
+#include "core/frames/frame_reader.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -145,8 +145,8 @@ static void test_random_streams(void **state) {
 
 /* ---- garbage ---- */
 
-/* Reads until it fails or ends. Whatever the bytes are: no byte outside of them is read, no message is
- * larger than it may be, and memory stays in proportion. */
+/* Reads until it fails or ends. Whatever the bytes are: no byte outside of them is read, no message
+ * is larger than it may be, and memory stays in proportion. */
 static void read_garbage(const char *bytes, size_t len, size_t max) {
     struct frame_reader reader = {0};
     const struct frame_limits limits = {max, 1 << 20};

@@ -1,5 +1,5 @@
 /* test_handshake.c -- which requests become WebSockets, and what the others are told. */
-#include "net/handshake.h"
+#include "net/http/handshake.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -188,7 +188,8 @@ static void check_proof(const char *key, const char *proof) {
     assert_int_equal(out[HANDSHAKE_ACCEPT_BYTES], 'x');
 }
 
-/* The first is the example of RFC 6455 section 1.3; the others were computed with Python's hashlib. */
+/* The first is the example of RFC 6455 section 1.3; the others were computed with Python's hashlib.
+ * */
 static void test_proofs(void **state) {
     check_proof("dGhlIHNhbXBsZSBub25jZQ==", "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
     check_proof("AAAAAAAAAAAAAAAAAAAAAA==", "ICX+Yqv66kxgM0FcWaLWlFLwTAI=");

@@ -1,9 +1,9 @@
-/* test_handshake_server.c -- handshakes from the first byte to the open connection, and every refusal. With
- * fake streams and fake hooks; the loop is there and need not run. */
+/* test_handshake_server.c -- handshakes from the first byte to the open connection, and every
+ * refusal. With fake streams and fake hooks; the loop is there and need not run. */
 #include "fake_hub.h"
 #include "fake_stream.h"
 
-#include "net/handshake_server.h"
+#include "net/ws/handshake_server.h"
 
 static struct fake *f;
 static struct http_server *http;
@@ -47,7 +47,7 @@ static int start(void **state) {
     admission_init(admission);
     atomic_store(&admission->connections.max, 100);
     atomic_store(&admission->per_address, 2);
-    f->hub->options.places = &admission->connections;
+    f->hub->options.limit = &admission->connections;
     const struct http_options options = {.max_head_bytes = 4000,
                                          .max_body_bytes = 1000,
                                          .request_ms = 60000,
@@ -68,8 +68,8 @@ static int finish(void **state) {
     uv_run(&loop, UV_RUN_DEFAULT);
     http_server_free(http);
     handshake_server_free(handshakes);
-    assert_int_equal(places_taken(&admission->connections), 0);
-    assert_int_equal(places_taken(&admission->refusals), 0);
+    assert_int_equal(limit_taken(&admission->connections), 0);
+    assert_int_equal(limit_taken(&admission->refusals), 0);
     admission_close(admission);
     mem_free(admission);
     assert_int_equal(uv_loop_close(&loop), 0);
@@ -142,7 +142,7 @@ static void test_accepted(void **state) {
                         "Connection: Upgrade\r\n"
                         "Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n");
     assert_int_equal(http_server_count(http), 0);
-    assert_int_equal(hub_endpoint(f->hub, 0)->places->taken, 1);
+    assert_int_equal(hub_endpoint(f->hub, 0)->limit->taken, 1);
     turn();
     fake_stream_gives(stream, "\x81\x82\0\0\0\0hi", 8);
     fake_expect(f, "a.open a.message(hi)");
@@ -178,7 +178,7 @@ static void test_an_answer_that_is_not_taken(void **state) {
     fake_stream_gives(stream, handshake, sizeof handshake - 1);
     assert_true(stream->killed);
     assert_int_equal(hub_admitted(f->hub), 0);
-    assert_int_equal(hub_endpoint(f->hub, 0)->places->taken, 0);
+    assert_int_equal(hub_endpoint(f->hub, 0)->limit->taken, 0);
     fake_stream_closes(stream);
 }
 
@@ -240,7 +240,7 @@ static void test_refused_by_a_close(void **state) {
     assert_int_equal(stats_read(&f->hub->stats.connections_refused), 1);
     assert_int_equal(stats_read(&f->hub->stats.connections), 0);
     assert_int_equal(stats_read(&f->hub->stats.connections_opened), 0);
-    assert_int_equal(hub_endpoint(f->hub, 0)->places->taken, 0);
+    assert_int_equal(hub_endpoint(f->hub, 0)->limit->taken, 0);
     assert_int_equal(hub_admitted(f->hub), 1);
     check_refused(send_handshake("192.0.2.1"), 503, "The server is full.");
     fake_stream_gives(stream, "\x81\x82\0\0\0\0hi\x89\x80\0\0\0\0", 14); /* not heard */
@@ -252,7 +252,7 @@ static void test_refused_by_a_close(void **state) {
     leave(stream, 0);
     fake_expect(f, "a.forgotten");
     assert_int_equal(hub_admitted(f->hub), 0);
-    assert_int_equal(addresses_count(admission->addresses, "192.0.2.1"), 0);
+    assert_int_equal(ip_counts_count(admission->addresses, "192.0.2.1"), 0);
     assert_int_equal(stats_read(&f->hub->stats.connections_closed), 0);
     assert_int_equal(stats_read(&f->hub->stats.messages_received), 0);
 }

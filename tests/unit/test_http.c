@@ -1,10 +1,10 @@
-/* test_http.c -- one request and its answer on an accepted connection, in whatever pieces they come and
- * go. With a fake stream; the loop is real, for the deadlines. */
+/* test_http.c -- one request and its answer on an accepted connection, in whatever pieces they come
+ * and go. With a fake stream; the loop is real, for the deadlines. */
 #include "fake_stream.h"
 
-#include "base/log.h"
-#include "net/http.h"
-#include "net/static.h"
+#include "base/log/log.h"
+#include "net/http/http.h"
+#include "net/http/static.h"
 
 #include <fcntl.h>
 #include <stdio.h>
@@ -111,8 +111,8 @@ static int finish(void **state) {
     http_server_close(server);
     uv_run(&loop, UV_RUN_DEFAULT);
     http_server_free(server);
-    assert_int_equal(places_taken(&admission.connections), 0);
-    assert_int_equal(places_taken(&admission.refusals), 0);
+    assert_int_equal(limit_taken(&admission.connections), 0);
+    assert_int_equal(limit_taken(&admission.refusals), 0);
     assert_int_equal(admission.uploads.taken, 0);
     assert_int_equal(admission.responses.taken, 0);
     admission_close(&admission);
@@ -648,7 +648,7 @@ static void test_sockets_beyond_a_limit(void **state) {
     assert_non_null(strstr(upgrade->bytes, "Retry-After: "));
     assert_int_equal(seen.requests + seen.handshakes, 0);
     assert_int_equal(stats_read(&stats.connections_refused), 2);
-    assert_int_equal(places_taken(&admission.refusals), 2);
+    assert_int_equal(limit_taken(&admission.refusals), 2);
     fake_stream_closes(plain);
     fake_stream_closes(upgrade);
     atomic_store(&admission.connections.max, 0);

@@ -1,9 +1,9 @@
-/* test_http_requests.c -- plain requests to a fake handler, and its answers by their numbers. With fake streams; the
- * loop is there and need not run. */
+/* test_http_requests.c -- plain requests to a fake handler, and its answers by their numbers. With
+ * fake streams; the loop is there and need not run. */
 #include "fake_stream.h"
 
-#include "base/log.h"
-#include "net/http_requests.h"
+#include "base/log/log.h"
+#include "net/http/http_requests.h"
 
 #include <stdio.h>
 

@@ -70,7 +70,7 @@ static void test_stale_ids(void **state) {
 
 static void test_places(void **state) {
     struct fake *f = fake_new(NULL);
-    f->places.max = 3;
+    f->limit.max = 3;
     struct fake_client *a = fake_connect(f), *b = fake_admit(f), *c = fake_open(f);
     assert_int_equal(hub_admitted(f->hub), 3);
     assert_null(fake_admit(f)); /* handshakes hold places too */
@@ -103,9 +103,9 @@ static void test_handshakes_that_come_to_nothing(void **state) {
     hub_close(f->hub, a->id, 1000, NULL, 0);
     hub_abandon(f->hub, a->conn);
     hub_assign(f->hub, b->conn, 0);
-    assert_int_equal(hub_endpoint(f->hub, 0)->places->taken, 1);
+    assert_int_equal(hub_endpoint(f->hub, 0)->limit->taken, 1);
     hub_abandon(f->hub, b->conn);
-    assert_int_equal(hub_endpoint(f->hub, 0)->places->taken, 0);
+    assert_int_equal(hub_endpoint(f->hub, 0)->limit->taken, 0);
     fake_gone(c); /* the client went away */
     fake_turn(f);
     fake_expect(f, "a.forgotten b.forgotten c.forgotten"); /* and no hook of theirs */
@@ -118,7 +118,7 @@ static void test_endpoints(void **state) {
     struct endpoint second = fake_endpoint();
     second.json_name = mem_strdup("\"second\"");
     assert_int_equal(hub_add_endpoint(f->hub, &second), 1);
-    assert_int_equal(hub_endpoint(f->hub, 1)->places->taken, 0);
+    assert_int_equal(hub_endpoint(f->hub, 1)->limit->taken, 0);
     assert_null(hub_endpoint(f->hub, 2));
     struct endpoint *first = hub_endpoint(f->hub, 0);
     for (int i = 2; i < 40; i++) {
@@ -130,11 +130,11 @@ static void test_endpoints(void **state) {
     hub_assign(f->hub, b->conn, 1);
     hub_open(f->hub, b->conn, b);
     fake_turn(f);
-    assert_int_equal(first->places->taken, 1);
-    assert_int_equal(hub_endpoint(f->hub, 1)->places->taken, 1);
+    assert_int_equal(first->limit->taken, 1);
+    assert_int_equal(hub_endpoint(f->hub, 1)->limit->taken, 1);
     fake_gone(a);
     fake_turn(f);
-    assert_int_equal(first->places->taken, 0);
+    assert_int_equal(first->limit->taken, 0);
     fake_free(f);
 }
 

@@ -1,4 +1,5 @@
-/* test_hub_close.c -- how connections end: on_close once and last, with the right code, whoever closes. */
+/* test_hub_close.c -- how connections end: on_close once and last, with the right code, whoever
+ * closes. */
 #include "fake_hub.h"
 #include "publish_as.h"
 
@@ -66,7 +67,7 @@ static void test_close_before_on_start(void **state) {
     struct fake *f = fake_new(NULL);
     struct fake_client *a = fake_open(f);
     fake_receive(a, "x");
-    hub_close_all(f->hub, 1001, "going");
+    hub_drain(f->hub, 1001, "going");
     fake_turn(f);
     fake_expect(f, "a.open a.close(1001,going)");
     fake_free(f);
@@ -361,7 +362,7 @@ static void test_close_all(void **state) {
     struct fake_client *a = fake_connect(f), *b = fake_connect(f), *c = fake_admit(f);
     hub_close(f->hub, b->id, 4000, "own", 3);
     hub_send(f->hub, a->id, OPCODE_TEXT, "queued", 6);
-    hub_close_all(f->hub, CLOSE_GOING_AWAY, "server ends");
+    hub_drain(f->hub, CLOSE_GOING_AWAY, "server ends");
     assert_null(hub_admit(f->hub, false)); /* nobody comes in any more */
     fake_turn(f);
     fake_expect_frames(a, "text(queued) close(1001,server ends)");
@@ -407,7 +408,7 @@ static void test_end_while_on_close_sleeps(void **state) {
     hub_end(f->hub);
     fake_expect(f, "a.close(1006) a.forgotten b.forgotten");
     assert_true(b->forgotten);
-    assert_int_equal(hub_endpoint(f->hub, 0)->places->taken, 0);
+    assert_int_equal(hub_endpoint(f->hub, 0)->limit->taken, 0);
     fake_free(f);
 }
 

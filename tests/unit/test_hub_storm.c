@@ -1,7 +1,7 @@
-/* test_hub_storm.c -- many clients that come, speak, stall and go at random, under hooks that sleep, send and
- * close at random. The fakes watch the hooks' order; here the messages are counted: in, none is lost
- * or out of order until the server closes; out, each client gets whole frames, in order, and
- * nothing behind its Close frame. */
+/* test_hub_storm.c -- many clients that come, speak, stall and go at random, under hooks that
+ * sleep, send and close at random. The fakes watch the hooks' order; here the messages are counted:
+ * in, none is lost or out of order until the server closes; out, each client gets whole frames, in
+ * order, and nothing behind its Close frame. */
 #include "fake_hub.h"
 
 static uint32_t random_state = 1;
@@ -47,7 +47,7 @@ static void send_something(struct fake_client *client) {
         result = hub_send(client->fake->hub, client->id, OPCODE_TEXT, text, len);
     } else {
         struct message *message = message_new(OPCODE_TEXT, text, len);
-        result = outbox_deliver(client->fake->hub, client->conn, message);
+        result = hub_send_deliver(client->fake->hub, client->conn, message);
         message_unref(message);
     }
     if (result == SEND_OK)
@@ -184,7 +184,7 @@ static void storm(uint32_t seed, enum slow_client slow) {
     struct fake *f = fake_new(&endpoint);
     endpoint.has_ping = endpoint.has_timeout = false;
     hub_add_endpoint(f->hub, &endpoint);
-    f->places.max = PLACES;
+    f->limit.max = PLACES;
     f->silent = true;
     f->during = during;
     for (int i = 0; i < 40000; i++)

@@ -1,5 +1,5 @@
-/* test_hub_workers.c -- hubs of several workers on one bus: rooms, broadcasts and sends across, each worker's
- * turn taken by hand. Threads are test_bus_threads.c's. */
+/* test_hub_workers.c -- hubs of several workers on one bus: rooms, broadcasts and sends across,
+ * each worker's turn taken by hand. Threads are test_bus_threads.c's. */
 #include "fake_hub.h"
 #include "publish_as.h"
 
@@ -120,8 +120,8 @@ static void test_one_message(void **state) {
     struct audience audience = {LOBBY, ANY_ENDPOINT, 0, 0};
     publish_as(one->hub, &audience, message_ref(message));
     hub_take_mail(two->hub);
-    shares_settle(&one->hub->shares);
-    shares_settle(&two->hub->shares);
+    ref_cache_flush(&one->hub->ref_cache);
+    ref_cache_flush(&two->hub->ref_cache);
     assert_int_equal(message->refs, 3);
     turn_all();
     assert_int_equal(message->refs, 1);
@@ -212,7 +212,8 @@ static void test_slow(void **state) {
     assert_int_equal(hub_room_size(three->hub, LOBBY), 1);
 }
 
-/* News of a join runs code of the script's, which may be spoken to, and take mail, in the middle of other mail. */
+/* News of a join runs code of the script's, which may be spoken to, and take mail, in the middle of
+ * other mail. */
 static void on_moved(void *user, conn_id id, struct slice room, bool joined,
                      const char *endpoint_name, const char *info) {
     if (room.len == ATTIC.len) {

@@ -1,5 +1,5 @@
 /* test_inbox.c -- what waits for a sleeping hook comes out as it went in; full means full. */
-#include "core/inbox.h"
+#include "core/hub/inbox.h"
 
 #include "base/mem.h"
 

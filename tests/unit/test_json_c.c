@@ -1,6 +1,6 @@
 /* test_json_c.c -- the codec as the C core uses it: bytes without a NUL behind them, a level stack,
  * and an allocator that says no. What JSON becomes is tests/lua/json_spec.lua's. */
-#include "script/json_c.h"
+#include "script/json/json_c.h"
 
 #include <lauxlib.h>
 #include <lua.h>

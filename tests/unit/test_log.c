@@ -1,6 +1,6 @@
-/* test_log.c -- a line per event, whatever the values are: nothing a client sends breaks one or forges
- * another. Written to a file and read back. */
-#include "base/log.h"
+/* test_log.c -- a line per event, whatever the values are: nothing a client sends breaks one or
+ * forges another. Written to a file and read back. */
+#include "base/log/log.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -203,7 +203,7 @@ static void test_escapes(void **state) {
 }
 
 /* Is this well-formed JSON text of strings, numbers and words in one object? Unescapes the string
- * under the key "v" into `value`. A parser of its own, so that it shares no mistake. */
+ * under the key "v" into `value`. A parser of its own, so that it ref_cache no mistake. */
 static const char *json_string(const char *p, char *out, size_t *len) {
     *len = 0;
     assert_int_equal(*p++, '"');

@@ -1,6 +1,6 @@
 /* test_log_queue.c -- lines wait in order, below a ceiling, while their reader does not read or the
  * disk is full; those that found no room are counted and told of. */
-#include "base/log_queue.h"
+#include "base/log/log_queue.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -1,6 +1,6 @@
 /* test_mailbox.c -- mail to a worker that does not take it: its ceiling, in bytes, and who is dealt
  * with as slow then. */
-#include "core/mailbox.h"
+#include "core/bus/mailbox.h"
 
 #include "fake_hub.h"
 #include "publish_as.h"
@@ -252,7 +252,7 @@ static void test_watching(void **state) {
         next = mail->next;
         cost += sizeof *mail + mail->room.len;
         cost += mail->message == NULL ? 0 : mail->message->len;
-        moves += mail->kind == MAIL_MOVED;
+        moves += mail->kind == MAIL_PRESENCE_CHANGED;
         mail_free(mail);
     }
     assert_in_range(moves, 300, 1000);

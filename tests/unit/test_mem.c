@@ -1,4 +1,5 @@
-/* test_mem.c -- allocation does not fail: it is there, or the process ends with a line that says why. */
+/* test_mem.c -- allocation does not fail: it is there, or the process ends with a line that says
+ * why. */
 #include "base/mem.h"
 
 #include <setjmp.h>

@@ -1,5 +1,6 @@
-/* test_message.c -- frames ready for the wire (RFC 6455 section 5.2), their counts, and runs of them. */
-#include "core/message.h"
+/* test_message.c -- frames ready for the wire (RFC 6455 section 5.2), their counts, and runs of
+ * them. */
+#include "core/frames/message.h"
 
 #include <pthread.h>
 #include <setjmp.h>

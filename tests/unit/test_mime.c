@@ -1,5 +1,5 @@
 /* test_mime.c -- the media type by a name's ending. */
-#include "net/mime.h"
+#include "net/http/mime.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

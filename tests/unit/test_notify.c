@@ -1,8 +1,8 @@
-/* test_notify.c -- what systemd is told, on both kinds of sockets; and that nobody who does not read it can hold
- * the server up. */
+/* test_notify.c -- what systemd is told, on both kinds of sockets; and that nobody who does not
+ * read it can hold the server up. */
 #include "server/notify.h"
 
-#include "base/log.h"
+#include "base/log/log.h"
 #include "base/mem.h"
 
 #include <setjmp.h>
@@ -168,7 +168,8 @@ static void test_nobody_asks(void **state) {
     }
 }
 
-/* A full socket takes no state and blocks nobody; the last state is told when it takes something again. */
+/* A full socket takes no state and blocks nobody; the last state is told when it takes something
+ * again. */
 static void test_nobody_reads(void **state) {
     listen_abstract();
     setenv("WATCHDOG_USEC", "4000", 1);

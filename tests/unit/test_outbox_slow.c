@@ -1,5 +1,5 @@
-/* test_outbox_slow.c -- the queue of a client that does not keep up: its ceiling (1,000 bytes here), what
- * happens at it, newer values for older ones, and on_drain. */
+/* test_outbox_slow.c -- the queue of a client that does not keep up: its ceiling (1,000 bytes
+ * here), what happens at it, newer values for older ones, and on_drain. */
 #include "fake_hub.h"
 
 /* ---- the ceiling ---- */
@@ -20,8 +20,8 @@ static void test_dropping(void **state) {
         struct fake_client *a = fake_connect_slow(f, 10, shared); /* to the last byte */
         assert_int_equal(fake_send(a, false, 'x', 0), SEND_BACKLOG);
         struct message *message = message_new(OPCODE_TEXT, "x", 1);
-        assert_int_equal(outbox_deliver(f->hub, a->conn, message), SEND_BACKLOG);
-        shares_settle(&f->hub->shares);
+        assert_int_equal(hub_send_deliver(f->hub, a->conn, message), SEND_BACKLOG);
+        ref_cache_flush(&f->hub->ref_cache);
         assert_int_equal(atomic_load(&message->refs), 1);
         message_unref(message);
         assert_int_equal(stats_read(&f->hub->stats.messages_dropped), 2);
@@ -54,7 +54,8 @@ static void test_drain_after_dropping(void **state) {
     fake_free(f);
 }
 
-/* The frame that the socket has a part of is finished, then comes the Close frame; no frame is cut. */
+/* The frame that the socket has a part of is finished, then comes the Close frame; no frame is cut.
+ * */
 static void check_close_at(size_t taken, bool shared) {
     struct fake *f = fake_new(NULL);
     struct fake_client *a = fake_connect_slow(f, 10, shared);

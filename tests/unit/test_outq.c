@@ -1,5 +1,5 @@
 /* test_outq.c -- what goes into a queue leaves it in order, byte by byte, however it is written. */
-#include "core/outq.h"
+#include "core/frames/outq.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -34,9 +34,9 @@ static void push(struct outq *queue, const char *letters) {
 
 /* As at the end of a turn, so that references are where they belong. */
 static void written(struct outq *queue, size_t len) {
-    static struct shares shares;
-    outq_written(queue, len, &shares);
-    shares_settle(&shares);
+    static struct ref_cache ref_cache;
+    outq_written(queue, len, &ref_cache);
+    ref_cache_flush(&ref_cache);
 }
 
 /* The letters of what outq_next() gives; `bytes_written` of it are then written. */

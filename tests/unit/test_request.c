@@ -2,7 +2,7 @@
  *
  * Every text is parsed at once and byte by byte, each time from a fresh allocation of exactly the
  * bytes received, so that a sanitizer sees reads beyond them and slices into an old buffer. */
-#include "net/request.h"
+#include "net/http/request.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,5 +1,5 @@
 /* test_response.c -- response heads: complete, and nothing passed in can break out of its line. */
-#include "net/response.h"
+#include "net/http/response.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,7 +1,8 @@
-/* test_room.c -- who is in which room, from both sides: the room's members and the connection's rooms. */
-#include "core/room.h"
+/* test_room.c -- who is in which room, from both sides: the room's members and the connection's
+ * rooms. */
+#include "core/hub/room.h"
 
-#include "core/conn.h"
+#include "core/hub/conn.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -55,7 +56,8 @@ static uint32_t rooms_of(const struct conn *conn) {
     return count;
 }
 
-/* How many members this endpoint has, as the room counts them. None must be listed twice, nor without members. */
+/* How many members this endpoint has, as the room counts them. None must be listed twice, nor
+ * without members. */
 static uint32_t endpoint_members(const struct room *room, const struct endpoint *endpoint) {
     uint32_t members = 0;
     for (uint32_t i = 0; i < room->endpoint_count; i++) {

@@ -1,7 +1,8 @@
-/* test_scaffold.c -- `tidewire new DIR`: every template is written, and nothing that is there is touched. */
-#include "server/scaffold.h"
+/* test_scaffold.c -- `tidewire new DIR`: every template is written, and nothing that is there is
+ * touched. */
+#include "server/cli/scaffold.h"
 
-#include "script/embedded.h"
+#include "script/vm/embedded.h"
 #include "server/server.h"
 
 #include <errno.h>

@@ -1,4 +1,5 @@
-/* test_settings.c -- the command line and the environment: what is stronger, and what is said of mistakes. */
+/* test_settings.c -- the command line and the environment: what is stronger, and what is said of
+ * mistakes. */
 #include "server/settings.h"
 
 #include <setjmp.h>

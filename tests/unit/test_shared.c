@@ -1,6 +1,6 @@
-/* test_shared.c -- the stores of a process: their names, giving memory back, and many threads at once. What
- * one store does is in test_store.c. */
-#include "core/shared.h"
+/* test_shared.c -- the stores of a process: their names, giving memory back, and many threads at
+ * once. What one store does is in test_store.c. */
+#include "core/store/shared.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -82,7 +82,8 @@ static bool has(const char *key, struct store_value want) {
                                        : value.number == want.number;
 }
 
-/* Sweeps at each moment that shared_next_ms() names, until there is none; nothing else touches the store. */
+/* Sweeps at each moment that shared_next_ms() names, until there is none; nothing else touches the
+ * store. */
 static void sweep_all(void) {
     int64_t wait;
     for (int rounds = 0; (wait = shared_next_ms(shared)) >= 0; rounds++) {
@@ -152,8 +153,8 @@ static uint64_t in_ten_ms(int number) {
     return 10;
 }
 
-/* A worker is not held up by much to sweep: it goes on soon, but not at once, and other stores get their
- * turn. */
+/* A worker is not held up by much to sweep: it goes on soon, but not at once, and other stores get
+ * their turn. */
 static void test_a_sweep_is_bounded(void **state) {
     struct store *small = store;
     set("goes", 1, 10);
@@ -302,8 +303,8 @@ static void test_threads_add_is_a_lock(void **state) {
     assert_int_equal(guarded, ROUNDS / 20 * THREADS);
 }
 
-/* Texts of one letter, of all lengths, some for a millisecond: what is read is never a mixture, and never
- * of another key. All calls at once, and a ceiling that is reached. */
+/* Texts of one letter, of all lengths, some for a millisecond: what is read is never a mixture, and
+ * never of another key. All calls at once, and a ceiling that is reached. */
 static void work_all(int thread) {
     uint32_t random = (uint32_t)thread + 1;
     char bytes[3000], read[3000], keys[4096];

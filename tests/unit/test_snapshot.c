@@ -1,5 +1,5 @@
 /* test_snapshot.c -- which files have changed between two looks, and which only seem to have. */
-#include "server/snapshot.h"
+#include "server/watch/snapshot.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

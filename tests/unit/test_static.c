@@ -12,7 +12,7 @@
  *     slash -> /    proc -> /proc/self/cwd
  *     ring -> ring    nowhere -> missing    pipe (a named pipe)
  */
-#include "net/static.h"
+#include "net/http/static.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

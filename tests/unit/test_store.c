@@ -1,6 +1,6 @@
-/* test_store.c -- small values under keys: what comes back, until when, and how much of it fits. Threads are
- * in test_shared.c. */
-#include "core/store.h"
+/* test_store.c -- small values under keys: what comes back, until when, and how much of it fits.
+ * Threads are in test_shared.c. */
+#include "core/store/store.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

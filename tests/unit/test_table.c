@@ -48,8 +48,8 @@ static void test_empty(void **state) {
     table_close(&table);
 }
 
-/* Some are others' beginnings; the last ones are pairs that a common hash without a secret, FNV-1a, takes
- * for the same. */
+/* Some are others' beginnings; the last ones are pairs that a common hash without a secret, FNV-1a,
+ * takes for the same. */
 static void test_any_bytes_are_a_key(void **state) {
     static const struct slice keys[] = {
         {"", 0},

@@ -1,9 +1,9 @@
-/* test_tls.c -- one connection's encryption, against OpenSSL's own client over a pair of sockets: in whatever
- * pieces its bytes come, and whatever the socket takes. */
+/* test_tls.c -- one connection's encryption, against OpenSSL's own client over a pair of sockets:
+ * in whatever pieces its bytes come, and whatever the socket takes. */
 #include "certificate_files.h"
 
 #include "base/mem.h"
-#include "net/tls.h"
+#include "net/socket/tls.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -229,8 +229,8 @@ static void gives_all_that_is_whole(void **state) {
     assert_int_equal(tls_receive(tls, bytes + n - 1, 1, out), 5);
 }
 
-/* What was taken is on its way, whatever is written next: the queue above may have other bytes at its front by
- * then. */
+/* What was taken is on its way, whatever is written next: the queue above may have other bytes at
+ * its front by then. */
 static void what_was_taken_need_not_be_written_again(void **state) {
     static char first[400000], second[300];
     int small = 4096;

@@ -1,13 +1,14 @@
-/* test_ws.c -- one WebSocket connection: frames of a stream to the hub, the hub's bytes to the stream, and what
- * waits in between when the hub wants no more. With a fake stream and fake hooks. */
+/* test_ws.c -- one WebSocket connection: frames of a stream to the hub, the hub's bytes to the
+ * stream, and what waits in between when the hub wants no more. With a fake stream and fake hooks.
+ * */
 #include "fake_hub.h"
 #include "fake_stream.h"
 
-#include "net/ws.h"
+#include "net/ws/ws.h"
 
 static struct fake *f;
 static struct ws_server *server;
-static struct addresses *addresses;
+static struct ip_counts *addresses;
 static struct stream *stream; /* of the client `a` */
 static struct fake_client *a;
 
@@ -18,14 +19,14 @@ static void open_with(const struct endpoint *endpoint, const char *ahead, size_t
     f = fake_new(endpoint);
     f->timed = false;
     server = ws_server_new(f->hub, 60000);
-    addresses = addresses_new();
+    addresses = ip_counts_new();
     stream = fake_stream_new();
     a = fake_admit(f);
     hub_assign(f->hub, a->conn, 0);
     char *copy = mem_alloc(len + 1);
     if (len > 0)
         memcpy(copy, ahead, len);
-    ws_open(server, stream, a->conn, addresses_add(addresses, "192.0.2.1", 0), copy, len);
+    ws_open(server, stream, a->conn, ip_counts_add(addresses, "192.0.2.1", 0), copy, len);
     mem_free(copy);
 }
 
@@ -60,11 +61,11 @@ static void finish(void) {
     if (stream != NULL)
         close_stream();
     turn();
-    assert_int_equal(addresses_count(addresses, "192.0.2.1"), 0);
+    assert_int_equal(ip_counts_count(addresses, "192.0.2.1"), 0);
     fake_free(f);
     assert_false(ws_server_has_pending(server));
     ws_server_free(server);
-    addresses_free(addresses);
+    ip_counts_free(addresses);
 }
 
 /* The frames that were written to the stream since the last time. */
@@ -205,9 +206,9 @@ static void test_our_close(void **state) {
 static void test_gone(void **state) {
     start();
     GIVE("\x81\x82" M "h"); /* in the middle of a message */
-    assert_int_equal(addresses_count(addresses, "192.0.2.1"), 1);
+    assert_int_equal(ip_counts_count(addresses, "192.0.2.1"), 1);
     close_stream();
-    assert_int_equal(addresses_count(addresses, "192.0.2.1"), 0);
+    assert_int_equal(ip_counts_count(addresses, "192.0.2.1"), 0);
     turn();
     fake_expect(f, "a.close(1006) a.forgotten");
     finish();

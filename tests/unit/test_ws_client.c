@@ -1,11 +1,11 @@
 /* test_ws_client.c -- the client's half of the protocol: addresses, the handshake's two texts,
  * frames that the server's half reads, and what a server may say. */
-#include "net/ws_client.h"
+#include "net/client/ws_client.h"
 
 #include "base/mem.h"
-#include "net/frame.h"
-#include "net/handshake.h"
-#include "net/url.h"
+#include "core/frames/frame_reader.h"
+#include "net/client/url.h"
+#include "net/http/handshake.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

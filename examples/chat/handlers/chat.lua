@@ -1,10 +1,10 @@
 -- chat.lua -- the chat's handler: every message that clients send or get.
 --
--- A client connects to /chat?username=ada and is in the room "general". All of the query is optional:
--- `username` (else it is user_NNNN, and ada_NNNN where someone else is ada), `room` to begin in, and
--- `session`, a secret that the client made up: who comes again with the same name and session takes the
--- place of the old connection, which is closed with 4001, and nobody else notices. A name, room or session that
--- cannot be is a 400.
+-- A client connects to /chat?username=ada and is in the room "general". All of the query is
+-- optional: `username` (else it is user_NNNN, and ada_NNNN where someone else is ada), `room` to
+-- begin in, and `session`, a secret that the client made up: who comes again with the same name and
+-- session takes the place of the old connection, which is closed with 4001, and nobody else
+-- notices. A name, room or session that cannot be is a 400.
 --
 -- From the client               answer to it                    the others in its room get
 --                               welcome, history                user_joined
@@ -17,10 +17,11 @@
 --   it closes                                                   user_left
 --   anything else               error {code, error}
 --
--- welcome and room_joined have {connId, username, room, server}, user_joined and user_left {username, room,
--- connId}, history {room, messages}: chat messages, oldest first; none is sent where nothing was said. Times
--- are seconds since 1970; a chat's timestamp has fractions, and no two of one sender are the same. A chat that
--- comes again with the `id` it had is not said twice, so a client may repeat what it is not sure of.
+-- welcome and room_joined have {connId, username, room, server}, user_joined and user_left
+-- {username, room, connId}, history {room, messages}: chat messages, oldest first; none is sent
+-- where nothing was said. Times are seconds since 1970; a chat's timestamp has fractions, and no
+-- two of one sender are the same. A chat that comes again with the `id` it had is not said twice,
+-- so a client may repeat what it is not sure of.
 
 local check = require "check"
 local history = require "history"

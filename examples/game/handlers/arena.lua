@@ -1,8 +1,9 @@
 -- arena.lua -- the game's handler: every message that clients send or get.
 --
--- A client connects to /game/MATCH?name=ada and plays at once. MATCH has letters, digits, "_" and "-"; a match
--- begins with the first who comes. Without a name it gets one. What cannot be is a 400; a match that is full closes
--- the connection with 1013, because a browser's script can read a close reason, and no refused handshake.
+-- A client connects to /game/MATCH?name=ada and plays at once. MATCH has letters, digits, "_" and
+-- "-"; a match begins with the first who comes. Without a name it gets one. What cannot be is a
+-- 400; a match that is full closes the connection with 1013, because a browser's script can read a
+-- close reason, and no refused handshake.
 --
 -- From the client
 --   {type="steer", heading, thrust, fire}   what it wants from now on: whole degrees, 0 to the right and 90
@@ -20,9 +21,9 @@
 --   state {tick, players}                   each tick; six numbers for each player: id, x, y, heading, points,
 --                                           shields (0: out for a moment; one more than all: cannot be hit yet)
 --
--- Ticks are numbered; a number that is missing was skipped by the server, or replaced by a newer one on its way to
--- a client that is behind. As a newer state stands where the older stood, it can come before the `joined` or `left`
--- of a player in it: go by `joined` and `left`.
+-- Ticks are numbered; a number that is missing was skipped by the server, or replaced by a newer
+-- one on its way to a client that is behind. As a newer state stands where the older stood, it can
+-- come before the `joined` or `left` of a player in it: go by `joined` and `left`.
 
 local check = require "check"
 local matches = require "matches"
@@ -31,7 +32,8 @@ local uv = require "luv"
 local MESSAGES_PER_SECOND = 50
 local MESSAGES_AT_ONCE = 250 -- what piles up in a few seconds without a network
 
--- Each message costs one of what a bucket holds, which fills with time. Who has emptied it is closed: false.
+-- Each message costs one of what a bucket holds, which fills with time. Who has emptied it is
+-- closed: false.
 local function may_go_on(conn)
   local now = uv.now() / 1000
   conn.allowance = math.min(MESSAGES_AT_ONCE, conn.allowance + (now - conn.heard_at) * MESSAGES_PER_SECOND) - 1

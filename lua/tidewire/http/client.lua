@@ -1,8 +1,8 @@
 -- client.lua -- `tw.http`: requests to other servers.
 --
--- Checks and completes the script's request, gives it to C as plain values (core_http.c), and waits
--- for the response as tw.sleep waits: other connections go on. Misuse throws at the script's line;
--- failures of the network or the other server are nil and a message. Keeps nothing.
+-- Checks and completes the script's request, gives it to C as plain values (bind_http_client.c),
+-- and waits for the response as tw.sleep waits: other connections go on. Misuse throws at the
+-- script's line; failures of the network or the other server are nil and a message. Keeps nothing.
 
 local async = require "tidewire.async"
 local core = require "tidewire.core"

@@ -180,7 +180,7 @@ types.count = {
   from_text = to_number,
 }
 
-local MOST_WORKERS <const> = 128 -- a connection's number has so much room for them (src/core/events.h)
+local MOST_WORKERS <const> = 128 -- a connection's number has so much room for them (src/core/hub/events.h)
 
 types.workers = {
   expected = constant(('a whole number from 1 to %d, or "auto"'):format(MOST_WORKERS)),

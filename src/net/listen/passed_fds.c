@@ -1,7 +1,7 @@
 /* passed_fds.c -- listening sockets that another process has passed. See passed_fds.h. */
 #include "net/listen/passed_fds.h"
 
-#include "base/log.h"
+#include "base/log/log.h"
 #include "base/mem.h"
 
 #include <errno.h>

@@ -7,7 +7,7 @@
 #ifndef TIDEWIRE_NET_LISTEN_PASSED_FDS_H
 #define TIDEWIRE_NET_LISTEN_PASSED_FDS_H
 
-#include "net/address.h"
+#include "net/socket/address.h"
 
 #include <stdbool.h>
 #include <stddef.h>

@@ -2,9 +2,9 @@
 #include "server/upgrade/control_server.h"
 
 #include "base/list.h"
-#include "base/log.h"
+#include "base/log/log.h"
 #include "base/mem.h"
-#include "net/socket_file.h"
+#include "net/listen/socket_file.h"
 #include "server/upgrade/control.h"
 #include "server/upgrade/upgrade_old.h"
 

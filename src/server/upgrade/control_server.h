@@ -7,7 +7,7 @@
 #ifndef TIDEWIRE_SERVER_UPGRADE_CONTROL_SERVER_H
 #define TIDEWIRE_SERVER_UPGRADE_CONTROL_SERVER_H
 
-#include "server/listeners.h"
+#include "server/listen/listeners.h"
 
 #include <stdbool.h>
 #include <stddef.h>

@@ -1,7 +1,7 @@
 /* upgrade_old.c -- the running process's side of an upgrade. See upgrade_old.h. */
 #include "server/upgrade/upgrade_old.h"
 
-#include "base/log.h"
+#include "base/log/log.h"
 #include "server/upgrade/control.h"
 
 #include <stdio.h>

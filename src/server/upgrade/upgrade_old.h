@@ -6,7 +6,7 @@
 #ifndef TIDEWIRE_SERVER_UPGRADE_UPGRADE_OLD_H
 #define TIDEWIRE_SERVER_UPGRADE_UPGRADE_OLD_H
 
-#include "server/listeners.h"
+#include "server/listen/listeners.h"
 
 #include <sys/types.h>
 

@@ -3,11 +3,11 @@
 #ifndef TIDEWIRE_SERVER_WORKERS_PROCESS_H
 #define TIDEWIRE_SERVER_WORKERS_PROCESS_H
 
-#include "core/bus.h"
-#include "core/shared.h"
-#include "net/admission.h"
-#include "net/certificate.h"
-#include "script/app.h"
+#include "core/bus/bus.h"
+#include "core/store/shared.h"
+#include "net/socket/admission.h"
+#include "net/socket/certificate.h"
+#include "script/vm/app.h"
 #include "server/workers/watchdog.h"
 
 #include <stdatomic.h>

@@ -6,10 +6,10 @@
 #include "server/workers/watchdog.h"
 
 #include "base/clock.h"
-#include "base/log.h"
+#include "base/log/log.h"
 #include "base/mem.h"
-#include "core/bus.h"
-#include "server/thread.h"
+#include "core/bus/bus.h"
+#include "server/workers/thread.h"
 
 #include <errno.h>
 #include <pthread.h>

@@ -1,11 +1,11 @@
 /* watchdog.h -- a thread that sees when a worker's script takes too long, and interrupts it.
  *
  * Looks at each worker several times in the shortest time that a script may take. What it
- * interrupts ends itself, on its own thread: see script/budget.h. */
+ * interrupts ends itself, on its own thread: see script/vm/budget.h. */
 #ifndef TIDEWIRE_SERVER_WORKERS_WATCHDOG_H
 #define TIDEWIRE_SERVER_WORKERS_WATCHDOG_H
 
-#include "script/budget.h"
+#include "script/vm/budget.h"
 
 struct watchdog;
 

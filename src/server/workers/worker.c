@@ -7,10 +7,10 @@
 
 #include "base/clock.h"
 #include "base/mem.h"
-#include "net/address.h"
-#include "net/handshake_server.h"
-#include "net/http_requests.h"
-#include "net/listener.h"
+#include "net/http/http_requests.h"
+#include "net/listen/listener.h"
+#include "net/socket/address.h"
+#include "net/ws/handshake_server.h"
 
 #include <malloc.h>
 
@@ -208,7 +208,7 @@ struct worker *worker_new(unsigned number, struct process *process,
     struct hub_options hub_options = {
         .worker = number,
         .bus = process->bus,
-        .places = &process->admission.connections,
+        .limit = &process->admission.connections,
         .now_ms = now_ms,
         .clock = &worker->loop,
         .slice_ns = clock_monotonic_ns,
@@ -352,7 +352,7 @@ void worker_close_clients(struct worker *worker, const struct drain_order *how) 
     if (worker->stage != STAGE_ON_STOP_DONE)
         return;
     enter(worker, STAGE_CLOSING);
-    hub_close_over(worker->hub, CLOSE_GOING_AWAY, shutting_down, how->spread_ms);
+    hub_drain_over(worker->hub, CLOSE_GOING_AWAY, shutting_down, how->spread_ms);
 }
 
 void worker_kill(struct worker *worker) {
@@ -360,7 +360,7 @@ void worker_kill(struct worker *worker) {
         run_on_stop(worker);
     if (worker->stage < STAGE_CLOSING)
         enter(worker, STAGE_CLOSING);
-    hub_close_all(worker->hub, CLOSE_GOING_AWAY, shutting_down);
+    hub_drain(worker->hub, CLOSE_GOING_AWAY, shutting_down);
     for (int i = 0; i < LAST_TURNS && (i == 0 || hub_has_pending(worker->hub)); i++)
         hub_turn_end(worker->hub); /* the sockets that take something still get it */
     hub_kill_all(worker->hub);

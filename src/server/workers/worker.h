@@ -5,8 +5,8 @@
 #ifndef TIDEWIRE_SERVER_WORKERS_WORKER_H
 #define TIDEWIRE_SERVER_WORKERS_WORKER_H
 
-#include "net/listen.h"
-#include "script/vm.h"
+#include "net/listen/listen.h"
+#include "script/vm/vm.h"
 #include "server/workers/generation_counts.h"
 #include "server/workers/process.h"
 

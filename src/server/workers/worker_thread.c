@@ -2,9 +2,9 @@
 #include "server/workers/worker_thread.h"
 
 #include "base/clock.h"
-#include "base/log.h"
+#include "base/log/log.h"
 #include "base/mem.h"
-#include "server/thread.h"
+#include "server/workers/thread.h"
 
 /* ---- the worker's thread ---- */
 

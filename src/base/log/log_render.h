@@ -1,0 +1,89 @@
+/* log_render.h -- from the fields of one event to the bytes of its line.
+ *
+ * The log's own: log.c collects fields in a record, and one of the functions here writes them in a
+ * format. Every format escapes what a terminal, a parser or a reader could take for something else,
+ * and keeps a line and each value below a ceiling; what was left away is marked. Owns nothing, any
+ * thread. */
+#ifndef TIDEWIRE_BASE_LOG_LOG_RENDER_H
+#define TIDEWIRE_BASE_LOG_LOG_RENDER_H
+
+#include "base/log/log.h"
+
+#include <time.h>
+
+/* Bytes of a line with its end, and of one value in it, after escaping. */
+enum {
+    LOG_LINE_MAX = 16 * 1024,
+    LOG_VALUE_MAX = 8 * 1024,
+    LOG_PEOPLE_MAX = 1024, /* of a value, for people */
+    LOG_KEY_MAX = 64,
+};
+
+enum log_kind {
+    LOG_STRING,
+    LOG_WORD,   /* a number, true, false or null: as it stands, without quotes */
+    LOG_CONN,   /* conn.id */
+    LOG_FRAMES, /* of a traceback, one a line, innermost first */
+    LOG_PATH,   /* for people only: of the connection's endpoint */
+    LOG_SOURCE, /* for people only: lines "number\ttext", the middle one is the one that is meant */
+};
+
+struct log_field {
+    enum log_kind kind;
+    const char *key;
+    size_t key_len;
+    const char *value;
+    size_t len;
+    size_t cut; /* bytes of the value that were left away already */
+};
+
+/* An event with its fields. */
+struct log_record {
+    enum log_level level;
+    const char *event;
+    struct timespec time;
+    int worker;        /* -1: none */
+    const char *bytes; /* the fields, as log_next_field() reads them */
+    size_t used;
+    unsigned left_out; /* fields for which there was no room */
+};
+
+/* The field at *at, which it moves to the next one. False: there is none. */
+bool log_next_field(const struct log_record *record, size_t *at, struct log_field *field);
+/* The first field of this name. */
+bool log_find_field(const struct log_record *record, const char *key, struct log_field *field);
+
+/* The line at *at of a field that has several, and moves behind it. False: there is none. */
+bool log_next_line(const struct log_field *field, size_t *at, struct log_field *line);
+
+/* The bytes of a line under construction. */
+struct log_out {
+    size_t used;
+    bool for_people; /* who is not confused by a quote */
+    char bytes[LOG_LINE_MAX];
+};
+
+/* Adds bytes as they are, as far as there is room. */
+void log_out_add(struct log_out *out, const char *bytes, size_t len);
+void log_out_text(struct log_out *out, const char *text);
+/* Adds a value, escaped; what does not fit below the ceilings is left away and counted in a
+ * mark. */
+void log_out_escaped(struct log_out *out, const struct log_field *field);
+/* Is there room for another field with some of its value, and for the end of the line? */
+bool log_out_has_room(const struct log_out *out);
+
+void log_render_text(const struct log_record *record, struct log_out *out);
+void log_render_json(const struct log_record *record, struct log_out *out);
+
+/* For people: log_pretty.c. Nothing is written of events that `serving` makes needless. */
+struct log_pretty {
+    bool has_colour;
+    bool shows_workers; /* there are several */
+    bool shows_all;     /* the level is debug */
+};
+void log_render_pretty(const struct log_record *record, const struct log_pretty *how,
+                       struct log_out *out);
+
+extern const char *const log_level_names[];
+
+#endif

@@ -1,0 +1,295 @@
+/* bus.c -- the row of all doors. See bus.h. What goes through them is bus_send.c's. */
+#include "core/bus/bus_parts.h"
+
+#include "base/log/log.h"
+#include "base/mem.h"
+
+#include <stddef.h>
+#include <string.h>
+#include <uv.h>
+
+/* So many bytes may wait at one door; when half of them do, the log says that its worker does not
+ * keep up. */
+enum { MAIL_MAX_BYTES = 64 * 1024 * 1024 };
+
+/* ---- life ---- */
+
+struct bus *bus_new(void) {
+    struct bus *bus = mem_zalloc(sizeof *bus);
+    uv_mutex_init(&bus->lock);
+    for (unsigned i = 0; i < BUS_MAX_WORKERS; i++) {
+        mailbox_init(&bus->doors[i].box);
+        uv_mutex_init(&bus->doors[i].waking);
+    }
+    bus->mail_max = MAIL_MAX_BYTES;
+    bus_set_workers(bus, 1);
+    return bus;
+}
+
+void bus_free(struct bus *bus) {
+    if (bus == NULL)
+        return;
+    for (unsigned i = 0; i < BUS_MAX_WORKERS; i++) {
+        mem_free(bus->doors[i].conns);
+        uv_mutex_destroy(&bus->doors[i].waking);
+    }
+    for (uint32_t i = 0; i < bus->endpoint_count; i++)
+        mem_free(bus->endpoints[i]);
+    mem_free(bus->endpoints);
+    endpoint_counts_clear(&bus->everyone);
+    directory_close(&bus->directory);
+    uv_mutex_destroy(&bus->lock);
+    mem_free(bus);
+}
+
+void bus_set_workers(struct bus *bus, unsigned count) {
+    uv_mutex_lock(&bus->lock);
+    bus->directory.workers = count;
+    atomic_store(&bus->workers, count);
+    uv_mutex_unlock(&bus->lock);
+}
+
+void bus_set_mail_max(struct bus *bus, size_t bytes) {
+    uv_mutex_lock(&bus->lock);
+    bus->mail_max = bytes;
+    uv_mutex_unlock(&bus->lock);
+}
+
+unsigned bus_workers(const struct bus *bus) {
+    return atomic_load_explicit(&bus->workers, memory_order_relaxed);
+}
+
+void bus_enter(struct bus *bus, unsigned worker, void (*wake)(void *user), void *user,
+               const struct stats *stats) {
+    struct bus_worker *door = &bus->doors[worker];
+    uv_mutex_lock(&bus->lock);
+    door->open = true;
+    door->wake = wake;
+    door->wake_user = user;
+    door->stats = stats;
+    uv_mutex_unlock(&bus->lock);
+}
+
+/* ---- mailboxes ---- */
+
+bool bus_has_mail(const struct bus *bus, unsigned worker) {
+    return atomic_load_explicit(&bus->doors[worker].has_mail, memory_order_acquire);
+}
+
+/* Under the lock. */
+struct mail *bus_take(struct bus *bus, unsigned worker) {
+    struct bus_worker *door = &bus->doors[worker];
+    struct mail *first = mailbox_take(&door->box);
+    door->told_half = door->told_full = false;
+    atomic_store_explicit(&door->has_mail, false, memory_order_release);
+    return first;
+}
+
+struct mail *bus_take_mail(struct bus *bus, unsigned worker) {
+    uv_mutex_lock(&bus->lock);
+    struct mail *mail = bus_take(bus, worker);
+    uv_mutex_unlock(&bus->lock);
+    return mail;
+}
+
+void bus_leave(struct bus *bus, unsigned worker) {
+    struct bus_worker *door = &bus->doors[worker];
+    uv_mutex_lock(&door->waking);
+    door->wake = NULL;
+    uv_mutex_unlock(&door->waking);
+    uv_mutex_lock(&bus->lock);
+    door->open = false;
+    struct mail *mail = bus_take(bus, worker);
+    uv_mutex_unlock(&bus->lock);
+    for (struct mail *next; mail != NULL; mail = next) {
+        next = mail->next;
+        mail_free(mail);
+    }
+}
+
+/* Under the lock: there is mail at a door, perhaps for the first time, or much of it. */
+static void posted(struct bus *bus, unsigned worker, bool was_empty, bool is_full,
+                   struct calls *calls) {
+    struct bus_worker *door = &bus->doors[worker];
+    if (was_empty) {
+        calls->workers[worker / 64] |= (uint64_t)1 << worker % 64;
+        atomic_store_explicit(&door->has_mail, true, memory_order_release);
+    }
+    bool *told = is_full ? &door->told_full : &door->told_half;
+    if (*told || (!is_full && door->box.bytes <= bus->mail_max / 2) ||
+        (!is_full && door->box.count == 1))
+        return;
+    *told = true;
+    calls->behind = worker;
+    calls->waiting = door->box.bytes;
+    calls->is_full = is_full;
+}
+
+bool bus_has_room(const struct bus *bus, unsigned worker, size_t cost) {
+    return mailbox_has_room(&bus->doors[worker].box, cost, bus->mail_max);
+}
+
+void bus_post(struct bus *bus, unsigned worker, struct mail *mail, struct calls *calls) {
+    struct bus_worker *door = &bus->doors[worker];
+    if (!door->open)
+        mail_free(mail);
+    else
+        posted(bus, worker, mailbox_push(&door->box, mail), false, calls);
+}
+
+void bus_lose(struct bus *bus, unsigned worker, struct mail *mail, struct calls *calls) {
+    struct bus_worker *door = &bus->doors[worker];
+    if (!door->open)
+        mail_free(mail);
+    else
+        posted(bus, worker, mailbox_lose(&door->box, mail), true, calls);
+}
+
+void bus_call(struct bus *bus, const struct calls *calls) {
+    if (calls->waiting > 0)
+        log_eventf(LOG_WARN, "worker_behind",
+                   "worker %u does not take its messages from other workers: %zu bytes wait%s",
+                   calls->behind, calls->waiting,
+                   calls->is_full ? ", limits.worker_backlog is reached, and what comes for its "
+                                    "connections is lost: they are treated as slow clients"
+                                  : "");
+    for (unsigned i = 0; i < BUS_MAX_WORKERS / 64; i++) {
+        for (uint64_t left = calls->workers[i]; left != 0; left &= left - 1) {
+            struct bus_worker *door = &bus->doors[i * 64 + (unsigned)__builtin_ctzll(left)];
+            uv_mutex_lock(&door->waking);
+            if (door->wake != NULL)
+                door->wake(door->wake_user);
+            uv_mutex_unlock(&door->waking);
+        }
+    }
+}
+
+/* ---- rooms ---- */
+
+/* Under the lock: tells the workers that watch this room, but for `except`. */
+static void post_moved(struct bus *bus, unsigned except, const struct room_entry *presence,
+                       conn_id id, bool joined, struct calls *calls) {
+    struct slice room = room_entry_room(presence);
+    if (!directory_is_watched(&bus->directory, room))
+        return;
+    for (unsigned other = 0; other < bus_workers(bus); other++) {
+        if (other == except || !directory_watches(&bus->directory, other, room))
+            continue;
+        if (bus->doors[other].box.bytes / 2 >
+            bus->mail_max) { /* its list of members is wrong now */
+            posted(bus, other, false, true, calls);
+            continue;
+        }
+        struct mail *mail = mail_new(MAIL_PRESENCE_CHANGED, room, room_entry_name(presence),
+                                     room_entry_info(presence));
+        mail->id = id;
+        mail->joined = joined;
+        bus_post(bus, other, mail, calls);
+    }
+}
+
+struct mail *bus_join(struct bus *bus, unsigned worker, struct slice room, conn_id id,
+                      uint32_t endpoint, const char *name, struct slice info,
+                      struct room_entry **presence) {
+    struct calls calls = {0};
+    uv_mutex_lock(&bus->lock);
+    struct mail *mail = bus_take(bus, worker);
+    *presence = directory_join(&bus->directory, worker, room, id, endpoint, name, info);
+    post_moved(bus, worker, *presence, id, true, &calls);
+    uv_mutex_unlock(&bus->lock);
+    bus_call(bus, &calls);
+    return mail;
+}
+
+void bus_leave_room(struct bus *bus, unsigned worker, struct room_entry *presence, conn_id id,
+                    struct mail **mail) {
+    struct calls calls = {0};
+    uv_mutex_lock(&bus->lock);
+    if (mail != NULL)
+        *mail = bus_take(bus, worker);
+    post_moved(bus, mail != NULL ? worker : BUS_MAX_WORKERS, presence, id, false, &calls);
+    directory_leave(&bus->directory, presence);
+    uv_mutex_unlock(&bus->lock);
+    bus_call(bus, &calls);
+}
+
+struct room_entry *bus_set_info(struct bus *bus, struct room_entry *presence, struct slice info) {
+    uv_mutex_lock(&bus->lock);
+    presence = directory_set_info(presence, info);
+    uv_mutex_unlock(&bus->lock);
+    return presence;
+}
+
+void bus_watch(struct bus *bus, unsigned worker, struct slice room, bool on) {
+    uv_mutex_lock(&bus->lock);
+    directory_watch(&bus->directory, worker, room, on);
+    uv_mutex_unlock(&bus->lock);
+}
+
+uint32_t bus_room_size(struct bus *bus, struct slice room) {
+    uv_mutex_lock(&bus->lock);
+    uint32_t size = directory_size(&bus->directory, room);
+    uv_mutex_unlock(&bus->lock);
+    return size;
+}
+
+void bus_room_members(struct bus *bus, struct slice room,
+                      void (*f)(void *user, conn_id id, const char *name, const char *info),
+                      void *user) {
+    uv_mutex_lock(&bus->lock);
+    directory_members(&bus->directory, room, f, user);
+    uv_mutex_unlock(&bus->lock);
+}
+
+/* ---- endpoints ---- */
+
+struct limit *bus_endpoint_limit(struct bus *bus, unsigned worker, uint32_t number, uint32_t max,
+                                 uint32_t codec) {
+    uv_mutex_lock(&bus->lock);
+    if (number >= bus->endpoint_count) {
+        bus->endpoints = mem_realloc(bus->endpoints, (number + 1) * sizeof *bus->endpoints);
+        while (bus->endpoint_count <= number)
+            bus->endpoints[bus->endpoint_count++] = NULL;
+    }
+    struct shared_endpoint *endpoint = bus->endpoints[number];
+    if (endpoint == NULL) {
+        endpoint = bus->endpoints[number] = mem_zalloc(sizeof *endpoint);
+        atomic_init(&endpoint->limit.max, max);
+    }
+    endpoint->codecs[worker] = codec;
+    uv_mutex_unlock(&bus->lock);
+    return &endpoint->limit;
+}
+
+bool bus_is_first(struct bus *bus, uint32_t endpoint) {
+    uv_mutex_lock(&bus->lock);
+    bool is_first = !bus->endpoints[endpoint]->asked;
+    bus->endpoints[endpoint]->asked = true;
+    uv_mutex_unlock(&bus->lock);
+    return is_first;
+}
+
+struct mail *bus_set_codec(struct bus *bus, unsigned worker, uint32_t endpoint, uint32_t codec) {
+    uv_mutex_lock(&bus->lock);
+    struct mail *mail = bus_take(bus, worker);
+    bus->endpoints[endpoint]->codecs[worker] = codec;
+    uv_mutex_unlock(&bus->lock);
+    return mail;
+}
+
+uint64_t bus_connections(struct bus *bus, unsigned worker) {
+    uv_mutex_lock(&bus->lock);
+    const struct stats *stats = bus->doors[worker].stats;
+    uint64_t connections = stats == NULL ? 0 : stats_read(&stats->connections);
+    uv_mutex_unlock(&bus->lock);
+    return connections;
+}
+
+void bus_total(struct bus *bus, struct stats_total *total) {
+    *total = (struct stats_total){0};
+    uv_mutex_lock(&bus->lock);
+    for (unsigned i = 0; i < bus_workers(bus); i++)
+        if (bus->doors[i].stats != NULL)
+            stats_add_to(total, bus->doors[i].stats);
+    uv_mutex_unlock(&bus->lock);
+}

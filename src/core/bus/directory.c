@@ -1,0 +1,210 @@
+/* directory.c -- who is in which room, over all workers. See directory.h.
+ *
+ * A room keeps its members dense, so that leaving is a swap with the last, and for each endpoint
+ * how many members each worker has, so that a broadcast is handed to those workers alone that need
+ * it. */
+#include "core/bus/directory.h"
+
+#include "base/mem.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <string.h>
+
+enum { FIRST_MEMBERS = 4 };
+
+struct room_entry {
+    struct shared_room *room;
+    conn_id id;
+    uint32_t index; /* in the room's table */
+    uint32_t endpoint;
+    unsigned worker;
+    bool has_info;
+    size_t name_len;
+    char texts[]; /* the name, NUL, the info, NUL */
+};
+
+struct shared_room {
+    struct table_entry entry; /* its key is the name */
+    struct endpoint_counts *heads;
+    struct room_entry **members;
+    uint32_t count, capacity;
+    char name[];
+};
+
+struct watch {
+    struct table_entry entry;
+    uint64_t workers[DIRECTORY_MAX_WORKERS / 64];
+    char name[];
+};
+
+/* ---- rooms ---- */
+
+static struct shared_room *find(const struct directory *directory, struct slice name) {
+    struct table_entry *found = table_find(&directory->rooms, name);
+    return found == NULL ? NULL : TABLE_OWNER(found, struct shared_room, entry);
+}
+
+static struct shared_room *add_room(struct directory *directory, struct slice name) {
+    struct shared_room *room = mem_zalloc(sizeof *room + name.len + 1);
+    memcpy(room->name, name.bytes, name.len);
+    room->entry.key = (struct slice){room->name, name.len};
+    table_add(&directory->rooms, &room->entry);
+    return room;
+}
+
+/* ---- members ---- */
+
+static struct room_entry *new_presence(const char *name, struct slice info) {
+    size_t name_len = strlen(name);
+    struct room_entry *presence = mem_zalloc(sizeof *presence + name_len + info.len + 2);
+    presence->name_len = name_len;
+    presence->has_info = info.bytes != NULL;
+    memcpy(presence->texts, name, name_len);
+    if (info.len > 0)
+        memcpy(presence->texts + name_len + 1, info.bytes, info.len);
+    return presence;
+}
+
+struct room_entry *directory_join(struct directory *directory, unsigned worker, struct slice name,
+                                  conn_id id, uint32_t endpoint, const char *endpoint_name,
+                                  struct slice info) {
+    struct shared_room *room = find(directory, name);
+    if (room == NULL)
+        room = add_room(directory, name);
+    if (room->count == room->capacity) {
+        room->capacity = room->capacity == 0 ? FIRST_MEMBERS : room->capacity * 2;
+        room->members = mem_realloc(room->members, room->capacity * sizeof *room->members);
+    }
+    struct room_entry *presence = new_presence(endpoint_name, info);
+    presence->room = room;
+    presence->id = id;
+    presence->endpoint = endpoint;
+    presence->worker = worker;
+    presence->index = room->count;
+    room->members[room->count++] = presence;
+    endpoint_counts_add(&room->heads, directory->workers, endpoint, worker);
+    return presence;
+}
+
+void directory_leave(struct directory *directory, struct room_entry *presence) {
+    struct shared_room *room = presence->room;
+    endpoint_counts_remove(&room->heads, presence->endpoint, presence->worker);
+    struct room_entry *last = room->members[--room->count];
+    room->members[presence->index] = last;
+    last->index = presence->index;
+    mem_free(presence);
+    if (room->count > 0)
+        return;
+    table_remove(&directory->rooms, &room->entry);
+    mem_free(room->members);
+    mem_free(room);
+}
+
+struct room_entry *directory_set_info(struct room_entry *old, struct slice info) {
+    struct room_entry *presence = new_presence(old->texts, info);
+    presence->room = old->room;
+    presence->id = old->id;
+    presence->endpoint = old->endpoint;
+    presence->worker = old->worker;
+    presence->index = old->index;
+    presence->room->members[presence->index] = presence;
+    mem_free(old);
+    return presence;
+}
+
+struct slice room_entry_room(const struct room_entry *presence) {
+    return presence->room->entry.key;
+}
+
+const char *room_entry_name(const struct room_entry *presence) {
+    return presence->texts;
+}
+
+const char *room_entry_info(const struct room_entry *presence) {
+    return presence->has_info ? presence->texts + presence->name_len + 1 : NULL;
+}
+
+/* ---- questions ---- */
+
+uint32_t directory_size(const struct directory *directory, struct slice name) {
+    const struct shared_room *room = find(directory, name);
+    return room == NULL ? 0 : room->count;
+}
+
+bool directory_has(const struct directory *directory, struct slice name, conn_id id) {
+    const struct shared_room *room = find(directory, name);
+    for (uint32_t i = 0; room != NULL && i < room->count; i++)
+        if (room->members[i]->id == id)
+            return true;
+    return false;
+}
+
+const struct endpoint_counts *directory_endpoint_counts(const struct directory *directory,
+                                                        struct slice name) {
+    const struct shared_room *room = find(directory, name);
+    return room == NULL ? NULL : room->heads;
+}
+
+void directory_members(const struct directory *directory, struct slice name,
+                       void (*f)(void *user, conn_id id, const char *name, const char *info),
+                       void *user) {
+    const struct shared_room *room = find(directory, name);
+    for (uint32_t i = 0; room != NULL && i < room->count; i++)
+        f(user, room->members[i]->id, room_entry_name(room->members[i]),
+          room_entry_info(room->members[i]));
+}
+
+/* ---- watches ---- */
+
+static struct watch *find_watch(const struct directory *directory, struct slice room) {
+    struct table_entry *found = table_find(&directory->watched, room);
+    return found == NULL ? NULL : TABLE_OWNER(found, struct watch, entry);
+}
+
+static void remove_watch(struct directory *directory, struct watch *watch) {
+    table_remove(&directory->watched, &watch->entry);
+    mem_free(watch);
+}
+
+static bool is_empty(const struct watch *watch) {
+    uint64_t any = 0;
+    for (size_t i = 0; i < DIRECTORY_MAX_WORKERS / 64; i++)
+        any |= watch->workers[i];
+    return any == 0;
+}
+
+void directory_watch(struct directory *directory, unsigned worker, struct slice room, bool on) {
+    struct watch *watch = find_watch(directory, room);
+    if (watch == NULL && on) {
+        watch = mem_zalloc(sizeof *watch + room.len + 1);
+        memcpy(watch->name, room.bytes, room.len);
+        watch->entry.key = (struct slice){watch->name, room.len};
+        table_add(&directory->watched, &watch->entry);
+    }
+    if (watch == NULL)
+        return;
+    uint64_t bit = (uint64_t)1 << worker % 64;
+    if (on)
+        watch->workers[worker / 64] |= bit;
+    else
+        watch->workers[worker / 64] &= ~bit;
+    if (is_empty(watch))
+        remove_watch(directory, watch);
+}
+
+bool directory_is_watched(const struct directory *directory, struct slice room) {
+    return find_watch(directory, room) != NULL;
+}
+
+bool directory_watches(const struct directory *directory, unsigned worker, struct slice room) {
+    const struct watch *watch = find_watch(directory, room);
+    return watch != NULL && (watch->workers[worker / 64] >> worker % 64 & 1) != 0;
+}
+
+void directory_close(struct directory *directory) {
+    for (struct table_entry *entry; (entry = table_any(&directory->watched)) != NULL;)
+        remove_watch(directory, TABLE_OWNER(entry, struct watch, entry));
+    table_close(&directory->watched);
+    table_close(&directory->rooms);
+}

@@ -1,0 +1,117 @@
+/* mailbox.c -- what waits for one worker from the others. See mailbox.h. */
+#include "core/bus/mailbox.h"
+
+#include "base/mem.h"
+
+#include <stddef.h>
+#include <string.h>
+
+/* What an allocation costs beside its bytes. */
+enum { ALLOCATION_BYTES = 16 };
+
+static size_t text_size(const char *text) {
+    return text == NULL ? 0 : strlen(text) + 1;
+}
+
+struct mail *mail_new(enum mail_kind kind, struct slice room, const char *name, const char *info) {
+    size_t name_size = text_size(name), info_size = text_size(info);
+    struct mail *mail = mem_zalloc(sizeof *mail + room.len + name_size + info_size);
+    char *at = mail->texts;
+    mail->kind = kind;
+    if (room.bytes != NULL) {
+        memcpy(at, room.bytes, room.len);
+        mail->room = (struct slice){at, room.len};
+        at += room.len;
+    }
+    if (name_size > 0)
+        mail->name = memcpy(at, name, name_size);
+    if (info_size > 0)
+        mail->info = memcpy(at + name_size, info, info_size);
+    return mail;
+}
+
+void mail_free(struct mail *mail) {
+    if (mail->message != NULL)
+        message_unref(mail->message);
+    mem_free(mail);
+}
+
+size_t mail_cost(struct slice room, const char *name, const char *info,
+                 const struct message *message) {
+    size_t cost =
+        sizeof(struct mail) + room.len + text_size(name) + text_size(info) + ALLOCATION_BYTES;
+    if (message != NULL)
+        cost += sizeof *message + message->len + message->key_len + ALLOCATION_BYTES;
+    return cost;
+}
+
+void mailbox_init(struct mailbox *box) {
+    *box = (struct mailbox){0};
+    box->last = &box->first;
+}
+
+bool mailbox_push(struct mailbox *box, struct mail *mail) {
+    bool was_empty = box->first == NULL;
+    box->bytes += mail_cost(mail->room, mail->name, mail->info, mail->message);
+    box->count++;
+    *box->last = mail;
+    box->last = &mail->next;
+    return was_empty;
+}
+
+/* ---- what was lost ---- */
+
+/* A note in the box, found by whom it is about. */
+struct loss {
+    struct table_entry entry;
+    struct loss *next;
+    struct mail *mail; /* the box's */
+    char key[];
+};
+
+/* Its key: every field that says who would have got the message. */
+static struct loss *loss_new(const struct mail *mail) {
+    struct {
+        conn_id id;
+        uint32_t kind, endpoint, codec, everyone; /* no gap: compared as bytes */
+    } who = {0};
+    who.id = mail->id;
+    who.kind = (uint32_t)mail->kind;
+    who.endpoint = mail->endpoint;
+    who.codec = mail->codec;
+    who.everyone = mail->room.bytes == NULL;
+    struct loss *loss = mem_zalloc(sizeof *loss + sizeof who + mail->room.len);
+    memcpy(loss->key, &who, sizeof who);
+    if (mail->room.len > 0)
+        memcpy(loss->key + sizeof who, mail->room.bytes, mail->room.len);
+    loss->entry.key = (struct slice){loss->key, sizeof who + mail->room.len};
+    return loss;
+}
+
+bool mailbox_lose(struct mailbox *box, struct mail *mail) {
+    struct loss *loss = loss_new(mail);
+    struct table_entry *known = table_find(&box->losses, loss->entry.key);
+    if (known != NULL) {
+        TABLE_OWNER(known, struct loss, entry)->mail->lost++;
+        mem_free(loss);
+        mail_free(mail);
+        return false;
+    }
+    mail->lost = 1;
+    loss->mail = mail;
+    loss->next = box->first_loss;
+    box->first_loss = loss;
+    table_add(&box->losses, &loss->entry);
+    return mailbox_push(box, mail);
+}
+
+struct mail *mailbox_take(struct mailbox *box) {
+    struct mail *first = box->first;
+    for (struct loss *loss; (loss = box->first_loss) != NULL;) {
+        box->first_loss = loss->next;
+        mem_free(loss);
+    }
+    table_close(&box->losses);
+    mailbox_init(box);
+    return first;
+}

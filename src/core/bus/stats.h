@@ -1,0 +1,73 @@
+/* stats.h -- what one worker has counted since its start.
+ *
+ * Each counter has one writer, its worker, and may be read from any thread (relaxed): the figures
+ * of one reading need not fit each other to the last unit. */
+#ifndef TIDEWIRE_CORE_BUS_STATS_H
+#define TIDEWIRE_CORE_BUS_STATS_H
+
+#include <stdatomic.h>
+#include <stdint.h>
+
+/* name, help text: the one list behind tw.stats(), /stats and /metrics. */
+#define STATS_COUNTERS(X)                                                                          \
+    X(connections_opened, "WebSocket connections opened")                                          \
+    X(connections_closed, "WebSocket connections closed")                                          \
+    X(connections_refused, "Sockets and handshakes refused, by the server or by validate")         \
+    X(messages_received, "Messages received from clients")                                         \
+    X(messages_sent, "Messages queued to clients")                                                 \
+    X(messages_dropped, "Messages dropped because a client's queue was full")                      \
+    X(messages_replaced, "Messages that a newer one with the same key replaced while they waited") \
+    X(bytes_received, "Payload bytes received from clients")                                       \
+    X(bytes_sent, "Frame bytes written to clients")                                                \
+    X(pings_sent, "Heartbeat pings sent")                                                          \
+    X(pongs_received, "Heartbeat answers received")                                                \
+    X(timeouts, "Connections found silent for pong_period")                                        \
+    X(script_errors, "Errors thrown or returned by hooks, timers and routes")                      \
+    X(handler_timeouts, "Runs of scripts that were ended because they took too long")              \
+    X(decode_errors, "Messages that the codec could not decode")                                   \
+    X(protocol_errors, "Connections closed for breaking the WebSocket protocol")                   \
+    X(slow_clients, "Times a client's queue reached its ceiling")                                  \
+    X(http_requests, "Plain HTTP requests answered")                                               \
+    X(requests_refused, "Plain HTTP requests refused by a limit on bytes")                         \
+    X(slow_readers, "Plain HTTP answers cut off because their client read too slowly")             \
+    X(tls_handshakes, "TLS handshakes that came to an end")                                        \
+    X(tls_failures, "TLS handshakes that failed")
+
+/* name, help text of what goes up and down. */
+#define STATS_GAUGES(X)                                                                            \
+    X(connections, "WebSocket connections open now")                                               \
+    X(repeating_timers, "Repeating timers of scripts and of connections that run now")
+
+struct stats {
+#define X(name, help) _Atomic uint64_t name;
+    STATS_COUNTERS(X)
+    STATS_GAUGES(X)
+#undef X
+};
+
+/* Only the counter's own worker. */
+static inline void stats_add(_Atomic uint64_t *counter, uint64_t n) {
+    atomic_store_explicit(counter, atomic_load_explicit(counter, memory_order_relaxed) + n,
+                          memory_order_relaxed);
+}
+
+/* The figures of several workers, added up. */
+struct stats_total {
+#define X(name, help) uint64_t name;
+    STATS_COUNTERS(X)
+    STATS_GAUGES(X)
+#undef X
+};
+
+static inline uint64_t stats_read(const _Atomic uint64_t *counter) {
+    return atomic_load_explicit(counter, memory_order_relaxed);
+}
+
+static inline void stats_add_to(struct stats_total *total, const struct stats *stats) {
+#define X(name, help) total->name += stats_read(&stats->name);
+    STATS_COUNTERS(X)
+    STATS_GAUGES(X)
+#undef X
+}
+
+#endif

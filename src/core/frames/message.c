@@ -1,0 +1,122 @@
+/* message.c -- unchangeable, counted frames. See message.h. Any thread. */
+#include "core/frames/message.h"
+
+#include "base/mem.h"
+
+#include <stdbool.h>
+#include <string.h>
+
+/* RFC 6455 section 5.2: 7, 7+16 or 7+64 bits of length. */
+static uint32_t header_size(size_t len) {
+    return len < 126 ? 2 : len < 65536 ? 4 : 10;
+}
+
+size_t message_frame_size(size_t len) {
+    return header_size(len) + len;
+}
+
+static void write_header(unsigned char *out, enum opcode opcode, size_t len) {
+    out[0] = (unsigned char)(0x80 | opcode); /* FIN: we never fragment */
+    if (len < 126) {
+        out[1] = (unsigned char)len;
+    } else if (len < 65536) {
+        out[1] = 126;
+        out[2] = (unsigned char)(len >> 8);
+        out[3] = (unsigned char)len;
+    } else {
+        out[1] = 127;
+        for (int i = 0; i < 8; i++)
+            out[2 + i] = (unsigned char)((uint64_t)len >> (56 - 8 * i));
+    }
+}
+
+static struct message *make(enum opcode opcode, const void *payload, size_t len, size_t capacity,
+                            struct slice key) {
+    uint32_t header = header_size(len);
+    struct message *message = mem_alloc(sizeof *message + header + len + key.len);
+    atomic_init(&message->refs, 1);
+    message->len = header + len;
+    message->capacity = capacity;
+    write_header(message->bytes, opcode, len);
+    message->key_len = (uint32_t)key.len;
+    if (len > 0)
+        memcpy(message->bytes + header, payload, len);
+    if (key.len > 0)
+        memcpy(message->bytes + message->len, key.bytes, key.len);
+    return message;
+}
+
+struct message *message_new(enum opcode opcode, const void *payload, size_t len) {
+    return make(opcode, payload, len, 0, (struct slice){NULL, 0});
+}
+
+struct message *message_new_keyed(enum opcode opcode, const void *payload, size_t len,
+                                  struct slice key) {
+    return make(opcode, payload, len, 0, key);
+}
+
+/* ---- runs ---- */
+
+struct message *message_run_new(enum opcode opcode, const void *payload, size_t len) {
+    return make(opcode, payload, len, message_frame_size(len), (struct slice){NULL, 0});
+}
+
+struct message *message_run_add(struct message *run, enum opcode opcode, const void *payload,
+                                size_t len) {
+    uint32_t header = header_size(len);
+    size_t wanted = run->len + header + len;
+    if (wanted > run->capacity) {
+        bool ends_soon = wanted <= MESSAGE_RUN_BYTES && wanted > MESSAGE_RUN_BYTES / 2;
+        run->capacity = ends_soon ? MESSAGE_RUN_BYTES : wanted * 2;
+        run = mem_realloc(run, sizeof *run + run->capacity);
+    }
+    unsigned char *out = run->bytes + run->len;
+    write_header(out, opcode, len);
+    if (len > 0)
+        memcpy(out + header, payload, len);
+    run->len = wanted;
+    return run;
+}
+
+void message_control_set(struct message *control, enum opcode opcode, const void *payload,
+                         size_t len) {
+    write_header(control->bytes, opcode, len);
+    if (len > 0)
+        memcpy(control->bytes + header_size(len), payload, len);
+    control->len = message_frame_size(len);
+}
+
+struct message *message_control_new(enum opcode opcode, const void *payload, size_t len) {
+    static const unsigned char largest[CONTROL_MAX];
+    struct message *control = message_run_new(opcode, largest, CONTROL_MAX);
+    message_control_set(control, opcode, payload, len);
+    return control;
+}
+
+/* The frame at `offset` of a run: its whole length. */
+static size_t frame_length(const struct message *run, size_t offset) {
+    const unsigned char *header = run->bytes + offset;
+    size_t len = header[1];
+    if (len == 126) {
+        len = (size_t)header[2] << 8 | header[3];
+    } else if (len == 127) {
+        len = 0;
+        for (int i = 0; i < 8; i++)
+            len = len << 8 | header[2 + i];
+    }
+    return message_frame_size(len);
+}
+
+void message_run_cut(struct message *run, size_t offset) {
+    size_t end = 0;
+    while (end < offset)
+        end += frame_length(run, end);
+    if (end < run->len)
+        run->len = end;
+}
+
+void message_unref_many(struct message *message, unsigned count) {
+    if (atomic_load_explicit(&message->refs, memory_order_acquire) == count ||
+        atomic_fetch_sub_explicit(&message->refs, count, memory_order_acq_rel) == count)
+        mem_free(message);
+}

@@ -1,0 +1,218 @@
+/* outq.c -- messages waiting to be written to one client. See outq.h. */
+#include "core/frames/outq.h"
+
+#include "base/mem.h"
+
+#include <string.h>
+
+/* Rings up to this size stay allocated when empty, so a busy connection does not allocate per turn.
+ * */
+enum { RING_MIN = 4, RING_KEPT = 32 };
+
+/* Frames from this size on are written from where they are; below it copying is cheaper. */
+enum { LARGE_BYTES = 16 * 1024 };
+
+static void grow(struct outq *queue) {
+    uint32_t capacity = queue->capacity == 0 ? RING_MIN : queue->capacity * 2;
+    struct message **ring = mem_alloc(capacity * sizeof *ring);
+    for (uint32_t i = 0; i < queue->count; i++)
+        ring[i] = queue->ring[(queue->first + i) & (queue->capacity - 1)];
+    mem_free(queue->ring);
+    queue->ring = ring;
+    queue->capacity = capacity;
+    queue->first = 0;
+}
+
+void outq_push(struct outq *queue, struct message *message) {
+    if (queue->count == queue->capacity)
+        grow(queue);
+    queue->ring[(queue->first + queue->count++) & (queue->capacity - 1)] = message;
+    queue->bytes += message->len;
+    queue->overhead += OUTQ_MESSAGE_BYTES + message->key_len;
+}
+
+static bool same_key(const struct message *one, const struct message *other) {
+    return one->key_len == other->key_len && one->key_len > 0 &&
+           memcmp(message_key(one).bytes, message_key(other).bytes, one->key_len) == 0;
+}
+
+bool outq_replace(struct outq *queue, struct message *message, size_t max_bytes) {
+    for (uint32_t i = queue->sent > 0 ? 1 : 0; i < queue->count; i++) {
+        struct message **place = &queue->ring[(queue->first + i) & (queue->capacity - 1)];
+        if (!same_key(*place, message))
+            continue;
+        size_t bytes = queue->bytes - (*place)->len + message->len;
+        if (bytes > max_bytes)
+            return false;
+        queue->bytes = bytes;
+        message_unref(*place);
+        *place = message;
+        return true;
+    }
+    return false;
+}
+
+bool outq_rewrite(struct outq *queue, struct message *control, enum opcode opcode,
+                  const void *payload, size_t len) {
+    if (!outq_waits(control) || (queue->sent > 0 && queue->ring[queue->first] == control))
+        return false;
+    queue->bytes -= control->len;
+    message_control_set(control, opcode, payload, len);
+    queue->bytes += control->len;
+    return true;
+}
+
+static inline void append(struct outq *queue, enum opcode opcode, const void *payload, size_t len) {
+    size_t frame = message_frame_size(len);
+    if (queue->count > 0) {
+        struct message **last =
+            &queue->ring[(queue->first + queue->count - 1) & (queue->capacity - 1)];
+        if ((*last)->capacity > 0 && !outq_waits(*last) &&
+            (*last)->len + frame <= MESSAGE_RUN_BYTES) {
+            *last = message_run_add(*last, opcode, payload, len);
+            queue->bytes += frame;
+            return;
+        }
+    }
+    outq_push(queue, message_run_new(opcode, payload, len));
+}
+
+/* In one piece, and called from one place, as frame_next() is. */
+__attribute__((flatten)) void outq_append(struct outq *queue, enum opcode opcode,
+                                          const void *payload, size_t len) {
+    append(queue, opcode, payload, len);
+}
+
+void outq_append_control(struct outq *queue, enum opcode opcode, const void *payload, size_t len) {
+    append(queue, opcode, payload, len);
+}
+
+/* An empty queue begins at the start of its ring, so that what it holds next lies in one piece. */
+static void emptied(struct outq *queue) {
+    if (queue->capacity > RING_KEPT) {
+        mem_free(queue->ring);
+        *queue = (struct outq){0};
+    }
+    queue->first = queue->count = 0;
+}
+
+/* The oldest message, whose reference is the caller's now. */
+static struct message *pop(struct outq *queue) {
+    struct message *message = queue->ring[queue->first];
+    queue->bytes -= message->len - queue->sent;
+    queue->overhead -= OUTQ_MESSAGE_BYTES + message->key_len;
+    queue->sent = 0;
+    queue->first = (queue->first + 1) & (queue->capacity - 1);
+    queue->count--;
+    if (queue->count == 0)
+        emptied(queue);
+    return message;
+}
+
+void outq_clear(struct outq *queue) {
+    while (queue->count > 0)
+        message_unref(pop(queue));
+    mem_free(queue->ring);
+    *queue = (struct outq){0};
+}
+
+void outq_drop_unsent(struct outq *queue) {
+    uint32_t kept = queue->sent > 0 ? 1 : 0;
+    while (queue->count > kept) {
+        uint32_t last = (queue->first + --queue->count) & (queue->capacity - 1);
+        queue->bytes -= queue->ring[last]->len;
+        queue->overhead -= OUTQ_MESSAGE_BYTES + queue->ring[last]->key_len;
+        message_unref(queue->ring[last]);
+    }
+    if (kept == 0)
+        return;
+    struct message *first = queue->ring[queue->first];
+    if (first->capacity > 0)
+        message_run_cut(first, queue->sent);
+    queue->bytes = first->len - queue->sent;
+    if (queue->bytes == 0)
+        message_unref(pop(queue));
+}
+
+size_t outq_next(struct outq *queue, unsigned char *scratch, size_t capacity,
+                 const unsigned char **bytes) {
+    if (queue->count == 0)
+        return 0;
+    const struct message *oldest = queue->ring[queue->first];
+    size_t rest = oldest->len - queue->sent;
+    if (rest >= LARGE_BYTES || queue->count == 1) {
+        *bytes = oldest->bytes + queue->sent;
+        return rest;
+    }
+    size_t used = 0, skip = queue->sent;
+    for (uint32_t i = 0; i < queue->count; i++, skip = 0) {
+        const struct message *message = queue->ring[(queue->first + i) & (queue->capacity - 1)];
+        size_t len = message->len - skip;
+        if (len > capacity - used || len >= LARGE_BYTES)
+            break;
+        memcpy(scratch + used, message->bytes + skip, len);
+        used += len;
+    }
+    *bytes = scratch;
+    return used;
+}
+
+void outq_written(struct outq *queue, size_t len, struct ref_cache *ref_cache) {
+    while (len > 0) {
+        size_t rest = queue->ring[queue->first]->len - queue->sent;
+        if (len < rest) {
+            queue->sent += len;
+            queue->bytes -= len;
+            return;
+        }
+        len -= rest;
+        struct message *message = pop(queue);
+        if (message->capacity > 0)
+            message_unref(message); /* a run is nobody else's */
+        else
+            ref_cache_release(ref_cache, message);
+    }
+}
+
+/* ---- bundles ---- */
+
+static bool in_one_piece(const struct outq *queue) {
+    return queue->sent == 0 && queue->first + queue->count <= queue->capacity;
+}
+
+bool outq_is_bundle(const struct outq *queue, const struct outq_bundle *bundle) {
+    return bundle->count > 0 && queue->count == bundle->count && queue->bytes == bundle->bytes &&
+           in_one_piece(queue) &&
+           memcmp(queue->ring + queue->first, bundle->messages,
+                  bundle->count * sizeof *bundle->messages) == 0;
+}
+
+/* A run is one queue's alone, and changes. */
+static bool make_bundle(const struct outq *queue, struct outq_bundle *bundle) {
+    if (queue->count > OUTQ_BUNDLE_MESSAGES || !in_one_piece(queue))
+        return false;
+    struct message **first = queue->ring + queue->first;
+    for (uint32_t i = 0; i < queue->count; i++) {
+        if (first[i]->capacity > 0)
+            return false;
+    }
+    memcpy(bundle->messages, first, queue->count * sizeof *first);
+    bundle->count = queue->count;
+    bundle->bytes = queue->bytes;
+    return true;
+}
+
+bool outq_give_bundle(struct outq *queue, struct outq_bundle *bundle, size_t len) {
+    if (len < queue->bytes || (bundle->count == 0 && !make_bundle(queue, bundle)))
+        return false;
+    bundle->times++;
+    queue->bytes = queue->overhead = 0;
+    emptied(queue);
+    return true;
+}
+
+void outq_drop_bundle(struct outq_bundle *bundle) {
+    for (uint32_t i = 0; i < bundle->count; i++)
+        message_unref_many(bundle->messages[i], bundle->times);
+    bundle->count = bundle->times = 0;
+}

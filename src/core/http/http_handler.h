@@ -1,0 +1,42 @@
+/* http_handler.h -- plain HTTP between sockets and scripts, past the hub.
+ *
+ * Two tables of functions, which the worker joins: the scripts fill `struct http_handler`, which
+ * net/http/http_requests.c calls; that fills `struct http_responder`, which the scripts call. Tests
+ * pass fakes. Everything happens on the worker's thread. Pointers are borrowed until the call
+ * returns. */
+#ifndef TIDEWIRE_CORE_HTTP_HTTP_HANDLER_H
+#define TIDEWIRE_CORE_HTTP_HTTP_HANDLER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* An HTTP request whose head was checked, a handshake too: request line and headers up to and with
+ * the blank line. */
+struct http_request {
+    const char *head;
+    size_t head_len;
+    const char *body; /* NULL where there is none */
+    size_t body_len;
+    const char *remote_address; /* numeric, without port; "unix" */
+    bool secure;
+};
+
+struct http_handler {
+    /* A whole request; answered through the responder with the same number, now or later. */
+    void (*request)(void *user, uint64_t number, const struct http_request *request);
+    void *user;
+};
+
+/* Numbers of requests whose client has gone are ignored. */
+struct http_responder {
+    /* `headers` are whole "Name: value\r\n" lines or NULL. `why`, for the log, where the server
+     * refuses the request before any script is asked; else NULL. */
+    void (*respond)(void *user, uint64_t number, int status, const char *headers, const char *body,
+                    size_t body_len, const char *why);
+    /* Answers with a file below `root`; `path` is the part of the URL's path below the mount. */
+    void (*respond_file)(void *user, uint64_t number, const char *root, const char *path);
+    void *user;
+};
+
+#endif

@@ -1,0 +1,508 @@
+/* hub.c -- the connections of one worker and the order of their hooks. See hub.h.
+ *
+ * A connection has at most one hook at a time (`busy`). What happens meanwhile waits: messages in
+ * its inbox, everything else as a bit of `due`; step() gives the next one its turn. Hooks that
+ * sockets cause run at once, those that a script causes (a close) at the end of the loop's turn, so
+ * that no hook ever runs inside another. A slot is free again when the socket is gone and on_close
+ * has ended. */
+#include "core/hub/hub.h"
+
+#include "base/log/log.h"
+#include "base/mem.h"
+#include "base/turn.h"
+#include "core/hub/hub_internal.h"
+
+#include <string.h>
+
+struct hub *hub_new(const struct hub_options *options) {
+    struct hub *hub = mem_zalloc(sizeof *hub);
+    hub->options = *options;
+    hub->scratch = mem_alloc(HUB_SEND_SCRATCH_BYTES);
+    list_init(&hub->pending);
+    list_init(&hub->dirty);
+    list_init(&hub->unhandled);
+    hub->unhandled_max = hub->unhandled_wanted = SIZE_MAX;
+    hub->mail_end = &hub->mail;
+    return hub;
+}
+
+void hub_set_events(struct hub *hub, const struct hub_events *events, void *user) {
+    hub->events = events;
+    hub->events_user = user;
+}
+
+void hub_set_wire(struct hub *hub, const struct wire *wire) {
+    hub->wire = wire;
+}
+
+void hub_free(struct hub *hub) {
+    if (hub == NULL)
+        return;
+    for (uint32_t i = 0; i < hub->endpoint_count; i++) {
+        if (hub->options.bus == NULL)
+            mem_free(hub->endpoints[i]->limit);
+        mem_free(hub->endpoints[i]->path);
+        mem_free(hub->endpoints[i]->json_name);
+        mem_free(hub->endpoints[i]);
+    }
+    mem_free(hub->endpoints);
+    slots_close(&hub->conns);
+    table_close(&hub->rooms);
+    hub_rooms_forget_watches(hub);
+    outq_drop_bundle(&hub->bundle);
+    ref_cache_flush(&hub->ref_cache);
+    mem_free(hub->scratch);
+    mem_free(hub->farewell);
+    heap_close(&hub->timers);
+    mem_free(hub);
+}
+
+/* The endpoint's places: those of all workers, or the hub's own. */
+static struct limit *limit_of(struct hub *hub, const struct endpoint *endpoint) {
+    if (hub->options.bus != NULL)
+        return bus_endpoint_limit(hub->options.bus, hub->options.worker, endpoint->number,
+                                  endpoint->max_connections, endpoint->codec);
+    struct limit *limit = mem_zalloc(sizeof *limit);
+    atomic_init(&limit->max, endpoint->max_connections);
+    return limit;
+}
+
+uint32_t hub_add_endpoint(struct hub *hub, const struct endpoint *endpoint) {
+    uint32_t number = hub->endpoint_count++;
+    hub->endpoints = mem_realloc(hub->endpoints, hub->endpoint_count * sizeof *hub->endpoints);
+    hub->endpoints[number] = mem_alloc(sizeof *endpoint);
+    *hub->endpoints[number] = *endpoint;
+    hub->endpoints[number]->number = number;
+    hub->endpoints[number]->codec = codec_number(endpoint->codec, number);
+    hub->endpoints[number]->limit = limit_of(hub, hub->endpoints[number]);
+    hub_unhandled_fit(hub);
+    return number;
+}
+
+struct endpoint *hub_endpoint(struct hub *hub, uint32_t number) {
+    return number < hub->endpoint_count ? hub->endpoints[number] : NULL;
+}
+
+bool hub_is_first(struct hub *hub, uint32_t endpoint) {
+    return hub->options.bus == NULL || bus_is_first(hub->options.bus, endpoint);
+}
+
+/* ---- connections and their ids ---- */
+
+struct conn *hub_find(struct hub *hub, conn_id id) {
+    struct conn *conn = slots_find(&hub->conns, id);
+    return conn != NULL && conn->id == id ? conn : NULL;
+}
+
+struct conn *hub_admit(struct hub *hub, bool is_counted) {
+    struct limit *limit = is_counted ? NULL : hub->options.limit;
+    if (hub->draining || (limit != NULL && !limit_take(limit)))
+        return NULL;
+    struct conn *conn = mem_zalloc(sizeof *conn);
+    uint64_t number = slots_add(&hub->conns, conn);
+    if (number == 0) {
+        if (limit != NULL)
+            limit_release(limit);
+        mem_free(conn);
+        return NULL;
+    }
+    conn->id = conn_id_of(hub->options.worker, number);
+    conn->state = CONN_HANDSHAKE;
+    conn->is_counted = limit != NULL;
+    conn->rtt_seconds = -1;
+    list_init(&conn->pending);
+    list_init(&conn->dirty);
+    list_init(&conn->unhandled_link);
+    return conn;
+}
+
+bool hub_assign(struct hub *hub, struct conn *conn, uint32_t number) {
+    struct endpoint *endpoint = hub->endpoints[number];
+    if (!limit_take(endpoint->limit))
+        return false;
+    conn->endpoint = endpoint;
+    hub_mail_announce(hub, conn);
+    return true;
+}
+
+/* The one place where a connection's memory ends. */
+static void release(struct hub *hub, struct conn *conn) {
+    hub->events->forgotten(hub->events_user, conn->id);
+    hub_timers_stop(hub, conn);
+    hub_rooms_leave_all(hub, conn);
+    hub_mail_withdraw(hub, conn);
+    list_remove(&conn->pending);
+    list_remove(&conn->dirty);
+    outq_clear(&conn->out);
+    if (conn->endpoint != NULL && !conn->refused)
+        limit_release(conn->endpoint->limit);
+    if (conn->is_counted)
+        limit_release(hub->options.limit);
+    slots_remove(&hub->conns, conn->id);
+    inbox_free(conn->inbox);
+    conn->inbox = NULL;
+    hub_unhandled_gone(hub, conn);
+    hub_send_forget_pings(conn);
+    mem_free(conn->close_reason);
+    mem_free(conn);
+}
+
+void hub_abandon(struct hub *hub, struct conn *conn) {
+    release(hub, conn);
+}
+
+uint32_t hub_admitted(const struct hub *hub) {
+    return slots_count(&hub->conns);
+}
+
+/* ---- the order of hooks ---- */
+
+void hub_later(struct hub *hub, struct conn *conn) {
+    if (list_empty(&conn->pending))
+        list_append(&hub->pending, &conn->pending);
+}
+
+static bool take_due(struct conn *conn, enum conn_due which) {
+    if (!(conn->due & which))
+        return false;
+    conn->due &= (uint8_t)~which;
+    return true;
+}
+
+static enum hook_state run_message(struct hub *hub, struct conn *conn) {
+    struct inbox_item *item = inbox_pop(conn->inbox);
+    enum hook_state state =
+        hub->events->message(hub->events_user, conn->id, item->bytes, item->len, item->binary);
+    mem_free(item);
+    return state;
+}
+
+/* Runs the next hook that waits. False: none does. */
+static bool run_next(struct hub *hub, struct conn *conn, enum hook_state *state) {
+    const struct hub_events *events = hub->events;
+    void *user = hub->events_user;
+    bool open = conn->state == CONN_OPEN;
+    if (take_due(conn, DUE_OPEN)) {
+        *state = events->opened(user, conn->id);
+    } else if (open && take_due(conn, DUE_RELOAD)) {
+        *state = events->reloaded(user, conn->id);
+    } else if (open && take_due(conn, DUE_TIMEOUT) && hub_timers_confirm_silence(hub, conn)) {
+        *state = events->timeout(user, conn->id);
+    } else if (!inbox_empty(conn->inbox)) {
+        *state = run_message(hub, conn);
+    } else if (open && take_due(conn, DUE_DRAIN)) {
+        *state = events->drained(user, conn->id);
+    } else if (open && take_due(conn, DUE_PING)) {
+        *state = events->ping(user, conn->id);
+    } else if (take_due(conn, DUE_CLOSE)) {
+        *state = events->closed(user, conn->id, conn->close_code, conn->close_reason,
+                                conn->close_reason_len);
+    } else {
+        conn->due = 0; /* of a closed one: pings, timeouts */
+        return false;
+    }
+    return true;
+}
+
+static void set_paused(struct hub *hub, struct conn *conn, bool paused) {
+    if (conn->paused == paused || conn->peer == NULL)
+        return;
+    conn->paused = paused;
+    if (!paused) { /* nobody could hear it while we did not read */
+        hub_unhandled_resume(hub, conn);
+        hub_timers_reset_silence(hub, conn);
+    }
+    hub->wire->pause(conn->peer, paused);
+}
+
+/* Have the messages that wait had their slice of the turn? The first call begins it. */
+static bool slice_is_over(const struct hub *hub, const struct conn *conn, uint64_t *began) {
+    if (hub->options.slice_ns == NULL || inbox_empty(conn->inbox))
+        return false;
+    uint64_t now = hub->options.slice_ns();
+    if (*began == 0)
+        *began = now;
+    return now - *began >= TURN_SLICE_NS;
+}
+
+/* Gives each hook that waits its turn, until one sleeps, none is left or others must have theirs;
+ * then frees what is over. */
+static void step(struct hub *hub, struct conn *conn) {
+    bool had_inbox = conn->inbox != NULL, gives_way = false;
+    uint64_t began = 0;
+    while (!conn->busy) {
+        enum hook_state state;
+        gives_way = slice_is_over(hub, conn, &began);
+        if (gives_way) {
+            hub_later(hub, conn);
+            break;
+        }
+        conn->busy = true;
+        bool ran = run_next(hub, conn, &state);
+        conn->busy = ran && state == HOOK_SLEEPS;
+        if (!ran)
+            break;
+    }
+    if (had_inbox)
+        hub_unhandled_count(hub, conn);
+    if (conn->busy || gives_way)
+        return;
+    if (inbox_empty(conn->inbox)) {
+        inbox_free(conn->inbox);
+        conn->inbox = NULL;
+        set_paused(hub, conn, false);
+    }
+    if (conn->state == CONN_GONE)
+        release(hub, conn);
+}
+
+void hub_hook_done(struct hub *hub, conn_id id) {
+    struct conn *conn = hub_find(hub, id);
+    if (conn == NULL)
+        return;
+    conn->busy = false;
+    step(hub, conn);
+}
+
+/* Gives those their turn that wait for it now, for one slice of time. */
+static void run_pending(struct hub *hub) {
+    struct list batch; /* what hooks add from now on waits for the next turn */
+    uint64_t (*now_ns)(void) = hub->options.slice_ns;
+    list_init(&batch);
+    list_move(&batch, &hub->pending);
+    uint64_t began = now_ns == NULL || list_empty(&batch) ? 0 : now_ns();
+    while (!list_empty(&batch)) {
+        struct conn *conn = LIST_OWNER(batch.next, struct conn, pending);
+        list_remove(&conn->pending);
+        step(hub, conn);
+        if (began != 0 && now_ns() - began >= TURN_SLICE_NS)
+            break;
+    }
+    list_move(&batch, &hub->pending);
+    list_move(&hub->pending, &batch); /* those that are left come first */
+}
+
+void hub_turn_end(struct hub *hub) {
+    hub_reload_some(hub);
+    run_pending(hub);
+    hub_send_flush_all(hub);
+}
+
+bool hub_has_pending(const struct hub *hub) {
+    return !list_empty(&hub->pending) || !list_empty(&hub->dirty) || hub->reload_under_way;
+}
+
+/* ---- news from the sockets ---- */
+
+void hub_open(struct hub *hub, struct conn *conn, void *peer) {
+    conn->peer = peer;
+    conn->state = CONN_OPEN;
+    conn->is_counted = hub->options.limit != NULL;
+    conn->due |= DUE_OPEN;
+    stats_add(&hub->stats.connections_opened, 1);
+    stats_add(&hub->stats.connections, 1);
+    struct log_line line;
+    log_begin(&line, LOG_DEBUG, "opened");
+    log_path(&line, conn->endpoint->path);
+    log_conn(&line, conn->id);
+    log_int(&line, "generation", conn->endpoint->generation);
+    log_end(&line);
+    hub_timers_start(hub, conn);
+    hub_later(hub, conn);
+}
+
+void hub_alive(struct hub *hub, struct conn *conn) {
+    conn->last_seen_ms = hub_now(hub);
+}
+
+void hub_received(struct hub *hub, struct conn *conn, const char *bytes, size_t len, bool binary) {
+    hub_take_mail(hub); /* what came before this message must be seen before what it causes */
+    if (conn->state != CONN_OPEN)
+        return;
+    stats_add(&hub->stats.messages_received, 1);
+    stats_add(&hub->stats.bytes_received, len);
+    if (!conn->endpoint->has_message)
+        return;
+    if (!conn->busy && conn->inbox == NULL && !(conn->due & (DUE_OPEN | DUE_RELOAD))) {
+        conn->busy = true;
+        conn->busy =
+            hub->events->message(hub->events_user, conn->id, bytes, len, binary) == HOOK_SLEEPS;
+        if (!conn->busy && conn->due != 0)
+            step(hub, conn);
+        return;
+    }
+    if (conn->inbox == NULL)
+        conn->inbox = inbox_new();
+    inbox_push(conn->inbox, bytes, len, binary);
+    hub_unhandled_count(hub, conn);
+    if (inbox_full(conn->inbox) || hub_unhandled_is_much(hub))
+        set_paused(hub, conn, true);
+    if (!conn->busy)
+        hub_later(hub, conn);
+}
+
+/* Who ends a connection: a word for the log. */
+static void log_close(const struct conn *conn, enum log_level level, const char *by, unsigned code,
+                      const char *reason, size_t len) {
+    struct log_line line;
+    log_begin_limited(&line, level, "closed");
+    log_path(&line, conn->endpoint->path);
+    log_conn(&line, conn->id);
+    log_int(&line, "generation", conn->endpoint->generation);
+    log_str(&line, "by", by);
+    log_int(&line, "code", code);
+    log_bytes(&line, "why", reason == NULL ? "" : reason, len);
+    log_end(&line);
+}
+
+static void note_close(struct conn *conn, unsigned code, const char *reason, size_t len) {
+    conn->close_code = (uint16_t)code;
+    conn->close_reason_len = (uint8_t)len;
+    conn->close_reason = len > 0 ? mem_strndup(reason, len) : NULL;
+    conn->state = CONN_CLOSING;
+}
+
+static void set_close(struct hub *hub, struct conn *conn, unsigned code, const char *reason,
+                      size_t len) {
+    note_close(conn, code, reason, len);
+    conn->due |= DUE_CLOSE;
+    hub_rooms_leave_all(hub, conn); /* it has left before others hear of it */
+    hub_mail_withdraw(hub, conn);
+}
+
+/* The Close frame follows whatever is queued, and is the last thing that is. */
+static void queue_close_frame(struct hub *hub, struct conn *conn) {
+    unsigned char payload[CONTROL_MAX];
+    size_t len = 0;
+    if (conn->close_code != CLOSE_NO_STATUS) {
+        payload[0] = (unsigned char)(conn->close_code >> 8);
+        payload[1] = (unsigned char)conn->close_code;
+        if (conn->close_reason_len > 0)
+            memcpy(payload + 2, conn->close_reason, conn->close_reason_len);
+        len = 2u + conn->close_reason_len;
+    }
+    conn->close_queued = true;
+    hub_timers_kill_in(hub, conn, CLOSE_FLUSH_MS);
+    hub_send_push(hub, conn, message_new(OPCODE_CLOSE, payload, len));
+}
+
+/* Before the peer's end is noted: what it said before is handled, and answered, if that only waits
+ * for the end of the turn and not for a hook that sleeps. */
+static void catch_up(struct hub *hub, struct conn *conn) {
+    hub_take_mail(hub);
+    if (conn->state == CONN_OPEN && !inbox_empty(conn->inbox))
+        step(hub, conn);
+}
+
+void hub_peer_closed(struct hub *hub, struct conn *conn, unsigned code, const char *reason,
+                     size_t len) {
+    catch_up(hub, conn);
+    conn->peer_done = true;
+    if (conn->state == CONN_OPEN) {
+        log_close(conn, LOG_DEBUG, "client", code, reason, len);
+        set_close(hub, conn, code, reason, len);
+        queue_close_frame(hub, conn);
+        hub_later(hub, conn);
+    } else if (outq_empty(&conn->out)) {
+        hub_send_end(hub, conn);
+    }
+}
+
+bool hub_peer_ended(struct hub *hub, struct conn *conn, uint64_t ms) {
+    catch_up(hub, conn);
+    conn->peer_done = conn->half_closed = true;
+    if (conn->state == CONN_OPEN) {
+        log_close(conn, LOG_DEBUG, "network", CLOSE_ABNORMAL, NULL, 0);
+        set_close(hub, conn, CLOSE_ABNORMAL, NULL, 0);
+        hub_later(hub, conn);
+    }
+    hub_timers_kill_in(hub, conn, ms);
+    hub_send_flush(hub, conn);
+    return !outq_empty(&conn->out);
+}
+
+void hub_gone(struct hub *hub, struct conn *conn, unsigned code) {
+    if (conn->state == CONN_HANDSHAKE) {
+        hub_abandon(hub, conn);
+        return;
+    }
+    if (conn->state == CONN_OPEN) {
+        log_close(conn, LOG_DEBUG, "network", code, NULL, 0);
+        set_close(hub, conn, code, NULL, 0);
+    }
+    conn->state = CONN_GONE;
+    conn->peer = NULL;
+    hub_unhandled_gone(hub, conn);
+    outq_clear(&conn->out);
+    hub_timers_stop(hub, conn);
+    if (!conn->refused) {
+        stats_add(&hub->stats.connections_closed, 1);
+        stats_add(&hub->stats.connections, (uint64_t)-1);
+    }
+    hub_later(hub, conn);
+}
+
+/* ---- closing from our side ---- */
+
+void hub_open_refused(struct hub *hub, struct conn *conn, void *peer, uint32_t endpoint,
+                      unsigned code, const char *reason, size_t len) {
+    conn->peer = peer;
+    conn->endpoint = hub->endpoints[endpoint];
+    conn->is_counted = hub->options.limit != NULL;
+    conn->refused = true;
+    note_close(conn, code, reason, len);
+    queue_close_frame(hub, conn);
+}
+
+void hub_begin_close(struct hub *hub, struct conn *conn, unsigned code, const char *reason,
+                     size_t len, bool drop) {
+    if (conn->state != CONN_OPEN)
+        return;
+    bool fault =
+        code >= CLOSE_PROTOCOL && code != CLOSE_SCRIPT_ERROR && code < CLOSE_FIRST_REGISTERED;
+    log_close(conn, fault || code == CLOSE_TIMED_OUT ? LOG_INFO : LOG_DEBUG, "server", code, reason,
+              len);
+    set_close(hub, conn, code, reason, len);
+    inbox_free(conn->inbox); /* what the client said before is not heard any more */
+    conn->inbox = NULL;
+    hub_unhandled_count(hub, conn);
+    if (drop)
+        outq_drop_unsent(&conn->out);
+    set_paused(hub, conn, false); /* its Close frame must be seen */
+    queue_close_frame(hub, conn);
+    hub_later(hub, conn);
+}
+
+void hub_fail(struct hub *hub, struct conn *conn, unsigned code, const char *reason) {
+    hub_take_mail(hub);
+    stats_add(&hub->stats.protocol_errors, 1);
+    conn->peer_done = true;
+    if (conn->state == CONN_OPEN)
+        hub_begin_close(hub, conn, code, reason, strlen(reason), false);
+    else if (outq_empty(&conn->out))
+        hub_send_end(hub, conn);
+}
+
+void hub_close(struct hub *hub, conn_id id, unsigned code, const char *reason, size_t len) {
+    hub_take_mail(hub);
+    struct conn *conn = hub_find(hub, id);
+    if (conn != NULL)
+        hub_begin_close(hub, conn, code, reason, len, false);
+}
+
+void hub_kill_all(struct hub *hub) {
+    uint32_t at = 0;
+    for (struct conn *conn; (conn = slots_next(&hub->conns, &at)) != NULL;)
+        if (conn->peer != NULL)
+            hub->wire->kill(conn->peer);
+}
+
+void hub_end(struct hub *hub) {
+    hub->options.slice_ns = NULL; /* there is no other turn */
+    run_pending(hub);
+    hub_send_flush_all(hub);
+    uint32_t at = 0;
+    for (struct conn *conn; (conn = slots_next(&hub->conns, &at)) != NULL;)
+        release(hub, conn);
+    hub_take_mail(hub); /* for nobody: it is freed */
+}

@@ -1,0 +1,128 @@
+/* hub_mail.c -- between a hub and the other workers: what comes by the bus, and what is told to it.
+ *
+ * Mail is delivered in the order in which it was taken. Delivering may cause more of it to be taken
+ * (a finalizer of a script's may run, and broadcast): that is put behind, and all of it is
+ * delivered before the finalizer goes on. */
+#include "core/hub/hub_internal.h"
+
+static void deliver(struct hub *hub, struct mail *mail) {
+    struct conn *conn;
+    switch (mail->kind) {
+    case MAIL_PUBLISH: {
+        struct encoding encoding = {mail->codec, mail->message};
+        struct broadcast broadcast = {mail->room, mail->endpoint, mail->id, &encoding, 1};
+        publish_here(hub, &broadcast);
+        break;
+    }
+    case MAIL_LOST_PUBLISH:
+        hub_rooms_lost(hub, mail);
+        break;
+    case MAIL_LOST_SEND:
+        conn = hub_find(hub, mail->id);
+        if (conn != NULL && conn->state == CONN_OPEN)
+            hub_send_lose(hub, conn, mail->lost);
+        break;
+    case MAIL_SEND:
+        hub_send_deliver_own(hub, hub_find(hub, mail->id), message_ref(mail->message));
+        break;
+    case MAIL_CLOSE:
+        conn = hub_find(hub, mail->id);
+        if (conn != NULL)
+            hub_begin_close(hub, conn, mail->code, mail->room.bytes, mail->room.len, false);
+        break;
+    case MAIL_PRESENCE_CHANGED:
+        hub_rooms_presence_changed(hub, mail);
+        break;
+    }
+}
+
+void hub_mail_deliver(struct hub *hub, struct mail *mail) {
+    if (mail == NULL)
+        return;
+    *hub->mail_end = mail;
+    while (*hub->mail_end != NULL)
+        hub->mail_end = &(*hub->mail_end)->next;
+    while (hub->mail != NULL) {
+        struct mail *next = hub->mail;
+        hub->mail = next->next;
+        if (hub->mail == NULL)
+            hub->mail_end = &hub->mail;
+        deliver(hub, next);
+        mail_free(next);
+    }
+}
+
+void hub_take_mail(struct hub *hub) {
+    struct bus *bus = hub->options.bus;
+    if (bus != NULL && bus_has_mail(bus, hub->options.worker))
+        hub_mail_deliver(hub, bus_take_mail(bus, hub->options.worker));
+}
+
+/* ---- connections ---- */
+
+void hub_mail_announce(struct hub *hub, struct conn *conn) {
+    if (hub_is_alone(hub))
+        return;
+    conn->announced = true;
+    hub_mail_deliver(
+        hub, bus_announce(hub->options.bus, hub->options.worker, conn->id, conn->endpoint->number));
+}
+
+void hub_mail_withdraw(struct hub *hub, struct conn *conn) {
+    if (!conn->announced)
+        return;
+    conn->announced = false;
+    bus_withdraw(hub->options.bus, hub->options.worker, conn->id);
+}
+
+static bool is_here(const struct hub *hub, conn_id id) {
+    return hub_is_alone(hub) || conn_id_worker(id) == hub->options.worker;
+}
+
+bool hub_codec_of(struct hub *hub, conn_id id, uint32_t *codec) {
+    if (!is_here(hub, id))
+        return bus_codec_of(hub->options.bus, id, codec);
+    const struct conn *conn = hub_find(hub, id);
+    bool is_open = conn != NULL && conn->state == CONN_OPEN;
+    if (is_open)
+        *codec = conn->endpoint->codec;
+    return is_open;
+}
+
+enum send_result hub_send_anywhere(struct hub *hub, conn_id id, uint32_t codec,
+                                   struct message *message) {
+    if (is_here(hub, id))
+        return hub_send_deliver_own(hub, hub_find(hub, id), message);
+    uint32_t endpoint;
+    enum bus_result result = bus_send(hub->options.bus, id, codec, message, &endpoint);
+    message_unref(message);
+    switch (result) {
+    case BUS_SENT:
+        return SEND_OK;
+    case BUS_LOST:
+        return hub->endpoints[endpoint]->slow_client == SLOW_CLIENT_CLOSE ? SEND_CLOSED
+                                                                          : SEND_BACKLOG;
+    default:
+        return SEND_CLOSED;
+    }
+}
+
+bool hub_close_anywhere(struct hub *hub, conn_id id, unsigned code, struct slice reason) {
+    hub_take_mail(hub);
+    if (!is_here(hub, id))
+        return bus_close(hub->options.bus, id, code, reason);
+    struct conn *conn = hub_find(hub, id);
+    if (conn == NULL || conn->state != CONN_OPEN)
+        return false;
+    hub_begin_close(hub, conn, code, reason.bytes, reason.len, false);
+    return true;
+}
+
+void hub_total(const struct hub *hub, struct stats_total *total) {
+    if (!hub_is_alone(hub)) {
+        bus_total(hub->options.bus, total);
+        return;
+    }
+    *total = (struct stats_total){0};
+    stats_add_to(total, &hub->stats);
+}

@@ -1,0 +1,125 @@
+/* hub_reload.c -- new code takes over: endpoints change under live connections.
+ *
+ * An endpoint keeps its number and its place in memory for as long as the program runs, so
+ * connections need not be touched where only its limits and hooks change. on_reload is owed to each
+ * connection at once, so that it comes before its next hook; those that nothing happens on get it a
+ * few a turn, so that no turn is long. */
+#include "core/hub/hub_internal.h"
+
+#include "base/mem.h"
+
+enum { RENEWED_A_TURN = 100 };
+
+static void renew_heartbeats(struct hub *hub, const struct endpoint *endpoint,
+                             uint64_t old_ping_ms) {
+    uint32_t at = 0;
+    for (struct conn *conn; (conn = slots_next(&hub->conns, &at)) != NULL;)
+        if (conn->endpoint == endpoint && conn->state == CONN_OPEN)
+            hub_timers_reload(hub, conn, old_ping_ms);
+}
+
+/* Closes the connections of an endpoint that are open. Returns how many. */
+static uint32_t close_all_of(struct hub *hub, const struct endpoint *endpoint, unsigned code,
+                             const char *reason) {
+    uint32_t at = 0, closed = 0;
+    for (struct conn *conn; (conn = slots_next(&hub->conns, &at)) != NULL;) {
+        if (conn->endpoint != endpoint || conn->state != CONN_OPEN)
+            continue;
+        hub_begin_close(hub, conn, code, reason, strlen(reason), false);
+        closed++;
+    }
+    return closed;
+}
+
+/* The codec is another: what other workers have sent by the old one is delivered, in the step in
+ * which they learn of the new one; then the connections, whose clients speak the old one, are
+ * closed. */
+static uint32_t change_codec(struct hub *hub, struct endpoint *endpoint, uint32_t codec) {
+    if (endpoint->codec == codec)
+        return 0;
+    if (hub->options.bus != NULL)
+        hub_mail_deliver(
+            hub, bus_set_codec(hub->options.bus, hub->options.worker, endpoint->number, codec));
+    uint32_t closed = close_all_of(hub, endpoint, CLOSE_RESTART, "codec changed");
+    endpoint->codec = codec;
+    return closed;
+}
+
+uint32_t hub_change_endpoint(struct hub *hub, uint32_t number, const struct endpoint *next) {
+    struct endpoint *endpoint = hub->endpoints[number];
+    struct limit *limit = endpoint->limit;
+    uint64_t ping_ms = endpoint->ping_ms, pong_ms = endpoint->pong_ms;
+    uint32_t codec = codec_number(next->codec, number);
+    uint32_t closed = change_codec(hub, endpoint, codec);
+    mem_free(endpoint->path);
+    mem_free(endpoint->json_name);
+    *endpoint = *next;
+    endpoint->codec = codec;
+    endpoint->number = number;
+    endpoint->limit = limit;
+    atomic_store(&limit->max, next->max_connections);
+    hub_unhandled_fit(hub);
+    if (ping_ms != next->ping_ms || pong_ms != next->pong_ms)
+        renew_heartbeats(hub, endpoint, ping_ms);
+    return closed;
+}
+
+/* What waits for a hook that the new code has not: it happens as it does without one. */
+static void drop_lost_hooks(struct hub *hub, struct conn *conn) {
+    const struct endpoint *endpoint = conn->endpoint;
+    unsigned lost = (endpoint->has_ping ? 0 : DUE_PING) | (endpoint->has_drain ? 0 : DUE_DRAIN) |
+                    (endpoint->has_timeout ? 0 : DUE_TIMEOUT) |
+                    (endpoint->has_reload ? 0 : DUE_RELOAD);
+    if (!endpoint->has_message) {
+        inbox_free(conn->inbox);
+        conn->inbox = NULL;
+        hub_unhandled_count(hub, conn);
+    }
+    lost &= conn->due;
+    conn->due &= (uint8_t)~lost;
+    if (conn->state != CONN_OPEN)
+        return;
+    if (lost & DUE_PING && endpoint->ping_ms > 0)
+        hub_timers_send_ping(hub, conn);
+    if (lost & DUE_TIMEOUT) /* its silence is noticed anew */
+        hub_timers_reload(hub, conn, endpoint->ping_ms);
+}
+
+void hub_reload(struct hub *hub, uint32_t generation) {
+    uint32_t at = 0;
+    for (struct conn *conn; (conn = slots_next(&hub->conns, &at)) != NULL;) {
+        if (conn->endpoint == NULL || conn->endpoint->generation != generation)
+            continue; /* those of an endpoint that is no more keep their code */
+        drop_lost_hooks(hub, conn);
+        if (conn->state == CONN_OPEN && conn->endpoint->has_reload && !(conn->due & DUE_OPEN))
+            conn->due |= DUE_RELOAD;
+    }
+    hub->reload_under_way = true;
+    hub->reload_next = 0;
+}
+
+void hub_reload_some(struct hub *hub) {
+    struct conn *conn = NULL;
+    if (!list_empty(&hub->pending) && hub->options.slice_ns != NULL)
+        return; /* the last turn had more to do than it could */
+    for (int i = 0; hub->reload_under_way && i < RENEWED_A_TURN;) {
+        conn = slots_next(&hub->conns, &hub->reload_next);
+        hub->reload_under_way = conn != NULL;
+        if (conn != NULL && conn->due & DUE_RELOAD) {
+            hub_later(hub, conn);
+            i++;
+        }
+    }
+}
+
+void hub_generations(struct hub *hub, void (*f)(void *user, unsigned generation), void *user) {
+    uint32_t at = 0;
+    for (struct conn *conn; (conn = slots_next(&hub->conns, &at)) != NULL;)
+        if (conn->state == CONN_OPEN)
+            f(user, conn->endpoint->generation);
+}
+
+void hub_close_endpoint(struct hub *hub, uint32_t number, unsigned code, const char *reason) {
+    hub_take_mail(hub);
+    close_all_of(hub, hub->endpoints[number], code, reason);
+}

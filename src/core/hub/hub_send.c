@@ -1,0 +1,292 @@
+/* hub_send.c -- what leaves: queues are filled during the loop's turn and written at its end.
+ *
+ * Everything that waits for one client leaves in one write, so that many small sends in one turn
+ * cost one system call. A connection whose socket did not take everything is `blocked` until
+ * hub_writable(). Ceilings (max_backlog) are enforced here, where bytes enter a queue. */
+#include "core/hub/hub_internal.h"
+
+/* One client gets about this much in one turn of the loop: a fast reader's socket may never be
+ * full. */
+enum { TURN_BYTES = 256 * 1024 };
+
+/* With more than this waiting, or max_backlog where that is less, a client counts as behind for
+ * pings and pongs. */
+enum { BEHIND_BYTES = 64 * 1024 };
+
+/* What messages take in memory beside their bytes has max_backlog as its ceiling, but never less
+ * than this. */
+enum { OVERHEAD_BYTES = 64 * 1024 };
+
+void hub_send_mark(struct hub *hub, struct conn *conn) {
+    if (!conn->blocked && list_empty(&conn->dirty))
+        list_append(&hub->dirty, &conn->dirty);
+}
+
+/* Above half its ceiling a client that is behind counts as slow: on_drain will tell when it is not.
+ * */
+static void note_slow(struct conn *conn) {
+    if (conn->blocked && conn->out.bytes > conn->endpoint->max_backlog / 2)
+        conn->was_slow = true;
+}
+
+void hub_send_push(struct hub *hub, struct conn *conn, struct message *message) {
+    outq_push(&conn->out, message);
+    hub_send_mark(hub, conn);
+    note_slow(conn);
+}
+
+/* When all is written: the end of the connection, or the news that the queue is empty again. */
+static void flushed(struct hub *hub, struct conn *conn) {
+    if (conn->state == CONN_CLOSING) {
+        if (conn->peer_done)
+            hub_send_end(hub, conn);
+        else if (conn->close_queued)
+            hub_timers_kill_in(hub, conn, CLOSE_ACK_MS);
+    } else if (conn->was_slow) {
+        conn->was_slow = false;
+        if (conn->endpoint->has_drain) {
+            conn->due |= DUE_DRAIN;
+            hub_later(hub, conn);
+        }
+    }
+}
+
+void hub_send_end(struct hub *hub, struct conn *conn) {
+    if (conn->ended || conn->peer == NULL)
+        return;
+    conn->ended = true;
+    hub->wire->end(conn->peer);
+    hub_timers_kill_in(hub, conn, conn->half_closed ? CLOSE_FLUSH_MS : CLOSE_LINGER_MS);
+}
+
+/* Writes what the queue, which is not empty, gives next: TURN_BYTES at most. Returns how much that
+ * was. */
+static size_t write_next(struct hub *hub, struct conn *conn) {
+    const unsigned char *bytes = hub->scratch;
+    struct outq_bundle *bundle = &hub->bundle;
+    bool same = outq_is_bundle(&conn->out, bundle);
+    size_t len =
+        same ? bundle->bytes : outq_next(&conn->out, hub->scratch, HUB_SEND_SCRATCH_BYTES, &bytes);
+    if (len > TURN_BYTES) /* one large message */
+        len = TURN_BYTES;
+    bool gathered = bytes == hub->scratch;
+    if (gathered && !same)
+        outq_drop_bundle(bundle); /* its bytes stood there */
+    size_t written = hub->wire->write(conn->peer, bytes, len);
+    if (!gathered || written < len || !outq_give_bundle(&conn->out, bundle, len))
+        outq_written(&conn->out, written, &hub->ref_cache);
+    stats_add(&hub->stats.bytes_sent, written);
+    conn->blocked = written < len;
+    return len;
+}
+
+void hub_send_flush(struct hub *hub, struct conn *conn) {
+    if (conn->peer == NULL)
+        return;
+    for (size_t done = 0; !conn->blocked && done < TURN_BYTES && !outq_empty(&conn->out);)
+        done += write_next(hub, conn);
+    if (conn->blocked)
+        note_slow(conn);
+    else if (!outq_empty(&conn->out))
+        hub_send_mark(hub, conn); /* it goes on in the next turn */
+    else
+        flushed(hub, conn);
+}
+
+/* A write to the socket leaves little of ours in the cache, and what the next ones need hangs one
+ * behind the other: connection, ring and peer, the peer's stream. Each write fetches one link of
+ * each of the next three, so that none is waited for. */
+static void fetch_ahead(const struct hub *hub, const struct list *link, const struct list *end) {
+    if (link == end)
+        return;
+    const struct conn *conn = LIST_OWNER(link, struct conn, dirty);
+    if (conn->peer != NULL && hub->wire->expect != NULL)
+        hub->wire->expect(conn->peer);
+    link = link->next;
+    if (link == end)
+        return;
+    conn = LIST_OWNER(link, struct conn, dirty);
+    __builtin_prefetch(conn->peer);
+    __builtin_prefetch(conn->out.ring);
+    link = link->next;
+    if (link != end) {
+        __builtin_prefetch(LIST_OWNER(link, struct conn, dirty));
+        __builtin_prefetch(link);
+    }
+}
+
+void hub_send_flush_all(struct hub *hub) {
+    struct list batch; /* who has more than a turn's share is marked anew, for the next turn */
+    list_init(&batch);
+    list_move(&batch, &hub->dirty);
+    while (!list_empty(&batch)) {
+        struct conn *conn = LIST_OWNER(batch.next, struct conn, dirty);
+        list_remove(&conn->dirty);
+        fetch_ahead(hub, batch.next, &batch);
+        hub_send_flush(hub, conn);
+    }
+    outq_drop_bundle(&hub->bundle);
+    ref_cache_flush(&hub->ref_cache);
+}
+
+void hub_writable(struct hub *hub, struct conn *conn) {
+    conn->blocked = false;
+    hub_send_flush(hub, conn);
+}
+
+/* Is there room for `len` more bytes, and for one more message? An empty queue takes one message of
+ * any size, so that a single large one can be sent at all. */
+static bool has_room(const struct conn *conn, size_t len) {
+    const struct outq *out = &conn->out;
+    size_t max = conn->endpoint->max_backlog;
+    if (out->bytes == 0)
+        return true;
+    return out->bytes + len <= max &&
+           (__builtin_expect(out->overhead < OVERHEAD_BYTES, 1) || out->overhead < max);
+}
+
+/* May `len` bytes be queued? Else does what the endpoint wants done with slow clients. */
+static enum send_result admit(struct hub *hub, struct conn *conn, size_t len) {
+    if (conn == NULL || conn->state != CONN_OPEN)
+        return SEND_CLOSED;
+    while (!has_room(conn, len) && !conn->blocked)
+        hub_send_flush(hub, conn); /* the turn has not ended, the socket may still take it */
+    if (has_room(conn, len)) {
+        stats_add(&hub->stats.messages_sent, 1);
+        return SEND_OK;
+    }
+    stats_add(&hub->stats.slow_clients, 1);
+    if (conn->endpoint->slow_client != SLOW_CLIENT_CLOSE) {
+        conn->was_slow = true;
+        stats_add(&hub->stats.messages_dropped, 1);
+        return SEND_BACKLOG;
+    }
+    static const char why[] = "slow client";
+    hub_begin_close(hub, conn, CLOSE_POLICY, why, sizeof why - 1, true);
+    return SEND_CLOSED;
+}
+
+enum send_result hub_send_lose(struct hub *hub, struct conn *conn, uint32_t count) {
+    stats_add(&hub->stats.slow_clients, 1);
+    if (conn->endpoint->slow_client != SLOW_CLIENT_CLOSE) {
+        conn->was_slow = true;
+        hub_send_mark(hub, conn); /* on_drain, also where nothing waits */
+        stats_add(&hub->stats.messages_dropped, count);
+        return SEND_BACKLOG;
+    }
+    static const char why[] = "slow worker";
+    hub_begin_close(hub, conn, CLOSE_POLICY, why, sizeof why - 1, false);
+    return SEND_CLOSED;
+}
+
+/* Is it worth looking for an older message with the same key? What the socket still takes leaves at
+ * the turn's end anyway. */
+static bool conflates(const struct conn *conn) {
+    return conn != NULL && conn->state == CONN_OPEN && conn->blocked &&
+           conn->endpoint->slow_client == SLOW_CLIENT_CONFLATE;
+}
+
+static enum send_result replaced(struct hub *hub, struct conn *conn) {
+    note_slow(conn); /* the newer one may be larger */
+    stats_add(&hub->stats.messages_sent, 1);
+    stats_add(&hub->stats.messages_replaced, 1);
+    return SEND_OK;
+}
+
+enum send_result hub_send_deliver_own(struct hub *hub, struct conn *conn, struct message *message) {
+    if (message->key_len > 0 && conflates(conn) &&
+        outq_replace(&conn->out, message, conn->endpoint->max_backlog))
+        return replaced(hub, conn);
+    enum send_result result = admit(hub, conn, message->len);
+    if (result == SEND_OK)
+        hub_send_push(hub, conn, message);
+    else
+        message_unref(message);
+    return result;
+}
+
+enum send_result hub_send_deliver(struct hub *hub, struct conn *conn, struct message *message) {
+    /* the common case in one go: it reads, there is room, nothing can be replaced */
+    if (conn != NULL && conn->state == CONN_OPEN && !conn->blocked &&
+        has_room(conn, message->len)) {
+        stats_add(&hub->stats.messages_sent, 1);
+        outq_push(&conn->out, ref_cache_take(&hub->ref_cache, message));
+        hub_send_mark(hub, conn);
+        return SEND_OK;
+    }
+    return hub_send_deliver_own(hub, conn, ref_cache_take(&hub->ref_cache, message));
+}
+
+enum send_result hub_send(struct hub *hub, conn_id id, enum opcode opcode, const void *payload,
+                          size_t len) {
+    struct conn *conn = hub_find(hub, id);
+    enum send_result result = admit(hub, conn, message_frame_size(len));
+    if (result == SEND_OK) {
+        outq_append(&conn->out, opcode, payload, len);
+        hub_send_mark(hub, conn);
+        note_slow(conn);
+    }
+    return result;
+}
+
+enum send_result hub_send_keyed(struct hub *hub, conn_id id, enum opcode opcode,
+                                const void *payload, size_t len, struct slice key) {
+    struct conn *conn = hub_find(hub, id);
+    if (!conflates(conn))
+        return hub_send(hub, id, opcode, payload, len);
+    return hub_send_deliver_own(hub, conn, message_new_keyed(opcode, payload, len, key));
+}
+
+/* ---- pings and pongs ---- */
+
+/* No ceiling refuses them, so of a client that is behind one of each waits at most. */
+static bool is_behind(const struct conn *conn, size_t len) {
+    size_t max = conn->endpoint->max_backlog;
+    return conn->blocked || (conn->out.bytes > 0 && conn->out.bytes + message_frame_size(len) >
+                                                        (max < BEHIND_BYTES ? max : BEHIND_BYTES));
+}
+
+/* Queues a run of which `*kept` is a second reference from now on. */
+static void push_kept(struct conn *conn, struct message **kept, struct message *run) {
+    if (*kept != NULL)
+        message_unref(*kept);
+    *kept = message_ref(run);
+    outq_push(&conn->out, run);
+}
+
+static void queued(struct hub *hub, struct conn *conn) {
+    hub_send_mark(hub, conn);
+    note_slow(conn);
+}
+
+bool hub_send_ping_waits(const struct conn *conn) {
+    return conn->ping != NULL && outq_waits(conn->ping);
+}
+
+void hub_send_ping(struct hub *hub, struct conn *conn, enum opcode opcode, const void *payload,
+                   size_t len) {
+    if (is_behind(conn, len))
+        push_kept(conn, &conn->ping, message_run_new(opcode, payload, len));
+    else
+        outq_append_control(&conn->out, opcode, payload, len);
+    queued(hub, conn);
+}
+
+/* RFC 6455 section 5.5.3: of many pings that were not answered yet, the latest needs an answer. */
+void hub_answer_ping(struct hub *hub, struct conn *conn, const char *payload, size_t len) {
+    if (conn->state != CONN_OPEN)
+        return;
+    if (!is_behind(conn, len))
+        outq_append_control(&conn->out, OPCODE_PONG, payload, len);
+    else if (conn->pong == NULL || !outq_rewrite(&conn->out, conn->pong, OPCODE_PONG, payload, len))
+        push_kept(conn, &conn->pong, message_control_new(OPCODE_PONG, payload, len));
+    queued(hub, conn);
+}
+
+void hub_send_forget_pings(struct conn *conn) {
+    if (conn->pong != NULL)
+        message_unref(conn->pong);
+    if (conn->ping != NULL)
+        message_unref(conn->ping);
+    conn->pong = conn->ping = NULL;
+}

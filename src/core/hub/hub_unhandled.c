@@ -1,0 +1,99 @@
+/* hub_unhandled.c -- what clients have sent and no hook has handled yet: messages that are not
+ * whole, or wait.
+ *
+ * Each connection's share has limits of its own (max_message_size, the inbox); this is the sum of
+ * all, and the time that one message may take. When half the ceiling is reached, a client whose
+ * hook sleeps is not read on. Above it the connection that has held bytes for the longest time is
+ * refused: most messages are whole soon after they began. */
+#include "core/hub/hub_internal.h"
+
+#include <string.h>
+
+/* So many of the largest messages that there may be have room at once, however low the ceiling
+ * is. */
+enum { MESSAGES_AT_ONCE = 4 };
+
+void hub_unhandled_fit(struct hub *hub) {
+    size_t max = hub->unhandled_wanted;
+    for (uint32_t i = 0; i < hub->endpoint_count; i++) {
+        size_t message = hub->endpoints[i]->max_message_size;
+        if (max / MESSAGES_AT_ONCE < message)
+            max = message * MESSAGES_AT_ONCE;
+    }
+    hub->unhandled_max = max;
+}
+
+void hub_set_unhandled_max(struct hub *hub, size_t bytes) {
+    hub->unhandled_wanted = bytes;
+    hub_unhandled_fit(hub);
+}
+
+bool hub_unhandled_is_much(const struct hub *hub) {
+    return hub->unhandled_bytes > hub->unhandled_max / 2;
+}
+
+void hub_unhandled_count(struct hub *hub, struct conn *conn) {
+    size_t bytes = conn->kept + inbox_cost(conn->inbox);
+    hub->unhandled_bytes += bytes - conn->unhandled;
+    conn->unhandled = bytes;
+    if (bytes == 0)
+        list_remove(&conn->unhandled_link);
+    else if (list_empty(&conn->unhandled_link))
+        list_append(&hub->unhandled, &conn->unhandled_link);
+}
+
+void hub_unhandled_gone(struct hub *hub, struct conn *conn) {
+    conn->kept = 0;
+    conn->message_number = 0;
+    conn->message_end_ms = 0;
+    hub_unhandled_count(hub, conn);
+}
+
+/* Drops what it has sent; it gets a Close frame and is not listened to any more. */
+static void refuse(struct hub *hub, struct conn *conn, unsigned code, const char *reason) {
+    conn->peer_done = true;
+    if (conn->peer != NULL)
+        hub->wire->discard(conn->peer);
+    if (conn->state == CONN_OPEN)
+        hub_begin_close(hub, conn, code, reason, strlen(reason), false);
+    else if (outq_empty(&conn->out))
+        hub_send_end(hub, conn);
+    inbox_free(conn->inbox); /* of one that is gone, and whose hook sleeps */
+    conn->inbox = NULL;
+    hub_unhandled_gone(hub, conn);
+}
+
+/* The last one may have a message of any size that its endpoint allows. */
+static void refuse_the_oldest(struct hub *hub) {
+    while (hub_has_too_much(hub) && hub->unhandled.next != hub->unhandled.prev)
+        refuse(hub, LIST_OWNER(hub->unhandled.next, struct conn, unhandled_link), CLOSE_TRY_LATER,
+               "too many unfinished messages");
+}
+
+static void begin_time(struct hub *hub, struct conn *conn) {
+    uint64_t ms = conn->endpoint->message_ms;
+    conn->message_end_ms = conn->message_number != 0 && ms > 0 ? hub_now(hub) + ms : 0;
+}
+
+void hub_keeps(struct hub *hub, struct conn *conn, size_t bytes, uint32_t message) {
+    conn->kept = bytes;
+    if (message != conn->message_number) {
+        conn->message_number = message;
+        begin_time(hub, conn);
+        hub_timers_arm(hub, conn);
+        list_remove(&conn->unhandled_link); /* it is among the youngest now */
+    }
+    hub_unhandled_count(hub, conn);
+    refuse_the_oldest(hub);
+}
+
+void hub_unhandled_resume(struct hub *hub, struct conn *conn) {
+    begin_time(hub, conn);
+}
+
+void hub_unhandled_due(struct hub *hub, struct conn *conn) {
+    if (conn->paused) /* it is not read */
+        begin_time(hub, conn);
+    else
+        refuse(hub, conn, CLOSE_POLICY, "message took too long");
+}

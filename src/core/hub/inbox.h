@@ -1,0 +1,33 @@
+/* inbox.h -- whole messages that arrived while their connection's hook slept, oldest first.
+ *
+ * Small: the hub stops reading from the socket when it is full. Copies payloads. One worker. */
+#ifndef TIDEWIRE_CORE_HUB_INBOX_H
+#define TIDEWIRE_CORE_HUB_INBOX_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+struct inbox_item {
+    struct inbox_item *next;
+    size_t len;
+    bool binary;
+    char bytes[];
+};
+
+struct inbox;
+
+struct inbox *inbox_new(void);
+void inbox_free(struct inbox *inbox); /* accepts NULL; drops what waits */
+
+void inbox_push(struct inbox *inbox, const char *bytes, size_t len, bool binary);
+
+/* The oldest item, now the caller's (mem_free), or NULL. */
+struct inbox_item *inbox_pop(struct inbox *inbox);
+
+/* Bytes of memory that its items take. */
+size_t inbox_cost(const struct inbox *inbox); /* accepts NULL */
+
+bool inbox_empty(const struct inbox *inbox); /* NULL is empty */
+bool inbox_full(const struct inbox *inbox);  /* NULL is not full */
+
+#endif

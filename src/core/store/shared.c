@@ -1,0 +1,97 @@
+/* shared.c -- the stores of the process. See shared.h.
+ *
+ * Stores are only ever added, so whoever knows a number finds its store without a lock.
+ *
+ * Sweeping is for memory alone and has no hurry: a worker's timer wakes for it at most once a
+ * second, at the clock's `sweep_at`, and as long as some key has an end. Who comes first takes the
+ * work by setting `sweep_at` to never; what others let end meanwhile sets it anew. */
+#include "core/store/shared.h"
+
+#include "base/clock.h"
+#include "base/mem.h"
+
+#include <uv.h>
+
+enum { SWEEP_PAUSE_MS = 20 }; /* between two parts of much work */
+
+struct shared {
+    struct store_clock clock;
+    uv_mutex_t opening;
+    _Atomic uint32_t count; /* stores below it are there, and stay */
+    struct store *stores[SHARED_MAX_STORES];
+};
+
+static uint64_t system_ms(void *user) {
+    (void)user;
+    return clock_monotonic_ms();
+}
+
+struct shared *shared_new(uint64_t (*now_ms)(void *user), void *user) {
+    struct shared *shared = mem_zalloc(sizeof *shared);
+    shared->clock.now_ms = now_ms == NULL ? system_ms : now_ms;
+    shared->clock.user = user;
+    atomic_init(&shared->clock.sweep_at, STORE_NEVER);
+    uv_mutex_init(&shared->opening);
+    return shared;
+}
+
+void shared_free(struct shared *shared) {
+    if (shared == NULL)
+        return;
+    for (uint32_t i = 0; i < atomic_load(&shared->count); i++)
+        store_free(shared->stores[i]);
+    uv_mutex_destroy(&shared->opening);
+    mem_free(shared);
+}
+
+static int find_name(struct shared *shared, struct slice name) {
+    for (uint32_t i = 0; i < atomic_load(&shared->count); i++) {
+        struct slice other = store_name(shared->stores[i]);
+        if (other.len == name.len && memcmp(other.bytes, name.bytes, name.len) == 0)
+            return (int)i;
+    }
+    return -1;
+}
+
+int shared_open(struct shared *shared, struct slice name, size_t max_bytes) {
+    uv_mutex_lock(&shared->opening);
+    int number = find_name(shared, name);
+    uint32_t count = atomic_load(&shared->count);
+    if (number < 0 && count < SHARED_MAX_STORES) {
+        number = (int)count;
+        shared->stores[count] = store_new(name, max_bytes, &shared->clock);
+        atomic_store(&shared->count, count + 1); /* from here on others find it */
+    }
+    uv_mutex_unlock(&shared->opening);
+    return number;
+}
+
+struct store *shared_find(struct shared *shared, int64_t number) {
+    bool known = number >= 0 && number < (int64_t)atomic_load(&shared->count);
+    return known ? shared->stores[number] : NULL;
+}
+
+/* ---- giving memory back ---- */
+
+static uint64_t now_ms(struct shared *shared) {
+    return shared->clock.now_ms(shared->clock.user);
+}
+
+int64_t shared_next_ms(struct shared *shared) {
+    uint64_t at = atomic_load(&shared->clock.sweep_at);
+    if (at == STORE_NEVER)
+        return -1;
+    uint64_t now = now_ms(shared);
+    return at <= now ? 0 : (int64_t)(at - now);
+}
+
+void shared_sweep(struct shared *shared) {
+    uint64_t now = now_ms(shared), at = atomic_load(&shared->clock.sweep_at);
+    if (at > now || !atomic_compare_exchange_strong(&shared->clock.sweep_at, &at, STORE_NEVER))
+        return;
+    bool done = true;
+    for (uint32_t i = 0; i < atomic_load(&shared->count); i++)
+        done = store_sweep(shared->stores[i]) && done;
+    if (!done)
+        store_sweep_at(&shared->clock, now + SWEEP_PAUSE_MS);
+}

@@ -1,0 +1,473 @@
+/* store.c -- small values under keys, for many threads. See store.h.
+ *
+ * A table of entries behind one lock. An entry is one block: what it is found by, its value, then
+ * the bytes of key and text. It is made before the lock is taken and freed after, so that under the
+ * lock there is a look-up and little else; only a number is ever changed in place. Entries with an
+ * end are in the heap, too. */
+#include "core/store/store.h"
+
+#include "base/heap.h"
+#include "base/list.h"
+#include "base/mem.h"
+#include "base/table.h"
+
+#include <string.h>
+#include <uv.h>
+
+enum {
+    SWEEP_GRAIN_MS = 1000,  /* entries that end in the same second are swept together */
+    SWEEP_ENTRIES = 5000,   /* most that one sweep frees: about a millisecond */
+    SWEEP_UNDER_LOCK = 100, /* most that it takes out while others wait */
+    /* What the allocator, the table's buckets and the heap take for an entry, beside the entry. */
+    ENTRY_SURROUNDINGS = 48,
+};
+
+struct entry {
+    struct table_entry in;
+    struct heap_node end; /* in the heap while it has one; its key: when, ms */
+    struct list link;     /* in store.entries; once taken out, in a list of those to be freed */
+    struct store_value value;
+    char bytes[];
+};
+
+struct store {
+    struct store_clock *clock;
+    struct slice name;
+    size_t max_bytes;
+    uv_mutex_t lock; /* of all below */
+    size_t bytes;
+    struct table table;
+    struct heap ends;
+    struct list entries;
+};
+
+struct store *store_new(struct slice name, size_t max_bytes, struct store_clock *clock) {
+    struct store *store = mem_zalloc(sizeof *store);
+    store->clock = clock;
+    store->name = (struct slice){mem_strndup(name.bytes, name.len), name.len};
+    store->max_bytes = max_bytes;
+    uv_mutex_init(&store->lock);
+    list_init(&store->entries);
+    return store;
+}
+
+static void free_all(struct list *entries) {
+    while (!list_empty(entries)) {
+        struct entry *entry = LIST_OWNER(entries->next, struct entry, link);
+        list_remove(&entry->link);
+        mem_free(entry);
+    }
+}
+
+void store_free(struct store *store) {
+    free_all(&store->entries);
+    table_close(&store->table);
+    heap_close(&store->ends);
+    uv_mutex_destroy(&store->lock);
+    mem_free((char *)store->name.bytes);
+    mem_free(store);
+}
+
+struct slice store_name(const struct store *store) {
+    return store->name;
+}
+
+size_t store_max_bytes(const struct store *store) {
+    return store->max_bytes;
+}
+
+size_t store_bytes(struct store *store) {
+    uv_mutex_lock(&store->lock);
+    size_t bytes = store->bytes;
+    uv_mutex_unlock(&store->lock);
+    return bytes;
+}
+
+size_t store_entry_bytes(void) {
+    return sizeof(struct entry) + ENTRY_SURROUNDINGS;
+}
+
+/* ---- entries; from here to the end of this part the store is locked by the caller ---- */
+
+static size_t text_len(const struct store_value *value) {
+    return value->type == STORE_TEXT ? value->text.len : 0;
+}
+
+static size_t cost_of(struct slice key, const struct store_value *value) {
+    return store_entry_bytes() + key.len + text_len(value);
+}
+
+static size_t cost(const struct entry *entry) {
+    return cost_of(entry->in.key, &entry->value);
+}
+
+/* Needs no lock. */
+static struct entry *entry_new(struct slice key, const struct store_value *value) {
+    struct entry *entry = mem_alloc(sizeof *entry + key.len + text_len(value));
+    *entry = (struct entry){.in.key = {entry->bytes, key.len}, .value = *value};
+    list_init(&entry->link);
+    if (key.len > 0)
+        memcpy(entry->bytes, key.bytes, key.len);
+    if (text_len(value) > 0)
+        memcpy(entry->bytes + key.len, value->text.bytes, value->text.len);
+    if (value->type == STORE_TEXT)
+        entry->value.text.bytes = entry->bytes + key.len;
+    return entry;
+}
+
+/* Takes an entry out, to be freed after the lock. */
+static void take_out(struct store *store, struct entry *entry, struct list *freed) {
+    table_remove(&store->table, &entry->in);
+    heap_remove(&store->ends, &entry->end);
+    list_remove(&entry->link);
+    list_append(freed, &entry->link);
+    store->bytes -= cost(entry);
+}
+
+static void put_in(struct store *store, struct entry *entry) {
+    table_add(&store->table, &entry->in);
+    list_append(&store->entries, &entry->link);
+    store->bytes += cost(entry);
+}
+
+/* Takes out the entry that ended first, if one has. */
+static bool take_out_ended(struct store *store, uint64_t now, struct list *freed) {
+    struct heap_node *first = heap_peek(&store->ends);
+    if (first == NULL || first->key > now)
+        return false;
+    take_out(store, HEAP_OWNER(first, struct entry, end), freed);
+    return true;
+}
+
+/* The entry of a key, or NULL. One whose time is over is taken out. */
+static struct entry *find(struct store *store, struct slice key, uint64_t now, struct list *freed) {
+    struct table_entry *in = table_find(&store->table, key);
+    struct entry *entry = in == NULL ? NULL : TABLE_OWNER(in, struct entry, in);
+    if (entry == NULL || !heap_contains(&entry->end) || entry->end.key > now)
+        return entry;
+    take_out(store, entry, freed);
+    return NULL;
+}
+
+/* Is there room for so many bytes, when `less` of those there are will go? Frees what is over
+ * first. */
+static bool make_room(struct store *store, size_t more, size_t less, uint64_t now,
+                      struct list *freed) {
+    if (more > store->max_bytes)
+        return false; /* nothing that could be freed would help */
+    while (store->bytes - less > store->max_bytes - more)
+        if (!take_out_ended(store, now, freed))
+            return false;
+    return true;
+}
+
+void store_sweep_at(struct store_clock *clock, uint64_t ms) {
+    uint64_t known = atomic_load(&clock->sweep_at);
+    while (ms < known && !atomic_compare_exchange_weak(&clock->sweep_at, &known, ms))
+        ;
+}
+
+/* A sweep is worth it when the second is over in which an entry ends. */
+static void note_end(struct store_clock *clock, uint64_t end) {
+    store_sweep_at(clock, end - end % SWEEP_GRAIN_MS + SWEEP_GRAIN_MS);
+}
+
+/* Gives an entry an end, or takes it away: 0. */
+static void set_end(struct store *store, struct entry *entry, uint64_t now, uint64_t ttl_ms) {
+    if (ttl_ms == 0) {
+        heap_remove(&store->ends, &entry->end);
+        return;
+    }
+    uint64_t end = ttl_ms < STORE_NEVER / 2 - now ? now + ttl_ms : STORE_NEVER / 2;
+    heap_set(&store->ends, &entry->end, end);
+    note_end(store->clock, end);
+}
+
+/* ---- one call, one lock ---- */
+
+/* A call in progress: the store is locked from enter() to leave(). */
+struct call {
+    struct store *store;
+    uint64_t now;
+    struct list freed; /* entries taken out: freed after the lock */
+};
+
+static void enter(struct call *call, struct store *store) {
+    call->store = store;
+    list_init(&call->freed);
+    uv_mutex_lock(&store->lock);
+    /* read under the lock, so that it never goes back from one call to the next */
+    call->now = store->clock->now_ms(store->clock->user);
+}
+
+static void leave(struct call *call) {
+    uv_mutex_unlock(&call->store->lock);
+    free_all(&call->freed);
+}
+
+enum store_result store_get(struct store *store, struct slice key, struct store_value *value,
+                            char *buffer, size_t size) {
+    struct call call;
+    enter(&call, store);
+    const struct entry *entry = find(store, key, call.now, &call.freed);
+    if (entry != NULL) {
+        *value = entry->value;
+        if (value->type == STORE_TEXT) {
+            value->text.bytes = value->text.len <= size ? buffer : NULL;
+            if (value->text.len > 0 && value->text.len <= size)
+                memcpy(buffer, entry->value.text.bytes, value->text.len);
+        }
+    }
+    leave(&call);
+    return entry == NULL ? STORE_NONE : STORE_OK;
+}
+
+static enum store_result put(struct store *store, struct slice key, const struct store_value *value,
+                             uint64_t ttl_ms, bool replace) {
+    if (cost_of(key, value) > store->max_bytes)
+        return STORE_FULL; /* not even copied */
+    struct entry *entry = entry_new(key, value);
+    enum store_result result = STORE_OK;
+    struct call call;
+    enter(&call, store);
+    struct entry *old = find(store, key, call.now, &call.freed);
+    if (old != NULL && !replace) {
+        result = STORE_EXISTS;
+    } else if (!make_room(store, cost(entry), old == NULL ? 0 : cost(old), call.now, &call.freed)) {
+        result = STORE_FULL;
+    } else {
+        if (old != NULL)
+            take_out(store, old, &call.freed);
+        put_in(store, entry);
+        set_end(store, entry, call.now, ttl_ms);
+    }
+    leave(&call);
+    if (result != STORE_OK)
+        mem_free(entry);
+    return result;
+}
+
+enum store_result store_set(struct store *store, struct slice key, const struct store_value *value,
+                            uint64_t ttl_ms) {
+    return put(store, key, value, ttl_ms, true);
+}
+
+enum store_result store_add(struct store *store, struct slice key, const struct store_value *value,
+                            uint64_t ttl_ms) {
+    return put(store, key, value, ttl_ms, false);
+}
+
+static bool is_number(const struct store_value *value) {
+    return value->type == STORE_INTEGER || value->type == STORE_NUMBER;
+}
+
+static double as_float(const struct store_value *value) {
+    return value->type == STORE_INTEGER ? (double)value->integer : value->number;
+}
+
+/* As Lua adds, but for integers that do not wrap. */
+static enum store_result sum(const struct store_value *a, const struct store_value *b,
+                             struct store_value *result) {
+    if (!is_number(a) || !is_number(b))
+        return STORE_NO_NUMBER;
+    if (a->type == STORE_INTEGER && b->type == STORE_INTEGER) {
+        int64_t total;
+        if (__builtin_add_overflow(a->integer, b->integer, &total))
+            return STORE_OVERFLOW;
+        *result = (struct store_value){.type = STORE_INTEGER, .integer = total};
+    } else {
+        *result = (struct store_value){.type = STORE_NUMBER, .number = as_float(a) + as_float(b)};
+    }
+    return STORE_OK;
+}
+
+enum store_result store_incr(struct store *store, struct slice key, const struct store_value *by,
+                             const struct store_value *initial, uint64_t ttl_ms,
+                             struct store_value *now) {
+    struct call call;
+    enter(&call, store);
+    struct entry *entry = find(store, key, call.now, &call.freed);
+    enum store_result result = sum(entry == NULL ? initial : &entry->value, by, now);
+    if (result == STORE_OK && entry != NULL) {
+        entry->value = *now;
+    } else if (result == STORE_OK) {
+        entry = entry_new(key, now);
+        if (make_room(store, cost(entry), 0, call.now, &call.freed)) {
+            put_in(store, entry);
+            set_end(store, entry, call.now, ttl_ms);
+        } else {
+            list_append(&call.freed, &entry->link);
+            result = STORE_FULL;
+        }
+    }
+    leave(&call);
+    return result;
+}
+
+/* Are they the same, to the last bit? */
+static bool same(const struct store_value *one, const struct store_value *other) {
+    if (one->type != other->type)
+        return false;
+    switch (one->type) {
+    case STORE_BOOLEAN:
+        return one->boolean == other->boolean;
+    case STORE_INTEGER:
+        return one->integer == other->integer;
+    case STORE_NUMBER:
+        return memcmp(&one->number, &other->number, sizeof one->number) == 0;
+    case STORE_TEXT:
+        break;
+    }
+    size_t len = one->text.len;
+    return len == other->text.len &&
+           (len == 0 || memcmp(one->text.bytes, other->text.bytes, len) == 0);
+}
+
+/* `entry` (NULL: nothing) takes the place of `old`, and of its end. The store is locked. */
+static enum store_result exchange(struct call *call, struct entry *old, struct entry *entry,
+                                  uint64_t ttl_ms) {
+    struct store *store = call->store;
+    bool has_end = old != NULL && heap_contains(&old->end);
+    uint64_t end = has_end ? old->end.key : 0;
+    if (entry != NULL &&
+        !make_room(store, cost(entry), old == NULL ? 0 : cost(old), call->now, &call->freed))
+        return STORE_FULL;
+    if (old != NULL)
+        take_out(store, old, &call->freed);
+    if (entry != NULL) {
+        put_in(store, entry);
+        if (old == NULL)
+            set_end(store, entry, call->now, ttl_ms);
+        else if (has_end)
+            heap_set(&store->ends, &entry->end, end);
+    }
+    return STORE_OK;
+}
+
+enum store_result store_exchange(struct store *store, struct slice key,
+                                 const struct store_value *expected,
+                                 const struct store_value *value, uint64_t ttl_ms) {
+    if (value != NULL && cost_of(key, value) > store->max_bytes)
+        return STORE_FULL;
+    struct entry *entry = value == NULL ? NULL : entry_new(key, value);
+    enum store_result result = STORE_EXISTS;
+    struct call call;
+    enter(&call, store);
+    struct entry *old = find(store, key, call.now, &call.freed);
+    if (old == NULL ? expected == NULL : expected != NULL && same(&old->value, expected))
+        result = exchange(&call, old, entry, ttl_ms);
+    leave(&call);
+    if (result != STORE_OK)
+        mem_free(entry);
+    return result;
+}
+
+bool store_delete(struct store *store, struct slice key) {
+    struct call call;
+    enter(&call, store);
+    struct entry *entry = find(store, key, call.now, &call.freed);
+    if (entry != NULL)
+        take_out(store, entry, &call.freed);
+    leave(&call);
+    return entry != NULL;
+}
+
+bool store_expire(struct store *store, struct slice key, uint64_t ttl_ms) {
+    struct call call;
+    enter(&call, store);
+    struct entry *entry = find(store, key, call.now, &call.freed);
+    if (entry != NULL)
+        set_end(store, entry, call.now, ttl_ms);
+    leave(&call);
+    return entry != NULL;
+}
+
+/* ---- keys ---- */
+
+/* The next entry that is not over, from a link of store.entries on; NULL: none. */
+static const struct entry *next_live(const struct call *call, const struct list *link) {
+    for (; link != &call->store->entries; link = link->next) {
+        const struct entry *entry = LIST_OWNER(link, struct entry, link);
+        if (!heap_contains(&entry->end) || entry->end.key > call->now)
+            return entry;
+    }
+    return NULL;
+}
+
+/* A buffer that is filled as far as it goes. */
+struct output {
+    char *bytes;
+    size_t size, needed;
+};
+
+static void put_bytes(struct output *output, const void *bytes, size_t len) {
+    if (len > 0 && output->needed <= output->size && len <= output->size - output->needed)
+        memcpy(output->bytes + output->needed, bytes, len);
+    output->needed += len;
+}
+
+static void put_value(struct output *output, const struct store_value *value) {
+    unsigned char type = (unsigned char)value->type, boolean = 0;
+    put_bytes(output, &type, 1);
+    switch (value->type) {
+    case STORE_BOOLEAN:
+        boolean = value->boolean;
+        put_bytes(output, &boolean, 1);
+        break;
+    case STORE_INTEGER:
+        put_bytes(output, &value->integer, sizeof value->integer);
+        break;
+    case STORE_NUMBER:
+        put_bytes(output, &value->number, sizeof value->number);
+        break;
+    case STORE_TEXT:
+        put_bytes(output, &value->text.len, sizeof value->text.len);
+        put_bytes(output, value->text.bytes, value->text.len);
+        break;
+    }
+}
+
+static size_t put_entries(struct store *store, size_t max, struct output *output, size_t *count,
+                          bool with_values) {
+    struct call call;
+    enter(&call, store);
+    const struct entry *entry = next_live(&call, store->entries.next);
+    for (*count = 0; entry != NULL && *count < max; ++*count) {
+        uint16_t len = (uint16_t)entry->in.key.len;
+        put_bytes(output, &len, sizeof len);
+        put_bytes(output, entry->in.key.bytes, len);
+        if (with_values)
+            put_value(output, &entry->value);
+        entry = next_live(&call, entry->link.next);
+    }
+    leave(&call);
+    return output->needed;
+}
+
+size_t store_keys(struct store *store, size_t max, char *buffer, size_t size, size_t *count) {
+    return put_entries(store, max, &(struct output){buffer, size, 0}, count, false);
+}
+
+size_t store_entries(struct store *store, size_t max, char *buffer, size_t size, size_t *count) {
+    return put_entries(store, max, &(struct output){buffer, size, 0}, count, true);
+}
+
+/* ---- sweeping ---- */
+
+bool store_sweep(struct store *store) {
+    for (int left = SWEEP_ENTRIES; left > 0; left -= SWEEP_UNDER_LOCK) {
+        struct call call;
+        int taken = 0;
+        enter(&call, store);
+        while (taken < SWEEP_UNDER_LOCK && take_out_ended(store, call.now, &call.freed))
+            taken++;
+        const struct heap_node *next = heap_peek(&store->ends);
+        bool done = taken < SWEEP_UNDER_LOCK;
+        if (done && next != NULL)
+            note_end(store->clock, next->key);
+        leave(&call);
+        if (done)
+            return true;
+    }
+    return false;
+}

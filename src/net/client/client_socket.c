@@ -1,0 +1,247 @@
+/* client_socket.c -- a connection to a server. See client_socket.h. */
+#include "net/client/client_socket.h"
+
+#include "base/clock.h"
+#include "base/mem.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <netdb.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <openssl/err.h>
+#include <openssl/ssl.h>
+#include <openssl/x509v3.h>
+#include <poll.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+struct outgoing {
+    int fd;
+    SSL_CTX *context;
+    SSL *ssl; /* NULL: in plain */
+    bool tls_wants_write;
+};
+
+/* What is being opened. */
+struct opening {
+    const struct url *url;
+    uint64_t deadline; /* ms */
+    char *error;
+    size_t error_size;
+};
+
+__attribute__((format(printf, 2, 3))) static bool fail(const struct opening *opening,
+                                                       const char *format, ...) {
+    va_list args;
+    va_start(args, format);
+    vsnprintf(opening->error, opening->error_size, format, args);
+    va_end(args);
+    return false;
+}
+
+/* False: the time is over. */
+static bool wait_for(const struct opening *opening, int fd, short events) {
+    for (;;) {
+        uint64_t now = clock_monotonic_ms();
+        if (now >= opening->deadline)
+            return fail(opening, "no answer in time");
+        struct pollfd poll_fd = {.fd = fd, .events = events};
+        int n = poll(&poll_fd, 1, (int)(opening->deadline - now));
+        if (n > 0)
+            return true;
+        if (n < 0 && errno != EINTR)
+            return fail(opening, "%s", strerror(errno));
+    }
+}
+
+/* ---- TCP and Unix sockets ---- */
+
+/* The socket, or -1. */
+static int connect_to(const struct opening *opening, const struct sockaddr *address,
+                      socklen_t len) {
+    int fd = socket(address->sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (fd < 0) {
+        fail(opening, "%s", strerror(errno));
+        return -1;
+    }
+    int error = 0, on = 1;
+    socklen_t size = sizeof error;
+    if (address->sa_family != AF_UNIX)
+        setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    if (connect(fd, address, len) == 0)
+        return fd;
+    if (errno != EINPROGRESS)
+        fail(opening, "%s", strerror(errno));
+    else if (wait_for(opening, fd, POLLOUT)) {
+        getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &size);
+        if (error == 0)
+            return fd;
+        fail(opening, "%s", strerror(error));
+    }
+    close(fd);
+    return -1;
+}
+
+static int connect_unix(const struct opening *opening) {
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    if (strlen(opening->url->host) >= sizeof address.sun_path) {
+        fail(opening, "the path of the socket is too long");
+        return -1;
+    }
+    strcpy(address.sun_path, opening->url->host);
+    return connect_to(opening, (struct sockaddr *)&address, sizeof address);
+}
+
+static int connect_tcp(const struct opening *opening) {
+    struct addrinfo hints = {.ai_socktype = SOCK_STREAM}, *list;
+    int problem = getaddrinfo(opening->url->host, opening->url->port, &hints, &list);
+    if (problem != 0) {
+        fail(opening, "%s", gai_strerror(problem));
+        return -1;
+    }
+    int fd = -1;
+    for (const struct addrinfo *one = list; one != NULL && fd < 0; one = one->ai_next)
+        fd = connect_to(opening, one->ai_addr, one->ai_addrlen);
+    freeaddrinfo(list);
+    return fd;
+}
+
+/* ---- TLS ---- */
+
+static bool is_ip(const char *host) {
+    ASN1_OCTET_STRING *ip = a2i_IPADDRESS(host);
+    ASN1_OCTET_STRING_free(ip);
+    return ip != NULL;
+}
+
+/* Whose certificate is expected; a name is said to the server, too (SNI). */
+static bool expect(SSL *ssl, const char *host) {
+    if (is_ip(host))
+        return X509_VERIFY_PARAM_set1_ip_asc(SSL_get0_param(ssl), host) == 1;
+    return SSL_set_tlsext_host_name(ssl, host) == 1 && SSL_set1_host(ssl, host) == 1;
+}
+
+static bool fail_tls(const struct opening *opening, const SSL *ssl) {
+    long verified = SSL_get_verify_result(ssl);
+    unsigned long code = ERR_peek_error();
+    const char *why = ERR_reason_error_string(code);
+    if (verified != X509_V_OK)
+        return fail(opening, "its certificate is not believed: %s; --insecure accepts any",
+                    X509_verify_cert_error_string(verified));
+    if (ERR_GET_REASON(code) == SSL_R_WRONG_VERSION_NUMBER)
+        return fail(opening, "what it speaks is no TLS: is it ws:// in the place of wss://?");
+    return fail(opening, "TLS failed: %s", why == NULL ? "the connection was lost" : why);
+}
+
+static bool open_tls(const struct opening *opening, struct outgoing *out, bool insecure) {
+    static const unsigned char http[] = "\x08http/1.1";
+    out->context = SSL_CTX_new(TLS_client_method());
+    if (out->context == NULL)
+        return fail(opening, "OpenSSL has no memory");
+    SSL_CTX_set_min_proto_version(out->context, TLS1_2_VERSION);
+    SSL_CTX_set_default_verify_paths(out->context); /* SSL_CERT_FILE and SSL_CERT_DIR count */
+    SSL_CTX_set_verify(out->context, insecure ? SSL_VERIFY_NONE : SSL_VERIFY_PEER, NULL);
+    SSL_CTX_set_mode(out->context,
+                     SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
+    out->ssl = SSL_new(out->context);
+    if (out->ssl == NULL || SSL_set_fd(out->ssl, out->fd) != 1 ||
+        !expect(out->ssl, opening->url->host))
+        return fail(opening, "TLS cannot be begun");
+    SSL_set_alpn_protos(out->ssl, http, sizeof http - 1);
+    for (;;) {
+        ERR_clear_error();
+        int result = SSL_connect(out->ssl);
+        if (result == 1)
+            return true;
+        int want = SSL_get_error(out->ssl, result);
+        if (want != SSL_ERROR_WANT_READ && want != SSL_ERROR_WANT_WRITE)
+            return fail_tls(opening, out->ssl);
+        if (!wait_for(opening, out->fd, want == SSL_ERROR_WANT_READ ? POLLIN : POLLOUT))
+            return false;
+    }
+}
+
+/* ---- life ---- */
+
+struct outgoing *outgoing_open(const struct url *url, bool insecure, int timeout_ms, char *error,
+                               size_t error_size) {
+    struct opening opening = {url, clock_monotonic_ms() + (uint64_t)timeout_ms, error, error_size};
+    int fd = url->is_unix ? connect_unix(&opening) : connect_tcp(&opening);
+    if (fd < 0)
+        return NULL;
+    struct outgoing *out = mem_zalloc(sizeof *out);
+    out->fd = fd;
+    if (url->secure && !open_tls(&opening, out, insecure)) {
+        outgoing_close(out);
+        return NULL;
+    }
+    return out;
+}
+
+void outgoing_close(struct outgoing *out) {
+    if (out == NULL)
+        return;
+    SSL_free(out->ssl);
+    SSL_CTX_free(out->context);
+    close(out->fd);
+    mem_free(out);
+}
+
+int outgoing_fd(const struct outgoing *out) {
+    return out->fd;
+}
+
+short outgoing_events(const struct outgoing *out, bool wants_write) {
+    return (short)(POLLIN | (wants_write || out->tls_wants_write ? POLLOUT : 0));
+}
+
+bool outgoing_has_pending(const struct outgoing *out) {
+    return out->ssl != NULL && SSL_pending(out->ssl) > 0;
+}
+
+/* ---- bytes ---- */
+
+static ssize_t tls_result(struct outgoing *out, int result) {
+    if (result > 0)
+        return result;
+    switch (SSL_get_error(out->ssl, result)) {
+    case SSL_ERROR_ZERO_RETURN:
+        return 0;
+    case SSL_ERROR_WANT_WRITE:
+        out->tls_wants_write = true;
+        return OUTGOING_LATER;
+    case SSL_ERROR_WANT_READ:
+        return OUTGOING_LATER;
+    default:
+        return OUTGOING_BROKEN;
+    }
+}
+
+static ssize_t plain_result(ssize_t n) {
+    if (n >= 0)
+        return n;
+    return errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR ? OUTGOING_LATER
+                                                                     : OUTGOING_BROKEN;
+}
+
+ssize_t outgoing_read(struct outgoing *out, void *bytes, size_t size) {
+    if (out->ssl == NULL)
+        return plain_result(recv(out->fd, bytes, size, 0));
+    out->tls_wants_write = false;
+    ERR_clear_error();
+    return tls_result(out, SSL_read(out->ssl, bytes, (int)size));
+}
+
+ssize_t outgoing_write(struct outgoing *out, const void *bytes, size_t len) {
+    if (out->ssl == NULL)
+        return plain_result(send(out->fd, bytes, len, MSG_NOSIGNAL));
+    enum { PIECE = 16 * 1024 };
+    out->tls_wants_write = false;
+    ERR_clear_error();
+    return tls_result(out, SSL_write(out->ssl, bytes, (int)(len < PIECE ? len : PIECE)));
+}

@@ -1,0 +1,214 @@
+/* ws_client.c -- the client's half of the WebSocket protocol. See ws_client.h. */
+#include "net/client/ws_client.h"
+
+#include "base/mem.h"
+#include "net/http/handshake.h"
+#include "net/http/request.h"
+
+#include <openssl/evp.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+
+static void random_bytes(void *bytes, size_t len) {
+    if (getrandom(bytes, len, 0) != (ssize_t)len)
+        abort(); /* never for so few, once the machine has started */
+}
+
+/* ---- the request ---- */
+
+const char *ws_client_header_fault(const char *line) {
+    static const char *const own[] = {"Upgrade",
+                                      "Connection",
+                                      "Sec-WebSocket-Key",
+                                      "Sec-WebSocket-Version",
+                                      "Sec-WebSocket-Protocol",
+                                      "Sec-WebSocket-Extensions",
+                                      "Content-Length",
+                                      "Transfer-Encoding"};
+    const char *colon = strchr(line, ':');
+    if (colon == NULL || !request_is_token((struct slice){line, (size_t)(colon - line)}))
+        return "expected \"Name: value\"";
+    for (const char *c = colon; *c != '\0'; c++)
+        if (((unsigned char)*c < ' ' && *c != '\t') || *c == 0x7f)
+            return "a header cannot have a line end or another control character";
+    for (size_t i = 0; i < sizeof own / sizeof own[0]; i++)
+        if (slice_is_nocase((struct slice){line, (size_t)(colon - line)}, own[i]))
+            return "the handshake sets this header itself (a subprotocol: --subprotocol)";
+    return NULL;
+}
+
+bool ws_client_is_subprotocol(const char *name) {
+    return request_is_token(slice_of(name));
+}
+
+static bool has_host(const struct ws_client_wish *wish) {
+    for (size_t i = 0; i < wish->header_count; i++)
+        if (slice_is_nocase((struct slice){wish->headers[i], strcspn(wish->headers[i], ":")},
+                            "Host"))
+            return true;
+    return false;
+}
+
+char *ws_client_request(const struct url *url, const struct ws_client_wish *wish,
+                        char key[WS_CLIENT_KEY_BYTES]) {
+    unsigned char nonce[16];
+    random_bytes(nonce, sizeof nonce);
+    EVP_EncodeBlock((unsigned char *)key, nonce, sizeof nonce);
+    char *text = NULL;
+    size_t len;
+    FILE *out = open_memstream(&text, &len);
+    if (out == NULL)
+        abort();
+    fprintf(out, "GET %s HTTP/1.1\r\n", url->target);
+    if (!has_host(wish))
+        fprintf(out, "Host: %s\r\n", url->authority);
+    fprintf(out,
+            "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Key: %s\r\n"
+            "Sec-WebSocket-Version: 13\r\n",
+            key);
+    for (size_t i = 0; i < wish->subprotocol_count; i++)
+        fprintf(out, "%s%s", i == 0 ? "Sec-WebSocket-Protocol: " : ", ", wish->subprotocols[i]);
+    fprintf(out, "%s", wish->subprotocol_count == 0 ? "" : "\r\n");
+    for (size_t i = 0; i < wish->header_count; i++)
+        fprintf(out, "%s\r\n", wish->headers[i]);
+    fprintf(out, "\r\n");
+    fclose(out);
+    char *request = mem_strdup(text);
+    free(text);
+    return request;
+}
+
+/* ---- the answer ---- */
+
+/* The next line, without its end, and moves behind it. False: there is none. */
+static bool next_line(struct slice *rest, struct slice *line) {
+    const char *end = memchr(rest->bytes, '\n', rest->len);
+    if (end == NULL)
+        return false;
+    size_t len = (size_t)(end - rest->bytes);
+    *line = (struct slice){rest->bytes, len > 0 && rest->bytes[len - 1] == '\r' ? len - 1 : len};
+    rest->bytes += len + 1;
+    rest->len -= len + 1;
+    return true;
+}
+
+static struct slice trim(struct slice s) {
+    while (s.len > 0 && (*s.bytes == ' ' || *s.bytes == '\t'))
+        s = (struct slice){s.bytes + 1, s.len - 1};
+    while (s.len > 0 && (s.bytes[s.len - 1] == ' ' || s.bytes[s.len - 1] == '\t'))
+        s.len--;
+    return s;
+}
+
+static bool read_status(struct slice line, struct ws_client_answer *answer) {
+    if (line.len < 12 || strncmp(line.bytes, "HTTP/1.", 7) != 0 || line.bytes[8] != ' ')
+        return false;
+    for (int i = 9; i < 12; i++) {
+        if (line.bytes[i] < '0' || line.bytes[i] > '9')
+            return false;
+        answer->status = answer->status * 10 + (line.bytes[i] - '0');
+    }
+    answer->reason = trim((struct slice){line.bytes + 12, line.len - 12});
+    return true;
+}
+
+static bool lists(struct slice value, const char *token) {
+    struct slice item;
+    while (request_list_next(&value, &item))
+        if (slice_is_nocase(item, token))
+            return true;
+    return false;
+}
+
+/* What the headers must say (RFC 6455 section 4.1). */
+struct proofs {
+    bool upgrade, connection, key;
+};
+
+static void read_header(struct slice line, const char *accept, struct proofs *proofs,
+                        struct ws_client_answer *answer) {
+    const char *colon = memchr(line.bytes, ':', line.len);
+    if (colon == NULL)
+        return;
+    struct slice name = {line.bytes, (size_t)(colon - line.bytes)};
+    struct slice value = trim((struct slice){colon + 1, line.len - name.len - 1});
+    if (slice_is_nocase(name, "Upgrade"))
+        proofs->upgrade |= lists(value, "websocket");
+    else if (slice_is_nocase(name, "Connection"))
+        proofs->connection |= lists(value, "upgrade");
+    else if (slice_is_nocase(name, "Sec-WebSocket-Accept"))
+        proofs->key = slice_is(value, accept);
+    else if (slice_is_nocase(name, "Sec-WebSocket-Protocol"))
+        answer->protocol = value;
+    else if (slice_is_nocase(name, "Location"))
+        answer->location = value;
+    else if (slice_is_nocase(name, "Content-Length"))
+        answer->content_length = request_decimal(value);
+    else if (slice_is_nocase(name, "Sec-WebSocket-Extensions") && value.len > 0)
+        answer->fault = "it uses an extension that was not offered";
+}
+
+static bool was_offered(struct slice protocol, const struct ws_client_wish *wish) {
+    for (size_t i = 0; i < wish->subprotocol_count; i++)
+        if (slice_is(protocol, wish->subprotocols[i]))
+            return true;
+    return false;
+}
+
+static void judge(const struct proofs *proofs, const struct ws_client_wish *wish,
+                  struct ws_client_answer *answer) {
+    if (answer->status != 101)
+        answer->fault = NULL;
+    else if (!proofs->upgrade || !proofs->connection)
+        answer->fault = "it is no upgrade to a WebSocket";
+    else if (!proofs->key)
+        answer->fault = "its Sec-WebSocket-Accept does not belong to this handshake";
+    else if (answer->protocol.bytes != NULL && !was_offered(answer->protocol, wish))
+        answer->fault = "it has chosen a subprotocol that was not offered";
+}
+
+bool ws_client_answer(const char *bytes, size_t len, const char *key,
+                      const struct ws_client_wish *wish, struct ws_client_answer *answer) {
+    *answer = (struct ws_client_answer){.content_length = -1};
+    struct slice rest = {bytes, len}, line;
+    char accept[HANDSHAKE_ACCEPT_BYTES];
+    struct proofs proofs = {0};
+    handshake_accept(slice_of(key), accept);
+    if (len >= 5 && strncmp(bytes, "HTTP/", 5) != 0) {
+        answer->fault = "what it speaks is no HTTP: is it wss:// in the place of ws://?";
+        return true;
+    }
+    if (!next_line(&rest, &line))
+        return false;
+    bool is_sound = read_status(line, answer);
+    while (next_line(&rest, &line) && line.len > 0)
+        read_header(line, accept, &proofs, answer);
+    if (line.len > 0)
+        return false;
+    answer->head_len = len - rest.len;
+    if (is_sound)
+        judge(&proofs, wish, answer);
+    else
+        answer->fault = "its status line is none of HTTP/1.1";
+    return true;
+}
+
+/* ---- frames ---- */
+
+size_t ws_client_frame(unsigned char *out, enum opcode opcode, const void *payload, size_t len) {
+    size_t at = 0;
+    out[at++] = (unsigned char)(0x80 | opcode);
+    int bytes = len < 126 ? 0 : len < 65536 ? 2 : 8;
+    out[at++] = (unsigned char)(0x80 | (bytes == 0 ? len : bytes == 2 ? 126 : 127));
+    for (int i = bytes; i-- > 0;)
+        out[at++] = (unsigned char)((uint64_t)len >> (8 * i));
+    unsigned char *mask = out + at;
+    random_bytes(mask, 4);
+    at += 4;
+    for (size_t i = 0; i < len; i++)
+        out[at + i] = ((const unsigned char *)payload)[i] ^ mask[i & 3];
+    return at + len;
+}

@@ -1,0 +1,28 @@
+/* date.h -- the dates of HTTP headers (RFC 9110 §5.6.7).
+ *
+ * Writes "Sun, 06 Nov 1994 08:49:37 GMT", and reads that and the two obsolete forms, whatever the
+ * locale. Owns nothing, any thread. */
+#ifndef TIDEWIRE_NET_HTTP_DATE_H
+#define TIDEWIRE_NET_HTTP_DATE_H
+
+#include "base/slice.h"
+
+#include <stdbool.h>
+#include <time.h>
+
+enum { DATE_BYTES = 30 }; /* a date with its NUL */
+
+/* Writes the date of `when` (seconds since 1970; years 1 to 9999), NUL-terminated. */
+void date_format(time_t when, char out[DATE_BYTES]);
+
+/* Reads a date of one of the three forms that a recipient must know:
+ *
+ *     Sun, 06 Nov 1994 08:49:37 GMT
+ *     Sunday, 06-Nov-94 08:49:37 GMT      (RFC 850)
+ *     Sun Nov  6 08:49:37 1994            (asctime)
+ *
+ * A year of two digits that is more than 50 years ahead means the one 100 before it. False: it is
+ * no such date. Whether the day of the week is the right one is not looked at. */
+bool date_parse(struct slice text, time_t *when);
+
+#endif

@@ -1,0 +1,224 @@
+/* http.c -- conversations of one request and its answer: their beginning, their deadlines and their
+ * end. See http.h.
+ *
+ * http_read.c reads the request, http_write.c writes the answer. READING until the request is
+ * whole, WAITING while the handler thinks, WRITING the answer, ENDING until the client has closed
+ * too: closing at once could reset the connection and destroy the answer on its way. Each but
+ * WAITING has a deadline. */
+#include "net/http/http.h"
+
+#include "base/mem.h"
+#include "net/http/http_parts.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+/* Milliseconds between two looks at the deadlines. */
+enum { TICK_MS = 100 };
+
+/* Milliseconds for which a drain waits for the answer to a client that has ended its direction:
+ * most of these are gone. */
+enum { DRAINING_MS = 2000 };
+
+static void on_tick(uv_timer_t *timer);
+
+struct http_server *http_server_new(uv_loop_t *loop, struct transport *transport,
+                                    struct stats *stats, const struct http_options *options) {
+    struct http_server *server = mem_zalloc(sizeof *server);
+    server->loop = loop;
+    server->transport = transport;
+    server->options = *options;
+    certificate_ref(options->certificate);
+    server->stats = stats;
+    uv_timer_init(loop, &server->timer);
+    server->timer.data = server;
+    return server;
+}
+
+void http_server_change(struct http_server *server, const struct http_options *options) {
+    certificate_ref(options->certificate);
+    certificate_unref(server->options.certificate);
+    server->options = *options;
+}
+
+void http_server_on_request(struct http_server *server, http_request_fn on_request, void *user) {
+    server->on_request = on_request;
+    server->on_request_user = user;
+}
+
+void http_server_on_handshake(struct http_server *server, http_handshake_fn on_handshake,
+                              void *user) {
+    server->on_handshake = on_handshake;
+    server->on_handshake_user = user;
+}
+
+void http_server_close(struct http_server *server) {
+    uv_close((uv_handle_t *)&server->timer, NULL);
+}
+
+void http_server_free(struct http_server *server) {
+    if (server == NULL)
+        return;
+    mem_free(server->piece);
+    heap_close(&server->timers);
+    slots_close(&server->open);
+    certificate_unref(server->options.certificate);
+    mem_free(server);
+}
+
+void http_deadline_in(struct http *http, uint64_t ms) {
+    struct http_server *server = http->server;
+    heap_set(&server->timers, &http->deadline, uv_now(server->loop) + ms);
+    if (!uv_is_active((uv_handle_t *)&server->timer) &&
+        !uv_is_closing((uv_handle_t *)&server->timer))
+        uv_timer_start(&server->timer, on_tick, TICK_MS, TICK_MS);
+}
+
+void http_no_deadline(struct http *http) {
+    heap_remove(&http->server->timers, &http->deadline);
+}
+
+static void release(struct http *http) {
+    heap_remove(&http->server->timers, &http->deadline);
+    slots_remove(&http->server->open, http->number);
+    static_close(&http->file);
+    http_forget_request(http);
+    http_forget_answer(http);
+    if (http->server->options.admission != NULL)
+        admission_give(http->server->options.admission, &http->ticket);
+    mem_free(http);
+}
+
+struct stream *http_stream(const struct http *http) {
+    return http->stream;
+}
+
+struct ticket http_take_ticket(struct http *http) {
+    struct ticket ticket = http->ticket;
+    http->ticket = (struct ticket){0};
+    return ticket;
+}
+
+void http_let_go(struct http *http) {
+    release(http);
+}
+
+static void on_received(void *owner, char *bytes, size_t len) {
+    http_read(owner, bytes, len);
+}
+
+static void on_writable(void *owner) {
+    http_write_on(owner);
+}
+
+static uint64_t half_closed_ms(const struct http_server *server) {
+    uint64_t ms = server->options.half_closed_ms;
+    return server->draining && ms > DRAINING_MS ? DRAINING_MS : ms;
+}
+
+/* Who has asked is answered, also when nothing more comes from there; whether somebody is left to
+ * read it cannot be seen, so a handler has its time for it. */
+static bool on_ended(void *owner) {
+    struct http *http = owner;
+    http->ended = true;
+    if (http->state == HTTP_WAITING)
+        http_deadline_in(http, half_closed_ms(http->server));
+    return http->state == HTTP_WAITING || http->state == HTTP_WRITING;
+}
+
+static void on_closed(void *owner) {
+    release(owner);
+}
+
+static const struct stream_events stream_events = {on_received, on_writable, on_ended, on_closed};
+
+void http_accept(struct http_server *server, int fd, const char *remote) {
+    struct http *http = mem_zalloc(sizeof *http);
+    http->server = server;
+    http->file.fd = -1;
+    snprintf(http->remote, sizeof http->remote, "%s", remote);
+    if (server->options.admission != NULL)
+        http->admitted = admission_take(server->options.admission, remote, &http->ticket);
+    if (http->admitted == ADMITTED_NOT_AT_ALL) {
+        stats_add(&server->stats->connections_refused, 1);
+        http_log_end(http, "too many clients are being refused");
+        close(fd);
+        mem_free(http);
+        return;
+    }
+    http->number = slots_add(&server->open, http);
+    struct certificate *certificate =
+        strcmp(remote, "unix") == 0 ? NULL : server->options.certificate;
+    http->wants_tls = certificate != NULL;
+    http->max_head_bytes = server->options.max_head_bytes;
+    http->max_body_bytes = server->options.max_body_bytes;
+    http->stream = http->number == 0 ? NULL
+                                     : stream_adopt(server->transport, fd, remote, certificate,
+                                                    &stream_events, http);
+    if (http->number == 0)
+        close(fd);
+    if (http->stream == NULL) {
+        release(http);
+        return;
+    }
+    http_deadline_in(http, server->options.request_ms);
+}
+
+/* ---- deadlines, lookups, the end ---- */
+
+static void on_tick(uv_timer_t *timer) {
+    struct http_server *server = timer->data;
+    uint64_t now = uv_now(server->loop);
+    for (struct heap_node *node; (node = heap_peek(&server->timers)) != NULL && node->key <= now;) {
+        struct http *http = HEAP_OWNER(node, struct http, deadline);
+        heap_remove(&server->timers, node);
+        if (http->state == HTTP_READING && http->head_used > 0)
+            http_refuse(http, 408, "The request did not arrive in time.");
+        else if (http->state != HTTP_WRITING || http_is_slow(http))
+            stream_kill(http->stream);
+    }
+    if (heap_peek(&server->timers) == NULL)
+        uv_timer_stop(timer);
+}
+
+uint32_t http_server_count(const struct http_server *server) {
+    return slots_count(&server->open);
+}
+
+bool http_server_is_asked(const struct http_server *server) {
+    uint32_t at = 0;
+    for (const struct http *http; (http = slots_next(&server->open, &at)) != NULL;)
+        if (http->state == HTTP_READING)
+            return true;
+    return false;
+}
+
+void http_server_drain(struct http_server *server) {
+    uint32_t at = 0;
+    server->draining = true;
+    for (struct http *http; (http = slots_next(&server->open, &at)) != NULL;) {
+        if (http->state == HTTP_READING && http->head_used == 0)
+            stream_kill(http->stream);
+        else if (http->state == HTTP_WAITING && http->ended)
+            http_deadline_in(http, half_closed_ms(server));
+    }
+}
+
+void http_server_kill_all(struct http_server *server) {
+    uint32_t at = 0;
+    for (struct http *http; (http = slots_next(&server->open, &at)) != NULL;)
+        stream_kill(http->stream);
+}
+
+uint64_t http_number(const struct http *http) {
+    return http->number;
+}
+
+struct http *http_find(struct http_server *server, uint64_t number) {
+    return slots_find(&server->open, number);
+}
+
+const char *http_remote(const struct http *http) {
+    return http->remote;
+}

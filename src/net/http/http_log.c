@@ -1,0 +1,61 @@
+/* http_log.c -- what the log says of a request: that it was answered, or refused and why.
+ * See http.h.
+ *
+ * Names the path and never the query, which may hold a secret. */
+#include "net/http/http_parts.h"
+
+#include "base/clock.h"
+#include "base/log/log.h"
+
+/* What stands of a request line in what has arrived of a head that is no request: the method, and
+ * the path without query. Empty where it is not one. */
+static struct slice look_for_path(const struct http *http, struct slice *method) {
+    const char *p = http->head, *end = p == NULL ? p : p + http->head_used, *start = p;
+    while (p < end && *p >= 'A' && *p <= 'Z')
+        p++;
+    *method = (struct slice){start, (size_t)(p - start)};
+    if (p == start || p >= end || *p != ' ')
+        return *method = (struct slice){0};
+    start = ++p;
+    while (p < end && (unsigned char)*p > ' ' && *p != '?' && *p != '#')
+        p++;
+    return (struct slice){start, (size_t)(p - start)};
+}
+
+static void add_request(struct log_line *line, const struct http *http) {
+    struct slice method = http->request.method, path = http->request.path;
+    if (!http->head_whole)
+        path = look_for_path(http, &method);
+    log_str(line, "remote", http->remote);
+    if (path.len == 0)
+        return;
+    log_bytes(line, "method", method.bytes, method.len);
+    log_bytes(line, "path", path.bytes, path.len);
+}
+
+void http_log(const struct http *http, int status) {
+    bool refused = http->why != NULL;
+    enum log_level level = refused ? log_refusal_level() : LOG_DEBUG;
+    if (!log_enabled(level))
+        return;
+    struct log_line line;
+    log_begin_limited(&line, level, refused ? "refused" : "request");
+    add_request(&line, http);
+    log_int(&line, "status", status);
+    if (refused)
+        log_str(&line, "why", http->why);
+    else
+        log_seconds(&line, "seconds", (double)(clock_monotonic_ns() - http->began_ns) / 1e9);
+    log_end(&line);
+}
+
+void http_log_end(const struct http *http, const char *why) {
+    enum log_level level = log_refusal_level();
+    if (!log_enabled(level))
+        return;
+    struct log_line line;
+    log_begin_limited(&line, level, "refused");
+    log_str(&line, "remote", http->remote);
+    log_str(&line, "why", why);
+    log_end(&line);
+}

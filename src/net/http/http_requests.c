@@ -1,0 +1,102 @@
+/* http_requests.c -- plain requests to the scripts, and their answers back. See http_requests.h. */
+#include "net/http/http_requests.h"
+
+#include "base/log/log.h"
+#include "base/mem.h"
+
+#include <string.h>
+
+/* A folder of static files that could not be opened when it was last asked for. */
+struct lost_folder {
+    struct lost_folder *next;
+    int why; /* errno */
+    char path[];
+};
+
+struct http_requests {
+    struct http_server *server;
+    struct stats *stats;
+    struct http_handler handler;
+    struct lost_folder *lost;
+};
+
+static void on_request(void *user, struct http *http, const struct request *request, char *body,
+                       size_t body_len) {
+    const struct http_requests *requests = user;
+    stats_add(&requests->stats->http_requests, 1);
+    const struct http_request info = {
+        .head = request->head.bytes,
+        .head_len = request->head.len,
+        .body = body,
+        .body_len = body_len,
+        .remote_address = http_remote(http),
+        .secure = stream_is_secure(http_stream(http)),
+    };
+    requests->handler.request(requests->handler.user, http_number(http), &info);
+}
+
+static void respond(void *user, uint64_t number, int status, const char *headers, const char *body,
+                    size_t body_len, const char *why) {
+    const struct http_requests *requests = user;
+    struct http *http = http_find(requests->server, number);
+    if (http == NULL)
+        return;
+    http_note_refusal(http, why);
+    http_respond(http, status, headers, body, body_len);
+}
+
+/* What became of opening a static folder: said when it fails, once until it succeeds again or fails
+ * for another reason. There are as many as the scripts name. */
+static void note_folder(struct http_requests *requests, const char *path, int why) {
+    struct lost_folder **at = &requests->lost, *lost;
+    while ((lost = *at) != NULL && strcmp(lost->path, path) != 0)
+        at = &lost->next;
+    if (lost != NULL && lost->why == why)
+        return;
+    if (lost != NULL) {
+        *at = lost->next;
+        mem_free(lost);
+    }
+    if (why == 0) {
+        log_eventf(LOG_INFO, "static_found", "the folder %s can be opened again", path);
+        return;
+    }
+    lost = mem_alloc(sizeof *lost + strlen(path) + 1);
+    *lost = (struct lost_folder){.next = requests->lost, .why = why};
+    strcpy(lost->path, path);
+    requests->lost = lost;
+    log_eventf(LOG_ERROR, "static_failed", "the folder %s cannot be opened: %s", path,
+               strerror(why));
+}
+
+static void respond_file(void *user, uint64_t number, const char *folder, const char *path) {
+    struct http_requests *requests = user;
+    struct http *http = http_find(requests->server, number);
+    if (http == NULL)
+        return;
+    int why = http_respond_file(http, folder, path);
+    if (why > 0 || (why == 0 && requests->lost != NULL))
+        note_folder(requests, folder, why);
+}
+
+struct http_requests *http_requests_new(struct http_server *server, struct stats *stats,
+                                        struct http_handler handler) {
+    struct http_requests *requests = mem_zalloc(sizeof *requests);
+    *requests = (struct http_requests){.server = server, .stats = stats, .handler = handler};
+    http_server_on_request(server, on_request, requests);
+    return requests;
+}
+
+struct http_responder http_requests_responder(struct http_requests *requests) {
+    return (struct http_responder){respond, respond_file, requests};
+}
+
+void http_requests_free(struct http_requests *requests) {
+    if (requests == NULL)
+        return;
+    for (struct lost_folder *lost; (lost = requests->lost) != NULL;) {
+        requests->lost = lost->next;
+        mem_free(lost);
+    }
+    mem_free(requests);
+}

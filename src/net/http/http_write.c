@@ -1,0 +1,291 @@
+/* http_write.c -- the answer of one conversation, as the socket takes it. See http.h. */
+#include "net/http/http_parts.h"
+
+#include "base/log/log.h"
+#include "base/mem.h"
+#include "net/http/response.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { HEAD_ROOM = 16 * 1024, FILE_PIECE = 64 * 1024, REFUSAL_ROOM = 512 };
+
+/* One client gets at most this much in one turn of the loop. */
+enum { TURN_BYTES = 128 * 1024 };
+
+/* Answers up to this are not counted: the socket takes them at once, but for that of a client which
+ * has shut its window before. */
+enum { SMALL_BYTES = 4096 };
+
+/* Milliseconds for the client to close after its answer. */
+enum { ENDING_MS = 2000 };
+
+void http_forget_answer(struct http *http) {
+    struct admission *admission = http->server->options.admission;
+    if (admission != NULL)
+        byte_limit_release(&admission->responses, admission_responses_of(&http->ticket),
+                           http->held);
+    http->held = 0;
+    mem_free(http->out);
+    http->out = NULL;
+    http->out_len = http->out_sent = 0;
+}
+
+static void finish(struct http *http) {
+    http->state = HTTP_ENDING;
+    http_forget_answer(http);
+    stream_shutdown(http->stream);
+    http_deadline_in(http, ENDING_MS);
+}
+
+/* Writes at most `most` bytes of what is next: of `out`, then of the file. Returns how many the
+ * socket took; less than `*tried` if it is full. */
+static size_t write_piece(struct http *http, size_t most, size_t *tried) {
+    size_t rest = http->out_len - http->out_sent;
+    if (rest > 0) {
+        *tried = rest < most ? rest : most;
+        size_t n = stream_write(http->stream, http->out + http->out_sent, *tried);
+        http->out_sent += n;
+        return n;
+    }
+    http_forget_answer(http); /* the head: it has gone */
+    struct static_file *file = &http->file;
+    char *piece = http->server->piece;
+    if (most > FILE_PIECE)
+        most = FILE_PIECE;
+    if ((off_t)most > file->length)
+        most = (size_t)file->length;
+    if (piece == NULL)
+        piece = http->server->piece = mem_alloc(FILE_PIECE);
+    ssize_t got = pread(file->fd, piece, most, file->offset);
+    *tried = most;
+    if (got <= 0) { /* the file has shrunk: the promised length cannot be kept */
+        stream_kill(http->stream);
+        return 0;
+    }
+    *tried = (size_t)got;
+    size_t n = stream_write(http->stream, piece, (size_t)got);
+    file->offset += (off_t)n;
+    file->length -= (off_t)n;
+    return n;
+}
+
+static bool is_all_written(const struct http *http) {
+    return http->out_sent == http->out_len && (http->file.fd < 0 || http->file.length == 0);
+}
+
+/* A fast reader's socket may never be full: after some pieces it is the others' turn. */
+void http_write_on(struct http *http) {
+    size_t left = TURN_BYTES, n, tried;
+    bool full = false;
+    while (!full && left > 0 && !is_all_written(http)) {
+        n = write_piece(http, left, &tried);
+        full = n < tried;
+        left -= n;
+        http->sent += n;
+    }
+    if (!is_all_written(http) || (http->state == HTTP_WRITING && !stream_is_flushed(http->stream)))
+        stream_want_write(http->stream);
+    else if (http->state == HTTP_WRITING)
+        finish(http);
+}
+
+/* From now on, until its answer is written, it is looked at again and again how much the client
+ * takes. */
+static void watch_reader(struct http *http, uint64_t taken) {
+    http->look_ms = uv_now(http->server->loop);
+    http->look_taken = taken;
+    http_deadline_in(http, http->server->options.send_ms + 1); /* never in the same look */
+}
+
+bool http_is_slow(struct http *http) {
+    const struct http_options *options = &http->server->options;
+    uint64_t waits = stream_waiting_bytes(http->stream),
+             ms = uv_now(http->server->loop) - http->look_ms;
+    uint64_t taken = http->sent > waits ? http->sent - waits : 0;
+    uint64_t least = options->min_send_rate * ms / 1000;
+    if (taken > http->look_taken && taken - http->look_taken >= least) {
+        watch_reader(http, taken);
+        return false;
+    }
+    stats_add(&http->server->stats->slow_readers, 1);
+    http_log_end(http, "the client reads its answer too slowly");
+    stream_reset(http->stream);
+    return true;
+}
+
+void http_continue(struct http *http) {
+    static const char go_on[] = "HTTP/1.1 100 Continue\r\n\r\n";
+    http->out = mem_strndup(go_on, sizeof go_on - 1);
+    http->out_len = sizeof go_on - 1;
+    http->out_sent = 0;
+    http_write_on(http);
+}
+
+/* Makes room for `size` bytes of an answer, behind what the socket has not taken yet of "100
+ * Continue". Returns where it begins. */
+static char *begin_answer(struct http *http, size_t size) {
+    size_t waits = http->out_len - http->out_sent;
+    char *out = mem_alloc(waits + size);
+    if (waits > 0)
+        memcpy(out, http->out + http->out_sent, waits);
+    mem_free(http->out);
+    http->out = out;
+    http->out_len = waits;
+    http->out_sent = 0;
+    return out + waits;
+}
+
+/* Sends what stands in `out`, and the file that follows it. */
+static void start_writing(struct http *http, int status) {
+    http->state = HTTP_WRITING;
+    http_log(http, status);
+    http->why = NULL;
+    http_forget_request(http);
+    http->sent = 0;
+    watch_reader(http, 0);
+    http_write_on(http);
+}
+
+/* Lines of a header block, one by one, so that a bad one costs only itself. */
+static void add_lines(struct response *res, const char *lines, bool *has_type) {
+    while (lines != NULL && *lines != '\0') {
+        const char *end = strstr(lines, "\r\n");
+        size_t len = end == NULL ? strlen(lines) : (size_t)(end - lines);
+        const char *colon = memchr(lines, ':', len);
+        struct slice name = {lines, colon == NULL ? len : (size_t)(colon - lines)};
+        struct slice value = {lines + len, 0};
+        if (colon != NULL) {
+            const char *start = colon + 1;
+            while (start < lines + len && *start == ' ')
+                start++;
+            value = (struct slice){start, (size_t)(lines + len - start)};
+        }
+        if (slice_is_nocase(name, "content-type"))
+            *has_type = true;
+        if (!response_add(res, name, value)) {
+            struct log_line line;
+            log_begin_limited(&line, LOG_WARN, "bad_response_header");
+            log_bytes(&line, "header", name.bytes, name.len);
+            log_str(&line, "why", res->error);
+            log_end(&line);
+            response_forgive(res);
+        }
+        lines = end == NULL ? NULL : end + 2;
+    }
+}
+
+/* The memory of a large answer waits for its reader. False, and answered: too much waits
+ * already. */
+static bool reserve(struct http *http, size_t bytes) {
+    struct admission *admission = http->server->options.admission;
+    if (admission == NULL || bytes <= SMALL_BYTES)
+        return true;
+    enum byte_limit_result result =
+        byte_limit_take(&admission->responses, admission_responses_of(&http->ticket), bytes);
+    if (result == BYTE_LIMIT_TAKEN) {
+        http->held = bytes;
+        return true;
+    }
+    bool full = result == BYTE_LIMIT_FULL;
+    http_refuse_by_limit(http, &http->server->stats->requests_refused, full,
+                         full ? "Too many answers wait for their readers."
+                              : "Too many answers wait for readers at this address.");
+    return false;
+}
+
+void http_respond(struct http *http, int status, const char *headers, const char *body,
+                  size_t len) {
+    if (http->state > HTTP_WAITING)
+        return; /* answered already */
+    if (!http->head_only && !reserve(http, len))
+        return;
+    size_t room = HEAD_ROOM + (headers == NULL ? 0 : strlen(headers));
+    char *out = begin_answer(http, room + len);
+    struct response res;
+    bool has_type = false;
+    response_begin(&res, out, room, status, time(NULL));
+    add_lines(&res, headers, &has_type);
+    if (!has_type && len > 0)
+        response_set(&res, "Content-Type", "text/plain; charset=utf-8");
+    size_t head = response_end(&res, (int64_t)len);
+    if (!http->head_only && len > 0 && status != 204 && status != 304) {
+        memcpy(out + head, body, len);
+        head += len;
+    }
+    http->out_len += head;
+    start_writing(http, status);
+}
+
+void http_note_refusal(struct http *http, const char *why) {
+    http->why = why;
+}
+
+void http_respond_text(struct http *http, int status, const char *headers, const char *text) {
+    char body[512];
+    int len = snprintf(body, sizeof body, "%s\n", text);
+    http_respond(http, status, headers, body,
+                 (size_t)len < sizeof body ? (size_t)len : sizeof body - 1);
+}
+
+void http_respond_refusal(struct http *http, int status, const char *headers, const char *why) {
+    char body[REFUSAL_ROOM], lines[512];
+    size_t len = response_refusal(body, sizeof body, status, why);
+    snprintf(lines, sizeof lines, RESPONSE_JSON "%s", headers == NULL ? "" : headers);
+    http_note_refusal(http, why);
+    http_respond(http, status, lines, body, len);
+}
+
+/* What stands in the place of a file that is not sent: a refusal, or where it is. Returns its
+ * length, 0 if there is a file. */
+static size_t text_of_file(const struct static_file *file, char *text, size_t size) {
+    if (file->text[0] == '\0')
+        return 0;
+    return file->status >= 400 ? response_refusal(text, size, file->status, file->text)
+                               : (size_t)snprintf(text, size, "%s\n", file->text);
+}
+
+static const char *type_of_text(const struct static_file *file) {
+    return file->status >= 400 ? "application/json" : "text/plain; charset=utf-8";
+}
+
+int http_respond_file(struct http *http, const char *folder, const char *path) {
+    if (http->state > HTTP_WAITING)
+        return -1;
+    /* a script may have taken its time: the request's slices are still good */
+    static_find(folder, &http->request, slice_of(path), &http->file);
+    char *out = begin_answer(http, HEAD_ROOM);
+    struct response res;
+    response_begin(&res, out, HEAD_ROOM, http->file.status, time(NULL));
+    static_headers(&http->file, &res);
+    char text[REFUSAL_ROOM];
+    size_t text_len = text_of_file(&http->file, text, sizeof text);
+    if (text_len > 0)
+        response_set(&res, "Content-Type", type_of_text(&http->file));
+    size_t head = response_end(&res, text_len > 0 ? (int64_t)text_len : http->file.length);
+    if (http->head_only)
+        http->file.length = 0;
+    else if (text_len > 0)
+        memcpy(out + head, text, text_len);
+    if (!http->head_only)
+        head += text_len;
+    http->out_len += head;
+    int folder_errno = http->file.folder_errno;
+    if (http->file.status >= 400)
+        http_note_refusal(http, http->file.text);
+    start_writing(http, http->file.status);
+    return folder_errno;
+}
+
+void http_refuse(struct http *http, int status, const char *text) {
+    http->head_only = false;
+    http_respond_refusal(http, status, NULL, text);
+}
+
+void http_refuse_by_limit(struct http *http, _Atomic uint64_t *counter, bool full,
+                          const char *why) {
+    stats_add(counter, 1);
+    http->head_only = false;
+    http_respond_refusal(http, full ? 503 : 429, "Retry-After: 5\r\n", why);
+}

@@ -1,0 +1,367 @@
+/* static.c -- finds the file below a folder that a request's path names. See static.h.
+ *
+ * The path is decoded and judged as text first, so that what reaches the file system is names
+ * between slashes and no more. It is then opened by openat2(2), and the kernel refuses to leave the
+ * folder. Where there is no such call, or a symbolic link is absolute (it may well point into the
+ * folder again), the links are resolved first and the result is opened name by name without
+ * following any: whoever changes the folder meanwhile cannot lead it outside either. */
+#include "net/http/static.h"
+
+#include "base/mem.h"
+#include "net/http/date.h"
+#include "net/http/mime.h"
+#include "net/http/preconditions.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <limits.h>
+#include <linux/openat2.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+/* O_NONBLOCK: opening a named pipe must not wait for its writer. */
+enum { OPEN_FLAGS = O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK };
+
+static const char INDEX[] = "index.html";
+
+/* The folder, open for one request: its name may be given to another one before the next. */
+struct root {
+    int fd;
+    const char *path;
+};
+
+/* The path ----------------------------------------------------------------------------------- */
+
+static int hex_value(char c) {
+    if (c >= '0' && c <= '9')
+        return c - '0';
+    if (c >= 'a' && c <= 'f')
+        return c - 'a' + 10;
+    return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
+}
+
+/* The one folder with a dot that is meant for everybody, and only right below the top (RFC 8615
+ * section 3). */
+static bool is_well_known(bool first, const char *name, size_t len) {
+    static const char known[] = ".well-known";
+    return first && len == sizeof(known) - 1 && memcmp(name, known, len) == 0;
+}
+
+/* Decodes one name, what stands between two slashes, to `out`; `first`: of the path's names.
+ * Returns 0, 400 or 404. */
+static int decode_name(struct slice name, bool first, char *out, size_t cap, size_t *len) {
+    *len = 0;
+    for (size_t i = 0; i < name.len; i++) {
+        int c = (unsigned char)name.bytes[i];
+        if (c == '%') {
+            int high = i + 1 < name.len ? hex_value(name.bytes[i + 1]) : -1;
+            int low = i + 2 < name.len ? hex_value(name.bytes[i + 2]) : -1;
+            if (high < 0 || low < 0)
+                return 400;
+            c = high * 16 + low;
+            i += 2;
+        }
+        if (c == '\0')
+            return 400;
+        /* An encoded slash would make two names of one; the others no file has, or should have. */
+        if (c == '/' || c == '\\' || c < ' ' || c == 0x7F || *len + 1 >= cap)
+            return 404;
+        out[(*len)++] = (char)c;
+    }
+    /* Neither "//" nor hidden files, and with them neither "." nor "..". */
+    return *len == 0 || (out[0] == '.' && !is_well_known(first, out, *len)) ? 404 : 0;
+}
+
+/* Decodes "/a/b%20c/" to "a/b c". Nothing is left of "/" and "". Returns 0, 400 or 404. */
+static int decode_path(struct slice path, char *out, size_t cap) {
+    size_t len = 0;
+    if (path.len > 0 && path.bytes[path.len - 1] == '/')
+        path.len--;
+    while (path.len > 0) {
+        if (path.bytes[0] != '/')
+            return 404;
+        const char *name = path.bytes + 1;
+        const char *slash = memchr(name, '/', path.len - 1);
+        size_t name_len = slash == NULL ? path.len - 1 : (size_t)(slash - name);
+        if (len > 0)
+            out[len++] = '/';
+        size_t decoded;
+        int status =
+            decode_name((struct slice){name, name_len}, len == 0, out + len, cap - len, &decoded);
+        if (status != 0)
+            return status;
+        len += decoded;
+        path.bytes += name_len + 1;
+        path.len -= name_len + 1;
+        if (len + 2 > cap)
+            return 404;
+    }
+    out[len] = '\0';
+    return 0;
+}
+
+/* Opening ------------------------------------------------------------------------------------ */
+
+/* Opens `path`, which holds neither symbolic links nor "..", one name after the other, so that
+ * none of them can be made a link unnoticed. Changes `path`. */
+static int open_by_names(int folder, char *path) {
+    int fd = folder;
+    for (char *name = path; name != NULL;) {
+        char *slash = strchr(name, '/');
+        if (slash != NULL)
+            *slash = '\0';
+        int flags = slash == NULL ? OPEN_FLAGS : O_PATH | O_DIRECTORY | O_CLOEXEC;
+        int next = openat(fd, *name == '\0' ? "." : name, flags | O_NOFOLLOW);
+        int why = errno;
+        if (fd != folder)
+            close(fd);
+        errno = why;
+        if (next < 0)
+            return -1;
+        fd = next;
+        name = slash == NULL ? NULL : slash + 1;
+    }
+    return fd;
+}
+
+/* Opens `path` after all links in it are resolved, if it is then still below the folder `top`,
+ * which is absolute and without links. `full` is the path below `top`. */
+static int open_real(int folder, const char *top, const char *full) {
+    char *real = realpath(full, NULL);
+    if (real == NULL)
+        return -1;
+    size_t len = strcmp(top, "/") == 0 ? 0 : strlen(top);
+    int fd = -1;
+    if (strncmp(real, top, len) == 0 && (real[len] == '/' || real[len] == '\0'))
+        fd = open_by_names(folder, real[len] == '/' ? real + len + 1 : real + len);
+    else
+        errno = ENOENT;
+    int why = errno;
+    free(real);
+    errno = why;
+    return fd;
+}
+
+static int open_resolved(const struct root *root, const char *path) {
+    char full[2 * PATH_MAX], *top = realpath(root->path, NULL);
+    if (top == NULL)
+        return -1;
+    int fd = -1;
+    if ((size_t)snprintf(full, sizeof(full), "%s/%s", top, path) < sizeof(full))
+        fd = open_real(root->fd, top, full);
+    else
+        errno = ENAMETOOLONG;
+    int why = errno;
+    free(top);
+    errno = why;
+    return fd;
+}
+
+static int open_below(const struct root *root, const char *path) {
+    struct open_how how = {.flags = OPEN_FLAGS, .resolve = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS};
+    int fd = (int)syscall(SYS_openat2, root->fd, *path == '\0' ? "." : path, &how, sizeof(how));
+    if (fd >= 0)
+        return fd;
+    switch (errno) {
+    case EXDEV:  /* a link that is absolute or leads outside */
+    case EAGAIN: /* the folder was changed meanwhile */
+    case ENOSYS: /* an old kernel, or a container that does not know the call */
+    case EPERM:
+    case EINVAL:
+    case E2BIG:
+        return open_resolved(root, path);
+    default:
+        return -1;
+    }
+}
+
+/* The answer --------------------------------------------------------------------------------- */
+
+static int answer(struct static_file *out, int status, const char *text) {
+    static_close(out);
+    out->status = status;
+    out->text = text;
+    return status;
+}
+
+static int answer_errno(struct static_file *out, int why) {
+    switch (why) {
+    case EACCES:
+    case EPERM:
+        return answer(out, 403, "This file may not be read.");
+    case EMFILE:
+    case ENFILE:
+    case ENOMEM:
+        return answer(out, 503, "The server has no room for another open file.");
+    case EIO:
+        return answer(out, 500, "This file cannot be read.");
+    default: /* not there, no file, a link that leads nowhere, round in a ring or outside */
+        return answer(out, 404, "There is no such file.");
+    }
+}
+
+static bool is_folder(int fd) {
+    struct stat st;
+    return fstat(fd, &st) == 0 && S_ISDIR(st.st_mode);
+}
+
+/* Opens the file, for a folder its index.html. 0, or the status of the answer that stands in
+ * `out`. */
+static int open_file(const struct root *root, const struct request *r, struct slice path,
+                     struct static_file *out) {
+    char name[PATH_MAX];
+    int status = decode_path(path, name, sizeof(name) - sizeof(INDEX) - 1);
+    if (status != 0)
+        return answer(out, status,
+                      status == 400 ? "The path is not encoded rightly."
+                                    : "There is no such file.");
+    bool slash = r->path.bytes[r->path.len - 1] == '/';
+    out->fd = open_below(root, name);
+    if (out->fd < 0)
+        return answer_errno(out, errno);
+    if (is_folder(out->fd)) {
+        if (!slash) {
+            size_t start = r->path.len;
+            while (start > 0 && r->path.bytes[start - 1] != '/')
+                start--;
+            out->location = (struct slice){r->path.bytes + start, r->path.len - start};
+            if (r->query.len < STATIC_MAX_QUERY)
+                out->query = r->query;
+            return answer(out, 301, "The path of a folder ends with a slash.");
+        }
+        static_close(out);
+        if (name[0] != '\0')
+            strcat(name, "/");
+        strcat(name, INDEX);
+        out->fd = open_below(root, name);
+        if (out->fd < 0)
+            return answer_errno(out, errno);
+    } else if (slash) {
+        return answer(out, 404, "There is no such file.");
+    }
+    out->type = mime_type(slice_of(name));
+    return 0;
+}
+
+/* The same in the folder of this name. */
+static int open_file_in(const char *folder, const struct request *r, struct slice path,
+                        struct static_file *out) {
+    struct root root = {open(folder, O_PATH | O_DIRECTORY | O_CLOEXEC), folder};
+    out->folder_errno = root.fd < 0 ? errno : 0;
+    if (root.fd < 0)
+        return answer_errno(out, errno);
+    int status = open_file(&root, r, path, out);
+    close(root.fd);
+    return status;
+}
+
+int static_find(const char *folder, const struct request *r, struct slice path,
+                struct static_file *out) {
+    *out = (struct static_file){.fd = -1, .text = "", .folder_errno = -1};
+    bool get = slice_is(r->method, "GET");
+    if (!get && !slice_is(r->method, "HEAD"))
+        return answer(out, 405, "Files can be read only (GET, HEAD).");
+    if (open_file_in(folder, r, path, out) != 0)
+        return out->status;
+
+    struct stat st;
+    if (fstat(out->fd, &st) != 0 || !S_ISREG(st.st_mode)) {
+        out->type = NULL;
+        return answer(out, 404, "There is no such file.");
+    }
+    out->size = out->length = st.st_size;
+    out->modified = st.st_mtim.tv_sec;
+    snprintf(out->etag, sizeof(out->etag), "\"%jx-%jx.%lx\"", (uintmax_t)st.st_size,
+             (uintmax_t)st.st_mtim.tv_sec, (unsigned long)st.st_mtim.tv_nsec);
+
+    if (condition_fails(r, out->etag, out->modified)) {
+        out->length = 0;
+        return answer(out, 412, "The file is not, or not any more, as the request demands.");
+    }
+    if (condition_unchanged(r, out->etag, out->modified)) {
+        out->length = 0;
+        return answer(out, 304, "");
+    }
+    out->status = 200;
+    if (get) {
+        int64_t offset = 0, length = out->size;
+        switch (condition_range(r, out->etag, out->modified, out->size, &offset, &length)) {
+        case CONDITION_UNSATISFIABLE:
+            out->length = 0;
+            return answer(out, 416, "The file does not have these bytes.");
+        case CONDITION_PART:
+            out->status = 206;
+            break;
+        case CONDITION_WHOLE:
+            break;
+        }
+        out->offset = offset;
+        out->length = length;
+    }
+    if (!get || out->length == 0)
+        static_close(out);
+    return out->status;
+}
+
+/* "./folder/?query": relative, so that no path can make it point to another server. */
+static void add_location(const struct static_file *file, struct response *res) {
+    size_t cap = file->location.len + file->query.len + 8;
+    char *value = mem_alloc(cap);
+    snprintf(value, cap, "./%.*s/%s%.*s", (int)file->location.len, file->location.bytes,
+             file->query.len > 0 ? "?" : "", (int)file->query.len,
+             file->query.len > 0 ? file->query.bytes : "");
+    response_set(res, "Location", value);
+    mem_free(value);
+}
+
+static void add_file_headers(const struct static_file *file, struct response *res) {
+    char date[DATE_BYTES];
+    date_format(file->modified, date);
+    response_set(res, "ETag", file->etag);
+    response_set(res, "Last-Modified", date);
+    response_set(res, "Cache-Control", "no-cache");
+}
+
+bool static_headers(const struct static_file *file, struct response *res) {
+    char range[96];
+    switch (file->status) {
+    case 206:
+        snprintf(range, sizeof(range), "bytes %jd-%jd/%jd", (intmax_t)file->offset,
+                 (intmax_t)(file->offset + file->length - 1), (intmax_t)file->size);
+        response_set(res, "Content-Range", range);
+        /* fall through */
+    case 200:
+        response_set(res, "Content-Type", file->type);
+        response_set(res, "X-Content-Type-Options", "nosniff");
+        response_set(res, "Accept-Ranges", "bytes");
+        add_file_headers(file, res);
+        break;
+    case 304:
+    case 412:
+        add_file_headers(file, res);
+        break;
+    case 301:
+        add_location(file, res);
+        break;
+    case 405:
+        response_set(res, "Allow", "GET, HEAD");
+        break;
+    case 416:
+        snprintf(range, sizeof(range), "bytes */%jd", (intmax_t)file->size);
+        response_set(res, "Content-Range", range);
+        break;
+    default:
+        break;
+    }
+    return res->error == NULL;
+}
+
+void static_close(struct static_file *file) {
+    if (file->fd >= 0)
+        close(file->fd);
+    file->fd = -1;
+}

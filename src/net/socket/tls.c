@@ -1,0 +1,273 @@
+/* tls.c -- the encryption of one connection. See tls.h.
+ *
+ * OpenSSL reads from and writes to a BIO of ours. Reading takes what was handed in and then says
+ * "later". Writing always succeeds: OpenSSL would want a write that the socket did not take to be
+ * repeated with the same bytes, while the queue above may by then have other ones at its front (a
+ * control frame, a message that replaced another). So the rest of a record is kept here, and no
+ * further one is begun before it is gone. */
+#include "net/socket/tls.h"
+
+#include "base/clock.h"
+#include "base/mem.h"
+
+#include <errno.h>
+#include <openssl/err.h>
+#include <openssl/ssl.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <uv.h>
+
+/* More than a record and its ends waits only where a client makes us answer and does not read. */
+enum { MAX_UNSENT = 4 * TLS_RECORD_BYTES };
+
+/* Once the connection is open, a client may send so many messages that carry no data (KeyUpdate,
+ * what looks like a renegotiation, warnings), and one more for each so many bytes of data and for
+ * each second: each costs new keys and an answer, and nobody needs many (RFC 8446 section
+ * 4.6.3). */
+enum { EMPTY_FREE = 32, EMPTY_BYTES = TLS_RECORD_BYTES };
+
+struct tls {
+    SSL *ssl;
+    int fd;
+    enum tls_state state;
+    const char *why;
+    unsigned empty_left; /* of EMPTY_FREE */
+    size_t empty_bytes;  /* data since the last that was given back */
+    uint64_t empty_ns;   /* when that was counted last */
+    const char *in;      /* while tls_receive() runs: what is left of its bytes */
+    size_t in_len;
+    char *unsent; /* what the socket did not take */
+    size_t unsent_len, unsent_from;
+};
+
+static void break_off(struct tls *tls, const char *why) {
+    if (tls->state != TLS_BROKEN)
+        tls->why = why;
+    tls->state = TLS_BROKEN;
+}
+
+/* ---- the socket ---- */
+
+/* Returns how much went. */
+static size_t put(struct tls *tls, const char *bytes, size_t len) {
+    size_t sent = 0;
+    while (sent < len) {
+        ssize_t n = send(tls->fd, bytes + sent, len - sent, MSG_NOSIGNAL | MSG_DONTWAIT);
+        if (n >= 0)
+            sent += (size_t)n;
+        else if (errno == EAGAIN || errno == EWOULDBLOCK)
+            break;
+        else if (errno != EINTR) {
+            break_off(tls, "the socket is broken");
+            break;
+        }
+    }
+    return sent;
+}
+
+static void keep(struct tls *tls, const char *bytes, size_t len) {
+    if (tls->unsent_len - tls->unsent_from + len > MAX_UNSENT) {
+        break_off(tls, "the client asks and does not read");
+        return;
+    }
+    tls->unsent = mem_realloc(tls->unsent, tls->unsent_len + len);
+    memcpy(tls->unsent + tls->unsent_len, bytes, len);
+    tls->unsent_len += len;
+}
+
+bool tls_waits(const struct tls *tls) {
+    return tls->unsent != NULL && tls->state != TLS_BROKEN;
+}
+
+size_t tls_waiting_bytes(const struct tls *tls) {
+    return tls->unsent_len - tls->unsent_from;
+}
+
+bool tls_flush(struct tls *tls) {
+    if (!tls_waits(tls))
+        return true;
+    tls->unsent_from +=
+        put(tls, tls->unsent + tls->unsent_from, tls->unsent_len - tls->unsent_from);
+    if (tls->unsent_from < tls->unsent_len)
+        return false;
+    mem_free(tls->unsent);
+    tls->unsent = NULL;
+    tls->unsent_len = tls->unsent_from = 0;
+    return true;
+}
+
+/* ---- the BIO ---- */
+
+static int bio_read(BIO *bio, char *out, int room) {
+    struct tls *tls = BIO_get_data(bio);
+    BIO_clear_retry_flags(bio);
+    if (tls->in_len == 0 || tls->state == TLS_BROKEN) {
+        BIO_set_retry_read(bio);
+        return -1;
+    }
+    size_t n = tls->in_len < (size_t)room ? tls->in_len : (size_t)room;
+    memcpy(out, tls->in, n);
+    tls->in += n;
+    tls->in_len -= n;
+    return (int)n;
+}
+
+static int bio_write(BIO *bio, const char *bytes, int len) {
+    struct tls *tls = BIO_get_data(bio);
+    size_t sent = tls->unsent == NULL ? put(tls, bytes, (size_t)len) : 0;
+    if (sent < (size_t)len && tls->state != TLS_BROKEN)
+        keep(tls, bytes + sent, (size_t)len - sent);
+    return len;
+}
+
+static long bio_control(BIO *bio, int command, long number, void *pointer) {
+    (void)bio;
+    (void)number;
+    (void)pointer;
+    return command == BIO_CTRL_FLUSH;
+}
+
+/* Gives back what time and data have earned since the last look. */
+static void earn_empty(struct tls *tls) {
+    uint64_t now = clock_monotonic_ns(), seconds = (now - tls->empty_ns) / UINT64_C(1000000000);
+    uint64_t earned = seconds + tls->empty_bytes / EMPTY_BYTES;
+    tls->empty_ns += seconds * UINT64_C(1000000000);
+    tls->empty_bytes %= EMPTY_BYTES;
+    uint64_t left = tls->empty_left + earned;
+    tls->empty_left = left < EMPTY_FREE ? (unsigned)left : EMPTY_FREE;
+}
+
+/* OpenSSL tells of each message of the protocol itself, and of each record. */
+static void on_protocol(int sent, int version, int type, const void *bytes, size_t len, SSL *ssl,
+                        void *user) {
+    struct tls *tls = user;
+    (void)version;
+    (void)bytes;
+    (void)len;
+    (void)ssl;
+    if (sent || tls->state != TLS_OPEN || (type != SSL3_RT_HANDSHAKE && type != SSL3_RT_ALERT))
+        return;
+    if (tls->empty_left == 0)
+        earn_empty(tls);
+    if (tls->empty_left == 0)
+        break_off(tls, "the client sends too many records without data");
+    else
+        tls->empty_left--;
+}
+
+static BIO_METHOD *method;
+static uv_once_t method_once = UV_ONCE_INIT;
+
+static void make_method(void) {
+    method = BIO_meth_new(BIO_get_new_index() | BIO_TYPE_SOURCE_SINK, "tidewire");
+    BIO_meth_set_read(method, bio_read);
+    BIO_meth_set_write(method, bio_write);
+    BIO_meth_set_ctrl(method, bio_control);
+}
+
+/* ---- life ---- */
+
+struct tls *tls_new(struct certificate *certificate, int fd) {
+    uv_once(&method_once, make_method);
+    struct tls *tls = mem_zalloc(sizeof *tls);
+    tls->fd = fd;
+    tls->why = "";
+    tls->ssl = SSL_new(certificate_context(certificate)); /* holds the context */
+    BIO *bio = BIO_new(method);
+    BIO_set_data(bio, tls);
+    BIO_set_init(bio, 1);
+    SSL_set_bio(tls->ssl, bio, bio);
+    SSL_set_accept_state(tls->ssl);
+    SSL_set_msg_callback(tls->ssl, on_protocol);
+    SSL_set_msg_callback_arg(tls->ssl, tls);
+    tls->empty_left = EMPTY_FREE;
+    tls->empty_ns = clock_monotonic_ns();
+    return tls;
+}
+
+void tls_free(struct tls *tls) {
+    if (tls == NULL)
+        return;
+    SSL_free(tls->ssl);
+    mem_free(tls->unsent);
+    mem_free(tls);
+}
+
+void tls_set_socket(struct tls *tls, int fd) {
+    tls->fd = fd;
+}
+
+enum tls_state tls_state(const struct tls *tls) {
+    return tls->state;
+}
+
+const char *tls_why(const struct tls *tls) {
+    return tls->why;
+}
+
+/* ---- in and out ---- */
+
+/* After an operation that did not succeed. */
+static void look_at_failure(struct tls *tls, int result) {
+    switch (SSL_get_error(tls->ssl, result)) {
+    case SSL_ERROR_WANT_READ:
+        return;
+    case SSL_ERROR_ZERO_RETURN:
+        if (tls->state != TLS_BROKEN)
+            tls->state = TLS_ENDED;
+        return;
+    default: {
+        const char *text = ERR_reason_error_string(ERR_peek_error());
+        break_off(tls, text == NULL ? "the client does not speak TLS" : text);
+    }
+    }
+}
+
+size_t tls_receive(struct tls *tls, const void *bytes, size_t len, void *out) {
+    size_t got = 0, room = len + TLS_RECORD_BYTES;
+    tls->in = bytes;
+    tls->in_len = len;
+    ERR_clear_error();
+    while (tls->state <= TLS_OPEN && got < room) {
+        size_t n = 0;
+        int result = SSL_read_ex(tls->ssl, (char *)out + got, room - got, &n);
+        if (tls->state == TLS_GREETING && SSL_is_init_finished(tls->ssl))
+            tls->state = TLS_OPEN;
+        got += n;
+        tls->empty_bytes += n;
+        if (result != 1) {
+            look_at_failure(tls, result);
+            break;
+        }
+    }
+    ERR_clear_error();
+    tls->in = NULL;
+    tls->in_len = 0;
+    return got;
+}
+
+size_t tls_write(struct tls *tls, const void *bytes, size_t len) {
+    size_t taken = 0;
+    if (tls->state == TLS_GREETING || tls->state == TLS_BROKEN)
+        return 0;
+    ERR_clear_error();
+    while (taken < len && tls->state != TLS_BROKEN && tls->unsent == NULL) {
+        size_t n = 0;
+        int result = SSL_write_ex(tls->ssl, (const char *)bytes + taken, len - taken, &n);
+        taken += n;
+        if (result != 1) {
+            look_at_failure(tls, result);
+            break_off(tls, "what was to be written could not be");
+        }
+    }
+    ERR_clear_error();
+    return taken;
+}
+
+void tls_end(struct tls *tls) {
+    if (tls->state != TLS_OPEN && tls->state != TLS_ENDED)
+        return;
+    ERR_clear_error();
+    SSL_shutdown(tls->ssl); /* once: whether the client says it too is not waited for */
+    ERR_clear_error();
+}

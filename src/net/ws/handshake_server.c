@@ -1,0 +1,173 @@
+/* handshake_server.c -- accepts or refuses handshakes. See handshake_server.h. */
+#include "net/ws/handshake_server.h"
+
+#include "base/mem.h"
+#include "net/http/handshake.h"
+#include "net/ws/ws.h"
+
+#include <stdio.h>
+#include <string.h>
+
+struct handshake_server {
+    struct hub *hub;
+    struct ws_server *ws;
+    bool draining;
+};
+
+static void refuse(struct handshake_server *server, struct http *http, int status,
+                   const char *headers, const char *why) {
+    stats_add(&server->hub->stats.connections_refused, 1);
+    http_respond_refusal(http, status, headers, why);
+}
+
+/* Writes the 101 answer (RFC 6455 section 4.2.2). False: the socket did not take it. */
+static bool answer_101(struct stream *stream, struct slice key, const char *subprotocol) {
+    static const char format[] = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n"
+                                 "Connection: Upgrade\r\nSec-WebSocket-Accept: %s\r\n%s%s%s\r\n";
+    static const char name[] = "Sec-WebSocket-Protocol: ";
+    bool chosen = subprotocol != NULL;
+    if (!chosen)
+        subprotocol = "";
+    size_t room = sizeof format + HANDSHAKE_ACCEPT_BYTES + sizeof name + strlen(subprotocol);
+    char accept[HANDSHAKE_ACCEPT_BYTES], *head = mem_alloc(room);
+    handshake_accept(key, accept);
+    size_t len = (size_t)snprintf(head, room, format, accept, chosen ? name : "", subprotocol,
+                                  chosen ? "\r\n" : "");
+    bool written = stream_write(stream, head, len) == len;
+    mem_free(head);
+    return written;
+}
+
+/* A handshake that is judged: what it holds until it is open or refused. */
+struct candidate {
+    struct http *http;
+    struct conn *conn;
+    const struct handshake *handshake;
+    char *ahead; /* bytes behind the request */
+    size_t ahead_len;
+};
+
+static void accept_handshake(struct handshake_server *server, const struct candidate *candidate,
+                             const struct handshake_answer *answer) {
+    struct http *http = candidate->http;
+    struct stream *stream = http_stream(http);
+    if (!hub_assign(server->hub, candidate->conn, answer->endpoint)) {
+        refuse(server, http, 503, "Retry-After: 5\r\n", "This endpoint is full.");
+        hub_abandon(server->hub, candidate->conn);
+        return;
+    }
+    if (!answer_101(stream, candidate->handshake->key, answer->subprotocol)) {
+        hub_abandon(server->hub, candidate->conn);
+        stream_kill(stream);
+        return;
+    }
+    struct ticket ticket = http_take_ticket(http); /* its place is the connection's now */
+    ws_open(server->ws, stream, candidate->conn, ticket.address, candidate->ahead,
+            candidate->ahead_len);
+    http_let_go(http);
+}
+
+/* Accepts a handshake only to close it: a page in a browser sees no status of a refusal, but the
+ * code of a close. */
+static void refuse_by_close(struct handshake_server *server, const struct candidate *candidate,
+                            const struct handshake_answer *answer) {
+    struct stream *stream = http_stream(candidate->http);
+    if (!answer_101(stream, candidate->handshake->key, answer->subprotocol)) {
+        hub_abandon(server->hub, candidate->conn);
+        stream_kill(stream);
+        return;
+    }
+    const struct ws_refusal refusal = {answer->endpoint, (unsigned)answer->status, answer->body,
+                                       answer->body_len};
+    struct ticket ticket = http_take_ticket(candidate->http);
+    ws_refuse(server->ws, stream, candidate->conn, ticket.address, &refusal, candidate->ahead,
+              candidate->ahead_len);
+    http_let_go(candidate->http);
+}
+
+/* Asks the scripts, and does what they say. */
+static void ask(struct handshake_server *server, const struct candidate *candidate,
+                const struct request *request) {
+    struct http_request info = {
+        .head = request->head.bytes,
+        .head_len = request->head.len,
+        .remote_address = http_remote(candidate->http),
+        .secure = stream_is_secure(http_stream(candidate->http)),
+    };
+    struct handshake_answer answer = {.status = 0};
+    server->hub->events->handshake(server->hub->events_user, candidate->conn->id, &info, &answer);
+    if (answer.status == 101) {
+        accept_handshake(server, candidate, &answer);
+        return;
+    }
+    if (answer.status == 0) { /* they have failed, and the log knows why */
+        refuse(server, candidate->http, 500, NULL, "The server could not decide.");
+        hub_abandon(server->hub, candidate->conn);
+        return;
+    }
+    stats_add(&server->hub->stats.connections_refused, 1);
+    http_note_refusal(candidate->http, answer.why);
+    if (answer.status >= CLOSE_FIRST_PRIVATE) {
+        http_log(candidate->http, answer.status);
+        refuse_by_close(server, candidate, &answer);
+        return;
+    }
+    http_respond(candidate->http, answer.status, answer.headers, answer.body, answer.body_len);
+    hub_abandon(server->hub, candidate->conn); /* an event: the answer's texts are gone with it */
+}
+
+static void on_handshake(void *user, struct http *http, const struct request *request, char *ahead,
+                         size_t ahead_len) {
+    struct handshake_server *server = user;
+    struct handshake handshake;
+    if (handshake_check(request, &handshake) != 0) {
+        refuse(server, http, handshake.status, handshake.headers, handshake.text);
+        return;
+    }
+    if (server->draining) {
+        refuse(server, http, 503, "Retry-After: 5\r\n", "The server is shutting down.");
+        return;
+    }
+    struct candidate candidate = {
+        .http = http, .handshake = &handshake, .ahead = ahead, .ahead_len = ahead_len};
+    candidate.conn = hub_admit(server->hub, true);
+    if (candidate.conn == NULL) {
+        refuse(server, http, 503, "Retry-After: 5\r\n", "The server is full.");
+        return;
+    }
+    ask(server, &candidate, request);
+}
+
+/* ---- life ---- */
+
+struct handshake_server *handshake_server_new(struct http_server *http, struct hub *hub,
+                                              uint64_t half_closed_ms) {
+    struct handshake_server *server = mem_zalloc(sizeof *server);
+    server->hub = hub;
+    server->ws = ws_server_new(hub, half_closed_ms);
+    http_server_on_handshake(http, on_handshake, server);
+    return server;
+}
+
+void handshake_server_change(struct handshake_server *server, uint64_t half_closed_ms) {
+    ws_server_change(server->ws, half_closed_ms);
+}
+
+void handshake_server_free(struct handshake_server *server) {
+    if (server == NULL)
+        return;
+    ws_server_free(server->ws);
+    mem_free(server);
+}
+
+void handshake_server_turn(struct handshake_server *server) {
+    ws_server_turn(server->ws);
+}
+
+bool handshake_server_has_pending(const struct handshake_server *server) {
+    return ws_server_has_pending(server->ws);
+}
+
+void handshake_server_drain(struct handshake_server *server) {
+    server->draining = true;
+}

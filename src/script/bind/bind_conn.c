@@ -1,0 +1,424 @@
+/* bind_conn.c -- tidewire.core: what Lua may do with a connection, known by its integer.
+ *
+ * Dull and complete; comfort is conn.lua's. A stale integer is answered nil, "closed". Each
+ * function checks its arguments, acts, and pushes results, in this order: any Lua call may longjmp.
+ * */
+#include "script/vm/vm_internal.h"
+
+#include "base/mem.h"
+#include "base/utf8.h"
+#include "script/json/json_c.h"
+
+#include <math.h>
+#include <string.h>
+
+static conn_id check_id(lua_State *L, int index) {
+    return (conn_id)luaL_checkinteger(L, index);
+}
+
+static int push_send_result(lua_State *L, enum send_result result) {
+    if (result == SEND_OK) {
+        lua_pushboolean(L, 1);
+        return 1;
+    }
+    luaL_pushfail(L);
+    lua_pushstring(L, result == SEND_CLOSED ? "closed" : "backlog");
+    return 2;
+}
+
+/* The last argument of a send: "text" or "binary", or a table `{ kind =, key = }`. */
+struct send_options {
+    enum opcode opcode;
+    struct slice key; /* borrowed from the table; no bytes: none */
+};
+
+static enum opcode check_kind(lua_State *L, int index, enum opcode otherwise) {
+    if (lua_isnoneornil(L, index))
+        return otherwise;
+    const char *kind = lua_tostring(L, index);
+    const struct vm *vm = vm_of(L);
+    if (kind ==
+        vm->interned_text.bytes) /* short strings are the same bytes everywhere in a state */
+        return OPCODE_TEXT;
+    if (kind == vm->interned_binary.bytes)
+        return OPCODE_BINARY;
+    return (enum opcode)luaL_error(L, "send: kind must be \"text\" or \"binary\", got %s",
+                                   luaL_tolstring(L, index, NULL));
+}
+
+/* Throws, in send_options.lua's words, where the table at the index has a name that is no option.
+ * */
+static void check_names(lua_State *L, int index) {
+    const struct vm *vm = vm_of(L);
+    lua_pushnil(L);
+    while (lua_next(L, index)) { /* name, value */
+        lua_pop(L, 1);
+        const char *name = lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1) : NULL;
+        if (name == vm->interned_key.bytes || name == vm->interned_kind.bytes)
+            continue;
+        luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_LOADED_TABLE);
+        lua_getfield(L, -1, "tidewire.send_options");
+        lua_getfield(L, -1, "refuse");
+        lua_pushvalue(L, index);
+        lua_call(L, 1, 0); /* throws */
+    }
+}
+
+/* The options of a table at the index; its strings stay in it. */
+static struct send_options check_table(lua_State *L, int index, enum opcode otherwise) {
+    struct send_options options = {otherwise, {NULL, 0}};
+    check_names(L, index);
+    lua_getfield(L, index, "kind");
+    options.opcode = check_kind(L, -1, otherwise);
+    lua_pop(L, 1);
+    int type = lua_getfield(L, index, "key");
+    if (type == LUA_TSTRING)
+        options.key.bytes = lua_tolstring(L, -1, &options.key.len);
+    else if (type != LUA_TNIL)
+        luaL_error(L, "send: key must be a string, got %s", luaL_typename(L, -1));
+    if (type == LUA_TSTRING && options.key.len == 0)
+        luaL_error(L, "send: key must be a string, got \"\"");
+    if (options.key.len > MESSAGE_KEY_MAX)
+        luaL_error(L, "send: the key has %I bytes; at most %d are possible",
+                   (LUAI_UACINT)options.key.len, MESSAGE_KEY_MAX);
+    lua_pop(L, 1);
+    return options;
+}
+
+static struct send_options check_options(lua_State *L, int index, enum opcode otherwise) {
+    if (lua_istable(L, index))
+        return check_table(L, index, otherwise);
+    return (struct send_options){check_kind(L, index, otherwise), {NULL, 0}};
+}
+
+static enum send_result queue(lua_State *L, conn_id id, const char *bytes, size_t len,
+                              struct send_options options) {
+    struct hub *hub = vm_of(L)->hub;
+    return options.key.len == 0 ? hub_send(hub, id, options.opcode, bytes, len)
+                                : hub_send_keyed(hub, id, options.opcode, bytes, len, options.key);
+}
+
+static int send_bytes(lua_State *L, conn_id id, const char *bytes, size_t len,
+                      struct send_options options) {
+    if (options.opcode == OPCODE_TEXT && !utf8_valid(bytes, len))
+        return luaL_error(L,
+                          "send: text must be valid UTF-8; send other bytes with kind \"binary\"");
+    return push_send_result(L, queue(L, id, bytes, len, options));
+}
+
+/* core.send(id, payload, kind|nil, key|nil) -> true | nil, "closed"|"backlog"|"utf8" */
+static int core_send(lua_State *L) {
+    conn_id id = check_id(L, 1);
+    hub_take_mail(vm_of(L)->hub);
+    size_t len;
+    const char *bytes = luaL_checklstring(L, 2, &len);
+    struct send_options options = {check_kind(L, 3, OPCODE_TEXT), {NULL, 0}};
+    if (!lua_isnoneornil(L, 4))
+        options.key.bytes = luaL_checklstring(L, 4, &options.key.len);
+    if (options.opcode == OPCODE_TEXT && !utf8_valid(bytes, len)) {
+        luaL_pushfail(L);
+        lua_pushliteral(L, "utf8");
+        return 2;
+    }
+    return push_send_result(L, queue(L, id, bytes, len, options));
+}
+
+/* Its address is the key under which a conn object keeps its integer (conn.lua). */
+static const char conn_key;
+
+/* The connection's integer of a conn object. Leaves the stack with three arguments and an integer.
+ * */
+static conn_id check_conn(lua_State *L) {
+    if (lua_type(L, 1) != LUA_TTABLE)
+        luaL_error(L, "send: call it with a colon, conn:send(value)");
+    /* before the value is encoded: mail may run finalizers, which send, too */
+    hub_take_mail(vm_of(L)->hub);
+    lua_settop(L, 3);
+    if (lua_rawgetp(L, 1, &conn_key) != LUA_TNUMBER) /* conn.send({ … }) */
+        luaL_error(L, "send: call it with a colon, conn:send(value)");
+    return (conn_id)lua_tointeger(L, 4);
+}
+
+/* conn:send(payload[, kind]) of the text and the binary codec. */
+static int send_plain(lua_State *L, conn_id id, enum opcode otherwise) {
+    size_t len;
+    const char *bytes = lua_tolstring(L, 2, &len);
+    if (bytes == NULL) {
+        const char *instead, *kind = json_c_kind(L, 2, &instead);
+        return luaL_error(L, "send: a string is needed, got %s; %s", kind,
+                          instead != NULL ? instead
+                                          : "use the codec \"json\" or tw.json.encode to send "
+                                            "other values");
+    }
+    return send_bytes(L, id, bytes, len, check_options(L, 3, otherwise));
+}
+
+/* conn:send(value) of the json codec. */
+static int send_json(lua_State *L, conn_id id, bool missing) {
+    if (missing)
+        return luaL_error(L, "send: a value is needed; JSON's null is tw.null");
+    struct send_options options = check_options(L, 3, OPCODE_TEXT);
+    size_t len;
+    const char *bytes = json_c_bytes(L, 2, &len);
+    if (bytes == NULL)
+        return luaL_error(L, "send: %s", lua_tostring(L, -1));
+    return send_bytes(L, id, bytes, len, options);
+}
+
+/* conn.send of the three codecs that are the program's own: one for all, so that new code with
+ * another one need not touch each connection. On the hot path, so it takes the object itself. */
+static int conn_send(lua_State *L) {
+    bool missing = lua_gettop(L) < 2;
+    conn_id id = check_conn(L);
+    const struct conn *conn = hub_find(vm_of(L)->hub, id);
+    if (conn == NULL) /* nobody knows its codec any more */
+        return push_send_result(L, SEND_CLOSED);
+    switch (conn->endpoint->codec) {
+    case CODEC_JSON:
+        return send_json(L, id, missing);
+    case CODEC_BINARY:
+        return send_plain(L, id, OPCODE_BINARY);
+    default:
+        return send_plain(L, id, OPCODE_TEXT);
+    }
+}
+
+static struct interned keep_word(lua_State *L, const char *text) {
+    const char *bytes = lua_pushstring(L, text);
+    return (struct interned){bytes, luaL_ref(L, LUA_REGISTRYINDEX)};
+}
+
+void bind_conn_push_senders(lua_State *L) {
+    struct vm *vm = vm_of(L);
+    vm->interned_text = keep_word(L, "text");
+    vm->interned_binary = keep_word(L, "binary");
+    vm->interned_key = keep_word(L, "key");
+    vm->interned_kind = keep_word(L, "kind");
+    lua_newtable(L); /* senders */
+    static const char *const codecs[] = {"text", "binary", "json"};
+    for (size_t i = 0; i < sizeof codecs / sizeof *codecs; i++) {
+        lua_pushcfunction(L, conn_send);
+        lua_setfield(L, -2, codecs[i]);
+    }
+}
+
+void bind_conn_push_key(lua_State *L) {
+    lua_pushlightuserdata(L, (void *)(uintptr_t)&conn_key);
+}
+
+/* core.close(id, code, reason): once; does nothing for one that closes already. */
+static int core_close(lua_State *L) {
+    conn_id id = check_id(L, 1);
+    unsigned code = (unsigned)luaL_checkinteger(L, 2);
+    size_t len;
+    const char *reason = luaL_optlstring(L, 3, "", &len);
+    luaL_argcheck(L, len <= CLOSE_REASON_MAX, 3, "too long a reason");
+    hub_close(vm_of(L)->hub, id, code, reason, len);
+    return 0;
+}
+
+/* core.ping(id) -> boolean: was it open? */
+static int core_ping(lua_State *L) {
+    lua_pushboolean(L, hub_ping(vm_of(L)->hub, check_id(L, 1)));
+    return 1;
+}
+
+/* core.json_pong(id, ping_id): a client's JSON pong came. */
+static int core_json_pong(lua_State *L) {
+    conn_id id = check_id(L, 1);
+    int is_integer;
+    lua_Integer number = lua_tointegerx(L, 2, &is_integer);
+    hub_json_pong(vm_of(L)->hub, id, is_integer ? number : 0);
+    return 0;
+}
+
+/* core.is_open(id) -> boolean */
+static int core_is_open(lua_State *L) {
+    const struct conn *conn = hub_find(vm_of(L)->hub, check_id(L, 1));
+    lua_pushboolean(L, conn != NULL && conn->state == CONN_OPEN);
+    return 1;
+}
+
+/* core.rtt(id) -> seconds | nil */
+static int core_rtt(lua_State *L) {
+    const struct conn *conn = hub_find(vm_of(L)->hub, check_id(L, 1));
+    if (conn == NULL || conn->rtt_seconds < 0)
+        lua_pushnil(L);
+    else
+        lua_pushnumber(L, conn->rtt_seconds);
+    return 1;
+}
+
+/* core.backlog(id) -> bytes */
+static int core_backlog(lua_State *L) {
+    const struct conn *conn = hub_find(vm_of(L)->hub, check_id(L, 1));
+    lua_pushinteger(L, conn == NULL ? 0 : (lua_Integer)conn->out.bytes);
+    return 1;
+}
+
+/* core.id_text(id) -> the text that is conn.id */
+static int core_id_text(lua_State *L) {
+    char text[CONN_ID_LEN + 1];
+    conn_id_format(text, check_id(L, 1));
+    lua_pushlstring(L, text, CONN_ID_LEN);
+    return 1;
+}
+
+/* core.id_number(text) -> the integer of a conn.id | nil: no id, or one of another process */
+static int core_id_number(lua_State *L) {
+    size_t len;
+    const char *text = luaL_checklstring(L, 1, &len);
+    conn_id id;
+    if (conn_id_parse(text, len, &id))
+        lua_pushinteger(L, (lua_Integer)id);
+    else
+        lua_pushnil(L);
+    return 1;
+}
+
+/* ---- endpoints ---- */
+
+static lua_Integer integer_field(lua_State *L, const char *name) {
+    lua_getfield(L, 1, name);
+    lua_Integer value = lua_tointeger(L, -1);
+    lua_pop(L, 1);
+    return value;
+}
+
+static uint64_t ms_field(lua_State *L, const char *name) {
+    lua_getfield(L, 1, name);
+    lua_Number seconds = lua_tonumber(L, -1);
+    lua_pop(L, 1);
+    return seconds <= 0 ? 0 : (uint64_t)ceil(seconds * 1000);
+}
+
+static uint64_t ns_field(lua_State *L, const char *name) {
+    lua_getfield(L, 1, name);
+    lua_Number seconds = lua_tonumber(L, -1);
+    lua_pop(L, 1);
+    return seconds >= 1e9 ? (uint64_t)1e18 : (uint64_t)(seconds * 1e9);
+}
+
+static bool flag_field(lua_State *L, const char *name) {
+    lua_getfield(L, 1, name);
+    bool value = lua_toboolean(L, -1);
+    lua_pop(L, 1);
+    return value;
+}
+
+static bool field_is(lua_State *L, const char *name, const char *value) {
+    lua_getfield(L, 1, name);
+    const char *text = lua_tostring(L, -1);
+    bool same = text != NULL && strcmp(text, value) == 0;
+    lua_pop(L, 1);
+    return same;
+}
+
+/* The codec of a name (codecs.lua): "text", "binary", "json", else one of the script's own. */
+static enum codec codec_field(lua_State *L) {
+    return field_is(L, "codec", "text")     ? CODEC_TEXT
+           : field_is(L, "codec", "binary") ? CODEC_BINARY
+           : field_is(L, "codec", "json")   ? CODEC_JSON
+                                            : CODEC_CUSTOM;
+}
+
+/* core.endpoint({...}, number|nil) -> its number and that of its codec: a new endpoint, or what one
+ * that is there is from now on. The fields are those of struct endpoint, periods in seconds, the
+ * codec by name, checked by options.lua before. */
+static int core_endpoint(lua_State *L) {
+    luaL_checktype(L, 1, LUA_TTABLE);
+    struct endpoint endpoint = {
+        .ping_ms = ms_field(L, "ping_period"),
+        .pong_ms = ms_field(L, "pong_period"),
+        .handler_timeout_ns = ns_field(L, "handler_timeout"),
+        .message_ms = ms_field(L, "message_timeout"),
+        .max_fragments = (uint32_t)integer_field(L, "max_fragments"),
+        .max_message_size = (size_t)integer_field(L, "max_message_size"),
+        .max_backlog = (size_t)integer_field(L, "max_backlog"),
+        .max_connections = (uint32_t)integer_field(L, "max_connections"),
+        .codec = codec_field(L),
+        .heartbeat = field_is(L, "heartbeat", "json") ? HEARTBEAT_JSON : HEARTBEAT_FRAME,
+        .slow_client = field_is(L, "slow_client", "drop")       ? SLOW_CLIENT_DROP
+                       : field_is(L, "slow_client", "conflate") ? SLOW_CLIENT_CONFLATE
+                                                                : SLOW_CLIENT_CLOSE,
+        .has_message = flag_field(L, "has_message"),
+        .has_ping = flag_field(L, "has_ping"),
+        .has_timeout = flag_field(L, "has_timeout"),
+        .has_drain = flag_field(L, "has_drain"),
+        .has_reload = flag_field(L, "has_reload"),
+        .generation = vm_of(L)->generation,
+    };
+    struct hub *hub = vm_of(L)->hub;
+    bool is_known = !lua_isnoneornil(L, 2);
+    uint32_t number = is_known ? (uint32_t)luaL_checkinteger(L, 2) : 0;
+    luaL_argcheck(L, !is_known || hub_endpoint(hub, number) != NULL, 2, "no such endpoint");
+    lua_getfield(L, 1, "json_name");
+    lua_getfield(L, 1, "path");
+    const char *json_name = luaL_checkstring(L, -2), *path = luaL_optstring(L, -1, NULL);
+    endpoint.json_name = mem_strdup(json_name);
+    endpoint.path = mem_strdup(path);
+    budget_lower(vm_of(L), endpoint.handler_timeout_ns);
+    if (is_known)
+        vm_of(L)->codec_closed += hub_change_endpoint(hub, number, &endpoint);
+    else
+        number = hub_add_endpoint(hub, &endpoint);
+    lua_pushinteger(L, number);
+    lua_pushinteger(L, hub_endpoint(hub, number)->codec);
+    return 2;
+}
+
+/* core.close_endpoint(number, code, reason): closes all its connections. */
+static int core_close_endpoint(lua_State *L) {
+    struct hub *hub = vm_of(L)->hub;
+    uint32_t number = (uint32_t)luaL_checkinteger(L, 1);
+    luaL_argcheck(L, hub_endpoint(hub, number) != NULL, 1, "no such endpoint");
+    hub_close_endpoint(hub, number, (unsigned)luaL_checkinteger(L, 2), luaL_checkstring(L, 3));
+    return 0;
+}
+
+/* core.endpoint_full(number) -> boolean: has it as many connections as it may? */
+static int core_endpoint_full(lua_State *L) {
+    const struct endpoint *endpoint =
+        hub_endpoint(vm_of(L)->hub, (uint32_t)luaL_checkinteger(L, 1));
+    lua_pushboolean(L, endpoint == NULL || limit_full(endpoint->limit));
+    return 1;
+}
+
+/* core.endpoint_is_first(number) -> boolean: is this worker the first to ask? So a warning is given
+ * once. */
+static int core_endpoint_is_first(lua_State *L) {
+    struct hub *hub = vm_of(L)->hub;
+    uint32_t number = (uint32_t)luaL_checkinteger(L, 1);
+    luaL_argcheck(L, hub_endpoint(hub, number) != NULL, 1, "no such endpoint");
+    lua_pushboolean(L, hub_is_first(hub, number));
+    return 1;
+}
+
+/* core.endpoint_taken(number) -> how many connections it has, over all workers, handshakes included
+ * */
+static int core_endpoint_taken(lua_State *L) {
+    const struct endpoint *endpoint =
+        hub_endpoint(vm_of(L)->hub, (uint32_t)luaL_checkinteger(L, 1));
+    luaL_argcheck(L, endpoint != NULL, 1, "no such endpoint");
+    lua_pushinteger(L, limit_taken(endpoint->limit));
+    return 1;
+}
+
+const luaL_Reg bind_conn_functions[] = {
+    {"send", core_send},
+    {"close", core_close},
+    {"ping", core_ping},
+    {"json_pong", core_json_pong},
+    {"is_open", core_is_open},
+    {"rtt", core_rtt},
+    {"backlog", core_backlog},
+    {"id_text", core_id_text},
+    {"id_number", core_id_number},
+    {"endpoint", core_endpoint},
+    {"endpoint_full", core_endpoint_full},
+    {"endpoint_is_first", core_endpoint_is_first},
+    {"endpoint_taken", core_endpoint_taken},
+    {"fast_path", core_fast_path},
+    {"close_endpoint", core_close_endpoint},
+    {NULL, NULL},
+};

@@ -1,0 +1,105 @@
+/* bind_http_client.c -- tidewire.core: HTTP requests to other servers, known to Lua by an integer.
+ *
+ * http/client.lua makes tw.http.request of these. When a request has ended its hook is woken; what
+ * came of it is asked for then, so nothing is called back. */
+#include "script/vm/vm_internal.h"
+
+#include "base/clock.h"
+#include "script/http_client/http_client.h"
+
+static void on_done(void *context, uint64_t task) {
+    vm_wake(context, task);
+}
+
+static void push_slice(lua_State *L, struct slice bytes) {
+    lua_pushlstring(L, bytes.len == 0 ? "" : bytes.bytes, bytes.len);
+}
+
+/* core.http_check_url(url) -> true | nil, what is wrong with it */
+static int core_http_check_url(lua_State *L) {
+    char error[256];
+    if (http_transfer_check_url(luaL_checkstring(L, 1), error, sizeof error)) {
+        lua_pushboolean(L, 1);
+        return 1;
+    }
+    luaL_pushfail(L);
+    lua_pushstring(L, error);
+    return 2;
+}
+
+/* How long ago the file of authorities may have been read: a day, and not before the last reload,
+ * at which all files are asked for anew. */
+static long trust_seconds(const struct vm *vm) {
+    enum { DAY = 24 * 60 * 60 };
+    uint64_t seconds = (clock_monotonic_ns() - vm->activated_ns) / 1000000000u;
+    return vm->activated_ns == 0 || seconds > DAY ? DAY : (long)seconds;
+}
+
+/* core.http_begin(task, url, method, headers, body|nil, seconds, max_bytes, redirects)
+ *      -> integer | nil, message
+ * The url must be a checked one, headers are checked lines. The task is woken when it has ended. */
+static int core_http_begin(lua_State *L) {
+    struct vm *vm = vm_of(L);
+    struct http_order order = {0};
+    uint64_t task = (uint64_t)luaL_checkinteger(L, 1);
+    order.url = luaL_checkstring(L, 2);
+    order.method = luaL_checkstring(L, 3);
+    order.headers.bytes = luaL_checklstring(L, 4, &order.headers.len);
+    order.body.bytes = luaL_optlstring(L, 5, NULL, &order.body.len);
+    lua_Number seconds = luaL_checknumber(L, 6);
+    lua_Integer max_bytes = luaL_checkinteger(L, 7), redirects = luaL_checkinteger(L, 8);
+    luaL_argcheck(L, seconds >= 0.001 && seconds <= 86400, 6, "0.001 to 86400 expected");
+    luaL_argcheck(L, max_bytes >= 0, 7, "0 or more expected");
+    luaL_argcheck(L, redirects >= 0 && redirects <= 1000, 8, "0 to 1000 expected");
+    order.timeout_ms = (uint32_t)(seconds * 1000);
+    order.max_bytes = (size_t)max_bytes;
+    order.redirects = (unsigned)redirects;
+    order.trust_seconds = trust_seconds(vm);
+    const char *why_not;
+    if (vm->http == NULL)
+        vm->http = http_client_new(vm->loop, on_done, vm);
+    uint64_t number = http_client_start(vm->http, &order, task, &why_not);
+    if (number != 0) {
+        lua_pushinteger(L, (lua_Integer)number);
+        return 1;
+    }
+    luaL_pushfail(L);
+    lua_pushstring(L, why_not);
+    return 2;
+}
+
+/* core.http_result(integer) -> status, head, body | nil, message | nothing while it is under way */
+static int core_http_result(lua_State *L) {
+    struct vm *vm = vm_of(L);
+    uint64_t number = (uint64_t)luaL_checkinteger(L, 1);
+    const struct http_answer *answer =
+        vm->http == NULL ? NULL : http_client_answer(vm->http, number);
+    if (answer == NULL)
+        return 0;
+    if (answer->failure != NULL) {
+        luaL_pushfail(L);
+        lua_pushstring(L, answer->failure);
+        return 2;
+    }
+    lua_pushinteger(L, answer->status);
+    push_slice(L, answer->head);
+    push_slice(L, answer->body);
+    return 3;
+}
+
+/* core.http_end(integer): forgets it, and gives it up if it is under way. */
+static int core_http_end(lua_State *L) {
+    struct vm *vm = vm_of(L);
+    uint64_t number = (uint64_t)luaL_checkinteger(L, 1);
+    if (vm->http != NULL)
+        http_client_end(vm->http, number);
+    return 0;
+}
+
+const luaL_Reg bind_http_client_functions[] = {
+    {"http_check_url", core_http_check_url},
+    {"http_begin", core_http_begin},
+    {"http_result", core_http_result},
+    {"http_end", core_http_end},
+    {NULL, NULL},
+};

@@ -1,0 +1,141 @@
+/* bind_process.c -- what scripts get instead of functions of Lua's that start processes, or end
+ * this one.
+ *
+ * io.popen and os.execute do what Lua's do; their children get no descriptor but the standard ones.
+ * os.exit asks for the end in good order: the server drains, and ends with the code that was given.
+ * Like Lua's it does not return. */
+#include "script/vm/vm_internal.h"
+
+#include "base/descriptors.h"
+#include "base/log/log.h"
+#include "base/signal_mask.h"
+#include "script/vm/wrap.h"
+
+#include <fcntl.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+static const char exit_marker; /* its address is the word */
+
+void vm_push_exit_marker(lua_State *L) {
+    lua_pushlightuserdata(L, (void *)(uintptr_t)&exit_marker);
+}
+
+bool vm_is_exit_marker(lua_State *L, int index) {
+    return lua_touserdata(L, index) == &exit_marker;
+}
+
+/* ---- children ---- */
+
+/* Calls Lua's own function. If that runs out of memory the thread goes on taking signals, which
+ * does no harm. */
+static int call_original(lua_State *L) {
+    sigset_t old;
+    descriptors_close_on_exec();
+    signal_mask_child(&old);
+    int count = wrap_call(L);
+    signal_mask_restore(&old);
+    return count;
+}
+
+/* io.popen */
+static int guarded_popen(lua_State *L) {
+    luaL_checkstring(L, 1);
+    luaL_optstring(L, 2, NULL);
+    return call_original(L);
+}
+
+/* os.execute */
+static int guarded_execute(lua_State *L) {
+    luaL_optstring(L, 1, NULL);
+    return call_original(L);
+}
+
+void core_guard_children(lua_State *L) {
+    lua_getglobal(L, "io");
+    wrap_function(L, "popen", guarded_popen);
+    lua_getglobal(L, "os");
+    wrap_function(L, "execute", guarded_execute);
+    lua_pop(L, 2);
+}
+
+/* ---- the end ---- */
+
+static bool is_loading(const struct task *task) {
+    return task != NULL && (task->event == EVENT_LOAD || task->event == EVENT_RELOAD);
+}
+
+static int exit_code(lua_State *L) {
+    if (lua_isboolean(L, 1))
+        return lua_toboolean(L, 1) ? EXIT_SUCCESS : EXIT_FAILURE;
+    return (int)(luaL_optinteger(L, 1, EXIT_SUCCESS) & 0xff); /* what the system keeps of it */
+}
+
+/* os.exit([code [, close]]) */
+static int guarded_exit(lua_State *L) {
+    struct vm *vm = vm_of(L);
+    int code = exit_code(L);
+    if (is_loading(vm->current))
+        return luaL_error(L,
+                          "os.exit(%d) while the app is loaded: an app that cannot be loaded says "
+                          "so by error(\"why\")",
+                          code);
+    luaL_where(L, 1);
+    struct log_line line;
+    log_begin(&line, LOG_INFO, "exit");
+    if (vm->current != NULL && vm->current->owner != 0)
+        log_conn(&line, vm->current->owner);
+    log_int(&line, "code", code);
+    log_str(&line, "why", "a script has called os.exit: the server drains");
+    size_t len;
+    const char *where = lua_tolstring(L, -1, &len);
+    log_bytes(&line, "where", where, len > 2 ? len - 2 : 0); /* without ": " */
+    log_end(&line);
+    if (vm->options.on_exit != NULL)
+        vm->options.on_exit(vm->options.on_exit_user, code);
+    if (!lua_isyieldable(L))
+        return luaL_error(L, "os.exit: the server drains; what has called it ends");
+    vm_push_exit_marker(L);
+    return lua_yield(L, 1);
+}
+
+/* ---- descriptors ---- */
+
+/* core.duplicate(descriptor) -> another descriptor of the same | nil, message */
+static int core_duplicate(lua_State *L) {
+    int copy = fcntl((int)luaL_checkinteger(L, 1), F_DUPFD_CLOEXEC, 3);
+    if (copy < 0)
+        return luaL_fileresult(L, 0, NULL);
+    lua_pushinteger(L, copy);
+    return 1;
+}
+
+/* core.close_descriptor(descriptor) */
+static int core_close_descriptor(lua_State *L) {
+    close((int)luaL_checkinteger(L, 1));
+    return 0;
+}
+
+const luaL_Reg bind_process_functions[] = {
+    {"duplicate", core_duplicate},
+    {"close_descriptor", core_close_descriptor},
+    {NULL, NULL},
+};
+
+/* ---- for Lua ---- */
+
+/* Puts a function into the table on top, with the one of Lua's that it stands for as its
+ * upvalue. */
+static void add(lua_State *L, const char *library, const char *name, lua_CFunction function) {
+    lua_getglobal(L, library);
+    lua_getfield(L, -1, name); /* table, library, original */
+    lua_remove(L, -2);
+    lua_pushcclosure(L, function, 1);
+    lua_setfield(L, -2, name);
+}
+
+void bind_process_add_functions(lua_State *L) {
+    add(L, "io", "popen", guarded_popen);
+    add(L, "os", "execute", guarded_execute);
+    add(L, "os", "exit", guarded_exit);
+}

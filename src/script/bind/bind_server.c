@@ -1,0 +1,183 @@
+/* bind_server.c -- tidewire.core: the server around the connections: log, figures, HTTP answers. */
+#include "script/vm/vm_internal.h"
+
+#include "base/clock.h"
+#include "base/log/log.h"
+#include "script/vm/trace.h"
+
+#include <string.h>
+#include <unistd.h>
+
+extern char **environ;
+
+/* `why`: of a script's error, before its traceback; else NULL. */
+static void log_field(struct log_line *line, lua_State *L, int key, int value, const char *why) {
+    const char *name = lua_tostring(L, key);
+    size_t len;
+    if (lua_isinteger(L, value)) {
+        log_int(line, name, lua_tointeger(L, value));
+    } else if (lua_type(L, value) == LUA_TNUMBER) {
+        log_num(line, name, lua_tonumber(L, value));
+    } else if (lua_isboolean(L, value)) {
+        log_bool(line, name, lua_toboolean(L, value));
+    } else if (lua_type(L, value) == LUA_TSTRING) {
+        const char *text = lua_tolstring(L, value, &len);
+        if (why != NULL && strcmp(name, "traceback") == 0)
+            trace_log(line, vm_of(L)->sources, why, text);
+        else
+            log_bytes(line, name, text, len);
+    }
+}
+
+/* The generation of the code that says something of a connection: of that which runs, but no newer
+ * than its endpoint's, which may be no more and keep its code. */
+static unsigned generation_of(const struct vm *vm, conn_id id) {
+    unsigned current = vm->current == NULL ? vm->generation : vm->current->generation;
+    const struct conn *conn = hub_find(vm->hub, id);
+    return conn != NULL && conn->endpoint != NULL && conn->endpoint->generation < current
+               ? conn->endpoint->generation
+               : current;
+}
+
+/* An error of a script's; clients can bring it about as often as they like. */
+static bool is_script_error(const char *event) {
+    return strcmp(event, "script_error") == 0;
+}
+
+/* core.log(level, event, conn|nil, key, value, ...): level 0 (debug) to 3 (error); keys are
+ * strings, values strings, numbers or booleans (log.lua sees to that). Without a conn, that of the
+ * running hook is named. */
+static int core_log(lua_State *L) {
+    lua_Integer level = luaL_checkinteger(L, 1);
+    const char *event = luaL_checkstring(L, 2);
+    luaL_argcheck(L, level >= LOG_DEBUG && level <= LOG_ERROR, 1, "0 to 3 expected");
+    conn_id conn = (conn_id)luaL_optinteger(L, 3, 0);
+    const struct vm *vm = vm_of(L);
+    const struct task *current = vm->current;
+    if (conn == 0 && current != NULL)
+        conn = current->conn;
+    int top = lua_gettop(L);
+    for (int key = 4; key < top; key += 2)
+        luaL_checktype(L, key, LUA_TSTRING);
+    struct log_line line; /* from here on nothing throws: the values are of plain types */
+    bool is_error = is_script_error(event);
+    if (is_error)
+        log_begin_limited(&line, (enum log_level)level, event);
+    else
+        log_begin(&line, (enum log_level)level, event);
+    if (conn != 0) {
+        const struct conn *found = hub_find(vm->hub, conn);
+        log_path(&line, found == NULL || found->endpoint == NULL ? NULL : found->endpoint->path);
+        log_conn(&line, conn);
+        log_int(&line, "generation", generation_of(vm, conn));
+    }
+    const char *why = NULL;
+    for (int key = 4; key < top; key += 2) {
+        if (is_error && strcmp(lua_tostring(L, key), "why") == 0)
+            why = lua_tostring(L, key + 1);
+        log_field(&line, L, key, key + 1, why);
+    }
+    log_end(&line);
+    return 0;
+}
+
+/* core.log_enabled(level) -> boolean */
+static int core_log_enabled(lua_State *L) {
+    lua_pushboolean(L, log_enabled((enum log_level)luaL_checkinteger(L, 1)));
+    return 1;
+}
+
+/* core.logs_refusals() -> boolean: does the log tell of refused requests? */
+static int core_logs_refusals(lua_State *L) {
+    lua_pushboolean(L, log_enabled(log_refusal_level()));
+    return 1;
+}
+
+/* core.stats() -> a new table, over all workers: every counter by its name, connections,
+ * max_connections, sockets, uptime */
+static int core_stats(lua_State *L) {
+    struct vm *vm = vm_of(L);
+    struct stats_total total;
+    hub_total(vm->hub, &total);
+    lua_newtable(L);
+#define X(name, help)                                                                              \
+    lua_pushinteger(L, (lua_Integer)total.name);                                                   \
+    lua_setfield(L, -2, #name);
+    STATS_COUNTERS(X)
+    STATS_GAUGES(X)
+#undef X
+    lua_pushinteger(L, limit_max(vm->hub->options.limit));
+    lua_setfield(L, -2, "max_connections");
+    lua_pushinteger(L, limit_taken(vm->hub->options.limit));
+    lua_setfield(L, -2, "sockets");
+    lua_pushnumber(L, clock_wall_seconds() - vm->options.started_at);
+    lua_setfield(L, -2, "uptime");
+    return 1;
+}
+
+/* core.count_error(kind): an error that dispatch.lua caught itself; "decode" or another. */
+static int core_count_error(lua_State *L) {
+    struct stats *stats = &vm_of(L)->hub->stats;
+    bool decode = strcmp(luaL_checkstring(L, 1), "decode") == 0;
+    stats_add(decode ? &stats->decode_errors : &stats->script_errors, 1);
+    return 0;
+}
+
+/* core.now() -> seconds since 1970, with a fraction */
+static int core_now(lua_State *L) {
+    lua_pushnumber(L, clock_wall_seconds());
+    return 1;
+}
+
+/* core.environment() -> a table of all environment variables */
+static int core_environment(lua_State *L) {
+    lua_newtable(L);
+    for (char **entry = environ; entry != NULL && *entry != NULL; entry++) {
+        const char *equals = strchr(*entry, '=');
+        if (equals == NULL)
+            continue;
+        lua_pushlstring(L, *entry, (size_t)(equals - *entry));
+        lua_pushstring(L, equals + 1);
+        lua_settable(L, -3);
+    }
+    return 1;
+}
+
+/* ---- plain HTTP ---- */
+
+/* core.respond(number, status, headers|nil, body|nil, why|nil): `headers` are whole lines; `why`,
+ * for the log, where the server refuses the request before a script is asked. */
+static int core_respond(lua_State *L) {
+    uint64_t number = (uint64_t)luaL_checkinteger(L, 1);
+    int status = (int)luaL_checkinteger(L, 2);
+    const char *headers = luaL_optstring(L, 3, NULL);
+    size_t len;
+    const char *body = luaL_optlstring(L, 4, "", &len);
+    const char *why = luaL_optstring(L, 5, NULL);
+    const struct http_responder *responder = &vm_of(L)->responder;
+    responder->respond(responder->user, number, status, headers, body, len, why);
+    return 0;
+}
+
+/* core.respond_file(number, root, path): a file below the folder `root`; path percent-encoded. */
+static int core_respond_file(lua_State *L) {
+    uint64_t number = (uint64_t)luaL_checkinteger(L, 1);
+    const char *root = luaL_checkstring(L, 2);
+    const char *path = luaL_checkstring(L, 3);
+    const struct http_responder *responder = &vm_of(L)->responder;
+    responder->respond_file(responder->user, number, root, path);
+    return 0;
+}
+
+const luaL_Reg bind_server_functions[] = {
+    {"log", core_log},
+    {"log_enabled", core_log_enabled},
+    {"logs_refusals", core_logs_refusals},
+    {"stats", core_stats},
+    {"count_error", core_count_error},
+    {"now", core_now},
+    {"environment", core_environment},
+    {"respond", core_respond},
+    {"respond_file", core_respond_file},
+    {NULL, NULL},
+};

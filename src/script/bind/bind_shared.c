@@ -1,0 +1,306 @@
+/* bind_shared.c -- tidewire.core: the stores that all workers see. shared.lua makes tw.shared of
+ * these.
+ *
+ * A store is an integer here, the same in every worker. Values are copied out into memory of Lua's
+ * own before anything that can throw is called, so no lock is held and nothing is lost when it
+ * does. */
+#include "core/store/shared.h"
+
+#include "script/vm/vm_internal.h"
+
+#include <limits.h>
+#include <math.h>
+#include <string.h>
+
+enum { SMALL_TEXT = 1024 }; /* copied by way of the C stack */
+
+static struct store *check_store(lua_State *L) {
+    struct store *store = shared_find(vm_of(L)->options.shared, luaL_checkinteger(L, 1));
+    luaL_argcheck(L, store != NULL, 1, "no such store");
+    return store;
+}
+
+static struct slice check_key(lua_State *L) {
+    struct slice key;
+    luaL_checktype(L, 2, LUA_TSTRING); /* a number would become a text */
+    key.bytes = lua_tolstring(L, 2, &key.len);
+    luaL_argcheck(L, key.len <= STORE_MAX_KEY_BYTES, 2, "the key is too long");
+    return key;
+}
+
+static struct store_value check_value(lua_State *L, int index) {
+    struct store_value value = {.type = STORE_TEXT};
+    switch (lua_type(L, index)) {
+    case LUA_TBOOLEAN:
+        value.type = STORE_BOOLEAN;
+        value.boolean = lua_toboolean(L, index);
+        break;
+    case LUA_TNUMBER:
+        if (lua_isinteger(L, index)) {
+            value.type = STORE_INTEGER;
+            value.integer = lua_tointeger(L, index);
+        } else {
+            value.type = STORE_NUMBER;
+            value.number = lua_tonumber(L, index);
+        }
+        break;
+    case LUA_TSTRING:
+        value.text.bytes = lua_tolstring(L, index, &value.text.len);
+        break;
+    default:
+        luaL_argerror(L, index, "a string, a number or a boolean is needed");
+    }
+    return value;
+}
+
+static struct store_value check_number(lua_State *L, int index) {
+    luaL_checktype(L, index, LUA_TNUMBER);
+    return check_value(L, index);
+}
+
+/* Milliseconds of a time in seconds; 0 where there is none. */
+static uint64_t check_ttl(lua_State *L, int index) {
+    if (lua_isnoneornil(L, index))
+        return 0;
+    lua_Number seconds = luaL_checknumber(L, index);
+    luaL_argcheck(L, seconds > 0 && seconds <= 1e12, index, "seconds, more than 0");
+    return (uint64_t)ceil(seconds * 1000);
+}
+
+static void push_value(lua_State *L, const struct store_value *value) {
+    switch (value->type) {
+    case STORE_BOOLEAN:
+        lua_pushboolean(L, value->boolean);
+        break;
+    case STORE_INTEGER:
+        lua_pushinteger(L, value->integer);
+        break;
+    case STORE_NUMBER:
+        lua_pushnumber(L, value->number);
+        break;
+    case STORE_TEXT:
+        lua_pushlstring(L, value->text.bytes, value->text.len);
+        break;
+    }
+}
+
+static int push_failure(lua_State *L, const char *why) {
+    luaL_pushfail(L);
+    lua_pushstring(L, why);
+    return 2;
+}
+
+/* core.shared_open(name, max_bytes) -> the store's integer, its ceiling | nil: there are too many
+ * stores */
+static int core_shared_open(lua_State *L) {
+    struct slice name;
+    name.bytes = luaL_checklstring(L, 1, &name.len);
+    lua_Integer max_bytes = luaL_checkinteger(L, 2);
+    luaL_argcheck(L, max_bytes > 0, 2, "more than 0 expected");
+    struct shared *shared = vm_of(L)->options.shared;
+    int number = shared_open(shared, name, (size_t)max_bytes);
+    if (number < 0) {
+        luaL_pushfail(L);
+        return 1;
+    }
+    lua_pushinteger(L, number);
+    lua_pushinteger(L, (lua_Integer)store_max_bytes(shared_find(shared, number)));
+    return 2;
+}
+
+/* core.shared_get(store, key) -> value | nil */
+static int core_shared_get(lua_State *L) {
+    struct store *store = check_store(L);
+    struct slice key = check_key(L);
+    struct store_value value;
+    char small[SMALL_TEXT];
+    enum store_result result = store_get(store, key, &value, small, sizeof small);
+    while (result == STORE_OK && value.type == STORE_TEXT && value.text.bytes == NULL) {
+        size_t size = value.text.len; /* another worker may make it longer meanwhile */
+        lua_settop(L, 2);
+        char *buffer = lua_newuserdatauv(L, size, 0);
+        result = store_get(store, key, &value, buffer, size);
+    }
+    if (result == STORE_OK)
+        push_value(L, &value);
+    else
+        lua_pushnil(L);
+    return 1;
+}
+
+/* core.shared_set(store, key, value, ttl|nil) -> true | nil, "full" */
+static int core_shared_set(lua_State *L) {
+    struct store *store = check_store(L);
+    struct slice key = check_key(L);
+    struct store_value value = check_value(L, 3);
+    if (store_set(store, key, &value, check_ttl(L, 4)) == STORE_FULL)
+        return push_failure(L, "full");
+    lua_pushboolean(L, true);
+    return 1;
+}
+
+/* core.shared_add(store, key, value, ttl|nil) -> true | false: there is one | nil, "full" */
+static int core_shared_add(lua_State *L) {
+    struct store *store = check_store(L);
+    struct slice key = check_key(L);
+    struct store_value value = check_value(L, 3);
+    enum store_result result = store_add(store, key, &value, check_ttl(L, 4));
+    if (result == STORE_FULL)
+        return push_failure(L, "full");
+    lua_pushboolean(L, result == STORE_OK);
+    return 1;
+}
+
+/* core.shared_incr(store, key, by, initial, ttl|nil) -> number | nil, "full"|"not a
+ * number"|"overflow" */
+static int core_shared_incr(lua_State *L) {
+    struct store *store = check_store(L);
+    struct slice key = check_key(L);
+    struct store_value by = check_number(L, 3), initial = check_number(L, 4), now;
+    switch (store_incr(store, key, &by, &initial, check_ttl(L, 5), &now)) {
+    case STORE_OK:
+        push_value(L, &now);
+        return 1;
+    case STORE_NO_NUMBER:
+        return push_failure(L, "not a number");
+    case STORE_OVERFLOW:
+        return push_failure(L, "overflow");
+    default:
+        return push_failure(L, "full");
+    }
+}
+
+/* core.shared_delete(store, key) -> boolean: was it there? */
+static int core_shared_delete(lua_State *L) {
+    struct store *store = check_store(L);
+    lua_pushboolean(L, store_delete(store, check_key(L)));
+    return 1;
+}
+
+/* core.shared_expire(store, key, ttl|nil) -> boolean: is it there? */
+static int core_shared_expire(lua_State *L) {
+    struct store *store = check_store(L);
+    struct slice key = check_key(L);
+    lua_pushboolean(L, store_expire(store, key, check_ttl(L, 3)));
+    return 1;
+}
+
+/* ---- all there are ---- */
+
+typedef size_t (*read_fn)(struct store *store, size_t max, char *buffer, size_t size,
+                          size_t *count);
+
+/* What a store's entries are read into: memory of Lua's own at index 3, which lives until the call
+ * returns. */
+static const char *read_all(lua_State *L, read_fn read, size_t *count) {
+    struct store *store = check_store(L);
+    lua_Integer max = luaL_optinteger(L, 2, LUA_MAXINTEGER);
+    luaL_argcheck(L, max > 0, 2, "more than 0 expected");
+    lua_settop(L, 2);
+    char *buffer = NULL;
+    size_t size = 0, needed = read(store, (size_t)max, NULL, 0, count);
+    while (needed > size) {
+        size = needed + needed / 4 + 1024; /* other workers may add some meanwhile */
+        lua_settop(L, 2);
+        buffer = lua_newuserdatauv(L, size, 0);
+        needed = read(store, (size_t)max, buffer, size, count);
+    }
+    lua_settop(L, 3);
+    return buffer;
+}
+
+static const char *push_key(lua_State *L, const char *at) {
+    uint16_t len;
+    memcpy(&len, at, sizeof len);
+    lua_pushlstring(L, at + sizeof len, len);
+    return at + sizeof len + len;
+}
+
+/* core.shared_keys(store, max|nil) -> a list, in no order */
+static int core_shared_keys(lua_State *L) {
+    size_t count;
+    const char *at = read_all(L, store_keys, &count);
+    lua_newtable(L); /* list */
+    for (size_t i = 0; i < count; i++) {
+        at = push_key(L, at);
+        lua_rawseti(L, -2, (lua_Integer)i + 1);
+    }
+    return 1;
+}
+
+static const char *take(const char *at, void *value, size_t len) {
+    memcpy(value, at, len);
+    return at + len;
+}
+
+static const char *push_entry_value(lua_State *L, const char *at) {
+    unsigned char type, boolean;
+    struct store_value value;
+    at = take(at, &type, 1);
+    value.type = type;
+    switch (value.type) {
+    case STORE_BOOLEAN:
+        at = take(at, &boolean, 1);
+        value.boolean = boolean != 0;
+        break;
+    case STORE_INTEGER:
+        at = take(at, &value.integer, sizeof value.integer);
+        break;
+    case STORE_NUMBER:
+        at = take(at, &value.number, sizeof value.number);
+        break;
+    case STORE_TEXT:
+        at = take(at, &value.text.len, sizeof value.text.len);
+        value.text.bytes = at;
+        at += value.text.len;
+        break;
+    }
+    push_value(L, &value);
+    return at;
+}
+
+/* core.shared_entries(store, max|nil) -> a table of values by their keys */
+static int core_shared_entries(lua_State *L) {
+    size_t count;
+    const char *at = read_all(L, store_entries, &count);
+    lua_createtable(L, 0, count < INT_MAX ? (int)count : INT_MAX); /* entries */
+    for (size_t i = 0; i < count; i++) {
+        at = push_key(L, at);
+        at = push_entry_value(L, at);
+        lua_rawset(L, -3);
+    }
+    return 1;
+}
+
+/* core.shared_exchange(store, key, expected|nil, value|nil, ttl|nil) -> true | false: something
+ * else is there by now | nil, "full" */
+static int core_shared_exchange(lua_State *L) {
+    struct store *store = check_store(L);
+    struct slice key = check_key(L);
+    struct store_value expected = {0}, value = {0};
+    bool expects = !lua_isnoneornil(L, 3), puts = !lua_isnoneornil(L, 4);
+    if (expects)
+        expected = check_value(L, 3);
+    if (puts)
+        value = check_value(L, 4);
+    enum store_result result = store_exchange(store, key, expects ? &expected : NULL,
+                                              puts ? &value : NULL, check_ttl(L, 5));
+    if (result == STORE_FULL)
+        return push_failure(L, "full");
+    lua_pushboolean(L, result == STORE_OK);
+    return 1;
+}
+
+const luaL_Reg bind_shared_functions[] = {
+    {"shared_open", core_shared_open},
+    {"shared_get", core_shared_get},
+    {"shared_set", core_shared_set},
+    {"shared_add", core_shared_add},
+    {"shared_incr", core_shared_incr},
+    {"shared_delete", core_shared_delete},
+    {"shared_expire", core_shared_expire},
+    {"shared_keys", core_shared_keys},
+    {"shared_entries", core_shared_entries},
+    {"shared_exchange", core_shared_exchange},
+    {NULL, NULL},
+};

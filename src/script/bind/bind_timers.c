@@ -1,0 +1,248 @@
+/* bind_timers.c -- tidewire.core: timers of scripts, known to Lua by an integer.
+ *
+ * They wait in one heap, by the moment at which they are due. The loop has a single timer, which
+ * only wakes it for the first of them: vm_turn() calls them, so that sockets have their turn after
+ * each pass. A pass calls what was due when it began, the longest due first, and ends after
+ * TURN_SLICE_NS: a timer that starts itself anew, or many that together take longer than their
+ * period, hold nobody up but each other. A repeating one counts its ticks from its start, so it
+ * does not drift; ticks that the loop was too late for are left out and counted. When one fires,
+ * dispatch.lua's `timer` is told its integer. */
+#include "script/vm/vm_internal.h"
+
+#include "base/clock.h"
+#include "base/heap.h"
+#include "base/mem.h"
+#include "base/table.h"
+#include "base/turn.h"
+
+#include <string.h>
+
+/* A line of a script that has started repeating timers which still run. */
+struct timer_place {
+    struct table_entry in; /* its key: "app.lua:12" */
+    uint32_t timers;
+    char text[];
+};
+
+struct bind_timer {
+    struct heap_node due; /* its key: when, in monotonic nanoseconds */
+    uint64_t number;
+    uint64_t period_ns;        /* 0: once */
+    struct timer_place *place; /* of a repeating one */
+    unsigned generation;       /* of the code that has started it */
+    bool is_sleep;             /* it wakes a hook that waits, and is no timer of the script's */
+};
+
+struct timer_queue {
+    uv_timer_t wake;
+    struct heap due;
+    struct table places;
+    uint64_t luv_began_ns; /* when timers of luv's began to be called in this turn; 0: none was */
+    /* The last moment that was told: none is told twice, so that timers of the same delay fire in
+     * the order of their start, and what a pass starts is due after the pass. */
+    uint64_t now_ns;
+};
+
+/* Nanoseconds, more than ever before. */
+static uint64_t now_of(struct timer_queue *queue) {
+    uint64_t now = clock_monotonic_ns();
+    queue->now_ns = now > queue->now_ns ? now : queue->now_ns + 1;
+    return queue->now_ns;
+}
+
+static struct bind_timer *first_of(const struct timer_queue *queue) {
+    struct heap_node *node = heap_peek(&queue->due);
+    return node == NULL ? NULL : HEAP_OWNER(node, struct bind_timer, due);
+}
+
+/* ---- where repeating timers were started ---- */
+
+static struct timer_place *place_take(struct vm *vm, lua_State *L) {
+    struct table *places = &vm->timer_queue->places;
+    struct slice text;
+    vm_push_place(L, L);
+    text.bytes = lua_tolstring(L, -1, &text.len);
+    struct table_entry *found = table_find(places, text);
+    struct timer_place *place = found == NULL ? NULL : TABLE_OWNER(found, struct timer_place, in);
+    if (place == NULL) {
+        place = mem_zalloc(sizeof *place + text.len + 1);
+        memcpy(place->text, text.bytes, text.len);
+        place->in.key = (struct slice){place->text, text.len};
+        table_add(places, &place->in);
+    }
+    place->timers++;
+    stats_add(&vm->hub->stats.repeating_timers, 1);
+    lua_pop(L, 1);
+    return place;
+}
+
+static void place_give(struct vm *vm, struct timer_place *place) {
+    if (place == NULL)
+        return;
+    stats_add(&vm->hub->stats.repeating_timers, (uint64_t)-1);
+    if (--place->timers > 0)
+        return;
+    table_remove(&vm->timer_queue->places, &place->in);
+    mem_free(place);
+}
+
+void vm_timers(struct vm *vm, void (*f)(void *user, unsigned generation, const char *where),
+               void *user) {
+    uint32_t at = 0;
+    for (const struct bind_timer *timer; (timer = slots_next(&vm->timers, &at)) != NULL;)
+        if (!timer->is_sleep)
+            f(user, timer->generation, timer->place == NULL ? NULL : timer->place->text);
+}
+
+/* ---- timers ---- */
+
+static void end(struct vm *vm, struct bind_timer *timer) {
+    place_give(vm, timer->place);
+    slots_remove(&vm->timers, timer->number);
+    heap_remove(&vm->timer_queue->due, &timer->due);
+    mem_free(timer);
+}
+
+/* ---- the turn ---- */
+
+/* Moves a repeating timer on. Returns how many ticks are left out. */
+static uint64_t move_on(struct timer_queue *queue, struct bind_timer *timer) {
+    uint64_t now = now_of(queue), next = timer->due.key + timer->period_ns, skipped = 0;
+    if (next <= now) {
+        skipped = (now - next) / timer->period_ns + 1;
+        next += skipped * timer->period_ns;
+    }
+    heap_set(&queue->due, &timer->due, next);
+    return skipped;
+}
+
+static void fire(struct vm *vm, struct bind_timer *timer) {
+    struct task *task = vm_task(vm, EVENT_TIMER, 0);
+    uint64_t skipped = 0;
+    task->generation = timer->generation;
+    lua_pushinteger(task->co, (lua_Integer)timer->number);
+    if (timer->period_ns == 0)
+        end(vm, timer);
+    else
+        skipped = move_on(vm->timer_queue, timer);
+    lua_pushinteger(task->co, (lua_Integer)skipped);
+    vm_run_hook(task, 2);
+}
+
+void bind_timers_run(struct vm *vm) {
+    struct timer_queue *queue = vm->timer_queue;
+    queue->luv_began_ns = 0;
+    struct bind_timer *timer = first_of(queue);
+    if (timer == NULL)
+        return;
+    uint64_t began = now_of(queue);
+    while (timer != NULL && timer->due.key <= began) {
+        fire(vm, timer);
+        if (clock_monotonic_ns() - began >= TURN_SLICE_NS)
+            return;
+        timer = first_of(queue);
+    }
+}
+
+/* The loop goes on; vm_turn() does the rest. */
+static void on_wake(uv_timer_t *wake) {
+    (void)wake;
+}
+
+void bind_timers_arm(struct vm *vm) {
+    struct timer_queue *queue = vm->timer_queue;
+    const struct bind_timer *timer = first_of(queue);
+    if (timer == NULL) {
+        uv_timer_stop(&queue->wake);
+        return;
+    }
+    uint64_t now = clock_monotonic_ns(), due = timer->due.key;
+    uv_timer_start(&queue->wake, on_wake, due > now ? (due - now + 999999) / 1000000 : 0, 0);
+}
+
+bool bind_timers_wait(const struct vm *vm) {
+    return first_of(vm->timer_queue) != NULL;
+}
+
+/* ---- for Lua ---- */
+
+/* core.timer(seconds, repeats, is_sleep|nil) -> integer. is_sleep: it belongs to a hook that
+ * waits. */
+static int core_timer(lua_State *L) {
+    struct vm *vm = vm_of(L);
+    struct timer_queue *queue = vm->timer_queue;
+    lua_Number seconds = luaL_checknumber(L, 1);
+    bool repeats = lua_toboolean(L, 2);
+    luaL_argcheck(L, seconds >= 0 && seconds <= 1e9, 1, "seconds from 0 to 1e9 expected");
+    luaL_argcheck(L, !repeats || seconds >= 0.001, 1, "a period of 0.001 seconds or more expected");
+    struct bind_timer *timer = mem_zalloc(sizeof *timer);
+    uint64_t ns = (uint64_t)(seconds * 1e9);
+    timer->period_ns = repeats ? ns : 0;
+    timer->generation = vm->current == NULL ? vm->generation : vm->current->generation;
+    timer->is_sleep = lua_toboolean(L, 3);
+    timer->number = slots_add(&vm->timers, timer);
+    if (timer->number == 0) {
+        mem_free(timer);
+        return luaL_error(L, "too many timers");
+    }
+    heap_set(&queue->due, &timer->due, now_of(queue) + ns);
+    if (repeats)
+        timer->place = place_take(vm, L);
+    lua_pushinteger(L, (lua_Integer)timer->number);
+    return 1;
+}
+
+/* core.timer_cancel(integer) -> boolean: was it running? */
+static int core_timer_cancel(lua_State *L) {
+    struct vm *vm = vm_of(L);
+    struct bind_timer *timer = slots_find(&vm->timers, (uint64_t)luaL_checkinteger(L, 1));
+    if (timer != NULL)
+        end(vm, timer);
+    lua_pushboolean(L, timer != NULL);
+    return 1;
+}
+
+/* core.luv_slice_over() -> boolean: timers of luv's have had their slice of this turn. The first
+ * that asks begins it. */
+static int core_luv_slice_over(lua_State *L) {
+    struct timer_queue *queue = vm_of(L)->timer_queue;
+    uint64_t now = clock_monotonic_ns();
+    if (queue->luv_began_ns == 0)
+        queue->luv_began_ns = now;
+    lua_pushboolean(L, now - queue->luv_began_ns >= TURN_SLICE_NS);
+    return 1;
+}
+
+const luaL_Reg bind_timers_functions[] = {
+    {"luv_slice_over", core_luv_slice_over},
+    {"timer", core_timer},
+    {"timer_cancel", core_timer_cancel},
+    {NULL, NULL},
+};
+
+/* ---- life ---- */
+
+void bind_timers_open(struct vm *vm) {
+    vm->timer_queue = mem_zalloc(sizeof *vm->timer_queue);
+    uv_timer_init(vm->loop, &vm->timer_queue->wake);
+    vm->timer_queue->wake.data = vm->timer_queue;
+}
+
+void bind_timers_end_all(struct vm *vm) {
+    uint32_t at = 0;
+    for (struct bind_timer *timer; (timer = slots_next(&vm->timers, &at)) != NULL;)
+        end(vm, timer);
+    uv_timer_stop(&vm->timer_queue->wake);
+}
+
+static void on_closed(uv_handle_t *wake) {
+    mem_free(wake->data);
+}
+
+void bind_timers_close(struct vm *vm) {
+    bind_timers_end_all(vm);
+    heap_close(&vm->timer_queue->due);
+    table_close(&vm->timer_queue->places);
+    uv_close((uv_handle_t *)&vm->timer_queue->wake, on_closed);
+    vm->timer_queue = NULL;
+}

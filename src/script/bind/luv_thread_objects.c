@@ -1,0 +1,233 @@
+/* luv_thread_objects.c -- the Lua objects of uv.new_thread's threads.
+ *
+ * Each lives for as long as its thread, which is joined once.
+ * Who joins a thread depends on the version of luv.
+ * With 1.44, it is whoever calls its join, and luv keeps no reference to the object, which the
+ * thread uses: a table in the state that has started threads keeps their objects until these are
+ * joined.
+ * With 1.48, luv joins a thread that has ended and was not joined before. An asynchronous handle,
+ * which is a part of the object, is open in the loop of that state for so long. luv keeps the
+ * object until then, and uses the lua_State that has called uv.new_thread. So this is a coroutine
+ * that is never collected; luv's own join is called, which tells luv, and only while the handle is
+ * in the loop; and the loop runs until the handle is closed, before the state is. */
+#include "script/bind/luv_bridge.h"
+
+#include "script/vm/vm_internal.h"
+#include "script/vm/wrap.h"
+
+#include <lauxlib.h>
+#include <luv/luv.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+
+/* Threads of all states that have not ended. */
+static atomic_int running;
+
+/* Does luv join threads? Known when it has started the first. */
+enum joiner { JOINER_UNKNOWN, JOINER_CALLER, JOINER_LUV };
+static atomic_int joiner = JOINER_UNKNOWN;
+
+/* Fields of the registry. */
+#define THREADS                                                                                    \
+    "tidewire.luv_threads" /* { [thread] = true; false: detached }; false: the state ends */
+#define STARTER  "tidewire.luv_starter" /* the coroutine that calls luv's new_thread */
+#define LUV_JOIN "tidewire.luv_join"    /* luv's own function */
+
+int luv_running_threads(void) {
+    return atomic_load(&running);
+}
+
+void luv_thread_ended(void) {
+    atomic_fetch_sub(&running, 1);
+}
+
+/* ---- joining ---- */
+
+struct search {
+    const char *begin, *end;
+    bool found;
+};
+
+static void look_at(uv_handle_t *handle, void *argument) {
+    struct search *search = argument;
+    const char *place = (const char *)handle;
+    if (place >= search->begin && place < search->end)
+        search->found = true;
+}
+
+/* Is a handle of the state's loop a part of the object at the index? */
+static bool has_handle(lua_State *L, int thread) {
+    const char *begin = lua_touserdata(L, thread);
+    struct search search = {begin, begin + lua_rawlen(L, thread), false};
+    uv_walk(luv_loop(L), look_at, &search);
+    return search.found;
+}
+
+/* Has luv joined the thread at the index? */
+static bool is_joined(lua_State *L, int thread) {
+    return atomic_load(&joiner) == JOINER_LUV && !has_handle(L, thread);
+}
+
+/* Pushes the table of threads that were not joined. False: there is none; what is pushed is not a
+ * table. */
+static bool push_threads(lua_State *L) {
+    return lua_getfield(L, LUA_REGISTRYINDEX, THREADS) == LUA_TTABLE;
+}
+
+/* Joins the thread at one index, and takes it out of the table at the other. Pushes what luv's join
+ * does, and returns its number. */
+static int join(lua_State *L, int thread, int threads) {
+    int top = lua_gettop(L);
+    lua_pushvalue(L, thread);
+    lua_pushnil(L);
+    lua_rawset(L, threads);
+    if (is_joined(L, thread)) {
+        lua_pushboolean(L, 1);
+        return 1;
+    }
+    lua_getfield(L, LUA_REGISTRYINDEX, LUV_JOIN);
+    lua_pushvalue(L, thread);
+    lua_call(L, 1, LUA_MULTRET);
+    return lua_gettop(L) - top;
+}
+
+void luv_join_threads(lua_State *L) {
+    int top = lua_gettop(L), threads = top + 1;
+    if (push_threads(L))
+        for (lua_pushnil(L); lua_next(L, threads); lua_settop(L, threads + 1)) /* thread, true */
+            if (lua_toboolean(L, threads + 2))
+                join(L, threads + 1, threads); /* a field may be cleared meanwhile */
+    lua_settop(L, top);
+}
+
+void luv_refuse_threads(lua_State *L) {
+    lua_pushboolean(L, 0);
+    lua_setfield(L, LUA_REGISTRYINDEX, THREADS);
+}
+
+/* ---- starting ---- */
+
+/* A coroutine that lives as long as the state. */
+static lua_State *starter(lua_State *L) {
+    if (lua_getfield(L, LUA_REGISTRYINDEX, STARTER) != LUA_TTHREAD) {
+        lua_pop(L, 1);
+        lua_newthread(L);
+        lua_pushvalue(L, -1);
+        lua_setfield(L, LUA_REGISTRYINDEX, STARTER);
+    }
+    lua_State *co = lua_tothread(L, -1);
+    lua_pop(L, 1);
+    return co;
+}
+
+/* Calls luv's function, the first upvalue, in the starter: the arguments on the stack become the
+ * results, or an error. Returns a status. */
+static int start(lua_State *L) {
+    lua_State *co = starter(L);
+    int arguments = lua_gettop(L);
+    if (!lua_checkstack(co, arguments + LUA_MINSTACK))
+        return luaL_error(L, "uv.new_thread: out of memory");
+    lua_pushvalue(L, lua_upvalueindex(1));
+    lua_insert(L, 1);
+    lua_xmove(L, co, arguments + 1); /* none if it is the same: a finalizer's call */
+    int below = lua_gettop(co) - arguments - 1;
+    int status = lua_pcall(co, arguments, LUA_MULTRET, 0);
+    lua_xmove(co, L, lua_gettop(co) - below);
+    return status;
+}
+
+/* Remembers the thread at the index. luv keeps those that it joins. */
+static void keep(lua_State *L, int thread) {
+    if (atomic_load(&joiner) == JOINER_UNKNOWN)
+        atomic_store(&joiner, has_handle(L, thread) ? JOINER_LUV : JOINER_CALLER);
+    if (!push_threads(L)) {
+        lua_pop(L, 1);
+        lua_newtable(L);
+        if (atomic_load(&joiner) == JOINER_LUV) {
+            lua_createtable(L, 0, 1);
+            lua_pushliteral(L, "k");
+            lua_setfield(L, -2, "__mode");
+            lua_setmetatable(L, -2);
+        }
+        lua_pushvalue(L, -1);
+        lua_setfield(L, LUA_REGISTRYINDEX, THREADS);
+    }
+    lua_pushvalue(L, thread);
+    lua_pushboolean(L, 1);
+    lua_rawset(L, -3);
+    lua_pop(L, 1);
+}
+
+/* uv.new_thread([options,] entry, ...) */
+static int new_thread(lua_State *L) {
+    int entry = lua_istable(L, 1) ? 2 : 1;
+    luv_check_code(L, entry, "new_thread");
+    luv_check_count(L, lua_gettop(L) - entry, "new_thread");
+    if (lua_getfield(L, LUA_REGISTRYINDEX, THREADS) == LUA_TBOOLEAN)
+        return luaL_error(L, "uv.new_thread: what has called it is about to end");
+    lua_pop(L, 1);
+    if (luv_running_threads() == 0 && atomic_load(&joiner) == JOINER_CALLER)
+        luv_join_threads(L); /* those that nobody has asked for */
+    atomic_fetch_add(&running, 1);
+    int status = start(L);
+    if (status != LUA_OK || lua_type(L, 1) != LUA_TUSERDATA)
+        atomic_fetch_sub(&running, 1);
+    if (status != LUA_OK)
+        return lua_error(L);
+    if (lua_type(L, 1) == LUA_TUSERDATA)
+        keep(L, 1);
+    return lua_gettop(L);
+}
+
+/* ---- methods ---- */
+
+static int push_joined_already(lua_State *L) {
+    luaL_pushfail(L);
+    lua_pushliteral(L, "ESRCH: it was joined already");
+    lua_pushliteral(L, "ESRCH");
+    return 3;
+}
+
+/* Leaves on the stack the thread, which is the argument, and the table of threads, if there is one.
+ * Can the thread be joined? */
+static bool can_be_joined(lua_State *L) {
+    luaL_checkudata(L, 1, "uv_thread");
+    lua_settop(L, 1);
+    if (!push_threads(L))
+        return false;
+    lua_pushvalue(L, 1);
+    lua_rawget(L, 2);
+    bool can = lua_toboolean(L, 3);
+    lua_settop(L, 2);
+    return can;
+}
+
+/* thread:join() */
+static int join_thread(lua_State *L) {
+    return can_be_joined(L) ? join(L, 1, 2) : push_joined_already(L);
+}
+
+/* thread:detach(), of later versions of luv's */
+static int detach_thread(lua_State *L) {
+    if (!can_be_joined(L))
+        return push_joined_already(L);
+    lua_pushvalue(L, 1);
+    lua_pushboolean(L, 0); /* its object must stay */
+    lua_rawset(L, 2);
+    if (is_joined(L, 1)) {
+        lua_pushboolean(L, 1);
+        return 1;
+    }
+    lua_settop(L, 1);
+    return wrap_call(L);
+}
+
+void luv_thread_objects_open(lua_State *L) {
+    lua_getfield(L, -1, "thread_join");
+    lua_setfield(L, LUA_REGISTRYINDEX, LUV_JOIN);
+    wrap_function(L, "new_thread", new_thread);
+    wrap_function(L, "thread_join", join_thread);
+    wrap_function(L, "thread_detach", detach_thread);
+    wrap_method(L, "uv_thread", "join", join_thread);
+    wrap_method(L, "uv_thread", "detach", detach_thread);
+}

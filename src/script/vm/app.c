@@ -1,0 +1,101 @@
+/* app.c -- what an app asks of the server, read from the table that app.lua made. See app.h.
+ *
+ * Values were checked by options.lua; here they only change their form. */
+#include "script/vm/app.h"
+
+#include "base/mem.h"
+#include "script/vm/vm_internal.h"
+
+const char app_shapes_differ[] = "the app has other endpoints or codecs in some workers than in "
+                                 "others; they may not depend on tw.worker, on "
+                                 "chance or on time";
+
+static char *text_field(lua_State *L, int index, const char *name) {
+    lua_getfield(L, index, name);
+    char *text = mem_strdup(lua_tostring(L, -1));
+    lua_pop(L, 1);
+    return text;
+}
+
+static lua_Number number_field(lua_State *L, int index, const char *name) {
+    lua_getfield(L, index, name);
+    lua_Number value = lua_tonumber(L, -1);
+    lua_pop(L, 1);
+    return value;
+}
+
+static uint32_t count_field(lua_State *L, int index, const char *name) {
+    lua_getfield(L, index, name);
+    uint32_t count = lua_istable(L, -1) ? (uint32_t)lua_rawlen(L, -1) : 0;
+    lua_pop(L, 1);
+    return count;
+}
+
+static void read_listen(struct app *app, lua_State *L, int index) {
+    lua_getfield(L, index, "listen");
+    app->listen_count = (size_t)lua_rawlen(L, -1);
+    app->listen = mem_zalloc(app->listen_count * sizeof *app->listen);
+    for (size_t i = 0; i < app->listen_count; i++) {
+        lua_rawgeti(L, -1, (lua_Integer)i + 1);
+        app->listen[i] = mem_strdup(lua_tostring(L, -1));
+        lua_pop(L, 1);
+    }
+    lua_pop(L, 1);
+}
+
+/* "auto": one a processor that the process may use. */
+static unsigned read_workers(lua_State *L, int index) {
+    unsigned workers = (unsigned)number_field(L, index, "workers");
+    unsigned processors = uv_available_parallelism();
+    if (workers == 0)
+        workers = processors < BUS_MAX_WORKERS ? processors : BUS_MAX_WORKERS;
+    return workers;
+}
+
+struct app *app_read(lua_State *L, int index) {
+    struct app *app = mem_zalloc(sizeof *app);
+    read_listen(app, L, index);
+    lua_getfield(L, index, "listen_given");
+    app->listen_given = lua_toboolean(L, -1);
+    lua_pop(L, 1);
+    app->admin = text_field(L, index, "admin");
+    app->certificate = text_field(L, index, "certificate");
+    app->key = text_field(L, index, "key");
+    app->shape = text_field(L, index, "shape");
+    app->sources = text_field(L, index, "sources");
+    app->workers = read_workers(L, index);
+    app->endpoint_count = count_field(L, index, "endpoints");
+    app->route_count = count_field(L, index, "http");
+    lua_getfield(L, index, "limits");
+    int limits = lua_gettop(L);
+    app->max_connections = (uint32_t)number_field(L, limits, "connections");
+    app->per_address = (uint32_t)number_field(L, limits, "per_address");
+    app->handshake_seconds = number_field(L, limits, "handshake_seconds");
+    app->half_closed_seconds = number_field(L, limits, "half_closed_seconds");
+    app->header_bytes = (size_t)number_field(L, limits, "header_bytes");
+    app->receive_backlog = (size_t)number_field(L, limits, "receive_backlog");
+    app->upload_backlog = (size_t)number_field(L, limits, "upload_backlog");
+    app->upload_backlog_per_address = (size_t)number_field(L, limits, "upload_backlog_per_address");
+    app->response_backlog = (size_t)number_field(L, limits, "response_backlog");
+    app->response_backlog_per_address =
+        (size_t)number_field(L, limits, "response_backlog_per_address");
+    app->send_timeout = number_field(L, limits, "send_timeout");
+    app->min_send_rate = (size_t)number_field(L, limits, "min_send_rate");
+    app->worker_backlog = (size_t)number_field(L, limits, "worker_backlog");
+    lua_pop(L, 1);
+    return app;
+}
+
+void app_free(struct app *app) {
+    if (app == NULL)
+        return;
+    for (size_t i = 0; i < app->listen_count; i++)
+        mem_free(app->listen[i]);
+    mem_free(app->listen);
+    mem_free(app->admin);
+    mem_free(app->certificate);
+    mem_free(app->key);
+    mem_free(app->shape);
+    mem_free(app->sources);
+    mem_free(app);
+}

@@ -1,0 +1,428 @@
+/* budget.c -- the end of runs that take too long. See budget.h.
+ *
+ * The signal's handler asks Lua to call on_count() before the next instruction. That looks at the
+ * real budget of what runs; when it is over, the run unwinds: the coroutine yields, which no pcall
+ * can catch, or raises an error where a C function stands between. on_count() comes again before
+ * each instruction until all has unwound, and whoever resumed the coroutine (bind_guarded.c)
+ * unwinds in turn. Only then are the coroutines closed, with as much time again for their __close
+ * methods.
+ *
+ * What of this library's own Lua code is under way comes to its end first, so that its tables are
+ * never left half changed. Where hooks are off, nothing can be ended: in a C function; in a
+ * finalizer, which is why scripts' finalizers are run by the loop (bind_guarded.c); and in the
+ * message handler of an xpcall that on_count()'s error has called, which is why theirs return at
+ * once then (guarded.lua). */
+#include "script/vm/budget_parts.h"
+
+#include "base/clock.h"
+#include "base/log/log.h"
+#include "base/mem.h"
+#include "script/vm/calls.h"
+#include "script/vm/closing.h"
+#include "script/vm/trace.h"
+#include "script/vm/vm_internal.h"
+
+#include <stdio.h>
+#include <string.h>
+
+/* What there is before an app has said anything. */
+static const double HANDLER_SECONDS = 1, LOAD_SECONDS = 5;
+
+/* So many instructions of the library are let through when time is over: it has no loop that takes
+ * more, but what a script gives it to call may. */
+enum { MOST_SPARED = 1000000 };
+
+/* A traceback through many coroutines is cut off at this. */
+enum { MOST_TRACEBACK = 6000 };
+
+#ifdef __SANITIZE_THREAD__
+#define NOT_FOR_TSAN __attribute__((no_sanitize("thread")))
+#else
+#define NOT_FOR_TSAN
+#endif
+
+/* The thread's own, for its signal handler. */
+static _Thread_local struct budget *mine;
+
+static uint64_t load(const _Atomic uint64_t *value) {
+    return atomic_load_explicit(value, memory_order_relaxed);
+}
+
+static void store(_Atomic uint64_t *place, uint64_t value) {
+    atomic_store_explicit(place, value, memory_order_relaxed);
+}
+
+/* ---- the watchdog ---- */
+
+struct budget_sample budget_sample(struct budget *budget, uint64_t cpu_ns) {
+    struct budget_sample sample = {0};
+    uint64_t run = load(&budget->run);
+    if (run % 2 == 0)
+        return sample;
+    sample.run = run;
+    if (load(&budget->seen_run) != run) {
+        store(&budget->seen_ns, cpu_ns);
+        atomic_store_explicit(&budget->seen_run, run, memory_order_release);
+        return sample;
+    }
+    sample.used_ns = cpu_ns - load(&budget->seen_ns);
+    bool extended = atomic_load_explicit(&budget->extended_run, memory_order_acquire) == run;
+    sample.is_over = sample.used_ns >= load(extended ? &budget->extended_ns : &budget->least_ns);
+    return sample;
+}
+
+uint64_t budget_least_ns(const struct budget *budget) {
+    return load(&budget->least_ns);
+}
+
+/* ---- on the worker's thread: is it over? ---- */
+
+static bool is_loading(const struct task *task) {
+    return task != NULL && (task->event == EVENT_LOAD || task->event == EVENT_RELOAD);
+}
+
+/* What the run that is under way may take. */
+static uint64_t allowed_ns(struct vm *vm) {
+    const struct task *task = vm->current;
+    if (task == NULL)
+        return vm->budget.handler_ns;
+    if (is_loading(task))
+        return vm->budget.load_ns;
+    if (task->budget_ns != 0)
+        return task->budget_ns;
+    const struct conn *conn = task->owner == 0 ? NULL : hub_find(vm->hub, task->owner);
+    return conn == NULL || conn->endpoint == NULL ? vm->budget.handler_ns
+                                                  : conn->endpoint->handler_timeout_ns;
+}
+
+static bool has_ended(struct vm *vm) {
+    struct budget *budget = &vm->budget;
+    uint64_t run = load(&budget->run);
+    if (run % 2 == 0 || atomic_load_explicit(&budget->seen_run, memory_order_acquire) != run)
+        return false; /* the signal was for another */
+    uint64_t used = clock_thread_cpu_ns() - load(&budget->seen_ns), allowed = allowed_ns(vm);
+    if (used < allowed) {
+        store(&budget->extended_ns, allowed);
+        atomic_store_explicit(&budget->extended_run, run, memory_order_release);
+        return false;
+    }
+    budget->used_ns = used;
+    budget->may_ns = allowed;
+    return true;
+}
+
+bool budget_is_library(lua_State *L, lua_Debug *activation) {
+    static const char ours[] = "@lua/tidewire/";
+    lua_getinfo(L, "S", activation);
+    return strncmp(activation->source, ours, sizeof ours - 1) == 0;
+}
+
+/* May the library go on? */
+static bool is_spared(struct budget *budget) {
+    uint64_t run = load(&budget->run);
+    if (budget->spared_run != run) {
+        budget->spared_run = run;
+        budget->spared = 0;
+    }
+    return ++budget->spared <= MOST_SPARED;
+}
+
+/* Adds the traceback of a coroutine. */
+static void add_traceback(struct budget *budget, lua_State *L) {
+    static const char between[] = "\nin a coroutine that was resumed here:";
+    calls_traceback(L, L, NULL, 0);
+    const char *text = lua_tostring(L, -1);
+    if (budget->traceback == NULL) {
+        budget->traceback = mem_strdup(text);
+    } else if (strlen(budget->traceback) < MOST_TRACEBACK) {
+        text += strcspn(text, "\n");
+        size_t before = strlen(budget->traceback);
+        budget->traceback = mem_realloc(budget->traceback, before + sizeof between + strlen(text));
+        strcpy(budget->traceback + before, between);
+        strcat(budget->traceback + before, text);
+    }
+    lua_pop(L, 1);
+}
+
+/* The run is over, here. */
+static void note(struct vm *vm, lua_State *L, lua_Debug *activation) {
+    struct budget *budget = &vm->budget;
+    const struct task *task = vm->current;
+    budget->state = BUDGET_OVER;
+    add_traceback(budget, L);
+    lua_getinfo(L, "Sl", activation);
+    bool is_file = is_loading(task) && activation->source[0] == '@'; /* not shortened, then */
+    lua_pushfstring(L, "%s:%d: ", is_file ? activation->source + 1 : activation->short_src,
+                    activation->currentline);
+    budget->where = mem_strdup(lua_tostring(L, -1));
+    lua_pop(L, 1);
+}
+
+static void on_count(lua_State *L, lua_Debug *activation) {
+    struct vm *vm = vm_of(L);
+    struct budget *budget = &vm->budget;
+    if (!budget_is_over(budget) && !has_ended(vm)) {
+        lua_sethook(L, NULL, 0, 0);
+        reload_ask(vm->current);
+        return;
+    }
+    if (budget_is_library(L, activation) && is_spared(budget)) {
+        if (!budget_is_over(budget))
+            budget->state = BUDGET_LATE;
+        return;
+    }
+    if (!budget_is_over(budget))
+        note(vm, L, activation);
+    budget_unwind(L);
+}
+
+void budget_look(struct vm *vm, lua_State *co) {
+    lua_sethook(co, NULL, 0, 0);
+    if (vm->budget.state == BUDGET_HOLDS && has_ended(vm))
+        vm->budget.state = BUDGET_LATE;
+}
+
+/* Is on_count() asked for already? A call of lua_sethook() that a signal has interrupted may leave
+ * a part of it. */
+NOT_FOR_TSAN static bool is_asked(lua_State *L) {
+    return lua_gethook(L) == on_count && lua_gethookmask(L) == LUA_MASKCOUNT &&
+           lua_gethookcount(L) == 1;
+}
+
+/* A signal comes between any two instructions of the thread, so ThreadSanitizer's own must not be
+ * among those in here.
+ *
+ * lua_sethook() visits every call that is under way on the coroutine. Where these are many, that
+ * may take longer than it takes until the next signal, and the script would never come to its next
+ * instruction. So a coroutine that was asked is left alone, and asked again after two signals, then
+ * after four and so on. */
+NOT_FOR_TSAN void budget_interrupt(void) {
+    struct budget *budget = mine;
+    if (budget == NULL)
+        return;
+    lua_State *L = atomic_load_explicit(&budget->running, memory_order_relaxed);
+    if (L == NULL)
+        return;
+    if (L != budget->asked || !is_asked(L))
+        budget->signals_between = 1;
+    else if (--budget->signals_left > 0)
+        return;
+    budget->asked = L;
+    budget->signals_between = budget->signals_left = budget->signals_between * 2;
+    lua_sethook(L, on_count, LUA_MASKCOUNT, 1); /* made to be called by signal handlers */
+}
+
+bool budget_exceed(lua_State *L, lua_Debug *activation, uint64_t used_ns) {
+    struct vm *vm = vm_of(L);
+    uint64_t allowed = allowed_ns(vm);
+    if (used_ns < allowed || budget_is_library(L, activation))
+        return false;
+    vm->budget.used_ns = used_ns;
+    vm->budget.may_ns = allowed;
+    note(vm, L, activation);
+    return true;
+}
+
+int budget_unwind(lua_State *L) {
+    if (!is_asked(L))
+        lua_sethook(L, on_count, LUA_MASKCOUNT, 1);
+    if (lua_isyieldable(L))
+        return lua_yield(L, 0);
+    return luaL_error(L, "this run is over its time");
+}
+
+void budget_abandon(lua_State *L) {
+    struct budget *budget = &vm_of(L)->budget;
+    lua_rawgeti(L, LUA_REGISTRYINDEX, budget->ended_ref); /* co, list */
+    lua_pushvalue(L, -2);
+    lua_rawseti(L, -2, budget->ended_count + 1);
+    budget->ended_count++;
+    lua_pop(L, 1);
+    add_traceback(budget, L);
+}
+
+/* ---- the end of a run ---- */
+
+/* Closes a coroutine that was ended. `L` has it at the index, and is not it. */
+static void close_ended(lua_State *L, int index) {
+    lua_State *co = lua_tothread(L, index);
+    bool was_killed = lua_status(co) != LUA_OK && lua_status(co) != LUA_YIELD;
+    lua_sethook(co, NULL, 0, 0);
+    closing_reset(L, co, was_killed);
+    lua_sethook(co, NULL, 0, 0);
+}
+
+/* (list, coroutine|nil): closes all in the list, those that were resumed last first, and the
+ * coroutine. */
+static int close_all(lua_State *L) {
+    struct budget *budget = &vm_of(L)->budget;
+    int count = budget->ended_count;
+    budget->ended_count = 0;
+    lua_newtable(L); /* for those that the closing leaves behind */
+    lua_rawseti(L, LUA_REGISTRYINDEX, budget->ended_ref);
+    for (int i = 1; i <= count; i++) {
+        lua_rawgeti(L, 1, i);
+        close_ended(L, 3);
+        lua_settop(L, 2);
+    }
+    if (lua_isthread(L, 2))
+        close_ended(L, 2);
+    return 0;
+}
+
+static void close_left_behind(struct vm *vm, struct task *task) {
+    lua_State *L = vm->L;
+    struct task *outer_task = vm->current;
+    vm->current = task; /* its budget holds */
+    lua_sethook(L, NULL, 0, 0);
+    lua_State *outer = budget_enter(&vm->budget, L);
+    lua_pushcfunction(L, close_all);
+    lua_rawgeti(L, LUA_REGISTRYINDEX, vm->budget.ended_ref);
+    if (task == NULL)
+        lua_pushnil(L);
+    else
+        lua_rawgeti(L, LUA_REGISTRYINDEX, task->ref);
+    if (lua_pcall(L, 2, 0, 0) != LUA_OK)
+        lua_pop(L, 1); /* out of memory, or over again */
+    budget_leave(&vm->budget, outer);
+    lua_sethook(L, NULL, 0, 0);
+    vm->current = outer_task;
+}
+
+/* Forgets what was noted. */
+static void begin_anew(struct budget *budget) {
+    budget->state = BUDGET_HOLDS;
+    mem_free(budget->where);
+    mem_free(budget->traceback);
+    budget->where = budget->traceback = NULL;
+}
+
+static void take_overrun(struct budget *budget, struct overrun *overrun) {
+    *overrun = (struct overrun){
+        .where = mem_strdup(budget->where == NULL ? "" : budget->where),
+        .traceback = mem_strdup(budget->traceback == NULL ? "" : budget->traceback),
+        .used_seconds = (double)budget->used_ns / 1e9,
+        .may_seconds = (double)budget->may_ns / 1e9,
+    };
+}
+
+void budget_end(struct vm *vm, struct task *task, struct overrun *overrun) {
+    struct budget *budget = &vm->budget;
+    bool is_outermost = atomic_load_explicit(&budget->running, memory_order_relaxed) == NULL;
+    take_overrun(budget, overrun);
+    if (is_outermost)
+        begin_anew(budget);
+    close_left_behind(vm, task);
+    if (is_outermost)
+        begin_anew(budget); /* the closing took too long as well */
+    stats_add(&vm->hub->stats.handler_timeouts, 1);
+    stats_add(&vm->hub->stats.script_errors, 1);
+}
+
+bool budget_close(struct task *task, struct overrun *overrun) {
+    struct vm *vm = task->vm;
+    struct task *outer_task = vm->current;
+    vm->current = task;
+    bool is_outermost = atomic_load_explicit(&vm->budget.running, memory_order_relaxed) == NULL;
+    lua_sethook(task->co, NULL, 0, 0);
+    closing_reset(vm->L, task->co, false);
+    vm->current = outer_task;
+    if (!budget_is_over(&vm->budget)) {
+        if (is_outermost)
+            begin_anew(&vm->budget); /* it may have been late */
+        return true;
+    }
+    budget_end(vm, NULL, overrun);
+    return false;
+}
+
+void budget_tell_late(struct vm *vm, const char *hook, conn_id conn) {
+    struct budget *budget = &vm->budget;
+    struct log_line line;
+    log_begin_limited(&line, LOG_WARN, "script_late");
+    if (conn != 0)
+        log_conn(&line, conn);
+    log_str(&line, "hook", hook);
+    log_num(&line, "seconds", (double)budget->used_ns / 1e9);
+    log_num(&line, "handler_timeout", (double)budget->may_ns / 1e9);
+    log_end(&line);
+    begin_anew(budget);
+}
+
+void overrun_log(struct vm *vm, const struct overrun *overrun, const char *hook, conn_id conn) {
+    struct log_line line;
+    overrun_push(vm->L, overrun, false);
+    log_begin_limited(&line, LOG_ERROR, "script_error");
+    if (conn != 0) {
+        const struct conn *found = hub_find(vm->hub, conn);
+        log_path(&line, found == NULL || found->endpoint == NULL ? NULL : found->endpoint->path);
+        log_conn(&line, conn);
+    }
+    log_str(&line, "hook", hook);
+    log_str(&line, "why", lua_tostring(vm->L, -1));
+    trace_log(&line, vm->sources, NULL, overrun->traceback);
+    log_end(&line);
+    lua_pop(vm->L, 1);
+}
+
+void overrun_free(struct overrun *overrun) {
+    mem_free(overrun->where);
+    mem_free(overrun->traceback);
+}
+
+void overrun_push(lua_State *L, const struct overrun *overrun, bool is_loading) {
+    char numbers[2][32];
+    snprintf(numbers[0], sizeof numbers[0], "%g", overrun->may_seconds);
+    snprintf(numbers[1], sizeof numbers[1], "%.2f", overrun->used_seconds);
+    if (is_loading)
+        lua_pushfstring(L, "%sloading took longer than limits.load_timeout, %s seconds of CPU time",
+                        overrun->where, numbers[0]);
+    else
+        lua_pushfstring(L,
+                        "%sended after %s seconds of CPU time; handler_timeout allows %s seconds",
+                        overrun->where, numbers[1], numbers[0]);
+}
+
+/* ---- life ---- */
+
+static uint64_t to_ns(double seconds) {
+    double ns = seconds * 1e9;
+    return ns >= 1e18 ? (uint64_t)1e18 : (uint64_t)ns;
+}
+
+void budget_lower(struct vm *vm, uint64_t ns) {
+    if (ns < load(&vm->budget.least_ns))
+        store(&vm->budget.least_ns, ns);
+}
+
+void budget_set(struct vm *vm, double handler_seconds, double load_seconds) {
+    vm->budget.handler_ns = to_ns(handler_seconds);
+    vm->budget.load_ns = to_ns(load_seconds);
+    budget_lower(vm, vm->budget.handler_ns);
+    budget_lower(vm, vm->budget.load_ns);
+}
+
+void budget_open(struct vm *vm) {
+    store(&vm->budget.least_ns, UINT64_MAX);
+    budget_set(vm, HANDLER_SECONDS, LOAD_SECONDS);
+    lua_newtable(vm->L);
+    vm->budget.ended_ref = luaL_ref(vm->L, LUA_REGISTRYINDEX);
+    mine = &vm->budget;
+}
+
+void budget_free(struct vm *vm) {
+    if (mine == &vm->budget)
+        mine = NULL;
+    begin_anew(&vm->budget);
+}
+
+#ifdef __SANITIZE_THREAD__
+/* An error of Lua's leaves functions with the C library's checked longjmp, which ThreadSanitizer
+ * does not know: it would believe that they never return, and run out of room for them. */
+#include <setjmp.h>
+__attribute__((visibility("default"))) void __longjmp_chk(jmp_buf place, int value);
+__attribute__((no_sanitize("thread"), visibility("default"))) void __longjmp_chk(jmp_buf place,
+                                                                                 int value) {
+    longjmp(place, value);
+}
+#endif

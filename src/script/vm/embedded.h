@@ -1,0 +1,22 @@
+/* embedded.h -- the files that are part of the binary.
+ *
+ * The build writes two tables of them: the Lua library (every lua/tidewire/ file) and the templates
+ * that `tidewire new` copies (lua/templates/). Read-only, so any thread may use them; they know
+ * nothing of Lua. */
+#ifndef TIDEWIRE_SCRIPT_VM_EMBEDDED_H
+#define TIDEWIRE_SCRIPT_VM_EMBEDDED_H
+
+#include <stddef.h>
+
+struct embedded_file {
+    const char *name;      /* a module's name, "tidewire.json"; of a template its path, "app.lua" */
+    const char *chunkname; /* what a traceback shows, "@lua/tidewire/json.lua" */
+    const unsigned char *bytes;
+    size_t size; /* without the NUL that follows the bytes */
+};
+
+/* Both end with an entry whose name is NULL. */
+extern const struct embedded_file embedded_files[];
+extern const struct embedded_file embedded_templates[];
+
+#endif

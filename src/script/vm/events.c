@@ -1,0 +1,145 @@
+/* events.c -- the hub's news as events of dispatch.lua.
+ *
+ * Fills struct hub_events: each function pushes plain values and runs one coroutine. */
+#include "script/vm/vm_internal.h"
+
+/* ---- the hooks of a connection ---- */
+
+static struct task *conn_task(void *user, enum vm_event event, conn_id id) {
+    struct task *task = vm_task(user, event, id);
+    lua_pushinteger(task->co, (lua_Integer)id);
+    return task;
+}
+
+static enum hook_state on_opened(void *user, conn_id id) {
+    return vm_run_hook(conn_task(user, EVENT_OPENED, id), 1);
+}
+
+static enum hook_state on_message(void *user, conn_id id, const char *bytes, size_t len,
+                                  bool binary) {
+    struct task *task = fast_path_task(user, id, binary, bytes, len);
+    if (task != NULL)
+        return vm_run_hook(task, 3);
+    task = conn_task(user, EVENT_MESSAGE, id);
+    lua_pushlstring(task->co, bytes, len);
+    lua_pushboolean(task->co, binary);
+    return vm_run_hook(task, 3);
+}
+
+static enum hook_state on_ping(void *user, conn_id id) {
+    return vm_run_hook(conn_task(user, EVENT_PING, id), 1);
+}
+
+static enum hook_state on_timeout(void *user, conn_id id) {
+    return vm_run_hook(conn_task(user, EVENT_TIMEOUT, id), 1);
+}
+
+static enum hook_state on_drained(void *user, conn_id id) {
+    return vm_run_hook(conn_task(user, EVENT_DRAINED, id), 1);
+}
+
+static enum hook_state on_reloaded(void *user, conn_id id) {
+    return vm_run_hook(conn_task(user, EVENT_RELOADED, id), 1);
+}
+
+static enum hook_state on_closed(void *user, conn_id id, unsigned code, const char *reason,
+                                 size_t len) {
+    struct task *task = conn_task(user, EVENT_CLOSED, id);
+    lua_pushinteger(task->co, code);
+    lua_pushlstring(task->co, reason == NULL ? "" : reason, len);
+    return vm_run_hook(task, 3);
+}
+
+static void on_moved(void *user, conn_id id, struct slice room, bool joined,
+                     const char *endpoint_name, const char *info) {
+    struct task *task = conn_task(user, EVENT_PRESENCE_CHANGED, id);
+    task->conn = 0; /* it is no hook of the connection's */
+    lua_pushlstring(task->co, room.bytes, room.len);
+    lua_pushboolean(task->co, joined);
+    lua_pushstring(task->co, endpoint_name);
+    lua_pushstring(task->co, info); /* nil for NULL */
+    vm_run_later(task, 5);
+}
+
+static void on_forgotten(void *user, conn_id id) {
+    struct task *task = conn_task(user, EVENT_FORGOTTEN, id);
+    task->conn = 0; /* no hook of the connection's any more */
+    vm_run_hook(task, 1);
+}
+
+/* ---- requests ---- */
+
+static int push_request(lua_State *co, const struct http_request *request) {
+    lua_pushlstring(co, request->head, request->head_len);
+    if (request->body == NULL)
+        lua_pushnil(co);
+    else
+        lua_pushlstring(co, request->body, request->body_len);
+    lua_pushstring(co, request->remote_address);
+    lua_pushboolean(co, request->secure);
+    return 4;
+}
+
+/* A string result, good until the next event: nothing collects it before Lua runs again. */
+static const char *text_at(lua_State *co, int index, size_t *len) {
+    return lua_type(co, index) == LUA_TSTRING ? lua_tolstring(co, index, len) : NULL;
+}
+
+/* dispatch.handshake returns `true, endpoint, subprotocol`; `false, status, headers, body, nil,
+ * nil, why`; or `false, code, nil, reason, endpoint, subprotocol, why`. */
+static void read_answer(lua_State *co, struct handshake_answer *answer) {
+    if (lua_toboolean(co, 1)) {
+        answer->status = 101;
+        answer->endpoint = (uint32_t)lua_tointeger(co, 2);
+        answer->subprotocol = text_at(co, 3, NULL);
+        return;
+    }
+    answer->status = (int)lua_tointeger(co, 2);
+    answer->headers = text_at(co, 3, NULL);
+    answer->body = text_at(co, 4, &answer->body_len);
+    answer->endpoint = (uint32_t)lua_tointeger(co, 5);
+    answer->subprotocol = text_at(co, 6, NULL);
+    answer->why = text_at(co, 7, NULL);
+}
+
+static void on_handshake(void *user, conn_id id, const struct http_request *request,
+                         struct handshake_answer *answer) {
+    struct vm *vm = user;
+    struct task *task = conn_task(vm, EVENT_HANDSHAKE, id);
+    task->conn = 0; /* nothing to sleep in, nothing to end */
+    vm->must_answer = true;
+    enum vm_result result = vm_run(task, 1 + push_request(task->co, request));
+    vm->must_answer = false;
+    if (result == RUN_RETURNED) {
+        read_answer(task->co, answer);
+        vm_task_done(task);
+    }
+}
+
+static void on_request(void *user, uint64_t number, const struct http_request *request) {
+    struct task *task = vm_task(user, EVENT_REQUEST, 0);
+    task->request = number;
+    lua_pushinteger(task->co, (lua_Integer)number);
+    vm_run_hook(task, 1 + push_request(task->co, request));
+}
+
+struct http_handler vm_http_handler(struct vm *vm) {
+    return (struct http_handler){on_request, vm};
+}
+
+void vm_set_http_responder(struct vm *vm, struct http_responder responder) {
+    vm->responder = responder;
+}
+
+const struct hub_events vm_hub_events = {
+    .handshake = on_handshake,
+    .opened = on_opened,
+    .message = on_message,
+    .ping = on_ping,
+    .timeout = on_timeout,
+    .drained = on_drained,
+    .reloaded = on_reloaded,
+    .closed = on_closed,
+    .moved = on_moved,
+    .forgotten = on_forgotten,
+};

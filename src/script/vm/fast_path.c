@@ -1,0 +1,71 @@
+/* fast_path.c -- messages that need no looking at go fast_path to handle_message.
+ *
+ * Of endpoints whose codec changes nothing and whose heartbeat looks at nothing: C calls the
+ * script's function with the object, the payload and the kind, without a function of the library
+ * between, which took a tenth of a short message's instructions. What the function returns is
+ * looked at here; an error that it returned becomes an event. */
+#include "script/vm/vm_internal.h"
+
+#include "base/mem.h"
+
+/* core.fast_path(number, f|nil): messages of this endpoint go to f; nil: to dispatch.lua */
+int core_fast_path(lua_State *L) {
+    struct vm *vm = vm_of(L);
+    lua_Integer number = luaL_checkinteger(L, 1);
+    luaL_argcheck(L, number >= 0 && hub_endpoint(vm->hub, (uint32_t)number) != NULL, 1,
+                  "no such endpoint");
+    int ref = LUA_NOREF;
+    if (!lua_isnoneornil(L, 2)) {
+        luaL_checktype(L, 2, LUA_TFUNCTION);
+        lua_settop(L, 2);
+        ref = luaL_ref(L, LUA_REGISTRYINDEX);
+    }
+    while (vm->fast_path_count <= (size_t)number) {
+        vm->fast_path =
+            mem_realloc(vm->fast_path, (vm->fast_path_count + 1) * sizeof *vm->fast_path);
+        vm->fast_path[vm->fast_path_count++] = LUA_NOREF;
+    }
+    luaL_unref(L, LUA_REGISTRYINDEX, vm->fast_path[number]);
+    vm->fast_path[number] = ref;
+    return 0;
+}
+
+void fast_path_open(struct vm *vm, lua_State *L) {
+    vm->conns_ref = luaL_ref(L, LUA_REGISTRYINDEX);
+}
+
+void fast_path_close(struct vm *vm) {
+    mem_free(vm->fast_path);
+}
+
+struct task *fast_path_task(struct vm *vm, conn_id id, bool binary, const char *bytes, size_t len) {
+    const struct conn *conn = hub_find(vm->hub, id);
+    uint32_t number = conn->endpoint->number;
+    int function = number < vm->fast_path_count ? vm->fast_path[number] : LUA_NOREF;
+    if (function == LUA_NOREF)
+        return NULL;
+    struct task *task = vm_task_of(vm, EVENT_MESSAGE, id, function);
+    lua_State *co = task->co; /* handle_message */
+    lua_rawgeti(co, LUA_REGISTRYINDEX, vm->conns_ref);
+    lua_rawgeti(co, -1, (lua_Integer)id);
+    lua_replace(co, -2); /* handle_message, conn */
+    lua_pushlstring(co, bytes, len);
+    lua_rawgeti(co, LUA_REGISTRYINDEX, binary ? vm->interned_binary.ref : vm->interned_text.ref);
+    task->is_fast_path = true;
+    return task;
+}
+
+bool fast_path_returned_error(const struct task *task) {
+    lua_State *co = task->co;
+    return lua_gettop(co) >= 2 && lua_isnil(co, 1) && !lua_isnil(co, 2);
+}
+
+struct task *fast_path_error_task(struct task *task) {
+    struct task *handler = vm_task(task->vm, EVENT_RETURNED, task->conn);
+    handler->generation = task->generation;
+    handler->scope = task->scope;
+    lua_pushinteger(handler->co, (lua_Integer)task->conn);
+    lua_settop(task->co, 2);
+    lua_xmove(task->co, handler->co, 1); /* returned, id, err */
+    return handler;
+}

@@ -1,0 +1,13 @@
+/* talk.h -- `tidewire talk URL`: a WebSocket client for a terminal or a pipe. */
+#ifndef TIDEWIRE_SERVER_CLI_TALK_H
+#define TIDEWIRE_SERVER_CLI_TALK_H
+
+#include "server/settings.h"
+
+/* Connects, sends each line of the standard input as a text message, and prints what comes, until
+ * either side closes. Returns the exit code: EXIT_CLEAN after a close in good order (1000, 1001, or
+ * no code), EXIT_FAILED after any other, or where there was no connection, EXIT_USAGE for an
+ * address that is none. */
+int talk(const struct settings *settings);
+
+#endif

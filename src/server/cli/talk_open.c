@@ -1,0 +1,118 @@
+/* talk_open.c -- the handshake of `tidewire talk`, and what is said when it does not come about.
+ * See talk_parts.h. */
+#include "base/clock.h"
+#include "base/utf8.h"
+#include "net/client/ws_client.h"
+#include "server/cli/talk_parts.h"
+#include "server/cli/talk_show.h"
+#include "server/server.h"
+
+#include <poll.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+enum {
+    MOST_HEAD = 64 * 1024,   /* bytes of the answer's head */
+    MOST_REFUSAL = 4 * 1024, /* bytes of a refusal's body that are shown */
+};
+
+int talk_complain(const struct settings *settings, const char *why) {
+    fprintf(stderr, "tidewire: talk: %s: %s\n", settings->target, why);
+    return EXIT_FAILED;
+}
+
+/* Waits until the server says more, and adds that. 0: it says no more; -1: not in time. */
+static ssize_t read_more(struct outgoing *server, struct bytes *bytes, uint64_t deadline) {
+    for (;;) {
+        char piece[4096];
+        ssize_t n = outgoing_read(server, piece, sizeof piece);
+        if (n > 0)
+            bytes_add(bytes, piece, (size_t)n);
+        if (n != OUTGOING_LATER)
+            return n == OUTGOING_BROKEN ? 0 : n;
+        uint64_t now = clock_monotonic_ms();
+        struct pollfd fd = {.fd = outgoing_fd(server), .events = outgoing_events(server, false)};
+        if (now >= deadline || (poll(&fd, 1, (int)(deadline - now)) == 0))
+            return -1;
+    }
+}
+
+static bool write_request(struct outgoing *server, const char *request, uint64_t deadline) {
+    for (size_t left = strlen(request); left > 0;) {
+        ssize_t n = outgoing_write(server, request, left);
+        if (n > 0) {
+            request += n;
+            left -= (size_t)n;
+            continue;
+        }
+        uint64_t now = clock_monotonic_ms();
+        struct pollfd fd = {.fd = outgoing_fd(server), .events = outgoing_events(server, true)};
+        if (n != OUTGOING_LATER || now >= deadline || poll(&fd, 1, (int)(deadline - now)) == 0)
+            return false;
+    }
+    return true;
+}
+
+/* Tells a refusal: its status, and the beginning of its body. */
+static int tell_refusal(const struct settings *settings, struct outgoing *server,
+                        struct bytes *bytes, const struct ws_client_answer *answer) {
+    int status = answer->status;
+    char reason[64], location[512];
+    snprintf(reason, sizeof reason, "%.*s", (int)answer->reason.len, answer->reason.bytes);
+    snprintf(location, sizeof location, "%.*s", (int)answer->location.len,
+             answer->location.len > 0 ? answer->location.bytes : "");
+    size_t wanted = answer->content_length < 0 || answer->content_length > MOST_REFUSAL
+                        ? MOST_REFUSAL
+                        : (size_t)answer->content_length;
+    bytes_drop(bytes, answer->head_len);
+    uint64_t deadline = clock_monotonic_ms() + 1000;
+    while (bytes->len < wanted && read_more(server, bytes, deadline) > 0)
+        ;
+    size_t len = bytes->len < wanted ? bytes->len : wanted;
+    while (len > 0 && (bytes_at(bytes)[len - 1] == '\n' || bytes_at(bytes)[len - 1] == '\r'))
+        len--;
+    fprintf(stderr, "tidewire: talk: %s: refused: %d ", settings->target, status);
+    talk_show_text(stderr, reason, strlen(reason), true);
+    if (location[0] != '\0') {
+        fputs(", it points to ", stderr);
+        talk_show_text(stderr, location, strlen(location), true);
+    }
+    fputc('\n', stderr);
+    if (len > 0 && utf8_valid(bytes_at(bytes), len)) {
+        talk_show_text(stderr, bytes_at(bytes), len, true);
+        fputc('\n', stderr);
+    }
+    return EXIT_FAILED;
+}
+
+int talk_open(const struct settings *settings, struct outgoing *server, const struct url *url,
+              struct bytes *rest) {
+    struct ws_client_wish wish = {settings->headers.texts, settings->headers.count,
+                                  settings->subprotocols.texts, settings->subprotocols.count};
+    char key[WS_CLIENT_KEY_BYTES], *request = ws_client_request(url, &wish, key);
+    uint64_t deadline = clock_monotonic_ms() + TALK_CONNECT_MS;
+    bool written = write_request(server, request, deadline);
+    mem_free(request);
+    struct ws_client_answer answer;
+    ssize_t n = written ? 1 : 0;
+    while (n > 0 && rest->len < MOST_HEAD &&
+           (rest->len == 0 || !ws_client_answer(bytes_at(rest), rest->len, key, &wish, &answer)))
+        n = read_more(server, rest, deadline);
+    if (rest->len == 0 || !ws_client_answer(bytes_at(rest), rest->len, key, &wish, &answer))
+        return talk_complain(settings, n < 0    ? "no answer in time"
+                                       : n == 0 ? "the connection ended without an answer"
+                                                : "the head of its answer is too large");
+    if (answer.fault != NULL)
+        return talk_complain(settings, answer.fault);
+    if (answer.status != 101)
+        return tell_refusal(settings, server, rest, &answer);
+    if (isatty(STDIN_FILENO)) {
+        fprintf(stderr, "connected to %s", settings->target);
+        if (answer.protocol.len > 0)
+            fprintf(stderr, " (%.*s)", (int)answer.protocol.len, answer.protocol.bytes);
+        fputs("; each line is a message, Ctrl-D closes\n", stderr);
+    }
+    bytes_drop(rest, answer.head_len);
+    return EXIT_CLEAN;
+}
