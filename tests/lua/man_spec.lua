@@ -6,8 +6,10 @@ local spoiled = require "support.spoiled"
 describe("scripts/check_man.lua", function()
   spoiled("scripts/check_man.lua",
     "mkdir -p TOP/src/server/cli TOP/man && "
-      .. "cp src/server/settings.c TOP/src/server && cp src/server/cli/help.c TOP/src/server/cli && cp man/tidewire.1 TOP/man", {
-    { "a new option", "src/server/settings.c", '{"%-%-watch", NULL', '{"--new-one", NULL, false, BY(set_watch)}, %0',
+      .. "cp src/server/settings.c TOP/src/server && cp src/server/cli/help.c TOP/src/server/cli && "
+      .. "cp man/tidewire.1 TOP/man", {
+    { "a new option", "src/server/settings.c", '{"%-%-watch", NULL',
+      '{"--new-one", NULL, false, BY(set_watch)}, %0',
       "the option --new-one is in src/server/settings.c, but not in src/server/cli/help.c" },
     { "an option that the help lacks", "src/server/cli/help.c", "  %-%-watch ", "  ",
       "the option --watch is in src/server/settings.c, but not in src/server/cli/help.c" },

@@ -7,14 +7,17 @@ local spoiled = require "support.spoiled"
 describe("scripts/check_api.lua", function()
   spoiled("scripts/check_api.lua",
     "mkdir -p TOP/src/core/bus && "
-      .. "cp -r lua docs README.md TOP && cp -r src/script TOP/src && cp src/core/bus/stats.h TOP/src/core/bus", {
-    { "a C function that is not typed", "src/script/bind/bind_task.c", '{"wake", core_wake},', '%0 {"extra", core_wake},',
+      .. "cp -r lua docs README.md TOP && cp -r src/script TOP/src && "
+      .. "cp src/core/bus/stats.h TOP/src/core/bus", {
+    { "a C function that is not typed", "src/script/bind/bind_task.c", '{"wake", core_wake},',
+      '%0 {"extra", core_wake},',
       "core.extra is bound in src/script, but not typed in lua/types/core.lua" },
     { "a C function that is gone", "src/script/bind/bind_task.c", '{"wake", core_wake},', "",
       "core.wake is typed in lua/types/core.lua, but not bound in src/script" },
     { "a C function in a comment only", "src/script/bind/bind_task.c", '{"wake", core_wake},', "/* %0 */",
       "core.wake is typed in lua/types/core.lua, but not bound" },
-    { "a function of a C module that is not typed", "src/script/json/json_c.c", '{"array", array},', '%0 {"extra", array},',
+    { "a function of a C module that is not typed", "src/script/json/json_c.c",
+      '{"array", array},', '%0 {"extra", array},',
       "json_c.extra is bound in src/script, but not typed" },
     { "a value that is set on the core", "src/script/vm/vm.c", 'lua_setfield%(L, %-2, "senders"%);',
       '%0 lua_setfield(L, -2, "extra");', "core.extra is bound in src/script, but not typed" },
