@@ -1,8 +1,9 @@
-/* test_heartbeat.c -- what happens by the clock: pings, silence, answers, and ends that take too
+/* test_hub_timers.c -- what happens by the clock: pings, silence, answers, and ends that take too
  * long. */
 #include "fake_hub.h"
 
 #include "base/clock.h"
+#include "core/hub/hub_close.h"
 
 /* A hub whose journal tells times, with one client that came at 0. */
 static struct fake *start(uint64_t ping_ms, uint64_t pong_ms) {

@@ -1,7 +1,7 @@
 /* hub.c -- the connections of one worker and the order of their hooks. See hub.h.
  *
  * A connection has at most one hook at a time (`busy`). What happens meanwhile waits: messages in
- * its inbox, everything else as a bit of `due`; step() gives the next one its turn. Hooks that
+ * its inbox, everything else as a bit of `due`; hub_step() gives the next one its turn. Hooks that
  * sockets cause run at once, those that a script causes (a close) at the end of the loop's turn, so
  * that no hook ever runs inside another. A slot is free again when the socket is gone and on_close
  * has ended. */
@@ -75,7 +75,7 @@ uint32_t hub_add_endpoint(struct hub *hub, const struct endpoint *endpoint) {
     hub->endpoints[number]->number = number;
     hub->endpoints[number]->codec = codec_number(endpoint->codec, number);
     hub->endpoints[number]->limit = limit_of(hub, hub->endpoints[number]);
-    hub_unhandled_fit(hub);
+    hub_limits_fit(hub);
     return number;
 }
 
@@ -141,7 +141,7 @@ static void release(struct hub *hub, struct conn *conn) {
     slots_remove(&hub->conns, conn->id);
     inbox_free(conn->inbox);
     conn->inbox = NULL;
-    hub_unhandled_gone(hub, conn);
+    hub_limits_gone(hub, conn);
     hub_send_forget_pings(conn);
     mem_free(conn->close_reason);
     mem_free(conn);
@@ -204,12 +204,12 @@ static bool run_next(struct hub *hub, struct conn *conn, enum hook_state *state)
     return true;
 }
 
-static void set_paused(struct hub *hub, struct conn *conn, bool paused) {
+void hub_set_paused(struct hub *hub, struct conn *conn, bool paused) {
     if (conn->paused == paused || conn->peer == NULL)
         return;
     conn->paused = paused;
     if (!paused) { /* nobody could hear it while we did not read */
-        hub_unhandled_resume(hub, conn);
+        hub_limits_resume(hub, conn);
         hub_timers_reset_silence(hub, conn);
     }
     hub->wire->pause(conn->peer, paused);
@@ -227,7 +227,7 @@ static bool slice_is_over(const struct hub *hub, const struct conn *conn, uint64
 
 /* Gives each hook that waits its turn, until one sleeps, none is left or others must have theirs;
  * then frees what is over. */
-static void step(struct hub *hub, struct conn *conn) {
+void hub_step(struct hub *hub, struct conn *conn) {
     bool had_inbox = conn->inbox != NULL, gives_way = false;
     uint64_t began = 0;
     while (!conn->busy) {
@@ -244,13 +244,13 @@ static void step(struct hub *hub, struct conn *conn) {
             break;
     }
     if (had_inbox)
-        hub_unhandled_count(hub, conn);
+        hub_limits_count(hub, conn);
     if (conn->busy || gives_way)
         return;
     if (inbox_empty(conn->inbox)) {
         inbox_free(conn->inbox);
         conn->inbox = NULL;
-        set_paused(hub, conn, false);
+        hub_set_paused(hub, conn, false);
     }
     if (conn->state == CONN_GONE)
         release(hub, conn);
@@ -261,7 +261,7 @@ void hub_hook_done(struct hub *hub, conn_id id) {
     if (conn == NULL)
         return;
     conn->busy = false;
-    step(hub, conn);
+    hub_step(hub, conn);
 }
 
 /* Gives those their turn that wait for it now, for one slice of time. */
@@ -274,7 +274,7 @@ static void run_pending(struct hub *hub) {
     while (!list_empty(&batch)) {
         struct conn *conn = LIST_OWNER(batch.next, struct conn, pending);
         list_remove(&conn->pending);
-        step(hub, conn);
+        hub_step(hub, conn);
         if (began != 0 && now_ns() - began >= TURN_SLICE_NS)
             break;
     }
@@ -328,166 +328,17 @@ void hub_received(struct hub *hub, struct conn *conn, const char *bytes, size_t 
         conn->busy =
             hub->events->message(hub->events_user, conn->id, bytes, len, binary) == HOOK_SLEEPS;
         if (!conn->busy && conn->due != 0)
-            step(hub, conn);
+            hub_step(hub, conn);
         return;
     }
     if (conn->inbox == NULL)
         conn->inbox = inbox_new();
     inbox_push(conn->inbox, bytes, len, binary);
-    hub_unhandled_count(hub, conn);
-    if (inbox_full(conn->inbox) || hub_unhandled_is_much(hub))
-        set_paused(hub, conn, true);
+    hub_limits_count(hub, conn);
+    if (inbox_full(conn->inbox) || hub_limits_is_much(hub))
+        hub_set_paused(hub, conn, true);
     if (!conn->busy)
         hub_later(hub, conn);
-}
-
-/* Who ends a connection: a word for the log. */
-static void log_close(const struct conn *conn, enum log_level level, const char *by, unsigned code,
-                      const char *reason, size_t len) {
-    struct log_line line;
-    log_begin_limited(&line, level, "closed");
-    log_path(&line, conn->endpoint->path);
-    log_conn(&line, conn->id);
-    log_int(&line, "generation", conn->endpoint->generation);
-    log_str(&line, "by", by);
-    log_int(&line, "code", code);
-    log_bytes(&line, "why", reason == NULL ? "" : reason, len);
-    log_end(&line);
-}
-
-static void note_close(struct conn *conn, unsigned code, const char *reason, size_t len) {
-    conn->close_code = (uint16_t)code;
-    conn->close_reason_len = (uint8_t)len;
-    conn->close_reason = len > 0 ? mem_strndup(reason, len) : NULL;
-    conn->state = CONN_CLOSING;
-}
-
-static void set_close(struct hub *hub, struct conn *conn, unsigned code, const char *reason,
-                      size_t len) {
-    note_close(conn, code, reason, len);
-    conn->due |= DUE_CLOSE;
-    hub_rooms_leave_all(hub, conn); /* it has left before others hear of it */
-    hub_mail_withdraw(hub, conn);
-}
-
-/* The Close frame follows whatever is queued, and is the last thing that is. */
-static void queue_close_frame(struct hub *hub, struct conn *conn) {
-    unsigned char payload[CONTROL_MAX];
-    size_t len = 0;
-    if (conn->close_code != CLOSE_NO_STATUS) {
-        payload[0] = (unsigned char)(conn->close_code >> 8);
-        payload[1] = (unsigned char)conn->close_code;
-        if (conn->close_reason_len > 0)
-            memcpy(payload + 2, conn->close_reason, conn->close_reason_len);
-        len = 2u + conn->close_reason_len;
-    }
-    conn->close_queued = true;
-    hub_timers_kill_in(hub, conn, CLOSE_FLUSH_MS);
-    hub_send_push(hub, conn, message_new(OPCODE_CLOSE, payload, len));
-}
-
-/* Before the peer's end is noted: what it said before is handled, and answered, if that only waits
- * for the end of the turn and not for a hook that sleeps. */
-static void catch_up(struct hub *hub, struct conn *conn) {
-    hub_take_mail(hub);
-    if (conn->state == CONN_OPEN && !inbox_empty(conn->inbox))
-        step(hub, conn);
-}
-
-void hub_peer_closed(struct hub *hub, struct conn *conn, unsigned code, const char *reason,
-                     size_t len) {
-    catch_up(hub, conn);
-    conn->peer_done = true;
-    if (conn->state == CONN_OPEN) {
-        log_close(conn, LOG_DEBUG, "client", code, reason, len);
-        set_close(hub, conn, code, reason, len);
-        queue_close_frame(hub, conn);
-        hub_later(hub, conn);
-    } else if (outq_empty(&conn->out)) {
-        hub_send_end(hub, conn);
-    }
-}
-
-bool hub_peer_ended(struct hub *hub, struct conn *conn, uint64_t ms) {
-    catch_up(hub, conn);
-    conn->peer_done = conn->half_closed = true;
-    if (conn->state == CONN_OPEN) {
-        log_close(conn, LOG_DEBUG, "network", CLOSE_ABNORMAL, NULL, 0);
-        set_close(hub, conn, CLOSE_ABNORMAL, NULL, 0);
-        hub_later(hub, conn);
-    }
-    hub_timers_kill_in(hub, conn, ms);
-    hub_send_flush(hub, conn);
-    return !outq_empty(&conn->out);
-}
-
-void hub_gone(struct hub *hub, struct conn *conn, unsigned code) {
-    if (conn->state == CONN_HANDSHAKE) {
-        hub_abandon(hub, conn);
-        return;
-    }
-    if (conn->state == CONN_OPEN) {
-        log_close(conn, LOG_DEBUG, "network", code, NULL, 0);
-        set_close(hub, conn, code, NULL, 0);
-    }
-    conn->state = CONN_GONE;
-    conn->peer = NULL;
-    hub_unhandled_gone(hub, conn);
-    outq_clear(&conn->out);
-    hub_timers_stop(hub, conn);
-    if (!conn->refused) {
-        stats_add(&hub->stats.connections_closed, 1);
-        stats_add(&hub->stats.connections, (uint64_t)-1);
-    }
-    hub_later(hub, conn);
-}
-
-/* ---- closing from our side ---- */
-
-void hub_open_refused(struct hub *hub, struct conn *conn, void *peer, uint32_t endpoint,
-                      unsigned code, const char *reason, size_t len) {
-    conn->peer = peer;
-    conn->endpoint = hub->endpoints[endpoint];
-    conn->is_counted = hub->options.limit != NULL;
-    conn->refused = true;
-    note_close(conn, code, reason, len);
-    queue_close_frame(hub, conn);
-}
-
-void hub_begin_close(struct hub *hub, struct conn *conn, unsigned code, const char *reason,
-                     size_t len, bool drop) {
-    if (conn->state != CONN_OPEN)
-        return;
-    bool fault =
-        code >= CLOSE_PROTOCOL && code != CLOSE_SCRIPT_ERROR && code < CLOSE_FIRST_REGISTERED;
-    log_close(conn, fault || code == CLOSE_TIMED_OUT ? LOG_INFO : LOG_DEBUG, "server", code, reason,
-              len);
-    set_close(hub, conn, code, reason, len);
-    inbox_free(conn->inbox); /* what the client said before is not heard any more */
-    conn->inbox = NULL;
-    hub_unhandled_count(hub, conn);
-    if (drop)
-        outq_drop_unsent(&conn->out);
-    set_paused(hub, conn, false); /* its Close frame must be seen */
-    queue_close_frame(hub, conn);
-    hub_later(hub, conn);
-}
-
-void hub_fail(struct hub *hub, struct conn *conn, unsigned code, const char *reason) {
-    hub_take_mail(hub);
-    stats_add(&hub->stats.protocol_errors, 1);
-    conn->peer_done = true;
-    if (conn->state == CONN_OPEN)
-        hub_begin_close(hub, conn, code, reason, strlen(reason), false);
-    else if (outq_empty(&conn->out))
-        hub_send_end(hub, conn);
-}
-
-void hub_close(struct hub *hub, conn_id id, unsigned code, const char *reason, size_t len) {
-    hub_take_mail(hub);
-    struct conn *conn = hub_find(hub, id);
-    if (conn != NULL)
-        hub_begin_close(hub, conn, code, reason, len, false);
 }
 
 void hub_kill_all(struct hub *hub) {

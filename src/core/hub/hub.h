@@ -6,7 +6,7 @@
  * that thread.
  *
  * Parts: hub.c the connections and the order of their hooks; hub_send.c what leaves; hub_rooms.c
- * who gets it; hub_mail.c what comes from other workers; hub_unhandled.c what clients have sent and
+ * who gets it; hub_mail.c what comes from other workers; hub_limits.c what clients have sent and
  * no hook has handled; hub_timers.c what happens by the clock; hub_reload.c new code; hub_drain.c
  * how everyone is told to go. */
 #ifndef TIDEWIRE_CORE_HUB_HUB_H

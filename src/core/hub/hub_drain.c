@@ -4,6 +4,7 @@
  * is told when k n-ths of the time are over; a whole batch where turns of the loop are rarer than
  * that. Who leaves meanwhile brings the others' moments nearer, never beyond the end, and the end
  * tells everyone who is left: also who finished a handshake behind the place where the walk was. */
+#include "core/hub/hub_close.h"
 #include "core/hub/hub_internal.h"
 
 #include "base/mem.h"
@@ -19,7 +20,7 @@ struct hub_drain {
 };
 
 static void tell(struct hub *hub, struct conn *conn, unsigned code, const char *reason) {
-    hub_begin_close(hub, conn, code, reason, strlen(reason), false);
+    hub_close_begin(hub, conn, code, reason, strlen(reason), false);
 }
 
 void hub_drain(struct hub *hub, unsigned code, const char *reason) {

@@ -1,12 +1,8 @@
-/* hub_internal.h -- what hub.c, hub_send.c and hub_timers.c share and nobody else sees. */
+/* hub_internal.h -- what the hub's files share and no other file includes. */
 #ifndef TIDEWIRE_CORE_HUB_HUB_INTERNAL_H
 #define TIDEWIRE_CORE_HUB_HUB_INTERNAL_H
 
 #include "core/hub/hub.h"
-
-/* How long a closing connection may take to write what is queued; and after its Close frame was
- * sent or received, for the peer to end the TCP connection. */
-enum { CLOSE_FLUSH_MS = 5000, CLOSE_LINGER_MS = 1000, CLOSE_ACK_MS = 3000 };
 
 static inline uint64_t hub_now(const struct hub *hub) {
     return hub->options.now_ms(hub->options.clock);
@@ -14,9 +10,10 @@ static inline uint64_t hub_now(const struct hub *hub) {
 
 /* hub.c: something is due for this connection; its turn comes at the end of the loop's turn. */
 void hub_later(struct hub *hub, struct conn *conn);
-/* hub.c: closes from inside; `drop` throws away what is queued. */
-void hub_begin_close(struct hub *hub, struct conn *conn, unsigned code, const char *reason,
-                     size_t len, bool drop);
+/* hub.c: runs the hooks that wait, until one sleeps; frees a connection that is over. */
+void hub_step(struct hub *hub, struct conn *conn);
+/* hub.c: stops reading from the client's socket, or reads on. */
+void hub_set_paused(struct hub *hub, struct conn *conn, bool paused);
 
 /* hub_rooms.c: out of all rooms. */
 void hub_rooms_leave_all(struct hub *hub, struct conn *conn);
@@ -40,18 +37,18 @@ void hub_rooms_lost(struct hub *hub, const struct mail *mail);
 /* hub_rooms.c: somebody joined or left on another worker. */
 void hub_rooms_presence_changed(struct hub *hub, const struct mail *mail);
 
-/* hub_unhandled.c: its inbox has changed. */
-void hub_unhandled_count(struct hub *hub, struct conn *conn);
+/* hub_limits.c: its inbox has changed. */
+void hub_limits_count(struct hub *hub, struct conn *conn);
 /* Endpoints have changed, and with them the largest message. */
-void hub_unhandled_fit(struct hub *hub);
+void hub_limits_fit(struct hub *hub);
 /* Is there so much of all connections that who sends to a sleeping hook is not read on? */
-bool hub_unhandled_is_much(const struct hub *hub);
+bool hub_limits_is_much(const struct hub *hub);
 /* It is read again: the time of the message that has begun begins anew. */
-void hub_unhandled_resume(struct hub *hub, struct conn *conn);
+void hub_limits_resume(struct hub *hub, struct conn *conn);
 /* That time is over. */
-void hub_unhandled_due(struct hub *hub, struct conn *conn);
+void hub_limits_due(struct hub *hub, struct conn *conn);
 /* Its socket is gone, and what net/ has kept. */
-void hub_unhandled_gone(struct hub *hub, struct conn *conn);
+void hub_limits_gone(struct hub *hub, struct conn *conn);
 
 /* hub_reload.c: on_reload for some of those it is owed to. */
 void hub_reload_some(struct hub *hub);
@@ -64,8 +61,6 @@ void hub_send_mark(struct hub *hub, struct conn *conn);
 void hub_send_flush_all(struct hub *hub);
 /* Writes as much as the socket takes. */
 void hub_send_flush(struct hub *hub, struct conn *conn);
-/* All is said and written: ends the TCP connection. */
-void hub_send_end(struct hub *hub, struct conn *conn);
 void hub_send_push(struct hub *hub, struct conn *conn, struct message *message);
 /* So many messages for an open connection were lost on their way from another worker: it is a slow
  * client. */

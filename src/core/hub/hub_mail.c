@@ -3,6 +3,7 @@
  * Mail is delivered in the order in which it was taken. Delivering may cause more of it to be taken
  * (a finalizer of a script's may run, and broadcast): that is put behind, and all of it is
  * delivered before the finalizer goes on. */
+#include "core/hub/hub_close.h"
 #include "core/hub/hub_internal.h"
 
 static void deliver(struct hub *hub, struct mail *mail) {
@@ -28,7 +29,7 @@ static void deliver(struct hub *hub, struct mail *mail) {
     case MAIL_CLOSE:
         conn = hub_find(hub, mail->id);
         if (conn != NULL)
-            hub_begin_close(hub, conn, mail->code, mail->room.bytes, mail->room.len, false);
+            hub_close_begin(hub, conn, mail->code, mail->room.bytes, mail->room.len, false);
         break;
     case MAIL_PRESENCE_CHANGED:
         hub_rooms_presence_changed(hub, mail);
@@ -114,7 +115,7 @@ bool hub_close_anywhere(struct hub *hub, conn_id id, unsigned code, struct slice
     struct conn *conn = hub_find(hub, id);
     if (conn == NULL || conn->state != CONN_OPEN)
         return false;
-    hub_begin_close(hub, conn, code, reason.bytes, reason.len, false);
+    hub_close_begin(hub, conn, code, reason.bytes, reason.len, false);
     return true;
 }
 

@@ -4,6 +4,7 @@
  * connections need not be touched where only its limits and hooks change. on_reload is owed to each
  * connection at once, so that it comes before its next hook; those that nothing happens on get it a
  * few a turn, so that no turn is long. */
+#include "core/hub/hub_close.h"
 #include "core/hub/hub_internal.h"
 
 #include "base/mem.h"
@@ -25,7 +26,7 @@ static uint32_t close_all_of(struct hub *hub, const struct endpoint *endpoint, u
     for (struct conn *conn; (conn = slots_next(&hub->conns, &at)) != NULL;) {
         if (conn->endpoint != endpoint || conn->state != CONN_OPEN)
             continue;
-        hub_begin_close(hub, conn, code, reason, strlen(reason), false);
+        hub_close_begin(hub, conn, code, reason, strlen(reason), false);
         closed++;
     }
     return closed;
@@ -58,7 +59,7 @@ uint32_t hub_change_endpoint(struct hub *hub, uint32_t number, const struct endp
     endpoint->number = number;
     endpoint->limit = limit;
     atomic_store(&limit->max, next->max_connections);
-    hub_unhandled_fit(hub);
+    hub_limits_fit(hub);
     if (ping_ms != next->ping_ms || pong_ms != next->pong_ms)
         renew_heartbeats(hub, endpoint, ping_ms);
     return closed;
@@ -73,7 +74,7 @@ static void drop_lost_hooks(struct hub *hub, struct conn *conn) {
     if (!endpoint->has_message) {
         inbox_free(conn->inbox);
         conn->inbox = NULL;
-        hub_unhandled_count(hub, conn);
+        hub_limits_count(hub, conn);
     }
     lost &= conn->due;
     conn->due &= (uint8_t)~lost;

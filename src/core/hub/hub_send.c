@@ -3,6 +3,7 @@
  * Everything that waits for one client leaves in one write, so that many small sends in one turn
  * cost one system call. A connection whose socket did not take everything is `blocked` until
  * hub_writable(). Ceilings (max_backlog) are enforced here, where bytes enter a queue. */
+#include "core/hub/hub_close.h"
 #include "core/hub/hub_internal.h"
 
 /* One client gets about this much in one turn of the loop: a fast reader's socket may never be
@@ -38,10 +39,7 @@ void hub_send_push(struct hub *hub, struct conn *conn, struct message *message) 
 /* When all is written: the end of the connection, or the news that the queue is empty again. */
 static void flushed(struct hub *hub, struct conn *conn) {
     if (conn->state == CONN_CLOSING) {
-        if (conn->peer_done)
-            hub_send_end(hub, conn);
-        else if (conn->close_queued)
-            hub_timers_kill_in(hub, conn, CLOSE_ACK_MS);
+        hub_close_written(hub, conn);
     } else if (conn->was_slow) {
         conn->was_slow = false;
         if (conn->endpoint->has_drain) {
@@ -49,14 +47,6 @@ static void flushed(struct hub *hub, struct conn *conn) {
             hub_later(hub, conn);
         }
     }
-}
-
-void hub_send_end(struct hub *hub, struct conn *conn) {
-    if (conn->ended || conn->peer == NULL)
-        return;
-    conn->ended = true;
-    hub->wire->end(conn->peer);
-    hub_timers_kill_in(hub, conn, conn->half_closed ? CLOSE_FLUSH_MS : CLOSE_LINGER_MS);
 }
 
 /* Writes what the queue, which is not empty, gives next: TURN_BYTES at most. Returns how much that
@@ -162,7 +152,7 @@ static enum send_result admit(struct hub *hub, struct conn *conn, size_t len) {
         return SEND_BACKLOG;
     }
     static const char why[] = "slow client";
-    hub_begin_close(hub, conn, CLOSE_POLICY, why, sizeof why - 1, true);
+    hub_close_begin(hub, conn, CLOSE_POLICY, why, sizeof why - 1, true);
     return SEND_CLOSED;
 }
 
@@ -175,7 +165,7 @@ enum send_result hub_send_lose(struct hub *hub, struct conn *conn, uint32_t coun
         return SEND_BACKLOG;
     }
     static const char why[] = "slow worker";
-    hub_begin_close(hub, conn, CLOSE_POLICY, why, sizeof why - 1, false);
+    hub_close_begin(hub, conn, CLOSE_POLICY, why, sizeof why - 1, false);
     return SEND_CLOSED;
 }
 

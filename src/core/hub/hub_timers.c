@@ -3,6 +3,7 @@
  * One heap of deadlines for all connections, one entry each: the nearest of its times. A sign of
  * life only notes the time; when the deadline comes it is moved on. So a busy connection costs
  * nothing here, and silence is still noticed at its exact moment. */
+#include "core/hub/hub_close.h"
 #include "core/hub/hub_internal.h"
 
 #include "base/clock.h"
@@ -177,7 +178,7 @@ static void silence_due(struct hub *hub, struct conn *conn) {
         return;
     }
     static const char why[] = "timed out";
-    hub_begin_close(hub, conn, CLOSE_TIMED_OUT, why, sizeof why - 1, false);
+    hub_close_begin(hub, conn, CLOSE_TIMED_OUT, why, sizeof why - 1, false);
 }
 
 static void deadline(struct hub *hub, struct conn *conn, uint64_t now) {
@@ -189,7 +190,7 @@ static void deadline(struct hub *hub, struct conn *conn, uint64_t now) {
     if (conn->state == CONN_OPEN && is_silent(hub, conn) && !(conn->due & DUE_TIMEOUT))
         silence_due(hub, conn);
     if (conn->state == CONN_OPEN && conn->message_end_ms > 0 && now >= conn->message_end_ms)
-        hub_unhandled_due(hub, conn);
+        hub_limits_due(hub, conn);
     if (conn->state == CONN_OPEN && conn->next_ping_ms > 0 && now >= conn->next_ping_ms)
         ping_due(hub, conn, now);
     hub_timers_arm(hub, conn);

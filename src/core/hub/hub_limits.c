@@ -1,10 +1,12 @@
-/* hub_unhandled.c -- what clients have sent and no hook has handled yet: messages that are not
- * whole, or wait.
+/* hub_limits.c -- limits on what clients send: the bytes that no hook has handled yet, and the time
+ * that one message may take.
  *
- * Each connection's share has limits of its own (max_message_size, the inbox); this is the sum of
- * all, and the time that one message may take. When half the ceiling is reached, a client whose
- * hook sleeps is not read on. Above it the connection that has held bytes for the longest time is
- * refused: most messages are whole soon after they began. */
+ * Unhandled bytes are those of incomplete messages and of messages that wait for a hook. Each
+ * connection has limits of its own (max_message_size, the inbox); this file limits their sum. Above
+ * half of the limit the hub stops reading from a client whose hook sleeps. Above the limit it
+ * closes the connection that has held bytes for the longest time: most messages are complete soon
+ * after they began. */
+#include "core/hub/hub_close.h"
 #include "core/hub/hub_internal.h"
 
 #include <string.h>
@@ -13,7 +15,7 @@
  * is. */
 enum { MESSAGES_AT_ONCE = 4 };
 
-void hub_unhandled_fit(struct hub *hub) {
+void hub_limits_fit(struct hub *hub) {
     size_t max = hub->unhandled_wanted;
     for (uint32_t i = 0; i < hub->endpoint_count; i++) {
         size_t message = hub->endpoints[i]->max_message_size;
@@ -25,14 +27,14 @@ void hub_unhandled_fit(struct hub *hub) {
 
 void hub_set_unhandled_max(struct hub *hub, size_t bytes) {
     hub->unhandled_wanted = bytes;
-    hub_unhandled_fit(hub);
+    hub_limits_fit(hub);
 }
 
-bool hub_unhandled_is_much(const struct hub *hub) {
+bool hub_limits_is_much(const struct hub *hub) {
     return hub->unhandled_bytes > hub->unhandled_max / 2;
 }
 
-void hub_unhandled_count(struct hub *hub, struct conn *conn) {
+void hub_limits_count(struct hub *hub, struct conn *conn) {
     size_t bytes = conn->kept + inbox_cost(conn->inbox);
     hub->unhandled_bytes += bytes - conn->unhandled;
     conn->unhandled = bytes;
@@ -42,11 +44,11 @@ void hub_unhandled_count(struct hub *hub, struct conn *conn) {
         list_append(&hub->unhandled, &conn->unhandled_link);
 }
 
-void hub_unhandled_gone(struct hub *hub, struct conn *conn) {
+void hub_limits_gone(struct hub *hub, struct conn *conn) {
     conn->kept = 0;
     conn->message_number = 0;
     conn->message_end_ms = 0;
-    hub_unhandled_count(hub, conn);
+    hub_limits_count(hub, conn);
 }
 
 /* Drops what it has sent; it gets a Close frame and is not listened to any more. */
@@ -55,12 +57,12 @@ static void refuse(struct hub *hub, struct conn *conn, unsigned code, const char
     if (conn->peer != NULL)
         hub->wire->discard(conn->peer);
     if (conn->state == CONN_OPEN)
-        hub_begin_close(hub, conn, code, reason, strlen(reason), false);
+        hub_close_begin(hub, conn, code, reason, strlen(reason), false);
     else if (outq_empty(&conn->out))
-        hub_send_end(hub, conn);
+        hub_close_end(hub, conn);
     inbox_free(conn->inbox); /* of one that is gone, and whose hook sleeps */
     conn->inbox = NULL;
-    hub_unhandled_gone(hub, conn);
+    hub_limits_gone(hub, conn);
 }
 
 /* The last one may have a message of any size that its endpoint allows. */
@@ -83,15 +85,15 @@ void hub_keeps(struct hub *hub, struct conn *conn, size_t bytes, uint32_t messag
         hub_timers_arm(hub, conn);
         list_remove(&conn->unhandled_link); /* it is among the youngest now */
     }
-    hub_unhandled_count(hub, conn);
+    hub_limits_count(hub, conn);
     refuse_the_oldest(hub);
 }
 
-void hub_unhandled_resume(struct hub *hub, struct conn *conn) {
+void hub_limits_resume(struct hub *hub, struct conn *conn) {
     begin_time(hub, conn);
 }
 
-void hub_unhandled_due(struct hub *hub, struct conn *conn) {
+void hub_limits_due(struct hub *hub, struct conn *conn) {
     if (conn->paused) /* it is not read */
         begin_time(hub, conn);
     else

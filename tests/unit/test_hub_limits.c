@@ -1,4 +1,4 @@
-/* test_unhandled.c -- what clients have sent and no hook has handled: its sum has a ceiling, and a
+/* test_hub_limits.c -- what clients have sent and no hook has handled: its sum has a ceiling, and a
  * message has a time. */
 #include "fake_hub.h"
 

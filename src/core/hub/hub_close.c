@@ -1,0 +1,175 @@
+/* hub_close.c -- how connections close: by the client, by the network, by the server. See
+ * hub_close.h. */
+#include "core/hub/hub_close.h"
+
+#include "base/log/log.h"
+#include "base/mem.h"
+#include "core/hub/hub_internal.h"
+
+#include <string.h>
+
+/* `by` says for the log which side closes: "client", "network" or "server". */
+static void log_close(const struct conn *conn, enum log_level level, const char *by, unsigned code,
+                      const char *reason, size_t len) {
+    struct log_line line;
+    log_begin_limited(&line, level, "closed");
+    log_path(&line, conn->endpoint->path);
+    log_conn(&line, conn->id);
+    log_int(&line, "generation", conn->endpoint->generation);
+    log_str(&line, "by", by);
+    log_int(&line, "code", code);
+    log_bytes(&line, "why", reason == NULL ? "" : reason, len);
+    log_end(&line);
+}
+
+static void note_close(struct conn *conn, unsigned code, const char *reason, size_t len) {
+    conn->close_code = (uint16_t)code;
+    conn->close_reason_len = (uint8_t)len;
+    conn->close_reason = len > 0 ? mem_strndup(reason, len) : NULL;
+    conn->state = CONN_CLOSING;
+}
+
+static void set_close(struct hub *hub, struct conn *conn, unsigned code, const char *reason,
+                      size_t len) {
+    note_close(conn, code, reason, len);
+    conn->due |= DUE_CLOSE;
+    hub_rooms_leave_all(hub, conn); /* it has left before others hear of it */
+    hub_mail_withdraw(hub, conn);
+}
+
+/* The Close frame follows whatever is queued, and is the last thing that is. */
+static void queue_close_frame(struct hub *hub, struct conn *conn) {
+    unsigned char payload[CONTROL_MAX];
+    size_t len = 0;
+    if (conn->close_code != CLOSE_NO_STATUS) {
+        payload[0] = (unsigned char)(conn->close_code >> 8);
+        payload[1] = (unsigned char)conn->close_code;
+        if (conn->close_reason_len > 0)
+            memcpy(payload + 2, conn->close_reason, conn->close_reason_len);
+        len = 2u + conn->close_reason_len;
+    }
+    conn->close_queued = true;
+    hub_timers_kill_in(hub, conn, CLOSE_FLUSH_MS);
+    hub_send_push(hub, conn, message_new(OPCODE_CLOSE, payload, len));
+}
+
+void hub_close_end(struct hub *hub, struct conn *conn) {
+    if (conn->ended || conn->peer == NULL)
+        return;
+    conn->ended = true;
+    hub->wire->end(conn->peer);
+    hub_timers_kill_in(hub, conn, conn->half_closed ? CLOSE_FLUSH_MS : CLOSE_LINGER_MS);
+}
+
+void hub_close_written(struct hub *hub, struct conn *conn) {
+    if (conn->peer_done)
+        hub_close_end(hub, conn);
+    else if (conn->close_queued)
+        hub_timers_kill_in(hub, conn, CLOSE_ACK_MS);
+}
+
+/* ---- by the client, by the network ---- */
+
+/* Before the peer's end is noted: what it said before is handled, and answered, if that only waits
+ * for the end of the turn and not for a hook that sleeps. */
+static void catch_up(struct hub *hub, struct conn *conn) {
+    hub_take_mail(hub);
+    if (conn->state == CONN_OPEN && !inbox_empty(conn->inbox))
+        hub_step(hub, conn);
+}
+
+void hub_peer_closed(struct hub *hub, struct conn *conn, unsigned code, const char *reason,
+                     size_t len) {
+    catch_up(hub, conn);
+    conn->peer_done = true;
+    if (conn->state == CONN_OPEN) {
+        log_close(conn, LOG_DEBUG, "client", code, reason, len);
+        set_close(hub, conn, code, reason, len);
+        queue_close_frame(hub, conn);
+        hub_later(hub, conn);
+    } else if (outq_empty(&conn->out)) {
+        hub_close_end(hub, conn);
+    }
+}
+
+bool hub_peer_ended(struct hub *hub, struct conn *conn, uint64_t ms) {
+    catch_up(hub, conn);
+    conn->peer_done = conn->half_closed = true;
+    if (conn->state == CONN_OPEN) {
+        log_close(conn, LOG_DEBUG, "network", CLOSE_ABNORMAL, NULL, 0);
+        set_close(hub, conn, CLOSE_ABNORMAL, NULL, 0);
+        hub_later(hub, conn);
+    }
+    hub_timers_kill_in(hub, conn, ms);
+    hub_send_flush(hub, conn);
+    return !outq_empty(&conn->out);
+}
+
+void hub_gone(struct hub *hub, struct conn *conn, unsigned code) {
+    if (conn->state == CONN_HANDSHAKE) {
+        hub_abandon(hub, conn);
+        return;
+    }
+    if (conn->state == CONN_OPEN) {
+        log_close(conn, LOG_DEBUG, "network", code, NULL, 0);
+        set_close(hub, conn, code, NULL, 0);
+    }
+    conn->state = CONN_GONE;
+    conn->peer = NULL;
+    hub_limits_gone(hub, conn);
+    outq_clear(&conn->out);
+    hub_timers_stop(hub, conn);
+    if (!conn->refused) {
+        stats_add(&hub->stats.connections_closed, 1);
+        stats_add(&hub->stats.connections, (uint64_t)-1);
+    }
+    hub_later(hub, conn);
+}
+
+/* ---- by the server ---- */
+
+void hub_open_refused(struct hub *hub, struct conn *conn, void *peer, uint32_t endpoint,
+                      unsigned code, const char *reason, size_t len) {
+    conn->peer = peer;
+    conn->endpoint = hub->endpoints[endpoint];
+    conn->is_counted = hub->options.limit != NULL;
+    conn->refused = true;
+    note_close(conn, code, reason, len);
+    queue_close_frame(hub, conn);
+}
+
+void hub_close_begin(struct hub *hub, struct conn *conn, unsigned code, const char *reason,
+                     size_t len, bool drop) {
+    if (conn->state != CONN_OPEN)
+        return;
+    bool fault =
+        code >= CLOSE_PROTOCOL && code != CLOSE_SCRIPT_ERROR && code < CLOSE_FIRST_REGISTERED;
+    log_close(conn, fault || code == CLOSE_TIMED_OUT ? LOG_INFO : LOG_DEBUG, "server", code, reason,
+              len);
+    set_close(hub, conn, code, reason, len);
+    inbox_free(conn->inbox); /* what the client said before is not heard any more */
+    conn->inbox = NULL;
+    hub_limits_count(hub, conn);
+    if (drop)
+        outq_drop_unsent(&conn->out);
+    hub_set_paused(hub, conn, false); /* its Close frame must be seen */
+    queue_close_frame(hub, conn);
+    hub_later(hub, conn);
+}
+
+void hub_fail(struct hub *hub, struct conn *conn, unsigned code, const char *reason) {
+    hub_take_mail(hub);
+    stats_add(&hub->stats.protocol_errors, 1);
+    conn->peer_done = true;
+    if (conn->state == CONN_OPEN)
+        hub_close_begin(hub, conn, code, reason, strlen(reason), false);
+    else if (outq_empty(&conn->out))
+        hub_close_end(hub, conn);
+}
+
+void hub_close(struct hub *hub, conn_id id, unsigned code, const char *reason, size_t len) {
+    hub_take_mail(hub);
+    struct conn *conn = hub_find(hub, id);
+    if (conn != NULL)
+        hub_close_begin(hub, conn, code, reason, len, false);
+}
