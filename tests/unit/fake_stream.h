@@ -3,7 +3,7 @@
  * Defines the stream_… functions of transport.h, so a test that includes this is linked without
  * libwebsockets' side. A stream keeps what was written to it and takes as much as its `room`; the
  * test plays the network: fake_stream_gives(), fake_stream_takes(), fake_stream_closes(). Included
- * by the tests of net/ws, http, http_requests and handshake_server. */
+ * by the tests of net/ws, http, http_dispatch and handshake_server. */
 #ifndef TESTS_UNIT_FAKE_STREAM_H
 #define TESTS_UNIT_FAKE_STREAM_H
 

@@ -19,62 +19,63 @@ static int start(void **state) {
 static int finish(void **state) {
     assert_int_equal(limit_taken(&admission.connections), 0);
     assert_int_equal(limit_taken(&admission.refusals), 0);
-    assert_int_equal(ip_counts_count(admission.addresses, "192.0.2.1"), 0);
+    assert_int_equal(ip_counts_get(admission.ip_counts, "192.0.2.1"), 0);
     admission_close(&admission);
     return 0;
 }
 
 static void test_places(void **state) {
-    struct ticket tickets[5];
+    struct permit permits[5];
     atomic_store(&admission.connections.max, 2);
-    assert_int_equal(admission_take(&admission, "192.0.2.1", &tickets[0]), ADMITTED);
-    assert_int_equal(admission_take(&admission, "unix", &tickets[1]), ADMITTED);
-    assert_int_equal(admission_take(&admission, "192.0.2.1", &tickets[2]), ADMITTED_NOT);
-    assert_int_equal(ip_counts_count(admission.addresses, "192.0.2.1"), 1);
-    assert_null(tickets[2].address);
-    admission_give(&admission, &tickets[2]);
-    admission_give(&admission, &tickets[2]); /* it has nothing any more */
-    admission_give(&admission, &tickets[1]);
-    assert_int_equal(admission_take(&admission, "192.0.2.2", &tickets[3]), ADMITTED);
-    admission_give(&admission, &tickets[3]);
+    assert_int_equal(admission_take(&admission, "192.0.2.1", &permits[0]), ADMISSION_GRANTED);
+    assert_int_equal(admission_take(&admission, "unix", &permits[1]), ADMISSION_GRANTED);
+    assert_int_equal(admission_take(&admission, "192.0.2.1", &permits[2]), ADMISSION_SERVER_FULL);
+    assert_int_equal(ip_counts_get(admission.ip_counts, "192.0.2.1"), 1);
+    assert_null(permits[2].address);
+    admission_release(&admission, &permits[2]);
+    admission_release(&admission, &permits[2]); /* it has nothing any more */
+    admission_release(&admission, &permits[1]);
+    assert_int_equal(admission_take(&admission, "192.0.2.2", &permits[3]), ADMISSION_GRANTED);
+    admission_release(&admission, &permits[3]);
     atomic_store(&admission.connections.max, 0); /* no limit */
-    assert_int_equal(admission_take(&admission, "192.0.2.2", &tickets[4]), ADMITTED);
-    admission_give(&admission, &tickets[4]);
-    admission_give(&admission, &tickets[0]);
+    assert_int_equal(admission_take(&admission, "192.0.2.2", &permits[4]), ADMISSION_GRANTED);
+    admission_release(&admission, &permits[4]);
+    admission_release(&admission, &permits[0]);
 }
 
 static void test_addresses(void **state) {
-    struct ticket one, two, three, other, local[3];
+    struct permit one, two, three, other, local[3];
     atomic_store(&admission.per_address, 2);
-    assert_int_equal(admission_take(&admission, "192.0.2.1", &one), ADMITTED);
-    assert_int_equal(admission_take(&admission, "192.0.2.1", &two), ADMITTED);
-    assert_int_equal(admission_take(&admission, "192.0.2.1", &three), ADMITTED_NOT_OF_ADDRESS);
-    assert_int_equal(admission_take(&admission, "192.0.2.2", &other), ADMITTED);
+    assert_int_equal(admission_take(&admission, "192.0.2.1", &one), ADMISSION_GRANTED);
+    assert_int_equal(admission_take(&admission, "192.0.2.1", &two), ADMISSION_GRANTED);
+    assert_int_equal(admission_take(&admission, "192.0.2.1", &three), ADMISSION_ADDRESS_FULL);
+    assert_int_equal(admission_take(&admission, "192.0.2.2", &other), ADMISSION_GRANTED);
     for (int i = 0; i < 3; i++)
-        assert_int_equal(admission_take(&admission, "unix", &local[i]), ADMITTED);
+        assert_int_equal(admission_take(&admission, "unix", &local[i]), ADMISSION_GRANTED);
     assert_int_equal(limit_taken(&admission.connections), 6);
-    admission_give(&admission, &one);
-    admission_give(&admission, &two);
-    admission_give(&admission, &three);
-    admission_give(&admission, &other);
+    admission_release(&admission, &one);
+    admission_release(&admission, &two);
+    admission_release(&admission, &three);
+    admission_release(&admission, &other);
     for (int i = 0; i < 3; i++)
-        admission_give(&admission, &local[i]);
+        admission_release(&admission, &local[i]);
 }
 
 static void test_refusals(void **state) {
-    static struct ticket tickets[2000], one, late;
+    static struct permit permits[2000], one, late;
     atomic_store(&admission.connections.max, 1);
-    assert_int_equal(admission_take(&admission, "192.0.2.1", &one), ADMITTED);
+    assert_int_equal(admission_take(&admission, "192.0.2.1", &one), ADMISSION_GRANTED);
     int told = 0;
-    while (told < 2000 && admission_take(&admission, "192.0.2.2", &tickets[told]) == ADMITTED_NOT)
+    while (told < 2000 &&
+           admission_take(&admission, "192.0.2.2", &permits[told]) == ADMISSION_SERVER_FULL)
         told++;
     assert_in_range(told, 100, 1000);
     assert_int_equal(limit_taken(&admission.connections), 1);
-    admission_give(&admission, &one);
-    assert_int_equal(admission_take(&admission, "192.0.2.2", &late), ADMITTED);
-    admission_give(&admission, &late);
+    admission_release(&admission, &one);
+    assert_int_equal(admission_take(&admission, "192.0.2.2", &late), ADMISSION_GRANTED);
+    admission_release(&admission, &late);
     for (int i = 0; i < told; i++)
-        admission_give(&admission, &tickets[i]);
+        admission_release(&admission, &permits[i]);
 }
 
 static void test_bytes(void **state) {

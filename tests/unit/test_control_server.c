@@ -47,10 +47,11 @@ static int setup(void **state) {
     snprintf(pid_file, sizeof pid_file, "%s/pid", folder);
     snprintf(unix_path, sizeof unix_path, "unix:%s/app", folder);
     upgraded = 0;
-    app_set = listen_open("127.0.0.1:0", &(struct listen_how){.workers = 3}, error, sizeof error);
+    app_set =
+        listen_open("127.0.0.1:0", &(struct listen_options){.workers = 3}, error, sizeof error);
     listeners = (struct listeners){.sets = &app_set, .count = 1};
-    listeners.admin = listen_open(unix_path, &(struct listen_how){.workers = 1, .for_admin = true},
-                                  error, sizeof error);
+    listeners.admin = listen_open(
+        unix_path, &(struct listen_options){.workers = 1, .for_admin = true}, error, sizeof error);
     server = control_server_open(&(struct control_server_options){.loop = &loop,
                                                                   .pid_file = pid_file,
                                                                   .listeners = &listeners,
@@ -63,8 +64,8 @@ static int setup(void **state) {
 
 static int teardown(void **state) {
     control_server_close(server);
-    listen_end(app_set);
-    listen_end(listeners.admin);
+    listen_close(app_set);
+    listen_close(listeners.admin);
     uv_run(&loop, UV_RUN_DEFAULT);
     assert_int_equal(uv_loop_close(&loop), 0);
     return rmdir(folder); /* nothing is left in it */
@@ -145,7 +146,7 @@ static void test_many_sockets(void **state) {
     char error[256];
     enum { MANY = CONTROL_MAX_FDS + 72 };
     struct listen_set *many =
-        listen_open("127.0.0.1:0", &(struct listen_how){.workers = MANY}, error, sizeof error);
+        listen_open("127.0.0.1:0", &(struct listen_options){.workers = MANY}, error, sizeof error);
     listeners.sets = &many;
     struct passed_fds *passed = passed_fds_new();
     struct upgrade_new upgrade;
@@ -158,7 +159,7 @@ static void test_many_sockets(void **state) {
         close(all->fds[i]);
     end_upgrade(&upgrade);
     passed_fds_free(passed);
-    listen_end(many);
+    listen_close(many);
     listeners.sets = &app_set;
 }
 

@@ -116,7 +116,7 @@ static void check_stream(const struct stream *stream, size_t max) {
         size_t left = n;
         struct frame frame;
         for (enum frame_kind kind;
-             (kind = frame_next(&reader, &p, &left, &limits, &frame)) != FRAME_MORE;) {
+             (kind = frame_reader_next(&reader, &p, &left, &limits, &frame)) != FRAME_MORE;) {
             assert_true(found < stream->count);
             const struct item *item = &stream->items[found++];
             assert_int_equal(kind, item->kind);
@@ -128,7 +128,7 @@ static void check_stream(const struct stream *stream, size_t max) {
         free(piece);
     }
     assert_int_equal(found, stream->count);
-    frame_reset(&reader);
+    frame_reader_reset(&reader);
 }
 
 static void test_random_streams(void **state) {
@@ -158,7 +158,7 @@ static void read_garbage(const char *bytes, size_t len, size_t max) {
         memcpy(piece, bytes + at, n);
         size_t left = n;
         struct frame frame;
-        while ((kind = frame_next(&reader, &p, &left, &limits, &frame)) != FRAME_MORE &&
+        while ((kind = frame_reader_next(&reader, &p, &left, &limits, &frame)) != FRAME_MORE &&
                kind != FRAME_ERROR) {
             assert_in_range(kind, FRAME_TEXT, FRAME_CLOSE);
             assert_true(frame.len <= (kind >= FRAME_PING ? 125 : max));
@@ -172,7 +172,7 @@ static void read_garbage(const char *bytes, size_t len, size_t max) {
         assert_true(reader.kept_len <= max && reader.kept_capacity <= max);
         free(piece);
     }
-    frame_reset(&reader);
+    frame_reader_reset(&reader);
     (void)sum;
 }
 

@@ -59,7 +59,7 @@ static void feed(struct frame_reader *reader, const char *bytes, size_t len, siz
     struct frame frame;
     const struct frame_limits limits = {max, max_fragments};
     for (enum frame_kind kind; !result->failed;) {
-        kind = frame_next(reader, &at, &left, &limits, &frame);
+        kind = frame_reader_next(reader, &at, &left, &limits, &frame);
         assert_ptr_equal(at + left, piece + len);
         if (kind == FRAME_MORE)
             break;
@@ -82,7 +82,7 @@ static void check(const char *bytes, size_t len, const char *want) {
             feed(&reader, bytes + cut, len - cut, MAX, &result);
         result.text[result.len] = '\0';
         assert_string_equal(result.text, want);
-        frame_reset(&reader);
+        frame_reader_reset(&reader);
     }
     struct frame_reader reader = {0};
     struct result result = {.len = 0};
@@ -90,7 +90,7 @@ static void check(const char *bytes, size_t len, const char *want) {
         feed(&reader, bytes + i, 1, MAX, &result);
     result.text[result.len] = '\0';
     assert_string_equal(result.text, want);
-    frame_reset(&reader);
+    frame_reader_reset(&reader);
 }
 
 /* ---- the rules of RFC 6455 sections 5.1 to 5.5 ---- */
@@ -241,7 +241,7 @@ static void test_a_ceiling_that_changes(void **state) {
     feed(&reader, "\x81\x82\0\0\0\0ab\x01\x82\0\0\0\0ab\x80\x81\0\0\0\0c", 23, 2, &result);
     result.text[result.len] = '\0';
     assert_string_equal(result.text, "ping() text(abcdefghi) text(ab) error(1009)");
-    frame_reset(&reader);
+    frame_reader_reset(&reader);
 }
 
 static void test_large_frames(void **state) {
@@ -257,7 +257,7 @@ static void test_large_frames(void **state) {
             char want[40];
             snprintf(want, sizeof(want), "binary[%zu]", sizes[i]);
             assert_string_equal(result.text, want);
-            frame_reset(&reader);
+            frame_reader_reset(&reader);
         }
     }
     free(bytes);
@@ -272,10 +272,10 @@ static void test_memory_grows_with_what_arrives(void **state) {
     feed(&reader, "\x82\xff\x3f\xff\xff\xff\xff\xff\xff\xff" M "0123456789", 24, SIZE_MAX, &result);
     assert_false(result.failed);
     assert_in_range(reader.kept_capacity, 10, 100);
-    frame_reset(&reader);
+    frame_reader_reset(&reader);
     feed(&reader, "\x02\xff\x3f\xff\xff\xff\xff\xff\xff\xff" M "0123456789", 24, SIZE_MAX, &result);
     assert_in_range(reader.kept_capacity, 10, 100);
-    frame_reset(&reader);
+    frame_reader_reset(&reader);
 }
 
 static void test_memory_is_given_back(void **state) {
@@ -289,13 +289,13 @@ static void test_memory_is_given_back(void **state) {
     assert_null(reader.kept);
     assert_null(reader.control);
     feed(&reader, "\x01\x82" M "ab\x89\x82" M "p", 15, MAX, &result);
-    frame_reset(&reader);
+    frame_reader_reset(&reader);
     const struct frame_reader new = {0};
     assert_memory_equal(&reader, &new, sizeof(new)); /* as at the beginning of a connection */
     feed(&reader, "\x81\x81" M "x", 7, MAX, &result);
     assert_string_equal(result.text, "ping(pq) text(abcd) text(x)");
-    frame_reset(&reader);
-    frame_reset(&reader);
+    frame_reader_reset(&reader);
+    frame_reader_reset(&reader);
 }
 
 /* A message of more than one piece is valid until the next call, as others are. */
@@ -306,19 +306,19 @@ static void test_payloads_are_valid_until_the_next_call(void **state) {
     char first[] = "\x81\x84" M "ab", second[] = "cd\x89\x81" M "p";
     char *at = first;
     size_t len = 8;
-    assert_int_equal(frame_next(&reader, &at, &len, &limits, &frame), FRAME_MORE);
+    assert_int_equal(frame_reader_next(&reader, &at, &len, &limits, &frame), FRAME_MORE);
     memset(first, 'x', sizeof(first));
     at = second;
     len = 9;
-    assert_int_equal(frame_next(&reader, &at, &len, &limits, &frame), FRAME_TEXT);
+    assert_int_equal(frame_reader_next(&reader, &at, &len, &limits, &frame), FRAME_TEXT);
     assert_int_equal(frame.len, 4);
     assert_memory_equal(frame.payload, "abcd", 4);
     memcpy(frame.payload, "ABCD", 4); /* its reader may write there */
-    assert_int_equal(frame_next(&reader, &at, &len, &limits, &frame), FRAME_PING);
+    assert_int_equal(frame_reader_next(&reader, &at, &len, &limits, &frame), FRAME_PING);
     assert_memory_equal(frame.payload, "p", 1);
-    assert_int_equal(frame_next(&reader, &at, &len, &limits, &frame), FRAME_MORE);
+    assert_int_equal(frame_reader_next(&reader, &at, &len, &limits, &frame), FRAME_MORE);
     assert_int_equal(len, 0);
-    frame_reset(&reader);
+    frame_reader_reset(&reader);
 }
 
 /* ---- fragments without end ---- */
@@ -342,7 +342,7 @@ static void test_endless_fragments(void **state) {
     struct result result = {.len = 0};
     assert_int_equal(feed_fragments(&reader, 0, 100000, &result), FRAME_EMPTY_MAX);
     assert_string_equal(result.text, "error(1008)");
-    frame_reset(&reader);
+    frame_reader_reset(&reader);
 }
 
 /* Pieces of a few bytes, as from a client that sends what somebody types: as many as max_fragments
@@ -352,7 +352,7 @@ static void test_small_fragments(void **state) {
         struct frame_reader reader = {0};
         struct result result = {.len = 0};
         assert_int_equal(feed_fragments(&reader, size, 200000, &result), 200000);
-        assert_in_range(frame_held(&reader), 200000 * size, 2 * 200000 * size);
+        assert_in_range(frame_reader_held(&reader), 200000 * size, 2 * 200000 * size);
         feed(&reader, "\x80\x80" M, 6, SIZE_MAX, &result);
         assert_string_equal(strchr(result.text, '['), size == 1   ? "[200000]"
                                                       : size == 2 ? "[400000]"
@@ -362,7 +362,7 @@ static void test_small_fragments(void **state) {
         assert_int_equal(feed_fragments(&reader, size, 1000, &result), 100);
         assert_non_null(strstr(result.text, "error(1008)"));
         max_fragments = 1 << 20;
-        frame_reset(&reader);
+        frame_reader_reset(&reader);
     }
 }
 
@@ -373,16 +373,17 @@ static void test_memory_has_the_limit_of_the_message(void **state) {
     char frame[16];
     for (int i = 0; i < MAX; i++) {
         feed(&reader, frame, zero_frame(frame, i == 0 ? 0x01 : 0x00, 1), MAX, &result);
-        assert_in_range(frame_held(&reader), i + 1, MAX);
+        assert_in_range(frame_reader_held(&reader), i + 1, MAX);
     }
-    assert_true(frame_unfinished(&reader) != 0);
-    uint32_t number = frame_unfinished(&reader);
+    assert_true(frame_reader_unfinished(&reader) != 0);
+    uint32_t number = frame_reader_unfinished(&reader);
     feed(&reader, "\x80\x80" M, 6, MAX, &result);
-    assert_int_equal(frame_unfinished(&reader), 0);
-    assert_in_range(frame_held(&reader), 0, 0);
+    assert_int_equal(frame_reader_unfinished(&reader), 0);
+    assert_in_range(frame_reader_held(&reader), 0, 0);
     feed(&reader, "\x81", 1, MAX, &result);
-    assert_true(frame_unfinished(&reader) != 0 && frame_unfinished(&reader) != number);
-    frame_reset(&reader);
+    assert_true(frame_reader_unfinished(&reader) != 0 &&
+                frame_reader_unfinished(&reader) != number);
+    frame_reader_reset(&reader);
 }
 
 /* Many fragments that carry something are a message like any other; each message counts anew. */
@@ -396,7 +397,7 @@ static void test_many_fragments(void **state) {
         feed(&reader, "\x80\x80" M, 6, SIZE_MAX, &result);
     }
     assert_string_equal(result.text, "text[2000000] text() text() text() text() text()");
-    frame_reset(&reader);
+    frame_reader_reset(&reader);
 }
 
 /* ---- Close frames ---- */
@@ -409,7 +410,7 @@ static bool close_valid(unsigned code, const char *reason) {
     memcpy(payload + 2, reason, len);
     unsigned found;
     const char *place;
-    if (!frame_close_valid(payload, len + 2, &found, &place, &reason_len))
+    if (!frame_reader_close_valid(payload, len + 2, &found, &place, &reason_len))
         return false;
     assert_int_equal(found, code);
     assert_int_equal(reason_len, len);
@@ -421,10 +422,10 @@ static void test_close_payloads(void **state) {
     unsigned code;
     const char *reason;
     size_t len;
-    assert_true(frame_close_valid(NULL, 0, &code, &reason, &len));
+    assert_true(frame_reader_close_valid(NULL, 0, &code, &reason, &len));
     assert_int_equal(code, 1005);
     assert_int_equal(len, 0);
-    assert_false(frame_close_valid("\x03\xe8", 1, &code, &reason, &len));
+    assert_false(frame_reader_close_valid("\x03\xe8", 1, &code, &reason, &len));
     static const unsigned good[] = {1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010,
                                     1011, 1012, 1013, 1014, 3000, 3999, 4000, 4999};
     for (unsigned i = 0, sent = 0; sent <= 65535;

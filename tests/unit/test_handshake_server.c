@@ -252,7 +252,7 @@ static void test_refused_by_a_close(void **state) {
     leave(stream, 0);
     fake_expect(f, "a.forgotten");
     assert_int_equal(hub_admitted(f->hub), 0);
-    assert_int_equal(ip_counts_count(admission->addresses, "192.0.2.1"), 0);
+    assert_int_equal(ip_counts_get(admission->ip_counts, "192.0.2.1"), 0);
     assert_int_equal(stats_read(&f->hub->stats.connections_closed), 0);
     assert_int_equal(stats_read(&f->hub->stats.messages_received), 0);
 }

@@ -66,9 +66,9 @@ static void on_handshake(void *user, struct http *http, const struct request *re
     if (ahead_len > 0)
         memcpy(seen.ahead, ahead, ahead_len);
     seen.taken = http_stream(http);
-    struct ticket ticket = http_take_ticket(http);
-    http_let_go(http);
-    admission_give(&admission, &ticket);
+    struct permit permit = http_take_permit(http);
+    http_detach(http);
+    admission_release(&admission, &permit);
 }
 
 enum { MAX_HEAD = 4000, MAX_BODY = 1000000 };

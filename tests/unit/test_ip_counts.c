@@ -18,60 +18,60 @@ static uint32_t random_below(uint32_t limit) {
 }
 
 static void test_counts(void **state) {
-    struct ip_counts *addresses = ip_counts_new();
-    assert_int_equal(ip_counts_count(addresses, "192.0.2.1"), 0);
-    struct ip_count *a = ip_counts_add(addresses, "192.0.2.1", 0);
-    struct ip_count *b = ip_counts_add(addresses, "192.0.2.1", 0);
-    struct ip_count *c = ip_counts_add(addresses, "2001:db8::1", 0);
-    struct ip_count *d = ip_counts_add(addresses, "unix", 0);
-    assert_int_equal(ip_counts_count(addresses, "192.0.2.1"), 2);
-    assert_int_equal(ip_counts_count(addresses, "2001:db8::1"), 1);
-    assert_int_equal(ip_counts_count(addresses, "unix"), 1);
-    assert_int_equal(ip_counts_count(addresses, "192.0.2.10"), 0);
-    assert_int_equal(ip_counts_count(addresses, "192.0.2."), 0);
-    assert_int_equal(ip_counts_count(addresses, ""), 0);
+    struct ip_counts *counts = ip_counts_new();
+    assert_int_equal(ip_counts_get(counts, "192.0.2.1"), 0);
+    struct ip_count *a = ip_counts_add(counts, "192.0.2.1", 0);
+    struct ip_count *b = ip_counts_add(counts, "192.0.2.1", 0);
+    struct ip_count *c = ip_counts_add(counts, "2001:db8::1", 0);
+    struct ip_count *d = ip_counts_add(counts, "unix", 0);
+    assert_int_equal(ip_counts_get(counts, "192.0.2.1"), 2);
+    assert_int_equal(ip_counts_get(counts, "2001:db8::1"), 1);
+    assert_int_equal(ip_counts_get(counts, "unix"), 1);
+    assert_int_equal(ip_counts_get(counts, "192.0.2.10"), 0);
+    assert_int_equal(ip_counts_get(counts, "192.0.2."), 0);
+    assert_int_equal(ip_counts_get(counts, ""), 0);
     ip_counts_remove(a);
-    assert_int_equal(ip_counts_count(addresses, "192.0.2.1"), 1);
+    assert_int_equal(ip_counts_get(counts, "192.0.2.1"), 1);
     ip_counts_remove(b);
-    assert_int_equal(ip_counts_count(addresses, "192.0.2.1"), 0);
-    assert_int_equal(ip_counts_count(addresses, "2001:db8::1"), 1);
-    a = ip_counts_add(addresses, "192.0.2.1", 0); /* back again */
-    assert_int_equal(ip_counts_count(addresses, "192.0.2.1"), 1);
+    assert_int_equal(ip_counts_get(counts, "192.0.2.1"), 0);
+    assert_int_equal(ip_counts_get(counts, "2001:db8::1"), 1);
+    a = ip_counts_add(counts, "192.0.2.1", 0); /* back again */
+    assert_int_equal(ip_counts_get(counts, "192.0.2.1"), 1);
     ip_counts_remove(c);
     ip_counts_remove(a);
     ip_counts_remove(d);
-    assert_int_equal(ip_counts_count(addresses, "2001:db8::1"), 0);
-    ip_counts_free(addresses);
+    assert_int_equal(ip_counts_get(counts, "2001:db8::1"), 0);
+    ip_counts_free(counts);
     ip_counts_free(NULL);
 }
 
 /* The address is copied: its text may change behind the call. */
 static void test_the_text_is_copied(void **state) {
-    struct ip_counts *addresses = ip_counts_new();
+    struct ip_counts *counts = ip_counts_new();
     char text[64] = "198.51.100.7";
-    struct ip_count *entry = ip_counts_add(addresses, text, 0);
+    struct ip_count *entry = ip_counts_add(counts, text, 0);
     snprintf(text, sizeof(text), "203.0.113.9");
-    assert_int_equal(ip_counts_count(addresses, "198.51.100.7"), 1);
-    assert_int_equal(ip_counts_count(addresses, "203.0.113.9"), 0);
+    assert_int_equal(ip_counts_get(counts, "198.51.100.7"), 1);
+    assert_int_equal(ip_counts_get(counts, "203.0.113.9"), 0);
     ip_counts_remove(entry);
-    ip_counts_free(addresses);
+    ip_counts_free(counts);
 }
 
-/* These two have one FNV-1a hash of 32 bits, and are two addresses all the same. */
+/* These two have one FNV-1a hash of 32 bits, and are two counts all the same. */
 static void test_equal_hashes(void **state) {
-    struct ip_counts *addresses = ip_counts_new();
-    struct ip_count *a = ip_counts_add(addresses, "10.2.219.40", 0);
-    assert_int_equal(ip_counts_count(addresses, "10.0.107.237"), 0);
-    struct ip_count *b = ip_counts_add(addresses, "10.0.107.237", 0);
-    struct ip_count *c = ip_counts_add(addresses, "10.0.107.237", 0);
-    assert_int_equal(ip_counts_count(addresses, "10.2.219.40"), 1);
-    assert_int_equal(ip_counts_count(addresses, "10.0.107.237"), 2);
+    struct ip_counts *counts = ip_counts_new();
+    struct ip_count *a = ip_counts_add(counts, "10.2.219.40", 0);
+    assert_int_equal(ip_counts_get(counts, "10.0.107.237"), 0);
+    struct ip_count *b = ip_counts_add(counts, "10.0.107.237", 0);
+    struct ip_count *c = ip_counts_add(counts, "10.0.107.237", 0);
+    assert_int_equal(ip_counts_get(counts, "10.2.219.40"), 1);
+    assert_int_equal(ip_counts_get(counts, "10.0.107.237"), 2);
     ip_counts_remove(a);
-    assert_int_equal(ip_counts_count(addresses, "10.2.219.40"), 0);
-    assert_int_equal(ip_counts_count(addresses, "10.0.107.237"), 2);
+    assert_int_equal(ip_counts_get(counts, "10.2.219.40"), 0);
+    assert_int_equal(ip_counts_get(counts, "10.0.107.237"), 2);
     ip_counts_remove(b);
     ip_counts_remove(c);
-    ip_counts_free(addresses);
+    ip_counts_free(counts);
 }
 
 enum { ADDRESSES = 12000, CONNECTIONS = 30000 };
@@ -83,41 +83,41 @@ static void address_text(uint32_t number, char text[64]) {
         snprintf(text, 64, "10.%u.%u.%u", number >> 16, number >> 8 & 255, number & 255);
 }
 
-static void check_counts(struct ip_counts *addresses, const uint32_t *want) {
+static void check_counts(struct ip_counts *counts, const uint32_t *want) {
     char text[64];
     for (uint32_t i = 0; i < ADDRESSES; i++) {
         address_text(i, text);
-        assert_int_equal(ip_counts_count(addresses, text), want[i]);
+        assert_int_equal(ip_counts_get(counts, text), want[i]);
     }
 }
 
-/* Many addresses with a few connections each, which leave in another order than they came. */
+/* Many counts with a few connections each, which leave in another order than they came. */
 static void test_many(void **state) {
-    struct ip_counts *addresses = ip_counts_new();
+    struct ip_counts *counts = ip_counts_new();
     struct ip_count **entries = calloc(CONNECTIONS, sizeof(struct ip_count *));
     uint32_t *of = calloc(CONNECTIONS, sizeof(*of)), *want = calloc(ADDRESSES, sizeof(*want));
     char text[64];
     for (uint32_t i = 0; i < CONNECTIONS; i++) {
         of[i] = i < ADDRESSES ? i : random_below(ADDRESSES);
         address_text(of[i], text);
-        entries[i] = ip_counts_add(addresses, text, 0);
+        entries[i] = ip_counts_add(counts, text, 0);
         want[of[i]]++;
-        assert_int_equal(ip_counts_count(addresses, text), want[of[i]]);
+        assert_int_equal(ip_counts_get(counts, text), want[of[i]]);
     }
-    check_counts(addresses, want);
+    check_counts(counts, want);
     for (uint32_t left = CONNECTIONS; left > 0; left--) {
         uint32_t i = random_below(left);
         ip_counts_remove(entries[i]);
         want[of[i]]--;
         address_text(of[i], text);
-        assert_int_equal(ip_counts_count(addresses, text), want[of[i]]);
+        assert_int_equal(ip_counts_get(counts, text), want[of[i]]);
         entries[i] = entries[left - 1];
         of[i] = of[left - 1];
         if (left % 10000 == 0)
-            check_counts(addresses, want);
+            check_counts(counts, want);
     }
-    check_counts(addresses, want);
-    ip_counts_free(addresses);
+    check_counts(counts, want);
+    ip_counts_free(counts);
     free(entries);
     free(of);
     free(want);

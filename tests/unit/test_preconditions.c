@@ -28,7 +28,7 @@ static void parse(const char *headers) {
 
 static void check_unchanged(const char *headers, bool want) {
     parse(headers);
-    if (condition_unchanged(&request, ETAG, MODIFIED) != want)
+    if (preconditions_not_modified(&request, ETAG, MODIFIED) != want)
         fail_msg("%s by: %s", want ? "changed" : "unchanged", headers);
 }
 
@@ -65,7 +65,7 @@ static void test_dates(void **state) {
 
 static void check_fails(const char *headers, bool want) {
     parse(headers);
-    if (condition_fails(&request, ETAG, MODIFIED) != want)
+    if (preconditions_fail(&request, ETAG, MODIFIED) != want)
         fail_msg("%s by: %s", want ? "goes on" : "fails", headers);
 }
 
@@ -91,47 +91,47 @@ static void test_preconditions(void **state) {
     check_fails("If-Match: \"x\"\r\nIf-Unmodified-Since: " DATE "\r\n", true);
 }
 
-static enum condition_range ask(const char *headers, int64_t size, int64_t *offset,
-                                int64_t *length) {
+static enum preconditions_range ask(const char *headers, int64_t size, int64_t *offset,
+                                    int64_t *length) {
     parse(headers);
     *offset = *length = -1;
-    return condition_range(&request, ETAG, MODIFIED, size, offset, length);
+    return preconditions_range(&request, ETAG, MODIFIED, size, offset, length);
 }
 
-static void check_range(const char *range, int64_t size, enum condition_range want,
+static void check_range(const char *range, int64_t size, enum preconditions_range want,
                         int64_t want_offset, int64_t want_length) {
     char headers[256];
     int64_t offset, length;
     snprintf(headers, sizeof(headers), "Range: %s\r\n", range);
-    enum condition_range got = ask(headers, size, &offset, &length);
+    enum preconditions_range got = ask(headers, size, &offset, &length);
     if (got != want)
         fail_msg("%d instead of %d for %s", got, want, range);
-    if (want == CONDITION_PART) {
+    if (want == RANGE_PART) {
         assert_int_equal(offset, want_offset);
         assert_int_equal(length, want_length);
     }
 }
 
 static void test_parts(void **state) {
-    check_range("bytes=0-0", 1000, CONDITION_PART, 0, 1);
-    check_range("bytes=0-", 1000, CONDITION_PART, 0, 1000);
-    check_range("bytes=10-19", 1000, CONDITION_PART, 10, 10);
-    check_range("BYTES= 10-19", 1000, CONDITION_PART, 10, 10);
-    check_range("bytes=990-5000", 1000, CONDITION_PART, 990, 10);
-    check_range("bytes=999-999", 1000, CONDITION_PART, 999, 1);
-    check_range("bytes=-1", 1000, CONDITION_PART, 999, 1);
-    check_range("bytes=-5000", 1000, CONDITION_PART, 0, 1000);
-    check_range("bytes=0-99999999999999999999999", 1000, CONDITION_PART, 0, 1000);
-    check_range("bytes=0-9223372036854775807", 1000, CONDITION_PART, 0, 1000);
+    check_range("bytes=0-0", 1000, RANGE_PART, 0, 1);
+    check_range("bytes=0-", 1000, RANGE_PART, 0, 1000);
+    check_range("bytes=10-19", 1000, RANGE_PART, 10, 10);
+    check_range("BYTES= 10-19", 1000, RANGE_PART, 10, 10);
+    check_range("bytes=990-5000", 1000, RANGE_PART, 990, 10);
+    check_range("bytes=999-999", 1000, RANGE_PART, 999, 1);
+    check_range("bytes=-1", 1000, RANGE_PART, 999, 1);
+    check_range("bytes=-5000", 1000, RANGE_PART, 0, 1000);
+    check_range("bytes=0-99999999999999999999999", 1000, RANGE_PART, 0, 1000);
+    check_range("bytes=0-9223372036854775807", 1000, RANGE_PART, 0, 1000);
 }
 
 static void test_parts_that_are_not_there(void **state) {
-    check_range("bytes=1000-", 1000, CONDITION_UNSATISFIABLE, 0, 0);
-    check_range("bytes=1000-2000", 1000, CONDITION_UNSATISFIABLE, 0, 0);
-    check_range("bytes=99999999999999999999999-", 1000, CONDITION_UNSATISFIABLE, 0, 0);
-    check_range("bytes=-0", 1000, CONDITION_UNSATISFIABLE, 0, 0);
-    check_range("bytes=0-", 0, CONDITION_UNSATISFIABLE, 0, 0);
-    check_range("bytes=-5", 0, CONDITION_UNSATISFIABLE, 0, 0);
+    check_range("bytes=1000-", 1000, RANGE_UNSATISFIABLE, 0, 0);
+    check_range("bytes=1000-2000", 1000, RANGE_UNSATISFIABLE, 0, 0);
+    check_range("bytes=99999999999999999999999-", 1000, RANGE_UNSATISFIABLE, 0, 0);
+    check_range("bytes=-0", 1000, RANGE_UNSATISFIABLE, 0, 0);
+    check_range("bytes=0-", 0, RANGE_UNSATISFIABLE, 0, 0);
+    check_range("bytes=-5", 0, RANGE_UNSATISFIABLE, 0, 0);
 }
 
 static void test_ranges_that_mean_the_whole(void **state) {
@@ -140,14 +140,14 @@ static void test_ranges_that_mean_the_whole(void **state) {
                                          "bytes=0-1x", "items=0-1", "bytes=--1",     "bytes=0 - 1",
                                          "0-1",        "bytes=+0-1"};
     for (size_t i = 0; i < sizeof(ranges) / sizeof(ranges[0]); i++)
-        check_range(ranges[i], 1000, CONDITION_WHOLE, 0, 0);
+        check_range(ranges[i], 1000, RANGE_WHOLE, 0, 0);
     int64_t offset, length;
-    assert_int_equal(ask("", 1000, &offset, &length), CONDITION_WHOLE);
+    assert_int_equal(ask("", 1000, &offset, &length), RANGE_WHOLE);
     assert_int_equal(ask("Range: bytes=0-1\r\nRange: bytes=0-1\r\n", 1000, &offset, &length),
-                     CONDITION_WHOLE);
+                     RANGE_WHOLE);
 }
 
-static void check_if_range(const char *version, enum condition_range want) {
+static void check_if_range(const char *version, enum preconditions_range want) {
     char headers[256];
     int64_t offset, length;
     snprintf(headers, sizeof(headers), "Range: bytes=0-1\r\nIf-Range: %s\r\n", version);
@@ -156,13 +156,13 @@ static void check_if_range(const char *version, enum condition_range want) {
 }
 
 static void test_a_part_of_the_version_the_client_has(void **state) {
-    check_if_range(ETAG, CONDITION_PART);
-    check_if_range(DATE, CONDITION_PART);
-    check_if_range("W/" ETAG, CONDITION_WHOLE);
-    check_if_range("\"other\"", CONDITION_WHOLE);
-    check_if_range(LATER, CONDITION_WHOLE);
-    check_if_range(EARLIER, CONDITION_WHOLE);
-    check_if_range("", CONDITION_WHOLE);
+    check_if_range(ETAG, RANGE_PART);
+    check_if_range(DATE, RANGE_PART);
+    check_if_range("W/" ETAG, RANGE_WHOLE);
+    check_if_range("\"other\"", RANGE_WHOLE);
+    check_if_range(LATER, RANGE_WHOLE);
+    check_if_range(EARLIER, RANGE_WHOLE);
+    check_if_range("", RANGE_WHOLE);
 }
 
 /* Whatever is asked for: a part lies within the file. */
@@ -180,7 +180,7 @@ static void test_random_ranges(void **state) {
         }
         memcpy(headers + len, "\r\n", 3);
         int64_t size = (seed >> 4) % 40, offset, length;
-        if (ask(headers, size, &offset, &length) == CONDITION_PART) {
+        if (ask(headers, size, &offset, &length) == RANGE_PART) {
             parts++;
             assert_true(offset >= 0 && length > 0 && offset + length <= size);
         }

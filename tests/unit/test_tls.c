@@ -77,7 +77,7 @@ static void receive(size_t piece) {
 }
 
 static void shake_hands(size_t piece) {
-    assert_int_equal(tls_state(tls), TLS_GREETING);
+    assert_int_equal(tls_state(tls), TLS_HANDSHAKE);
     for (int i = 0; i < 10 && SSL_do_handshake(client) != 1; i++)
         receive(piece);
     receive(piece);
@@ -90,7 +90,7 @@ static void check_client_reads(const char *want, size_t len) {
     while (have < len) {
         if (SSL_read_ex(client, got + have, len - have, &n) == 1)
             have += n;
-        else if (tls_waits(tls))
+        else if (tls_has_unsent(tls))
             tls_flush(tls);
         else
             break;
@@ -240,19 +240,19 @@ static void what_was_taken_need_not_be_written_again(void **state) {
     setsockopt(fds[0], SOL_SOCKET, SO_SNDBUF, &small, sizeof small);
     size_t taken = tls_write(tls, first, sizeof first);
     assert_true(taken > 0 && taken < sizeof first);
-    assert_true(tls_waits(tls));
+    assert_true(tls_has_unsent(tls));
     assert_int_equal(tls_write(tls, second, sizeof second), 0); /* not before it has gone */
     assert_false(tls_flush(tls));
     check_client_reads(first, taken);
     assert_true(tls_flush(tls));
-    assert_false(tls_waits(tls));
+    assert_false(tls_has_unsent(tls));
     assert_int_equal(tls_write(tls, second, sizeof second), sizeof second);
     check_client_reads(second, sizeof second);
 }
 
 static void takes_nothing_before_the_handshake(void **state) {
     assert_int_equal(tls_write(tls, "hello", 5), 0);
-    assert_int_equal(tls_state(tls), TLS_GREETING);
+    assert_int_equal(tls_state(tls), TLS_HANDSHAKE);
     tls_end(tls);
     shake_hands(65536);
 }
@@ -279,7 +279,7 @@ static void breaks_at_what_is_no_tls(void **state) {
     assert_true(strlen(tls_why(tls)) > 0);
     assert_int_equal(tls_receive(tls, "more", 4, out), 0);
     assert_int_equal(tls_write(tls, "more", 4), 0);
-    assert_false(tls_waits(tls));
+    assert_false(tls_has_unsent(tls));
 }
 
 static void breaks_when_the_socket_does(void **state) {
@@ -289,7 +289,7 @@ static void breaks_when_the_socket_does(void **state) {
     close(fds[1]);
     tls_write(tls, "hello", 5);
     assert_int_equal(tls_state(tls), TLS_BROKEN);
-    assert_false(tls_waits(tls));
+    assert_false(tls_has_unsent(tls));
 }
 
 /* Random bytes in a conversation, and one that is cut: nothing worse than the end of it. */

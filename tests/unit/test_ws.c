@@ -61,7 +61,7 @@ static void finish(void) {
     if (stream != NULL)
         close_stream();
     turn();
-    assert_int_equal(ip_counts_count(addresses, "192.0.2.1"), 0);
+    assert_int_equal(ip_counts_get(addresses, "192.0.2.1"), 0);
     fake_free(f);
     assert_false(ws_server_has_pending(server));
     ws_server_free(server);
@@ -206,9 +206,9 @@ static void test_our_close(void **state) {
 static void test_gone(void **state) {
     start();
     GIVE("\x81\x82" M "h"); /* in the middle of a message */
-    assert_int_equal(ip_counts_count(addresses, "192.0.2.1"), 1);
+    assert_int_equal(ip_counts_get(addresses, "192.0.2.1"), 1);
     close_stream();
-    assert_int_equal(ip_counts_count(addresses, "192.0.2.1"), 0);
+    assert_int_equal(ip_counts_get(addresses, "192.0.2.1"), 0);
     turn();
     fake_expect(f, "a.close(1006) a.forgotten");
     finish();

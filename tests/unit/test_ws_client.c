@@ -37,7 +37,7 @@ static void test_urls(void **state) {
     for (size_t i = 0; i < sizeof urls / sizeof urls[0]; i++) {
         struct url url;
         char error[256] = "";
-        if (!url_read(urls[i].text, &url, error, sizeof error))
+        if (!url_parse(urls[i].text, &url, error, sizeof error))
             fail_msg("%s: %s", urls[i].text, error);
         assert_string_equal(url.host, urls[i].host);
         assert_string_equal(url.port, urls[i].port);
@@ -72,7 +72,7 @@ static void test_no_urls(void **state) {
     for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
         struct url url;
         char error[256] = "";
-        if (url_read(wrong[i].text, &url, error, sizeof error))
+        if (url_parse(wrong[i].text, &url, error, sizeof error))
             fail_msg("taken: %s", wrong[i].text);
         if (strstr(error, wrong[i].part) == NULL)
             fail_msg("%s: %s", wrong[i].text, error);
@@ -83,15 +83,15 @@ static void test_no_urls(void **state) {
 /* ---- the handshake ---- */
 
 static const char *const protocols[] = {"v2", "v1"};
-static const struct ws_client_wish nothing = {0}, two = {NULL, 0, protocols, 2};
+static const struct ws_client_options nothing = {0}, two = {NULL, 0, protocols, 2};
 
 static void test_request(void **state) {
     static const char *const headers[] = {"X-Token: secret", "Origin: https://a.example"};
-    struct ws_client_wish wish = {headers, 2, protocols, 2};
+    struct ws_client_options options = {headers, 2, protocols, 2};
     struct url url;
     char error[64], key[WS_CLIENT_KEY_BYTES], other[WS_CLIENT_KEY_BYTES], expected[512];
-    assert_true(url_read("ws://a.example:81/chat?x=1", &url, error, sizeof error));
-    char *request = ws_client_request(&url, &wish, key);
+    assert_true(url_parse("ws://a.example:81/chat?x=1", &url, error, sizeof error));
+    char *request = ws_client_write_request(&url, &options, key);
     assert_int_equal(strlen(key), 24);
     snprintf(expected, sizeof expected,
              "GET /chat?x=1 HTTP/1.1\r\nHost: a.example:81\r\nUpgrade: websocket\r\n"
@@ -102,8 +102,8 @@ static void test_request(void **state) {
     assert_string_equal(request, expected);
     mem_free(request);
     static const char *const host[] = {"host: b"};
-    struct ws_client_wish own_host = {host, 1, NULL, 0};
-    request = ws_client_request(&url, &own_host, other);
+    struct ws_client_options own_host = {host, 1, NULL, 0};
+    request = ws_client_write_request(&url, &own_host, other);
     assert_string_not_equal(key, other);
     assert_null(strstr(request, "Host: a.example"));
     assert_non_null(strstr(request, "host: b\r\n\r\n"));
@@ -130,21 +130,22 @@ static const char KEY[] = "dGhlIHNhbXBsZSBub25jZQ=="; /* of RFC 6455 section 1.3
 #define STATUS "HTTP/1.1 101 Switching Protocols\r\n"
 #define UP     "Upgrade: WebSocket\r\nConnection: keep-alive, Upgrade\r\n"
 
-static struct ws_client_answer read_answer(const char *text, const struct ws_client_wish *wish) {
-    struct ws_client_answer answer;
+static struct ws_client_response read_answer(const char *text,
+                                             const struct ws_client_options *options) {
+    struct ws_client_response answer;
     size_t len = strlen(text);
     char *exact = malloc(len);
     memcpy(exact, text, len);
     for (size_t some = 1; some < len; some++) /* in pieces of any size */
-        ws_client_answer(exact, some, KEY, wish, &answer);
-    if (!ws_client_answer(exact, len, KEY, wish, &answer))
+        ws_client_read_response(exact, some, KEY, options, &answer);
+    if (!ws_client_read_response(exact, len, KEY, options, &answer))
         fail_msg("not whole: %s", text);
     free(exact);
     return answer;
 }
 
 static void test_answers(void **state) {
-    struct ws_client_answer answer = read_answer(STATUS UP PROOF "\r\n\x81\x02hi", &nothing);
+    struct ws_client_response answer = read_answer(STATUS UP PROOF "\r\n\x81\x02hi", &nothing);
     assert_null(answer.fault);
     assert_int_equal(answer.status, 101);
     assert_int_equal(answer.head_len, strlen(STATUS UP PROOF "\r\n"));
@@ -189,11 +190,11 @@ static void test_frames(void **state) {
         struct frame_reader reader = {0};
         struct frame frame;
         char *at = (char *)out;
-        assert_int_equal(frame_next(&reader, &at, &size, &limits, &frame), FRAME_BINARY);
+        assert_int_equal(frame_reader_next(&reader, &at, &size, &limits, &frame), FRAME_BINARY);
         assert_int_equal(size, 0);
         assert_int_equal(frame.len, len);
         assert_memory_equal(frame.payload, payload, len);
-        frame_reset(&reader);
+        frame_reader_reset(&reader);
         free(out);
         free(payload);
     }
@@ -210,12 +211,12 @@ static enum frame_kind read_frame(const char *bytes, size_t len, struct frame *f
             size_t left = len - from < piece ? len - from : piece;
             char *copy = malloc(left), *at = copy;
             memcpy(copy, bytes + from, left);
-            kind = frame_next(&reader, &at, &left, &limits, frame);
+            kind = frame_reader_next(&reader, &at, &left, &limits, frame);
             if (kind != FRAME_MORE && kind != FRAME_ERROR)
                 snprintf(text, 64, "%.*s", (int)frame->len, frame->payload);
             free(copy);
         }
-        frame_reset(&reader);
+        frame_reader_reset(&reader);
     }
     return kind;
 }

@@ -200,7 +200,7 @@ static enum frame_kind take_payload(struct frame_reader *r, char **bytes, size_t
                    : leave(r, r->kept, r->kept_len, out);
 }
 
-void frame_forget(struct frame_reader *r) {
+void frame_reader_forget(struct frame_reader *r) {
     if (!r->given)
         return;
     r->given = false;
@@ -244,7 +244,7 @@ static size_t take_header(struct frame_reader *r, char **bytes, size_t *len,
 static inline enum frame_kind next(struct frame_reader *reader, char **bytes, size_t *len,
                                    const struct frame_limits *limits, struct frame *out) {
     if (reader->given)
-        frame_forget(reader);
+        frame_reader_forget(reader);
     for (;;) {
         if (!reader->in_payload) {
             const unsigned char *header;
@@ -265,25 +265,26 @@ static inline enum frame_kind next(struct frame_reader *reader, char **bytes, si
 
 /* In one piece, and called from one place: so it is compiled into the loop there, which saves 70
  * instructions a message. */
-__attribute__((flatten)) enum frame_kind frame_next(struct frame_reader *reader, char **bytes,
-                                                    size_t *len, const struct frame_limits *limits,
-                                                    struct frame *out) {
+__attribute__((flatten)) enum frame_kind frame_reader_next(struct frame_reader *reader,
+                                                           char **bytes, size_t *len,
+                                                           const struct frame_limits *limits,
+                                                           struct frame *out) {
     return next(reader, bytes, len, limits, out);
 }
 
-enum frame_kind frame_next_seldom(struct frame_reader *reader, char **bytes, size_t *len,
-                                  const struct frame_limits *limits, struct frame *out) {
+enum frame_kind frame_reader_next_cold(struct frame_reader *reader, char **bytes, size_t *len,
+                                       const struct frame_limits *limits, struct frame *out) {
     return next(reader, bytes, len, limits, out);
 }
 
-void frame_reset(struct frame_reader *reader) {
+void frame_reader_reset(struct frame_reader *reader) {
     mem_free(reader->kept);
     mem_free(reader->control);
     memset(reader, 0, sizeof *reader);
 }
 
-bool frame_close_valid(const char *payload, size_t len, unsigned *code, const char **reason,
-                       size_t *reason_len) {
+bool frame_reader_close_valid(const char *payload, size_t len, unsigned *code, const char **reason,
+                              size_t *reason_len) {
     *code = CLOSE_NO_STATUS;
     *reason = NULL;
     *reason_len = 0;

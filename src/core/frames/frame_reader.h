@@ -18,7 +18,7 @@ enum frame_kind {
     FRAME_BINARY, /* a whole message */
     FRAME_PING,
     FRAME_PONG,
-    FRAME_CLOSE, /* payload: nothing, or a code and a reason (frame_close_valid) */
+    FRAME_CLOSE, /* payload: nothing, or a code and a reason (frame_reader_close_valid) */
     FRAME_ERROR, /* nothing more can be read: close with `code` and `why` */
 };
 
@@ -63,34 +63,34 @@ struct frame {
 
 /* Reads from *bytes, at most *len, and moves both past what it took. The bytes are changed
  * (unmasked). `limits` are those of messages that begin; one that has begun keeps its own. */
-enum frame_kind frame_next(struct frame_reader *reader, char **bytes, size_t *len,
-                           const struct frame_limits *limits, struct frame *out);
-
-/* The same, for all but ws.c: see frame_reader.c. */
-enum frame_kind frame_next_seldom(struct frame_reader *reader, char **bytes, size_t *len,
+enum frame_kind frame_reader_next(struct frame_reader *reader, char **bytes, size_t *len,
                                   const struct frame_limits *limits, struct frame *out);
 
+/* The same, for all but ws.c: see frame_reader.c. */
+enum frame_kind frame_reader_next_cold(struct frame_reader *reader, char **bytes, size_t *len,
+                                       const struct frame_limits *limits, struct frame *out);
+
 /* Releases the memory of the last item, whose payload is not valid any more. */
-void frame_forget(struct frame_reader *reader);
+void frame_reader_forget(struct frame_reader *reader);
 
 /* Has a frame or a message begun that is not whole? Then a number, another one for each message;
  * else 0. */
-static inline uint32_t frame_unfinished(const struct frame_reader *reader) {
+static inline uint32_t frame_reader_unfinished(const struct frame_reader *reader) {
     bool begun = reader->message_opcode != 0 || reader->in_payload || reader->header_len > 0;
     return begun ? reader->messages * 2 + 1 : 0;
 }
 
 /* Bytes of memory that the reader holds. */
-static inline size_t frame_held(const struct frame_reader *reader) {
+static inline size_t frame_reader_held(const struct frame_reader *reader) {
     return reader->kept_capacity;
 }
 
 /* Releases what the reader holds; it is as new. */
-void frame_reset(struct frame_reader *reader);
+void frame_reader_reset(struct frame_reader *reader);
 
 /* Is this the payload of a Close frame that may be sent (RFC 6455 sections 5.5.1, 7.4)? Puts its
  * code (CLOSE_NO_STATUS where it has none) and the reason's place into the pointers. */
-bool frame_close_valid(const char *payload, size_t len, unsigned *code, const char **reason,
-                       size_t *reason_len);
+bool frame_reader_close_valid(const char *payload, size_t len, unsigned *code, const char **reason,
+                              size_t *reason_len);
 
 #endif

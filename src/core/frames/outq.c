@@ -77,7 +77,7 @@ static inline void append(struct outq *queue, enum opcode opcode, const void *pa
     outq_push(queue, message_run_new(opcode, payload, len));
 }
 
-/* In one piece, and called from one place, as frame_next() is. */
+/* In one piece, and called from one place, as frame_reader_next() is. */
 __attribute__((flatten)) void outq_append(struct outq *queue, enum opcode opcode,
                                           const void *payload, size_t len) {
     append(queue, opcode, payload, len);

@@ -1,7 +1,7 @@
 /* http_handler.h -- plain HTTP between sockets and scripts, past the hub.
  *
  * Two tables of functions, which the worker joins: the scripts fill `struct http_handler`, which
- * net/http/http_requests.c calls; that fills `struct http_responder`, which the scripts call. Tests
+ * net/http/http_dispatch.c calls; that fills `struct http_responder`, which the scripts call. Tests
  * pass fakes. Everything happens on the worker's thread. Pointers are borrowed until the call
  * returns. */
 #ifndef TIDEWIRE_CORE_HTTP_HTTP_HANDLER_H

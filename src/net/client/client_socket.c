@@ -20,7 +20,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-struct outgoing {
+struct client_socket {
     int fd;
     SSL_CTX *context;
     SSL *ssl; /* NULL: in plain */
@@ -138,7 +138,7 @@ static bool fail_tls(const struct opening *opening, const SSL *ssl) {
     return fail(opening, "TLS failed: %s", why == NULL ? "the connection was lost" : why);
 }
 
-static bool open_tls(const struct opening *opening, struct outgoing *out, bool insecure) {
+static bool open_tls(const struct opening *opening, struct client_socket *out, bool insecure) {
     static const unsigned char http[] = "\x08http/1.1";
     out->context = SSL_CTX_new(TLS_client_method());
     if (out->context == NULL)
@@ -168,22 +168,22 @@ static bool open_tls(const struct opening *opening, struct outgoing *out, bool i
 
 /* ---- life ---- */
 
-struct outgoing *outgoing_open(const struct url *url, bool insecure, int timeout_ms, char *error,
-                               size_t error_size) {
+struct client_socket *client_socket_open(const struct url *url, bool insecure, int timeout_ms,
+                                         char *error, size_t error_size) {
     struct opening opening = {url, clock_monotonic_ms() + (uint64_t)timeout_ms, error, error_size};
     int fd = url->is_unix ? connect_unix(&opening) : connect_tcp(&opening);
     if (fd < 0)
         return NULL;
-    struct outgoing *out = mem_zalloc(sizeof *out);
+    struct client_socket *out = mem_zalloc(sizeof *out);
     out->fd = fd;
     if (url->secure && !open_tls(&opening, out, insecure)) {
-        outgoing_close(out);
+        client_socket_close(out);
         return NULL;
     }
     return out;
 }
 
-void outgoing_close(struct outgoing *out) {
+void client_socket_close(struct client_socket *out) {
     if (out == NULL)
         return;
     SSL_free(out->ssl);
@@ -192,21 +192,21 @@ void outgoing_close(struct outgoing *out) {
     mem_free(out);
 }
 
-int outgoing_fd(const struct outgoing *out) {
+int client_socket_fd(const struct client_socket *out) {
     return out->fd;
 }
 
-short outgoing_events(const struct outgoing *out, bool wants_write) {
+short client_socket_events(const struct client_socket *out, bool wants_write) {
     return (short)(POLLIN | (wants_write || out->tls_wants_write ? POLLOUT : 0));
 }
 
-bool outgoing_has_pending(const struct outgoing *out) {
+bool client_socket_has_pending(const struct client_socket *out) {
     return out->ssl != NULL && SSL_pending(out->ssl) > 0;
 }
 
 /* ---- bytes ---- */
 
-static ssize_t tls_result(struct outgoing *out, int result) {
+static ssize_t tls_result(struct client_socket *out, int result) {
     if (result > 0)
         return result;
     switch (SSL_get_error(out->ssl, result)) {
@@ -214,22 +214,22 @@ static ssize_t tls_result(struct outgoing *out, int result) {
         return 0;
     case SSL_ERROR_WANT_WRITE:
         out->tls_wants_write = true;
-        return OUTGOING_LATER;
+        return CLIENT_SOCKET_LATER;
     case SSL_ERROR_WANT_READ:
-        return OUTGOING_LATER;
+        return CLIENT_SOCKET_LATER;
     default:
-        return OUTGOING_BROKEN;
+        return CLIENT_SOCKET_BROKEN;
     }
 }
 
 static ssize_t plain_result(ssize_t n) {
     if (n >= 0)
         return n;
-    return errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR ? OUTGOING_LATER
-                                                                     : OUTGOING_BROKEN;
+    return errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR ? CLIENT_SOCKET_LATER
+                                                                     : CLIENT_SOCKET_BROKEN;
 }
 
-ssize_t outgoing_read(struct outgoing *out, void *bytes, size_t size) {
+ssize_t client_socket_read(struct client_socket *out, void *bytes, size_t size) {
     if (out->ssl == NULL)
         return plain_result(recv(out->fd, bytes, size, 0));
     out->tls_wants_write = false;
@@ -237,7 +237,7 @@ ssize_t outgoing_read(struct outgoing *out, void *bytes, size_t size) {
     return tls_result(out, SSL_read(out->ssl, bytes, (int)size));
 }
 
-ssize_t outgoing_write(struct outgoing *out, const void *bytes, size_t len) {
+ssize_t client_socket_write(struct client_socket *out, const void *bytes, size_t len) {
     if (out->ssl == NULL)
         return plain_result(send(out->fd, bytes, len, MSG_NOSIGNAL));
     enum { PIECE = 16 * 1024 };

@@ -84,7 +84,7 @@ static bool read_host(const char *text, size_t len, struct url *url, char *error
     return true;
 }
 
-bool url_read(const char *text, struct url *url, char *error, size_t error_size) {
+bool url_parse(const char *text, struct url *url, char *error, size_t error_size) {
     *url = (struct url){0};
     if (!read_scheme(&text, url))
         return fail(error, error_size, "it must begin with ws:// or wss://");

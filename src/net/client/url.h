@@ -19,7 +19,7 @@ struct url {
 };
 
 /* False, with a sentence in `error`, for what is none. */
-bool url_read(const char *text, struct url *url, char *error, size_t error_size);
+bool url_parse(const char *text, struct url *url, char *error, size_t error_size);
 void url_close(struct url *url);
 
 #endif

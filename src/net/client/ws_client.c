@@ -44,16 +44,16 @@ bool ws_client_is_subprotocol(const char *name) {
     return request_is_token(slice_of(name));
 }
 
-static bool has_host(const struct ws_client_wish *wish) {
-    for (size_t i = 0; i < wish->header_count; i++)
-        if (slice_is_nocase((struct slice){wish->headers[i], strcspn(wish->headers[i], ":")},
+static bool has_host(const struct ws_client_options *options) {
+    for (size_t i = 0; i < options->header_count; i++)
+        if (slice_is_nocase((struct slice){options->headers[i], strcspn(options->headers[i], ":")},
                             "Host"))
             return true;
     return false;
 }
 
-char *ws_client_request(const struct url *url, const struct ws_client_wish *wish,
-                        char key[WS_CLIENT_KEY_BYTES]) {
+char *ws_client_write_request(const struct url *url, const struct ws_client_options *options,
+                              char key[WS_CLIENT_KEY_BYTES]) {
     unsigned char nonce[16];
     random_bytes(nonce, sizeof nonce);
     EVP_EncodeBlock((unsigned char *)key, nonce, sizeof nonce);
@@ -63,17 +63,17 @@ char *ws_client_request(const struct url *url, const struct ws_client_wish *wish
     if (out == NULL)
         abort();
     fprintf(out, "GET %s HTTP/1.1\r\n", url->target);
-    if (!has_host(wish))
+    if (!has_host(options))
         fprintf(out, "Host: %s\r\n", url->authority);
     fprintf(out,
             "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Key: %s\r\n"
             "Sec-WebSocket-Version: 13\r\n",
             key);
-    for (size_t i = 0; i < wish->subprotocol_count; i++)
-        fprintf(out, "%s%s", i == 0 ? "Sec-WebSocket-Protocol: " : ", ", wish->subprotocols[i]);
-    fprintf(out, "%s", wish->subprotocol_count == 0 ? "" : "\r\n");
-    for (size_t i = 0; i < wish->header_count; i++)
-        fprintf(out, "%s\r\n", wish->headers[i]);
+    for (size_t i = 0; i < options->subprotocol_count; i++)
+        fprintf(out, "%s%s", i == 0 ? "Sec-WebSocket-Protocol: " : ", ", options->subprotocols[i]);
+    fprintf(out, "%s", options->subprotocol_count == 0 ? "" : "\r\n");
+    for (size_t i = 0; i < options->header_count; i++)
+        fprintf(out, "%s\r\n", options->headers[i]);
     fprintf(out, "\r\n");
     fclose(out);
     char *request = mem_strdup(text);
@@ -103,7 +103,7 @@ static struct slice trim(struct slice s) {
     return s;
 }
 
-static bool read_status(struct slice line, struct ws_client_answer *answer) {
+static bool read_status(struct slice line, struct ws_client_response *answer) {
     if (line.len < 12 || strncmp(line.bytes, "HTTP/1.", 7) != 0 || line.bytes[8] != ' ')
         return false;
     for (int i = 9; i < 12; i++) {
@@ -129,7 +129,7 @@ struct proofs {
 };
 
 static void read_header(struct slice line, const char *accept, struct proofs *proofs,
-                        struct ws_client_answer *answer) {
+                        struct ws_client_response *answer) {
     const char *colon = memchr(line.bytes, ':', line.len);
     if (colon == NULL)
         return;
@@ -151,28 +151,29 @@ static void read_header(struct slice line, const char *accept, struct proofs *pr
         answer->fault = "it uses an extension that was not offered";
 }
 
-static bool was_offered(struct slice protocol, const struct ws_client_wish *wish) {
-    for (size_t i = 0; i < wish->subprotocol_count; i++)
-        if (slice_is(protocol, wish->subprotocols[i]))
+static bool was_offered(struct slice protocol, const struct ws_client_options *options) {
+    for (size_t i = 0; i < options->subprotocol_count; i++)
+        if (slice_is(protocol, options->subprotocols[i]))
             return true;
     return false;
 }
 
-static void judge(const struct proofs *proofs, const struct ws_client_wish *wish,
-                  struct ws_client_answer *answer) {
+static void judge(const struct proofs *proofs, const struct ws_client_options *options,
+                  struct ws_client_response *answer) {
     if (answer->status != 101)
         answer->fault = NULL;
     else if (!proofs->upgrade || !proofs->connection)
         answer->fault = "it is no upgrade to a WebSocket";
     else if (!proofs->key)
         answer->fault = "its Sec-WebSocket-Accept does not belong to this handshake";
-    else if (answer->protocol.bytes != NULL && !was_offered(answer->protocol, wish))
+    else if (answer->protocol.bytes != NULL && !was_offered(answer->protocol, options))
         answer->fault = "it has chosen a subprotocol that was not offered";
 }
 
-bool ws_client_answer(const char *bytes, size_t len, const char *key,
-                      const struct ws_client_wish *wish, struct ws_client_answer *answer) {
-    *answer = (struct ws_client_answer){.content_length = -1};
+bool ws_client_read_response(const char *bytes, size_t len, const char *key,
+                             const struct ws_client_options *options,
+                             struct ws_client_response *answer) {
+    *answer = (struct ws_client_response){.content_length = -1};
     struct slice rest = {bytes, len}, line;
     char accept[HANDSHAKE_ACCEPT_BYTES];
     struct proofs proofs = {0};
@@ -190,7 +191,7 @@ bool ws_client_answer(const char *bytes, size_t len, const char *key,
         return false;
     answer->head_len = len - rest.len;
     if (is_sound)
-        judge(&proofs, wish, answer);
+        judge(&proofs, options, answer);
     else
         answer->fault = "its status line is none of HTTP/1.1";
     return true;

@@ -16,7 +16,7 @@
 enum { WS_CLIENT_KEY_BYTES = 25 }; /* 24 of base64 and a NUL */
 
 /* What is said beside the handshake's own headers. */
-struct ws_client_wish {
+struct ws_client_options {
     const char *const *headers; /* "Name: value" each, checked by ws_client_is_header() */
     size_t header_count;
     const char *const *subprotocols; /* tokens, the best first */
@@ -31,10 +31,10 @@ bool ws_client_is_subprotocol(const char *name);
 
 /* The request of a handshake; the caller frees it. Its key, which the answer must prove to know,
  * into `key`. */
-char *ws_client_request(const struct url *url, const struct ws_client_wish *wish,
-                        char key[WS_CLIENT_KEY_BYTES]);
+char *ws_client_write_request(const struct url *url, const struct ws_client_options *options,
+                              char key[WS_CLIENT_KEY_BYTES]);
 
-struct ws_client_answer {
+struct ws_client_response {
     int status;             /* 101: the WebSocket is open */
     size_t head_len;        /* what comes behind is the first frame, or the body of a refusal */
     struct slice reason;    /* of the status line */
@@ -45,8 +45,9 @@ struct ws_client_answer {
 };
 
 /* Reads the head of the answer. False: it is not whole yet. The slices point into the bytes. */
-bool ws_client_answer(const char *bytes, size_t len, const char *key,
-                      const struct ws_client_wish *wish, struct ws_client_answer *answer);
+bool ws_client_read_response(const char *bytes, size_t len, const char *key,
+                             const struct ws_client_options *options,
+                             struct ws_client_response *answer);
 
 enum { WS_CLIENT_HEADER_BYTES = 14 };
 /* Writes a whole masked frame, `len` + WS_CLIENT_HEADER_BYTES bytes at most. Returns its size. */

@@ -86,7 +86,7 @@ static void release(struct http *http) {
     http_forget_request(http);
     http_forget_answer(http);
     if (http->server->options.admission != NULL)
-        admission_give(http->server->options.admission, &http->ticket);
+        admission_release(http->server->options.admission, &http->permit);
     mem_free(http);
 }
 
@@ -94,13 +94,13 @@ struct stream *http_stream(const struct http *http) {
     return http->stream;
 }
 
-struct ticket http_take_ticket(struct http *http) {
-    struct ticket ticket = http->ticket;
-    http->ticket = (struct ticket){0};
-    return ticket;
+struct permit http_take_permit(struct http *http) {
+    struct permit permit = http->permit;
+    http->permit = (struct permit){0};
+    return permit;
 }
 
-void http_let_go(struct http *http) {
+void http_detach(struct http *http) {
     release(http);
 }
 
@@ -139,8 +139,8 @@ void http_accept(struct http_server *server, int fd, const char *remote) {
     http->file.fd = -1;
     snprintf(http->remote, sizeof http->remote, "%s", remote);
     if (server->options.admission != NULL)
-        http->admitted = admission_take(server->options.admission, remote, &http->ticket);
-    if (http->admitted == ADMITTED_NOT_AT_ALL) {
+        http->admitted = admission_take(server->options.admission, remote, &http->permit);
+    if (http->admitted == ADMISSION_DROP) {
         stats_add(&server->stats->connections_refused, 1);
         http_log_end(http, "too many clients are being refused");
         close(fd);
@@ -186,7 +186,7 @@ uint32_t http_server_count(const struct http_server *server) {
     return slots_count(&server->open);
 }
 
-bool http_server_is_asked(const struct http_server *server) {
+bool http_server_is_reading(const struct http_server *server) {
     uint32_t at = 0;
     for (const struct http *http; (http = slots_next(&server->open, &at)) != NULL;)
         if (http->state == HTTP_READING)

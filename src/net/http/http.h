@@ -63,7 +63,7 @@ void http_accept(struct http_server *server, int fd, const char *remote);
 /* Conversations under way. */
 uint32_t http_server_count(const struct http_server *server);
 /* Is there one whose request is not whole yet? */
-bool http_server_is_asked(const struct http_server *server);
+bool http_server_is_reading(const struct http_server *server);
 /* Ends those that have not begun a request; the others get their answer. */
 void http_server_drain(struct http_server *server);
 void http_server_kill_all(struct http_server *server);
@@ -91,10 +91,10 @@ void http_log(const struct http *http, int status);
  * is answered all the same. */
 int http_respond_file(struct http *http, const char *folder, const char *path);
 
-/* For taking the stream away: give it to its new owner, and its ticket, then let go of the
+/* For taking the stream away: give it to its new owner, and its permit, then let go of the
  * conversation, which frees it and what it had read. */
 struct stream *http_stream(const struct http *http);
-struct ticket http_take_ticket(struct http *http);
-void http_let_go(struct http *http);
+struct permit http_take_permit(struct http *http);
+void http_detach(struct http *http);
 
 #endif

@@ -39,8 +39,8 @@ struct http {
     enum http_state state;
     struct heap_node deadline;
     size_t max_head_bytes, max_body_bytes; /* the limits in force when it was accepted */
-    struct ticket ticket;
-    enum admitted admitted;
+    struct permit permit;
+    enum admission_result admitted;
     char *head; /* what has arrived of the head; does not move once that is whole */
     size_t head_used, head_capacity;
     bool head_whole;

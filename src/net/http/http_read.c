@@ -14,7 +14,7 @@
 void http_forget_request(struct http *http) {
     struct admission *admission = http->server->options.admission;
     if (admission != NULL)
-        byte_limit_release(&admission->uploads, admission_uploads_of(&http->ticket),
+        byte_limit_release(&admission->uploads, admission_uploads_of(&http->permit),
                            http->body_capacity);
     mem_free(http->head);
     mem_free(http->body);
@@ -65,7 +65,7 @@ static bool reserve(struct http *http, size_t more) {
     struct admission *admission = http->server->options.admission;
     enum byte_limit_result result = BYTE_LIMIT_TAKEN;
     if (admission != NULL)
-        result = byte_limit_take(&admission->uploads, admission_uploads_of(&http->ticket), growth);
+        result = byte_limit_take(&admission->uploads, admission_uploads_of(&http->permit), growth);
     if (result != BYTE_LIMIT_TAKEN) {
         refuse_upload(http, result);
         return false;
@@ -106,7 +106,7 @@ static bool take_body(struct http *http, const char *bytes, size_t len) {
 
 /* The socket is there only to be told that it is too many. */
 static void refuse_socket(struct http *http) {
-    bool full = http->admitted == ADMITTED_NOT;
+    bool full = http->admitted == ADMISSION_SERVER_FULL;
     http_refuse_by_limit(http, &http->server->stats->connections_refused, full,
                          full ? "The server is full." : "Too many connections from this address.");
 }
@@ -114,7 +114,7 @@ static void refuse_socket(struct http *http) {
 /* The head is whole; `rest` is what came behind it. */
 static void on_head(struct http *http, char *rest, size_t len) {
     const struct request *r = &http->request;
-    if (http->admitted != ADMITTED) {
+    if (http->admitted != ADMISSION_GRANTED) {
         refuse_socket(http);
         return;
     }

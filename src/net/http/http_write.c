@@ -24,7 +24,7 @@ enum { ENDING_MS = 2000 };
 void http_forget_answer(struct http *http) {
     struct admission *admission = http->server->options.admission;
     if (admission != NULL)
-        byte_limit_release(&admission->responses, admission_responses_of(&http->ticket),
+        byte_limit_release(&admission->responses, admission_responses_of(&http->permit),
                            http->held);
     http->held = 0;
     mem_free(http->out);
@@ -183,7 +183,7 @@ static bool reserve(struct http *http, size_t bytes) {
     if (admission == NULL || bytes <= SMALL_BYTES)
         return true;
     enum byte_limit_result result =
-        byte_limit_take(&admission->responses, admission_responses_of(&http->ticket), bytes);
+        byte_limit_take(&admission->responses, admission_responses_of(&http->permit), bytes);
     if (result == BYTE_LIMIT_TAKEN) {
         http->held = bytes;
         return true;

@@ -65,7 +65,7 @@ static bool read_date(const struct request *r, const char *name, time_t *when) {
     return count == 1 && date_parse(*value, when);
 }
 
-bool condition_fails(const struct request *r, const char *etag, time_t modified) {
+bool preconditions_fail(const struct request *r, const char *etag, time_t modified) {
     enum tags tags = look_for_tag(r, "If-Match", etag, false);
     if (tags != TAGS_NONE)
         return tags == TAGS_OTHER;
@@ -73,7 +73,7 @@ bool condition_fails(const struct request *r, const char *etag, time_t modified)
     return read_date(r, "If-Unmodified-Since", &when) && modified > when;
 }
 
-bool condition_unchanged(const struct request *r, const char *etag, time_t modified) {
+bool preconditions_not_modified(const struct request *r, const char *etag, time_t modified) {
     enum tags tags = look_for_tag(r, "If-None-Match", etag, true);
     if (tags != TAGS_NONE)
         return tags == TAGS_HAVE_IT;
@@ -105,36 +105,37 @@ static bool take_number(struct slice *s, int64_t *number) {
     return true;
 }
 
-enum condition_range condition_range(const struct request *r, const char *etag, time_t modified,
-                                     int64_t size, int64_t *offset, int64_t *length) {
+enum preconditions_range preconditions_range(const struct request *r, const char *etag,
+                                             time_t modified, int64_t size, int64_t *offset,
+                                             int64_t *length) {
     size_t count;
     const struct slice *value = request_header(r, "Range", &count);
     if (count != 1 || value->len < 6 || strncasecmp(value->bytes, "bytes=", 6) != 0 ||
         !same_version(r, etag, modified))
-        return CONDITION_WHOLE;
+        return RANGE_WHOLE;
     struct slice rest = *value;
     skip(&rest, 6);
     skip_blank(&rest);
     int64_t first, last;
     bool has_first = take_number(&rest, &first);
     if (rest.len == 0 || rest.bytes[0] != '-')
-        return CONDITION_WHOLE;
+        return RANGE_WHOLE;
     skip(&rest, 1);
     bool has_last = take_number(&rest, &last);
     if (rest.len > 0 || (!has_first && !has_last) || (has_first && has_last && last < first))
-        return CONDITION_WHOLE;
+        return RANGE_WHOLE;
     if (!has_first) { /* "-500": the last 500 bytes */
         if (last == 0 || size == 0)
-            return CONDITION_UNSATISFIABLE;
+            return RANGE_UNSATISFIABLE;
         *length = last < size ? last : size;
         *offset = size - *length;
-        return CONDITION_PART;
+        return RANGE_PART;
     }
     if (first >= size)
-        return CONDITION_UNSATISFIABLE;
+        return RANGE_UNSATISFIABLE;
     if (!has_last || last >= size)
         last = size - 1;
     *offset = first;
     *length = last - first + 1;
-    return CONDITION_PART;
+    return RANGE_PART;
 }

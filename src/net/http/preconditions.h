@@ -15,23 +15,24 @@
 /* Does the request want the file only as it is not? By If-Match (strong comparison), and only
  * without it by If-Unmodified-Since. Then the answer is 412, whatever else the request says (RFC
  * 9110 §13.2.2). A date that cannot be read is ignored; tags that cannot be read match nothing. */
-bool condition_fails(const struct request *r, const char *etag, time_t modified);
+bool preconditions_fail(const struct request *r, const char *etag, time_t modified);
 
 /* Is the client's copy the present one? By If-None-Match, and only without it by
  * If-Modified-Since. `etag` is a strong one, with its quotes. A condition that cannot be read is
  * not met. Then the answer is 304. */
-bool condition_unchanged(const struct request *r, const char *etag, time_t modified);
+bool preconditions_not_modified(const struct request *r, const char *etag, time_t modified);
 
-enum condition_range {
-    CONDITION_WHOLE,        /* no range asked for, or one that may be ignored: 200 */
-    CONDITION_PART,         /* 206 with the bytes found */
-    CONDITION_UNSATISFIABLE /* 416 */
+enum preconditions_range {
+    RANGE_WHOLE,        /* no range asked for, or one that may be ignored: 200 */
+    RANGE_PART,         /* 206 with the bytes found */
+    RANGE_UNSATISFIABLE /* 416 */
 };
 
 /* Which bytes of `size` does the request want? Only a single range is honoured; several, other
  * units, what cannot be read, and a range whose If-Range names another version mean the whole. For
- * CONDITION_PART offset and length get the part, which is within the size and not empty. */
-enum condition_range condition_range(const struct request *r, const char *etag, time_t modified,
-                                     int64_t size, int64_t *offset, int64_t *length);
+ * RANGE_PART offset and length get the part, which is within the size and not empty. */
+enum preconditions_range preconditions_range(const struct request *r, const char *etag,
+                                             time_t modified, int64_t size, int64_t *offset,
+                                             int64_t *length);
 
 #endif

@@ -278,25 +278,25 @@ int static_find(const char *folder, const struct request *r, struct slice path,
     snprintf(out->etag, sizeof(out->etag), "\"%jx-%jx.%lx\"", (uintmax_t)st.st_size,
              (uintmax_t)st.st_mtim.tv_sec, (unsigned long)st.st_mtim.tv_nsec);
 
-    if (condition_fails(r, out->etag, out->modified)) {
+    if (preconditions_fail(r, out->etag, out->modified)) {
         out->length = 0;
         return answer(out, 412, "The file is not, or not any more, as the request demands.");
     }
-    if (condition_unchanged(r, out->etag, out->modified)) {
+    if (preconditions_not_modified(r, out->etag, out->modified)) {
         out->length = 0;
         return answer(out, 304, "");
     }
     out->status = 200;
     if (get) {
         int64_t offset = 0, length = out->size;
-        switch (condition_range(r, out->etag, out->modified, out->size, &offset, &length)) {
-        case CONDITION_UNSATISFIABLE:
+        switch (preconditions_range(r, out->etag, out->modified, out->size, &offset, &length)) {
+        case RANGE_UNSATISFIABLE:
             out->length = 0;
             return answer(out, 416, "The file does not have these bytes.");
-        case CONDITION_PART:
+        case RANGE_PART:
             out->status = 206;
             break;
-        case CONDITION_WHOLE:
+        case RANGE_WHOLE:
             break;
         }
         out->offset = offset;

@@ -41,7 +41,7 @@ struct spot {
 };
 
 struct listen_set {
-    struct listen_how how;
+    struct listen_options how;
     size_t count;
     struct spot spots[ADDRESS_LIST_MAX];
 };
@@ -212,7 +212,7 @@ static int open_anew(struct spot *spot, unsigned workers) {
     return result;
 }
 
-static struct passed_address *find_passed(const struct listen_how *how,
+static struct passed_address *find_passed(const struct listen_options *how,
                                           const struct address *address) {
     struct passed_address *found = passed_fds_take(how->passed, address, how->for_admin);
     if (found == NULL && address->dual_stack) {
@@ -273,7 +273,7 @@ static void add_hint(const struct address *address, int result, char *hint, size
                !is_socket_file(((const struct sockaddr_un *)&address->storage)->sun_path)) {
         snprintf(hint, size, " (there is a file of that name, and it is no socket)");
     } else if (result == -EADDRINUSE) {
-        holder_find(address, holder, sizeof holder);
+        port_owner_find(address, holder, sizeof holder);
         snprintf(hint, size, " (%s)",
                  holder[0] == '\0' ? "is another server running there?" : holder);
     }
@@ -281,13 +281,13 @@ static void add_hint(const struct address *address, int result, char *hint, size
 
 /* ---- life ---- */
 
-static struct listen_set *new_set(const struct listen_how *how) {
+static struct listen_set *new_set(const struct listen_options *how) {
     struct listen_set *set = mem_zalloc(sizeof *set);
     set->how = *how;
     return set;
 }
 
-struct listen_set *listen_open(const char *text, const struct listen_how *how, char *error,
+struct listen_set *listen_open(const char *text, const struct listen_options *how, char *error,
                                size_t error_size) {
     struct address_list list;
     if (!address_parse(text, &list, error, error_size))
@@ -300,26 +300,26 @@ struct listen_set *listen_open(const char *text, const struct listen_how *how, c
             char hint[512];
             add_hint(&list.at[i], result, hint, sizeof hint);
             snprintf(error, error_size, "cannot listen on %s: %s%s", text, strerror(-result), hint);
-            listen_end(set);
+            listen_close(set);
             return NULL;
         }
     }
     return set;
 }
 
-struct listen_set *listen_adopt(const struct passed_address *passed, const struct listen_how *how,
-                                char *error, size_t error_size) {
+struct listen_set *listen_adopt(const struct passed_address *passed,
+                                const struct listen_options *how, char *error, size_t error_size) {
     struct listen_set *set = new_set(how);
     int port = 0, result = add_spot(set, &passed->address, passed, &port);
     if (result != 0) {
         snprintf(error, error_size, "cannot listen on a passed socket: %s", strerror(-result));
-        listen_end(set);
+        listen_close(set);
         return NULL;
     }
     return set;
 }
 
-size_t listen_take(struct listen_set *set, unsigned worker, int **fds) {
+size_t listen_take_fds(struct listen_set *set, unsigned worker, int **fds) {
     size_t count = 0, most = 0;
     for (size_t i = 0; i < set->count; i++)
         most += set->spots[i].share_count;
@@ -344,8 +344,8 @@ bool listen_address(const struct listen_set *set, size_t number, char *text, siz
     return true;
 }
 
-bool listen_look(const struct listen_set *set, size_t number, const int **fds, size_t *count,
-                 struct passed_facts *facts) {
+bool listen_get_fds(const struct listen_set *set, size_t number, const int **fds, size_t *count,
+                    struct passed_facts *facts) {
     if (number >= set->count)
         return false;
     const struct spot *spot = &set->spots[number];
@@ -374,7 +374,7 @@ void listen_own_files(struct listen_set *set) {
             own_file(&set->spots[i]);
 }
 
-void listen_look_at_files(const struct listen_set *set) {
+void listen_check_files(const struct listen_set *set) {
     for (size_t i = 0; i < set->count; i++) {
         const struct spot *spot = &set->spots[i];
         if (spot->owns_file && spot->file.inode != 0 &&
@@ -386,7 +386,7 @@ void listen_look_at_files(const struct listen_set *set) {
     }
 }
 
-void listen_end(struct listen_set *set) {
+void listen_close(struct listen_set *set) {
     if (set == NULL)
         return;
     for (size_t i = 0; i < set->count; i++)

@@ -17,7 +17,7 @@
 
 struct listen_set;
 
-struct listen_how {
+struct listen_options {
     bool for_admin; /* logged as "for=admin" */
     unsigned workers;
     struct passed_fds *passed; /* what others have opened; or NULL */
@@ -25,20 +25,20 @@ struct listen_how {
 
 /* Listens on every socket that `text` stands for and logs each address ("event=listening"). NULL
  * with a sentence in `error` when one of them cannot be opened. */
-struct listen_set *listen_open(const char *text, const struct listen_how *how, char *error,
+struct listen_set *listen_open(const char *text, const struct listen_options *how, char *error,
                                size_t error_size);
 /* The same with an address that was taken from `passed`. */
-struct listen_set *listen_adopt(const struct passed_address *passed, const struct listen_how *how,
-                                char *error, size_t error_size);
+struct listen_set *listen_adopt(const struct passed_address *passed,
+                                const struct listen_options *how, char *error, size_t error_size);
 
 /* Takes the descriptors of one worker. The caller closes them, and frees the array with
  * mem_free(). */
-size_t listen_take(struct listen_set *set, unsigned worker, int **fds);
+size_t listen_take_fds(struct listen_set *set, unsigned worker, int **fds);
 
 /* One address of the set, to be passed on: false where there is no such number. The descriptors
  * stay the set's. */
-bool listen_look(const struct listen_set *set, size_t number, const int **fds, size_t *count,
-                 struct passed_facts *facts);
+bool listen_get_fds(const struct listen_set *set, size_t number, const int **fds, size_t *count,
+                    struct passed_facts *facts);
 /* Was one of its sockets passed? */
 bool listen_is_passed(const struct listen_set *set);
 
@@ -48,13 +48,13 @@ void listen_leave_files(struct listen_set *set);
  * removed at the end, where it would have removed them. */
 void listen_own_files(struct listen_set *set);
 /* Warns of each file of its own that is not in its place any more. */
-void listen_look_at_files(const struct listen_set *set);
+void listen_check_files(const struct listen_set *set);
 
 /* The number-th address of the set, as address_format() writes it. False: there are not so many. */
 bool listen_address(const struct listen_set *set, size_t number, char *text, size_t size);
 
 /* Closes the set's sockets and removes socket files: nobody finds the way any more. Accepts
  * NULL. */
-void listen_end(struct listen_set *set);
+void listen_close(struct listen_set *set);
 
 #endif

@@ -126,7 +126,7 @@ static void add_socket(struct listener *listener, uv_loop_t *loop, int fd) {
 struct listener *listener_start(uv_loop_t *loop, struct listen_set *set, unsigned worker,
                                 struct http_server *http) {
     int *fds;
-    size_t count = listen_take(set, worker, &fds);
+    size_t count = listen_take_fds(set, worker, &fds);
     struct listener *listener = mem_zalloc(sizeof *listener + count * sizeof listener->sockets[0]);
     listener->http = http;
     for (size_t i = 0; i < count; i++)

@@ -174,7 +174,7 @@ static void find_process(const struct sockets *sockets, char *text, size_t size)
                  "a process of another user listens there; as root, `ss -lxtp` names it");
 }
 
-void holder_find(const struct address *address, char *text, size_t size) {
+void port_owner_find(const struct address *address, char *text, size_t size) {
     const struct sockaddr *wanted = (const struct sockaddr *)&address->storage;
     struct sockets sockets = {.count = 0};
     text[0] = '\0';

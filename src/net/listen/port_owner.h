@@ -9,6 +9,6 @@
 
 /* Writes who it is as a part of a sentence, "nginx, process 812, listens there: …"; "" where that
  * cannot be told. */
-void holder_find(const struct address *address, char *text, size_t size);
+void port_owner_find(const struct address *address, char *text, size_t size);
 
 #endif

@@ -9,50 +9,51 @@ enum { MAX_REFUSALS = 512 };
 
 void admission_init(struct admission *admission) {
     memset(admission, 0, sizeof *admission);
-    admission->addresses = ip_counts_new();
+    admission->ip_counts = ip_counts_new();
     atomic_init(&admission->refusals.max, MAX_REFUSALS);
 }
 
 void admission_close(struct admission *admission) {
-    ip_counts_free(admission->addresses);
+    ip_counts_free(admission->ip_counts);
 }
 
-static enum admitted refuse(struct admission *admission, struct ticket *ticket, enum admitted why) {
-    ticket->refused = limit_take(&admission->refusals);
-    return ticket->refused ? why : ADMITTED_NOT_AT_ALL;
+static enum admission_result refuse(struct admission *admission, struct permit *permit,
+                                    enum admission_result why) {
+    permit->refused = limit_take(&admission->refusals);
+    return permit->refused ? why : ADMISSION_DROP;
 }
 
-enum admitted admission_take(struct admission *admission, const char *remote,
-                             struct ticket *ticket) {
+enum admission_result admission_take(struct admission *admission, const char *remote,
+                                     struct permit *permit) {
     bool is_unix = strcmp(remote, "unix") == 0;
     uint32_t max = is_unix ? 0 : atomic_load(&admission->per_address);
-    *ticket = (struct ticket){.has_share = !is_unix};
-    ticket->address = ip_counts_add(admission->addresses, remote, max);
-    if (ticket->address == NULL)
-        return refuse(admission, ticket, ADMITTED_NOT_OF_ADDRESS);
-    ticket->placed = limit_take(&admission->connections);
-    if (ticket->placed)
-        return ADMITTED;
-    admission_give(admission, ticket);
-    return refuse(admission, ticket, ADMITTED_NOT);
+    *permit = (struct permit){.has_share = !is_unix};
+    permit->address = ip_counts_add(admission->ip_counts, remote, max);
+    if (permit->address == NULL)
+        return refuse(admission, permit, ADMISSION_ADDRESS_FULL);
+    permit->placed = limit_take(&admission->connections);
+    if (permit->placed)
+        return ADMISSION_GRANTED;
+    admission_release(admission, permit);
+    return refuse(admission, permit, ADMISSION_SERVER_FULL);
 }
 
-_Atomic size_t *admission_uploads_of(const struct ticket *ticket) {
-    bool has_share = ticket->has_share && ticket->address != NULL;
-    return has_share ? ip_counts_uploads(ticket->address) : NULL;
+_Atomic size_t *admission_uploads_of(const struct permit *permit) {
+    bool has_share = permit->has_share && permit->address != NULL;
+    return has_share ? ip_counts_uploads(permit->address) : NULL;
 }
 
-_Atomic size_t *admission_responses_of(const struct ticket *ticket) {
-    bool has_share = ticket->has_share && ticket->address != NULL;
-    return has_share ? ip_counts_responses(ticket->address) : NULL;
+_Atomic size_t *admission_responses_of(const struct permit *permit) {
+    bool has_share = permit->has_share && permit->address != NULL;
+    return has_share ? ip_counts_responses(permit->address) : NULL;
 }
 
-void admission_give(struct admission *admission, struct ticket *ticket) {
-    if (ticket->address != NULL)
-        ip_counts_remove(ticket->address);
-    if (ticket->placed)
+void admission_release(struct admission *admission, struct permit *permit) {
+    if (permit->address != NULL)
+        ip_counts_remove(permit->address);
+    if (permit->placed)
         limit_release(&admission->connections);
-    if (ticket->refused)
+    if (permit->refused)
         limit_release(&admission->refusals);
-    *ticket = (struct ticket){0};
+    *permit = (struct permit){0};
 }

@@ -13,13 +13,13 @@ struct ip_count;
 
 struct ip_counts *ip_counts_new(void);
 /* All entries must have left. Accepts NULL. */
-void ip_counts_free(struct ip_counts *addresses);
+void ip_counts_free(struct ip_counts *counts);
 
-uint32_t ip_counts_count(struct ip_counts *addresses, const char *text);
+uint32_t ip_counts_get(struct ip_counts *counts, const char *text);
 
 /* One connection more. Keep the entry and give it to ip_counts_remove() once. NULL: there are `max`
  * already (0: no limit). */
-struct ip_count *ip_counts_add(struct ip_counts *addresses, const char *text, uint32_t max);
+struct ip_count *ip_counts_add(struct ip_counts *counts, const char *text, uint32_t max);
 void ip_counts_remove(struct ip_count *entry);
 
 /* For byte_limit.h: bytes of request bodies that are under way from there, and of answers that

@@ -75,16 +75,16 @@ static void keep(struct tls *tls, const char *bytes, size_t len) {
     tls->unsent_len += len;
 }
 
-bool tls_waits(const struct tls *tls) {
+bool tls_has_unsent(const struct tls *tls) {
     return tls->unsent != NULL && tls->state != TLS_BROKEN;
 }
 
-size_t tls_waiting_bytes(const struct tls *tls) {
+size_t tls_unsent_bytes(const struct tls *tls) {
     return tls->unsent_len - tls->unsent_from;
 }
 
 bool tls_flush(struct tls *tls) {
-    if (!tls_waits(tls))
+    if (!tls_has_unsent(tls))
         return true;
     tls->unsent_from +=
         put(tls, tls->unsent + tls->unsent_from, tls->unsent_len - tls->unsent_from);
@@ -193,7 +193,7 @@ void tls_free(struct tls *tls) {
     mem_free(tls);
 }
 
-void tls_set_socket(struct tls *tls, int fd) {
+void tls_set_fd(struct tls *tls, int fd) {
     tls->fd = fd;
 }
 
@@ -231,7 +231,7 @@ size_t tls_receive(struct tls *tls, const void *bytes, size_t len, void *out) {
     while (tls->state <= TLS_OPEN && got < room) {
         size_t n = 0;
         int result = SSL_read_ex(tls->ssl, (char *)out + got, room - got, &n);
-        if (tls->state == TLS_GREETING && SSL_is_init_finished(tls->ssl))
+        if (tls->state == TLS_HANDSHAKE && SSL_is_init_finished(tls->ssl))
             tls->state = TLS_OPEN;
         got += n;
         tls->empty_bytes += n;
@@ -248,7 +248,7 @@ size_t tls_receive(struct tls *tls, const void *bytes, size_t len, void *out) {
 
 size_t tls_write(struct tls *tls, const void *bytes, size_t len) {
     size_t taken = 0;
-    if (tls->state == TLS_GREETING || tls->state == TLS_BROKEN)
+    if (tls->state == TLS_HANDSHAKE || tls->state == TLS_BROKEN)
         return 0;
     ERR_clear_error();
     while (taken < len && tls->state != TLS_BROKEN && tls->unsent == NULL) {

@@ -18,7 +18,7 @@ struct tls;
 enum { TLS_RECORD_BYTES = 16 * 1024 };
 
 enum tls_state {
-    TLS_GREETING, /* the handshake is not over */
+    TLS_HANDSHAKE, /* the handshake is not over */
     TLS_OPEN,
     TLS_ENDED, /* the client has said that no more comes */
     TLS_BROKEN,
@@ -28,7 +28,7 @@ enum tls_state {
 struct tls *tls_new(struct certificate *certificate, int fd);
 void tls_free(struct tls *tls); /* accepts NULL */
 /* The connection has another descriptor from now on. */
-void tls_set_socket(struct tls *tls, int fd);
+void tls_set_fd(struct tls *tls, int fd);
 
 enum tls_state tls_state(const struct tls *tls);
 /* Why it is broken: a few words; lives with it. */
@@ -44,9 +44,9 @@ size_t tls_write(struct tls *tls, const void *bytes, size_t len);
 
 /* Does something wait for the socket? Then call tls_flush() when it takes bytes again; true: all
  * has gone. */
-bool tls_waits(const struct tls *tls);
+bool tls_has_unsent(const struct tls *tls);
 bool tls_flush(struct tls *tls);
-size_t tls_waiting_bytes(const struct tls *tls);
+size_t tls_unsent_bytes(const struct tls *tls);
 
 /* Says that no more comes (close_notify). */
 void tls_end(struct tls *tls);

@@ -93,19 +93,19 @@ static void look_at_tls(struct stream *stream) {
         if (!stream->dead)
             tell_broken(stream);
         stream_kill(stream);
-    } else if (tls_waits(stream->tls) || end_is_news(stream)) {
+    } else if (tls_has_unsent(stream->tls) || end_is_news(stream)) {
         want_turn(stream);
     }
 }
 
 static void received_secured(struct stream *stream, const char *bytes, size_t len) {
     struct transport *transport = stream->transport;
-    bool greeting = tls_state(stream->tls) == TLS_GREETING;
+    bool greeting = tls_state(stream->tls) == TLS_HANDSHAKE;
     if (transport->plain == NULL)
         transport->plain = mem_alloc(READ_BYTES + TLS_RECORD_BYTES);
     size_t got = tls_receive(stream->tls, bytes, len, transport->plain);
     enum tls_state state = tls_state(stream->tls);
-    if (greeting && state != TLS_GREETING)
+    if (greeting && state != TLS_HANDSHAKE)
         stats_add(state == TLS_BROKEN ? &transport->stats->tls_failures
                                       : &transport->stats->tls_handshakes,
                   1);
@@ -145,7 +145,7 @@ static bool tell_end(struct stream *stream) {
     stream->ended = true;
     bool goes_on = stream->events->ended(stream->owner);
     if (!goes_on && stream->tls != NULL &&
-        tls_waits(stream->tls)) { /* the end of what it had written */
+        tls_has_unsent(stream->tls)) { /* the end of what it had written */
         stream_shutdown(stream);
         goes_on = true;
     }
@@ -169,7 +169,7 @@ static bool secured_goes_on(struct stream *stream) {
 }
 
 static void forget_tls(struct stream *stream) {
-    if (stream->heard && tls_state(stream->tls) == TLS_GREETING)
+    if (stream->heard && tls_state(stream->tls) == TLS_HANDSHAKE)
         stats_add(&stream->transport->stats->tls_failures, 1);
     tls_free(stream->tls);
 }
@@ -182,7 +182,7 @@ static bool writable(struct stream *stream) {
     }
     if (!secured_goes_on(stream))
         return false;
-    if (stream->owner_waits && !tls_waits(stream->tls)) {
+    if (stream->owner_waits && !tls_has_unsent(stream->tls)) {
         stream->owner_waits = false;
         stream->events->writable(stream->owner);
     }
@@ -233,9 +233,9 @@ static bool lives_on(struct stream *stream) {
         return false;
     stream->fd = fd;
     if (stream->tls != NULL)
-        tls_set_socket(stream->tls, fd);
+        tls_set_fd(stream->tls, fd);
     list_append(&stream->transport->half_closed, &stream->half_closed);
-    if (stream->owner_waits || (stream->tls != NULL && tls_waits(stream->tls)))
+    if (stream->owner_waits || (stream->tls != NULL && tls_has_unsent(stream->tls)))
         half_closed_want_write(stream->half);
     return true;
 }
@@ -447,14 +447,14 @@ void stream_want_write(struct stream *stream) {
 }
 
 bool stream_is_flushed(const struct stream *stream) {
-    return stream->tls == NULL || !tls_waits(stream->tls);
+    return stream->tls == NULL || !tls_has_unsent(stream->tls);
 }
 
 size_t stream_waiting_bytes(const struct stream *stream) {
     int queued = 0;
     if (ioctl(stream->fd, SIOCOUTQ, &queued) != 0 || queued < 0)
         queued = 0;
-    return (size_t)queued + (stream->tls == NULL ? 0 : tls_waiting_bytes(stream->tls));
+    return (size_t)queued + (stream->tls == NULL ? 0 : tls_unsent_bytes(stream->tls));
 }
 
 void stream_pause(struct stream *stream, bool paused) {
@@ -473,7 +473,7 @@ void stream_shutdown(struct stream *stream) {
     if (stream->tls != NULL) {
         tls_end(stream->tls);
         look_at_tls(stream);
-        stream->shut_waits = tls_waits(stream->tls);
+        stream->shut_waits = tls_has_unsent(stream->tls);
     }
     if (!stream->shut_waits)
         finish_shutdown(stream);

@@ -61,10 +61,10 @@ static void accept_handshake(struct handshake_server *server, const struct candi
         stream_kill(stream);
         return;
     }
-    struct ticket ticket = http_take_ticket(http); /* its place is the connection's now */
-    ws_open(server->ws, stream, candidate->conn, ticket.address, candidate->ahead,
+    struct permit permit = http_take_permit(http); /* its place is the connection's now */
+    ws_open(server->ws, stream, candidate->conn, permit.address, candidate->ahead,
             candidate->ahead_len);
-    http_let_go(http);
+    http_detach(http);
 }
 
 /* Accepts a handshake only to close it: a page in a browser sees no status of a refusal, but the
@@ -79,10 +79,10 @@ static void refuse_by_close(struct handshake_server *server, const struct candid
     }
     const struct ws_refusal refusal = {answer->endpoint, (unsigned)answer->status, answer->body,
                                        answer->body_len};
-    struct ticket ticket = http_take_ticket(candidate->http);
-    ws_refuse(server->ws, stream, candidate->conn, ticket.address, &refusal, candidate->ahead,
+    struct permit permit = http_take_permit(candidate->http);
+    ws_refuse(server->ws, stream, candidate->conn, permit.address, &refusal, candidate->ahead,
               candidate->ahead_len);
-    http_let_go(candidate->http);
+    http_detach(candidate->http);
 }
 
 /* Asks the scripts, and does what they say. */

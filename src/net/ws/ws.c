@@ -71,7 +71,7 @@ static void on_close_frame(struct ws *ws, const struct frame *frame) {
     const char *reason;
     size_t len;
     ws->deaf = true;
-    if (frame_close_valid(frame->payload, frame->len, &code, &reason, &len))
+    if (frame_reader_close_valid(frame->payload, frame->len, &code, &reason, &len))
         hub_peer_closed(ws->server->hub, ws->conn, code, reason, len);
     else
         hub_fail(ws->server->hub, ws->conn, CLOSE_PROTOCOL, "invalid Close frame");
@@ -116,8 +116,8 @@ static void on_frame(struct ws *ws, enum frame_kind kind, const struct frame *fr
  * it. */
 static void tell_kept(struct ws *ws) {
     struct hub *hub = ws->server->hub;
-    size_t kept = frame_held(&ws->reader) + ws->rest_len;
-    uint32_t unfinished = frame_unfinished(&ws->reader);
+    size_t kept = frame_reader_held(&ws->reader) + ws->rest_len;
+    uint32_t unfinished = frame_reader_unfinished(&ws->reader);
     if (kept == ws->kept && unfinished == ws->unfinished && !hub_has_too_much(hub))
         return;
     ws->kept = kept;
@@ -153,15 +153,15 @@ static size_t consume(struct ws *ws, char *bytes, size_t len) {
     hub_alive(ws->server->hub, ws->conn);
     ws->gave_way = false;
     while (!ws->deaf && !ws->paused && !ws->gave_way &&
-           (kind = frame_next(&ws->reader, &bytes, &len, &limits, &frame)) != FRAME_MORE) {
+           (kind = frame_reader_next(&ws->reader, &bytes, &len, &limits, &frame)) != FRAME_MORE) {
         on_frame(ws, kind, &frame);
         if (++frames % LOOK_EACH == 0 && len > 0)
             ws->gave_way = share_is_over(ws->server, &spent_ns, &look);
     }
     if (ws->deaf)
-        frame_reset(&ws->reader);
+        frame_reader_reset(&ws->reader);
     else if (kind != FRAME_MORE)
-        frame_forget(&ws->reader); /* the pause may be long */
+        frame_reader_forget(&ws->reader); /* the pause may be long */
     return ws->deaf ? 0 : len;
 }
 
@@ -244,7 +244,7 @@ static void on_closed(void *owner) {
     hub_gone(ws->server->hub, ws->conn, CLOSE_ABNORMAL);
     list_remove(&ws->resumed);
     ip_counts_remove(ws->address);
-    frame_reset(&ws->reader);
+    frame_reader_reset(&ws->reader);
     mem_free(ws->rest);
     mem_free(ws);
 }
@@ -320,7 +320,7 @@ static void wire_kill(void *peer) {
 static void wire_discard(void *peer) {
     struct ws *ws = peer;
     ws->deaf = true;
-    frame_reset(&ws->reader);
+    frame_reader_reset(&ws->reader);
     forget_rest(ws);
     ws->kept = 0;
     ws->unfinished = 0;

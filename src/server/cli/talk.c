@@ -34,7 +34,7 @@ static const size_t MOST_BYTES = (size_t)64 << 20;
 
 struct talk {
     const struct settings *settings;
-    struct outgoing *server;
+    struct client_socket *server;
     struct frame_reader reader;
     struct bytes out;  /* what is to be sent */
     struct bytes line; /* the input's last line, which has not ended */
@@ -116,7 +116,7 @@ static void take_input(struct talk *talk) {
 
 static void write_out(struct talk *talk) {
     while (talk->out.len > 0) {
-        ssize_t n = outgoing_write(talk->server, bytes_at(&talk->out), talk->out.len);
+        ssize_t n = client_socket_write(talk->server, bytes_at(&talk->out), talk->out.len);
         if (n <= 0)
             return; /* what is broken, reading tells */
         bytes_drop(&talk->out, (size_t)n);
@@ -143,7 +143,7 @@ static void on_close(struct talk *talk, const struct frame *frame) {
     const char *reason;
     size_t len;
     bool is_ours = talk->close_sent;
-    if (!frame_close_valid(frame->payload, frame->len, &code, &reason, &len)) {
+    if (!frame_reader_close_valid(frame->payload, frame->len, &code, &reason, &len)) {
         fputs("closed by the server, with a Close frame that is none\n", stderr);
         talk->failed = true;
         begin_close(talk, CLOSE_PROTOCOL);
@@ -196,7 +196,7 @@ static void take_bytes(struct talk *talk, char *bytes, size_t len) {
     struct frame_limits limits = {MOST_BYTES, 1u << 20};
     struct frame frame;
     while (!talk->close_came && len > 0) {
-        enum frame_kind kind = frame_next_seldom(&talk->reader, &bytes, &len, &limits, &frame);
+        enum frame_kind kind = frame_reader_next_cold(&talk->reader, &bytes, &len, &limits, &frame);
         if (kind == FRAME_MORE)
             break;
         on_frame(talk, kind, &frame);
@@ -215,10 +215,10 @@ static void on_end(struct talk *talk) {
 
 static void take_server(struct talk *talk) {
     static char bytes[READ_BYTES];
-    ssize_t n = outgoing_read(talk->server, bytes, sizeof bytes);
+    ssize_t n = client_socket_read(talk->server, bytes, sizeof bytes);
     if (n > 0)
         take_bytes(talk, bytes, (size_t)n);
-    else if (n != OUTGOING_LATER)
+    else if (n != CLIENT_SOCKET_LATER)
         on_end(talk);
 }
 
@@ -264,15 +264,15 @@ static int wait_for(struct pollfd *fds, int ms) {
 static void step(struct talk *talk) {
     bool takes_input = !talk->input_over && talk->out.len < MOST_WAITING;
     struct pollfd fds[2] = {
-        {.fd = outgoing_fd(talk->server),
-         .events = outgoing_events(talk->server, talk->out.len > 0)},
+        {.fd = client_socket_fd(talk->server),
+         .events = client_socket_events(talk->server, talk->out.len > 0)},
         {.fd = takes_input ? STDIN_FILENO : -1, .events = POLLIN},
     };
     uint64_t now = clock_monotonic_ms();
     int wait_ms = talk->deadline == 0     ? -1
                   : talk->deadline <= now ? 0
                                           : (int)(talk->deadline - now);
-    if (outgoing_has_pending(talk->server))
+    if (client_socket_has_pending(talk->server))
         wait_ms = 0;
     int n = wait_for(fds, wait_ms);
     if (interrupted > 0 && !talk->close_sent)
@@ -285,7 +285,7 @@ static void step(struct talk *talk) {
     if (n > 0 && (fds[0].revents & POLLOUT))
         write_out(talk);
     if ((n > 0 && (fds[0].revents & (POLLIN | POLLHUP | POLLERR))) ||
-        outgoing_has_pending(talk->server))
+        client_socket_has_pending(talk->server))
         take_server(talk);
     if (talk->out.len > 0 && !talk->is_over)
         write_out(talk);
@@ -312,7 +312,7 @@ int talk(const struct settings *settings) {
     struct url url;
     char error[512];
     signal(SIGPIPE, SIG_IGN);
-    if (!url_read(settings->target, &url, error, sizeof error)) {
+    if (!url_parse(settings->target, &url, error, sizeof error)) {
         talk_complain(settings, error);
         url_close(&url);
         return EXIT_USAGE;
@@ -323,13 +323,13 @@ int talk(const struct settings *settings) {
         .is_shown = isatty(STDOUT_FILENO) != 0,
     };
     int code = EXIT_FAILED;
-    one.server = outgoing_open(&url, settings->insecure, TALK_CONNECT_MS, error, sizeof error);
+    one.server = client_socket_open(&url, settings->insecure, TALK_CONNECT_MS, error, sizeof error);
     if (one.server == NULL)
         talk_complain(settings, error);
     else
         code = run(&one, &url);
-    outgoing_close(one.server);
-    frame_reset(&one.reader);
+    client_socket_close(one.server);
+    frame_reader_reset(&one.reader);
     mem_free(one.out.data);
     mem_free(one.line.data);
     url_close(&url);

@@ -23,40 +23,42 @@ int talk_complain(const struct settings *settings, const char *why) {
 }
 
 /* Waits until the server says more, and adds that. 0: it says no more; -1: not in time. */
-static ssize_t read_more(struct outgoing *server, struct bytes *bytes, uint64_t deadline) {
+static ssize_t read_more(struct client_socket *server, struct bytes *bytes, uint64_t deadline) {
     for (;;) {
         char piece[4096];
-        ssize_t n = outgoing_read(server, piece, sizeof piece);
+        ssize_t n = client_socket_read(server, piece, sizeof piece);
         if (n > 0)
             bytes_add(bytes, piece, (size_t)n);
-        if (n != OUTGOING_LATER)
-            return n == OUTGOING_BROKEN ? 0 : n;
+        if (n != CLIENT_SOCKET_LATER)
+            return n == CLIENT_SOCKET_BROKEN ? 0 : n;
         uint64_t now = clock_monotonic_ms();
-        struct pollfd fd = {.fd = outgoing_fd(server), .events = outgoing_events(server, false)};
+        struct pollfd fd = {.fd = client_socket_fd(server),
+                            .events = client_socket_events(server, false)};
         if (now >= deadline || (poll(&fd, 1, (int)(deadline - now)) == 0))
             return -1;
     }
 }
 
-static bool write_request(struct outgoing *server, const char *request, uint64_t deadline) {
+static bool write_request(struct client_socket *server, const char *request, uint64_t deadline) {
     for (size_t left = strlen(request); left > 0;) {
-        ssize_t n = outgoing_write(server, request, left);
+        ssize_t n = client_socket_write(server, request, left);
         if (n > 0) {
             request += n;
             left -= (size_t)n;
             continue;
         }
         uint64_t now = clock_monotonic_ms();
-        struct pollfd fd = {.fd = outgoing_fd(server), .events = outgoing_events(server, true)};
-        if (n != OUTGOING_LATER || now >= deadline || poll(&fd, 1, (int)(deadline - now)) == 0)
+        struct pollfd fd = {.fd = client_socket_fd(server),
+                            .events = client_socket_events(server, true)};
+        if (n != CLIENT_SOCKET_LATER || now >= deadline || poll(&fd, 1, (int)(deadline - now)) == 0)
             return false;
     }
     return true;
 }
 
 /* Tells a refusal: its status, and the beginning of its body. */
-static int tell_refusal(const struct settings *settings, struct outgoing *server,
-                        struct bytes *bytes, const struct ws_client_answer *answer) {
+static int tell_refusal(const struct settings *settings, struct client_socket *server,
+                        struct bytes *bytes, const struct ws_client_response *answer) {
     int status = answer->status;
     char reason[64], location[512];
     snprintf(reason, sizeof reason, "%.*s", (int)answer->reason.len, answer->reason.bytes);
@@ -86,20 +88,22 @@ static int tell_refusal(const struct settings *settings, struct outgoing *server
     return EXIT_FAILED;
 }
 
-int talk_open(const struct settings *settings, struct outgoing *server, const struct url *url,
+int talk_open(const struct settings *settings, struct client_socket *server, const struct url *url,
               struct bytes *rest) {
-    struct ws_client_wish wish = {settings->headers.texts, settings->headers.count,
-                                  settings->subprotocols.texts, settings->subprotocols.count};
-    char key[WS_CLIENT_KEY_BYTES], *request = ws_client_request(url, &wish, key);
+    struct ws_client_options options = {settings->headers.texts, settings->headers.count,
+                                        settings->subprotocols.texts, settings->subprotocols.count};
+    char key[WS_CLIENT_KEY_BYTES], *request = ws_client_write_request(url, &options, key);
     uint64_t deadline = clock_monotonic_ms() + TALK_CONNECT_MS;
     bool written = write_request(server, request, deadline);
     mem_free(request);
-    struct ws_client_answer answer;
+    struct ws_client_response answer;
     ssize_t n = written ? 1 : 0;
     while (n > 0 && rest->len < MOST_HEAD &&
-           (rest->len == 0 || !ws_client_answer(bytes_at(rest), rest->len, key, &wish, &answer)))
+           (rest->len == 0 ||
+            !ws_client_read_response(bytes_at(rest), rest->len, key, &options, &answer)))
         n = read_more(server, rest, deadline);
-    if (rest->len == 0 || !ws_client_answer(bytes_at(rest), rest->len, key, &wish, &answer))
+    if (rest->len == 0 ||
+        !ws_client_read_response(bytes_at(rest), rest->len, key, &options, &answer))
         return talk_complain(settings, n < 0    ? "no answer in time"
                                        : n == 0 ? "the connection ended without an answer"
                                                 : "the head of its answer is too large");

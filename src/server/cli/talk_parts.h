@@ -54,7 +54,7 @@ int talk_complain(const struct settings *settings, const char *why);
 
 /* Opens the WebSocket. What came behind the answer is put into `rest`. Returns EXIT_CLEAN, or the
  * exit code after it was said why there is none. */
-int talk_open(const struct settings *settings, struct outgoing *server, const struct url *url,
+int talk_open(const struct settings *settings, struct client_socket *server, const struct url *url,
               struct bytes *rest);
 
 #endif

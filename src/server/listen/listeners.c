@@ -78,7 +78,7 @@ static bool add(struct listeners *listeners, struct listen_set *set) {
 
 static bool open_admin(struct listeners *listeners, const char *address, struct passed_fds *passed,
                        char *error, size_t error_size) {
-    struct listen_how how = {.for_admin = true, .workers = 1, .passed = passed};
+    struct listen_options how = {.for_admin = true, .workers = 1, .passed = passed};
     struct passed_address *found;
     if (address != NULL)
         listeners->admin = listen_open(address, &how, error, error_size);
@@ -91,7 +91,7 @@ static bool open_admin(struct listeners *listeners, const char *address, struct 
 
 static bool open_app(struct listeners *listeners, const struct app *app, struct passed_fds *passed,
                      char *error, size_t error_size) {
-    struct listen_how how = {.workers = app->workers, .passed = passed};
+    struct listen_options how = {.workers = app->workers, .passed = passed};
     struct passed_address *found;
     while (!app->listen_given && (found = passed_fds_take_any(passed, false)) != NULL)
         if (!add(listeners, listen_adopt(found, &how, error, error_size)))
@@ -141,12 +141,12 @@ void listeners_own_files(struct listeners *listeners) {
 
 void listeners_check_files(const struct listeners *listeners) {
     for (size_t i = 0; i < listeners->count; i++)
-        listen_look_at_files(listeners->sets[i]);
+        listen_check_files(listeners->sets[i]);
 }
 
 void listeners_close_app(struct listeners *listeners) {
     for (size_t i = 0; i < listeners->count; i++)
-        listen_end(listeners->sets[i]);
+        listen_close(listeners->sets[i]);
     mem_free(listeners->sets);
     listeners->sets = NULL;
     listeners->count = 0;
@@ -154,6 +154,6 @@ void listeners_close_app(struct listeners *listeners) {
 
 void listeners_close(struct listeners *listeners) {
     listeners_close_app(listeners);
-    listen_end(listeners->admin);
+    listen_close(listeners->admin);
     listeners->admin = NULL;
 }

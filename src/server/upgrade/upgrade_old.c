@@ -25,7 +25,7 @@ static bool send_sockets(int to, const struct listeners *listeners) {
         const int *fds;
         size_t count;
         struct passed_facts facts;
-        for (size_t j = 0; listen_look(set, j, &fds, &count, &facts); j++)
+        for (size_t j = 0; listen_get_fds(set, j, &fds, &count, &facts); j++)
             if (!send_address(to, fds, count, &facts))
                 return false;
     }

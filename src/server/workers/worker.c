@@ -7,7 +7,7 @@
 
 #include "base/clock.h"
 #include "base/mem.h"
-#include "net/http/http_requests.h"
+#include "net/http/http_dispatch.h"
 #include "net/listen/listener.h"
 #include "net/socket/address.h"
 #include "net/ws/handshake_server.h"
@@ -22,7 +22,7 @@ struct worker {
     struct hub *hub;
     struct vm *vm;
     struct http_server *http; /* NULL until it listens, as the next two */
-    struct http_requests *requests;
+    struct http_dispatch *requests;
     struct handshake_server *handshakes;
     struct app *app;
     struct listener **listeners;
@@ -322,8 +322,8 @@ void worker_listen(struct worker *worker, struct listen_set *const *sets, size_t
     set_unhandled_max(worker);
     struct stats *stats = &worker->hub->stats;
     worker->http = http_server_new(&worker->loop, worker->transport, stats, &options);
-    worker->requests = http_requests_new(worker->http, stats, vm_http_handler(worker->vm));
-    vm_set_http_responder(worker->vm, http_requests_responder(worker->requests));
+    worker->requests = http_dispatch_new(worker->http, stats, vm_http_handler(worker->vm));
+    vm_set_http_responder(worker->vm, http_dispatch_responder(worker->requests));
     worker->handshakes = handshake_server_new(worker->http, worker->hub, options.half_closed_ms);
     worker->listeners = mem_zalloc(set_count * sizeof(struct listener *));
     worker->listener_count = set_count;
@@ -423,7 +423,7 @@ bool worker_free(struct worker *worker) {
     if (worker == NULL)
         return true;
     http_server_free(worker->http);
-    http_requests_free(worker->requests);
+    http_dispatch_free(worker->requests);
     handshake_server_free(worker->handshakes);
     hub_free(worker->hub);
     app_free(worker->app);

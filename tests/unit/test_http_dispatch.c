@@ -1,16 +1,16 @@
-/* test_http_requests.c -- plain requests to a fake handler, and its answers by their numbers. With
+/* test_http_dispatch.c -- plain requests to a fake handler, and its answers by their numbers. With
  * fake streams; the loop is there and need not run. */
 #include "fake_stream.h"
 
 #include "base/log/log.h"
-#include "net/http/http_requests.h"
+#include "net/http/http_dispatch.h"
 
 #include <stdio.h>
 
 static uv_loop_t loop;
 static struct stats stats;
 static struct http_server *server;
-static struct http_requests *requests;
+static struct http_dispatch *requests;
 static struct http_responder responder;
 
 /* What the handler was asked last. */
@@ -39,8 +39,8 @@ static int start(void **state) {
                                          .send_ms = 60000,
                                          .half_closed_ms = 60000};
     server = http_server_new(&loop, NULL, &stats, &options);
-    requests = http_requests_new(server, &stats, (struct http_handler){on_request, &number});
-    responder = http_requests_responder(requests);
+    requests = http_dispatch_new(server, &stats, (struct http_handler){on_request, &number});
+    responder = http_dispatch_responder(requests);
     log_set_level(LOG_ERROR + 1); /* of folders that cannot be opened */
     return 0;
 }
@@ -50,7 +50,7 @@ static int finish(void **state) {
     http_server_close(server);
     uv_run(&loop, UV_RUN_DEFAULT);
     http_server_free(server);
-    http_requests_free(requests);
+    http_dispatch_free(requests);
     assert_int_equal(uv_loop_close(&loop), 0);
     return 0;
 }
@@ -96,8 +96,8 @@ static void test_files(void **state) {
     static const struct {
         const char *root, *path;
         int status;
-    } cases[] = {{"tests/unit", "/test_http_requests.c", 200},
-                 {"tests/unit", "/test_http_requests.c", 200},
+    } cases[] = {{"tests/unit", "/test_http_dispatch.c", 200},
+                 {"tests/unit", "/test_http_dispatch.c", 200},
                  {"tests", "/unit/no_such_file", 404},
                  {"tests/no_such_folder", "/x", 404},
                  {"tests/no_such_folder", "/x", 404}};
@@ -108,7 +108,7 @@ static void test_files(void **state) {
         snprintf(want, sizeof want, "HTTP/1.1 %d ", cases[i].status);
         assert_memory_equal(stream->bytes, want, strlen(want));
         if (cases[i].status == 200)
-            assert_non_null(strstr(stream->bytes, "\r\n\r\n/* test_http_requests.c -- "));
+            assert_non_null(strstr(stream->bytes, "\r\n\r\n/* test_http_dispatch.c -- "));
         fake_stream_closes(stream);
     }
 }

@@ -1,5 +1,5 @@
-/* http_requests.c -- plain requests to the scripts, and their answers back. See http_requests.h. */
-#include "net/http/http_requests.h"
+/* http_dispatch.c -- plain requests to the scripts, and their answers back. See http_dispatch.h. */
+#include "net/http/http_dispatch.h"
 
 #include "base/log/log.h"
 #include "base/mem.h"
@@ -13,7 +13,7 @@ struct lost_folder {
     char path[];
 };
 
-struct http_requests {
+struct http_dispatch {
     struct http_server *server;
     struct stats *stats;
     struct http_handler handler;
@@ -22,7 +22,7 @@ struct http_requests {
 
 static void on_request(void *user, struct http *http, const struct request *request, char *body,
                        size_t body_len) {
-    const struct http_requests *requests = user;
+    const struct http_dispatch *requests = user;
     stats_add(&requests->stats->http_requests, 1);
     const struct http_request info = {
         .head = request->head.bytes,
@@ -37,7 +37,7 @@ static void on_request(void *user, struct http *http, const struct request *requ
 
 static void respond(void *user, uint64_t number, int status, const char *headers, const char *body,
                     size_t body_len, const char *why) {
-    const struct http_requests *requests = user;
+    const struct http_dispatch *requests = user;
     struct http *http = http_find(requests->server, number);
     if (http == NULL)
         return;
@@ -47,7 +47,7 @@ static void respond(void *user, uint64_t number, int status, const char *headers
 
 /* What became of opening a static folder: said when it fails, once until it succeeds again or fails
  * for another reason. There are as many as the scripts name. */
-static void note_folder(struct http_requests *requests, const char *path, int why) {
+static void note_folder(struct http_dispatch *requests, const char *path, int why) {
     struct lost_folder **at = &requests->lost, *lost;
     while ((lost = *at) != NULL && strcmp(lost->path, path) != 0)
         at = &lost->next;
@@ -70,7 +70,7 @@ static void note_folder(struct http_requests *requests, const char *path, int wh
 }
 
 static void respond_file(void *user, uint64_t number, const char *folder, const char *path) {
-    struct http_requests *requests = user;
+    struct http_dispatch *requests = user;
     struct http *http = http_find(requests->server, number);
     if (http == NULL)
         return;
@@ -79,19 +79,19 @@ static void respond_file(void *user, uint64_t number, const char *folder, const 
         note_folder(requests, folder, why);
 }
 
-struct http_requests *http_requests_new(struct http_server *server, struct stats *stats,
+struct http_dispatch *http_dispatch_new(struct http_server *server, struct stats *stats,
                                         struct http_handler handler) {
-    struct http_requests *requests = mem_zalloc(sizeof *requests);
-    *requests = (struct http_requests){.server = server, .stats = stats, .handler = handler};
+    struct http_dispatch *requests = mem_zalloc(sizeof *requests);
+    *requests = (struct http_dispatch){.server = server, .stats = stats, .handler = handler};
     http_server_on_request(server, on_request, requests);
     return requests;
 }
 
-struct http_responder http_requests_responder(struct http_requests *requests) {
+struct http_responder http_dispatch_responder(struct http_dispatch *requests) {
     return (struct http_responder){respond, respond_file, requests};
 }
 
-void http_requests_free(struct http_requests *requests) {
+void http_dispatch_free(struct http_dispatch *requests) {
     if (requests == NULL)
         return;
     for (struct lost_folder *lost; (lost = requests->lost) != NULL;) {
