@@ -1,6 +1,6 @@
 -- Checks the picture of the parts against the #include lines: arrows go down, an edge never sees
--- another edge, a room of a part (src/core/hub/) sees only the rooms that are named for it, and
--- each foreign library is used in one place.
+-- another edge, a room of a part (src/core/hub/) sees only the rooms that are named for it, a
+-- private header is included by its own room alone, and each foreign library is used in one place.
 --
 --   lua5.4 scripts/check_layers.lua [TOP]        TOP: the folder that holds src/ (default: .)
 --
@@ -63,6 +63,17 @@ local rooms = {
   main = {
     ["."] = {},
   },
+}
+
+---Headers that only the files beside them include.
+---@type table<string, true>
+local private = {
+  ["core/bus/bus_parts.h"] = true,
+  ["core/hub/conn.h"] = true,
+  ["core/hub/hub_close.h"] = true,
+  ["core/hub/hub_internal.h"] = true,
+  ["core/hub/inbox.h"] = true,
+  ["core/hub/room.h"] = true,
 }
 
 ---What is used in certain places only, which are parts, rooms or files: patterns for the name in
@@ -165,6 +176,9 @@ local function check_own(path, part, name, number)
   end
   table.insert(own_includes[path], { name = name, line = number })
   local other = part_of(name)
+  if private[name] and name:match "^(.*)/" ~= path:match "^(.*)/" then
+    problem(path, number, '#include "%s": private to src/%s', name, name:match "^(.*)/")
+  end
   if other ~= part then
     if not contains(may_see[part], other) then
       problem(path, number, '#include "%s": %s may not see %s, only %s', name, part, other,

@@ -28,6 +28,7 @@ local function right_tree()
   return {
     ["base/mem.h"] = "#include <stddef.h>",
     ["core/hub/hub.h"] = '#include "base/mem.h"',
+    ["core/hub/hub.c"] = '#include "core/hub/inbox.h"',
     ["core/hub/inbox.h"] = "#include <uv.h>",
     ["net/ws/ws.c"] = '#include "core/hub/hub.h"\n#include <uv.h>',
     ["net/socket/transport.c"] = "#include <libwebsockets.h>",
@@ -64,6 +65,8 @@ describe("scripts/check_layers.lua", function()
       "src/core/bus/bus.h:1: .* core/bus may not see core/hub, only frames" },
     { "a room that is not in the picture", "core/attic/x.c", "",
       "the room 'core/attic' is not in the picture" },
+    { "a private header in another part", "net/ws/ws.c", '#include "core/hub/inbox.h"',
+      "src/net/ws/ws.c:1: .* private to src/core/hub" },
     { "a function of libwebsockets elsewhere", "net/ws/ws.c", "int a = lws_service(0, 0);",
       "src/net/ws/ws.c:1: lws_service: libwebsockets only in src/net/socket/transport.c" },
     { "libwebsockets outside net", "script/vm/vm.h", "#include <libwebsockets.h>",

@@ -7,7 +7,7 @@
  * that. */
 #include "base/log/log.h"
 #include "base/mem.h"
-#include "core/hub/hub.h"
+#include "core/hub/hub_internal.h"
 #include "publish_as.h"
 
 #include <setjmp.h>

@@ -1,7 +1,6 @@
-/* conn.h -- one client, as the hub and its helpers see it. Lives and dies on its worker.
+/* conn.h -- one client, as the files of this folder see it. Lives and dies on its worker.
  *
- * Elsewhere it is known only by its id. Fields are the hub's, hub_timers.c's and hub_send.c's; net/
- * reads what stands first. */
+ * net/ has it as a pointer without a body, scripts and other workers have its id. */
 #ifndef TIDEWIRE_CORE_HUB_CONN_H
 #define TIDEWIRE_CORE_HUB_CONN_H
 
@@ -35,7 +34,7 @@ struct conn {
     struct endpoint *endpoint;
     void *peer; /* the socket's side; NULL before hub_open and after hub_gone */
 
-    /* private to core/; first what each delivery touches, so that it is few lines of the cache */
+    /* What each delivery touches stands together, so that it is few lines of the cache. */
     struct outq out;
     struct list dirty; /* in the hub's list while something is to be written */
     uint8_t state;     /* enum conn_state */

@@ -5,12 +5,11 @@
  * sockets cause run at once, those that a script causes (a close) at the end of the loop's turn, so
  * that no hook ever runs inside another. A slot is free again when the socket is gone and on_close
  * has ended. */
-#include "core/hub/hub.h"
+#include "core/hub/hub_internal.h"
 
 #include "base/log/log.h"
 #include "base/mem.h"
 #include "base/turn.h"
-#include "core/hub/hub_internal.h"
 
 #include <string.h>
 
@@ -83,6 +82,14 @@ struct endpoint *hub_endpoint(struct hub *hub, uint32_t number) {
     return number < hub->endpoint_count ? hub->endpoints[number] : NULL;
 }
 
+struct stats *hub_stats(struct hub *hub) {
+    return &hub->stats;
+}
+
+const struct limit *hub_connection_limit(const struct hub *hub) {
+    return hub->options.limit;
+}
+
 bool hub_is_first(struct hub *hub, uint32_t endpoint) {
     return hub->options.bus == NULL || bus_is_first(hub->options.bus, endpoint);
 }
@@ -92,6 +99,20 @@ bool hub_is_first(struct hub *hub, uint32_t endpoint) {
 struct conn *hub_find(struct hub *hub, conn_id id) {
     struct conn *conn = slots_find(&hub->conns, id);
     return conn != NULL && conn->id == id ? conn : NULL;
+}
+
+const struct endpoint *hub_endpoint_of(const struct conn *conn) {
+    return conn->endpoint;
+}
+
+const struct endpoint *hub_find_endpoint(struct hub *hub, conn_id id) {
+    const struct conn *conn = hub_find(hub, id);
+    return conn == NULL ? NULL : conn->endpoint;
+}
+
+bool hub_is_open(struct hub *hub, conn_id id) {
+    const struct conn *conn = hub_find(hub, id);
+    return conn != NULL && conn->state == CONN_OPEN;
 }
 
 struct conn *hub_admit(struct hub *hub, bool is_counted) {
@@ -114,6 +135,11 @@ struct conn *hub_admit(struct hub *hub, bool is_counted) {
     list_init(&conn->dirty);
     list_init(&conn->unhandled_link);
     return conn;
+}
+
+void hub_handshake(struct hub *hub, const struct conn *conn, const struct http_request *request,
+                   struct handshake_answer *answer) {
+    hub->events->handshake(hub->events_user, conn->id, request, answer);
 }
 
 bool hub_assign(struct hub *hub, struct conn *conn, uint32_t number) {

@@ -12,10 +12,9 @@
 #ifndef TIDEWIRE_CORE_HUB_HUB_H
 #define TIDEWIRE_CORE_HUB_HUB_H
 
-#include "base/slots.h"
 #include "core/bus/bus.h"
-#include "core/bus/stats.h"
-#include "core/hub/conn.h"
+#include "core/frames/opcodes.h"
+#include "core/hub/endpoint.h"
 #include "core/hub/events.h"
 
 struct hub_options {
@@ -29,31 +28,8 @@ struct hub_options {
     uint64_t (*slice_ns)(void);
 };
 
-struct hub {
-    struct stats stats; /* anyone may read */
-    const struct hub_events *events;
-    void *events_user;
-    const struct wire *wire;
-
-    /* private to core/ */
-    struct hub_options options;
-    struct slots conns;
-    struct table rooms, watched;
-    struct mail *mail, **mail_end; /* taken from the bus, not delivered yet */
-    struct endpoint **endpoints;
-    uint32_t endpoint_count;
-    struct heap timers;
-    struct list pending, dirty;
-    struct list unhandled; /* connections with messages that no hook has handled, oldest first */
-    size_t unhandled_bytes, unhandled_max, unhandled_wanted;
-    unsigned char *scratch;
-    struct ref_cache ref_cache;
-    struct outq_bundle bundle;
-    bool draining;
-    bool reload_under_way; /* on_reload is owed to connections from `reload_next` on */
-    uint32_t reload_next;
-    struct hub_drain *farewell; /* under way; or NULL */
-};
+struct hub;
+struct conn; /* one client; its fields are the hub's alone */
 
 struct hub *hub_new(const struct hub_options *options);
 /* Both tables are borrowed and must outlive the hub. */
@@ -69,6 +45,10 @@ void hub_free(struct hub *hub);
  * `json_name` and `path`. */
 uint32_t hub_add_endpoint(struct hub *hub, const struct endpoint *endpoint);
 struct endpoint *hub_endpoint(struct hub *hub, uint32_t number); /* NULL: no such number */
+/* What the worker counts. */
+struct stats *hub_stats(struct hub *hub);
+/* The limit of the options. */
+const struct limit *hub_connection_limit(const struct hub *hub);
 /* True for the first worker that asks this of an endpoint, once. */
 bool hub_is_first(struct hub *hub, uint32_t endpoint);
 
@@ -92,9 +72,14 @@ void hub_reload(struct hub *hub, uint32_t generation);
 /* A connection for a handshake, or NULL when the server is full or ends. `is_counted`: its socket
  * has a place already, which hub_open() takes over; else one is taken. */
 struct conn *hub_admit(struct hub *hub, bool is_counted);
+/* Asks the scripts about the handshake, by events.handshake. */
+void hub_handshake(struct hub *hub, const struct conn *conn, const struct http_request *request,
+                   struct handshake_answer *answer);
 /* The scripts have accepted the handshake for this endpoint. False: it is full by now. From now on
  * the connection is there for other workers: call it before the client can know. */
 bool hub_assign(struct hub *hub, struct conn *conn, uint32_t endpoint);
+/* The endpoint of a connection, which is the same for as long as it lives; NULL: not assigned. */
+const struct endpoint *hub_endpoint_of(const struct conn *conn);
 /* The handshake came to nothing; the conn is freed. */
 void hub_abandon(struct hub *hub, struct conn *conn);
 /* The handshake is answered; `peer` is what the wire is called with. on_start runs now. */
@@ -111,9 +96,7 @@ void hub_received(struct hub *hub, struct conn *conn, const char *bytes, size_t 
  * whose time begins now. May refuse this connection or others, by wire.discard. */
 void hub_keeps(struct hub *hub, struct conn *conn, size_t bytes, uint32_t message);
 /* Is the ceiling exceeded? Then call hub_keeps(), also where nothing else has changed. */
-static inline bool hub_has_too_much(const struct hub *hub) {
-    return hub->unhandled_bytes > hub->unhandled_max;
-}
+bool hub_has_too_much(const struct hub *hub);
 /* Some frame or part of one came in: a sign of life. */
 void hub_alive(struct hub *hub, struct conn *conn);
 /* A PONG frame. */
@@ -135,9 +118,18 @@ void hub_gone(struct hub *hub, struct conn *conn, unsigned code);
 
 /* ---- called by script/ ---- */
 
-/* The connection of an id, or NULL when it is closed or never was. A closing one is found: its
- * state says so. */
-struct conn *hub_find(struct hub *hub, conn_id id);
+/* Of a connection of this worker, by its id. A closing one still has all but `hub_is_open`. */
+
+/* Its endpoint, or NULL: it is closed, not assigned yet, or never was. */
+const struct endpoint *hub_find_endpoint(struct hub *hub, conn_id id);
+bool hub_is_open(struct hub *hub, conn_id id);
+/* The time from the last answered ping to its answer; negative: not known. */
+double hub_rtt_seconds(struct hub *hub, conn_id id);
+/* Bytes of frames that wait for the client. */
+size_t hub_backlog(struct hub *hub, conn_id id);
+/* Calls f, which must not call the hub, with the name of each room that it is in. */
+void hub_rooms_of(struct hub *hub, conn_id id, void (*f)(void *user, struct slice room),
+                  void *user);
 
 enum send_result { SEND_OK, SEND_CLOSED, SEND_BACKLOG };
 /* Queues a copy of the payload, for a connection of this worker. */

@@ -2,7 +2,37 @@
 #ifndef TIDEWIRE_CORE_HUB_HUB_INTERNAL_H
 #define TIDEWIRE_CORE_HUB_HUB_INTERNAL_H
 
+#include "base/slots.h"
+#include "core/hub/conn.h"
 #include "core/hub/hub.h"
+
+struct hub {
+    struct stats stats;
+    const struct hub_events *events;
+    void *events_user;
+    const struct wire *wire;
+    struct hub_options options;
+    struct slots conns;
+    struct table rooms, watched;
+    struct mail *mail, **mail_end; /* taken from the bus, not delivered yet */
+    struct endpoint **endpoints;
+    uint32_t endpoint_count;
+    struct heap timers;
+    struct list pending, dirty;
+    struct list unhandled; /* connections with messages that no hook has handled, oldest first */
+    size_t unhandled_bytes, unhandled_max, unhandled_wanted;
+    unsigned char *scratch;
+    struct ref_cache ref_cache;
+    struct outq_bundle bundle;
+    bool draining;
+    bool reload_under_way; /* on_reload is owed to connections from `reload_next` on */
+    uint32_t reload_next;
+    struct hub_drain *farewell; /* under way; or NULL */
+};
+
+/* hub.c: the connection of an id, or NULL when it is closed or never was. A closing one is found:
+ * its state says so. */
+struct conn *hub_find(struct hub *hub, conn_id id);
 
 static inline uint64_t hub_now(const struct hub *hub) {
     return hub->options.now_ms(hub->options.clock);

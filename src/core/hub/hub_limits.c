@@ -34,6 +34,10 @@ bool hub_limits_is_much(const struct hub *hub) {
     return hub->unhandled_bytes > hub->unhandled_max / 2;
 }
 
+bool hub_has_too_much(const struct hub *hub) {
+    return hub->unhandled_bytes > hub->unhandled_max;
+}
+
 void hub_limits_count(struct hub *hub, struct conn *conn) {
     size_t bytes = conn->kept + inbox_cost(conn->inbox);
     hub->unhandled_bytes += bytes - conn->unhandled;

@@ -130,6 +130,14 @@ void hub_rooms_leave_all(struct hub *hub, struct conn *conn) {
     room_leave_all(conn);
 }
 
+void hub_rooms_of(struct hub *hub, conn_id id, void (*f)(void *user, struct slice room),
+                  void *user) {
+    const struct conn *conn = hub_find(hub, id);
+    const struct member *member = conn == NULL ? NULL : conn->rooms;
+    for (; member != NULL; member = member->next)
+        f(user, member->room->entry.key);
+}
+
 void hub_watch(struct hub *hub, struct slice room, bool on) {
     if (hub->options.bus != NULL) /* first: the name may be that of the entry below */
         bus_watch(hub->options.bus, hub->options.worker, room, on);

@@ -219,6 +219,11 @@ enum send_result hub_send(struct hub *hub, conn_id id, enum opcode opcode, const
     return result;
 }
 
+size_t hub_backlog(struct hub *hub, conn_id id) {
+    const struct conn *conn = hub_find(hub, id);
+    return conn == NULL ? 0 : conn->out.bytes;
+}
+
 enum send_result hub_send_keyed(struct hub *hub, conn_id id, enum opcode opcode,
                                 const void *payload, size_t len, struct slice key) {
     struct conn *conn = hub_find(hub, id);

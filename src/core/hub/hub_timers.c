@@ -140,6 +140,11 @@ void hub_pong(struct hub *hub, struct conn *conn, const char *payload, size_t le
     answered(hub, conn, number);
 }
 
+double hub_rtt_seconds(struct hub *hub, conn_id id) {
+    const struct conn *conn = hub_find(hub, id);
+    return conn == NULL ? -1 : conn->rtt_seconds;
+}
+
 void hub_json_pong(struct hub *hub, conn_id id, int64_t ping_number) {
     struct conn *conn = hub_find(hub, id);
     if (conn != NULL)

@@ -16,7 +16,7 @@ struct handshake_server {
 
 static void refuse(struct handshake_server *server, struct http *http, int status,
                    const char *headers, const char *why) {
-    stats_add(&server->hub->stats.connections_refused, 1);
+    stats_add(&hub_stats(server->hub)->connections_refused, 1);
     http_respond_refusal(http, status, headers, why);
 }
 
@@ -95,7 +95,7 @@ static void ask(struct handshake_server *server, const struct candidate *candida
         .secure = stream_is_secure(http_stream(candidate->http)),
     };
     struct handshake_answer answer = {.status = 0};
-    server->hub->events->handshake(server->hub->events_user, candidate->conn->id, &info, &answer);
+    hub_handshake(server->hub, candidate->conn, &info, &answer);
     if (answer.status == 101) {
         accept_handshake(server, candidate, &answer);
         return;
@@ -105,7 +105,7 @@ static void ask(struct handshake_server *server, const struct candidate *candida
         hub_abandon(server->hub, candidate->conn);
         return;
     }
-    stats_add(&server->hub->stats.connections_refused, 1);
+    stats_add(&hub_stats(server->hub)->connections_refused, 1);
     http_note_refusal(candidate->http, answer.why);
     if (answer.status >= CLOSE_FIRST_PRIVATE) {
         http_log(candidate->http, answer.status);

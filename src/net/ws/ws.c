@@ -144,7 +144,7 @@ static bool share_is_over(struct ws_server *server, uint64_t *spent_ns, uint64_t
 /* Looks at bytes until they are used up, the hub wants no more or it is the others' turn. Returns
  * how many are left, at the end. */
 static size_t consume(struct ws *ws, char *bytes, size_t len) {
-    const struct endpoint *endpoint = ws->conn->endpoint;
+    const struct endpoint *endpoint = hub_endpoint_of(ws->conn);
     const struct frame_limits limits = {endpoint->max_message_size, endpoint->max_fragments};
     struct frame frame;
     enum frame_kind kind = FRAME_ERROR;

@@ -170,10 +170,10 @@ static int send_json(lua_State *L, conn_id id, bool missing) {
 static int conn_send(lua_State *L) {
     bool missing = lua_gettop(L) < 2;
     conn_id id = check_conn(L);
-    const struct conn *conn = hub_find(vm_of(L)->hub, id);
-    if (conn == NULL) /* nobody knows its codec any more */
+    const struct endpoint *endpoint = hub_find_endpoint(vm_of(L)->hub, id);
+    if (endpoint == NULL) /* the connection is gone */
         return push_send_result(L, SEND_CLOSED);
-    switch (conn->endpoint->codec) {
+    switch (endpoint->codec) {
     case CODEC_JSON:
         return send_json(L, id, missing);
     case CODEC_BINARY:
@@ -234,25 +234,23 @@ static int core_json_pong(lua_State *L) {
 
 /* core.is_open(id) -> boolean */
 static int core_is_open(lua_State *L) {
-    const struct conn *conn = hub_find(vm_of(L)->hub, check_id(L, 1));
-    lua_pushboolean(L, conn != NULL && conn->state == CONN_OPEN);
+    lua_pushboolean(L, hub_is_open(vm_of(L)->hub, check_id(L, 1)));
     return 1;
 }
 
 /* core.rtt(id) -> seconds | nil */
 static int core_rtt(lua_State *L) {
-    const struct conn *conn = hub_find(vm_of(L)->hub, check_id(L, 1));
-    if (conn == NULL || conn->rtt_seconds < 0)
+    double seconds = hub_rtt_seconds(vm_of(L)->hub, check_id(L, 1));
+    if (seconds < 0)
         lua_pushnil(L);
     else
-        lua_pushnumber(L, conn->rtt_seconds);
+        lua_pushnumber(L, seconds);
     return 1;
 }
 
 /* core.backlog(id) -> bytes */
 static int core_backlog(lua_State *L) {
-    const struct conn *conn = hub_find(vm_of(L)->hub, check_id(L, 1));
-    lua_pushinteger(L, conn == NULL ? 0 : (lua_Integer)conn->out.bytes);
+    lua_pushinteger(L, (lua_Integer)hub_backlog(vm_of(L)->hub, check_id(L, 1)));
     return 1;
 }
 

@@ -34,38 +34,37 @@ static int core_leave(lua_State *L) {
     return 1;
 }
 
-/* The names of a connection's rooms, one behind the other, each behind its length; into the bytes
- * if there are enough. How many bytes it takes. */
-static size_t copy_names(const struct conn *conn, char *bytes, size_t size) {
-    size_t used = 0;
-    for (const struct member *member = conn == NULL ? NULL : conn->rooms; member != NULL;
-         member = member->next) {
-        struct slice name = member->room->entry.key;
-        if (used + sizeof name.len + name.len <= size) {
-            memcpy(bytes + used, &name.len, sizeof name.len);
-            memcpy(bytes + used + sizeof name.len, name.bytes, name.len);
-        }
-        used += sizeof name.len + name.len;
+/* Names of rooms, one behind the other, each behind its length. */
+struct names {
+    char *bytes;
+    size_t size, used; /* `used` may be above `size`: then there is too little room */
+};
+
+static void add_name(void *user, struct slice name) {
+    struct names *names = user;
+    if (names->used + sizeof name.len + name.len <= names->size) {
+        memcpy(names->bytes + names->used, &name.len, sizeof name.len);
+        memcpy(names->bytes + names->used + sizeof name.len, name.bytes, name.len);
     }
-    return used;
+    names->used += sizeof name.len + name.len;
 }
 
 /* core.rooms_of(id) -> a list of names, in no order */
 static int core_rooms_of(lua_State *L) {
     conn_id id = (conn_id)luaL_checkinteger(L, 1);
     struct hub *hub = vm_of(L)->hub;
-    size_t size, used = copy_names(hub_find(hub, id), NULL, 0);
-    char *bytes;
+    struct names names = {0};
+    hub_rooms_of(hub, id, add_name, &names);
     /* all at once, before strings are made: making one may run finalizers of the script's */
     do {
-        size = used;
+        size_t size = names.used;
         lua_settop(L, 1);
-        bytes = lua_newuserdatauv(L, size, 0);
-        used = copy_names(hub_find(hub, id), bytes, size);
-    } while (used > size);
+        names = (struct names){lua_newuserdatauv(L, size, 0), size, 0};
+        hub_rooms_of(hub, id, add_name, &names);
+    } while (names.used > names.size);
     lua_newtable(L); /* id, bytes, names */
     lua_Integer count = 0;
-    for (const char *at = bytes; at < bytes + used;) {
+    for (const char *at = names.bytes; at < names.bytes + names.used;) {
         size_t len;
         memcpy(&len, at, sizeof len);
         lua_pushlstring(L, at + sizeof len, len);

@@ -33,10 +33,8 @@ static void log_field(struct log_line *line, lua_State *L, int key, int value, c
  * than its endpoint's, which may be no more and keep its code. */
 static unsigned generation_of(const struct vm *vm, conn_id id) {
     unsigned current = vm->current == NULL ? vm->generation : vm->current->generation;
-    const struct conn *conn = hub_find(vm->hub, id);
-    return conn != NULL && conn->endpoint != NULL && conn->endpoint->generation < current
-               ? conn->endpoint->generation
-               : current;
+    const struct endpoint *endpoint = hub_find_endpoint(vm->hub, id);
+    return endpoint != NULL && endpoint->generation < current ? endpoint->generation : current;
 }
 
 /* An error of a script's; clients can bring it about as often as they like. */
@@ -66,8 +64,8 @@ static int core_log(lua_State *L) {
     else
         log_begin(&line, (enum log_level)level, event);
     if (conn != 0) {
-        const struct conn *found = hub_find(vm->hub, conn);
-        log_path(&line, found == NULL || found->endpoint == NULL ? NULL : found->endpoint->path);
+        const struct endpoint *endpoint = hub_find_endpoint(vm->hub, conn);
+        log_path(&line, endpoint == NULL ? NULL : endpoint->path);
         log_conn(&line, conn);
         log_int(&line, "generation", generation_of(vm, conn));
     }
@@ -106,9 +104,9 @@ static int core_stats(lua_State *L) {
     STATS_COUNTERS(X)
     STATS_GAUGES(X)
 #undef X
-    lua_pushinteger(L, limit_max(vm->hub->options.limit));
+    lua_pushinteger(L, limit_max(hub_connection_limit(vm->hub)));
     lua_setfield(L, -2, "max_connections");
-    lua_pushinteger(L, limit_taken(vm->hub->options.limit));
+    lua_pushinteger(L, limit_taken(hub_connection_limit(vm->hub)));
     lua_setfield(L, -2, "sockets");
     lua_pushnumber(L, clock_wall_seconds() - vm->options.started_at);
     lua_setfield(L, -2, "uptime");
@@ -117,7 +115,7 @@ static int core_stats(lua_State *L) {
 
 /* core.count_error(kind): an error that dispatch.lua caught itself; "decode" or another. */
 static int core_count_error(lua_State *L) {
-    struct stats *stats = &vm_of(L)->hub->stats;
+    struct stats *stats = hub_stats(vm_of(L)->hub);
     bool decode = strcmp(luaL_checkstring(L, 1), "decode") == 0;
     stats_add(decode ? &stats->decode_errors : &stats->script_errors, 1);
     return 0;

@@ -71,7 +71,7 @@ static struct timer_place *place_take(struct vm *vm, lua_State *L) {
         table_add(places, &place->in);
     }
     place->timers++;
-    stats_add(&vm->hub->stats.repeating_timers, 1);
+    stats_add(&hub_stats(vm->hub)->repeating_timers, 1);
     lua_pop(L, 1);
     return place;
 }
@@ -79,7 +79,7 @@ static struct timer_place *place_take(struct vm *vm, lua_State *L) {
 static void place_give(struct vm *vm, struct timer_place *place) {
     if (place == NULL)
         return;
-    stats_add(&vm->hub->stats.repeating_timers, (uint64_t)-1);
+    stats_add(&hub_stats(vm->hub)->repeating_timers, (uint64_t)-1);
     if (--place->timers > 0)
         return;
     table_remove(&vm->timer_queue->places, &place->in);

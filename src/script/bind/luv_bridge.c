@@ -54,7 +54,7 @@ static int on_luv_callback(lua_State *L, int arguments, int results, int flags) 
     if (status != LUA_OK) {
         explain(L);
         luv_log_error(L, "luv callback");
-        stats_add(&vm_of(L)->hub->stats.script_errors, 1);
+        stats_add(&hub_stats(vm_of(L)->hub)->script_errors, 1);
         lua_remove(L, handler);
         return -status;
     }

@@ -90,9 +90,9 @@ static uint64_t allowed_ns(struct vm *vm) {
         return vm->budget.load_ns;
     if (task->budget_ns != 0)
         return task->budget_ns;
-    const struct conn *conn = task->owner == 0 ? NULL : hub_find(vm->hub, task->owner);
-    return conn == NULL || conn->endpoint == NULL ? vm->budget.handler_ns
-                                                  : conn->endpoint->handler_timeout_ns;
+    const struct endpoint *endpoint =
+        task->owner == 0 ? NULL : hub_find_endpoint(vm->hub, task->owner);
+    return endpoint == NULL ? vm->budget.handler_ns : endpoint->handler_timeout_ns;
 }
 
 static bool has_ended(struct vm *vm) {
@@ -315,8 +315,8 @@ void budget_end(struct vm *vm, struct task *task, struct overrun *overrun) {
     close_left_behind(vm, task);
     if (is_outermost)
         begin_anew(budget); /* the closing took too long as well */
-    stats_add(&vm->hub->stats.handler_timeouts, 1);
-    stats_add(&vm->hub->stats.script_errors, 1);
+    stats_add(&hub_stats(vm->hub)->handler_timeouts, 1);
+    stats_add(&hub_stats(vm->hub)->script_errors, 1);
 }
 
 bool budget_close(struct task *task, struct overrun *overrun) {
@@ -354,8 +354,8 @@ void overrun_log(struct vm *vm, const struct overrun *overrun, const char *hook,
     overrun_push(vm->L, overrun, false);
     log_begin_limited(&line, LOG_ERROR, "script_error");
     if (conn != 0) {
-        const struct conn *found = hub_find(vm->hub, conn);
-        log_path(&line, found == NULL || found->endpoint == NULL ? NULL : found->endpoint->path);
+        const struct endpoint *endpoint = hub_find_endpoint(vm->hub, conn);
+        log_path(&line, endpoint == NULL ? NULL : endpoint->path);
         log_conn(&line, conn);
     }
     log_str(&line, "hook", hook);

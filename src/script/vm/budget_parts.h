@@ -5,7 +5,7 @@
 #ifndef TIDEWIRE_SCRIPT_VM_BUDGET_PARTS_H
 #define TIDEWIRE_SCRIPT_VM_BUDGET_PARTS_H
 
-#include "core/hub/conn.h"
+#include "base/conn_id.h"
 #include "script/vm/budget.h"
 
 #include <lua.h>

@@ -39,8 +39,7 @@ void fast_path_close(struct vm *vm) {
 }
 
 struct task *fast_path_task(struct vm *vm, conn_id id, bool binary, const char *bytes, size_t len) {
-    const struct conn *conn = hub_find(vm->hub, id);
-    uint32_t number = conn->endpoint->number;
+    uint32_t number = hub_find_endpoint(vm->hub, id)->number;
     int function = number < vm->fast_path_count ? vm->fast_path[number] : LUA_NOREF;
     if (function == LUA_NOREF)
         return NULL;

@@ -199,7 +199,7 @@ static enum hook_state fail(struct task *task, int status) {
         reload_failed(vm, lua_tostring(co, -1), NULL);
     lua_xmove(co, handler->co, 1);
     calls_traceback(handler->co, co, NULL, 0);
-    stats_add(&vm->hub->stats.script_errors, 1);
+    stats_add(&hub_stats(vm->hub)->script_errors, 1);
     close_variables(task);
     bool was_last = task->is_last;
     drop(task);
@@ -378,7 +378,7 @@ void vm_abort_task(struct task *task) {
     lua_pushliteral(handler->co, "coroutine.close: the script has closed the coroutine of a hook "
                                  "that waited, which ends the hook");
     calls_traceback(handler->co, task->co, NULL, 0);
-    stats_add(&vm->hub->stats.script_errors, 1);
+    stats_add(&hub_stats(vm->hub)->script_errors, 1);
     vm_end_task(task);
     vm_run_later(handler, 5); /* not inside of the hook that runs */
 }

@@ -186,7 +186,7 @@ static void enter_bus(struct worker *worker) {
     uv_async_init(&worker->loop, &worker->mail, on_mail);
     worker->mail.data = worker;
     uv_unref((uv_handle_t *)&worker->mail); /* it alone does not keep the loop */
-    bus_enter(worker->process->bus, worker->number, wake, worker, &worker->hub->stats);
+    bus_enter(worker->process->bus, worker->number, wake, worker, hub_stats(worker->hub));
 }
 
 /* Nothing of it is active yet. */
@@ -312,7 +312,7 @@ void worker_count(struct worker *worker, struct generation_counts *counts) {
 }
 
 void worker_listen(struct worker *worker, struct listen_set *const *sets, size_t set_count) {
-    worker->transport = transport_new(&worker->loop, &worker->hub->stats);
+    worker->transport = transport_new(&worker->loop, hub_stats(worker->hub));
     process_catch_sigpipe();
     if (worker->transport == NULL) {
         enter(worker, STAGE_FAILED);
@@ -320,7 +320,7 @@ void worker_listen(struct worker *worker, struct listen_set *const *sets, size_t
     }
     struct http_options options = http_options(worker);
     set_unhandled_max(worker);
-    struct stats *stats = &worker->hub->stats;
+    struct stats *stats = hub_stats(worker->hub);
     worker->http = http_server_new(&worker->loop, worker->transport, stats, &options);
     worker->requests = http_dispatch_new(worker->http, stats, vm_http_handler(worker->vm));
     vm_set_http_responder(worker->vm, http_dispatch_responder(worker->requests));
