@@ -8,7 +8,7 @@ local core = require "tidewire.core"
 local errors = require "tidewire.errors"
 local missing = require "tidewire.base.missing"
 local option_types = require "tidewire.load.option_types"
-local scope = require "tidewire.reload.scope"
+local generation_timers = require "tidewire.reload.generation_timers"
 
 local async = {}
 
@@ -119,7 +119,7 @@ local running = {}
 
 local function forget(timer)
   running[timer.number] = nil
-  scope.remove(timer)
+  generation_timers.remove(timer)
   if timer.on_end then
     timer.on_end(timer)
   end
@@ -194,7 +194,7 @@ function async.fire(number, skipped)
   if not timer then
     return
   end
-  scope.enter(timer)
+  generation_timers.enter(timer)
   if not timer.repeats then
     forget(timer)
     return timer.f()
@@ -215,7 +215,7 @@ end
 --- A timer of the script's own: one that is started while code is loaded ends with that code.
 local function start_in_scope(seconds, f, repeats)
   local timer = start(seconds, f, nil, repeats)
-  scope.add(timer)
+  generation_timers.add(timer)
   return timer
 end
 
@@ -264,7 +264,7 @@ function async.sleep(seconds)
   end
   local task, token = async.this_task("tw.sleep"), {}
   local timer = start(seconds, function() wake(task, token) end, nil, false, true)
-  scope.add(timer)
+  generation_timers.add(timer)
   wait(task, token)
 end
 

@@ -7,7 +7,7 @@ local core = require "tidewire.core"
 local json = require "tidewire.json"
 local misuse = require "tidewire.base.misuse"
 local missing = require "tidewire.base.missing"
-local scope = require "tidewire.reload.scope"
+local generation_timers = require "tidewire.reload.generation_timers"
 
 local presence = {}
 
@@ -93,7 +93,7 @@ function presence.watch(name, f)
     core.watch(name, true)
   end
   table.insert(watches[name], watch)
-  scope.add(watch)
+  generation_timers.add(watch)
   return watch
 end
 
@@ -108,7 +108,7 @@ function Watch:cancel()
     if watch == self then
       table.remove(list, i)
       self.is_on = false
-      scope.remove(self)
+      generation_timers.remove(self)
       if #list == 0 then
         watches[self.room] = nil
         core.watch(self.room, false)

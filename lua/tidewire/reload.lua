@@ -15,7 +15,7 @@ local errors = require "tidewire.errors"
 local luv_sockets = require "tidewire.luv.sockets"
 local globals = require "tidewire.globals"
 local registry = require "tidewire.registry"
-local scope = require "tidewire.reload.scope"
+local generation_timers = require "tidewire.reload.generation_timers"
 local script_file = require "tidewire.load.script_file"
 local tw = require "tidewire"
 
@@ -97,7 +97,7 @@ end
 ---@param generation integer  the app's
 function reload.discard(generation)
   luv_sockets.discard()
-  scope.finish(generation)
+  generation_timers.finish(generation)
 end
 
 --- Gives the endpoint that connections use the fields of a loaded endpoint.
@@ -191,7 +191,7 @@ function reload.activate(loaded, old)
     return loaded
   end
   local generation = loaded.scripts.number
-  scope.finish(old.scripts.number)
+  generation_timers.finish(old.scripts.number)
   luv_sockets.activate(generation)
   if loaded.on_reload then
     -- timers and functions that on_reload starts belong to the new code, as those of on_load do

@@ -9,7 +9,7 @@
 #include "base/mem.h"
 #include "base/utf8.h"
 #include "net/http/http.h"
-#include "net/listen/listener.h"
+#include "net/listen/acceptor.h"
 #include "net/socket/admission.h"
 #include "tidewire_version.h"
 
@@ -36,7 +36,7 @@ struct admin {
     struct http_server *http;
     struct admission admission; /* of its own */
     struct stats stats;         /* of its own sockets, which nobody asks for */
-    struct listener *listener;
+    struct acceptor *acceptor;
     struct listen_set *set;
     bool draining;
     uv_timer_t patience; /* with workers that do not count */
@@ -354,14 +354,14 @@ struct admin *admin_open(uv_loop_t *loop, struct process *process, struct worker
 
 void admin_start(struct admin *admin) {
     if (admin != NULL)
-        admin->listener = listener_start(admin->loop, admin->set, 0, admin->http);
+        admin->acceptor = acceptor_start(admin->loop, admin->set, 0, admin->http);
 }
 
 void admin_stop_accepting(struct admin *admin) {
     if (admin == NULL)
         return;
-    listener_close(admin->listener);
-    admin->listener = NULL;
+    acceptor_close(admin->acceptor);
+    admin->acceptor = NULL;
 }
 
 void admin_drain(struct admin *admin) {
@@ -374,7 +374,7 @@ void admin_close(struct admin *admin) {
         return;
     admin->asking_count = 0;
     uv_close((uv_handle_t *)&admin->patience, NULL);
-    listener_close(admin->listener);
+    acceptor_close(admin->acceptor);
     http_server_close(admin->http);
     transport_stop(admin->transport);
 }

@@ -410,7 +410,7 @@ static int serve(struct server *server) {
 /* First of all: a descriptor that is opened later must not be taken for one of systemd's. */
 static bool take_systemd_sockets(struct server *server) {
     char error[512];
-    bool good = listeners_from_systemd(server->passed, error, sizeof error);
+    bool good = passed_fds_from_systemd(server->passed, error, sizeof error);
     if (!good)
         fprintf(stderr, "tidewire: %s\n", error);
     return good;

@@ -6,7 +6,7 @@
  * Where another process has passed sockets of the address, these are used, however many they are:
  * a worker polls several, or several poll one. Listens where it was told to and nowhere else. The
  * sockets themselves are kept until the end, so that they can be passed on; a worker takes
- * duplicates. Accepting is listener.c's. */
+ * duplicates. Accepting is acceptor.c's. */
 #ifndef TIDEWIRE_NET_LISTEN_LISTEN_H
 #define TIDEWIRE_NET_LISTEN_LISTEN_H
 

@@ -1,9 +1,10 @@
-/* passed_fds.h -- listening sockets that another process has opened and passed: systemd, or the
- * process before.
+/* passed_fds.h -- listening sockets that another process has opened and passed: systemd's socket
+ * activation, or the previous process of an upgrade.
  *
- * Keeps them by address until listen.c finds one that is wanted. Several sockets of one address
- * (SO_REUSEPORT) stay together: connections wait in each, so each must be polled by a worker. Owns
- * the descriptors until they are taken. Does not know how they were passed. Main thread. */
+ * Keeps the sockets by address until listen.c takes them. Several sockets of one address
+ * (SO_REUSEPORT) stay together: connections wait in the queue of each, so workers must poll all of
+ * them. Owns the descriptors until they are taken. Reads systemd's variables; the protocol of an
+ * upgrade is server/upgrade's. Main thread. */
 #ifndef TIDEWIRE_NET_LISTEN_PASSED_FDS_H
 #define TIDEWIRE_NET_LISTEN_PASSED_FDS_H
 
@@ -36,6 +37,12 @@ void passed_fds_free(struct passed_fds *passed);
 
 /* Owns the descriptor from now on, and closes it where it cannot be used. NULL, or why that is. */
 const char *passed_fds_add(struct passed_fds *passed, int fd, const struct passed_facts *facts);
+
+/* Adds the sockets that systemd has opened for this process: LISTEN_PID, LISTEN_FDS and
+ * LISTEN_FDNAMES (sd_listen_fds(3)); the name "admin" stands for the admin address. Removes these
+ * variables, so that child processes do not see them. Call it before anything opens descriptors or
+ * starts threads. False, with a sentence in `error`, when a descriptor is no listening socket. */
+bool passed_fds_from_systemd(struct passed_fds *passed, char *error, size_t error_size);
 
 /* Takes the sockets of this address: the descriptors are the caller's, their struct is borrowed.
  * NULL: there are none, or `passed` is NULL. */

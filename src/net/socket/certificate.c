@@ -1,11 +1,10 @@
 /* certificate.c -- a certificate with its key. See certificate.h.
  *
- * One OpenSSL context each. TLS 1.2 and 1.3; sessions are resumed by tickets alone, which the
- * server need not remember. Of the protocols above TLS (ALPN, RFC 7301) there is "http/1.1"; a
- * client that offers others only is refused, as the RFC asks. */
+ * Each certificate has an OpenSSL context of its own, which tls.c makes. */
 #include "net/socket/certificate.h"
 
 #include "base/mem.h"
+#include "net/socket/tls.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -131,47 +130,6 @@ static bool read_key(struct certificate *certificate, const char *file,
     return fail(complaint, "%s is no key that can be used: %s", file, reason());
 }
 
-/* ---- how it is spoken ---- */
-
-static int on_alpn(SSL *ssl, const unsigned char **chosen, unsigned char *chosen_len,
-                   const unsigned char *offered, unsigned offered_len, void *user) {
-    static const unsigned char ours[] = "\x08http/1.1";
-    (void)ssl;
-    (void)user;
-    unsigned char *out;
-    int result =
-        SSL_select_next_proto(&out, chosen_len, ours, sizeof ours - 1, offered, offered_len);
-    *chosen = out;
-    return result == OPENSSL_NPN_NEGOTIATED ? SSL_TLSEXT_ERR_OK : SSL_TLSEXT_ERR_ALERT_FATAL;
-}
-
-/* Of TLS 1.2 only what encrypts and authenticates in one step and keeps past sessions secret, as
- * all of 1.3 does; that is what clients of the last ten years choose. Nothing with CBC, without
- * forward secrecy, or with an old cipher. */
-static const char tls12_ciphers[] = "ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256:"
-                                    "ECDHE-ECDSA-AES256-GCM-SHA384:ECDHE-RSA-AES256-GCM-SHA384:"
-                                    "ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-RSA-CHACHA20-POLY1305";
-
-/* Buffers of idle connections are given back. What was begun to be written may be gone on with from
- * another place in memory, a record at a time. */
-static SSL_CTX *new_context(void) {
-    SSL_CTX *context = SSL_CTX_new(TLS_server_method());
-    if (context == NULL)
-        return NULL;
-    if (SSL_CTX_set_cipher_list(context, tls12_ciphers) != 1) {
-        SSL_CTX_free(context);
-        return NULL;
-    }
-    SSL_CTX_set_min_proto_version(context, TLS1_2_VERSION);
-    SSL_CTX_set_options(context, SSL_OP_NO_RENEGOTIATION);
-    SSL_CTX_set_mode(context, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ENABLE_PARTIAL_WRITE |
-                                  SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
-    SSL_CTX_set_session_cache_mode(context, SSL_SESS_CACHE_OFF);
-    SSL_CTX_set_num_tickets(context, 1);
-    SSL_CTX_set_alpn_select_cb(context, on_alpn, NULL);
-    return context;
-}
-
 /* ---- life ---- */
 
 struct certificate *certificate_load(const char *chain_file, const char *key_file, char *error,
@@ -180,7 +138,7 @@ struct certificate *certificate_load(const char *chain_file, const char *key_fil
     struct certificate *certificate = mem_zalloc(sizeof *certificate);
     ERR_clear_error();
     certificate->count = 1;
-    certificate->context = new_context();
+    certificate->context = tls_new_context();
     bool good =
         certificate->context != NULL || fail(&complaint, "OpenSSL does not start: %s", reason());
     good = good && read_chain(certificate, chain_file, &complaint) &&

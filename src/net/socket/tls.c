@@ -40,6 +40,49 @@ struct tls {
     size_t unsent_len, unsent_from;
 };
 
+/* ---- versions, ciphers, protocols ---- */
+
+/* ALPN (RFC 7301): the only protocol is "http/1.1". Section 3.2 asks for an alert to a client that
+ * offers others only. */
+static int on_alpn(SSL *ssl, const unsigned char **chosen, unsigned char *chosen_len,
+                   const unsigned char *offered, unsigned offered_len, void *user) {
+    static const unsigned char ours[] = "\x08http/1.1";
+    (void)ssl;
+    (void)user;
+    unsigned char *out;
+    int result =
+        SSL_select_next_proto(&out, chosen_len, ours, sizeof ours - 1, offered, offered_len);
+    *chosen = out;
+    return result == OPENSSL_NPN_NEGOTIATED ? SSL_TLSEXT_ERR_OK : SSL_TLSEXT_ERR_ALERT_FATAL;
+}
+
+/* The ciphers of TLS 1.2: those that encrypt and authenticate in one step (AEAD) and have forward
+ * secrecy, as all of TLS 1.3 have. Clients of the last ten years choose these. */
+static const char tls12_ciphers[] = "ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256:"
+                                    "ECDHE-ECDSA-AES256-GCM-SHA384:ECDHE-RSA-AES256-GCM-SHA384:"
+                                    "ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-RSA-CHACHA20-POLY1305";
+
+/* OpenSSL frees the buffers of idle connections. It writes one record at a time, and the caller may
+ * repeat a write from another place in memory. Sessions are resumed by tickets alone, so the server
+ * stores none. */
+struct ssl_ctx_st *tls_new_context(void) {
+    SSL_CTX *context = SSL_CTX_new(TLS_server_method());
+    if (context == NULL)
+        return NULL;
+    if (SSL_CTX_set_cipher_list(context, tls12_ciphers) != 1) {
+        SSL_CTX_free(context);
+        return NULL;
+    }
+    SSL_CTX_set_min_proto_version(context, TLS1_2_VERSION);
+    SSL_CTX_set_options(context, SSL_OP_NO_RENEGOTIATION);
+    SSL_CTX_set_mode(context, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ENABLE_PARTIAL_WRITE |
+                                  SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
+    SSL_CTX_set_session_cache_mode(context, SSL_SESS_CACHE_OFF);
+    SSL_CTX_set_num_tickets(context, 1);
+    SSL_CTX_set_alpn_select_cb(context, on_alpn, NULL);
+    return context;
+}
+
 static void break_off(struct tls *tls, const char *why) {
     if (tls->state != TLS_BROKEN)
         tls->why = why;

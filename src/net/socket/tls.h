@@ -24,6 +24,10 @@ enum tls_state {
     TLS_BROKEN,
 };
 
+/* What all connections of a certificate share: an SSL_CTX with the versions (1.2, 1.3), the ciphers
+ * and the protocols that the server accepts, as yet without a certificate. NULL: OpenSSL fails. */
+struct ssl_ctx_st *tls_new_context(void);
+
 /* On a connected, non-blocking socket that stays the caller's. */
 struct tls *tls_new(struct certificate *certificate, int fd);
 void tls_free(struct tls *tls); /* accepts NULL */

@@ -18,13 +18,6 @@ struct listeners {
     struct listen_set *admin; /* for reading; NULL: there is no admin address */
 };
 
-/* Takes the sockets that systemd has opened for this process: sd_listen_fds(3)'s LISTEN_PID,
- * LISTEN_FDS and LISTEN_FDNAMES, where the name "admin" stands for the admin address. Removes
- * these variables, so that what scripts start does not see them. Before anything else opens
- * descriptors or starts threads. False, with a sentence in `error`, when a descriptor is no socket
- * that can be listened on. */
-bool listeners_from_systemd(struct passed_fds *passed, char *error, size_t error_size);
-
 /* Opens the sockets of the app and of the admin address, or takes them from `passed`. False, with
  * a sentence in `error`, when one cannot be opened. */
 bool listeners_open(struct listeners *listeners, const struct app *app, struct passed_fds *passed,

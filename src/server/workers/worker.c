@@ -8,7 +8,7 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "net/http/http_dispatch.h"
-#include "net/listen/listener.h"
+#include "net/listen/acceptor.h"
 #include "net/socket/address.h"
 #include "net/ws/handshake_server.h"
 
@@ -25,8 +25,8 @@ struct worker {
     struct http_dispatch *requests;
     struct handshake_server *handshakes;
     struct app *app;
-    struct listener **listeners;
-    size_t listener_count;
+    struct acceptor **acceptors;
+    size_t acceptor_count;
     uv_async_t mail; /* from other workers */
     uv_prepare_t turn;
     uv_idle_t awake; /* active while the loop must not sleep */
@@ -325,17 +325,17 @@ void worker_listen(struct worker *worker, struct listen_set *const *sets, size_t
     worker->requests = http_dispatch_new(worker->http, stats, vm_http_handler(worker->vm));
     vm_set_http_responder(worker->vm, http_dispatch_responder(worker->requests));
     worker->handshakes = handshake_server_new(worker->http, worker->hub, options.half_closed_ms);
-    worker->listeners = mem_zalloc(set_count * sizeof(struct listener *));
-    worker->listener_count = set_count;
+    worker->acceptors = mem_zalloc(set_count * sizeof(struct acceptor *));
+    worker->acceptor_count = set_count;
     for (size_t i = 0; i < set_count; i++)
-        worker->listeners[i] = listener_start(&worker->loop, sets[i], worker->number, worker->http);
+        worker->acceptors[i] = acceptor_start(&worker->loop, sets[i], worker->number, worker->http);
     enter(worker, STAGE_SERVING);
 }
 
 static void stop_listening(struct worker *worker) {
-    for (size_t i = 0; i < worker->listener_count; i++)
-        listener_close(worker->listeners[i]);
-    worker->listener_count = 0;
+    for (size_t i = 0; i < worker->acceptor_count; i++)
+        acceptor_close(worker->acceptors[i]);
+    worker->acceptor_count = 0;
 }
 
 void worker_drain(struct worker *worker, const struct drain_order *how) {
@@ -427,7 +427,7 @@ bool worker_free(struct worker *worker) {
     handshake_server_free(worker->handshakes);
     hub_free(worker->hub);
     app_free(worker->app);
-    mem_free(worker->listeners);
+    mem_free(worker->acceptors);
     bool clean = uv_loop_close(&worker->loop) == 0;
     mem_free(worker);
     return clean;

@@ -1,9 +1,9 @@
-/* listener.c -- accepting connections. See listener.h.
+/* acceptor.c -- accepting connections. See acceptor.h.
  *
  * When the process runs out of descriptors, the spare one is given up for a moment to accept and
  * close the connection that waits: otherwise the loop would spin on it. Another worker may be
  * quicker to take what was given up; then nothing is accepted for a moment. */
-#include "net/listen/listener.h"
+#include "net/listen/acceptor.h"
 
 #include "base/log/log.h"
 #include "base/mem.h"
@@ -21,13 +21,13 @@
 enum { ACCEPTS_A_TURN = 64, REST_MS = 100 };
 
 struct socket_ {
-    struct listener *listener;
+    struct acceptor *acceptor;
     int fd, spare;
     uv_poll_t poll;
     uv_timer_t rest; /* active: nothing is accepted */
 };
 
-struct listener {
+struct acceptor {
     struct http_server *http;
     unsigned open; /* handles that live */
     size_t count;
@@ -98,7 +98,7 @@ static bool accept_one(struct socket_ *s) {
     char remote[ADDRESS_TEXT_BYTES];
     address_format_ip((struct sockaddr *)&from, len, remote, sizeof remote);
     tune(fd, from.ss_family);
-    http_accept(s->listener->http, fd, remote);
+    http_accept(s->acceptor->http, fd, remote);
     return true;
 }
 
@@ -111,9 +111,9 @@ static void on_readable(uv_poll_t *poll, int status, int events) {
 
 /* ---- life ---- */
 
-static void add_socket(struct listener *listener, uv_loop_t *loop, int fd) {
-    struct socket_ *s = &listener->sockets[listener->count++];
-    s->listener = listener;
+static void add_socket(struct acceptor *acceptor, uv_loop_t *loop, int fd) {
+    struct socket_ *s = &acceptor->sockets[acceptor->count++];
+    s->acceptor = acceptor;
     s->fd = fd;
     s->spare = -1;
     take_spare(s);
@@ -123,36 +123,36 @@ static void add_socket(struct listener *listener, uv_loop_t *loop, int fd) {
     uv_poll_start(&s->poll, UV_READABLE, on_readable);
 }
 
-struct listener *listener_start(uv_loop_t *loop, struct listen_set *set, unsigned worker,
+struct acceptor *acceptor_start(uv_loop_t *loop, struct listen_set *set, unsigned worker,
                                 struct http_server *http) {
     int *fds;
     size_t count = listen_take_fds(set, worker, &fds);
-    struct listener *listener = mem_zalloc(sizeof *listener + count * sizeof listener->sockets[0]);
-    listener->http = http;
+    struct acceptor *acceptor = mem_zalloc(sizeof *acceptor + count * sizeof acceptor->sockets[0]);
+    acceptor->http = http;
     for (size_t i = 0; i < count; i++)
-        add_socket(listener, loop, fds[i]);
-    listener->open = 2 * (unsigned)count;
+        add_socket(acceptor, loop, fds[i]);
+    acceptor->open = 2 * (unsigned)count;
     mem_free(fds);
-    return listener;
+    return acceptor;
 }
 
 static void on_handle_closed(uv_handle_t *handle) {
     struct socket_ *s = handle->data;
-    struct listener *listener = s->listener;
+    struct acceptor *acceptor = s->acceptor;
     if (handle->type == UV_POLL) {
         close(s->fd);
         give_spare(s);
     }
-    if (--listener->open == 0)
-        mem_free(listener);
+    if (--acceptor->open == 0)
+        mem_free(acceptor);
 }
 
-void listener_close(struct listener *listener) {
-    if (listener == NULL)
+void acceptor_close(struct acceptor *acceptor) {
+    if (acceptor == NULL)
         return;
-    size_t count = listener->count; /* it is freed with its last handle */
+    size_t count = acceptor->count; /* it is freed with its last handle */
     for (size_t i = 0; i < count; i++) {
-        uv_close((uv_handle_t *)&listener->sockets[i].rest, on_handle_closed);
-        uv_close((uv_handle_t *)&listener->sockets[i].poll, on_handle_closed);
+        uv_close((uv_handle_t *)&acceptor->sockets[i].rest, on_handle_closed);
+        uv_close((uv_handle_t *)&acceptor->sockets[i].poll, on_handle_closed);
     }
 }

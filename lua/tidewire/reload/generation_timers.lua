@@ -1,27 +1,21 @@
--- scope.lua -- the timers, watches and functions that an app starts while it is loaded: they end
--- with its code.
+-- generation_timers.lua -- the timers, room watches and spawned functions that a generation of code
+-- starts while it loads: they end with the generation.
 --
--- Timers, watches of rooms and spawned functions that a script starts at its top level, in on_load
--- or in the app's on_reload belong to the scope of their generation. So do those that these start
--- in turn. The scope ends when newer code is activated; without scopes, each reload would leave one
--- more of each behind. Hooks of connections have no scope.
+-- These objects belong to the scope of their generation: those that a script starts at its top
+-- level, in on_load or in the app's on_reload, and those that such timers and functions start in
+-- turn. A scope ends when newer code is activated; otherwise each reload would leave a second set
+-- of timers behind. Hooks of connections have no scope.
 
 local core = require "tidewire.core"
 
-local scope = {}
+local generation_timers = {}
 
----@type table<integer, table<table, true>>  generation -> what has :cancel()
+---@type table<integer, table<table, true>>  generation -> objects with a method cancel
 local members = {}
-
---- The scope of the running function: a generation's number; nil: none.
----@return integer|nil
-function scope.current()
-  return core.scope()
-end
 
 --- Adds an object with a method `cancel` to the scope of the running function, if there is one.
 ---@param thing table
-function scope.add(thing)
+function generation_timers.add(thing)
   local current = core.scope()
   if current then
     members[current] = members[current] or {}
@@ -32,7 +26,7 @@ end
 
 --- Removes an object, which has ended, from its scope.
 ---@param thing table
-function scope.remove(thing)
+function generation_timers.remove(thing)
   if thing.scope then
     local mine = members[thing.scope]
     if mine then
@@ -43,7 +37,7 @@ end
 
 --- Gives the running function, which the object calls, the scope of the object.
 ---@param thing table
-function scope.enter(thing)
+function generation_timers.enter(thing)
   if thing.scope then
     core.set_scope(thing.scope)
   end
@@ -51,7 +45,7 @@ end
 
 --- Cancels all objects of a generation's scope and ends the scope.
 ---@param generation integer
-function scope.finish(generation)
+function generation_timers.finish(generation)
   local mine = members[generation]
   members[generation] = nil
   for thing in pairs(mine or {}) do
@@ -60,4 +54,4 @@ function scope.finish(generation)
   core.end_scope(generation)
 end
 
-return scope
+return generation_timers
