@@ -32,7 +32,8 @@ local function choose_subprotocol(ours, request)
   return nil, "This endpoint speaks only these subprotocols: " .. table.concat(ours, ", ") .. "."
 end
 
-local told <const> = {} -- endpoints, by their numbers, for which this worker has asked whether it is the first
+-- endpoints, by their numbers, for which this worker has asked whether it is the first
+local told <const> = {}
 
 --- Warns, once for each endpoint, of a client that offers subprotocols where the handler has none.
 --- RFC 6455 permits a response without a subprotocol, and browsers and most libraries close the
@@ -43,9 +44,12 @@ local function warn_of_subprotocols(endpoint)
   end
   told[endpoint.number] = true
   if core.endpoint_is_first(endpoint.number) then
-    core.log(2, "subprotocols", nil, "why", ('a client offers subprotocols and the handler of "%s" has none, so the '
-      .. 'answer names none, and browsers and most libraries end the connection then; write subprotocols = { "NAME" } '
-      .. "in the handler, with the name that the client is given, or let the client offer none"):format(endpoint.path))
+    core.log(2, "subprotocols", nil, "why",
+      ('a client offers subprotocols and the handler of "%s" has none, so the '
+        .. 'answer names none, and browsers and most libraries end the connection then; write '
+        .. 'subprotocols = { "NAME" } '
+        .. "in the handler, with the name that the client is given, or let the client offer none")
+        :format(endpoint.path))
   end
 end
 
@@ -59,7 +63,8 @@ end
 --- A refusal by the script; the log gets the text that the client gets.
 local function refused_by(hook, reply)
   local message = reply.status >= core.close_codes.first_private and reply.body or reply.message
-  return replies.told(reply, hook .. " has refused it" .. (message and message ~= "" and ": " .. message or ""))
+  return replies.told(reply,
+    hook .. " has refused it" .. (message and message ~= "" and ": " .. message or ""))
 end
 
 local function counted(...)
@@ -85,12 +90,14 @@ local function ask(endpoint, request)
   if not endpoint.validate then
     return true
   end
-  local count, ok, answer, first, second = counted(xpcall(endpoint.validate, errors.handler("validate"), request))
+  local count, ok, answer, first, second =
+    counted(xpcall(endpoint.validate, errors.handler("validate"), request))
   if not ok then
     return nil, failed(answer)
   elseif count == 1 then
-    return nil, failed(wrong_answer(endpoint, "validate returned nothing; return true or a table to accept, or nil and "
-      .. "a status to refuse"))
+    return nil, failed(wrong_answer(endpoint,
+      "validate returned nothing; return true or a table to accept, or nil and "
+        .. "a status to refuse"))
   elseif not answer then
     local made, reply = pcall(replies.of_validate, first, second)
     if not made then
@@ -98,8 +105,9 @@ local function ask(endpoint, request)
     end
     return nil, refused_by("validate", reply)
   elseif answer ~= true and type(answer) ~= "table" then
-    return nil, failed(wrong_answer(endpoint, ("validate must return a table, true, or nil/false and a status; it "
-      .. "returned %s%s"):format(type(answer), to_refuse(answer, first))))
+    return nil, failed(wrong_answer(endpoint,
+      ("validate must return a table, true, or nil/false and a status; it "
+        .. "returned %s%s"):format(type(answer), to_refuse(answer, first))))
   end
   local taken = answer ~= true and Conn.taken_names(answer)
   if taken then

@@ -75,7 +75,8 @@ end
 function async.this_task(what)
   local task, why = core.task()
   if task and not coroutine.isyieldable() then
-    task, why = nil, "attempt to yield across a C-call boundary: functions that table.sort, string.gsub and "
+    task = nil
+    why = "attempt to yield across a C-call boundary: functions that table.sort, string.gsub and "
       .. "other C functions call cannot wait"
   end
   if not task then
@@ -106,7 +107,7 @@ end
 -- ---- timers ----
 
 ---@class tidewire.Timer
----@field skipped integer  ticks of a repeating timer left out so far: the loop or the function was late
+---@field skipped integer  ticks that a repeating timer has left out because it was late
 local Timer = {}
 Timer.__index = Timer
 Timer.__name = "tidewire.Timer"
@@ -160,8 +161,8 @@ local Call = { __close = function(call) call.timer.busy = false end }
 
 local function start(seconds, f, on_end, repeats, is_sleep)
   local timer = setmetatable({
-    number = core.timer(seconds, repeats, is_sleep), f = f, on_end = on_end, repeats = repeats, skipped = 0,
-    busy = false,
+    number = core.timer(seconds, repeats, is_sleep), f = f, on_end = on_end, repeats = repeats,
+    skipped = 0, busy = false,
   }, Timer)
   timer.call = repeats and setmetatable({ timer = timer }, Call) or nil
   running[timer.number] = timer
@@ -260,7 +261,8 @@ end
 ---@param seconds number
 function async.sleep(seconds)
   if type(seconds) ~= "number" or not (seconds >= 0 and seconds <= 1e9) then
-    error(("tw.sleep: seconds must be a number from 0 to 1e9, got %s"):format(option_types.describe(seconds)), 2)
+    error(("tw.sleep: seconds must be a number from 0 to 1e9, got %s")
+      :format(option_types.describe(seconds)), 2)
   end
   local task, token = async.this_task("tw.sleep"), {}
   local timer = start(seconds, function() wake(task, token) end, nil, false, true)

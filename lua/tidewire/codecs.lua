@@ -96,7 +96,8 @@ local function custom_receive(codec, heartbeat)
     if heartbeat and is_heartbeat_text(conn, payload, binary) then
       return
     end
-    local ok, value, message = xpcall(decode, errors.handler("codec.decode"), payload, kind_of(binary))
+    local ok, value, message = xpcall(decode, errors.handler("codec.decode"), payload,
+      kind_of(binary))
     if not ok then
       return errors.undecodable(conn, value.message)
     elseif value == nil and message ~= nil then
@@ -115,7 +116,8 @@ local function encode_own(codec, value)
   if type(payload) ~= "string" then
     return nil, ("the codec's encode must return a string, it returned %s"):format(type(payload))
   elseif kind ~= nil and kind ~= "text" and kind ~= "binary" then
-    return nil, ('the codec\'s encode must return the kind "text" or "binary", it returned %s'):format(tostring(kind))
+    return nil, ('the codec\'s encode must return the kind "text" or "binary", it returned %s')
+      :format(tostring(kind))
   end
   return payload, kind
 end
@@ -190,7 +192,8 @@ end
 ---@return function|nil encode  of a codec of the script's own, for `send`
 function codecs.compile(codec, heartbeat)
   if type(codec) == "table" then
-    return codec.encode and send_own or core.senders.text, custom_receive(codec, heartbeat), codec.encode
+    return codec.encode and send_own or core.senders.text, custom_receive(codec, heartbeat),
+      codec.encode
   elseif codec == "json" then
     return core.senders.json, heartbeat and receive_json_with_heartbeat or receive_json
   end

@@ -18,6 +18,8 @@ local ID = core.conn_key
 local ENDPOINT <const>, REQUEST <const> = "\0endpoint", "\0request"
 local STARTED <const>, SUBPROTOCOL <const> = "\0started", "\0subprotocol"
 
+---@alias tidewire.SendOptions string|{ kind: string?, key: string? }
+
 ---@class tidewire.Conn
 ---@field id string                      24 letters and digits; no other connection ever gets it
 ---@field name string                    the endpoint's `name`, its path by default
@@ -29,9 +31,9 @@ local STARTED <const>, SUBPROTOCOL <const> = "\0started", "\0subprotocol"
 ---@field subprotocol string|nil         the chosen subprotocol
 ---@field request tidewire.Request
 ---@field started_at number              seconds since 1970
----@field rtt number|nil                 seconds of the last ping's round trip; nil before the first pong
+---@field rtt number|nil                 seconds of the last answered ping; nil before it
 ---@field backlog integer                bytes that wait to be sent to this client
----@field send fun(self: tidewire.Conn, value: any, options?: string|{ kind: string?, key: string? }): true?, string?
+---@field send fun(self: tidewire.Conn, value: any, options?: tidewire.SendOptions): true?, string?
 local Conn = {}
 
 --- Timers of connections: the connection's integer -> its running timers.
@@ -45,7 +47,8 @@ local looked_for = {} ---@type { name: any }
 
 --- What a name of the library's is, in a message.
 local function what_it_is(name)
-  return getters[name] and "every connection has this field itself" or "it is a method of every connection"
+  return getters[name] and "every connection has this field itself"
+    or "it is a method of every connection"
 end
 
 --- A name that a script could use in place of the library's: "user_id" for "id".
@@ -101,8 +104,8 @@ local metatable = {
 ---@return tidewire.Conn
 function Conn.new(id, endpoint, request, subprotocol, fields)
   local conn = {
-    [ID] = id, [ENDPOINT] = endpoint, [REQUEST] = request, [STARTED] = core.now(), [SUBPROTOCOL] = subprotocol,
-    send = endpoint.send,
+    [ID] = id, [ENDPOINT] = endpoint, [REQUEST] = request, [STARTED] = core.now(),
+    [SUBPROTOCOL] = subprotocol, send = endpoint.send,
   }
   if fields then
     for key, value in pairs(fields) do
@@ -129,8 +132,8 @@ function Conn.taken_names(fields)
   for i, name in ipairs(names) do
     names[i], others[i] = ('"%s"'):format(name), ('"%s"'):format(other_name(name))
   end
-  return ("validate returned %s, which every connection has itself; choose another name, such as %s")
-    :format(table.concat(names, " and "), table.concat(others, " and "))
+  return ("validate returned %s, which every connection has itself; choose another name, "
+    .. "such as %s"):format(table.concat(names, " and "), table.concat(others, " and "))
 end
 
 --- Restores conn.send where a script has set it, and throws. No other name of the library can be
@@ -140,8 +143,8 @@ function Conn.check_send(conn)
   local send = conn[ENDPOINT].send
   if conn.send ~= send then
     conn.send = send
-    error("conn.send was set: it is a method of every connection; put your value under another name, such as "
-      .. "conn.my_send", 0)
+    error("conn.send was set: it is a method of every connection; put your value under another "
+      .. "name, such as conn.my_send", 0)
   end
 end
 
@@ -208,10 +211,11 @@ local LONGEST_REASON <const> = core.limits.close_reason_bytes
 function Conn.check_close(what, code, reason)
   code = code == nil and core.close_codes.normal or code
   if math.type(code) ~= "integer" or not core.close_code_is_valid(code) then
-    error(("%s: %s is no code that can be sent; use 1000 to 1014 (but 1004 to 1006) or 3000 to 4999")
-      :format(what, option_types.describe(code)), 3)
+    error(("%s: %s is no code that can be sent; use 1000 to 1014 (but 1004 to 1006) or "
+      .. "3000 to 4999"):format(what, option_types.describe(code)), 3)
   end
-  if reason ~= nil and (type(reason) ~= "string" or #reason > LONGEST_REASON or not utf8.len(reason)) then
+  if reason ~= nil
+    and (type(reason) ~= "string" or #reason > LONGEST_REASON or not utf8.len(reason)) then
     error(("%s: the reason must be UTF-8 text of at most %d bytes"):format(what, LONGEST_REASON), 3)
   end
   return code, reason or ""
@@ -248,7 +252,8 @@ end
 --- Is this the name of a room? Throws if not.
 local function check_room(what, room)
   if type(room) ~= "string" or room == "" then
-    error(("%s: a room's name is needed, got %s"):format(what, type(room) == "string" and '""' or type(room)), 3)
+    error(("%s: a room's name is needed, got %s")
+      :format(what, type(room) == "string" and '""' or type(room)), 3)
   end
 end
 
@@ -268,7 +273,7 @@ end
 --- itself.
 ---@param self tidewire.Conn
 ---@param room string
----@param info any|nil  what others may know of it there (`members`, `watch`): any value that JSON has a form for
+---@param info any|nil  a value that JSON can express, for other connections (`members`, `watch`)
 ---@return true|nil ok
 ---@return string|nil message  "closed"
 function methods.join(self, room, info)
@@ -358,7 +363,8 @@ end
 --- The fields, as values of the types that they have.
 local getters_as_values = {}
 for name in pairs(getters) do
-  getters_as_values[name] = (name == "params" or name == "query" or name == "request") and {} or name
+  getters_as_values[name] = (name == "params" or name == "query" or name == "request")
+    and {} or name
 end
 
 missing.add {

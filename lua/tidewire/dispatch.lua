@@ -66,7 +66,8 @@ end
 --- Loads the app anew, beside the code that runs, and gives core.loaded the result.
 ---@param generation integer
 function events.reload(file, command_line, generation)
-  local ok, loaded, lines, sources = xpcall(load_beside, debug.traceback, file, command_line, generation)
+  local ok, loaded, lines, sources = xpcall(load_beside, debug.traceback, file, command_line,
+    generation)
   pending = ok and loaded or nil
   core.loaded(pending, not ok and loaded or lines and table.concat(lines, "\n") or nil, sources)
 end
@@ -93,14 +94,16 @@ end
 ---@return integer endpoint_or_status
 ---@return string|nil subprotocol_or_headers
 ---@return string|nil body
----@return integer|nil endpoint     of a status from 4000 to 4999: accepted, and closed with this code at once
+---@return integer|nil endpoint     of a status from 4000 to 4999: C accepts, then closes with it
 ---@return string|nil subprotocol   the same
 ---@return string|nil why           for the log
 function events.handshake(id, head, _, remote_address, secure)
-  local endpoint, request, subprotocol, fields = accept.decide(running, head, remote_address, secure)
+  local endpoint, request, subprotocol, fields =
+    accept.decide(running, head, remote_address, secure)
   if not endpoint then
     local refusal = request
-    return false, refusal.status, refusal.headers, refusal.body, refusal.endpoint, refusal.subprotocol, refusal.why
+    return false, refusal.status, refusal.headers, refusal.body, refusal.endpoint,
+      refusal.subprotocol, refusal.why
   end
   conns[id] = Conn.new(id, endpoint, request, subprotocol, fields)
   return true, endpoint.number, subprotocol

@@ -15,7 +15,7 @@ local endpoints = {}
 ---@field codec integer           C's number of its codec
 ---@field send function           conn.send
 ---@field encode function|nil     of a codec of the script's own
----@field receive function|nil    (conn, payload, binary): in place of a plain call of handle_message
+---@field receive function|nil    (conn, payload, binary): called in place of handle_message
 ---@field handle_message function|nil
 ---@field on_start function|nil
 ---@field send_ping function|nil
@@ -35,7 +35,8 @@ function endpoints.prepare(endpoint, number)
   for name, hook in pairs(hooks) do
     endpoint[name] = hook
   end
-  endpoint.send, endpoint.receive, endpoint.encode = codecs.compile(options.codec, options.heartbeat == "json")
+  endpoint.send, endpoint.receive, endpoint.encode = codecs.compile(options.codec,
+    options.heartbeat == "json")
   endpoint.number, endpoint.codec = core.endpoint({
     ping_period = options.ping_period,
     pong_period = options.pong_period,

@@ -37,8 +37,8 @@ function errors.new(kind, value, hook, traceback)
     return value -- thrown on by the script
   end
   return setmetatable({
-    kind = kind, message = missing.explain(inspect.thrown(value)), traceback = traceback or "", hook = hook,
-    value = value,
+    kind = kind, message = missing.explain(inspect.thrown(value)), traceback = traceback or "",
+    hook = hook, value = value,
   }, Error)
 end
 
@@ -96,7 +96,8 @@ function errors.thrown(conn, err)
   if err.hook == "on_close" or err.hook == "timer" and not core.is_open(conn[ID]) then
     return -- it is over already
   elseif err.hook == "on_error" then
-    core.close(conn[ID], core.close_codes.script_error, "script error") -- it took too long to say what it wants
+    -- it took too long to say what it wants
+    core.close(conn[ID], core.close_codes.script_error, "script error")
     return
   end
   decide(conn, err)

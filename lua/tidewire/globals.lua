@@ -13,8 +13,10 @@ local globals = {}
 
 local rawset, getinfo = rawset, debug.getinfo
 
-local ADVICE <const> = "the global '%s' is written in a function: all connections share it. Write `local` before it, "
-  .. "or keep it in a field of `conn`; what is meant for all is better a `local` at the top of the file"
+local ADVICE <const> =
+  "the global '%s' is written in a function: all connections share it. Write `local` before it, "
+    .. "or keep it in a field of `conn`; what is meant for all is better a `local` at the top "
+    .. "of the file"
 
 --- The place where the metamethod was called, if that is a function of a script's, and not the top
 --- level of a file.
@@ -70,7 +72,9 @@ function globals.find(files, meant)
     for _, write in ipairs(chunk and global_writes.find(chunk) or {}) do
       if not told[write.name] and not is_in(meant, file, write.line) then
         told[write.name] = true
-        problems[#problems + 1] = { file = file, line = write.line, message = ADVICE:format(write.name) }
+        problems[#problems + 1] = {
+          file = file, line = write.line, message = ADVICE:format(write.name),
+        }
       end
     end
   end

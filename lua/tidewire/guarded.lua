@@ -24,7 +24,8 @@ local function guard(handler)
 end
 
 local function sethook()
-  error("debug.sethook: hooks are the server's, which ends with them what takes longer than handler_timeout", 2)
+  error("debug.sethook: hooks are the server's, which ends with them what takes longer than "
+    .. "handler_timeout", 2)
 end
 
 local guarded = {}

@@ -5,7 +5,8 @@
 
 local ok, core = pcall(require, "tidewire.core")
 if not ok then
-  error('require "tidewire" works only in a script that the tidewire program runs: tidewire FILE', 2)
+  error('require "tidewire" works only in a script that the tidewire program runs: '
+    .. 'tidewire FILE', 2)
 end
 
 local async = require "tidewire.async"

@@ -3,12 +3,12 @@
 -- C does the work (`tidewire.json_c`); this file has the public names. docs/decisions/json.md says
 -- what an integer, a float, null and an empty array become:
 --
---   * `1` is the integer 1, `1.0` and `1e3` are floats, and both stay what they are on a round trip.
+--   * `1` is the integer 1, `1.0` and `1e3` are floats, and a round trip keeps both.
 --     An integer beyond 64 bits is an error, not another number.
 --   * null is `json.null`, which is a value like any other: it is true in an `if`, and it keeps its
 --     place in a table. Compare it with `==`.
---   * A decoded array is marked as one, so that it is written as `[]` once it is empty. `json.array`
---     marks a table of your own; an empty table without the mark is written as `{}`.
+--   * A decoded array is marked as one, so that it is written as `[]` once it is empty.
+--     `json.array` marks a table of your own; an empty table without the mark is written as `{}`.
 
 local core = require "tidewire.json_c"
 local missing = require "tidewire.base.missing"

@@ -24,7 +24,9 @@ local throw = misuse.throw
 local LONGEST = 64 * 1024 -- bytes of a token; libjwt's own limit is the C stack
 
 local KNOWN = {}
-for _, name in ipairs { "HS256", "HS384", "HS512", "RS256", "RS384", "RS512", "ES256", "ES384", "ES512" } do
+for _, name in ipairs {
+  "HS256", "HS384", "HS512", "RS256", "RS384", "RS512", "ES256", "ES384", "ES512",
+} do
   KNOWN[name] = true
 end
 
@@ -88,7 +90,8 @@ end
 
 local MOST_WARNINGS = 10 -- a script may have a secret for each of its users
 local warnings = 0
-local judged = setmetatable({}, { __mode = "k" }) -- key -> algorithm -> true: long enough, or warned of
+-- key -> algorithm -> true: long enough, or warned of
+local judged = setmetatable({}, { __mode = "k" })
 
 --- A secret that is too short is an error in production (ENV=production), and a warning elsewhere,
 --- once for each of the first few.
@@ -122,12 +125,14 @@ end
 -- --- verifying ---------------------------------------------------------------------------------
 
 ---@class tidewire.jwt.VerifyOptions
----@field key string                        a secret (HS…; as long as the hash), or a public key as PEM text (RS…, ES…)
----@field algorithms string|string[]|nil    those accepted; by default the usual one for the kind of key:
----                                         HS256, RS256, and for an EC key the one of its curve
+---@field key string                        a secret (HS…; as long as the hash), or a public key
+---                                         as PEM text (RS…, ES…)
+---@field algorithms string|string[]|nil    those accepted; by default the usual one for the key:
+---                                         HS256, RS256, and for an EC key its curve's
 ---@field issuer string|string[]|nil        `iss` must be this, or one of these
----@field audience string|string[]|nil      `aud` must be or contain this, or one of these. A token that
----                                         has an `aud` is refused where no audience is given (RFC 7519 §4.1.3)
+---@field audience string|string[]|nil      `aud` must be or contain this, or one of these. Without
+---                                         an audience a token that has an `aud` is refused
+---                                         (RFC 7519 §4.1.3)
 ---@field leeway number|nil                 seconds by which clocks may differ; default 0
 ---@field require string|string[]|nil       claims that must be there, such as "exp"
 
@@ -168,7 +173,8 @@ end
 
 --- A value from a token, for a message, cut and quoted: clients write tokens.
 local function shown(value)
-  return type(value) == "string" and #value <= 32 and not value:find("[^%w%+%-%./_]") and ('"%s"'):format(value)
+  return type(value) == "string" and #value <= 32 and not value:find("[^%w%+%-%./_]")
+    and ('"%s"'):format(value)
     or "something else"
 end
 
@@ -191,7 +197,8 @@ end
 local function time_fault(claims, leeway)
   for _, name in ipairs { "exp", "nbf", "iat" } do
     local value = claims[name]
-    if value ~= nil and (type(value) ~= "number" or value ~= value or math.abs(value) == math.huge) then
+    if value ~= nil
+      and (type(value) ~= "number" or value ~= value or math.abs(value) == math.huge) then
       return ("malformed token: its claim %s is not a number"):format(name)
     end
   end
@@ -205,7 +212,8 @@ end
 
 --- The problem with the issuer and the audience of a token; nil: none.
 local function party_fault(claims, wanted)
-  if wanted.issuers and not (type(claims.iss) == "string" and contains(wanted.issuers, claims.iss)) then
+  if wanted.issuers
+    and not (type(claims.iss) == "string" and contains(wanted.issuers, claims.iss)) then
     return "the token is from another issuer"
   elseif claims.aud == nil and not wanted.audiences then
     return nil

@@ -12,7 +12,8 @@ local log = {}
 
 --- The names that every line has already.
 local reserved = {
-  time = true, level = true, worker = true, event = true, conn = true, generation = true, message = true,
+  time = true, level = true, worker = true, event = true, conn = true, generation = true,
+  message = true,
 }
 
 --- Has the value a __tostring?

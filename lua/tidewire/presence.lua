@@ -85,7 +85,8 @@ function presence.watch(name, f)
   if type(f) == "table" then
     f = join_watchers(f)
   elseif type(f) ~= "function" then
-    misuse.throw("room:watch: a function is needed, or a table with on_join and on_leave; got %s", type(f))
+    misuse.throw("room:watch: a function is needed, or a table with on_join and on_leave; got %s",
+      type(f))
   end
   local watch = setmetatable({ room = name, f = f, is_on = true }, Watch)
   if not watches[name] then

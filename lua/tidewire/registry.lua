@@ -20,7 +20,8 @@ registry.codecs = {}
 ---@param old_send function
 function registry.replace_send(endpoint, old_send)
   local new_send = endpoint.send
-  for _, conn in next, registry.conns do -- `next` is quicker than pairs: nothing else runs meanwhile
+  -- `next` is quicker than pairs: nothing else runs meanwhile
+  for _, conn in next, registry.conns do
     if conn[ENDPOINT] == endpoint and conn.send == old_send then
       conn.send = new_send
     end

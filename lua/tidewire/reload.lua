@@ -47,7 +47,7 @@ end
 ---@param generation integer
 ---@return tidewire.App|nil loaded
 ---@return string[]|nil problems  as lines
----@return string|nil sources     beside problems: the script files that were read or looked for, one a line
+---@return string|nil sources     beside problems: the script files read or looked for, one a line
 function reload.load(file, command_line, generation)
   local loaded, problems, warnings, scripts = app.load {
     file = file,
@@ -82,7 +82,10 @@ function reload.call_on_load(loaded)
   end
   loaded.sources = loaded.scripts:sources()
   if not ok then
-    return nil, { ("%s: on_load: %s\n%s"):format(loaded.file, err.message, script_file.own_frames(err.traceback)) }
+    return nil, {
+      ("%s: on_load: %s\n%s")
+        :format(loaded.file, err.message, script_file.own_frames(err.traceback)),
+    }
   end
   return true
 end

@@ -27,8 +27,8 @@ missing.watch_class("room", Room, { name = true })
 
 --- Each tw.room returns a new object, so fields that scripts set would be lost.
 function Room.__newindex(_, key)
-  error(("a room has no fields of the script's (%s): keep such things in a table of your own, by the room's name")
-    :format(option_types.describe(key)), 2)
+  error(("a room has no fields of the script's (%s): keep such things in a table of your own, by "
+    .. "the room's name"):format(option_types.describe(key)), 2)
 end
 
 function Room:__tostring()
@@ -46,12 +46,14 @@ local room = {}
 ---@return tidewire.Room
 function room.get(name)
   if type(name) ~= "string" or name == "" then
-    error(("tw.room: a name is needed, got %s"):format(name == "" and '""' or option_types.kind(name)), 2)
+    error(("tw.room: a name is needed, got %s")
+      :format(name == "" and '""' or option_types.kind(name)), 2)
   end
   return setmetatable({ name = name }, Room)
 end
 
-local NOT_UTF8 <const> = 'text must be valid UTF-8; for other bytes give the endpoint the codec "binary"'
+local NOT_UTF8 <const> =
+  'text must be valid UTF-8; for other bytes give the endpoint the codec "binary"'
 
 --- The encoding that a codec of the script's own, which several endpoints share, made for another
 --- endpoint.
@@ -73,7 +75,8 @@ local function add_encodings(list, what, value, codec_numbers)
     end
     if codec and not payload then
       payload, kind = codecs.encode(codec, value)
-      if payload and kind == "text" and #codec_numbers > 1 and not utf8.len(payload) then -- of one, C sees it
+      -- of one, C sees it
+      if payload and kind == "text" and #codec_numbers > 1 and not utf8.len(payload) then
         payload, kind = nil, NOT_UTF8
       end
       if not payload then
@@ -112,14 +115,15 @@ end
 --- Sends a value to all members of the room. Connections that joined before get it, later ones do
 --- not.
 ---@param value any
----@param options tidewire.Conn|{ except: tidewire.Conn|string|nil, key: string|nil }|nil  `except`: the
----  connection to leave out, or its id; `key`: with slow_client = "conflate", the message replaces a
----  waiting one with the same key
+---@param options tidewire.Conn|{ except: tidewire.Conn|string|nil, key: string|nil }|nil
+---  `except`: the connection to leave out, or its id; `key`: with slow_client = "conflate", the
+---  message replaces a waiting one with the same key
 ---@return integer delivered  the number of connections for which it was queued
 function Room:broadcast(value, options)
   check_room(self, "broadcast")
   local except, key = send_options.of_broadcast("room:broadcast", options, 2, value)
-  local delivered = publish("room:broadcast", value, core.room_codecs(self.name), self.name, nil, except, key)
+  local delivered = publish("room:broadcast", value, core.room_codecs(self.name), self.name, nil,
+    except, key)
   return delivered -- no tail call: errors count the frames
 end
 
@@ -169,13 +173,18 @@ local function no_endpoint(path)
   for i, endpoint in ipairs(registry.endpoints) do
     paths[i] = endpoint.path
   end
-  return ('tw.broadcast: there is no endpoint %s%s'):format(option_types.quote(path), suggest.hint(path, paths))
+  return ('tw.broadcast: there is no endpoint %s%s')
+    :format(option_types.quote(path), suggest.hint(path, paths))
 end
+
+---@class tidewire.BroadcastOptions
+---@field endpoint string|nil              only to connections of this endpoint, by its path
+---@field except tidewire.Conn|string|nil  as of room:broadcast
+---@field key string|nil                   the same
 
 --- Sends a value to all connections.
 ---@param value any
----@param options tidewire.Conn|{ endpoint: string|nil, except: tidewire.Conn|string|nil, key: string|nil }|nil  only
----  those of one endpoint, by its path; the others as of room:broadcast
+---@param options tidewire.Conn|tidewire.BroadcastOptions|nil
 ---@return integer delivered
 function room.broadcast(value, options)
   local except, key, path = send_options.of_broadcast("tw.broadcast", options, 2, value)
@@ -193,8 +202,8 @@ end
 ---@param value any
 ---@param options string|{ kind: string|nil, key: string|nil }|nil  as of conn:send
 ---@return true|nil ok
----@return string|nil message  "closed" when it is gone; "backlog", of a connection of this worker; "refused": it has a
----  codec of new code, which its worker has and this one not yet
+---@return string|nil message  "closed" when it is gone; "backlog", of a connection of this worker;
+---  "refused": it has a codec of new code, which its worker has and this one not yet
 function room.send(conn_id, value, options)
   if type(conn_id) ~= "string" then
     error(("tw.send: a conn.id is needed, got %s"):format(option_types.kind(conn_id)), 2)
@@ -210,7 +219,8 @@ function room.send(conn_id, value, options)
   if not payload then
     error(("tw.send: %s"):format(own_kind), 2)
   end
-  local ok, message = core.send_anywhere(integer, number, payload, codecs.kind(codec, own_kind, kind), key)
+  local ok, message = core.send_anywhere(integer, number, payload,
+    codecs.kind(codec, own_kind, kind), key)
   if ok then
     return true
   elseif message == "utf8" then

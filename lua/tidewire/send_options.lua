@@ -29,10 +29,12 @@ local function unknown(what, name)
     names[#names + 1] = candidate
   end
   table.sort(names)
-  local shown = type(name) == "string" and option_types.quote(name) or ('"%s"'):format(tostring(name))
+  local shown = type(name) == "string" and option_types.quote(name)
+    or ('"%s"'):format(tostring(name))
   local hint = suggest.hint(name, names)
   if hint == "" then
-    hint = ('; there are "%s" and "%s"'):format(table.concat(names, '", "', 1, #names - 1), names[#names])
+    hint = ('; there are "%s" and "%s"')
+      :format(table.concat(names, '", "', 1, #names - 1), names[#names])
   end
   return ("%s: unknown option %s%s"):format(what, shown, hint)
 end
@@ -51,9 +53,11 @@ local function check_key(what, key, level)
   if key == nil then
     return nil
   elseif type(key) ~= "string" or key == "" then
-    error(("%s: key must be a string, got %s"):format(what, key == "" and '""' or type(key)), level + 1)
+    error(("%s: key must be a string, got %s"):format(what, key == "" and '""' or type(key)),
+      level + 1)
   elseif #key > LONGEST_KEY then
-    error(("%s: the key has %d bytes; at most %d are possible"):format(what, #key, LONGEST_KEY), level + 1)
+    error(("%s: the key has %d bytes; at most %d are possible"):format(what, #key, LONGEST_KEY),
+      level + 1)
   end
   return key
 end
@@ -102,7 +106,8 @@ local function integer_of(what, except, level)
   elseif type(except) == "string" then
     return core.id_number(except)
   end
-  error(("%s: except must be a connection or its conn.id, got %s"):format(what, option_types.kind(except)), level + 1)
+  error(("%s: except must be a connection or its conn.id, got %s")
+    :format(what, option_types.kind(except)), level + 1)
 end
 
 --- Reads the options of a broadcast: a table, the connection to leave out, or nil.
@@ -121,11 +126,13 @@ function send_options.of_broadcast(what, options, level, value)
   elseif Conn.is(options) then
     return Conn.integer(options)
   elseif type(options) ~= "table" then
-    error(("%s: options must be a table or a connection, got %s"):format(what, option_types.kind(options)),
+    error(("%s: options must be a table or a connection, got %s")
+      :format(what, option_types.kind(options)),
       level + 1)
   end
   check_names(what, options, level + 1)
-  return integer_of(what, options.except, level + 1), check_key(what, options.key, level + 1), options.endpoint
+  return integer_of(what, options.except, level + 1), check_key(what, options.key, level + 1),
+    options.endpoint
 end
 
 return send_options

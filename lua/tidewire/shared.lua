@@ -34,7 +34,9 @@ local names = {} ---@type table<tidewire.Store, string>
 local numbers = {} ---@type table<tidewire.Store, integer>
 local by_name = {} ---@type table<string, tidewire.Store>
 local ceilings = {} ---@type table<tidewire.Store, integer>
-local told = {} ---@type table<tidewire.Store, true>  those of which the log says that their ceiling stays
+--- Stores of which the log has said that their ceiling stays.
+---@type table<tidewire.Store, true>
+local told = {}
 
 function Store:__tostring()
   return ("tidewire.Store %q"):format(names[self])
@@ -43,13 +45,15 @@ end
 -- ---- misuse: each error names the line of the script that called the method ----
 
 local function check_store(what, store)
-  return numbers[store] or error(("%s: call it with a colon, store:%s(…)"):format(what, what:match("%w+$")), 3)
+  return numbers[store]
+    or error(("%s: call it with a colon, store:%s(…)"):format(what, what:match("%w+$")), 3)
 end
 
 local function check_key(what, key)
   if type(key) ~= "string" then
     local hint = type(key) == "number" and "; use tostring" or ""
-    error(("%s: a key must be a string, got %s%s"):format(what, option_types.describe(key), hint), 3)
+    error(("%s: a key must be a string, got %s%s")
+      :format(what, option_types.describe(key), hint), 3)
   elseif #key > LONGEST_KEY then
     error(("%s: the key has %d bytes; at most %d are possible"):format(what, #key, LONGEST_KEY), 3)
   end
@@ -61,7 +65,8 @@ local function check_value(what, value)
   if not plain[type(value)] then
     local kind = option_types.kind(value)
     local hint = kind == "table" and "; tw.json.encode makes a string of a table" or ""
-    error(("%s: a value must be a string, a number or a boolean, got %s%s"):format(what, kind, hint), 3)
+    error(("%s: a value must be a string, a number or a boolean, got %s%s")
+      :format(what, kind, hint), 3)
   end
 end
 
@@ -72,9 +77,10 @@ local function check_number(what, name, value)
 end
 
 local function check_ttl(what, seconds)
-  if seconds ~= nil and not (type(seconds) == "number" and seconds > 0 and seconds <= LONGEST_TTL) then
-    error(("%s: how long a key lasts must be a number of seconds, more than 0 and at most %d, or nil for ever; got %s")
-      :format(what, LONGEST_TTL, option_types.describe(seconds)), 3)
+  if seconds ~= nil
+    and not (type(seconds) == "number" and seconds > 0 and seconds <= LONGEST_TTL) then
+    error(("%s: how long a key lasts must be a number of seconds, more than 0 and at most %d, or "
+      .. "nil for ever; got %s"):format(what, LONGEST_TTL, option_types.describe(seconds)), 3)
   end
 end
 
@@ -140,7 +146,8 @@ function Store:incr(key, by, initial, ttl)
   if problem == "not a number" then
     error(("store:incr: the key %s holds no number"):format(option_types.quote(key)), 2)
   elseif problem == "overflow" then
-    error(("store:incr: the integer under the key %s would grow beyond 64 bits"):format(option_types.quote(key)), 2)
+    error(("store:incr: the integer under the key %s would grow beyond 64 bits")
+      :format(option_types.quote(key)), 2)
   elseif problem then
     return nil, problem
   end
@@ -151,7 +158,7 @@ end
 --- changed the value meanwhile, f is called again with the new value. So f must only compute a
 --- value. f may wait.
 ---@param key string
----@param f fun(value: string|number|boolean|nil): string|number|boolean|nil  nil: the key is deleted
+---@param f fun(value: string|number|boolean|nil): string|number|boolean|nil  nil deletes the key
 ---@param ttl number|nil  as for incr, for a new key; a key that exists keeps its own
 ---@return string|number|boolean|nil value  what the last call of f returned
 ---@return "full"|"busy"|nil message        busy: other workers were faster a hundred times
@@ -160,7 +167,8 @@ function Store:update(key, f, ttl)
   check_key("store:update", key)
   check_ttl("store:update", ttl)
   if type(f) ~= "function" then
-    error(("store:update: a function of the value is needed, got %s"):format(option_types.describe(f)), 2)
+    error(("store:update: a function of the value is needed, got %s")
+      :format(option_types.describe(f)), 2)
   end
   for _ = 1, MOST_TRIES do
     local before = core.shared_get(number, key)
@@ -236,7 +244,8 @@ local function read_options(options)
   end
   for key in pairs(options) do
     if key ~= "max_bytes" then
-      error(('tw.shared: unknown option "%s"%s'):format(tostring(key), suggest.hint(key, { "max_bytes" })), 3)
+      error(('tw.shared: unknown option "%s"%s')
+        :format(tostring(key), suggest.hint(key, { "max_bytes" })), 3)
     end
   end
   if options.max_bytes == nil then
@@ -254,8 +263,8 @@ end
 local function open(name, max_bytes)
   local number, ceiling = core.shared_open(name, max_bytes or DEFAULT_BYTES)
   if not number then
-    error(("tw.shared: there are %d stores already; a store is for one kind of thing, its keys are the things")
-      :format(MAX_STORES), 3)
+    error(("tw.shared: there are %d stores already; a store is for one kind of thing, its keys are "
+      .. "the things"):format(MAX_STORES), 3)
   end
   local store = setmetatable({}, Store)
   names[store], numbers[store], ceilings[store], by_name[name] = name, number, ceiling, store
@@ -266,7 +275,8 @@ end
 local function tell_ceiling(store, wanted)
   if wanted and wanted ~= ceilings[store] and not told[store] then
     told[store] = true
-    log.warn("tw.shared: the store was opened before with another max_bytes, which stays until a restart",
+    log.warn("tw.shared: the store was opened before with another max_bytes, which stays until "
+      .. "a restart",
       { store = names[store], max_bytes = ceilings[store], wanted = wanted })
   end
 end
@@ -282,7 +292,8 @@ function shared.get(name, options)
   if type(name) ~= "string" or name == "" then
     error(("tw.shared: a name is needed, got %s"):format(option_types.describe(name)), 2)
   elseif #name > LONGEST_NAME then
-    error(("tw.shared: the name has %d bytes; at most %d are possible"):format(#name, LONGEST_NAME), 2)
+    error(("tw.shared: the name has %d bytes; at most %d are possible")
+      :format(#name, LONGEST_NAME), 2)
   end
   local max_bytes = read_options(options)
   local store = by_name[name] or open(name, max_bytes)

@@ -9,14 +9,43 @@
 
 -- ---- tidewire.core: bind_conn.c ----
 
+--- Functions in place of Lua's own.
+---@class tidewire.core.guarded
+---@field resume function
+---@field close function
+---@field pcall function
+---@field make_xpcall function
+---@field setmetatable function
+---@field debug_setmetatable function
+---@field popen function
+---@field execute function
+---@field exit function
+
+--- Codes of Close frames. first_private to last are the app's own.
+---@class tidewire.core.close_codes
+---@field normal integer
+---@field bad_payload integer
+---@field script_error integer
+---@field restart integer
+---@field first_private integer
+---@field timed_out integer
+---@field last integer
+
+--- The largest numbers that C accepts.
+---@class tidewire.core.limits
+---@field close_reason_bytes integer
+---@field message_key_bytes integer
+---@field store_key_bytes integer
+---@field stores integer
+
 ---@class tidewire.core
----@field senders { text: function, binary: function, json: function }  conn.send of the plain codecs
+---@field senders { text: function, binary: function, json: function }  conn.send of plain codecs
 ---@field conn_key lightuserdata  under which a conn keeps its integer
----@field guarded { resume: function, close: function, pcall: function, make_xpcall: function, setmetatable: function, debug_setmetatable: function, popen: function, execute: function, exit: function }  in place of Lua's own
+---@field guarded tidewire.core.guarded
 ---@field wait_marker lightuserdata  a coroutine yields it to C in order to wait
 ---@field exit_marker lightuserdata  a coroutine yields it to C to end after os.exit
----@field close_codes { normal: integer, bad_payload: integer, script_error: integer, restart: integer, first_private: integer, timed_out: integer, last: integer }  of Close frames; first_private to last are the app's own
----@field limits { close_reason_bytes: integer, message_key_bytes: integer, store_key_bytes: integer, stores: integer }
+---@field close_codes tidewire.core.close_codes
+---@field limits tidewire.core.limits
 ---@field version string
 ---@field worker integer
 local core = {}
@@ -169,8 +198,10 @@ function core.room_codecs(room) end
 ---@param endpoint integer?  only to connections of this endpoint
 ---@param except integer?    not to this connection
 ---@param key string?        the message may replace a waiting one with this key
----@param ... integer|string|false  three for each encoding: a codec, a payload (false: its connections get nothing), a kind
----@return integer|false|nil delivered  nil: not sent, the text is not UTF-8; false: not sent, codecs are missing
+---@param ... integer|string|false  three for each encoding: a codec, a payload, a kind; with false
+---  in place of the payload its connections get nothing
+---@return integer|false|nil delivered  nil: not sent, the text is not UTF-8; false: not sent,
+---  codecs are missing
 ---@return integer[]? missing  beside false: the codecs that are needed as well
 function core.publish(room, endpoint, except, key, ...) end
 
@@ -179,7 +210,7 @@ function core.publish(room, endpoint, except, key, ...) end
 --- Gives C the result of the event `reload`: an app, or nil and the problems.
 ---@param app tidewire.App?
 ---@param problems string?  lines
----@param sources string?   the script files that were read or looked for, one a line; beside problems
+---@param sources string?   beside problems: the script files read or looked for, one a line
 function core.loaded(app, problems, sources) end
 
 --- The scope of the running function: the generation that it loads, or whose loading started it.
@@ -389,7 +420,7 @@ function core.environment() end
 ---@param status integer
 ---@param headers string?  whole lines
 ---@param body string?
----@param why string?      for the log, where the server refuses the request before a script is called
+---@param why string?      for the log, where the server refuses the request itself
 function core.respond(number, status, headers, body, why) end
 
 --- Responds with a file.

@@ -16,18 +16,35 @@
 
 -- ---- handlers ----
 
+---@alias tidewire.Origins
+---| string
+---| string[]
+---| fun(origin: string, request: tidewire.Request): boolean?, integer?, string?
+
+---@alias tidewire.Status integer|string|tidewire.Refusal|nil
+---@alias tidewire.Validate
+---| fun(request: tidewire.Request): table|boolean|nil, tidewire.Status, string|tidewire.Refusal|nil
+
 --- Hooks and options of an endpoint. For one connection hooks never overlap, and all but `validate`
 --- may wait. Results of on_start, handle_message, send_ping and on_drain count only if they are nil
 --- and an error.
 ---@class tidewire.Handler
----@field validate? fun(request: tidewire.Request): table|boolean|nil, integer|string|tidewire.Refusal|nil, string|tidewire.Refusal|nil  a table (fields of `conn`) or true: accept; nil or false, then a status (403; 4000 to 4999: close with this code), then a message or a table: refuse. Must not wait
----@field on_start? fun(conn: tidewire.Conn): any, any  first, after the handshake; messages wait for it
----@field handle_message? fun(conn: tidewire.Conn, message: any, kind: tidewire.MessageKind): any, any  each message, in order
+--- validate: returns a table (fields of `conn`) or true to accept; nil or false, then a status
+--- (403; 4000 to 4999: close with this code), then a message or a table to refuse. Must not wait.
+---@field validate? tidewire.Validate
+---@field on_start? fun(conn: tidewire.Conn): any, any  after the handshake; messages wait for it
+--- handle_message: is called for each message, in order.
+---@field handle_message? fun(conn: tidewire.Conn, message: any, kind: "text"|"binary"): any, any
 ---@field send_ping? fun(conn: tidewire.Conn): any, any  each ping_period, in place of conn:ping()
----@field on_timeout? fun(conn: tidewire.Conn): boolean?  the client was silent for pong_period; false: keep the connection, any other result: close it with 4408
----@field on_error? fun(conn: tidewire.Conn, err: tidewire.Error): boolean?  true: close; false or nil: go on
----@field on_drain? fun(conn: tidewire.Conn): any, any  a queue that was above half of max_backlog is empty again
----@field on_reload? fun(conn: tidewire.Conn): any, any  new code was activated; called before the next hook
+--- on_timeout: the client was silent for pong_period. false keeps the connection, any other result
+--- closes it with 4408.
+---@field on_timeout? fun(conn: tidewire.Conn): boolean?
+--- on_error: true closes the connection, false or nil keeps it.
+---@field on_error? fun(conn: tidewire.Conn, err: tidewire.Error): boolean?
+--- on_drain: a queue that was above half of max_backlog is empty again.
+---@field on_drain? fun(conn: tidewire.Conn): any, any
+--- on_reload: new code was activated; called before the next hook.
+---@field on_reload? fun(conn: tidewire.Conn): any, any
 ---@field on_close? fun(conn: tidewire.Conn, code: integer, reason: string)  once, last
 ---@field codec? "text"|"binary"|"json"|tidewire.Codec
 ---@field ping_period? number        seconds between pings; 0: none
@@ -39,8 +56,10 @@
 ---@field max_fragments? integer     frames that one message may have
 ---@field message_timeout? number    seconds that a message may take; 0: for ever
 ---@field max_backlog? tidewire.Size  bytes that may wait for one client
----@field slow_client? "close"|"drop"|"conflate"  at max_backlog; "conflate": newer messages replace waiting ones with the same key
----@field origins? string|string[]|fun(origin: string, request: tidewire.Request): boolean?, integer?, string?
+--- slow_client: the reaction at max_backlog. "conflate": newer messages replace waiting ones with
+--- the same key.
+---@field slow_client? "close"|"drop"|"conflate"
+---@field origins? tidewire.Origins
 ---@field require_origin? boolean
 ---@field subprotocols? string[]     by preference
 ---@field rate? table                not in this version: an error
@@ -49,7 +68,8 @@
 
 --- A codec of the script's own.
 ---@class tidewire.Codec
----@field decode fun(payload: string, kind: tidewire.MessageKind): any, string?  returns a value; or nil and the problem
+--- decode: returns a value, or nil and the problem.
+---@field decode fun(payload: string, kind: tidewire.MessageKind): any, string?
 ---@field encode fun(value: any): string, tidewire.MessageKind?  a payload and its kind ("text")
 
 --- `validate` may return this table after nil, in place of a message.
@@ -65,15 +85,21 @@
 ---@class tidewire.App
 ---@field listen? string|string[]  "127.0.0.1:8080", "[::1]:8080", ":8080", "unix:/path"
 ---@field workers? integer|"auto"
----@field tls? { certificate: string, key?: string }|false  TLS with these PEM files; the certificate's file may have the key as well
+--- tls: the names of PEM files. The certificate's file may contain the key as well.
+---@field tls? { certificate: string, key?: string }|false
 ---@field defaults? tidewire.Handler  hooks and options for endpoints that do not set them
 ---@field endpoints? table<string, tidewire.Handler|string>  by path; a text is the name of a module
----@field http? table<string, (fun(request: tidewire.Request): any, any)|tidewire.StaticFolder>  by path, or method and path
+--- http: routes by path, or by method and path.
+---@field http? table<string, (fun(request: tidewire.Request): any, any)|tidewire.StaticFolder>
 ---@field limits? tidewire.Limits
 ---@field admin? string            an address for /healthz, /readyz, /metrics and /stats
----@field removed_endpoints? "keep"|"close"  what a reload does with connections of an endpoint that the new app does not have
----@field on_load? fun()            called when the code is loaded, before it is activated; an error ends the start or the reload
----@field on_reload? fun(old: table)  this code was activated; `old` is the table that the old script returned
+--- removed_endpoints: whether a reload keeps connections of an endpoint that the new app lacks.
+---@field removed_endpoints? "keep"|"close"
+--- on_load: is called when the code is loaded, before it is activated. An error ends the start or
+--- the reload.
+---@field on_load? fun()
+--- on_reload: this code was activated; `old` is the table that the old script returned.
+---@field on_reload? fun(old: table)
 ---@field on_stop? fun()
 
 ---@class tidewire.StaticFolder
@@ -91,7 +117,7 @@
 ---@field send_timeout? number
 ---@field min_send_rate? tidewire.Size
 ---@field header_bytes? tidewire.Size
----@field receive_backlog? tidewire.Size  bytes that clients have sent and no hook has handled, of all connections
+---@field receive_backlog? tidewire.Size  bytes of all clients that no hook has handled
 ---@field worker_backlog? tidewire.Size  bytes of other workers that may wait for one worker
 ---@field memory? tidewire.Size  not in this version: no effect
 ---@field load_timeout? number   seconds of CPU time that loading may take between sleeps
@@ -124,7 +150,8 @@ local Conn = {}
 
 --- Sends a value through the codec. Never waits. Throws for a value that the codec cannot encode.
 ---@param value any
----@param kind? tidewire.MessageKind|{ kind?: tidewire.MessageKind, key?: string }  `kind` in place of the codec's; `key` names the subject of the value (slow_client = "conflate")
+---@param kind? tidewire.MessageKind|{ kind?: tidewire.MessageKind, key?: string }  `kind` in place
+---  of the codec's; `key` names the subject of the value (slow_client = "conflate")
 ---@return true? ok
 ---@return "closed"|"backlog"|nil why_not
 function Conn:send(value, kind) end
@@ -211,7 +238,8 @@ local Room = {}
 
 --- Sends a value to all members of the room.
 ---@param value any
----@param options? tidewire.Conn|{ except: tidewire.Conn|string|nil, key: string? }  the connection to leave out, or its conn.id; `key`: the subject of the value
+---@param options? tidewire.Conn|{ except: tidewire.Conn|string|nil, key: string? }  the connection
+---  to leave out, or its conn.id; `key`: the subject of the value
 ---@return integer delivered  the number of connections for which it was queued
 function Room:broadcast(value, options) end
 
@@ -222,9 +250,13 @@ function Room:size() end
 ---@return tidewire.Member[]
 function Room:members() end
 
+---@class tidewire.Watcher
+---@field on_join? fun(member: tidewire.Member)
+---@field on_leave? fun(member: tidewire.Member)
+
 --- Calls f("join" or "leave", member), or on_join(member) and on_leave(member), for each connection
 --- that joins or leaves from now on. These functions may wait.
----@param f (fun(event: "join"|"leave", member: tidewire.Member))|{ on_join?: fun(member: tidewire.Member), on_leave?: fun(member: tidewire.Member) }
+---@param f (fun(event: "join"|"leave", member: tidewire.Member))|tidewire.Watcher
 ---@return tidewire.Watch
 function Room:watch(f) end
 
@@ -245,7 +277,8 @@ function Watch:cancel() end
 ---@class tidewire
 ---@field version string
 ---@field worker integer      this worker's number, from 0
----@field generation integer  counts the loadings of the app's code: 1 at the start, one more with each reload; old code that goes on keeps its number
+--- generation: 1 at the start, one more with each reload. Old code that goes on keeps its number.
+---@field generation integer
 ---@field http tidewire.http
 ---@field json tidewire.json
 ---@field null tidewire.json.Null
@@ -285,9 +318,14 @@ function tw.await(begin) end
 ---@return tidewire.Room
 function tw.room(name) end
 
+---@class tidewire.BroadcastOptions
+---@field endpoint string?  a path: only to connections of this endpoint
+---@field except tidewire.Conn|string|nil  the connection to leave out, or its conn.id
+---@field key string?  the subject of the value
+
 --- Sends a value to all connections.
 ---@param value any
----@param options? tidewire.Conn|{ endpoint: string?, except: tidewire.Conn|string|nil, key: string? }
+---@param options? tidewire.Conn|tidewire.BroadcastOptions
 ---@return integer delivered  the number of connections for which it was queued
 function tw.broadcast(value, options) end
 
@@ -296,7 +334,8 @@ function tw.broadcast(value, options) end
 ---@param value any
 ---@param options? "text"|"binary"|{ kind?: "text"|"binary", key?: string }  as of conn:send
 ---@return true? ok
----@return "closed"|"backlog"|"refused"|nil why_not  "backlog": only of a connection of this worker; "refused": only while new code is activated
+---@return "closed"|"backlog"|"refused"|nil why_not  "backlog": only of a connection of this worker;
+---  "refused": only while new code is activated
 function tw.send(conn_id, value, options) end
 
 --- Closes one connection of any worker, known by its conn.id. The messages queued for it are sent
@@ -380,7 +419,7 @@ function Store:update(key, f, ttl) end
 
 --- The store of this name, the same for all workers.
 ---@param name string
----@param options? { max_bytes?: tidewire.Size }  64 MiB by default; the first worker that opens the store sets it
+---@param options? { max_bytes?: tidewire.Size }  64 MiB by default; the first opening sets it
 ---@return tidewire.Store
 function tw.shared(name, options) end
 
@@ -407,7 +446,7 @@ function tw.stats() end
 ---@field connections integer           open now
 ---@field total_connections integer     open now, as well
 ---@field max_connections integer       limits.connections
----@field sockets integer               open now that count in it, those of plain HTTP and in their handshake, too
+---@field sockets integer               open now, plain HTTP and handshakes among them
 ---@field uptime number                 seconds
 ---@field messages integer              messages_received
 ---@field bytes integer                 bytes_received
@@ -462,8 +501,8 @@ function json.array(t) end
 local jwt = {}
 
 ---@class tidewire.jwt.VerifyOptions
----@field key string                      a secret (HS…; as long as the hash), or a public key as PEM text (RS…, ES…)
----@field algorithms? string|string[]     those accepted; by default the usual one for the key: HS256, RS256, ES256
+---@field key string                      a secret (HS…), or a public key as PEM text (RS…, ES…)
+---@field algorithms? string|string[]     those accepted; by default the key's: HS256, RS256, ES256
 ---@field issuer? string|string[]         `iss` must be one of these
 ---@field audience? string|string[]       `aud` must be or hold one of these
 ---@field leeway? number                  seconds by which clocks may differ; 0

@@ -1,7 +1,7 @@
 // app.js: connects the page to /ws, shows what comes, sends what is typed.
 //
-// A connection that ends is made again: after half a second, then after longer and longer times. A page that is left
-// may be kept by the browser, so its socket is closed meanwhile.
+// A connection that ends is made again: after half a second, then after longer and longer times. A
+// page that is left may be kept by the browser, so its socket is closed meanwhile.
 
 const SHORTEST_DELAY = 500;
 const LONGEST_DELAY = 10000; // milliseconds

@@ -52,7 +52,8 @@ describe("hello", function()
 
   it("answers what is not JSON and goes on, and closes on other errors", function()
     local conn = connect()
-    assert.is_false(hello.on_error(conn, { kind = "decode", message = "expected a value at byte 1" }))
+    assert.is_false(hello.on_error(conn,
+      { kind = "decode", message = "expected a value at byte 1" }))
     assert.equal("error", conn.sent[2].type)
     assert.is_true(hello.on_error(conn, { kind = "script", message = "hello.lua:1: a mistake" }))
   end)

@@ -13,8 +13,9 @@ local LONGEST_STRING = 4096
 
 local plain_key = "^[%a_][%w_]*$"
 local keywords = {}
-for word in ([[and break do else elseif end false for function goto if in local nil not or repeat return then true
-  until while]]):gmatch("%a+") do
+for word in ([[
+  and break do else elseif end false for function goto if in local nil not or repeat return then
+  true until while]]):gmatch("%a+") do
   keywords[word] = true
 end
 
@@ -50,7 +51,8 @@ local function describe(value)
   local kind = type(value)
   if kind == "function" then
     local info = debug.getinfo(value, "S")
-    return info.what == "C" and "<function of C>" or ("<function %s:%d>"):format(info.short_src, info.linedefined)
+    return info.what == "C" and "<function of C>"
+      or ("<function %s:%d>"):format(info.short_src, info.linedefined)
   end
   local metatable = debug.getmetatable(value)
   local name = type(metatable) == "table" and rawget(metatable, "__name")
@@ -142,7 +144,8 @@ local function write_table(state, value, indent, depth)
   if state.on_one_line or #indent + #short <= LINE and not short:find("\n", 1, true) then
     return short
   end
-  return "{\n" .. indent .. "  " .. table.concat(fields, ",\n" .. indent .. "  ") .. "\n" .. indent .. "}"
+  return "{\n" .. indent .. "  " .. table.concat(fields, ",\n" .. indent .. "  ") .. "\n"
+    .. indent .. "}"
 end
 
 function write(state, value, indent, depth)

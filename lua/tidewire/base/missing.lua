@@ -14,7 +14,7 @@ local missing = {}
 ---@class tidewire.MissingKind
 ---@field subject string   how scripts write the object: "conn"
 ---@field names fun(): table<string, "."|":">  what it has, and what stands before that
----@field looked_for { name: any }             whose name was looked for in vain last; nil: none, or it was told
+---@field looked_for { name: any }             the last missing name that no message has named
 ---@field is_open boolean  scripts have names of their own there, so that no list of ours helps
 ---@field values fun(): table<string, any>     of these names, those that are no functions
 
@@ -25,34 +25,39 @@ local kinds = {}
 ---@type table<string, table<string, string>>
 local other_words = {
   ["conn"] = {
-    emit = "conn:send", write = "conn:send", publish = "conn:send", disconnect = "conn:close", terminate = "conn:close",
-    kick = "conn:close", broadcast = 'tw.broadcast, or tw.room("lobby"):broadcast', subscribe = "conn:join",
+    emit = "conn:send", write = "conn:send", publish = "conn:send", disconnect = "conn:close",
+    terminate = "conn:close", kick = "conn:close",
+    broadcast = 'tw.broadcast, or tw.room("lobby"):broadcast', subscribe = "conn:join",
     unsubscribe = "conn:leave", headers = "conn.request.headers", cookies = "conn.request.cookies",
-    ip = "conn.remote_address", address = "conn.remote_address", closed = "conn:is_open", is_closed = "conn:is_open",
-    on = "a hook of the handler, such as handle_message", uuid = "conn.id",
+    ip = "conn.remote_address", address = "conn.remote_address", closed = "conn:is_open",
+    is_closed = "conn:is_open", on = "a hook of the handler, such as handle_message",
+    uuid = "conn.id",
   },
   ["room"] = {
-    send = "room:broadcast", emit = "room:broadcast", publish = "room:broadcast", count = "room:size",
-    length = "room:size", clients = "room:members", connections = "room:members", join = "conn:join(room.name)",
-    add = "conn:join(room.name)", leave = "conn:leave(room.name)", remove = "conn:leave(room.name)", on = "room:watch",
+    send = "room:broadcast", emit = "room:broadcast", publish = "room:broadcast",
+    count = "room:size", length = "room:size", clients = "room:members",
+    connections = "room:members", join = "conn:join(room.name)", add = "conn:join(room.name)",
+    leave = "conn:leave(room.name)", remove = "conn:leave(room.name)", on = "room:watch",
   },
   ["tw"] = {
-    setTimeout = "tw.after", setInterval = "tw.every", timer = "tw.after", wait = "tw.sleep", delay = "tw.sleep",
-    go = "tw.spawn", fork = "tw.spawn", print = "tw.log.info", emit = "tw.broadcast", publish = "tw.broadcast",
-    encode = "tw.json.encode", decode = "tw.json.decode", fetch = "tw.http.request", request = "tw.http.request",
+    setTimeout = "tw.after", setInterval = "tw.every", timer = "tw.after", wait = "tw.sleep",
+    delay = "tw.sleep", go = "tw.spawn", fork = "tw.spawn", print = "tw.log.info",
+    emit = "tw.broadcast", publish = "tw.broadcast", encode = "tw.json.encode",
+    decode = "tw.json.decode", fetch = "tw.http.request", request = "tw.http.request",
     store = "tw.shared", cache = "tw.shared", kick = "tw.close", disconnect = "tw.close",
   },
   ["tw.log"] = {
-    warning = "tw.log.warn", err = "tw.log.error", critical = "tw.log.error", fatal = "tw.log.error",
-    trace = "tw.log.debug", notice = "tw.log.info", print = "tw.log.info", write = "tw.log.info",
+    warning = "tw.log.warn", err = "tw.log.error", critical = "tw.log.error",
+    fatal = "tw.log.error", trace = "tw.log.debug", notice = "tw.log.info", print = "tw.log.info",
+    write = "tw.log.info",
   },
   ["tw.json"] = {
-    stringify = "tw.json.encode", serialize = "tw.json.encode", dumps = "tw.json.encode", parse = "tw.json.decode",
-    deserialize = "tw.json.decode", loads = "tw.json.decode",
+    stringify = "tw.json.encode", serialize = "tw.json.encode", dumps = "tw.json.encode",
+    parse = "tw.json.decode", deserialize = "tw.json.decode", loads = "tw.json.decode",
   },
   ["tw.http"] = {
-    get = "tw.http.request", post = "tw.http.request", put = "tw.http.request", delete = "tw.http.request",
-    fetch = "tw.http.request",
+    get = "tw.http.request", post = "tw.http.request", put = "tw.http.request",
+    delete = "tw.http.request", fetch = "tw.http.request",
   },
   ["tw.jwt"] = { decode = "tw.jwt.verify", encode = "tw.jwt.sign", create = "tw.jwt.sign" },
   ["store"] = {
@@ -62,16 +67,19 @@ local other_words = {
   ["timer"] = { stop = "timer:cancel", clear = "timer:cancel", close = "timer:cancel" },
   ["watch"] = { stop = "watch:cancel", close = "watch:cancel" },
   ["request"] = {
-    header = "request.headers", cookie = "request.cookies", ip = "request.remote_address", url = "request.path",
-    uri = "request.path", args = "request.query", data = "request.body", protocols = "request.subprotocols",
+    header = "request.headers", cookie = "request.cookies", ip = "request.remote_address",
+    url = "request.path", uri = "request.path", args = "request.query", data = "request.body",
+    protocols = "request.subprotocols",
   },
 }
 
 --- Global variables that scripts expect and that do not exist.
 local globals = {
-  tw = 'local tw = require "tidewire" is missing', tidewire = 'local tidewire = require "tidewire" is missing',
+  tw = 'local tw = require "tidewire" is missing',
+  tidewire = 'local tidewire = require "tidewire" is missing',
   uv = 'local uv = require "luv" is missing', luv = 'local luv = require "luv" is missing',
-  json = 'JSON is tw.json of local tw = require "tidewire"', cjson = 'JSON is tw.json of local tw = require "tidewire"',
+  json = 'JSON is tw.json of local tw = require "tidewire"',
+  cjson = 'JSON is tw.json of local tw = require "tidewire"',
   conn = "the connection is the first argument of each hook but validate",
   request = "the request is the argument of validate, and conn.request",
 }
@@ -144,7 +152,8 @@ function missing.watch_module(subject, module)
   setmetatable(module, {
     __index = rememberer(subject, { module }, "."),
     __call = function()
-      error(("%s is a table of functions, and none itself%s"):format(subject, missing.list(subject, module)), 2)
+      error(("%s is a table of functions, and none itself%s")
+        :format(subject, missing.list(subject, module)), 2)
     end,
     __name = what, -- luaL_typeerror's
     __kind = what,
@@ -210,7 +219,8 @@ local function misuse_of(kind, name, was_called)
   local sign, value = kind.names()[name], kind.values()[name]
   if was_called and value ~= nil then
     return ("; %s.%s is %s, if that was meant"):format(kind.subject, name,
-      type(value) == "table" and "a table: look into it with [ ] or a dot" or "a value: write it without ( )")
+      type(value) == "table" and "a table: look into it with [ ] or a dot"
+        or "a value: write it without ( )")
   elseif not was_called and sign and value == nil then
     return ("; %s%s%s is a function: call it, if that was meant"):format(kind.subject, sign, name)
   end
@@ -239,8 +249,9 @@ end
 local function hint_of_stranger(name)
   for _, kind in ipairs(kinds) do
     if kind.subject == "conn" and kind.names()[name] == ":" then
-      return ("; what stands before :%s is no connection: a hook's arguments come in the order (conn, message, kind), "
-        .. "and a room's members are ids, for tw.send and tw.close"):format(name)
+      return ("; what stands before :%s is no connection: a hook's arguments come in the order "
+        .. "(conn, message, kind), and a room's members are ids, for tw.send and tw.close")
+        :format(name)
     end
   end
 end

@@ -24,7 +24,8 @@ function misuse.check_names(options, known, before)
   end
   for name in pairs(options) do
     if not is_known[name] then
-      misuse.throw('%sunknown option "%s"%s', before or "", tostring(name), suggest.hint(name, known))
+      misuse.throw('%sunknown option "%s"%s', before or "", tostring(name),
+        suggest.hint(name, known))
     end
   end
 end

@@ -52,7 +52,8 @@ function suggest.nearest(name, candidates)
     local distance = suggest.distance(wanted, plain(candidate))
     local near_enough = distance <= math.max(1, math.max(#wanted, #candidate) // 3)
     if near_enough and #wanted > 1
-      and (not best or distance < best_distance or distance == best_distance and candidate < best) then
+      and (not best or distance < best_distance
+        or distance == best_distance and candidate < best) then
       best, best_distance = candidate, distance
     end
   end

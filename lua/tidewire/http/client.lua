@@ -63,8 +63,8 @@ local function check_method(method, body)
   if method == nil then
     return body == nil and "GET" or "POST"
   elseif type(method) ~= "string" or not method:find("^[%w!#$%%&'*+.^_`|~-]+$") then
-    throw('method must be a word such as "GET", got %s', type(method) == "string" and ("%q"):format(method)
-      or type(method))
+    throw('method must be a word such as "GET", got %s',
+      type(method) == "string" and ("%q"):format(method) or type(method))
   end
   method = method:upper()
   if method == "CONNECT" then
@@ -128,7 +128,8 @@ end
 
 local function check(options)
   check_names(options)
-  local order = { url = check_url(options.url), method = check_method(options.method, options.body) }
+  local order =
+    { url = check_url(options.url), method = check_method(options.method, options.body) }
   local headers
   order.body, headers = check_body(options.body, check_headers(options.headers), order.method)
   local ok, lines = pcall(header_fields.lines, headers)
@@ -146,7 +147,8 @@ local Pending = {
   __close = function(pending)
     core.http_end(pending.number)
     if not pending.has_ended then
-      core.wake(pending.task) -- the script has closed its coroutine meanwhile: what resumed it must go on
+      -- the script has closed its coroutine meanwhile: what resumed it must go on
+      core.wake(pending.task)
     end
   end,
 }
@@ -176,8 +178,8 @@ local Pending = {
 function http_client.request(request)
   local order = misuse.blame_caller(check, request)
   local task = async.this_task("tw.http.request")
-  local number, problem = core.http_begin(task, order.url, order.method, order.headers, order.body, order.timeout,
-    order.max_bytes, order.redirects)
+  local number, problem = core.http_begin(task, order.url, order.method, order.headers, order.body,
+    order.timeout, order.max_bytes, order.redirects)
   if not number then
     return nil, problem
   end

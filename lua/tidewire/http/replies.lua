@@ -25,7 +25,8 @@ local function is_status(value)
 end
 
 local function is_close_code(value)
-  return math.type(value) == "integer" and value >= core.close_codes.first_private and value <= core.close_codes.last
+  return math.type(value) == "integer" and value >= core.close_codes.first_private
+    and value <= core.close_codes.last
 end
 
 --- Is this the status of a refusal? From 4000 to 4999 it is a close code: the handshake is accepted
@@ -40,8 +41,8 @@ end
 --- Throws, without a place, for a status that cannot be that of a refusal, such as one of success.
 local function check_refusal(value)
   if not replies.is_refusal(value) then
-    error(("validate must refuse with a status from 300 to 599, or close with a code from 4000 to 4999; it returned %s")
-      :format(tostring(value)), 0)
+    error(("validate must refuse with a status from 300 to 599, or close with a code from 4000 to "
+      .. "4999; it returned %s"):format(tostring(value)), 0)
   end
   return value
 end
@@ -52,7 +53,8 @@ local textual = { string = true, number = true, boolean = true }
 --- without a text.
 local function text_of(what, value)
   if not textual[type(value)] then
-    error(("%s must be a string, a number, a boolean or a table, got %s"):format(what, describe(value)), 0)
+    error(("%s must be a string, a number, a boolean or a table, got %s")
+      :format(what, describe(value)), 0)
   end
   return tostring(value)
 end
@@ -69,7 +71,8 @@ function replies.new(status, headers, body)
     body = json.encode(body)
   end
   if status == 401 then
-    headers = header_fields.with(headers, "WWW-Authenticate", "Bearer") -- RFC 9110 section 15.5.2 wants one
+    -- RFC 9110 section 15.5.2 wants one
+    headers = header_fields.with(headers, "WWW-Authenticate", "Bearer")
   end
   if body ~= nil then
     body = text_of("a body", body)
@@ -85,7 +88,8 @@ end
 ---@return tidewire.Reply
 function replies.refusal(status, message, headers)
   local body = ('{"error":%s,"status":%d}'):format(json.encode(message), status)
-  local reply = replies.new(status, header_fields.with(headers, "Content-Type", "application/json"), body)
+  local reply =
+    replies.new(status, header_fields.with(headers, "Content-Type", "application/json"), body)
   reply.message = message
   return reply
 end
@@ -100,8 +104,8 @@ local function close_reason(details)
   if details == nil then
     return ""
   elseif not textual[type(details)] then
-    error(("a status from 4000 to 4999 closes the connection, with a short text as its reason, got %s")
-      :format(describe(details)), 0)
+    error(("a status from 4000 to 4999 closes the connection, with a short text as its "
+      .. "reason, got %s"):format(describe(details)), 0)
   end
   local text = tostring(details)
   if not utf8.len(text) then
@@ -133,10 +137,12 @@ function replies.of_validate(first, second)
   if is_close_code(status) then
     return { status = status, body = close_reason(details) }
   elseif type(details) ~= "table" then
-    return replies.refusal(status, details == nil and "Refused." or text_of("the message of a refusal", details))
+    return replies.refusal(status,
+      details == nil and "Refused." or text_of("the message of a refusal", details))
   end
   if details.body == nil then
-    return replies.refusal(status, text_of("the message of a refusal", details.message or "Refused."), details.headers)
+    return replies.refusal(status,
+      text_of("the message of a refusal", details.message or "Refused."), details.headers)
   end
   return replies.new(status, details.headers, details.body)
 end
@@ -149,7 +155,8 @@ local function wrong_pair(first, second)
   elseif type(first) == "string" and type(second) == "number" and not is_status(second) then
     return nil
   elseif is_status(second) then
-    return ("a status comes first: return %d, body; the route returned %s, %d"):format(second, describe(first), second)
+    return ("a status comes first: return %d, body; the route returned %s, %d")
+      :format(second, describe(first), second)
   end
   return ("a route that returns two values returns a status and a body; it returned %s, %s")
     :format(describe(first), describe(second))
@@ -173,7 +180,8 @@ function replies.of_route(first, second)
     return nil, problem
   elseif type(first) == "string" then
     return replies.new(200, nil, first)
-  elseif type(first) == "table" and (first.status ~= nil or first.body ~= nil or first.headers ~= nil) then
+  elseif type(first) == "table"
+    and (first.status ~= nil or first.body ~= nil or first.headers ~= nil) then
     local status = first.status or 200
     if not is_status(status) then
       return nil, ("status must be an integer from 200 to 599, got %s"):format(describe(status))
@@ -182,8 +190,9 @@ function replies.of_route(first, second)
   elseif type(first) == "table" then
     return replies.new(200, nil, first)
   end
-  return nil, ("a route must return a status, a body, or { status =, headers =, body = }; it returned %s")
-    :format(second == nil and describe(first) or describe(first) .. ", " .. describe(second))
+  return nil,
+    ("a route must return a status, a body, or { status =, headers =, body = }; it returned %s")
+      :format(second == nil and describe(first) or describe(first) .. ", " .. describe(second))
 end
 
 --- Gives a refusal the reason that the log shows.

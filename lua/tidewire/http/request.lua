@@ -17,9 +17,9 @@ local uri = require "tidewire.base.uri"
 ---@class tidewire.Request
 ---@field method string                   "GET", "POST", …
 ---@field path string                     the path, percent-decoded, without the query
----@field params table<string, string>    what ":name" and "*" of the route's pattern matched, decoded
+---@field params table<string, string>    what ":name" and "*" of the pattern matched, decoded
 ---@field query table<string, string>     decoded; a repeated name keeps its last value
----@field headers table<string, string>   looked up in any case; repeated headers are joined with ", "
+---@field headers table<string, string>   looked up in any case; repeated ones joined with ", "
 ---@field cookies table<string, string>   as sent, not decoded; of a repeated name the first counts
 ---@field remote_address string           the peer's IP address, or "unix"
 ---@field secure boolean                  true on TLS
@@ -97,7 +97,8 @@ local metatable = {
   end,
   -- The undecoded path and nothing else: no query, no header, no control character can be in it.
   __tostring = function(self)
-    return ("request: %s %s from %s"):format(self.method, Request.raw_path(self), self.remote_address)
+    return ("request: %s %s from %s")
+      :format(self.method, Request.raw_path(self), self.remote_address)
   end,
 }
 
@@ -106,7 +107,7 @@ local metatable = {
 ---@param body string|nil        plain HTTP only
 ---@param remote_address string  an IP address, or "unix"
 ---@param secure boolean
----@param params table<string, string>|nil  from the router; can also be set later, as `request.params`
+---@param params table<string, string>|nil  from the router, or set later as `request.params`
 ---@return tidewire.Request
 function Request.new(head, body, remote_address, secure, params)
   return setmetatable({
@@ -138,8 +139,8 @@ end
 
 --- The fields, as values of the types that they have.
 local fields_as_values = {
-  method = "", path = "", params = {}, query = {}, headers = {}, cookies = {}, remote_address = "", secure = "",
-  origin = "", subprotocols = {}, body = "",
+  method = "", path = "", params = {}, query = {}, headers = {}, cookies = {}, remote_address = "",
+  secure = "", origin = "", subprotocols = {}, body = "",
 }
 
 missing.add {

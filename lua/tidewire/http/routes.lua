@@ -24,12 +24,15 @@ end
 
 local function no_route(app, request, reason, allowed)
   if reason == "method" then
-    return replies.refuse(405, "This method is not allowed here.", { Allow = table.concat(allowed, ", ") })
+    return replies.refuse(405, "This method is not allowed here.",
+      { Allow = table.concat(allowed, ", ") })
   elseif app.router:endpoint(Request.raw_path(request)) then
-    return replies.refuse(426, "This is a WebSocket endpoint: connect with ws://, or wss:// behind TLS.",
+    return replies.refuse(426,
+      "This is a WebSocket endpoint: connect with ws://, or wss:// behind TLS.",
       { Upgrade = "websocket" })
   end
-  return replies.refuse(404, "There is nothing at this path.", nil, core.logs_refusals() and routes_of(app) or "")
+  return replies.refuse(404, "There is nothing at this path.", nil,
+    core.logs_refusals() and routes_of(app) or "")
 end
 
 local function run(route, request)
@@ -38,7 +41,8 @@ local function run(route, request)
   if ok then
     ok, reply, problem = pcall(replies.of_route, first, second)
     problem = not ok and reply or problem
-    first = problem and errors.new("script", inspect.place(route.handler) .. problem, "http " .. route.key)
+    first = problem
+      and errors.new("script", inspect.place(route.handler) .. problem, "http " .. route.key)
   end
   if ok and not problem then
     return reply

@@ -19,7 +19,9 @@ local jwt_key = {}
 ---@field algorithms string[]      all of them, the usual one first
 ---@field text string|nil          for C: the secret, or the PEM text in the form that OpenSSL reads
 
-local SECRET = { family = "HS", kind = "a shared secret", algorithms = { "HS256", "HS384", "HS512" } }
+local SECRET = {
+  family = "HS", kind = "a shared secret", algorithms = { "HS256", "HS384", "HS512" },
+}
 local RSA = { family = "RS", kind = "an RSA key", algorithms = { "RS256", "RS384", "RS512" } }
 
 -- Object identifiers (RFC 8017 appendix C, RFC 5480 §2.1.1), as DER has them.
@@ -28,8 +30,12 @@ local EC_OID = "\x06\x07\x2a\x86\x48\xce\x3d\x02\x01"
 local CURVES = {
   ["\x06\x08\x2a\x86\x48\xce\x3d\x03\x01\x07"] =
     { family = "ES", kind = "an EC key on P-256", algorithms = { "ES256" } },
-  ["\x06\x05\x2b\x81\x04\x00\x22"] = { family = "ES", kind = "an EC key on P-384", algorithms = { "ES384" } },
-  ["\x06\x05\x2b\x81\x04\x00\x23"] = { family = "ES", kind = "an EC key on P-521", algorithms = { "ES512" } },
+  ["\x06\x05\x2b\x81\x04\x00\x22"] = {
+    family = "ES", kind = "an EC key on P-384", algorithms = { "ES384" },
+  },
+  ["\x06\x05\x2b\x81\x04\x00\x23"] = {
+    family = "ES", kind = "an EC key on P-521", algorithms = { "ES512" },
+  },
 }
 
 -- The algorithm's name stands at the very front of a key; random bytes of the key itself do not
@@ -39,14 +45,21 @@ local FRONT = 24
 -- Other contents of PEM texts that are given as keys, and advice for each.
 local ADVICE = {
   ["PUBLIC KEY"] = "a public key, and signing takes the private one",
-  ["PRIVATE KEY"] = "a private key, and verifying takes the public one: openssl pkey -in FILE -pubout",
-  ["RSA PRIVATE KEY"] = "a private key, and verifying takes the public one: openssl pkey -in FILE -pubout",
-  ["EC PRIVATE KEY"] = "a private key, and verifying takes the public one: openssl pkey -in FILE -pubout",
-  ["ENCRYPTED PRIVATE KEY"] = "protected by a passphrase: openssl pkey -in FILE -out PLAIN takes it off",
+  ["PRIVATE KEY"] =
+    "a private key, and verifying takes the public one: openssl pkey -in FILE -pubout",
+  ["RSA PRIVATE KEY"] =
+    "a private key, and verifying takes the public one: openssl pkey -in FILE -pubout",
+  ["EC PRIVATE KEY"] =
+    "a private key, and verifying takes the public one: openssl pkey -in FILE -pubout",
+  ["ENCRYPTED PRIVATE KEY"] =
+    "protected by a passphrase: openssl pkey -in FILE -out PLAIN takes it off",
   ["OPENSSH PRIVATE KEY"] = "in ssh's form: ssh-keygen -p -m PKCS8 -f FILE makes a PEM text of it",
-  ["TRUSTED CERTIFICATE"] = "a certificate: openssl x509 -in FILE -noout -pubkey takes the public key out of it",
-  ["CERTIFICATE"] = "a certificate: openssl x509 -in FILE -noout -pubkey takes the public key out of it",
-  ["RSA PUBLIC KEY"] = "in the PKCS #1 form: openssl rsa -RSAPublicKey_in -in FILE -pubout makes the usual one",
+  ["TRUSTED CERTIFICATE"] =
+    "a certificate: openssl x509 -in FILE -noout -pubkey takes the public key out of it",
+  ["CERTIFICATE"] =
+    "a certificate: openssl x509 -in FILE -noout -pubkey takes the public key out of it",
+  ["RSA PUBLIC KEY"] =
+    "in the PKCS #1 form: openssl rsa -RSAPublicKey_in -in FILE -pubout makes the usual one",
 }
 
 local PUBLIC = { ["PUBLIC KEY"] = true }
@@ -64,7 +77,8 @@ end
 --- environment variable.
 local function find_block(pem, wanted)
   local other
-  for label, body in pem:gmatch("%-%-%-%-%-BEGIN ([A-Z0-9 ]+)%-%-%-%-%-(.-)%-%-%-%-%-END %1%-%-%-%-%-") do
+  local block = "%-%-%-%-%-BEGIN ([A-Z0-9 ]+)%-%-%-%-%-(.-)%-%-%-%-%-END %1%-%-%-%-%-"
+  for label, body in pem:gmatch(block) do
     if body:find("ENCRYPTED", 1, true) then
       label = "ENCRYPTED PRIVATE KEY"
     end
@@ -97,7 +111,8 @@ local function curve_of(der, from)
       return key
     end
   end
-  error("the key is an EC key on a curve that no algorithm of JWT has (P-256, P-384 and P-521 have one)", 0)
+  error("the key is an EC key on a curve that no algorithm of JWT has (P-256, P-384 and P-521 "
+    .. "have one)", 0)
 end
 
 local function kind_of(label, der)

@@ -13,7 +13,8 @@ local jwt_secret = {}
 
 -- ---- advice ----
 
-local WHOLE_PEM = 'give the whole PEM text, from "-----BEGIN PUBLIC KEY-----" on, with its last line'
+local WHOLE_PEM =
+  'give the whole PEM text, from "-----BEGIN PUBLIC KEY-----" on, with its last line'
 
 local KINDS = {
   pem = { "what is left of a PEM text", WHOLE_PEM },
@@ -26,13 +27,21 @@ local KINDS = {
   certificate = { "a certificate without the lines of a PEM text",
     "openssl x509 -in FILE -noout -pubkey takes the public key out of the whole" },
   der = { "a key or certificate in DER, which is binary",
-    "give PEM: openssl pkey -pubin -inform DER -in FILE, or openssl x509 -inform DER -in FILE -noout -pubkey" },
-  ssh = { "a key in ssh's form", "ssh-keygen -e -m PKCS8 -f FILE makes the PEM text of the public key" },
+    "give PEM: openssl pkey -pubin -inform DER -in FILE, or openssl x509 -inform DER -in FILE "
+      .. "-noout -pubkey" },
+  ssh = {
+    "a key in ssh's form", "ssh-keygen -e -m PKCS8 -f FILE makes the PEM text of the public key",
+  },
   jwk = { "a JSON Web Key",
-    'a key pair\'s must become a PEM text; of one of the kind "oct" give the bytes that its member k stands for' },
+    'a key pair\'s must become a PEM text; of one of the kind "oct" give the bytes that its member '
+      .. 'k stands for' },
   xml = { "a key in XML", "it must become a PEM text" },
-  url = { "an address, not what can be fetched there", "fetch it, and give the PEM text of the key" },
-  file = { "the name of a file, not what is in it", 'read the file: io.open(name, "rb"):read("a")' },
+  url = {
+    "an address, not what can be fetched there", "fetch it, and give the PEM text of the key",
+  },
+  file = {
+    "the name of a file, not what is in it", 'read the file: io.open(name, "rb"):read("a")',
+  },
   token = { "a token", "give the secret or the public key with which tokens are verified" },
 }
 
@@ -40,7 +49,9 @@ local KINDS = {
 
 -- Parts of object identifiers, as DER has them: RSA, EC, the curves of Edwards and Montgomery,
 -- names in certificates.
-local OIDS = { "\x2a\x86\x48\x86\xf7\x0d\x01", "\x2a\x86\x48\xce\x3d", "\x06\x03\x2b\x65", "\x06\x03\x55\x04" }
+local OIDS = {
+  "\x2a\x86\x48\x86\xf7\x0d\x01", "\x2a\x86\x48\xce\x3d", "\x06\x03\x2b\x65", "\x06\x03\x55\x04",
+}
 
 --- The position and the length of the content of the DER element at `at`; nil if there is no
 --- element.
@@ -82,7 +93,8 @@ local function der_kind(bytes)
     return nil
   end
   local whole = #bytes == at - 1 + length
-  local large = at > 3 and inner_at > at + 2 -- one within the other: chance does not make that either
+  -- one within the other: chance does not make that either
+  local large = at > 3 and inner_at > at + 2
   if not (whole or large or has_oid(bytes)) then
     return nil
   elseif inner == 0x30 then
@@ -101,20 +113,22 @@ local TELLING = {
   { "^%s*eyJ[%w_%-]+%.eyJ[%w_%-]+%.", "token" },
   { "^%s*ssh%-rsa", "ssh" }, { "^%s*ssh%-ed25519", "ssh" }, { "^%s*ssh%-[%l%d%-]+%s", "ssh" },
   { "ssh%-%l[%l%d%-]* +AAAA", "ssh" }, { "^%s*ecdsa%-sha2%-", "ssh" },
-  { "^%s*sk%-[%l%d%-]+@openssh%.com", "ssh" }, { "AAAA[BC]3NzaC1", "ssh" }, { "AAAAE2VjZHNhLXNo", "ssh" },
-  { "AAAAInNrLWVj", "ssh" }, { "AAAAGnNrLXNz", "ssh" }, { "^\0\0\0.ssh%-", "ssh" }, { "^\0\0\0.ecdsa%-", "ssh" },
-  { "^\0\0\0.sk%-", "ssh" },
+  { "^%s*sk%-[%l%d%-]+@openssh%.com", "ssh" }, { "AAAA[BC]3NzaC1", "ssh" },
+  { "AAAAE2VjZHNhLXNo", "ssh" }, { "AAAAInNrLWVj", "ssh" }, { "AAAAGnNrLXNz", "ssh" },
+  { "^\0\0\0.ssh%-", "ssh" }, { "^\0\0\0.ecdsa%-", "ssh" }, { "^\0\0\0.sk%-", "ssh" },
   { "PuTTY%-User%-Key%-File", "ssh" }, { "BEGIN SSH2", "ssh" },
   { "%-%-%-%-%-[Bb][Ee][Gg][Ii][Nn]", "pem" }, { "%-%-%-%-%-[Ee][Nn][Dd]", "pem" },
   { "BEGIN [%u%d ]*KEY", "pem" }, { "BEGIN CERT", "pem" }, { "%-BEGIN ", "pem" },
-  { "END [%u%d ]*KEY", "pem" }, { "END CERT", "pem" }, { "KEY%-%-%-", "pem" }, { "CERTIFICATE%-%-%-", "pem" },
-  { "[\"']kty\\*[\"']%s*:", "jwk" }, { "^%s*{%s*\\*[\"']kty", "jwk" }, { "[\"']keys\\*[\"']%s*:%s*%[", "jwk" },
-  { "[\"']e\\*[\"']%s*:%s*\\*[\"']AQAB", "jwk" },
-  { "<RSAKeyValue", "xml" }, { "<Modulus", "xml" },
+  { "END [%u%d ]*KEY", "pem" }, { "END CERT", "pem" }, { "KEY%-%-%-", "pem" },
+  { "CERTIFICATE%-%-%-", "pem" }, { "[\"']kty\\*[\"']%s*:", "jwk" },
+  { "^%s*{%s*\\*[\"']kty", "jwk" }, { "[\"']keys\\*[\"']%s*:%s*%[", "jwk" },
+  { "[\"']e\\*[\"']%s*:%s*\\*[\"']AQAB", "jwk" }, { "<RSAKeyValue", "xml" }, { "<Modulus", "xml" },
   { "^%s*Modulus=%x", "public" }, { "Public%-Key: %(", "public" },
 }
 
-local FILE_ENDINGS = { pem = true, pub = true, key = true, crt = true, cer = true, der = true, jwk = true, jwks = true }
+local FILE_ENDINGS = {
+  pem = true, pub = true, key = true, crt = true, cer = true, der = true, jwk = true, jwks = true,
+}
 
 local function text_kind(text)
   for _, case in ipairs(TELLING) do
@@ -160,7 +174,8 @@ local function kind_of(text)
       return kind
     end
   end
-  return text:find("IDAQAB=*%s*$") and "public" or nil -- 65537, at the end of an RSA key whose beginning is lost
+  -- 65537, at the end of an RSA key whose beginning is lost
+  return text:find("IDAQAB=*%s*$") and "public" or nil
 end
 
 --- Throws, without a place, for a secret that others may know. The message says what it is and what
@@ -193,8 +208,9 @@ function jwt_secret.too_short(key, algorithm)
   if not least or #key >= least then
     return nil
   end
-  return ("the secret has %d byte%s, and %s takes %d or more (RFC 7518 section 3.2), or it can be guessed: make one "
-    .. "with `openssl rand -base64 %d`"):format(#key, #key == 1 and "" or "s", algorithm, least, least)
+  return ("the secret has %d byte%s, and %s takes %d or more (RFC 7518 section 3.2), or it can be "
+    .. "guessed: make one with `openssl rand -base64 %d`")
+    :format(#key, #key == 1 and "" or "s", algorithm, least, least)
 end
 
 return jwt_secret

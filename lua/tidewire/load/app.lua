@@ -64,7 +64,8 @@ local function read_app(report, result, value, from_environment)
   local sources = { environment = from_environment.handler, defaults = checked.defaults or {} }
   local is_sound = #findings.problems == 0 -- else `endpionts` would be told of twice
   if is_sound and is_empty(value.endpoints) and is_empty(value.http) then
-    report:error(report:place(), 'an app needs `endpoints` or `http`: add endpoints = { ["/"] = { … } }')
+    report:error(report:place(),
+      'an app needs `endpoints` or `http`: add endpoints = { ["/"] = { … } }')
   end
   app_endpoints.read(report, result, checked.endpoints or {}, sources)
   app_routes.read(report, result, checked.http or {})
@@ -80,7 +81,8 @@ local function read_bare_handler(report, result, handler, from_environment)
   local endpoint = app_endpoints.new(report, "/*", handler, report:place(), "", sources, facts)
   result.router:add_endpoint("/*", endpoint)
   result.endpoints[1] = endpoint
-  return { defaults = { handler_timeout = endpoint.options.handler_timeout } } -- all that there is belongs to it
+  -- all that there is belongs to it
+  return { defaults = { handler_timeout = endpoint.options.handler_timeout } }
 end
 
 --- The settings of the command line, checked.
@@ -117,10 +119,12 @@ local function run(report, dir, request)
   if problem then
     return nil, problem
   elseif type(value) ~= "table" then
-    local got = value == nil and "it returns nothing" or "it returns " .. option_types.describe(value)
+    local got = value == nil and "it returns nothing"
+      or "it returns " .. option_types.describe(value)
     return nil, {
       file = report.file,
-      message = ("the script must return a handler or an app table, and %s; add `return { … }` at its end"):format(got),
+      message = ("the script must return a handler or an app table, and %s; add `return { … }` "
+        .. "at its end"):format(got),
     }
   end
   return value
@@ -150,8 +154,8 @@ end
 ---@field command_line tidewire.CommandLine|nil
 ---@field generation integer|nil                1 by default
 ---@field library tidewire|nil                  what scripts require as "tidewire"
----@field check_address nil|fun(text: string): any, string|nil  see tidewire.Facts; addresses are not judged without
----@field check_certificate nil|fun(certificate: string, key: string): any, string|nil  nor are certificates
+---@field check_address nil|fun(text: string): any, string|nil  as in tidewire.Facts; nil: no check
+---@field check_certificate nil|fun(certificate: string, key: string): any, string|nil  the same
 
 --- Loads an app, as a generation of its own. May yield wherever the script's top level does.
 ---@param request tidewire.LoadRequest
@@ -160,7 +164,9 @@ end
 ---@return tidewire.LoadProblem[]|nil warnings        beside errors
 ---@return tidewire.Generation|nil scripts            beside errors, if any were read
 function app.load(request)
-  local facts = { check_address = request.check_address, check_certificate = request.check_certificate }
+  local facts = {
+    check_address = request.check_address, check_certificate = request.check_certificate,
+  }
   local report = AppReport.new(request.file, facts)
   local dir = script_file.folder(request.file)
   local from_environment, findings = environment.read(request.environ or {}, report.facts)
@@ -191,7 +197,8 @@ function app.load(request)
 
   local settings = options.merge("app", { from_command_line, from_environment.app, checked })
   result.listen, result.admin = settings.listen, settings.admin
-  result.listen_given = (from_command_line.listen or from_environment.app.listen or checked.listen) ~= nil
+  result.listen_given =
+    (from_command_line.listen or from_environment.app.listen or checked.listen) ~= nil
   result.workers, result.removed_endpoints = settings.workers, settings.removed_endpoints
   local timeouts = { from_environment.handler, checked.defaults or {} }
   result.handler_timeout = options.effective(options.spec("handler", "handler_timeout"), timeouts)
@@ -207,7 +214,8 @@ function app.format(problem)
   if problem.file then
     where = problem.line and ("%s:%d: "):format(problem.file, problem.line) or problem.file .. ": "
   end
-  local traceback = problem.traceback and problem.traceback ~= "" and "\n" .. problem.traceback or ""
+  local traceback = problem.traceback and problem.traceback ~= ""
+    and "\n" .. problem.traceback or ""
   return where .. problem.message .. traceback
 end
 

@@ -33,7 +33,8 @@ local function find_handler(report, path, value)
   local handler, problem = report.scripts:require(value, report.file)
   local file = report.scripts:module_file(value)
   if problem and problem.message == "not found" then
-    local expected = script_file.below(script_file.folder(report.file), (value:gsub("%.", "/")) .. ".lua")
+    local expected = script_file.below(script_file.folder(report.file),
+      (value:gsub("%.", "/")) .. ".lua")
     report:error(here, ('%smodule "%s" not found: there is no %s, and it is not on package.path')
       :format(label, value, expected))
   elseif problem then
@@ -41,7 +42,8 @@ local function find_handler(report, path, value)
     table.insert(report.errors, problem)
   elseif type(handler) ~= "table" then
     report:error(file and { file = file, path = {} } or here,
-      ('%smodule "%s" must return a handler table, and it returns %s; add `return { … }` at its end')
+      ('%smodule "%s" must return a handler table, and it returns %s; add `return { … }` '
+        .. 'at its end')
         :format(label, value, handler == true and "nothing" or option_types.describe(handler)))
   else
     return handler, file and { file = file, path = {} } or here
@@ -62,8 +64,8 @@ local function warn_of_periods(report, place, before, values)
   local ping, pong = values.ping_period, values.pong_period
   if ping > 0 and pong > 0 and pong <= ping then
     report:warn({ file = place.file, path = {} },
-      ("%spong_period (%s) is not longer than ping_period (%s): a quiet client is closed before it can answer a ping")
-        :format(before, pong, ping))
+      ("%spong_period (%s) is not longer than ping_period (%s): a quiet client is closed before it "
+        .. "can answer a ping"):format(before, pong, ping))
   end
 end
 
@@ -73,7 +75,8 @@ end
 ---@param handler table
 ---@param place tidewire.Place  of the handler's table
 ---@param before string         what goes before an option's name in messages
----@param sources { environment: table, defaults: table }  checked options, stronger and weaker than the handler's
+---@param sources { environment: table, defaults: table }  checked options: those of the environment
+---  come before the handler's, the defaults after them
 ---@param facts tidewire.Facts
 ---@return tidewire.Endpoint
 function app_endpoints.new(report, path, handler, place, before, sources, facts)
@@ -101,7 +104,8 @@ function app_endpoints.read(report, result, values, sources)
   for _, path in ipairs(report:text_keys("endpoints", values)) do
     local handler, place = find_handler(report, path, values[path])
     local before = ('endpoint "%s": '):format(path)
-    local endpoint = handler and app_endpoints.new(report, path, handler, place, before, sources, report.facts)
+    local endpoint =
+      handler and app_endpoints.new(report, path, handler, place, before, sources, report.facts)
     local ok, message = result.router:add_endpoint(path, endpoint or {})
     if not ok then
       report:error(report:place("endpoints", path), before .. message)

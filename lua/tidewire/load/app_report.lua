@@ -29,7 +29,9 @@ Report.__name = "tidewire.app_report"
 ---@param facts tidewire.Facts
 ---@return tidewire.AppReport
 function Report.new(file, facts)
-  return setmetatable({ file = file, facts = facts, errors = {}, warnings = {}, sources = {} }, Report)
+  return setmetatable({
+    file = file, facts = facts, errors = {}, warnings = {}, sources = {},
+  }, Report)
 end
 
 --- The place of a key of the app's own file.
@@ -103,7 +105,8 @@ function Report:in_order(problems)
     found[problem], sorted[i] = i, problem
   end
   table.sort(sorted, function(one, other)
-    local rank, other_rank = one.file and ranks[one.file] or 0, other.file and ranks[other.file] or 0
+    local rank, other_rank =
+      one.file and ranks[one.file] or 0, other.file and ranks[other.file] or 0
     local line, other_line = one.line or math.huge, other.line or math.huge
     if rank ~= other_rank then
       return rank < other_rank
@@ -125,7 +128,8 @@ function Report:text_keys(label, values)
     if type(key) == "string" then
       keys[#keys + 1] = key
     else
-      self:error(self:place(label), ('%s: [%s] is no path: write ["/path"] = …'):format(label, tostring(key)))
+      self:error(self:place(label),
+        ('%s: [%s] is no path: write ["/path"] = …'):format(label, tostring(key)))
     end
   end
   table.sort(keys)

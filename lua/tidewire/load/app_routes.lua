@@ -59,7 +59,8 @@ local function new_route(report, key, value)
   elseif type(value) == "table" then
     return find_static(report, key, route, value)
   end
-  return nil, ('expected a function or { static = "folder" }, got %s'):format(option_types.describe(value))
+  return nil,
+    ('expected a function or { static = "folder" }, got %s'):format(option_types.describe(value))
 end
 
 --- Reads an app's `http` into result.http and result.router.

@@ -37,9 +37,11 @@ function app_tls.read(report, result, sources)
   local key, key_said, key_place = find(report, sources, "key")
   if not certificate then
     if key then
-      report:error(key_place, ("%s: a key needs its certificate: set tls.certificate as well"):format(key_said))
+      report:error(key_place,
+        ("%s: a key needs its certificate: set tls.certificate as well"):format(key_said))
     elseif sources.app then
-      report:error(report:place("tls"), 'tls: expected { certificate = "cert.pem", key = "key.pem" }')
+      report:error(report:place("tls"),
+        'tls: expected { certificate = "cert.pem", key = "key.pem" }')
     end
     return
   end

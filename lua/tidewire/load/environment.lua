@@ -13,8 +13,8 @@ local PREFIX = "TIDEWIRE_"
 
 --- Variables read by the program before any script runs.
 environment.of_the_program = {
-  "TIDEWIRE_LOG_LEVEL", "TIDEWIRE_LOG_FORMAT", "TIDEWIRE_LOG_FILE", "TIDEWIRE_PID_FILE", "TIDEWIRE_DRAIN_SECONDS",
-  "TIDEWIRE_LAME_DUCK_SECONDS", "TIDEWIRE_DRAIN_JITTER",
+  "TIDEWIRE_LOG_LEVEL", "TIDEWIRE_LOG_FORMAT", "TIDEWIRE_LOG_FILE", "TIDEWIRE_PID_FILE",
+  "TIDEWIRE_DRAIN_SECONDS", "TIDEWIRE_LAME_DUCK_SECONDS", "TIDEWIRE_DRAIN_JITTER",
   "TIDEWIRE_BIN", "TIDEWIRE_TEST",
 }
 
@@ -57,7 +57,8 @@ local function read_one(name, text, facts, findings)
     return result
   end
   for _, message in ipairs(result) do
-    findings.problems[#findings.problems + 1] = { path = {}, message = ("%s: %s"):format(name, message) }
+    findings.problems[#findings.problems + 1] =
+      { path = {}, message = ("%s: %s"):format(name, message) }
   end
 end
 
@@ -85,7 +86,7 @@ end
 --- Reads the settings of an environment. A variable that is empty counts as not set.
 ---@param environ table<string, string>
 ---@param facts tidewire.Facts|nil
----@return { app: table, handler: table, limits: table, tls: table } settings  checked values by list
+---@return { app: table, handler: table, limits: table, tls: table } settings  checked values
 ---@return tidewire.Findings findings  an unknown TIDEWIRE_ variable is a warning
 function environment.read(environ, facts)
   local settings = { app = {}, handler = {}, limits = {}, tls = {} }

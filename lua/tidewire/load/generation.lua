@@ -32,7 +32,7 @@ end
 ---@field files table<string, true>    every script file that was asked for, there or not
 ---@field private loaded table         modules, by name
 ---@field private loading table<string, true>
----@field private told boolean        the files were told, and no more are noted: a script may ask for any name it gets
+---@field private told boolean         the list of files is final
 local Generation = {}
 Generation.__index = Generation
 Generation.__name = "tidewire.Generation"
@@ -136,7 +136,8 @@ local function find_loader(self, name)
       tried[#tried + 1] = "\n\t" .. loader:gsub("^\n\t", "")
     end
   end
-  error(("module '%s' not found:%s"):format(name, table.concat(tried)), 3) -- where `require` was called
+  -- where `require` was called
+  error(("module '%s' not found:%s"):format(name, table.concat(tried)), 3)
 end
 
 --- The scripts' `require`.
@@ -209,8 +210,8 @@ local function new_env(self)
   local path, library_path, cpath = paths_of(self.folder)
   package.path, package.cpath = library_path, cpath -- what libraries themselves require
   env.package = {
-    path = path, cpath = cpath, config = package.config, searchpath = package.searchpath, loadlib = package.loadlib,
-    loaded = self.loaded, preload = {},
+    path = path, cpath = cpath, config = package.config, searchpath = package.searchpath,
+    loadlib = package.loadlib, loaded = self.loaded, preload = {},
   }
   env.package.searchers = searchers_of(self)
   env.require = require_of(self)
@@ -230,15 +231,17 @@ end
 --- A generation without code.
 ---@param folder string   of the app
 ---@param number integer
----@param library tidewire|nil  `require "tidewire"` returns a copy of it; nil: scripts have no library
+---@param library tidewire|nil  `require "tidewire"` returns a copy of it; nil: there is none
 ---@return tidewire.Generation|nil generation
 ---@return string|nil message  package.path cannot express the folder's name
 function Generation.new(folder, number, library)
   if folder:find("[?;]") then
-    return nil, 'the app\'s folder has "?" or ";" in its name, which Lua\'s package.path cannot hold: rename it'
+    return nil, 'the app\'s folder has "?" or ";" in its name, which Lua\'s package.path cannot '
+      .. 'hold: rename it'
   end
-  local self = setmetatable({ number = number, folder = folder, files = {}, loading = {}, told = false },
-    Generation)
+  local self = setmetatable({
+    number = number, folder = folder, files = {}, loading = {}, told = false,
+  }, Generation)
   self.loaded = setmetatable({}, { __index = package.loaded })
   self.loaded.tidewire = library and own_tidewire(library, number)
   new_env(self)
@@ -271,7 +274,7 @@ end
 ---@param name string
 ---@param file string  the file that asks for it, for messages that name none
 ---@return any value
----@return tidewire.LoadProblem|nil problem  problem.message is "not found" if there is no such module
+---@return tidewire.LoadProblem|nil problem  its message is "not found" if there is no such module
 function Generation:require(name, file)
   local ok, result = xpcall(self.env.require, script_file.message_handler, name)
   if ok then

@@ -133,7 +133,8 @@ end
 
 --- Has the running Lua this format?
 local function is_known()
-  local ok, found = pcall(read, assert(load "local a = 1.5\nb, a = 2, 'c'\nlocal function f()\n  d = a\nend\nreturn f"))
+  local ok, found = pcall(read,
+    assert(load "local a = 1.5\nb, a = 2, 'c'\nlocal function f()\n  d = a\nend\nreturn f"))
   return ok and #found == 1 and found[1].name == "d" and found[1].line == 4
 end
 

@@ -13,8 +13,9 @@ local suggest = require "tidewire.base.suggest"
 ---@class tidewire.OptionType
 ---@field expected fun(spec: table): string             "a number of seconds, 0 or more"
 ---@field expected_text string|nil                      the same for text, where it differs
----@field check fun(value: any, spec: table, facts: table): boolean, any  true, normal value; or false, then
----  nil (the value is of another kind), or a text or list of texts of its own: what is wrong in detail
+--- check: returns true and the normal value; or false and nil (the value is of another kind), a
+--- text or a list of texts (the problems in detail).
+---@field check fun(value: any, spec: table, facts: table): boolean, any
 ---@field from_text nil|fun(text: string): any  a value for `check`, nil if it cannot be one
 
 ---@type table<string, tidewire.OptionType>
@@ -105,7 +106,9 @@ types.boolean = {
     return accept(type(value) == "boolean", value)
   end,
   from_text = function(text)
-    local words = { ["true"] = true, yes = true, ["1"] = true, ["false"] = false, no = false, ["0"] = false }
+    local words = {
+      ["true"] = true, yes = true, ["1"] = true, ["false"] = false, no = false, ["0"] = false,
+    }
     return words[text:lower()]
   end,
 }
@@ -120,7 +123,8 @@ types.seconds = {
     if type(value) ~= "number" or value ~= value or value < 0 or spec.positive and value == 0 then
       return false
     elseif value > LONGEST_SECONDS then
-      return false, ("%s seconds are too many%s"):format(value, spec.positive and "" or "; 0 stands for never")
+      return false,
+        ("%s seconds are too many%s"):format(value, spec.positive and "" or "; 0 stands for never")
     elseif value > 0 and value < SHORTEST_SECONDS then
       return false, ("%s seconds are too few: the shortest time is 0.001"):format(value)
     end
@@ -152,7 +156,8 @@ end
 
 types.size = {
   expected = function(spec)
-    return ('a size in bytes from %d to %s, or a text such as "64K" or "1M"'):format(spec.min, write_size(spec.max))
+    return ('a size in bytes from %d to %s, or a text such as "64K" or "1M"')
+      :format(spec.min, write_size(spec.max))
   end,
   check = function(value, spec)
     local size
@@ -180,7 +185,8 @@ types.count = {
   from_text = to_number,
 }
 
-local MOST_WORKERS <const> = 128 -- a connection's number has so much room for them (src/core/hub/events.h)
+-- a connection's number has so much room for them (src/core/hub/events.h)
+local MOST_WORKERS <const> = 128
 
 types.workers = {
   expected = constant(('a whole number from 1 to %d, or "auto"'):format(MOST_WORKERS)),
@@ -242,7 +248,8 @@ types.codec = {
           return true, value
         end
       end
-      return false, ("there is no codec %s%s"):format(option_types.quote(value), suggest.hint(value, known))
+      return false,
+        ("there is no codec %s%s"):format(option_types.quote(value), suggest.hint(value, known))
     elseif type(value) ~= "table" then
       return false
     end
@@ -292,13 +299,15 @@ types.subprotocols = {
     local problems, seen, list = {}, {}, {}
     for key in pairs(value) do
       if math.type(key) ~= "integer" or key < 1 or key > #value then
-        return false, ("a list of names is expected, and [%s] is no place in a list"):format(tostring(key))
+        return false,
+          ("a list of names is expected, and [%s] is no place in a list"):format(tostring(key))
       end
     end
     for i, name in ipairs(value) do
       if type(name) ~= "string" or not is_token(name) then
-        problems[#problems + 1] = ("%s is no subprotocol: a name is one word of letters, digits and !#$%%&'*+-.^_`|~")
-          :format(option_types.describe(name))
+        problems[#problems + 1] =
+          ("%s is no subprotocol: a name is one word of letters, digits and !#$%%&'*+-.^_`|~")
+            :format(option_types.describe(name))
       elseif seen[name] then
         problems[#problems + 1] = ('"%s" comes twice'):format(name)
       else

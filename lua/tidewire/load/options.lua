@@ -36,21 +36,25 @@ local handler = {
   { name = "codec", type = "codec", default = "text" },
   { name = "ping_period", type = "seconds", default = 30, env = "PING_PERIOD" },
   { name = "pong_period", type = "seconds", default = 300, env = "PONG_PERIOD" },
-  { name = "heartbeat", type = "choice", choices = { "frame", "json" }, default = "frame", env = "HEARTBEAT" },
+  { name = "heartbeat", type = "choice", choices = { "frame", "json" }, default = "frame",
+    env = "HEARTBEAT" },
   { name = "name", type = "text" }, -- its default is the endpoint's path
   { name = "max_connections", type = "count" },
-  { name = "max_message_size", type = "size", min = 1, max = (1 << 31) - 1, default = MIB, env = "MAX_MESSAGE_SIZE" },
+  { name = "max_message_size", type = "size", min = 1, max = (1 << 31) - 1, default = MIB,
+    env = "MAX_MESSAGE_SIZE" },
   { name = "max_fragments", type = "count", default = MIB, env = "MAX_FRAGMENTS" },
   { name = "message_timeout", type = "seconds", default = 300, env = "MESSAGE_TIMEOUT" },
-  { name = "max_backlog", type = "size", min = 1, max = 1 << 40, default = MIB, env = "MAX_BACKLOG" },
-  { name = "slow_client", type = "choice", choices = { "close", "drop", "conflate" }, default = "close",
-    env = "SLOW_CLIENT" },
+  { name = "max_backlog", type = "size", min = 1, max = 1 << 40, default = MIB,
+    env = "MAX_BACKLOG" },
+  { name = "slow_client", type = "choice", choices = { "close", "drop", "conflate" },
+    default = "close", env = "SLOW_CLIENT" },
   { name = "rate", type = "table" },
   { name = "origins", type = "origins", env = "ORIGINS" },
   { name = "require_origin", type = "boolean", default = false, env = "REQUIRE_ORIGIN" },
   { name = "subprotocols", type = "subprotocols", env = "SUBPROTOCOLS" },
   { name = "compression", type = "compression" },
-  { name = "handler_timeout", type = "seconds", positive = true, default = 1, env = "HANDLER_TIMEOUT" },
+  { name = "handler_timeout", type = "seconds", positive = true, default = 1,
+    env = "HANDLER_TIMEOUT" },
 }
 
 --- What an app may have.
@@ -75,22 +79,26 @@ local app = {
 local limits = {
   { name = "connections", type = "count", default = 10000, env = "LIMITS_CONNECTIONS" },
   { name = "per_address", type = "count", env = "LIMITS_PER_ADDRESS" },
-  { name = "handshake_seconds", type = "seconds", positive = true, default = 5, env = "LIMITS_HANDSHAKE_SECONDS" },
+  { name = "handshake_seconds", type = "seconds", positive = true, default = 5,
+    env = "LIMITS_HANDSHAKE_SECONDS" },
   { name = "half_closed_seconds", type = "seconds", positive = true, default = 30,
     env = "LIMITS_HALF_CLOSED_SECONDS" },
-  { name = "header_bytes", type = "size", min = 512, max = MIB, default = 16 * KIB, env = "LIMITS_HEADER_BYTES" },
+  { name = "header_bytes", type = "size", min = 512, max = MIB, default = 16 * KIB,
+    env = "LIMITS_HEADER_BYTES" },
   { name = "receive_backlog", type = "size", min = 64 * KIB, max = 1 << 40, default = 64 * MIB,
     env = "LIMITS_RECEIVE_BACKLOG" },
   { name = "upload_backlog", type = "size", min = MIB, max = 1 << 40, default = 64 * MIB,
     env = "LIMITS_UPLOAD_BACKLOG" },
-  { name = "upload_backlog_per_address", type = "size", min = MIB, max = 1 << 40, default = 16 * MIB,
-    env = "LIMITS_UPLOAD_BACKLOG_PER_ADDRESS" },
+  { name = "upload_backlog_per_address", type = "size", min = MIB, max = 1 << 40,
+    default = 16 * MIB, env = "LIMITS_UPLOAD_BACKLOG_PER_ADDRESS" },
   { name = "response_backlog", type = "size", min = MIB, max = 1 << 40, default = 256 * MIB,
     env = "LIMITS_RESPONSE_BACKLOG" },
-  { name = "response_backlog_per_address", type = "size", min = MIB, max = 1 << 40, default = 128 * MIB,
-    env = "LIMITS_RESPONSE_BACKLOG_PER_ADDRESS" },
-  { name = "send_timeout", type = "seconds", positive = true, default = 30, env = "LIMITS_SEND_TIMEOUT" },
-  { name = "min_send_rate", type = "size", min = 0, max = 1 << 30, default = KIB, env = "LIMITS_MIN_SEND_RATE" },
+  { name = "response_backlog_per_address", type = "size", min = MIB, max = 1 << 40,
+    default = 128 * MIB, env = "LIMITS_RESPONSE_BACKLOG_PER_ADDRESS" },
+  { name = "send_timeout", type = "seconds", positive = true, default = 30,
+    env = "LIMITS_SEND_TIMEOUT" },
+  { name = "min_send_rate", type = "size", min = 0, max = 1 << 30, default = KIB,
+    env = "LIMITS_MIN_SEND_RATE" },
   { name = "worker_backlog", type = "size", min = 64 * KIB, max = 1 << 40, default = 64 * MIB,
     env = "LIMITS_WORKER_BACKLOG" },
   { name = "memory", type = "size", min = MIB, max = 1 << 40, env = "LIMITS_MEMORY" },
@@ -130,9 +138,10 @@ local not_yet = {
 
 -- Names of other servers that are spelt too differently for suggest.lua.
 local elsewhere = {
-  on_message = "handle_message", on_open = "on_start", on_connect = "on_start", on_disconnect = "on_close",
-  max_payload = "max_message_size", protocols = "subprotocols", allowed_origins = "origins",
-  port = "listen", host = "listen", address = "listen", routes = "endpoints", handlers = "endpoints",
+  on_message = "handle_message", on_open = "on_start", on_connect = "on_start",
+  on_disconnect = "on_close", max_payload = "max_message_size", protocols = "subprotocols",
+  allowed_origins = "origins", port = "listen", host = "listen", address = "listen",
+  routes = "endpoints", handlers = "endpoints",
 }
 
 local by_name = {} -- list name -> option name -> spec
@@ -196,9 +205,11 @@ local function unknown(list_name, key, is_bare)
   return ("unknown option %s%s"):format(option_types.quote(key), hint)
 end
 
----@class tidewire.Facts  what the program knows and this library cannot
----@field check_address nil|fun(text: string): any, string|nil  true, or nil and what is wrong with an address
----@field check_certificate nil|fun(certificate: string, key: string): any, string|nil  the same of two files
+--- What the program knows and this library cannot. The functions return true, or nil and the
+--- problem of an address, or of the files of a certificate and its key.
+---@class tidewire.Facts
+---@field check_address nil|fun(text: string): any, string|nil
+---@field check_certificate nil|fun(certificate: string, key: string): any, string|nil
 ---@field is_bare boolean|nil  the handler is the whole script, without an app around it
 
 local function judge(spec, value, facts, expected, got)
@@ -313,7 +324,8 @@ function check_table(list_name, values, before, path, findings, facts)
     if spec then
       checked[key] = check_option(spec, list_name, values[key], before, key_path, findings, facts)
     else
-      add(findings.problems, key_path, before:gsub("%.$", ": ") .. unknown(list_name, key, facts and facts.is_bare))
+      add(findings.problems, key_path,
+        before:gsub("%.$", ": ") .. unknown(list_name, key, facts and facts.is_bare))
     end
   end
   return checked
@@ -322,7 +334,7 @@ end
 --- Checks a table against a list of options.
 ---@param list_name "handler"|"app"|"limits"|"tls"|"static"
 ---@param values table
----@param before string         what goes before an option's name in messages: "", "limits.", 'endpoint "/": '
+---@param before string         stands before an option's name: "", "limits.", 'endpoint "/": '
 ---@param path any[]            the table's place, the beginning of each problem's path
 ---@param facts tidewire.Facts|nil
 ---@return table checked        normal values of what is there and right; false: explicitly not set

@@ -118,11 +118,13 @@ local function compile_list(items)
   local list, problems = { exact = {}, parents = {}, any = false }, {}
   for index, item in pairs(items) do
     if math.type(index) ~= "integer" then
-      problems[#problems + 1] = ("expected a list of Origins, got a field %q"):format(tostring(index))
+      problems[#problems + 1] = ("expected a list of Origins, got a field %q")
+        :format(tostring(index))
     else
       local message = add(list, item)
       if message then
-        problems[#problems + 1] = type(item) == "string" and ('"%s": %s'):format(item, message) or message
+        problems[#problems + 1] = type(item) == "string" and ('"%s": %s'):format(item, message)
+          or message
       end
     end
   end
@@ -184,8 +186,8 @@ end
 --- passes, unless `require_origin`.
 ---@param option string|string[]|function|nil
 ---@param require_origin boolean|nil
----@return tidewire.OriginCheck|nil check  check(origin or nil, request) -> true | false, reason, and what a function
----  has returned behind its answer
+---@return tidewire.OriginCheck|nil check  check(origin or nil, request) -> true | false, reason,
+---  and the further results of the app's function
 ---@return string[]|nil problems           what is wrong with the option, if check is nil
 function origins.compile(option, require_origin)
   if option == nil then

@@ -33,7 +33,8 @@ end
 local function check_name(segment, seen)
   local name = segment:sub(2)
   if not name:find("^[%a_][%w_]*$") then
-    return nil, ('":%s" is no parameter: write a colon and a name, as in "/game/:room"'):format(name)
+    return nil,
+      ('":%s" is no parameter: write a colon and a name, as in "/game/:room"'):format(name)
   elseif seen[name] then
     return nil, ('the parameter ":%s" comes twice'):format(name)
   end

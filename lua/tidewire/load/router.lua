@@ -70,7 +70,8 @@ end
 
 local function add_static(tree, route)
   if route.path:find("[:*]") then
-    return nil, 'a static folder serves everything below its path: write a plain path, as in "/assets"'
+    return nil,
+      'a static folder serves everything below its path: write a plain path, as in "/assets"'
   end
   local folder = route.path:gsub("/$", "")
   route.depth = select(2, folder:gsub("/", "")) -- its number of segments
@@ -167,10 +168,11 @@ end
 ---@param method string
 ---@param raw_path string      still percent-encoded, without the query: `Request.raw_path(request)`
 ---@return tidewire.Route|nil route
----@return table<string, string>|"method"|nil params  of a static route, params["*"] is the decoded path below
----  its folder, "" for the folder itself; "method": there are routes for this path, but not for this method
----@return string[]|string|nil allowed_or_below  with "method": the methods there are, sorted, for the Allow
----  header; of a static route: the still encoded path below its folder, "" or "/…"
+---@return table<string, string>|"method"|nil params  of a static route, params["*"] is the decoded
+---  path below its folder, "" for the folder itself; "method": the path has routes, but none for
+---  this method
+---@return string[]|string|nil allowed_or_below  with "method": the path's methods, sorted, for the
+---  Allow header; of a static route: the still encoded path below its folder, "" or "/…"
 function Router:route(method, raw_path)
   local allowed = {}
   local entry, params = self.routes:find(raw_path, function(leaf)

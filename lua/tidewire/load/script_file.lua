@@ -63,7 +63,8 @@ end
 ---@param file string  the file that was being loaded, for messages that name none
 ---@return tidewire.LoadProblem
 function script_file.read_message(text, file)
-  local module_file, inner = text:match("error loading module '[^']*' from file '([^']*)':\n\t(.*)$")
+  local module_file, inner =
+    text:match("error loading module '[^']*' from file '([^']*)':\n\t(.*)$")
   file, text = module_file or file, inner or text
   local name, line, message = text:match("^([^\n:]+):(%d+): (.*)$")
   if not name then
@@ -71,8 +72,9 @@ function script_file.read_message(text, file)
   end
   local absent = message:match("^(module '[^']*' not found):\n")
   if absent then
-    message = absent .. ": neither in the app's folder, nor in its lua_modules, nor on the system's paths"
-      .. suggest.hint(absent:match("'(.*)'"), { "tidewire", "luv" })
+    message =
+      absent .. ": neither in the app's folder, nor in its lua_modules, nor on the system's paths"
+        .. suggest.hint(absent:match("'(.*)'"), { "tidewire", "luv" })
   elseif message:find("attempt to load a binary chunk", 1, true) then
     message = PRECOMPILED
   end
@@ -101,7 +103,9 @@ end
 ---@param err any
 ---@return { text: string, traceback: string }
 function script_file.message_handler(err)
-  return { text = missing.explain(inspect.thrown(err)), traceback = debug.traceback("", 2):gsub("^\n", "") }
+  return {
+    text = missing.explain(inspect.thrown(err)), traceback = debug.traceback("", 2):gsub("^\n", ""),
+  }
 end
 
 --- The problem for an error that the message handler has caught.
@@ -128,7 +132,8 @@ function script_file.unreadable(file)
   end
   if script_file.is_folder(file) then
     local inside = file:gsub("/+$", "") .. "/app.lua"
-    local hint = exists(inside) and (": did you mean %s?"):format(inside) or "; give the Lua file in it"
+    local hint = exists(inside) and (": did you mean %s?"):format(inside)
+      or "; give the Lua file in it"
     return { file = file, message = "this is a folder" .. hint }
   end
   local _, why = io.open(file, "r")

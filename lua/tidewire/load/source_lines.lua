@@ -95,7 +95,10 @@ end
 
 -- Blocks ----------------------------------------------------------------------------------------
 
-local OPENERS = { ["function"] = "end", ["if"] = "end", ["do"] = "end", ["repeat"] = "until", ["("] = ")", ["["] = "]" }
+local OPENERS = {
+  ["function"] = "end", ["if"] = "end", ["do"] = "end", ["repeat"] = "until", ["("] = ")",
+  ["["] = "]",
+}
 
 local NO_TOKEN = {}
 
@@ -106,7 +109,8 @@ local function key_at(tokens, i)
     return token.value, i + 1
   end
   local third, fourth = tokens[i + 2] or NO_TOKEN, tokens[i + 3] or NO_TOKEN
-  if token.kind == "mark" and token.value == "[" and (second.kind == "string" or second.kind == "number")
+  if token.kind == "mark" and token.value == "["
+    and (second.kind == "string" or second.kind == "number")
     and third.value == "]" and fourth.kind == "mark" and fourth.value == "=" then
     return second.value, i + 3
   end
@@ -135,7 +139,8 @@ local function place_block(self, block, tokens, i, pending, depth)
   local further = tokens[i - 3] or NO_TOKEN
   if pending and pending.equals == i - 1 then
     pending.entry.block = block
-  elseif before.value == "=" and before.kind == "mark" and name.kind == "name" and further.value ~= "." then
+  elseif before.value == "=" and before.kind == "mark" and name.kind == "name"
+    and further.value ~= "." then
     self.variables[name.value] = self.variables[name.value] == nil and block or false
   elseif before.kind == "name" and before.value == "return" and depth == 0 then
     self.returned = block
@@ -199,7 +204,9 @@ end
 ---@param text string
 ---@return tidewire.SourceLines
 function source_lines.read(text)
-  local self = setmetatable({ returned = nil, returned_variable = nil, variables = {}, places = {} }, SourceLines)
+  local self = setmetatable({
+    returned = nil, returned_variable = nil, variables = {}, places = {},
+  }, SourceLines)
   local tokens = tokens_of((text:gsub("^#[^\n]*", "")))
   read_blocks(self, tokens)
   local last, before = tokens[#tokens] or NO_TOKEN, tokens[#tokens - 1] or NO_TOKEN

@@ -14,7 +14,7 @@ local sockets = {}
 ---@class tidewire.LuvSocket
 ---@field handle userdata
 ---@field key string          its address: "tcp 127.0.0.1 8000"
----@field old tidewire.LuvSocket|nil  the socket whose descriptor it shares, until that one is closed
+---@field old tidewire.LuvSocket|nil  shares this socket's descriptor until it is closed
 ---@field start fun(): any    makes it accept or receive; called when the new code is activated
 
 -- luv keeps each handle until it is closed, and so keeps its entry here.
@@ -22,7 +22,9 @@ local sockets = {}
 local by_handle = setmetatable({}, { __mode = "k" })
 ---@type table<string, tidewire.LuvSocket>  of the running code, by their addresses
 local bound = setmetatable({}, { __mode = "v" })
-local pending = {} ---@type tidewire.LuvSocket[]  of code that is not activated yet: they share another's socket
+--- Of code that is not activated yet: each shares the descriptor of another socket.
+---@type tidewire.LuvSocket[]
+local pending = {}
 local running = 1 -- the generation
 local raw = {} -- luv's own functions
 
@@ -62,7 +64,8 @@ local function bind(kind, handle, key, ...)
   local result, message, name = raw[kind .. "_bind"](handle, ...)
   if result then
     by_handle[handle] = { handle = handle, key = key }
-    if not is_open(bound[key]) then -- two handles may be bound to one address until `listen` fails for one
+    -- two handles may be bound to one address until `listen` fails for one
+    if not is_open(bound[key]) then
       bound[key] = by_handle[handle]
     end
   end
@@ -86,7 +89,8 @@ local function begin(socket)
   local old = socket.old
   socket.old, socket.start = nil, nil
   if not result then
-    core.log(3, "script_error", nil, "hook", "reload", "why", ("luv: %s: %s"):format(socket.key, message))
+    core.log(3, "script_error", nil, "hook", "reload", "why",
+      ("luv: %s: %s"):format(socket.key, message))
     return result, message, name
   end
   bound[socket.key] = socket
@@ -152,8 +156,8 @@ end
 ---@param uv table
 function sockets.install(uv)
   for _, name in ipairs {
-    "tcp_bind", "tcp_open", "pipe_bind", "pipe_open", "udp_bind", "udp_open", "listen", "udp_recv_start", "fileno",
-    "close", "is_closing", "is_active",
+    "tcp_bind", "tcp_open", "pipe_bind", "pipe_open", "udp_bind", "udp_open", "listen",
+    "udp_recv_start", "fileno", "close", "is_closing", "is_active",
   } do
     raw[name] = uv[name]
   end

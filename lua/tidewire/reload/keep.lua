@@ -19,9 +19,11 @@ local keep = {}
 function keep.get(name, initial)
   local kind = type(initial)
   if type(name) ~= "string" or name == "" then
-    error(("tw.keep: a name is needed, got %s"):format(name == "" and '""' or option_types.kind(name)), 2)
+    error(("tw.keep: a name is needed, got %s")
+      :format(name == "" and '""' or option_types.kind(name)), 2)
   elseif initial ~= nil and kind ~= "table" and kind ~= "function" then
-    error(("tw.keep: the initial value must be a table, or a function that returns one; got %s"):format(kind), 2)
+    error(("tw.keep: the initial value must be a table, or a function that returns one; got %s")
+      :format(kind), 2)
   elseif kept[name] then
     return kept[name]
   end
@@ -29,7 +31,8 @@ function keep.get(name, initial)
   if kind == "function" then
     first = initial()
     if type(first) ~= "table" then
-      error(("tw.keep: the function for %q must return a table, it returned %s"):format(name, type(first)), 2)
+      error(("tw.keep: the function for %q must return a table, it returned %s")
+        :format(name, type(first)), 2)
     end
   end
   kept[name] = kept[name] or first or {} -- the function may have waited while another came first

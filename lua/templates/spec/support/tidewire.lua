@@ -36,7 +36,10 @@ Room.__index = Room
 function Room:broadcast(...) note("room:broadcast", self.name, ...) return 0 end
 function Room:size() return #self:members() end
 function Room:members() return {} end
-function Room:watch(f) note("room:watch", self.name, f) return { cancel = function() return true end } end
+function Room:watch(f)
+  note("room:watch", self.name, f)
+  return { cancel = function() return true end }
+end
 function tw.room(name) return setmetatable({ name = name }, Room) end
 
 -- ---- time ----
@@ -75,7 +78,11 @@ function Store:incr(key, by, initial)
   self.values[key] = (self.values[key] or initial or 0) + (by or 1)
   return self.values[key]
 end
-function Store:delete(key) local there = self.values[key] ~= nil self.values[key] = nil return there end
+function Store:delete(key)
+  local there = self.values[key] ~= nil
+  self.values[key] = nil
+  return there
+end
 function Store:expire(key) return self.values[key] ~= nil end
 function Store:update(key, f) return self:set(key, f(self.values[key])) end
 function Store:entries()
@@ -112,7 +119,10 @@ if not found then found, json = pcall(require, "dkjson") end
 tw.null = found and json.null or setmetatable({}, { __tostring = function() return "null" end })
 tw.array = function(list) return list or {} end
 tw.json = { null = tw.null, array = tw.array }
-function tw.json.encode(value) assert(found, "a spec needs lua-cjson for JSON") return json.encode(value) end
+function tw.json.encode(value)
+  assert(found, "a spec needs lua-cjson for JSON")
+  return json.encode(value)
+end
 function tw.json.decode(text)
   assert(found, "a spec needs lua-cjson for JSON")
   local good, value = pcall(json.decode, text)
@@ -139,9 +149,13 @@ function tw.jwt.sign(claims) note("jwt.sign", claims) return "a token" end
 
 --- A value as text, tables with their keys in order.
 function tw.inspect(value)
-  if type(value) ~= "table" then return type(value) == "string" and ("%q"):format(value) or tostring(value) end
+  if type(value) ~= "table" then
+    return type(value) == "string" and ("%q"):format(value) or tostring(value)
+  end
   local parts = {}
-  for key, inner in pairs(value) do parts[#parts + 1] = ("[%s] = %s"):format(tw.inspect(key), tw.inspect(inner)) end
+  for key, inner in pairs(value) do
+    parts[#parts + 1] = ("[%s] = %s"):format(tw.inspect(key), tw.inspect(inner))
+  end
   table.sort(parts)
   return "{ " .. table.concat(parts, ", ") .. " }"
 end
@@ -150,6 +164,7 @@ function tw.stats() return {} end
 
 return setmetatable(tw, {
   __index = function(_, name)
-    error(("spec/support/tidewire.lua has no tw.%s: add what your specs need"):format(tostring(name)), 2)
+    error(("spec/support/tidewire.lua has no tw.%s: add what your specs need")
+      :format(tostring(name)), 2)
   end,
 })
