@@ -4,8 +4,8 @@
 --   lua5.4 scripts/check_man.lua [TOP]           TOP: the top of the source tree (default: .)
 --
 -- Compared are commands, options, environment variables, signals and exit codes of
--- src/server/settings.c, src/server/cli/help.c and man/tidewire.1. Says what is missing where; ends
--- non-zero if anything is. Compares names, not sentences.
+-- src/server/settings.c, src/server/settings_help.c and man/tidewire.1. Prints what is missing and
+-- where, and fails then. Compares names, not sentences.
 
 local top = arg[1] or "."
 
@@ -32,8 +32,8 @@ local page = read "man/tidewire.1"
 local texts = {
   { path = "src/server/settings.c" },
   {
-    path = "src/server/cli/help.c",
-    text = read("src/server/cli/help.c"):gsub('\\n"%s*"', "\n"):gsub("\\n", "\n"),
+    path = "src/server/settings_help.c",
+    text = read("src/server/settings_help.c"):gsub('\\n"%s*"', "\n"):gsub("\\n", "\n"),
   },
   { path = "man/tidewire.1", text = plain(page) },
 }

@@ -23,7 +23,7 @@ static int act(const struct settings *settings, const char *program) {
     case ACTION_NEW:
         return scaffold_write(settings->target, program);
     case ACTION_TALK:
-        return talk(settings);
+        return talk_run(settings);
     case ACTION_RELOAD:
         return control_client_reload(settings->pid_file);
     case ACTION_RUN:
@@ -31,7 +31,7 @@ static int act(const struct settings *settings, const char *program) {
     }
     int code = server_run(settings);
     if (!standard_streams_flush())
-        standard_streams_leave(code);
+        standard_streams_exit(code);
     return code;
 }
 

@@ -4,6 +4,7 @@
  * the one list of counters in core/bus/stats.h. */
 #include "server/admin.h"
 
+#include "base/buffer.h"
 #include "base/clock.h"
 #include "base/log/log.h"
 #include "base/mem.h"
@@ -14,7 +15,6 @@
 #include "tidewire_version.h"
 
 #include <inttypes.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -44,28 +44,6 @@ struct admin {
     size_t asking_count;
 };
 
-/* A text under construction. */
-struct text {
-    char *bytes;
-    size_t len, capacity;
-};
-
-__attribute__((format(printf, 2, 3))) static void add(struct text *text, const char *format, ...) {
-    char piece[512];
-    va_list args;
-    va_start(args, format);
-    int len = vsnprintf(piece, sizeof piece, format, args);
-    va_end(args);
-    if (len >= (int)sizeof piece)
-        len = sizeof piece - 1;
-    if (text->len + (size_t)len + 1 > text->capacity) {
-        text->capacity = (text->len + (size_t)len + 1) * 2;
-        text->bytes = mem_realloc(text->bytes, text->capacity);
-    }
-    for (int i = 0; i < len; i++)
-        text->bytes[text->len++] = piece[i];
-}
-
 /* Resident memory in bytes; 0 where it cannot be read. */
 static uint64_t resident_bytes(void) {
     unsigned long long pages = 0;
@@ -78,24 +56,25 @@ static uint64_t resident_bytes(void) {
     return pages * (uint64_t)sysconf(_SC_PAGESIZE);
 }
 
-/* One of the metrics, in the text format of Prometheus; its value behind it, by add(). */
-static void begin_metric(struct text *text, const char *name, const char *type, const char *help) {
-    add(text, "# HELP tidewire_%s %s\n", name, help);
-    add(text, "# TYPE tidewire_%s %s\ntidewire_%s ", name, type, name);
+/* One of the metrics, in the text format of Prometheus; its value behind it, by buffer_printf(). */
+static void begin_metric(struct buffer *text, const char *name, const char *type,
+                         const char *help) {
+    buffer_printf(text, "# HELP tidewire_%s %s\n", name, help);
+    buffer_printf(text, "# TYPE tidewire_%s %s\ntidewire_%s ", name, type, name);
 }
 
-static void add_count(struct text *text, const char *name, const char *type, const char *help,
+static void add_count(struct buffer *text, const char *name, const char *type, const char *help,
                       int64_t value) {
     begin_metric(text, name, type, help);
-    add(text, "%" PRId64 "\n", value);
+    buffer_printf(text, "%" PRId64 "\n", value);
 }
 
-static void add_seconds(struct text *text, const char *name, const char *help, double seconds) {
+static void add_seconds(struct buffer *text, const char *name, const char *help, double seconds) {
     begin_metric(text, name, "gauge", help);
-    add(text, "%.6f\n", seconds);
+    buffer_printf(text, "%.6f\n", seconds);
 }
 
-static void add_reloads(struct admin *admin, struct text *text) {
+static void add_reloads(struct admin *admin, struct buffer *text) {
     struct process *process = admin->process;
     add_count(text, "reloads_total", "counter", "Times that new code has taken over.",
               atomic_load(&process->reloads));
@@ -107,7 +86,7 @@ static void add_reloads(struct admin *admin, struct text *text) {
                 (double)atomic_load(&process->reload_pause_ns) / 1e9);
 }
 
-static void add_log(struct text *text) {
+static void add_log(struct buffer *text) {
     struct log_figures log;
     log_figures(&log);
     add_count(text, "log_lines_dropped_total", "counter",
@@ -122,7 +101,7 @@ static void add_log(struct text *text) {
 
 static void metrics(struct admin *admin, struct http *http) {
     struct stats_total total;
-    struct text text = {0};
+    struct buffer text = {0};
     const struct limit *limit = &admin->process->admission.connections;
     bus_total(admin->process->bus, &total);
 #define X(name, help) add_count(&text, #name "_total", "counter", help ".", total.name);
@@ -146,66 +125,68 @@ static void metrics(struct admin *admin, struct http *http) {
     add_seconds(&text, "uptime_seconds", "Time since the start.",
                 clock_wall_seconds() - admin->process->started_at);
     add_count(&text, "resident_bytes", "gauge", "Memory of the process.", resident_bytes());
-    add(&text,
-        "# HELP tidewire_info The version that runs.\n# TYPE tidewire_info gauge\n"
-        "tidewire_info{version=\"%s\"} 1\n",
-        TIDEWIRE_VERSION);
+    buffer_printf(&text,
+                  "# HELP tidewire_info The version that runs.\n# TYPE tidewire_info gauge\n"
+                  "tidewire_info{version=\"%s\"} 1\n",
+                  TIDEWIRE_VERSION);
     http_respond(http, 200, "Content-Type: text/plain; version=0.0.4; charset=utf-8\r\n",
-                 text.bytes, text.len);
-    mem_free(text.bytes);
+                 buffer_start(&text), text.len);
+    buffer_free(&text);
 }
 
 /* How many connections each worker has. */
-static void add_connections(struct admin *admin, struct text *text) {
+static void add_connections(struct admin *admin, struct buffer *text) {
     unsigned workers = bus_workers(admin->process->bus);
-    add(text, "\"connections_by_worker\":[");
+    buffer_printf(text, "\"connections_by_worker\":[");
     for (unsigned i = 0; i < workers; i++)
-        add(text, "%s%" PRIu64, i == 0 ? "" : ",", bus_connections(admin->process->bus, i));
-    add(text, "],");
+        buffer_printf(text, "%s%" PRIu64, i == 0 ? "" : ",",
+                      bus_connections(admin->process->bus, i));
+    buffer_printf(text, "],");
 }
 
-static void add_generations(const struct generation_counts *counts, struct text *text) {
-    add(text, "\"generations\":[");
+static void add_generations(const struct generation_counts *counts, struct buffer *text) {
+    buffer_printf(text, "\"generations\":[");
     for (unsigned i = 0; i < counts->count; i++)
-        add(text,
-            "%s{\"generation\":%u,\"connections\":%" PRIu64 ",\"waiting_hooks\":%" PRIu64
-            ",\"timers\":%" PRIu64 "}",
-            i == 0 ? "" : ",", counts->rows[i].generation, counts->rows[i].connections,
-            counts->rows[i].waiting, counts->rows[i].timers);
-    add(text, "],");
+        buffer_printf(text,
+                      "%s{\"generation\":%u,\"connections\":%" PRIu64 ",\"waiting_hooks\":%" PRIu64
+                      ",\"timers\":%" PRIu64 "}",
+                      i == 0 ? "" : ",", counts->rows[i].generation, counts->rows[i].connections,
+                      counts->rows[i].waiting, counts->rows[i].timers);
+    buffer_printf(text, "],");
 }
 
 /* A text in JSON. A file's name may be any bytes. */
-static void add_quoted(struct text *text, const char *bytes) {
+static void add_quoted(struct buffer *text, const char *bytes) {
     bool is_utf8 = utf8_valid(bytes, strlen(bytes));
-    add(text, "\"");
+    buffer_printf(text, "\"");
     for (const unsigned char *at = (const unsigned char *)bytes; *at != '\0'; at++) {
         if (*at < 0x20 || *at == '"' || *at == '\\')
-            add(text, "\\u%04x", *at);
+            buffer_printf(text, "\\u%04x", *at);
         else
-            add(text, "%c", *at >= 0x80 && !is_utf8 ? '?' : *at);
+            buffer_printf(text, "%c", *at >= 0x80 && !is_utf8 ? '?' : *at);
     }
-    add(text, "\"");
+    buffer_printf(text, "\"");
 }
 
 /* Where repeating timers were made. */
-static void add_timers(const struct generation_counts *counts, struct text *text) {
-    add(text, "\"timers\":[");
+static void add_timers(const struct generation_counts *counts, struct buffer *text) {
+    buffer_printf(text, "\"timers\":[");
     for (unsigned i = 0; i < counts->place_count; i++) {
-        add(text, "%s{\"where\":", i == 0 ? "" : ",");
+        buffer_printf(text, "%s{\"where\":", i == 0 ? "" : ",");
         add_quoted(text, counts->places[i].where);
-        add(text, ",\"generation\":%u,\"count\":%" PRIu64 "}", counts->places[i].generation,
-            counts->places[i].timers);
+        buffer_printf(text, ",\"generation\":%u,\"count\":%" PRIu64 "}",
+                      counts->places[i].generation, counts->places[i].timers);
     }
-    add(text, "],\"timers_elsewhere\":%" PRIu64 ",", counts->elsewhere);
+    buffer_printf(text, "],\"timers_elsewhere\":%" PRIu64 ",", counts->elsewhere);
 }
 
 static void stats_json(struct admin *admin, struct http *http,
                        const struct generation_counts *counts) {
     struct stats_total total;
-    struct text text = {0};
+    struct buffer text = {0};
     bus_total(admin->process->bus, &total);
-    add(&text,
+    buffer_printf(
+        &text,
         "{\"version\":\"%s\",\"pid\":%ld,\"uptime\":%.3f,\"max_connections\":%u,"
         "\"sockets\":%u,\"workers\":%u,",
         TIDEWIRE_VERSION, (long)getpid(), clock_wall_seconds() - admin->process->started_at,
@@ -215,30 +196,32 @@ static void stats_json(struct admin *admin, struct http *http,
     add_generations(counts, &text);
     add_timers(counts, &text);
     if (admin->process->certificate != NULL)
-        add(&text, "\"certificate_expires_at\":%" PRId64 ",",
-            certificate_ends_at(admin->process->certificate));
+        buffer_printf(&text, "\"certificate_expires_at\":%" PRId64 ",",
+                      certificate_ends_at(admin->process->certificate));
     struct log_figures log;
     log_figures(&log);
-    add(&text,
-        "\"log_lines_dropped\":%" PRIu64 ",\"output_lines_dropped\":%" PRIu64
-        ",\"log_lines_suppressed\":%" PRIu64 ",\"log_waiting_bytes\":%zu,",
-        log.dropped, log.output_dropped, log.suppressed, log.waiting);
-    add(&text, "\"generation\":%u,\"reloads\":%u,\"reload_failures\":%u,\"reload_pause_ms\":%.3f,",
+    buffer_printf(&text,
+                  "\"log_lines_dropped\":%" PRIu64 ",\"output_lines_dropped\":%" PRIu64
+                  ",\"log_lines_suppressed\":%" PRIu64 ",\"log_waiting_bytes\":%zu,",
+                  log.dropped, log.output_dropped, log.suppressed, log.waiting);
+    buffer_printf(
+        &text, "\"generation\":%u,\"reloads\":%u,\"reload_failures\":%u,\"reload_pause_ms\":%.3f,",
         atomic_load(&admin->process->generation), atomic_load(&admin->process->reloads),
         atomic_load(&admin->process->reload_failures),
         (double)atomic_load(&admin->process->reload_pause_ns) / 1e6);
-#define X(name, help) add(&text, "\"%s\":%" PRIu64 ",", #name, total.name);
+#define X(name, help) buffer_printf(&text, "\"%s\":%" PRIu64 ",", #name, total.name);
     STATS_COUNTERS(X)
     STATS_GAUGES(X)
 #undef X
-    add(&text, "\"messages\":%" PRIu64 ",\"bytes\":%" PRIu64 ",", total.messages_received,
-        total.bytes_received);
-    add(&text, "\"errors\":%" PRIu64 ",", total.script_errors + total.decode_errors);
-    add(&text,
-        "\"total_connections\":%" PRIu64 ",\"resident_bytes\":%" PRIu64 ",\"draining\":%s}\n",
-        total.connections, resident_bytes(), admin->draining ? "true" : "false");
-    http_respond(http, 200, "Content-Type: application/json\r\n", text.bytes, text.len);
-    mem_free(text.bytes);
+    buffer_printf(&text, "\"messages\":%" PRIu64 ",\"bytes\":%" PRIu64 ",", total.messages_received,
+                  total.bytes_received);
+    buffer_printf(&text, "\"errors\":%" PRIu64 ",", total.script_errors + total.decode_errors);
+    buffer_printf(&text,
+                  "\"total_connections\":%" PRIu64 ",\"resident_bytes\":%" PRIu64
+                  ",\"draining\":%s}\n",
+                  total.connections, resident_bytes(), admin->draining ? "true" : "false");
+    http_respond(http, 200, "Content-Type: application/json\r\n", buffer_start(&text), text.len);
+    buffer_free(&text);
 }
 
 /* Is every worker alive? One that has not given a sign of life for so long is not. */
@@ -285,11 +268,11 @@ static void ask_for_stats(struct admin *admin, const struct http *http) {
     admin->asking[admin->asking_count++] = http_number(http);
     if (admin->asking_count > 1)
         return;
-    workers_order_counts(admin->workers);
+    workers_start_count(admin->workers);
     uv_timer_start(&admin->patience, on_patience_over, PATIENCE_MS, 0);
 }
 
-void admin_see(struct admin *admin) {
+void admin_on_report(struct admin *admin) {
     struct generation_counts counts;
     if (admin != NULL && admin->asking_count > 0 && workers_counts(admin->workers, &counts))
         answer_stats(admin);

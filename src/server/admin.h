@@ -26,7 +26,7 @@ void admin_drain(struct admin *admin);
 void admin_stop_accepting(struct admin *admin);
 
 /* A worker has something to report. Accepts NULL. */
-void admin_see(struct admin *admin);
+void admin_on_report(struct admin *admin);
 
 /* Stops listening, ends what is open. The loop must run until its handles are closed before
  * admin_free(). Both accept NULL. */

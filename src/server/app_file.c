@@ -6,6 +6,7 @@
  * was typed in PWD (POSIX, "cd"); it is believed only while it leads to the working folder. */
 #include "server/app_file.h"
 
+#include "base/file_id.h"
 #include "base/log/log.h"
 #include "base/mem.h"
 
@@ -24,7 +25,7 @@ static bool is_link_to_here(const char *path) {
     struct stat one, other;
     return path != NULL && path[0] == '/' && getcwd(here, sizeof here) != NULL &&
            strcmp(path, here) != 0 && stat(path, &one) == 0 && stat(".", &other) == 0 &&
-           one.st_dev == other.st_dev && one.st_ino == other.st_ino;
+           file_id_equal(file_id_of(&one), file_id_of(&other));
 }
 
 char *app_file_name(const char *file) {
@@ -37,7 +38,7 @@ char *app_file_name(const char *file) {
     return name;
 }
 
-void app_file_look(const char *file) {
+void app_file_check(const char *file) {
     char here[PATH_MAX];
     if (file[0] != '/' && getcwd(here, sizeof here) == NULL && errno == ENOENT)
         log_eventf(LOG_WARN, "lost_file",

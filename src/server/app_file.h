@@ -9,6 +9,6 @@ char *app_file_name(const char *file);
 
 /* Warns where `file` cannot be found any more, because the working folder that it is relative to
  * was deleted. */
-void app_file_look(const char *file);
+void app_file_check(const char *file);
 
 #endif

@@ -30,13 +30,13 @@ static void on_time_over(uv_timer_t *timer) {
     struct drain *drain = timer->data;
     log_connections(LOG_WARN, drain, "drain_over", NULL);
     enter(drain, DRAIN_OVER);
-    workers_order(drain->options.workers, WORKER_KILL);
+    workers_command(drain->options.workers, WORKER_KILL);
 }
 
 static void order_drain(struct drain *drain) {
-    struct drain_order order = {
+    struct worker_drain_options order = {
         .spread_ms = to_ms(drain->options.jitter_seconds),
-        .sockets_go_on = drain->handed_over || drain->sockets_go_on,
+        .sockets_stay_open = drain->handed_over || drain->sockets_stay_open,
     };
     workers_drain(drain->options.workers, &order);
 }
@@ -76,11 +76,11 @@ void drain_signal(struct drain *drain, const char *why) {
         if (drain->phase == DRAIN_LAME_DUCK)
             order_drain(drain); /* on_stop is called all the same */
         enter(drain, DRAIN_OVER);
-        workers_order(drain->options.workers, WORKER_KILL);
+        workers_command(drain->options.workers, WORKER_KILL);
     }
 }
 
-void drain_hand_over(struct drain *drain) {
+void drain_upgraded(struct drain *drain) {
     drain->handed_over = true;
     begin(drain, "another process has taken over");
 }
@@ -89,5 +89,5 @@ void drain_skip(struct drain *drain, const char *why) {
     if (drain->phase == DRAIN_NOT)
         log_connections(LOG_INFO, drain, "draining", why);
     drain->phase = DRAIN_ON;
-    workers_order(drain->options.workers, WORKER_STOP_LOAD);
+    workers_command(drain->options.workers, WORKER_STOP_LOAD);
 }

@@ -34,7 +34,7 @@ struct drain {
     bool handed_over;       /* for reading: another process has taken over */
     /* Set it where another process keeps the sockets open: connections wait there for the next
      * process, and no accepted client is turned away. */
-    bool sockets_go_on;
+    bool sockets_stay_open;
     /* private */
     struct drain_options options;
     uv_timer_t timer;
@@ -49,7 +49,7 @@ void drain_signal(struct drain *drain, const char *why);
 /* Another process accepts on the server's sockets from now on: clients that were accepted are
  * admitted, then all are sent 1001, without a lame duck. Not after drain_signal() has begun the
  * drain. */
-void drain_hand_over(struct drain *drain);
+void drain_upgraded(struct drain *drain);
 /* The server ends before it has served a client. */
 void drain_skip(struct drain *drain, const char *why);
 

@@ -169,7 +169,7 @@ void notify_stopping(struct notify *notify) {
     tell_state(notify, "draining", "STOPPING=1");
 }
 
-void notify_handed_over(struct notify *notify, pid_t to) {
+void notify_upgraded(struct notify *notify, pid_t to) {
     char state[64];
     snprintf(state, sizeof state, "MAINPID=%ld", (long)to);
     tell_state(notify, "handed over", state);

@@ -42,6 +42,6 @@ void notify_ready(struct notify *notify);
 void notify_reloading(struct notify *notify);
 void notify_stopping(struct notify *notify);
 /* Another process goes on as the service. */
-void notify_handed_over(struct notify *notify, pid_t to);
+void notify_upgraded(struct notify *notify, pid_t to);
 
 #endif

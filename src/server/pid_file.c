@@ -1,6 +1,7 @@
 /* pid_file.c -- the file with the process's number. See pid_file.h. */
 #include "server/pid_file.h"
 
+#include "base/file_id.h"
 #include "base/mem.h"
 #include "base/proc.h"
 
@@ -183,8 +184,8 @@ static bool rename_if_free(const char *from, const char *to) {
 
 static bool is_same(int fd, const char *path) {
     struct stat ours, there;
-    return fstat(fd, &ours) == 0 && lstat(path, &there) == 0 && ours.st_dev == there.st_dev &&
-           ours.st_ino == there.st_ino;
+    return fstat(fd, &ours) == 0 && lstat(path, &there) == 0 &&
+           file_id_equal(file_id_of(&ours), file_id_of(&there));
 }
 
 /* Puts the written file in the place of none, or of a leftover: which others cannot lock
@@ -251,7 +252,7 @@ bool pid_file_place(struct pid_file *file, bool replace, char *error, size_t err
 
 /* ---- the end ---- */
 
-bool pid_file_renew(struct pid_file *file, char *error, size_t error_size) {
+bool pid_file_restore(struct pid_file *file, char *error, size_t error_size) {
     if (!file->in_place || is_same(file->fd, file->path))
         return true;
     struct pid_file fresh;

@@ -32,7 +32,7 @@ bool pid_file_write(struct pid_file *file, char *error, size_t error_size);
 bool pid_file_place(struct pid_file *file, bool replace, char *error, size_t error_size);
 
 /* Puts it in its place again where it was taken away. */
-bool pid_file_renew(struct pid_file *file, char *error, size_t error_size);
+bool pid_file_restore(struct pid_file *file, char *error, size_t error_size);
 /* The next process puts its own in the place: this one is not removed. */
 void pid_file_leave(struct pid_file *file);
 /* Removes what there is of it; not another process's that was put in its place. */

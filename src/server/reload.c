@@ -102,7 +102,7 @@ static void discard(struct reload *reload, const char *why) {
     uv_timer_stop(&reload->timer);
     reload->problems = mem_strdup(why);
     reload->phase = DISCARDING;
-    workers_order(reload->workers, WORKER_DISCARD);
+    workers_command(reload->workers, WORKER_DISCARD);
 }
 
 static void replace(struct reload *reload) {
@@ -188,7 +188,7 @@ static void activate(struct reload *reload) {
     compare(workers_app(reload->workers, 0), next);
     process_set_limits(reload->process, next);
     reload->phase = ACTIVATING;
-    workers_order(reload->workers, WORKER_ACTIVATE);
+    workers_command(reload->workers, WORKER_ACTIVATE);
 }
 
 static void log_activated(struct reload *reload) {
@@ -239,7 +239,7 @@ static void see_loaded(struct reload *reload) {
         activate(reload);
 }
 
-void reload_see(struct reload *reload) {
+void reload_on_report(struct reload *reload) {
     if (reload->phase == LOADING || reload->phase == LOADING_LATE) {
         see_loaded(reload);
     } else if (reload->phase == ACTIVATING &&

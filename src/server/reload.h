@@ -41,6 +41,6 @@ void reload_allow(struct reload *reload);
 void reload_forbid(struct reload *reload);
 
 /* Call it when a worker has reported. */
-void reload_see(struct reload *reload);
+void reload_on_report(struct reload *reload);
 
 #endif

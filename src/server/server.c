@@ -124,7 +124,7 @@ void server_exit_now(int code, const char *why) {
     log_event(LOG_WARN, "drain_cut_short", why);
     log_flush();
     standard_streams_flush();
-    standard_streams_leave(code);
+    standard_streams_exit(code);
 }
 
 static void on_end_late(uv_timer_t *timer) {
@@ -139,7 +139,7 @@ static int clean_code(const struct server *server) {
 
 /* Ends the workers, and waits for them. */
 static void end_workers(struct server *server, int code) {
-    workers_order(server->workers, WORKER_END);
+    workers_command(server->workers, WORKER_END);
     uv_timer_start(&server->timer, on_end_late, END_MS, 0);
     while (!workers_reached(server->workers, STAGE_ENDED))
         uv_run(&server->loop, UV_RUN_ONCE);
@@ -158,10 +158,10 @@ static void on_reload(void *user, bool begins) {
     char error[512];
     if (begins) {
         notify_reloading(&server->notify);
-        watch_begin(server->watch);
-        app_file_look(server->file);
+        watch_before_load(server->watch);
+        app_file_check(server->file);
         listeners_check_files(&server->listeners);
-        if (!pid_file_renew(&server->pid_file, error, sizeof error) ||
+        if (!pid_file_restore(&server->pid_file, error, sizeof error) ||
             !control_server_restore(&server->control, error, sizeof error))
             log_event(LOG_WARN, "lost_file", error);
     } else if (server->state == SERVER_SERVING)
@@ -210,8 +210,8 @@ static void on_report(void *user) {
         if (server->state < SERVER_DRAINING)
             end(server, "os.exit");
     }
-    reload_see(server->reload);
-    admin_see(server->admin);
+    reload_on_report(server->reload);
+    admin_on_report(server->admin);
 }
 
 static void on_load_late(uv_timer_t *timer) {
@@ -310,8 +310,8 @@ static void on_upgraded(void *user, pid_t by) {
     pid_file_leave(&server->pid_file);
     listeners_leave_files(&server->listeners);
     admin_stop_accepting(server->admin);
-    notify_handed_over(&server->notify, by);
-    drain_hand_over(&server->drain);
+    notify_upgraded(&server->notify, by);
+    drain_upgraded(&server->drain);
 }
 
 /* The pid file and the control socket, under names at which no process looks yet. */
@@ -368,7 +368,7 @@ static bool open_and_accept(struct server *server, const struct app *app) {
     }
     admin_start(server->admin);
     passed_fds_close_rest(server->passed);
-    server->drain.sockets_go_on = listeners_are_passed(&server->listeners);
+    server->drain.sockets_stay_open = listeners_are_passed(&server->listeners);
     if (server->early_ends == 0) {
         serving_log(&server->listeners, app);
         serving_log_ready(app);
@@ -389,7 +389,7 @@ static int serve(struct server *server) {
     uv_timer_stop(&server->timer);
     if (app == NULL) {
         /* one has failed: the others need not come to their end */
-        workers_order(server->workers, WORKER_STOP_LOAD);
+        workers_command(server->workers, WORKER_STOP_LOAD);
         if (server->state != SERVER_ENDING)
             return EXIT_USAGE;
         return server->settings->upgrade ? EXIT_FAILED : EXIT_CLEAN;

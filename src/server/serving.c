@@ -4,87 +4,73 @@
  *     serving http://127.0.0.1:8080/ (WebSocket: /chat, /game/:room) */
 #include "server/serving.h"
 
+#include "base/buffer.h"
 #include "base/log/log.h"
 #include "net/socket/address.h"
 
-#include <stdarg.h>
-#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
 /* Addresses and endpoints that are named. */
 enum { MOST_NAMES = 8 };
 
-struct text {
-    char bytes[4096];
-    size_t len;
-};
-
-__attribute__((format(printf, 2, 3))) static void add(struct text *text, const char *format, ...) {
-    va_list args;
-    va_start(args, format);
-    int len = vsnprintf(text->bytes + text->len, sizeof text->bytes - text->len, format, args);
-    va_end(args);
-    text->len += (size_t)len;
-    if (text->len >= sizeof text->bytes)
-        text->len = sizeof text->bytes - 1;
-}
-
 /* One address as it is opened: of all interfaces, the one that is surely reached from here. */
-static void add_url(struct text *text, const char *address, bool tls) {
+static void add_url(struct buffer *text, const char *address, bool tls) {
     const char *port = strrchr(address, ':'), *scheme = tls ? "https" : "http";
     bool is_any = strncmp(address, "0.0.0.0:", 8) == 0 || strncmp(address, "[::]:", 5) == 0;
     if (strncmp(address, "unix:", 5) == 0)
-        add(text, "%s", address);
+        buffer_printf(text, "%s", address);
     else if (is_any)
-        add(text, "%s://localhost%s/ on all interfaces", scheme, port);
+        buffer_printf(text, "%s://localhost%s/ on all interfaces", scheme, port);
     else
-        add(text, "%s://%s/", scheme, address);
+        buffer_printf(text, "%s://%s/", scheme, address);
 }
 
-static void add_urls(struct text *text, const struct listen_set *set, bool tls, unsigned *count) {
+static void add_urls(struct buffer *text, const struct listen_set *set, bool tls, unsigned *count) {
     char address[ADDRESS_TEXT_BYTES];
     for (size_t i = 0; listen_address(set, i, address, sizeof address); i++) {
         if (++*count > MOST_NAMES)
             continue;
-        add(text, "%s", *count == 1 ? "" : ", ");
+        buffer_printf(text, "%s", *count == 1 ? "" : ", ");
         add_url(text, address, tls);
     }
 }
 
-static void add_more(struct text *text, unsigned count) {
+static void add_more(struct buffer *text, unsigned count) {
     if (count > MOST_NAMES)
-        add(text, " and %u more", count - MOST_NAMES);
+        buffer_printf(text, " and %u more", count - MOST_NAMES);
 }
 
 /* The paths of the endpoints, of which the app's shape has one a line before its codec. */
-static void add_endpoints(struct text *text, const struct app *app) {
+static void add_endpoints(struct buffer *text, const struct app *app) {
     unsigned count = 0;
-    add(text, " (WebSocket: ");
+    buffer_printf(text, " (WebSocket: ");
     for (const char *line = app->shape; line != NULL && *line != '\0';) {
         int len = (int)strcspn(line, " \n");
         if (app->endpoint_count == 1 && len == 2 && strncmp(line, "/*", 2) == 0)
-            add(text, "every path");
+            buffer_printf(text, "every path");
         else if (++count <= MOST_NAMES)
-            add(text, "%s%.*s", count == 1 ? "" : ", ", len, line);
+            buffer_printf(text, "%s%.*s", count == 1 ? "" : ", ", len, line);
         line = strchr(line, '\n');
         line = line == NULL ? NULL : line + 1;
     }
     add_more(text, count);
-    add(text, ")");
+    buffer_printf(text, ")");
 }
 
-static void log_text(const char *event, const struct text *text) {
+/* Logs the text, and empties it. */
+static void log_text(const char *event, struct buffer *text) {
     struct log_line line;
     log_begin(&line, LOG_INFO, event);
-    log_bytes(&line, "message", text->bytes, text->len);
+    log_bytes(&line, "message", buffer_start(text), text->len);
     log_end(&line);
+    buffer_free(text);
 }
 
 void serving_log(const struct listeners *listeners, const struct app *app) {
-    struct text text = {0};
+    struct buffer text = {0};
     unsigned count = 0;
-    add(&text, "serving ");
+    buffer_printf(&text, "serving ");
     for (size_t i = 0; i < listeners->count; i++)
         add_urls(&text, listeners->sets[i], app->certificate != NULL, &count);
     add_more(&text, count);
@@ -93,8 +79,8 @@ void serving_log(const struct listeners *listeners, const struct app *app) {
     log_text("serving", &text);
     if (listeners->admin == NULL || !log_is_pretty())
         return;
-    text.len = count = 0;
-    add(&text, "admin address ");
+    count = 0;
+    buffer_printf(&text, "admin address ");
     add_urls(&text, listeners->admin, false, &count);
     log_text("serving", &text);
 }

@@ -68,7 +68,7 @@ bool standard_streams_flush(void) {
     return is_done;
 }
 
-_Noreturn void standard_streams_leave(int code) {
+_Noreturn void standard_streams_exit(int code) {
     /* Not _exit(): ThreadSanitizer's flushes stdio once more, and waits for what nobody reads. */
     for (;;)
         syscall(SYS_exit_group, code);

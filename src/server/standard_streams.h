@@ -14,11 +14,11 @@ bool standard_streams_reserve(void);
 
 /* Writes what stdio still holds of all files (io.write, io.open), for the end of the process.
  * False: it has not been written within half a second, because nobody reads it, or a thread that
- * does not return holds a file: then exit() would wait for ever, and standard_streams_leave() is
+ * does not return holds a file: then exit() would wait for ever, and standard_streams_exit() is
  * right. */
 bool standard_streams_flush(void);
 
 /* Ends the process as it is. */
-_Noreturn void standard_streams_leave(int code);
+_Noreturn void standard_streams_exit(int code);
 
 #endif

@@ -1,70 +1,76 @@
-/* watch.c -- sees that a script was saved. See watch.h.
+/* watch.c -- requests a reload when a script was saved. See watch.h.
  *
- * What counts is how the files are (snapshot.c), looked at each second. The system's events
- * (inotify, folders.c) only say that it is worth looking at once: there is none on a network's file
- * system, where a link far above the file is moved, when the queue has run over, or when the
- * system's watches are used up. A change counts when it has stood still for a moment, since editors
- * and `git checkout` make several in a row; files that are gone get longer, since a build or a slow
- * disk brings them back. */
+ * The state of the files decides (snapshot.c); it is read each second. The system's events
+ * (dir_watches.c) only make the next look come at once. They are missing on network file systems,
+ * where a symbolic link far above the file is moved, when the queue of events is full, and when the
+ * system has no watch left. A change counts when the files have not changed further for a moment,
+ * since editors and `git checkout` make several changes in a row. Files that are gone get more
+ * time: a build or a slow disk brings them back. */
 #include "server/watch.h"
 
 #include "base/clock.h"
 #include "base/log/log.h"
 #include "base/mem.h"
-#include "server/watch/folders.h"
+#include "server/watch/dir_watches.h"
 #include "server/watch/snapshot.h"
 
 #include <stdbool.h>
 
 enum {
-    SOON_MS = 40,     /* after an event */
-    STILL_MS = 100,   /* a change is whole when nothing more changed for so long */
-    MOVING_MS = 5000, /* and it counts though something changes all the time */
-    GONE_MS = 2000,   /* files that are gone may come back meanwhile */
-    LOOK_MS = 1000,
-    LEAST_REST = 50 /* how many times as long as a look takes there is none */
+    LOOK_MS = 1000,      /* between two looks */
+    EVENT_MS = 40,       /* between an event and the look for it */
+    SETTLED_MS = 100,    /* a change is complete when nothing more has changed for so long, */
+    UNSETTLED_MS = 5000, /* or when it has gone on for so long */
+    GONE_MS = 2000,      /* files that are gone may come back within this time */
+    REST_FACTOR = 50,    /* the pause after a look is at least so many times as long as the look */
 };
 
 struct watch {
     uv_loop_t *loop;
     struct reload *reload;
     char *sources;
-    struct snapshot *loaded; /* how files were when they were read */
-    struct snapshot *seen;   /* and when they were last looked at; NULL: no different */
-    double since;            /* Unix time: when reading them began */
-    uint64_t moving_since_ms, gone_since_ms; /* 0: not */
-    struct folders *folders;
+    struct snapshot *loaded;                   /* the files as they were loaded */
+    struct snapshot *seen;                     /* at the last look; NULL: as they were loaded */
+    double since;                              /* when that load began, in seconds of Unix time */
+    uint64_t changing_since_ms, gone_since_ms; /* 0: no file is */
+    struct dir_watches *dirs;
     uv_timer_t timer; /* of the next look */
-    bool soon;        /* it is for an event, or for a change that must stand still */
+    bool is_soon;     /* that look is for an event, or for a change that is not complete */
 };
 
-static void look_in(struct watch *watch, uint64_t ms, bool soon);
+static void look_in(struct watch *watch, uint64_t ms, bool is_soon);
 
-static void keep(struct snapshot **place, struct snapshot *snapshot) {
-    snapshot_free(*place);
-    *place = snapshot;
+/* Replaces a snapshot of the watch. */
+static void set(struct snapshot **snapshot, struct snapshot *value) {
+    snapshot_free(*snapshot);
+    *snapshot = value;
 }
 
-/* The change is whole: logs the first file of it, and how many others changed. */
-static void want_reload(struct watch *watch, struct snapshot *now,
-                        const struct difference *difference) {
-    size_t others = difference->changed + difference->gone - 1;
+/* The files are as they were loaded. */
+static void set_unchanged(struct watch *watch) {
+    set(&watch->seen, NULL);
+    watch->changing_since_ms = watch->gone_since_ms = 0;
+}
+
+/* The change is complete: logs its first file, and how many others have changed. */
+static void request_reload(struct watch *watch, struct snapshot *now,
+                           const struct snapshot_diff *diff) {
+    size_t others = diff->changed + diff->gone - 1;
     struct log_line line;
     log_begin(&line, LOG_INFO, "saved");
-    log_str(&line, "file", difference->file);
+    log_str(&line, "file", diff->file);
     if (others > 0)
         log_int(&line, "others", (int64_t)others);
     log_end(&line);
-    keep(&watch->loaded, now);
-    keep(&watch->seen, NULL);
-    watch->moving_since_ms = watch->gone_since_ms = 0;
+    set(&watch->loaded, now);
+    set_unchanged(watch);
     reload_request(watch->reload, NULL, NULL);
 }
 
-/* Is something missing that may come back? */
-static bool may_come_back(struct watch *watch, const struct difference *difference) {
+/* Is a source missing that may come back? */
+static bool may_come_back(struct watch *watch, const struct snapshot_diff *diff) {
     uint64_t now = uv_now(watch->loop);
-    if (difference->gone == 0) {
+    if (diff->gone == 0) {
         watch->gone_since_ms = 0;
         return false;
     }
@@ -73,70 +79,66 @@ static bool may_come_back(struct watch *watch, const struct difference *differen
     return now - watch->gone_since_ms < GONE_MS;
 }
 
-static bool stands_still(struct watch *watch, const struct snapshot *now) {
-    struct difference since_last = {0};
+/* Has nothing changed since the last look, or has it changed for too long? */
+static bool is_settled(struct watch *watch, const struct snapshot *now) {
     uint64_t ms = uv_now(watch->loop);
-    bool known = watch->seen != NULL;
-    if (known)
-        since_last = snapshot_compare(watch->seen, now);
-    if (watch->moving_since_ms == 0)
-        watch->moving_since_ms = ms;
-    return (known && since_last.file == NULL) || ms - watch->moving_since_ms >= MOVING_MS;
+    if (watch->changing_since_ms == 0)
+        watch->changing_since_ms = ms;
+    return (watch->seen != NULL && snapshot_compare(watch->seen, now).file == NULL) ||
+           ms - watch->changing_since_ms >= UNSETTLED_MS;
 }
 
-/* Looks. True: something has changed that must stand still first. */
+/* Compares the files with the loaded ones. True: they have changed, and must settle first. */
 static bool look(struct watch *watch) {
     struct snapshot *now = snapshot_take(watch->sources);
-    struct difference difference = snapshot_compare(watch->loaded, now);
-    folders_renew(watch->folders, watch->sources);
-    if (difference.file == NULL) { /* or no different any more */
+    struct snapshot_diff diff = snapshot_compare(watch->loaded, now);
+    dir_watches_renew(watch->dirs, watch->sources);
+    if (diff.file == NULL) {
         snapshot_free(now);
-        keep(&watch->seen, NULL);
-        watch->moving_since_ms = watch->gone_since_ms = 0;
+        set_unchanged(watch);
         return false;
     }
-    bool still = stands_still(watch, now);
-    if (still && !may_come_back(watch, &difference)) {
-        want_reload(watch, now, &difference);
+    if (is_settled(watch, now) && !may_come_back(watch, &diff)) {
+        request_reload(watch, now, &diff);
         return false;
     }
-    keep(&watch->seen, now);
+    set(&watch->seen, now);
     return true;
 }
 
 static void on_timer(uv_timer_t *timer) {
     struct watch *watch = timer->data;
     uint64_t began = uv_hrtime();
-    bool moving = look(watch);
-    uint64_t took_ms = (uv_hrtime() - began) / 1000000, rest = took_ms * LEAST_REST;
-    if (moving)
-        look_in(watch, STILL_MS, true);
+    bool is_changing = look(watch);
+    uint64_t rest_ms = (uv_hrtime() - began) / 1000000 * REST_FACTOR;
+    if (is_changing)
+        look_in(watch, SETTLED_MS, true);
     else
-        look_in(watch, rest > LOOK_MS ? rest : LOOK_MS, false);
+        look_in(watch, rest_ms > LOOK_MS ? rest_ms : LOOK_MS, false);
 }
 
-static void look_in(struct watch *watch, uint64_t ms, bool soon) {
-    watch->soon = soon;
+static void look_in(struct watch *watch, uint64_t ms, bool is_soon) {
+    watch->is_soon = is_soon;
     uv_timer_start(&watch->timer, on_timer, ms, 0);
 }
 
-/* Something happened in a folder. However often: it is looked once. */
+/* Something happened in a directory. Several events cause one look. */
 static void on_event(void *user) {
     struct watch *watch = user;
-    if (watch->sources != NULL && !watch->soon)
-        look_in(watch, SOON_MS, true);
+    if (watch->sources != NULL && !watch->is_soon)
+        look_in(watch, EVENT_MS, true);
 }
 
-/* Scripts were read, or looked for. */
+/* A load has ended, or has failed: these are the scripts that it asked for. */
 static void on_sources(void *user, const char *sources) {
     struct watch *watch = user;
     struct snapshot *now = snapshot_take(sources);
-    snapshot_inherit(now, watch->loaded, watch->since);
-    keep(&watch->loaded, now);
+    snapshot_carry_over(now, watch->loaded, watch->since);
+    set(&watch->loaded, now);
     mem_free(watch->sources);
     watch->sources = mem_strdup(sources);
-    folders_renew(watch->folders, sources);
-    look_in(watch, SOON_MS, true); /* what was saved while it was read */
+    dir_watches_renew(watch->dirs, sources);
+    look_in(watch, EVENT_MS, true); /* finds what was saved during the load */
 }
 
 struct watch *watch_new(uv_loop_t *loop, double since, struct reload *reload, const char *sources) {
@@ -144,7 +146,7 @@ struct watch *watch_new(uv_loop_t *loop, double since, struct reload *reload, co
     watch->loop = loop;
     watch->reload = reload;
     watch->since = since;
-    watch->folders = folders_new(loop, on_event, watch);
+    watch->dirs = dir_watches_new(loop, on_event, watch);
     uv_timer_init(loop, &watch->timer);
     watch->timer.data = watch;
     on_sources(watch, sources);
@@ -152,13 +154,12 @@ struct watch *watch_new(uv_loop_t *loop, double since, struct reload *reload, co
     return watch;
 }
 
-void watch_begin(struct watch *watch) {
+void watch_before_load(struct watch *watch) {
     if (watch == NULL || watch->sources == NULL)
         return;
     watch->since = clock_wall_seconds();
-    keep(&watch->loaded, snapshot_take(watch->sources));
-    keep(&watch->seen, NULL);
-    watch->moving_since_ms = watch->gone_since_ms = 0;
+    set(&watch->loaded, snapshot_take(watch->sources));
+    set_unchanged(watch);
 }
 
 static void on_timer_closed(uv_handle_t *handle) {
@@ -168,9 +169,9 @@ static void on_timer_closed(uv_handle_t *handle) {
 void watch_close(struct watch *watch) {
     if (watch == NULL)
         return;
-    folders_close(watch->folders);
-    keep(&watch->loaded, NULL);
-    keep(&watch->seen, NULL);
+    dir_watches_close(watch->dirs);
+    set(&watch->loaded, NULL);
+    set(&watch->seen, NULL);
     mem_free(watch->sources);
     uv_close((uv_handle_t *)&watch->timer, on_timer_closed);
 }

@@ -1,8 +1,8 @@
-/* watch.h -- sees that a script was saved, for --watch, and wants a reload.
+/* watch.h -- for --watch: requests a reload when a script was saved.
  *
- * However it was: written over, renamed over, deleted and made again, by a link or a folder above
- * it that now leads elsewhere. Many changes in a short time are one. Runs on the main thread's
- * loop. */
+ * A save is found however it was done: written in place, renamed over the file, deleted and created
+ * again, by a symbolic link or a directory in the path that now leads elsewhere. Changes that
+ * follow one another quickly are one reload. Runs on the main thread's loop. */
 #ifndef TIDEWIRE_SERVER_WATCH_H
 #define TIDEWIRE_SERVER_WATCH_H
 
@@ -12,15 +12,15 @@
 
 struct watch;
 
-/* Watches the scripts that the app asked for, one a line, and those in their folders; after each
- * reading of the app those that it asked for then. `since`: when the app began to be loaded, in
+/* Watches the scripts that the app asked for, one a line, and those in their directories; after
+ * each load the scripts that the app asked for then. `since`: when the app began to load, in
  * seconds of Unix time. */
 struct watch *watch_new(uv_loop_t *loop, double since, struct reload *reload, const char *sources);
 
-/* The app's scripts are about to be read anew: what was saved before is no news. Accepts NULL. */
-void watch_begin(struct watch *watch);
+/* A load begins: saves before this moment request no further reload. Accepts NULL. */
+void watch_before_load(struct watch *watch);
 
-/* Memory is released by the loop. Accepts NULL. */
+/* The loop releases the memory. Accepts NULL. */
 void watch_close(struct watch *watch);
 
 #endif

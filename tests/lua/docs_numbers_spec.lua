@@ -12,7 +12,7 @@ local KIB, MIB, MS_NS = 1 << 10, 1 << 20, 1000000
 local PATHS = { README = "README.md", man = "man/tidewire.1" }
 
 local function page_text(page)
-  if page == "help" then return sources.text("help.c") end
+  if page == "help" then return sources.text("settings_help.c") end
   return sources.read(PATHS[page] or "docs/" .. page .. ".md")
 end
 
@@ -43,7 +43,7 @@ local FACTS = {
   { "operating", "under way for more than a second is discarded", "REPLACED_MS", 1000 },
   { "operating", "runs for 100 connections a turn", "RENEWED_A_TURN", 100 },
   { "architecture", "worked off a hundred a turn", "RENEWED_A_TURN", 100 },
-  { "operating", "a tenth of a second after the last change", "STILL_MS", 100 },
+  { "operating", "a tenth of a second after the last change", "SETTLED_MS", 100 },
   { "operating", "A file that disappears may come back within two seconds", "GONE_MS", 2000 },
   { "operating", "The server checks the files each second", "LOOK_MS", 1000 },
   { "operating", "`{\"where\":\"app.lua:12\",\"generation\":3,\"count\":20}`, for 32 lines",

@@ -103,7 +103,7 @@ static void test_life(void **state) {
     assert_memory_equal(heard(), "RELOADING=1\nMONOTONIC_USEC=", 27);
     notify_ready(&notify);
     check_heard_pid("READY=1\nMAINPID", (long)getpid(), "serving; 0 connections");
-    notify_handed_over(&notify, 4711);
+    notify_upgraded(&notify, 4711);
     check_heard_pid("MAINPID", 4711, "handed over; 0 connections");
     notify_stopping(&notify);
     check_heard("STOPPING=1\nSTATUS=draining; 0 connections");

@@ -49,7 +49,7 @@ static void write_file(const char *path, const char *text) {
 static void check(const struct snapshot *old, const char *sources, const char *file, size_t changed,
                   size_t gone) {
     struct snapshot *now = snapshot_take(sources);
-    struct difference difference = snapshot_compare(old, now);
+    struct snapshot_diff difference = snapshot_compare(old, now);
     assert_int_equal(difference.changed, changed);
     assert_int_equal(difference.gone, gone);
     if (file == NULL)
@@ -119,20 +119,20 @@ static void test_other_sources(void **state) {
     write_at("early.txt", "1", 100);
     write_at("late.txt", "1", 200);
     struct snapshot *old = snapshot_take("app.lua"), *next = snapshot_take("app.lua\nearly.txt");
-    snapshot_inherit(next, old, 150);
+    snapshot_carry_over(next, old, 150);
     check(next, "app.lua\nearly.txt", NULL, 0, 0);
     snapshot_free(next);
     next = snapshot_take("app.lua\nearly.txt\nlate.txt"); /* written while it was read */
-    snapshot_inherit(next, old, 150);
+    snapshot_carry_over(next, old, 150);
     check(next, "app.lua\nearly.txt\nlate.txt", "late.txt", 1, 0);
     snapshot_free(next);
     write_at("app.lua", "22", 120); /* as it was counts, not as it is now */
     next = snapshot_take("app.lua");
-    snapshot_inherit(next, old, 150);
+    snapshot_carry_over(next, old, 150);
     check(next, "app.lua", "app.lua", 1, 0);
     snapshot_free(next);
     next = snapshot_take("app.lua");
-    snapshot_inherit(next, NULL, 150);
+    snapshot_carry_over(next, NULL, 150);
     check(next, "app.lua", NULL, 0, 0);
     snapshot_free(next);
     snapshot_free(old);

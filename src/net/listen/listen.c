@@ -32,9 +32,9 @@ struct share {
 struct spot {
     struct address address;
     bool any_port, owns_file, passed;
-    bool will_own_file;      /* it is still of the process before us */
-    struct socket_file file; /* of a Unix socket */
-    int *fds;                /* the sockets */
+    bool will_own_file;  /* it is still of the process before us */
+    struct file_id file; /* of a Unix socket */
+    int *fds;            /* the sockets */
     size_t count;
     struct share *ref_cache;
     size_t share_count;

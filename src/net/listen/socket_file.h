@@ -4,22 +4,17 @@
 #ifndef TIDEWIRE_NET_LISTEN_SOCKET_FILE_H
 #define TIDEWIRE_NET_LISTEN_SOCKET_FILE_H
 
-#include <stdbool.h>
-#include <sys/types.h>
+#include "base/file_id.h"
 
-/* Which file it is; all 0: none. */
-struct socket_file {
-    dev_t device;
-    ino_t inode;
-};
+#include <stdbool.h>
 
 /* The file at this path as it is now; none where there is no socket. */
-struct socket_file socket_file_at(const char *path);
+struct file_id socket_file_at(const char *path);
 
 /* Is it at this path? */
-bool socket_file_is_at(const struct socket_file *file, const char *path);
+bool socket_file_is_at(const struct file_id *file, const char *path);
 
 /* Removes it from this path; another file there is left alone. */
-void socket_file_remove(const struct socket_file *file, const char *path);
+void socket_file_remove(const struct file_id *file, const char *path);
 
 #endif

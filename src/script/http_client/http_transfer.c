@@ -5,6 +5,7 @@
  * name. */
 #include "script/http_client/http_transfer.h"
 
+#include "base/buffer.h"
 #include "base/mem.h"
 #include "tidewire_version.h"
 
@@ -16,11 +17,6 @@
 
 /* More than any honest server sends. */
 enum { MAX_HEAD_BYTES = 64 * 1024 };
-
-struct buffer {
-    char *bytes;
-    size_t len, capacity;
-};
 
 struct http_transfer {
     CURL *easy;
@@ -54,16 +50,6 @@ bool http_transfer_check_url(const char *url, char *error, size_t error_size) {
 }
 
 /* ---- what comes in ---- */
-
-static void append(struct buffer *buffer, const char *bytes, size_t len) {
-    if (buffer->len + len > buffer->capacity) {
-        size_t doubled = buffer->capacity * 2;
-        buffer->capacity = buffer->len + len > doubled ? buffer->len + len : doubled;
-        buffer->bytes = mem_realloc(buffer->bytes, buffer->capacity);
-    }
-    memcpy(buffer->bytes + buffer->len, bytes, len);
-    buffer->len += len;
-}
 
 /* The three digits of "HTTP/1.1 303 See Other"; 0: it has none. libcurl has taken the line for a
  * status line. */
@@ -124,7 +110,7 @@ static size_t on_header(char *bytes, size_t size, size_t count, void *context) {
             head->len--;
     }
     transfer->head_complete = line.len > 0 && strchr("\r\n", line.bytes[0]) != NULL;
-    append(head, line.bytes, line.len);
+    buffer_add(head, line.bytes, line.len);
     return line.len;
 }
 
@@ -140,7 +126,7 @@ static size_t on_body(char *bytes, size_t size, size_t count, void *context) {
         transfer->body_too_big = true;
         return 0;
     }
-    append(&transfer->body, bytes, len);
+    buffer_add(&transfer->body, bytes, len);
     return len;
 }
 
@@ -344,7 +330,7 @@ void http_transfer_free(struct http_transfer *transfer) {
         return;
     curl_easy_cleanup(transfer->easy);
     curl_slist_free_all(transfer->headers);
-    mem_free(transfer->head.bytes);
-    mem_free(transfer->body.bytes);
+    buffer_free(&transfer->head);
+    buffer_free(&transfer->body);
     mem_free(transfer);
 }

@@ -8,6 +8,6 @@
  * either side closes. Returns the exit code: EXIT_CLEAN after a close in good order (1000, 1001, or
  * no code), EXIT_FAILED after any other, or where there was no connection, EXIT_USAGE for an
  * address that is none. */
-int talk(const struct settings *settings);
+int talk_run(const struct settings *settings);
 
 #endif

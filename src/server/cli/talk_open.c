@@ -1,6 +1,7 @@
 /* talk_open.c -- the handshake of `tidewire talk`, and what is said when it does not come about.
  * See talk_parts.h. */
 #include "base/clock.h"
+#include "base/mem.h"
 #include "base/utf8.h"
 #include "net/client/ws_client.h"
 #include "server/cli/talk_parts.h"
@@ -23,12 +24,12 @@ int talk_complain(const struct settings *settings, const char *why) {
 }
 
 /* Waits until the server says more, and adds that. 0: it says no more; -1: not in time. */
-static ssize_t read_more(struct client_socket *server, struct bytes *bytes, uint64_t deadline) {
+static ssize_t read_more(struct client_socket *server, struct buffer *bytes, uint64_t deadline) {
     for (;;) {
         char piece[4096];
         ssize_t n = client_socket_read(server, piece, sizeof piece);
         if (n > 0)
-            bytes_add(bytes, piece, (size_t)n);
+            buffer_add(bytes, piece, (size_t)n);
         if (n != CLIENT_SOCKET_LATER)
             return n == CLIENT_SOCKET_BROKEN ? 0 : n;
         uint64_t now = clock_monotonic_ms();
@@ -58,7 +59,7 @@ static bool write_request(struct client_socket *server, const char *request, uin
 
 /* Tells a refusal: its status, and the beginning of its body. */
 static int tell_refusal(const struct settings *settings, struct client_socket *server,
-                        struct bytes *bytes, const struct ws_client_response *answer) {
+                        struct buffer *bytes, const struct ws_client_response *answer) {
     int status = answer->status;
     char reason[64], location[512];
     snprintf(reason, sizeof reason, "%.*s", (int)answer->reason.len, answer->reason.bytes);
@@ -67,12 +68,13 @@ static int tell_refusal(const struct settings *settings, struct client_socket *s
     size_t wanted = answer->content_length < 0 || answer->content_length > MOST_REFUSAL
                         ? MOST_REFUSAL
                         : (size_t)answer->content_length;
-    bytes_drop(bytes, answer->head_len);
+    buffer_drop(bytes, answer->head_len);
     uint64_t deadline = clock_monotonic_ms() + 1000;
     while (bytes->len < wanted && read_more(server, bytes, deadline) > 0)
         ;
     size_t len = bytes->len < wanted ? bytes->len : wanted;
-    while (len > 0 && (bytes_at(bytes)[len - 1] == '\n' || bytes_at(bytes)[len - 1] == '\r'))
+    while (len > 0 &&
+           (buffer_start(bytes)[len - 1] == '\n' || buffer_start(bytes)[len - 1] == '\r'))
         len--;
     fprintf(stderr, "tidewire: talk: %s: refused: %d ", settings->target, status);
     talk_show_text(stderr, reason, strlen(reason), true);
@@ -81,15 +83,15 @@ static int tell_refusal(const struct settings *settings, struct client_socket *s
         talk_show_text(stderr, location, strlen(location), true);
     }
     fputc('\n', stderr);
-    if (len > 0 && utf8_valid(bytes_at(bytes), len)) {
-        talk_show_text(stderr, bytes_at(bytes), len, true);
+    if (len > 0 && utf8_valid(buffer_start(bytes), len)) {
+        talk_show_text(stderr, buffer_start(bytes), len, true);
         fputc('\n', stderr);
     }
     return EXIT_FAILED;
 }
 
 int talk_open(const struct settings *settings, struct client_socket *server, const struct url *url,
-              struct bytes *rest) {
+              struct buffer *rest) {
     struct ws_client_options options = {settings->headers.texts, settings->headers.count,
                                         settings->subprotocols.texts, settings->subprotocols.count};
     char key[WS_CLIENT_KEY_BYTES], *request = ws_client_write_request(url, &options, key);
@@ -100,10 +102,10 @@ int talk_open(const struct settings *settings, struct client_socket *server, con
     ssize_t n = written ? 1 : 0;
     while (n > 0 && rest->len < MOST_HEAD &&
            (rest->len == 0 ||
-            !ws_client_read_response(bytes_at(rest), rest->len, key, &options, &answer)))
+            !ws_client_read_response(buffer_start(rest), rest->len, key, &options, &answer)))
         n = read_more(server, rest, deadline);
     if (rest->len == 0 ||
-        !ws_client_read_response(bytes_at(rest), rest->len, key, &options, &answer))
+        !ws_client_read_response(buffer_start(rest), rest->len, key, &options, &answer))
         return talk_complain(settings, n < 0    ? "no answer in time"
                                        : n == 0 ? "the connection ended without an answer"
                                                 : "the head of its answer is too large");
@@ -117,6 +119,6 @@ int talk_open(const struct settings *settings, struct client_socket *server, con
             fprintf(stderr, " (%.*s)", (int)answer.protocol.len, answer.protocol.bytes);
         fputs("; each line is a message, Ctrl-D closes\n", stderr);
     }
-    bytes_drop(rest, answer.head_len);
+    buffer_drop(rest, answer.head_len);
     return EXIT_CLEAN;
 }

@@ -39,7 +39,7 @@ struct control_server {
     struct sockaddr_un address;                             /* F.sock */
     char beside[sizeof((struct sockaddr_un *)0)->sun_path]; /* "" once it is in its place */
     bool in_place;
-    struct socket_file file;
+    struct file_id file;
     struct control_socket *listener;
     struct list connections;
     uint64_t last_request;

@@ -1,10 +1,12 @@
-/* snapshot.c -- how files were at one moment. See snapshot.h.
+/* snapshot.c -- the state of files at one moment. See snapshot.h.
  *
- * A file is another one when its number, its size or its time of writing is: so a save in place, a
- * file renamed over it and a link or a folder above it that leads elsewhere are all seen. Its time
- * of change is not looked at: an editor that makes a second name for it changes that. */
+ * A file has changed when its inode, its size or its modification time has. This finds a save in
+ * place, a file that was renamed over it, and a link or a directory in its path that leads
+ * elsewhere. The time of the last status change (ctime) does not count: a second hard link, which
+ * some editors make, changes it. */
 #include "server/watch/snapshot.h"
 
+#include "base/file_id.h"
 #include "base/mem.h"
 
 #include <dirent.h>
@@ -14,19 +16,18 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-struct mark {
+struct file_state {
     bool exists, readable;
-    bool unknown; /* differs from every other */
-    dev_t device;
-    ino_t inode;
+    bool unknown; /* differs from every other state */
+    struct file_id id;
     off_t size;
-    struct timespec written;
+    struct timespec modified;
 };
 
 struct entry {
     char *path;
     bool is_source;
-    struct mark mark;
+    struct file_state state;
 };
 
 struct snapshot {
@@ -34,30 +35,28 @@ struct snapshot {
     size_t count, capacity;
 };
 
-static struct mark mark_of(const char *path) {
+static struct file_state state_of(const char *path) {
     struct stat info;
     if (stat(path, &info) != 0 || !S_ISREG(info.st_mode))
-        return (struct mark){.exists = false};
-    return (struct mark){
+        return (struct file_state){.exists = false};
+    return (struct file_state){
         .exists = true,
         .readable = access(path, R_OK) == 0,
-        .device = info.st_dev,
-        .inode = info.st_ino,
+        .id = file_id_of(&info),
         .size = info.st_size,
-        .written = info.st_mtim,
+        .modified = info.st_mtim,
     };
 }
 
-static bool is_same(const struct mark *a, const struct mark *b) {
+static bool is_same(const struct file_state *a, const struct file_state *b) {
     if (a->unknown || b->unknown || a->exists != b->exists)
         return false;
     return !a->exists ||
-           (a->readable == b->readable && a->device == b->device && a->inode == b->inode &&
-            a->size == b->size && a->written.tv_sec == b->written.tv_sec &&
-            a->written.tv_nsec == b->written.tv_nsec);
+           (a->readable == b->readable && file_id_equal(a->id, b->id) && a->size == b->size &&
+            a->modified.tv_sec == b->modified.tv_sec && a->modified.tv_nsec == b->modified.tv_nsec);
 }
 
-/* Takes the path over. */
+/* Owns the path from now on. */
 static void add(struct snapshot *snapshot, char *path, bool is_source) {
     if (snapshot->count == snapshot->capacity) {
         snapshot->capacity = snapshot->capacity * 2 + 16;
@@ -72,20 +71,21 @@ static bool is_script(const char *name) {
     return len > 4 && strcmp(name + len - 4, ".lua") == 0 && strchr(".#~", name[0]) == NULL;
 }
 
-/* The scripts in a folder, whose name ends with a slash or is empty: the one we are in. */
-static void add_folder(struct snapshot *snapshot, const char *folder) {
-    DIR *dir = opendir(*folder == '\0' ? "." : folder);
-    if (dir == NULL)
+/* Adds the scripts of a directory; its name ends with a slash, or is "" for the working
+ * directory. */
+static void add_dir(struct snapshot *snapshot, const char *dir) {
+    DIR *stream = opendir(*dir == '\0' ? "." : dir);
+    if (stream == NULL)
         return;
-    for (const struct dirent *found; (found = readdir(dir)) != NULL;) {
+    for (const struct dirent *found; (found = readdir(stream)) != NULL;) {
         if (!is_script(found->d_name))
             continue;
-        size_t size = strlen(folder) + strlen(found->d_name) + 1;
+        size_t size = strlen(dir) + strlen(found->d_name) + 1;
         char *path = mem_alloc(size);
-        snprintf(path, size, "%s%s", folder, found->d_name);
+        snprintf(path, size, "%s%s", dir, found->d_name);
         add(snapshot, path, false);
     }
-    closedir(dir);
+    closedir(stream);
 }
 
 static int by_path(const void *a, const void *b) {
@@ -94,7 +94,7 @@ static int by_path(const void *a, const void *b) {
     return order != 0 ? order : (int)other->is_source - (int)one->is_source;
 }
 
-/* Sorts, and keeps one of each path. */
+/* Sorts by path, and keeps one entry of each path. */
 static void settle(struct snapshot *snapshot) {
     size_t kept = 0;
     if (snapshot->count > 0)
@@ -109,27 +109,23 @@ static void settle(struct snapshot *snapshot) {
     snapshot->count = kept;
 }
 
-/* The folder of a path with its slash; of a path without one it is "". */
-static char *folder_of(const char *path) {
+/* The directory of a path with its slash; "" for a path without a slash. The caller frees it. */
+static char *dir_of(const char *path) {
     const char *slash = strrchr(path, '/');
-    size_t len = slash == NULL ? 0 : (size_t)(slash - path) + 1;
-    char *folder = mem_alloc(len + 1);
-    memcpy(folder, path, len);
-    folder[len] = '\0';
-    return folder;
+    return mem_strndup(path, slash == NULL ? 0 : (size_t)(slash - path) + 1);
 }
 
-static void add_folders(struct snapshot *snapshot) {
+static void add_dirs(struct snapshot *snapshot) {
     char *last = NULL;
     for (size_t i = 0, count = snapshot->count; i < count; i++) {
-        char *folder = folder_of(snapshot->entries[i].path);
-        if (last != NULL && strcmp(folder, last) == 0) {
-            mem_free(folder);
+        char *dir = dir_of(snapshot->entries[i].path);
+        if (last != NULL && strcmp(dir, last) == 0) {
+            mem_free(dir);
             continue;
         }
-        add_folder(snapshot, folder);
+        add_dir(snapshot, dir);
         mem_free(last);
-        last = folder;
+        last = dir;
     }
     mem_free(last);
 }
@@ -138,19 +134,14 @@ struct snapshot *snapshot_take(const char *sources) {
     struct snapshot *snapshot = mem_zalloc(sizeof *snapshot);
     for (size_t len; *sources != '\0'; sources += len + (sources[len] == '\n')) {
         len = strcspn(sources, "\n");
-        char *path = mem_alloc(len + 1);
-        memcpy(path, sources, len);
-        path[len] = '\0';
         if (len > 0)
-            add(snapshot, path, true);
-        else
-            mem_free(path);
+            add(snapshot, mem_strndup(sources, len), true);
     }
     settle(snapshot);
-    add_folders(snapshot);
+    add_dirs(snapshot);
     settle(snapshot);
     for (size_t i = 0; i < snapshot->count; i++)
-        snapshot->entries[i].mark = mark_of(snapshot->entries[i].path);
+        snapshot->entries[i].state = state_of(snapshot->entries[i].path);
     return snapshot;
 }
 
@@ -163,7 +154,8 @@ void snapshot_free(struct snapshot *snapshot) {
     mem_free(snapshot);
 }
 
-/* Moves `at` to the first entry that is not before this path. True: it is there. */
+/* Moves `at` to the first entry whose path is not before this one. True: that entry has the path.
+ */
 static bool seek(const struct snapshot *snapshot, size_t *at, const char *path) {
     int order = 1;
     while (*at < snapshot->count && (order = strcmp(snapshot->entries[*at].path, path)) < 0)
@@ -171,38 +163,39 @@ static bool seek(const struct snapshot *snapshot, size_t *at, const char *path) 
     return *at < snapshot->count && order == 0;
 }
 
-void snapshot_inherit(struct snapshot *snapshot, const struct snapshot *old, double since) {
+void snapshot_carry_over(struct snapshot *snapshot, const struct snapshot *old, double since) {
     size_t at = 0;
     for (size_t i = 0; i < snapshot->count; i++) {
         struct entry *entry = &snapshot->entries[i];
-        const struct timespec *written = &entry->mark.written;
+        const struct timespec *modified = &entry->state.modified;
         if (old != NULL && seek(old, &at, entry->path))
-            entry->mark = old->entries[at].mark;
-        else if (entry->mark.exists &&
-                 (double)written->tv_sec + (double)written->tv_nsec / 1e9 >= since)
-            entry->mark.unknown = true;
+            entry->state = old->entries[at].state;
+        else if (entry->state.exists &&
+                 (double)modified->tv_sec + (double)modified->tv_nsec / 1e9 >= since)
+            entry->state.unknown = true;
     }
 }
 
-struct difference snapshot_compare(const struct snapshot *old, const struct snapshot *newer) {
-    struct difference difference = {0};
+struct snapshot_diff snapshot_compare(const struct snapshot *old, const struct snapshot *newer) {
+    struct snapshot_diff diff = {0};
     const char *gone = NULL;
     size_t at = 0;
     for (size_t i = 0; i < newer->count; i++) {
         const struct entry *entry = &newer->entries[i];
-        static const struct mark none;
-        const struct mark *before = seek(old, &at, entry->path) ? &old->entries[at].mark : &none;
-        if (is_same(before, &entry->mark))
+        static const struct file_state none;
+        const struct file_state *before =
+            seek(old, &at, entry->path) ? &old->entries[at].state : &none;
+        if (is_same(before, &entry->state))
             continue;
-        if (entry->mark.exists) {
-            difference.changed++;
-            difference.file = difference.file == NULL ? entry->path : difference.file;
+        if (entry->state.exists) {
+            diff.changed++;
+            diff.file = diff.file == NULL ? entry->path : diff.file;
         } else if (entry->is_source) {
-            difference.gone++;
+            diff.gone++;
             gone = gone == NULL ? entry->path : gone;
         }
     }
-    if (difference.file == NULL)
-        difference.file = gone;
-    return difference;
+    if (diff.file == NULL)
+        diff.file = gone;
+    return diff;
 }

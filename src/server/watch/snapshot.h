@@ -1,7 +1,7 @@
-/* snapshot.h -- how files were at one moment, to see later which have changed.
+/* snapshot.h -- the state of files at one moment, to find out later which have changed.
  *
- * Of the scripts that an app was loaded from, of those that were looked for and not found, and of
- * all others in the same folders. Looks at each by its name, through whatever links there are.
+ * Has the scripts that an app was loaded from, the files that it looked for and did not find, and
+ * all other scripts in the same directories. Reads each by its name, through symbolic links.
  * Blocking file system calls; owns its memory; any thread. Does not know when to look. */
 #ifndef TIDEWIRE_SERVER_WATCH_SNAPSHOT_H
 #define TIDEWIRE_SERVER_WATCH_SNAPSHOT_H
@@ -11,24 +11,23 @@
 
 struct snapshot;
 
-/* Of these files, one a line, there or not, and of those ending in ".lua" in their folders, but for
- * hidden ones and what editors put beside a file. */
+/* Has these files, one a line, whether they exist or not, and the files that end in ".lua" in their
+ * directories, but for hidden files and those that editors put beside a file. */
 struct snapshot *snapshot_take(const char *sources);
 void snapshot_free(struct snapshot *snapshot); /* accepts NULL */
 
-/* For one that was taken of other files than the one before: what both have is as it was then, and
- * what is new to it and was written since that time (seconds of Unix time) will count as changed.
- * `old` may be NULL. */
-void snapshot_inherit(struct snapshot *snapshot, const struct snapshot *old, double since);
+/* For a snapshot of other files than the one before, `old`, which may be NULL. A file that both
+ * have keeps its old state. A file that only `snapshot` has will count as changed if it was
+ * modified since that time, in seconds of Unix time. */
+void snapshot_carry_over(struct snapshot *snapshot, const struct snapshot *old, double since);
 
-/* What differs. */
-struct difference {
-    size_t changed; /* files that are there and were not, or were otherwise */
-    size_t gone;    /* sources that were there */
-    /* The first that changed, else the first that is gone; NULL: none. It is the newer one's. */
+struct snapshot_diff {
+    size_t changed; /* files that exist, and did not exist before or had another state */
+    size_t gone;    /* sources that existed before, and do not now */
+    /* The first that changed, else the first that is gone; NULL: none. Borrowed from `newer`. */
     const char *file;
 };
 
-struct difference snapshot_compare(const struct snapshot *old, const struct snapshot *newer);
+struct snapshot_diff snapshot_compare(const struct snapshot *old, const struct snapshot *newer);
 
 #endif

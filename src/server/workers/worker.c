@@ -338,9 +338,9 @@ static void stop_listening(struct worker *worker) {
     worker->acceptor_count = 0;
 }
 
-void worker_drain(struct worker *worker, const struct drain_order *how) {
+void worker_drain(struct worker *worker, const struct worker_drain_options *how) {
     stop_listening(worker);
-    if (how->sockets_go_on) {
+    if (how->sockets_stay_open) {
         enter(worker, STAGE_SETTLING);
         uv_timer_start(&worker->settling, on_settling_over, SETTLE_MS, 0);
     } else {
@@ -348,7 +348,7 @@ void worker_drain(struct worker *worker, const struct drain_order *how) {
     }
 }
 
-void worker_close_clients(struct worker *worker, const struct drain_order *how) {
+void worker_close_clients(struct worker *worker, const struct worker_drain_options *how) {
     if (worker->stage != STAGE_ON_STOP_DONE)
         return;
     enter(worker, STAGE_CLOSING);

@@ -61,17 +61,17 @@ void worker_count(struct worker *worker, struct generation_counts *counts);
 /* Accepts on this worker's sockets of all sets. STAGE_FAILED: there can be no transport. */
 void worker_listen(struct worker *worker, struct listen_set *const *sets, size_t set_count);
 
-struct drain_order {
+struct worker_drain_options {
     uint64_t spread_ms; /* the time over which the closes are spread; 0: all at once */
     /* The sockets stay open, here or in another process: no accepted client may be turned away. */
-    bool sockets_go_on;
+    bool sockets_stay_open;
 };
 
 /* Stops listening. STAGE_ON_STOP_DONE follows. */
-void worker_drain(struct worker *worker, const struct drain_order *how);
+void worker_drain(struct worker *worker, const struct worker_drain_options *how);
 /* In STAGE_ON_STOP_DONE: sends every client 1001. STAGE_DRAINED follows. Does nothing in other
  * stages. */
-void worker_close_clients(struct worker *worker, const struct drain_order *how);
+void worker_close_clients(struct worker *worker, const struct worker_drain_options *how);
 /* Cuts every connection off. A client that was not sent 1001 yet is, if its socket takes that. */
 void worker_kill(struct worker *worker);
 

@@ -175,7 +175,7 @@ void worker_thread_wake(struct worker_thread *thread) {
     uv_mutex_unlock(&thread->lock);
 }
 
-void worker_thread_order(struct worker_thread *thread, enum worker_order order) {
+void worker_thread_command(struct worker_thread *thread, enum worker_command order) {
     atomic_fetch_or(&thread->orders, (unsigned)order);
     worker_thread_wake(thread);
 }

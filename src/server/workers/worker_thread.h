@@ -13,7 +13,7 @@
 #include <uv.h>
 
 /* Orders that are given at once are carried out in the order that stands in worker_thread.c. */
-enum worker_order {
+enum worker_command {
     WORKER_STOP_LOAD = 1, /* give up the load of the first app */
     WORKER_LISTEN = 2,
     WORKER_LOAD = 4,     /* the app anew: RELOAD_LOADED or RELOAD_FAILED follows */
@@ -57,10 +57,10 @@ struct worker_context {
     atomic_int exit_code;           /* the first that a script has called os.exit with; -1: none */
     struct listen_set *const *sets; /* WORKER_LISTEN */
     size_t set_count;
-    unsigned generation;      /* WORKER_LOAD: of the code to load */
-    double load_seconds;      /* WORKER_LOG_SLOW_LOAD: how long it has been loaded, */
-    unsigned loading, count;  /* by how many workers still, and of how many */
-    struct drain_order drain; /* WORKER_DRAIN, WORKER_CLOSE_CLIENTS */
+    unsigned generation;               /* WORKER_LOAD: of the code to load */
+    double load_seconds;               /* WORKER_LOG_SLOW_LOAD: how long it has been loaded, */
+    unsigned loading, count;           /* by how many workers still, and of how many */
+    struct worker_drain_options drain; /* WORKER_DRAIN, WORKER_CLOSE_CLIENTS */
 };
 
 struct worker_thread {
@@ -85,7 +85,7 @@ struct worker_thread {
 
 /* NULL after a log line. */
 struct worker_thread *worker_thread_start(struct worker_context *context, unsigned number);
-void worker_thread_order(struct worker_thread *thread, enum worker_order order);
+void worker_thread_command(struct worker_thread *thread, enum worker_command order);
 /* Wakes its loop, which answers a ping. */
 void worker_thread_wake(struct worker_thread *thread);
 /* After the thread was joined. False: the worker has left handles on its loop. */

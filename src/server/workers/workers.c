@@ -13,16 +13,16 @@ struct workers {
     struct worker_thread *threads[BUS_MAX_WORKERS];
 };
 
-void workers_order(struct workers *workers, enum worker_order order) {
+void workers_command(struct workers *workers, enum worker_command order) {
     for (unsigned i = 0; i < workers->count; i++)
-        worker_thread_order(workers->threads[i], order);
+        worker_thread_command(workers->threads[i], order);
 }
 
 static void on_reports(uv_async_t *reports) {
     struct workers *workers = reports->data;
     if (workers->draining && workers_reached(workers, STAGE_ON_STOP_DONE)) {
         workers->draining = false;
-        workers_order(workers, WORKER_CLOSE_CLIENTS);
+        workers_command(workers, WORKER_CLOSE_CLIENTS);
     }
     workers->on_report(workers->user);
 }
@@ -93,14 +93,14 @@ void workers_log_slow_load(struct workers *workers, double seconds) {
     workers->context.load_seconds = seconds;
     workers->context.loading = loading;
     workers->context.count = workers->count;
-    worker_thread_order(first, WORKER_LOG_SLOW_LOAD);
+    worker_thread_command(first, WORKER_LOG_SLOW_LOAD);
 }
 
 void workers_load(struct workers *workers, unsigned generation) {
     workers->context.generation = generation;
     for (unsigned i = 0; i < workers->count; i++)
         atomic_store(&workers->threads[i]->reload.stage, RELOAD_LOADING);
-    workers_order(workers, WORKER_LOAD);
+    workers_command(workers, WORKER_LOAD);
 }
 
 bool workers_reload_is(const struct workers *workers, enum reload_stage stage) {
@@ -134,13 +134,13 @@ uint64_t workers_codec_closed(const struct workers *workers) {
 void workers_listen(struct workers *workers, struct listen_set *const *sets, size_t set_count) {
     workers->context.sets = sets;
     workers->context.set_count = set_count;
-    workers_order(workers, WORKER_LISTEN);
+    workers_command(workers, WORKER_LISTEN);
 }
 
-void workers_drain(struct workers *workers, const struct drain_order *how) {
+void workers_drain(struct workers *workers, const struct worker_drain_options *how) {
     workers->context.drain = *how;
     workers->draining = true;
-    workers_order(workers, WORKER_DRAIN);
+    workers_command(workers, WORKER_DRAIN);
 }
 
 int workers_exit_code(const struct workers *workers) {
@@ -188,13 +188,13 @@ double workers_ping(struct workers *workers, unsigned *worker) {
     return (double)longest / 1e9;
 }
 
-void workers_order_counts(struct workers *workers) {
+void workers_start_count(struct workers *workers) {
     for (unsigned i = 0; i < workers->count; i++) {
         uv_mutex_lock(&workers->threads[i]->lock);
         workers->threads[i]->has_counted = false;
         uv_mutex_unlock(&workers->threads[i]->lock);
     }
-    workers_order(workers, WORKER_COUNT);
+    workers_command(workers, WORKER_COUNT);
 }
 
 bool workers_counts(struct workers *workers, struct generation_counts *counts) {

@@ -50,7 +50,7 @@ int workers_exit_code(const struct workers *workers);
 /* ---- orders, to all ---- */
 
 /* One without arguments: of the others each has a function below. */
-void workers_order(struct workers *workers, enum worker_order order);
+void workers_command(struct workers *workers, enum worker_command order);
 /* The app has been loaded for so long: the first worker that still loads it logs that, and where
  * it waits. */
 void workers_log_slow_load(struct workers *workers, double seconds);
@@ -59,7 +59,7 @@ void workers_listen(struct workers *workers, struct listen_set *const *sets, siz
 void workers_load(struct workers *workers, unsigned generation);
 /* Admit no client, and run on_stop. Clients are sent 1001 when the last on_stop has ended: a
  * worker whose on_stop is short does not close connections to which another one still sends. */
-void workers_drain(struct workers *workers, const struct drain_order *how);
+void workers_drain(struct workers *workers, const struct worker_drain_options *how);
 
 /* Pings every worker. Returns the age of the oldest ping that is not answered, in seconds;
  * `*worker` is which owes the answer. An idle worker answers at once, one whose script does not
@@ -67,7 +67,7 @@ void workers_drain(struct workers *workers, const struct drain_order *how);
 double workers_ping(struct workers *workers, unsigned *worker);
 
 /* Lets every worker count: each reports that. */
-void workers_order_counts(struct workers *workers);
+void workers_start_count(struct workers *workers);
 /* The sum of what they have counted. False: one has not, and is left out. */
 bool workers_counts(struct workers *workers, struct generation_counts *counts);
 

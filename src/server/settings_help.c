@@ -1,4 +1,4 @@
-/* help.c -- what `tidewire help` prints; man/tidewire.1 says the same at length.
+/* settings_help.c -- what `tidewire help` prints; man/tidewire.1 says the same at length.
  *
  * scripts/check_man.lua compares the two, and both with the options that settings.c reads. */
 #include "server/settings.h"
