@@ -1,31 +1,18 @@
--- Checks that what scripts can use is bound, typed and documented, and that nothing is typed or
--- documented that there is not.
+-- Checks that the functions and fields of scripts are bound, typed and documented, and that all
+-- typed and documented names are bound.
 --
 --   lua5.4 scripts/check_api.lua [TOP]           TOP: the top of the source tree (default: .)
 --
--- Three things are compared: what is bound (the functions in src/script that C hands to Lua, and
--- the modules of lua/tidewire, which are loaded here with a fake of the C core), what lua/types
--- declares, and what docs/scripting.md and docs/configuration.md name. Says what is missing where;
--- ends non-zero if anything is. Compares names, not arguments; runs no hook and needs no build.
+-- Compares three sets of names: bound ones (the functions in src/script that C gives to Lua, and
+-- the modules of lua/tidewire, which are loaded here with a fake of the C core), those that
+-- lua/types declares, and those in docs/scripting.md and docs/configuration.md. Compares no
+-- arguments, runs no hook and needs no build.
 
-local top = arg[1] or "."
-
-local function read(path)
-  local file <close> = assert(io.open(top .. "/" .. path), path .. " cannot be read")
-  return file:read "a"
-end
+package.path = arg[0]:match "^.*/" .. "?.lua;" .. package.path
+local checking = require "checking"
+local read, sorted, top = checking.read, checking.sorted, checking.top
 
 ---@alias names table<string, true>
-
----The keys in order.
-local function sorted(set)
-  local list = {}
-  for name in pairs(set) do list[#list + 1] = name end
-  table.sort(list)
-  return list
-end
-
-local problems = 0
 
 ---Every name of `here` must be in `there`.
 ---@param here names
@@ -36,8 +23,7 @@ local problems = 0
 local function compare(here, there, what, is, is_not)
   for _, name in ipairs(sorted(here)) do
     if not there[name] then
-      problems = problems + 1
-      print(("%s is %s, but not %s"):format(what:format(name), is, is_not))
+      checking.problem(nil, "%s is %s, but not %s", what:format(name), is, is_not)
     end
   end
 end
@@ -57,18 +43,16 @@ end
 ---The names in tables of functions, and those set on the module one by one as it is opened.
 local function c_names()
   local found = { core = {}, json_c = {}, jwt_c = {} }
-  local pipe = assert(io.popen(("cd '%s/src/script' && find * -name '*.c'"):format(top)))
-  for file in pipe:lines() do
-    local text = read("src/script/" .. file):gsub("/%*.-%*/", "")
+  for _, file in ipairs(checking.list("src/script", "*.c")) do
+    local text = read(file):gsub("/%*.-%*/", "")
     local names = found[module_of(file)]
     for list in text:gmatch "luaL_Reg[%w_%s]*%[%]%s*=%s*{(.-)};" do
       for name in list:gmatch '{%s*"([%w_]+)"' do names[name] = true end
     end
-    local opener = text:match "\nstatic int open_core(%b())" and text:match "\nstatic int open_core%b()%s*(%b{})"
+    local opener = text:match "\nstatic int open_core%b()%s*(%b{})"
       or text:match "\nint luaopen_[%w_]+%b()%s*(%b{})" or ""
     for name in opener:gmatch 'lua_setfield%(L, %-2, "([%a][%w_]*)"%)' do names[name] = true end
   end
-  assert(pipe:close(), "src/script could not be listed")
   return found
 end
 
@@ -112,7 +96,7 @@ local function upvalue(f, wanted)
   for i = 1, math.huge do
     local name, value = debug.getupvalue(f, i)
     if name == wanted then return value end
-    assert(name, "no upvalue " .. wanted .. ": lua/tidewire has changed, and this check must follow")
+    assert(name, "no upvalue " .. wanted .. ": follow lua/tidewire here")
   end
 end
 
@@ -141,9 +125,10 @@ local function lua_names()
     ["tidewire.jwt"] = keys(tw.jwt),
     ["tidewire.log"] = keys(tw.log),
     ["tidewire.Stats"] = keys(tw.stats()),
-    ["tidewire.Conn"] = merged(keys(upvalue(conn_index, "methods")), keys(upvalue(conn_index, "getters")),
-      { send = true }),
-    ["tidewire.Request"] = merged(keys(upvalue(getmetatable(request).__index, "fields")), keys(request)),
+    ["tidewire.Conn"] = merged(keys(upvalue(conn_index, "methods")),
+      keys(upvalue(conn_index, "getters")), { send = true }),
+    ["tidewire.Request"] = merged(keys(upvalue(getmetatable(request).__index, "fields")),
+      keys(request)),
     ["tidewire.Error"] = keys(errors.new("script", "text", "hook", "")),
     ["tidewire.Timer"] = merged(keys(getmetatable(timer).__index), { skipped = true }),
     ["tidewire.Room"] = merged(keys(getmetatable(room).__index), keys(room)),
@@ -203,7 +188,7 @@ end
 local function documented(code, names, prefix)
   local found = {}
   for name in pairs(names) do
-    if ("\n" .. code .. "\n"):find("%f[%w_]" .. prefix .. name .. "%f[^%w_]") then found[name] = true end
+    if code:find("%f[%w_]" .. prefix .. name .. "%f[^%w_]") then found[name] = true end
   end
   return found
 end
@@ -223,7 +208,8 @@ local SCRIPTING, CONFIGURATION = "docs/scripting.md", "docs/configuration.md"
 local scripting, configuration = code_of(SCRIPTING), code_of(CONFIGURATION)
 
 for module, names in pairs(c) do
-  compare_both(names, core_types["tidewire." .. module] or {}, module .. ".%s", "src/script", "lua/types/core.lua")
+  compare_both(names, core_types["tidewire." .. module] or {}, module .. ".%s", "src/script",
+    "lua/types/core.lua")
 end
 
 ---class -> where it is bound, how it is shown, and how docs/scripting.md names its members
@@ -255,23 +241,24 @@ for _, class in ipairs(sorted(public)) do
     compare(bound[class], found, shown, "bound in " .. place, "documented in " .. CONFIGURATION)
   end
 end
-compare(bound.hooks, documented(scripting, bound.hooks, ""), "the hook %s", "bound in lua/tidewire/load/options.lua",
-  "documented in " .. SCRIPTING)
+compare(bound.hooks, documented(scripting, bound.hooks, ""), "the hook %s",
+  "bound in lua/tidewire/load/options.lua", "documented in " .. SCRIPTING)
 
----Names that the docs use and the program does not have. A script's own fields of conn are no news, and
----the README's request.c is a file.
-local documents = { [SCRIPTING] = scripting, [CONFIGURATION] = configuration, ["README.md"] = code_of "README.md" }
+---Names that the docs use and the program does not have. Scripts have fields of conn of their own,
+---and the README's request.c is a file.
+local documents = { [SCRIPTING] = scripting, [CONFIGURATION] = configuration,
+  ["README.md"] = code_of "README.md" }
 for _, path in ipairs(sorted(documents)) do
   local code = documents[path]
-  compare(mentioned(code, "tw%."), bound["tidewire"], "tw.%s", "documented in " .. path, "bound")
-  compare(mentioned(code, "conn:"), bound["tidewire.Conn"], "conn:%s", "documented in " .. path, "bound")
+  local function compare_mentioned(prefix, class, what)
+    compare(mentioned(code, prefix), bound[class], what, "documented in " .. path, "bound")
+  end
+  compare_mentioned("tw%.", "tidewire", "tw.%s")
+  compare_mentioned("conn:", "tidewire.Conn", "conn:%s")
   if path ~= "README.md" then
-    compare(mentioned(code, "request%."), bound["tidewire.Request"], "request.%s", "documented in " .. path, "bound")
-    compare(mentioned(code, "err%."), bound["tidewire.Error"], "err.%s", "documented in " .. path, "bound")
+    compare_mentioned("request%.", "tidewire.Request", "request.%s")
+    compare_mentioned("err%.", "tidewire.Error", "err.%s")
   end
 end
 
-if problems > 0 then
-  print(("check_api: %d problem%s"):format(problems, problems == 1 and "" or "s"))
-  os.exit(1)
-end
+checking.finish()

@@ -8,7 +8,8 @@
 -- below, and at the README from its tour on. Whether what is said of a file is true is the reader's
 -- to judge.
 
-local top = arg[1] or "."
+package.path = arg[0]:match "^.*/" .. "?.lua;" .. package.path
+local checking = require "checking"
 
 ---The pages, and where in them the look begins.
 local pages = {
@@ -31,18 +32,9 @@ end
 ---Ends of names that are files wherever they stand in a text.
 local endings = { c = true, h = true, lua = true }
 
-local problems = 0
-local function problem(path, text, ...)
-  problems = problems + 1
-  print(("%s: %s"):format(path, text:format(...)))
-end
-
 ---Every file, and every folder that has one.
 local files, folders = {}, {}
-local list = ("cd '%s' && { git ls-files --cached --others --exclude-standard 2> /dev/null"
-  .. " || find . -type f -not -path './build/*' | sed 's,^[.]/,,'; }"):format(top)
-local pipe = assert(io.popen(list))
-for path in pipe:lines() do
+for _, path in ipairs(checking.all_files()) do
   files[#files + 1] = "/" .. path
   local folder = path:match "^(.*)/"
   while folder and not folders["/" .. folder] do
@@ -50,7 +42,6 @@ for path in pipe:lines() do
     folder = folder:match "^(.*)/"
   end
 end
-if not pipe:close() then problem(top, "the files could not be listed") end
 
 ---Is there a file or a folder whose path ends so?
 local known = {}
@@ -69,12 +60,12 @@ for _, name in ipairs(planned) do known[name] = true end
 
 ---The text of a page between two headings; nil where there is no page.
 local function read(page)
-  local file <close> = io.open(top .. "/" .. page.path)
-  if not file then return problem(page.path, "is missing") end
-  local text = file:read("a"):gsub("\n```lua\n.-\n```", "") -- examples have files of their own
+  local text = checking.find_text(page.path)
+  if not text then return checking.problem(page.path, "is missing") end
+  text = text:gsub("\n```lua\n.-\n```", "") -- examples have files of their own
   if not page.from then return text end
   local from = text:find(page.from, 1, true)
-  if not from then return problem(page.path, "has no heading %q", page.from) end
+  if not from then return checking.problem(page.path, "has no heading %q", page.from) end
   return text:sub(from, text:find(page.to, from, true))
 end
 
@@ -92,18 +83,18 @@ local function each_name(text, visit)
   for word in text:gmatch "%]%(([^%s()#]+)" do path(word) end
 end
 
-local decisions = assert(io.popen(("cd '%s' && ls docs/decisions/*.md"):format(top)))
-for path in decisions:lines() do pages[#pages + 1] = { path = path } end
-if not decisions:close() then problem(top, "docs/decisions could not be listed") end
+for _, path in ipairs(checking.list("docs/decisions", "*.md")) do
+  pages[#pages + 1] = { path = path }
+end
 
 for _, page in ipairs(pages) do
   local text = read(page)
-  local told = {}
+  local seen = {}
   if text then
     each_name(text, function(name)
-      if not exists(name) and not told[name] then
-        told[name] = true
-        problem(page.path, "there is no %s", name)
+      if not exists(name) and not seen[name] then
+        seen[name] = true
+        checking.problem(page.path, "there is no %s", name)
       end
     end)
   end
@@ -111,19 +102,11 @@ end
 
 ---Every folder of the source, from the parts of src/ down, is named in the tour.
 local tour = read(pages[1]) or ""
-local missing = {}
-for folder in pairs(folders) do
+for _, folder in ipairs(checking.sorted(folders)) do
   local name = folder:match "^/(src/.+)$" or folder:match "^/(lua/tidewire/?.*)$"
   if name and not tour:find(name:gsub("[%-.]", "%%%0") .. "[/`)]") then
-    missing[#missing + 1] = name
+    checking.problem("README.md", "the tour of the source does not name %s", name)
   end
 end
-table.sort(missing)
-for _, name in ipairs(missing) do
-  problem("README.md", "the tour of the source does not name %s", name)
-end
 
-if problems > 0 then
-  print(("check_docs: %d problem%s"):format(problems, problems == 1 and "" or "s"))
-  os.exit(1)
-end
+checking.finish()

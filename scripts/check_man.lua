@@ -7,24 +7,14 @@
 -- src/server/settings.c, src/server/settings_help.c and man/tidewire.1. Prints what is missing and
 -- where, and fails then. Compares names, not sentences.
 
-local top = arg[1] or "."
-
-local function read(path)
-  local file <close> = assert(io.open(top .. "/" .. path), path .. " cannot be read")
-  return file:read "a"
-end
+package.path = arg[0]:match "^.*/" .. "?.lua;" .. package.path
+local checking = require "checking"
+local names, read = checking.names, checking.read
 
 ---The text of the manual page: no requests, no fonts, no escapes.
 local function plain(roff)
   local text = roff:gsub("\n%.SH[^\n]*", ""):gsub("\n%.[A-Z]+", "\n")
   return (text:gsub("\\f[A-Z]", ""):gsub("\\%-", "-"):gsub('"', ""))
-end
-
----The names that match a pattern, as a set.
-local function names(text, pattern)
-  local found = {}
-  for name in text:gmatch(pattern) do found[name] = true end
-  return found
 end
 
 local source = read "src/server/settings.c"
@@ -59,16 +49,11 @@ local kinds = {
 }
 local also_options = { ["--help"] = true, ["--version"] = true }
 
-local problems = 0
 local function compare(here, there, what, path, other_path)
-  local missing = {}
-  for name in pairs(here) do
-    if not there[name] then missing[#missing + 1] = name end
-  end
-  table.sort(missing)
-  for _, name in ipairs(missing) do
-    problems = problems + 1
-    print(("the %s %s is in %s, but not in %s"):format(what, name, path, other_path))
+  for _, name in ipairs(checking.sorted(here)) do
+    if not there[name] then
+      checking.problem(nil, "the %s %s is in %s, but not in %s", what, name, path, other_path)
+    end
   end
 end
 
@@ -103,7 +88,4 @@ compare(in_help, commands, "command", texts[2].path, texts[1].path)
 compare(commands, in_page, "command", texts[1].path, texts[3].path)
 compare(in_page, commands, "command", texts[3].path, texts[1].path)
 
-if problems > 0 then
-  print(("check_man: %d problem%s"):format(problems, problems == 1 and "" or "s"))
-  os.exit(1)
-end
+checking.finish()

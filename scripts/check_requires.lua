@@ -1,16 +1,17 @@
--- Checks the floors of the Lua library against its `require` lines: modules of base/ and load/
--- require only each other, base/ none of load/, and so neither reaches tidewire.core; no circle of
--- modules requires itself.
+-- Checks the layers of the Lua library against its `require` lines: modules of base/ and load/
+-- require only each other, base/ none of load/, so neither reaches tidewire.core; and no modules
+-- require each other.
 --
---   lua5.4 scripts/check_requires.lua [TOP]      TOP: the folder that holds lua/tidewire (default: .)
+--   lua5.4 scripts/check_requires.lua [TOP]      TOP: the top of the source tree (default: .)
 --
--- Reads text and runs no module. Every call of `require` with a name in quotes counts, wherever it
--- stands but in comments and in messages. A new folder of lua/tidewire that must not see all others
--- goes into the table below.
+-- Reads text and runs no module. Every call of `require` with a name in quotes counts, except in
+-- comments and in messages. A folder of lua/tidewire that must not see all others goes into the
+-- table below.
 
-local top = arg[1] or "."
+package.path = arg[0]:match "^.*/" .. "?.lua;" .. package.path
+local checking = require "checking"
 
----What the modules of a folder may require of the library. Folders that are not here may require all.
+---What the modules of a folder may require of the library. Other folders may require all.
 ---@type table<string, string[]>
 local may_see = {
   base = { "base" },
@@ -20,86 +21,49 @@ local may_see = {
 ---The modules that C makes.
 local of_c = { ["tidewire.core"] = true, ["tidewire.json_c"] = true, ["tidewire.jwt_c"] = true }
 
-local problems = 0
-local function problem(file, line, text, ...)
-  problems = problems + 1
-  print(("%s:%d: %s"):format(file, line, text:format(...)))
+---The names of modules that a line of code requires: require "x", require("x"),
+---pcall(require, "x"), raw_require "x".
+local function required(line)
+  line = line:gsub("%-%-.*", ""):gsub("'[^'\"]*\"[^']*'", "''") -- nor what a message quotes
+  return line:gmatch "require[%s(,]+[\"'](tidewire[%w_.]*)[\"']"
 end
 
-local function contains(list, value)
-  for _, item in ipairs(list) do
-    if item == value then return true end
-  end
-  return false
-end
-
----@class Module
----@field name string
----@field file string
----@field folder string|nil                        "load" of lua/tidewire/load/app.lua
----@field requires { name: string, line: integer }[]
-
----@return Module[] modules  in the order of their paths
-local function read_modules()
-  local modules = {}
-  local pipe = assert(io.popen(("cd '%s' && find lua/tidewire -name '*.lua' | sort"):format(top)))
-  for file in pipe:lines() do
-    local module = {
-      name = file:gsub("^lua/", ""):gsub("%.lua$", ""):gsub("/init$", ""):gsub("/", "."),
-      file = file, folder = file:match "^lua/tidewire/([^/]+)/", requires = {},
-    }
-    local number = 0
-    for line in io.lines(top .. "/" .. file) do
-      number = number + 1
-      line = line:gsub("%-%-.*", ""):gsub("'[^'\"]*\"[^']*'", "''") -- nor what a message quotes
-      -- require "x", require("x"), pcall(require, "x"): also under another name, raw_require
-      for name in line:gmatch "require[%s(,]+[\"'](tidewire[%w_.]*)[\"']" do
-        table.insert(module.requires, { name = name, line = number })
-      end
-    end
-    modules[#modules + 1] = module
-  end
-  assert(pipe:close() and #modules > 0, "lua/tidewire could not be listed")
-  return modules
-end
-
-local modules = read_modules()
-local by_name = {}
-for _, module in ipairs(modules) do by_name[module.name] = module end
-
-for _, module in ipairs(modules) do
-  local allowed = may_see[module.folder]
-  for _, required in ipairs(module.requires) do
-    local other = by_name[required.name]
-    if not other and not of_c[required.name] then
-      problem(module.file, required.line, 'require "%s": there is no such module', required.name)
-    elseif allowed and not (other and contains(allowed, other.folder)) then
-      problem(module.file, required.line, 'require "%s": modules of %s/ may require those of %s/ only', required.name,
-        module.folder, table.concat(allowed, "/, "))
+---module -> its file, its folder ("load" of lua/tidewire/load/app.lua), what it requires
+local names, files, folders, requires = {}, {}, {}, {}
+for _, file in ipairs(checking.list("lua/tidewire", "*.lua")) do
+  local module = file:gsub("^lua/", ""):gsub("%.lua$", ""):gsub("/init$", ""):gsub("/", ".")
+  names[#names + 1] = module
+  files[module], folders[module] = file, file:match "^lua/tidewire/([^/]+)/"
+  requires[module] = {}
+  local number = 0
+  for line in checking.read(file):gmatch "([^\n]*)\n?" do
+    number = number + 1
+    for name in required(line) do
+      table.insert(requires[module], { name = name, line = number })
     end
   end
 end
 
-local state = {}
-local function visit(module, trail)
-  state[module.name] = "open"
-  trail[#trail + 1] = module.name
-  for _, required in ipairs(module.requires) do
-    if state[required.name] == "open" then
-      problem(module.file, required.line, 'require "%s" closes a circle: %s -> %s', required.name,
-        table.concat(trail, " -> "), required.name)
-    elseif by_name[required.name] and not state[required.name] then
-      visit(by_name[required.name], trail)
-    end
-  end
-  trail[#trail] = nil
-  state[module.name] = "done"
-end
-for _, module in ipairs(modules) do
-  if not state[module.name] then visit(module, {}) end
+local function problem(module, link, text, ...)
+  local where = ("%s:%d"):format(files[module], link.line)
+  checking.problem(where, 'require "%s"' .. text, link.name, ...)
 end
 
-if problems > 0 then
-  print(("check_requires: %d problem%s"):format(problems, problems == 1 and "" or "s"))
-  os.exit(1)
+for _, module in ipairs(names) do
+  local allowed = may_see[folders[module]]
+  for _, link in ipairs(requires[module]) do
+    local exists = files[link.name] ~= nil
+    if not exists and not of_c[link.name] then
+      problem(module, link, ": there is no such module")
+    elseif allowed and not (exists and checking.contains(allowed, folders[link.name])) then
+      problem(module, link, ": modules of %s/ may require those of %s/ only", folders[module],
+        table.concat(allowed, "/, "))
+    end
+  end
 end
+
+checking.circles(names, requires, function(module, link, circle)
+  problem(module, link, " closes a circle: %s", circle)
+end)
+
+checking.finish()

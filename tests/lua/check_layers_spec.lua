@@ -56,15 +56,15 @@ describe("scripts/check_layers.lua", function()
 
   local wrong = {
     { "an arrow that goes up", "base/mem.h", '#include "core/hub/hub.h"',
-      "src/base/mem.h:1: .* base may not see core" },
+      "src/base/mem.h:1: .* base may not include core" },
     { "an edge that sees another edge", "net/ws/ws.c", '\n#include "script/vm/vm.h"',
-      "src/net/ws/ws.c:2: .* net may not see script" },
+      "src/net/ws/ws.c:2: .* net may not include script" },
     { "main that goes past the server", "main.c", '#include "core/hub/hub.h"',
-      "src/main.c:1: .* main may not see core" },
-    { "an arrow that goes up between rooms", "core/bus/bus.h", '#include "core/hub/hub.h"',
-      "src/core/bus/bus.h:1: .* core/bus may not see core/hub, only frames" },
-    { "a room that is not in the picture", "core/attic/x.c", "",
-      "the room 'core/attic' is not in the picture" },
+      "src/main.c:1: .* main may not include core" },
+    { "an arrow that goes up between folders", "core/bus/bus.h", '#include "core/hub/hub.h"',
+      "src/core/bus/bus.h:1: .* core/bus may not include core/hub, only frames" },
+    { "a folder that no table names", "core/attic/x.c", "",
+      "scripts/layers.lua does not name the folder 'core/attic'" },
     { "a private header in another part", "net/ws/ws.c", '#include "core/hub/inbox.h"',
       "src/net/ws/ws.c:1: .* private to src/core/hub" },
     { "a function of libwebsockets elsewhere", "net/ws/ws.c", "int a = lws_service(0, 0);",
@@ -79,7 +79,7 @@ describe("scripts/check_layers.lua", function()
       "threads only in src/server" },
     { "signals outside server", "net/ws/ws.c", "#include <signal.h>", "signals only in src/server" },
     { "a loop where none is needed", "core/hub/hub.h", "#include <uv.h>", "tested without a loop" },
-    { "a part that is not in the picture", "extra/x.c", "", "the part 'extra' is not in the picture" },
+    { "a part that no table names", "extra/x.c", "", "scripts/layers.lua does not name the part 'extra'" },
     { "a file that is not there", "core/hub/hub.h", '#include "base/memory.h"', "no such file in src/" },
   }
   for _, case in ipairs(wrong) do

@@ -1,0 +1,101 @@
+-- layers.lua -- the layers of src/: which part and which folder may include which, and where each
+-- foreign library is used.
+--
+-- scripts/check_layers.lua compares the code with these tables, tests/lua/docs_layers_spec.lua the
+-- picture of docs/architecture.md. A new part, folder or library goes in here first.
+
+local layers = {}
+
+---What a part, a folder of src/, may include of the other parts.
+---@type table<string, string[]>
+layers.parts = {
+  base    = {},
+  core    = { "base" },
+  net     = { "base", "core" },
+  script  = { "base", "core" },
+  cluster = { "base", "core" },
+  server  = { "base", "core", "net", "script", "cluster" },
+  main    = { "base", "server" },
+}
+
+---What a folder of a part may include of the part's other folders. "." has the part's own files.
+---@type table<string, table<string, string[]>>
+layers.folders = {
+  base = {
+    ["."] = {},
+    log = { "." },
+  },
+  core = {
+    frames = {},
+    store = {},
+    bus = { "frames" },
+    http = {},
+    hub = { "frames", "bus", "http" },
+  },
+  net = {
+    socket = {},
+    http = { "socket" },
+    ws = { "socket", "http" },
+    listen = { "socket", "http" },
+    client = { "http" },
+  },
+  script = {
+    json = {},
+    jwt = {},
+    http_client = {},
+    vm = { "json", "jwt", "http_client" },
+    bind = { "vm", "json", "http_client" },
+  },
+  cluster = {
+    ["."] = {},
+  },
+  server = {
+    listen = {},
+    workers = { "listen" },
+    upgrade = { "listen" },
+    watch = {},
+    ["."] = { "listen", "workers", "upgrade", "watch" },
+    cli = { ".", "upgrade" },
+  },
+  main = {
+    ["."] = {},
+  },
+}
+
+---Headers that only the files of the same folder include.
+---@type table<string, true>
+layers.private = {
+  ["core/bus/bus_parts.h"] = true,
+  ["core/hub/conn.h"] = true,
+  ["core/hub/hub_close.h"] = true,
+  ["core/hub/hub_internal.h"] = true,
+  ["core/hub/inbox.h"] = true,
+  ["core/hub/room.h"] = true,
+}
+
+---Libraries and functions of the system that only some parts, folders or files use (`places`):
+---patterns for the name in #include <...>, and for words of the code.
+---@type { what: string, places: string[], headers: string[], words: string[]|nil }[]
+layers.foreign = {
+  { places = { "net/socket/transport.c" }, what = "libwebsockets", headers = { "^libwebsockets" },
+    words = { "lws_[%w_]+", "LWS_[%w_]+" } },
+  { places = { "net/socket/tls.c", "net/socket/certificate.c", "net/client/client_socket.c",
+               "net/client/ws_client.c", "net/http/handshake.c" },
+    what = "OpenSSL", headers = { "^openssl/" } },
+  { places = { "script" }, what = "Lua",
+    headers = { "^lua%.h", "^lauxlib%.h", "^lualib%.h", "^lua5", "luv" } },
+  { places = { "script/jwt" }, what = "libjwt", headers = { "^jwt" } },
+  { places = { "script/http_client" }, what = "libcurl", headers = { "^curl/" } },
+  { places = { "cluster" }, what = "Redis", headers = { "hiredis" } },
+  { places = { "server" }, what = "threads", headers = { "^pthread%.h", "^threads%.h" },
+    words = { "uv_thread_create", "pthread_create", "thrd_create" } },
+  { places = { "server", "base/signal_mask.h" }, what = "signals",
+    headers = { "^signal%.h", "^sys/signalfd%.h" },
+    words = { "uv_signal_init", "uv_signal_start", "sigaction" } },
+}
+
+---Files of core that are tested without a loop, by their names.
+---@type table<string, true>
+layers.without_loop = { message = true, outq = true, conn = true, room = true, hub = true }
+
+return layers
