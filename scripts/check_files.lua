@@ -1,6 +1,6 @@
 -- Checks what every source file must have: a first comment that says what the file is for, no
--- blanks at the ends of lines, no tabs, a newline at the end, lines of at most 100 columns. Warns of
--- files above 500 lines, which is no failure.
+-- blanks at the ends of lines, no tabs, a newline at the end, lines of at most 100 columns. Warns
+-- of files above 500 lines, which is no failure.
 --
 --   lua5.4 scripts/check_files.lua [TOP]         TOP: the folder to look at (default: .)
 --
