@@ -37,10 +37,9 @@ static enum opcode check_kind(lua_State *L, int index, enum opcode otherwise) {
         return otherwise;
     const char *kind = lua_tostring(L, index);
     const struct vm *vm = vm_of(L);
-    if (kind ==
-        vm->interned_text.bytes) /* short strings are the same bytes everywhere in a state */
+    if (kind == vm->conn_strings.text) /* short strings are the same bytes everywhere in a state */
         return OPCODE_TEXT;
-    if (kind == vm->interned_binary.bytes)
+    if (kind == vm->conn_strings.binary)
         return OPCODE_BINARY;
     return (enum opcode)luaL_error(L, "send: kind must be \"text\" or \"binary\", got %s",
                                    luaL_tolstring(L, index, NULL));
@@ -54,7 +53,7 @@ static void check_names(lua_State *L, int index) {
     while (lua_next(L, index)) { /* name, value */
         lua_pop(L, 1);
         const char *name = lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1) : NULL;
-        if (name == vm->interned_key.bytes || name == vm->interned_kind.bytes)
+        if (name == vm->conn_strings.key || name == vm->conn_strings.kind)
             continue;
         luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_LOADED_TABLE);
         lua_getfield(L, -1, "tidewire.send_options");
@@ -183,17 +182,17 @@ static int conn_send(lua_State *L) {
     }
 }
 
-static struct interned keep_word(lua_State *L, const char *text) {
-    const char *bytes = lua_pushstring(L, text);
-    return (struct interned){bytes, luaL_ref(L, LUA_REGISTRYINDEX)};
+/* A string that is never collected. */
+static const char *keep_string(lua_State *L, const char *text) {
+    const char *kept = lua_pushstring(L, text);
+    luaL_ref(L, LUA_REGISTRYINDEX);
+    return kept;
 }
 
 void bind_conn_push_senders(lua_State *L) {
     struct vm *vm = vm_of(L);
-    vm->interned_text = keep_word(L, "text");
-    vm->interned_binary = keep_word(L, "binary");
-    vm->interned_key = keep_word(L, "key");
-    vm->interned_kind = keep_word(L, "kind");
+    vm->conn_strings = (struct bind_conn_strings){keep_string(L, "text"), keep_string(L, "binary"),
+                                                  keep_string(L, "key"), keep_string(L, "kind")};
     lua_newtable(L); /* senders */
     static const char *const codecs[] = {"text", "binary", "json"};
     for (size_t i = 0; i < sizeof codecs / sizeof *codecs; i++) {
@@ -344,7 +343,7 @@ static int core_endpoint(lua_State *L) {
         .has_timeout = flag_field(L, "has_timeout"),
         .has_drain = flag_field(L, "has_drain"),
         .has_reload = flag_field(L, "has_reload"),
-        .generation = vm_of(L)->generation,
+        .generation = vm_generation(vm_of(L)),
     };
     struct hub *hub = vm_of(L)->hub;
     bool is_known = !lua_isnoneornil(L, 2);
@@ -357,7 +356,7 @@ static int core_endpoint(lua_State *L) {
     endpoint.path = mem_strdup(path);
     budget_lower(vm_of(L), endpoint.handler_timeout_ns);
     if (is_known)
-        vm_of(L)->codec_closed += hub_change_endpoint(hub, number, &endpoint);
+        vm_load_count_closed(vm_of(L), hub_change_endpoint(hub, number, &endpoint));
     else
         number = hub_add_endpoint(hub, &endpoint);
     lua_pushinteger(L, number);

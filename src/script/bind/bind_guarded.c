@@ -78,7 +78,7 @@ static const char *why_not_closed(lua_State *L, lua_State *co) {
 
 /* The coroutine is a hook's: one that waits fails, others have ended. */
 static int close_task(lua_State *L, struct task *task) {
-    if (task->waiting && (task->event == EVENT_LOAD || task->event == EVENT_RELOAD))
+    if (task->waiting && vm_is_loading(task))
         return luaL_error(L, "cannot close the coroutine that loads the app");
     if (task->waiting)
         vm_abort_task(task);
@@ -190,10 +190,10 @@ static int on_dead(lua_State *L) {
     lua_pushvalue(L, 2);
     lua_pushnil(L);
     lua_rawset(L, 3); /* it may be marked again */
-    lua_rawgeti(L, LUA_REGISTRYINDEX, vm->dead_ref);
+    lua_rawgeti(L, LUA_REGISTRYINDEX, vm->finalizers.list_ref);
     lua_pushvalue(L, 2);
-    lua_rawseti(L, -2, vm->dead_after);
-    vm->dead_after++;
+    lua_rawseti(L, -2, vm->finalizers.after);
+    vm->finalizers.after++;
     return 0;
 }
 
@@ -265,16 +265,16 @@ static int guarded_debug_setmetatable(lua_State *L) {
 }
 
 bool bind_guarded_has_finalizers(const struct vm *vm) {
-    return vm->dead_first < vm->dead_after;
+    return vm->finalizers.first < vm->finalizers.after;
 }
 
 /* Runs the finalizer of an object, which is taken from the list on top of L. */
 static void finalize(struct vm *vm, lua_State *L) {
     struct task *task = vm_task(vm, EVENT_FINALIZER, 0);
-    lua_rawgeti(L, -1, vm->dead_first);
+    lua_rawgeti(L, -1, vm->finalizers.first);
     lua_pushnil(L);
-    lua_rawseti(L, -3, vm->dead_first);
-    vm->dead_first++;
+    lua_rawseti(L, -3, vm->finalizers.first);
+    vm->finalizers.first++;
     lua_xmove(L, task->co, 1); /* its stack: object */
     if (lua_getmetatable(task->co, 1)) {
         lua_pushliteral(task->co, "__gc");
@@ -292,7 +292,7 @@ void bind_guarded_run_finalizers(struct vm *vm) {
     if (!bind_guarded_has_finalizers(vm))
         return;
     lua_State *L = vm->L;
-    lua_rawgeti(L, LUA_REGISTRYINDEX, vm->dead_ref);
+    lua_rawgeti(L, LUA_REGISTRYINDEX, vm->finalizers.list_ref);
     for (int i = 0; i < FINALIZERS_A_TURN && bind_guarded_has_finalizers(vm); i++)
         finalize(vm, L);
     lua_pop(L, 1);
@@ -311,7 +311,7 @@ static int core_set_budgets(lua_State *L) {
  * */
 static int core_runs_for(lua_State *L) {
     conn_id conn = (conn_id)luaL_checkinteger(L, 1);
-    struct task *task = vm_of(L)->current;
+    struct task *task = vm_current(vm_of(L));
     if (task != NULL)
         task->owner = conn;
     return 0;
@@ -321,8 +321,9 @@ static int core_runs_for(lua_State *L) {
 static int core_runs_at(lua_State *L) {
     struct vm *vm = vm_of(L);
     const struct endpoint *endpoint = hub_endpoint(vm->hub, (uint32_t)luaL_checkinteger(L, 1));
-    if (endpoint != NULL && vm->current != NULL)
-        vm->current->budget_ns = endpoint->handler_timeout_ns;
+    struct task *task = vm_current(vm);
+    if (endpoint != NULL && task != NULL)
+        task->budget_ns = endpoint->handler_timeout_ns;
     return 0;
 }
 
@@ -341,8 +342,8 @@ void bind_guarded_open(struct vm *vm) {
     lua_setfield(L, -2, "__gc");
     lua_rawsetp(L, LUA_REGISTRYINDEX, &sentinel_metatable_key);
     lua_newtable(L);
-    vm->dead_ref = luaL_ref(L, LUA_REGISTRYINDEX);
-    vm->dead_first = vm->dead_after = 1;
+    vm->finalizers.list_ref = luaL_ref(L, LUA_REGISTRYINDEX);
+    vm->finalizers.first = vm->finalizers.after = 1;
 }
 
 static void add(lua_State *L, const char *name, lua_CFunction function) {

@@ -31,8 +31,9 @@ static int core_http_check_url(lua_State *L) {
  * at which all files are asked for anew. */
 static long trust_seconds(const struct vm *vm) {
     enum { DAY = 24 * 60 * 60 };
-    uint64_t seconds = (clock_monotonic_ns() - vm->activated_ns) / 1000000000u;
-    return vm->activated_ns == 0 || seconds > DAY ? DAY : (long)seconds;
+    uint64_t activated_ns = vm_load_activated_ns(vm);
+    uint64_t seconds = (clock_monotonic_ns() - activated_ns) / 1000000000u;
+    return activated_ns == 0 || seconds > DAY ? DAY : (long)seconds;
 }
 
 /* core.http_begin(task, url, method, headers, body|nil, seconds, max_bytes, redirects)
@@ -94,6 +95,11 @@ static int core_http_end(lua_State *L) {
     if (vm->http != NULL)
         http_client_end(vm->http, number);
     return 0;
+}
+
+void bind_http_client_end_all(struct vm *vm) {
+    http_client_free(vm->http);
+    vm->http = NULL;
 }
 
 const luaL_Reg bind_http_client_functions[] = {

@@ -61,10 +61,6 @@ void core_guard_children(lua_State *L) {
 
 /* ---- the end ---- */
 
-static bool is_loading(const struct task *task) {
-    return task != NULL && (task->event == EVENT_LOAD || task->event == EVENT_RELOAD);
-}
-
 static int exit_code(lua_State *L) {
     if (lua_isboolean(L, 1))
         return lua_toboolean(L, 1) ? EXIT_SUCCESS : EXIT_FAILURE;
@@ -75,7 +71,8 @@ static int exit_code(lua_State *L) {
 static int guarded_exit(lua_State *L) {
     struct vm *vm = vm_of(L);
     int code = exit_code(L);
-    if (is_loading(vm->current))
+    const struct task *task = vm_current(vm);
+    if (vm_is_loading(task))
         return luaL_error(L,
                           "os.exit(%d) while the app is loaded: an app that cannot be loaded says "
                           "so by error(\"why\")",
@@ -83,8 +80,8 @@ static int guarded_exit(lua_State *L) {
     luaL_where(L, 1);
     struct log_line line;
     log_begin(&line, LOG_INFO, "exit");
-    if (vm->current != NULL && vm->current->owner != 0)
-        log_conn(&line, vm->current->owner);
+    if (task != NULL && task->owner != 0)
+        log_conn(&line, task->owner);
     log_int(&line, "code", code);
     log_str(&line, "why", "a script has called os.exit: the server drains");
     size_t len;

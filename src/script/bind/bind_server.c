@@ -23,7 +23,7 @@ static void log_field(struct log_line *line, lua_State *L, int key, int value, c
     } else if (lua_type(L, value) == LUA_TSTRING) {
         const char *text = lua_tolstring(L, value, &len);
         if (why != NULL && strcmp(name, "traceback") == 0)
-            trace_log(line, vm_of(L)->sources, why, text);
+            trace_log(line, vm_sources(vm_of(L)), why, text);
         else
             log_bytes(line, name, text, len);
     }
@@ -32,7 +32,7 @@ static void log_field(struct log_line *line, lua_State *L, int key, int value, c
 /* The generation of the code that says something of a connection: of that which runs, but no newer
  * than its endpoint's, which may be no more and keep its code. */
 static unsigned generation_of(const struct vm *vm, conn_id id) {
-    unsigned current = vm->current == NULL ? vm->generation : vm->current->generation;
+    unsigned current = vm_current_generation(vm);
     const struct endpoint *endpoint = hub_find_endpoint(vm->hub, id);
     return endpoint != NULL && endpoint->generation < current ? endpoint->generation : current;
 }
@@ -51,7 +51,7 @@ static int core_log(lua_State *L) {
     luaL_argcheck(L, level >= LOG_DEBUG && level <= LOG_ERROR, 1, "0 to 3 expected");
     conn_id conn = (conn_id)luaL_optinteger(L, 3, 0);
     const struct vm *vm = vm_of(L);
-    const struct task *current = vm->current;
+    const struct task *current = vm_current(vm);
     if (conn == 0 && current != NULL)
         conn = current->conn;
     int top = lua_gettop(L);

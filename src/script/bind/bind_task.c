@@ -6,17 +6,17 @@
 /* core.task() -> the running hook's integer | nil, why it cannot wait */
 static int core_task(lua_State *L) {
     struct vm *vm = vm_of(L);
-    if (vm->must_answer) {
+    if (vm_must_return(vm)) {
         luaL_pushfail(L);
         lua_pushliteral(L, "validate must answer at once; do the slow part in on_start");
         return 2;
     }
-    if (vm->current == NULL) {
+    if (vm_current(vm) == NULL) {
         luaL_pushfail(L);
         lua_pushliteral(L, "nothing here can wait (a callback of luv's); use tw.spawn");
         return 2;
     }
-    lua_pushinteger(L, (lua_Integer)vm_task_number(vm->current));
+    lua_pushinteger(L, (lua_Integer)vm_task_number(vm_current(vm)));
     return 1;
 }
 

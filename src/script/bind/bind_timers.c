@@ -33,7 +33,8 @@ struct bind_timer {
     bool is_sleep;             /* it wakes a hook that waits, and is no timer of the script's */
 };
 
-struct timer_queue {
+struct bind_timers {
+    struct slots numbered; /* struct bind_timer, by its number */
     uv_timer_t wake;
     struct heap due;
     struct table places;
@@ -44,13 +45,13 @@ struct timer_queue {
 };
 
 /* Nanoseconds, more than ever before. */
-static uint64_t now_of(struct timer_queue *queue) {
+static uint64_t now_of(struct bind_timers *queue) {
     uint64_t now = clock_monotonic_ns();
     queue->now_ns = now > queue->now_ns ? now : queue->now_ns + 1;
     return queue->now_ns;
 }
 
-static struct bind_timer *first_of(const struct timer_queue *queue) {
+static struct bind_timer *first_of(const struct bind_timers *queue) {
     struct heap_node *node = heap_peek(&queue->due);
     return node == NULL ? NULL : HEAP_OWNER(node, struct bind_timer, due);
 }
@@ -58,7 +59,7 @@ static struct bind_timer *first_of(const struct timer_queue *queue) {
 /* ---- where repeating timers were started ---- */
 
 static struct timer_place *place_take(struct vm *vm, lua_State *L) {
-    struct table *places = &vm->timer_queue->places;
+    struct table *places = &vm->timers->places;
     struct slice text;
     vm_push_place(L, L);
     text.bytes = lua_tolstring(L, -1, &text.len);
@@ -82,14 +83,14 @@ static void place_give(struct vm *vm, struct timer_place *place) {
     stats_add(&hub_stats(vm->hub)->repeating_timers, (uint64_t)-1);
     if (--place->timers > 0)
         return;
-    table_remove(&vm->timer_queue->places, &place->in);
+    table_remove(&vm->timers->places, &place->in);
     mem_free(place);
 }
 
 void vm_timers(struct vm *vm, void (*f)(void *user, unsigned generation, const char *where),
                void *user) {
     uint32_t at = 0;
-    for (const struct bind_timer *timer; (timer = slots_next(&vm->timers, &at)) != NULL;)
+    for (const struct bind_timer *timer; (timer = slots_next(&vm->timers->numbered, &at)) != NULL;)
         if (!timer->is_sleep)
             f(user, timer->generation, timer->place == NULL ? NULL : timer->place->text);
 }
@@ -98,15 +99,15 @@ void vm_timers(struct vm *vm, void (*f)(void *user, unsigned generation, const c
 
 static void end(struct vm *vm, struct bind_timer *timer) {
     place_give(vm, timer->place);
-    slots_remove(&vm->timers, timer->number);
-    heap_remove(&vm->timer_queue->due, &timer->due);
+    slots_remove(&vm->timers->numbered, timer->number);
+    heap_remove(&vm->timers->due, &timer->due);
     mem_free(timer);
 }
 
 /* ---- the turn ---- */
 
 /* Moves a repeating timer on. Returns how many ticks are left out. */
-static uint64_t move_on(struct timer_queue *queue, struct bind_timer *timer) {
+static uint64_t move_on(struct bind_timers *queue, struct bind_timer *timer) {
     uint64_t now = now_of(queue), next = timer->due.key + timer->period_ns, skipped = 0;
     if (next <= now) {
         skipped = (now - next) / timer->period_ns + 1;
@@ -124,13 +125,13 @@ static void fire(struct vm *vm, struct bind_timer *timer) {
     if (timer->period_ns == 0)
         end(vm, timer);
     else
-        skipped = move_on(vm->timer_queue, timer);
+        skipped = move_on(vm->timers, timer);
     lua_pushinteger(task->co, (lua_Integer)skipped);
     vm_run_hook(task, 2);
 }
 
 void bind_timers_run(struct vm *vm) {
-    struct timer_queue *queue = vm->timer_queue;
+    struct bind_timers *queue = vm->timers;
     queue->luv_began_ns = 0;
     struct bind_timer *timer = first_of(queue);
     if (timer == NULL)
@@ -150,7 +151,7 @@ static void on_wake(uv_timer_t *wake) {
 }
 
 void bind_timers_arm(struct vm *vm) {
-    struct timer_queue *queue = vm->timer_queue;
+    struct bind_timers *queue = vm->timers;
     const struct bind_timer *timer = first_of(queue);
     if (timer == NULL) {
         uv_timer_stop(&queue->wake);
@@ -161,7 +162,7 @@ void bind_timers_arm(struct vm *vm) {
 }
 
 bool bind_timers_wait(const struct vm *vm) {
-    return first_of(vm->timer_queue) != NULL;
+    return first_of(vm->timers) != NULL;
 }
 
 /* ---- for Lua ---- */
@@ -170,7 +171,7 @@ bool bind_timers_wait(const struct vm *vm) {
  * waits. */
 static int core_timer(lua_State *L) {
     struct vm *vm = vm_of(L);
-    struct timer_queue *queue = vm->timer_queue;
+    struct bind_timers *queue = vm->timers;
     lua_Number seconds = luaL_checknumber(L, 1);
     bool repeats = lua_toboolean(L, 2);
     luaL_argcheck(L, seconds >= 0 && seconds <= 1e9, 1, "seconds from 0 to 1e9 expected");
@@ -178,9 +179,9 @@ static int core_timer(lua_State *L) {
     struct bind_timer *timer = mem_zalloc(sizeof *timer);
     uint64_t ns = (uint64_t)(seconds * 1e9);
     timer->period_ns = repeats ? ns : 0;
-    timer->generation = vm->current == NULL ? vm->generation : vm->current->generation;
+    timer->generation = vm_current_generation(vm);
     timer->is_sleep = lua_toboolean(L, 3);
-    timer->number = slots_add(&vm->timers, timer);
+    timer->number = slots_add(&vm->timers->numbered, timer);
     if (timer->number == 0) {
         mem_free(timer);
         return luaL_error(L, "too many timers");
@@ -195,7 +196,7 @@ static int core_timer(lua_State *L) {
 /* core.timer_cancel(integer) -> boolean: was it running? */
 static int core_timer_cancel(lua_State *L) {
     struct vm *vm = vm_of(L);
-    struct bind_timer *timer = slots_find(&vm->timers, (uint64_t)luaL_checkinteger(L, 1));
+    struct bind_timer *timer = slots_find(&vm->timers->numbered, (uint64_t)luaL_checkinteger(L, 1));
     if (timer != NULL)
         end(vm, timer);
     lua_pushboolean(L, timer != NULL);
@@ -205,7 +206,7 @@ static int core_timer_cancel(lua_State *L) {
 /* core.luv_slice_over() -> boolean: timers of luv's have had their slice of this turn. The first
  * that asks begins it. */
 static int core_luv_slice_over(lua_State *L) {
-    struct timer_queue *queue = vm_of(L)->timer_queue;
+    struct bind_timers *queue = vm_of(L)->timers;
     uint64_t now = clock_monotonic_ns();
     if (queue->luv_began_ns == 0)
         queue->luv_began_ns = now;
@@ -223,16 +224,16 @@ const luaL_Reg bind_timers_functions[] = {
 /* ---- life ---- */
 
 void bind_timers_open(struct vm *vm) {
-    vm->timer_queue = mem_zalloc(sizeof *vm->timer_queue);
-    uv_timer_init(vm->loop, &vm->timer_queue->wake);
-    vm->timer_queue->wake.data = vm->timer_queue;
+    vm->timers = mem_zalloc(sizeof *vm->timers);
+    uv_timer_init(vm->loop, &vm->timers->wake);
+    vm->timers->wake.data = vm->timers;
 }
 
 void bind_timers_end_all(struct vm *vm) {
     uint32_t at = 0;
-    for (struct bind_timer *timer; (timer = slots_next(&vm->timers, &at)) != NULL;)
+    for (struct bind_timer *timer; (timer = slots_next(&vm->timers->numbered, &at)) != NULL;)
         end(vm, timer);
-    uv_timer_stop(&vm->timer_queue->wake);
+    uv_timer_stop(&vm->timers->wake);
 }
 
 static void on_closed(uv_handle_t *wake) {
@@ -241,8 +242,9 @@ static void on_closed(uv_handle_t *wake) {
 
 void bind_timers_close(struct vm *vm) {
     bind_timers_end_all(vm);
-    heap_close(&vm->timer_queue->due);
-    table_close(&vm->timer_queue->places);
-    uv_close((uv_handle_t *)&vm->timer_queue->wake, on_closed);
-    vm->timer_queue = NULL;
+    slots_close(&vm->timers->numbered);
+    heap_close(&vm->timers->due);
+    table_close(&vm->timers->places);
+    uv_close((uv_handle_t *)&vm->timers->wake, on_closed);
+    vm->timers = NULL;
 }

@@ -77,16 +77,12 @@ uint64_t budget_least_ns(const struct budget *budget) {
 
 /* ---- on the worker's thread: is it over? ---- */
 
-static bool is_loading(const struct task *task) {
-    return task != NULL && (task->event == EVENT_LOAD || task->event == EVENT_RELOAD);
-}
-
 /* What the run that is under way may take. */
 static uint64_t allowed_ns(struct vm *vm) {
-    const struct task *task = vm->current;
+    const struct task *task = vm_current(vm);
     if (task == NULL)
         return vm->budget.handler_ns;
-    if (is_loading(task))
+    if (vm_is_loading(task))
         return vm->budget.load_ns;
     if (task->budget_ns != 0)
         return task->budget_ns;
@@ -147,11 +143,11 @@ static void add_traceback(struct budget *budget, lua_State *L) {
 /* The run is over, here. */
 static void note(struct vm *vm, lua_State *L, lua_Debug *activation) {
     struct budget *budget = &vm->budget;
-    const struct task *task = vm->current;
+    const struct task *task = vm_current(vm);
     budget->state = BUDGET_OVER;
     add_traceback(budget, L);
     lua_getinfo(L, "Sl", activation);
-    bool is_file = is_loading(task) && activation->source[0] == '@'; /* not shortened, then */
+    bool is_file = vm_is_loading(task) && activation->source[0] == '@'; /* not shortened, then */
     lua_pushfstring(L, "%s:%d: ", is_file ? activation->source + 1 : activation->short_src,
                     activation->currentline);
     budget->where = mem_strdup(lua_tostring(L, -1));
@@ -163,7 +159,7 @@ static void on_count(lua_State *L, lua_Debug *activation) {
     struct budget *budget = &vm->budget;
     if (!budget_is_over(budget) && !has_ended(vm)) {
         lua_sethook(L, NULL, 0, 0);
-        reload_ask(vm->current);
+        vm_load_set_hook(vm_current(vm));
         return;
     }
     if (budget_is_library(L, activation) && is_spared(budget)) {
@@ -272,8 +268,7 @@ static int close_all(lua_State *L) {
 
 static void close_left_behind(struct vm *vm, struct task *task) {
     lua_State *L = vm->L;
-    struct task *outer_task = vm->current;
-    vm->current = task; /* its budget holds */
+    struct task *outer_task = vm_replace_current(vm, task); /* its budget holds */
     lua_sethook(L, NULL, 0, 0);
     lua_State *outer = budget_enter(&vm->budget, L);
     lua_pushcfunction(L, close_all);
@@ -286,7 +281,7 @@ static void close_left_behind(struct vm *vm, struct task *task) {
         lua_pop(L, 1); /* out of memory, or over again */
     budget_leave(&vm->budget, outer);
     lua_sethook(L, NULL, 0, 0);
-    vm->current = outer_task;
+    vm_replace_current(vm, outer_task);
 }
 
 /* Forgets what was noted. */
@@ -308,7 +303,7 @@ static void take_overrun(struct budget *budget, struct overrun *overrun) {
 
 void budget_end(struct vm *vm, struct task *task, struct overrun *overrun) {
     struct budget *budget = &vm->budget;
-    bool is_outermost = atomic_load_explicit(&budget->running, memory_order_relaxed) == NULL;
+    bool is_outermost = budget_running(budget) == NULL;
     take_overrun(budget, overrun);
     if (is_outermost)
         begin_anew(budget);
@@ -321,12 +316,11 @@ void budget_end(struct vm *vm, struct task *task, struct overrun *overrun) {
 
 bool budget_close(struct task *task, struct overrun *overrun) {
     struct vm *vm = task->vm;
-    struct task *outer_task = vm->current;
-    vm->current = task;
-    bool is_outermost = atomic_load_explicit(&vm->budget.running, memory_order_relaxed) == NULL;
+    struct task *outer_task = vm_replace_current(vm, task);
+    bool is_outermost = budget_running(&vm->budget) == NULL;
     lua_sethook(task->co, NULL, 0, 0);
     closing_reset(vm->L, task->co, false);
-    vm->current = outer_task;
+    vm_replace_current(vm, outer_task);
     if (!budget_is_over(&vm->budget)) {
         if (is_outermost)
             begin_anew(&vm->budget); /* it may have been late */
@@ -360,7 +354,7 @@ void overrun_log(struct vm *vm, const struct overrun *overrun, const char *hook,
     }
     log_str(&line, "hook", hook);
     log_str(&line, "why", lua_tostring(vm->L, -1));
-    trace_log(&line, vm->sources, NULL, overrun->traceback);
+    trace_log(&line, vm_sources(vm), NULL, overrun->traceback);
     log_end(&line);
     lua_pop(vm->L, 1);
 }

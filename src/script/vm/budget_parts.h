@@ -47,11 +47,28 @@ struct budget {
     int ended_count;
 };
 
+/* The coroutine that runs now; NULL: none. */
+static inline lua_State *budget_running(const struct budget *budget) {
+    return atomic_load_explicit(&budget->running, memory_order_relaxed);
+}
+
+static inline bool budget_holds(const struct budget *budget) {
+    return budget->state == BUDGET_HOLDS;
+}
+
+static inline bool budget_is_late(const struct budget *budget) {
+    return budget->state == BUDGET_LATE;
+}
+
+static inline bool budget_is_over(const struct budget *budget) {
+    return budget->state == BUDGET_OVER;
+}
+
 /* Before and after each lua_resume, lua_pcall and lua_resetthread that lets scripts run: `co` runs
  * from here on. Returns what ran before, which budget_leave() wants; NULL: nothing did, and it is a
  * run of its own. */
 static inline lua_State *budget_enter(struct budget *budget, lua_State *co) {
-    lua_State *outer = atomic_load_explicit(&budget->running, memory_order_relaxed);
+    lua_State *outer = budget_running(budget);
     atomic_store_explicit(&budget->running, co, memory_order_relaxed);
     if (outer == NULL) {
         uint64_t run = atomic_load_explicit(&budget->run, memory_order_relaxed);
@@ -76,10 +93,6 @@ void budget_free(struct vm *vm);
 /* Seconds of the app: of what belongs to no endpoint, and of loading. An endpoint has its own. */
 void budget_set(struct vm *vm, double handler_seconds, double load_seconds);
 void budget_lower(struct vm *vm, uint64_t ns); /* some run may take no more than this */
-
-static inline bool budget_is_over(const struct budget *budget) {
-    return budget->state == BUDGET_OVER;
-}
 
 /* Before budget_leave(), where lua_gethook() says that `co` was interrupted and it has come to its
  * end all the same, as nothing of Lua's was left to notice: is the run over? Then it is

@@ -177,7 +177,7 @@ static int reset(lua_State *co, lua_State *from) {
 
 int closing_reset(lua_State *L, lua_State *co, bool hooks_are_off) {
     struct vm *vm = vm_of(L);
-    lua_State *running = atomic_load_explicit(&vm->budget.running, memory_order_relaxed);
+    lua_State *running = budget_running(&vm->budget);
     struct closing closing = {.outer = vm->closing,
                               .co = co,
                               .by = running == NULL ? vm->L : running,

@@ -20,36 +20,41 @@ int core_fast_path(lua_State *L) {
         lua_settop(L, 2);
         ref = luaL_ref(L, LUA_REGISTRYINDEX);
     }
-    while (vm->fast_path_count <= (size_t)number) {
-        vm->fast_path =
-            mem_realloc(vm->fast_path, (vm->fast_path_count + 1) * sizeof *vm->fast_path);
-        vm->fast_path[vm->fast_path_count++] = LUA_NOREF;
+    struct fast_path *path = &vm->fast_path;
+    while (path->count <= (size_t)number) {
+        path->functions = mem_realloc(path->functions, (path->count + 1) * sizeof *path->functions);
+        path->functions[path->count++] = LUA_NOREF;
     }
-    luaL_unref(L, LUA_REGISTRYINDEX, vm->fast_path[number]);
-    vm->fast_path[number] = ref;
+    luaL_unref(L, LUA_REGISTRYINDEX, path->functions[number]);
+    path->functions[number] = ref;
     return 0;
 }
 
 void fast_path_open(struct vm *vm, lua_State *L) {
-    vm->conns_ref = luaL_ref(L, LUA_REGISTRYINDEX);
+    vm->fast_path.conns_ref = luaL_ref(L, LUA_REGISTRYINDEX);
+    lua_pushliteral(L, "text");
+    vm->fast_path.text_ref = luaL_ref(L, LUA_REGISTRYINDEX);
+    lua_pushliteral(L, "binary");
+    vm->fast_path.binary_ref = luaL_ref(L, LUA_REGISTRYINDEX);
 }
 
 void fast_path_close(struct vm *vm) {
-    mem_free(vm->fast_path);
+    mem_free(vm->fast_path.functions);
 }
 
 struct task *fast_path_task(struct vm *vm, conn_id id, bool binary, const char *bytes, size_t len) {
+    const struct fast_path *path = &vm->fast_path;
     uint32_t number = hub_find_endpoint(vm->hub, id)->number;
-    int function = number < vm->fast_path_count ? vm->fast_path[number] : LUA_NOREF;
+    int function = number < path->count ? path->functions[number] : LUA_NOREF;
     if (function == LUA_NOREF)
         return NULL;
     struct task *task = vm_task_of(vm, EVENT_MESSAGE, id, function);
     lua_State *co = task->co; /* handle_message */
-    lua_rawgeti(co, LUA_REGISTRYINDEX, vm->conns_ref);
+    lua_rawgeti(co, LUA_REGISTRYINDEX, path->conns_ref);
     lua_rawgeti(co, -1, (lua_Integer)id);
     lua_replace(co, -2); /* handle_message, conn */
     lua_pushlstring(co, bytes, len);
-    lua_rawgeti(co, LUA_REGISTRYINDEX, binary ? vm->interned_binary.ref : vm->interned_text.ref);
+    lua_rawgeti(co, LUA_REGISTRYINDEX, binary ? path->binary_ref : path->text_ref);
     task->is_fast_path = true;
     return task;
 }

@@ -1,4 +1,4 @@
-/* events.c -- the hub's news as events of dispatch.lua.
+/* vm_events.c -- the hub's news as events of dispatch.lua.
  *
  * Fills struct hub_events: each function pushes plain values and runs one coroutine. */
 #include "script/vm/vm_internal.h"
@@ -104,13 +104,9 @@ static void read_answer(lua_State *co, struct handshake_answer *answer) {
 
 static void on_handshake(void *user, conn_id id, const struct http_request *request,
                          struct handshake_answer *answer) {
-    struct vm *vm = user;
-    struct task *task = conn_task(vm, EVENT_HANDSHAKE, id);
+    struct task *task = conn_task(user, EVENT_HANDSHAKE, id);
     task->conn = 0; /* nothing to sleep in, nothing to end */
-    vm->must_answer = true;
-    enum vm_result result = vm_run(task, 1 + push_request(task->co, request));
-    vm->must_answer = false;
-    if (result == RUN_RETURNED) {
+    if (vm_run_to_end(task, 1 + push_request(task->co, request)) == RUN_RETURNED) {
         read_answer(task->co, answer);
         vm_task_done(task);
     }

@@ -1,4 +1,4 @@
-/* vm_run.c -- coroutines: how events enter Lua, sleep, wake and fail.
+/* vm_tasks.c -- tasks: how events enter Lua, sleep, wake and fail.
  *
  * Each event runs on a coroutine of its own from a pool, which is protected call and coroutine in
  * one. When it fails its stack is still there for the traceback; the error then becomes an event
@@ -24,6 +24,12 @@ enum { POOLED_TASKS = 256 };
 #define FAILED_ANSWER "{\"error\":\"The server failed to answer.\",\"status\":500}"
 
 static const char wait_marker; /* its address is the word */
+
+static const char *const event_names[EVENT_SPAWNED] = {
+#define X(upper, lower) [EVENT_##upper] = #lower,
+    VM_EVENTS(X)
+#undef X
+};
 
 static const char *const hook_names[EVENT_COUNT] = {
     [EVENT_LOAD] = "load",           [EVENT_STOP] = "on_stop",
@@ -79,10 +85,10 @@ void vm_push_wait_marker(lua_State *L) {
 }
 
 static struct task *take(struct vm *vm) {
-    if (!list_empty(&vm->pool)) {
-        struct task *task = LIST_OWNER(vm->pool.prev, struct task, link);
+    if (!list_empty(&vm->tasks.pool)) {
+        struct task *task = LIST_OWNER(vm->tasks.pool.prev, struct task, link);
         list_remove(&task->link);
-        vm->pooled--;
+        vm->tasks.pooled--;
         return task;
     }
     struct task *task = mem_zalloc(sizeof *task);
@@ -99,7 +105,7 @@ static struct task *new_task(struct vm *vm, enum vm_event event, conn_id conn) {
     task->conn = task->owner = conn;
     task->budget_ns = task->request = 0;
     task->event = event;
-    task->generation = vm->generation;
+    task->generation = vm_generation(vm);
     task->scope = 0;
     task->arguments = -1;
     task->is_fast_path = task->is_last = false;
@@ -113,13 +119,13 @@ struct task *vm_task_of(struct vm *vm, enum vm_event event, conn_id conn, int fu
 }
 
 struct task *vm_task(struct vm *vm, enum vm_event event, conn_id conn) {
-    return event < EVENT_SPAWNED ? vm_task_of(vm, event, conn, vm->event_refs[event])
+    return event < EVENT_SPAWNED ? vm_task_of(vm, event, conn, vm->tasks.event_refs[event])
                                  : new_task(vm, event, conn);
 }
 
 static void forget_number(struct task *task) {
     if (task->number != 0)
-        slots_remove(&task->vm->tasks, task->number);
+        slots_remove(&task->vm->tasks.numbered, task->number);
     task->number = 0;
 }
 
@@ -135,20 +141,24 @@ static void drop(struct task *task) {
 void vm_task_done(struct task *task) {
     struct vm *vm = task->vm;
     lua_settop(task->co, 0);
-    if (vm->pooled == POOLED_TASKS) {
+    if (vm->tasks.pooled == POOLED_TASKS) {
         drop(task);
         return;
     }
     forget_number(task);
     task->waiting = task->woken = false;
-    vm->pooled++;
-    list_append(&vm->pool, &task->link);
+    vm->tasks.pooled++;
+    list_append(&vm->tasks.pool, &task->link);
 }
 
 uint64_t vm_task_number(struct task *task) {
     if (task->number == 0)
-        task->number = slots_add(&task->vm->tasks, task);
+        task->number = slots_add(&task->vm->tasks.numbered, task);
     return task->number;
+}
+
+bool vm_has_task(const struct vm *vm, uint64_t number) {
+    return slots_find(&vm->tasks.numbered, number) != NULL;
 }
 
 /* Closes the to-be-closed variables of a coroutine that failed. */
@@ -158,6 +168,12 @@ static void close_variables(struct task *task) {
         return;
     overrun_log(task->vm, &overrun, hook_names[task->event], task->conn);
     overrun_free(&overrun);
+}
+
+/* Ends a task that waits, and is in no list. */
+static void end_task(struct task *task) {
+    close_variables(task);
+    drop(task);
 }
 
 /* Whoever waits for a route that has ended without an answer gets one. */
@@ -196,7 +212,7 @@ static enum hook_state fail(struct task *task, int status) {
     handler->is_last =
         event == EVENT_FAILED; /* on_error has yielded, or its coroutine was closed */
     if (event == EVENT_RELOAD)
-        reload_failed(vm, lua_tostring(co, -1), NULL);
+        vm_load_failed(vm, lua_tostring(co, -1), NULL);
     lua_xmove(co, handler->co, 1);
     calls_traceback(handler->co, co, NULL, 0);
     stats_add(&hub_stats(vm->hub)->script_errors, 1);
@@ -210,16 +226,6 @@ static enum hook_state fail(struct task *task, int status) {
         return HOOK_DONE;
     }
     return vm_run_hook(handler, 5);
-}
-
-/* Tells what becomes of a start. */
-static void print_overrun(struct vm *vm, const struct overrun *overrun) {
-    vm->load_over = true;
-    overrun_push(vm->L, overrun, true);
-    lua_pushfstring(vm->L, "%s\n%s", lua_tostring(vm->L, -1), overrun->traceback);
-    if (vm_says_first(lua_tostring(vm->L, -1)))
-        log_print(lua_tostring(vm->L, -1));
-    lua_pop(vm->L, 2);
 }
 
 /* Hands a run that was over to dispatch.lua, as an error. */
@@ -248,10 +254,8 @@ static enum hook_state end_overrun(struct task *task) {
     budget_end(vm, task, &overrun);
     drop(task);
     enum hook_state state = HOOK_DONE;
-    if (event == EVENT_LOAD)
-        print_overrun(vm, &overrun);
-    else if (event == EVENT_RELOAD)
-        reload_overrun(vm, &overrun);
+    if (event == EVENT_LOAD || event == EVENT_RELOAD)
+        vm_load_overrun(vm, event == EVENT_LOAD, &overrun);
     else
         state = hand_over(vm, conn, owner, hook_names[event], &overrun);
     answer_request(vm, request);
@@ -261,18 +265,18 @@ static enum hook_state end_overrun(struct task *task) {
 
 enum vm_result vm_run(struct task *task, int arguments) {
     struct vm *vm = task->vm;
-    struct task *outer = vm->current;
+    struct task *outer = vm->tasks.current;
     int results;
-    vm->current = task;
-    reload_begin_slice(task);
+    vm->tasks.current = task;
+    vm_load_begin_slice(task);
     lua_State *outer_co = budget_enter(&vm->budget, task->co);
     int status = lua_resume(task->co, outer == NULL ? vm->L : outer->co, arguments, &results);
     if (lua_gethook(task->co) != NULL && status == LUA_OK)
         budget_look(vm, task->co);
     budget_leave(&vm->budget, outer_co);
-    reload_end_slice(task);
-    vm->current = outer;
-    if (vm->budget.state != BUDGET_HOLDS) {
+    vm_load_end_slice(task);
+    vm->tasks.current = outer;
+    if (!budget_holds(&vm->budget)) {
         if (budget_is_over(&vm->budget))
             return end_overrun(task) == HOOK_SLEEPS ? RUN_SLEEPS : RUN_FAILED;
         if (outer_co == NULL)
@@ -280,24 +284,31 @@ enum vm_result vm_run(struct task *task, int arguments) {
     }
     if (status == LUA_OK)
         return RUN_RETURNED;
-    if (status == LUA_YIELD && vm->slice_over) { /* it goes on in the next turn */
-        vm->slice_over = false;
+    if (status == LUA_YIELD && vm_load_slice_is_over(vm)) { /* it goes on in the next turn */
         task->waiting = task->woken = true;
-        list_append(&vm->ready, &task->link);
+        list_append(&vm->tasks.ready, &task->link);
         return RUN_SLEEPS;
     }
     if (status == LUA_YIELD && results == 1 && lua_touserdata(task->co, -1) == &wait_marker) {
         lua_pop(task->co, 1);
         task->waiting = true;
-        list_append(task->woken ? &vm->ready : &vm->sleeping, &task->link);
+        list_append(task->woken ? &vm->tasks.ready : &vm->tasks.sleeping, &task->link);
         return RUN_SLEEPS;
     }
     if (status == LUA_YIELD && results == 1 && vm_is_exit_marker(task->co, -1)) {
         answer_with(vm, task->request, 503, EXIT_ANSWER);
-        vm_end_task(task);
+        end_task(task);
         return RUN_FAILED;
     }
     return fail(task, status) == HOOK_SLEEPS ? RUN_SLEEPS : RUN_FAILED;
+}
+
+enum vm_result vm_run_to_end(struct task *task, int arguments) {
+    struct vm *vm = task->vm;
+    vm->tasks.must_return = true;
+    enum vm_result result = vm_run(task, arguments);
+    vm->tasks.must_return = false;
+    return result;
 }
 
 enum hook_state vm_run_hook(struct task *task, int arguments) {
@@ -329,13 +340,13 @@ const char *vm_push_place(lua_State *L, lua_State *co) {
 
 /* ---- waking ---- */
 
-bool vm_wake(struct vm *vm, uint64_t task_number) {
-    struct task *task = slots_find(&vm->tasks, task_number);
+bool vm_wake(struct vm *vm, uint64_t number) {
+    struct task *task = slots_find(&vm->tasks.numbered, number);
     if (task == NULL)
         return false;
     if (!task->woken && task->waiting) {
         list_remove(&task->link);
-        list_append(&vm->ready, &task->link);
+        list_append(&vm->tasks.ready, &task->link);
     }
     task->woken = true;
     return true;
@@ -344,14 +355,15 @@ bool vm_wake(struct vm *vm, uint64_t task_number) {
 void vm_run_later(struct task *task, int arguments) {
     task->arguments = arguments;
     task->waiting = task->woken = true;
-    list_append(&task->vm->ready, &task->link);
+    list_append(&task->vm->tasks.ready, &task->link);
 }
 
 void vm_spawn(struct vm *vm, lua_State *L, int arguments) {
     struct task *task = vm_task(vm, EVENT_SPAWNED, 0);
-    if (vm->current != NULL) {
-        task->generation = vm->current->generation;
-        task->scope = vm->current->scope;
+    const struct task *current = vm->tasks.current;
+    if (current != NULL) {
+        task->generation = current->generation;
+        task->scope = current->scope;
     }
     if (!lua_checkstack(task->co, arguments + 1)) {
         vm_task_done(task);
@@ -361,7 +373,8 @@ void vm_spawn(struct vm *vm, lua_State *L, int arguments) {
     vm_run_later(task, arguments);
 }
 
-void vm_resume(struct vm *vm, struct task *task) {
+/* Runs a woken task on; tells the hub when its connection's hook has ended. */
+static void resume(struct vm *vm, struct task *task) {
     conn_id conn = task->conn;
     int arguments = task->arguments < 0 ? 0 : task->arguments;
     task->arguments = -1;
@@ -379,13 +392,8 @@ void vm_abort_task(struct task *task) {
                                  "that waited, which ends the hook");
     calls_traceback(handler->co, task->co, NULL, 0);
     stats_add(&hub_stats(vm->hub)->script_errors, 1);
-    vm_end_task(task);
+    end_task(task);
     vm_run_later(handler, 5); /* not inside of the hook that runs */
-}
-
-void vm_end_task(struct task *task) {
-    close_variables(task);
-    drop(task);
 }
 
 bool vm_run_ready(struct vm *vm, const struct task *until) {
@@ -393,7 +401,7 @@ bool vm_run_ready(struct vm *vm, const struct task *until) {
     bool found = false, over = false;
     uint64_t began = 0;
     list_init(&batch);
-    list_move(&batch, &vm->ready);
+    list_move(&batch, &vm->tasks.ready);
     while (!found && !over && !list_empty(&batch)) {
         struct task *task = LIST_OWNER(batch.next, struct task, link);
         list_remove(&task->link);
@@ -401,12 +409,12 @@ bool vm_run_ready(struct vm *vm, const struct task *until) {
         if (!found) {
             if (began == 0 && !list_empty(&batch)) /* one alone needs no clock */
                 began = clock_monotonic_ns();
-            vm_resume(vm, task);
+            resume(vm, task);
             over = began != 0 && clock_monotonic_ns() - began >= TURN_SLICE_NS;
         }
     }
-    list_move(&batch, &vm->ready);
-    list_move(&vm->ready, &batch); /* those that are left come first */
+    list_move(&batch, &vm->tasks.ready);
+    list_move(&vm->tasks.ready, &batch); /* those that are left come first */
     return found;
 }
 
@@ -421,5 +429,75 @@ void vm_before_sleep(struct vm *vm) {
 }
 
 bool vm_has_pending(const struct vm *vm) {
-    return !list_empty(&vm->ready) || bind_guarded_has_finalizers(vm);
+    return !list_empty(&vm->tasks.ready) || bind_guarded_has_finalizers(vm);
+}
+
+/* ---- looking for tasks ---- */
+
+static bool loads(const struct task *task, unsigned scope) {
+    (void)scope;
+    return vm_is_loading(task);
+}
+
+static bool is_in_scope(const struct task *task, unsigned scope) {
+    return task->scope == scope;
+}
+
+/* The first task that sleeps, or else is ready, and matches. */
+static struct task *find(struct vm *vm, bool (*matches)(const struct task *task, unsigned scope),
+                         unsigned scope) {
+    struct list *const lists[] = {&vm->tasks.sleeping, &vm->tasks.ready};
+    for (int i = 0; i < 2; i++)
+        for (struct list *at = lists[i]->next; at != lists[i]; at = at->next)
+            if (matches(LIST_OWNER(at, struct task, link), scope))
+                return LIST_OWNER(at, struct task, link);
+    return NULL;
+}
+
+struct task *vm_find_load(struct vm *vm) {
+    return find(vm, loads, 0);
+}
+
+void vm_end_scope(struct vm *vm, unsigned scope) {
+    for (struct task *task; (task = find(vm, is_in_scope, scope)) != NULL;) {
+        list_remove(&task->link);
+        end_task(task);
+    }
+}
+
+void vm_generations(struct vm *vm, void (*f)(void *user, unsigned generation), void *user) {
+    struct list *sleeping = &vm->tasks.sleeping;
+    for (struct list *at = sleeping->next; at != sleeping; at = at->next)
+        f(user, LIST_OWNER(at, struct task, link)->generation);
+}
+
+/* ---- life ---- */
+
+void vm_tasks_init(struct vm *vm) {
+    list_init(&vm->tasks.pool);
+    list_init(&vm->tasks.ready);
+    list_init(&vm->tasks.sleeping);
+}
+
+void vm_tasks_open(struct vm *vm, lua_State *L) {
+    for (int i = 0; i < EVENT_SPAWNED; i++) {
+        if (lua_getfield(L, -1, event_names[i]) != LUA_TFUNCTION)
+            luaL_error(L, "dispatch.lua has no function \"%s\"", event_names[i]);
+        vm->tasks.event_refs[i] = luaL_ref(L, LUA_REGISTRYINDEX);
+    }
+}
+
+static void free_tasks(struct list *list) {
+    while (!list_empty(list)) {
+        struct task *task = LIST_OWNER(list->next, struct task, link);
+        list_remove(&task->link);
+        mem_free(task);
+    }
+}
+
+void vm_tasks_close(struct vm *vm) {
+    free_tasks(&vm->tasks.pool);
+    free_tasks(&vm->tasks.ready);
+    free_tasks(&vm->tasks.sleeping);
+    slots_close(&vm->tasks.numbered);
 }
