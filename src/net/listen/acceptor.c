@@ -1,8 +1,9 @@
-/* acceptor.c -- accepting connections. See acceptor.h.
+/* acceptor.c -- accepts connections. See acceptor.h.
  *
- * When the process runs out of descriptors, the spare one is given up for a moment to accept and
- * close the connection that waits: otherwise the loop would spin on it. Another worker may be
- * quicker to take what was given up; then nothing is accepted for a moment. */
+ * A process without free descriptors cannot accept, and the loop would spin on the waiting
+ * connection. So each socket has a spare descriptor: it is closed for a moment, which makes room to
+ * accept the connection and close it. Where another worker takes that room first, the socket rests
+ * for a moment. */
 #include "net/listen/acceptor.h"
 
 #include "base/log/log.h"
@@ -18,26 +19,28 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-enum { ACCEPTS_A_TURN = 64, REST_MS = 100 };
+enum { MAX_ACCEPTS_PER_TURN = 64, REST_MS = 100 };
 
-struct socket_ {
+/* A listening socket. */
+struct listening {
     struct acceptor *acceptor;
     int fd, spare;
     uv_poll_t poll;
-    uv_timer_t rest; /* active: nothing is accepted */
+    uv_timer_t rest; /* active: the socket accepts nothing */
 };
 
 struct acceptor {
     struct http_server *http;
-    unsigned open; /* handles that live */
+    unsigned handles; /* that are not closed */
     size_t count;
-    struct socket_ sockets[];
+    struct listening sockets[];
 };
 
 /* ---- accepting ---- */
 
-/* Small frames leave at once; a dead peer's TCP is noticed even where heartbeats are off. */
-static void tune(int fd, int family) {
+/* TCP_NODELAY sends small frames at once. Keepalive ends the connection of a dead peer also where
+ * heartbeats are off. */
+static void set_tcp_options(int fd, int family) {
     if (family == AF_UNIX)
         return;
     int on = 1, idle = 300, interval = 30, count = 4;
@@ -50,30 +53,30 @@ static void tune(int fd, int family) {
 
 static void on_readable(uv_poll_t *poll, int status, int events);
 
-static void take_spare(struct socket_ *s) {
+static void open_spare(struct listening *s) {
     if (s->spare < 0)
         s->spare = open("/dev/null", O_RDONLY | O_CLOEXEC);
 }
 
-static void give_spare(struct socket_ *s) {
+static void close_spare(struct listening *s) {
     if (s->spare >= 0)
         close(s->spare);
     s->spare = -1;
 }
 
 static void on_rested(uv_timer_t *rest) {
-    struct socket_ *s = rest->data;
-    take_spare(s);
+    struct listening *s = rest->data;
+    open_spare(s);
     uv_poll_start(&s->poll, UV_READABLE, on_readable);
 }
 
-static void turn_away(struct socket_ *s) {
-    static _Atomic time_t last; /* for all workers: it is about the process */
-    give_spare(s);
+static void refuse_connection(struct listening *s) {
+    static _Atomic time_t last; /* one for all workers: descriptors are of the process */
+    close_spare(s);
     int fd = accept4(s->fd, NULL, NULL, SOCK_CLOEXEC);
     if (fd >= 0)
         close(fd);
-    take_spare(s);
+    open_spare(s);
     if (fd < 0 || s->spare < 0) {
         uv_poll_stop(&s->poll);
         uv_timer_start(&s->rest, on_rested, REST_MS, 0);
@@ -85,19 +88,18 @@ static void turn_away(struct socket_ *s) {
     last = time(NULL);
 }
 
-/* True: there may be more. */
-static bool accept_one(struct socket_ *s) {
-    struct sockaddr_storage from;
-    socklen_t len = sizeof from;
-    int fd = accept4(s->fd, (struct sockaddr *)&from, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
+/* True: there may be another connection. */
+static bool accept_one(struct listening *s) {
+    struct address from = {.len = sizeof from.storage};
+    int fd = accept4(s->fd, &from.any, &from.len, SOCK_NONBLOCK | SOCK_CLOEXEC);
     if (fd < 0) {
         if (errno == EMFILE || errno == ENFILE)
-            turn_away(s);
+            refuse_connection(s);
         return errno == EINTR || errno == ECONNABORTED;
     }
     char remote[ADDRESS_TEXT_BYTES];
-    address_format_ip((struct sockaddr *)&from, len, remote, sizeof remote);
-    tune(fd, from.ss_family);
+    address_format_ip(&from, remote, sizeof remote);
+    set_tcp_options(fd, from.any.sa_family);
     http_accept(s->acceptor->http, fd, remote);
     return true;
 }
@@ -105,18 +107,18 @@ static bool accept_one(struct socket_ *s) {
 static void on_readable(uv_poll_t *poll, int status, int events) {
     (void)status;
     (void)events;
-    for (int i = 0; i < ACCEPTS_A_TURN && accept_one(poll->data); i++) {
+    for (int i = 0; i < MAX_ACCEPTS_PER_TURN && accept_one(poll->data); i++) {
     }
 }
 
 /* ---- life ---- */
 
 static void add_socket(struct acceptor *acceptor, uv_loop_t *loop, int fd) {
-    struct socket_ *s = &acceptor->sockets[acceptor->count++];
+    struct listening *s = &acceptor->sockets[acceptor->count++];
     s->acceptor = acceptor;
     s->fd = fd;
     s->spare = -1;
-    take_spare(s);
+    open_spare(s);
     uv_timer_init(loop, &s->rest);
     uv_poll_init(loop, &s->poll, fd);
     s->poll.data = s->rest.data = s;
@@ -131,26 +133,26 @@ struct acceptor *acceptor_start(uv_loop_t *loop, struct listen_set *set, unsigne
     acceptor->http = http;
     for (size_t i = 0; i < count; i++)
         add_socket(acceptor, loop, fds[i]);
-    acceptor->open = 2 * (unsigned)count;
+    acceptor->handles = 2 * (unsigned)count;
     mem_free(fds);
     return acceptor;
 }
 
 static void on_handle_closed(uv_handle_t *handle) {
-    struct socket_ *s = handle->data;
+    struct listening *s = handle->data;
     struct acceptor *acceptor = s->acceptor;
     if (handle->type == UV_POLL) {
         close(s->fd);
-        give_spare(s);
+        close_spare(s);
     }
-    if (--acceptor->open == 0)
+    if (--acceptor->handles == 0)
         mem_free(acceptor);
 }
 
 void acceptor_close(struct acceptor *acceptor) {
     if (acceptor == NULL)
         return;
-    size_t count = acceptor->count; /* it is freed with its last handle */
+    size_t count = acceptor->count; /* the last handle frees the acceptor */
     for (size_t i = 0; i < count; i++) {
         uv_close((uv_handle_t *)&acceptor->sockets[i].rest, on_handle_closed);
         uv_close((uv_handle_t *)&acceptor->sockets[i].poll, on_handle_closed);

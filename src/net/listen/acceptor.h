@@ -1,7 +1,7 @@
-/* acceptor.h -- accepting connections on one worker's sockets.
+/* acceptor.h -- accepts connections on the listening sockets of one worker.
  *
- * Polls on the worker's loop what listen.c has opened, and hands each connection to an HTTP server.
- * Everything on the worker's thread. */
+ * Polls the sockets that listen.c has opened on the worker's loop, and gives each connection to an
+ * HTTP server. Everything on the worker's thread. */
 #ifndef TIDEWIRE_NET_LISTEN_ACCEPTOR_H
 #define TIDEWIRE_NET_LISTEN_ACCEPTOR_H
 
@@ -12,11 +12,12 @@
 
 struct acceptor;
 
-/* Takes this worker's sockets from the set and accepts on them. */
+/* Takes the sockets of this worker from the set and accepts on them. */
 struct acceptor *acceptor_start(uv_loop_t *loop, struct listen_set *set, unsigned worker,
                                 struct http_server *http);
 
-/* Stops listening. Memory is released when the loop has closed the handles. Accepts NULL. */
+/* Stops accepting and closes the sockets. The loop releases the memory when it has closed the
+ * handles. Accepts NULL. */
 void acceptor_close(struct acceptor *acceptor);
 
 #endif

@@ -1,8 +1,8 @@
-/* listen.c -- opening listening sockets. See listen.h.
+/* listen.c -- opens listening sockets. See listen.h.
  *
- * SO_REUSEPORT would also let another program of the same user listen on the address beside us, and
- * take a part of the clients: so a socket without it is bound first, and only when that succeeds
- * those of the workers are. */
+ * With SO_REUSEPORT another program of the same user could listen on the address as well, and take
+ * a part of the clients. So a socket without the option is bound first, and the workers' sockets
+ * only when that succeeds. */
 #include "net/listen/listen.h"
 
 #include "base/log/log.h"
@@ -12,38 +12,38 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <netinet/in.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 enum { BACKLOG = 4096 };
 
-/* A descriptor for one worker. */
-struct share {
+/* A duplicate of a socket, for one worker. */
+struct worker_fd {
     unsigned worker;
-    int fd; /* -1: taken */
+    int fd; /* -1: the worker has it */
 };
 
-/* One address. */
-struct spot {
+/* An address that is listened on. */
+struct bound_address {
     struct address address;
-    bool any_port, owns_file, passed;
-    bool will_own_file;  /* it is still of the process before us */
+    bool any_port;       /* the system chose the port */
+    bool passed;         /* another process opened the sockets */
+    bool owns_file;      /* of a Unix socket: the set removes its file */
+    bool will_own_file;  /* the process that passed the socket still owns the file */
     struct file_id file; /* of a Unix socket */
     int *fds;            /* the sockets */
     size_t count;
-    struct share *ref_cache;
-    size_t share_count;
+    struct worker_fd *worker_fds;
+    size_t worker_fd_count;
 };
 
 struct listen_set {
-    struct listen_options how;
+    struct listen_options options;
     size_t count;
-    struct spot spots[ADDRESS_LIST_MAX];
+    struct bound_address addresses[ADDRESS_LIST_MAX];
 };
 
 /* ---- sockets ---- */
@@ -53,13 +53,13 @@ static bool is_socket_file(const char *path) {
     return stat(path, &info) == 0 && S_ISSOCK(info.st_mode);
 }
 
-/* A socket file that nobody listens on is a leftover of a crash; one that answers, or is too busy
+/* A socket file on which no process listens is left from a crash. One that accepts, or is too busy
  * to (EAGAIN), is in use. */
-static bool is_stale(const struct sockaddr_un *address, socklen_t len) {
-    if (!is_socket_file(address->sun_path))
+static bool is_stale(const struct address *address) {
+    if (!is_socket_file(address->un.sun_path))
         return false;
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    bool stale = connect(fd, (const struct sockaddr *)address, len) != 0 && errno == ECONNREFUSED;
+    bool stale = connect(fd, &address->any, address->len) != 0 && errno == ECONNREFUSED;
     close(fd);
     return stale;
 }
@@ -73,7 +73,7 @@ static bool has_ipv6(void) {
 
 /* A bound socket that does not listen yet, or -errno. */
 static int bind_socket(const struct address *address, bool shared) {
-    int family = address->storage.ss_family, on = 1, v6only = !address->dual_stack;
+    int family = address->any.sa_family, on = 1, v6only = !address->dual_stack;
     int fd = socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (fd < 0)
         return -errno;
@@ -83,12 +83,10 @@ static int bind_socket(const struct address *address, bool shared) {
         setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof on);
     if (family == AF_INET6)
         setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &v6only, sizeof v6only);
-    const struct sockaddr *where = (const struct sockaddr *)&address->storage;
-    int result = bind(fd, where, address->len) == 0 ? 0 : -errno;
-    if (result == -EADDRINUSE && family == AF_UNIX &&
-        is_stale((const struct sockaddr_un *)where, address->len)) {
-        unlink(((const struct sockaddr_un *)where)->sun_path);
-        result = bind(fd, where, address->len) == 0 ? 0 : -errno;
+    int result = bind(fd, &address->any, address->len) == 0 ? 0 : -errno;
+    if (result == -EADDRINUSE && family == AF_UNIX && is_stale(address)) {
+        unlink(address->un.sun_path);
+        result = bind(fd, &address->any, address->len) == 0 ? 0 : -errno;
     }
     if (result != 0)
         close(fd);
@@ -107,198 +105,190 @@ static int open_socket(const struct address *address, bool shared) {
 }
 
 static void learn_port(int fd, struct address *address) {
-    struct sockaddr_storage storage;
-    socklen_t len = sizeof storage;
-    getsockname(fd, (struct sockaddr *)&storage, &len);
-    address_set_port(address, address_port((struct sockaddr *)&storage));
+    struct address bound = {.len = sizeof bound.storage};
+    getsockname(fd, &bound.any, &bound.len);
+    address_set_port(address, address_port(&bound));
 }
 
 /* 0 or -errno. */
-static int add_socket(struct spot *spot, bool shared) {
-    int fd = open_socket(&spot->address, shared);
+static int add_socket(struct bound_address *bound, bool shared) {
+    int fd = open_socket(&bound->address, shared);
     if (fd < 0)
         return fd;
-    learn_port(fd, &spot->address);
-    spot->fds[spot->count++] = fd;
+    learn_port(fd, &bound->address);
+    bound->fds[bound->count++] = fd;
     return 0;
 }
 
-/* 0 or -errno. The address learns its port. */
-static int open_sockets(struct spot *spot, unsigned workers) {
-    const struct sockaddr *address = (const struct sockaddr *)&spot->address.storage;
-    bool shared = workers > 1 && address->sa_family != AF_UNIX;
+/* Opens the sockets, and sets the port that the system chose. 0 or -errno. */
+static int open_sockets(struct bound_address *bound, unsigned workers) {
+    const struct address *address = &bound->address;
+    bool shared = workers > 1 && address->any.sa_family != AF_UNIX;
     if (shared && address_port(address) != 0) { /* is it free? */
-        int probe = open_socket(&spot->address, false);
+        int probe = open_socket(address, false);
         if (probe < 0)
             return probe;
         close(probe);
     }
     int result = 0;
     for (unsigned i = 0; i < (shared ? workers : 1) && result == 0; i++)
-        result = add_socket(spot, shared);
+        result = add_socket(bound, shared);
     return result;
 }
 
-static const char *path_of(const struct spot *spot) {
-    return ((const struct sockaddr_un *)&spot->address.storage)->sun_path;
+static void own_file(struct bound_address *bound) {
+    bound->owns_file = true;
+    bound->file = socket_file_at(bound->address.un.sun_path);
 }
 
-static void own_file(struct spot *spot) {
-    spot->owns_file = true;
-    spot->file = socket_file_at(path_of(spot));
+static void close_sockets(struct bound_address *bound) {
+    while (bound->count > 0)
+        close(bound->fds[--bound->count]);
 }
 
-static void close_sockets(struct spot *spot) {
-    while (spot->count > 0)
-        close(spot->fds[--spot->count]);
-}
-
-/* A descriptor of each socket for some worker, and for each worker one of some socket. 0 or -errno.
- * */
-static int share_out(struct spot *spot, unsigned workers) {
-    size_t count = spot->count > workers ? spot->count : workers;
-    spot->ref_cache = mem_alloc(count * sizeof *spot->ref_cache);
+/* Duplicates the sockets: each goes to some worker, and each worker gets one at least. 0 or
+ * -errno. */
+static int duplicate_for_workers(struct bound_address *bound, unsigned workers) {
+    size_t count = bound->count > workers ? bound->count : workers;
+    bound->worker_fds = mem_alloc(count * sizeof *bound->worker_fds);
     for (size_t i = 0; i < count; i++) {
-        int fd = fcntl(spot->fds[i % spot->count], F_DUPFD_CLOEXEC, 0);
+        int fd = fcntl(bound->fds[i % bound->count], F_DUPFD_CLOEXEC, 0);
         if (fd < 0)
             return -errno;
-        spot->ref_cache[spot->share_count++] =
-            (struct share){.worker = (unsigned)(i % workers), .fd = fd};
+        bound->worker_fds[bound->worker_fd_count++] =
+            (struct worker_fd){.worker = (unsigned)(i % workers), .fd = fd};
     }
     return 0;
 }
 
-static void announce(const struct spot *spot, bool for_admin, bool passed) {
+static void log_listening(const struct bound_address *bound, bool for_admin) {
     char text[ADDRESS_TEXT_BYTES];
     struct log_line line;
     log_begin(&line, LOG_INFO, "listening");
-    log_str(&line, "address",
-            address_format((const struct sockaddr *)&spot->address.storage, spot->address.len, text,
-                           sizeof text));
+    log_str(&line, "address", address_format(&bound->address, text, sizeof text));
     if (for_admin)
         log_str(&line, "for", "admin");
-    if (passed)
+    if (bound->passed)
         log_bool(&line, "inherited", true);
     log_end(&line);
 }
 
-/* Makes it the spot's, whose descriptors it owns from now on. */
-static void adopt(struct spot *spot, const struct passed_address *passed) {
-    spot->address = passed->address;
-    spot->any_port = passed->facts.any_port;
-    spot->will_own_file = passed->facts.owns_file;
-    spot->passed = true;
-    spot->fds = mem_alloc(passed->count * sizeof *spot->fds);
-    memcpy(spot->fds, passed->fds, passed->count * sizeof *spot->fds);
-    spot->count = passed->count;
+/* Copies a passed address, and owns its descriptors. */
+static void adopt(struct bound_address *bound, const struct passed_address *passed) {
+    bound->address = passed->address;
+    bound->any_port = passed->facts.any_port;
+    bound->will_own_file = passed->facts.owns_file;
+    bound->passed = true;
+    bound->fds = mem_alloc(passed->count * sizeof *bound->fds);
+    memcpy(bound->fds, passed->fds, passed->count * sizeof *bound->fds);
+    bound->count = passed->count;
 }
 
-/* 0 or -errno; 1: it is optional, and there is none. */
-static int open_anew(struct spot *spot, unsigned workers) {
-    int family = spot->address.storage.ss_family;
-    spot->any_port =
-        family != AF_UNIX && address_port((struct sockaddr *)&spot->address.storage) == 0;
-    spot->fds = mem_alloc(workers * sizeof *spot->fds);
-    int result = open_sockets(spot, workers);
-    if (result == -EAFNOSUPPORT && spot->address.dual_stack) {
-        close_sockets(spot);
-        spot->address = address_without_ipv6(&spot->address);
-        result = open_sockets(spot, workers);
+/* 0 or -errno; 1: the address is optional, and the machine lacks it. */
+static int open_new(struct bound_address *bound, unsigned workers) {
+    int family = bound->address.any.sa_family;
+    bound->any_port = family != AF_UNIX && address_port(&bound->address) == 0;
+    bound->fds = mem_alloc(workers * sizeof *bound->fds);
+    int result = open_sockets(bound, workers);
+    if (result == -EAFNOSUPPORT && bound->address.dual_stack) {
+        close_sockets(bound);
+        bound->address = address_without_ipv6(&bound->address);
+        result = open_sockets(bound, workers);
     }
-    if ((result == -EAFNOSUPPORT || result == -EADDRNOTAVAIL) && spot->address.optional)
+    if ((result == -EAFNOSUPPORT || result == -EADDRNOTAVAIL) && bound->address.optional)
         return 1;
     if (result == 0 && family == AF_UNIX)
-        own_file(spot);
+        own_file(bound);
     return result;
 }
 
-static struct passed_address *find_passed(const struct listen_options *how,
+static struct passed_address *find_passed(const struct listen_options *options,
                                           const struct address *address) {
-    struct passed_address *found = passed_fds_take(how->passed, address, how->for_admin);
-    if (found == NULL && address->dual_stack) {
-        struct address plain = address_without_ipv6(address);
-        if (!has_ipv6())
-            found = passed_fds_take(how->passed, &plain, how->for_admin);
+    struct passed_address *found = passed_fds_take(options->passed, address, options->for_admin);
+    if (found == NULL && address->dual_stack && !has_ipv6()) {
+        struct address ipv4 = address_without_ipv6(address);
+        found = passed_fds_take(options->passed, &ipv4, options->for_admin);
     }
     return found;
 }
 
-static void close_spot(struct spot *spot) {
-    close_sockets(spot);
-    for (size_t i = 0; i < spot->share_count; i++)
-        if (spot->ref_cache[i].fd >= 0)
-            close(spot->ref_cache[i].fd);
-    if (spot->owns_file)
-        socket_file_remove(&spot->file, path_of(spot));
-    mem_free(spot->ref_cache);
-    mem_free(spot->fds);
+static void close_address(struct bound_address *bound) {
+    close_sockets(bound);
+    for (size_t i = 0; i < bound->worker_fd_count; i++)
+        if (bound->worker_fds[i].fd >= 0)
+            close(bound->worker_fds[i].fd);
+    if (bound->owns_file)
+        socket_file_remove(&bound->file, bound->address.un.sun_path);
+    mem_free(bound->worker_fds);
+    mem_free(bound->fds);
 }
 
-/* 0 or -errno. `port`, when not 0, is what the system chose for the first socket of port 0. */
-static int add_spot(struct listen_set *set, const struct address *address,
-                    const struct passed_address *passed, int *port) {
-    struct spot *spot = &set->spots[set->count++];
-    spot->address = *address;
-    if (*port != 0 && address_port((const struct sockaddr *)&address->storage) == 0)
-        address_set_port(&spot->address, *port);
+/* 0 or -errno. `*port` is the port of the address before, 0 for the first: one with port 0 gets
+ * it. */
+static int add_address(struct listen_set *set, const struct address *address,
+                       const struct passed_address *passed, int *port) {
+    struct bound_address *bound = &set->addresses[set->count++];
+    bound->address = *address;
+    if (*port != 0 && address_port(address) == 0)
+        address_set_port(&bound->address, *port);
     if (passed == NULL)
-        passed = find_passed(&set->how, &spot->address);
+        passed = find_passed(&set->options, &bound->address);
     int result = 0;
     if (passed != NULL)
-        adopt(spot, passed);
+        adopt(bound, passed);
     else
-        result = open_anew(spot, set->how.workers);
+        result = open_new(bound, set->options.workers);
     if (result == 1) {
-        close_spot(spot);
-        *spot = (struct spot){0};
+        close_address(bound);
+        *bound = (struct bound_address){0};
         set->count--;
         return 0;
     }
     if (result == 0)
-        result = share_out(spot, set->how.workers);
+        result = duplicate_for_workers(bound, set->options.workers);
     if (result != 0)
         return result;
-    announce(spot, set->how.for_admin, passed != NULL);
-    *port = address_port((const struct sockaddr *)&spot->address.storage);
+    log_listening(bound, set->options.for_admin);
+    *port = address_port(&bound->address);
     return 0;
 }
 
-/* What is the reason of a failure, and what helps, behind its name. */
-static void add_hint(const struct address *address, int result, char *hint, size_t size) {
-    char holder[256];
+/* Writes what explains a failure, to follow the error's name; "" where nothing is known. */
+static void explain(const struct address *address, int result, char *hint, size_t size) {
+    char owner[256];
+    bool is_unix = address->any.sa_family == AF_UNIX;
     hint[0] = '\0';
-    if (result == -EACCES && address->storage.ss_family != AF_UNIX) {
+    if (result == -EACCES && !is_unix) {
         snprintf(hint, size, " (ports below 1024 are root's; choose another with --listen)");
-    } else if (result == -EADDRINUSE && address->storage.ss_family == AF_UNIX &&
-               !is_socket_file(((const struct sockaddr_un *)&address->storage)->sun_path)) {
+    } else if (result == -EADDRINUSE && is_unix && !is_socket_file(address->un.sun_path)) {
         snprintf(hint, size, " (there is a file of that name, and it is no socket)");
     } else if (result == -EADDRINUSE) {
-        port_owner_find(address, holder, sizeof holder);
+        port_owner_find(address, owner, sizeof owner);
         snprintf(hint, size, " (%s)",
-                 holder[0] == '\0' ? "is another server running there?" : holder);
+                 owner[0] == '\0' ? "is another server running there?" : owner);
     }
 }
 
 /* ---- life ---- */
 
-static struct listen_set *new_set(const struct listen_options *how) {
+static struct listen_set *new_set(const struct listen_options *options) {
     struct listen_set *set = mem_zalloc(sizeof *set);
-    set->how = *how;
+    set->options = *options;
     return set;
 }
 
-struct listen_set *listen_open(const char *text, const struct listen_options *how, char *error,
+struct listen_set *listen_open(const char *text, const struct listen_options *options, char *error,
                                size_t error_size) {
     struct address_list list;
     if (!address_parse(text, &list, error, error_size))
         return NULL;
-    struct listen_set *set = new_set(how);
+    struct listen_set *set = new_set(options);
     int port = 0;
     for (size_t i = 0; i < list.count; i++) {
-        int result = add_spot(set, &list.at[i], NULL, &port);
+        int result = add_address(set, &list.at[i], NULL, &port);
         if (result != 0) {
             char hint[512];
-            add_hint(&list.at[i], result, hint, sizeof hint);
+            explain(&list.at[i], result, hint, sizeof hint);
             snprintf(error, error_size, "cannot listen on %s: %s%s", text, strerror(-result), hint);
             listen_close(set);
             return NULL;
@@ -308,9 +298,10 @@ struct listen_set *listen_open(const char *text, const struct listen_options *ho
 }
 
 struct listen_set *listen_adopt(const struct passed_address *passed,
-                                const struct listen_options *how, char *error, size_t error_size) {
-    struct listen_set *set = new_set(how);
-    int port = 0, result = add_spot(set, &passed->address, passed, &port);
+                                const struct listen_options *options, char *error,
+                                size_t error_size) {
+    struct listen_set *set = new_set(options);
+    int port = 0, result = add_address(set, &passed->address, passed, &port);
     if (result != 0) {
         snprintf(error, error_size, "cannot listen on a passed socket: %s", strerror(-result));
         listen_close(set);
@@ -322,15 +313,15 @@ struct listen_set *listen_adopt(const struct passed_address *passed,
 size_t listen_take_fds(struct listen_set *set, unsigned worker, int **fds) {
     size_t count = 0, most = 0;
     for (size_t i = 0; i < set->count; i++)
-        most += set->spots[i].share_count;
+        most += set->addresses[i].worker_fd_count;
     *fds = mem_alloc(most * sizeof **fds);
     for (size_t i = 0; i < set->count; i++) {
-        struct spot *spot = &set->spots[i];
-        for (size_t j = 0; j < spot->share_count; j++) {
-            if (spot->ref_cache[j].worker != worker)
+        struct bound_address *bound = &set->addresses[i];
+        for (size_t j = 0; j < bound->worker_fd_count; j++) {
+            if (bound->worker_fds[j].worker != worker)
                 continue;
-            (*fds)[count++] = spot->ref_cache[j].fd;
-            spot->ref_cache[j].fd = -1;
+            (*fds)[count++] = bound->worker_fds[j].fd;
+            bound->worker_fds[j].fd = -1;
         }
     }
     return count;
@@ -339,8 +330,7 @@ size_t listen_take_fds(struct listen_set *set, unsigned worker, int **fds) {
 bool listen_address(const struct listen_set *set, size_t number, char *text, size_t size) {
     if (number >= set->count)
         return false;
-    const struct address *address = &set->spots[number].address;
-    address_format((const struct sockaddr *)&address->storage, address->len, text, size);
+    address_format(&set->addresses[number].address, text, size);
     return true;
 }
 
@@ -348,41 +338,42 @@ bool listen_get_fds(const struct listen_set *set, size_t number, const int **fds
                     struct passed_facts *facts) {
     if (number >= set->count)
         return false;
-    const struct spot *spot = &set->spots[number];
-    *fds = spot->fds;
-    *count = spot->count;
-    *facts = (struct passed_facts){
-        .for_admin = set->how.for_admin, .any_port = spot->any_port, .owns_file = spot->owns_file};
+    const struct bound_address *bound = &set->addresses[number];
+    *fds = bound->fds;
+    *count = bound->count;
+    *facts = (struct passed_facts){.for_admin = set->options.for_admin,
+                                   .any_port = bound->any_port,
+                                   .owns_file = bound->owns_file};
     return true;
 }
 
 bool listen_is_passed(const struct listen_set *set) {
     for (size_t i = 0; i < set->count; i++)
-        if (set->spots[i].passed)
+        if (set->addresses[i].passed)
             return true;
     return false;
 }
 
 void listen_leave_files(struct listen_set *set) {
     for (size_t i = 0; i < set->count; i++)
-        set->spots[i].owns_file = false;
+        set->addresses[i].owns_file = false;
 }
 
 void listen_own_files(struct listen_set *set) {
     for (size_t i = 0; i < set->count; i++)
-        if (set->spots[i].will_own_file && !set->spots[i].owns_file)
-            own_file(&set->spots[i]);
+        if (set->addresses[i].will_own_file && !set->addresses[i].owns_file)
+            own_file(&set->addresses[i]);
 }
 
 void listen_check_files(const struct listen_set *set) {
     for (size_t i = 0; i < set->count; i++) {
-        const struct spot *spot = &set->spots[i];
-        if (spot->owns_file && spot->file.inode != 0 &&
-            !socket_file_is_at(&spot->file, path_of(spot)))
+        const struct bound_address *bound = &set->addresses[i];
+        if (bound->owns_file && bound->file.inode != 0 &&
+            !socket_file_is_at(&bound->file, bound->address.un.sun_path))
             log_eventf(LOG_WARN, "lost_file",
                        "the socket file %s is gone, or is another's: no client can connect there; "
                        "restart the program",
-                       path_of(spot));
+                       bound->address.un.sun_path);
     }
 }
 
@@ -390,6 +381,6 @@ void listen_close(struct listen_set *set) {
     if (set == NULL)
         return;
     for (size_t i = 0; i < set->count; i++)
-        close_spot(&set->spots[i]);
+        close_address(&set->addresses[i]);
     mem_free(set);
 }

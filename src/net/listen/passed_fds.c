@@ -6,15 +6,13 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 struct passed_fds {
-    struct passed_address **items; /* pointers: what was taken is still referred to */
+    struct passed_address **items; /* pointers, which stay good after passed_fds_take() */
     size_t count;
 };
 
@@ -38,40 +36,27 @@ void passed_fds_free(struct passed_fds *passed) {
 
 /* ---- addresses ---- */
 
-static bool is_any(const struct address *address) {
-    const struct sockaddr_in6 *sin6 = (const struct sockaddr_in6 *)&address->storage;
-    return address->storage.ss_family == AF_INET6 && IN6_IS_ADDR_UNSPECIFIED(&sin6->sin6_addr);
-}
-
-/* But for the port. */
+/* Do all but the ports agree? */
 static bool same_host(const struct address *a, const struct address *b) {
-    if (a->storage.ss_family != b->storage.ss_family)
+    if (a->any.sa_family != b->any.sa_family)
         return false;
-    if (a->storage.ss_family == AF_INET)
-        return ((const struct sockaddr_in *)&a->storage)->sin_addr.s_addr ==
-               ((const struct sockaddr_in *)&b->storage)->sin_addr.s_addr;
-    if (a->storage.ss_family == AF_INET6) {
-        const struct sockaddr_in6 *x = (const struct sockaddr_in6 *)&a->storage,
-                                  *y = (const struct sockaddr_in6 *)&b->storage;
-        return IN6_ARE_ADDR_EQUAL(&x->sin6_addr, &y->sin6_addr) &&
-               x->sin6_scope_id == y->sin6_scope_id &&
-               (!is_any(a) || a->dual_stack == b->dual_stack);
+    if (a->any.sa_family == AF_INET)
+        return a->in.sin_addr.s_addr == b->in.sin_addr.s_addr;
+    if (a->any.sa_family == AF_INET6) {
+        const struct in6_addr *x = &a->in6.sin6_addr, *y = &b->in6.sin6_addr;
+        return IN6_ARE_ADDR_EQUAL(x, y) && a->in6.sin6_scope_id == b->in6.sin6_scope_id &&
+               (!IN6_IS_ADDR_UNSPECIFIED(x) || a->dual_stack == b->dual_stack);
     }
-    const char *x = ((const struct sockaddr_un *)&a->storage)->sun_path,
-               *y = ((const struct sockaddr_un *)&b->storage)->sun_path;
-    size_t most = sizeof((struct sockaddr_un *)0)->sun_path;
+    const char *x = a->un.sun_path, *y = b->un.sun_path;
+    size_t most = sizeof a->un.sun_path; /* an abstract name begins with a NUL */
     return x[0] == '\0' || y[0] == '\0' ? memcmp(x, y, most) == 0 : strncmp(x, y, most) == 0;
 }
 
-static int port_of(const struct address *address) {
-    return address_port((const struct sockaddr *)&address->storage);
-}
-
 static bool same(const struct address *a, const struct address *b) {
-    return same_host(a, b) && port_of(a) == port_of(b);
+    return same_host(a, b) && address_port(a) == address_port(b);
 }
 
-/* ---- coming in ---- */
+/* ---- adding ---- */
 
 /* NULL, or why it is no listening stream socket. */
 static const char *read_socket(int fd, struct address *address) {
@@ -85,9 +70,9 @@ static const char *read_socket(int fd, struct address *address) {
     len = sizeof listens;
     if (getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &len) != 0 || !listens)
         return "it does not listen (of systemd's, Accept=no is needed)";
-    if (getsockname(fd, (struct sockaddr *)&address->storage, &address->len) != 0)
+    if (getsockname(fd, &address->any, &address->len) != 0)
         return strerror(errno);
-    int family = address->storage.ss_family;
+    int family = address->any.sa_family;
     if (family != AF_INET && family != AF_INET6 && family != AF_UNIX)
         return "it is neither of IPv4 nor of IPv6 nor a Unix socket";
     len = sizeof v6only;
@@ -125,7 +110,7 @@ const char *passed_fds_add(struct passed_fds *passed, int fd, const struct passe
     return NULL;
 }
 
-/* ---- going out ---- */
+/* ---- taking ---- */
 
 static struct passed_address *take(struct passed_address *item) {
     item->taken = true;
@@ -141,7 +126,7 @@ struct passed_address *passed_fds_take(struct passed_fds *passed, const struct a
         if (!item->taken && same(&item->address, wanted))
             return take(item);
     }
-    for (size_t i = 0; port_of(wanted) == 0 && i < passed->count; i++) {
+    for (size_t i = 0; address_port(wanted) == 0 && i < passed->count; i++) {
         struct passed_address *item = passed->items[i];
         if (!item->taken && item->facts.any_port && item->facts.for_admin == for_admin &&
             same_host(&item->address, wanted))
@@ -163,14 +148,13 @@ void passed_fds_close_rest(struct passed_fds *passed) {
         if (item->taken)
             continue;
         char text[ADDRESS_TEXT_BYTES];
-        const struct sockaddr *address = (const struct sockaddr *)&item->address.storage;
         struct log_line line;
         log_begin(&line, LOG_WARN, "not_wanted");
-        log_str(&line, "address", address_format(address, item->address.len, text, sizeof text));
+        log_str(&line, "address", address_format(&item->address, text, sizeof text));
         log_str(&line, "why", "a socket was passed that no listen address asks for; it is closed");
         log_end(&line);
-        if (item->facts.owns_file && item->address.storage.ss_family == AF_UNIX)
-            unlink(((const struct sockaddr_un *)address)->sun_path);
+        if (item->facts.owns_file && item->address.any.sa_family == AF_UNIX)
+            unlink(item->address.un.sun_path);
         while (item->count > 0)
             close(item->fds[--item->count]);
     }

@@ -13,18 +13,18 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-/* What is known of a socket that the system does not tell. */
+/* What the system cannot say of a socket. */
 struct passed_facts {
     bool for_admin;
-    bool any_port;  /* the system chose its port: it is what "port 0" means now */
-    bool owns_file; /* its socket file is ours to remove */
+    bool any_port;  /* the system chose the port, so "port 0" means this address */
+    bool owns_file; /* Tidewire made its socket file and removes it */
 };
 
 /* One address and its sockets. */
 struct passed_address {
     struct address address;
     struct passed_facts facts;
-    bool taken; /* `fds` have another owner */
+    bool taken; /* the caller of passed_fds_take() owns `fds` */
     int *fds;
     size_t count;
 };
@@ -32,10 +32,11 @@ struct passed_address {
 struct passed_fds;
 
 struct passed_fds *passed_fds_new(void);
-/* Closes what was not taken. Accepts NULL. */
+/* Closes the sockets that were not taken. Accepts NULL. */
 void passed_fds_free(struct passed_fds *passed);
 
-/* Owns the descriptor from now on, and closes it where it cannot be used. NULL, or why that is. */
+/* Takes the descriptor over, and closes it where it is no listening stream socket. Returns NULL, or
+ * the reason. */
 const char *passed_fds_add(struct passed_fds *passed, int fd, const struct passed_facts *facts);
 
 /* Adds the sockets that systemd has opened for this process: LISTEN_PID, LISTEN_FDS and
@@ -44,15 +45,15 @@ const char *passed_fds_add(struct passed_fds *passed, int fd, const struct passe
  * starts threads. False, with a sentence in `error`, when a descriptor is no listening socket. */
 bool passed_fds_from_systemd(struct passed_fds *passed, char *error, size_t error_size);
 
-/* Takes the sockets of this address: the descriptors are the caller's, their struct is borrowed.
- * NULL: there are none, or `passed` is NULL. */
+/* Takes the sockets of this address: the caller owns the descriptors, the struct is borrowed. NULL
+ * when there are none, or `passed` is NULL. */
 struct passed_address *passed_fds_take(struct passed_fds *passed, const struct address *wanted,
                                        bool for_admin);
 /* Takes those of any address. */
 struct passed_address *passed_fds_take_any(struct passed_fds *passed, bool for_admin);
 
-/* All that is wanted was taken: logs and closes the rest, and removes its files where they are
- * Tidewire's. */
+/* After the last taking: logs and closes the sockets that are left, and removes the files that
+ * Tidewire made. */
 void passed_fds_close_rest(struct passed_fds *passed);
 
 #endif

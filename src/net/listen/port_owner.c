@@ -1,36 +1,34 @@
-/* port_owner.c -- which process listens on an address that cannot be had? See port_owner.h.
+/* port_owner.c -- which process listens on an address that is in use? See port_owner.h.
  *
- * The kernel's tables in /proc/self/net name sockets by their inodes, and the descriptors of
- * processes in /proc do so too. Those of other users' processes can be seen by root only. */
+ * The kernel's tables in /proc/self/net name sockets by their inodes, and so do the descriptors in
+ * /proc/PID/fd. Only root can read those of other users' processes. */
 #include "net/listen/port_owner.h"
 
 #include "base/proc.h"
 
 #include <dirent.h>
-#include <netinet/in.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/un.h>
 #include <unistd.h>
 
-/* Listening sockets that are looked for: a server may have several on one address. */
-enum { MOST_SOCKETS = 64 };
+/* A server may have several listening sockets on one address. */
+enum { MAX_SOCKETS = 64 };
 
 struct sockets {
-    unsigned long inodes[MOST_SOCKETS];
+    unsigned long inodes[MAX_SOCKETS];
     size_t count;
 };
 
 static void add(struct sockets *sockets, unsigned long inode) {
-    if (sockets->count < MOST_SOCKETS)
+    if (sockets->count < MAX_SOCKETS)
         sockets->inodes[sockets->count++] = inode;
 }
 
 /* ---- the kernel's tables ---- */
 
-/* An IP address; an IPv4 address that is written as IPv6 is one of IPv4. */
+/* An IP address; one of IPv4 that is mapped into IPv6 is kept as IPv4. */
 struct ip {
     unsigned char bytes[16];
     size_t len; /* 4 or 16 */
@@ -45,16 +43,16 @@ static struct ip plain(struct ip ip) {
     return ip;
 }
 
-static struct ip ip_of(const struct sockaddr *address) {
-    struct ip ip = {.len = address->sa_family == AF_INET ? 4 : 16};
+static struct ip ip_of(const struct address *address) {
+    struct ip ip = {.len = address->any.sa_family == AF_INET ? 4 : 16};
     if (ip.len == 4)
-        memcpy(ip.bytes, &((const struct sockaddr_in *)address)->sin_addr, 4);
+        memcpy(ip.bytes, &address->in.sin_addr, 4);
     else
-        memcpy(ip.bytes, &((const struct sockaddr_in6 *)address)->sin6_addr, 16);
+        memcpy(ip.bytes, &address->in6.sin6_addr, 16);
     return plain(ip);
 }
 
-/* As the tables write it: words of 32 bits in the machine's order. False: it is none. */
+/* Parses an address of the tables: words of 32 bits in the machine's order. */
 static bool read_ip(const char *hex, struct ip *ip) {
     ip->len = strlen(hex) / 2;
     if (ip->len != 4 && ip->len != 16)
@@ -76,13 +74,13 @@ static bool is_any(const struct ip *ip) {
     return true;
 }
 
-/* Can there not be both? */
+/* Can only one of them be bound? */
 static bool collide(const struct ip *one, const struct ip *other) {
     return is_any(one) || is_any(other) ||
            (one->len == other->len && memcmp(one->bytes, other->bytes, one->len) == 0);
 }
 
-static void read_tcp(const char *table, const struct sockaddr *wanted, struct sockets *sockets) {
+static void read_tcp(const char *table, const struct address *wanted, struct sockets *sockets) {
     enum { LISTENS = 0x0a };
     char line[512], hex[40];
     struct ip ours = ip_of(wanted), theirs;
@@ -119,7 +117,7 @@ static void read_unix(const char *path, struct sockets *sockets) {
 
 /* ---- processes ---- */
 
-static bool is_one_of(const char *link, const struct sockets *sockets) {
+static bool is_wanted_socket(const char *link, const struct sockets *sockets) {
     unsigned long inode;
     if (sscanf(link, "socket:[%lu]", &inode) != 1)
         return false;
@@ -129,8 +127,8 @@ static bool is_one_of(const char *link, const struct sockets *sockets) {
     return false;
 }
 
-/* Has this process one of them? */
-static bool has_one(const char *pid, const struct sockets *sockets) {
+/* Has this process a descriptor of one of the sockets? */
+static bool has_socket(const char *pid, const struct sockets *sockets) {
     char path[64];
     snprintf(path, sizeof path, "/proc/%.20s/fd", pid);
     DIR *folder = opendir(path);
@@ -139,7 +137,7 @@ static bool has_one(const char *pid, const struct sockets *sockets) {
         char link[64];
         ssize_t len = readlinkat(dirfd(folder), entry->d_name, link, sizeof link - 1);
         link[len < 0 ? 0 : len] = '\0';
-        found = is_one_of(link, sockets);
+        found = is_wanted_socket(link, sockets);
     }
     if (folder != NULL)
         closedir(folder);
@@ -162,7 +160,7 @@ static void find_process(const struct sockets *sockets, char *text, size_t size)
     bool found = false;
     for (struct dirent *entry;
          processes != NULL && !found && (entry = readdir(processes)) != NULL;) {
-        if (entry->d_name[0] < '1' || entry->d_name[0] > '9' || !has_one(entry->d_name, sockets))
+        if (entry->d_name[0] < '1' || entry->d_name[0] > '9' || !has_socket(entry->d_name, sockets))
             continue;
         found = true;
         describe(entry->d_name, text, size);
@@ -175,14 +173,13 @@ static void find_process(const struct sockets *sockets, char *text, size_t size)
 }
 
 void port_owner_find(const struct address *address, char *text, size_t size) {
-    const struct sockaddr *wanted = (const struct sockaddr *)&address->storage;
     struct sockets sockets = {.count = 0};
     text[0] = '\0';
-    if (wanted->sa_family == AF_UNIX) {
-        read_unix(((const struct sockaddr_un *)wanted)->sun_path, &sockets);
+    if (address->any.sa_family == AF_UNIX) {
+        read_unix(address->un.sun_path, &sockets);
     } else {
-        read_tcp("/proc/self/net/tcp", wanted, &sockets);
-        read_tcp("/proc/self/net/tcp6", wanted, &sockets);
+        read_tcp("/proc/self/net/tcp", address, &sockets);
+        read_tcp("/proc/self/net/tcp6", address, &sockets);
     }
     if (sockets.count > 0)
         find_process(&sockets, text, size);

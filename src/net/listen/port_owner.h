@@ -1,14 +1,13 @@
-/* port_owner.h -- which process listens on an address that cannot be had?
+/* port_owner.h -- which process listens on an address that is in use?
  *
- * Looks through /proc, so it is for the message of a start that has failed anyway. Owns nothing,
- * any thread. */
+ * For the message of a start that has failed: reads all of /proc. Owns nothing, any thread. */
 #ifndef TIDEWIRE_NET_LISTEN_PORT_OWNER_H
 #define TIDEWIRE_NET_LISTEN_PORT_OWNER_H
 
 #include "net/socket/address.h"
 
-/* Writes who it is as a part of a sentence, "nginx, process 812, listens there: …"; "" where that
- * cannot be told. */
+/* Writes a part of a sentence: "nginx, process 812, listens there: …"; "" where no process is
+ * found. */
 void port_owner_find(const struct address *address, char *text, size_t size);
 
 #endif

@@ -1,4 +1,4 @@
-/* socket_file.c -- the file of a Unix socket. See socket_file.h. */
+/* socket_file.c -- the identity of a Unix socket's file. See socket_file.h. */
 #include "net/listen/socket_file.h"
 
 #include <unistd.h>

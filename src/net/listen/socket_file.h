@@ -1,6 +1,7 @@
-/* socket_file.h -- the file of a Unix socket: is the one at a path still ours?
+/* socket_file.h -- the identity of a Unix socket's file.
  *
- * Somebody may have removed it, or have put another in its place. Owns nothing, any thread. */
+ * Another program may remove the file, or put one of its own there; we remove only ours. Owns
+ * nothing, any thread. */
 #ifndef TIDEWIRE_NET_LISTEN_SOCKET_FILE_H
 #define TIDEWIRE_NET_LISTEN_SOCKET_FILE_H
 
@@ -8,13 +9,13 @@
 
 #include <stdbool.h>
 
-/* The file at this path as it is now; none where there is no socket. */
+/* The socket file that is at this path now; no file where there is none. */
 struct file_id socket_file_at(const char *path);
 
-/* Is it at this path? */
+/* Is this file at the path? */
 bool socket_file_is_at(const struct file_id *file, const char *path);
 
-/* Removes it from this path; another file there is left alone. */
+/* Removes this file from the path, but no other one. */
 void socket_file_remove(const struct file_id *file, const char *path);
 
 #endif
