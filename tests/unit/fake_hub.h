@@ -173,8 +173,8 @@ static inline void fake_forgotten(void *user, conn_id id) {
 }
 
 /* Somebody joined (+) or left (-) a room that this worker watches; it may be of another worker. */
-static inline void fake_moved(void *user, conn_id id, struct slice room, bool joined,
-                              const char *endpoint_name, const char *info) {
+static inline void fake_presence_changed(void *user, conn_id id, struct slice room, bool joined,
+                                         const char *endpoint_name, const char *info) {
     struct fake *f = user;
     int len = snprintf(f->journal + f->journal_len, sizeof f->journal - f->journal_len,
                        "%s%c%.*s(%u,%s,%s)", f->journal_len > 0 ? " " : "", joined ? '+' : '-',
@@ -184,7 +184,7 @@ static inline void fake_moved(void *user, conn_id id, struct slice room, bool jo
 }
 
 static const struct hub_events fake_events = {
-    .moved = fake_moved,
+    .presence_changed = fake_presence_changed,
     .opened = fake_opened,
     .message = fake_message,
     .ping = fake_pinged,

@@ -81,19 +81,19 @@ static void test_refusals(void **state) {
 static void test_bytes(void **state) {
     struct byte_limit byte_limit = {.max = 100, .max_of_one = 40};
     _Atomic size_t one = 0, other = 0;
-    assert_int_equal(byte_limit_take(&byte_limit, &one, 41), BYTE_LIMIT_TAKEN); /* it had nothing */
-    assert_int_equal(byte_limit_take(&byte_limit, &one, 1), BYTE_LIMIT_FULL_OF_ONE);
-    assert_int_equal(byte_limit_take(&byte_limit, &other, 30), BYTE_LIMIT_TAKEN);
-    assert_int_equal(byte_limit_take(&byte_limit, &other, 10), BYTE_LIMIT_TAKEN);
-    assert_int_equal(byte_limit_take(&byte_limit, &other, 1), BYTE_LIMIT_FULL_OF_ONE);
-    assert_int_equal(byte_limit_take(&byte_limit, NULL, 19), BYTE_LIMIT_TAKEN);
-    assert_int_equal(byte_limit_take(&byte_limit, NULL, 1), BYTE_LIMIT_FULL);
-    assert_int_equal(byte_limit_take(&byte_limit, NULL, SIZE_MAX), BYTE_LIMIT_FULL);
+    assert_int_equal(limit_take_bytes(&byte_limit, &one, 41), LIMIT_TAKEN); /* it had nothing */
+    assert_int_equal(limit_take_bytes(&byte_limit, &one, 1), LIMIT_FULL_OF_ONE);
+    assert_int_equal(limit_take_bytes(&byte_limit, &other, 30), LIMIT_TAKEN);
+    assert_int_equal(limit_take_bytes(&byte_limit, &other, 10), LIMIT_TAKEN);
+    assert_int_equal(limit_take_bytes(&byte_limit, &other, 1), LIMIT_FULL_OF_ONE);
+    assert_int_equal(limit_take_bytes(&byte_limit, NULL, 19), LIMIT_TAKEN);
+    assert_int_equal(limit_take_bytes(&byte_limit, NULL, 1), LIMIT_FULL);
+    assert_int_equal(limit_take_bytes(&byte_limit, NULL, SIZE_MAX), LIMIT_FULL);
     assert_int_equal(byte_limit.taken, 100);
-    byte_limit_release(&byte_limit, &one, 41);
-    assert_int_equal(byte_limit_take(&byte_limit, NULL, 41), BYTE_LIMIT_TAKEN);
-    byte_limit_release(&byte_limit, NULL, 60);
-    byte_limit_release(&byte_limit, &other, 40);
+    limit_release_bytes(&byte_limit, &one, 41);
+    assert_int_equal(limit_take_bytes(&byte_limit, NULL, 41), LIMIT_TAKEN);
+    limit_release_bytes(&byte_limit, NULL, 60);
+    limit_release_bytes(&byte_limit, &other, 40);
     assert_int_equal(byte_limit.taken, 0);
     assert_int_equal(one + other, 0);
 }

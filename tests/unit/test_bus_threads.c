@@ -130,12 +130,14 @@ static enum hook_state on_closed(void *user, conn_id id, unsigned code, const ch
 static void on_forgotten(void *user, conn_id id) {
 }
 
-static void on_moved(void *user, conn_id id, struct slice room, bool joined,
-                     const char *endpoint_name, const char *info) {
+static void on_presence_changed(void *user, conn_id id, struct slice room, bool joined,
+                                const char *endpoint_name, const char *info) {
 }
 
-static const struct hub_events events = {
-    .opened = on_event, .closed = on_closed, .forgotten = on_forgotten, .moved = on_moved};
+static const struct hub_events events = {.opened = on_event,
+                                         .closed = on_closed,
+                                         .forgotten = on_forgotten,
+                                         .presence_changed = on_presence_changed};
 
 /* ---- what they do ---- */
 

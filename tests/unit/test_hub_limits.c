@@ -15,7 +15,7 @@ static struct fake *start(uint64_t message_ms, size_t max) {
 }
 
 static void keeps(struct fake_client *client, size_t bytes, uint32_t message) {
-    hub_keeps(client->fake->hub, client->conn, bytes, message);
+    hub_set_kept(client->fake->hub, client->conn, bytes, message);
 }
 
 static void receive(struct fake_client *client, size_t len) {
@@ -204,7 +204,7 @@ static void test_room_for_the_largest(void **state) {
     hub_set_unhandled_max(f->hub, 30000);
     assert_int_equal(f->hub->unhandled_max, 30000);
     large.max_message_size = 10000;
-    hub_change_endpoint(f->hub, number, &large);
+    hub_activate_endpoint(f->hub, number, &large);
     assert_int_equal(f->hub->unhandled_max, 40000);
     fake_free(f);
 }

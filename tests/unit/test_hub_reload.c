@@ -15,8 +15,8 @@ static struct endpoint next_endpoint(const struct fake *f) {
 
 /* The endpoint 0 is this one from now on. Returns how many connections were closed for that. */
 static uint32_t swap(struct fake *f, struct endpoint endpoint) {
-    uint32_t closed = hub_change_endpoint(f->hub, 0, &endpoint);
-    hub_reload(f->hub, endpoint.generation);
+    uint32_t closed = hub_activate_endpoint(f->hub, 0, &endpoint);
+    hub_activate(f->hub, endpoint.generation);
     return closed;
 }
 
@@ -221,7 +221,7 @@ static void test_no_on_reload_for_other_endpoints(void **state) {
     other.has_reload = true;
     other.generation = 1;
     assert_int_equal(hub_add_endpoint(f->hub, &other), 1);
-    hub_reload(f->hub, 1); /* the endpoint 0 is no more, its code stays */
+    hub_activate(f->hub, 1); /* the endpoint 0 is no more, its code stays */
     fake_turn(f);
     fake_expect(f, "");
     fake_free(f);

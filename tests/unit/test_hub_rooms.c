@@ -94,13 +94,14 @@ static enum hook_state on_closed(void *user, conn_id id, unsigned code, const ch
 static void on_forgotten(void *user, conn_id id) {
 }
 
-/* What on_moved was told, as "+0lobby:info " and "-0lobby:info ", the number being the client's. */
+/* What on_presence_changed was told, as "+0lobby:info " and "-0lobby:info ", the number being the
+ * client's. */
 static char told[256];
 static uint32_t
     leave_at_once; /* clients who leave the lobby when they hear that another has, as bits */
 
-static void on_moved(void *user, conn_id id, struct slice room, bool joined,
-                     const char *endpoint_name, const char *info) {
+static void on_presence_changed(void *user, conn_id id, struct slice room, bool joined,
+                                const char *endpoint_name, const char *info) {
     size_t index = 0, len = strlen(told);
     while (clients[index].id != id)
         index++;
@@ -119,7 +120,7 @@ static const struct hub_events events = {
     .timeout = on_event,
     .drained = on_event,
     .closed = on_closed,
-    .moved = on_moved,
+    .presence_changed = on_presence_changed,
     .forgotten = on_forgotten,
 };
 

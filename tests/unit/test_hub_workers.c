@@ -214,8 +214,8 @@ static void test_slow(void **state) {
 
 /* News of a join runs code of the script's, which may be spoken to, and take mail, in the middle of
  * other mail. */
-static void on_moved(void *user, conn_id id, struct slice room, bool joined,
-                     const char *endpoint_name, const char *info) {
+static void on_presence_changed(void *user, conn_id id, struct slice room, bool joined,
+                                const char *endpoint_name, const char *info) {
     if (room.len == ATTIC.len) {
         publish(two, "4");
         hub_take_mail(one->hub);
@@ -225,7 +225,7 @@ static void on_moved(void *user, conn_id id, struct slice room, bool joined,
 
 static void test_mail_amid_mail(void **state) {
     struct hub_events events = fake_events;
-    events.moved = on_moved;
+    events.presence_changed = on_presence_changed;
     hub_set_events(one->hub, &events, one);
     hub_watch(one->hub, ATTIC, true);
     join(a, LOBBY);

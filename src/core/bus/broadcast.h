@@ -1,31 +1,32 @@
-/* broadcast.h -- a value for many: who is meant, and what each of them gets.
+/* broadcast.h -- a value for many connections: the receivers, and an encoding for each codec.
  *
- * Receivers may have different codecs, so a value is encoded once for each that is among them.
- * Which those are can change at any time, as connections of other workers join: the publisher hands
- * over all encodings at once, and is told instead which are missing. Plain values; any thread. */
+ * Receivers may have different codecs, so the publisher encodes a value once for each of these.
+ * Which codecs there are can change at any time, as connections of other workers join: the
+ * publisher passes all encodings at once, and the bus returns the missing codecs. Plain values; any
+ * thread. */
 #ifndef TIDEWIRE_CORE_BUS_BROADCAST_H
 #define TIDEWIRE_CORE_BUS_BROADCAST_H
 
 #include "base/conn_id.h"
 #include "core/frames/message.h"
 
-/* The value as those get it who have this codec. */
+/* The value for receivers with this codec. */
 struct encoding {
     uint32_t codec;
-    struct message *message; /* NULL: they get nothing */
+    struct message *message; /* NULL: they get no message */
 };
 
 #define ANY_ENDPOINT UINT32_MAX
 
 struct broadcast {
-    struct slice room; /* its members; no bytes: everyone */
-    uint32_t endpoint; /* only those of this one, or ANY_ENDPOINT */
-    conn_id except;    /* 0: nobody */
+    struct slice room; /* to its members; no bytes: to all connections */
+    uint32_t endpoint; /* only to connections of this endpoint, or ANY_ENDPOINT */
+    conn_id except;    /* not to this connection; 0: to all */
     const struct encoding *encodings;
     uint32_t encoding_count;
 };
 
-/* NULL: there is none for this codec. */
+/* The encoding for a codec, or NULL. */
 static inline const struct encoding *broadcast_encoding(const struct broadcast *broadcast,
                                                         uint32_t codec) {
     for (uint32_t i = 0; i < broadcast->encoding_count; i++)
@@ -38,7 +39,7 @@ static inline bool broadcast_is_for(const struct broadcast *broadcast, uint32_t 
     return broadcast->endpoint == ANY_ENDPOINT || broadcast->endpoint == endpoint;
 }
 
-/* Codecs, each once, the smallest first; what does not fit is left out. */
+/* Codecs, each once, in ascending order; a full list ignores further ones. */
 enum { CODEC_LIST_MAX = 64 };
 
 struct codec_list {

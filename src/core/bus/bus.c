@@ -1,4 +1,4 @@
-/* bus.c -- the row of all doors. See bus.h. What goes through them is bus_send.c's. */
+/* bus.c -- the workers' mailboxes, their rooms and endpoints. See bus.h. bus_send.c sends. */
 #include "core/bus/bus_parts.h"
 
 #include "base/log/log.h"
@@ -8,8 +8,7 @@
 #include <string.h>
 #include <uv.h>
 
-/* So many bytes may wait at one door; when half of them do, the log says that its worker does not
- * keep up. */
+/* Bytes of one mailbox. At half of them the log says that its worker does not keep up. */
 enum { MAIL_MAX_BYTES = 64 * 1024 * 1024 };
 
 /* ---- life ---- */
@@ -18,8 +17,8 @@ struct bus *bus_new(void) {
     struct bus *bus = mem_zalloc(sizeof *bus);
     uv_mutex_init(&bus->lock);
     for (unsigned i = 0; i < BUS_MAX_WORKERS; i++) {
-        mailbox_init(&bus->doors[i].box);
-        uv_mutex_init(&bus->doors[i].waking);
+        mailbox_init(&bus->workers[i].box);
+        uv_mutex_init(&bus->workers[i].waking);
     }
     bus->mail_max = MAIL_MAX_BYTES;
     bus_set_workers(bus, 1);
@@ -30,13 +29,13 @@ void bus_free(struct bus *bus) {
     if (bus == NULL)
         return;
     for (unsigned i = 0; i < BUS_MAX_WORKERS; i++) {
-        mem_free(bus->doors[i].conns);
-        uv_mutex_destroy(&bus->doors[i].waking);
+        mem_free(bus->workers[i].conns);
+        uv_mutex_destroy(&bus->workers[i].waking);
     }
     for (uint32_t i = 0; i < bus->endpoint_count; i++)
         mem_free(bus->endpoints[i]);
     mem_free(bus->endpoints);
-    endpoint_counts_clear(&bus->everyone);
+    endpoint_counts_clear(&bus->counts);
     directory_close(&bus->directory);
     uv_mutex_destroy(&bus->lock);
     mem_free(bus);
@@ -45,7 +44,7 @@ void bus_free(struct bus *bus) {
 void bus_set_workers(struct bus *bus, unsigned count) {
     uv_mutex_lock(&bus->lock);
     bus->directory.workers = count;
-    atomic_store(&bus->workers, count);
+    atomic_store(&bus->worker_count, count);
     uv_mutex_unlock(&bus->lock);
 }
 
@@ -56,32 +55,32 @@ void bus_set_mail_max(struct bus *bus, size_t bytes) {
 }
 
 unsigned bus_workers(const struct bus *bus) {
-    return atomic_load_explicit(&bus->workers, memory_order_relaxed);
+    return atomic_load_explicit(&bus->worker_count, memory_order_relaxed);
 }
 
 void bus_enter(struct bus *bus, unsigned worker, void (*wake)(void *user), void *user,
                const struct stats *stats) {
-    struct bus_worker *door = &bus->doors[worker];
+    struct bus_worker *entry = &bus->workers[worker];
     uv_mutex_lock(&bus->lock);
-    door->open = true;
-    door->wake = wake;
-    door->wake_user = user;
-    door->stats = stats;
+    entry->open = true;
+    entry->wake = wake;
+    entry->wake_user = user;
+    entry->stats = stats;
     uv_mutex_unlock(&bus->lock);
 }
 
 /* ---- mailboxes ---- */
 
 bool bus_has_mail(const struct bus *bus, unsigned worker) {
-    return atomic_load_explicit(&bus->doors[worker].has_mail, memory_order_acquire);
+    return atomic_load_explicit(&bus->workers[worker].has_mail, memory_order_acquire);
 }
 
 /* Under the lock. */
 struct mail *bus_take(struct bus *bus, unsigned worker) {
-    struct bus_worker *door = &bus->doors[worker];
-    struct mail *first = mailbox_take(&door->box);
-    door->told_half = door->told_full = false;
-    atomic_store_explicit(&door->has_mail, false, memory_order_release);
+    struct bus_worker *entry = &bus->workers[worker];
+    struct mail *first = mailbox_take(&entry->box);
+    entry->logged_half = entry->logged_full = false;
+    atomic_store_explicit(&entry->has_mail, false, memory_order_release);
     return first;
 }
 
@@ -93,12 +92,12 @@ struct mail *bus_take_mail(struct bus *bus, unsigned worker) {
 }
 
 void bus_leave(struct bus *bus, unsigned worker) {
-    struct bus_worker *door = &bus->doors[worker];
-    uv_mutex_lock(&door->waking);
-    door->wake = NULL;
-    uv_mutex_unlock(&door->waking);
+    struct bus_worker *entry = &bus->workers[worker];
+    uv_mutex_lock(&entry->waking);
+    entry->wake = NULL;
+    uv_mutex_unlock(&entry->waking);
     uv_mutex_lock(&bus->lock);
-    door->open = false;
+    entry->open = false;
     struct mail *mail = bus_take(bus, worker);
     uv_mutex_unlock(&bus->lock);
     for (struct mail *next; mail != NULL; mail = next) {
@@ -107,117 +106,117 @@ void bus_leave(struct bus *bus, unsigned worker) {
     }
 }
 
-/* Under the lock: there is mail at a door, perhaps for the first time, or much of it. */
+/* Under the lock: a mailbox has a new mail. Notes the worker if it must wake, and the log line. */
 static void posted(struct bus *bus, unsigned worker, bool was_empty, bool is_full,
-                   struct calls *calls) {
-    struct bus_worker *door = &bus->doors[worker];
+                   struct wakeups *wakeups) {
+    struct bus_worker *entry = &bus->workers[worker];
     if (was_empty) {
-        calls->workers[worker / 64] |= (uint64_t)1 << worker % 64;
-        atomic_store_explicit(&door->has_mail, true, memory_order_release);
+        wakeups->workers[worker / 64] |= (uint64_t)1 << worker % 64;
+        atomic_store_explicit(&entry->has_mail, true, memory_order_release);
     }
-    bool *told = is_full ? &door->told_full : &door->told_half;
-    if (*told || (!is_full && door->box.bytes <= bus->mail_max / 2) ||
-        (!is_full && door->box.count == 1))
+    bool *logged = is_full ? &entry->logged_full : &entry->logged_half;
+    if (*logged || (!is_full && entry->box.bytes <= bus->mail_max / 2) ||
+        (!is_full && entry->box.count == 1))
         return;
-    *told = true;
-    calls->behind = worker;
-    calls->waiting = door->box.bytes;
-    calls->is_full = is_full;
+    *logged = true;
+    wakeups->behind = worker;
+    wakeups->waiting = entry->box.bytes;
+    wakeups->is_full = is_full;
 }
 
 bool bus_has_room(const struct bus *bus, unsigned worker, size_t cost) {
-    return mailbox_has_room(&bus->doors[worker].box, cost, bus->mail_max);
+    return mailbox_has_room(&bus->workers[worker].box, cost, bus->mail_max);
 }
 
-void bus_post(struct bus *bus, unsigned worker, struct mail *mail, struct calls *calls) {
-    struct bus_worker *door = &bus->doors[worker];
-    if (!door->open)
+void bus_post(struct bus *bus, unsigned worker, struct mail *mail, struct wakeups *wakeups) {
+    struct bus_worker *entry = &bus->workers[worker];
+    if (!entry->open)
         mail_free(mail);
     else
-        posted(bus, worker, mailbox_push(&door->box, mail), false, calls);
+        posted(bus, worker, mailbox_push(&entry->box, mail), false, wakeups);
 }
 
-void bus_lose(struct bus *bus, unsigned worker, struct mail *mail, struct calls *calls) {
-    struct bus_worker *door = &bus->doors[worker];
-    if (!door->open)
+void bus_lose(struct bus *bus, unsigned worker, struct mail *mail, struct wakeups *wakeups) {
+    struct bus_worker *entry = &bus->workers[worker];
+    if (!entry->open)
         mail_free(mail);
     else
-        posted(bus, worker, mailbox_lose(&door->box, mail), true, calls);
+        posted(bus, worker, mailbox_lose(&entry->box, mail), true, wakeups);
 }
 
-void bus_call(struct bus *bus, const struct calls *calls) {
-    if (calls->waiting > 0)
+void bus_wake(struct bus *bus, const struct wakeups *wakeups) {
+    if (wakeups->waiting > 0)
         log_eventf(LOG_WARN, "worker_behind",
                    "worker %u does not take its messages from other workers: %zu bytes wait%s",
-                   calls->behind, calls->waiting,
-                   calls->is_full ? ", limits.worker_backlog is reached, and what comes for its "
-                                    "connections is lost: they are treated as slow clients"
-                                  : "");
+                   wakeups->behind, wakeups->waiting,
+                   wakeups->is_full ? ", limits.worker_backlog is reached, and what comes for its "
+                                      "connections is lost: they are treated as slow clients"
+                                    : "");
     for (unsigned i = 0; i < BUS_MAX_WORKERS / 64; i++) {
-        for (uint64_t left = calls->workers[i]; left != 0; left &= left - 1) {
-            struct bus_worker *door = &bus->doors[i * 64 + (unsigned)__builtin_ctzll(left)];
-            uv_mutex_lock(&door->waking);
-            if (door->wake != NULL)
-                door->wake(door->wake_user);
-            uv_mutex_unlock(&door->waking);
+        for (uint64_t left = wakeups->workers[i]; left != 0; left &= left - 1) {
+            struct bus_worker *entry = &bus->workers[i * 64 + (unsigned)__builtin_ctzll(left)];
+            uv_mutex_lock(&entry->waking);
+            if (entry->wake != NULL)
+                entry->wake(entry->wake_user);
+            uv_mutex_unlock(&entry->waking);
         }
     }
 }
 
 /* ---- rooms ---- */
 
-/* Under the lock: tells the workers that watch this room, but for `except`. */
-static void post_moved(struct bus *bus, unsigned except, const struct room_entry *presence,
-                       conn_id id, bool joined, struct calls *calls) {
-    struct slice room = room_entry_room(presence);
+/* Under the lock: posts the change to the workers that watch this room, but for `except`. */
+static void post_presence(struct bus *bus, unsigned except, const struct room_entry *entry,
+                          conn_id id, bool joined, struct wakeups *wakeups) {
+    struct slice room = room_entry_room(entry);
     if (!directory_is_watched(&bus->directory, room))
         return;
     for (unsigned other = 0; other < bus_workers(bus); other++) {
         if (other == except || !directory_watches(&bus->directory, other, room))
             continue;
-        if (bus->doors[other].box.bytes / 2 >
-            bus->mail_max) { /* its list of members is wrong now */
-            posted(bus, other, false, true, calls);
+        if (bus->workers[other].box.bytes / 2 > bus->mail_max) {
+            /* the change is lost: that worker's list of members is wrong from now on */
+            posted(bus, other, false, true, wakeups);
             continue;
         }
-        struct mail *mail = mail_new(MAIL_PRESENCE_CHANGED, room, room_entry_name(presence),
-                                     room_entry_info(presence));
+        struct mail *mail =
+            mail_new(MAIL_PRESENCE_CHANGED, room, room_entry_name(entry), room_entry_info(entry));
         mail->id = id;
         mail->joined = joined;
-        bus_post(bus, other, mail, calls);
+        bus_post(bus, other, mail, wakeups);
     }
 }
 
 struct mail *bus_join(struct bus *bus, unsigned worker, struct slice room, conn_id id,
                       uint32_t endpoint, const char *name, struct slice info,
-                      struct room_entry **presence) {
-    struct calls calls = {0};
+                      struct room_entry **entry) {
+    struct wakeups wakeups = {0};
     uv_mutex_lock(&bus->lock);
     struct mail *mail = bus_take(bus, worker);
-    *presence = directory_join(&bus->directory, worker, room, id, endpoint, name, info);
-    post_moved(bus, worker, *presence, id, true, &calls);
+    *entry = directory_join(&bus->directory, worker, room, id, endpoint, name, info);
+    post_presence(bus, worker, *entry, id, true, &wakeups);
     uv_mutex_unlock(&bus->lock);
-    bus_call(bus, &calls);
+    bus_wake(bus, &wakeups);
     return mail;
 }
 
-void bus_leave_room(struct bus *bus, unsigned worker, struct room_entry *presence, conn_id id,
+void bus_leave_room(struct bus *bus, unsigned worker, struct room_entry *entry, conn_id id,
                     struct mail **mail) {
-    struct calls calls = {0};
+    struct wakeups wakeups = {0};
     uv_mutex_lock(&bus->lock);
     if (mail != NULL)
         *mail = bus_take(bus, worker);
-    post_moved(bus, mail != NULL ? worker : BUS_MAX_WORKERS, presence, id, false, &calls);
-    directory_leave(&bus->directory, presence);
+    post_presence(bus, mail != NULL ? worker : BUS_MAX_WORKERS, entry, id, false, &wakeups);
+    directory_leave(&bus->directory, entry);
     uv_mutex_unlock(&bus->lock);
-    bus_call(bus, &calls);
+    bus_wake(bus, &wakeups);
 }
 
-struct room_entry *bus_set_info(struct bus *bus, struct room_entry *presence, struct slice info) {
+struct room_entry *bus_set_info(struct bus *bus, struct room_entry *entry, struct slice info) {
     uv_mutex_lock(&bus->lock);
-    presence = directory_set_info(presence, info);
+    entry = directory_set_info(entry, info);
     uv_mutex_unlock(&bus->lock);
-    return presence;
+    return entry;
 }
 
 void bus_watch(struct bus *bus, unsigned worker, struct slice room, bool on) {
@@ -279,7 +278,7 @@ struct mail *bus_set_codec(struct bus *bus, unsigned worker, uint32_t endpoint, 
 
 uint64_t bus_connections(struct bus *bus, unsigned worker) {
     uv_mutex_lock(&bus->lock);
-    const struct stats *stats = bus->doors[worker].stats;
+    const struct stats *stats = bus->workers[worker].stats;
     uint64_t connections = stats == NULL ? 0 : stats_read(&stats->connections);
     uv_mutex_unlock(&bus->lock);
     return connections;
@@ -289,7 +288,7 @@ void bus_total(struct bus *bus, struct stats_total *total) {
     *total = (struct stats_total){0};
     uv_mutex_lock(&bus->lock);
     for (unsigned i = 0; i < bus_workers(bus); i++)
-        if (bus->doors[i].stats != NULL)
-            stats_add_to(total, bus->doors[i].stats);
+        if (bus->workers[i].stats != NULL)
+            stats_add_to(total, bus->workers[i].stats);
     uv_mutex_unlock(&bus->lock);
 }

@@ -1,4 +1,4 @@
-/* bus_parts.h -- what bus.c and bus_send.c share. Private to them. */
+/* bus_parts.h -- what bus.c and bus_send.c share; no other file includes it. */
 #ifndef TIDEWIRE_CORE_BUS_BUS_PARTS_H
 #define TIDEWIRE_CORE_BUS_BUS_PARTS_H
 
@@ -6,22 +6,22 @@
 
 #include <uv.h>
 
-/* A connection in its slot, as others know it. */
+/* A connection of one worker, as the others know it, at its slot's index. */
 struct conn_entry {
-    conn_id id; /* 0: nobody */
+    conn_id id; /* 0: none */
     uint32_t endpoint;
-    bool is_closing; /* another worker has closed it */
+    bool is_closing; /* a worker has called bus_close() */
 };
 
 struct bus_worker {
     bool open;
     struct mailbox box;
     atomic_bool has_mail;
-    bool told_half, told_full; /* the log knows that its mailbox is so full */
+    bool logged_half, logged_full; /* the log says that its mailbox is so full */
     struct conn_entry *conns;
     uint32_t conn_count;
     const struct stats *stats;
-    uv_mutex_t waking; /* `wake` is called under it, so that bus_leave() can be sure it is not */
+    uv_mutex_t waking; /* held during `wake`, so bus_leave() can wait for the call's end */
     void (*wake)(void *user);
     void *wake_user;
 };
@@ -34,32 +34,32 @@ struct shared_endpoint {
 
 struct bus {
     uv_mutex_t lock;
-    atomic_uint workers;
-    size_t mail_max; /* bytes, at each door */
+    atomic_uint worker_count;
+    size_t mail_max; /* bytes, of each mailbox */
     struct directory directory;
     struct shared_endpoint **endpoints;
     uint32_t endpoint_count;
-    struct endpoint_counts *everyone; /* connections that are announced */
-    struct bus_worker doors[BUS_MAX_WORKERS];
+    struct endpoint_counts *counts; /* of all announced connections */
+    struct bus_worker workers[BUS_MAX_WORKERS];
 };
 
-/* What is left to do when the lock is free again: the doors that were empty and have mail now. */
-struct calls {
+/* Work for after the lock: the workers to wake, whose mailboxes were empty and have mail now. */
+struct wakeups {
     uint64_t workers[BUS_MAX_WORKERS / 64];
-    unsigned behind; /* a worker with much mail */
-    size_t waiting;  /* how many bytes; 0: none has */
-    bool is_full;    /* and from now on some is lost */
+    unsigned behind; /* a worker with much mail: for the log */
+    size_t waiting;  /* its bytes; 0: no worker has much */
+    bool is_full;    /* from now on mail is lost */
 };
 
 /* Under the lock: all mail of a worker, oldest first. */
 struct mail *bus_take(struct bus *bus, unsigned worker);
-/* Under the lock: may a mail of this cost be posted? */
+/* Under the lock: is there room for a mail of this cost? */
 bool bus_has_room(const struct bus *bus, unsigned worker, size_t cost);
 /* Under the lock. Takes over the mail. */
-void bus_post(struct bus *bus, unsigned worker, struct mail *mail, struct calls *calls);
-/* Under the lock: notes what did not fit. Takes over the mail, which says for whom it was. */
-void bus_lose(struct bus *bus, unsigned worker, struct mail *mail, struct calls *calls);
-/* When the lock is free again: wakes those who have mail. */
-void bus_call(struct bus *bus, const struct calls *calls);
+void bus_post(struct bus *bus, unsigned worker, struct mail *mail, struct wakeups *wakeups);
+/* Under the lock: notes a loss. Takes over the mail, a LOST one, which names the receivers. */
+void bus_lose(struct bus *bus, unsigned worker, struct mail *mail, struct wakeups *wakeups);
+/* Without the lock: wakes the workers, and logs. */
+void bus_wake(struct bus *bus, const struct wakeups *wakeups);
 
 #endif

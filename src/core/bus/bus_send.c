@@ -1,6 +1,7 @@
 /* bus_send.c -- to connections of other workers: broadcasts, single messages, closes. See bus.h.
  *
- * Who is where, and with which codec, is looked up and acted on under one lock. */
+ * Each function finds the receivers and their codecs and posts to them in one step under the
+ * lock. */
 #include "core/bus/bus_parts.h"
 
 #include "base/mem.h"
@@ -10,82 +11,82 @@
 
 /* ---- broadcasts ---- */
 
-/* Under the lock. NULL: the connection is not there. */
-static struct conn_entry *find_seat(struct bus *bus, conn_id id) {
+/* Under the lock. NULL: the connection is closed. */
+static struct conn_entry *find_conn(struct bus *bus, conn_id id) {
     if (conn_id_worker(id) >= BUS_MAX_WORKERS)
         return NULL;
-    const struct bus_worker *door = &bus->doors[conn_id_worker(id)];
+    const struct bus_worker *entry = &bus->workers[conn_id_worker(id)];
     uint32_t slot = conn_id_slot(id);
-    return slot < door->conn_count && door->conns[slot].id == id && id != 0 ? &door->conns[slot]
-                                                                            : NULL;
+    return slot < entry->conn_count && entry->conns[slot].id == id && id != 0 ? &entry->conns[slot]
+                                                                              : NULL;
 }
 
-/* Under the lock: the codec that an endpoint has on one worker. */
+/* Under the lock: the codec of an endpoint on one worker. */
 static uint32_t codec_on(const struct bus *bus, unsigned worker, uint32_t endpoint) {
     return bus->endpoints[endpoint]->codecs[worker];
 }
 
-/* Under the lock: the codecs of those who are meant on one worker, and for which there is no
- * encoding. */
+/* Under the lock: adds the codecs of receivers on one worker that have no encoding. */
 static void add_missing(const struct bus *bus, const struct broadcast *broadcast,
-                        const struct endpoint_counts *heads, unsigned worker,
+                        const struct endpoint_counts *counts, unsigned worker,
                         struct codec_list *list) {
-    for (; heads != NULL; heads = heads->next) {
-        if (heads->by_worker[worker] == 0 || !broadcast_is_for(broadcast, heads->endpoint))
+    for (; counts != NULL; counts = counts->next) {
+        if (counts->by_worker[worker] == 0 || !broadcast_is_for(broadcast, counts->endpoint))
             continue;
-        uint32_t codec = codec_on(bus, worker, heads->endpoint);
+        uint32_t codec = codec_on(bus, worker, counts->endpoint);
         if (broadcast_encoding(broadcast, codec) == NULL)
             codec_list_add(list, codec);
     }
 }
 
-/* Under the lock: how many on one worker get this encoding. */
+/* Under the lock: the number of connections on one worker that get this encoding. */
 static uint32_t count_receivers(const struct bus *bus, const struct broadcast *broadcast,
-                                const struct endpoint_counts *heads, unsigned worker,
+                                const struct endpoint_counts *counts, unsigned worker,
                                 uint32_t codec) {
     uint32_t count = 0;
-    for (; heads != NULL; heads = heads->next)
-        if (heads->by_worker[worker] > 0 && broadcast_is_for(broadcast, heads->endpoint) &&
-            codec_on(bus, worker, heads->endpoint) == codec)
-            count += heads->by_worker[worker];
+    for (; counts != NULL; counts = counts->next)
+        if (counts->by_worker[worker] > 0 && broadcast_is_for(broadcast, counts->endpoint) &&
+            codec_on(bus, worker, counts->endpoint) == codec)
+            count += counts->by_worker[worker];
     return count;
 }
 
-/* One encoding of a broadcast for one worker: what it takes to hand it over. */
+/* A broadcast for one worker. */
 struct posting {
     unsigned worker;
     const struct broadcast *broadcast;
-    const struct endpoint_counts *heads;
-    conn_id except; /* a connection of that worker who would be among the receivers; 0: none */
+    const struct endpoint_counts *counts;
+    conn_id except; /* the broadcast's, if it would be a receiver; 0: none */
 };
 
-/* Under the lock: who is to be left out, if it is among those who are meant; else 0. */
-static conn_id find_except(struct bus *bus, unsigned speaker, const struct broadcast *broadcast) {
-    if (broadcast->except == 0 || conn_id_worker(broadcast->except) == speaker)
-        return 0; /* the speaker's own hub leaves it out */
-    const struct conn_entry *seat = find_seat(bus, broadcast->except);
-    bool is_meant = seat != NULL && broadcast_is_for(broadcast, seat->endpoint) &&
-                    (broadcast->room.bytes == NULL ||
-                     directory_has(&bus->directory, broadcast->room, broadcast->except));
-    return is_meant ? broadcast->except : 0;
+/* Under the lock: the broadcast's `except`, if it is a connection of another worker and would be a
+ * receiver; else 0. */
+static conn_id find_except(struct bus *bus, unsigned publisher, const struct broadcast *broadcast) {
+    if (broadcast->except == 0 || conn_id_worker(broadcast->except) == publisher)
+        return 0; /* the publisher's own hub skips it */
+    const struct conn_entry *conn = find_conn(bus, broadcast->except);
+    bool is_receiver = conn != NULL && broadcast_is_for(broadcast, conn->endpoint) &&
+                       (broadcast->room.bytes == NULL ||
+                        directory_has(&bus->directory, broadcast->room, broadcast->except));
+    return is_receiver ? broadcast->except : 0;
 }
 
-/* Under the lock: does the one who is left out have this codec? */
+/* Under the lock: does `except` belong to this worker and have this codec? */
 static bool is_for_except(struct bus *bus, const struct posting *posting, uint32_t codec) {
-    const struct conn_entry *seat = posting->except == 0 ? NULL : find_seat(bus, posting->except);
-    return seat != NULL && conn_id_worker(posting->except) == posting->worker &&
-           codec_on(bus, posting->worker, seat->endpoint) == codec;
+    const struct conn_entry *conn = posting->except == 0 ? NULL : find_conn(bus, posting->except);
+    return conn != NULL && conn_id_worker(posting->except) == posting->worker &&
+           codec_on(bus, posting->worker, conn->endpoint) == codec;
 }
 
-/* Under the lock: hands one encoding to one worker, if somebody there gets it. Returns how many; 0
- * where its mailbox is full. */
+/* Under the lock: posts one encoding to one worker, if it has receivers. Returns their number; 0 if
+ * the mailbox is full. */
 static uint32_t post_encoding(struct bus *bus, const struct posting *posting,
-                              const struct encoding *encoding, struct calls *calls) {
+                              const struct encoding *encoding, struct wakeups *wakeups) {
     if (encoding->message == NULL)
         return 0;
     const struct broadcast *broadcast = posting->broadcast;
     uint32_t count =
-        count_receivers(bus, broadcast, posting->heads, posting->worker, encoding->codec);
+        count_receivers(bus, broadcast, posting->counts, posting->worker, encoding->codec);
     if (count > 0 && is_for_except(bus, posting, encoding->codec))
         count--;
     if (count == 0)
@@ -97,35 +98,35 @@ static uint32_t post_encoding(struct bus *bus, const struct posting *posting,
     mail->endpoint = broadcast->endpoint;
     mail->codec = encoding->codec;
     if (!fits) {
-        bus_lose(bus, posting->worker, mail, calls);
+        bus_lose(bus, posting->worker, mail, wakeups);
         return 0;
     }
     mail->id = posting->except;
     mail->message = message_ref(encoding->message);
-    bus_post(bus, posting->worker, mail, calls);
+    bus_post(bus, posting->worker, mail, wakeups);
     return count;
 }
 
 struct mail *bus_publish(struct bus *bus, unsigned worker, const struct broadcast *broadcast,
                          uint32_t *others, struct codec_list *missing) {
-    struct calls calls = {0};
+    struct wakeups wakeups = {0};
     struct mail *own = NULL;
     *others = 0;
     uv_mutex_lock(&bus->lock);
-    const struct endpoint_counts *heads =
-        broadcast->room.bytes == NULL ? bus->everyone
+    const struct endpoint_counts *counts =
+        broadcast->room.bytes == NULL ? bus->counts
                                       : directory_endpoint_counts(&bus->directory, broadcast->room);
     for (unsigned each = 0; each < bus_workers(bus); each++)
-        add_missing(bus, broadcast, heads, each, missing);
+        add_missing(bus, broadcast, counts, each, missing);
     if (missing->count == 0) {
         own = bus_take(bus, worker);
-        struct posting posting = {0, broadcast, heads, find_except(bus, worker, broadcast)};
+        struct posting posting = {0, broadcast, counts, find_except(bus, worker, broadcast)};
         for (; posting.worker < bus_workers(bus); posting.worker++)
             for (uint32_t i = 0; posting.worker != worker && i < broadcast->encoding_count; i++)
-                *others += post_encoding(bus, &posting, &broadcast->encodings[i], &calls);
+                *others += post_encoding(bus, &posting, &broadcast->encodings[i], &wakeups);
     }
     uv_mutex_unlock(&bus->lock);
-    bus_call(bus, &calls);
+    bus_wake(bus, &wakeups);
     return own;
 }
 
@@ -139,90 +140,88 @@ void bus_room_codecs(struct bus *bus, struct slice room, struct codec_list *list
 
 /* ---- connections ---- */
 
-static void make_seat(struct bus_worker *door, uint32_t slot) {
-    if (slot < door->conn_count)
+static void grow_conns(struct bus_worker *entry, uint32_t slot) {
+    if (slot < entry->conn_count)
         return;
-    uint32_t count = door->conn_count == 0 ? 64 : door->conn_count;
+    uint32_t count = entry->conn_count == 0 ? 64 : entry->conn_count;
     while (count <= slot)
         count *= 2;
-    door->conns = mem_realloc(door->conns, count * sizeof *door->conns);
-    memset(door->conns + door->conn_count, 0, (count - door->conn_count) * sizeof *door->conns);
-    door->conn_count = count;
+    entry->conns = mem_realloc(entry->conns, count * sizeof *entry->conns);
+    memset(entry->conns + entry->conn_count, 0, (count - entry->conn_count) * sizeof *entry->conns);
+    entry->conn_count = count;
 }
 
 struct mail *bus_announce(struct bus *bus, unsigned worker, conn_id id, uint32_t endpoint) {
     uv_mutex_lock(&bus->lock);
     struct mail *mail = bus_take(bus, worker);
     uint32_t slot = conn_id_slot(id);
-    make_seat(&bus->doors[worker], slot);
-    bus->doors[worker].conns[slot] = (struct conn_entry){id, endpoint, false};
-    endpoint_counts_add(&bus->everyone, bus->directory.workers, endpoint, worker);
+    grow_conns(&bus->workers[worker], slot);
+    bus->workers[worker].conns[slot] = (struct conn_entry){id, endpoint, false};
+    endpoint_counts_add(&bus->counts, bus->directory.workers, endpoint, worker);
     uv_mutex_unlock(&bus->lock);
     return mail;
 }
 
 void bus_withdraw(struct bus *bus, unsigned worker, conn_id id) {
     uv_mutex_lock(&bus->lock);
-    struct conn_entry *seat = find_seat(bus, id);
-    if (seat != NULL) {
-        endpoint_counts_remove(&bus->everyone, seat->endpoint, worker);
-        *seat = (struct conn_entry){0};
+    struct conn_entry *conn = find_conn(bus, id);
+    if (conn != NULL) {
+        endpoint_counts_remove(&bus->counts, conn->endpoint, worker);
+        *conn = (struct conn_entry){0};
     }
     uv_mutex_unlock(&bus->lock);
 }
 
-/* As find_seat(), but NULL also where another worker has closed it: one close is enough, and
- * nothing comes behind it. */
-static struct conn_entry *find_open_seat(struct bus *bus, conn_id id) {
-    struct conn_entry *seat = find_seat(bus, id);
-    return seat == NULL || seat->is_closing ? NULL : seat;
+/* As find_conn(), but NULL after bus_close(), too: one close is enough, and nothing follows it. */
+static struct conn_entry *find_open_conn(struct bus *bus, conn_id id) {
+    struct conn_entry *conn = find_conn(bus, id);
+    return conn == NULL || conn->is_closing ? NULL : conn;
 }
 
 bool bus_codec_of(struct bus *bus, conn_id id, uint32_t *codec) {
     uv_mutex_lock(&bus->lock);
-    const struct conn_entry *seat = find_open_seat(bus, id);
-    if (seat != NULL)
-        *codec = codec_on(bus, conn_id_worker(id), seat->endpoint);
+    const struct conn_entry *conn = find_open_conn(bus, id);
+    if (conn != NULL)
+        *codec = codec_on(bus, conn_id_worker(id), conn->endpoint);
     uv_mutex_unlock(&bus->lock);
-    return seat != NULL;
+    return conn != NULL;
 }
 
 enum bus_result bus_send(struct bus *bus, conn_id id, uint32_t codec, struct message *message,
                          uint32_t *endpoint) {
     static const struct slice nowhere = {NULL, 0};
-    struct calls calls = {0};
+    struct wakeups wakeups = {0};
     enum bus_result result = BUS_NOBODY;
     uv_mutex_lock(&bus->lock);
-    const struct conn_entry *seat = find_open_seat(bus, id);
-    if (seat != NULL && codec_on(bus, conn_id_worker(id), seat->endpoint) == codec) {
-        *endpoint = seat->endpoint;
+    const struct conn_entry *conn = find_open_conn(bus, id);
+    if (conn != NULL && codec_on(bus, conn_id_worker(id), conn->endpoint) == codec) {
+        *endpoint = conn->endpoint;
         unsigned other = conn_id_worker(id);
         bool fits = bus_has_room(bus, other, mail_cost(nowhere, NULL, NULL, message));
         struct mail *mail = mail_new(fits ? MAIL_SEND : MAIL_LOST_SEND, nowhere, NULL, NULL);
         mail->id = id;
         if (fits)
             mail->message = message_ref(message);
-        (fits ? bus_post : bus_lose)(bus, other, mail, &calls);
+        (fits ? bus_post : bus_lose)(bus, other, mail, &wakeups);
         result = fits ? BUS_SENT : BUS_LOST;
     }
     uv_mutex_unlock(&bus->lock);
-    bus_call(bus, &calls);
+    bus_wake(bus, &wakeups);
     return result;
 }
 
 bool bus_close(struct bus *bus, conn_id id, unsigned code, struct slice reason) {
-    struct calls calls = {0};
+    struct wakeups wakeups = {0};
     uv_mutex_lock(&bus->lock);
-    struct conn_entry *seat = find_open_seat(bus, id);
-    bool is_there = seat != NULL;
-    if (is_there) {
-        seat->is_closing = true;
+    struct conn_entry *conn = find_open_conn(bus, id);
+    if (conn != NULL) {
+        conn->is_closing = true;
         struct mail *mail = mail_new(MAIL_CLOSE, reason, NULL, NULL);
         mail->id = id;
         mail->code = code;
-        bus_post(bus, conn_id_worker(id), mail, &calls);
+        bus_post(bus, conn_id_worker(id), mail, &wakeups);
     }
     uv_mutex_unlock(&bus->lock);
-    bus_call(bus, &calls);
-    return is_there;
+    bus_wake(bus, &wakeups);
+    return conn != NULL;
 }

@@ -1,8 +1,7 @@
-/* directory.c -- who is in which room, over all workers. See directory.h.
+/* directory.c -- the members of each room, over all workers. See directory.h.
  *
- * A room keeps its members dense, so that leaving is a swap with the last, and for each endpoint
- * how many members each worker has, so that a broadcast is handed to those workers alone that need
- * it. */
+ * A room keeps its members in a dense array, so leaving is a swap with the last, and counts them by
+ * endpoint and worker, so a broadcast goes to the workers that have receivers and to no other. */
 #include "core/bus/directory.h"
 
 #include "base/mem.h"
@@ -16,7 +15,7 @@ enum { FIRST_MEMBERS = 4 };
 struct room_entry {
     struct shared_room *room;
     conn_id id;
-    uint32_t index; /* in the room's table */
+    uint32_t index; /* in the room's members */
     uint32_t endpoint;
     unsigned worker;
     bool has_info;
@@ -26,7 +25,7 @@ struct room_entry {
 
 struct shared_room {
     struct table_entry entry; /* its key is the name */
-    struct endpoint_counts *heads;
+    struct endpoint_counts *counts;
     struct room_entry **members;
     uint32_t count, capacity;
     char name[];
@@ -55,15 +54,15 @@ static struct shared_room *add_room(struct directory *directory, struct slice na
 
 /* ---- members ---- */
 
-static struct room_entry *new_presence(const char *name, struct slice info) {
+static struct room_entry *entry_new(const char *name, struct slice info) {
     size_t name_len = strlen(name);
-    struct room_entry *presence = mem_zalloc(sizeof *presence + name_len + info.len + 2);
-    presence->name_len = name_len;
-    presence->has_info = info.bytes != NULL;
-    memcpy(presence->texts, name, name_len);
+    struct room_entry *entry = mem_zalloc(sizeof *entry + name_len + info.len + 2);
+    entry->name_len = name_len;
+    entry->has_info = info.bytes != NULL;
+    memcpy(entry->texts, name, name_len);
     if (info.len > 0)
-        memcpy(presence->texts + name_len + 1, info.bytes, info.len);
-    return presence;
+        memcpy(entry->texts + name_len + 1, info.bytes, info.len);
+    return entry;
 }
 
 struct room_entry *directory_join(struct directory *directory, unsigned worker, struct slice name,
@@ -76,24 +75,24 @@ struct room_entry *directory_join(struct directory *directory, unsigned worker, 
         room->capacity = room->capacity == 0 ? FIRST_MEMBERS : room->capacity * 2;
         room->members = mem_realloc(room->members, room->capacity * sizeof *room->members);
     }
-    struct room_entry *presence = new_presence(endpoint_name, info);
-    presence->room = room;
-    presence->id = id;
-    presence->endpoint = endpoint;
-    presence->worker = worker;
-    presence->index = room->count;
-    room->members[room->count++] = presence;
-    endpoint_counts_add(&room->heads, directory->workers, endpoint, worker);
-    return presence;
+    struct room_entry *entry = entry_new(endpoint_name, info);
+    entry->room = room;
+    entry->id = id;
+    entry->endpoint = endpoint;
+    entry->worker = worker;
+    entry->index = room->count;
+    room->members[room->count++] = entry;
+    endpoint_counts_add(&room->counts, directory->workers, endpoint, worker);
+    return entry;
 }
 
-void directory_leave(struct directory *directory, struct room_entry *presence) {
-    struct shared_room *room = presence->room;
-    endpoint_counts_remove(&room->heads, presence->endpoint, presence->worker);
+void directory_leave(struct directory *directory, struct room_entry *entry) {
+    struct shared_room *room = entry->room;
+    endpoint_counts_remove(&room->counts, entry->endpoint, entry->worker);
     struct room_entry *last = room->members[--room->count];
-    room->members[presence->index] = last;
-    last->index = presence->index;
-    mem_free(presence);
+    room->members[entry->index] = last;
+    last->index = entry->index;
+    mem_free(entry);
     if (room->count > 0)
         return;
     table_remove(&directory->rooms, &room->entry);
@@ -102,30 +101,30 @@ void directory_leave(struct directory *directory, struct room_entry *presence) {
 }
 
 struct room_entry *directory_set_info(struct room_entry *old, struct slice info) {
-    struct room_entry *presence = new_presence(old->texts, info);
-    presence->room = old->room;
-    presence->id = old->id;
-    presence->endpoint = old->endpoint;
-    presence->worker = old->worker;
-    presence->index = old->index;
-    presence->room->members[presence->index] = presence;
+    struct room_entry *entry = entry_new(old->texts, info);
+    entry->room = old->room;
+    entry->id = old->id;
+    entry->endpoint = old->endpoint;
+    entry->worker = old->worker;
+    entry->index = old->index;
+    entry->room->members[entry->index] = entry;
     mem_free(old);
-    return presence;
+    return entry;
 }
 
-struct slice room_entry_room(const struct room_entry *presence) {
-    return presence->room->entry.key;
+struct slice room_entry_room(const struct room_entry *entry) {
+    return entry->room->entry.key;
 }
 
-const char *room_entry_name(const struct room_entry *presence) {
-    return presence->texts;
+const char *room_entry_name(const struct room_entry *entry) {
+    return entry->texts;
 }
 
-const char *room_entry_info(const struct room_entry *presence) {
-    return presence->has_info ? presence->texts + presence->name_len + 1 : NULL;
+const char *room_entry_info(const struct room_entry *entry) {
+    return entry->has_info ? entry->texts + entry->name_len + 1 : NULL;
 }
 
-/* ---- questions ---- */
+/* ---- reading ---- */
 
 uint32_t directory_size(const struct directory *directory, struct slice name) {
     const struct shared_room *room = find(directory, name);
@@ -143,7 +142,7 @@ bool directory_has(const struct directory *directory, struct slice name, conn_id
 const struct endpoint_counts *directory_endpoint_counts(const struct directory *directory,
                                                         struct slice name) {
     const struct shared_room *room = find(directory, name);
-    return room == NULL ? NULL : room->heads;
+    return room == NULL ? NULL : room->counts;
 }
 
 void directory_members(const struct directory *directory, struct slice name,

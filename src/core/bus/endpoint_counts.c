@@ -1,12 +1,11 @@
-/* endpoint_counts.c -- how many connections of an endpoint each worker has. See endpoint_counts.h.
- * */
+/* endpoint_counts.c -- connections by endpoint and worker. See endpoint_counts.h. */
 #include "core/bus/endpoint_counts.h"
 
 #include "base/mem.h"
 
 #include <stddef.h>
 
-/* The link to the entry of an endpoint; it holds NULL where there is none. */
+/* The link to an endpoint's entry; it holds NULL if there is none. */
 static struct endpoint_counts **find(struct endpoint_counts **list, uint32_t endpoint) {
     while (*list != NULL && (*list)->endpoint != endpoint)
         list = &(*list)->next;

@@ -1,4 +1,4 @@
-/* mailbox.c -- what waits for one worker from the others. See mailbox.h. */
+/* mailbox.c -- mail from other workers to one worker. See mailbox.h. */
 #include "core/bus/mailbox.h"
 
 #include "base/mem.h"
@@ -6,7 +6,7 @@
 #include <stddef.h>
 #include <string.h>
 
-/* What an allocation costs beside its bytes. */
+/* What an allocation costs beyond its bytes. */
 enum { ALLOCATION_BYTES = 16 };
 
 static size_t text_size(const char *text) {
@@ -59,32 +59,27 @@ bool mailbox_push(struct mailbox *box, struct mail *mail) {
     return was_empty;
 }
 
-/* ---- what was lost ---- */
+/* ---- losses ---- */
 
-/* A note in the box, found by whom it is about. */
+/* A LOST mail in the mailbox, found by its receivers. */
 struct loss {
     struct table_entry entry;
     struct loss *next;
-    struct mail *mail; /* the box's */
+    struct mail *mail; /* the mailbox's */
     char key[];
 };
 
-/* Its key: every field that says who would have got the message. */
+/* Its key: every field that names the receivers. */
 static struct loss *loss_new(const struct mail *mail) {
     struct {
         conn_id id;
-        uint32_t kind, endpoint, codec, everyone; /* no gap: compared as bytes */
-    } who = {0};
-    who.id = mail->id;
-    who.kind = (uint32_t)mail->kind;
-    who.endpoint = mail->endpoint;
-    who.codec = mail->codec;
-    who.everyone = mail->room.bytes == NULL;
-    struct loss *loss = mem_zalloc(sizeof *loss + sizeof who + mail->room.len);
-    memcpy(loss->key, &who, sizeof who);
+        uint32_t kind, endpoint, codec, has_room; /* no padding: compared as bytes */
+    } receivers = {mail->id, mail->kind, mail->endpoint, mail->codec, mail->room.bytes != NULL};
+    struct loss *loss = mem_zalloc(sizeof *loss + sizeof receivers + mail->room.len);
+    memcpy(loss->key, &receivers, sizeof receivers);
     if (mail->room.len > 0)
-        memcpy(loss->key + sizeof who, mail->room.bytes, mail->room.len);
-    loss->entry.key = (struct slice){loss->key, sizeof who + mail->room.len};
+        memcpy(loss->key + sizeof receivers, mail->room.bytes, mail->room.len);
+    loss->entry.key = (struct slice){loss->key, sizeof receivers + mail->room.len};
     return loss;
 }
 

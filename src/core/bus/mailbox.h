@@ -1,9 +1,9 @@
-/* mailbox.h -- what waits for one worker from the others, oldest first, up to a ceiling in bytes.
+/* mailbox.h -- mail from other workers to one worker, oldest first, up to a limit in bytes.
  *
- * What does not fit is lost, and noted: who would have got it is dealt with as a slow client when
- * the worker takes its mail. A note is made once for each room or connection, however much is lost
- * for it: notes are bounded by what there is. No lock of its own: the owner, the bus, lets one
- * thread in at a time. */
+ * A message that does not fit is lost, and a LOST mail names its receivers: the worker handles them
+ * as slow clients when it takes its mail. There is one such mail for each room or connection,
+ * however many messages are lost, so their number is bounded. One thread at a time: the bus
+ * locks. */
 #ifndef TIDEWIRE_CORE_BUS_MAILBOX_H
 #define TIDEWIRE_CORE_BUS_MAILBOX_H
 
@@ -23,50 +23,53 @@ enum mail_kind {
 struct mail {
     struct mail *next;
     enum mail_kind kind;
-    uint32_t lost;            /* LOST: how many messages */
-    struct message *message;  /* PUBLISH, SEND: a reference of its own */
-    conn_id id;               /* PUBLISH: whom not; SEND, LOST_SEND: to whom; CLOSE, MOVED: who */
-    uint32_t endpoint, codec; /* PUBLISH, LOST_PUBLISH: of whom it is for */
+    uint32_t lost;           /* LOST: the number of messages */
+    struct message *message; /* PUBLISH, SEND: a reference of its own */
+    /* PUBLISH: the connection to skip, or 0; SEND, LOST_SEND, CLOSE: the receiver;
+     * PRESENCE_CHANGED: the member */
+    conn_id id;
+    uint32_t endpoint, codec; /* PUBLISH, LOST_PUBLISH: of the receivers */
     unsigned code;            /* CLOSE */
-    bool joined;              /* MOVED */
-    struct slice room;        /* PUBLISH, LOST_PUBLISH (no bytes: everyone), MOVED; CLOSE: why */
-    const char *name, *info;  /* MOVED: as of room_entry_name(), room_entry_info() */
+    bool joined;              /* PRESENCE_CHANGED */
+    /* PUBLISH, LOST_PUBLISH: no bytes: all connections; PRESENCE_CHANGED; CLOSE: the reason */
+    struct slice room;
+    const char *name, *info; /* PRESENCE_CHANGED: as of room_entry_name(), room_entry_info() */
     char texts[];
 };
 
-/* Copies room, name and info; no bytes or NULL: there is none. The rest is zeros. */
+/* Copies room, name and info (no bytes or NULL: none). All other fields are zero. */
 struct mail *mail_new(enum mail_kind kind, struct slice room, const char *name, const char *info);
 void mail_free(struct mail *mail);
 
-/* What a mail of this kind takes in memory; the message counts in each mailbox that it waits in. */
+/* Bytes of memory of such a mail; a message counts in each mailbox that holds it. */
 size_t mail_cost(struct slice room, const char *name, const char *info,
                  const struct message *message);
 
 struct mailbox {
-    size_t bytes;   /* what waits takes; readers may look */
+    size_t bytes;   /* cost of all mail; readers may look */
     uint32_t count; /* mails; readers may look */
     /* private */
     struct mail *first, **last;
-    struct table losses; /* the notes among them */
+    struct table losses; /* the LOST mails among them */
     struct loss *first_loss;
 };
 
 /* An empty one. */
 void mailbox_init(struct mailbox *box);
 
-/* An empty one takes a mail of any size, so that a single large message can be sent at all. */
+/* An empty mailbox takes a mail of any size, so that one large message can be sent at all. */
 static inline bool mailbox_has_room(const struct mailbox *box, size_t cost, size_t max) {
     return box->bytes == 0 || (cost <= max && box->bytes <= max - cost);
 }
 
-/* Takes over the mail. Returns whether the box was empty. */
+/* Takes over the mail. True: the mailbox was empty. */
 bool mailbox_push(struct mailbox *box, struct mail *mail);
 
-/* Notes that what `mail` (LOST_PUBLISH, LOST_SEND) stands for was lost. Takes over the mail.
- * Returns whether the box was empty. */
+/* Notes the loss of one message; `mail` (LOST_PUBLISH, LOST_SEND) names its receivers. Takes over
+ * the mail. True: the mailbox was empty. */
 bool mailbox_lose(struct mailbox *box, struct mail *mail);
 
-/* Everything in it, oldest first, or NULL; each is freed with mail_free(). */
+/* Takes all mail, oldest first, or NULL; the caller frees each with mail_free(). */
 struct mail *mailbox_take(struct mailbox *box);
 
 #endif

@@ -1,7 +1,7 @@
-/* stats.h -- what one worker has counted since its start.
+/* stats.h -- the counters of one worker since its start.
  *
- * Each counter has one writer, its worker, and may be read from any thread (relaxed): the figures
- * of one reading need not fit each other to the last unit. */
+ * Each counter has one writer, its worker. Any thread may read it (relaxed), so the figures of one
+ * reading may differ from each other by a few units. */
 #ifndef TIDEWIRE_CORE_BUS_STATS_H
 #define TIDEWIRE_CORE_BUS_STATS_H
 
@@ -33,7 +33,7 @@
     X(tls_handshakes, "TLS handshakes that came to an end")                                        \
     X(tls_failures, "TLS handshakes that failed")
 
-/* name, help text of what goes up and down. */
+/* name, help text: these go up and down. */
 #define STATS_GAUGES(X)                                                                            \
     X(connections, "WebSocket connections open now")                                               \
     X(repeating_timers, "Repeating timers of scripts and of connections that run now")
@@ -51,7 +51,7 @@ static inline void stats_add(_Atomic uint64_t *counter, uint64_t n) {
                           memory_order_relaxed);
 }
 
-/* The figures of several workers, added up. */
+/* Sums over several workers. */
 struct stats_total {
 #define X(name, help) uint64_t name;
     STATS_COUNTERS(X)

@@ -49,8 +49,8 @@ struct hub_events {
 
     /* A connection joined or left a room that is watched. May come while a hook runs: it must only
      * be noted, and told to scripts later. `info` may be NULL. */
-    void (*moved)(void *user, conn_id id, struct slice room, bool joined, const char *endpoint_name,
-                  const char *info);
+    void (*presence_changed)(void *user, conn_id id, struct slice room, bool joined,
+                             const char *endpoint_name, const char *info);
 
     /* The id means nothing any more: its handshake failed, or `closed` has ended. */
     void (*forgotten)(void *user, conn_id id);

@@ -183,7 +183,7 @@ uint32_t hub_admitted(const struct hub *hub) {
 
 /* ---- the order of hooks ---- */
 
-void hub_later(struct hub *hub, struct conn *conn) {
+void hub_schedule(struct hub *hub, struct conn *conn) {
     if (list_empty(&conn->pending))
         list_append(&hub->pending, &conn->pending);
 }
@@ -260,7 +260,7 @@ void hub_step(struct hub *hub, struct conn *conn) {
         enum hook_state state;
         gives_way = slice_is_over(hub, conn, &began);
         if (gives_way) {
-            hub_later(hub, conn);
+            hub_schedule(hub, conn);
             break;
         }
         conn->busy = true;
@@ -334,7 +334,7 @@ void hub_open(struct hub *hub, struct conn *conn, void *peer) {
     log_int(&line, "generation", conn->endpoint->generation);
     log_end(&line);
     hub_timers_start(hub, conn);
-    hub_later(hub, conn);
+    hub_schedule(hub, conn);
 }
 
 void hub_alive(struct hub *hub, struct conn *conn) {
@@ -364,7 +364,7 @@ void hub_received(struct hub *hub, struct conn *conn, const char *bytes, size_t 
     if (inbox_full(conn->inbox) || hub_limits_is_much(hub))
         hub_set_paused(hub, conn, true);
     if (!conn->busy)
-        hub_later(hub, conn);
+        hub_schedule(hub, conn);
 }
 
 void hub_kill_all(struct hub *hub) {

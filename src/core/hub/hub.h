@@ -54,18 +54,18 @@ bool hub_is_first(struct hub *hub, uint32_t endpoint);
 
 /* ---- new code is activated ---- */
 
-/* In this order: hub_change_endpoint() for each endpoint; hub_reload(). */
+/* In this order: hub_activate_endpoint() for each endpoint; hub_activate(). */
 
 /* The endpoint of this number is another from now on, for live connections as well; its phases of
  * pings and of silence go on. Where its codec is another, its connections are closed with 1012.
  * Takes over `json_name` and `path`. Returns how many connections were closed. */
-uint32_t hub_change_endpoint(struct hub *hub, uint32_t number, const struct endpoint *endpoint);
+uint32_t hub_activate_endpoint(struct hub *hub, uint32_t number, const struct endpoint *endpoint);
 /* The endpoint is no more: each of its connections gets this code. */
 void hub_close_endpoint(struct hub *hub, uint32_t number, unsigned code, const char *reason);
 /* The endpoints of this generation have new code: events.reloaded is owed to each of their open
  * connections, if the endpoint has it, before its next hook, and soon. Hooks that are due and that
  * there are not any more are not. */
-void hub_reload(struct hub *hub, uint32_t generation);
+void hub_activate(struct hub *hub, uint32_t generation);
 
 /* ---- called by net/ ---- */
 
@@ -94,9 +94,9 @@ void hub_received(struct hub *hub, struct conn *conn, const char *bytes, size_t 
 /* So many bytes are kept of what it has sent: of the message with this number, which is not whole
  * yet (0: all are), and of what is not looked at during a pause. Another number is another message,
  * whose time begins now. May refuse this connection or others, by wire.discard. */
-void hub_keeps(struct hub *hub, struct conn *conn, size_t bytes, uint32_t message);
-/* Is the ceiling exceeded? Then call hub_keeps(), also where nothing else has changed. */
-bool hub_has_too_much(const struct hub *hub);
+void hub_set_kept(struct hub *hub, struct conn *conn, size_t bytes, uint32_t message);
+/* Is the ceiling exceeded? Then call hub_set_kept(), also where nothing else has changed. */
+bool hub_limit_exceeded(const struct hub *hub);
 /* Some frame or part of one came in: a sign of life. */
 void hub_alive(struct hub *hub, struct conn *conn);
 /* A PONG frame. */
@@ -167,7 +167,7 @@ void hub_json_pong(struct hub *hub, conn_id id, int64_t ping_number);
 bool hub_join(struct hub *hub, conn_id id, struct slice room, struct slice info);
 bool hub_leave(struct hub *hub, conn_id id, struct slice room);
 
-/* From now on, or no more, events.moved is told who joins and leaves this room. */
+/* From now on, or no more, events.presence_changed is told who joins and leaves this room. */
 void hub_watch(struct hub *hub, struct slice room, bool on);
 
 /* Queues one message to all who have its codec, on all workers, each queue with the same bytes.

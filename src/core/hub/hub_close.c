@@ -86,7 +86,7 @@ void hub_peer_closed(struct hub *hub, struct conn *conn, unsigned code, const ch
         log_close(conn, LOG_DEBUG, "client", code, reason, len);
         set_close(hub, conn, code, reason, len);
         queue_close_frame(hub, conn);
-        hub_later(hub, conn);
+        hub_schedule(hub, conn);
     } else if (outq_empty(&conn->out)) {
         hub_close_end(hub, conn);
     }
@@ -98,7 +98,7 @@ bool hub_peer_ended(struct hub *hub, struct conn *conn, uint64_t ms) {
     if (conn->state == CONN_OPEN) {
         log_close(conn, LOG_DEBUG, "network", CLOSE_ABNORMAL, NULL, 0);
         set_close(hub, conn, CLOSE_ABNORMAL, NULL, 0);
-        hub_later(hub, conn);
+        hub_schedule(hub, conn);
     }
     hub_timers_kill_in(hub, conn, ms);
     hub_send_flush(hub, conn);
@@ -123,7 +123,7 @@ void hub_gone(struct hub *hub, struct conn *conn, unsigned code) {
         stats_add(&hub->stats.connections_closed, 1);
         stats_add(&hub->stats.connections, (uint64_t)-1);
     }
-    hub_later(hub, conn);
+    hub_schedule(hub, conn);
 }
 
 /* ---- by the server ---- */
@@ -154,7 +154,7 @@ void hub_close_begin(struct hub *hub, struct conn *conn, unsigned code, const ch
         outq_drop_unsent(&conn->out);
     hub_set_paused(hub, conn, false); /* its Close frame must be seen */
     queue_close_frame(hub, conn);
-    hub_later(hub, conn);
+    hub_schedule(hub, conn);
 }
 
 void hub_fail(struct hub *hub, struct conn *conn, unsigned code, const char *reason) {

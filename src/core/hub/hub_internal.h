@@ -39,7 +39,7 @@ static inline uint64_t hub_now(const struct hub *hub) {
 }
 
 /* hub.c: something is due for this connection; its turn comes at the end of the loop's turn. */
-void hub_later(struct hub *hub, struct conn *conn);
+void hub_schedule(struct hub *hub, struct conn *conn);
 /* hub.c: runs the hooks that wait, until one sleeps; frees a connection that is over. */
 void hub_step(struct hub *hub, struct conn *conn);
 /* hub.c: stops reading from the client's socket, or reads on. */
@@ -61,7 +61,7 @@ void hub_mail_deliver(struct hub *hub, struct mail *mail);
 
 /* hub_rooms.c: to connections of this worker, each by its codec; the messages stay the caller's.
  * Returns how many got one. */
-uint32_t publish_here(struct hub *hub, const struct broadcast *broadcast);
+uint32_t hub_rooms_publish(struct hub *hub, const struct broadcast *broadcast);
 /* hub_rooms.c: what was published on another worker and did not fit into this one's mailbox. */
 void hub_rooms_lost(struct hub *hub, const struct mail *mail);
 /* hub_rooms.c: somebody joined or left on another worker. */

@@ -34,7 +34,7 @@ bool hub_limits_is_much(const struct hub *hub) {
     return hub->unhandled_bytes > hub->unhandled_max / 2;
 }
 
-bool hub_has_too_much(const struct hub *hub) {
+bool hub_limit_exceeded(const struct hub *hub) {
     return hub->unhandled_bytes > hub->unhandled_max;
 }
 
@@ -71,7 +71,7 @@ static void refuse(struct hub *hub, struct conn *conn, unsigned code, const char
 
 /* The last one may have a message of any size that its endpoint allows. */
 static void refuse_the_oldest(struct hub *hub) {
-    while (hub_has_too_much(hub) && hub->unhandled.next != hub->unhandled.prev)
+    while (hub_limit_exceeded(hub) && hub->unhandled.next != hub->unhandled.prev)
         refuse(hub, LIST_OWNER(hub->unhandled.next, struct conn, unhandled_link), CLOSE_TRY_LATER,
                "too many unfinished messages");
 }
@@ -81,7 +81,7 @@ static void begin_time(struct hub *hub, struct conn *conn) {
     conn->message_end_ms = conn->message_number != 0 && ms > 0 ? hub_now(hub) + ms : 0;
 }
 
-void hub_keeps(struct hub *hub, struct conn *conn, size_t bytes, uint32_t message) {
+void hub_set_kept(struct hub *hub, struct conn *conn, size_t bytes, uint32_t message) {
     conn->kept = bytes;
     if (message != conn->message_number) {
         conn->message_number = message;

@@ -12,7 +12,7 @@ static void deliver(struct hub *hub, struct mail *mail) {
     case MAIL_PUBLISH: {
         struct encoding encoding = {mail->codec, mail->message};
         struct broadcast broadcast = {mail->room, mail->endpoint, mail->id, &encoding, 1};
-        publish_here(hub, &broadcast);
+        hub_rooms_publish(hub, &broadcast);
         break;
     }
     case MAIL_LOST_PUBLISH:

@@ -46,7 +46,7 @@ static uint32_t change_codec(struct hub *hub, struct endpoint *endpoint, uint32_
     return closed;
 }
 
-uint32_t hub_change_endpoint(struct hub *hub, uint32_t number, const struct endpoint *next) {
+uint32_t hub_activate_endpoint(struct hub *hub, uint32_t number, const struct endpoint *next) {
     struct endpoint *endpoint = hub->endpoints[number];
     struct limit *limit = endpoint->limit;
     uint64_t ping_ms = endpoint->ping_ms, pong_ms = endpoint->pong_ms;
@@ -86,7 +86,7 @@ static void drop_lost_hooks(struct hub *hub, struct conn *conn) {
         hub_timers_reload(hub, conn, endpoint->ping_ms);
 }
 
-void hub_reload(struct hub *hub, uint32_t generation) {
+void hub_activate(struct hub *hub, uint32_t generation) {
     uint32_t at = 0;
     for (struct conn *conn; (conn = slots_next(&hub->conns, &at)) != NULL;) {
         if (conn->endpoint == NULL || conn->endpoint->generation != generation)
@@ -107,7 +107,7 @@ void hub_reload_some(struct hub *hub) {
         conn = slots_next(&hub->conns, &hub->reload_next);
         hub->reload_under_way = conn != NULL;
         if (conn != NULL && conn->due & DUE_RELOAD) {
-            hub_later(hub, conn);
+            hub_schedule(hub, conn);
             i++;
         }
     }

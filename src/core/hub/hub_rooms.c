@@ -27,14 +27,14 @@ static bool is_watched(const struct hub *hub, struct slice room) {
 static void tell(struct hub *hub, const struct member *member, bool joined) {
     struct slice room = member->room->entry.key;
     if (is_watched(hub, room))
-        hub->events->moved(hub->events_user, member->conn->id, room, joined,
-                           member->conn->endpoint->json_name, member->info);
+        hub->events->presence_changed(hub->events_user, member->conn->id, room, joined,
+                                      member->conn->endpoint->json_name, member->info);
 }
 
 void hub_rooms_presence_changed(struct hub *hub, const struct mail *mail) {
     if (is_watched(hub, mail->room))
-        hub->events->moved(hub->events_user, mail->id, mail->room, mail->joined, mail->name,
-                           mail->info);
+        hub->events->presence_changed(hub->events_user, mail->id, mail->room, mail->joined,
+                                      mail->name, mail->info);
 }
 
 static struct conn *find_open(struct hub *hub, conn_id id) {
@@ -44,20 +44,20 @@ static struct conn *find_open(struct hub *hub, conn_id id) {
 
 /* Out of the others' sight. What they sent before comes first, and may close the connection. */
 static void leave_directory(struct hub *hub, struct member *member) {
-    struct room_entry *presence = member->presence;
-    if (presence == NULL)
+    struct room_entry *entry = member->entry;
+    if (entry == NULL)
         return;
-    member->presence = NULL;
+    member->entry = NULL;
     struct mail *mail;
-    bus_leave_room(hub->options.bus, hub->options.worker, presence, member->conn->id, &mail);
+    bus_leave_room(hub->options.bus, hub->options.worker, entry, member->conn->id, &mail);
     hub_mail_deliver(hub, mail);
 }
 
 /* A connection that is in already says something else of itself. */
 static void rejoin(struct hub *hub, struct member *member, struct slice info) {
     room_join(&hub->rooms, member->room->entry.key, member->conn, info);
-    if (member->presence != NULL)
-        member->presence = bus_set_info(hub->options.bus, member->presence, info);
+    if (member->entry != NULL)
+        member->entry = bus_set_info(hub->options.bus, member->entry, info);
 }
 
 /* Into the directory of all workers, and only then into the room: what was sent to it before comes
@@ -66,21 +66,21 @@ static bool join_everywhere(struct hub *hub, struct conn *conn, struct slice roo
                             struct slice info) {
     const struct hub_options *options = &hub->options;
     conn_id id = conn->id;
-    struct room_entry *presence;
+    struct room_entry *entry;
     hub_mail_deliver(hub, bus_join(options->bus, options->worker, room, id, conn->endpoint->number,
-                                   conn->endpoint->json_name, info, &presence));
+                                   conn->endpoint->json_name, info, &entry));
     conn = find_open(hub, id);
     if (conn == NULL || room_member(&hub->rooms, room, conn) != NULL) {
         /* closed meanwhile (or a finalizer of the script's was quicker): it is not in by this call
          * */
         struct mail *mail;
-        bus_leave_room(options->bus, options->worker, presence, id, &mail);
+        bus_leave_room(options->bus, options->worker, entry, id, &mail);
         hub_mail_deliver(hub, mail);
         return conn != NULL;
     }
     room_join(&hub->rooms, room, conn, info);
     struct member *member = room_member(&hub->rooms, room, conn);
-    member->presence = presence;
+    member->entry = entry;
     tell(hub, member, true);
     return true;
 }
@@ -121,11 +121,11 @@ bool hub_leave(struct hub *hub, conn_id id, struct slice room) {
 /* Takes no mail: a room may be walked right now. Who closes a connection has taken it before. */
 void hub_rooms_leave_all(struct hub *hub, struct conn *conn) {
     for (struct member *member = conn->rooms; member != NULL; member = member->next) {
-        if (member->presence != NULL) /* who watches here hears of it by mail, in its order */
-            bus_leave_room(hub->options.bus, hub->options.worker, member->presence, conn->id, NULL);
+        if (member->entry != NULL) /* who watches here hears of it by mail, in its order */
+            bus_leave_room(hub->options.bus, hub->options.worker, member->entry, conn->id, NULL);
         else
             tell(hub, member, false);
-        member->presence = NULL;
+        member->entry = NULL;
     }
     room_leave_all(conn);
 }
@@ -223,7 +223,7 @@ static inline uint32_t deliver_to_all(struct hub *hub, const struct broadcast *b
     return delivered;
 }
 
-uint32_t publish_here(struct hub *hub, const struct broadcast *broadcast) {
+uint32_t hub_rooms_publish(struct hub *hub, const struct broadcast *broadcast) {
     return broadcast->room.bytes != NULL ? deliver_to_room(hub, broadcast)
                                          : deliver_to_all(hub, broadcast);
 }
@@ -289,7 +289,7 @@ bool hub_publish(struct hub *hub, const struct broadcast *broadcast, uint32_t *d
         hub_mail_deliver(
             hub, bus_publish(hub->options.bus, hub->options.worker, broadcast, &others, missing));
     if (missing->count == 0)
-        *delivered = publish_here(hub, broadcast) + others;
+        *delivered = hub_rooms_publish(hub, broadcast) + others;
     for (uint32_t i = 0; i < broadcast->encoding_count; i++)
         if (broadcast->encodings[i].message != NULL)
             message_unref(broadcast->encodings[i].message);

@@ -44,7 +44,7 @@ static void flushed(struct hub *hub, struct conn *conn) {
         conn->was_slow = false;
         if (conn->endpoint->has_drain) {
             conn->due |= DUE_DRAIN;
-            hub_later(hub, conn);
+            hub_schedule(hub, conn);
         }
     }
 }

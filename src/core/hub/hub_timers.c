@@ -162,7 +162,7 @@ static void ping_due(struct hub *hub, struct conn *conn, uint64_t now) {
         hub_timers_send_ping(hub, conn);
     } else {
         conn->due |= DUE_PING;
-        hub_later(hub, conn);
+        hub_schedule(hub, conn);
     }
 }
 
@@ -179,7 +179,7 @@ static void silence_due(struct hub *hub, struct conn *conn) {
     stats_add(&hub->stats.timeouts, 1);
     if (conn->endpoint->has_timeout) {
         conn->due |= DUE_TIMEOUT;
-        hub_later(hub, conn);
+        hub_schedule(hub, conn);
         return;
     }
     static const char why[] = "timed out";

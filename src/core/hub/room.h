@@ -22,7 +22,7 @@ struct member {
     struct member **link; /* what points here: `rooms` of the connection, or `next` of another */
     uint32_t index;       /* in the room's table */
     char *info;           /* what the scripts say of it, in their own form; NULL: nothing */
-    struct room_entry *presence; /* the same, as other workers know it; NULL where there are none */
+    struct room_entry *entry; /* the same, as other workers know it; NULL where there are none */
 };
 
 /* How many members of a room an endpoint has: a broadcast is encoded once for each codec of theirs.

@@ -14,8 +14,8 @@
 void http_forget_request(struct http *http) {
     struct admission *admission = http->server->options.admission;
     if (admission != NULL)
-        byte_limit_release(&admission->uploads, admission_uploads_of(&http->permit),
-                           http->body_capacity);
+        limit_release_bytes(&admission->uploads, admission_uploads_of(&http->permit),
+                            http->body_capacity);
     mem_free(http->head);
     mem_free(http->body);
     http->head = http->body = NULL;
@@ -46,8 +46,8 @@ static void hand_over(struct http *http, char *ahead, size_t ahead_len) {
 
 /* ---- the body ---- */
 
-static void refuse_upload(struct http *http, enum byte_limit_result result) {
-    bool full = result == BYTE_LIMIT_FULL;
+static void refuse_upload(struct http *http, enum limit_result result) {
+    bool full = result == LIMIT_FULL;
     http_refuse_by_limit(http, &http->server->stats->requests_refused, full,
                          full ? "The server is busy with other uploads."
                               : "Too many uploads are under way from this address.");
@@ -63,10 +63,10 @@ static bool reserve(struct http *http, size_t more) {
         wanted = (size_t)known;
     size_t growth = wanted - http->body_capacity;
     struct admission *admission = http->server->options.admission;
-    enum byte_limit_result result = BYTE_LIMIT_TAKEN;
+    enum limit_result result = LIMIT_TAKEN;
     if (admission != NULL)
-        result = byte_limit_take(&admission->uploads, admission_uploads_of(&http->permit), growth);
-    if (result != BYTE_LIMIT_TAKEN) {
+        result = limit_take_bytes(&admission->uploads, admission_uploads_of(&http->permit), growth);
+    if (result != LIMIT_TAKEN) {
         refuse_upload(http, result);
         return false;
     }

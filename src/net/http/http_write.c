@@ -24,8 +24,8 @@ enum { ENDING_MS = 2000 };
 void http_forget_answer(struct http *http) {
     struct admission *admission = http->server->options.admission;
     if (admission != NULL)
-        byte_limit_release(&admission->responses, admission_responses_of(&http->permit),
-                           http->held);
+        limit_release_bytes(&admission->responses, admission_responses_of(&http->permit),
+                            http->held);
     http->held = 0;
     mem_free(http->out);
     http->out = NULL;
@@ -182,13 +182,13 @@ static bool reserve(struct http *http, size_t bytes) {
     struct admission *admission = http->server->options.admission;
     if (admission == NULL || bytes <= SMALL_BYTES)
         return true;
-    enum byte_limit_result result =
-        byte_limit_take(&admission->responses, admission_responses_of(&http->permit), bytes);
-    if (result == BYTE_LIMIT_TAKEN) {
+    enum limit_result result =
+        limit_take_bytes(&admission->responses, admission_responses_of(&http->permit), bytes);
+    if (result == LIMIT_TAKEN) {
         http->held = bytes;
         return true;
     }
-    bool full = result == BYTE_LIMIT_FULL;
+    bool full = result == LIMIT_FULL;
     http_refuse_by_limit(http, &http->server->stats->requests_refused, full,
                          full ? "Too many answers wait for their readers."
                               : "Too many answers wait for readers at this address.");

@@ -8,7 +8,6 @@
 #ifndef TIDEWIRE_NET_SOCKET_ADMISSION_H
 #define TIDEWIRE_NET_SOCKET_ADMISSION_H
 
-#include "base/byte_limit.h"
 #include "base/limit.h"
 #include "net/socket/ip_counts.h"
 
@@ -44,7 +43,8 @@ void admission_close(struct admission *admission);
 /* `remote`: a numeric address, or "unix", whose clients have no address of their own. */
 enum admission_result admission_take(struct admission *admission, const char *remote,
                                      struct permit *permit);
-/* Where the bytes count that its address may have, for byte_limit.h. NULL: it has no share. */
+/* Where the bytes count that its address may have, for limit_take_bytes(). NULL: it has no share.
+ */
 _Atomic size_t *admission_uploads_of(const struct permit *permit);
 _Atomic size_t *admission_responses_of(const struct permit *permit);
 /* Gives back what the permit still has. */

@@ -22,8 +22,8 @@ uint32_t ip_counts_get(struct ip_counts *counts, const char *text);
 struct ip_count *ip_counts_add(struct ip_counts *counts, const char *text, uint32_t max);
 void ip_counts_remove(struct ip_count *entry);
 
-/* For byte_limit.h: bytes of request bodies that are under way from there, and of answers that
- * wait. */
+/* For limit_take_bytes(): bytes of request bodies that are under way from there, and of answers
+ * that wait. */
 _Atomic size_t *ip_counts_uploads(struct ip_count *entry);
 _Atomic size_t *ip_counts_responses(struct ip_count *entry);
 

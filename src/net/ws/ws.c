@@ -118,11 +118,11 @@ static void tell_kept(struct ws *ws) {
     struct hub *hub = ws->server->hub;
     size_t kept = frame_reader_held(&ws->reader) + ws->rest_len;
     uint32_t unfinished = frame_reader_unfinished(&ws->reader);
-    if (kept == ws->kept && unfinished == ws->unfinished && !hub_has_too_much(hub))
+    if (kept == ws->kept && unfinished == ws->unfinished && !hub_limit_exceeded(hub))
         return;
     ws->kept = kept;
     ws->unfinished = unfinished;
-    hub_keeps(hub, ws->conn, kept, unfinished);
+    hub_set_kept(hub, ws->conn, kept, unfinished);
 }
 
 static void forget_rest(struct ws *ws) {

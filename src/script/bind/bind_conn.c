@@ -356,7 +356,7 @@ static int core_endpoint(lua_State *L) {
     endpoint.path = mem_strdup(path);
     budget_lower(vm_of(L), endpoint.handler_timeout_ns);
     if (is_known)
-        vm_load_count_closed(vm_of(L), hub_change_endpoint(hub, number, &endpoint));
+        vm_load_count_closed(vm_of(L), hub_activate_endpoint(hub, number, &endpoint));
     else
         number = hub_add_endpoint(hub, &endpoint);
     lua_pushinteger(L, number);

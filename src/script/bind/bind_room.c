@@ -21,7 +21,7 @@ static int core_join(lua_State *L) {
     return 1;
 }
 
-/* core.watch(room, on): events.moved is told of this room, or no more */
+/* core.watch(room, on): events.presence_changed is told of this room, or no more */
 static int core_watch(lua_State *L) {
     hub_watch(vm_of(L)->hub, check_name(L, 1), lua_toboolean(L, 2));
     return 0;

@@ -50,8 +50,8 @@ static enum hook_state on_closed(void *user, conn_id id, unsigned code, const ch
     return vm_run_hook(task, 3);
 }
 
-static void on_moved(void *user, conn_id id, struct slice room, bool joined,
-                     const char *endpoint_name, const char *info) {
+static void on_presence_changed(void *user, conn_id id, struct slice room, bool joined,
+                                const char *endpoint_name, const char *info) {
     struct task *task = conn_task(user, EVENT_PRESENCE_CHANGED, id);
     task->conn = 0; /* it is no hook of the connection's */
     lua_pushlstring(task->co, room.bytes, room.len);
@@ -136,6 +136,6 @@ const struct hub_events vm_hub_events = {
     .drained = on_drained,
     .reloaded = on_reloaded,
     .closed = on_closed,
-    .moved = on_moved,
+    .presence_changed = on_presence_changed,
     .forgotten = on_forgotten,
 };

@@ -255,7 +255,7 @@ uint32_t vm_activate(struct vm *vm) {
     vm->load.activated_ns = clock_monotonic_ns();
     vm->load.codec_closed = 0;
     run_event(vm, EVENT_ACTIVATE);
-    hub_reload(vm->hub, vm->load.generation);
+    hub_activate(vm->hub, vm->load.generation);
     return vm->load.codec_closed;
 }
 
