@@ -3,7 +3,7 @@
  *   raw_echo            listens on a free port of 127.0.0.1 and prints "port=N"
  *   raw_echo bcast      the same, and gives what one says to everyone
  *
- * One thread, one epoll. All that one recv brings is answered by one send, fast_path out of the
+ * One thread, one epoll. All that one recv brings is answered by one send, straight out of the
  * buffer it was turned round in. That is the least a server can do that answers each message, so
  * what a real server spends above it is the price of what it does more. It believes its client: a
  * frame must be masked and below 64 KiB, and limits, time-outs and UTF-8 are unknown to it. */

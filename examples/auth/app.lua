@@ -1,16 +1,16 @@
--- app.lua -- who may connect, and who may do what: tokens, roles, permissions.
+-- app.lua -- auth: tokens decide which users may connect, and roles which messages they may send.
 --
 -- Run:   AUTH_KEY=$(openssl rand -hex 32) scripts/run examples/auth/app.lua
 -- Type:  curl -d '{"name":"ada","password":"lovelace"}' http://127.0.0.1:8080/login
---        which answers {"token":"…"}; then, with it,
+--        which answers {"token":"…"}; then, with that token,
 --        scripts/run talk "ws://127.0.0.1:8080/chat?token=…"
 --        {"type":"chat","text":"hello"}
 --        {"type":"announce","text":"only admins may"}
---        Do the same as bob (password "baker"), who is no admin.
+--        Do the same as bob (password "baker"), a user without the role admin.
 --
--- A token is a JWT signed with a key that only this server knows. It comes in the Authorization
--- header, or as ?token= from browsers, whose WebSocket cannot set headers. `validate` looks at it
--- before the upgrade is answered: a client without a good one never becomes a connection.
+-- A token is a JWT signed with a key that only this server knows. Clients send it in the header
+-- Authorization; browsers, whose WebSocket cannot set headers, as ?token=. `validate` checks it
+-- before the server answers the handshake: without a valid token no connection is made.
 
 local tw = require "tidewire"
 
@@ -40,7 +40,7 @@ local chat = {
   validate = function(request)
     local claims, why = tw.jwt.verify(token_of(request), verify_options)
     if not claims then
-      return nil, 401, why -- the body of the answer says it: "no token", "token expired", …
+      return nil, 401, why -- the message in the body: "no token", "token expired", …
     end
     return { username = claims.sub, role = claims.role } -- become conn.username and conn.role
   end,

@@ -1,4 +1,4 @@
--- app.lua -- chat: rooms, who is in them, who is typing, and what was said before; with a page.
+-- app.lua -- chat: rooms with their users, typing notices and the last messages; with a page.
 --
 -- Run:   scripts/run examples/chat/app.lua
 -- See:   http://127.0.0.1:8080/          in two windows
@@ -8,8 +8,8 @@
 --        {"type":"list_users"}
 --        {"type":"server_stats"}
 --
--- handlers/chat.lua tells every message there is. What the workers must agree on (names, history,
--- counters) stands in shared stores, so it does not matter how many there are.
+-- handlers/chat.lua describes all messages. Shared stores hold the data of all workers (names,
+-- history, counters), so the example runs with any number of workers.
 
 return {
   endpoints = { ["/chat"] = "handlers.chat" },

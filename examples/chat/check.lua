@@ -1,7 +1,7 @@
--- check.lua -- what names, messages and tokens may be.
+-- check.lua -- checks names, messages and tokens.
 --
--- Each function answers nil, or what is wrong as a sentence for the person who has typed it. Text
--- is valid UTF-8 when it comes from a message; a query may hold any bytes.
+-- Each function returns nil, or the problem as a sentence for the user who has typed the value.
+-- Text from a message is valid UTF-8; a query may hold any bytes.
 
 local check = {}
 
@@ -10,7 +10,7 @@ check.LONGEST_ROOM = 32
 check.LONGEST_MESSAGE = 2000
 local LONGEST_TOKEN = 64
 
--- Beyond ASCII: blanks, and characters that nobody sees or that turn the direction of the line.
+-- Beyond ASCII: blanks, invisible characters, and characters that change the direction of the line.
 -- With them one name could look like another.
 local UNSEEN = {
   { 0x80, 0xA0 }, { 0xAD, 0xAD }, { 0x61C, 0x61C }, { 0x1680, 0x1680 }, { 0x180E, 0x180E }, { 0x2000, 0x200F },
@@ -50,7 +50,7 @@ function check.name(what, name, longest)
   end
 end
 
---- What is said.
+--- The text of a chat message.
 ---@param text any
 ---@return string|nil problem
 function check.message(text)
@@ -66,7 +66,7 @@ function check.message(text)
   end
 end
 
---- What a client makes up by itself.
+--- A token that the client has created.
 ---@param what string  "session", "id"
 ---@param token any
 ---@return string|nil problem

@@ -1,7 +1,7 @@
--- history.lua -- what was said last in each room, on any worker.
+-- history.lua -- the last messages of each room, for all workers.
 --
--- The last messages of a room are remembered for a day, and what a sender's id stood for, for an
--- hour. A store that is full remembers no more until something is over. Gone when the program ends.
+-- The store keeps the last messages of a room for a day, and the ids of messages for an hour. A
+-- full store keeps no more until some of them have expired. All is lost when the server ends.
 
 local tw = require "tidewire"
 
@@ -10,7 +10,7 @@ local HOUR <const>, DAY <const> = 3600, 86400
 
 local history = {}
 
--- "room\n" -> how many messages there were; "room\n17" -> the 17th, as JSON. No room's name has a
+-- "room\n" -> the number of messages so far; "room\n17" -> the 17th, as JSON. No room's name has a
 -- "\n".
 local said = tw.shared("chat.history")
 -- "room\nusername\nid" -> the message's timestamp.
@@ -20,7 +20,7 @@ local function key_of(room, number)
   return ("%s\n%d"):format(room, number)
 end
 
---- Remembers a message.
+--- Adds a message.
 ---@param room string
 ---@param message table
 function history.add(room, message)
@@ -47,8 +47,8 @@ function history.of(room)
   return messages
 end
 
---- Has this user said the message with this id before? Then when; else remembers that it is said
---- now.
+--- Returns the time at which this user has sent the message with this id before. Without one it
+--- returns nil, and stores the time now.
 ---@param room string
 ---@param username string
 ---@param id string

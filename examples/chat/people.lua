@@ -1,20 +1,21 @@
--- people.lua -- who is connected under which name, on any worker.
+-- people.lua -- the connected users and their names, for all workers.
 --
--- A name belongs to one connection at a time; ada and Ada are the same. Who brings the session of
--- the one who has the name takes it over: the name's claim in the store is what counts, and the
--- worker that has the old connection closes it when it hears of the new one. Sends nothing.
+-- A name belongs to one connection at a time; ada and Ada are the same name. A new connection with
+-- the session of the name's holder takes the name. The claim in the store decides which connection
+-- has the name, and the worker of the old connection closes it when the new one joins. Sends no
+-- messages.
 
 local check = require "check"
 local tw = require "tidewire"
 
-local TAKEN_OVER = 4001 -- the close code: do not come again by yourself
+local TAKEN_OVER = 4001 -- the close code: the client must not reconnect by itself
 
 local people = {}
 
 -- A name in lower case -> "id username session"; the same with "\nroom" -> the room it is in.
 local claims = tw.shared("chat.claims")
 
--- This worker's connections by their names in lower case; other workers hear of them because all
+-- This worker's connections by their names in lower case. Other workers see them join, because all
 -- are in a room that no client can name.
 local here = tw.keep("chat.here")
 local everyone = tw.room("@everyone")
@@ -28,7 +29,7 @@ local function holder_of(key)
   return (claims:get(key) or ""):match("^(%S+) (%S+) (%S*)$")
 end
 
--- Closes this worker's connection of that name, unless it is the one that has it.
+-- Closes this worker's connection of that name, unless it is the name's holder.
 local function make_way(key)
   local conn = here[key]
   if conn and conn.id ~= holder_of(key) then
@@ -43,7 +44,7 @@ everyone:watch(function(event, member)
   end
 end)
 
--- A name for one who has none, or whose is taken.
+-- Claims a free name for a connection without one, or whose name is taken.
 local function claim_free_name(conn, beginning)
   local cut = utf8.offset(beginning, check.LONGEST_NAME - 7) -- room for "_" and the number
   if cut then
@@ -52,7 +53,7 @@ local function claim_free_name(conn, beginning)
   local range = 9000
   repeat
     conn.username = ("%s_%d"):format(beginning, math.random(1000, 999 + range))
-    range = range * 2 -- where four digits are taken, there are five
+    range = range * 2 -- use five digits where four are taken
     local is_free, problem = claims:add(conn.username:lower(), claim_of(conn))
     assert(is_free ~= nil, problem)
   until is_free
@@ -72,8 +73,8 @@ local function claim_name(conn, wanted)
   claim_free_name(conn, wanted)
 end
 
---- Gives the connection its `username`: the one it wants, unless someone else has it. Where it
---- takes over from another connection, the result is the room in which that one is.
+--- Sets the connection's `username`: the wanted name, unless another user has it. Where the
+--- connection replaces an older one, the result is the room of that one.
 ---@param conn tidewire.Conn  with wanted_name and session, both of which may be nil
 ---@return string|nil room
 function people.enter(conn)
@@ -90,13 +91,13 @@ function people.enter(conn)
   return room
 end
 
---- Notes in which room it is, for one that takes over.
+--- Stores the connection's room, for a connection that replaces it.
 ---@param conn tidewire.Conn
 function people.move(conn)
   claims:set(conn.username:lower() .. "\nroom", conn.room)
 end
 
---- Frees the connection's name. False if another has taken it over.
+--- Frees the connection's name. Returns false if another connection has replaced it.
 ---@param conn tidewire.Conn
 ---@return boolean left
 function people.leave(conn)
@@ -112,7 +113,7 @@ function people.leave(conn)
   return true
 end
 
---- How many there are.
+--- The number of users.
 ---@return integer
 function people.count()
   return everyone:size()

@@ -1,6 +1,6 @@
--- rooms.lua -- which rooms someone is in, on any worker.
+-- rooms.lua -- the names of the rooms that have members, for all workers.
 --
--- The core knows who is in a room of a given name; this keeps the names.
+-- The server knows the members of a room of a given name; this file keeps the names.
 
 local tw = require "tidewire"
 
@@ -8,25 +8,25 @@ local rooms = {}
 
 local names = tw.shared("chat.rooms") -- a room's name -> true
 
---- Someone has entered.
+--- A user has joined the room.
 ---@param room string
 function rooms.enter(room)
   names:set(room, true)
 end
 
---- Someone has left.
+--- A user has left the room.
 ---@param room string
 function rooms.leave(room)
   if tw.room(room):size() > 0 then
     return
   end
   names:delete(room)
-  if tw.room(room):size() > 0 then -- another worker let someone in meanwhile
+  if tw.room(room):size() > 0 then -- a user of another worker has joined meanwhile
     names:set(room, true)
   end
 end
 
---- How many there are with someone in them.
+--- The number of rooms that have members.
 ---@return integer
 function rooms.count()
   return #names:keys()

@@ -1,13 +1,12 @@
--- app.lua -- echo: what a client sends comes back to it, text as text and bytes as bytes.
+-- app.lua -- echo: sends each message back to its client, text as text and binary as binary.
 --
 -- Run:   scripts/run examples/echo/app.lua
--- See:   http://127.0.0.1:8080/          the page connects and echoes what you type
+-- See:   http://127.0.0.1:8080/          the page connects and shows the echo of your text
 -- Type:  scripts/run talk ws://127.0.0.1:8080/
---        and whatever you like
+--        and any text
 --
--- All of the echo is the line with conn:send. The page is plain HTTP beside the sockets, on the
--- same address and the same path: a browser that asks for "/" gets the page, a WebSocket gets the
--- echo.
+-- The line with conn:send is the whole echo. Plain HTTP serves the page on the same address and the
+-- same path: a request of a browser for "/" gets the page, a WebSocket gets the echo.
 
 local page = require "page" -- page.lua of this folder
 

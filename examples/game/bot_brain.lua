@@ -1,15 +1,15 @@
--- bot_brain.lua -- what a bot of the server's wants: the nearest orb, and now and then a shot at
--- who is near.
+-- bot_brain.lua -- steers a bot of the server: to the nearest orb, with a shot at a near player now
+-- and then.
 --
--- A bot sees the world as it is and steers as anybody else, by heading, thrust and fire. It thinks
--- a few times a second, and aims badly enough to be beaten. Keeps nothing but the bot's own fields.
+-- A bot sees the whole world and steers as a player does, by heading, thrust and fire. It thinks a
+-- few times a second, and aims badly enough to be beaten. Stores only fields of the bot itself.
 
 local bot_brain = {}
 
-local THINKS_EVERY = 5   -- ticks; not all bots in the same one
+local THINKS_EVERY = 5   -- ticks; different bots think in different ticks
 local SIGHT = 320        -- units
 local MISAIMS = 14       -- degrees to either side
-local AGGRESSION = 35    -- per cent of its thoughts that go to someone it could shoot
+local AGGRESSION = 35    -- per cent of its thoughts in which it aims at a player in range
 
 local found = {}
 

@@ -1,13 +1,14 @@
--- bots.lua -- many players over real WebSockets, to see what a match of them costs the server.
+-- bots.lua -- many players over real WebSockets, to measure the load of their match on the server.
 --
--- Run: lua5.4 examples/game/bots.lua --url ws://127.0.0.1:8080/game/arena --count 200 --seconds 60
---        --inputs 10     messages a second from each
+-- Run:   lua5.4 examples/game/bots.lua --url ws://127.0.0.1:8080/game/arena \
+--               --count 200 --seconds 60
+--               --inputs 10     messages a second from each
 --
--- Plain Lua and luv (Debian: lua5.4, lua-luv); needs nothing of Tidewire. Each bot steers about at
--- random and looks at the tick of each state it gets. At the end it prints how many states came a
--- second, how many ticks are missing between them, and how far apart in time two were at most. Ends
--- by itself; with 1 if a bot could not connect, was closed or heard nothing. A WebSocket client as
--- small as can be: it trusts the server.
+-- Plain Lua and luv (Debian: lua5.4, lua-luv); needs nothing of Tidewire. Each bot steers at random
+-- and notes the tick of each state that it gets. At the end the program prints the rate of states,
+-- the number of missing ticks, and the longest time between two states. It ends by itself; with 1
+-- if a bot could not connect, was closed or received nothing. Its WebSocket client is minimal: it
+-- trusts the server.
 
 local uv = require "luv"
 
@@ -44,8 +45,8 @@ local function frame(opcode, payload)
   return string.pack(">BBI4", 0x80 | opcode, 0x80 | #payload, 0) .. payload
 end
 
--- The opcode and payload of the frame at a position, and where the next one begins; nil if it is
--- not all there.
+-- Returns the opcode and payload of the frame at a position, and the position of the next frame;
+-- nil if the frame is not complete.
 local function read_frame(bytes, position)
   local have = #bytes - position + 1
   if have < 2 then return nil end
@@ -82,7 +83,7 @@ local function new_bot(options, number)
   return bot
 end
 
--- What ends before the bots are told to end is a failure.
+-- A connection that ends before the program ends it is a failure.
 function Bot:fail(problem)
   self.problem = self.problem or problem
   if not self.tcp:is_closing() then self.tcp:close() end
@@ -137,7 +138,7 @@ function Bot:note_state(tick)
   self.states = self.states + 1
 end
 
--- Mostly straight on, now and then somewhere else, shooting a third of the time.
+-- Mostly keeps the heading, now and then changes it, and shoots a third of the time.
 function Bot:steer()
   if not self.is_open or self.problem then return end
   if not self.heading or math.random() < 0.1 then
@@ -175,7 +176,7 @@ local options = read_options(arg)
 local bots = {}
 local inputs = uv.new_timer()
 
--- A few at a time, so that the server's queue of new connections never runs over; they steer in
+-- Connects a few bots at a time, so that the server's accept queue never overflows. Bots steer in
 -- turns.
 local due, turn = 0, 0
 inputs:start(0, 10, function()

@@ -1,15 +1,15 @@
--- check.lua -- what names and intentions may be.
+-- check.lua -- checks names and steer messages.
 --
--- Each function answers nil, or what is wrong as a sentence for the person who reads it. A message
--- comes as JSON, which has no NaN and no infinity; numbers here must be whole and within their
--- range besides, so that nothing huge can get into the arena.
+-- Each function returns nil, or the problem as a sentence for the player. A message comes as JSON,
+-- which has no NaN and no infinity. Numbers must also be whole and within their range, so that no
+-- huge number gets into the arena.
 
 local check = {}
 
 check.LONGEST_NAME = 16
 check.LONGEST_MATCH = 24
 
--- Characters that nobody sees, or that turn the direction of the line.
+-- Invisible characters, and characters that change the direction of the line.
 local UNSEEN = {
   { 0x00, 0x1F }, { 0x7F, 0xA0 }, { 0xAD, 0xAD }, { 0x61C, 0x61C }, { 0x180E, 0x180E }, { 0x2000, 0x200F },
   { 0x2028, 0x202F }, { 0x205F, 0x206F }, { 0x3000, 0x3000 }, { 0xE000, 0xF8FF }, { 0xFEFF, 0xFEFF },

@@ -1,9 +1,9 @@
--- grid.lua -- which things are near a place, without looking at all of them.
+-- grid.lua -- finds the things near a position without reading all of them.
 --
--- The plane is cut into square cells, and each thing (a table with x and y) stands in the list of
--- its cell. To find what a bolt may hit, only the few cells around it are read: with 200 players
--- and 500 bolts some thousand comparisons a tick in place of 100,000. Writes `cell` and `slot` into
--- the things it holds. Knows no game.
+-- The plane consists of square cells, and each thing (a table with x and y) is in the list of its
+-- cell. To find the things that a bolt may hit, the game reads only the few cells around it: with
+-- 200 players and 500 bolts some thousand comparisons a tick in place of 100,000. Writes `cell` and
+-- `slot` into the things. Has no rules of the game.
 
 local Grid = {}
 Grid.__index = Grid
@@ -28,13 +28,13 @@ function grid.new(width, height, side)
   return self
 end
 
--- The column or row of a coordinate; what lies outside counts as the edge.
+-- The column or row of a coordinate; coordinates outside count as the edge.
 local function line_of(coordinate, side, count)
   local line = coordinate // side | 0
   return line < 0 and 0 or line >= count and count - 1 or line
 end
 
---- Takes a thing in, or notes that it has moved.
+--- Adds a thing, or updates the cell of one that has moved.
 ---@param thing { x: number, y: number }
 function Grid:put(thing)
   local column = line_of(thing.x, self.side, self.columns)
@@ -47,7 +47,7 @@ function Grid:put(thing)
   cell[thing.slot] = thing
 end
 
---- Takes a thing out. One that is not there may be taken out too.
+--- Removes a thing. Does nothing for one that is not in the grid.
 function Grid:take(thing)
   local cell = thing.cell
   if not cell then
@@ -59,9 +59,9 @@ function Grid:take(thing)
   thing.cell = nil
 end
 
---- Fills `found` with all things in the cells that a rectangle touches, some of which may lie
---- beside it, and answers how many they are. What else stands in `found` is left there: the caller
---- uses one table again and again.
+--- Fills `found` with all things in the cells that a rectangle touches, and returns their number.
+--- Some of them may be beside the rectangle. Later elements of `found` stay, because the caller
+--- reuses one table.
 ---@param left number
 ---@param top number
 ---@param right number

@@ -1,10 +1,10 @@
--- match.lua -- one match: an arena, who plays in it, and its clock.
+-- match.lua -- one match: an arena, its players, and its clock.
 --
--- All connections of a match are in one room. Each tick the world goes on by one step, and the room
--- gets one message with all positions, encoded once however many there are. It has a key: for a
--- client that is behind, the newer positions take the place of those that still wait. What happened
--- in the tick goes in a message of its own without a key, so nothing of it is replaced. Bots of the
--- server's keep people company, and never a match alive.
+-- All connections of a match are in one room. Each tick the world advances by one step, and the
+-- room gets one message with all positions, encoded once for all receivers. The message has a key:
+-- in the queue of a client that is behind, newer positions replace older ones. The events of the
+-- tick are another message, without a key, so none of them is replaced. Bots of the server play
+-- along, but do not keep a match running.
 
 local bot_brain = require "bot_brain"
 local settings = require "settings"
@@ -12,7 +12,7 @@ local tw = require "tidewire"
 local world = require "world"
 
 local TICKS_PER_SECOND = 20
-local CATCH_UP = 5 -- of the ticks that the loop was too late for, so many are made up for
+local CATCH_UP = 5 -- the match makes up for at most so many late ticks
 local POSITIONS = { key = "state" }
 local BOT_NAMES = {
   "Otter", "Heron", "Lynx", "Marten", "Plover", "Badger", "Kestrel", "Stoat", "Magpie", "Hare", "Newt", "Swift",
@@ -28,7 +28,7 @@ end
 
 local match = {}
 
---- A match with nobody in it, whose clock runs.
+--- A match without players, whose clock runs.
 ---@param name string
 ---@return game.Match
 function match.new(name)
@@ -37,7 +37,7 @@ function match.new(name)
     room = tw.room("game." .. name),
     world = world.new(),
     people = 0,
-    bots = {},     -- players, in the order in which they came
+    bots = {},     -- players, in the order in which they joined
     ticks = 0,     -- that ran
     skipped = 0,   -- that the loop was too late for
   }, Match)
@@ -45,14 +45,14 @@ function match.new(name)
   return self
 end
 
---- The clock stops. The connections are the caller's affair.
+--- Stops the clock. The caller manages the connections.
 function Match:stop()
   self.timer:cancel()
 end
 
 -- ---- the clock ----
 
--- The timer counts the ticks that it had to leave out.
+-- The timer counts the ticks that it has left out.
 local function note_skipped(self)
   local skipped = self.timer.skipped - self.skipped
   if skipped > 0 then
@@ -62,7 +62,7 @@ local function note_skipped(self)
   return skipped
 end
 
---- One tick. The numbers of the ticks that were skipped are left out, so that everyone can see it.
+--- One tick. Skipped ticks leave a gap in the numbers, so that clients see them.
 function Match:on_tick()
   local skipped = note_skipped(self)
   local events = {}
@@ -80,7 +80,7 @@ function Match:on_tick()
   self.room:broadcast({ type = "state", tick = self.world.tick, players = self.world:positions() }, POSITIONS)
 end
 
--- ---- who plays ----
+-- ---- players ----
 
 local function described(player)
   return { id = player.id, name = player.name, bot = player.is_bot }
@@ -104,7 +104,7 @@ local function add_bot(self)
   self.room:broadcast({ type = "joined", player = described(bot) })
 end
 
--- As many bots as there should be with so many people.
+-- Adds or removes bots until their number fits that of the players.
 local function fill_up(self)
   local wanted = math.max(0, settings.bots + 1 - self.people)
   while #self.bots < wanted do
@@ -119,7 +119,7 @@ function Match:is_full()
   return self.people >= settings.players
 end
 
---- All that a client must know to begin, or to begin anew.
+--- Sends the whole state to a client that begins, or begins again.
 ---@param conn tidewire.Conn
 function Match:welcome(conn)
   local players = tw.array()
@@ -143,8 +143,7 @@ function Match:welcome(conn)
   })
 end
 
---- Lets a connection in, in the middle of whatever happens: it is told everything, the others that
---- it is there.
+--- Adds a connection, at any time: it gets the whole state, and the others get `joined`.
 ---@param conn tidewire.Conn
 ---@param name string
 function Match:join(conn, name)

@@ -1,7 +1,6 @@
--- matches.lua -- all matches that run: who comes into which, and when one ends.
+-- matches.lua -- all running matches: chooses the match of a player, and ends empty ones.
 --
--- A match begins with the first person who comes and ends with the last who goes; nothing of it is
--- left then. Only what all of them have counted together is kept.
+-- A match begins with its first player and ends with its last. Only the sums of its figures remain.
 
 local match = require "match"
 local settings = require "settings"
@@ -10,13 +9,13 @@ local tw = require "tidewire"
 local matches = {}
 
 local running = {} -- by their names
-local past = { started = 0, ended = 0, ticks = 0, skipped = 0 } -- ticks of those that have ended
+local past = { started = 0, ended = 0, ticks = 0, skipped = 0 } -- ticks of matches that have ended
 
 local function count()
   return past.started - past.ended
 end
 
---- Lets a connection into the match of that name, which begins if it has to.
+--- Adds a connection to the match of that name, and begins the match where necessary.
 ---@param conn tidewire.Conn
 ---@param match_name string
 ---@param player_name string
@@ -41,7 +40,7 @@ function matches.enter(conn, match_name, player_name)
   return true
 end
 
---- The connection has closed. A match that nobody is left in ends.
+--- The connection has closed. Ends its match if no player is left.
 ---@param conn tidewire.Conn
 function matches.leave(conn)
   local left = conn.match
@@ -56,7 +55,7 @@ function matches.leave(conn)
   tw.log.info("match ends", { match = left.name, ticks = left.ticks, skipped = left.skipped })
 end
 
---- The matches that run, the fullest first.
+--- The running matches, the fullest first.
 ---@return table[]
 function matches.list()
   local list = tw.array()
@@ -75,8 +74,7 @@ function matches.list()
   return list
 end
 
---- Where someone who does not mind should play: in the fullest match that has a place, or in a new
---- one.
+--- The match for a player without a choice: the fullest one that is not full, or a new one.
 ---@return string name
 function matches.quick()
   for _, each in ipairs(matches.list()) do

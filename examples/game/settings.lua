@@ -1,8 +1,8 @@
--- settings.lua -- what the environment says about the game, checked once while the app is loaded.
+-- settings.lua -- the game's settings from the environment, checked once while the app is loaded.
 --
---   GAME_BOTS=6       who is alone plays with so many bots; with each more person there is one less
---   GAME_PLAYERS=256  people in one match, at most
---   GAME_MATCHES=50   matches at once, at most
+--   GAME_BOTS=6       the number of bots for a single player; each further player replaces one
+--   GAME_PLAYERS=256  the limit on players in one match
+--   GAME_MATCHES=50   the limit on matches
 
 local function whole_number(name, default, least, most)
   local text = os.getenv(name)

@@ -1,18 +1,18 @@
 -- world.lua -- the arena by itself: gliders, orbs and bolts, one tick after the other.
 --
--- Whoever plays only says what it wants (a heading, a thrust, whether it fires); speeds, walls,
--- hits and points are decided here. Lengths are units of the arena, times are ticks, headings whole
--- degrees with 0 to the right and 90 downward. What happens in a tick is told as a list of events,
--- which are lists themselves, to be sent as they are:
+-- A player only steers (a heading, a thrust, whether it fires); this file decides speeds, walls,
+-- hits and points. Lengths are units of the arena, times are ticks, headings whole degrees with 0
+-- to the right and 90 downward. The events of a tick are a list of lists, sent as they are:
 --
---   {"shot", bolt, player, x, y, heading}   a bolt flies from there, straight, at BOLT_SPEED for BOLT_TICKS
---   {"hit", bolt, player, by}               it has met a player and is gone
---   {"out", player, by}                     that was its last shield; it comes back in OUT_TICKS
---   {"back", player}
---   {"orb", orb, x, y, value}               a new orb lies there
---   {"ate", orb, player}                    a player has got it
+--   {"shot", bolt, player, x, y, heading}   a new bolt flies straight on, at BOLT_SPEED for
+--                                           BOLT_TICKS
+--   {"hit", bolt, player, by}               the bolt has hit a player and is gone
+--   {"out", player, by}                     the player had no shield left; it returns in OUT_TICKS
+--   {"back", player}                        the player has returned
+--   {"orb", orb, x, y, value}               a new orb
+--   {"ate", orb, player}                    a player has collected the orb
 --
--- Knows no connection, no time of day and no tidewire.
+-- Uses no connections, no clock and nothing of tidewire.
 
 local grid = require "grid"
 
@@ -26,13 +26,13 @@ local world = {
   MOST_POINTS = 999,
 }
 
-local ORBS = 200            -- that lie around by themselves
-local ORB_REACH = 10        -- an orb is got when it is that close to the hull
+local ORBS = 200            -- at the start of a match
+local ORB_REACH = 10        -- a glider collects orbs that are so close to its hull
 local RELOAD_TICKS = 8      -- from one shot to the next
 local REPAIR_TICKS = 60     -- without a hit, until a shield is back
-local SAFE_TICKS = 30       -- after coming back nothing hits
-local PRIZE = 5             -- points for putting someone out
-local MOST_SPILLED = 12     -- orbs that one who is put out leaves behind
+local SAFE_TICKS = 30       -- after its return a player cannot be hit
+local PRIZE = 5             -- points for putting a player out
+local MOST_SPILLED = 12     -- orbs that a player leaves behind who is put out
 local GLIDE = 0.16          -- of the difference to the wanted speed is made up in a tick
 local SMALLEST_RADIUS, LARGEST_RADIUS = 15, 45
 local FASTEST, SLOWEST = 15, 9 -- units a tick, small and large
@@ -53,14 +53,14 @@ function World:__tostring()
   return ("game.World at tick %d"):format(self.tick)
 end
 
---- How large a glider with so many points is. The page draws by the same rule.
+--- The radius of a glider with so many points. The page uses the same formula.
 ---@param points integer
 ---@return number radius
 function world.radius(points)
   return SMALLEST_RADIUS + (LARGEST_RADIUS - SMALLEST_RADIUS) * sqrt(points / world.MOST_POINTS)
 end
 
---- An arena with orbs and nobody in it.
+--- An arena with orbs and without players.
 ---@param random (fun(least: integer, most: integer): integer)|nil  math.random by default
 ---@return game.World
 function world.new(random)
@@ -88,7 +88,7 @@ end
 
 -- ---- orbs ----
 
---- Lays an orb somewhere, or around a place if there is one.
+--- Adds an orb at a random position, or near a given one.
 ---@return table orb
 function World:add_orb(x, y, value)
   local margin, spread = 30, 90
@@ -141,7 +141,7 @@ function Player:add_points(points)
   self.radius = world.radius(self.points)
 end
 
--- Somewhere in the arena, at rest and whole.
+-- Puts the player at a random position, at rest and with all shields.
 local function place(self, player)
   player.x, player.y = self.random(100, world.WIDTH - 100), self.random(100, world.HEIGHT - 100)
   player.vx, player.vy = 0, 0
@@ -163,14 +163,14 @@ function World:add()
   return player
 end
 
---- It is gone; its bolts fly on.
+--- Removes a player; its bolts fly on.
 ---@param player game.Player
 function World:remove(player)
   self.players[player.id] = nil
   self.player_grid:take(player)
 end
 
---- What a player wants from now on. The caller has checked the numbers.
+--- Sets the player's heading, thrust and fire. The caller has checked the numbers.
 ---@param heading integer  0 to 359
 ---@param thrust integer   0 to 100
 ---@param fires boolean
@@ -205,7 +205,7 @@ end
 
 -- ---- bolts ----
 
--- Half of what it has lies around as orbs; it comes back later.
+-- Half of the player's points become orbs; the player returns later.
 local function put_out(self, player, by, events)
   local lost = player.points // 2
   local count = math.min(lost, MOST_SPILLED)
@@ -219,8 +219,8 @@ local function put_out(self, player, by, events)
   events[#events + 1] = { "out", player.id, by.id }
 end
 
--- The first player on the bolt's way in this tick, if any: the one whose centre is nearest to where
--- it comes from.
+-- The first player on the bolt's path in this tick, or nil: the one whose centre is nearest to the
+-- begin of the path.
 local function victim_of(self, bolt, to_x, to_y)
   local x, y, found = bolt.x, bolt.y, self.found
   local dx, dy = to_x - x, to_y - y
@@ -231,7 +231,7 @@ local function victim_of(self, bolt, to_x, to_y)
   for i = 1, count do
     local player = found[i]
     local px, py = player.x - x, player.y - y
-    local along = (px * dx + py * dy) / (dx * dx + dy * dy) -- the nearest point of the way: 0 its begin, 1 its end
+    local along = (px * dx + py * dy) / (dx * dx + dy * dy) -- the nearest point of the path: 0 its begin, 1 its end
     along = along < 0 and 0 or along > 1 and 1 or along
     local ox, oy = px - along * dx, py - along * dy
     if along < least and ox * ox + oy * oy <= player.radius * player.radius and player ~= bolt.by
@@ -251,7 +251,7 @@ local function strike(self, bolt, victim, events)
   end
 end
 
--- One tick of a bolt. False when it is over.
+-- One tick of a bolt. Returns false when the bolt ends.
 local function fly(self, bolt, events)
   local x = bolt.x + COSINE[bolt.heading] * world.BOLT_SPEED
   local y = bolt.y + SINE[bolt.heading] * world.BOLT_SPEED
@@ -287,7 +287,7 @@ local function live(self, player, events)
   end
 end
 
---- Goes on by one tick, and adds what happened to the list of events.
+--- Advances by one tick, and adds its events to the list.
 ---@param events table
 function World:step(events)
   self.tick = self.tick + 1
@@ -305,10 +305,10 @@ function World:step(events)
   end
 end
 
--- ---- what is so ----
+-- ---- the state ----
 
 --- Six numbers for each player, one after the other: id, x, y, heading, points, shields. Shields
---- are 0 for one that is out, and one more than SHIELDS for one that nothing hits yet.
+--- are 0 for a player that is out, and one more than SHIELDS for one that cannot be hit yet.
 ---@return integer[]
 function World:positions()
   local list, n = {}, 0
@@ -331,8 +331,7 @@ function World:orb_list()
   return list
 end
 
---- Six numbers for each bolt that flies: id, player, x, y, heading, and the tick in which it is
---- there.
+--- Six numbers for each flying bolt: id, player, x, y, heading, and the tick of this position.
 ---@return integer[]
 function World:bolt_list()
   local list = {}

@@ -1,20 +1,20 @@
--- app.lua -- is the other end still there, and how far away is it?
+-- app.lua -- heartbeat: pings that find dead connections and measure the latency of live ones.
 --
 -- Run:   scripts/run examples/heartbeat/app.lua
 --        ENV=production scripts/run examples/heartbeat/app.lua       (longer periods)
 -- Type:  scripts/run talk ws://127.0.0.1:8080/frames
---        and wait: the client answers PING frames by itself, and is told its latency
+--        and wait: the client answers PING frames by itself, and gets its latency
 --        scripts/run talk ws://127.0.0.1:8080/json
---        {"type":"ping","pingId":1}           is answered
---        {"type":"pong","pingId":3}           answers the last ping; in a browser, a script does that
+--        {"type":"ping","pingId":1}           gets an answer
+--        {"type":"pong","pingId":3}           answers the last ping; in a browser a script does so
 --
--- Whoever stays silent for pong_period (answers no ping, sends nothing) is closed with 4408.
+-- A client that is silent for pong_period (answers no ping, sends nothing) is closed with 4408.
 
 local tw = require "tidewire"
 
 local production = os.getenv("ENV") == "production"
 
--- Runs each ping_period, in place of the plain ping. conn.rtt is what the ping before has shown.
+-- Runs each ping_period, in place of the plain ping. conn.rtt is the round trip of the ping before.
 local function send_ping(conn)
   if conn.rtt then
     conn.slowest = math.max(conn.slowest or 0, conn.rtt)
@@ -40,7 +40,7 @@ tw.log.info("heartbeat", { ping_period = defaults.ping_period, pong_period = def
 return {
   defaults = defaults,
   endpoints = {
-    ["/frames"] = { heartbeat = "frame" }, -- PING frames: every client answers them, no script sees them
-    ["/json"] = { heartbeat = "json" },    -- text messages: for clients whose scripts want to see them
+    ["/frames"] = { heartbeat = "frame" }, -- PING frames: every client answers them, and no script sees them
+    ["/json"] = { heartbeat = "json" },    -- text messages: for clients whose scripts need to see them
   },
 }

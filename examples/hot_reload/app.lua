@@ -1,26 +1,29 @@
--- app.lua -- hot_reload: the script is changed while two people talk, and they go on by new rules.
+-- app.lua -- hot_reload: a script is changed while two users talk, and the new rules apply at once.
 --
--- Run: scripts/run examples/hot_reload/app.lua --watch (without --watch: kill -HUP its pid) Type:
--- scripts/run talk "ws://127.0.0.1:8080/room?name=ada" and in another terminal
+-- Run:   scripts/run examples/hot_reload/app.lua --watch      (without --watch: kill -HUP its pid)
+-- Type:  scripts/run talk "ws://127.0.0.1:8080/room?name=ada"      and in another terminal
 --        scripts/run talk "ws://127.0.0.1:8080/room?name=bob"
---        darn, hello               both see "ada (1): ****, hello": the number is how often ada has spoken
--- Edit: rules.lua, and save: VERSION = "2", another word in BANNED, text:upper() in place of text
--- in rules.say
---        Both are told that generation 2 runs. What they say now goes by the new rules; the numbers go on.
--- Break: take an "end" away, and save: the log has reload_failed with file and line. Nothing else
--- has changed.
---        What fails only when it runs (tex:upper() in rules.say) does take over, and is on_error's affair.
--- Wait: later darn says it in ten seconds, by the rules of now, whatever is saved meanwhile
+--        darn, hello             both see "ada (1): ****, hello"; the number counts ada's messages
+-- Edit:  rules.lua, and save: VERSION = "2", another word in BANNED, text:upper() in place of text
+--        in rules.say
+--        Both get the message that generation 2 runs. The new rules apply to later messages, and
+--        the numbers go on.
+-- Break: remove an "end", and save: the log has reload_failed with file and line, and nothing else
+--        changes.
+--        Code that fails only when it runs (tex:upper() in rules.say) is activated, and on_error
+--        handles the error.
+-- Wait:  later darn              is sent in ten seconds, by the rules of now, although a script
+--                                is saved meanwhile
 
 local rules = require "rules" -- each generation has its own
 local tw = require "tidewire"
 
 local room = tw.room("room")
 local kept = tw.keep("hot_reload", { reloads = 0 }) -- the same table in each generation
-local before -- a plain variable: nil whenever the code is loaded
+local before -- a plain variable: nil after each load
 
--- Made while the code is loaded, so it ends with this generation: there is one, however many
--- reloads there were.
+-- Started while the code is loaded, so it ends with this generation: only one runs after any number
+-- of reloads.
 if tw.worker == 0 then
   tw.every(rules.NEWS, function()
     room:broadcast(("* news of generation %d: %d here"):format(tw.generation, room:size()))
@@ -35,7 +38,7 @@ local person = {
   end,
 
   handle_message = function(conn, text)
-    conn.said = conn.said + 1 -- a field of conn: no reload takes it away
+    conn.said = conn.said + 1 -- a field of conn, which reloads keep
     local slow = text:match("^later (.*)")
     if slow then
       conn:send("* in ten seconds")
@@ -44,7 +47,7 @@ local person = {
     room:broadcast(rules.say(conn.who, conn.said, slow or text))
   end,
 
-  -- Once for each connection that was there, in the new code and before its next hook.
+  -- Called in the new code, once for each live connection, before its next hook.
   on_reload = function(conn)
     conn:send(("* generation %d runs: rules %s after rules %s (reloads: %d, what you have said: %d)"):format(
       tw.generation, rules.VERSION, before, kept.reloads, conn.said))
@@ -57,8 +60,7 @@ return {
   endpoints = { ["/room"] = person },
   http = { ["GET /rules"] = function() return rules.VERSION end },
 
-  -- The new code has taken over, in this worker; `old` is what the code before it has returned
-  -- here.
+  -- This worker has activated the new code; `old` is the table that the old code has returned.
   on_reload = function(old)
     kept.reloads = kept.reloads + 1
     before = old.http["GET /rules"]()

@@ -1,5 +1,4 @@
--- rules.lua -- what the room makes of a message. Change it while people talk, and save: app.lua
--- says what to see.
+-- rules.lua -- the rules for messages in the room. Change them while users talk, and save.
 
 local rules = {}
 

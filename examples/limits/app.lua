@@ -1,14 +1,15 @@
--- app.lua -- limits: a connection manager, without one.
+-- app.lua -- limits: a limit on connections, rooms, and statistics, without a connection manager.
 --
--- Run: MAX_CONNS=2 scripts/run examples/limits/app.lua Type: scripts/run talk
--- ws://127.0.0.1:8080/garden in three terminals: the third is refused, 503
---        end one of them, as a plain request takes a place as well:
+-- Run:   MAX_CONNS=2 scripts/run examples/limits/app.lua
+-- Type:  scripts/run talk ws://127.0.0.1:8080/garden
+--        in three terminals: the server refuses the third with 503
+--        End one of them, because a plain request counts as a connection as well:
 --        curl -d 'to all in the garden' http://127.0.0.1:8080/garden
 --        curl http://127.0.0.1:8080/stats
 --
--- Elsewhere one would write a class with a list of connections, a lock, maxConns, BroadcastToRoom
--- and GetStats, and tidy it up whenever a connection ends. Here the core does all of it; what is
--- left is to name it.
+-- In many servers this is a class with a list of connections, a lock, maxConns, BroadcastToRoom and
+-- GetStats, which must be updated whenever a connection ends. Here the server does all of it, and
+-- the app only names it.
 
 local tw = require "tidewire"
 

@@ -1,5 +1,5 @@
--- app.lua -- when things go wrong: bear a few errors, then close; warn the silent before they are
--- closed.
+-- app.lua -- resilient: closes a connection after its third error, and asks a silent client before
+-- it closes.
 --
 -- Run:   scripts/run examples/resilient/app.lua
 -- Type:  scripts/run talk ws://127.0.0.1:8080/
@@ -7,9 +7,9 @@
 --        {"type":"fail"}            makes the handler throw
 --        this is not JSON           cannot be decoded
 --        a third error              closes, with 4001
---        Or wait: after 20 seconds of silence comes a question, after 40 a goodbye and the end.
+--        Or wait: after 20 seconds of silence the server asks, after 40 it says goodbye and closes.
 --
--- on_error and on_timeout decide with what they return: false keeps the connection, true closes it.
+-- The results of on_error and on_timeout decide: false keeps the connection, true closes it.
 
 local MOST_ERRORS = 3
 
@@ -31,8 +31,8 @@ return {
     conn:send({ type = "ok", errors = conn.errors })
   end,
 
-  -- err.kind tells whose mistake it was: "decode" the client's, "script" ours. The client learns no
-  -- more; our own mistakes are in the log, with their traceback.
+  -- err.kind says whose mistake it was: "decode" the client's, "script" the script's. The client
+  -- gets no details; the log has errors of the script, with their traceback.
   on_error = function(conn, err)
     conn.errors = conn.errors + 1
     conn:send({

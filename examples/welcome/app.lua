@@ -1,15 +1,16 @@
--- app.lua -- welcome: what `scripts/run` shows first. A handler to change while it runs, and what
--- to look at next.
+-- app.lua -- welcome: the app that `scripts/run` starts first. It has a handler to change while it
+-- runs, and links to the next steps.
 --
--- Run: scripts/run or: build/release/tidewire examples/welcome/app.lua --watch See:
--- http://127.0.0.1:8080/ the page talks to handler.lua, and shows its source Edit: handler.lua:
--- message:upper() in place of message, and save. The page has the new answer at once. Break: take
--- an "end" away, and save: the page and the log say where. What ran goes on. Type: scripts/run talk
--- ws://127.0.0.1:8080/
+-- Run:   scripts/run        or: build/release/tidewire examples/welcome/app.lua --watch
+-- See:   http://127.0.0.1:8080/          the page talks to handler.lua, and shows its source
+-- Edit:  handler.lua: message:upper() in place of message, and save. The page shows the new answer
+--        at once.
+-- Break: remove an "end", and save: the page and the log say where. The old code goes on.
+-- Type:  scripts/run talk ws://127.0.0.1:8080/
 --
--- handler.lua is the point. live.lua tells the page of new code, mount.lua adds the examples chat
--- and game; the page is in public/. A browser that asks for "/" gets the page, a WebSocket gets the
--- handler.
+-- handler.lua is the file to change. live.lua tells the page about new code, mount.lua adds the
+-- examples chat and game, and public/ has the page. A browser's request for "/" gets the page, a
+-- WebSocket gets the handler.
 
 local mount = require "mount"
 

@@ -1,4 +1,4 @@
--- handler.lua -- each message is sent back.
+-- handler.lua -- sends each message back.
 return {
   handle_message = function(conn, message, kind)
     conn:send(message, kind)

@@ -1,8 +1,8 @@
--- live.lua -- tells pages which code runs: the handler's source, and how often it was loaded.
+-- live.lua -- sends pages the handler's source, and the number of loads of the code.
 --
--- A page hears of new code from the hook `on_reload`, which is called for each connection when the
--- new code has taken over. A file that was saved and cannot be loaded does not take over; so the
--- source is looked at as well, and pages are told what is wrong with it.
+-- The server calls the hook `on_reload` for each page when new code was activated. A file that was
+-- saved and cannot be loaded is not activated, so this file also reads the source itself and sends
+-- pages the error.
 
 local tw = require "tidewire"
 
@@ -13,7 +13,7 @@ local pages = tw.room("live")
 
 local function read_source()
   local file <close> = io.open(path, "r")
-  return file and file:read("a") or "" -- an editor may be writing it anew at this moment
+  return file and file:read("a") or "" -- an editor may be writing it at this moment
 end
 
 local function describe(source)
@@ -33,7 +33,7 @@ end)
 return {
   codec = "json",
 
-  -- Source code is for pages of this server alone.
+  -- Only pages of this server get the source code.
   origins = function(origin, request) return origin:match("^https?://(.+)$") == request.headers.host end,
 
   on_start = function(conn)

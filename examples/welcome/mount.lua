@@ -1,5 +1,4 @@
--- mount.lua -- another example as a part of this app: its endpoints and pages below a path of their
--- own.
+-- mount.lua -- adds another example to this app: its endpoints and pages below a path of their own.
 --
 -- Each example has modules of its own, and two of them may have the same name. So each gets a
 -- `require` of its own, which looks into the example's folder first.

@@ -1,4 +1,4 @@
--- app.lua -- where the app begins: its addresses, its WebSocket endpoints, its plain HTTP.
+-- app.lua -- the app: its addresses, its WebSocket endpoints, its plain HTTP.
 --
 -- Run it:    tidewire app.lua          then open http://127.0.0.1:8080/
 --            tidewire app.lua --watch  the same, and saved changes are activated at once

@@ -49,7 +49,7 @@ describe("the page of a new app", function()
     ada:wait(LINES .. ".endsWith('|1: one')")
     local path = folder .. "/shop/handlers/hello.lua"
     process.write_file(path, (process.read_file(path):gsub("count = conn.count }", "count = conn.count * 10 }")))
-    ada:wait(LINES .. ".includes('New code has taken over: generation ')")
+    ada:wait(LINES .. ".includes('New code was activated: generation ')")
     ada:type("#text", "two"):press("Enter")
     ada:wait(LINES .. ".endsWith('|20: two')")
   end)

@@ -1,27 +1,30 @@
 -- chat.lua -- the chat's handler: every message that clients send or get.
 --
--- A client connects to /chat?username=ada and is in the room "general". All of the query is
--- optional: `username` (else it is user_NNNN, and ada_NNNN where someone else is ada), `room` to
--- begin in, and `session`, a secret that the client made up: who comes again with the same name and
--- session takes the place of the old connection, which is closed with 4001, and nobody else
--- notices. A name, room or session that cannot be is a 400.
+-- A client connects to /chat?username=ada and joins the room "general". All parameters of the query
+-- are optional: `username` (by default user_NNNN, and ada_NNNN where another user is ada), `room`
+-- for another first room, and `session`, a secret that the client has created. A client that
+-- connects again with the same name and session replaces its old connection, which is closed with
+-- 4001; the other users see no change. An invalid name, room or session gets a 400.
 --
--- From the client               answer to it                    the others in its room get
---                               welcome, history                user_joined
---   {type="chat", message}      with an `id` of its own:        chat {username, message, room, timestamp, id}
---                               delivered {id, room, timestamp}
---   {type="join_room", room}    room_joined, history            user_left in the old room, user_joined in the new
---   {type="typing", typing}                                     typing {username, room, typing}
---   {type="list_users"}         user_list {room, users}
---   {type="server_stats"}       server_stats {total_clients, total_messages, total_rooms, current_time}
---   it closes                                                   user_left
---   anything else               error {code, error}
+-- From the client             its answer                     the others in the room get
+--   (connects)                welcome, history               user_joined
+--   {type="chat", message}    with an `id` of its own:       chat {username, message, room,
+--                             delivered {id, room,           timestamp, id}
+--                             timestamp}
+--   {type="join_room", room}  room_joined, history           user_left in the old room,
+--                                                            user_joined in the new one
+--   {type="typing", typing}                                  typing {username, room, typing}
+--   {type="list_users"}       user_list {room, users}
+--   {type="server_stats"}     server_stats {total_clients, total_messages, total_rooms,
+--                             current_time}
+--   (closes)                                                 user_left
+--   anything else             error {code, error}
 --
 -- welcome and room_joined have {connId, username, room, server}, user_joined and user_left
--- {username, room, connId}, history {room, messages}: chat messages, oldest first; none is sent
--- where nothing was said. Times are seconds since 1970; a chat's timestamp has fractions, and no
--- two of one sender are the same. A chat that comes again with the `id` it had is not said twice,
--- so a client may repeat what it is not sure of.
+-- {username, room, connId}, history {room, messages}: chat messages, oldest first; a room without
+-- messages sends none. Times are seconds since 1970. A chat's timestamp has fractions, and no two
+-- chats of one sender have the same. A chat with an `id` that the server has had before is not sent
+-- again, so a client may repeat a chat that was not confirmed.
 
 local check = require "check"
 local history = require "history"
@@ -84,7 +87,7 @@ function commands.chat(conn, message)
       type = "chat", username = conn.username, message = message.message, room = conn.room, timestamp = timestamp,
       id = message.id,
     }
-    history.add(conn.room, said) -- first: who comes just now must not miss it
+    history.add(conn.room, said) -- first, so that a user who joins now does not miss it
     tell_others(conn, said)
     counters:incr("messages")
   end
@@ -99,7 +102,7 @@ function commands.join_room(conn, message)
     return refuse(conn, "bad_room", problem)
   end
   if message.room == conn.room then
-    return enter(conn, conn.room, "room_joined") -- it was there already: nothing for others to hear
+    return enter(conn, conn.room, "room_joined") -- it was in the room already: the others get no message
   end
   conn:leave(conn.room)
   announce_left(conn)
@@ -118,7 +121,7 @@ function commands.list_users(conn)
   local seen, users = {}, tw.array()
   for _, member in ipairs(tw.room(conn.room):members()) do
     local name = member.info.username
-    if not seen[name] then -- one who comes again can be there twice for a moment
+    if not seen[name] then -- a user who reconnects can be there twice for a moment
       seen[name] = true
       users[#users + 1] = name
     end

@@ -1,39 +1,43 @@
 -- arena.lua -- the game's handler: every message that clients send or get.
 --
 -- A client connects to /game/MATCH?name=ada and plays at once. MATCH has letters, digits, "_" and
--- "-"; a match begins with the first who comes. Without a name it gets one. What cannot be is a
--- 400; a match that is full closes the connection with 1013, because a browser's script can read a
--- close reason, and no refused handshake.
+-- "-". The first player begins a match. A player without a name gets one. An invalid name or match
+-- gets a 400. A full match closes the connection with 1013, because the script of a page can read
+-- the reason of a close, but not of a refused handshake.
 --
 -- From the client
---   {type="steer", heading, thrust, fire}   what it wants from now on: whole degrees, 0 to the right and 90
---                                           down; 0 to 100 of its speed; shoot as often as it can?
---   anything else                           is answered with error {code, error}, and the connection goes on; more
---                                           than 50 messages a second, for seconds, close it with 1008
+--   {type="steer", heading, thrust, fire}   the player's wish from now on: whole degrees, 0 to the
+--                                           right and 90 down; 0 to 100 per cent of its speed;
+--                                           whether it shoots as often as it can
+--   anything else                           gets error {code, error}, and the connection stays;
+--                                           more than 50 messages a second, for seconds, close it
+--                                           with 1008
 --
 -- To the client
---   welcome {you, match, tick, ticks_per_second, width, height, shields, bolt {speed, ticks}, players, positions,
---            orbs, bolts}                   all there is; once, and again to one that was so far behind that its
---                                           queue was full, because events may be missing then
+--   welcome {you, match, tick, ticks_per_second, width, height, shields, bolt {speed, ticks},
+--            players, positions,
+--            orbs, bolts}                   the whole state; once, and again to a client whose
+--                                           queue was full, because it may have missed events
 --   joined {player {id, name, bot}}
 --   left {id}
---   events {tick, events}                   what has happened in a tick: world.lua tells
---   state {tick, players}                   each tick; six numbers for each player: id, x, y, heading, points,
---                                           shields (0: out for a moment; one more than all: cannot be hit yet)
+--   events {tick, events}                   the events of a tick: world.lua describes them
+--   state {tick, players}                   each tick; six numbers for each player: id, x, y,
+--                                           heading, points, shields (0: out for a moment; one more
+--                                           than all: cannot be hit yet)
 --
--- Ticks are numbered; a number that is missing was skipped by the server, or replaced by a newer
--- one on its way to a client that is behind. As a newer state stands where the older stood, it can
--- come before the `joined` or `left` of a player in it: go by `joined` and `left`.
+-- Ticks are numbered. A missing number was skipped by the server, or a newer state has replaced it
+-- in the queue of a client that is behind. A newer state leaves at the older one's place, so it can
+-- come before the `joined` or `left` of one of its players: rely on `joined` and `left`.
 
 local check = require "check"
 local matches = require "matches"
 local uv = require "luv"
 
 local MESSAGES_PER_SECOND = 50
-local MESSAGES_AT_ONCE = 250 -- what piles up in a few seconds without a network
+local MESSAGES_AT_ONCE = 250 -- the messages of a few seconds without a network
 
--- Each message costs one of what a bucket holds, which fills with time. Who has emptied it is
--- closed: false.
+-- Each message takes one token of the connection's bucket, which fills with time. Closes the
+-- connection and returns false when the bucket is empty.
 local function may_go_on(conn)
   local now = uv.now() / 1000
   conn.allowance = math.min(MESSAGES_AT_ONCE, conn.allowance + (now - conn.heard_at) * MESSAGES_PER_SECOND) - 1

@@ -1,11 +1,12 @@
-// welcome.js -- the first page: a conversation with the handler at "/", and its source, told by "/live".
+// welcome.js -- the first page: a conversation with the handler at "/", and its source, which
+// "/live" sends.
 //
-// When new code has taken over, the last message is sent again, so that its new answer is seen at once.
+// When new code was activated, the page sends the last message again, to show its new answer.
 
 import { Connection } from "./connection.js";
 import { showSource } from "./source.js";
 
-const TAKES_OVER_WITHIN = 2000; // milliseconds after a save
+const ACTIVATED_WITHIN = 2000; // milliseconds after a save
 const MOST_LINES = 200;
 
 const byId = (id) => document.getElementById(id);
@@ -101,7 +102,7 @@ function onCode(data) {
   byId("generation").textContent = `generation ${generation}`;
   if (isNew) {
     clearTimeout(patience);
-    setNews("good", `Generation ${generation} has taken over. You are still connected.`);
+    setNews("good", `Generation ${generation} was activated. You are still connected.`);
     addLine("turn", `generation ${generation}`);
     if (lastSaid !== null) say(lastSaid, true);
   } else if (isSaved) {
@@ -110,8 +111,8 @@ function onCode(data) {
       setNews("bad", `Not loaded, the code before it goes on. ${code.problem}`);
     } else {
       setNews("", "Saved…");
-      patience = setTimeout(() => setNews("bad", "Saved, and not taken over: the terminal says why. "
-        + "(Without --watch, send the server a SIGHUP.)"), TAKES_OVER_WITHIN);
+      patience = setTimeout(() => setNews("bad", "Saved, and not activated: the terminal says why. "
+        + "(Without --watch, send the server a SIGHUP.)"), ACTIVATED_WITHIN);
     }
   }
 }

@@ -1,7 +1,7 @@
 -- hello.lua -- greets each client, and sends every message back with its number.
 --
--- The codec "json" makes a Lua value of each message, and JSON of each value that is sent. Fields
--- that are put on `conn` stay with the connection.
+-- The codec "json" decodes each message into a Lua value, and encodes each value that is sent. The
+-- fields of `conn` stay with the connection.
 local tw = require "tidewire"
 
 return {
@@ -17,13 +17,13 @@ return {
     conn:send({ type = "echo", message = message, count = conn.count })
   end,
 
-  -- With --watch, new code is activated whenever a script is saved, and each page gets this
-  -- message. Change the text above, and see.
+  -- With --watch, the server activates new code whenever a script is saved, and each page gets this
+  -- message. Change the text above to see it.
   on_reload = function(conn)
     conn:send({ type = "reloaded", generation = tw.generation })
   end,
 
-  -- What cannot be read as JSON is answered, and the connection stays; other errors close it.
+  -- A message that is not JSON gets an answer, and the connection stays; other errors close it.
   on_error = function(conn, err)
     if err.kind == "decode" then
       conn:send({ type = "error", text = "This was not JSON: " .. err.message })

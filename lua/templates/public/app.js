@@ -1,7 +1,8 @@
-// app.js: connects the page to /ws, shows what comes, sends what is typed.
+// app.js: connects the page to /ws, shows the messages that come, sends the text that is typed.
 //
-// A connection that ends is made again: after half a second, then after longer and longer times. A
-// page that is left may be kept by the browser, so its socket is closed meanwhile.
+// It connects again after a connection has ended: after half a second, then after longer and longer
+// delays. A browser may keep a page that the user has left, so the page closes its socket
+// meanwhile.
 
 const SHORTEST_DELAY = 500;
 const LONGEST_DELAY = 10000; // milliseconds
@@ -25,12 +26,12 @@ function setState(state, text) {
   byId("send").disabled = state !== "open";
 }
 
-// What handlers/hello.lua sends, by its type.
+// The messages of handlers/hello.lua, by their type.
 const handlers = {
   welcome: (message) => show(message.text),
   echo: (message) => show(`${message.count}: ${message.message}`),
   error: (message) => show(message.text, "note"),
-  reloaded: (message) => show(`New code has taken over: generation ${message.generation}.`, "note"),
+  reloaded: (message) => show(`New code was activated: generation ${message.generation}.`, "note"),
 };
 
 function connect() {

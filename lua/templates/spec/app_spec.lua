@@ -1,6 +1,6 @@
--- app_spec.lua -- the handler without a server: its hooks are plain functions, so a table that
--- notes what is sent will do for a connection. A handler may `require "tidewire"`: here it gets
--- spec/support/tidewire.lua, which notes what is asked of it.
+-- app_spec.lua -- tests the handler without a server. Its hooks are plain functions, so a table
+-- that records sends replaces the connection. `require "tidewire"` gives
+-- spec/support/tidewire.lua here, which records calls.
 --
 -- Run it in the app's folder:  busted
 
@@ -44,13 +44,13 @@ describe("hello", function()
     assert.equal(1, bob.sent[2].count)
   end)
 
-  it("tells of new code", function()
+  it("sends a message about new code", function()
     local conn = connect()
     hello.on_reload(conn)
     assert.same({ type = "reloaded", generation = 1 }, conn.sent[2])
   end)
 
-  it("answers what is not JSON and goes on, and closes on other errors", function()
+  it("answers a message that is not JSON, and closes on other errors", function()
     local conn = connect()
     assert.is_false(hello.on_error(conn,
       { kind = "decode", message = "expected a value at byte 1" }))

@@ -1,7 +1,7 @@
--- tidewire.lua -- stands in for `require "tidewire"` where specs run without the server: notes what
--- is asked of it.
+-- tidewire.lua -- replaces `require "tidewire"` in specs, which run without the server: records the
+-- calls of its functions.
 --
--- The server never reads this file. It is yours: what your specs need more of, add here.
+-- The server never reads this file. Add the functions that your specs need.
 --
 --   local tw = require "tidewire"
 --   tw.forget()                                         -- before each test
@@ -9,14 +9,14 @@
 
 local tw = { version = "0", worker = 0, generation = 1 }
 
---- What was asked, in order: the function's name and its arguments.
+--- The calls, in order: the function's name and its arguments.
 tw.asked = {}
 --- Timers that were started: { seconds =, f =, repeats = }; a spec calls their f.
 tw.timers = {}
 
 local stores, kept = {}, {}
 
---- Begins anew.
+--- Forgets all calls and timers.
 function tw.forget()
   tw.asked, tw.timers, stores, kept = {}, {}, {}, {}
 end
@@ -130,7 +130,7 @@ function tw.json.decode(text)
   return nil, value
 end
 
---- Answers what the spec has put into tw.http.answer, or that there is no network.
+--- Returns the spec's tw.http.answer; without one, nil and a message.
 tw.http = {}
 function tw.http.request(request)
   note("http.request", request)
@@ -138,7 +138,7 @@ function tw.http.request(request)
   return nil, "there is no network in specs: set tw.http.answer"
 end
 
---- Knows the claims that the spec has put into tw.jwt.claims, of whatever token.
+--- Returns the spec's tw.jwt.claims for every token.
 tw.jwt = {}
 function tw.jwt.verify(token)
   note("jwt.verify", token)
