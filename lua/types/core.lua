@@ -7,7 +7,7 @@
 -- one functions return "closed", false or nothing. scripts/check_api.lua compares this file with
 -- the tables of functions in src/script.
 
--- ---- tidewire.core: bind_conn.c ----
+-- ---- tidewire.core: bind.c ----
 
 --- Functions in place of Lua's own.
 ---@class tidewire.core.guarded
@@ -49,6 +49,8 @@
 ---@field version string
 ---@field worker integer
 local core = {}
+
+-- ---- bind_conn.c ----
 
 ---@param conn integer
 ---@param payload string
@@ -97,6 +99,8 @@ function core.id_text(conn) end
 ---@param text string
 ---@return integer? conn  nil: no id, or one of another process
 function core.id_number(text) end
+
+-- ---- bind_endpoint.c and fast_path.c ----
 
 --- Makes an endpoint, or changes the one with this number. The fields are those of struct endpoint;
 --- periods are in seconds.
@@ -308,8 +312,6 @@ function core.wake(task) end
 ---@param ... any
 function core.spawn(f, ...) end
 
--- ---- bind_guarded.c ----
-
 --- Must the current run end, because it is over its budget?
 ---@return boolean
 function core.is_over() end
@@ -386,7 +388,7 @@ function core.http_result(request) end
 ---@param request integer
 function core.http_end(request) end
 
--- ---- bind_server.c and vm.c ----
+-- ---- bind_server.c ----
 
 --- One log line. Keys are strings; values strings, numbers or booleans.
 ---@param level 0|1|2|3  debug, info, warn, error

@@ -19,7 +19,7 @@ describe("scripts/check_api.lua", function()
     { "a function of a C module that is not typed", "src/script/json/json_c.c",
       '{"array", array},', '%0 {"extra", array},',
       "json_c.extra is bound in src/script, but not typed" },
-    { "a value that is set on the core", "src/script/vm/vm.c", 'lua_setfield%(L, %-2, "senders"%);',
+    { "a value that is set on the core", "src/script/bind/bind.c", 'lua_setfield%(L, %-2, "senders"%);',
       '%0 lua_setfield(L, -2, "extra");', "core.extra is bound in src/script, but not typed" },
     { "a function of tw", "lua/tidewire/init.lua", "\nreturn tw", "\nfunction tw.extra() end%0",
       "tw.extra is bound in lua/tidewire/init.lua, but not typed in lua/types/tidewire.lua" },

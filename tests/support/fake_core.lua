@@ -127,7 +127,7 @@ local function add_senders(world, core)
   end
 end
 
--- ---- connections and endpoints: bind_conn.c ----
+-- ---- connections and endpoints: bind_conn.c, bind_endpoint.c ----
 
 local function add_conns(world, core)
   local function conn_of(id)
@@ -203,7 +203,7 @@ local function add_conns(world, core)
   function core.endpoint_full(number) return world.full[check_integer(number)] == true end
 end
 
--- ---- the server: bind_server.c, vm.c ----
+-- ---- the server: bind_server.c ----
 
 local function add_log(world, core)
   function core.log(level, event, conn, ...)

@@ -1,30 +1,13 @@
-/* bind_conn.c -- tidewire.core: what Lua may do with a connection, known by its integer.
+/* bind_conn.c -- tidewire.core: what Lua may do with a connection of its worker, known by its
+ * integer.
  *
- * Dull and complete; comfort is conn.lua's. A stale integer is answered nil, "closed". Each
- * function checks its arguments, acts, and pushes results, in this order: any Lua call may longjmp.
- * */
-#include "script/vm/vm_internal.h"
+ * conn.lua makes conn's methods of these. For a stale integer they return nil and "closed", false,
+ * or nothing. */
+#include "script/bind/bind.h"
 
-#include "base/mem.h"
 #include "base/utf8.h"
+#include "core/frames/close_codes.h"
 #include "script/json/json_c.h"
-
-#include <math.h>
-#include <string.h>
-
-static conn_id check_id(lua_State *L, int index) {
-    return (conn_id)luaL_checkinteger(L, index);
-}
-
-static int push_send_result(lua_State *L, enum send_result result) {
-    if (result == SEND_OK) {
-        lua_pushboolean(L, 1);
-        return 1;
-    }
-    luaL_pushfail(L);
-    lua_pushstring(L, result == SEND_CLOSED ? "closed" : "backlog");
-    return 2;
-}
 
 /* The last argument of a send: "text" or "binary", or a table `{ kind =, key = }`. */
 struct send_options {
@@ -102,24 +85,19 @@ static int send_bytes(lua_State *L, conn_id id, const char *bytes, size_t len,
     if (options.opcode == OPCODE_TEXT && !utf8_valid(bytes, len))
         return luaL_error(L,
                           "send: text must be valid UTF-8; send other bytes with kind \"binary\"");
-    return push_send_result(L, queue(L, id, bytes, len, options));
+    return bind_push_send_result(L, queue(L, id, bytes, len, options));
 }
 
 /* core.send(id, payload, kind|nil, key|nil) -> true | nil, "closed"|"backlog"|"utf8" */
 static int core_send(lua_State *L) {
-    conn_id id = check_id(L, 1);
+    conn_id id = bind_check_conn(L, 1);
     hub_take_mail(vm_of(L)->hub);
     size_t len;
     const char *bytes = luaL_checklstring(L, 2, &len);
-    struct send_options options = {check_kind(L, 3, OPCODE_TEXT), {NULL, 0}};
-    if (!lua_isnoneornil(L, 4))
-        options.key.bytes = luaL_checklstring(L, 4, &options.key.len);
-    if (options.opcode == OPCODE_TEXT && !utf8_valid(bytes, len)) {
-        luaL_pushfail(L);
-        lua_pushliteral(L, "utf8");
-        return 2;
-    }
-    return push_send_result(L, queue(L, id, bytes, len, options));
+    struct send_options options = {check_kind(L, 3, OPCODE_TEXT), bind_opt_text(L, 4)};
+    if (options.opcode == OPCODE_TEXT && !utf8_valid(bytes, len))
+        return bind_push_failure(L, "utf8");
+    return bind_push_send_result(L, queue(L, id, bytes, len, options));
 }
 
 /* Its address is the key under which a conn object keeps its integer (conn.lua). */
@@ -171,7 +149,7 @@ static int conn_send(lua_State *L) {
     conn_id id = check_conn(L);
     const struct endpoint *endpoint = hub_find_endpoint(vm_of(L)->hub, id);
     if (endpoint == NULL) /* the connection is gone */
-        return push_send_result(L, SEND_CLOSED);
+        return bind_push_send_result(L, SEND_CLOSED);
     switch (endpoint->codec) {
     case CODEC_JSON:
         return send_json(L, id, missing);
@@ -207,7 +185,7 @@ void bind_conn_push_key(lua_State *L) {
 
 /* core.close(id, code, reason): once; does nothing for one that closes already. */
 static int core_close(lua_State *L) {
-    conn_id id = check_id(L, 1);
+    conn_id id = bind_check_conn(L, 1);
     unsigned code = (unsigned)luaL_checkinteger(L, 2);
     size_t len;
     const char *reason = luaL_optlstring(L, 3, "", &len);
@@ -216,15 +194,21 @@ static int core_close(lua_State *L) {
     return 0;
 }
 
+/* core.close_code_is_valid(code) -> boolean: may a Close frame carry it (RFC 6455, 7.4)? */
+static int core_close_code_is_valid(lua_State *L) {
+    lua_pushboolean(L, close_code_is_valid(luaL_checkinteger(L, 1)));
+    return 1;
+}
+
 /* core.ping(id) -> boolean: was it open? */
 static int core_ping(lua_State *L) {
-    lua_pushboolean(L, hub_ping(vm_of(L)->hub, check_id(L, 1)));
+    lua_pushboolean(L, hub_ping(vm_of(L)->hub, bind_check_conn(L, 1)));
     return 1;
 }
 
 /* core.json_pong(id, ping_id): a client's JSON pong came. */
 static int core_json_pong(lua_State *L) {
-    conn_id id = check_id(L, 1);
+    conn_id id = bind_check_conn(L, 1);
     int is_integer;
     lua_Integer number = lua_tointegerx(L, 2, &is_integer);
     hub_json_pong(vm_of(L)->hub, id, is_integer ? number : 0);
@@ -233,13 +217,13 @@ static int core_json_pong(lua_State *L) {
 
 /* core.is_open(id) -> boolean */
 static int core_is_open(lua_State *L) {
-    lua_pushboolean(L, hub_is_open(vm_of(L)->hub, check_id(L, 1)));
+    lua_pushboolean(L, hub_is_open(vm_of(L)->hub, bind_check_conn(L, 1)));
     return 1;
 }
 
 /* core.rtt(id) -> seconds | nil */
 static int core_rtt(lua_State *L) {
-    double seconds = hub_rtt_seconds(vm_of(L)->hub, check_id(L, 1));
+    double seconds = hub_rtt_seconds(vm_of(L)->hub, bind_check_conn(L, 1));
     if (seconds < 0)
         lua_pushnil(L);
     else
@@ -249,14 +233,14 @@ static int core_rtt(lua_State *L) {
 
 /* core.backlog(id) -> bytes */
 static int core_backlog(lua_State *L) {
-    lua_pushinteger(L, (lua_Integer)hub_backlog(vm_of(L)->hub, check_id(L, 1)));
+    lua_pushinteger(L, (lua_Integer)hub_backlog(vm_of(L)->hub, bind_check_conn(L, 1)));
     return 1;
 }
 
 /* core.id_text(id) -> the text that is conn.id */
 static int core_id_text(lua_State *L) {
     char text[CONN_ID_LEN + 1];
-    conn_id_format(text, check_id(L, 1));
+    conn_id_format(text, bind_check_conn(L, 1));
     lua_pushlstring(L, text, CONN_ID_LEN);
     return 1;
 }
@@ -273,137 +257,10 @@ static int core_id_number(lua_State *L) {
     return 1;
 }
 
-/* ---- endpoints ---- */
-
-static lua_Integer integer_field(lua_State *L, const char *name) {
-    lua_getfield(L, 1, name);
-    lua_Integer value = lua_tointeger(L, -1);
-    lua_pop(L, 1);
-    return value;
-}
-
-static uint64_t ms_field(lua_State *L, const char *name) {
-    lua_getfield(L, 1, name);
-    lua_Number seconds = lua_tonumber(L, -1);
-    lua_pop(L, 1);
-    return seconds <= 0 ? 0 : (uint64_t)ceil(seconds * 1000);
-}
-
-static uint64_t ns_field(lua_State *L, const char *name) {
-    lua_getfield(L, 1, name);
-    lua_Number seconds = lua_tonumber(L, -1);
-    lua_pop(L, 1);
-    return seconds >= 1e9 ? (uint64_t)1e18 : (uint64_t)(seconds * 1e9);
-}
-
-static bool flag_field(lua_State *L, const char *name) {
-    lua_getfield(L, 1, name);
-    bool value = lua_toboolean(L, -1);
-    lua_pop(L, 1);
-    return value;
-}
-
-static bool field_is(lua_State *L, const char *name, const char *value) {
-    lua_getfield(L, 1, name);
-    const char *text = lua_tostring(L, -1);
-    bool same = text != NULL && strcmp(text, value) == 0;
-    lua_pop(L, 1);
-    return same;
-}
-
-/* The codec of a name (codecs.lua): "text", "binary", "json", else one of the script's own. */
-static enum codec codec_field(lua_State *L) {
-    return field_is(L, "codec", "text")     ? CODEC_TEXT
-           : field_is(L, "codec", "binary") ? CODEC_BINARY
-           : field_is(L, "codec", "json")   ? CODEC_JSON
-                                            : CODEC_CUSTOM;
-}
-
-/* core.endpoint({...}, number|nil) -> its number and that of its codec: a new endpoint, or what one
- * that is there is from now on. The fields are those of struct endpoint, periods in seconds, the
- * codec by name, checked by options.lua before. */
-static int core_endpoint(lua_State *L) {
-    luaL_checktype(L, 1, LUA_TTABLE);
-    struct endpoint endpoint = {
-        .ping_ms = ms_field(L, "ping_period"),
-        .pong_ms = ms_field(L, "pong_period"),
-        .handler_timeout_ns = ns_field(L, "handler_timeout"),
-        .message_ms = ms_field(L, "message_timeout"),
-        .max_fragments = (uint32_t)integer_field(L, "max_fragments"),
-        .max_message_size = (size_t)integer_field(L, "max_message_size"),
-        .max_backlog = (size_t)integer_field(L, "max_backlog"),
-        .max_connections = (uint32_t)integer_field(L, "max_connections"),
-        .codec = codec_field(L),
-        .heartbeat = field_is(L, "heartbeat", "json") ? HEARTBEAT_JSON : HEARTBEAT_FRAME,
-        .slow_client = field_is(L, "slow_client", "drop")       ? SLOW_CLIENT_DROP
-                       : field_is(L, "slow_client", "conflate") ? SLOW_CLIENT_CONFLATE
-                                                                : SLOW_CLIENT_CLOSE,
-        .has_message = flag_field(L, "has_message"),
-        .has_ping = flag_field(L, "has_ping"),
-        .has_timeout = flag_field(L, "has_timeout"),
-        .has_drain = flag_field(L, "has_drain"),
-        .has_reload = flag_field(L, "has_reload"),
-        .generation = vm_generation(vm_of(L)),
-    };
-    struct hub *hub = vm_of(L)->hub;
-    bool is_known = !lua_isnoneornil(L, 2);
-    uint32_t number = is_known ? (uint32_t)luaL_checkinteger(L, 2) : 0;
-    luaL_argcheck(L, !is_known || hub_endpoint(hub, number) != NULL, 2, "no such endpoint");
-    lua_getfield(L, 1, "json_name");
-    lua_getfield(L, 1, "path");
-    const char *json_name = luaL_checkstring(L, -2), *path = luaL_optstring(L, -1, NULL);
-    endpoint.json_name = mem_strdup(json_name);
-    endpoint.path = mem_strdup(path);
-    budget_lower(vm_of(L), endpoint.handler_timeout_ns);
-    if (is_known)
-        vm_load_count_closed(vm_of(L), hub_activate_endpoint(hub, number, &endpoint));
-    else
-        number = hub_add_endpoint(hub, &endpoint);
-    lua_pushinteger(L, number);
-    lua_pushinteger(L, hub_endpoint(hub, number)->codec);
-    return 2;
-}
-
-/* core.close_endpoint(number, code, reason): closes all its connections. */
-static int core_close_endpoint(lua_State *L) {
-    struct hub *hub = vm_of(L)->hub;
-    uint32_t number = (uint32_t)luaL_checkinteger(L, 1);
-    luaL_argcheck(L, hub_endpoint(hub, number) != NULL, 1, "no such endpoint");
-    hub_close_endpoint(hub, number, (unsigned)luaL_checkinteger(L, 2), luaL_checkstring(L, 3));
-    return 0;
-}
-
-/* core.endpoint_full(number) -> boolean: has it as many connections as it may? */
-static int core_endpoint_full(lua_State *L) {
-    const struct endpoint *endpoint =
-        hub_endpoint(vm_of(L)->hub, (uint32_t)luaL_checkinteger(L, 1));
-    lua_pushboolean(L, endpoint == NULL || limit_full(endpoint->limit));
-    return 1;
-}
-
-/* core.endpoint_is_first(number) -> boolean: is this worker the first to ask? So a warning is given
- * once. */
-static int core_endpoint_is_first(lua_State *L) {
-    struct hub *hub = vm_of(L)->hub;
-    uint32_t number = (uint32_t)luaL_checkinteger(L, 1);
-    luaL_argcheck(L, hub_endpoint(hub, number) != NULL, 1, "no such endpoint");
-    lua_pushboolean(L, hub_is_first(hub, number));
-    return 1;
-}
-
-/* core.endpoint_taken(number) -> how many connections it has, over all workers, handshakes included
- * */
-static int core_endpoint_taken(lua_State *L) {
-    const struct endpoint *endpoint =
-        hub_endpoint(vm_of(L)->hub, (uint32_t)luaL_checkinteger(L, 1));
-    luaL_argcheck(L, endpoint != NULL, 1, "no such endpoint");
-    lua_pushinteger(L, limit_taken(endpoint->limit));
-    return 1;
-}
-
 const luaL_Reg bind_conn_functions[] = {
     {"send", core_send},
     {"close", core_close},
+    {"close_code_is_valid", core_close_code_is_valid},
     {"ping", core_ping},
     {"json_pong", core_json_pong},
     {"is_open", core_is_open},
@@ -411,11 +268,5 @@ const luaL_Reg bind_conn_functions[] = {
     {"backlog", core_backlog},
     {"id_text", core_id_text},
     {"id_number", core_id_number},
-    {"endpoint", core_endpoint},
-    {"endpoint_full", core_endpoint_full},
-    {"endpoint_is_first", core_endpoint_is_first},
-    {"endpoint_taken", core_endpoint_taken},
-    {"fast_path", core_fast_path},
-    {"close_endpoint", core_close_endpoint},
     {NULL, NULL},
 };

@@ -2,7 +2,7 @@
  *
  * http/client.lua makes tw.http.request of these. When a request has ended its hook is woken; what
  * came of it is asked for then, so nothing is called back. */
-#include "script/vm/vm_internal.h"
+#include "script/bind/bind.h"
 
 #include "base/clock.h"
 #include "script/http_client/http_client.h"
@@ -18,13 +18,8 @@ static void push_slice(lua_State *L, struct slice bytes) {
 /* core.http_check_url(url) -> true | nil, what is wrong with it */
 static int core_http_check_url(lua_State *L) {
     char error[256];
-    if (http_transfer_check_url(luaL_checkstring(L, 1), error, sizeof error)) {
-        lua_pushboolean(L, 1);
-        return 1;
-    }
-    luaL_pushfail(L);
-    lua_pushstring(L, error);
-    return 2;
+    bool is_good = http_transfer_check_url(luaL_checkstring(L, 1), error, sizeof error);
+    return bind_push_result(L, is_good ? NULL : error);
 }
 
 /* How long ago the file of authorities may have been read: a day, and not before the last reload,
@@ -60,13 +55,10 @@ static int core_http_begin(lua_State *L) {
     if (vm->http == NULL)
         vm->http = http_client_new(vm->loop, on_done, vm);
     uint64_t number = http_client_start(vm->http, &order, task, &why_not);
-    if (number != 0) {
-        lua_pushinteger(L, (lua_Integer)number);
-        return 1;
-    }
-    luaL_pushfail(L);
-    lua_pushstring(L, why_not);
-    return 2;
+    if (number == 0)
+        return bind_push_failure(L, why_not);
+    lua_pushinteger(L, (lua_Integer)number);
+    return 1;
 }
 
 /* core.http_result(integer) -> status, head, body | nil, message | nothing while it is under way */
@@ -77,11 +69,8 @@ static int core_http_result(lua_State *L) {
         vm->http == NULL ? NULL : http_client_answer(vm->http, number);
     if (answer == NULL)
         return 0;
-    if (answer->failure != NULL) {
-        luaL_pushfail(L);
-        lua_pushstring(L, answer->failure);
-        return 2;
-    }
+    if (answer->failure != NULL)
+        return bind_push_failure(L, answer->failure);
     lua_pushinteger(L, answer->status);
     push_slice(L, answer->head);
     push_slice(L, answer->body);
@@ -97,11 +86,6 @@ static int core_http_end(lua_State *L) {
     return 0;
 }
 
-void bind_http_client_end_all(struct vm *vm) {
-    http_client_free(vm->http);
-    vm->http = NULL;
-}
-
 const luaL_Reg bind_http_client_functions[] = {
     {"http_check_url", core_http_check_url},
     {"http_begin", core_http_begin},
@@ -109,3 +93,8 @@ const luaL_Reg bind_http_client_functions[] = {
     {"http_end", core_http_end},
     {NULL, NULL},
 };
+
+void bind_http_client_cancel_all(struct vm *vm) {
+    http_client_free(vm->http);
+    vm->http = NULL;
+}

@@ -4,7 +4,7 @@
  * io.popen and os.execute do what Lua's do; their children get no descriptor but the standard ones.
  * os.exit asks for the end in good order: the server drains, and ends with the code that was given.
  * Like Lua's it does not return. */
-#include "script/vm/vm_internal.h"
+#include "script/bind/bind.h"
 
 #include "base/descriptors.h"
 #include "base/log/log.h"
@@ -14,16 +14,6 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <unistd.h>
-
-static const char exit_marker; /* its address is the word */
-
-void vm_push_exit_marker(lua_State *L) {
-    lua_pushlightuserdata(L, (void *)(uintptr_t)&exit_marker);
-}
-
-bool vm_is_exit_marker(lua_State *L, int index) {
-    return lua_touserdata(L, index) == &exit_marker;
-}
 
 /* ---- children ---- */
 
@@ -51,7 +41,7 @@ static int guarded_execute(lua_State *L) {
     return call_original(L);
 }
 
-void core_guard_children(lua_State *L) {
+void bind_process_guard_children(lua_State *L) {
     lua_getglobal(L, "io");
     wrap_function(L, "popen", guarded_popen);
     lua_getglobal(L, "os");

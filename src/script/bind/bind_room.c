@@ -1,36 +1,28 @@
 /* bind_room.c -- tidewire.core: rooms and broadcasts. room.lua makes tw.room of these. */
-#include "script/vm/vm_internal.h"
+#include "script/bind/bind.h"
 
 #include "base/utf8.h"
 
 #include <string.h>
 
-static struct slice check_name(lua_State *L, int index) {
-    struct slice name;
-    name.bytes = luaL_checklstring(L, index, &name.len);
-    return name;
-}
-
 /* core.join(id, room, info|nil) -> boolean: false when the connection is closed */
 static int core_join(lua_State *L) {
-    conn_id id = (conn_id)luaL_checkinteger(L, 1);
-    struct slice room = check_name(L, 2), info = {NULL, 0};
-    if (!lua_isnoneornil(L, 3))
-        info = check_name(L, 3);
+    conn_id id = bind_check_conn(L, 1);
+    struct slice room = bind_check_text(L, 2), info = bind_opt_text(L, 3);
     lua_pushboolean(L, hub_join(vm_of(L)->hub, id, room, info));
     return 1;
 }
 
 /* core.watch(room, on): events.presence_changed is told of this room, or no more */
 static int core_watch(lua_State *L) {
-    hub_watch(vm_of(L)->hub, check_name(L, 1), lua_toboolean(L, 2));
+    hub_watch(vm_of(L)->hub, bind_check_text(L, 1), lua_toboolean(L, 2));
     return 0;
 }
 
 /* core.leave(id, room) -> boolean: false when the connection is closed */
 static int core_leave(lua_State *L) {
-    conn_id id = (conn_id)luaL_checkinteger(L, 1);
-    lua_pushboolean(L, hub_leave(vm_of(L)->hub, id, check_name(L, 2)));
+    conn_id id = bind_check_conn(L, 1);
+    lua_pushboolean(L, hub_leave(vm_of(L)->hub, id, bind_check_text(L, 2)));
     return 1;
 }
 
@@ -51,7 +43,7 @@ static void add_name(void *user, struct slice name) {
 
 /* core.rooms_of(id) -> a list of names, in no order */
 static int core_rooms_of(lua_State *L) {
-    conn_id id = (conn_id)luaL_checkinteger(L, 1);
+    conn_id id = bind_check_conn(L, 1);
     struct hub *hub = vm_of(L)->hub;
     struct names names = {0};
     hub_rooms_of(hub, id, add_name, &names);
@@ -76,7 +68,7 @@ static int core_rooms_of(lua_State *L) {
 
 /* core.room_size(room) -> members, over all workers */
 static int core_room_size(lua_State *L) {
-    lua_pushinteger(L, hub_room_size(vm_of(L)->hub, check_name(L, 1)));
+    lua_pushinteger(L, hub_room_size(vm_of(L)->hub, bind_check_text(L, 1)));
     return 1;
 }
 
@@ -111,7 +103,7 @@ static void add_member(void *user, conn_id id, const char *name, const char *inf
 /* core.room_members(room) -> a list, over all workers, in no order: of each its integer, its
  * endpoint's name as JSON, and its info or false */
 static int core_room_members(lua_State *L) {
-    struct slice name = check_name(L, 1);
+    struct slice name = bind_check_text(L, 1);
     struct snapshot snapshot = {NULL, 1024, 0};
     for (;;) { /* the memory is Lua's own: whatever throws, it is not lost */
         lua_settop(L, 1);
@@ -155,7 +147,7 @@ static void push_codecs(lua_State *L, const struct codec_list *list) {
  * now; core.publish says what has changed */
 static int core_room_codecs(lua_State *L) {
     struct codec_list list;
-    hub_room_codecs(vm_of(L)->hub, check_name(L, 1), &list);
+    hub_room_codecs(vm_of(L)->hub, bind_check_text(L, 1), &list);
     push_codecs(L, &list);
     return 1;
 }
@@ -163,7 +155,7 @@ static int core_room_codecs(lua_State *L) {
 /* core.codec_of(id) -> the number of the codec that a connection of any worker has | nil: closed */
 static int core_codec_of(lua_State *L) {
     uint32_t codec;
-    if (hub_codec_of(vm_of(L)->hub, (conn_id)luaL_checkinteger(L, 1), &codec))
+    if (hub_codec_of(vm_of(L)->hub, bind_check_conn(L, 1), &codec))
         lua_pushinteger(L, codec);
     else
         lua_pushnil(L);
@@ -189,33 +181,22 @@ static bool is_sendable(lua_State *L, int payload, bool binary) {
 /* core.send_anywhere(id, codec, payload, kind|nil, key|nil) -> true | nil,
  * "closed"|"backlog"|"utf8": to a connection of any worker, whose codec was this one */
 static int core_send_anywhere(lua_State *L) {
-    conn_id id = (conn_id)luaL_checkinteger(L, 1);
+    conn_id id = bind_check_conn(L, 1);
     uint32_t codec = (uint32_t)luaL_checkinteger(L, 2);
     bool binary = is_binary(L, 4);
-    struct slice key = {NULL, 0};
-    if (!lua_isnoneornil(L, 5))
-        key = check_name(L, 5);
-    const char *problem = "utf8";
-    if (is_sendable(L, 3, binary)) {
-        enum send_result result =
-            hub_send_anywhere(vm_of(L)->hub, id, codec, new_message(L, 3, binary, key));
-        if (result == SEND_OK) {
-            lua_pushboolean(L, 1);
-            return 1;
-        }
-        problem = result == SEND_CLOSED ? "closed" : "backlog";
-    }
-    luaL_pushfail(L);
-    lua_pushstring(L, problem);
-    return 2;
+    struct slice key = bind_opt_text(L, 5);
+    if (!is_sendable(L, 3, binary))
+        return bind_push_failure(L, "utf8");
+    struct message *message = new_message(L, 3, binary, key);
+    return bind_push_send_result(L, hub_send_anywhere(vm_of(L)->hub, id, codec, message));
 }
 
 /* core.close_anywhere(id, code, reason) -> boolean: a connection of any worker; false: it is
  * closing or gone */
 static int core_close_anywhere(lua_State *L) {
-    conn_id id = (conn_id)luaL_checkinteger(L, 1);
+    conn_id id = bind_check_conn(L, 1);
     unsigned code = (unsigned)luaL_checkinteger(L, 2);
-    struct slice reason = check_name(L, 3);
+    struct slice reason = bind_check_text(L, 3);
     luaL_argcheck(L, reason.len <= CLOSE_REASON_MAX, 3, "too long a reason");
     lua_pushboolean(L, hub_close_anywhere(vm_of(L)->hub, id, code, reason));
     return 1;
@@ -258,15 +239,12 @@ static int core_publish(lua_State *L) {
     struct broadcast broadcast = {
         .endpoint = lua_isnoneornil(L, 2) ? ANY_ENDPOINT : (uint32_t)luaL_checkinteger(L, 2),
         .except = (conn_id)luaL_optinteger(L, 3, 0),
+        .room = bind_opt_text(L, 1),
         .encoding_count = count_encodings(L),
     };
-    struct slice key = {NULL, 0};
-    if (!lua_isnoneornil(L, 1))
-        broadcast.room = check_name(L, 1);
+    struct slice key = bind_opt_text(L, 4);
     if (broadcast.endpoint != ANY_ENDPOINT && hub_endpoint(vm->hub, broadcast.endpoint) == NULL)
         return luaL_error(L, "no such endpoint");
-    if (!lua_isnoneornil(L, 4))
-        key = check_name(L, 4);
     if (broadcast.encoding_count > FEW_ENCODINGS) /* Lua's own memory, as of core_room_members() */
         encodings = lua_newuserdatauv(L, broadcast.encoding_count * sizeof *encodings, 0);
     if (!read_encodings(L, key, encodings, broadcast.encoding_count)) {

@@ -1,5 +1,5 @@
 /* bind_server.c -- tidewire.core: the server around the connections: log, figures, HTTP answers. */
-#include "script/vm/vm_internal.h"
+#include "script/bind/bind.h"
 
 #include "base/clock.h"
 #include "base/log/log.h"
@@ -141,6 +141,28 @@ static int core_environment(lua_State *L) {
     return 1;
 }
 
+/* ---- options of the app ---- */
+
+/* core.check_address(text) -> true | nil, message */
+static int core_check_address(lua_State *L) {
+    const struct vm *vm = vm_of(L);
+    char error[256];
+    const char *text = luaL_checkstring(L, 1);
+    bool is_good =
+        vm->options.check_address == NULL || vm->options.check_address(text, error, sizeof error);
+    return bind_push_result(L, is_good ? NULL : error);
+}
+
+/* core.check_certificate(certificate, key) -> true | nil, message */
+static int core_check_certificate(lua_State *L) {
+    const struct vm *vm = vm_of(L);
+    char error[1024];
+    const char *certificate = luaL_checkstring(L, 1), *key = luaL_checkstring(L, 2);
+    bool is_good = vm->options.check_certificate == NULL ||
+                   vm->options.check_certificate(certificate, key, error, sizeof error);
+    return bind_push_result(L, is_good ? NULL : error);
+}
+
 /* ---- plain HTTP ---- */
 
 /* core.respond(number, status, headers|nil, body|nil, why|nil): `headers` are whole lines; `why`,
@@ -175,6 +197,8 @@ const luaL_Reg bind_server_functions[] = {
     {"count_error", core_count_error},
     {"now", core_now},
     {"environment", core_environment},
+    {"check_address", core_check_address},
+    {"check_certificate", core_check_certificate},
     {"respond", core_respond},
     {"respond_file", core_respond_file},
     {NULL, NULL},

@@ -4,9 +4,9 @@
  * A store is an integer here, the same in every worker. Values are copied out into memory of Lua's
  * own before anything that can throw is called, so no lock is held and nothing is lost when it
  * does. */
-#include "core/store/shared.h"
+#include "script/bind/bind.h"
 
-#include "script/vm/vm_internal.h"
+#include "core/store/shared.h"
 
 #include <limits.h>
 #include <math.h>
@@ -84,17 +84,10 @@ static void push_value(lua_State *L, const struct store_value *value) {
     }
 }
 
-static int push_failure(lua_State *L, const char *why) {
-    luaL_pushfail(L);
-    lua_pushstring(L, why);
-    return 2;
-}
-
 /* core.shared_open(name, max_bytes) -> the store's integer, its ceiling | nil: there are too many
  * stores */
 static int core_shared_open(lua_State *L) {
-    struct slice name;
-    name.bytes = luaL_checklstring(L, 1, &name.len);
+    struct slice name = bind_check_text(L, 1);
     lua_Integer max_bytes = luaL_checkinteger(L, 2);
     luaL_argcheck(L, max_bytes > 0, 2, "more than 0 expected");
     struct shared *shared = vm_of(L)->options.shared;
@@ -134,7 +127,7 @@ static int core_shared_set(lua_State *L) {
     struct slice key = check_key(L);
     struct store_value value = check_value(L, 3);
     if (store_set(store, key, &value, check_ttl(L, 4)) == STORE_FULL)
-        return push_failure(L, "full");
+        return bind_push_failure(L, "full");
     lua_pushboolean(L, true);
     return 1;
 }
@@ -146,7 +139,7 @@ static int core_shared_add(lua_State *L) {
     struct store_value value = check_value(L, 3);
     enum store_result result = store_add(store, key, &value, check_ttl(L, 4));
     if (result == STORE_FULL)
-        return push_failure(L, "full");
+        return bind_push_failure(L, "full");
     lua_pushboolean(L, result == STORE_OK);
     return 1;
 }
@@ -162,11 +155,11 @@ static int core_shared_incr(lua_State *L) {
         push_value(L, &now);
         return 1;
     case STORE_NO_NUMBER:
-        return push_failure(L, "not a number");
+        return bind_push_failure(L, "not a number");
     case STORE_OVERFLOW:
-        return push_failure(L, "overflow");
+        return bind_push_failure(L, "overflow");
     default:
-        return push_failure(L, "full");
+        return bind_push_failure(L, "full");
     }
 }
 
@@ -286,7 +279,7 @@ static int core_shared_exchange(lua_State *L) {
     enum store_result result = store_exchange(store, key, expects ? &expected : NULL,
                                               puts ? &value : NULL, check_ttl(L, 5));
     if (result == STORE_FULL)
-        return push_failure(L, "full");
+        return bind_push_failure(L, "full");
     lua_pushboolean(L, result == STORE_OK);
     return 1;
 }

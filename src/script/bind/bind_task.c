@@ -1,21 +1,15 @@
 /* bind_task.c -- tidewire.core: waiting. Coroutines are known to Lua by an integer.
  *
  * async.lua makes tw.sleep and its kin of these. */
-#include "script/vm/vm_internal.h"
+#include "script/bind/bind.h"
 
 /* core.task() -> the running hook's integer | nil, why it cannot wait */
 static int core_task(lua_State *L) {
     struct vm *vm = vm_of(L);
-    if (vm_must_return(vm)) {
-        luaL_pushfail(L);
-        lua_pushliteral(L, "validate must answer at once; do the slow part in on_start");
-        return 2;
-    }
-    if (vm_current(vm) == NULL) {
-        luaL_pushfail(L);
-        lua_pushliteral(L, "nothing here can wait (a callback of luv's); use tw.spawn");
-        return 2;
-    }
+    if (vm_must_return(vm))
+        return bind_push_failure(L, "validate must answer at once; do the slow part in on_start");
+    if (vm_current(vm) == NULL)
+        return bind_push_failure(L, "nothing here can wait (a callback of luv's); use tw.spawn");
     lua_pushinteger(L, (lua_Integer)vm_task_number(vm_current(vm)));
     return 1;
 }
@@ -33,9 +27,48 @@ static int core_spawn(lua_State *L) {
     return 0;
 }
 
+/* ---- budgets ---- */
+
+/* core.is_over() -> boolean: is the run to end? */
+static int core_is_over(lua_State *L) {
+    lua_pushboolean(L, budget_is_over(&vm_of(L)->budget));
+    return 1;
+}
+
+/* core.set_budgets(handler_seconds, load_seconds): of what belongs to no endpoint, and of loading.
+ * */
+static int core_set_budgets(lua_State *L) {
+    budget_set(vm_of(L), luaL_checknumber(L, 1), luaL_checknumber(L, 2));
+    return 0;
+}
+
+/* core.runs_for(conn): what runs is the connection's: its budget holds, and its on_error is told.
+ * */
+static int core_runs_for(lua_State *L) {
+    conn_id conn = (conn_id)luaL_checkinteger(L, 1);
+    struct task *task = vm_current(vm_of(L));
+    if (task != NULL)
+        task->owner = conn;
+    return 0;
+}
+
+/* core.runs_at(endpoint): the budget of the endpoint with this number holds for what runs. */
+static int core_runs_at(lua_State *L) {
+    struct vm *vm = vm_of(L);
+    const struct endpoint *endpoint = hub_endpoint(vm->hub, (uint32_t)luaL_checkinteger(L, 1));
+    struct task *task = vm_current(vm);
+    if (endpoint != NULL && task != NULL)
+        task->budget_ns = endpoint->handler_timeout_ns;
+    return 0;
+}
+
 const luaL_Reg bind_task_functions[] = {
     {"task", core_task},
     {"wake", core_wake},
     {"spawn", core_spawn},
+    {"is_over", core_is_over},
+    {"set_budgets", core_set_budgets},
+    {"runs_for", core_runs_for},
+    {"runs_at", core_runs_at},
     {NULL, NULL},
 };

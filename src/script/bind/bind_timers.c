@@ -7,7 +7,7 @@
  * period, hold nobody up but each other. A repeating one counts its ticks from its start, so it
  * does not drift; ticks that the loop was too late for are left out and counted. When one fires,
  * dispatch.lua's `timer` is told its integer. */
-#include "script/vm/vm_internal.h"
+#include "script/bind/bind.h"
 
 #include "base/clock.h"
 #include "base/heap.h"
@@ -87,8 +87,8 @@ static void place_give(struct vm *vm, struct timer_place *place) {
     mem_free(place);
 }
 
-void vm_timers(struct vm *vm, void (*f)(void *user, unsigned generation, const char *where),
-               void *user) {
+void bind_timers_each(struct vm *vm, void (*f)(void *user, unsigned generation, const char *where),
+                      void *user) {
     uint32_t at = 0;
     for (const struct bind_timer *timer; (timer = slots_next(&vm->timers->numbered, &at)) != NULL;)
         if (!timer->is_sleep)
@@ -229,7 +229,7 @@ void bind_timers_open(struct vm *vm) {
     vm->timers->wake.data = vm->timers;
 }
 
-void bind_timers_end_all(struct vm *vm) {
+void bind_timers_cancel_all(struct vm *vm) {
     uint32_t at = 0;
     for (struct bind_timer *timer; (timer = slots_next(&vm->timers->numbered, &at)) != NULL;)
         end(vm, timer);
@@ -241,7 +241,7 @@ static void on_closed(uv_handle_t *wake) {
 }
 
 void bind_timers_close(struct vm *vm) {
-    bind_timers_end_all(vm);
+    bind_timers_cancel_all(vm);
     slots_close(&vm->timers->numbered);
     heap_close(&vm->timers->due);
     table_close(&vm->timers->places);

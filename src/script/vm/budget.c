@@ -9,7 +9,7 @@
  *
  * What of this library's own Lua code is under way comes to its end first, so that its tables are
  * never left half changed. Where hooks are off, nothing can be ended: in a C function; in a
- * finalizer, which is why scripts' finalizers are run by the loop (bind_guarded.c); and in the
+ * finalizer, which is why scripts' finalizers are run by the loop (bind_finalizers.c); and in the
  * message handler of an xpcall that on_count()'s error has called, which is why theirs return at
  * once then (guarded.lua). */
 #include "script/vm/budget_parts.h"

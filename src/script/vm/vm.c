@@ -10,7 +10,6 @@
 #include "script/vm/embedded.h"
 #include "script/vm/vm_internal.h"
 #include "script/vm/warning.h"
-#include "tidewire_version.h"
 
 #include <stdio.h>
 
@@ -23,74 +22,6 @@ static int load_embedded(lua_State *L) {
         return lua_error(L);
     lua_pushstring(L, file->name);
     lua_call(L, 1, 1);
-    return 1;
-}
-
-/* core.check_address(text) -> true | nil, message */
-static int core_check_address(lua_State *L) {
-    const struct vm *vm = vm_of(L);
-    char error[256];
-    if (vm->options.check_address == NULL ||
-        vm->options.check_address(luaL_checkstring(L, 1), error, sizeof error)) {
-        lua_pushboolean(L, 1);
-        return 1;
-    }
-    luaL_pushfail(L);
-    lua_pushstring(L, error);
-    return 2;
-}
-
-/* core.check_certificate(certificate, key) -> true | nil, message */
-static int core_check_certificate(lua_State *L) {
-    const struct vm *vm = vm_of(L);
-    char error[1024];
-    const char *certificate = luaL_checkstring(L, 1), *key = luaL_checkstring(L, 2);
-    if (vm->options.check_certificate == NULL ||
-        vm->options.check_certificate(certificate, key, error, sizeof error)) {
-        lua_pushboolean(L, 1);
-        return 1;
-    }
-    luaL_pushfail(L);
-    lua_pushstring(L, error);
-    return 2;
-}
-
-static int open_core(lua_State *L) {
-    struct vm *vm = vm_of(L);
-    lua_newtable(L); /* core */
-    luaL_setfuncs(L, bind_conn_functions, 0);
-    luaL_setfuncs(L, bind_limits_functions, 0);
-    luaL_setfuncs(L, bind_room_functions, 0);
-    luaL_setfuncs(L, bind_shared_functions, 0);
-    luaL_setfuncs(L, bind_task_functions, 0);
-    luaL_setfuncs(L, bind_timers_functions, 0);
-    luaL_setfuncs(L, bind_http_client_functions, 0);
-    luaL_setfuncs(L, bind_server_functions, 0);
-    luaL_setfuncs(L, vm_load_functions, 0);
-    luaL_setfuncs(L, bind_guarded_functions, 0);
-    luaL_setfuncs(L, bind_process_functions, 0);
-    lua_pushcfunction(L, core_check_address);
-    lua_setfield(L, -2, "check_address");
-    lua_pushcfunction(L, core_check_certificate);
-    lua_setfield(L, -2, "check_certificate");
-    bind_limits_push_close_codes(L);
-    lua_setfield(L, -2, "close_codes");
-    bind_limits_push(L);
-    lua_setfield(L, -2, "limits");
-    bind_conn_push_senders(L);
-    lua_setfield(L, -2, "senders");
-    bind_guarded_push(L);
-    lua_setfield(L, -2, "guarded");
-    bind_conn_push_key(L);
-    lua_setfield(L, -2, "conn_key");
-    vm_push_wait_marker(L);
-    lua_setfield(L, -2, "wait_marker");
-    vm_push_exit_marker(L);
-    lua_setfield(L, -2, "exit_marker");
-    lua_pushliteral(L, TIDEWIRE_VERSION);
-    lua_setfield(L, -2, "version");
-    lua_pushinteger(L, vm->options.worker);
-    lua_setfield(L, -2, "worker");
     return 1;
 }
 
@@ -136,8 +67,7 @@ static int open_library(lua_State *L) {
     warning_open(L);
     budget_open(vm);
     calls_open(L);
-    bind_guarded_open(vm);
-    luv_bridge_open(vm);
+    bind_open(L);
     luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_PRELOAD_TABLE); /* preload */
     for (const struct embedded_file *file = embedded_files; file->name != NULL; file++) {
         lua_pushlightuserdata(L, (void *)(uintptr_t)file);
@@ -145,10 +75,9 @@ static int open_library(lua_State *L) {
         lua_setfield(L, -2, file->name);
     }
     lua_pop(L, 1);
-    luaL_requiref(L, "tidewire.core", open_core, 0);
     luaL_requiref(L, "tidewire.json_c", luaopen_tidewire_json_c, 0);
     luaL_requiref(L, "tidewire.jwt_c", luaopen_tidewire_jwt_c, 0);
-    lua_pop(L, 3);
+    lua_pop(L, 2);
     replace_functions(L);
     lua_getglobal(L, "require");
     lua_pushliteral(L, "tidewire.dispatch");
@@ -192,30 +121,28 @@ struct budget *vm_budget(struct vm *vm) {
     return &vm->budget;
 }
 
-static void close_own_handles(struct vm *vm) {
-    bind_timers_end_all(vm);
-    bind_http_client_end_all(vm);
-}
-
 void vm_close_handles(struct vm *vm) {
-    close_own_handles(vm);
-    luv_bridge_close_handles(vm);
+    bind_close_handles(vm);
 }
 
 bool vm_has_threads(void) {
-    return luv_running_threads() > 0;
+    return bind_luv_threads_running() > 0;
+}
+
+void vm_timers(struct vm *vm, void (*f)(void *user, unsigned generation, const char *where),
+               void *user) {
+    bind_timers_each(vm, f, user);
 }
 
 void vm_free(struct vm *vm) {
     if (vm == NULL)
         return;
-    luv_join_threads(vm->L);
+    bind_luv_threads_join(vm->L);
     lua_close(vm->L); /* the coroutines end with it */
     budget_free(vm);
-    close_own_handles(vm); /* what finalizers have opened just now */
     vm_load_close(vm);
     vm_tasks_close(vm);
-    bind_timers_close(vm);
+    bind_close(vm);
     fast_path_close(vm);
     mem_free(vm);
 }

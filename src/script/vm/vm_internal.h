@@ -166,6 +166,8 @@ struct task *vm_find_load(struct vm *vm);
 
 /* Pushes the value that a coroutine yields in order to sleep. */
 void vm_push_wait_marker(lua_State *L);
+/* Pushes the value that a coroutine yields in order to end, as os.exit was called. */
+void vm_push_exit_marker(lua_State *L);
 
 static inline struct task *vm_current(const struct vm *vm) {
     return vm->tasks.current;

@@ -168,7 +168,7 @@ static bool wait_for(struct vm *vm, struct task *task) {
             if (vm_run(task, 0) == RUN_FAILED)
                 return false;
         }
-        bind_guarded_run_finalizers(vm);
+        bind_finalizers_run(vm);
     }
     return !task->waiting;
 }

@@ -23,7 +23,7 @@ enum { POOLED_TASKS = 256 };
 #define EXIT_ANSWER   "{\"error\":\"The server is shutting down.\",\"status\":503}"
 #define FAILED_ANSWER "{\"error\":\"The server failed to answer.\",\"status\":500}"
 
-static const char wait_marker; /* its address is the word */
+static const char wait_marker, exit_marker; /* coroutines yield their addresses */
 
 static const char *const event_names[EVENT_SPAWNED] = {
 #define X(upper, lower) [EVENT_##upper] = #lower,
@@ -82,6 +82,10 @@ struct task *vm_task_at(lua_State *L, int index) {
 
 void vm_push_wait_marker(lua_State *L) {
     lua_pushlightuserdata(L, (void *)(uintptr_t)&wait_marker);
+}
+
+void vm_push_exit_marker(lua_State *L) {
+    lua_pushlightuserdata(L, (void *)(uintptr_t)&exit_marker);
 }
 
 static struct task *take(struct vm *vm) {
@@ -295,7 +299,7 @@ enum vm_result vm_run(struct task *task, int arguments) {
         list_append(task->woken ? &vm->tasks.ready : &vm->tasks.sleeping, &task->link);
         return RUN_SLEEPS;
     }
-    if (status == LUA_YIELD && results == 1 && vm_is_exit_marker(task->co, -1)) {
+    if (status == LUA_YIELD && results == 1 && lua_touserdata(task->co, -1) == &exit_marker) {
         answer_with(vm, task->request, 503, EXIT_ANSWER);
         end_task(task);
         return RUN_FAILED;
@@ -421,7 +425,7 @@ bool vm_run_ready(struct vm *vm, const struct task *until) {
 void vm_turn(struct vm *vm) {
     bind_timers_run(vm);
     vm_run_ready(vm, NULL);
-    bind_guarded_run_finalizers(vm);
+    bind_finalizers_run(vm);
 }
 
 void vm_before_sleep(struct vm *vm) {
@@ -429,7 +433,7 @@ void vm_before_sleep(struct vm *vm) {
 }
 
 bool vm_has_pending(const struct vm *vm) {
-    return !list_empty(&vm->tasks.ready) || bind_guarded_has_finalizers(vm);
+    return !list_empty(&vm->tasks.ready) || bind_finalizers_wait(vm);
 }
 
 /* ---- looking for tasks ---- */

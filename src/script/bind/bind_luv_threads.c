@@ -1,4 +1,4 @@
-/* luv_thread_objects.c -- the Lua objects of uv.new_thread's threads.
+/* bind_luv_threads.c -- the Lua objects of uv.new_thread's threads.
  *
  * Each lives for as long as its thread, which is joined once.
  * Who joins a thread depends on the version of luv.
@@ -10,9 +10,9 @@
  * object until then, and uses the lua_State that has called uv.new_thread. So this is a coroutine
  * that is never collected; luv's own join is called, which tells luv, and only while the handle is
  * in the loop; and the loop runs until the handle is closed, before the state is. */
-#include "script/bind/luv_bridge.h"
+#include "script/bind/bind_luv.h"
 
-#include "script/vm/vm_internal.h"
+#include "script/vm/vm_bindings.h"
 #include "script/vm/wrap.h"
 
 #include <lauxlib.h>
@@ -33,11 +33,11 @@ static atomic_int joiner = JOINER_UNKNOWN;
 #define STARTER  "tidewire.luv_starter" /* the coroutine that calls luv's new_thread */
 #define LUV_JOIN "tidewire.luv_join"    /* luv's own function */
 
-int luv_running_threads(void) {
+int bind_luv_threads_running(void) {
     return atomic_load(&running);
 }
 
-void luv_thread_ended(void) {
+void bind_luv_threads_ended(void) {
     atomic_fetch_sub(&running, 1);
 }
 
@@ -91,7 +91,7 @@ static int join(lua_State *L, int thread, int threads) {
     return lua_gettop(L) - top;
 }
 
-void luv_join_threads(lua_State *L) {
+void bind_luv_threads_join(lua_State *L) {
     int top = lua_gettop(L), threads = top + 1;
     if (push_threads(L))
         for (lua_pushnil(L); lua_next(L, threads); lua_settop(L, threads + 1)) /* thread, true */
@@ -100,12 +100,29 @@ void luv_join_threads(lua_State *L) {
     lua_settop(L, top);
 }
 
-void luv_refuse_threads(lua_State *L) {
+void bind_luv_threads_refuse(lua_State *L) {
     lua_pushboolean(L, 0);
     lua_setfield(L, LUA_REGISTRYINDEX, THREADS);
 }
 
 /* ---- starting ---- */
+
+/* Throws unless the text at the index is Lua: luv would report it past the log. */
+static void check_code(lua_State *L, int index, const char *name) {
+    size_t len;
+    if (lua_type(L, index) != LUA_TSTRING)
+        return;
+    const char *code = lua_tolstring(L, index, &len);
+    if (luaL_loadbuffer(L, code, len, "=thread") != LUA_OK)
+        luaL_error(L, "uv.%s: %s", name, lua_tostring(L, -1));
+    lua_pop(L, 1);
+}
+
+/* Throws if luv cannot pass on as many arguments. */
+static void check_count(lua_State *L, int count, const char *name) {
+    if (count > BIND_LUV_MAX_VALUES)
+        luaL_error(L, "uv.%s: at most %d arguments can be passed on", name, BIND_LUV_MAX_VALUES);
+}
 
 /* A coroutine that lives as long as the state. */
 static lua_State *starter(lua_State *L) {
@@ -161,13 +178,13 @@ static void keep(lua_State *L, int thread) {
 /* uv.new_thread([options,] entry, ...) */
 static int new_thread(lua_State *L) {
     int entry = lua_istable(L, 1) ? 2 : 1;
-    luv_check_code(L, entry, "new_thread");
-    luv_check_count(L, lua_gettop(L) - entry, "new_thread");
+    check_code(L, entry, "new_thread");
+    check_count(L, lua_gettop(L) - entry, "new_thread");
     if (lua_getfield(L, LUA_REGISTRYINDEX, THREADS) == LUA_TBOOLEAN)
         return luaL_error(L, "uv.new_thread: what has called it is about to end");
     lua_pop(L, 1);
-    if (luv_running_threads() == 0 && atomic_load(&joiner) == JOINER_CALLER)
-        luv_join_threads(L); /* those that nobody has asked for */
+    if (bind_luv_threads_running() == 0 && atomic_load(&joiner) == JOINER_CALLER)
+        bind_luv_threads_join(L); /* those that nobody has asked for */
     atomic_fetch_add(&running, 1);
     int status = start(L);
     if (status != LUA_OK || lua_type(L, 1) != LUA_TUSERDATA)
@@ -222,7 +239,27 @@ static int detach_thread(lua_State *L) {
     return wrap_call(L);
 }
 
-void luv_thread_objects_open(lua_State *L) {
+/* ---- works and asyncs ---- */
+
+/* uv.new_work(entry, after) */
+static int new_work(lua_State *L) {
+    check_code(L, 1, "new_work");
+    return wrap_call(L);
+}
+
+/* work:queue(...) */
+static int queue_work(lua_State *L) {
+    check_count(L, lua_gettop(L) - 1, "queue_work");
+    return wrap_call(L);
+}
+
+/* async:send(...) */
+static int send_async(lua_State *L) {
+    check_count(L, lua_gettop(L) - 1, "async_send");
+    return wrap_call(L);
+}
+
+void bind_luv_threads_open(lua_State *L) {
     lua_getfield(L, -1, "thread_join");
     lua_setfield(L, LUA_REGISTRYINDEX, LUV_JOIN);
     wrap_function(L, "new_thread", new_thread);
@@ -230,4 +267,9 @@ void luv_thread_objects_open(lua_State *L) {
     wrap_function(L, "thread_detach", detach_thread);
     wrap_method(L, "uv_thread", "join", join_thread);
     wrap_method(L, "uv_thread", "detach", detach_thread);
+    wrap_function(L, "new_work", new_work);
+    wrap_function(L, "queue_work", queue_work);
+    wrap_function(L, "async_send", send_async);
+    wrap_method(L, "uv_async", "send", send_async);
+    wrap_method(L, "luv_work_ctx", "queue", queue_work);
 }

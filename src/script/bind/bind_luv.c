@@ -1,14 +1,75 @@
-/* luv_bridge.c -- `require "luv"` on the worker's own loop.
+/* bind_luv.c -- `require "luv"` on the worker's own loop.
  *
- * luv's answer to an error in a callback is to end the process; ours is a log line. What scripts
- * leave open is closed before the Lua state is: luv's callbacks would still use it. */
-#include "script/bind/luv_bridge.h"
+ * luv ends the process when a callback fails; here the error becomes a log line. luv's callbacks
+ * use the Lua state, so handles that scripts leave open are closed before the state.
+ *
+ * libuv calls its timers until none is due. A timer that restarts itself without a delay is due at
+ * once, so the loop would never reach its sockets. Therefore the shortest delay of luv's timers is
+ * one millisecond, and scripts cannot update the loop's time, which stands still while timers are
+ * called. Child processes inherit none of the server's descriptors. */
+#include "script/bind/bind_luv.h"
 
-#include "script/vm/vm_internal.h"
+#include "script/bind/bind.h"
 
+#include "base/descriptors.h"
 #include "base/log/log.h"
+#include "script/vm/calls.h"
+#include "script/vm/trace.h"
+#include "script/vm/wrap.h"
 
 #include <luv/luv.h>
+
+/* ---- errors ---- */
+
+/* A value that does not say itself what it is is named by its type: an address tells nobody
+ * anything. */
+static int to_text(lua_State *L) {
+    if (lua_type(L, 1) > LUA_TSTRING && luaL_getmetafield(L, 1, "__tostring") == LUA_TNIL)
+        lua_pushfstring(L, "the error is a %s; throw a text", luaL_typename(L, 1));
+    else
+        luaL_tolstring(L, 1, NULL);
+    return 1;
+}
+
+/* (error) -> { text, traceback }. The text may be made by a script's __tostring, which may fail. */
+static int describe(lua_State *L) {
+    lua_settop(L, 1);
+    lua_createtable(L, 2, 0);
+    lua_pushcfunction(L, to_text);
+    lua_pushvalue(L, 1);
+    if (lua_pcall(L, 1, 1, 0) != LUA_OK) {
+        lua_pop(L, 1);
+        lua_pushliteral(L, "an error value that cannot be shown");
+    }
+    lua_rawseti(L, 2, 1);
+    calls_traceback(L, L, NULL, 1);
+    lua_rawseti(L, 2, 2);
+    return 1;
+}
+
+void bind_luv_push_handler(lua_State *L) {
+    lua_pushcfunction(L, describe);
+}
+
+void bind_luv_log_error(lua_State *L, const char *hook) {
+    struct log_line line;
+    int top = lua_gettop(L);
+    log_begin_limited(&line, LOG_ERROR, "script_error");
+    log_str(&line, "hook", hook);
+    if (lua_istable(L, top)) {
+        lua_rawgeti(L, top, 1);
+        lua_rawgeti(L, top, 2);
+        log_str(&line, "why", lua_tostring(L, -2));
+        trace_log(&line, NULL, lua_tostring(L, -2), lua_tostring(L, -1));
+    } else { /* out of memory, or an error in describing it */
+        log_str(&line, "why",
+                lua_type(L, top) == LUA_TSTRING ? lua_tostring(L, top) : "an error without a text");
+    }
+    log_end(&line);
+    lua_settop(L, top - 1);
+}
+
+/* ---- callbacks ---- */
 
 /* The callback was over its time. Leaves the stack as it was below it. */
 static int end_overrun(lua_State *L, int handler) {
@@ -42,7 +103,7 @@ static int on_luv_callback(lua_State *L, int arguments, int results, int flags) 
     (void)flags;
     struct budget *budget = &vm_of(L)->budget;
     int handler = lua_gettop(L) - arguments;
-    luv_push_handler(L);
+    bind_luv_push_handler(L);
     lua_insert(L, handler);
     lua_State *outer = budget_enter(budget, L);
     int status = lua_pcall(L, arguments, results, handler);
@@ -53,7 +114,7 @@ static int on_luv_callback(lua_State *L, int arguments, int results, int flags) 
         budget_tell_late(vm_of(L), "luv callback", 0);
     if (status != LUA_OK) {
         explain(L);
-        luv_log_error(L, "luv callback");
+        bind_luv_log_error(L, "luv callback");
         stats_add(&hub_stats(vm_of(L)->hub)->script_errors, 1);
         lua_remove(L, handler);
         return -status;
@@ -61,6 +122,8 @@ static int on_luv_callback(lua_State *L, int arguments, int results, int flags) 
     lua_remove(L, handler);
     return results == LUA_MULTRET ? lua_gettop(L) - handler + 1 : results;
 }
+
+/* ---- handles ---- */
 
 /* Collects luv's handles into the table on top. luv keeps each that is not closed in the registry,
  * and there, too, the set of their metatables: its own checks look at a userdata before they know
@@ -104,20 +167,22 @@ static int close_handles(lua_State *L) {
 /* Its address is the key of close_handles() in the registry. */
 static const char closer;
 
-void luv_closer_open(lua_State *L) {
+void bind_luv_prepare_close(lua_State *L) {
     lua_getfield(L, -1, "is_closing");
     lua_getfield(L, -2, "close");
     lua_pushcclosure(L, close_handles, 2);
     lua_rawsetp(L, LUA_REGISTRYINDEX, &closer);
 }
 
-void luv_close_handles(lua_State *L) {
+void bind_luv_close_handles(lua_State *L) {
     lua_rawgetp(L, LUA_REGISTRYINDEX, &closer);
     if (lua_pcall(L, 0, 0, 0) != LUA_OK) {
         log_event(LOG_ERROR, "internal_error", lua_tostring(L, -1));
         lua_pop(L, 1);
     }
 }
+
+/* ---- functions of luv that do otherwise here ---- */
 
 /* What luv does to its loop as a whole, and ours must not be done to. */
 static const struct {
@@ -144,18 +209,45 @@ static void refuse_loop_functions(lua_State *L) {
     }
 }
 
-void luv_bridge_open(struct vm *vm) {
-    lua_State *L = vm->L;
-    luv_set_loop(L, vm->loop);
+/* spawn(path, options, on_exit): the child gets what options.stdio gives it, and no other
+ * descriptor. */
+static int spawn(lua_State *L) {
+    descriptors_close_on_exec();
+    return wrap_call(L);
+}
+
+/* timer_start(timer, timeout, repeat, callback). Upvalue: luv's. */
+static int timer_start(lua_State *L) {
+    if (lua_type(L, 2) == LUA_TNUMBER && lua_tonumber(L, 2) == 0) {
+        lua_pushinteger(L, 1);
+        lua_replace(L, 2);
+    }
+    return wrap_call(L);
+}
+
+/* update_time(): the loop reads its time once a turn by itself. */
+static int update_time(lua_State *L) {
+    (void)L;
+    return 0;
+}
+
+static void install_limits(lua_State *L) {
+    wrap_function(L, "timer_start", timer_start);
+    wrap_function(L, "update_time", update_time);
+    wrap_function(L, "spawn", spawn);
+    wrap_method(L, "uv_timer", "start", timer_start);
+}
+
+/* ---- life ---- */
+
+void bind_luv_open(lua_State *L) {
+    luv_set_loop(L, vm_of(L)->loop);
     luv_set_callback(L, on_luv_callback);
     luaL_requiref(L, "luv", luaopen_luv, 0); /* luv */
     refuse_loop_functions(L);
-    luv_limits_install(L);
-    luv_threads_open(L);
-    luv_closer_open(L);
+    install_limits(L);
+    bind_luv_states_open();
+    bind_luv_threads_open(L);
+    bind_luv_prepare_close(L);
     lua_pop(L, 1);
-}
-
-void luv_bridge_close_handles(struct vm *vm) {
-    luv_close_handles(vm->L);
 }

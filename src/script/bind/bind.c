@@ -1,0 +1,94 @@
+/* bind.c -- tidewire.core as a whole: its tables of functions, and the constants by which both C
+ * and Lua judge.
+ *
+ * C declares each constant, and Lua reads it here instead of writing the number once more. */
+#include "script/bind/bind.h"
+
+#include "core/frames/close_codes.h"
+#include "core/frames/message.h"
+#include "core/store/shared.h"
+#include "core/store/store.h"
+#include "script/bind/bind_luv.h"
+#include "tidewire_version.h"
+
+struct constant {
+    const char *name;
+    int value;
+};
+
+static const struct constant close_codes[] = {
+    {"normal", CLOSE_NORMAL},
+    {"bad_payload", CLOSE_BAD_PAYLOAD},
+    {"script_error", CLOSE_SCRIPT_ERROR},
+    {"restart", CLOSE_RESTART},
+    {"first_private", CLOSE_FIRST_PRIVATE},
+    {"timed_out", CLOSE_TIMED_OUT},
+    {"last", CLOSE_LAST},
+    {NULL, 0},
+};
+
+static const struct constant limits[] = {
+    {"close_reason_bytes", CLOSE_REASON_MAX},
+    {"message_key_bytes", MESSAGE_KEY_MAX},
+    {"store_key_bytes", STORE_MAX_KEY_BYTES},
+    {"stores", SHARED_MAX_STORES},
+    {NULL, 0},
+};
+
+static void push_constants(lua_State *L, const struct constant *constant) {
+    lua_newtable(L);
+    for (; constant->name != NULL; constant++) {
+        lua_pushinteger(L, constant->value);
+        lua_setfield(L, -2, constant->name);
+    }
+}
+
+static const luaL_Reg *const tables[] = {
+    bind_conn_functions,    bind_endpoint_functions, bind_http_client_functions,
+    bind_process_functions, bind_room_functions,     bind_server_functions,
+    bind_shared_functions,  bind_task_functions,     bind_timers_functions,
+    vm_load_functions,
+};
+
+static int open_core(lua_State *L) {
+    lua_newtable(L); /* core */
+    for (size_t i = 0; i < sizeof tables / sizeof tables[0]; i++)
+        luaL_setfuncs(L, tables[i], 0);
+    push_constants(L, close_codes);
+    lua_setfield(L, -2, "close_codes");
+    push_constants(L, limits);
+    lua_setfield(L, -2, "limits");
+    bind_conn_push_senders(L);
+    lua_setfield(L, -2, "senders");
+    bind_guarded_push(L);
+    lua_setfield(L, -2, "guarded");
+    bind_conn_push_key(L);
+    lua_setfield(L, -2, "conn_key");
+    vm_push_wait_marker(L);
+    lua_setfield(L, -2, "wait_marker");
+    vm_push_exit_marker(L);
+    lua_setfield(L, -2, "exit_marker");
+    lua_pushliteral(L, TIDEWIRE_VERSION);
+    lua_setfield(L, -2, "version");
+    lua_pushinteger(L, vm_of(L)->options.worker);
+    lua_setfield(L, -2, "worker");
+    return 1;
+}
+
+void bind_open(lua_State *L) {
+    bind_finalizers_open(L);
+    bind_luv_open(L);
+    luaL_requiref(L, "tidewire.core", open_core, 0);
+    lua_pop(L, 1);
+}
+
+void bind_close_handles(struct vm *vm) {
+    bind_timers_cancel_all(vm);
+    bind_http_client_cancel_all(vm);
+    bind_luv_close_handles(vm->L);
+}
+
+void bind_close(struct vm *vm) {
+    bind_http_client_cancel_all(vm); /* what finalizers have sent just now */
+    bind_timers_close(vm);
+}

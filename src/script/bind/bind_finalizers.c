@@ -1,0 +1,156 @@
+/* bind_finalizers.c -- finalizers of scripts, which the loop runs, as runs of their own.
+ *
+ * Lua runs a finalizer inside of whatever code allocates memory at that moment: it could not wait,
+ * and a run that is over could not be ended in it (budget.c). So setmetatable hides __gc from Lua
+ * and lets the loop call it. */
+#include "script/bind/bind.h"
+
+/* Most finalizers in one turn of the loop: others wait, too. */
+enum { FINALIZERS_A_TURN = 256 };
+
+/* An object whose metatable has __gc is not marked for finalization itself. Its sentinel is: a
+ * userdata that only the ephemeron table `sentinels` keeps, and only as long as the object lives.
+ * */
+static const char sentinels_key, sentinel_metatable_key;
+
+/* A sentinel's __gc: its object is gone, and comes back to be finalized by the loop. */
+static int on_dead(lua_State *L) {
+    struct vm *vm = vm_of(L);
+    lua_settop(L, 1);
+    if (lua_getiuservalue(L, 1, 1) == LUA_TNIL) /* sentinel, object */
+        return 0;
+    lua_rawgetp(L, LUA_REGISTRYINDEX, &sentinels_key);
+    lua_pushvalue(L, 2);
+    lua_pushnil(L);
+    lua_rawset(L, 3); /* it may be marked again */
+    lua_rawgeti(L, LUA_REGISTRYINDEX, vm->finalizers.list_ref);
+    lua_pushvalue(L, 2);
+    lua_rawseti(L, -2, vm->finalizers.after);
+    vm->finalizers.after++;
+    return 0;
+}
+
+/* Gives the object at index 1 a sentinel, unless it has one. */
+static void add_sentinel(lua_State *L) {
+    lua_rawgetp(L, LUA_REGISTRYINDEX, &sentinels_key);
+    lua_pushvalue(L, 1);
+    if (lua_rawget(L, -2) != LUA_TNIL) {
+        lua_pop(L, 2);
+        return;
+    }
+    lua_pop(L, 1);
+    lua_newuserdatauv(L, 0, 1); /* sentinels, sentinel */
+    lua_rawgetp(L, LUA_REGISTRYINDEX, &sentinel_metatable_key);
+    lua_setmetatable(L, -2);
+    lua_pushvalue(L, 1);
+    lua_pushvalue(L, -2); /* sentinels, sentinel, object, sentinel */
+    lua_rawset(L, -4);
+    lua_pushvalue(L, 1);
+    lua_setiuservalue(L, -2, 1); /* last: until then it is a sentinel of nothing */
+    lua_pop(L, 2);
+}
+
+/* lua_setmetatable, of the metatable at index 2 to the object at index 1, that hides __gc from Lua.
+ * */
+static void set_metatable(lua_State *L) {
+    lua_settop(L, 2);
+    if (lua_istable(L, 2) && (lua_istable(L, 1) || lua_type(L, 1) == LUA_TUSERDATA)) {
+        lua_pushliteral(L, "__gc");
+        if (lua_rawget(L, 2) != LUA_TNIL) { /* object, metatable, finalizer */
+            add_sentinel(L);
+            lua_pushliteral(L, "__gc");
+            lua_pushnil(L);
+            lua_rawset(L, 2);
+            lua_pushvalue(L, 2);
+            lua_setmetatable(L, 1);
+            lua_pushliteral(L, "__gc");
+            lua_pushvalue(L, 3);
+            lua_rawset(L, 2);
+            return;
+        }
+        lua_settop(L, 2);
+    }
+    lua_setmetatable(L, 1);
+}
+
+static void check_metatable(lua_State *L) {
+    int type = lua_type(L, 2);
+    luaL_argexpected(L, type == LUA_TNIL || type == LUA_TTABLE, 2, "nil or table");
+}
+
+/* setmetatable */
+static int guarded_setmetatable(lua_State *L) {
+    luaL_checktype(L, 1, LUA_TTABLE);
+    check_metatable(L);
+    if (luaL_getmetafield(L, 1, "__metatable") != LUA_TNIL)
+        return luaL_error(L, "cannot change a protected metatable");
+    set_metatable(L);
+    lua_settop(L, 1);
+    return 1;
+}
+
+/* debug.setmetatable */
+static int guarded_debug_setmetatable(lua_State *L) {
+    check_metatable(L);
+    set_metatable(L);
+    lua_settop(L, 1);
+    return 1;
+}
+
+bool bind_finalizers_wait(const struct vm *vm) {
+    return vm->finalizers.first < vm->finalizers.after;
+}
+
+/* Runs the finalizer of an object, which is taken from the list on top of L. */
+static void finalize(struct vm *vm, lua_State *L) {
+    struct task *task = vm_task(vm, EVENT_FINALIZER, 0);
+    lua_rawgeti(L, -1, vm->finalizers.first);
+    lua_pushnil(L);
+    lua_rawseti(L, -3, vm->finalizers.first);
+    vm->finalizers.first++;
+    lua_xmove(L, task->co, 1); /* its stack: object */
+    if (lua_getmetatable(task->co, 1)) {
+        lua_pushliteral(task->co, "__gc");
+        if (lua_rawget(task->co, -2) == LUA_TFUNCTION) { /* object, metatable, finalizer */
+            lua_replace(task->co, 2);
+            lua_insert(task->co, 1); /* finalizer, object */
+            vm_run_hook(task, 1);
+            return;
+        }
+    }
+    vm_task_done(task); /* it was taken away since, or is a word that only asks to be marked */
+}
+
+void bind_finalizers_run(struct vm *vm) {
+    if (!bind_finalizers_wait(vm))
+        return;
+    lua_State *L = vm->L;
+    lua_rawgeti(L, LUA_REGISTRYINDEX, vm->finalizers.list_ref);
+    for (int i = 0; i < FINALIZERS_A_TURN && bind_finalizers_wait(vm); i++)
+        finalize(vm, L);
+    lua_pop(L, 1);
+}
+
+void bind_finalizers_open(lua_State *L) {
+    struct vm *vm = vm_of(L);
+    lua_newtable(L); /* sentinels */
+    lua_newtable(L);
+    lua_pushliteral(L, "k");
+    lua_setfield(L, -2, "__mode");
+    lua_setmetatable(L, -2);
+    lua_rawsetp(L, LUA_REGISTRYINDEX, &sentinels_key);
+    lua_newtable(L);
+    lua_pushcfunction(L, on_dead);
+    lua_setfield(L, -2, "__gc");
+    lua_rawsetp(L, LUA_REGISTRYINDEX, &sentinel_metatable_key);
+    lua_newtable(L);
+    vm->finalizers.list_ref = luaL_ref(L, LUA_REGISTRYINDEX);
+    vm->finalizers.first = vm->finalizers.after = 1;
+}
+
+void bind_finalizers_add_functions(lua_State *L) {
+    lua_pushcfunction(L, guarded_setmetatable);
+    lua_setfield(L, -2, "setmetatable");
+    lua_pushcfunction(L, guarded_debug_setmetatable);
+    lua_setfield(L, -2, "debug_setmetatable");
+}

@@ -1,0 +1,40 @@
+/* bind_luv.h -- what the bind_luv*.c share: errors in Lua code that luv calls, its handles, its
+ * threads.
+ *
+ * bind_luv.c is luv on a worker's loop, bind_luv_threads.c the functions that start and join
+ * threads, bind_luv_states.c the Lua states of those threads. */
+#ifndef TIDEWIRE_SCRIPT_BIND_BIND_LUV_H
+#define TIDEWIRE_SCRIPT_BIND_BIND_LUV_H
+
+#include <lua.h>
+
+/* luv has room for so many arguments and results, and looks at one more. */
+enum { BIND_LUV_MAX_VALUES = 9 };
+
+/* ---- bind_luv.c ---- */
+
+/* Pushes a message handler. It makes of an error what bind_luv_log_error() takes. */
+void bind_luv_push_handler(lua_State *L);
+/* Logs the error on top of the stack, and pops it. `hook`: what has failed, "luv callback". */
+void bind_luv_log_error(lua_State *L, const char *hook);
+
+/* Once in a state, with luv's table on top, before bind_luv_close_handles(). */
+void bind_luv_prepare_close(lua_State *L);
+/* Closes every open handle of luv's in the state, forgotten ones as well. Logs errors. */
+void bind_luv_close_handles(lua_State *L);
+
+/* ---- bind_luv_states.c ---- */
+
+/* From now on luv takes the states of threads from here. Any number of times, in any thread. */
+void bind_luv_states_open(void);
+
+/* ---- bind_luv_threads.c ---- */
+
+/* Replaces what starts and joins threads and works, in luv's table on top. */
+void bind_luv_threads_open(lua_State *L);
+/* From now on the state starts no threads. May raise errors. */
+void bind_luv_threads_refuse(lua_State *L);
+/* A thread has ended, and its state is closed. */
+void bind_luv_threads_ended(void);
+
+#endif

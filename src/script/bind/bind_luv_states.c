@@ -1,0 +1,130 @@
+/* bind_luv_states.c -- the Lua states of threads that scripts start by uv.new_thread and
+ * uv.new_work.
+ *
+ * Each thread has a state of its own, which luv asks us for. luv ends the process when code in one
+ * fails, or writes past the log; here the error becomes a log line. No function here touches a
+ * worker's state from another thread. */
+#include "script/bind/bind_luv.h"
+
+#include "script/bind/bind.h"
+#include "script/vm/warning.h"
+
+#include <luv/luv.h>
+
+/* ---- calls in threads ---- */
+
+/* luv's protected call: answers the number of results, or minus a status. */
+static int call(lua_State *L, int arguments, int results, const char *hook) {
+    int handler = lua_gettop(L) - arguments;
+    bind_luv_push_handler(L);
+    lua_insert(L, handler);
+    int status = lua_pcall(L, arguments, results, handler);
+    if (status == LUA_OK && results == LUA_MULTRET &&
+        lua_gettop(L) - handler > BIND_LUV_MAX_VALUES) {
+        lua_settop(L, handler);
+        lua_pushfstring(L, "more than %d results", BIND_LUV_MAX_VALUES);
+        status = LUA_ERRRUN;
+    }
+    if (status != LUA_OK)
+        bind_luv_log_error(L, hook);
+    lua_remove(L, handler);
+    if (status != LUA_OK)
+        return -status;
+    return results == LUA_MULTRET ? lua_gettop(L) - handler + 1 : results;
+}
+
+static int join_all(lua_State *L) {
+    bind_luv_threads_join(L);
+    return 0;
+}
+
+/* Calls one of ours with the state, which may lack memory. */
+static void call_safely(lua_State *L, lua_CFunction function) {
+    int top = lua_gettop(L);
+    bind_luv_push_handler(L);
+    lua_pushcfunction(L, function);
+    if (lua_pcall(L, 0, 0, top + 1) != LUA_OK)
+        bind_luv_log_error(L, "luv thread");
+    lua_settop(L, top);
+}
+
+static int on_thread(lua_State *L, int arguments, int results, int flags) {
+    if (flags & LUVF_CALLBACK_NOEXIT)
+        return call(L, arguments, results, "luv work");
+    int count = call(L, arguments, results, "luv thread");
+    /* Not later: luv may join this thread when we return, and hold up the loop of the state that
+     * has started it. */
+    call_safely(L, join_all);
+    return count;
+}
+
+static int on_work(lua_State *L, lua_CFunction function, void *argument, int flags) {
+    (void)flags;
+    lua_pushcfunction(L, function);
+    lua_pushlightuserdata(L, argument);
+    return call(L, 1, 0, "luv work");
+}
+
+/* In a thread's own loop. */
+static int on_callback(lua_State *L, int arguments, int results, int flags) {
+    (void)flags;
+    return call(L, arguments, results, "luv callback");
+}
+
+static int refuse_exit(lua_State *L) {
+    return luaL_error(L, "os.exit: a thread cannot end the process");
+}
+
+/* ---- the states of threads ---- */
+
+/* What may throw on the way to one. */
+static int open_state(lua_State *L) {
+    luaL_openlibs(L);
+    bind_process_guard_children(L);
+    lua_getglobal(L, "os");
+    lua_pushcfunction(L, refuse_exit);
+    lua_setfield(L, -2, "exit");
+    luaL_requiref(L, "luv", luaopen_luv, 0);
+    bind_luv_threads_open(L);
+    bind_luv_prepare_close(L);
+    return 0;
+}
+
+static lua_State *acquire(void) {
+    lua_State *L = luaL_newstate();
+    luv_set_callback(L, on_callback);
+    luv_set_thread(L, on_thread);
+    luv_set_cthread(L, on_work);
+    warning_open(L);
+    bind_luv_push_handler(L);
+    lua_pushcfunction(L, open_state);
+    if (lua_pcall(L, 0, 0, 1) != LUA_OK)
+        bind_luv_log_error(L, "luv thread");
+    lua_settop(L, 0);
+    return L;
+}
+
+/* Closes what is open in the state's own loop. luv would do it while the objects are collected, and
+ * knows nothing there of handles that are parts of threads' objects: see bind_luv_threads.c. */
+static int end_loop(lua_State *L) {
+    uv_loop_t *loop = luv_loop(L);
+    if (loop == NULL) /* there was no memory for it */
+        return 0;
+    do {
+        bind_luv_threads_join(L); /* callbacks may have started some */
+        bind_luv_close_handles(L);
+    } while (uv_run(loop, UV_RUN_ONCE));
+    bind_luv_threads_refuse(L); /* of finalizers */
+    return 0;
+}
+
+/* At the end of a thread. Those of the pool live as long as the process. */
+static void release(lua_State *L) {
+    call_safely(L, end_loop);
+    lua_close(L);
+    bind_luv_threads_ended();
+}
+
+void bind_luv_states_open(void) {
+    luv_set_thread_cb(acquire, release);
+}
