@@ -80,6 +80,17 @@ static void test_an_answer(void **state) {
     responder.respond_file(responder.user, number, "/tmp", "/x");
 }
 
+static void test_a_failure(void **state) {
+    struct stream *stream = send_request(page);
+    responder.respond_failure(responder.user, number, 503, "It \"ends\".");
+    assert_non_null(strstr(stream->bytes, "HTTP/1.1 503 "));
+    assert_non_null(strstr(stream->bytes, "\r\nContent-Type: application/json\r\n"));
+    assert_non_null(
+        strstr(stream->bytes, "\r\n\r\n{\"error\":\"It \\\"ends\\\".\",\"status\":503}"));
+    fake_stream_closes(stream);
+    responder.respond_failure(responder.user, number, 503, "gone");
+}
+
 static void test_a_body(void **state) {
     struct stream *stream =
         send_request("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\nhi");
@@ -127,10 +138,8 @@ static void test_a_handshake(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        TEST(test_an_answer),
-        TEST(test_a_body),
-        TEST(test_files),
-        TEST(test_a_handshake),
+        TEST(test_an_answer), TEST(test_a_failure),   TEST(test_a_body),
+        TEST(test_files),     TEST(test_a_handshake),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -34,6 +34,9 @@ struct http_responder {
      * refuses the request before any script is asked; else NULL. */
     void (*respond)(void *user, uint64_t number, int status, const char *headers, const char *body,
                     size_t body_len, const char *why);
+    /* Answers with the JSON body that all refusals have, {"error":"why","status":500}. The log does
+     * not call it a refusal: the script was asked, and has failed or ends. */
+    void (*respond_failure)(void *user, uint64_t number, int status, const char *why);
     /* Answers with a file below `root`; `path` is the part of the URL's path below the mount. */
     void (*respond_file)(void *user, uint64_t number, const char *root, const char *path);
     void *user;

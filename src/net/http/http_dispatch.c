@@ -3,6 +3,7 @@
 
 #include "base/log/log.h"
 #include "base/mem.h"
+#include "net/http/response.h"
 
 #include <string.h>
 
@@ -43,6 +44,12 @@ static void respond(void *user, uint64_t number, int status, const char *headers
         return;
     http_note_refusal(http, why);
     http_respond(http, status, headers, body, body_len);
+}
+
+static void respond_failure(void *user, uint64_t number, int status, const char *why) {
+    char body[256];
+    size_t len = response_refusal(body, sizeof body, status, why);
+    respond(user, number, status, RESPONSE_JSON, body, len, NULL);
 }
 
 /* What became of opening a static folder: said when it fails, once until it succeeds again or fails
@@ -88,7 +95,7 @@ struct http_dispatch *http_dispatch_new(struct http_server *server, struct stats
 }
 
 struct http_responder http_dispatch_responder(struct http_dispatch *requests) {
-    return (struct http_responder){respond, respond_file, requests};
+    return (struct http_responder){respond, respond_failure, respond_file, requests};
 }
 
 void http_dispatch_free(struct http_dispatch *requests) {

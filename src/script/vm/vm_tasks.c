@@ -19,10 +19,6 @@
  * again: a crowd of hooks that slept must not slow down the server for ever. */
 enum { POOLED_TASKS = 256 };
 
-/* To whoever waits for a route that was ended. */
-#define EXIT_ANSWER   "{\"error\":\"The server is shutting down.\",\"status\":503}"
-#define FAILED_ANSWER "{\"error\":\"The server failed to answer.\",\"status\":500}"
-
 static const char wait_marker, exit_marker; /* coroutines yield their addresses */
 
 static const char *const event_names[EVENT_SPAWNED] = {
@@ -180,15 +176,14 @@ static void end_task(struct task *task) {
     drop(task);
 }
 
-/* Whoever waits for a route that has ended without an answer gets one. */
-static void answer_with(struct vm *vm, uint64_t request, int status, const char *body) {
+/* Answers the request of a route that has ended without an answer. 0: there is no request. */
+static void respond_failure(struct vm *vm, uint64_t request, int status, const char *why) {
     if (request != 0)
-        vm->responder.respond(vm->responder.user, request, status,
-                              "Content-Type: application/json\r\n", body, strlen(body), NULL);
+        vm->responder.respond_failure(vm->responder.user, request, status, why);
 }
 
-static void answer_request(struct vm *vm, uint64_t request) {
-    answer_with(vm, request, 500, FAILED_ANSWER);
+static void respond_failed(struct vm *vm, uint64_t request) {
+    respond_failure(vm, request, 500, "The server failed to answer.");
 }
 
 /* A task that hands an error to dispatch.lua; the error and its traceback are still to be
@@ -207,7 +202,7 @@ static enum hook_state fail(struct task *task, int status) {
     lua_State *co = task->co;
     enum vm_event event = task->event;
     conn_id conn = event == EVENT_FAILED ? task->owner : task->conn;
-    answer_request(vm, task->request);
+    respond_failed(vm, task->request);
     if (status == LUA_YIELD) /* the stack still shows where */
         lua_pushliteral(co, "coroutine.yield outside of a coroutine of the script's own; to wait, "
                             "use tw.sleep or tw.await");
@@ -262,7 +257,7 @@ static enum hook_state end_overrun(struct task *task) {
         vm_load_overrun(vm, event == EVENT_LOAD, &overrun);
     else
         state = hand_over(vm, conn, owner, hook_names[event], &overrun);
-    answer_request(vm, request);
+    respond_failed(vm, request);
     overrun_free(&overrun);
     return state;
 }
@@ -300,7 +295,7 @@ enum vm_result vm_run(struct task *task, int arguments) {
         return RUN_SLEEPS;
     }
     if (status == LUA_YIELD && results == 1 && lua_touserdata(task->co, -1) == &exit_marker) {
-        answer_with(vm, task->request, 503, EXIT_ANSWER);
+        respond_failure(vm, task->request, 503, "The server is shutting down.");
         end_task(task);
         return RUN_FAILED;
     }
@@ -391,7 +386,7 @@ void vm_abort_task(struct task *task) {
     struct vm *vm = task->vm;
     struct task *handler = failure_task(vm, task->conn, hook_names[task->event], "script");
     list_remove(&task->link);
-    answer_request(vm, task->request);
+    respond_failed(vm, task->request);
     lua_pushliteral(handler->co, "coroutine.close: the script has closed the coroutine of a hook "
                                  "that waited, which ends the hook");
     calls_traceback(handler->co, task->co, NULL, 0);
