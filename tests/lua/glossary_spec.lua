@@ -15,8 +15,8 @@ describe("scripts/check_glossary.lua", function()
       "src/new.h: struct new_one is not in the glossary" },
     { "a row that is gone", page, "\n| `slice` |[^\n]*", "",
       ": struct slice is not in the glossary" },
-    { "a word that is gone from a row", page, "`heap`, ", "",
-      ": struct heap is not in the glossary" },
+    { "a word that is gone from a row", page, "`deadlines`, ", "",
+      ": struct deadlines is not in the glossary" },
     { "a word that is no struct", page, "\n| `slice` |", "\n| `slice`, `piece` |",
       "the glossary has `piece`, which no header declares" },
   })

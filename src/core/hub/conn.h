@@ -4,7 +4,7 @@
 #ifndef TIDEWIRE_CORE_HUB_CONN_H
 #define TIDEWIRE_CORE_HUB_CONN_H
 
-#include "base/heap.h"
+#include "base/deadlines.h"
 #include "base/list.h"
 #include "core/frames/outq.h"
 #include "core/hub/endpoint.h"
@@ -64,7 +64,7 @@ struct conn {
     struct member *rooms;       /* the rooms it is in */
     struct list pending; /* in the hub's list while something is due at the end of the turn */
 
-    struct heap_node timer;  /* the nearest of the times below */
+    struct deadline timer;   /* the nearest of the times below */
     uint64_t last_seen_ms;   /* the last sign of life, or the last time on_timeout kept it */
     uint64_t next_ping_ms;   /* 0: none */
     uint64_t kill_at_ms;     /* 0: not ending */

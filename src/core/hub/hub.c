@@ -52,7 +52,7 @@ void hub_free(struct hub *hub) {
     ref_cache_flush(&hub->ref_cache);
     mem_free(hub->scratch);
     mem_free(hub->farewell);
-    heap_close(&hub->timers);
+    deadlines_close(&hub->timers);
     mem_free(hub);
 }
 

@@ -17,7 +17,7 @@ struct hub {
     struct mail *mail, **mail_end; /* taken from the bus, not delivered yet */
     struct endpoint **endpoints;
     uint32_t endpoint_count;
-    struct heap timers;
+    struct deadlines timers;
     struct list pending, dirty;
     struct list unhandled; /* connections with messages that no hook has handled, oldest first */
     size_t unhandled_bytes, unhandled_max, unhandled_wanted;

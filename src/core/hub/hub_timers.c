@@ -35,9 +35,9 @@ void hub_timers_arm(struct hub *hub, struct conn *conn) {
             next = conn->message_end_ms;
     }
     if (next == UINT64_MAX)
-        heap_remove(&hub->timers, &conn->timer);
+        deadlines_remove(&hub->timers, &conn->timer);
     else
-        heap_set(&hub->timers, &conn->timer, next);
+        deadlines_set(&hub->timers, &conn->timer, next);
 }
 
 void hub_timers_start(struct hub *hub, struct conn *conn) {
@@ -49,7 +49,7 @@ void hub_timers_start(struct hub *hub, struct conn *conn) {
 }
 
 void hub_timers_stop(struct hub *hub, struct conn *conn) {
-    heap_remove(&hub->timers, &conn->timer);
+    deadlines_remove(&hub->timers, &conn->timer);
 }
 
 void hub_timers_kill_in(struct hub *hub, struct conn *conn, uint64_t ms) {
@@ -202,7 +202,7 @@ static void deadline(struct hub *hub, struct conn *conn, uint64_t now) {
 }
 
 int64_t hub_next_timer_ms(const struct hub *hub) {
-    const struct heap_node *first = heap_peek(&hub->timers);
+    const struct deadline *first = deadlines_peek(&hub->timers);
     uint64_t farewell = hub_drain_due_ms(hub), next = first == NULL ? UINT64_MAX : first->key;
     if (farewell < next)
         next = farewell;
@@ -217,11 +217,11 @@ enum { DEADLINES_A_TURN = 500 };
 
 void hub_run_timers(struct hub *hub) {
     uint64_t now = hub_now(hub);
-    struct heap_node *node;
+    struct deadline *node;
     for (int i = 0; i < DEADLINES_A_TURN; i++) {
-        if ((node = heap_peek(&hub->timers)) == NULL || node->key > now)
+        if ((node = deadlines_peek(&hub->timers)) == NULL || node->key > now)
             break;
-        deadline(hub, HEAP_OWNER(node, struct conn, timer), now);
+        deadline(hub, DEADLINE_OWNER(node, struct conn, timer), now);
     }
     hub_drain_run(hub, now);
 }

@@ -6,7 +6,7 @@
  * end are in the heap, too. */
 #include "core/store/store.h"
 
-#include "base/heap.h"
+#include "base/deadlines.h"
 #include "base/list.h"
 #include "base/mem.h"
 #include "base/table.h"
@@ -24,8 +24,8 @@ enum {
 
 struct entry {
     struct table_entry in;
-    struct heap_node end; /* in the heap while it has one; its key: when, ms */
-    struct list link;     /* in store.entries; once taken out, in a list of those to be freed */
+    struct deadline end; /* in the heap while it has one; its key: when, ms */
+    struct list link;    /* in store.entries; once taken out, in a list of those to be freed */
     struct store_value value;
     char bytes[];
 };
@@ -37,7 +37,7 @@ struct store {
     uv_mutex_t lock; /* of all below */
     size_t bytes;
     struct table table;
-    struct heap ends;
+    struct deadlines ends;
     struct list entries;
 };
 
@@ -62,7 +62,7 @@ static void free_all(struct list *entries) {
 void store_free(struct store *store) {
     free_all(&store->entries);
     table_close(&store->table);
-    heap_close(&store->ends);
+    deadlines_close(&store->ends);
     uv_mutex_destroy(&store->lock);
     mem_free((char *)store->name.bytes);
     mem_free(store);
@@ -118,7 +118,7 @@ static struct entry *entry_new(struct slice key, const struct store_value *value
 /* Takes an entry out, to be freed after the lock. */
 static void take_out(struct store *store, struct entry *entry, struct list *freed) {
     table_remove(&store->table, &entry->in);
-    heap_remove(&store->ends, &entry->end);
+    deadlines_remove(&store->ends, &entry->end);
     list_remove(&entry->link);
     list_append(freed, &entry->link);
     store->bytes -= cost(entry);
@@ -132,10 +132,10 @@ static void put_in(struct store *store, struct entry *entry) {
 
 /* Takes out the entry that ended first, if one has. */
 static bool take_out_ended(struct store *store, uint64_t now, struct list *freed) {
-    struct heap_node *first = heap_peek(&store->ends);
+    struct deadline *first = deadlines_peek(&store->ends);
     if (first == NULL || first->key > now)
         return false;
-    take_out(store, HEAP_OWNER(first, struct entry, end), freed);
+    take_out(store, DEADLINE_OWNER(first, struct entry, end), freed);
     return true;
 }
 
@@ -143,7 +143,7 @@ static bool take_out_ended(struct store *store, uint64_t now, struct list *freed
 static struct entry *find(struct store *store, struct slice key, uint64_t now, struct list *freed) {
     struct table_entry *in = table_find(&store->table, key);
     struct entry *entry = in == NULL ? NULL : TABLE_OWNER(in, struct entry, in);
-    if (entry == NULL || !heap_contains(&entry->end) || entry->end.key > now)
+    if (entry == NULL || !deadlines_contains(&entry->end) || entry->end.key > now)
         return entry;
     take_out(store, entry, freed);
     return NULL;
@@ -175,11 +175,11 @@ static void note_end(struct store_clock *clock, uint64_t end) {
 /* Gives an entry an end, or takes it away: 0. */
 static void set_end(struct store *store, struct entry *entry, uint64_t now, uint64_t ttl_ms) {
     if (ttl_ms == 0) {
-        heap_remove(&store->ends, &entry->end);
+        deadlines_remove(&store->ends, &entry->end);
         return;
     }
     uint64_t end = ttl_ms < STORE_NEVER / 2 - now ? now + ttl_ms : STORE_NEVER / 2;
-    heap_set(&store->ends, &entry->end, end);
+    deadlines_set(&store->ends, &entry->end, end);
     note_end(store->clock, end);
 }
 
@@ -327,7 +327,7 @@ static bool same(const struct store_value *one, const struct store_value *other)
 static enum store_result exchange(struct call *call, struct entry *old, struct entry *entry,
                                   uint64_t ttl_ms) {
     struct store *store = call->store;
-    bool has_end = old != NULL && heap_contains(&old->end);
+    bool has_end = old != NULL && deadlines_contains(&old->end);
     uint64_t end = has_end ? old->end.key : 0;
     if (entry != NULL &&
         !make_room(store, cost(entry), old == NULL ? 0 : cost(old), call->now, &call->freed))
@@ -339,7 +339,7 @@ static enum store_result exchange(struct call *call, struct entry *old, struct e
         if (old == NULL)
             set_end(store, entry, call->now, ttl_ms);
         else if (has_end)
-            heap_set(&store->ends, &entry->end, end);
+            deadlines_set(&store->ends, &entry->end, end);
     }
     return STORE_OK;
 }
@@ -388,7 +388,7 @@ bool store_expire(struct store *store, struct slice key, uint64_t ttl_ms) {
 static const struct entry *next_live(const struct call *call, const struct list *link) {
     for (; link != &call->store->entries; link = link->next) {
         const struct entry *entry = LIST_OWNER(link, struct entry, link);
-        if (!heap_contains(&entry->end) || entry->end.key > call->now)
+        if (!deadlines_contains(&entry->end) || entry->end.key > call->now)
             return entry;
     }
     return NULL;
@@ -461,7 +461,7 @@ bool store_sweep(struct store *store) {
         enter(&call, store);
         while (taken < SWEEP_UNDER_LOCK && take_out_ended(store, call.now, &call.freed))
             taken++;
-        const struct heap_node *next = heap_peek(&store->ends);
+        const struct deadline *next = deadlines_peek(&store->ends);
         bool done = taken < SWEEP_UNDER_LOCK;
         if (done && next != NULL)
             note_end(store->clock, next->key);

@@ -61,7 +61,7 @@ void http_server_free(struct http_server *server) {
     if (server == NULL)
         return;
     mem_free(server->piece);
-    heap_close(&server->timers);
+    deadlines_close(&server->timers);
     slots_close(&server->open);
     certificate_unref(server->options.certificate);
     mem_free(server);
@@ -69,18 +69,18 @@ void http_server_free(struct http_server *server) {
 
 void http_deadline_in(struct http *http, uint64_t ms) {
     struct http_server *server = http->server;
-    heap_set(&server->timers, &http->deadline, uv_now(server->loop) + ms);
+    deadlines_set(&server->timers, &http->deadline, uv_now(server->loop) + ms);
     if (!uv_is_active((uv_handle_t *)&server->timer) &&
         !uv_is_closing((uv_handle_t *)&server->timer))
         uv_timer_start(&server->timer, on_tick, TICK_MS, TICK_MS);
 }
 
 void http_no_deadline(struct http *http) {
-    heap_remove(&http->server->timers, &http->deadline);
+    deadlines_remove(&http->server->timers, &http->deadline);
 }
 
 static void release(struct http *http) {
-    heap_remove(&http->server->timers, &http->deadline);
+    deadlines_remove(&http->server->timers, &http->deadline);
     slots_remove(&http->server->open, http->number);
     static_close(&http->file);
     http_forget_request(http);
@@ -170,15 +170,16 @@ void http_accept(struct http_server *server, int fd, const char *remote) {
 static void on_tick(uv_timer_t *timer) {
     struct http_server *server = timer->data;
     uint64_t now = uv_now(server->loop);
-    for (struct heap_node *node; (node = heap_peek(&server->timers)) != NULL && node->key <= now;) {
-        struct http *http = HEAP_OWNER(node, struct http, deadline);
-        heap_remove(&server->timers, node);
+    for (struct deadline *node;
+         (node = deadlines_peek(&server->timers)) != NULL && node->key <= now;) {
+        struct http *http = DEADLINE_OWNER(node, struct http, deadline);
+        deadlines_remove(&server->timers, node);
         if (http->state == HTTP_READING && http->head_used > 0)
             http_refuse(http, 408, "The request did not arrive in time.");
         else if (http->state != HTTP_WRITING || http_is_slow(http))
             stream_kill(http->stream);
     }
-    if (heap_peek(&server->timers) == NULL)
+    if (deadlines_peek(&server->timers) == NULL)
         uv_timer_stop(timer);
 }
 

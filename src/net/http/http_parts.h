@@ -4,7 +4,7 @@
 
 #include "net/http/http.h"
 
-#include "base/heap.h"
+#include "base/deadlines.h"
 #include "base/slots.h"
 #include "net/http/chunked.h"
 #include "net/http/static.h"
@@ -27,7 +27,7 @@ struct http_server {
     void *on_handshake_user;
     struct slots open;
     char *piece; /* for bytes of a file on their way; made when first needed */
-    struct heap timers;
+    struct deadlines timers;
     bool draining;
     uv_timer_t timer; /* runs while there are deadlines; they need no precision */
 };
@@ -37,7 +37,7 @@ struct http {
     struct stream *stream;
     uint64_t number;
     enum http_state state;
-    struct heap_node deadline;
+    struct deadline deadline;
     size_t max_head_bytes, max_body_bytes; /* the limits in force when it was accepted */
     struct permit permit;
     enum admission_result admitted;

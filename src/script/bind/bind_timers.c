@@ -10,7 +10,7 @@
 #include "script/bind/bind.h"
 
 #include "base/clock.h"
-#include "base/heap.h"
+#include "base/deadlines.h"
 #include "base/mem.h"
 #include "base/table.h"
 #include "base/turn.h"
@@ -25,7 +25,7 @@ struct timer_place {
 };
 
 struct bind_timer {
-    struct heap_node due; /* its key: when, in monotonic nanoseconds */
+    struct deadline due; /* its key: when, in monotonic nanoseconds */
     uint64_t number;
     uint64_t period_ns;        /* 0: once */
     struct timer_place *place; /* of a repeating one */
@@ -36,7 +36,7 @@ struct bind_timer {
 struct bind_timers {
     struct slots numbered; /* struct bind_timer, by its number */
     uv_timer_t wake;
-    struct heap due;
+    struct deadlines due;
     struct table places;
     uint64_t luv_began_ns; /* when timers of luv's began to be called in this turn; 0: none was */
     /* The last moment that was told: none is told twice, so that timers of the same delay fire in
@@ -52,8 +52,8 @@ static uint64_t now_of(struct bind_timers *queue) {
 }
 
 static struct bind_timer *first_of(const struct bind_timers *queue) {
-    struct heap_node *node = heap_peek(&queue->due);
-    return node == NULL ? NULL : HEAP_OWNER(node, struct bind_timer, due);
+    struct deadline *node = deadlines_peek(&queue->due);
+    return node == NULL ? NULL : DEADLINE_OWNER(node, struct bind_timer, due);
 }
 
 /* ---- where repeating timers were started ---- */
@@ -100,7 +100,7 @@ void bind_timers_each(struct vm *vm, void (*f)(void *user, unsigned generation, 
 static void end(struct vm *vm, struct bind_timer *timer) {
     place_give(vm, timer->place);
     slots_remove(&vm->timers->numbered, timer->number);
-    heap_remove(&vm->timers->due, &timer->due);
+    deadlines_remove(&vm->timers->due, &timer->due);
     mem_free(timer);
 }
 
@@ -113,7 +113,7 @@ static uint64_t move_on(struct bind_timers *queue, struct bind_timer *timer) {
         skipped = (now - next) / timer->period_ns + 1;
         next += skipped * timer->period_ns;
     }
-    heap_set(&queue->due, &timer->due, next);
+    deadlines_set(&queue->due, &timer->due, next);
     return skipped;
 }
 
@@ -186,7 +186,7 @@ static int core_timer(lua_State *L) {
         mem_free(timer);
         return luaL_error(L, "too many timers");
     }
-    heap_set(&queue->due, &timer->due, now_of(queue) + ns);
+    deadlines_set(&queue->due, &timer->due, now_of(queue) + ns);
     if (repeats)
         timer->place = place_take(vm, L);
     lua_pushinteger(L, (lua_Integer)timer->number);
@@ -243,7 +243,7 @@ static void on_closed(uv_handle_t *wake) {
 void bind_timers_close(struct vm *vm) {
     bind_timers_cancel_all(vm);
     slots_close(&vm->timers->numbered);
-    heap_close(&vm->timers->due);
+    deadlines_close(&vm->timers->due);
     table_close(&vm->timers->places);
     uv_close((uv_handle_t *)&vm->timers->wake, on_closed);
     vm->timers = NULL;

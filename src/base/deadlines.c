@@ -1,9 +1,9 @@
-/* heap.c -- deadlines in order. See heap.h.
+/* deadlines.c -- deadlines in order. See deadlines.h.
  *
  * The table keeps a copy of each key beside its pointer, so that finding a place compares
  * neighbours in the table and touches no owner's memory but that of the nodes that move. Entry 0 is
  * unused: with the root at 1, the parent of i is i / 2 and its children are 2i and 2i + 1. */
-#include "base/heap.h"
+#include "base/deadlines.h"
 
 #include "base/mem.h"
 
@@ -12,18 +12,18 @@
 
 enum { SMALLEST_CAPACITY = 64 };
 
-struct heap_entry {
+struct deadlines_entry {
     uint64_t key;
-    struct heap_node *node;
+    struct deadline *node;
 };
 
-static void place(struct heap *heap, uint32_t i, struct heap_entry entry) {
+static void place(struct deadlines *heap, uint32_t i, struct deadlines_entry entry) {
     heap->entries[i] = entry;
     entry.node->index = i;
 }
 
 /* Finds the place of `entry` from the hole at `i` towards the root. */
-static void sift_up(struct heap *heap, uint32_t i, struct heap_entry entry) {
+static void sift_up(struct deadlines *heap, uint32_t i, struct deadlines_entry entry) {
     while (i > 1 && heap->entries[i / 2].key > entry.key) {
         place(heap, i, heap->entries[i / 2]);
         i /= 2;
@@ -32,7 +32,7 @@ static void sift_up(struct heap *heap, uint32_t i, struct heap_entry entry) {
 }
 
 /* Finds the place of `entry` from the hole at `i` towards the leaves. */
-static void sift_down(struct heap *heap, uint32_t i, struct heap_entry entry) {
+static void sift_down(struct deadlines *heap, uint32_t i, struct deadlines_entry entry) {
     for (;;) {
         uint32_t child = 2 * i;
         if (child > heap->count)
@@ -48,28 +48,28 @@ static void sift_down(struct heap *heap, uint32_t i, struct heap_entry entry) {
 }
 
 /* Fills the hole at `i` with `entry`, which may belong above or below it. */
-static void sift(struct heap *heap, uint32_t i, struct heap_entry entry) {
+static void sift(struct deadlines *heap, uint32_t i, struct deadlines_entry entry) {
     if (i > 1 && heap->entries[i / 2].key > entry.key)
         sift_up(heap, i, entry);
     else
         sift_down(heap, i, entry);
 }
 
-static void resize(struct heap *heap, uint32_t capacity) {
+static void resize(struct deadlines *heap, uint32_t capacity) {
     heap->entries = mem_realloc(heap->entries, ((size_t)capacity + 1) * sizeof(*heap->entries));
     heap->capacity = capacity;
 }
 
-void heap_close(struct heap *heap) {
+void deadlines_close(struct deadlines *heap) {
     mem_free(heap->entries);
-    *heap = (struct heap){0};
+    *heap = (struct deadlines){0};
 }
 
-void heap_set(struct heap *heap, struct heap_node *node, uint64_t key) {
+void deadlines_set(struct deadlines *heap, struct deadline *node, uint64_t key) {
     node->key = key;
     if (node->index != 0) {
         assert(node->index <= heap->count && heap->entries[node->index].node == node);
-        sift(heap, node->index, (struct heap_entry){key, node});
+        sift(heap, node->index, (struct deadlines_entry){key, node});
         return;
     }
     if (heap->count == heap->capacity) {
@@ -77,16 +77,16 @@ void heap_set(struct heap *heap, struct heap_node *node, uint64_t key) {
         resize(heap, heap->capacity == 0 ? SMALLEST_CAPACITY : heap->capacity * 2);
     }
     heap->count++;
-    sift_up(heap, heap->count, (struct heap_entry){key, node});
+    sift_up(heap, heap->count, (struct deadlines_entry){key, node});
 }
 
-void heap_remove(struct heap *heap, struct heap_node *node) {
+void deadlines_remove(struct deadlines *heap, struct deadline *node) {
     uint32_t i = node->index;
     if (i == 0)
         return;
     assert(i <= heap->count && heap->entries[i].node == node);
     node->index = 0;
-    struct heap_entry last = heap->entries[heap->count];
+    struct deadlines_entry last = heap->entries[heap->count];
     heap->count--;
     if (last.node != node)
         sift(heap, i, last);
@@ -95,6 +95,6 @@ void heap_remove(struct heap *heap, struct heap_node *node) {
         resize(heap, heap->capacity / 2);
 }
 
-struct heap_node *heap_peek(const struct heap *heap) {
+struct deadline *deadlines_peek(const struct deadlines *heap) {
     return heap->count == 0 ? NULL : heap->entries[1].node;
 }
