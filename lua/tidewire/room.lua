@@ -202,8 +202,8 @@ end
 ---@param value any
 ---@param options string|{ kind: string|nil, key: string|nil }|nil  as of conn:send
 ---@return true|nil ok
----@return string|nil message  "closed" when it is gone; "backlog", of a connection of this worker;
----  "refused": it has a codec of new code, which its worker has and this one not yet
+---@return string|nil message  "closed" when it is gone; "backlog" when its queue or its worker's
+---  queue is full; "refused": it has a codec of new code, which this worker does not have yet
 function room.send(conn_id, value, options)
   if type(conn_id) ~= "string" then
     error(("tw.send: a conn.id is needed, got %s"):format(option_types.kind(conn_id)), 2)

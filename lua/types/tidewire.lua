@@ -30,7 +30,7 @@
 --- and an error.
 ---@class tidewire.Handler
 --- validate: returns a table (fields of `conn`) or true to accept; nil or false, then a status
---- (403; 4000 to 4999: close with this code), then a message or a table to refuse. Must not wait.
+--- (403; 4000 to 4999: accept, then close), then a message or a table to refuse. Must not wait.
 ---@field validate? tidewire.Validate
 ---@field on_start? fun(conn: tidewire.Conn): any, any  after the handshake; messages wait for it
 --- handle_message: is called for each message, in order.
@@ -41,9 +41,9 @@
 ---@field on_timeout? fun(conn: tidewire.Conn): boolean?
 --- on_error: true closes the connection, false or nil keeps it.
 ---@field on_error? fun(conn: tidewire.Conn, err: tidewire.Error): boolean?
---- on_drain: a queue that was above half of max_backlog is empty again.
+--- on_drain: is called when a queue that was above half of max_backlog is empty again.
 ---@field on_drain? fun(conn: tidewire.Conn): any, any
---- on_reload: new code was activated; called before the next hook.
+--- on_reload: is called when new code was activated, before the next hook.
 ---@field on_reload? fun(conn: tidewire.Conn): any, any
 ---@field on_close? fun(conn: tidewire.Conn, code: integer, reason: string)  once, last
 ---@field codec? "text"|"binary"|"json"|tidewire.Codec
@@ -51,12 +51,12 @@
 ---@field pong_period? number        seconds of silence allowed; 0: for ever
 ---@field heartbeat? "frame"|"json"
 ---@field name? string               conn.name; the endpoint's path by default
----@field max_connections? integer   of this endpoint
+---@field max_connections? integer   the limit on this endpoint's connections
 ---@field max_message_size? tidewire.Size
 ---@field max_fragments? integer     frames that one message may have
 ---@field message_timeout? number    seconds that a message may take; 0: for ever
----@field max_backlog? tidewire.Size  bytes that may wait for one client
---- slow_client: the reaction at max_backlog. "conflate": newer messages replace waiting ones with
+---@field max_backlog? tidewire.Size  the limit on one client's queue
+--- slow_client: the reaction at max_backlog. "conflate": newer messages replace queued ones with
 --- the same key.
 ---@field slow_client? "close"|"drop"|"conflate"
 ---@field origins? tidewire.Origins
@@ -64,9 +64,9 @@
 ---@field subprotocols? string[]     by preference
 ---@field rate? table                not in this version: an error
 ---@field compression? boolean|table  not in this version: no effect
----@field handler_timeout? number    seconds of CPU time that a hook may take between sleeps
+---@field handler_timeout? number    seconds of CPU time of one run of a hook, between waits
 
---- A codec of the script's own.
+--- A custom codec.
 ---@class tidewire.Codec
 --- decode: returns a value, or nil and the problem.
 ---@field decode fun(payload: string, kind: tidewire.MessageKind): any, string?
@@ -81,7 +81,7 @@
 
 -- ---- apps ----
 
---- What a script may return in place of a handler: endpoints and settings.
+--- A script may return an app in place of a handler: endpoints and settings.
 ---@class tidewire.App
 ---@field listen? string|string[]  "127.0.0.1:8080", "[::1]:8080", ":8080", "unix:/path"
 ---@field workers? integer|"auto"
@@ -95,12 +95,12 @@
 ---@field admin? string            an address for /healthz, /readyz, /metrics and /stats
 --- removed_endpoints: whether a reload keeps connections of an endpoint that the new app lacks.
 ---@field removed_endpoints? "keep"|"close"
---- on_load: is called when the code is loaded, before it is activated. An error ends the start or
---- the reload.
+--- on_load: is called while the code is loaded, before it is activated. An error ends the start or
+--- fails the reload.
 ---@field on_load? fun()
---- on_reload: this code was activated; `old` is the table that the old script returned.
+--- on_reload: is called when this code was activated. `old` is the table of the old script.
 ---@field on_reload? fun(old: table)
----@field on_stop? fun()
+---@field on_stop? fun()            called when the server stops, before it closes connections
 
 ---@class tidewire.StaticFolder
 ---@field static string  a folder, relative to the app's
@@ -120,7 +120,7 @@
 ---@field receive_backlog? tidewire.Size  bytes of all clients that no hook has handled
 ---@field worker_backlog? tidewire.Size  bytes of other workers that may wait for one worker
 ---@field memory? tidewire.Size  not in this version: no effect
----@field load_timeout? number   seconds of CPU time that loading may take between sleeps
+---@field load_timeout? number   seconds of CPU time that a load may take between waits
 
 --- A route of `http` may return this table, a status, a text (the body of a 200), or a status and a
 --- body.
@@ -136,15 +136,15 @@
 ---@field id string                      24 letters and digits; no other connection ever gets it
 ---@field name string
 ---@field path string                    of the request, decoded
----@field params table<string, string>   what the endpoint's path matched
+---@field params table<string, string>   the parts that the endpoint's path matched
 ---@field query table<string, string>
 ---@field remote_address string          an IP address, or "unix"
 ---@field secure boolean                 true on TLS
----@field subprotocol string?            the chosen one
+---@field subprotocol string?            the chosen subprotocol
 ---@field request tidewire.Request
 ---@field started_at number              seconds since 1970
----@field rtt number?                    seconds of the last answered ping
----@field backlog integer                bytes that wait to be sent
+---@field rtt number?                    round trip of the last answered ping, in seconds
+---@field backlog integer                bytes in the client's queue
 ---@field [string] any
 local Conn = {}
 
@@ -194,7 +194,7 @@ function Conn:join(room, info) end
 ---@return "closed"|nil why_not
 function Conn:leave(room) end
 
---- The names of its rooms, sorted.
+--- The names of the connection's rooms, sorted.
 ---@return string[]
 function Conn:rooms() end
 
@@ -203,14 +203,14 @@ function Conn:rooms() end
 ---@field method string
 ---@field path string                   decoded, without the query
 ---@field params table<string, string>
----@field query table<string, string>   the last one of a repeated name
----@field headers table<string, string>  looked up in any case; repeated ones are joined by ", "
----@field cookies table<string, string>  as sent; the first one of a repeated name
+---@field query table<string, string>   the last value of a repeated name
+---@field headers table<string, string>  found in any case; repeated ones are joined with ", "
+---@field cookies table<string, string>  as sent; the first value of a repeated name
 ---@field remote_address string
 ---@field secure boolean
 ---@field origin string?
----@field subprotocols string[]         what the client offers
----@field body string?                  of plain HTTP
+---@field subprotocols string[]         the subprotocols that the client offers
+---@field body string?                  of a plain HTTP request
 
 --- The argument of on_error. tostring() gives a readable text.
 ---@class tidewire.Error
@@ -268,7 +268,7 @@ function Room:watch(f) end
 ---@class tidewire.Watch
 local Watch = {}
 
---- Ends the watch: its functions are not called any more.
+--- Ends the watch: its functions are no longer called.
 ---@return boolean was_watching
 function Watch:cancel() end
 
@@ -329,17 +329,16 @@ function tw.room(name) end
 ---@return integer delivered  the number of connections for which it was queued
 function tw.broadcast(value, options) end
 
---- Sends a value to one connection of any worker, known by its conn.id.
+--- Sends a value to the connection with this conn.id, on any worker.
 ---@param conn_id string
 ---@param value any
 ---@param options? "text"|"binary"|{ kind?: "text"|"binary", key?: string }  as of conn:send
 ---@return true? ok
----@return "closed"|"backlog"|"refused"|nil why_not  "backlog": only of a connection of this worker;
----  "refused": only while new code is activated
+---@return "closed"|"backlog"|"refused"|nil why_not  "backlog": the client's queue or its worker's
+---  queue is full; "refused": only while new code is activated
 function tw.send(conn_id, value, options) end
 
---- Closes one connection of any worker, known by its conn.id. The messages queued for it are sent
---- first.
+--- Closes the connection with this conn.id, on any worker. Its queued messages are sent first.
 ---@param conn_id string
 ---@param code? integer   1000 by default, as of conn:close
 ---@param reason? string  UTF-8, at most 123 bytes
@@ -358,7 +357,7 @@ function tw.now() end
 ---@return string
 function tw.inspect(value) end
 
---- Small values that all workers see.
+--- A store of small values that all workers share.
 ---@class tidewire.Store
 local Store = {}
 
@@ -382,7 +381,7 @@ function Store:set(key, value, ttl) end
 ---@return "full"|nil why_not
 function Store:add(key, value, ttl) end
 
---- Throws where the key holds no number, or an integer would grow beyond 64 bits.
+--- Adds to a number. Throws where the key holds no number, or an integer would exceed 64 bits.
 ---@param key string
 ---@param by? number       1
 ---@param initial? number  of a key that does not exist: 0
@@ -391,12 +390,14 @@ function Store:add(key, value, ttl) end
 ---@return "full"|nil why_not
 function Store:incr(key, by, initial, ttl) end
 
+--- Deletes a key.
 ---@param key string
 ---@return boolean was_there
 function Store:delete(key) end
 
+--- Sets the time after which a key ends.
 ---@param key string
----@param ttl? number  seconds from now; nil: for ever
+---@param ttl? number  seconds from now; nil: never
 ---@return boolean is_there
 function Store:expire(key, ttl) end
 
@@ -431,8 +432,8 @@ function tw.shared(name, options) end
 ---@return T
 function tw.keep(name, initial) end
 
---- Marks a table as a JSON array, so that it is written as [] when it is empty; without one, a new
---- one.
+--- Marks a table as a JSON array, so that it is written as [] when it is empty. Without a table it
+--- returns a new one.
 ---@generic T: table
 ---@param t? T
 ---@return T
@@ -444,14 +445,14 @@ function tw.stats() end
 --- Counters since the start, and current values.
 ---@class tidewire.Stats
 ---@field connections integer           open now
----@field total_connections integer     open now, as well
+---@field total_connections integer     the same as connections
 ---@field max_connections integer       limits.connections
 ---@field sockets integer               open now, plain HTTP and handshakes among them
 ---@field uptime number                 seconds
----@field messages integer              messages_received
----@field bytes integer                 bytes_received
----@field errors integer                script_errors and decode_errors
----@field repeating_timers integer     of tw.every and conn:every, that run now
+---@field messages integer              the same as messages_received
+---@field bytes integer                 the same as bytes_received
+---@field errors integer                script_errors plus decode_errors
+---@field repeating_timers integer     running timers of tw.every and conn:every
 ---@field connections_opened integer
 ---@field connections_closed integer
 ---@field connections_refused integer
@@ -465,7 +466,7 @@ function tw.stats() end
 ---@field pongs_received integer
 ---@field timeouts integer
 ---@field script_errors integer
----@field handler_timeouts integer     runs of scripts that were ended because they took too long
+---@field handler_timeouts integer     runs that the server ended because they took too long
 ---@field decode_errors integer
 ---@field protocol_errors integer
 ---@field slow_clients integer
@@ -502,11 +503,11 @@ local jwt = {}
 
 ---@class tidewire.jwt.VerifyOptions
 ---@field key string                      a secret (HS…), or a public key as PEM text (RS…, ES…)
----@field algorithms? string|string[]     those accepted; by default the key's: HS256, RS256, ES256
+---@field algorithms? string|string[]     accepted; by default the key's: HS256, RS256, ES256
 ---@field issuer? string|string[]         `iss` must be one of these
 ---@field audience? string|string[]       `aud` must be or hold one of these
 ---@field leeway? number                  seconds by which clocks may differ; 0
----@field require? string|string[]        claims that must be there
+---@field require? string|string[]        claims that the token must have
 
 --- Returns the claims, or nil and the problem. Throws for wrong keys and options.
 ---@param token string?
@@ -521,6 +522,7 @@ function jwt.verify(token, options) end
 ---@field headers? table       more members of the header
 ---@field expires_in? number   seconds from now; sets `exp`
 
+--- Returns a signed token. Throws for wrong claims, keys and options.
 ---@param claims table<string, any>
 ---@param options tidewire.jwt.SignOptions
 ---@return string token
@@ -541,7 +543,7 @@ local http = {}
 
 ---@class tidewire.http.Response
 ---@field status integer
----@field headers table<string, string>  looked up in any case; repeated ones are joined by ", "
+---@field headers table<string, string>  found in any case; repeated ones are joined with ", "
 ---@field body string                    "" where there is none
 
 --- Sends a request to another server and waits for the response, of any status; nil and a message
