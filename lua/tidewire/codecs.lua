@@ -5,14 +5,14 @@
 -- its `receive`. A message that cannot be decoded goes to on_error as kind "decode". A value that
 -- cannot be encoded is misuse by the script and throws.
 
+local conn_keys = require "tidewire.conn_keys"
 local core = require "tidewire.core"
 local errors = require "tidewire.errors"
 local json = require "tidewire.json"
 local option_types = require "tidewire.load.option_types"
 local send_options = require "tidewire.send_options"
 
-local ID = core.conn_key
-local ENDPOINT <const> = "\0endpoint" -- conn.lua's key
+local ID <const>, ENDPOINT <const> = conn_keys.ID, conn_keys.ENDPOINT
 
 local codecs = {}
 

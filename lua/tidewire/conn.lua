@@ -6,17 +6,16 @@
 -- script's own, and `pairs` shows only those.
 
 local async = require "tidewire.async"
+local conn_keys = require "tidewire.conn_keys"
 local core = require "tidewire.core"
 local errors = require "tidewire.errors"
 local json = require "tidewire.json"
 local missing = require "tidewire.base.missing"
 local option_types = require "tidewire.load.option_types"
 
--- Keys that no script writes by mistake. C reads the integer and has made its key; constants are
--- quicker in Lua.
-local ID = core.conn_key
-local ENDPOINT <const>, REQUEST <const> = "\0endpoint", "\0request"
-local STARTED <const>, SUBPROTOCOL <const> = "\0started", "\0subprotocol"
+-- Keys that no script writes by mistake.
+local ID <const>, ENDPOINT <const> = conn_keys.ID, conn_keys.ENDPOINT
+local REQUEST <const>, STARTED <const>, SUBPROTOCOL <const> = "\0request", "\0started", "\0subprotocol"
 
 ---@alias tidewire.SendOptions string|{ kind: string?, key: string? }
 

@@ -8,6 +8,7 @@
 local app = require "tidewire.load.app"
 local async = require "tidewire.async"
 local Conn = require "tidewire.conn"
+local conn_keys = require "tidewire.conn_keys"
 local core = require "tidewire.core"
 local errors = require "tidewire.errors"
 local accept = require "tidewire.accept"
@@ -16,7 +17,7 @@ local presence = require "tidewire.presence"
 local registry = require "tidewire.registry"
 local reload = require "tidewire.reload"
 
-local ENDPOINT <const> = "\0endpoint" -- conn.lua's key
+local ENDPOINT <const> = conn_keys.ENDPOINT
 
 ---@type table<integer, tidewire.Conn>  by the connection's integer
 local conns = registry.conns

@@ -4,12 +4,12 @@
 -- An error ends the smallest thing that failed: the hook, and with on_error's consent (or without
 -- an on_error) the connection. Errors in on_error and in on_close harm nothing else.
 
+local conn_keys = require "tidewire.conn_keys"
 local core = require "tidewire.core"
 local inspect = require "tidewire.base.inspect"
 local missing = require "tidewire.base.missing"
 
-local ID = core.conn_key
-local ENDPOINT <const> = "\0endpoint" -- conn.lua's key
+local ID <const>, ENDPOINT <const> = conn_keys.ID, conn_keys.ENDPOINT
 
 local errors = {}
 

@@ -2,7 +2,7 @@
 --
 -- dispatch.lua and reload.lua write it; rooms and broadcasts read it.
 
-local ENDPOINT <const> = "\0endpoint" -- conn.lua's key
+local ENDPOINT <const> = require("tidewire.conn_keys").ENDPOINT
 
 local registry = {}
 
