@@ -15,7 +15,8 @@ local option_types = require "tidewire.load.option_types"
 
 -- Keys that no script writes by mistake.
 local ID <const>, ENDPOINT <const> = conn_keys.ID, conn_keys.ENDPOINT
-local REQUEST <const>, STARTED <const>, SUBPROTOCOL <const> = "\0request", "\0started", "\0subprotocol"
+local REQUEST <const>, STARTED <const> = "\0request", "\0started"
+local SUBPROTOCOL <const> = "\0subprotocol"
 
 ---@alias tidewire.SendOptions string|{ kind: string?, key: string? }
 
