@@ -95,7 +95,7 @@ bool stream_is_flushed(const struct stream *stream) {
     return !stream->unflushed;
 }
 
-size_t stream_waiting_bytes(const struct stream *stream) {
+size_t stream_unacked_bytes(const struct stream *stream) {
     return stream->waiting;
 }
 

@@ -101,7 +101,7 @@ static void watch_reader(struct http *http, uint64_t taken) {
 
 bool http_is_slow(struct http *http) {
     const struct http_options *options = &http->server->options;
-    uint64_t waits = stream_waiting_bytes(http->stream),
+    uint64_t waits = stream_unacked_bytes(http->stream),
              ms = uv_now(http->server->loop) - http->look_ms;
     uint64_t taken = http->sent > waits ? http->sent - waits : 0;
     uint64_t least = options->min_send_rate * ms / 1000;

@@ -1,10 +1,10 @@
-/* admission.c -- who may hold a socket. See admission.h. */
+/* admission.c -- which sockets the process admits. See admission.h. */
 #include "net/socket/admission.h"
 
 #include <string.h>
 
-/* More sockets than these are not told why they are refused, so that refusing needs not many
- * descriptors either: the program asks for 1024 beyond limits.connections. */
+/* Sockets that are being refused at once; others are closed without an answer, so that refusals
+ * need few descriptors. src/server/resources.c asks for 4096 more than limits.connections. */
 enum { MAX_REFUSALS = 512 };
 
 void admission_init(struct admission *admission) {
@@ -18,9 +18,9 @@ void admission_close(struct admission *admission) {
 }
 
 static enum admission_result refuse(struct admission *admission, struct permit *permit,
-                                    enum admission_result why) {
-    permit->refused = limit_take(&admission->refusals);
-    return permit->refused ? why : ADMISSION_DROP;
+                                    enum admission_result result) {
+    permit->refusal = limit_take(&admission->refusals);
+    return permit->refusal ? result : ADMISSION_DROP;
 }
 
 enum admission_result admission_take(struct admission *admission, const char *remote,
@@ -31,29 +31,31 @@ enum admission_result admission_take(struct admission *admission, const char *re
     permit->address = ip_counts_add(admission->ip_counts, remote, max);
     if (permit->address == NULL)
         return refuse(admission, permit, ADMISSION_ADDRESS_FULL);
-    permit->placed = limit_take(&admission->connections);
-    if (permit->placed)
+    permit->connection = limit_take(&admission->connections);
+    if (permit->connection)
         return ADMISSION_GRANTED;
     admission_release(admission, permit);
     return refuse(admission, permit, ADMISSION_SERVER_FULL);
 }
 
+static bool has_share(const struct permit *permit) {
+    return permit->has_share && permit->address != NULL;
+}
+
 _Atomic size_t *admission_uploads_of(const struct permit *permit) {
-    bool has_share = permit->has_share && permit->address != NULL;
-    return has_share ? ip_counts_uploads(permit->address) : NULL;
+    return has_share(permit) ? ip_counts_uploads(permit->address) : NULL;
 }
 
 _Atomic size_t *admission_responses_of(const struct permit *permit) {
-    bool has_share = permit->has_share && permit->address != NULL;
-    return has_share ? ip_counts_responses(permit->address) : NULL;
+    return has_share(permit) ? ip_counts_responses(permit->address) : NULL;
 }
 
 void admission_release(struct admission *admission, struct permit *permit) {
     if (permit->address != NULL)
         ip_counts_remove(permit->address);
-    if (permit->placed)
+    if (permit->connection)
         limit_release(&admission->connections);
-    if (permit->refused)
+    if (permit->refusal)
         limit_release(&admission->refusals);
     *permit = (struct permit){0};
 }

@@ -1,10 +1,13 @@
-/* admission.h -- who may hold a socket, and how much of the process's memory: limits that all
- * workers share.
+/* admission.h -- which sockets the process admits, and how much of its memory they may take: limits
+ * over all workers.
  *
  * Every accepted socket has a permit from its first moment on, before its handshake, for plain HTTP
- * and as a WebSocket: a place among all connections, and one among those of its address. Those that
- * get none are told why, as long as there are not too many of them. Any thread; a permit belongs to
- * the thread of its socket. */
+ * and as a WebSocket. The permit counts it among all connections and among those of its address. A
+ * socket over a limit gets an answer that says so, unless too many are being refused. Any thread; a
+ * permit belongs to the thread of its socket.
+ *
+ * A limit on all sockets is a struct limit here; one on each address is a field of struct
+ * ip_count. */
 #ifndef TIDEWIRE_NET_SOCKET_ADMISSION_H
 #define TIDEWIRE_NET_SOCKET_ADMISSION_H
 
@@ -16,38 +19,37 @@
 
 struct admission {
     struct limit connections;     /* limits.connections */
-    _Atomic uint32_t per_address; /* 0: no limit */
-    struct limit refusals;        /* sockets that are told why they are refused */
+    _Atomic uint32_t per_address; /* limits.per_address; 0: no limit */
+    struct limit refusals;        /* sockets that wait for the answer that refuses them */
     struct ip_counts *ip_counts;
-    struct byte_limit uploads,
-        responses; /* bytes of bodies that are under way, of answers that wait */
+    struct byte_limit uploads;   /* bytes of request bodies that arrive */
+    struct byte_limit responses; /* bytes of responses that wait for their clients */
 };
 
+/* What one socket counts in. */
 struct permit {
-    bool placed, refused;
-    struct ip_count *address; /* NULL: refused */
-    bool has_share;           /* of what an address may have; clients of Unix sockets have none */
+    bool connection, refusal; /* in the limit of that name */
+    bool has_share; /* in the bytes of its address; clients of Unix sockets have no address */
+    struct ip_count *address; /* NULL: not counted */
 };
 
-/* What became of a socket. */
 enum admission_result {
     ADMISSION_GRANTED,
-    ADMISSION_SERVER_FULL,  /* the server is full; the permit is for the refusal */
-    ADMISSION_ADDRESS_FULL, /* so is its address */
-    ADMISSION_DROP,         /* too many are being refused: close it; there is no permit */
+    ADMISSION_SERVER_FULL,  /* over limits.connections: the permit is for the refusal */
+    ADMISSION_ADDRESS_FULL, /* the same over limits.per_address */
+    ADMISSION_DROP,         /* too many are being refused: close it; the permit is empty */
 };
 
 void admission_init(struct admission *admission);
 void admission_close(struct admission *admission);
 
-/* `remote`: a numeric address, or "unix", whose clients have no address of their own. */
+/* `remote`: a numeric address, or "unix". */
 enum admission_result admission_take(struct admission *admission, const char *remote,
                                      struct permit *permit);
-/* Where the bytes count that its address may have, for limit_take_bytes(). NULL: it has no share.
- */
+/* The bytes of its address, for limit_take_bytes(). NULL: the socket has no share. */
 _Atomic size_t *admission_uploads_of(const struct permit *permit);
 _Atomic size_t *admission_responses_of(const struct permit *permit);
-/* Gives back what the permit still has. */
+/* Gives back all that the permit counts in. */
 void admission_release(struct admission *admission, struct permit *permit);
 
 #endif

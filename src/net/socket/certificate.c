@@ -25,22 +25,23 @@ struct certificate {
     char subject[256];
 };
 
-struct complaint {
+/* Where the sentence of a failure goes. */
+struct problem {
     char *text;
     size_t size;
 };
 
-__attribute__((format(printf, 2, 3))) static bool fail(const struct complaint *complaint,
+__attribute__((format(printf, 2, 3))) static bool fail(const struct problem *problem,
                                                        const char *format, ...) {
     va_list args;
     va_start(args, format);
-    vsnprintf(complaint->text, complaint->size, format, args);
+    vsnprintf(problem->text, problem->size, format, args);
     va_end(args);
     return false;
 }
 
-/* Can the file be read at all? Then what OpenSSL says of it is about what stands in it. */
-static bool can_read(const char *file, const struct complaint *complaint) {
+/* Can the file be read at all? Then errors of OpenSSL are about its contents. */
+static bool can_read(const char *file, const struct problem *problem) {
     char byte;
     int fd = open(file, O_RDONLY | O_CLOEXEC);
     ssize_t n = fd < 0 ? -1 : read(fd, &byte, 1);
@@ -49,7 +50,7 @@ static bool can_read(const char *file, const struct complaint *complaint) {
         close(fd);
     if (n > 0)
         return true;
-    return fail(complaint, "cannot read %s: %s", file, n == 0 ? "it is empty" : strerror(reason));
+    return fail(problem, "cannot read %s: %s", file, n == 0 ? "it is empty" : strerror(reason));
 }
 
 static const char *reason(void) {
@@ -59,13 +60,13 @@ static const char *reason(void) {
 
 /* ---- the certificate ---- */
 
-/* In seconds of Unix time. */
+/* Seconds of Unix time. */
 static int64_t seconds_of(const ASN1_TIME *time) {
     struct tm tm;
     return ASN1_TIME_to_tm(time, &tm) == 1 ? (int64_t)timegm(&tm) : 0;
 }
 
-static void note_facts(struct certificate *certificate) {
+static void read_facts(struct certificate *certificate) {
     const X509 *x509 = SSL_CTX_get0_certificate(certificate->context);
     certificate->begins_at = seconds_of(X509_get0_notBefore(x509));
     certificate->ends_at = seconds_of(X509_get0_notAfter(x509));
@@ -77,24 +78,24 @@ static void note_facts(struct certificate *certificate) {
 }
 
 static bool read_chain(struct certificate *certificate, const char *file,
-                       const struct complaint *complaint) {
-    if (!can_read(file, complaint))
+                       const struct problem *problem) {
+    if (!can_read(file, problem))
         return false;
     if (SSL_CTX_use_certificate_chain_file(certificate->context, file) != 1) {
         if (ERR_GET_REASON(ERR_peek_error()) == PEM_R_NO_START_LINE)
-            return fail(complaint,
+            return fail(problem,
                         "%s has no certificate: a file in PEM is expected, with a line "
                         "\"-----BEGIN CERTIFICATE-----\"",
                         file);
-        return fail(complaint, "%s is no certificate that can be used: %s", file, reason());
+        return fail(problem, "%s is no certificate that can be used: %s", file, reason());
     }
-    note_facts(certificate);
+    read_facts(certificate);
     return true;
 }
 
 /* ---- the key ---- */
 
-/* Nobody is there to be asked. */
+/* A server has no terminal to ask for a passphrase. */
 static int on_passphrase(char *out, int size, int writing, void *asked) {
     (void)out;
     (void)size;
@@ -104,8 +105,8 @@ static int on_passphrase(char *out, int size, int writing, void *asked) {
 }
 
 static bool read_key(struct certificate *certificate, const char *file,
-                     const struct complaint *complaint) {
-    if (!can_read(file, complaint))
+                     const struct problem *problem) {
+    if (!can_read(file, problem))
         return false;
     bool asked = false;
     SSL_CTX_set_default_passwd_cb(certificate->context, on_passphrase);
@@ -115,34 +116,34 @@ static bool read_key(struct certificate *certificate, const char *file,
     if (good)
         return true;
     if (asked)
-        return fail(complaint,
+        return fail(problem,
                     "the key in %s is locked with a passphrase, which nobody is there to type: "
                     "store it without (openssl pkey -in KEY -out PLAIN)",
                     file);
     int why = ERR_GET_REASON(ERR_peek_last_error()), first = ERR_GET_REASON(ERR_peek_error());
     if (why == X509_R_KEY_VALUES_MISMATCH || why == X509_R_KEY_TYPE_MISMATCH)
-        return fail(complaint, "the key in %s does not belong to the certificate", file);
+        return fail(problem, "the key in %s does not belong to the certificate", file);
     if (first == PEM_R_NO_START_LINE || first == ERR_R_UNSUPPORTED)
-        return fail(complaint,
+        return fail(problem,
                     "%s has no key: a file in PEM is expected, with a line "
                     "\"-----BEGIN PRIVATE KEY-----\"",
                     file);
-    return fail(complaint, "%s is no key that can be used: %s", file, reason());
+    return fail(problem, "%s is no key that can be used: %s", file, reason());
 }
 
 /* ---- life ---- */
 
 struct certificate *certificate_load(const char *chain_file, const char *key_file, char *error,
                                      size_t error_size) {
-    struct complaint complaint = {error, error_size};
+    struct problem problem = {error, error_size};
     struct certificate *certificate = mem_zalloc(sizeof *certificate);
     ERR_clear_error();
     certificate->count = 1;
     certificate->context = tls_new_context();
     bool good =
-        certificate->context != NULL || fail(&complaint, "OpenSSL does not start: %s", reason());
-    good = good && read_chain(certificate, chain_file, &complaint) &&
-           read_key(certificate, key_file, &complaint);
+        certificate->context != NULL || fail(&problem, "OpenSSL does not start: %s", reason());
+    good = good && read_chain(certificate, chain_file, &problem) &&
+           read_key(certificate, key_file, &problem);
     ERR_clear_error();
     if (good)
         return certificate;

@@ -1,4 +1,4 @@
-/* ip_counts.c -- how many connections each remote address has. See ip_counts.h. */
+/* ip_counts.c -- what each remote address has. See ip_counts.h. */
 #include "net/socket/ip_counts.h"
 
 #include "base/mem.h"
@@ -17,7 +17,7 @@ struct ip_count {
     struct ip_counts *counts;
     uint32_t connections;
     _Atomic size_t uploads, responses;
-    char text[];
+    char ip[];
 };
 
 struct ip_counts *ip_counts_new(void) {
@@ -35,36 +35,36 @@ void ip_counts_free(struct ip_counts *counts) {
 }
 
 /* Under the lock. */
-static struct ip_count *find(const struct ip_counts *counts, const char *text) {
-    struct table_entry *found = table_find(&counts->table, slice_of(text));
+static struct ip_count *find(const struct ip_counts *counts, const char *ip) {
+    struct table_entry *found = table_find(&counts->table, slice_of(ip));
     return found == NULL ? NULL : TABLE_OWNER(found, struct ip_count, entry);
 }
 
-uint32_t ip_counts_get(struct ip_counts *counts, const char *text) {
+uint32_t ip_counts_get(struct ip_counts *counts, const char *ip) {
     uv_mutex_lock(&counts->lock);
-    const struct ip_count *entry = find(counts, text);
+    const struct ip_count *entry = find(counts, ip);
     uint32_t count = entry == NULL ? 0 : entry->connections;
     uv_mutex_unlock(&counts->lock);
     return count;
 }
 
-static struct ip_count *new_entry(struct ip_counts *counts, const char *text) {
-    struct ip_count *entry = mem_zalloc(sizeof *entry + strlen(text) + 1);
+static struct ip_count *new_entry(struct ip_counts *counts, const char *ip) {
+    struct ip_count *entry = mem_zalloc(sizeof *entry + strlen(ip) + 1);
     entry->counts = counts;
-    strcpy(entry->text, text);
-    entry->entry.key = slice_of(entry->text);
+    strcpy(entry->ip, ip);
+    entry->entry.key = slice_of(entry->ip);
     table_add(&counts->table, &entry->entry);
     return entry;
 }
 
-struct ip_count *ip_counts_add(struct ip_counts *counts, const char *text, uint32_t max) {
+struct ip_count *ip_counts_add(struct ip_counts *counts, const char *ip, uint32_t max) {
     uv_mutex_lock(&counts->lock);
-    struct ip_count *entry = find(counts, text);
+    struct ip_count *entry = find(counts, ip);
     if (entry != NULL && max > 0 && entry->connections >= max) {
         entry = NULL;
     } else {
         if (entry == NULL)
-            entry = new_entry(counts, text);
+            entry = new_entry(counts, ip);
         entry->connections++;
     }
     uv_mutex_unlock(&counts->lock);

@@ -1,7 +1,9 @@
-/* ip_counts.h -- how many connections each remote address has.
+/* ip_counts.h -- what each remote address has: connections, bytes of uploads and of responses.
  *
- * A counted entry per address, shared by its connections; gone with the last. One for all workers:
- * any thread. Knows the text of the address only. */
+ * One entry for each address, which its connections share; the last one frees it. One table for all
+ * workers: any thread. Knows an address only as its text.
+ *
+ * Another limit on one address, such as a rate, is one more field of struct ip_count. */
 #ifndef TIDEWIRE_NET_SOCKET_IP_COUNTS_H
 #define TIDEWIRE_NET_SOCKET_IP_COUNTS_H
 
@@ -12,18 +14,19 @@ struct ip_counts;
 struct ip_count;
 
 struct ip_counts *ip_counts_new(void);
-/* All entries must have left. Accepts NULL. */
+/* All entries must be removed before. Accepts NULL. */
 void ip_counts_free(struct ip_counts *counts);
 
-uint32_t ip_counts_get(struct ip_counts *counts, const char *text);
+/* The connections of this address. */
+uint32_t ip_counts_get(struct ip_counts *counts, const char *ip);
 
-/* One connection more. Keep the entry and give it to ip_counts_remove() once. NULL: there are `max`
- * already (0: no limit). */
-struct ip_count *ip_counts_add(struct ip_counts *counts, const char *text, uint32_t max);
+/* Counts one more connection. The caller keeps the entry and passes it to ip_counts_remove() once.
+ * NULL: the address has `max` connections already (0: no limit). */
+struct ip_count *ip_counts_add(struct ip_counts *counts, const char *ip, uint32_t max);
 void ip_counts_remove(struct ip_count *entry);
 
-/* For limit_take_bytes(): bytes of request bodies that are under way from there, and of answers
- * that wait. */
+/* Bytes of request bodies that arrive, and of responses that wait, of this address: the share of
+ * one owner in limit_take_bytes(). */
 _Atomic size_t *ip_counts_uploads(struct ip_count *entry);
 _Atomic size_t *ip_counts_responses(struct ip_count *entry);
 

@@ -1,10 +1,10 @@
-/* tls.c -- the encryption of one connection. See tls.h.
+/* tls.c -- the server's side of TLS on one connection. See tls.h.
  *
- * OpenSSL reads from and writes to a BIO of ours. Reading takes what was handed in and then says
- * "later". Writing always succeeds: OpenSSL would want a write that the socket did not take to be
- * repeated with the same bytes, while the queue above may by then have other ones at its front (a
- * control frame, a message that replaced another). So the rest of a record is kept here, and no
- * further one is begun before it is gone. */
+ * OpenSSL reads from and writes to a BIO of ours. A read takes what tls_receive() was given, and
+ * then asks to be repeated. A write always succeeds: OpenSSL wants a write that the socket did not
+ * take to be repeated with the same bytes, but by then the queue above may have other bytes at its
+ * front (a control frame, a message that replaced another). So the rest of a record is kept here,
+ * and no other record begins before it is sent. */
 #include "net/socket/tls.h"
 
 #include "base/clock.h"
@@ -17,13 +17,13 @@
 #include <sys/socket.h>
 #include <uv.h>
 
-/* More than a record and its ends waits only where a client makes us answer and does not read. */
+/* Only a client that makes us answer and does not read lets more than a record and its ends wait.
+ */
 enum { MAX_UNSENT = 4 * TLS_RECORD_BYTES };
 
-/* Once the connection is open, a client may send so many messages that carry no data (KeyUpdate,
- * what looks like a renegotiation, warnings), and one more for each so many bytes of data and for
- * each second: each costs new keys and an answer, and nobody needs many (RFC 8446 section
- * 4.6.3). */
+/* Once the connection is open, a client may send EMPTY_FREE messages that carry no data (KeyUpdate,
+ * attempts to renegotiate, warnings), and one more for each EMPTY_BYTES of data and for each
+ * second: each costs new keys and an answer, and no client needs many (RFC 8446 section 4.6.3). */
 enum { EMPTY_FREE = 32, EMPTY_BYTES = TLS_RECORD_BYTES };
 
 struct tls {
@@ -32,11 +32,11 @@ struct tls {
     enum tls_state state;
     const char *why;
     unsigned empty_left; /* of EMPTY_FREE */
-    size_t empty_bytes;  /* data since the last that was given back */
-    uint64_t empty_ns;   /* when that was counted last */
-    const char *in;      /* while tls_receive() runs: what is left of its bytes */
+    size_t empty_bytes;  /* data that has not yet earned one more */
+    uint64_t empty_ns;   /* until when seconds have earned more */
+    const char *in;      /* while tls_receive() runs: the bytes that OpenSSL has not read yet */
     size_t in_len;
-    char *unsent; /* what the socket did not take */
+    char *unsent; /* what the socket did not take, from `unsent_from` on */
     size_t unsent_len, unsent_from;
 };
 
@@ -83,7 +83,7 @@ struct ssl_ctx_st *tls_new_context(void) {
     return context;
 }
 
-static void break_off(struct tls *tls, const char *why) {
+static void fail(struct tls *tls, const char *why) {
     if (tls->state != TLS_BROKEN)
         tls->why = why;
     tls->state = TLS_BROKEN;
@@ -91,8 +91,8 @@ static void break_off(struct tls *tls, const char *why) {
 
 /* ---- the socket ---- */
 
-/* Returns how much went. */
-static size_t put(struct tls *tls, const char *bytes, size_t len) {
+/* Returns how many bytes the socket took. */
+static size_t send_now(struct tls *tls, const char *bytes, size_t len) {
     size_t sent = 0;
     while (sent < len) {
         ssize_t n = send(tls->fd, bytes + sent, len - sent, MSG_NOSIGNAL | MSG_DONTWAIT);
@@ -101,7 +101,7 @@ static size_t put(struct tls *tls, const char *bytes, size_t len) {
         else if (errno == EAGAIN || errno == EWOULDBLOCK)
             break;
         else if (errno != EINTR) {
-            break_off(tls, "the socket is broken");
+            fail(tls, "the socket is broken");
             break;
         }
     }
@@ -110,7 +110,7 @@ static size_t put(struct tls *tls, const char *bytes, size_t len) {
 
 static void keep(struct tls *tls, const char *bytes, size_t len) {
     if (tls->unsent_len - tls->unsent_from + len > MAX_UNSENT) {
-        break_off(tls, "the client asks and does not read");
+        fail(tls, "the client asks and does not read");
         return;
     }
     tls->unsent = mem_realloc(tls->unsent, tls->unsent_len + len);
@@ -130,7 +130,7 @@ bool tls_flush(struct tls *tls) {
     if (!tls_has_unsent(tls))
         return true;
     tls->unsent_from +=
-        put(tls, tls->unsent + tls->unsent_from, tls->unsent_len - tls->unsent_from);
+        send_now(tls, tls->unsent + tls->unsent_from, tls->unsent_len - tls->unsent_from);
     if (tls->unsent_from < tls->unsent_len)
         return false;
     mem_free(tls->unsent);
@@ -157,7 +157,7 @@ static int bio_read(BIO *bio, char *out, int room) {
 
 static int bio_write(BIO *bio, const char *bytes, int len) {
     struct tls *tls = BIO_get_data(bio);
-    size_t sent = tls->unsent == NULL ? put(tls, bytes, (size_t)len) : 0;
+    size_t sent = tls->unsent == NULL ? send_now(tls, bytes, (size_t)len) : 0;
     if (sent < (size_t)len && tls->state != TLS_BROKEN)
         keep(tls, bytes + sent, (size_t)len - sent);
     return len;
@@ -170,7 +170,7 @@ static long bio_control(BIO *bio, int command, long number, void *pointer) {
     return command == BIO_CTRL_FLUSH;
 }
 
-/* Gives back what time and data have earned since the last look. */
+/* Adds what time and data have earned since the last call. */
 static void earn_empty(struct tls *tls) {
     uint64_t now = clock_monotonic_ns(), seconds = (now - tls->empty_ns) / UINT64_C(1000000000);
     uint64_t earned = seconds + tls->empty_bytes / EMPTY_BYTES;
@@ -180,7 +180,7 @@ static void earn_empty(struct tls *tls) {
     tls->empty_left = left < EMPTY_FREE ? (unsigned)left : EMPTY_FREE;
 }
 
-/* OpenSSL tells of each message of the protocol itself, and of each record. */
+/* OpenSSL calls it for each record and for each message of TLS itself. */
 static void on_protocol(int sent, int version, int type, const void *bytes, size_t len, SSL *ssl,
                         void *user) {
     struct tls *tls = user;
@@ -193,7 +193,7 @@ static void on_protocol(int sent, int version, int type, const void *bytes, size
     if (tls->empty_left == 0)
         earn_empty(tls);
     if (tls->empty_left == 0)
-        break_off(tls, "the client sends too many records without data");
+        fail(tls, "the client sends too many records without data");
     else
         tls->empty_left--;
 }
@@ -215,7 +215,7 @@ struct tls *tls_new(struct certificate *certificate, int fd) {
     struct tls *tls = mem_zalloc(sizeof *tls);
     tls->fd = fd;
     tls->why = "";
-    tls->ssl = SSL_new(certificate_context(certificate)); /* holds the context */
+    tls->ssl = SSL_new(certificate_context(certificate)); /* takes a reference to the context */
     BIO *bio = BIO_new(method);
     BIO_set_data(bio, tls);
     BIO_set_init(bio, 1);
@@ -248,10 +248,10 @@ const char *tls_why(const struct tls *tls) {
     return tls->why;
 }
 
-/* ---- in and out ---- */
+/* ---- receiving and sending ---- */
 
-/* After an operation that did not succeed. */
-static void look_at_failure(struct tls *tls, int result) {
+/* After an operation of OpenSSL that did not succeed. */
+static void check_failure(struct tls *tls, int result) {
     switch (SSL_get_error(tls->ssl, result)) {
     case SSL_ERROR_WANT_READ:
         return;
@@ -261,13 +261,15 @@ static void look_at_failure(struct tls *tls, int result) {
         return;
     default: {
         const char *text = ERR_reason_error_string(ERR_peek_error());
-        break_off(tls, text == NULL ? "the client does not speak TLS" : text);
+        fail(tls, text == NULL ? "the client does not speak TLS" : text);
     }
     }
 }
 
 size_t tls_receive(struct tls *tls, const void *bytes, size_t len, void *out) {
     size_t got = 0, room = len + TLS_RECORD_BYTES;
+    if (tls->state == TLS_NEW && len > 0)
+        tls->state = TLS_HANDSHAKE;
     tls->in = bytes;
     tls->in_len = len;
     ERR_clear_error();
@@ -279,7 +281,7 @@ size_t tls_receive(struct tls *tls, const void *bytes, size_t len, void *out) {
         got += n;
         tls->empty_bytes += n;
         if (result != 1) {
-            look_at_failure(tls, result);
+            check_failure(tls, result);
             break;
         }
     }
@@ -291,7 +293,7 @@ size_t tls_receive(struct tls *tls, const void *bytes, size_t len, void *out) {
 
 size_t tls_write(struct tls *tls, const void *bytes, size_t len) {
     size_t taken = 0;
-    if (tls->state == TLS_HANDSHAKE || tls->state == TLS_BROKEN)
+    if (tls->state <= TLS_HANDSHAKE || tls->state == TLS_BROKEN)
         return 0;
     ERR_clear_error();
     while (taken < len && tls->state != TLS_BROKEN && tls->unsent == NULL) {
@@ -299,8 +301,8 @@ size_t tls_write(struct tls *tls, const void *bytes, size_t len) {
         int result = SSL_write_ex(tls->ssl, (const char *)bytes + taken, len - taken, &n);
         taken += n;
         if (result != 1) {
-            look_at_failure(tls, result);
-            break_off(tls, "what was to be written could not be");
+            check_failure(tls, result);
+            fail(tls, "what was to be written could not be");
         }
     }
     ERR_clear_error();
@@ -311,6 +313,6 @@ void tls_end(struct tls *tls) {
     if (tls->state != TLS_OPEN && tls->state != TLS_ENDED)
         return;
     ERR_clear_error();
-    SSL_shutdown(tls->ssl); /* once: whether the client says it too is not waited for */
+    SSL_shutdown(tls->ssl); /* once: we do not wait for the client's close_notify */
     ERR_clear_error();
 }

@@ -1,9 +1,9 @@
-/* transport.c -- accepted sockets on libwebsockets. See transport.h.
+/* transport.c -- connected sockets on libwebsockets. See transport.h.
  *
  * libwebsockets' own HTTP and WebSocket roles are not used: 4.1 accepts unmasked frames, drops bad
- * handshakes without an answer, and tells nobody of PINGs. In the raw role it hands over bytes as
- * they come. We write to the socket ourselves, because lws_write() copies what a slow socket does
- * not take and stops reading until it is gone; our queue keeps the rest instead. */
+ * handshakes without an answer, and does not report PINGs. Its raw role passes bytes on as they
+ * arrive. We write to the socket ourselves, because lws_write() copies what a slow socket does not
+ * take and stops reading until that is sent; our queue keeps it instead. */
 #include "net/socket/transport.h"
 
 #include "base/list.h"
@@ -22,11 +22,11 @@
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 
-/* One read takes this much at most; the buffer is the context's, not the connection's. */
+/* Bytes of one read at most. The buffer belongs to the context, not to a connection. */
 enum { READ_BYTES = 128 * 1024 };
 
-/* Since 4.3 contexts count the references to their log context. One that several threads share is
- * counted without a lock, and ends the process by an assertion: so each transport has its own. */
+/* Since 4.3 contexts count references to their log context, without a lock. When threads share one,
+ * the count goes wrong and an assertion ends the process: so each transport has its own. */
 #define HAVE_LOG_CONTEXTS (LWS_LIBRARY_VERSION_NUMBER >= 4003000)
 
 struct transport {
@@ -38,41 +38,45 @@ struct transport {
 #endif
     struct stats *stats;
     struct stream *adopting; /* the stream whose lws object is being made */
-    char *plain;             /* for what a read of encrypted bytes says; made when first needed */
-    struct list half_closed; /* streams that the library has let go of */
+    char *plain;             /* decrypted bytes of one read; made when first needed */
+    struct list half_closed; /* streams with a `half` */
     bool stopped;
+};
+
+/* Our direction of a stream. */
+enum write_side {
+    WRITE_OPEN,
+    WRITE_ENDING, /* stream_shutdown() waits until TLS has sent its last bytes */
+    WRITE_ENDED,  /* the client sees the end */
 };
 
 struct stream {
     struct transport *transport;
-    struct lws *wsi;          /* NULL: `half` has the socket, or nobody */
-    struct half_closed *half; /* its client has ended its direction */
+    struct lws *wsi;          /* NULL: libwebsockets has closed its descriptor */
+    struct half_closed *half; /* the socket from then on, or NULL: it is closed */
     struct list half_closed;
     const struct stream_events *events;
     void *owner;
-    struct tls *tls; /* NULL: in plain */
-    char *remote; /* with TLS: its address, which the system does not tell any more after a reset */
+    struct tls *tls; /* NULL: not encrypted */
+    char *remote;    /* with TLS: the address, which the system does not know after a reset */
     int fd;
-    bool dead;        /* killed or broken: its owner hears only `closed` */
-    bool heard;       /* something has come */
-    bool ended;       /* no more comes, and the owner knows */
-    bool paused;      /* what has come is not all looked at: its end is not heard yet */
-    bool owner_waits; /* for the socket */
-    bool shut;        /* nothing more is written */
-    bool shut_waits;  /* but what TLS has to write first */
+    enum write_side write_side;
+    bool dead;        /* killed or broken: the owner gets only `closed` */
+    bool ended;       /* the owner knows that the client has ended its direction */
+    bool paused;      /* the owner does not read, so it does not hear of the end yet */
+    bool owner_waits; /* for `writable` */
 };
 
-/* ---- encrypted ones ---- */
+/* ---- encrypted streams ---- */
 
-/* Its turn to write comes when the socket takes bytes. */
-static void want_turn(struct stream *stream) {
+static void want_writable(struct stream *stream) {
     if (stream->wsi != NULL)
         lws_callback_on_writable(stream->wsi);
     else if (stream->half != NULL)
         half_closed_want_write(stream->half);
 }
 
-static void tell_broken(const struct stream *stream) {
+static void log_tls_failure(const struct stream *stream) {
     struct log_line line;
     log_begin(&line, LOG_DEBUG, "tls_failed");
     log_str(&line, "remote", stream->remote);
@@ -80,123 +84,110 @@ static void tell_broken(const struct stream *stream) {
     log_end(&line);
 }
 
-/* Has the client said that no more comes, and its owner heard all that came before, but not
- * that? */
-static bool end_is_news(const struct stream *stream) {
+/* Has the client ended its direction, and the owner received all before that, but not the end? */
+static bool must_report_end(const struct stream *stream) {
     return tls_state(stream->tls) == TLS_ENDED && !stream->paused && !stream->ended;
 }
 
-/* What must be done after each call of tls.c's: it may wait for the socket, have heard the end, or
- * be broken. */
-static void look_at_tls(struct stream *stream) {
+/* After each call of tls.c: TLS may be broken, have bytes for the socket, or have received the
+ * end. */
+static void check_tls(struct stream *stream) {
     if (tls_state(stream->tls) == TLS_BROKEN) {
         if (!stream->dead)
-            tell_broken(stream);
+            log_tls_failure(stream);
         stream_kill(stream);
-    } else if (tls_has_unsent(stream->tls) || end_is_news(stream)) {
-        want_turn(stream);
+    } else if (tls_has_unsent(stream->tls) || must_report_end(stream)) {
+        want_writable(stream);
     }
 }
 
-static void received_secured(struct stream *stream, const char *bytes, size_t len) {
+static void received_encrypted(struct stream *stream, const char *bytes, size_t len) {
     struct transport *transport = stream->transport;
-    bool greeting = tls_state(stream->tls) == TLS_HANDSHAKE;
+    bool in_handshake = tls_state(stream->tls) <= TLS_HANDSHAKE;
     if (transport->plain == NULL)
         transport->plain = mem_alloc(READ_BYTES + TLS_RECORD_BYTES);
     size_t got = tls_receive(stream->tls, bytes, len, transport->plain);
     enum tls_state state = tls_state(stream->tls);
-    if (greeting && state != TLS_HANDSHAKE)
+    if (in_handshake && state > TLS_HANDSHAKE)
         stats_add(state == TLS_BROKEN ? &transport->stats->tls_failures
                                       : &transport->stats->tls_handshakes,
                   1);
     if (got > 0)
         stream->events->received(stream->owner, transport->plain, got);
-    look_at_tls(stream);
+    check_tls(stream);
 }
 
-/* A handshake of TLS begins with the byte 22 (RFC 8446 section 5.1), a request of HTTP with a
- * letter. */
+/* A TLS handshake begins with the byte 22 (RFC 8446 section 5.1), an HTTP request with a letter. */
 static bool is_plain(const char *bytes) {
     return (*bytes >= 'A' && *bytes <= 'Z') || (*bytes >= 'a' && *bytes <= 'z');
 }
 
 static void received(struct stream *stream, char *bytes, size_t len) {
-    if (stream->tls != NULL && !stream->heard && is_plain(bytes)) {
+    if (stream->tls != NULL && tls_state(stream->tls) == TLS_NEW && is_plain(bytes)) {
         tls_free(stream->tls);
         stream->tls = NULL;
     }
-    stream->heard = true;
     if (stream->tls == NULL)
         stream->events->received(stream->owner, bytes, len);
     else
-        received_secured(stream, bytes, len);
+        received_encrypted(stream, bytes, len);
 }
 
-/* All that TLS has to say is said. */
 static void finish_shutdown(struct stream *stream) {
-    stream->shut_waits = false;
+    stream->write_side = WRITE_ENDED;
     shutdown(stream->fd, SHUT_WR);
     if (stream->wsi == NULL) /* both directions have ended */
         stream_kill(stream);
 }
 
-/* Tells the owner that no more comes. True: the stream is still to be written to. */
-static bool tell_end(struct stream *stream) {
+/* Tells the owner that the client has ended its direction. True: the stream goes on. */
+static bool report_end(struct stream *stream) {
     stream->ended = true;
     bool goes_on = stream->events->ended(stream->owner);
-    if (!goes_on && stream->tls != NULL &&
-        tls_has_unsent(stream->tls)) { /* the end of what it had written */
+    if (!goes_on && !stream_is_flushed(stream)) { /* TLS keeps the end of the owner's bytes */
         stream_shutdown(stream);
         goes_on = true;
     }
     return goes_on && !stream->dead;
 }
 
-/* The end of what its client says is told at once; else its own rest goes before what its owner
- * has. False: the socket is to be closed. */
-static bool secured_goes_on(struct stream *stream) {
-    if (end_is_news(stream) && !tell_end(stream)) {
+/* The socket takes bytes. The client's end is reported at once; TLS's own bytes go before the
+ * owner's. False: the socket is to be closed. */
+static bool tls_goes_on(struct stream *stream) {
+    if (must_report_end(stream) && !report_end(stream)) {
         tls_end(stream->tls);
         return false;
     }
     if (!tls_flush(stream->tls)) {
-        look_at_tls(stream);
+        check_tls(stream);
         return true;
     }
-    if (stream->shut_waits)
+    if (stream->write_side == WRITE_ENDING)
         finish_shutdown(stream);
     return tls_state(stream->tls) != TLS_BROKEN;
 }
 
-static void forget_tls(struct stream *stream) {
-    if (stream->heard && tls_state(stream->tls) == TLS_HANDSHAKE)
-        stats_add(&stream->transport->stats->tls_failures, 1);
-    tls_free(stream->tls);
-}
-
+/* The same for each stream. */
 static bool writable(struct stream *stream) {
-    if (stream->tls == NULL) {
-        stream->owner_waits = false;
-        stream->events->writable(stream->owner);
-        return true;
+    if (stream->tls != NULL) {
+        if (!tls_goes_on(stream))
+            return false;
+        if (!stream->owner_waits || tls_has_unsent(stream->tls))
+            return true;
     }
-    if (!secured_goes_on(stream))
-        return false;
-    if (stream->owner_waits && !tls_has_unsent(stream->tls)) {
-        stream->owner_waits = false;
-        stream->events->writable(stream->owner);
-    }
+    stream->owner_waits = false;
+    stream->events->writable(stream->owner);
     return true;
 }
 
 /* ---- the end ---- */
 
-/* The socket is closed. */
-static void forget(struct stream *stream) {
+static void free_closed(struct stream *stream) {
     list_remove(&stream->half_closed);
     stream->events->closed(stream->owner);
-    if (stream->tls != NULL)
-        forget_tls(stream);
+    if (stream->tls != NULL && tls_state(stream->tls) == TLS_HANDSHAKE)
+        stats_add(&stream->transport->stats->tls_failures, 1);
+    tls_free(stream->tls);
     mem_free(stream->remote);
     mem_free(stream);
 }
@@ -212,19 +203,19 @@ static void on_half_broken(void *owner) {
 }
 
 static void on_half_closed(void *owner) {
-    forget(owner);
+    free_closed(owner);
 }
 
 static const struct half_closed_events half_closed_events = {on_half_writable, on_half_broken,
                                                              on_half_closed};
 
-/* The library closes the socket. Has only the client's direction ended, and is something still to
- * be written to it? Then the stream lives on with a descriptor of its own. */
-static bool lives_on(struct stream *stream) {
+/* libwebsockets closes the socket. When only the client's direction has ended and the owner still
+ * writes, the stream goes on with a descriptor of its own. */
+static bool keep_half_closed(struct stream *stream) {
     stream->wsi = NULL;
     if (stream->dead || stream->transport->stopped || !half_closed_is(stream->fd))
         return false;
-    if (stream->ended ? stream->shut && !stream->shut_waits : !tell_end(stream))
+    if (stream->ended ? stream->write_side == WRITE_ENDED : !report_end(stream))
         return false;
     int fd = fcntl(stream->fd, F_DUPFD_CLOEXEC, 0);
     stream->half =
@@ -235,12 +226,12 @@ static bool lives_on(struct stream *stream) {
     if (stream->tls != NULL)
         tls_set_fd(stream->tls, fd);
     list_append(&stream->transport->half_closed, &stream->half_closed);
-    if (stream->owner_waits || (stream->tls != NULL && tls_has_unsent(stream->tls)))
+    if (stream->owner_waits || !stream_is_flushed(stream))
         half_closed_want_write(stream->half);
     return true;
 }
 
-/* ---- what the library tells ---- */
+/* ---- libwebsockets ---- */
 
 static int on_event(struct lws *wsi, enum lws_callback_reasons reason, void *user, void *in,
                     size_t len) {
@@ -268,8 +259,8 @@ static int on_event(struct lws *wsi, enum lws_callback_reasons reason, void *use
         if (stream == NULL)
             return 0;
         lws_set_opaque_user_data(wsi, NULL);
-        if (!lives_on(stream))
-            forget(stream);
+        if (!keep_half_closed(stream))
+            free_closed(stream);
         return 0;
     default:
         return 0;
@@ -291,9 +282,9 @@ static void on_lws_log(int level, const char *text) {
     log_end(&line);
 }
 
-/* The library has state of the whole process: contexts come and go one after another. */
+/* The library has state of the whole process: contexts are made and destroyed one after another. */
 static uv_mutex_t contexts;
-static bool contexts_fail; /* one could not be made, so none can: the library has said why */
+static bool contexts_fail; /* the first failed and is logged; others would fail as well */
 static uv_once_t contexts_once = UV_ONCE_INIT;
 
 static void init_contexts(void) {
@@ -330,13 +321,13 @@ struct transport *transport_new(uv_loop_t *loop, struct stats *stats) {
     list_init(&transport->half_closed);
     void *loops[] = {loop};
 #if HAVE_LOG_CONTEXTS
-    /* What it warns of at the start is no concern of ours: only one context of a process can listen
-     * to the kernel's news of routes. */
+    /* Its warnings at the start do not concern us: only one context of a process can listen to the
+     * kernel's changes of routes. */
     transport->log = (lws_log_cx_t){.u.emit = on_lws_log, .lll_flags = LLL_ERR};
 #endif
     struct lws_context_creation_info info = {
         .port = CONTEXT_PORT_NO_LISTEN_SERVER,
-        /* Nothing is opened, so no proxy is needed; else one is looked for in the environment. */
+        /* A context without this looks for a proxy in the environment; we connect to nothing. */
         .http_proxy_address = "",
         .http_proxy_port = 1,
         .protocols = protocols,
@@ -368,7 +359,7 @@ void transport_stop(struct transport *transport) {
     while (!list_empty(&transport->half_closed)) {
         struct stream *stream = LIST_OWNER(transport->half_closed.next, struct stream, half_closed);
         half_closed_abandon(stream->half);
-        forget(stream);
+        free_closed(stream);
     }
     destroy_context(transport);
 }
@@ -376,7 +367,7 @@ void transport_stop(struct transport *transport) {
 void transport_free(struct transport *transport) {
     if (transport == NULL)
         return;
-    destroy_context(transport); /* with a foreign loop it takes two: see the library */
+    destroy_context(transport); /* on a foreign loop the library needs a second call */
     mem_free(transport->plain);
     mem_free(transport);
 }
@@ -417,17 +408,14 @@ void stream_set_owner(struct stream *stream, const struct stream_events *events,
     stream->owner = owner;
 }
 
-static size_t write_secured(struct stream *stream, const void *bytes, size_t len) {
-    size_t taken = tls_write(stream->tls, bytes, len);
-    look_at_tls(stream);
-    return taken;
-}
-
 size_t stream_write(struct stream *stream, const void *bytes, size_t len) {
     if (stream->dead)
         return 0;
-    if (stream->tls != NULL)
-        return write_secured(stream, bytes, len);
+    if (stream->tls != NULL) {
+        size_t taken = tls_write(stream->tls, bytes, len);
+        check_tls(stream);
+        return taken;
+    }
     for (;;) {
         ssize_t n = send(stream->fd, bytes, len, MSG_NOSIGNAL | MSG_DONTWAIT);
         if (n >= 0)
@@ -443,14 +431,14 @@ size_t stream_write(struct stream *stream, const void *bytes, size_t len) {
 void stream_want_write(struct stream *stream) {
     stream->owner_waits = true;
     if (!stream->dead)
-        want_turn(stream);
+        want_writable(stream);
 }
 
 bool stream_is_flushed(const struct stream *stream) {
     return stream->tls == NULL || !tls_has_unsent(stream->tls);
 }
 
-size_t stream_waiting_bytes(const struct stream *stream) {
+size_t stream_unacked_bytes(const struct stream *stream) {
     int queued = 0;
     if (ioctl(stream->fd, SIOCOUTQ, &queued) != 0 || queued < 0)
         queued = 0;
@@ -463,19 +451,18 @@ void stream_pause(struct stream *stream, bool paused) {
     stream->paused = paused;
     lws_rx_flow_control(stream->wsi, !paused);
     if (stream->tls != NULL)
-        look_at_tls(stream);
+        check_tls(stream);
 }
 
 void stream_shutdown(struct stream *stream) {
-    if (stream->dead || stream->shut)
+    if (stream->dead || stream->write_side != WRITE_OPEN)
         return;
-    stream->shut = true;
+    stream->write_side = WRITE_ENDING;
     if (stream->tls != NULL) {
         tls_end(stream->tls);
-        look_at_tls(stream);
-        stream->shut_waits = tls_has_unsent(stream->tls);
+        check_tls(stream);
     }
-    if (!stream->shut_waits)
+    if (stream_is_flushed(stream))
         finish_shutdown(stream);
 }
 
@@ -486,10 +473,10 @@ void stream_kill(struct stream *stream) {
     if (stream->half != NULL)
         half_closed_close(stream->half);
     if (stream->wsi == NULL)
-        return; /* it is closed when this call has ended */
+        return;
     lws_set_timeout(stream->wsi, PENDING_TIMEOUT_USER_OK, LWS_TO_KILL_ASYNC);
-    lws_cancel_service(
-        lws_get_context(stream->wsi)); /* it looks at timeouts only after some event */
+    /* the library checks timeouts only after some event */
+    lws_cancel_service(lws_get_context(stream->wsi));
 }
 
 void stream_reset(struct stream *stream) {

@@ -1,9 +1,9 @@
-/* transport.h -- accepted sockets: bytes in, bytes out, and the end.
+/* transport.h -- connected sockets: bytes in, bytes out, and their end.
  *
- * The library below it, which only transport.c names, serves each socket in its raw role on the
- * worker's libuv loop: polling, reading, flow control and timeouts are the library's; encryption is
- * tls.c's; what the bytes mean is decided above, in http.c and ws.c. See docs/decisions/framing.md
- * and tls.md. Everything on the worker's thread. */
+ * transport.c alone names libwebsockets, which serves each socket in its raw role on the worker's
+ * libuv loop: it polls, reads, controls the flow and keeps timeouts. tls.c encrypts; http.c and
+ * ws.c give the bytes a meaning. See docs/decisions/framing.md and tls.md. Everything on the
+ * worker's thread. */
 #ifndef TIDEWIRE_NET_SOCKET_TRANSPORT_H
 #define TIDEWIRE_NET_SOCKET_TRANSPORT_H
 
@@ -20,72 +20,71 @@ struct transport;
 /* One connected socket. */
 struct stream;
 
-/* What the owner of a stream is told. After `closed` the stream does not exist. */
+/* Calls to the owner of a stream. After `closed` the stream does not exist. */
 struct stream_events {
-    /* Bytes, which the owner may change in place; gone after the return. */
+    /* Bytes from the client. The owner may change them in place; they are valid until the return.
+     */
     void (*received)(void *owner, char *bytes, size_t len);
     /* After stream_want_write(): the socket takes bytes again. */
     void (*writable)(void *owner);
-    /* The client has said that no more comes from it, and all that came was told. True: it is still
-     * to be written to, and the owner will end it, by stream_shutdown() or stream_kill(). False: it
+    /* The client has ended its direction, and the owner has received all bytes before that. True:
+     * the owner still writes, and will call stream_shutdown() or stream_kill(). False: the socket
      * is closed. */
     bool (*ended)(void *owner);
-    /* The socket is closed, whoever wanted it. Not called inside a call of the owner's. */
+    /* The socket is closed, by either side. Never called inside a call of the owner. */
     void (*closed)(void *owner);
 };
 
-/* Counts in `stats`, which is borrowed. NULL when the library cannot start. */
+/* Counts in `stats`, which is borrowed. NULL: the library cannot start. */
 struct transport *transport_new(uv_loop_t *loop, struct stats *stats);
-/* Why it cannot: a sentence. */
+/* The reason of that: a sentence. */
 extern const char transport_cannot_start[];
 
-/* Ends all streams (their owners are told) and begins to take the context down; the loop must run
- * until it is out of handles before transport_free(). */
+/* Closes all streams (their owners get `closed`) and begins to destroy the context. The loop must
+ * run until it has no handles before transport_free(). */
 void transport_stop(struct transport *transport);
-void transport_free(struct transport *transport);
+void transport_free(struct transport *transport); /* accepts NULL */
 
-/* Takes over a connected, non-blocking socket. With a certificate its client is expected to speak
- * TLS, and all below is of what the encryption carries; a client that begins with a letter instead
- * does not speak it, and is heard in plain. `remote` is its address, for the log; it is copied.
- * NULL when the socket cannot be taken; it is closed then. */
+/* Takes over a connected, non-blocking socket. With a certificate its stream speaks TLS, and the
+ * functions below are about the decrypted bytes. But a client whose first byte is a letter does not
+ * speak TLS: its stream is not encrypted. `remote` is its address, for the log; it is copied. NULL:
+ * the socket could not be adopted, and is closed. */
 struct stream *stream_adopt(struct transport *transport, int fd, const char *remote,
                             struct certificate *certificate, const struct stream_events *events,
                             void *owner);
 
-/* Is it encrypted? Known from its first bytes on. */
+/* Is it encrypted? Known from its first byte on. */
 bool stream_is_secure(const struct stream *stream);
 
-/* Hands the stream to another owner. */
+/* Gives the stream another owner. */
 void stream_set_owner(struct stream *stream, const struct stream_events *events, void *owner);
 
-/* Writes now; returns how many bytes the socket took. Less than `len`: call stream_want_write(). A
- * broken socket takes nothing, and `closed` follows. */
+/* Writes now. Returns how many bytes the socket took; when less than `len`, call
+ * stream_want_write(). A broken socket takes none, and `closed` follows. */
 size_t stream_write(struct stream *stream, const void *bytes, size_t len);
 
-/* `writable` will be called once. */
+/* Asks for one call of `writable`. */
 void stream_want_write(struct stream *stream);
 
-/* Has the socket taken all that stream_write() has? With encryption the end of it may still
- * wait. */
+/* Has the socket taken all bytes of stream_write()? TLS may still keep their end. */
 bool stream_is_flushed(const struct stream *stream);
 
-/* Bytes that were written and that the client's end of the connection has not acknowledged yet;
- * about, with encryption. */
-size_t stream_waiting_bytes(const struct stream *stream);
+/* Bytes that were written and that the client's system has not acknowledged; with TLS, about. */
+size_t stream_unacked_bytes(const struct stream *stream);
 
-/* Reading stops or goes on. What the kernel has buffered stays there. */
+/* Stops reading or goes on. The kernel keeps what arrives meanwhile. */
 void stream_pause(struct stream *stream, bool paused);
 
-/* No more will be written: the peer sees the end after what was sent. Reading goes on; where
- * nothing more comes, the socket is closed. */
+/* Ends our direction: the client sees the end behind the bytes that were written. Reading goes on;
+ * where the client has ended its direction too, the socket is closed. */
 void stream_shutdown(struct stream *stream);
 
-/* Closes the socket soon, in the loop's next turn. */
+/* Closes the socket in the next turn of the loop. */
 void stream_kill(struct stream *stream);
-/* The same, and what the kernel still has for the client is thrown away. */
+/* The same with a reset: the kernel drops what it still has for the client. */
 void stream_reset(struct stream *stream);
 
-/* Milliseconds since the last byte arrived; UINT64_MAX where the system does not tell (Unix
+/* Milliseconds since the last byte arrived; UINT64_MAX where the system does not know (Unix
  * sockets). */
 uint64_t stream_quiet_ms(const struct stream *stream);
 
