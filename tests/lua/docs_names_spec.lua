@@ -21,7 +21,7 @@ describe("scripts/check_docs.lua", function()
       "there is no core/attic" },
     { "a star that stands for nothing", "docs/testing.md", "test_%*%.c", "tests_*.c",
       "there is no tests/unit/tests_*.c" },
-    { "a name in a picture", page, "\nout   conn:send", "\nout   cone.c -> conn:send",
+    { "a name in a picture", page, "\nout     conn:send", "\nout     cone.c -> conn:send",
       "there is no cone.c" },
     { "a file of a decision", "docs/decisions/tls.md", "$", "`net/tsl.c`\n",
       "docs/decisions/tls.md: there is no net/tsl.c" },

@@ -42,7 +42,7 @@ local FACTS = {
   { "operating", "has taken three seconds and goes on", "RELOAD_SLOW_MS", 3000 },
   { "operating", "under way for more than a second is discarded", "REPLACED_MS", 1000 },
   { "operating", "runs for 100 connections a turn", "RENEWED_A_TURN", 100 },
-  { "architecture", "worked off a hundred a turn", "RENEWED_A_TURN", 100 },
+  { "architecture", "the hub runs 100 of these hooks in each turn", "RENEWED_A_TURN", 100 },
   { "operating", "a tenth of a second after the last change", "SETTLED_MS", 100 },
   { "operating", "A file that disappears may come back within two seconds", "GONE_MS", 2000 },
   { "operating", "The server checks the files each second", "LOOK_MS", 1000 },
