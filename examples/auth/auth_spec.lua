@@ -1,4 +1,4 @@
--- auth_spec.lua -- the auth example: who gets a token, who gets in with it, and who may do what.
+-- auth_spec.lua -- the auth example: logging in, connecting with a token, and permissions.
 
 local cjson = require "cjson"
 local client = require "support.client"
@@ -37,14 +37,14 @@ describe("examples/auth", function()
     assert.equal(why, cjson.decode(body).error)
   end
 
-  it("gives a token to who knows the password", function()
+  it("gives a token for the right password", function()
     assert.equal(3, select(2, token("ada", "lovelace"):gsub("[^.]+", "")))
     for _, body in ipairs({ '{"name":"ada","password":"wrong"}', '{"name":"eve"}', "[]", "nonsense", "" }) do
       assert.equal(401, app:http({ method = "POST", path = "/login", body = body }).status, body)
     end
   end)
 
-  it("lets a good token in, by header or by query", function()
+  it("accepts a valid token, by header or by query", function()
     local ada = app:connect("/chat", { headers = { Authorization = "Bearer " .. token("ada", "lovelace") } })
     assert.same({ type = "chat", from = "ada", role = "admin", text = "hi" }, ask(ada, { type = "chat", text = "hi" }))
     local bob = app:connect("/chat?token=" .. token("bob", "baker"))

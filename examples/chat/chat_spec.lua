@@ -1,5 +1,5 @@
--- chat_spec.lua -- the chat example without its page: every message, who gets it and who does not,
--- and what is refused. The page is tried by tests/browser/chat_spec.lua.
+-- chat_spec.lua -- the chat example without its page: all messages, their receivers, and refusals.
+-- tests/browser/chat_spec.lua tests the page.
 
 local cjson = require "cjson"
 local client = require "support.client"
@@ -38,8 +38,7 @@ describe("examples/chat", function()
     return peer, welcome
   end
 
-  -- What was on its way has arrived when this answer has: on each connection messages keep their
-  -- order.
+  -- Earlier messages have arrived when this answer has: messages of a connection keep their order.
   local function assert_nothing_came(peer)
     assert.equal("server_stats", ask(peer, { type = "server_stats" }).type)
   end
@@ -53,7 +52,7 @@ describe("examples/chat", function()
   end
 
   describe("joining", function()
-    it("welcomes, and tells the others", function()
+    it("sends welcome, and user_joined to the others", function()
       local ada, welcome = enter("username=ada")
       assert.is_truthy(welcome.connId:find("^%w+$"))
       assert.is_truthy(welcome.server:find("^Tidewire "))
@@ -65,7 +64,7 @@ describe("examples/chat", function()
       assert_nothing_came(bob)
     end)
 
-    it("names who brings no name, each another", function()
+    it("gives a user without a name one, each a different one", function()
       local seen = {}
       for _, query in ipairs({ "", "username=", "username=" }) do
         local _, welcome = enter(query)
@@ -75,7 +74,7 @@ describe("examples/chat", function()
       end
     end)
 
-    it("gives a name that someone has a number", function()
+    it("adds a number to a name that is taken", function()
       enter("username=ada")
       local _, second = enter("username=Ada")
       assert.is_truthy(second.username:find("^Ada_%d%d%d%d$"), second.username)
@@ -86,7 +85,7 @@ describe("examples/chat", function()
       assert.is_true(utf8.len(other.username) <= 24) -- so that it can come again under that name
     end)
 
-    it("gives a name away when its holder has left", function()
+    it("frees a name when its holder has left", function()
       local ada = enter("username=ada")
       local bob = enter("username=bob")
       ada:close(1000)
@@ -100,14 +99,14 @@ describe("examples/chat", function()
       assert.equal("garden", welcome.room)
     end)
 
-    it("takes names in any script", function()
+    it("accepts names in any script", function()
       for _, name in ipairs({ "Zoë", "Мария", "美咲", "x-1_y.z" }) do
         local _, welcome = enter("username=" .. encoded(name))
         assert.equal(name, welcome.username)
       end
     end)
 
-    it("refuses names, rooms and sessions that cannot be, and says why", function()
+    it("refuses invalid names, rooms and sessions, with the reason", function()
       for query, why in pairs({
         ["username=" .. ("a"):rep(25)] = "username must have 1 to 24 characters, not 25",
         ["username=ada%20l"] = "no blanks",
@@ -159,7 +158,7 @@ describe("examples/chat", function()
       end
     end)
 
-    it("believes no name and no room that stands in the message", function()
+    it("ignores a name and a room in the message", function()
       local ada, bob = ada_and_bob()
       say(ada, { type = "chat", message = "hi", username = "root", room = "garden", timestamp = 1 })
       local heard = hear(bob)
@@ -181,7 +180,7 @@ describe("examples/chat", function()
       assert.equal("m-1", heard.id)
     end)
 
-    it("does not say a message twice that comes twice", function()
+    it("sends a repeated message only once", function()
       local ada, bob = ada_and_bob()
       local first = ask(ada, { type = "chat", message = "hi", id = "m-1" })
       assert.same(first, ask(ada, { type = "chat", message = "hi", id = "m-1" }))
@@ -192,13 +191,13 @@ describe("examples/chat", function()
       assert.equal(2, ask(ada, { type = "server_stats" }).total_messages)
     end)
 
-    it("takes the longest message, and what JSON makes of it", function()
+    it("accepts the longest message, in its longest form in JSON", function()
       local ada, bob = ada_and_bob()
       ada:send_text('{"type":"chat","message":"' .. ("\\ud83d\\ude00"):rep(2000) .. '"}')
       assert.equal(("😀"):rep(2000), hear(bob).message)
     end)
 
-    it("closes who sends more than any message can be", function()
+    it("closes after a message that is longer than any may be", function()
       local ada, bob = ada_and_bob()
       ada:send_text('{"type":"chat","message":"' .. ("x"):rep(40000) .. '"}')
       assert.equal(1009, (ada:wait_closed()))
@@ -226,7 +225,7 @@ describe("examples/chat", function()
       assert_nothing_came(ada)
     end)
 
-    it("can be joined twice, which nobody notices", function()
+    it("can be joined twice, without a notice", function()
       local ada, bob = ada_and_bob()
       assert.equal("room_joined", ask(ada, { type = "join_room", room = "general" }).type)
       assert_nothing_came(bob)
@@ -256,7 +255,7 @@ describe("examples/chat", function()
   end)
 
   describe("history", function()
-    it("of a room comes when it is entered", function()
+    it("of a room is sent when a user joins it", function()
       local ada, bob = ada_and_bob()
       say(ada, { type = "chat", message = "first" })
       say(ada, { type = "chat", message = "second", id = "m-2" })
@@ -292,7 +291,7 @@ describe("examples/chat", function()
   end)
 
   describe("typing", function()
-    it("is told to the others in the room", function()
+    it("is sent to the others in the room", function()
       local ada, bob = ada_and_bob()
       for _, typing in ipairs({ true, false }) do
         say(ada, { type = "typing", typing = typing })
@@ -305,7 +304,7 @@ describe("examples/chat", function()
   end)
 
   describe("statistics", function()
-    it("count clients, messages and rooms with someone in them", function()
+    it("count clients, messages and rooms with members", function()
       local ada, bob = ada_and_bob()
       say(ada, { type = "chat", message = "hi" })
       hear(bob)
@@ -330,7 +329,7 @@ describe("examples/chat", function()
       ["without one"] = function(peer) peer:drop() end,
       ["by a reset"] = function(peer) peer:abort() end,
     }) do
-      it("is told to the others: " .. how, function()
+      it("is sent to the others: " .. how, function()
         local ada, bob, _, bob_welcome = ada_and_bob()
         leave(bob)
         assert.same({ type = "user_left", username = "bob", room = "general", connId = bob_welcome.connId }, hear(ada))
@@ -340,8 +339,8 @@ describe("examples/chat", function()
     end
   end)
 
-  describe("coming again", function()
-    it("with the same name and session takes the old one's place, unnoticed", function()
+  describe("reconnecting", function()
+    it("with the same name and session replaces the old connection, without a notice", function()
       local bob = enter("username=bob")
       local old = enter("username=ada&session=s3cret&room=garden")
       assert.equal("room_joined", ask(bob, { type = "join_room", room = "garden" }).type)
@@ -358,7 +357,7 @@ describe("examples/chat", function()
       assert_nothing_came(bob)
     end)
 
-    it("is not for others: another session, or none", function()
+    it("does not replace with another session, or none", function()
       local ada = enter("username=ada&session=s3cret")
       for _, query in ipairs({ "username=ada&session=guess", "username=ada" }) do
         local _, welcome = enter(query)
@@ -387,7 +386,7 @@ describe("examples/chat", function()
     end)
   end)
 
-  describe("what is no message", function()
+  describe("an invalid message", function()
     it("gets an error, and the connection goes on", function()
       local ada, bob = ada_and_bob()
       for text, code in pairs({

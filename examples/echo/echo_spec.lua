@@ -1,4 +1,4 @@
--- echo_spec.lua -- the echo example: the same path gives browsers a page and sockets an echo.
+-- echo_spec.lua -- the echo example: on one path, browsers get a page and WebSockets an echo.
 
 local server = require "support.server"
 local stream = require "support.stream"
@@ -10,7 +10,7 @@ describe("examples/echo", function()
   lazy_teardown(function() app:stop() end)
   after_each(stream.close_all)
 
-  it("gives text back as text and bytes as bytes", function()
+  it("sends text back as text and binary as binary", function()
     local ada = app:connect("/")
     local answer, kind = ada:ask("hello, wörld")
     assert.same({ "hello, wörld", "text" }, { answer, kind })

@@ -1,5 +1,5 @@
--- page.lua -- the page of the echo example: connects to where it came from, and shows how long each
--- message took to come back.
+-- page.lua -- the page of the echo example: connects to its own address, and shows the round trip
+-- of each message.
 return [[
 <!DOCTYPE html>
 <html lang="en">

@@ -1,6 +1,6 @@
--- game_spec.lua -- the game example without its page: every message, matches that begin and end,
--- and bots. What the arena does by itself is tried by world_spec.lua, many and slow clients by
--- load_spec.lua, the page by tests/browser/game_spec.lua.
+-- game_spec.lua -- the game example without its page: all messages, the begin and end of matches,
+-- and bots. world_spec.lua tests the arena, load_spec.lua many and slow clients,
+-- tests/browser/game_spec.lua the page.
 
 package.path = "examples/game/?.lua;" .. package.path
 
@@ -26,10 +26,10 @@ describe("examples/game", function()
   local function enter(query, match) return play.enter(app, query, match) end
   local function wait_figures(condition) return play.wait_figures(app, condition) end
 
-  describe("coming in", function()
+  describe("joining", function()
     before_each(function() start() end)
 
-    it("is told everything at once", function()
+    it("gets the whole state at once", function()
       local _, welcome = enter("name=ada")
       assert.same({ "arena", 20, 2400, 1600, 3 }, {
         welcome.match, welcome.ticks_per_second, welcome.width, welcome.height, welcome.shields,
@@ -40,7 +40,7 @@ describe("examples/game", function()
       assert.same({ {}, 36, 20 }, { welcome.bolts, welcome.bolt.speed, welcome.bolt.ticks })
     end)
 
-    it("in the middle of a match sees who is there, and is seen", function()
+    it("a running match shows its players, and shows the new one to them", function()
       local ada, ada_welcome = enter("name=ada")
       steer(ada, 0, 0, true)
       hear_event(ada, "shot")
@@ -52,14 +52,14 @@ describe("examples/game", function()
       assert.is_truthy(place_of(welcome.positions, ada_welcome.you))
       assert.is_true(welcome.tick > ada_welcome.tick and #welcome.bolts >= 6)
       assert.same({ type = "joined", player = { id = welcome.you, name = "bob", bot = false } }, hear(ada, "joined"))
-      assert.equal("state", hear(bob, "state", "joined").type) -- who comes needs not be told of that
+      assert.equal("state", hear(bob, "state", "joined").type) -- the new player does not get this
       assert.is_truthy(place_of(hear(bob, "state").players, ada_welcome.you))
       bob:close(1000)
       assert.same({ type = "left", id = welcome.you }, hear(ada, "left"))
       wait_state(ada, function(state) return not place_of(state.players, welcome.you) end)
     end)
 
-    it("needs no name, and takes names of all tongues", function()
+    it("needs no name, and accepts names in any script", function()
       local _, welcome = enter()
       assert.is_truthy(welcome.players[1].name:find("^glider %d+$"))
       for query, name in pairs({
@@ -73,7 +73,7 @@ describe("examples/game", function()
       end
     end)
 
-    it("is refused where a name cannot be", function()
+    it("is refused with an invalid name", function()
       for path, why in pairs({
         ["/game/arena?name=" .. ("a"):rep(17)] = "name must have 1 to 16 characters, not 17",
         ["/game/arena?name=%20ada"] = "begin or end with a blank",
@@ -95,7 +95,7 @@ describe("examples/game", function()
   describe("playing", function()
     before_each(function() start() end)
 
-    it("goes by numbered ticks, and none is missing but those that the server says it skipped", function()
+    it("has numbered ticks, and only those are missing that the server reports as skipped", function()
       local ada, welcome = enter()
       local last, missing = welcome.tick, 0
       for _ = 1, 25 do
@@ -106,7 +106,7 @@ describe("examples/game", function()
       assert.is_true(missing <= get("/stats").skipped)
     end)
 
-    it("leaves out the ticks that the server was too late for, and says so", function()
+    it("skips the ticks for which the server was late, and reports them", function()
       local ada = enter()
       local last = hear(ada, "state").tick
       app:signal("sigstop")
@@ -124,7 +124,7 @@ describe("examples/game", function()
       assert.is_true(get("/stats").skipped >= skipped)
     end)
 
-    it("moves as it is steered, and everyone sees the same", function()
+    it("moves a glider as it is steered, and all players see the same", function()
       local ada, ada_welcome = enter("name=ada")
       local bob = enter("name=bob")
       local x, y = place_of(ada_welcome.positions, ada_welcome.you)
@@ -149,7 +149,7 @@ describe("examples/game", function()
       end)
     end)
 
-    it("believes nothing but intentions", function()
+    it("ignores everything but steering", function()
       local ada, welcome = enter()
       local x, y = place_of(welcome.positions, welcome.you)
       ada:send_text('{"type":"steer","heading":0,"thrust":0,"fire":false,"x":1,"y":1,"points":999,"id":1,"shields":9}')
@@ -160,7 +160,7 @@ describe("examples/game", function()
       end
     end)
 
-    it("tells each shot, and when it was", function()
+    it("reports each shot with its tick", function()
       local ada, welcome = enter()
       steer(ada, 45, 0, true)
       local shot, tick = hear_event(ada, "shot")
@@ -171,7 +171,7 @@ describe("examples/game", function()
       assert.is_true(math.abs(x - at_x) < 60 and math.abs(y - at_y) < 60)
     end)
 
-    it("answers what is no intention with an error, and loses nothing", function()
+    it("answers other messages with an error, and loses nothing", function()
       local ada, welcome = enter()
       for text, expected in pairs({
         ["hello"] = { "not_json", "not JSON" },
@@ -208,7 +208,7 @@ describe("examples/game", function()
       assert.equal(1, get("/stats").players)
     end)
 
-    it("closes who floods it, and says why", function()
+    it("closes a client that floods it, with the reason", function()
       local ada, flood = enter(), enter()
       for _ = 1, 600 do steer(flood, 1, 1) end
       assert.same({ 1008, "more than 50 messages a second" }, { flood:wait_closed() })
@@ -219,7 +219,7 @@ describe("examples/game", function()
   end)
 
   describe("matches", function()
-    it("are worlds of their own, several at once", function()
+    it("are separate worlds, several at once", function()
       start()
       local ada, ada_welcome = enter("name=ada", "north")
       local bob, bob_welcome = enter("name=bob", "south")
@@ -232,7 +232,7 @@ describe("examples/game", function()
       end
     end)
 
-    it("are listed, the fullest first, and quick play goes where there is a place", function()
+    it("are listed, the fullest first, and quick play chooses one that is not full", function()
       start({ GAME_BOTS = "0", GAME_PLAYERS = "2" })
       local listing = get("/matches")
       assert.same({}, listing.matches)
@@ -255,7 +255,7 @@ describe("examples/game", function()
       assert.equal("no-store", app:http("/matches").headers["cache-control"])
     end)
 
-    it("that are full say so, and are open again when someone has left", function()
+    it("that are full refuse players until one has left", function()
       start({ GAME_BOTS = "0", GAME_PLAYERS = "2" })
       local ada, bob = enter(), enter()
       local late = app:connect("/game/arena")
@@ -267,7 +267,7 @@ describe("examples/game", function()
       assert.equal("carl", hear(ada, "joined").player.name)
     end)
 
-    it("are so many and no more", function()
+    it("have a limit on their number", function()
       start({ GAME_BOTS = "0", GAME_MATCHES = "2" })
       enter(nil, "north")
       enter(nil, "south")
@@ -309,7 +309,7 @@ describe("examples/game", function()
   end)
 
   describe("bots", function()
-    it("keep one who is alone company, and make room for people", function()
+    it("join a single player, and leave when more players join", function()
       start({ GAME_BOTS = "3" })
       local ada, welcome = enter("name=ada")
       local ids, last = {}, welcome.you
@@ -325,7 +325,7 @@ describe("examples/game", function()
       assert.equal(2, get("/matches").matches[1].bots)
     end)
 
-    it("move by themselves", function()
+    it("steer themselves", function()
       start({ GAME_BOTS = "2" })
       local ada = enter()
       local bot = hear(ada, "joined").player
@@ -336,7 +336,7 @@ describe("examples/game", function()
       end)
     end)
 
-    it("are as many as the environment says", function()
+    it("have the number that the environment sets", function()
       start()
       enter()
       assert.equal(0, get("/stats").bots)
@@ -348,7 +348,7 @@ describe("examples/game", function()
     end)
   end)
 
-  it("runs with one worker, and says so where it is told to have more", function()
+  it("runs with one worker, and refuses to start with more", function()
     local result = server.run({ PATH, "--listen", "127.0.0.1:0", "--workers", "2" })
     assert.equal(2, result.code)
     assert.is_truthy(result.stderr:find("the game runs with one worker", 1, true), result.stderr)

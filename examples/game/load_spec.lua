@@ -1,4 +1,4 @@
--- load_spec.lua -- the game example with clients that are too slow for it, and with many of them.
+-- load_spec.lua -- the game example with slow clients, and with many clients.
 
 package.path = "examples/game/?.lua;" .. package.path
 
@@ -76,7 +76,7 @@ describe("examples/game under load", function()
       assert.equal(0, play.get(app, "/stats").messages_dropped)
     end)
 
-    it("is told everything anew where its queue was full", function()
+    it("gets the whole state again when its queue was full", function()
       local slow = start_with_slow({ TIDEWIRE_MAX_BACKLOG = "40K" })
       wait_figures(function(figures) return figures.messages_dropped >= 3 end)
       local ada, ada_welcome = enter("name=ada")
@@ -90,7 +90,7 @@ describe("examples/game under load", function()
     end)
   end)
 
-  it("has a load script, which ends by itself and says what it saw", function()
+  it("has a load script, which ends by itself and prints its figures", function()
     app = server.start({ app_path = PATH })
     local url = app:url("/game/load")
     local result = process.run("lua5.4", {

@@ -1,7 +1,7 @@
--- spec_player.lua -- a player for the specs: comes into a match of a server under test, hears and
+-- spec_player.lua -- a player for the specs: joins a match of a server under test, receives and
 -- steers.
 --
--- Waits for what must come, with a deadline. Knows the messages as handlers/arena.lua tells them.
+-- Waits for messages with a deadline. handlers/arena.lua describes the messages.
 
 local cjson = require "cjson"
 local loop = require "support.loop"

@@ -1,5 +1,4 @@
--- world_spec.lua -- the arena by itself: how gliders move, what bolts hit, what orbs give. No
--- server.
+-- world_spec.lua -- the arena without a server: gliders, bolts, orbs and bots.
 
 package.path = "examples/game/?.lua;" .. package.path
 
@@ -7,7 +6,7 @@ local bot_brain = require "bot_brain"
 local grid = require "grid"
 local world = require "world"
 
--- The same numbers each time.
+-- The same random numbers each time.
 local function new_random(seed)
   local state = seed
   return function(least, most)
@@ -60,7 +59,7 @@ describe("the game's arena", function()
   end
 
   describe("gliders", function()
-    it("go where they are headed, faster and faster up to their speed, and glide on", function()
+    it("move in their heading, accelerate to their speed, and glide on", function()
       clear_orbs()
       local player, last = add_at(800, 800), 0
       player:steer(90, 100, false)
@@ -88,7 +87,7 @@ describe("the game's arena", function()
       assert.is_true(large.x > 300 and small.x > large.x + 200)
     end)
 
-    it("never leave the arena and never break their speed, whatever they want", function()
+    it("never leave the arena and never exceed their speed, however they steer", function()
       local random = new_random(3)
       local players = {}
       for number = 1, 40 do players[number] = arena:add() end
@@ -118,7 +117,7 @@ describe("the game's arena", function()
   end)
 
   describe("orbs", function()
-    it("are eaten by who comes over them, and others take their place", function()
+    it("are collected by the glider over them, and others replace them", function()
       clear_orbs()
       local orb = arena:add_orb()
       local player = add_at(orb.x - 100, orb.y)
@@ -142,7 +141,7 @@ describe("the game's arena", function()
   describe("bolts", function()
     before_each(function() clear_orbs() end)
 
-    it("hit the first one on their way, wherever it is between two ticks", function()
+    it("hit the first player on their path, wherever it is between two ticks", function()
       for distance = 40, 400, 7 do
         local shooter, victim, behind = add_at(300, 500), add_at(300 + distance, 500), add_at(350 + distance, 500)
         local events = shoot(shooter, 0)
@@ -154,7 +153,7 @@ describe("the game's arena", function()
       end
     end)
 
-    it("hit a large one that they only touch, in whichever cells the two are", function()
+    it("hit a large player that they only touch, in whichever cells the two are", function()
       for y = 300, 400, 5 do
         for _, beside in ipairs({ -43, 43 }) do
           local shooter, victim = add_at(300, y), add_at(400 + y / 4, y + beside)
@@ -166,7 +165,7 @@ describe("the game's arena", function()
       end
     end)
 
-    it("hit nobody beside their way, nobody beyond their reach, and not the one who fired", function()
+    it("hit no player beside their path or beyond their reach, and not the player who fired", function()
       local shooter = add_at(300, 500)
       add_at(500, 500 + 20)
       add_at(500, 500 - 20)
@@ -175,7 +174,7 @@ describe("the game's arena", function()
       assert.same({}, arena.bolts)
     end)
 
-    it("come no faster than a glider can load", function()
+    it("are not fired faster than a glider can load", function()
       local shooter = add_at(300, 500)
       shooter:steer(0, 0, true)
       assert.equal(5, #of_kind(step(arena, 40), "shot"))
@@ -193,7 +192,7 @@ describe("the game's arena", function()
       assert.equal(3, victim.shields)
     end)
 
-    it("put out who has no shield left; half of its points lie around then, and it comes back safe", function()
+    it("put out a player without shields; half of its points become orbs, and it returns safe", function()
       local shooter, victim = add_at(300, 500), add_at(420, 500)
       victim:add_points(51)
       shoot(shooter, 0)
@@ -225,7 +224,7 @@ describe("the game's arena", function()
       assert.equal(1, #of_kind(shoot(hunter, 0), "hit"))
     end)
 
-    it("fly on when the one who fired has left", function()
+    it("fly on when the player who fired has left", function()
       local shooter, victim = add_at(300, 500), add_at(600, 500)
       shooter:steer(0, 0, true)
       step(arena)
@@ -235,7 +234,7 @@ describe("the game's arena", function()
       assert.equal(6, #arena:positions())
     end)
 
-    it("are told with the tick in which they are where they are", function()
+    it("are listed with the tick of their positions", function()
       local shooter = add_at(300, 500)
       shooter:steer(0, 0, true)
       step(arena, 3)
@@ -260,7 +259,7 @@ describe("the game's arena", function()
       assert.is_true(bot.points >= 20)
     end)
 
-    it("shoot at whom they see, and hit now and then", function()
+    it("shoot at players in sight, and hit now and then", function()
       local bot, target = add_at(600, 600), add_at(700, 600)
       local events = play(bot, 200)
       local hits = of_kind(events, "hit")
@@ -268,7 +267,7 @@ describe("the game's arena", function()
       assert.same({ target.id, bot.id }, { hits[1][3], hits[1][4] })
     end)
 
-    it("wander where there is nothing", function()
+    it("wander where nothing is in sight", function()
       clear_orbs()
       local bot = add_at(600, 600)
       assert.same({}, play(bot, 100))
@@ -276,7 +275,7 @@ describe("the game's arena", function()
     end)
   end)
 
-  it("looks for what is near in cells, and finds the same as who looks at everything", function()
+  it("finds near things by cells, the same as a search of all things", function()
     local random = new_random(11)
     local field = grid.new(1000, 700, 90)
     local things, found = {}, {}

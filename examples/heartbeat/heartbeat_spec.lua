@@ -1,5 +1,5 @@
--- heartbeat_spec.lua -- the heartbeat example: latencies by frames and by JSON, and its periods in
--- development and production.
+-- heartbeat_spec.lua -- the heartbeat example: latencies by PING frames and by JSON, and its
+-- periods in development and production.
 
 local cjson = require "cjson"
 local server = require "support.server"
@@ -23,7 +23,7 @@ describe("examples/heartbeat", function()
     assert.is_true(message.slowest_ms >= message.ms)
   end
 
-  it("tells a client that answers PING frames its latency", function()
+  it("sends a client that answers PING frames its latency", function()
     local ada = app:connect("/frames")
     assert_latency(cjson.decode((ada:receive())))
     assert.is_true(#ada.pings > 0)
@@ -31,7 +31,7 @@ describe("examples/heartbeat", function()
     assert.is_truthy(app:wait_for_log('"a client has left".* code=1000 slowest_ms=%d'))
   end)
 
-  it("numbers JSON pings, and takes the pongs of the client's script", function()
+  it("numbers JSON pings, and accepts the pongs of the client's script", function()
     local ada = app:connect("/json")
     for number = 1, 2 do
       local ping = cjson.decode((ada:receive()))
@@ -54,7 +54,7 @@ describe("examples/heartbeat", function()
     assert.equal(7, answer.pingId)
   end)
 
-  it("closes who answers nothing", function()
+  it("closes a client that answers nothing", function()
     local ada = app:connect("/frames")
     ada.auto_pong = false
     assert.equal(4408, (ada:wait_closed()))

@@ -1,7 +1,7 @@
--- hot_reload_spec.lua -- the hot_reload example: its files are changed while two people talk, by
--- SIGHUP and by --watch; what is new, what goes on, and what a broken edit does.
+-- hot_reload_spec.lua -- the hot_reload example: its files change while two users talk, by SIGHUP
+-- and by --watch. Tests the new behaviour, the kept state, and a broken edit.
 --
--- Each test edits the example's own text in a folder of its own, as a person would.
+-- Each test edits a copy of the example's own text, as a user would.
 
 local loop = require "support.loop"
 local process = require "support.process"
@@ -56,7 +56,7 @@ end
 describe("examples/hot_reload", function()
   after_each(stream.close_all)
 
-  it("goes on talking over reloads: counters stay, rules are new", function()
+  it("goes on over reloads: counters stay, rules are new", function()
     local app <close> = start()
     local both = { enter(app, "ada"), enter(app, "bob") }
     assert_heard(both, 1, "darn, hello", "ada (1): ****, hello")
@@ -78,7 +78,7 @@ describe("examples/hot_reload", function()
     end
   end)
 
-  it("changes nothing by a broken edit, and says why", function()
+  it("changes nothing after a broken edit, and logs the reason", function()
     local app <close> = start()
     local both = { enter(app, "ada"), enter(app, "bob") }
     assert_heard(both, 1, "one", "ada (1): one")
@@ -100,7 +100,7 @@ describe("examples/hot_reload", function()
     assert_heard(both, 1, "three", "ada (3): THREE")
   end)
 
-  it("keeps who speaks by rules that fail when they run", function()
+  it("keeps connections when rules fail at run time", function()
     local app <close> = start()
     local ada = enter(app, "ada")
     reloads.good(app, version("2", "count, text)\nend", "count, tex:upper())\nend"))
@@ -112,7 +112,7 @@ describe("examples/hot_reload", function()
     assert.equal("ada (2): two", (ada:ask("two")))
   end)
 
-  it("ends what waits in the code in which it began", function()
+  it("ends a waiting hook in the code in which it began", function()
     -- In place of ten seconds: until someone speaks by rules that ring the bell.
     local app <close> = start(nil, edited(APP, "tw.sleep(10)",
       'repeat tw.sleep(0.002) until tw.shared("bell"):get("rung")'))
@@ -134,7 +134,7 @@ describe("examples/hot_reload", function()
     assert.equal("ada (2): and ***?", (bob:receive()))
   end)
 
-  it("has one line of news at a time, whatever was loaded before", function()
+  it("has one news timer, after any number of loads", function()
     local app <close> = start()
     local ada = enter(app, "ada")
     local function hear(pattern)
@@ -149,7 +149,7 @@ describe("examples/hot_reload", function()
     for _ = 1, 20 do assert.equal("* news of generation 4: 1 here", hear("news")) end
   end)
 
-  it("is changed by a save alone with --watch", function()
+  it("reloads after a save with --watch", function()
     local app <close> = start({ "--watch" })
     local both = { enter(app, "ada"), enter(app, "bob") }
     -- As many editors do, and so that half a file is never seen.

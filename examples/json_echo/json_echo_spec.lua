@@ -1,5 +1,4 @@
--- json_echo_spec.lua -- the JSON echo example: what each answer holds, and that values come back as
--- they were.
+-- json_echo_spec.lua -- the json_echo example: the fields of an answer, and unchanged values.
 
 local cjson = require "cjson"
 local server = require "support.server"

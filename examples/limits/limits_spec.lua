@@ -1,4 +1,5 @@
--- limits_spec.lua -- the limits example: so many and no more, rooms from outside, and the figures.
+-- limits_spec.lua -- the limits example: the limit on connections, messages to rooms by HTTP, and
+-- statistics.
 
 local cjson = require "cjson"
 local client = require "support.client"
@@ -16,7 +17,7 @@ describe("examples/limits", function()
 
   local function stats() return cjson.decode(app:http("/stats").body) end
 
-  it("refuses one too many with 503, until someone leaves", function()
+  it("refuses a connection above the limit with 503, until one ends", function()
     local ada = app:connect("/garden")
     app:connect("/garden")
     app:connect("/kitchen")
@@ -29,7 +30,7 @@ describe("examples/limits", function()
     assert.is_truthy(loop.wait_until(function() return (client.connect(app:url("/garden"))) end))
   end)
 
-  it("gives a message to the others in the room", function()
+  it("sends a message to the others in the room", function()
     local ada, bob, carl = app:connect("/garden"), app:connect("/garden"), app:connect("/kitchen")
     ada:send_text("hello")
     assert.equal("hello", (bob:receive()))
@@ -40,7 +41,7 @@ describe("examples/limits", function()
     assert.equal("last", (carl:receive())) -- and nothing before it
   end)
 
-  it("speaks to a room from outside, and says how many it told", function()
+  it("sends to a room by HTTP, and answers with the number of receivers", function()
     local ada, bob = app:connect("/garden"), app:connect("/garden")
     app:connect("/kitchen")
     local response = app:http({ method = "POST", path = "/garden", body = "to all" })
@@ -52,7 +53,7 @@ describe("examples/limits", function()
     assert.equal(400, app:http({ method = "POST", path = "/garden", body = "\255" }).status)
   end)
 
-  it("tells how many there are, and how many there may be", function()
+  it("reports the number of connections and the limit", function()
     assert.same({ 0, 4 }, { stats().total_connections, stats().max_connections })
     local ada = app:connect("/garden")
     app:connect("/garden")
@@ -61,7 +62,7 @@ describe("examples/limits", function()
     assert.is_truthy(loop.wait_until(function() return stats().total_connections == 1 end))
   end)
 
-  it("says what is wrong with MAX_CONNS", function()
+  it("reports a wrong MAX_CONNS", function()
     for value, why in pairs({ many = "MAX_CONNS must be a number", ["-1"] = "limits.connections" }) do
       local result = server.run({ "check", PATH }, { environment = { MAX_CONNS = value } })
       assert.equal(2, result.code)

@@ -1,5 +1,5 @@
--- resilient_spec.lua -- the resilient example: errors are borne up to a number, and the silent are
--- asked before they are closed.
+-- resilient_spec.lua -- the resilient example: it closes after some errors, and asks a silent
+-- client before it closes.
 
 local cjson = require "cjson"
 local server = require "support.server"
@@ -18,7 +18,7 @@ describe("examples/resilient", function()
   lazy_teardown(function() app:stop() end)
   after_each(stream.close_all)
 
-  it("bears errors and counts them", function()
+  it("keeps the connection after errors and counts them", function()
     local ada = app:connect()
     assert.same({ type = "error", error = "this is not JSON", left = 2 }, ask(ada, "this is not JSON"))
     assert.same({ type = "error", error = "something went wrong here", left = 1 }, ask(ada, '{"type":"fail"}'))
@@ -42,7 +42,7 @@ describe("examples/resilient, with less patience", function()
   lazy_teardown(function() app:stop() end)
   after_each(stream.close_all)
 
-  it("asks a silent client, and keeps one that answers", function()
+  it("asks a silent client, and keeps it if it answers", function()
     local ada = app:connect()
     for _ = 1, 2 do
       assert.equal("question", cjson.decode((ada:receive())).type)
@@ -50,7 +50,7 @@ describe("examples/resilient, with less patience", function()
     end
   end)
 
-  it("says goodbye to one that does not, and closes", function()
+  it("closes a client that does not answer, after a goodbye", function()
     local ada = app:connect()
     assert.equal("question", cjson.decode((ada:receive())).type)
     assert.equal("goodbye", cjson.decode((ada:receive())).type)

@@ -1,5 +1,5 @@
--- welcome_spec.lua -- the welcome example without a browser: an echo, what pages are told of its
--- code, and the examples that are part of it. tests/browser/welcome_spec.lua looks at the page.
+-- welcome_spec.lua -- the welcome example without a browser: the echo, messages about its code, and
+-- the examples in it. tests/browser/welcome_spec.lua tests the page.
 
 local cjson = require "cjson"
 local client = require "support.client"
@@ -40,7 +40,7 @@ describe("examples/welcome", function()
     until false
   end
 
-  it("gives text back as text and bytes as bytes", function()
+  it("sends text back as text and binary as binary", function()
     local ada = app:connect("/")
     local answer, kind = ada:ask("hello, wörld")
     assert.same({ "hello, wörld", "text" }, { answer, kind })
@@ -49,7 +49,7 @@ describe("examples/welcome", function()
     assert.same({ "\0\255", "binary" }, { answer, kind })
   end)
 
-  it("tells pages of new code, and of a mistake that does not take over; talk goes on", function()
+  it("sends pages new code, and mistakes that are not activated; the echo goes on", function()
     local ada, page = app:connect("/"), app:connect("/live")
     local first = receive(page)
     assert.same({ original, path, nil }, { first.source, first.path, first.problem })
@@ -66,7 +66,7 @@ describe("examples/welcome", function()
     assert.equal("hello", (ada:ask("hello")))
   end)
 
-  it("shows its source to its own pages alone", function()
+  it("sends its source only to its own pages", function()
     local function page_of(host)
       return client.connect(app:url("/live"), { headers = { Origin = "http://" .. host } })
     end

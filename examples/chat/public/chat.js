@@ -1,9 +1,10 @@
-// chat.js -- the chat's page: who I am, which room I am in, who else is, and what they say.
+// chat.js -- the chat's page: the user, the current room, its other users, and their messages.
 //
-// The server tells the truth: every welcome, room_joined, user_list and history sets what is shown anew. What
-// I write is shown at once as waiting, and sent again after a reconnect until the server has confirmed it; it
-// carries an id, so that the server never says it twice. Name, room and session stand in sessionStorage: a
-// page that is loaded again takes its old connection's place. connection.js connects, log.js shows messages.
+// The server decides: each welcome, room_joined, user_list and history replaces the state of the
+// page. The page shows the user's own message at once as waiting, and sends it again after a
+// reconnect until the server has confirmed it. The message has an id, so the server never sends it
+// twice. sessionStorage has name, room and session, so a page that is loaded again replaces its old
+// connection. connection.js connects, log.js shows messages.
 
 import { Connection } from "./connection.js";
 import { Log, element, paintAvatar } from "./log.js";

@@ -1,11 +1,12 @@
-// connection.js -- a WebSocket that comes back.
+// connection.js -- a WebSocket that reconnects.
 //
-// When the connection ends, it is made again: after half a second at first, then after twice as long each
-// time, up to 15 seconds; shortened at random, so that a server that comes back is not asked by everyone at once. A
-// server that goes says so (1001, or 1012 where a proxy does): it is about to be there again, or another one is, so the
-// delays begin anew. When nothing has been heard for a while the server is asked for something; without an answer the
-// connection is taken for dead, which a browser notices only much later. A page that is left may be kept by the browser
-// with its socket, to be shown again: it is closed meanwhile. Knows no page.
+// After the end of a connection it connects again: after half a second at first, then after twice
+// as long each time, up to 15 seconds. It shortens each delay at random, so that not all clients
+// reconnect at once. A close with 1001 (or 1012, from a proxy) announces a restart, so the delays
+// start again from the shortest. When the server has been silent for a while, the client sends it a
+// question. Without an answer it takes the connection for dead, which a browser notices only much
+// later. A browser may keep a page that the user has left, with its socket, so the client closes
+// the socket meanwhile. Knows no page.
 
 const SHORTEST_DELAY = 500;
 const LONGEST_DELAY = 15000;

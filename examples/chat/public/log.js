@@ -1,7 +1,9 @@
-// log.js -- the list of messages: each once, in order, those of one person in a row together.
+// log.js -- the list of messages: each once, in order, with consecutive messages of one user
+// grouped.
 //
-// All text is set as text, never as markup. A message is known by its sender and the id that its sender gave
-// it, or else by its time, so that a history that is sent again adds only what is new. Knows no connection.
+// All text is set as text, never as markup. Sender and the sender's id identify a message, or its
+// time if it has no id, so a history that is sent again adds only new messages. Knows no
+// connection.
 
 const MOST_ITEMS = 500;
 const TOGETHER_SECONDS = 300;

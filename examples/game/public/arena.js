@@ -1,9 +1,9 @@
-// arena.js -- a match as it is known here, and what it looks like at a moment in between two states.
+// arena.js -- a match as the page knows it, and its state at a moment between two ticks.
 //
-// The server tells where everyone is once a tick. What is shown lies two ticks back, between the last two states
-// that have come, so that movement is smooth although states come in steps and not evenly. Events wait until what
-// is shown has come to their tick. Bolts fly straight, so one event is enough to know where each is. Knows neither
-// page nor connection; the rules are the server's (world.lua).
+// The server sends all positions once a tick. The page shows the moment two ticks ago, between the
+// last two states, so movement is smooth although states arrive unevenly. Events wait until the
+// shown moment has reached their tick. Bolts fly straight, so one event is enough to compute their
+// positions. Knows neither page nor connection; the server has the rules (world.lua).
 
 const BEHIND = 2;         // ticks
 const JUMP = 150;         // who has moved so far within a tick was put there: nothing to glide through

@@ -1,11 +1,12 @@
-// connection.js -- a WebSocket to a match that comes back.
+// connection.js -- a WebSocket to a match, which reconnects.
 //
-// What becomes of a connection that ends is told by its close code: a server that goes away or starts again (1001,
-// 1012), and a network that fails (1006), are tried again, after half a second at first and after twice as long
-// each time, up to 10 seconds, shortened at random so that not all come at once. A server that does not want us
-// (1008: policy; 1013: the match is full) is not asked again, and its reason is handed on. States come all the
-// time, so a few seconds of silence are a dead connection. A page that is left may be kept by the browser with its
-// socket, to be shown again: it is closed meanwhile, and takes no place in the match. Knows no page and no game.
+// The close code decides. After a shutdown or restart of the server (1001, 1012) and a failed
+// network (1006) the client connects again: after half a second at first and after twice as long
+// each time, up to 10 seconds, shortened at random so that not all clients reconnect at once. After
+// a refusal (1008: policy; 1013: the match is full) it does not connect again, and passes on the
+// reason. States arrive all the time, so it takes a connection that is silent for a few seconds for
+// dead. A browser may keep a page that the user has left, with its socket, so the client closes the
+// socket meanwhile, and the match has a free place. Knows no page and no game.
 
 const SHORTEST_DELAY = 500;
 const LONGEST_DELAY = 10000;

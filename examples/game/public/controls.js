@@ -1,8 +1,8 @@
-// controls.js -- from mouse, keys and fingers to what is wanted: a heading, a thrust, and whether to shoot.
+// controls.js -- turns mouse, keys and touches into a heading, a thrust, and whether to shoot.
 //
-// The mouse steers by where it is from one's own glider, wherever that is seen. A finger makes a stick where it
-// touches, and another one on the button shoots. Keys, while they are held, go before the mouse. Knows no arena and
-// no connection.
+// The mouse steers by its position relative to the player's glider on the screen. A touch creates a
+// stick at its position, and another touch of the button shoots. Pressed keys override the mouse.
+// Knows no arena and no connection.
 
 const FULL_AT = 130;   // pixels from the glider to the mouse for full thrust
 const REST_AT = 25;    // nearer than that is no thrust

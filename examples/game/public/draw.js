@@ -1,7 +1,7 @@
-// draw.js -- draws the arena on a canvas, around whoever plays here, and a map in a corner.
+// draw.js -- draws the arena on a canvas, around the player, and a map in a corner.
 //
-// Takes its colours from the style sheet, so that it is light and dark with the page. Owns what lasts longer than
-// its event: sparks and rings. Changes nothing in the arena.
+// Takes its colours from the style sheet, so that it is light and dark with the page. Owns effects
+// that last longer than their event: sparks and rings. Changes nothing in the arena.
 
 const MESH = 100;          // units between two lines of the floor
 const VIEW = 1050;         // units across the longer side of the window

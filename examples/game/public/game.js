@@ -1,8 +1,8 @@
-// game.js -- the game's page: from the lobby into a match, and what stands around the arena there.
+// game.js -- the game's page: the way from the lobby into a match, and the panels around the arena.
 //
-// What the server says goes into an Arena (arena.js), which draw.js draws as often as the screen can show it; what
-// controls.js hears goes to the server, at most once a tick and only when it has changed. Name and match stand in
-// sessionStorage, so that a page that is loaded again goes on.
+// Messages of the server change an Arena (arena.js), which draw.js draws at the screen's rate.
+// Input of controls.js goes to the server at most once a tick, and only when it has changed.
+// sessionStorage has name and match, so a page that is loaded again goes on.
 
 import { Arena } from "./arena.js";
 import { Connection } from "./connection.js";

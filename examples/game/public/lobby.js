@@ -1,7 +1,7 @@
-// lobby.js -- the first screen: a name, the matches that run, and a way into one.
+// lobby.js -- the first screen: a name, the running matches, and buttons to join one.
 //
-// Asks the server for /matches every two seconds while it is shown. The server says where quick play goes. Knows
-// nothing of what happens in a match.
+// Asks the server for /matches every two seconds while it is shown. The server chooses the match
+// for quick play. Knows nothing of a match.
 
 const ASK_AGAIN = 2000; // milliseconds
 

@@ -1,7 +1,8 @@
-// connection.js -- a WebSocket that comes back: after half a second, or a little later each time it fails.
+// connection.js -- a WebSocket that reconnects: after half a second, and after longer each time it
+// fails.
 //
-// A page that is left may be kept by the browser with its socket, to be shown again: it is closed meanwhile. Knows no
-// page.
+// A browser may keep a page that the user has left, with its socket, so the client closes the
+// socket meanwhile. Knows no page.
 
 const SHORTEST_DELAY = 500;
 const LONGEST_DELAY = 8000; // milliseconds

@@ -1,11 +1,12 @@
-// docs.js -- shows a page of the documentation: docs.html?operating#tls is docs/operating.md from its heading "TLS" on.
+// docs.js -- shows a page of the documentation: docs.html?operating#tls is docs/operating.md from
+// its heading "TLS" on.
 
 import { render } from "./markdown.js";
 
 const name = /^\?([a-z_/]+)$/.exec(location.search)?.[1] ?? "scripting";
 const page = document.getElementById("page");
 
-// Where a link of the page leads to. What is not part of the documentation is not served.
+// The target of a link of the page. Files outside of the documentation are not served.
 function link(target) {
   if (/^https?:/.test(target)) return target;
   if (target.startsWith("#")) return target;

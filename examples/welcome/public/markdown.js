@@ -1,6 +1,7 @@
-// markdown.js -- the documentation's Markdown as elements: headings, paragraphs, lists, tables, code, links.
+// markdown.js -- the documentation's Markdown as elements: headings, paragraphs, lists, tables,
+// code, links.
 //
-// It knows what docs/ uses and no more. Elements are made one by one, so text stays text.
+// It knows only the syntax that docs/ uses. It creates elements one by one, so text stays text.
 
 import { paint } from "./source.js";
 

@@ -1,4 +1,4 @@
-// source.js -- shows Lua source line by line: in colours, with what is new since the last time, and what is wrong.
+// source.js -- shows Lua source line by line: in colours, with new lines and errors marked.
 
 const KEYWORDS = new Set(("and break do else elseif end false for function goto if in local nil not or repeat return "
   + "then true until while").split(" "));
