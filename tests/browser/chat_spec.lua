@@ -299,7 +299,7 @@ describe("the chat's page", function()
       ada:resize(width, 640)
       ada:wait("innerWidth === " .. width)
       assert.equal(width, ada:eval("document.documentElement.scrollWidth"))
-      assert.is_true(ada:eval("document.querySelector('#side').inert"))
+      ada:wait("document.querySelector('#side').inert") -- a listener sets it after the resize
       local box = ada:eval("document.querySelector('#send').getBoundingClientRect().toJSON()")
       assert.is_true(box.right <= width and box.bottom <= 640)
     end
