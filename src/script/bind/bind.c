@@ -9,6 +9,7 @@
 #include "core/store/shared.h"
 #include "core/store/store.h"
 #include "script/bind/bind_luv.h"
+#include "script/bind/bindings.h"
 #include "tidewire_version.h"
 
 struct constant {
@@ -75,20 +76,35 @@ static int open_core(lua_State *L) {
     return 1;
 }
 
-void bind_open(lua_State *L) {
+static void open_bindings(lua_State *L) {
     bind_finalizers_open(L);
     bind_luv_open(L);
     luaL_requiref(L, "tidewire.core", open_core, 0);
     lua_pop(L, 1);
 }
 
-void bind_close_handles(struct vm *vm) {
+static void close_handles(struct vm *vm) {
     bind_timers_cancel_all(vm);
     bind_http_client_cancel_all(vm);
     bind_luv_close_handles(vm->L);
 }
 
-void bind_close(struct vm *vm) {
+static void close_bindings(struct vm *vm) {
     bind_http_client_cancel_all(vm); /* what finalizers have sent just now */
     bind_timers_close(vm);
 }
+
+const struct vm_bindings bindings = {
+    .prepare = bind_timers_open,
+    .open = open_bindings,
+    .close_handles = close_handles,
+    .close = close_bindings,
+    .run_timers = bind_timers_run,
+    .arm_timers = bind_timers_arm,
+    .has_timers = bind_timers_wait,
+    .each_timer = bind_timers_each,
+    .has_finalizers = bind_finalizers_wait,
+    .run_finalizers = bind_finalizers_run,
+    .threads_running = bind_luv_threads_running,
+    .join_threads = bind_luv_threads_join,
+};

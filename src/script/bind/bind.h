@@ -5,7 +5,7 @@
  * integers for Lua. Each function checks its arguments, acts, and pushes results, in this order:
  * any Lua call may longjmp.
  *
- * vm/ calls some of the functions of this folder: script/vm/vm_bindings.h has those. */
+ * bind.c makes the table of the functions that vm/ calls (script/vm/vm_bindings.h). */
 #ifndef TIDEWIRE_SCRIPT_BIND_BIND_H
 #define TIDEWIRE_SCRIPT_BIND_BIND_H
 
@@ -35,12 +35,21 @@ void bind_process_add_functions(lua_State *L);
 
 /* bind_finalizers.c: what it keeps in the state. */
 void bind_finalizers_open(lua_State *L);
+bool bind_finalizers_wait(const struct vm *vm);
+void bind_finalizers_run(struct vm *vm);
 /* Cancels the requests that have not ended. Others may be sent afterwards. */
 void bind_http_client_cancel_all(struct vm *vm);
 /* Replaces luv's functions and makes `require "luv"` return luv on the worker's loop. */
 void bind_luv_open(lua_State *L);
 /* Replaces io.popen and os.execute of a thread's own state. */
 void bind_process_guard_children(lua_State *L);
+/* Before the Lua state is made. */
+void bind_timers_open(struct vm *vm);
+void bind_timers_run(struct vm *vm);
+void bind_timers_arm(struct vm *vm);
+bool bind_timers_wait(const struct vm *vm);
+void bind_timers_each(struct vm *vm, void (*f)(void *user, unsigned generation, const char *where),
+                      void *user);
 /* Cancels all timers. Others may be started afterwards. */
 void bind_timers_cancel_all(struct vm *vm);
 /* When the Lua state is closed. The loop must run once more. */

@@ -37,4 +37,9 @@ void bind_luv_threads_refuse(lua_State *L);
 /* A thread has ended, and its state is closed. */
 void bind_luv_threads_ended(void);
 
+/* Any thread: how many threads of all states have not ended. */
+int bind_luv_threads_running(void);
+/* Waits for the end of those that this state has started. May raise errors. */
+void bind_luv_threads_join(lua_State *L);
+
 #endif

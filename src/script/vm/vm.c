@@ -67,7 +67,7 @@ static int open_library(lua_State *L) {
     warning_open(L);
     budget_open(vm);
     calls_open(L);
-    bind_open(L);
+    vm->options.bindings->open(L);
     luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_PRELOAD_TABLE); /* preload */
     for (const struct embedded_file *file = embedded_files; file->name != NULL; file++) {
         lua_pushlightuserdata(L, (void *)(uintptr_t)file);
@@ -100,7 +100,7 @@ struct vm *vm_new(const struct vm_options *options) {
     vm->loop = options->loop;
     vm_load_init(vm);
     vm_tasks_init(vm);
-    bind_timers_open(vm);
+    vm->options.bindings->prepare(vm);
     vm->L = luaL_newstate();
     *(struct vm **)lua_getextraspace(vm->L) = vm;
     lua_gc(vm->L, LUA_GCGEN, 0,
@@ -122,27 +122,27 @@ struct budget *vm_budget(struct vm *vm) {
 }
 
 void vm_close_handles(struct vm *vm) {
-    bind_close_handles(vm);
+    vm->options.bindings->close_handles(vm);
 }
 
-bool vm_has_threads(void) {
-    return bind_luv_threads_running() > 0;
+bool vm_has_threads(const struct vm *vm) {
+    return vm->options.bindings->threads_running() > 0;
 }
 
 void vm_timers(struct vm *vm, void (*f)(void *user, unsigned generation, const char *where),
                void *user) {
-    bind_timers_each(vm, f, user);
+    vm->options.bindings->each_timer(vm, f, user);
 }
 
 void vm_free(struct vm *vm) {
     if (vm == NULL)
         return;
-    bind_luv_threads_join(vm->L);
+    vm->options.bindings->join_threads(vm->L);
     lua_close(vm->L); /* the coroutines end with it */
     budget_free(vm);
     vm_load_close(vm);
     vm_tasks_close(vm);
-    bind_close(vm);
+    vm->options.bindings->close(vm);
     fast_path_close(vm);
     mem_free(vm);
 }

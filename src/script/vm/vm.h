@@ -18,7 +18,10 @@ struct vm;
 struct app;
 struct budget;
 
+struct vm_bindings;
+
 struct vm_options {
+    const struct vm_bindings *bindings; /* the functions that scripts call (bind/bindings.h) */
     uv_loop_t *loop;
     struct hub *hub;
     struct shared *shared; /* the stores of all workers; borrowed */
@@ -53,7 +56,7 @@ struct budget *vm_budget(struct vm *vm);
 void vm_close_handles(struct vm *vm);
 
 /* Do threads run that scripts have started by luv, whichever worker's? */
-bool vm_has_threads(void);
+bool vm_has_threads(const struct vm *vm);
 
 /* Ends sleeping hooks and closes the state. No handle, request or thread of luv's may be left, and
  * the loop must run once more. Accepts NULL. */

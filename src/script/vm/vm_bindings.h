@@ -1,7 +1,6 @@
-/* vm_bindings.h -- what the vm asks of the bindings, and keeps for them: implemented by
- * script/bind.
+/* vm_bindings.h -- what the vm asks of the bindings, and keeps for them.
  *
- * It is declared here, as vm/ includes nothing of bind/. bind/bind.h has the rest.
+ * A table of functions, which bind/ fills: vm/ neither includes nor calls anything of bind/.
  * The structs are members of struct vm, or stand behind a pointer there; only the file that is
  * named uses their fields. */
 #ifndef TIDEWIRE_SCRIPT_VM_VM_BINDINGS_H
@@ -26,34 +25,37 @@ struct bind_finalizers {
     lua_Integer first, after; /* from this index to before that one */
 };
 
-/* Before the Lua state is made: timers. */
-void bind_timers_open(struct vm *vm);
-/* In the new state: luv, finalizers, and tidewire.core. May raise errors. */
-void bind_open(lua_State *L);
-/* Cancels what scripts have left open: timers, HTTP requests, luv's handles. Others may be opened
- * afterwards. */
-void bind_close_handles(struct vm *vm);
-/* After the Lua state is closed. The loop must run once more. */
-void bind_close(struct vm *vm);
+/* Called through `vm->options.bindings`, each on the worker's thread but for threads_running. */
+struct vm_bindings {
+    /* Before the Lua state is made: timers. */
+    void (*prepare)(struct vm *vm);
+    /* In the new state: luv, finalizers, and tidewire.core. May raise errors. */
+    void (*open)(lua_State *L);
+    /* Cancels what scripts have left open: timers, HTTP requests, luv's handles. Others may be
+     * opened afterwards. */
+    void (*close_handles)(struct vm *vm);
+    /* After the Lua state is closed. The loop must run once more. */
+    void (*close)(struct vm *vm);
 
-/* Calls timers that are due, for one slice of the turn. */
-void bind_timers_run(struct vm *vm);
-/* Before the loop sleeps: it shall wake for the first timer. */
-void bind_timers_arm(struct vm *vm);
-/* Is there a timer, due or not? */
-bool bind_timers_wait(const struct vm *vm);
-/* See vm_timers(). */
-void bind_timers_each(struct vm *vm, void (*f)(void *user, unsigned generation, const char *where),
-                      void *user);
+    /* Calls timers that are due, for one slice of the turn. */
+    void (*run_timers)(struct vm *vm);
+    /* Before the loop sleeps: it shall wake for the first timer. */
+    void (*arm_timers)(struct vm *vm);
+    /* Is there a timer, due or not? */
+    bool (*has_timers)(const struct vm *vm);
+    /* See vm_timers(). */
+    void (*each_timer)(struct vm *vm, void (*f)(void *user, unsigned generation, const char *where),
+                       void *user);
 
-/* Do finalizers of scripts wait? */
-bool bind_finalizers_wait(const struct vm *vm);
-/* Runs some of them. */
-void bind_finalizers_run(struct vm *vm);
+    /* Do finalizers of scripts wait? */
+    bool (*has_finalizers)(const struct vm *vm);
+    /* Runs some of them. */
+    void (*run_finalizers)(struct vm *vm);
 
-/* Any thread: how many threads of all states have not ended. */
-int bind_luv_threads_running(void);
-/* Waits for the end of those that this state has started. May raise errors. */
-void bind_luv_threads_join(lua_State *L);
+    /* Any thread: how many threads of all states have not ended. */
+    int (*threads_running)(void);
+    /* Waits for the end of those that this state has started. May raise errors. */
+    void (*join_threads)(lua_State *L);
+};
 
 #endif

@@ -160,15 +160,15 @@ static bool wait_for(struct vm *vm, struct task *task) {
     while (task->waiting && !vm->load.stopped) {
         vm_before_sleep(vm);
         if (!uv_run(vm->loop, vm_has_pending(vm) ? UV_RUN_NOWAIT : UV_RUN_ONCE) &&
-            !vm_has_pending(vm) && !bind_timers_wait(vm))
+            !vm_has_pending(vm) && !vm->options.bindings->has_timers(vm))
             return false; /* nothing will ever wake it */
-        bind_timers_run(vm);
+        vm->options.bindings->run_timers(vm);
         if (vm_run_ready(vm, task)) {
             task->waiting = task->woken = false;
             if (vm_run(task, 0) == RUN_FAILED)
                 return false;
         }
-        bind_finalizers_run(vm);
+        vm->options.bindings->run_finalizers(vm);
     }
     return !task->waiting;
 }

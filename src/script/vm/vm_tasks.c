@@ -418,17 +418,17 @@ bool vm_run_ready(struct vm *vm, const struct task *until) {
 }
 
 void vm_turn(struct vm *vm) {
-    bind_timers_run(vm);
+    vm->options.bindings->run_timers(vm);
     vm_run_ready(vm, NULL);
-    bind_finalizers_run(vm);
+    vm->options.bindings->run_finalizers(vm);
 }
 
 void vm_before_sleep(struct vm *vm) {
-    bind_timers_arm(vm);
+    vm->options.bindings->arm_timers(vm);
 }
 
 bool vm_has_pending(const struct vm *vm) {
-    return !list_empty(&vm->tasks.ready) || bind_finalizers_wait(vm);
+    return !list_empty(&vm->tasks.ready) || vm->options.bindings->has_finalizers(vm);
 }
 
 /* ---- looking for tasks ---- */

@@ -11,6 +11,7 @@
 #include "net/listen/acceptor.h"
 #include "net/socket/address.h"
 #include "net/ws/handshake_server.h"
+#include "script/bind/bindings.h"
 
 #include <malloc.h>
 
@@ -215,6 +216,7 @@ struct worker *worker_new(unsigned number, struct process *process,
     };
     worker->hub = hub_new(&hub_options);
     struct vm_options vm_options = {
+        .bindings = &bindings,
         .loop = &worker->loop,
         .hub = worker->hub,
         .shared = process->shared,
@@ -392,12 +394,12 @@ static void on_finishing_over(uv_timer_t *timer) {
 static bool await_threads(struct worker *worker) {
     /* Without this a loop that has nothing else runs no timer. */
     uv_ref((uv_handle_t *)&worker->finishing);
-    while (vm_has_threads() && uv_is_active((uv_handle_t *)&worker->finishing)) {
+    while (vm_has_threads(worker->vm) && uv_is_active((uv_handle_t *)&worker->finishing)) {
         uv_run(&worker->loop, UV_RUN_NOWAIT);
         uv_sleep(1);
     }
     uv_unref((uv_handle_t *)&worker->finishing);
-    return !vm_has_threads();
+    return !vm_has_threads(worker->vm);
 }
 
 bool worker_finish(struct worker *worker) {
