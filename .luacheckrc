@@ -1,6 +1,6 @@
 -- How luacheck reads the Lua code of this tree.
 std = "lua54"
-max_line_length = 120
+max_line_length = 100
 -- A hook has the arguments its caller gives it, used or not.
 unused_args = false
 exclude_files = { "build", "lua_modules", "node_modules" }

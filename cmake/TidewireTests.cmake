@@ -38,13 +38,14 @@ set(sanitizer_environment)
 set(preload_environment)
 if(TIDEWIRE_SANITIZE)
   set(suppressions "${CMAKE_CURRENT_SOURCE_DIR}/cmake")
+  # A script that does not return is cut off with its thread, so threads may be left at the end.
+  set(tsan_options "exitcode=99:report_thread_leaks=0:second_deadlock_stack=1")
   # An exit code that is none of the program's own, so that a report is never taken for an answer.
   set(sanitizer_environment
     "ASAN_OPTIONS=exitcode=99:detect_stack_use_after_return=1:strict_string_checks=1"
     "LSAN_OPTIONS=exitcode=99:suppressions=${suppressions}/lsan.supp:print_suppressions=0"
     "UBSAN_OPTIONS=print_stacktrace=1"
-    # A script that does not return is cut off with its thread, so threads may be left at the end.
-    "TSAN_OPTIONS=exitcode=99:report_thread_leaks=0:second_deadlock_stack=1:suppressions=${suppressions}/tsan.supp")
+    "TSAN_OPTIONS=${tsan_options}:suppressions=${suppressions}/tsan.supp")
   # A loadable module that was built with AddressSanitizer needs its runtime in the interpreter.
   if(TIDEWIRE_SANITIZE MATCHES "address")
     execute_process(COMMAND "${CMAKE_C_COMPILER}" -print-file-name=libasan.so

@@ -13,9 +13,6 @@ local checking = require "checking"
 local long_file = 500
 local columns = 100
 
----Files whose lines may be longer. luacheck allows 120 columns.
-local wide = { "^tests/", "^examples/" }
-
 ---Files whose columns are looked at, beside those that open with a comment.
 local prose = { md = true }
 
@@ -49,9 +46,6 @@ end
 local function check_columns(path, text)
   local extension = path:match "%.(%w+)$"
   if not prose[extension] and not opening_of(path, text) then return end
-  for _, pattern in ipairs(wide) do
-    if path:find(pattern) then return end
-  end
   local number, in_code = 0, false
   for line in text:gmatch "([^\n]*)\n?" do
     number = number + 1

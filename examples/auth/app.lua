@@ -14,7 +14,8 @@
 
 local tw = require "tidewire"
 
-local key = os.getenv("AUTH_KEY") or error("set AUTH_KEY to a secret: AUTH_KEY=$(openssl rand -hex 32)", 0)
+local key =
+  os.getenv("AUTH_KEY") or error("set AUTH_KEY to a secret: AUTH_KEY=$(openssl rand -hex 32)", 0)
 
 -- A real app asks its database, which keeps hashes of passwords.
 local users = {
@@ -63,7 +64,9 @@ local function login(request)
     return 401, { error = "wrong name or password" }
   end
   local claims = { sub = asked.name, role = user.role }
-  return { body = { token = tw.jwt.sign(claims, { key = key, algorithm = "HS256", expires_in = 3600 }) } }
+  return {
+    body = { token = tw.jwt.sign(claims, { key = key, algorithm = "HS256", expires_in = 3600 }) },
+  }
 end
 
 return {

@@ -12,13 +12,17 @@ describe("examples/auth", function()
   local app
 
   lazy_setup(function()
-    app = server.start({ app_path = PATH, environment = { AUTH_KEY = "the key of this test, long enough" } })
+    app = server.start({
+      app_path = PATH, environment = { AUTH_KEY = "the key of this test, long enough" },
+    })
   end)
   lazy_teardown(function() app:stop() end)
   after_each(stream.close_all)
 
   local function login(name, password)
-    return app:http({ method = "POST", path = "/login", body = cjson.encode({ name = name, password = password }) })
+    return app:http({
+      method = "POST", path = "/login", body = cjson.encode({ name = name, password = password }),
+    })
   end
 
   local function token(name, password)
@@ -39,14 +43,18 @@ describe("examples/auth", function()
 
   it("gives a token for the right password", function()
     assert.equal(3, select(2, token("ada", "lovelace"):gsub("[^.]+", "")))
-    for _, body in ipairs({ '{"name":"ada","password":"wrong"}', '{"name":"eve"}', "[]", "nonsense", "" }) do
+    for _, body in ipairs({
+      '{"name":"ada","password":"wrong"}', '{"name":"eve"}', "[]", "nonsense", "",
+    }) do
       assert.equal(401, app:http({ method = "POST", path = "/login", body = body }).status, body)
     end
   end)
 
   it("accepts a valid token, by header or by query", function()
-    local ada = app:connect("/chat", { headers = { Authorization = "Bearer " .. token("ada", "lovelace") } })
-    assert.same({ type = "chat", from = "ada", role = "admin", text = "hi" }, ask(ada, { type = "chat", text = "hi" }))
+    local ada =
+      app:connect("/chat", { headers = { Authorization = "Bearer " .. token("ada", "lovelace") } })
+    assert.same({ type = "chat", from = "ada", role = "admin", text = "hi" },
+      ask(ada, { type = "chat", text = "hi" }))
     local bob = app:connect("/chat?token=" .. token("bob", "baker"))
     assert.equal("bob", ask(bob, { type = "chat" }).from)
   end)

@@ -57,10 +57,12 @@ describe("examples/chat", function()
       assert.is_truthy(welcome.connId:find("^%w+$"))
       assert.is_truthy(welcome.server:find("^Tidewire "))
       assert.same({
-        type = "welcome", connId = welcome.connId, username = "ada", room = "general", server = welcome.server,
+        type = "welcome", connId = welcome.connId, username = "ada", room = "general",
+        server = welcome.server,
       }, welcome)
       local bob, bob_welcome = enter("username=bob")
-      assert.same({ type = "user_joined", username = "bob", room = "general", connId = bob_welcome.connId }, hear(ada))
+      assert.same({ type = "user_joined", username = "bob", room = "general",
+        connId = bob_welcome.connId }, hear(ada))
       assert_nothing_came(bob)
     end)
 
@@ -127,7 +129,8 @@ describe("examples/chat", function()
         assert.equal(400, status)
         assert.is_truthy(body:find(why, 1, true), query .. " -> " .. body)
       end
-      local _, welcome = enter(("username=%s&room=%s&session=%s"):format(("a"):rep(24), ("r"):rep(32), ("s"):rep(64)))
+      local _, welcome = enter(("username=%s&room=%s&session=%s")
+        :format(("a"):rep(24), ("r"):rep(32), ("s"):rep(64)))
       assert.equal(("r"):rep(32), welcome.room)
     end)
   end)
@@ -140,7 +143,8 @@ describe("examples/chat", function()
       local heard = hear(bob)
       assert.is_true(math.abs(heard.timestamp - os.time()) < 60)
       assert.same({
-        type = "chat", username = "ada", message = "hello, wörld", room = "general", timestamp = heard.timestamp,
+        type = "chat", username = "ada", message = "hello, wörld", room = "general",
+        timestamp = heard.timestamp,
       }, heard)
       assert_nothing_came(ada)
       assert_nothing_came(carl)
@@ -176,7 +180,8 @@ describe("examples/chat", function()
       local ada, bob = ada_and_bob()
       local confirmed = ask(ada, { type = "chat", message = "hi", id = "m-1" })
       local heard = hear(bob)
-      assert.same({ type = "delivered", id = "m-1", room = "general", timestamp = heard.timestamp }, confirmed)
+      assert.same({ type = "delivered", id = "m-1", room = "general", timestamp = heard.timestamp },
+        confirmed)
       assert.equal("m-1", heard.id)
     end)
 
@@ -234,7 +239,9 @@ describe("examples/chat", function()
 
     it("have names within limits", function()
       local ada, bob = ada_and_bob()
-      for _, room in ipairs({ "", ("r"):rep(33), "a b", "<b>", "a\u{200B}", 7, true, cjson.null, {} }) do
+      for _, room in ipairs({
+        "", ("r"):rep(33), "a b", "<b>", "a\u{200B}", 7, true, cjson.null, {},
+      }) do
         local answer = ask(ada, { type = "join_room", room = room })
         assert.same({ "error", "bad_room" }, { answer.type, answer.code })
         assert.is_truthy(answer.error:find("^room m"))
@@ -246,9 +253,11 @@ describe("examples/chat", function()
 
     it("list their users", function()
       local ada, bob = ada_and_bob()
-      assert.same({ type = "user_list", room = "general", users = { "ada", "bob" } }, ask(bob, { type = "list_users" }))
+      assert.same({ type = "user_list", room = "general", users = { "ada", "bob" } },
+        ask(bob, { type = "list_users" }))
       ask(bob, { type = "join_room", room = "garden" })
-      assert.same({ type = "user_list", room = "garden", users = { "bob" } }, ask(bob, { type = "list_users" }))
+      assert.same({ type = "user_list", room = "garden", users = { "bob" } },
+        ask(bob, { type = "list_users" }))
       assert.equal("user_left", hear(ada).type)
       assert.same({ "ada" }, ask(ada, { type = "list_users" }).users)
     end)
@@ -295,7 +304,8 @@ describe("examples/chat", function()
       local ada, bob = ada_and_bob()
       for _, typing in ipairs({ true, false }) do
         say(ada, { type = "typing", typing = typing })
-        assert.same({ type = "typing", username = "ada", room = "general", typing = typing }, hear(bob))
+        assert.same({ type = "typing", username = "ada", room = "general", typing = typing },
+          hear(bob))
       end
       assert_nothing_came(ada)
       assert.equal("bad_typing", ask(ada, { type = "typing" }).code)
@@ -332,7 +342,8 @@ describe("examples/chat", function()
       it("is sent to the others: " .. how, function()
         local ada, bob, _, bob_welcome = ada_and_bob()
         leave(bob)
-        assert.same({ type = "user_left", username = "bob", room = "general", connId = bob_welcome.connId }, hear(ada))
+        assert.same({ type = "user_left", username = "bob", room = "general",
+          connId = bob_welcome.connId }, hear(ada))
         assert.same({ "ada" }, ask(ada, { type = "list_users" }).users)
         assert.equal(1, ask(ada, { type = "server_stats" }).total_clients)
       end)
@@ -347,13 +358,14 @@ describe("examples/chat", function()
       assert.equal("user_joined", hear(old).type)
       local new, welcome = enter("username=ada&session=s3cret")
       assert.same({ "ada", "garden" }, { welcome.username, welcome.room }) -- where it was
-      assert.same({ 4001, "taken over by a newer connection" }, { old:wait_closed() })
+      assert.same({ 4001, "replaced by a newer connection" }, { old:wait_closed() })
       assert.same({ "ada", "bob" }, ask(bob, { type = "list_users" }).users)
       assert.equal(2, ask(bob, { type = "server_stats" }).total_clients)
       say(bob, { type = "chat", message = "still there?" })
       assert.equal("still there?", hear(new).message)
       new:close(1000)
-      assert.same({ "user_left", welcome.connId }, { (function(m) return m.type, m.connId end)(hear(bob)) })
+      assert.same({ "user_left", welcome.connId },
+        { (function(m) return m.type, m.connId end)(hear(bob)) })
       assert_nothing_came(bob)
     end)
 
@@ -430,7 +442,8 @@ describe("examples/chat", function()
     }) do
       local response = app:http(path)
       assert.equal(200, response.status)
-      assert.is_truthy(response.headers["content-type"]:find(kind, 1, true), response.headers["content-type"])
+      assert.is_truthy(response.headers["content-type"]:find(kind, 1, true),
+        response.headers["content-type"])
       assert.is_nil(response.body:find("https?://"), path .. " names another host")
     end
   end)

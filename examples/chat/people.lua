@@ -8,7 +8,7 @@
 local check = require "check"
 local tw = require "tidewire"
 
-local TAKEN_OVER = 4001 -- the close code: the client must not reconnect by itself
+local REPLACED = 4001 -- the close code: the client must not reconnect by itself
 
 local people = {}
 
@@ -34,7 +34,7 @@ local function make_way(key)
   local conn = here[key]
   if conn and conn.id ~= holder_of(key) then
     here[key] = nil
-    conn:close(TAKEN_OVER, "taken over by a newer connection")
+    conn:close(REPLACED, "replaced by a newer connection")
   end
 end
 

@@ -6,7 +6,9 @@ local stream = require "support.stream"
 describe("examples/echo", function()
   local app
 
-  lazy_setup(function() app = server.start({ app_path = require("luv").cwd() .. "/examples/echo/app.lua" }) end)
+  lazy_setup(function()
+    app = server.start({ app_path = require("luv").cwd() .. "/examples/echo/app.lua" })
+  end)
   lazy_teardown(function() app:stop() end)
   after_each(stream.close_all)
 

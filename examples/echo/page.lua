@@ -14,7 +14,8 @@ return [[
   h1 { font-size: 1.25rem; margin: 0 0 .25rem; }
   p, li span { color: var(--quiet); font-size: .875rem; margin: 0; }
   form { display: flex; gap: .5rem; margin: 1rem 0; }
-  input, button { font: inherit; padding: .5rem .75rem; border-radius: .5rem; border: 1px solid var(--line); }
+  input, button { font: inherit; padding: .5rem .75rem; border-radius: .5rem; }
+  input, button { border: 1px solid var(--line); }
   input { flex: 1; min-width: 0; }
   button { background: var(--own); color: #fff; border-color: transparent; }
   button:disabled { opacity: .5; }
@@ -35,7 +36,8 @@ return [[
 <script>
   "use strict";
   const byId = (id) => document.getElementById(id);
-  const url = (location.protocol === "https:" ? "wss://" : "ws://") + location.host + location.pathname;
+  const url = (location.protocol === "https:" ? "wss://" : "ws://")
+    + location.host + location.pathname;
   const sentAt = []; // the answers come in the order of the messages
   let socket;
 

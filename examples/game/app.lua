@@ -24,7 +24,8 @@ local tw = require "tidewire"
 -- same match would be in different worlds. A tick for 200 players takes a fraction of a core, so
 -- one worker is enough.
 if tw.worker > 0 then
-  error("the game runs with one worker, because a match lives in one: leave --workers and TIDEWIRE_WORKERS out", 0)
+  error("the game runs with one worker, because a match lives in one: leave --workers and "
+    .. "TIDEWIRE_WORKERS out", 0)
 end
 
 local function fresh(value)
@@ -36,7 +37,9 @@ return {
   endpoints = { ["/game/:match"] = "handlers.arena" },
   http = {
     ["/"] = { static = "public" },
-    ["GET /matches"] = function() return fresh({ matches = matches.list(), quick = matches.quick() }) end,
+    ["GET /matches"] = function()
+      return fresh({ matches = matches.list(), quick = matches.quick() })
+    end,
     ["GET /stats"] = function() return fresh(matches.figures()) end,
   },
 }

@@ -20,8 +20,10 @@ local function read_options(args)
     local name, value = args[i]:match("^%-%-(%w+)$"), args[i + 1]
     local most = MOST[name]
     local number = most and math.tointeger(tonumber(value))
-    if not options[name] or not value or most and not (number and number >= 1 and number <= most) then
-      io.stderr:write("usage: bots.lua [--url ws://HOST:PORT/PATH] [--count 1..1000] [--seconds 1..3600]",
+    if not options[name] or not value
+      or most and not (number and number >= 1 and number <= most) then
+      io.stderr:write("usage: bots.lua [--url ws://HOST:PORT/PATH] [--count 1..1000] "
+        .. "[--seconds 1..3600]",
         " [--inputs 1..40]\n")
       os.exit(2)
     end
@@ -55,7 +57,8 @@ local function read_frame(bytes, position)
   if have < head then return nil end
   if head > 2 then length = string.unpack(head == 4 and ">I2" or ">I8", bytes, position + 2) end
   if have < head + length then return nil end
-  return first & 0xF, bytes:sub(position + head, position + head + length - 1), position + head + length
+  return first & 0xF, bytes:sub(position + head, position + head + length - 1),
+    position + head + length
 end
 
 -- ---- a bot ----
@@ -114,7 +117,8 @@ function Bot:hear(opcode, payload)
   if opcode == PING then
     self.tcp:write(frame(PONG, payload))
   elseif opcode == CLOSE then
-    self:fail("closed: " .. (#payload >= 2 and string.unpack(">I2", payload) .. " " .. payload:sub(3) or "no code"))
+    self:fail("closed: "
+      .. (#payload >= 2 and string.unpack(">I2", payload) .. " " .. payload:sub(3) or "no code"))
   elseif opcode == TEXT then
     local kind = payload:match('"type":"(%l+)"')
     if kind == "state" then
@@ -165,10 +169,13 @@ local function report(bots, options)
       if failed <= 5 then print("a bot failed: " .. (bot.problem or "it heard nothing")) end
     end
   end
-  print(("%d bots for %d s, %d inputs a second each; %d failed"):format(#bots, options.seconds, options.inputs, failed))
-  print(("states a second and bot: %.2f to %.2f; %d in all, %d messages of events, %d errors"):format(
-    least, most, states, events, errors))
-  print(("ticks missing between states: %d; longest time between two: %.0f ms"):format(missing, longest / 1e6))
+  print(("%d bots for %d s, %d inputs a second each; %d failed")
+    :format(#bots, options.seconds, options.inputs, failed))
+  print(
+    ("states a second and bot: %.2f to %.2f; %d in all, %d messages of events, %d errors"):format(
+      least, most, states, events, errors))
+  print(("ticks missing between states: %d; longest time between two: %.0f ms")
+    :format(missing, longest / 1e6))
   return failed
 end
 
@@ -181,7 +188,9 @@ local inputs = uv.new_timer()
 local due, turn = 0, 0
 inputs:start(0, 10, function()
   if #bots < options.count then
-    for _ = 1, math.min(5, options.count - #bots) do bots[#bots + 1] = new_bot(options, #bots + 1) end
+    for _ = 1, math.min(5, options.count - #bots) do
+      bots[#bots + 1] = new_bot(options, #bots + 1)
+    end
   end
   due = due + options.inputs * #bots / 100
   while due >= 1 do
@@ -194,7 +203,9 @@ uv.new_timer():start(options.seconds * 1000, 0, function() uv.stop() end)
 uv.run()
 local failed = report(bots, options)
 for _, bot in ipairs(bots) do
-  if not bot.tcp:is_closing() and bot.is_open then bot.tcp:write(frame(CLOSE, string.pack(">I2", 1000))) end
+  if not bot.tcp:is_closing() and bot.is_open then
+    bot.tcp:write(frame(CLOSE, string.pack(">I2", 1000)))
+  end
 end
 uv.run("nowait")
 os.exit(failed == 0 and 0 or 1)

@@ -11,9 +11,10 @@ check.LONGEST_MATCH = 24
 
 -- Invisible characters, and characters that change the direction of the line.
 local UNSEEN = {
-  { 0x00, 0x1F }, { 0x7F, 0xA0 }, { 0xAD, 0xAD }, { 0x61C, 0x61C }, { 0x180E, 0x180E }, { 0x2000, 0x200F },
-  { 0x2028, 0x202F }, { 0x205F, 0x206F }, { 0x3000, 0x3000 }, { 0xE000, 0xF8FF }, { 0xFEFF, 0xFEFF },
-  { 0xFFF0, 0xFFFF }, { 0xE0000, 0xE007F }, { 0xF0000, 0x10FFFF },
+  { 0x00, 0x1F }, { 0x7F, 0xA0 }, { 0xAD, 0xAD }, { 0x61C, 0x61C }, { 0x180E, 0x180E },
+  { 0x2000, 0x200F }, { 0x2028, 0x202F }, { 0x205F, 0x206F }, { 0x3000, 0x3000 },
+  { 0xE000, 0xF8FF }, { 0xFEFF, 0xFEFF }, { 0xFFF0, 0xFFFF }, { 0xE0000, 0xE007F },
+  { 0xF0000, 0x10FFFF },
 }
 
 local function is_seen(code)
@@ -51,7 +52,8 @@ end
 ---@return string|nil problem
 function check.match(name)
   if #name > check.LONGEST_MATCH or not name:find("^[%w_-]+$") then
-    return ('a match has a name of 1 to %d letters, digits, "_" and "-"'):format(check.LONGEST_MATCH)
+    return ('a match has a name of 1 to %d letters, digits, "_" and "-"')
+      :format(check.LONGEST_MATCH)
   end
 end
 

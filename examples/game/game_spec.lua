@@ -47,11 +47,13 @@ describe("examples/game", function()
       local bob, welcome = enter("name=bob")
       table.sort(welcome.players, function(one, other) return one.id < other.id end)
       assert.same({
-        { id = ada_welcome.you, name = "ada", bot = false }, { id = welcome.you, name = "bob", bot = false },
+        { id = ada_welcome.you, name = "ada", bot = false },
+        { id = welcome.you, name = "bob", bot = false },
       }, welcome.players)
       assert.is_truthy(place_of(welcome.positions, ada_welcome.you))
       assert.is_true(welcome.tick > ada_welcome.tick and #welcome.bolts >= 6)
-      assert.same({ type = "joined", player = { id = welcome.you, name = "bob", bot = false } }, hear(ada, "joined"))
+      assert.same({ type = "joined", player = { id = welcome.you, name = "bob", bot = false } },
+        hear(ada, "joined"))
       assert.equal("state", hear(bob, "state", "joined").type) -- the new player does not get this
       assert.is_truthy(place_of(hear(bob, "state").players, ada_welcome.you))
       bob:close(1000)
@@ -63,7 +65,8 @@ describe("examples/game", function()
       local _, welcome = enter()
       assert.is_truthy(welcome.players[1].name:find("^glider %d+$"))
       for query, name in pairs({
-        ["name="] = "^glider", ["name=Zo%C3%AB%20%E5%BC%A0"] = "^Zoë 张$", ["name=%3Cb%3E"] = "^<b>$",
+        ["name="] = "^glider", ["name=Zo%C3%AB%20%E5%BC%A0"] = "^Zoë 张$",
+        ["name=%3Cb%3E"] = "^<b>$",
         ["name=" .. ("%F0%9F%98%80"):rep(16)] = "^" .. ("😀"):rep(16) .. "$",
       }) do
         local _, other = enter(query, "other")
@@ -95,7 +98,7 @@ describe("examples/game", function()
   describe("playing", function()
     before_each(function() start() end)
 
-    it("has numbered ticks, and only those are missing that the server reports as skipped", function()
+    it("numbers its ticks, and only ticks reported as skipped are missing", function()
       local ada, welcome = enter()
       local last, missing = welcome.tick, 0
       for _ = 1, 25 do
@@ -152,7 +155,8 @@ describe("examples/game", function()
     it("ignores everything but steering", function()
       local ada, welcome = enter()
       local x, y = place_of(welcome.positions, welcome.you)
-      ada:send_text('{"type":"steer","heading":0,"thrust":0,"fire":false,"x":1,"y":1,"points":999,"id":1,"shields":9}')
+      ada:send_text('{"type":"steer","heading":0,"thrust":0,"fire":false,"x":1,"y":1,"points":999,'
+        .. '"id":1,"shields":9}')
       for _ = 1, 5 do
         local now_x, now_y, _, points, shields = place_of(hear(ada, "state").players, welcome.you)
         assert.same({ x, y }, { now_x, now_y })
@@ -177,9 +181,13 @@ describe("examples/game", function()
         ["hello"] = { "not_json", "not JSON" },
         [""] = { "not_json", "not JSON" },
         ['{"type":"steer","heading":NaN,"thrust":0,"fire":false}'] = { "not_json", "not JSON" },
-        ['{"type":"steer","heading":Infinity,"thrust":0,"fire":false}'] = { "not_json", "not JSON" },
+        ['{"type":"steer","heading":Infinity,"thrust":0,"fire":false}'] = {
+          "not_json", "not JSON",
+        },
         ['{"type":"steer","heading":1e999,"thrust":0,"fire":false}'] = { "not_json", "not JSON" },
-        ['{"type":"steer","heading":99999999999999999999,"thrust":0,"fire":false}'] = { "not_json", "not JSON" },
+        ['{"type":"steer","heading":99999999999999999999,"thrust":0,"fire":false}'] = {
+          "not_json", "not JSON",
+        },
         ["7"] = { "unknown_type", "send {" },
         ["null"] = { "unknown_type", "send {" },
         ["[]"] = { "unknown_type", "send {" },
@@ -189,7 +197,9 @@ describe("examples/game", function()
         ['{"type":"steer","heading":360,"thrust":0,"fire":false}'] = { "bad_steer", "heading" },
         ['{"type":"steer","heading":-1,"thrust":0,"fire":false}'] = { "bad_steer", "heading" },
         ['{"type":"steer","heading":1e308,"thrust":0,"fire":false}'] = { "bad_steer", "heading" },
-        ['{"type":"steer","heading":9223372036854775807,"thrust":0,"fire":false}'] = { "bad_steer", "heading" },
+        ['{"type":"steer","heading":9223372036854775807,"thrust":0,"fire":false}'] = {
+          "bad_steer", "heading",
+        },
         ['{"type":"steer","heading":1.5,"thrust":0,"fire":false}'] = { "bad_steer", "heading" },
         ['{"type":"steer","heading":"90","thrust":0,"fire":false}'] = { "bad_steer", "heading" },
         ['{"type":"steer","heading":null,"thrust":0,"fire":false}'] = { "bad_steer", "heading" },
@@ -204,7 +214,9 @@ describe("examples/game", function()
         assert.is_truthy(answer.error:find(expected[2], 1, true), text .. " -> " .. answer.error)
       end
       steer(ada, 77, 0)
-      wait_state(ada, function(state) return select(3, place_of(state.players, welcome.you)) == 77 end)
+      wait_state(ada, function(state)
+        return select(3, place_of(state.players, welcome.you)) == 77
+      end)
       assert.equal(1, get("/stats").players)
     end)
 
@@ -272,7 +284,8 @@ describe("examples/game", function()
       enter(nil, "north")
       enter(nil, "south")
       local late = app:connect("/game/west")
-      assert.same({ 1013, "there are 2 matches, which is all there can be" }, { late:wait_closed() })
+      assert.same({ 1013, "there are 2 matches, which is all there can be" },
+        { late:wait_closed() })
       enter(nil, "south")
       assert.same({ 2, 3 }, { get("/stats").matches, get("/stats").players })
     end)
@@ -282,7 +295,7 @@ describe("examples/game", function()
       ["without one"] = function(peer) peer:drop() end,
       ["by a reset"] = function(peer) peer:abort() end,
     }) do
-      it("end when the last person leaves " .. how .. ", bots or not, and nothing is left", function()
+      it("end when the last person leaves " .. how .. ", with bots or not", function()
         start({ GAME_BOTS = "4" })
         local ada, bob = enter(), enter()
         wait_state(ada, function(state) return state.tick >= 3 end)
@@ -299,7 +312,8 @@ describe("examples/game", function()
         local again, fresh = enter() -- it is another one, from the first tick
         local last = fresh.tick
         assert.equal(0, last)
-        for _ = 1, 10 do -- and the old one's clock, which was further on, speaks to this room no more
+        -- and the old one's clock, which was further on, speaks to this room no more
+        for _ = 1, 10 do
           local tick = hear(again, "state").tick
           assert.is_true(tick > last)
           last = tick
@@ -343,7 +357,8 @@ describe("examples/game", function()
       for name, value in pairs({ GAME_BOTS = "many", GAME_PLAYERS = "0", GAME_MATCHES = "1.5" }) do
         local result = server.run({ "check", PATH }, { environment = { [name] = value } })
         assert.equal(2, result.code)
-        assert.is_truthy(result.stderr:find(name .. " must be a whole number from", 1, true), result.stderr)
+        assert.is_truthy(result.stderr:find(name .. " must be a whole number from", 1, true),
+          result.stderr)
       end
     end)
   end)
@@ -358,11 +373,13 @@ describe("examples/game", function()
   it("serves its page", function()
     start()
     for path, kind in pairs({
-      ["/"] = "text/html", ["/game.js"] = "text/javascript", ["/style.css"] = "text/css", ["/icon.svg"] = "image/svg",
+      ["/"] = "text/html", ["/game.js"] = "text/javascript", ["/style.css"] = "text/css",
+      ["/icon.svg"] = "image/svg",
     }) do
       local response = app:http(path)
       assert.equal(200, response.status)
-      assert.is_truthy(response.headers["content-type"]:find(kind, 1, true), response.headers["content-type"])
+      assert.is_truthy(response.headers["content-type"]:find(kind, 1, true),
+        response.headers["content-type"])
     end
   end)
 end)

@@ -21,7 +21,9 @@ local grid = {}
 ---@param side number  of a cell
 ---@return game.Grid
 function grid.new(width, height, side)
-  local self = setmetatable({ side = side, columns = math.ceil(width / side), rows = math.ceil(height / side) }, Grid)
+  local self = setmetatable({
+    side = side, columns = math.ceil(width / side), rows = math.ceil(height / side),
+  }, Grid)
   for number = 1, self.columns * self.rows do
     self[number] = {}
   end
@@ -69,7 +71,8 @@ end
 ---@param found table
 ---@return integer count
 function Grid:around(left, top, right, bottom, found)
-  local first, last = line_of(left, self.side, self.columns), line_of(right, self.side, self.columns)
+  local first, last = line_of(left, self.side, self.columns),
+    line_of(right, self.side, self.columns)
   local count = 0
   for row = line_of(top, self.side, self.rows), line_of(bottom, self.side, self.rows) do
     local number = row * self.columns + 1

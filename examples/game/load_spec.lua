@@ -29,7 +29,8 @@ describe("examples/game under load", function()
     local function start_with_slow(environment)
       environment.GAME_BOTS = "250"
       app = server.start({
-        app_path = PATH, environment = environment, listen = { "127.0.0.1:0", "unix:" .. folder .. "/socket" },
+        app_path = PATH, environment = environment,
+        listen = { "127.0.0.1:0", "unix:" .. folder .. "/socket" },
       })
       local slow = client.connect(app:url("/game/arena?name=slow", 2))
       local welcome = hear(slow, "welcome")
@@ -86,7 +87,9 @@ describe("examples/game under load", function()
       for _, player in ipairs(welcome.players) do names[player.id] = player.name end
       assert.same({ "ada", 251 }, { names[ada_welcome.you], #welcome.players })
       play.steer(slow, 5, 0)
-      play.wait_state(ada, function(state) return select(3, place_of(state.players, welcome.you)) == 5 end)
+      play.wait_state(ada, function(state)
+        return select(3, place_of(state.players, welcome.you)) == 5
+      end)
     end)
   end)
 
@@ -94,13 +97,19 @@ describe("examples/game under load", function()
     app = server.start({ app_path = PATH })
     local url = app:url("/game/load")
     local result = process.run("lua5.4", {
-      args = { "examples/game/bots.lua", "--url", url, "--count", "12", "--seconds", "2", "--inputs", "20" },
+      args = {
+        "examples/game/bots.lua", "--url", url, "--count", "12", "--seconds", "2", "--inputs", "20",
+      },
     })
     assert.equal(0, result.code, result.stdout .. result.stderr)
-    assert.is_truthy(result.stdout:find("12 bots for 2 s, 20 inputs a second each; 0 failed", 1, true), result.stdout)
-    assert.is_truthy(result.stdout:find("[1-9]%d* in all, %d+ messages of events, 0 errors"), result.stdout)
+    assert.is_truthy(result.stdout:find("12 bots for 2 s, 20 inputs a second each; 0 failed", 1,
+      true), result.stdout)
+    assert.is_truthy(result.stdout:find("[1-9]%d* in all, %d+ messages of events, 0 errors"),
+      result.stdout)
     wait_figures(function(figures) return figures.matches == 0 end)
-    for _, args in ipairs({ { "--count", "1001" }, { "--seconds", "0" }, { "--url", "http://x/" }, { "--count" } }) do
+    for _, args in ipairs({
+      { "--count", "1001" }, { "--seconds", "0" }, { "--url", "http://x/" }, { "--count" },
+    }) do
       table.insert(args, 1, "examples/game/bots.lua")
       assert.equal(2, process.run("lua5.4", { args = args }).code)
     end

@@ -15,7 +15,8 @@ local TICKS_PER_SECOND = 20
 local CATCH_UP = 5 -- the match makes up for at most so many late ticks
 local POSITIONS = { key = "state" }
 local BOT_NAMES = {
-  "Otter", "Heron", "Lynx", "Marten", "Plover", "Badger", "Kestrel", "Stoat", "Magpie", "Hare", "Newt", "Swift",
+  "Otter", "Heron", "Lynx", "Marten", "Plover", "Badger", "Kestrel", "Stoat", "Magpie", "Hare",
+  "Newt", "Swift",
 }
 
 local Match = {}
@@ -77,7 +78,8 @@ function Match:on_tick()
   if #events > 0 then
     self.room:broadcast({ type = "events", tick = self.world.tick, events = events })
   end
-  self.room:broadcast({ type = "state", tick = self.world.tick, players = self.world:positions() }, POSITIONS)
+  self.room:broadcast({ type = "state", tick = self.world.tick, players = self.world:positions() },
+    POSITIONS)
 end
 
 -- ---- players ----

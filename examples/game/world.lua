@@ -100,8 +100,8 @@ function World:add_orb(x, y, value)
     return self.random(least, most)
   end
   local orb = {
-    id = new_id(self), x = coordinate(x, world.WIDTH), y = coordinate(y, world.HEIGHT), value = value or 1,
-    is_spilled = x ~= nil,
+    id = new_id(self), x = coordinate(x, world.WIDTH), y = coordinate(y, world.HEIGHT),
+    value = value or 1, is_spilled = x ~= nil,
   }
   self.orbs[orb.id] = orb
   self.orb_grid:put(orb)
@@ -196,11 +196,14 @@ end
 local function shoot(self, player, events)
   local bolt = {
     id = new_id(self), by = player, heading = player.heading, fired_at = self.tick,
-    x = player.x + COSINE[player.heading] * player.radius, y = player.y + SINE[player.heading] * player.radius,
+    x = player.x + COSINE[player.heading] * player.radius,
+    y = player.y + SINE[player.heading] * player.radius,
   }
   player.loaded_at = self.tick + RELOAD_TICKS
   self.bolts[#self.bolts + 1] = bolt
-  events[#events + 1] = { "shot", bolt.id, player.id, floor(bolt.x + 0.5), floor(bolt.y + 0.5), bolt.heading }
+  events[#events + 1] = {
+    "shot", bolt.id, player.id, floor(bolt.x + 0.5), floor(bolt.y + 0.5), bolt.heading,
+  }
 end
 
 -- ---- bolts ----
@@ -210,7 +213,8 @@ local function put_out(self, player, by, events)
   local lost = player.points // 2
   local count = math.min(lost, MOST_SPILLED)
   for number = 1, count do -- so that they are worth `lost` together
-    tell_orb(self:add_orb(player.x, player.y, lost * number // count - lost * (number - 1) // count), events)
+    tell_orb(self:add_orb(player.x, player.y,
+      lost * number // count - lost * (number - 1) // count), events)
   end
   player:add_points(-lost)
   player.back_at = self.tick + world.OUT_TICKS
@@ -231,7 +235,8 @@ local function victim_of(self, bolt, to_x, to_y)
   for i = 1, count do
     local player = found[i]
     local px, py = player.x - x, player.y - y
-    local along = (px * dx + py * dy) / (dx * dx + dy * dy) -- the nearest point of the path: 0 its begin, 1 its end
+    -- the nearest point of the path: 0 its begin, 1 its end
+    local along = (px * dx + py * dy) / (dx * dx + dy * dy)
     along = along < 0 and 0 or along > 1 and 1 or along
     local ox, oy = px - along * dx, py - along * dy
     if along < least and ox * ox + oy * oy <= player.radius * player.radius and player ~= bolt.by
@@ -261,7 +266,8 @@ local function fly(self, bolt, events)
     return false
   end
   bolt.x, bolt.y = x, y
-  return self.tick - bolt.fired_at < world.BOLT_TICKS and x > 0 and x < world.WIDTH and y > 0 and y < world.HEIGHT
+  return self.tick - bolt.fired_at < world.BOLT_TICKS and x > 0 and x < world.WIDTH and y > 0
+    and y < world.HEIGHT
 end
 
 -- ---- a tick ----
@@ -315,7 +321,8 @@ function World:positions()
   for id, player in pairs(self.players) do
     list[n + 1], list[n + 2], list[n + 3] = id, floor(player.x + 0.5), floor(player.y + 0.5)
     list[n + 4], list[n + 5] = player.heading, player.points
-    list[n + 6] = player.back_at and 0 or self.tick < player.safe_until and world.SHIELDS + 1 or player.shields
+    list[n + 6] = player.back_at and 0 or self.tick < player.safe_until and world.SHIELDS + 1
+      or player.shields
     n = n + 6
   end
   return list

@@ -96,7 +96,9 @@ describe("the game's arena", function()
       for _ = 1, 1000 do
         local before = {}
         for number, player in ipairs(players) do
-          if random(1, 4) == 1 then player:steer(random(0, 359), random(0, 100), random(1, 2) == 1) end
+          if random(1, 4) == 1 then
+            player:steer(random(0, 359), random(0, 100), random(1, 2) == 1)
+          end
           before[number] = not player.back_at and { player.x, player.y } or nil
         end
         local came_back = {}
@@ -109,7 +111,9 @@ describe("the game's arena", function()
           expect(player.x >= 15 and player.x <= world.WIDTH - 15, "x")
           expect(player.y >= 15 and player.y <= world.HEIGHT - 15, "y")
         end
-        for _, number in ipairs(arena:positions()) do expect(math.type(number) == "integer", "integers") end
+        for _, number in ipairs(arena:positions()) do
+          expect(math.type(number) == "integer", "integers")
+        end
         expect(#arena.bolts <= 40 * 3, "bolts")
       end
       assert.same({}, wrong)
@@ -143,11 +147,13 @@ describe("the game's arena", function()
 
     it("hit the first player on their path, wherever it is between two ticks", function()
       for distance = 40, 400, 7 do
-        local shooter, victim, behind = add_at(300, 500), add_at(300 + distance, 500), add_at(350 + distance, 500)
+        local shooter, victim, behind = add_at(300, 500), add_at(300 + distance, 500),
+          add_at(350 + distance, 500)
         local events = shoot(shooter, 0)
         assert.equal(1, #of_kind(events, "shot"))
         local hits = of_kind(events, "hit")
-        assert.same({ { "hit", of_kind(events, "shot")[1][2], victim.id, shooter.id } }, hits, "at " .. distance)
+        assert.same({ { "hit", of_kind(events, "shot")[1][2], victim.id, shooter.id } }, hits,
+          "at " .. distance)
         assert.same({ 2, 3 }, { victim.shields, behind.shields })
         for _, player in ipairs({ shooter, victim, behind }) do arena:remove(player) end
       end
@@ -158,14 +164,15 @@ describe("the game's arena", function()
         for _, beside in ipairs({ -43, 43 }) do
           local shooter, victim = add_at(300, y), add_at(400 + y / 4, y + beside)
           victim:add_points(world.MOST_POINTS)
-          assert.equal(1, #of_kind(shoot(shooter, 0), "hit"), ("at %d, %d beside"):format(y, beside))
+          assert.equal(1, #of_kind(shoot(shooter, 0), "hit"),
+            ("at %d, %d beside"):format(y, beside))
           arena:remove(shooter)
           arena:remove(victim)
         end
       end
     end)
 
-    it("hit no player beside their path or beyond their reach, and not the player who fired", function()
+    it("hit only players on their path and within their reach, never the one that fired", function()
       local shooter = add_at(300, 500)
       add_at(500, 500 + 20)
       add_at(500, 500 - 20)
@@ -192,7 +199,7 @@ describe("the game's arena", function()
       assert.equal(3, victim.shields)
     end)
 
-    it("put out a player without shields; half of its points become orbs, and it returns safe", function()
+    it("put out a player without shields; half of its points become orbs, it returns", function()
       local shooter, victim = add_at(300, 500), add_at(420, 500)
       victim:add_points(51)
       shoot(shooter, 0)

@@ -24,7 +24,8 @@ local function send_ping(conn)
 end
 
 local function on_close(conn, code)
-  tw.log.info("a client has left", { code = code, slowest_ms = conn.slowest and conn.slowest * 1000 or "unknown" })
+  tw.log.info("a client has left",
+    { code = code, slowest_ms = conn.slowest and conn.slowest * 1000 or "unknown" })
 end
 
 local defaults = {
@@ -40,7 +41,9 @@ tw.log.info("heartbeat", { ping_period = defaults.ping_period, pong_period = def
 return {
   defaults = defaults,
   endpoints = {
-    ["/frames"] = { heartbeat = "frame" }, -- PING frames: every client answers them, and no script sees them
-    ["/json"] = { heartbeat = "json" },    -- text messages: for clients whose scripts need to see them
+    -- PING frames: every client answers them, and no script sees them
+    ["/frames"] = { heartbeat = "frame" },
+    -- text messages: for clients whose scripts need to see them
+    ["/json"] = { heartbeat = "json" },
   },
 }

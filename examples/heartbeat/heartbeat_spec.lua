@@ -12,7 +12,9 @@ describe("examples/heartbeat", function()
 
   -- Shorter periods than the example's own; the environment is stronger than the app.
   lazy_setup(function()
-    app = server.start({ app_path = PATH, environment = { TIDEWIRE_PING_PERIOD = "0.1", TIDEWIRE_PONG_PERIOD = "2" } })
+    app = server.start({
+      app_path = PATH, environment = { TIDEWIRE_PING_PERIOD = "0.1", TIDEWIRE_PONG_PERIOD = "2" },
+    })
   end)
   lazy_teardown(function() app:stop() end)
   after_each(stream.close_all)
@@ -40,7 +42,9 @@ describe("examples/heartbeat", function()
     local message
     repeat -- (a ping may be on its way while the one before is answered)
       message = cjson.decode((ada:receive()))
-      if message.type == "ping" then ada:send_text(cjson.encode({ type = "pong", pingId = message.pingId })) end
+      if message.type == "ping" then
+        ada:send_text(cjson.encode({ type = "pong", pingId = message.pingId }))
+      end
     until message.type ~= "ping"
     assert_latency(message)
     assert.equal(0, #ada.pings)

@@ -49,8 +49,9 @@ local person = {
 
   -- Called in the new code, once for each live connection, before its next hook.
   on_reload = function(conn)
-    conn:send(("* generation %d runs: rules %s after rules %s (reloads: %d, what you have said: %d)"):format(
-      tw.generation, rules.VERSION, before, kept.reloads, conn.said))
+    conn:send(("* generation %d runs: rules %s after rules %s (reloads: %d, what you have "
+      .. "said: %d)"):format(
+        tw.generation, rules.VERSION, before, kept.reloads, conn.said))
   end,
 
   on_error = function(conn) conn:send("* something went wrong here: the log says what") end,

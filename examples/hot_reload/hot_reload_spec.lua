@@ -33,7 +33,9 @@ end
 local BROKEN = edited(RULES, "count, text)\nend", "count, text)\n")
 
 local function start(options, app_text)
-  return server.start({ files = { ["app.lua"] = app_text or APP, ["rules.lua"] = RULES }, options = options })
+  return server.start({
+    files = { ["app.lua"] = app_text or APP, ["rules.lua"] = RULES }, options = options,
+  })
 end
 
 local function enter(app, name, rules)
@@ -49,8 +51,9 @@ local function assert_heard(peers, number, text, expected)
 end
 
 local function assert_told(peer, generation, new, old, spoken)
-  assert.equal(("* generation %d runs: rules %s after rules %s (reloads: %d, what you have said: %d)"):format(
-    generation, new, old, generation - 1, spoken), (peer:receive()))
+  assert.equal(
+    ("* generation %d runs: rules %s after rules %s (reloads: %d, what you have said: %d)"):format(
+      generation, new, old, generation - 1, spoken), (peer:receive()))
 end
 
 describe("examples/hot_reload", function()
@@ -74,7 +77,9 @@ describe("examples/hot_reload", function()
     enter(app, "eve", "3")
     for _, change in ipairs({ "from=1 to=2", "from=2 to=3" }) do
       local pattern = 'message="new rules" .*' .. change
-      assert.is_truthy(loop.wait_until(function() return #app:log_lines(pattern) == app.workers end), change)
+      assert.is_truthy(loop.wait_until(function()
+        return #app:log_lines(pattern) == app.workers
+      end), change)
     end
   end)
 
@@ -85,8 +90,10 @@ describe("examples/hot_reload", function()
     for why, text in pairs({
       ["rules%.lua:%d+: .-'end' expected"] = BROKEN,
       ["rules%.lua:5: no luck"] = edited(RULES, 'rules.VERSION = "1"', "error('no luck')"),
-      ["module 'nowhere' not found.*rules%.lua:3: "] = edited(RULES, "rules = {}", 'rules = require "nowhere"'),
-      ["app%.lua:%d+: tw%.every: seconds must be"] = edited(RULES, "rules.NEWS = 30", "rules.OLDS = 30"),
+      ["module 'nowhere' not found.*rules%.lua:3: "] = edited(RULES, "rules = {}",
+        'rules = require "nowhere"'),
+      ["app%.lua:%d+: tw%.every: seconds must be"] = edited(RULES, "rules.NEWS = 30",
+        "rules.OLDS = 30"),
     }) do
       local said = reloads.bad(app, { ["rules.lua"] = text })
       assert(said:find(why), said)
@@ -120,8 +127,9 @@ describe("examples/hot_reload", function()
     ada:send_text("later darn")
     assert.equal("* in ten seconds", (ada:receive()))
     ada:send_text("and now?")
-    reloads.good(app, version("2", "  for _, word", '  require("tidewire").shared("bell"):set("rung", who == "bob")\n'
-      .. "  for _, word", '"darn"', '"now"'))
+    reloads.good(app, version("2", "  for _, word",
+      '  require("tidewire").shared("bell"):set("rung", who == "bob")\n'
+        .. "  for _, word", '"darn"', '"now"'))
     assert_told(bob, 2, "2", "1", 0)
     bob:send_text("darn now")
     local heard = { ada:receive_many(2), bob:receive_many(2) }

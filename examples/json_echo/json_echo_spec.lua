@@ -7,7 +7,9 @@ local stream = require "support.stream"
 describe("examples/json_echo", function()
   local app
 
-  lazy_setup(function() app = server.start({ app_path = require("luv").cwd() .. "/examples/json_echo/app.lua" }) end)
+  lazy_setup(function()
+    app = server.start({ app_path = require("luv").cwd() .. "/examples/json_echo/app.lua" })
+  end)
   lazy_teardown(function() app:stop() end)
   after_each(stream.close_all)
 

@@ -20,11 +20,16 @@ local function broadcast_to_room(request)
 end
 
 return {
-  limits = { connections = tonumber(os.getenv("MAX_CONNS") or 1000) or error("MAX_CONNS must be a number", 0) },
+  limits = {
+    connections = tonumber(os.getenv("MAX_CONNS") or 1000)
+      or error("MAX_CONNS must be a number", 0),
+  },
   endpoints = {
     ["/:room"] = {
       on_start = function(conn) conn:join(conn.params.room) end,
-      handle_message = function(conn, message) tw.room(conn.params.room):broadcast(message, conn) end,
+      handle_message = function(conn, message)
+        tw.room(conn.params.room):broadcast(message, conn)
+      end,
     },
   },
   http = { ["POST /:room"] = broadcast_to_room, ["GET /stats"] = tw.stats },

@@ -12,7 +12,9 @@ describe("examples/limits", function()
   local app
 
   -- One for each of three clients, and one for a plain request.
-  before_each(function() app = server.start({ app_path = PATH, environment = { MAX_CONNS = "4" } }) end)
+  before_each(function()
+    app = server.start({ app_path = PATH, environment = { MAX_CONNS = "4" } })
+  end)
   after_each(function() app:stop() end)
 
   local function stats() return cjson.decode(app:http("/stats").body) end
@@ -63,7 +65,9 @@ describe("examples/limits", function()
   end)
 
   it("reports a wrong MAX_CONNS", function()
-    for value, why in pairs({ many = "MAX_CONNS must be a number", ["-1"] = "limits.connections" }) do
+    for value, why in pairs({
+      many = "MAX_CONNS must be a number", ["-1"] = "limits.connections",
+    }) do
       local result = server.run({ "check", PATH }, { environment = { MAX_CONNS = value } })
       assert.equal(2, result.code)
       assert.is_truthy(result.stderr:find(why, 1, true), result.stderr)

@@ -20,8 +20,10 @@ describe("examples/resilient", function()
 
   it("keeps the connection after errors and counts them", function()
     local ada = app:connect()
-    assert.same({ type = "error", error = "this is not JSON", left = 2 }, ask(ada, "this is not JSON"))
-    assert.same({ type = "error", error = "something went wrong here", left = 1 }, ask(ada, '{"type":"fail"}'))
+    assert.same({ type = "error", error = "this is not JSON", left = 2 },
+      ask(ada, "this is not JSON"))
+    assert.same({ type = "error", error = "something went wrong here", left = 1 },
+      ask(ada, '{"type":"fail"}'))
     assert.same({ type = "ok", errors = 2 }, ask(ada, '{"type":"hello"}'))
     assert.is_truthy(app:wait_for_log("app%.lua:%d+: as you wish"))
   end)
@@ -38,7 +40,9 @@ describe("examples/resilient, with less patience", function()
   local app
 
   -- The environment is stronger than the app.
-  lazy_setup(function() app = server.start({ app_path = PATH, environment = { TIDEWIRE_PONG_PERIOD = "0.8" } }) end)
+  lazy_setup(function()
+    app = server.start({ app_path = PATH, environment = { TIDEWIRE_PONG_PERIOD = "0.8" } })
+  end)
   lazy_teardown(function() app:stop() end)
   after_each(stream.close_all)
 

@@ -34,7 +34,9 @@ return {
   codec = "json",
 
   -- Only pages of this server get the source code.
-  origins = function(origin, request) return origin:match("^https?://(.+)$") == request.headers.host end,
+  origins = function(origin, request)
+    return origin:match("^https?://(.+)$") == request.headers.host
+  end,
 
   on_start = function(conn)
     conn:join(pages.name)

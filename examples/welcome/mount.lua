@@ -28,7 +28,8 @@ local here = assert(package.searchpath("mount", package.path)):match("^(.*)/[^/]
 return function(app, name)
   local part, require_part = load_app(here .. "/../" .. name)
   for path, handler in pairs(part.endpoints) do
-    app.endpoints["/" .. name .. path] = type(handler) == "string" and require_part(handler) or handler
+    app.endpoints["/" .. name .. path] = type(handler) == "string" and require_part(handler)
+      or handler
   end
   for route, answer in pairs(part.http) do
     local method, path = route:match("^(%u* ?)(/.*)$")

@@ -62,7 +62,9 @@ describe("examples/welcome", function()
     assert.is_truthy(told.problem:find("^handler.lua:5: "))
     assert.equal("STILL HERE", (ada:ask("still here")))
     process.write_file(path, original)
-    receive_until(page, function(now) return now.source == original and now.generation > first.generation + 1 end)
+    receive_until(page, function(now)
+      return now.source == original and now.generation > first.generation + 1
+    end)
     assert.equal("hello", (ada:ask("hello")))
   end)
 
@@ -70,7 +72,8 @@ describe("examples/welcome", function()
     local function page_of(host)
       return client.connect(app:url("/live"), { headers = { Origin = "http://" .. host } })
     end
-    assert.equal(path, receive(assert(page_of("localhost"))).path) -- the name by which the kit's client asks
+    -- the name by which the kit's client asks
+    assert.equal(path, receive(assert(page_of("localhost"))).path)
     assert.equal(403, select(2, page_of("evil.example")))
   end)
 
@@ -79,10 +82,14 @@ describe("examples/welcome", function()
     assert.equal("ada", receive_until(ada, function(now) return now.type == "welcome" end).username)
     local bob = app:connect("/game/game/arena?name=bob")
     assert.is_string(receive(bob).type)
-    for _, page in ipairs({ "/", "/chat/", "/game/", "/game/matches", "/docs/scripting", "/docs/decisions/json" }) do
+    for _, page in ipairs({
+      "/", "/chat/", "/game/", "/game/matches", "/docs/scripting", "/docs/decisions/json",
+    }) do
       assert.equal(200, app:http(page).status, page)
     end
-    for _, page in ipairs({ "/docs/nothing", "/docs/..%2FREADME", "/docs/decisions/../../README", "/docs/" }) do
+    for _, page in ipairs({
+      "/docs/nothing", "/docs/..%2FREADME", "/docs/decisions/../../README", "/docs/",
+    }) do
       assert.equal(404, app:http(page).status, page)
     end
   end)

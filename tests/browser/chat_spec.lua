@@ -23,10 +23,13 @@ end
 
 describe("the chat's page", function()
   local app, ada, bob, folder
-  local ended = {} -- servers whose end is checked last: a check closes all streams of the test, the browsers' too
+  -- servers whose end is checked last: a check closes all streams of the test, the browsers' too
+  local ended = {}
 
   local function start(address, ...)
-    return server.start({ app_path = PATH, listen = { address }, options = { "--pid-file", folder .. "/pid", ... } })
+    return server.start({
+      app_path = PATH, listen = { address }, options = { "--pid-file", folder .. "/pid", ... },
+    })
   end
   local function page_url() return app:url("/"):gsub("^ws", "http") end
 
@@ -84,7 +87,8 @@ describe("the chat's page", function()
 
   -- The same in any order.
   local function is_like(browser, lines)
-    browser:wait(("JSON.stringify(%s.sort()) === JSON.stringify(%s.sort())"):format(LINES, cjson.encode(lines)))
+    browser:wait(("JSON.stringify(%s.sort()) === JSON.stringify(%s.sort())")
+      :format(LINES, cjson.encode(lines)))
     browser:wait("!document.querySelector('.waiting')")
   end
 
@@ -122,7 +126,8 @@ describe("the chat's page", function()
     bob:type("#text", "how are you?"):click("#send")
     shows(ada, { "bob joined", "> hello, bob", "bob: hello, ada", "bob: how are you?" })
     shows(bob, { "ada: hello, bob", "> hello, ada", "> how are you?" })
-    assert.equal("bob", ada:eval("document.querySelector('.message:not(.own) .author').textContent"))
+    assert.equal("bob",
+      ada:eval("document.querySelector('.message:not(.own) .author').textContent"))
   end)
 
   it("tells who is typing, until they have written or thought better of it", function()
@@ -141,7 +146,8 @@ describe("the chat's page", function()
 
   it("shows markup as the text it is", function()
     join_both("markup")
-    local evil = [[<img src=x onerror="alert('message')"><script>alert(1)</script><b>bold</b> &amp; ]]
+    local evil =
+      [[<img src=x onerror="alert('message')"><script>alert(1)</script><b>bold</b> &amp; ]]
     say(bob, evil .. "1")
     shows(ada, { "bob joined", "bob: " .. evil .. "1" })
     assert.equal(0, ada:eval("document.querySelectorAll('#log img, #log script, #log b').length"))
@@ -171,7 +177,8 @@ describe("the chat's page", function()
     shows(ada, { "bob: up here" })
     lists(ada, { "ada", "bob" })
     shows(bob, { "> up here", "ada joined" })
-    ada:eval("[...document.querySelectorAll('#rooms button')].find((b) => b.textContent === '#hall').click()")
+    ada:eval("[...document.querySelectorAll('#rooms button')].find((b) => b.textContent === "
+      .. "'#hall').click()")
     shows(ada, { "> in the hall" })
     ada:type("#room-name", "no blanks"):press("Enter")
     ada:wait("document.querySelector('#room-error').textContent.includes('no blanks')")
@@ -188,7 +195,8 @@ describe("the chat's page", function()
     is_in(ada, "waiting")
     is_in(bob, "waiting")
     say(bob, "meanwhile")
-    assert.is_true(bob:eval("document.querySelector('.waiting .words').textContent === 'meanwhile'"))
+    assert.is_true(
+      bob:eval("document.querySelector('.waiting .words').textContent === 'meanwhile'"))
     ended[#ended + 1] = app
     app = start("127.0.0.1:" .. port)
     for _, browser in ipairs({ ada, bob }) do
@@ -206,10 +214,11 @@ describe("the chat's page", function()
   local SAID = [[
     window.said = [];
     new MutationObserver(() => said.push(document.querySelector("#banner-text").textContent))
-      .observe(document.querySelector("#banner-text"), { childList: true, characterData: true, subtree: true });
+      .observe(document.querySelector("#banner-text"),
+        { childList: true, characterData: true, subtree: true });
   ]]
 
-  it("comes over to the next process after an upgrade, and says that the server was restarted", function()
+  it("reconnects after an upgrade, and says that the server was restarted", function()
     join_both("upgrade")
     say(ada, "before")
     shows(bob, { "ada: before" })
@@ -219,7 +228,8 @@ describe("the chat's page", function()
     app = start("127.0.0.1:" .. old.addresses[1].port, "--upgrade")
     for _, browser in ipairs({ ada, bob }) do
       browser:wait("said.some((words) => words.startsWith('The server is being restarted.'))")
-      assert.is_false(browser:eval("said.some((words) => words.startsWith('The connection is lost.'))"))
+      assert.is_false(
+        browser:eval("said.some((words) => words.startsWith('The connection is lost.'))"))
       is_in(browser, "open")
       lists(browser, { "ada", "bob" })
       browser:wait("document.querySelector('#banner').hidden")
@@ -243,7 +253,8 @@ describe("the chat's page", function()
     shows(ada, { "> before" })
     say(ada, "after")
     shows(bob, {
-      "ada: before", "ada left", "ada joined", "ada left", "ada joined", "ada left", "ada joined", "ada: after",
+      "ada: before", "ada left", "ada joined", "ada left", "ada joined", "ada left", "ada joined",
+      "ada: after",
     })
     lists(bob, { "ada", "bob" })
   end)
@@ -267,13 +278,16 @@ describe("the chat's page", function()
     local session = ada:eval("JSON.parse(sessionStorage.getItem('chat')).session")
     local other = assert(client.connect(app:url("/chat?username=ada&session=" .. session)))
     is_in(ada, "taken")
-    assert.equal("This chat goes on in another window.", ada:eval("document.querySelector('#banner-text').textContent"))
+    assert.equal("This chat goes on in another window.",
+      ada:eval("document.querySelector('#banner-text').textContent"))
     ada:click("#banner-button")
     is_in(ada, "open")
     assert.equal(4001, (other:wait_closed()))
     say(ada, "here again")
-    shows(ada, { "bob joined", "> before", "bob: before, too", "> here again" }) -- though the history came again
-    shows(bob, { "ada: before", "> before, too", "ada: here again" }) -- and no word of leaving or joining
+    -- though the history came again
+    shows(ada, { "bob joined", "> before", "bob: before, too", "> here again" })
+    -- and no word of leaving or joining
+    shows(bob, { "ada: before", "> before, too", "ada: here again" })
     lists(bob, { "ada", "bob" })
   end)
 
@@ -329,8 +343,9 @@ describe("the chat's page", function()
       ada:prefer(scheme)
       grounds[scheme] = ada:eval("getComputedStyle(document.body).backgroundColor")
       looks.assert_readable(ada, scheme, {
-        ".own .words", ".message:not(.own) .words", ".message:not(.own) .author", ".time", ".notice", "#room", "#here",
-        "#state", "#stats", "#people bdi", "#people .avatar", "#rooms button", "#send", "#leave",
+        ".own .words", ".message:not(.own) .words", ".message:not(.own) .author", ".time",
+        ".notice", "#room", "#here", "#state", "#stats", "#people bdi", "#people .avatar",
+        "#rooms button", "#send", "#leave",
       })
     end
     assert.is_not.equal(grounds.light, grounds.dark)
@@ -344,9 +359,11 @@ describe("the chat's page", function()
       say(bob, "Good morning! Has anyone seen the figures from last night?")
       say(bob, "I left them on the table in the garden room.")
       say(ada, "Yes, I have them here.")
-      say(ada, "Better than last week: fewer errors, and the slowest is half as slow. I will write it up before noon.")
+      say(ada, "Better than last week: fewer errors, and the slowest is half as slow. I will write "
+        .. "it up before noon.")
       say(bob, "<b>wonderful</b>")
-      ada:wait("document.querySelectorAll('#log .message').length === 5 && !document.querySelector('.waiting')")
+      ada:wait("document.querySelectorAll('#log .message').length === 5 && "
+        .. "!document.querySelector('.waiting')")
       bob:type("#text", "and")
       ada:wait("document.querySelector('#typing').textContent !== ''")
       for _, scheme in ipairs({ "light", "dark" }) do

@@ -19,10 +19,10 @@ local process = require "support.process"
 local NAMES = { "chromium", "google-chrome-stable" }
 
 local SWITCHES = {
-  "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-dev-shm-usage", "--no-first-run",
-  "--no-default-browser-check", "--disable-background-networking", "--disable-component-update", "--disable-sync",
-  "--disable-extensions", "--disable-breakpad", "--mute-audio", "--hide-scrollbars", "--force-color-profile=srgb",
-  "--ignore-certificate-errors",
+  "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-dev-shm-usage",
+  "--no-first-run", "--no-default-browser-check", "--disable-background-networking",
+  "--disable-component-update", "--disable-sync", "--disable-extensions", "--disable-breakpad",
+  "--mute-audio", "--hide-scrollbars", "--force-color-profile=srgb", "--ignore-certificate-errors",
   "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1", "--remote-debugging-port=0",
 }
 
@@ -30,8 +30,8 @@ local SWITCHES = {
 local START_PATIENCE = 2 * loop.patience
 
 ---@class browser.chromium
----@field problems string[] what the page complained of: errors nobody caught, console.error, alerts, files that
----  are not there, what its Content-Security-Policy forbids
+---@field problems string[] what the page complained of: errors nobody caught, console.error,
+---  alerts, files that are not there, what its Content-Security-Policy forbids
 ---@field directory string its folder
 local Browser = {}
 Browser.__index = Browser
@@ -53,7 +53,9 @@ end
 --- Why there is none, for tests that are left out then. ctest knows them by the word "without".
 ---@return string
 function chromium.missing()
-  if os.getenv("TIDEWIRE_TEST_BROWSER") == "no" then return "is not tried without a browser (--no-browser)" end
+  if os.getenv("TIDEWIRE_TEST_BROWSER") == "no" then
+    return "is not tried without a browser (--no-browser)"
+  end
   return "is not tried without a browser: chromium is not installed (scripts/install browsers)"
 end
 
@@ -62,15 +64,19 @@ local function on_event(self, event)
   local params = event.params
   if event.method == "Runtime.exceptionThrown" then
     local details = params.exceptionDetails
-    self.problems[#self.problems + 1] = details.exception and details.exception.description or details.text
-  elseif event.method == "Runtime.consoleAPICalled" and (params.type == "error" or params.type == "assert") then
+    self.problems[#self.problems + 1] = details.exception and details.exception.description
+      or details.text
+  elseif event.method == "Runtime.consoleAPICalled"
+    and (params.type == "error" or params.type == "assert") then
     self.problems[#self.problems + 1] = "console: " .. cjson.encode(params.args)
   elseif event.method == "Page.javascriptDialogOpening" then
     self.problems[#self.problems + 1] = "a dialog: " .. params.message
     self:tell("Page.handleJavaScriptDialog", { accept = true })
   elseif event.method == "Log.entryAdded" and params.entry.level == "error" then
     -- (a WebSocket that cannot connect is the page's affair)
-    if not params.entry.text:find("^WebSocket") then self.problems[#self.problems + 1] = params.entry.text end
+    if not params.entry.text:find("^WebSocket") then
+      self.problems[#self.problems + 1] = params.entry.text
+    end
   elseif event.method == "Inspector.targetCrashed" then
     error("the page has crashed")
   end
@@ -79,8 +85,10 @@ end
 -- Sends a command and waits for nothing.
 function Browser:tell(method, params)
   self.last_id = self.last_id + 1
-  local text = cjson.encode({ id = self.last_id, method = method, params = params, sessionId = self.session })
-  self.peer:send_text((text:gsub('"touchPoints":{}', '"touchPoints":[]'))) -- cjson has no empty list
+  local text =
+    cjson.encode({ id = self.last_id, method = method, params = params, sessionId = self.session })
+  -- cjson has no empty list
+  self.peer:send_text((text:gsub('"touchPoints":{}', '"touchPoints":[]')))
   return self.last_id
 end
 
@@ -94,7 +102,9 @@ function Browser:call(method, params, seconds)
   local deadline = loop.now() + (seconds or START_PATIENCE)
   while true do
     local text, kind, code = self.peer:receive(deadline - loop.now())
-    if not text then error(("Chromium did not answer %s: %s %s"):format(method, kind, code or ""), 2) end
+    if not text then
+      error(("Chromium did not answer %s: %s %s"):format(method, kind, code or ""), 2)
+    end
     local answer = cjson.decode(text)
     if answer.method then
       -- (a window that was left may go on for a while)
@@ -114,19 +124,25 @@ local function debugging_url(self)
     return port and ("ws://127.0.0.1:%s%s"):format(port, path) or self.process.exit_code and "ended"
   end, START_PATIENCE)
   if found and found ~= "ended" then return found end
-  error("Chromium did not start; it said:\n" .. (process.read_file(self.directory .. "/stderr") or ""), 0)
+  error("Chromium did not start; it said:\n"
+    .. (process.read_file(self.directory .. "/stderr") or ""), 0)
 end
 
 --- Open an empty window that remembers nothing, in place of the one before.
 ---@return browser.chromium self
 function Browser:renew()
   self.session = nil -- what follows is for the browser, not for a window
-  if self.context then self:tell("Target.disposeBrowserContext", { browserContextId = self.context }) end
+  if self.context then
+    self:tell("Target.disposeBrowserContext", { browserContextId = self.context })
+  end
   self.problems = {}
   self.context = self:call("Target.createBrowserContext").browserContextId
-  local target = self:call("Target.createTarget", { url = "about:blank", browserContextId = self.context }).targetId
+  local target = self:call("Target.createTarget",
+    { url = "about:blank", browserContextId = self.context }).targetId
   self.session = self:call("Target.attachToTarget", { targetId = target, flatten = true }).sessionId
-  for _, domain in ipairs({ "Page", "Runtime", "Log", "Inspector" }) do self:call(domain .. ".enable") end
+  for _, domain in ipairs({ "Page", "Runtime", "Log", "Inspector" }) do
+    self:call(domain .. ".enable")
+  end
   self:resize(1280, 800)
   return self
 end
@@ -142,7 +158,9 @@ function chromium.start()
   self.process = process.start(assert(chromium.find(), "there is no Chromium"), {
     args = args,
     directory = folder,
-    environment = { HOME = folder, TMPDIR = folder, XDG_CONFIG_HOME = folder, XDG_CACHE_HOME = folder },
+    environment = {
+      HOME = folder, TMPDIR = folder, XDG_CONFIG_HOME = folder, XDG_CACHE_HOME = folder,
+    },
     stdout = folder .. "/stdout",
     stderr = folder .. "/stderr",
   })
@@ -169,7 +187,8 @@ end
 --- Prefer a light or a dark page.
 ---@param scheme "light"|"dark"
 function Browser:prefer(scheme)
-  self:call("Emulation.setEmulatedMedia", { features = { { name = "prefers-color-scheme", value = scheme } } })
+  self:call("Emulation.setEmulatedMedia",
+    { features = { { name = "prefers-color-scheme", value = scheme } } })
 end
 
 --- Go to an address, and wait until the page is loaded.
@@ -178,7 +197,8 @@ end
 function Browser:open(url)
   local result = self:call("Page.navigate", { url = url })
   if result.errorText then error(("cannot open %s: %s"):format(url, result.errorText), 2) end
-  return self:wait(("location.href.startsWith(%s) && document.readyState === 'complete'"):format(cjson.encode(url)))
+  return self:wait(("location.href.startsWith(%s) && document.readyState === 'complete'")
+    :format(cjson.encode(url)))
 end
 
 --- The value of a JavaScript expression. Its error is thrown.
@@ -191,7 +211,8 @@ function Browser:eval(expression, seconds)
   }, seconds)
   local details = answer.exceptionDetails
   if details then
-    error(("%s: %s"):format(expression, details.exception and details.exception.description or details.text), 2)
+    error(("%s: %s")
+      :format(expression, details.exception and details.exception.description or details.text), 2)
   end
   return answer.result.value
 end
@@ -241,14 +262,16 @@ local CENTRE = [[(() => {
 function Browser:click(selector)
   local point = self:eval(CENTRE:format(cjson.encode(selector)))
   for _, kind in ipairs({ "mousePressed", "mouseReleased" }) do
-    self:call("Input.dispatchMouseEvent", { type = kind, x = point.x, y = point.y, button = "left", clickCount = 1 })
+    self:call("Input.dispatchMouseEvent",
+      { type = kind, x = point.x, y = point.y, button = "left", clickCount = 1 })
   end
   return self
 end
 
 --- Put fingers on the window, move them, or take them off.
 ---@param kind "touchStart"|"touchMove"|"touchEnd"
----@param fingers { x: number, y: number, id: integer }[] all that touch it now; none with "touchEnd"
+---@param fingers { x: number, y: number, id: integer }[] all that touch it now; none with
+---  "touchEnd"
 ---@return browser.chromium self
 function Browser:touch(kind, fingers)
   self:call("Input.dispatchTouchEvent", { type = kind, touchPoints = fingers })
@@ -293,8 +316,9 @@ function Browser:screenshot(path)
   local value_of = {}
   for index = 1, 64 do value_of[alphabet:byte(index)] = index - 1 end
   local bytes = answer.data:gsub("(.)(.)(.)(.)", function(a, b, c, d)
-    local bits = value_of[a:byte()] << 18 | value_of[b:byte()] << 12 | (value_of[c:byte()] or 0) << 6
-      | (value_of[d:byte()] or 0)
+    local bits =
+      value_of[a:byte()] << 18 | value_of[b:byte()] << 12 | (value_of[c:byte()] or 0) << 6
+        | (value_of[d:byte()] or 0)
     local count = d ~= "=" and 3 or c ~= "=" and 2 or 1
     return (string.pack(">I3", bits):sub(1, count))
   end)

@@ -61,7 +61,8 @@ describe("the documentation in a browser", function()
     it("shows all of " .. name, function()
       local text = process.read_file("docs/" .. name .. ".md")
       open(name)
-      assert.equal(text:match("^# ([^\n]+)"):gsub("`", ""), ada:eval("document.querySelector('h1').textContent"))
+      assert.equal(text:match("^# ([^\n]+)"):gsub("`", ""),
+        ada:eval("document.querySelector('h1').textContent"))
       assert.equal(count(text, "^## "), ada:eval("document.querySelectorAll('#page h2').length"))
       assert.equal(count(text, "^|"), ada:eval("document.querySelectorAll('#page table').length"))
       local _, fences = ("\n" .. text):gsub("\n```", "")
@@ -69,7 +70,8 @@ describe("the documentation in a browser", function()
       -- Nothing of Markdown's own is left, each link within the page finds its heading, and each
       -- row has its cells.
       assert.same("", ada:eval([[(() => {
-        const words = [...document.querySelectorAll("#page :is(p, li, td, th, h2, h3)")].map((one) => {
+        const all = document.querySelectorAll("#page :is(p, li, td, th, h2, h3)");
+        const words = [...all].map((one) => {
           const copy = one.cloneNode(true);
           for (const code of copy.querySelectorAll("code")) code.remove();
           return copy.textContent;
@@ -77,9 +79,11 @@ describe("the documentation in a browser", function()
         return words.filter((text) => /`|\]\(|\*\*|^\||^#/.test(text)).join("\n");
       })()]]))
       assert.equal("", ada:eval([[ [...document.querySelectorAll("#page a[href^='#']")]
-        .map((one) => decodeURIComponent(one.hash.slice(1))).filter((id) => !document.getElementById(id)).join(" ") ]]))
+        .map((one) => decodeURIComponent(one.hash.slice(1)))
+        .filter((id) => !document.getElementById(id)).join(" ") ]]))
       assert.is_true(ada:eval([[ [...document.querySelectorAll("#page table")]
-        .every((table) => [...table.rows].every((row) => row.cells.length === table.rows[0].cells.length)) ]]))
+        .every((table) => [...table.rows]
+          .every((row) => row.cells.length === table.rows[0].cells.length)) ]]))
     end)
   end
 
@@ -104,7 +108,8 @@ describe("the documentation in a browser", function()
     for _, scheme in ipairs({ "light", "dark" }) do
       ada:prefer(scheme)
       looks.assert_readable(ada, scheme, {
-        "h1", "p", "p code", "#page a", "td", "th", "pre", "pre .comment", "pre .keyword", "pre .string", "pre .number",
+        "h1", "p", "p code", "#page a", "td", "th", "pre", "pre .comment", "pre .keyword",
+        "pre .string", "pre .number",
       })
       for _, width in ipairs({ 320, 360, 1280 }) do
         ada:resize(width, 900)

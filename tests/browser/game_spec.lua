@@ -21,10 +21,13 @@ end
 
 describe("the game's page", function()
   local app, ada, bob
-  local ended = {} -- servers whose end is checked last: a check closes all streams of the test, the browsers' too
+  -- servers whose end is checked last: a check closes all streams of the test, the browsers' too
+  local ended = {}
 
   local function start(address, environment)
-    return server.start({ app_path = PATH, listen = { address }, environment = environment or { GAME_BOTS = "0" } })
+    return server.start({
+      app_path = PATH, listen = { address }, environment = environment or { GAME_BOTS = "0" },
+    })
   end
   local function page_url() return app:url("/"):gsub("^ws", "http") end
 
@@ -78,7 +81,8 @@ describe("the game's page", function()
   end
 
   local function sees_two(browser)
-    browser:wait("game.arena.players.size === 2 && [...game.arena.players.values()].every(({ x }) => x !== undefined)")
+    browser:wait("game.arena.players.size === 2 && [...game.arena.players.values()].every(({ x }) "
+      .. "=> x !== undefined)")
   end
 
   local function join_both(match)
@@ -91,7 +95,8 @@ describe("the game's page", function()
   local PLACE = "[...game.arena.players.values()].find((player) => player.name === %q)"
 
   local function place_of(browser, name)
-    local place = browser:eval(("(({ x, y, heading }) => ({ x, y, heading }))(%s)"):format(PLACE:format(name)))
+    local place =
+      browser:eval(("(({ x, y, heading }) => ({ x, y, heading }))(%s)"):format(PLACE:format(name)))
     return place.x, place.y, place.heading
   end
 
@@ -109,11 +114,13 @@ describe("the game's page", function()
 
   -- Waits until a player has come so far from a place.
   local function moves(browser, name, x, y, least)
-    browser:wait(("((p) => Math.hypot(p.x - %f, p.y - %f) > %d)(%s)"):format(x, y, least, PLACE:format(name)))
+    browser:wait(("((p) => Math.hypot(p.x - %f, p.y - %f) > %d)(%s)")
+      :format(x, y, least, PLACE:format(name)))
   end
 
+  -- sorted, because a player that starts on an orb is the first for a moment
   local SCORES = [[ [...document.querySelectorAll("#scores bdi")]
-    .map((name) => name.textContent).sort() ]] -- whoever comes to lie on an orb is the first for a moment
+    .map((name) => name.textContent).sort() ]]
   local FEED = [[ [...document.querySelectorAll("#feed li")].map((line) => line.textContent) ]]
 
   it("lets two people see each other move", function()
@@ -172,9 +179,11 @@ describe("the game's page", function()
     bob:wait("[...game.arena.bolts.values()].some((bolt) => bolt.heading === 270)")
     mouse(ada, "mouseReleased", me.x, me.y - 20)
     bob:wait("game.arena.bolts.size === 0")
-    bob:call("Input.dispatchKeyEvent", { type = "keyDown", key = " ", code = "Space", windowsVirtualKeyCode = 32 })
+    bob:call("Input.dispatchKeyEvent",
+      { type = "keyDown", key = " ", code = "Space", windowsVirtualKeyCode = 32 })
     ada:wait("game.arena.bolts.size > 0")
-    bob:call("Input.dispatchKeyEvent", { type = "keyUp", key = " ", code = "Space", windowsVirtualKeyCode = 32 })
+    bob:call("Input.dispatchKeyEvent",
+      { type = "keyUp", key = " ", code = "Space", windowsVirtualKeyCode = 32 })
     ada:wait("game.arena.bolts.size === 0")
   end)
 
@@ -202,7 +211,8 @@ describe("the game's page", function()
     join(bob, evil, "markup")
     ada:wait(FEED .. (".includes(%q)"):format(evil .. " joins"))
     ada:wait(SCORES .. (".join() === %q"):format(evil .. ",ada"))
-    assert.equal(0, ada:eval("document.querySelectorAll('#scores li b[onx], #feed b, #feed p').length"))
+    assert.equal(0,
+      ada:eval("document.querySelectorAll('#scores li b[onx], #feed b, #feed p').length"))
   end)
 
   it("goes on when it is loaded again", function()
@@ -234,7 +244,9 @@ describe("the game's page", function()
     ada:wait("document.querySelector('#matches button').disabled")
     bob:eval([[(() => { // a page gone mad
       const send = WebSocket.prototype.send;
-      WebSocket.prototype.send = function (text) { for (let n = 0; n < 400; n++) send.call(this, text); };
+      WebSocket.prototype.send = function (text) {
+        for (let n = 0; n < 400; n++) send.call(this, text);
+      };
     })()]])
     point(bob, 100, 0)
     is_in(bob, "ended")
@@ -250,12 +262,14 @@ describe("the game's page", function()
     ada:eval([[(() => {
       const banner = document.querySelector("#banner-text");
       globalThis.said = [];
-      new MutationObserver(() => said.push(banner.textContent)).observe(banner, { childList: true });
+      new MutationObserver(() => said.push(banner.textContent))
+        .observe(banner, { childList: true });
     })()]])
     local port = app.addresses[1].port
     app:signal("sigterm")
     assert.equal(0, app.process:wait_exit())
-    ada:wait("said.some((words) => /^The server is going away. Trying again in a second.$/.test(words))")
+    ada:wait("said.some((words) => /^The server is going away. Trying again in a "
+      .. "second.$/.test(words))")
     ended[#ended + 1] = app
     app = start("127.0.0.1:" .. port)
     for _, browser in ipairs({ ada, bob }) do
@@ -280,14 +294,17 @@ describe("the game's page", function()
       ada:wait("innerWidth === " .. width)
       assert.equal(width, ada:eval("document.documentElement.scrollWidth"))
       for _, id in ipairs({ "fire", "scores", "leave", "points", "match" }) do
-        local box = ada:eval(("document.getElementById(%q).getBoundingClientRect().toJSON()"):format(id))
-        assert.is_true(box.left >= 0 and box.right <= width and box.bottom <= 740 and box.width > 0, id)
+        local box =
+          ada:eval(("document.getElementById(%q).getBoundingClientRect().toJSON()"):format(id))
+        assert.is_true(box.left >= 0 and box.right <= width and box.bottom <= 740
+          and box.width > 0, id)
       end
       local edges = ada:eval([[["leave", "scores", "stick", "fire"].map((id) => {
         const box = document.getElementById(id).getBoundingClientRect();
         return [box.left, box.right];
       })]])
-      assert.is_true(edges[1][2] < edges[2][1] and edges[3][2] < edges[4][1]) -- nothing lies over another
+      -- nothing lies over another
+      assert.is_true(edges[1][2] < edges[2][1] and edges[3][2] < edges[4][1])
     end
     assert.same({}, looks.nameless(ada))
     local x, y = place_of(bob, "ada")
@@ -299,7 +316,8 @@ describe("the game's page", function()
     local box = ada:eval("document.querySelector('#fire').getBoundingClientRect().toJSON()")
     local thumb = { x = box.x + box.width / 2, y = box.y + box.height / 2, id = 2 }
     ada:touch("touchStart", { finger, thumb })
-    bob:wait(("[...game.arena.bolts.values()].some((bolt) => bolt.heading === %d)"):format(x < 1200 and 0 or 180))
+    bob:wait(("[...game.arena.bolts.values()].some((bolt) => bolt.heading === %d)")
+      :format(x < 1200 and 0 or 180))
     ada:touch("touchEnd", {})
     bob:wait("game.arena.bolts.size === 0")
     local rest = [[((p) => {
@@ -314,9 +332,12 @@ describe("the game's page", function()
   it("can be read in light and in dark", function()
     join_both("colours")
     local lobby = {
-      ".card h1", ".card header p", "label", "#matches-title", "#no-matches", "#quick", "#own-form button", ".help",
+      ".card h1", ".card header p", "label", "#matches-title", "#no-matches", "#quick",
+      "#own-form button", ".help",
     }
-    local match = { "#match", "#state", "#leave", "#scores .me bdi", "#scores .place", "#crowd", ".mine", "#fire" }
+    local match = {
+      "#match", "#state", "#leave", "#scores .me bdi", "#scores .place", "#crowd", ".mine", "#fire",
+    }
     local grounds = {}
     local function check(selectors, scheme)
       ada:prefer(scheme)
@@ -336,7 +357,8 @@ describe("the game's page", function()
       replace_server({ GAME_BOTS = "24" })
       local others = {}
       for number, name in ipairs({ "Grace", "Linus", "Zoë", "Ken" }) do
-        others[number] = assert(client.connect(app:url("/game/friday-night?name=" .. name:gsub("ë", "%%C3%%AB"))))
+        others[number] =
+          assert(client.connect(app:url("/game/friday-night?name=" .. name:gsub("ë", "%%C3%%AB"))))
       end
       others[5] = assert(client.connect(app:url("/game/north?name=Alan")))
       for _, scheme in ipairs({ "light", "dark" }) do
@@ -353,7 +375,8 @@ describe("the game's page", function()
         mouse(ada, "mousePressed", 640, 400)
         for _ = 1, 10 do -- towards the middle, where more is to be seen
           local me = ada:eval("(({ x, y }) => ({ x, y }))(game.arena.me)")
-          point(ada, math.max(-200, math.min(200, 1200 - me.x)), math.max(-200, math.min(200, 800 - me.y)))
+          point(ada, math.max(-200, math.min(200, 1200 - me.x)),
+            math.max(-200, math.min(200, 800 - me.y)))
           loop.pass(1)
           for _, other in ipairs(others) do repeat until not other:step() end -- they answer pings
         end

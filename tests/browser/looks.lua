@@ -3,7 +3,9 @@
 
 local looks = {}
 
-local ROLES = { button = true, textbox = true, log = true, image = true, link = true, region = true }
+local ROLES = {
+  button = true, textbox = true, log = true, image = true, link = true, region = true,
+}
 
 --- The roles of those elements of a page that have no name: they are nothing to those who do not
 --- see them.
@@ -24,7 +26,8 @@ local CONTRAST = [[((selector) => {
     const canvas = new OffscreenCanvas(1, 1).getContext("2d");
     canvas.fillStyle = colour;
     canvas.fillRect(0, 0, 1, 1);
-    const [r, g, b] = [...canvas.getImageData(0, 0, 1, 1).data].slice(0, 3).map((part) => part / 255)
+    const pixel = [...canvas.getImageData(0, 0, 1, 1).data].slice(0, 3);
+    const [r, g, b] = pixel.map((part) => part / 255)
       .map((part) => (part <= 0.04045 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4));
     return 0.2126 * r + 0.7152 * g + 0.0722 * b;
   };

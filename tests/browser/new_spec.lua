@@ -19,7 +19,8 @@ describe("the page of a new app", function()
 
   lazy_setup(function()
     folder = process.make_directory()
-    assert.equal(0, process.run(server.binary(), { args = { "new", "shop" }, directory = folder }).code)
+    assert.equal(0,
+      process.run(server.binary(), { args = { "new", "shop" }, directory = folder }).code)
     app = server.start({ app_path = folder .. "/shop/app.lua", options = { "--watch" } })
     ada = chromium.start()
   end)
@@ -35,7 +36,8 @@ describe("the page of a new app", function()
   end)
   after_each(function() assert.same({}, ada.problems) end)
 
-  local LINES = "[...document.querySelectorAll('#log li')].map((line) => line.textContent).join('|')"
+  local LINES =
+    "[...document.querySelectorAll('#log li')].map((line) => line.textContent).join('|')"
 
   it("greets, counts what is said, and shows it as the text it is", function()
     ada:type("#text", "<b>one</b>"):press("Enter")
@@ -48,7 +50,8 @@ describe("the page of a new app", function()
     ada:type("#text", "one"):press("Enter")
     ada:wait(LINES .. ".endsWith('|1: one')")
     local path = folder .. "/shop/handlers/hello.lua"
-    process.write_file(path, (process.read_file(path):gsub("count = conn.count }", "count = conn.count * 10 }")))
+    process.write_file(path,
+      (process.read_file(path):gsub("count = conn.count }", "count = conn.count * 10 }")))
     ada:wait(LINES .. ".includes('New code was activated: generation ')")
     ada:type("#text", "two"):press("Enter")
     ada:wait(LINES .. ".endsWith('|20: two')")
@@ -57,7 +60,8 @@ describe("the page of a new app", function()
   it("is not there while the browser keeps it for the way back", function()
     ada:eval("dispatchEvent(new PageTransitionEvent('pagehide', { persisted: true }))")
     ada:eval("dispatchEvent(new PageTransitionEvent('pageshow', { persisted: true }))")
-    ada:wait(LINES .. " === 'Hello! Whatever you say comes back.|Hello! Whatever you say comes back.'")
+    ada:wait(LINES .. " === 'Hello! Whatever you say comes back.|Hello! Whatever you say "
+      .. "comes back.'")
   end)
 
   it("fits a phone, has names for all, and can be read in light and in dark", function()
@@ -72,7 +76,8 @@ describe("the page of a new app", function()
         ada:resize(width, 700)
         ada:wait("innerWidth === " .. width)
         assert.equal(width, ada:eval("document.documentElement.scrollWidth"))
-        assert.is_true(ada:eval("document.querySelector('#send').getBoundingClientRect().bottom <= innerHeight"))
+        assert.is_true(
+          ada:eval("document.querySelector('#send').getBoundingClientRect().bottom <= innerHeight"))
         if shots then ada:screenshot(("%s/new-%s-%d.png"):format(shots, scheme, width)) end
       end
     end

@@ -26,7 +26,9 @@ return {
     ["/others"] = { origins = { "https://example.com" } },
     ["/error"] = { handle_message = function() error("on purpose") end },
   },
-  http = { ["GET /"] = function() return { headers = { ["Content-Type"] = "text/html" }, body = "<p>hello" } end },
+  http = { ["GET /"] = function()
+    return { headers = { ["Content-Type"] = "text/html" }, body = "<p>hello" }
+  end },
 }]]):format(block)
 end
 
@@ -51,12 +53,15 @@ describe("a page", function()
       globalThis.socket = socket;
       socket.onopen = () => { told.push("open"); if (%q !== "") socket.send(%q); };
       socket.onmessage = (event) => told.push(event.data);
-      socket.onclose = (event) => resolve([...told, event.code, event.reason, event.wasClean].join(" "));
+      socket.onclose = (event) =>
+        resolve([...told, event.code, event.reason, event.wasClean].join(" "));
     })]]):format(app:url(path), protocols or "[]", first or "", first or ""))
   end
 
   it("sees 1006 for every refusal", function()
-    for _, path in ipairs({ "/refused", "/others", "/nothing" }) do assert.equal("1006  false", ends(path), path) end
+    for _, path in ipairs({ "/refused", "/others", "/nothing" }) do
+      assert.equal("1006  false", ends(path), path)
+    end
   end)
 
   it("sees a refusal with a status from 4000 to 4999, and the close codes of hooks", function()

@@ -25,7 +25,8 @@ describe("the first page", function()
     assert(os.execute(("cp -r examples docs '%s'"):format(folder)))
     path = folder .. "/examples/welcome/handler.lua"
     original = process.read_file(path)
-    app = server.start({ app_path = folder .. "/examples/welcome/app.lua", options = { "--watch" } })
+    app =
+      server.start({ app_path = folder .. "/examples/welcome/app.lua", options = { "--watch" } })
     ada = chromium.start()
   end)
 
@@ -37,7 +38,9 @@ describe("the first page", function()
 
   local function page_url(rest) return app:url(rest or "/"):gsub("^ws", "http") end
 
-  local function generation() return ada:eval("document.querySelector('#generation').textContent") end
+  local function generation()
+    return ada:eval("document.querySelector('#generation').textContent")
+  end
 
   -- As editors do: another file takes the place of the old one.
   local function save(text)
@@ -55,7 +58,8 @@ describe("the first page", function()
 
   -- The last answer, without its time.
   local function has_answer(text)
-    ada:wait(("[...document.querySelectorAll('#log .answer')].at(-1).firstChild.data === %q"):format(text))
+    ada:wait(("[...document.querySelectorAll('#log .answer')].at(-1).firstChild.data === %q")
+      :format(text))
   end
 
   before_each(function()
@@ -70,7 +74,8 @@ describe("the first page", function()
   after_each(function() assert.same({}, ada.problems) end)
 
   it("shows what runs, and talks to it", function()
-    local shown = ada:eval("[...document.querySelectorAll('#source li')].map((line) => line.textContent)")
+    local shown =
+      ada:eval("[...document.querySelectorAll('#source li')].map((line) => line.textContent)")
     assert.equal(original, table.concat(shown, "\n") .. "\n")
     assert.equal(path, ada:eval("document.querySelector('#path').textContent"))
     say("hello <b>wörld</b>")
@@ -85,7 +90,8 @@ describe("the first page", function()
     ada:eval([[(() => {
       globalThis.states = [];
       const state = document.querySelector("#state");
-      new MutationObserver(() => states.push(state.dataset.state)).observe(state, { attributes: true });
+      new MutationObserver(() => states.push(state.dataset.state))
+        .observe(state, { attributes: true });
     })()]])
     save((original:gsub("send%(message", "send(message:upper()")))
     has_answer("HELLO")
@@ -133,7 +139,8 @@ describe("the first page", function()
     ada:type("#name", "ada"):press("Enter")
     ada:wait("document.querySelector('#state').dataset.state === 'open'")
     open()
-    local links = ada:eval("[...document.querySelectorAll('.links a')].map((a) => a.getAttribute('href'))")
+    local links =
+      ada:eval("[...document.querySelectorAll('.links a')].map((a) => a.getAttribute('href'))")
     assert.equal(4, #links)
     for _, link in ipairs(links) do
       open()
@@ -151,9 +158,9 @@ describe("the first page", function()
       ada:prefer(scheme)
       grounds[scheme] = ada:eval("getComputedStyle(document.body).backgroundColor")
       looks.assert_readable(ada, scheme, {
-        ".lead", "#state", "#path", "#generation", "#news", "#source .comment", "#source .keyword", "#source .changed",
-        "#ideas code", "#ideas button", "#url", "#log .own", "#log .answer", "#log .time", "#log .turn", ".go .quiet",
-        ".links a", ".links .quiet", "#commands code",
+        ".lead", "#state", "#path", "#generation", "#news", "#source .comment", "#source .keyword",
+        "#source .changed", "#ideas code", "#ideas button", "#url", "#log .own", "#log .answer",
+        "#log .time", "#log .turn", ".go .quiet", ".links a", ".links .quiet", "#commands code",
       })
       for _, width in ipairs({ 360, 320 }) do
         ada:resize(width, 640)

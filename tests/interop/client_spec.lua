@@ -19,7 +19,9 @@ describe("the tests' own client", function()
       stdout = folder .. "/stdout",
       stderr = folder .. "/stderr",
     })
-    local port = loop.wait_until(function() return (process.read_file(folder .. "/stdout") or ""):match("^(%d+)\n") end)
+    local port = loop.wait_until(function()
+      return (process.read_file(folder .. "/stdout") or ""):match("^(%d+)\n")
+    end)
     url = ("ws://127.0.0.1:%s/"):format(assert(port, process.read_file(folder .. "/stderr")))
   end)
 
@@ -42,7 +44,8 @@ describe("the tests' own client", function()
       ada:send_binary(text:reverse())
       answer, kind = ada:receive()
       assert.equal("binary", kind)
-      assert.is_true(answer == text:reverse(), "a binary message of " .. length .. " bytes came back changed")
+      assert.is_true(answer == text:reverse(),
+        "a binary message of " .. length .. " bytes came back changed")
     end
   end)
 
@@ -63,13 +66,15 @@ describe("the tests' own client", function()
   end)
 
   it("sends headers and understands the chosen subprotocol", function()
-    local ada = assert(client.connect(url, { headers = { ["X-Test"] = "42" }, subprotocols = { "none", "chat.v1" } }))
+    local ada = assert(client.connect(url,
+      { headers = { ["X-Test"] = "42" }, subprotocols = { "none", "chat.v1" } }))
     assert.equal("42", ada:ask("headers"))
     assert.equal("chat.v1", ada.subprotocol)
   end)
 
   it("tells a refusal with status, headers and body", function()
-    local ada, status, headers, body = client.connect(url, { headers = { ["Sec-WebSocket-Key"] = "short" } })
+    local ada, status, headers, body =
+      client.connect(url, { headers = { ["Sec-WebSocket-Key"] = "short" } })
     assert.is_nil(ada)
     assert.equal(400, status)
     assert.is_string(headers["content-type"])

@@ -46,7 +46,8 @@ describe("a client made with", function()
   -- With Node only where there is Node: it is large, and `scripts/test --no-browser` does without.
   local function with_node(name, body)
     if has_node then return it(name, body) end
-    pending(name .. ": is not tried without Node and its package ws (scripts/install browsers)", function() end)
+    pending(name .. ": needs Node and its package ws (scripts/install browsers)", function()
+    end)
   end
 
   local function passes_over_tls(program, script)
@@ -55,7 +56,9 @@ describe("a client made with", function()
   end
 
   with_node("Node's ws gets along", function() passes("node", "tests/interop/node_client.js") end)
-  with_node("Node's ws gets along over TLS", function() passes_over_tls("node", "tests/interop/node_client.js") end)
+  with_node("Node's ws gets along over TLS", function()
+    passes_over_tls("node", "tests/interop/node_client.js")
+  end)
 
   local python, script = "/usr/bin/python3", "tests/interop/python_client.py"
   it("Python's websockets gets along", function() passes(python, script) end)

@@ -1,7 +1,7 @@
-"""echo_server.py -- an echo server made with Python's `websockets`, to test the tests' own client against.
+"""echo_server.py -- an echo server made with Python's `websockets`, to test the tests' own client.
 
-Prints its port, echoes every message, and closes with 4001 "asked" on the text "close". With the text "ping" it sends
-a PING and tells what the answer was. Ends with the process that started it, on SIGTERM.
+Prints its port, echoes every message, and closes with 4001 "asked" on the text "close". On the text
+"ping" it sends a PING, and "pong came" after the answer. SIGTERM ends it.
 
 Written for versions 10 to 15 of `websockets`, whose connections differ from version 14 on.
 """
@@ -17,8 +17,10 @@ def request_headers(socket):
 
 
 def select_subprotocol(first, second):
-    """Lets in, without a subprotocol, who offers none of ours. From version 14 on `websockets` refuses such clients if
-    it is not told otherwise, and calls this with (connection, offered) instead of (offered, ours).
+    """Accepts a client that offers none of ours, without a subprotocol.
+
+    From version 14 on `websockets` refuses such clients by default, and calls this function with
+    (connection, offered) instead of (offered, ours).
     """
     offered = first if isinstance(first, list) else second
     return next((name for name in SUBPROTOCOLS if name in offered), None)
@@ -39,7 +41,8 @@ async def serve_one(socket, path=None):  # version 10.0 gives a path
 
 async def main():
     options = dict(
-        max_size=1 << 22, compression=None, subprotocols=SUBPROTOCOLS, select_subprotocol=select_subprotocol
+        max_size=1 << 22, compression=None, subprotocols=SUBPROTOCOLS,
+        select_subprotocol=select_subprotocol
     )
     async with websockets.serve(serve_one, "127.0.0.1", 0, **options) as server:
         print(server.sockets[0].getsockname()[1], flush=True)

@@ -1,7 +1,9 @@
-// node_client.js -- Node's `ws` as a client of Tidewire. Run by clients_spec.lua with the server's URL.
+// node_client.js -- Node's `ws` as a client of Tidewire. Run by clients_spec.lua with the server's
+// URL.
 //
-// The server's app echoes every message in its kind; "close CODE REASON" makes it close, "ping" makes it send a PING.
-// Exits with 0 when everything was as a user of `ws` expects, else prints what was not.
+// The server's app echoes every message in its kind; "close CODE REASON" makes it close, "ping"
+// makes it send a PING. Exits with 0 when everything was as a user of `ws` expects, else prints
+// what was not.
 'use strict';
 const assert = require('assert');
 const crypto = require('crypto');
@@ -19,7 +21,8 @@ function connect(options, protocols) {
       const waiter = socket.waiting.shift();
       if (waiter) waiter(message); else socket.messages.push(message);
     });
-    socket.closed = new Promise((done) => socket.on('close', (code, reason) => done({ code, reason: reason.toString() })));
+    socket.closed = new Promise((done) =>
+      socket.on('close', (code, reason) => done({ code, reason: reason.toString() })));
     socket.on('open', () => resolve(socket));
     socket.on('error', reject);
   });
@@ -79,7 +82,9 @@ const tests = {
   },
 
   async 'closes are answered with their code'() {
-    for (const [code, reason] of [[1000, ''], [1000, 'done'], [3000, 'Grüße'], [4000, 'x'.repeat(123)]]) {
+    for (const [code, reason] of [
+      [1000, ''], [1000, 'done'], [3000, 'Grüße'], [4000, 'x'.repeat(123)],
+    ]) {
       const socket = await connect();
       socket.close(code, reason);
       assert.strictEqual((await socket.closed).code, code);

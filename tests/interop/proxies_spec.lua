@@ -13,7 +13,8 @@ local uv = require "luv"
 -- The first block of docs/proxies.md in a language.
 local function snippet(language)
   local text = assert(process.read_file("docs/proxies.md"))
-  return (assert(text:match("\n```" .. language .. "\n(.-\n)```\n"), "docs/proxies.md has no block of " .. language))
+  return (assert(text:match("\n```" .. language .. "\n(.-\n)```\n"),
+    "docs/proxies.md has no block of " .. language))
 end
 
 -- An app that tells what has come through the proxy, and whom it takes for the client by the
@@ -30,8 +31,8 @@ return {
       on_start = function(conn)
         local headers = conn.request.headers
         conn:send({
-          client = client_address(conn.request), forwarded = headers["x-forwarded-for"], host = headers.host,
-          protocol = headers["x-protocol"],
+          client = client_address(conn.request), forwarded = headers["x-forwarded-for"],
+          host = headers.host, protocol = headers["x-protocol"],
         })
       end,
       handle_message = function(conn, message)
@@ -40,7 +41,9 @@ return {
       end,
     },
   },
-  http = { ["GET /page"] = function() return { headers = { ["Content-Type"] = "text/html" }, body = "<p>hello" } end },
+  http = { ["GET /page"] = function()
+    return { headers = { ["Content-Type"] = "text/html" }, body = "<p>hello" }
+  end },
 }
 ]]
 
@@ -49,14 +52,18 @@ local function apache(text, folder, port)
     "ServerRoot " .. folder, "PidFile " .. folder .. "/pid", "ErrorLog " .. folder .. "/error",
     "ServerName localhost", "Listen 127.0.0.1:" .. port, "User www-data", "Group www-data",
   }
-  for _, name in ipairs({ "mpm_event", "authz_core", "proxy", "proxy_http", "headers", "ssl", "http2" }) do
-    lines[#lines + 1] = ("LoadModule %s_module /usr/lib/apache2/modules/mod_%s.so"):format(name, name)
+  for _, name in ipairs({
+    "mpm_event", "authz_core", "proxy", "proxy_http", "headers", "ssl", "http2",
+  }) do
+    lines[#lines + 1] = ("LoadModule %s_module /usr/lib/apache2/modules/mod_%s.so")
+      :format(name, name)
   end
   return table.concat(lines, "\n") .. "\n" .. text
 end
 
 local function nginx(text, folder)
-  local lines = { "pid " .. folder .. "/pid; error_log stderr; daemon off; events {} http { access_log off;" }
+  local lines =
+    { "pid " .. folder .. "/pid; error_log stderr; daemon off; events {} http { access_log off;" }
   for _, kind in ipairs({ "client_body", "proxy", "fastcgi", "uwsgi", "scgi" }) do
     lines[#lines + 1] = ("%s_temp_path %s/%s;"):format(kind, folder, kind)
   end
@@ -90,13 +97,16 @@ local PROXIES = {
     append = function(text) return (text:gsub("%$remote_addr", "$proxy_add_x_forwarded_for")) end,
   },
   {
-    name = "HAProxy", block = "haproxy", program = "haproxy", wrap = function(text) return text end, stays = true,
-    args = { "-W", "-db", "-f", "FOLDER/config" },
+    name = "HAProxy", block = "haproxy", program = "haproxy", wrap = function(text) return text end,
+    stays = true, args = { "-W", "-db", "-f", "FOLDER/config" },
     reload = function(proxy) proxy:signal("sigusr2") end,
-    append = function(text) return (text:gsub("http%-request set%-header[^\n]*", "option forwardfor")) end,
+    append = function(text)
+      return (text:gsub("http%-request set%-header[^\n]*", "option forwardfor"))
+    end,
     secure = function(text, files)
       text = text:gsub("(:8443)[^\n]*", "%1 ssl crt " .. files.both .. " alpn h2,http/1.1")
-      return (text:gsub("  default_backend", "  http-request set-header X-Protocol %%[fc_http_major]\n%0"))
+      return (text:gsub("  default_backend",
+        "  http-request set-header X-Protocol %%[fc_http_major]\n%0"))
     end,
   },
   {
@@ -106,8 +116,9 @@ local PROXIES = {
     append = function(text) return (text:gsub("RequestHeader unset[^\n]*", "")) end,
     secure = function(text, files)
       return (text:gsub("</VirtualHost>", table.concat({
-        "SSLEngine on", "SSLCertificateFile " .. files.certificate, "SSLCertificateKeyFile " .. files.key,
-        "Protocols h2 http/1.1", "H2WebSockets on", 'RequestHeader set X-Protocol "expr=%%{SERVER_PROTOCOL}"', "%0",
+        "SSLEngine on", "SSLCertificateFile " .. files.certificate,
+        "SSLCertificateKeyFile " .. files.key, "Protocols h2 http/1.1", "H2WebSockets on",
+        'RequestHeader set X-Protocol "expr=%%{SERVER_PROTOCOL}"', "%0",
       }, "\n")))
     end,
   },
@@ -128,13 +139,17 @@ end
 
 describe("docs/proxies.md", function()
   it("has a piece of configuration for each proxy", function()
-    for _, kind in ipairs(PROXIES) do assert.is_truthy(snippet(kind.block):find(":8080", 1, true), kind.name) end
+    for _, kind in ipairs(PROXIES) do
+      assert.is_truthy(snippet(kind.block):find(":8080", 1, true), kind.name)
+    end
   end)
 
   it("takes the client's address from the last element of X-Forwarded-For", function()
     local client_address = load(snippet("lua") .. "return client_address")()
     local function of(forwarded, back)
-      return client_address({ remote_address = "10.0.0.1", headers = { ["x-forwarded-for"] = forwarded } }, back)
+      return client_address({
+        remote_address = "10.0.0.1", headers = { ["x-forwarded-for"] = forwarded },
+      }, back)
     end
     assert.equal("10.0.0.1", of(nil))
     assert.equal("10.0.0.1", of(""))
@@ -148,7 +163,8 @@ end)
 for _, kind in ipairs(PROXIES) do
   describe("behind " .. kind.name .. " a WebSocket", function()
     if not process.find(kind.program) then
-      pending(("is not tried: %s is not installed (scripts/install proxies)"):format(kind.program), function() end)
+      pending(("needs %s (scripts/install proxies)"):format(kind.program), function()
+      end)
       return
     end
 
@@ -202,11 +218,12 @@ for _, kind in ipairs(PROXIES) do
       return ada, (assert(ada:receive()))
     end
 
-    it("is passed on with what the handshake says, with long messages, refusals and close codes", function()
+    it("passes on handshakes, long messages, refusals and close codes", function()
       start_proxy()
       local ada, told = meet()
       assert.equal('"127.0.0.1"', told:match('"client":(".-")'))
-      assert.equal('"127.0.0.1"', told:match('"forwarded":(".-")')) -- what the client has claimed is gone
+      -- what the client has claimed is gone
+      assert.equal('"127.0.0.1"', told:match('"forwarded":(".-")'))
       assert.equal('"localhost"', told:match('"host":(".-")'))
       local long = '"' .. ("0123456789"):rep(300000) .. '"'
       assert.is_true(long == ada:ask(long))
@@ -234,7 +251,8 @@ for _, kind in ipairs(PROXIES) do
       assert.equal(0, app.process:wait_exit())
     end)
 
-    it(kind.stays and "stays when the proxy is reloaded" or "ends with 1001 when the proxy is reloaded", function()
+    local outcome = kind.stays and "stays" or "ends with 1001"
+    it(outcome .. " when the proxy is reloaded", function()
       start_proxy()
       local ada = meet()
       kind.reload(proxy, folder)
@@ -263,7 +281,8 @@ for _, kind in ipairs(PROXIES) do
         end)
         local browser <close> = chromium.start()
         browser:open(("https://127.0.0.1:%d/page"):format(port))
-        assert.equal("h2", browser:eval("performance.getEntriesByType('navigation')[0].nextHopProtocol"))
+        assert.equal("h2",
+          browser:eval("performance.getEntriesByType('navigation')[0].nextHopProtocol"))
         local told = browser:eval([[new Promise((resolve) => {
           const socket = new WebSocket(`wss://${location.host}/`);
           socket.onopen = () => socket.send('"hello"'); // Apache may hold back what comes before

@@ -1,6 +1,7 @@
-"""python_client.py -- Python's `websockets` as a client of Tidewire. Run by clients_spec.lua with the server's URL.
+"""python_client.py -- Python's `websockets` as a client of Tidewire. clients_spec.lua runs it.
 
-The server's app echoes every message in its kind; "close CODE REASON" makes it close, "ping" makes it send a PING.
+Its argument is the server's URL. The server's app echoes every message in its kind; "close CODE
+REASON" makes it close, "ping" makes it send a PING.
 Exits with 0 when everything was as a user of `websockets` expects, else with a traceback.
 
 Written for versions 10 to 15 of `websockets`, whose connections differ from version 14 on.

@@ -88,7 +88,8 @@ describe("the Origin of a handshake", function()
   end)
 
   it("that the list names is let in, and so is none at all", function()
-    assert.equal(101, (try({ origins = { "https://example.com" } }, origin "https://example.com")).status)
+    assert.equal(101,
+      (try({ origins = { "https://example.com" } }, origin "https://example.com")).status)
     assert.equal(101, (world:handshake("/")).status)
   end)
 
@@ -132,7 +133,8 @@ describe("the subprotocol of a handshake", function()
   end
 
   it("is the first of the endpoint's that the client offers", function()
-    assert.equal("v2", (try({ subprotocols = { "v3", "v2", "v1" } }, offering "v1, v2")).subprotocol)
+    assert.equal("v2",
+      (try({ subprotocols = { "v3", "v2", "v1" } }, offering "v1, v2")).subprotocol)
   end)
 
   it("is none where the client offers none", function()
@@ -165,7 +167,8 @@ describe("the rules are asked in this order:", function()
         return nil, 418
       end,
     }
-    local request = { headers = { Origin = "https://evil.example", ["Sec-WebSocket-Protocol"] = "unknown" } }
+    local request =
+      { headers = { Origin = "https://evil.example", ["Sec-WebSocket-Protocol"] = "unknown" } }
     world.full[0] = true
     assert.equal(403, (world:handshake("/", request)).status)
     request.headers.Origin = nil
@@ -191,12 +194,13 @@ describe("validate", function()
         },
       },
     }
-    world:handshake("/game/7?as=ada", { headers = { ["X-Token"] = "t" }, remote_address = "192.0.2.9", secure = true })
+    world:handshake("/game/7?as=ada",
+      { headers = { ["X-Token"] = "t" }, remote_address = "192.0.2.9", secure = true })
     assert.equal(1, got.n)
     local request = got[1]
     assert.same({ "GET", "/game/7", "7", "ada", "t", "192.0.2.9", true }, {
-      request.method, request.path, request.params.room, request.query.as, request.headers["x-token"],
-      request.remote_address, request.secure,
+      request.method, request.path, request.params.room, request.query.as,
+      request.headers["x-token"], request.remote_address, request.secure,
     })
   end)
 
@@ -209,7 +213,7 @@ describe("validate", function()
     assert.equal("ada", world:connect().username)
   end)
 
-  it("may read the request, and what it noted there stays, but not what can be read again", function()
+  it("may read the request, and values that it sets there stay", function()
     local seen
     world:serve {
       validate = function(request)
@@ -259,7 +263,8 @@ describe("a refusal of validate", function()
   end)
 
   it("may have a status and headers, and a body as JSON", function()
-    local answer = try_validate(answering(nil, 409, { headers = { ["X-Why"] = "full" }, body = { room = "full" } }))
+    local answer = try_validate(answering(nil, 409,
+      { headers = { ["X-Why"] = "full" }, body = { room = "full" } }))
     assert.equal(409, answer.status)
     assert.equal('{"room":"full"}', answer.body)
     assert.matches("X%-Why: full\r\n", answer.headers)
@@ -273,14 +278,16 @@ describe("a refusal of validate", function()
   end)
 
   it("may have all of it in a table", function()
-    local answer = try_validate(answering(nil, { status = 302, headers = { Location = "/login" }, body = "" }))
+    local answer =
+      try_validate(answering(nil, { status = 302, headers = { Location = "/login" }, body = "" }))
     assert.equal(302, answer.status)
     assert.equal("Location: /login\r\n", answer.headers)
     assert.equal("", answer.body)
   end)
 
   it("may have status and message in a table", function()
-    local answer = try_validate(answering(nil, { status = 429, message = "slowly", headers = { ["Retry-After"] = 5 } }))
+    local answer = try_validate(answering(nil,
+      { status = 429, message = "slowly", headers = { ["Retry-After"] = 5 } }))
     assert.equal(429, answer.status)
     assert.equal("slowly", message_of(answer))
     assert.matches("Retry%-After: 5\r\n", answer.headers)
@@ -324,7 +331,7 @@ describe("a status from 4000 to 4999", function()
     end
   end)
 
-  it("comes with a subprotocol that the client has offered, or a browser would not hear of it", function()
+  it("names a subprotocol that the client has offered, so that a browser sees the code", function()
     local function chosen(subprotocols, offered)
       return try({ subprotocols = subprotocols, validate = answering(nil, 4000) },
         { headers = { ["Sec-WebSocket-Protocol"] = offered } }).subprotocol
@@ -349,10 +356,12 @@ describe("a status from 4000 to 4999", function()
       world = fake_app:install()
       return try({ origins = answering(...) }, { headers = { Origin = "https://a.example" } })
     end
-    assert.same({ status = 4403, headers = "", body = "not here", endpoint = 0 }, answer_of(false, 4403, "not here"))
+    assert.same({ status = 4403, headers = "", body = "not here", endpoint = 0 },
+      answer_of(false, 4403, "not here"))
     local answer = answer_of(nil, 404, "not here")
     assert.same({ 404, "not here" }, { answer.status, message_of(answer) })
-    for _, other in ipairs { 1, "4403", 200, 5000, print } do -- what a function may have returned without a meaning
+    -- what a function may have returned without a meaning
+    for _, other in ipairs { 1, "4403", 200, 5000, print } do
       answer = answer_of(nil, other)
       assert.same({ 403, "this Origin is not allowed" }, { answer.status, message_of(answer) })
     end
@@ -365,7 +374,9 @@ describe("a client that offers subprotocols to an endpoint without any", functio
   local OFFER = { headers = { ["Sec-WebSocket-Protocol"] = "chat.v1" } }
 
   it("is accepted, and the log warns once of each endpoint", function()
-    world:serve { endpoints = { ["/a"] = {}, ["/b"] = {}, ["/c"] = { subprotocols = { "chat.v1" } }, ["/d"] = {} } }
+    world:serve { endpoints = {
+      ["/a"] = {}, ["/b"] = {}, ["/c"] = { subprotocols = { "chat.v1" } }, ["/d"] = {},
+    } }
     for _, path in ipairs { "/a", "/a", "/b", "/a", "/c" } do
       assert.equal(101, world:handshake(path, OFFER).status)
     end
@@ -373,7 +384,8 @@ describe("a client that offers subprotocols to an endpoint without any", functio
     local lines = world:logged "subprotocols"
     assert.equal(2, #lines)
     assert.equal("warn", lines[1].level)
-    assert.matches('the handler of "/a" has none.*write subprotocols = { "NAME" }', lines[1].fields.why)
+    assert.matches('the handler of "/a" has none.*write subprotocols = { "NAME" }',
+      lines[1].fields.why)
     assert.matches('"/b"', lines[2].fields.why)
   end)
 
@@ -403,7 +415,8 @@ describe("a mistake of validate is a 500 that tells nothing, and is logged and c
   end
 
   it("an error", function()
-    assert_told(try_validate(function() error("out of tea") end), "accept_spec%.lua:%d+: out of tea")
+    assert_told(try_validate(function() error("out of tea") end),
+      "accept_spec%.lua:%d+: out of tea")
     assert.matches("^stack traceback:", world:logged("script_error")[1].fields.traceback)
   end)
 
@@ -411,7 +424,8 @@ describe("a mistake of validate is a 500 that tells nothing, and is logged and c
     assert_told(try_validate(function() error() end), "^nil$")
     world:uninstall()
     world = fake_app:install()
-    assert_told(try_validate(function() error(setmetatable({}, { __tostring = error })) end), "cannot be shown")
+    assert_told(try_validate(function() error(setmetatable({}, { __tostring = error })) end),
+      "cannot be shown")
   end)
 
   it("waiting", function()
@@ -426,12 +440,14 @@ describe("a mistake of validate is a 500 that tells nothing, and is logged and c
 
   it("an answer that is neither a table nor true nor false", function()
     assert_told(try_validate(answering(1)),
-      "accept_spec%.lua:%d+: validate must return a table, true, or nil/false .* it returned number$")
+      "accept_spec%.lua:%d+: validate must return a table, true, or nil/false .* it "
+        .. "returned number$")
   end)
 
   it("a status that comes first", function()
     for _, case in ipairs { { 401, "no", says = "; to refuse, return nil, 401, message$" },
-      { 4401, says = "it returned number; to refuse, return nil, 4401$" }, { 200, says = "it returned number$" } } do
+      { 4401, says = "it returned number; to refuse, return nil, 4401$" },
+      { 200, says = "it returned number$" } } do
       world:uninstall()
       world = fake_app:install()
       assert_told(try_validate(function() return table.unpack(case) end), case.says)
@@ -440,24 +456,28 @@ describe("a mistake of validate is a 500 that tells nothing, and is logged and c
 
   it("a field that would hide what a connection has itself", function()
     for _, name in ipairs {
-      "send", "close", "is_open", "ping", "join", "leave", "rooms", "after", "every", "id", "name", "request",
-      "started_at", "subprotocol", "path", "params", "query", "remote_address", "secure", "rtt", "backlog",
+      "send", "close", "is_open", "ping", "join", "leave", "rooms", "after", "every", "id", "name",
+      "request", "started_at", "subprotocol", "path", "params", "query", "remote_address", "secure",
+      "rtt", "backlog",
     } do
       world:uninstall()
       world = fake_app:install()
-      assert_told(try_validate(answering { [name] = "mine" }), ('accept_spec%%.lua:%%d+: validate returned "%s", '
-        .. 'which every connection has itself; choose another name, such as "%%l+_%s"$'):format(name, name))
+      assert_told(try_validate(answering { [name] = "mine" }),
+        ('accept_spec%%.lua:%%d+: validate returned "%s", '
+          .. 'which every connection has itself; choose another name, such as "%%l+_%s"$')
+          :format(name, name))
     end
   end)
 
   it("several such fields, all of which are named", function()
     assert_told(try_validate(answering { id = 1, name = "ada", close = true }),
-      'validate returned "close" and "id" and "name", which every connection has itself; choose another name, '
-      .. 'such as "my_close" and "user_id" and "user_name"')
+      'validate returned "close" and "id" and "name", which every connection has itself; choose '
+        .. 'another name, such as "my_close" and "user_id" and "user_name"')
   end)
 
   it("a header that would break the answer", function()
-    assert_told(try_validate(answering(nil, 401, { headers = { ["X-Why"] = "a\r\nSet-Cookie: b" } })), "header X%-Why")
+    assert_told(try_validate(answering(nil, 401,
+      { headers = { ["X-Why"] = "a\r\nSet-Cookie: b" } })), "header X%-Why")
   end)
 
   it("headers that are no table", function()

@@ -97,7 +97,8 @@ end)
 
 describe("a bare handler", function()
   it("answers on every path, with the defaults", function()
-    local result = load_app "return { handle_message = function() return 'called' end, codec = 'json' }"
+    local result =
+      load_app "return { handle_message = function() return 'called' end, codec = 'json' }"
     assert.same({ "127.0.0.1:8080" }, result.listen)
     assert.equal(1, result.workers)
     assert.is_nil(result.admin)
@@ -123,7 +124,8 @@ describe("a bare handler", function()
   end)
 
   it("may not set what belongs to an app", function()
-    assert.equal('app.lua:2: `listen` belongs to an app; put the handler under endpoints = { ["/*"] = … }',
+    assert.equal('app.lua:2: `listen` belongs to an app; put the handler under endpoints = { '
+      .. '["/*"] = … }',
       error_of "return { handle_message = print,\n  listen = ':1' }")
   end)
 
@@ -165,7 +167,8 @@ return {
     assert.equal("auto", result.workers)
     assert.same(limits({ connections = 5, header_bytes = 8192 }),
       result.limits)
-    assert.same({ "load", "reload", "stop" }, { result.on_load(), result.on_reload(), result.on_stop() })
+    assert.same({ "load", "reload", "stop" },
+      { result.on_load(), result.on_reload(), result.on_stop() })
     local paths, names = {}, {}
     for i, endpoint in ipairs(result.endpoints) do
       paths[i], names[i] = endpoint.path, endpoint.name
@@ -183,12 +186,12 @@ return {
   it("gives its endpoints defaults, of options and hooks", function()
     local result = load_app [[
 return {
-  defaults = { codec = "json", ping_period = 1, origins = "https://a.test", on_error = function() return 1 end,
-    on_start = function() return 1 end, max_connections = 9 },
+  defaults = { codec = "json", ping_period = 1, origins = "https://a.test",
+    on_error = function() return 1 end, on_start = function() return 1 end, max_connections = 9 },
   endpoints = {
     ["/a"] = {},
-    ["/b"] = { codec = "text", origins = false, on_error = function() return 2 end, on_start = false,
-      max_connections = false },
+    ["/b"] = { codec = "text", origins = false, on_error = function() return 2 end,
+      on_start = false, max_connections = false },
   },
 }]]
     local a, b = result.endpoints[1], result.endpoints[2]
@@ -224,13 +227,16 @@ return { http = {
   end)
 
   it("needs something to answer", function()
-    for _, script in ipairs { "return { listen = ':1' }", "return { endpoints = {} }", "return { on_load = print }" } do
+    for _, script in ipairs {
+      "return { listen = ':1' }", "return { endpoints = {} }", "return { on_load = print }",
+    } do
       assert.matches("^app.lua: an app needs `endpoints` or `http`", error_of(script))
     end
   end)
 
   it("has all its mistakes told at once, each in its file and line, in their order", function()
-    write("handlers/chat.lua", "local handler = {}\n\nhandler.on_opne = print\nhandler.codec = 'jsn'\nreturn handler\n")
+    write("handlers/chat.lua",
+      "local handler = {}\n\nhandler.on_opne = print\nhandler.codec = 'jsn'\nreturn handler\n")
     write("handlers/game.lua", "return {\n  ping_perod = 3,\n}\n")
     assert.same({
       'app.lua:3: limits: unknown option "conections"; did you mean "connections"?',
@@ -240,7 +246,8 @@ return { http = {
       'app.lua:13: `handle_message` belongs to a handler under `endpoints`',
       'handlers/chat.lua:3: endpoint "/chat": unknown option "on_opne"; did you mean "on_start"?',
       'handlers/chat.lua:4: endpoint "/chat": codec: there is no codec "jsn"; did you mean "json"?',
-      'handlers/game.lua:2: endpoint "/game": unknown option "ping_perod"; did you mean "ping_period"?',
+      'handlers/game.lua:2: endpoint "/game": unknown option "ping_perod"; did you mean '
+        .. '"ping_period"?',
     }, errors_of [[
 local game = require "handlers.game"
 return {
@@ -264,10 +271,13 @@ return {
   end)
 
   it("is told of endpoints that are none", function()
-    assert.equal('app.lua:1: endpoint "/a": expected a handler table or a module\'s name, got function',
+    assert.equal('app.lua:1: endpoint "/a": expected a handler table or a module\'s name, '
+      .. 'got function',
       error_of "return { endpoints = { ['/a'] = print } }")
-    assert.matches("^app.lua:1: endpoints: %[1%] is no path", error_of "return { endpoints = { 'handlers.chat' } }")
-    assert.equal("app.lua:1: endpoints: expected a table, got string \"x\"", error_of "return { endpoints = 'x' }")
+    assert.matches("^app.lua:1: endpoints: %[1%] is no path",
+      error_of "return { endpoints = { 'handlers.chat' } }")
+    assert.equal("app.lua:1: endpoints: expected a table, got string \"x\"",
+      error_of "return { endpoints = 'x' }")
     assert.equal('app.lua:1: endpoint "/a": `listen` belongs to the app, not to a handler',
       error_of "return { endpoints = { ['/a'] = { listen = ':1' } } }")
   end)
@@ -286,13 +296,16 @@ return { endpoints = {
   ["/e"] = "handlers.throws",
 } }]]
     assert.equal(5, #errors)
-    assert.equal('app.lua:2: endpoint "/a": module "handlers.absent" not found: there is no handlers/absent.lua, '
+    assert.equal('app.lua:2: endpoint "/a": module "handlers.absent" not found: there is no '
+      .. 'handlers/absent.lua, '
       .. "and it is not on package.path", errors[1])
-    assert.equal('handlers/empty.lua: endpoint "/b": module "handlers.empty" must return a handler table, '
+    assert.equal('handlers/empty.lua: endpoint "/b": module "handlers.empty" must return a '
+      .. 'handler table, '
       .. "and it returns nothing; add `return { … }` at its end", errors[2])
     assert.matches('^handlers/seven.lua: .*returns 7;', errors[3])
     assert.matches("^handlers/syntax.lua:2: endpoint \"/d\": unexpected symbol near '='", errors[4])
-    assert.matches("^handlers/throws.lua:2: endpoint \"/e\": attempt to index a nil value", errors[5])
+    assert.matches("^handlers/throws.lua:2: endpoint \"/e\": attempt to index a nil value",
+      errors[5])
   end)
 
   it("is told of HTTP routes that are none", function()
@@ -314,8 +327,10 @@ return { http = {
 } }]]
     table.sort(errors)
     assert.same({
-      'app.lua:10: http "/h": expected a function or { static = "folder" }, got a table without `static`',
-      'app.lua:11: http "/i/*": a static folder serves everything below its path: write a plain path, as in "/assets"',
+      'app.lua:10: http "/h": expected a function or { static = "folder" }, got a table '
+        .. 'without `static`',
+      'app.lua:11: http "/i/*": a static folder serves everything below its path: write a plain '
+        .. 'path, as in "/assets"',
       'app.lua:12: http "/ok/:b": answers the same requests as "/ok/:a"',
       'app.lua:1: http: [7] is no path: write ["/path"] = …',
       'app.lua:3: http "PSOT /a": there is no method "PSOT"; did you mean "POST"?',
@@ -349,7 +364,8 @@ return { name = table.concat(names, ", "),
   it("does not leave its folder on the next one's path", function()
     local script = "return { handle_message = function() return package.path, package.cpath end }"
     assert(app.load { file = write("one/app.lua", script) })
-    local path, cpath = assert(app.load { file = write("two/app.lua", script) }).endpoints[1].hooks.handle_message()
+    local path, cpath =
+      assert(app.load { file = write("two/app.lua", script) }).endpoints[1].hooks.handle_message()
     assert.is_nil(path:find(folder .. "/one", 1, true))
     assert.is_nil(cpath:find(folder .. "/one", 1, true))
     assert.equal(1, path:find(folder .. "/two/?.lua", 1, true))
@@ -379,7 +395,8 @@ return { name = a .. b, on_start = ok and print }]])
       assert.is_nil(result)
       return texts(errors)[1]
     end
-    assert.equal("absent.lua: cannot read the file: No such file or directory", message(folder .. "/absent.lua"))
+    assert.equal("absent.lua: cannot read the file: No such file or directory",
+      message(folder .. "/absent.lua"))
     assert.matches("this is a folder; give the Lua file in it", message(folder))
     write("app.lua", "")
     assert.matches("this is a folder: did you mean app.lua%?", message(folder))
@@ -389,7 +406,8 @@ return { name = a .. b, on_start = ok and print }]])
     assert.equal("app.lua: this is a precompiled chunk; give the Lua source",
       error_of(string.dump(function() return {} end)))
     write("compiled.lua", string.dump(function() return {} end))
-    assert.matches("^compiled.lua: this is a precompiled chunk; give the Lua source\n", error_of "require 'compiled'")
+    assert.matches("^compiled.lua: this is a precompiled chunk; give the Lua source\n",
+      error_of "require 'compiled'")
     assert.matches('^compiled.lua: endpoint "/a": this is a precompiled chunk',
       error_of "return { endpoints = { ['/a'] = 'compiled' } }")
   end)
@@ -402,8 +420,8 @@ return { name = a .. b, on_start = ok and print }]])
       ["return 7"] = "it returns 7",
       ["return function() end"] = "it returns function",
     } do
-      assert.equal(("app.lua: the script must return a handler or an app table, and %s; add `return { … }` at its end")
-        :format(got), error_of(script))
+      assert.equal(("app.lua: the script must return a handler or an app table, and %s; add "
+        .. "`return { … }` at its end"):format(got), error_of(script))
     end
   end)
 
@@ -445,7 +463,8 @@ return { name = a .. b, on_start = ok and print }]])
 
   it("may have modules that wait", function()
     write("slow.lua", "return { name = coroutine.yield('waits') }")
-    local file = write("app.lua", "local slow = require 'slow'\nreturn { endpoints = { ['/a'] = 'slow' } }")
+    local file =
+      write("app.lua", "local slow = require 'slow'\nreturn { endpoints = { ['/a'] = 'slow' } }")
     local thread = coroutine.create(app.load)
     assert.same({ true, "waits" }, { coroutine.resume(thread, { file = file }) })
     local _, result = coroutine.resume(thread, "waited")
@@ -495,7 +514,8 @@ return { name = a .. b, on_start = ok and print }]])
       local name = table.concat({ in_part, load("return mine")(), load("return _G.mine")(),
         loadfile(%q)() or in_part, tostring(load("return mine", "x", "t", {})()),
         load("return mine", "x", "t", { mine = 7 })() }, " ")
-      return { name = name }]]):format(folder .. "/part.lua", folder .. "/part.lua")).endpoints[1].name)
+      return { name = name }]]):format(folder .. "/part.lua", folder .. "/part.lua"))
+      .endpoints[1].name)
   end)
 
   it("may preload modules, add searchers, and forget what it has loaded", function()
@@ -507,7 +527,9 @@ return { name = a .. b, on_start = ok and print }]])
       end)
       local first = require "again"
       package.loaded.again = nil
-      return { name = table.concat({ require "made", require "found", first, (require "again") }, " ") }]])
+      return {
+        name = table.concat({ require "made", require "found", first, (require "again") }, " "),
+      }]])
       .endpoints[1].name)
   end)
 
@@ -529,14 +551,16 @@ return {
   listen = "app:1", admin = "app:2",
   limits = { connections = 1, per_address = 2 },
   defaults = { ping_period = 1 },
-  endpoints = { ["/a"] = { ping_period = 2, pong_period = 20, origins = "https://app.test" }, ["/b"] = {} },
+  endpoints = {
+    ["/a"] = { ping_period = 2, pong_period = 20, origins = "https://app.test" }, ["/b"] = {},
+  },
 }]]
 
   it("are stronger in the environment than in the app", function()
     local result = load_app(script, { environ = {
       TIDEWIRE_LISTEN = "env:1,env:2", TIDEWIRE_ADMIN = "env:3", TIDEWIRE_MAX_CONNECTIONS = "7",
-      TIDEWIRE_PING_PERIOD = "3", TIDEWIRE_ORIGINS = "https://env.test", TIDEWIRE_REQUIRE_ORIGIN = "1",
-      HOME = "/",
+      TIDEWIRE_PING_PERIOD = "3", TIDEWIRE_ORIGINS = "https://env.test",
+      TIDEWIRE_REQUIRE_ORIGIN = "1", HOME = "/",
     } })
     assert.same({ "env:1", "env:2" }, result.listen)
     assert.equal("env:3", result.admin)
@@ -565,7 +589,8 @@ return {
   end)
 
   it("let a script decide by its own variables", function()
-    local by_variable = "local p = os.getenv('TW_SPEC_NOT_SET')\nreturn { ping_period = p and 30 or 10 }"
+    local by_variable =
+      "local p = os.getenv('TW_SPEC_NOT_SET')\nreturn { ping_period = p and 30 or 10 }"
     assert.equal(10, load_app(by_variable).endpoints[1].options.ping_period)
   end)
 
@@ -573,7 +598,8 @@ return {
     assert.same({
       'TIDEWIRE_PING_PERIOD: expected a number of seconds, 0 or more, got "ten"',
       '--workers: expected a whole number from 1 to 128, or "auto", got "0"',
-    }, errors_of("return {}", { environ = { TIDEWIRE_PING_PERIOD = "ten" }, command_line = { workers = "0" } }))
+    }, errors_of("return {}",
+      { environ = { TIDEWIRE_PING_PERIOD = "ten" }, command_line = { workers = "0" } }))
     assert.equal('--workers: expected a whole number from 1 to 128, or "auto", got "x"',
       error_of("return {}", { command_line = { workers = "x" } }))
   end)
@@ -589,9 +615,11 @@ return {
     assert.equal("app.lua:1: listen: no address: bad",
       error_of("return { listen = { 'good', 'bad' }, endpoints = { ['/'] = {} } }", request))
     assert.equal("--listen: no address: bad",
-      error_of("return {}", { check_address = check_address, command_line = { listen = { "bad" } } }))
+      error_of("return {}",
+        { check_address = check_address, command_line = { listen = { "bad" } } }))
     assert.equal("TIDEWIRE_ADMIN: no address: bad",
-      error_of("return {}", { check_address = check_address, environ = { TIDEWIRE_ADMIN = "bad" } }))
+      error_of("return {}",
+        { check_address = check_address, environ = { TIDEWIRE_ADMIN = "bad" } }))
   end)
 end)
 

@@ -11,9 +11,11 @@ local function read(sources, answer)
     asked = { certificate, key }
     return table.unpack(answer or { true })
   end
-  local report, result = AppReport.new("apps/chat/app.lua", { check_certificate = check_certificate }), {}
+  local report, result =
+    AppReport.new("apps/chat/app.lua", { check_certificate = check_certificate }), {}
   app_tls.read(report, result, {
-    command_line = sources.command_line or {}, environment = sources.environment or {}, app = sources.app,
+    command_line = sources.command_line or {}, environment = sources.environment or {},
+    app = sources.app,
   })
   local errors = {}
   for i, problem in ipairs(report.errors) do errors[i] = problem.message end
@@ -42,7 +44,8 @@ describe("an app's TLS", function()
 
   it("is taken from the strongest source, each file by itself", function()
     local environment = { certificate = "e.pem", key = "e.key" }
-    assert.same({ certificate = "e.pem", key = "e.key" }, (read({ app = APP, environment = environment })))
+    assert.same({ certificate = "e.pem", key = "e.key" },
+      (read({ app = APP, environment = environment })))
     assert.same({ certificate = "c.pem", key = "e.key" },
       (read({ app = APP, environment = environment, command_line = { certificate = "c.pem" } })))
     assert.same({ certificate = "apps/chat/cert.pem", key = "c.key" },
@@ -65,8 +68,10 @@ describe("an app's TLS", function()
       ["TIDEWIRE_TLS_KEY"] = { environment = { key = "k" } },
       ["--tls-key"] = { command_line = { key = "k" } },
     }) do
-      assert.same({ name .. ": a key needs its certificate: set tls.certificate as well" }, select(2, read(sources)))
+      assert.same({ name .. ": a key needs its certificate: set tls.certificate as well" },
+        select(2, read(sources)))
     end
-    assert.same({ 'tls: expected { certificate = "cert.pem", key = "key.pem" }' }, select(2, read({ app = {} })))
+    assert.same({ 'tls: expected { certificate = "cert.pem", key = "key.pem" }' },
+      select(2, read({ app = {} })))
   end)
 end)

@@ -103,7 +103,9 @@ describe("tw.sleep", function()
   end)
 
   it("throws at its caller for what is no time", function()
-    for bad, shown in pairs { [-1] = "-1", [1 / 0] = "inf", ["1"] = 'string "1"', [{}] = "table" } do
+    for bad, shown in pairs {
+      [-1] = "-1", [1 / 0] = "inf", ["1"] = 'string "1"', [{}] = "table",
+    } do
       local text = misuse(function() async.sleep(bad) end)
       assert.equal("tw.sleep: seconds must be a number from 0 to 1e9, got " .. shown, text)
     end
@@ -139,7 +141,10 @@ describe("a coroutine of the script's own", function()
         async.sleep(1)
         return second + 1, "end"
       end)
-      return { table.pack(coroutine.resume(co, 10)), world:now(), table.pack(coroutine.resume(co, 20)), world:now() }
+      return {
+        table.pack(coroutine.resume(co, 10)), world:now(), table.pack(coroutine.resume(co, 20)),
+        world:now(),
+      }
     end)
     assert.same({ { n = 2, true, 11 }, 1.0, { n = 3, true, 21, "end" }, 3.0 }, seen)
   end)
@@ -251,8 +256,10 @@ end)
 describe("coroutine.resume keeps Lua's rules:", function()
   it("values in and out, nils too", function()
     assert_same_as_lua(function(resume)
-      local co = coroutine.create(function(...) return select("#", ...), coroutine.yield(nil, ...) end)
-      return table.pack(resume(co, nil, 1, nil)), table.pack(resume(co, "x", nil)), coroutine.status(co)
+      local co =
+        coroutine.create(function(...) return select("#", ...), coroutine.yield(nil, ...) end)
+      return table.pack(resume(co, nil, 1, nil)), table.pack(resume(co, "x", nil)),
+        coroutine.status(co)
     end)
   end)
 
@@ -262,7 +269,9 @@ describe("coroutine.resume keeps Lua's rules:", function()
         return resume(coroutine.create(function() error(value) end))
       end)
     end
-    assert_same_as_lua(function(resume) return table.pack(resume(coroutine.create(function() error() end))) end)
+    assert_same_as_lua(function(resume)
+      return table.pack(resume(coroutine.create(function() error() end)))
+    end)
   end)
 
   it("a dead coroutine cannot go on", function()
@@ -307,7 +316,7 @@ describe("coroutine.wrap keeps Lua's rules:", function()
     end)
   end)
 
-  it("an error of a coroutine inside of a coroutine has the places of both callers before it", function()
+  it("an error of a coroutine inside a coroutine has the places of both callers", function()
     assert_same_as_lua(function(_, wrap)
       local outer = wrap(function()
         local inner = wrap(function() error("no more") end)
@@ -476,12 +485,14 @@ describe("tw.after", function()
   it("throws at its caller for what is no time or no function", function()
     assert.equal("tw.after: seconds must be a number from 0 to 1e9, got -1",
       misuse(function() async.after(-1, print) end))
-    assert.matches("^tw.after: seconds must be .* got nan$", (misuse(function() async.after(0 / 0, print) end)
-      :gsub("%-nan", "nan")))
-    assert.matches("^tw.after: seconds must be .* got nil$", misuse(function() async.after(nil, print) end))
+    assert.matches("^tw.after: seconds must be .* got nan$",
+      (misuse(function() async.after(0 / 0, print) end):gsub("%-nan", "nan")))
+    assert.matches("^tw.after: seconds must be .* got nil$",
+      misuse(function() async.after(nil, print) end))
     assert.equal('tw.after: seconds must be a number from 0 to 1e9, got string "1"',
       misuse(function() async.after("1", print) end))
-    assert.equal("tw.after: a function is needed, got string", misuse(function() async.after(1, "print") end))
+    assert.equal("tw.after: a function is needed, got string",
+      misuse(function() async.after(1, "print") end))
   end)
 
   it("takes the longest time that it says it takes", function()
@@ -491,7 +502,8 @@ describe("tw.after", function()
 
   it("has methods, called with a colon", function()
     local timer = async.after(1, print)
-    assert.equal("timer:cancel: call it with a colon, timer:cancel()", misuse(function() timer.cancel() end))
+    assert.equal("timer:cancel: call it with a colon, timer:cancel()",
+      misuse(function() timer.cancel() end))
     assert.equal("timer:is_running: call it with a colon, timer:is_running()",
       misuse(function() local _ = timer.is_running({}) end))
     assert.is_true(timer:is_running())
@@ -519,7 +531,7 @@ describe("tw.every", function()
     assert.is_false(timer:is_running())
   end)
 
-  it("is not overtaken: ticks that come while its function waits are left out and counted", function()
+  it("leaves out and counts ticks that come while its function waits", function()
     local starts = {}
     local timer = async.every(0.1, function()
       table.insert(starts, world:now())
@@ -620,7 +632,8 @@ describe("tw.spawn", function()
   end)
 
   it("throws at its caller for what is no function", function()
-    assert.equal("tw.spawn: a function is needed, got table", misuse(function() async.spawn({}) end))
+    assert.equal("tw.spawn: a function is needed, got table",
+      misuse(function() async.spawn({}) end))
   end)
 end)
 

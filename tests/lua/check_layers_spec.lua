@@ -16,7 +16,8 @@ local function check(tree)
     file:write(text, "\n")
   end
   -- A sanitizer that is loaded for the sake of C modules has no business in the shell's tools.
-  local pipe = assert(io.popen(("env -u LD_PRELOAD lua5.4 scripts/check_layers.lua '%s' 2>&1"):format(top)))
+  local pipe =
+    assert(io.popen(("env -u LD_PRELOAD lua5.4 scripts/check_layers.lua '%s' 2>&1"):format(top)))
   local output = pipe:read "a"
   local good = pipe:close() == true
   os.execute(("rm -r '%s'"):format(top))
@@ -33,7 +34,8 @@ local function right_tree()
     ["net/ws/ws.c"] = '#include "core/hub/hub.h"\n#include <uv.h>',
     ["net/socket/transport.c"] = "#include <libwebsockets.h>",
     ["script/vm/vm.h"] = '#include "core/hub/hub.h"\n#include <lua.h>\n#include <luv/luv.h>',
-    ["server/workers/worker.c"] = '#include "script/vm/vm.h"\n#include <signal.h>\nint a = uv_thread_create(0);',
+    ["server/workers/worker.c"] =
+      '#include "script/vm/vm.h"\n#include <signal.h>\nint a = uv_thread_create(0);',
     ["main.c"] = '#include "base/mem.h"\n#include "tidewire_version.h"',
   }
 end
@@ -73,14 +75,18 @@ describe("scripts/check_layers.lua", function()
       "libwebsockets only in src/net/socket/transport.c" },
     { "libwebsockets in another file of net", "net/ws/ws.c", "#include <libwebsockets.h>",
       "libwebsockets only in src/net/socket/transport.c" },
-    { "Lua outside script", "server/workers/worker.c", "#include <lauxlib.h>", "Lua only in src/script" },
+    { "Lua outside script", "server/workers/worker.c", "#include <lauxlib.h>",
+      "Lua only in src/script" },
     { "luv outside script", "net/ws/ws.c", "#include <luv/luv.h>", "Lua only in src/script" },
     { "a thread outside server", "core/hub/inbox.h", "int a = uv_thread_create(0);",
       "threads only in src/server" },
-    { "signals outside server", "net/ws/ws.c", "#include <signal.h>", "signals only in src/server" },
+    { "signals outside server", "net/ws/ws.c", "#include <signal.h>",
+      "signals only in src/server" },
     { "a loop where none is needed", "core/hub/hub.h", "#include <uv.h>", "tested without a loop" },
-    { "a part that no table names", "extra/x.c", "", "scripts/layers.lua does not name the part 'extra'" },
-    { "a file that is not there", "core/hub/hub.h", '#include "base/memory.h"', "no such file in src/" },
+    { "a part that no table names", "extra/x.c", "",
+      "scripts/layers.lua does not name the part 'extra'" },
+    { "a file that is not there", "core/hub/hub.h", '#include "base/memory.h"',
+      "no such file in src/" },
   }
   for _, case in ipairs(wrong) do
     local name, path, text, expected = table.unpack(case)

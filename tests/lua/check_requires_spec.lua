@@ -16,7 +16,8 @@ local function check(library)
     file:write(text, "\n")
   end
   -- A sanitizer that is loaded for the sake of C modules has no business in the shell's tools.
-  local pipe = assert(io.popen(("env -u LD_PRELOAD lua5.4 scripts/check_requires.lua '%s' 2>&1"):format(top)))
+  local pipe =
+    assert(io.popen(("env -u LD_PRELOAD lua5.4 scripts/check_requires.lua '%s' 2>&1"):format(top)))
   local output = pipe:read "a"
   local good = pipe:close() == true
   os.execute(("rm -r '%s'"):format(top))
@@ -26,9 +27,12 @@ end
 ---A library with every kind of `require` that is allowed.
 local function right_library()
   return {
-    ["init.lua"] = 'local core = require "tidewire.core"\nlocal http = require "tidewire.http.client"',
-    ["http/client.lua"] = 'local core = require "tidewire.core"\nlocal json = require "tidewire.json"',
-    ["json.lua"] = 'local c = require("tidewire.json_c")\nlocal suggest = require "tidewire.base.suggest"',
+    ["init.lua"] =
+      'local core = require "tidewire.core"\nlocal http = require "tidewire.http.client"',
+    ["http/client.lua"] =
+      'local core = require "tidewire.core"\nlocal json = require "tidewire.json"',
+    ["json.lua"] =
+      'local c = require("tidewire.json_c")\nlocal suggest = require "tidewire.base.suggest"',
     ["reload.lua"] = 'local app = require "tidewire.load.app"\nlocal tw = require "tidewire"',
     ["load/app.lua"] = 'local options = require "tidewire.load.options"',
     ["load/options.lua"] = 'local suggest = require "tidewire.base.suggest"',

@@ -25,8 +25,12 @@ end
 describe("scripts/check_words.lua", function()
   for what, case in pairs({
     ["a word in a sentence"] = { "docs/a.md", "# A\n\nA door.\n", 'docs/a.md:3: "door": say' },
-    ["its plural, at the beginning of a line"] = { "SECURITY.md", "Doors.\n", 'SECURITY.md:1: "doors"' },
-    ["a part of a name"] = { "cmake/a.cmake", "# A.\nset(find_seat 1)\n", 'cmake/a.cmake:2: "seat"' },
+    ["its plural, at the beginning of a line"] = {
+      "SECURITY.md", "Doors.\n", 'SECURITY.md:1: "doors"',
+    },
+    ["a part of a name"] = {
+      "cmake/a.cmake", "# A.\nset(find_seat 1)\n", 'cmake/a.cmake:2: "seat"',
+    },
     ["the name of a file"] = { "docs/takeover.md", "# A\n", 'docs/takeover.md:0: "takeover"' },
   }) do
     it("finds " .. what, function()

@@ -14,7 +14,9 @@ local function connect(codec, options)
   local seen = { errors = {} }
   local handler = {
     codec = codec,
-    handle_message = function(_, value, kind) table.insert(seen, { value = value, kind = kind }) end,
+    handle_message = function(_, value, kind)
+      table.insert(seen, { value = value, kind = kind })
+    end,
     on_error = function(_, err)
       table.insert(seen.errors, err)
       return false
@@ -73,7 +75,8 @@ describe("the binary codec", function()
     local conn, seen = connect("binary")
     world:receive(conn, "text")
     world:receive(conn, "\xff", true)
-    assert.same({ { value = "text", kind = "text" }, { value = "\xff", kind = "binary" } }, { seen[1], seen[2] })
+    assert.same({ { value = "text", kind = "text" }, { value = "\xff", kind = "binary" } },
+      { seen[1], seen[2] })
   end)
 
   it("sends binary unless told otherwise", function()
@@ -151,7 +154,8 @@ end)
 
 describe("a codec of the handler's own", function()
   it("decodes each payload, knowing its kind", function()
-    local conn, seen = connect(own { decode = function(payload, kind) return { payload:upper(), kind } end })
+    local conn, seen =
+      connect(own { decode = function(payload, kind) return { payload:upper(), kind } end })
     world:receive(conn, "a")
     world:receive(conn, "b", true)
     assert.same({ value = { "A", "text" }, kind = "text" }, seen[1])
@@ -163,7 +167,8 @@ describe("a codec of the handler's own", function()
     local conn, seen = connect(own { decode = function(payload) return values[payload] end })
     world:receive(conn, "x")
     world:receive(conn, "y")
-    assert.same({ { value = false, kind = "text" }, { value = nil, kind = "text" } }, { seen[1], seen[2] })
+    assert.same({ { value = false, kind = "text" }, { value = nil, kind = "text" } },
+      { seen[1], seen[2] })
     assert.same({}, seen.errors)
   end)
 
@@ -181,7 +186,7 @@ describe("a codec of the handler's own", function()
     assert.equal("42", seen.errors[1].message)
   end)
 
-  it("that throws while it decodes refuses the message, and the message has file and line", function()
+  it("that throws while it decodes refuses the message, and the error has file and line", function()
     local conn, seen = connect(own { decode = function() error("too salty") end })
     world:receive(conn, "x")
     assert.equal(0, #seen)
@@ -197,7 +202,8 @@ describe("a codec of the handler's own", function()
   end)
 
   it("closes with 1007 by default when it refuses", function()
-    local conn = connect(own { decode = function() return nil, "too salty" end }, { on_error = false })
+    local conn = connect(own { decode = function() return nil, "too salty" end },
+      { on_error = false })
     world:receive(conn, "x")
     assert.equal(1007, (world:close_of(conn)))
   end)
@@ -238,13 +244,15 @@ describe("a codec of the handler's own", function()
   it("leaves a message its key", function()
     local conn = connect(own { encode = function(value) return value, "binary" end })
     conn:send("a", { key = "price" })
-    assert.same({ id = world:id(conn), payload = "a", kind = "binary", key = "price" }, world.sent[1])
+    assert.same({ id = world:id(conn), payload = "a", kind = "binary", key = "price" },
+      world.sent[1])
   end)
 
   it("that names no kind leaves it to the options of send", function()
     local conn = connect(own {})
     conn:send("a", { key = "price", kind = "binary" })
-    assert.same({ id = world:id(conn), payload = "a", kind = "binary", key = "price" }, world.sent[1])
+    assert.same({ id = world:id(conn), payload = "a", kind = "binary", key = "price" },
+      world.sent[1])
   end)
 
   it("that throws while it encodes throws where send was called", function()
@@ -275,14 +283,16 @@ for _, codec in ipairs { "text", "binary", "json", "own" } do
     local codecs = { own = own {} }
 
     it("as nil and an error is told on_error", function()
-      local conn, seen = connect(codecs[codec] or codec, { handle_message = function() return nil, "no good" end })
+      local conn, seen =
+        connect(codecs[codec] or codec, { handle_message = function() return nil, "no good" end })
       world:receive(conn, "1")
       assert.equal("returned", seen.errors[1].kind)
       assert.equal("no good", seen.errors[1].message)
     end)
 
     it("as anything else is no error", function()
-      local conn, seen = connect(codecs[codec] or codec, { handle_message = function() return true, "fine" end })
+      local conn, seen =
+        connect(codecs[codec] or codec, { handle_message = function() return true, "fine" end })
       world:receive(conn, "1")
       assert.same({}, seen.errors)
     end)
@@ -311,7 +321,8 @@ describe("a JSON ping of the client's", function()
     each_codec(function(conn)
       world:receive(conn, '{"type":"ping","pingId":7}')
       assert.equal(1, #world.sent)
-      local timestamp = world.sent[1].payload:match('^{"type":"pong","pingId":7,"timestamp":(%d+)}$')
+      local timestamp =
+        world.sent[1].payload:match('^{"type":"pong","pingId":7,"timestamp":(%d+)}$')
       assert(timestamp, world.sent[1].payload)
       assert.is_true(tonumber(timestamp) >= before and tonumber(timestamp) <= os.time())
       assert.equal("text", world.sent[1].kind)
@@ -328,12 +339,13 @@ describe("a JSON ping of the client's", function()
 
   it("gets back an id of any type, as it was", function()
     for _, id in ipairs {
-      "0", "-1", "9007199254740993", "1.5", "1.0", "true", "false", "null", '""', '"a \\"b\\" \\\\ ü"', "[]", "{}",
-      '[1,[null],{"a":2.0}]', ("["):rep(127) .. ("]"):rep(127),
+      "0", "-1", "9007199254740993", "1.5", "1.0", "true", "false", "null", '""',
+      '"a \\"b\\" \\\\ ü"', "[]", "{}", '[1,[null],{"a":2.0}]', ("["):rep(127) .. ("]"):rep(127),
     } do
       each_codec(function(conn)
         world:receive(conn, '{"type":"ping","pingId":' .. id .. "}")
-        local got = world.sent[1] and world.sent[1].payload:match('^{"type":"pong","pingId":(.*),"timestamp":%d+}$')
+        local got = world.sent[1]
+          and world.sent[1].payload:match('^{"type":"pong","pingId":(.*),"timestamp":%d+}$')
         assert.equal(id, got)
       end)
     end
@@ -382,7 +394,9 @@ describe("a JSON pong of the client's", function()
   end)
 
   it("of any form harms nothing", function()
-    for _, rest in ipairs { "", ',"pingId":null', ',"pingId":"x"', ',"pingId":{}', ',"pingId":1.5', ',"pingId":-1' } do
+    for _, rest in ipairs {
+      "", ',"pingId":null', ',"pingId":"x"', ',"pingId":{}', ',"pingId":1.5', ',"pingId":-1',
+    } do
       each_codec(function(conn, seen)
         local task = world:receive(conn, '{"type":"pong"' .. rest .. "}")
         assert.equal("returned", task.state)
@@ -395,8 +409,9 @@ end)
 
 describe("a message that only looks like a JSON heartbeat", function()
   local LIKENESSES = {
-    '{"type":"chat","text":"ping"}', '{"type":"PING"}', '{"type":["ping"]}', '{"message":{"type":"ping"}}',
-    '{"ping":"pong"}', '["ping"]', '[{"type":"ping"}]', '"ping"', '{"type":"pongs","x":"pong"}', "7", "true",
+    '{"type":"chat","text":"ping"}', '{"type":"PING"}', '{"type":["ping"]}',
+    '{"message":{"type":"ping"}}', '{"ping":"pong"}', '["ping"]', '[{"type":"ping"}]', '"ping"',
+    '{"type":"pongs","x":"pong"}', "7", "true",
   }
 
   it("reaches handle_message as text", function()
@@ -448,7 +463,8 @@ describe("with the JSON heartbeat", function()
     local conn, seen = connect("text", { heartbeat = "json" })
     world:receive(conn, "hello")
     world:receive(conn, "\xff", true)
-    assert.same({ { value = "hello", kind = "text" }, { value = "\xff", kind = "binary" } }, { seen[1], seen[2] })
+    assert.same({ { value = "hello", kind = "text" }, { value = "\xff", kind = "binary" } },
+      { seen[1], seen[2] })
   end)
 
   it("what is no JSON is refused under the codec json", function()

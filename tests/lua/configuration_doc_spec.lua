@@ -12,7 +12,8 @@ end
 local text = read "docs/configuration.md"
 
 local function assert_named(name)
-  assert.is_truthy(text:find("`" .. name .. "`", 1, true), "docs/configuration.md does not name `" .. name .. "`")
+  assert.is_truthy(text:find("`" .. name .. "`", 1, true),
+    "docs/configuration.md does not name `" .. name .. "`")
 end
 
 local UNITS = { K = 1 << 10, M = 1 << 20 }
@@ -62,7 +63,8 @@ describe("docs/configuration.md", function()
       known[name] = true
     end
     for name in text:gmatch("TIDEWIRE_[%u_]+") do
-      assert.is_truthy(known[name] or environment.of_options[name] or name == "TIDEWIRE_TEST_", name)
+      assert.is_truthy(known[name] or environment.of_options[name]
+        or name == "TIDEWIRE_TEST_", name)
     end
   end)
 end)

@@ -67,7 +67,8 @@ describe("a connection's field", function()
   end)
 
   it("subprotocol is the chosen one, or nil", function()
-    local conn = connect({ subprotocols = { "v2", "v1" } }, { headers = { ["Sec-WebSocket-Protocol"] = "v1, v2" } })
+    local conn = connect({ subprotocols = { "v2", "v1" } },
+      { headers = { ["Sec-WebSocket-Protocol"] = "v1, v2" } })
     assert.equal("v2", conn.subprotocol)
     assert.is_nil(world:connect().subprotocol)
   end)
@@ -129,7 +130,8 @@ end)
 describe("a field of the script's own", function()
   it("stays as it was set, under any key", function()
     local conn, key = connect(), {}
-    conn.username, conn[1], conn[key], conn[""], conn.flag = "ada", "one", "by table", "by nothing", false
+    conn.username, conn[1], conn[key], conn[""], conn.flag =
+      "ada", "one", "by table", "by nothing", false
     assert.same({ "ada", "one", "by table", "by nothing", false },
       { conn.username, conn[1], conn[key], conn[""], conn.flag })
   end)
@@ -169,7 +171,8 @@ describe("pairs on a connection", function()
   it("shows the script's own fields and nothing else", function()
     local conn = connect { validate = function() return { username = "ada" } end }
     conn[1], conn[true], conn[""], conn.ready = "one", "yes", "nothing", false
-    assert.same({ username = "ada", [1] = "one", [true] = "yes", [""] = "nothing", ready = false }, own_fields(conn))
+    assert.same({ username = "ada", [1] = "one", [true] = "yes", [""] = "nothing", ready = false },
+      own_fields(conn))
   end)
 
   it("shows a send of the script's own", function()
@@ -199,14 +202,19 @@ describe("a name that a connection has itself", function()
   it("cannot be assigned to, and keeps its meaning", function()
     local conn = connect { name = "lobby" }
     local id = conn.id
-    for _, name in ipairs { "id", "name", "request", "started_at", "subprotocol", "path", "params", "query",
+    for _, name in ipairs { "id", "name", "request", "started_at", "subprotocol", "path",
+      "params", "query",
       "remote_address", "secure", "rtt", "backlog" } do
-      assert.equal(("conn.%s cannot be set: every connection has this field itself; put your value under another name, "
-        .. "such as conn.user_%s"):format(name, name), misuse(function() conn[name] = "mine" end))
+      assert.equal(("conn.%s cannot be set: every connection has this field itself; put your value "
+        .. "under another name, such as conn.user_%s"):format(name, name),
+        misuse(function() conn[name] = "mine" end))
     end
-    for _, name in ipairs { "close", "is_open", "ping", "join", "leave", "rooms", "after", "every" } do
-      assert.equal(("conn.%s cannot be set: it is a method of every connection; put your value under another name, "
-        .. "such as conn.my_%s"):format(name, name), misuse(function() conn[name] = "mine" end))
+    for _, name in ipairs {
+      "close", "is_open", "ping", "join", "leave", "rooms", "after", "every",
+    } do
+      assert.equal(("conn.%s cannot be set: it is a method of every connection; put your value "
+        .. "under another name, such as conn.my_%s"):format(name, name),
+        misuse(function() conn[name] = "mine" end))
     end
     assert.same({ id, "lobby", {} }, { conn.id, conn.name, own_fields(conn) })
   end)
@@ -248,7 +256,9 @@ describe("conn:close", function()
   end)
 
   it("takes each code that a server may send", function()
-    for _, code in ipairs { 1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 1012, 1013, 1014, 3000, 4999 } do
+    for _, code in ipairs {
+      1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 1012, 1013, 1014, 3000, 4999,
+    } do
       local conn = connect()
       conn:close(code)
       assert.equal(code, (world:close_of(conn)))
@@ -257,10 +267,12 @@ describe("conn:close", function()
 
   it("throws at its caller for each other code", function()
     local conn = connect()
-    for _, code in ipairs { 0, -1, 999, 1004, 1005, 1006, 1015, 1016, 2999, 5000, 65536 + 1000, 1000.0 } do
+    for _, code in ipairs {
+      0, -1, 999, 1004, 1005, 1006, 1015, 1016, 2999, 5000, 65536 + 1000, 1000.0,
+    } do
       local text = misuse(function() conn:close(code) end)
-      assert.equal(("close: %s is no code that can be sent; use 1000 to 1014 (but 1004 to 1006) or 3000 to 4999")
-        :format(code), text)
+      assert.equal(("close: %s is no code that can be sent; use 1000 to 1014 (but 1004 to 1006) or "
+        .. "3000 to 4999"):format(code), text)
     end
     assert.matches('^close: string "1000" is no code', misuse(function() conn:close("1000") end))
     assert.matches("^close: table is no code", misuse(function() conn:close({}) end))
@@ -368,7 +380,9 @@ end)
 describe("a connection's methods", function()
   it("are called with a colon", function()
     local conn = connect()
-    for _, method in ipairs { "close", "is_open", "ping", "join", "leave", "rooms", "after", "every" } do
+    for _, method in ipairs {
+      "close", "is_open", "ping", "join", "leave", "rooms", "after", "every",
+    } do
       local message = ("conn:%s: call it with a colon, conn:%s(…)"):format(method, method)
       assert.equal(message, misuse(function() conn[method]() end))
       assert.equal(message, misuse(function() conn[method](1) end))
@@ -406,7 +420,8 @@ describe("conn:every", function()
     local conn = connect()
     assert.equal("conn:every: seconds must be a number from 0.001 to 1e9, got 0",
       misuse(function() conn:every(0, print) end))
-    assert.equal("conn:every: a function is needed, got table", misuse(function() conn:every(1, {}) end))
+    assert.equal("conn:every: a function is needed, got table",
+      misuse(function() conn:every(1, {}) end))
   end)
 end)
 
@@ -453,7 +468,8 @@ describe("a connection's timers", function()
 
   it("that are over are forgotten while it lives", function()
     local conn = connect()
-    local kept = setmetatable({ conn:after(1, function() end), conn:every(1, function() end) }, { __mode = "v" })
+    local kept = setmetatable({ conn:after(1, function() end), conn:every(1, function() end) },
+      { __mode = "v" })
     kept[2]:cancel()
     world:advance(2)
     collectgarbage()
@@ -464,7 +480,9 @@ describe("a connection's timers", function()
 
   it("cannot be made once it closes: the timer is over at once", function()
     local timer
-    local conn = connect { on_close = function(conn) timer = conn:every(1, function() error("must not run") end) end }
+    local conn = connect { on_close = function(conn)
+      timer = conn:every(1, function() error("must not run") end)
+    end }
     world:close(conn)
     assert.is_false(timer:is_running())
     assert.is_false(timer:cancel())

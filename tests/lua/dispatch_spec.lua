@@ -28,7 +28,8 @@ end
 
 describe("loading", function()
   it("gives C the app's settings as plain values", function()
-    local app = load_script 'return { listen = "127.0.0.1:9000", endpoints = { ["/a"] = {}, ["/b"] = {} } }'
+    local app =
+      load_script 'return { listen = "127.0.0.1:9000", endpoints = { ["/a"] = {}, ["/b"] = {} } }'
     assert.same({ "127.0.0.1:9000" }, app.listen)
     assert.equal(2, #app.endpoints)
     assert.equal(0, #app.http)
@@ -54,7 +55,8 @@ describe("loading", function()
 
   it("asks C what an address is", function()
     world.core.check_address = function(text) return nil, "no good: " .. text end
-    assert.matches("no good: nowhere", problems_of('return { listen = "nowhere", endpoints = { ["/"] = {} } }')[1])
+    assert.matches("no good: nowhere",
+      problems_of('return { listen = "nowhere", endpoints = { ["/"] = {} } }')[1])
   end)
 
   it("may wait at the script's top level", function()
@@ -95,21 +97,24 @@ describe("loading", function()
     end
   end)
 
-  it("of a name that is not UTF-8 fails with a problem, not with an error of the library", function()
+  it("of a name that is not UTF-8 returns a problem, and no error of the library", function()
     local lines = problems_of 'return { name = "\\xff", handle_message = print }'
     assert.matches("^app%.lua:1: name: ", lines[1])
   end)
 
-  it("of a path that is not UTF-8 fails with a problem, not with an error of the library", function()
+  it("of a path that is not UTF-8 returns a problem, and no error of the library", function()
     local lines = problems_of 'return { endpoints = { ["/\\xff"] = { handle_message = print } } }'
-    assert.matches("^app%.lua: endpoint .* a path must be UTF%-8$", lines[1]) -- an escape hides the line
+    -- an escape hides the line
+    assert.matches("^app%.lua: endpoint .* a path must be UTF%-8$", lines[1])
   end)
 end)
 
 describe("on_load", function()
   it("runs when all endpoints are there", function()
     local endpoints_then
-    world:serve { endpoints = { ["/"] = {} }, on_load = function() endpoints_then = #world.endpoints end }
+    world:serve {
+      endpoints = { ["/"] = {} }, on_load = function() endpoints_then = #world.endpoints end,
+    }
     assert.equal(1, endpoints_then)
   end)
 
@@ -129,13 +134,16 @@ describe("on_load", function()
   end)
 
   it("that throws fails the load, with file, line and traceback", function()
-    local lines = problems_of 'return { endpoints = { ["/"] = {} }, on_load = function()\nerror("out of tea") end }'
+    local lines = problems_of([[
+return { endpoints = { ["/"] = {} }, on_load = function()
+error("out of tea") end }]])
     assert.equal(1, #lines)
     assert.matches("^app%.lua: on_load: .*app%.lua:2: out of tea\nstack traceback:", lines[1])
   end)
 
   it("does not run in an app that is wrong", function()
-    local lines = problems_of 'return { endpoints = { ["/"] = 42 }, on_load = function() error("it ran") end }'
+    local lines =
+      problems_of 'return { endpoints = { ["/"] = 42 }, on_load = function() error("it ran") end }'
     assert.equal(1, #lines)
     assert.is_nil(lines[1]:find("it ran", 1, true))
   end)
@@ -183,7 +191,8 @@ describe("the hooks of a connection", function()
         note("validate")(request.path)
         return true
       end,
-      on_start = note "on_start", handle_message = note "handle_message", send_ping = note "send_ping",
+      on_start = note "on_start", handle_message = note "handle_message",
+      send_ping = note "send_ping",
       on_timeout = function(...)
         note("on_timeout")(...)
         return false
@@ -219,7 +228,9 @@ describe("the hooks of a connection", function()
   it("are each endpoint's own, and get their own connections", function()
     local calls = {}
     local function handler(name)
-      return { handle_message = function(conn, message) table.insert(calls, { name, conn, message }) end }
+      return {
+        handle_message = function(conn, message) table.insert(calls, { name, conn, message }) end,
+      }
     end
     world:serve { endpoints = { ["/a"] = handler "a", ["/b"] = handler "b" } }
     local one, two, three = world:connect("/a"), world:connect("/b"), world:connect("/a")
@@ -251,8 +262,9 @@ describe("the hooks of a connection", function()
       end
     end
     world:serve {
-      on_start = slow "on_start", handle_message = slow "handle_message", send_ping = slow "send_ping",
-      on_timeout = slow "on_timeout", on_drain = slow "on_drain", on_close = slow "on_close",
+      on_start = slow "on_start", handle_message = slow "handle_message",
+      send_ping = slow "send_ping", on_timeout = slow "on_timeout", on_drain = slow "on_drain",
+      on_close = slow "on_close",
     }
     local conn = world:connect()
     world:advance(1)
@@ -264,7 +276,9 @@ describe("the hooks of a connection", function()
     end
     world:close(conn)
     world:advance(1)
-    assert.same({ "on_start", "handle_message", "send_ping", "on_timeout", "on_drain", "on_close" }, ended)
+    assert.same({
+      "on_start", "handle_message", "send_ping", "on_timeout", "on_drain", "on_close",
+    }, ended)
     assert.same({}, world.failures)
   end)
 end)
@@ -288,7 +302,8 @@ describe("on_timeout", function()
   end)
 
   it("that closes with a code of its own is obeyed", function()
-    assert.same({ 4000, "zzz" }, { world:close_of(time_out(function(conn) conn:close(4000, "zzz") end)) })
+    assert.same({ 4000, "zzz" },
+      { world:close_of(time_out(function(conn) conn:close(4000, "zzz") end)) })
   end)
 
   it("may wait before it decides", function()

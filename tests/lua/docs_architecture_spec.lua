@@ -30,16 +30,20 @@ describe("the folders of a part in docs/architecture.md", function()
     if line:find "files of" then
       lines[part]["."] = lines[part].count
     else
-      for folder in line:gsub("^%l+", ""):gmatch "[%l_]+" do lines[part][folder] = lines[part].count end
+      for folder in line:gsub("^%l+", ""):gmatch "[%l_]+" do
+        lines[part][folder] = lines[part].count
+      end
     end
   end
 
   it("are in the picture, each above those that it includes", function()
     for name, folders in pairs(layers.folders) do
       for folder, others in pairs(name ~= "cluster" and name ~= "main" and folders or {}) do
-        local line = assert(lines[name][folder], ("%s/%s is not in the picture"):format(name, folder))
+        local line =
+          assert(lines[name][folder], ("%s/%s is not in the picture"):format(name, folder))
         for _, other in ipairs(others) do
-          assert.is_true(line < lines[name][other], ("%s/%s includes %s"):format(name, folder, other))
+          assert.is_true(line < lines[name][other],
+            ("%s/%s includes %s"):format(name, folder, other))
         end
       end
     end

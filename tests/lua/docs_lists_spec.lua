@@ -77,7 +77,8 @@ describe("options of the command line", function()
   end)
 
   it("have their variables beside them in the help", function()
-    local help = sources.text("settings_help.c"):gsub('\\n"%s*"', "\n"):gsub("\n  (%-%-%l)", "\n\0%1")
+    local help =
+      sources.text("settings_help.c"):gsub('\\n"%s*"', "\n"):gsub("\n  (%-%-%l)", "\n\0%1")
     check_variables(help, "%z(%-%-[%l-]+)([^%z]*)")
   end)
 

@@ -173,7 +173,8 @@ describe("numbers of the documentation", function()
     it(("%s: %q is %s"):format(page, words, what), function()
       local is_told = flat(page_text(page)):find(words, 1, true)
       assert.is_truthy(is_told, ("%s does not say %q"):format(page, words))
-      assert.equal(value, sources.value(what), ("%s says %q, the code does not"):format(page, words))
+      assert.equal(value, sources.value(what),
+        ("%s says %q, the code does not"):format(page, words))
     end)
   end
 end)

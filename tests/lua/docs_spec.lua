@@ -58,7 +58,8 @@ describe("the documentation", function()
           local is_folder = path ~= "" and (uv.fs_stat(folder .. path) or {}).type == "directory"
           assert.is_truthy(text or is_folder, ("%s: there is no %s"):format(page, target))
           if anchor ~= "" then
-            assert.is_true(has_anchor(text, anchor), ("%s: there is no heading for %s"):format(page, target))
+            assert.is_true(has_anchor(text, anchor),
+              ("%s: there is no heading for %s"):format(page, target))
           end
         end
       end
@@ -74,7 +75,9 @@ describe("the documentation", function()
       local files = assert(uv.fs_scandir(folder))
       for name in function() return uv.fs_scandir_next(files) end do
         local path = folder .. "/" .. name
-        if name:find("%.md$") then assert.is_truthy(readme:find("(" .. path .. ")", 1, true), path) end
+        if name:find("%.md$") then
+          assert.is_truthy(readme:find("(" .. path .. ")", 1, true), path)
+        end
       end
     end
   end)
@@ -105,9 +108,13 @@ describe("the documentation", function()
     end
     local help = options_of(sources.text("settings_help.c"))
     local documented = options_of(read("docs/operating.md"))
-    for option in pairs(help) do assert.is_true(documented[option], "docs/operating.md has no " .. option) end
+    for option in pairs(help) do
+      assert.is_true(documented[option], "docs/operating.md has no " .. option)
+    end
     for row in read("docs/operating.md"):gmatch("\n| (`%-%-[^|]*) |") do
-      for option in pairs(options_of(row)) do assert.is_true(help[option], "--help has no " .. option) end
+      for option in pairs(options_of(row)) do
+        assert.is_true(help[option], "--help has no " .. option)
+      end
     end
   end)
 end)

@@ -19,7 +19,8 @@ describe("an endpoint", function()
   it("has the documented limits and periods by default", function()
     local told = told_of { handle_message = nothing }
     assert.same({ 30, 300, 1 << 20, 1 << 20, "frame", "close" }, {
-      told.ping_period, told.pong_period, told.max_message_size, told.max_backlog, told.heartbeat, told.slow_client,
+      told.ping_period, told.pong_period, told.max_message_size, told.max_backlog, told.heartbeat,
+      told.slow_client,
     })
     assert.same({ 300, 1 << 20 }, { told.message_timeout, told.max_fragments })
     assert.is_nil(told.max_connections)
@@ -27,12 +28,12 @@ describe("an endpoint", function()
 
   it("has those of its handler", function()
     local told = told_of {
-      ping_period = 0.5, pong_period = 2, max_message_size = 100, max_backlog = "2K", max_connections = 7,
-      heartbeat = "json", slow_client = "drop",
+      ping_period = 0.5, pong_period = 2, max_message_size = 100, max_backlog = "2K",
+      max_connections = 7, heartbeat = "json", slow_client = "drop",
     }
     assert.same({ 0.5, 2, 100, 2048, 7, "json", "drop" }, {
-      told.ping_period, told.pong_period, told.max_message_size, told.max_backlog, told.max_connections,
-      told.heartbeat, told.slow_client,
+      told.ping_period, told.pong_period, told.max_message_size, told.max_backlog,
+      told.max_connections, told.heartbeat, told.slow_client,
     })
   end)
 
@@ -46,8 +47,8 @@ describe("an endpoint", function()
   end)
 
   it("is asked for the hooks that it has, and no others", function()
-    local flags = { has_message = "handle_message", has_ping = "send_ping", has_timeout = "on_timeout",
-      has_drain = "on_drain" }
+    local flags = { has_message = "handle_message", has_ping = "send_ping",
+      has_timeout = "on_timeout", has_drain = "on_drain" }
     for flag, hook in pairs(flags) do
       local told = told_of { [hook] = nothing }
       for other in pairs(flags) do
@@ -70,13 +71,13 @@ describe("an endpoint", function()
     assert.equal('"/game/:room"', world.endpoints[#world.endpoints].json_name)
   end)
 
-  it("shares its codec's number with those of the same name, which has the path where the codec is its own", function()
+  it("shares its codec's number with endpoints of the same codec name", function()
     local own = { decode = nothing, encode = nothing }
     world:serve {
       endpoints = {
-        ["/1"] = {}, ["/2"] = { codec = "text" }, ["/3"] = { codec = "json" }, ["/4"] = { codec = own },
-        ["/5"] = { codec = own }, ["/6"] = { codec = { decode = nothing, encode = nothing } },
-        ["/7"] = { codec = "binary" },
+        ["/1"] = {}, ["/2"] = { codec = "text" }, ["/3"] = { codec = "json" },
+        ["/4"] = { codec = own }, ["/5"] = { codec = own },
+        ["/6"] = { codec = { decode = nothing, encode = nothing } }, ["/7"] = { codec = "binary" },
       },
     }
     local numbers, names = {}, {}
@@ -89,6 +90,7 @@ describe("an endpoint", function()
     end
     table.sort(numbers)
     assert.same({ "12", "3", "4", "5", "6", "7" }, numbers)
-    assert.same({ "text", "custom:/4" }, { world.endpoints[1].codec_name, world.endpoints[4].codec_name })
+    assert.same({ "text", "custom:/4" },
+      { world.endpoints[1].codec_name, world.endpoints[4].codec_name })
   end)
 end)

@@ -35,7 +35,8 @@ end
 describe("the error that on_error gets", function()
   it("comes with the connection", function()
     local got
-    local conn = connect { handle_message = throw, on_error = function(...) got = table.pack(...) end }
+    local conn =
+      connect { handle_message = throw, on_error = function(...) got = table.pack(...) end }
     world:receive(conn, "x")
     assert.equal(2, got.n)
     assert.equal(conn, got[1])
@@ -78,7 +79,8 @@ describe("the error that on_error gets", function()
 
   it("is told of memory that is used up by its kind", function()
     local conn, errors = connect {}
-    world:event("failed", world:id(conn), world:id(conn), "handle_message", "memory", "not enough memory", "")
+    world:event("failed", world:id(conn), world:id(conn), "handle_message", "memory",
+      "not enough memory", "")
     assert.equal("memory", errors[1].kind)
   end)
 
@@ -104,7 +106,8 @@ describe("an error's message", function()
   end)
 
   it("of a table is what its __tostring says", function()
-    assert.equal("tea is out", error_of(setmetatable({}, { __tostring = function() return "tea is out" end })).message)
+    assert.equal("tea is out",
+      error_of(setmetatable({}, { __tostring = function() return "tea is out" end })).message)
   end)
 
   it("of a table says what is in it, and never an address", function()

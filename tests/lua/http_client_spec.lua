@@ -52,7 +52,8 @@ local function misuse(options)
   end)
   assert(task.state == "failed", "it was accepted")
   assert.equal(0, #begun)
-  local at, text = world.failures[#world.failures].value:match("^" .. HERE .. ":(%d+): tw%.http%.request: (.*)$")
+  local at, text =
+    world.failures[#world.failures].value:match("^" .. HERE .. ":(%d+): tw%.http%.request: (.*)$")
   assert(at, "the error is not told at its caller: " .. world.failures[#world.failures].value)
   assert.equal(line, tonumber(at))
   return text
@@ -67,19 +68,20 @@ describe("what a request is made of", function()
   it("has defaults", function()
     local order = asked { url = "http://example.org/" }
     assert.same({
-      task = order.task, url = "http://example.org/", method = "GET", headers = "", body = nil, seconds = 10,
-      max_bytes = 8388608, redirects = 0,
+      task = order.task, url = "http://example.org/", method = "GET", headers = "", body = nil,
+      seconds = 10, max_bytes = 8388608, redirects = 0,
     }, order)
   end)
 
   it("is what the script says", function()
     local order = asked {
-      url = "HTTPS://example.org/", method = "patch", headers = { B = { "1", 2 }, A = "x" }, body = "text",
-      timeout = 0.5, max_bytes = 100, redirects = 3,
+      url = "HTTPS://example.org/", method = "patch", headers = { B = { "1", 2 }, A = "x" },
+      body = "text", timeout = 0.5, max_bytes = 100, redirects = 3,
     }
     assert.same({
-      task = order.task, url = "HTTPS://example.org/", method = "PATCH", headers = "A: x\r\nB: 1\r\nB: 2\r\n",
-      body = "text", seconds = 0.5, max_bytes = 100, redirects = 3,
+      task = order.task, url = "HTTPS://example.org/", method = "PATCH",
+      headers = "A: x\r\nB: 1\r\nB: 2\r\n", body = "text", seconds = 0.5, max_bytes = 100,
+      redirects = 3,
     }, order)
   end)
 
@@ -98,7 +100,9 @@ describe("what a request is made of", function()
   it("has a table as JSON, with its type unless it has one", function()
     local order = asked { url = "http://x/", body = { n = 1 } }
     assert.same({ '{"n":1}', "Content-Type: application/json\r\n" }, { order.body, order.headers })
-    order = asked { url = "http://x/", body = { n = 1 }, headers = { ["content-type"] = "application/x+json" } }
+    order = asked {
+      url = "http://x/", body = { n = 1 }, headers = { ["content-type"] = "application/x+json" },
+    }
     assert.equal("content-type: application/x+json\r\n", order.headers)
   end)
 
@@ -122,14 +126,19 @@ describe("misuse throws:", function()
 
   it("a URL that is none", function()
     assert.equal("url must be a string, got nil", misuse {})
-    assert.equal('url must begin with http:// or https://, got "ftp://x/"', misuse { url = "ftp://x/" })
-    assert.equal('url must begin with http:// or https://, got "example.org"', misuse { url = "example.org" })
+    assert.equal('url must begin with http:// or https://, got "ftp://x/"',
+      misuse { url = "ftp://x/" })
+    assert.equal('url must begin with http:// or https://, got "example.org"',
+      misuse { url = "example.org" })
     assert.equal("url is none that can be asked for: it is bad", misuse { url = "http://bad" })
   end)
 
   it("a URL that could break the request", function()
-    for character, code in pairs { [" "] = "20", ["\r\nA: b"] = "0D", ["\0"] = "00", ["é"] = "C3" } do
-      assert.equal(("url has a character at byte 10 that must be percent-encoded (%%%s)"):format(code),
+    for character, code in pairs {
+      [" "] = "20", ["\r\nA: b"] = "0D", ["\0"] = "00", ["é"] = "C3",
+    } do
+      assert.equal(("url has a character at byte 10 that must be percent-encoded (%%%s)")
+        :format(code),
         misuse { url = "http://x/" .. character })
     end
   end)
@@ -139,11 +148,13 @@ describe("misuse throws:", function()
     assert.equal('method must be a word such as "GET", got ""', misused("method", ""))
     assert.equal('method must be a word such as "GET", got boolean', misused("method", true))
     assert.equal("CONNECT is no request to a resource", misused("method", "connect"))
-    assert.equal("a HEAD request has no body", misuse { url = "http://x/", method = "HEAD", body = "x" })
+    assert.equal("a HEAD request has no body",
+      misuse { url = "http://x/", method = "HEAD", body = "x" })
   end)
 
   it("headers that cannot be sent", function()
-    assert.equal("headers must be a table of names and values, got string", misused("headers", "A: b"))
+    assert.equal("headers must be a table of names and values, got string",
+      misused("headers", "A: b"))
     assert.equal("header A: a value cannot have line ends or control characters",
       misused("headers", { A = "b\r\nC: d" }))
     assert.equal('"A: b" is no header name', misused("headers", { ["A: b"] = "c" }))
@@ -153,13 +164,17 @@ describe("misuse throws:", function()
   end)
 
   it("headers that belong to the way the bytes go", function()
-    for _, name in ipairs { "Content-Length", "transfer-encoding", "CONNECTION", "Expect", "Upgrade" } do
-      assert.equal(("the header %s is set by itself"):format(name), misused("headers", { [name] = "1" }))
+    for _, name in ipairs {
+      "Content-Length", "transfer-encoding", "CONNECTION", "Expect", "Upgrade",
+    } do
+      assert.equal(("the header %s is set by itself"):format(name),
+        misused("headers", { [name] = "1" }))
     end
   end)
 
   it("a body that is neither text nor a table", function()
-    assert.equal("body must be a string, or a table, which is sent as JSON; got number", misused("body", 1))
+    assert.equal("body must be a string, or a table, which is sent as JSON; got number",
+      misused("body", 1))
     local cycle = {}
     cycle.self = cycle
     assert.matches("^the body cannot be JSON: ", misused("body", cycle))
@@ -167,13 +182,18 @@ describe("misuse throws:", function()
 
   it("numbers out of their range", function()
     assert.equal("timeout must be a number from 0.001 to 86400, got 0", misused("timeout", 0))
-    assert.equal("timeout must be a number from 0.001 to 86400, got 86401", misused("timeout", 86401))
-    assert.matches("^timeout must be a number from 0.001 to 86400, got %-?nan$", misused("timeout", 0 / 0))
-    assert.equal("timeout must be a number from 0.001 to 86400, got string", misused("timeout", "1"))
-    assert.equal("max_bytes must be a number from 0 to 1073741824, got -1", misused("max_bytes", -1))
+    assert.equal("timeout must be a number from 0.001 to 86400, got 86401",
+      misused("timeout", 86401))
+    assert.matches("^timeout must be a number from 0.001 to 86400, got %-?nan$",
+      misused("timeout", 0 / 0))
+    assert.equal("timeout must be a number from 0.001 to 86400, got string",
+      misused("timeout", "1"))
+    assert.equal("max_bytes must be a number from 0 to 1073741824, got -1",
+      misused("max_bytes", -1))
     assert.equal("max_bytes must be an integer, got 1.5", misused("max_bytes", 1.5))
     assert.equal("redirects must be a number from 0 to 100, got 101", misused("redirects", 101))
-    assert.equal("redirects must be a number from 0 to 100, got boolean", misused("redirects", true))
+    assert.equal("redirects must be a number from 0 to 100, got boolean",
+      misused("redirects", true))
   end)
 
   it("a place where nothing can wait", function()
@@ -181,10 +201,12 @@ describe("misuse throws:", function()
     assert.is_false(ok)
     assert.matches("^" .. HERE .. ":%d+: tw%.http%.request: nothing here can wait", message)
     world:run(function()
-      ok, message = pcall(string.gsub, "x", "x", function() http_client.request { url = "http://x/" } end)
+      ok, message =
+        pcall(string.gsub, "x", "x", function() http_client.request { url = "http://x/" } end)
     end)
     assert.is_false(ok)
-    assert.matches("^" .. HERE .. ":%d+: tw%.http%.request: attempt to yield across a C%-call boundary", message)
+    assert.matches("^" .. HERE
+      .. ":%d+: tw%.http%.request: attempt to yield across a C%-call boundary", message)
     assert.equal(0, #begun)
   end)
 end)
@@ -201,10 +223,12 @@ describe("the answer", function()
   end
 
   it("has status, headers and body", function()
-    local response, problem = answered(404, "HTTP/1.1 404 No\r\nX-A: 1\r\nX-B:  2 \r\nx-a: 3\r\n\r\n", "body")
+    local response, problem =
+      answered(404, "HTTP/1.1 404 No\r\nX-A: 1\r\nX-B:  2 \r\nx-a: 3\r\n\r\n", "body")
     assert.is_nil(problem)
     assert.same({ 404, "body" }, { response.status, response.body })
-    assert.same({ "1, 3", "2", nil }, { response.headers["X-a"], response.headers["x-b"], response.headers["X-C"] })
+    assert.same({ "1, 3", "2", nil },
+      { response.headers["X-a"], response.headers["x-b"], response.headers["X-C"] })
   end)
 
   it("is nil and the message where there is none", function()

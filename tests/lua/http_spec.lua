@@ -28,7 +28,8 @@ end
 
 describe("a route", function()
   it("answers its method and path", function()
-    assert.same({ status = 200, headers = "", body = "hello" }, (ask({ http = { ["GET /a"] = hello } }, "GET", "/a")))
+    assert.same({ status = 200, headers = "", body = "hello" },
+      (ask({ http = { ["GET /a"] = hello } }, "GET", "/a")))
   end)
 
   it("without a method answers all", function()
@@ -55,22 +56,29 @@ describe("a route", function()
     assert.equal(1, got.n)
     local request = got[1]
     assert.same({ "POST", "/item/café", "café", "ada", "t", "the body", "192.0.2.1", false }, {
-      request.method, request.path, request.params.id, request.query.as, request.headers["x-token"], request.body,
-      request.remote_address, request.secure,
+      request.method, request.path, request.params.id, request.query.as, request.headers["x-token"],
+      request.body, request.remote_address, request.secure,
     })
   end)
 
   it("has no body where there is none", function()
     local body = "unset"
-    ask({ http = { ["GET /a"] = function(request) body = request.body return 204 end } }, "GET", "/a")
+    ask({ http = { ["GET /a"] = function(request)
+      body = request.body
+      return 204
+    end } }, "GET", "/a")
     assert.is_nil(body)
   end)
 
   it("may answer with status, headers and body", function()
     local answer = ask({
-      http = { ["/a"] = function() return { status = 201, headers = { ["X-A"] = "b" }, body = { id = 7 } } end },
+      http = { ["/a"] = function()
+        return { status = 201, headers = { ["X-A"] = "b" }, body = { id = 7 } }
+      end },
     }, "POST", "/a")
-    assert.same({ status = 201, headers = "Content-Type: application/json\r\nX-A: b\r\n", body = '{"id":7}' }, answer)
+    assert.same({
+      status = 201, headers = "Content-Type: application/json\r\nX-A: b\r\n", body = '{"id":7}',
+    }, answer)
   end)
 
   it("may answer with a status and a body", function()
@@ -96,7 +104,8 @@ describe("a route", function()
   end)
 
   it("on the path of an endpoint answers plain requests", function()
-    assert.equal("hello", (ask({ endpoints = { ["/a"] = {} }, http = { ["GET /a"] = hello } }, "GET", "/a")).body)
+    assert.equal("hello",
+      (ask({ endpoints = { ["/a"] = {} }, http = { ["GET /a"] = hello } }, "GET", "/a")).body)
   end)
 end)
 
@@ -118,7 +127,8 @@ describe("a request that no route answers", function()
     local answer = ask({ endpoints = { ["/game/:room"] = {} } }, "GET", "/game/7")
     assert.equal(426, answer.status)
     assert.matches("Upgrade: websocket\r\n", answer.headers)
-    assert.equal("This is a WebSocket endpoint: connect with ws://, or wss:// behind TLS.", message_of(answer))
+    assert.equal("This is a WebSocket endpoint: connect with ws://, or wss:// behind TLS.",
+      message_of(answer))
   end)
 
   it("is no error of the script's", function()
@@ -161,7 +171,8 @@ describe("a mistake of a route is a 500 that tells nothing, and is logged and co
   end)
 
   it("nothing", function()
-    assert_told(function() end, "^[^%s]*http_spec%.lua:%d+: a route must return .*; it returned nil$")
+    assert_told(function() end,
+      "^[^%s]*http_spec%.lua:%d+: a route must return .*; it returned nil$")
   end)
 
   it("a status that is none", function()
@@ -172,7 +183,8 @@ describe("a mistake of a route is a 500 that tells nothing, and is logged and co
   end)
 
   it("a header that would break the answer", function()
-    assert_told(function() return { headers = { ["X-A"] = "a\r\nSet-Cookie: b" }, body = "x" } end, "header X%-A")
+    assert_told(function() return { headers = { ["X-A"] = "a\r\nSet-Cookie: b" }, body = "x" } end,
+      "header X%-A")
   end)
 
   it("a body that JSON has no form for", function()
@@ -185,7 +197,8 @@ describe("a static folder", function()
 
   it("is handed to C with the rest of the path as it came", function()
     world:serve { http = { ["/files"] = { static = FOLDER } } }
-    assert.same({ root = FOLDER, path = "/a%20b/c.txt" }, (world:request("GET", "/files/a%20b/c.txt?x=1")))
+    assert.same({ root = FOLDER, path = "/a%20b/c.txt" },
+      (world:request("GET", "/files/a%20b/c.txt?x=1")))
     assert.same({ root = FOLDER, path = "" }, (world:request("GET", "/files")))
   end)
 
@@ -205,7 +218,9 @@ describe("a static folder", function()
 
   it("at the very path of an endpoint serves its page", function()
     local folder = { static = FOLDER }
-    world:serve { endpoints = { ["/"] = {}, ["/chat"] = {} }, http = { ["/"] = folder, ["/chat"] = folder } }
+    world:serve {
+      endpoints = { ["/"] = {}, ["/chat"] = {} }, http = { ["/"] = folder, ["/chat"] = folder },
+    }
     assert.same({ root = FOLDER, path = "/" }, (world:request("GET", "/")))
     assert.same({ root = FOLDER, path = "" }, (world:request("GET", "/chat")))
   end)

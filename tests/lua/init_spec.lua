@@ -52,18 +52,20 @@ describe('require "tidewire"', function()
     local ok, message = pcall(require, "tidewire")
     world = fake_core:install()
     assert.is_false(ok)
-    assert.matches('require "tidewire" works only in a script that the tidewire program runs: tidewire FILE$', message)
+    assert.matches('require "tidewire" works only in a script that the tidewire program runs: '
+      .. 'tidewire FILE$', message)
   end)
 end)
 
 describe("tw.stats", function()
   it("tells the program's figures, and the usual names for them", function()
     world.stats = {
-      connections = 3, max_connections = 10000, messages_received = 50, bytes_received = 1000, script_errors = 2,
-      decode_errors = 5, uptime = 1.5, messages_sent = 60,
+      connections = 3, max_connections = 10000, messages_received = 50, bytes_received = 1000,
+      script_errors = 2, decode_errors = 5, uptime = 1.5, messages_sent = 60,
     }
     local stats = require("tidewire").stats()
-    assert.same({ 3, 3, 10000 }, { stats.connections, stats.total_connections, stats.max_connections })
+    assert.same({ 3, 3, 10000 },
+      { stats.connections, stats.total_connections, stats.max_connections })
     assert.same({ 50, 50, 60 }, { stats.messages, stats.messages_received, stats.messages_sent })
     assert.same({ 1000, 1000 }, { stats.bytes, stats.bytes_received })
     assert.same({ 7, 2, 5 }, { stats.errors, stats.script_errors, stats.decode_errors })

@@ -40,7 +40,10 @@ describe("tw.inspect", function()
   end)
 
   it("can be read by Lua where all of it is plain", function()
-    local value = { 1, 2, { deep = { er = "x\0\n\"\\\200" } }, [10] = true, text = ("long "):rep(100), ["a b"] = -0.5 }
+    local value = {
+      1, 2, { deep = { er = "x\0\n\"\\\200" } }, [10] = true, text = ("long "):rep(100),
+      ["a b"] = -0.5,
+    }
     assert.same(value, assert(load("return " .. inspect(value)))())
   end)
 
@@ -65,7 +68,9 @@ describe("tw.inspect", function()
     assert.matches("{ … }", inspect(deep), 1, true)
     local large, many = {}, {}
     for i = 1, 100000 do large[i] = i many["key " .. i] = {} end
-    for _, value in ipairs { large, many, { many, many, { large } }, ("x"):rep(1e6), ("ü"):rep(1e5) } do
+    for _, value in ipairs {
+      large, many, { many, many, { large } }, ("x"):rep(1e6), ("ü"):rep(1e5),
+    } do
       local text = inspect(value)
       assert.is_true(#text < 50000, #text)
       assert.is_truthy(text:find("…", 1, true))
@@ -86,7 +91,8 @@ describe("tw.inspect", function()
   it("stands in for JSON in the log", function()
     tw.log.info({ b = 1, a = { "x" } }, { table = { 1, 2 }, odd = { print, [10] = 1 }, f = print })
     local fields = world.logs[1].fields
-    assert.equal('{"a":["x"],"b":1}', fields.message:gsub('{"b":1,"a":%["x"%]}', '{"a":["x"],"b":1}'))
+    assert.equal('{"a":["x"],"b":1}',
+      fields.message:gsub('{"b":1,"a":%["x"%]}', '{"a":["x"],"b":1}'))
     assert.equal("[1,2]", fields.table)
     assert.equal("{ <function of C>, [10] = 1 }", fields.odd)
     assert.equal("<function of C>", fields.f)

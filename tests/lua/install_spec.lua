@@ -4,13 +4,16 @@
 local process = require "support.process"
 
 local APT = [[#!/bin/sh
-# What the real one says, in little. Its arguments are noted; "broken" beside it makes an installation fail.
+# What the real one says, in little. Its arguments are noted; "broken" beside it makes an
+# installation fail.
 here=$(dirname "$0")
 echo "$*" >> "$here/calls"
 case "$*" in
   *--print-uris*)
     for name in $(cat "$here/available"); do
-      case " $* " in *" $name "*) echo "'http://mirror/x' ${name}_1.0-1_amd64.deb $(cat "$here/size") MD5:0" ;; esac
+      case " $* " in *" $name "*)
+        echo "'http://mirror/x' ${name}_1.0-1_amd64.deb $(cat "$here/size") MD5:0" ;;
+      esac
     done
     ;;
   *" update"*) echo "dlstatus:1:100.0000:Retrieving file 1 of 1" ;;
@@ -37,7 +40,9 @@ describe("scripts/install", function()
   before_each(function()
     folder = process.make_directory()
     local sudo = "#!/bin/sh\nexec \"$@\"\n"
-    for name, text in pairs({ ["apt-get"] = APT, ["dpkg-query"] = DPKG, ["apt-cache"] = CACHE, sudo = sudo }) do
+    for name, text in pairs({
+      ["apt-get"] = APT, ["dpkg-query"] = DPKG, ["apt-cache"] = CACHE, sudo = sudo,
+    }) do
       process.write_file(folder .. "/" .. name, text)
       assert(require("luv").fs_chmod(folder .. "/" .. name, tonumber("755", 8)))
     end
@@ -74,7 +79,9 @@ Unpack and set up, 8.2 MB: 10 % 20 % 30 % 40 % 50 % 60 % 70 % 80 % 90 % done in 
     assert.equal(0, result.code, result.stderr)
     local calls = process.read_file(folder .. "/calls")
     assert.is_nil(result.stdout:find("browsers", 1, true))
-    for _, name in ipairs({ "chromium", "nodejs", "node-ws" }) do assert.is_nil(calls:find(name, 1, true)) end
+    for _, name in ipairs({ "chromium", "nodejs", "node-ws" }) do
+      assert.is_nil(calls:find(name, 1, true))
+    end
     assert.is_truthy(calls:find("lua-busted", 1, true))
   end)
 
@@ -90,7 +97,8 @@ Unpack and set up, 8.2 MB: 10 % 20 % 30 % 40 % 50 % 60 % 70 % 80 % 90 % done in 
   it("says nothing and calls nothing where all is there", function()
     local names = {}
     for _, purpose in ipairs({ "build", "test", "browsers", "lint" }) do
-      local list = process.read_file("scripts/install"):match("\n" .. purpose .. "_packages=\"\n(.-)\"")
+      local list =
+        process.read_file("scripts/install"):match("\n" .. purpose .. "_packages=\"\n(.-)\"")
       for name in ("\n" .. list):gmatch("\n(%S+)") do names[#names + 1] = name .. " installed\n" end
     end
     process.write_file(folder .. "/installed", table.concat(names))
@@ -102,14 +110,17 @@ Unpack and set up, 8.2 MB: 10 % 20 % 30 % 40 % 50 % 60 % 70 % 80 % 90 % done in 
   it("says how the program is installed to who gives a folder, or none", function()
     local result = install("/opt/tidewire")
     assert.equal(2, result.code)
-    assert.matches("The program is installed by scripts/install %-%-prefix /opt/tidewire\n$", result.stderr)
+    assert.matches("The program is installed by scripts/install %-%-prefix /opt/tidewire\n$",
+      result.stderr)
     result = install("--prefix")
-    assert.same({ 2, "scripts/install: --prefix needs a folder, such as /usr/local\n" }, { result.code, result.stderr })
+    assert.same({ 2, "scripts/install: --prefix needs a folder, such as /usr/local\n" },
+      { result.code, result.stderr })
   end)
 
   it("names its purposes to who asks for another", function()
     local result = install("tests")
     assert.equal(2, result.code)
-    assert.is_truthy(result.stderr:find("'tests' is not a purpose; there are build, test, browsers, lint", 1, true))
+    assert.is_truthy(result.stderr
+      :find("'tests' is not a purpose; there are build, test, browsers, lint", 1, true))
   end)
 end)

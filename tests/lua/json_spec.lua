@@ -117,9 +117,10 @@ describe("json.decode: the grammar", function()
   local accepted = {
     ["true"] = true, ["false"] = false, ['""'] = "", ['"a"'] = "a", [" \t\r\n1 \t\r\n"] = 1,
     ["[]"] = {}, ["[ ]"] = {}, ["{}"] = {}, ["{ }"] = {}, ["[1]"] = { 1 }, ["[ 1 , 2 ]"] = { 1, 2 },
-    ["[[],[[]]]"] = { {}, { {} } }, ['{"a":1}'] = { a = 1 }, ['{ "a" : 1 , "b" : [ ] }'] = { a = 1, b = {} },
-    ['{"":0}'] = { [""] = 0 }, ['{"a":{"a":{}}}'] = { a = { a = {} } }, ['"\127"'] = "\127",
-    ['"\\u0000"'] = "\0", ['"a\\u0000b"'] = "a\0b", ['{"\\u0000":1}'] = { ["\0"] = 1 },
+    ["[[],[[]]]"] = { {}, { {} } }, ['{"a":1}'] = { a = 1 },
+    ['{ "a" : 1 , "b" : [ ] }'] = { a = 1, b = {} }, ['{"":0}'] = { [""] = 0 },
+    ['{"a":{"a":{}}}'] = { a = { a = {} } }, ['"\127"'] = "\127", ['"\\u0000"'] = "\0",
+    ['"a\\u0000b"'] = "a\0b", ['{"\\u0000":1}'] = { ["\0"] = 1 },
     ['"\\"\\\\\\/\\b\\f\\n\\r\\t"'] = '"\\/\b\f\n\r\t', ['"\\u00e9\\u20AC"'] = "é€",
     ['"\\ud83d\\ude00"'] = "😀", ['"\\uD800\\uDC00\\uDBFF\\uDFFF"'] = "\u{10000}\u{10FFFF}",
     ['"\\uFFFF\\u007f\\u0080\\u07ff\\u0800"'] = "\u{FFFF}\u{7F}\u{80}\u{7FF}\u{800}",
@@ -134,29 +135,31 @@ describe("json.decode: the grammar", function()
 
   local refused = {
     -- not a value, or not one value
-    "", " ", "\n", "\0", "nul", "nulll", "tru", "True", "TRUE", "fals", "undefined", "NaN", "nan", "Infinity",
-    "-Infinity", "inf", "1 2", "1,", "[] []", "{}}", "]", "}", ",", ":", "//", "/**/1", "1//", "#1", "a", "'a'",
-    "1\0", "[1]\0", "\v1", "\f1", "\u{A0}1", "\u{FEFF}1", "\xef\xbb\xbf{}", "\xff\xfe1\0",
+    "", " ", "\n", "\0", "nul", "nulll", "tru", "True", "TRUE", "fals", "undefined", "NaN", "nan",
+    "Infinity", "-Infinity", "inf", "1 2", "1,", "[] []", "{}}", "]", "}", ",", ":", "//", "/**/1",
+    "1//", "#1", "a", "'a'", "1\0", "[1]\0", "\v1", "\f1", "\u{A0}1", "\u{FEFF}1", "\xef\xbb\xbf{}",
+    "\xff\xfe1\0",
     -- numbers
-    "-", "+1", "01", "-01", "00", "1.", ".5", "-.5", "1.e3", "1e", "1e+", "1e-", "1E", "1.5.5", "0x10", "1_000",
-    "1a", "- 1", "--1", "1e1.5", "0e", "1,5", "0b1", "١", "1 000", "1ee2",
+    "-", "+1", "01", "-01", "00", "1.", ".5", "-.5", "1.e3", "1e", "1e+", "1e-", "1E", "1.5.5",
+    "0x10", "1_000", "1a", "- 1", "--1", "1e1.5", "0e", "1,5", "0b1", "١", "1 000", "1ee2",
     -- strings
-    '"', '"a', '"a\\', '"a\\"', '"\\', '"\\x41"', '"\\a"', '"\\\'"', '"\\0"', '"\\u"', '"\\u1"', '"\\u12"', '"\\u123"',
-    '"\\u123g"', '"\\u 123"', '"\\u+123"', '"\\U0041"', '"\n"', '"\t"', '"\0"', '"\31"', '"a\nb"', '"\\\n"',
-    '"\\ud800"', '"\\ud800a"', '"\\ud800\\n"',
+    '"', '"a', '"a\\', '"a\\"', '"\\', '"\\x41"', '"\\a"', '"\\\'"', '"\\0"', '"\\u"', '"\\u1"',
+    '"\\u12"', '"\\u123"', '"\\u123g"', '"\\u 123"', '"\\u+123"', '"\\U0041"', '"\n"', '"\t"',
+    '"\0"', '"\31"', '"a\nb"', '"\\\n"', '"\\ud800"', '"\\ud800a"', '"\\ud800\\n"',
     '"\\ud800\\u0041"', '"\\ud800\\ud800"', '"\\ud800\\ue000"', '"\\udc00"', '"\\udfff\\ud800"',
     '"\\ud83d\\u"', '"\\ud83d\\ude0"', '"\\ud83d', '"\\ud83d\\', '"\\ud83d\\u',
     -- UTF-8
     '"\x80"', '"\xff"', '"\xfe"', '"\xc0\x80"', '"\xc1\xbf"', '"\xc3"', '"\xe2\x82"',
     '"\xe0\x80\x80"', '"\xed\xa0\x80"',
-    '"\xed\xbf\xbf"', '"\xf0\x80\x80\x80"', '"\xf4\x90\x80\x80"', '"\xf5\x80\x80\x80"', '"\xf0\x9f\x98"', '"é\xe9"',
-    '"plain text that is long\xff"', '"\\n\xff"', '{"\xff":1}', '"é\\u00e9\xe9"',
+    '"\xed\xbf\xbf"', '"\xf0\x80\x80\x80"', '"\xf4\x90\x80\x80"', '"\xf5\x80\x80\x80"',
+    '"\xf0\x9f\x98"', '"é\xe9"', '"plain text that is long\xff"', '"\\n\xff"', '{"\xff":1}',
+    '"é\\u00e9\xe9"',
     -- arrays
-    "[", "[1", "[1,", "[1,]", "[,1]", "[,]", "[1,,2]", "[1 2]", "[1:2]", "[1}", "[]]", "[[]", '["a" "b"]', "[1,\n",
-    "[-]",
+    "[", "[1", "[1,", "[1,]", "[,1]", "[,]", "[1,,2]", "[1 2]", "[1:2]", "[1}", "[]]", "[[]",
+    '["a" "b"]', "[1,\n", "[-]",
     -- objects
-    "{", '{"a"', '{"a":', '{"a":1', '{"a":1,', '{"a":1,}', '{,}', '{,"a":1}', '{"a" 1}', '{"a",1}', '{"a":1 "b":2}',
-    '{"a"::1}', "{a:1}", "{'a':1}", "{1:1}", "{null:1}", '{"a":}', '{"a":1]',
+    "{", '{"a"', '{"a":', '{"a":1', '{"a":1,', '{"a":1,}', '{,}', '{,"a":1}', '{"a" 1}', '{"a",1}',
+    '{"a":1 "b":2}', '{"a"::1}', "{a:1}", "{'a':1}", "{1:1}", "{null:1}", '{"a":}', '{"a":1]',
     '{"a":1,,"b":2}', "{[]:1}", '{"a":1;"b":2}',
     '{"a":1}}', '{"a"}', '{"a":1:2}', "{\"a\":1,\n}",
   }
@@ -226,10 +229,13 @@ describe("json.decode: messages", function()
     ['["abc'] = "the string that starts at byte 2 has no closing quote",
     ['["a\tb"]'] = "the control character at byte 4 must be written as an escape in a string",
     ['["\xff"]'] = "the string that starts at byte 2 is not valid UTF-8",
-    ['["\\ud800"]'] = "the escape at byte 3 is the first half of a surrogate pair without the second",
-    ['["\\udc00"]'] = "the escape at byte 3 is the second half of a surrogate pair without the first",
+    ['["\\ud800"]'] =
+      "the escape at byte 3 is the first half of a surrogate pair without the second",
+    ['["\\udc00"]'] =
+      "the escape at byte 3 is the second half of a surrogate pair without the first",
     ['["\\u12"]'] = "the escape \\u at byte 3 needs four hexadecimal digits",
-    ["{\n  \"a\": 1,\n  b: 2\n}"] = "expected a key in double quotes at byte 15 (line 3), but there is 'b'",
+    ["{\n  \"a\": 1,\n  b: 2\n}"] =
+      "expected a key in double quotes at byte 15 (line 3), but there is 'b'",
   }
   for text, message in pairs(messages) do
     it(message, function()
@@ -277,7 +283,7 @@ describe("json: null and arrays", function()
     assert.equal('["x"]', json.encode(list))
   end)
 
-  it("marks the table it is given, once or twice, and no table that has another metatable", function()
+  it("marks its argument, once or twice, and no table that has another metatable", function()
     local t = { 1 }
     assert.equal(t, array(t))
     assert.equal(t, array(t))
@@ -293,7 +299,8 @@ end)
 
 describe("json.encode: numbers", function()
   it("writes integers with all digits", function()
-    for _, n in ipairs { 0, 1, -1, 9, 10, 99, 100, 12345678901234567, 9007199254740993, math.maxinteger,
+    for _, n in ipairs { 0, 1, -1, 9, 10, 99, 100, 12345678901234567, 9007199254740993,
+      math.maxinteger,
       math.mininteger, -math.maxinteger } do
       assert.equal(("%d"):format(n), json.encode(n))
     end
@@ -302,11 +309,12 @@ describe("json.encode: numbers", function()
   it("writes floats so that they come back as the same floats, in few digits", function()
     local texts = {
       { 1.0, "1.0" }, { -1.5, "-1.5" }, { 100.0, "100.0" }, { 0.1, "0.1" }, { 19.99, "19.99" },
-      { 0.1 + 0.2, "0.30000000000000004" }, { 1 / 3, "0.3333333333333333" }, { 0.0001, "0.0001" }, { 0.00001, "1e-05" },
-      { 123456.789, "123456.789" }, { 999999999999999.9, "999999999999999.9" },
-      { 99999.99999999999, "99999.99999999999" }, { 2.0 ^ 53, "9007199254740992.0" }, { 1e15, "1e+15" },
-      { 2.0 ^ 63, "9.223372036854776e+18" }, { 1e21, "1e+21" }, { 1.5e300, "1.5e+300" }, { 1e-7, "1e-07" },
-      { 0.0, "0.0" }, { -0.0, "-0.0" },
+      { 0.1 + 0.2, "0.30000000000000004" }, { 1 / 3, "0.3333333333333333" }, { 0.0001, "0.0001" },
+      { 0.00001, "1e-05" }, { 123456.789, "123456.789" },
+      { 999999999999999.9, "999999999999999.9" }, { 99999.99999999999, "99999.99999999999" },
+      { 2.0 ^ 53, "9007199254740992.0" }, { 1e15, "1e+15" }, { 2.0 ^ 63, "9.223372036854776e+18" },
+      { 1e21, "1e+21" }, { 1.5e300, "1.5e+300" }, { 1e-7, "1e-07" }, { 0.0, "0.0" },
+      { -0.0, "-0.0" },
     }
     for _, case in ipairs(texts) do
       local x, text = case[1], case[2]
@@ -381,7 +389,9 @@ describe("json.encode: strings", function()
     assert.equal('"/ \127 é € 😀 \u{2028}"', json.encode "/ \127 é € 😀 \u{2028}")
     assert.equal([[{"a\nb":1}]], json.encode { ["a\nb"] = 1 })
     for c = 0, 127 do
-      for _, text in ipairs { string.char(c), "1234567" .. string.char(c), string.char(c):rep(20) } do
+      for _, text in ipairs {
+        string.char(c), "1234567" .. string.char(c), string.char(c):rep(20),
+      } do
         assert.equal(text, decode(json.encode(text)))
       end
     end
@@ -392,7 +402,8 @@ describe("json.encode: strings", function()
     assert.equal(message:format "value", misuse "\xff")
     assert.equal(message:format "value.avatar", misuse { avatar = "plain text and then \x80" })
     assert.equal(message:format 'value["a b"][1]', misuse { ["a b"] = { "\xed\xa0\x80" } })
-    assert.equal("a key of value.x is not valid UTF-8: JSON is always UTF-8", misuse { x = { ["\xff"] = 1 } })
+    assert.equal("a key of value.x is not valid UTF-8: JSON is always UTF-8",
+      misuse { x = { ["\xff"] = 1 } })
   end)
 end)
 
@@ -410,7 +421,8 @@ describe("json.encode: tables", function()
   end)
 
   it("refuses arrays with holes, and says what to do", function()
-    local message = "the array %s has holes: use tw.null for missing elements, or string keys for an object"
+    local message =
+      "the array %s has holes: use tw.null for missing elements, or string keys for an object"
     assert.equal(message:format "value.x", misuse { x = { 1, nil, 3 } })
     assert.equal(message:format "value", misuse { [2] = 1 })
     assert.equal(message:format "value", misuse { [1] = 1, [1000000] = 1 })
@@ -418,8 +430,9 @@ describe("json.encode: tables", function()
   end)
 
   it("refuses keys that go with neither array nor object", function()
-    local message = "%s has the key %s: the keys of a table must be 1 to n, for an array, or all strings, "
-      .. "for an object"
+    local message =
+      "%s has the key %s: the keys of a table must be 1 to n, for an array, or all strings, "
+        .. "for an object"
     assert.equal(message:format("value", "0"), misuse { [0] = 1 })
     assert.equal(message:format("value", "-1"), misuse { [-1] = 1 })
     assert.equal(message:format("value.t", "1.5"), misuse { t = { [1.5] = 1 } })
@@ -499,7 +512,8 @@ describe("json: depth", function()
   it("names a cycle", function()
     local t = { children = { {} } }
     t.children[1].parent = t
-    assert.equal("value.children[1].parent is the same table as value: JSON cannot hold a cycle", misuse(t))
+    assert.equal("value.children[1].parent is the same table as value: JSON cannot hold a cycle",
+      misuse(t))
     local a, b = {}, {}
     a.b, b.a = b, a
     assert.matches("^value%.x%.[ab]%.[ab] is the same table as value%.x: ", misuse { x = a })
@@ -514,7 +528,8 @@ describe("json: round trips", function()
   local function text()
     local characters = {}
     for i = 1, math.random(0, 40) do
-      characters[i] = utf8.char(math.random(4) > 1 and math.random(0, 127) or math.random(0xE000, 0x10FFFF))
+      characters[i] =
+        utf8.char(math.random(4) > 1 and math.random(0, 127) or math.random(0xE000, 0x10FFFF))
     end
     return table.concat(characters)
   end
@@ -580,7 +595,8 @@ describe("json: round trips", function()
 end)
 
 describe("json: hostile input", function()
-  local good = '{"a":[1,-2.5e3,true,false,null,"x\\n\\u00e9\\ud83d\\ude00é😀",{}],"b":{"c":[[]]},"d":"plain text"}'
+  local good = '{"a":[1,-2.5e3,true,false,null,"x\\n\\u00e9\\ud83d\\ude00é😀",{}],'
+    .. '"b":{"c":[[]]},"d":"plain text"}'
 
   it("refuses every text that is cut short", function()
     for i = 0, #good - 1 do
@@ -622,7 +638,8 @@ describe("json: hostile input", function()
     for _ = 1, 300 do
       -- A finalizer that uses the codec while the codec makes a table or a string.
       setmetatable({}, { __gc = function()
-        in_finalizer = in_finalizer + (json.encode { "\n" } == '["\\n"]' and decode('"\\n"') == "\n" and 1 or 0)
+        in_finalizer =
+          in_finalizer + (json.encode { "\n" } == '["\\n"]' and decode('"\\n"') == "\n" and 1 or 0)
       end })
       assert.equal("plain text", decode(good).d)
       assert.equal('["a\\nb"]', json.encode(decode '["a\\nb"]'))

@@ -45,13 +45,14 @@ setup(function()
   os.remove(folder)
   assert(os.execute(("mkdir -m 700 '%s'"):format(folder)))
   local made = {
-    rsa = "-algorithm RSA -pkeyopt rsa_keygen_bits:2048", rsa3072 = "-algorithm RSA -pkeyopt rsa_keygen_bits:3072",
-    p256 = "-algorithm EC -pkeyopt ec_paramgen_curve:P-256", p384 = "-algorithm EC -pkeyopt ec_paramgen_curve:P-384",
+    rsa = "-algorithm RSA -pkeyopt rsa_keygen_bits:2048",
+    rsa3072 = "-algorithm RSA -pkeyopt rsa_keygen_bits:3072", p256 = "-algorithm EC -pkeyopt "
+      .. "ec_paramgen_curve:P-256", p384 = "-algorithm EC -pkeyopt ec_paramgen_curve:P-384",
     p521 = "-algorithm EC -pkeyopt ec_paramgen_curve:P-521", ed25519 = "-algorithm ED25519",
   }
   for _, name in ipairs(names) do
-    run(("openssl genpkey %s -out %s.pem && openssl pkey -in %s.pem -pubout -out %s.pub"):format(made[name], name,
-      name, name))
+    run(("openssl genpkey %s -out %s.pem && openssl pkey -in %s.pem -pubout -out %s.pub")
+      :format(made[name], name, name, name))
     public[name], private[name] = read(name .. ".pub"), read(name .. ".pem")
     run(("openssl req -x509 -new -key %s.pem -subj '/CN=x' -days 2 -out %s.crt"):format(name, name))
   end
@@ -78,8 +79,9 @@ describe("a public key that is no whole PEM text", function()
   it("is not taken for a secret: base64 without its lines", function()
     for _, name in ipairs(names) do
       local body = body_of(public[name])
-      for _, form in ipairs { body, (body:gsub("\n", "")), (body:gsub("\n", " ")), "  \n" .. body, (body:gsub("=", "")),
-          (body:gsub("\n", "\r\n")), (body:gsub("%+", "-"):gsub("/", "_"):gsub("[\n=]", "")), '"' .. body .. '"',
+      for _, form in ipairs { body, (body:gsub("\n", "")), (body:gsub("\n", " ")), "  \n" .. body,
+        (body:gsub("=", "")), (body:gsub("\n", "\r\n")),
+        (body:gsub("%+", "-"):gsub("/", "_"):gsub("[\n=]", "")), '"' .. body .. '"',
           "\xef\xbb\xbf" .. body, "key: " .. body:gsub("\n", "") } do
         check_refused(form, "a public key without the lines of a PEM text", name)
       end
@@ -126,8 +128,10 @@ describe("a public key that is no whole PEM text", function()
       check_refused(der:sub(1, 60), "DER", name)
       check_refused(der_of(private[name]), "DER", name)
       check_refused(der_of(read(name .. ".crt")), "DER", name)
-      check_refused((der:gsub(".", function(c) return ("%02x"):format(c:byte()) end)), "a public key without", name)
-      check_refused((der:gsub(".", function(c) return ("%02X:"):format(c:byte()) end)), "a public key without", name)
+      check_refused((der:gsub(".", function(c) return ("%02x"):format(c:byte()) end)),
+        "a public key without", name)
+      check_refused((der:gsub(".", function(c) return ("%02X:"):format(c:byte()) end)),
+        "a public key without", name)
       local file = assert(io.open(folder .. "/text", "wb"))
       file:write(public[name])
       file:close()
@@ -156,19 +160,23 @@ describe("a public key that is no whole PEM text", function()
       local blob = string.pack(">s4", name) .. more
       local text = base64(blob)
       local line = ("%s %s ada@example.com\n"):format(name, text)
-      for _, form in ipairs { line, " " .. line, text, 'command="x",no-pty ' .. line, line:sub(1, 50), blob,
-          ('---- BEGIN SSH2 PUBLIC KEY ----\nComment: "x"\n%s\n---- END SSH2 PUBLIC KEY ----\n'):format(text) } do
+      for _, form in ipairs { line, " " .. line, text, 'command="x",no-pty ' .. line,
+        line:sub(1, 50), blob,
+          ('---- BEGIN SSH2 PUBLIC KEY ----\nComment: "x"\n%s\n---- END SSH2 PUBLIC KEY ----\n')
+            :format(text) } do
         check_refused(form, "ssh", name)
       end
     end
-    check_refused("-----BEGIN OPENSSH PRIVATE KEY-----\nAAAA\n-----END OPENSSH PRIVATE KEY-----\n", "ssh")
+    check_refused("-----BEGIN OPENSSH PRIVATE KEY-----\nAAAA\n-----END OPENSSH PRIVATE "
+      .. "KEY-----\n", "ssh")
   end)
 
   it("is not taken for a secret: JSON Web Keys, XML, addresses, file names, tokens", function()
     for _, form in ipairs {
-      '{"kty":"RSA","n":"AQAB","e":"AQAB"}', '{ "kty" : "EC" }', '\n {"alg":"RS256","use":"sig","kty":"RSA"}',
-      '{"keys":[{"kty":"RSA"}]}', '{"keys": []}', '{\\"kty\\":\\"RSA\\"}', '{"kty', "{'kty':'RSA'}", '[{"kty":"OKP"}]',
-      '{"e":"AQAB","n":"x"}', 'eyJrdHkiOiJSU0EiLCJuIjoiQVFBQiIsImUiOiJBUUFCIn0=', '\xef\xbb\xbf{"kty":"EC"}',
+      '{"kty":"RSA","n":"AQAB","e":"AQAB"}', '{ "kty" : "EC" }',
+      '\n {"alg":"RS256","use":"sig","kty":"RSA"}', '{"keys":[{"kty":"RSA"}]}', '{"keys": []}',
+      '{\\"kty\\":\\"RSA\\"}', '{"kty', "{'kty':'RSA'}", '[{"kty":"OKP"}]', '{"e":"AQAB","n":"x"}',
+      'eyJrdHkiOiJSU0EiLCJuIjoiQVFBQiIsImUiOiJBUUFCIn0=', '\xef\xbb\xbf{"kty":"EC"}',
     } do
       check_refused(form, "a JSON Web Key")
     end
@@ -182,7 +190,8 @@ describe("a public key that is no whole PEM text", function()
 
   it("verifies nothing that was forged with it", function()
     local form = body_of(public.rsa):gsub("\n", "")
-    local forged = ("%s.%s.%s"):format("eyJhbGciOiJIUzI1NiJ9", "eyJzdWIiOiJhZG1pbiJ9", ("A"):rep(43))
+    local forged =
+      ("%s.%s.%s"):format("eyJhbGciOiJIUzI1NiJ9", "eyJzdWIiOiJhZG1pbiJ9", ("A"):rep(43))
     assert.is_false(pcall(jwt.verify, forged, { key = form }))
   end)
 end)
@@ -195,10 +204,12 @@ describe("a PEM text", function()
       for what, form in pairs {
         ["a mark in front"] = "\xef\xbb\xbf" .. pem, ["blanks in front"] = "   \t" .. pem,
         ["CRLF"] = pem:gsub("\n", "\r\n"),
-        ["blanks before each line"] = pem:gsub("[^\n]+", "    %0"), ["no line break at the end"] = pem:gsub("\n$", ""),
-        ["no line breaks"] = pem:gsub("\n", ""), ["blanks for line breaks"] = pem:gsub("\n", " "),
-        ["line breaks written out"] = pem:gsub("\n", "\\n"), ["text around"] = "# ours\n" .. pem .. "more",
-        ["quotes"] = '"' .. pem .. '"', ["CR alone"] = pem:gsub("\n", "\r"), ["empty lines"] = pem:gsub("\n", "\n\n"),
+        ["blanks before each line"] = pem:gsub("[^\n]+", "    %0"),
+        ["no line break at the end"] = pem:gsub("\n$", ""), ["no line breaks"] = pem:gsub("\n", ""),
+        ["blanks for line breaks"] = pem:gsub("\n", " "), ["line breaks written out"] =
+          pem:gsub("\n", "\\n"), ["text around"] = "# ours\n" .. pem .. "more",
+        ["quotes"] = '"' .. pem .. '"', ["CR alone"] = pem:gsub("\n", "\r"),
+        ["empty lines"] = pem:gsub("\n", "\n\n"),
       } do
         local claims, err = jwt.verify(token, { key = form })
         assert(claims, ("%s, %s: %s"):format(name, what, tostring(err)))
@@ -230,11 +241,12 @@ describe("a secret", function()
       -- and one that begins like DER
       jwt_secret.refuse_known("0" .. table.concat(raw))
     end
-    for _, secret in ipairs { "correct horse battery staple and so on", "it is the end. BEGIN again?",
-        "a-b-c.key-of-mine!",
+    for _, secret in ipairs { "correct horse battery staple and so on",
+      "it is the end. BEGIN again?", "a-b-c.key-of-mine!",
         "{not json at all, but braces in front}", "0123456789abcdef0123456789abcdef",
         "MIIsecretsecretsecretsecretsecret!",
-        "my public key is not here, nor a certificate", "https is spoken here, my friend, always" } do
+        "my public key is not here, nor a certificate",
+        "https is spoken here, my friend, always" } do
       jwt_secret.refuse_known(secret)
       assert.is_table(jwt.verify(jwt.sign({}, { key = secret }), { key = secret }))
     end
@@ -255,17 +267,21 @@ describe("a secret", function()
         local short, long = ("x"):rep(least - 1), ("y"):rep(least)
         local before = #lines
         for _ = 1, 3 do
-          jwt.verify(jwt.sign({}, { key = short, algorithm = algorithm }), { key = short, algorithms = algorithm })
-          jwt.verify(jwt.sign({}, { key = long, algorithm = algorithm }), { key = long, algorithms = algorithm })
+          jwt.verify(jwt.sign({}, { key = short, algorithm = algorithm }),
+            { key = short, algorithms = algorithm })
+          jwt.verify(jwt.sign({}, { key = long, algorithm = algorithm }),
+            { key = long, algorithms = algorithm })
         end
         assert(#lines > before and #lines <= before + 2, "once for signing and once for verifying")
         assert.same({ 2, "weak_secret" }, { lines[#lines][1], lines[#lines][2] })
-        assert.matches(("%d bytes, and %s takes %d or more"):format(least - 1, algorithm, least), lines[#lines][3])
+        assert.matches(("%d bytes, and %s takes %d or more"):format(least - 1, algorithm, least),
+          lines[#lines][3])
         env = "production"
         local key = ("z"):rep(least - 1)
         for _ = 1, 2 do
           assert.matches("openssl rand", thrown(jwt.sign, {}, { key = key, algorithm = algorithm }))
-          assert.matches("RFC 7518", thrown(jwt.verify, "x", { key = key, algorithms = { algorithm } }))
+          assert.matches("RFC 7518",
+            thrown(jwt.verify, "x", { key = key, algorithms = { algorithm } }))
         end
         assert.is_string(jwt.sign({}, { key = long .. "!", algorithm = algorithm }))
         env = nil
@@ -295,7 +311,8 @@ describe("times near the ends of numbers", function()
     end
     for _, leeway in ipairs { 0, 1, 60, 0.5, 1e10 } do
       for _, exp in ipairs { least, least + 1, -1e300, -1, 0, -2 ^ 53 } do
-        local claims, err = judge({ exp = math.tointeger(exp) or exp }, leeway == 1e10 and 60 or leeway)
+        local claims, err = judge({ exp = math.tointeger(exp) or exp },
+          leeway == 1e10 and 60 or leeway)
         assert.same({ nil, "token expired" }, { claims, err })
       end
       for _, nbf in ipairs { most, most - 1, 1e300, 2 ^ 53 } do
@@ -306,7 +323,9 @@ describe("times near the ends of numbers", function()
   end)
 
   it("cannot be made by expires_in", function()
-    for _, seconds in ipairs { math.maxinteger, math.mininteger, 1e300, -1e300, 0 / 0, math.huge } do
+    for _, seconds in ipairs {
+      math.maxinteger, math.mininteger, 1e300, -1e300, 0 / 0, math.huge,
+    } do
       assert.matches("expires_in", thrown(jwt.sign, {}, { key = SECRET, expires_in = seconds }))
     end
   end)

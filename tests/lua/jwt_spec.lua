@@ -27,7 +27,8 @@ end
 --- Runs a command in the folder of this run, and answers what it writes.
 local function run(command, input)
   write(folder .. "/input", input or "")
-  local pipe = assert(io.popen(("unset LD_PRELOAD; cd '%s' && { %s; } < input 2>error"):format(folder, command)))
+  local pipe = assert(io.popen(("unset LD_PRELOAD; cd '%s' && { %s; } < input 2>error")
+    :format(folder, command)))
   local output = pipe:read "a"
   assert(pipe:close(), command .. "\n" .. read(folder .. "/error"))
   return output
@@ -59,8 +60,8 @@ end
 local function hmac(key, digest)
   return function(bytes)
     write(folder .. "/key", key)
-    return run(("openssl dgst -%s -mac HMAC -macopt hexkey:$(od -An -v -tx1 key | tr -d ' \\n') -binary")
-      :format(digest or "sha256"), bytes)
+    return run(("openssl dgst -%s -mac HMAC -macopt hexkey:$(od -An -v -tx1 key | tr -d ' "
+      .. "\\n') -binary"):format(digest or "sha256"), bytes)
   end
 end
 
@@ -102,8 +103,12 @@ setup(function()
     ed25519 = "genpkey -algorithm ED25519",
   }
   for name, command in pairs(made) do
-    run(("openssl %s -out %s.pem && openssl pkey -in %s.pem -pubout -out %s.pub"):format(command, name, name, name))
-    keys[name] = { private = read(folder .. "/" .. name .. ".pem"), public = read(folder .. "/" .. name .. ".pub") }
+    run(("openssl %s -out %s.pem && openssl pkey -in %s.pem -pubout -out %s.pub")
+      :format(command, name, name, name))
+    keys[name] = {
+      private = read(folder .. "/" .. name .. ".pem"),
+      public = read(folder .. "/" .. name .. ".pub"),
+    }
   end
 end)
 
@@ -120,8 +125,9 @@ describe("tw.jwt", function()
   end)
 
   local pairs_of = {
-    { "HS256", "secret" }, { "HS384", "secret" }, { "HS512", "secret" }, { "RS256", "rsa" }, { "RS384", "rsa" },
-    { "RS512", "rsa" }, { "ES256", "P-256" }, { "ES384", "P-384" }, { "ES512", "P-521" },
+    { "HS256", "secret" }, { "HS384", "secret" }, { "HS512", "secret" }, { "RS256", "rsa" },
+    { "RS384", "rsa" }, { "RS512", "rsa" }, { "ES256", "P-256" }, { "ES384", "P-384" },
+    { "ES512", "P-521" },
   }
   for _, case in ipairs(pairs_of) do
     local algorithm, name = case[1], case[2]
@@ -137,14 +143,18 @@ describe("tw.jwt", function()
       local changed = signature:sub(middle, middle) == "A" and "B" or "A"
       local forged = ("%s.%s.%s%s%s"):format(head, body, signature:sub(1, middle - 1), changed,
         signature:sub(middle + 1))
-      assert.equal("the token's signature does not match", refusal(forged, { key = public, algorithms = algorithm }))
+      assert.equal("the token's signature does not match",
+        refusal(forged, { key = public, algorithms = algorithm }))
       forged = head .. "." .. base64url '{"n":2}' .. "." .. signature
-      assert.equal("the token's signature does not match", refusal(forged, { key = public, algorithms = algorithm }))
+      assert.equal("the token's signature does not match",
+        refusal(forged, { key = public, algorithms = algorithm }))
     end)
   end
 
   it("chooses the usual algorithm for the kind of key", function()
-    for name, algorithm in pairs { rsa = "RS256", ["P-256"] = "ES256", ["P-384"] = "ES384", ["P-521"] = "ES512" } do
+    for name, algorithm in pairs {
+      rsa = "RS256", ["P-256"] = "ES256", ["P-384"] = "ES384", ["P-521"] = "ES512",
+    } do
       local token = jwt.sign({ n = 1 }, { key = keys[name].private })
       assert.equal(algorithm, json.decode(core.decode64(token:match "^[^.]+")).alg)
       assert.same({ n = 1 }, jwt.verify(token, { key = keys[name].public }))
@@ -174,12 +184,13 @@ describe("jwt.verify: the form of a token", function()
     local good = jwt.sign({ sub = "ada" }, { key = SECRET })
     local head, body, signature = good:match "^(.-)%.(.-)%.(.-)$"
     local bad = {
-      "x", ".", "..", "...", "a.b", "a.b.c", "a.b.c.d", head, head .. "." .. body, head .. "." .. body .. ".",
-      head .. ".." .. signature, "." .. body .. "." .. signature, good .. ".", good .. ".x", "." .. good,
-      good .. "=", good .. "==", good .. " ", " " .. good, good .. "\n", good .. "\0", good .. "!",
-      head .. "=." .. body .. "." .. signature, head .. "." .. body .. "+." .. signature,
-      head .. "." .. body .. "/." .. signature, head .. "\0." .. body .. "." .. signature,
-      "Bearer " .. good, ("a"):rep(70000) .. "." .. body .. "." .. signature, ("."):rep(100000),
+      "x", ".", "..", "...", "a.b", "a.b.c", "a.b.c.d", head, head .. "." .. body,
+      head .. "." .. body .. ".", head .. ".." .. signature, "." .. body .. "." .. signature,
+      good .. ".", good .. ".x", "." .. good, good .. "=", good .. "==", good .. " ", " " .. good,
+      good .. "\n", good .. "\0", good .. "!", head .. "=." .. body .. "." .. signature,
+      head .. "." .. body .. "+." .. signature, head .. "." .. body .. "/." .. signature,
+      head .. "\0." .. body .. "." .. signature, "Bearer " .. good,
+      ("a"):rep(70000) .. "." .. body .. "." .. signature, ("."):rep(100000),
       head .. "." .. body .. "." .. signature .. "AAA\xff", "\xff\xfe.\xff.\xff",
     }
     for _, token in ipairs(bad) do
@@ -198,13 +209,16 @@ describe("jwt.verify: the form of a token", function()
     local token = jwt.sign({}, { key = SECRET })
     local at = ALPHABET:find(token:sub(-1), 1, true)
     local alias = token:sub(1, -2) .. ALPHABET:sub(at + 1, at + 1)
-    assert.equal("malformed token: its signature is not base64url", refusal(alias, { key = SECRET }))
+    assert.equal("malformed token: its signature is not base64url",
+      refusal(alias, { key = SECRET }))
   end)
 
   it("refuses a header or payload that is no JSON object", function()
-    for _, text in ipairs { "[]", "[1]", '"a"', "1", "null", "{", " ", "{} {}", '{"a":1,}', "{}\0", "\xef\xbb\xbf{}",
+    for _, text in ipairs { "[]", "[1]", '"a"', "1", "null", "{", " ", "{} {}", '{"a":1,}', "{}\0",
+      "\xef\xbb\xbf{}",
       '{"a":"\xff"}', '{"n":12345678901234567890}' } do
-      assert.equal("malformed token: its payload is not a JSON object", refusal(hs_token(text), { key = SECRET }))
+      assert.equal("malformed token: its payload is not a JSON object",
+        refusal(hs_token(text), { key = SECRET }))
       assert.equal("malformed token: its header is not a JSON object",
         refusal(hs_token("{}", text), { key = SECRET }))
     end
@@ -233,15 +247,20 @@ describe("jwt.verify: algorithms", function()
   it("never accepts none, in any case or with any signature", function()
     for _, name in ipairs { "none", "None", "NONE", "nOnE", "" } do
       local head, body = base64url(('{"alg":"%s"}'):format(name)), base64url "{}"
-      for _, token in ipairs { head .. "." .. body .. ".", head .. "." .. body .. ".AAAA", head .. "." .. body } do
+      for _, token in ipairs {
+        head .. "." .. body .. ".", head .. "." .. body .. ".AAAA", head .. "." .. body,
+      } do
         for _, key in ipairs { SECRET, keys.rsa.public, keys["P-256"].public } do
           assert.matches("^the token's algorithm is ", (refusal(token, { key = key })
-            :gsub("^malformed token: it is not three parts.*", "the token's algorithm is not even asked for")))
+            :gsub("^malformed token: it is not three parts.*",
+              "the token's algorithm is not even asked for")))
         end
       end
     end
-    assert.matches('"none" is never accepted', thrown(jwt.verify, "x", { key = SECRET, algorithms = { "none" } }))
-    assert.matches('"none" is never accepted', thrown(jwt.sign, {}, { key = SECRET, algorithm = "none" }))
+    assert.matches('"none" is never accepted',
+      thrown(jwt.verify, "x", { key = SECRET, algorithms = { "none" } }))
+    assert.matches('"none" is never accepted',
+      thrown(jwt.sign, {}, { key = SECRET, algorithm = "none" }))
   end)
 
   it("does not take a public key for a secret", function()
@@ -261,7 +280,8 @@ describe("jwt.verify: algorithms", function()
 
   it("accepts only the algorithms that are named", function()
     local token = jwt.sign({}, { key = SECRET, algorithm = "HS512" })
-    assert.equal('the token\'s algorithm is "HS512", and only HS256 is accepted', refusal(token, { key = SECRET }))
+    assert.equal('the token\'s algorithm is "HS512", and only HS256 is accepted',
+      refusal(token, { key = SECRET }))
     assert.equal('the token\'s algorithm is "HS512", and only HS256 or HS384 is accepted',
       refusal(token, { key = SECRET, algorithms = { "HS256", "HS384" } }))
     assert.same({}, jwt.verify(token, { key = SECRET, algorithms = { "HS256", "HS512" } }))
@@ -276,11 +296,13 @@ describe("jwt.verify: algorithms", function()
     assert.has_error(function() core.verify(unsigned, "none", SECRET) end)
     assert.has_error(function() core.verify(unsigned, "hs256", SECRET) end)
     assert.is_false(core.verify(unsigned, "HS256", SECRET))
-    assert.is_false(core.verify(jwt.sign({}, { key = SECRET, algorithm = "HS512" }), "HS256", SECRET))
+    assert.is_false(core.verify(jwt.sign({}, { key = SECRET, algorithm = "HS512" }),
+      "HS256", SECRET))
   end)
 
   it("reads the name of the algorithm as it is written", function()
-    for _, header in ipairs { '{"alg":"hs256"}', '{"alg":"HS256 "}', '{"alg":"HS256\\u0000"}', '{"alg":["HS256"]}',
+    for _, header in ipairs { '{"alg":"hs256"}', '{"alg":"HS256 "}', '{"alg":"HS256\\u0000"}',
+      '{"alg":["HS256"]}',
       '{"alg":256}', '{"alg":null}', '{"Alg":"HS256"}', "{}", '{"alg":"HS256","alg":"none"}' } do
       assert.matches("alg", refusal(hs_token("{}", header), { key = SECRET }))
     end
@@ -294,10 +316,12 @@ describe("jwt.verify: algorithms", function()
   end)
 
   it("refuses headers that change what the token means", function()
-    assert.matches("%(crit%)", refusal(hs_token("{}", '{"alg":"HS256","crit":["b64"],"b64":false}'), { key = SECRET }))
+    assert.matches("%(crit%)",
+      refusal(hs_token("{}", '{"alg":"HS256","crit":["b64"],"b64":false}'), { key = SECRET }))
     assert.equal('the token\'s type is "at+jwt", and only JWT is accepted',
       refusal(hs_token("{}", '{"alg":"HS256","typ":"at+jwt"}'), { key = SECRET }))
-    assert.matches("type is something else", refusal(hs_token("{}", '{"alg":"HS256","typ":1}'), { key = SECRET }))
+    assert.matches("type is something else",
+      refusal(hs_token("{}", '{"alg":"HS256","typ":1}'), { key = SECRET }))
     local more = '{"alg":"HS256","typ":"jwt","kid":"x","jku":"http://x"}'
     assert.same({}, jwt.verify(hs_token("{}", more), { key = SECRET }))
   end)
@@ -306,14 +330,18 @@ describe("jwt.verify: algorithms", function()
     local message = "the token's signature does not match"
     assert.equal(message, refusal(jwt.sign({}, { key = SECRET }), { key = SECRET .. "x" }))
     assert.equal(message, refusal(jwt.sign({}, { key = "count" }), { key = SECRET }))
-    assert.equal(message, refusal(jwt.sign({}, { key = keys.rsa.private }), { key = keys.rsa2.public }))
-    assert.equal(message, refusal(jwt.sign({}, { key = keys["P-256"].private }), { key = keys.other.public }))
+    assert.equal(message,
+      refusal(jwt.sign({}, { key = keys.rsa.private }), { key = keys.rsa2.public }))
+    assert.equal(message,
+      refusal(jwt.sign({}, { key = keys["P-256"].private }), { key = keys.other.public }))
   end)
 
   it("refuses ES signatures that are no two numbers of the curve's size", function()
     local token = jwt.sign({}, { key = keys["P-256"].private })
     local signed = token:match "^(.*)%."
-    for _, bytes in ipairs { "\0", ("\0"):rep(64), ("\0"):rep(63), ("\0"):rep(65), ("\xff"):rep(64), ("\0"):rep(96) } do
+    for _, bytes in ipairs {
+      "\0", ("\0"):rep(64), ("\0"):rep(63), ("\0"):rep(65), ("\xff"):rep(64), ("\0"):rep(96),
+    } do
       assert.equal("the token's signature does not match",
         refusal(signed .. "." .. base64url(bytes), { key = keys["P-256"].public }))
     end
@@ -372,9 +400,11 @@ describe("jwt.verify: claims", function()
     assert.is_table(with { iss = "https://issuer" })
     assert.is_table(with({ iss = "https://issuer" }, { issuer = "https://issuer" }))
     assert.is_table(with({ iss = "b" }, { issuer = { "a", "b" } }))
-    for _, claims in ipairs { { iss = "https://issuer/" }, { iss = "HTTPS://issuer" }, {}, { iss = json.null },
+    for _, claims in ipairs { { iss = "https://issuer/" }, { iss = "HTTPS://issuer" }, {},
+      { iss = json.null },
       { iss = { "https://issuer" } }, { iss = 1 } } do
-      assert.equal("the token is from another issuer", refused(claims, { issuer = "https://issuer" }))
+      assert.equal("the token is from another issuer",
+        refused(claims, { issuer = "https://issuer" }))
     end
   end)
 
@@ -382,17 +412,20 @@ describe("jwt.verify: claims", function()
     assert.is_table(with({ aud = "game" }, { audience = "game" }))
     assert.is_table(with({ aud = { "web", "game" } }, { audience = "game" }))
     assert.is_table(with({ aud = { "web", "game" } }, { audience = { "chat", "game" } }))
-    for _, claims in ipairs { { aud = "Game" }, { aud = { "web" } }, { aud = json.array() }, {}, { aud = json.null },
+    for _, claims in ipairs { { aud = "Game" }, { aud = { "web" } }, { aud = json.array() }, {},
+      { aud = json.null },
       { aud = { x = "game" } }, { aud = 1 }, { aud = { { "game" } } } } do
       assert.equal("the token is for another audience", refused(claims, { audience = "game" }))
     end
-    assert.equal("the token is for a certain audience, and verify was given none", refused { aud = "game" })
+    assert.equal("the token is for a certain audience, and verify was given none",
+      refused { aud = "game" })
   end)
 
   it("demands claims when asked", function()
     assert.equal("the token has no claim exp", refused({ sub = "ada" }, { require = "exp" }))
     local exp = os.time() + 100
-    assert.equal("the token has no claim sub", refused({ exp = exp, sub = json.null }, { require = { "exp", "sub" } }))
+    assert.equal("the token has no claim sub",
+      refused({ exp = exp, sub = json.null }, { require = { "exp", "sub" } }))
     assert.is_table(with({ exp = exp, sub = "ada" }, { require = { "exp", "sub" } }))
   end)
 end)
@@ -410,9 +443,11 @@ describe("jwt.verify and sign: misuse", function()
   end)
 
   it("throws for options of another kind", function()
-    for _, options in ipairs { { leeway = "1" }, { leeway = -1 }, { leeway = 0 / 0 }, { leeway = math.huge },
-      { issuer = 1 }, { issuer = {} }, { audience = { 1 } }, { audience = true }, { require = { true } },
-      { algorithms = {} }, { algorithms = { "HS1" } }, { algorithms = { "hs256" } }, { algorithms = { 256 } } } do
+    for _, options in ipairs { { leeway = "1" }, { leeway = -1 }, { leeway = 0 / 0 },
+      { leeway = math.huge }, { issuer = 1 }, { issuer = {} }, { audience = { 1 } },
+      { audience = true }, { require = { true } },
+      { algorithms = {} }, { algorithms = { "HS1" } }, { algorithms = { "hs256" } },
+      { algorithms = { 256 } } } do
       options.key = SECRET
       thrown(jwt.verify, jwt.sign({}, { key = SECRET }), options)
     end
@@ -431,8 +466,9 @@ describe("jwt.verify and sign: misuse", function()
       { cut, "was it cut off" }, { damaged, "damaged" }, { short, "damaged" },
       { keys.rsa.private, "a private key, and verifying takes the public one" },
       { read(folder .. "/cert.pem"), "a certificate" }, { read(folder .. "/rsa1.pub"), "PKCS #1" },
-      { read(folder .. "/encrypted.pem"), "passphrase" }, { read(folder .. "/encrypted1.pem"), "passphrase" },
-      { keys.ed25519.public, "not supported" }, { keys.secp256k1.public, "curve" },
+      { read(folder .. "/encrypted.pem"), "passphrase" },
+      { read(folder .. "/encrypted1.pem"), "passphrase" }, { keys.ed25519.public, "not supported" },
+      { keys.secp256k1.public, "curve" },
       { "-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n", "damaged" },
     }
     for i = 1, 14 do
@@ -440,7 +476,8 @@ describe("jwt.verify and sign: misuse", function()
     end
     local unfit = {
       { keys.rsa.public, "a public key, and signing takes the private one" },
-      { read(folder .. "/encrypted.pem"), "passphrase" }, { read(folder .. "/encrypted1.pem"), "passphrase" },
+      { read(folder .. "/encrypted.pem"), "passphrase" },
+      { read(folder .. "/encrypted1.pem"), "passphrase" },
       { keys.ed25519.private, "not supported" }, { keys.secp256k1.private, "curve" },
     }
     for _, case in ipairs(unfit) do
@@ -457,9 +494,11 @@ describe("jwt.verify and sign: misuse", function()
   it("takes keys in the forms that openssl writes", function()
     run "openssl rsa -in rsa.pem -traditional -out rsa1.pem"
     run "openssl ec -in P-256.pem -out ec1.pem"
-    run "openssl ecparam -name prime256v1 -genkey -out ec2.pem && openssl pkey -in ec2.pem -pubout -out ec2.pub"
+    run "openssl ecparam -name prime256v1 -genkey -out ec2.pem"
+    run "openssl pkey -in ec2.pem -pubout -out ec2.pub"
     local forms = {
-      { read(folder .. "/rsa1.pem"), keys.rsa.public }, { read(folder .. "/ec1.pem"), keys["P-256"].public },
+      { read(folder .. "/rsa1.pem"), keys.rsa.public },
+      { read(folder .. "/ec1.pem"), keys["P-256"].public },
       { read(folder .. "/ec2.pem"), read(folder .. "/ec2.pub") },
       { keys.rsa.private:gsub("\n", "\r\n"), keys.rsa.public:gsub("\n", "\r\n") },
       { "a comment\n" .. keys.rsa.private .. "\n", "\n# a comment\n" .. keys.rsa.public },
@@ -499,12 +538,14 @@ describe("jwt.sign", function()
     assert.is_true(back.exp >= before + 60 and back.exp <= os.time() + 60)
     assert.equal("integer", math.type(back.exp))
     assert.same({ sub = "ada" }, claims)
-    assert.equal("token expired", refusal(jwt.sign(claims, { key = SECRET, expires_in = -1 }), { key = SECRET }))
+    assert.equal("token expired",
+      refusal(jwt.sign(claims, { key = SECRET, expires_in = -1 }), { key = SECRET }))
   end)
 
   it("puts further headers into the token", function()
     local token = jwt.sign({}, { key = SECRET, headers = { kid = "2026-1", typ = "JWT" } })
-    assert.same({ alg = "HS256", typ = "JWT", kid = "2026-1" }, json.decode(core.decode64(token:match "^[^.]+")))
+    assert.same({ alg = "HS256", typ = "JWT", kid = "2026-1" },
+      json.decode(core.decode64(token:match "^[^.]+")))
     assert.same({}, jwt.verify(token, { key = SECRET }))
   end)
 
@@ -520,19 +561,23 @@ end)
 describe("tw.jwt and others", function()
   it("accepts the bytes that were signed, whatever they look like", function()
     -- The form of RFC 7515 appendix A.1: line breaks and spaces are part of what is signed.
-    local token = compose('{"typ":"JWT",\r\n "alg":"HS256"}', '{"iss":"joe",\r\n "n":9007199254740993 }', hs256)
+    local token = compose('{"typ":"JWT",\r\n "alg":"HS256"}',
+      '{"iss":"joe",\r\n "n":9007199254740993 }', hs256)
     assert.same({ iss = "joe", n = 9007199254740993 }, jwt.verify(token, { key = SECRET }))
   end)
 
   it("reads the key and the token of RFC 7515 appendix A.1", function()
-    local key = core.decode64 "AyM1SysPpbyDfgZld3umj1qzKObwVMkoqQ-EstJQLr_T-1qS0gZH75aKtMN3Yj0iPS4hcgUuTwjAzZr1Z9CAow"
+    local key = core.decode64("AyM1SysPpbyDfgZld3umj1qzKObwVMkoqQ-EstJQLr_T-1qS0gZH75aKtMN3Yj0iPS4"
+      .. "hcgUuTwjAzZr1Z9CAow")
     local token = "eyJ0eXAiOiJKV1QiLA0KICJhbGciOiJIUzI1NiJ9."
-      .. "eyJpc3MiOiJqb2UiLA0KICJleHAiOjEzMDA4MTkzODAsDQogImh0dHA6Ly9leGFtcGxlLmNvbS9pc19yb290Ijp0cnVlfQ."
+      .. "eyJpc3MiOiJqb2UiLA0KICJleHAiOjEzMDA4MTkzODAsDQogImh0dHA6Ly9leGFtcGxlLmNvbS9pc19yb290"
+      .. "Ijp0cnVlfQ."
       .. "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk"
     assert.equal("token expired", refusal(token, { key = key })) -- so all before that was good
     assert.same({ iss = "joe", exp = 1300819380, ["http://example.com/is_root"] = true },
       jwt.verify(token, { key = key, leeway = 1e10 }))
-    assert.equal("the token's signature does not match", refusal(token:gsub("Ek$", "Ak") .. "", { key = key:sub(2) }))
+    assert.equal("the token's signature does not match",
+      refusal(token:gsub("Ek$", "Ak") .. "", { key = key:sub(2) }))
   end)
 
   it("agrees with openssl", function()
@@ -550,10 +595,12 @@ describe("tw.jwt and others", function()
 
   it("agrees with PyJWT, both ways", function()
     if not os.execute "/usr/bin/python3 -c 'import jwt, cryptography' 2>/dev/null" then
-      return pending "PyJWT with cryptography is not installed (Debian: python3-jwt python3-cryptography)"
+      return pending("PyJWT with cryptography is not installed (Debian: python3-jwt "
+        .. "python3-cryptography)")
     end
-    local cases = { { "HS256", "secret" }, { "HS384", "secret" }, { "HS512", "secret" }, { "RS256", "rsa" },
-      { "RS512", "rsa" }, { "ES256", "P-256" }, { "ES384", "P-384" }, { "ES512", "P-521" } }
+    local cases = { { "HS256", "secret" }, { "HS384", "secret" }, { "HS512", "secret" },
+      { "RS256", "rsa" }, { "RS512", "rsa" }, { "ES256", "P-256" }, { "ES384", "P-384" },
+      { "ES512", "P-521" } }
     write(folder .. "/secret.pem", SECRET)
     write(folder .. "/secret.pub", SECRET)
     local ours = {}
@@ -571,11 +618,13 @@ for (algorithm, name), token in zip(*json.load(sys.stdin)):
         open(name + ".pem").read(), algorithm=algorithm, headers={"kid": "1"})])
 print(json.dumps(answers))
 ]])
-    local answers = assert(json.decode(run("/usr/bin/python3 exchange.py", json.encode { cases, ours })))
+    local answers =
+      assert(json.decode(run("/usr/bin/python3 exchange.py", json.encode { cases, ours })))
     assert.equal(#cases, #answers)
     for i, case in ipairs(cases) do
       assert.same({ sub = "ada", n = 9007199254740993, f = 0.1, exp = 9999999999 }, answers[i][1])
-      local claims = assert(jwt.verify(answers[i][2], { key = read(folder .. "/" .. case[2] .. ".pub"),
+      local claims =
+        assert(jwt.verify(answers[i][2], { key = read(folder .. "/" .. case[2] .. ".pub"),
         algorithms = case[1], audience = "game" }))
       assert.same({ sub = "ada", n = 9007199254740993, aud = { "game" }, exp = 9999999999 }, claims)
     end

@@ -78,7 +78,8 @@ describe("tw.keep", function()
   it("tells misuse at its line", function()
     assert.equal('tw.keep: a name is needed, got ""', misuse(function() tw.keep("", {}) end))
     assert.equal("tw.keep: a name is needed, got table", misuse(function() tw.keep({}) end))
-    assert.equal("tw.keep: the initial value must be a table, or a function that returns one; got number",
+    assert.equal("tw.keep: the initial value must be a table, or a function that returns one; "
+      .. "got number",
       misuse(function() tw.keep("n", 0) end))
     assert.equal('tw.keep: the function for "n" must return a table, it returned nil',
       misuse(function() tw.keep("n", function() end) end))

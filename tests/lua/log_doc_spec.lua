@@ -65,5 +65,7 @@ describe("docs/operating.md", function()
   local documented = documented_events()
 
   it("names every event of the log", function() assert.same({}, missing_in(logged, documented)) end)
-  it("names no event that there is not", function() assert.same({}, missing_in(documented, words)) end)
+  it("names no event that there is not", function()
+    assert.same({}, missing_in(documented, words))
+  end)
 end)

@@ -79,15 +79,19 @@ describe("tw.log", function()
       local line = debug.getinfo(1, "l").currentline + 1
       local ok, message = pcall(function() log[level]("hello", "fields") end)
       assert.is_false(ok)
-      assert.matches(("log_spec%%.lua:%d: tw.log.%s: fields must be a table, got string$"):format(line, level), message)
+      assert.matches(("log_spec%%.lua:%d: tw.log.%s: fields must be a table, got string$")
+        :format(line, level), message)
     end
   end)
 end)
 
 describe("a field of tw.log", function()
   it("of a plain type stays as it is", function()
-    local got = fields_of { text = "a b", integer = 7, float = 0.5, whole = 1.0, yes = true, no = false }
-    assert.same({ "a b", 7, 0.5, true, false }, { got.text, got.integer, got.float, got.yes, got.no })
+    local got = fields_of {
+      text = "a b", integer = 7, float = 0.5, whole = 1.0, yes = true, no = false,
+    }
+    assert.same({ "a b", 7, 0.5, true, false },
+      { got.text, got.integer, got.float, got.yes, got.no })
     assert.equal("integer", math.type(got.integer))
     assert.equal("float", math.type(got.whole))
   end)
@@ -95,15 +99,19 @@ describe("a field of tw.log", function()
   it("of any other type is written as text, a table as JSON", function()
     local list = { 1, { name = "ada" } }
     local got = fields_of { list = list, f = print, null = require("tidewire.json").null }
-    assert.same({ list = '[1,{"name":"ada"}]', f = "<function of C>", null = "null", message = "message" }, got)
+    assert.same({
+      list = '[1,{"name":"ada"}]', f = "<function of C>", null = "null", message = "message",
+    }, got)
   end)
 
   it("is written as its __tostring says", function()
-    assert.equal("ada", fields_of({ user = setmetatable({}, { __tostring = function() return "ada" end }) }).user)
+    assert.equal("ada",
+      fields_of({ user = setmetatable({}, { __tostring = function() return "ada" end }) }).user)
   end)
 
   it("whose __tostring fails does not keep the line from being written", function()
-    local got = fields_of { good = 1, bad = setmetatable({}, { __tostring = function() error("no") end }) }
+    local got =
+      fields_of { good = 1, bad = setmetatable({}, { __tostring = function() error("no") end }) }
     assert.equal(1, got.good)
     assert.is_string(got.bad)
   end)

@@ -44,7 +44,8 @@ describe("a handler's table", function()
   end)
 
   it("may have every hook", function()
-    for _, hook in ipairs { "validate", "on_start", "handle_message", "send_ping", "on_timeout", "on_error", "on_drain",
+    for _, hook in ipairs { "validate", "on_start", "handle_message", "send_ping", "on_timeout",
+      "on_error", "on_drain",
       "on_reload", "on_close" } do
       assert.equal(nothing, checked("handler", { [hook] = nothing })[hook])
       assert.equal(hook .. ": expected a function, got table", problem("handler", { [hook] = {} }))
@@ -52,7 +53,8 @@ describe("a handler's table", function()
   end)
 
   it("is told of misspelt names", function()
-    assert.equal('unknown option "ping_perod"; did you mean "ping_period"?', problem("handler", { ping_perod = 1 }))
+    assert.equal('unknown option "ping_perod"; did you mean "ping_period"?',
+      problem("handler", { ping_perod = 1 }))
     assert.equal('unknown option "on_mesage"; did you mean "handle_message"?',
       problem("handler", { on_mesage = nothing }))
     assert.equal('unknown option "on_message"; did you mean "handle_message"?',
@@ -70,7 +72,8 @@ describe("a handler's table", function()
   end)
 
   it("is told that an app's option is in the wrong place", function()
-    assert.equal("`listen` belongs to the app, not to a handler", problem("handler", { listen = ":1" }))
+    assert.equal("`listen` belongs to the app, not to a handler",
+      problem("handler", { listen = ":1" }))
   end)
 
   it("may inherit from another", function()
@@ -78,13 +81,19 @@ describe("a handler's table", function()
     base.__index = base
     local values = checked("handler", setmetatable({ ping_period = 6 }, base))
     assert.same({ on_start = nothing, ping_period = 6 }, values)
-    assert.matches("^pong_period: ", problem("handler", setmetatable({}, { __index = { pong_period = "x" } })))
+    assert.matches("^pong_period: ",
+      problem("handler", setmetatable({}, { __index = { pong_period = "x" } })))
   end)
 
   it("may say false for what is not set by default", function()
-    assert.same({ on_close = false, origins = false, max_connections = false, compression = false, rate = false },
+    assert.same({
+      on_close = false, origins = false, max_connections = false, compression = false, rate = false,
+    },
       checked("handler",
-        { on_close = false, origins = false, max_connections = false, compression = false, rate = false }))
+        {
+          on_close = false, origins = false, max_connections = false, compression = false,
+          rate = false,
+        }))
     assert.matches("^ping_period: .*got false$", problem("handler", { ping_period = false }))
   end)
 end)
@@ -111,15 +120,18 @@ end)
 
 describe("a size", function()
   it("is a number of bytes, or a text with a unit", function()
-    for size, value in pairs { [1] = 1, [65536] = 2.0 ^ 16, [1024] = "1024", [262144] = "256K", [1048576] = "1m",
+    for size, value in pairs { [1] = 1, [65536] = 2.0 ^ 16, [1024] = "1024", [262144] = "256K",
+      [1048576] = "1m",
       [1 << 30] = "1GiB", [2097152] = "2 MB" } do
       local result = checked("handler", { max_message_size = value }).max_message_size
       assert.equal(size, result)
       assert.equal("integer", math.type(result))
     end
-    for _, value in ipairs { 0, -1, 1.5, "", "1T", "K", "1.5M", "-1K", "0", 1 << 40, "4G", "1e3", true,
+    for _, value in ipairs { 0, -1, 1.5, "", "1T", "K", "1.5M", "-1K", "0", 1 << 40, "4G",
+      "1e3", true,
       "99999999999999999999", "17179869185G", "999999999999G" } do
-      assert.matches('^max_message_size: expected a size in bytes from 1 to 2147483647, or a text such as .*, got ',
+      assert.matches('^max_message_size: expected a size in bytes from 1 to 2147483647, or a text '
+        .. 'such as .*, got ',
         problem("handler", { max_message_size = value }))
     end
   end)
@@ -127,7 +139,8 @@ end)
 
 describe("a count", function()
   it("is a whole number, 1 or more", function()
-    assert.equal("integer", math.type(checked("handler", { max_connections = 10.0 }).max_connections))
+    assert.equal("integer",
+      math.type(checked("handler", { max_connections = 10.0 }).max_connections))
     for _, value in ipairs { 0, -1, 1.5, "10", {} } do
       assert.matches("^connections: expected a whole number, 1 or more, got ",
         problem("limits", { connections = value }))
@@ -160,26 +173,31 @@ describe("a codec", function()
       "codec: a codec of your own needs decode, a function; got 1",
       "codec: a codec of your own needs encode, a function; got nil",
     }, problems("handler", { codec = { decode = 1, encod = nothing } }))
-    assert.equal('codec: expected "text", "binary", "json" or { decode = function, encode = function }, got function',
+    assert.equal('codec: expected "text", "binary", "json" or { decode = function, encode = '
+      .. 'function }, got function',
       problem("handler", { codec = nothing }))
   end)
 end)
 
 describe("origins and subprotocols", function()
   it("are lists", function()
-    assert.same({ "https://a.test" }, checked("handler", { origins = { "https://a.test" } }).origins)
+    assert.same({ "https://a.test" },
+      checked("handler", { origins = { "https://a.test" } }).origins)
     assert.equal(nothing, checked("handler", { origins = nothing }).origins)
     assert.matches('^origins: "a.test": an Origin begins with its scheme',
       problem("handler", { origins = { "a.test" } }))
-    assert.equal("origins: expected a list of Origins or a function, got 1", problem("handler", { origins = 1 }))
+    assert.equal("origins: expected a list of Origins or a function, got 1",
+      problem("handler", { origins = 1 }))
     assert.same({ "v2", "v1" }, checked("handler", { subprotocols = { "v2", "v1" } }).subprotocols)
     assert.same({ "v1" }, checked("handler", { subprotocols = "v1" }).subprotocols)
-    assert.equal('subprotocols: "v1" comes twice', problem("handler", { subprotocols = { "v1", "v1" } }))
+    assert.equal('subprotocols: "v1" comes twice',
+      problem("handler", { subprotocols = { "v1", "v1" } }))
     for _, name in ipairs { "a b", "", "a,b", "é", "a/b" } do
       assert.matches("is no subprotocol", problem("handler", { subprotocols = { name } }))
     end
     assert.matches("no place in a list", problem("handler", { subprotocols = { v1 = true } }))
-    assert.matches("^subprotocols: expected a list of names", problem("handler", { subprotocols = 1 }))
+    assert.matches("^subprotocols: expected a list of names",
+      problem("handler", { subprotocols = 1 }))
   end)
 end)
 
@@ -197,13 +215,16 @@ end)
 
 describe("what this version does not do", function()
   it("is refused where leaving it out would be unsafe", function()
-    assert.equal("rate is not supported by this version", problem("handler", { rate = { messages = 1 } }))
+    assert.equal("rate is not supported by this version",
+      problem("handler", { rate = { messages = 1 } }))
   end)
 
   it("is warned of where it is a comfort", function()
-    assert.same({ "compression has no effect in this version" }, warnings("handler", { compression = true }))
+    assert.same({ "compression has no effect in this version" },
+      warnings("handler", { compression = true }))
     assert.same({}, warnings("handler", { compression = false }))
-    assert.same({ "limits.memory has no effect in this version" }, warnings("app", { limits = { memory = "256M" } }))
+    assert.same({ "limits.memory has no effect in this version" },
+      warnings("app", { limits = { memory = "256M" } }))
   end)
 end)
 
@@ -231,7 +252,8 @@ describe("an app's table", function()
 
   it("names the place of each problem", function()
     local _, findings = options.check("app", { limits = { connections = 0 }, nope = 1 }, "", {})
-    assert.same({ { "limits", "connections" }, { "nope" } }, { findings.problems[1].path, findings.problems[2].path })
+    assert.same({ { "limits", "connections" }, { "nope" } },
+      { findings.problems[1].path, findings.problems[2].path })
   end)
 
   it("listens on addresses that the program can read", function()
@@ -270,13 +292,14 @@ describe("effective values", function()
 
   it("are the contract's defaults where nothing is set", function()
     assert.same({
-      codec = "text", ping_period = 30, pong_period = 300, heartbeat = "frame", max_message_size = 1048576,
-      max_fragments = 1048576, message_timeout = 300,
+      codec = "text", ping_period = 30, pong_period = 300, heartbeat = "frame",
+      max_message_size = 1048576, max_fragments = 1048576, message_timeout = 300,
       max_backlog = 1048576, slow_client = "close", require_origin = false, handler_timeout = 1,
     }, options.merge("handler", {}))
     assert.same(limits({}),
       options.merge("limits", {}))
-    assert.same({ listen = { "127.0.0.1:8080" }, workers = 1, removed_endpoints = "keep" }, options.merge("app", {}))
+    assert.same({ listen = { "127.0.0.1:8080" }, workers = 1, removed_endpoints = "keep" },
+      options.merge("app", {}))
   end)
 end)
 
@@ -298,23 +321,27 @@ describe("the environment", function()
       tls = { certificate = "c.pem", key = "k.pem" },
       limits = { connections = 5, per_address = 6, handshake_seconds = 1.5, header_bytes = 8192 },
       handler = {
-        ping_period = 0.5, pong_period = 0, heartbeat = "json", max_message_size = 65536, max_backlog = 2097152,
-        slow_client = "drop", origins = { "https://a.test", "https://*.b.test" }, require_origin = true,
+        ping_period = 0.5, pong_period = 0, heartbeat = "json", max_message_size = 65536,
+        max_backlog = 2097152, slow_client = "drop",
+        origins = { "https://a.test", "https://*.b.test" }, require_origin = true,
         subprotocols = { "v2", "v1" },
       },
     }, read {
       TIDEWIRE_LISTEN = ":1, unix:/x,", TIDEWIRE_WORKERS = "auto", TIDEWIRE_ADMIN = "127.0.0.1:9",
       TIDEWIRE_TLS_CERTIFICATE = "c.pem", TIDEWIRE_TLS_KEY = "k.pem",
-      TIDEWIRE_LIMITS_CONNECTIONS = "5", TIDEWIRE_LIMITS_PER_ADDRESS = "6", TIDEWIRE_LIMITS_HANDSHAKE_SECONDS = "1.5",
-      TIDEWIRE_LIMITS_HEADER_BYTES = "8K", TIDEWIRE_PING_PERIOD = "0.5", TIDEWIRE_PONG_PERIOD = "0",
-      TIDEWIRE_HEARTBEAT = "json", TIDEWIRE_MAX_MESSAGE_SIZE = "64K", TIDEWIRE_MAX_BACKLOG = "2097152",
+      TIDEWIRE_LIMITS_CONNECTIONS = "5", TIDEWIRE_LIMITS_PER_ADDRESS = "6",
+      TIDEWIRE_LIMITS_HANDSHAKE_SECONDS = "1.5", TIDEWIRE_LIMITS_HEADER_BYTES = "8K",
+      TIDEWIRE_PING_PERIOD = "0.5", TIDEWIRE_PONG_PERIOD = "0", TIDEWIRE_HEARTBEAT = "json",
+      TIDEWIRE_MAX_MESSAGE_SIZE = "64K", TIDEWIRE_MAX_BACKLOG = "2097152",
       TIDEWIRE_SLOW_CLIENT = "drop", TIDEWIRE_ORIGINS = "https://a.test,https://*.b.test",
       TIDEWIRE_REQUIRE_ORIGIN = "yes", TIDEWIRE_SUBPROTOCOLS = "v2, v1",
     })
   end)
 
   it("reads truth in six words", function()
-    local words = { ["true"] = true, YES = true, ["1"] = true, ["false"] = false, no = false, ["0"] = false }
+    local words = {
+      ["true"] = true, YES = true, ["1"] = true, ["false"] = false, no = false, ["0"] = false,
+    }
     for word, value in pairs(words) do
       assert.equal(value, read({ TIDEWIRE_REQUIRE_ORIGIN = word }).handler.require_origin)
     end
@@ -322,7 +349,8 @@ describe("the environment", function()
 
   it("knows the short name for the server's connections, the long one being stronger", function()
     assert.equal(5, read({ TIDEWIRE_MAX_CONNECTIONS = "5" }).limits.connections)
-    assert.equal(6, read({ TIDEWIRE_MAX_CONNECTIONS = "5", TIDEWIRE_LIMITS_CONNECTIONS = "6" }).limits.connections)
+    assert.equal(6, read({ TIDEWIRE_MAX_CONNECTIONS = "5",
+      TIDEWIRE_LIMITS_CONNECTIONS = "6" }).limits.connections)
   end)
 
   it("is told of bad values by the variable's name", function()
@@ -338,9 +366,11 @@ describe("the environment", function()
       assert.same({ name .. ": " .. case[2] }, (told { [name] = case[1] }))
     end
     for _, value in ipairs { "0x4", "1e1", "-4", "4.5" } do
-      assert.matches("^TIDEWIRE_WORKERS: expected a whole number", told({ TIDEWIRE_WORKERS = value })[1])
+      assert.matches("^TIDEWIRE_WORKERS: expected a whole number",
+        told({ TIDEWIRE_WORKERS = value })[1])
     end
-    assert.matches("^TIDEWIRE_ORIGINS: \"a%.test\": an Origin begins", told({ TIDEWIRE_ORIGINS = "a.test" })[1])
+    assert.matches("^TIDEWIRE_ORIGINS: \"a%.test\": an Origin begins",
+      told({ TIDEWIRE_ORIGINS = "a.test" })[1])
     assert.same({ 'TIDEWIRE_WORKERS: expected a whole number from 1 to 128, or "auto", got "129"' },
       (told { TIDEWIRE_WORKERS = "129" }))
   end)
@@ -355,7 +385,9 @@ describe("the environment", function()
   end)
 
   it("leaves alone what the program reads itself, and what is empty", function()
-    local environ = { TIDEWIRE_PING_PERIOD = "", TIDEWIRE_REQUIRE_ORIGIN = "", TIDEWIRE_TEST_SEED = "1" }
+    local environ = {
+      TIDEWIRE_PING_PERIOD = "", TIDEWIRE_REQUIRE_ORIGIN = "", TIDEWIRE_TEST_SEED = "1",
+    }
     for _, name in ipairs(environment.of_the_program) do
       environ[name] = "x"
     end

@@ -73,14 +73,16 @@ describe("a list of Origins", function()
   it("refuses null unless it is listed", function()
     assert_verdicts({ "https://example.com" }, { null = false })
     assert_verdicts({ "https://*.example.com" }, { null = false })
-    assert_verdicts({ "https://example.com", "null" }, { null = true, ["https://example.com"] = true })
+    assert_verdicts({ "https://example.com", "null" },
+      { null = true, ["https://example.com"] = true })
   end)
 
   it("refuses what is no Origin, and says so", function()
     local allow = check { "https://example.com", "https://*.example.com", "null" }
-    for _, origin in ipairs { "", "example.com", "https://", "https://example.com/", "https://example.com/x",
-      "https://user@example.com", "https://example.com:", "https://example.com:99999", "https://example.com:x",
-      "https://example.com https://evil.test", "https://exa mple.com", "https://*.example.com", "NULL", "*",
+    for _, origin in ipairs { "", "example.com", "https://", "https://example.com/",
+      "https://example.com/x", "https://user@example.com", "https://example.com:",
+      "https://example.com:99999", "https://example.com:x", "https://example.com https://evil.test",
+      "https://exa mple.com", "https://*.example.com", "NULL", "*",
       "https://example.com?", "https://a..example.com", "https://a.example.com\0" } do
       local ok, reason = allow(origin)
       assert.is_false(ok, origin)
@@ -90,7 +92,8 @@ describe("a list of Origins", function()
   end)
 
   it("may be one text", function()
-    assert_verdicts("https://example.com", { ["https://example.com"] = true, ["https://evil.test"] = false })
+    assert_verdicts("https://example.com",
+      { ["https://example.com"] = true, ["https://evil.test"] = false })
   end)
 
   it("may be empty: then no web page connects", function()

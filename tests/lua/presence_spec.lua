@@ -60,7 +60,8 @@ describe("room:watch", function()
 
   it("tells one function of those who come and another of those who go", function()
     lobby:watch({
-      on_join = function(member) note("came", member) end, on_leave = function(member) note("went", member) end,
+      on_join = function(member) note("came", member) end,
+      on_leave = function(member) note("went", member) end,
     })
     lobby:watch({ on_leave = function(member) note("and went", member) end })
     move(true, 7)
@@ -103,13 +104,16 @@ describe("room:watch", function()
       misuse(function() lobby:watch({ on_jion = note }) end))
     assert.equal("room:watch: on_leave must be a function, got boolean",
       misuse(function() lobby:watch({ on_leave = true }) end))
-    assert.equal("room:watch: on_join or on_leave is needed", misuse(function() lobby:watch({}) end))
+    assert.equal("room:watch: on_join or on_leave is needed",
+      misuse(function() lobby:watch({}) end))
     assert.same({}, world.core.watched)
   end)
 
   it("is cancelled with a colon", function()
     local watch = lobby:watch(note)
-    assert.equal("watch:cancel: call it with a colon, watch:cancel()", misuse(function() watch.cancel() end))
-    assert.equal("watch:cancel: call it with a colon, watch:cancel()", misuse(function() watch.cancel({}) end))
+    assert.equal("watch:cancel: call it with a colon, watch:cancel()",
+      misuse(function() watch.cancel() end))
+    assert.equal("watch:cancel: call it with a colon, watch:cancel()",
+      misuse(function() watch.cancel({}) end))
   end)
 end)

@@ -27,15 +27,17 @@ local function handler(lines, top)
 end
 
 local function echo(version)
-  return handler(("handle_message = function(conn, message) conn:send(%q .. message) end"):format(version))
+  return handler(("handle_message = function(conn, message) conn:send(%q .. message) end")
+    :format(version))
 end
 
 --- An app with these endpoints, each of which tells the version.
 local function app_of(version, paths, more)
   local lines = {}
   for path in paths:gmatch("%S+") do
-    lines[#lines + 1] = ("[%q] = { handle_message = function(conn, message) conn:send(%q .. message) end },")
-      :format(path, version)
+    lines[#lines + 1] =
+      ("[%q] = { handle_message = function(conn, message) conn:send(%q .. message) end },")
+        :format(path, version)
   end
   return ("%sreturn { endpoints = { %s }, %s }"):format(TOP, table.concat(lines), more or "")
 end
@@ -88,7 +90,8 @@ describe("a live connection", function()
     assert.equal('{"a":1}', send { a = 1 })
     for version = 1, 3 do
       world:load_and_activate(handler(
-        ('codec = { encode = function(v) return "own%d" .. v end, decode = tostring }'):format(version)))
+        ('codec = { encode = function(v) return "own%d" .. v end, decode = tostring }')
+          :format(version)))
       assert.equal(("own%dx"):format(version), send "x")
     end
     world:load_and_activate(handler 'codec = "binary"')
@@ -130,7 +133,7 @@ describe("codecs", function()
     return codec and require("tidewire.codecs").encode(codec, value) or nil
   end
 
-  it("of scripts have the name and number of their endpoint in each loading, and its code", function()
+  it("of scripts have their endpoint's name and number in each generation, and its code", function()
     start(two(own "a", own "b"))
     assert.same({ "custom:/a", "custom:/b" }, names_now())
     world:load_and_activate(two(own "c", own "d"))
@@ -160,7 +163,8 @@ describe("codecs", function()
     start(two(own "a", own "b"))
     local conn = world:connect("/a")
     for version = 1, 3 do
-      world:load_and_activate(('%sreturn { endpoints = { ["/b"] = { %s } } }'):format(TOP, own(version)))
+      world:load_and_activate(('%sreturn { endpoints = { ["/b"] = { %s } } }')
+        :format(TOP, own(version)))
       assert.same({ "ax", version .. "x" }, { encode(3, "x"), encode(4, "x") })
     end
     world:close(conn)
@@ -199,7 +203,9 @@ describe("an endpoint that is no more", function()
 
   it("is reached by broadcasts as long as it has connections", function()
     start(TOP .. [[return { endpoints = {
-      ["/one"] = { codec = "json", handle_message = function() tw.broadcast("x", { endpoint = "/one" }) end },
+      ["/one"] = {
+        codec = "json", handle_message = function() tw.broadcast("x", { endpoint = "/one" }) end,
+      },
       ["/two"] = {},
     } }]])
     local published = {}
@@ -225,7 +231,9 @@ describe("an endpoint that is no more", function()
       local mark = {}
       note(mark)
       return { endpoints = {
-        ["/one"] = { codec = { encode = function() return mark and "" end, decode = function() return mark end } },
+        ["/one"] = { codec = { encode = function()
+          return mark and ""
+        end, decode = function() return mark end } },
         ["/two"] = {},
       } }]])
     local one = world:connect("/one")
@@ -251,7 +259,7 @@ describe("an endpoint that is no more", function()
 end)
 
 describe("what the old code had started while it was loaded", function()
-  it("ends: timers, also those made in timers, and functions that sleep or have not begun", function()
+  it("ends timers, timers made in timers, and functions that sleep or have not begun", function()
     start(handler("", [[
       tw.every(1, function() note("every") end)
       tw.after(1, function() tw.every(1, function() note("in a timer") end) end)
@@ -399,9 +407,11 @@ describe("each generation", function()
   it("is told of what the old script has returned, which is dropped after that", function()
     local old = setmetatable({}, { __mode = "k" })
     package.loaded["tidewire.spec_of_reload"] = function(value) old[value] = true end
-    start(TOP .. 'local app = { endpoints = { ["/"] = {} }, extra_state = nil } note(app) return app')
+    start(TOP .. 'local app = { endpoints = { ["/"] = {} }, extra_state = nil } note(app) '
+      .. 'return app')
     local conn = world:connect()
-    world:load_and_activate(TOP .. 'return { endpoints = { ["/"] = {} }, on_reload = function(old) note(old) end }')
+    world:load_and_activate(TOP .. 'return { endpoints = { ["/"] = {} }, on_reload = function(old) '
+      .. 'note(old) end }')
     world:load_and_activate(echo "c")
     collectgarbage()
     collectgarbage()

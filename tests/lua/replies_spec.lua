@@ -23,7 +23,8 @@ end
 
 describe("a reply", function()
   it("has status, header lines and body", function()
-    assert.same({ status = 200, headers = "X-A: b\r\n", body = "text" }, replies.new(200, { ["X-A"] = "b" }, "text"))
+    assert.same({ status = 200, headers = "X-A: b\r\n", body = "text" },
+      replies.new(200, { ["X-A"] = "b" }, "text"))
   end)
 
   it("without headers has no lines", function()
@@ -40,7 +41,8 @@ describe("a reply", function()
   end)
 
   it("writes a body that is a table as JSON, and says so", function()
-    assert.same({ status = 200, headers = JSON, body = '{"n":1}' }, replies.new(200, nil, { n = 1 }))
+    assert.same({ status = 200, headers = JSON, body = '{"n":1}' },
+      replies.new(200, nil, { n = 1 }))
   end)
 
   it("writes an empty array and null as JSON too", function()
@@ -59,12 +61,14 @@ describe("a reply", function()
 
   it("with the status 401 asks for a Bearer token, whatever else it has", function()
     assert.equal("WWW-Authenticate: Bearer\r\n", replies.new(401, nil, "x").headers)
-    assert.equal("WWW-Authenticate: Bearer\r\nX-A: b\r\n", replies.new(401, { ["X-A"] = "b" }, "x").headers)
+    assert.equal("WWW-Authenticate: Bearer\r\nX-A: b\r\n",
+      replies.new(401, { ["X-A"] = "b" }, "x").headers)
     assert.equal(JSON .. "WWW-Authenticate: Bearer\r\n", replies.new(401, nil, {}).headers)
   end)
 
   it("with the status 401 leaves a WWW-Authenticate of the script's, in any case", function()
-    assert.equal("www-authenticate: Basic\r\n", replies.new(401, { ["www-authenticate"] = "Basic" }, "x").headers)
+    assert.equal("www-authenticate: Basic\r\n",
+      replies.new(401, { ["www-authenticate"] = "Basic" }, "x").headers)
   end)
 
   it("with another status has no WWW-Authenticate", function()
@@ -80,11 +84,13 @@ end)
 
 describe("headers", function()
   it("are sorted, so that a reply is always the same", function()
-    assert.equal("A: 1\r\nB: 2\r\nC: 3\r\n", replies.new(200, { C = "3", A = "1", B = "2" }).headers)
+    assert.equal("A: 1\r\nB: 2\r\nC: 3\r\n",
+      replies.new(200, { C = "3", A = "1", B = "2" }).headers)
   end)
 
   it("may have numbers and booleans as values", function()
-    assert.equal("A: 1\r\nB: 1.5\r\nC: true\r\n", replies.new(200, { A = 1, B = 1.5, C = true }).headers)
+    assert.equal("A: 1\r\nB: 1.5\r\nC: true\r\n",
+      replies.new(200, { A = 1, B = 1.5, C = true }).headers)
   end)
 
   it("may come several times, as a list", function()
@@ -103,7 +109,8 @@ describe("headers", function()
 
   it("are refused with line ends or control characters in the value", function()
     for _, value in ipairs { "a\r\nSet-Cookie: b", "a\nb", "a\rb", "a\0b", "\27[1m", "\127" } do
-      assert.equal("header X-A: a value cannot have line ends or control characters", header_error { ["X-A"] = value })
+      assert.equal("header X-A: a value cannot have line ends or control characters",
+        header_error { ["X-A"] = value })
       assert.matches("^header X%-A: ", header_error { ["X-A"] = { "fine", value } })
     end
   end)
@@ -160,7 +167,8 @@ describe("what a route returned:", function()
   it("a status may have a table of headers and body", function()
     assert.same({ status = 201, headers = "X-A: b\r\n", body = "made" },
       of_route(201, { headers = { ["X-A"] = "b" }, body = "made" }))
-    assert.same({ status = 201, headers = "X-A: b\r\n" }, of_route(201, { headers = { ["X-A"] = "b" } }))
+    assert.same({ status = 201, headers = "X-A: b\r\n" },
+      of_route(201, { headers = { ["X-A"] = "b" } }))
   end)
 
   it("a table of status, headers and body is just that", function()
@@ -186,7 +194,8 @@ describe("what a route returned:", function()
   it("nothing is a mistake", function()
     local reply, message = replies.of_route()
     assert.is_nil(reply)
-    assert.equal("a route must return a status, a body, or { status =, headers =, body = }; it returned nil", message)
+    assert.equal("a route must return a status, a body, or { status =, headers =, body = }; it "
+      .. "returned nil", message)
   end)
 
   it("a number that is no status is a mistake", function()
@@ -210,7 +219,8 @@ describe("what a route returned:", function()
     for _, value in ipairs { { error = "no such game" }, "no such game", {}, true } do
       local reply, message = replies.of_route(value, 404)
       assert.is_nil(reply)
-      assert.matches("^a status comes first: return 404, body; the route returned .*, 404$", message)
+      assert.matches("^a status comes first: return 404, body; the route returned .*, 404$",
+        message)
     end
     local _, message = replies.of_route({}, "text")
     assert.equal("a route that returns two values returns a status and a body; it returned table, "
@@ -229,7 +239,9 @@ describe("what a route returned:", function()
   it("a body that has no text is a mistake, and never an address", function()
     local thread = coroutine.create(print)
     for _, value in ipairs { print, io.stdout, thread } do
-      for _, answer in ipairs { { 200, value }, { { body = value } }, { 200, { body = value } }, { value } } do
+      for _, answer in ipairs {
+        { 200, value }, { { body = value } }, { 200, { body = value } }, { value },
+      } do
         local ok, reply, message = pcall(replies.of_route, answer[1], answer[2])
         local problem = ok and message or reply
         assert.is_true(not ok or reply == nil)

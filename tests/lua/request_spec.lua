@@ -7,12 +7,14 @@ local function head(lines)
 end
 
 local function get(target, ...)
-  return Request.new(head { "GET " .. target .. " HTTP/1.1", "Host: x", ... }, nil, "192.0.2.7", false)
+  return Request.new(head { "GET " .. target .. " HTTP/1.1", "Host: x", ... }, nil,
+    "192.0.2.7", false)
 end
 
 describe("a request", function()
   it("has method, peer, security and body as handed in", function()
-    local request = Request.new(head { "POST /announce HTTP/1.1", "Host: x" }, "hello", "2001:db8::1", true)
+    local request = Request.new(head { "POST /announce HTTP/1.1", "Host: x" }, "hello",
+      "2001:db8::1", true)
     assert.equal("POST", request.method)
     assert.equal("2001:db8::1", request.remote_address)
     assert.is_true(request.secure)
@@ -151,7 +153,8 @@ end)
 
 describe("what the handshake says", function()
   it("is origin and subprotocols", function()
-    local request = get("/", "Origin: https://example.com", "Sec-WebSocket-Protocol: chat, superchat,,v2")
+    local request = get("/", "Origin: https://example.com",
+      "Sec-WebSocket-Protocol: chat, superchat,,v2")
     assert.equal("https://example.com", request.origin)
     assert.same({ "chat", "superchat", "v2" }, request.subprotocols)
   end)
@@ -164,7 +167,8 @@ end)
 
 describe("a request as text", function()
   it("names method, path and peer, and no secret", function()
-    local request = get("/chat?token=hunter2", "Authorization: Bearer hunter3", "Cookie: sid=hunter4")
+    local request = get("/chat?token=hunter2", "Authorization: Bearer hunter3",
+      "Cookie: sid=hunter4")
     assert.equal("request: GET /chat from 192.0.2.7", tostring(request))
     assert.is_nil(tostring(request.headers):find("hunter", 1, true))
   end)

@@ -106,7 +106,8 @@ local function add_publish(core)
     end
     for id, encoding in pairs(meant) do
       count = count + 1
-      table.insert(world.sent, { id = id, payload = encoding.payload, kind = encoding.kind, key = key })
+      table.insert(world.sent,
+        { id = id, payload = encoding.payload, kind = encoding.kind, key = key })
     end
     return count
   end
@@ -200,8 +201,9 @@ local function serve()
   world:serve {
     defaults = { on_start = note_conn },
     endpoints = {
-      ["/text"] = {}, ["/chat"] = {}, ["/binary"] = { codec = "binary" }, ["/json"] = { codec = "json" },
-      ["/own"] = { codec = own }, ["/own/too"] = { codec = own }, ["/bad"] = { codec = bad },
+      ["/text"] = {}, ["/chat"] = {}, ["/binary"] = { codec = "binary" },
+      ["/json"] = { codec = "json" }, ["/own"] = { codec = own }, ["/own/too"] = { codec = own },
+      ["/bad"] = { codec = bad },
     },
   }
 end
@@ -222,7 +224,8 @@ describe("tw.room", function()
     assert.equal("tw.room: a name is needed, got nil", misuse(function() tw.room() end))
     assert.equal('tw.room: a name is needed, got ""', misuse(function() tw.room("") end))
     assert.equal("tw.room: a name is needed, got number", misuse(function() tw.room(7) end))
-    assert.equal("tw.room: a name is needed, got a room", misuse(function() tw.room(tw.room("x")) end))
+    assert.equal("tw.room: a name is needed, got a room",
+      misuse(function() tw.room(tw.room("x")) end))
   end)
 
   it("has methods, called with a colon", function()
@@ -280,17 +283,20 @@ describe("room:size and room:members", function()
     for _, member in ipairs(tw.room("lobby"):members()) do
       members[member.id] = member
     end
-    assert.same({ id = ada.id, name = "a name", info = { user = "ada", level = 3 } }, members[ada.id])
+    assert.same({ id = ada.id, name = "a name", info = { user = "ada", level = 3 } },
+      members[ada.id])
     assert.same({ id = bob.id, name = "a name" }, members[bob.id])
   end)
 
   it("take no info that JSON has no form for", function()
     serve()
     local ada = connect("/text")
-    local says = "is a function: JSON has only objects, arrays, strings, numbers, booleans and null; "
-      .. "call it, or leave it out"
+    local says =
+      "is a function: JSON has only objects, arrays, strings, numbers, booleans and null; "
+        .. "call it, or leave it out"
     assert.equal("conn:join: info " .. says, misuse(function() ada:join("lobby", print) end))
-    assert.equal("conn:join: info.f " .. says, misuse(function() ada:join("lobby", { f = print }) end))
+    assert.equal("conn:join: info.f " .. says,
+      misuse(function() ada:join("lobby", { f = print }) end))
     assert.equal(0, tw.room("lobby"):size())
   end)
 end)
@@ -304,7 +310,8 @@ describe("room:broadcast", function()
   end)
 
   it("gives each the value as its codec has it, and answers how many there were", function()
-    local text, binary, json = connect("/text", "lobby"), connect("/binary", "lobby"), connect("/json", "lobby")
+    local text, binary, json = connect("/text", "lobby"), connect("/binary", "lobby"),
+      connect("/json", "lobby")
     local mine, other = connect("/own", "lobby"), connect("/text", "elsewhere")
     assert.equal(4, lobby:broadcast("hi"))
     assert.same({ "t hi", "b hi", 't "hi"', "b <hi>", "" },
@@ -329,7 +336,8 @@ describe("room:broadcast", function()
   end)
 
   it("takes numbers as conn:send does", function()
-    local text, binary, json = connect("/text", "lobby"), connect("/binary", "lobby"), connect("/json", "lobby")
+    local text, binary, json = connect("/text", "lobby"), connect("/binary", "lobby"),
+      connect("/json", "lobby")
     lobby:broadcast(7)
     assert.same({ "t 7", "b 7", "t 7" }, { got(text), got(binary), got(json) })
   end)
@@ -355,20 +363,28 @@ describe("room:broadcast", function()
     local function refusal(options)
       return misuse(function() lobby:broadcast("hi", options) end)
     end
-    assert.equal("room:broadcast: options must be a table or a connection, got string", refusal(ada.id))
-    assert.equal("room:broadcast: options must be a table or a connection, got boolean", refusal(false))
-    assert.equal("room:broadcast: except must be a connection or its conn.id, got number", refusal { except = 7 })
-    assert.equal("room:broadcast: except must be a connection or its conn.id, got table", refusal { except = { ada } })
+    assert.equal("room:broadcast: options must be a table or a connection, got string",
+      refusal(ada.id))
+    assert.equal("room:broadcast: options must be a table or a connection, got boolean",
+      refusal(false))
+    assert.equal("room:broadcast: except must be a connection or its conn.id, got number",
+      refusal { except = 7 })
+    assert.equal("room:broadcast: except must be a connection or its conn.id, got table",
+      refusal { except = { ada } })
     assert.equal("room:broadcast: key must be a string, got number", refusal { key = 1 })
     assert.equal('room:broadcast: key must be a string, got ""', refusal { key = "" })
     assert.equal("room:broadcast: the key has 1025 bytes; at most 1024 are possible",
       refusal { key = ("x"):rep(1025) })
-    assert.equal('room:broadcast: unknown option "excpet"; did you mean "except"?', refusal { excpet = ada })
-    assert.equal('room:broadcast: unknown option "Key"; did you mean "key"?', refusal { Key = "pos", except = ada })
-    assert.equal('room:broadcast: unknown option "1"; there are "except" and "key"', refusal { ada })
+    assert.equal('room:broadcast: unknown option "excpet"; did you mean "except"?',
+      refusal { excpet = ada })
+    assert.equal('room:broadcast: unknown option "Key"; did you mean "key"?',
+      refusal { Key = "pos", except = ada })
+    assert.equal('room:broadcast: unknown option "1"; there are "except" and "key"',
+      refusal { ada })
     assert.equal('room:broadcast: unknown option "endpoint"; there are "except" and "key"',
       refusal { endpoint = "/text" })
-    assert.equal('room:broadcast: unknown option "a?b"; there are "except" and "key"', refusal { ["a\nb"] = 1 })
+    assert.equal('room:broadcast: unknown option "a?b"; there are "except" and "key"',
+      refusal { ["a\nb"] = 1 })
     assert.equal("", got(ada))
   end)
 
@@ -382,7 +398,8 @@ describe("room:broadcast", function()
   end
 
   it("gives nobody what one of the codecs refuses", function()
-    assert.equal('room:broadcast: a string is needed for the codec "text", got table', refused({}, "/json", "/text"))
+    assert.equal('room:broadcast: a string is needed for the codec "text", got table',
+      refused({}, "/json", "/text"))
   end)
 
   it("gives nobody what the codec \"binary\" refuses", function()
@@ -391,16 +408,19 @@ describe("room:broadcast", function()
   end)
 
   it("gives nobody what JSON has no form for", function()
-    assert.matches("^room:broadcast: value.list%[2%] is a function", refused({ list = { 1, print } }, "/json", "/bad"))
+    assert.matches("^room:broadcast: value.list%[2%] is a function",
+      refused({ list = { 1, print } }, "/json", "/bad"))
   end)
 
   it("gives nobody text that is not UTF-8", function()
-    assert.equal('room:broadcast: text must be valid UTF-8; for other bytes give the endpoint the codec "binary"',
+    assert.equal('room:broadcast: text must be valid UTF-8; for other bytes give the endpoint the '
+      .. 'codec "binary"',
       refused("\xff", "/binary", "/text"))
   end)
 
   it("refuses text that is not UTF-8 where all have one codec, too", function()
-    assert.equal('room:broadcast: text must be valid UTF-8; for other bytes give the endpoint the codec "binary"',
+    assert.equal('room:broadcast: text must be valid UTF-8; for other bytes give the endpoint the '
+      .. 'codec "binary"',
       refused("\xff", "/chat", "/text"))
   end)
 
@@ -424,9 +444,12 @@ describe("room:broadcast", function()
       answer_of_bad = { ... }
       return misuse(function() lobby:broadcast("hi") end)
     end
-    assert.equal("room:broadcast: the codec's encode must return a string, it returned nil", refusal())
-    assert.equal("room:broadcast: the codec's encode must return a string, it returned number", refusal(1))
-    assert.equal('room:broadcast: the codec\'s encode must return the kind "text" or "binary", it returned blob',
+    assert.equal("room:broadcast: the codec's encode must return a string, it returned nil",
+      refusal())
+    assert.equal("room:broadcast: the codec's encode must return a string, it returned number",
+      refusal(1))
+    assert.equal('room:broadcast: the codec\'s encode must return the kind "text" or "binary", it '
+      .. 'returned blob',
       refusal("payload", "blob"))
     answer_of_bad = { "payload" }
     assert.equal(1, lobby:broadcast("hi"))
@@ -467,13 +490,18 @@ describe("tw.broadcast", function()
     local function refusal(options)
       return misuse(function() tw.broadcast("hi", options) end)
     end
-    assert.equal('tw.broadcast: there is no endpoint "/char"; did you mean "/chat"?', refusal { endpoint = "/char" })
-    assert.equal('tw.broadcast: there is no endpoint "/elsewhere"', refusal { endpoint = "/elsewhere" })
-    assert.equal("tw.broadcast: endpoint must be the path of one, got boolean", refusal { endpoint = false })
+    assert.equal('tw.broadcast: there is no endpoint "/char"; did you mean "/chat"?',
+      refusal { endpoint = "/char" })
+    assert.equal('tw.broadcast: there is no endpoint "/elsewhere"',
+      refusal { endpoint = "/elsewhere" })
+    assert.equal("tw.broadcast: endpoint must be the path of one, got boolean",
+      refusal { endpoint = false })
     assert.equal('tw.broadcast: unknown option "room"; there are "endpoint", "except" and "key"',
       refusal { room = "x" })
-    assert.equal('tw.broadcast: unknown option "endpiont"; did you mean "endpoint"?', refusal { endpiont = "/chat" })
-    assert.equal("tw.broadcast: options must be a table or a connection, got string", refusal "/chat")
+    assert.equal('tw.broadcast: unknown option "endpiont"; did you mean "endpoint"?',
+      refusal { endpiont = "/chat" })
+    assert.equal("tw.broadcast: options must be a table or a connection, got string",
+      refusal "/chat")
     assert.equal("", got(chat))
   end)
 end)
@@ -498,12 +526,13 @@ describe("tw.send", function()
     end
   end)
 
-  it("answers the same for the id of another process, though a connection here has its number", function()
+  it("returns the same for another process's id, even with a connection of its number", function()
     serve()
     local ada = connect("/text")
     assert.is_true(tw.send(ada.id, "hi"))
     for _, digit in ipairs { 1, 11 } do
-      local foreign = ada.id:sub(1, digit - 1) .. (ada.id:byte(digit) == 0x30 and "1" or "0") .. ada.id:sub(digit + 1)
+      local foreign = ada.id:sub(1, digit - 1) .. (ada.id:byte(digit) == 0x30 and "1" or "0")
+        .. ada.id:sub(digit + 1)
       assert.equal(#ada.id, #foreign)
       assert.same({ n = 2, nil, "closed" }, table.pack(tw.send(foreign, "hi")))
       assert.same({ n = 2, nil, "closed" }, table.pack(tw.close(foreign)))
@@ -515,8 +544,10 @@ describe("tw.send", function()
   it("wants an id", function()
     serve()
     local ada = connect("/text")
-    assert.equal("tw.send: a conn.id is needed, got a connection", misuse(function() return tw.send(ada, "hi"), 1 end))
-    assert.equal("tw.send: a conn.id is needed, got nil", misuse(function() return tw.send(), 1 end))
+    assert.equal("tw.send: a conn.id is needed, got a connection",
+      misuse(function() return tw.send(ada, "hi"), 1 end))
+    assert.equal("tw.send: a conn.id is needed, got nil",
+      misuse(function() return tw.send(), 1 end))
   end)
 
   it("refuses options that cannot be meant, of a connection that is gone, too", function()
@@ -531,8 +562,10 @@ describe("tw.send", function()
       assert.equal("tw.send: key must be a string, got number", refusal { key = 1 })
       assert.equal('tw.send: key must be a string, got ""', refusal { key = "" })
       assert.equal('tw.send: unknown option "kye"; did you mean "key"?', refusal { kye = "pos" })
-      assert.equal('tw.send: unknown option "except"; there are "key" and "kind"', refusal { except = ada })
-      assert.equal("tw.send: a kind or a table of options is needed, got a connection", refusal(ada))
+      assert.equal('tw.send: unknown option "except"; there are "key" and "kind"',
+        refusal { except = ada })
+      assert.equal("tw.send: a kind or a table of options is needed, got a connection",
+        refusal(ada))
     end
     assert.equal("", got(ada))
   end)
@@ -540,7 +573,8 @@ end)
 
 describe("a room", function()
   it("takes no fields of the script's, which would be lost", function()
-    assert.equal('a room has no fields of the script\'s (string "topic"): keep such things in a table of your own, '
+    assert.equal('a room has no fields of the script\'s (string "topic"): keep such things in a '
+      .. 'table of your own, '
       .. "by the room's name", misuse(function() tw.room("lobby").topic = "tea" end))
   end)
 end)
@@ -560,10 +594,14 @@ describe("tw.close", function()
   it("throws at its caller for what cannot be meant", function()
     serve()
     local ada = connect("/text")
-    assert.equal("tw.close: a conn.id is needed, got a connection", misuse(function() return tw.close(ada), 1 end))
-    assert.equal("tw.close: a conn.id is needed, got nil", misuse(function() return tw.close(), 1 end))
-    assert.matches("^tw.close: 1005 is no code that can be sent", misuse(function() return tw.close("x", 1005), 1 end))
-    assert.matches("^tw.close: false is no code", misuse(function() return tw.close("x", false), 1 end))
+    assert.equal("tw.close: a conn.id is needed, got a connection",
+      misuse(function() return tw.close(ada), 1 end))
+    assert.equal("tw.close: a conn.id is needed, got nil",
+      misuse(function() return tw.close(), 1 end))
+    assert.matches("^tw.close: 1005 is no code that can be sent",
+      misuse(function() return tw.close("x", 1005), 1 end))
+    assert.matches("^tw.close: false is no code",
+      misuse(function() return tw.close("x", false), 1 end))
     assert.equal("tw.close: the reason must be UTF-8 text of at most 123 bytes",
       misuse(function() return tw.close("x", 1000, ("x"):rep(124)), 1 end))
     assert.is_true(ada:is_open())
@@ -577,7 +615,8 @@ describe("while other workers have new code already", function()
   --- Two clients of an endpoint: one here, one of a worker that has new code, with the codec of
   --- this number.
   local function with_codecs(old, number)
-    world:load(("return { endpoints = { ['/'] = { codec = %s }, ['/json'] = { codec = 'json' } } }"):format(old))
+    world:load(("return { endpoints = { ['/'] = { codec = %s }, ['/json'] = { codec = 'json' } } }")
+      :format(old))
     local function open()
       local answer, id = world:handshake("/")
       world.conns[id].state, world.conns[id].endpoint = "open", answer.endpoint
@@ -598,7 +637,10 @@ describe("while other workers have new code already", function()
   end
 
   local function speak(value)
-    local counts = { tw.room("hall"):broadcast(value), tw.broadcast(value), tw.broadcast(value, { endpoint = "/" }) }
+    local counts = {
+      tw.room("hall"):broadcast(value), tw.broadcast(value),
+      tw.broadcast(value, { endpoint = "/" }),
+    }
     return table.concat(counts, " "), tw.send(world.core.id_text(ahead), value)
   end
 
@@ -610,7 +652,9 @@ describe("while other workers have new code already", function()
   end)
 
   it("they get nothing where their codec is not this code's, and the others do", function()
-    for old, number in pairs { ['"text"'] = CUSTOM, ['{ decode = tostring, encode = tostring }'] = TEXT } do
+    for old, number in pairs {
+      ['"text"'] = CUSTOM, ['{ decode = tostring, encode = tostring }'] = TEXT,
+    } do
       world.sent, world.core.rooms.hall = {}, {}
       with_codecs(old, number)
       local counts, ok, problem = speak("x")
@@ -620,7 +664,7 @@ describe("while other workers have new code already", function()
     end
   end)
 
-  it("what was encoded for a codec that changes before it is sent goes to nobody, and is closed", function()
+  it("drops a message encoded for a codec that changes before the send, and closes", function()
     with_codecs('"text"', TEXT)
     local send = world.core.send_anywhere
     function world.core.send_anywhere(...)

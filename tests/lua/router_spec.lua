@@ -22,7 +22,9 @@ describe("an endpoint", function()
     assert.equal("/chat", (router:endpoint "/chat"))
     assert.equal("/", (router:endpoint "/"))
     assert.equal("/a/b", (router:endpoint "/a/b"))
-    for _, path in ipairs { "/chat/", "/cha", "/chatt", "/CHAT", "/a", "/a/b/c", "//chat", "", "chat", "*" } do
+    for _, path in ipairs {
+      "/chat/", "/cha", "/chatt", "/CHAT", "/a", "/a/b/c", "//chat", "", "chat", "*",
+    } do
       assert.is_nil(router:endpoint(path), path)
     end
   end)
@@ -71,7 +73,9 @@ describe("an endpoint", function()
   end)
 
   it("is the most specific one: words before parameters before the star", function()
-    local router = endpoints { "/*", "/:a/b", "/game/*", "/game/:room", "/game/lobby", "/game/:room/log" }
+    local router = endpoints {
+      "/*", "/:a/b", "/game/*", "/game/:room", "/game/lobby", "/game/:room/log",
+    }
     local expected = {
       ["/game/lobby"] = "/game/lobby",
       ["/game/7"] = "/game/:room",
@@ -100,7 +104,9 @@ describe("an endpoint", function()
 
   it("may not match the same paths as another", function()
     local router = endpoints { "/game/:room", "/chat", "/files/*" }
-    for pattern, other in pairs { ["/game/:id"] = "/game/:room", ["/chat"] = "/chat", ["/files/*"] = "/files/*" } do
+    for pattern, other in pairs {
+      ["/game/:id"] = "/game/:room", ["/chat"] = "/chat", ["/files/*"] = "/files/*",
+    } do
       local ok, message = router:add_endpoint(pattern, {})
       assert.is_nil(ok)
       assert.equal(('matches the same paths as "%s"'):format(other), message)
@@ -185,7 +191,8 @@ describe("an HTTP route", function()
 
   it("may not answer the same requests as another", function()
     local router = routes { handler "GET /a/:x", handler "/b", static "/files", static "/" }
-    for _, route in ipairs { handler "GET /a/:y", handler "/b", handler "/files/*", handler "GET /files/*",
+    for _, route in ipairs { handler "GET /a/:y", handler "/b", handler "/files/*",
+      handler "GET /files/*",
       static "/files", static "/files/", handler "/*" } do
       local ok, message = router:add_route(route)
       assert.is_nil(ok, route.key)
@@ -220,16 +227,16 @@ describe("a static route", function()
   it("tells the encoded path below it, for whoever opens the file", function()
     local router = routes { static "/", static "/a/b/" }
     for path, below in pairs {
-      ["/"] = "/", ["/x%2Fy"] = "/x%2Fy", ["/a/b"] = "", ["/a/b/"] = "/", ["/a/b/%2e%2e/c"] = "/%2e%2e/c",
-      ["/%61/b/d//e"] = "/d//e", ["/a"] = "/a", ["//a"] = "//a",
+      ["/"] = "/", ["/x%2Fy"] = "/x%2Fy", ["/a/b"] = "", ["/a/b/"] = "/",
+      ["/a/b/%2e%2e/c"] = "/%2e%2e/c", ["/%61/b/d//e"] = "/d//e", ["/a"] = "/a", ["//a"] = "//a",
     } do
       assert.equal(below, (select(3, router:route("GET", path))), path)
     end
   end)
 
   it("gives way to functions, and to a longer prefix", function()
-    local router = routes { static "/", static "/assets", static "/assets/deep", handler "GET /assets/now",
-      handler "/", handler "GET /assets" }
+    local router = routes { static "/", static "/assets", static "/assets/deep",
+      handler "GET /assets/now", handler "/", handler "GET /assets" }
     assert.equal("/", (rest(router, "/x")))
     assert.equal("/assets", (rest(router, "/assets/x")))
     assert.equal("/assets/deep", (rest(router, "/assets/deep/x")))

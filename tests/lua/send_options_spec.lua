@@ -44,7 +44,8 @@ describe("options of a send", function()
       return misuse(function() send_options.refuse(options) end)
     end
     assert.matches('send: unknown option "kidn"; did you mean "kind"%?$', refuse { kidn = "text" })
-    assert.matches('send: unknown option "table: 0x%x+"; there are "key" and "kind"$', refuse { [{}] = 1 })
+    assert.matches('send: unknown option "table: 0x%x+"; there are "key" and "kind"$',
+      refuse { [{}] = 1 })
     assert.matches("send: a kind or a table of options is needed, got a connection$", refuse(ada))
   end)
 end)

@@ -23,7 +23,9 @@ local function add_stores(core)
     end
     return numbers[name], ceilings[name]
   end
-  for _, name in ipairs { "get", "set", "add", "incr", "delete", "expire", "keys", "entries", "exchange" } do
+  for _, name in ipairs {
+    "get", "set", "add", "incr", "delete", "expire", "keys", "entries", "exchange",
+  } do
     core["shared_" .. name] = function(...)
       table.insert(calls, table.pack(name, ...))
       return table.unpack(answers[name] or {})
@@ -69,7 +71,9 @@ describe("tw.shared", function()
     tw.shared("usual options", {})
     tw.shared("number", { max_bytes = 5000 })
     tw.shared("text", { max_bytes = "2M" })
-    assert.same({ usual = 64 << 20, ["usual options"] = 64 << 20, number = 5000, text = 2 << 20 }, ceilings)
+    assert.same({
+      usual = 64 << 20, ["usual options"] = 64 << 20, number = 5000, text = 2 << 20,
+    }, ceilings)
   end)
 
   it("says once in the log that another max_bytes comes too late", function()
@@ -100,12 +104,14 @@ describe("tw.shared", function()
     assert.equal('tw.shared: a name is needed, got string ""', misuse(function() tw.shared("") end))
     assert.equal("tw.shared: the name has 256 bytes; at most 255 are possible",
       misuse(function() tw.shared(("n"):rep(256)) end))
-    assert.equal("tw.shared: options must be a table, got number", misuse(function() tw.shared("a", 5) end))
+    assert.equal("tw.shared: options must be a table, got number",
+      misuse(function() tw.shared("a", 5) end))
     assert.equal('tw.shared: unknown option "maxBytes"; did you mean "max_bytes"?',
       misuse(function() tw.shared("a", { maxBytes = 5000 }) end))
     for _, size in ipairs { 4095, -1, 0.5, "5 apples", true, 1 << 41 } do
       local text = misuse(function() tw.shared("a", { max_bytes = size }) end)
-      assert.truthy(text:find("^tw.shared: max_bytes must be a size in bytes from 4096 to 1024G"), text)
+      assert.truthy(text:find("^tw.shared: max_bytes must be a size in bytes from 4096 to 1024G"),
+        text)
     end
     assert.same({}, ceilings)
   end)
@@ -136,7 +142,8 @@ describe("a store", function()
   it("has no fields, which no other worker would see", function()
     local ok, message = pcall(function() store.ada = 5 end)
     assert.is_false(ok)
-    assert.matches('shared_spec%.lua:%d+: a store has no fields: to keep a value, store:set%("ada", value%)$', message)
+    assert.matches('shared_spec%.lua:%d+: a store has no fields: to keep a value, '
+      .. 'store:set%("ada", value%)$', message)
     assert.is_nil(store.ada)
   end)
 
@@ -179,7 +186,8 @@ describe("a store", function()
 
   it("throws where there is no number to add to, and where it would not fit", function()
     answers.incr = { nil, "not a number" }
-    assert.equal('store:incr: the key "key" holds no number', misuse(function() store:incr("key") end))
+    assert.equal('store:incr: the key "key" holds no number',
+      misuse(function() store:incr("key") end))
     answers.incr = { nil, "overflow" }
     assert.equal('store:incr: the integer under the key "key" would grow beyond 64 bits',
       misuse(function() store:incr("key") end))
@@ -224,15 +232,18 @@ describe("a store", function()
       if turns == 2 then answers.exchange = { true } end
       return value + 1
     end, 30))
-    assert.same({ { "get", 1, "key", n = 3 }, { "exchange", 1, "key", 5, 6, 30, n = 6 } }, { calls[3], calls[4] })
+    assert.same({ { "get", 1, "key", n = 3 }, { "exchange", 1, "key", 5, 6, 30, n = 6 } },
+      { calls[3], calls[4] })
     assert.equal(2, turns)
     answers.exchange = { nil, "full" }
     assert.same({ n = 2, nil, "full" }, table.pack(store:update("key", function() return 1 end)))
     answers.exchange = { false }
     assert.same({ n = 2, nil, "busy" }, table.pack(store:update("key", function() return 1 end)))
     assert.matches("a key must be a string, got 5", misuse(function() store:update(5, print) end))
-    assert.matches("a function of the value is needed, got 5", misuse(function() store:update("key", 5) end))
-    assert.matches("a value must be a string", misuse(function() store:update("key", function() return {} end) end))
+    assert.matches("a function of the value is needed, got 5",
+      misuse(function() store:update("key", 5) end))
+    assert.matches("a value must be a string",
+      misuse(function() store:update("key", function() return {} end) end))
   end)
 
   local with_key = {
@@ -284,27 +295,34 @@ describe("a store", function()
   it("wants a time that is more than nothing and has an end", function()
     for _, ttl in ipairs { 0, -1, 0 / 0, math.huge, "5", 2e9, true } do
       for _, text in ipairs {
-        misuse(function() store:set("key", 1, ttl) end), misuse(function() store:set("key", nil, ttl) end),
-        misuse(function() store:add("key", 1, ttl) end), misuse(function() store:incr("key", 1, 0, ttl) end),
+        misuse(function() store:set("key", 1, ttl) end),
+        misuse(function() store:set("key", nil, ttl) end),
+        misuse(function() store:add("key", 1, ttl) end),
+        misuse(function() store:incr("key", 1, 0, ttl) end),
         misuse(function() store:expire("key", ttl) end),
       } do
-        assert.truthy(text:find("must be a number of seconds, more than 0 and at most 1000000000, or nil for ever",
-          1, true), text)
+        local expected = "must be a number of seconds, more than 0 and at most 1000000000, "
+          .. "or nil for ever"
+        assert.truthy(text:find(expected, 1, true), text)
       end
     end
   end)
 
   it("wants a whole number of keys", function()
     for _, max in ipairs { 0, -1, 1.5, "5", true } do
-      assert.truthy(misuse(function() store:keys(max) end):find("must be a whole number, 1 or more", 1, true))
+      local text = misuse(function() store:keys(max) end)
+      assert.truthy(text:find("must be a whole number, 1 or more", 1, true))
     end
   end)
 
   it("wants to be called with a colon", function()
-    assert.equal("store:get: call it with a colon, store:get(…)", misuse(function() store.get("key") end))
-    assert.equal("store:keys: call it with a colon, store:keys(…)", misuse(function() store.keys() end))
+    assert.equal("store:get: call it with a colon, store:get(…)",
+      misuse(function() store.get("key") end))
+    assert.equal("store:keys: call it with a colon, store:keys(…)",
+      misuse(function() store.keys() end))
     for _, name in ipairs { "set", "add", "incr", "delete", "expire" } do
-      assert.truthy(misuse(function() store[name]({}, "key", 1) end):find("call it with a colon", 1, true))
+      local text = misuse(function() store[name]({}, "key", 1) end)
+      assert.truthy(text:find("call it with a colon", 1, true))
     end
   end)
 end)

@@ -58,7 +58,8 @@ return {
   end)
 
   it("is the only one in the file, where it cannot be followed", function()
-    local text = "local function make(t) return t end\nreturn make {\n  endpoints = {\n    a = make { x = 1 } } }"
+    local text = "local function make(t) return t end\nreturn make {\n  endpoints = {\n    a = "
+      .. "make { x = 1 } } }"
     assert.equal(4, line(text, "endpoints", "/a", "x"))
   end)
 
@@ -84,11 +85,14 @@ return handler]]
 
   it("is not guessed", function()
     assert.is_nil(line("local t = { x = 1 }\nlocal u = { x = 2 }\nreturn merge(t, u)", "x"))
-    assert.is_nil(line("local t = { x = 1 }\ndo local t = { x = 2 } end\nreturn { a = t }", "a", "x"))
+    assert.is_nil(line("local t = { x = 1 }\ndo local t = { x = 2 } end\nreturn { a = t }",
+      "a", "x"))
   end)
 
   it("survives any text", function()
-    local broken = { "", "{", "}", "return {", '"', "[[", "--[[", "= {", "a = ", "#!/x", "]] end", "\\", "{ [" }
+    local broken = {
+      "", "{", "}", "return {", '"', "[[", "--[[", "= {", "a = ", "#!/x", "]] end", "\\", "{ [",
+    }
     for _, text in ipairs(broken) do
       assert.is_nil(line(text, "nothing"))
     end

@@ -20,8 +20,10 @@ describe("the stand-in of a new app's specs", function()
   local function compare(real, stand_in, what)
     for name, value in pairs(real) do
       if type(name) == "string" and name:sub(1, 2) ~= "__" then
-        assert(rawget(stand_in, name) ~= nil, ("%s lacks %s%s: add it there"):format(STAND_IN, what, name))
-        assert.equal(type(value) == "function", type(rawget(stand_in, name)) == "function", what .. name)
+        assert(rawget(stand_in, name) ~= nil,
+          ("%s lacks %s%s: add it there"):format(STAND_IN, what, name))
+        assert.equal(type(value) == "function", type(rawget(stand_in, name)) == "function",
+          what .. name)
       end
     end
   end
@@ -30,7 +32,9 @@ describe("the stand-in of a new app's specs", function()
 
   it("has all of tw", function()
     compare(tw, other, "tw.")
-    for _, name in ipairs { "log", "json", "http", "jwt" } do compare(tw[name], other[name], "tw." .. name .. ".") end
+    for _, name in ipairs { "log", "json", "http", "jwt" } do
+      compare(tw[name], other[name], "tw." .. name .. ".")
+    end
   end)
 
   it("has the methods of rooms, timers and stores", function()
@@ -42,7 +46,8 @@ describe("the stand-in of a new app's specs", function()
   it("notes what is asked, and forgets it", function()
     other.broadcast("hi", { key = "k" })
     other.room("hall"):broadcast("ho")
-    assert.same({ { "broadcast", "hi", { key = "k" } }, { "room:broadcast", "hall", "ho" } }, other.asked)
+    assert.same({ { "broadcast", "hi", { key = "k" } }, { "room:broadcast", "hall", "ho" } },
+      other.asked)
     other.forget()
     assert.same({}, other.asked)
   end)

@@ -2,13 +2,17 @@
 
 local suggest = require "tidewire.base.suggest"
 
-local names = { "ping_period", "pong_period", "max_backlog", "handle_message", "on_start", "on_close", "codec", "name" }
+local names = {
+  "ping_period", "pong_period", "max_backlog", "handle_message", "on_start", "on_close",
+  "codec", "name",
+}
 
 describe("the distance of two names", function()
   it("counts insertions, deletions, replacements and swaps", function()
     for _, case in ipairs {
-      { "codec", "codec", 0 }, { "codec", "codecs", 1 }, { "codec", "code", 1 }, { "codec", "coded", 1 },
-      { "codec", "cdoec", 1 }, { "", "abc", 3 }, { "abc", "", 3 }, { "abcd", "badc", 2 }, { "", "", 0 },
+      { "codec", "codec", 0 }, { "codec", "codecs", 1 }, { "codec", "code", 1 },
+      { "codec", "coded", 1 }, { "codec", "cdoec", 1 }, { "", "abc", 3 }, { "abc", "", 3 },
+      { "abcd", "badc", 2 }, { "", "", 0 },
     } do
       assert.equal(case[3], suggest.distance(case[1], case[2]), case[1] .. " " .. case[2])
     end
@@ -18,9 +22,10 @@ end)
 describe("the nearest name", function()
   it("is found for a slip of the finger", function()
     for wrong, right in pairs {
-      ping_perod = "ping_period", png_period = "ping_period", pong_preiod = "pong_period", max_backlgo = "max_backlog",
-      on_strat = "on_start", onstart = "on_start", ["on-close"] = "on_close", pingPeriod = "ping_period",
-      handle_mesage = "handle_message", CODEC = "codec", nmae = "name",
+      ping_perod = "ping_period", png_period = "ping_period", pong_preiod = "pong_period",
+      max_backlgo = "max_backlog", on_strat = "on_start", onstart = "on_start",
+      ["on-close"] = "on_close", pingPeriod = "ping_period", handle_mesage = "handle_message",
+      CODEC = "codec", nmae = "name",
     } do
       assert.equal(right, suggest.nearest(wrong, names))
     end

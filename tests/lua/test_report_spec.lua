@@ -23,7 +23,7 @@ waits for ada
  4/10 Test  #4: unit/tls .........................Child aborted***Exception:   0.02 sec
 it ended in the middle
 
- 5/10 Test  #5: lua/json ................***Failed  Error regular expression found in output. Regex=[x]  0.5 sec
+ 5/10 Test  #5: lua/json ...***Failed  Error regular expression found in output. Regex=[x]  0.5 sec
 nothing was tried
 
  6/10 Test  #6: browser/chat .....................***Skipped   0.03 sec
@@ -76,7 +76,7 @@ describe("the report of a test run", function()
     return result.stdout
   end
 
-  it("tells how far it is, what has failed with its output, what was left out, and ctest's summary", function()
+  it("prints progress, failures with their output, skipped tests and ctest's summary", function()
     assert.equal([[
 Running 10 tests: 10 % 20 %
   failed: server/echo
@@ -141,12 +141,14 @@ Total Test time (real) =   0.08 sec
   it("writes one line over and over on a terminal", function()
     local said = report(RUN, LOG, "live")
     local clear = "\r\27[K"
-    assert.equal(clear .. "[1/10] unit/heap" .. clear .. "[2/10] server/echo" .. clear .. "  failed: server/echo\n"
+    assert.equal(clear .. "[1/10] unit/heap" .. clear .. "[2/10] server/echo" .. clear
+      .. "  failed: server/echo\n"
       .. clear .. "[3/10] server/rooms@3", said:match("^(.-)\r\27%[K  failed: server/rooms"))
-    assert.is_truthy(said:find("[10/10] interop/clients\r\27[K\n---- server/echo, after 0.06 s\n", 1, true))
+    assert.is_truthy(
+      said:find("[10/10] interop/clients\r\27[K\n---- server/echo, after 0.06 s\n", 1, true))
   end)
 
-  it("tells what has failed before a run that was cut off, and passes on what it does not know", function()
+  it("prints the failures of a run that was cut off, and passes on unknown lines", function()
     local cut = RUN:match("^(.-)\n 3/10")
     assert.equal([[
 Running 10 tests: 10 % 20 %
@@ -178,7 +180,8 @@ Failure → tests/server/echo_spec.lua @ 2
         cat out
       ]]), "report", folder, require("luv").cwd() },
     })
-    assert.is_truthy(result.stdout:find("\n---- server/echo, after 0.06 s\n", 1, true), result.stdout)
+    assert.is_truthy(result.stdout:find("\n---- server/echo, after 0.06 s\n", 1, true),
+      result.stdout)
     assert.is_truthy(result.stdout:find("\nwaits for ada\n", 1, true), result.stdout)
     assert.is_nil(result.stdout:find("interrupted!", 1, true))
   end)

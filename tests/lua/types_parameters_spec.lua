@@ -8,8 +8,8 @@ local uv = require "luv"
 
 -- A class of the types, and the tables in which the library defines its functions.
 local DEFINED_IN = {
-  Conn = { "methods" }, Room = { "Room" }, Store = { "Store" }, Timer = { "Timer" }, Watch = { "Watch" },
-  tw = { "async", "room", "keep" }, http = { "http_client" }, jwt = { "jwt" },
+  Conn = { "methods" }, Room = { "Room" }, Store = { "Store" }, Timer = { "Timer" },
+  Watch = { "Watch" }, tw = { "async", "room", "keep" }, http = { "http_client" }, jwt = { "jwt" },
 }
 
 local function read(path)
@@ -36,7 +36,8 @@ end
 
 describe("lua/types/tidewire.lua", function()
   it("gives functions the parameters that they have", function()
-    local typed, bound, compared = functions_of(read("lua/types/tidewire.lua"), {}), folder_functions("lua/tidewire"), 0
+    local typed, bound, compared = functions_of(read("lua/types/tidewire.lua"), {}),
+      folder_functions("lua/tidewire"), 0
     for full_name, parameters in pairs(typed) do
       local owner, name = full_name:match("^(.-)%.(.+)$")
       for _, place in ipairs(DEFINED_IN[owner] or {}) do

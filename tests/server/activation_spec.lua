@@ -60,7 +60,8 @@ describe("socket activation", function()
   end
 
   local function says(address)
-    local url = address.path and "ws+unix:" .. address.path .. ":/" or ("ws://127.0.0.1:%d/"):format(address.port)
+    local url = address.path and "ws+unix:" .. address.path .. ":/"
+      or ("ws://127.0.0.1:%d/"):format(address.port)
     local ada = assert(client.connect(url))
     assert.equal("hello", (ada:ask("hello")))
     assert.equal(1000, (ada:close(1000)))
@@ -84,7 +85,8 @@ describe("socket activation", function()
       says({ path = path })
     end
     assert.same({ { host = "127.0.0.1", port = port } }, app.process:listening())
-    assert.same({ "variables", n = 4 }, app:events("variables")[1]) -- they are not the scripts' affair
+    -- they are not the scripts' affair
+    assert.same({ "variables", n = 4 }, app:events("variables")[1])
   end)
 
   it("uses those that are asked for, opens what is missing, and says what is left", function()
@@ -131,7 +133,7 @@ describe("socket activation", function()
     for _, app in ipairs(ended) do app:stop() end
   end)
 
-  it("lets in whom it has accepted when the end comes, since newcomers are let in by the next", function()
+  it("serves accepted connections to the end; the next process accepts new ones", function()
     local fd = tcp()
     local app <close> = start({ sockets = { fd }, listen = {} })
     local before = app.process:fd_count()
@@ -186,13 +188,19 @@ describe("socket activation", function()
     local fd = unix_at(path)
     assert(connected:connect(path))
     local file = assert(uv.fs_open(folder .. "/file", "w", 420))
-    assert_refused({ sockets = { fd, hold(datagrams) }, listen = {} }, "descriptor 4", "no stream socket")
-    assert_refused({ sockets = { hold(connected) }, listen = {} }, "descriptor 3", "does not listen", "Accept=no")
-    assert_refused({ sockets = { fd, file }, listen = {}, environment = { LISTEN_FDNAMES = "a:b" } },
+    assert_refused({ sockets = { fd, hold(datagrams) }, listen = {} }, "descriptor 4",
+      "no stream socket")
+    assert_refused({ sockets = { hold(connected) }, listen = {} }, "descriptor 3",
+      "does not listen", "Accept=no")
+    assert_refused({
+      sockets = { fd, file }, listen = {}, environment = { LISTEN_FDNAMES = "a:b" },
+    },
       "descriptor 4, b", "no socket")
     uv.fs_close(file)
-    assert_refused({ sockets = { fd }, listen = {}, environment = { LISTEN_FDS = "many" } }, "LISTEN_FDS", "many")
-    assert_refused({ sockets = { fd }, listen = {}, environment = { LISTEN_FDS = "3" } }, "descriptor")
+    assert_refused({ sockets = { fd }, listen = {}, environment = { LISTEN_FDS = "many" } },
+      "LISTEN_FDS", "many")
+    assert_refused({ sockets = { fd }, listen = {}, environment = { LISTEN_FDS = "3" } },
+      "descriptor")
   end)
 
   it("takes nothing that is meant for another process", function()

@@ -96,7 +96,9 @@ describe("the admin address", function()
     assert.equal(1, after.script_errors - before.script_errors)
     local grown = 0
     for name, samples in pairs(after_metrics) do
-      if before_metrics[name] and samples[1][2] > before_metrics[name][1][2] then grown = grown + 1 end
+      if before_metrics[name] and samples[1][2] > before_metrics[name][1][2] then
+        grown = grown + 1
+      end
     end
     assert.is_true(grown >= 3, "only " .. grown .. " metrics grew")
   end)
@@ -106,7 +108,9 @@ describe("the admin address", function()
     assert.equal(200, response.status)
     assert.is_truthy(response.headers["content-type"]:find("^application/json"))
     local stats = cjson.decode(response.body)
-    for _, name in ipairs({ "total_connections", "max_connections", "connections", "script_errors", "uptime" }) do
+    for _, name in ipairs({
+      "total_connections", "max_connections", "connections", "script_errors", "uptime",
+    }) do
       assert.is_number(stats[name], name)
     end
   end)

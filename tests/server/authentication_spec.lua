@@ -37,7 +37,10 @@ return {
         if not user then
           return nil, {
             status = 401,
-            headers = { ["WWW-Authenticate"] = 'Bearer error="invalid_token"', ["Content-Type"] = "application/json" },
+            headers = {
+              ["WWW-Authenticate"] = 'Bearer error="invalid_token"',
+              ["Content-Type"] = "application/json",
+            },
             body = '{"error":"invalid token"}',
           }
         end
@@ -46,14 +49,20 @@ return {
       on_start = function(conn) record("start", conn.username) end,
       handle_message = function(conn, message)
         if not allowed[conn.role][message.type] then
-          conn:send({ type = "error", error = "Insufficient permissions", code = "PERMISSION_DENIED" })
+          conn:send({
+            type = "error", error = "Insufficient permissions", code = "PERMISSION_DENIED",
+          })
           return
         end
         conn:send({ type = message.type, from = conn.username, role = conn.role })
       end,
     },
-    ["/true"]    = { validate = function() return true end, handle_message = function(c, m) c:send(m) end },
-    ["/nil"]     = { validate = function() return nil end, on_start = function() record("start") end },
+    ["/true"]    = {
+      validate = function() return true end, handle_message = function(c, m) c:send(m) end,
+    },
+    ["/nil"]     = {
+      validate = function() return nil end, on_start = function() record("start") end,
+    },
     ["/false"]   = { validate = function() return false, 402 end },
     ["/teapot"]  = { validate = function() return nil, 418, "short and stout" end },
     ["/nested"]  = {
@@ -65,7 +74,9 @@ return {
       validate = function() error("the database is away") end,
       on_start = function() record("start") end,
     },
-    ["/nothing"] = { validate = function() return 42 end, on_start = function() record("start") end },
+    ["/nothing"] = {
+      validate = function() return 42 end, on_start = function() record("start") end,
+    },
     ["/sleep"]   = { validate = function() require("tidewire").sleep(0.01); return true end },
   },
 }
@@ -100,7 +111,9 @@ describe("validate", function()
   end)
 
   it("leaves it to handle_message who may do what, and the connection stays", function()
-    local denied = { type = "error", error = "Insufficient permissions", code = "PERMISSION_DENIED" }
+    local denied = {
+      type = "error", error = "Insufficient permissions", code = "PERMISSION_DENIED",
+    }
     local bob = app:connect("/chat?token=token-bob")
     assert.same(denied, decode(bob:ask('{"type":"announce"}')))
     assert.equal("chat", decode(bob:ask('{"type":"chat"}')).type)
@@ -135,7 +148,8 @@ describe("validate", function()
       assert.is_nil(none, path)
       assert.equal(500, status, path)
       assert.is_true(#body > 0, path)
-      assert.is_nil(body:find("database", 1, true), "the error's text is for the log, not for strangers")
+      assert.is_nil(body:find("database", 1, true),
+        "the error's text is for the log, not for strangers")
     end
     assert.is_truthy(app:wait_for_log("app%.lua:%d+: the database is away"))
     assert.equal("in", (app:connect("/true"):ask("in")))
@@ -173,7 +187,8 @@ describe("JWTs", function()
   -- Tokens are signed by openssl, so that two implementations have to agree.
   local signers = {
     HS256 = function(text)
-      return openssl(folder, "dgst -sha256 -hmac the-secret-of-this-test-is-long-enough -binary", text)
+      return openssl(folder,
+        "dgst -sha256 -hmac the-secret-of-this-test-is-long-enough -binary", text)
     end,
     RS256 = function(text) return openssl(folder, "dgst -sha256 -sign rsa.pem -binary", text) end,
     ES256 = function(text)
@@ -182,14 +197,17 @@ describe("JWTs", function()
     none = function() return "" end,
     -- Algorithm confusion: the public key, which everyone knows, used as an HMAC secret.
     confused = function(text)
-      local hex = process.read_file(folder .. "/rsa.pub"):gsub(".", function(c) return ("%02x"):format(c:byte()) end)
+      local hex = process.read_file(folder .. "/rsa.pub"):gsub(".", function(c)
+        return ("%02x"):format(c:byte())
+      end)
       return openssl(folder, "dgst -sha256 -mac HMAC -macopt hexkey:" .. hex .. " -binary", text)
     end,
   }
 
   local function token(algorithm, claims)
     local name = algorithm == "confused" and "HS256" or algorithm
-    local head = base64url(('{"alg":"%s","typ":"JWT"}'):format(name)) .. "." .. base64url(cjson.encode(claims))
+    local head =
+      base64url(('{"alg":"%s","typ":"JWT"}'):format(name)) .. "." .. base64url(cjson.encode(claims))
     return head .. "." .. base64url(signers[algorithm](head))
   end
 
@@ -228,7 +246,9 @@ describe("JWTs", function()
             ["/HS256"]  = guarded({ key = secret, algorithms = { "HS256" } }),
             ["/RS256"]  = guarded({ key = read("rsa.pub"), algorithms = { "RS256" } }),
             ["/ES256"]  = guarded({ key = read("ec.pub"), algorithms = { "ES256" } }),
-            ["/issued"] = guarded({ key = secret, algorithms = { "HS256" }, issuer = "home", audience = "chat" }),
+            ["/issued"] = guarded({
+              key = secret, algorithms = { "HS256" }, issuer = "home", audience = "chat",
+            }),
           },
           http = {
             ["/token"] = function(request)
@@ -256,15 +276,19 @@ describe("JWTs", function()
   it("of HS256, RS256 and ES256 let in, each with its own key", function()
     for _, algorithm in ipairs({ "HS256", "RS256", "ES256" }) do
       local text = token(algorithm, { sub = "ada", role = "admin", exp = os.time() + 60 })
-      assert.equal("ada admin", (app:connect("/" .. algorithm .. "?token=" .. text):ask("who am I")), algorithm)
-      local changed = text:gsub("%.[^.]+%.", "." .. base64url('{"sub":"eve","role":"admin","exp":9999999999}') .. ".")
+      assert.equal("ada admin",
+        (app:connect("/" .. algorithm .. "?token=" .. text):ask("who am I")), algorithm)
+      local changed = text:gsub("%.[^.]+%.",
+        "." .. base64url('{"sub":"eve","role":"admin","exp":9999999999}') .. ".")
       refused("/" .. algorithm, changed)
     end
   end)
 
   it("without a signature, or signed with the public key as a secret, are refused", function()
     local claims = { sub = "eve", role = "admin", exp = os.time() + 60 }
-    for _, path in ipairs({ "/HS256", "/RS256", "/ES256" }) do refused(path, token("none", claims)) end
+    for _, path in ipairs({ "/HS256", "/RS256", "/ES256" }) do
+      refused(path, token("none", claims))
+    end
     refused("/RS256", token("confused", claims))
     refused("/RS256", token("HS256", claims))
     refused("/HS256", token("RS256", claims))
@@ -272,15 +296,20 @@ describe("JWTs", function()
 
   it("that are over, not yet good, or no JWT at all are refused", function()
     refused("/HS256", token("HS256", { sub = "ada", exp = os.time() - 3600 }))
-    refused("/HS256", token("HS256", { sub = "ada", exp = os.time() + 7200, nbf = os.time() + 3600 }))
-    for _, text in ipairs({ "", "x", "a.b", "a.b.c", "..", ("A"):rep(2000) }) do refused("/HS256", text) end
+    refused("/HS256",
+      token("HS256", { sub = "ada", exp = os.time() + 7200, nbf = os.time() + 3600 }))
+    for _, text in ipairs({ "", "x", "a.b", "a.b.c", "..", ("A"):rep(2000) }) do
+      refused("/HS256", text)
+    end
   end)
 
   it("are checked for issuer and audience where these are named", function()
     local good = { sub = "ada", exp = os.time() + 60, iss = "home", aud = "chat" }
     assert.equal("ada nil", (app:connect("/issued?token=" .. token("HS256", good)):ask("who am I")))
-    refused("/issued", token("HS256", { sub = "ada", exp = os.time() + 60, iss = "elsewhere", aud = "chat" }))
-    refused("/issued", token("HS256", { sub = "ada", exp = os.time() + 60, iss = "home", aud = "shop" }))
+    refused("/issued",
+      token("HS256", { sub = "ada", exp = os.time() + 60, iss = "elsewhere", aud = "chat" }))
+    refused("/issued",
+      token("HS256", { sub = "ada", exp = os.time() + 60, iss = "home", aud = "shop" }))
     refused("/issued", token("HS256", { sub = "ada", exp = os.time() + 60 }))
   end)
 

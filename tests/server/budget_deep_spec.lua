@@ -27,7 +27,9 @@ local function deep_closes(n, closable, f)
   local result = deep_closes(n - 1, closable, f)
   return result
 end
-local function each_its_own(method) return function() return setmetatable({}, { __close = method }) end end
+local function each_its_own(method)
+  return function() return setmetatable({}, { __close = method }) end
+end
 local function one_for_all(method)
   local closable = setmetatable({}, { __close = method })
   return function() return closable end
@@ -40,11 +42,15 @@ function ways.stack_overflow() while true do pcall(without_end) end end
 function ways.stack_overflow_in_gsub() ("a"):gsub(".", ways.stack_overflow) end
 function ways.gsub() ("a"):gsub(".", function() deep(DEPTH, loop) end) end
 function ways.gsub_below() deep(DEPTH, function() ("a"):gsub(".", loop) end) end
-function ways.gsub_between() deep(DEPTH // 2, function() ("a"):gsub(".", function() deep(DEPTH // 2, loop) end) end) end
+function ways.gsub_between()
+  deep(DEPTH // 2, function() ("a"):gsub(".", function() deep(DEPTH // 2, loop) end) end)
+end
 function ways.sort() table.sort({ 3, 2, 1 }, function() deep(DEPTH, loop) end) end
 function ways.load_reader() load(function() deep(DEPTH, loop) end) end
 function ways.index() return setmetatable({}, { __index = function() deep(DEPTH, loop) end }).x end
-function ways.tostring_() tostring(setmetatable({}, { __tostring = function() deep(DEPTH, loop) end })) end
+function ways.tostring_()
+  tostring(setmetatable({}, { __tostring = function() deep(DEPTH, loop) end }))
+end
 function ways.pcalls()
   local function nested(n) if n == 0 then deep(DEPTH, loop) end pcall(nested, n - 1) return n end
   nested(60)
@@ -64,7 +70,9 @@ function ways.pcalls_of_gsub()
   nested(30)
 end
 function ways.handler() while true do xpcall(error, function() deep(DEPTH, loop) end) end end
-function ways.handler_in_the_depth() xpcall(deep, function() deep(DEPTH // 2, loop) end, DEPTH // 2, error) end
+function ways.handler_in_the_depth()
+  xpcall(deep, function() deep(DEPTH // 2, loop) end, DEPTH // 2, error)
+end
 function ways.coroutine_() coroutine.wrap(function() deep(DEPTH, loop) end)() end
 function ways.coroutines()
   local function nested(n)
@@ -145,7 +153,8 @@ describe("a deep recursion that takes too long", function()
     end)
   end
 
-  for _, name in ipairs { "plain", "stack_overflow", "gsub", "pcalls_of_gsub", "handler", "coroutines_of_gsub",
+  for _, name in ipairs { "plain", "stack_overflow", "gsub", "pcalls_of_gsub", "handler",
+    "coroutines_of_gsub",
     "closes", "closes_that_loop_in_gsub", "xpcall_around" } do
     it("is ended in a callback of luv's: " .. name:gsub("_", " "), function()
       local LINE = 'hook="luv callback" why="[^"]*handler_timeout allows 0.1 seconds"'

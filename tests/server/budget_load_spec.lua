@@ -25,7 +25,8 @@ describe("a loop while a script is loaded", function()
   it("at its top level ends the start, with the place and a traceback", function()
     for _, args in ipairs { { "app.lua", "--listen", "127.0.0.1:0" }, { "check", "app.lua" } } do
       local told = problem_of("\nlocal x = 1\nwhile true do x = x + 1 end\nreturn {}", nil, args)
-      assert.matches("app.lua:3: " .. SENTENCE .. "stack traceback:\n\tapp.lua:3: in ", told, 1, true)
+      assert.matches("app.lua:3: " .. SENTENCE .. "stack traceback:\n\tapp.lua:3: in ",
+        told, 1, true)
       assert.is_nil(told:find("script_error", 1, true))
     end
   end)
@@ -51,7 +52,8 @@ describe("a loop while a script is loaded", function()
   it("in a module ends the start", function()
     local files = { ["lib.lua"] = "local function wait()\n  while true do end\nend\nwait()" }
     for _, text in ipairs {
-      'require "lib" return {}', 'pcall(require, "lib") return {}', 'return { endpoints = { ["/"] = "lib" } }',
+      'require "lib" return {}', 'pcall(require, "lib") return {}',
+      'return { endpoints = { ["/"] = "lib" } }',
     } do
       local told = problem_of(text, files)
       assert.matches("lib.lua:2: " .. SENTENCE, told, 1, true)
@@ -60,12 +62,14 @@ describe("a loop while a script is loaded", function()
   end)
 
   it("in on_load ends the start", function()
-    local told = problem_of('return { endpoints = { ["/"] = {} },\n on_load = function() while true do end end }')
+    local told = problem_of('return { endpoints = { ["/"] = {} },\n on_load = function() while '
+      .. 'true do end end }')
     assert.matches("app.lua:2: " .. SENTENCE, told, 1, true)
   end)
 
   it("in a metatable of what it returns ends the start", function()
-    local told = problem_of("return setmetatable({}, { __index = function() while true do end end })")
+    local told =
+      problem_of("return setmetatable({}, { __index = function() while true do end end })")
     assert.matches("app.lua:1: " .. SENTENCE, told, 1, true)
   end)
 
@@ -82,7 +86,8 @@ describe("a loop while a script is loaded", function()
         .. " on_load = function() while true do end end }",
     })
     assert.equal(2, app.process:wait_exit())
-    assert.matches("app.lua:2: loading took longer than limits.load_timeout, 0.2 seconds", app:log(), 1, true)
+    assert.matches("app.lua:2: loading took longer than limits.load_timeout, 0.2 seconds",
+      app:log(), 1, true)
     app:kill()
   end)
 end)
@@ -93,7 +98,10 @@ describe("loading", function()
   it("may sleep for longer than it may compute", function()
     local app <close> = server.start({ environment = ENVIRONMENT, app = [[
       local tw = require "tidewire"
-      local function burn(seconds) local from = os.clock() while os.clock() - from < seconds do end end
+      local function burn(seconds)
+        local from = os.clock()
+        while os.clock() - from < seconds do end
+      end
       for _ = 1, 3 do burn(0.05) tw.sleep(0.05) end
       return { handle_message = function(conn, message) conn:send(message) end }]] })
     assert.equal("loaded", (app:connect("/"):ask("loaded")))
@@ -101,9 +109,14 @@ describe("loading", function()
 
   it("has nothing of the hooks' budget", function()
     local app <close> = server.start({ app = [[
-      local function burn(seconds) local from = os.clock() while os.clock() - from < seconds do end end
+      local function burn(seconds)
+        local from = os.clock()
+        while os.clock() - from < seconds do end
+      end
       burn(0.2)
-      return { handler_timeout = 0.05, handle_message = function(conn, message) conn:send(message) end }]] })
+      return {
+        handler_timeout = 0.05, handle_message = function(conn, message) conn:send(message) end,
+      }]] })
     assert.equal("loaded", (app:connect("/"):ask("loaded")))
   end)
 end)

@@ -15,7 +15,10 @@ local function note(conn, err) record("error", err.kind, err.hook, err.traceback
 local function loop() while true do end end
 local function echo(conn, message) conn:send(message) end
 local function burn(seconds) local from = os.clock() while os.clock() - from < seconds do end end
-local app = { http = {}, endpoints = { ["/echo"] = { handle_message = echo } }, defaults = { handler_timeout = 0.05 } }
+local app = {
+  http = {}, endpoints = { ["/echo"] = { handle_message = echo } },
+  defaults = { handler_timeout = 0.05 },
+}
 app.http["/stats"] = function() return tw.json.encode(tw.stats()) end
 app.http["/slow"] = function() loop() end
 app.http["/quick"] = function() return "quick" end
@@ -48,7 +51,9 @@ describe("a loop", function()
 
   it("in on_start closes with 1011, whatever on_error says", function()
     local app <close> = start [[
-      app.endpoints["/"] = { on_start = loop, handle_message = echo, on_error = note, on_close = closed }]]
+      app.endpoints["/"] = {
+        on_start = loop, handle_message = echo, on_error = note, on_close = closed,
+      }]]
     assert.equal(1011, (app:connect("/"):wait_closed()))
     assert.equal(1011, app:wait_event("close")[2])
     assert.same({ "error", "timeout", "on_start" }, { table.unpack(app:wait_event("error"), 1, 3) })
@@ -92,7 +97,8 @@ describe("a loop", function()
   end)
 
   it("in on_error, which is asked because of an undecodable message, closes with 1011", function()
-    local app <close> = start [[app.endpoints["/"] = { codec = "json", on_close = closed, on_error = loop }]]
+    local app <close> =
+      start [[app.endpoints["/"] = { codec = "json", on_close = closed, on_error = loop }]]
     local ada = app:connect("/")
     ada:send_text("{")
     assert.equal(1011, (ada:wait_closed()))
@@ -102,7 +108,8 @@ describe("a loop", function()
   it("in the __tostring of what was thrown closes with 1011", function()
     local app <close> = start [[
       app.endpoints["/"] = {
-        handle_message = function() error(setmetatable({}, { __tostring = loop })) end, on_close = closed,
+        handle_message = function() error(setmetatable({}, { __tostring = loop })) end,
+        on_close = closed,
       }]]
     local ada = app:connect("/")
     ada:send_text("x")
@@ -112,14 +119,18 @@ describe("a loop", function()
 
   it("in send_ping, on_timeout and a connection's timers reaches on_error", function()
     local app <close> = start [[
-      app.endpoints["/ping"] = { ping_period = 0.01, send_ping = loop, on_error = note, handle_message = echo }
-      app.endpoints["/timeout"] = { ping_period = 0, pong_period = 0.1, on_timeout = loop, on_error = note,
-        handle_message = echo }
-      app.endpoints["/after"] = { on_start = function(conn) conn:after(0.01, loop) end, on_error = note,
-        handle_message = echo }
-      app.endpoints["/every"] = { on_start = function(conn) conn:every(0.01, loop) end, on_error = note,
-        handle_message = echo, on_close = closed }
-      app.endpoints["/default"] = { on_start = function(conn) conn:after(0.01, loop) end, on_close = closed }
+      app.endpoints["/ping"] = {
+        ping_period = 0.01, send_ping = loop, on_error = note, handle_message = echo,
+      }
+      app.endpoints["/timeout"] = { ping_period = 0, pong_period = 0.1, on_timeout = loop,
+        on_error = note, handle_message = echo }
+      app.endpoints["/after"] = { on_start = function(conn) conn:after(0.01, loop) end,
+        on_error = note, handle_message = echo }
+      app.endpoints["/every"] = { on_start = function(conn) conn:every(0.01, loop) end,
+        on_error = note, handle_message = echo, on_close = closed }
+      app.endpoints["/default"] = {
+        on_start = function(conn) conn:after(0.01, loop) end, on_close = closed,
+      }
     ]]
     local hooks = { ping = "send_ping", timeout = "on_timeout", after = "timer", every = "timer" }
     for path, hook in pairs(hooks) do
@@ -140,7 +151,11 @@ describe("a loop", function()
       app.endpoints["/"] = {
         max_backlog = "64K", slow_client = "drop", on_drain = loop, on_error = note,
         handle_message = function(conn, message)
-          if message == "fill" then repeat tw.sleep(0) until not conn:send(("x"):rep(8000)) else conn:send(message) end
+          if message == "fill" then
+            repeat tw.sleep(0) until not conn:send(("x"):rep(8000))
+          else
+            conn:send(message)
+          end
         end,
       }]]
     local ada = app:connect("/", { receive_buffer = 4096 })
@@ -159,7 +174,11 @@ describe("a loop", function()
       tw.after(0, loop)
       tw.spawn(loop)
       tw.spawn(pcall, loop)
-      tw.every(0.01, function() calls = calls + 1 record("call", calls) if calls <= 2 then loop() end end)
+      tw.every(0.01, function()
+        calls = calls + 1
+        record("call", calls)
+        if calls <= 2 then loop() end
+      end)
     ]]
     app:wait_event("call", 4)
     assert_ended(app, 5)
@@ -169,8 +188,13 @@ describe("a loop", function()
 
   it("in what watches a room is told in the log, and goes on to be told", function()
     local app <close> = start [[
-      tw.room("lobby"):watch(function(event, member) record(event) if event == "join" then loop() end end)
-      app.endpoints["/"] = { on_start = function(conn) conn:join("lobby") end, handle_message = echo }
+      tw.room("lobby"):watch(function(event, member)
+        record(event)
+        if event == "join" then loop() end
+      end)
+      app.endpoints["/"] = {
+        on_start = function(conn) conn:join("lobby") end, handle_message = echo,
+      }
     ]]
     app:connect("/"):close(1000)
     app:wait_event("leave")
@@ -204,7 +228,9 @@ describe("a loop", function()
   it("in validate or origins answers 500, never 101", function()
     local app <close> = start [[
       app.endpoints["/validate"] = { validate = loop, on_start = function() record("started") end }
-      app.endpoints["/origins"] = { origins = function() loop() end, on_start = function() record("started") end }
+      app.endpoints["/origins"] = {
+        origins = function() loop() end, on_start = function() record("started") end,
+      }
     ]]
     for _, path in ipairs { "/validate", "/origins" } do
       local peer, problem = pcall(app.connect, app, path, { origin = "https://a.test" })
@@ -243,7 +269,9 @@ describe("a loop", function()
       tw.spawn(function() record("loops", tw.worker) loop() end)
       return app]] })
     for index = 1, 3 do app:wait_event("loops", index) end
-    for worker = 0, 2 do assert.is_truthy(app:wait_for_log(("worker=%d event=script_error"):format(worker))) end
+    for worker = 0, 2 do
+      assert.is_truthy(app:wait_for_log(("worker=%d event=script_error"):format(worker)))
+    end
     assert_ended(app, 3)
   end)
 end)
@@ -287,7 +315,10 @@ describe("the budget", function()
         end,
         handle_message = function(conn, message) burn(0.2) conn:send(message) end,
       }
-      app.endpoints["/short"] = { handle_message = function(conn, message) burn(0.2) conn:send(message) end }
+      app.endpoints["/short"] = { handle_message = function(conn, message)
+        burn(0.2)
+        conn:send(message)
+      end }
     ]]
     local ada, eve = app:connect("/long"), app:connect("/short")
     assert.equal("fine", (ada:ask("fine")))
@@ -359,7 +390,8 @@ describe("one long call of C", function()
   end)
 
   it("is told of in a spawned function as well", function()
-    local app <close> = start(SEARCH .. [[tw.spawn(function() return long_text(0.4):find(".-y") end)]])
+    local app <close> =
+      start(SEARCH .. [[tw.spawn(function() return long_text(0.4):find(".-y") end)]])
     assert.is_truthy(app:wait_for_log("event=script_late .*hook=spawn"))
   end)
 
@@ -372,7 +404,8 @@ describe("one long call of C", function()
     ]])
     app:connect_on(0, "/"):send_text("search")
     assert.is_truthy(app:wait_for_log("worker=0 event=script_stuck", 60))
-    assert.is_truthy(app:wait_for_log("event=script_error .*handler_timeout allows 0.05 seconds", 60))
+    assert.is_truthy(
+      app:wait_for_log("event=script_error .*handler_timeout allows 0.05 seconds", 60))
     assert.equal(1, #app:log_lines("event=script_stuck"))
     assert.equal(0, #app:events("not ended"))
   end)

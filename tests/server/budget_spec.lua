@@ -26,8 +26,13 @@ function ways.pcall_of_pcall() while true do pcall(pcall, pcall, loop) end end
 function ways.pcall_error() while true do pcall(error, "again") end end
 function ways.xpcall_() while true do xpcall(loop, loop) end end
 function ways.xpcall_handler() xpcall(error, loop) end
-function ways.xpcall_handlers() while true do xpcall(error, function() while true do pcall(loop) end end) end end
-function ways.xpcall_sort() local t = { 3, 2, 1 } while true do xpcall(table.sort, catch, t, loop) end end
+function ways.xpcall_handlers()
+  while true do xpcall(error, function() while true do pcall(loop) end end) end
+end
+function ways.xpcall_sort()
+  local t = { 3, 2, 1 }
+  while true do xpcall(table.sort, catch, t, loop) end
+end
 function ways.coroutine_() coroutine.wrap(loop)() end
 function ways.coroutines() while true do coroutine.resume(coroutine.create(loop)) end end
 function ways.coroutine_in_pcall() while true do pcall(coroutine.wrap(loop)) end end
@@ -50,7 +55,9 @@ end
 function ways.new_ones() while true do coroutine.wrap(function() end)() end end
 function ways.sort() table.sort({ 3, 2, 1, 5 }, loop) end
 function ways.sort_pcall() while true do pcall(table.sort, { 3, 2, 1, 5 }, catch) end end
-function ways.sort_coroutine() while true do pcall(table.sort, { 3, 2, 1, 5 }, coroutine.wrap(catch)) end end
+function ways.sort_coroutine()
+  while true do pcall(table.sort, { 3, 2, 1, 5 }, coroutine.wrap(catch)) end
+end
 function ways.gsub() string.gsub("a", ".", loop) end
 function ways.gsub_pcall() while true do pcall(string.gsub, "a", ".", catch) end end
 function ways.load_reader() load(loop) end
@@ -59,7 +66,10 @@ function ways.tostring_() tostring(with "__tostring") end
 function ways.index() return with("__index").x end
 function ways.newindex() with("__newindex").x = 1 end
 function ways.call() with("__call")() end
-function ways.eq() local mt = { __eq = loop } return setmetatable({}, mt) == setmetatable({}, mt) end
+function ways.eq()
+  local mt = { __eq = loop }
+  return setmetatable({}, mt) == setmetatable({}, mt)
+end
 function ways.lt() return with("__lt") < with("__lt") end
 function ways.le() return with("__le") <= with("__le") end
 function ways.concat() return with("__concat") .. "x" end
@@ -69,7 +79,9 @@ function ways.close_normal() do local _ <close> = with("__close") end end
 function ways.close_return() local _ <close> = with("__close") return 1 end
 function ways.close_break() while true do local _ <close> = with("__close") break end end
 function ways.close_error() local _ <close> = with("__close") error("an error, and then a loop") end
-function ways.close_pcall() pcall(function() local _ <close> = with("__close") error("caught") end) end
+function ways.close_pcall()
+  pcall(function() local _ <close> = with("__close") error("caught") end)
+end
 function ways.close_coroutine()
   local co = coroutine.create(function() local _ <close> = with("__close") coroutine.yield() end)
   coroutine.resume(co)
@@ -111,8 +123,13 @@ end
 return {
   defaults = { handler_timeout = 0.05 },
   endpoints = {
-    ["/default"] = { handle_message = handle, on_close = function(conn, code) record("close", code) end },
-    ["/keep"] = { handle_message = handle, on_error = function(conn, err) note(conn, err) return false end },
+    ["/default"] = {
+      handle_message = handle, on_close = function(conn, code) record("close", code) end,
+    },
+    ["/keep"] = { handle_message = handle, on_error = function(conn, err)
+      note(conn, err)
+      return false
+    end },
   },
   http = {
     ["/stats"] = function() return tw.json.encode(tw.stats()) end,
@@ -172,7 +189,8 @@ describe("a hook that takes too long", function()
         assert.equal("script", event[2])
       else
         assert.equal("timeout", event[2], event[4])
-        assert.matches("^ways.lua:%d+: ended after [%d.]+ seconds of CPU time; handler_timeout allows 0.05 seconds$",
+        assert.matches("^ways.lua:%d+: ended after [%d.]+ seconds of CPU time; handler_timeout "
+          .. "allows 0.05 seconds$",
           event[4])
         assert.is_true(has_line_of(way, event[5]), event[5])
       end

@@ -66,7 +66,9 @@ describe("a process that a script starts", function()
   local app, url
 
   lazy_setup(function()
-    app = server.start({ app = APP, files = { ["x"] = "" }, options = { "--watch", "--pid-file", "pid" } })
+    app = server.start({
+      app = APP, files = { ["x"] = "" }, options = { "--watch", "--pid-file", "pid" },
+    })
     local address = app.addresses[1]
     url = ("%s://%s:%d/"):format(address.tls and "https" or "http", address.host, address.port)
   end)
@@ -76,14 +78,17 @@ describe("a process that a script starts", function()
   for _, way in ipairs { "popen", "execute", "spawn", "thread" } do
     it("has the standard descriptors and no signal ignored or blocked: " .. way, function()
       for _ = 1, 3 do app:connect("/") end
-      if not url:find("^https") then assert.equal("fetched", app:http("/fetch?url=" .. url).body) end
+      if not url:find("^https") then
+        assert.equal("fetched", app:http("/fetch?url=" .. url).body)
+      end
       local descriptors, blocked, ignored =
         app:http("/way/" .. way).body:match("^([%d ]+)SigBlk:%s*(%x+)%s*SigIgn:%s*(%x+)")
       assert.equal("0 1 2 3 ", descriptors) -- 3 is the listing's own
       assert.matches("^0+$", blocked)
       local mine = (process.read_file("/proc/self/status") or ""):match("SigIgn:%s*(%x+)")
       local BROKEN_PIPE <const> = 1 << 12
-      assert.equal(tonumber(mine, 16) & ~BROKEN_PIPE & 0x7fffffff, tonumber(ignored, 16) & 0x7fffffff)
+      assert.equal(tonumber(mine, 16) & ~BROKEN_PIPE & 0x7fffffff,
+        tonumber(ignored, 16) & 0x7fffffff)
     end)
   end
 

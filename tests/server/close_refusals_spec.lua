@@ -27,12 +27,17 @@ return {
   limits = { connections = 20 },
   endpoints = {
     ["/"] = noting({ validate = refuse }),
-    ["/table"] = noting({ validate = function() return nil, { status = 4403, message = "go away" } end }),
+    ["/table"] =
+      noting({ validate = function() return nil, { status = 4403, message = "go away" } end }),
     ["/chat"] = noting({ subprotocols = { "v2", "v1" }, validate = refuse }),
     ["/origin"] = noting({
-      origins = function(origin) return origin == "https://good.example", 4403, "not from there" end,
+      origins = function(origin)
+        return origin == "https://good.example", 4403, "not from there"
+      end,
     }),
-    ["/one"] = { max_connections = 1, validate = function(request) return request.query.code == nil, 4000 end },
+    ["/one"] = {
+      max_connections = 1, validate = function(request) return request.query.code == nil, 4000 end,
+    },
     ["/open"] = { handle_message = function(conn, message) conn:send(message) end },
   },
   http = {
@@ -78,7 +83,9 @@ describe("a validate that refuses with a status from 4000 to 4999", function()
   end)
 
   it("answers a subprotocol that the client has offered", function()
-    for _, case in ipairs({ { "/chat?code=4000", { "v1", "v2" }, "v2" }, { "/?code=4000", { "x", "y" }, "x" } }) do
+    for _, case in ipairs({
+      { "/chat?code=4000", { "v1", "v2" }, "v2" }, { "/?code=4000", { "x", "y" }, "x" },
+    }) do
       local ada = app:connect(case[1], { subprotocols = case[2] })
       assert.equal(case[3], ada.subprotocol)
       assert_closed(4000, "", ada)
@@ -87,12 +94,14 @@ describe("a validate that refuses with a status from 4000 to 4999", function()
   end)
 
   it("may be a function of `origins`", function()
-    assert_closed(4403, "not from there", app:connect("/origin", { origin = "https://evil.example" }))
+    assert_closed(4403, "not from there",
+      app:connect("/origin", { origin = "https://evil.example" }))
     app:connect("/origin", { origin = "https://good.example" }):drop()
   end)
 
   it("does not listen to what comes, also right behind the handshake", function()
-    local ada = app:connect("/?code=4000", { trailing = frames.encode({ payload = "early" }):rep(10) })
+    local ada =
+      app:connect("/?code=4000", { trailing = frames.encode({ payload = "early" }):rep(10) })
     ada:send_text("late")
     ada:send_raw(frames.encode({ opcode = "ping", payload = "?" }))
     assert_closed(4000, "", ada)

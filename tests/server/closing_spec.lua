@@ -62,7 +62,8 @@ return {
         record("send", conn:send("from on_close"))
         record("again", pcall(conn.close, conn, 4004))
         record("join", pcall(conn.ping, conn))
-        record("fields", conn.id == known.last.id, conn.path, conn.remote_address, conn.request.method)
+        record("fields", conn.id == known.last.id, conn.path, conn.remote_address,
+          conn.request.method)
       end,
     },
     ["/stale"] = {
@@ -99,8 +100,10 @@ describe("closing", function()
   end
 
   describe("by the client", function()
-    it("reaches on_close at once with its code and reason, and is answered with the same code", function()
-      local cases = { { 1000, "" }, { 1001, "leaving" }, { 3000, "Grüße" }, { 4999, ("r"):rep(123) } }
+    it("reaches on_close at once with code and reason, and the same code comes back", function()
+      local cases = {
+        { 1000, "" }, { 1001, "leaving" }, { 3000, "Grüße" }, { 4999, ("r"):rep(123) },
+      }
       for index, case in ipairs(cases) do
         local ada = app:connect("/")
         local code = ada:close(case[1], case[2])
@@ -148,7 +151,8 @@ describe("closing", function()
       local ada = app:connect("/")
       ada.sent_close = true
       ada:send_raw(frames.encode({ opcode = "close", payload = frames.close_payload(1000) })
-        .. frames.encode({ payload = "after the end" }) .. frames.encode({ opcode = "ping", payload = "?" }))
+        .. frames.encode({ payload = "after the end" })
+        .. frames.encode({ opcode = "ping", payload = "?" }))
       assert.equal(1000, (ada:wait_closed()))
       assert_closed_once()
     end)
@@ -197,7 +201,8 @@ describe("closing", function()
         assert.equal("still open", (ada:ask(code .. " x")))
         local event = app:wait_event("misuse", index)
         assert.is_false(event[2], "close(" .. code .. ") was taken")
-        assert.is_truthy(event[3]:find(tostring(code), 1, true), "the message does not name the code: " .. event[3])
+        assert.is_truthy(event[3]:find(tostring(code), 1, true),
+          "the message does not name the code: " .. event[3])
       end
     end)
 
@@ -249,13 +254,14 @@ describe("closing", function()
       local ada = app:connect("/in-close")
       assert.equal("noted", (ada:ask("x")))
       ada:close(1000)
-      assert.same({ "fields", true, "/in-close", "127.0.0.1", "GET", n = 5 }, app:wait_event("fields"))
+      assert.same({ "fields", true, "/in-close", "127.0.0.1", "GET", n = 5 },
+        app:wait_event("fields"))
       assert.same({ "send", nil, "closed", n = 3 }, app:events("send")[1])
       assert.is_true(app:events("again")[1][2], "close is not idempotent")
       assert.equal(1, #app:events("close"))
     end)
 
-    it("and afterwards: a connection kept in a variable stays closed, even when new ones come", function()
+    it("and afterwards: a connection in a variable stays closed when others open", function()
       local worker = app.workers - 1
       local ada = app:connect_on(worker, "/in-close")
       ada:ask("x")

@@ -29,7 +29,9 @@ return {
   endpoints = {
     ["/text"]   = {
       codec = "text",
-      handle_message = function(conn, message, kind) conn:send(type(message) .. kind .. message) end,
+      handle_message = function(conn, message, kind)
+        conn:send(type(message) .. kind .. message)
+      end,
     },
     ["/binary"] = {
       codec = "binary",
@@ -42,7 +44,8 @@ return {
       handle_message = function(conn, message)
         if message == "types" then
           return conn:send({
-            null = tw.null, empty = tw.array({}), object = {}, list = { 1, 2 }, whole = 3, half = 0.5,
+            null = tw.null, empty = tw.array({}), object = {}, list = { 1, 2 }, whole = 3,
+            half = 0.5,
           })
         end
         if message == "unencodable" then
@@ -59,8 +62,13 @@ return {
       end,
       on_error = note,
     },
-    ["/own"]    = { codec = pairs_codec, handle_message = function(conn, pair) conn:send(pair) end, on_error = note },
-    ["/strict"] = { codec = pairs_codec, handle_message = function(conn, pair) conn:send(pair) end },
+    ["/own"]    = {
+      codec = pairs_codec, handle_message = function(conn, pair) conn:send(pair) end,
+      on_error = note,
+    },
+    ["/strict"] = {
+      codec = pairs_codec, handle_message = function(conn, pair) conn:send(pair) end,
+    },
     ["/misuse"] = {
       codec = pairs_codec,
       handle_message = function(conn)
@@ -100,8 +108,8 @@ describe("the codec", function()
     it("gives every value back as it came", function()
       local ada = app:connect("/json")
       for _, text in ipairs({
-        "1", "-1", "0", "12345678901234567", "1.5", "1e300", "true", "false", '"text"', '""', "[]", "{}", "[1,2,3]",
-        '{"a":{"b":[]}}', '[[],{},""]', '"\\u0000"',
+        "1", "-1", "0", "12345678901234567", "1.5", "1e300", "true", "false", '"text"', '""', "[]",
+        "{}", "[1,2,3]", '{"a":{"b":[]}}', '[[],{},""]', '"\\u0000"',
       }) do
         local answer = ada:ask(text)
         local same = answer == text or (text == "1e300" and tonumber(answer) == 1e300)
@@ -139,8 +147,8 @@ describe("the codec", function()
     it("refuses what is no JSON, or too deep, or a number that cannot be kept", function()
       local ada = app:connect("/json")
       local bad = {
-        "", " ", "{", "tru", "01", "1.", "+1", "'a'", '{"a":1,}', "[1,]", '"\t"', '"\\x"', '"\\ud800"',
-        "nul", "NaN", "Infinity", "-", "1 2",
+        "", " ", "{", "tru", "01", "1.", "+1", "'a'", '{"a":1,}', "[1,]", '"\t"', '"\\x"',
+        '"\\ud800"', "nul", "NaN", "Infinity", "-", "1 2",
         "123456789012345678901234567890", "1e999", ("["):rep(100000) .. ("]"):rep(100000),
       }
       for index, text in ipairs(bad) do

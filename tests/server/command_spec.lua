@@ -31,7 +31,8 @@ describe("the command", function()
     assert.equal(2, result.code, result.stderr)
     assert.equal("", result.stdout)
     for _, text in ipairs({ ... }) do
-      assert.is_truthy(result.stderr:find(text, 1, true), ("%q is not in: %s"):format(text, result.stderr))
+      assert.is_truthy(result.stderr:find(text, 1, true),
+        ("%q is not in: %s"):format(text, result.stderr))
     end
   end
 
@@ -42,8 +43,8 @@ describe("the command", function()
     result = run("--help")
     assert.equal(0, result.code)
     for _, option in ipairs({
-      "--listen", "--workers", "--log-level", "--log-format", "--pid-file", "--admin", "--drain-seconds",
-      "check", "new",
+      "--listen", "--workers", "--log-level", "--log-format", "--pid-file", "--admin",
+      "--drain-seconds", "check", "new",
     }) do
       assert.is_truthy(result.stdout:find(option, 1, true), option .. " is not in the help")
     end
@@ -91,7 +92,8 @@ describe("the command", function()
     assert_usage_error(run("app.lua", "--port", "3000"), "did you mean --listen 127.0.0.1:3000?")
     write("app.lua", GOOD)
     assert_usage_error(run("app.lua", "--listen", "http://127.0.0.1:3000/"), '"127.0.0.1:3000"')
-    assert_usage_error(run("app.lua", "--listen", "wss://127.0.0.1:3000"), '"127.0.0.1:3000"', "--tls-certificate")
+    assert_usage_error(run("app.lua", "--listen", "wss://127.0.0.1:3000"), '"127.0.0.1:3000"',
+      "--tls-certificate")
     write("app.lua", "return { endpoints = {},\n listen = 'ws://localhost:3000' }")
     assert_usage_error(run("check", "app.lua"), "app.lua:2:", '"localhost:3000"')
   end)
@@ -124,30 +126,40 @@ describe("the command", function()
     { "nothing returned", "local x = 1\n", "app.lua" },
     { "a misspelt hook", "return {\n  handle_mesage = function() end,\n}\n",
       "app.lua:2:", "handle_mesage", "handle_message" },
-    { "a hook that is no function", "return {\n  on_start = 'go',\n}\n", "app.lua:2:", "on_start", "function" },
+    { "a hook that is no function", "return {\n  on_start = 'go',\n}\n", "app.lua:2:", "on_start",
+      "function" },
     { "a misspelt option", "return {\n  handle_message = print,\n  ping_perod = 3,\n}\n",
       "app.lua:3:", "ping_perod", "ping_period" },
-    { "a period that is no number", "return {\n  ping_period = 'often',\n}\n", "app.lua:2:", "ping_period", "number" },
+    { "a period that is no number", "return {\n  ping_period = 'often',\n}\n", "app.lua:2:",
+      "ping_period", "number" },
     { "a negative period", "return {\n  ping_period = -1,\n}\n", "app.lua:2:", "ping_period" },
     { "an unknown codec", "return {\n  codec = 'jsn',\n}\n", "app.lua:2:", "jsn", "json" },
     { "half a codec", "return {\n  codec = { decode = print },\n}\n", "app.lua:2:", "encode" },
-    { "an unknown heartbeat", "return {\n  heartbeat = 'frames',\n}\n", "app.lua:2:", "frames", "frame" },
-    { "an unknown setting", "return {\n  endpoints = {},\n  workrs = 1,\n}\n", "app.lua:3:", "workrs", "workers" },
+    { "an unknown heartbeat", "return {\n  heartbeat = 'frames',\n}\n", "app.lua:2:", "frames",
+      "frame" },
+    { "an unknown setting", "return {\n  endpoints = {},\n  workrs = 1,\n}\n", "app.lua:3:",
+      "workrs", "workers" },
     { "an unknown limit", "return {\n  endpoints = {},\n  limits = { conections = 1 },\n}\n",
       "app.lua:3:", "conections", "connections" },
-    { "a misspelt hook of an endpoint", "return { endpoints = {\n  ['/a'] = {\n    on_clos = print,\n  },\n} }\n",
-      "app.lua:3:", "on_clos", "on_close", "/a" },
-    { "a misspelt option in defaults", "return {\n  endpoints = {},\n  defaults = { pingperiod = 1 },\n}\n",
-      "app.lua:3:", "pingperiod", "ping_period" },
-    { "an endpoint's path without a slash", "return { endpoints = {\n  chat = {},\n} }\n", "app.lua:2:", "chat" },
-    { "two endpoints for one path", "return { endpoints = {\n  ['/:a'] = {},\n  ['/:b'] = {},\n} }\n",
-      "app.lua", "/:a", "/:b" },
+    { "a misspelt hook of an endpoint",
+      "return { endpoints = {\n  ['/a'] = {\n    on_clos = print,\n  },\n} }\n", "app.lua:3:",
+      "on_clos", "on_close", "/a" },
+    { "a misspelt option in defaults",
+      "return {\n  endpoints = {},\n  defaults = { pingperiod = 1 },\n}\n", "app.lua:3:",
+      "pingperiod", "ping_period" },
+    { "an endpoint's path without a slash", "return { endpoints = {\n  chat = {},\n} }\n",
+      "app.lua:2:", "chat" },
+    { "two endpoints for one path",
+      "return { endpoints = {\n  ['/:a'] = {},\n  ['/:b'] = {},\n} }\n", "app.lua", "/:a", "/:b" },
     { "a module that is missing", "return { endpoints = {\n  ['/a'] = 'handlers.missing',\n} }\n",
       "app.lua:2:", "handlers.missing" },
-    { "a listen address that is none", "return { endpoints = {},\n  listen = 'here' }\n", "app.lua:2:", "here" },
-    { "a route that is no function", "return { endpoints = {}, http = {\n  ['/x'] = 5,\n} }\n", "app.lua:2:", "/x" },
-    { "a folder that is missing", "return { endpoints = {}, http = {\n  ['/x'] = { static = 'nowhere' },\n} }\n",
-      "app.lua:2:", "nowhere" },
+    { "a listen address that is none", "return { endpoints = {},\n  listen = 'here' }\n",
+      "app.lua:2:", "here" },
+    { "a route that is no function", "return { endpoints = {}, http = {\n  ['/x'] = 5,\n} }\n",
+      "app.lua:2:", "/x" },
+    { "a folder that is missing",
+      "return { endpoints = {}, http = {\n  ['/x'] = { static = 'nowhere' },\n} }\n", "app.lua:2:",
+      "nowhere" },
     { "a precompiled chunk", string.dump(function() return {} end), "app.lua" },
   }
 
@@ -171,7 +183,8 @@ describe("the command", function()
     write("app.lua", "return { endpoints = { ['/'] = 'module' } }\n")
     local result = run("check", "app.lua")
     assert.equal(2, result.code)
-    assert.is_truthy((result.stdout .. result.stderr):find("module.lua:2:", 1, true), result.stdout .. result.stderr)
+    assert.is_truthy((result.stdout .. result.stderr):find("module.lua:2:", 1, true),
+      result.stdout .. result.stderr)
   end)
 
   it("check tells all mistakes at once, each as file:line: message", function()
@@ -199,7 +212,8 @@ describe("the command", function()
   it("new makes an app that checks, runs, and has a spec that passes", function()
     local result = run("new", "shop")
     assert.equal(0, result.code, result.stderr)
-    assert.is_truthy(result.stdout:find("app.lua", 1, true), "it does not tell how to go on: " .. result.stdout)
+    assert.is_truthy(result.stdout:find("app.lua", 1, true),
+      "it does not tell how to go on: " .. result.stdout)
     assert.is_string(process.read_file(folder .. "/shop/app.lua"))
     assert.equal(0, run("check", "shop/app.lua").code)
     local app <close> = server.start({ app_path = folder .. "/shop/app.lua" })
@@ -217,11 +231,13 @@ describe("the command", function()
     assert(os.execute(("mkdir '%s/my tools'"):format(folder)))
     assert(require("luv").fs_symlink(server.binary(), folder .. "/my tools/tidewire"))
     for _, call in ipairs { "'my tools/tidewire'", "PATH=\"$PWD/my tools:$PATH\"; tidewire" } do
-      local made = process.run("/bin/sh", { args = { "-c", call .. " new 'a shop'" }, directory = folder })
+      local made =
+        process.run("/bin/sh", { args = { "-c", call .. " new 'a shop'" }, directory = folder })
       assert.equal(0, made.code, made.stderr)
       local command = assert(made.stdout:match("Run it: +([^\n]+)"))
       local check = process.run("/bin/sh", {
-        args = { "-c", (call:match("^(PATH.-; )") or "") .. command:gsub(" run ", " check ") }, directory = folder })
+        args = { "-c", (call:match("^(PATH.-; )") or "") .. command:gsub(" run ", " check ") },
+        directory = folder })
       assert.equal(0, check.code, check.stderr)
       assert(os.execute(("rm -r '%s/a shop'"):format(folder)))
     end
@@ -249,9 +265,11 @@ describe("the command", function()
           "spec/support/tidewire.lua has no tw.nothing: add what your specs need")
       end)
     ]])
-    local spec = process.run("/bin/sh", { args = { "-c", "exec busted 2>&1" }, directory = folder .. "/shop" })
+    local spec =
+      process.run("/bin/sh", { args = { "-c", "exec busted 2>&1" }, directory = folder .. "/shop" })
     assert.equal(0, spec.code, spec.stdout)
-    assert.equal(process.read_file("lua/types/tidewire.lua"), process.read_file(folder .. "/shop/types/tidewire.lua"))
+    assert.equal(process.read_file("lua/types/tidewire.lua"),
+      process.read_file(folder .. "/shop/types/tidewire.lua"))
     local editor = require("cjson").decode(process.read_file(folder .. "/shop/.luarc.json"))
     assert.same({ "types" }, editor["workspace.library"])
     local lint = process.run("/bin/sh", { directory = folder .. "/shop",
@@ -272,7 +290,8 @@ describe("the command", function()
   end)
 
   it("finds modules beside the app and in its lua_modules, wherever it was started", function()
-    assert(os.execute(("mkdir -p '%s/app/lua_modules/share/lua/5.4/deep' '%s/elsewhere'"):format(folder, folder)))
+    assert(os.execute(("mkdir -p '%s/app/lua_modules/share/lua/5.4/deep' '%s/elsewhere'")
+      :format(folder, folder)))
     write("app/beside.lua", "return 'beside'")
     write("app/lua_modules/share/lua/5.4/rock.lua", "return 'rock'")
     write("app/lua_modules/share/lua/5.4/deep/init.lua", "return 'deep'")
@@ -290,7 +309,9 @@ describe("the command", function()
     assert.equal(app.pid, tonumber(process.read_file(path)))
     app:stop()
     assert.is_nil(process.read_file(path))
-    local result = server.run({ write("app.lua", GOOD), "--listen", "127.0.0.1:0", "--pid-file", "/nowhere/x.pid" },
+    local result = server.run({
+      write("app.lua", GOOD), "--listen", "127.0.0.1:0", "--pid-file", "/nowhere/x.pid",
+    },
       { directory = folder })
     assert.is_true(result.code ~= 0)
     assert.is_truthy(result.stderr:find("/nowhere/x.pid", 1, true), result.stderr)
@@ -301,7 +322,10 @@ describe("the command", function()
     local app <close> = server.start({ app = GOOD, options = { "--pid-file", path } })
     local address = app.addresses[1]
     local second = server.run(
-      { write("app.lua", GOOD), "--listen", ("%s:%d"):format(address.host, address.port), "--pid-file", path },
+      {
+        write("app.lua", GOOD), "--listen", ("%s:%d"):format(address.host, address.port),
+        "--pid-file", path,
+      },
       { directory = folder })
     assert.equal(1, second.code)
     assert.equal(app.pid, tonumber(process.read_file(path)))

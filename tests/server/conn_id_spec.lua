@@ -76,7 +76,8 @@ local function check_foreign(peers, ids)
     assert.equal("nil closed", (peer:ask("send" .. list)))
     assert.equal("nil closed", (peer:ask("close" .. list)))
   end
-  for _, peer in ipairs(peers) do assert.equal("", (peer:ask("send"))) end -- nothing came before this answer
+  -- nothing came before this answer
+  for _, peer in ipairs(peers) do assert.equal("", (peer:ask("send"))) end
 end
 
 describe("a conn.id", function()
@@ -97,7 +98,7 @@ describe("a conn.id", function()
     return app
   end
 
-  it("is given once in three runs, however many clients come and go, and is nobody's in a later one", function()
+  it("is unique over three runs of many clients, and unknown in a later run", function()
     local given = {}
     for _ = 1, 3 do
       local earlier = table.move(given, 1, #given, 1, {})

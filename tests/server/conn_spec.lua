@@ -19,10 +19,11 @@ return {
       on_start = function(conn) kept[conn.id] = conn end,
       handle_message = function(conn)
         conn:send({
-          id = conn.id, name = conn.name, path = conn.path, params = conn.params, query = conn.query,
-          remote_address = conn.remote_address, secure = conn.secure, subprotocol = conn.subprotocol,
-          started_at = conn.started_at, rtt = conn.rtt or "unknown", backlog = conn.backlog,
-          open = conn:is_open(), text = tostring(conn), same = kept[conn.id] == conn,
+          id = conn.id, name = conn.name, path = conn.path, params = conn.params,
+          query = conn.query, remote_address = conn.remote_address, secure = conn.secure,
+          subprotocol = conn.subprotocol, started_at = conn.started_at, rtt = conn.rtt or "unknown",
+          backlog = conn.backlog, open = conn:is_open(), text = tostring(conn),
+          same = kept[conn.id] == conn,
         })
       end,
     },
@@ -35,9 +36,10 @@ return {
         if name == "same" then return conn:send(rawequal(conn.seen, request)) end
         if name == "fields" then
           return conn:send({
-            method = request.method, path = request.path, query = request.query, cookies = request.cookies,
-            remote_address = request.remote_address, secure = request.secure, origin = request.origin,
-            subprotocols = #request.subprotocols, body = request.body or "none",
+            method = request.method, path = request.path, query = request.query,
+            cookies = request.cookies, remote_address = request.remote_address,
+            secure = request.secure, origin = request.origin, subprotocols = #request.subprotocols,
+            body = request.body or "none",
           })
         end
         conn:send(request.headers[name] or "none")
@@ -121,7 +123,8 @@ describe("conn", function()
 
   it("has the documented fields", function()
     local before = os.time()
-    local ada = app:connect("/game/chess%201?level=hard&x=a+b%26c&empty=&flag", { subprotocols = { "v1" } })
+    local ada =
+      app:connect("/game/chess%201?level=hard&x=a+b%26c&empty=&flag", { subprotocols = { "v1" } })
     local seen = decode(ada:ask("0"))
     assert.is_string(seen.id)
     assert.equal("/game/:room", seen.name)
@@ -134,12 +137,14 @@ describe("conn", function()
     assert.equal("127.0.0.1", seen.remote_address)
     assert.equal(app.addresses[1].tls or false, seen.secure)
     assert.equal("v1", seen.subprotocol)
-    assert.is_true(seen.started_at >= before - 1 and seen.started_at <= os.time() + 1, "started_at are Unix seconds")
+    assert.is_true(seen.started_at >= before - 1 and seen.started_at <= os.time() + 1,
+      "started_at are Unix seconds")
     assert.equal("unknown", seen.rtt)
     assert.equal(0, seen.backlog)
     assert.is_true(seen.open)
     assert.is_true(seen.same, "hooks are given different objects for one connection")
-    assert.is_truthy(seen.text:find(seen.id, 1, true), "tostring(conn) does not name it: " .. seen.text)
+    assert.is_truthy(seen.text:find(seen.id, 1, true),
+      "tostring(conn) does not name it: " .. seen.text)
   end)
 
   it("has an id that is short, stable, and no other connection's", function()
@@ -165,14 +170,15 @@ describe("conn", function()
       headers = { ["X-Token"] = "abc", Cookie = "session=xyz; theme=dark", ["X-Empty"] = "" },
     })
     for name, value in pairs({
-      ["x-token"] = "abc", ["X-TOKEN"] = "abc", Host = "localhost", ["x-missing"] = "none", ["x-empty"] = "",
+      ["x-token"] = "abc", ["X-TOKEN"] = "abc", Host = "localhost", ["x-missing"] = "none",
+      ["x-empty"] = "",
     }) do
       assert.equal(value, decode((ada:ask(cjson.encode(name)))), name)
     end
     assert.same({
-      method = "GET", path = "/request", query = { q = "1" }, cookies = { session = "xyz", theme = "dark" },
-      remote_address = "127.0.0.1", secure = app.addresses[1].tls or false, origin = "https://example.com",
-      subprotocols = 0,
+      method = "GET", path = "/request", query = { q = "1" },
+      cookies = { session = "xyz", theme = "dark" }, remote_address = "127.0.0.1",
+      secure = app.addresses[1].tls or false, origin = "https://example.com", subprotocols = 0,
       body = "none",
     }, decode(ada:ask('"fields"')))
     assert.equal("true", (ada:ask('"same"')))
@@ -211,7 +217,9 @@ describe("conn", function()
       ada:send_text("result")
       assert.same({ "first", "true" }, ada:receive_many(2))
       ada:send_text("many")
-      for index, message in ipairs(ada:receive_many(1000)) do assert.equal("number " .. index, message) end
+      for index, message in ipairs(ada:receive_many(1000)) do
+        assert.equal("number " .. index, message)
+      end
     end)
 
     it("sends text unless told otherwise", function()

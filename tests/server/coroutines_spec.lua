@@ -23,7 +23,9 @@ end
 return {
   endpoints = {
     ["/"] = {
-      handle_message = function(_, chunk) return assert(load(chunk, "=chunk", "t", environment))() end,
+      handle_message = function(_, chunk)
+        return assert(load(chunk, "=chunk", "t", environment))()
+      end,
       on_error = function(conn, err) conn:send(err.message) return false end,
     },
     ["/validate"] = {
@@ -49,7 +51,8 @@ describe("what runs after a hook that was ended", function()
     local ada = app:connect()
     for i = 1, 40 do
       assert.equal("chunk:1: mine " .. i, (ada:ask(("error('mine %d')"):format(i))))
-      assert.equal("chunk:1: attempt to index a nil value (global 'missing')", (ada:ask("return missing.field")))
+      assert.equal("chunk:1: attempt to index a nil value (global 'missing')",
+        (ada:ask("return missing.field")))
     end
   end
 
@@ -72,7 +75,7 @@ describe("what runs after a hook that was ended", function()
     fails_with_its_own_errors()
   end)
 
-  it("by yielding in the depth of its stack inside of an xpcall fails with its own errors", function()
+  it("by yielding deep in its stack inside an xpcall fails with its own errors", function()
     start()
     ends("deep(10000, function() return xpcall(coroutine.yield, print, 1) end)")
     fails_with_its_own_errors()
@@ -81,7 +84,10 @@ describe("what runs after a hook that was ended", function()
   it("with variables whose __close throws, fails with its own errors", function()
     start()
     ends([[
-      local _ <close> = setmetatable({}, { __close = function() collectgarbage() error("closing") end })
+      local _ <close> = setmetatable({}, { __close = function()
+        collectgarbage()
+        error("closing")
+      end })
       deep(10000, function() return xpcall(coroutine.yield, print, 1) end)]])
     fails_with_its_own_errors()
   end)
@@ -117,7 +123,8 @@ describe("coroutine.close", function()
   after_each(stream.close_all)
 
   local function returns(expected, chunk)
-    assert.equal(expected, (ada:ask("local function chunk() " .. chunk .. " end error(tostring(chunk()), 0)")))
+    assert.equal(expected,
+      (ada:ask("local function chunk() " .. chunk .. " end error(tostring(chunk()), 0)")))
   end
 
   local CLOSABLE = [[
@@ -132,11 +139,12 @@ describe("coroutine.close", function()
       local co = coroutine.create(f)
       coroutine.resume(co)
       local ok, err = coroutine.close(co)
-      return table.concat(seen, " ") .. " " .. tostring(ok) .. " " .. tostring(err) .. " " .. coroutine.status(co)
+      return table.concat(seen, " ") .. " " .. tostring(ok) .. " " .. tostring(err) .. " "
+        .. coroutine.status(co)
     end
   ]]
 
-  it("of one that waits in an xpcall calls each __close with the error of the one before", function()
+  it("of one that waits in an xpcall calls each __close with the previous one's error", function()
     returns("c(nil) b(nil) a(mine) false mine dead", CLOSABLE .. [[
       return close(function()
         local _ <close> = closable "a"

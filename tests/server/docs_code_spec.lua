@@ -14,7 +14,8 @@ local function blocks_of(path)
     if line == "```lua" then
       block = { line = number }
     elseif block and line == "```" then
-      blocks[#blocks + 1], block = { line = block.line, text = table.concat(block, "\n") .. "\n" }, nil
+      blocks[#blocks + 1], block =
+        { line = block.line, text = table.concat(block, "\n") .. "\n" }, nil
     elseif block then
       block[#block + 1] = line
     end
@@ -39,9 +40,11 @@ describe("the Lua code in", function()
         local folder = process.make_directory()
         -- What blocks talk of: modules of handlers, a folder for browsers, a module of the page's
         -- own.
-        assert(os.execute(("mkdir -p '%s/handlers' '%s/public' && touch '%s/cert.pem'"):format(folder, folder, folder)))
+        assert(os.execute(("mkdir -p '%s/handlers' '%s/public' && touch '%s/cert.pem'")
+          :format(folder, folder, folder)))
         for _, name in ipairs({ "chat", "game" }) do
-          process.write_file(("%s/handlers/%s.lua"):format(folder, name), "return { on_start = function() end }\n")
+          process.write_file(("%s/handlers/%s.lua"):format(folder, name),
+            "return { on_start = function() end }\n")
         end
         for _, name in ipairs({ "run", "redis", "in_thread" }) do
           process.write_file(("%s/%s.lua"):format(folder, name), "return function() end\n")

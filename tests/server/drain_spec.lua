@@ -81,7 +81,8 @@ describe("the drain", function()
   end)
 
   it("takes its seconds for the lame duck from the environment, too", function()
-    local app <close> = server.start({ app = APP, environment = { TIDEWIRE_LAME_DUCK_SECONDS = "3600" } })
+    local app <close> =
+      server.start({ app = APP, environment = { TIDEWIRE_LAME_DUCK_SECONDS = "3600" } })
     app:signal("sigterm")
     assert.is_truthy(app:wait_for_log("lame_duck"))
     assert.is_true(app:is_alive())
@@ -135,7 +136,8 @@ describe("the drain", function()
       moments[moment] = true
     end
     assert.equal(12, #app:events("close"))
-    assert.is_true(count > 1, "12 closes came in one turn") -- (how evenly: test_farewell.c, whose clock is its own)
+    -- (how evenly: test_farewell.c, whose clock is its own)
+    assert.is_true(count > 1, "12 closes came in one turn")
   end)
 
   it("with --drain-jitter serves those who are not told yet, and lets nobody in", function()
@@ -146,7 +148,8 @@ describe("the drain", function()
     for _ = 1, 3 do assert.equal("still there", (ada:ask("still there"))) end
     local none, problem = client.connect(app:url("/"))
     assert.is_nil(none)
-    assert.is_true(({ ECONNREFUSED = true, [503] = true, ECONNRESET = true, eof = true })[problem], tostring(problem))
+    assert.is_true(({ ECONNREFUSED = true, [503] = true, ECONNRESET = true, eof = true })[problem],
+      tostring(problem))
     app:signal("sigterm")
     assert.equal(1001, (ada:wait_closed()))
     assert_ends_clean(app)
@@ -220,7 +223,9 @@ describe("the drain", function()
       local app = server.launch({
         app = APP,
         listen = { "unix:" .. folder .. "/app.sock" },
-        options = { "--pid-file", folder .. "/tidewire.pid", "--admin", "unix:" .. folder .. "/admin.sock" },
+        options = {
+          "--pid-file", folder .. "/tidewire.pid", "--admin", "unix:" .. folder .. "/admin.sock",
+        },
       })
       -- Not a wait for anything: twenty different moments, of which some fall into each step of the
       -- start.
@@ -228,7 +233,8 @@ describe("the drain", function()
       app:signal("sigterm")
       local code, signal = app.process:wait_exit()
       -- Before it catches signals, one ends it as it ends any process.
-      assert.is_true(signal == 15 or (code == 0 and signal == 0), ("%s %s\n%s"):format(code, signal, app:log()))
+      assert.is_true(signal == 15 or (code == 0 and signal == 0),
+        ("%s %s\n%s"):format(code, signal, app:log()))
       assert.is_nil(require("luv").fs_scandir_next(require("luv").fs_scandir(folder)), app:log())
       app:kill()
     end

@@ -43,7 +43,8 @@ describe("an app that reads its environment", function()
     assert.same({ nil, 403 }, { none, status })
     local before = loop.now()
     local ada = app:connect("/", { origin = "https://app.example.com" })
-    assert.is_true(ada:wait_pings(2)) -- the second cannot come before two periods are over, however slow we are
+    -- the second cannot come before two periods are over, however slow we are
+    assert.is_true(ada:wait_pings(2))
     assert.is_true(loop.now() - before > 0.45, "the development period")
   end)
 end)
@@ -95,7 +96,8 @@ describe("settings", function()
   end)
 
   it("of the log can come from the environment", function()
-    local app <close> = server.start({ app = LISTENING, environment = { TIDEWIRE_LOG_FORMAT = "json" } })
+    local app <close> =
+      server.start({ app = LISTENING, environment = { TIDEWIRE_LOG_FORMAT = "json" } })
     assert.is_truthy(app:log():find('"event":"ready"', 1, true))
   end)
 
@@ -108,7 +110,8 @@ describe("settings", function()
 
   it("of the environment that are wrong are named, and the start fails", function()
     for name, value in pairs({
-      TIDEWIRE_LISTEN = "nowhere", TIDEWIRE_LOG_LEVEL = "loud", TIDEWIRE_WORKERS = "many", TIDEWIRE_LOG_FORMAT = "xml",
+      TIDEWIRE_LISTEN = "nowhere", TIDEWIRE_LOG_LEVEL = "loud", TIDEWIRE_WORKERS = "many",
+      TIDEWIRE_LOG_FORMAT = "xml",
     }) do
       local app = server.launch({ app = LISTENING, listen = {}, environment = { [name] = value } })
       local code = app.process:wait_exit()

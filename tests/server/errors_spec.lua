@@ -46,7 +46,10 @@ handlers["/throw/keep"] = {
     if message == "table" then error({ code = 7 }) end
     if message == "nil" then error() end
     if message == "return" then return nil, "returned on request" end
-    if message == "return later" then require "tidewire".sleep(0.01) return nil, "returned on request", "and more" end
+    if message == "return later" then
+      require "tidewire".sleep(0.01)
+      return nil, "returned on request", "and more"
+    end
     if message == "return much" then return nil, nil, "no error" end
     if message == "return false" then return false, "no error" end
     if message == "return table" then return nil, { code = 9 } end
@@ -147,13 +150,17 @@ describe("an error", function()
   -- The one recorded error: { "error", kind, hook, message, text, traceback }.
   local function the_error(count)
     local event = app:wait_event("error", count)
-    return { kind = event[2], hook = event[3], message = event[4], text = event[5], traceback = event[6] }
+    return {
+      kind = event[2], hook = event[3], message = event[4], text = event[5], traceback = event[6],
+    }
   end
 
   describe("in a message's form", function()
     it("is borne by an on_error that returns nil: the next valid message is handled", function()
       local ada = app:connect("/json/keep")
-      for index, broken in ipairs({ '{"type":', "", "nonsense", "{'a':1}", "[1,2", '{"a":1} x', "NaN" }) do
+      for index, broken in ipairs({
+        '{"type":', "", "nonsense", "{'a':1}", "[1,2", '{"a":1} x', "NaN",
+      }) do
         ada:send_text(broken)
         local err = the_error(index)
         assert.equal("decode", err.kind, broken)

@@ -35,7 +35,10 @@ return {
     end,
     on_close = function(_, code) record("close", code) end,
   } },
-  http = { ["/exit"] = function() leave(3) end, ["/late"] = function() tw.sleep(0.3) return "late" end },
+  http = { ["/exit"] = function() leave(3) end, ["/late"] = function()
+    tw.sleep(0.3)
+    return "late"
+  end },
   on_stop = function() record("stop") if os.getenv("EXIT_IN_STOP") then os.exit(4) end end,
 }
 ]]
@@ -44,8 +47,8 @@ local CODES = { ["without a code"] = 0, ["false"] = 1, ["true"] = 0 }
 
 describe("os.exit", function()
   for _, way in ipairs {
-    "hook", "protected", "coroutine", "sleeping", "timer", "spawned", "callback", "C function", "many times",
-    "without a code", "false", "true",
+    "hook", "protected", "coroutine", "sleeping", "timer", "spawned", "callback", "C function",
+    "many times", "without a code", "false", "true",
   } do
     it("is a drain with that exit code: " .. way, function()
       local app = server.start({ app = APP })
@@ -70,7 +73,8 @@ describe("os.exit", function()
   it("answers its own request, and lets others have theirs", function()
     local app = server.start({ app = APP })
     local response = app:http("/exit")
-    assert.same({ 503, "The server is shutting down." }, { response.status, cjson.decode(response.body).error })
+    assert.same({ 503, "The server is shutting down." },
+      { response.status, cjson.decode(response.body).error })
     app:stop(3)
   end)
 
@@ -81,7 +85,8 @@ describe("os.exit", function()
 end)
 
 describe("os.exit while an app is loaded", function()
-  local TEXTS = { "os.exit(0)", "return { endpoints = { ['/'] = {} }, on_load = function() os.exit(0) end }" }
+  local TEXTS =
+    { "os.exit(0)", "return { endpoints = { ['/'] = {} }, on_load = function() os.exit(0) end }" }
 
   it("ends the start, and a check, with an error", function()
     for _, text in ipairs(TEXTS) do
@@ -100,7 +105,8 @@ describe("os.exit while an app is loaded", function()
   it("fails the reload", function()
     local app <close> = server.start({ app = APP })
     for _, text in ipairs(TEXTS) do
-      assert.matches("app.lua:1: os.exit(0) while the app is loaded: ", reloads.bad(app, text), 1, true)
+      assert.matches("app.lua:1: os.exit(0) while the app is loaded: ",
+        reloads.bad(app, text), 1, true)
     end
     assert.equal("late", app:http("/late").body)
   end)

@@ -12,7 +12,9 @@ local function closed(conn, code) record("close " .. (conn.query.case or ""), co
 return {
   endpoints = {
     ["/"]      = { handle_message = echo, on_close = closed, ping_period = 0 },
-    ["/small"] = { handle_message = echo, on_close = closed, ping_period = 0, max_message_size = 1000 },
+    ["/small"] = {
+      handle_message = echo, on_close = closed, ping_period = 0, max_message_size = 1000,
+    },
     ["/large"] = {
       max_message_size = 64 * 1024 * 1024,
       handle_message = function(conn, message) conn:send(#message .. "") end,
@@ -34,7 +36,9 @@ describe("the wire", function()
   local function connect(path)
     cases = cases + 1
     local event = "close " .. cases
-    return app:connect(("%s?case=%d"):format(path or "/", cases)), function() return app:wait_event(event)[2] end
+    return app:connect(("%s?case=%d"):format(path or "/", cases)), function()
+      return app:wait_event(event)[2]
+    end
   end
 
   -- The client sends `frames_sent`; the server must close with `code`, and on_close must get the
@@ -54,12 +58,16 @@ describe("the wire", function()
   describe("fragments", function()
     it("are put together, whatever their sizes", function()
       local ada = app:connect()
-      for _, sizes in ipairs({ { 1, 1 }, { 0, 5 }, { 5, 0 }, { 0, 0, 0 }, { 100, 70000, 3 }, { 125, 126, 65536 } }) do
+      for _, sizes in ipairs({
+        { 1, 1 }, { 0, 5 }, { 5, 0 }, { 0, 0, 0 }, { 100, 70000, 3 }, { 125, 126, 65536 },
+      }) do
         local whole = {}
         for index, size in ipairs(sizes) do
           local part = string.char(96 + index):rep(size)
           whole[index] = part
-          ada:send_frame({ opcode = index == 1 and "binary" or 0, payload = part, fin = index == #sizes })
+          ada:send_frame({
+            opcode = index == 1 and "binary" or 0, payload = part, fin = index == #sizes,
+          })
         end
         local answer, kind = ada:receive()
         assert.equal("binary", kind)
@@ -137,10 +145,14 @@ describe("the wire", function()
       ["an unmasked frame"] = { payload = "x", masked = false },
       ["an unmasked empty frame"] = { masked = false },
       ["a length longer than needed, in two bytes"] = { payload = "x", length_bytes = 2 },
-      ["a length longer than needed, in eight bytes"] = { payload = ("x"):rep(200), length_bytes = 8 },
+      ["a length longer than needed, in eight bytes"] = {
+        payload = ("x"):rep(200), length_bytes = 8,
+      },
       ["a length with its highest bit set"] = { length = math.mininteger, length_bytes = 8 },
       ["a ping with more than 125 bytes"] = { opcode = "ping", payload = ("x"):rep(126) },
-      ["a close with more than 125 bytes"] = { opcode = "close", payload = "\3\232" .. ("x"):rep(124) },
+      ["a close with more than 125 bytes"] = {
+        opcode = "close", payload = "\3\232" .. ("x"):rep(124),
+      },
       ["RSV1 without an extension"] = { payload = "x", rsv = 4 },
       ["RSV2"] = { payload = "x", rsv = 2 },
       ["RSV3"] = { payload = "x", rsv = 1 },
@@ -162,14 +174,16 @@ describe("the wire", function()
 
     it("a new message inside a message", function()
       assert_closes(1002, { { payload = "a", fin = false }, { payload = "b" } })
-      assert_closes(1002, { { opcode = "binary", payload = "a", fin = false }, { payload = "b", fin = false } })
+      assert_closes(1002,
+        { { opcode = "binary", payload = "a", fin = false }, { payload = "b", fin = false } })
     end)
   end)
 
   describe("text", function()
     it("of every kind of code point passes, split anywhere", function()
       local ada = app:connect()
-      local text = "κόσμε \u{7f}\u{80}\u{7ff}\u{800}\u{d7ff}\u{e000}\u{fffd}\u{ffff}\u{10000}\u{10ffff}\0 end"
+      local text =
+        "κόσμε \u{7f}\u{80}\u{7ff}\u{800}\u{d7ff}\u{e000}\u{fffd}\u{ffff}\u{10000}\u{10ffff}\0 end"
       assert.equal(text, (ada:ask(text)))
       for cut = 0, #text do
         ada:send_frame({ payload = text:sub(1, cut), fin = false })
@@ -180,17 +194,19 @@ describe("the wire", function()
 
     it("that is not UTF-8 closes with 1007", function()
       for _, bytes in ipairs({
-        "\xff", "\x80", "\xc0\xaf", "\xe0\x80\xaf", "\xed\xa0\x80", "\xf0\x80\x80\xaf", "\xf4\x90\x80\x80",
-        "\xf5\x80\x80\x80", "\xc3", "abc\xe2\x82", "\xf0\x9f\x9a", "fine \xc3\x28",
+        "\xff", "\x80", "\xc0\xaf", "\xe0\x80\xaf", "\xed\xa0\x80", "\xf0\x80\x80\xaf",
+        "\xf4\x90\x80\x80", "\xf5\x80\x80\x80", "\xc3", "abc\xe2\x82", "\xf0\x9f\x9a",
+        "fine \xc3\x28",
       }) do
         assert_closes(1007, { { payload = bytes } }, nil, ("%q"):format(bytes))
       end
     end)
 
-    it("whose last code point is cut off at the end of the last fragment closes with 1007", function()
+    it("whose last fragment ends inside a code point closes with 1007", function()
       assert_closes(1007, { { payload = "\xe2\x82", fin = false }, { opcode = 0, payload = "" } })
       assert_closes(1007, { { payload = "\xe2", fin = false }, { opcode = 0, payload = "\x82" } })
-      assert_closes(1007, { { payload = "\xe2\x82", fin = false }, { opcode = 0, payload = "\x28" } })
+      assert_closes(1007,
+        { { payload = "\xe2\x82", fin = false }, { opcode = 0, payload = "\x28" } })
     end)
 
     it("is not what binary messages are judged as", function()
@@ -222,9 +238,12 @@ describe("the wire", function()
     end)
 
     it("is judged by the sum of its fragments", function()
-      assert_closes(1009, { { payload = ("x"):rep(600), fin = false }, { opcode = 0, length = 401 } }, "/small")
+      assert_closes(1009,
+        { { payload = ("x"):rep(600), fin = false }, { opcode = 0, length = 401 } }, "/small")
       local many = {}
-      for index = 1, 11 do many[index] = { opcode = index == 1 and 1 or 0, payload = ("x"):rep(100), fin = false } end
+      for index = 1, 11 do
+        many[index] = { opcode = index == 1 and 1 or 0, payload = ("x"):rep(100), fin = false }
+      end
       assert_closes(1009, many, "/small")
     end)
 
@@ -244,14 +263,17 @@ describe("the wire", function()
       end
       assert.equal("fine", (app:connect():ask("fine")))
       if not app.process:is_sanitized() then
-        assert.is_true(app.process:rss_kib() - before < 8192, "memory was taken for what was only announced")
+        assert.is_true(app.process:rss_kib() - before < 8192,
+          "memory was taken for what was only announced")
       end
     end)
   end)
 
   describe("a Close frame", function()
     it("with a code that may be sent is answered with it", function()
-      for _, code in ipairs({ 1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 3000, 3999, 4000, 4999 }) do
+      for _, code in ipairs({
+        1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 3000, 3999, 4000, 4999,
+      }) do
         local ada, wait_on_close = connect()
         assert.equal(code, (ada:close(code, "why")))
         assert.equal(code, wait_on_close())
@@ -259,8 +281,11 @@ describe("the wire", function()
     end)
 
     it("with a code that may not be sent is answered with 1002", function()
-      for _, code in ipairs({ 0, 1, 999, 1004, 1005, 1006, 1015, 1016, 1100, 2000, 2999, 5000, 65535 }) do
-        assert_closes(1002, { { opcode = "close", payload = frames.close_payload(code) } }, nil, "code " .. code)
+      for _, code in ipairs({
+        0, 1, 999, 1004, 1005, 1006, 1015, 1016, 1100, 2000, 2999, 5000, 65535,
+      }) do
+        assert_closes(1002, { { opcode = "close", payload = frames.close_payload(code) } }, nil,
+          "code " .. code)
       end
     end)
 
@@ -273,7 +298,8 @@ describe("the wire", function()
       ada.sent_close = true
       ada:send_frame({ opcode = "close", payload = "\3\232\xff\xfe" })
       local code = ada:wait_closed()
-      assert.is_true(code == 1007 or code == 1002 or code == 1006, "answered with " .. tostring(code))
+      assert.is_true(code == 1007 or code == 1002 or code == 1006,
+        "answered with " .. tostring(code))
       wait_on_close()
     end)
 

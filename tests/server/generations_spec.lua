@@ -18,7 +18,8 @@ return { admin = "127.0.0.1:0", endpoints = {
 } }
 ]]
 
-local OLD = '["/old"] = { handle_message = function(conn, message) if message == "x" then conn:send(message) end end },'
+local OLD = '["/old"] = { handle_message = function(conn, message) if message == "x" then '
+  .. 'conn:send(message) end end },'
 
 describe("/stats", function()
   it("lists what each generation still holds", function()
@@ -57,7 +58,7 @@ describe("/stats", function()
     wait_for("2 1 0")
   end)
 
-  it("counts repeating timers by where they were made, and lists the code that they hold", function()
+  it("counts repeating timers by the line that made them, and lists kept code", function()
     local text = [[
 local tw, here = require "tidewire", require "here"
 local timers = {}
@@ -74,7 +75,10 @@ local function handle_message(conn, message)
   end
   conn:send(message)
 end
-return { admin = "127.0.0.1:0", endpoints = { ["/"] = { validate = here.validate, handle_message = handle_message } } }
+return {
+  admin = "127.0.0.1:0",
+  endpoints = { ["/"] = { validate = here.validate, handle_message = handle_message } },
+}
 ]]
     local app <close> = server.start({ app = text })
     local function stats() return json.decode(http.request(app.admin, "/stats").body) end
@@ -85,7 +89,9 @@ return { admin = "127.0.0.1:0", endpoints = { ["/"] = { validate = here.validate
         for _, place in ipairs(now.timers) do
           places[#places + 1] = ("%s of %d: %d"):format(place.where, place.generation, place.count)
         end
-        for _, row in ipairs(now.generations) do rows[#rows + 1] = ("%d %d"):format(row.generation, row.timers) end
+        for _, row in ipairs(now.generations) do
+          rows[#rows + 1] = ("%d %d"):format(row.generation, row.timers)
+        end
         table.sort(places)
         seen = table.concat(places, ", ") .. "; " .. table.concat(rows, ", ")
         return seen == expected .. "; " .. generations
@@ -98,13 +104,16 @@ return { admin = "127.0.0.1:0", endpoints = { ["/"] = { validate = here.validate
     for _, message in ipairs { "every", "every", "own", "after" } do ada:ask(message) end
     wait_for(("app.lua:3 of 1: %d, app.lua:6 of 1: 2, app.lua:8 of 1: 1"):format(n), "1 " .. n + 4)
     assert.equal(n + 3, stats().repeating_timers)
-    assert.matches("\ntidewire_repeating_timers " .. n + 3 .. "\n", http.request(app.admin, "/metrics").body)
+    assert.matches("\ntidewire_repeating_timers " .. n + 3 .. "\n",
+      http.request(app.admin, "/metrics").body)
     app:signal("sighup")
     assert.is_truthy(app:wait_for_log("event=reloaded .*generation=2 "))
     -- what the top level has made ends with its code; what hooks have made holds it
-    wait_for(("app.lua:3 of 2: %d, app.lua:6 of 1: 2, app.lua:8 of 1: 1"):format(n), ("2 %d, 1 4"):format(n))
+    wait_for(("app.lua:3 of 2: %d, app.lua:6 of 1: 2, app.lua:8 of 1: 1"):format(n),
+      ("2 %d, 1 4"):format(n))
     ada:ask("every")
-    wait_for(("app.lua:3 of 2: %d, app.lua:6 of 1: 2, app.lua:6 of 2: 1, app.lua:8 of 1: 1"):format(n),
+    wait_for(("app.lua:3 of 2: %d, app.lua:6 of 1: 2, app.lua:6 of 2: 1, app.lua:8 of 1: 1")
+      :format(n),
       ("2 %d, 1 4"):format(n + 1))
     ada:ask("cancel") -- the new code's
     ada:close(1000)

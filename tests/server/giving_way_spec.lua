@@ -47,13 +47,20 @@ function begin(conn) local function f() note() conn:after(0, f) end f() end]],
   ["a timer that cancels and starts others"] = [[
 local other
 function begin()
-  local function f() note() if other then other:cancel() end other = tw.after(1000, f) tw.after(0, f) end
+  local function f()
+    note()
+    if other then other:cancel() end
+    other = tw.after(1000, f)
+    tw.after(0, f)
+  end
   f()
 end]],
   ["a spawned function that spawns itself"] = [[
 function begin() local function f() note() tw.spawn(f) end f() end]],
   ["sleeping for no time"] = [[
-function begin() for _ = 1, 20 do tw.spawn(function() while true do note() tw.sleep(0) end end) end end]],
+function begin()
+  for _ = 1, 20 do tw.spawn(function() while true do note() tw.sleep(0) end end) end
+end]],
   ["hooks that wake each other"] = [[
 function begin()
   local other
@@ -72,7 +79,11 @@ function begin()
   uv.new_prepare():start(function() end)
 end]],
   ["an async handle of luv's that sends to itself"] = [[
-function begin() local async async = uv.new_async(function() note() async:send() end) async:send() end]],
+function begin()
+  local async
+  async = uv.new_async(function() note() async:send() end)
+  async:send()
+end]],
   ["finalizers that make garbage"] = [[
 function begin()
   local function f() note() setmetatable({}, { __gc = f }) collectgarbage("step") end
@@ -90,14 +101,20 @@ function begin()
 end]],
   ["handles of luv's that are closed and made anew"] = [[
 function begin()
-  local function f() record("tick") local timer = uv.new_timer() timer:start(0, 0, function() timer:close(f) end) end
+  local function f()
+    record("tick")
+    local timer = uv.new_timer()
+    timer:start(0, 0, function() timer:close(f) end)
+  end
   f()
 end]],
   ["timers that need more than their period"] = [[
 function begin() for _ = 1, 20 do tw.every(0.05, function() busy(5) record("tick") end) end end]],
   ["timers of luv's that need more than their period"] = [[
 function begin()
-  for _ = 1, 20 do uv.new_timer():start(50, 50, function() busy(5) uv.update_time() record("tick") end) end
+  for _ = 1, 20 do
+    uv.new_timer():start(50, 50, function() busy(5) uv.update_time() record("tick") end)
+  end
 end]],
   ["timers of luv's that are changed while they wait"] = [[
 function begin()
@@ -112,7 +129,9 @@ function begin()
 end]],
   ["sleepers that need more than they sleep"] = [[
 function begin()
-  for _ = 1, 50 do tw.spawn(function() while true do tw.sleep(0.01) busy(5) record("tick") end end) end
+  for _ = 1, 50 do
+    tw.spawn(function() while true do tw.sleep(0.01) busy(5) record("tick") end end)
+  end
 end]],
 }
 
@@ -135,7 +154,8 @@ describe("a script that never rests", function()
       serves(app, name)
       if app.process:is_sanitized() then return end -- which keeps what is freed
       local last = app:wait_event("done", 2, 120)
-      assert.is_true(last[3] - first[3] < 10e6, ("%s: memory went from %d to %d bytes"):format(name, first[3], last[3]))
+      assert.is_true(last[3] - first[3] < 10e6,
+        ("%s: memory went from %d to %d bytes"):format(name, first[3], last[3]))
     end)
   end
 
@@ -151,7 +171,8 @@ describe("a script that never rests", function()
   it("serves clients while it works off a reload, and everyone has on_reload", function()
     local text = HEAD .. [[
 local function begin() end
-]] .. TAIL:gsub("validate = here.validate,", "%0 on_reload = function(conn) busy(5) record('reloaded') end,")
+]] .. TAIL:gsub("validate = here.validate,",
+  "%0 on_reload = function(conn) busy(5) record('reloaded') end,")
     local app <close> = server.start({ app = text })
     local clients = {}
     for i = 1, 60 do clients[i] = app:connect_on(0) end
@@ -183,7 +204,10 @@ local function begin() end
     local app <close> = server.start({ workers = 2, app = HEAD .. [[
 local room = tw.room("ping")
 local function begin(conn)
-  room:watch(function(event) note() if conn:is_open() then conn:leave("ping") conn:join("ping") end end)
+  room:watch(function(event)
+    note()
+    if conn:is_open() then conn:leave("ping") conn:join("ping") end
+  end)
   conn:join("ping")
 end
 ]] .. TAIL })

@@ -79,12 +79,14 @@ end]] },
       ada:close()
     end
     local expected = {
-      in_route = "app.lua:4", in_validate = "app.lua:13", in_on_start = "app.lua:17", in_message = "app.lua:20",
-      ["in_message again"] = "app.lua:23", in_timer = "app.lua:25", in_ping = "app.lua:31",
-      in_timeout = "app.lua:34", in_error = "app.lua:38", in_close = "app.lua:41", in_helper = "helper.lua:3",
+      in_route = "app.lua:4", in_validate = "app.lua:13", in_on_start = "app.lua:17",
+      in_message = "app.lua:20", ["in_message again"] = "app.lua:23", in_timer = "app.lua:25",
+      in_ping = "app.lua:31", in_timeout = "app.lua:34", in_error = "app.lua:38",
+      in_close = "app.lua:41", in_helper = "helper.lua:3",
     }
     for name, place in pairs(expected) do
-      local line = app:wait_for_log(("warn .*event=global_written .*why=\"%s: the global '%s' "):format(place, name))
+      local line = app:wait_for_log(("warn .*event=global_written .*why=\"%s: the global '%s' ")
+        :format(place, name))
       assert.is_truthy(line, name)
       assert.matches("all connections share it", line)
     end
@@ -114,7 +116,8 @@ end]] },
     local app <close> = server.start { workers = 1, app = APP:format("", "") }
     assert.equal("hello", (app:connect():ask("hello")))
     process.write_file(app.directory .. "/app.lua",
-      APP:format("setmetatable(_G, { __newindex = function(t, k, v) rawset(t, k, v) end })", "new = 1"))
+      APP:format("setmetatable(_G, { __newindex = function(t, k, v) rawset(t, k, v) end })",
+        "new = 1"))
     app:signal("sighup")
     assert.is_truthy(app:wait_for_log("event=reloaded"))
     assert.equal("hello", (app:connect():ask("hello")))
@@ -123,7 +126,8 @@ end]] },
 
   it("is warned of anew by new code", function()
     local app <close> = server.start {
-      workers = 1, app = "return { handle_message = function(conn, message) name = message conn:send(name) end }",
+      workers = 1, app =
+        "return { handle_message = function(conn, message) name = message conn:send(name) end }",
     }
     for generation = 1, 2 do
       assert.equal("hello", (app:connect():ask("hello")))
@@ -135,7 +139,8 @@ end]] },
 
   it("in any number of names is not told without end", function()
     local app <close> = server.start {
-      workers = 1, app = "return { handle_message = function(conn, message) _G[message] = 1 conn:send(message) end }",
+      workers = 1, app = "return { handle_message = function(conn, message) _G[message] = 1 "
+        .. "conn:send(message) end }",
     }
     local ada = app:connect()
     for i = 1, 100 do assert.equal("n" .. i, (ada:ask("n" .. i))) end
@@ -149,7 +154,7 @@ describe("check", function()
   before_each(function() folder = process.make_directory() end)
   after_each(function() process.remove_directory(folder) end)
 
-  it("warns of globals that functions write, in all files of the app, and is content otherwise", function()
+  it("warns of globals that functions write, in all files of the app", function()
     process.write_file(folder .. "/app.lua", [[
 top = 1
 return {
@@ -174,7 +179,8 @@ return handler]])
     assert.equal(0, result.code)
     local count = select(2, result.stderr:gsub("all connections share it", ""))
     assert.equal(2, count, result.stderr)
-    assert.matches("app.lua:8: the global 'name' is written in a function: all connections share it", result.stderr)
+    assert.matches("app.lua:8: the global 'name' is written in a function: all "
+      .. "connections share it", result.stderr)
     assert.matches("handler.lua:3: the global 'user' is written in a function", result.stderr)
   end)
 

@@ -67,30 +67,45 @@ describe("in a script,", function()
     returns("false, [x]", "return xpcall(error, function(e) return '[' .. e .. ']' end, 'x', 0)")
     returns("false, chunk:2", [[
       return xpcall(function() error("x") end, function()
-        local at = debug.getinfo(3, "Sl") return at.short_src .. ":" .. at.currentline - 0 + 1 end)]])
-    returns("false, 2", "return xpcall(function() tw.sleep(0.001) error(1) end, function() return 2 end)")
+        local at = debug.getinfo(3, "Sl")
+        return at.short_src .. ":" .. at.currentline - 0 + 1
+      end)]])
+    returns("false, 2",
+      "return xpcall(function() tw.sleep(0.001) error(1) end, function() return 2 end)")
     returns("true, woke", "return xpcall(function() tw.sleep(0.001) return 'woke' end, print)")
     assert.matches("bad argument #2 to 'xpcall' %(function expected", run("return xpcall(print)"))
   end)
 
   it("coroutines do what Lua's do", function()
-    returns("true, 1, 2", "return coroutine.resume(coroutine.create(function(...) return ... end), 1, 2)")
+    returns("true, 1, 2",
+      "return coroutine.resume(coroutine.create(function(...) return ... end), 1, 2)")
     returns("false, cannot resume dead coroutine", [[
-      local co = coroutine.create(function() end) coroutine.resume(co) return coroutine.resume(co)]])
-    returns("false, cannot resume non-suspended coroutine", "return coroutine.resume(coroutine.running())")
-    returns("false, chunk:1: x", "return coroutine.resume(coroutine.create(function() error 'x' end))")
+      local co = coroutine.create(function() end)
+      coroutine.resume(co)
+      return coroutine.resume(co)]])
+    returns("false, cannot resume non-suspended coroutine",
+      "return coroutine.resume(coroutine.running())")
+    returns("false, chunk:1: x",
+      "return coroutine.resume(coroutine.create(function() error 'x' end))")
     returns("3", [[
-      local co = coroutine.wrap(function(a) while true do a = a + coroutine.yield(a) end end) co(1) return co(2)]])
-    returns("true, dead", "local co = coroutine.create(print) return coroutine.close(co), coroutine.status(co)")
+      local co = coroutine.wrap(function(a) while true do a = a + coroutine.yield(a) end end)
+      co(1)
+      return co(2)]])
+    returns("true, dead",
+      "local co = coroutine.create(print) return coroutine.close(co), coroutine.status(co)")
     returns("false, in close", [[
       local co = coroutine.create(function()
-        local _ <close> = setmetatable({}, { __close = function() error("in close", 0) end }) coroutine.yield() end)
+        local _ <close> = setmetatable({}, { __close = function()
+          error("in close", 0)
+        end }) coroutine.yield() end)
       coroutine.resume(co) return coroutine.close(co)]])
     throws("chunk:1: cannot close a running coroutine", "coroutine.close(coroutine.running())")
     throws("cannot close a normal coroutine", [[
-      local outer = coroutine.running() local _, problem = coroutine.resume(coroutine.create(function()
+      local outer = coroutine.running() local _, problem =
+        coroutine.resume(coroutine.create(function()
         return select(2, pcall(coroutine.close, outer)) end)) error(problem, 0)]])
-    assert.matches("bad argument #1 to 'close' %(coroutine expected", run("return coroutine.close(1)"))
+    assert.matches("bad argument #1 to 'close' %(coroutine expected",
+      run("return coroutine.close(1)"))
   end)
 
   it("setmetatable does what Lua's does", function()
@@ -98,9 +113,12 @@ describe("in a script,", function()
       local t, mt = {}, { __gc = print } local same = setmetatable(t, mt) == t
       return same, getmetatable(t) == mt and mt.__gc == print]])
     returns("nil", "return getmetatable(setmetatable(setmetatable({}, {}), nil))")
-    throws("chunk:1: cannot change a protected metatable", "setmetatable(setmetatable({}, { __metatable = 1 }), {})")
-    assert.matches("bad argument #1 to 'setmetatable' %(table expected, got number%)", run("setmetatable(1, {})"))
-    assert.matches("bad argument #2 to 'setmetatable' .nil or table expected, got number", run("setmetatable({}, 1)"))
+    throws("chunk:1: cannot change a protected metatable",
+      "setmetatable(setmetatable({}, { __metatable = 1 }), {})")
+    assert.matches("bad argument #1 to 'setmetatable' %(table expected, got number%)",
+      run("setmetatable(1, {})"))
+    assert.matches("bad argument #2 to 'setmetatable' .nil or table expected, got number",
+      run("setmetatable({}, 1)"))
     returns("1", "return setmetatable({}, { __gc = print, __index = { x = 1 } }).x")
   end)
 
@@ -108,7 +126,8 @@ describe("in a script,", function()
     returns("nil", "return debug.traceback()  and nil")
     returns("stack traceback:\n\tchunk:1: in main chunk",
       "return (debug.traceback():gsub('(\\n\\t[^\\n]*)\\n.*', '%1'))")
-    returns("what\nstack traceback:\n\t[C]: in function 'coroutine.yield'\n\tchunk:2: in function <chunk:1>", [[
+    returns("what\nstack traceback:\n\t[C]: in function 'coroutine.yield'\n\t"
+      .. "chunk:2: in function <chunk:1>", [[
       local co = coroutine.create(function()
         coroutine.yield() end)
       coroutine.resume(co)
@@ -132,7 +151,8 @@ describe("in a script,", function()
     assert.equal("stack traceback:", lines[2])
     for i = 3, 12 do assert.matches("^\tchunk:[23]: in upvalue 'deep'$", lines[i]) end
     assert.matches("^\t...\t%(skipping 149%d%d%d levels%)$", lines[13])
-    assert.matches("\n\t%[C%]: in function 'pcall'\n\tapp.lua:%d+: in function <app.lua:%d+>$", text)
+    assert.matches("\n\t%[C%]: in function 'pcall'\n\tapp.lua:%d+: in function "
+      .. "<app.lua:%d+>$", text)
     assert.equal(25, #lines) -- one says that there was a tail call
   end)
 
@@ -145,7 +165,8 @@ describe("in a script,", function()
   end)
 
   it("debug.sethook throws, and says why", function()
-    assert.matches("^false, chunk:1: debug.sethook: hooks are the server's", run("debug.sethook(print, 'c')"))
+    assert.matches("^false, chunk:1: debug.sethook: hooks are the server's",
+      run("debug.sethook(print, 'c')"))
     assert.matches("^false, chunk:1: debug.sethook: hooks are the server's", run("debug.sethook()"))
   end)
 
@@ -168,7 +189,8 @@ describe("in a script,", function()
     it("does not run while the object lives, whatever refers to it", function()
       returns("false", [[
         apart(function()
-          kept.object = setmetatable({}, { __gc = function() kept.ran = true end }) kept.object.self = kept.object
+          kept.object = setmetatable({}, { __gc = function() kept.ran = true end })
+          kept.object.self = kept.object
         end)
         return kept.ran or false]])
       returns("true", "apart(function() kept.object = nil end) return kept.ran")
@@ -205,7 +227,9 @@ describe("in a script,", function()
     it("of debug.setmetatable is the same", function()
       returns("1", [[
         kept.count = 0
-        apart(function() debug.setmetatable({}, { __gc = function() kept.count = kept.count + 1 end }) end)
+        apart(function()
+          debug.setmetatable({}, { __gc = function() kept.count = kept.count + 1 end })
+        end)
         return kept.count]])
     end)
 
@@ -213,7 +237,9 @@ describe("in a script,", function()
       local before = cjson.decode(app:http("/stats").body).handler_timeouts
       run([[
         kept.after = 0
-        gone(3, function(o) if o.number == 2 then while true do pcall(function() while true do end end) end end
+        gone(3, function(o) if o.number == 2 then while true do pcall(function()
+          while true do end
+        end) end end
           kept.after = kept.after + 1 end)]])
       assert.is_truthy(app:wait_for_log("hook=__gc .*handler_timeout allows 0.05 seconds"))
       returns("2", "while kept.after < 2 do tw.sleep(0.001) end return kept.after")
@@ -224,13 +250,18 @@ describe("in a script,", function()
   it("what a run that is ended leaves open is closed, the inner coroutines first", function()
     local eve = app:connect("/")
     eve:send_text([[
-      local function open(name) return setmetatable({}, { __close = function() record("closed", name) end }) end
+      local function open(name)
+        return setmetatable({}, { __close = function() record("closed", name) end })
+      end
       local _ <close> = open("hook")
       coroutine.wrap(function()
         local _ <close> = open("outer")
         coroutine.wrap(function()
           local _ <close> = open("inner")
-          table.sort({ 3, 2, 1 }, function() local _ <close> = open("comparator") while true do end end)
+          table.sort({ 3, 2, 1 }, function()
+            local _ <close> = open("comparator")
+            while true do end
+          end)
         end)()
       end)()]])
     assert.equal(1011, (eve:wait_closed()))

@@ -20,7 +20,9 @@ local APP = [[
       handle_message = function(conn, message)
         local count, bytes, close = message:match("^(%d+) of (%d+) ?(%a*)$")
         if not count then return conn:send(message) end
-        for index = 1, tonumber(count) do conn:send(tostring(index) .. ("x"):rep(tonumber(bytes))) end
+        for index = 1, tonumber(count) do
+          conn:send(tostring(index) .. ("x"):rep(tonumber(bytes)))
+        end
         record("queued")
         if close == "close" then conn:close(4000, "bye") end
       end,
@@ -74,7 +76,9 @@ describe("a client that ends its direction", function()
 
   it("gets a large answer and a large file to their ends", function()
     local app <close> = start()
-    for path, body in pairs({ ["/large"] = ("large"):rep(1600 << 10), ["/files/large.bin"] = LARGE }) do
+    for path, body in pairs({
+      ["/large"] = ("large"):rep(1600 << 10), ["/files/large.bin"] = LARGE,
+    }) do
       local peer = assert(stream.connect(app.addresses[1], { receive_buffer = 4096 }))
       peer:pause() -- so that the end is seen while the answer is on its way
       peer:write(("GET %s HTTP/1.1\r\nHost: x\r\n\r\n"):format(path))
@@ -157,16 +161,19 @@ describe("a client that ends its direction", function()
     assert.equal("eof", ada.stream:wait_end())
   end)
 
-  it("and has said all in one go, handshake, messages, Close frame and end, gets all answers", function()
+  it("and sends handshake, messages, Close frame and end in one write, gets all answers", function()
     local app <close> = start()
     local words = frames.encode({ payload = "one" }) .. frames.encode({ payload = "two" })
-    for _, last in ipairs({ "", frames.encode({ opcode = "close", payload = frames.close_payload(3000) }) }) do
+    for _, last in ipairs({
+      "", frames.encode({ opcode = "close", payload = frames.close_payload(3000) }),
+    }) do
       local peer = assert(stream.connect(app.addresses[1]))
       peer:write(client.handshake("/ws") .. words .. last)
       assert.is_true(peer:flush())
       peer:half_close()
       assert.equal("eof", peer:wait_end())
-      assert.equal("\x81\3one\x81\3two" .. (last ~= "" and "\x88\2\x0b\xb8" or ""), peer:peek():match("\r\n\r\n(.*)"))
+      assert.equal("\x81\3one\x81\3two" .. (last ~= "" and "\x88\2\x0b\xb8" or ""),
+        peer:peek():match("\r\n\r\n(.*)"))
     end
   end)
 
@@ -185,7 +192,9 @@ describe("a client that ends its direction", function()
 
   it("in the middle of its request, or without one, is let go", function()
     local app <close> = start("handshake_seconds = 3600")
-    for _, bytes in ipairs({ "", "GET /", "POST /ws HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nabc" }) do
+    for _, bytes in ipairs({
+      "", "GET /", "POST /ws HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nabc",
+    }) do
       local peer = assert(stream.connect(app.addresses[1]))
       peer:write(bytes)
       peer:flush()

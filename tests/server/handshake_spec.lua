@@ -51,7 +51,8 @@ describe("the handshake", function()
   it("may be written in other ways that mean the same", function()
     for _, headers in ipairs({
       { Upgrade = "WebSocket" }, { Connection = "keep-alive, Upgrade" }, { Connection = "upgrade" },
-      { ["sec-websocket-version"] = "13" }, { Host = "example.com:8080" }, { ["X-Other"] = ("x"):rep(500) },
+      { ["sec-websocket-version"] = "13" }, { Host = "example.com:8080" },
+      { ["X-Other"] = ("x"):rep(500) },
     }) do
       assert.equal("hi", (app:connect("/ws", { headers = headers }):ask("hi")))
     end
@@ -100,12 +101,13 @@ describe("the handshake", function()
 
   it("with a key that is none is a 400", function()
     for _, key in ipairs({
-      false, "", "x", "AQIDBAUGBwgJCgsMDQ4PE===", "dGhlIHNhbXBsZSBub25jZQ", "dGhlIHNhbXBsZSBub25jZ!==",
-      "dGhlIHNhbXBsZSBub25jZSBsb25nZXI=",
+      false, "", "x", "AQIDBAUGBwgJCgsMDQ4PE===", "dGhlIHNhbXBsZSBub25jZQ",
+      "dGhlIHNhbXBsZSBub25jZ!==", "dGhlIHNhbXBsZSBub25jZSBsb25nZXI=",
     }) do
       assert_refused(400, with({ ["Sec-WebSocket-Key"] = key }))
     end
-    local twice = client.handshake("/ws"):gsub("\r\n\r\n$", "\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n")
+    local twice = client.handshake("/ws"):gsub("\r\n\r\n$",
+      "\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n")
     assert.equal(400, assert(app:raw(twice)).status)
   end)
 
@@ -120,10 +122,13 @@ describe("the handshake", function()
 
   it("to something else than a WebSocket is never a 101", function()
     for _, upgrade in ipairs({ "h2c", "foo", "TLS/1.0", "websockets", "HTTP/2.0" }) do
-      local headers = { Upgrade = upgrade, ["Sec-WebSocket-Key"] = false, ["Sec-WebSocket-Version"] = false }
+      local headers = {
+        Upgrade = upgrade, ["Sec-WebSocket-Key"] = false, ["Sec-WebSocket-Version"] = false,
+      }
       local none, status = client.connect(app:url("/ws"), { headers = headers })
       assert.is_nil(none, upgrade)
-      assert.is_true(status == 400 or status == 426, upgrade .. " was answered with " .. tostring(status))
+      assert.is_true(status == 400 or status == 426,
+        upgrade .. " was answered with " .. tostring(status))
     end
     local h2c = { Upgrade = "h2c", ["HTTP2-Settings"] = "AAMAAABkAAQAAP__" }
     local response = app:http({ path = "/page", headers = h2c })
@@ -133,7 +138,8 @@ describe("the handshake", function()
   it("to HTTP/2 behind a plain request on the same connection harms nothing", function()
     local first = "GET /page HTTP/1.1\r\nHost: x\r\n\r\n"
     local peer = assert(stream.connect(app.addresses[1]))
-    peer:write(first .. "GET /ws HTTP/1.1\r\nHost: x\r\nUpgrade: h2c\r\nConnection: Upgrade\r\n\r\n" .. first)
+    peer:write(first .. "GET /ws HTTP/1.1\r\nHost: x\r\nUpgrade: h2c\r\nConnection: "
+      .. "Upgrade\r\n\r\n" .. first)
     peer:wait_end(0.5)
     assert.is_truthy(peer:peek():find("^HTTP/1.1 200"))
     assert.is_nil(peer:peek():find("HTTP/1.1 101", 1, true))
@@ -147,7 +153,8 @@ describe("the handshake", function()
       "Content-Length: 5\r\n\r\nhello",
       "Content-Length: 5\r\nContent-Length: 6\r\n\r\nhello",
       "Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
-      "Transfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\n0\r\n\r\nGET /page HTTP/1.1\r\nHost: x\r\n\r\n",
+      "Transfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\n0\r\n\r\nGET /page HTTP/1.1\r\nHost: "
+        .. "x\r\n\r\n",
       "Transfer-Encoding: xchunked\r\n\r\n",
     }) do
       local peer = assert(stream.connect(app.addresses[1]))
@@ -155,7 +162,8 @@ describe("the handshake", function()
       assert.is_truthy(peer:wait_end(), more)
       local answer = peer:peek()
       assert.is_truthy(answer:find("^HTTP/1.1 [45]%d%d"), answer)
-      assert.equal(1, select(2, answer:gsub("HTTP/1.1 ", "")), "a second request was read: " .. answer)
+      assert.equal(1, select(2, answer:gsub("HTTP/1.1 ", "")),
+        "a second request was read: " .. answer)
     end
   end)
 
@@ -184,10 +192,10 @@ describe("the handshake", function()
 
   it("of another protocol altogether is refused or ended at once", function()
     for _, bytes in ipairs({
-      "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" .. ("\x00"):rep(500),
+      "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+      "\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" .. ("\x00"):rep(500),
       "SSH-2.0-OpenSSH_9.2\r\n", "\0\0\0\0\0\0\0\0", ("\xff"):rep(300),
-      "PROXY TCP4 1.2.3.4 5.6.7.8 1 2\r\nGET / HTTP/1.1\r\n\r\n",
-      "\r\n\r\n\r\n\r\nx\r\n\r\n",
+      "PROXY TCP4 1.2.3.4 5.6.7.8 1 2\r\nGET / HTTP/1.1\r\n\r\n", "\r\n\r\n\r\n\r\nx\r\n\r\n",
     }) do
       local peer = assert(stream.connect(app.addresses[1]))
       peer:write(bytes)
@@ -212,7 +220,8 @@ describe("the handshake", function()
   it("that offers compression works without it", function()
     for _, offer in ipairs({
       "permessage-deflate", "permessage-deflate; client_max_window_bits", "x-webkit-deflate-frame",
-      "permessage-deflate; server_no_context_takeover; client_no_context_takeover, foo; bar=\"baz\"",
+      "permessage-deflate; server_no_context_takeover; client_no_context_takeover, foo; "
+        .. "bar=\"baz\"",
     }) do
       local ada = app:connect("/ws", with({ ["Sec-WebSocket-Extensions"] = offer }))
       assert.equal("plain", (ada:ask("plain")))
@@ -221,7 +230,8 @@ describe("the handshake", function()
 
   it("takes nobody's word for who the client is", function()
     for _, headers in ipairs({
-      { ["X-Forwarded-For"] = "8.8.8.8" }, { Forwarded = "for=8.8.8.8" }, { ["X-Real-IP"] = "8.8.8.8" },
+      { ["X-Forwarded-For"] = "8.8.8.8" }, { Forwarded = "for=8.8.8.8" },
+      { ["X-Real-IP"] = "8.8.8.8" },
     }) do
       local started = #app:events("start")
       app:connect("/ws", { headers = headers })

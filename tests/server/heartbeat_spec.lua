@@ -54,7 +54,8 @@ describe("the heartbeat", function()
   -- come late is tests/unit/test_heartbeat.c's, which has a clock of its own.
   local function assert_not_early(start, period, n)
     local elapsed = loop.now() - start
-    assert.is_true(elapsed >= n * period - 0.01, ("number %d came early, after %.3f s"):format(n, elapsed))
+    assert.is_true(elapsed >= n * period - 0.01,
+      ("number %d came early, after %.3f s"):format(n, elapsed))
   end
 
   it("in JSON numbers its pings 1, 2, 3, … one period apart", function()
@@ -67,7 +68,8 @@ describe("the heartbeat", function()
       assert_not_early(start, 0.1, number)
       assert.equal("text", kind)
       assert.same({ type = "ping", pingId = number, name = "/json", connId = id }, decode(ping))
-      assert.is_truthy(ping:find('"pingId":' .. number .. "[,}]"), "the number is not an integer: " .. ping)
+      assert.is_truthy(ping:find('"pingId":' .. number .. "[,}]"),
+        "the number is not an integer: " .. ping)
     end
     assert.equal(0, #ada.pings)
   end)
@@ -104,14 +106,18 @@ describe("the heartbeat", function()
     local ada = app:connect("/text")
     assert.equal("pong", decode(ada:ask('{"type":"ping","pingId":5}')).type)
     ada:send_text('{"type":"pong","pingId":5}')
-    for _, other in ipairs({ "hello", '{"type":"ping"', '"ping"', '{"type":"chat","text":"\\"ping\\""}' }) do
+    for _, other in ipairs({
+      "hello", '{"type":"ping"', '"ping"', '{"type":"chat","text":"\\"ping\\""}',
+    }) do
       assert.equal("seen " .. other, (ada:ask(other)))
     end
   end)
 
   it("in JSON bears pongs and pings of any form", function()
     local ada = app:connect("/quiet")
-    for _, id in ipairs({ '"x"', "1.5", "-1", "null", "[]", "{}", "true", "9223372036854775807", '"1"' }) do
+    for _, id in ipairs({
+      '"x"', "1.5", "-1", "null", "[]", "{}", "true", "9223372036854775807", '"1"',
+    }) do
       ada:send_text('{"type":"pong","pingId":' .. id .. "}")
     end
     ada:send_text('{"type":"pong"}')
@@ -119,7 +125,9 @@ describe("the heartbeat", function()
     assert.equal("pong", pong.type)
     assert.is_nil(pong.pingId) -- no key, not null
     assert.equal("unknown", decode(ada:ask('"rtt?"')).rtt)
-    for _, other in ipairs({ '{"type":"pingpong"}', '{"type":["ping"]}', '["ping"]', '{"kind":"ping"}' }) do
+    for _, other in ipairs({
+      '{"type":"pingpong"}', '{"type":["ping"]}', '["ping"]', '{"kind":"ping"}',
+    }) do
       assert.is_truthy(decode(ada:ask(other)).seen, other .. " did not reach handle_message")
     end
   end)

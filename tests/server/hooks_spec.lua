@@ -23,9 +23,15 @@ end
 return {
   endpoints = {
     ["/order"] = {
-      validate = function(request) record("validate", request.path) return { from = "validate" } end,
+      validate = function(request)
+        record("validate", request.path)
+        return { from = "validate" }
+      end,
       on_start = function(conn) record("start", conn.from) end,
-      handle_message = function(conn, message, kind) record("message", message, kind) conn:send("ok") end,
+      handle_message = function(conn, message, kind)
+        record("message", message, kind)
+        conn:send("ok")
+      end,
       on_close = function(conn, code, reason) record("close", code, reason) end,
     },
     ["/slow"] = {
@@ -54,7 +60,9 @@ return {
       on_error = function(conn, err) record("error", err.message) end,
     },
     ["/room/:name/seat/:number"] = {
-      validate = function(request) return { params_seen = request.params.name .. request.params.number } end,
+      validate = function(request)
+        return { params_seen = request.params.name .. request.params.number }
+      end,
       handle_message = function(conn)
         conn:send(conn.params_seen .. " " .. conn.params.name .. "/" .. conn.params.number)
       end,
@@ -141,7 +149,10 @@ describe("hooks", function()
       function(ada) ada:send_frame({ opcode = 3 }) ada:wait_closed() end,
       function(ada) ada:send_raw(frames.encode({ opcode = "close" }):rep(3)) end,
       function(ada) ada:send_close(1000) ada:abort() end,
-      function(ada) ada:send_frame({ payload = ("x"):rep(2 << 20), key = "\0\0\0\0" }) ada:abort() end,
+      function(ada)
+        ada:send_frame({ payload = ("x"):rep(2 << 20), key = "\0\0\0\0" })
+        ada:abort()
+      end,
     }
     for index, finish in ipairs(endings) do
       for _ = 1, 5 do finish(app:connect("/order")) end
@@ -154,7 +165,8 @@ describe("hooks", function()
 
   it("are not called for a request that is no handshake", function()
     assert.equal(426, app:http("/order").status)
-    assert.equal(426, select(2, client.connect(app:url("/order"), { headers = { ["Sec-WebSocket-Version"] = "8" } })))
+    assert.equal(426, select(2,
+      client.connect(app:url("/order"), { headers = { ["Sec-WebSocket-Version"] = "8" } })))
     assert.equal("ok", (app:connect("/order"):ask("x")))
     assert.equal("validate start message", app:event_names())
   end)
@@ -181,7 +193,9 @@ describe("hooks", function()
     assert.equal("café/xa b café/x/a b", (app:connect("/room/caf%C3%A9%2Fx/seat/a%20b"):ask("?")))
     assert.equal("a/b/c.txt", (app:connect("/files/a/b/c.txt"):ask("?")))
     assert.equal("exact", (app:connect("/files/readme"):ask("?")))
-    for _, path in ipairs({ "/room/lobby/seat", "/room//seat/7", "/room/lobby/seat/7/more", "/rooms/lobby/seat/7" }) do
+    for _, path in ipairs({
+      "/room/lobby/seat", "/room//seat/7", "/room/lobby/seat/7/more", "/rooms/lobby/seat/7",
+    }) do
       local _, status = client.connect(app:url(path))
       assert.equal(404, status, path)
     end

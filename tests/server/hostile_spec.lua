@@ -57,10 +57,14 @@ describe("hostile bytes, seed " .. seed, function()
   local function mutate(text)
     for _ = 1, math.random(1, 4) do
       local at, how = math.random(1, #text), math.random(1, 4)
-      if how == 1 then text = text:sub(1, at - 1) .. string.char(math.random(0, 255)) .. text:sub(at + 1) end
+      if how == 1 then
+        text = text:sub(1, at - 1) .. string.char(math.random(0, 255)) .. text:sub(at + 1)
+      end
       if how == 2 then text = text:sub(1, at - 1) .. text:sub(at + 1) end
       if how == 3 then text = text:sub(1, at) .. text:sub(at) end
-      if how == 4 then text = text:sub(1, at) .. random_bytes(math.random(1, 8)) .. text:sub(at + 1) end
+      if how == 4 then
+        text = text:sub(1, at) .. random_bytes(math.random(1, 8)) .. text:sub(at + 1)
+      end
     end
     return text
   end
@@ -85,7 +89,13 @@ describe("hostile bytes, seed " .. seed, function()
       local peer = assert(stream.connect(app.addresses[1]))
       peer:write(input)
       peer:flush(2)
-      if index % 3 == 0 then peer:abort() elseif index % 3 == 1 then peer:close() else peer:half_close() end
+      if index % 3 == 0 then
+        peer:abort()
+      elseif index % 3 == 1 then
+        peer:close()
+      else
+        peer:half_close()
+      end
     end
     assert_well()
   end
@@ -114,7 +124,8 @@ describe("hostile bytes, seed " .. seed, function()
   it("in plain requests and their bodies", function()
     local inputs = {}
     for index = 1, 150 do
-      local chunked = "POST /body HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n"
+      local chunked = "POST /body HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: "
+        .. "chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n"
       local counted = "POST /body HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nhello"
       inputs[index] = mutate(index % 2 == 0 and chunked or counted)
     end
@@ -123,7 +134,9 @@ describe("hostile bytes, seed " .. seed, function()
 
   it("after the handshake", function()
     local inputs = {}
-    for index = 1, 150 do inputs[index] = client.handshake("/") .. random_bytes(math.random(1, 2000)) end
+    for index = 1, 150 do
+      inputs[index] = client.handshake("/") .. random_bytes(math.random(1, 2000))
+    end
     throw(inputs)
   end)
 
@@ -143,7 +156,8 @@ describe("hostile bytes, seed " .. seed, function()
   it("in frames with every first byte, and every second byte", function()
     local inputs = {}
     for byte = 0, 255 do
-      inputs[#inputs + 1] = client.handshake("/text") .. string.char(byte, 0x85) .. "\1\2\3\4hello" .. random_bytes(20)
+      inputs[#inputs + 1] = client.handshake("/text") .. string.char(byte, 0x85) .. "\1\2\3\4hello"
+        .. random_bytes(20)
       inputs[#inputs + 1] = client.handshake("/text") .. string.char(0x81, byte) .. random_bytes(30)
     end
     throw(inputs)
@@ -151,10 +165,13 @@ describe("hostile bytes, seed " .. seed, function()
 
   it("in compressed messages, though compression was only offered", function()
     local inputs = {}
-    local offer = { headers = { ["Sec-WebSocket-Extensions"] = "permessage-deflate; client_max_window_bits" } }
+    local offer =
+      { headers = { ["Sec-WebSocket-Extensions"] = "permessage-deflate; client_max_window_bits" } }
     for index = 1, 100 do
       inputs[index] = client.handshake("/text", offer)
-        .. frames.encode({ payload = random_bytes(math.random(0, 300)), rsv = 4, fin = index % 3 ~= 0 })
+        .. frames.encode({
+          payload = random_bytes(math.random(0, 300)), rsv = 4, fin = index % 3 ~= 0,
+        })
         .. frames.encode({ opcode = 0, payload = random_bytes(math.random(0, 300)) })
     end
     throw(inputs)
@@ -162,7 +179,8 @@ describe("hostile bytes, seed " .. seed, function()
 
   it("in JSON", function()
     local ada = app:connect()
-    local document = '{"a":[1,2.5,-3e4,true,false,null],"b":{"c":"\\u00e9\\ud83d\\ude80 text"},"d":[[[[]]]]}'
+    local document =
+      '{"a":[1,2.5,-3e4,true,false,null],"b":{"c":"\\u00e9\\ud83d\\ude80 text"},"d":[[[[]]]]}'
     for _ = 1, 500 do ada:send_text((mutate(document):gsub("[\x80-\xff]", "?"))) end
     ada:send_text('"last"')
     local message, kind

@@ -25,17 +25,21 @@ local function ask(options)
   for name, value in pairs(answer.headers) do headers[name] = value end
   return {
     status = answer.status, headers = headers, size = #answer.body,
-    hex = #answer.body <= 1000 and answer.body:gsub(".", function(c) return ("%02x"):format(c:byte()) end) or nil,
+    hex = #answer.body <= 1000
+      and answer.body:gsub(".", function(c) return ("%02x"):format(c:byte()) end) or nil,
   }
 end
 
 return {
   endpoints = {
-    ["/"] = { codec = "json", handle_message = function(conn, options) conn:send(ask(options)) end },
+    ["/"] = {
+      codec = "json", handle_message = function(conn, options) conn:send(ask(options)) end,
+    },
     ["/echo"] = { handle_message = function(conn, message) conn:send(message) end },
     ["/large"] = {
       handle_message = function(conn, url)
-        local answer = assert(tw.http.request { url = url, body = ("0123456789abcdef"):rep(1 << 16) })
+        local answer =
+          assert(tw.http.request { url = url, body = ("0123456789abcdef"):rep(1 << 16) })
         conn:send(#answer.body .. " " .. tostring(answer.body == ("fedcba9876543210"):rep(1 << 16)))
       end,
     },
@@ -50,7 +54,8 @@ local app, origin, ada -- the program, the server it asks, a client that makes i
 --- Makes the program ask, and returns what came of it.
 local function ask(options)
   local reply = cjson.decode((ada:ask(cjson.encode(options), 60)))
-  reply.body = reply.hex and reply.hex:gsub("%x%x", function(pair) return string.char(tonumber(pair, 16)) end)
+  reply.body =
+    reply.hex and reply.hex:gsub("%x%x", function(pair) return string.char(tonumber(pair, 16)) end)
   return reply
 end
 
@@ -84,14 +89,17 @@ describe("tw.http.request sends", function()
     start()
   end)
   teardown(function() app:stop() end)
-  before_each(function() start_origin(function(peer) peer:answer(200, { ["X-Seen"] = "yes" }, "hello") end) end)
+  before_each(function()
+    start_origin(function(peer) peer:answer(200, { ["X-Seen"] = "yes" }, "hello") end)
+  end)
   after_each(stop)
 
   --- The request as the other server saw it.
   local function sent(options)
     options.url = origin.url .. (options.url or "/")
     local reply = ask(options)
-    assert.same({ 200, "yes" }, { reply.status, reply.headers and reply.headers["x-seen"] }, cjson.encode(reply))
+    assert.same({ 200, "yes" }, { reply.status, reply.headers and reply.headers["x-seen"] },
+      cjson.encode(reply))
     assert.equal("hello", options.method ~= "HEAD" and reply.body or "hello")
     return origin.requests[#origin.requests]
   end
@@ -101,7 +109,9 @@ describe("tw.http.request sends", function()
     assert.same({ "GET", "/a/b?c=d%20e", "" }, { request.method, request.target, request.body })
     assert.equal("127.0.0.1:" .. origin.port, request.headers.host)
     assert.matches("^tidewire/%d", request.headers["user-agent"])
-    for _, name in ipairs({ "content-length", "content-type", "expect", "authorization", "cookie" }) do
+    for _, name in ipairs({
+      "content-length", "content-type", "expect", "authorization", "cookie",
+    }) do
       assert.is_nil(request.headers[name], name)
     end
   end)
@@ -122,7 +132,8 @@ describe("tw.http.request sends", function()
   it("any method, with and without a body", function()
     for _, method in ipairs({ "GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "PURGE" }) do
       local request = sent { method = method, body = "x" }
-      assert.same({ method, "x", "1" }, { request.method, request.body, request.headers["content-length"] })
+      assert.same({ method, "x", "1" },
+        { request.method, request.body, request.headers["content-length"] })
       request = sent { method = method }
       assert.same({ method, "" }, { request.method, request.body })
     end
@@ -139,8 +150,9 @@ describe("tw.http.request sends", function()
   it("headers: one, several of a name, empty ones, and in place of its own", function()
     local request = sent {
       headers = {
-        ["X-One"] = "1", ["X-List"] = { "a", "b" }, ["X-Number"] = 5, ["X-Empty"] = "", Host = "example.org",
-        ["User-Agent"] = "own", Accept = "text/plain", ["Content-Type"] = "text/csv",
+        ["X-One"] = "1", ["X-List"] = { "a", "b" }, ["X-Number"] = 5, ["X-Empty"] = "",
+        Host = "example.org", ["User-Agent"] = "own", Accept = "text/plain",
+        ["Content-Type"] = "text/csv",
       },
       body = "a,b",
     }
@@ -168,7 +180,8 @@ describe("tw.http.request sends", function()
 
   it("nothing when the script meant nothing that can be sent", function()
     local reply = ask { url = origin.url, methd = "GET" }
-    assert.matches('tw.http.request: unknown option "methd"; did you mean "method"?', reply.thrown, 1, true)
+    assert.matches('tw.http.request: unknown option "methd"; did you mean "method"?',
+      reply.thrown, 1, true)
     assert.matches("none that can be asked for", ask({ url = "http://a:99999/" }).thrown)
     assert.matches("none that can be asked for", ask({ url = "http:///" }).thrown)
     assert.equal(0, #origin.requests)
@@ -191,20 +204,24 @@ describe("tw.http.request returns", function()
   end
 
   it("status, headers in any case, and body", function()
-    local reply = received("HTTP/1.1 200 OK\r\nContent-Length: 5\r\nX-UPPER: Value \r\nx-lower:v\r\n\r\nhello")
+    local reply =
+      received("HTTP/1.1 200 OK\r\nContent-Length: 5\r\nX-UPPER: Value \r\nx-lower:v\r\n\r\nhello")
     assert.same({ 200, "hello", "Value", "v", "5" }, {
-      reply.status, reply.body, reply.headers["x-upper"], reply.headers["x-lower"], reply.headers["content-length"],
+      reply.status, reply.body, reply.headers["x-upper"], reply.headers["x-lower"],
+      reply.headers["content-length"],
     })
   end)
 
   it("any status as an answer", function()
     for _, status in ipairs({ 201, 299, 304, 400, 401, 404, 418, 500, 503, 599 }) do
-      assert.equal(status, received(origins.answer(status, nil, status ~= 304 and "why" or nil)).status)
+      assert.equal(status,
+        received(origins.answer(status, nil, status ~= 304 and "why" or nil)).status)
     end
   end)
 
   it("repeated headers joined", function()
-    local reply = received("HTTP/1.1 200 OK\r\nX-A: 1\r\nx-a: 2\r\nX-a: 3\r\nContent-Length: 0\r\n\r\n")
+    local reply =
+      received("HTTP/1.1 200 OK\r\nX-A: 1\r\nx-a: 2\r\nX-a: 3\r\nContent-Length: 0\r\n\r\n")
     assert.equal("1, 2, 3", reply.headers["x-a"])
   end)
 
@@ -214,9 +231,12 @@ describe("tw.http.request returns", function()
   end)
 
   it("an empty body where there is none", function()
-    assert.same({ 204, "" }, (function(r) return { r.status, r.body } end)(received("HTTP/1.1 204 No Content\r\n\r\n")))
-    local head = received("HTTP/1.1 200 OK\r\nContent-Length: 1000000000\r\n\r\n", { method = "HEAD", max_bytes = 10 })
-    assert.same({ 200, "", "1000000000" }, { head.status, head.body, head.headers["content-length"] })
+    assert.same({ 204, "" },
+      (function(r) return { r.status, r.body } end)(received("HTTP/1.1 204 No Content\r\n\r\n")))
+    local head = received("HTTP/1.1 200 OK\r\nContent-Length: 1000000000\r\n\r\n",
+      { method = "HEAD", max_bytes = 10 })
+    assert.same({ 200, "", "1000000000" },
+      { head.status, head.body, head.headers["content-length"] })
     assert.equal("", received("HTTP/1.1 304 Not Modified\r\nContent-Length: 99\r\n\r\n").body)
   end)
 
@@ -236,8 +256,8 @@ describe("tw.http.request returns", function()
   -- Only where a head begins is there a status line: the first of these made a status of a header,
   -- and lost what stood before it; the others made a head of a trailer.
   it("no header or trailer that looks like a status line for one", function()
-    local reply = received("HTTP/1.1 200 OK\r\nX-Before: 1\r\nHTTP/evil: 99999999999999999999\r\nHTTP/1.1 303: 1\r\n"
-      .. "X-After: 2\r\nContent-Length: 2\r\n\r\nok")
+    local reply = received("HTTP/1.1 200 OK\r\nX-Before: 1\r\nHTTP/evil: "
+      .. "99999999999999999999\r\nHTTP/1.1 303: 1\r\nX-After: 2\r\nContent-Length: 2\r\n\r\nok")
     assert.same({ 200, "ok", "1", "2" },
       { reply.status, reply.body, reply.headers["x-before"], reply.headers["x-after"] })
     for _, body in ipairs { "", "2\r\nok\r\n" } do
@@ -253,8 +273,8 @@ describe("tw.http.request returns", function()
       if request.target == "/there" then
         return peer:answer(200, { ["X-Last"] = "3" }, "there")
       end
-      peer:write("HTTP/1.1 302 Found\r\nLocation: /there\r\nX-Early: 1\r\nTransfer-Encoding: chunked\r\n\r\n"
-        .. "2\r\nno\r\n0\r\nHTTP/1.1 500 X: 1\r\nX-Trailer: 1\r\n\r\n")
+      peer:write("HTTP/1.1 302 Found\r\nLocation: /there\r\nX-Early: 1\r\nTransfer-Encoding: "
+        .. "chunked\r\n\r\n2\r\nno\r\n0\r\nHTTP/1.1 500 X: 1\r\nX-Trailer: 1\r\n\r\n")
     end)
     local reply = ask { url = origin.url, redirects = 1 }
     assert.same({ 200, "there", "3" }, { reply.status, reply.body, reply.headers["x-last"] })
@@ -274,8 +294,8 @@ describe("tw.http.request returns", function()
   end)
 
   it("the last answer, not those on the way to it", function()
-    local reply = received("HTTP/1.1 100 Continue\r\nX-Early: 1\r\n\r\nHTTP/1.1 103 Early Hints\r\nX-Early: 2\r\n\r\n"
-      .. "HTTP/1.1 200 OK\r\nX-Last: 3\r\nContent-Length: 2\r\n\r\nok")
+    local reply = received("HTTP/1.1 100 Continue\r\nX-Early: 1\r\n\r\nHTTP/1.1 103 Early "
+      .. "Hints\r\nX-Early: 2\r\n\r\nHTTP/1.1 200 OK\r\nX-Last: 3\r\nContent-Length: 2\r\n\r\nok")
     assert.same({ 200, "ok", "3" }, { reply.status, reply.body, reply.headers["x-last"] })
     assert.is_nil(reply.headers["x-early"])
   end)
@@ -290,27 +310,33 @@ describe("tw.http.request returns", function()
 
   it("a body of max_bytes, and no larger one", function()
     local problem = "the answer is larger than 10 bytes"
-    assert.equal("0123456789", received(origins.answer(200, nil, "0123456789"), { max_bytes = 10 }).body)
-    assert.equal(problem, received(origins.answer(200, nil, "0123456789a"), { max_bytes = 10 }).problem)
+    assert.equal("0123456789",
+      received(origins.answer(200, nil, "0123456789"), { max_bytes = 10 }).body)
+    assert.equal(problem,
+      received(origins.answer(200, nil, "0123456789a"), { max_bytes = 10 }).problem)
     local chunks = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n6\r\n012345\r\n"
     assert.equal(problem, received(chunks .. "5\r\n6789a\r\n", { max_bytes = 10 }).problem)
-    assert.equal("0123456789", received(chunks .. "4\r\n6789\r\n0\r\n\r\n", { max_bytes = 10 }).body)
+    assert.equal("0123456789",
+      received(chunks .. "4\r\n6789\r\n0\r\n\r\n", { max_bytes = 10 }).body)
   end)
 
   it("no body that says beforehand that it will be too large", function()
-    local reply = received("HTTP/1.1 200 OK\r\nContent-Length: 11\r\n\r\n0", { max_bytes = 10 }) -- no more comes
+    -- no more comes
+    local reply = received("HTTP/1.1 200 OK\r\nContent-Length: 11\r\n\r\n0", { max_bytes = 10 })
     assert.equal("the answer is larger than 10 bytes", reply.problem)
   end)
 
   it("no body of more than 8 MiB unless max_bytes says so", function()
     local body = ("x"):rep(8 * 1024 * 1024 + 1)
-    assert.equal("the answer is larger than 8388608 bytes", received(origins.answer(200, nil, body)).problem)
+    assert.equal("the answer is larger than 8388608 bytes",
+      received(origins.answer(200, nil, body)).problem)
     assert.equal(#body, received(origins.answer(200, nil, body), { max_bytes = #body }).size)
   end)
 
   it("no headers without end", function()
     local flood = ("X-Flood: " .. ("x"):rep(1000) .. "\r\n"):rep(100)
-    assert.equal("the answer's headers are larger than 65536 bytes", received("HTTP/1.1 200 OK\r\n" .. flood).problem)
+    assert.equal("the answer's headers are larger than 65536 bytes",
+      received("HTTP/1.1 200 OK\r\n" .. flood).problem)
   end)
 end)
 
@@ -328,13 +354,15 @@ describe("tw.http.request tells the world's failures:", function()
 
   it("a name that has no address", function()
     -- Longer than a label can be (RFC 1035), so no name server is asked.
-    assert.equal("could not resolve host", ask({ url = "http://" .. ("a"):rep(64) .. ".invalid/" }).problem)
+    assert.equal("could not resolve host",
+      ask({ url = "http://" .. ("a"):rep(64) .. ".invalid/" }).problem)
   end)
 
   it("no answer in time", function()
     start_raw("")
     assert.equal("timed out after 0.2 s", ask({ url = origin.url, timeout = 0.2 }).problem)
-    assert.truthy(loop.wait_until(function() return origin.peers[1].ended end), "the connection was kept")
+    assert.truthy(loop.wait_until(function() return origin.peers[1].ended end),
+      "the connection was kept")
   end)
 
   it("an answer that does not end in time, though something comes again and again", function()
@@ -350,7 +378,9 @@ describe("tw.http.request tells the world's failures:", function()
   end)
 
   local endings = {
-    { "the connection is closed", "the connection was closed without an answer", function(peer) peer:close() end },
+    { "the connection is closed", "the connection was closed without an answer", function(peer)
+      peer:close()
+    end },
     { "the connection is reset", "connection reset by peer", function(peer) peer:abort() end },
     { "it is cut short", "the answer ended too early", function(peer)
       peer:write("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhello")
@@ -371,7 +401,8 @@ describe("tw.http.request tells the world's failures:", function()
   local broken = {
     ["a length that is none"] = "HTTP/1.1 200 OK\r\nContent-Length: -5\r\n\r\nhello",
     ["two lengths"] = "HTTP/1.1 200 OK\r\nContent-Length: nine\r\n\r\nhello",
-    ["a chunk that is none"] = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\nhello\r\n",
+    ["a chunk that is none"] =
+      "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\nhello\r\n",
     ["a header with a NUL"] = "HTTP/1.1 200 OK\r\nX-A: \0\r\n\r\n",
     ["bytes"] = ("\xff\0\1\2"):rep(5000),
   }
@@ -431,9 +462,10 @@ describe("redirects", function()
 
   it("keep or change the method as RFC 9110 says", function()
     local cases = {
-      { 301, "POST", "GET" }, { 302, "POST", "GET" }, { 303, "POST", "GET" }, { 307, "POST", "POST" },
-      { 308, "POST", "POST" }, { 301, "PUT", "PUT" }, { 302, "PUT", "PUT" }, { 303, "PUT", "GET" },
-      { 307, "PUT", "PUT" }, { 303, "PATCH", "GET" }, { 308, "PATCH", "PATCH" },
+      { 301, "POST", "GET" }, { 302, "POST", "GET" }, { 303, "POST", "GET" },
+      { 307, "POST", "POST" }, { 308, "POST", "POST" }, { 301, "PUT", "PUT" },
+      { 302, "PUT", "PUT" }, { 303, "PUT", "GET" }, { 307, "PUT", "PUT" }, { 303, "PATCH", "GET" },
+      { 308, "PATCH", "PATCH" },
     }
     for _, case in ipairs(cases) do
       local status, method, expected = table.unpack(case)
@@ -442,7 +474,9 @@ describe("redirects", function()
       assert.same({ status, method, expected, expected ~= "GET" and "body" or "" },
         { status, method, last.method, last.body })
     end
-    for _, case in ipairs({ { 302, "DELETE", "DELETE" }, { 303, "DELETE", "GET" }, { 303, "HEAD", "HEAD" } }) do
+    for _, case in ipairs({
+      { 302, "DELETE", "DELETE" }, { 303, "DELETE", "GET" }, { 303, "HEAD", "HEAD" },
+    }) do
       local _, last = go(("/%d/x"):format(case[1]), { method = case[2] })
       assert.same(case, { case[1], case[2], last.method })
     end
@@ -458,8 +492,11 @@ describe("redirects", function()
   end)
 
   it("lead to http and https only", function()
-    for _, target in ipairs({ "file:///etc/passwd", "ftp://127.0.0.1/x", "gopher://127.0.0.1/x" }) do
-      assert.equal("redirected to a URL that is neither http nor https", go("/302/" .. target).problem)
+    for _, target in ipairs({
+      "file:///etc/passwd", "ftp://127.0.0.1/x", "gopher://127.0.0.1/x",
+    }) do
+      assert.equal("redirected to a URL that is neither http nor https",
+        go("/302/" .. target).problem)
     end
   end)
 end)
@@ -488,7 +525,8 @@ describe("while requests are under way", function()
     end
     for index, asker in ipairs(askers) do
       local reply = cjson.decode((asker:receive()))
-      assert.equal(("/" .. index):gsub(".", function(c) return ("%02x"):format(c:byte()) end), reply.hex)
+      assert.equal(("/" .. index):gsub(".", function(c) return ("%02x"):format(c:byte()) end),
+        reply.hex)
     end
   end)
 
@@ -561,7 +599,9 @@ describe("tw.http.request can be used", function()
   ]]
 
   it("wherever a hook may wait, and says why not elsewhere", function()
-    start_origin(function(peer, request) peer:answer(200, nil, "from " .. request.target:sub(2)) end)
+    start_origin(function(peer, request)
+      peer:answer(200, nil, "from " .. request.target:sub(2))
+    end)
     local environment = { no_proxy = "*", ORIGIN_URL = origin.url }
     local program <close> = server.start({ app = PLACES, environment = environment })
     local loaded = 2 * program.workers -- "top-level" and "on_load" of each
@@ -585,8 +625,11 @@ describe("tw.http.request can be used", function()
       end
       list[#list + 1] = event[2]
     end
-    for worker = 0, program.workers - 1 do assert.same({ "top-level", "on_load" }, loads[worker]) end
-    assert.equal("on_start handle_message conn-timer on_close coroutine route", table.concat(answered, " ", 1, 6))
+    for worker = 0, program.workers - 1 do
+      assert.same({ "top-level", "on_load" }, loads[worker])
+    end
+    assert.equal("on_start handle_message conn-timer on_close coroutine route",
+      table.concat(answered, " ", 1, 6))
     local _, _, _, refusal = client.connect(program:url("/validate"))
     assert.matches("validate must answer at once", refusal)
     program:http("/luv")
@@ -596,7 +639,9 @@ describe("tw.http.request can be used", function()
     origin:wait_request(count + program.workers)
     program.process:wait_exit()
     assert.equal(count + program.workers, #origin.requests)
-    for index = count + 1, #origin.requests do assert.equal("/on_stop", origin.requests[index].target) end
+    for index = count + 1, #origin.requests do
+      assert.equal("/on_stop", origin.requests[index].target)
+    end
   end)
 
   it("to ask the program itself", function()
@@ -604,11 +649,14 @@ describe("tw.http.request can be used", function()
       local tw = require "tidewire"
       return {
         endpoints = { ["/"] = { handle_message = function(conn, base)
-          conn:send(assert(tw.http.request { url = base .. "/outer", headers = { ["X-Base"] = base } }).body)
+          conn:send(assert(tw.http.request { url = base .. "/outer",
+            headers = { ["X-Base"] = base } }).body)
         end } },
         http = {
           ["/outer"] = function(request)
-            local inner = assert(tw.http.request { url = request.headers["X-Base"] .. "/inner", body = { n = 1 } })
+            local inner = assert(tw.http.request {
+              url = request.headers["X-Base"] .. "/inner", body = { n = 1 },
+            })
             return inner.status .. " " .. inner.headers["X-Inner"] .. " " .. inner.body
           end,
           ["POST /inner"] = function(request)
@@ -638,13 +686,15 @@ describe("tw.http.request can be used", function()
     python:signal("sigterm")
     python:wait_exit()
     process.remove_directory(folder)
-    assert.same({ 200, 75000, "text/plain" }, { page.status, page.size, page.headers["content-type"] })
+    assert.same({ 200, 75000, "text/plain" },
+      { page.status, page.size, page.headers["content-type"] })
     assert.equal(404, missing.status)
   end)
 
   it("through the proxy that the environment names", function()
     start_origin(function(peer) peer:answer(200, nil, "from the proxy") end)
-    local program <close> = server.start({ app = APP, environment = { no_proxy = "", http_proxy = origin.url } })
+    local program <close> =
+      server.start({ app = APP, environment = { no_proxy = "", http_proxy = origin.url } })
     ada = program:connect("/")
     assert.equal("from the proxy", ask({ url = "http://example.invalid/path" }).body)
     assert.equal("http://example.invalid/path", origin.requests[1].target)
@@ -681,7 +731,8 @@ print("port", server.server_address[1], flush=True)
 server.serve_forever()
 ]])
     python = process.start("python3", {
-      args = { "server.py" }, directory = folder, stdout = folder .. "/stdout", stderr = folder .. "/stderr",
+      args = { "server.py" }, directory = folder, stdout = folder .. "/stdout",
+      stderr = folder .. "/stderr",
     })
     port = assert(loop.wait_until(function()
       return (process.read_file(folder .. "/stdout") or ""):match("port (%d+)")
@@ -696,7 +747,8 @@ server.serve_forever()
 
   --- What comes of asking it, with these certificates being trusted.
   local function ask_trusting(file, host)
-    local program <close> = server.start({ app = APP, environment = { no_proxy = "*", SSL_CERT_FILE = file } })
+    local program <close> =
+      server.start({ app = APP, environment = { no_proxy = "*", SSL_CERT_FILE = file } })
     ada = program:connect("/")
     return ask { url = ("https://%s:%s/"):format(host, port) }
   end
@@ -709,11 +761,12 @@ server.serve_forever()
   it("is believed by the authorities that stand in the file at the last reload", function()
     local file = folder .. "/trusted.pem"
     local other = process.run("openssl", { args = {
-      "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "30",
-      "-subj", "/CN=other", "-keyout", "other.key", "-out", "trusted.pem",
+      "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
+      "-days", "30", "-subj", "/CN=other", "-keyout", "other.key", "-out", "trusted.pem",
     }, directory = folder })
     assert.equal(0, other.code)
-    local program <close> = server.start({ app = APP, environment = { no_proxy = "*", SSL_CERT_FILE = file } })
+    local program <close> =
+      server.start({ app = APP, environment = { no_proxy = "*", SSL_CERT_FILE = file } })
     ada = program:connect("/")
     local request = { url = ("https://localhost:%s/"):format(port) }
     assert.matches("certificate", ask(request).problem)
@@ -783,7 +836,9 @@ describe("the end of the program", function()
         local record = require "record"
         return { handle_message = function(conn, url)
           for _ = 1, 1000 do
-            tw.spawn(function() record("refused", select(2, tw.http.request { url = url, timeout = 1000 })) end)
+            tw.spawn(function()
+              record("refused", select(2, tw.http.request { url = url, timeout = 1000 }))
+            end)
           end
           tw.sleep(0) -- they run before
           conn:send(select(2, tw.http.request { url = url, timeout = 1000 }))

@@ -8,7 +8,8 @@ local stream = require "support.stream"
 local BUILD = os.getenv("TIDEWIRE_BUILD_DIR") or "build/debug"
 
 local FILES = {
-  "bin/tidewire", "share/man/man1/tidewire.1", "share/tidewire/types/tidewire.lua", "share/doc/tidewire/LICENSE",
+  "bin/tidewire", "share/man/man1/tidewire.1", "share/tidewire/types/tidewire.lua",
+  "share/doc/tidewire/LICENSE",
 }
 
 describe("cmake --install", function()
@@ -31,7 +32,8 @@ describe("cmake --install", function()
     for _, name in ipairs(FILES) do
       assert.is_truthy(process.read_file(folder .. "/a prefix/" .. name), name .. " is not there")
     end
-    assert.equal(process.read_file("man/tidewire.1"), process.read_file(folder .. "/a prefix/" .. FILES[2]))
+    assert.equal(process.read_file("man/tidewire.1"),
+      process.read_file(folder .. "/a prefix/" .. FILES[2]))
     local program = folder .. "/a prefix/bin/tidewire"
     local version = process.run(program, { args = { "version" } })
     assert.equal(server.run({ "version" }).stdout, version.stdout)

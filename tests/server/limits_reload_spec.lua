@@ -13,7 +13,9 @@ local APP = [[
     LIMITS
     defaults = { DEFAULTS },
     endpoints = { ["/"] = { handle_message = function(conn, message) conn:send(message) end } },
-    http = { ["POST /"] = function(request) return request.headers["x-token"] .. ":" .. request.body end },
+    http = { ["POST /"] = function(request)
+      return request.headers["x-token"] .. ":" .. request.body
+    end },
   }
 ]]
 
@@ -30,10 +32,11 @@ describe("limits that a reload lowers", function()
     local peers = {}
     for index = 1, 3 do
       local peer = assert(stream.connect(app.addresses[1]))
-      peer:write(("POST / HTTP/1.1\r\nHost: x\r\nX-Token: %d%s\r\nExpect: 100-continue\r\nContent-Length: %d\r\n\r\n")
-        :format(index, token, #body))
+      peer:write(("POST / HTTP/1.1\r\nHost: x\r\nX-Token: %d%s\r\nExpect: "
+        .. "100-continue\r\nContent-Length: %d\r\n\r\n"):format(index, token, #body))
       local continue = "HTTP/1.1 100 Continue\r\n\r\n"
-      assert.is_truthy(loop.wait_until(function() return peer:look(#continue) end)) -- its head was accepted
+      -- its head was accepted
+      assert.is_truthy(loop.wait_until(function() return peer:look(#continue) end))
       assert.equal(continue, peer:take(#continue))
       peers[index] = peer
     end
@@ -47,7 +50,8 @@ describe("limits that a reload lowers", function()
     for index, peer in ipairs(peers) do
       local response = assert(http.read_response(peer))
       assert.equal(200, response.status)
-      assert.is_true(response.body == index .. token .. ":" .. body, "another request's header or body")
+      assert.is_true(response.body == index .. token .. ":" .. body,
+        "another request's header or body")
     end
     assert.equal(431, app:http({ path = "/", headers = { Cookie = token } }).status)
   end)
@@ -70,7 +74,8 @@ describe("limits that a reload lowers", function()
   it("on connections are those of new ones only", function()
     local app <close> = server.start({ app = app_with() })
     local ada, bob = app:connect("/"), app:connect("/")
-    reloads.good(app, app_with("limits = { connections = 1, per_address = 1 },", "max_connections = 1"))
+    reloads.good(app,
+      app_with("limits = { connections = 1, per_address = 1 },", "max_connections = 1"))
     assert.equal("a", (ada:ask("a")))
     assert.equal("b", (bob:ask("b")))
   end)

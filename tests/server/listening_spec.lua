@@ -12,7 +12,9 @@ local APP = [[
 return {
   endpoints = {
     ["/"] = {
-      on_start = function(conn) conn:send(conn.remote_address .. " " .. tostring(conn.request.remote_address)) end,
+      on_start = function(conn)
+        conn:send(conn.remote_address .. " " .. tostring(conn.request.remote_address))
+      end,
       handle_message = function(conn, message) conn:send(message) end,
     },
   },
@@ -50,10 +52,13 @@ describe("listening", function()
 
   it("is on this machine only, unless asked otherwise", function()
     for _, listen in ipairs({ { "127.0.0.1:0" }, { "0" }, { "localhost:0" }, { "[::1]:0" } }) do
-      local app <close> = server.start({ app = APP, listen = listen, options = { "--admin", "127.0.0.1:0" } })
+      local app <close> =
+        server.start({ app = APP, listen = listen, options = { "--admin", "127.0.0.1:0" } })
       local found = app.process:listening()
       assert.is_true(#found >= 2)
-      for _, each in ipairs(found) do assert.is_true(is_loopback(each.host), listen[1] .. " opened " .. each.host) end
+      for _, each in ipairs(found) do
+        assert.is_true(is_loopback(each.host), listen[1] .. " opened " .. each.host)
+      end
     end
   end)
 
@@ -110,7 +115,7 @@ describe("listening", function()
     process.remove_directory(folder)
   end)
 
-  it("on a unix socket whose program is too busy to accept fails, and does not wait for it", function()
+  it("on a unix socket whose program is too busy to accept fails without waiting", function()
     local unix = require "socket.unix"
     local folder = process.make_directory()
     local path = folder .. "/app.sock"

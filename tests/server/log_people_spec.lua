@@ -29,7 +29,8 @@ return {
       end,
       on_error = function() return false end,
     },
-    ["/private"] = { validate = function(request) return nil, 401, "no token in " .. request.path end },
+    ["/private"] =
+      { validate = function(request) return nil, 401, "no token in " .. request.path end },
     ["/full"] = { max_connections = 1 },
   },
   http = {
@@ -48,17 +49,21 @@ local REFUSALS = {
   { get = "/chat?token=secret", status = 426, path = "/chat", why = "WebSocket" },
   { get = "/jobs", status = 405, path = "/jobs", why = "method" },
   { get = "/files/none.html", status = 404, path = "/files/none.html", why = "file" },
-  { upgrade = "/nowhere?token=secret", status = 404, path = "/nowhere", why = "/chat.*", also = { "/private" } },
+  { upgrade = "/nowhere?token=secret", status = 404, path = "/nowhere", why = "/chat.*",
+    also = { "/private" } },
   { upgrade = "/chat", headers = { Origin = "https://evil.example" }, status = 403, path = "/chat",
     why = "Origin.*https://evil.example" },
-  { upgrade = "/chat", subprotocols = { "graphql" }, status = 400, path = "/chat", why = "chat.v2, chat.v1" },
-  { upgrade = "/private?token=secret", status = 401, path = "/private", why = "no token in /private" },
+  { upgrade = "/chat", subprotocols = { "graphql" }, status = 400, path = "/chat",
+    why = "chat.v2, chat.v1" },
+  { upgrade = "/private?token=secret", status = 401, path = "/private",
+    why = "no token in /private" },
   { raw = "GET /chat HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
     .. "Sec-WebSocket-Version: 8\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
     status = 426, path = "/chat", why = "13" },
-  { raw = "GET /long?token=secret HTTP/1.1\r\nHost: a\r\nX-Long: " .. ("x"):rep(2000) .. "\r\n\r\n", status = 431,
-    path = "/long", why = "large" },
-  { raw = "GET /bad?token=secret HTTP/1.1\r\nHost: a\r\nno header\r\n\r\n", status = 400, path = "/bad", why = "%a" },
+  { raw = "GET /long?token=secret HTTP/1.1\r\nHost: a\r\nX-Long: " .. ("x"):rep(2000) .. "\r\n\r\n",
+    status = 431, path = "/long", why = "large" },
+  { raw = "GET /bad?token=secret HTTP/1.1\r\nHost: a\r\nno header\r\n\r\n", status = 400,
+    path = "/bad", why = "%a" },
 }
 
 describe("the log", function()
@@ -82,7 +87,9 @@ describe("the log", function()
   local function start_pretty(level)
     return start({ "--log-format", "pretty", "--log-level", level or "info" }, "serving")
   end
-  local function start_text(level) return start({ "--log-level", level or "info" }, "event=ready") end
+  local function start_text(level)
+    return start({ "--log-level", level or "info" }, "event=ready")
+  end
 
   local function refuse(case)
     if case.raw then
@@ -99,15 +106,17 @@ describe("the log", function()
   it("says at the start where to go", function()
     start_pretty()
     local scheme = app.addresses[1].tls and "https" or "http"
-    assert.is_truthy(app:log():find(("serving %s://127.0.0.1:%d/ (WebSocket: /chat, /full, /private)")
-      :format(scheme, app.addresses[1].port), 1, true), app:log())
+    assert.is_truthy(app:log()
+      :find(("serving %s://127.0.0.1:%d/ (WebSocket: /chat, /full, /private)")
+        :format(scheme, app.addresses[1].port), 1, true), app:log())
     assert.equal(0, #app:log_lines("generation"))
     assert.equal(0, #app:log_lines("event="))
     app:stop()
     start_text()
     local message = ("serving %s://127.0.0.1:%d/ (WebSocket: /chat, /full, /private)")
       :format(scheme, app.addresses[1].port)
-    assert.is_truthy(app:log():find('event=serving message="' .. message .. '"', 1, true), app:log())
+    assert.is_truthy(app:log():find('event=serving message="' .. message .. '"', 1, true),
+      app:log())
   end)
 
   it("says so of a bare handler, of several addresses and of all interfaces", function()
@@ -138,8 +147,8 @@ describe("the log", function()
   it("shows the source of a file whose name is longer than Lua shows", function()
     local folder = ("a-folder-with-a-long-name/"):rep(4)
     app = server.launch({
-      files = { [folder .. "app.lua"] = APP, [folder .. "files/a.txt"] = "" }, app_path = folder .. "app.lua",
-      options = { "--log-format", "pretty" },
+      files = { [folder .. "app.lua"] = APP, [folder .. "files/a.txt"] = "" },
+      app_path = folder .. "app.lua", options = { "--log-format", "pretty" },
     })
     assert.is_truthy(app:wait_for_log("serving"), app:log())
     app.addresses = { { host = "127.0.0.1", port = tonumber(app:log():match("127%.0%.0%.1:(%d+)/")),
@@ -174,9 +183,11 @@ describe("the log", function()
     local peer = app:connect("/full")
     app:signal("sighup")
     assert.is_truthy(app:wait_for_log("reloaded: generation 2 runs  seconds="), app:log())
-    process.write_file(app.directory .. "/app.lua", (APP:gsub("max_connections = 1", "codec = 'json'")))
+    process.write_file(app.directory .. "/app.lua",
+      (APP:gsub("max_connections = 1", "codec = 'json'")))
     app:signal("sighup")
-    assert.is_truthy(app:wait_for_log("; connections closed: 1 %(codec changed%)  seconds="), app:log())
+    assert.is_truthy(app:wait_for_log("; connections closed: 1 %(codec changed%)  seconds="),
+      app:log())
     assert.same({ "close", 1012, "codec changed" }, { select(2, peer:receive()) })
   end)
 
@@ -201,7 +212,9 @@ describe("the log", function()
           or line:find(" " .. case.path .. ": ", 1, true)
         assert.is_truthy(names_path, line)
         assert.is_truthy(line:find(case.why), line)
-        for _, also in ipairs(case.also or {}) do assert.is_truthy(line:find(also, 1, true), line) end
+        for _, also in ipairs(case.also or {}) do
+          assert.is_truthy(line:find(also, 1, true), line)
+        end
       end
       assert.is_nil(app:log():find("secret", 1, true))
       app:stop()
@@ -213,7 +226,8 @@ describe("the log", function()
     start_text("debug")
     local full = app:connect("/full")
     assert.equal(503, (select(2, client.connect(app:url("/full")))))
-    assert.is_truthy(app:wait_for_log('event=refused .*path=/full status=503 why="This endpoint is full'))
+    assert.is_truthy(
+      app:wait_for_log('event=refused .*path=/full status=503 why="This endpoint is full'))
     for _ = 1, 2 do -- the refused one has its place until its socket is gone
       assert.is_truthy(loop.wait_until(function()
         return (client.connect(app:url("/chat"), { subprotocols = { "chat.v1" } }))
@@ -230,16 +244,19 @@ describe("the log", function()
     assert.equal(0, #app:log_lines("event=re[fq]u"))
   end)
 
-  it("tells of requests for debugging: method, path, status and seconds, never the query", function()
+  it("has requests at level debug: method, path, status and seconds, never the query", function()
     start_text("debug")
     app:http("/?token=secret")
     app:http({ path = "/jobs?token=secret", method = "POST", body = "x" })
     app:http("/files/a.txt")
     app:http("/broken")
-    assert.is_truthy(app:wait_for_log("event=request .*method=GET path=/ status=200 seconds=%d+%.%d+$"))
+    assert.is_truthy(
+      app:wait_for_log("event=request .*method=GET path=/ status=200 seconds=%d+%.%d+$"))
     assert.is_truthy(app:wait_for_log("event=request .*method=POST path=/jobs status=201 seconds="))
-    assert.is_truthy(app:wait_for_log("event=request .*method=GET path=/files/a.txt status=200 seconds="))
-    assert.is_truthy(app:wait_for_log("event=request .*method=GET path=/broken status=500 seconds="))
+    assert.is_truthy(
+      app:wait_for_log("event=request .*method=GET path=/files/a.txt status=200 seconds="))
+    assert.is_truthy(
+      app:wait_for_log("event=request .*method=GET path=/broken status=500 seconds="))
     assert.equal(4, #app:log_lines("event=request"))
     assert.is_nil(app:log():find("secret", 1, true))
   end)
@@ -248,13 +265,15 @@ describe("the log", function()
     local folder = process.make_directory()
     process.write_file(folder .. "/app.lua", APP)
     os.execute(("mkdir '%s/files' && mkfifo '%s/stdin'"):format(folder, folder))
-    local stdin = assert(uv.fs_open(folder .. "/stdin", uv.constants.O_RDWR, 0)) -- at its end `script` ends, too
+    -- at its end `script` ends, too
+    local stdin = assert(uv.fs_open(folder .. "/stdin", uv.constants.O_RDWR, 0))
     local runs = 0
     local function run(environment, options)
       runs = runs + 1
       local typescript = ("%s/typescript%d"):format(folder, runs)
       environment.TERM = "xterm"
-      local command = ('"%s" app.lua --listen 127.0.0.1:0 --pid-file pid %s'):format(server.binary(), options or "")
+      local command = ('"%s" app.lua --listen 127.0.0.1:0 --pid-file pid %s')
+        :format(server.binary(), options or "")
       local child = process.start("/bin/sh", {
         args = { "-c", 'exec script -qefc "$0" "$1" <stdin', "exec " .. command, typescript },
         directory = folder, environment = environment,
@@ -273,7 +292,8 @@ describe("the log", function()
       return text
     end
     local text = run({})
-    assert.is_truthy(text:find("\27%[2m%d%d:%d%d:%d%d%.%d%d%d \27%[0m\27%[32minfo \27%[0m serving http"), text)
+    assert.is_truthy(
+      text:find("\27%[2m%d%d:%d%d:%d%d%.%d%d%d \27%[0m\27%[32minfo \27%[0m serving http"), text)
     text = run({ NO_COLOR = "1" })
     assert.is_truthy(text:find("%d%d:%d%d:%d%d%.%d%d%d info  serving http"), text)
     assert.is_nil(text:find("\27", 1, true), text)

@@ -80,7 +80,8 @@ describe("a log", function()
     app.admin = { path = app.directory .. "/admin" }
     assert.is_truthy(loop.wait_until(function()
       if not uv.fs_stat(app.admin.path) then return false end
-      local asked, response = pcall(http.request, app.admin, { path = "/readyz" }) -- it may not listen yet
+      -- it may not listen yet
+      local asked, response = pcall(http.request, app.admin, { path = "/readyz" })
       return asked and response and response.status == 200
     end))
     return app
@@ -115,7 +116,7 @@ describe("a log", function()
   end
 
   for _, format in ipairs({ "text", "json", "pretty" }) do
-    it("as " .. format .. " that nobody reads stops nobody; what is lost is told of when it is read again", function()
+    it("as " .. format .. " without a reader blocks nothing, and the next gets a count", function()
       local fd = open_fifo()
       start({ options = { "--log-format", format } })
       local ada = app:connect("/")
@@ -125,7 +126,8 @@ describe("a log", function()
       assert.is_true(figure("tidewire_log_waiting_bytes") <= 1024 * 1024)
       local reader = { pieces = {} }
       local told = format == "pretty" and " (%d+) lines of the log were dropped"
-        or format == "json" and '"event":"log_dropped","lines":(%d+)' or "event=log_dropped lines=(%d+)"
+        or format == "json" and '"event":"log_dropped","lines":(%d+)'
+        or "event=log_dropped lines=(%d+)"
       assert.is_truthy(wait_for(fd, reader, told))
       assert.equal("done", (ada:ask("log 1 1")))
       assert.is_truthy(wait_for(fd, reader, "number\"?[=:]%d+[^\n]*\n$"))
@@ -159,7 +161,9 @@ describe("a log", function()
     end))
     assert.equal("done", (ada:ask("print")))
     local missing = 0
-    for lines in app:log():gmatch("event=output_dropped lines=(%d+)") do missing = missing + tonumber(lines) end
+    for lines in app:log():gmatch("event=output_dropped lines=(%d+)") do
+      missing = missing + tonumber(lines)
+    end
     assert.equal(figure("tidewire_output_lines_dropped_total"), missing)
     local expected, jumped = 1, 0
     local last = tonumber(text_of(reader):match("\t(%d+)\n$"))
@@ -212,13 +216,15 @@ describe("a log", function()
     uv.fs_close(fd)
   end)
 
-  it("that nobody reads, like what scripts write to the standard output, does not keep SIGTERM from ending the process",
+  it("that nobody reads, like what scripts write to the standard output, does not keep SIGTERM "
+    .. "from ending the process",
     function()
       local fd = open_fifo()
       start({ stdout = fifo, options = { "--drain-seconds", "1" } })
       local ada = app:connect("/")
       ada:send_text("write")
-      assert.is_truthy(loop.wait_until(function() return uv.fs_read(fd, 1) == "x" end)) -- the script waits in the write
+      -- the script waits in the write
+      assert.is_truthy(loop.wait_until(function() return uv.fs_read(fd, 1) == "x" end))
       app:signal("sigterm")
       assert.same({ 1, 0 }, { app.process:wait_exit() })
       uv.fs_close(fd)

@@ -17,7 +17,8 @@ return {
       handle_message = function(conn, message)
         local level, text = message:match("^(%a+) (.*)$")
         if level == "throw" then error(text) end
-        tw.log[level](text, { number = 7, half = 0.5, yes = true, text = "two words", ["bad\nkey"] = "line\nbreak" })
+        tw.log[level](text,
+          { number = 7, half = 0.5, yes = true, text = "two words", ["bad\nkey"] = "line\nbreak" })
         conn:send("logged")
       end,
       on_error = function() return false end,
@@ -65,7 +66,9 @@ describe("the log", function()
   it("has levels", function()
     local app <close> = server.start({ app = APP, options = { "--log-level", "info" } })
     local ada = app:connect()
-    for _, level in ipairs({ "debug", "info", "warn", "error" }) do ada:ask(level .. " message-" .. level) end
+    for _, level in ipairs({ "debug", "info", "warn", "error" }) do
+      ada:ask(level .. " message-" .. level)
+    end
     assert.is_truthy(app:wait_for_log("message%-error"))
     assert.equal(0, #app:log_lines("message%-debug"))
     for _, level in ipairs({ "info", "warn", "error" }) do
@@ -78,7 +81,8 @@ describe("the log", function()
 
   it("cannot be forged by what clients send", function()
     for _, format in ipairs({ "text", "json" }) do
-      local app <close> = server.start({ app = APP, options = { "--log-format", format, "--log-level", "debug" } })
+      local app <close> =
+        server.start({ app = APP, options = { "--log-format", format, "--log-level", "debug" } })
       local forged = "\n2026-01-01T00:00:00.000Z info event=forged\r\27[31m\0\u{2028}\""
       local ada = app:connect("/?x=%0Aevent=forged&y=%22%20event=forged", {
         headers = { ["User-Agent"] = 'x" event=forged', Cookie = "session=secret-cookie" },
@@ -107,7 +111,8 @@ describe("the log", function()
 
   it("does not tell payloads by itself, nor tokens in URLs", function()
     local app <close> = server.start({ app = APP, options = { "--log-level", "debug" } })
-    local ada = app:connect("/?token=top-secret-token", { headers = { Authorization = "Bearer top-secret-token" } })
+    local ada = app:connect("/?token=top-secret-token",
+      { headers = { Authorization = "Bearer top-secret-token" } })
     ada:send_text("info public")
     ada:send_text("nonsense top-secret-payload")
     ada:send_close(1000)
@@ -158,7 +163,7 @@ describe("the log", function()
     assert.is_truthy(app:wait_for_log("still here"))
   end)
 
-  it("is not where print and io.write go: to the standard output, at once, though it is no terminal", function()
+  it("does not get print and io.write: they write to the standard output at once", function()
     local app <close> = server.start({ app = [[print("printed") io.write("written\n") return {}]] })
     -- Once in each worker. Lines of several may come in any order, but each in one piece.
     local function lines(text)

@@ -18,7 +18,9 @@ local function open(make, ...)
     assert(not err, err)
     local client = make()
     server:accept(client)
-    client:write(tostring(tw.generation), function() client:shutdown(function() client:close() end) end)
+    client:write(tostring(tw.generation), function()
+      client:shutdown(function() client:close() end)
+    end)
   end))
   return server
 end
@@ -26,7 +28,9 @@ if tw.worker == 0 then
   %s
 end
 %s
-return { handle_message = function(conn, message) conn:send(message .. " of " .. tw.generation) end }
+return {
+  handle_message = function(conn, message) conn:send(message .. " of " .. tw.generation) end,
+}
 ]]
 
 --- A port that nobody has at the moment.
@@ -52,7 +56,9 @@ end
 local function ways()
   local port, path = free_port(), os.tmpname() .. ".sock"
   return {
-    ["TCP"] = { ('open(uv.new_tcp, "127.0.0.1", %d)'):format(port), { host = "127.0.0.1", port = port } },
+    ["TCP"] = {
+      ('open(uv.new_tcp, "127.0.0.1", %d)'):format(port), { host = "127.0.0.1", port = port },
+    },
     ["TCP, by functions"] = { ([[
   local s = uv.new_tcp()
   assert(uv.tcp_bind(s, "127.0.0.1", %d))
@@ -83,7 +89,7 @@ describe("a server of luv's at the top level", function()
       if address.path then os.remove(address.path) end
     end)
 
-    it("stays the old code's where the new one is given up, or does not open it: " .. name, function()
+    it("stays the old code's if the new code is discarded or lacks it: " .. name, function()
       local opening, address = table.unpack(ways()[name])
       local app <close> = server.start({ app = APP:format(opening, "") })
       local before = app.process:fd_count()
@@ -100,7 +106,7 @@ describe("a server of luv's at the top level", function()
     end)
   end
 
-  it("does not accept before its code takes over, and loses nobody who connects meanwhile", function()
+  it("accepts only when its code is activated, and loses no client that connects before", function()
     local opening, address = table.unpack(ways()["TCP"])
     local app <close> = server.start({ app = APP:format(opening, "") })
     local waiting = APP:format(opening, 'while not io.open("go") do tw.sleep(0.01) end')
@@ -152,7 +158,9 @@ return { handle_message = function() end }
     local port = free_port()
     local app <close> = server.start({ app = APP:format(([[
   local kept = tw.keep("server", {})
-  if not kept.server then kept.server = open(uv.new_tcp, "127.0.0.1", %d) end]]):format(port), "") })
+  if not kept.server then
+    kept.server = open(uv.new_tcp, "127.0.0.1", %d)
+  end]]):format(port), "") })
     local address = { host = "127.0.0.1", port = port }
     assert.equal("1", greeting(address))
     reloads.good(app)

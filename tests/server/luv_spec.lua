@@ -8,7 +8,9 @@ local stream = require "support.stream"
 local ENVIRONMENT = { MALLOC_PERTURB_ = "165" }
 
 local function start(app)
-  return server.start({ app = app, environment = ENVIRONMENT, options = { "--drain-seconds", "1" } })
+  return server.start({
+    app = app, environment = ENVIRONMENT, options = { "--drain-seconds", "1" },
+  })
 end
 
 describe("luv's functions for the whole loop", function()
@@ -27,7 +29,9 @@ describe("luv's functions for the whole loop", function()
         return table.concat(problems, "\n")
       end
       local at_the_top = try()
-      return { handle_message = function(conn, message) conn:send(message == "top" and at_the_top or try()) end }
+      return { handle_message = function(conn, message)
+        conn:send(message == "top" and at_the_top or try())
+      end }
     ]]
     local ada = app:connect()
     for _, where in ipairs { "top", "hook" } do
@@ -57,7 +61,9 @@ describe("when the server ends, luv's", function()
         peer:write(("x"):rep(10000000))
       end)
       local client = uv.new_tcp()
-      client:connect("127.0.0.1", listener:getsockname().port, function() require "record" ("connected") end)
+      client:connect("127.0.0.1", listener:getsockname().port, function()
+        require "record" ("connected")
+      end)
       return {}
     ]]
     app:wait_event("connected")
@@ -102,7 +108,8 @@ describe("when the server ends, luv's", function()
     local app <close> = start [[
       local uv = require "luv"
       os.execute("mkfifo pipe")
-      uv.new_work(function() io.open("pipe") end, function() end):queue() -- until somebody writes to it
+      -- until somebody writes to it
+      uv.new_work(function() io.open("pipe") end, function() end):queue()
       return {}
     ]]
     app:signal("sigterm")

@@ -6,8 +6,9 @@ local stream = require "support.stream"
 
 -- What comes in is a chunk of Lua that runs in a hook; the answer is what it returns, as text.
 local APP = [[
-local environment = setmetatable({ tw = require "tidewire", uv = require "luv", record = require "record" },
-  { __index = _G })
+local environment =
+  setmetatable({ tw = require "tidewire", uv = require "luv", record = require "record" },
+    { __index = _G })
 return {
   handle_message = function(conn, chunk)
     local results = table.pack(pcall(assert(load(chunk, "=chunk", "t", environment))))
@@ -38,7 +39,8 @@ describe("an error", function()
   end
 
   local function told(hook, why)
-    local line = app:wait_for_log(('event=script_error hook="luv %s" why="?[^"]*%s'):format(hook, why))
+    local line =
+      app:wait_for_log(('event=script_error hook="luv %s" why="?[^"]*%s'):format(hook, why))
     assert.is_truthy(line, app:log())
     assert.equal("true, still here", (ada:ask("return 'still here'")))
     for shown in app:log():gmatch("[^\n]+") do
@@ -62,20 +64,24 @@ describe("an error", function()
     ["a table"] = { "error({})", "the error is a table; throw a text" },
     ["nothing"] = { "error()", "nil" },
     ["a number"] = { "error(42)", "42" },
-    ["what shows itself"] = { "error(setmetatable({}, { __tostring = function() return 'shown' end }))", "shown" },
+    ["what shows itself"] =
+      { "error(setmetatable({}, { __tostring = function() return 'shown' end }))", "shown" },
     ["what throws while it is shown"] = {
-      "error(setmetatable({}, { __tostring = function() error('again') end }))", "cannot be shown" },
+      "error(setmetatable({}, { __tostring = function() error('again') end }))",
+      "cannot be shown" },
     ["what is not shown as a text"] = {
       "error(setmetatable({}, { __tostring = function() return {} end }))", "cannot be shown" },
     ["a stack overflow"] = { "local function f() return 1 + f() end f()", "stack overflow" },
     ["os.exit"] = { "os.exit(1)", "os.exit: a thread cannot end the process" },
     ["a closed variable's"] = {
-      "local _ <close> = setmetatable({}, { __close = function() error('closing') end })", "closing" },
+      "local _ <close> = setmetatable({}, { __close = function() error('closing') end })",
+      "closing" },
   } do
     it("that is " .. name .. " is told in the log, wherever luv meets it", function()
       returns("true", ("return uv.new_thread(function() %s end):join()"):format(case[1]))
       told("thread", case[2])
-      returns("true", ("return uv.new_work(function() %s end, function() record('after') end):queue()"):format(case[1]))
+      returns("true", ("return uv.new_work(function() %s end, function() record('after') "
+        .. "end):queue()"):format(case[1]))
       app:wait_event("after")
       told("work", case[2])
       if name ~= "os.exit" then
@@ -88,7 +94,8 @@ describe("an error", function()
   end
 
   it("in what follows a work is told in the log", function()
-    returns("true", "return uv.new_work(function() return 1 end, function(n) error('after ' .. n, 0) end):queue()")
+    returns("true", "return uv.new_work(function() return 1 end, function(n) error('after ' .. n, "
+      .. "0) end):queue()")
     told("callback", "after 1")
   end)
 
@@ -106,7 +113,8 @@ describe("an error", function()
   it("in the callback of a handle that a thread wakes is told in the log", function()
     returns("true", [[
       local async async = uv.new_async(function(n) async:close() error("woken by " .. n, 0) end)
-      return uv.new_thread(function(async) require("luv").async_send(async, "ada") end, async):join()]])
+      return uv.new_thread(function(async) require("luv").async_send(async, "ada") end,
+        async):join()]])
     told("callback", "woken by ada")
   end)
 
@@ -162,7 +170,9 @@ describe("an error", function()
 
   it("in a thread's finalizer is a warning in the log", function()
     returns("true", [[
-      return uv.new_thread(function() setmetatable({}, { __gc = function() error("gone") end }) end):join()]])
+      return uv.new_thread(function()
+        setmetatable({}, { __gc = function() error("gone") end })
+      end):join()]])
     assert.is_truthy(app:wait_for_log("warn .*event=script_warning .*gone"))
   end)
 
@@ -172,13 +182,15 @@ describe("an error", function()
         local uv = require "luv"
         held = setmetatable({}, { __gc = function() uv.new_thread(function() end) end })
       end):join()]])
-    assert.is_truthy(app:wait_for_log("event=script_warning .*uv.new_thread: what has called it is about to end"))
+    assert.is_truthy(
+      app:wait_for_log("event=script_warning .*uv.new_thread: what has called it is about to end"))
   end)
 
   it("of using luv's threads is thrown where it is made", function()
     throws("uv.new_thread: .*thread.*:1: syntax error near", "uv.new_thread('this is not Lua')")
     throws("uv.new_work: .*thread.*:1: syntax error near", "uv.new_work('this is not Lua', print)")
-    throws("uv.new_thread: at most 9 arguments", "uv.new_thread(function() end, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10)")
+    throws("uv.new_thread: at most 9 arguments",
+      "uv.new_thread(function() end, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10)")
     throws("uv.queue_work: at most 9 arguments",
       "uv.new_work(function() end, print):queue(1, 2, 3, 4, 5, 6, 7, 8, 9, 10)")
     throws("not support type", "uv.new_thread(function() end, {})")
@@ -187,7 +199,8 @@ describe("an error", function()
       assert(thread:join())
       return thread:join()]])
     returns("true", [[
-      return uv.new_work(function() return 1, 2, 3, 4, 5, 6, 7, 8, 9, 10 end, function() record("after") end):queue()]])
+      return uv.new_work(function() return 1, 2, 3, 4, 5, 6, 7, 8, 9, 10 end,
+        function() record("after") end):queue()]])
     app:wait_event("after")
     told("work", "more than 9 results")
   end)
@@ -200,7 +213,10 @@ describe("threads of luv's", function()
     return server.start({
       app = ([[
         local uv = require "luv"
-        return { handle_message = function(conn) uv.new_thread(function() %s end) conn:send("started") end }
+        return { handle_message = function(conn)
+          uv.new_thread(function() %s end)
+          conn:send("started")
+        end }
       ]]):format(entry),
     })
   end

@@ -38,9 +38,12 @@ describe("a mistake", function()
 
   it("in a name is told with what was meant", function()
     for code, expected in pairs {
-      ['conn:snd("x")'] = "code:1: attempt to call a nil value (method 'snd'); did you mean conn:send?",
-      ['tw.brodcast("x")'] = "code:1: attempt to call a nil value (field 'brodcast'); did you mean tw.broadcast?",
-      ['tw.shared("s"):put("x")'] = "code:1: attempt to call a nil value (method 'put'); did you mean store:set?",
+      ['conn:snd("x")'] =
+        "code:1: attempt to call a nil value (method 'snd'); did you mean conn:send?",
+      ['tw.brodcast("x")'] =
+        "code:1: attempt to call a nil value (field 'brodcast'); did you mean tw.broadcast?",
+      ['tw.shared("s"):put("x")'] =
+        "code:1: attempt to call a nil value (method 'put'); did you mean store:set?",
       ['tw.room("x"):watch(print):cancl()'] =
         "code:1: attempt to call a nil value (method 'cancl'); did you mean watch:cancel?",
     } do
@@ -59,7 +62,8 @@ describe("a mistake", function()
     for code, expected in pairs {
       ['tw:broadcast("x")'] = "code:1: tw.broadcast: call it with a dot, tw.broadcast(…)",
       ['conn.send("x")'] = "code:1: send: call it with a colon, conn:send(value)",
-      ['tw.room("x").broadcast("x")'] = "code:1: room:broadcast: call it with a colon, room:broadcast(…)",
+      ['tw.room("x").broadcast("x")'] =
+        "code:1: room:broadcast: call it with a colon, room:broadcast(…)",
       ["conn.close()"] = "code:1: conn:close: call it with a colon, conn:close(…)",
     } do
       assert.equal(expected, said("/text", code))
@@ -69,7 +73,8 @@ describe("a mistake", function()
   it("in what is sent is told with what can be sent", function()
     for code, expected in pairs {
       ["conn:send(conn)"] = "code:1: send: value is a connection; send its id, conn.id",
-      ['conn:send({ to = { tw.room("x") } })'] = "code:1: send: value.to[1] is a room; send its name, room.name",
+      ['conn:send({ to = { tw.room("x") } })'] =
+        "code:1: send: value.to[1] is a room; send its name, room.name",
       ['tw.broadcast({ conn }, { endpoint = "/json" })'] =
         "code:1: tw.broadcast: value[1] is a connection; send its id, conn.id",
     } do
@@ -80,11 +85,13 @@ describe("a mistake", function()
   end)
 
   it("that would hide what a connection has is told, in validate and in on_start", function()
-    local response = app:http { path = "/field?field=id", headers = { Connection = "Upgrade", Upgrade = "websocket",
+    local response = app:http { path = "/field?field=id",
+      headers = { Connection = "Upgrade", Upgrade = "websocket",
       ["Sec-WebSocket-Key"] = "dGhlIHNhbXBsZSBub25jZQ==", ["Sec-WebSocket-Version"] = "13" } }
     assert.equal(500, response.status)
     assert.is_truthy(app:wait_for_log 'validate returned .*id.*, which every connection has itself')
     assert.equal(1011, (app:connect("/text?name=ada"):wait_closed()))
-    assert.is_truthy(app:wait_for_log "conn.name cannot be set: every connection has this field itself")
+    assert.is_truthy(
+      app:wait_for_log "conn.name cannot be set: every connection has this field itself")
   end)
 end)

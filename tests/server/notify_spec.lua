@@ -11,7 +11,9 @@ local unix = require "socket.unix"
 local APP = [[
 local record = require "record"
 return {
-  on_load = function() record("variables", os.getenv "NOTIFY_SOCKET", os.getenv "WATCHDOG_USEC") end,
+  on_load = function()
+    record("variables", os.getenv "NOTIFY_SOCKET", os.getenv "WATCHDOG_USEC")
+  end,
   endpoints = {
     ["/"] = {
       ping_period = 0,
@@ -61,7 +63,8 @@ describe("systemd", function()
         if ("\n" .. heard[index] .. "\n"):find("\n" .. line .. "\n", 1, true) then return index end
       end
     end)
-    return found or error(("%q was not said; but:\n%s"):format(line, table.concat(heard, "\n--\n")), 2)
+    return found
+      or error(("%q was not said; but:\n%s"):format(line, table.concat(heard, "\n--\n")), 2)
   end
 
   local function start(environment, options)

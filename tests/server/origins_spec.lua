@@ -15,10 +15,14 @@ return {
       handle_message = echo,
       origins = { "https://example.com", "http://localhost:3000", "https://example.org:8443" },
     },
-    ["/pattern"] = { handle_message = echo, origins = { "https://*.example.com", "http://*.test:8080" } },
+    ["/pattern"] = {
+      handle_message = echo, origins = { "https://*.example.com", "http://*.test:8080" },
+    },
     ["/null"]    = { handle_message = echo, origins = { "https://example.com", "null" } },
     ["/none"]    = { handle_message = echo, origins = {} },
-    ["/needed"]  = { handle_message = echo, origins = { "https://example.com" }, require_origin = true },
+    ["/needed"]  = {
+      handle_message = echo, origins = { "https://example.com" }, require_origin = true,
+    },
     ["/asked"]   = {
       handle_message = echo,
       origins = function(origin, request)
@@ -57,7 +61,9 @@ describe("origins", function()
   end
 
   it("are not looked at where a handler names none", function()
-    for _, origin in ipairs({ "https://evil.example", "null", "nonsense" }) do assert_allowed("/any", origin) end
+    for _, origin in ipairs({ "https://evil.example", "null", "nonsense" }) do
+      assert_allowed("/any", origin)
+    end
     assert_allowed("/any")
   end)
 
@@ -65,9 +71,10 @@ describe("origins", function()
     assert_allowed("/exact", "https://example.com")
     assert_allowed("/exact", "http://localhost:3000")
     for _, origin in ipairs({
-      "http://example.com", "https://example.com:8443", "https://example.com.evil.org", "https://evilexample.com",
-      "https://www.example.com", "http://localhost", "http://localhost:30001", "https://example.org",
-      "https://example.com@evil.org", "https://evil.org/https://example.com", "example.com", "https://", "*",
+      "http://example.com", "https://example.com:8443", "https://example.com.evil.org",
+      "https://evilexample.com", "https://www.example.com", "http://localhost",
+      "http://localhost:30001", "https://example.org", "https://example.com@evil.org",
+      "https://evil.org/https://example.com", "example.com", "https://", "*",
       "https://example.com evil", "https://example.com, https://evil.org",
     }) do
       assert_refused("/exact", origin)
@@ -75,7 +82,9 @@ describe("origins", function()
   end)
 
   it("are compared without regard to case, and with the scheme's default port", function()
-    for _, origin in ipairs({ "HTTPS://EXAMPLE.COM", "https://Example.com", "https://example.com:443" }) do
+    for _, origin in ipairs({
+      "HTTPS://EXAMPLE.COM", "https://Example.com", "https://example.com:443",
+    }) do
       assert_allowed("/exact", origin)
     end
     assert_refused("/exact", "https://example.com:80")
@@ -86,10 +95,11 @@ describe("origins", function()
     assert_allowed("/pattern", "https://App.Example.Com:443")
     assert_allowed("/pattern", "http://a.test:8080")
     for _, origin in ipairs({
-      "https://example.com", "https://a.b.example.com", "http://app.example.com", "https://.example.com",
-      "https://appexample.com", "https://app.example.com.evil.org", "https://app.example.com:8443",
-      "https://evil.org/.example.com", "https://evil.org#.example.com", "https://evil.org:1.example.com",
-      "http://a.test", "https://app-example.com", "https://x@y.example.com",
+      "https://example.com", "https://a.b.example.com", "http://app.example.com",
+      "https://.example.com", "https://appexample.com", "https://app.example.com.evil.org",
+      "https://app.example.com:8443", "https://evil.org/.example.com",
+      "https://evil.org#.example.com", "https://evil.org:1.example.com", "http://a.test",
+      "https://app-example.com", "https://x@y.example.com",
     }) do
       assert_refused("/pattern", origin)
     end

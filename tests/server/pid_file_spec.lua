@@ -51,11 +51,15 @@ describe("a pid file", function()
     process.write_file(folder .. "/victim", "precious\n")
     process.write_file(folder .. "/app.lua", APP)
     local child = process.start("/bin/sh", {
-      args = { "-c", "ln -s victim pid.$$; exec \"$0\" app.lua --listen 127.0.0.1:0 --pid-file pid", server.binary() },
+      args = {
+        "-c", "ln -s victim pid.$$; exec \"$0\" app.lua --listen 127.0.0.1:0 --pid-file pid",
+        server.binary(),
+      },
       directory = folder, stderr = folder .. "/log",
     })
     assert.is_truthy(loop.wait_until(function()
-      return (process.read_file(folder .. "/log") or ""):find("event=ready", 1, true) or child.exit_code
+      return (process.read_file(folder .. "/log") or ""):find("event=ready", 1, true)
+        or child.exit_code
     end))
     assert.equal(child.pid, tonumber(process.read_file(pid_file)))
     child:signal("sigterm")
@@ -65,7 +69,8 @@ describe("a pid file", function()
 
   it("that holds something else, or is no file, is left alone", function()
     for _, text in ipairs {
-        "return {}", "12 monkeys", "-5", "0", "1.5", ("1"):rep(100), "99999999999999999999", "\0" } do
+        "return {}", "12 monkeys", "-5", "0", "1.5", ("1"):rep(100),
+        "99999999999999999999", "\0" } do
       process.write_file(pid_file, text)
       assert.matches("no pid file", refused())
       assert.equal(text, process.read_file(pid_file))
@@ -118,7 +123,9 @@ describe("a pid file", function()
     for round = 1, 4 do
       if round % 2 == 0 then process.write_file(pid_file, "4194303\n") end
       local apps = {}
-      for index = 1, 5 do apps[index] = server.launch({ app = APP, options = { "--pid-file", pid_file } }) end
+      for index = 1, 5 do
+        apps[index] = server.launch({ app = APP, options = { "--pid-file", pid_file } })
+      end
       local ready
       for _, app in ipairs(apps) do
         assert.is_truthy(loop.wait_until(function()

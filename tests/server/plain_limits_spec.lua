@@ -79,14 +79,16 @@ describe("plain requests and sockets without a request", function()
   end)
 
   it("count in limits.per_address, and the admin address does not", function()
-    local app <close> = start("per_address = 3, handshake_seconds = 3600", { "127.0.0.1:0", "[::1]:0" })
+    local app <close> = start("per_address = 3, handshake_seconds = 3600",
+      { "127.0.0.1:0", "[::1]:0" })
     for index = 1, 2 do
       ask(app.addresses[1], "/waits")
       app:wait_event("asked", index)
     end
     local ada = app:connect("/ws")
     assert_refused(app, 429)
-    assert.equal("small", http.request(app.addresses[2], "/files/small.txt").body) -- from another one
+    -- from another one
+    assert.equal("small", http.request(app.addresses[2], "/files/small.txt").body)
     assert.equal(200, http.request(app.admin, "/healthz").status)
     ada:close(1000)
     assert.equal(200, loop.ask_until(function() return status_of(app) end, 200))
@@ -158,7 +160,8 @@ describe("bodies that are under way", function()
   end)
 
   it("of all are limited", function()
-    local app <close> = start('upload_backlog = "2M", upload_backlog_per_address = "64M", handshake_seconds = 3600')
+    local app <close> =
+      start('upload_backlog = "2M", upload_backlog_per_address = "64M", handshake_seconds = 3600')
     local peers, response = {}, nil
     loop.ask_until(function()
       peers[#peers + 1] = upload(app.addresses[1])
@@ -185,7 +188,8 @@ describe("answers that wait for their readers", function()
       peer:pause()
       peer:write("GET /large HTTP/1.1\r\nHost: x\r\n\r\n")
       readers[#readers + 1] = peer
-      assert.equal(200, http.request(unix, "/files/small.txt").status) -- later than that, whoever has answered it
+      -- later than that, whoever has answered it
+      assert.equal(200, http.request(unix, "/files/small.txt").status)
     end
     for _ = 1, 10 do waiting() end
     local refused = loop.ask_until(function() return figures(app).requests_refused >= 8 end, true)
@@ -211,7 +215,7 @@ describe("answers that wait for their readers", function()
     return app
   end
 
-  it("are cut off where the reader stands still, and where it takes a little now and then", function()
+  it("are cut off where the reader stops, and where it reads a little now and then", function()
     local app <close> = with_large_file('send_timeout = 0.3, min_send_rate = "512M"')
     local before = app.process:fd_count()
     local still = ask(app.addresses[1], "/files/large.bin", { receive_buffer = 4096 })

@@ -35,12 +35,14 @@ return {
         watch:cancel()
       end
       watch = tw.room("den"):watch({
-        on_join = function(member) note("join", member) end, on_leave = function(member) note("leave", member) end,
+        on_join = function(member) note("join", member) end,
+        on_leave = function(member) note("leave", member) end,
       })
       conn:join("den", false)
       conn:leave("den")
       conn:join("den")
-      repeat tw.sleep(0.002) until #events > 0 -- what was caused after it would be told in the same turn
+      -- what was caused after it would be told in the same turn
+      repeat tw.sleep(0.002) until #events > 0
       conn:send(events)
     elseif message.act == "info" then
       conn:join("den", message.info)
@@ -90,7 +92,7 @@ describe("presence", function()
     assert.equal(1, #cjson.decode((bob:ask('{"act":"leave"}'))))
   end)
 
-  it("replaces what was said when a member joins again, and tells nobody that it came twice", function()
+  it("replaces a member's info when it joins again, and reports no second join", function()
     local ada = join("ada")
     local again = cjson.decode((ada:ask('{"act":"join","level":8}')))
     assert.equal(1, #again)
@@ -102,7 +104,8 @@ describe("presence", function()
   end)
 
   it("tells those who watch of everyone who comes and goes, however they go", function()
-    local leaver, closer, failer, dropper = join("leaver"), join("closer"), join("failer"), join("dropper")
+    local leaver, closer, failer, dropper = join("leaver"), join("closer"), join("failer"),
+      join("dropper")
     app:wait_event("join", 4 * app.workers)
     check_told("join", { "leaver", "closer", "failer", "dropper" })
     leaver:ask('{"act":"leave"}')

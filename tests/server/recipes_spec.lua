@@ -17,7 +17,8 @@ local function read_recipes()
         recipes[heading][name], block = table.concat(block, "\n") .. "\n", nil
       else
         block[#block + 1] = line
-        name = name or assert(line:match("^[-/#]+ ([%w._/-]+)"), "a block without the name of its file: " .. line)
+        name = name or assert(line:match("^[-/#]+ ([%w._/-]+)"),
+          "a block without the name of its file: " .. line)
       end
     elseif line:find("^## ") then
       heading = line:sub(4)
@@ -39,7 +40,9 @@ describe("docs/recipes.md", function()
   local function files_of(heading)
     tried[heading] = true
     local files = {}
-    for name, text in pairs(assert(recipes[heading], "there is no recipe " .. heading)) do files[name] = text end
+    for name, text in pairs(assert(recipes[heading], "there is no recipe " .. heading)) do
+      files[name] = text
+    end
     return files
   end
 
@@ -60,9 +63,14 @@ describe("docs/recipes.md", function()
     assert.equal('{"delivered":false}', (bob:ask('{"to":"eve","text":"hello"}')))
     assert.equal('{"delivered":true}', (bob:ask('{"to":"ada","text":"hello"}')))
     local function told(peer) return require("cjson").decode((peer:receive())) end
-    for _, peer in ipairs({ phone, laptop }) do assert.same({ from = "bob", text = "hello" }, told(peer)) end
-    assert.equal('{"reached":2}', app:http({ path = "/tell/ada", method = "POST", body = "dinner" }).body)
-    for _, peer in ipairs({ phone, laptop }) do assert.same({ from = "house", text = "dinner" }, told(peer)) end
+    for _, peer in ipairs({ phone, laptop }) do
+      assert.same({ from = "bob", text = "hello" }, told(peer))
+    end
+    assert.equal('{"reached":2}',
+      app:http({ path = "/tell/ada", method = "POST", body = "dinner" }).body)
+    for _, peer in ipairs({ phone, laptop }) do
+      assert.same({ from = "house", text = "dinner" }, told(peer))
+    end
     assert.equal(4400, (app:connect("/chat"):wait_closed()))
   end)
 
@@ -74,7 +82,9 @@ describe("docs/recipes.md", function()
     assert.equal("bob: hello", (bob:ask("hello")))
     assert.equal("bob: hello", (ada:receive()))
     local function kick(token)
-      return app:http({ path = "/kick/bob", method = "POST", headers = { Authorization = "Bearer " .. token } })
+      return app:http({
+        path = "/kick/bob", method = "POST", headers = { Authorization = "Bearer " .. token },
+      })
     end
     assert.equal(401, kick("guess").status)
     local answer = kick("secret")
@@ -106,7 +116,8 @@ describe("docs/recipes.md", function()
     local cookie = set:match("^[^;]+")
     assert.equal("hello, ada", (assert(enter(cookie, "https://example.com")):receive()))
     for _, wrong in ipairs({ "session=guess", cookie .. "x", "other=1" }) do
-      assert.same({ 4401, "log in first" }, { assert(enter(wrong, "https://example.com")):wait_closed() })
+      assert.same({ 4401, "log in first" },
+        { assert(enter(wrong, "https://example.com")):wait_closed() })
     end
     assert.equal(403, select(2, enter(cookie, "https://evil.example")))
   end)
@@ -115,7 +126,8 @@ describe("docs/recipes.md", function()
     local app <close> = start("Limit how often someone may speak")
     local ada = app:connect("/")
     for number = 1, 20 do assert.equal(tostring(number), (ada:ask(tostring(number)))) end
-    for number = 1, 200 do ada:send_text(tostring(number)) end -- more than come back in the time that this takes
+    -- more than come back in the time that this takes
+    for number = 1, 200 do ada:send_text(tostring(number)) end
     assert.equal(1008, (ada:wait_closed()))
   end)
 
@@ -140,7 +152,8 @@ describe("docs/recipes.md", function()
       socket:read_start(function(_, data)
         for name in (data or ""):gmatch("%*2\r\n%$4\r\nINCR\r\n%$%d+\r\n([^\r]*)\r\n") do
           counts[name] = (counts[name] or 0) + 1
-          local answer = name:find("wrong") and "-ERR wrong kind\r\n" or (":%d\r\n"):format(counts[name])
+          local answer = name:find("wrong") and "-ERR wrong kind\r\n"
+            or (":%d\r\n"):format(counts[name])
           socket:write(answer:sub(1, 2))
           socket:write(answer:sub(3))
         end
@@ -158,16 +171,20 @@ describe("docs/recipes.md", function()
 
   it("a database", function()
     local port, drop, stop = fake_redis()
-    local app <close> = start("A database", nil, { REDIS_HOST = "127.0.0.1", REDIS_PORT = tostring(port) })
+    local app <close> =
+      start("A database", nil, { REDIS_HOST = "127.0.0.1", REDIS_PORT = tostring(port) })
     local ada = app:connect("/")
     assert.equal("1", (ada:ask("lobby")))
     assert.equal("2", (ada:ask("lobby")))
     assert.equal("1", (ada:ask("garden")))
     assert.equal("no answer: ERR wrong kind", (ada:ask("wrong")))
     drop()
-    assert.equal("3", loop.ask_until(function() return (ada:ask("lobby")) end, "3")) -- it connects again
+    -- it connects again
+    assert.equal("3", loop.ask_until(function() return (ada:ask("lobby")) end, "3"))
     stop()
-    assert.is_truthy(loop.ask_until(function() return ((ada:ask("lobby")):find("^no answer: ECONN")) end, 1))
+    assert.is_truthy(loop.ask_until(function()
+      return ((ada:ask("lobby")):find("^no answer: ECONN"))
+    end, 1))
   end)
 
   it("a library that blocks", function()
@@ -175,14 +192,16 @@ describe("docs/recipes.md", function()
     local ada = app:connect("/")
     assert.equal("saved 5 bytes", (ada:ask("hello")))
     assert.equal("hello\n", process.read_file(app.directory .. "/messages.txt"))
-    assert(os.remove(app.directory .. "/messages.txt") and uv.fs_mkdir(app.directory .. "/messages.txt", 493))
+    assert(os.remove(app.directory .. "/messages.txt")
+      and uv.fs_mkdir(app.directory .. "/messages.txt", 493))
     assert.is_truthy((ada:ask("again")):find("^not saved: .*messages.txt"))
   end)
 
   it("test", function()
     local folder = process.make_directory()
     for name, text in pairs(files_of("Test")) do process.write_file(folder .. "/" .. name, text) end
-    local result = process.run("busted", { args = { "--lua=lua5.4", "counter_spec.lua" }, directory = folder })
+    local result =
+      process.run("busted", { args = { "--lua=lua5.4", "counter_spec.lua" }, directory = folder })
     process.remove_directory(folder)
     assert.equal(0, result.code, result.stdout .. result.stderr)
     assert.is_truthy(result.stdout:find("2 successes / 0 failures / 0 errors", 1, true))
@@ -201,12 +220,17 @@ describe("docs/recipes.md", function()
   it("deploy with systemd", function()
     local files = files_of("Deploy with systemd")
     local service = files["tidewire.service"]
-    local options = run_command(service:match("\nExecStart=([^\n]+)"), function(line) return line:gmatch("%S+") end)
+    local options = run_command(service:match("\nExecStart=([^\n]+)"), function(line)
+      return line:gmatch("%S+")
+    end)
     local folder = process.make_directory()
-    for index, option in ipairs(options) do options[index] = option:gsub("^/run/tidewire", folder) end
+    for index, option in ipairs(options) do
+      options[index] = option:gsub("^/run/tidewire", folder)
+    end
     local app <close> = server.start({ app = "return {}", options = options })
     assert.equal(app.pid, tonumber(process.read_file(folder .. "/pid")))
-    local checked = process.run(server.binary(), { args = { "check", app.directory .. "/app.lua" } })
+    local checked =
+      process.run(server.binary(), { args = { "check", app.directory .. "/app.lua" } })
     assert.equal(0, checked.code, checked.stderr)
     if process.find("systemd-analyze") then
       for name, text in pairs(files) do
@@ -233,7 +257,9 @@ describe("docs/recipes.md", function()
     end
     local app <close> = server.start({ app = "return {}", listen = {}, options = options })
     assert.is_truthy(app:log():find('^{"time":'))
-    for name in text:gmatch("/src/scripts/(%a+)") do assert.is_truthy(uv.fs_access("scripts/" .. name, "X"), name) end
+    for name in text:gmatch("/src/scripts/(%a+)") do
+      assert.is_truthy(uv.fs_access("scripts/" .. name, "X"), name)
+    end
   end)
 
   it("a page that reloads itself", function()

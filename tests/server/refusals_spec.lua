@@ -17,7 +17,8 @@ return {
     ["/yields"] = { validate = coroutine.yield },
     ["/yields/in"] = { validate = function() return xpcall(coroutine.yield, print, 1) end },
     ["/waits"] = { validate = function() return pcall(require("tidewire").sleep, 0) and true end },
-    ["/loops"] = { validate = function() while true do pcall(function() while true do end end) end end },
+    ["/loops"] =
+      { validate = function() while true do pcall(function() while true do end end) end end },
     ["/origin/loops"] = { origins = function() while true do end end },
     ["/origin/yields"] = { origins = coroutine.yield },
     ["/nothing"] = { validate = function() end },
@@ -50,7 +51,8 @@ local function check(status, response)
   assert.equal(status, body.status)
   assert.is_true(#body.error > 0)
   assert.equal('{"error":', response.body:sub(1, 9))
-  assert.equal((',"status":%d}'):format(status), response.body:sub(-#(',"status":%d}'):format(status)))
+  assert.equal((',"status":%d}'):format(status),
+    response.body:sub(-#(',"status":%d}'):format(status)))
   return body.error
 end
 
@@ -76,7 +78,9 @@ describe("a refusal", function()
     ["a validate that waits in a protected call"] = { 403, "/waits", handshake() },
     ["a validate that takes too long"] = { 500, "/loops", handshake() },
     ["a validate that returns nothing"] = { 500, "/nothing", handshake() },
-    ["origins that take too long"] = { 500, "/origin/loops", handshake { Origin = "https://a.example" } },
+    ["origins that take too long"] = {
+      500, "/origin/loops", handshake { Origin = "https://a.example" },
+    },
     ["origins that yield"] = { 500, "/origin/yields", handshake { Origin = "https://a.example" } },
     ["no WebSocket"] = { 426, "/ws" },
     ["no route"] = { 404, "/nowhere" },

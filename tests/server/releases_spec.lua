@@ -34,7 +34,8 @@ end
 local function reload()
   local before = #app:log_lines("event=reloaded")
   app:signal("sighup")
-  assert.is_truthy(loop.wait_until(function() return #app:log_lines("event=reloaded") > before end), app:log())
+  assert.is_truthy(loop.wait_until(function() return #app:log_lines("event=reloaded") > before end),
+    app:log())
 end
 
 describe("static files", function()
@@ -55,12 +56,15 @@ describe("static files", function()
     assert.equal("second", app:http("/").body)
     assert.equal(404, app:http("/old.js").status)
     -- each worker has said it once, however many asked
-    assert.is_truthy(app:wait_for_log("event=static_failed .*public cannot be opened: No such file"))
+    assert.is_truthy(
+      app:wait_for_log("event=static_failed .*public cannot be opened: No such file"))
     assert.is_true(#app:log_lines("event=static_failed") <= app.workers)
   end)
 
   it("are those of a folder that another was renamed over", function()
-    app = server.start({ app = APP, files = { ["part.lua"] = "return 1", ["public/index.html"] = "first" } })
+    app = server.start({
+      app = APP, files = { ["part.lua"] = "return 1", ["public/index.html"] = "first" },
+    })
     assert.equal("first", app:http("/").body)
     shell "mkdir next && printf second > next/index.html && mv public before && mv next public"
     assert.equal("second", app:http("/").body)
@@ -90,7 +94,7 @@ describe("a release link that is moved", function()
     app:stop()
   end)
 
-  it("leads to the code and the files of the new release after SIGHUP, and the old one can be deleted", function()
+  it("serves the new release after SIGHUP, and the old one can be deleted", function()
     local files = {}
     release(files, "one")
     release(files, "two")
@@ -111,7 +115,7 @@ end)
 describe("files that are not there any more", function()
   after_each(stream.close_all)
 
-  it("are put in their place again at a reload, or told of, and another's are not removed", function()
+  it("are made again at a reload, or reported, and another process's are not removed", function()
     local folder = process.make_directory()
     local function start(...)
       return server.start({
@@ -131,7 +135,8 @@ describe("files that are not there any more", function()
     reload()
     assert.equal(app.pid, tonumber(process.read_file(app.directory .. "/pid")))
     assert.equal(0, server.run({ "reload", "--pid-file", app.directory .. "/pid" }).code)
-    local code, log = server.launch_to_end({ app = APP, options = { "--pid-file", app.directory .. "/pid" },
+    local code, log =
+      server.launch_to_end({ app = APP, options = { "--pid-file", app.directory .. "/pid" },
       files = { ["part.lua"] = "return 1", ["public/index.html"] = "x" } })
     assert.equal(1, code)
     assert.matches("is running", log)
@@ -151,10 +156,13 @@ describe("a working folder that is deleted", function()
     assert(uv.fs_mkdir(folder .. "/here", 448))
     process.write_file(folder .. "/here/app.lua", "return { handle_message = function() end }")
     local child = process.start(server.binary(), {
-      args = { "app.lua", "--listen", "127.0.0.1:0" }, directory = folder .. "/here", stderr = folder .. "/log",
+      args = { "app.lua", "--listen", "127.0.0.1:0" }, directory = folder .. "/here",
+      stderr = folder .. "/log",
     })
     local function logs(pattern)
-      return loop.wait_until(function() return (process.read_file(folder .. "/log") or ""):match(pattern) end)
+      return loop.wait_until(function()
+        return (process.read_file(folder .. "/log") or ""):match(pattern)
+      end)
     end
     assert.is_truthy(logs("event=ready"))
     os.execute(("rm -r '%s/here'"):format(folder))
@@ -170,8 +178,11 @@ end)
 describe("certificates behind a link", function()
   it("are those that it points to at the reload", function()
     local certificate, key = certificates.shared()
-    app = server.start({ app = APP, files = { ["part.lua"] = "return 1", ["public/index.html"] = "x" },
-      environment = { TIDEWIRE_TLS_CERTIFICATE = "live/cert.pem", TIDEWIRE_TLS_KEY = "live/key.pem" },
+    app =
+      server.start({ app = APP, files = { ["part.lua"] = "return 1", ["public/index.html"] = "x" },
+      environment = {
+        TIDEWIRE_TLS_CERTIFICATE = "live/cert.pem", TIDEWIRE_TLS_KEY = "live/key.pem",
+      },
       prepare = function(folder)
         os.execute(("mkdir '%s/a' '%s/b' && ln -s a '%s/live'"):format(folder, folder, folder))
         for _, name in ipairs { "a", "b" } do

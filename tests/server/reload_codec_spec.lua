@@ -43,7 +43,9 @@ describe("a codec of another kind", function()
   --- argument.
   local function app_of(version, codecs, more)
     local list = {}
-    for path, codec in pairs(codecs) do list[#list + 1] = ("[%q] = { codec = %s }"):format(path, codec) end
+    for path, codec in pairs(codecs) do
+      list[#list + 1] = ("[%q] = { codec = %s }"):format(path, codec)
+    end
     return ([[
       local here, record, tw = require "here", require "record", require "tidewire"
       local VERSION = %q
@@ -60,7 +62,9 @@ describe("a codec of another kind", function()
             end
           end,
           on_reload = function(conn) record("reload", conn.name) end,
-          on_close = function(conn, code, reason) record("close", VERSION, conn.name, code, reason) end,
+          on_close = function(conn, code, reason)
+            record("close", VERSION, conn.name, code, reason)
+          end,
         },
         endpoints = { %s }, %s
       }]]):format(version, table.concat(list, ", "), more or "")
@@ -68,12 +72,15 @@ describe("a codec of another kind", function()
 
   it("closes the connections of its endpoint, on all workers, and the log says how many", function()
     start(app_of("1", { ["/"] = '"text"', ["/json"] = '"json"', ["/own"] = OWN:format "a" }))
-    local peers = { app:connect_on(0), app:connect_on(app.workers - 1), app:connect_on(app.workers - 1) }
+    local peers = {
+      app:connect_on(0), app:connect_on(app.workers - 1), app:connect_on(app.workers - 1),
+    }
     local json, own = app:connect_on(0, "/json"), app:connect_on(app.workers - 1, "/own")
     for _, peer in ipairs(peers) do assert.equal("1x", (peer:ask("x"))) end
     assert.equal('"1x"', (json:ask('["x"]')))
     assert.equal("a1x", (own:ask("x")))
-    local line = reload(app_of("2", { ["/"] = '"json"', ["/json"] = '"json"', ["/own"] = OWN:format "b" }))
+    local line =
+      reload(app_of("2", { ["/"] = '"json"', ["/json"] = '"json"', ["/own"] = OWN:format "b" }))
     assert.matches(' closed=3 why="codec changed"', line)
     for i, peer in ipairs(peers) do
       assert_closed(peer)
@@ -87,14 +94,18 @@ describe("a codec of another kind", function()
     local again = app:connect_on(0)
     assert.equal('"2x"', (again:ask('["x"]')))
     again:send_text('["hall"]')
-    assert.same({ '"to all"', '"to all"', "bto all" }, { (again:receive()), (json:receive()), (own:receive()) })
+    assert.same({ '"to all"', '"to all"', "bto all" },
+      { (again:receive()), (json:receive()), (own:receive()) })
     assert.same({ "count", 3, n = 2 }, app:wait_event("count"))
     assert.equal(3, #app:events("close"))
     assert.same({}, app:log_lines("script_error"))
   end)
 
   it("is any of text, binary, JSON and one's own, and each other", function()
-    local codecs = { '"text"', '"binary"', '"json"', OWN:format "o", '"text"', '"json"', '"binary"', OWN:format "o" }
+    local codecs = {
+      '"text"', '"binary"', '"json"', OWN:format "o", '"text"', '"json"', '"binary"',
+      OWN:format "o",
+    }
     start(app_of("0", { ["/"] = codecs[1] }))
     for i = 2, #codecs do
       local peer = app:connect()
@@ -113,7 +124,8 @@ describe("a codec of another kind", function()
   it("changes nothing in code that is discarded", function()
     start(app_of("1", { ["/"] = '"text"' }))
     local peer = app:connect()
-    local why = reloads.bad(app, app_of("2", { ["/"] = '"json"' }, "on_load = function() error('no') end"))
+    local why =
+      reloads.bad(app, app_of("2", { ["/"] = '"json"' }, "on_load = function() error('no') end"))
     assert.matches("no", why)
     assert.equal("1x", (peer:ask("x")))
   end)
@@ -224,9 +236,13 @@ local function new_code(endpoints, lines)
 end
 
 describe("between workers of which some have the new code already", function()
-  local function start_three(text) start(text, { files = { ["gate.lua"] = GATES }, workers = WORKERS }) end
+  local function start_three(text)
+    start(text, { files = { ["gate.lua"] = GATES }, workers = WORKERS })
+  end
 
-  local function connect(worker, name, path) return app:connect_on(worker, ("%s?name=%s"):format(path or "/", name)) end
+  local function connect(worker, name, path)
+    return app:connect_on(worker, ("%s?name=%s"):format(path or "/", name))
+  end
 
   --- Sends halves of handshakes, of which one is accepted: the kernel chooses their workers, and
   --- one of these will stand. Returns what completes them, and returns the client.
@@ -234,7 +250,9 @@ describe("between workers of which some have the new code already", function()
     local halves = {}
     for i = 1, 12 do
       local request, key = client.handshake("/?name=new")
-      halves[i] = { stream = assert(stream.connect(app.addresses[1])), key = key, rest = request:sub(-2) }
+      halves[i] = {
+        stream = assert(stream.connect(app.addresses[1])), key = key, rest = request:sub(-2),
+      }
       halves[i].stream:write(request:sub(1, -3))
     end
     local function accepted()
@@ -285,13 +303,16 @@ describe("between workers of which some have the new code already", function()
 
   it("old code reaches those of its own codecs, each in its form", function()
     local old = '["/"] = {}, ["/json"] = { codec = "json" }, ["/own"] = { codec = %s }'
-    local new = '["/"] = { codec = "json" }, ["/json"] = { codec = "json" }, ["/own"] = { codec = %s }'
+    local new =
+      '["/"] = { codec = "json" }, ["/json"] = { codec = "json" }, ["/own"] = { codec = %s }'
     start_three(old_code(old:format(OWN:format "old "), [[
       record("counts", tw.room("hall"):broadcast("room"), (tw.broadcast("all")))
-      record("sends", tw.send(ids:get("one"), "closed"), tw.send(ids:get("new"), "new"), tw.send(ids:get("json"), "x"))
+      record("sends", tw.send(ids:get("one"), "closed"), tw.send(ids:get("new"), "new"),
+        tw.send(ids:get("json"), "x"))
     ]]))
     local zero, one = connect(0, "zero"), connect(1, "one")
-    local json, own, open_new = connect(1, "json", "/json"), connect(2, "own", "/own"), prepare_new()
+    local json, own, open_new = connect(1, "json", "/json"), connect(2, "own", "/own"),
+      prepare_new()
     local new_one
     local line = reload_behind(zero, new_code(new:format(OWN:format "new ")), function()
       assert_gets(one, true)

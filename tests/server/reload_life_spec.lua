@@ -63,7 +63,9 @@ describe("a signal", function()
   local function wait_loading(app, version)
     assert(loop.wait_until(function()
       local count = 0
-      for _, event in ipairs(app:events("loading")) do count = count + (event[2] == version and 1 or 0) end
+      for _, event in ipairs(app:events("loading")) do
+        count = count + (event[2] == version and 1 or 0)
+      end
       return count >= app.workers
     end), "nobody loads " .. version)
   end
@@ -162,7 +164,7 @@ describe("a signal", function()
       ends_clean(app)
     end)
 
-    it("during a reload does so as well where the new code is loaded while the old one ends", function()
+    it("during a reload does so too, as the new code loads while the old one ends", function()
       local app = server.start({ app = slow_to_stop() })
       local ada = app:connect("/")
       reloads.send(app, code("b", "other gate"))
@@ -219,7 +221,7 @@ describe("a signal", function()
     assert.equal(2, reloads.wait(app, 1).generation)
   end)
 
-  it("finds hooks that sleep over several reloads, and connections that come and go meanwhile", function()
+  it("finds hooks that sleep over several reloads, while connections open and close", function()
     local app <close> = server.start({ app = code "a" })
     local sleepers = {}
     for index = 1, 20 do

@@ -35,7 +35,10 @@ return {
   defaults = { validate = here.validate, ping_period = 0 },
   endpoints = {
     ["/"] = {
-      codec = { encode = function(value) return VERSION .. " " .. value end, decode = function(text) return text end },
+      codec = {
+        encode = function(value) return VERSION .. " " .. value end,
+        decode = function(text) return text end,
+      },
       on_start = function(conn) conn:join("hall", "me") start(conn) end,
       on_reload = function(conn)
         start(conn)
@@ -82,7 +85,8 @@ describe("memory", function()
     local count = (app.process:is_sanitized() or app.workers > 1) and 60 or 200
     for number = 2, count + 1 do
       if number % broken == 0 then
-        local how = number // broken % 2 == 0 and "on_load = function() error('no') end," or "nonsense = 1,"
+        local how = number // broken % 2 == 0 and "on_load = function() error('no') end,"
+          or "nonsense = 1,"
         reloads.bad(app, APP:format(number, number, how))
       else
         reloads.good(app, APP:format(number, number, ""))
@@ -104,13 +108,15 @@ describe("memory", function()
     -- The code that runs, and the one before it, whose endpoint that is no more goes with the next
     -- reload.
     assert(alive <= 2 * app.workers, ("%d generations are alive"):format(alive))
-    assert(kib_after - kib < 512 * app.workers, ("Lua has %d KiB, and had %d"):format(kib_after, kib))
+    assert(kib_after - kib < 512 * app.workers,
+      ("Lua has %d KiB, and had %d"):format(kib_after, kib))
     if not app.process:is_sanitized() then
-      assert(rss_after - rss < 16 * 1024 * app.workers, ("%d KiB, and had %d"):format(rss_after, rss))
+      assert(rss_after - rss < 16 * 1024 * app.workers,
+        ("%d KiB, and had %d"):format(rss_after, rss))
     end
   end
 
-  it("is flat with connections that use rooms, timers, tw.keep, own codecs and on_reload", function()
+  it("stays flat with rooms, timers, tw.keep, own codecs and on_reload", function()
     local app <close> = server.start({ app = APP:format(1, 1, "") })
     local peers = {}
     for index = 1, 10 do peers[index] = app:connect_on(index % app.workers) end

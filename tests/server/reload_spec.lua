@@ -51,25 +51,34 @@ describe("a reload", function()
         { "app%.lua:2: no luck", "stack traceback:", "app%.lua:4:" },
       },
       ["an error that is a table"] = { "error({})", { "app%.lua", "table" } },
-      ["a module that is missing"] = { "require 'nowhere'\nreturn {}", { "app%.lua:1: module 'nowhere' not found" } },
-      ["a wrong option"] = { app_of("new", "limits = { conections = 5 }"), { "app%.lua:%d+: ", "connections" } },
-      ["a hook that is no function"] = { "return { handle_message = 'hello' }", { "app%.lua", "handle_message" } },
+      ["a module that is missing"] = {
+        "require 'nowhere'\nreturn {}", { "app%.lua:1: module 'nowhere' not found" },
+      },
+      ["a wrong option"] = {
+        app_of("new", "limits = { conections = 5 }"), { "app%.lua:%d+: ", "connections" },
+      },
+      ["a hook that is no function"] = {
+        "return { handle_message = 'hello' }", { "app%.lua", "handle_message" },
+      },
       ["an error in on_load"] = {
         app_of("new", "on_load = function() tw.sleep(0.001) error('not yet') end"),
         { "on_load: .-app%.lua:%d+: not yet", "stack traceback:" },
       },
       ["an error after it has slept"] = {
-        "require('tidewire').sleep(0.001)\nerror('late')", { "app%.lua:2: late", "stack traceback:" },
+        "require('tidewire').sleep(0.001)\nerror('late')",
+        { "app%.lua:2: late", "stack traceback:" },
       },
       ["something that is no table"] = { "return 7", { "app%.lua", "must return" } },
       ["another shape in each worker"] = {
-        "local tw = require 'tidewire'\nif tw.worker == 0 then error('only here') end\n" .. app_of("new"),
+        "local tw = require 'tidewire'\nif tw.worker == 0 then error('only here') end\n"
+          .. app_of("new"),
         { "app%.lua:2: only here", "stack traceback:" },
       },
     }
 
     it("leaves everything as it was, says why, and counts", function()
-      local app <close> = server.start({ app = app_of("old"), options = { "--admin", "127.0.0.1:0" } })
+      local app <close> =
+        server.start({ app = app_of("old"), options = { "--admin", "127.0.0.1:0" } })
       local peers = {}
       for worker = 0, app.workers - 1 do peers[worker] = app:connect_on(worker) end
       local count = 0
@@ -79,7 +88,9 @@ describe("a reload", function()
         for _, pattern in ipairs(case[2]) do
           assert(why:find(pattern), ("%s: %q is not in %s"):format(what, pattern, why))
         end
-        for worker = 0, app.workers - 1 do assert.equal("old " .. what, (peers[worker]:ask(what))) end
+        for worker = 0, app.workers - 1 do
+          assert.equal("old " .. what, (peers[worker]:ask(what)))
+        end
         assert.equal("old", app:http("/version").body, what)
         assert.equal(200, http.request(app.admin, "/readyz").status, what)
         local metrics = http.request(app.admin, "/metrics").body
@@ -114,7 +125,8 @@ describe("a reload", function()
       reloads.bad(app, [[
         local record, tw = require "record", require "tidewire"
         tw.every(0.005, function() record("ghost", "timer") end)
-        tw.spawn(function() local _ <close> = setmetatable({}, { __close = function() record("ended", tw.worker) end })
+        tw.spawn(function() local _ <close> =
+          setmetatable({}, { __close = function() record("ended", tw.worker) end })
           while true do tw.sleep(0.005) record("ghost", "spawn") end end)
         tw.room("hall"):watch(function() record("ghost", "watch") end)
         tw.sleep(0.02)
@@ -145,10 +157,13 @@ describe("a reload", function()
         return handler_of([[
           on_start = function(conn) conn.born = VERSION conn:join("hall") conn:send("in") end,
           handle_message = function(conn, message)
-            if message == "say" then return tw.room("hall"):broadcast(VERSION .. " hello") and nil end
+            if message == "say" then
+              return tw.room("hall"):broadcast(VERSION .. " hello") and nil
+            end
             local keep = tw.keep("counts", { n = 0 })
             keep.n = keep.n + 1
-            conn:send(("%s %s %d %d %d %s"):format(VERSION, conn.born, keep.n, tw.shared("all"):incr("n"),
+            conn:send(("%s %s %d %d %d %s"):format(
+              VERSION, conn.born, keep.n, tw.shared("all"):incr("n"),
               tw.room("hall"):size(), conn.id))
           end,
         ]], ("local VERSION = %q"):format(version))
@@ -191,11 +206,13 @@ describe("a reload", function()
       end
       ada.stream:catch_up()
       for _, version in ipairs { "a", "b", "c" } do
-        for i = 1, 2000 do assert.equal(("%s %d"):format(version, i), ada:receive():match("^%a %d+")) end
+        for i = 1, 2000 do
+          assert.equal(("%s %d"):format(version, i), ada:receive():match("^%a %d+"))
+        end
       end
     end)
 
-    it("a hook that sleeps in the code in which it began; what comes after it is new code", function()
+    it("a sleeping hook in the code in which it began; the next hook is new code", function()
       local function code(version)
         return handler_of([[
           handle_message = function(conn, message)
@@ -219,7 +236,7 @@ describe("a reload", function()
       assert.same({ "a sleep", "ring one", "ring two" }, ada:receive_many(3))
     end)
 
-    it("timers of connections, and ends those that the old code had made while it was loaded", function()
+    it("timers of connections, and ends timers that the old code made at its load", function()
       local function code(version)
         return handler_of([[
           on_start = function(conn)
@@ -263,7 +280,7 @@ describe("a reload", function()
   end)
 
   describe("calls", function()
-    it("on_load, on_reload(old), on_reload(conn) before the next message, and the new on_stop", function()
+    it("on_load, on_reload(old), on_reload(conn) before the next message, and on_stop", function()
       local function code(version)
         return handler_of([[
           on_reload = function(conn)
@@ -271,10 +288,14 @@ describe("a reload", function()
             tw.sleep(0.001)
             conn.seen = (conn.seen or "") .. VERSION
           end,
-          handle_message = function(conn, message) conn:send(("%s %s %s"):format(VERSION, conn.seen, message)) end,
+          handle_message = function(conn, message)
+            conn:send(("%s %s %s"):format(VERSION, conn.seen, message))
+          end,
         ]], ("local VERSION = %q"):format(version), [[
           on_load = function() record("load", VERSION, tw.generation) end,
-          on_reload = function(old) record("reload", VERSION, type(old.endpoints["/"].handle_message)) end,
+          on_reload = function(old)
+            record("reload", VERSION, type(old.endpoints["/"].handle_message))
+          end,
           on_stop = function() record("stop", VERSION) end,
         ]])
       end
@@ -289,9 +310,11 @@ describe("a reload", function()
       local eve = app:connect("/") -- has not seen another code
       assert.equal("c nil z", (eve:ask("z")))
       local seen = {}
-      for _, event in ipairs(app:events()) do seen[#seen + 1] = table.concat(event, " ", 1, event.n) end
-      assert.same({ "load a 1", "load b 2", "reload b function", "conn b 2", "load c 3", "reload c function",
-        "conn c 3" }, seen)
+      for _, event in ipairs(app:events()) do
+        seen[#seen + 1] = table.concat(event, " ", 1, event.n)
+      end
+      assert.same({ "load a 1", "load b 2", "reload b function", "conn b 2", "load c 3",
+        "reload c function", "conn c 3" }, seen)
       ada:close(1000)
       eve:close(1000)
       app:signal("sigterm")
@@ -308,7 +331,10 @@ describe("a reload", function()
       assert.equal("a x", (ada:ask("x")))
       reloads.good(app, handler_of([[
         on_reload = function() error("cannot go on") end,
-        on_error = function(conn, err) conn:send(err.hook .. " " .. err.message) return conn.path == "/bad" end,
+        on_error = function(conn, err)
+          conn:send(err.hook .. " " .. err.message)
+          return conn.path == "/bad"
+        end,
         handle_message = function(conn, message) conn:send("b " .. message) end,
       ]]))
       assert(ada:receive():find("^on_reload .*cannot go on$"))
@@ -339,7 +365,8 @@ describe("a reload", function()
       -- a ping and a timeout are due now, and a reload soon
       reloads.good(app, handler_of('on_reload = function() record("reload") end, pong_period = 0'))
       loop.pass(0.05)
-      local ring = 'http = { ["/ring"] = function() tw.shared("bell"):set("rung", true) return 204 end }'
+      local ring =
+        'http = { ["/ring"] = function() tw.shared("bell"):set("rung", true) return 204 end }'
       reloads.good(app, handler_of("pong_period = 0", "", ring))
       assert.equal(204, app:http("/ring").status) -- all workers have the new code by now
       assert.equal("slept", (ada:receive()))
@@ -358,7 +385,8 @@ describe("a reload", function()
       local ada, bob = app:connect("/"), app:connect("/")
       assert.equal("5000", (ada:ask(("x"):rep(5000))))
       reloads.good(app, handler_of([[
-        max_message_size = 1000, max_connections = 2, origins = { "https://here.example" }, ping_period = 0.05,
+        max_message_size = 1000, max_connections = 2, origins = { "https://here.example" },
+        ping_period = 0.05,
         handle_message = function(conn, message) conn:send(#message) end,
       ]]))
       assert.equal("1000", (ada:ask(("x"):rep(1000))))
@@ -374,7 +402,7 @@ describe("a reload", function()
       assert(status:find("503", 1, true), status)
     end)
 
-    it("the functions of an own codec, for live connections and what is broadcast to them", function()
+    it("the functions of an own codec, for live connections and for broadcasts to them", function()
       local function code(codec, top)
         return handler_of(([[
           codec = %s,
@@ -384,7 +412,8 @@ describe("a reload", function()
           end,
         ]]):format(codec), top)
       end
-      local own = '{ decode = function(p) return p:lower() end, encode = function(v) return %q .. v, "binary" end }'
+      local own = '{ decode = function(p) return p:lower() end, encode = function(v) return %q .. '
+        .. 'v, "binary" end }'
       local app <close> = server.start({ app = code(own:format("0")) })
       local peers = { app:connect_on(0), app:connect_on(app.workers - 1) }
       for _, peer in ipairs(peers) do assert.equal("0x", (peer:ask("x"))) end -- both are in
@@ -392,7 +421,9 @@ describe("a reload", function()
         reloads.good(app, code(own:format(mark)))
         assert.equal(mark .. "x", (peers[1]:ask("X")))
         peers[1]:send_text("SAY")
-        for _, peer in ipairs(peers) do assert.same({ mark .. "all", "binary" }, { peer:receive() }) end
+        for _, peer in ipairs(peers) do
+          assert.same({ mark .. "all", "binary" }, { peer:receive() })
+        end
       end
       for _, peer in ipairs(peers) do assert.equal(1000, (peer:close(1000))) end
     end)
@@ -432,7 +463,8 @@ describe("a reload", function()
 
     it("routes and the app's modules", function()
       local app <close> = server.start({
-        app = 'local part = require "part"\nreturn { http = { ["/"] = function() return part.name end } }',
+        app = 'local part = require "part"\nreturn { http = { ["/"] = function() return '
+          .. 'part.name end } }',
         files = { ["part.lua"] = 'return { name = "a" }' },
       })
       assert.equal("a", app:http("/").body)
@@ -440,13 +472,15 @@ describe("a reload", function()
       assert.equal("b", app:http("/").body)
       assert(reloads.bad(app, { ["part.lua"] = 'return {' }):find("part.lua:1: ", 1, true))
       assert.equal("b", app:http("/").body)
-      reloads.good(app, { ["app.lua"] = 'return { http = { ["/other"] = function() return "c" end } }' })
+      reloads.good(app,
+        { ["app.lua"] = 'return { http = { ["/other"] = function() return "c" end } }' })
       assert.equal(404, app:http("/").status)
       assert.equal("c", app:http("/other").body)
     end)
 
     it("not `listen`, `workers` and `admin`: those want a restart, and say so", function()
-      local app <close> = server.start({ app = app_of("a", 'listen = "127.0.0.1:0", workers = 2,'), listen = {} ,
+      local app <close> =
+        server.start({ app = app_of("a", 'listen = "127.0.0.1:0", workers = 2,'), listen = {} ,
         environment = { TIDEWIRE_WORKERS = false } })
       reloads.good(app, app_of("b", 'listen = "127.0.0.1:1", workers = 3, admin = "127.0.0.1:0",'
         .. "limits = { connections = 10001 },"))
@@ -459,7 +493,8 @@ describe("a reload", function()
 
   it("is told: the generation in tw, /stats and each line of a connection", function()
     local app <close> = server.start({
-      app = handler_of("handle_message = function(conn) conn:send(tw.generation) tw.log.info('hello') end"),
+      app = handler_of("handle_message = function(conn) conn:send(tw.generation) "
+        .. "tw.log.info('hello') end"),
       options = { "--admin", "127.0.0.1:0", "--log-level", "debug" },
     })
     local ada = app:connect("/")

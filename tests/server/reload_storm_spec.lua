@@ -24,13 +24,17 @@ return {
       on_start = function(conn)
         conn:join("hall")
         conn.ticks = 0
-        conn:every(0.05, function() conn.ticks = conn.ticks + 1 conn:send("tick " .. conn.ticks) end)
+        conn:every(0.05, function()
+          conn.ticks = conn.ticks + 1
+          conn:send("tick " .. conn.ticks)
+        end)
       end,
       on_reload = VERSION %% 2 == 0 and function(conn) conn.told = tw.generation end or nil,
       handle_message = function(conn, message)
         local what, number = message:match("^(%%a+) (%%d+)$")
         local began = version()
-        if VERSION %% 2 == 0 and tw.generation > 1 and conn.told ~= tw.generation and conn.early then
+        if VERSION %% 2 == 0 and tw.generation > 1 and conn.told ~= tw.generation
+          and conn.early then
           return conn:send("on_reload did not come first")
         end
         conn.early = true
@@ -47,15 +51,22 @@ return {
 --- What is wrong with the broken ones, by turns. Each is wrong in the last worker only, or in all.
 local BROKEN = {
   function(version) return { ["part.lua"] = ("return { version = %d"):format(version) } end,
-  function(version) return { ["part.lua"] = ("error('broken')\nreturn { version = %d }"):format(version) } end,
+  function(version)
+    return { ["part.lua"] = ("error('broken')\nreturn { version = %d }"):format(version) }
+  end,
   function(version) return { ["app.lua"] = "require 'nowhere'\n" .. APP:format(version, "") } end,
-  function(version) return { ["app.lua"] = APP:format(version, "limits = { conections = 1 },") } end,
+  function(version)
+    return { ["app.lua"] = APP:format(version, "limits = { conections = 1 },") }
+  end,
   function(version) return { ["app.lua"] = APP:format(version, "on_load = 7,") } end,
   function(version)
-    return { ["app.lua"] = APP:format(version, "on_load = function() tw.sleep(0.002) error('late') end,") }
+    return {
+      ["app.lua"] = APP:format(version, "on_load = function() tw.sleep(0.002) error('late') end,"),
+    }
   end,
   function(version, last)
-    return { ["app.lua"] = ("if require('tidewire').worker == %d then error('here') end\n"):format(last)
+    return {
+      ["app.lua"] = ("if require('tidewire').worker == %d then error('here') end\n"):format(last)
       .. APP:format(version, "") }
   end,
 }
@@ -93,8 +104,10 @@ describe("a hundred reloads under load", function() -- 30 with a sanitizer
       and version == part and version_of[generation] == version and generation >= client.newest
     -- one that waits behind a hook that sleeps is asked later than it was sent
     if not is_right or generation < wanted.at_least then
-      error(("client %d, after %d answers: %q for %s %d of %d or later"):format(client.number, client.answered, text,
-        wanted and wanted.what or "nothing", wanted and wanted.number or 0, wanted and wanted.at_least or 0))
+      error(("client %d, after %d answers: %q for %s %d of %d or later")
+        :format(client.number, client.answered, text,
+          wanted and wanted.what or "nothing", wanted and wanted.number or 0,
+          wanted and wanted.at_least or 0))
     end
     client.newest, client.answered = generation, client.answered + 1
   end
@@ -102,10 +115,12 @@ describe("a hundred reloads under load", function() -- 30 with a sanitizer
   local function take(client, text)
     local what, number, version, part, generation = text:match("^(%a+) (%d+) (%d+) (%d+) (%d+)$")
     if what then
-      return check_answer(client, text, what, tonumber(number), tonumber(version), tonumber(part), tonumber(generation))
+      return check_answer(client, text, what, tonumber(number), tonumber(version), tonumber(part),
+        tonumber(generation))
     end
     what, number = text:match("^(%a+) (%d+)$")
-    local stream_name = what == "tick" and "ticks" or what == "said" and "heard" or error("an answer: " .. text)
+    local stream_name = what == "tick" and "ticks" or what == "said" and "heard"
+      or error("an answer: " .. text)
     if tonumber(number) ~= client[stream_name] + 1 then
       error(("client %d: %s after %d"):format(client.number, text, client[stream_name]))
     end
@@ -116,7 +131,9 @@ describe("a hundred reloads under load", function() -- 30 with a sanitizer
     for _, client in ipairs(clients) do
       while true do
         local text, how, code, reason = client.peer:step()
-        if how and not text then error(("client %d was lost: %s %s %s"):format(client.number, how, code, reason)) end
+        if how and not text then
+          error(("client %d was lost: %s %s %s"):format(client.number, how, code, reason))
+        end
         if not text then break end
         take(client, text)
       end
@@ -130,8 +147,8 @@ describe("a hundred reloads under load", function() -- 30 with a sanitizer
     local is_slow = app.process:is_sanitized()
     reload_count = is_slow and 30 or 100
     for number = 1, is_slow and 150 or 500 do
-      clients[number] = { number = number, peer = app:connect_on(number % app.workers), asked = 0, answered = 0,
-        newest = 1, ticks = 0, heard = 0, waiting = {} }
+      clients[number] = { number = number, peer = app:connect_on(number % app.workers), asked = 0,
+        answered = 0, newest = 1, ticks = 0, heard = 0, waiting = {} }
     end
   end)
 
@@ -141,7 +158,8 @@ describe("a hundred reloads under load", function() -- 30 with a sanitizer
       version = version + 1
       local is_broken = version % 3 == 0
       local files = sound(version)
-      for path, text in pairs(is_broken and BROKEN[version // 3 % #BROKEN + 1](version, app.workers - 1) or {}) do
+      for path, text in pairs(is_broken
+        and BROKEN[version // 3 % #BROKEN + 1](version, app.workers - 1) or {}) do
         files[path] = text
       end
       pending = { broken = is_broken, version = version }
@@ -167,7 +185,8 @@ describe("a hundred reloads under load", function() -- 30 with a sanitizer
     end
 
     next_reload()
-    assert(loop.wait_until(function() return turn(true) end, 20 * loop.patience), "reloads are missing")
+    assert(loop.wait_until(function() return turn(true) end, 20 * loop.patience),
+      "reloads are missing")
     local function everyone_heard()
       turn(false)
       for _, client in ipairs(clients) do

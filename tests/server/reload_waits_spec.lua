@@ -9,11 +9,14 @@ local stream = require "support.stream"
 
 local GOOD = [[
 local tw = require "tidewire"
-return { handle_message = function(conn, message) conn:send(message .. " of " .. tw.generation) end }
+return {
+  handle_message = function(conn, message) conn:send(message .. " of " .. tw.generation) end,
+}
 ]]
 
 local WAITING = {
-  ["for a callback that never comes"] = 'local tw = require "tidewire"\ntw.await(function() end)\nreturn {}',
+  ["for a callback that never comes"] =
+    'local tw = require "tidewire"\ntw.await(function() end)\nreturn {}',
   ["for long"] = 'local tw = require "tidewire"\ntw.sleep(1e6)\nreturn {}',
   ["again and again"] = 'local tw = require "tidewire"\nwhile true do tw.sleep(0) end\nreturn {}',
   ["in a coroutine of its own"] = [[
@@ -51,16 +54,18 @@ describe("a reload that waits without end", function()
       reloads.send(app, GOOD)
       local outcome = reloads.wait(app, number)
       assert.is_true(outcome.failed)
-      assert.matches("it was still being loaded after %d+%.%d seconds, and is replaced", outcome.line)
+      assert.matches("it was still being loaded after %d+%.%d seconds, and is replaced",
+        outcome.line)
       assert.is_false(reloads.wait(app, number + 1).failed)
       assert.equal("hello of 2", (ada:ask("hello")))
       assert.equal(1, #app:log_lines("event=load_waits"))
     end)
   end
 
-  it("is replaced soon, also when the next comes at once, and then as often as one likes", function()
+  it("is discarded soon, also when the next comes at once, and any number of times", function()
     local app <close> = server.start({ app = GOOD, files = FILES })
-    local number = reloads.send(app, 'require "record" "loading"\n' .. WAITING["for a callback that never comes"])
+    local number = reloads.send(app,
+      'require "record" "loading"\n' .. WAITING["for a callback that never comes"])
     for i = 1, 2 do
       app:wait_event("loading", i * app.workers)
       app:signal("sighup")
@@ -86,10 +91,12 @@ describe("a check that waits without end", function()
     local folder = process.make_directory()
     process.write_file(folder .. "/app.lua", WAITING["again and again"])
     local check = process.start(server.binary(), {
-      args = { "check", "app.lua" }, directory = folder, stderr = folder .. "/stderr", stdout = folder .. "/stdout",
+      args = { "check", "app.lua" }, directory = folder, stderr = folder .. "/stderr",
+      stdout = folder .. "/stdout",
     })
     assert.is_truthy(loop.wait_until(function()
-      return (process.read_file(folder .. "/stderr") or ""):find("event=load_waits .*where=app%.lua:2")
+      return (process.read_file(folder .. "/stderr") or "")
+        :find("event=load_waits .*where=app%.lua:2")
     end, 20))
     check:signal("sigkill")
     check:wait_exit()

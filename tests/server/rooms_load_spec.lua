@@ -24,7 +24,11 @@ end
 -- What the endpoint "/" can be told to do; each answers something.
 local commands = {
   size = function() return lobby:size() .. " " .. #lobby:members() end,
-  memory = function() collectgarbage() collectgarbage() return math.floor(collectgarbage("count")) end,
+  memory = function()
+    collectgarbage()
+    collectgarbage()
+    return math.floor(collectgarbage("count"))
+  end,
 
   -- Broadcasts one message, which begins with its number.
   say = function(_, number, bytes)

@@ -70,7 +70,9 @@ describe("a room of a thousand", function()
     for index, peer in ipairs(quick) do
       for number = first, last do
         local message, problem, code = peer:receive()
-        if not message then error(("%d hears no message: %s %s"):format(index, problem, code or ""), 2) end
+        if not message then
+          error(("%d hears no message: %s %s"):format(index, problem, code or ""), 2)
+        end
         assert.equal(number, tonumber(message:sub(1, 6)))
         assert.equal(bytes, #message)
       end
@@ -91,7 +93,8 @@ describe("a room of a thousand", function()
       number = number + 2
       most = math.max(most, grown_kib(before))
     until #app:events("close") >= SLOW or number >= 200
-    assert.equal(MEMBERS - SLOW, say(quick, number + 1, number + 1, 8 * KIB)) -- and it goes on without them
+    -- and it goes on without them
+    assert.equal(MEMBERS - SLOW, say(quick, number + 1, number + 1, 8 * KIB))
     assert.equal(SLOW, #app:events("close"))
     for _, event in ipairs(app:events("close")) do
       assert.matches("^slow", event[2])

@@ -59,9 +59,11 @@ return {
       handle_message = function(conn, code) conn:send(run(conn, code)) end,
       on_close = function(conn, code)
         local rooms = conn.query.rooms or ""
-        record("close", conn.query.name, code, #conn:rooms(), conn:join("lobby") == nil, tw.room("lobby"):size())
+        record("close", conn.query.name, code, #conn:rooms(), conn:join("lobby") == nil,
+          tw.room("lobby"):size())
         for room in rooms:gmatch("%w+") do
-          tw.room(room):broadcast(("%s left %s, %d stay"):format(conn.query.name, room, tw.room(room):size()))
+          tw.room(room)
+            :broadcast(("%s left %s, %d stay"):format(conn.query.name, room, tw.room(room):size()))
         end
       end,
       on_error = function(conn, err) conn:send("error: " .. err.message) return false end,
@@ -80,7 +82,9 @@ return {
   },
   http = {
     ["POST /run"] = here.route(function(request) return run(nil, request.body) end),
-    ["POST /shout"] = function(request) return tostring(tw.room("lobby"):broadcast(request.body)) end,
+    ["POST /shout"] = function(request)
+      return tostring(tw.room("lobby"):broadcast(request.body))
+    end,
   },
 }
 ]]
@@ -150,7 +154,8 @@ local function suite(place)
 
   describe("a room", function()
     it("takes a broadcast to everyone in it, once, and to nobody else", function()
-      local ada, bob, eve = connect("ada", "lobby"), connect("bob", "lobby,kitchen"), connect("eve", "kitchen")
+      local ada, bob, eve = connect("ada", "lobby"), connect("bob", "lobby,kitchen"),
+        connect("eve", "kitchen")
       assert.equal("2", run_outside("return tw.room('lobby'):broadcast('hello')"))
       check_got_only(ada, "hello")
       check_got_only(bob, "hello")
@@ -164,8 +169,10 @@ local function suite(place)
         for index, sender in ipairs(senders) do
           local way = number % 3 == 0 and (number % 2 == 0 and not spread
               and "for _, other in pairs(who) do other:send(%q) end return 0"
-              or "for _, name in ipairs { 'ada', 'bob', 'eve', 'joe', 'sue' } do tw.send(ids[name], %q) end return 0")
-            or number % 3 == 1 and "return tw.room('lobby'):broadcast(%q)" or "return tw.broadcast(%q)"
+              or "for _, name in ipairs { 'ada', 'bob', 'eve', 'joe', 'sue' } do "
+                .. "tw.send(ids[name], %q) end return 0")
+            or number % 3 == 1 and "return tw.room('lobby'):broadcast(%q)"
+            or "return tw.broadcast(%q)"
           sender:send_text(way:format(names[index] .. " " .. number))
         end
       end
@@ -187,7 +194,9 @@ local function suite(place)
 
     it("has those who are in it at the moment of the broadcast", function()
       local ada, bob = connect("ada", "lobby"), connect("bob")
-      local function broadcast(word) return run_outside(("return tw.room('lobby'):broadcast(%q)"):format(word)) end
+      local function broadcast(word)
+        return run_outside(("return tw.room('lobby'):broadcast(%q)"):format(word))
+      end
       assert.equal("1", broadcast("1"))
       assert.equal("true", run(bob, "return conn:join('lobby')"))
       assert.equal("2", broadcast("2"))
@@ -246,7 +255,8 @@ local function suite(place)
       check_got(ada, "timer")
       assert.equal("1", app:http({ method = "POST", path = "/shout", body = "route" }).body)
       check_got(ada, "route")
-      ada:send_text("tw.sleep(0.01) tw.room('lobby'):broadcast('slept') conn:leave('lobby') return 'left'")
+      ada:send_text("tw.sleep(0.01) tw.room('lobby'):broadcast('slept') conn:leave('lobby') "
+        .. "return 'left'")
       check_got(ada, "slept", "= left")
       check_got_only(ada)
     end)
@@ -261,10 +271,12 @@ local function suite(place)
 
     it("counts who joins twice once, and does not mind who leaves twice", function()
       local ada, bob = connect("ada"), connect("bob", "lobby")
-      assert.equal("true true 2", run(ada, "return conn:join('lobby'), conn:join('lobby'), tw.room('lobby'):size()"))
+      assert.equal("true true 2",
+        run(ada, "return conn:join('lobby'), conn:join('lobby'), tw.room('lobby'):size()"))
       assert.equal("2", run_outside("return tw.room('lobby'):broadcast('once')"))
       check_got_only(ada, "once")
-      assert.equal("true true 1", run(ada, "return conn:leave('lobby'), conn:leave('lobby'), tw.room('lobby'):size()"))
+      assert.equal("true true 1",
+        run(ada, "return conn:leave('lobby'), conn:leave('lobby'), tw.room('lobby'):size()"))
       assert.equal("true", run(ada, "return conn:leave('where it never was')"))
       assert.equal("1", run_outside("return tw.room('lobby'):broadcast('without her')"))
       check_got_only(ada)
@@ -279,7 +291,8 @@ local function suite(place)
         for _, name in ipairs(names) do conn:join(name) end
         for _, name in ipairs(names) do assert(tw.room(name):size() == 1) end
         assert(tw.room("a"):size() == 0)
-        assert(table.concat(conn:rooms(), ",") == table.concat({ long, "a\0b", "a\0c", "Ä", "\xff" }, ","))
+        assert(table.concat(conn:rooms(), ",")
+          == table.concat({ long, "a\0b", "a\0c", "Ä", "\xff" }, ","))
         return #conn:rooms()]]))
     end)
 
@@ -302,7 +315,9 @@ local function suite(place)
       { "by a reset", 1006, function(ada) ada:abort() end },
       { "without a Close frame", 1006, function(ada) ada:drop() end },
       { "by conn:close", 4001, function() make("ada", "close(4001)") end },
-      { "by breaking the protocol", 1002, function(ada) ada:send_frame({ opcode = 3, payload = "" }) end },
+      { "by breaking the protocol", 1002, function(ada)
+        ada:send_frame({ opcode = 3, payload = "" })
+      end },
     }
 
     for _, ending in ipairs(endings) do
@@ -382,8 +397,9 @@ local function suite(place)
 
     it_together("reaches those of one endpoint, but for one", function()
       assert.equal("2 1 1 3 0", run_outside([[return tw.broadcast("1", { endpoint = "/" }),
-        tw.broadcast("2", { endpoint = "/", except = who.ada }), tw.broadcast({ "3" }, { endpoint = "/json" }),
-        tw.broadcast("4", who.bob), tw.broadcast("5", { endpoint = "/text" })]]))
+        tw.broadcast("2", { endpoint = "/", except = who.ada }),
+        tw.broadcast({ "3" }, { endpoint = "/json" }), tw.broadcast("4", who.bob),
+        tw.broadcast("5", { endpoint = "/text" })]]))
       check_got_only(ada, "1", "4")
       check_got_only(bob, "1", "2")
       check_got(json, '["3"]', '"4"')
@@ -405,7 +421,8 @@ local function suite(place)
     it("reaches one connection by its id, through its codec", function()
       local ada, json = connect("ada"), connect("json", "", "/json")
       local binary, own = connect("binary", "", "/binary"), connect("own", "", "/own")
-      assert.equal("true true true true", run_outside([[return tw.send(ids.ada, "hi"), tw.send(ids.json, { a = 1 }),
+      assert.equal("true true true true", run_outside([[
+        return tw.send(ids.ada, "hi"), tw.send(ids.json, { a = 1 }),
         tw.send(ids.binary, "\xff"), tw.send(ids.own, { word = "hello" })]]))
       check_got_only(ada, "hi")
       check_got(json, '{"a":1}')
@@ -419,7 +436,7 @@ local function suite(place)
       assert.equal("nil closed", run(bob, "who.ada:close() return tw.send(ids.ada, 'hi')"))
     end)
 
-    it("answers nil, \"closed\" when the connection is gone, even if another has its place", function()
+    it("returns nil, \"closed\" for a closed connection, even if another has its slot", function()
       local ada, bob = connect("ada"), connect("bob")
       make("ada", "close()")
       assert.equal("nil closed", run(bob, "return tw.send(ids.ada, 'hi')"))
@@ -448,9 +465,10 @@ local function suite(place)
         local on_another_worker, on_no_worker = with(1 << 56), with(127 << 56)
         local of_another_node = (node:byte() == 0x30 and "1" or "0") .. node:sub(2) .. number
         for _, id in ipairs {
-          "", "x", "0", "1", "-1", "\0", "ada", " " .. conn.id, conn.id .. " ", "0x" .. conn.id, "0" .. conn.id,
-          conn.id .. "\0", on_another_worker, on_no_worker, with(1 << 63), with(1 << 55), with(1 << 24), with(1),
-          of_another_node, number, node, node .. ("0"):rep(13), node .. ("v"):rep(13), ("f"):rep(24), ("f"):rep(25),
+          "", "x", "0", "1", "-1", "\0", "ada", " " .. conn.id, conn.id .. " ", "0x" .. conn.id,
+          "0" .. conn.id, conn.id .. "\0", on_another_worker, on_no_worker, with(1 << 63),
+          with(1 << 55), with(1 << 24), with(1), of_another_node, number, node,
+          node .. ("0"):rep(13), node .. ("v"):rep(13), ("f"):rep(24), ("f"):rep(25),
           ("9"):rep(100000),
         } do
           local ok, why = tw.send(id, "hi")
@@ -468,8 +486,9 @@ local function suite(place)
     local peers
 
     before_each(function()
-      peers = { text = connect("text", "mixed", "/text"), binary = connect("binary", "mixed", "/binary"),
-        json = connect("json", "mixed", "/json"), own = connect("own", "mixed", "/own"), ada = connect("ada", "mixed") }
+      peers = { text = connect("text", "mixed", "/text"),
+        binary = connect("binary", "mixed", "/binary"), json = connect("json", "mixed", "/json"),
+        own = connect("own", "mixed", "/own"), ada = connect("ada", "mixed") }
     end)
 
     it("gives each the value in its own form", function()
@@ -489,15 +508,19 @@ local function suite(place)
     -- The next thing that each gets is this.
     local function check_silent_until_now()
       assert.equal("5", run_outside("return tw.broadcast('now')"))
-      for name, expected in pairs({ text = "now", binary = "now", json = '"now"', own = "own:now", ada = "now" }) do
+      for name, expected in pairs({
+        text = "now", binary = "now", json = '"now"', own = "own:now", ada = "now",
+      }) do
         check_got(peers[name], expected)
       end
     end
 
     it("gives nobody a value that one of the codecs cannot encode", function()
-      assert.matches("^false code:1: room:broadcast: a string is needed for the codec \"%a+\", got table",
+      assert.matches(
+        "^false code:1: room:broadcast: a string is needed for the codec \"%a+\", got table",
         run_outside("return pcall(function() tw.room('mixed'):broadcast({ word = 'x' }) end)"))
-      assert.matches("^false code:1: tw.broadcast: a string is needed for the codec \"%a+\", got table",
+      assert.matches(
+        "^false code:1: tw.broadcast: a string is needed for the codec \"%a+\", got table",
         run_outside("return pcall(function() tw.broadcast({ word = 'x' }) end)"))
       check_silent_until_now()
       for _, name in ipairs({ "text", "binary", "ada" }) do make(name, "leave('mixed')") end
@@ -507,18 +530,22 @@ local function suite(place)
     end)
 
     it("gives nobody text that is not UTF-8", function()
-      local refusal = "^false code:1: room:broadcast: text must be valid UTF%-8; for other bytes give the "
-        .. 'endpoint the codec "binary"'
+      local refusal =
+        "^false code:1: room:broadcast: text must be valid UTF%-8; for other bytes give the "
+          .. 'endpoint the codec "binary"'
       for _, name in ipairs({ "text", "ada" }) do -- so that others are the first in it
         make(name, "leave('mixed')")
         make(name, "join('mixed')")
       end
-      for _, bytes in ipairs({ [["\xff"]], [["\xed\xa0\x80"]], [["\xf4\x90\x80\x80"]], [["\xc0\x80"]] }) do
+      for _, bytes in ipairs({
+        [["\xff"]], [["\xed\xa0\x80"]], [["\xf4\x90\x80\x80"]], [["\xc0\x80"]],
+      }) do
         local code = ("return pcall(function() tw.room('mixed'):broadcast(%s) end)"):format(bytes)
         assert.matches(refusal, run_outside(code))
       end
       for _, name in ipairs({ "json", "own", "binary" }) do make(name, "leave('mixed')") end
-      assert.matches(refusal, run_outside([[return pcall(function() tw.room('mixed'):broadcast("\xff") end)]]))
+      assert.matches(refusal,
+        run_outside([[return pcall(function() tw.room('mixed'):broadcast("\xff") end)]]))
       check_silent_until_now()
       make("text", "leave('mixed')")
       make("ada", "leave('mixed')")
@@ -534,7 +561,9 @@ local function describe_suite(place)
 end
 
 describe_suite("on one worker")
-if tonumber(os.getenv("TIDEWIRE_TEST_WORKERS") or 1) > 1 then describe_suite("on different workers") end
+if tonumber(os.getenv("TIDEWIRE_TEST_WORKERS") or 1) > 1 then
+  describe_suite("on different workers")
+end
 
 describe("misuse", function()
   it("goes to on_error with the line, and the connection goes on", function()
@@ -543,25 +572,34 @@ describe("misuse", function()
       ["conn:join()"] = "conn:join: a room's name is needed, got nil",
       ["conn:leave(7)"] = "conn:leave: a room's name is needed, got number",
       ["tw.room('')"] = 'tw.room: a name is needed, got ""',
-      ["tw.room('lobby').broadcast('hi')"] = "room:broadcast: call it with a colon, room:broadcast(…)",
-      ["tw.room('lobby'):broadcast({})"] = 'room:broadcast: a string is needed for the codec "text", got table',
-      ["tw.room('lobby'):broadcast('hi', 7)"] = "room:broadcast: options must be a table or a connection, got number",
+      ["tw.room('lobby').broadcast('hi')"] =
+        "room:broadcast: call it with a colon, room:broadcast(…)",
+      ["tw.room('lobby'):broadcast({})"] =
+        'room:broadcast: a string is needed for the codec "text", got table',
+      ["tw.room('lobby'):broadcast('hi', 7)"] =
+        "room:broadcast: options must be a table or a connection, got number",
       ["tw.room('lobby'):broadcast('hi', { but = conn })"] =
         'room:broadcast: unknown option "but"; there are "except" and "key"',
       ["tw.room('lobby'):broadcast('hi', { excpet = conn })"] =
         'room:broadcast: unknown option "excpet"; did you mean "except"?',
-      ["tw.broadcast('hi', { endpoit = '/' })"] = 'tw.broadcast: unknown option "endpoit"; did you mean "endpoint"?',
-      ["local _ = tw.send(conn.id, 'hi', { kye = 'x' })"] = 'tw.send: unknown option "kye"; did you mean "key"?',
-      ["local _ = conn:send('hi', { kye = 'x' })"] = 'send: unknown option "kye"; did you mean "key"?',
+      ["tw.broadcast('hi', { endpoit = '/' })"] =
+        'tw.broadcast: unknown option "endpoit"; did you mean "endpoint"?',
+      ["local _ = tw.send(conn.id, 'hi', { kye = 'x' })"] =
+        'tw.send: unknown option "kye"; did you mean "key"?',
+      ["local _ = conn:send('hi', { kye = 'x' })"] =
+        'send: unknown option "kye"; did you mean "key"?',
       ["local _ = conn:send('hi', { key = 'x', except = conn })"] =
         'send: unknown option "except"; there are "key" and "kind"',
-      ["local _ = conn:send('hi', { 'text' })"] = 'send: unknown option "1"; there are "key" and "kind"',
+      ["local _ = conn:send('hi', { 'text' })"] =
+        'send: unknown option "1"; there are "key" and "kind"',
       ["local _ = conn:send('hi', { key = 7 })"] = "send: key must be a string, got number",
       ["local _ = conn:send('hi', { key = '' })"] = 'send: key must be a string, got ""',
       ["local _ = conn:send('hi', { key = ('x'):rep(1025) })"] =
         "send: the key has 1025 bytes; at most 1024 are possible",
-      ["local _ = conn:send('hi', { kind = 'txt' })"] = 'send: kind must be "text" or "binary", got txt',
-      ["local _ = conn:send('hi', conn)"] = "send: a kind or a table of options is needed, got a connection",
+      ["local _ = conn:send('hi', { kind = 'txt' })"] =
+        'send: kind must be "text" or "binary", got txt',
+      ["local _ = conn:send('hi', conn)"] =
+        "send: a kind or a table of options is needed, got a connection",
       ["tw.room('lobby'):broadcast('hi', { except = 7 })"] =
         "room:broadcast: except must be a connection or its conn.id, got number",
       ["tw.broadcast('hi', { endpoint = '/chat' })"] = 'tw.broadcast: there is no endpoint "/chat"',
@@ -569,7 +607,8 @@ describe("misuse", function()
       local answer = ada:ask("\n" .. code)
       assert.equal("error: code:2: " .. message, answer:sub(1, #message + 15))
     end
-    assert.matches("^error: .*tw.send: a conn.id is needed, got a connection", (ada:ask("tw.send(conn, 'hi')")))
+    assert.matches("^error: .*tw.send: a conn.id is needed, got a connection",
+      (ada:ask("tw.send(conn, 'hi')")))
     check_got_only(ada)
   end)
 
@@ -581,7 +620,8 @@ describe("misuse", function()
       ["{ key = {} }"] = "send: key must be a string, got table",
       ["'txt'"] = 'send: kind must be "text" or "binary", got txt',
     }) do
-      local code = ("local _, message = pcall(who.own.send, who.own, 'hi', %s) return message"):format(options)
+      local code = ("local _, message = pcall(who.own.send, who.own, 'hi', %s) return message")
+        :format(options)
       assert.equal(message, run(ada, code))
     end
     assert.equal("true", run(ada, "return who.own:send('four', { key = 'x', kind = 'text' })"))

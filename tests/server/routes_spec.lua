@@ -20,12 +20,19 @@ return {
     ["/teapot"]         = function() return 418 end,
     ["/body"]           = function() return 200, "two values" end,
     ["/table"]          = function()
-      return { status = 201, headers = { ["Content-Type"] = "application/json", ["X-Own"] = "yes" }, body = '{"a":1}' }
+      return {
+        status = 201, headers = { ["Content-Type"] = "application/json", ["X-Own"] = "yes" },
+        body = '{"a":1}',
+      }
     end,
     ["/redirect"]       = function() return { status = 302, headers = { Location = "/" } } end,
-    ["/cookies"]        = function() return { headers = { ["Set-Cookie"] = { "a=1", "b=2" } }, body = "two" } end,
+    ["/cookies"]        = function()
+      return { headers = { ["Set-Cookie"] = { "a=1", "b=2" } }, body = "two" }
+    end,
     ["/large"]          = function() return ("0123456789abcdef"):rep(1 << 16) end,
-    ["/bytes"]          = function() return { headers = { ["Content-Type"] = "image/png" }, body = "\0\1\2\xff" } end,
+    ["/bytes"]          = function()
+      return { headers = { ["Content-Type"] = "image/png" }, body = "\0\1\2\xff" }
+    end,
     ["/empty"]          = function() return "" end,
     ["/nothing"]        = function() end,
     ["POST /echo"]      = function(request) return request.body end,
@@ -39,14 +46,19 @@ return {
     ["/bad/type"]       = function() return print end,
     ["/bad/order"]      = function() return { error = "no such game" }, 404 end,
     ["/bad/body"]       = function() return 200, print end,
-    ["/bad/header"]     = function() return { headers = { ["X-Bad"] = "a\r\nSet-Cookie: stolen" }, body = "x" } end,
-    ["/bad/header/name"] = function() return { headers = { ["X-Bad: a\r\nSet-Cookie"] = "stolen" }, body = "x" } end,
+    ["/bad/header"]     = function()
+      return { headers = { ["X-Bad"] = "a\r\nSet-Cookie: stolen" }, body = "x" }
+    end,
+    ["/bad/header/name"] = function()
+      return { headers = { ["X-Bad: a\r\nSet-Cookie"] = "stolen" }, body = "x" }
+    end,
     ["/see"]            = function(request)
       return {
         headers = { ["Content-Type"] = "application/json" },
         body = tw.json.encode({
-          method = request.method, path = request.path, query = request.query, cookies = request.cookies,
-          token = request.headers["x-token"], remote_address = request.remote_address, secure = request.secure,
+          method = request.method, path = request.path, query = request.query,
+          cookies = request.cookies, token = request.headers["x-token"],
+          remote_address = request.remote_address, secure = request.secure,
           origin = request.origin or "none", body = request.body or "none",
         }),
       }
@@ -110,8 +122,9 @@ describe("HTTP routes", function()
       headers = { ["X-Token"] = "t", Cookie = "c=1", Origin = "http://here" },
     })
     assert.same({
-      method = "GET", path = "/see", query = { a = "1", b = "x y" }, cookies = { c = "1" }, token = "t",
-      remote_address = "127.0.0.1", secure = app.addresses[1].tls or false, origin = "http://here", body = "none",
+      method = "GET", path = "/see", query = { a = "1", b = "x y" }, cookies = { c = "1" },
+      token = "t", remote_address = "127.0.0.1", secure = app.addresses[1].tls or false,
+      origin = "http://here", body = "none",
     }, cjson.decode(response.body))
   end)
 
@@ -138,16 +151,20 @@ describe("HTTP routes", function()
   it("refuse a body that is too large with 413, before it was sent", function()
     local response = app:raw("POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 9999999999\r\n\r\n")
     assert.equal(413, response.status)
-    response = app:raw("POST /echo HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nfffffffff\r\n")
+    response =
+      app:raw("POST /echo HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nfffffffff\r\n")
     assert.equal(413, response.status)
   end)
 
   it("answer Expect: 100-continue before the body comes", function()
     local peer = assert(stream.connect(app.addresses[1]))
-    peer:write("POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n")
+    peer:write("POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nExpect: "
+      .. "100-continue\r\n\r\n")
     assert.is_truthy(loop.wait_until(function() return peer:peek():find("^HTTP/1.1 100") end))
     peer:write("hello")
-    assert.is_truthy(loop.wait_until(function() return peer:peek():find("HTTP/1.1 200.*hello$") end))
+    assert.is_truthy(loop.wait_until(function()
+      return peer:peek():find("HTTP/1.1 200.*hello$")
+    end))
   end)
 
   it("are chosen by method and path, with parameters", function()
@@ -201,8 +218,10 @@ describe("HTTP routes", function()
     assert.equal("slept", app:http("/sleep").body)
   end)
 
-  it("that fail are a 500 which tells nothing, and the log tells file, line and traceback", function()
-    for path, why in pairs({ ["/error"] = "the kitchen is on fire", ["/sleep/error"] = "later on fire" }) do
+  it("that fail are answered with a bare 500, and the log has file, line and traceback", function()
+    for path, why in pairs({
+      ["/error"] = "the kitchen is on fire", ["/sleep/error"] = "later on fire",
+    }) do
       local response = app:http(path)
       assert.equal(500, response.status)
       assert.is_true(#response.body > 0)
@@ -215,7 +234,8 @@ describe("HTTP routes", function()
 
   it("that return nonsense are a 500 too", function()
     for _, path in ipairs({
-      "/nothing", "/bad/status", "/bad/type", "/bad/header", "/bad/header/name", "/bad/order", "/bad/body",
+      "/nothing", "/bad/status", "/bad/type", "/bad/header", "/bad/header/name", "/bad/order",
+      "/bad/body",
     }) do
       local response = app:http(path)
       assert.is_nil(response.headers["set-cookie"], path)

@@ -31,7 +31,8 @@ local function watch(ttl, put, is_there)
   end
 end
 
-local environment = setmetatable({ tw = tw, store = tw.shared("test"), watch = watch, other = other }, { __index = _G })
+local environment = setmetatable({ tw = tw, store = tw.shared("test"), watch = watch,
+  other = other }, { __index = _G })
 
 return {
   validate = require("here").validate,
@@ -77,12 +78,16 @@ describe("tw.shared", function()
 
   it("gives back what was put in, of the same kind", function()
     run([[store:set("integer", 1) store:set("least", math.mininteger) store:set("float", 1.0)
-      store:set("true", true) store:set("false", false) store:set("text", "1") store:set("empty", "")
+      store:set("true", true)
+      store:set("false", false)
+      store:set("text", "1")
+      store:set("empty", "")
       store:set("", "empty key")]])
-    assert.equal("integer 1, integer -9223372036854775808, float 1.0, boolean true, boolean false, string 1, string , "
-      .. "string empty key, nil nil",
+    assert.equal("integer 1, integer -9223372036854775808, float 1.0, boolean true, boolean false, "
+      .. "string 1, string , string empty key, nil nil",
       run([[local function get(key) return store:get(key) end
-        return get"integer", get"least", get"float", get"true", get"false", get"text", get"empty", get"", get"none"]]))
+        return get"integer", get"least", get"float", get"true", get"false", get"text", get"empty",
+          get"", get"none"]]))
   end)
 
   it("keeps any bytes, and texts of any length", function()
@@ -106,22 +111,28 @@ describe("tw.shared", function()
     end
   end)
 
-  it("is as large as who opened it first has said, and its keys are over for all at once", function()
+  it("has the size of its first opening, and its keys expire for all workers at once", function()
     run('tw.shared("sized", { max_bytes = "64K" })')
     for worker = 0, app.workers - 1 do
-      assert.equal("nil nil, string full", run('return tw.shared("sized"):set("key", ("x"):rep(70000))',
-        app:connect_on(worker)))
+      assert.equal("nil nil, string full",
+        run('return tw.shared("sized"):set("key", ("x"):rep(70000))', app:connect_on(worker)))
     end
     run('store:set("short", 1, 0.05) while store:get("short") do tw.sleep(0.002) end')
     for worker = 0, app.workers - 1 do
-      assert.equal("nil nil, integer 0", run('return store:get("short"), #store:keys()', app:connect_on(worker)))
+      assert.equal("nil nil, integer 0",
+        run('return store:get("short"), #store:keys()', app:connect_on(worker)))
     end
   end)
 
   it("lists its values with their keys", function()
-    assert.equal("integer 0", run("local n = 0 for _ in pairs(store:entries()) do n = n + 1 end return n"))
-    assert.equal("integer 1, float 1.0, boolean false, string text\0, string , integer 5, integer 2", run([[
-      store:set("integer", 1) store:set("float", 1.0) store:set("false", false) store:set("text", "text\0")
+    assert.equal("integer 0",
+      run("local n = 0 for _ in pairs(store:entries()) do n = n + 1 end return n"))
+    assert.equal("integer 1, float 1.0, boolean false, string text\0, string , integer 5, "
+      .. "integer 2", run([[
+      store:set("integer", 1)
+      store:set("float", 1.0)
+      store:set("false", false)
+      store:set("text", "text\0")
       store:set("empty", "") store:set("over", 1, 0.001) tw.sleep(0.01)
       local all, n, some = store:entries(), 0, 0
       for _ in pairs(all) do n = n + 1 end
@@ -137,12 +148,14 @@ describe("tw.shared", function()
   it("updates a value by a function, which may take it out", function()
     assert.equal("string a, string ab, nil nil, nil nil", run([[
       local function more(text) return (text or "a") .. (text and "b" or "") end
-      return store:update("key", more), store:update("key", more), store:update("key", function() end), store:get("key")
+      return store:update("key", more), store:update("key", more),
+        store:update("key", function() end), store:get("key")
     ]]))
     assert.equal("boolean false, nil nil, boolean false", run([[
       store:update("key", function() return false end)
       local kept = store:get("key")
-      return kept, store:get("other"), (pcall(store.update, store, "key", function() error("no") end))]]))
+      return kept, store:get("other"),
+        (pcall(store.update, store, "key", function() error("no") end))]]))
     assert.equal("nil nil, string full, integer 1", run([[
       local small = tw.shared("little", { max_bytes = 4096 })
       small:set("key", 1)
@@ -154,11 +167,15 @@ describe("tw.shared", function()
       while store:get("ends") do tw.sleep(0.002) end
       return value, store:get("ends")]]))
     local refused = ada:ask('store:update("key", function() return {} end)')
-    assert.equal("boolean false, string chunk:1: store:update: a value must be a string, a number or a boolean, "
-      .. "got table; tw.json.encode makes a string of a table", (refused))
+    assert.equal("boolean false, string chunk:1: store:update: a value must be a string, a number "
+      .. "or a boolean, got table; tw.json.encode makes a string of a table", (refused))
     assert.equal("nil nil, string busy, integer 100", run([[
       local calls = 0
-      local value, why = store:update("key", function() calls = calls + 1 store:set("key", calls) return 0 end)
+      local value, why = store:update("key", function()
+        calls = calls + 1
+        store:set("key", calls)
+        return 0
+      end)
       return value, why, calls]]))
   end)
 
@@ -180,7 +197,9 @@ describe("tw.shared", function()
         end
         return "done"]])
     end
-    for _, peer in ipairs(peers) do assert.equal("boolean true, string done", (peer:receive(60))) end
+    for _, peer in ipairs(peers) do
+      assert.equal("boolean true, string done", (peer:receive(60)))
+    end
     assert.equal("integer 450", run('return #tw.json.decode(store:get("list"))'))
   end)
 
@@ -197,7 +216,8 @@ describe("tw.shared", function()
   it("counts, integers as integers and floats as floats", function()
     assert.equal("integer 1, integer 3, float 3.5, float 4.5", run(
       'return store:incr("n"), store:incr("n", 2), store:incr("n", 0.5), store:incr("n")'))
-    assert.equal("integer 9, float 1.5", run('return store:incr("m", -1, 10), store:incr("f", 1, 0.5)'))
+    assert.equal("integer 9, float 1.5",
+      run('return store:incr("m", -1, 10), store:incr("f", 1, 0.5)'))
     assert.equal("integer 9007199254740995",
       run('store:set("large", (1 << 53) + 1) return store:incr("large", 2)'))
   end)
@@ -206,9 +226,11 @@ describe("tw.shared", function()
     run('store:set("text", "7") store:set("most", math.maxinteger)')
     assert.equal('boolean false, string chunk:1: store:incr: the key "text" holds no number',
       (ada:ask('store:incr("text")')))
-    assert.equal('boolean false, string chunk:2: store:incr: the integer under the key "most" would grow beyond '
+    assert.equal('boolean false, string chunk:2: store:incr: the integer under the key "most" '
+      .. 'would grow beyond '
       .. "64 bits", (ada:ask('\nstore:incr("most")')))
-    assert.equal("string 7, integer 9223372036854775807", run('return store:get("text"), store:get("most")'))
+    assert.equal("string 7, integer 9223372036854775807",
+      run('return store:get("text"), store:get("most")'))
   end)
 
   it("loses nothing of what many connections do at once", function()
@@ -216,7 +238,8 @@ describe("tw.shared", function()
     for i = 1, 20 do clients[i] = app:connect_on(i % app.workers) end
     for round = 1, 50 do
       for i, client in ipairs(clients) do
-        client:send_text(("store:incr('sum', %d) return store:add('round %d', %d)"):format(i, round, i))
+        client:send_text(("store:incr('sum', %d) return store:add('round %d', %d)")
+          :format(i, round, i))
       end
     end
     local winners = 0
@@ -235,7 +258,9 @@ describe("tw.shared", function()
     assert.equal("integer 3000, integer 3000, integer 7", run([[
       local seen, different = {}, 0
       for _, key in ipairs(store:keys()) do
-        if not seen[key] and store:get(key) == tonumber(key:match("^key (%d+)$")) then different = different + 1 end
+        if not seen[key] and store:get(key) == tonumber(key:match("^key (%d+)$")) then
+          different = different + 1
+        end
         seen[key] = true
       end
       return #store:keys(), different, #store:keys(7)]]))
@@ -245,8 +270,10 @@ describe("tw.shared", function()
     local ways = {
       'function(ttl) store:set("key", 1, ttl) end, function() return store:get("key") ~= nil end',
       'function(ttl) store:add("key", 1, ttl) end, function() return not store:add("key", 2) end',
-      'function(ttl) store:incr("key", 1, 0, ttl) end, function() return store:incr("key", 1, 0, 60) > 1 end',
-      'function(ttl) store:set("key", 1) store:expire("key", ttl) end, function() return #store:keys() == 1 end',
+      'function(ttl) store:incr("key", 1, 0, ttl) end, function() return store:incr("key", 1, 0, '
+        .. '60) > 1 end',
+      'function(ttl) store:set("key", 1) store:expire("key", ttl) end, function() return '
+        .. '#store:keys() == 1 end',
     }
     for _, way in ipairs(ways) do
       run('store:delete("key")')
@@ -269,12 +296,14 @@ describe("tw.shared", function()
       local ok = small:set("key", "old")
       local result, problem = small:set("key", ("x"):rep(65536))
       return ok, result, problem, small:get("key")]]))
-    assert.equal("nil nil, string full, nil nil, string full, nil nil, integer 1, boolean true", run([[
+    assert.equal("nil nil, string full, nil nil, string full, nil nil, integer 1, "
+      .. "boolean true", run([[
       local small, n = tw.shared("small"), 0
       while small:set("fill " .. n, n) do n = n + 1 end
       local added, no_add = small:add("one more", 1)
       local sum, no_sum = small:incr("one more")
-      return added, no_add, sum, no_sum, small:get("one more"), small:incr("fill 0"), n > 200 and n < 800]]))
+      return added, no_add, sum, no_sum, small:get("one more"), small:incr("fill 0"),
+        n > 200 and n < 800]]))
     assert.equal("boolean true, boolean true", run([[
       local small = tw.shared("small")
       return small:delete("fill 0"), small:set("fill 0", 0)]]))
@@ -296,20 +325,26 @@ describe("tw.shared", function()
     run("collectgarbage() collectgarbage()")
     ada:close()
     if not app.process:is_sanitized() then
-      assert.truthy(loop.wait_until(function() return app.process:rss_kib() < before + 20 * 1024 end, 20))
+      assert.truthy(loop.wait_until(function()
+        return app.process:rss_kib() < before + 20 * 1024
+      end, 20))
     end
   end)
 
   it("tells misuse with file and line", function()
-    assert.equal("boolean false, string chunk:1: store:get: a key must be a string, got 5; use tostring",
+    assert.equal("boolean false, string chunk:1: store:get: a key must be a string, got 5; "
+      .. "use tostring",
       (ada:ask("store:get(5)")))
-    assert.equal("boolean false, string chunk:1: tw.shared: a name is needed, got nil", (ada:ask("tw.shared()")))
+    assert.equal("boolean false, string chunk:1: tw.shared: a name is needed, got nil",
+      (ada:ask("tw.shared()")))
   end)
 
   -- Each runs on its own, when the hook gives way; never inside of a call of the store's.
   it("lets finalizers use it", function()
     assert.equal("integer 1000, boolean true", run([[
-      for i = 1, 1000 do setmetatable({}, { __gc = function() store:incr("collected") store:get("text") end }) end
+      for i = 1, 1000 do
+        setmetatable({}, { __gc = function() store:incr("collected") store:get("text") end })
+      end
       store:set("text", ("x"):rep(100000))
       collectgarbage("generational")
       local count = 0
@@ -330,7 +365,8 @@ describe("tw.keep", function()
     for worker = 0, app.workers - 1 do
       local ada, bob = app:connect_on(worker), app:connect_on(worker)
       assert.equal("boolean true, integer 7", (ada:ask('return tw.keep("scores", {}).ada')))
-      assert.equal("boolean true, boolean true", (ada:ask('return tw.keep("scores") == other.scores')))
+      assert.equal("boolean true, boolean true",
+        (ada:ask('return tw.keep("scores") == other.scores')))
       ada:ask('tw.keep("scores").ada = 8')
       assert.equal("boolean true, integer 8", (bob:ask('return other.scores.ada')))
     end

@@ -61,7 +61,7 @@ describe("the end", function()
     assert.same({ 0, 0 }, { code, signal })
   end
 
-  it("on SIGTERM calls on_stop, tells every client 1001, calls every on_close, and exits with 0", function()
+  it("on SIGTERM calls on_stop, closes with 1001, calls every on_close, exits with 0", function()
     local app <close> = server.start({ app = APP })
     local clients = {}
     for index = 1, 20 do clients[index] = app:connect() end
@@ -72,7 +72,9 @@ describe("the end", function()
       assert.equal(1001, (each:wait_closed()))
     end
     assert_ends_clean(app)
-    for index, event in ipairs(app:events("close")) do assert.equal(1001, event[3], "client " .. index) end
+    for index, event in ipairs(app:events("close")) do
+      assert.equal(1001, event[3], "client " .. index)
+    end
     assert.equal(20, #app:events("close"))
     assert.equal(20, #app:events("start"))
     for worker = 0, app.workers - 1 do -- in each, for its clients
@@ -83,7 +85,8 @@ describe("the end", function()
           clients_of_it = clients_of_it + (event[1] == "start" and 1 or 0)
         end
       end
-      assert.equal("load" .. (" start"):rep(clients_of_it) .. " stop stopped" .. (" close"):rep(clients_of_it),
+      assert.equal("load" .. (" start"):rep(clients_of_it) .. " stop stopped"
+        .. (" close"):rep(clients_of_it),
         table.concat(names, " "))
     end
   end)
@@ -148,7 +151,8 @@ describe("the end", function()
 
   it("comes when --drain-seconds are over, whatever clients and hooks do", function()
     local app <close> = server.start({ app = APP, options = { "--drain-seconds", "1" } })
-    local silent, sleeper, deaf = app:connect(), app:connect(), app:connect(nil, { receive_buffer = 4096 })
+    local silent, sleeper, deaf =
+      app:connect(), app:connect(), app:connect(nil, { receive_buffer = 4096 })
     silent.auto_close = false
     sleeper:send_text("forever")
     app:wait_event("asleep")
@@ -197,7 +201,8 @@ describe("the end", function()
     local code, signal = app.process:wait_exit()
     assert.is_truthy(code, "the second signal did not end it")
     app:kill() -- (its end is not to be judged as clean)
-    assert.is_true(code == 0 or code == 1 or signal == 15, ("code %s, signal %s"):format(code, signal))
+    assert.is_true(code == 0 or code == 1 or signal == 15,
+      ("code %s, signal %s"):format(code, signal))
   end)
 
   it("is not brought by a client that writes to a closing server, nor by SIGPIPE", function()
@@ -248,7 +253,8 @@ describe("the end", function()
       end
       others = others + (tonumber(thread) == app.pid and 0 or 1)
     end
-    assert.is_true(others >= 2 * app.workers + 1, "threads are missing") -- each worker and its own, and one of the pool
+    -- each worker and its own, and one of the pool
+    assert.is_true(others >= 2 * app.workers + 1, "threads are missing")
     process.write_file(app.directory .. "/go_on", "")
   end)
 

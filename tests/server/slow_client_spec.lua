@@ -82,7 +82,7 @@ describe("a client that does not read", function()
     return app:events("refused")[refused + 1]
   end
 
-  it("makes conn.backlog grow to max_backlog and not beyond; then it is closed with 1008", function()
+  it("makes conn.backlog grow to max_backlog; then the server closes with 1008", function()
     local ada = slow_client("/close")
     local refused = flood_until_refused(ada)
     assert.is_true(refused[3] == "backlog" or refused[3] == "closed", tostring(refused[3]))
@@ -213,7 +213,8 @@ describe("a client that does not read", function()
       flood_until_refused(slow[index])
     end
     app:wait_event("close", 10)
-    assert.is_true(app.process:rss_kib() - before < 10 * 1500 + 4096, "more than the ceilings allow")
+    assert.is_true(app.process:rss_kib() - before < 10 * 1500 + 4096,
+      "more than the ceilings allow")
     for _, each in ipairs(slow) do each:abort() end
     assert.equal("x", (warm:ask("x")))
   end)

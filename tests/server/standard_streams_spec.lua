@@ -33,7 +33,8 @@ describe("without descriptors", function()
     options = options or {}
     options.app, options.closed = APP, closed
     options.options = options.options or {}
-    table.move({ "--log-file", "stderr" }, 1, 2, #options.options + 1, options.options) -- which the test kit reads
+    -- which the test kit reads
+    table.move({ "--log-file", "stderr" }, 1, 2, #options.options + 1, options.options)
     return server.start(options)
   end
 
@@ -63,7 +64,8 @@ describe("without descriptors", function()
       for _, descriptor in ipairs(closed) do closing = closing .. (" %d>&-"):format(descriptor) end
       local function code(args)
         local command = ('exec "$0" %s%s'):format(args, closing)
-        return process.run("/bin/sh", { args = { "-c", command, server.binary() }, directory = folder }).code
+        return process.run("/bin/sh",
+          { args = { "-c", command, server.binary() }, directory = folder }).code
       end
       assert.equal(0, code("new app"))
       assert.equal(0, code("check app/app.lua"))
@@ -90,7 +92,8 @@ describe("without descriptors", function()
     local folder = process.make_directory()
     local pid_file = folder .. "/pid"
     local old = start({ 0, 1, 2 }, { options = { "--pid-file", pid_file } })
-    local new = start({ 0, 1, 2 }, { options = { "--pid-file", pid_file, "--upgrade" }, listen = {} })
+    local new =
+      start({ 0, 1, 2 }, { options = { "--pid-file", pid_file, "--upgrade" }, listen = {} })
     old:stop()
     assert.equal(old.addresses[1].port, new.addresses[1].port)
     expect_null_devices(new, { 0, 1, 2 })

@@ -19,8 +19,8 @@ local FILES = {
   ["public/.well-known/security.txt"] = "Contact: mailto:a@example.com",
   ["public/.well-known/acme-challenge/t0ken_-x"] = "t0ken.thumb",
   ["public/.well-known/.git"] = "a secret",
-  ["public/song.flac"] = "x", ["public/page.xhtml"] = "x", ["public/news.atom"] = "x", ["public/live.m3u8"] = "x",
-  ["public/large.bin"] = ("\0\1\2\3\4\5\6\7"):rep(1 << 18),
+  ["public/song.flac"] = "x", ["public/page.xhtml"] = "x", ["public/news.atom"] = "x",
+  ["public/live.m3u8"] = "x", ["public/large.bin"] = ("\0\1\2\3\4\5\6\7"):rep(1 << 18),
   ["secret.txt"] = "never served",
   ["public-but-not/secret.txt"] = "never served",
 }
@@ -50,7 +50,8 @@ describe("static files", function()
   it("are served with their type and length", function()
     for path, kind in pairs({
       ["/index.html"] = "text/html", ["/app.js"] = "javascript", ["/style.css"] = "text/css",
-      ["/data.json"] = "application/json", ["/logo.svg"] = "image/svg+xml", ["/a%20file.txt"] = "text/plain",
+      ["/data.json"] = "application/json", ["/logo.svg"] = "image/svg+xml",
+      ["/a%20file.txt"] = "text/plain",
     }) do
       local response = app:http(path)
       assert.equal(200, response.status, path)
@@ -63,7 +64,8 @@ describe("static files", function()
   it("may be large or empty", function()
     assert.is_true(app:http("/large.bin").body == FILES["public/large.bin"])
     local response = app:http("/empty.txt")
-    assert.same({ 200, "", "0" }, { response.status, response.body, response.headers["content-length"] })
+    assert.same({ 200, "", "0" },
+      { response.status, response.body, response.headers["content-length"] })
   end)
 
   it("of a folder are its index.html, if it has one", function()
@@ -94,40 +96,53 @@ describe("static files", function()
     local first = app:http("/app.js")
     assert.is_truthy(first.headers["last-modified"] or first.headers.etag)
     if first.headers["last-modified"] then
-      local again = app:http({ path = "/app.js", headers = { ["If-Modified-Since"] = first.headers["last-modified"] } })
+      local again = app:http({
+        path = "/app.js", headers = { ["If-Modified-Since"] = first.headers["last-modified"] },
+      })
       assert.same({ 304, "" }, { again.status, again.body })
-      again = app:http({ path = "/app.js", headers = { ["If-Modified-Since"] = "Sun, 06 Nov 1994 08:49:37 GMT" } })
+      again = app:http({
+        path = "/app.js", headers = { ["If-Modified-Since"] = "Sun, 06 Nov 1994 08:49:37 GMT" },
+      })
       assert.equal(200, again.status)
     end
     if first.headers.etag then
-      local again = app:http({ path = "/app.js", headers = { ["If-None-Match"] = first.headers.etag } })
+      local again =
+        app:http({ path = "/app.js", headers = { ["If-None-Match"] = first.headers.etag } })
       assert.same({ 304, "" }, { again.status, again.body })
       again = app:http({ path = "/app.js", headers = { ["If-None-Match"] = '"another"' } })
       assert.equal(200, again.status)
     end
-    local response = app:http({ path = "/app.js", headers = { ["If-Modified-Since"] = "nonsense" } })
+    local response =
+      app:http({ path = "/app.js", headers = { ["If-Modified-Since"] = "nonsense" } })
     assert.equal(200, response.status)
   end)
 
   it("are only what is in the folder, however the path is written", function()
     for _, path in ipairs({
-      "/../secret.txt", "/%2e%2e/secret.txt", "/..%2fsecret.txt", "/%2e%2e%2fsecret.txt", "/deep/../../secret.txt",
-      "/deep/%2e%2e/%2e%2e/secret.txt", "/..\\secret.txt", "/..%5csecret.txt", "/../public-but-not/secret.txt",
-      "/../../../../../../../etc/passwd", "//etc/passwd", "/%2fetc/passwd", "/link.txt", "/root/etc/passwd",
-      "/assets/../../secret.txt", "/assets/%2e%2e/%2e%2e/secret.txt", "/./../secret.txt", "/deep/..%00/secret.txt",
-      "/%252e%252e/secret.txt", "/..;/secret.txt", "/app.js/../../secret.txt", "/%c0%ae%c0%ae/secret.txt",
+      "/../secret.txt", "/%2e%2e/secret.txt", "/..%2fsecret.txt", "/%2e%2e%2fsecret.txt",
+      "/deep/../../secret.txt", "/deep/%2e%2e/%2e%2e/secret.txt", "/..\\secret.txt",
+      "/..%5csecret.txt", "/../public-but-not/secret.txt", "/../../../../../../../etc/passwd",
+      "//etc/passwd", "/%2fetc/passwd", "/link.txt", "/root/etc/passwd", "/assets/../../secret.txt",
+      "/assets/%2e%2e/%2e%2e/secret.txt", "/./../secret.txt", "/deep/..%00/secret.txt",
+      "/%252e%252e/secret.txt", "/..;/secret.txt", "/app.js/../../secret.txt",
+      "/%c0%ae%c0%ae/secret.txt",
     }) do
-      local response = app:raw(("GET %s HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"):format(path))
-      assert.is_true(response.status >= 300 and response.status < 500, path .. " gave " .. response.status)
+      local response =
+        app:raw(("GET %s HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"):format(path))
+      assert.is_true(response.status >= 300 and response.status < 500,
+        path .. " gave " .. response.status)
       assert.is_nil(response.body:find("never served", 1, true), path)
       assert.is_nil(response.body:find("root:", 1, true), path)
     end
   end)
 
   it("that are hidden, missing, or no files are a 404", function()
-    for _, path in ipairs({ "/.hidden", "/missing.txt", "/app.js/", "/app.js%00.txt", "/deep/missing" }) do
+    for _, path in ipairs({
+      "/.hidden", "/missing.txt", "/app.js/", "/app.js%00.txt", "/deep/missing",
+    }) do
       local response = app:http(path)
-      assert.is_true(response.status == 404 or response.status == 400, path .. " gave " .. response.status)
+      assert.is_true(response.status == 404 or response.status == 400,
+        path .. " gave " .. response.status)
       assert.is_nil(response.body:find("a secret", 1, true))
     end
   end)
@@ -143,15 +158,20 @@ describe("static files", function()
   it("of .well-known are served, as nothing else that begins with a dot", function()
     assert.equal("Contact: mailto:a@example.com", app:http("/.well-known/security.txt").body)
     assert.equal("t0ken.thumb", app:http("/.well-known/acme-challenge/t0ken_-x").body)
-    for _, path in ipairs({ "/.well-known/.git", "/deep/.well-known/x", "/.well-known/../.hidden", "/.hidden" }) do
-      local response = app:raw(("GET %s HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"):format(path))
+    for _, path in ipairs({
+      "/.well-known/.git", "/deep/.well-known/x", "/.well-known/../.hidden", "/.hidden",
+    }) do
+      local response =
+        app:raw(("GET %s HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"):format(path))
       assert.equal(404, response.status, path)
     end
   end)
 
   it("have the types that players and readers ask for", function()
-    for path, kind in pairs({ ["/song.flac"] = "audio/flac", ["/page.xhtml"] = "application/xhtml+xml",
-        ["/news.atom"] = "application/atom+xml", ["/live.m3u8"] = "application/vnd.apple.mpegurl" }) do
+    for path, kind in pairs({ ["/song.flac"] = "audio/flac",
+      ["/page.xhtml"] = "application/xhtml+xml",
+        ["/news.atom"] = "application/atom+xml",
+        ["/live.m3u8"] = "application/vnd.apple.mpegurl" }) do
       assert.equal(kind, app:http(path).headers["content-type"])
     end
   end)
@@ -164,12 +184,14 @@ describe("static files", function()
     assert.equal(200, status_of({ ["If-Match"] = first.headers.etag }))
     assert.equal(200, status_of({ ["If-Match"] = "*" }))
     assert.equal(412, status_of({ ["If-Match"] = '"another"' }))
-    assert.equal(412, status_of({ ["If-Match"] = '"another"', ["If-None-Match"] = first.headers.etag }))
+    assert.equal(412,
+      status_of({ ["If-Match"] = '"another"', ["If-None-Match"] = first.headers.etag }))
     assert.equal(412, status_of({ ["If-Match"] = '"another"', Range = "bytes=0-1" }, "HEAD"))
     assert.equal(412, status_of({ ["If-Unmodified-Since"] = "Sunday, 06-Nov-94 08:49:37 GMT" }))
     assert.equal(412, status_of({ ["If-Unmodified-Since"] = "Sun Nov  6 08:49:37 1994" }))
     assert.equal(200, status_of({ ["If-Unmodified-Since"] = first.headers["last-modified"] }))
-    assert.equal(304, status_of({ ["If-Match"] = first.headers.etag, ["If-None-Match"] = first.headers.etag }))
+    assert.equal(304,
+      status_of({ ["If-Match"] = first.headers.etag, ["If-None-Match"] = first.headers.etag }))
   end)
 
   it("and routes are not asked for OPTIONS *", function()

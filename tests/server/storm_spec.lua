@@ -24,7 +24,9 @@ return {
   },
   http = {
     ["/counts"] = function()
-      return { status = 200, body = (counts:get("started") or 0) .. " " .. (counts:get("closed") or 0) }
+      return {
+        status = 200, body = (counts:get("started") or 0) .. " " .. (counts:get("closed") or 0),
+      }
     end,
     ["/collect"] = here.route(function() collectgarbage() collectgarbage() return 204 end),
     ["/connections"] = function() return tostring(math.tointeger(tw.stats().connections)) end,
@@ -48,7 +50,11 @@ local endings = {
     peer:write(client.handshake("/") .. frames.encode({ payload = "half a frame" }):sub(1, 9))
     peer:close()
   end,
-  function(peer) peer:write(client.handshake("/", { version = "1.0" })) peer:wait_end() peer:close() end,
+  function(peer)
+    peer:write(client.handshake("/", { version = "1.0" }))
+    peer:wait_end()
+    peer:close()
+  end,
   function(peer) peer:write((client.handshake("/nowhere"))) peer:close() end,
 }
 
@@ -98,7 +104,8 @@ describe("a storm of quick connections", function()
       if started == closed and connections == "0" then return end
       loop.pass(0.05)
     until loop.now() > deadline
-    error(("left behind: connections=%s, on_start and on_close were called %s times"):format(connections, counts))
+    error(("left behind: connections=%s, on_start and on_close were called %s times")
+      :format(connections, counts))
   end
 
   it("leaves no connection, no descriptor and no memory behind", function()

@@ -49,9 +49,11 @@ describe("subprotocols", function()
     assert_chosen(nil, { "chat.v1" }, "/none")
   end)
 
-  it("that meet none are warned of, once for each endpoint, with what to write and without their names", function()
+  it("that match none are warned of, once for each endpoint, without their names", function()
     for _, path in ipairs({ "/none", "/none?again", "/nor" }) do
-      for number = 1, 2 * app.workers do app:connect(path, { subprotocols = { "secret" .. number } }) end
+      for number = 1, 2 * app.workers do
+        app:connect(path, { subprotocols = { "secret" .. number } })
+      end
     end
     app:connect("/quiet")
     app:connect("/two", { subprotocols = { "chat.v1" } })
@@ -65,7 +67,8 @@ describe("subprotocols", function()
 
   it("that are all unknown are refused with 400", function()
     for _, offered in ipairs({ { "chat.v3" }, { "CHAT.V1" }, { "chat", "v1", "chat.v11" } }) do
-      local none, status, headers, body = client.connect(app:url("/two"), { subprotocols = offered })
+      local none, status, headers, body =
+        client.connect(app:url("/two"), { subprotocols = offered })
       assert.same({ nil, 400 }, { none, status })
       assert.is_nil(headers["sec-websocket-protocol"])
       assert.is_true(#body > 0)

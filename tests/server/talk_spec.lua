@@ -17,9 +17,14 @@ local answers = {
   late = function(conn) tw.sleep(0.3) conn:send("late") end,
   twice = function(conn) conn:send("one") conn:send("two") end,
   headers = function(conn)
-    conn:send(("%s|%s|%s"):format(conn.request.headers["x-token"], conn.request.headers.origin, conn.subprotocol))
+    conn:send(("%s|%s|%s")
+      :format(conn.request.headers["x-token"], conn.request.headers.origin, conn.subprotocol))
   end,
-  pinged = function(conn) conn:ping() while not conn.rtt do tw.sleep(0.01) end conn:send("ponged") end,
+  pinged = function(conn)
+    conn:ping()
+    while not conn.rtt do tw.sleep(0.01) end
+    conn:send("ponged")
+  end,
 }
 return {
   endpoints = {
@@ -41,8 +46,8 @@ local folder, app
 --- Runs it in a shell, with this input. More words of the command line stand behind the address. It
 --- ends when the server closes ("bye"), not by its own time.
 local function talk(input, path, words)
-  local command = ("printf '%%b' '%s' | '%s' talk '%s' %s"):format(input, server.binary(), app:url(path),
-    words or "--wait 1000")
+  local command = ("printf '%%b' '%s' | '%s' talk '%s' %s")
+    :format(input, server.binary(), app:url(path), words or "--wait 1000")
   return process.run("/bin/sh", { args = { "-c", command } })
 end
 
@@ -52,8 +57,8 @@ local BYE = "closed by the server: 1000\n"
 --- code.
 local function typed(input, path)
   local pty = [[import pty, sys; sys.exit(pty.spawn(sys.argv[1:]) >> 8)]]
-  local command = ("printf '%%b' '%s' | python3 -c '%s' '%s' talk '%s'"):format(input, pty, server.binary(),
-    app:url(path))
+  local command = ("printf '%%b' '%s' | python3 -c '%s' '%s' talk '%s'")
+    :format(input, pty, server.binary(), app:url(path))
   local result = process.run("/bin/sh", { args = { "-c", command } })
   return result.stdout:gsub("\r", ""), result.code
 end
@@ -94,9 +99,11 @@ describe("tidewire talk", function()
   end)
 
   it("sends headers and subprotocols", function()
-    local words = "--header 'X-Token: a b' --header='Origin: https://a.example' --subprotocol v1 --wait 1000"
+    local words =
+      "--header 'X-Token: a b' --header='Origin: https://a.example' --subprotocol v1 --wait 1000"
     assert.equal("a b|https://a.example|v1\n", talk("headers\\nbye\\n", "/", words).stdout)
-    assert.equal("nil|nil|v2\n", talk("headers\\nbye\\n", "/", "--subprotocol v1 --subprotocol v2 --wait 1000").stdout)
+    assert.equal("nil|nil|v2\n",
+      talk("headers\\nbye\\n", "/", "--subprotocol v1 --subprotocol v2 --wait 1000").stdout)
   end)
 
   it("says why there is no connection", function()
@@ -104,10 +111,12 @@ describe("tidewire talk", function()
     assert.equal(1, result.code)
     assert.equal("", result.stdout)
     assert.is_truthy(result.stderr:find(": refused: 401 Unauthorized\n", 1, true), result.stderr)
-    assert.is_truthy(result.stderr:find('{"error":"who are \\u001b you?","status":401}', 1, true), result.stderr)
+    assert.is_truthy(result.stderr:find('{"error":"who are \\u001b you?","status":401}', 1, true),
+      result.stderr)
     assert.is_truthy(talk("", "/nowhere").stderr:find("refused: 404 Not Found", 1, true))
     local nobody = server.run({ "talk", "ws://127.0.0.1:1/" })
-    assert.same({ 1, "tidewire: talk: ws://127.0.0.1:1/: Connection refused\n" }, { nobody.code, nobody.stderr })
+    assert.same({ 1, "tidewire: talk: ws://127.0.0.1:1/: Connection refused\n" },
+      { nobody.code, nobody.stderr })
   end)
 
   it("refuses addresses and options that cannot be meant", function()
@@ -128,7 +137,8 @@ describe("tidewire talk", function()
       assert.is_truthy(result.stderr:find(expected, 1, true), result.stderr)
     end
     local result = server.run({ "app.lua", "--header", "a: b" })
-    assert.same({ 2, "tidewire: --header is an option of tidewire talk URL\n" }, { result.code, result.stderr })
+    assert.same({ 2, "tidewire: --header is an option of tidewire talk URL\n" },
+      { result.code, result.stderr })
   end)
 
   it("does not send what is not UTF-8, and says so", function()
@@ -152,17 +162,21 @@ describe("tidewire talk", function()
   end)
 
   it("speaks through a Unix socket", function()
-    local command = ("printf 'hi\\nbye\\n' | '%s' talk 'unix:%s/s:/'"):format(server.binary(), folder)
+    local command = ("printf 'hi\\nbye\\n' | '%s' talk 'unix:%s/s:/'")
+      :format(server.binary(), folder)
     assert.equal("hi\n", process.run("/bin/sh", { args = { "-c", command } }).stdout)
   end)
 
   it("closes on Ctrl-C, in good order", function()
-    local command = ("mkfifo input; exec 3<> input; exec '%s' talk '%s' < input"):format(server.binary(),
-      app:url("/?name=ctrl"))
-    local client = process.start("/bin/sh", { args = { "-c", command }, directory = folder, stdout = folder .. "/out" })
+    local command = ("mkfifo input; exec 3<> input; exec '%s' talk '%s' < input")
+      :format(server.binary(), app:url("/?name=ctrl"))
+    local client = process.start("/bin/sh",
+      { args = { "-c", command }, directory = folder, stdout = folder .. "/out" })
     local input = assert(io.open(folder .. "/input", "w"))
     input:write("hi\n"):flush()
-    assert.is_truthy(loop.wait_until(function() return process.read_file(folder .. "/out") == "hi\n" end))
+    assert.is_truthy(loop.wait_until(function()
+      return process.read_file(folder .. "/out") == "hi\n"
+    end))
     client:signal("sigint")
     assert.equal(0, client:wait_exit())
     input:close()
@@ -183,13 +197,14 @@ describe("tidewire talk", function()
     local secret <close> = server.start({ app = APP,
       environment = { TIDEWIRE_TLS_CERTIFICATE = certificate, TIDEWIRE_TLS_KEY = key } })
     local function run(host, words, environment)
-      local command = ("printf 'hi\\nbye\\n' | '%s' talk 'wss://%s:%d/' %s"):format(server.binary(), host,
-        secret.addresses[1].port, words)
+      local command = ("printf 'hi\\nbye\\n' | '%s' talk 'wss://%s:%d/' %s")
+        :format(server.binary(), host, secret.addresses[1].port, words)
       return process.run("/bin/sh", { args = { "-c", command }, environment = environment })
     end
     local result = run("127.0.0.1", "")
     assert.same({ "", 1 }, { result.stdout, result.code })
-    assert.is_truthy(result.stderr:find("its certificate is not believed: self", 1, true), result.stderr)
+    assert.is_truthy(result.stderr:find("its certificate is not believed: self", 1, true),
+      result.stderr)
     assert.is_truthy(result.stderr:find("--insecure", 1, true), result.stderr)
     assert.equal("hi\n", run("127.0.0.1", "--insecure").stdout)
     local trusted = { SSL_CERT_FILE = certificate }
@@ -198,6 +213,7 @@ describe("tidewire talk", function()
     assert.is_truthy(run("127.0.0.2", "", trusted).stderr:find("Connection refused", 1, true))
     local plain = ("ws://127.0.0.1:%d/"):format(app.addresses[1].port)
     result = server.run({ "talk", (plain:gsub("^ws", "wss")) })
-    assert.is_truthy(result.stderr:find("is it ws:// in the place of wss://?", 1, true), result.stderr)
+    assert.is_truthy(result.stderr:find("is it ws:// in the place of wss://?", 1, true),
+      result.stderr)
   end)
 end)

@@ -55,12 +55,19 @@ does["sleep in xpcall"] = function(conn)
   conn:send(why)
 end
 does["sleep in a coroutine"] = function(conn)
-  local co = coroutine.wrap(function() tw.sleep(0.02) coroutine.yield("one") tw.sleep(0.02) return "two" end)
+  local co = coroutine.wrap(function()
+    tw.sleep(0.02)
+    coroutine.yield("one")
+    tw.sleep(0.02)
+    return "two"
+  end)
   conn:send(co() .. " " .. co())
 end
 does["sleep in an iterator"] = function(conn)
   local sum = 0
-  for n in coroutine.wrap(function() for n = 1, 3 do tw.sleep(0.01) coroutine.yield(n) end end) do sum = sum + n end
+  for n in coroutine.wrap(function() for n = 1, 3 do tw.sleep(0.01) coroutine.yield(n) end end) do
+    sum = sum + n
+  end
   conn:send("sum " .. sum)
 end
 does["sleep in a metamethod"] = function(conn)
@@ -75,7 +82,9 @@ does["sleep in close"] = function(conn)
 end
 does["bad sleep"] = function(conn)
   local results = {}
-  for _, value in ipairs({ "x", 0 / 0, {} }) do results[#results + 1] = tostring((pcall(tw.sleep, value))) end
+  for _, value in ipairs({ "x", 0 / 0, {} }) do
+    results[#results + 1] = tostring((pcall(tw.sleep, value)))
+  end
   results[#results + 1] = tostring((pcall(tw.sleep)))
   conn:send(table.concat(results, " "))
 end
@@ -173,7 +182,9 @@ does["luv process"] = function(conn)
 end
 does["luv dns"] = function(conn)
   local found = tw.await(function(resume)
-    uv.getaddrinfo("localhost", nil, { socktype = "stream" }, function(err, list) resume(not err and #list > 0) end)
+    uv.getaddrinfo("localhost", nil, { socktype = "stream" }, function(err, list)
+      resume(not err and #list > 0)
+    end)
   end)
   conn:send("found " .. tostring(found))
 end

@@ -27,7 +27,9 @@ end
 return {
   endpoints = {
     ["/close"]   = watched({ ping_period = 0, pong_period = 0.5, answer = true }),
-    ["/default"] = { ping_period = 0, pong_period = 0.5, on_close = function(conn, code) record("close", code) end },
+    ["/default"] = {
+      ping_period = 0, pong_period = 0.5, on_close = function(conn, code) record("close", code) end,
+    },
     ["/nothing"] = watched({ ping_period = 0, pong_period = 0.5 }),
     ["/keep"]    = watched({ ping_period = 0, pong_period = 0.5, answer = false }),
     ["/pinged"]  = watched({ ping_period = 0.2, pong_period = 1, answer = true }),
@@ -75,11 +77,12 @@ describe("silence", function()
     assert.equal(1, #app:events("timeout"))
   end)
 
-  it("is borne by on_timeout's false: messages are still received, and it is asked again", function()
+  it("stays open by on_timeout's false, and on_timeout is called again", function()
     local ada = app:connect("/keep")
     assert_after_one_period(app:wait_event("timeout"), 0.5)
     assert.equal("still here: hello", (ada:ask("hello")))
-    local first, second, third = app:events("timeout")[1], app:wait_event("timeout", 2), app:wait_event("timeout", 3)
+    local first, second, third = app:events("timeout")[1], app:wait_event("timeout", 2),
+      app:wait_event("timeout", 3)
     assert.is_true(second[2] - first[2] >= 0.49)
     assert.is_true(third[2] - second[2] >= 0.49)
     assert.equal("still here: again", (ada:ask("again")))
@@ -97,9 +100,13 @@ describe("silence", function()
   end)
 
   it("does not begin while pings, pongs or fragments come", function()
-    for _, frame in ipairs({ { opcode = "ping" }, { opcode = "pong", payload = "?" }, { opcode = 0, fin = false } }) do
+    for _, frame in ipairs({
+      { opcode = "ping" }, { opcode = "pong", payload = "?" }, { opcode = 0, fin = false },
+    }) do
       local ada = app:connect("/patient")
-      if frame.opcode == 0 then ada:send_frame({ opcode = "text", payload = "begin", fin = false }) end
+      if frame.opcode == 0 then
+        ada:send_frame({ opcode = "text", payload = "begin", fin = false })
+      end
       for _ = 1, 9 do
         loop.pass(0.15)
         ada:send_frame(frame)

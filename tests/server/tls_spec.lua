@@ -65,13 +65,14 @@ local function subject(app)
 end
 
 describe("with TLS", function()
-  it("clients talk and ask, in conn.secure and request.secure it is told, and the log says so", function()
+  it("messages and requests work, conn.secure and request.secure are true", function()
     local app <close> = start({ files = files_of(make("first")) })
     assert.is_true(app.addresses[1].tls)
     local ada = app:connect("/")
     assert.equal("true", (ada:ask("secure")))
     assert.equal("true", app:http("/secure").body)
-    assert.equal(1, #app:log_lines('event=certificate subject="CN=first" expires=%d%d%d%d%-%d%d%-%d%dT'))
+    assert.equal(1,
+      #app:log_lines('event=certificate subject="CN=first" expires=%d%d%d%d%-%d%d%-%d%dT'))
     for _, size in ipairs({ 1, 125, 126, 16383, 16384, 16385, 65536, 300000, 1 << 20 }) do
       local text = ("x"):rep(size)
       assert.is_true(ada:ask(text) == text, size)
@@ -117,7 +118,8 @@ describe("with TLS", function()
   end)
 
   it("whoever speaks neither is let go, and counted", function()
-    local app <close> = start({ files = files_of(make("first")), options = { "--admin", "127.0.0.1:0" } })
+    local app <close> =
+      start({ files = files_of(make("first")), options = { "--admin", "127.0.0.1:0" } })
     local plain = { host = "127.0.0.1", port = app.addresses[1].port }
     local noise = {
       "\0\1\2\3", "\22\3\1\0\5hello", ("\255"):rep(70000), "\22\3\1\255\255" .. ("\1"):rep(70000),
@@ -133,11 +135,12 @@ describe("with TLS", function()
     assert.equal(1, stats.tls_handshakes)
     local days = (stats.certificate_expires_at - os.time()) / 86400
     assert.is_true(days > 29 and days <= 30, tostring(days))
-    assert.matches("\ntidewire_certificate_expires_seconds " .. math.tointeger(stats.certificate_expires_at),
+    assert.matches("\ntidewire_certificate_expires_seconds "
+      .. math.tointeger(stats.certificate_expires_at),
       http.request(app.admin, "/metrics").body, 1, true)
   end)
 
-  it("a handshake that does not come to its end is given up after limits.handshake_seconds", function()
+  it("a handshake that does not finish is closed after limits.handshake_seconds", function()
     local app <close> = start({
       files = files_of(make("first")),
       app = (APP:gsub("endpoints = ", "limits = { handshake_seconds = 0.2 }, %0", 1)),
@@ -170,7 +173,7 @@ describe("with TLS", function()
     end
   end)
 
-  it("HTTP/1.1 is chosen of the protocols that a client offers, and one that offers only others is refused", function()
+  it("ALPN selects HTTP/1.1, and refuses a client that offers only other protocols", function()
     local app <close> = start({ files = files_of(make("first")), app = SHORT })
     assert.matches("ALPN protocol: http/1.1", s_client(app, "-alpn", "h2,http/1.1").stdout, 1, true)
     local refused = s_client(app, "-alpn", "h2")
@@ -212,7 +215,8 @@ describe("with TLS", function()
   end)
 
   it("a client that has reset its connection is told of with its address", function()
-    local app <close> = start({ files = files_of(make("first")), options = { "--log-level", "debug" }, app = [[
+    local options = { "--log-level", "debug" }
+    local app <close> = start({ files = files_of(make("first")), options = options, app = [[
       return {
         tls = { certificate = "server.pem", key = "server.key" },
         endpoints = { ["/"] = {
@@ -232,7 +236,7 @@ describe("with TLS", function()
     assert.equal(0, #app:log_lines('event=tls_failed remote=""'))
   end)
 
-  it("what a client has sent before it ends the encryption is handled, however busy its hook is", function()
+  it("handles messages that a client sent before close_notify, however busy its hook is", function()
     local app <close> = start({ workers = 1, files = files_of(make("first")), app = [[
       local record, tw = require "record", require "tidewire"
       local go_on
@@ -295,16 +299,22 @@ describe("the files of TLS", function()
       ["cut.pem"] = certificate:sub(1, 200),
     }
     for tls, message in pairs({
-      ['{ certificate = "none.pem", key = "key.pem" }'] = "tls.certificate: cannot read none.pem: No such file",
+      ['{ certificate = "none.pem", key = "key.pem" }'] =
+        "tls.certificate: cannot read none.pem: No such file",
       ['{ certificate = "cert.pem", key = "none.pem" }'] = "cannot read none.pem: No such file",
       ['{ certificate = ".", key = "key.pem" }'] = "cannot read .: Is a directory",
       ['{ certificate = "empty.pem", key = "key.pem" }'] = "cannot read empty.pem: it is empty",
-      ['{ certificate = "text.pem", key = "key.pem" }'] = "text.pem has no certificate: a file in PEM is expected",
-      ['{ certificate = "cut.pem", key = "key.pem" }'] = "cut.pem is no certificate that can be used",
-      ['{ certificate = "cert.pem", key = "text.pem" }'] = "text.pem has no key: a file in PEM is expected",
+      ['{ certificate = "text.pem", key = "key.pem" }'] =
+        "text.pem has no certificate: a file in PEM is expected",
+      ['{ certificate = "cut.pem", key = "key.pem" }'] =
+        "cut.pem is no certificate that can be used",
+      ['{ certificate = "cert.pem", key = "text.pem" }'] =
+        "text.pem has no key: a file in PEM is expected",
       ['{ certificate = "cert.pem" }'] = "cert.pem has no key",
-      ['{ certificate = "cert.pem", key = "other.pem" }'] = "the key in other.pem does not belong to the certificate",
-      ['{ certificate = "cert.pem", key = "locked.pem" }'] = "the key in locked.pem is locked with a passphrase",
+      ['{ certificate = "cert.pem", key = "other.pem" }'] =
+        "the key in other.pem does not belong to the certificate",
+      ['{ certificate = "cert.pem", key = "locked.pem" }'] =
+        "the key in locked.pem is locked with a passphrase",
       ['{ key = "key.pem" }'] = "tls.key: a key needs its certificate",
       ["{}"] = 'tls: expected { certificate = "cert.pem", key = "key.pem" }',
       ['{ certficate = "cert.pem" }'] = 'did you mean "certificate"?',
@@ -316,12 +326,14 @@ describe("the files of TLS", function()
     end
   end)
 
-  it("may come from the environment and the command line, which are stronger than the app", function()
+  it("may come from the environment and the command line, which override the app", function()
     make("ours")
     make("theirs")
     local ours, key = folder .. "/ours.pem", folder .. "/ours.key"
-    local app = 'return { endpoints = { ["/"] = { handle_message = function(conn, m) conn:send(m) end } } }'
-    local with_tls = app:gsub("endpoints", 'tls = { certificate = "theirs.pem", key = "theirs.key" }, %0', 1)
+    local app =
+      'return { endpoints = { ["/"] = { handle_message = function(conn, m) conn:send(m) end } } }'
+    local with_tls =
+      app:gsub("endpoints", 'tls = { certificate = "theirs.pem", key = "theirs.key" }, %0', 1)
     local by_environment = { TIDEWIRE_TLS_CERTIFICATE = ours, TIDEWIRE_TLS_KEY = key }
     local by_options = { "--tls-certificate", ours, "--tls-key=" .. key }
     local files = {
@@ -334,13 +346,16 @@ describe("the files of TLS", function()
       { app = with_tls, environment = by_environment, files = files },
       { app = with_tls, options = by_options, files = files,
         environment = {
-          TIDEWIRE_TLS_CERTIFICATE = folder .. "/theirs.pem", TIDEWIRE_TLS_KEY = folder .. "/theirs.key",
+          TIDEWIRE_TLS_CERTIFICATE = folder .. "/theirs.pem",
+          TIDEWIRE_TLS_KEY = folder .. "/theirs.key",
         } },
     }) do
       local running <close> = start(way)
       assert.equal("ours", subject(running))
     end
-    local log = refused({ app = app, environment = { TIDEWIRE_TLS_CERTIFICATE = "/none.pem", TIDEWIRE_TLS_KEY = key } })
+    local log = refused({
+      app = app, environment = { TIDEWIRE_TLS_CERTIFICATE = "/none.pem", TIDEWIRE_TLS_KEY = key },
+    })
     assert.matches("TIDEWIRE_TLS_CERTIFICATE: cannot read /none.pem: No such file", log, 1, true)
     log = refused({ app = app, environment = PLAIN, options = { "--tls-key", key } })
     assert.matches("--tls-key: a key needs its certificate", log, 1, true)
@@ -377,7 +392,7 @@ describe("the files of TLS", function()
 end)
 
 describe("a reload", function()
-  it("reads the certificate anew: those who are there stay, those who come see the new one", function()
+  it("reads the certificate again: new connections get it, open ones stay", function()
     local app <close> = start({ files = files_of(make("first")) })
     local ada = app:connect("/")
     assert.equal("first", subject(app))
@@ -393,7 +408,8 @@ describe("a reload", function()
   it("with files that cannot be used changes nothing, and says why", function()
     local certificate, key = make("first")
     local other = make("other")
-    local app <close> = start({ files = files_of(certificate, key), options = { "--admin", "127.0.0.1:0" } })
+    local app <close> =
+      start({ files = files_of(certificate, key), options = { "--admin", "127.0.0.1:0" } })
     local ada = app:connect("/")
     for _, files in ipairs({ { other, key }, { "", key }, { certificate, "text" } }) do
       write(app, table.unpack(files))
@@ -410,7 +426,8 @@ describe("a reload", function()
   end)
 
   it("switches TLS on and off for those who come", function()
-    local app <close> = start({ app = (APP:gsub("  tls = [^\n]*\n", "")), files = files_of(make("first")) })
+    local app <close> =
+      start({ app = (APP:gsub("  tls = [^\n]*\n", "")), files = files_of(make("first")) })
     local ada = app:connect("/")
     local plain = app.addresses[1]
     local secured = { host = plain.host, port = plain.port, tls = true }
@@ -438,8 +455,12 @@ describe("a reload", function()
         assert.is_true(name == "first" or name == "second")
         peers[#peers + 1] = app:connect("/")
       end
-      assert.is_truthy(loop.wait_until(function() return #app:log_lines("event=reloaded") == round end))
+      assert.is_truthy(loop.wait_until(function()
+        return #app:log_lines("event=reloaded") == round
+      end))
     end
-    for index, peer in ipairs(peers) do assert.equal("hello " .. index, (peer:ask("hello " .. index))) end
+    for index, peer in ipairs(peers) do
+      assert.equal("hello " .. index, (peer:ask("hello " .. index)))
+    end
   end)
 end)

@@ -64,7 +64,8 @@ describe("tw", function()
     assert.is_true(after.uptime >= before.uptime)
     assert.equal(13, after.messages_received - before.messages_received)
     assert.equal(12, after.messages_sent - before.messages_sent)
-    assert.equal(10 * #"hello" + #"throw" + #"after" + #"x", after.bytes_received - before.bytes_received)
+    assert.equal(10 * #"hello" + #"throw" + #"after" + #"x",
+      after.bytes_received - before.bytes_received)
     assert.is_true(after.bytes_sent - before.bytes_sent >= 10 * #"hello" + #"x")
   end)
 

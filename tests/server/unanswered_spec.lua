@@ -27,7 +27,8 @@ return {
     on_error = function(conn, err) conn:send(err.hook .. ": " .. err.message) return false end,
   }, ["/on_error"] = {
     handle_message = function(_, message) error(message == "shown"
-      and setmetatable({}, { __tostring = function() return coroutine.yield() end }) or message, 0) end,
+      and setmetatable({}, { __tostring = function() return coroutine.yield() end })
+      or message, 0) end,
     on_error = function(_, err)
       if err.message == "close" then close_soon() wait() else coroutine.yield() end
       return false
@@ -36,7 +37,10 @@ return {
   } },
   http = {
     ["/yield"] = function() coroutine.yield() return "never" end,
-    ["/yield/deep"] = function() pcall(function() tw.sleep(0.01) coroutine.yield("x") end) return "never" end,
+    ["/yield/deep"] = function()
+      pcall(function() tw.sleep(0.01) coroutine.yield("x") end)
+      return "never"
+    end,
     ["/yield/metamethod"] = function()
       return setmetatable({}, { __index = function() return coroutine.yield() end }).anything
     end,
@@ -79,7 +83,8 @@ describe("a hook that cannot go on", function()
   local function is_failure(path)
     local response = app:http(path)
     assert.equal(500, response.status, path)
-    assert.same({ error = "The server failed to answer.", status = 500 }, cjson.decode(response.body))
+    assert.same({ error = "The server failed to answer.", status = 500 },
+      cjson.decode(response.body))
   end
 
   it("as its route yields itself is answered at once", function()
@@ -108,7 +113,8 @@ describe("a hook that cannot go on", function()
       local ada = app:connect("/on_error")
       ada:send_text(message)
       assert.equal(1011, (ada:wait_closed()))
-      assert.is_truthy(app:wait_for_log('script_error conn=%S+ .*hook=on_error why="' .. why), message)
+      assert.is_truthy(app:wait_for_log('script_error conn=%S+ .*hook=on_error why="' .. why),
+        message)
     end
     app:wait_event("closed", 3)
     assert.is_nil(app:log():find("internal_error", 1, true))

@@ -17,7 +17,9 @@ local function answer(conn, message) conn:send(#message .. " " .. message:sub(-8
 
 return {
   limits = { receive_backlog = LIMIT },
-  defaults = { ping_period = 0, validate = here.validate, on_close = closed, handle_message = answer },
+  defaults = {
+    ping_period = 0, validate = here.validate, on_close = closed, handle_message = answer,
+  },
   endpoints = {
     ["/"] = {},
     ["/few"] = { max_fragments = 10 },
@@ -61,7 +63,8 @@ describe("messages", function()
         local ada = app:connect("/")
         local piece = ("p"):rep(size)
         begin(ada, piece)
-        local pieces = frames.encode({ opcode = 0, payload = piece, fin = false, key = NO_KEY }):rep(count - 2)
+        local pieces =
+          frames.encode({ opcode = 0, payload = piece, fin = false, key = NO_KEY }):rep(count - 2)
         ada:send_raw(pieces)
         go_on(ada, "the end.", true)
         assert.equal(("%d the end."):format((count - 1) * size + 8), (ada:receive(30)))
@@ -111,7 +114,8 @@ describe("messages", function()
       assert.is_true(peers[number]:wait_pings(1, nil, "pongs"))
     end
     if not app.process:is_sanitized() then
-      assert.is_true(app.process:rss_kib() - before < 16384, "more is kept than receive_backlog says")
+      assert.is_true(app.process:rss_kib() - before < 16384,
+        "more is kept than receive_backlog says")
     end
     for number = 1, 10 do
       local code, reason = peers[number]:wait_closed()

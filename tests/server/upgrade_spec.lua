@@ -60,7 +60,8 @@ describe("an upgrade", function()
 
   local function options_of(name, options)
     options.app = options.app or APP:format(name, name)
-    options.options = table.move(options.options or {}, 1, #(options.options or {}), 3, { "--pid-file", pid_file })
+    options.options = table.move(options.options or {}, 1, #(options.options or {}), 3,
+      { "--pid-file", pid_file })
     return options
   end
 
@@ -100,7 +101,8 @@ describe("an upgrade", function()
   for _, change in ipairs { { WORKERS, WORKERS }, { WORKERS, OTHER, WORKERS } } do
     it("refuses nobody, with " .. table.concat(change, ", then ") .. " workers", function()
       local path = folder .. "/app.sock"
-      local first = start("first", { workers = change[1], listen = { "127.0.0.1:0", "unix:" .. path } })
+      local first =
+        start("first", { workers = change[1], listen = { "127.0.0.1:0", "unix:" .. path } })
       local tcp = first.addresses[1]
       local knockers = {}
       for index = 1, 6 do knockers[index] = knocker.start(index <= 4 and tcp or { path = path }) end
@@ -108,7 +110,8 @@ describe("an upgrade", function()
         local ada = servers[#servers]:connect()
         local count = knocker.wait(knockers, 50)
         assert.is_string((ada:receive()))
-        upgrade("next" .. round, { workers = change[round], listen = { text_of(tcp), "unix:" .. path } }, ada)
+        upgrade("next" .. round,
+          { workers = change[round], listen = { text_of(tcp), "unix:" .. path } }, ada)
         knocker.wait(knockers, count + 50)
         assert.equal("next" .. round, who(tcp))
         assert.equal("next" .. round, who({ path = path }))
@@ -117,7 +120,7 @@ describe("an upgrade", function()
     end)
   end
 
-  it("many times in a row leaves one process, one pid file, and the sockets that were there at first", function()
+  it("many times in a row leaves one process, one pid file and the first sockets", function()
     local app = start("first")
     local address = app.addresses[1]
     local listening = #app.process:listening()
@@ -143,7 +146,8 @@ describe("an upgrade", function()
   it("takes the admin address along, which answers for the new process", function()
     local first = start("first", { options = { "--admin", "127.0.0.1:0" } })
     local admin = text_of(first.admin)
-    local second = upgrade("second", { listen = { text_of(first.addresses[1]) }, options = { "--admin", admin } })
+    local second = upgrade("second",
+      { listen = { text_of(first.addresses[1]) }, options = { "--admin", admin } })
     assert.same(first.admin, second.admin)
     assert.equal(200, http.request(first.admin, "/readyz").status)
     assert.is_truthy(http.request(first.admin, "/stats").body:find('"pid":' .. second.pid, 1, true))
@@ -174,7 +178,7 @@ describe("an upgrade", function()
     assert.is_nil(uv.fs_stat(path))
   end)
 
-  it("serves those who wait in the queues of sockets, while no script of the old process returns", function()
+  it("serves clients in the sockets' queues while no script of the old process returns", function()
     local first = start("first")
     local address = first.addresses[1]
     local hanging = {}
@@ -188,7 +192,8 @@ describe("an upgrade", function()
       waiting[index] = assert(stream.connect(address))
       waiting[index]:write((client.handshake("/")))
     end
-    servers[2] = server.start(options_of("second", { listen = { text_of(address) }, options = { "--upgrade" } }))
+    servers[2] = server.start(options_of("second",
+      { listen = { text_of(address) }, options = { "--upgrade" } }))
     for _, peer in ipairs(waiting) do
       assert.equal(101, assert(http.read_response(peer)).status)
       assert.is_truthy(loop.wait_until(function() return peer:peek():find("second", 1, true) end))
@@ -209,7 +214,8 @@ describe("an upgrade", function()
     local peers = {}
     for index = 1, 5 do peers[index] = assert(stream.connect(address)) end
     assert.is_truthy(loop.wait_until(function() return first.process:fd_count() >= before + 5 end))
-    local options = options_of("second", { listen = { text_of(address) }, options = { "--upgrade" } })
+    local options =
+      options_of("second", { listen = { text_of(address) }, options = { "--upgrade" } })
     servers[2] = server.launch(options)
     assert.is_truthy(first:wait_for_log("event=draining"))
     for _, peer in ipairs(peers) do peer:write((client.handshake("/"))) end
@@ -224,11 +230,13 @@ describe("an upgrade", function()
   end)
 
   it("spreads the closes where the old process was asked to", function()
-    local first = start("first", { options = { "--drain-jitter", "3600", "--drain-seconds", "3600" } })
+    local first =
+      start("first", { options = { "--drain-jitter", "3600", "--drain-seconds", "3600" } })
     local ada = first:connect()
     assert.equal("first", (ada:receive()))
     local address = first.addresses[1]
-    local options = options_of("second", { listen = { text_of(address) }, options = { "--upgrade" } })
+    local options =
+      options_of("second", { listen = { text_of(address) }, options = { "--upgrade" } })
     servers[2] = server.start(options)
     first:wait_event("stop", first.workers)
     assert.equal("still the old one", (ada:ask("still the old one")))
@@ -236,7 +244,8 @@ describe("an upgrade", function()
     first:signal("sigterm") -- which is the second word, after the upgrade's
     assert.equal(1001, (ada:wait_closed()))
     assert.equal(0, first.process:wait_exit())
-    assert.equal(servers[2].pid, tonumber(process.read_file(pid_file)), "the old one took the new one's file away")
+    assert.equal(servers[2].pid, tonumber(process.read_file(pid_file)),
+      "the old one took the new one's file away")
     assert.is_truthy(uv.fs_stat(pid_file .. ".sock"))
   end)
 
@@ -309,12 +318,13 @@ describe("an upgrade", function()
     knocker.stop(knockers) -- (those whom a killed process had accepted are lost with it)
   end)
 
-  it("during which the old process is told to end, at any moment, leaves the new one serving or nothing", function()
+  it("during which SIGTERM ends the old process leaves the new one or none", function()
     local path = folder .. "/app.sock"
     local listen = { "127.0.0.1:0", "unix:" .. path }
     for moment = 1, 10 do
       local old = server.start(options_of("old", { listen = listen }))
-      local next_one = server.launch(options_of("new", { listen = listen, options = { "--upgrade" } }))
+      local next_one =
+        server.launch(options_of("new", { listen = listen, options = { "--upgrade" } }))
       -- Not a wait for anything: ten moments, of which some fall into each step.
       loop.pass(moment * 0.005)
       old:signal("sigterm")
@@ -331,11 +341,12 @@ describe("an upgrade", function()
       else
         next_one:stop(1)
       end
-      assert.is_nil(uv.fs_scandir_next(uv.fs_scandir(folder)), "a file is left, at moment " .. moment)
+      assert.is_nil(uv.fs_scandir_next(uv.fs_scandir(folder)),
+        "a file is left, at moment " .. moment)
     end
   end)
 
-  it("without a process to take over from fails, and so does a second server with its pid file", function()
+  it("without an old process fails, and so does a second server with its pid file", function()
     local code, log = fail({})
     assert.equal(1, code)
     assert.is_truthy(log:find(pid_file .. ".sock", 1, true), log)

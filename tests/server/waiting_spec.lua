@@ -164,7 +164,9 @@ describe("a hook that waits", function()
     local ada = app:connect("/count")
     local count, padding = 32000, ("x"):rep(1000)
     local function frame(number, tail)
-      return frames.encode({ payload = ("%08d"):format(number) .. padding .. (tail or ""), key = "\0\0\0\0" })
+      return frames.encode({
+        payload = ("%08d"):format(number) .. padding .. (tail or ""), key = "\0\0\0\0",
+      })
     end
     ada:send_raw(frame(1))
     assert.equal("awake", (app:connect("/"):ask("awake")))

@@ -74,18 +74,21 @@ describe("--watch", function()
 
   it("sees the swap of a volume whose files are links through ..data", function()
     start({ app_path = "volume/app.lua", prepare = function(folder)
-      assert(os.execute(("cd '%s' && mkdir -p volume/..1 volume/..2 && ln -s ..1 volume/..data"):format(folder)))
+      assert(os.execute(("cd '%s' && mkdir -p volume/..1 volume/..2 && ln -s ..1 volume/..data")
+        :format(folder)))
       for number = 1, 2 do
         process.write_file(("%s/volume/..%d/app.lua"):format(folder, number), APP)
-        process.write_file(("%s/volume/..%d/part.lua"):format(folder, number), module("volume " .. number))
+        process.write_file(("%s/volume/..%d/part.lua"):format(folder, number),
+          module("volume " .. number))
       end
-      assert(os.execute(("cd '%s/volume' && ln -s ..data/app.lua app.lua && ln -s ..data/part.lua part.lua")
-        :format(folder)))
+      assert(os.execute(("cd '%s/volume' && ln -s ..data/app.lua app.lua && ln -s "
+        .. "..data/part.lua part.lua"):format(folder)))
     end })
     becomes("volume 1")
     shell "cd volume && ln -s ..2 ..data_tmp && mv -T ..data_tmp ..data && rm -r ..1"
     becomes("volume 2")
-    shell "cd volume && mkdir ..3 && cp ..2/app.lua ..3 && echo 'return [[volume 3]]' > ..3/part.lua"
+    shell("cd volume && mkdir ..3 && cp ..2/app.lua ..3 && "
+      .. "echo 'return [[volume 3]]' > ..3/part.lua")
     shell "cd volume && ln -s ..3 ..data_tmp && mv -T ..data_tmp ..data && rm -r ..2"
     becomes("volume 3")
     check_reloads(2)
@@ -135,7 +138,8 @@ describe("--watch", function()
   end)
 
   it("sees a folder that is moved away and made anew, and all that is saved in it later", function()
-    start({ app = "local part = require 'inner.part'\nreturn { handle_message = function(conn) conn:send(part) end }",
+    start({ app = "local part = require 'inner.part'\nreturn { handle_message = function(conn) "
+      .. "conn:send(part) end }",
       files = { ["inner/part.lua"] = module("first") } })
     becomes("first")
     for round = 2, 4 do
@@ -199,9 +203,12 @@ return { handle_message = function(conn) conn:send(part) end }
     start({ app = APP, files = { ["part.lua"] = module("first") } })
     becomes("first")
     shell "ln -s ada@host.4711:1764400000 .#app.lua"
-    shell "cp app.lua app.lua~ && ln part.lua part.lua~ && cp app.lua '#app.lua#' && cp part.lua .part.lua.swp"
-    shell "touch 4913 .part.lua.swx app.lua.bak part.lua.orig app.lua___jb_tmp___ .app.lua.kate-swp '~part.lua'"
-    shell "touch '#part.lua' .goutputstream-1 sed1234 .sublime.tmp && mkdir x.lua && rm 4913 .part.lua.swx '.#app.lua'"
+    shell "cp app.lua app.lua~ && ln part.lua part.lua~"
+    shell "cp app.lua '#app.lua#' && cp part.lua .part.lua.swp"
+    shell("touch 4913 .part.lua.swx app.lua.bak part.lua.orig app.lua___jb_tmp___ "
+      .. ".app.lua.kate-swp '~part.lua'")
+    shell("touch '#part.lua' .goutputstream-1 sed1234 .sublime.tmp && mkdir x.lua && "
+      .. "rm 4913 .part.lua.swx '.#app.lua'")
     shell "touch notes.txt && rm part.lua~ && chmod 600 part.lua"
     check_quiet(0, "part.lua", "second")
   end)
@@ -222,7 +229,7 @@ return { handle_message = function(conn) conn:send(part) end }
     assert.matches("file=m%d+.lua others=%d+", app:log_lines("event=saved")[1])
   end)
 
-  it("waits for a file that is gone, and says what is missing when it does not come back", function()
+  it("waits for a file that is gone, and names it when it does not come back", function()
     start({ app = APP, files = { ["part.lua"] = module("first") } })
     shell "rm part.lua"
     write("part.lua", module("second"))
@@ -238,17 +245,21 @@ return { handle_message = function(conn) conn:send(part) end }
     start({ app = APP, files = { ["part.lua"] = module("first") } })
     write("part.lua", replaced_while_loaded("part.lua", "second", "third"))
     becomes("third")
-    write("app.lua", "local part = require 'fresh'\nreturn { handle_message = function(conn) conn:send(part) end }")
+    write("app.lua", "local part = require 'fresh'\nreturn { handle_message = function(conn) "
+      .. "conn:send(part) end }")
     assert.is_truthy(app:wait_for_log("event=reload_failed"))
     write("fresh.lua", replaced_while_loaded("fresh.lua", "fourth", "fifth"))
     assert.equal("fifth", loop.ask_until(function() return (ada:ask("?")) end, "fifth"))
   end)
 
   it("works without the system's watches, and says so once", function()
-    local allowed = os.execute("unshare -Ur sh -c 'echo 0 > /proc/sys/user/max_inotify_instances' 2>/dev/null")
+    local allowed =
+      os.execute("unshare -Ur sh -c 'echo 0 > /proc/sys/user/max_inotify_instances' 2>/dev/null")
     if not allowed then return pending("user namespaces are not allowed here") end
     start({ app = APP, files = { ["part.lua"] = module("first") },
-      shell = [[exec unshare -Ur sh -c 'echo 0 > /proc/sys/user/max_inotify_instances; exec "$0" "$@"' "$0" "$@";]] })
+      shell = [[exec unshare -Ur sh -c \
+        'echo 0 > /proc/sys/user/max_inotify_instances; exec "$0" "$@"' "$0" "$@";]],
+    })
     becomes("first")
     for _, text in ipairs { "second", "third" } do
       write("part.lua", module(text))

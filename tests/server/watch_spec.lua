@@ -25,7 +25,9 @@ describe("--watch", function()
   local ada
 
   before_each(function()
-    app = server.start({ app = APP, files = { ["part.lua"] = "return 'first'" }, options = { "--watch" } })
+    app = server.start({
+      app = APP, files = { ["part.lua"] = "return 'first'" }, options = { "--watch" },
+    })
     ada = app:connect()
     assert.equal("first", (ada:ask("?")))
   end)

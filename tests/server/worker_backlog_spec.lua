@@ -23,7 +23,9 @@ local function endpoint(slow_client)
     max_backlog = "64M",
     validate = here.validate,
     on_start = function(conn) conn:join("lobby") conn:send(conn.id) end,
-    handle_message = function(conn, code) conn:send(chunks.run(code, { conn = conn, tw = tw, record = record })) end,
+    handle_message = function(conn, code)
+      conn:send(chunks.run(code, { conn = conn, tw = tw, record = record }))
+    end,
     on_drain = function(conn) record("drain", conn.name) conn:send("drained") end,
     on_close = function(conn, code, reason) record("close", conn.name, code, reason) end,
   }
@@ -32,7 +34,8 @@ end
 return {
   limits = { worker_backlog = "64K" },
   endpoints = {
-    ["/close"] = endpoint("close"), ["/drop"] = endpoint("drop"), ["/conflate"] = endpoint("conflate"),
+    ["/close"] = endpoint("close"), ["/drop"] = endpoint("drop"),
+    ["/conflate"] = endpoint("conflate"),
   },
 }
 ]]
@@ -94,7 +97,8 @@ describe("a worker that does not take what others send it", function()
     local code, reason = bob:wait_closed()
     assert.equal(1008, code)
     assert.equal("slow worker", reason)
-    assert.same({ "close", "/close", 1008, "slow worker" }, { table.unpack(app:wait_event("close"), 1, 4) })
+    assert.same({ "close", "/close", 1008, "slow worker" },
+      { table.unpack(app:wait_event("close"), 1, 4) })
     assert.equal("drained", (cleo:receive()))
     assert.equal("drained", (dora:receive()))
     assert.equal("2", chunks.ask(ada, "return tw.room('lobby'):broadcast('again')"))

@@ -66,10 +66,12 @@ local function connect_on(app, worker)
 end
 
 describe("several workers", function()
-  it("load the app, and call on_load before clients come and on_stop at the end, once in each", function()
+  it("load the app, call on_load before clients connect and on_stop at the end", function()
     local app <close> = server.start({ app = APP, workers = WORKERS })
     assert.equal(WORKERS, app.workers)
-    for _, name in ipairs({ "top", "load" }) do assert.same(once_in_each(WORKERS), by_worker(app, name)) end
+    for _, name in ipairs({ "top", "load" }) do
+      assert.same(once_in_each(WORKERS), by_worker(app, name))
+    end
     app:signal("sigterm")
     app.process:wait_exit()
     assert.same(once_in_each(WORKERS), by_worker(app, "stop"))
@@ -98,7 +100,9 @@ describe("several workers", function()
 
   it("have connections with ids of their own", function()
     local app <close> = server.start({ workers = WORKERS, app = [[
-      return { validate = require("here").validate, on_start = function(conn) conn:send(conn.id) end }
+      return {
+        validate = require("here").validate, on_start = function(conn) conn:send(conn.id) end,
+      }
     ]] })
     local seen = {}
     for index = 1, 10 * WORKERS do
@@ -118,12 +122,15 @@ describe("several workers", function()
       peers[index] = app:connect("/")
       assert.matches("^worker %d unix$", (peers[index]:receive()))
     end
-    for index, peer in ipairs(peers) do assert.equal("hello " .. index, (peer:ask("hello " .. index))) end
+    for index, peer in ipairs(peers) do
+      assert.equal("hello " .. index, (peer:ask("hello " .. index)))
+    end
     assert.equal("page", app:http("/").body)
     app:signal("sigterm")
     for _, peer in ipairs(peers) do assert.equal(1001, (peer:wait_closed())) end
     app.process:wait_exit()
-    assert.is_nil(os.rename(app.addresses[1].path, app.addresses[1].path), "the socket was left behind")
+    assert.is_nil(os.rename(app.addresses[1].path, app.addresses[1].path),
+      "the socket was left behind")
   end)
 
   it("let no second server listen beside them, however many workers it has", function()
@@ -183,7 +190,9 @@ describe("a start", function()
 
   it("fails at once though others still wait while they load", function()
     if WORKERS < 3 then return end -- the first has loaded before the others begin
-    for _, where in ipairs({ "tw.sleep(3600) return {}", "return { on_load = function() tw.sleep(3600) end }" }) do
+    for _, where in ipairs({
+      "tw.sleep(3600) return {}", "return { on_load = function() tw.sleep(3600) end }",
+    }) do
       local log = fail_to_start(([[
         local tw = require "tidewire"
         if tw.worker == 0 then return {} end
@@ -227,7 +236,8 @@ describe("a start", function()
 
   it("with workers = \"auto\" has one for each processor", function()
     for _, way in ipairs({
-      { app = 'return { workers = "auto", endpoints = { ["/"] = {} } }', environment = { TIDEWIRE_WORKERS = false } },
+      { app = 'return { workers = "auto", endpoints = { ["/"] = {} } }',
+        environment = { TIDEWIRE_WORKERS = false } },
       { app = "return {}", options = { "--workers", "auto" } },
       { app = "return {}", environment = { TIDEWIRE_WORKERS = "auto" } },
     }) do
@@ -258,7 +268,8 @@ end)
 
 describe("a script that does not return, in one worker", function()
   it("is seen by /healthz, which names the worker", function()
-    local app <close> = server.start({ app = APP, workers = WORKERS, options = { "--admin", "127.0.0.1:0" } })
+    local app <close> =
+      server.start({ app = APP, workers = WORKERS, options = { "--admin", "127.0.0.1:0" } })
     assert.equal(200, http.request(app.admin, "/healthz").status)
     connect_on(app, 1):send_text("loop")
     app:wait_event("loops")
@@ -277,7 +288,8 @@ describe("a script that does not return, in one worker", function()
   it("takes nothing from the others, nor from the admin address; SIGTERM ends it with 1", function()
     for _, stuck in ipairs({ 0, WORKERS - 1 }) do
       local app <close> = server.start({
-        app = APP, workers = WORKERS, options = { "--admin", "127.0.0.1:0", "--drain-seconds", "1" },
+        app = APP, workers = WORKERS,
+        options = { "--admin", "127.0.0.1:0", "--drain-seconds", "1" },
       })
       local others, lost = {}, connect_on(app, stuck)
       for worker = 0, WORKERS - 1 do
@@ -286,7 +298,9 @@ describe("a script that does not return, in one worker", function()
       lost:send_text("loop")
       app:wait_event("loops")
       for index = 1, 20 do
-        for _, peer in ipairs(others) do assert.equal("hello " .. index, (peer:ask("hello " .. index))) end
+        for _, peer in ipairs(others) do
+          assert.equal("hello " .. index, (peer:ask("hello " .. index)))
+        end
         assert.equal(200, http.request(app.admin, "/readyz").status)
       end
       -- (half a second each: the one that is stuck is waited for, as it could tell more)
@@ -316,7 +330,8 @@ describe("a script that does not return, in one worker", function()
   end)
 
   it("does not keep a second signal from ending the program at once", function()
-    local app <close> = server.start({ app = APP, workers = WORKERS, options = { "--drain-seconds", "3600" } })
+    local app <close> =
+      server.start({ app = APP, workers = WORKERS, options = { "--drain-seconds", "3600" } })
     local lost = connect_on(app, 1)
     lost:send_text("loop")
     app:wait_event("loops")

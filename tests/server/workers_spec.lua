@@ -29,7 +29,9 @@ for number = 1, 20000 do
   if counts:add("number " .. number % 100, tw.worker) then counts:incr("added") end
 end
 
-tw.room("lobby"):watch(function(event, member) record(event, tw.worker, member.info.name, member.name) end)
+tw.room("lobby"):watch(function(event, member)
+  record(event, tw.worker, member.info.name, member.name)
+end)
 
 local function run(conn, code)
   local ok, answer = pcall(chunks.run, code, { conn = conn, tw = tw, ids = ids, counts = counts })
@@ -100,7 +102,9 @@ describe("with several workers", function()
   lazy_teardown(function() app:stop() end)
   after_each(function()
     stream.close_all()
-    ask_until(function() return cjson.decode(http.request(app.admin, "/stats").body).connections == 0 end)
+    ask_until(function()
+      return cjson.decode(http.request(app.admin, "/stats").body).connections == 0
+    end)
   end)
 
   describe("tw.close", function()
@@ -127,7 +131,8 @@ describe("with several workers", function()
         local bob = connect(worker, "bob")
         run(bob, "conn:join('hall')")
         for from = 0, WORKERS - 1 do
-          assert.equal("1 1", run_on(from, [[return tw.room("hall"):broadcast("one", { except = ids:get "bob" }),
+          assert.equal("1 1", run_on(from, [[
+            return tw.room("hall"):broadcast("one", { except = ids:get "bob" }),
             tw.broadcast("all", { except = ids:get "bob", endpoint = "/" })]]))
           check_got_only(ada, "one", "all")
         end
@@ -154,7 +159,8 @@ describe("with several workers", function()
         assert.equal("true", run(ada, [[return tw.send(ids:get "binary", "\xff\0")]]))
         assert.same({ "\xff\0", "binary" }, { binary:receive() })
         assert.equal("true true", run(ada,
-          [[return tw.send(ids:get "own", { word = "odd" }), tw.send(ids:get "own", { word = "even" })]]))
+          [[return tw.send(ids:get "own", { word = "odd" }),
+            tw.send(ids:get "own", { word = "even" })]]))
         assert.same({ "own:odd", "text" }, { own:receive() })
         assert.same({ "own:even", "binary" }, { own:receive() })
       end
@@ -162,7 +168,8 @@ describe("with several workers", function()
 
     it("carries large messages, and many, in order", function()
       local ada, bob = connect(0, "ada"), connect(1, "bob", "/text")
-      run(ada, [[for number = 1, 2000 do tw.send(ids:get "bob", number .. ("x"):rep(number * 7)) end]])
+      run(ada,
+        [[for number = 1, 2000 do tw.send(ids:get "bob", number .. ("x"):rep(number * 7)) end]])
       run(ada, [[tw.send(ids:get "bob", ("y"):rep(800000))]])
       for number, message in ipairs(bob:receive_many(2000)) do
         assert.equal(number, tonumber((message:match("^%d+"))))
@@ -207,10 +214,13 @@ describe("with several workers", function()
       connect(1, "text", "/text")
       connect(1, "own", "/own")
       for code, message in pairs({
-        ['tw.send(ids:get "text", {})'] = 'code:2: tw.send: a string is needed for the codec "text", got table',
+        ['tw.send(ids:get "text", {})'] =
+          'code:2: tw.send: a string is needed for the codec "text", got table',
         ['tw.send(ids:get "text", "\\xff")'] = "code:2: tw.send: text must be valid UTF-8",
-        ['tw.send(ids:get "text", "x", "gif")'] = 'code:2: tw.send: kind must be "text" or "binary", got gif',
-        ['tw.send(ids:get "text", "x", { key = 7 })'] = "code:2: tw.send: key must be a string, got number",
+        ['tw.send(ids:get "text", "x", "gif")'] =
+          'code:2: tw.send: kind must be "text" or "binary", got gif',
+        ['tw.send(ids:get "text", "x", { key = 7 })'] =
+          "code:2: tw.send: key must be a string, got number",
         ['tw.send(ids:get "own", {})'] = "app.lua:%d+: attempt to concatenate a table value",
       }) do
         local answer = run(ada, "\n" .. code)
@@ -228,7 +238,8 @@ describe("with several workers", function()
       for index = 1, 2 * WORKERS do
         local worker, name = index % WORKERS, "m" .. index
         members[index] = { name = name, worker = worker, peer = connect(worker, name) }
-        run(members[index].peer, ("return conn:join('lobby', { name = %q, level = %d })"):format(name, index))
+        run(members[index].peer,
+          ("return conn:join('lobby', { name = %q, level = %d })"):format(name, index))
       end
     end)
 
@@ -251,10 +262,12 @@ describe("with several workers", function()
       members[4].peer:close(1000)
       local expected = { "m1=other", "m2=2" }
       for index = 5, 2 * WORKERS do expected[#expected + 1] = ("m%d=%d"):format(index, index) end
-      for worker = 0, WORKERS - 1 do assert.equal(table.concat(expected, " "), tell_members(worker)) end
+      for worker = 0, WORKERS - 1 do
+        assert.equal(table.concat(expected, " "), tell_members(worker))
+      end
     end)
 
-    it("tells who watches it, on each worker, of each who comes and goes, once and in order", function()
+    it("tells watchers on each worker of each join and leave, once and in order", function()
       local seen = #app:events("leave")
       run(members[2].peer, "conn:join('lobby', { name = 'm2', level = 'other' })") -- is in already
       local expected = { join = {}, leave = {} }
@@ -284,8 +297,11 @@ describe("with several workers", function()
 
     it("leaves out who speaks and nobody else, wherever they are", function()
       for _, speaker in ipairs(members) do
-        assert.equal(tostring(#members - 1), run(speaker.peer, "return tw.room('lobby'):broadcast('hi', conn)"))
-        for _, member in ipairs(members) do check_got_only(member.peer, member ~= speaker and "hi" or nil) end
+        assert.equal(tostring(#members - 1),
+          run(speaker.peer, "return tw.room('lobby'):broadcast('hi', conn)"))
+        for _, member in ipairs(members) do
+          check_got_only(member.peer, member ~= speaker and "hi" or nil)
+        end
       end
     end)
   end)
@@ -332,7 +348,7 @@ describe("with several workers", function()
       run(ada, "conn:leave('lobby')")
     end)
 
-    it("is of causes and effects also where a hook is busy until it sees a cause in a shared value", function()
+    it("keeps causes before effects, also for a hook that waits for a shared value", function()
       local ada, bob, eve = connect(0, "ada"), connect(1, "bob"), connect(1, "eve")
       run(eve, "conn:join('attic')")
       local turn = 0
@@ -371,7 +387,8 @@ describe("with several workers", function()
       for number = 1, 300 do
         run(bob, ("conn:join('attic') counts:set('latest', %d)"):format(number))
         assert.equal(("1 %d 1"):format(number),
-          run(ada, "return tw.room('attic'):size(), counts:get('latest'), tw.room('attic'):broadcast('hi')"))
+          run(ada, "return tw.room('attic'):size(), counts:get('latest'), "
+            .. "tw.room('attic'):broadcast('hi')"))
         run_on(1, ("tw.send(ids:get 'bob', 'then %d')"):format(number))
         assert.same({ "hi", "then " .. number }, bob:receive_many(2))
         run(bob, "conn:leave('attic')")
@@ -383,7 +400,8 @@ describe("with several workers", function()
 
   describe("tw.shared", function()
     it("loses nothing of what all workers do at once", function()
-      assert.equal(20000 * WORKERS .. " 100", run_on(0, "return counts:get('loads'), counts:get('added')"))
+      assert.equal(20000 * WORKERS .. " 100",
+        run_on(0, "return counts:get('loads'), counts:get('added')"))
       local peers = {}
       for index = 1, 2 * WORKERS do peers[index] = connect(index % WORKERS, "p" .. index) end
       for _, peer in ipairs(peers) do
@@ -408,8 +426,9 @@ describe("with several workers", function()
         connect(worker, "faulty", "/faulty"):send_text("x")
       end
       local expected = {
-        connections = 2 * WORKERS, total_connections = 2 * WORKERS, connections_opened = 2 * WORKERS,
-        messages_received = 11 * WORKERS, messages_sent = 12 * WORKERS, script_errors = WORKERS,
+        connections = 2 * WORKERS, total_connections = 2 * WORKERS,
+        connections_opened = 2 * WORKERS, messages_received = 11 * WORKERS,
+        messages_sent = 12 * WORKERS, script_errors = WORKERS,
       }
       local function grown(stats)
         local grown_by = {}
@@ -430,7 +449,9 @@ describe("with several workers", function()
       for _, count in ipairs(stats.connections_by_worker) do assert.equal(2, count) end
       local metrics = http.request(app.admin, "/metrics").body
       assert.equal(2 * WORKERS, tonumber(metrics:match("\ntidewire_connections (%d+)\n")))
-      for _, name in ipairs({ "connections_opened", "messages_received", "messages_sent", "script_errors" }) do
+      for _, name in ipairs({
+        "connections_opened", "messages_received", "messages_sent", "script_errors",
+      }) do
         local value = metrics:match("\ntidewire_" .. name .. "_total (%d+)")
         assert.equal(stats[name], tonumber(value), name)
       end
@@ -477,7 +498,8 @@ describe("a limit of", function()
       local own <close> = start(case[2])
       app = own
       for round = 1, 5 do
-        local first, left = {}, ROOM_FOR -- places on each worker, for sure; the others as it happens
+        -- places on each worker, for sure; the others as it happens
+        local first, left = {}, ROOM_FOR
         if round == 1 then
           for index = 1, 2 * WORKERS do first[index] = app:connect_on(index % WORKERS, "/") end
           left = left - #first

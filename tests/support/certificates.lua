@@ -20,8 +20,9 @@ path, key_path, days = sys.argv[1], sys.argv[2], int(sys.argv[3])
 old = x509.load_pem_x509_certificate(open(path, "rb").read())
 key = serialization.load_pem_private_key(open(key_path, "rb").read(), None)
 end = datetime.datetime.utcnow() - datetime.timedelta(days=days)
-new = (x509.CertificateBuilder().subject_name(old.subject).issuer_name(old.issuer).public_key(old.public_key())
-       .serial_number(old.serial_number).not_valid_before(end - datetime.timedelta(days=30)).not_valid_after(end))
+new = (x509.CertificateBuilder().subject_name(old.subject).issuer_name(old.issuer)
+       .public_key(old.public_key()).serial_number(old.serial_number)
+       .not_valid_before(end - datetime.timedelta(days=30)).not_valid_after(end))
 for extension in old.extensions:
     new = new.add_extension(extension.value, extension.critical)
 open(path, "wb").write(new.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM))
@@ -37,8 +38,8 @@ end
 --- Makes a certificate and its key: FOLDER/NAME.pem and FOLDER/NAME.key.
 ---@param folder string
 ---@param name string also its subject's common name
----@param options { days: integer?, key: string? }? days: how long it holds, 30 when left out, less than 0 for one that
----  has expired; key: openssl's options for another kind of key
+---@param options { days: integer?, key: string? }? days: how long it holds, 30 when left out, less
+---  than 0 for one that has expired; key: openssl's options for another kind of key
 ---@return string certificate its file
 ---@return string key its file
 function certificates.make(folder, name, options)
@@ -46,9 +47,11 @@ function certificates.make(folder, name, options)
   local certificate, key = ("%s/%s.pem"):format(folder, name), ("%s/%s.key"):format(folder, name)
   local days = options.days or 30
   run("openssl req -x509 %s -nodes -keyout '%s' -out '%s' -days %d -subj '/CN=%s' "
-    .. "-addext subjectAltName=DNS:localhost,IP:127.0.0.1,IP:::1", options.key or CURVE, key, certificate,
-    math.max(1, days), name)
-  if days < 0 then run("python3 -W ignore -c '%s' '%s' '%s' %d", EXPIRE, certificate, key, -days) end
+    .. "-addext subjectAltName=DNS:localhost,IP:127.0.0.1,IP:::1", options.key or CURVE, key,
+    certificate, math.max(1, days), name)
+  if days < 0 then
+    run("python3 -W ignore -c '%s' '%s' '%s' %d", EXPIRE, certificate, key, -days)
+  end
   return certificate, key
 end
 

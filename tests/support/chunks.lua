@@ -38,7 +38,8 @@ end
 ---@param code string
 ---@return string
 function chunks.ask_on(app, worker, code)
-  local results = results_of(app:http_on(worker, { method = "POST", path = "/run", body = code }).body)
+  local results =
+    results_of(app:http_on(worker, { method = "POST", path = "/run", body = code }).body)
   return results
 end
 

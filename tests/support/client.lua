@@ -44,7 +44,8 @@ function client.parse_url(url)
 end
 
 ---@class support.connect_options
----@field headers table<string, string|false>? added to the request, or in place of its own; false leaves one out
+---@field headers table<string, string|false>? added to the request, or in place of its own; false
+---  leaves one out
 ---@field subprotocols string[]?
 ---@field origin string?
 ---@field method string?
@@ -80,9 +81,12 @@ function client.handshake(path, options)
     replaced[name:lower()] = true
     if value then fields[#fields + 1] = { name, value, true } end
   end
-  local lines = { ("%s %s HTTP/%s"):format(options.method or "GET", path, options.version or "1.1") }
+  local lines =
+    { ("%s %s HTTP/%s"):format(options.method or "GET", path, options.version or "1.1") }
   for _, field in ipairs(fields) do
-    if field[3] or not replaced[field[1]:lower()] then lines[#lines + 1] = field[1] .. ": " .. field[2] end
+    if field[3] or not replaced[field[1]:lower()] then
+      lines[#lines + 1] = field[1] .. ": " .. field[2]
+    end
   end
   return table.concat(lines, "\r\n") .. "\r\n\r\n", key
 end
@@ -90,11 +94,16 @@ end
 local function check_answer(response, key, options)
   local headers = response.headers
   assert((headers.upgrade or ""):lower() == "websocket", "101 without Upgrade: websocket")
-  assert((headers.connection or ""):lower():find("upgrade", 1, true), "101 without Connection: Upgrade")
-  assert(headers["sec-websocket-accept"] == digest.base64(digest.sha1(key .. GUID)), "a wrong Sec-WebSocket-Accept")
-  assert(not headers["sec-websocket-extensions"], "the server chose an extension, which this client does not know")
+  assert((headers.connection or ""):lower():find("upgrade", 1, true),
+    "101 without Connection: Upgrade")
+  assert(headers["sec-websocket-accept"] == digest.base64(digest.sha1(key .. GUID)),
+    "a wrong Sec-WebSocket-Accept")
+  assert(not headers["sec-websocket-extensions"],
+    "the server chose an extension, which this client does not know")
   local chosen, offered = headers["sec-websocket-protocol"], false
-  for _, name in ipairs(options and options.subprotocols or {}) do offered = offered or name == chosen end
+  for _, name in ipairs(options and options.subprotocols or {}) do
+    offered = offered or name == chosen
+  end
   assert(not chosen or offered, "the server chose a subprotocol that was not offered")
 end
 
@@ -211,7 +220,9 @@ function Client:step()
       if frame.fin then
         local message = table.concat(self.fragments)
         self.fragments = {}
-        if self.kind == "text" then assert(utf8.len(message), "a text message that is not UTF-8") end
+        if self.kind == "text" then
+          assert(utf8.len(message), "a text message that is not UTF-8")
+        end
         return message, self.kind
       end
     end
@@ -249,7 +260,8 @@ function Client:receive_many(count, seconds)
   while #messages < count do
     local message, problem, code = self:receive(deadline - loop.now())
     if not message then
-      error(("message %d of %d did not come: %s %s"):format(#messages + 1, count, problem, code or ""), 2)
+      error(("message %d of %d did not come: %s %s")
+        :format(#messages + 1, count, problem, code or ""), 2)
     end
     messages[#messages + 1] = message
   end
@@ -264,7 +276,9 @@ end
 function Client:ask(text, seconds)
   self:send_text(text)
   local answer, kind, code, reason = self:receive(seconds)
-  if not answer then error(("no answer to %q: %s %s %s"):format(text, kind, code or "", reason or ""), 2) end
+  if not answer then
+    error(("no answer to %q: %s %s %s"):format(text, kind, code or "", reason or ""), 2)
+  end
   return answer, kind
 end
 

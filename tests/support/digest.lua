@@ -28,15 +28,19 @@ function digest.sha1(text)
   for block = 1, #padded, 64 do
     local words = { string.unpack((">" .. ("I4"):rep(16)), padded, block) }
     for index = 17, 80 do
-      words[index] = rotate(words[index - 3] ~ words[index - 8] ~ words[index - 14] ~ words[index - 16], 1)
+      words[index] =
+        rotate(words[index - 3] ~ words[index - 8] ~ words[index - 14] ~ words[index - 16], 1)
     end
     local a, b, c, d, e = table.unpack(state)
     for step = 0, 79 do
       local mixed, constant = mix(step, b, c, d)
-      local sum = (rotate(a, 5) + (mixed & 0xffffffff) + e + constant + words[step + 1]) & 0xffffffff
+      local sum =
+        (rotate(a, 5) + (mixed & 0xffffffff) + e + constant + words[step + 1]) & 0xffffffff
       a, b, c, d, e = sum, a, rotate(b, 30), c, d
     end
-    for index, value in ipairs({ a, b, c, d, e }) do state[index] = (state[index] + value) & 0xffffffff end
+    for index, value in ipairs({ a, b, c, d, e }) do
+      state[index] = (state[index] + value) & 0xffffffff
+    end
   end
   return string.pack(">I4I4I4I4I4", table.unpack(state))
 end

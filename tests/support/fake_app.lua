@@ -40,7 +40,8 @@ end
 --- Loads a script's text as the program does at its start.
 ---@param text string
 ---@param command_line table|nil
----@return table task  of the event `load`; its results are the app, or nil and the problems as lines
+---@return table task  of the event `load`; its results are the app, or nil and the problems as
+---  lines
 ---@return string file
 function FakeApp:load(text, command_line)
   local file = write(self, text)
@@ -103,7 +104,8 @@ end
 --- A handshake, as far as scripts see it.
 ---@param path string
 ---@param request { headers: table|nil, remote_address: string|nil, secure: boolean|nil }|nil
----@return table answer  { status = 101, endpoint =, subprotocol = } or { status =, headers =, body = }
+---@return table answer  { status = 101, endpoint =, subprotocol = } or { status =, headers =, body
+---  = }
 ---@return integer id
 function FakeApp:handshake(path, request)
   request = request or {}

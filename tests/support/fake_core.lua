@@ -9,17 +9,20 @@ local FakeLoop = require "support.fake_loop"
 
 ---@class FakeCore: FakeLoop
 ---@field core table                  what `require "tidewire.core"` gives
----@field conns table                 by id: { state = "open", rtt =, backlog =, is_full =, code =, reason = }
+---@field conns table                 by id: { state = "open", rtt =, backlog =, is_full =, code =,
+---                                   reason = }
 ---@field sent table[]                { id =, payload =, kind =, key = }, in order
 ---@field closes table[]              { id =, code =, reason = }: each call of core.close
 ---@field logs table[]                { level = "error", event =, conn =, fields = {…}, keys = {…} }
----@field answers table               by number of the request: { status =, headers =, body = } or { root =, path = }
+---@field answers table               by number of the request: { status =, headers =, body = } or {
+---                                   root =, path = }
 ---@field endpoints table[]           what core.endpoint was given; the first has the number 0
 ---@field full table<integer, true>   endpoints that have no place left, by number
 ---@field pongs table[]               { id =, number = }
 ---@field pings integer[]             ids of connections that were to be pinged
 ---@field closed_endpoints table[]     { number, code, reason }
----@field fast_path table<integer, function>  by the endpoint's number: where its messages go, past dispatch.lua
+---@field fast_path table<integer, function>  by the endpoint's number: where its messages go, past
+---  dispatch.lua
 ---@field loaded table|nil            what core.loaded was told: { app =, problems = }
 ---@field environ table               what core.environment gives
 ---@field log_level integer           0 (debug) to 3: lines below it are not recorded
@@ -101,8 +104,8 @@ end
 local function plain_sender(world, core, own_kind)
   return function(conn, payload, options)
     if type(payload) ~= "string" and type(payload) ~= "number" then
-      error(('send: a string is needed, got %s; use the codec "json" or tw.json.encode to send other values')
-        :format(type(payload)), 2)
+      error(('send: a string is needed, got %s; use the codec "json" or tw.json.encode to send '
+        .. 'other values'):format(type(payload)), 2)
     end
     return send(world, id_of(core, conn), tostring(payload), options, own_kind)
   end
@@ -117,7 +120,8 @@ local function add_senders(world, core)
     return send(world, id_of(core, conn), text, options, "text")
   end
   core.senders = {
-    text = plain_sender(world, core, "text"), binary = plain_sender(world, core, "binary"), json = json_sender,
+    text = plain_sender(world, core, "text"), binary = plain_sender(world, core, "binary"),
+    json = json_sender,
   }
   function core.send(id, payload, kind, key)
     if (kind or "text") == "text" and not utf8.len(check_string(payload)) then
@@ -153,7 +157,8 @@ local function add_conns(world, core)
   end
 
   function core.json_pong(id, number)
-    table.insert(world.pongs, { id = check_integer(id), number = number ~= nil and math.tointeger(number) or 0 })
+    table.insert(world.pongs,
+      { id = check_integer(id), number = number ~= nil and math.tointeger(number) or 0 })
   end
 
   function core.is_open(id) return conn_of(id).state == "open" end
@@ -181,7 +186,8 @@ local function add_conns(world, core)
   end
 
   function core.close_endpoint(number, code, reason)
-    table.insert(world.closed_endpoints, { check_integer(number), check_integer(code), check_string(reason) })
+    table.insert(world.closed_endpoints,
+      { check_integer(number), check_integer(code), check_string(reason) })
   end
 
   local asked = {}
@@ -208,7 +214,9 @@ end
 local function add_log(world, core)
   function core.log(level, event, conn, ...)
     local rest = table.pack(...)
-    local line = { level = LEVELS[check_integer(level)], event = check_string(event), fields = {}, keys = {} }
+    local line = {
+      level = LEVELS[check_integer(level)], event = check_string(event), fields = {}, keys = {},
+    }
     assert(line.level, "bad argument #1: 0 to 3 expected")
     line.conn = conn or world.current and world.current.conn ~= 0 and world.current.conn or nil
     for i = 1, rest.n - 1, 2 do
@@ -244,7 +252,9 @@ local function add_server(world, core)
 
   function core.respond(number, status, headers, body)
     assert(not world.answers[number], "answered twice")
-    world.answers[number] = { status = check_integer(status), headers = headers or "", body = body or "" }
+    world.answers[number] = {
+      status = check_integer(status), headers = headers or "", body = body or "",
+    }
   end
 
   function core.respond_file(number, root, path)
@@ -299,20 +309,24 @@ end
 function FakeCore:install()
   local core = { version = "1.2.3", worker = 0, exit_marker = {} }
   local world = setmetatable({
-    core = core, conns = {}, sent = {}, closes = {}, logs = {}, answers = {}, endpoints = {}, full = {}, pongs = {},
-    pings = {}, closed_endpoints = {}, fast_path = {}, environ = {}, log_level = 0, keepers = {},
+    core = core, conns = {}, sent = {}, closes = {}, logs = {}, answers = {}, endpoints = {},
+    full = {}, pongs = {}, pings = {}, closed_endpoints = {}, fast_path = {}, environ = {},
+    log_level = 0, keepers = {},
     stats = {
-      connections = 0, messages_received = 0, bytes_received = 0, script_errors = 0, decode_errors = 0, uptime = 0,
-      max_connections = 10000,
+      connections = 0, messages_received = 0, bytes_received = 0, script_errors = 0,
+      decode_errors = 0, uptime = 0, max_connections = 10000,
     },
   }, self)
   core.close_codes = {
-    normal = 1000, bad_payload = 1007, script_error = 1011, restart = 1012, first_private = 4000, timed_out = 4408,
-    last = 4999,
+    normal = 1000, bad_payload = 1007, script_error = 1011, restart = 1012, first_private = 4000,
+    timed_out = 4408, last = 4999,
   }
-  core.limits = { close_reason_bytes = 123, message_key_bytes = 1024, store_key_bytes = 1024, stores = 256 }
+  core.limits = {
+    close_reason_bytes = 123, message_key_bytes = 1024, store_key_bytes = 1024, stores = 256,
+  }
   function core.close_code_is_valid(code)
-    return code >= 1000 and code <= 1014 and not (code >= 1004 and code <= 1006) or code >= 3000 and code <= 4999
+    return code >= 1000 and code <= 1014 and not (code >= 1004 and code <= 1006)
+      or code >= 3000 and code <= 4999
   end
   core.guarded = { resume = raw.resume, close = coroutine.close }
   core.wait_marker, world.keepers[1] = new_place()

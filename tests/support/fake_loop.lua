@@ -19,8 +19,9 @@ FakeLoop.__index = FakeLoop
 local HOOK_NAMES = {
   load = "load", stop = "on_stop", handshake = "validate", request = "http", opened = "on_start",
   message = "handle_message", ping = "send_ping", timeout = "on_timeout", drained = "on_drain",
-  closed = "on_close", forgotten = "forgotten", timer = "timer", failed = "on_error", spawned = "spawn",
-  reload = "reload", activate = "reload", discard = "reload", reloaded = "on_reload", presence_changed = "room:watch",
+  closed = "on_close", forgotten = "forgotten", timer = "timer", failed = "on_error",
+  spawned = "spawn", reload = "reload", activate = "reload", discard = "reload",
+  reloaded = "on_reload", presence_changed = "room:watch",
 }
 
 local function to_ns(seconds)
@@ -31,7 +32,8 @@ end
 
 local function fail(loop, task, has_yielded, value)
   if has_yielded then
-    value = "coroutine.yield outside of a coroutine of the script's own; to wait, use tw.sleep or tw.await"
+    value = "coroutine.yield outside of a coroutine of the script's own; to wait, use tw.sleep "
+      .. "or tw.await"
   end
   local failure = {
     conn = task.conn, hook = HOOK_NAMES[task.event], kind = "script", value = value,
@@ -67,7 +69,8 @@ local function resume(loop, task, ...)
   if task.number then
     loop.tasks[task.number] = nil
   end
-  if task.is_fast_path and task.state == "returned" and task.results[1] == nil and task.results[2] ~= nil then
+  if task.is_fast_path and task.state == "returned" and task.results[1] == nil
+    and task.results[2] ~= nil then
     loop:event("returned", task.conn, task.conn, task.results[2])
   end
 end
@@ -162,7 +165,9 @@ local function add_tasks(loop, core)
       end
     end
     for index = #loop.ready, 1, -1 do
-      if loop.ready[index].scope == scope then coroutine.close(table.remove(loop.ready, index).co) end
+      if loop.ready[index].scope == scope then
+        coroutine.close(table.remove(loop.ready, index).co)
+      end
     end
   end
 
@@ -248,7 +253,8 @@ local function add_timers(loop, core)
     end
     local number = loop:new_number()
     loop.timers[number] = {
-      number = number, next_ns = loop.now_ns + to_ns(seconds), period_ns = repeats and to_ns(seconds) or 0,
+      number = number, next_ns = loop.now_ns + to_ns(seconds),
+      period_ns = repeats and to_ns(seconds) or 0,
     }
     return number
   end

@@ -7,7 +7,9 @@
 local frames = {}
 
 --- Opcodes by name.
-frames.opcode = { continuation = 0x0, text = 0x1, binary = 0x2, close = 0x8, ping = 0x9, pong = 0xA }
+frames.opcode = {
+  continuation = 0x0, text = 0x1, binary = 0x2, close = 0x8, ping = 0x9, pong = 0xA,
+}
 
 --- Names by opcode.
 frames.name = {}
@@ -39,7 +41,8 @@ end
 ---@field masked boolean? true when left out
 ---@field key string? the four masking bytes; random when left out
 ---@field length integer? the length to claim, when it is not the payload's
----@field length_bytes integer? how the length is written: 0 (in the second byte), 2 or 8; shortest when left out
+---@field length_bytes integer? how the length is written: 0 (in the second byte), 2 or 8; shortest
+---  when left out
 
 --- The bytes of one frame.
 ---@param frame support.frame
@@ -48,7 +51,8 @@ function frames.encode(frame)
   local payload = frame.payload or ""
   local opcode = frame.opcode or "text"
   local length = frame.length or #payload
-  local first = (frame.fin == false and 0 or 0x80) | ((frame.rsv or 0) << 4) | (frames.opcode[opcode] or opcode)
+  local first =
+    (frame.fin == false and 0 or 0x80) | ((frame.rsv or 0) << 4) | (frames.opcode[opcode] or opcode)
   local masked = frame.masked ~= false
   local bit = masked and 0x80 or 0
   local width = frame.length_bytes or (length < 126 and 0) or (length < 65536 and 2) or 8
@@ -90,7 +94,9 @@ function frames.read(source)
     head = source:look(size)
     if not head then return nil end
     local written = string.unpack(size == 4 and ">I2" or ">I8", head, 3)
-    if written < (size == 4 and 126 or 65536) then error("the server wrote a length longer than needed") end
+    if written < (size == 4 and 126 or 65536) then
+      error("the server wrote a length longer than needed")
+    end
     length = written
   end
   if source:available() < size + length then return nil end
@@ -99,7 +105,9 @@ function frames.read(source)
   if second & 0x80 ~= 0 then error("the server masked a frame") end
   if first & 0x70 ~= 0 then error("the server set a reserved bit") end
   if not kind then error("the server sent the unknown opcode " .. opcode) end
-  if opcode >= 8 and (length > 125 or first & 0x80 == 0) then error("the server sent a broken control frame") end
+  if opcode >= 8 and (length > 125 or first & 0x80 == 0) then
+    error("the server sent a broken control frame")
+  end
   source:take(size)
   return { fin = first & 0x80 ~= 0, opcode = opcode, kind = kind, payload = source:take(length) }
 end

@@ -10,7 +10,8 @@ local stream = require "support.stream"
 ---@field status integer
 ---@field reason string
 ---@field version string "1.1"
----@field headers table<string, string> keys in lower case; values of a repeated header joined by ", "
+---@field headers table<string, string> keys in lower case; values of a repeated header joined by ",
+---  "
 ---@field body string
 ---@field ended string? how the stream ended, when it did
 
@@ -24,16 +25,20 @@ local function take_head(source)
   local head = source:take(finish)
   local version, status, reason = head:match("^HTTP/(%d%.%d) (%d%d%d) ?([^\r\n]*)\r\n")
   if not version then error("not an HTTP answer: " .. head:sub(1, 200)) end
-  local response = { version = version, status = tonumber(status), reason = reason, headers = {}, body = "" }
+  local response = {
+    version = version, status = tonumber(status), reason = reason, headers = {}, body = "",
+  }
   for name, value in head:gmatch("\r\n([^:\r\n]+):[ \t]*([^\r\n]*)") do
     name = name:lower()
-    response.headers[name] = response.headers[name] and response.headers[name] .. ", " .. value or value
+    response.headers[name] =
+      response.headers[name] and response.headers[name] .. ", " .. value or value
   end
   return response
 end
 
 local function has_body(response, method)
-  return method ~= "HEAD" and response.status >= 200 and response.status ~= 204 and response.status ~= 304
+  return method ~= "HEAD" and response.status >= 200 and response.status ~= 204
+    and response.status ~= 304
 end
 
 -- Take the body of a chunked answer (RFC 9112, section 7.1). nil while it is not all there.
@@ -66,7 +71,9 @@ function http.read_response(source, method, seconds)
   if response.status == 101 then return response end
   if not has_body(response, method) then
     loop.wait_until(function() return source.ended or source:available() > 0 end, 1)
-    if source:available() > 0 then error("an answer that has no body is followed by " .. source:peek():sub(1, 200)) end
+    if source:available() > 0 then
+      error("an answer that has no body is followed by " .. source:peek():sub(1, 200))
+    end
     return response
   end
   local length = tonumber(response.headers["content-length"])
@@ -81,7 +88,9 @@ function http.read_response(source, method, seconds)
     end
     return response.body or source.ended
   end, seconds)
-  if not response.body then error("the answer's body is cut short: " .. source:peek():sub(1, 200)) end
+  if not response.body then
+    error("the answer's body is cut short: " .. source:peek():sub(1, 200))
+  end
   if length then source:take(length) end
   response.ended = source.ended
   return response
@@ -93,7 +102,8 @@ end
 ---@param method string? "HEAD" for an answer without a body
 ---@param seconds number?
 ---@return support.response? response
----@return string? problem "eof", "ECONNRESET", … when the server ended without an answer, "timeout" when it did nothing
+---@return string? problem "eof", "ECONNRESET", … when the server ended without an answer, "timeout"
+---  when it did nothing
 function http.raw(address, bytes, method, seconds)
   local source = assert(stream.connect(address))
   source:write(bytes)
@@ -116,10 +126,13 @@ end
 function http.request(address, request)
   if type(request) == "string" then request = { path = request } end
   local method = request.method or "GET"
-  local lines = { ("%s %s HTTP/1.1"):format(method, request.path or "/"), "Host: localhost", "Connection: close" }
+  local lines = {
+    ("%s %s HTTP/1.1"):format(method, request.path or "/"), "Host: localhost", "Connection: close",
+  }
   if request.body then lines[#lines + 1] = "Content-Length: " .. #request.body end
   for name, value in pairs(request.headers or {}) do lines[#lines + 1] = name .. ": " .. value end
-  return http.raw(address, table.concat(lines, "\r\n") .. "\r\n\r\n" .. (request.body or ""), method)
+  return http.raw(address,
+    table.concat(lines, "\r\n") .. "\r\n\r\n" .. (request.body or ""), method)
 end
 
 return http

@@ -12,7 +12,8 @@ local uv = require "luv"
 ---@field method string
 ---@field target string
 ---@field head string
----@field headers table<string, string> names in lower case; values of a repeated header joined by ", "
+---@field headers table<string, string> names in lower case; values of a repeated header joined by
+---  ", "
 ---@field body string
 ---@field peer support.origin_peer
 
@@ -85,7 +86,8 @@ local function take_request(peer)
   request.method, request.target = head:match("^(%S+) (%S+) HTTP/1.1\r\n")
   for name, value in head:gmatch("\r\n([^:\r\n]+):[ \t]*([^\r\n]*)") do
     name = name:lower()
-    request.headers[name] = request.headers[name] and request.headers[name] .. ", " .. value or value
+    request.headers[name] =
+      request.headers[name] and request.headers[name] .. ", " .. value or value
   end
   local length = tonumber(request.headers["content-length"] or 0)
   if #peer.text < finish + length then return nil end

@@ -143,7 +143,9 @@ function process.run(file, options)
     stderr = process.read_file(options.stderr),
   }
   process.remove_directory(folder)
-  if not code then error(file .. " did not end in time; it said:\n" .. result.stdout .. result.stderr, 2) end
+  if not code then
+    error(file .. " did not end in time; it said:\n" .. result.stdout .. result.stderr, 2)
+  end
   return result
 end
 
@@ -170,7 +172,8 @@ end
 --- Resident memory in KiB.
 ---@return integer
 function Process:rss_kib()
-  local status = assert(process.read_file(("/proc/%d/status"):format(self.pid)), "the process is gone")
+  local status = assert(process.read_file(("/proc/%d/status"):format(self.pid)),
+    "the process is gone")
   return math.tointeger(tonumber(status:match("VmRSS:%s*(%d+)")))
 end
 
@@ -219,7 +222,9 @@ end
 local function readable_address(hex)
   local bytes = {}
   for group in hex:gmatch("%x%x%x%x%x%x%x%x") do
-    for pair in string.pack(">I4", tonumber(group, 16)):reverse():gmatch(".") do bytes[#bytes + 1] = pair:byte() end
+    for pair in string.pack(">I4", tonumber(group, 16)):reverse():gmatch(".") do
+      bytes[#bytes + 1] = pair:byte()
+    end
   end
   if #bytes == 4 then return table.concat(bytes, ".") end
   local text = {}
@@ -240,8 +245,11 @@ function Process:listening()
   local found = {}
   for _, table_name in ipairs({ "tcp", "tcp6" }) do
     for line in (process.read_file("/proc/net/" .. table_name) or ""):gmatch("[^\n]+") do
-      local hex, port, inode = line:match("^%s*%d+: (%x+):(%x+) %x+:%x+ 0A %S+ %S+ %S+%s+%d+%s+%d+ (%d+)")
-      if hex and own[inode] then found[#found + 1] = { host = readable_address(hex), port = tonumber(port, 16) } end
+      local hex, port, inode =
+        line:match("^%s*%d+: (%x+):(%x+) %x+:%x+ 0A %S+ %S+ %S+%s+%d+%s+%d+ (%d+)")
+      if hex and own[inode] then
+        found[#found + 1] = { host = readable_address(hex), port = tonumber(port, 16) }
+      end
     end
   end
   return found

@@ -5,7 +5,8 @@
 -- anything else goes through tostring. Runs inside the server, in a worker's thread.
 
 local file = assert(io.open(assert(os.getenv("RECORD_FILE")), "a"))
-file:setvbuf("full", 1 << 16) -- a line is written in one piece: other workers write to the same file
+-- a line is written in one piece: other workers write to the same file
+file:setvbuf("full", 1 << 16)
 
 return function(...)
   local values = table.pack(...)

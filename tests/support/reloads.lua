@@ -29,7 +29,8 @@ function reloads.outcomes(app)
     mine.at = mine.at + #line
     local event, generation = line:match(" event=(reload%a*_?%a*) generation=(%d+)")
     if event == "reloaded" or event == "reload_failed" then
-      table.insert(mine.list, { generation = tonumber(generation), failed = event ~= "reloaded", line = line })
+      table.insert(mine.list,
+        { generation = tonumber(generation), failed = event ~= "reloaded", line = line })
     end
   end
   file:close()

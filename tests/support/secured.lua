@@ -31,7 +31,8 @@ end
 
 -- As libuv names them.
 local NAMES = {
-  ["Connection refused"] = "ECONNREFUSED", ["connection refused"] = "ECONNREFUSED", closed = "ECONNRESET",
+  ["Connection refused"] = "ECONNREFUSED", ["connection refused"] = "ECONNREFUSED",
+  closed = "ECONNRESET",
 }
 
 local function fail(self, err)
@@ -84,7 +85,9 @@ local function receive(self)
     local all, why, part = self.session:receive(65536)
     local bytes = all or part
     if bytes and #bytes > 0 then self.on_read(nil, bytes) end
-    if not all and why ~= "timeout" and why ~= "wantread" and why ~= "wantwrite" then return fail(self, why) end
+    if not all and why ~= "timeout" and why ~= "wantread" and why ~= "wantwrite" then
+      return fail(self, why)
+    end
     if not all then return end
   end
 end
@@ -95,7 +98,9 @@ local function watch(self)
   events = (events and "r" or "") .. ((self.unsent[1] or not self.connected) and "w" or "")
   if events == "" then return self.poll:stop() end
   self.poll:start(events, function(err)
-    if not self.connected then err = on_socket(self, function(plain) return plain:getoption("error") end) or err end
+    if not self.connected then
+      err = on_socket(self, function(plain) return plain:getoption("error") end) or err
+    end
     if err and err ~= "Success" then return fail(self, NAMES[err] or err) end
     self.connected = true
     if not self.greeted then shake_hands(self) end
@@ -107,8 +112,8 @@ end
 
 --- Connect and shake hands.
 ---@param address support.address
----@param options { receive_buffer: integer?, authority: string?, protocol: string? }? authority: a file in PEM that
----  the certificate must be from; protocol: "tlsv1_2", …
+---@param options { receive_buffer: integer?, authority: string?, protocol: string? }? authority: a
+---  file in PEM that the certificate must be from; protocol: "tlsv1_2", …
 ---@param on_connect fun(err: string?)
 ---@return support.secured
 function secured.connect(address, options, on_connect)
@@ -119,8 +124,8 @@ function secured.connect(address, options, on_connect)
   plain:connect(address.host, address.port)
   local self = setmetatable({ fd = plain:getfd(), unsent = {}, on_connect = on_connect }, Secured)
   self.session = assert(ssl.wrap(plain, {
-    mode = "client", protocol = options.protocol or "any", options = "all", cafile = options.authority,
-    verify = options.authority and "peer" or "none",
+    mode = "client", protocol = options.protocol or "any", options = "all",
+    cafile = options.authority, verify = options.authority and "peer" or "none",
   }))
   self.session:settimeout(0)
   self.poll = uv.new_poll(self.fd)

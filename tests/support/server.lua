@@ -19,7 +19,8 @@ local stream = require "support.stream"
 ---@field process support.process
 ---@field pid integer
 ---@field directory string its folder; the app is app.lua in it
----@field addresses support.address[] where it listens, in the log's order; without the admin address
+---@field addresses support.address[] where it listens, in the log's order; without the admin
+---  address
 ---@field admin support.address? the admin address
 ---@field workers integer how many it has
 local Server = {}
@@ -38,8 +39,8 @@ end
 
 -- What a sanitizer, or the program itself, writes when something is wrong. None may stand in a log.
 local COMPLAINTS = {
-  "ERROR: AddressSanitizer", "ERROR: LeakSanitizer", "WARNING: ThreadSanitizer", "runtime error:", "Assertion",
-  "event=leak", "[Ll]eak", "PANIC",
+  "ERROR: AddressSanitizer", "ERROR: LeakSanitizer", "WARNING: ThreadSanitizer", "runtime error:",
+  "Assertion", "event=leak", "[Ll]eak", "PANIC",
 }
 
 -- Modules for apps, put beside them, and where their source is.
@@ -53,11 +54,13 @@ local MODULES = {
 ---@field app string? the app's source
 ---@field app_path string? or a file that exists
 ---@field files table<string, string>? more files, by their path in the folder
----@field listen string[]? default { "127.0.0.1:0" }; {} leaves it to the app, the environment and the defaults
+---@field listen string[]? default { "127.0.0.1:0" }; {} leaves it to the app, the environment and
+---  the defaults
 ---@field options string[]? more of the command line
 ---@field environment table<string, string|false>? false leaves out what the kit would set
 ---@field workers integer? how many; TIDEWIRE_TEST_WORKERS, or what the app says, when left out
----@field shell string? what a shell does before it becomes the program, or in place of that: "$0" and "$@" are it
+---@field shell string? what a shell does before it becomes the program, or in place of that: "$0"
+---  and "$@" are it
 ---@field prepare? fun(folder: string) called when its files are there, before it starts
 ---@field descriptors integer? how many the process may have (`ulimit -n`)
 ---@field sockets integer[]? descriptors of ours that are passed as systemd passes them
@@ -97,26 +100,33 @@ function server.launch(options)
   end
   table.move(options.options or {}, 1, #(options.options or {}), #args + 1, args)
   local workers = options.workers or os.getenv("TIDEWIRE_TEST_WORKERS")
-  local environment = { RECORD_FILE = folder .. "/events", TIDEWIRE_WORKERS = workers and tostring(workers) }
+  local environment = {
+    RECORD_FILE = folder .. "/events", TIDEWIRE_WORKERS = workers and tostring(workers),
+  }
   for name, value in pairs(options.environment or {}) do environment[name] = value or nil end
   if os.getenv("TIDEWIRE_TEST_TLS") and environment.TIDEWIRE_TLS_CERTIFICATE == nil then
     environment.TIDEWIRE_TLS_CERTIFICATE, environment.TIDEWIRE_TLS_KEY = certificates.shared()
   end
   local before = {}
   before[1] = options.shell
-  if options.descriptors then before[#before + 1] = ("ulimit -n %d;"):format(options.descriptors) end
+  if options.descriptors then
+    before[#before + 1] = ("ulimit -n %d;"):format(options.descriptors)
+  end
   if options.sockets then
     environment.LISTEN_FDS = environment.LISTEN_FDS or tostring(#options.sockets)
     before[#before + 1] = "export LISTEN_PID=$$;" -- which it keeps when it becomes the program
   end
   local binary = server.binary()
   local after = {}
-  for _, descriptor in ipairs(options.closed or {}) do after[#after + 1] = (" %d>&-"):format(descriptor) end
+  for _, descriptor in ipairs(options.closed or {}) do
+    after[#after + 1] = (" %d>&-"):format(descriptor)
+  end
   if options.stdout then after[#after + 1] = (" >'%s'"):format(options.stdout) end
   if options.stderr then after[#after + 1] = (" 2>'%s'"):format(options.stderr) end
   if #before + #after > 0 then
     table.move(args, 1, #args, 4)
-    args[1], args[2] = "-c", table.concat(before, " ") .. " exec \"$0\" \"$@\"" .. table.concat(after)
+    args[1], args[2] =
+      "-c", table.concat(before, " ") .. " exec \"$0\" \"$@\"" .. table.concat(after)
     args[3] = binary
     binary = "/bin/sh"
   end
@@ -166,9 +176,13 @@ function server.start(options)
       self.addresses[#self.addresses + 1] = parse_address(address)
     end
   end
-  local tls = self:log():find("event=ready.- tls=on") or self:log():find('"event":"ready".-"tls":"on"')
-  for _, address in ipairs(self.addresses) do address.tls = tls and not address.path and true or nil end
-  self.workers = tonumber(self:log():match("event=ready.- workers=(%d+)") or self:log():match('"workers":(%d+)'))
+  local tls = self:log():find("event=ready.- tls=on")
+    or self:log():find('"event":"ready".-"tls":"on"')
+  for _, address in ipairs(self.addresses) do
+    address.tls = tls and not address.path and true or nil
+  end
+  self.workers =
+    tonumber(self:log():match("event=ready.- workers=(%d+)") or self:log():match('"workers":(%d+)'))
   return self
 end
 
@@ -200,7 +214,9 @@ end
 ---@return support.client
 function Server:connect(path, options)
   local peer, status, headers, body = client.connect(self:url(path), options)
-  if not peer then error(("no connection to %s: %s %s %s"):format(path or "/", status, headers, body), 2) end
+  if not peer then
+    error(("no connection to %s: %s %s %s"):format(path or "/", status, headers, body), 2)
+  end
   return peer
 end
 
@@ -221,7 +237,9 @@ function Server:connect_on(worker, path, options)
   repeat
     peer, status, headers, body = client.connect(url, options)
   until status ~= 421 or loop.now() > deadline
-  if not peer then error(("no connection to %s: %s %s %s"):format(url, status, headers, body), 2) end
+  if not peer then
+    error(("no connection to %s: %s %s %s"):format(url, status, headers, body), 2)
+  end
   return peer
 end
 
@@ -232,7 +250,8 @@ end
 ---@return support.response
 function Server:http_on(worker, request)
   if type(request) == "string" then request = { path = request } end
-  local asked = setmetatable({ path = with_worker(request.path or "/", worker) }, { __index = request })
+  local asked = setmetatable({ path = with_worker(request.path or "/", worker) },
+    { __index = request })
   local deadline = loop.now() + loop.patience
   local response
   repeat
@@ -353,10 +372,13 @@ local function check_end(self, expected_code)
   local code, signal, log = self.process.exit_code, self.process.exit_signal, self:log()
   for _, complaint in ipairs(COMPLAINTS) do
     local at = log:find(complaint)
-    if at then error("the server's log complains:\n" .. log:sub(math.max(1, at - 500), at + 4000), 3) end
+    if at then
+      error("the server's log complains:\n" .. log:sub(math.max(1, at - 500), at + 4000), 3)
+    end
   end
   if code ~= expected_code or signal ~= 0 then
-    error(("the server ended with code %s, signal %s; its log ends:\n%s"):format(code, signal, log:sub(-3000)), 3)
+    error(("the server ended with code %s, signal %s; its log ends:\n%s")
+      :format(code, signal, log:sub(-3000)), 3)
   end
 end
 
@@ -393,7 +415,8 @@ function Server:__close(failure)
   if not failure then return self:stop() end
   stream.close_all()
   if self.stopped then return end
-  io.stderr:write("\n-- the server's log ends:\n", self:log():sub(-3000), "\n-- ", self.process:threads(), "\n--\n")
+  io.stderr:write("\n-- the server's log ends:\n", self:log():sub(-3000), "\n-- ",
+    self.process:threads(), "\n--\n")
   self:kill()
 end
 

@@ -28,7 +28,8 @@ local open = setmetatable({}, { __mode = "k" })
 
 --- Connect. The world's failures (nothing listens) come back as nil and libuv's name of the error.
 ---@param address support.address
----@param options table? receive_buffer: the kernel's buffer in bytes, set before connecting; see secured.connect
+---@param options table? receive_buffer: the kernel's buffer in bytes, set before connecting; see
+---  secured.connect
 ---@return support.stream?, string? error
 function stream.connect(address, options)
   local self = setmetatable({ chunks = {}, buffer = "", position = 1, pending = 0 }, Stream)
@@ -41,7 +42,9 @@ function stream.connect(address, options)
     self.handle = secured.connect(address, options, on_connect)
   else
     self.handle = uv.new_tcp(address.host:find(":", 1, true) and "inet6" or "inet")
-    if options and options.receive_buffer then uv.recv_buffer_size(self.handle, options.receive_buffer) end
+    if options and options.receive_buffer then
+      uv.recv_buffer_size(self.handle, options.receive_buffer)
+    end
     assert(self.handle:connect(address.host, address.port, on_connect))
   end
   loop.wait_until(function() return result end)

@@ -60,7 +60,9 @@ local function enter(conn, room, kind)
   conn.room = room
   rooms.enter(room)
   people.move(conn)
-  conn:send({ type = kind, connId = conn.id, username = conn.username, room = room, server = SERVER })
+  conn:send({
+    type = kind, connId = conn.id, username = conn.username, room = room, server = SERVER,
+  })
   local messages = history.of(room)
   if #messages > 0 then
     conn:send({ type = "history", room = room, messages = messages })
@@ -76,7 +78,8 @@ end
 local commands = {}
 
 function commands.chat(conn, message)
-  local problem = check.message(message.message) or message.id ~= nil and check.token("id", message.id)
+  local problem =
+    check.message(message.message) or message.id ~= nil and check.token("id", message.id)
   if problem then
     return refuse(conn, "bad_message", problem)
   end
@@ -84,15 +87,17 @@ function commands.chat(conn, message)
   local before = message.id and history.said_before(conn.room, conn.username, message.id, timestamp)
   if not before then
     local said = {
-      type = "chat", username = conn.username, message = message.message, room = conn.room, timestamp = timestamp,
-      id = message.id,
+      type = "chat", username = conn.username, message = message.message, room = conn.room,
+      timestamp = timestamp, id = message.id,
     }
     history.add(conn.room, said) -- first, so that a user who joins now does not miss it
     tell_others(conn, said)
     counters:incr("messages")
   end
   if message.id then
-    conn:send({ type = "delivered", id = message.id, room = conn.room, timestamp = before or timestamp })
+    conn:send({
+      type = "delivered", id = message.id, room = conn.room, timestamp = before or timestamp,
+    })
   end
 end
 
@@ -102,7 +107,8 @@ function commands.join_room(conn, message)
     return refuse(conn, "bad_room", problem)
   end
   if message.room == conn.room then
-    return enter(conn, conn.room, "room_joined") -- it was in the room already: the others get no message
+    -- it was in the room already: the others get no message
+    return enter(conn, conn.room, "room_joined")
   end
   conn:leave(conn.room)
   announce_left(conn)
@@ -168,11 +174,13 @@ return {
 
   handle_message = function(conn, message)
     if type(message) ~= "table" then
-      return refuse(conn, "not_an_object", 'send an object with a "type", such as {"type":"chat","message":"hello"}')
+      return refuse(conn, "not_an_object",
+        'send an object with a "type", such as {"type":"chat","message":"hello"}')
     end
     local command = commands[message.type]
     if not command then
-      return refuse(conn, "unknown_type", "the types are chat, join_room, typing, list_users and server_stats")
+      return refuse(conn, "unknown_type",
+        "the types are chat, join_room, typing, list_users and server_stats")
     end
     command(conn, message)
   end,

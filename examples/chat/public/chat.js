@@ -12,7 +12,7 @@ import { Log, element, paintAvatar } from "./log.js";
 const TYPING_AGAIN = 3000;   // while I write, others are told this often
 const TYPING_IDLE = 4000;    // without a key for this long, I do not write any more
 const TYPING_EXPIRES = 6000; // another's notice that is not repeated is over
-const REJOIN = 30000;        // after a reconnect, those who were there are expected back for this long
+const REJOIN = 30000;        // after a reconnect, the others are expected back for this long
 const STATS_SOON = 5000;     // after something has happened; all of these are milliseconds
 const NAME = /^[\p{L}\p{M}\p{N}_.-]+$/u;
 
@@ -23,7 +23,8 @@ const narrow = matchMedia("(max-width: 45rem)");
 
 const me = { name: "", room: "", session: "", rooms: ["general"] };
 let users = new Set();
-let expected = new Set();   // who was here before the connection was lost: they join again, which is no news
+// People that were here before the connection was lost. When they join again, it is no news.
+let expected = new Set();
 let waiting = [];           // my messages that are not confirmed: { id, message, room }
 let shownRoom = null;
 let unread = 0;
@@ -33,7 +34,8 @@ let statsTimer = 0;
 const typists = new Map();  // name -> the timer that ends the notice
 
 function randomToken() {
-  return Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
+  const bytes = crypto.getRandomValues(new Uint8Array(16));
+  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
 }
 
 // ---- who I am ----
@@ -239,7 +241,8 @@ byId("composer").addEventListener("submit", (event) => {
   if (message === "" || shownRoom === null) return;
   const entry = { id: randomToken(), message, room: shownRoom };
   waiting.push(entry);
-  log.add({ ...entry, username: me.name, timestamp: Date.now() / 1000 }, { own: true, waiting: true });
+  log.add({ ...entry, username: me.name, timestamp: Date.now() / 1000 },
+    { own: true, waiting: true });
   connection.send({ type: "chat", id: entry.id, message });
   clearTimeout(idleTimer);
   saidTyping = 0; // the message itself says that I have written
@@ -248,13 +251,17 @@ byId("composer").addEventListener("submit", (event) => {
   text.focus();
 });
 
-// After a reconnect: once more what was not confirmed. What was meant for another room stays unsaid.
+// After a reconnect: once more what was not confirmed. What was meant for another room stays
+// unsaid.
 function sendWaiting() {
   const again = waiting;
   waiting = again.filter((entry) => entry.room === me.room);
   for (const entry of again) {
-    if (entry.room === me.room) connection.send({ type: "chat", id: entry.id, message: entry.message });
-    else log.fail(entry.id, me.name);
+    if (entry.room === me.room) {
+      connection.send({ type: "chat", id: entry.id, message: entry.message });
+    } else {
+      log.fail(entry.id, me.name);
+    }
   }
 }
 
@@ -269,7 +276,9 @@ function setBanner(words, button) {
 byId("banner-button").addEventListener("click", () => connection.open());
 
 function onState(state, seconds, restarts) {
-  const words = { connecting: "connecting…", open: "connected", waiting: "offline", taken: "elsewhere" };
+  const words = {
+    connecting: "connecting…", open: "connected", waiting: "offline", taken: "elsewhere",
+  };
   byId("state").textContent = words[state];
   byId("state").dataset.state = state;
   if (state === "waiting") {

@@ -13,7 +13,7 @@ const LONGEST_DELAY = 15000;
 const STEADY_AFTER = 5000; // a connection that held this long was a good one: delays begin anew
 const SILENCE = 25000;
 const PATIENCE = 6000;
-const TAKEN_OVER = 4001;
+const REPLACED = 4001;
 const RESTARTS = [1001, 1012]; // going away, service restart
 
 export class Connection {
@@ -26,14 +26,15 @@ export class Connection {
   #silenceTimer = 0;
   #isPutAway = false;
 
-  // makeUrl() is asked before each attempt. handlers: onState(state, seconds, restarts), with "connecting", "open",
-  // "waiting" (for so many seconds; did the server say that it restarts?) or "taken" (over by another window);
-  // onMessage(value).
+  // makeUrl() is asked before each attempt. handlers: onState(state, seconds, restarts), with
+  // "connecting", "open", "waiting" (for so many seconds; did the server say that it restarts?) or
+  // "taken" (over by another window); onMessage(value).
   constructor(makeUrl, handlers) {
     this.#makeUrl = makeUrl;
     this.#handlers = handlers;
     addEventListener("online", () => this.hurry());
-    addEventListener("visibilitychange", () => document.visibilityState === "visible" && this.hurry());
+    addEventListener("visibilitychange",
+      () => document.visibilityState === "visible" && this.hurry());
     addEventListener("pagehide", () => {
       this.#isPutAway = this.#socket !== null || this.#retryTimer !== 0;
       this.close();
@@ -61,7 +62,7 @@ export class Connection {
       this.#handlers.onMessage(JSON.parse(event.data));
     };
     socket.onclose = (event) => {
-      if (event.code !== TAKEN_OVER) return this.#lost(RESTARTS.includes(event.code));
+      if (event.code !== REPLACED) return this.#lost(RESTARTS.includes(event.code));
       this.#drop();
       this.#handlers.onState("taken");
     };

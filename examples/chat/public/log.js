@@ -60,7 +60,8 @@ export class Log {
     this.#newest.hidden = true;
   }
 
-  // Shows a message. own: mine, so on the other side. waiting: not confirmed yet. False if it stood there.
+  // Shows a message. own: mine, so on the other side. waiting: not confirmed yet. False if it stood
+  // there.
   add(message, { own = false, waiting = false } = {}) {
     const stuck = own || this.#isAtEnd();
     if (!this.#append(message, own, waiting)) return false;
@@ -75,7 +76,9 @@ export class Log {
     this.#scroller.ariaLive = "off";
     for (const message of messages) {
       const own = message.username === myName;
-      if (!this.#append(message, own, false) && own && message.id) this.confirm(message.id, myName, message.timestamp);
+      if (!this.#append(message, own, false) && own && message.id) {
+        this.confirm(message.id, myName, message.timestamp);
+      }
     }
     this.#arrange();
     this.#follow(stuck);
@@ -124,7 +127,8 @@ export class Log {
     const time = element("time", "time");
     this.#setTime(time, message.timestamp);
     if (waiting) time.textContent = "sending…";
-    bubble.append(element("bdi", "author", own ? "You" : message.username), element("p", "words", message.message), time);
+    bubble.append(element("bdi", "author", own ? "You" : message.username),
+      element("p", "words", message.message), time);
     item.append(avatar, bubble);
     this.#list.append(item);
     this.#items.set(key, { item, time });
@@ -136,7 +140,8 @@ export class Log {
     time.textContent = timeText(timestamp);
   }
 
-  // What still waits comes last; who says several things in a row is named once; the oldest lines go.
+  // What still waits comes last; who says several things in a row is named once; the oldest lines
+  // go.
   #arrange() {
     this.#list.append(...this.#list.querySelectorAll(".waiting"));
     while (this.#list.childElementCount > MOST_ITEMS) {
@@ -146,7 +151,8 @@ export class Log {
     let before = null;
     for (const item of this.#list.children) {
       const together = before !== null && before.dataset.author === item.dataset.author
-        && item.dataset.author !== undefined && item.dataset.time - before.dataset.time < TOGETHER_SECONDS;
+        && item.dataset.author !== undefined
+        && item.dataset.time - before.dataset.time < TOGETHER_SECONDS;
       item.classList.toggle("together", together);
       before = item;
     }

@@ -40,7 +40,8 @@ local MESSAGES_AT_ONCE = 250 -- the messages of a few seconds without a network
 -- connection and returns false when the bucket is empty.
 local function may_go_on(conn)
   local now = uv.now() / 1000
-  conn.allowance = math.min(MESSAGES_AT_ONCE, conn.allowance + (now - conn.heard_at) * MESSAGES_PER_SECOND) - 1
+  conn.allowance =
+    math.min(MESSAGES_AT_ONCE, conn.allowance + (now - conn.heard_at) * MESSAGES_PER_SECOND) - 1
   conn.heard_at = now
   if conn.allowance < 0 then
     conn:close(1008, ("more than %d messages a second"):format(MESSAGES_PER_SECOND))
@@ -82,7 +83,8 @@ return {
       return
     end
     if type(message) ~= "table" or message.type ~= "steer" then
-      return refuse(conn, "unknown_type", 'send {"type":"steer","heading":90,"thrust":100,"fire":false}')
+      return refuse(conn, "unknown_type",
+        'send {"type":"steer","heading":90,"thrust":100,"fire":false}')
     end
     local problem = check.steer(message)
     if problem then

@@ -6,7 +6,7 @@
 // positions. Knows neither page nor connection; the server has the rules (world.lua).
 
 const BEHIND = 2;         // ticks
-const JUMP = 150;         // who has moved so far within a tick was put there: nothing to glide through
+const JUMP = 150;         // a player that has moved so far in a tick was put there: no gliding
 const LATE = 20;          // ticks: what is shown hangs (a hidden page), so events are taken at once
 const FIELDS = 6;         // of a player in a state
 
@@ -37,7 +37,9 @@ export class Arena {
     this.#period = 1000 / welcome.ticks_per_second;
     this.#onHappened = onHappened;
     for (const player of welcome.players) this.join(player);
-    for (let at = 0; at < welcome.orbs.length; at += 4) this.#happen(["orb", ...welcome.orbs.slice(at, at + 4)]);
+    for (let at = 0; at < welcome.orbs.length; at += 4) {
+      this.#happen(["orb", ...welcome.orbs.slice(at, at + 4)]);
+    }
     for (let at = 0; at < welcome.bolts.length; at += 6) {
       const [id, by, x, y, heading, tick] = welcome.bolts.slice(at, at + 6);
       this.bolts.set(id, { by, x, y, heading, tick });
@@ -75,7 +77,8 @@ export class Arena {
   // What is shown becomes that of this moment. Returns its tick, with a fraction.
   advance(now) {
     const shown = Math.min((now - this.#origin) / this.#period - BEHIND, this.tick);
-    while (this.#queue.length > 0 && (this.#queue[0].tick <= shown || this.#queue[0].tick < this.tick - LATE)) {
+    while (this.#queue.length > 0
+      && (this.#queue[0].tick <= shown || this.#queue[0].tick < this.tick - LATE)) {
       const { tick, events } = this.#queue.shift();
       for (const event of events) this.#happen(event, tick);
     }
@@ -92,14 +95,16 @@ export class Arena {
 
   boltAt(bolt, shown) {
     const way = this.bolt.speed * (shown - bolt.tick);
-    return { x: bolt.x + way * Math.cos(radians(bolt.heading)), y: bolt.y + way * Math.sin(radians(bolt.heading)) };
+    const angle = radians(bolt.heading);
+    return { x: bolt.x + way * Math.cos(angle), y: bolt.y + way * Math.sin(angle) };
   }
 
   // Everyone between the state before and the state after.
   #place(shown) {
     const before = this.#states[0];
     const after = this.#states[1] ?? before;
-    const part = after === before ? 1 : Math.max(0, (shown - before.tick) / (after.tick - before.tick));
+    const part = after === before ? 1
+      : Math.max(0, (shown - before.tick) / (after.tick - before.tick));
     for (const player of this.players.values()) {
       const to = after.index.get(player.id);
       if (to === undefined) continue; // a state from before it joined

@@ -42,8 +42,9 @@ export class Connection {
   #silenceTimer = 0;
   #isPutAway = false;
 
-  // handlers: onMessage(value); onState(state, why, seconds), with "connecting", "open", "waiting" (for so many
-  // seconds) or "ended" (for good: ask the person), and `why` as explain() has it, a code before it.
+  // handlers: onMessage(value); onState(state, why, seconds), with "connecting", "open", "waiting"
+  // (for so many seconds) or "ended" (for good: ask the person), and `why` as explain() has it, a
+  // code before it.
   constructor(handlers) {
     this.#handlers = handlers;
     addEventListener("online", () => this.#retryTimer && this.open(this.#url));
@@ -51,7 +52,8 @@ export class Connection {
       this.#isPutAway = this.#socket !== null || this.#retryTimer !== 0;
       this.close();
     });
-    addEventListener("pageshow", (event) => event.persisted && this.#isPutAway && this.open(this.#url));
+    addEventListener("pageshow",
+      (event) => event.persisted && this.#isPutAway && this.open(this.#url));
   }
 
   get isOpen() {

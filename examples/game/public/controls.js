@@ -34,7 +34,9 @@ export class Controls {
     this.isOn = false;
     canvas.addEventListener("pointerdown", (event) => this.#onDown(event));
     canvas.addEventListener("pointermove", (event) => this.#onMove(event));
-    for (const kind of ["pointerup", "pointercancel"]) canvas.addEventListener(kind, (event) => this.#onUp(event));
+    for (const kind of ["pointerup", "pointercancel"]) {
+      canvas.addEventListener(kind, (event) => this.#onUp(event));
+    }
     canvas.addEventListener("contextmenu", (event) => event.preventDefault());
     button.addEventListener("contextmenu", (event) => event.preventDefault());
     const fire = (fires) => {

@@ -26,7 +26,8 @@ export class Painter {
     this.#canvas = canvas;
     this.#context = canvas.getContext("2d");
     new ResizeObserver(() => this.#fit()).observe(canvas);
-    matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.#readColours());
+    matchMedia("(prefers-color-scheme: dark)")
+      .addEventListener("change", () => this.#readColours());
     this.#fit();
     this.#readColours();
   }
@@ -43,7 +44,9 @@ export class Painter {
 
   #readColours() {
     const style = getComputedStyle(document.documentElement);
-    for (const name of ["ground", "floor", "mesh", "edge", "panel", "line", "text", "quiet", "bolt", "good"]) {
+    for (const name of [
+      "ground", "floor", "mesh", "edge", "panel", "line", "text", "quiet", "bolt", "good",
+    ]) {
       this.#colours[name] = style.getPropertyValue(`--${name}`).trim();
     }
     this.#colours.orbLight = style.getPropertyValue("--orb-light").trim();
@@ -57,10 +60,14 @@ export class Painter {
 
   // Where something of the arena is seen, in pixels from the canvas's corner.
   placeOf({ x, y }) {
-    return { x: this.width / 2 + (x - this.x) * this.scale, y: this.height / 2 + (y - this.y) * this.scale };
+    return {
+      x: this.width / 2 + (x - this.x) * this.scale,
+      y: this.height / 2 + (y - this.y) * this.scale,
+    };
   }
 
-  // In the middle is whoever plays here, but near a wall, so that not half of what is seen lies behind it.
+  // In the middle is whoever plays here, but near a wall, so that not half of what is seen lies
+  // behind it.
   #look(arena) {
     const within = (middle, half, size) => {
       if (size + 2 * BEYOND < 2 * half) return size / 2;
@@ -88,7 +95,9 @@ export class Painter {
     for (const orb of arena.orbs.values()) if (isSeen(orb)) this.#drawOrb(orb);
     for (const bolt of arena.bolts.values()) this.#drawBolt(bolt, arena.boltAt(bolt, shown));
     for (const player of arena.players.values()) {
-      if (player.x !== undefined && player.shields > 0 && isSeen(player)) this.#drawGlider(player, arena, now);
+      if (player.x !== undefined && player.shields > 0 && isSeen(player)) {
+        this.#drawGlider(player, arena, now);
+      }
     }
     this.#drawEffects(now);
     context.setTransform(ratio, 0, 0, ratio, 0, 0);
@@ -150,13 +159,15 @@ export class Painter {
     // The shields: parts of a ring. Nothing hits who is safe, which a whole ring shows.
     context.lineWidth = 4;
     context.lineCap = "butt";
-    context.strokeStyle = isSafe ? this.#colours.good : `hsl(${hue} 60% ${this.#colours.gliderLight} / .75)`;
+    context.strokeStyle = isSafe ? this.#colours.good
+      : `hsl(${hue} 60% ${this.#colours.gliderLight} / .75)`;
     for (let part = 0; part < arena.shields; part++) {
       if (part >= shields) break;
       const step = 2 * Math.PI / arena.shields;
       const gap = isSafe ? 0 : 0.22;
       context.beginPath();
-      context.arc(0, 0, radius + 6, part * step + gap / 2 - Math.PI / 2, (part + 1) * step - gap / 2 - Math.PI / 2);
+      context.arc(0, 0, radius + 6,
+        part * step + gap / 2 - Math.PI / 2, (part + 1) * step - gap / 2 - Math.PI / 2);
       context.stroke();
     }
 
@@ -192,7 +203,8 @@ export class Painter {
 
   #drawEffects(now) {
     const context = this.#context;
-    this.#effects = this.#effects.filter(({ kind, since }) => now - since < (kind === "ring" ? RING : SPARK));
+    this.#effects = this.#effects
+      .filter(({ kind, since }) => now - since < (kind === "ring" ? RING : SPARK));
     for (const { kind, x, y, hue, since } of this.#effects) {
       const part = (now - since) / (kind === "ring" ? RING : SPARK);
       context.strokeStyle = `hsl(${hue} 85% 60% / ${1 - part})`;
@@ -232,7 +244,8 @@ export class Painter {
       if (player.x === undefined || player.shields === 0 || player === me) continue;
       context.fillStyle = `hsl(${player.hue} 70% ${this.#colours.gliderLight})`;
       context.beginPath();
-      context.arc(left + player.x * scale, top + player.y * scale, isNarrow ? 2 : 2.5, 0, 2 * Math.PI);
+      context.arc(left + player.x * scale, top + player.y * scale, isNarrow ? 2 : 2.5,
+        0, 2 * Math.PI);
       context.fill();
     }
     context.fillStyle = this.#colours.text;

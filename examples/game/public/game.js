@@ -81,7 +81,9 @@ function setBanner(words, button, action) {
 }
 
 function onState(state, why, seconds) {
-  const words = { connecting: "connecting…", open: "connected", waiting: "offline", ended: "closed" };
+  const words = {
+    connecting: "connecting…", open: "connected", waiting: "offline", ended: "closed",
+  };
   byId("state").textContent = words[state];
   byId("state").dataset.state = state;
   if (state === "waiting") {
@@ -175,7 +177,8 @@ function scoreRow(player, place) {
   const row = element("li", player.isBot ? "bot" : "");
   const dot = element("span", "dot");
   dot.style.setProperty("--hue", player.hue);
-  row.append(element("span", "place", place), dot, element("bdi", "", player.name), element("b", "", player.points));
+  row.append(element("span", "place", place), dot, element("bdi", "", player.name),
+    element("b", "", player.points));
   if (player.id === game.arena.you) row.classList.add("me");
   return row;
 }
@@ -183,7 +186,8 @@ function scoreRow(player, place) {
 function showScores() {
   const { arena } = game;
   if (!arena?.me) return;
-  const players = [...arena.players.values()].sort((one, two) => two.points - one.points || one.id - two.id);
+  const players = [...arena.players.values()]
+    .sort((one, two) => two.points - one.points || one.id - two.id);
   const rows = players.slice(0, MOST_SCORES).map((player, index) => scoreRow(player, index + 1));
   const mine = players.indexOf(arena.me);
   if (mine >= MOST_SCORES) rows.push(scoreRow(arena.me, mine + 1));

@@ -46,7 +46,9 @@ export class Lobby {
 
   #play(match) {
     const name = byId("name").value.trim();
-    if (/[\p{C}]/u.test(name) || [...name].length > 16) return this.say("Choose a name of at most 16 letters.");
+    if (/[\p{C}]/u.test(name) || [...name].length > 16) {
+      return this.say("Choose a name of at most 16 letters.");
+    }
     localStorage.setItem("game-name", name);
     this.#onPlay(match, name);
   }

@@ -14,7 +14,8 @@ export class Connection {
   #attempts = 0;
   #timer = 0;
 
-  // handlers: onMessage(text), onState("connecting" | "open" | "waiting", code, reason) with the code of a close.
+  // handlers: onMessage(text), onState("connecting" | "open" | "waiting", code, reason) with the
+  // code of a close.
   constructor(path, handlers) {
     this.#url = new URL(path, location.href);
     this.#url.protocol = location.protocol === "https:" ? "wss:" : "ws:";

@@ -13,7 +13,8 @@ function element(name, className = "") {
 
 // The name by which a heading is linked to.
 export function anchorOf(heading) {
-  return heading.toLowerCase().replace(/`/g, "").replace(/[^\p{L}\p{N}\s_-]/gu, "").replace(/ /g, "-");
+  return heading.toLowerCase().replace(/`/g, "").replace(/[^\p{L}\p{N}\s_-]/gu, "")
+    .replace(/ /g, "-");
 }
 
 const INLINE = new RegExp([
@@ -23,7 +24,8 @@ const INLINE = new RegExp([
   /\*(?<em>[^*\s][^*]*)\*/,
 ].map((part) => part.source).join("|"));
 
-// Adds text with code, links and emphasis in it. `link` makes an address of what is linked to, or nothing.
+// Adds text with code, links and emphasis in it. `link` makes an address of what is linked to, or
+// nothing.
 function addInline(parent, text, link) {
   let rest = text;
   for (let found = INLINE.exec(rest); found; found = INLINE.exec(rest)) {
@@ -55,7 +57,8 @@ function makeCode(lines, language) {
 
 // The cells of "| a | `b|c` |".
 function cellsOf(line) {
-  const cells = line.trim().replace(/^\||\|$/g, "").match(/(?:`[^`]*`|\\.|[^|`\\])+|(?<=\|)(?=\|)/g) ?? [""];
+  const cells = line.trim().replace(/^\||\|$/g, "")
+    .match(/(?:`[^`]*`|\\.|[^|`\\])+|(?<=\|)(?=\|)/g) ?? [""];
   return cells.map((cell) => cell.trim().replace(/\\\|/g, "|"));
 }
 
@@ -112,7 +115,8 @@ export function render(text, link) {
       made.push(makeCode(take((next) => !next.startsWith("```")), line.slice(3)));
       at += 1;
     } else if (line.startsWith("    ")) {
-      const code = take((next) => next.startsWith("    ") || next.trim() === "").map((next) => next.slice(4));
+      const code = take((next) => next.startsWith("    ") || next.trim() === "")
+        .map((next) => next.slice(4));
       while (code.at(-1) === "") code.pop();
       made.push(makeCode(code, ""));
     } else if (line.startsWith("|")) {
@@ -132,7 +136,8 @@ export function render(text, link) {
       made.push(list);
     } else {
       const child = element("p");
-      const words = take((next, index) => next.trim() !== "" && (index === 0 || !/^(#|```|\||\* )/.test(next)));
+      const words = take((next, index) =>
+        next.trim() !== "" && (index === 0 || !/^(#|```|\||\* )/.test(next)));
       addInline(child, words.join(" "), link);
       made.push(child);
     }

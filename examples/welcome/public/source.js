@@ -1,7 +1,7 @@
 // source.js -- shows Lua source line by line: in colours, with new lines and errors marked.
 
-const KEYWORDS = new Set(("and break do else elseif end false for function goto if in local nil not or repeat return "
-  + "then true until while").split(" "));
+const KEYWORDS = new Set(("and break do else elseif end false for function goto if in local nil "
+  + "not or repeat return then true until while").split(" "));
 
 // A comment, a string, a number, a word, or one character.
 const TOKEN = new RegExp([
@@ -28,7 +28,8 @@ export function paint(item, line) {
   }
 }
 
-// Which lines of `after` are not in `before`: what is left between a common beginning and a common end.
+// Which lines of `after` are not in `before`: what is left between a common beginning and a common
+// end.
 function changedLines(before, after) {
   let first = 0;
   while (first < after.length && before[first] === after[first]) first += 1;
@@ -41,7 +42,8 @@ function changedLines(before, after) {
 // `wrong` is the number of a line, from 1, or 0.
 export function showSource(list, source, before, wrong) {
   const lines = source.replace(/\n$/, "").split("\n");
-  const isChanged = before === null ? () => false : changedLines(before.replace(/\n$/, "").split("\n"), lines);
+  const isChanged = before === null ? () => false
+    : changedLines(before.replace(/\n$/, "").split("\n"), lines);
   list.replaceChildren(...lines.map((line, index) => {
     const item = document.createElement("li");
     paint(item, line || " ");

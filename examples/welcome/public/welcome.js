@@ -62,7 +62,8 @@ function onTalkState(state, code, reason) {
   if (state !== "waiting") return;
   byId("state").textContent = "disconnected, trying again…";
   if (sent.length > 0) {
-    addLine("trouble", `No answer: closed with ${code}${reason ? ` (${reason})` : ""}. The terminal says why.`);
+    addLine("trouble",
+      `No answer: closed with ${code}${reason ? ` (${reason})` : ""}. The terminal says why.`);
     sent.length = 0;
   }
 }
@@ -95,7 +96,9 @@ function onCode(data) {
   const isNew = generation !== null && code.generation !== generation;
   const isSaved = shown !== null && code.source !== shown;
   byId("path").textContent = code.path;
-  if (shown === null || isSaved || code.problem) showSource(byId("source"), code.source, shown, lineOf(code.problem));
+  if (shown === null || isSaved || code.problem) {
+    showSource(byId("source"), code.source, shown, lineOf(code.problem));
+  }
   shown = code.source;
   generation = code.generation;
   byId("generation").hidden = false;
@@ -145,7 +148,8 @@ for (const button of document.querySelectorAll("#ideas button, #commands button"
   button.ariaLabel = `Copy ${text}`;
   button.addEventListener("click", () => copy(button, text));
 }
-byId("copy-path").addEventListener("click", (event) => copy(event.currentTarget, byId("path").textContent));
+byId("copy-path").addEventListener("click",
+  (event) => copy(event.currentTarget, byId("path").textContent));
 
 new ResizeObserver(showNewest).observe(byId("scroller"));
 talk.open();
