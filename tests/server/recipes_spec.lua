@@ -53,8 +53,8 @@ describe("docs/recipes.md", function()
     return server.start({ files = files, environment = environment })
   end
 
-  it("send to somebody", function()
-    local app <close> = start("Send to somebody")
+  it("send to a user", function()
+    local app <close> = start("Send to a user")
     local phone, laptop = app:connect("/chat?name=ada"), app:connect("/chat?name=ada")
     local bob = app:connect("/chat?name=bob")
     for _, peer in ipairs({ phone, laptop, bob }) do -- an answer says that it has joined
@@ -74,8 +74,8 @@ describe("docs/recipes.md", function()
     assert.equal(4400, (app:connect("/chat"):wait_closed()))
   end)
 
-  it("kick someone", function()
-    local app <close> = start("Kick someone", nil, { ADMIN_TOKEN = "secret" })
+  it("kick a user", function()
+    local app <close> = start("Kick a user", nil, { ADMIN_TOKEN = "secret" })
     local ada = app:connect("/chat?name=ada")
     assert.equal("ada: hello", (ada:ask("hello"))) -- so she is in the room
     local bob = app:connect("/chat?name=bob")
@@ -122,8 +122,8 @@ describe("docs/recipes.md", function()
     assert.equal(403, select(2, enter(cookie, "https://evil.example")))
   end)
 
-  it("limit how often someone may speak", function()
-    local app <close> = start("Limit how often someone may speak")
+  it("limit the rate of messages", function()
+    local app <close> = start("Limit the rate of messages")
     local ada = app:connect("/")
     for number = 1, 20 do assert.equal(tostring(number), (ada:ask(tostring(number)))) end
     -- more than come back in the time that this takes
