@@ -44,7 +44,7 @@ local function warn_of_subprotocols(endpoint)
   end
   told[endpoint.number] = true
   if core.endpoint_is_first(endpoint.number) then
-    core.log(2, "subprotocols", nil, "why",
+    core.log("warn", "subprotocols", nil, "why",
       ('a client offers subprotocols and the handler of "%s" has none, so the '
         .. 'answer names none, and browsers and most libraries end the connection then; write '
         .. 'subprotocols = { "NAME" } '

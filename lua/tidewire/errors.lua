@@ -56,9 +56,10 @@ end
 function errors.log(err, id)
   local traceback = err.traceback ~= "" and err.traceback or nil
   if traceback then
-    core.log(3, "script_error", id, "hook", err.hook, "why", err.message, "traceback", traceback)
+    core.log("error", "script_error", id, "hook", err.hook, "why", err.message,
+      "traceback", traceback)
   else
-    core.log(3, "script_error", id, "hook", err.hook, "why", err.message)
+    core.log("error", "script_error", id, "hook", err.hook, "why", err.message)
   end
 end
 
@@ -121,7 +122,7 @@ end
 ---@param message string
 function errors.undecodable(conn, message)
   core.count_error("decode")
-  core.log(0, "decode_error", conn[ID], "why", message)
+  core.log("debug", "decode_error", conn[ID], "why", message)
   decide(conn, errors.new("decode", message, "handle_message"))
 end
 

@@ -44,7 +44,8 @@ function globals.watch(env)
       local place = place_of_write()
       if place and not told[place] then
         told[name], told[place] = true, true
-        core.log(2, "global_written", nil, "why", place .. ": " .. ADVICE:format(tostring(name)))
+        core.log("warn", "global_written", nil,
+          "why", place .. ": " .. ADVICE:format(tostring(name)))
       end
     end,
   })

@@ -51,12 +51,12 @@ local function name_of(key, taken)
   return name
 end
 
-local function writer(level, name)
+local function writer(level)
   return function(message, fields)
     if message == log then
-      error(("tw.log.%s: call it with a dot, tw.log.%s(…)"):format(name, name), 2)
+      error(("tw.log.%s: call it with a dot, tw.log.%s(…)"):format(level, level), 2)
     elseif fields ~= nil and type(fields) ~= "table" then
-      error(("tw.log.%s: fields must be a table, got %s"):format(name, type(fields)), 2)
+      error(("tw.log.%s: fields must be a table, got %s"):format(level, type(fields)), 2)
     end
     if not core.log_enabled(level) then
       return
@@ -80,13 +80,13 @@ end
 --- Each: `tw.log.info(message, fields)`; fields is a table of strings, numbers, booleans and
 --- tables.
 ---@type fun(message: any, fields?: table<string, any>)
-log.debug = writer(0, "debug")
+log.debug = writer("debug")
 ---@type fun(message: any, fields?: table<string, any>)
-log.info = writer(1, "info")
+log.info = writer("info")
 ---@type fun(message: any, fields?: table<string, any>)
-log.warn = writer(2, "warn")
+log.warn = writer("warn")
 ---@type fun(message: any, fields?: table<string, any>)
-log.error = writer(3, "error")
+log.error = writer("error")
 
 missing.watch_module("tw.log", log)
 

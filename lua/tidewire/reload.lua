@@ -27,7 +27,7 @@ local live = {}
 local function warn(warnings)
   if core.worker == 0 then -- the other workers would log the same
     for _, warning in ipairs(warnings or {}) do
-      core.log(2, "configuration", nil, "why", app.format(warning))
+      core.log("warn", "configuration", nil, "why", app.format(warning))
     end
   end
 end

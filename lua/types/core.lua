@@ -62,7 +62,7 @@ function core.send(conn, payload, kind, key) end
 
 ---@param conn integer
 ---@param code integer
----@param reason? string  at most 123 bytes
+---@param reason string  UTF-8, at most limits.close_reason_bytes
 function core.close(conn, code, reason) end
 
 --- May a Close frame carry this code (RFC 6455 section 7.4)?
@@ -391,13 +391,13 @@ function core.http_end(request) end
 -- ---- bind_server.c ----
 
 --- One log line. Keys are strings; values strings, numbers or booleans.
----@param level 0|1|2|3  debug, info, warn, error
+---@param level "debug"|"info"|"warn"|"error"
 ---@param event string
 ---@param conn integer?  nil: that of the running hook
 ---@param ... any        key, value, …
 function core.log(level, event, conn, ...) end
 
----@param level 0|1|2|3
+---@param level "debug"|"info"|"warn"|"error"
 ---@return boolean
 function core.log_enabled(level) end
 

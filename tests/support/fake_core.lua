@@ -35,7 +35,7 @@ FakeCore.NODE = "0123456789a"
 
 local raw = { resume = coroutine.resume, wrap = coroutine.wrap }
 
-local LEVELS = { [0] = "debug", "info", "warn", "error" }
+local LEVELS = { debug = 0, info = 1, warn = 2, error = 3 }
 local PLAIN = { string = true, number = true, boolean = true }
 
 --- A light userdata that nothing else is, as C's addresses are: the place of a variable of its own.
@@ -214,10 +214,8 @@ end
 local function add_log(world, core)
   function core.log(level, event, conn, ...)
     local rest = table.pack(...)
-    local line = {
-      level = LEVELS[check_integer(level)], event = check_string(event), fields = {}, keys = {},
-    }
-    assert(line.level, "bad argument #1: 0 to 3 expected")
+    assert(LEVELS[level], "bad argument #1: no level of the log")
+    local line = { level = level, event = check_string(event), fields = {}, keys = {} }
     line.conn = conn or world.current and world.current.conn ~= 0 and world.current.conn or nil
     for i = 1, rest.n - 1, 2 do
       assert(type(rest[i]) == "string", "a key must be a string")
@@ -226,12 +224,12 @@ local function add_log(world, core)
         line.fields[rest[i]] = rest[i + 1]
       end
     end
-    if level >= world.log_level then
+    if LEVELS[level] >= world.log_level then
       table.insert(world.logs, line)
     end
   end
 
-  function core.log_enabled(level) return level >= world.log_level end
+  function core.log_enabled(level) return LEVELS[level] >= world.log_level end
   function core.logs_refusals() return world.log_level == 0 end
 end
 

@@ -43,7 +43,7 @@ local function fail(loop, task, has_yielded, value)
   loop.stats.script_errors = loop.stats.script_errors + 1
   coroutine.close(task.co)
   if task.event == "failed" then
-    loop.core.log(3, "internal_error", nil, "why", tostring(value))
+    loop.core.log("error", "internal_error", nil, "why", tostring(value))
   elseif loop.events.failed then
     loop:event("failed", task.conn, task.conn, failure.hook, failure.kind, value, failure.traceback)
   end

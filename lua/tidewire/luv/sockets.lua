@@ -89,7 +89,7 @@ local function begin(socket)
   local old = socket.old
   socket.old, socket.start = nil, nil
   if not result then
-    core.log(3, "script_error", nil, "hook", "reload", "why",
+    core.log("error", "script_error", nil, "hook", "reload", "why",
       ("luv: %s: %s"):format(socket.key, message))
     return result, message, name
   end

@@ -18,6 +18,9 @@ extern const luaL_Reg bind_conn_functions[], bind_endpoint_functions[],
     bind_server_functions[], bind_shared_functions[], bind_task_functions[],
     bind_timers_functions[];
 
+/* The names of the codecs that are no script's own, by enum codec. The last is NULL. */
+extern const char *const bind_conn_codecs[];
+
 /* ---- other fields of tidewire.core ---- */
 
 /* Pushes core.senders: a table of the C functions that are conn.send, by the name of the codec. */

@@ -1,13 +1,21 @@
-/* bind_conn.c -- tidewire.core: what Lua may do with a connection of its worker, known by its
- * integer.
+/* bind_conn.c -- tidewire.core: the connections of this worker. conn.lua makes conn's methods of
+ * these functions.
  *
- * conn.lua makes conn's methods of these. For a stale integer they return nil and "closed", false,
- * or nothing. */
+ * For a connection that is gone they return nil and "closed", false, or what is said below. */
 #include "script/bind/bind.h"
 
 #include "base/utf8.h"
 #include "core/frames/close_codes.h"
 #include "script/json/json_c.h"
+
+const char *const bind_conn_codecs[] = {
+    [CODEC_TEXT] = "text",
+    [CODEC_BINARY] = "binary",
+    [CODEC_JSON] = "json",
+    [CODEC_CUSTOM] = NULL,
+};
+
+/* ---- sending ---- */
 
 /* The last argument of a send: "text" or "binary", or a table `{ kind =, key = }`. */
 struct send_options {
@@ -15,12 +23,14 @@ struct send_options {
     struct slice key; /* borrowed from the table; no bytes: none */
 };
 
+/* The kind at the index; `otherwise` where there is none. Compares addresses: a state has each
+ * short string once. */
 static enum opcode check_kind(lua_State *L, int index, enum opcode otherwise) {
     if (lua_isnoneornil(L, index))
         return otherwise;
     const char *kind = lua_tostring(L, index);
     const struct vm *vm = vm_of(L);
-    if (kind == vm->conn_strings.text) /* short strings are the same bytes everywhere in a state */
+    if (kind == vm->conn_strings.text)
         return OPCODE_TEXT;
     if (kind == vm->conn_strings.binary)
         return OPCODE_BINARY;
@@ -28,8 +38,8 @@ static enum opcode check_kind(lua_State *L, int index, enum opcode otherwise) {
                                    luaL_tolstring(L, index, NULL));
 }
 
-/* Throws, in send_options.lua's words, where the table at the index has a name that is no option.
- * */
+/* Throws if the table at the index has a name that is no option. send_options.lua makes the
+ * message. */
 static void check_names(lua_State *L, int index) {
     const struct vm *vm = vm_of(L);
     lua_pushnil(L);
@@ -46,7 +56,7 @@ static void check_names(lua_State *L, int index) {
     }
 }
 
-/* The options of a table at the index; its strings stay in it. */
+/* The options in the table at the index, which keeps their strings. */
 static struct send_options check_table(lua_State *L, int index, enum opcode otherwise) {
     struct send_options options = {otherwise, {NULL, 0}};
     check_names(L, index);
@@ -100,23 +110,21 @@ static int core_send(lua_State *L) {
     return bind_push_send_result(L, queue(L, id, bytes, len, options));
 }
 
-/* Its address is the key under which a conn object keeps its integer (conn.lua). */
+/* The key of the integer in a conn object is the address of this (conn_keys.lua). */
 static const char conn_key;
 
-/* The connection's integer of a conn object. Leaves the stack with three arguments and an integer.
- * */
-static conn_id check_conn(lua_State *L) {
-    if (lua_type(L, 1) != LUA_TTABLE)
-        luaL_error(L, "send: call it with a colon, conn:send(value)");
-    /* before the value is encoded: mail may run finalizers, which send, too */
+/* The integer of the conn object at index 1. Leaves on the stack the object, value, options,
+ * integer. */
+static conn_id check_object(lua_State *L) {
+    /* Before the value is encoded: mail may cause finalizers to run, which may send as well. */
     hub_take_mail(vm_of(L)->hub);
     lua_settop(L, 3);
-    if (lua_rawgetp(L, 1, &conn_key) != LUA_TNUMBER) /* conn.send({ … }) */
+    if (lua_type(L, 1) != LUA_TTABLE || lua_rawgetp(L, 1, &conn_key) != LUA_TNUMBER)
         luaL_error(L, "send: call it with a colon, conn:send(value)");
     return (conn_id)lua_tointeger(L, 4);
 }
 
-/* conn:send(payload[, kind]) of the text and the binary codec. */
+/* conn:send(payload[, options]) of the text codec and the binary codec. */
 static int send_plain(lua_State *L, conn_id id, enum opcode otherwise) {
     size_t len;
     const char *bytes = lua_tolstring(L, 2, &len);
@@ -130,7 +138,7 @@ static int send_plain(lua_State *L, conn_id id, enum opcode otherwise) {
     return send_bytes(L, id, bytes, len, check_options(L, 3, otherwise));
 }
 
-/* conn:send(value) of the json codec. */
+/* conn:send(value[, options]) of the json codec. `missing`: it was called without a value. */
 static int send_json(lua_State *L, conn_id id, bool missing) {
     if (missing)
         return luaL_error(L, "send: a value is needed; JSON's null is tw.null");
@@ -142,13 +150,14 @@ static int send_json(lua_State *L, conn_id id, bool missing) {
     return send_bytes(L, id, bytes, len, options);
 }
 
-/* conn.send of the three codecs that are the program's own: one for all, so that new code with
- * another one need not touch each connection. On the hot path, so it takes the object itself. */
+/* conn.send of the codecs "text", "binary" and "json". It is one function, so that new code with
+ * another of them need not change each connection. It takes the conn object itself, without a
+ * function of Lua between: scripts call it most. */
 static int conn_send(lua_State *L) {
     bool missing = lua_gettop(L) < 2;
-    conn_id id = check_conn(L);
+    conn_id id = check_object(L);
     const struct endpoint *endpoint = hub_find_endpoint(vm_of(L)->hub, id);
-    if (endpoint == NULL) /* the connection is gone */
+    if (endpoint == NULL)
         return bind_push_send_result(L, SEND_CLOSED);
     switch (endpoint->codec) {
     case CODEC_JSON:
@@ -172,10 +181,9 @@ void bind_conn_push_senders(lua_State *L) {
     vm->conn_strings = (struct bind_conn_strings){keep_string(L, "text"), keep_string(L, "binary"),
                                                   keep_string(L, "key"), keep_string(L, "kind")};
     lua_newtable(L); /* senders */
-    static const char *const codecs[] = {"text", "binary", "json"};
-    for (size_t i = 0; i < sizeof codecs / sizeof *codecs; i++) {
+    for (const char *const *codec = bind_conn_codecs; *codec != NULL; codec++) {
         lua_pushcfunction(L, conn_send);
-        lua_setfield(L, -2, codecs[i]);
+        lua_setfield(L, -2, *codec);
     }
 }
 
@@ -183,14 +191,16 @@ void bind_conn_push_key(lua_State *L) {
     lua_pushlightuserdata(L, (void *)(uintptr_t)&conn_key);
 }
 
-/* core.close(id, code, reason): once; does nothing for one that closes already. */
+/* ---- others ---- */
+
+/* core.close(id, code, reason): sends what is queued, and a Close frame. Does nothing for a
+ * connection that is closing or gone. */
 static int core_close(lua_State *L) {
     conn_id id = bind_check_conn(L, 1);
     unsigned code = (unsigned)luaL_checkinteger(L, 2);
-    size_t len;
-    const char *reason = luaL_optlstring(L, 3, "", &len);
-    luaL_argcheck(L, len <= CLOSE_REASON_MAX, 3, "too long a reason");
-    hub_close(vm_of(L)->hub, id, code, reason, len);
+    struct slice reason = bind_check_text(L, 3);
+    luaL_argcheck(L, reason.len <= CLOSE_REASON_MAX, 3, "the reason is too long");
+    hub_close(vm_of(L)->hub, id, code, reason.bytes, reason.len);
     return 0;
 }
 
@@ -200,13 +210,13 @@ static int core_close_code_is_valid(lua_State *L) {
     return 1;
 }
 
-/* core.ping(id) -> boolean: was it open? */
+/* core.ping(id) -> boolean: was it open? Sends a ping of the endpoint's heartbeat. */
 static int core_ping(lua_State *L) {
     lua_pushboolean(L, hub_ping(vm_of(L)->hub, bind_check_conn(L, 1)));
     return 1;
 }
 
-/* core.json_pong(id, ping_id): a client's JSON pong came. */
+/* core.json_pong(id, ping_id): notes a client's JSON pong; ping_id is any value. */
 static int core_json_pong(lua_State *L) {
     conn_id id = bind_check_conn(L, 1);
     int is_integer;
@@ -221,7 +231,7 @@ static int core_is_open(lua_State *L) {
     return 1;
 }
 
-/* core.rtt(id) -> seconds | nil */
+/* core.rtt(id) -> seconds of the last round trip | nil: no pong came yet, or it is gone */
 static int core_rtt(lua_State *L) {
     double seconds = hub_rtt_seconds(vm_of(L)->hub, bind_check_conn(L, 1));
     if (seconds < 0)
@@ -231,13 +241,13 @@ static int core_rtt(lua_State *L) {
     return 1;
 }
 
-/* core.backlog(id) -> bytes */
+/* core.backlog(id) -> bytes that wait to be sent to the client; 0: it is gone */
 static int core_backlog(lua_State *L) {
     lua_pushinteger(L, (lua_Integer)hub_backlog(vm_of(L)->hub, bind_check_conn(L, 1)));
     return 1;
 }
 
-/* core.id_text(id) -> the text that is conn.id */
+/* core.id_text(id) -> conn.id, of CONN_ID_LEN characters */
 static int core_id_text(lua_State *L) {
     char text[CONN_ID_LEN + 1];
     conn_id_format(text, bind_check_conn(L, 1));
@@ -247,10 +257,9 @@ static int core_id_text(lua_State *L) {
 
 /* core.id_number(text) -> the integer of a conn.id | nil: no id, or one of another process */
 static int core_id_number(lua_State *L) {
-    size_t len;
-    const char *text = luaL_checklstring(L, 1, &len);
+    struct slice text = bind_check_text(L, 1);
     conn_id id;
-    if (conn_id_parse(text, len, &id))
+    if (conn_id_parse(text.bytes, text.len, &id))
         lua_pushinteger(L, (lua_Integer)id);
     else
         lua_pushnil(L);

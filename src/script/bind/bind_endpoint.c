@@ -7,6 +7,16 @@
 #include <math.h>
 #include <string.h>
 
+static uint32_t check_number(lua_State *L, int index) {
+    lua_Integer number = luaL_checkinteger(L, index);
+    luaL_argcheck(L, hub_endpoint(vm_of(L)->hub, (uint32_t)number) != NULL, index,
+                  "no such endpoint");
+    return (uint32_t)number;
+}
+
+/* ---- the fields of an endpoint: those of the table at index 1, which options.lua has checked ----
+ */
+
 static lua_Integer integer_field(lua_State *L, const char *name) {
     lua_getfield(L, 1, name);
     lua_Integer value = lua_tointeger(L, -1);
@@ -14,17 +24,20 @@ static lua_Integer integer_field(lua_State *L, const char *name) {
     return value;
 }
 
-static uint64_t ms_field(lua_State *L, const char *name) {
+static lua_Number seconds_field(lua_State *L, const char *name) {
     lua_getfield(L, 1, name);
     lua_Number seconds = lua_tonumber(L, -1);
     lua_pop(L, 1);
+    return seconds;
+}
+
+static uint64_t ms_field(lua_State *L, const char *name) {
+    lua_Number seconds = seconds_field(L, name);
     return seconds <= 0 ? 0 : (uint64_t)ceil(seconds * 1000);
 }
 
 static uint64_t ns_field(lua_State *L, const char *name) {
-    lua_getfield(L, 1, name);
-    lua_Number seconds = lua_tonumber(L, -1);
-    lua_pop(L, 1);
+    lua_Number seconds = seconds_field(L, name);
     return seconds >= 1e9 ? (uint64_t)1e18 : (uint64_t)(seconds * 1e9);
 }
 
@@ -35,27 +48,45 @@ static bool flag_field(lua_State *L, const char *name) {
     return value;
 }
 
-static bool field_is(lua_State *L, const char *name, const char *value) {
+/* The index of the field's text among the names, which end with NULL; their number for any other
+ * text. */
+static int name_field(lua_State *L, const char *name, const char *const names[]) {
     lua_getfield(L, 1, name);
-    const char *text = lua_tostring(L, -1);
-    bool same = text != NULL && strcmp(text, value) == 0;
+    const char *text = luaL_checkstring(L, -1);
+    int i = 0;
+    while (names[i] != NULL && strcmp(names[i], text) != 0)
+        i++;
     lua_pop(L, 1);
-    return same;
+    return i;
 }
 
-/* The codec of a name (codecs.lua): "text", "binary", "json", else one of the script's own. */
-static enum codec codec_field(lua_State *L) {
-    return field_is(L, "codec", "text")     ? CODEC_TEXT
-           : field_is(L, "codec", "binary") ? CODEC_BINARY
-           : field_is(L, "codec", "json")   ? CODEC_JSON
-                                            : CODEC_CUSTOM;
+/* The same. Throws for any other text. */
+static int choice_field(lua_State *L, const char *name, const char *const names[]) {
+    int i = name_field(L, name, names);
+    return names[i] != NULL ? i : luaL_error(L, "no endpoint can have this %s", name);
 }
 
-/* core.endpoint({...}, number|nil) -> its number and that of its codec: a new endpoint, or what one
- * that is there is from now on. The fields are those of struct endpoint, periods in seconds, the
- * codec by name, checked by options.lua before. */
+static const char *const heartbeats[] = {
+    [HEARTBEAT_FRAME] = "frame",
+    [HEARTBEAT_JSON] = "json",
+    NULL,
+};
+static const char *const slow_clients[] = {
+    [SLOW_CLIENT_CLOSE] = "close",
+    [SLOW_CLIENT_DROP] = "drop",
+    [SLOW_CLIENT_CONFLATE] = "conflate",
+    NULL,
+};
+
+/* ---- for Lua ---- */
+
+/* core.endpoint({...}, number|nil) -> its number and that of its codec: adds an endpoint, or
+ * changes the one with this number. The fields are those of struct endpoint; periods are in
+ * seconds, the codec is a name (codecs.lua), of which any but bind_conn_codecs is one of the
+ * script's own. */
 static int core_endpoint(lua_State *L) {
     luaL_checktype(L, 1, LUA_TTABLE);
+    struct vm *vm = vm_of(L);
     struct endpoint endpoint = {
         .ping_ms = ms_field(L, "ping_period"),
         .pong_ms = ms_field(L, "pong_period"),
@@ -65,47 +96,42 @@ static int core_endpoint(lua_State *L) {
         .max_message_size = (size_t)integer_field(L, "max_message_size"),
         .max_backlog = (size_t)integer_field(L, "max_backlog"),
         .max_connections = (uint32_t)integer_field(L, "max_connections"),
-        .codec = codec_field(L),
-        .heartbeat = field_is(L, "heartbeat", "json") ? HEARTBEAT_JSON : HEARTBEAT_FRAME,
-        .slow_client = field_is(L, "slow_client", "drop")       ? SLOW_CLIENT_DROP
-                       : field_is(L, "slow_client", "conflate") ? SLOW_CLIENT_CONFLATE
-                                                                : SLOW_CLIENT_CLOSE,
+        .codec = (enum codec)name_field(L, "codec", bind_conn_codecs),
+        .heartbeat = (enum heartbeat)choice_field(L, "heartbeat", heartbeats),
+        .slow_client = (enum slow_client)choice_field(L, "slow_client", slow_clients),
         .has_message = flag_field(L, "has_message"),
         .has_ping = flag_field(L, "has_ping"),
         .has_timeout = flag_field(L, "has_timeout"),
         .has_drain = flag_field(L, "has_drain"),
         .has_reload = flag_field(L, "has_reload"),
-        .generation = vm_generation(vm_of(L)),
+        .generation = vm_generation(vm),
     };
-    struct hub *hub = vm_of(L)->hub;
     bool is_known = !lua_isnoneornil(L, 2);
-    uint32_t number = is_known ? (uint32_t)luaL_checkinteger(L, 2) : 0;
-    luaL_argcheck(L, !is_known || hub_endpoint(hub, number) != NULL, 2, "no such endpoint");
+    uint32_t number = is_known ? check_number(L, 2) : 0;
     lua_getfield(L, 1, "json_name");
     lua_getfield(L, 1, "path");
     const char *json_name = luaL_checkstring(L, -2), *path = luaL_optstring(L, -1, NULL);
     endpoint.json_name = mem_strdup(json_name);
     endpoint.path = mem_strdup(path);
-    budget_lower(vm_of(L), endpoint.handler_timeout_ns);
+    budget_lower(vm, endpoint.handler_timeout_ns);
     if (is_known)
-        vm_load_count_closed(vm_of(L), hub_activate_endpoint(hub, number, &endpoint));
+        vm_load_count_closed(vm, hub_activate_endpoint(vm->hub, number, &endpoint));
     else
-        number = hub_add_endpoint(hub, &endpoint);
+        number = hub_add_endpoint(vm->hub, &endpoint);
     lua_pushinteger(L, number);
-    lua_pushinteger(L, hub_endpoint(hub, number)->codec);
+    lua_pushinteger(L, hub_endpoint(vm->hub, number)->codec);
     return 2;
 }
 
 /* core.close_endpoint(number, code, reason): closes all its connections. */
 static int core_close_endpoint(lua_State *L) {
-    struct hub *hub = vm_of(L)->hub;
-    uint32_t number = (uint32_t)luaL_checkinteger(L, 1);
-    luaL_argcheck(L, hub_endpoint(hub, number) != NULL, 1, "no such endpoint");
-    hub_close_endpoint(hub, number, (unsigned)luaL_checkinteger(L, 2), luaL_checkstring(L, 3));
+    uint32_t number = check_number(L, 1);
+    unsigned code = (unsigned)luaL_checkinteger(L, 2);
+    hub_close_endpoint(vm_of(L)->hub, number, code, luaL_checkstring(L, 3));
     return 0;
 }
 
-/* core.endpoint_full(number) -> boolean: has it as many connections as it may? */
+/* core.endpoint_full(number) -> boolean: has it max_connections connections, or is it none? */
 static int core_endpoint_full(lua_State *L) {
     const struct endpoint *endpoint =
         hub_endpoint(vm_of(L)->hub, (uint32_t)luaL_checkinteger(L, 1));
@@ -113,23 +139,17 @@ static int core_endpoint_full(lua_State *L) {
     return 1;
 }
 
-/* core.endpoint_is_first(number) -> boolean: is this worker the first to ask? So a warning is given
- * once. */
+/* core.endpoint_is_first(number) -> boolean: is this worker the first to ask? A warning is then
+ * logged once. */
 static int core_endpoint_is_first(lua_State *L) {
-    struct hub *hub = vm_of(L)->hub;
-    uint32_t number = (uint32_t)luaL_checkinteger(L, 1);
-    luaL_argcheck(L, hub_endpoint(hub, number) != NULL, 1, "no such endpoint");
-    lua_pushboolean(L, hub_is_first(hub, number));
+    lua_pushboolean(L, hub_is_first(vm_of(L)->hub, check_number(L, 1)));
     return 1;
 }
 
-/* core.endpoint_taken(number) -> how many connections it has, over all workers, handshakes included
- * */
+/* core.endpoint_taken(number) -> its connections over all workers, those in their handshake
+ * included */
 static int core_endpoint_taken(lua_State *L) {
-    const struct endpoint *endpoint =
-        hub_endpoint(vm_of(L)->hub, (uint32_t)luaL_checkinteger(L, 1));
-    luaL_argcheck(L, endpoint != NULL, 1, "no such endpoint");
-    lua_pushinteger(L, limit_taken(endpoint->limit));
+    lua_pushinteger(L, limit_taken(hub_endpoint(vm_of(L)->hub, check_number(L, 1))->limit));
     return 1;
 }
 

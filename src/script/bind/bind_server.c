@@ -1,4 +1,5 @@
-/* bind_server.c -- tidewire.core: the server around the connections: log, figures, HTTP answers. */
+/* bind_server.c -- tidewire.core: the server around the connections: its log, statistics, checks of
+ * the app's options, and responses to plain HTTP requests. */
 #include "script/bind/bind.h"
 
 #include "base/clock.h"
@@ -10,9 +11,20 @@
 
 extern char **environ;
 
-/* `why`: of a script's error, before its traceback; else NULL. */
-static void log_field(struct log_line *line, lua_State *L, int key, int value, const char *why) {
+/* ---- the log ---- */
+
+static enum log_level check_level(lua_State *L, int index) {
+    enum log_level level = LOG_DEBUG;
+    luaL_argcheck(L, log_level_parse(luaL_checkstring(L, index), &level), index,
+                  "a level of the log is needed");
+    return level;
+}
+
+/* Adds the value at index key + 1 to the line. `why`: the message of a script's error, which a
+ * traceback repeats; NULL for other events. */
+static void log_field(struct log_line *line, lua_State *L, int key, const char *why) {
     const char *name = lua_tostring(L, key);
+    int value = key + 1;
     size_t len;
     if (lua_isinteger(L, value)) {
         log_int(line, name, lua_tointeger(L, value));
@@ -29,70 +41,65 @@ static void log_field(struct log_line *line, lua_State *L, int key, int value, c
     }
 }
 
-/* The generation of the code that says something of a connection: of that which runs, but no newer
- * than its endpoint's, which may be no more and keep its code. */
-static unsigned generation_of(const struct vm *vm, conn_id id) {
-    unsigned current = vm_current_generation(vm);
-    const struct endpoint *endpoint = hub_find_endpoint(vm->hub, id);
-    return endpoint != NULL && endpoint->generation < current ? endpoint->generation : current;
+/* Names the connection, its endpoint and the generation of the code that logs: that of the running
+ * code, but no newer than the endpoint's, as a removed endpoint keeps its code. */
+static void log_conn_fields(struct log_line *line, const struct vm *vm, conn_id conn) {
+    const struct endpoint *endpoint = hub_find_endpoint(vm->hub, conn);
+    unsigned generation = vm_current_generation(vm);
+    if (endpoint != NULL && endpoint->generation < generation)
+        generation = endpoint->generation;
+    log_path(line, endpoint == NULL ? NULL : endpoint->path);
+    log_conn(line, conn);
+    log_int(line, "generation", generation);
 }
 
-/* An error of a script's; clients can bring it about as often as they like. */
-static bool is_script_error(const char *event) {
-    return strcmp(event, "script_error") == 0;
-}
-
-/* core.log(level, event, conn|nil, key, value, ...): level 0 (debug) to 3 (error); keys are
- * strings, values strings, numbers or booleans (log.lua sees to that). Without a conn, that of the
- * running hook is named. */
+/* core.log(level, event, conn|nil, key, value, ...): keys are strings, values strings, numbers or
+ * booleans (log.lua makes them); others are left out. Without a conn, that of the running hook is
+ * named. A client can cause "script_error" at any rate, so the log limits these lines. */
 static int core_log(lua_State *L) {
-    lua_Integer level = luaL_checkinteger(L, 1);
+    enum log_level level = check_level(L, 1);
     const char *event = luaL_checkstring(L, 2);
-    luaL_argcheck(L, level >= LOG_DEBUG && level <= LOG_ERROR, 1, "0 to 3 expected");
     conn_id conn = (conn_id)luaL_optinteger(L, 3, 0);
     const struct vm *vm = vm_of(L);
-    const struct task *current = vm_current(vm);
-    if (conn == 0 && current != NULL)
-        conn = current->conn;
+    if (conn == 0 && vm_current(vm) != NULL)
+        conn = vm_current(vm)->conn;
     int top = lua_gettop(L);
     for (int key = 4; key < top; key += 2)
         luaL_checktype(L, key, LUA_TSTRING);
-    struct log_line line; /* from here on nothing throws: the values are of plain types */
-    bool is_error = is_script_error(event);
+    struct log_line line; /* nothing throws from here on */
+    bool is_error = strcmp(event, "script_error") == 0;
     if (is_error)
-        log_begin_limited(&line, (enum log_level)level, event);
+        log_begin_limited(&line, level, event);
     else
-        log_begin(&line, (enum log_level)level, event);
-    if (conn != 0) {
-        const struct endpoint *endpoint = hub_find_endpoint(vm->hub, conn);
-        log_path(&line, endpoint == NULL ? NULL : endpoint->path);
-        log_conn(&line, conn);
-        log_int(&line, "generation", generation_of(vm, conn));
-    }
+        log_begin(&line, level, event);
+    if (conn != 0)
+        log_conn_fields(&line, vm, conn);
     const char *why = NULL;
     for (int key = 4; key < top; key += 2) {
         if (is_error && strcmp(lua_tostring(L, key), "why") == 0)
             why = lua_tostring(L, key + 1);
-        log_field(&line, L, key, key + 1, why);
+        log_field(&line, L, key, why);
     }
     log_end(&line);
     return 0;
 }
 
-/* core.log_enabled(level) -> boolean */
+/* core.log_enabled(level) -> boolean: does the log write lines of this level? */
 static int core_log_enabled(lua_State *L) {
-    lua_pushboolean(L, log_enabled((enum log_level)luaL_checkinteger(L, 1)));
+    lua_pushboolean(L, log_enabled(check_level(L, 1)));
     return 1;
 }
 
-/* core.logs_refusals() -> boolean: does the log tell of refused requests? */
+/* core.logs_refusals() -> boolean: does the log write lines for refused requests? */
 static int core_logs_refusals(lua_State *L) {
     lua_pushboolean(L, log_enabled(log_refusal_level()));
     return 1;
 }
 
-/* core.stats() -> a new table, over all workers: every counter by its name, connections,
- * max_connections, sockets, uptime */
+/* ---- statistics, time, environment ---- */
+
+/* core.stats() -> a new table over all workers: each counter and gauge by its name (stats.h),
+ * max_connections, sockets, and uptime in seconds */
 static int core_stats(lua_State *L) {
     struct vm *vm = vm_of(L);
     struct stats_total total;
@@ -113,11 +120,11 @@ static int core_stats(lua_State *L) {
     return 1;
 }
 
-/* core.count_error(kind): an error that dispatch.lua caught itself; "decode" or another. */
+/* core.count_error(kind): counts an error that Lua has caught, of kind "decode" or another. */
 static int core_count_error(lua_State *L) {
+    bool is_decode = strcmp(luaL_checkstring(L, 1), "decode") == 0;
     struct stats *stats = hub_stats(vm_of(L)->hub);
-    bool decode = strcmp(luaL_checkstring(L, 1), "decode") == 0;
-    stats_add(decode ? &stats->decode_errors : &stats->script_errors, 1);
+    stats_add(is_decode ? &stats->decode_errors : &stats->script_errors, 1);
     return 0;
 }
 
@@ -143,7 +150,7 @@ static int core_environment(lua_State *L) {
 
 /* ---- options of the app ---- */
 
-/* core.check_address(text) -> true | nil, message */
+/* core.check_address(text) -> true | nil, message: is it an address to listen at? */
 static int core_check_address(lua_State *L) {
     const struct vm *vm = vm_of(L);
     char error[256];
@@ -153,7 +160,7 @@ static int core_check_address(lua_State *L) {
     return bind_push_result(L, is_good ? NULL : error);
 }
 
-/* core.check_certificate(certificate, key) -> true | nil, message */
+/* core.check_certificate(certificate, key) -> true | nil, message: two files */
 static int core_check_certificate(lua_State *L) {
     const struct vm *vm = vm_of(L);
     char error[1024];
@@ -165,8 +172,8 @@ static int core_check_certificate(lua_State *L) {
 
 /* ---- plain HTTP ---- */
 
-/* core.respond(number, status, headers|nil, body|nil, why|nil): `headers` are whole lines; `why`,
- * for the log, where the server refuses the request before a script is asked. */
+/* core.respond(number, status, headers|nil, body|nil, why|nil): `headers` are whole lines; `why` is
+ * for the log, where the server refuses the request before it calls the script. */
 static int core_respond(lua_State *L) {
     uint64_t number = (uint64_t)luaL_checkinteger(L, 1);
     int status = (int)luaL_checkinteger(L, 2);
@@ -179,7 +186,8 @@ static int core_respond(lua_State *L) {
     return 0;
 }
 
-/* core.respond_file(number, root, path): a file below the folder `root`; path percent-encoded. */
+/* core.respond_file(number, root, path): responds with a file below the folder `root`; the path is
+ * percent-encoded. */
 static int core_respond_file(lua_State *L) {
     uint64_t number = (uint64_t)luaL_checkinteger(L, 1);
     const char *root = luaL_checkstring(L, 2);
