@@ -13,13 +13,13 @@
 #include "core/hub/room.h"
 
 enum conn_state {
-    CONN_HANDSHAKE, /* admitted, not answered yet */
+    CONN_HANDSHAKE, /* admitted; the handshake has no answer yet */
     CONN_OPEN,
-    CONN_CLOSING, /* nothing more is accepted from or for it */
-    CONN_GONE,    /* its socket is no more */
+    CONN_CLOSING, /* takes no more messages, from the client or to it */
+    CONN_GONE,    /* its socket is closed */
 };
 
-/* Hooks that wait for their turn. */
+/* Hooks that wait to run. */
 enum conn_due {
     DUE_OPEN = 1,
     DUE_PING = 2,
@@ -34,43 +34,44 @@ struct conn {
     struct endpoint *endpoint;
     void *peer; /* the socket's side; NULL before hub_open and after hub_gone */
 
-    /* What each delivery touches stands together, so that it is few lines of the cache. */
+    /* Each delivery touches the fields from here on, together few lines of the processor's cache.
+     */
     struct outq out;
-    struct list dirty; /* in the hub's list while something is to be written */
+    struct list dirty; /* in the hub's list while its queue is to be written */
     uint8_t state;     /* enum conn_state */
-    bool blocked;      /* the wire waits for the socket */
-    bool was_slow;     /* the queue was above half its ceiling */
+    bool blocked;      /* the socket takes no more bytes */
+    bool was_slow;     /* the queue was above half of max_backlog */
     uint8_t due;       /* enum conn_due */
-    bool announced;    /* other workers know of it */
-    bool is_counted;   /* one of the hub's, to be given back */
+    bool announced;    /* other workers can reach it */
+    bool is_counted;   /* it is counted in the limit of the hub's options */
     bool busy;         /* a hook runs or sleeps */
-    bool paused;       /* the wire does not read */
+    bool paused;       /* net/ does not read from its socket */
     bool close_queued; /* our Close frame is the last thing in the queue, or written */
-    bool half_closed;  /* the peer has ended its direction of TCP */
-    bool peer_done;    /* nothing more is expected from the peer: end when all is written */
-    bool ended;        /* the wire was told to end */
-    bool refused;      /* accepted to be closed at once: no hook hears of it */
+    bool half_closed;  /* the client has ended its direction of TCP */
+    bool peer_done;    /* no more comes from the client: the connection ends with its queue */
+    bool ended;        /* wire.end was called */
+    bool refused;      /* opened by hub_open_refused(): no hook runs */
     uint8_t close_reason_len;
     uint16_t close_code;
     uint32_t ping_number; /* of the last ping, from 1 */
 
-    struct message *pong;       /* last queued while others waited; NULL: none. A reference */
-    struct message *ping;       /* the same of our own pings, of either kind */
-    size_t kept;                /* bytes that net/ keeps of what it has sent */
-    size_t unhandled;           /* the same with its inbox, as far as it is counted */
-    uint32_t message_number;    /* of the message that is not whole yet; 0: none */
+    struct message *pong;       /* the last that was queued while it was behind; counted; or NULL */
+    struct message *ping;       /* the same of the server's pings, of either kind */
+    size_t kept;                /* bytes that net/ keeps of its messages */
+    size_t unhandled;           /* `kept` and its inbox, as counted in the hub's unhandled_bytes */
+    uint32_t message_number;    /* of its incomplete message; 0: none */
     struct list unhandled_link; /* in the hub's list while `unhandled` is not 0 */
-    struct inbox *inbox;        /* what arrived while a hook slept, or NULL */
-    struct member *rooms;       /* the rooms it is in */
-    struct list pending; /* in the hub's list while something is due at the end of the turn */
+    struct inbox *inbox;        /* messages that came while a hook slept, or NULL */
+    struct member *rooms;       /* a list of its rooms */
+    struct list pending;        /* in the hub's list while hooks wait for the end of the turn */
 
     struct deadline timer;   /* the nearest of the times below */
-    uint64_t last_seen_ms;   /* the last sign of life, or the last time on_timeout kept it */
+    uint64_t last_seen_ms;   /* the last sign of life, or on_timeout's last decision to wait */
     uint64_t next_ping_ms;   /* 0: none */
-    uint64_t kill_at_ms;     /* 0: not ending */
-    uint64_t message_end_ms; /* when the message that has begun must be whole; 0: at no time */
-    uint64_t ping_sent_ns;   /* of the last ping; 0 once it was answered */
-    double rtt_seconds;      /* negative: not known */
+    uint64_t kill_at_ms;     /* 0: not closing */
+    uint64_t message_end_ms; /* when its incomplete message must be complete; 0: no limit */
+    uint64_t ping_sent_ns;   /* of the last ping; 0 after its answer */
+    double rtt_seconds;      /* negative: unknown */
     char *close_reason;
 };
 

@@ -1,7 +1,7 @@
-/* endpoint.h -- what C must know of one endpoint: its periods, limits and which hooks exist.
+/* endpoint.h -- what C knows of one endpoint: its periods, its limits, which hooks it has.
  *
- * A plain value, filled by the scripts' side when the app is loaded. Hooks that do not exist are
- * never called for. */
+ * A plain value, which script/ fills when it loads the app. The hub calls no hook that the endpoint
+ * does not have. */
 #ifndef TIDEWIRE_CORE_HUB_ENDPOINT_H
 #define TIDEWIRE_CORE_HUB_ENDPOINT_H
 

@@ -51,12 +51,12 @@ void hub_free(struct hub *hub) {
     outq_drop_bundle(&hub->bundle);
     ref_cache_flush(&hub->ref_cache);
     mem_free(hub->scratch);
-    mem_free(hub->farewell);
+    mem_free(hub->drain);
     deadlines_close(&hub->timers);
     mem_free(hub);
 }
 
-/* The endpoint's places: those of all workers, or the hub's own. */
+/* The limit on the endpoint's connections: all workers' or, without a bus, the hub's own. */
 static struct limit *limit_of(struct hub *hub, const struct endpoint *endpoint) {
     if (hub->options.bus != NULL)
         return bus_endpoint_limit(hub->options.bus, hub->options.worker, endpoint->number,
@@ -151,7 +151,7 @@ bool hub_assign(struct hub *hub, struct conn *conn, uint32_t number) {
     return true;
 }
 
-/* The one place where a connection's memory ends. */
+/* The only function that frees a connection. */
 static void release(struct hub *hub, struct conn *conn) {
     hub->events->forgotten(hub->events_user, conn->id);
     hub_timers_stop(hub, conn);
@@ -203,7 +203,7 @@ static enum hook_state run_message(struct hub *hub, struct conn *conn) {
     return state;
 }
 
-/* Runs the next hook that waits. False: none does. */
+/* Runs the next waiting hook. False: no hook waits. */
 static bool run_next(struct hub *hub, struct conn *conn, enum hook_state *state) {
     const struct hub_events *events = hub->events;
     void *user = hub->events_user;
@@ -224,7 +224,7 @@ static bool run_next(struct hub *hub, struct conn *conn, enum hook_state *state)
         *state = events->closed(user, conn->id, conn->close_code, conn->close_reason,
                                 conn->close_reason_len);
     } else {
-        conn->due = 0; /* of a closed one: pings, timeouts */
+        conn->due = 0; /* pings and timeouts of a closed connection */
         return false;
     }
     return true;
@@ -234,14 +234,14 @@ void hub_set_paused(struct hub *hub, struct conn *conn, bool paused) {
     if (conn->paused == paused || conn->peer == NULL)
         return;
     conn->paused = paused;
-    if (!paused) { /* nobody could hear it while we did not read */
+    if (!paused) { /* the hub could not notice signs of life while it did not read */
         hub_limits_resume(hub, conn);
         hub_timers_reset_silence(hub, conn);
     }
     hub->wire->pause(conn->peer, paused);
 }
 
-/* Have the messages that wait had their slice of the turn? The first call begins it. */
+/* Have the waiting messages used their slice of the turn? The first call begins it. */
 static bool slice_is_over(const struct hub *hub, const struct conn *conn, uint64_t *began) {
     if (hub->options.slice_ns == NULL || inbox_empty(conn->inbox))
         return false;
@@ -290,9 +290,9 @@ void hub_hook_done(struct hub *hub, conn_id id) {
     hub_step(hub, conn);
 }
 
-/* Gives those their turn that wait for it now, for one slice of time. */
+/* Runs the hooks that wait now, for one slice of time. */
 static void run_pending(struct hub *hub) {
-    struct list batch; /* what hooks add from now on waits for the next turn */
+    struct list batch; /* hooks that are scheduled from now on wait for the next turn */
     uint64_t (*now_ns)(void) = hub->options.slice_ns;
     list_init(&batch);
     list_move(&batch, &hub->pending);
@@ -305,7 +305,7 @@ static void run_pending(struct hub *hub) {
             break;
     }
     list_move(&batch, &hub->pending);
-    list_move(&hub->pending, &batch); /* those that are left come first */
+    list_move(&hub->pending, &batch); /* the rest of the batch comes first */
 }
 
 void hub_turn_end(struct hub *hub) {
@@ -342,7 +342,7 @@ void hub_alive(struct hub *hub, struct conn *conn) {
 }
 
 void hub_received(struct hub *hub, struct conn *conn, const char *bytes, size_t len, bool binary) {
-    hub_take_mail(hub); /* what came before this message must be seen before what it causes */
+    hub_take_mail(hub); /* mail from before this message is delivered before what it causes */
     if (conn->state != CONN_OPEN)
         return;
     stats_add(&hub->stats.messages_received, 1);
@@ -375,11 +375,11 @@ void hub_kill_all(struct hub *hub) {
 }
 
 void hub_end(struct hub *hub) {
-    hub->options.slice_ns = NULL; /* there is no other turn */
+    hub->options.slice_ns = NULL; /* no other turn follows */
     run_pending(hub);
     hub_send_flush_all(hub);
     uint32_t at = 0;
     for (struct conn *conn; (conn = slots_next(&hub->conns, &at)) != NULL;)
         release(hub, conn);
-    hub_take_mail(hub); /* for nobody: it is freed */
+    hub_take_mail(hub); /* frees it: no connection is left */
 }

@@ -10,7 +10,7 @@
 
 /* `by` says for the log which side closes: "client", "network" or "server". */
 static void log_close(const struct conn *conn, enum log_level level, const char *by, unsigned code,
-                      const char *reason, size_t len) {
+                      struct slice reason) {
     struct log_line line;
     log_begin_limited(&line, level, "closed");
     log_path(&line, conn->endpoint->path);
@@ -18,26 +18,26 @@ static void log_close(const struct conn *conn, enum log_level level, const char 
     log_int(&line, "generation", conn->endpoint->generation);
     log_str(&line, "by", by);
     log_int(&line, "code", code);
-    log_bytes(&line, "why", reason == NULL ? "" : reason, len);
+    log_bytes(&line, "why", reason.len == 0 ? "" : reason.bytes, reason.len);
     log_end(&line);
 }
 
-static void note_close(struct conn *conn, unsigned code, const char *reason, size_t len) {
+static void note_close(struct conn *conn, unsigned code, struct slice reason) {
     conn->close_code = (uint16_t)code;
-    conn->close_reason_len = (uint8_t)len;
-    conn->close_reason = len > 0 ? mem_strndup(reason, len) : NULL;
+    conn->close_reason_len = (uint8_t)reason.len;
+    conn->close_reason = reason.len > 0 ? mem_strndup(reason.bytes, reason.len) : NULL;
     conn->state = CONN_CLOSING;
 }
 
-static void set_close(struct hub *hub, struct conn *conn, unsigned code, const char *reason,
-                      size_t len) {
-    note_close(conn, code, reason, len);
+static void set_close(struct hub *hub, struct conn *conn, unsigned code, struct slice reason) {
+    note_close(conn, code, reason);
     conn->due |= DUE_CLOSE;
-    hub_rooms_leave_all(hub, conn); /* it has left before others hear of it */
+    hub_rooms_leave_all(hub, conn); /* before any other connection's hook can run */
     hub_mail_withdraw(hub, conn);
+    hub_schedule(hub, conn);
 }
 
-/* The Close frame follows whatever is queued, and is the last thing that is. */
+/* Queues the Close frame, which is the last frame of the queue. */
 static void queue_close_frame(struct hub *hub, struct conn *conn) {
     unsigned char payload[CONTROL_MAX];
     size_t len = 0;
@@ -70,8 +70,8 @@ void hub_close_written(struct hub *hub, struct conn *conn) {
 
 /* ---- by the client, by the network ---- */
 
-/* Before the peer's end is noted: what it said before is handled, and answered, if that only waits
- * for the end of the turn and not for a hook that sleeps. */
+/* Before the client's end is noted: runs the hooks for what it sent before, if they wait for the
+ * end of the turn and not for a sleeping hook. */
 static void catch_up(struct hub *hub, struct conn *conn) {
     hub_take_mail(hub);
     if (conn->state == CONN_OPEN && !inbox_empty(conn->inbox))
@@ -83,23 +83,27 @@ void hub_peer_closed(struct hub *hub, struct conn *conn, unsigned code, const ch
     catch_up(hub, conn);
     conn->peer_done = true;
     if (conn->state == CONN_OPEN) {
-        log_close(conn, LOG_DEBUG, "client", code, reason, len);
-        set_close(hub, conn, code, reason, len);
+        log_close(conn, LOG_DEBUG, "client", code, (struct slice){reason, len});
+        set_close(hub, conn, code, (struct slice){reason, len});
         queue_close_frame(hub, conn);
-        hub_schedule(hub, conn);
     } else if (outq_empty(&conn->out)) {
         hub_close_end(hub, conn);
     }
 }
 
+/* The TCP connection has ended, or the client's direction of it. */
+static void close_by_network(struct hub *hub, struct conn *conn, unsigned code) {
+    static const struct slice none = {NULL, 0};
+    if (conn->state != CONN_OPEN)
+        return;
+    log_close(conn, LOG_DEBUG, "network", code, none);
+    set_close(hub, conn, code, none);
+}
+
 bool hub_peer_ended(struct hub *hub, struct conn *conn, uint64_t ms) {
     catch_up(hub, conn);
     conn->peer_done = conn->half_closed = true;
-    if (conn->state == CONN_OPEN) {
-        log_close(conn, LOG_DEBUG, "network", CLOSE_ABNORMAL, NULL, 0);
-        set_close(hub, conn, CLOSE_ABNORMAL, NULL, 0);
-        hub_schedule(hub, conn);
-    }
+    close_by_network(hub, conn, CLOSE_ABNORMAL);
     hub_timers_kill_in(hub, conn, ms);
     hub_send_flush(hub, conn);
     return !outq_empty(&conn->out);
@@ -110,10 +114,7 @@ void hub_gone(struct hub *hub, struct conn *conn, unsigned code) {
         hub_abandon(hub, conn);
         return;
     }
-    if (conn->state == CONN_OPEN) {
-        log_close(conn, LOG_DEBUG, "network", code, NULL, 0);
-        set_close(hub, conn, code, NULL, 0);
-    }
+    close_by_network(hub, conn, code);
     conn->state = CONN_GONE;
     conn->peer = NULL;
     hub_limits_gone(hub, conn);
@@ -134,42 +135,45 @@ void hub_open_refused(struct hub *hub, struct conn *conn, void *peer, uint32_t e
     conn->endpoint = hub->endpoints[endpoint];
     conn->is_counted = hub->options.limit != NULL;
     conn->refused = true;
-    note_close(conn, code, reason, len);
+    note_close(conn, code, (struct slice){reason, len});
     queue_close_frame(hub, conn);
 }
 
-void hub_close_begin(struct hub *hub, struct conn *conn, unsigned code, const char *reason,
-                     size_t len, bool drop) {
+void hub_close_begin(struct hub *hub, struct conn *conn, unsigned code, struct slice reason,
+                     bool drop) {
     if (conn->state != CONN_OPEN)
         return;
     bool fault =
         code >= CLOSE_PROTOCOL && code != CLOSE_SCRIPT_ERROR && code < CLOSE_FIRST_REGISTERED;
-    log_close(conn, fault || code == CLOSE_TIMED_OUT ? LOG_INFO : LOG_DEBUG, "server", code, reason,
-              len);
-    set_close(hub, conn, code, reason, len);
-    inbox_free(conn->inbox); /* what the client said before is not heard any more */
+    log_close(conn, fault || code == CLOSE_TIMED_OUT ? LOG_INFO : LOG_DEBUG, "server", code,
+              reason);
+    set_close(hub, conn, code, reason);
+    inbox_free(conn->inbox); /* no hook handles what the client sent before */
     conn->inbox = NULL;
     hub_limits_count(hub, conn);
     if (drop)
         outq_drop_unsent(&conn->out);
-    hub_set_paused(hub, conn, false); /* its Close frame must be seen */
+    hub_set_paused(hub, conn, false); /* to read the client's Close frame */
     queue_close_frame(hub, conn);
-    hub_schedule(hub, conn);
+}
+
+void hub_close_fail(struct hub *hub, struct conn *conn, unsigned code, struct slice reason) {
+    conn->peer_done = true;
+    if (conn->state == CONN_OPEN)
+        hub_close_begin(hub, conn, code, reason, false);
+    else if (outq_empty(&conn->out))
+        hub_close_end(hub, conn);
 }
 
 void hub_fail(struct hub *hub, struct conn *conn, unsigned code, const char *reason) {
     hub_take_mail(hub);
     stats_add(&hub->stats.protocol_errors, 1);
-    conn->peer_done = true;
-    if (conn->state == CONN_OPEN)
-        hub_close_begin(hub, conn, code, reason, strlen(reason), false);
-    else if (outq_empty(&conn->out))
-        hub_close_end(hub, conn);
+    hub_close_fail(hub, conn, code, slice_of(reason));
 }
 
 void hub_close(struct hub *hub, conn_id id, unsigned code, const char *reason, size_t len) {
     hub_take_mail(hub);
     struct conn *conn = hub_find(hub, id);
     if (conn != NULL)
-        hub_close_begin(hub, conn, code, reason, len, false);
+        hub_close_begin(hub, conn, code, (struct slice){reason, len}, false);
 }

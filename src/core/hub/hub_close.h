@@ -14,9 +14,11 @@
  * after the server's; for the client to end the TCP connection after both frames. */
 enum { CLOSE_FLUSH_MS = 5000, CLOSE_ACK_MS = 3000, CLOSE_LINGER_MS = 1000 };
 
-/* The server closes the connection; `drop` discards the queued messages. */
-void hub_close_begin(struct hub *hub, struct conn *conn, unsigned code, const char *reason,
-                     size_t len, bool drop);
+/* The server closes the connection, if it is open; `drop` discards the queued messages. */
+void hub_close_begin(struct hub *hub, struct conn *conn, unsigned code, struct slice reason,
+                     bool drop);
+/* The same for a client that broke a rule: the hub expects nothing more from it. */
+void hub_close_fail(struct hub *hub, struct conn *conn, unsigned code, struct slice reason);
 /* A closing connection's queue is written. */
 void hub_close_written(struct hub *hub, struct conn *conn);
 /* Both Close frames are exchanged: ends the TCP connection. */

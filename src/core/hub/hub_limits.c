@@ -9,10 +9,7 @@
 #include "core/hub/hub_close.h"
 #include "core/hub/hub_internal.h"
 
-#include <string.h>
-
-/* So many of the largest messages that there may be have room at once, however low the ceiling
- * is. */
+/* However low the limit, so many of the largest messages have room at once. */
 enum { MESSAGES_AT_ONCE = 4 };
 
 void hub_limits_fit(struct hub *hub) {
@@ -55,21 +52,17 @@ void hub_limits_gone(struct hub *hub, struct conn *conn) {
     hub_limits_count(hub, conn);
 }
 
-/* Drops what it has sent; it gets a Close frame and is not listened to any more. */
+/* Drops what the client has sent and ignores its further bytes; it gets a Close frame. */
 static void refuse(struct hub *hub, struct conn *conn, unsigned code, const char *reason) {
-    conn->peer_done = true;
     if (conn->peer != NULL)
         hub->wire->discard(conn->peer);
-    if (conn->state == CONN_OPEN)
-        hub_close_begin(hub, conn, code, reason, strlen(reason), false);
-    else if (outq_empty(&conn->out))
-        hub_close_end(hub, conn);
-    inbox_free(conn->inbox); /* of one that is gone, and whose hook sleeps */
+    hub_close_fail(hub, conn, code, slice_of(reason));
+    inbox_free(conn->inbox); /* of a connection that is gone while its hook sleeps */
     conn->inbox = NULL;
     hub_limits_gone(hub, conn);
 }
 
-/* The last one may have a message of any size that its endpoint allows. */
+/* The last connection may keep a message of any size that its endpoint allows. */
 static void refuse_the_oldest(struct hub *hub) {
     while (hub_limit_exceeded(hub) && hub->unhandled.next != hub->unhandled.prev)
         refuse(hub, LIST_OWNER(hub->unhandled.next, struct conn, unhandled_link), CLOSE_TRY_LATER,
@@ -87,7 +80,7 @@ void hub_set_kept(struct hub *hub, struct conn *conn, size_t bytes, uint32_t mes
         conn->message_number = message;
         begin_time(hub, conn);
         hub_timers_arm(hub, conn);
-        list_remove(&conn->unhandled_link); /* it is among the youngest now */
+        list_remove(&conn->unhandled_link); /* to the youngest */
     }
     hub_limits_count(hub, conn);
     refuse_the_oldest(hub);
@@ -98,7 +91,7 @@ void hub_limits_resume(struct hub *hub, struct conn *conn) {
 }
 
 void hub_limits_due(struct hub *hub, struct conn *conn) {
-    if (conn->paused) /* it is not read */
+    if (conn->paused) /* the hub does not read from it */
         begin_time(hub, conn);
     else
         refuse(hub, conn, CLOSE_POLICY, "message took too long");

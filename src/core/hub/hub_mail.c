@@ -1,8 +1,8 @@
-/* hub_mail.c -- between a hub and the other workers: what comes by the bus, and what is told to it.
+/* hub_mail.c -- between a hub and the other workers: mail from the bus, and to it.
  *
- * Mail is delivered in the order in which it was taken. Delivering may cause more of it to be taken
- * (a finalizer of a script's may run, and broadcast): that is put behind, and all of it is
- * delivered before the finalizer goes on. */
+ * The hub delivers mail in the order in which it took it. A delivery may cause the hub to take more
+ * (a script's finalizer may run and broadcast): that goes to the end of the list, and the hub
+ * delivers all of it before the finalizer goes on. */
 #include "core/hub/hub_close.h"
 #include "core/hub/hub_internal.h"
 
@@ -29,7 +29,7 @@ static void deliver(struct hub *hub, struct mail *mail) {
     case MAIL_CLOSE:
         conn = hub_find(hub, mail->id);
         if (conn != NULL)
-            hub_close_begin(hub, conn, mail->code, mail->room.bytes, mail->room.len, false);
+            hub_close_begin(hub, conn, mail->code, mail->room, false);
         break;
     case MAIL_PRESENCE_CHANGED:
         hub_rooms_presence_changed(hub, mail);
@@ -115,7 +115,7 @@ bool hub_close_anywhere(struct hub *hub, conn_id id, unsigned code, struct slice
     struct conn *conn = hub_find(hub, id);
     if (conn == NULL || conn->state != CONN_OPEN)
         return false;
-    hub_close_begin(hub, conn, code, reason.bytes, reason.len, false);
+    hub_close_begin(hub, conn, code, reason, false);
     return true;
 }
 

@@ -1,40 +1,39 @@
-/* hub_reload.c -- new code takes over: endpoints change under live connections.
+/* hub_reload.c -- new code is activated: endpoints change under open connections.
  *
- * An endpoint keeps its number and its place in memory for as long as the program runs, so
- * connections need not be touched where only its limits and hooks change. on_reload is owed to each
- * connection at once, so that it comes before its next hook; those that nothing happens on get it a
- * few a turn, so that no turn is long. */
+ * An endpoint keeps its number and its address in memory as long as the program runs, so a change
+ * of its limits and hooks does not touch its connections. on_reload becomes due for all connections
+ * at once, so it runs before their next hook; the hub runs it for idle connections a few per turn,
+ * so that no turn is long. */
 #include "core/hub/hub_close.h"
 #include "core/hub/hub_internal.h"
 
 #include "base/mem.h"
 
-enum { RENEWED_A_TURN = 100 };
+enum { RELOADS_PER_TURN = 100 };
 
-static void renew_heartbeats(struct hub *hub, const struct endpoint *endpoint,
-                             uint64_t old_ping_ms) {
+static void update_heartbeats(struct hub *hub, const struct endpoint *endpoint,
+                              uint64_t old_ping_ms) {
     uint32_t at = 0;
     for (struct conn *conn; (conn = slots_next(&hub->conns, &at)) != NULL;)
         if (conn->endpoint == endpoint && conn->state == CONN_OPEN)
             hub_timers_reload(hub, conn, old_ping_ms);
 }
 
-/* Closes the connections of an endpoint that are open. Returns how many. */
+/* Closes the open connections of an endpoint. Returns their number. */
 static uint32_t close_all_of(struct hub *hub, const struct endpoint *endpoint, unsigned code,
                              const char *reason) {
     uint32_t at = 0, closed = 0;
     for (struct conn *conn; (conn = slots_next(&hub->conns, &at)) != NULL;) {
         if (conn->endpoint != endpoint || conn->state != CONN_OPEN)
             continue;
-        hub_close_begin(hub, conn, code, reason, strlen(reason), false);
+        hub_close_begin(hub, conn, code, slice_of(reason), false);
         closed++;
     }
     return closed;
 }
 
-/* The codec is another: what other workers have sent by the old one is delivered, in the step in
- * which they learn of the new one; then the connections, whose clients speak the old one, are
- * closed. */
+/* If the codec changes: delivers what other workers have sent by the old one, in the step in which
+ * they learn of the new one; then closes the connections, whose clients use the old one. */
 static uint32_t change_codec(struct hub *hub, struct endpoint *endpoint, uint32_t codec) {
     if (endpoint->codec == codec)
         return 0;
@@ -61,11 +60,11 @@ uint32_t hub_activate_endpoint(struct hub *hub, uint32_t number, const struct en
     atomic_store(&limit->max, next->max_connections);
     hub_limits_fit(hub);
     if (ping_ms != next->ping_ms || pong_ms != next->pong_ms)
-        renew_heartbeats(hub, endpoint, ping_ms);
+        update_heartbeats(hub, endpoint, ping_ms);
     return closed;
 }
 
-/* What waits for a hook that the new code has not: it happens as it does without one. */
+/* Drops due hooks that the new code does not have: the hub does what it does without the hook. */
 static void drop_lost_hooks(struct hub *hub, struct conn *conn) {
     const struct endpoint *endpoint = conn->endpoint;
     unsigned lost = (endpoint->has_ping ? 0 : DUE_PING) | (endpoint->has_drain ? 0 : DUE_DRAIN) |
@@ -82,7 +81,7 @@ static void drop_lost_hooks(struct hub *hub, struct conn *conn) {
         return;
     if (lost & DUE_PING && endpoint->ping_ms > 0)
         hub_timers_send_ping(hub, conn);
-    if (lost & DUE_TIMEOUT) /* its silence is noticed anew */
+    if (lost & DUE_TIMEOUT) /* notices the silence anew */
         hub_timers_reload(hub, conn, endpoint->ping_ms);
 }
 
@@ -90,7 +89,7 @@ void hub_activate(struct hub *hub, uint32_t generation) {
     uint32_t at = 0;
     for (struct conn *conn; (conn = slots_next(&hub->conns, &at)) != NULL;) {
         if (conn->endpoint == NULL || conn->endpoint->generation != generation)
-            continue; /* those of an endpoint that is no more keep their code */
+            continue; /* an endpoint that the new code does not have keeps its code */
         drop_lost_hooks(hub, conn);
         if (conn->state == CONN_OPEN && conn->endpoint->has_reload && !(conn->due & DUE_OPEN))
             conn->due |= DUE_RELOAD;
@@ -102,8 +101,8 @@ void hub_activate(struct hub *hub, uint32_t generation) {
 void hub_reload_some(struct hub *hub) {
     struct conn *conn = NULL;
     if (!list_empty(&hub->pending) && hub->options.slice_ns != NULL)
-        return; /* the last turn had more to do than it could */
-    for (int i = 0; hub->reload_under_way && i < RENEWED_A_TURN;) {
+        return; /* the last turn could not do all its work */
+    for (int i = 0; hub->reload_under_way && i < RELOADS_PER_TURN;) {
         conn = slots_next(&hub->conns, &hub->reload_next);
         hub->reload_under_way = conn != NULL;
         if (conn != NULL && conn->due & DUE_RELOAD) {

@@ -1,21 +1,20 @@
-/* hub_rooms.c -- rooms and broadcasts: who gets a message.
+/* hub_rooms.c -- rooms and broadcasts.
  *
- * A message is framed once; every queue holds the same bytes. A receiver that is too slow is dealt
- * with as its endpoint wants, and may be closed on the spot: it leaves the room while the room is
- * walked, which is why rooms are walked from their end.
+ * A message is framed once; every queue holds the same bytes. The hub handles a slow receiver as
+ * its endpoint says, and may close it at once: it leaves the room during the walk. Walks therefore
+ * go from the end of a room to its beginning.
  *
- * Where there are other workers, whatever changes a room or is sent to it goes through the bus
- * first, and what the bus answers, mail from before, is delivered before anything changes here
- * (bus.h). */
+ * With several workers every join, leave and broadcast goes through the bus first, and the hub
+ * delivers the mail that the bus returns before it changes anything here (bus.h). */
 #include "core/hub/hub_internal.h"
 
 #include "base/mem.h"
 
 #include <string.h>
 
-/* ---- who is in ---- */
+/* ---- members ---- */
 
-struct watch {
+struct watched_room {
     struct table_entry entry;
     char name[];
 };
@@ -24,7 +23,7 @@ static bool is_watched(const struct hub *hub, struct slice room) {
     return table_find(&hub->watched, room) != NULL;
 }
 
-static void tell(struct hub *hub, const struct member *member, bool joined) {
+static void report(struct hub *hub, const struct member *member, bool joined) {
     struct slice room = member->room->entry.key;
     if (is_watched(hub, room))
         hub->events->presence_changed(hub->events_user, member->conn->id, room, joined,
@@ -42,7 +41,7 @@ static struct conn *find_open(struct hub *hub, conn_id id) {
     return conn != NULL && conn->state == CONN_OPEN ? conn : NULL;
 }
 
-/* Out of the others' sight. What they sent before comes first, and may close the connection. */
+/* Removes the member from the bus. Mail from before comes first, and may close the connection. */
 static void leave_directory(struct hub *hub, struct member *member) {
     struct room_entry *entry = member->entry;
     if (entry == NULL)
@@ -53,15 +52,15 @@ static void leave_directory(struct hub *hub, struct member *member) {
     hub_mail_deliver(hub, mail);
 }
 
-/* A connection that is in already says something else of itself. */
+/* Replaces a member's info. */
 static void rejoin(struct hub *hub, struct member *member, struct slice info) {
     room_join(&hub->rooms, member->room->entry.key, member->conn, info);
     if (member->entry != NULL)
         member->entry = bus_set_info(hub->options.bus, member->entry, info);
 }
 
-/* Into the directory of all workers, and only then into the room: what was sent to it before comes
- * first, and may close the connection. */
+/* Adds the connection to the bus, then to the room: mail from before comes first, and may close the
+ * connection. */
 static bool join_everywhere(struct hub *hub, struct conn *conn, struct slice room,
                             struct slice info) {
     const struct hub_options *options = &hub->options;
@@ -71,8 +70,7 @@ static bool join_everywhere(struct hub *hub, struct conn *conn, struct slice roo
                                    conn->endpoint->json_name, info, &entry));
     conn = find_open(hub, id);
     if (conn == NULL || room_member(&hub->rooms, room, conn) != NULL) {
-        /* closed meanwhile (or a finalizer of the script's was quicker): it is not in by this call
-         * */
+        /* The mail closed it, or a finalizer of the script let it join: this join is undone. */
         struct mail *mail;
         bus_leave_room(options->bus, options->worker, entry, id, &mail);
         hub_mail_deliver(hub, mail);
@@ -81,7 +79,7 @@ static bool join_everywhere(struct hub *hub, struct conn *conn, struct slice roo
     room_join(&hub->rooms, room, conn, info);
     struct member *member = room_member(&hub->rooms, room, conn);
     member->entry = entry;
-    tell(hub, member, true);
+    report(hub, member, true);
     return true;
 }
 
@@ -97,7 +95,7 @@ bool hub_join(struct hub *hub, conn_id id, struct slice room, struct slice info)
     if (!hub_is_alone(hub))
         return join_everywhere(hub, conn, room, info);
     room_join(&hub->rooms, room, conn, info);
-    tell(hub, room_member(&hub->rooms, room, conn), true);
+    report(hub, room_member(&hub->rooms, room, conn), true);
     return true;
 }
 
@@ -112,19 +110,20 @@ bool hub_leave(struct hub *hub, conn_id id, struct slice room) {
     conn = find_open(hub, id);
     member = conn == NULL ? NULL : room_member(&hub->rooms, room, conn);
     if (member != NULL) {
-        tell(hub, member, false);
+        report(hub, member, false);
         room_leave(&hub->rooms, room, conn);
     }
     return conn != NULL;
 }
 
-/* Takes no mail: a room may be walked right now. Who closes a connection has taken it before. */
+/* Takes no mail, because a walk of a room may be under way. Callers that close a connection have
+ * taken it before. */
 void hub_rooms_leave_all(struct hub *hub, struct conn *conn) {
     for (struct member *member = conn->rooms; member != NULL; member = member->next) {
-        if (member->entry != NULL) /* who watches here hears of it by mail, in its order */
+        if (member->entry != NULL) /* this worker, too, gets the change by mail, in its order */
             bus_leave_room(hub->options.bus, hub->options.worker, member->entry, conn->id, NULL);
         else
-            tell(hub, member, false);
+            report(hub, member, false);
         member->entry = NULL;
     }
     room_leave_all(conn);
@@ -139,17 +138,17 @@ void hub_rooms_of(struct hub *hub, conn_id id, void (*f)(void *user, struct slic
 }
 
 void hub_watch(struct hub *hub, struct slice room, bool on) {
-    if (hub->options.bus != NULL) /* first: the name may be that of the entry below */
+    if (hub->options.bus != NULL) /* first: `room` may point to the name that is freed below */
         bus_watch(hub->options.bus, hub->options.worker, room, on);
     struct table_entry *found = table_find(&hub->watched, room);
     if (on && found == NULL) {
-        struct watch *watch = mem_zalloc(sizeof *watch + room.len + 1);
-        memcpy(watch->name, room.bytes, room.len);
-        watch->entry.key = (struct slice){watch->name, room.len};
-        table_add(&hub->watched, &watch->entry);
+        struct watched_room *watched = mem_zalloc(sizeof *watched + room.len + 1);
+        memcpy(watched->name, room.bytes, room.len);
+        watched->entry.key = (struct slice){watched->name, room.len};
+        table_add(&hub->watched, &watched->entry);
     } else if (!on && found != NULL) {
         table_remove(&hub->watched, found);
-        mem_free(TABLE_OWNER(found, struct watch, entry));
+        mem_free(TABLE_OWNER(found, struct watched_room, entry));
     }
 }
 
@@ -159,10 +158,10 @@ void hub_rooms_forget_watches(struct hub *hub) {
     table_close(&hub->watched);
 }
 
-/* ---- who gets a message ---- */
+/* ---- receivers ---- */
 
-/* A broadcast while it is walked, in values of the walk's own, which nothing that it calls can
- * change: mostly there is one encoding. */
+/* A walk over the receivers of a broadcast. It copies what it needs, so the compiler knows that no
+ * call changes these values: mostly there is one encoding. */
 struct walk {
     const struct broadcast *broadcast;
     uint32_t endpoint;
@@ -177,7 +176,7 @@ static inline struct walk walk_of(const struct broadcast *broadcast) {
     return walk;
 }
 
-/* What a connection gets; NULL: nothing. */
+/* The message for a connection; NULL: none. */
 static inline struct message *message_for(struct walk walk, const struct conn *conn) {
     const struct endpoint *endpoint = conn->endpoint;
     if (conn->state != CONN_OPEN || conn->id == walk.except ||
@@ -201,8 +200,8 @@ static inline uint32_t deliver_to_room(struct hub *hub, const struct broadcast *
         enum send_result result = hub_send_deliver(hub, conn, message);
         delivered += result == SEND_OK;
         if (result == SEND_CLOSED) {
-            /* It has left. Telling who watches may have run finalizers of the script's, by which
-             * others left as well: look again. */
+            /* It has left. presence_changed may have run the script's finalizers, and other
+             * connections may have left as well: look again. */
             room = room_find(&hub->rooms, broadcast->room);
             if (room == NULL)
                 break;
@@ -228,7 +227,7 @@ uint32_t hub_rooms_publish(struct hub *hub, const struct broadcast *broadcast) {
                                          : deliver_to_all(hub, broadcast);
 }
 
-/* Each is a slow client, which may be closed on the spot, and leave. */
+/* Each receiver is a slow client: the hub may close it at once, and it leaves the room. */
 static void lose_in_room(struct hub *hub, const struct broadcast *broadcast, uint32_t lost) {
     const struct walk walk = walk_of(broadcast);
     const struct room *room = room_find(&hub->rooms, broadcast->room);
@@ -251,32 +250,31 @@ static void lose_everywhere(struct hub *hub, const struct broadcast *broadcast, 
 }
 
 void hub_rooms_lost(struct hub *hub, const struct mail *mail) {
-    struct message nothing = {.len = 0}; /* stands for what was lost; nobody is given it */
+    struct message nothing = {.len = 0}; /* stands for the lost message; no client gets it */
     struct encoding encoding = {mail->codec, &nothing};
     struct broadcast broadcast = {mail->room, mail->endpoint, 0, &encoding, 1};
     (mail->room.bytes != NULL ? lose_in_room : lose_everywhere)(hub, &broadcast, mail->lost);
 }
 
-static void need(const struct broadcast *broadcast, const struct endpoint *endpoint,
-                 struct codec_list *missing) {
+static void add_missing(const struct broadcast *broadcast, const struct endpoint *endpoint,
+                        struct codec_list *missing) {
     if (broadcast_is_for(broadcast, endpoint->number) &&
         broadcast_encoding(broadcast, endpoint->codec) == NULL)
         codec_list_add(missing, endpoint->codec);
 }
 
-/* The codecs of those who are meant, where there is only this worker, that there is no encoding
- * for. */
+/* Without other workers: the codecs of receivers that have no encoding. */
 static void find_missing(const struct hub *hub, const struct broadcast *broadcast,
                          struct codec_list *missing) {
     if (broadcast->room.bytes == NULL) {
         for (uint32_t i = 0; i < hub->endpoint_count; i++)
             if (limit_taken(hub->endpoints[i]->limit) > 0)
-                need(broadcast, hub->endpoints[i], missing);
+                add_missing(broadcast, hub->endpoints[i], missing);
         return;
     }
     const struct room *room = room_find(&hub->rooms, broadcast->room);
     for (uint32_t i = 0; room != NULL && i < room->endpoint_count; i++)
-        need(broadcast, room->endpoints[i].endpoint, missing);
+        add_missing(broadcast, room->endpoints[i].endpoint, missing);
 }
 
 bool hub_publish(struct hub *hub, const struct broadcast *broadcast, uint32_t *delivered,
@@ -285,7 +283,7 @@ bool hub_publish(struct hub *hub, const struct broadcast *broadcast, uint32_t *d
     missing->count = 0;
     if (hub_is_alone(hub))
         find_missing(hub, broadcast, missing);
-    else /* what was published before this comes before it here, too */
+    else /* earlier broadcasts come before this one, here too */
         hub_mail_deliver(
             hub, bus_publish(hub->options.bus, hub->options.worker, broadcast, &others, missing));
     if (missing->count == 0)

@@ -1,20 +1,21 @@
-/* hub_send.c -- what leaves: queues are filled during the loop's turn and written at its end.
+/* hub_send.c -- what leaves: the hub fills queues during the loop's turn and writes them at its
+ * end.
  *
- * Everything that waits for one client leaves in one write, so that many small sends in one turn
- * cost one system call. A connection whose socket did not take everything is `blocked` until
- * hub_writable(). Ceilings (max_backlog) are enforced here, where bytes enter a queue. */
+ * A client's whole queue leaves in one write, so that many small sends in one turn cost one system
+ * call. A connection whose socket did not take everything is `blocked` until hub_writable(). The
+ * limit max_backlog is enforced here, where bytes enter a queue. */
 #include "core/hub/hub_close.h"
 #include "core/hub/hub_internal.h"
 
-/* One client gets about this much in one turn of the loop: a fast reader's socket may never be
+/* One client gets about so many bytes in one turn of the loop: a fast reader's socket may never be
  * full. */
 enum { TURN_BYTES = 256 * 1024 };
 
-/* With more than this waiting, or max_backlog where that is less, a client counts as behind for
- * pings and pongs. */
+/* A client with a longer queue than this, or than max_backlog if that is less, is behind: of pings
+ * and pongs one of each waits. */
 enum { BEHIND_BYTES = 64 * 1024 };
 
-/* What messages take in memory beside their bytes has max_backlog as its ceiling, but never less
+/* The memory of queued messages beside their bytes is limited to max_backlog, but never to less
  * than this. */
 enum { OVERHEAD_BYTES = 64 * 1024 };
 
@@ -23,8 +24,8 @@ void hub_send_mark(struct hub *hub, struct conn *conn) {
         list_append(&hub->dirty, &conn->dirty);
 }
 
-/* Above half its ceiling a client that is behind counts as slow: on_drain will tell when it is not.
- * */
+/* A blocked client whose queue is above half of max_backlog is slow: on_drain follows when its
+ * queue is empty. */
 static void note_slow(struct conn *conn) {
     if (conn->blocked && conn->out.bytes > conn->endpoint->max_backlog / 2)
         conn->was_slow = true;
@@ -36,7 +37,7 @@ void hub_send_push(struct hub *hub, struct conn *conn, struct message *message) 
     note_slow(conn);
 }
 
-/* When all is written: the end of the connection, or the news that the queue is empty again. */
+/* The queue is written: the connection ends if it is closing; on_drain is due if it was slow. */
 static void flushed(struct hub *hub, struct conn *conn) {
     if (conn->state == CONN_CLOSING) {
         hub_close_written(hub, conn);
@@ -49,8 +50,8 @@ static void flushed(struct hub *hub, struct conn *conn) {
     }
 }
 
-/* Writes what the queue, which is not empty, gives next: TURN_BYTES at most. Returns how much that
- * was. */
+/* Writes the next bytes of the queue, which is not empty: TURN_BYTES at most. Returns how many it
+ * gave to the socket, which may have taken less. */
 static size_t write_next(struct hub *hub, struct conn *conn) {
     const unsigned char *bytes = hub->scratch;
     struct outq_bundle *bundle = &hub->bundle;
@@ -61,7 +62,7 @@ static size_t write_next(struct hub *hub, struct conn *conn) {
         len = TURN_BYTES;
     bool gathered = bytes == hub->scratch;
     if (gathered && !same)
-        outq_drop_bundle(bundle); /* its bytes stood there */
+        outq_drop_bundle(bundle); /* the scratch does not hold its bytes any more */
     size_t written = hub->wire->write(conn->peer, bytes, len);
     if (!gathered || written < len || !outq_give_bundle(&conn->out, bundle, len))
         outq_written(&conn->out, written, &hub->ref_cache);
@@ -83,9 +84,9 @@ void hub_send_flush(struct hub *hub, struct conn *conn) {
         flushed(hub, conn);
 }
 
-/* A write to the socket leaves little of ours in the cache, and what the next ones need hangs one
- * behind the other: connection, ring and peer, the peer's stream. Each write fetches one link of
- * each of the next three, so that none is waited for. */
+/* A write to the socket evicts most of the processor's cache, and the next writes need a chain of
+ * objects each: connection, ring and peer, the peer's stream. Each write prefetches one link of the
+ * chain of each of the next three connections, so that no write waits for memory. */
 static void fetch_ahead(const struct hub *hub, const struct list *link, const struct list *end) {
     if (link == end)
         return;
@@ -106,7 +107,7 @@ static void fetch_ahead(const struct hub *hub, const struct list *link, const st
 }
 
 void hub_send_flush_all(struct hub *hub) {
-    struct list batch; /* who has more than a turn's share is marked anew, for the next turn */
+    struct list batch; /* a connection with more than TURN_BYTES is marked for the next turn */
     list_init(&batch);
     list_move(&batch, &hub->dirty);
     while (!list_empty(&batch)) {
@@ -135,7 +136,7 @@ static bool has_room(const struct conn *conn, size_t len) {
            (__builtin_expect(out->overhead < OVERHEAD_BYTES, 1) || out->overhead < max);
 }
 
-/* May `len` bytes be queued? Else does what the endpoint wants done with slow clients. */
+/* Is there room for `len` bytes? If not, handles the slow client as its endpoint says. */
 static enum send_result admit(struct hub *hub, struct conn *conn, size_t len) {
     if (conn == NULL || conn->state != CONN_OPEN)
         return SEND_CLOSED;
@@ -151,8 +152,7 @@ static enum send_result admit(struct hub *hub, struct conn *conn, size_t len) {
         stats_add(&hub->stats.messages_dropped, 1);
         return SEND_BACKLOG;
     }
-    static const char why[] = "slow client";
-    hub_close_begin(hub, conn, CLOSE_POLICY, why, sizeof why - 1, true);
+    hub_close_begin(hub, conn, CLOSE_POLICY, slice_of("slow client"), true);
     return SEND_CLOSED;
 }
 
@@ -160,17 +160,16 @@ enum send_result hub_send_lose(struct hub *hub, struct conn *conn, uint32_t coun
     stats_add(&hub->stats.slow_clients, 1);
     if (conn->endpoint->slow_client != SLOW_CLIENT_CLOSE) {
         conn->was_slow = true;
-        hub_send_mark(hub, conn); /* on_drain, also where nothing waits */
+        hub_send_mark(hub, conn); /* for on_drain, even if the queue is empty */
         stats_add(&hub->stats.messages_dropped, count);
         return SEND_BACKLOG;
     }
-    static const char why[] = "slow worker";
-    hub_close_begin(hub, conn, CLOSE_POLICY, why, sizeof why - 1, false);
+    hub_close_begin(hub, conn, CLOSE_POLICY, slice_of("slow worker"), false);
     return SEND_CLOSED;
 }
 
-/* Is it worth looking for an older message with the same key? What the socket still takes leaves at
- * the turn's end anyway. */
+/* Is it worth looking for an older message with the same key? If the socket still takes bytes, the
+ * queue leaves at the turn's end anyway. */
 static bool conflates(const struct conn *conn) {
     return conn != NULL && conn->state == CONN_OPEN && conn->blocked &&
            conn->endpoint->slow_client == SLOW_CLIENT_CONFLATE;
@@ -196,7 +195,7 @@ enum send_result hub_send_deliver_own(struct hub *hub, struct conn *conn, struct
 }
 
 enum send_result hub_send_deliver(struct hub *hub, struct conn *conn, struct message *message) {
-    /* the common case in one go: it reads, there is room, nothing can be replaced */
+    /* the common case: the client reads, there is room, no message can be replaced */
     if (conn != NULL && conn->state == CONN_OPEN && !conn->blocked &&
         has_room(conn, message->len)) {
         stats_add(&hub->stats.messages_sent, 1);
@@ -234,14 +233,15 @@ enum send_result hub_send_keyed(struct hub *hub, conn_id id, enum opcode opcode,
 
 /* ---- pings and pongs ---- */
 
-/* No ceiling refuses them, so of a client that is behind one of each waits at most. */
+/* No limit applies to them, so in the queue of a client that is behind one of each waits at most.
+ */
 static bool is_behind(const struct conn *conn, size_t len) {
     size_t max = conn->endpoint->max_backlog;
     return conn->blocked || (conn->out.bytes > 0 && conn->out.bytes + message_frame_size(len) >
                                                         (max < BEHIND_BYTES ? max : BEHIND_BYTES));
 }
 
-/* Queues a run of which `*kept` is a second reference from now on. */
+/* Queues a run, with a second reference in `*kept`. */
 static void push_kept(struct conn *conn, struct message **kept, struct message *run) {
     if (*kept != NULL)
         message_unref(*kept);

@@ -1,8 +1,8 @@
-/* hub_timers.c -- what happens by the clock: pings, silence, connections that take too long to end.
+/* hub_timers.c -- deadlines: pings, silence, connections that close too slowly.
  *
  * One heap of deadlines for all connections, one entry each: the nearest of its times. A sign of
- * life only notes the time; when the deadline comes it is moved on. So a busy connection costs
- * nothing here, and silence is still noticed at its exact moment. */
+ * life only notes the time; the hub moves the deadline when it comes. So a busy connection costs
+ * nothing here, and the hub still notices silence at its exact moment. */
 #include "core/hub/hub_close.h"
 #include "core/hub/hub_internal.h"
 
@@ -26,7 +26,7 @@ void hub_timers_arm(struct hub *hub, struct conn *conn) {
     if (conn->kill_at_ms > 0)
         next = conn->kill_at_ms;
     if (conn->state == CONN_OPEN) {
-        /* the silence of one that has not been asked yet, or is not read, is not counted */
+        /* no deadline of silence while on_timeout is due */
         if (conn->endpoint->pong_ms > 0 && !(conn->due & DUE_TIMEOUT) && silence_end(conn) < next)
             next = silence_end(conn);
         if (conn->next_ping_ms > 0 && conn->next_ping_ms < next)
@@ -95,7 +95,7 @@ static void json_ping(struct hub *hub, struct conn *conn) {
     mem_free(text);
 }
 
-/* A PING frame that carries its number, so that its PONG is told from an older one's. */
+/* A PING frame that carries its number, by which its PONG differs from an older one's. */
 static void frame_ping(struct hub *hub, struct conn *conn) {
     char text[16];
     int len = snprintf(text, sizeof text, "%" PRIu32, conn->ping_number);
@@ -104,7 +104,7 @@ static void frame_ping(struct hub *hub, struct conn *conn) {
 
 void hub_timers_send_ping(struct hub *hub, struct conn *conn) {
     if (hub_send_ping_waits(conn))
-        return; /* its answer will say as much as that of another */
+        return; /* the answer to the queued one is enough */
     conn->ping_number++;
     conn->ping_sent_ns = clock_monotonic_ns();
     stats_add(&hub->stats.pings_sent, 1);
@@ -151,12 +151,12 @@ void hub_json_pong(struct hub *hub, conn_id id, int64_t ping_number) {
         answered(hub, conn, ping_number);
 }
 
-/* ---- deadlines that have come ---- */
+/* ---- deadlines ---- */
 
 static void ping_due(struct hub *hub, struct conn *conn, uint64_t now) {
     uint64_t period = conn->endpoint->ping_ms;
     conn->next_ping_ms += period;
-    if (conn->next_ping_ms <= now) /* the loop was held up: go on from here, without a burst */
+    if (conn->next_ping_ms <= now) /* the loop was late: start anew, without a burst */
         conn->next_ping_ms = now + period;
     if (!conn->endpoint->has_ping) {
         hub_timers_send_ping(hub, conn);
@@ -167,12 +167,12 @@ static void ping_due(struct hub *hub, struct conn *conn, uint64_t now) {
 }
 
 static void silence_due(struct hub *hub, struct conn *conn) {
-    if (conn->paused) { /* we are not listening */
+    if (conn->paused) { /* the hub does not read from it */
         conn->last_seen_ms = hub_now(hub);
         return;
     }
     uint64_t quiet = hub->wire->quiet_ms(conn->peer);
-    if (quiet < conn->endpoint->pong_ms) { /* bytes that have not become a frame yet */
+    if (quiet < conn->endpoint->pong_ms) { /* bytes of an incomplete frame came */
         conn->last_seen_ms = hub_now(hub) - quiet;
         return;
     }
@@ -182,11 +182,10 @@ static void silence_due(struct hub *hub, struct conn *conn) {
         hub_schedule(hub, conn);
         return;
     }
-    static const char why[] = "timed out";
-    hub_close_begin(hub, conn, CLOSE_TIMED_OUT, why, sizeof why - 1, false);
+    hub_close_begin(hub, conn, CLOSE_TIMED_OUT, slice_of("timed out"), false);
 }
 
-static void deadline(struct hub *hub, struct conn *conn, uint64_t now) {
+static void run_deadline(struct hub *hub, struct conn *conn, uint64_t now) {
     if (conn->kill_at_ms > 0 && now >= conn->kill_at_ms) {
         conn->kill_at_ms = 0;
         if (conn->peer != NULL)
@@ -203,25 +202,25 @@ static void deadline(struct hub *hub, struct conn *conn, uint64_t now) {
 
 int64_t hub_next_timer_ms(const struct hub *hub) {
     const struct deadline *first = deadlines_peek(&hub->timers);
-    uint64_t farewell = hub_drain_due_ms(hub), next = first == NULL ? UINT64_MAX : first->key;
-    if (farewell < next)
-        next = farewell;
+    uint64_t drain = hub_drain_due_ms(hub), next = first == NULL ? UINT64_MAX : first->key;
+    if (drain < next)
+        next = drain;
     if (next == UINT64_MAX)
         return -1;
     uint64_t now = hub_now(hub);
     return next <= now ? 0 : (int64_t)(next - now);
 }
 
-/* Deadlines in one turn. Each may be a frame for a client, or a hook: others wait, too. */
-enum { DEADLINES_A_TURN = 500 };
+/* Each may be a frame for a client, or a hook: other work waits meanwhile. */
+enum { DEADLINES_PER_TURN = 500 };
 
 void hub_run_timers(struct hub *hub) {
     uint64_t now = hub_now(hub);
     struct deadline *node;
-    for (int i = 0; i < DEADLINES_A_TURN; i++) {
+    for (int i = 0; i < DEADLINES_PER_TURN; i++) {
         if ((node = deadlines_peek(&hub->timers)) == NULL || node->key > now)
             break;
-        deadline(hub, DEADLINE_OWNER(node, struct conn, timer), now);
+        run_deadline(hub, DEADLINE_OWNER(node, struct conn, timer), now);
     }
     hub_drain_run(hub, now);
 }

@@ -1,11 +1,11 @@
-/* inbox.c -- messages that wait for a sleeping hook. See inbox.h. */
+/* inbox.c -- a client's messages that wait for a sleeping hook. See inbox.h. */
 #include "core/hub/inbox.h"
 
 #include "base/mem.h"
 
 #include <string.h>
 
-/* Above either the client must wait. One message may go over the bytes: it is here already. */
+/* From either on the inbox is full. A message that has arrived already may exceed the bytes. */
 enum { FULL_ITEMS = 64, FULL_BYTES = 64 * 1024 };
 
 struct inbox {
@@ -53,7 +53,7 @@ struct inbox_item *inbox_pop(struct inbox *inbox) {
     return item;
 }
 
-/* What an allocation costs beside its bytes. */
+/* What an allocation costs beyond its bytes. */
 enum { ALLOCATION_BYTES = 16 };
 
 size_t inbox_cost(const struct inbox *inbox) {

@@ -1,6 +1,6 @@
-/* inbox.h -- whole messages that arrived while their connection's hook slept, oldest first.
+/* inbox.h -- messages of a client that came while a hook of its connection slept, oldest first.
  *
- * Small: the hub stops reading from the socket when it is full. Copies payloads. One worker. */
+ * Small: when it is full, the hub stops reading from the socket. Copies payloads. One worker. */
 #ifndef TIDEWIRE_CORE_HUB_INBOX_H
 #define TIDEWIRE_CORE_HUB_INBOX_H
 
@@ -17,14 +17,14 @@ struct inbox_item {
 struct inbox;
 
 struct inbox *inbox_new(void);
-void inbox_free(struct inbox *inbox); /* accepts NULL; drops what waits */
+void inbox_free(struct inbox *inbox); /* accepts NULL; frees the messages, too */
 
 void inbox_push(struct inbox *inbox, const char *bytes, size_t len, bool binary);
 
 /* The oldest item, now the caller's (mem_free), or NULL. */
 struct inbox_item *inbox_pop(struct inbox *inbox);
 
-/* Bytes of memory that its items take. */
+/* Bytes of memory of its items. */
 size_t inbox_cost(const struct inbox *inbox); /* accepts NULL */
 
 bool inbox_empty(const struct inbox *inbox); /* NULL is empty */

@@ -1,6 +1,6 @@
 /* room.c -- named sets of this worker's connections. See room.h.
  *
- * A room is a dense table of members, so that a broadcast walks memory in order. Leaving swaps the
+ * A room is a dense array of members, so that a broadcast walks memory in order. Leaving moves the
  * last member into the gap. */
 #include "core/hub/room.h"
 
@@ -32,7 +32,7 @@ static void remove_room(struct room *room) {
     mem_free(room);
 }
 
-/* One member more (or less) of this endpoint. */
+/* Adds `change`, 1 or -1, to the endpoint's members. */
 static void count_endpoint(struct room *room, const struct endpoint *endpoint, int change) {
     for (uint32_t i = 0; i < room->endpoint_count; i++) {
         struct room_endpoint *entry = &room->endpoints[i];
@@ -49,7 +49,7 @@ static void count_endpoint(struct room *room, const struct endpoint *endpoint, i
 }
 
 /* The connection's membership in a room, or NULL. It is in the connection's list and in the room's
- * table; one is mostly short, so both are looked through at once until one ends. */
+ * array; one of them is mostly short, so this walks both at once until one ends. */
 static struct member *membership(const struct conn *conn, const struct room *room) {
     struct member *member = conn->rooms;
     for (uint32_t i = 0; i < room->count && member != NULL; i++) {

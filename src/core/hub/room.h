@@ -1,7 +1,7 @@
 /* room.h -- named sets of this worker's connections.
  *
- * A room exists while it has members and costs nothing otherwise: a name is looked up, not created.
- * Knows who is in it; sending to them is hub_send.c's. Everything on the worker's thread. */
+ * A room exists while it has members and costs nothing otherwise: looking up a name does not create
+ * a room. hub_rooms.c sends to its members. Everything on the worker's thread. */
 #ifndef TIDEWIRE_CORE_HUB_ROOM_H
 #define TIDEWIRE_CORE_HUB_ROOM_H
 
@@ -18,15 +18,14 @@ struct room_entry;
 struct member {
     struct conn *conn;
     struct room *room;
-    struct member *next;  /* the connection's next room */
-    struct member **link; /* what points here: `rooms` of the connection, or `next` of another */
-    uint32_t index;       /* in the room's table */
-    char *info;           /* what the scripts say of it, in their own form; NULL: nothing */
-    struct room_entry *entry; /* the same, as other workers know it; NULL where there are none */
+    struct member *next;      /* the connection's next room */
+    struct member **link;     /* to this: the connection's `rooms`, or `next` of another member */
+    uint32_t index;           /* in the room's members */
+    char *info;               /* the script's text about the member, in its own form; NULL: none */
+    struct room_entry *entry; /* in the directory of all workers; NULL if there is one worker */
 };
 
-/* How many members of a room an endpoint has: a broadcast is encoded once for each codec of theirs.
- * */
+/* The number of members of one endpoint: a broadcast is encoded once for each codec of theirs. */
 struct room_endpoint {
     const struct endpoint *endpoint;
     uint32_t members;
@@ -45,23 +44,23 @@ struct room {
     char name[];
 };
 
-/* A worker's rooms are a table, all zeros at first. Everybody must have left before table_close().
- * */
+/* A worker's rooms are a table, all zeros at first. All members must have left before
+ * table_close(). */
 
-/* The room of a name, or NULL while nobody is in it. */
+/* The room of a name, or NULL if it has no members. */
 struct room *room_find(const struct table *rooms, struct slice name);
 
-/* Lets a connection in; `info` (no bytes: nothing) is copied, and replaces what was there. False:
- * it was in already. */
+/* Adds a connection, with a copy of `info` (no bytes: none). False: it was a member already, and
+ * has the new info. */
 bool room_join(struct table *rooms, struct slice name, struct conn *conn, struct slice info);
 
 /* The membership of a connection in a room, or NULL. */
 struct member *room_member(const struct table *rooms, struct slice name, struct conn *conn);
 
-/* Lets it out. False: it was not in. The room may be gone then. */
+/* Removes a connection, and the room with its last member. False: it was no member. */
 bool room_leave(struct table *rooms, struct slice name, struct conn *conn);
 
-/* Lets it out of all its rooms. */
+/* Removes it from all its rooms. */
 void room_leave_all(struct conn *conn);
 
 #endif
