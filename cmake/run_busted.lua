@@ -8,8 +8,8 @@ package.cpath = build .. "/lua/?.so;" .. package.cpath
 
 -- busted's own message handler returns nothing, so that a variable that is closed by an error would
 -- see nil, as at a normal end: `local app <close>` must tell a test that failed from one that is
--- over. So busted's core, and nobody else, has an xpcall whose handler hands the message on.
-local function handing_on(run, handler, ...)
+-- over. So busted's core, and no other code, has an xpcall whose handler returns the message.
+local function with_message(run, handler, ...)
   return xpcall(run, function(message)
     local result = handler(message)
     return result == nil and message or result
@@ -18,7 +18,7 @@ end
 
 package.preload["busted.core"] = function(name)
   local path = assert(package.searchpath(name, package.path))
-  local environment = setmetatable({ xpcall = handing_on }, { __index = _G, __newindex = _G })
+  local environment = setmetatable({ xpcall = with_message }, { __index = _G, __newindex = _G })
   return assert(loadfile(path, "t", environment))(name)
 end
 
