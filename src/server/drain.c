@@ -1,6 +1,7 @@
 /* drain.c -- the end of the server in good order. See drain.h.
  *
- * One timer: of the lame duck, then of the drain, whose time is counted from its own beginning. */
+ * One timer serves two phases: the lame duck, and then the closing of connections, whose time
+ * begins with that phase. */
 #include "server/drain.h"
 
 #include "base/log/log.h"
@@ -33,23 +34,23 @@ static void on_time_over(uv_timer_t *timer) {
     workers_command(drain->options.workers, WORKER_KILL);
 }
 
-static void order_drain(struct drain *drain) {
-    struct worker_drain_options order = {
+static void command_drain(struct drain *drain) {
+    struct worker_drain_options options = {
         .spread_ms = to_ms(drain->options.jitter_seconds),
-        .sockets_stay_open = drain->handed_over || drain->sockets_stay_open,
+        .sockets_stay_open = drain->upgraded || drain->sockets_stay_open,
     };
-    workers_drain(drain->options.workers, &order);
+    workers_drain(drain->options.workers, &options);
 }
 
 static void begin(struct drain *drain, const char *why) {
     log_connections(LOG_INFO, drain, "draining", why);
-    enter(drain, DRAIN_ON);
-    order_drain(drain);
+    enter(drain, DRAIN_CLOSING);
+    command_drain(drain);
     uv_timer_start(&drain->timer, on_time_over, to_ms(drain->options.drain_seconds), 0);
 }
 
 static void on_lame_duck_over(uv_timer_t *timer) {
-    begin(timer->data, "the lame duck's time is over");
+    begin(timer->data, "the time of the lame duck is over");
 }
 
 void drain_init(struct drain *drain, const struct drain_options *options) {
@@ -64,30 +65,23 @@ void drain_close(struct drain *drain) {
 
 void drain_signal(struct drain *drain, const char *why) {
     uint64_t lame_duck_ms = to_ms(drain->options.lame_duck_seconds);
-    if (drain->phase == DRAIN_NOT && lame_duck_ms > 0) {
+    if (drain->phase == DRAIN_NONE && lame_duck_ms > 0) {
         log_connections(LOG_INFO, drain, "lame_duck", why);
         enter(drain, DRAIN_LAME_DUCK);
         uv_timer_start(&drain->timer, on_lame_duck_over, lame_duck_ms, 0);
-    } else if (drain->phase == DRAIN_NOT) {
+    } else if (drain->phase == DRAIN_NONE) {
         begin(drain, why);
-    } else if (drain->phase != DRAIN_OVER) {
+    } else if (drain->phase < DRAIN_OVER) {
         log_connections(LOG_WARN, drain, "drain_cut_short", "a second signal");
         uv_timer_stop(&drain->timer);
         if (drain->phase == DRAIN_LAME_DUCK)
-            order_drain(drain); /* on_stop is called all the same */
+            command_drain(drain); /* the workers still run on_stop */
         enter(drain, DRAIN_OVER);
         workers_command(drain->options.workers, WORKER_KILL);
     }
 }
 
 void drain_upgraded(struct drain *drain) {
-    drain->handed_over = true;
-    begin(drain, "another process has taken over");
-}
-
-void drain_skip(struct drain *drain, const char *why) {
-    if (drain->phase == DRAIN_NOT)
-        log_connections(LOG_INFO, drain, "draining", why);
-    drain->phase = DRAIN_ON;
-    workers_command(drain->options.workers, WORKER_STOP_LOAD);
+    drain->upgraded = true;
+    begin(drain, "another process serves now");
 }

@@ -1,8 +1,8 @@
-/* notify.c -- telling systemd what the server is at. See notify.h.
+/* notify.c -- sends the server's state to systemd. See notify.h.
  *
- * The timer ticks four times in the watchdog's period, or every few seconds for the line of
- * status. A worker that owes a sign of life for half the period is silent, and then so are we:
- * one tick is never enough to call it that. */
+ * The timer ticks four times in the watchdog's period, or every few seconds for the status line.
+ * While a worker has not answered a ping for half the period, no keep-alive is sent: that is more
+ * than one tick. */
 #include "server/notify.h"
 
 #include "base/clock.h"
@@ -20,13 +20,13 @@ enum { STATUS_MS = 5000 };
 
 /* ---- the socket ---- */
 
-static void complain(struct notify *notify, const char *why) {
-    if (!notify->complained)
+static void warn(struct notify *notify, const char *why) {
+    if (!notify->warned)
         log_eventf(LOG_WARN, "notify_failed", "NOTIFY_SOCKET: %s", why);
-    notify->complained = true;
+    notify->warned = true;
 }
 
-/* "/path", or "@name" for one that has no file. */
+/* "/path", or "@name" for an abstract socket. */
 static bool read_address(struct notify *notify, const char *text) {
     size_t len = strlen(text);
     if ((text[0] != '/' && text[0] != '@') || len < 2 || len >= sizeof notify->to.sun_path)
@@ -44,66 +44,66 @@ static void open_socket(struct notify *notify) {
     if (where == NULL || *where == '\0')
         return;
     if (!read_address(notify, where)) {
-        complain(notify, "expected /path or @name");
+        warn(notify, "expected /path or @name");
         return;
     }
     notify->fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (notify->fd < 0)
-        complain(notify, strerror(errno));
+        warn(notify, strerror(errno));
 }
 
-/* False: it did not go out, and may later. */
-static bool tell(struct notify *notify, const char *text) {
+/* False: the socket does not take it now. */
+static bool send_text(struct notify *notify, const char *text) {
     ssize_t sent = sendto(notify->fd, text, strlen(text), MSG_NOSIGNAL | MSG_DONTWAIT,
                           (const struct sockaddr *)&notify->to, notify->to_len);
     if (sent >= 0)
         return true;
     if (errno == EAGAIN || errno == ENOBUFS || errno == EINTR)
         return false;
-    complain(notify, strerror(errno));
+    warn(notify, strerror(errno));
     return true;
 }
 
-/* ---- what is told ---- */
+/* ---- messages ---- */
 
-/* The line of status, anew. */
-static const char *status(struct notify *notify) {
+/* Renews the status line. */
+static const char *renew_status(struct notify *notify) {
     struct stats_total total;
     bus_total(notify->process->bus, &total);
-    snprintf(notify->said, sizeof notify->said, "STATUS=%s; %" PRIu64 " connection%s",
+    snprintf(notify->status, sizeof notify->status, "STATUS=%s; %" PRIu64 " connection%s",
              notify->doing, total.connections, total.connections == 1 ? "" : "s");
-    return notify->said;
+    return notify->status;
 }
 
-/* A state must arrive: what the socket does not take now is told at a later tick. */
-static void tell_state(struct notify *notify, const char *doing, const char *state) {
+/* Sends a state, which must arrive: at a later tick if the socket does not take it now. */
+static void send_state(struct notify *notify, const char *doing, const char *state) {
     if (notify->fd < 0)
         return;
     notify->doing = doing;
-    snprintf(notify->unsent, sizeof notify->unsent, "%s\n%s", state, status(notify));
-    if (tell(notify, notify->unsent))
+    snprintf(notify->unsent, sizeof notify->unsent, "%s\n%s", state, renew_status(notify));
+    if (send_text(notify, notify->unsent))
         notify->unsent[0] = '\0';
 }
 
-static void tell_status(struct notify *notify) {
-    char before[sizeof notify->said];
-    strcpy(before, notify->said);
-    if (strcmp(status(notify), before) != 0)
-        tell(notify, notify->said);
+static void send_status(struct notify *notify) {
+    char before[sizeof notify->status];
+    strcpy(before, notify->status);
+    if (strcmp(renew_status(notify), before) != 0)
+        send_text(notify, notify->status);
 }
 
-static bool workers_answer(struct notify *notify) {
+static bool workers_respond(struct notify *notify) {
     unsigned worker;
     return workers_ping(notify->workers, &worker) * 1e6 < (double)notify->watchdog_us / 2;
 }
 
 static void on_tick(uv_timer_t *timer) {
     struct notify *notify = timer->data;
-    if (notify->unsent[0] != '\0' && tell(notify, notify->unsent))
+    if (notify->unsent[0] != '\0' && send_text(notify, notify->unsent))
         notify->unsent[0] = '\0';
-    tell_status(notify);
-    if (notify->watchdog_us > 0 && workers_answer(notify))
-        tell(notify, "WATCHDOG=1");
+    send_status(notify);
+    if (notify->watchdog_us > 0 && workers_respond(notify))
+        send_text(notify, "WATCHDOG=1");
 }
 
 static void start_ticks(struct notify *notify) {
@@ -117,13 +117,13 @@ static void start_ticks(struct notify *notify) {
 
 /* ---- life ---- */
 
-/* A whole number of digits only; 0: it is none, or too large for anything here. */
+/* A whole number of digits only; 0 for any other text, and for more than 18 digits. */
 static uint64_t number_of(const char *text) {
     size_t digits = strspn(text, "0123456789");
     return text[digits] == '\0' && digits <= 18 ? strtoull(text, NULL, 10) : 0;
 }
 
-/* The watchdog's period, if it is meant for this process. */
+/* The watchdog's period in microseconds; 0: none, or it is for another process. */
 static uint64_t read_watchdog(void) {
     const char *period = getenv("WATCHDOG_USEC"), *pid = getenv("WATCHDOG_PID");
     if (period == NULL || (pid != NULL && number_of(pid) != (uint64_t)getpid()))
@@ -154,7 +154,7 @@ void notify_close(struct notify *notify) {
 void notify_ready(struct notify *notify) {
     char state[64];
     snprintf(state, sizeof state, "READY=1\nMAINPID=%ld", (long)getpid());
-    tell_state(notify, "serving", state);
+    send_state(notify, "serving", state);
     start_ticks(notify);
 }
 
@@ -162,16 +162,16 @@ void notify_reloading(struct notify *notify) {
     char state[64];
     snprintf(state, sizeof state, "RELOADING=1\nMONOTONIC_USEC=%" PRIu64,
              clock_monotonic_ns() / 1000);
-    tell_state(notify, "loading new code", state);
+    send_state(notify, "loading new code", state);
 }
 
 void notify_stopping(struct notify *notify) {
-    tell_state(notify, "draining", "STOPPING=1");
+    send_state(notify, "draining", "STOPPING=1");
 }
 
 void notify_upgraded(struct notify *notify, pid_t to) {
     char state[64];
     snprintf(state, sizeof state, "MAINPID=%ld", (long)to);
-    tell_state(notify, "handed over", state);
-    uv_timer_stop(&notify->timer); /* the other one's affair from now on */
+    send_state(notify, "upgraded", state);
+    uv_timer_stop(&notify->timer); /* the other process sends from now on */
 }

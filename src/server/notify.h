@@ -1,9 +1,10 @@
-/* notify.h -- telling systemd, or whoever set NOTIFY_SOCKET, what the server is at: sd_notify(3)'s
- * datagrams.
+/* notify.h -- sends the server's state to systemd, or to another supervisor that has set
+ * NOTIFY_SOCKET: the datagrams of sd_notify(3).
  *
- * Ready, reloading, stopping, a line of status with the number of connections, and the
- * watchdog's sign of life for as long as workers give theirs. Without NOTIFY_SOCKET every
- * function does nothing. Nobody who does not read blocks the server or fails it. Main thread. */
+ * Sends that it is ready, reloads or stops, a status line with the number of connections, and
+ * keep-alives for the watchdog while all workers answer pings. Without NOTIFY_SOCKET every function
+ * does nothing. A supervisor that does not read neither blocks the server nor fails it. Main
+ * thread. */
 #ifndef TIDEWIRE_SERVER_NOTIFY_H
 #define TIDEWIRE_SERVER_NOTIFY_H
 
@@ -20,28 +21,28 @@ struct notify {
     /* private */
     struct process *process;
     struct workers *workers;
-    int fd; /* -1: nobody wants to know */
+    int fd; /* -1: there is no supervisor */
     struct sockaddr_un to;
     socklen_t to_len;
-    uint64_t watchdog_us; /* 0: nobody waits for a sign of life */
+    uint64_t watchdog_us; /* the period of keep-alives; 0: none are expected */
     uv_timer_t timer;
-    const char *doing; /* for the line of status */
-    bool complained;
-    char said[256];   /* the last line of status */
-    char unsent[512]; /* a state that could not be told yet */
+    const char *doing; /* for the status line */
+    bool warned;
+    char status[256]; /* the last status line */
+    char unsent[512]; /* a state that the socket has not taken yet */
 };
 
-/* Reads the variables, and removes them: what scripts start speaks for itself. */
+/* Reads the variables, and removes them from the environment of processes that scripts start. */
 void notify_init(struct notify *notify, uv_loop_t *loop, struct process *process,
                  struct workers *workers);
 /* Closes the timer: the loop must run once more. */
 void notify_close(struct notify *notify);
 
-/* Also after notify_reloading(), whether it came to something or not. */
+/* Also after notify_reloading(), whether the new code was activated or discarded. */
 void notify_ready(struct notify *notify);
 void notify_reloading(struct notify *notify);
 void notify_stopping(struct notify *notify);
-/* Another process goes on as the service. */
+/* Process `to` is the service from now on. */
 void notify_upgraded(struct notify *notify, pid_t to);
 
 #endif

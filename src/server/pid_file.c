@@ -16,12 +16,12 @@
 #include <unistd.h>
 
 enum {
-    NUMBER_BYTES = 32, /* a longer file is none of a number */
-    MOST_TRIES = 10,   /* while others put and take away theirs */
+    NUMBER_BYTES = 32, /* a longer file holds more than a number */
+    MAX_TRIES = 10,    /* to rename, while other processes rename and remove their files */
     CLOCK_SECONDS = 2  /* by which the times of files and of processes may differ */
 };
 
-/* Where problems are told. */
+/* Where a sentence about the error is written. */
 struct problem {
     char *text;
     size_t size;
@@ -40,7 +40,7 @@ static bool cannot_write(const struct problem *problem, const char *path) {
     return fail(problem, "cannot write the pid file %s: %s", path, strerror(errno));
 }
 
-/* ---- what is there ---- */
+/* ---- the file that exists ---- */
 
 /* The number in the file; 0: it is empty; -1: it holds something else. */
 static long read_number(int fd) {
@@ -56,27 +56,26 @@ static long read_number(int fd) {
     return errno == 0 && number > 0 && end[strspn(end, " \t\r\n")] == '\0' ? number : -1;
 }
 
-/* A process of this number runs, and did when the file was written. */
+/* Does a process of this number run, and did it when the file was written? */
 static bool is_writer_alive(long pid, const struct stat *info) {
     double began = pid == (long)getpid() ? -1 : proc_began_at((pid_t)pid);
     return began >= 0 && began <= (double)info->st_mtim.tv_sec + CLOCK_SECONDS;
 }
 
-/* Judges a file that is open. True: nobody's, and locked by us until it is closed. */
+/* Is the open file a leftover? Then this process has locked it until it closes it. */
 static bool is_leftover(int fd, const char *path, const struct problem *problem) {
     struct stat info;
     if (fstat(fd, &info) != 0 || !S_ISREG(info.st_mode))
-        return fail(problem, "the pid file %s is there and is no plain file: name another", path);
+        return fail(problem, "the pid file %s exists and is no regular file: name another", path);
     long pid = read_number(fd);
     if (pid < 0)
         return fail(problem,
-                    "%s is there and is no pid file (it does not hold a number alone): name "
+                    "%s exists and is no pid file (it holds more than a number): name "
                     "another, or remove it",
                     path);
     if (flock(fd, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK)
         return fail(problem,
-                    "a server with the pid file %s is running (process %ld); --upgrade takes over "
-                    "from it",
+                    "a server with the pid file %s is running (process %ld); --upgrade replaces it",
                     path, pid);
     if (pid > 0 && is_writer_alive(pid, &info)) {
         char name[64];
@@ -87,8 +86,8 @@ static bool is_leftover(int fd, const char *path, const struct problem *problem)
     return true;
 }
 
-/* Opens what is at the path, and judges it. -1 and true: there is nothing. -1 and false: it is not
- * ours to replace. */
+/* Opens a leftover. Returns -1 with `*good` where there is no file; -1 without `*good` where the
+ * file must not be replaced. */
 static int open_leftover(const char *path, int flags, bool *good, const struct problem *problem) {
     *good = true;
     int fd = open(path, flags | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
@@ -127,11 +126,12 @@ static bool write_number(int fd) {
     return ftruncate(fd, 0) == 0 && pwrite(fd, text, (size_t)len, 0) == len;
 }
 
-/* A new file of our own, or -1. */
+/* Returns the descriptor of a new file, or -1. */
 static int create(const char *path) {
     int flags = O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC;
     int fd = open(path, flags, 0644);
-    if (fd < 0 && errno == EEXIST && unlink(path) == 0) /* of a process of our number, killed */
+    if (fd < 0 && errno == EEXIST &&
+        unlink(path) == 0) /* left by a killed process of the same number */
         fd = open(path, flags, 0644);
     return fd;
 }
@@ -145,35 +145,36 @@ bool pid_file_write(struct pid_file *file, char *error, size_t error_size) {
     if (file->path == NULL)
         return true;
     size_t size = strlen(file->path) + 32;
-    file->beside = mem_alloc(size);
-    snprintf(file->beside, size, "%s.%ld", file->path, (long)getpid());
-    file->fd = create(file->beside);
+    file->temporary = mem_alloc(size);
+    snprintf(file->temporary, size, "%s.%ld", file->path, (long)getpid());
+    file->fd = create(file->temporary);
     if (file->fd >= 0 && write_number(file->fd)) {
-        flock(file->fd, LOCK_EX | LOCK_NB); /* not every file system can */
+        flock(file->fd, LOCK_EX | LOCK_NB); /* some file systems have no locks */
         return true;
     }
     int why = errno;
     if (file->fd >= 0) {
         close(file->fd);
-        unlink(file->beside);
+        unlink(file->temporary);
     }
-    mem_free(file->beside);
-    file->beside = NULL;
+    mem_free(file->temporary);
+    file->temporary = NULL;
     file->fd = -1;
     errno = why;
     cannot_write(&problem, file->path);
-    /* made for us in a folder that is not ours: written when its time comes */
+    /* a file that was made for us in a directory where we may not create one: pid_file_place()
+     * writes it */
     return why == EACCES && access(file->path, W_OK) == 0;
 }
 
 /* ---- placing ---- */
 
-/* Renames unless there is a file of the new name. */
+/* Renames unless a file has the new name. */
 static bool rename_if_free(const char *from, const char *to) {
     if (renameat2(AT_FDCWD, from, AT_FDCWD, to, RENAME_NOREPLACE) == 0)
         return true;
     struct stat info;
-    if (errno != EINVAL && errno != ENOSYS) /* not every file system can */
+    if (errno != EINVAL && errno != ENOSYS) /* else the file system lacks RENAME_NOREPLACE */
         return false;
     if (lstat(to, &info) == 0) {
         errno = EEXIST;
@@ -182,17 +183,18 @@ static bool rename_if_free(const char *from, const char *to) {
     return rename(from, to) == 0;
 }
 
-static bool is_same(int fd, const char *path) {
+/* Is the open file the one at this path? */
+static bool is_at(int fd, const char *path) {
     struct stat ours, there;
     return fstat(fd, &ours) == 0 && lstat(path, &there) == 0 &&
            file_id_equal(file_id_of(&ours), file_id_of(&there));
 }
 
-/* Puts the written file in the place of none, or of a leftover: which others cannot lock
- * meanwhile. */
+/* Renames the written file to its path where there is none, or over a leftover, which this process
+ * keeps locked meanwhile. */
 static bool claim(struct pid_file *file, const struct problem *problem) {
-    for (int tries = 0; tries < MOST_TRIES; tries++) {
-        if (rename_if_free(file->beside, file->path))
+    for (int tries = 0; tries < MAX_TRIES; tries++) {
+        if (rename_if_free(file->temporary, file->path))
             return true;
         if (errno != EEXIST)
             return cannot_write(problem, file->path);
@@ -201,17 +203,17 @@ static bool claim(struct pid_file *file, const struct problem *problem) {
         if (!good)
             return false;
         if (fd < 0)
-            continue; /* it has just gone */
-        if (is_same(fd, file->path))
-            done = rename(file->beside, file->path) == 0 || !cannot_write(problem, file->path);
+            continue; /* it was removed in between */
+        if (is_at(fd, file->path))
+            done = rename(file->temporary, file->path) == 0 || !cannot_write(problem, file->path);
         close(fd);
         if (done)
-            return is_same(file->fd, file->path);
+            return is_at(file->fd, file->path);
     }
     return fail(problem, "the pid file %s changes all the time: other servers use it", file->path);
 }
 
-/* Writes into a file that was made for us in a folder where we can make none. */
+/* Writes into a file that was made for us in a directory where we may not create one. */
 static bool fill(struct pid_file *file, const struct problem *problem) {
     bool good;
     struct stat info;
@@ -236,24 +238,24 @@ bool pid_file_place(struct pid_file *file, bool replace, char *error, size_t err
     struct problem problem = {error, error_size};
     if (file->path == NULL)
         return true;
-    if (file->beside == NULL)
+    if (file->temporary == NULL)
         file->in_place = fill(file, &problem);
     else if (replace)
         file->in_place =
-            rename(file->beside, file->path) == 0 || cannot_write(&problem, file->path);
+            rename(file->temporary, file->path) == 0 || cannot_write(&problem, file->path);
     else
         file->in_place = claim(file, &problem);
     if (!file->in_place)
         return false;
-    mem_free(file->beside);
-    file->beside = NULL;
+    mem_free(file->temporary);
+    file->temporary = NULL;
     return true;
 }
 
 /* ---- the end ---- */
 
 bool pid_file_restore(struct pid_file *file, char *error, size_t error_size) {
-    if (!file->in_place || is_same(file->fd, file->path))
+    if (!file->in_place || is_at(file->fd, file->path))
         return true;
     struct pid_file fresh;
     pid_file_init(&fresh, file->path);
@@ -273,14 +275,14 @@ void pid_file_leave(struct pid_file *file) {
 }
 
 void pid_file_remove(struct pid_file *file) {
-    /* where it is not ours to remove, an empty one is left */
-    if (file->in_place && is_same(file->fd, file->path) && unlink(file->path) != 0 &&
+    /* where it may not be removed, an empty file is left */
+    if (file->in_place && is_at(file->fd, file->path) && unlink(file->path) != 0 &&
         ftruncate(file->fd, 0) != 0)
         errno = 0;
-    if (file->beside != NULL)
-        unlink(file->beside);
+    if (file->temporary != NULL)
+        unlink(file->temporary);
     if (file->fd >= 0)
         close(file->fd);
-    mem_free(file->beside);
+    mem_free(file->temporary);
     pid_file_init(file, NULL);
 }

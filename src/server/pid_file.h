@@ -1,9 +1,9 @@
 /* pid_file.h -- the file with the process's number.
  *
- * Written beside its place first and put there whole, so that nobody reads half a number, and so
- * that it goes from one process to the next in one step. It is locked (flock) as long as the
- * process runs: a file that nobody holds is a leftover. Links are not followed, and what is no pid
- * file is not written over. Main thread. */
+ * It is written under a temporary name and then renamed: no process reads half a number, and an
+ * upgrade replaces the file in one step. The process keeps it locked (flock): a file without a lock
+ * is a leftover. Symbolic links are not followed, and a file that is no pid file is not
+ * overwritten. Main thread. */
 #ifndef TIDEWIRE_SERVER_PID_FILE_H
 #define TIDEWIRE_SERVER_PID_FILE_H
 
@@ -11,31 +11,31 @@
 #include <stddef.h>
 
 struct pid_file {
-    const char *path; /* NULL: there is none */
+    const char *path; /* NULL: there is no pid file */
     /* private */
-    char *beside; /* its name where it was written; NULL: in its place, or to be written there */
-    int fd;       /* open and locked; -1: not written yet */
+    char *temporary; /* its temporary name; NULL: it has none (yet, or any more) */
+    int fd;          /* open and locked; -1: not written yet */
     bool in_place;
 };
 
-/* Without an effect yet; `path` may be NULL and is borrowed. */
+/* Opens nothing. `path` may be NULL and is borrowed. */
 void pid_file_init(struct pid_file *file, const char *path);
 
-/* Each of these false, with a sentence in `error`. */
+/* These return false, with a sentence in `error`, when they fail. */
 
-/* Can the file be ours: is there none, or a leftover of a process that has ended? */
+/* Checks that no other process uses the file: there is none, or a leftover. */
 bool pid_file_check(const struct pid_file *file, char *error, size_t error_size);
-/* Writes it beside its place. */
+/* Writes it under a temporary name. */
 bool pid_file_write(struct pid_file *file, char *error, size_t error_size);
-/* Puts it in its place: of a running process's where that has agreed (`replace`), else of none or a
- * leftover. */
+/* Renames it to its path. `replace`: over the file of the running process, which has agreed; else
+ * only over a leftover, or where there is none. */
 bool pid_file_place(struct pid_file *file, bool replace, char *error, size_t error_size);
 
-/* Puts it in its place again where it was taken away. */
+/* Writes it again where it was removed. */
 bool pid_file_restore(struct pid_file *file, char *error, size_t error_size);
-/* The next process puts its own in the place: this one is not removed. */
+/* The next process replaces the file by its own: pid_file_remove() leaves that alone. */
 void pid_file_leave(struct pid_file *file);
-/* Removes what there is of it; not another process's that was put in its place. */
+/* Removes the file, also under its temporary name; another file at its path is left alone. */
 void pid_file_remove(struct pid_file *file);
 
 #endif

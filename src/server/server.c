@@ -1,9 +1,9 @@
-/* server.c -- the process: starting, serving, the end. See server.h.
+/* server.c -- the process: its start, its service, its end. See server.h.
  *
- * Runs on the main thread, whose loop has signals, the workers' reports and the admin address,
- * and no script: it answers while scripts do not. Starts loop, workers with their app, sockets
- * (perhaps of the process before), admin address, pid file, and undoes that in reverse order. How
- * it ends: drain.c; how the next process gets the sockets: upgrade/control.h. */
+ * Runs on the main thread. Its loop has the signals, the workers' reports and the admin address,
+ * and runs no script: it goes on when a script does not return. Starts the loop, the workers with
+ * their app, the sockets (perhaps those of the running process), the admin address and the pid
+ * file, and ends them in reverse order. The end: drain.c. The upgrade: upgrade/control.h. */
 #include "server/server.h"
 
 #include "base/clock.h"
@@ -33,49 +33,49 @@
 #include <string.h>
 #include <uv.h>
 
-/* What the process is at: each state follows one that stands before it. SIGTERM, SIGINT and
- * os.exit do something else in each. */
+/* Each state follows one that stands before it. The comments say what SIGTERM, SIGINT and os.exit
+ * do in it. */
 enum server_state {
     SERVER_LOADING,  /* loads the app, opens sockets: they end the server at once */
-    SERVER_OPENING,  /* begins to accept, takes over from the process before: they wait */
+    SERVER_OPENING,  /* begins to accept, replaces the running process: they wait */
     SERVER_SERVING,  /* serves clients: they begin the drain */
-    SERVER_DRAINING, /* in one of the phases of drain.h: a signal cuts it short */
+    SERVER_DRAINING, /* in one of the phases of drain.h: they cut the drain short */
     SERVER_ENDING,   /* ends without having served: they change nothing */
 };
 
 struct server {
     const struct settings *settings;
     double began;   /* Unix time */
-    char *file;     /* the app's */
+    char *file;     /* of the app */
     uv_loop_t loop; /* the main thread's: signals, the workers' reports, the admin address */
     struct process process;
     struct workers *workers;
-    struct passed_fds *passed; /* sockets that other processes have opened */
+    struct passed_fds *passed; /* listening sockets that other processes have opened */
     struct listeners listeners;
     struct pid_file pid_file;
-    struct control_server *control; /* NULL: no next process is waited for */
-    struct upgrade_new upgrade;     /* from the process before */
+    struct control_server *control; /* NULL: no other process can ask this one */
+    struct upgrade_new upgrade;     /* of the running process, by this one */
     struct reload *reload;
-    struct watch *watch; /* NULL: not asked for */
+    struct watch *watch; /* NULL: without --watch */
     struct admin *admin;
     struct signals signals;
-    uv_timer_t timer; /* of the first load, and of the end */
+    uv_timer_t timer; /* of the first load, and of the workers' end */
     struct drain drain;
     struct notify notify;
     enum server_state state;
-    unsigned early_ends; /* signals to end that came in SERVER_OPENING */
+    unsigned early_ends; /* requests to end that came in SERVER_OPENING */
     const char *early_why;
-    bool exit_seen; /* a script has called os.exit */
+    bool exit_called; /* a script has called os.exit */
 };
 
-/* Once in the log, and once on the standard error, where that is not the same. */
-static void explain_failure(const struct server *server, const char *why) {
+/* Logs the error, and prints it on the standard error where the log goes elsewhere. */
+static void report_failure(const struct server *server, const char *why) {
     if (server->settings->log_file != NULL)
         fprintf(stderr, "tidewire: %s\n", why);
     log_event(LOG_ERROR, "start_failed", why);
 }
 
-/* Changes the state: once in the last two, the server takes no request of other processes. */
+/* Changes the state. From SERVER_DRAINING on the server accepts no request of other processes. */
 static void enter(struct server *server, enum server_state state) {
     server->state = state;
     if (state >= SERVER_DRAINING) {
@@ -91,18 +91,26 @@ static void enter(struct server *server, enum server_state state) {
 static void on_drain_phase(void *user, enum drain_phase phase) {
     struct server *server = user;
     enter(server, SERVER_DRAINING);
-    if (phase != DRAIN_OVER && !server->drain.handed_over)
+    if (phase != DRAIN_OVER && !server->drain.upgraded)
         notify_stopping(&server->notify);
     if (phase != DRAIN_LAME_DUCK)
         listeners_close_app(&server->listeners);
 }
 
-/* By a signal, or by os.exit. */
+static void log_early_end(const char *why) {
+    struct log_line line;
+    log_begin(&line, LOG_INFO, "draining");
+    log_str(&line, "why", why);
+    log_int(&line, "connections", 0);
+    log_end(&line);
+}
+
+/* A signal to end, or os.exit. */
 static void end(struct server *server, const char *why) {
     switch (server->state) {
     case SERVER_LOADING:
+        log_early_end(why);
         enter(server, SERVER_ENDING);
-        drain_skip(&server->drain, why);
         break;
     case SERVER_OPENING:
         server->early_ends++;
@@ -117,7 +125,8 @@ static void end(struct server *server, const char *why) {
     }
 }
 
-/* How long the end may take when every client is gone. Longer than worker_finish() waits. */
+/* How long the workers may take to end when every client is gone: longer than worker_finish()
+ * waits. */
 enum { END_MS = 1500 };
 
 void server_exit_now(int code, const char *why) {
@@ -134,10 +143,10 @@ static void on_end_late(uv_timer_t *timer) {
 
 /* The exit code of an end in good order. */
 static int clean_code(const struct server *server) {
-    return server->exit_seen ? workers_exit_code(server->workers) : EXIT_CLEAN;
+    return server->exit_called ? workers_exit_code(server->workers) : EXIT_CLEAN;
 }
 
-/* Ends the workers, and waits for them. */
+/* Ends the workers, and waits until they have ended. */
 static void end_workers(struct server *server, int code) {
     workers_command(server->workers, WORKER_END);
     uv_timer_start(&server->timer, on_end_late, END_MS, 0);
@@ -146,13 +155,14 @@ static void end_workers(struct server *server, int code) {
     uv_timer_stop(&server->timer);
     if (workers_cut_short(server->workers))
         server_exit_now(code == EXIT_CLEAN ? clean_code(server) : code,
-                        "a handle, request or thread of luv's does not end");
+                        "a handle, request or thread of luv does not end");
     workers_join(server->workers);
 }
 
-/* ---- new code ---- */
+/* ---- reloads ---- */
 
-/* One begins: files that were taken away are put in their places again. Or it has ended. */
+/* A reload begins, or has ended. As it begins, files that were removed are put in their places
+ * again. */
 static void on_reload(void *user, bool begins) {
     struct server *server = user;
     char error[512];
@@ -168,23 +178,23 @@ static void on_reload(void *user, bool begins) {
         notify_ready(&server->notify);
 }
 
-/* One that a client of the control socket has asked for. */
+/* A reload that a client of the control socket has requested. */
 struct reload_reply {
     struct server *server;
     uint64_t number;
 };
 
 static void on_reload_ended(void *user, unsigned generation, const char *problems) {
-    struct reload_reply *request = user;
-    control_server_reloaded(request->server->control, request->number, generation, problems);
-    mem_free(request);
+    struct reload_reply *reply = user;
+    control_server_reloaded(reply->server->control, reply->number, generation, problems);
+    mem_free(reply);
 }
 
 static void on_reload_request(void *user, uint64_t number) {
     struct server *server = user;
-    struct reload_reply *request = mem_alloc(sizeof *request);
-    *request = (struct reload_reply){server, number};
-    reload_request(server->reload, on_reload_ended, request);
+    struct reload_reply *reply = mem_alloc(sizeof *reply);
+    *reply = (struct reload_reply){server, number};
+    reload_request(server->reload, on_reload_ended, reply);
 }
 
 /* ---- signals ---- */
@@ -201,12 +211,11 @@ static void on_signal(void *user, int number) {
 
 /* ---- the start ---- */
 
-/* A worker has reported something: a stage, what it has counted, or that a script has called
- * os.exit, which ends the server once. */
+/* A worker has reported a stage, its counts, or a call of os.exit, which ends the server once. */
 static void on_report(void *user) {
     struct server *server = user;
-    if (!server->exit_seen && workers_exit_code(server->workers) >= 0) {
-        server->exit_seen = true;
+    if (!server->exit_called && workers_exit_code(server->workers) >= 0) {
+        server->exit_called = true;
         if (server->state < SERVER_DRAINING)
             end(server, "os.exit");
     }
@@ -219,7 +228,8 @@ static void on_load_late(uv_timer_t *timer) {
     workers_log_slow_load(server->workers, RELOAD_SLOW_MS / 1000.0);
 }
 
-/* Runs the loop until every worker has come to a stage. False: one has failed, or the end came. */
+/* Runs the loop until every worker has reached a stage. False: a worker has failed, or the server
+ * ends. */
 static bool wait_for(struct server *server, enum worker_stage stage) {
     while (!workers_failed(server->workers) && !workers_reached(server->workers, stage) &&
            server->state != SERVER_ENDING)
@@ -227,7 +237,8 @@ static bool wait_for(struct server *server, enum worker_stage stage) {
     return !workers_failed(server->workers) && server->state != SERVER_ENDING;
 }
 
-/* The first worker tells how many there are to be. The others load at the same time. */
+/* Loads the app in all workers. The first one finds out how many there are to be; the others load
+ * at the same time. NULL after the error was logged. */
 static const struct app *load(struct server *server) {
     if (!workers_start(server->workers, 1) || !wait_for(server, STAGE_LOADED))
         return NULL;
@@ -240,13 +251,13 @@ static const struct app *load(struct server *server) {
         return NULL;
     for (unsigned i = 1; i < app->workers; i++) {
         if (strcmp(workers_app(server->workers, i)->shape, app->shape) != 0) {
-            explain_failure(server, app_shapes_differ);
+            report_failure(server, app_shapes_differ);
             return NULL;
         }
     }
     char error[CERTIFICATE_ERROR_BYTES];
     if (!credentials_activate(&server->process, app, error, sizeof error)) {
-        explain_failure(server, error);
+        report_failure(server, error);
         return NULL;
     }
     return app;
@@ -263,17 +274,17 @@ static bool open_sockets(struct server *server, const struct app *app, char *err
     return set == NULL || server->admin != NULL;
 }
 
-/* ---- the process before and the next one ---- */
+/* ---- the upgrade ---- */
 
-/* Does a signal end the waiting for the process before? The first one while its sockets come, the
- * second one while it gives them up. */
+/* Has a signal cancelled the upgrade? The first signal does while sockets are received, the second
+ * one while this process waits for the answer to "ready". */
 static bool upgrade_is_cancelled(void *user) {
     struct server *server = user;
     return server->state == SERVER_ENDING || server->early_ends > 1;
 }
 
-/* Gets the sockets of the process before. Without --upgrade there must be none. */
-static bool ask_for_sockets(struct server *server, char *error, size_t error_size) {
+/* With --upgrade: receives the sockets of the running process. Without: no process may run. */
+static bool receive_sockets(struct server *server, char *error, size_t error_size) {
     const char *pid_file = server->settings->pid_file;
     if (server->settings->upgrade) {
         struct upgrade_new_options options = {
@@ -288,13 +299,13 @@ static bool ask_for_sockets(struct server *server, char *error, size_t error_siz
     }
     if (pid_file == NULL || !control_is_served(pid_file))
         return pid_file_check(&server->pid_file, error, error_size);
-    snprintf(error, error_size,
-             "a server with the pid file %s is running; --upgrade takes over from it", pid_file);
+    snprintf(error, error_size, "a server with the pid file %s is running; --upgrade replaces it",
+             pid_file);
     return false;
 }
 
-/* The process before gives its sockets up. */
-static bool take_sockets(struct server *server, char *error, size_t error_size) {
+/* The sockets become this process's alone: the other one drains. */
+static bool finish_upgrade(struct server *server, char *error, size_t error_size) {
     if (!server->settings->upgrade)
         return true;
     upgrade_new_ready(&server->upgrade);
@@ -304,9 +315,10 @@ static bool take_sockets(struct server *server, char *error, size_t error_size) 
     return true;
 }
 
+/* Process `by` has the sockets, and serves. */
 static void on_upgraded(void *user, pid_t by) {
     struct server *server = user;
-    log_eventf(LOG_INFO, "upgrade", "process %ld has taken over", (long)by);
+    log_eventf(LOG_INFO, "upgrade", "process %ld serves now", (long)by);
     pid_file_leave(&server->pid_file);
     listeners_leave_files(&server->listeners);
     admin_stop_accepting(server->admin);
@@ -314,7 +326,7 @@ static void on_upgraded(void *user, pid_t by) {
     drain_upgraded(&server->drain);
 }
 
-/* The pid file and the control socket, under names at which no process looks yet. */
+/* Writes the pid file and opens the control socket, under temporary names. */
 static bool open_files(struct server *server, char *error, size_t error_size) {
     if (!pid_file_write(&server->pid_file, error, error_size))
         return false;
@@ -330,11 +342,11 @@ static bool open_files(struct server *server, char *error, size_t error_size) {
     };
     server->control = control_server_open(&options, error, error_size);
     if (server->control == NULL)
-        log_event(LOG_WARN, "no_upgrade", error); /* all else works */
+        log_event(LOG_WARN, "no_upgrade", error); /* the server works without it */
     return true;
 }
 
-/* Other processes find this one from now on. */
+/* Gives both files their names: from now on other processes find this one. */
 static bool place_files(struct server *server, char *error, size_t error_size) {
     return pid_file_place(&server->pid_file, server->settings->upgrade, error, error_size) &&
            (server->control == NULL || control_server_place(server->control, error, error_size));
@@ -342,7 +354,7 @@ static bool place_files(struct server *server, char *error, size_t error_size) {
 
 /* ---- serving ---- */
 
-/* Lets the workers accept, and takes the place of the process before. */
+/* Lets the workers accept, and replaces the running process. */
 static bool begin_serving(struct server *server, char *error, size_t error_size) {
     enter(server, SERVER_OPENING);
     workers_listen(server->workers, server->listeners.sets, server->listeners.count);
@@ -350,19 +362,20 @@ static bool begin_serving(struct server *server, char *error, size_t error_size)
     if (!good)
         snprintf(error, error_size, "%s", transport_cannot_start);
     good =
-        good && take_sockets(server, error, error_size) && place_files(server, error, error_size);
+        good && finish_upgrade(server, error, error_size) && place_files(server, error, error_size);
     if (good)
         enter(server, SERVER_SERVING);
     return good;
 }
 
-/* Opens sockets, serves, and logs that the server is ready. */
+/* Opens the sockets, begins to serve, and logs that the server is ready. False after the error was
+ * logged. */
 static bool open_and_accept(struct server *server, const struct app *app) {
     char error[1024];
-    if (!ask_for_sockets(server, error, sizeof error) ||
+    if (!receive_sockets(server, error, sizeof error) ||
         !open_sockets(server, app, error, sizeof error) ||
         !open_files(server, error, sizeof error) || !begin_serving(server, error, sizeof error)) {
-        explain_failure(server, error);
+        report_failure(server, error);
         enter(server, SERVER_ENDING);
         return false;
     }
@@ -388,7 +401,7 @@ static int serve(struct server *server) {
     const struct app *app = load(server);
     uv_timer_stop(&server->timer);
     if (app == NULL) {
-        /* one has failed: the others need not come to their end */
+        /* a worker has failed, or a signal has come: the others need not load to the end */
         workers_command(server->workers, WORKER_STOP_LOAD);
         if (server->state != SERVER_ENDING)
             return EXIT_USAGE;
@@ -407,8 +420,8 @@ static int serve(struct server *server) {
     return code;
 }
 
-/* First of all: a descriptor that is opened later must not be taken for one of systemd's. */
-static bool take_systemd_sockets(struct server *server) {
+/* Before the process opens any descriptor, which could be mistaken for one of systemd's. */
+static bool adopt_systemd_sockets(struct server *server) {
     char error[512];
     bool good = passed_fds_from_systemd(server->passed, error, sizeof error);
     if (!good)
@@ -416,7 +429,7 @@ static bool take_systemd_sockets(struct server *server) {
     return good;
 }
 
-/* What stands beside the workers; none of it does anything yet. */
+/* Makes what works beside the workers; nothing of it is active yet. */
 static void prepare(struct server *server) {
     notify_init(&server->notify, &server->loop, &server->process, server->workers);
     drain_init(&server->drain, &(struct drain_options){
@@ -439,7 +452,7 @@ int server_run(const struct settings *settings) {
     server->began = clock_wall_seconds();
     server->file = app_file_name(settings->target);
     server->passed = passed_fds_new();
-    if (!take_systemd_sockets(server) || !log_writer_open(settings)) {
+    if (!adopt_systemd_sockets(server) || !log_writer_open(settings)) {
         passed_fds_free(server->passed);
         mem_free(server->file);
         mem_free(server);
@@ -447,7 +460,7 @@ int server_run(const struct settings *settings) {
     }
     log_writer_start();
     resources_tune_malloc();
-    setvbuf(stdout, NULL, _IOLBF, 0); /* io.write is seen at once, as print is, in a journal too */
+    setvbuf(stdout, NULL, _IOLBF, 0); /* lines of io.write are written at once, as those of print */
     uv_loop_init(&server->loop);
     uv_timer_init(&server->loop, &server->timer);
     server->timer.data = server;

@@ -7,11 +7,10 @@
 /* Exit codes (docs/operating.md). */
 enum { EXIT_CLEAN = 0, EXIT_FAILED = 1, EXIT_USAGE = 2 };
 
-/* Runs the app until a signal ends it. Returns the exit code. */
+/* Runs the app until a signal or os.exit ends it. Returns the exit code. */
 int server_run(const struct settings *settings);
 
-/* Ends the process although something in it does not end; `why` is logged. A plain exit would
- * wait for it. */
+/* Logs `why`, and ends the process without waiting for threads, as exit() does. */
 _Noreturn void server_exit_now(int code, const char *why);
 
 #endif

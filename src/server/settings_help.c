@@ -3,7 +3,6 @@
  * scripts/check_man.lua compares the two, and both with the options that settings.c reads. */
 #include "server/settings.h"
 
-/* as it looks: */
 /* clang-format off */
 const char settings_help[] =
     "Usage: tidewire [run] [FILE] [options]\n"

@@ -80,7 +80,7 @@ describe("a pid file", function()
     refused()
     assert(uv.fs_rmdir(pid_file))
     os.execute(("mkfifo '%s'"):format(pid_file))
-    assert.matches("no plain file", refused())
+    assert.matches("no regular file", refused())
   end)
 
   it("of a process that has ended is replaced", function()

@@ -1,4 +1,4 @@
--- upgrade_spec.lua -- a new process takes over from the running one: nobody who connects meanwhile
+-- upgrade_spec.lua -- a new process replaces the running one: nobody who connects meanwhile
 -- is refused, clients of the old one are told to go, files change hands; and a new one that fails
 -- changes nothing.
 
@@ -72,7 +72,7 @@ describe("an upgrade", function()
     return app
   end
 
-  -- Starts one that takes over from the last, whose client (if there is one) is told to go.
+  -- Starts one that replaces the last, whose client (if there is one) is told to go.
   local function upgrade(name, options, ada)
     options = options or {}
     options.options = options.options or {}
@@ -301,15 +301,15 @@ describe("an upgrade", function()
       }))
       -- Not a wait for anything: ten moments, of which some fall into each step.
       loop.pass(moment * 0.005)
-      local took_over = app:log():find("has taken over", 1, true)
-      if not took_over then
+      local has_upgraded = app:log():find("serves now", 1, true)
+      if not has_upgraded then
         next_one:signal("sigkill")
         next_one.process:wait_exit()
-        took_over = app:log():find("has taken over", 1, true)
-        assert.is_true(took_over ~= nil or app.process:is_running())
+        has_upgraded = app:log():find("serves now", 1, true)
+        assert.is_true(has_upgraded ~= nil or app.process:is_running())
         next_one:kill()
       end
-      if took_over then
+      if has_upgraded then
         servers[#servers + 1] = not next_one.stopped and next_one or nil
         break
       end
@@ -353,7 +353,7 @@ describe("an upgrade", function()
     local first = start("first")
     local second = server.launch(options_of("second", {}))
     assert.equal(1, second.process:wait_exit())
-    assert.is_truthy(second:log():find("--upgrade takes over from it", 1, true), second:log())
+    assert.is_truthy(second:log():find("--upgrade replaces it", 1, true), second:log())
     second:kill()
     assert.equal(first.pid, tonumber(process.read_file(pid_file)))
     assert.equal("first", who(first.addresses[1]))

@@ -104,7 +104,7 @@ static void test_life(void **state) {
     notify_ready(&notify);
     check_heard_pid("READY=1\nMAINPID", (long)getpid(), "serving; 0 connections");
     notify_upgraded(&notify, 4711);
-    check_heard_pid("MAINPID", 4711, "handed over; 0 connections");
+    check_heard_pid("MAINPID", 4711, "upgraded; 0 connections");
     notify_stopping(&notify);
     check_heard("STOPPING=1\nSTATUS=draining; 0 connections");
     check_heard("");

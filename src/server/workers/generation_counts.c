@@ -1,4 +1,5 @@
-/* generation_counts.c -- how many connections and waiting hooks hold which code. See counts.h. */
+/* generation_counts.c -- the numbers of connections, hooks and timers by generation. See
+ * generation_counts.h. */
 #include "server/workers/generation_counts.h"
 
 #include <string.h>
@@ -22,7 +23,7 @@ void generation_counts_add_timers(struct generation_counts *counts, const char *
                                   unsigned generation, uint64_t timers) {
     size_t len = strlen(where);
     if (len >= GENERATION_COUNTS_PLACE_BYTES)
-        where += len - GENERATION_COUNTS_PLACE_BYTES + 1; /* the line's number stands at the end */
+        where += len - GENERATION_COUNTS_PLACE_BYTES + 1; /* the line number is at the end */
     for (unsigned i = 0; i < counts->place_count; i++) {
         struct timer_place *place = &counts->places[i];
         if (place->generation == generation && strcmp(place->where, where) == 0) {

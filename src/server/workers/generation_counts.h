@@ -1,7 +1,7 @@
-/* generation_counts.h -- how many connections, waiting hooks and timers hold which code, and where
- * timers were made.
+/* generation_counts.h -- the numbers of connections, waiting hooks and timers by generation of the
+ * code, and the places that have made timers.
  *
- * Counted by each worker for itself, and added up. A plain value. */
+ * Each worker counts its own; the counts are added up. A plain value. */
 #ifndef TIDEWIRE_SERVER_WORKERS_GENERATION_COUNTS_H
 #define TIDEWIRE_SERVER_WORKERS_GENERATION_COUNTS_H
 
@@ -9,7 +9,7 @@
 
 enum {
     GENERATION_COUNTS_MOST = 16, /* generations; older ones count as the oldest */
-    /* places at which timers were made; timers of other places are only counted */
+    /* places that have made timers; timers of further places are only counted */
     GENERATION_COUNTS_MOST_PLACES = 32,
     GENERATION_COUNTS_PLACE_BYTES = 96,
 };
@@ -30,9 +30,9 @@ struct generation_counts {
     uint64_t elsewhere;                      /* repeating timers at places beyond the last */
 };
 
-/* The row of a generation; makes one. */
+/* The row of a generation, made where it is missing. */
 struct generation_row *generation_counts_row(struct generation_counts *counts, unsigned generation);
-/* More repeating timers that were made there. What is too long is cut at its beginning. */
+/* Adds repeating timers that were made at this place. A long name is cut at its beginning. */
 void generation_counts_add_timers(struct generation_counts *counts, const char *where,
                                   unsigned generation, uint64_t timers);
 void generation_counts_add(struct generation_counts *counts, const struct generation_counts *other);

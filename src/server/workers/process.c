@@ -1,4 +1,4 @@
-/* process.c -- what all workers of the process share. See process.h. */
+/* process.c -- the data that all workers of the process share. See process.h. */
 #include "server/workers/process.h"
 
 #include "base/clock.h"
@@ -41,9 +41,8 @@ static void on_sigpipe(int number) {
     (void)number;
 }
 
-/* It is not ignored: an ignored signal stays ignored in the processes that scripts start, and
- * programs in a pipeline would not end when their reader has. A caught one is back at its
- * default there. */
+/* The signal is caught, not ignored: processes that scripts start would keep ignoring it, and
+ * programs in a pipeline would not end with their reader. A caught signal has its default there. */
 void process_catch_sigpipe(void) {
     struct sigaction action = {.sa_handler = on_sigpipe, .sa_flags = SA_RESTART};
     sigemptyset(&action.sa_mask);

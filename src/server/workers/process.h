@@ -1,5 +1,5 @@
-/* process.h -- what all workers of the process share: the bus, the stores, limits, the certificate,
- * counters. */
+/* process.h -- the data that all workers of the process share: the bus, the stores, limits, the
+ * certificate, counters. */
 #ifndef TIDEWIRE_SERVER_WORKERS_PROCESS_H
 #define TIDEWIRE_SERVER_WORKERS_PROCESS_H
 
@@ -18,22 +18,21 @@ struct process {
     struct bus *bus;
     struct shared *shared;           /* the stores of tw.shared */
     struct admission admission;      /* limits on sockets and on memory for them */
-    struct certificate *certificate; /* in force; see credentials.h */
-    struct watchdog *watchdog;       /* ends scripts that take too long */
+    struct certificate *certificate; /* of new connections; see credentials.h */
+    struct watchdog *watchdog;       /* interrupts scripts that take too long */
     double started_at;               /* wall seconds */
-    atomic_uint generation;          /* of the code that all workers run */
+    atomic_uint generation;          /* of the code that runs, from 1 */
     atomic_uint reloads, reload_failures;
-    _Atomic uint64_t
-        reload_pause_ns; /* the longest that a worker stood still for the last activation */
+    _Atomic uint64_t reload_pause_ns; /* the longest time for which the last one blocked a worker */
 };
 
 void process_init(struct process *process);
 void process_close(struct process *process);
-/* The app's limits of the process, for what comes from now on. */
+/* Sets the app's limits of the process, for new sockets and messages. */
 void process_set_limits(struct process *process, const struct app *app);
 
-/* From now on a write to a pipe or socket without a reader fails with EPIPE. At the start, and
- * after each transport_new(), whose library ignores SIGPIPE. Any thread. */
+/* A write to a pipe or socket without a reader fails with EPIPE from now on, and ends no process.
+ * At the start, and after each transport_new(), whose library ignores SIGPIPE. Any thread. */
 void process_catch_sigpipe(void);
 
 #endif

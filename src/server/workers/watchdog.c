@@ -1,8 +1,8 @@
-/* watchdog.c -- a thread that sees when a worker's script takes too long. See watchdog.h.
+/* watchdog.c -- a thread that interrupts scripts which take too long. See watchdog.h.
  *
- * Reads two things of each worker: the number of the run that is under way, and its thread's CPU
- * time. Neither costs the worker anything. The signal is SIGURG: nobody else sends it to us, and
- * where it comes too late it is ignored. */
+ * Reads two numbers of each worker, at no cost to the worker: the number of its run, and the CPU
+ * time of its thread. The signal is SIGURG: no other process sends it, and a late one is
+ * ignored. */
 #include "server/workers/watchdog.h"
 
 #include "base/clock.h"
@@ -17,12 +17,12 @@
 #include <time.h>
 #include <uv.h>
 
-/* How often it looks: so many times in the shortest budget, within these bounds. While it sends
- * signals it looks every SHORTEST_NS, because one that comes between two coroutines is lost. */
-enum { LOOKS = 4 };
+/* It checks so many times in the shortest budget, within these bounds. While it sends signals it
+ * checks every SHORTEST_NS: a signal that comes between two coroutines is lost. */
+enum { CHECKS = 4 };
 static const uint64_t SHORTEST_NS = 5 * 1000000, LONGEST_NS = 250 * 1000000;
 
-/* A script that does not end so long after it was told to is in a C function. */
+/* A script that has not ended so long after the first signal is in a C function. */
 static const uint64_t STUCK_NS = 2000000000;
 
 struct watched {
@@ -30,7 +30,7 @@ struct watched {
     unsigned worker;
     pthread_t thread;
     clockid_t cpu;
-    uint64_t told_run; /* it was told in the log that this run is stuck */
+    uint64_t logged_run; /* the log says that this run is stuck */
 };
 
 struct watchdog {
@@ -65,10 +65,10 @@ static void catch_signal(void) {
 
 /* ---- its thread ---- */
 
-static void tell_stuck(struct watched *watched, const struct budget_sample *sample) {
+static void log_stuck(struct watched *watched, const struct budget_sample *sample) {
     struct log_line line;
-    watched->told_run = sample->run;
-    log_set_worker((int)watched->worker); /* the line is about it */
+    watched->logged_run = sample->run;
+    log_set_worker((int)watched->worker); /* the line is about this worker */
     log_begin(&line, LOG_WARN, "script_stuck");
     log_str(&line, "why",
             "a C function that a script has called does not return, and cannot be interrupted");
@@ -77,27 +77,27 @@ static void tell_stuck(struct watched *watched, const struct budget_sample *samp
     log_set_worker(-1);
 }
 
-/* True: it was over its time. */
-static bool look(struct watched *watched) {
+/* True: its run has exceeded its budget, and was sent the signal. */
+static bool check(struct watched *watched) {
     struct budget_sample sample = budget_sample(watched->budget, clock_ns(watched->cpu));
     if (!sample.is_over)
         return false;
     if (sample.used_ns > budget_least_ns(watched->budget) + STUCK_NS &&
-        sample.run != watched->told_run)
-        tell_stuck(watched, &sample);
+        sample.run != watched->logged_run)
+        log_stuck(watched, &sample);
     pthread_kill(watched->thread, SIGURG);
     return true;
 }
 
-/* Looks at all. Returns how long to wait until the next time. */
-static uint64_t look_around(struct watchdog *watchdog) {
+/* Checks all workers. Returns the nanoseconds until the next check. */
+static uint64_t check_all(struct watchdog *watchdog) {
     uint64_t wait = LONGEST_NS;
     for (size_t i = 0; i < BUS_MAX_WORKERS; i++) {
         struct watched *watched = &watchdog->all[i];
         if (watched->budget == NULL)
             continue;
-        uint64_t least = budget_least_ns(watched->budget) / LOOKS;
-        if (look(watched) || least < SHORTEST_NS)
+        uint64_t least = budget_least_ns(watched->budget) / CHECKS;
+        if (check(watched) || least < SHORTEST_NS)
             wait = SHORTEST_NS;
         else if (least < wait)
             wait = least;
@@ -109,7 +109,7 @@ static void run(void *argument) {
     struct watchdog *watchdog = argument;
     uv_mutex_lock(&watchdog->lock);
     while (!watchdog->stopping)
-        uv_cond_timedwait(&watchdog->changed, &watchdog->lock, look_around(watchdog));
+        uv_cond_timedwait(&watchdog->changed, &watchdog->lock, check_all(watchdog));
     uv_mutex_unlock(&watchdog->lock);
 }
 
@@ -123,7 +123,8 @@ struct watchdog *watchdog_new(void) {
     int result = thread_start(&watchdog->thread, run, watchdog);
     if (result == 0)
         return watchdog;
-    log_eventf(LOG_ERROR, "start_failed", "no thread for the watchdog: %s", uv_strerror(result));
+    log_eventf(LOG_ERROR, "start_failed", "cannot start a thread for the watchdog: %s",
+               uv_strerror(result));
     uv_cond_destroy(&watchdog->changed);
     uv_mutex_destroy(&watchdog->lock);
     mem_free(watchdog);
@@ -137,7 +138,7 @@ void watchdog_watch(struct watchdog *watchdog, struct budget *budget, unsigned w
     uv_mutex_lock(&watchdog->lock);
     *watched = (struct watched){.budget = budget, .worker = worker, .thread = pthread_self()};
     if (pthread_getcpuclockid(watched->thread, &watched->cpu) != 0)
-        watched->budget = NULL; /* no such clock on this system */
+        watched->budget = NULL; /* the system has no such clock */
     uv_cond_signal(&watchdog->changed);
     uv_mutex_unlock(&watchdog->lock);
 }

@@ -1,8 +1,8 @@
-/* worker.c -- one loop with all that serves connections on it. See worker.h.
+/* worker.c -- one loop with the parts that serve connections on it. See worker.h.
  *
- * The turn: the loop's events fill queues; before the loop sleeps again, on_turn() runs what
- * waited for the end of the turn and writes every queue. One timer of the loop's serves all
- * deadlines of the hub and of the shared stores. */
+ * A turn: the loop's events fill queues; before the loop sleeps again, on_turn() runs the work that
+ * is left and writes every queue. One timer serves all deadlines of the hub and of the shared
+ * stores. */
 #include "server/workers/worker.h"
 
 #include "base/clock.h"
@@ -22,7 +22,7 @@ struct worker {
     struct transport *transport;
     struct hub *hub;
     struct vm *vm;
-    struct http_server *http; /* NULL until it listens, as the next two */
+    struct http_server *http; /* NULL until the worker listens, as the next two */
     struct http_dispatch *requests;
     struct handshake_server *handshakes;
     struct app *app;
@@ -32,23 +32,22 @@ struct worker {
     uv_prepare_t turn;
     uv_idle_t awake; /* active while the loop must not sleep */
     uv_timer_t timer;
-    uv_timer_t settling;     /* the longest that STAGE_SETTLING may take */
-    uv_timer_t finishing;    /* the same of worker_finish() */
-    uint32_t peak;           /* most connections since memory was last given back */
+    uv_timer_t settling;     /* the limit of STAGE_SETTLING */
+    uv_timer_t finishing;    /* the limit of worker_finish() */
+    uint32_t peak;           /* most connections since memory was last returned */
     enum worker_stage stage; /* the last one that events.on_stage was called with */
     struct worker_events events;
 };
 
 enum { MAX_BODY_BYTES = 1024 * 1024, FINISH_MS = 1000 };
 
-/* Memory is given back after so many connections or more have become a quarter. */
+/* When at least so many connections have become a quarter, memory is returned to the system. */
 enum { PEAK_MIN = 200 };
 
-/* How often the sockets are given something more by worker_kill(). */
+/* How many turns worker_kill() writes to the sockets at most. */
 enum { LAST_TURNS = 100 };
 
-/* A client that was accepted before the sockets went to another process has this long for its
- * request. */
+/* The time in which an accepted client must send its request in STAGE_SETTLING. */
 enum { SETTLE_MS = 2000 };
 
 static const char shutting_down[] = "server is shutting down";
@@ -80,7 +79,7 @@ enum { TIMER_GRAIN_MS = 5 };
 
 static void on_timer(uv_timer_t *timer);
 
-/* Milliseconds until something is due, or -1. */
+/* Milliseconds until the next deadline; -1: there is none. */
 static int64_t next_timer_ms(struct worker *worker) {
     int64_t hub = hub_next_timer_ms(worker->hub), sweep = shared_next_ms(worker->process->shared);
     return hub < 0 || (sweep >= 0 && sweep < hub) ? sweep : hub;
@@ -102,8 +101,8 @@ static void on_timer(uv_timer_t *timer) {
     shared_sweep(worker->process->shared);
 }
 
-/* After many clients have left, the memory that they used goes back to the system. */
-static void give_back_memory(struct worker *worker) {
+/* After many clients have left, returns the memory that they used to the system. */
+static void return_memory(struct worker *worker) {
     uint32_t now = hub_admitted(worker->hub);
     if (now > worker->peak)
         worker->peak = now;
@@ -126,7 +125,7 @@ static void run_on_stop(struct worker *worker) {
     vm_stop_app(worker->vm);
 }
 
-/* Is no client between accept() and the end of its on_start? */
+/* Has every accepted client been admitted or refused, and has its on_start ended? */
 static bool is_settled(struct worker *worker) {
     return http_server_count(worker->http) == 0 &&
            !handshake_server_has_pending(worker->handshakes) && !hub_has_pending(worker->hub);
@@ -138,14 +137,14 @@ static void on_settling_over(uv_timer_t *timer) {
         run_on_stop(worker);
 }
 
-static void see_whether_stopped(struct worker *worker) {
+static void advance_on_stop(struct worker *worker) {
     if (worker->stage == STAGE_SETTLING && is_settled(worker))
         run_on_stop(worker);
     if (worker->stage == STAGE_ON_STOP && !vm_is_stopping(worker->vm))
         enter(worker, STAGE_ON_STOP_DONE);
 }
 
-static void see_whether_drained(struct worker *worker) {
+static void advance_closing(struct worker *worker) {
     if (worker->stage == STAGE_CLOSING && hub_admitted(worker->hub) == 0 &&
         http_server_count(worker->http) == 0)
         enter(worker, STAGE_DRAINED);
@@ -154,7 +153,7 @@ static void see_whether_drained(struct worker *worker) {
 static void on_turn(uv_prepare_t *prepare) {
     struct worker *worker = prepare->data;
     vm_turn(worker->vm);
-    see_whether_stopped(worker);
+    advance_on_stop(worker);
     if (worker->handshakes != NULL)
         handshake_server_turn(worker->handshakes);
     hub_turn_end(worker->hub);
@@ -165,8 +164,8 @@ static void on_turn(uv_prepare_t *prepare) {
     else
         uv_idle_stop(&worker->awake);
     arm_timer(worker);
-    give_back_memory(worker);
-    see_whether_drained(worker);
+    return_memory(worker);
+    advance_closing(worker);
     vm_before_sleep(worker->vm);
 }
 
@@ -177,7 +176,7 @@ static void on_mail(uv_async_t *async) {
     hub_take_mail(worker->hub);
 }
 
-/* By any thread, until bus_leave(). */
+/* Any thread calls it, until bus_leave(). */
 static void wake(void *user) {
     struct worker *worker = user;
     uv_async_send(&worker->mail);
@@ -186,11 +185,11 @@ static void wake(void *user) {
 static void enter_bus(struct worker *worker) {
     uv_async_init(&worker->loop, &worker->mail, on_mail);
     worker->mail.data = worker;
-    uv_unref((uv_handle_t *)&worker->mail); /* it alone does not keep the loop */
+    uv_unref((uv_handle_t *)&worker->mail); /* it alone does not keep the loop alive */
     bus_enter(worker->process->bus, worker->number, wake, worker, hub_stats(worker->hub));
 }
 
-/* Nothing of it is active yet. */
+/* Makes the handles; none is active yet. */
 static void init_turn(struct worker *worker) {
     uv_prepare_init(&worker->loop, &worker->turn);
     uv_idle_init(&worker->loop, &worker->awake);
@@ -248,7 +247,7 @@ uv_loop_t *worker_loop(struct worker *worker) {
 bool worker_load(struct worker *worker, const char *file,
                  const struct vm_command_line *command_line) {
     worker->app = vm_load(worker->vm, file, command_line);
-    if (worker->app != NULL) /* what it has started goes on while other workers load */
+    if (worker->app != NULL) /* the app's timers run while other workers load */
         uv_prepare_start(&worker->turn, on_turn);
     enter(worker, worker->app == NULL ? STAGE_FAILED : STAGE_LOADED);
     return worker->app != NULL;
@@ -276,7 +275,7 @@ static struct http_options http_options(const struct worker *worker) {
     };
 }
 
-/* Each worker has its share, so that none can use up that of the others. */
+/* Each worker has its share of the limit, so that no worker uses up the others' shares. */
 static void set_unhandled_max(const struct worker *worker) {
     hub_set_unhandled_max(worker->hub,
                           worker->app->receive_backlog / bus_workers(worker->process->bus));
@@ -340,9 +339,9 @@ static void stop_listening(struct worker *worker) {
     worker->acceptor_count = 0;
 }
 
-void worker_drain(struct worker *worker, const struct worker_drain_options *how) {
+void worker_drain(struct worker *worker, const struct worker_drain_options *options) {
     stop_listening(worker);
-    if (how->sockets_stay_open) {
+    if (options->sockets_stay_open) {
         enter(worker, STAGE_SETTLING);
         uv_timer_start(&worker->settling, on_settling_over, SETTLE_MS, 0);
     } else {
@@ -350,11 +349,11 @@ void worker_drain(struct worker *worker, const struct worker_drain_options *how)
     }
 }
 
-void worker_close_clients(struct worker *worker, const struct worker_drain_options *how) {
+void worker_close_clients(struct worker *worker, const struct worker_drain_options *options) {
     if (worker->stage != STAGE_ON_STOP_DONE)
         return;
     enter(worker, STAGE_CLOSING);
-    hub_drain_over(worker->hub, CLOSE_GOING_AWAY, shutting_down, how->spread_ms);
+    hub_drain_over(worker->hub, CLOSE_GOING_AWAY, shutting_down, options->spread_ms);
 }
 
 void worker_kill(struct worker *worker) {
@@ -364,7 +363,7 @@ void worker_kill(struct worker *worker) {
         enter(worker, STAGE_CLOSING);
     hub_drain(worker->hub, CLOSE_GOING_AWAY, shutting_down);
     for (int i = 0; i < LAST_TURNS && (i == 0 || hub_has_pending(worker->hub)); i++)
-        hub_turn_end(worker->hub); /* the sockets that take something still get it */
+        hub_turn_end(worker->hub); /* sockets that can be written to get their frames */
     hub_kill_all(worker->hub);
     if (worker->http != NULL)
         http_server_kill_all(worker->http);
@@ -385,14 +384,14 @@ void worker_close(struct worker *worker) {
     uv_close((uv_handle_t *)&worker->mail, NULL);
 }
 
-/* Only whether the timer is still active counts. */
+/* worker_finish() asks only whether the timer is active. */
 static void on_finishing_over(uv_timer_t *timer) {
     (void)timer;
 }
 
-/* Waits for threads that scripts have started, which no handle of the loop's stands for. */
+/* Waits for threads that scripts have started: the loop has no handles of them. */
 static bool await_threads(struct worker *worker) {
-    /* Without this a loop that has nothing else runs no timer. */
+    /* a loop without other handles would run no timer */
     uv_ref((uv_handle_t *)&worker->finishing);
     while (vm_has_threads(worker->vm) && uv_is_active((uv_handle_t *)&worker->finishing)) {
         uv_run(&worker->loop, UV_RUN_NOWAIT);

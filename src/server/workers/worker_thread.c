@@ -34,7 +34,7 @@ static void on_loaded(void *user, struct app *app, const char *problems, const c
     report_reload(thread, app == NULL ? RELOAD_FAILED : RELOAD_LOADED);
 }
 
-static void drop_next(struct worker_thread *thread) {
+static void free_next(struct worker_thread *thread) {
     app_free(thread->reload.app);
     mem_free(thread->reload.problems);
     mem_free(thread->reload.sources);
@@ -46,14 +46,14 @@ static void activate(struct worker_thread *thread) {
     uint64_t before = clock_monotonic_ns();
     thread->reload.codec_closed = worker_activate(thread->worker, thread->reload.app);
     thread->reload.pause_ns = clock_monotonic_ns() - before;
-    thread->reload.app = NULL; /* it is the worker's */
-    drop_next(thread);
+    thread->reload.app = NULL; /* the worker owns it */
+    free_next(thread);
     report_reload(thread, RELOAD_ACTIVATED);
 }
 
 static void discard(struct worker_thread *thread) {
     vm_discard(worker_vm(thread->worker));
-    drop_next(thread);
+    free_next(thread);
     report_reload(thread, RELOAD_NONE);
 }
 
@@ -67,34 +67,34 @@ static void count(struct worker_thread *thread) {
     uv_async_send(&thread->context->reports);
 }
 
-/* In an order that is right for those that were given at once. */
-static void carry_out_orders(struct worker_thread *thread) {
-    unsigned orders = atomic_exchange(&thread->orders, 0);
+/* Runs the pending commands, in a sequence that is right for any of them together. */
+static void run_commands(struct worker_thread *thread) {
+    unsigned commands = atomic_exchange(&thread->commands, 0);
     const struct worker_context *context = thread->context;
     struct worker *worker = thread->worker;
     struct vm *vm = worker_vm(worker);
-    if (orders & WORKER_STOP_LOAD)
+    if (commands & WORKER_STOP_LOAD)
         vm_stop_load(vm);
-    if (orders & WORKER_LISTEN)
+    if (commands & WORKER_LISTEN)
         worker_listen(worker, context->sets, context->set_count);
-    if (orders & WORKER_LOAD)
+    if (commands & WORKER_LOAD)
         vm_load_next(vm, context->file, &context->command_line, context->generation, on_loaded,
                      thread);
-    if (orders & WORKER_ACTIVATE)
+    if (commands & WORKER_ACTIVATE)
         activate(thread);
-    if (orders & WORKER_DISCARD)
+    if (commands & WORKER_DISCARD)
         discard(thread);
-    if (orders & WORKER_LOG_SLOW_LOAD)
+    if (commands & WORKER_LOG_SLOW_LOAD)
         vm_log_slow_load(vm, context->load_seconds, context->loading, context->count);
-    if (orders & WORKER_COUNT)
+    if (commands & WORKER_COUNT)
         count(thread);
-    if (orders & WORKER_DRAIN)
+    if (commands & WORKER_DRAIN)
         worker_drain(worker, &context->drain);
-    if (orders & WORKER_CLOSE_CLIENTS)
+    if (commands & WORKER_CLOSE_CLIENTS)
         worker_close_clients(worker, &context->drain);
-    if (orders & WORKER_KILL)
+    if (commands & WORKER_KILL)
         worker_kill(worker);
-    if (orders & WORKER_END) {
+    if (commands & WORKER_END) {
         thread->must_end = true;
         uv_stop(worker_loop(worker));
     }
@@ -103,7 +103,7 @@ static void carry_out_orders(struct worker_thread *thread) {
 static void on_wakeup(uv_async_t *wakeup) {
     struct worker_thread *thread = wakeup->data;
     atomic_store(&thread->pinged_ns, 0);
-    carry_out_orders(thread);
+    run_commands(thread);
 }
 
 static void set_can_wake(struct worker_thread *thread, bool can_wake) {
@@ -115,10 +115,10 @@ static void set_can_wake(struct worker_thread *thread, bool can_wake) {
 static void open_wakeup(struct worker_thread *thread) {
     uv_async_init(worker_loop(thread->worker), &thread->wakeup, on_wakeup);
     thread->wakeup.data = thread;
-    /* while the script loads, only what it waits for keeps the loop */
+    /* while the script loads, only the handles that it waits for keep the loop alive */
     uv_unref((uv_handle_t *)&thread->wakeup);
     set_can_wake(thread, true);
-    carry_out_orders(thread); /* those that were given before */
+    run_commands(thread); /* those that were given before */
 }
 
 static void close_wakeup(struct worker_thread *thread) {
@@ -132,7 +132,7 @@ static void run_worker(struct worker_thread *thread) {
     open_wakeup(thread);
     if (worker_load(worker, context->file, &context->command_line)) {
         uv_ref((uv_handle_t *)&thread->wakeup);
-        while (!thread->must_end) /* a script may stop the loop, too */
+        while (!thread->must_end) /* a script can stop the loop as well */
             uv_run(worker_loop(worker), UV_RUN_DEFAULT);
     }
     worker_close(worker);
@@ -162,7 +162,7 @@ struct worker_thread *worker_thread_start(struct worker_context *context, unsign
     int result = thread_start(&thread->thread, run, thread);
     if (result == 0)
         return thread;
-    log_eventf(LOG_ERROR, "start_failed", "no thread for worker %u: %s", number,
+    log_eventf(LOG_ERROR, "start_failed", "cannot start a thread for worker %u: %s", number,
                uv_strerror(result));
     worker_thread_free(thread);
     return NULL;
@@ -175,14 +175,14 @@ void worker_thread_wake(struct worker_thread *thread) {
     uv_mutex_unlock(&thread->lock);
 }
 
-void worker_thread_command(struct worker_thread *thread, enum worker_command order) {
-    atomic_fetch_or(&thread->orders, (unsigned)order);
+void worker_thread_command(struct worker_thread *thread, enum worker_command command) {
+    atomic_fetch_or(&thread->commands, (unsigned)command);
     worker_thread_wake(thread);
 }
 
 bool worker_thread_free(struct worker_thread *thread) {
     bool clean = worker_free(thread->worker);
-    drop_next(thread);
+    free_next(thread);
     uv_mutex_destroy(&thread->lock);
     mem_free(thread);
     return clean;

@@ -13,9 +13,9 @@ struct workers {
     struct worker_thread *threads[BUS_MAX_WORKERS];
 };
 
-void workers_command(struct workers *workers, enum worker_command order) {
+void workers_command(struct workers *workers, enum worker_command command) {
     for (unsigned i = 0; i < workers->count; i++)
-        worker_thread_command(workers->threads[i], order);
+        worker_thread_command(workers->threads[i], command);
 }
 
 static void on_reports(uv_async_t *reports) {
@@ -129,7 +129,7 @@ uint64_t workers_codec_closed(const struct workers *workers) {
     return closed;
 }
 
-/* ---- serving, and its end ---- */
+/* ---- serving and draining ---- */
 
 void workers_listen(struct workers *workers, struct listen_set *const *sets, size_t set_count) {
     workers->context.sets = sets;
@@ -137,8 +137,8 @@ void workers_listen(struct workers *workers, struct listen_set *const *sets, siz
     workers_command(workers, WORKER_LISTEN);
 }
 
-void workers_drain(struct workers *workers, const struct worker_drain_options *how) {
-    workers->context.drain = *how;
+void workers_drain(struct workers *workers, const struct worker_drain_options *options) {
+    workers->context.drain = *options;
     workers->draining = true;
     workers_command(workers, WORKER_DRAIN);
 }
@@ -170,7 +170,7 @@ bool workers_free(struct workers *workers) {
     return clean;
 }
 
-/* ---- questions ---- */
+/* ---- pings and counts ---- */
 
 double workers_ping(struct workers *workers, unsigned *worker) {
     uint64_t now = clock_monotonic_ns(), longest = 0;

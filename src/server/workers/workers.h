@@ -1,7 +1,7 @@
 /* workers.h -- all workers of the process, each on a thread of its own.
  *
- * The main thread gives orders to all, and looks at the stages that the workers report. It calls
- * everything here; `on_report` comes on its loop. */
+ * The main thread gives commands to all workers, and reads the stages that they report. It calls
+ * all functions here; `on_report` is called on its loop. */
 #ifndef TIDEWIRE_SERVER_WORKERS_WORKERS_H
 #define TIDEWIRE_SERVER_WORKERS_WORKERS_H
 
@@ -18,67 +18,68 @@ struct workers_options {
     struct process *process;
     const char *file;
     struct vm_command_line command_line; /* borrowed */
-    void (*on_report)(void *user);       /* some worker has something new to see */
+    void (*on_report)(void *user);       /* a worker has reported something */
     void *user;
 };
 
 struct workers *workers_new(const struct workers_options *options);
 
-/* Starts workers until there are `count`; they begin to load at once. False: a thread could not
- * be started. */
+/* Starts workers until there are `count`; each begins to load at once. False: a thread could not be
+ * started, which was logged. */
 bool workers_start(struct workers *workers, unsigned count);
 unsigned workers_count(const struct workers *workers);
-/* Has every worker come to this stage or beyond? */
+/* Has every worker reached this stage? */
 bool workers_reached(const struct workers *workers, enum worker_stage stage);
-bool workers_failed(const struct workers *workers); /* has one failed, or ended? */
+bool workers_failed(const struct workers *workers); /* has a worker failed, or ended? */
 /* The app that a worker runs; from STAGE_LOADED on, until workers_free(). */
 const struct app *workers_app(const struct workers *workers, unsigned worker);
 
-bool workers_reload_is(const struct workers *workers,
-                       enum reload_stage stage); /* of every worker */
-/* Until the next order. */
+/* Is the reload of every worker in this stage? */
+bool workers_reload_is(const struct workers *workers, enum reload_stage stage);
+/* Valid until the next command. */
 const struct reload_result *workers_reload(const struct workers *workers, unsigned worker);
-/* The longest that a worker stood still for the last WORKER_ACTIVATE. From RELOAD_ACTIVATED on. */
+/* The longest time for which the last WORKER_ACTIVATE has blocked a worker. From RELOAD_ACTIVATED
+ * on. */
 uint64_t workers_pause_ns(const struct workers *workers);
-/* How many connections of all workers were closed, as their codec is of another kind in the code
- * that was activated. From RELOAD_ACTIVATED on. */
+/* How many connections of all workers were closed because the activated code gives them another
+ * kind of codec. From RELOAD_ACTIVATED on. */
 uint64_t workers_codec_closed(const struct workers *workers);
 
 /* The first code that a script has called os.exit with; -1: none has. */
 int workers_exit_code(const struct workers *workers);
 
-/* ---- orders, to all ---- */
+/* ---- commands to all workers ---- */
 
-/* One without arguments: of the others each has a function below. */
-void workers_command(struct workers *workers, enum worker_command order);
-/* The app has been loaded for so long: the first worker that still loads it logs that, and where
- * it waits. */
+/* A command without arguments. Those with arguments have a function each. */
+void workers_command(struct workers *workers, enum worker_command command);
+/* The load has taken so long: the first worker that still loads logs that, and where its script
+ * waits. */
 void workers_log_slow_load(struct workers *workers, double seconds);
-/* Accept on these. They are read until STAGE_SERVING. */
+/* Accepts on these sets, which are read until STAGE_SERVING. */
 void workers_listen(struct workers *workers, struct listen_set *const *sets, size_t set_count);
 void workers_load(struct workers *workers, unsigned generation);
-/* Admit no client, and run on_stop. Clients are sent 1001 when the last on_stop has ended: a
- * worker whose on_stop is short does not close connections to which another one still sends. */
-void workers_drain(struct workers *workers, const struct worker_drain_options *how);
+/* Admits no client, and runs on_stop. Clients are sent 1001 when the last worker's on_stop has
+ * ended: a short on_stop closes no connections to which another worker still sends. */
+void workers_drain(struct workers *workers, const struct worker_drain_options *options);
 
-/* Pings every worker. Returns the age of the oldest ping that is not answered, in seconds;
- * `*worker` is which owes the answer. An idle worker answers at once, one whose script does not
- * return never. */
+/* Pings every worker. Returns the age of the oldest unanswered ping, in seconds; `*worker` is the
+ * worker that has not answered it. An idle worker answers at once; a worker whose script does not
+ * return does not answer. */
 double workers_ping(struct workers *workers, unsigned *worker);
 
-/* Lets every worker count: each reports that. */
+/* Every worker counts, and reports when it has. */
 void workers_start_count(struct workers *workers);
-/* The sum of what they have counted. False: one has not, and is left out. */
+/* The sum of the workers' counts. False: a worker has not counted yet, and is left out. */
 bool workers_counts(struct workers *workers, struct generation_counts *counts);
 
-/* Did a worker leave a request of luv's that does not end? Then its memory may still be used,
- * and the process must end without workers_free(). From STAGE_ENDED on. */
+/* Has worker_finish() failed in a worker? Then its memory may still be used, and the process must
+ * end without workers_free(). From STAGE_ENDED on. */
 bool workers_cut_short(const struct workers *workers);
 
-/* Joins the threads, and closes its own handle; the main loop must run once more before
- * workers_free(). Every worker must have ended. */
+/* Joins the threads; every worker must have ended. The main loop must run once more before
+ * workers_free(). */
 void workers_join(struct workers *workers);
-/* False: a worker has left handles on its loop. Accepts NULL. */
+/* False: the loop of a worker has handles left. Accepts NULL. */
 bool workers_free(struct workers *workers);
 
 #endif
