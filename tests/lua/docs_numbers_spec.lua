@@ -70,7 +70,7 @@ local FACTS = {
   { "scripting", "or more than 1024 empty ones", "FRAME_EMPTY_MAX", 1024 },
   { "operating", "always room for four messages of the largest", "MESSAGES_AT_ONCE", 4 },
   { "operating", "bodies of plain requests | 1 MiB: 413", "MAX_BODY_BYTES", MIB },
-  { "scripting", "body, up to 1 MiB, is there as a whole", "MAX_BODY_BYTES", MIB },
+  { "scripting", "The server reads the request's body, up to 1 MiB", "MAX_BODY_BYTES", MIB },
   { "operating", "has 5 seconds to read its queue", "CLOSE_FLUSH_MS", 5000 },
   { "operating", "3 more to answer the Close frame", "CLOSE_ACK_MS", 3000 },
   { "operating", "and one to end TCP", "CLOSE_LINGER_MS", 1000 },

@@ -1,4 +1,4 @@
-/* json_c.c -- the Lua module `tidewire.json_c`: JSON fast_path between text and Lua values.
+/* json_c.c -- the Lua module `tidewire.json_c`: JSON straight between text and Lua values.
  *
  * Decoding and encoding are json_c_read.c and json_c_write.c; here are what Lua calls, the two
  * special values (null and the mark of arrays) and the scratch buffer. All three live in the
