@@ -4,7 +4,7 @@
 
 local client = require "support.client"
 local http = require "support.http"
-local knocker = require "support.knocker"
+local connect_loop = require "support.connect_loop"
 local loop = require "support.loop"
 local process = require "support.process"
 local server = require "support.server"
@@ -104,19 +104,19 @@ describe("an upgrade", function()
       local first =
         start("first", { workers = change[1], listen = { "127.0.0.1:0", "unix:" .. path } })
       local tcp = first.addresses[1]
-      local knockers = {}
-      for index = 1, 6 do knockers[index] = knocker.start(index <= 4 and tcp or { path = path }) end
+      local clients = {}
+      for index = 1, 6 do clients[index] = connect_loop.start(index <= 4 and tcp or { path = path }) end
       for round = 2, #change do
         local ada = servers[#servers]:connect()
-        local count = knocker.wait(knockers, 50)
+        local count = connect_loop.wait(clients, 50)
         assert.is_string((ada:receive()))
         upgrade("next" .. round,
           { workers = change[round], listen = { text_of(tcp), "unix:" .. path } }, ada)
-        knocker.wait(knockers, count + 50)
+        connect_loop.wait(clients, count + 50)
         assert.equal("next" .. round, who(tcp))
         assert.equal("next" .. round, who({ path = path }))
       end
-      assert.same({}, knocker.stop(knockers))
+      assert.same({}, connect_loop.stop(clients))
     end)
   end
 
@@ -293,7 +293,7 @@ describe("an upgrade", function()
   it("that is killed, at whatever moment, leaves one of the two serving", function()
     local app = start("first")
     local address = app.addresses[1]
-    local knockers = { knocker.start(address) }
+    local clients = { connect_loop.start(address) }
     for moment = 1, 10 do
       local next_one = server.launch(options_of("next" .. moment, {
         listen = { text_of(address) },
@@ -315,7 +315,7 @@ describe("an upgrade", function()
       end
       assert.is_string(who(address))
     end
-    knocker.stop(knockers) -- (those whom a killed process had accepted are lost with it)
+    connect_loop.stop(clients) -- (those whom a killed process had accepted are lost with it)
   end)
 
   it("during which SIGTERM ends the old process leaves the new one or none", function()

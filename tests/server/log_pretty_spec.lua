@@ -1,4 +1,4 @@
--- log_people_spec.lua -- the log for people: what it says at the start, of errors and of refusals,
+-- log_pretty_spec.lua -- the log for people: what it says at the start, of errors and of refusals,
 -- and when it is written so; and what the other formats say of the same.
 
 local client = require "support.client"

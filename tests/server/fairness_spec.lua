@@ -1,4 +1,4 @@
--- give_way_spec.lua -- one client that has much for the server, or takes much from it, leaves the
+-- fairness_spec.lua -- one client that has much for the server, or takes much from it, leaves the
 -- others their turns.
 
 local frames = require "support.frames"

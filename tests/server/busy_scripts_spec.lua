@@ -1,4 +1,4 @@
--- giving_way_spec.lua -- scripts that never rest: clients are served all the same, nothing grows,
+-- busy_scripts_spec.lua -- scripts that never rest: clients are served all the same, nothing grows,
 -- and the end is clean.
 
 local loop = require "support.loop"

@@ -1,4 +1,4 @@
--- watch_places_spec.lua -- `--watch` where the files are not simply written over: links, folders
+-- watch_files_spec.lua -- `--watch` where the files are not simply written over: links, folders
 -- that come and go, what editors leave beside them.
 
 local loop = require "support.loop"

@@ -1,4 +1,4 @@
--- unanswered_spec.lua -- a hook that cannot go on ends: who waits for its route has an answer, its
+-- stuck_hooks_spec.lua -- a hook that cannot go on ends: who waits for its route has an answer, its
 -- connection's next hook comes. And an answer that is still awaited when a drain begins is part of
 -- it.
 

@@ -1,4 +1,4 @@
--- workers_life_spec.lua -- how several workers start and end: loading in each, what one of them
+-- workers_lifecycle_spec.lua -- how several workers start and end: loading in each, what one of them
 -- cannot do, where they listen, what they log; and that one whose script does not return takes
 -- nothing from the others.
 

@@ -1,28 +1,28 @@
--- knocker.lua -- a client that connects all the time: it asks for a WebSocket, and as soon as it is
--- let in it goes and comes again. Notes every time it was not let in. Works while a test waits for
--- something else.
+-- connect_loop.lua -- a client that connects again and again: it sends a handshake, disconnects after
+-- the 101, and connects again. Counts accepted handshakes and notes each other result. Runs while
+-- the test waits for something else.
 
 local client = require "support.client"
 local loop = require "support.loop"
 local uv = require "luv"
 
----@class support.knocker
----@field count integer how often it was let in
----@field problems string[] how it was not
-local Knocker = {}
-Knocker.__index = Knocker
-Knocker.__name = "support.knocker"
+---@class support.connect_loop
+---@field count integer accepted handshakes
+---@field problems string[] other results
+local ConnectLoop = {}
+ConnectLoop.__index = ConnectLoop
+ConnectLoop.__name = "support.connect_loop"
 
-local knocker = {}
+local connect_loop = {}
 
--- A reset, so that ten thousand visits leave no port waiting.
-local function leave(handle)
+-- Closes with a reset, so that ten thousand connections leave no port in TIME_WAIT.
+local function disconnect(handle)
   if handle:is_closing() then return end
   if uv.handle_get_type(handle) == "tcp" and uv.tcp_close_reset(handle) then return end
   handle:close()
 end
 
-function Knocker:knock()
+function ConnectLoop:connect()
   local handle = self.address.path and uv.new_pipe(false) or uv.new_tcp()
   local text = ""
   self.handle = handle
@@ -33,10 +33,10 @@ function Knocker:knock()
     else
       self.count = self.count + 1
     end
-    leave(handle)
+    disconnect(handle)
     self.handle = nil
-    -- Whoever is refused does not ask again at once: one problem is enough to see.
-    if not self.stopped and not problem then self:knock() end
+    -- after a problem it stops: one is enough to fail the test
+    if not self.stopped and not problem then self:connect() end
   end
   local function on_read(err, chunk)
     if err or not chunk then return done(("%s after %q"):format(err or "eof", text)) end
@@ -58,18 +58,18 @@ function Knocker:knock()
 end
 
 ---@param address support.address
----@return support.knocker
-function knocker.start(address)
-  local self = setmetatable({ address = address, count = 0, problems = {} }, Knocker)
-  self:knock()
+---@return support.connect_loop
+function connect_loop.start(address)
+  local self = setmetatable({ address = address, count = 0, problems = {} }, ConnectLoop)
+  self:connect()
   return self
 end
 
---- Wait until they were let in so often, all together; or one was not.
----@param list support.knocker[]
+--- Waits until the servers have accepted `count` handshakes of all clients; ends early at a problem.
+---@param list support.connect_loop[]
 ---@param count integer
 ---@return integer count
-function knocker.wait(list, count)
+function connect_loop.wait(list, count)
   local total
   local reached = loop.wait_until(function()
     total = 0
@@ -79,24 +79,24 @@ function knocker.wait(list, count)
     end
     return total >= count
   end)
-  assert(reached, "nobody is let in any more")
+  assert(reached, "no handshake is accepted any more")
   return total
 end
 
---- Stop them.
----@param list support.knocker[]
+--- Stops all clients.
+---@param list support.connect_loop[]
 ---@return string[] problems of all
-function knocker.stop(list)
+function connect_loop.stop(list)
   local problems = {}
   for _, each in ipairs(list) do
     each.stopped = true
     local handle = each.handle
     each.handle = nil
-    if handle then leave(handle) end
+    if handle then disconnect(handle) end
     table.move(each.problems, 1, #each.problems, #problems + 1, problems)
   end
   uv.run("nowait")
   return problems
 end
 
-return knocker
+return connect_loop

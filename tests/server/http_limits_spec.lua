@@ -1,4 +1,4 @@
--- plain_limits_spec.lua -- plain HTTP is limited as WebSockets are: in sockets, in bytes of bodies
+-- http_limits_spec.lua -- plain HTTP is limited as WebSockets are: in sockets, in bytes of bodies
 -- and of answers, and in how slowly a client may read.
 
 local cjson = require "cjson"

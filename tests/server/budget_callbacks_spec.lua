@@ -1,4 +1,4 @@
--- budget_places_spec.lua -- scripts are ended wherever they run: in every hook, timer, route and
+-- budget_callbacks_spec.lua -- scripts are ended wherever they run: in every hook, timer, route and
 -- callback, and what waits for them is told. What only waits, or comes to an end in time, is left
 -- alone.
 
