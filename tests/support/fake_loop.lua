@@ -1,7 +1,7 @@
 -- fake_loop.lua -- coroutines and timers of the program, for specs under plain Lua: the base of
 -- fake_core.lua.
 --
--- Coroutines begin, wait, wake and fail as those of src/script/vm/vm_tasks.c do; the clock is moved
+-- Coroutines begin, wait, wake and fail as those of src/script/vm/vm_run.c do; the clock is moved
 -- by hand. Each event runs as it is given: the order of a connection's hooks is the hub's affair,
 -- and not known here.
 

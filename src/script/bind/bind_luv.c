@@ -111,7 +111,7 @@ static int on_luv_callback(lua_State *L, int arguments, int results, int flags) 
     if (outer == NULL && budget_is_over(budget))
         return end_overrun(L, handler);
     if (outer == NULL && budget_is_late(budget))
-        budget_tell_late(vm_of(L), "luv callback", 0);
+        budget_log_late(vm_of(L), "luv callback", 0);
     if (status != LUA_OK) {
         explain(L);
         bind_luv_log_error(L, "luv callback");

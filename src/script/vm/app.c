@@ -1,6 +1,6 @@
-/* app.c -- what an app asks of the server, read from the table that app.lua made. See app.h.
+/* app.c -- the options of an app, read from the table that app.lua has made. See app.h.
  *
- * Values were checked by options.lua; here they only change their form. */
+ * options.lua has checked the values; here they only change their form. */
 #include "script/vm/app.h"
 
 #include "base/mem.h"
@@ -43,7 +43,7 @@ static void read_listen(struct app *app, lua_State *L, int index) {
     lua_pop(L, 1);
 }
 
-/* "auto": one a processor that the process may use. */
+/* "auto", which is 0: one for each processor that the process may use. */
 static unsigned read_workers(lua_State *L, int index) {
     unsigned workers = (unsigned)number_field(L, index, "workers");
     unsigned processors = uv_available_parallelism();

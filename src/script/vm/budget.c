@@ -1,17 +1,17 @@
 /* budget.c -- the end of runs that take too long. See budget.h.
  *
- * The signal's handler asks Lua to call on_count() before the next instruction. That looks at the
- * real budget of what runs; when it is over, the run unwinds: the coroutine yields, which no pcall
- * can catch, or raises an error where a C function stands between. on_count() comes again before
- * each instruction until all has unwound, and whoever resumed the coroutine (bind_guarded.c)
- * unwinds in turn. Only then are the coroutines closed, with as much time again for their __close
- * methods.
+ * The signal's handler asks Lua to call on_count() before the next instruction. on_count() compares
+ * the time with the budget of the run. When that is exceeded, the run unwinds: the coroutine
+ * yields, which no pcall can catch, or raises an error where a C function stands between.
+ * on_count() is called again before each instruction until the coroutine has unwound; the one that
+ * has resumed it unwinds in turn (bind_guarded.c). Only then are the coroutines closed, with as
+ * much time again for their __close methods.
  *
- * What of this library's own Lua code is under way comes to its end first, so that its tables are
- * never left half changed. Where hooks are off, nothing can be ended: in a C function; in a
- * finalizer, which is why scripts' finalizers are run by the loop (bind_finalizers.c); and in the
- * message handler of an xpcall that on_count()'s error has called, which is why theirs return at
- * once then (guarded.lua). */
+ * A function of this library's Lua code comes to its end first, so that its tables are never left
+ * half changed. Where hooks are off, nothing can be ended. This is so in C functions; in
+ * finalizers, which is why the loop runs those of scripts (bind_finalizers.c); and in the message
+ * handler of an xpcall that on_count()'s error has called, which is why handlers of scripts return
+ * at once then (guarded.lua). */
 #include "script/vm/budget_parts.h"
 
 #include "base/clock.h"
@@ -19,20 +19,18 @@
 #include "base/mem.h"
 #include "script/vm/calls.h"
 #include "script/vm/closing.h"
-#include "script/vm/trace.h"
 #include "script/vm/vm_internal.h"
 
-#include <stdio.h>
 #include <string.h>
 
-/* What there is before an app has said anything. */
+/* The limits before an app is loaded. */
 static const double HANDLER_SECONDS = 1, LOAD_SECONDS = 5;
 
-/* So many instructions of the library are let through when time is over: it has no loop that takes
- * more, but what a script gives it to call may. */
+/* A function of the library goes on for so many instructions after the run should have ended. It
+ * has no loop that takes more, but it may call functions of scripts. */
 enum { MOST_SPARED = 1000000 };
 
-/* A traceback through many coroutines is cut off at this. */
+/* Once a traceback has so many bytes, no further coroutine is added. */
 enum { MOST_TRACEBACK = 6000 };
 
 #ifdef __SANITIZE_THREAD__
@@ -41,8 +39,8 @@ enum { MOST_TRACEBACK = 6000 };
 #define NOT_FOR_TSAN
 #endif
 
-/* The thread's own, for its signal handler. */
-static _Thread_local struct budget *mine;
+/* The budget of the thread's worker, for the signal handler. */
+static _Thread_local struct budget *own_budget;
 
 static uint64_t load(const _Atomic uint64_t *value) {
     return atomic_load_explicit(value, memory_order_relaxed);
@@ -75,9 +73,9 @@ uint64_t budget_least_ns(const struct budget *budget) {
     return load(&budget->least_ns);
 }
 
-/* ---- on the worker's thread: is it over? ---- */
+/* ---- on the worker's thread: is the run over its budget? ---- */
 
-/* What the run that is under way may take. */
+/* The budget of the run. */
 static uint64_t allowed_ns(struct vm *vm) {
     const struct task *task = vm_current(vm);
     if (task == NULL)
@@ -91,11 +89,11 @@ static uint64_t allowed_ns(struct vm *vm) {
     return endpoint == NULL ? vm->budget.handler_ns : endpoint->handler_timeout_ns;
 }
 
-static bool has_ended(struct vm *vm) {
+static bool is_exceeded(struct vm *vm) {
     struct budget *budget = &vm->budget;
     uint64_t run = load(&budget->run);
     if (run % 2 == 0 || atomic_load_explicit(&budget->seen_run, memory_order_acquire) != run)
-        return false; /* the signal was for another */
+        return false; /* the signal was meant for another run */
     uint64_t used = clock_thread_cpu_ns() - load(&budget->seen_ns), allowed = allowed_ns(vm);
     if (used < allowed) {
         store(&budget->extended_ns, allowed);
@@ -113,7 +111,7 @@ bool budget_is_library(lua_State *L, lua_Debug *activation) {
     return strncmp(activation->source, ours, sizeof ours - 1) == 0;
 }
 
-/* May the library go on? */
+/* May the function of the library go on? */
 static bool is_spared(struct budget *budget) {
     uint64_t run = load(&budget->run);
     if (budget->spared_run != run) {
@@ -123,7 +121,7 @@ static bool is_spared(struct budget *budget) {
     return ++budget->spared <= MOST_SPARED;
 }
 
-/* Adds the traceback of a coroutine. */
+/* Adds the traceback of L to the budget's. */
 static void add_traceback(struct budget *budget, lua_State *L) {
     static const char between[] = "\nin a coroutine that was resumed here:";
     calls_traceback(L, L, NULL, 0);
@@ -140,14 +138,14 @@ static void add_traceback(struct budget *budget, lua_State *L) {
     lua_pop(L, 1);
 }
 
-/* The run is over, here. */
-static void note(struct vm *vm, lua_State *L, lua_Debug *activation) {
+/* The run is over, at this place. */
+static void note_overrun(struct vm *vm, lua_State *L, lua_Debug *activation) {
     struct budget *budget = &vm->budget;
     const struct task *task = vm_current(vm);
     budget->state = BUDGET_OVER;
     add_traceback(budget, L);
     lua_getinfo(L, "Sl", activation);
-    bool is_file = vm_is_loading(task) && activation->source[0] == '@'; /* not shortened, then */
+    bool is_file = vm_is_loading(task) && activation->source[0] == '@'; /* in full length */
     lua_pushfstring(L, "%s:%d: ", is_file ? activation->source + 1 : activation->short_src,
                     activation->currentline);
     budget->where = mem_strdup(lua_tostring(L, -1));
@@ -157,7 +155,7 @@ static void note(struct vm *vm, lua_State *L, lua_Debug *activation) {
 static void on_count(lua_State *L, lua_Debug *activation) {
     struct vm *vm = vm_of(L);
     struct budget *budget = &vm->budget;
-    if (!budget_is_over(budget) && !has_ended(vm)) {
+    if (!budget_is_over(budget) && !is_exceeded(vm)) {
         lua_sethook(L, NULL, 0, 0);
         vm_load_set_hook(vm_current(vm));
         return;
@@ -168,59 +166,59 @@ static void on_count(lua_State *L, lua_Debug *activation) {
         return;
     }
     if (!budget_is_over(budget))
-        note(vm, L, activation);
+        note_overrun(vm, L, activation);
     budget_unwind(L);
 }
 
-void budget_look(struct vm *vm, lua_State *co) {
+void budget_note_late(struct vm *vm, lua_State *co) {
     lua_sethook(co, NULL, 0, 0);
-    if (vm->budget.state == BUDGET_HOLDS && has_ended(vm))
+    if (vm->budget.state == BUDGET_KEPT && is_exceeded(vm))
         vm->budget.state = BUDGET_LATE;
 }
 
-/* Is on_count() asked for already? A call of lua_sethook() that a signal has interrupted may leave
- * a part of it. */
-NOT_FOR_TSAN static bool is_asked(lua_State *L) {
+/* Is on_count() the hook of L? A call of lua_sethook() that a signal has interrupted may have set
+ * only a part of it. */
+NOT_FOR_TSAN static bool is_hooked(lua_State *L) {
     return lua_gethook(L) == on_count && lua_gethookmask(L) == LUA_MASKCOUNT &&
            lua_gethookcount(L) == 1;
 }
 
-/* A signal comes between any two instructions of the thread, so ThreadSanitizer's own must not be
- * among those in here.
+/* A signal may come between any two instructions of the thread, so ThreadSanitizer must not add
+ * instructions of its own here.
  *
- * lua_sethook() visits every call that is under way on the coroutine. Where these are many, that
- * may take longer than it takes until the next signal, and the script would never come to its next
- * instruction. So a coroutine that was asked is left alone, and asked again after two signals, then
- * after four and so on. */
+ * lua_sethook() visits every active call of the coroutine. Where there are many, that may take
+ * longer than the time between two signals, and the script would never come to its next
+ * instruction. So the hook is not set again at the next signal, but after two, then after four and
+ * so on. */
 NOT_FOR_TSAN void budget_interrupt(void) {
-    struct budget *budget = mine;
+    struct budget *budget = own_budget;
     if (budget == NULL)
         return;
     lua_State *L = atomic_load_explicit(&budget->running, memory_order_relaxed);
     if (L == NULL)
         return;
-    if (L != budget->asked || !is_asked(L))
+    if (L != budget->hooked || !is_hooked(L))
         budget->signals_between = 1;
     else if (--budget->signals_left > 0)
         return;
-    budget->asked = L;
+    budget->hooked = L;
     budget->signals_between = budget->signals_left = budget->signals_between * 2;
-    lua_sethook(L, on_count, LUA_MASKCOUNT, 1); /* made to be called by signal handlers */
+    lua_sethook(L, on_count, LUA_MASKCOUNT, 1); /* Lua allows it in signal handlers */
 }
 
-bool budget_exceed(lua_State *L, lua_Debug *activation, uint64_t used_ns) {
+bool budget_check(lua_State *L, lua_Debug *activation, uint64_t used_ns) {
     struct vm *vm = vm_of(L);
     uint64_t allowed = allowed_ns(vm);
     if (used_ns < allowed || budget_is_library(L, activation))
         return false;
     vm->budget.used_ns = used_ns;
     vm->budget.may_ns = allowed;
-    note(vm, L, activation);
+    note_overrun(vm, L, activation);
     return true;
 }
 
 int budget_unwind(lua_State *L) {
-    if (!is_asked(L))
+    if (!is_hooked(L))
         lua_sethook(L, on_count, LUA_MASKCOUNT, 1);
     if (lua_isyieldable(L))
         return lua_yield(L, 0);
@@ -239,7 +237,7 @@ void budget_abandon(lua_State *L) {
 
 /* ---- the end of a run ---- */
 
-/* Closes a coroutine that was ended. `L` has it at the index, and is not it. */
+/* Closes the coroutine at the index of L, which is another coroutine. */
 static void close_ended(lua_State *L, int index) {
     lua_State *co = lua_tothread(L, index);
     bool was_killed = lua_status(co) != LUA_OK && lua_status(co) != LUA_YIELD;
@@ -248,13 +246,13 @@ static void close_ended(lua_State *L, int index) {
     lua_sethook(co, NULL, 0, 0);
 }
 
-/* (list, coroutine|nil): closes all in the list, those that were resumed last first, and the
- * coroutine. */
+/* (list, coroutine|nil): closes the coroutines of the list, the one that was resumed last first,
+ * and then the other one. */
 static int close_all(lua_State *L) {
     struct budget *budget = &vm_of(L)->budget;
     int count = budget->ended_count;
     budget->ended_count = 0;
-    lua_newtable(L); /* for those that the closing leaves behind */
+    lua_newtable(L); /* for coroutines that unwind while these are closed */
     lua_rawseti(L, LUA_REGISTRYINDEX, budget->ended_ref);
     for (int i = 1; i <= count; i++) {
         lua_rawgeti(L, 1, i);
@@ -266,9 +264,9 @@ static int close_all(lua_State *L) {
     return 0;
 }
 
-static void close_left_behind(struct vm *vm, struct task *task) {
+static void close_coroutines(struct vm *vm, struct task *task) {
     lua_State *L = vm->L;
-    struct task *outer_task = vm_replace_current(vm, task); /* its budget holds */
+    struct task *outer_task = vm_replace_current(vm, task); /* its budget applies */
     lua_sethook(L, NULL, 0, 0);
     lua_State *outer = budget_enter(&vm->budget, L);
     lua_pushcfunction(L, close_all);
@@ -278,15 +276,15 @@ static void close_left_behind(struct vm *vm, struct task *task) {
     else
         lua_rawgeti(L, LUA_REGISTRYINDEX, task->ref);
     if (lua_pcall(L, 2, 0, 0) != LUA_OK)
-        lua_pop(L, 1); /* out of memory, or over again */
+        lua_pop(L, 1); /* out of memory, or over its budget as well */
     budget_leave(&vm->budget, outer);
     lua_sethook(L, NULL, 0, 0);
     vm_replace_current(vm, outer_task);
 }
 
-/* Forgets what was noted. */
-static void begin_anew(struct budget *budget) {
-    budget->state = BUDGET_HOLDS;
+/* Forgets the last overrun. */
+static void reset(struct budget *budget) {
+    budget->state = BUDGET_KEPT;
     mem_free(budget->where);
     mem_free(budget->traceback);
     budget->where = budget->traceback = NULL;
@@ -306,10 +304,10 @@ void budget_end(struct vm *vm, struct task *task, struct overrun *overrun) {
     bool is_outermost = budget_running(budget) == NULL;
     take_overrun(budget, overrun);
     if (is_outermost)
-        begin_anew(budget);
-    close_left_behind(vm, task);
+        reset(budget);
+    close_coroutines(vm, task);
     if (is_outermost)
-        begin_anew(budget); /* the closing took too long as well */
+        reset(budget); /* the __close methods took too long as well */
     stats_add(&hub_stats(vm->hub)->handler_timeouts, 1);
     stats_add(&hub_stats(vm->hub)->script_errors, 1);
 }
@@ -323,14 +321,14 @@ bool budget_close(struct task *task, struct overrun *overrun) {
     vm_replace_current(vm, outer_task);
     if (!budget_is_over(&vm->budget)) {
         if (is_outermost)
-            begin_anew(&vm->budget); /* it may have been late */
+            reset(&vm->budget); /* the methods may have been late */
         return true;
     }
     budget_end(vm, NULL, overrun);
     return false;
 }
 
-void budget_tell_late(struct vm *vm, const char *hook, conn_id conn) {
+void budget_log_late(struct vm *vm, const char *hook, conn_id conn) {
     struct budget *budget = &vm->budget;
     struct log_line line;
     log_begin_limited(&line, LOG_WARN, "script_late");
@@ -340,41 +338,7 @@ void budget_tell_late(struct vm *vm, const char *hook, conn_id conn) {
     log_num(&line, "seconds", (double)budget->used_ns / 1e9);
     log_num(&line, "handler_timeout", (double)budget->may_ns / 1e9);
     log_end(&line);
-    begin_anew(budget);
-}
-
-void overrun_log(struct vm *vm, const struct overrun *overrun, const char *hook, conn_id conn) {
-    struct log_line line;
-    overrun_push(vm->L, overrun, false);
-    log_begin_limited(&line, LOG_ERROR, "script_error");
-    if (conn != 0) {
-        const struct endpoint *endpoint = hub_find_endpoint(vm->hub, conn);
-        log_path(&line, endpoint == NULL ? NULL : endpoint->path);
-        log_conn(&line, conn);
-    }
-    log_str(&line, "hook", hook);
-    log_str(&line, "why", lua_tostring(vm->L, -1));
-    trace_log(&line, vm_sources(vm), NULL, overrun->traceback);
-    log_end(&line);
-    lua_pop(vm->L, 1);
-}
-
-void overrun_free(struct overrun *overrun) {
-    mem_free(overrun->where);
-    mem_free(overrun->traceback);
-}
-
-void overrun_push(lua_State *L, const struct overrun *overrun, bool is_loading) {
-    char numbers[2][32];
-    snprintf(numbers[0], sizeof numbers[0], "%g", overrun->may_seconds);
-    snprintf(numbers[1], sizeof numbers[1], "%.2f", overrun->used_seconds);
-    if (is_loading)
-        lua_pushfstring(L, "%sloading took longer than limits.load_timeout, %s seconds of CPU time",
-                        overrun->where, numbers[0]);
-    else
-        lua_pushfstring(L,
-                        "%sended after %s seconds of CPU time; handler_timeout allows %s seconds",
-                        overrun->where, numbers[1], numbers[0]);
+    reset(budget);
 }
 
 /* ---- life ---- */
@@ -401,18 +365,18 @@ void budget_open(struct vm *vm) {
     budget_set(vm, HANDLER_SECONDS, LOAD_SECONDS);
     lua_newtable(vm->L);
     vm->budget.ended_ref = luaL_ref(vm->L, LUA_REGISTRYINDEX);
-    mine = &vm->budget;
+    own_budget = &vm->budget;
 }
 
 void budget_free(struct vm *vm) {
-    if (mine == &vm->budget)
-        mine = NULL;
-    begin_anew(&vm->budget);
+    if (own_budget == &vm->budget)
+        own_budget = NULL;
+    reset(&vm->budget);
 }
 
 #ifdef __SANITIZE_THREAD__
-/* An error of Lua's leaves functions with the C library's checked longjmp, which ThreadSanitizer
- * does not know: it would believe that they never return, and run out of room for them. */
+/* Lua raises errors by the C library's checked longjmp, which ThreadSanitizer does not know. It
+ * would believe that the functions never return, and run out of memory for them. */
 #include <setjmp.h>
 __attribute__((visibility("default"))) void __longjmp_chk(jmp_buf place, int value);
 __attribute__((no_sanitize("thread"), visibility("default"))) void __longjmp_chk(jmp_buf place,

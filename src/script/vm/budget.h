@@ -1,10 +1,11 @@
-/* budget.h -- how much CPU time scripts may take, as the watchdog sees it.
+/* budget.h -- how much CPU time scripts may take, for the watchdog.
  *
- * A run is what Lua does between two moments in which C is in charge: a hook from its begin to its
- * end, or to where it sleeps. Each has a number, which is odd while Lua runs; that is all a run
- * costs. A thread beside the workers (server/workers/watchdog.c) reads it now and then, together
- * with the CPU time of the worker's thread, and when one run takes too long sends the thread a
- * signal, whose handler calls budget_interrupt(). What happens then is told in budget.c. */
+ * A run lasts from the moment at which C calls Lua until Lua has returned or yielded to it: a hook
+ * from its begin to its end, or to where it sleeps. Each run has a number, which is odd while Lua
+ * runs; to count it is all that a run costs. The watchdog's thread (server/workers/watchdog.c)
+ * reads it now and then, together with the CPU time of the worker's thread. When a run takes too
+ * long, it sends that thread a signal, whose handler calls budget_interrupt(). budget.c has the
+ * rest. */
 #ifndef TIDEWIRE_SCRIPT_VM_BUDGET_H
 #define TIDEWIRE_SCRIPT_VM_BUDGET_H
 
@@ -16,16 +17,16 @@ struct budget;
 struct budget_sample {
     uint64_t run; /* 0: no Lua runs */
     uint64_t
-        used_ns;  /* CPU time since the watchdog saw this run first: no more than it has taken */
-    bool is_over; /* send the signal, again and again until the run is another */
+        used_ns;  /* CPU time since the watchdog first saw this run: at most what it has taken */
+    bool is_over; /* send the signal, again and again until there is another run */
 };
 
 /* The watchdog's thread. `cpu_ns` is the CPU time of the worker's thread. */
 struct budget_sample budget_sample(struct budget *budget, uint64_t cpu_ns);
-/* Any thread: the smallest budget that a run may have. */
+/* Any thread: the smallest budget of all runs. */
 uint64_t budget_least_ns(const struct budget *budget);
 
-/* From a signal handler on the worker's thread. */
+/* In a signal handler on the worker's thread. */
 void budget_interrupt(void);
 
 #endif

@@ -1,4 +1,4 @@
-/* calls.c -- the calls that are under way in a coroutine. See calls.h. */
+/* calls.c -- visiting the active calls of a coroutine. See calls.h. */
 #include "script/vm/calls.h"
 
 #include <lauxlib.h>
@@ -7,9 +7,9 @@
 
 /* ---- one after the other ---- */
 
-/* Lua keeps in each call where the one that called it is. calls_open() finds the place by comparing
- * what lua_getstack() says of a few. Where it is not found, which is 0, lua_getstack() is asked for
- * each. */
+/* In Lua's record of a call there is a pointer to its caller's, this many bytes from the begin.
+ * calls_open() finds it by comparing the results of lua_getstack() for a few calls. 0: it was not
+ * found, and lua_getstack() is called for each call. */
 static _Atomic size_t caller_at;
 
 enum { COMPARED = 5, POINTERS_COMPARED = 5 };
@@ -32,12 +32,12 @@ bool calls_next(struct calls *calls) {
         return lua_getstack(calls->co, calls->level, &calls->activation) == 1;
     struct CallInfo *caller = pointer_at(calls->activation.i_ci, place);
     if (caller == NULL || pointer_at(caller, place) == NULL)
-        return false; /* that is the coroutine itself, not a call */
+        return false; /* that is the record of the coroutine itself */
     calls->activation.i_ci = caller;
     return true;
 }
 
-/* (depth): called COMPARED deep it returns where the place is, if that is found. */
+/* (depth): calls itself up to COMPARED deep, where it returns the place, if it finds that. */
 static int find_place(lua_State *L) {
     lua_Integer depth = luaL_checkinteger(L, 1);
     if (depth < COMPARED) {
@@ -73,7 +73,7 @@ void calls_open(lua_State *L) {
 
 /* ---- tracebacks ---- */
 
-/* Of a deep stack these are shown, as Lua shows them. */
+/* Of a deep stack only the first and the last calls are shown, as Lua does. */
 enum { DEEP = 1000, FIRST_SHOWN = 10, LAST_SHOWN = 11 };
 
 static void add_call(luaL_Buffer *buffer, lua_State *co, lua_Debug *call) {

@@ -1,14 +1,14 @@
-/* calls.h -- the calls that are under way in a coroutine, each seen in constant time.
+/* calls.h -- visiting the active calls of a coroutine, each in constant time.
  *
- * lua_getstack() goes through all calls above the one that is asked for: quadratic time to see all
- * of a deep recursion, and luaL_traceback() goes through them some thirty times. */
+ * lua_getstack() steps through all calls above the one that it returns, so that a visit of a deep
+ * recursion takes quadratic time. luaL_traceback() steps through them some thirty times. */
 #ifndef TIDEWIRE_SCRIPT_VM_CALLS_H
 #define TIDEWIRE_SCRIPT_VM_CALLS_H
 
 #include <lua.h>
 #include <stdbool.h>
 
-/* Once, before any other; in any state. May raise errors. */
+/* Before the other functions; in any state. May raise errors. */
 void calls_open(lua_State *L);
 
 /* for (bool more = calls_first(&calls, co); more; more = calls_next(&calls)): from the innermost
@@ -22,8 +22,8 @@ struct calls {
 bool calls_first(struct calls *calls, lua_State *co);
 bool calls_next(struct calls *calls);
 
-/* luaL_traceback(): pushes onto L a message, or none if it is NULL, and the calls of co from the
- * level on. */
+/* Like luaL_traceback(): pushes a text onto L, of the message, unless it is NULL, and the calls of
+ * `co` from the level on. */
 void calls_traceback(lua_State *L, lua_State *co, const char *message, int level);
 
 #endif

@@ -1,40 +1,41 @@
-/* closing.c -- closing coroutines that have not come to their end. See closing.h.
+/* closing.c -- closing coroutines that have not returned. See closing.h.
  *
- * lua_resetthread() calls the pending __close methods on the coroutine itself. There are three
- * states in which that does harm, and in which this file lets them be called on other coroutines
- * instead:
+ * lua_resetthread() calls the pending __close methods on the coroutine itself. In three cases that
+ * does harm, and this file calls them on other coroutines instead:
  *
- * It waits inside of an xpcall. Up to 5.4.7 Lua leaves the xpcall's message handler set, as a place
- * on the stack, and an error in a __close method would call whatever stands at that place by then,
- * or is beyond the stack's end.
+ * The coroutine waits inside of an xpcall. Up to 5.4.7 Lua leaves the message handler of the xpcall
+ * set, as a place on the stack. An error in a __close method would call the value that is at this
+ * place by then, or read beyond the end of the stack.
  *
- * An error that was raised in a hook has killed it, which leaves its hooks off for ever: a __close
- * method that does not return could not be ended.
+ * An error that a hook raised has ended the coroutine, so that its hooks stay off. A __close method
+ * that does not return could not be ended.
  *
- * It is closed by the __close method of one that is closed, and so on. Lua 5.4.4 counts the calls
- * of C by the coroutine that is closed, not by the one that closes it, and would run out of stack.
+ * The __close method of a coroutine that is being closed closes the next one, and so on. Lua 5.4.4
+ * counts the calls of C in the coroutine that is closed, not in the one that closes it, and would
+ * run out of C stack.
  *
- * Lua does not tell which __close methods are pending. So those of all values in the coroutine's
- * variables are replaced while it is closed. An error in one is kept beside the coroutine, never
- * raised on it. */
+ * Lua does not report which __close methods are pending. So those of all values in the variables of
+ * the coroutine are replaced while it is closed. An error in one is kept beside the coroutine and
+ * never raised in it. */
 #include "script/vm/closing.h"
 
 #include "script/vm/calls.h"
 #include "script/vm/vm_internal.h"
 
-/* Closings inside of closings whose methods may be called on the coroutines themselves. */
+/* So many levels of closings inside of closings may call methods on the coroutines themselves. */
 enum { NESTED_CLOSINGS = 8 };
 
 /* One call of closing_reset(). */
 struct closing {
     struct closing *outer;
-    lua_State *co, *by; /* which is closed, and which ran before */
+    lua_State *co;       /* is being closed */
+    lua_State *outer_co; /* ran before */
     int depth;
     bool failed;
-    int error_ref; /* the last error in a method */
+    int error_ref; /* the last error of a method, in the registry */
 };
 
-/* Does a C function wait in it for what it has called? */
+/* Does a C function of the coroutine wait for a function that it has called? */
 static bool has_pending_call(lua_State *co) {
     struct calls calls;
     bool found = false;
@@ -69,14 +70,14 @@ static int finish_method(lua_State *L, int status, lua_KContext context) {
     return 0;
 }
 
-/* (value, error): calls the __close method in the upvalue; on another coroutine where L is
+/* (value, error): calls the __close method in the upvalue; on another coroutine if L is being
  * closed. */
 static int call_method(lua_State *L) {
     struct vm *vm = vm_of(L);
     struct closing *closing = closing_of(vm, L);
     int results;
     lua_settop(L, 2);
-    if (closing == NULL) { /* a scope that ends meanwhile */
+    if (closing == NULL) { /* a block of another coroutine ends meanwhile */
         lua_pushvalue(L, lua_upvalueindex(1));
         lua_insert(L, 1);
         lua_callk(L, 2, 0, 0, finish_method);
@@ -93,7 +94,7 @@ static int call_method(lua_State *L) {
         lua_pushvalue(L, 2);
     lua_xmove(L, co, 3);
     lua_State *outer = budget_enter(&vm->budget, co);
-    int status = lua_resume(co, closing->by, 2, &results);
+    int status = lua_resume(co, closing->outer_co, 2, &results);
     budget_leave(&vm->budget, outer);
     if (budget_is_over(&vm->budget)) {
         budget_abandon(L);
@@ -110,9 +111,9 @@ static int call_method(lua_State *L) {
     return 0;
 }
 
-/* Lets the value on top of L, which is popped, be closed by call_method(). The table at the index
- * keeps what to undo: metatables and their methods. */
-static void divert(lua_State *L, int undo) {
+/* Replaces the __close method of the value on top of L, which is popped, by call_method(). Appends
+ * the metatable and its method to the table at the index. */
+static void replace_method(lua_State *L, int undo) {
     if (!lua_getmetatable(L, -1)) {
         lua_pop(L, 1);
         return;
@@ -135,20 +136,20 @@ static void divert(lua_State *L, int undo) {
     }
 }
 
-static void divert_all(lua_State *L, lua_State *co) {
+static void replace_methods(lua_State *L, lua_State *co) {
     int undo = lua_gettop(L);
     struct calls calls;
     lua_checkstack(co, 1);
     for (bool more = calls_first(&calls, co); more; more = calls_next(&calls)) {
         for (int i = 1; lua_getlocal(co, &calls.activation, i) != NULL; i++) {
             lua_xmove(co, L, 1);
-            divert(L, undo);
+            replace_method(L, undo);
         }
     }
 }
 
-/* Pops the table on top. What a script has put in a method's place meanwhile stays. */
-static void undo_all(lua_State *L) {
+/* Pops the table on top. A method that a script has set meanwhile stays. */
+static void restore_methods(lua_State *L) {
     int undo = lua_gettop(L);
     for (lua_Integer i = (lua_Integer)lua_rawlen(L, undo); i > 1; i -= 2) {
         lua_rawgeti(L, undo, i - 1); /* metatable */
@@ -180,22 +181,22 @@ int closing_reset(lua_State *L, lua_State *co, bool hooks_are_off) {
     lua_State *running = budget_running(&vm->budget);
     struct closing closing = {.outer = vm->closing,
                               .co = co,
-                              .by = running == NULL ? vm->L : running,
+                              .outer_co = running == NULL ? vm->L : running,
                               .depth = vm->closing == NULL ? 1 : vm->closing->depth + 1};
-    bool diverts = hooks_are_off || closing.depth > NESTED_CLOSINGS ||
-                   (lua_status(co) == LUA_YIELD && has_pending_call(co));
+    bool replaces = hooks_are_off || closing.depth > NESTED_CLOSINGS ||
+                    (lua_status(co) == LUA_YIELD && has_pending_call(co));
     luaL_checkstack(L, 8, NULL);
-    if (diverts) {
+    if (replaces) {
         lua_newtable(L);
-        divert_all(L, co);
+        replace_methods(L, co);
     }
-    vm->closing = &closing; /* nothing is raised from here on */
+    vm->closing = &closing; /* no error is raised from here on */
     lua_State *outer = budget_enter(&vm->budget, co);
-    int status = reset(co, closing.by);
+    int status = reset(co, closing.outer_co);
     budget_leave(&vm->budget, outer);
     vm->closing = closing.outer;
-    if (diverts)
-        undo_all(L);
+    if (replaces)
+        restore_methods(L);
     if (closing.failed) {
         lua_settop(co, 0);
         lua_rawgeti(co, LUA_REGISTRYINDEX, closing.error_ref);

@@ -9,8 +9,8 @@
 #include <stddef.h>
 
 struct embedded_file {
-    const char *name;      /* a module's name, "tidewire.json"; of a template its path, "app.lua" */
-    const char *chunkname; /* what a traceback shows, "@lua/tidewire/json.lua" */
+    const char *name;      /* of a module, "tidewire.json", or the path of a template, "app.lua" */
+    const char *chunkname; /* as in a traceback, "@lua/tidewire/json.lua" */
     const unsigned char *bytes;
     size_t size; /* without the NUL that follows the bytes */
 };

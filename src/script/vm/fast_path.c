@@ -1,14 +1,15 @@
-/* fast_path.c -- messages that need no looking at go fast_path to handle_message.
+/* fast_path.c -- messages that go to handle_message without dispatch.lua.
  *
- * Of endpoints whose codec changes nothing and whose heartbeat looks at nothing: C calls the
- * script's function with the object, the payload and the kind, without a function of the library
- * between, which took a tenth of a short message's instructions. What the function returns is
- * looked at here; an error that it returned becomes an event. */
-#include "script/vm/vm_internal.h"
+ * This is so for endpoints whose codec does not change messages and whose heartbeat does not read
+ * them. C calls the script's function with the object, the payload and the kind. A function of the
+ * library between the two took a tenth of the instructions of a short message. If the script's
+ * function returns an error, that becomes an event. */
+#include "script/vm/fast_path.h"
 
 #include "base/mem.h"
+#include "script/vm/vm_internal.h"
 
-/* core.fast_path(number, f|nil): messages of this endpoint go to f; nil: to dispatch.lua */
+/* core.fast_path(number, f|nil): f handles messages of this endpoint; nil: dispatch.lua does. */
 int core_fast_path(lua_State *L) {
     struct vm *vm = vm_of(L);
     lua_Integer number = luaL_checkinteger(L, 1);

@@ -1,4 +1,4 @@
-/* trace.c -- what the log says of where an error of a script was. See trace.h. */
+/* trace.c -- the place of a script's error, in a line of the log. See trace.h. */
 #include "script/vm/trace.h"
 
 #include "base/slice.h"
@@ -10,7 +10,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* Frames that are told, and bytes of each; lines of source before and behind the one that is meant,
+/* Most frames in a line of the log, and bytes of each; lines of source before and after the place,
  * and bytes of each. */
 enum { MOST_FRAMES = 12, FRAME_BYTES = 300, AROUND = 1, SOURCE_BYTES = 200 };
 
@@ -20,7 +20,8 @@ struct place {
     unsigned long line;
 };
 
-/* "file:line:" at the head of a line. Returns what stands behind it; NULL: there is none. */
+/* Reads "file:line:" at the begin of a line. Returns the rest of the line; NULL: there is no place.
+ */
 static const char *read_place(struct slice text, struct place *place) {
     const char *end = text.bytes + text.len, *colon = text.bytes;
     do { /* a file's name may have colons, too */
@@ -39,12 +40,12 @@ static const char *read_place(struct slice text, struct place *place) {
     return NULL;
 }
 
-static bool is_of_scripts(const struct place *place) {
+static bool is_in_script(const struct place *place) {
     return strncmp(place->file, "lua/tidewire/", 13) != 0 && place->file[0] != '[';
 }
 
-/* What a frame says of its function: the name of " in upvalue 'greet'", "main chunk", or
- * nothing. */
+/* The function's name in the rest of a frame, " in upvalue 'greet'"; or "main chunk", or nothing.
+ */
 static struct slice function_of(const char *text, const char *end) {
     static const struct slice main_chunk = {"main chunk", 10};
     const char *quote = memchr(text, '\'', (size_t)(end - text));
@@ -55,7 +56,7 @@ static struct slice function_of(const char *text, const char *end) {
     return is_main ? main_chunk : (struct slice){0};
 }
 
-/* The next line of a text, which becomes the rest. False: there is none. */
+/* Takes a line off the begin of the text. False: there is none. */
 static bool next_line(const char **text, struct slice *line) {
     if (**text == '\0')
         return false;
@@ -68,7 +69,7 @@ static bool next_line(const char **text, struct slice *line) {
 
 /* ---- frames ---- */
 
-/* The script's frames of a traceback. Returns how many; `first` is the innermost one. */
+/* Adds the script's frames of a traceback. Returns their number; `first` is the innermost one. */
 static unsigned add_frames(struct log_line *line, const char *traceback, struct place *first) {
     char frames[MOST_FRAMES * FRAME_BYTES];
     size_t used = 0;
@@ -80,7 +81,7 @@ static unsigned add_frames(struct log_line *line, const char *traceback, struct 
             continue;
         struct slice frame = {text.bytes + 1, text.len - 1};
         const char *behind = read_place(frame, &place);
-        if (behind == NULL || !is_of_scripts(&place))
+        if (behind == NULL || !is_in_script(&place))
             continue;
         struct slice function = function_of(behind, text.bytes + text.len);
         int len = snprintf(frames + used, FRAME_BYTES, "%s%s:%lu%s%.*s", count == 0 ? "" : "\n",
@@ -97,7 +98,7 @@ static unsigned add_frames(struct log_line *line, const char *traceback, struct 
 
 /* ---- source ---- */
 
-/* The whole name of a file of which Lua shows the end, "...der/app.lua", in `name`. */
+/* Finds the whole name of a file that Lua has shortened to its end, "...der/app.lua". */
 static void find_whole_name(const char *sources, const char *shown, char *name, size_t size) {
     struct slice source;
     snprintf(name, size, "%s", shown);
@@ -119,7 +120,7 @@ static FILE *open_source(const char *name) {
     return fd < 0 ? NULL : fdopen(fd, "r");
 }
 
-/* The lines around a place; nothing where the file cannot be read, or is shorter now. */
+/* Adds the lines around a place; none if the file cannot be read or is shorter by now. */
 static void add_source(struct log_line *line, const char *sources, const struct place *place) {
     char lines[(2 * AROUND + 1) * (SOURCE_BYTES + 32)], number[24], *text = NULL;
     size_t used = 0, room = 0;
@@ -147,11 +148,11 @@ static void add_source(struct log_line *line, const char *sources, const struct 
 }
 
 void trace_log(struct log_line *line, const char *sources, const char *why, const char *traceback) {
-    struct place first, told;
+    struct place first, in_message;
     if (!line->wanted || add_frames(line, traceback, &first) == 0 || !log_is_pretty())
         return;
     struct slice message = {why, why == NULL ? 0 : strcspn(why, "\n")};
-    bool is_told =
-        message.len > 0 && read_place(message, &told) != NULL && strcmp(told.file, first.file) == 0;
-    add_source(line, sources, is_told ? &told : &first);
+    bool has_place = message.len > 0 && read_place(message, &in_message) != NULL &&
+                     strcmp(in_message.file, first.file) == 0;
+    add_source(line, sources, has_place ? &in_message : &first);
 }

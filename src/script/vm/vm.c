@@ -15,7 +15,7 @@
 
 /* ---- the library ---- */
 
-/* A module of the binary; the upvalue is its entry. */
+/* Loads a module of the binary; the upvalue is its entry. */
 static int load_embedded(lua_State *L) {
     const struct embedded_file *file = lua_touserdata(L, lua_upvalueindex(1));
     if (luaL_loadbufferx(L, (const char *)file->bytes, file->size, file->chunkname, "t") != LUA_OK)
@@ -25,7 +25,7 @@ static int load_embedded(lua_State *L) {
     return 1;
 }
 
-/* Puts the functions of guarded.lua in the place of Lua's own. */
+/* Replaces functions of Lua's by those of guarded.lua. */
 static void replace_functions(lua_State *L) {
     lua_getglobal(L, "require");
     lua_pushliteral(L, "tidewire.guarded");
@@ -36,7 +36,7 @@ static void replace_functions(lua_State *L) {
     lua_pop(L, 1);
 }
 
-/* print, but the line is written in one piece: other workers print to the same stream. */
+/* print, which writes the line in one piece, because other workers print to the same stream. */
 static int print_line(lua_State *L) {
     int count = lua_gettop(L);
     luaL_Buffer line;
@@ -52,14 +52,14 @@ static int print_line(lua_State *L) {
     size_t len;
     const char *bytes = lua_tolstring(L, -1, &len);
     if (ftrylockfile(stdout) == 0) { /* else another worker's io.write waits for a reader */
-        fflush(stdout);              /* what io.write has begun comes before */
+        fflush(stdout);              /* the bytes that io.write has left come first */
         funlockfile(stdout);
     }
     log_output(bytes, len);
     return 0;
 }
 
-/* Everything that may throw on the way to a ready state. */
+/* The part of vm_new() that may raise errors. */
 static int open_library(lua_State *L) {
     struct vm *vm = vm_of(L);
     luaL_openlibs(L);
@@ -103,8 +103,7 @@ struct vm *vm_new(const struct vm_options *options) {
     vm->options.bindings->prepare(vm);
     vm->L = luaL_newstate();
     *(struct vm **)lua_getextraspace(vm->L) = vm;
-    lua_gc(vm->L, LUA_GCGEN, 0,
-           0); /* messages are short-lived: measured, see docs/architecture.md */
+    lua_gc(vm->L, LUA_GCGEN, 0, 0); /* measured, see docs/architecture.md */
     lua_pushcfunction(vm->L, with_traceback);
     lua_pushcfunction(vm->L, open_library);
     if (lua_pcall(vm->L, 0, 0, 1) != LUA_OK) {

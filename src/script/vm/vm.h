@@ -1,9 +1,8 @@
-/* vm.h -- one worker's Lua state: the way in for events, the way out for scripts.
+/* vm.h -- one worker's Lua state: it runs the hooks of the app.
  *
  * C enters Lua only through vm_run() (vm_run.c), always as one lua_resume of an event's function on
- * a pooled coroutine: it returns, it sleeps, or it fails. Which function answers which event is
- * decided by lua/tidewire/dispatch.lua. Everything on the worker's thread; nothing here knows
- * sockets. */
+ * a coroutine from a pool, which returns, sleeps or fails. lua/tidewire/dispatch.lua has the
+ * function for each event. Everything runs on the worker's thread; nothing here knows sockets. */
 #ifndef TIDEWIRE_SCRIPT_VM_VM_H
 #define TIDEWIRE_SCRIPT_VM_VM_H
 
@@ -27,97 +26,98 @@ struct vm_options {
     struct shared *shared; /* the stores of all workers; borrowed */
     unsigned worker;
     double started_at; /* wall seconds, for tw.stats().uptime */
-    /* Judges a listen address: false and a sentence. NULL: not judged. */
+    /* Checks a listen address: false and a sentence if it is none. NULL: addresses are not
+     * checked. */
     bool (*check_address)(const char *text, char *error, size_t error_size);
-    /* The same of a certificate and its key, by their files. */
+    /* The same for a certificate and its key, by their files. */
     bool (*check_certificate)(const char *chain_file, const char *key_file, char *error,
                               size_t error_size);
-    /* A script has called os.exit with this code, 0 to 255. NULL: nothing comes of it but the end
-     * of its hook. */
+    /* A script has called os.exit with this code, 0 to 255. NULL: only its hook ends. */
     void (*on_exit)(void *user, int code);
     void *on_exit_user;
 };
 
-/* A state with the libraries in it and no app. NULL, after a log line, when the library itself does
- * not load. It becomes the hub's events. */
+/* A state with the libraries and no app. It handles the hub's events. NULL, after a line of the
+ * log: the library itself cannot be loaded. */
 struct vm *vm_new(const struct vm_options *options);
 
-/* What answers plain HTTP requests: the app's routes. */
+/* The handler of plain HTTP requests: the routes of the app. */
 struct http_handler vm_http_handler(struct vm *vm);
-/* Through which they do; before the first request. */
+/* The functions by which routes answer. Before the first request. */
 void vm_set_http_responder(struct vm *vm, struct http_responder responder);
 
-/* For the watchdog, which must have let go of it before vm_free(). */
+/* For the watchdog, which may not use it any more after vm_free(). */
 struct budget *vm_budget(struct vm *vm);
 
-/* Gives up what scripts have left open: timers, HTTP requests, luv's handles. Callbacks of luv's
- * run once more, and may open others: call it before each turn of the loop until the loop has
- * nothing left. */
+/* Closes the timers, HTTP requests and luv handles that scripts have left open. Callbacks of luv's
+ * run once more and may open others: the caller calls it before each turn of the loop, until the
+ * loop has no handles. */
 void vm_close_handles(struct vm *vm);
 
-/* Do threads run that scripts have started by luv, whichever worker's? */
+/* Do threads run that scripts of any worker have started with luv? */
 bool vm_has_threads(const struct vm *vm);
 
-/* Ends sleeping hooks and closes the state. No handle, request or thread of luv's may be left, and
- * the loop must run once more. Accepts NULL. */
+/* Ends sleeping hooks and closes the state. There may be no handle, request or thread of luv's any
+ * more, and the loop must run once more. Accepts NULL. */
 void vm_free(struct vm *vm);
 
-/* What the command line says of an app; zero or NULL: nothing. */
+/* Options of the app from the command line; zero or NULL: not given. */
 struct vm_command_line {
     const char *const *listen;
     size_t listen_count;
     const char *workers; /* "4" or "auto" */
     const char *admin;
     const char *tls_certificate, *tls_key;
-    bool is_check; /* the app is only looked at */
+    bool is_check; /* the app is only checked, and not served */
 };
 
-/* Loads the app in `file`, running the loop while its script waits. NULL when it cannot be: each
- * problem was printed to stderr as "file:line: message". The caller frees the result. */
+/* Loads the app in `file`; runs the loop while its script waits. NULL: the app cannot be loaded,
+ * and each problem was printed to stderr as "file:line: message". The caller frees the result. */
 struct app *vm_load(struct vm *vm, const char *file, const struct vm_command_line *command_line);
-/* Lets a vm_load() that waits give up and return NULL. */
+/* Lets a waiting vm_load() return NULL. */
 void vm_stop_load(struct vm *vm);
 
 /* ---- new code ---- */
 
-/* How a vm_load_next() has ended: with an app, which is the callee's, or NULL and lines that say
- * what is wrong; and with the script files that were asked for, one a line, there or not. */
+/* The end of vm_load_next(). `app` is the callee's; NULL: the code cannot be loaded, and `problems`
+ * says why, in lines. `sources` are the script files that were looked for, one a line; some may be
+ * missing. */
 typedef void (*vm_loaded_fn)(void *user, struct app *app, const char *problems,
                              const char *sources);
 
 /* Begins to load the app anew, as this generation, beside the code that runs. on_loaded is called
- * once, unless vm_discard() comes first. */
+ * once, unless vm_discard() is called before. */
 void vm_load_next(struct vm *vm, const char *file, const struct vm_command_line *command_line,
                   unsigned generation, vm_loaded_fn on_loaded, void *user);
-/* The app that is loaded, for the first time or anew, waits or is busy for so long: says so in the
- * log, with where. `loading` of `workers` workers are. Says nothing when it has been loaded by
- * now. */
+/* Logs that loading the app, for the first time or anew, has taken so many seconds, and the line of
+ * the script that waits or is busy. `loading`: so many of all `workers` are still loading. Logs
+ * nothing if the load has ended. */
 void vm_log_slow_load(struct vm *vm, double seconds, unsigned loading, unsigned workers);
-/* Replaces the code that runs by what was loaded. Returns how many connections were closed, as
- * their codec is of another kind in it. */
+/* Activates the code that was loaded. Returns the number of connections that were closed because
+ * the new code gives their endpoint another codec. */
 uint32_t vm_activate(struct vm *vm);
-/* Gives up the next code, loaded or not. */
+/* Discards the new code, loaded or not. */
 void vm_discard(struct vm *vm);
 
-/* Calls f with the generation of each hook, timer or spawned function that waits. */
+/* Calls f with the generation of each task that sleeps. */
 void vm_generations(struct vm *vm, void (*f)(void *user, unsigned generation), void *user);
 
-/* Calls f with the generation of each timer of scripts, and with the line that has started it if it
- * repeats; else NULL. */
+/* Calls f with the generation of each timer of scripts and with the line that has started it; NULL:
+ * the timer does not repeat. */
 void vm_timers(struct vm *vm, void (*f)(void *user, unsigned generation, const char *where),
                void *user);
 
-/* Calls timers that are due, and runs coroutines that were woken: for a slice of time each, what is
- * left waits for the next turn. At the end of each turn of the loop. */
+/* At the end of each turn of the loop: calls timers that are due and runs tasks that are ready,
+ * each for a slice of time. The rest waits for the next turn. */
 void vm_turn(struct vm *vm);
-/* The last thing before the loop sleeps: it wakes for the next timer. */
+/* Just before the loop sleeps: lets it wake for the next timer. */
 void vm_before_sleep(struct vm *vm);
-/* Some wait for vm_turn() already: the loop must not sleep. */
+/* Does work wait for vm_turn()? Then the loop may not sleep. */
 bool vm_has_pending(const struct vm *vm);
 
 /* Runs the app's on_stop, which may sleep. */
 void vm_stop_app(struct vm *vm);
-/* Does on_stop still sleep? */
+/* Has on_stop not returned yet? */
 bool vm_is_stopping(const struct vm *vm);
 
 #endif

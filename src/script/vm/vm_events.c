@@ -1,6 +1,6 @@
-/* vm_events.c -- the hub's news as events of dispatch.lua.
+/* vm_events.c -- events of the hub and plain HTTP requests, passed to dispatch.lua.
  *
- * Fills struct hub_events: each function pushes plain values and runs one coroutine. */
+ * Each function pushes plain values and runs one task. */
 #include "script/vm/vm_internal.h"
 
 /* ---- the hooks of a connection ---- */
@@ -53,7 +53,7 @@ static enum hook_state on_closed(void *user, conn_id id, unsigned code, const ch
 static void on_presence_changed(void *user, conn_id id, struct slice room, bool joined,
                                 const char *endpoint_name, const char *info) {
     struct task *task = conn_task(user, EVENT_PRESENCE_CHANGED, id);
-    task->conn = 0; /* it is no hook of the connection's */
+    task->conn = 0; /* not a hook of the connection */
     lua_pushlstring(task->co, room.bytes, room.len);
     lua_pushboolean(task->co, joined);
     lua_pushstring(task->co, endpoint_name);
@@ -63,7 +63,7 @@ static void on_presence_changed(void *user, conn_id id, struct slice room, bool 
 
 static void on_forgotten(void *user, conn_id id) {
     struct task *task = conn_task(user, EVENT_FORGOTTEN, id);
-    task->conn = 0; /* no hook of the connection's any more */
+    task->conn = 0; /* not a hook of the connection */
     vm_run_hook(task, 1);
 }
 
@@ -80,7 +80,8 @@ static int push_request(lua_State *co, const struct http_request *request) {
     return 4;
 }
 
-/* A string result, good until the next event: nothing collects it before Lua runs again. */
+/* A string result, borrowed until Lua runs again: until then nothing collects it. NULL: it is no
+ * string. */
 static const char *text_at(lua_State *co, int index, size_t *len) {
     return lua_type(co, index) == LUA_TSTRING ? lua_tolstring(co, index, len) : NULL;
 }
@@ -105,7 +106,7 @@ static void read_answer(lua_State *co, struct handshake_answer *answer) {
 static void on_handshake(void *user, conn_id id, const struct http_request *request,
                          struct handshake_answer *answer) {
     struct task *task = conn_task(user, EVENT_HANDSHAKE, id);
-    task->conn = 0; /* nothing to sleep in, nothing to end */
+    task->conn = 0; /* not a hook of the connection */
     if (vm_run_to_end(task, 1 + push_request(task->co, request)) == RUN_RETURNED) {
         read_answer(task->co, answer);
         vm_task_done(task);

@@ -76,12 +76,16 @@ struct closing;
 
 /* vm_tasks.c's member of struct vm. */
 struct tasks {
-    int event_refs[EVENT_SPAWNED]; /* the functions of dispatch.lua */
-    struct task *current;          /* the task that runs; NULL: a callback of luv's, or no Lua */
-    bool must_return;              /* `current` may not sleep */
+    int event_refs[EVENT_SPAWNED]; /* the functions of dispatch.lua, in the registry */
     struct list pool, ready, sleeping;
     uint32_t pooled;       /* tasks in the pool */
-    struct slots numbered; /* tasks with a number */
+    struct slots numbered; /* the tasks that scripts know by a number */
+};
+
+/* vm_run.c's member of struct vm. */
+struct vm_run {
+    struct task *current; /* the task that runs; NULL: a callback of luv's, or no Lua */
+    bool must_return;     /* `current` may not sleep */
 };
 
 struct vm {
@@ -92,8 +96,9 @@ struct vm {
     uv_loop_t *loop;
     struct http_responder responder; /* sends the answers to plain HTTP requests */
 
-    uint64_t stop_task; /* vm.c: runs on_stop; 0: no task does */
+    uint64_t stop_task; /* vm.c: the number of the task that runs on_stop; 0: none */
     struct tasks tasks;
+    struct vm_run run;
     struct vm_load load;
     struct fast_path fast_path;
     struct budget budget;
@@ -120,74 +125,86 @@ void vm_tasks_open(struct vm *vm, lua_State *L);
 /* After the state was closed. */
 void vm_tasks_close(struct vm *vm);
 
-enum vm_result { RUN_RETURNED, RUN_SLEEPS, RUN_FAILED };
-
-/* A task with the event's function on the stack of its coroutine, where the caller pushes the
- * arguments. */
+/* A task with the event's function on the stack of its coroutine. The caller pushes the arguments
+ * there. */
 struct task *vm_task(struct vm *vm, enum vm_event event, conn_id conn);
 /* The same with another function, by its reference in the registry. */
 struct task *vm_task_of(struct vm *vm, enum vm_event event, conn_id conn, int function);
-/* Runs a task. RUN_RETURNED: the results are on task->co, and the caller calls vm_task_done().
- * RUN_FAILED: the error was logged and passed to dispatch.lua, and the task is freed. */
-enum vm_result vm_run(struct task *task, int arguments);
-/* The same for a task that may not sleep. */
-enum vm_result vm_run_to_end(struct task *task, int arguments);
-/* The same for events without results; after RUN_FAILED it returns the state of the task that
- * handles the error. */
-enum hook_state vm_run_hook(struct task *task, int arguments);
+/* The task has returned, and its results are not needed any more. */
 void vm_task_done(struct task *task);
+/* For a task that has not returned. It is not used again: a part of Lua that it was inside of, such
+ * as the message handler of an xpcall, may stay set in its coroutine. */
+void vm_task_free(struct task *task);
 
-/* Pushes "app.lua:3" onto L, the innermost line of a script in the coroutine; "" if there is
- * none. */
-const char *vm_push_place(lua_State *L, lua_State *co);
 /* The number by which scripts know a task. */
 uint64_t vm_task_number(struct task *task);
 bool vm_has_task(const struct vm *vm, uint64_t number);
-/* The task of the coroutine at the index; NULL: it is none's. */
+/* The task of the coroutine at the index; NULL: the script has made the coroutine. */
 struct task *vm_task_at(lua_State *L, int index);
-
-/* Puts a sleeping task into the ready list. False: no task has the number, or no longer. */
-bool vm_wake(struct vm *vm, uint64_t number);
-/* Puts a task that has not begun into the ready list; its arguments are on its stack. */
-void vm_run_later(struct task *task, int arguments);
-/* Puts a new task into the ready list, for the function and arguments on top of L, which are
- * popped. */
-void vm_spawn(struct vm *vm, lua_State *L, int arguments);
-/* Runs the tasks that were ready when it was called, for one slice of the turn. If `until` is among
- * them it stops before that task, removes it from the list and returns true. */
-bool vm_run_ready(struct vm *vm, const struct task *until);
-
-/* A script has closed the coroutine of a waiting task: the task ends as if it had failed. */
-void vm_abort_task(struct task *task);
-/* Ends the waiting tasks of a scope. */
-void vm_end_scope(struct vm *vm, unsigned scope);
-/* The task that loads an app, if it sleeps or is ready; else NULL. */
+/* The sleeping or ready task that loads an app, or NULL. */
 struct task *vm_find_load(struct vm *vm);
 
-/* Pushes the value that a coroutine yields in order to sleep. */
-void vm_push_wait_marker(lua_State *L);
-/* Pushes the value that a coroutine yields in order to end, as os.exit was called. */
-void vm_push_exit_marker(lua_State *L);
-
-static inline struct task *vm_current(const struct vm *vm) {
-    return vm->tasks.current;
-}
-
-/* Lets another task be the running one, whose budget applies. Returns the former one. */
-static inline struct task *vm_replace_current(struct vm *vm, struct task *task) {
-    struct task *former = vm->tasks.current;
-    vm->tasks.current = task;
-    return former;
-}
-
-/* May the running task not sleep? */
-static inline bool vm_must_return(const struct vm *vm) {
-    return vm->tasks.must_return;
-}
+/* The task has yielded. Puts it into the list of sleeping tasks, or of ready ones if it was
+ * woken. */
+void vm_task_sleep(struct task *task);
+/* Makes a sleeping task ready. False: no task has this number. */
+bool vm_wake(struct vm *vm, uint64_t number);
+/* Makes a task ready that has not begun; its arguments are on its stack. */
+void vm_run_later(struct task *task, int arguments);
+/* Makes a new task ready, for the function and arguments on top of L, which are popped. */
+void vm_spawn(struct vm *vm, lua_State *L, int arguments);
+/* Runs the tasks that were ready when it was called, for one slice of the turn. If `until` is among
+ * them, it stops before that task, removes it from the list and returns true. */
+bool vm_run_ready(struct vm *vm, const struct task *until);
+/* Ends the sleeping and ready tasks of a scope. */
+void vm_end_scope(struct vm *vm, unsigned scope);
 
 /* Does the task load an app? False for NULL. */
 static inline bool vm_is_loading(const struct task *task) {
     return task != NULL && (task->event == EVENT_LOAD || task->event == EVENT_RELOAD);
+}
+
+/* ---- vm_run.c ---- */
+
+enum vm_result { RUN_RETURNED, RUN_SLEEPS, RUN_FAILED };
+
+/* Runs a task. RUN_RETURNED: the results are on task->co, and the caller calls vm_task_done().
+ * RUN_FAILED: the error was passed to dispatch.lua, and the task is freed. */
+enum vm_result vm_run(struct task *task, int arguments);
+/* The same for a task that may not sleep. */
+enum vm_result vm_run_to_end(struct task *task, int arguments);
+/* The same for an event without results. If the task fails, the result is the state of the task
+ * that handles the error. */
+enum hook_state vm_run_hook(struct task *task, int arguments);
+
+/* Ends a task that is in no list and has not returned. */
+void vm_end_task(struct task *task);
+/* A script has closed the coroutine of a waiting task: the task ends as one that has failed. */
+void vm_abort_task(struct task *task);
+
+/* Pushes "app.lua:3" onto L, the innermost line of a script in the coroutine; "" if it is in
+ * none. */
+const char *vm_push_place(lua_State *L, lua_State *co);
+/* Push the values that a coroutine yields in order to sleep; and to end, after a call of os.exit.
+ */
+void vm_push_wait_marker(lua_State *L);
+void vm_push_exit_marker(lua_State *L);
+
+/* The task that runs; NULL: a callback of luv's, or no Lua. */
+static inline struct task *vm_current(const struct vm *vm) {
+    return vm->run.current;
+}
+
+/* Makes a task the one that runs, so that its budget applies. Returns the former one. */
+static inline struct task *vm_replace_current(struct vm *vm, struct task *task) {
+    struct task *former = vm->run.current;
+    vm->run.current = task;
+    return former;
+}
+
+/* Must the running task return without sleeping? */
+static inline bool vm_must_return(const struct vm *vm) {
+    return vm->run.must_return;
 }
 
 /* ---- vm_load.c ---- */
@@ -199,7 +216,7 @@ static inline unsigned vm_generation(const struct vm *vm) {
 
 /* The generation of the running task's code, or else of the activated code. */
 static inline unsigned vm_current_generation(const struct vm *vm) {
-    return vm->tasks.current == NULL ? vm->load.generation : vm->tasks.current->generation;
+    return vm->run.current == NULL ? vm->load.generation : vm->run.current->generation;
 }
 
 /* The script files of the code that was loaded last, one a line; NULL: none was. */

@@ -28,7 +28,7 @@ static void on_count(lua_State *L, lua_Debug *activation) {
     if (task == NULL || task->co != L || task->event != EVENT_RELOAD || slice_ns < SLICE_NS ||
         budget_is_library(L, activation))
         return;
-    if (budget_exceed(L, activation, vm->load.slices_ns + slice_ns)) {
+    if (budget_check(L, activation, vm->load.slices_ns + slice_ns)) {
         budget_unwind(L);
     } else if (lua_isyieldable(L)) {
         vm->load.slice_over = true;

@@ -10,7 +10,7 @@ static void on_warning(void *context, const char *text, int to_be_continued) {
     static _Thread_local char warning[512];
     (void)context;
     if (warning[0] == '\0' && !to_be_continued && text[0] == '@')
-        return; /* "@on" and "@off": whether they are wanted is the log level's affair */
+        return; /* "@on" and "@off": the log level decides whether warnings are logged */
     strncat(warning, text, sizeof warning - 1 - strlen(warning));
     if (to_be_continued)
         return;

@@ -1,4 +1,4 @@
-/* wrap.c -- functions of ours in the place of those of a library. See wrap.h. */
+/* wrap.c -- replacing functions of a library by our own. See wrap.h. */
 #include "script/vm/wrap.h"
 
 #include <lauxlib.h>

@@ -1,20 +1,19 @@
-/* wrap.h -- functions of ours in the place of those of a library, which they call.
+/* wrap.h -- replacing functions of a library by our own, which call the originals.
  *
- * The one that is replaced is the upvalue of the one that takes its place. */
+ * The original is the first upvalue of the function that replaces it. */
 #ifndef TIDEWIRE_SCRIPT_VM_WRAP_H
 #define TIDEWIRE_SCRIPT_VM_WRAP_H
 
 #include <lua.h>
 
-/* Calls the function in the first upvalue with what is on the stack. Returns how many results there
- * are. */
+/* Calls the original with the arguments on the stack. Returns the number of its results. */
 int wrap_call(lua_State *L);
 
-/* Puts a function in the place of that of this name in the table on top; where there is none, as in
- * other versions of the library, it does nothing. */
+/* Replaces the function of this name in the table on top. Does nothing if there is none, as in
+ * other versions of the library. */
 void wrap_function(lua_State *L, const char *name, lua_CFunction function);
 
-/* The same for a method of a class: of the __index of the metatable that the registry has by this
+/* The same for a method of a class, in the __index of the metatable that the registry has by this
  * name. */
 void wrap_method(lua_State *L, const char *class, const char *name, lua_CFunction function);
 
