@@ -30,4 +30,19 @@ static inline bool slice_is_nocase(struct slice s, const char *text) {
     return s.len == strlen(text) && (s.len == 0 || strncasecmp(s.bytes, text, s.len) == 0);
 }
 
+/* Drops the first `n` bytes, which it must have. */
+static inline void slice_skip(struct slice *s, size_t n) {
+    s->bytes += n;
+    s->len -= n;
+}
+
+/* Without the spaces and tabs around it. */
+static inline struct slice slice_trim(struct slice s) {
+    while (s.len > 0 && (*s.bytes == ' ' || *s.bytes == '\t'))
+        slice_skip(&s, 1);
+    while (s.len > 0 && (s.bytes[s.len - 1] == ' ' || s.bytes[s.len - 1] == '\t'))
+        s.len--;
+    return s;
+}
+
 #endif

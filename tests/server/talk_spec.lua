@@ -203,7 +203,7 @@ describe("tidewire talk", function()
     end
     local result = run("127.0.0.1", "")
     assert.same({ "", 1 }, { result.stdout, result.code })
-    assert.is_truthy(result.stderr:find("its certificate is not believed: self", 1, true),
+    assert.is_truthy(result.stderr:find("its certificate is not trusted: self", 1, true),
       result.stderr)
     assert.is_truthy(result.stderr:find("--insecure", 1, true), result.stderr)
     assert.equal("hi\n", run("127.0.0.1", "--insecure").stdout)
@@ -213,7 +213,7 @@ describe("tidewire talk", function()
     assert.is_truthy(run("127.0.0.2", "", trusted).stderr:find("Connection refused", 1, true))
     local plain = ("ws://127.0.0.1:%d/"):format(app.addresses[1].port)
     result = server.run({ "talk", (plain:gsub("^ws", "wss")) })
-    assert.is_truthy(result.stderr:find("is it ws:// in the place of wss://?", 1, true),
+    assert.is_truthy(result.stderr:find("should wss:// be ws://?", 1, true),
       result.stderr)
   end)
 end)

@@ -307,14 +307,14 @@ describe("the files of TLS", function()
       ['{ certificate = "text.pem", key = "key.pem" }'] =
         "text.pem has no certificate: a file in PEM is expected",
       ['{ certificate = "cut.pem", key = "key.pem" }'] =
-        "cut.pem is no certificate that can be used",
+        "cut.pem is not a usable certificate",
       ['{ certificate = "cert.pem", key = "text.pem" }'] =
         "text.pem has no key: a file in PEM is expected",
       ['{ certificate = "cert.pem" }'] = "cert.pem has no key",
       ['{ certificate = "cert.pem", key = "other.pem" }'] =
         "the key in other.pem does not belong to the certificate",
       ['{ certificate = "cert.pem", key = "locked.pem" }'] =
-        "the key in locked.pem is locked with a passphrase",
+        "the key in locked.pem is encrypted with a passphrase",
       ['{ key = "key.pem" }'] = "tls.key: a key needs its certificate",
       ["{}"] = 'tls: expected { certificate = "cert.pem", key = "key.pem" }',
       ['{ certficate = "cert.pem" }'] = 'did you mean "certificate"?',

@@ -65,7 +65,7 @@ static void test_no_urls(void **state) {
         {"ws://a:/", "1 to 65535"},
         {"ws://a:8a/", "1 to 65535"},
         {"ws://[::1/", "not closed"},
-        {"ws://[::1]8/", "behind the bracket"},
+        {"ws://[::1]8/", "follow the bracket"},
         {"unix:", "path of the socket"},
         {"ws://a\r\nX: y/", "percent-encoded"},
     };
@@ -160,13 +160,13 @@ static void test_answers(void **state) {
     } wrong[] = {
         {STATUS UP "\r\n", "Accept"},
         {STATUS UP "Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK-xOo=\r\n\r\n", "Accept"},
-        {STATUS PROOF "\r\n", "no upgrade"},
-        {STATUS "Upgrade: h2c\r\nConnection: Upgrade\r\n" PROOF "\r\n", "no upgrade"},
+        {STATUS PROOF "\r\n", "does not upgrade"},
+        {STATUS "Upgrade: h2c\r\nConnection: Upgrade\r\n" PROOF "\r\n", "does not upgrade"},
         {STATUS UP PROOF "Sec-WebSocket-Protocol: v1\r\n\r\n", "subprotocol"},
         {STATUS UP PROOF "Sec-WebSocket-Extensions: x\r\n\r\n", "extension"},
         {"HTTP/2 101\r\n\r\n", "status line"},
         {"HTTP/1.1 1x1 OK\r\n\r\n", "status line"},
-        {"\x15\x03\x01\x02\x02\x16", "no HTTP"},
+        {"\x15\x03\x01\x02\x02\x16", "does not speak HTTP"},
     };
     for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
         answer = read_answer(wrong[i].text, &nothing);

@@ -131,10 +131,10 @@ static bool fail_tls(const struct opening *opening, const SSL *ssl) {
     unsigned long code = ERR_peek_error();
     const char *why = ERR_reason_error_string(code);
     if (verified != X509_V_OK)
-        return fail(opening, "its certificate is not believed: %s; --insecure accepts any",
+        return fail(opening, "its certificate is not trusted: %s; --insecure accepts any",
                     X509_verify_cert_error_string(verified));
     if (ERR_GET_REASON(code) == SSL_R_WRONG_VERSION_NUMBER)
-        return fail(opening, "what it speaks is no TLS: is it ws:// in the place of wss://?");
+        return fail(opening, "it does not speak TLS: should wss:// be ws://?");
     return fail(opening, "TLS failed: %s", why == NULL ? "the connection was lost" : why);
 }
 

@@ -72,7 +72,7 @@ static bool read_host(const char *text, size_t len, struct url *url, char *error
         host_len = (size_t)(bracket - host);
         colon = bracket + 1 < end ? bracket + 1 : NULL;
         if (colon != NULL && *colon != ':')
-            return fail(error, size, "behind the bracket belongs a port, as in [::1]:8080");
+            return fail(error, size, "a port must follow the bracket, as in [::1]:8080");
     }
     snprintf(url->port, sizeof url->port, "%s", url->secure ? "443" : "80");
     if (colon != NULL && !read_port(colon + 1, (size_t)(end - colon) - 1, url))

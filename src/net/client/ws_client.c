@@ -163,7 +163,7 @@ static void judge(const struct proofs *proofs, const struct ws_client_options *o
     if (answer->status != 101)
         answer->fault = NULL;
     else if (!proofs->upgrade || !proofs->connection)
-        answer->fault = "it is no upgrade to a WebSocket";
+        answer->fault = "it does not upgrade to a WebSocket";
     else if (!proofs->key)
         answer->fault = "its Sec-WebSocket-Accept does not belong to this handshake";
     else if (answer->protocol.bytes != NULL && !was_offered(answer->protocol, options))
@@ -179,7 +179,7 @@ bool ws_client_read_response(const char *bytes, size_t len, const char *key,
     struct proofs proofs = {0};
     handshake_accept(slice_of(key), accept);
     if (len >= 5 && strncmp(bytes, "HTTP/", 5) != 0) {
-        answer->fault = "what it speaks is no HTTP: is it wss:// in the place of ws://?";
+        answer->fault = "it does not speak HTTP: should ws:// be wss://?";
         return true;
     }
     if (!next_line(&rest, &line))
@@ -193,7 +193,7 @@ bool ws_client_read_response(const char *bytes, size_t len, const char *key,
     if (is_sound)
         judge(&proofs, options, answer);
     else
-        answer->fault = "its status line is none of HTTP/1.1";
+        answer->fault = "its status line is not one of HTTP/1.1";
     return true;
 }
 

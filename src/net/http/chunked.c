@@ -1,8 +1,8 @@
-/* chunked.c -- takes the chunks off a request body. See chunked.h.
+/* chunked.c -- decodes a request body in chunks. See chunked.h.
  *
- * A state machine over single bytes for all that is not data; data is moved in one go. Line ends
- * are CRLF and nothing else: a lone LF in a chunk extension is where parsers have been played off
- * against each other. */
+ * A state machine over single bytes for all that is not data; data is moved at once. Line ends are
+ * CRLF and nothing else: where two parsers disagree on a lone LF in a chunk extension, requests are
+ * smuggled. */
 #include "net/http/chunked.h"
 
 #include "net/http/request.h"
@@ -15,20 +15,21 @@ enum {
     MAX_EXTRA = 16384 /* bytes of extensions and trailers in one body */
 };
 
-enum state {
-    SIZE_START,
-    IN_SIZE,
-    IN_EXTENSION,
-    SIZE_LF,
-    IN_DATA,
-    DATA_CR,
-    DATA_LF,
-    TRAILER_START, /* of a trailer field or of the blank line */
-    TRAILER_NAME,
-    TRAILER_VALUE,
-    TRAILER_LF,
-    END_LF,
-    DONE
+/* What the next byte is. */
+enum chunk_state {
+    SIZE_START,    /* the first digit of a chunk's size */
+    IN_SIZE,       /* another digit, or the size's end */
+    IN_EXTENSION,  /* of a chunk extension, behind the size */
+    SIZE_LF,       /* the LF behind the size and its extensions */
+    IN_DATA,       /* of the chunk's data */
+    DATA_CR,       /* the CR behind the data */
+    DATA_LF,       /* the LF behind the data */
+    TRAILER_START, /* the first of a trailer field, or of the blank line */
+    TRAILER_NAME,  /* of a trailer field's name, or its colon */
+    TRAILER_VALUE, /* of a trailer field's value */
+    TRAILER_LF,    /* the LF behind a trailer field */
+    END_LF,        /* the LF of the blank line */
+    DONE           /* of something else: the body has ended */
 };
 
 static int refuse(struct chunked *c, int status, const char *why) {
@@ -36,18 +37,11 @@ static int refuse(struct chunked *c, int status, const char *why) {
     return -status;
 }
 
-static int hex_value(unsigned char byte) {
-    if (byte >= '0' && byte <= '9')
-        return byte - '0';
-    byte |= 0x20;
-    return byte >= 'a' && byte <= 'f' ? byte - 'a' + 10 : -1;
-}
-
 static bool is_text(unsigned char byte) {
     return byte == '\t' || (byte >= ' ' && byte != 0x7F);
 }
 
-/* Counts a byte that is neither data nor size. */
+/* Counts a byte of an extension or a trailer. */
 static int count_extra(struct chunked *c) {
     if (++c->extra > MAX_EXTRA)
         return refuse(c, 431, "The body has too many chunk extensions or trailer fields.");
@@ -55,7 +49,7 @@ static int count_extra(struct chunked *c) {
 }
 
 static int size_byte(struct chunked *c, unsigned char byte) {
-    int value = hex_value(byte);
+    int value = request_hex_digit(byte);
     if (value >= 0) {
         if (c->digits == MAX_DIGITS)
             return refuse(c, 413, "A chunk of the body is too large.");
@@ -107,7 +101,7 @@ static int trailer_byte(struct chunked *c, unsigned char byte) {
 }
 
 static int expect_byte(struct chunked *c, unsigned char byte, unsigned char wanted,
-                       enum state next) {
+                       enum chunk_state next) {
     if (byte != wanted)
         return refuse(c, 400, "A chunk does not end where its size says.");
     c->state = (uint8_t)next;
@@ -116,7 +110,7 @@ static int expect_byte(struct chunked *c, unsigned char byte, unsigned char want
 
 /* One byte that is not data; 0 or minus a status. */
 static int frame_byte(struct chunked *c, unsigned char byte, uint64_t max_body) {
-    switch ((enum state)c->state) {
+    switch ((enum chunk_state)c->state) {
     case SIZE_START:
     case IN_SIZE:
         return size_byte(c, byte);

@@ -1,8 +1,8 @@
-/* chunked.h -- takes the chunks off a request body (RFC 9112 §7.1).
+/* chunked.h -- decodes a request body in chunks (RFC 9112 §7.1).
  *
- * Fed with whatever has arrived, it moves the body's bytes together at the front of the same
- * buffer. Strict about line ends and sizes; chunk extensions and trailer fields are checked,
- * bounded and dropped. Owns nothing; any thread; does not know where the bytes come from. */
+ * Takes bytes as they arrive and moves the data together at the front of the same buffer. Strict
+ * about line ends and sizes; checks chunk extensions and trailer fields, limits their size, and
+ * drops them. Owns nothing; any thread; does not know where the bytes come from. */
 #ifndef TIDEWIRE_NET_HTTP_CHUNKED_H
 #define TIDEWIRE_NET_HTTP_CHUNKED_H
 
@@ -12,22 +12,22 @@
 /* Zero it before the first call for a body. */
 struct chunked {
     /* For reading only: */
-    uint64_t total;    /* body bytes announced so far by the chunks' sizes */
-    const char *error; /* after a failure: a constant sentence for the response's body */
+    uint64_t total;    /* bytes of all chunks so far, by their sizes */
+    const char *error; /* after a failure: a sentence for the response's body; a constant */
     /* Only for chunked.c: */
-    uint64_t remaining; /* of the present chunk */
+    uint64_t remaining; /* of this chunk */
     uint32_t extra;     /* bytes of extensions and trailers so far */
-    uint8_t state;
-    uint8_t digits;
+    uint8_t state;      /* enum chunk_state in chunked.c */
+    uint8_t digits;     /* of this chunk's size */
 };
 
 /* Decodes `len` bytes in place.
  *
- * Returns 1 when the body has ended, 0 when more is to come, and minus an HTTP status when it is
- * refused: 400 malformed, 413 the body passes `max_body` bytes (known from a chunk's size, before
- * its data), 431 too much beside the data. `body`, if not negative, gets the number of body bytes
- * that now stand at the front of `bytes`. `used` gets how many of the `len` bytes were the body's:
- * less than `len` only at its end, and the rest is untouched at bytes + used. */
+ * Returns 1 when the body has ended, 0 when it goes on, and minus an HTTP status when it is
+ * refused: 400 malformed, 413 more than `max_body` bytes (known from a chunk's size, before its
+ * data), 431 too many extensions and trailers. Otherwise `body` gets the number of data bytes at
+ * the front of `bytes`, and `used` how many of the `len` bytes were the body's: less than `len`
+ * only at its end, and the bytes from there on are untouched. */
 int chunked_decode(struct chunked *c, char *bytes, size_t len, uint64_t max_body, size_t *body,
                    size_t *used);
 

@@ -9,31 +9,31 @@ static const char *const DAYS[] = {"Sunday",   "Monday", "Tuesday", "Wednesday",
 static const char MONTHS[12][4] = {"Jan", "Feb", "Mar", "Apr", "May", "Jun",
                                    "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"};
 
-/* The forms, by what stands where: W the day's name, d of the month, B the month's name, Y the
- * year, h, m, s; a '_' is a digit or a blank. All else stands for itself. */
+/* The three forms. Letters stand for: W the day's name, d the day of the month, B the month's name,
+ * Y the year, h, m, s the time, _ a digit or a space. Other bytes stand for themselves. */
 static const char *const FORMS[] = {
     "WWW, dd BBB YYYY hh:mm:ss GMT",
-    "W, dd-BBB-YY hh:mm:ss GMT", /* one W: the whole name */
+    "W, dd-BBB-YY hh:mm:ss GMT", /* one W: the full name */
     "WWW BBB _d hh:mm:ss YYYY",
 };
 
 void date_format(time_t when, char out[DATE_BYTES]) {
     struct tm tm;
     if (gmtime_r(&when, &tm) == NULL || tm.tm_year < 1 - 1900 || tm.tm_year > 9999 - 1900)
-        gmtime_r(&(time_t){0}, &tm); /* a clock or file time beyond all reason */
-    char text[96];                   /* as the compiler reckons with any int */
+        gmtime_r(&(time_t){0}, &tm); /* a year without four digits */
+    char text[96];                   /* room for any int, which the compiler checks */
     snprintf(text, sizeof(text), "%.3s, %02d %s %04d %02d:%02d:%02d GMT", DAYS[tm.tm_wday],
              tm.tm_mday, MONTHS[tm.tm_mon], tm.tm_year + 1900, tm.tm_hour, tm.tm_min, tm.tm_sec);
     memcpy(out, text, DATE_BYTES - 1);
     out[DATE_BYTES - 1] = '\0';
 }
 
-/* Takes the name of a day off the front: the whole, or its first three letters. */
+/* Takes the name of a day off the front: the full name, or its first three letters. */
 static bool take_day(struct slice *text, bool whole) {
     for (int i = 0; i < 7; i++) {
         size_t len = whole ? strlen(DAYS[i]) : 3;
         if (text->len >= len && memcmp(text->bytes, DAYS[i], len) == 0) {
-            *text = (struct slice){text->bytes + len, text->len - len};
+            slice_skip(text, len);
             return true;
         }
     }
@@ -43,7 +43,7 @@ static bool take_day(struct slice *text, bool whole) {
 static bool take_month(struct slice *text, int *month) {
     for (int i = 0; i < 12; i++) {
         if (text->len >= 3 && memcmp(text->bytes, MONTHS[i], 3) == 0) {
-            *text = (struct slice){text->bytes + 3, text->len - 3};
+            slice_skip(text, 3);
             *month = i;
             return true;
         }
@@ -69,12 +69,12 @@ static int *field_of(struct tm *tm, char letter) {
     }
 }
 
-/* One byte of the text by one letter of the form. */
+/* Takes one byte of the text by one letter of the form. */
 static bool take_byte(struct slice *text, char letter, struct tm *tm) {
     if (text->len == 0)
         return false;
     char c = text->bytes[0];
-    *text = (struct slice){text->bytes + 1, text->len - 1};
+    slice_skip(text, 1);
     int *field = field_of(tm, letter);
     if (field == NULL || (letter == '_' && c == ' '))
         return field != NULL || c == letter;
@@ -82,7 +82,7 @@ static bool take_byte(struct slice *text, char letter, struct tm *tm) {
     return c >= '0' && c <= '9';
 }
 
-/* Is the text of this form? `tm` gets what it says, the year as it stands there. */
+/* Has the text this form? `tm` gets its fields, the year as it is written. */
 static bool read_form(struct slice text, const char *form, struct tm *tm) {
     *tm = (struct tm){0};
     for (; *form != '\0'; form++) {

@@ -1,7 +1,7 @@
 /* date.h -- the dates of HTTP headers (RFC 9110 §5.6.7).
  *
- * Writes "Sun, 06 Nov 1994 08:49:37 GMT", and reads that and the two obsolete forms, whatever the
- * locale. Owns nothing, any thread. */
+ * Formats "Sun, 06 Nov 1994 08:49:37 GMT"; parses that form and two obsolete ones; independent of
+ * the locale. Owns nothing, any thread. */
 #ifndef TIDEWIRE_NET_HTTP_DATE_H
 #define TIDEWIRE_NET_HTTP_DATE_H
 
@@ -12,17 +12,17 @@
 
 enum { DATE_BYTES = 30 }; /* a date with its NUL */
 
-/* Writes the date of `when` (seconds since 1970; years 1 to 9999), NUL-terminated. */
+/* Formats `when` (seconds since 1970; years 1 to 9999), NUL-terminated. */
 void date_format(time_t when, char out[DATE_BYTES]);
 
-/* Reads a date of one of the three forms that a recipient must know:
+/* Parses one of the three forms that a recipient must know:
  *
  *     Sun, 06 Nov 1994 08:49:37 GMT
  *     Sunday, 06-Nov-94 08:49:37 GMT      (RFC 850)
  *     Sun Nov  6 08:49:37 1994            (asctime)
  *
- * A year of two digits that is more than 50 years ahead means the one 100 before it. False: it is
- * no such date. Whether the day of the week is the right one is not looked at. */
+ * A year of two digits that is more than 50 years ahead means the year 100 before it. The day of
+ * the week need not be right. False: the text is no such date. */
 bool date_parse(struct slice text, time_t *when);
 
 #endif

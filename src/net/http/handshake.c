@@ -1,4 +1,4 @@
-/* handshake.c -- is this request a WebSocket handshake? See handshake.h. */
+/* handshake.c -- checks the form of a WebSocket handshake. See handshake.h. */
 #include "net/http/handshake.h"
 
 #include <openssl/evp.h>
@@ -22,8 +22,8 @@ bool handshake_wanted(const struct request *r) {
            request_header(r, "Sec-WebSocket-Version", NULL) != NULL;
 }
 
-/* 16 bytes in base64 are 22 letters and two signs of filling. Which bits the last letter leaves
- * unused is not looked at: clients that fill them at random have always been served. */
+/* 16 bytes in base64: 22 letters and two of padding. The bits that the last letter leaves unused
+ * are ignored: some clients fill them at random. */
 static bool is_key(struct slice key) {
     if (key.len != HANDSHAKE_KEY_BYTES || memcmp(key.bytes + 22, "==", 2) != 0)
         return false;
@@ -61,27 +61,27 @@ static int check_websocket(const struct request *r, struct handshake *out) {
     size_t versions, keys;
     const struct slice *version = request_header(r, "Sec-WebSocket-Version", &versions);
     if (versions > 1)
-        return bad_request(out, "Sec-WebSocket-Version must be there once.");
+        return bad_request(out, "Sec-WebSocket-Version must appear once.");
     /* RFC 9110 §15.5.22: a 426 names the protocol it asks for. */
     if (versions == 0 || !slice_is(*version, "13"))
         return refuse(out, 426, "Sec-WebSocket-Version: 13\r\nUpgrade: websocket\r\n",
-                      "Only version 13 of the WebSocket protocol (RFC 6455) is spoken here; "
-                      "Sec-WebSocket-Version must say 13.");
+                      "This server supports only version 13 of the WebSocket protocol (RFC "
+                      "6455); Sec-WebSocket-Version must be 13.");
     const struct slice *key = request_header(r, "Sec-WebSocket-Key", &keys);
     if (keys != 1)
-        return bad_request(out, "Sec-WebSocket-Key must be there once.");
+        return bad_request(out, "Sec-WebSocket-Key must appear once.");
     if (!is_key(*key))
         return bad_request(out, "Sec-WebSocket-Key must be 16 bytes in base64.");
     out->key = *key;
     return 0;
 }
 
-/* Headers that later decisions stand on must have one meaning. */
-static int check_the_rest(const struct request *r, struct handshake *out) {
+/* The other headers that later decisions rely on must have one meaning. */
+static int check_origin_and_protocols(const struct request *r, struct handshake *out) {
     size_t origins;
     request_header(r, "Origin", &origins);
     if (origins > 1)
-        return bad_request(out, "Origin must not be there more than once.");
+        return bad_request(out, "Origin must not appear more than once.");
     for (size_t i = 0; i < r->field_count; i++) {
         if (!slice_is_nocase(r->fields[i].name, "Sec-WebSocket-Protocol"))
             continue;
@@ -102,7 +102,7 @@ static int check_the_rest(const struct request *r, struct handshake *out) {
 int handshake_check(const struct request *r, struct handshake *out) {
     *out = (struct handshake){.text = "", .headers = ""};
     if (check_upgrade(r, out) == 0 && check_websocket(r, out) == 0)
-        check_the_rest(r, out);
+        check_origin_and_protocols(r, out);
     if (out->status != 0)
         out->key = (struct slice){NULL, 0};
     return out->status;

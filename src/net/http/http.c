@@ -1,10 +1,9 @@
-/* http.c -- conversations of one request and its answer: their beginning, their deadlines and their
- * end. See http.h.
+/* http.c -- exchanges: their beginning, their deadlines and their end. See http.h.
  *
- * http_read.c reads the request, http_write.c writes the answer. READING until the request is
- * whole, WAITING while the handler thinks, WRITING the answer, ENDING until the client has closed
- * too: closing at once could reset the connection and destroy the answer on its way. Each but
- * WAITING has a deadline. */
+ * http_read.c reads the request and http_write.c writes the response. `enum http_state` in
+ * http_parts.h has the states; each but WAITING has a deadline. After the response the connection
+ * is ENDING until the client has closed too: closing at once could reset the connection and destroy
+ * the response on its way. */
 #include "net/http/http.h"
 
 #include "base/mem.h"
@@ -14,11 +13,11 @@
 #include <string.h>
 #include <unistd.h>
 
-/* Milliseconds between two looks at the deadlines. */
+/* Milliseconds between two checks of the deadlines, which need no precision. */
 enum { TICK_MS = 100 };
 
-/* Milliseconds for which a drain waits for the answer to a client that has ended its direction:
- * most of these are gone. */
+/* Milliseconds that a drain leaves a handler for the response to a client that has ended its
+ * direction: most of these clients are gone. */
 enum { DRAINING_MS = 2000 };
 
 static void on_tick(uv_timer_t *timer);
@@ -79,12 +78,12 @@ void http_no_deadline(struct http *http) {
     deadlines_remove(&http->server->timers, &http->deadline);
 }
 
-static void release(struct http *http) {
+void http_detach(struct http *http) {
     deadlines_remove(&http->server->timers, &http->deadline);
     slots_remove(&http->server->open, http->number);
     static_close(&http->file);
-    http_forget_request(http);
-    http_forget_answer(http);
+    http_free_request(http);
+    http_free_response(http);
     if (http->server->options.admission != NULL)
         admission_release(http->server->options.admission, &http->permit);
     mem_free(http);
@@ -100,16 +99,12 @@ struct permit http_take_permit(struct http *http) {
     return permit;
 }
 
-void http_detach(struct http *http) {
-    release(http);
-}
-
 static void on_received(void *owner, char *bytes, size_t len) {
     http_read(owner, bytes, len);
 }
 
 static void on_writable(void *owner) {
-    http_write_on(owner);
+    http_write(owner);
 }
 
 static uint64_t half_closed_ms(const struct http_server *server) {
@@ -117,8 +112,8 @@ static uint64_t half_closed_ms(const struct http_server *server) {
     return server->draining && ms > DRAINING_MS ? DRAINING_MS : ms;
 }
 
-/* Who has asked is answered, also when nothing more comes from there; whether somebody is left to
- * read it cannot be seen, so a handler has its time for it. */
+/* The server answers also when the client has ended its direction. Whether the client still reads
+ * cannot be seen, so the handler has limited time. */
 static bool on_ended(void *owner) {
     struct http *http = owner;
     http->ended = true;
@@ -128,7 +123,7 @@ static bool on_ended(void *owner) {
 }
 
 static void on_closed(void *owner) {
-    release(owner);
+    http_detach(owner);
 }
 
 static const struct stream_events stream_events = {on_received, on_writable, on_ended, on_closed};
@@ -153,35 +148,39 @@ void http_accept(struct http_server *server, int fd, const char *remote) {
     http->wants_tls = certificate != NULL;
     http->max_head_bytes = server->options.max_head_bytes;
     http->max_body_bytes = server->options.max_body_bytes;
-    http->stream = http->number == 0 ? NULL
-                                     : stream_adopt(server->transport, fd, remote, certificate,
-                                                    &stream_events, http);
     if (http->number == 0)
         close(fd);
-    if (http->stream == NULL) {
-        release(http);
-        return;
-    }
-    http_deadline_in(http, server->options.request_ms);
+    else
+        http->stream =
+            stream_adopt(server->transport, fd, remote, certificate, &stream_events, http);
+    if (http->stream == NULL)
+        http_detach(http);
+    else
+        http_deadline_in(http, server->options.request_ms);
 }
 
-/* ---- deadlines, lookups, the end ---- */
+/* ---- deadlines ---- */
+
+static void on_deadline(struct http *http) {
+    if (http->state == HTTP_READING && http->head_used > 0)
+        http_refuse(http, 408, "The request did not arrive in time.");
+    else if (http->state != HTTP_WRITING || http_is_slow(http))
+        stream_kill(http->stream);
+}
 
 static void on_tick(uv_timer_t *timer) {
     struct http_server *server = timer->data;
     uint64_t now = uv_now(server->loop);
     for (struct deadline *node;
          (node = deadlines_peek(&server->timers)) != NULL && node->key <= now;) {
-        struct http *http = DEADLINE_OWNER(node, struct http, deadline);
         deadlines_remove(&server->timers, node);
-        if (http->state == HTTP_READING && http->head_used > 0)
-            http_refuse(http, 408, "The request did not arrive in time.");
-        else if (http->state != HTTP_WRITING || http_is_slow(http))
-            stream_kill(http->stream);
+        on_deadline(DEADLINE_OWNER(node, struct http, deadline));
     }
     if (deadlines_peek(&server->timers) == NULL)
         uv_timer_stop(timer);
 }
+
+/* ---- all exchanges ---- */
 
 uint32_t http_server_count(const struct http_server *server) {
     return slots_count(&server->open);

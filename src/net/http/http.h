@@ -1,10 +1,10 @@
-/* http.h -- the first conversation on an accepted socket: one HTTP request and its answer.
+/* http.h -- one HTTP request on an accepted socket, and its response: an exchange.
  *
- * Reads the head (and the body of plain requests) within a time and a size, hands the checked
- * request to a handler, writes what the handler answers and ends the connection: one request each,
- * always "Connection: close". A handler may take the stream away instead (a WebSocket). Knows no
- * scripts and no WebSocket beyond asking whether one is wanted. Everything on the worker's thread.
- * */
+ * Reads the head, and the body of plain requests, within a time and a size; passes the checked
+ * request to a handler; writes the handler's response and closes the connection: one request each,
+ * always "Connection: close". The handler of handshakes takes the stream instead (a WebSocket).
+ * Knows no scripts, and of WebSockets only whether a request asks for one. Everything on the
+ * worker's thread. */
 #ifndef TIDEWIRE_NET_HTTP_HTTP_H
 #define TIDEWIRE_NET_HTTP_HTTP_H
 
@@ -18,81 +18,81 @@
 #include <stdint.h>
 
 struct http_server;
-/* One request and its answer. */
+/* An exchange. */
 struct http;
 
-/* A whole plain request; `body` is NULL where there is none. Answers with http_respond… now, or
- * later by http_find(). The request and body are gone with the answer. */
+/* A whole plain request; `body` is NULL where there is none. The handler answers by http_respond…
+ * now, or later by http_find(). The request and its body are valid until then. */
 typedef void (*http_request_fn)(void *user, struct http *http, const struct request *request,
                                 char *body, size_t body_len);
-/* A request that asks for a WebSocket; `ahead` are bytes behind it. Answers, or takes the stream.
- * */
+/* A request for a WebSocket; `ahead` are the bytes behind it. The handler answers now, or takes the
+ * stream. */
 typedef void (*http_handshake_fn)(void *user, struct http *http, const struct request *request,
                                   char *ahead, size_t ahead_len);
 
 struct http_options {
     size_t max_head_bytes, max_body_bytes;
-    uint64_t request_ms;         /* for the whole request to arrive; over it: 408 */
-    uint64_t half_closed_ms;     /* for the answer to a client that has ended its direction */
-    uint64_t send_ms;            /* in which a client must take something of its answer */
-    size_t min_send_rate;        /* so many bytes a second at least */
-    struct admission *admission; /* borrowed; NULL: nobody is counted */
-    struct certificate
-        *certificate; /* for TLS, but on Unix sockets; NULL: in plain. A reference is taken */
+    uint64_t request_ms;         /* for the whole request to arrive; after that: 408 */
+    uint64_t half_closed_ms;     /* for the response to a client that has ended its direction */
+    uint64_t send_ms;            /* within which a client must take some bytes of its response */
+    size_t min_send_rate;        /* bytes a second that it must take on average */
+    struct admission *admission; /* borrowed; NULL: nothing is counted */
+    /* For TLS, except on Unix sockets; NULL: no TLS. The server takes a reference. */
+    struct certificate *certificate;
 };
 
 /* Counts in `stats`, which is borrowed. */
 struct http_server *http_server_new(uv_loop_t *loop, struct transport *transport,
                                     struct stats *stats, const struct http_options *options);
-/* Who takes the requests: before the first is accepted. Those that ask for a WebSocket are refused
- * where nobody takes them. */
+/* Sets the handlers, before the first connection is accepted. Without a handler of handshakes, the
+ * server answers them with 404. */
 void http_server_on_request(struct http_server *server, http_request_fn on_request, void *user);
 void http_server_on_handshake(struct http_server *server, http_handshake_fn on_handshake,
                               void *user);
-/* Stops its timer. Then all streams must be closed and the loop must run once before
+/* Stops the timer. All streams must be closed and the loop must run once before
  * http_server_free(). */
 void http_server_close(struct http_server *server);
 void http_server_free(struct http_server *server); /* accepts NULL */
 
-/* Other limits, for conversations that begin from now on. */
+/* Sets options for exchanges that begin from now on. */
 void http_server_change(struct http_server *server, const struct http_options *options);
 
-/* A connection was accepted. Takes over `fd`; `remote` is who it is, a numeric address. */
+/* Begins an exchange on an accepted socket and takes over `fd`. `remote` is the client's numeric
+ * address, or "unix". */
 void http_accept(struct http_server *server, int fd, const char *remote);
 
-/* Conversations under way. */
+/* Exchanges that have not ended. */
 uint32_t http_server_count(const struct http_server *server);
-/* Is there one whose request is not whole yet? */
+/* Does the server wait for the rest of a request? */
 bool http_server_is_reading(const struct http_server *server);
-/* Ends those that have not begun a request; the others get their answer. */
+/* Closes the connections that have not begun a request; the others get their responses. */
 void http_server_drain(struct http_server *server);
 void http_server_kill_all(struct http_server *server);
 
 uint64_t http_number(const struct http *http);
-/* NULL: the client has gone. */
+/* NULL: the exchange has ended. */
 struct http *http_find(struct http_server *server, uint64_t number);
 const char *http_remote(const struct http *http);
 
 /* Answers. `headers` are whole "Name: value\r\n" lines or NULL; without a Content-Type among them
  * the body is text/plain. A header that could break the response is left out and logged. */
 void http_respond(struct http *http, int status, const char *headers, const char *body, size_t len);
-/* Refuses, with the body of all refusals (response_refusal). */
+/* Refuses the request: the body is response_refusal()'s, and the log says why. */
 void http_respond_refusal(struct http *http, int status, const char *headers, const char *why);
-/* The same with a short text. */
+/* Answers with a short text. */
 void http_respond_text(struct http *http, int status, const char *headers, const char *text);
-/* What is answered next is a refusal, of which the log says why; NULL: it is not. `why` is borrowed
- * until then. */
+/* Makes the next response a refusal for the log; NULL: it is none. `why` is borrowed until then. */
 void http_note_refusal(struct http *http, const char *why);
-/* One line of the log for the request and its answer, or its refusal; http_respond… does so by
- * itself. */
+/* Logs the request with the status of its response, or with the reason of its refusal.
+ * http_respond… call it themselves. */
 void http_log(const struct http *http, int status);
-/* Answers with a file below `folder`. `path` is the request's path below the mount. Returns 0, or
- * the errno that says why the folder itself could not be opened, or -1 where that was not tried; it
- * is answered all the same. */
+/* Answers with a file below `folder`; `path` is the request's path below the mount. Returns 0, the
+ * errno with which the folder itself could not be opened, or -1 when it was not tried. The client
+ * gets a response in each case. */
 int http_respond_file(struct http *http, const char *folder, const char *path);
 
-/* For taking the stream away: give it to its new owner, and its permit, then let go of the
- * conversation, which frees it and what it had read. */
+/* To take the stream away: set its new owner, take the permit, then end the exchange, which frees
+ * it and the request. */
 struct stream *http_stream(const struct http *http);
 struct permit http_take_permit(struct http *http);
 void http_detach(struct http *http);

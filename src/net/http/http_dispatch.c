@@ -1,4 +1,4 @@
-/* http_dispatch.c -- plain requests to the scripts, and their answers back. See http_dispatch.h. */
+/* http_dispatch.c -- passes plain requests to the scripts. See http_dispatch.h. */
 #include "net/http/http_dispatch.h"
 
 #include "base/log/log.h"
@@ -7,9 +7,9 @@
 
 #include <string.h>
 
-/* A folder of static files that could not be opened when it was last asked for. */
-struct lost_folder {
-    struct lost_folder *next;
+/* A folder of static files that could not be opened at its last request. */
+struct missing_folder {
+    struct missing_folder *next;
     int why; /* errno */
     char path[];
 };
@@ -18,13 +18,13 @@ struct http_dispatch {
     struct http_server *server;
     struct stats *stats;
     struct http_handler handler;
-    struct lost_folder *lost;
+    struct missing_folder *missing;
 };
 
 static void on_request(void *user, struct http *http, const struct request *request, char *body,
                        size_t body_len) {
-    const struct http_dispatch *requests = user;
-    stats_add(&requests->stats->http_requests, 1);
+    const struct http_dispatch *dispatch = user;
+    stats_add(&dispatch->stats->http_requests, 1);
     const struct http_request info = {
         .head = request->head.bytes,
         .head_len = request->head.len,
@@ -33,13 +33,13 @@ static void on_request(void *user, struct http *http, const struct request *requ
         .remote_address = http_remote(http),
         .secure = stream_is_secure(http_stream(http)),
     };
-    requests->handler.request(requests->handler.user, http_number(http), &info);
+    dispatch->handler.request(dispatch->handler.user, http_number(http), &info);
 }
 
 static void respond(void *user, uint64_t number, int status, const char *headers, const char *body,
                     size_t body_len, const char *why) {
-    const struct http_dispatch *requests = user;
-    struct http *http = http_find(requests->server, number);
+    const struct http_dispatch *dispatch = user;
+    struct http *http = http_find(dispatch->server, number);
     if (http == NULL)
         return;
     http_note_refusal(http, why);
@@ -52,10 +52,10 @@ static void respond_failure(void *user, uint64_t number, int status, const char 
     respond(user, number, status, RESPONSE_JSON, body, len, NULL);
 }
 
-/* What became of opening a static folder: said when it fails, once until it succeeds again or fails
- * for another reason. There are as many as the scripts name. */
-static void note_folder(struct http_dispatch *requests, const char *path, int why) {
-    struct lost_folder **at = &requests->lost, *lost;
+/* Logs that a folder cannot be opened: once, until it can be, or the reason changes. Scripts name
+ * few folders. */
+static void note_folder(struct http_dispatch *dispatch, const char *path, int why) {
+    struct missing_folder **at = &dispatch->missing, *lost;
     while ((lost = *at) != NULL && strcmp(lost->path, path) != 0)
         at = &lost->next;
     if (lost != NULL && lost->why == why)
@@ -69,41 +69,41 @@ static void note_folder(struct http_dispatch *requests, const char *path, int wh
         return;
     }
     lost = mem_alloc(sizeof *lost + strlen(path) + 1);
-    *lost = (struct lost_folder){.next = requests->lost, .why = why};
+    *lost = (struct missing_folder){.next = dispatch->missing, .why = why};
     strcpy(lost->path, path);
-    requests->lost = lost;
+    dispatch->missing = lost;
     log_eventf(LOG_ERROR, "static_failed", "the folder %s cannot be opened: %s", path,
                strerror(why));
 }
 
 static void respond_file(void *user, uint64_t number, const char *folder, const char *path) {
-    struct http_dispatch *requests = user;
-    struct http *http = http_find(requests->server, number);
+    struct http_dispatch *dispatch = user;
+    struct http *http = http_find(dispatch->server, number);
     if (http == NULL)
         return;
     int why = http_respond_file(http, folder, path);
-    if (why > 0 || (why == 0 && requests->lost != NULL))
-        note_folder(requests, folder, why);
+    if (why > 0 || (why == 0 && dispatch->missing != NULL))
+        note_folder(dispatch, folder, why);
 }
 
 struct http_dispatch *http_dispatch_new(struct http_server *server, struct stats *stats,
                                         struct http_handler handler) {
-    struct http_dispatch *requests = mem_zalloc(sizeof *requests);
-    *requests = (struct http_dispatch){.server = server, .stats = stats, .handler = handler};
-    http_server_on_request(server, on_request, requests);
-    return requests;
+    struct http_dispatch *dispatch = mem_zalloc(sizeof *dispatch);
+    *dispatch = (struct http_dispatch){.server = server, .stats = stats, .handler = handler};
+    http_server_on_request(server, on_request, dispatch);
+    return dispatch;
 }
 
-struct http_responder http_dispatch_responder(struct http_dispatch *requests) {
-    return (struct http_responder){respond, respond_failure, respond_file, requests};
+struct http_responder http_dispatch_responder(struct http_dispatch *dispatch) {
+    return (struct http_responder){respond, respond_failure, respond_file, dispatch};
 }
 
-void http_dispatch_free(struct http_dispatch *requests) {
-    if (requests == NULL)
+void http_dispatch_free(struct http_dispatch *dispatch) {
+    if (dispatch == NULL)
         return;
-    for (struct lost_folder *lost; (lost = requests->lost) != NULL;) {
-        requests->lost = lost->next;
+    for (struct missing_folder *lost; (lost = dispatch->missing) != NULL;) {
+        dispatch->missing = lost->next;
         mem_free(lost);
     }
-    mem_free(requests);
+    mem_free(dispatch);
 }

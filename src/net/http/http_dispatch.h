@@ -1,8 +1,9 @@
-/* http_dispatch.h -- plain requests of one worker to its scripts, and their answers back.
+/* http_dispatch.h -- passes the plain requests of one worker to its scripts, and their responses
+ * back.
  *
- * Between the worker's HTTP server and the table of functions that the scripts have filled
- * (core/http/http_handler.h). Says in the log which folders of static files cannot be opened.
- * Everything on the worker's thread. */
+ * Joins the worker's HTTP server with core/http/http_handler.h: calls the functions that the
+ * scripts have filled in, and fills in those by which they answer. Logs which folders of static
+ * files cannot be opened. Everything on the worker's thread. */
 #ifndef TIDEWIRE_NET_HTTP_HTTP_DISPATCH_H
 #define TIDEWIRE_NET_HTTP_HTTP_DISPATCH_H
 
@@ -11,13 +12,13 @@
 
 struct http_dispatch;
 
-/* Takes the plain requests of the server and counts them in `stats`; both are borrowed. */
+/* Becomes the server's handler of plain requests, and counts them in `stats`. Borrows both. */
 struct http_dispatch *http_dispatch_new(struct http_server *server, struct stats *stats,
                                         struct http_handler handler);
-/* When no request is left. Accepts NULL. */
-void http_dispatch_free(struct http_dispatch *requests);
+/* When all exchanges have ended. Accepts NULL. */
+void http_dispatch_free(struct http_dispatch *dispatch);
 
-/* By which the answers come back, until http_dispatch_free(). */
-struct http_responder http_dispatch_responder(struct http_dispatch *requests);
+/* The functions by which scripts answer, valid until http_dispatch_free(). */
+struct http_responder http_dispatch_responder(struct http_dispatch *dispatch);
 
 #endif

@@ -1,15 +1,14 @@
-/* http_log.c -- what the log says of a request: that it was answered, or refused and why.
- * See http.h.
+/* http_log.c -- the log line of a request: its response, or its refusal and the reason. See http.h.
  *
- * Names the path and never the query, which may hold a secret. */
+ * Logs the path and never the query, which may hold a secret. */
 #include "net/http/http_parts.h"
 
 #include "base/clock.h"
 #include "base/log/log.h"
 
-/* What stands of a request line in what has arrived of a head that is no request: the method, and
- * the path without query. Empty where it is not one. */
-static struct slice look_for_path(const struct http *http, struct slice *method) {
+/* Finds the method and the path, without its query, in the bytes of a head that is not whole. Empty
+ * where they are none. */
+static struct slice find_path(const struct http *http, struct slice *method) {
     const char *p = http->head, *end = p == NULL ? p : p + http->head_used, *start = p;
     while (p < end && *p >= 'A' && *p <= 'Z')
         p++;
@@ -25,7 +24,7 @@ static struct slice look_for_path(const struct http *http, struct slice *method)
 static void add_request(struct log_line *line, const struct http *http) {
     struct slice method = http->request.method, path = http->request.path;
     if (!http->head_whole)
-        path = look_for_path(http, &method);
+        path = find_path(http, &method);
     log_str(line, "remote", http->remote);
     if (path.len == 0)
         return;

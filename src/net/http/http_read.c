@@ -1,8 +1,9 @@
-/* http_read.c -- the request of one conversation, as it arrives. See http.h.
+/* http_read.c -- reads the request of an exchange as it arrives. See http.h.
  *
- * Head and body have memory of their own: the head's slices point into it from the moment on when
- * it is whole, so it is judged once, by the limits in force when its connection was accepted, and
- * never moves. */
+ * Head and body have memory of their own. Once the head is whole it does not move, because the
+ * request's slices point into it. It is checked once, against the limits of when its connection was
+ * accepted. A header in which a trusted proxy names the client belongs into on_head(), which would
+ * set http->remote by it. */
 #include "net/http/http_parts.h"
 
 #include "base/clock.h"
@@ -11,7 +12,7 @@
 
 #include <string.h>
 
-void http_forget_request(struct http *http) {
+void http_free_request(struct http *http) {
     struct admission *admission = http->server->options.admission;
     if (admission != NULL)
         limit_release_bytes(&admission->uploads, admission_uploads_of(&http->permit),
@@ -22,13 +23,13 @@ void http_forget_request(struct http *http) {
     http->head_capacity = http->body_capacity = 0;
 }
 
-/* "OPTIONS *": of the server as a whole, so no route is asked (RFC 9110 section 9.3.7). */
+/* "OPTIONS *" is about the server as a whole, not about a route (RFC 9110 section 9.3.7). */
 static void answer_options(struct http *http) {
     http_respond(http, 200, "Allow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS\r\n", NULL, 0);
 }
 
-/* `ahead` are bytes that came behind the request. */
-static void hand_over(struct http *http, char *ahead, size_t ahead_len) {
+/* Passes the request to its handler; `ahead` are the bytes behind it. */
+static void call_handler(struct http *http, char *ahead, size_t ahead_len) {
     const struct http_server *server = http->server;
     http->state = HTTP_WAITING;
     http->head_only = slice_is(http->request.method, "HEAD");
@@ -53,7 +54,7 @@ static void refuse_upload(struct http *http, enum limit_result result) {
                               : "Too many uploads are under way from this address.");
 }
 
-/* Makes room for `more` bytes of the body. False, and answered: too much is held already. */
+/* Makes room for `more` bytes of the body. False: over a limit, and answered. */
 static bool reserve(struct http *http, size_t more) {
     if (http->body_len + more <= http->body_capacity)
         return true;
@@ -75,7 +76,8 @@ static bool reserve(struct http *http, size_t more) {
     return true;
 }
 
-/* Takes the chunks off the last `len` bytes of the body's memory. */
+/* Decodes the last `len` bytes of the body, which are chunks. True: it is whole. Answers when it
+ * refuses the body. */
 static bool decode(struct http *http, size_t len) {
     size_t decoded, used;
     int end = chunked_decode(&http->chunks, http->body + http->body_len, len, http->max_body_bytes,
@@ -88,7 +90,7 @@ static bool decode(struct http *http, size_t len) {
     return end == 1;
 }
 
-/* Takes bytes of the body. True: it is whole. Answers when it is refused. */
+/* Takes bytes of the body. True: it is whole. Answers when it refuses the body. */
 static bool take_body(struct http *http, const char *bytes, size_t len) {
     int64_t known = http->request.content_length;
     if (known >= 0 && len > (size_t)known - http->body_len)
@@ -104,14 +106,14 @@ static bool take_body(struct http *http, const char *bytes, size_t len) {
 
 /* ---- the head ---- */
 
-/* The socket is there only to be told that it is too many. */
+/* The socket was accepted only to get this answer. */
 static void refuse_socket(struct http *http) {
     bool full = http->admitted == ADMISSION_SERVER_FULL;
     http_refuse_by_limit(http, &http->server->stats->connections_refused, full,
                          full ? "The server is full." : "Too many connections from this address.");
 }
 
-/* The head is whole; `rest` is what came behind it. */
+/* The head is whole; `rest` are the bytes behind it. */
 static void on_head(struct http *http, char *rest, size_t len) {
     const struct request *r = &http->request;
     if (http->admitted != ADMISSION_GRANTED) {
@@ -119,15 +121,15 @@ static void on_head(struct http *http, char *rest, size_t len) {
         return;
     }
     if (http->wants_tls && !stream_is_secure(http->stream)) {
-        http_refuse(http, 400, "TLS is spoken here: write https:// or wss:// in the address.");
+        http_refuse(http, 400, "This port needs TLS: use https:// or wss://.");
         return;
     }
     if (handshake_wanted(r)) {
-        hand_over(http, rest, len);
+        call_handler(http, rest, len);
         return;
     }
     if (r->content_length <= 0 && !r->chunked) {
-        hand_over(http, NULL, 0);
+        call_handler(http, NULL, 0);
         return;
     }
     if (r->content_length > (int64_t)http->max_body_bytes) {
@@ -135,12 +137,12 @@ static void on_head(struct http *http, char *rest, size_t len) {
         return;
     }
     if (r->expect_continue && len == 0)
-        http_continue(http);
+        http_send_continue(http);
     if (take_body(http, rest, len))
-        hand_over(http, NULL, 0);
+        call_handler(http, NULL, 0);
 }
 
-/* Adds to the head what it may still have. */
+/* Adds bytes to the head, up to its limit. */
 static void add_to_head(struct http *http, const char *bytes, size_t len) {
     if (len > http->max_head_bytes - http->head_used)
         len = http->max_head_bytes - http->head_used;
@@ -157,10 +159,10 @@ void http_read(struct http *http, char *bytes, size_t len) {
     if (http->began_ns == 0)
         http->began_ns = clock_monotonic_ns();
     if (http->state != HTTP_READING)
-        return; /* a second request, or noise: we answer one */
+        return; /* one request each: what follows is ignored */
     if (http->head_whole) {
         if (take_body(http, bytes, len))
-            hand_over(http, NULL, 0);
+            call_handler(http, NULL, 0);
         return;
     }
     size_t before = http->head_used;

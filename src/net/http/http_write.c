@@ -1,4 +1,4 @@
-/* http_write.c -- the answer of one conversation, as the socket takes it. See http.h. */
+/* http_write.c -- writes the response of an exchange as the socket takes it. See http.h. */
 #include "net/http/http_parts.h"
 
 #include "base/log/log.h"
@@ -11,17 +11,17 @@
 
 enum { HEAD_ROOM = 16 * 1024, FILE_PIECE = 64 * 1024, REFUSAL_ROOM = 512 };
 
-/* One client gets at most this much in one turn of the loop. */
+/* Bytes that one client gets in one turn of the loop at most. */
 enum { TURN_BYTES = 128 * 1024 };
 
-/* Answers up to this are not counted: the socket takes them at once, but for that of a client which
- * has shut its window before. */
+/* Bytes of a body up to which a response is not counted: the socket takes it at once, unless the
+ * client has shut its window before. */
 enum { SMALL_BYTES = 4096 };
 
-/* Milliseconds for the client to close after its answer. */
+/* Milliseconds for the client to close after its response. */
 enum { ENDING_MS = 2000 };
 
-void http_forget_answer(struct http *http) {
+void http_free_response(struct http *http) {
     struct admission *admission = http->server->options.admission;
     if (admission != NULL)
         limit_release_bytes(&admission->responses, admission_responses_of(&http->permit),
@@ -34,13 +34,13 @@ void http_forget_answer(struct http *http) {
 
 static void finish(struct http *http) {
     http->state = HTTP_ENDING;
-    http_forget_answer(http);
+    http_free_response(http);
     stream_shutdown(http->stream);
     http_deadline_in(http, ENDING_MS);
 }
 
-/* Writes at most `most` bytes of what is next: of `out`, then of the file. Returns how many the
- * socket took; less than `*tried` if it is full. */
+/* Writes at most `most` bytes: of `out`, then of the file. Returns how many the socket took: less
+ * than `*tried` when it is full. */
 static size_t write_piece(struct http *http, size_t most, size_t *tried) {
     size_t rest = http->out_len - http->out_sent;
     if (rest > 0) {
@@ -49,7 +49,7 @@ static size_t write_piece(struct http *http, size_t most, size_t *tried) {
         http->out_sent += n;
         return n;
     }
-    http_forget_answer(http); /* the head: it has gone */
+    http_free_response(http); /* `out` is written */
     struct static_file *file = &http->file;
     char *piece = http->server->piece;
     if (most > FILE_PIECE)
@@ -75,8 +75,8 @@ static bool is_all_written(const struct http *http) {
     return http->out_sent == http->out_len && (http->file.fd < 0 || http->file.length == 0);
 }
 
-/* A fast reader's socket may never be full: after some pieces it is the others' turn. */
-void http_write_on(struct http *http) {
+/* A fast client's socket may never be full, so the bytes of one turn are limited. */
+void http_write(struct http *http) {
     size_t left = TURN_BYTES, n, tried;
     bool full = false;
     while (!full && left > 0 && !is_all_written(http)) {
@@ -91,41 +91,40 @@ void http_write_on(struct http *http) {
         finish(http);
 }
 
-/* From now on, until its answer is written, it is looked at again and again how much the client
- * takes. */
+/* Begins a period in which the client must take enough; `taken` is what it has taken before. */
 static void watch_reader(struct http *http, uint64_t taken) {
-    http->look_ms = uv_now(http->server->loop);
-    http->look_taken = taken;
-    http_deadline_in(http, http->server->options.send_ms + 1); /* never in the same look */
+    http->check_ms = uv_now(http->server->loop);
+    http->check_taken = taken;
+    http_deadline_in(http, http->server->options.send_ms + 1); /* not within the same tick */
 }
 
 bool http_is_slow(struct http *http) {
     const struct http_options *options = &http->server->options;
-    uint64_t waits = stream_unacked_bytes(http->stream),
-             ms = uv_now(http->server->loop) - http->look_ms;
-    uint64_t taken = http->sent > waits ? http->sent - waits : 0;
+    uint64_t unacked = stream_unacked_bytes(http->stream),
+             ms = uv_now(http->server->loop) - http->check_ms;
+    uint64_t taken = http->sent > unacked ? http->sent - unacked : 0;
     uint64_t least = options->min_send_rate * ms / 1000;
-    if (taken > http->look_taken && taken - http->look_taken >= least) {
+    if (taken > http->check_taken && taken - http->check_taken >= least) {
         watch_reader(http, taken);
         return false;
     }
     stats_add(&http->server->stats->slow_readers, 1);
-    http_log_end(http, "the client reads its answer too slowly");
+    http_log_end(http, "the client reads its response too slowly");
     stream_reset(http->stream);
     return true;
 }
 
-void http_continue(struct http *http) {
+void http_send_continue(struct http *http) {
     static const char go_on[] = "HTTP/1.1 100 Continue\r\n\r\n";
     http->out = mem_strndup(go_on, sizeof go_on - 1);
     http->out_len = sizeof go_on - 1;
     http->out_sent = 0;
-    http_write_on(http);
+    http_write(http);
 }
 
-/* Makes room for `size` bytes of an answer, behind what the socket has not taken yet of "100
- * Continue". Returns where it begins. */
-static char *begin_answer(struct http *http, size_t size) {
+/* Makes room for a response of `size` bytes, behind the bytes of "100 Continue" that the socket has
+ * not taken. Returns where it begins. */
+static char *begin_response(struct http *http, size_t size) {
     size_t waits = http->out_len - http->out_sent;
     char *out = mem_alloc(waits + size);
     if (waits > 0)
@@ -137,18 +136,18 @@ static char *begin_answer(struct http *http, size_t size) {
     return out + waits;
 }
 
-/* Sends what stands in `out`, and the file that follows it. */
+/* Writes the response in `out`, and the file that follows it. */
 static void start_writing(struct http *http, int status) {
     http->state = HTTP_WRITING;
     http_log(http, status);
     http->why = NULL;
-    http_forget_request(http);
+    http_free_request(http);
     http->sent = 0;
     watch_reader(http, 0);
-    http_write_on(http);
+    http_write(http);
 }
 
-/* Lines of a header block, one by one, so that a bad one costs only itself. */
+/* Adds header lines one by one, so that a bad one does not spoil the others. */
 static void add_lines(struct response *res, const char *lines, bool *has_type) {
     while (lines != NULL && *lines != '\0') {
         const char *end = strstr(lines, "\r\n");
@@ -176,8 +175,8 @@ static void add_lines(struct response *res, const char *lines, bool *has_type) {
     }
 }
 
-/* The memory of a large answer waits for its reader. False, and answered: too much waits
- * already. */
+/* Counts the memory of a large response, which waits for its client. False: over a limit, and
+ * answered. */
 static bool reserve(struct http *http, size_t bytes) {
     struct admission *admission = http->server->options.admission;
     if (admission == NULL || bytes <= SMALL_BYTES)
@@ -190,19 +189,19 @@ static bool reserve(struct http *http, size_t bytes) {
     }
     bool full = result == LIMIT_FULL;
     http_refuse_by_limit(http, &http->server->stats->requests_refused, full,
-                         full ? "Too many answers wait for their readers."
-                              : "Too many answers wait for readers at this address.");
+                         full ? "Too many responses wait for their clients."
+                              : "Too many responses wait for clients at this address.");
     return false;
 }
 
 void http_respond(struct http *http, int status, const char *headers, const char *body,
                   size_t len) {
     if (http->state > HTTP_WAITING)
-        return; /* answered already */
+        return; /* it has a response */
     if (!http->head_only && !reserve(http, len))
         return;
     size_t room = HEAD_ROOM + (headers == NULL ? 0 : strlen(headers));
-    char *out = begin_answer(http, room + len);
+    char *out = begin_response(http, room + len);
     struct response res;
     bool has_type = false;
     response_begin(&res, out, room, status, time(NULL));
@@ -237,8 +236,8 @@ void http_respond_refusal(struct http *http, int status, const char *headers, co
     http_respond(http, status, lines, body, len);
 }
 
-/* What stands in the place of a file that is not sent: a refusal, or where it is. Returns its
- * length, 0 if there is a file. */
+/* Writes the body that replaces a file: a refusal, or the text of a redirect. Returns its length;
+ * 0: the file is sent. */
 static size_t text_of_file(const struct static_file *file, char *text, size_t size) {
     if (file->text[0] == '\0')
         return 0;
@@ -246,23 +245,20 @@ static size_t text_of_file(const struct static_file *file, char *text, size_t si
                                : (size_t)snprintf(text, size, "%s\n", file->text);
 }
 
-static const char *type_of_text(const struct static_file *file) {
-    return file->status >= 400 ? "application/json" : "text/plain; charset=utf-8";
-}
-
 int http_respond_file(struct http *http, const char *folder, const char *path) {
     if (http->state > HTTP_WAITING)
         return -1;
-    /* a script may have taken its time: the request's slices are still good */
+    /* the script may answer late; the request's slices are valid until now */
     static_find(folder, &http->request, slice_of(path), &http->file);
-    char *out = begin_answer(http, HEAD_ROOM);
+    char *out = begin_response(http, HEAD_ROOM);
     struct response res;
     response_begin(&res, out, HEAD_ROOM, http->file.status, time(NULL));
     static_headers(&http->file, &res);
     char text[REFUSAL_ROOM];
     size_t text_len = text_of_file(&http->file, text, sizeof text);
     if (text_len > 0)
-        response_set(&res, "Content-Type", type_of_text(&http->file));
+        response_set(&res, "Content-Type",
+                     http->file.status >= 400 ? "application/json" : "text/plain; charset=utf-8");
     size_t head = response_end(&res, text_len > 0 ? (int64_t)text_len : http->file.length);
     if (http->head_only)
         http->file.length = 0;

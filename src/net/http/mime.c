@@ -1,7 +1,6 @@
-/* mime.c -- the media type of a file, by its name's ending. See mime.h.
+/* mime.c -- the media type of a file, by the ending of its name. See mime.h.
  *
- * The registered types (IANA), and for the rest what browsers and other servers say. All text that
- * people write today is UTF-8. */
+ * The types registered with IANA; for the others, those that browsers and other servers use. */
 #include "net/http/mime.h"
 
 #define UTF8 "; charset=utf-8"
@@ -249,7 +248,7 @@ static const struct {
     {"mobileconfig", "application/x-apple-aspen-config"},
 };
 
-/* Names without an ending that programs ask for and want as JSON (RFC 8615). */
+/* Names without an ending that programs request and expect as JSON (RFC 8615). */
 static const char *const JSON_NAMES[] = {"apple-app-site-association", "openid-configuration",
                                          "oauth-authorization-server", "nodeinfo"};
 

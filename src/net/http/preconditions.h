@@ -1,8 +1,7 @@
-/* preconditions.h -- conditional and range requests: is the client's copy still good, and which
- * part does it want?
+/* preconditions.h -- conditional requests and range requests for a file.
  *
- * The comparisons of RFC 9110 §13 and §14 on a request and what is known of a file. Owns nothing,
- * any thread; does not open files or write answers. */
+ * Compares a request's headers with what is known of the file, by RFC 9110 §13 and §14. Owns
+ * nothing, any thread; opens no files and writes no responses. */
 #ifndef TIDEWIRE_NET_HTTP_PRECONDITIONS_H
 #define TIDEWIRE_NET_HTTP_PRECONDITIONS_H
 
@@ -12,25 +11,24 @@
 #include <stdint.h>
 #include <time.h>
 
-/* Does the request want the file only as it is not? By If-Match (strong comparison), and only
- * without it by If-Unmodified-Since. Then the answer is 412, whatever else the request says (RFC
- * 9110 §13.2.2). A date that cannot be read is ignored; tags that cannot be read match nothing. */
+/* Does If-Match (strong comparison), or without it If-Unmodified-Since, fail? Then the response is
+ * 412, whatever else the request says (RFC 9110 §13.2.2). A malformed date is ignored; malformed
+ * tags match nothing. `etag` is strong, with its quotes. */
 bool preconditions_fail(const struct request *r, const char *etag, time_t modified);
 
-/* Is the client's copy the present one? By If-None-Match, and only without it by
- * If-Modified-Since. `etag` is a strong one, with its quotes. A condition that cannot be read is
- * not met. Then the answer is 304. */
+/* Does If-None-Match, or without it If-Modified-Since, say that the client has the current file?
+ * Then the response is 304. A malformed condition does not hold. */
 bool preconditions_not_modified(const struct request *r, const char *etag, time_t modified);
 
 enum preconditions_range {
-    RANGE_WHOLE,        /* no range asked for, or one that may be ignored: 200 */
-    RANGE_PART,         /* 206 with the bytes found */
+    RANGE_WHOLE,        /* no range, or one that is ignored: 200 */
+    RANGE_PART,         /* 206 with the bytes of `offset` and `length` */
     RANGE_UNSATISFIABLE /* 416 */
 };
 
-/* Which bytes of `size` does the request want? Only a single range is honoured; several, other
- * units, what cannot be read, and a range whose If-Range names another version mean the whole. For
- * RANGE_PART offset and length get the part, which is within the size and not empty. */
+/* Which bytes of `size` does the request want? Ignored are several ranges, units other than bytes,
+ * malformed ranges, and a range whose If-Range names another version of the file. For RANGE_PART
+ * `offset` and `length` get the part, which is within the size and not empty. */
 enum preconditions_range preconditions_range(const struct request *r, const char *etag,
                                              time_t modified, int64_t size, int64_t *offset,
                                              int64_t *length);

@@ -1,31 +1,38 @@
 /* request.c -- the head of an HTTP/1.x request, checked strictly. See request.h.
  *
- * Two steps. `scan` runs once over each byte as it arrives and knows only the grammar of RFC 9112
- * §2 to §5: it refuses what cannot become a request at its first wrong byte, and it is what makes a
- * request that comes in drips cost no more than one that comes at once. When it has seen the blank
- * line, `collect` cuts the text, now known to be well-formed, into slices and judges their
- * meaning. */
+ * Two steps. `scan` checks each byte once, as it arrives, by the grammar of RFC 9112 §2 to §5: it
+ * refuses a head that cannot become a request at the first wrong byte, and a request that arrives
+ * byte by byte costs no more than one that arrives at once. After the blank line `collect` cuts the
+ * head, which is well-formed then, into slices and checks their meaning. */
 #include "net/http/request.h"
 
 #include <string.h>
 
-/* Scanning ----------------------------------------------------------------------------------- */
+/* ---- scanning ---- */
 
-enum state {
-    AT_START,      /* nothing read yet */
-    EMPTY_LINE_LF, /* after the CR of an empty line before the request (RFC 9112 §2.2) */
-    IN_METHOD,
-    IN_TARGET,
-    IN_VERSION,
-    LINE_LF,    /* after the CR of the request line or of a header */
-    LINE_START, /* of a header, or of the blank line */
-    IN_NAME,
-    IN_VALUE,
-    END_LF, /* after the CR of the blank line */
-    COMPLETE
+/* What the next byte is. */
+enum scan_state {
+    AT_START, /* the first of the request line, or of an empty line before it (RFC 9112 §2.2) */
+    EMPTY_LINE_LF, /* the LF of that empty line */
+    IN_METHOD,     /* of the method, or the space behind it */
+    IN_TARGET,     /* of the target, or the space behind it */
+    IN_VERSION,    /* of "HTTP/1.1", or the CR behind it */
+    LINE_LF,       /* the LF of the request line or of a header */
+    LINE_START,    /* the first of a header, or of the blank line */
+    IN_NAME,       /* of a header's name, or its colon */
+    IN_VALUE,      /* of a header's value, or the CR behind it */
+    END_LF,        /* the LF of the blank line */
+    COMPLETE       /* not of the head */
 };
 
 static const char VERSION_FORM[] = "HTTP/d.d"; /* d = a digit */
+
+int request_hex_digit(unsigned char byte) {
+    if (byte >= '0' && byte <= '9')
+        return byte - '0';
+    byte |= 0x20; /* lower case */
+    return byte >= 'a' && byte <= 'f' ? byte - 'a' + 10 : -1;
+}
 
 bool request_token_byte(unsigned char c) {
     if ((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9'))
@@ -68,7 +75,7 @@ static int scan_method(struct request *r, size_t i, unsigned char c) {
     if (!request_token_byte(c))
         return refuse(r, 400, "The request's method is malformed.");
     if (i - r->scan.mark >= REQUEST_MAX_METHOD)
-        return refuse(r, 501, "The request's method is not known here.");
+        return refuse(r, 501, "The request's method is unknown.");
     return 0;
 }
 
@@ -90,7 +97,7 @@ static int scan_version(struct request *r, const char *bytes, size_t i, char c) 
     char form = VERSION_FORM[at]; /* its NUL stands for the CR behind the version */
     if (form == '\0' && c == '\r') {
         if (bytes[r->scan.mark + 5] != '1')
-            return refuse(r, 505, "Only HTTP/1.1 is spoken here.");
+            return refuse(r, 505, "This server supports only HTTP/1.1.");
         r->scan.state = LINE_LF;
         return 0;
     }
@@ -132,8 +139,8 @@ static int scan_value(struct request *r, unsigned char c) {
     return 0;
 }
 
-/* Where a CR was, only its LF may follow. */
-static int scan_lf(struct request *r, unsigned char c, enum state next) {
+/* Behind a CR only its LF may follow. */
+static int scan_lf(struct request *r, unsigned char c, enum scan_state next) {
     if (c != '\n')
         return refuse(r, 400, "A line of the request does not end in CRLF.");
     r->scan.state = (uint8_t)next;
@@ -143,7 +150,7 @@ static int scan_lf(struct request *r, unsigned char c, enum state next) {
 /* One byte; 0 or minus a status. */
 static int scan_byte(struct request *r, const char *bytes, size_t i) {
     unsigned char c = (unsigned char)bytes[i];
-    switch ((enum state)r->scan.state) {
+    switch ((enum scan_state)r->scan.state) {
     case AT_START:
         if (c == '\r' && i == 0) {
             r->scan.state = EMPTY_LINE_LF;
@@ -174,24 +181,13 @@ static int scan_byte(struct request *r, const char *bytes, size_t i) {
     return 0;
 }
 
-/* Collecting --------------------------------------------------------------------------------- */
+/* ---- collecting ---- */
 
-static struct slice trimmed(struct slice s) {
-    while (s.len > 0 && (s.bytes[0] == ' ' || s.bytes[0] == '\t')) {
-        s.bytes++;
-        s.len--;
-    }
-    while (s.len > 0 && (s.bytes[s.len - 1] == ' ' || s.bytes[s.len - 1] == '\t'))
-        s.len--;
-    return s;
-}
-
-/* Takes what stands before the next `mark` off the front of `rest`, and the mark with it. */
+/* Takes the bytes before the next `mark` off the front of `rest`, and the mark with them. */
 static struct slice take_until(struct slice *rest, char mark) {
     const char *at = memchr(rest->bytes, mark, rest->len);
     struct slice taken = {rest->bytes, (size_t)(at - rest->bytes)};
-    rest->bytes += taken.len + 1;
-    rest->len -= taken.len + 1;
+    slice_skip(rest, taken.len + 1);
     return taken;
 }
 
@@ -202,8 +198,8 @@ static bool all_digits(struct slice s) {
     return true;
 }
 
-/* uri-host [":" port] of RFC 3986 §3.2, without user information. The comma that its grammar allows
- * is refused: it is what a proxy makes of two Host headers. */
+/* uri-host [":" port] of RFC 3986 §3.2, without user information. Not with the comma that its
+ * grammar allows: a proxy joins two Host headers by it. */
 static bool is_host(struct slice s) {
     const char *allowed = "-._~%!$&'()*+;=";
     size_t i = 0;
@@ -230,7 +226,7 @@ static bool is_host(struct slice s) {
     return s.bytes[i] == ':' && all_digits((struct slice){s.bytes + i + 1, s.len - i - 1});
 }
 
-/* The part of an absolute target behind "scheme://"; `bytes` is NULL when it is no such target. */
+/* The part of an absolute target behind "scheme://"; no bytes: it is no such target. */
 static struct slice after_scheme(struct slice target) {
     static const char *const schemes[] = {"http://", "https://", "ws://", "wss://"};
     for (size_t i = 0; i < sizeof(schemes) / sizeof(schemes[0]); i++) {
@@ -258,8 +254,7 @@ static int split_target(struct request *r) {
         r->host = (struct slice){rest.bytes, len};
         if (!is_host(r->host))
             return refuse(r, 400, "The host in the request's target is malformed.");
-        rest.bytes += len;
-        rest.len -= len;
+        slice_skip(&rest, len);
     }
     const char *mark = memchr(rest.bytes, '?', rest.len);
     r->path = (struct slice){rest.bytes, mark == NULL ? rest.len : (size_t)(mark - rest.bytes)};
@@ -270,7 +265,7 @@ static int split_target(struct request *r) {
     return 0;
 }
 
-static int judge_host(struct request *r) {
+static int check_host(struct request *r) {
     size_t count;
     const struct slice *host = request_header(r, "Host", &count);
     if (count > 1)
@@ -295,7 +290,7 @@ int64_t request_decimal(struct slice s) {
     return number;
 }
 
-static int judge_length(struct request *r, struct slice value) {
+static int check_length(struct request *r, struct slice value) {
     int64_t length = request_decimal(value);
     if (length < 0)
         return refuse(r, 400, "Content-Length is not a number.");
@@ -307,11 +302,11 @@ static int judge_length(struct request *r, struct slice value) {
     return 0;
 }
 
-/* How long is the body? (RFC 9112 §6) What a proxy might answer otherwise is refused. */
-static int judge_body(struct request *r) {
+/* How long is the body (RFC 9112 §6)? Refuses all that a proxy may answer in another way. */
+static int check_body(struct request *r) {
     for (size_t i = 0; i < r->field_count; i++) {
         if (slice_is_nocase(r->fields[i].name, "Content-Length")) {
-            int status = judge_length(r, r->fields[i].value);
+            int status = check_length(r, r->fields[i].value);
             if (status != 0)
                 return status;
         }
@@ -327,23 +322,23 @@ static int judge_body(struct request *r) {
     if (r->minor == 0)
         return refuse(r, 400, "Transfer-Encoding does not exist in HTTP/1.0.");
     if (!slice_is_nocase(*coding, "chunked"))
-        return refuse(r, 501, "The only Transfer-Encoding known here is \"chunked\".");
+        return refuse(r, 501, "The only supported Transfer-Encoding is \"chunked\".");
     r->chunked = true;
     return 0;
 }
 
-static int judge_expectation(struct request *r) {
+static int check_expectation(struct request *r) {
     if (r->minor == 0 || request_header(r, "Expect", NULL) == NULL)
         return 0;
     size_t count;
     const struct slice *expect = request_header(r, "Expect", &count);
     if (count > 1 || !slice_is_nocase(*expect, "100-continue"))
-        return refuse(r, 417, "The only expectation known here is \"100-continue\".");
+        return refuse(r, 417, "The only supported expectation is \"100-continue\".");
     r->expect_continue = true;
     return 0;
 }
 
-/* Cuts a complete head, of which `scan` found nothing wrong, into its parts. */
+/* Cuts a complete head, which is well-formed, into its parts. 0 or minus a status. */
 static int collect(struct request *r, const char *bytes) {
     r->head = (struct slice){bytes + r->scan.start, r->scan.next - r->scan.start};
     r->host = r->query = (struct slice){NULL, 0};
@@ -359,24 +354,23 @@ static int collect(struct request *r, const char *bytes) {
     take_until(&rest, '\n');
     while (rest.bytes[0] != '\r') {
         struct slice line = take_until(&rest, '\r');
-        rest.bytes++; /* its LF */
-        rest.len--;
+        slice_skip(&rest, 1); /* its LF */
         struct request_field *field = &r->fields[r->field_count++];
         field->name = take_until(&line, ':');
-        field->value = trimmed(line);
+        field->value = slice_trim(line);
     }
 
     int status = split_target(r);
     if (status == 0)
-        status = judge_host(r);
+        status = check_host(r);
     if (status == 0)
-        status = judge_body(r);
+        status = check_body(r);
     if (status == 0)
-        status = judge_expectation(r);
+        status = check_expectation(r);
     return status;
 }
 
-/* The public functions ------------------------------------------------------------------------ */
+/* ---- the public functions ---- */
 
 int request_parse(struct request *r, const char *bytes, size_t len, size_t max_bytes) {
     size_t end = len < max_bytes ? len : max_bytes;
@@ -417,10 +411,9 @@ bool request_list_next(struct slice *list, struct slice *item) {
     while (list->len > 0) {
         const char *comma = memchr(list->bytes, ',', list->len);
         size_t len = comma == NULL ? list->len : (size_t)(comma - list->bytes);
-        *item = trimmed((struct slice){list->bytes, len});
+        *item = slice_trim((struct slice){list->bytes, len});
         size_t taken = comma == NULL ? len : len + 1;
-        list->bytes += taken;
-        list->len -= taken;
+        slice_skip(list, taken);
         if (item->len > 0)
             return true;
     }

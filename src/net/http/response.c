@@ -110,13 +110,13 @@ static bool append(struct response *res, struct slice s) {
     return true;
 }
 
-/* Adds "name: value"; both are known to be fine. */
+/* Adds "name: value", which are checked. */
 static bool append_line(struct response *res, struct slice name, struct slice value) {
     return append(res, name) && append(res, slice_of(": ")) && append(res, value) &&
            append(res, slice_of("\r\n"));
 }
 
-/* Headers that say where the message ends: a second one would contradict ours. */
+/* Headers that frame the message: a second one could contradict ours. */
 static bool is_reserved(struct slice name) {
     static const char *const names[] = {"Connection", "Content-Length", "Date", "Trailer",
                                         "Transfer-Encoding"};
@@ -135,7 +135,7 @@ static bool is_value(struct slice value) {
     return true;
 }
 
-/* Has a response with this status never a body (RFC 9112 §6.3)? */
+/* Have responses with this status no body (RFC 9112 §6.3)? */
 static bool is_bodiless(int status) {
     return status < 200 || status == 204 || status == 304;
 }
@@ -175,7 +175,7 @@ bool response_set(struct response *res, const char *name, const char *value) {
     return response_add(res, slice_of(name), slice_of(value));
 }
 
-/* Writes a text as a JSON string without its quotes. Returns how much of `out` it takes. */
+/* Writes the text as a JSON string without its quotes. Returns the length. */
 static size_t escape(char *out, size_t cap, const char *text) {
     size_t len = 0;
     for (; *text != '\0' && len + 2 < cap; text++) {

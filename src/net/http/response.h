@@ -1,9 +1,9 @@
 /* response.h -- writes the head of an HTTP/1.1 response into the caller's buffer.
  *
- * Begin, add, end. Nothing that was passed in can end a line early: names and values are checked,
- * and the headers that frame the message (Content-Length, Connection, Date, …) are written only
- * here. The first failure makes all later calls do nothing, so only the end needs checking.
- * Owns nothing, any thread; sends nothing. */
+ * Begin, add, end. No argument can end a line early: names and values are checked, and only this
+ * file writes the headers that frame the message (Content-Length, Connection, Date, …). After the
+ * first failure all calls do nothing, so the caller checks only the last. Owns nothing, any thread;
+ * sends nothing. */
 #ifndef TIDEWIRE_NET_HTTP_RESPONSE_H
 #define TIDEWIRE_NET_HTTP_RESPONSE_H
 
@@ -16,45 +16,44 @@
 
 struct response {
     /* For reading only: */
-    const char *error; /* NULL, or a constant sentence: the first thing that went wrong */
+    const char *error; /* NULL, or the first failure: a sentence, a constant */
     /* Only for response.c: */
     char *out;
     size_t cap;
     size_t len;
     int status;
-    bool upgrade; /* an Upgrade header is there, so Connection has to name it */
+    bool upgrade; /* it has an Upgrade header, which Connection must name */
 };
 
-/* The reason phrase: 404 -> "Not Found". For a status that is not in the table a phrase of its
- * class ("Client Error"); never NULL. */
+/* The reason phrase: "Not Found" for 404. For a status that the table lacks, a phrase of its class
+ * ("Client Error"); never NULL. */
 const char *response_reason(int status);
 
 /* Starts a head in out[0..cap): status line and Date. `status` is 100 to 999, `now` in seconds
- * since 1970. The buffer must stay until response_end. */
+ * since 1970. The buffer must be valid until response_end(). */
 void response_begin(struct response *res, char *out, size_t cap, int status, time_t now);
 
-/* Adds one header. False, and `error` set, when the name is no token, the value has a control
- * character (a line end above all), the header is one that only this file writes (Date,
- * Content-Length, Transfer-Encoding, Connection, Trailer), or the buffer is full. A refused
- * header leaves the head as it was before; whether to carry on without it is response_forgive's
- * matter. */
+/* Adds one header. False, with `error` set, when the name is no token, the value has a control
+ * character (above all a line end), only this file writes the header (Date, Content-Length,
+ * Transfer-Encoding, Connection, Trailer), or the buffer is full. A refused header leaves the head
+ * as it was; response_forgive() lets the caller go on without it. */
 bool response_add(struct response *res, struct slice name, struct slice value);
 
 /* The same for C strings. */
 bool response_set(struct response *res, const char *name, const char *value);
 
-/* The body of each refusal, {"error":"why","status":404}, in this order and on one line, as
- * replies.lua writes it: into out[0..cap), which is long enough for the texts of this program. What
- * does not fit is left out. Returns its length; it needs the header RESPONSE_JSON. */
+/* Writes the body of a refusal, {"error":"why","status":404}, as replies.lua does. `cap` must be
+ * enough for the texts of this program; the rest is cut. Returns the length. The response needs the
+ * header RESPONSE_JSON. */
 size_t response_refusal(char *out, size_t cap, int status, const char *why);
 #define RESPONSE_JSON "Content-Type: application/json\r\n"
 
-/* Clears `error` after a refused header, to carry on without it. Has no effect on a full buffer. */
+/* Clears the `error` of a refused header. Has no effect on a full buffer. */
 void response_forgive(struct response *res);
 
 /* Adds Content-Length, "Connection: close" and the blank line. `length` is the body's; -1 leaves
- * Content-Length out (the body then ends with the connection). 1xx, 204 and 304 never get one: they
- * have no body. Returns the length of the head; 0 when anything failed, and `error` says what. */
+ * Content-Length out, and the body ends with the connection. 1xx, 204 and 304 have no body and
+ * never get one. Returns the length of the head; 0: a call has failed, and `error` says why. */
 size_t response_end(struct response *res, int64_t length);
 
 #endif

@@ -1,10 +1,10 @@
 /* static.c -- finds the file below a folder that a request's path names. See static.h.
  *
- * The path is decoded and judged as text first, so that what reaches the file system is names
- * between slashes and no more. It is then opened by openat2(2), and the kernel refuses to leave the
- * folder. Where there is no such call, or a symbolic link is absolute (it may well point into the
- * folder again), the links are resolved first and the result is opened name by name without
- * following any: whoever changes the folder meanwhile cannot lead it outside either. */
+ * The path is decoded and checked as text first, so the file system gets names between slashes and
+ * nothing else. openat2(2) then opens it, and the kernel refuses to leave the folder. Where the
+ * system has no such call, or a symbolic link is absolute (it may lead into the folder again), the
+ * links are resolved first, and the result is opened name by name without following links: a
+ * program that changes the folder meanwhile cannot lead it outside either. */
 #include "net/http/static.h"
 
 #include "base/mem.h"
@@ -28,38 +28,29 @@ enum { OPEN_FLAGS = O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK };
 
 static const char INDEX[] = "index.html";
 
-/* The folder, open for one request: its name may be given to another one before the next. */
+/* The folder, open for one request; at the next one another folder may have its name. */
 struct root {
     int fd;
     const char *path;
 };
 
-/* The path ----------------------------------------------------------------------------------- */
+/* ---- the path ---- */
 
-static int hex_value(char c) {
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    if (c >= 'a' && c <= 'f')
-        return c - 'a' + 10;
-    return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
-}
-
-/* The one folder with a dot that is meant for everybody, and only right below the top (RFC 8615
- * section 3). */
+/* The one folder with a dot that is public, and only right below the top (RFC 8615 section 3). */
 static bool is_well_known(bool first, const char *name, size_t len) {
     static const char known[] = ".well-known";
     return first && len == sizeof(known) - 1 && memcmp(name, known, len) == 0;
 }
 
-/* Decodes one name, what stands between two slashes, to `out`; `first`: of the path's names.
+/* Decodes one name of the path, between two slashes, to `out`; `first`: it is the path's first.
  * Returns 0, 400 or 404. */
 static int decode_name(struct slice name, bool first, char *out, size_t cap, size_t *len) {
     *len = 0;
     for (size_t i = 0; i < name.len; i++) {
         int c = (unsigned char)name.bytes[i];
         if (c == '%') {
-            int high = i + 1 < name.len ? hex_value(name.bytes[i + 1]) : -1;
-            int low = i + 2 < name.len ? hex_value(name.bytes[i + 2]) : -1;
+            int high = i + 1 < name.len ? request_hex_digit((unsigned char)name.bytes[i + 1]) : -1;
+            int low = i + 2 < name.len ? request_hex_digit((unsigned char)name.bytes[i + 2]) : -1;
             if (high < 0 || low < 0)
                 return 400;
             c = high * 16 + low;
@@ -67,7 +58,7 @@ static int decode_name(struct slice name, bool first, char *out, size_t cap, siz
         }
         if (c == '\0')
             return 400;
-        /* An encoded slash would make two names of one; the others no file has, or should have. */
+        /* An encoded slash would make two names of one; no file should have the other bytes. */
         if (c == '/' || c == '\\' || c < ' ' || c == 0x7F || *len + 1 >= cap)
             return 404;
         out[(*len)++] = (char)c;
@@ -104,10 +95,10 @@ static int decode_path(struct slice path, char *out, size_t cap) {
     return 0;
 }
 
-/* Opening ------------------------------------------------------------------------------------ */
+/* ---- opening ---- */
 
-/* Opens `path`, which holds neither symbolic links nor "..", one name after the other, so that
- * none of them can be made a link unnoticed. Changes `path`. */
+/* Opens `path`, which has neither symbolic links nor "..", name by name, so that a name which
+ * becomes a link meanwhile is refused. Changes `path`. */
 static int open_by_names(int folder, char *path) {
     int fd = folder;
     for (char *name = path; name != NULL;) {
@@ -128,8 +119,8 @@ static int open_by_names(int folder, char *path) {
     return fd;
 }
 
-/* Opens `path` after all links in it are resolved, if it is then still below the folder `top`,
- * which is absolute and without links. `full` is the path below `top`. */
+/* Resolves all links of `full` and opens it, when it is still below the folder `top`, which is
+ * absolute and without links. */
 static int open_real(int folder, const char *top, const char *full) {
     char *real = realpath(full, NULL);
     if (real == NULL)
@@ -179,7 +170,7 @@ static int open_below(const struct root *root, const char *path) {
     }
 }
 
-/* The answer --------------------------------------------------------------------------------- */
+/* ---- the response ---- */
 
 static int answer(struct static_file *out, int status, const char *text) {
     static_close(out);
@@ -196,10 +187,10 @@ static int answer_errno(struct static_file *out, int why) {
     case EMFILE:
     case ENFILE:
     case ENOMEM:
-        return answer(out, 503, "The server has no room for another open file.");
+        return answer(out, 503, "The server has too many open files.");
     case EIO:
         return answer(out, 500, "This file cannot be read.");
-    default: /* not there, no file, a link that leads nowhere, round in a ring or outside */
+    default: /* it does not exist, is no file, or a link leads nowhere, in a ring or outside */
         return answer(out, 404, "There is no such file.");
     }
 }
@@ -209,15 +200,14 @@ static bool is_folder(int fd) {
     return fstat(fd, &st) == 0 && S_ISDIR(st.st_mode);
 }
 
-/* Opens the file, for a folder its index.html. 0, or the status of the answer that stands in
- * `out`. */
+/* Opens the file; of a folder, its index.html. 0, or the status of the response in `out`. */
 static int open_file(const struct root *root, const struct request *r, struct slice path,
                      struct static_file *out) {
     char name[PATH_MAX];
     int status = decode_path(path, name, sizeof(name) - sizeof(INDEX) - 1);
     if (status != 0)
         return answer(out, status,
-                      status == 400 ? "The path is not encoded rightly."
+                      status == 400 ? "The path is not encoded correctly."
                                     : "There is no such file.");
     bool slash = r->path.bytes[r->path.len - 1] == '/';
     out->fd = open_below(root, name);
@@ -247,7 +237,7 @@ static int open_file(const struct root *root, const struct request *r, struct sl
     return 0;
 }
 
-/* The same in the folder of this name. */
+/* The same in the folder with this name. */
 static int open_file_in(const char *folder, const struct request *r, struct slice path,
                         struct static_file *out) {
     struct root root = {open(folder, O_PATH | O_DIRECTORY | O_CLOEXEC), folder};
@@ -264,7 +254,7 @@ int static_find(const char *folder, const struct request *r, struct slice path,
     *out = (struct static_file){.fd = -1, .text = "", .folder_errno = -1};
     bool get = slice_is(r->method, "GET");
     if (!get && !slice_is(r->method, "HEAD"))
-        return answer(out, 405, "Files can be read only (GET, HEAD).");
+        return answer(out, 405, "Files allow only GET and HEAD.");
     if (open_file_in(folder, r, path, out) != 0)
         return out->status;
 
@@ -280,7 +270,7 @@ int static_find(const char *folder, const struct request *r, struct slice path,
 
     if (preconditions_fail(r, out->etag, out->modified)) {
         out->length = 0;
-        return answer(out, 412, "The file is not, or not any more, as the request demands.");
+        return answer(out, 412, "The file does not meet the request's preconditions.");
     }
     if (preconditions_not_modified(r, out->etag, out->modified)) {
         out->length = 0;
@@ -307,7 +297,7 @@ int static_find(const char *folder, const struct request *r, struct slice path,
     return out->status;
 }
 
-/* "./folder/?query": relative, so that no path can make it point to another server. */
+/* "./folder/?query": relative, so that no path makes it point to another server. */
 static void add_location(const struct static_file *file, struct response *res) {
     size_t cap = file->location.len + file->query.len + 8;
     char *value = mem_alloc(cap);

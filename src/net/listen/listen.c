@@ -371,8 +371,8 @@ void listen_check_files(const struct listen_set *set) {
         if (bound->owns_file && bound->file.inode != 0 &&
             !socket_file_is_at(&bound->file, bound->address.un.sun_path))
             log_eventf(LOG_WARN, "lost_file",
-                       "the socket file %s is gone, or is another's: no client can connect there; "
-                       "restart the program",
+                       "the socket file %s is missing or replaced: no client can connect there; "
+                       "restart the server",
                        bound->address.un.sun_path);
     }
 }

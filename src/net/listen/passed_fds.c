@@ -69,12 +69,12 @@ static const char *read_socket(int fd, struct address *address) {
         return "it is no stream socket";
     len = sizeof listens;
     if (getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &len) != 0 || !listens)
-        return "it does not listen (of systemd's, Accept=no is needed)";
+        return "it does not listen (a socket of systemd needs Accept=no)";
     if (getsockname(fd, &address->any, &address->len) != 0)
         return strerror(errno);
     int family = address->any.sa_family;
     if (family != AF_INET && family != AF_INET6 && family != AF_UNIX)
-        return "it is neither of IPv4 nor of IPv6 nor a Unix socket";
+        return "it is no socket of IPv4, of IPv6 or of Unix";
     len = sizeof v6only;
     if (family == AF_INET6)
         getsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &v6only, &len);
@@ -151,7 +151,7 @@ void passed_fds_close_rest(struct passed_fds *passed) {
         struct log_line line;
         log_begin(&line, LOG_WARN, "not_wanted");
         log_str(&line, "address", address_format(&item->address, text, sizeof text));
-        log_str(&line, "why", "a socket was passed that no listen address asks for; it is closed");
+        log_str(&line, "why", "no listen address asks for this passed socket, so it is closed");
         log_end(&line);
         if (item->facts.owns_file && item->address.any.sa_family == AF_UNIX)
             unlink(item->address.un.sun_path);

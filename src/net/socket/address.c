@@ -64,7 +64,7 @@ static bool parse_ipv6(const struct parser *p, const char *host, int port, struc
     struct in6_addr ip;
     snprintf(ip_text, sizeof ip_text, "%.*s", (int)len, host);
     if (len >= sizeof ip_text || inet_pton(AF_INET6, ip_text, &ip) != 1)
-        return fail(p, "between the brackets belongs an IPv6 address");
+        return fail(p, "an IPv6 address must stand between the brackets");
     if (IN6_IS_ADDR_V4MAPPED(&ip)) { /* an IPv6-only socket cannot be bound to it */
         struct in_addr ip4;
         memcpy(&ip4, ip.s6_addr + 12, sizeof(ip4));

@@ -87,7 +87,7 @@ static bool read_chain(struct certificate *certificate, const char *file,
                         "%s has no certificate: a file in PEM is expected, with a line "
                         "\"-----BEGIN CERTIFICATE-----\"",
                         file);
-        return fail(problem, "%s is no certificate that can be used: %s", file, reason());
+        return fail(problem, "%s is not a usable certificate: %s", file, reason());
     }
     read_facts(certificate);
     return true;
@@ -117,8 +117,8 @@ static bool read_key(struct certificate *certificate, const char *file,
         return true;
     if (asked)
         return fail(problem,
-                    "the key in %s is locked with a passphrase, which nobody is there to type: "
-                    "store it without (openssl pkey -in KEY -out PLAIN)",
+                    "the key in %s is encrypted with a passphrase, which the server cannot ask "
+                    "for: store it without one (openssl pkey -in KEY -out PLAIN)",
                     file);
     int why = ERR_GET_REASON(ERR_peek_last_error()), first = ERR_GET_REASON(ERR_peek_error());
     if (why == X509_R_KEY_VALUES_MISMATCH || why == X509_R_KEY_TYPE_MISMATCH)
@@ -128,7 +128,7 @@ static bool read_key(struct certificate *certificate, const char *file,
                     "%s has no key: a file in PEM is expected, with a line "
                     "\"-----BEGIN PRIVATE KEY-----\"",
                     file);
-    return fail(problem, "%s is no key that can be used: %s", file, reason());
+    return fail(problem, "%s is not a usable key: %s", file, reason());
 }
 
 /* ---- life ---- */

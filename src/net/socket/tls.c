@@ -302,7 +302,7 @@ size_t tls_write(struct tls *tls, const void *bytes, size_t len) {
         taken += n;
         if (result != 1) {
             check_failure(tls, result);
-            fail(tls, "what was to be written could not be");
+            fail(tls, "OpenSSL could not encrypt the data");
         }
     }
     ERR_clear_error();
