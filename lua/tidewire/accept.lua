@@ -32,17 +32,17 @@ local function choose_subprotocol(ours, request)
   return nil, "This endpoint speaks only these subprotocols: " .. table.concat(ours, ", ") .. "."
 end
 
--- endpoints, by their numbers, for which this worker has asked whether it is the first
-local told <const> = {}
+-- endpoints, by their numbers, for which this worker has asked whether it is the first to warn
+local asked <const> = {}
 
 --- Warns, once for each endpoint, of a client that offers subprotocols where the handler has none.
 --- RFC 6455 permits a response without a subprotocol, and browsers and most libraries close the
 --- connection then. The warning does not name the offered ones: some clients put tokens there.
 local function warn_of_subprotocols(endpoint)
-  if told[endpoint.number] then
+  if asked[endpoint.number] then
     return
   end
-  told[endpoint.number] = true
+  asked[endpoint.number] = true
   if core.endpoint_is_first(endpoint.number) then
     core.log("warn", "subprotocols", nil, "why",
       ('a client offers subprotocols and the handler of "%s" has none, so the '
@@ -63,7 +63,7 @@ end
 --- A refusal by the script; the log gets the text that the client gets.
 local function refused_by(hook, reply)
   local message = reply.status >= core.close_codes.first_private and reply.body or reply.message
-  return replies.told(reply,
+  return replies.with_reason(reply,
     hook .. " has refused it" .. (message and message ~= "" and ": " .. message or ""))
 end
 

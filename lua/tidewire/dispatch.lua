@@ -1,4 +1,4 @@
--- dispatch.lua -- the way from C into Lua: a function for each kind of event.
+-- dispatch.lua -- the functions that C calls, one for each kind of event.
 --
 -- C runs each function in a coroutine of its own and keeps the order of a connection's hooks. A
 -- connection is an integer here; `conns` has the objects that scripts see. An error in a hook comes

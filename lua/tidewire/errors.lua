@@ -15,7 +15,7 @@ local errors = {}
 
 ---@class tidewire.Error
 ---@field kind "script"|"decode"|"returned"|"timeout"|"memory"
----@field message string     with file and line where the script has told them
+---@field message string     with file and line where the script has given them
 ---@field traceback string   "" for "decode" and "returned"
 ---@field hook string        the hook's name: "handle_message", "timer", …
 ---@field value any          what was thrown or returned, as it was
@@ -97,7 +97,7 @@ function errors.thrown(conn, err)
   if err.hook == "on_close" or err.hook == "timer" and not core.is_open(conn[ID]) then
     return -- it is over already
   elseif err.hook == "on_error" then
-    -- it took too long to say what it wants
+    -- on_error has exceeded its budget, so it has not decided
     core.close(conn[ID], core.close_codes.script_error, "script error")
     return
   end
@@ -117,7 +117,7 @@ function errors.returned(conn, value, hook)
   decide(conn, err)
 end
 
---- A message could not be decoded. The client sent it, so the log tells of it at level debug only.
+--- A message could not be decoded. The client sent it, so the log has it at level debug only.
 ---@param conn tidewire.Conn
 ---@param message string
 function errors.undecodable(conn, message)

@@ -27,23 +27,23 @@ local function place_of_write()
   end
 end
 
---- Warns, once for each name and each place, of globals that are new from now on. A metatable that
---- the script has given its globals stays.
+--- Warns, once for each name and each line, of globals that are new from now on. A metatable that
+--- the script has set for its globals stays.
 ---@param env table  the globals
 function globals.watch(env)
   if getmetatable(env) ~= nil then
     return
   end
-  local told = {}
+  local reported = {}
   setmetatable(env, {
     __newindex = function(_, name, value)
       rawset(env, name, value)
-      if value == nil or told[name] or core.scope() then
+      if value == nil or reported[name] or core.scope() then
         return
       end
       local place = place_of_write()
-      if place and not told[place] then
-        told[name], told[place] = true, true
+      if place and not reported[place] then
+        reported[name], reported[place] = true, true
         core.log("warn", "global_written", nil,
           "why", place .. ": " .. ADVICE:format(tostring(name)))
       end
@@ -69,10 +69,10 @@ end
 function globals.find(files, meant)
   local problems = {}
   for file in pairs(files) do
-    local chunk, told = loadfile(file, "t"), {}
+    local chunk, reported = loadfile(file, "t"), {}
     for _, write in ipairs(chunk and global_writes.find(chunk) or {}) do
-      if not told[write.name] and not is_in(meant, file, write.line) then
-        told[write.name] = true
+      if not reported[write.name] and not is_in(meant, file, write.line) then
+        reported[write.name] = true
         problems[#problems + 1] = {
           file = file, line = write.line, message = ADVICE:format(write.name),
         }

@@ -24,7 +24,7 @@ local function new_member(integer, json_name, info)
   return member
 end
 
---- Who is in the room of that name, in no order.
+--- The members of the room of that name, in no order.
 ---@param name string
 ---@return tidewire.Member[]
 function presence.members(name)
@@ -46,7 +46,7 @@ Watch.__kind = "a watch of a room"
 Watch.__instead = "it is of use in this worker only"
 missing.watch_class("watch", Watch)
 
---- Who watches a room, by its name.
+--- The watches of a room, by its name.
 ---@type table<string, tidewire.Watch[]>
 local watches = {}
 
@@ -120,8 +120,8 @@ function Watch:cancel()
   return false
 end
 
---- Tells a watch, unless it was cancelled after the event.
-local function tell(watch, event, member)
+--- Calls the watch's function, unless the watch was cancelled after the event.
+local function call(watch, event, member)
   if watch.is_on then
     watch.f(event, member)
   end
@@ -131,7 +131,7 @@ end
 function presence.changed(integer, name, joined, json_name, info)
   for _, watch in ipairs({ table.unpack(watches[name] or {}) }) do
     core.set_scope(watch.scope)
-    core.spawn(tell, watch, joined and "join" or "leave", new_member(integer, json_name, info))
+    core.spawn(call, watch, joined and "join" or "leave", new_member(integer, json_name, info))
   end
 end
 

@@ -1,10 +1,10 @@
 -- send_options.lua -- the options of conn:send, tw.send and broadcasts: `except`, `key`, `kind`,
 -- `endpoint`.
 --
--- Checked at each call, so that a misspelt `excpet = conn` does not send to one who should hear
--- nothing. What is right costs no table and no string; what is wrong throws at the script's line.
--- Those of conn:send with a codec of ours are checked by C (bind_conn.c), which asks here only for
--- the words. Keeps nothing.
+-- Each call checks them, so that a misspelt `excpet = conn` does not send to a connection that it
+-- should leave out. Valid options cost no table and no string; invalid ones throw at the script's
+-- line. C checks the options of conn:send with a codec of the library (bind_conn.c), and calls this
+-- module only for the message. Keeps nothing.
 
 local Conn = require "tidewire.conn"
 local core = require "tidewire.core"
@@ -22,7 +22,7 @@ local known = {
   ["tw.broadcast"] = { endpoint = true, except = true, key = true },
 }
 
---- The words for a name that is no option: the nearest that is one, or all there are.
+--- The message for a name that is no option: names the nearest option, or all of them.
 local function unknown(what, name)
   local names = {}
   for candidate in pairs(known[what]) do

@@ -34,9 +34,9 @@ local names = {} ---@type table<tidewire.Store, string>
 local numbers = {} ---@type table<tidewire.Store, integer>
 local by_name = {} ---@type table<string, tidewire.Store>
 local ceilings = {} ---@type table<tidewire.Store, integer>
---- Stores of which the log has said that their ceiling stays.
+--- Stores for which the log has the warning that their max_bytes stays.
 ---@type table<tidewire.Store, true>
-local told = {}
+local warned = {}
 
 function Store:__tostring()
   return ("tidewire.Store %q"):format(names[self])
@@ -271,10 +271,10 @@ local function open(name, max_bytes)
   return store
 end
 
---- Warns, once for each store, of another ceiling than the store has: it counts after a restart.
-local function tell_ceiling(store, wanted)
-  if wanted and wanted ~= ceilings[store] and not told[store] then
-    told[store] = true
+--- Warns, once for each store, of another max_bytes than the store has: it counts after a restart.
+local function warn_of_ceiling(store, wanted)
+  if wanted and wanted ~= ceilings[store] and not warned[store] then
+    warned[store] = true
     log.warn("tw.shared: the store was opened before with another max_bytes, which stays until "
       .. "a restart",
       { store = names[store], max_bytes = ceilings[store], wanted = wanted })
@@ -297,7 +297,7 @@ function shared.get(name, options)
   end
   local max_bytes = read_options(options)
   local store = by_name[name] or open(name, max_bytes)
-  tell_ceiling(store, max_bytes)
+  warn_of_ceiling(store, max_bytes)
   return store
 end
 

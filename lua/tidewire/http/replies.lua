@@ -18,7 +18,7 @@ local replies = {}
 ---@field endpoint integer|nil    C's number, where the handshake is accepted only to be closed
 ---@field subprotocol string|nil  and what it is answered
 ---@field message string|nil  of a refusal
----@field why string|nil      of a refusal that the log is to tell of
+---@field why string|nil      the reason that the log has of a refusal
 
 local function is_status(value)
   return math.type(value) == "integer" and value >= 200 and value <= 599
@@ -199,7 +199,7 @@ end
 ---@param reply tidewire.Reply
 ---@param why string
 ---@return tidewire.Reply
-function replies.told(reply, why)
+function replies.with_reason(reply, why)
   reply.why = why
   return reply
 end
@@ -211,7 +211,7 @@ end
 ---@param more string|nil      for the log alone
 ---@return tidewire.Reply
 function replies.refuse(status, message, headers, more)
-  return replies.told(replies.refusal(status, message, headers), message .. (more or ""))
+  return replies.with_reason(replies.refusal(status, message, headers), message .. (more or ""))
 end
 
 local MOST_NAMES <const> = 12

@@ -149,7 +149,7 @@ function jwt_key.describe(key, private)
   end
   local label, der, text = find_block(key, private and PRIVATE or PUBLIC)
   if not is_whole(der) then
-    error("the key is damaged: what its PEM text holds is no whole key", 0)
+    error("the key is damaged: its PEM text has no complete key", 0)
   end
   return with_text(kind_of(label, der), text)
 end

@@ -1,7 +1,7 @@
 -- app.lua -- makes an app of a script file: checks everything and fills in every default.
 --
--- Runs the file, tells an app from a bare handler, checks all tables against options.lua, joins the
--- four sources of settings by their strength (command line, environment, app, defaults), and
+-- Runs the file, decides between app and bare handler, checks all tables against options.lua, joins
+-- the four sources of settings by their strength (command line, environment, app, defaults), and
 -- compiles paths and origins. Collects all problems and reports them together, with file and line
 -- where these are known. Runs in a worker's Lua state, in a coroutine (the file may wait at its top
 -- level). Opens no socket, and knows nothing of connections.
@@ -62,7 +62,7 @@ local function read_app(report, result, value, from_environment)
   local checked, findings = options.check("app", value, "", {}, report.facts)
   report:take(findings, report.file)
   local sources = { environment = from_environment.handler, defaults = checked.defaults or {} }
-  local is_sound = #findings.problems == 0 -- else `endpionts` would be told of twice
+  local is_sound = #findings.problems == 0 -- else `endpionts` would be reported twice
   if is_sound and is_empty(value.endpoints) and is_empty(value.http) then
     report:error(report:place(),
       'an app needs `endpoints` or `http`: add endpoints = { ["/"] = { … } }')
@@ -81,7 +81,7 @@ local function read_bare_handler(report, result, handler, from_environment)
   local endpoint = app_endpoints.new(report, "/*", handler, report:place(), "", sources, facts)
   result.router:add_endpoint("/*", endpoint)
   result.endpoints[1] = endpoint
-  -- all that there is belongs to it
+  -- the endpoint has all options of the script
   return { defaults = { handler_timeout = endpoint.options.handler_timeout } }
 end
 

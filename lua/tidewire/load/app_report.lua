@@ -7,7 +7,7 @@ local source_lines = require "tidewire.load.source_lines"
 
 ---@class tidewire.LoadProblem
 ---@field file string|nil       nil: it is in no file but in the environment or on the command line
----@field line integer|nil      nil: it cannot be told
+---@field line integer|nil      nil: unknown
 ---@field message string
 ---@field traceback string|nil  of an error in a script
 

@@ -32,7 +32,7 @@ end
 ---@field files table<string, true>    every script file that was asked for, there or not
 ---@field private loaded table         modules, by name
 ---@field private loading table<string, true>
----@field private told boolean         the list of files is final
+---@field private is_listed boolean    sources() has returned the files: the list is final
 local Generation = {}
 Generation.__index = Generation
 Generation.__name = "tidewire.Generation"
@@ -64,7 +64,7 @@ local loading_mark = { __close = function(mark) mark.loading[mark.name] = nil en
 --- Notes the files where a module was looked for before it was found: a file that appears there
 --- later goes first. Libraries are loaded once, so their places are not noted.
 local function note_places(self, name, found)
-  if self.told then
+  if self.is_listed then
     return
   end
   local path, libraries = self.env.package.path, {}
@@ -179,7 +179,7 @@ local function add_loaders(self)
     return raw_load(chunk, name, mode, (...))
   end
   local function note(file)
-    if type(file) == "string" and not self.told then
+    if type(file) == "string" and not self.is_listed then
       self.files[file] = true
     end
   end
@@ -240,7 +240,7 @@ function Generation.new(folder, number, library)
       .. 'hold: rename it'
   end
   local self = setmetatable({
-    number = number, folder = folder, files = {}, loading = {}, told = false,
+    number = number, folder = folder, files = {}, loading = {}, is_listed = false,
   }, Generation)
   self.loaded = setmetatable({}, { __index = package.loaded })
   self.loaded.tidewire = library and own_tidewire(library, number)
@@ -289,7 +289,7 @@ end
 ---@return string
 function Generation:sources()
   local list = {}
-  self.told = true
+  self.is_listed = true
   for file in pairs(self.files) do
     if not file:find("\n", 1, true) then
       list[#list + 1] = file

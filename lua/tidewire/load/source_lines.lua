@@ -1,9 +1,9 @@
 -- source_lines.lua -- finds the line of a Lua file where a key of a table is written.
 --
 -- Error messages should point at `ping_perod = 30`, but a table does not remember its lines. So the
--- source is read again, as tokens: comments and strings are told from code, braces and blocks are
--- followed, and each table constructor is noted with its keys. This is a search, not a parser: a
--- key that it cannot find for certain (a computed key, the same key in two places) has no line.
+-- source is read again, as tokens: the search skips comments and strings, follows braces and
+-- blocks, and notes each table constructor with its keys. It is no parser: a key that it cannot
+-- find for certain (a computed key, the same key in two places) has no line.
 -- Runs only when there is a problem to report. Pure functions on a text; opens no file.
 
 local source_lines = {}
