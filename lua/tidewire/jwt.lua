@@ -112,7 +112,7 @@ end
 
 local function check_algorithm(name, key)
   if type(name) == "string" and name:lower() == "none" then
-    throw('the algorithm "none" is never accepted: such a token can be written by anyone')
+    throw('the algorithm "none" is never accepted: any client can write such a token')
   elseif not KNOWN[name] then
     throw('unknown algorithm "%s"', tostring(name))
   elseif not contains(key.algorithms, name) then

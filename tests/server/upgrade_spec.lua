@@ -105,7 +105,9 @@ describe("an upgrade", function()
         start("first", { workers = change[1], listen = { "127.0.0.1:0", "unix:" .. path } })
       local tcp = first.addresses[1]
       local clients = {}
-      for index = 1, 6 do clients[index] = connect_loop.start(index <= 4 and tcp or { path = path }) end
+      for index = 1, 6 do
+        clients[index] = connect_loop.start(index <= 4 and tcp or { path = path })
+      end
       for round = 2, #change do
         local ada = servers[#servers]:connect()
         local count = connect_loop.wait(clients, 50)

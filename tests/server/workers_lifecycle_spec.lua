@@ -1,5 +1,5 @@
--- workers_lifecycle_spec.lua -- how several workers start and end: loading in each, what one of them
--- cannot do, where they listen, what they log; and that one whose script does not return takes
+-- workers_lifecycle_spec.lua -- how several workers start and end: loading in each, what one of
+-- them cannot do, where they listen, what they log; and that one whose script does not return takes
 -- nothing from the others.
 
 local cjson = require "cjson"

@@ -1,6 +1,6 @@
--- connect_loop.lua -- a client that connects again and again: it sends a handshake, disconnects after
--- the 101, and connects again. Counts accepted handshakes and notes each other result. Runs while
--- the test waits for something else.
+-- connect_loop.lua -- a client that connects again and again: it sends a handshake, disconnects
+-- after the 101, and connects again. Counts accepted handshakes and notes each other result. Runs
+-- while the test waits for something else.
 
 local client = require "support.client"
 local loop = require "support.loop"
@@ -65,7 +65,8 @@ function connect_loop.start(address)
   return self
 end
 
---- Waits until the servers have accepted `count` handshakes of all clients; ends early at a problem.
+--- Waits until the servers have accepted `count` handshakes of all clients; ends early at a
+--- problem.
 ---@param list support.connect_loop[]
 ---@param count integer
 ---@return integer count
