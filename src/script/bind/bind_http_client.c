@@ -1,29 +1,29 @@
 /* bind_http_client.c -- tidewire.core: HTTP requests to other servers, known to Lua by an integer.
  *
- * http/client.lua makes tw.http.request of these. When a request has ended its hook is woken; what
- * came of it is asked for then, so nothing is called back. */
+ * http/client.lua makes tw.http.request of these functions. When a request has ended, its task is
+ * woken and asks for the result; C calls no function of Lua's. */
 #include "script/bind/bind.h"
 
 #include "base/clock.h"
 #include "script/http_client/http_client.h"
 
-static void on_done(void *context, uint64_t task) {
-    vm_wake(context, task);
+static void on_done(void *vm, uint64_t task) {
+    vm_wake(vm, task);
 }
 
 static void push_slice(lua_State *L, struct slice bytes) {
     lua_pushlstring(L, bytes.len == 0 ? "" : bytes.bytes, bytes.len);
 }
 
-/* core.http_check_url(url) -> true | nil, what is wrong with it */
+/* core.http_check_url(url) -> true | nil, message */
 static int core_http_check_url(lua_State *L) {
     char error[256];
     bool is_good = http_transfer_check_url(luaL_checkstring(L, 1), error, sizeof error);
     return bind_push_result(L, is_good ? NULL : error);
 }
 
-/* How long ago the file of authorities may have been read: a day, and not before the last reload,
- * at which all files are asked for anew. */
+/* The age that the file of authorities may have: a day, and no more than the running code, as a
+ * reload reads all files anew. */
 static long trust_seconds(const struct vm *vm) {
     enum { DAY = 24 * 60 * 60 };
     uint64_t activated_ns = vm_load_activated_ns(vm);
@@ -32,8 +32,9 @@ static long trust_seconds(const struct vm *vm) {
 }
 
 /* core.http_begin(task, url, method, headers, body|nil, seconds, max_bytes, redirects)
- *      -> integer | nil, message
- * The url must be a checked one, headers are checked lines. The task is woken when it has ended. */
+ *      -> request | nil, message
+ * The url is checked; headers are whole lines, checked. Wakes the task when the request has ended;
+ * the caller must call core.http_end. */
 static int core_http_begin(lua_State *L) {
     struct vm *vm = vm_of(L);
     struct http_order order = {0};
@@ -61,7 +62,7 @@ static int core_http_begin(lua_State *L) {
     return 1;
 }
 
-/* core.http_result(integer) -> status, head, body | nil, message | nothing while it is under way */
+/* core.http_result(request) -> status, head, body | nil, message | nothing: it has not ended */
 static int core_http_result(lua_State *L) {
     struct vm *vm = vm_of(L);
     uint64_t number = (uint64_t)luaL_checkinteger(L, 1);
@@ -77,7 +78,7 @@ static int core_http_result(lua_State *L) {
     return 3;
 }
 
-/* core.http_end(integer): forgets it, and gives it up if it is under way. */
+/* core.http_end(request): forgets it, and cancels it if it has not ended. */
 static int core_http_end(lua_State *L) {
     struct vm *vm = vm_of(L);
     uint64_t number = (uint64_t)luaL_checkinteger(L, 1);

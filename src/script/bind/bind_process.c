@@ -1,9 +1,8 @@
-/* bind_process.c -- what scripts get instead of functions of Lua's that start processes, or end
- * this one.
+/* bind_process.c -- functions that replace those of Lua's that start processes, or end this one.
  *
- * io.popen and os.execute do what Lua's do; their children get no descriptor but the standard ones.
- * os.exit asks for the end in good order: the server drains, and ends with the code that was given.
- * Like Lua's it does not return. */
+ * io.popen and os.execute do what Lua's do; their children inherit no descriptors but the standard
+ * ones. os.exit ends the server in good order: it drains, and exits with the given code. Like Lua's
+ * it does not return. */
 #include "script/bind/bind.h"
 
 #include "base/descriptors.h"
@@ -17,8 +16,8 @@
 
 /* ---- children ---- */
 
-/* Calls Lua's own function. If that runs out of memory the thread goes on taking signals, which
- * does no harm. */
+/* Calls Lua's own function. If that throws for want of memory, the thread goes on blocking no
+ * signals, which does no harm. */
 static int call_original(lua_State *L) {
     sigset_t old;
     descriptors_close_on_exec();
@@ -54,7 +53,7 @@ void bind_process_guard_children(lua_State *L) {
 static int exit_code(lua_State *L) {
     if (lua_isboolean(L, 1))
         return lua_toboolean(L, 1) ? EXIT_SUCCESS : EXIT_FAILURE;
-    return (int)(luaL_optinteger(L, 1, EXIT_SUCCESS) & 0xff); /* what the system keeps of it */
+    return (int)(luaL_optinteger(L, 1, EXIT_SUCCESS) & 0xff); /* the system keeps 8 bits */
 }
 
 /* os.exit([code [, close]]) */
@@ -81,14 +80,14 @@ static int guarded_exit(lua_State *L) {
     if (vm->options.on_exit != NULL)
         vm->options.on_exit(vm->options.on_exit_user, code);
     if (!lua_isyieldable(L))
-        return luaL_error(L, "os.exit: the server drains; what has called it ends");
+        return luaL_error(L, "os.exit: the server drains; the function that called it ends");
     vm_push_exit_marker(L);
     return lua_yield(L, 1);
 }
 
 /* ---- descriptors ---- */
 
-/* core.duplicate(descriptor) -> another descriptor of the same | nil, message */
+/* core.duplicate(descriptor) -> a copy of the descriptor | nil, message */
 static int core_duplicate(lua_State *L) {
     int copy = fcntl((int)luaL_checkinteger(L, 1), F_DUPFD_CLOEXEC, 3);
     if (copy < 0)
@@ -97,7 +96,7 @@ static int core_duplicate(lua_State *L) {
     return 1;
 }
 
-/* core.close_descriptor(descriptor) */
+/* core.close_descriptor(descriptor): closes it. */
 static int core_close_descriptor(lua_State *L) {
     close((int)luaL_checkinteger(L, 1));
     return 0;
@@ -109,10 +108,9 @@ const luaL_Reg bind_process_functions[] = {
     {NULL, NULL},
 };
 
-/* ---- for Lua ---- */
+/* ---- the table ---- */
 
-/* Puts a function into the table on top, with the one of Lua's that it stands for as its
- * upvalue. */
+/* Adds a function to the table on top. Its upvalue is the one of Lua's that it replaces. */
 static void add(lua_State *L, const char *library, const char *name, lua_CFunction function) {
     lua_getglobal(L, library);
     lua_getfield(L, -1, name); /* table, library, original */

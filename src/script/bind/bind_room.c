@@ -1,11 +1,14 @@
-/* bind_room.c -- tidewire.core: rooms and broadcasts. room.lua makes tw.room of these. */
+/* bind_room.c -- tidewire.core: rooms, and what is sent to connections of all workers. room.lua
+ * makes tw.room of these functions. */
 #include "script/bind/bind.h"
 
 #include "base/utf8.h"
 
 #include <string.h>
 
-/* core.join(id, room, info|nil) -> boolean: false when the connection is closed */
+/* ---- members ---- */
+
+/* core.join(id, room, info|nil) -> boolean: false: the connection is closed. `info` is JSON. */
 static int core_join(lua_State *L) {
     conn_id id = bind_check_conn(L, 1);
     struct slice room = bind_check_text(L, 2), info = bind_opt_text(L, 3);
@@ -13,128 +16,124 @@ static int core_join(lua_State *L) {
     return 1;
 }
 
-/* core.watch(room, on): events.presence_changed is told of this room, or no more */
-static int core_watch(lua_State *L) {
-    hub_watch(vm_of(L)->hub, bind_check_text(L, 1), lua_toboolean(L, 2));
-    return 0;
-}
-
-/* core.leave(id, room) -> boolean: false when the connection is closed */
+/* core.leave(id, room) -> boolean: false: the connection is closed */
 static int core_leave(lua_State *L) {
     conn_id id = bind_check_conn(L, 1);
     lua_pushboolean(L, hub_leave(vm_of(L)->hub, id, bind_check_text(L, 2)));
     return 1;
 }
 
-/* Names of rooms, one behind the other, each behind its length. */
-struct names {
-    char *bytes;
-    size_t size, used; /* `used` may be above `size`: then there is too little room */
-};
-
-static void add_name(void *user, struct slice name) {
-    struct names *names = user;
-    if (names->used + sizeof name.len + name.len <= names->size) {
-        memcpy(names->bytes + names->used, &name.len, sizeof name.len);
-        memcpy(names->bytes + names->used + sizeof name.len, name.bytes, name.len);
-    }
-    names->used += sizeof name.len + name.len;
+/* core.watch(room, on): turns events.presence_changed on or off for this room. */
+static int core_watch(lua_State *L) {
+    hub_watch(vm_of(L)->hub, bind_check_text(L, 1), lua_toboolean(L, 2));
+    return 0;
 }
 
-/* core.rooms_of(id) -> a list of names, in no order */
-static int core_rooms_of(lua_State *L) {
-    conn_id id = bind_check_conn(L, 1);
-    struct hub *hub = vm_of(L)->hub;
-    struct names names = {0};
-    hub_rooms_of(hub, id, add_name, &names);
-    /* all at once, before strings are made: making one may run finalizers of the script's */
-    do {
-        size_t size = names.used;
-        lua_settop(L, 1);
-        names = (struct names){lua_newuserdatauv(L, size, 0), size, 0};
-        hub_rooms_of(hub, id, add_name, &names);
-    } while (names.used > names.size);
-    lua_newtable(L); /* id, bytes, names */
-    lua_Integer count = 0;
-    for (const char *at = names.bytes; at < names.bytes + names.used;) {
-        size_t len;
-        memcpy(&len, at, sizeof len);
-        lua_pushlstring(L, at + sizeof len, len);
-        lua_rawseti(L, -2, ++count);
-        at += sizeof len + len;
-    }
-    return 1;
-}
-
-/* core.room_size(room) -> members, over all workers */
+/* core.room_size(room) -> its members over all workers */
 static int core_room_size(lua_State *L) {
     lua_pushinteger(L, hub_room_size(vm_of(L)->hub, bind_check_text(L, 1)));
     return 1;
 }
 
-/* Members as they are at one moment, copied while the room cannot change: for each its integer, the
- * lengths of its two texts, and these. */
+/* A copy of all names or members at one moment. The strings are made from it afterwards, as making
+ * one may run finalizers of scripts, which may change rooms. The bytes are a userdata, so they are
+ * not lost if Lua throws. */
 struct snapshot {
     char *bytes;
-    size_t size, used; /* more is used than there is: some are missing */
+    size_t size, used; /* used > size: bytes are missing */
 };
 
-struct snapshot_member {
-    conn_id id;
-    size_t name_len, info_len;
-    bool has_info;
-};
+enum { FIRST_SNAPSHOT = 1024 }; /* bytes */
+#define NO_TEXT SIZE_MAX        /* in place of a length */
 
-static void add_member(void *user, conn_id id, const char *name, const char *info) {
-    struct snapshot *snapshot = user;
-    struct snapshot_member member = {id, strlen(name), info == NULL ? 0 : strlen(info),
-                                     info != NULL};
-    size_t size = sizeof member + member.name_len + member.info_len;
-    if (snapshot->used + size <= snapshot->size) {
-        char *at = snapshot->bytes + snapshot->used;
-        memcpy(at, &member, sizeof member);
-        memcpy(at + sizeof member, name, member.name_len);
-        if (member.info_len > 0)
-            memcpy(at + sizeof member + member.name_len, info, member.info_len);
-    }
-    snapshot->used += size;
+/* Makes room at index 2 for more than the bytes that the snapshot needed last, of which there may
+ * be more meanwhile. */
+static void snapshot_begin(lua_State *L, struct snapshot *snapshot) {
+    size_t size = snapshot->used + snapshot->used / 4;
+    lua_settop(L, 1);
+    *snapshot = (struct snapshot){lua_newuserdatauv(L, size, 0), size, 0};
 }
 
-/* core.room_members(room) -> a list, over all workers, in no order: of each its integer, its
- * endpoint's name as JSON, and its info or false */
-static int core_room_members(lua_State *L) {
-    struct slice name = bind_check_text(L, 1);
-    struct snapshot snapshot = {NULL, 1024, 0};
-    for (;;) { /* the memory is Lua's own: whatever throws, it is not lost */
-        lua_settop(L, 1);
-        snapshot.bytes = lua_newuserdatauv(L, snapshot.size, 0);
-        snapshot.used = 0;
-        hub_room_members(vm_of(L)->hub, name, add_member, &snapshot);
-        if (snapshot.used <= snapshot.size)
-            break;
-        snapshot.size = snapshot.used + snapshot.used / 4; /* more may join meanwhile */
+static void snapshot_add(struct snapshot *snapshot, const void *bytes, size_t len) {
+    if (len > 0 && snapshot->used + len <= snapshot->size)
+        memcpy(snapshot->bytes + snapshot->used, bytes, len);
+    snapshot->used += len;
+}
+
+static void snapshot_add_text(struct snapshot *snapshot, struct slice text) {
+    snapshot_add(snapshot, &text.len, sizeof text.len);
+    if (text.len != NO_TEXT)
+        snapshot_add(snapshot, text.bytes, text.len);
+}
+
+/* Pushes the text at this place, or false for none. Returns the place behind it. */
+static const char *push_text(lua_State *L, const char *at) {
+    size_t len;
+    memcpy(&len, at, sizeof len);
+    at += sizeof len;
+    if (len == NO_TEXT) {
+        lua_pushboolean(L, 0);
+        return at;
     }
-    lua_newtable(L); /* room, snapshot, members */
+    lua_pushlstring(L, at, len);
+    return at + len;
+}
+
+static void add_name(void *snapshot, struct slice name) {
+    snapshot_add_text(snapshot, name);
+}
+
+/* core.rooms_of(id) -> a list of names, in no order */
+static int core_rooms_of(lua_State *L) {
+    conn_id id = bind_check_conn(L, 1);
+    struct snapshot snapshot = {NULL, 0, FIRST_SNAPSHOT};
+    do {
+        snapshot_begin(L, &snapshot);
+        hub_rooms_of(vm_of(L)->hub, id, add_name, &snapshot);
+    } while (snapshot.used > snapshot.size);
+    lua_newtable(L); /* id, snapshot, names */
     lua_Integer count = 0;
     for (const char *at = snapshot.bytes; at < snapshot.bytes + snapshot.used;) {
-        struct snapshot_member member;
-        memcpy(&member, at, sizeof member);
-        at += sizeof member;
-        lua_pushinteger(L, (lua_Integer)member.id);
+        at = push_text(L, at);
         lua_rawseti(L, 3, ++count);
-        lua_pushlstring(L, at, member.name_len);
-        lua_rawseti(L, 3, ++count);
-        at += member.name_len;
-        if (member.has_info)
-            lua_pushlstring(L, at, member.info_len);
-        else
-            lua_pushboolean(L, 0);
-        lua_rawseti(L, 3, ++count);
-        at += member.info_len;
     }
     return 1;
 }
 
+static void add_member(void *user, conn_id id, const char *name, const char *info) {
+    struct snapshot *snapshot = user;
+    snapshot_add(snapshot, &id, sizeof id);
+    snapshot_add_text(snapshot, (struct slice){name, strlen(name)});
+    snapshot_add_text(snapshot, (struct slice){info, info == NULL ? NO_TEXT : strlen(info)});
+}
+
+/* core.room_members(room) -> a list over all workers, in no order, with three values for each
+ * member: its integer, its endpoint's name as JSON, and its info as JSON or false */
+static int core_room_members(lua_State *L) {
+    struct slice room = bind_check_text(L, 1);
+    struct snapshot snapshot = {NULL, 0, FIRST_SNAPSHOT};
+    do {
+        snapshot_begin(L, &snapshot);
+        hub_room_members(vm_of(L)->hub, room, add_member, &snapshot);
+    } while (snapshot.used > snapshot.size);
+    lua_newtable(L); /* room, snapshot, members */
+    lua_Integer count = 0;
+    for (const char *at = snapshot.bytes; at < snapshot.bytes + snapshot.used;) {
+        conn_id id;
+        memcpy(&id, at, sizeof id);
+        lua_pushinteger(L, (lua_Integer)id);
+        lua_rawseti(L, 3, ++count);
+        at = push_text(L, at + sizeof id);
+        lua_rawseti(L, 3, ++count);
+        at = push_text(L, at);
+        lua_rawseti(L, 3, ++count);
+    }
+    return 1;
+}
+
+/* ---- codecs ---- */
+
+/* Pushes a list of their numbers. */
 static void push_codecs(lua_State *L, const struct codec_list *list) {
     lua_createtable(L, (int)list->count, 0);
     for (uint32_t i = 0; i < list->count; i++) {
@@ -143,8 +142,8 @@ static void push_codecs(lua_State *L, const struct codec_list *list) {
     }
 }
 
-/* core.room_codecs(room) -> a list of the codecs' numbers that a broadcast to it needs, as it is
- * now; core.publish says what has changed */
+/* core.room_codecs(room) -> a list of the codecs that its members have now. core.publish returns
+ * those that have come meanwhile. */
 static int core_room_codecs(lua_State *L) {
     struct codec_list list;
     hub_room_codecs(vm_of(L)->hub, bind_check_text(L, 1), &list);
@@ -152,7 +151,7 @@ static int core_room_codecs(lua_State *L) {
     return 1;
 }
 
-/* core.codec_of(id) -> the number of the codec that a connection of any worker has | nil: closed */
+/* core.codec_of(id) -> the codec of a connection of any worker | nil: closed */
 static int core_codec_of(lua_State *L) {
     uint32_t codec;
     if (hub_codec_of(vm_of(L)->hub, bind_check_conn(L, 1), &codec))
@@ -161,6 +160,8 @@ static int core_codec_of(lua_State *L) {
         lua_pushnil(L);
     return 1;
 }
+
+/* ---- sending to any worker ---- */
 
 static bool is_binary(lua_State *L, int index) {
     return strcmp(luaL_optstring(L, index, "text"), "binary") == 0;
@@ -172,6 +173,7 @@ static struct message *new_message(lua_State *L, int payload, bool binary, struc
     return message_new_keyed(binary ? OPCODE_BINARY : OPCODE_TEXT, bytes, len, key);
 }
 
+/* Is the payload bytes of the kind? Throws if it is no string. */
 static bool is_sendable(lua_State *L, int payload, bool binary) {
     size_t len;
     const char *bytes = luaL_checklstring(L, payload, &len);
@@ -179,7 +181,7 @@ static bool is_sendable(lua_State *L, int payload, bool binary) {
 }
 
 /* core.send_anywhere(id, codec, payload, kind|nil, key|nil) -> true | nil,
- * "closed"|"backlog"|"utf8": to a connection of any worker, whose codec was this one */
+ * "closed"|"backlog"|"utf8": sends to a connection of any worker, which has this codec */
 static int core_send_anywhere(lua_State *L) {
     conn_id id = bind_check_conn(L, 1);
     uint32_t codec = (uint32_t)luaL_checkinteger(L, 2);
@@ -191,38 +193,34 @@ static int core_send_anywhere(lua_State *L) {
     return bind_push_send_result(L, hub_send_anywhere(vm_of(L)->hub, id, codec, message));
 }
 
-/* core.close_anywhere(id, code, reason) -> boolean: a connection of any worker; false: it is
- * closing or gone */
+/* core.close_anywhere(id, code, reason) -> boolean: closes a connection of any worker. False: it is
+ * closing or gone. */
 static int core_close_anywhere(lua_State *L) {
     conn_id id = bind_check_conn(L, 1);
     unsigned code = (unsigned)luaL_checkinteger(L, 2);
     struct slice reason = bind_check_text(L, 3);
-    luaL_argcheck(L, reason.len <= CLOSE_REASON_MAX, 3, "too long a reason");
+    luaL_argcheck(L, reason.len <= CLOSE_REASON_MAX, 3, "the reason is too long");
     lua_pushboolean(L, hub_close_anywhere(vm_of(L)->hub, id, code, reason));
     return 1;
 }
 
-enum { FIRST_ENCODING = 5, FEW_ENCODINGS = 4 };
+/* FEW_ENCODINGS need no memory of Lua's. */
+enum { FIRST_ENCODING = 5, ENCODING_ARGUMENTS = 3, FEW_ENCODINGS = 4 };
 
-static uint32_t count_encodings(lua_State *L) {
-    int arguments = lua_gettop(L) - (FIRST_ENCODING - 1);
-    return arguments > 0 ? (uint32_t)(arguments + 2) / 3 : 0;
-}
-
-/* The encodings from FIRST_ENCODING on, three arguments each: a codec, a payload or false, a kind.
- * All are looked at before the first message is made. False: one is text that is not UTF-8. */
+/* The encodings are the arguments from FIRST_ENCODING on: a codec, a payload or false, a kind. All
+ * are checked before the first message is made. False: a payload is text that is not UTF-8. */
 static bool read_encodings(lua_State *L, struct slice key, struct encoding *encodings,
                            uint32_t count) {
-    for (uint32_t i = 0; i < count; i++) {
-        int at = FIRST_ENCODING + 3 * (int)i;
+    int at = FIRST_ENCODING;
+    for (uint32_t i = 0; i < count; i++, at += ENCODING_ARGUMENTS) {
         encodings[i] = (struct encoding){(uint32_t)luaL_checkinteger(L, at), NULL};
         if (lua_toboolean(L, at + 1) && !is_sendable(L, at + 1, is_binary(L, at + 2)))
             return false;
     }
-    for (uint32_t i = 0; i < count; i++) {
-        int at = FIRST_ENCODING + 3 * (int)i;
+    at = FIRST_ENCODING;
+    for (uint32_t i = 0; i < count; i++, at += ENCODING_ARGUMENTS) {
         bool is_same = i > 0 && lua_rawequal(L, at + 1, at - 2) && lua_rawequal(L, at + 2, at - 1);
-        if (is_same && encodings[i - 1].message != NULL) /* a codec that several endpoints share */
+        if (is_same && encodings[i - 1].message != NULL) /* one payload for several codecs */
             encodings[i].message = message_ref(encodings[i - 1].message);
         else if (lua_toboolean(L, at + 1))
             encodings[i].message = new_message(L, at + 1, is_binary(L, at + 2), key);
@@ -230,22 +228,24 @@ static bool read_encodings(lua_State *L, struct slice key, struct encoding *enco
     return true;
 }
 
-/* core.publish(room|nil, endpoint|nil, except|nil, key|nil, {codec, payload|false, kind}…) -> how
- * many got it. Instead, and nobody did: nil: text that is not UTF-8; false and a list of codecs: of
- * these, too, something is needed. A payload `false`: those with this codec get nothing. */
+/* core.publish(room|nil, endpoint|nil, except|nil, key|nil, {codec, payload|false, kind}…) -> the
+ * number of connections to which it was queued. Those whose payload is `false` get nothing. Or it
+ * sends nothing and returns nil: a text is not UTF-8; or false and a list of codecs: receivers have
+ * these, too. */
 static int core_publish(lua_State *L) {
     struct vm *vm = vm_of(L);
     struct encoding few[FEW_ENCODINGS], *encodings = few;
+    int arguments = lua_gettop(L) - FIRST_ENCODING + 1;
     struct broadcast broadcast = {
         .endpoint = lua_isnoneornil(L, 2) ? ANY_ENDPOINT : (uint32_t)luaL_checkinteger(L, 2),
         .except = (conn_id)luaL_optinteger(L, 3, 0),
         .room = bind_opt_text(L, 1),
-        .encoding_count = count_encodings(L),
+        .encoding_count = arguments <= 0 ? 0 : (uint32_t)(arguments - 1) / ENCODING_ARGUMENTS + 1,
     };
     struct slice key = bind_opt_text(L, 4);
     if (broadcast.endpoint != ANY_ENDPOINT && hub_endpoint(vm->hub, broadcast.endpoint) == NULL)
         return luaL_error(L, "no such endpoint");
-    if (broadcast.encoding_count > FEW_ENCODINGS) /* Lua's own memory, as of core_room_members() */
+    if (broadcast.encoding_count > FEW_ENCODINGS)
         encodings = lua_newuserdatauv(L, broadcast.encoding_count * sizeof *encodings, 0);
     if (!read_encodings(L, key, encodings, broadcast.encoding_count)) {
         luaL_pushfail(L);

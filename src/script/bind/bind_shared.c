@@ -1,9 +1,8 @@
 /* bind_shared.c -- tidewire.core: the stores that all workers see. shared.lua makes tw.shared of
- * these.
+ * these functions.
  *
- * A store is an integer here, the same in every worker. Values are copied out into memory of Lua's
- * own before anything that can throw is called, so no lock is held and nothing is lost when it
- * does. */
+ * A store is an integer here, the same in every worker. A value is copied into memory of Lua's
+ * before a function is called that can throw: no lock is held then, and no memory is lost. */
 #include "script/bind/bind.h"
 
 #include "core/store/shared.h"
@@ -12,7 +11,7 @@
 #include <math.h>
 #include <string.h>
 
-enum { SMALL_TEXT = 1024 }; /* copied by way of the C stack */
+enum { SMALL_TEXT = 1024 }; /* bytes, of texts that are copied by way of the C stack */
 
 static struct store *check_store(lua_State *L) {
     struct store *store = shared_find(vm_of(L)->options.shared, luaL_checkinteger(L, 1));
@@ -22,7 +21,7 @@ static struct store *check_store(lua_State *L) {
 
 static struct slice check_key(lua_State *L) {
     struct slice key;
-    luaL_checktype(L, 2, LUA_TSTRING); /* a number would become a text */
+    luaL_checktype(L, 2, LUA_TSTRING); /* bind_check_text() would take a number */
     key.bytes = lua_tolstring(L, 2, &key.len);
     luaL_argcheck(L, key.len <= STORE_MAX_KEY_BYTES, 2, "the key is too long");
     return key;
@@ -58,7 +57,7 @@ static struct store_value check_number(lua_State *L, int index) {
     return check_value(L, index);
 }
 
-/* Milliseconds of a time in seconds; 0 where there is none. */
+/* A time to live in milliseconds, from seconds; 0: none. */
 static uint64_t check_ttl(lua_State *L, int index) {
     if (lua_isnoneornil(L, index))
         return 0;
@@ -84,8 +83,15 @@ static void push_value(lua_State *L, const struct store_value *value) {
     }
 }
 
-/* core.shared_open(name, max_bytes) -> the store's integer, its ceiling | nil: there are too many
- * stores */
+/* Pushes true: the value is set; false: it is not; or nil and "full". */
+static int push_set_result(lua_State *L, enum store_result result) {
+    if (result == STORE_FULL)
+        return bind_push_failure(L, "full");
+    lua_pushboolean(L, result == STORE_OK);
+    return 1;
+}
+
+/* core.shared_open(name, max_bytes) -> store, its max_bytes | nil: there are too many stores */
 static int core_shared_open(lua_State *L) {
     struct slice name = bind_check_text(L, 1);
     lua_Integer max_bytes = luaL_checkinteger(L, 2);
@@ -109,7 +115,7 @@ static int core_shared_get(lua_State *L) {
     char small[SMALL_TEXT];
     enum store_result result = store_get(store, key, &value, small, sizeof small);
     while (result == STORE_OK && value.type == STORE_TEXT && value.text.bytes == NULL) {
-        size_t size = value.text.len; /* another worker may make it longer meanwhile */
+        size_t size = value.text.len; /* another worker may set a longer one meanwhile */
         lua_settop(L, 2);
         char *buffer = lua_newuserdatauv(L, size, 0);
         result = store_get(store, key, &value, buffer, size);
@@ -126,22 +132,15 @@ static int core_shared_set(lua_State *L) {
     struct store *store = check_store(L);
     struct slice key = check_key(L);
     struct store_value value = check_value(L, 3);
-    if (store_set(store, key, &value, check_ttl(L, 4)) == STORE_FULL)
-        return bind_push_failure(L, "full");
-    lua_pushboolean(L, true);
-    return 1;
+    return push_set_result(L, store_set(store, key, &value, check_ttl(L, 4)));
 }
 
-/* core.shared_add(store, key, value, ttl|nil) -> true | false: there is one | nil, "full" */
+/* core.shared_add(store, key, value, ttl|nil) -> true | false: the key has a value | nil, "full" */
 static int core_shared_add(lua_State *L) {
     struct store *store = check_store(L);
     struct slice key = check_key(L);
     struct store_value value = check_value(L, 3);
-    enum store_result result = store_add(store, key, &value, check_ttl(L, 4));
-    if (result == STORE_FULL)
-        return bind_push_failure(L, "full");
-    lua_pushboolean(L, result == STORE_OK);
-    return 1;
+    return push_set_result(L, store_add(store, key, &value, check_ttl(L, 4)));
 }
 
 /* core.shared_incr(store, key, by, initial, ttl|nil) -> number | nil, "full"|"not a
@@ -163,14 +162,14 @@ static int core_shared_incr(lua_State *L) {
     }
 }
 
-/* core.shared_delete(store, key) -> boolean: was it there? */
+/* core.shared_delete(store, key) -> boolean: had the key a value? */
 static int core_shared_delete(lua_State *L) {
     struct store *store = check_store(L);
     lua_pushboolean(L, store_delete(store, check_key(L)));
     return 1;
 }
 
-/* core.shared_expire(store, key, ttl|nil) -> boolean: is it there? */
+/* core.shared_expire(store, key, ttl|nil) -> boolean: has the key a value? */
 static int core_shared_expire(lua_State *L) {
     struct store *store = check_store(L);
     struct slice key = check_key(L);
@@ -178,13 +177,12 @@ static int core_shared_expire(lua_State *L) {
     return 1;
 }
 
-/* ---- all there are ---- */
+/* ---- all entries ---- */
 
 typedef size_t (*read_fn)(struct store *store, size_t max, char *buffer, size_t size,
                           size_t *count);
 
-/* What a store's entries are read into: memory of Lua's own at index 3, which lives until the call
- * returns. */
+/* Reads at most as many entries as argument 2 says. Returns memory of Lua's, at index 3. */
 static const char *read_all(lua_State *L, read_fn read, size_t *count) {
     struct store *store = check_store(L);
     lua_Integer max = luaL_optinteger(L, 2, LUA_MAXINTEGER);
@@ -193,7 +191,7 @@ static const char *read_all(lua_State *L, read_fn read, size_t *count) {
     char *buffer = NULL;
     size_t size = 0, needed = read(store, (size_t)max, NULL, 0, count);
     while (needed > size) {
-        size = needed + needed / 4 + 1024; /* other workers may add some meanwhile */
+        size = needed + needed / 4 + 1024; /* other workers may add entries meanwhile */
         lua_settop(L, 2);
         buffer = lua_newuserdatauv(L, size, 0);
         needed = read(store, (size_t)max, buffer, size, count);
@@ -202,6 +200,7 @@ static const char *read_all(lua_State *L, read_fn read, size_t *count) {
     return buffer;
 }
 
+/* This function and push_entry_value() return the place behind what they have pushed. */
 static const char *push_key(lua_State *L, const char *at) {
     uint16_t len;
     memcpy(&len, at, sizeof len);
@@ -209,7 +208,7 @@ static const char *push_key(lua_State *L, const char *at) {
     return at + sizeof len + len;
 }
 
-/* core.shared_keys(store, max|nil) -> a list, in no order */
+/* core.shared_keys(store, max|nil) -> a list of keys, in no order */
 static int core_shared_keys(lua_State *L) {
     size_t count;
     const char *at = read_all(L, store_keys, &count);
@@ -252,7 +251,7 @@ static const char *push_entry_value(lua_State *L, const char *at) {
     return at;
 }
 
-/* core.shared_entries(store, max|nil) -> a table of values by their keys */
+/* core.shared_entries(store, max|nil) -> a table of values by key */
 static int core_shared_entries(lua_State *L) {
     size_t count;
     const char *at = read_all(L, store_entries, &count);
@@ -265,8 +264,8 @@ static int core_shared_entries(lua_State *L) {
     return 1;
 }
 
-/* core.shared_exchange(store, key, expected|nil, value|nil, ttl|nil) -> true | false: something
- * else is there by now | nil, "full" */
+/* core.shared_exchange(store, key, expected|nil, value|nil, ttl|nil) -> true | false: the key has
+ * another value than `expected` | nil, "full". nil is no value. */
 static int core_shared_exchange(lua_State *L) {
     struct store *store = check_store(L);
     struct slice key = check_key(L);
@@ -278,10 +277,7 @@ static int core_shared_exchange(lua_State *L) {
         value = check_value(L, 4);
     enum store_result result = store_exchange(store, key, expects ? &expected : NULL,
                                               puts ? &value : NULL, check_ttl(L, 5));
-    if (result == STORE_FULL)
-        return bind_push_failure(L, "full");
-    lua_pushboolean(L, result == STORE_OK);
-    return 1;
+    return push_set_result(L, result);
 }
 
 const luaL_Reg bind_shared_functions[] = {

@@ -1,9 +1,8 @@
-/* bind_task.c -- tidewire.core: waiting. Coroutines are known to Lua by an integer.
- *
- * async.lua makes tw.sleep and its kin of these. */
+/* bind_task.c -- tidewire.core: tasks, known to Lua by an integer: waiting, starting, budgets.
+ * async.lua makes tw.sleep, tw.await and tw.spawn of these functions. */
 #include "script/bind/bind.h"
 
-/* core.task() -> the running hook's integer | nil, why it cannot wait */
+/* core.task() -> the running task | nil, why it cannot wait */
 static int core_task(lua_State *L) {
     struct vm *vm = vm_of(L);
     if (vm_must_return(vm))
@@ -14,13 +13,14 @@ static int core_task(lua_State *L) {
     return 1;
 }
 
-/* core.wake(task) -> boolean: is there one? It goes on at the end of the loop's turn. */
+/* core.wake(task) -> boolean: false: it has ended. The task goes on at the end of the loop's turn.
+ */
 static int core_wake(lua_State *L) {
     lua_pushboolean(L, vm_wake(vm_of(L), (uint64_t)luaL_checkinteger(L, 1)));
     return 1;
 }
 
-/* core.spawn(f, ...): runs f(...) on a coroutine of its own at the end of the loop's turn. */
+/* core.spawn(f, ...): runs f(...) as a task of its own at the end of the loop's turn. */
 static int core_spawn(lua_State *L) {
     luaL_checktype(L, 1, LUA_TFUNCTION);
     vm_spawn(vm_of(L), L, lua_gettop(L) - 1);
@@ -29,30 +29,30 @@ static int core_spawn(lua_State *L) {
 
 /* ---- budgets ---- */
 
-/* core.is_over() -> boolean: is the run to end? */
+/* core.is_over() -> boolean: is the run over its budget, and must end? */
 static int core_is_over(lua_State *L) {
     lua_pushboolean(L, budget_is_over(&vm_of(L)->budget));
     return 1;
 }
 
-/* core.set_budgets(handler_seconds, load_seconds): of what belongs to no endpoint, and of loading.
- * */
+/* core.set_budgets(handler_seconds, load_seconds): sets the budgets of tasks that belong to no
+ * endpoint, and of loading. */
 static int core_set_budgets(lua_State *L) {
     budget_set(vm_of(L), luaL_checknumber(L, 1), luaL_checknumber(L, 2));
     return 0;
 }
 
-/* core.runs_for(conn): what runs is the connection's: its budget holds, and its on_error is told.
- * */
+/* core.runs_for(conn): the running task belongs to this connection: to its endpoint's budget and
+ * on_error. */
 static int core_runs_for(lua_State *L) {
-    conn_id conn = (conn_id)luaL_checkinteger(L, 1);
+    conn_id conn = bind_check_conn(L, 1);
     struct task *task = vm_current(vm_of(L));
     if (task != NULL)
         task->owner = conn;
     return 0;
 }
 
-/* core.runs_at(endpoint): the budget of the endpoint with this number holds for what runs. */
+/* core.runs_at(endpoint): the running task has the budget of the endpoint with this number. */
 static int core_runs_at(lua_State *L) {
     struct vm *vm = vm_of(L);
     const struct endpoint *endpoint = hub_endpoint(vm->hub, (uint32_t)luaL_checkinteger(L, 1));

@@ -1,12 +1,13 @@
-/* bind_timers.c -- tidewire.core: timers of scripts, known to Lua by an integer.
+/* bind_timers.c -- tidewire.core: timers of scripts, known to Lua by an integer. async.lua makes
+ * tw.after, tw.every and tw.sleep of these functions.
  *
- * They wait in one heap, by the moment at which they are due. The loop has a single timer, which
- * only wakes it for the first of them: vm_turn() calls them, so that sockets have their turn after
- * each pass. A pass calls what was due when it began, the longest due first, and ends after
- * TURN_SLICE_NS: a timer that starts itself anew, or many that together take longer than their
- * period, hold nobody up but each other. A repeating one counts its ticks from its start, so it
- * does not drift; ticks that the loop was too late for are left out and counted. When one fires,
- * dispatch.lua's `timer` is told its integer. */
+ * Timers wait in one heap, by the moment at which they are due. The loop has a single timer of its
+ * own, which only wakes it for the first of them: vm_turn() calls the timers, so sockets have their
+ * turn after each pass. A pass calls the timers that were due when it began, the longest due first,
+ * and ends after TURN_SLICE_NS: timers that restart themselves, or that take longer than their
+ * period, delay only each other. A repeating timer counts its ticks from its start, so it does not
+ * drift; ticks that the loop was too late for are skipped and counted. dispatch.lua's `timer` gets
+ * the integer. */
 #include "script/bind/bind.h"
 
 #include "base/clock.h"
@@ -17,7 +18,7 @@
 
 #include <string.h>
 
-/* A line of a script that has started repeating timers which still run. */
+/* A line of a script that has started repeating timers, as long as one of them runs. */
 struct timer_place {
     struct table_entry in; /* its key: "app.lua:12" */
     uint32_t timers;
@@ -25,12 +26,12 @@ struct timer_place {
 };
 
 struct bind_timer {
-    struct deadline due; /* its key: when, in monotonic nanoseconds */
+    struct deadline due; /* its key: the moment, in monotonic nanoseconds */
     uint64_t number;
     uint64_t period_ns;        /* 0: once */
     struct timer_place *place; /* of a repeating one */
     unsigned generation;       /* of the code that has started it */
-    bool is_sleep;             /* it wakes a hook that waits, and is no timer of the script's */
+    bool is_sleep;             /* it wakes a waiting task, and is no timer of the script's */
 };
 
 struct bind_timers {
@@ -38,21 +39,21 @@ struct bind_timers {
     uv_timer_t wake;
     struct deadlines due;
     struct table places;
-    uint64_t luv_began_ns; /* when timers of luv's began to be called in this turn; 0: none was */
-    /* The last moment that was told: none is told twice, so that timers of the same delay fire in
-     * the order of their start, and what a pass starts is due after the pass. */
+    uint64_t luv_began_ns; /* when the first timer of luv's was called in this turn; 0: none was */
+    /* The last result of now_of(), which never returns a moment twice: timers of the same delay
+     * fire in the order of their start, and those that a pass starts are due after it. */
     uint64_t now_ns;
 };
 
-/* Nanoseconds, more than ever before. */
-static uint64_t now_of(struct bind_timers *queue) {
+/* Monotonic nanoseconds, more than at any call before. */
+static uint64_t now_of(struct bind_timers *timers) {
     uint64_t now = clock_monotonic_ns();
-    queue->now_ns = now > queue->now_ns ? now : queue->now_ns + 1;
-    return queue->now_ns;
+    timers->now_ns = now > timers->now_ns ? now : timers->now_ns + 1;
+    return timers->now_ns;
 }
 
-static struct bind_timer *first_of(const struct bind_timers *queue) {
-    struct deadline *node = deadlines_peek(&queue->due);
+static struct bind_timer *first_of(const struct bind_timers *timers) {
+    struct deadline *node = deadlines_peek(&timers->due);
     return node == NULL ? NULL : DEADLINE_OWNER(node, struct bind_timer, due);
 }
 
@@ -77,7 +78,7 @@ static struct timer_place *place_take(struct vm *vm, lua_State *L) {
     return place;
 }
 
-static void place_give(struct vm *vm, struct timer_place *place) {
+static void place_release(struct vm *vm, struct timer_place *place) {
     if (place == NULL)
         return;
     stats_add(&hub_stats(vm->hub)->repeating_timers, (uint64_t)-1);
@@ -97,8 +98,8 @@ void bind_timers_each(struct vm *vm, void (*f)(void *user, unsigned generation, 
 
 /* ---- timers ---- */
 
-static void end(struct vm *vm, struct bind_timer *timer) {
-    place_give(vm, timer->place);
+static void cancel(struct vm *vm, struct bind_timer *timer) {
+    place_release(vm, timer->place);
     slots_remove(&vm->timers->numbered, timer->number);
     deadlines_remove(&vm->timers->due, &timer->due);
     mem_free(timer);
@@ -106,14 +107,14 @@ static void end(struct vm *vm, struct bind_timer *timer) {
 
 /* ---- the turn ---- */
 
-/* Moves a repeating timer on. Returns how many ticks are left out. */
-static uint64_t move_on(struct bind_timers *queue, struct bind_timer *timer) {
-    uint64_t now = now_of(queue), next = timer->due.key + timer->period_ns, skipped = 0;
+/* Sets a repeating timer to its next tick. Returns how many ticks it skips. */
+static uint64_t next_tick(struct bind_timers *timers, struct bind_timer *timer) {
+    uint64_t now = now_of(timers), next = timer->due.key + timer->period_ns, skipped = 0;
     if (next <= now) {
         skipped = (now - next) / timer->period_ns + 1;
         next += skipped * timer->period_ns;
     }
-    deadlines_set(&queue->due, &timer->due, next);
+    deadlines_set(&timers->due, &timer->due, next);
     return skipped;
 }
 
@@ -123,42 +124,42 @@ static void fire(struct vm *vm, struct bind_timer *timer) {
     task->generation = timer->generation;
     lua_pushinteger(task->co, (lua_Integer)timer->number);
     if (timer->period_ns == 0)
-        end(vm, timer);
+        cancel(vm, timer);
     else
-        skipped = move_on(vm->timers, timer);
+        skipped = next_tick(vm->timers, timer);
     lua_pushinteger(task->co, (lua_Integer)skipped);
     vm_run_hook(task, 2);
 }
 
 void bind_timers_run(struct vm *vm) {
-    struct bind_timers *queue = vm->timers;
-    queue->luv_began_ns = 0;
-    struct bind_timer *timer = first_of(queue);
+    struct bind_timers *timers = vm->timers;
+    timers->luv_began_ns = 0;
+    struct bind_timer *timer = first_of(timers);
     if (timer == NULL)
         return;
-    uint64_t began = now_of(queue);
+    uint64_t began = now_of(timers);
     while (timer != NULL && timer->due.key <= began) {
         fire(vm, timer);
         if (clock_monotonic_ns() - began >= TURN_SLICE_NS)
             return;
-        timer = first_of(queue);
+        timer = first_of(timers);
     }
 }
 
-/* The loop goes on; vm_turn() does the rest. */
+/* Wakes the loop. vm_turn() calls the timers. */
 static void on_wake(uv_timer_t *wake) {
     (void)wake;
 }
 
 void bind_timers_arm(struct vm *vm) {
-    struct bind_timers *queue = vm->timers;
-    const struct bind_timer *timer = first_of(queue);
+    struct bind_timers *timers = vm->timers;
+    const struct bind_timer *timer = first_of(timers);
     if (timer == NULL) {
-        uv_timer_stop(&queue->wake);
+        uv_timer_stop(&timers->wake);
         return;
     }
     uint64_t now = clock_monotonic_ns(), due = timer->due.key;
-    uv_timer_start(&queue->wake, on_wake, due > now ? (due - now + 999999) / 1000000 : 0, 0);
+    uv_timer_start(&timers->wake, on_wake, due > now ? (due - now + 999999) / 1000000 : 0, 0);
 }
 
 bool bind_timers_wait(const struct vm *vm) {
@@ -167,11 +168,10 @@ bool bind_timers_wait(const struct vm *vm) {
 
 /* ---- for Lua ---- */
 
-/* core.timer(seconds, repeats, is_sleep|nil) -> integer. is_sleep: it belongs to a hook that
- * waits. */
+/* core.timer(seconds, repeats, is_sleep|nil) -> timer. is_sleep: it wakes a waiting task. */
 static int core_timer(lua_State *L) {
     struct vm *vm = vm_of(L);
-    struct bind_timers *queue = vm->timers;
+    struct bind_timers *timers = vm->timers;
     lua_Number seconds = luaL_checknumber(L, 1);
     bool repeats = lua_toboolean(L, 2);
     luaL_argcheck(L, seconds >= 0 && seconds <= 1e9, 1, "seconds from 0 to 1e9 expected");
@@ -186,31 +186,31 @@ static int core_timer(lua_State *L) {
         mem_free(timer);
         return luaL_error(L, "too many timers");
     }
-    deadlines_set(&queue->due, &timer->due, now_of(queue) + ns);
+    deadlines_set(&timers->due, &timer->due, now_of(timers) + ns);
     if (repeats)
         timer->place = place_take(vm, L);
     lua_pushinteger(L, (lua_Integer)timer->number);
     return 1;
 }
 
-/* core.timer_cancel(integer) -> boolean: was it running? */
+/* core.timer_cancel(timer) -> boolean: was it running? */
 static int core_timer_cancel(lua_State *L) {
     struct vm *vm = vm_of(L);
     struct bind_timer *timer = slots_find(&vm->timers->numbered, (uint64_t)luaL_checkinteger(L, 1));
     if (timer != NULL)
-        end(vm, timer);
+        cancel(vm, timer);
     lua_pushboolean(L, timer != NULL);
     return 1;
 }
 
-/* core.luv_slice_over() -> boolean: timers of luv's have had their slice of this turn. The first
- * that asks begins it. */
+/* core.luv_slice_over() -> boolean: have timers of luv's had their slice of this turn? The first
+ * call of a turn begins the slice. */
 static int core_luv_slice_over(lua_State *L) {
-    struct bind_timers *queue = vm_of(L)->timers;
+    struct bind_timers *timers = vm_of(L)->timers;
     uint64_t now = clock_monotonic_ns();
-    if (queue->luv_began_ns == 0)
-        queue->luv_began_ns = now;
-    lua_pushboolean(L, now - queue->luv_began_ns >= TURN_SLICE_NS);
+    if (timers->luv_began_ns == 0)
+        timers->luv_began_ns = now;
+    lua_pushboolean(L, now - timers->luv_began_ns >= TURN_SLICE_NS);
     return 1;
 }
 
@@ -232,7 +232,7 @@ void bind_timers_open(struct vm *vm) {
 void bind_timers_cancel_all(struct vm *vm) {
     uint32_t at = 0;
     for (struct bind_timer *timer; (timer = slots_next(&vm->timers->numbered, &at)) != NULL;)
-        end(vm, timer);
+        cancel(vm, timer);
     uv_timer_stop(&vm->timers->wake);
 }
 
