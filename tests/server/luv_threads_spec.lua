@@ -182,8 +182,8 @@ describe("an error", function()
         local uv = require "luv"
         held = setmetatable({}, { __gc = function() uv.new_thread(function() end) end })
       end):join()]])
-    assert.is_truthy(
-      app:wait_for_log("event=script_warning .*uv.new_thread: what has called it is about to end"))
+    assert.is_truthy(app:wait_for_log(
+      "event=script_warning .*uv.new_thread: the thread that has called it is about to end"))
   end)
 
   it("of using luv's threads is thrown where it is made", function()

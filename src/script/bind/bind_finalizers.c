@@ -1,19 +1,21 @@
-/* bind_finalizers.c -- finalizers of scripts, which the loop runs, as runs of their own.
+/* bind_finalizers.c -- finalizers of scripts, which the loop calls.
  *
- * Lua runs a finalizer inside of whatever code allocates memory at that moment: it could not wait,
- * and a run that is over could not be ended in it (budget.c). So setmetatable hides __gc from Lua
- * and lets the loop call it. */
+ * Lua calls a finalizer in the middle of the code that happens to allocate memory: the finalizer
+ * could not wait, and a run that is over could not be ended in it (budget.c). Here setmetatable
+ * hides
+ * __gc from Lua, and each finalizer runs as a task of its own.
+ *
+ * An object whose metatable has __gc is not marked for finalization itself. Its sentinel is: a
+ * userdata that only the ephemeron table `sentinels` keeps, for as long as the object lives. The
+ * sentinel's __gc puts the object into a list, from which the loop takes it. */
 #include "script/bind/bind.h"
 
-/* Most finalizers in one turn of the loop: others wait, too. */
-enum { FINALIZERS_A_TURN = 256 };
+enum { MAX_PER_TURN = 256 }; /* finalizers that run in one turn of the loop */
 
-/* An object whose metatable has __gc is not marked for finalization itself. Its sentinel is: a
- * userdata that only the ephemeron table `sentinels` keeps, and only as long as the object lives.
- * */
+/* Their addresses are keys of the registry. */
 static const char sentinels_key, sentinel_metatable_key;
 
-/* A sentinel's __gc: its object is gone, and comes back to be finalized by the loop. */
+/* A sentinel's __gc: nothing refers to its object any longer. */
 static int on_dead(lua_State *L) {
     struct vm *vm = vm_of(L);
     lua_settop(L, 1);
@@ -22,7 +24,7 @@ static int on_dead(lua_State *L) {
     lua_rawgetp(L, LUA_REGISTRYINDEX, &sentinels_key);
     lua_pushvalue(L, 2);
     lua_pushnil(L);
-    lua_rawset(L, 3); /* it may be marked again */
+    lua_rawset(L, 3); /* the object may get another sentinel */
     lua_rawgeti(L, LUA_REGISTRYINDEX, vm->finalizers.list_ref);
     lua_pushvalue(L, 2);
     lua_rawseti(L, -2, vm->finalizers.after);
@@ -46,12 +48,12 @@ static void add_sentinel(lua_State *L) {
     lua_pushvalue(L, -2); /* sentinels, sentinel, object, sentinel */
     lua_rawset(L, -4);
     lua_pushvalue(L, 1);
-    lua_setiuservalue(L, -2, 1); /* last: until then it is a sentinel of nothing */
+    lua_setiuservalue(
+        L, -2, 1); /* last: a call before may throw, and leave a sentinel without an object */
     lua_pop(L, 2);
 }
 
-/* lua_setmetatable, of the metatable at index 2 to the object at index 1, that hides __gc from Lua.
- * */
+/* Gives the object at index 1 the metatable at index 2, which has no __gc meanwhile. */
 static void set_metatable(lua_State *L) {
     lua_settop(L, 2);
     if (lua_istable(L, 2) && (lua_istable(L, 1) || lua_type(L, 1) == LUA_TUSERDATA)) {
@@ -101,7 +103,7 @@ bool bind_finalizers_wait(const struct vm *vm) {
     return vm->finalizers.first < vm->finalizers.after;
 }
 
-/* Runs the finalizer of an object, which is taken from the list on top of L. */
+/* Takes the first object from the list on top of L, and runs its finalizer. */
 static void finalize(struct vm *vm, lua_State *L) {
     struct task *task = vm_task(vm, EVENT_FINALIZER, 0);
     lua_rawgeti(L, -1, vm->finalizers.first);
@@ -118,7 +120,7 @@ static void finalize(struct vm *vm, lua_State *L) {
             return;
         }
     }
-    vm_task_done(task); /* it was taken away since, or is a word that only asks to be marked */
+    vm_task_done(task); /* the finalizer was removed since, or is no function, as Lua allows */
 }
 
 void bind_finalizers_run(struct vm *vm) {
@@ -126,7 +128,7 @@ void bind_finalizers_run(struct vm *vm) {
         return;
     lua_State *L = vm->L;
     lua_rawgeti(L, LUA_REGISTRYINDEX, vm->finalizers.list_ref);
-    for (int i = 0; i < FINALIZERS_A_TURN && bind_finalizers_wait(vm); i++)
+    for (int i = 0; i < MAX_PER_TURN && bind_finalizers_wait(vm); i++)
         finalize(vm, L);
     lua_pop(L, 1);
 }

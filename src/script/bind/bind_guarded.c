@@ -17,19 +17,21 @@ static lua_State *check_coroutine(lua_State *L) {
     return co;
 }
 
-/* The coroutine at index 1, which L has resumed, has been ended: L ends, too. */
+/* The run is over, so the coroutine at index 1, which L has resumed, has ended: L ends as well. */
 static int end_as_well(lua_State *L) {
     lua_settop(L, 1);
     budget_abandon(L);
     return budget_unwind(L);
 }
 
-static int push_failure(lua_State *L, const char *why) {
+/* Pushes false and the message. NULL: the error is on top already. Returns how many results that
+ * are. */
+static int push_false(lua_State *L, const char *message) {
     lua_pushboolean(L, 0);
-    if (why != NULL)
-        lua_pushstring(L, why);
+    if (message != NULL)
+        lua_pushstring(L, message);
     else
-        lua_insert(L, -2); /* why is on top */
+        lua_insert(L, -2); /* false, error */
     return 2;
 }
 
@@ -40,10 +42,10 @@ static int guarded_resume(lua_State *L) {
     int arguments = lua_gettop(L) - 1, results;
     const struct task *task = vm_task_at(L, 1);
     if (task != NULL && task->waiting)
-        return push_failure(L, "cannot resume a hook of the server: one that waits with tw.await "
-                               "goes on when what that gave to its function is called");
+        return push_false(L, "cannot resume a hook of the server: one that waits with tw.await "
+                             "goes on when the function that it got from tw.await is called");
     if (!lua_checkstack(co, arguments))
-        return push_failure(L, "too many arguments to resume");
+        return push_false(L, "too many arguments to resume");
     lua_xmove(L, co, arguments);
     lua_State *outer = budget_enter(budget, co);
     int status = lua_resume(co, L, arguments, &results);
@@ -52,19 +54,18 @@ static int guarded_resume(lua_State *L) {
         return end_as_well(L);
     if (status != LUA_OK && status != LUA_YIELD) {
         lua_xmove(co, L, 1);
-        return push_failure(L, NULL);
+        return push_false(L, NULL);
     }
     if (!lua_checkstack(L, results + 1)) {
         lua_pop(co, results);
-        return push_failure(L, "too many results to resume");
+        return push_false(L, "too many results to resume");
     }
     lua_pushboolean(L, 1);
     lua_xmove(co, L, results);
     return results + 1;
 }
 
-/* The status of a coroutine that is no other than "suspended" or "dead"; NULL: it cannot be closed.
- * */
+/* The status of a coroutine that cannot be closed; NULL: it is "suspended" or "dead". */
 static const char *why_not_closed(lua_State *L, lua_State *co) {
     lua_Debug activation;
     if (co == L)
@@ -72,7 +73,7 @@ static const char *why_not_closed(lua_State *L, lua_State *co) {
     return lua_status(co) == LUA_OK && lua_getstack(co, 0, &activation) ? "normal" : NULL;
 }
 
-/* The coroutine is a hook's: one that waits fails, others have ended. */
+/* Closes the coroutine of a task: a waiting task fails, another has ended already. */
 static int close_task(lua_State *L, struct task *task) {
     if (task->waiting && vm_is_loading(task))
         return luaL_error(L, "cannot close the coroutine that loads the app");
@@ -97,7 +98,7 @@ static int guarded_close(lua_State *L) {
         return end_as_well(L);
     if (status != LUA_OK) {
         lua_xmove(co, L, 1);
-        return push_failure(L, NULL);
+        return push_false(L, NULL);
     }
     lua_pushboolean(L, 1);
     return 1;
@@ -105,14 +106,14 @@ static int guarded_close(lua_State *L) {
 
 /* ---- protected calls ---- */
 
-/* The end of both; `extra` values stand below the results. As in Lua's own, `true` is there
+/* The end of pcall and xpcall; `extra` values stand below the results, the first of which is `true`
  * already. */
 static int finish_call(lua_State *L, int status, lua_KContext extra) {
     if (status == LUA_OK || status == LUA_YIELD)
         return lua_gettop(L) - (int)extra;
     if (budget_is_over(&vm_of(L)->budget))
         return budget_unwind(L);
-    return push_failure(L, NULL);
+    return push_false(L, NULL);
 }
 
 /* pcall */
@@ -124,7 +125,7 @@ static int guarded_pcall(lua_State *L) {
     return finish_call(L, status, 0);
 }
 
-/* xpcall(f, handler, ...). The upvalue makes a message handler of the script's one. */
+/* xpcall(f, handler, ...). The upvalue returns the message handler to use for the script's one. */
 static int guarded_xpcall(lua_State *L) {
     int arguments = lua_gettop(L) - 2;
     luaL_checktype(L, 2, LUA_TFUNCTION);
@@ -139,7 +140,7 @@ static int guarded_xpcall(lua_State *L) {
     return finish_call(L, status, 2);
 }
 
-/* make_xpcall(guard) -> xpcall, whose message handlers are what guard(handler) returns. */
+/* make_xpcall(guard) -> an xpcall whose message handler is guard(handler). */
 static int make_xpcall(lua_State *L) {
     luaL_checktype(L, 1, LUA_TFUNCTION);
     lua_settop(L, 1);
@@ -153,12 +154,12 @@ static int guarded_traceback(lua_State *L) {
     lua_State *co = of_another ? lua_tothread(L, 1) : L;
     int message = of_another ? 2 : 1;
     if (!lua_isnoneornil(L, message) && !lua_isstring(L, message)) {
-        lua_pushvalue(L, message); /* an error that is no text */
+        lua_pushvalue(L, message); /* returned as it is */
         return 1;
     }
     lua_Integer level = luaL_optinteger(L, message + 1, co == L ? 1 : 0);
     if (level < 0 || level > INT_MAX / 2)
-        level = INT_MAX / 2; /* there are none */
+        level = INT_MAX / 2; /* beyond any call */
     calls_traceback(L, co, lua_tostring(L, message), (int)level);
     return 1;
 }

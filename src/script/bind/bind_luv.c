@@ -21,8 +21,7 @@
 
 /* ---- errors ---- */
 
-/* A value that does not say itself what it is is named by its type: an address tells nobody
- * anything. */
+/* (error) -> its text. A value without a __tostring is named by its type, not by its address. */
 static int to_text(lua_State *L) {
     if (lua_type(L, 1) > LUA_TSTRING && luaL_getmetafield(L, 1, "__tostring") == LUA_TNIL)
         lua_pushfstring(L, "the error is a %s; throw a text", luaL_typename(L, 1));
@@ -31,7 +30,7 @@ static int to_text(lua_State *L) {
     return 1;
 }
 
-/* (error) -> { text, traceback }. The text may be made by a script's __tostring, which may fail. */
+/* (error) -> { text, traceback }. A script's __tostring may make the text, and may fail. */
 static int describe(lua_State *L) {
     lua_settop(L, 1);
     lua_createtable(L, 2, 0);
@@ -61,7 +60,7 @@ void bind_luv_log_error(lua_State *L, const char *hook) {
         lua_rawgeti(L, top, 2);
         log_str(&line, "why", lua_tostring(L, -2));
         trace_log(&line, NULL, lua_tostring(L, -2), lua_tostring(L, -1));
-    } else { /* out of memory, or an error in describing it */
+    } else { /* out of memory, or describe() has failed */
         log_str(&line, "why",
                 lua_type(L, top) == LUA_TSTRING ? lua_tostring(L, top) : "an error without a text");
     }
@@ -71,7 +70,7 @@ void bind_luv_log_error(lua_State *L, const char *hook) {
 
 /* ---- callbacks ---- */
 
-/* The callback was over its time. Leaves the stack as it was below it. */
+/* The callback is over its budget. Leaves the stack below the handler as it was. */
 static int end_overrun(lua_State *L, int handler) {
     struct vm *vm = vm_of(L);
     struct overrun overrun;
@@ -82,8 +81,7 @@ static int end_overrun(lua_State *L, int handler) {
     return -LUA_ERRRUN;
 }
 
-/* Adds to the text of the error on top what was meant, as errors.lua does for hooks
- * (missing.lua). */
+/* Adds a hint to the text of the error on top, as errors.lua does for hooks (missing.lua). */
 static void explain(lua_State *L) {
     int top = lua_gettop(L);
     if (!lua_istable(L, top))
@@ -98,7 +96,7 @@ static void explain(lua_State *L) {
     lua_settop(L, top);
 }
 
-/* luv's protected call: like lua_pcall, but answers the number of results, or minus a status. */
+/* luv's protected call: like lua_pcall, but returns the number of results, or minus a status. */
 static int on_luv_callback(lua_State *L, int arguments, int results, int flags) {
     (void)flags;
     struct budget *budget = &vm_of(L)->budget;
@@ -125,9 +123,9 @@ static int on_luv_callback(lua_State *L, int arguments, int results, int flags) 
 
 /* ---- handles ---- */
 
-/* Collects luv's handles into the table on top. luv keeps each that is not closed in the registry,
- * and there, too, the set of their metatables: its own checks look at a userdata before they know
- * it. */
+/* Collects luv's handles into the table on top, and returns their number. luv keeps each open
+ * handle in the registry, and the set of the handles' metatables under "uv_handle". That set
+ * decides what a handle is: luv's own checks read a userdata before they know its type. */
 static lua_Integer collect_handles(lua_State *L) {
     lua_Integer count = 0;
     int handles = lua_gettop(L), metatables = handles + 1;
@@ -145,10 +143,10 @@ static lua_Integer collect_handles(lua_State *L) {
     return count;
 }
 
-/* Closes every handle of luv's that is open. Upvalues: luv's is_closing and close. */
+/* Closes luv's open handles. Upvalues: luv's is_closing and close. */
 static int close_handles(lua_State *L) {
     lua_settop(L, 0);
-    lua_newtable(L); /* handles: the registry must not change while it is walked */
+    lua_newtable(L); /* handles: closing changes the registry */
     for (lua_Integer count = collect_handles(L); count > 0; count--) {
         lua_settop(L, 1);
         lua_rawgeti(L, 1, count); /* handles, handle */
@@ -184,7 +182,7 @@ void bind_luv_close_handles(lua_State *L) {
 
 /* ---- functions of luv that do otherwise here ---- */
 
-/* What luv does to its loop as a whole, and ours must not be done to. */
+/* Functions of luv that act on a loop as a whole. This loop is the program's. */
 static const struct {
     const char *name, *advice;
 } refused[] = {
@@ -199,24 +197,14 @@ static int refuse(lua_State *L) {
                       lua_tostring(L, lua_upvalueindex(2)));
 }
 
-/* Puts the refusals into the table on top. */
-static void refuse_loop_functions(lua_State *L) {
-    for (size_t i = 0; i < sizeof refused / sizeof refused[0]; i++) {
-        lua_pushstring(L, refused[i].name);
-        lua_pushstring(L, refused[i].advice);
-        lua_pushcclosure(L, refuse, 2);
-        lua_setfield(L, -2, refused[i].name);
-    }
-}
-
-/* spawn(path, options, on_exit): the child gets what options.stdio gives it, and no other
- * descriptor. */
+/* spawn(path, options, on_exit): the child inherits the descriptors of options.stdio, and no
+ * others. */
 static int spawn(lua_State *L) {
     descriptors_close_on_exec();
     return wrap_call(L);
 }
 
-/* timer_start(timer, timeout, repeat, callback). Upvalue: luv's. */
+/* timer_start(timer, timeout, repeat, callback): the least timeout is 1 ms. */
 static int timer_start(lua_State *L) {
     if (lua_type(L, 2) == LUA_TNUMBER && lua_tonumber(L, 2) == 0) {
         lua_pushinteger(L, 1);
@@ -225,13 +213,20 @@ static int timer_start(lua_State *L) {
     return wrap_call(L);
 }
 
-/* update_time(): the loop reads its time once a turn by itself. */
+/* update_time(): does nothing; the loop reads its time once a turn. */
 static int update_time(lua_State *L) {
     (void)L;
     return 0;
 }
 
-static void install_limits(lua_State *L) {
+/* Replaces functions in luv's table, which is on top. */
+static void replace_functions(lua_State *L) {
+    for (size_t i = 0; i < sizeof refused / sizeof refused[0]; i++) {
+        lua_pushstring(L, refused[i].name);
+        lua_pushstring(L, refused[i].advice);
+        lua_pushcclosure(L, refuse, 2);
+        lua_setfield(L, -2, refused[i].name);
+    }
     wrap_function(L, "timer_start", timer_start);
     wrap_function(L, "update_time", update_time);
     wrap_function(L, "spawn", spawn);
@@ -244,8 +239,7 @@ void bind_luv_open(lua_State *L) {
     luv_set_loop(L, vm_of(L)->loop);
     luv_set_callback(L, on_luv_callback);
     luaL_requiref(L, "luv", luaopen_luv, 0); /* luv */
-    refuse_loop_functions(L);
-    install_limits(L);
+    replace_functions(L);
     bind_luv_states_open();
     bind_luv_threads_open(L);
     bind_luv_prepare_close(L);

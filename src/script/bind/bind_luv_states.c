@@ -13,7 +13,7 @@
 
 /* ---- calls in threads ---- */
 
-/* luv's protected call: answers the number of results, or minus a status. */
+/* luv's protected call: returns the number of results, or minus a status. */
 static int call(lua_State *L, int arguments, int results, const char *hook) {
     int handler = lua_gettop(L) - arguments;
     bind_luv_push_handler(L);
@@ -38,7 +38,7 @@ static int join_all(lua_State *L) {
     return 0;
 }
 
-/* Calls one of ours with the state, which may lack memory. */
+/* Calls the function, which may run out of memory. */
 static void call_safely(lua_State *L, lua_CFunction function) {
     int top = lua_gettop(L);
     bind_luv_push_handler(L);
@@ -52,8 +52,8 @@ static int on_thread(lua_State *L, int arguments, int results, int flags) {
     if (flags & LUVF_CALLBACK_NOEXIT)
         return call(L, arguments, results, "luv work");
     int count = call(L, arguments, results, "luv thread");
-    /* Not later: luv may join this thread when we return, and hold up the loop of the state that
-     * has started it. */
+    /* Before this function returns: afterwards luv may join this thread, and block the loop of the
+     * state that has started it meanwhile. */
     call_safely(L, join_all);
     return count;
 }
@@ -65,7 +65,7 @@ static int on_work(lua_State *L, lua_CFunction function, void *argument, int fla
     return call(L, 1, 0, "luv work");
 }
 
-/* In a thread's own loop. */
+/* A callback in a thread's own loop. */
 static int on_callback(lua_State *L, int arguments, int results, int flags) {
     (void)flags;
     return call(L, arguments, results, "luv callback");
@@ -77,7 +77,7 @@ static int refuse_exit(lua_State *L) {
 
 /* ---- the states of threads ---- */
 
-/* What may throw on the way to one. */
+/* The part of acquire() that may throw. */
 static int open_state(lua_State *L) {
     luaL_openlibs(L);
     bind_process_guard_children(L);
@@ -104,21 +104,21 @@ static lua_State *acquire(void) {
     return L;
 }
 
-/* Closes what is open in the state's own loop. luv would do it while the objects are collected, and
- * knows nothing there of handles that are parts of threads' objects: see bind_luv_threads.c. */
+/* Closes the handles in the state's own loop. luv would close them while it collects objects, but
+ * it does not know handles that are parts of threads' objects: see bind_luv_threads.c. */
 static int end_loop(lua_State *L) {
     uv_loop_t *loop = luv_loop(L);
     if (loop == NULL) /* there was no memory for it */
         return 0;
     do {
-        bind_luv_threads_join(L); /* callbacks may have started some */
+        bind_luv_threads_join(L); /* callbacks may start threads */
         bind_luv_close_handles(L);
     } while (uv_run(loop, UV_RUN_ONCE));
-    bind_luv_threads_refuse(L); /* of finalizers */
+    bind_luv_threads_refuse(L); /* finalizers must not start any */
     return 0;
 }
 
-/* At the end of a thread. Those of the pool live as long as the process. */
+/* At the end of a thread. Threads of libuv's pool, which run works, live as long as the process. */
 static void release(lua_State *L) {
     call_safely(L, end_loop);
     lua_close(L);

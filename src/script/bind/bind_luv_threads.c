@@ -1,15 +1,18 @@
-/* bind_luv_threads.c -- the Lua objects of uv.new_thread's threads.
+/* bind_luv_threads.c -- functions of luv that start and join threads, and their objects in Lua.
  *
- * Each lives for as long as its thread, which is joined once.
- * Who joins a thread depends on the version of luv.
- * With 1.44, it is whoever calls its join, and luv keeps no reference to the object, which the
- * thread uses: a table in the state that has started threads keeps their objects until these are
- * joined.
- * With 1.48, luv joins a thread that has ended and was not joined before. An asynchronous handle,
- * which is a part of the object, is open in the loop of that state for so long. luv keeps the
- * object until then, and uses the lua_State that has called uv.new_thread. So this is a coroutine
- * that is never collected; luv's own join is called, which tells luv, and only while the handle is
- * in the loop; and the loop runs until the handle is closed, before the state is. */
+ * The object of a thread lives for as long as its thread, which is joined once. The version of luv
+ * decides which code joins a thread.
+ *
+ * With 1.44, a thread is joined by the script that calls its join. luv keeps no reference to the
+ * object, which the thread uses: the state that has started threads keeps their objects in a table
+ * until they are joined.
+ *
+ * With 1.48, luv joins a thread that has ended without being joined. The object contains an
+ * asynchronous handle, which is open in the loop of that state for so long. luv keeps the object
+ * until then, and uses the lua_State that has called uv.new_thread. Therefore:
+ * - that lua_State is a coroutine that is never collected;
+ * - luv's own join is called, which tells luv, and only while the handle is in the loop;
+ * - the loop runs until the handle is closed, before the state is. */
 #include "script/bind/bind_luv.h"
 
 #include "script/vm/vm_bindings.h"
@@ -23,13 +26,13 @@
 /* Threads of all states that have not ended. */
 static atomic_int running;
 
-/* Does luv join threads? Known when it has started the first. */
+/* Which code joins threads? Known when luv has started the first. */
 enum joiner { JOINER_UNKNOWN, JOINER_CALLER, JOINER_LUV };
 static atomic_int joiner = JOINER_UNKNOWN;
 
 /* Fields of the registry. */
 #define THREADS                                                                                    \
-    "tidewire.luv_threads" /* { [thread] = true; false: detached }; false: the state ends */
+    "tidewire.luv_threads" /* { [thread] = true, or false: detached }; false: it starts none */
 #define STARTER  "tidewire.luv_starter" /* the coroutine that calls luv's new_thread */
 #define LUV_JOIN "tidewire.luv_join"    /* luv's own function */
 
@@ -55,7 +58,7 @@ static void look_at(uv_handle_t *handle, void *argument) {
         search->found = true;
 }
 
-/* Is a handle of the state's loop a part of the object at the index? */
+/* Is a handle in the state's loop a part of the object at the index? */
 static bool has_handle(lua_State *L, int thread) {
     const char *begin = lua_touserdata(L, thread);
     struct search search = {begin, begin + lua_rawlen(L, thread), false};
@@ -68,14 +71,14 @@ static bool is_joined(lua_State *L, int thread) {
     return atomic_load(&joiner) == JOINER_LUV && !has_handle(L, thread);
 }
 
-/* Pushes the table of threads that were not joined. False: there is none; what is pushed is not a
- * table. */
+/* Pushes the table of threads that were not joined. False: there is none, and another value is
+ * pushed. */
 static bool push_threads(lua_State *L) {
     return lua_getfield(L, LUA_REGISTRYINDEX, THREADS) == LUA_TTABLE;
 }
 
-/* Joins the thread at one index, and takes it out of the table at the other. Pushes what luv's join
- * does, and returns its number. */
+/* Joins the thread at one index, and removes it from the table at the other. Pushes the results of
+ * luv's join, and returns their number. */
 static int join(lua_State *L, int thread, int threads) {
     int top = lua_gettop(L);
     lua_pushvalue(L, thread);
@@ -137,8 +140,8 @@ static lua_State *starter(lua_State *L) {
     return co;
 }
 
-/* Calls luv's function, the first upvalue, in the starter: the arguments on the stack become the
- * results, or an error. Returns a status. */
+/* Calls luv's function, the first upvalue, in the starter. The arguments on the stack are replaced
+ * by the results, or by an error. Returns a status. */
 static int start(lua_State *L) {
     lua_State *co = starter(L);
     int arguments = lua_gettop(L);
@@ -146,14 +149,14 @@ static int start(lua_State *L) {
         return luaL_error(L, "uv.new_thread: out of memory");
     lua_pushvalue(L, lua_upvalueindex(1));
     lua_insert(L, 1);
-    lua_xmove(L, co, arguments + 1); /* none if it is the same: a finalizer's call */
+    lua_xmove(L, co, arguments + 1); /* does nothing if co is L, in a finalizer */
     int below = lua_gettop(co) - arguments - 1;
     int status = lua_pcall(co, arguments, LUA_MULTRET, 0);
     lua_xmove(co, L, lua_gettop(co) - below);
     return status;
 }
 
-/* Remembers the thread at the index. luv keeps those that it joins. */
+/* Adds the thread at the index to the table, which is weak if luv joins threads and keeps them. */
 static void keep(lua_State *L, int thread) {
     if (atomic_load(&joiner) == JOINER_UNKNOWN)
         atomic_store(&joiner, has_handle(L, thread) ? JOINER_LUV : JOINER_CALLER);
@@ -181,10 +184,10 @@ static int new_thread(lua_State *L) {
     check_code(L, entry, "new_thread");
     check_count(L, lua_gettop(L) - entry, "new_thread");
     if (lua_getfield(L, LUA_REGISTRYINDEX, THREADS) == LUA_TBOOLEAN)
-        return luaL_error(L, "uv.new_thread: what has called it is about to end");
+        return luaL_error(L, "uv.new_thread: the thread that has called it is about to end");
     lua_pop(L, 1);
     if (bind_luv_threads_running() == 0 && atomic_load(&joiner) == JOINER_CALLER)
-        bind_luv_threads_join(L); /* those that nobody has asked for */
+        bind_luv_threads_join(L); /* those that no script has joined */
     atomic_fetch_add(&running, 1);
     int status = start(L);
     if (status != LUA_OK || lua_type(L, 1) != LUA_TUSERDATA)
@@ -205,8 +208,8 @@ static int push_joined_already(lua_State *L) {
     return 3;
 }
 
-/* Leaves on the stack the thread, which is the argument, and the table of threads, if there is one.
- * Can the thread be joined? */
+/* Can the thread, which is the argument, be joined? Leaves it on the stack, and above it the table
+ * of threads, if there is one. */
 static bool can_be_joined(lua_State *L) {
     luaL_checkudata(L, 1, "uv_thread");
     lua_settop(L, 1);
@@ -224,12 +227,12 @@ static int join_thread(lua_State *L) {
     return can_be_joined(L) ? join(L, 1, 2) : push_joined_already(L);
 }
 
-/* thread:detach(), of later versions of luv's */
+/* thread:detach(), which later versions of luv have */
 static int detach_thread(lua_State *L) {
     if (!can_be_joined(L))
         return push_joined_already(L);
     lua_pushvalue(L, 1);
-    lua_pushboolean(L, 0); /* its object must stay */
+    lua_pushboolean(L, 0); /* the thread uses its object */
     lua_rawset(L, 2);
     if (is_joined(L, 1)) {
         lua_pushboolean(L, 1);
