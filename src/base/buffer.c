@@ -1,4 +1,4 @@
-/* buffer.c -- bytes that grow at their end and are taken off at their beginning. See buffer.h. */
+/* buffer.c -- bytes, appended at the end and removed at the beginning. See buffer.h. */
 #include "base/buffer.h"
 
 #include "base/mem.h"

@@ -1,4 +1,4 @@
-/* buffer.h -- bytes that grow at their end and are taken off at their beginning.
+/* buffer.h -- bytes: a producer appends them at the end, a consumer removes them at the beginning.
  *
  * All zeros is an empty buffer. One owner, any thread; sets no limit on its length. */
 #ifndef TIDEWIRE_BASE_BUFFER_H
@@ -7,18 +7,18 @@
 #include <stddef.h>
 
 struct buffer {
-    char *bytes;  /* NULL: nothing was added yet; freed by buffer_free() */
-    size_t first; /* index of the first byte that was not dropped */
+    char *bytes;  /* NULL: no byte was added yet; buffer_free() frees it */
+    size_t first; /* index of the first remaining byte */
     size_t len;   /* bytes from there on */
     size_t capacity;
 };
 
-/* The first byte; valid until more is added. */
+/* The first byte; valid until the next addition. */
 static inline char *buffer_start(const struct buffer *buffer) {
     return buffer->bytes + buffer->first;
 }
 
-/* Makes room for `more` bytes behind the last one. Returns the room; the caller writes there and
+/* Makes room for `more` bytes after the last one. Returns the room; the caller writes there and
  * raises `len`. */
 void *buffer_room(struct buffer *buffer, size_t more);
 void buffer_add(struct buffer *buffer, const void *bytes, size_t len);
@@ -27,7 +27,7 @@ __attribute__((format(printf, 2, 3))) void buffer_printf(struct buffer *buffer, 
                                                          ...);
 /* Removes the first `len` bytes, at most all. */
 void buffer_drop(struct buffer *buffer, size_t len);
-/* Releases the memory: the buffer is empty, and can be used again. */
+/* Releases the memory. The buffer is empty then, and ready for use. */
 void buffer_free(struct buffer *buffer);
 
 #endif

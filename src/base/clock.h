@@ -1,14 +1,14 @@
 /* clock.h -- the clocks: monotonic for durations, wall for timestamps, processor time for budgets.
  *
- * Any thread. Deadlines in the hub are not read from here but handed in, so that they can be
- * tested. */
+ * Any thread. The hub does not call these functions: it takes the time from a function of its
+ * options, so that tests can set it. */
 #ifndef TIDEWIRE_BASE_CLOCK_H
 #define TIDEWIRE_BASE_CLOCK_H
 
 #include <stdint.h>
 #include <time.h>
 
-/* Nanoseconds on a clock; 0 where there is no such clock, as that of a thread that has ended. */
+/* Nanoseconds on a clock; 0 when the clock does not exist, as that of a thread that has ended. */
 static inline uint64_t clock_ns(clockid_t clock) {
     struct timespec t = {0};
     clock_gettime(clock, &t);

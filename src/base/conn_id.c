@@ -8,10 +8,10 @@
 
 enum { BITS = 5 }; /* of a character */
 
-/* As text, for it is used as nothing else. */
+/* As text, because no other form is used. */
 static char node_[CONN_ID_NODE_LEN + 1] = "00000000000";
 
-/* The lowest bits of the number, as so many characters. */
+/* Writes the lowest bits of the number as `len` characters. */
 static void format(char *text, int len, uint64_t number) {
     for (; len-- > 0; number >>= BITS)
         text[len] = "0123456789abcdefghijklmnopqrstuv"[number & 31];

@@ -1,10 +1,10 @@
-/* conn_id.h -- the id of a connection: a number within the process, a text outside of it.
+/* conn_id.h -- the id of a connection: a number within the process, a text outside it.
  *
- * The number is worker (7 bits), epoch of the slot (32), slot (24): cheap to look up, and never
- * given twice in one process. The text, which scripts and the log show, begins with the node: 55
- * random bits that the process draws when it starts. So an id of an earlier process, of the other
- * process of an upgrade, or of another machine is never an id of this one. Any thread, but for
- * conn_id_draw_node(). */
+ * The number is the worker (7 bits), the epoch of the slot (32) and the slot (24). It is cheap to
+ * look up, and a process never gives it twice. The text, which scripts and the log show, begins
+ * with the node: 55 random bits that the process draws when it starts. So an id of an earlier
+ * process, of the other process of an upgrade, or of another machine is never an id of this
+ * process. Any thread, except for conn_id_draw_node(). */
 #ifndef TIDEWIRE_BASE_CONN_ID_H
 #define TIDEWIRE_BASE_CONN_ID_H
 
@@ -15,8 +15,8 @@
 /* Never 0, and never negative as a signed integer. */
 typedef uint64_t conn_id;
 
-/* The text: base32hex (RFC 4648 section 7) in lower case, 5 bits a character, the highest first: 11
- * characters of the node, 13 of the number. */
+/* The text: base32hex (RFC 4648 section 7) in lower case, 5 bits in each character, the highest
+ * first: 11 characters for the node, 13 for the number. */
 enum { CONN_ID_NODE_LEN = 11, CONN_ID_LEN = 24 };
 
 /* `slot_number` is what slots_add() returns. */
@@ -28,20 +28,20 @@ static inline unsigned conn_id_worker(conn_id id) {
     return (unsigned)(id >> 56);
 }
 
-/* Its slot in its worker's table: small numbers, used again. */
+/* The slot in the worker's table: a small number, which later connections use again. */
 static inline uint32_t conn_id_slot(conn_id id) {
     return (uint32_t)(id & 0xffffff);
 }
 
-/* Draws the node's number. Once, before other threads start; until then it is 0. Ends the program
- * where the system has no random numbers. */
+/* Draws the number of the node, which is 0 before. Call it once, before other threads start. Ends
+ * the program when the system has no random numbers. */
 void conn_id_draw_node(void);
 
 /* Writes the text of an id of this process, and a zero byte. */
 void conn_id_format(char text[CONN_ID_LEN + 1], conn_id id);
 
-/* The id of a text. False where it has another form or is of another node. True does not say that
- * there is such a connection. */
+/* The id of a text. False when the text has another form or another node. True does not mean that
+ * the connection exists. */
 bool conn_id_parse(const char *text, size_t len, conn_id *id);
 
 #endif

@@ -1,8 +1,8 @@
 /* deadlines.c -- deadlines in order. See deadlines.h.
  *
- * The table keeps a copy of each key beside its pointer, so that finding a place compares
- * neighbours in the table and touches no owner's memory but that of the nodes that move. Entry 0 is
- * unused: with the root at 1, the parent of i is i / 2 and its children are 2i and 2i + 1. */
+ * The table has a copy of each key beside its pointer, so the search for a place reads the table
+ * only, and touches the memory of owners whose nodes move only. Entry 0 is unused: with the root at
+ * 1, the parent of i is i / 2 and its children are 2i and 2i + 1. */
 #include "base/deadlines.h"
 
 #include "base/mem.h"
@@ -90,7 +90,7 @@ void deadlines_remove(struct deadlines *heap, struct deadline *node) {
     heap->count--;
     if (last.node != node)
         sift(heap, i, last);
-    /* Shrinks at a quarter, grows at full: no row of calls makes it do both in turn. */
+    /* Shrinks at a quarter, grows at full: no sequence of calls makes it alternate. */
     if (heap->capacity > SMALLEST_CAPACITY && heap->count < heap->capacity / 4)
         resize(heap, heap->capacity / 2);
 }

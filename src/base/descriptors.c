@@ -1,4 +1,4 @@
-/* descriptors.c -- close-on-exec for all that is open. See descriptors.h. */
+/* descriptors.c -- close-on-exec for all open descriptors. See descriptors.h. */
 #include "base/descriptors.h"
 
 #include <dirent.h>
@@ -8,7 +8,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-enum { FIRST = 3, ALL_FLAGS_CLOEXEC = 4 /* CLOSE_RANGE_CLOEXEC, which old headers have not */ };
+enum { FIRST = 3, ALL_FLAGS_CLOEXEC = 4 /* CLOSE_RANGE_CLOEXEC, which old headers lack */ };
 
 static void set(int fd) {
     int flags = fcntl(fd, F_GETFD);
@@ -16,7 +16,7 @@ static void set(int fd) {
         fcntl(fd, F_SETFD, flags | FD_CLOEXEC);
 }
 
-/* One by one: for kernels before 5.11, and where the call is forbidden. */
+/* One by one: for kernels before 5.11, and where a sandbox forbids the call. */
 static void set_each(void) {
     DIR *folder = opendir("/proc/self/fd");
     if (folder == NULL) {

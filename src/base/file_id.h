@@ -1,7 +1,7 @@
-/* file_id.h -- the identity of a file: names may come to lead to another file.
+/* file_id.h -- the identity of a file: its name may lead to another file later.
  *
- * A plain value; owns nothing, any thread. A deleted file's identity may be given to a new one:
- * keep the file open where that must not happen. */
+ * A plain value; owns nothing, any thread. The system may give the identity of a deleted file to a
+ * new one: keep the file open to prevent that. */
 #ifndef TIDEWIRE_BASE_FILE_ID_H
 #define TIDEWIRE_BASE_FILE_ID_H
 

@@ -1,7 +1,7 @@
 /* limit.h -- limits that all workers share: on a number of things, on a number of bytes.
  *
  * The caller takes a unit before it uses it and releases it once, so a limit holds to the last unit
- * however many threads ask at the same time. Any thread. */
+ * however many threads take units at the same time. Any thread. */
 #ifndef TIDEWIRE_BASE_LIMIT_H
 #define TIDEWIRE_BASE_LIMIT_H
 
@@ -14,7 +14,7 @@
 
 struct limit {
     _Atomic uint32_t taken;
-    _Atomic uint32_t max; /* 0: no limit; set before others ask */
+    _Atomic uint32_t max; /* 0: no limit; set it before other threads take units */
 };
 
 /* Takes one. False: the limit is reached. */
@@ -27,7 +27,7 @@ static inline bool limit_take(struct limit *limit) {
     return false;
 }
 
-/* Is the limit reached at this moment? */
+/* Is the limit reached now? */
 static inline bool limit_full(const struct limit *limit) {
     uint32_t max = atomic_load_explicit(&limit->max, memory_order_relaxed);
     return max > 0 && atomic_load_explicit(&limit->taken, memory_order_relaxed) >= max;
@@ -50,12 +50,12 @@ static inline uint32_t limit_max(const struct limit *limit) {
 struct byte_limit {
     _Atomic size_t taken;
     _Atomic size_t max;
-    _Atomic size_t max_of_one; /* of one owner, which may exceed it with its first bytes */
+    _Atomic size_t max_of_one; /* for each owner, which may exceed it with its first bytes */
 };
 
 enum limit_result { LIMIT_TAKEN, LIMIT_FULL, LIMIT_FULL_OF_ONE };
 
-/* Takes `bytes`; `mine` counts those of the owner, NULL: an owner without a limit of its own. */
+/* Takes `bytes`. `mine` counts the owner's bytes; NULL: the owner has no limit of its own. */
 static inline enum limit_result limit_take_bytes(struct byte_limit *limit, _Atomic size_t *mine,
                                                  size_t bytes) {
     size_t before = atomic_fetch_add_explicit(&limit->taken, bytes, memory_order_relaxed);

@@ -32,7 +32,7 @@ static inline void list_append(struct list *list, struct list *link) {
     list->prev = link;
 }
 
-/* Takes a link out of its list; does nothing for one that is in none. */
+/* Removes a link from its list; does nothing for a link that is in none. */
 static inline void list_remove(struct list *link) {
     link->prev->next = link->next;
     link->next->prev = link->prev;

@@ -1,8 +1,8 @@
 /* mem.h -- allocation that does not fail.
  *
- * Fixed-size allocations of a server have no sensible answer to "no memory": these abort with a
- * line that says how much was wanted. Sizes that come from outside must pass a limit before they
- * get here. Thread-safe, owns nothing. */
+ * A server can do nothing useful when a small allocation fails, so these functions abort then, with
+ * a line that says the size. Callers compare sizes from outside with a limit first. Any thread;
+ * owns nothing. */
 #ifndef TIDEWIRE_BASE_MEM_H
 #define TIDEWIRE_BASE_MEM_H
 

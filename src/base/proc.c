@@ -1,4 +1,4 @@
-/* proc.c -- what the system tells of another process. See proc.h. */
+/* proc.c -- facts about another process. See proc.h. */
 #include "base/proc.h"
 
 #include "base/clock.h"
@@ -10,7 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 
-/* The field of /proc/PID/stat (proc(5)), in ticks since the system began. */
+/* The field of /proc/PID/stat (proc(5)), in ticks since the system started. */
 enum { STARTTIME = 22 };
 
 /* The beginning of a file, NUL-terminated. False: it cannot be read. */
@@ -29,9 +29,9 @@ double proc_began_at(pid_t pid) {
     char text[1024];
     if (!read_text(pid, "stat", text, sizeof text))
         return -1;
-    const char *at = strrchr(text, ')'); /* the name before it may hold anything */
+    const char *at = strrchr(text, ')'); /* the name before it may contain any byte */
     if (at != NULL && (strncmp(at, ") Z", 3) == 0 || strncmp(at, ") X", 3) == 0))
-        return -1; /* it has ended, and nobody has asked for its exit code yet */
+        return -1; /* it has ended, and its parent has not read its exit code yet */
     for (int field = 2; at != NULL && field < STARTTIME; field++)
         at = strchr(at + 1, ' ');
     if (at == NULL)

@@ -1,4 +1,4 @@
-/* signal_mask.c -- which signals a thread takes, and a child of the process. See signal_mask.h. */
+/* signal_mask.c -- which signals a thread and a child process receive. See signal_mask.h. */
 #include "base/signal_mask.h"
 
 #include <stddef.h>

@@ -1,20 +1,19 @@
-/* signal_mask.h -- which signals a thread takes, and a child of the process.
+/* signal_mask.h -- which signals a thread and a child process receive.
  *
- * The process's signals are the main thread's: every other thread is started with them blocked, and
- * passes that on to the threads that it starts itself (libuv's pool, luv's, a library's). Any
- * thread. */
+ * The main thread receives the signals of the process. Every other thread starts with them blocked,
+ * and so do the threads that it starts (libuv's pool, luv's, a library's). Any thread. */
 #ifndef TIDEWIRE_BASE_SIGNAL_MASK_H
 #define TIDEWIRE_BASE_SIGNAL_MASK_H
 
 #include <signal.h>
 
-/* Before a thread is started, which inherits the mask: blocks what another process may send.
- * Signals that a thread causes itself (a fault, SIGPIPE), profilers' signals and the watchdog's
- * SIGURG stay deliverable. A signal of the process that comes meanwhile waits until
- * signal_mask_restore(). */
+/* Call it before a thread starts, which inherits the mask: blocks the signals that another process
+ * may send. Signals that a thread causes itself (a fault, SIGPIPE), profilers' signals and the
+ * watchdog's SIGURG stay deliverable. A signal of the process that comes meanwhile stays pending
+ * until signal_mask_restore(). */
 void signal_mask_thread(sigset_t *old);
 
-/* Before a child process is started, which inherits the mask: blocks nothing. */
+/* Call it before a child process starts, which inherits the mask: blocks no signal. */
 void signal_mask_child(sigset_t *old);
 
 void signal_mask_restore(const sigset_t *old);

@@ -1,7 +1,7 @@
-/* slice.h -- a view of bytes that belong to somebody else.
+/* slice.h -- a view of bytes that another object owns.
  *
- * Not NUL-terminated, never freed, valid as long as the memory it points into. What the parsers of
- * net/ hand out. Owns nothing, any thread. */
+ * Not NUL-terminated, never freed, valid as long as the memory it points into. The parsers of net/
+ * return slices. Owns nothing, any thread. */
 #ifndef TIDEWIRE_BASE_SLICE_H
 #define TIDEWIRE_BASE_SLICE_H
 
@@ -25,7 +25,7 @@ static inline bool slice_is(struct slice s, const char *text) {
     return s.len == strlen(text) && (s.len == 0 || memcmp(s.bytes, text, s.len) == 0);
 }
 
-/* Is it this C string, upper and lower case of ASCII letters taken as one? */
+/* Is it this C string, without regard to the case of ASCII letters? */
 static inline bool slice_is_nocase(struct slice s, const char *text) {
     return s.len == strlen(text) && (s.len == 0 || strncasecmp(s.bytes, text, s.len) == 0);
 }

@@ -1,4 +1,4 @@
-/* slots.c -- things known by a number. See slots.h. */
+/* slots.c -- objects by number. See slots.h. */
 #include "base/slots.h"
 
 #include "base/mem.h"
@@ -68,7 +68,7 @@ void slots_remove(struct slots *slots, uint64_t number) {
     slot->item = NULL;
     slots->count--;
     if (slot->epoch == UINT32_MAX)
-        return; /* it is never used again: its numbers would come twice */
+        return; /* never used again: its numbers would repeat */
     slot->next_free = slots->free;
     slots->free = slot_of(number) + 1;
 }

@@ -1,9 +1,9 @@
-/* slots.h -- things known by a number that can never point at another thing.
+/* slots.h -- objects by number; a number never identifies a second object.
  *
- * A number is a slot (24 bits) and the slot's epoch (32 bits): when a thing leaves and another
- * takes its slot, the old number finds nothing. A slot is used 2^32 - 1 times at most, so no number
- * comes twice, and numbers may be kept anywhere, for ever. Owns its table, not the things. One
- * thread at a time. */
+ * A number is a slot (24 bits) and the slot's epoch (32 bits): when another object uses the slot,
+ * the old number finds nothing. A slot is used 2^32 - 1 times at most, so no number is given twice,
+ * and numbers may be stored anywhere, for ever. Owns its table, not the objects. One thread at a
+ * time. */
 #ifndef TIDEWIRE_BASE_SLOTS_H
 #define TIDEWIRE_BASE_SLOTS_H
 
@@ -23,10 +23,10 @@ struct slots {
  * be NULL. */
 uint64_t slots_add(struct slots *slots, void *item);
 
-/* The item of a number, or NULL. Bits above 2^56 are not looked at. */
+/* The item of a number, or NULL. Ignores bits above 2^56. */
 void *slots_find(const struct slots *slots, uint64_t number);
 
-/* Forgets a number that is in use. */
+/* Removes the item of a number that is in use. */
 void slots_remove(struct slots *slots, uint64_t number);
 
 static inline uint32_t slots_count(const struct slots *slots) {

@@ -1,4 +1,4 @@
-/* table.c -- things found by name. See table.h.
+/* table.c -- objects by name. See table.h.
  *
  * Chains in a number of buckets that is a power of two and doubles with the entries. */
 #include "base/table.h"
@@ -13,8 +13,8 @@ enum { FIRST_BUCKETS = 64 };
 
 /* ---- the hash: SipHash with 1 and 3 rounds (Aumasson and Bernstein, 2012) ----
  *
- * Names come from strangers, too: rooms, keys of stores. Without a secret they could be made to
- * fall into one bucket, and each look-up would walk them all. */
+ * Clients choose names, too: rooms, keys of stores. Without a secret they could choose names of one
+ * bucket, and each look-up would compare them all. */
 
 static uint64_t turned(uint64_t x, int bits) {
     return x << bits | x >> (64 - bits);
@@ -50,7 +50,7 @@ static uint32_t hash_of(const struct table *table, struct slice key) {
 
 static void draw_secret(struct table *table) {
     if (getrandom(table->secret, sizeof table->secret, 0) != (ssize_t)sizeof table->secret) {
-        table->secret[0] = clock_monotonic_ns(); /* better than none */
+        table->secret[0] = clock_monotonic_ns(); /* better than no secret */
         table->secret[1] = (uint64_t)(uintptr_t)table;
     }
 }

@@ -1,7 +1,7 @@
-/* table.h -- things found by name: an intrusive hash table.
+/* table.h -- objects by name: an intrusive hash table.
  *
- * Entries live in their owners and carry their key, a view of bytes that must stay as long as the
- * entry is in. The table owns only its buckets. One thread at a time. */
+ * Owners embed their entries. An entry has its key, a view of bytes that must stay while the entry
+ * is in the table. The table owns only its buckets. One thread at a time. */
 #ifndef TIDEWIRE_BASE_TABLE_H
 #define TIDEWIRE_BASE_TABLE_H
 
@@ -18,7 +18,7 @@ struct table_entry {
 
 /* All zeros is an empty table. */
 struct table {
-    uint32_t count; /* readers may look */
+    uint32_t count; /* for reading */
     /* private */
     uint32_t bucket_count;
     uint64_t secret[2]; /* drawn with the first entry */
@@ -31,13 +31,13 @@ struct table {
 /* The entry with this key, or NULL. */
 struct table_entry *table_find(const struct table *table, struct slice key);
 
-/* Puts an entry in. Its key must be set, and none like it in the table. */
+/* Adds an entry. Its key must be set, and the table must have no equal key. */
 void table_add(struct table *table, struct table_entry *entry);
 
-/* Takes an entry out that is in. */
+/* Removes an entry that is in the table. */
 void table_remove(struct table *table, struct table_entry *entry);
 
-/* Some entry, or NULL when the table is empty. */
+/* Any entry; NULL when the table is empty. */
 struct table_entry *table_any(const struct table *table);
 
 /* Frees the buckets; the entries are their owners'. */

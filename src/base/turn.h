@@ -1,10 +1,8 @@
-/* turn.h -- how long one kind of work may go on in a turn of the loop, before all others have
- * theirs.
+/* turn.h -- how long one kind of work may run in a turn of the loop before the other kinds run.
  *
- * Work whose amount is decided by scripts or clients (timers that are due, coroutines that were
- * woken, hooks that wait) stops when its slice is over, and goes on in the next turn: sockets are
- * read and written between. At least one piece of it is done in each turn, so a slice may be
- * exceeded by that one. */
+ * Scripts and clients decide the amount of some work: due timers, woken coroutines, waiting hooks.
+ * Such work stops when its slice is over and continues in the next turn; the loop reads and writes
+ * sockets between. Each turn does at least one piece of it, which may exceed the slice. */
 #ifndef TIDEWIRE_BASE_TURN_H
 #define TIDEWIRE_BASE_TURN_H
 

@@ -1,7 +1,7 @@
 /* utf8.c -- is this text UTF-8, and which characters are in it? See utf8.h.
  *
- * Most text is ASCII, so that is taken 32 bytes at a time; anything else is judged one sequence at
- * a time by the table of RFC 3629 §4, whose second byte alone tells overlong forms, surrogates and
+ * Most text is ASCII, which is checked 32 bytes at a time. Other text is checked one sequence at a
+ * time by the table of RFC 3629 §4, whose second byte alone shows overlong forms, surrogates and
  * values above U+10FFFF. */
 #include "base/utf8.h"
 
@@ -34,8 +34,7 @@ static const unsigned char *skip_ascii(const unsigned char *p, const unsigned ch
     return p;
 }
 
-/* Length of the well-formed sequence at `p`, which begins with a byte above 0x7F; 0 if it is none.
- * */
+/* Length of the well-formed sequence at `p`, which begins with a byte above 0x7F; 0: it is none. */
 static size_t sequence(const unsigned char *p, size_t left) {
     unsigned char lead = p[0];
     if (lead < 0xC2 || lead > 0xF4) /* a tail byte, an overlong form, above U+10FFFF */

@@ -1,8 +1,8 @@
 /* log.c -- one event a line. See log.h.
  *
- * Collects the fields of a line in a record, which log_render.c makes the bytes of; log_queue.c
- * writes them. Level, format and file are set by main before threads start; the file's descriptor
- * keeps its number when the file is opened again (dup3), so that nobody writes to a closed one. */
+ * Collects the fields of a line in a record. log_render.c makes its bytes, log_queue.c writes them.
+ * main sets level, format and file before threads start. The file's descriptor keeps its number
+ * when the file is opened again (dup3), so no thread writes to a closed one. */
 #include "base/log/log.h"
 
 #include "base/log/log_limit.h"
@@ -23,7 +23,7 @@
 /* Bytes of fields that a line keeps until it is written. */
 enum { RECORD_MAX = 64 * 1024 };
 
-/* How long the end waits for a reader that does not read. */
+/* How long the process waits at its end for a reader that does not read. */
 enum { FLUSH_MS = 500 };
 
 static enum log_level threshold = LOG_INFO;
@@ -89,7 +89,7 @@ enum log_level log_refusal_level(void) {
 
 /* ---- records ---- */
 
-/* What stands in a record before a field's key and value. */
+/* The head of a field in a record; key and value follow. */
 struct field_head {
     enum log_kind kind;
     uint32_t key_len, len;
@@ -179,19 +179,18 @@ static void begin(struct log_line *line, enum log_level level, const char *event
     clock_gettime(CLOCK_REALTIME, &line->time);
 }
 
-/* Of the log itself, which is said at any level. */
+/* A line about the log itself, written at any level. */
 static enum log_level own_level(enum log_level level) {
     return level > threshold ? level : threshold;
 }
 
-/* log_queue_tell_fn */
-static size_t tell_dropped(char *bytes, size_t size, uint64_t dropped, int error) {
+/* log_queue_dropped_fn */
+static size_t write_dropped(char *bytes, size_t size, uint64_t dropped, int error) {
     struct log_line line;
     struct log_out out;
     begin(&line, own_level(LOG_WARN), "log_dropped");
     log_int(&line, "lines", (int64_t)dropped);
-    log_str(&line, "why",
-            error == 0 ? "nobody read the log as fast as it was written" : strerror(error));
+    log_str(&line, "why", error == 0 ? "the reader of the log is too slow" : strerror(error));
     int worker = worker_;
     worker_ = -1;
     render_line(&line, &out);
@@ -204,12 +203,12 @@ static size_t tell_dropped(char *bytes, size_t size, uint64_t dropped, int error
 
 /* ---- limits ---- */
 
-static void tell_suppressed(const struct log_suppressed *suppressed) {
+static void log_suppressed_lines(const struct log_suppressed *suppressed) {
     struct log_line line;
     int worker = worker_;
     if (suppressed->lines == 0)
         return;
-    worker_ = -1; /* it is about all */
+    worker_ = -1; /* about all workers */
     log_begin(&line, own_level(suppressed->level), "log_suppressed");
     log_str(&line, "of", suppressed->event);
     log_int(&line, "lines", (int64_t)suppressed->lines);
@@ -217,27 +216,27 @@ static void tell_suppressed(const struct log_suppressed *suppressed) {
     worker_ = worker;
 }
 
-/* May there be another line? */
+/* Is another line of this event allowed? */
 static bool take_one(enum log_level level, const char *event) {
-    struct log_suppressed told;
-    enum log_limit_answer answer = log_limit_take(level, event, &told);
-    tell_suppressed(&told);
-    if (answer == LOG_LIMIT_FIRST_LEFT_OUT)
-        log_queue_wake(log_queue_log); /* its thread tells, if no other line does */
-    return answer == LOG_LIMIT_WRITE;
+    struct log_suppressed suppressed;
+    enum log_limit_result result = log_limit_take(level, event, &suppressed);
+    log_suppressed_lines(&suppressed);
+    if (result == LOG_LIMIT_SUPPRESS_FIRST)
+        log_queue_wake(log_queue_log); /* its thread logs the number, if no other line does */
+    return result == LOG_LIMIT_WRITE;
 }
 
-/* Tells of what was suppressed in seconds that are over, or in any. True: there is more. */
-static bool tell_all_suppressed(bool at_once) {
-    struct log_suppressed told;
+/* Logs the suppressed lines of past seconds, or of all. True: there are more. */
+static bool log_all_suppressed(bool at_once) {
+    struct log_suppressed suppressed;
     bool more = false;
-    for (size_t at = 0; log_limit_next(&at, at_once, &told, &more);)
-        tell_suppressed(&told);
+    for (size_t at = 0; log_limit_next(&at, at_once, &suppressed, &more);)
+        log_suppressed_lines(&suppressed);
     return more;
 }
 
 bool log_tick(void) {
-    return tell_all_suppressed(false);
+    return log_all_suppressed(false);
 }
 
 void log_figures(struct log_figures *figures) {
@@ -288,7 +287,7 @@ void log_num(struct log_line *line, const char *key, double value) {
         return;
     char text[32];
     snprintf(text, sizeof text, "%.6g", value);
-    if (format_ == LOG_JSON && !(value - value == 0)) /* not finite: JSON has no word for it */
+    if (format_ == LOG_JSON && !(value - value == 0)) /* not finite: JSON has no such number */
         snprintf(text, sizeof text, "null");
     add_word(line, key, text);
 }
@@ -371,9 +370,9 @@ void log_print(const char *text) {
     mem_free(line);
 }
 
-/* ---- where lines go ---- */
+/* ---- the descriptor ---- */
 
-/* A FIFO that nobody reads yet is no reason to wait: it is opened for reading as well then. */
+/* Opening a FIFO without a reader would wait, so it is opened for reading as well then. */
 static int open_path(const char *path) {
     int flags = O_CREAT | O_APPEND | O_CLOEXEC | O_NONBLOCK | O_NOCTTY;
     int fd = open(path, O_WRONLY | flags, 0640);
@@ -387,7 +386,7 @@ int log_open(const char *path) {
     fd_ = fd;
     mem_free(path_);
     path_ = mem_strdup(path);
-    log_queue_set_fd(log_queue_log, fd_, true, tell_dropped);
+    log_queue_set_fd(log_queue_log, fd_, true, write_dropped);
     return 0;
 }
 
@@ -400,12 +399,12 @@ int log_reopen(void) {
     int result = dup3(fd, fd_, O_CLOEXEC) < 0 ? -errno : 0;
     close(fd);
     if (result == 0)
-        log_queue_set_fd(log_queue_log, fd_, true, tell_dropped);
+        log_queue_set_fd(log_queue_log, fd_, true, write_dropped);
     return result;
 }
 
-/* A terminal or a pipe can be opened once more, and that is not shared with anybody; a file cannot
- * (its position is shared), nor can a socket. */
+/* A terminal or a pipe can be opened once more, and no other process shares that descriptor. A file
+ * cannot (its position is shared), nor can a socket. */
 static int open_anew(int fd) {
     char path[32];
     struct stat info;
@@ -423,17 +422,16 @@ void log_open_stderr(void) {
                          terminal != NULL && *terminal != '\0' && strcmp(terminal, "dumb") != 0;
     int own = open_anew(STDERR_FILENO);
     fd_ = own < 0 ? STDERR_FILENO : own;
-    log_queue_set_fd(log_queue_log, fd_, own >= 0, tell_dropped);
+    log_queue_set_fd(log_queue_log, fd_, own >= 0, write_dropped);
 }
 
-/* log_queue_tell_fn: nothing is written among what scripts print. */
-static size_t tell_output_dropped(char *bytes, size_t size, uint64_t dropped, int error) {
+/* log_queue_dropped_fn: the log writes no lines into the output of scripts. */
+static size_t write_output_dropped(char *bytes, size_t size, uint64_t dropped, int error) {
     struct log_line line;
     log_begin(&line, own_level(LOG_WARN), "output_dropped");
     log_int(&line, "lines", (int64_t)dropped);
     log_str(&line, "why",
-            error == 0 ? "nobody read the standard output as fast as it was written"
-                       : strerror(error));
+            error == 0 ? "the reader of the standard output is too slow" : strerror(error));
     log_end(&line);
     return 0;
 }
@@ -441,7 +439,7 @@ static size_t tell_output_dropped(char *bytes, size_t size, uint64_t dropped, in
 void log_open_output(void) {
     int own = open_anew(STDOUT_FILENO);
     log_queue_set_fd(log_queue_output, own < 0 ? STDOUT_FILENO : own, own >= 0,
-                     tell_output_dropped);
+                     write_output_dropped);
 }
 
 void log_output(const char *bytes, size_t len) {
@@ -451,8 +449,8 @@ void log_output(const char *bytes, size_t len) {
 }
 
 bool log_flush(void) {
-    bool output =
-        log_queue_flush(log_queue_output, FLUSH_MS); /* which may have something to tell */
-    tell_all_suppressed(true);
+    /* the output first: it may cause a line about dropped output */
+    bool output = log_queue_flush(log_queue_output, FLUSH_MS);
+    log_all_suppressed(true);
     return log_queue_flush(log_queue_log, FLUSH_MS) && output;
 }

@@ -1,9 +1,9 @@
 /* log.h -- one event a line, as text, as JSON or for people, to stderr or a file.
  *
- * A line is built field by field and handed over whole (log_queue.h), so lines of several threads
- * do not mix. Values are escaped: nothing that a client sends can break a line or forge another;
- * lines and values have a ceiling in bytes. Logging never waits for whoever reads the log. Payloads
- * and secrets are never given to it. Set up once by main before threads start. */
+ * The caller builds a line field by field, and the log queues it whole (log_queue.h), so lines of
+ * several threads do not mix. The log escapes values: no bytes of a client can break a line or
+ * forge another. Lines and values have a limit in bytes. Logging never waits for the reader of the
+ * log. Callers never log payloads or secrets. main sets the log up once, before threads start. */
 #ifndef TIDEWIRE_BASE_LOG_LOG_H
 #define TIDEWIRE_BASE_LOG_LOG_H
 
@@ -15,8 +15,8 @@
 #include <time.h>
 
 enum log_level { LOG_DEBUG, LOG_INFO, LOG_WARN, LOG_ERROR };
-/* LOG_AUTO: for people where the standard error is a terminal and the log goes there, else as
- * text. */
+/* LOG_AUTO: for people when the log goes to a standard error that is a terminal, otherwise as text.
+ */
 enum log_format { LOG_TEXT, LOG_JSON, LOG_PRETTY, LOG_AUTO };
 
 /* A line being built. The fields are the log's own. */
@@ -31,48 +31,48 @@ struct log_line {
     char fixed[512];
 };
 
-/* ---- setting up ---- */
+/* ---- settings ---- */
 
 void log_set_level(enum log_level level);
 void log_set_format(enum log_format format);
 
-/* How many workers there are; with one, people are not told which says something. */
+/* The number of workers; with one, the format for people does not name the worker. */
 void log_set_workers(unsigned workers);
 
-/* Which worker the calling thread is, shown in each of its lines; -1 (the default) shows none. */
+/* The worker of the calling thread, shown in each of its lines; -1 (the default): none. */
 void log_set_worker(int worker);
 
-/* "debug", "info", "warn", "error" -> the level; false when it is none of them. */
+/* "debug", "info", "warn", "error" -> the level; false for another word. */
 bool log_level_parse(const char *text, enum log_level *level);
 
-/* "text", "json", "pretty" -> the format; false when it is none of them. */
+/* "text", "json", "pretty" -> the format; false for another word. */
 bool log_format_parse(const char *text, enum log_format *format);
 
-/* Sends lines to the standard error, which others may share: it is left as it is. */
+/* Sends lines to the standard error. Other processes may share it, so its flags do not change. */
 void log_open_stderr(void);
 
 /* Sends lines to a file (appended, created with mode 0640) or a FIFO instead. 0 or -errno. */
 int log_open(const char *path);
 
-/* Opens the same file again, after it was moved away. 0 or -errno; on failure the old one stays. */
+/* Opens the same file again, after it was renamed. 0 or -errno; on failure the old one stays. */
 int log_reopen(void);
 
-/* ---- asking ---- */
+/* ---- state ---- */
 
 bool log_enabled(enum log_level level);
 
 /* Is the format the one for people? */
 bool log_is_pretty(void);
 
-/* The level of what a developer wants to see and an operator does not: info for people, else
- * debug. */
+/* The level of lines for developers, which operators do not need: info in the format for people,
+ * otherwise debug. */
 enum log_level log_refusal_level(void);
 
 struct log_figures {
-    uint64_t dropped;        /* lines for which there was no room while nobody read */
+    uint64_t dropped;        /* lines that did not fit while no reader read */
     uint64_t output_dropped; /* the same of log_output() */
-    uint64_t suppressed;     /* lines of log_begin_limited() that were above the limit */
-    uint64_t waiting;        /* bytes that were not written yet */
+    uint64_t suppressed;     /* lines of log_begin_limited() above the limit */
+    uint64_t waiting;        /* bytes that wait */
 };
 void log_figures(struct log_figures *figures);
 
@@ -82,8 +82,9 @@ void log_figures(struct log_figures *figures);
  * letters. */
 void log_begin(struct log_line *line, enum log_level level, const char *event);
 
-/* The same for what clients can cause as often as they like: above LOG_LIMIT lines of this event in
- * a second, unless the level is debug, it is left out and counted; a later line tells how many. */
+/* The same for an event that clients can cause as often as they like: above LOG_LIMIT lines of this
+ * event in a second, unless the level is debug, the log suppresses and counts it, and a later line
+ * says how many. */
 enum { LOG_LIMIT = 20 };
 void log_begin_limited(struct log_line *line, enum log_level level, const char *event);
 
@@ -100,7 +101,7 @@ void log_conn(struct log_line *line, conn_id conn);
 /* The frames of a traceback, one a line, innermost first. */
 void log_frames(struct log_line *line, const char *key, const char *frames, size_t len);
 /* For people only: the path of the connection's endpoint; lines of source, "number<tab>text", of
- * which `middle` (a number as text) is meant. */
+ * which `middle` (a number as text) is marked. */
 void log_path(struct log_line *line, const char *path);
 void log_source(struct log_line *line, const char *middle, const char *lines, size_t len);
 void log_end(struct log_line *line);
@@ -112,23 +113,23 @@ void log_event(enum log_level level, const char *event, const char *why);
 void log_eventf(enum log_level level, const char *event, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
-/* What a script prints: to the standard output, whole, in the order of calls, and waiting as little
- * as the log does. What is dropped is told of in the log. */
+/* Output of a script: to the standard output, whole, in the order of calls, without waiting, as for
+ * the log. The log says how many lines were dropped. */
 void log_output(const char *bytes, size_t len);
 
-/* From now on nobody waits for the standard output's reader either. */
+/* From now on log_output() does not wait for the reader of the standard output. */
 void log_open_output(void);
 
-/* A line as it is, to the standard error wherever the log goes: what is said to who starts the
+/* An unformatted line to the standard error, wherever the log goes: for the user who starts the
  * program. */
 void log_print(const char *text);
 
-/* ---- for the thread that serves the log, and the end ---- */
+/* ---- for the thread that writes the log, and for the end ---- */
 
-/* Tells of lines that were suppressed. True: there are some that are to be told of in a second. */
+/* Logs the numbers of suppressed lines. True: call it again in a second. */
 bool log_tick(void);
 
-/* Writes what waits, as far as that can be done without hanging. False: something is left. */
+/* Writes waiting lines, as far as possible without blocking. False: some are left. */
 bool log_flush(void);
 
 #endif

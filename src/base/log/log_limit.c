@@ -1,11 +1,11 @@
-/* log_limit.c -- how many lines of one event there may be in a second. See log_limit.h. */
+/* log_limit.c -- the limit on lines of one event in a second. See log_limit.h. */
 #include "base/log/log_limit.h"
 
 #include <stdio.h>
 #include <string.h>
 #include <uv.h>
 
-/* More than there are events that log_begin_limited() is called with. */
+/* More than the number of events that log_begin_limited() is called for. */
 enum { MOST_EVENTS = 16 };
 
 /* Lines of one event in one second. */
@@ -54,43 +54,42 @@ static struct limit *limit_of(const char *event) {
     return limit;
 }
 
-/* Begins another second where it is time; in *told what is to be told of the one before. */
-static void renew(struct limit *limit, time_t now, struct log_suppressed *told) {
+/* Begins another second when it is time; *suppressed gets the lines of the previous one. */
+static void begin_second(struct limit *limit, time_t now, struct log_suppressed *suppressed) {
     if (limit->second == now)
         return;
-    *told = limit->suppressed;
+    *suppressed = limit->suppressed;
     limit->second = now;
     limit->count = 0;
     limit->suppressed.lines = 0;
 }
 
-enum log_limit_answer log_limit_take(enum log_level level, const char *event,
-                                     struct log_suppressed *told) {
-    enum log_limit_answer answer = LOG_LIMIT_WRITE;
-    told->lines = 0;
+enum log_limit_result log_limit_take(enum log_level level, const char *event,
+                                     struct log_suppressed *suppressed) {
+    enum log_limit_result result = LOG_LIMIT_WRITE;
+    suppressed->lines = 0;
     lock();
     struct limit *limit = limit_of(event);
     if (limit != NULL) {
-        renew(limit, this_second(), told);
+        begin_second(limit, this_second(), suppressed);
         limit->suppressed.level = level;
         if (++limit->count > LOG_LIMIT) {
             limits.suppressed++;
-            answer =
-                limit->suppressed.lines++ == 0 ? LOG_LIMIT_FIRST_LEFT_OUT : LOG_LIMIT_LEAVE_OUT;
+            result = limit->suppressed.lines++ == 0 ? LOG_LIMIT_SUPPRESS_FIRST : LOG_LIMIT_SUPPRESS;
         }
     }
     unlock();
-    return answer;
+    return result;
 }
 
-bool log_limit_next(size_t *at, bool at_once, struct log_suppressed *told, bool *waits) {
-    told->lines = 0;
+bool log_limit_next(size_t *at, bool at_once, struct log_suppressed *suppressed, bool *waits) {
+    suppressed->lines = 0;
     lock();
     bool found = *at < limits.count;
     if (found) {
         struct limit *limit = &limits.events[(*at)++];
         if (limit->suppressed.lines > 0)
-            renew(limit, at_once ? 0 : this_second(), told);
+            begin_second(limit, at_once ? 0 : this_second(), suppressed);
         *waits = *waits || limit->suppressed.lines > 0;
     }
     unlock();

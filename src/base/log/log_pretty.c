@@ -1,4 +1,5 @@
-/* log_pretty.c -- lines of the log for people: when, how grave, where, and what happened in words.
+/* log_pretty.c -- lines of the log for people: the time, the level, the place, and the event as a
+ * sentence.
  *
  *     16:25:17.045 info  /chat 000g0003 connected
  *     16:25:18.310 error /chat 000g0003 app.lua:12: attempt to index a nil value  hook=on_start
@@ -7,29 +8,30 @@
  *                     13 | end
  *                   at app.lua:12 in greet
  *
- * What there is one of only (a worker, a generation) is not said. Escapes as every format does:
- * further lines of an event are indented, so that no value can look like another event. */
+ * Leaves out a worker or a generation when there is only one. Escapes as every format does. Indents
+ * further lines of an event, so that no value can look like another event. */
 #include "base/log/log_render.h"
 
 #include <stdio.h>
 #include <string.h>
 
-/* The end of conn.id: 16 bits of the epoch, and the slot. It tells a worker's connections apart. */
+/* The end of conn.id: 16 bits of the epoch, and the slot. It distinguishes the connections of a
+ * worker. */
 enum { SHORT_ID = 8 };
 
 static const char *const colours[] = {"\x1b[2m", "\x1b[32m", "\x1b[33m", "\x1b[1;31m"};
 static const char dim[] = "\x1b[2m", bold[] = "\x1b[1m", reset[] = "\x1b[0m";
 
-/* Under what a line's further lines begin. */
+/* The column in which further lines of an event begin. */
 static const char indent[] = "                   ";
 
 struct painter {
     const struct log_record *record;
     const struct log_pretty *how;
     struct log_out *out;
-    bool has_dim;        /* fields are being written */
-    const char *said[8]; /* keys of fields that the sentence has */
-    size_t said_count;
+    bool has_dim;         /* the line has fields, in a dim color */
+    const char *shown[8]; /* keys of fields in the sentence */
+    size_t shown_count;
 };
 
 static void paint(struct painter *painter, const char *colour) {
@@ -49,12 +51,12 @@ static bool is(const struct log_field *field, const char *key) {
     return field->key_len == strlen(key) && memcmp(field->key, key, field->key_len) == 0;
 }
 
-/* The value of a field, which is not said again; nothing where there is none, or it is empty. */
+/* The value of a field, which the line does not repeat; empty when there is none. */
 static void say(struct painter *painter, const char *before, const char *key, const char *after) {
     struct log_field field;
     if (!log_find_field(painter->record, key, &field))
         return;
-    painter->said[painter->said_count++] = key;
+    painter->shown[painter->shown_count++] = key;
     if (field.len == 0)
         return;
     text(painter, before);
@@ -84,7 +86,7 @@ static void add_level(struct painter *painter) {
     text(painter, " ");
 }
 
-/* The worker where there are several, the endpoint's path, the connection. */
+/* The worker, when there are several; the endpoint's path; the connection. */
 static void add_place(struct painter *painter) {
     char worker[16];
     if (painter->how->shows_workers && painter->record->worker >= 0) {
@@ -101,7 +103,7 @@ static void add_place(struct painter *painter) {
         }
     }
     if (log_find_field(painter->record, "conn", &field)) {
-        painter->said[painter->said_count++] = "conn";
+        painter->shown[painter->shown_count++] = "conn";
         size_t len = field.len < SHORT_ID ? field.len : SHORT_ID;
         log_out_add(painter->out, field.value + field.len - len, len);
         text(painter, " ");
@@ -110,12 +112,12 @@ static void add_place(struct painter *painter) {
 
 /* ---- the sentence ---- */
 
-/* Text of several lines that is not a client's, each below the other. */
+/* Text of several lines that no client has written, each below the other. */
 static void say_lines(struct painter *painter, const char *key) {
     struct log_field field, line;
     if (!log_find_field(painter->record, key, &field))
         return;
-    painter->said[painter->said_count++] = key;
+    painter->shown[painter->shown_count++] = key;
     for (size_t at = 0; log_next_line(&field, &at, &line);) {
         if (line.value != field.value) {
             text(painter, "\n");
@@ -130,8 +132,8 @@ static void say_lines(struct painter *painter, const char *key) {
     }
 }
 
-/* What is said of an event: the value of a field that is there, with what stands around it; without
- * `key` the words of `before`; without `after` the value's lines, each below the other. */
+/* A part of an event's sentence: the value of an existing field, between two texts; without `key`
+ * the text `before` alone; without `after` the value's lines, each below the other. */
 struct part {
     const char *before, *key, *after;
 };
@@ -193,11 +195,11 @@ static void say_what(struct painter *painter) {
     say_event(painter);
 }
 
-/* ---- what else there is ---- */
+/* ---- the other fields ---- */
 
-static bool was_said(const struct painter *painter, const struct log_field *field) {
-    for (size_t i = 0; i < painter->said_count; i++)
-        if (is(field, painter->said[i]))
+static bool is_shown(const struct painter *painter, const struct log_field *field) {
+    for (size_t i = 0; i < painter->shown_count; i++)
+        if (is(field, painter->shown[i]))
             return true;
     bool first_code = is(field, "generation") && field->len == 1 && field->value[0] == '1';
     return first_code || field->kind == LOG_PATH || field->kind == LOG_SOURCE ||
@@ -211,7 +213,7 @@ static bool needs_quotes(const struct log_field *field) {
 static void add_fields(struct painter *painter) {
     struct log_field field;
     for (size_t at = 0; log_next_field(painter->record, &at, &field);) {
-        if (was_said(painter, &field) || !log_out_has_room(painter->out))
+        if (is_shown(painter, &field) || !log_out_has_room(painter->out))
             continue;
         if (!painter->has_dim)
             paint(painter, dim);
@@ -276,7 +278,7 @@ static void add_places_of_error(struct painter *painter) {
     }
 }
 
-/* `serving` says it in one line. */
+/* `serving` has it in one line. */
 static bool is_needless(const struct painter *painter) {
     const char *event = painter->record->event;
     return !painter->how->shows_all &&

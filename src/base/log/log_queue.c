@@ -1,7 +1,7 @@
-/* log_queue.c -- lines on their way to a descriptor. See log_queue.h.
+/* log_queue.c -- lines that wait for a descriptor. See log_queue.h.
  *
- * A ring of bytes under a lock that is never held while anything is written: whoever writes takes
- * the role of the writer (`writing`), and only it moves the ring's head. */
+ * A ring of bytes under a lock, which no thread holds during a write. The thread that writes sets
+ * `writing`, and only this thread moves the ring's head. */
 #include "base/log/log_queue.h"
 
 #include "base/clock.h"
@@ -16,48 +16,49 @@
 #include <unistd.h>
 #include <uv.h>
 
-/* What a write may do. */
+/* How a write behaves. */
 enum sink {
-    SINK_DIRECT,  /* never wait: a regular file, or a descriptor of our own */
-    SINK_SOCKET,  /* can be asked not to wait, by send() */
-    SINK_TRY,     /* by pwritev2(), where the kernel knows how */
-    SINK_WAITING, /* wait: a terminal; a pipe for older kernels */
+    SINK_DIRECT,  /* never waits: a regular file, or a descriptor of this process alone */
+    SINK_SOCKET,  /* does not wait, by a flag of send() */
+    SINK_TRY,     /* does not wait, by pwritev2() where the kernel supports it */
+    SINK_WAITING, /* waits: a terminal; a pipe with older kernels */
 };
 
-/* Between attempts after an error (a full disk, a reader that has gone). */
+/* The pause between attempts after an error (a full disk, a closed pipe). */
 static const uint64_t RETRY_NS = 1000000000;
 
-/* Between two looks of a thread that waits for a reader at whether it is to end. */
+/* How often a thread that waits for a reader checks whether it must end. */
 enum { WAIT_MS = 100 };
 
-/* Bytes written at a time: to a file, and to anything else, whose other writers' lines are kept
- * apart from ours by pieces that a pipe takes whole. */
+/* Bytes of one write: to a file; and to anything else, in pieces that a pipe takes whole, so that
+ * lines of other writers do not mix with them. */
 enum { FILE_PIECE = 64 * 1024, PIECE = PIPE_BUF };
 
-/* Pieces that who logs writes itself: at least a whole line. The rest is for the serving thread. */
+/* Pieces that the logging thread writes itself: at least a whole line. The serving thread writes
+ * the rest. */
 enum { OWN_PIECES = 8 };
 
 struct log_queue {
     uv_mutex_t lock;
     uv_cond_t work;     /* for the serving thread */
-    uv_cond_t progress; /* bytes were written, or the writer has given up its role */
+    uv_cond_t progress; /* bytes were written, or `writing` became false */
     int fd;
     enum sink sink;
     size_t most; /* bytes of a piece */
-    log_queue_tell_fn tell;
+    log_queue_dropped_fn write_dropped;
     char ring[LOG_QUEUE_BYTES];
     size_t head, used;
-    bool writing;     /* somebody does */
+    bool writing;     /* a thread writes */
     bool in_line;     /* a part of the line at the head is written */
     unsigned changes; /* of the descriptor */
     bool served;      /* by a thread */
     bool woken;
-    _Atomic bool stopped; /* the thread is to end */
+    _Atomic bool stopped; /* the thread must end */
     uint64_t written;     /* bytes */
     uint64_t retry_at;    /* 0: now */
     int error;            /* of the last attempt */
     bool dropping;        /* until there is room for half a ring */
-    uint64_t untold;      /* dropped since the last line that told of it */
+    uint64_t unreported;  /* dropped since the last line about dropped lines */
     int drop_error;
     uint64_t dropped;
 };
@@ -126,22 +127,23 @@ static size_t piece(struct log_queue *queue) {
 static void drop(struct log_queue *queue) {
     queue->dropping = true;
     queue->drop_error = queue->error;
-    queue->untold++;
+    queue->unreported++;
     queue->dropped++;
 }
 
-/* Tells of dropped lines as soon as half of the ring is free. */
-static void tell_of_dropped(struct log_queue *queue) {
+/* Writes the line about dropped lines as soon as half of the ring is free. */
+static void report_dropped(struct log_queue *queue) {
     if (!queue->dropping || queue->used > LOG_QUEUE_BYTES / 2)
         return;
     char line[1024];
     queue->dropping = false;
-    if (queue->untold > 0 && queue->tell != NULL)
-        append(queue, line, queue->tell(line, sizeof line, queue->untold, queue->drop_error));
-    queue->untold = 0;
+    if (queue->unreported > 0 && queue->write_dropped != NULL)
+        append(queue, line,
+               queue->write_dropped(line, sizeof line, queue->unreported, queue->drop_error));
+    queue->unreported = 0;
 }
 
-/* The rest of a line of which the descriptor before this one has a part. */
+/* Drops the rest of a line of which the previous descriptor has a part. */
 static void drop_rest_of_line(struct log_queue *queue) {
     if (!queue->in_line)
         return;
@@ -165,7 +167,7 @@ static void look_at(struct log_queue *queue, int fd, bool is_own) {
         queue->sink = S_ISSOCK(info.st_mode) ? SINK_SOCKET : isatty(fd) ? SINK_WAITING : SINK_TRY;
 }
 
-/* Writes without waiting; bytes, or -errno, -EAGAIN where it would have to wait. */
+/* Writes without waiting. Returns bytes or -errno; -EAGAIN: it would have to wait. */
 static ssize_t try_write(int fd, enum sink sink, const struct iovec *parts, int count) {
     ssize_t n;
     if (sink == SINK_WAITING)
@@ -183,8 +185,7 @@ static ssize_t try_write(int fd, enum sink sink, const struct iovec *parts, int 
     return n < 0 ? -errno : n;
 }
 
-/* Waits until it is written, however long that takes, but for the end of the thread; bytes, or
- * -errno. */
+/* Writes, and waits however long that takes, until the thread must end. Returns bytes or -errno. */
 static ssize_t wait_and_write(struct log_queue *queue, int fd, const struct iovec *parts,
                               int count) {
     for (;;) {
@@ -196,7 +197,7 @@ static ssize_t wait_and_write(struct log_queue *queue, int fd, const struct iove
     }
 }
 
-/* Writes one piece, with the lock released meanwhile. Bytes, or -errno. */
+/* Writes one piece, and releases the lock meanwhile. Returns bytes or -errno. */
 static ssize_t write_piece(struct log_queue *queue, bool may_wait) {
     size_t len = piece(queue), first = LOG_QUEUE_BYTES - queue->head;
     struct iovec parts[2] = {{queue->ring + queue->head, len < first ? len : first},
@@ -221,7 +222,7 @@ static bool may_try(struct log_queue *queue) {
     return queue->used > 0 && (queue->retry_at == 0 || clock_monotonic_ns() >= queue->retry_at);
 }
 
-/* Writes what waits, as far as that goes. Called and left with the lock. */
+/* Writes waiting lines, as far as possible. The caller holds the lock. */
 static void write_on(struct log_queue *queue, bool may_wait, unsigned pieces) {
     if (queue->writing)
         return;
@@ -232,7 +233,7 @@ static void write_on(struct log_queue *queue, bool may_wait, unsigned pieces) {
             break;
         queue->error = n < 0 ? (int)-n : 0;
         queue->retry_at = n < 0 ? clock_monotonic_ns() + RETRY_NS : 0;
-        tell_of_dropped(queue);
+        report_dropped(queue);
         uv_cond_broadcast(&queue->progress);
     }
     queue->writing = false;
@@ -241,10 +242,11 @@ static void write_on(struct log_queue *queue, bool may_wait, unsigned pieces) {
 
 /* ---- for all threads ---- */
 
-void log_queue_set_fd(struct log_queue *queue, int fd, bool is_own, log_queue_tell_fn tell) {
+void log_queue_set_fd(struct log_queue *queue, int fd, bool is_own,
+                      log_queue_dropped_fn write_dropped) {
     lock(queue);
     look_at(queue, fd, is_own);
-    queue->tell = tell;
+    queue->write_dropped = write_dropped;
     queue->retry_at = 0;
     queue->changes++;
     if (!queue->writing) /* else write_piece(queue) does it */
@@ -255,7 +257,7 @@ void log_queue_set_fd(struct log_queue *queue, int fd, bool is_own, log_queue_te
 
 void log_queue_put(struct log_queue *queue, const char *line, size_t len) {
     lock(queue);
-    tell_of_dropped(queue);
+    report_dropped(queue);
     bool is_first = queue->used == 0;
     if (queue->dropping || queue->used + len > LOG_QUEUE_BYTES)
         drop(queue);
@@ -312,13 +314,13 @@ void log_queue_wake(struct log_queue *queue) {
 
 /* ---- the end ---- */
 
-/* A flush takes at most so many times the milliseconds that it waits for one piece. */
+/* The longest flush, as a multiple of the milliseconds for one piece. */
 enum { MOST_PATIENCE = 10 };
 
-/* A process that dies waits this often, so long, for a thread that is writing. */
+/* A dying process waits so often, and so long each time, for a thread that writes. */
 enum { SALVAGE_ATTEMPTS = 50, SALVAGE_PAUSE_MS = 4 };
 
-/* Writes pieces without a thread that could wait. False: none within `ms`. */
+/* Writes pieces when no thread serves the queue. False: none within `ms`. */
 static bool write_within(struct log_queue *queue, unsigned ms) {
     int fd = queue->fd;
     unlock(queue);
@@ -331,7 +333,7 @@ static bool write_within(struct log_queue *queue, unsigned ms) {
     return queue->written != before;
 }
 
-/* Waits for a piece that is written by others. False: none within `ms`, or it cannot be written. */
+/* Waits until another thread has written a piece. False: none within `ms`, or the write failed. */
 static bool progress_within(struct log_queue *queue, unsigned ms) {
     uint64_t before = queue->written, end = clock_monotonic_ns() + (uint64_t)ms * 1000000, now;
     uv_cond_signal(&queue->work);

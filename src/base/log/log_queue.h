@@ -1,13 +1,13 @@
-/* log_queue.h -- lines on their way to a descriptor: of the log, and of what scripts print.
+/* log_queue.h -- lines that wait for a descriptor: of the log, and of the output of scripts.
  *
- * Whoever logs never waits: a line is written at once where that cannot block, and waits here where
- * it could, up to a ceiling in bytes. Above that lines are dropped and counted, and a later line
- * tells how many. The order of lines is that of log_queue_put(), over all threads. One thread may
- * serve the queue (log_queue_serve), which waits for the reader in everybody's stead; without one,
- * for commands, log_queue_put() writes as any program does.
+ * A thread that logs never waits. It writes its line itself when that cannot block; otherwise the
+ * line waits in the queue, up to a limit in bytes. Above the limit the queue drops and counts
+ * lines, and a later line says how many. Lines have the order of log_queue_put(), over all threads.
+ * One thread may serve the queue (log_queue_serve) and wait for the reader. Without such a thread,
+ * in commands, log_queue_put() writes as any program does.
  *
- * A descriptor that others share (the standard error) is never made non-blocking: that would change
- * it for them too. */
+ * The queue never makes a descriptor that other processes share (the standard error) non-blocking:
+ * that would change it for them too. */
 #ifndef TIDEWIRE_BASE_LOG_LOG_QUEUE_H
 #define TIDEWIRE_BASE_LOG_LOG_QUEUE_H
 
@@ -17,18 +17,21 @@
 
 struct log_queue;
 
-/* The log's lines, and what scripts print. */
+/* The lines of the log, and the output of scripts. */
 extern struct log_queue *const log_queue_log, *const log_queue_output;
 
-/* Bytes that wait at most. */
+/* The most bytes that wait. */
 enum { LOG_QUEUE_BYTES = 1024 * 1024 };
 
-/* Writes the line that tells of dropped lines: how many, and why (an errno; 0: it was not read). */
-typedef size_t (*log_queue_tell_fn)(char *line, size_t size, uint64_t dropped, int error);
+/* Writes the line about dropped lines: their number and the reason (an errno; 0: the reader was too
+ * slow). */
+typedef size_t (*log_queue_dropped_fn)(char *line, size_t size, uint64_t dropped, int error);
 
-/* Where lines go from now on. `is_own`: we have opened it with O_NONBLOCK, and nobody ref_cache it.
- * What is left of a line that the old one has a part of is dropped. Closes nothing. */
-void log_queue_set_fd(struct log_queue *queue, int fd, bool is_own, log_queue_tell_fn tell);
+/* The descriptor of later lines. `is_own`: this process has opened it with O_NONBLOCK, and no other
+ * process shares it. Drops the rest of a line of which the old descriptor has a part. Closes
+ * nothing. */
+void log_queue_set_fd(struct log_queue *queue, int fd, bool is_own,
+                      log_queue_dropped_fn write_dropped);
 
 /* A whole line with its end, at most half of LOG_QUEUE_BYTES. */
 void log_queue_put(struct log_queue *queue, const char *line, size_t len);
@@ -39,23 +42,22 @@ struct log_queue_figures {
 };
 void log_queue_figures(struct log_queue *queue, struct log_queue_figures *figures);
 
-/* A thread will serve the queue, or does so no more. */
+/* A thread serves the queue from now on, or no longer. */
 void log_queue_set_served(struct log_queue *queue, bool served);
-/* One round of it: writes what waits, however long that takes; sleeps for at most `ms` milliseconds
- * before, while there is nothing to write. False: log_queue_stop() was called, and nobody serves
- * the queue any more. */
+/* One round of that thread: sleeps for at most `ms` milliseconds while no line waits, then writes
+ * all waiting lines, however long that takes. False: after log_queue_stop(), no thread serves the
+ * queue. */
 bool log_queue_serve(struct log_queue *queue, unsigned ms);
 void log_queue_stop(struct log_queue *queue);
 
 /* Wakes the serving thread. */
 void log_queue_wake(struct log_queue *queue);
 
-/* Waits until all is written, and not longer than `ms` without any progress. False: something is
+/* Waits until all lines are written, but no longer than `ms` without progress. False: some are
  * left. */
 bool log_queue_flush(struct log_queue *queue, unsigned ms);
 
-/* The same for a process that dies of a signal in this moment, from its handler: takes no lock that
- * is held. */
+/* The same for the handler of a fatal signal: takes no lock that another thread holds. */
 void log_queue_salvage(struct log_queue *queue);
 
 #endif

@@ -8,7 +8,7 @@
 
 const char *const log_level_names[] = {"debug", "info", "warn", "error"};
 
-/* Room that the mark of a value that was cut needs, and the end of a line. */
+/* Room for the mark of a cut value, and for the end of a line. */
 enum { MARK_ROOM = 40, END_ROOM = 64 };
 
 /* ---- bytes ---- */
@@ -33,9 +33,9 @@ bool log_out_has_room(const struct log_out *out) {
 
 enum { ESCAPE_ROOM = 16 };
 
-/* Writes the first character of `len` bytes as a JSON string has it, and in *consumed how long it
- * is. A byte that is no UTF-8 is shown as the text \xNN, so that a line is always UTF-8. Returns
- * the length. */
+/* Writes the first character of `len` bytes as in a JSON string; *consumed is its length in `p`. A
+ * byte that is no UTF-8 becomes the text \xNN, so that a line is always UTF-8. Returns the length
+ * in `out`. */
 static size_t escape(const char *p, size_t len, bool quoted, char text[ESCAPE_ROOM],
                      size_t *consumed) {
     unsigned char c = (unsigned char)*p;
@@ -55,7 +55,7 @@ static size_t escape(const char *p, size_t len, bool quoted, char text[ESCAPE_RO
     }
     if (code < 0x10000)
         return (size_t)snprintf(text, ESCAPE_ROOM, "\\u%04x", (unsigned)code);
-    code -= 0x10000; /* as JSON does it: two surrogates */
+    code -= 0x10000; /* as in JSON: two surrogates */
     return (size_t)snprintf(text, ESCAPE_ROOM, "\\u%04x\\u%04x", 0xd800 + (unsigned)(code >> 10),
                             0xdc00 + (unsigned)(code & 0x3ff));
 }
@@ -103,7 +103,7 @@ bool log_next_line(const struct log_field *field, size_t *at, struct log_field *
     return true;
 }
 
-/* May it stand without quotes? */
+/* Does it need no quotes? */
 static bool is_plain(const struct log_field *field) {
     for (size_t at = 0, len; at < field->len; at += len) {
         const char *p = field->value + at;
@@ -162,7 +162,7 @@ static void add_time(struct log_out *out, const struct timespec *time) {
 
 /* ---- lines ---- */
 
-/* The next field that programs read and that there is room for; without room it is counted. */
+/* The next field for programs that fits; counts one that does not fit. */
 static bool next_field(const struct log_record *record, size_t *at, const struct log_out *out,
                        unsigned *left_out, struct log_field *field) {
     while (log_next_field(record, at, field)) {

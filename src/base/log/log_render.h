@@ -1,9 +1,8 @@
 /* log_render.h -- from the fields of one event to the bytes of its line.
  *
- * The log's own: log.c collects fields in a record, and one of the functions here writes them in a
- * format. Every format escapes what a terminal, a parser or a reader could take for something else,
- * and keeps a line and each value below a ceiling; what was left away is marked. Owns nothing, any
- * thread. */
+ * Only for log.c, which collects fields in a record; the functions here write them in a format.
+ * Every format escapes characters that a terminal, a parser or a reader could misunderstand, limits
+ * a line and each value, and marks omissions. Owns nothing, any thread. */
 #ifndef TIDEWIRE_BASE_LOG_LOG_RENDER_H
 #define TIDEWIRE_BASE_LOG_LOG_RENDER_H
 
@@ -21,11 +20,11 @@ enum {
 
 enum log_kind {
     LOG_STRING,
-    LOG_WORD,   /* a number, true, false or null: as it stands, without quotes */
+    LOG_WORD,   /* a number, true, false or null: without quotes */
     LOG_CONN,   /* conn.id */
     LOG_FRAMES, /* of a traceback, one a line, innermost first */
     LOG_PATH,   /* for people only: of the connection's endpoint */
-    LOG_SOURCE, /* for people only: lines "number\ttext", the middle one is the one that is meant */
+    LOG_SOURCE, /* for people only: lines "number\ttext", of which the middle one is marked */
 };
 
 struct log_field {
@@ -34,7 +33,7 @@ struct log_field {
     size_t key_len;
     const char *value;
     size_t len;
-    size_t cut; /* bytes of the value that were left away already */
+    size_t cut; /* bytes of the value that are omitted already */
 };
 
 /* An event with its fields. */
@@ -45,37 +44,36 @@ struct log_record {
     int worker;        /* -1: none */
     const char *bytes; /* the fields, as log_next_field() reads them */
     size_t used;
-    unsigned left_out; /* fields for which there was no room */
+    unsigned left_out; /* fields that did not fit */
 };
 
-/* The field at *at, which it moves to the next one. False: there is none. */
+/* The field at *at; moves *at to the next one. False: there is none. */
 bool log_next_field(const struct log_record *record, size_t *at, struct log_field *field);
 /* The first field of this name. */
 bool log_find_field(const struct log_record *record, const char *key, struct log_field *field);
 
-/* The line at *at of a field that has several, and moves behind it. False: there is none. */
+/* The line at *at of a field with several lines; moves *at behind it. False: there is none. */
 bool log_next_line(const struct log_field *field, size_t *at, struct log_field *line);
 
 /* The bytes of a line under construction. */
 struct log_out {
     size_t used;
-    bool for_people; /* who is not confused by a quote */
+    bool for_people; /* so quotes need no escape */
     char bytes[LOG_LINE_MAX];
 };
 
-/* Adds bytes as they are, as far as there is room. */
+/* Adds bytes unchanged, as far as they fit. */
 void log_out_add(struct log_out *out, const char *bytes, size_t len);
 void log_out_text(struct log_out *out, const char *text);
-/* Adds a value, escaped; what does not fit below the ceilings is left away and counted in a
- * mark. */
+/* Adds a value, escaped. Omits bytes above the limits and adds a mark with their number. */
 void log_out_escaped(struct log_out *out, const struct log_field *field);
-/* Is there room for another field with some of its value, and for the end of the line? */
+/* Is there room for another field with a part of its value, and for the end of the line? */
 bool log_out_has_room(const struct log_out *out);
 
 void log_render_text(const struct log_record *record, struct log_out *out);
 void log_render_json(const struct log_record *record, struct log_out *out);
 
-/* For people: log_pretty.c. Nothing is written of events that `serving` makes needless. */
+/* For people: log_pretty.c. Writes nothing for events that `serving` repeats. */
 struct log_pretty {
     bool has_colour;
     bool shows_workers; /* there are several */
