@@ -157,7 +157,7 @@ describe("the game's page", function()
     })()]])
   end)
 
-  it("tells who comes and who goes", function()
+  it("shows joins and leaves", function()
     join(ada, "ada", "doors")
     assert.equal("only you", ada:eval("document.querySelector('#crowd').textContent"))
     join(bob, "bob", "doors")

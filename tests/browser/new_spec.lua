@@ -39,14 +39,14 @@ describe("the page of a new app", function()
   local LINES =
     "[...document.querySelectorAll('#log li')].map((line) => line.textContent).join('|')"
 
-  it("greets, counts what is said, and shows it as the text it is", function()
+  it("greets, counts messages, and shows them as text", function()
     ada:type("#text", "<b>one</b>"):press("Enter")
     ada:wait(LINES .. " === 'Hello! Whatever you say comes back.|<b>one</b>|1: <b>one</b>'")
     ada:type("#text", "two"):click("#send")
     ada:wait(LINES .. ".endsWith('|two|2: two')")
   end)
 
-  it("tells of new code, and goes on with its connection", function()
+  it("shows that new code is active, and keeps its connection", function()
     ada:type("#text", "one"):press("Enter")
     ada:wait(LINES .. ".endsWith('|1: one')")
     local path = folder .. "/shop/handlers/hello.lua"

@@ -243,7 +243,7 @@ for _, kind in ipairs(PROXIES) do
       end)
     end
 
-    it("is told 1001 when the program drains", function()
+    it("is closed with 1001 when the program drains", function()
       start_proxy()
       local ada = meet()
       app:signal("sigterm")

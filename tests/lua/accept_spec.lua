@@ -44,7 +44,7 @@ describe("a handshake", function()
     assert.equal(1, (world:handshake("/b?x=1")).endpoint)
   end)
 
-  it("to a path without an endpoint is a 404 that says so", function()
+  it("to a path without an endpoint is refused with 404 and the reason", function()
     world:serve { endpoints = { ["/a"] = {} } }
     local answer = world:handshake("/b")
     assert.equal(404, answer.status)
@@ -87,7 +87,7 @@ describe("the Origin of a handshake", function()
     assert.equal("this Origin is not allowed", message_of(answer))
   end)
 
-  it("that the list names is let in, and so is none at all", function()
+  it("of the list is accepted, and so is a request without one", function()
     assert.equal(101,
       (try({ origins = { "https://example.com" } }, origin "https://example.com")).status)
     assert.equal(101, (world:handshake("/")).status)
@@ -204,11 +204,11 @@ describe("validate", function()
     })
   end)
 
-  it("lets in with true", function()
+  it("accepts with true", function()
     assert.equal(101, (try_validate(answering(true))).status)
   end)
 
-  it("lets in with a table, whose fields become the connection's", function()
+  it("accepts with a table, whose fields become the connection's", function()
     world:serve { validate = answering { username = "ada" } }
     assert.equal("ada", world:connect().username)
   end)
@@ -403,7 +403,7 @@ describe("a client that offers subprotocols to an endpoint without any", functio
   end)
 end)
 
-describe("a mistake of validate is a 500 that tells nothing, and is logged and counted:", function()
+describe("a mistake of validate is answered with a bare 500, logged and counted:", function()
   local function assert_told(answer, pattern)
     assert.equal(500, answer.status)
     assert.equal("The server could not decide.", message_of(answer))

@@ -129,7 +129,7 @@ describe("a bare handler", function()
       error_of "return { handle_message = print,\n  listen = ':1' }")
   end)
 
-  it("has its mistakes told by line", function()
+  it("reports mistakes with their lines", function()
     assert.same({
       'app.lua:2: unknown option "pong_perod"; did you mean "pong_period"?',
       "app.lua:3: handle_message: expected a function, got table",
@@ -206,7 +206,7 @@ return {
     assert.is_true((b.allow_origin "https://b.test"))
   end)
 
-  it("requires an Origin where it says so", function()
+  it("requires an Origin with require_origin", function()
     local endpoint = load_app("return { require_origin = true }").endpoints[1]
     assert.is_false((endpoint.allow_origin(nil)))
   end)
@@ -234,7 +234,7 @@ return { http = {
     end
   end)
 
-  it("has all its mistakes told at once, each in its file and line, in their order", function()
+  it("reports all mistakes at once, each with file and line, in their order", function()
     write("handlers/chat.lua",
       "local handler = {}\n\nhandler.on_opne = print\nhandler.codec = 'jsn'\nreturn handler\n")
     write("handlers/game.lua", "return {\n  ping_perod = 3,\n}\n")
@@ -270,7 +270,7 @@ return {
       error_of "return { endpoints = {\n ['/game/:id'] = {},\n ['/game/:room'] = {},\n} }")
   end)
 
-  it("is told of endpoints that are none", function()
+  it("reports endpoints that are no handlers", function()
     assert.equal('app.lua:1: endpoint "/a": expected a handler table or a module\'s name, '
       .. 'got function',
       error_of "return { endpoints = { ['/a'] = print } }")
@@ -282,7 +282,7 @@ return {
       error_of "return { endpoints = { ['/a'] = { listen = ':1' } } }")
   end)
 
-  it("is told of modules that are missing or no handlers", function()
+  it("reports modules that are missing or return no handler", function()
     write("handlers/empty.lua", "local handler = {}\n")
     write("handlers/seven.lua", "return 7\n")
     write("handlers/syntax.lua", "return {\n  a = = 1 }\n")
@@ -308,7 +308,7 @@ return { endpoints = {
       errors[5])
   end)
 
-  it("is told of HTTP routes that are none", function()
+  it("reports invalid HTTP routes", function()
     write("public/file.txt", "x")
     local errors = errors_of [[
 return { http = {
@@ -425,11 +425,11 @@ return { name = a .. b, on_start = ok and print }]])
     end
   end)
 
-  it("with a syntax error is told of it by line", function()
+  it("with a syntax error gets a problem with the line", function()
     assert.equal("app.lua:2: unexpected symbol near '='", error_of "return {\n  a = = 1\n}")
   end)
 
-  it("that throws is told of it with its own traceback", function()
+  it("that throws gets a problem with its own traceback", function()
     write("deep.lua", "local M = {}\nfunction M.fail()\n  error('boom')\nend\nreturn M\n")
     local message = error_of "local deep = require 'deep'\n\ndeep.fail()\nreturn {}"
     assert.equal("deep.lua:3: boom\nstack traceback:\n\t"
@@ -437,7 +437,7 @@ return { name = a .. b, on_start = ok and print }]])
       (message:gsub(folder:gsub("%p", "%%%0") .. "/", "")))
   end)
 
-  it("that throws something without a place is told of its line still", function()
+  it("that throws a value without a place gets a problem with the line", function()
     assert.matches("^app.lua:2: no place\n", error_of "local x\nerror('no place', 0)")
     assert.matches("^app.lua:1: table: {}\n", error_of "error({})")
     assert.matches("^app.lua:1: nil\n", error_of "error(nil)")
@@ -445,18 +445,18 @@ return { name = a .. b, on_start = ok and print }]])
       error_of "error(setmetatable({}, { __tostring = function() return 'as text' end }))")
   end)
 
-  it("that needs a missing module is told in one line which", function()
+  it("that requires a missing module gets a problem of one line with its name", function()
     assert.matches("^app.lua:2: module 'nowhere.to.be' not found: neither in the app's folder",
       error_of "local x\nrequire 'nowhere.to.be'")
   end)
 
-  it("whose module needs a missing module is told which needs it", function()
+  it("whose module requires a missing module gets the name of both", function()
     write("needy.lua", "local x\nlocal y = require 'nowhere'\nreturn y")
     local script = "local n = require 'needy'\nreturn n"
     assert.matches("^needy.lua:2: module 'nowhere' not found: neither in", error_of(script))
   end)
 
-  it("whose module is broken is told where in the module", function()
+  it("whose module is broken gets the module's line", function()
     write("broken.lua", "local = 1")
     assert.matches("^broken.lua:1: <name> expected near '='\n", error_of "require 'broken'")
   end)
@@ -471,7 +471,7 @@ return { name = a .. b, on_start = ok and print }]])
     assert.equal("waited", result.endpoints[1].name)
   end)
 
-  it("whose modules require each other in a loop is told so", function()
+  it("whose modules require each other in a loop gets a problem", function()
     write("one.lua", "local two = require 'two'\nreturn two")
     write("two.lua", "local one = require 'one'\nreturn one")
     assert.matches("^two.lua:1: module 'one' is being loaded already: it is required in a loop",
@@ -505,7 +505,7 @@ return { name = a .. b, on_start = ok and print }]])
     assert.equal("2 true", load_app(script).endpoints[1].name)
   end)
 
-  it("meets its own globals in what it loads", function()
+  it("has its own globals in chunks that it loads", function()
     write("part.lua", "in_part = mine")
     assert.equal("5 5 5 5 nil 7", load_app(([[
       mine = 5
@@ -518,7 +518,7 @@ return { name = a .. b, on_start = ok and print }]])
       .endpoints[1].name)
   end)
 
-  it("may preload modules, add searchers, and forget what it has loaded", function()
+  it("may preload modules, add searchers, and forget loaded modules", function()
     write("again.lua", "times = (times or 0) + 1\nreturn times")
     assert.equal("made found 1 2", load_app([[
       package.preload.made = function(name) return name end
@@ -594,7 +594,7 @@ return {
     assert.equal(10, load_app(by_variable).endpoints[1].options.ping_period)
   end)
 
-  it("are told of by where they are from", function()
+  it("are reported with their source", function()
     assert.same({
       'TIDEWIRE_PING_PERIOD: expected a number of seconds, 0 or more, got "ten"',
       '--workers: expected a whole number from 1 to 128, or "auto", got "0"',

@@ -25,7 +25,7 @@ end
 local APP = { certificate = "cert.pem", key = "/etc/key.pem" }
 
 describe("an app's TLS", function()
-  it("is none where nobody asks for it", function()
+  it("is none by default", function()
     assert.same({ {}, {}, {} }, { read({ app = false }) })
     assert.same({ {}, {}, {} }, { read({}) })
   end)

@@ -102,7 +102,7 @@ describe("tw.sleep", function()
     assert.equal("name at 1.0", finish(function() return slow.name end))
   end)
 
-  it("throws at its caller for what is no time", function()
+  it("throws at its caller's line for an invalid time", function()
     for bad, shown in pairs {
       [-1] = "-1", [1 / 0] = "inf", ["1"] = 'string "1"', [{}] = "table",
     } do
@@ -132,7 +132,7 @@ describe("tw.sleep", function()
 end)
 
 describe("a coroutine of the script's own", function()
-  it("can sleep, and its resumer sees only what it yields", function()
+  it("can sleep, and its resumer sees only values that it yields", function()
     local seen = finish(function()
       local co = coroutine.create(function(first)
         async.sleep(1)
@@ -294,7 +294,7 @@ describe("coroutine.resume keeps Lua's rules:", function()
     end)
   end)
 
-  it("what is no coroutine is the caller's mistake", function()
+  it("throws at the caller's line for a value that is no coroutine", function()
     local text = misuse(function() coroutine.resume(1) end)
     assert.matches("bad argument #1 to 'resume'", text)
   end)
@@ -378,7 +378,7 @@ describe("coroutine.wrap keeps Lua's rules:", function()
     end)
   end)
 
-  it("one that has ended cannot go on", function()
+  it("cannot resume one that has ended", function()
     assert_same_as_lua(function(_, wrap)
       local step = wrap(function() end)
       step()
@@ -387,7 +387,7 @@ describe("coroutine.wrap keeps Lua's rules:", function()
     end)
   end)
 
-  it("one that runs cannot be called", function()
+  it("cannot resume one that runs", function()
     assert_same_as_lua(function(_, wrap)
       local step
       step = wrap(function()
@@ -401,7 +401,7 @@ describe("coroutine.wrap keeps Lua's rules:", function()
     end)
   end)
 
-  it("what is no function is the caller's mistake", function()
+  it("throws at the caller's line for a value that is no function", function()
     local text = misuse(function() coroutine.wrap(1) end)
     assert.matches("bad argument #1 to 'wrap'", text)
   end)
@@ -475,14 +475,14 @@ describe("tw.after", function()
     assert.is_true(done)
   end)
 
-  it("with a function that throws tells it as the error of a timer", function()
+  it("reports an error of its function as the error of a timer", function()
     async.after(1, function() error("out of tea", 0) end)
     world:advance(1)
     assert.equal("timer", world.failures[1].hook)
     assert.equal("out of tea", world.failures[1].value)
   end)
 
-  it("throws at its caller for what is no time or no function", function()
+  it("throws at its caller's line for an invalid time or function", function()
     assert.equal("tw.after: seconds must be a number from 0 to 1e9, got -1",
       misuse(function() async.after(-1, print) end))
     assert.matches("^tw.after: seconds must be .* got nan$",
@@ -557,7 +557,7 @@ describe("tw.every", function()
     assert.equal(0, timer.skipped)
   end)
 
-  it("goes on after an error, which is told as a timer's with its own traceback", function()
+  it("goes on after an error, which is a timer's and has its own traceback", function()
     local calls = 0
     async.every(1, function()
       calls = calls + 1
@@ -631,21 +631,21 @@ describe("tw.spawn", function()
     assert.equal("out of tea", world.failures[1].value)
   end)
 
-  it("throws at its caller for what is no function", function()
+  it("throws at its caller's line for a value that is no function", function()
     assert.equal("tw.spawn: a function is needed, got table",
       misuse(function() async.spawn({}) end))
   end)
 end)
 
 describe("tw.await", function()
-  it("returns what is given to the callback later", function()
+  it("returns the arguments of a later call of done", function()
     assert.same({ "value", 3 }, { finish(function()
       local value = async.await(function(done) async.after(3, function() done("value") end) end)
       return value, world:now()
     end, 3) })
   end)
 
-  it("returns at once what is given to the callback at once", function()
+  it("returns at once the arguments of an immediate call of done", function()
     local task = world:run(function() return async.await(function(done) done("value") end) end)
     assert.equal("returned", task.state)
     assert.equal("value", task.results[1])
@@ -769,7 +769,7 @@ describe("tw.await", function()
     assert.is_false(begun)
   end)
 
-  it("throws at its caller for what is no function", function()
+  it("throws at its caller's line for a value that is no function", function()
     assert.equal("tw.await: a function is needed, got nil", misuse(function() async.await() end))
   end)
 end)

@@ -41,7 +41,7 @@ local function right_tree()
 end
 
 describe("scripts/check_layers.lua", function()
-  it("accepts a tree whose arrows go down", function()
+  it("accepts a tree whose includes point down", function()
     local good, output = check(right_tree())
     assert.equal("", output)
     assert.is_true(good)

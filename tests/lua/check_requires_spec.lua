@@ -41,7 +41,7 @@ local function right_library()
 end
 
 describe("scripts/check_requires.lua", function()
-  it("accepts a library whose requires go down", function()
+  it("accepts a library whose requires point down", function()
     local good, output = check(right_library())
     assert.equal("", output)
     assert.is_true(good)

@@ -77,7 +77,7 @@ describe("the error that on_error gets", function()
     end
   end)
 
-  it("is told of memory that is used up by its kind", function()
+  it("has the kind memory for exhausted memory", function()
     local conn, errors = connect {}
     world:event("failed", world:id(conn), world:id(conn), "handle_message", "memory",
       "not enough memory", "")
@@ -110,13 +110,13 @@ describe("an error's message", function()
       error_of(setmetatable({}, { __tostring = function() return "tea is out" end })).message)
   end)
 
-  it("of a table says what is in it, and never an address", function()
+  it("of a table shows its fields, and never an address", function()
     assert.equal('table: { code = 5, why = "full" }', error_of({ code = 5, why = "full" }).message)
     assert.matches("^<function .*errors_spec%.lua:%d+>$", error_of(throw).message)
     assert.equal("<thread>", error_of(coroutine.create(throw)).message)
   end)
 
-  it("of a value whose __tostring fails says that it cannot be shown", function()
+  it("says that a value whose __tostring fails cannot be shown", function()
     for _, tostring_of in ipairs { throw, function() return {} end, function() end } do
       local value = setmetatable({}, { __tostring = tostring_of })
       local err = error_of(value)
@@ -132,13 +132,13 @@ describe("without on_error", function()
     return world:connect()
   end
 
-  it("what is thrown closes with 1011, and the reason tells nothing of it", function()
+  it("closes with 1011 for a thrown value, without it in the reason", function()
     local conn = connect_without { handle_message = throw }
     world:receive(conn, "x")
     assert.same({ 1011, "script error" }, { world:close_of(conn) })
   end)
 
-  it("what is returned as nil and an error closes with 1011", function()
+  it("closes with 1011 for nil and an error", function()
     local conn = connect_without { handle_message = function() return nil, "no tea" end }
     world:receive(conn, "x")
     assert.same({ 1011, "script error" }, { world:close_of(conn) })
@@ -296,7 +296,7 @@ describe("an error in on_start", function()
     end
   end)
 
-  it("is told to on_error first", function()
+  it("reaches on_error first", function()
     local _, errors = connect { on_start = throw }
     assert.equal("on_start", errors[1].hook)
   end)
@@ -364,7 +364,7 @@ describe("nil and an error, returned by a hook,", function()
     end
   end)
 
-  it("closes only if on_error says so", function()
+  it("closes only if on_error returns true", function()
     for _, answer in ipairs { true, false } do
       local conn = connect({ handle_message = function() return nil, "no tea" end }, answer)
       world:receive(conn, "x")
@@ -398,7 +398,7 @@ describe("nil and an error, returned by a hook,", function()
   end)
 end)
 
-describe("the log of what is thrown", function()
+describe("the log of thrown values", function()
   it("names connection, hook, reason and traceback, whether there is an on_error or not", function()
     for _, on_error in ipairs { false, function() end } do
       world:serve { handle_message = throw, on_error = on_error or nil }

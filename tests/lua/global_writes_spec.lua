@@ -59,7 +59,7 @@ end]])
     assert.equal(line .. ":found", found(text))
   end)
 
-  it("of what is no chunk are none", function()
+  it("are none in a value that is no chunk", function()
     assert.same({}, global_writes.find(print))
     assert.same({}, global_writes.find(assert(load(""))))
   end)

@@ -267,7 +267,7 @@ describe("the answer", function()
     assert.equal("waits", task.state)
   end)
 
-  it("is given up with the coroutine that asked, and what resumed that one goes on", function()
+  it("ends with its coroutine, and the coroutine that resumed it goes on", function()
     local co = coroutine.create(function() http_client.request { url = "http://x/" } end)
     local task = world:run(function() return coroutine.resume(co) end)
     assert.equal("waits", task.state)

@@ -110,7 +110,7 @@ describe("a route", function()
 end)
 
 describe("a request that no route answers", function()
-  it("is a 404 that says so", function()
+  it("is answered with 404 and the reason", function()
     local answer = ask({ http = { ["/a"] = hello } }, "GET", "/b")
     assert.equal(404, answer.status)
     assert.equal("There is nothing at this path.", message_of(answer))
@@ -138,7 +138,7 @@ describe("a request that no route answers", function()
   end)
 end)
 
-describe("a mistake of a route is a 500 that tells nothing, and is logged and counted:", function()
+describe("a mistake of a route is answered with a bare 500, logged and counted:", function()
   local function assert_told(handler, pattern)
     local answer, number = ask({ http = { ["POST /a/:id"] = handler } }, "POST", "/a/7")
     if not answer then

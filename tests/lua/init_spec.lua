@@ -58,7 +58,7 @@ describe('require "tidewire"', function()
 end)
 
 describe("tw.stats", function()
-  it("tells the program's figures, and the usual names for them", function()
+  it("returns the program's figures, also under the usual names", function()
     world.stats = {
       connections = 3, max_connections = 10000, messages_received = 50, bytes_received = 1000,
       script_errors = 2, decode_errors = 5, uptime = 1.5, messages_sent = 60,

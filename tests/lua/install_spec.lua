@@ -59,7 +59,7 @@ describe("scripts/install", function()
     })
   end
 
-  it("says what it brings, what for and how large, and how far it is", function()
+  it("prints packages, their purposes and sizes, and its progress", function()
     local result = install("build", "browsers")
     assert.same({ 0, "" }, { result.code, result.stderr })
     local said = result.stdout:gsub("done in %d+ s", "done in N s")
@@ -107,7 +107,7 @@ Unpack and set up, 8.2 MB: 10 % 20 % 30 % 40 % 50 % 60 % 70 % 80 % 90 % done in 
     assert.is_nil(process.read_file(folder .. "/calls"))
   end)
 
-  it("says how the program is installed to who gives a folder, or none", function()
+  it("prints how the program is installed for a folder, or without one", function()
     local result = install("/opt/tidewire")
     assert.equal(2, result.code)
     assert.matches("The program is installed by scripts/install %-%-prefix /opt/tidewire\n$",
@@ -117,7 +117,7 @@ Unpack and set up, 8.2 MB: 10 % 20 % 30 % 40 % 50 % 60 % 70 % 80 % 90 % done in 
       { result.code, result.stderr })
   end)
 
-  it("names its purposes to who asks for another", function()
+  it("lists its purposes for an unknown one", function()
     local result = install("tests")
     assert.equal(2, result.code)
     assert.is_truthy(result.stderr

@@ -71,7 +71,7 @@ describe("json.decode: numbers", function()
     is_integer(1000000000000000000, decode "1000000000000000000")
   end)
 
-  it("refuses an integer beyond 64 bits, and says so", function()
+  it("refuses an integer beyond 64 bits with the reason", function()
     assert.equal("integer 12345678901234567890 at byte 7 does not fit 64 bits; send it as a string",
       refusal '{"id":12345678901234567890}')
     for _, text in ipairs { "9223372036854775808", "-9223372036854775809", "18446744073709551615",
@@ -103,7 +103,7 @@ describe("json.decode: numbers", function()
     end
   end)
 
-  it("refuses a float that is too large, or too small to be told from zero", function()
+  it("refuses a float that is too large, or so small that it becomes zero", function()
     assert.equal("the number 1e400 at byte 2 is too large for a 64-bit float", refusal "[1e400]")
     assert.equal("the number -1e400 at byte 1 is too large for a 64-bit float", refusal "-1e400")
     assert.equal("the number 1e-400 at byte 1 is too small for a 64-bit float", refusal "1e-400")

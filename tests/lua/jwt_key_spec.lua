@@ -252,7 +252,7 @@ describe("a secret", function()
     end
   end)
 
-  it("is as long as the hash, or a warning says so, or it is refused in production", function()
+  it("that is shorter than the hash gets a warning, and is refused in production", function()
     local getenv, lines = os.getenv, {}
     local env
     os.getenv = function(name) -- luacheck: ignore

@@ -75,7 +75,7 @@ describe("tw.keep", function()
     assert.equal(got[1], tw.keep("slow"))
   end)
 
-  it("tells misuse at its line", function()
+  it("throws for misuse at the script's line", function()
     assert.equal('tw.keep: a name is needed, got ""', misuse(function() tw.keep("", {}) end))
     assert.equal("tw.keep: a name is needed, got table", misuse(function() tw.keep({}) end))
     assert.equal("tw.keep: the initial value must be a table, or a function that returns one; "
@@ -86,7 +86,7 @@ describe("tw.keep", function()
     assert.same({}, tw.keep("n"))
   end)
 
-  it("tells misuse when there is a table already, too", function()
+  it("throws for misuse when the table exists, too", function()
     tw.keep("n", {})
     misuse(function() tw.keep("n", "text") end)
   end)

@@ -65,7 +65,7 @@ describe("tw.log", function()
     assert.equal(2, #world.logs)
   end)
 
-  it("does not turn into text what is not written", function()
+  it("makes no text of values that are not logged", function()
     world.log_level = 2
     local touched = false
     local value = setmetatable({}, { __tostring = function() touched = true return "" end })
@@ -152,7 +152,7 @@ describe("a field of tw.log", function()
     end
   end)
 
-  it("is not lost beside one whose key differs only in such signs", function()
+  it("is not lost beside one whose key differs only in such characters", function()
     local got = keys_of { ["a b"] = 1, ["a=b"] = 2 }
     assert.equal(3, #got)
     assert.are_not.equal(got[2], got[3])

@@ -21,7 +21,7 @@ local function why(code)
   return line and line.fields.why
 end
 
-describe("a name that is not there is told with the one that was meant:", function()
+describe("an error about a missing name suggests the right one:", function()
   for code, expected in pairs {
     ['conn:snd("x")'] = "attempt to call a nil value (method 'snd'); did you mean conn:send?",
     ['conn.sned(conn, "x")'] =
@@ -85,7 +85,7 @@ describe("a name that is not there is told with the one that was meant:", functi
   for _, code in ipairs {
     '("a message"):send("x")', 'conn.id:send("x")', 'local own = {} own:send("x")',
   } do
-    it("a connection's method of what is no connection: " .. code, function()
+    it("a connection's method on another value: " .. code, function()
       assert.equal("code:1: attempt to call a nil value (method 'send'); what stands before :send "
         .. "is no connection: a hook's arguments come in the order (conn, message, kind), and a "
         .. "room's members are ids, for tw.send and tw.close", why(code))
@@ -109,7 +109,7 @@ describe("a name that is not there is told with the one that was meant:", functi
   end)
 end)
 
-describe("a name that is used as what it is not is told:", function()
+describe("an error explains a name that is used as another kind:", function()
   for code, expected in pairs {
     ["conn:id()"] =
       "attempt to call a string value (method 'id'); conn.id is a value: write it without ( ), "
@@ -152,13 +152,13 @@ describe("a name that is used as what it is not is told:", function()
     assert.matches("nor on the system's paths$", task.results[2][1]:match("^[^\n]*"))
   end)
 
-  it("but not what is the script's own alone", function()
+  it("but not for names of the script's own", function()
     assert.matches("%)$", why "local own = { colour = 'red' } own.colour()")
     assert.matches("%)$", why "local own = { paint = print } return own.paint.colour")
   end)
 end)
 
-describe("what is not there is nil, as everywhere in Lua:", function()
+describe("a missing name is nil, as everywhere in Lua:", function()
   it("a connection's other fields, functions of other versions", function()
     assert.is_nil(why [[
       assert(conn.snd == nil and conn[1] == nil and tw.brodcast == nil and tw.json.parse == nil)
@@ -178,7 +178,7 @@ describe("what is not there is nil, as everywhere in Lua:", function()
 end)
 
 describe("a table of functions", function()
-  it("says so when it is called itself", function()
+  it("throws with the reason when it is called itself", function()
     assert.equal("code:1: tw.log is a table of functions, and none itself; tw.log has debug, "
       .. "error, info and warn",
       why "tw.log('x')")
@@ -219,7 +219,7 @@ describe("a table of functions", function()
   end
 end)
 
-describe("an object of ours in JSON says what to send in its place:", function()
+describe("an error about an object of the library in JSON says what to send instead:", function()
   for code, expected in pairs {
     ["{ from = conn }"] = "value.from is a connection; send its id, conn.id",
     ["conn"] = "value is a connection; send its id, conn.id",

@@ -52,7 +52,7 @@ describe("a handler's table", function()
     end
   end)
 
-  it("is told of misspelt names", function()
+  it("reports misspelt names", function()
     assert.equal('unknown option "ping_perod"; did you mean "ping_period"?',
       problem("handler", { ping_perod = 1 }))
     assert.equal('unknown option "on_mesage"; did you mean "handle_message"?',
@@ -63,7 +63,7 @@ describe("a handler's table", function()
     assert.matches("options have names", problem("handler", { nothing }))
   end)
 
-  it("is told of everything at once, in the order of the names", function()
+  it("reports all problems at once, in the order of the names", function()
     assert.same({
       'codec: there is no codec "jsn"; did you mean "json"?',
       'ping_period: expected a number of seconds, 0 or more, got string "30"',
@@ -71,7 +71,7 @@ describe("a handler's table", function()
     }, problems("handler", { pong_perod = 1, ping_period = "30", codec = "jsn" }))
   end)
 
-  it("is told that an app's option is in the wrong place", function()
+  it("reports an app's option in the wrong place", function()
     assert.equal("`listen` belongs to the app, not to a handler",
       problem("handler", { listen = ":1" }))
   end)
@@ -85,7 +85,7 @@ describe("a handler's table", function()
       problem("handler", setmetatable({}, { __index = { pong_period = "x" } })))
   end)
 
-  it("may say false for what is not set by default", function()
+  it("may have false for an option without a default", function()
     assert.same({
       on_close = false, origins = false, max_connections = false, compression = false, rate = false,
     },
@@ -242,7 +242,7 @@ describe("an app's table", function()
     assert.equal("limits: expected a table, got 7", problem("app", { limits = 7 }))
   end)
 
-  it("is told that a handler's option is in the wrong place", function()
+  it("reports a handler's option in the wrong place", function()
     assert.equal("`ping_period` belongs to a handler under `endpoints`, or to `defaults`",
       problem("app", { ping_period = 1 }))
     assert.equal("`handle_message` belongs to a handler under `endpoints`",
@@ -353,7 +353,7 @@ describe("the environment", function()
       TIDEWIRE_LIMITS_CONNECTIONS = "6" }).limits.connections)
   end)
 
-  it("is told of bad values by the variable's name", function()
+  it("reports invalid values with the variable's name", function()
     for name, case in pairs {
       TIDEWIRE_PING_PERIOD = { "ten", 'expected a number of seconds, 0 or more, got "ten"' },
       TIDEWIRE_PONG_PERIOD = { "-1", 'expected a number of seconds, 0 or more, got "-1"' },
@@ -384,7 +384,7 @@ describe("the environment", function()
     }, unknown)
   end)
 
-  it("leaves alone what the program reads itself, and what is empty", function()
+  it("ignores variables of the program, and empty ones", function()
     local environ = {
       TIDEWIRE_PING_PERIOD = "", TIDEWIRE_REQUIRE_ORIGIN = "", TIDEWIRE_TEST_SEED = "1",
     }

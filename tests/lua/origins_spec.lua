@@ -77,7 +77,7 @@ describe("a list of Origins", function()
       { null = true, ["https://example.com"] = true })
   end)
 
-  it("refuses what is no Origin, and says so", function()
+  it("refuses an invalid Origin with the reason", function()
     local allow = check { "https://example.com", "https://*.example.com", "null" }
     for _, origin in ipairs { "", "example.com", "https://", "https://example.com/",
       "https://example.com/x", "https://user@example.com", "https://example.com:",
@@ -126,7 +126,7 @@ describe("a function", function()
     assert.same({ false, "this Origin is not allowed" }, { allow("https://evil.test", request) })
   end)
 
-  it("is asked about null, but not about what is no Origin or no header", function()
+  it("is called for null, but not for an invalid or missing Origin", function()
     local calls = {}
     local allow = check(function(origin)
       calls[#calls + 1] = origin
@@ -156,7 +156,7 @@ describe("a request without Origin", function()
 end)
 
 describe("a mistake in the option", function()
-  it("is told", function()
+  it("is reported", function()
     for item, words in pairs {
       ["example.com"] = "begins with its scheme",
       ["*.example.com"] = "begins with its scheme",
@@ -178,11 +178,11 @@ describe("a mistake in the option", function()
     end
   end)
 
-  it("is told for every item", function()
+  it("is reported for every item", function()
     assert.matches("one%.test.*two%.test", problem { "two.test", "https://ok.test", "one.test" })
   end)
 
-  it("is told for other types", function()
+  it("is reported for other types", function()
     assert.matches("list of Origins or a function, got number", problem(7))
     assert.matches("expected a text, got number", problem { 7 })
     assert.matches('got a field "url"', problem { url = "https://example.com" })

@@ -35,7 +35,7 @@ local function misuse(f)
 end
 
 describe("room:members", function()
-  it("tells what was said of each, whatever it is", function()
+  it("returns each member's info, of any type", function()
     function world.core.room_members()
       return { 1, '"a"', false, 2, '"a"', "false", 3, '"a"', "null", 4, '"a"', '{"user":"ada"}' }
     end
@@ -58,7 +58,7 @@ describe("room:watch", function()
     assert.same({ "leave", { id = "7", name = "the door" } }, members[2])
   end)
 
-  it("tells one function of those who come and another of those who go", function()
+  it("calls one function for joins and another for leaves", function()
     lobby:watch({
       on_join = function(member) note("came", member) end,
       on_leave = function(member) note("went", member) end,
@@ -70,7 +70,7 @@ describe("room:watch", function()
     assert.same({ "came 7", "went 7", "and went 7" }, seen)
   end)
 
-  it("tells nothing after its cancel, not of what was before either", function()
+  it("calls no function after its cancel, not for earlier events either", function()
     local watch
     watch = lobby:watch(function(event, member)
       note(event, member)

@@ -193,7 +193,7 @@ describe("an endpoint that is no more", function()
     assert.equal(2, world:handshake("/three").endpoint)
   end)
 
-  it("is closed where the app says so, also when it vanished before", function()
+  it("is closed by removed_endpoints, also when removed before", function()
     start(app_of("a", "/one /two"))
     world:connect("/one")
     world:load_and_activate(app_of("b", "/two"))
@@ -224,7 +224,7 @@ describe("an endpoint that is no more", function()
     assert.same({}, world.failures)
   end)
 
-  it("gives its code back when its connections have gone", function()
+  it("releases its code when its connections have closed", function()
     local alive = setmetatable({}, { __mode = "k" })
     package.loaded["tidewire.spec_of_reload"] = function(value) alive[value] = true end
     start(TOP .. [[
@@ -281,7 +281,7 @@ describe("what the old code had started while it was loaded", function()
     assert.same({}, world.tasks)
   end)
 
-  it("ends: watches of rooms, and what they call", function()
+  it("ends watches of rooms, and functions that they call", function()
     start(handler("", 'tw.room("hall"):watch(function(event) tw.sleep(1) note(event) end)'))
     assert.is_true(world.core.watched.hall)
     world:event("presence_changed", 0, 1, "hall", true, '"/"')
@@ -326,7 +326,7 @@ describe("what the old code had started while it was loaded", function()
   end)
 end)
 
-describe("code that does not take over", function()
+describe("code that is discarded", function()
   local cases = {
     ["a syntax error"] = { "return {", ":1: unexpected symbol" },
     ["an error"] = { "local x = nil\nreturn x.y", ":2: attempt to index" },
@@ -349,7 +349,7 @@ describe("code that does not take over", function()
     end)
   end
 
-  it("leaves nothing of what it had started, also where it still waits", function()
+  it("leaves nothing that it has started, also where it still waits", function()
     start(echo "a")
     local timers = 0
     for _ in pairs(world.timers) do timers = timers + 1 end
@@ -404,7 +404,7 @@ describe("each generation", function()
     assert.is_nil(rawget(_G, "GLOBAL"))
   end)
 
-  it("is told of what the old script has returned, which is dropped after that", function()
+  it("gets the table that the old script returned, which is released after that", function()
     local old = setmetatable({}, { __mode = "k" })
     package.loaded["tidewire.spec_of_reload"] = function(value) old[value] = true end
     start(TOP .. 'local app = { endpoints = { ["/"] = {} }, extra_state = nil } note(app) '

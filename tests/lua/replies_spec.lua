@@ -40,7 +40,7 @@ describe("a reply", function()
     assert.equal("false", replies.new(200, nil, false).body)
   end)
 
-  it("writes a body that is a table as JSON, and says so", function()
+  it("writes a table as JSON, with its Content-Type", function()
     assert.same({ status = 200, headers = JSON, body = '{"n":1}' },
       replies.new(200, nil, { n = 1 }))
   end)
@@ -215,7 +215,7 @@ describe("what a route returned:", function()
     end
   end)
 
-  it("a status behind what it belongs to is a mistake that says so", function()
+  it("a status behind its body is a mistake whose message says so", function()
     for _, value in ipairs { { error = "no such game" }, "no such game", {}, true } do
       local reply, message = replies.of_route(value, 404)
       assert.is_nil(reply)
@@ -231,7 +231,7 @@ describe("what a route returned:", function()
     assert.equal("bbb", of_route(("aaa"):gsub("a", "b")).body)
   end)
 
-  it("nil and a message is a mistake that tells the message", function()
+  it("nil and a message is a mistake that has the message", function()
     local _, message = replies.of_route(nil, "the database is gone")
     assert.matches('it returned nil, string "the database is gone"$', message)
   end)

@@ -58,7 +58,7 @@ describe("path and query", function()
     assert.equal("3", get("/?a=1&a=2&a=3").query.a)
   end)
 
-  it("keep what is no valid escape", function()
+  it("keep invalid escapes", function()
     local request = get "/100%/%zz?q=50%"
     assert.equal("/100%/%zz", request.path)
     assert.equal("50%", request.query.q)

@@ -243,7 +243,7 @@ end)
 describe("conn:join and conn:leave", function()
   before_each(serve)
 
-  it("answer true, and nil and why on one that closes", function()
+  it("return true; nil and the reason for a connection that closes", function()
     local ada = connect("/text")
     assert.is_true(ada:join("lobby"))
     assert.is_true(ada:leave("lobby"))
@@ -273,7 +273,7 @@ describe("conn:join and conn:leave", function()
 end)
 
 describe("room:size and room:members", function()
-  it("tell who is in, by id and name, and what was said of them", function()
+  it("return members with id, name and info", function()
     serve()
     local ada, bob = connect("/text", "lobby"), connect("/json", "lobby")
     connect("/text", "elsewhere")
@@ -318,7 +318,7 @@ describe("room:broadcast", function()
       { got(text), got(binary), got(json), got(mine), got(other) })
   end)
 
-  it("encodes once for all who have the same codec", function()
+  it("encodes once for all connections of one codec", function()
     for _ = 1, 5 do
       connect("/own", "lobby")
       connect("/own/too", "lobby")
@@ -327,7 +327,7 @@ describe("room:broadcast", function()
     assert.equal(1, encodings)
   end)
 
-  it("encodes nothing for codecs that nobody in it has", function()
+  it("encodes nothing for codecs without a member", function()
     connect("/own", "elsewhere")
     local ada = connect("/json", "lobby")
     assert.equal(1, lobby:broadcast({ a = 1 }))
@@ -397,22 +397,22 @@ describe("room:broadcast", function()
     return message
   end
 
-  it("gives nobody what one of the codecs refuses", function()
+  it("sends nothing that one of the codecs refuses", function()
     assert.equal('room:broadcast: a string is needed for the codec "text", got table',
       refused({}, "/json", "/text"))
   end)
 
-  it("gives nobody what the codec \"binary\" refuses", function()
+  it("sends nothing that the codec \"binary\" refuses", function()
     assert.equal('room:broadcast: a string is needed for the codec "binary", got boolean',
       refused(true, "/json", "/binary"))
   end)
 
-  it("gives nobody what JSON has no form for", function()
+  it("sends nothing that JSON cannot express", function()
     assert.matches("^room:broadcast: value.list%[2%] is a function",
       refused({ list = { 1, print } }, "/json", "/bad"))
   end)
 
-  it("gives nobody text that is not UTF-8", function()
+  it("sends no text that is not UTF-8", function()
     assert.equal('room:broadcast: text must be valid UTF-8; for other bytes give the endpoint the '
       .. 'codec "binary"',
       refused("\xff", "/binary", "/text"))
@@ -465,7 +465,7 @@ describe("tw.broadcast", function()
     text, chat, json = connect("/text", "lobby"), connect("/chat"), connect("/json")
   end)
 
-  it("gives everyone the value, in a room or not", function()
+  it("sends the value to all connections, in a room or not", function()
     assert.equal(3, tw.broadcast("hi"))
     assert.same({ "t hi", "t hi", 't "hi"' }, { got(text), got(chat), got(json) })
   end)
@@ -515,7 +515,7 @@ describe("tw.send", function()
     assert.same({ 't {"a":1}', "b <hi>" }, { got(ada), got(bob) })
   end)
 
-  it("answers nil and why when that is gone, or nothing that ever was", function()
+  it("returns nil and the reason for a closed or unknown connection", function()
     serve()
     local ada = connect("/text")
     world:close(ada)
@@ -550,7 +550,7 @@ describe("tw.send", function()
       misuse(function() return tw.send(), 1 end))
   end)
 
-  it("refuses options that cannot be meant, of a connection that is gone, too", function()
+  it("refuses invalid options, for a closed connection, too", function()
     serve()
     local ada = connect("/text")
     for _, id in ipairs { ada.id, "1" } do

@@ -165,7 +165,7 @@ describe("an HTTP route", function()
     assert.equal("GET /a", routes({ handler "/a", handler "GET /a" }):route("HEAD", "/a").key)
   end)
 
-  it("for any method leaves those that have their own route", function()
+  it("for any method leaves methods to their own routes", function()
     local router = routes { handler "/a", handler "POST /a" }
     assert.equal("POST /a", router:route("POST", "/a").key)
     assert.equal("/a", router:route("GET", "/a").key)
@@ -176,7 +176,7 @@ describe("an HTTP route", function()
     assert.equal("GET /:x", router:route("GET", "/a").key)
   end)
 
-  it("tells the methods there are, where the asked one is not among them", function()
+  it("returns the path's methods, where the request's is not one of them", function()
     local router = routes { handler "POST /a", handler "GET /:x", static "/files" }
     local route, why, allowed = router:route("DELETE", "/a")
     assert.is_nil(route)
@@ -224,7 +224,7 @@ describe("a static route", function()
     assert.same({ "/", "a/b" }, { rest(router, "/a/b") })
   end)
 
-  it("tells the encoded path below it, for whoever opens the file", function()
+  it("returns the encoded path below it, for the caller that opens the file", function()
     local router = routes { static "/", static "/a/b/" }
     for path, below in pairs {
       ["/"] = "/", ["/x%2Fy"] = "/x%2Fy", ["/a/b"] = "", ["/a/b/"] = "/",

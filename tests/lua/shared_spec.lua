@@ -91,7 +91,7 @@ describe("tw.shared", function()
     assert.equal(2 << 20, line.fields.wanted)
   end)
 
-  it("says so as well where another worker was first", function()
+  it("warns as well where another worker was first", function()
     world.core.shared_open("hits", 5000)
     tw.shared("hits")
     assert.equal(0, #world.logs)
@@ -99,7 +99,7 @@ describe("tw.shared", function()
     assert.equal(1, #world.logs)
   end)
 
-  it("tells misuse at its line", function()
+  it("throws for misuse at the script's line", function()
     assert.equal("tw.shared: a name is needed, got nil", misuse(function() tw.shared() end))
     assert.equal('tw.shared: a name is needed, got string ""', misuse(function() tw.shared("") end))
     assert.equal("tw.shared: the name has 256 bytes; at most 255 are possible",
@@ -116,7 +116,7 @@ describe("tw.shared", function()
     assert.same({}, ceilings)
   end)
 
-  it("tells that there are too many stores, and what to do", function()
+  it("throws for too many stores, with advice", function()
     places = 1
     local hits = tw.shared("hits")
     local text = misuse(function() tw.shared("more") end)
@@ -157,7 +157,7 @@ describe("a store", function()
     assert.same({ n = 2, nil, "full" }, table.pack(store:set("", 1)))
   end)
 
-  it("deletes what is set to nil", function()
+  it("deletes a key that is set to nil", function()
     answers.delete = { false }
     assert.is_true(store:set("key", nil))
     assert_call("delete", 1, "key")
@@ -172,7 +172,7 @@ describe("a store", function()
     assert_call("add", 1, "key", true, 60)
   end)
 
-  it("adds to numbers, by 1 and from 0 unless told otherwise", function()
+  it("adds to numbers, by 1 and from 0 by default", function()
     answers.incr = { 7 }
     assert.same({ n = 1, 7 }, table.pack(store:incr("key")))
     assert_call("incr", 1, "key", 1, 0, nil)
@@ -224,7 +224,7 @@ describe("a store", function()
     assert.matches("store:entries: at most how many", misuse(function() store:entries(0) end))
   end)
 
-  it("updates by a function of the value, until nobody has come between", function()
+  it("updates by a function of the value, again after each conflict", function()
     answers.get, answers.exchange = { 5 }, { false }
     local turns = 0
     assert.equal(6, store:update("key", function(value)

@@ -43,7 +43,7 @@ describe("the stand-in of a new app's specs", function()
     compare(class_of(tw.shared("a")), class_of(other.shared("a")), "store:")
   end)
 
-  it("notes what is asked, and forgets it", function()
+  it("notes calls, and forgets them", function()
     other.broadcast("hi", { key = "k" })
     other.room("hall"):broadcast("ho")
     assert.same({ { "broadcast", "hi", { key = "k" } }, { "room:broadcast", "hall", "ho" } },

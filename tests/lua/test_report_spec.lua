@@ -164,7 +164,7 @@ Failure → tests/server/echo_spec.lua @ 2
     assert.equal("No tests were found!!!\n", report("No tests were found!!!\n"))
   end)
 
-  it("tells what has failed before it was interrupted", function()
+  it("prints the failures before an interruption", function()
     process.write_file(folder .. "/cut", RUN:match("^(.-\n) 4/10"))
     local result = process.run("/bin/sh", {
       args = { "-c", ([[

@@ -89,7 +89,7 @@ describe("socket activation", function()
     assert.same({ "variables", n = 4 }, app:events("variables")[1])
   end)
 
-  it("uses those that are asked for, opens what is missing, and says what is left", function()
+  it("uses passed sockets of its addresses, opens the others, and reports unused ones", function()
     local fd, port = tcp()
     local other, other_port = tcp()
     local app <close> = start({
@@ -180,7 +180,7 @@ describe("socket activation", function()
     assert.equal(200, http.request(app.admin, "/readyz").status)
   end)
 
-  it("does not start with a descriptor that nobody can listen on, and says which", function()
+  it("does not start with a descriptor that cannot listen, and names it", function()
     local datagrams = assert(socket.udp())
     assert(datagrams:setsockname("127.0.0.1", 0))
     local connected = assert(unix.stream())

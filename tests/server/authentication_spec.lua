@@ -89,7 +89,7 @@ describe("validate", function()
   lazy_teardown(function() app:stop() end)
   after_each(stream.close_all)
 
-  it("lets in who has a good token, in the header or in the query", function()
+  it("accepts a valid token, in the header or in the query", function()
     local ada = app:connect("/chat", { headers = { Authorization = "Bearer token-ada" } })
     assert.same({ type = "chat", from = "ada", role = "admin" }, decode(ada:ask('{"type":"chat"}')))
     local bob = app:connect("/chat?room=1&token=token-bob")
@@ -110,7 +110,7 @@ describe("validate", function()
     assert.equal(started, #app:events("start"))
   end)
 
-  it("leaves it to handle_message who may do what, and the connection stays", function()
+  it("leaves permissions to handle_message, and the connection stays", function()
     local denied = {
       type = "error", error = "Insufficient permissions", code = "PERMISSION_DENIED",
     }
@@ -273,7 +273,7 @@ describe("JWTs", function()
     assert.is_true(#body > 0)
   end
 
-  it("of HS256, RS256 and ES256 let in, each with its own key", function()
+  it("of HS256, RS256 and ES256 are accepted, each with its own key", function()
     for _, algorithm in ipairs({ "HS256", "RS256", "ES256" }) do
       local text = token(algorithm, { sub = "ada", role = "admin", exp = os.time() + 60 })
       assert.equal("ada admin",

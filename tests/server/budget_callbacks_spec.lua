@@ -60,7 +60,7 @@ describe("a loop", function()
     assert_ended(app, 1)
   end)
 
-  it("in on_close is told in the log, and the connection is gone", function()
+  it("in on_close is logged, and the connection closes", function()
     local app <close> = start [[app.endpoints["/"] = { on_close = loop, on_error = note }]]
     assert.equal(1000, (app:connect("/"):close(1000)))
     app:wait_for_log("hook=on_close")
@@ -168,7 +168,7 @@ describe("a loop", function()
     assert_ended(app, 1)
   end)
 
-  it("in timers and spawned functions is told in the log, and a repeating timer goes on", function()
+  it("in timers and spawned functions is logged, and a repeating timer goes on", function()
     local app <close> = start [[
       local calls = 0
       tw.after(0, loop)
@@ -186,7 +186,7 @@ describe("a loop", function()
     assert.equal(2, #app:log_lines("hook=spawn"))
   end)
 
-  it("in what watches a room is told in the log, and goes on to be told", function()
+  it("in a watch of a room is logged, and the watch gets further events", function()
     local app <close> = start [[
       tw.room("lobby"):watch(function(event, member)
         record(event)
@@ -201,7 +201,7 @@ describe("a loop", function()
     assert_ended(app, 1)
   end)
 
-  it("in a callback of luv's is told in the log, and the next one is called", function()
+  it("in a callback of luv's is logged, and the next one is called", function()
     local app <close> = start [[
       local timer, calls = uv.new_timer(), 0
       timer:start(0, 10, function()
@@ -376,7 +376,7 @@ describe("one long call of C", function()
     assert.is_true(tonumber(line:match("ended after ([%d.]+) seconds")) > 0.05, line)
   end)
 
-  it("is told of, too, when nothing of the script comes after it", function()
+  it("is reported, too, when no more script runs after it", function()
     local app <close> = start(SEARCH .. [[
       app.endpoints["/"] = { handle_message = function() return long_text(0.4):find(".-y") end }
     ]])
@@ -389,13 +389,13 @@ describe("one long call of C", function()
     assert.equal("fine", (app:connect("/echo"):ask("fine"))) -- on the same coroutine
   end)
 
-  it("is told of in a spawned function as well", function()
+  it("is reported in a spawned function as well", function()
     local app <close> =
       start(SEARCH .. [[tw.spawn(function() return long_text(0.4):find(".-y") end)]])
     assert.is_truthy(app:wait_for_log("event=script_late .*hook=spawn"))
   end)
 
-  it("that goes on and on is told of while it does", function()
+  it("that does not return is reported while it runs", function()
     -- Measured longer than the others: a search that is much shorter than it should be would not be
     -- told of.
     local measured_well = SEARCH:gsub("> 0%.05", "> 0.2")

@@ -170,7 +170,7 @@ end)
 describe("a deep recursion while new code is loaded", function()
   after_each(stream.close_all)
 
-  it("gives way to messages, and comes to its end", function()
+  it("lets messages be handled, and finishes", function()
     local app <close> = server.start({ app = [[
       local tw, record = require "tidewire", require "record"
       local function deep(n)

@@ -31,7 +31,7 @@ describe("a loop while a script is loaded", function()
     end
   end)
 
-  it("after a sleep ends the start, too, and nothing else is told", function()
+  it("after a sleep ends the start, too, with one message", function()
     local told = problem_of('require "tidewire".sleep(0.01)\nwhile true do end')
     assert.matches("^app.lua:2: " .. SENTENCE, told)
     assert.is_nil(told:find("never comes", 1, true))
@@ -67,7 +67,7 @@ describe("a loop while a script is loaded", function()
     assert.matches("app.lua:2: " .. SENTENCE, told, 1, true)
   end)
 
-  it("in a metatable of what it returns ends the start", function()
+  it("in a metatable of the returned app ends the start", function()
     local told =
       problem_of("return setmetatable({}, { __index = function() while true do end end })")
     assert.matches("app.lua:1: " .. SENTENCE, told, 1, true)

@@ -168,7 +168,7 @@ describe("a script that never rests", function()
     end)
   end
 
-  it("serves clients while it works off a reload, and everyone has on_reload", function()
+  it("serves clients during a reload, and calls on_reload for each connection", function()
     local text = HEAD .. [[
 local function begin() end
 ]] .. TAIL:gsub("validate = here.validate,",

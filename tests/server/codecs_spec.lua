@@ -96,7 +96,7 @@ describe("the codec", function()
     assert.equal("stringbinarybytes", (ada:receive()))
   end)
 
-  it("binary sends bytes unless told otherwise", function()
+  it("binary sends bytes by default", function()
     local ada = app:connect("/binary")
     ada:send_binary("\0\xff")
     assert.same({ "\0\xff", "binary" }, { ada:receive() })
@@ -144,7 +144,7 @@ describe("the codec", function()
       end
     end)
 
-    it("refuses what is no JSON, or too deep, or a number that cannot be kept", function()
+    it("refuses invalid JSON, too deep JSON, and numbers that cannot be kept", function()
       local ada = app:connect("/json")
       local bad = {
         "", " ", "{", "tru", "01", "1.", "+1", "'a'", '{"a":1,}', "[1,]", '"\t"', '"\\x"',

@@ -36,7 +36,7 @@ describe("the command", function()
     end
   end
 
-  it("tells its version and its help", function()
+  it("prints its version and its help", function()
     local result = run("--version")
     assert.equal(0, result.code)
     assert.is_truthy(result.stdout:find("%d+%.%d+%.%d+"), result.stdout)
@@ -51,7 +51,7 @@ describe("the command", function()
     assert.equal("", result.stderr)
   end)
 
-  it("without a file, with two, or with one that is missing says how to use it", function()
+  it("without a file, with two, or with a missing one prints the usage", function()
     assert_usage_error(run(), "FILE")
     write("one.lua", GOOD)
     write("two.lua", GOOD)
@@ -187,7 +187,7 @@ describe("the command", function()
       result.stdout .. result.stderr)
   end)
 
-  it("check tells all mistakes at once, each as file:line: message", function()
+  it("check prints all mistakes at once, each as file:line: message", function()
     write("app.lua", "return {\n  on_strat = print,\n  ping_perod = 1,\n  codec = 'xml',\n}\n")
     local result = run("check", "app.lua")
     assert.equal(2, result.code)

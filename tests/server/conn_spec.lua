@@ -222,7 +222,7 @@ describe("conn", function()
       end
     end)
 
-    it("sends text unless told otherwise", function()
+    it("sends text by default", function()
       local ada = app:connect("/send")
       ada:send_text("kinds")
       assert.same({ "text by default", "text" }, { ada:receive() })
@@ -237,7 +237,7 @@ describe("conn", function()
       end
     end)
 
-    it("called with a dot instead of a colon says so", function()
+    it("called with a dot instead of a colon throws with the reason", function()
       for _, how in ipairs { "string", "table" } do
         assert.equal("send: call it with a colon, conn:send(value)", (app:connect("/dot"):ask(how)))
       end

@@ -158,7 +158,7 @@ describe("coroutine.close", function()
       end)]])
   end)
 
-  it("of one that waits in an xpcall survives whatever stands on its stack", function()
+  it("of one that waits in an xpcall works with any values on its stack", function()
     returns("b(nil) a(mine) false mine dead", CLOSABLE .. [[
       return close(function()
         local _ <close> = closable "a"

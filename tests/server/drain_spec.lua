@@ -48,7 +48,7 @@ describe("the drain", function()
     assert.same({ 0, 0 }, { code, signal })
   end
 
-  it("after a lame duck's time: /readyz says 503 while all goes on, newcomers included", function()
+  it("answers 503 at /readyz for the lame duck's time, and still accepts connections", function()
     local app <close> = start({ "--lame-duck-seconds", "3600", "--admin", "127.0.0.1:0" },
       { "127.0.0.1:0", "unix:app.sock" })
     local ada = app:connect()
@@ -90,7 +90,7 @@ describe("the drain", function()
     assert_ends_clean(app)
   end)
 
-  it("tells nobody to go while on_stop still speaks to clients, of whichever worker", function()
+  it("closes no connection while an on_stop of any worker still runs", function()
     local app <close> = server.start({ app = [[
       local here = require "here"
       local tw = require "tidewire"
@@ -120,7 +120,7 @@ describe("the drain", function()
     assert_ends_clean(app)
   end)
 
-  it("with --drain-jitter tells everyone 1001, but not all in one turn", function()
+  it("with --drain-jitter closes all with 1001, but not all in one turn", function()
     local app <close> = start({ "--drain-jitter", "2", "--drain-seconds", "3600" })
     local clients = {}
     for index = 1, 12 do clients[index] = app:connect() end
@@ -140,7 +140,7 @@ describe("the drain", function()
     assert.is_true(count > 1, "12 closes came in one turn")
   end)
 
-  it("with --drain-jitter serves those who are not told yet, and lets nobody in", function()
+  it("with --drain-jitter serves connections until their 1001, and accepts none", function()
     local app <close> = start({ "--drain-jitter", "3600", "--drain-seconds", "3600" })
     local ada = app:connect()
     app:signal("sigterm")
@@ -155,7 +155,7 @@ describe("the drain", function()
     assert_ends_clean(app)
   end)
 
-  it("with --drain-jitter sends what is queued before 1001", function()
+  it("with --drain-jitter sends queued messages before 1001", function()
     local app <close> = start({ "--drain-jitter", "0.1" })
     local clients = {}
     for index = 1, 3 do clients[index] = app:connect() end

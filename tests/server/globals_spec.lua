@@ -137,7 +137,7 @@ end]] },
     end
   end)
 
-  it("in any number of names is not told without end", function()
+  it("in any number of names is reported a limited number of times", function()
     local app <close> = server.start {
       workers = 1, app = "return { handle_message = function(conn, message) _G[message] = 1 "
         .. "conn:send(message) end }",
@@ -184,7 +184,7 @@ return handler]])
     assert.matches("handler.lua:3: the global 'user' is written in a function", result.stderr)
   end)
 
-  it("does not warn of what is no global", function()
+  it("does not warn of other variables", function()
     process.write_file(folder .. "/app.lua", [[
 local count, names = 0, {}
 function helper() count = count + 1 end

@@ -208,7 +208,7 @@ describe("in a script,", function()
         for _ = 1, 4 do collectgarbage() tw.sleep(0) end return kept.count]])
     end)
 
-    it("is that which the metatable has then; what is not a function is ignored", function()
+    it("is that of the metatable at that time; a value that is no function is ignored", function()
       returns("later", [[
         local mt = { __gc = true }
         apart(function() setmetatable({}, mt) mt.__gc = function() kept.which = "later" end end)

@@ -114,7 +114,7 @@ describe("a client that ends its direction", function()
     return ada
   end
 
-  it("after its Close frame gets what is queued, and the answer to the frame", function()
+  it("after its Close frame gets queued messages, and the answer to the frame", function()
     local app <close> = start()
     local ada = connect(app)
     ada:send_text("128 of 65536")
@@ -128,7 +128,7 @@ describe("a client that ends its direction", function()
     assert.equal(1, #app:events("close"))
   end)
 
-  it("without a Close frame gets what is queued", function()
+  it("without a Close frame gets queued messages", function()
     local app <close> = start()
     local ada = connect(app)
     ada:send_text("128 of 65536")

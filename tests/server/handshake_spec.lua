@@ -228,7 +228,7 @@ describe("the handshake", function()
     end
   end)
 
-  it("takes nobody's word for who the client is", function()
+  it("trusts no header about the client's address", function()
     for _, headers in ipairs({
       { ["X-Forwarded-For"] = "8.8.8.8" }, { Forwarded = "for=8.8.8.8" },
       { ["X-Real-IP"] = "8.8.8.8" },

@@ -151,7 +151,7 @@ describe("the heartbeat", function()
     assert.is_true(rtt >= 0 and rtt < 10)
   end)
 
-  it("in frames is not misled by a pong that nobody asked for", function()
+  it("in frames ignores an unsolicited pong", function()
     local ada = app:connect("/asked")
     ada:send_frame({ opcode = "pong", payload = "surprise" })
     ada:send_frame({ opcode = "pong" })

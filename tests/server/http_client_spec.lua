@@ -326,7 +326,7 @@ describe("tw.http.request returns", function()
     assert.equal("the answer is larger than 10 bytes", reply.problem)
   end)
 
-  it("no body of more than 8 MiB unless max_bytes says so", function()
+  it("no body of more than 8 MiB unless max_bytes allows it", function()
     local body = ("x"):rep(8 * 1024 * 1024 + 1)
     assert.equal("the answer is larger than 8388608 bytes",
       received(origins.answer(200, nil, body)).problem)
@@ -340,12 +340,12 @@ describe("tw.http.request returns", function()
   end)
 end)
 
-describe("tw.http.request tells the world's failures:", function()
+describe("tw.http.request returns nil and a message for failures:", function()
   setup(start)
   teardown(function() app:stop() end)
   after_each(stop)
 
-  it("nobody listens", function()
+  it("nothing listens", function()
     start_raw("")
     local url = origin.url
     origin:close()
@@ -782,7 +782,7 @@ server.serve_forever()
     assert.matches("^the server's certificate is not accepted: ", reply.problem)
   end)
 
-  it("gets none where nobody vouches for the certificate", function()
+  it("gets none where the certificate is not trusted", function()
     local problem = ask_trusting("", "localhost").problem
     assert.is_string(problem)
     assert.matches("certificate", problem)
@@ -799,7 +799,7 @@ end)
 describe("the end of the program", function()
   after_each(stop)
 
-  it("gives up requests that are under way", function()
+  it("ends requests that are under way", function()
     start_raw("")
     local program <close> = server.start({
       app = [[

@@ -103,7 +103,7 @@ describe("messages", function()
     assert.equal(1008, app:wait_event("close")[2])
   end)
 
-  it("that are not whole take receive_backlog together; those who began first go", function()
+  it("that are incomplete share receive_backlog; the oldest are closed first", function()
     start '"4M"'
     local peers = {}
     local before = app.process:rss_kib()
@@ -141,7 +141,7 @@ describe("messages", function()
     assert.equal("60000 xxxxxxxx", (peers[120]:receive()))
   end)
 
-  it("are received again when those that waited are gone", function()
+  it("are received again when the waiting connections have closed", function()
     start '"64K"'
     for _ = 1, 5 do
       local peers = {}

@@ -62,7 +62,7 @@ describe("listening", function()
     end
   end)
 
-  it("tells the port that the system chose", function()
+  it("logs the port that the system chose", function()
     local app <close> = server.start({ app = APP })
     local found = app.process:listening()
     assert.equal(app.workers, #found) -- each worker has a socket

@@ -119,7 +119,7 @@ describe("the log", function()
       app:log())
   end)
 
-  it("says so of a bare handler, of several addresses and of all interfaces", function()
+  it("describes a bare handler, several addresses and all interfaces", function()
     app = server.start({ app = "return {}", listen = { "127.0.0.1:0", "unix:socket", "*:0" } })
     local line = app:log_lines("event=serving")[1]
     assert.is_truthy(line:find("serving https?://127%.0%.0%.1:%d+/, unix:socket, "
@@ -222,7 +222,7 @@ describe("the log", function()
     app = nil
   end)
 
-  it("tells of places that are taken, and not of refusals at the level of operators", function()
+  it("reports limits that are reached, and not each refusal, at level info", function()
     start_text("debug")
     local full = app:connect("/full")
     assert.equal(503, (select(2, client.connect(app:url("/full")))))

@@ -109,7 +109,7 @@ describe("the log", function()
     end
   end)
 
-  it("does not tell payloads by itself, nor tokens in URLs", function()
+  it("has no payloads by itself, and no tokens of URLs", function()
     local app <close> = server.start({ app = APP, options = { "--log-level", "debug" } })
     local ada = app:connect("/?token=top-secret-token",
       { headers = { Authorization = "Bearer top-secret-token" } })
@@ -177,7 +177,7 @@ describe("the log", function()
     assert.equal(0, #app:log_lines("printed"))
   end)
 
-  it("leaves what print writes whole, whoever else prints at the same time", function()
+  it("keeps each print whole, also when others print at the same time", function()
     local app <close> = server.start({ app = [[
       local tw = require "tidewire"
       tw.after(0, function()

@@ -167,7 +167,7 @@ return { handle_message = function() end }
     assert.equal("1", greeting(address))
   end)
 
-  it("that somebody else has the address of is an error that says so", function()
+  it("whose address another process has is an error with the reason", function()
     local other = uv.new_tcp()
     assert(other:bind("127.0.0.1", 0))
     assert(other:listen(1, function() end))

@@ -48,12 +48,12 @@ describe("an error", function()
     end
   end
 
-  it("in a thread is told in the log, and its object may be joined", function()
+  it("in a thread is logged, and its object may be joined", function()
     returns("true", "return uv.new_thread(function() error('boom') end):join()")
     told("thread", "boom")
   end)
 
-  it("in a thread that nobody keeps is told in the log", function()
+  it("in a thread without a reference is logged", function()
     returns("", [[
       for i = 1, 10 do uv.new_thread(function(n) error("boom " .. n, 0) end, i) end
       collectgarbage()]])
@@ -77,7 +77,7 @@ describe("an error", function()
       "local _ <close> = setmetatable({}, { __close = function() error('closing') end })",
       "closing" },
   } do
-    it("that is " .. name .. " is told in the log, wherever luv meets it", function()
+    it("that is " .. name .. " is logged, wherever luv meets it", function()
       returns("true", ("return uv.new_thread(function() %s end):join()"):format(case[1]))
       told("thread", case[2])
       returns("true", ("return uv.new_work(function() %s end, function() record('after') "
@@ -93,13 +93,13 @@ describe("an error", function()
     end)
   end
 
-  it("in what follows a work is told in the log", function()
+  it("in the callback of a work is logged", function()
     returns("true", "return uv.new_work(function() return 1 end, function(n) error('after ' .. n, "
       .. "0) end):queue()")
     told("callback", "after 1")
   end)
 
-  it("in a callback of a thread's own loop is told in the log", function()
+  it("in a callback of a thread's own loop is logged", function()
     returns("true", [[
       return uv.new_thread(function()
         local uv = require "luv"
@@ -110,7 +110,7 @@ describe("an error", function()
     told("callback", "in its loop")
   end)
 
-  it("in the callback of a handle that a thread wakes is told in the log", function()
+  it("in the callback of a handle that a thread wakes is logged", function()
     returns("true", [[
       local async async = uv.new_async(function(n) async:close() error("woken by " .. n, 0) end)
       return uv.new_thread(function(async) require("luv").async_send(async, "ada") end,
@@ -118,7 +118,7 @@ describe("an error", function()
     told("callback", "woken by ada")
   end)
 
-  it("in a thread of a thread is told in the log", function()
+  it("in a thread of a thread is logged", function()
     returns("true", [[
       return uv.new_thread(function()
         require("luv").new_thread(function() error("inner", 0) end)
@@ -129,7 +129,7 @@ describe("an error", function()
     told("thread", "outer")
   end)
 
-  it("in a thread that a forgotten coroutine has started is told in the log", function()
+  it("in a thread that a forgotten coroutine has started is logged", function()
     returns("", [[
       coroutine.wrap(function() uv.new_thread(function() error("boom", 0) end) end)()
       collectgarbage()]])
@@ -146,7 +146,7 @@ describe("an error", function()
     returns("nil, ESRCH: it was joined already, ESRCH", "return kept:join()")
   end)
 
-  it("in a thread whose own threads go on is told in the log, and holds nobody up", function()
+  it("in a thread whose own threads go on is logged, and delays nothing", function()
     local path = os.tmpname()
     returns("", ([[
       uv.new_thread(function(path)

@@ -36,7 +36,7 @@ describe("a mistake", function()
     return (answer:gsub('^"(.*)"$', "%1"):gsub('\\"', '"'):gsub("^= ", ""))
   end
 
-  it("in a name is told with what was meant", function()
+  it("in a name is reported with a suggestion", function()
     for code, expected in pairs {
       ['conn:snd("x")'] =
         "code:1: attempt to call a nil value (method 'snd'); did you mean conn:send?",
@@ -51,14 +51,14 @@ describe("a mistake", function()
     end
   end)
 
-  it("in a name is told in callbacks of luv's, too", function()
+  it("in a name is reported in callbacks of luv's, too", function()
     assert.equal("", said("/text", [[
       local timer = require("luv").new_timer()
       timer:start(0, 0, function() timer:close() conn:clsoe() end)]]))
     assert.is_truthy(app:wait_for_log "method 'clsoe'%); did you mean conn:close%?")
   end)
 
-  it("of a dot for a colon, or a colon for a dot, is told", function()
+  it("of a dot for a colon, or a colon for a dot, is reported", function()
     for code, expected in pairs {
       ['tw:broadcast("x")'] = "code:1: tw.broadcast: call it with a dot, tw.broadcast(…)",
       ['conn.send("x")'] = "code:1: send: call it with a colon, conn:send(value)",
@@ -70,7 +70,7 @@ describe("a mistake", function()
     end
   end)
 
-  it("in what is sent is told with what can be sent", function()
+  it("in a sent value is reported with the possible types", function()
     for code, expected in pairs {
       ["conn:send(conn)"] = "code:1: send: value is a connection; send its id, conn.id",
       ['conn:send({ to = { tw.room("x") } })'] =
@@ -84,7 +84,7 @@ describe("a mistake", function()
       said("/text", "conn:send(conn)"))
   end)
 
-  it("that would hide what a connection has is told, in validate and in on_start", function()
+  it("that would hide a connection's fields is reported, in validate and in on_start", function()
     local response = app:http { path = "/field?field=id",
       headers = { Connection = "Upgrade", Upgrade = "websocket",
       ["Sec-WebSocket-Key"] = "dGhlIHNhbXBsZSBub25jZQ==", ["Sec-WebSocket-Version"] = "13" } }

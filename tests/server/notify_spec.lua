@@ -72,7 +72,7 @@ describe("systemd", function()
     return server.start({ app = APP, environment = environment, options = options })
   end
 
-  it("hears that it is ready, who it is, and that it stops", function()
+  it("receives READY, its process id, and STOPPING", function()
     local app <close> = start({})
     local ready = hears("READY=1")
     assert.equal(1, ready)

@@ -124,7 +124,7 @@ describe("origins", function()
     assert.equal("https://bad.example", app:wait_event("asked", 2)[2])
   end)
 
-  it("in a function that throws let nobody in", function()
+  it("in a function that throws accept no connection", function()
     local none, status = client.connect(app:url("/broken"), { origin = "https://example.com" })
     assert.is_nil(none)
     assert.is_true(status == 500 or status == 403, "answered with " .. tostring(status))

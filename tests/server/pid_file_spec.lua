@@ -35,7 +35,7 @@ describe("a pid file", function()
     return app
   end
 
-  it("that is a link is refused, and what it leads to is left alone", function()
+  it("that is a link is refused, and its target is left alone", function()
     process.write_file(folder .. "/victim", "precious\n")
     for _, target in ipairs { "victim", "missing", "/etc/passwd" } do
       assert(uv.fs_symlink(target, pid_file))
@@ -110,7 +110,7 @@ describe("a pid file", function()
     assert.equal(text, process.read_file(pid_file))
   end)
 
-  it("of a server that runs is left alone, also when the socket beside it is gone", function()
+  it("of a running server is left alone, also without its control socket", function()
     local app <close> = start()
     assert.matches("is running", refused())
     os.remove(pid_file .. ".sock")
@@ -146,7 +146,7 @@ describe("a pid file", function()
     end
   end)
 
-  it("that another has put in its place is not removed", function()
+  it("that another process has replaced is not removed", function()
     local app = start()
     assert(uv.fs_unlink(pid_file))
     process.write_file(pid_file, "1\n")

@@ -81,7 +81,7 @@ describe("presence", function()
     for worker = 0, app.workers - 1 do assert.same(users, told(what, worker)) end
   end
 
-  it("tells members by id, name and what was said of them", function()
+  it("returns members with id, name and info", function()
     local _, alone = join("ada")
     assert.equal(1, #alone)
     assert.equal("the door", alone[1].name)
@@ -103,7 +103,7 @@ describe("presence", function()
     check_told("leave", { "ada" })
   end)
 
-  it("tells those who watch of everyone who comes and goes, however they go", function()
+  it("calls watches for each join and each leave, of any kind", function()
     local leaver, closer, failer, dropper = join("leaver"), join("closer"), join("failer"),
       join("dropper")
     app:wait_event("join", 4 * app.workers)
@@ -121,12 +121,12 @@ describe("presence", function()
     end
   end)
 
-  it("is told to one function or to two, and no more once that is cancelled", function()
+  it("calls one function or two, and none once it is cancelled", function()
     local ada = app:connect()
     assert.equal('[["join",false]]', (ada:ask('{"act":"watch once"}')))
   end)
 
-  it("tells of a member whatever was said of it", function()
+  it("returns a member's info of any type", function()
     local ada = app:connect()
     for _, info in ipairs { "false", "null", "0", '""', "[]", '{"a":[null]}', '"\\u0000"' } do
       local members = (ada:ask(('{"act":"info","info":%s}'):format(info)))

@@ -72,7 +72,7 @@ describe("static files", function()
     assert.equal("second", app:http("/").body)
   end)
 
-  it("of a folder that is a link are what it points to now", function()
+  it("of a folder that is a link are those of its present target", function()
     app = server.start({ app = APP, files = {
       ["part.lua"] = "return 1", ["public/index.html"] = "x",
       ["one/index.html"] = "one", ["two/index.html"] = "two", ["secret.txt"] = "never served",
@@ -151,7 +151,7 @@ describe("files that are not there any more", function()
 end)
 
 describe("a working folder that is deleted", function()
-  it("is told of at a reload, and the code goes on", function()
+  it("is reported at a reload, and the code goes on", function()
     local folder = process.make_directory()
     assert(uv.fs_mkdir(folder .. "/here", 448))
     process.write_file(folder .. "/here/app.lua", "return { handle_message = function() end }")
@@ -176,7 +176,7 @@ describe("a working folder that is deleted", function()
 end)
 
 describe("certificates behind a link", function()
-  it("are those that it points to at the reload", function()
+  it("are those of its target at the reload", function()
     local certificate, key = certificates.shared()
     app =
       server.start({ app = APP, files = { ["part.lua"] = "return 1", ["public/index.html"] = "x" },

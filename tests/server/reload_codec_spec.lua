@@ -327,7 +327,7 @@ describe("between workers of which some have the new code already", function()
     assert_gets(own, false, "t old room", "t old all") -- the form of the code that says it
   end)
 
-  it("old code's values go to nobody whose codec it has not", function()
+  it("old code's values reach no connection whose codec it lacks", function()
     start_three(old_code('["/"] = {}', [[
       record("counts", tw.room("hall"):broadcast("room"), (tw.broadcast("all")))
       record("send", tw.send(ids:get("new"), "x"))
@@ -340,7 +340,7 @@ describe("between workers of which some have the new code already", function()
     assert_gets(new_one, false)
   end)
 
-  it("new code's values go to nobody whose connection is about to be closed", function()
+  it("new code's values reach no connection that is about to be closed", function()
     start_three(old_code('["/"] = {}, ["/json"] = { codec = "json" }', [[conn:send("late")]]))
     local zero, one = connect(0, "zero"), connect(1, "one")
     local json = connect(0, "json", "/json")

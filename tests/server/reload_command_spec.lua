@@ -41,7 +41,7 @@ describe("tidewire reload", function()
     assert.equal("third", (app:connect():ask("?")))
   end)
 
-  it("says what is wrong, with file, line and traceback, and exits with 1", function()
+  it("prints the problem with file, line and traceback, and exits with 1", function()
     say("local x\nerror('not today')")
     local result = reload()
     assert.equal(1, result.code)
@@ -50,7 +50,7 @@ describe("tidewire reload", function()
     assert.equal("first", (app:connect():ask("?")))
   end)
 
-  it("is told when the server ends instead", function()
+  it("reports that the server ends instead", function()
     say("require('tidewire').sleep(3600)")
     local asking = process.start(server.binary(), {
       args = { "reload", "--pid-file", pid_file }, stderr = app.directory .. "/said",

@@ -116,7 +116,7 @@ describe("a signal", function()
       assert.equal(3, #reloads.outcomes(app))
     end)
 
-    it("during one that will fail begins another one", function()
+    it("during one that will fail starts another one", function()
       local app <close> = server.start({ app = code "a" })
       reloads.send(app, code("b", "gate", "nonsense = 1,"))
       wait_loading(app, "b")

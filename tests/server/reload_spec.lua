@@ -120,7 +120,7 @@ describe("a reload", function()
       for each = 0, 2 do assert.equal("new x", (peers[each]:ask("x"))) end
     end)
 
-    it("leaves nothing of what it had started", function()
+    it("leaves nothing that it has started", function()
       local app <close> = server.start({ app = app_of("old") })
       reloads.bad(app, [[
         local record, tw = require "record", require "tidewire"
@@ -186,7 +186,7 @@ describe("a reload", function()
       assert.equal("c hello", (bob:receive()))
     end)
 
-    it("what is queued for a slow client, in order", function()
+    it("messages queued for a slow client, in order", function()
       local function code(version)
         return handler_of([[
           max_backlog = "8M",
@@ -428,7 +428,7 @@ describe("a reload", function()
       for _, peer in ipairs(peers) do assert.equal(1000, (peer:close(1000))) end
     end)
 
-    it("endpoints: new ones open, those that vanish keep their code, and come back", function()
+    it("endpoints: new ones open, removed ones keep their code, and can come back", function()
       local function code(version, paths, more)
         local list = {}
         for path in paths:gmatch("%S+") do
@@ -491,7 +491,7 @@ describe("a reload", function()
     end)
   end)
 
-  it("is told: the generation in tw, /stats and each line of a connection", function()
+  it("is visible: the generation in tw, /stats and each line of a connection", function()
     local app <close> = server.start({
       app = handler_of("handle_message = function(conn) conn:send(tw.generation) "
         .. "tw.log.info('hello') end"),

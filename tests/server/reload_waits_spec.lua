@@ -42,7 +42,7 @@ describe("a reload that waits without end", function()
   after_each(stream.close_all)
 
   for name, text in pairs(WAITING) do
-    it("is told once, and replaced by the next: " .. name, function()
+    it("is reported once, and discarded for the next: " .. name, function()
       local app <close> = server.start({ app = GOOD, files = FILES })
       local ada = app:connect("/")
       local number = reloads.send(app, text)
@@ -87,7 +87,7 @@ describe("a reload that waits without end", function()
 end)
 
 describe("a check that waits without end", function()
-  it("says so, with the place, and waits on", function()
+  it("is reported with the place, and goes on", function()
     local folder = process.make_directory()
     process.write_file(folder .. "/app.lua", WAITING["again and again"])
     local check = process.start(server.binary(), {
@@ -105,7 +105,7 @@ describe("a check that waits without end", function()
 end)
 
 describe("a start that waits without end", function()
-  it("is told once, with the worker that waits, and ends on SIGTERM", function()
+  it("is reported once, with the worker that waits, and ends on SIGTERM", function()
     for _, name in ipairs { "for long", "in one worker only" } do
       local text = WAITING[name]:gsub("tw.await%(function%(%) end%)", "tw.sleep(1e6)")
       local app = server.launch({ app = text, workers = 3 })

@@ -176,7 +176,7 @@ describe("one connection in very many rooms", function()
 end)
 
 describe("a room of 500", function()
-  it("hears every message, in order; and is empty when they are gone", function()
+  it("gets every message, in order; and is empty when its members have left", function()
     local peers = {}
     for index = 1, 500 do peers[index] = enter("/close", index, index) end
     assert.equal("500 500", ask("size"))

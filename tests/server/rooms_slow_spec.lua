@@ -84,7 +84,7 @@ describe("a room of a thousand", function()
     return app.process:is_sanitized() and 0 or app.process:rss_kib() - before
   end
 
-  it("closes those who do not read with 1008; the others hear everything in order", function()
+  it("closes members that do not read with 1008; the others get everything in order", function()
     local quick = enter("/close", "quick", MEMBERS - SLOW, true)
     enter("/close", "slow", SLOW, false)
     local before, number, most = app.process:rss_kib(), 0, 0
@@ -128,7 +128,7 @@ describe("a room of a thousand", function()
     assert.is_true(grown < SLOW * CEILING_KIB / 4, ("memory grew by %d KiB"):format(grown))
   end)
 
-  it("that nobody reads in holds a large message once", function()
+  it("whose members do not read keeps a large message once", function()
     local speaker = enter("/drop", "speaker", 1, true)
     enter("/drop", "slow", MEMBERS - 1, false)
     local before = app.process:rss_kib()

@@ -153,7 +153,7 @@ local function suite(place)
   before_each(function() spread = place == "on different workers" end)
 
   describe("a room", function()
-    it("takes a broadcast to everyone in it, once, and to nobody else", function()
+    it("sends a broadcast to its members, once, and to no other connection", function()
       local ada, bob, eve = connect("ada", "lobby"), connect("bob", "lobby,kitchen"),
         connect("eve", "kitchen")
       assert.equal("2", run_outside("return tw.room('lobby'):broadcast('hello')"))
@@ -192,7 +192,7 @@ local function suite(place)
       end
     end)
 
-    it("has those who are in it at the moment of the broadcast", function()
+    it("sends to the members at the moment of the broadcast", function()
       local ada, bob = connect("ada", "lobby"), connect("bob")
       local function broadcast(word)
         return run_outside(("return tw.room('lobby'):broadcast(%q)"):format(word))
@@ -226,7 +226,7 @@ local function suite(place)
       check_got_only(bob, "2", "3")
     end)
 
-    it("leaves out who speaks, if he wants that", function()
+    it("leaves out the sender on request", function()
       local ada, bob, eve = connect("ada", "lobby"), connect("bob", "lobby"), connect("eve")
       assert.equal("1", run(ada, "return tw.room('lobby'):broadcast('1', conn)"))
       check_got(bob, "1")
@@ -269,7 +269,7 @@ local function suite(place)
       end
     end)
 
-    it("counts who joins twice once, and does not mind who leaves twice", function()
+    it("counts a connection that joins twice once, and accepts a second leave", function()
       local ada, bob = connect("ada"), connect("bob", "lobby")
       assert.equal("true true 2",
         run(ada, "return conn:join('lobby'), conn:join('lobby'), tw.room('lobby'):size()"))
@@ -296,7 +296,7 @@ local function suite(place)
         return #conn:rooms()]]))
     end)
 
-    it("tells its members by their ids, and they tell their rooms", function()
+    it("returns its members' ids, and a member returns its rooms", function()
       local ada = connect("ada", "lobby,attic")
       local bob = connect("bob", "lobby")
       assert.equal("2 true attic,lobby", run(ada, [[
@@ -374,7 +374,7 @@ local function suite(place)
       json, binary = connect("json", "", "/json"), connect("binary", "", "/binary")
     end)
 
-    it("reaches everyone, in rooms or not", function()
+    it("reaches all connections, in rooms or not", function()
       assert.equal("4", run_outside("return tw.broadcast('all')"))
       check_got_only(ada, "all")
       check_got_only(bob, "all")
@@ -382,7 +382,7 @@ local function suite(place)
       assert.same({ "all", "binary" }, { binary:receive() })
     end)
 
-    it("reaches those of one endpoint, but for who speaks", function()
+    it("reaches the connections of one endpoint, without the sender", function()
       assert.equal("2", run_outside([[return tw.broadcast("1", { endpoint = "/" })]]))
       check_got(bob, "1")
       assert.equal("1", run(bob, [[return tw.broadcast("2", { endpoint = "/", except = conn })]]))
@@ -406,7 +406,7 @@ local function suite(place)
       check_got(binary, "4")
     end)
 
-    it("does not reach those that close, nor one whose validate speaks", function()
+    it("does not reach closing connections, nor one whose validate sends", function()
       bob:send_text("conn:close(1000) return tw.broadcast('without bob')")
       check_got(ada, "without bob")
       check_got(json, '"without bob"')
@@ -515,7 +515,7 @@ local function suite(place)
       end
     end
 
-    it("gives nobody a value that one of the codecs cannot encode", function()
+    it("sends no value that one of the codecs cannot encode", function()
       assert.matches(
         "^false code:1: room:broadcast: a string is needed for the codec \"%a+\", got table",
         run_outside("return pcall(function() tw.room('mixed'):broadcast({ word = 'x' }) end)"))
@@ -529,7 +529,7 @@ local function suite(place)
       check_got(peers.own, "own:fine")
     end)
 
-    it("gives nobody text that is not UTF-8", function()
+    it("sends no text that is not UTF-8", function()
       local refusal =
         "^false code:1: room:broadcast: text must be valid UTF%-8; for other bytes give the "
           .. 'endpoint the codec "binary"'
@@ -612,7 +612,7 @@ describe("misuse", function()
     check_got_only(ada)
   end)
 
-  it("of send's options is told for a codec of one's own, too", function()
+  it("of send's options is reported for a codec of the script's own, too", function()
     local ada = connect("ada")
     local peer = app:connect_on(worker_of.ada, "/own?name=own")
     for options, message in pairs({

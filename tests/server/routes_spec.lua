@@ -208,7 +208,7 @@ describe("HTTP routes", function()
     end
   end)
 
-  it("that wait for a client which is gone harm nothing", function()
+  it("that wait for a client which has disconnected harm nothing", function()
     for _ = 1, 10 do
       local peer = assert(stream.connect(app.addresses[1]))
       peer:write("GET /sleep HTTP/1.1\r\nHost: x\r\n\r\n")

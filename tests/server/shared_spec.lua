@@ -222,7 +222,7 @@ describe("tw.shared", function()
       run('store:set("large", (1 << 53) + 1) return store:incr("large", 2)'))
   end)
 
-  it("tells an error of counting with its line, and changes nothing", function()
+  it("throws for an error of counting at its line, and changes nothing", function()
     run('store:set("text", "7") store:set("most", math.maxinteger)')
     assert.equal('boolean false, string chunk:1: store:incr: the key "text" holds no number',
       (ada:ask('store:incr("text")')))
@@ -290,7 +290,7 @@ describe("tw.shared", function()
       return store:get("a"), store:get("b")]]))
   end)
 
-  it("is full at its ceiling, and keeps what it has", function()
+  it("is full at its max_bytes, and keeps its values", function()
     assert.equal("boolean true, nil nil, string full, string old", run([[
       local small = tw.shared("small", { max_bytes = "64K" })
       local ok = small:set("key", "old")
@@ -309,7 +309,7 @@ describe("tw.shared", function()
       return small:delete("fill 0"), small:set("fill 0", 0)]]))
   end)
 
-  it("makes room of what is over, by itself", function()
+  it("reuses the memory of expired values by itself", function()
     assert.equal("boolean true", run([[
       local small, n = tw.shared("passing", { max_bytes = "64K" }), 0
       while small:set("fill " .. n, n, 0.05) do n = n + 1 end
@@ -318,7 +318,7 @@ describe("tw.shared", function()
       return #small:keys() == n]]))
   end)
 
-  it("gives memory back of what is over, though nobody touches it", function()
+  it("frees the memory of expired values without any access", function()
     local before = app.process:rss_kib()
     run([[local text = ("x"):rep(2 << 20)
       for i = 1, 30 do assert(store:set("large " .. i, text, 0.5)) end]])
@@ -331,7 +331,7 @@ describe("tw.shared", function()
     end
   end)
 
-  it("tells misuse with file and line", function()
+  it("throws for misuse with file and line", function()
     assert.equal("boolean false, string chunk:1: store:get: a key must be a string, got 5; "
       .. "use tostring",
       (ada:ask("store:get(5)")))

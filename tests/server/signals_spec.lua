@@ -105,7 +105,7 @@ describe("the end", function()
     assert_ends_clean(app)
   end)
 
-  it("sends first what is queued", function()
+  it("sends queued messages first", function()
     local app <close> = server.start({ app = APP })
     local ada = app:connect()
     ada:send_text("much")
@@ -164,7 +164,7 @@ describe("the end", function()
     silent:drop()
   end)
 
-  it("tells every client 1001 even where on_stop does not end", function()
+  it("closes every client with 1001 even where on_stop does not end", function()
     for _, times in ipairs { 1, 2 } do
       local app <close> = server.start({
         app = [[

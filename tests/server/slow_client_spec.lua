@@ -92,7 +92,7 @@ describe("a client that does not read", function()
     assert.equal("quick", (app:connect("/quick"):ask("quick")))
   end)
 
-  it("sees 1008 when it reads on, if it can still be told", function()
+  it("receives 1008 when it reads on, if the frame can still be sent", function()
     local ada = slow_client("/close")
     flood_until_refused(ada)
     app:wait_event("close")

@@ -92,7 +92,7 @@ describe("static files", function()
     assert.equal("", head.body)
   end)
 
-  it("are not sent again to who has them: 304", function()
+  it("are not sent again to a client that has them: 304", function()
     local first = app:http("/app.js")
     assert.is_truthy(first.headers["last-modified"] or first.headers.etag)
     if first.headers["last-modified"] then
@@ -117,7 +117,7 @@ describe("static files", function()
     assert.equal(200, response.status)
   end)
 
-  it("are only what is in the folder, however the path is written", function()
+  it("are only files of the folder, however the path is written", function()
     for _, path in ipairs({
       "/../secret.txt", "/%2e%2e/secret.txt", "/..%2fsecret.txt", "/%2e%2e%2fsecret.txt",
       "/deep/../../secret.txt", "/deep/%2e%2e/%2e%2e/secret.txt", "/..\\secret.txt",

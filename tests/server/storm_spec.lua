@@ -61,7 +61,7 @@ local endings = {
 describe("more connections than the process has descriptors", function()
   after_each(stream.close_all)
 
-  it("make it refuse or wait, not spin, and there is room again when they are gone", function()
+  it("make it refuse or wait, not spin, and it accepts again after they close", function()
     local app <close> = server.start({ app = APP, descriptors = 64 })
     local first = app:connect("/")
     local peers = {}

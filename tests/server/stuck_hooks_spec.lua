@@ -101,13 +101,13 @@ describe("a hook that cannot go on", function()
     assert.is_truthy(app:wait_for_log('script_error hook=http why="coroutine.close: '))
   end)
 
-  it("as its coroutine was closed is told to on_error, and the next message comes", function()
+  it("as its coroutine was closed reaches on_error, and the next message is handled", function()
     local ada = app:connect("/")
     assert.matches("^handle_message: coroutine%.close: ", (ada:ask("wait")))
     assert.equal("next", (ada:ask("next")))
   end)
 
-  it("as it is on_error is told in the log, and its connection closes", function()
+  it("as it is on_error is logged, and its connection closes", function()
     for message, why in pairs { yield = "coroutine%.yield outside of", close = "coroutine%.close: ",
       shown = "coroutine%.yield outside of" } do
       local ada = app:connect("/on_error")
@@ -120,7 +120,7 @@ describe("a hook that cannot go on", function()
     assert.is_nil(app:log():find("internal_error", 1, true))
   end)
 
-  it("is not gone on with by others than the server", function()
+  it("is resumed by the server only", function()
     assert.matches("^false cannot resume a hook of the server: ", app:http("/resume").body)
     app:wait_event("slept")
     assert.equal("false true", app:http("/ended").body)

@@ -246,7 +246,7 @@ describe("time", function()
     it("works in an iterator", asks("sleep in an iterator", "sum 6"))
     it("works in a metamethod", asks("sleep in a metamethod", "slept in __index"))
     it("works in a to-be-closed variable", asks("sleep in close", "closed"))
-    it("throws for what is no time", asks("bad sleep", "false false false false"))
+    it("throws for an invalid time", asks("bad sleep", "false false false false"))
   end)
 
   describe("tw.after and tw.every", function()

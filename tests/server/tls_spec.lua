@@ -79,7 +79,7 @@ describe("with TLS", function()
     end
   end)
 
-  it("its certificate is verified by whom knows its authority", function()
+  it("a client with its authority verifies the certificate", function()
     local certificate, key = make("first")
     local app <close> = start({ files = files_of(certificate, key) })
     local authority = app.directory .. "/server.pem"
@@ -106,7 +106,7 @@ describe("with TLS", function()
     assert.is_nil(stream.connect(app.addresses[1], { protocol = "tlsv1_1" }))
   end)
 
-  it("a client that speaks in plain is told what to do, and gets in nowhere", function()
+  it("a client that sends plain HTTP gets advice, and no connection", function()
     local app <close> = start({ files = files_of(make("first")) })
     local plain = { host = "127.0.0.1", port = app.addresses[1].port }
     local response = http.request(plain, "/secure")
@@ -117,7 +117,7 @@ describe("with TLS", function()
     assert.equal(400, http.raw(plain, head).status)
   end)
 
-  it("whoever speaks neither is let go, and counted", function()
+  it("a client that sends neither TLS nor HTTP is closed, and counted", function()
     local app <close> =
       start({ files = files_of(make("first")), options = { "--admin", "127.0.0.1:0" } })
     local plain = { host = "127.0.0.1", port = app.addresses[1].port }
@@ -214,7 +214,7 @@ describe("with TLS", function()
     assert.equal("hello", (ada:ask("hello")))
   end)
 
-  it("a client that has reset its connection is told of with its address", function()
+  it("a client that has reset its connection is logged with its address", function()
     local options = { "--log-level", "debug" }
     local app <close> = start({ files = files_of(make("first")), options = options, app = [[
       return {
@@ -425,7 +425,7 @@ describe("a reload", function()
     assert.equal("first", subject(app))
   end)
 
-  it("switches TLS on and off for those who come", function()
+  it("switches TLS on and off for new connections", function()
     local app <close> =
       start({ app = (APP:gsub("  tls = [^\n]*\n", "")), files = files_of(make("first")) })
     local ada = app:connect("/")

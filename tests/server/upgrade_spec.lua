@@ -99,7 +99,7 @@ describe("an upgrade", function()
   end
 
   for _, change in ipairs { { WORKERS, WORKERS }, { WORKERS, OTHER, WORKERS } } do
-    it("refuses nobody, with " .. table.concat(change, ", then ") .. " workers", function()
+    it("refuses no client, with " .. table.concat(change, ", then ") .. " workers", function()
       local path = folder .. "/app.sock"
       local first =
         start("first", { workers = change[1], listen = { "127.0.0.1:0", "unix:" .. path } })
@@ -136,7 +136,7 @@ describe("an upgrade", function()
     assert.is_nil(uv.fs_scandir_next(uv.fs_scandir(folder)), "a file is left")
   end)
 
-  it("knows a free port, and sockets that nobody asks for by name", function()
+  it("keeps a free port, and sockets that no address names", function()
     local first = start("first")
     local second = upgrade("second", { listen = { "127.0.0.1:0" } })
     assert.same(first.addresses, second.addresses)
@@ -364,7 +364,7 @@ describe("an upgrade", function()
     start("third")
   end)
 
-  it("can be asked for by nobody else", function()
+  it("cannot be requested by another user", function()
     start("first")
     local info = assert(uv.fs_stat(pid_file .. ".sock"))
     assert.equal(tonumber("600", 8), info.mode & tonumber("777", 8))

@@ -107,7 +107,7 @@ describe("a worker that does not take what others send it", function()
     assert.is_truthy(app:wait_for_log("event=worker_behind.*limits.worker_backlog"))
   end)
 
-  it("is told to who sends to one connection", function()
+  it("is reported to the sender to one connection", function()
     local _, bob = connect("/close")
     local _, cleo = connect("/drop")
     local go_on = hold_up()

@@ -209,7 +209,7 @@ describe("with several workers", function()
       check_got_only(heir)
     end)
 
-    it("tells misuse with the script's line, whoever is to get it", function()
+    it("throws for misuse at the script's line, for any receiver", function()
       local ada = connect(0, "ada")
       connect(1, "text", "/text")
       connect(1, "own", "/own")
@@ -295,7 +295,7 @@ describe("with several workers", function()
       end
     end)
 
-    it("leaves out who speaks and nobody else, wherever they are", function()
+    it("leaves out the sender alone, on any worker", function()
       for _, speaker in ipairs(members) do
         assert.equal(tostring(#members - 1),
           run(speaker.peer, "return tw.room('lobby'):broadcast('hi', conn)"))
