@@ -3,8 +3,8 @@
 --
 --   lua5.4 scripts/check_words.lua [TOP]         TOP: the top of the source tree (default: .)
 --
--- Looks at the names and texts of the files below, word by word: in `find_seat` there are two. A
--- place where the plain English word is right goes into `exceptions`. Knows no grammar.
+-- Reads the names and texts of the files below, word by word; `find_seat` has two words. A line in
+-- which the plain English word is right goes into `exceptions`. Knows no grammar.
 
 package.path = arg[0]:match "^.*/" .. "?.lua;" .. package.path
 local checking = require "checking"
@@ -19,6 +19,9 @@ local words = {
   anybody = "any client",
   anyone = "any client",
   bell = "wakeup",
+  birth = "creation",
+  born = "created",
+  ceiling = "limit",
   census = "counts",
   commons = "process",
   crew = "workers",
@@ -49,6 +52,15 @@ local words = {
   whom = "the client, the connection",
 }
 
+---phrase -> the words to use instead
+local phrases = {
+  ["are told"] = "receive, are called with",
+  ["be told"] = "receive, be called with",
+  ["comes to nothing"] = "fails",
+  ["is told"] = "receives, is called with",
+  ["was told"] = "received",
+}
+
 ---Lines in which such a word is right: a pattern for the path, one for the line in lower case.
 local exceptions = {
   { "^scripts/check_words%.lua$", "" },
@@ -67,10 +79,15 @@ local function is_exception(path, line)
 end
 
 local function check_line(path, number, line)
+  if is_exception(path, line) then return end
+  local where = ("%s:%d"):format(path, number)
   for word in line:gmatch "%a+" do
     local better = words[word] or words[word:match "^(.*)s$"]
-    if better and not is_exception(path, line) then
-      checking.problem(("%s:%d"):format(path, number), '"%s": say %s', word, better)
+    if better then checking.problem(where, '"%s": say %s', word, better) end
+  end
+  for phrase, better in pairs(phrases) do
+    if line:find("%f[%a]" .. phrase .. "%f[%A]") then
+      checking.problem(where, '"%s": say %s', phrase, better)
     end
   end
 end

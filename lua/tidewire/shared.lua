@@ -33,7 +33,7 @@ end
 local names = {} ---@type table<tidewire.Store, string>
 local numbers = {} ---@type table<tidewire.Store, integer>
 local by_name = {} ---@type table<string, tidewire.Store>
-local ceilings = {} ---@type table<tidewire.Store, integer>
+local max_bytes_of = {} ---@type table<tidewire.Store, integer>
 --- Stores for which the log has the warning that their max_bytes stays.
 ---@type table<tidewire.Store, true>
 local warned = {}
@@ -100,7 +100,7 @@ end
 ---@param value string|number|boolean|nil
 ---@param ttl number|nil  seconds after which the key is deleted; nil: never
 ---@return true|nil ok
----@return "full"|nil message  there is no room below the ceiling; nothing was changed
+---@return "full"|nil message  there is no room below the limit; nothing was changed
 function Store:set(key, value, ttl)
   local number = check_store("store:set", self)
   check_key("store:set", key)
@@ -235,7 +235,7 @@ end
 
 local size_of_stores = { min = 4096, max = 1 << 40 }
 
---- The ceiling that the options name, or nil.
+--- The limit that the options name, or nil.
 local function read_options(options)
   if options == nil then
     return nil
@@ -261,30 +261,30 @@ local function read_options(options)
 end
 
 local function open(name, max_bytes)
-  local number, ceiling = core.shared_open(name, max_bytes or DEFAULT_BYTES)
+  local number, limit = core.shared_open(name, max_bytes or DEFAULT_BYTES)
   if not number then
     error(("tw.shared: there are %d stores already; a store is for one kind of thing, its keys are "
       .. "the things"):format(MAX_STORES), 3)
   end
   local store = setmetatable({}, Store)
-  names[store], numbers[store], ceilings[store], by_name[name] = name, number, ceiling, store
+  names[store], numbers[store], max_bytes_of[store], by_name[name] = name, number, limit, store
   return store
 end
 
 --- Warns, once for each store, of another max_bytes than the store has: it counts after a restart.
-local function warn_of_ceiling(store, wanted)
-  if wanted and wanted ~= ceilings[store] and not warned[store] then
+local function warn_of_limit(store, wanted)
+  if wanted and wanted ~= max_bytes_of[store] and not warned[store] then
     warned[store] = true
     log.warn("tw.shared: the store was opened before with another max_bytes, which stays until "
       .. "a restart",
-      { store = names[store], max_bytes = ceilings[store], wanted = wanted })
+      { store = names[store], max_bytes = max_bytes_of[store], wanted = wanted })
   end
 end
 
 local shared = {}
 
 --- The store of a name: the same for all workers, until the program ends. The first worker that
---- opens it sets its ceiling.
+--- opens it sets its limit.
 ---@param name string
 ---@param options { max_bytes: integer|string|nil }|nil  how much it may hold: 64 MiB by default
 ---@return tidewire.Store
@@ -297,7 +297,7 @@ function shared.get(name, options)
   end
   local max_bytes = read_options(options)
   local store = by_name[name] or open(name, max_bytes)
-  warn_of_ceiling(store, max_bytes)
+  warn_of_limit(store, max_bytes)
   return store
 end
 

@@ -234,7 +234,7 @@ function core.end_scope(generation) end
 ---@param name string
 ---@param max_bytes integer
 ---@return integer? store      nil: there are too many
----@return integer? max_bytes  its ceiling, which the first worker that opened it has set
+---@return integer? max_bytes  its limit, which the first worker that opened it has set
 function core.shared_open(name, max_bytes) end
 
 ---@param store integer

@@ -31,6 +31,7 @@ describe("scripts/check_words.lua", function()
     ["a part of a name"] = {
       "cmake/a.cmake", "# A.\nset(find_seat 1)\n", 'cmake/a.cmake:2: "seat"',
     },
+    ["a phrase"] = { "docs/a.md", "The hub is told.\n", 'docs/a.md:1: "is told": say' },
     ["the name of a file"] = { "docs/takeover.md", "# A\n", 'docs/takeover.md:0: "takeover"' },
   }) do
     it("finds " .. what, function()
