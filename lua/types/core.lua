@@ -2,14 +2,15 @@
 -- core.lua -- types of what C gives the Lua library: tidewire.core, tidewire.json_c,
 -- tidewire.jwt_c.
 --
--- For engineers of lua/tidewire; scripts use `require "tidewire"` instead. Declares, runs nothing.
--- A connection, a timer, a sleeping hook and a plain HTTP request are integers here; for a stale
--- one functions return "closed", false or nothing. scripts/check_api.lua compares this file with
+-- For engineers of lua/tidewire; scripts use `require "tidewire"` instead. This file only declares.
+-- A connection, an endpoint, a codec, a store, a timer, a task and a request are integers here. For
+-- one that has ended, functions return "closed", false or nothing. Misuse throws. A function knows
+-- its own worker only, unless "all workers" is said. scripts/check_api.lua compares this file with
 -- the tables of functions in src/script.
 
 -- ---- tidewire.core: bind.c ----
 
---- Functions in place of Lua's own.
+--- Functions that replace Lua's own; guarded.lua installs them.
 ---@class tidewire.core.guarded
 ---@field resume function
 ---@field close function
@@ -17,6 +18,7 @@
 ---@field make_xpcall function
 ---@field setmetatable function
 ---@field debug_setmetatable function
+---@field traceback function
 ---@field popen function
 ---@field execute function
 ---@field exit function
@@ -40,10 +42,10 @@
 
 ---@class tidewire.core
 ---@field senders { text: function, binary: function, json: function }  conn.send of plain codecs
----@field conn_key lightuserdata  under which a conn keeps its integer
+---@field conn_key lightuserdata  the key of a conn's integer in its object
 ---@field guarded tidewire.core.guarded
----@field wait_marker lightuserdata  a coroutine yields it to C in order to wait
----@field exit_marker lightuserdata  a coroutine yields it to C to end after os.exit
+---@field wait_marker lightuserdata  a coroutine yields it to C in order to sleep
+---@field exit_marker lightuserdata  a coroutine yields it to C in order to end after os.exit
 ---@field close_codes tidewire.core.close_codes
 ---@field limits tidewire.core.limits
 ---@field version string
@@ -52,14 +54,16 @@ local core = {}
 
 -- ---- bind_conn.c ----
 
+--- Queues a message.
 ---@param conn integer
 ---@param payload string
----@param kind? "text"|"binary"
----@param key? string
+---@param kind? "text"|"binary"  "text" by default
+---@param key? string            the message may replace a waiting one with this key
 ---@return true? ok
 ---@return "closed"|"backlog"|"utf8"|nil why_not
 function core.send(conn, payload, kind, key) end
 
+--- Sends what is queued, and a Close frame. Does nothing for a connection that is closing.
 ---@param conn integer
 ---@param code integer
 ---@param reason string  UTF-8, at most limits.close_reason_bytes
@@ -70,6 +74,7 @@ function core.close(conn, code, reason) end
 ---@return boolean
 function core.close_code_is_valid(code) end
 
+--- Sends a ping of the endpoint's heartbeat.
 ---@param conn integer
 ---@return boolean was_open
 function core.ping(conn) end
@@ -79,20 +84,24 @@ function core.ping(conn) end
 ---@param ping_id any
 function core.json_pong(conn, ping_id) end
 
+--- Is it open: neither closing nor gone?
 ---@param conn integer
 ---@return boolean
 function core.is_open(conn) end
 
+--- The round trip of the last ping.
 ---@param conn integer
----@return number? seconds
+---@return number? seconds  of the last round trip; nil: no pong came yet
 function core.rtt(conn) end
 
+--- The size of what is queued for a client.
 ---@param conn integer
----@return integer bytes
+---@return integer bytes  that wait to be sent to the client
 function core.backlog(conn) end
 
+--- conn.id of a connection.
 ---@param conn integer
----@return string id  conn.id
+---@return string id
 function core.id_text(conn) end
 
 --- The integer of a conn.id.
@@ -102,12 +111,12 @@ function core.id_number(text) end
 
 -- ---- bind_endpoint.c and fast_path.c ----
 
---- Makes an endpoint, or changes the one with this number. The fields are those of struct endpoint;
---- periods are in seconds.
+--- Adds an endpoint, or changes the one with this number. The fields are those of struct endpoint;
+--- periods are in seconds, codec, heartbeat and slow_client are names.
 ---@param options table
 ---@param number integer?
 ---@return integer number
----@return integer codec  the number of the one that `options` names
+---@return integer codec  the codec that `options` names
 function core.endpoint(options, number) end
 
 --- C calls this function for each message of the endpoint, in place of dispatch.lua's `message`:
@@ -122,6 +131,7 @@ function core.fast_path(number, f) end
 ---@param reason string
 function core.close_endpoint(number, code, reason) end
 
+--- Has the endpoint max_connections connections, or is there none with this number?
 ---@param number integer
 ---@return boolean
 function core.endpoint_full(number) end
@@ -131,12 +141,14 @@ function core.endpoint_full(number) end
 ---@return boolean
 function core.endpoint_is_first(number) end
 
+--- Counts the connections of an endpoint.
 ---@param number integer
 ---@return integer connections  over all workers, those in their handshake included
 function core.endpoint_taken(number) end
 
 -- ---- bind_room.c ----
 
+--- Adds a connection to a room, or replaces its info there.
 ---@param conn integer
 ---@param room string
 ---@param info string?  JSON
@@ -148,34 +160,36 @@ function core.join(conn, room, info) end
 ---@param on boolean
 function core.watch(room, on) end
 
+--- Removes a connection from a room. Does nothing if it is no member.
 ---@param conn integer
 ---@param room string
 ---@return boolean was_open
 function core.leave(conn, room) end
 
+--- The names of the rooms of a connection.
 ---@param conn integer
 ---@return string[] rooms  in no order
 function core.rooms_of(conn) end
 
---- Over all workers.
+--- Counts the members of a room over all workers.
 ---@param room string
 ---@return integer
 function core.room_size(room) end
 
---- The members over all workers, in no order. Three values for each: its integer, the name of its
---- endpoint as JSON, and its info as JSON or false.
+--- The members of a room over all workers, in no order. The list has three values for each: its
+--- integer, the name of its endpoint as JSON, and its info as JSON or false.
 ---@param room string
 ---@return (integer|string|false)[] members
 function core.room_members(room) end
 
---- The number of the codec that a connection of any worker has.
+--- The codec of a connection of any worker.
 ---@param conn integer
 ---@return integer? codec  nil: it is closed
 function core.codec_of(conn) end
 
 --- Sends to a connection of any worker.
 ---@param conn integer
----@param codec integer   that the payload was made by
+---@param codec integer   its codec, by which the payload was encoded
 ---@param payload string
 ---@param kind "text"|"binary"|nil
 ---@param key string?  as for publish
@@ -183,33 +197,32 @@ function core.codec_of(conn) end
 ---@return "closed"|"backlog"|"utf8"|nil problem
 function core.send_anywhere(conn, codec, payload, kind, key) end
 
----Sends what is queued for a connection of any worker, and a Close frame.
+--- Sends what is queued for a connection of any worker, and a Close frame.
 ---@param conn integer
 ---@param code integer
----@param reason string  at most 123 bytes
+---@param reason string  UTF-8, at most limits.close_reason_bytes
 ---@return boolean was_open  false: it is closing or gone
 function core.close_anywhere(conn, code, reason) end
 
---- The numbers of the codecs that the room's members have now. `publish` returns those that have
---- come meanwhile.
+--- The codecs that the room's members have now. `publish` returns those that have come meanwhile.
 ---@param room string
----@return integer[]
+---@return integer[] codecs
 function core.room_codecs(room) end
 
---- Sends to all receivers, to each the encoding of its codec; or to none, if a receiver has a codec
---- that is not among the encodings.
+--- Sends a value to connections of all workers, to each in the encoding of its codec. Sends nothing
+--- if a receiver has a codec that is not among the encodings.
 ---@param room string?       nil: to all connections
 ---@param endpoint integer?  only to connections of this endpoint
 ---@param except integer?    not to this connection
 ---@param key string?        the message may replace a waiting one with this key
 ---@param ... integer|string|false  three for each encoding: a codec, a payload, a kind; with false
 ---  in place of the payload its connections get nothing
----@return integer|false|nil delivered  nil: not sent, the text is not UTF-8; false: not sent,
+---@return integer|false|nil delivered  to so many connections; nil: a text is not UTF-8; false:
 ---  codecs are missing
----@return integer[]? missing  beside false: the codecs that are needed as well
+---@return integer[]? missing  beside false: the missing codecs
 function core.publish(room, endpoint, except, key, ...) end
 
--- ---- reload.c ----
+-- ---- vm_load.c ----
 
 --- Gives C the result of the event `reload`: an app, or nil and the problems.
 ---@param app tidewire.App?
@@ -231,17 +244,20 @@ function core.end_scope(generation) end
 
 -- ---- bind_shared.c: a store is an integer, a time to live is in seconds ----
 
+--- Opens a store, or makes it.
 ---@param name string
 ---@param max_bytes integer
 ---@return integer? store      nil: there are too many
 ---@return integer? max_bytes  its limit, which the first worker that opened it has set
 function core.shared_open(name, max_bytes) end
 
+--- The value of a key.
 ---@param store integer
 ---@param key string
 ---@return string|number|boolean|nil value
 function core.shared_get(store, key) end
 
+--- Sets the value of a key.
 ---@param store integer
 ---@param key string
 ---@param value string|number|boolean
@@ -250,14 +266,16 @@ function core.shared_get(store, key) end
 ---@return "full"|nil why_not
 function core.shared_set(store, key, value, ttl) end
 
+--- Sets the value of a key that has none.
 ---@param store integer
 ---@param key string
 ---@param value string|number|boolean
 ---@param ttl? number
----@return boolean? added
+---@return boolean? added  false: the key has a value
 ---@return "full"|nil why_not
 function core.shared_add(store, key, value, ttl) end
 
+--- Adds `by` to the number of a key, or to `initial` if the key has no value.
 ---@param store integer
 ---@param key string
 ---@param by number
@@ -267,27 +285,32 @@ function core.shared_add(store, key, value, ttl) end
 ---@return "full"|"not a number"|"overflow"|nil why_not
 function core.shared_incr(store, key, by, initial, ttl) end
 
+--- Removes a key.
 ---@param store integer
 ---@param key string
 ---@return boolean was_there
 function core.shared_delete(store, key) end
 
+--- Sets the time to live of a key; nil: it stays.
 ---@param store integer
 ---@param key string
 ---@param ttl? number
 ---@return boolean is_there
 function core.shared_expire(store, key, ttl) end
 
+--- The keys of a store, in no order.
 ---@param store integer
 ---@param max? integer
 ---@return string[] keys
 function core.shared_keys(store, max) end
 
+--- The values of a store by key.
 ---@param store integer
 ---@param max? integer
 ---@return table<string, string|number|boolean> entries
 function core.shared_entries(store, max) end
 
+--- Sets the value of a key, if its value is the expected one.
 ---@param store integer
 ---@param key string
 ---@param expected string|number|boolean|nil  nil: no such key
@@ -299,15 +322,17 @@ function core.shared_exchange(store, key, expected, value, ttl) end
 
 -- ---- bind_task.c ----
 
---- The running hook's integer; or nil and the reason why it cannot wait.
+--- The running task; or nil and the reason why it cannot wait.
 ---@return integer? task
 ---@return string? why_not
 function core.task() end
 
+--- Lets a sleeping task go on at the end of the loop's turn.
 ---@param task integer
 ---@return boolean known  false: it has ended
 function core.wake(task) end
 
+--- Runs f(...) as a task of its own at the end of the loop's turn.
 ---@param f function
 ---@param ... any
 function core.spawn(f, ...) end
@@ -316,37 +341,41 @@ function core.spawn(f, ...) end
 ---@return boolean
 function core.is_over() end
 
---- Sets the budgets of runs that belong to no endpoint, and of loading.
+--- Sets the budgets of tasks that belong to no endpoint, and of loading.
 ---@param handler_seconds number
 ---@param load_seconds number
 function core.set_budgets(handler_seconds, load_seconds) end
 
---- The current run belongs to this connection: to its budget and its on_error.
+--- The running task belongs to this connection: to its budget and its on_error.
 ---@param conn integer
 function core.runs_for(conn) end
 
---- The current run has the budget of this endpoint.
+--- The running task has the budget of this endpoint.
 ---@param endpoint integer  its number
 function core.runs_at(endpoint) end
 
 -- ---- bind_process.c ----
 
+--- A copy of a file descriptor, which is closed in child processes.
 ---@param descriptor integer
 ---@return integer|nil copy
 ---@return string|nil message
 function core.duplicate(descriptor) end
 
+--- Closes a file descriptor.
 ---@param descriptor integer
 function core.close_descriptor(descriptor) end
 
 -- ---- bind_timers.c ----
 
----@param seconds number
+--- Starts a timer, for dispatch.lua's `timer`.
+---@param seconds number  0 to 1e9; 0.001 or more if it repeats
 ---@param repeats boolean
----@param is_sleep boolean|nil  it belongs to a waiting hook, and is not counted
+---@param is_sleep boolean|nil  it wakes a waiting task, and is not counted
 ---@return integer timer
 function core.timer(seconds, repeats, is_sleep) end
 
+--- Cancels a timer.
 ---@param timer integer
 ---@return boolean was_running
 function core.timer_cancel(timer) end
@@ -357,9 +386,10 @@ function core.luv_slice_over() end
 
 -- ---- bind_http_client.c ----
 
+--- Can libcurl parse this URL?
 ---@param url string
 ---@return true? ok
----@return string? what_is_wrong
+---@return string? message
 function core.http_check_url(url) end
 
 --- Sends a request to another server. C wakes the task when the request has ended; the caller must
@@ -373,7 +403,7 @@ function core.http_check_url(url) end
 ---@param max_bytes integer   of the response's body
 ---@param redirects integer   to follow
 ---@return integer? request
----@return string? why_not
+---@return string? message
 function core.http_begin(task, url, method, headers, body, seconds, max_bytes, redirects) end
 
 --- Returns nothing before the request has ended; then the response, or nil and the reason why there
@@ -390,30 +420,35 @@ function core.http_end(request) end
 
 -- ---- bind_server.c ----
 
---- One log line. Keys are strings; values strings, numbers or booleans.
+--- Writes a line of the log. Keys are strings; values strings, numbers or booleans.
 ---@param level "debug"|"info"|"warn"|"error"
 ---@param event string
----@param conn integer?  nil: that of the running hook
+---@param conn integer?  nil: that of the running task
 ---@param ... any        key, value, …
 function core.log(level, event, conn, ...) end
 
+--- Does the log write lines of this level?
 ---@param level "debug"|"info"|"warn"|"error"
 ---@return boolean
 function core.log_enabled(level) end
 
---- Does the log have lines for refused requests?
+--- Does the log write lines for refused requests?
 ---@return boolean
 function core.logs_refusals() end
 
+--- Counters and gauges by name, over all workers.
 ---@return table<string, number>
 function core.stats() end
 
+--- Counts an error that Lua has caught, by its kind.
 ---@param kind "decode"|"script"|"returned"
 function core.count_error(kind) end
 
+--- The time of the wall clock.
 ---@return number seconds  since 1970
 function core.now() end
 
+--- The environment variables by name.
 ---@return table<string, string>
 function core.environment() end
 
@@ -425,21 +460,23 @@ function core.environment() end
 ---@param why string?      for the log, where the server refuses the request itself
 function core.respond(number, status, headers, body, why) end
 
---- Responds with a file.
+--- Responds to a plain HTTP request with a file.
 ---@param number integer
 ---@param root string  a folder
 ---@param path string  below it, percent-encoded
 function core.respond_file(number, root, path) end
 
+--- Is it an address to listen at?
 ---@param text string
 ---@return true? ok
----@return string? what_is_wrong
+---@return string? message
 function core.check_address(text) end
 
+--- Can a certificate be read with its key?
 ---@param certificate string  a file
 ---@param key string          a file
 ---@return true? ok
----@return string? what_is_wrong
+---@return string? message
 function core.check_certificate(certificate, key) end
 
 -- ---- tidewire.json_c ----
