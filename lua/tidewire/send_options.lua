@@ -70,13 +70,6 @@ local function check_no_conn(what, options, level)
   end
 end
 
---- Throws, at the line that called conn:send, for options in which C has found an unknown name.
----@param options table
-function send_options.refuse(options)
-  check_no_conn("send", options, 3)
-  check_names("send", options, 3)
-end
-
 --- Reads the options of a send to one connection: a kind, a table, or nil.
 ---@param what "send"|"tw.send"
 ---@param options any
@@ -94,6 +87,12 @@ function send_options.of_send(what, options, level)
     error(('%s: kind must be "text" or "binary", got %s'):format(what, tostring(kind)), level + 1)
   end
   return kind, key
+end
+
+--- Throws, at the line that called conn:send, for options that C has found to be wrong.
+---@param options any
+function send_options.refuse(options)
+  send_options.of_send("send", options, 3)
 end
 
 --- The integer of the connection to leave out, which is given itself or by its id; nil for an id of

@@ -47,6 +47,9 @@ describe("options of a send", function()
     assert.matches('send: unknown option "table: 0x%x+"; there are "key" and "kind"$',
       refuse { [{}] = 1 })
     assert.matches("send: a kind or a table of options is needed, got a connection$", refuse(ada))
+    assert.matches('send: kind must be "text" or "binary", got txt$', refuse "txt")
+    assert.matches("send: the key has 1025 bytes; at most 1024 are possible$",
+      refuse { key = ("k"):rep(1025) })
   end)
 end)
 

@@ -70,18 +70,9 @@ end
 
 --- `options` is a kind, { kind =, key = } or nil.
 local function send(world, id, payload, options, own_kind)
-  local given = type(options) == "table" and options or { kind = options }
-  for name in pairs(given) do
-    if name ~= "kind" and name ~= "key" then
-      require("tidewire.send_options").refuse(given)
-    end
-  end
-  local kind, key = given.kind or own_kind, given.key
-  if kind ~= "text" and kind ~= "binary" then
-    error(('send: kind must be "text" or "binary", got %s'):format(tostring(kind)), 3)
-  elseif key ~= nil and type(key) ~= "string" then
-    error(("send: key must be a string, got %s"):format(type(key)), 3)
-  elseif kind == "text" and not utf8.len(payload) then
+  local kind, key = require("tidewire.send_options").of_send("send", options, 3)
+  kind = kind or own_kind
+  if kind == "text" and not utf8.len(payload) then
     error('send: text must be valid UTF-8; send other bytes with kind "binary"', 3)
   end
   local conn = world.conns[id]

@@ -23,64 +23,61 @@ struct send_options {
     struct slice key; /* borrowed from the table; no bytes: none */
 };
 
-/* The kind at the index; `otherwise` where there is none. Compares addresses: a state has each
- * short string once. */
-static enum opcode check_kind(lua_State *L, int index, enum opcode otherwise) {
+/* Reads the kind at the index, if there is one. False: it is no kind. Compares addresses: a state
+ * has each short string once. */
+static bool read_kind(lua_State *L, int index, enum opcode *opcode) {
     if (lua_isnoneornil(L, index))
-        return otherwise;
+        return true;
     const char *kind = lua_tostring(L, index);
     const struct vm *vm = vm_of(L);
     if (kind == vm->conn_strings.text)
-        return OPCODE_TEXT;
-    if (kind == vm->conn_strings.binary)
-        return OPCODE_BINARY;
-    return (enum opcode)luaL_error(L, "send: kind must be \"text\" or \"binary\", got %s",
-                                   luaL_tolstring(L, index, NULL));
+        *opcode = OPCODE_TEXT;
+    else if (kind == vm->conn_strings.binary)
+        *opcode = OPCODE_BINARY;
+    else
+        return false;
+    return true;
 }
 
-/* Throws if the table at the index has a name that is no option. send_options.lua makes the
- * message. */
-static void check_names(lua_State *L, int index) {
+/* Has the table at the index names of options only? */
+static bool has_known_names(lua_State *L, int index) {
     const struct vm *vm = vm_of(L);
-    lua_pushnil(L);
-    while (lua_next(L, index)) { /* name, value */
-        lua_pop(L, 1);
-        const char *name = lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1) : NULL;
+    for (lua_pushnil(L); lua_next(L, index); lua_pop(L, 1)) { /* name, value */
+        const char *name = lua_type(L, -2) == LUA_TSTRING ? lua_tostring(L, -2) : NULL;
         if (name == vm->conn_strings.key || name == vm->conn_strings.kind)
             continue;
-        luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_LOADED_TABLE);
-        lua_getfield(L, -1, "tidewire.send_options");
-        lua_getfield(L, -1, "refuse");
-        lua_pushvalue(L, index);
-        lua_call(L, 1, 0); /* throws */
+        lua_pop(L, 2);
+        return false;
     }
+    return true;
 }
 
-/* The options in the table at the index, which keeps their strings. */
-static struct send_options check_table(lua_State *L, int index, enum opcode otherwise) {
-    struct send_options options = {otherwise, {NULL, 0}};
-    check_names(L, index);
+/* Reads the table at the index, which keeps the key. False: an option is wrong. */
+static bool read_table(lua_State *L, int index, struct send_options *options) {
     lua_getfield(L, index, "kind");
-    options.opcode = check_kind(L, -1, otherwise);
-    lua_pop(L, 1);
-    int type = lua_getfield(L, index, "key");
+    int type = lua_getfield(L, index, "key"); /* kind, key */
     if (type == LUA_TSTRING)
-        options.key.bytes = lua_tolstring(L, -1, &options.key.len);
-    else if (type != LUA_TNIL)
-        luaL_error(L, "send: key must be a string, got %s", luaL_typename(L, -1));
-    if (type == LUA_TSTRING && options.key.len == 0)
-        luaL_error(L, "send: key must be a string, got \"\"");
-    if (options.key.len > MESSAGE_KEY_MAX)
-        luaL_error(L, "send: the key has %I bytes; at most %d are possible",
-                   (LUAI_UACINT)options.key.len, MESSAGE_KEY_MAX);
-    lua_pop(L, 1);
-    return options;
+        options->key.bytes = lua_tolstring(L, -1, &options->key.len);
+    size_t len = options->key.len;
+    bool is_good = (type == LUA_TNIL || (len > 0 && len <= MESSAGE_KEY_MAX)) &&
+                   read_kind(L, -2, &options->opcode);
+    lua_pop(L, 2);
+    return is_good && has_known_names(L, index);
 }
 
+/* The options at the index. Throws if they are wrong, in the words of send_options.lua. */
 static struct send_options check_options(lua_State *L, int index, enum opcode otherwise) {
-    if (lua_istable(L, index))
-        return check_table(L, index, otherwise);
-    return (struct send_options){check_kind(L, index, otherwise), {NULL, 0}};
+    struct send_options options = {otherwise, {NULL, 0}};
+    if (lua_istable(L, index) ? read_table(L, index, &options)
+                              : read_kind(L, index, &options.opcode))
+        return options;
+    luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_LOADED_TABLE);
+    lua_getfield(L, -1, "tidewire.send_options");
+    lua_getfield(L, -1, "refuse");
+    lua_pushvalue(L, index);
+    lua_call(L, 1, 0);
+    luaL_error(L, "send: the options are wrong"); /* they have changed meanwhile */
+    return options;
 }
 
 static enum send_result queue(lua_State *L, conn_id id, const char *bytes, size_t len,
@@ -104,7 +101,8 @@ static int core_send(lua_State *L) {
     hub_take_mail(vm_of(L)->hub);
     size_t len;
     const char *bytes = luaL_checklstring(L, 2, &len);
-    struct send_options options = {check_kind(L, 3, OPCODE_TEXT), bind_opt_text(L, 4)};
+    struct send_options options = check_options(L, 3, OPCODE_TEXT);
+    options.key = bind_opt_text(L, 4);
     if (options.opcode == OPCODE_TEXT && !utf8_valid(bytes, len))
         return bind_push_failure(L, "utf8");
     return bind_push_send_result(L, queue(L, id, bytes, len, options));
