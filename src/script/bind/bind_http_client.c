@@ -37,25 +37,25 @@ static long trust_seconds(const struct vm *vm) {
  * the caller must call core.http_end. */
 static int core_http_begin(lua_State *L) {
     struct vm *vm = vm_of(L);
-    struct http_order order = {0};
+    struct http_client_request request = {0};
     uint64_t task = (uint64_t)luaL_checkinteger(L, 1);
-    order.url = luaL_checkstring(L, 2);
-    order.method = luaL_checkstring(L, 3);
-    order.headers.bytes = luaL_checklstring(L, 4, &order.headers.len);
-    order.body.bytes = luaL_optlstring(L, 5, NULL, &order.body.len);
+    request.url = luaL_checkstring(L, 2);
+    request.method = luaL_checkstring(L, 3);
+    request.headers.bytes = luaL_checklstring(L, 4, &request.headers.len);
+    request.body.bytes = luaL_optlstring(L, 5, NULL, &request.body.len);
     lua_Number seconds = luaL_checknumber(L, 6);
     lua_Integer max_bytes = luaL_checkinteger(L, 7), redirects = luaL_checkinteger(L, 8);
     luaL_argcheck(L, seconds >= 0.001 && seconds <= 86400, 6, "0.001 to 86400 expected");
     luaL_argcheck(L, max_bytes >= 0, 7, "0 or more expected");
     luaL_argcheck(L, redirects >= 0 && redirects <= 1000, 8, "0 to 1000 expected");
-    order.timeout_ms = (uint32_t)(seconds * 1000);
-    order.max_bytes = (size_t)max_bytes;
-    order.redirects = (unsigned)redirects;
-    order.trust_seconds = trust_seconds(vm);
+    request.timeout_ms = (uint32_t)(seconds * 1000);
+    request.max_bytes = (size_t)max_bytes;
+    request.redirects = (unsigned)redirects;
+    request.trust_seconds = trust_seconds(vm);
     const char *why_not;
     if (vm->http == NULL)
         vm->http = http_client_new(vm->loop, on_done, vm);
-    uint64_t number = http_client_start(vm->http, &order, task, &why_not);
+    uint64_t number = http_client_start(vm->http, &request, task, &why_not);
     if (number == 0)
         return bind_push_failure(L, why_not);
     lua_pushinteger(L, (lua_Integer)number);
@@ -66,15 +66,15 @@ static int core_http_begin(lua_State *L) {
 static int core_http_result(lua_State *L) {
     struct vm *vm = vm_of(L);
     uint64_t number = (uint64_t)luaL_checkinteger(L, 1);
-    const struct http_answer *answer =
-        vm->http == NULL ? NULL : http_client_answer(vm->http, number);
-    if (answer == NULL)
+    const struct http_client_response *response =
+        vm->http == NULL ? NULL : http_client_response(vm->http, number);
+    if (response == NULL)
         return 0;
-    if (answer->failure != NULL)
-        return bind_push_failure(L, answer->failure);
-    lua_pushinteger(L, answer->status);
-    push_slice(L, answer->head);
-    push_slice(L, answer->body);
+    if (response->failure != NULL)
+        return bind_push_failure(L, response->failure);
+    lua_pushinteger(L, response->status);
+    push_slice(L, response->head);
+    push_slice(L, response->body);
     return 3;
 }
 

@@ -1,8 +1,8 @@
 /* http_client.c -- HTTP requests on the worker's loop: libcurl's multi handle. See http_client.h.
  *
- * libcurl says which sockets it waits for and until when (on_interest, on_wish_for_time); a
- * uv_poll_t for each such socket and one timer tell it when something has come. It keeps
- * connections to be used again. Names are looked up by threads of its own. */
+ * libcurl names the sockets for which it waits and a deadline (on_socket, on_deadline). A uv_poll_t
+ * for each socket and one timer call it. It keeps connections for later requests, and looks up
+ * names in threads of its own. */
 #include "script/http_client/http_client.h"
 
 #include "base/descriptors.h"
@@ -12,8 +12,8 @@
 #include "base/slots.h"
 
 enum {
-    MOST_REQUESTS = 1000, /* under way */
-    IDLE_CONNECTIONS = 64 /* kept to be used again */
+    MAX_REQUESTS = 1000,  /* at once */
+    IDLE_CONNECTIONS = 64 /* kept for later requests */
 };
 
 struct http_client {
@@ -22,38 +22,38 @@ struct http_client {
     void *context;
     CURLM *multi;
     uv_timer_t timer;
-    struct list sockets;   /* struct watched */
-    struct slots requests; /* struct request, by its number, until their end */
-    uint32_t under_way;
+    struct list sockets;   /* struct watched_socket */
+    struct slots requests; /* struct request, by its number */
+    uint32_t running;      /* requests that have not ended */
 };
 
 struct request {
     struct http_transfer *transfer;
     uint64_t number, tag;
-    bool under_way; /* its handle is in the multi handle */
+    bool is_running; /* its handle is in the multi handle */
 };
 
-/* A socket of libcurl's that is waited for. */
-struct watched {
+/* A socket for which libcurl waits. */
+struct watched_socket {
     uv_poll_t poll;
     struct http_client *client;
     curl_socket_t fd;
     struct list link;
 };
 
-/* ---- what has ended ---- */
+/* ---- the end of requests ---- */
 
-static void collect(struct http_client *client) {
+static void collect_ended(struct http_client *client) {
     int left;
     for (CURLMsg *message; (message = curl_multi_info_read(client->multi, &left)) != NULL;) {
         struct request *request = NULL;
         CURL *easy = message->easy_handle;
-        CURLcode code = message->data.result; /* the message is gone with the next call */
+        CURLcode code = message->data.result; /* the next call frees the message */
         curl_easy_getinfo(easy, CURLINFO_PRIVATE, (char **)&request);
         curl_multi_remove_handle(client->multi, easy);
         http_transfer_finish(request->transfer, code);
-        request->under_way = false;
-        client->under_way--;
+        request->is_running = false;
+        client->running--;
         client->on_done(client->context, request->tag);
     }
 }
@@ -61,38 +61,37 @@ static void collect(struct http_client *client) {
 /* ---- between the loop and libcurl ---- */
 
 static void on_readiness(uv_poll_t *poll, int status, int events) {
-    const struct watched *watched = poll->data;
+    const struct watched_socket *watched = poll->data;
     struct http_client *client = watched->client;
     int flags = 0, running;
-    if (status < 0) /* it was reset, or refused: reading or writing tells libcurl which */
+    if (status < 0) /* reset or refused: libcurl reads and writes to find out */
         flags = CURL_CSELECT_IN | CURL_CSELECT_OUT;
     if (events & UV_READABLE)
         flags |= CURL_CSELECT_IN;
     if (events & UV_WRITABLE)
         flags |= CURL_CSELECT_OUT;
-    curl_multi_socket_action(client->multi, watched->fd, flags, &running); /* may end `watched` */
-    collect(client);
+    curl_multi_socket_action(client->multi, watched->fd, flags, &running); /* may free `watched` */
+    collect_ended(client);
 }
 
 static void on_due(uv_timer_t *timer) {
     struct http_client *client = timer->data;
     int running;
     curl_multi_socket_action(client->multi, CURL_SOCKET_TIMEOUT, 0, &running);
-    collect(client);
+    collect_ended(client);
 }
 
 static void on_poll_closed(uv_handle_t *handle) {
     mem_free(handle->data);
 }
 
-static void unwatch(struct watched *watched) {
+static void unwatch(struct watched_socket *watched) {
     list_remove(&watched->link);
-    uv_close((uv_handle_t *)&watched->poll,
-             on_poll_closed); /* the descriptor is let go of at once */
+    uv_close((uv_handle_t *)&watched->poll, on_poll_closed); /* from now on it uses no descriptor */
 }
 
-static struct watched *watch(struct http_client *client, curl_socket_t fd) {
-    struct watched *watched = mem_zalloc(sizeof *watched);
+static struct watched_socket *watch(struct http_client *client, curl_socket_t fd) {
+    struct watched_socket *watched = mem_zalloc(sizeof *watched);
     int result = uv_poll_init_socket(client->loop, &watched->poll, fd);
     if (result != 0) {
         log_event(LOG_ERROR, "internal_error", uv_strerror(result));
@@ -107,10 +106,10 @@ static struct watched *watch(struct http_client *client, curl_socket_t fd) {
     return watched;
 }
 
-/* CURLMOPT_SOCKETFUNCTION: what libcurl waits for on a socket, from now on. */
-static int on_interest(CURL *easy, curl_socket_t fd, int what, void *context, void *known) {
+/* CURLMOPT_SOCKETFUNCTION: from now on libcurl waits for this on a socket. */
+static int on_socket(CURL *easy, curl_socket_t fd, int what, void *context, void *known) {
     (void)easy;
-    struct watched *watched = known;
+    struct watched_socket *watched = known;
     if (what == CURL_POLL_REMOVE) {
         if (watched != NULL)
             unwatch(watched);
@@ -125,8 +124,9 @@ static int on_interest(CURL *easy, curl_socket_t fd, int what, void *context, vo
     return 0;
 }
 
-/* CURLMOPT_TIMERFUNCTION: when libcurl wants to be called even if nothing comes; -1: never. */
-static int on_wish_for_time(CURLM *multi, long timeout_ms, void *context) {
+/* CURLMOPT_TIMERFUNCTION: libcurl is to be called after this time even if no socket is ready; -1:
+ * not. */
+static int on_deadline(CURLM *multi, long timeout_ms, void *context) {
     (void)multi;
     struct http_client *client = context;
     if (timeout_ms < 0) {
@@ -140,15 +140,15 @@ static int on_wish_for_time(CURLM *multi, long timeout_ms, void *context) {
 
 /* ---- requests ---- */
 
-uint64_t http_client_start(struct http_client *client, const struct http_order *order, uint64_t tag,
-                           const char **why_not) {
-    if (client->under_way >= MOST_REQUESTS) {
+uint64_t http_client_start(struct http_client *client, const struct http_client_request *values,
+                           uint64_t tag, const char **why_not) {
+    if (client->running >= MAX_REQUESTS) {
         *why_not = "too many HTTP requests are under way";
         return 0;
     }
     struct request *request = mem_zalloc(sizeof *request);
     request->tag = tag;
-    request->transfer = http_transfer_new(order);
+    request->transfer = http_transfer_new(values);
     if (request->transfer != NULL)
         request->number = slots_add(&client->requests, request);
     if (request->number == 0) {
@@ -160,21 +160,23 @@ uint64_t http_client_start(struct http_client *client, const struct http_order *
     CURL *easy = http_transfer_handle(request->transfer);
     curl_easy_setopt(easy, CURLOPT_PRIVATE, request);
     curl_multi_add_handle(client->multi, easy);
-    request->under_way = true;
-    client->under_way++;
+    request->is_running = true;
+    client->running++;
     return request->number;
 }
 
-const struct http_answer *http_client_answer(const struct http_client *client, uint64_t number) {
+const struct http_client_response *http_client_response(const struct http_client *client,
+                                                        uint64_t number) {
     const struct request *request = slots_find(&client->requests, number);
-    return request == NULL || request->under_way ? NULL : http_transfer_answer(request->transfer);
+    return request == NULL || request->is_running ? NULL
+                                                  : http_transfer_response(request->transfer);
 }
 
 static void end(struct http_client *client, struct request *request) {
     slots_remove(&client->requests, request->number);
-    if (request->under_way) {
+    if (request->is_running) {
         curl_multi_remove_handle(client->multi, http_transfer_handle(request->transfer));
-        client->under_way--;
+        client->running--;
     }
     http_transfer_free(request->transfer);
     mem_free(request);
@@ -208,9 +210,9 @@ struct http_client *http_client_new(uv_loop_t *loop, http_client_done_fn on_done
     client->timer.data = client;
     client->multi = curl_multi_init();
     descriptors_close_on_exec(); /* it has opened some */
-    curl_multi_setopt(client->multi, CURLMOPT_SOCKETFUNCTION, on_interest);
+    curl_multi_setopt(client->multi, CURLMOPT_SOCKETFUNCTION, on_socket);
     curl_multi_setopt(client->multi, CURLMOPT_SOCKETDATA, client);
-    curl_multi_setopt(client->multi, CURLMOPT_TIMERFUNCTION, on_wish_for_time);
+    curl_multi_setopt(client->multi, CURLMOPT_TIMERFUNCTION, on_deadline);
     curl_multi_setopt(client->multi, CURLMOPT_TIMERDATA, client);
     curl_multi_setopt(client->multi, CURLMOPT_MAXCONNECTS, (long)IDLE_CONNECTIONS);
     return client;
@@ -227,8 +229,8 @@ void http_client_free(struct http_client *client) {
     for (struct request *request; (request = slots_next(&client->requests, &at)) != NULL;)
         end(client, request);
     slots_close(&client->requests);
-    curl_multi_cleanup(client->multi); /* may still ask for time, or let sockets go */
+    curl_multi_cleanup(client->multi); /* may call on_socket() and on_deadline() */
     while (!list_empty(&client->sockets))
-        unwatch(LIST_OWNER(client->sockets.next, struct watched, link));
+        unwatch(LIST_OWNER(client->sockets.next, struct watched_socket, link));
     uv_close((uv_handle_t *)&client->timer, on_timer_closed);
 }

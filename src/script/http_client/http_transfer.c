@@ -1,8 +1,7 @@
 /* http_transfer.c -- one HTTP request to another server. See http_transfer.h.
  *
- * Every option that libcurl is given stands in configure() and its helpers; every sentence about a
- * failure in describe(). What libcurl does by itself and is not wanted here is switched off by
- * name. */
+ * configure() and its helpers set all options of libcurl; describe() has all sentences about
+ * failures. What libcurl does by default and is not wanted here is switched off by name. */
 #include "script/http_client/http_transfer.h"
 
 #include "base/buffer.h"
@@ -25,13 +24,13 @@ struct http_transfer {
     size_t max_bytes;
     unsigned redirects;
     struct buffer head, body;
-    bool head_complete; /* its empty line has come */
+    bool head_complete; /* its empty line was received */
     int head_status;
-    long head_redirects; /* so many had been followed when it began */
+    long head_redirects; /* so many redirects had been followed when the head began */
     bool head_too_big, body_too_big;
-    struct http_answer answer;
+    struct http_client_response response;
     char failure[CURL_ERROR_SIZE + 64];
-    char error[CURL_ERROR_SIZE]; /* libcurl's own words */
+    char error[CURL_ERROR_SIZE]; /* libcurl's own message */
 };
 
 /* ---- URLs ---- */
@@ -49,7 +48,7 @@ bool http_transfer_check_url(const char *url, char *error, size_t error_size) {
     return code == CURLUE_OK;
 }
 
-/* ---- what comes in ---- */
+/* ---- the response ---- */
 
 /* The three digits of "HTTP/1.1 303 See Other"; 0: it has none. libcurl has taken the line for a
  * status line. */
@@ -72,26 +71,26 @@ static long redirect_count(const struct http_transfer *transfer) {
     return count;
 }
 
-/* Is the line that comes the first of a head? Each answer on the way (100, a redirect that is
- * followed) has one; what comes after another is a trailer, whatever it looks like. */
+/* Is the next line the first one of a head? Each response has a head, also a 100 or a redirect that
+ * is followed. Other lines after a complete head are trailers, whatever their form. */
 static bool is_first_line(const struct http_transfer *transfer) {
     if (!transfer->head_complete)
         return transfer->head.len == 0;
     return transfer->head_status / 100 == 1 || redirect_count(transfer) != transfer->head_redirects;
 }
 
-/* The last head counts. */
+/* The last head replaces the ones before. */
 static void begin_head(struct http_transfer *transfer, struct slice status_line) {
     transfer->head.len = 0;
     transfer->head_complete = false;
     transfer->head_status = status_of(status_line);
     transfer->head_redirects = redirect_count(transfer);
-    /* RFC 9110 section 15.4.4: what comes after a 303 is a GET. libcurl knows that of POST only. */
+    /* RFC 9110 section 15.4.4: a GET follows a 303. libcurl does that after a POST only. */
     if (transfer->head_status == 303 && transfer->redirects > 0)
         curl_easy_setopt(transfer->easy, CURLOPT_CUSTOMREQUEST, NULL);
 }
 
-/* One line of a head, or of a trailer (RFC 9110 section 6.5), which is left out. */
+/* One line of a head, or of a trailer (RFC 9110 section 6.5), which is ignored. */
 static size_t on_header(char *bytes, size_t size, size_t count, void *context) {
     struct http_transfer *transfer = context;
     struct slice line = {bytes, size * count};
@@ -105,7 +104,7 @@ static size_t on_header(char *bytes, size_t size, size_t count, void *context) {
         return 0;
     }
     if (line.len > 0 &&
-        (line.bytes[0] == ' ' || line.bytes[0] == '\t')) { /* it goes on (obs-fold) */
+        (line.bytes[0] == ' ' || line.bytes[0] == '\t')) { /* continues the last line (obs-fold) */
         while (head->len > 0 && strchr("\r\n", head->bytes[head->len - 1]) != NULL)
             head->len--;
     }
@@ -130,9 +129,9 @@ static size_t on_body(char *bytes, size_t size, size_t count, void *context) {
     return len;
 }
 
-/* ---- what goes out ---- */
+/* ---- the request ---- */
 
-/* Programs that a script starts must not keep our connections open. */
+/* Programs that scripts start must not inherit the connections. */
 static int on_socket(void *context, curl_socket_t fd, curlsocktype purpose) {
     (void)context, (void)purpose;
     fcntl(fd, F_SETFD, FD_CLOEXEC);
@@ -145,7 +144,7 @@ static void add_header(struct http_transfer *transfer, const char *line) {
         transfer->headers = headers;
 }
 
-/* libcurl takes lines without their end, and "Name;" for a header that is there and empty. */
+/* libcurl takes lines without their end, and "Name;" for an empty header. */
 static void add_headers(struct http_transfer *transfer, struct slice lines) {
     bool has_type = false;
     while (lines.len > 0) {
@@ -160,33 +159,33 @@ static void add_headers(struct http_transfer *transfer, struct slice lines) {
         lines.len -= len + 2;
     }
     if (!has_type)
-        add_header(transfer, "Content-Type:"); /* not libcurl's guess, a form */
-    add_header(transfer, "Expect:"); /* no 100-continue: many servers leave one waiting for it */
+        add_header(transfer, "Content-Type:"); /* instead of libcurl's default, a form */
+    add_header(transfer, "Expect:");           /* many servers never send the 100 Continue */
 }
 
-/* Collects whether libcurl took all of the options. */
+/* Sets an option; `good` stays true as long as libcurl accepts them. */
 #define SET(option, value) (*good = curl_easy_setopt(easy, option, value) == CURLE_OK && *good)
 
-static void set_method(CURL *easy, const struct http_order *order, bool *good) {
-    bool post = strcmp(order->method, "POST") == 0;
-    if (strcmp(order->method, "HEAD") == 0) {
+static void set_method(CURL *easy, const struct http_client_request *request, bool *good) {
+    bool post = strcmp(request->method, "POST") == 0;
+    if (strcmp(request->method, "HEAD") == 0) {
         SET(CURLOPT_NOBODY, 1L);
         return;
     }
-    if (order->body.bytes != NULL) { /* makes it a POST, too */
-        SET(CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)order->body.len);
-        SET(CURLOPT_COPYPOSTFIELDS, order->body.bytes);
+    if (request->body.bytes != NULL) { /* also makes it a POST */
+        SET(CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)request->body.len);
+        SET(CURLOPT_COPYPOSTFIELDS, request->body.bytes);
     }
     /* Only a POST becomes a GET after 301 and 302 (RFC 9110 section 15.4.2). */
     if (!post) {
-        SET(CURLOPT_CUSTOMREQUEST, order->method);
+        SET(CURLOPT_CUSTOMREQUEST, request->method);
         SET(CURLOPT_POSTREDIR, (long)(CURL_REDIR_POST_301 | CURL_REDIR_POST_302));
     }
 }
 
-/* Whom to trust: the system's file of authorities, or the one that OpenSSL's variable names.
- * libcurl reads a file once in a while, but anew for each connection (20 ms of blocking) where a
- * folder is set as well. */
+/* The trusted authorities: the system's file, or the one that OpenSSL's variable names. libcurl
+ * keeps what it has read of a file for some time. If a folder is set as well, it reads the file for
+ * each connection, which blocks for 20 ms. */
 static void set_authorities(CURL *easy, long seconds, bool *good) {
     const char *file = getenv("SSL_CERT_FILE");
     bool own = file != NULL && *file != '\0';
@@ -201,21 +200,21 @@ static void set_authorities(CURL *easy, long seconds, bool *good) {
 #endif
 }
 
-static bool configure(struct http_transfer *transfer, const struct http_order *order) {
+static bool configure(struct http_transfer *transfer, const struct http_client_request *request) {
     CURL *easy = transfer->easy;
     bool all_good = true, *good = &all_good;
-    SET(CURLOPT_URL, order->url);
+    SET(CURLOPT_URL, request->url);
     SET(CURLOPT_PROTOCOLS_STR, "http,https");
     SET(CURLOPT_REDIR_PROTOCOLS_STR, "http,https");
     SET(CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
     SET(CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
-    SET(CURLOPT_FOLLOWLOCATION, order->redirects > 0 ? 1L : 0L);
-    SET(CURLOPT_MAXREDIRS, (long)order->redirects);
-    SET(CURLOPT_TIMEOUT_MS, (long)order->timeout_ms);
-    SET(CURLOPT_CONNECTTIMEOUT_MS, (long)order->timeout_ms);
+    SET(CURLOPT_FOLLOWLOCATION, request->redirects > 0 ? 1L : 0L);
+    SET(CURLOPT_MAXREDIRS, (long)request->redirects);
+    SET(CURLOPT_TIMEOUT_MS, (long)request->timeout_ms);
+    SET(CURLOPT_CONNECTTIMEOUT_MS, (long)request->timeout_ms);
     SET(CURLOPT_USERAGENT, "tidewire/" TIDEWIRE_VERSION);
     SET(CURLOPT_NOSIGNAL, 1L);
-    SET(CURLOPT_QUICK_EXIT, 1L); /* else the end of a request waits for its look-up of the name */
+    SET(CURLOPT_QUICK_EXIT, 1L); /* else the end of a request waits until its name is looked up */
     SET(CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
     SET(CURLOPT_ERRORBUFFER, transfer->error);
     SET(CURLOPT_SOCKOPTFUNCTION, on_socket);
@@ -223,14 +222,14 @@ static bool configure(struct http_transfer *transfer, const struct http_order *o
     SET(CURLOPT_HEADERDATA, transfer);
     SET(CURLOPT_WRITEFUNCTION, on_body);
     SET(CURLOPT_WRITEDATA, transfer);
-    set_method(easy, order, good);
-    set_authorities(easy, order->trust_seconds, good);
-    add_headers(transfer, order->headers);
+    set_method(easy, request, good);
+    set_authorities(easy, request->trust_seconds, good);
+    add_headers(transfer, request->headers);
     SET(CURLOPT_HTTPHEADER, transfer->headers);
     return all_good;
 }
 
-/* ---- what came of it ---- */
+/* ---- the result ---- */
 
 static void fail(struct http_transfer *transfer, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
@@ -240,11 +239,11 @@ static void fail(struct http_transfer *transfer, const char *format, ...) {
     va_start(arguments, format);
     vsnprintf(transfer->failure, sizeof transfer->failure, format, arguments);
     va_end(arguments);
-    transfer->answer.failure = transfer->failure;
+    transfer->response.failure = transfer->failure;
 }
 
-/* What the system said of the connection, in libuv's words: "connection refused". */
-static void fail_by_system(struct http_transfer *transfer, const char *otherwise) {
+/* The system's error of the connection, in libuv's words: "connection refused". */
+static void fail_with_system_error(struct http_transfer *transfer, const char *otherwise) {
     long error = 0;
     curl_easy_getinfo(transfer->easy, CURLINFO_OS_ERRNO, &error);
     fail(transfer, "%s", error != 0 ? uv_strerror(uv_translate_sys_error((int)error)) : otherwise);
@@ -258,10 +257,10 @@ static void describe(struct http_transfer *transfer, CURLcode code) {
     case CURLE_COULDNT_RESOLVE_PROXY:
         return fail(transfer, "could not resolve the proxy's host");
     case CURLE_COULDNT_CONNECT:
-        return fail_by_system(transfer, "cannot connect");
+        return fail_with_system_error(transfer, "cannot connect");
     case CURLE_RECV_ERROR:
     case CURLE_SEND_ERROR:
-        return fail_by_system(transfer, words);
+        return fail_with_system_error(transfer, words);
     case CURLE_OPERATION_TIMEDOUT:
         return fail(transfer, "timed out after %g s", transfer->timeout_ms / 1000.0);
     case CURLE_GOT_NOTHING:
@@ -297,24 +296,24 @@ void http_transfer_finish(struct http_transfer *transfer, CURLcode code) {
         fail(transfer, "the answer's headers are larger than %d bytes", MAX_HEAD_BYTES);
     else if (code != CURLE_OK)
         describe(transfer, code);
-    transfer->answer.status = (int)status;
-    transfer->answer.head = (struct slice){transfer->head.bytes, transfer->head.len};
-    transfer->answer.body = (struct slice){transfer->body.bytes, transfer->body.len};
+    transfer->response.status = (int)status;
+    transfer->response.head = (struct slice){transfer->head.bytes, transfer->head.len};
+    transfer->response.body = (struct slice){transfer->body.bytes, transfer->body.len};
 }
 
-const struct http_answer *http_transfer_answer(const struct http_transfer *transfer) {
-    return &transfer->answer;
+const struct http_client_response *http_transfer_response(const struct http_transfer *transfer) {
+    return &transfer->response;
 }
 
 /* ---- life ---- */
 
-struct http_transfer *http_transfer_new(const struct http_order *order) {
+struct http_transfer *http_transfer_new(const struct http_client_request *request) {
     struct http_transfer *transfer = mem_zalloc(sizeof *transfer);
-    transfer->timeout_ms = order->timeout_ms;
-    transfer->max_bytes = order->max_bytes;
-    transfer->redirects = order->redirects;
+    transfer->timeout_ms = request->timeout_ms;
+    transfer->max_bytes = request->max_bytes;
+    transfer->redirects = request->redirects;
     transfer->easy = curl_easy_init();
-    if (transfer->easy == NULL || !configure(transfer, order)) {
+    if (transfer->easy == NULL || !configure(transfer, request)) {
         http_transfer_free(transfer);
         return NULL;
     }

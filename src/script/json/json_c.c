@@ -1,9 +1,10 @@
-/* json_c.c -- the Lua module `tidewire.json_c`: JSON straight between text and Lua values.
+/* json_c.c -- the Lua module `tidewire.json_c`: JSON text to Lua values and back, without a tree
+ * between.
  *
- * Decoding and encoding are json_c_read.c and json_c_write.c; here are what Lua calls, the two
- * special values (null and the mark of arrays) and the scratch buffer. All three live in the
- * registry of the Lua state, so each worker has its own, and a value of one state means nothing in
- * another. Runs on the thread of its Lua state. Does not know what the values are for. */
+ * json_c_read.c decodes and json_c_write.c encodes. This file has the functions that Lua and C
+ * call, the two special values (null and the mark of arrays) and the scratch buffer. The registry
+ * of the Lua state keeps these, so that each worker has its own. Runs on the thread of its Lua
+ * state. */
 #include "script/json/json_c_parts.h"
 
 #include <assert.h>
@@ -17,7 +18,7 @@ static const char scratch_key, null_key, array_key;
 
 enum {
     SCRATCH_FIRST = 1024,
-    SCRATCH_KEPT = 256 * 1024, /* a larger one is given back by the next call */
+    SCRATCH_KEPT = 256 * 1024, /* the next call frees a larger one */
 };
 
 static void scratch_resize(lua_State *L, struct json_c_scratch *s, size_t cap) {
@@ -85,7 +86,7 @@ static void new_null(lua_State *L) {
     lua_setfield(L, -2, "__name");
     lua_pushcfunction(L, null_tostring);
     lua_setfield(L, -2, "__tostring");
-    /* One metatable for all of the state: a script that changed it would change every null. */
+    /* The state has only one: a script that changed it would change every null. */
     lua_pushboolean(L, false);
     lua_setfield(L, -2, "__metatable");
     lua_setmetatable(L, -2); /* null */
@@ -99,7 +100,7 @@ static void new_array_mark(lua_State *L) {
     lua_rawsetp(L, LUA_REGISTRYINDEX, &array_key);
 }
 
-/* --- what Lua calls --------------------------------------------------------------------------- */
+/* --- functions for Lua ------------------------------------------------------------------------ */
 
 /* decode(text) -> value | nil, message */
 static int decode(lua_State *L) {
@@ -154,7 +155,7 @@ int luaopen_tidewire_json_c(lua_State *L) {
         {"array", array},
         {NULL, NULL},
     };
-    /* Loaded a second time in one state, the special values must stay the same. */
+    /* When the module is loaded again in a state, the special values stay the same. */
     if (lua_rawgetp(L, LUA_REGISTRYINDEX, &scratch_key) == LUA_TNIL) {
         new_scratch(L);
         new_null(L);
@@ -166,12 +167,12 @@ int luaopen_tidewire_json_c(lua_State *L) {
     return 1;
 }
 
-/* --- what C calls ----------------------------------------------------------------------------- */
+/* --- functions for C -------------------------------------------------------------------------- */
 
 bool json_c_push(lua_State *L, const char *bytes, size_t len) {
     int top = lua_gettop(L);
     luaL_checkstack(L, LUA_MINSTACK, NULL);
-    lua_pushnil(L); /* the place of the answer */
+    lua_pushnil(L); /* the place of the result */
     bool good = json_c_read(L, bytes, len);
     lua_replace(L, top + 1);
     lua_settop(L, top + 1);

@@ -1,7 +1,7 @@
 /* json_c_number.c -- numbers as JSON text.
  *
- * Integers with all their digits; floats with the fewest digits that read back as the same float,
- * and always with a point or an exponent, so that they come back as floats. Pure functions on bytes
+ * Integers with all their digits; floats with the fewest digits that are read as the same float,
+ * and always with a point or an exponent, so that they are read as floats. Pure functions on bytes
  * and numbers: no Lua, nothing owned, any thread. */
 #include "script/json/json_c_parts.h"
 
@@ -35,8 +35,8 @@ static const uint64_t fives[] = {
 /* clang-format on */
 
 /* m * 2^e * 10^k is m * 5^k / 2^s with s = -(e + k), and while k is at most 22 the product fits 128
- * bits, so the whole number nearest to it is found exactly. True when that number, divided by 10^k,
- * reads back as the double m * 2^e: when it is off by less than half the way to the neighbour. */
+ * bits, so that the integer nearest to it is found exactly. True: that number, divided by 10^k, is
+ * read as the double m * 2^e, because it is off by less than half the way to the next double. */
 static bool nearest(uint64_t m, int e, int k, uint64_t *digits) {
     int s = -(e + k);
     if (s < 0 || k < 0 || k > 22)
@@ -47,13 +47,13 @@ static bool nearest(uint64_t m, int e, int k, uint64_t *digits) {
     bool up = rest * 2 > unit || (rest * 2 == unit && (*digits & 1)); /* a tie goes to even */
     *digits += up;
     unsigned __int128 off = up ? unit - rest : rest;
-    /* Below a power of two the neighbour is half as far. */
+    /* Below a power of two the next double is half as far. */
     return off * (m == (uint64_t)1 << 52 ? 4 : 2) < fives[k];
 }
 
-/* The shortest text for a float of everyday size, found in whole numbers only. When any decimal of
- * up to 15 digits reads back as x, then the nearest one of 15 is that one, with zeros behind; or
- * else it takes 16, or 17. Answers the length, or 0 for a float of another size. */
+/* The shortest text for a float of common size, by calculation with integers only. If a decimal of
+ * up to 15 digits is read as x, it is the nearest one of 15 digits, without the zeros at its end;
+ * else x takes 16 or 17. Returns the length, or 0 for a float of another size. */
 static size_t format_short(char *out, double x) {
     double size = fabs(x);
     if (size < 1e-4 || size >= 1e15)
@@ -94,8 +94,8 @@ static size_t format_short(char *out, double x) {
 
 #endif
 
-/* Any other: the shortest of 15 to 17 digits that reads back as x. What the locale has for a
- * decimal point, JSON has a dot for; and a text of digits alone would come back as an integer. */
+/* The text of other floats: the shortest of 15 to 17 digits that is read as x. A dot replaces the
+ * locale's decimal point. A text of digits alone gets ".0": it would be read as an integer. */
 static size_t format_long(char *out, double x) {
     char text[JSON_C_NUMBER_ROOM];
     for (int digits = 15; digits <= 17; digits++) {

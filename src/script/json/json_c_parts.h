@@ -1,5 +1,5 @@
-/* json_c_parts.h -- what the reader and the writer of JSON share: the scratch buffer, the special
- * values, and the scan over plain text. Private to json_c*.c. */
+/* json_c_parts.h -- for the reader and the writer of JSON: the scratch buffer, the special values,
+ * and the scan over plain text. Private to json_c*.c. */
 #ifndef TIDEWIRE_SCRIPT_JSON_JSON_C_PARTS_H
 #define TIDEWIRE_SCRIPT_JSON_JSON_C_PARTS_H
 
@@ -15,9 +15,9 @@
 #define JSON_C_EXPANDED(x) JSON_C_TEXT_OF(x)
 #define JSON_C_DEPTH_TEXT  JSON_C_EXPANDED(JSON_C_MAX_DEPTH)
 
-/* One per Lua state, kept in its registry and reused by each call. Its memory comes from the
- * state's allocator, so it counts as the script's, and no Lua error can leak it. Nothing that could
- * run a script's code happens between the first byte put in and the last one taken out. */
+/* One for each Lua state, kept in its registry and used by each call. Its memory comes from the
+ * state's allocator, so that it counts as the script's and no Lua error can leak it. No code of
+ * scripts runs between the first write to it and the last read. */
 struct json_c_scratch {
     char *data;
     size_t len;
@@ -40,25 +40,25 @@ static inline char *json_c_room(lua_State *L, struct json_c_scratch *s, size_t m
 void json_c_push_array_mark(lua_State *L);
 void json_c_push_null(lua_State *L);
 
-/* Reads a whole text; true with the value, false with a message, above a stack that may have
- * leftovers beneath. */
+/* Reads a whole text. Pushes the value and returns true, or a message and returns false; below it
+ * there may be other values on the stack. */
 bool json_c_read(lua_State *L, const char *bytes, size_t len);
 
-/* Writes the value at `index` (absolute) to `out`. False with a message, as above. */
+/* Writes the value at `index` (absolute) to `out`. False: a message was pushed, as above. */
 bool json_c_write(lua_State *L, int index, struct json_c_scratch *out);
 
 /* More bytes than any number takes. */
 #define JSON_C_NUMBER_ROOM 48
 
-/* Writes the decimal digits of `n`, with zeros before them up to `least` digits in all; and a
- * finite float. Both answer how many bytes that were, at most JSON_C_NUMBER_ROOM. */
+/* Write the decimal digits of `n`, with zeros before them up to `least` digits in all; and a finite
+ * float. Both return the number of bytes, at most JSON_C_NUMBER_ROOM. */
 size_t json_c_format_digits(char *out, uint64_t n, size_t least);
 size_t json_c_format_float(char *out, double x);
 
 /* The first byte in [p, end) that is a quote, a backslash or a control character, or end. Sets
- * *beyond_ascii when one before it is not ASCII, and leaves it alone otherwise. Eight bytes a step:
- * a difference borrows from the next byte only above the first hit, and the first hit is all that
- * is asked for. */
+ * *beyond_ascii if a byte before it is not ASCII, and else does not change it. Takes eight bytes a
+ * step: a subtraction borrows from the next byte only above the first hit, and only the first hit
+ * is used. */
 static inline const char *json_c_plain(const char *p, const char *end, bool *beyond_ascii) {
     const uint64_t ones = 0x0101010101010101u, tops = 0x8080808080808080u;
     uint64_t high = 0;

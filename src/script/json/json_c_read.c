@@ -1,12 +1,12 @@
-/* json_c_read.c -- JSON text to Lua values: RFC 8259 and nothing beside it.
+/* json_c_read.c -- JSON text to Lua values: RFC 8259 and no extensions.
  *
- * One pass, no tree in between: each value is pushed as it is read. The members of a container
- * collect on the Lua stack until its end is seen, so that its table is made once, in the right
- * size. Recursion follows the nesting of the text and stops at JSON_C_MAX_DEPTH. A function that
- * fails has pushed a message and says false; what else it left on the stack, the caller of
- * json_c_read clears away.
+ * One pass, no tree between: each value is pushed as it is read. The members of a container collect
+ * on the Lua stack until its end is read, so that its table is made once, in the right size. The
+ * functions recurse with the nesting of the text, up to JSON_C_MAX_DEPTH. A function that fails has
+ * pushed a message and returns false; the caller of json_c_read removes other values that it has
+ * left on the stack.
  *
- * Owns nothing; strings with escapes are put together in the state's scratch buffer. */
+ * Owns nothing. The state's scratch buffer holds strings with escapes while they are built. */
 #include "base/utf8.h"
 #include "script/json/json_c_parts.h"
 
@@ -16,8 +16,8 @@
 #include <stdio.h>
 
 enum {
-    COLLECT = 32,     /* stack slots that wait for their table at a time */
-    SHOWN_DIGITS = 40 /* bytes of a number that a message repeats */
+    COLLECT = 32,     /* most stack slots that wait for their table */
+    SHOWN_DIGITS = 40 /* most bytes of a number in a message */
 };
 
 struct reader {
@@ -51,7 +51,7 @@ static bool fail(struct reader *r, const char *at, const char *text) {
     return false;
 }
 
-/* The next byte is not what the grammar has here. */
+/* The grammar does not have the next byte at this place. */
 static bool fail_expected(struct reader *r, const char *what) {
     luaL_checkstack(r->L, 4, NULL);
     char found[32] = "the text ends";
@@ -102,13 +102,13 @@ static bool read_word(struct reader *r, const char *word, size_t len) {
 
 /* --- numbers ---------------------------------------------------------------------------------- */
 
-/* What the grammar's number says: (-1)^negative * digits * 10^exponent. */
+/* The value of the grammar's number: (-1)^negative * digits * 10^exponent. */
 struct decimal {
-    uint64_t digits;  /* the first 19 that count; `count` says whether that is all */
-    int count;        /* digits from the first that is not 0 */
-    int64_t exponent; /* what is written of it stops growing far outside of what a double can be */
+    uint64_t digits;  /* the first 19, from the first that is not 0 */
+    int count;        /* of all digits, from the first that is not 0 */
+    int64_t exponent; /* a written exponent stops growing far beyond the range of a double */
     bool negative;
-    bool integer; /* neither fraction nor exponent is written */
+    bool integer; /* written without a fraction and an exponent */
 };
 
 static inline void add_digit(struct decimal *d, char c) {
@@ -176,7 +176,7 @@ static bool quick_float(const struct decimal *d, double *result) {
     return true;
 }
 
-/* Leaves the rest to Lua's own conversion, which knows the locale's decimal point. */
+/* Lua's own conversion, which knows the locale's decimal point, takes the other numbers. */
 static bool push_float(struct reader *r, const struct decimal *d, const char *from) {
     lua_State *L = r->L;
     double x;
@@ -244,7 +244,7 @@ static size_t put_utf8(char *out, uint32_t code) {
     return more + 1;
 }
 
-/* At the backslash of \uXXXX, or of two that make a surrogate pair. */
+/* At the backslash of \uXXXX, or of the first of two that make a surrogate pair. */
 static bool read_unicode(struct reader *r, struct json_c_scratch *out) {
     const char *from = r->at;
     int code = hex4(from + 2, r->end);
@@ -306,7 +306,7 @@ static bool read_escape(struct reader *r, struct json_c_scratch *out) {
     return true;
 }
 
-/* A string ended where it must not: at a control character, or with the text. */
+/* A string ends at a control character, or with the text. */
 static bool fail_string(struct reader *r, const char *opening) {
     if (r->at == r->end)
         return fail(r, opening, "the string that starts at %s has no closing quote");
@@ -330,7 +330,7 @@ static bool read_escaped(struct reader *r, const char *from, bool beyond_ascii) 
         run = r->at;
         r->at = json_c_plain(run, r->end, &beyond_ascii);
     }
-    /* Escapes are ASCII, so the text as it came says all about the bytes it holds. */
+    /* Escapes are ASCII, so it is enough to check the text before they are replaced. */
     if (beyond_ascii && !utf8_valid(from, (size_t)(r->at - from)))
         return fail(r, from - 1, "the string that starts at %s is not valid UTF-8");
     lua_pushlstring(r->L, out->data, out->len);
@@ -357,7 +357,7 @@ static bool read_string(struct reader *r) {
 
 /* --- containers ------------------------------------------------------------------------------- */
 
-/* At the opening bracket: goes in, with room on the stack for what collects and for its members. */
+/* At the opening bracket: goes in, with room on the stack for the container's members. */
 static bool enter(struct reader *r) {
     if (r->depth == JSON_C_MAX_DEPTH)
         return fail(r, r->at, "the value at %s is nested deeper than " JSON_C_DEPTH_TEXT " levels");
@@ -384,8 +384,8 @@ static bool read_comma(struct reader *r, char closing, bool *more, const char *w
     return true;
 }
 
-/* Moves the `waiting` values above `slot` into the array there, behind the `stored` it has. Makes
- * the table when there is none: of the right size when it is the last move. */
+/* Moves the `waiting` values above `slot` into the array there, after its `stored` elements. The
+ * first move makes the table; if it is the last one, too, in the right size. */
 static void store_elements(lua_State *L, int slot, int stored, int waiting, bool last) {
     if (stored == 0) {
         lua_createtable(L, last ? waiting : 2 * waiting, 0);
@@ -422,7 +422,7 @@ static bool read_array(struct reader *r) {
     return true;
 }
 
-/* As store_elements; of two equal keys the later one must win, so it goes from first to last. */
+/* As store_elements, from the first to the last: of two equal keys the later one counts. */
 static void store_members(lua_State *L, int slot, bool first, int waiting, bool last) {
     if (first) {
         lua_createtable(L, 0, last ? waiting / 2 : waiting);

@@ -1,12 +1,13 @@
 /* json_c_write.c -- Lua values to JSON text.
  *
- * Goes through tables as they are, past all metamethods, so no script code runs in between. A table
- * is an array when its keys are exactly 1..n, or when it bears the mark of arrays; an empty one
- * without the mark is an object. Each level of nesting keeps a record of where it stands, so that
- * a message can name the place: value.players[3].name.
+ * Reads tables without their metamethods, so that no code of scripts runs meanwhile. A table is an
+ * array if its keys are exactly 1..n, or if it has the mark of arrays; an empty one without the
+ * mark is an object. Each level of nesting records its place, so that a message can name it:
+ * value.players[3].name.
  *
  * Owns nothing: writes to the state's scratch buffer. A function that fails has pushed a message
- * and says false; what else it left on the stack, the caller of json_c_write clears away. */
+ * and returns false; the caller of json_c_write removes other values that it has left on the
+ * stack. */
 #include "base/utf8.h"
 #include "script/json/json_c_parts.h"
 
@@ -15,11 +16,11 @@
 #include <stdio.h>
 
 enum {
-    SHOWN_STEPS = 8,  /* at each end of a long path that a message shows */
-    SHOWN_BYTES = 40, /* of a key in such a path */
+    SHOWN_STEPS = 8,  /* of a long path in a message, at each end */
+    SHOWN_BYTES = 40, /* most bytes of a key in such a path */
 };
 
-/* A table that is being written, and the member that is. */
+/* A table that is being written, and the member that is written now. */
 struct level {
     const struct level *outer;
     const void *table;
@@ -49,7 +50,7 @@ static bool is_name(const char *name, size_t len) {
     return len > 0 && len <= SHOWN_BYTES;
 }
 
-/* Adds the text of a key, without what a log line or a terminal could stumble over. */
+/* Adds the text of a key, without bytes that break a line of the log or a terminal. */
 static void add_key(luaL_Buffer *b, const char *key, size_t len) {
     size_t shown = len < SHOWN_BYTES ? len : SHOWN_BYTES;
     luaL_addchar(b, '"');
@@ -75,7 +76,7 @@ static void add_step(luaL_Buffer *b, const struct level *level) {
     }
 }
 
-/* Pushes where the member that `last` records stands, and returns it: "value.players[3]". */
+/* Pushes the place of the member that `last` records, and returns it: "value.players[3]". */
 static const char *push_path(lua_State *L, const struct level *last) {
     const struct level *steps[JSON_C_MAX_DEPTH];
     int count = 0;
@@ -103,7 +104,7 @@ static bool fail(struct writer *w, const struct level *last, const char *text) {
     return false;
 }
 
-/* Too deep. A table inside itself is the usual reason, and then the message says which. */
+/* Too deep. Mostly a table contains itself; then the message names it. */
 static bool fail_depth(struct writer *w) {
     const struct level *steps[JSON_C_MAX_DEPTH]; /* from the outermost */
     int depth = w->depth;
@@ -131,7 +132,7 @@ const char *json_c_kind(lua_State *L, int index, const char **instead) {
     lua_pushliteral(L, "__instead");
     lua_rawget(L, -3);
     *instead = lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1) : NULL;
-    lua_pop(L, 3); /* the texts stay in the metatable */
+    lua_pop(L, 3); /* the metatable keeps the texts */
     return kind;
 }
 

@@ -1,8 +1,8 @@
 /* jwt_c.c -- the Lua module `tidewire.jwt_c`: signatures of JSON Web Tokens (RFC 7515), by libjwt.
  *
- * Only what takes cryptography or bytes is here; which tokens are good is decided in
- * lua/tidewire/jwt.lua, and what libjwt is not trusted with in docs/decisions/jwt.md. The only file
- * that knows libjwt. Keeps nothing between calls; runs on the thread of its Lua state. */
+ * Has only cryptography and the decoding of bytes. lua/tidewire/jwt.lua decides which tokens are
+ * accepted; docs/decisions/jwt.md says which checks are not left to libjwt. The only file that
+ * includes libjwt. Keeps nothing between calls; runs on the thread of its Lua state. */
 #include "script/jwt/jwt_c.h"
 
 #include <jwt.h>
@@ -12,18 +12,18 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* libjwt copies the parts of a token to the C stack, so their size must have an end. */
+/* libjwt copies the parts of a token to the C stack, so their size needs a limit. */
 #define MAX_BYTES (64 * 1024)
 
-/* An argument without NUL and not beyond the limit, or nothing. */
+/* An argument without NUL and within the limit; else NULL. */
 static const char *bounded_text(lua_State *L, int index) {
     size_t len;
     const char *text = luaL_checklstring(L, index, &len);
     return len <= MAX_BYTES && !memchr(text, 0, len) ? text : NULL;
 }
 
-/* Ours by name, not libjwt's: it takes a name in any case, knows "none", and has a number for "no
- * such algorithm" that depends on how it was built. */
+/* The algorithm of a name. libjwt's function accepts names in any case and "none", and its number
+ * for "no such algorithm" depends on its build. */
 static jwt_alg_t check_algorithm(lua_State *L, int index) {
     static const char *const names[] = {"HS256", "HS384", "HS512", "RS256", "RS384",
                                         "RS512", "ES256", "ES384", "ES512", NULL};
@@ -58,7 +58,7 @@ static int verify(lua_State *L) {
 
 /* --- signing ---------------------------------------------------------------------------------- */
 
-/* What libjwt allocated and a Lua error must not leak. */
+/* Memory of libjwt's that a Lua error must not leak. */
 struct signing {
     jwt_t *jwt;
     char *token;
@@ -81,7 +81,7 @@ static struct signing *new_signing(lua_State *L) {
     return s;
 }
 
-/* Answers what went wrong, or NULL with s->token set. */
+/* Returns the name of the wrong part, or NULL with s->token set. */
 static const char *make_token(struct signing *s, jwt_alg_t algorithm, const unsigned char *key,
                               int key_len, const char *headers, const char *claims) {
     if (jwt_new(&s->jwt) != 0)
@@ -97,7 +97,7 @@ static const char *make_token(struct signing *s, jwt_alg_t algorithm, const unsi
 }
 
 /* sign(algorithm, key, headers, claims) -> token | nil, "headers" | "claims" | "key" | "memory":
- * what libjwt would not take. Headers and claims are JSON objects. */
+ * the part that libjwt refuses. Headers and claims are JSON objects. */
 static int sign(lua_State *L) {
     jwt_alg_t algorithm = check_algorithm(L, 1);
     int key_len;
@@ -127,8 +127,8 @@ static int sextet(char c) {
     return c == '-' ? 62 : c == '_' ? 63 : -1;
 }
 
-/* decode64(text) -> bytes | nil. Base64url without padding (RFC 7515 §2), and of the texts that
- * could mean the same bytes only the one whose unused bits are 0. */
+/* decode64(text) -> bytes | nil. Base64url without padding (RFC 7515 §2). Of the texts with the
+ * same bytes it accepts only the one whose unused bits are 0. */
 static int decode64(lua_State *L) {
     size_t len, used = 0;
     const char *text = luaL_checklstring(L, 1, &len);
