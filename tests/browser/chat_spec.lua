@@ -1,8 +1,7 @@
--- chat_spec.lua -- the chat example as people see it: two real browsers, its page, and the server
--- between them.
+-- chat_spec.lua -- the chat example in two real browsers: its page, and the server between them.
 --
--- What the server does with each message is told by examples/chat/chat_spec.lua.
--- TIDEWIRE_TEST_SHOTS=FOLDER leaves pictures of the page there, to be looked at.
+-- examples/chat/chat_spec.lua tests the server's part of each message. TIDEWIRE_TEST_SHOTS=FOLDER
+-- writes pictures of the page into the folder.
 
 local chromium = require "browser.chromium"
 local cjson = require "cjson"

@@ -1,6 +1,6 @@
 -- docs_spec.lua -- the documentation as the welcome example shows it in a browser.
 --
--- TIDEWIRE_TEST_SHOTS=FOLDER leaves pictures of the pages there, to be looked at.
+-- TIDEWIRE_TEST_SHOTS=FOLDER writes pictures of the pages into the folder.
 
 local chromium = require "browser.chromium"
 local looks = require "browser.looks"

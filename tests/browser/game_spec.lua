@@ -1,8 +1,7 @@
--- game_spec.lua -- the game example as people see it: two real browsers, its page, and the server
--- between them.
+-- game_spec.lua -- the game example in two real browsers: its page, and the server between them.
 --
--- What the server does with each message is told by examples/game/*_spec.lua.
--- TIDEWIRE_TEST_SHOTS=FOLDER leaves pictures of the page there, to be looked at.
+-- examples/game/*_spec.lua test the server's part of each message. TIDEWIRE_TEST_SHOTS=FOLDER
+-- writes pictures of the page into the folder.
 
 local chromium = require "browser.chromium"
 local client = require "support.client"

@@ -1,6 +1,6 @@
 -- new_spec.lua -- the page of the app that `tidewire new` makes.
 --
--- TIDEWIRE_TEST_SHOTS=FOLDER leaves pictures of the page there, to be looked at.
+-- TIDEWIRE_TEST_SHOTS=FOLDER writes pictures of the page into the folder.
 
 local chromium = require "browser.chromium"
 local looks = require "browser.looks"

@@ -1,4 +1,4 @@
--- pages_spec.lua -- what docs/browsers.md says that a page sees of the server, in a real browser.
+-- pages_spec.lua -- a page in a real browser sees what docs/browsers.md describes.
 
 local chromium = require "browser.chromium"
 local process = require "support.process"

@@ -1,7 +1,7 @@
--- welcome_spec.lua -- what `scripts/run` shows first: the page talks to the handler, and has its
--- new answer as soon as the handler's file is saved.
+-- welcome_spec.lua -- the page of `scripts/run` talks to the handler, and shows its new answer as
+-- soon as the handler's file is saved.
 --
--- TIDEWIRE_TEST_SHOTS=FOLDER leaves pictures of the page there, to be looked at.
+-- TIDEWIRE_TEST_SHOTS=FOLDER writes pictures of the page into the folder.
 
 local chromium = require "browser.chromium"
 local looks = require "browser.looks"

@@ -1,8 +1,8 @@
--- client_spec.lua -- the tests' own WebSocket client against a server that is not ours (Python's
+-- client_spec.lua -- the tests' own WebSocket client against another server (Python's
 -- `websockets`).
 --
--- The server tests believe what this client says, so it is itself tested: right frames are
--- understood, wrong ones are sent as they are, and every way a connection ends is told apart.
+-- The server tests rely on this client: it reads valid frames, sends invalid ones unchanged, and
+-- reports each end of a connection as what it is.
 
 local client = require "support.client"
 local loop = require "support.loop"

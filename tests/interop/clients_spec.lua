@@ -1,6 +1,6 @@
 -- clients_spec.lua -- third-party clients against the real server, in plain and over TLS: Node's
--- `ws` and Python's `websockets`. Each is a script that uses its library as its users do; here they
--- are only started, with an app that echoes.
+-- `ws` and Python's `websockets`. Each is a script that uses its library as users do; this spec
+-- starts them, with an app that echoes.
 
 local certificates = require "support.certificates"
 local process = require "support.process"

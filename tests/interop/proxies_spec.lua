@@ -1,5 +1,5 @@
--- proxies_spec.lua -- the pieces of configuration of docs/proxies.md, each in its proxy, between
--- the tests' client and the real program. A proxy that is not installed is left out, and says so.
+-- proxies_spec.lua -- the configurations of docs/proxies.md, each in its proxy, between the tests'
+-- client and the real program. Without a proxy's program its tests are skipped with the reason.
 
 local certificates = require "support.certificates"
 local chromium = require "browser.chromium"

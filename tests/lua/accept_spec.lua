@@ -1,4 +1,4 @@
--- accept_spec.lua -- which handshakes become connections, and what the others are told.
+-- accept_spec.lua -- which handshakes become connections, and the responses to the others.
 
 local fake_app = require "support.fake_app"
 local json = require "tidewire.json"

@@ -1,4 +1,4 @@
--- app_spec.lua -- loading an app's file: what comes out, and how each mistake is told.
+-- app_spec.lua -- loading an app's file: the result, and the message for each mistake.
 
 local limits = require "support.default_limits"
 local app = require "tidewire.load.app"

@@ -1,5 +1,4 @@
--- app_tls_spec.lua -- which files an app's TLS is read from, and how what is wrong with them is
--- told.
+-- app_tls_spec.lua -- the files of an app's TLS, and the messages for problems with them.
 
 local app_tls = require "tidewire.load.app_tls"
 local AppReport = require "tidewire.load.app_report"

@@ -1,5 +1,5 @@
--- async_spec.lua -- what a script relies on when it waits: tw.sleep, tw.await, tw.spawn, timers,
--- and coroutines of its own through which it waits.
+-- async_spec.lua -- waiting in scripts: tw.sleep, tw.await, tw.spawn, timers, and coroutines of the
+-- script's own that wait.
 
 local fake_core = require "support.fake_core"
 

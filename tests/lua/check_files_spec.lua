@@ -1,5 +1,5 @@
--- check_files_spec.lua -- scripts/check_files.lua finds what a file must not have. Each case is one
--- file in a temporary folder, read by the real check.
+-- check_files_spec.lua -- scripts/check_files.lua finds each thing that a file must not have. Each
+-- case is one file in a temporary folder, read by the real check.
 
 local long = ("word "):rep(22) -- 110 columns
 

@@ -1,6 +1,7 @@
--- The check of the layers finds each kind of wrong #include, and nothing in a tree that is right.
--- Each case is a small source tree in a temporary folder, read by the real
--- scripts/check_layers.lua.
+-- check_layers_spec.lua -- scripts/check_layers.lua finds each kind of wrong #include, and accepts
+-- a tree without one.
+--
+-- Each case is a small source tree in a temporary folder, read by the real check.
 
 ---Runs the check on a tree of {path below src = text}.
 ---@param tree table<string, string>

@@ -1,6 +1,7 @@
--- check_requires_spec.lua -- the check of the Lua floors finds each kind of wrong `require`.
+-- check_requires_spec.lua -- scripts/check_requires.lua finds each kind of wrong `require` in the
+-- Lua library.
 --
--- Each case is a small library in a temporary folder, read by the real scripts/check_requires.lua.
+-- Each case is a small library in a temporary folder, read by the real check.
 
 ---Runs the check on a library of {path below lua/tidewire = text}.
 ---@param library table<string, string>

@@ -1,5 +1,5 @@
--- codecs_spec.lua -- what becomes of payloads on their way to handle_message, of values on their
--- way out, and of the JSON heartbeat among them.
+-- codecs_spec.lua -- payloads on their way to handle_message, values on their way to the client,
+-- and the JSON heartbeat among them.
 
 local fake_app = require "support.fake_app"
 

@@ -1,5 +1,4 @@
--- configuration_doc_spec.lua -- docs/configuration.md names all that can be set, and the defaults
--- there are.
+-- configuration_doc_spec.lua -- docs/configuration.md names all options, with their defaults.
 
 local environment = require "tidewire.load.environment"
 local options = require "tidewire.load.options"

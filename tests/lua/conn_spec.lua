@@ -1,5 +1,5 @@
--- conn_spec.lua -- the connection as scripts see it: its fields, its methods, its timers, and what
--- is the script's own.
+-- conn_spec.lua -- the connection as scripts see it: its fields, methods and timers, and the
+-- script's own fields.
 
 local fake_app = require "support.fake_app"
 

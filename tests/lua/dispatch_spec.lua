@@ -1,4 +1,4 @@
--- dispatch_spec.lua -- the events by which C enters Lua: loading and stopping an app, and the hooks
+-- dispatch_spec.lua -- the events by which C calls Lua: loading and stopping an app, and the hooks
 -- of a connection.
 
 local fake_app = require "support.fake_app"

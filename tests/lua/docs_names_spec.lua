@@ -1,5 +1,5 @@
--- docs_names_spec.lua -- scripts/check_docs.lua sees when the pages name a file that is not there,
--- and when the tour leaves out a folder: each case spoils one thing in a copy.
+-- docs_names_spec.lua -- scripts/check_docs.lua finds names of missing files in the pages, and
+-- folders that the tour leaves out: each case spoils one thing in a copy.
 
 local spoiled = require "support.spoiled"
 

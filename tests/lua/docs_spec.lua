@@ -1,5 +1,5 @@
--- docs_spec.lua -- the documentation leads where it says: links, headings, contents lists. What it
--- takes from the code is compared by docs_numbers_spec.lua and docs_lists_spec.lua.
+-- docs_spec.lua -- the documentation's links, headings and contents lists lead to their targets.
+-- docs_numbers_spec.lua and docs_lists_spec.lua compare numbers and lists with the code.
 
 local uv = require "luv"
 local sources = require "support.sources"

@@ -1,4 +1,4 @@
--- endpoints_spec.lua -- what C is told of an endpoint when the app is loaded.
+-- endpoints_spec.lua -- the settings that C gets for each endpoint when the app is activated.
 
 local fake_app = require "support.fake_app"
 

@@ -1,5 +1,5 @@
--- errors_spec.lua -- what a script's mistakes become: the error that on_error gets, who decides
--- what, close codes, and what stands in the log.
+-- errors_spec.lua -- errors of scripts: the error that on_error gets, its decision, close codes,
+-- and the log.
 
 local fake_app = require "support.fake_app"
 

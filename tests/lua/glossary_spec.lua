@@ -1,5 +1,6 @@
--- glossary_spec.lua -- scripts/check_glossary.lua sees when the headers and the glossary of
--- docs/architecture.md part: each case spoils one thing in a copy, and the real check must name it.
+-- glossary_spec.lua -- scripts/check_glossary.lua finds differences between the headers and the
+-- glossary of docs/architecture.md: each case spoils one thing in a copy, and the real check must
+-- name it.
 
 local spoiled = require "support.spoiled"
 

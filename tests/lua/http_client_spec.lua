@@ -1,6 +1,5 @@
--- http_client_spec.lua -- what tw.http.request refuses before anything is sent, how it completes
--- what a script asks for, and how it waits. The real requests are
--- tests/server/http_client_spec.lua's.
+-- http_client_spec.lua -- tw.http.request: invalid arguments, defaults, and waiting.
+-- tests/server/http_client_spec.lua sends real requests.
 
 local fake_core = require "support.fake_core"
 

@@ -1,4 +1,5 @@
--- http_spec.lua -- plain HTTP beside the sockets: from a request to the app's route and its answer.
+-- http_spec.lua -- plain HTTP beside the sockets: from a request to the app's route and its
+-- response.
 
 local fake_app = require "support.fake_app"
 local json = require "tidewire.json"

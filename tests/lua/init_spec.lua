@@ -1,4 +1,4 @@
--- init_spec.lua -- `require "tidewire"`: what the public table has in it.
+-- init_spec.lua -- `require "tidewire"`: the contents of the public table.
 
 local fake_core = require "support.fake_core"
 

@@ -1,5 +1,5 @@
--- inspect_spec.lua -- tw.inspect: any value as text for people; bounded, without addresses, and it
--- never throws.
+-- inspect_spec.lua -- tw.inspect: any value as text for people; bounded, without addresses, and
+-- without errors.
 
 local fake_core = require "support.fake_core"
 

@@ -1,5 +1,5 @@
--- install_spec.lua -- scripts/install says what it brings, what for and how large, before it brings
--- it, and how far it is; with an apt-get of the test's own.
+-- install_spec.lua -- scripts/install prints packages, their purposes and sizes before it installs
+-- them, and its progress; with an apt-get of the test's own.
 
 local process = require "support.process"
 

@@ -1,5 +1,5 @@
--- json_spec.lua -- what a script relies on when it reads and writes JSON: strict grammar, numbers
--- that stay what they are, and errors that name the place.
+-- json_spec.lua -- reading and writing JSON: strict grammar, numbers that keep their type, and
+-- errors that name the place.
 
 local json = require "tidewire.json"
 

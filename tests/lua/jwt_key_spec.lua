@@ -1,5 +1,5 @@
--- jwt_key_spec.lua -- what is good as a key of tw.jwt: no key that others know passes for a secret,
--- and no secret is too short where it counts.
+-- jwt_key_spec.lua -- keys of tw.jwt: a key that others may know is no secret, and short secrets
+-- are refused in production.
 
 local core = require "tidewire.jwt_c"
 local jwt = require "tidewire.jwt"

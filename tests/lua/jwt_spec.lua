@@ -1,5 +1,5 @@
--- jwt_spec.lua -- which tokens a server lets in, and which it must not. Tokens come from three
--- sources: tw.jwt itself, the openssl command, and PyJWT. Keys are made here, for this run alone.
+-- jwt_spec.lua -- which tokens tw.jwt accepts, and which it refuses. Tokens come from three
+-- sources: tw.jwt itself, the openssl command, and PyJWT. Keys are made for each run.
 
 local core = require "tidewire.jwt_c"
 local json = require "tidewire.json"

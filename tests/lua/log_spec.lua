@@ -1,4 +1,4 @@
--- log_spec.lua -- tw.log: what a script's line in the server's log has in it.
+-- log_spec.lua -- tw.log: the contents of a script's line in the server's log.
 
 local fake_core = require "support.fake_core"
 

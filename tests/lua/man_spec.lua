@@ -1,5 +1,5 @@
--- man_spec.lua -- scripts/check_man.lua sees when the help, the manual page and the options part:
--- each case spoils one thing in a copy, and the real check must name it.
+-- man_spec.lua -- scripts/check_man.lua finds differences between the help, the manual page and the
+-- options: each case spoils one thing in a copy, and the real check must name it.
 
 local spoiled = require "support.spoiled"
 

@@ -1,5 +1,4 @@
--- missing_spec.lua -- errors about a name that an object of ours does not have say which one was
--- meant.
+-- missing_spec.lua -- errors about a missing name of the library's objects suggest the right one.
 
 local fake_app = require "support.fake_app"
 

@@ -1,5 +1,5 @@
--- presence_spec.lua -- what room:members and room:watch tell, and what they want. Who is in a room
--- is told by the spec in C's place; the real one is tests/server/presence_spec.lua's.
+-- presence_spec.lua -- room:members and room:watch: their results and their arguments. The spec
+-- plays C's part; tests/server/presence_spec.lua tests the real one.
 
 local fake_app = require "support.fake_app"
 

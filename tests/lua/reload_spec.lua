@@ -1,5 +1,5 @@
--- reload_spec.lua -- new code takes over: what is one for all generations, what is each one's own,
--- what ends.
+-- reload_spec.lua -- new code is loaded, then activated or discarded: what all generations share,
+-- what each one has, and what ends.
 
 local fake_app = require "support.fake_app"
 

@@ -1,4 +1,4 @@
--- replies_spec.lua -- what scripts return for HTTP, as status, header lines and body.
+-- replies_spec.lua -- the return values of scripts for HTTP, as status, header lines and body.
 
 local fake_core = require "support.fake_core"
 

@@ -1,4 +1,4 @@
--- request_spec.lua -- what a script reads from `request`.
+-- request_spec.lua -- the fields that a script reads from `request`.
 
 local Request = require "tidewire.http.request"
 

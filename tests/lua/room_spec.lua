@@ -1,6 +1,6 @@
--- room_spec.lua -- tw.room, tw.broadcast, tw.send and conn:join: what is encoded for whom and how
--- often, and what is refused. Who is in a room is kept by a fake here; the real one is
--- tests/unit/test_room.c's and tests/server/rooms_spec.lua's.
+-- room_spec.lua -- tw.room, tw.broadcast, tw.send and conn:join: how often a value is encoded, for
+-- which codecs, and what is refused. A fake keeps the members; tests/unit/test_room.c and
+-- tests/server/rooms_spec.lua test the real rooms.
 
 local fake_app = require "support.fake_app"
 

@@ -1,6 +1,5 @@
--- send_options_spec.lua -- the options of what sends: what is right, and what it costs. What is
--- wrong, in the words of each function and at the script's line, is told in room_spec.lua and
--- tests/server/rooms_spec.lua.
+-- send_options_spec.lua -- the options of sends: valid ones, and their cost. room_spec.lua and
+-- tests/server/rooms_spec.lua test the messages for invalid ones.
 
 local fake_app = require "support.fake_app"
 

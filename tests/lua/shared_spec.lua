@@ -1,6 +1,5 @@
--- shared_spec.lua -- tw.shared: what C is told of what a script says, and what is refused. The
--- stores are a fake here; the real ones are those of tests/unit/test_store.c and
--- tests/server/shared_spec.lua.
+-- shared_spec.lua -- tw.shared: the arguments that C gets, and misuse. A fake keeps the stores;
+-- tests/unit/test_store.c and tests/server/shared_spec.lua test the real ones.
 
 local fake_core = require "support.fake_core"
 

@@ -1,6 +1,5 @@
--- stand_in_spec.lua -- what `tidewire new` puts in the place of `require "tidewire"` for an app's
--- specs has every name that the real one has, so that a handler which runs in the server runs in
--- its spec.
+-- stand_in_spec.lua -- the stand-in for `require "tidewire"` that `tidewire new` makes for an app's
+-- specs has every name of the real one, so a handler that runs in the server runs in its spec.
 
 local fake_app = require "support.fake_app"
 

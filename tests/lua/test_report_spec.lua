@@ -1,5 +1,5 @@
--- test_report_spec.lua -- what scripts/test shows of a run of ctest: failures with their output,
--- what was left out, the summary, and nothing of what went well.
+-- test_report_spec.lua -- scripts/test prints of a run of ctest: failures with their output,
+-- skipped tests, the summary, and nothing of tests that passed.
 
 local process = require "support.process"
 

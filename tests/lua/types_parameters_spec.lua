@@ -1,8 +1,7 @@
 -- types_parameters_spec.lua -- lua/types/tidewire.lua gives functions the parameters that they have
 -- in lua/tidewire.
 --
--- scripts/check_api.lua compares names; here it is what a function takes. Text is compared, not
--- types.
+-- scripts/check_api.lua compares names; this spec compares parameters, as text and without types.
 
 local uv = require "luv"
 

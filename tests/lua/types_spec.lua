@@ -1,6 +1,5 @@
--- types_spec.lua -- what is bound, typed and documented agrees, and scripts/check_api.lua sees it
--- when it does not: each case spoils one thing in a copy of the tree, and the real check must name
--- it.
+-- types_spec.lua -- scripts/check_api.lua finds differences between bound, typed and documented
+-- names: each case spoils one thing in a copy of the tree, and the real check must name it.
 
 local spoiled = require "support.spoiled"
 

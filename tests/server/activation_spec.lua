@@ -1,5 +1,5 @@
--- activation_spec.lua -- sockets that systemd has opened and passes on: which are used, what
--- becomes of the others, and that connections wait in them while there is no server.
+-- activation_spec.lua -- sockets that systemd has opened and passes on: which of them the server
+-- uses, what it does with the others, and that connections wait in them while no server runs.
 
 local client = require "support.client"
 local http = require "support.http"

@@ -1,5 +1,5 @@
--- admin_spec.lua -- the admin address: health, readiness, metrics that Prometheus can read,
--- statistics; and that it is off unless it was asked for.
+-- admin_spec.lua -- the admin address: health, readiness, metrics for Prometheus, statistics; and
+-- that it is off by default.
 
 local cjson = require "cjson"
 local http = require "support.http"

@@ -1,5 +1,5 @@
--- authentication_spec.lua -- who may connect, and who may do what: tokens, roles and JWTs, judged
--- in `validate` before the upgrade, and in handle_message.
+-- authentication_spec.lua -- authentication and permissions: tokens, roles and JWTs, checked in
+-- `validate` during the handshake, and in handle_message.
 
 local cjson = require "cjson"
 local client = require "support.client"

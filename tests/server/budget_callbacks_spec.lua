@@ -1,6 +1,6 @@
--- budget_callbacks_spec.lua -- scripts are ended wherever they run: in every hook, timer, route and
--- callback, and what waits for them is told. What only waits, or comes to an end in time, is left
--- alone.
+-- budget_callbacks_spec.lua -- scripts exceed their budget in every hook, timer, route and
+-- callback: each is ended, and its caller gets the error. A script that only waits, or ends in
+-- time, is not touched.
 
 local cjson = require "cjson"
 local loop = require "support.loop"

@@ -1,5 +1,5 @@
--- budget_deep_spec.lua -- scripts that take too long in the depth of a recursion are ended like any
--- other: the worker is not held up by what it costs to ask a deep stack for an end, or to close it.
+-- budget_deep_spec.lua -- scripts that exceed their budget deep in a recursion are ended like any
+-- other: unwinding and closing a deep stack does not delay the worker.
 
 local loop = require "support.loop"
 local server = require "support.server"

@@ -1,5 +1,5 @@
--- budget_load_spec.lua -- a script that loops while it is loaded ends the start: with exit code 2,
--- and told where.
+-- budget_load_spec.lua -- a script that loops while it is loaded ends the start with exit code 2
+-- and the line.
 
 local process = require "support.process"
 local server = require "support.server"

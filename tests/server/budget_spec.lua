@@ -1,5 +1,5 @@
--- budget_spec.lua -- scripts that take too long are ended: wherever they loop, with whatever they
--- try to go on, and nobody else notices.
+-- budget_spec.lua -- scripts that exceed their budget are ended, wherever they loop and however
+-- they try to go on; other clients notice nothing.
 
 local cjson = require "cjson"
 local server = require "support.server"

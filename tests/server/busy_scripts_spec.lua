@@ -1,5 +1,5 @@
--- busy_scripts_spec.lua -- scripts that never rest: clients are served all the same, nothing grows,
--- and the end is clean.
+-- busy_scripts_spec.lua -- scripts that never rest: clients are served, nothing grows, and the end
+-- is clean.
 
 local loop = require "support.loop"
 local server = require "support.server"

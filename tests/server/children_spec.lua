@@ -1,6 +1,5 @@
--- children_spec.lua -- what processes that a script starts get of the server: standard input,
--- output and error, and the signals as a shell would give them. Whatever the way in which they are
--- started.
+-- children_spec.lua -- the processes that a script starts: their standard input, output and error,
+-- and their signals are as a shell would set them, for each way of starting them.
 
 local process = require "support.process"
 local server = require "support.server"

@@ -1,5 +1,5 @@
--- codecs_spec.lua -- what stands between the wire and the hooks: text, binary, JSON, and a codec of
--- the handler's own.
+-- codecs_spec.lua -- codecs between the wire and the hooks: text, binary, JSON, and a codec of the
+-- handler's own.
 
 local server = require "support.server"
 local stream = require "support.stream"

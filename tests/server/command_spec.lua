@@ -1,5 +1,5 @@
--- command_spec.lua -- the command line: --version, --help, `check`, `new`, and every way to use it
--- wrongly. An error says what is wrong, where, and what would be right; its exit code is 2.
+-- command_spec.lua -- the command line: --version, --help, `check`, `new`, and every wrong use of
+-- it. An error has the problem, its place and advice; its exit code is 2.
 
 local process = require "support.process"
 local server = require "support.server"

@@ -1,5 +1,5 @@
--- conn_id_spec.lua -- a conn.id is never given twice: not in one run, not by a later one, not by
--- the next process of an upgrade. An id that was kept reaches nobody else.
+-- conn_id_spec.lua -- a conn.id is unique: in one run, over later runs, and over the processes of
+-- an upgrade. A stored id reaches no other connection.
 
 local process = require "support.process"
 local server = require "support.server"

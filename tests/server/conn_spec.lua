@@ -1,5 +1,4 @@
--- conn_spec.lua -- the `conn` that hooks are given: each of its fields and methods, and the request
--- it keeps.
+-- conn_spec.lua -- the `conn` of hooks: each of its fields and methods, and its request.
 
 local cjson = require "cjson"
 local server = require "support.server"

@@ -1,5 +1,5 @@
 -- coroutines_spec.lua -- hooks and coroutines that are ended while they wait leave nothing behind:
--- what runs after them fails, if it does, with its own errors.
+-- later code fails only with its own errors.
 
 local reloads = require "support.reloads"
 local server = require "support.server"

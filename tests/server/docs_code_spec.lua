@@ -1,6 +1,5 @@
--- docs_code_spec.lua -- the Lua code in the documentation is code: each block can be loaded, and
--- what returns a handler or an app is accepted by `tidewire check`. What the blocks of
--- docs/recipes.md do is recipes_spec.lua's.
+-- docs_code_spec.lua -- the Lua code in the documentation: each block can be loaded, and `tidewire
+-- check` accepts each handler and app. recipes_spec.lua runs the blocks of docs/recipes.md.
 
 local process = require "support.process"
 local server = require "support.server"

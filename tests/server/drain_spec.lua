@@ -1,6 +1,6 @@
--- drain_spec.lua -- the end in its phases: the lame duck, closes that are spread over a time, the
--- deadline; and that nothing is left of the server, whenever a signal comes. The plain drain is
--- signals_spec.lua's.
+-- drain_spec.lua -- the end in its phases: the lame duck, closes spread over a time, the deadline;
+-- and that nothing of the server is left, whenever a signal comes. signals_spec.lua tests the plain
+-- drain.
 
 local client = require "support.client"
 local http = require "support.http"

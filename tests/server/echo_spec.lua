@@ -1,5 +1,5 @@
--- echo_spec.lua -- the first thing a person builds: what a client sends comes back, in JSON, as
--- text and as bytes, to the right client, whole and unchanged.
+-- echo_spec.lua -- a client's messages come back, in JSON, as text and as bytes, to the right
+-- client, whole and unchanged.
 
 local cjson = require "cjson"
 local server = require "support.server"

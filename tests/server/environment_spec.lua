@@ -1,5 +1,5 @@
--- environment_spec.lua -- one app file for development and production: what os.getenv gives an app,
--- the TIDEWIRE_… variables, and which of command line, environment, app and defaults wins.
+-- environment_spec.lua -- one app file for development and production: os.getenv, the TIDEWIRE_…
+-- variables, and which of command line, environment, app and defaults wins.
 
 local client = require "support.client"
 local loop = require "support.loop"

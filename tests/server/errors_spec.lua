@@ -1,5 +1,5 @@
--- errors_spec.lua -- what becomes of errors in hooks and of messages that cannot be decoded: who is
--- told, what the log says, which close code the client sees, and that nobody else notices.
+-- errors_spec.lua -- errors in hooks and messages that cannot be decoded: on_error, the log, the
+-- close code, and that other clients notice nothing.
 
 local server = require "support.server"
 local stream = require "support.stream"

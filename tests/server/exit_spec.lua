@@ -1,5 +1,5 @@
--- exit_spec.lua -- os.exit in a script: the server drains and ends with that code; what has called
--- it goes no further.
+-- exit_spec.lua -- os.exit in a script: the server drains and ends with that code; the calling code
+-- does not go on.
 
 local cjson = require "cjson"
 local process = require "support.process"

@@ -1,5 +1,4 @@
--- fairness_spec.lua -- one client that has much for the server, or takes much from it, leaves the
--- others their turns.
+-- fairness_spec.lua -- one client that sends or receives much leaves the others their turns.
 
 local frames = require "support.frames"
 local http = require "support.http"

@@ -1,5 +1,5 @@
--- generations_spec.lua -- /stats tells which code connections, hooks and timers hold, and where
--- timers were made.
+-- generations_spec.lua -- /stats has the code that connections, hooks and timers keep, and the
+-- lines that made timers.
 
 local http = require "support.http"
 local json = require "cjson"

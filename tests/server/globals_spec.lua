@@ -1,5 +1,5 @@
--- globals_spec.lua -- a global that a hook writes is shared by all connections: the log and `check`
--- say where.
+-- globals_spec.lua -- all connections share a global that a hook writes: the log and `check` have
+-- the line.
 
 local process = require "support.process"
 local server = require "support.server"

@@ -1,5 +1,5 @@
--- guarded_spec.lua -- the functions that scripts have instead of some of Lua's own: they do what
--- Lua's do, but for what is told in docs/scripting.md.
+-- guarded_spec.lua -- the functions that scripts have in place of some of Lua's own: they do what
+-- Lua's do, with the differences that docs/scripting.md names.
 
 local cjson = require "cjson"
 local server = require "support.server"

@@ -1,5 +1,5 @@
--- hooks_spec.lua -- which hook is called when: the order for one connection, what they are given,
--- that they never overlap, and that on_close comes exactly once and last.
+-- hooks_spec.lua -- the order of hooks for one connection and their arguments; they never overlap,
+-- and on_close comes exactly once and last.
 
 local client = require "support.client"
 local frames = require "support.frames"

@@ -1,6 +1,5 @@
--- hostile_spec.lua -- bytes that mean nothing good: random ones, and right ones cut short or
--- changed, before and after the handshake. The server stays alive, keeps its descriptors, and
--- serves everybody else.
+-- hostile_spec.lua -- hostile bytes: random ones, and valid ones cut short or changed, before and
+-- after the handshake. The server stays alive, keeps its descriptors, and serves all other clients.
 
 local client = require "support.client"
 local frames = require "support.frames"

@@ -1,6 +1,6 @@
--- http_client_spec.lua -- tw.http.request against real servers: what goes out, what comes back,
--- what the limits are, and that nobody waits for it but the hook that asked. What it refuses before
--- anything is sent is tests/lua/http_client_spec.lua's.
+-- http_client_spec.lua -- tw.http.request against real servers: its requests, its results, its
+-- limits, and that only the calling hook waits. tests/lua/http_client_spec.lua tests invalid
+-- arguments.
 
 local cjson = require "cjson"
 local client = require "support.client"

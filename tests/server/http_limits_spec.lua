@@ -1,5 +1,5 @@
--- http_limits_spec.lua -- plain HTTP is limited as WebSockets are: in sockets, in bytes of bodies
--- and of answers, and in how slowly a client may read.
+-- http_limits_spec.lua -- plain HTTP has limits as WebSockets have: on sockets, on bytes of bodies
+-- and responses, and on how slowly a client may read.
 
 local cjson = require "cjson"
 local client = require "support.client"

@@ -1,5 +1,5 @@
--- incomplete_messages_spec.lua -- messages that come in many pieces, and messages that do not come
--- to their end: max_fragments, message_timeout, limits.receive_backlog.
+-- incomplete_messages_spec.lua -- messages in many pieces, and messages that never become complete:
+-- max_fragments, message_timeout, limits.receive_backlog.
 
 local frames = require "support.frames"
 local loop = require "support.loop"

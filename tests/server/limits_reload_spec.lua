@@ -1,5 +1,5 @@
--- limits_reload_spec.lua -- limits that a reload lowers while something is under way: what was
--- accepted is not judged again.
+-- limits_reload_spec.lua -- limits that a reload lowers while requests are under way: accepted ones
+-- stay.
 
 local frames = require "support.frames"
 local http = require "support.http"

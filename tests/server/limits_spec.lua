@@ -1,5 +1,5 @@
--- limits_spec.lua -- how many may connect, how long a handshake may take, how large a request may
--- be; and that a place which was freed is a place again.
+-- limits_spec.lua -- limits on connections, on the time of a handshake and on the size of a
+-- request; and that a released place can be used again.
 
 local client = require "support.client"
 local loop = require "support.loop"

@@ -1,5 +1,5 @@
--- listening_spec.lua -- where the server listens: several addresses, IPv6, unix sockets, free
--- ports; and that it never listens where nobody asked it to.
+-- listening_spec.lua -- the server's addresses: several of them, IPv6, unix sockets, free ports;
+-- and that it listens on no other.
 
 local client = require "support.client"
 local http = require "support.http"

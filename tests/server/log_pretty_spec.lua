@@ -1,5 +1,5 @@
--- log_pretty_spec.lua -- the log for people: what it says at the start, of errors and of refusals,
--- and when it is written so; and what the other formats say of the same.
+-- log_pretty_spec.lua -- the log for people: its lines at the start, of errors and of refusals,
+-- when it is used; and the same lines in the other formats.
 
 local client = require "support.client"
 local loop = require "support.loop"

@@ -1,6 +1,5 @@
--- log_reader_spec.lua -- a log that is read slowly, or not at all, or whose file cannot grow:
--- nobody waits for it, what is lost is counted and told, and clients cannot make it grow as they
--- like.
+-- log_reader_spec.lua -- a log with a slow reader or none, or whose file cannot grow: nothing waits
+-- for it, lost lines are counted and reported, and clients cannot make it grow as they like.
 
 local cjson = require "cjson"
 local client = require "support.client"

@@ -1,5 +1,5 @@
--- log_spec.lua -- the log: its two formats, its levels, its file and the reopening of it, what
--- scripts write into it, and that no client can forge a line.
+-- log_spec.lua -- the log: its two formats, its levels, its file and the reopening of it, lines of
+-- scripts, and that no client can forge a line.
 
 local cjson = require "cjson"
 local client = require "support.client"

@@ -1,5 +1,5 @@
--- luv_sockets_spec.lua -- servers that a script opens with luv at its top level live through
--- reloads: the new code gets the socket, and the connections that wait in it.
+-- luv_sockets_spec.lua -- servers that a script opens with luv at its top level outlive reloads:
+-- the new code gets the socket, and the connections that wait in it.
 
 local reloads = require "support.reloads"
 local server = require "support.server"

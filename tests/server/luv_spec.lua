@@ -1,5 +1,5 @@
--- luv_spec.lua -- luv on the server's loop: what may not be done to the loop, and what scripts
--- leave open when the server ends.
+-- luv_spec.lua -- luv on the server's loop: forbidden calls, and handles that scripts leave open
+-- when the server ends.
 
 local server = require "support.server"
 local stream = require "support.stream"

@@ -1,5 +1,5 @@
--- luv_threads_spec.lua -- Lua code that luv runs beside the worker's scripts, in threads of its
--- own: what goes wrong there becomes a line in the log and harms nothing else.
+-- luv_threads_spec.lua -- Lua code that luv runs in threads of its own: its errors become lines of
+-- the log and harm nothing else.
 
 local server = require "support.server"
 local stream = require "support.stream"

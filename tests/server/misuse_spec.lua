@@ -1,5 +1,4 @@
--- misuse_spec.lua -- the words for what scripts write by mistake, as on_error gets them from the
--- program.
+-- misuse_spec.lua -- messages for misuse by scripts, as on_error gets them from the program.
 
 local server = require "support.server"
 local stream = require "support.stream"

@@ -1,6 +1,6 @@
--- notify_spec.lua -- what systemd hears of the server: ready, how many connections, stopping, and
--- the sign of life that a script which does not return silences. The forms of all messages are
--- test_notify.c's.
+-- notify_spec.lua -- systemd's notifications: ready, the number of connections, stopping, and the
+-- watchdog's message, which a script that does not return silences. test_notify.c tests the forms
+-- of all messages.
 
 local loop = require "support.loop"
 local process = require "support.process"

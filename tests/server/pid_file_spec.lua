@@ -1,5 +1,5 @@
--- pid_file_spec.lua -- the file with the process's number: nobody else's file is written to, and of
--- two servers with the same one only one runs.
+-- pid_file_spec.lua -- the file with the process's number: the server writes to no other process's
+-- file, and of two servers with the same file only one runs.
 
 local loop = require "support.loop"
 local process = require "support.process"

@@ -1,5 +1,4 @@
--- presence_spec.lua -- who is in a room and what is known of them, to others and to those who
--- watch.
+-- presence_spec.lua -- the members of a room and their info, for other connections and for watches.
 
 local cjson = require "cjson"
 local server = require "support.server"

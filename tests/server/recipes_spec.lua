@@ -1,5 +1,5 @@
--- recipes_spec.lua -- the code of docs/recipes.md does what the page says. It is taken from there,
--- block by block.
+-- recipes_spec.lua -- the code of docs/recipes.md does what the page says. The spec reads it from
+-- the page, block by block.
 
 local client = require "support.client"
 local loop = require "support.loop"

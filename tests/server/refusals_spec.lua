@@ -1,4 +1,4 @@
--- refusals_spec.lua -- every refusal, whoever decides it, has the same form: JSON with `error` and
+-- refusals_spec.lua -- every refusal, of C or of Lua, has the same form: JSON with `error` and
 -- `status`, in this order.
 
 local cjson = require "cjson"

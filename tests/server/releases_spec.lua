@@ -1,5 +1,5 @@
--- releases_spec.lua -- an app that is deployed while it serves: folders built anew, a link moved to
--- another release, old releases deleted. What is named in the app is asked for by its name, each
+-- releases_spec.lua -- an app that is deployed while it serves: new folders, a link that moves to
+-- another release, deleted releases. The server looks up each name in the app by its path, each
 -- time.
 
 local certificates = require "support.certificates"

@@ -1,11 +1,11 @@
 -- reload_codec_storm_spec.lua -- the codec of an endpoint changes with every reload, while all
--- speak to all.
+-- clients send to all.
 --
--- Clients of all workers say numbered words to a room, to everyone and to one another, some from
--- hooks that take long, and each new code has a word for the room as soon as it runs. Clients of
--- endpoints whose codec stays get every word of one another once and in order. Those of "/" are
--- closed with 1012 by each new code, come again, and get every word in the form that their
--- connection has begun with.
+-- Clients of all workers send numbered messages to a room, to all and to one another, some from
+-- hooks that take long, and each new code sends to the room as soon as it runs. Clients of
+-- endpoints whose codec stays get every message once and in order. Those of "/" are closed with
+-- 1012 by each new code, connect again, and get every message in the form of the codec of their
+-- connection.
 
 local loop = require "support.loop"
 local reloads = require "support.reloads"

@@ -1,5 +1,5 @@
--- reload_command_spec.lua -- `tidewire reload`: lets a running server load its code anew, and says
--- what came of it.
+-- reload_command_spec.lua -- `tidewire reload` makes a running server load its code again, and
+-- prints the result.
 
 local process = require "support.process"
 local server = require "support.server"

@@ -1,9 +1,9 @@
--- reload_memory_spec.lua -- old code is really freed: two hundred reloads of a large app, and
--- memory is flat.
+-- reload_memory_spec.lua -- old code is freed: memory is flat over two hundred reloads of a large
+-- app.
 --
--- Each generation has some 3 MB of tables and 200 closures, and a thing that counts when it is
--- collected. A generation that anything still holds is seen at once by that count, by Lua's own
--- count of bytes, and in the process's memory.
+-- Each generation has some 3 MB of tables and 200 closures, and an object that counts its
+-- collection. This count, Lua's own count of bytes and the process's memory show a generation that
+-- anything still references.
 
 local loop = require "support.loop"
 local reloads = require "support.reloads"

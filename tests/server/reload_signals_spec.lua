@@ -1,7 +1,7 @@
--- reload_signals_spec.lua -- signals in bad moments: SIGHUP while the program starts, reloads or
+-- reload_signals_spec.lua -- signals at bad moments: SIGHUP while the program starts, reloads or
 -- drains, SIGTERM during a reload.
 --
--- Code that is loaded waits for a file, the gate, so the test decides how long a loading takes.
+-- Code that is loaded waits for a file, the gate, so the test decides how long loading takes.
 
 local loop = require "support.loop"
 local process = require "support.process"

@@ -1,5 +1,5 @@
--- reload_spec.lua -- new code takes over from the one that runs: what stays, what changes, what is
--- told.
+-- reload_spec.lua -- new code replaces the running code: what stays, what changes, what is
+-- reported.
 
 local http = require "support.http"
 local loop = require "support.loop"

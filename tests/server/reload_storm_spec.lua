@@ -1,9 +1,9 @@
 -- reload_storm_spec.lua -- a hundred reloads in a row under load, a third of them broken.
 --
--- 500 connections ask without a break, each with numbers of its own, and all get what is broadcast
--- and what their own timers send. Nobody is lost; every answer comes once, in order, from one code
--- as a whole; what is asked after a swap was told is answered by the new code; broken code is never
--- seen.
+-- 500 connections send without a break, each with numbers of its own, and all get broadcasts and
+-- messages of their own timers. No connection is lost; every answer comes once, in order, from one
+-- code as a whole; the new code answers messages that are sent after the report of its activation;
+-- broken code never runs.
 
 local loop = require "support.loop"
 local reloads = require "support.reloads"

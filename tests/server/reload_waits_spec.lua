@@ -1,5 +1,5 @@
--- reload_waits_spec.lua -- code that waits without end while it is loaded: it is told where, the
--- next reload replaces it, and what runs goes on.
+-- reload_waits_spec.lua -- code that waits without end while it is loaded: the log has its place,
+-- the next reload discards it, and the running code goes on.
 
 local loop = require "support.loop"
 local process = require "support.process"

@@ -1,5 +1,5 @@
--- rooms_load_spec.lua -- rooms that are many, large, or have members that do not read: what they
--- cost, and that nobody waits for anybody.
+-- rooms_load_spec.lua -- rooms that are many, large, or have members that do not read: their cost,
+-- and that no connection waits for another.
 
 local loop = require "support.loop"
 local server = require "support.server"

@@ -2,15 +2,15 @@
 -- disconnects by sixty real clients, against a model: every message that must arrive arrives
 -- exactly once, in the sender's order, and no other.
 --
--- The model is exact because it knows who is where whenever somebody speaks. In a *walk* one client
--- acts at a time and has its answer before the next acts. In a *storm* many speak at once, and some
--- disconnect; nobody joins. After each, everyone asks for one more answer: what was sent to it
--- before has come then. The seed is printed; TIDEWIRE_TEST_SEED=n runs it again.
+-- The model is exact because it knows the members at each send. In a *walk* one client acts at a
+-- time and has its answer before the next acts. In a *storm* many send at once, and some
+-- disconnect; none joins. After each, every client asks for one more answer, which comes after all
+-- messages that were sent to it before. The seed is printed; TIDEWIRE_TEST_SEED=n runs it again.
 --
--- With several workers clients are on all of them, by chance, and the model is the same. What needs
--- the conn of another is done to one of the same worker; any connection is closed from afar through
--- a room that every worker watches. What happens while everybody joins, leaves and speaks at once
--- is rooms_storm_spec.lua's.
+-- With several workers clients are on all of them, by chance, and the model is the same. A command
+-- that needs the conn of another client takes one of the same worker; any connection can be closed
+-- through a room that every worker watches. rooms_storm_spec.lua tests joins, leaves and sends at
+-- the same time.
 
 local loop = require "support.loop"
 local server = require "support.server"

@@ -1,8 +1,9 @@
--- rooms_slow_spec.lua -- a room of a thousand of whom two hundred do not read: the others miss
--- nothing, and what waits for the slow ones is bounded.
+-- rooms_slow_spec.lua -- a room of a thousand members of which two hundred do not read: the others
+-- miss nothing, and the slow ones' queues are bounded.
 --
--- The members come over a Unix socket: there the kernel holds some 200 KiB for one that does not
--- read; over the loopback of TCP it would hold megabytes before anything waits in the program.
+-- The members connect over a Unix socket: there the kernel buffers some 200 KiB for one that does
+-- not read; over the loopback of TCP it would buffer megabytes before anything waits in the
+-- program.
 
 local process = require "support.process"
 local server = require "support.server"

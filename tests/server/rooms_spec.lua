@@ -1,9 +1,9 @@
--- rooms_spec.lua -- rooms and broadcast against the real program: who gets what and in which order,
--- who is in a room at which moment, and what is refused. Many rooms, many members and slow readers
--- are rooms_load_spec.lua's, long random lives rooms_model_spec.lua's.
+-- rooms_spec.lua -- rooms and broadcasts against the real program: receivers and order, members at
+-- each moment, and refusals. rooms_load_spec.lua has many rooms, many members and slow readers,
+-- rooms_model_spec.lua long random runs.
 --
--- Where there are several workers, all of it is tried twice: with every client on one of them, and
--- with each client on another one than the client before.
+-- With several workers each test runs twice: with every client on one worker, and with each client
+-- on another worker than the client before.
 
 local chunks = require "support.chunks"
 local loop = require "support.loop"

@@ -1,14 +1,14 @@
--- rooms_storm_spec.lua -- everybody joins, leaves and speaks at once, on all workers, and nobody
--- waits for anybody.
+-- rooms_storm_spec.lua -- all clients join, leave and send at once, on all workers, and none waits
+-- for another.
 --
--- Who is in at the moment of a broadcast is then known to nobody; but much is certain. Between the
--- request to join and the answer to the request to leave a member gets what each sender says
--- without gaps, once and in order. What was said after its join was answered and before it asked to
--- leave is in it; what was over before it asked to join, or began when it had left, is not. All
--- members see the messages of a room in one order (those with one codec, that is: for each codec of
--- its members a broadcast is sent by itself). Rooms that are watched tell each worker of everyone
--- who comes and goes, and all the same. The seed is printed; TIDEWIRE_TEST_SEED=n makes the same
--- choices again (what comes of them is another matter: it is a storm).
+-- The members at the moment of a broadcast are then unknown, but much is certain. Between its
+-- request to join and the answer to its request to leave a member gets each sender's messages
+-- without gaps, once and in order. A message that was sent after the answer to its join and before
+-- its request to leave is among them; a message that was answered before its request to join, or
+-- sent after it had left, is not. All members see the messages of a room in one order (members with
+-- the same codec: a broadcast is sent once for each codec). Watched rooms send each worker every
+-- join and leave, and all workers the same. The seed is printed; TIDEWIRE_TEST_SEED=n makes the
+-- same choices again (the results may differ).
 
 local loop = require "support.loop"
 local server = require "support.server"

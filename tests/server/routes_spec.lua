@@ -1,5 +1,5 @@
 -- routes_spec.lua -- plain HTTP beside the sockets, answered by Lua functions: what a route may
--- return, what it is given, and which requests none of them answers.
+-- return, its argument, and which requests reach no route.
 
 local cjson = require "cjson"
 local loop = require "support.loop"

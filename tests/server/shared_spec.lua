@@ -1,5 +1,5 @@
--- shared_spec.lua -- tw.shared and tw.keep in the real program: values that come back as they were,
--- steps that many connections make at once, times that end, ceilings.
+-- shared_spec.lua -- tw.shared and tw.keep in the real program: values that come back unchanged,
+-- atomic steps of many connections, expiry, limits of size.
 
 local loop = require "support.loop"
 local server = require "support.server"

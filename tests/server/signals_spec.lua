@@ -1,5 +1,5 @@
 -- signals_spec.lua -- how the server ends: SIGTERM and SIGINT drain, a second signal ends at once,
--- and clients are told 1001.
+-- and clients are closed with 1001.
 
 local client = require "support.client"
 local loop = require "support.loop"

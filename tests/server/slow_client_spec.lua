@@ -1,5 +1,5 @@
--- slow_client_spec.lua -- clients that read too slowly: conn.backlog, max_backlog, what the two
--- policies do, on_drain, and that nobody else waits for them.
+-- slow_client_spec.lua -- clients that read too slowly: conn.backlog, max_backlog, the policies,
+-- on_drain, and that no other client waits for them.
 
 local loop = require "support.loop"
 local server = require "support.server"

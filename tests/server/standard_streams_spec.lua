@@ -1,5 +1,6 @@
 -- standard_streams_spec.lua -- a program that is started without some of the descriptors 0, 1 and 2
--- serves, reloads, hands over and ends like any other, and nothing of its own gets their numbers.
+-- serves, reloads, upgrades and ends like any other, and none of its files or sockets gets their
+-- numbers.
 
 local http = require "support.http"
 local process = require "support.process"

@@ -1,5 +1,5 @@
 -- static_spec.lua -- files of a folder over plain HTTP: types, index pages, HEAD, conditions, and
--- that nothing outside of the folder can be had.
+-- that no file outside the folder is served.
 
 local server = require "support.server"
 local stream = require "support.stream"

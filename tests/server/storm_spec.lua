@@ -1,5 +1,5 @@
--- storm_spec.lua -- two thousand quick connects and disconnects, ended in every way there is, leave
--- nothing behind: no connection, no descriptor, no memory, no hook that was not called.
+-- storm_spec.lua -- two thousand quick connects and disconnects, ended in every possible way, leave
+-- nothing behind: no connection, no descriptor, no memory, no missing call of a hook.
 
 local client = require "support.client"
 local frames = require "support.frames"

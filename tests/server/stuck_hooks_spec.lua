@@ -1,6 +1,5 @@
--- stuck_hooks_spec.lua -- a hook that cannot go on ends: who waits for its route has an answer, its
--- connection's next hook comes. And an answer that is still awaited when a drain begins is part of
--- it.
+-- stuck_hooks_spec.lua -- a hook that cannot go on ends: the client of its route gets an answer,
+-- and its connection's next hook runs. A drain waits for such an answer too.
 
 local cjson = require "cjson"
 local http = require "support.http"

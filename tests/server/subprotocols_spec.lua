@@ -1,5 +1,5 @@
--- subprotocols_spec.lua -- which subprotocol is chosen, what the script sees of it, and who is
--- refused.
+-- subprotocols_spec.lua -- which subprotocol is chosen, what the script sees of it, and which
+-- handshakes are refused.
 
 local client = require "support.client"
 local server = require "support.server"

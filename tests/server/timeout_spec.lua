@@ -1,5 +1,5 @@
--- timeout_spec.lua -- silence for `pong_period`: when on_timeout is called, what its answer does,
--- and what counts as a sign of life.
+-- timeout_spec.lua -- silence for `pong_period`: when on_timeout is called, what its result does,
+-- and what ends the silence.
 
 local loop = require "support.loop"
 local server = require "support.server"

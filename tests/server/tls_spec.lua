@@ -1,5 +1,5 @@
--- tls_spec.lua -- TLS: what it takes to switch it on, which clients get in, and certificates that
--- change while connections stay.
+-- tls_spec.lua -- TLS: its options, which clients connect, and certificates that change while
+-- connections stay.
 
 local certificates = require "support.certificates"
 local cjson = require "cjson"

@@ -1,5 +1,5 @@
--- tw_spec.lua -- what `require "tidewire"` gives beside time and waiting: statistics, version,
--- worker, JSON; and that misuse of it is told clearly.
+-- tw_spec.lua -- `require "tidewire"` beside time and waiting: statistics, version, worker, JSON;
+-- and clear errors for misuse.
 
 local cjson = require "cjson"
 local server = require "support.server"

@@ -1,6 +1,6 @@
--- upgrade_spec.lua -- a new process replaces the running one: nobody who connects meanwhile
--- is refused, clients of the old one are told to go, files change hands; and a new one that fails
--- changes nothing.
+-- upgrade_spec.lua -- a new process replaces the running one: no client is refused meanwhile,
+-- clients of the old one are closed with 1001, the new one gets sockets and files; and a new one
+-- that fails changes nothing.
 
 local client = require "support.client"
 local http = require "support.http"

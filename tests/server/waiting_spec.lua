@@ -1,5 +1,5 @@
 -- waiting_spec.lua -- hooks that wait: others are not delayed, the connection's own messages wait
--- in order, a flood of them waits in the client and not in the server, and nothing of a connection
+-- in order, a flood of them waits in the client and not in the server, and no code of a connection
 -- runs after its end.
 
 local frames = require "support.frames"

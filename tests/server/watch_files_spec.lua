@@ -1,5 +1,5 @@
--- watch_files_spec.lua -- `--watch` where the files are not simply written over: links, folders
--- that come and go, what editors leave beside them.
+-- watch_files_spec.lua -- `--watch` with files that are not simply overwritten: links, folders that
+-- come and go, files of editors beside them.
 
 local loop = require "support.loop"
 local process = require "support.process"

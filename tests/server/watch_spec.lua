@@ -1,4 +1,4 @@
--- watch_spec.lua -- `--watch`: a saved script is loaded anew, however the editor saves.
+-- watch_spec.lua -- `--watch`: the server loads a saved script again, however the editor saves.
 
 local loop = require "support.loop"
 local process = require "support.process"

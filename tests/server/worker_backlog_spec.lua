@@ -1,6 +1,5 @@
--- worker_backlog_spec.lua -- a worker that does not take what others send it:
--- limits.worker_backlog, and what becomes of its connections. How much that is in bytes is
--- tests/unit/test_mailbox.c's.
+-- worker_backlog_spec.lua -- a worker that does not take messages of other workers:
+-- limits.worker_backlog, and its connections. tests/unit/test_mailbox.c tests the bytes.
 
 local chunks = require "support.chunks"
 local loop = require "support.loop"

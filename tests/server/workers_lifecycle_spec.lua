@@ -1,6 +1,6 @@
--- workers_lifecycle_spec.lua -- how several workers start and end: loading in each, what one of
--- them cannot do, where they listen, what they log; and that one whose script does not return takes
--- nothing from the others.
+-- workers_lifecycle_spec.lua -- how several workers start and end: loading in each, failures of one
+-- of them, their addresses, their log; and that a worker whose script does not return takes nothing
+-- from the others.
 
 local cjson = require "cjson"
 local client = require "support.client"

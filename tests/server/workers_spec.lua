@@ -1,6 +1,6 @@
--- workers_spec.lua -- several workers are as one: messages, rooms, counters, limits and the order
--- of things, over all of them. How workers start and end is workers_life_spec.lua's; rooms are
--- rooms_spec.lua's as well, and those in long random lives the model's and the storm's.
+-- workers_spec.lua -- several workers act as one: messages, rooms, counters, limits and order, over
+-- all of them. workers_lifecycle_spec.lua tests how workers start and end, rooms_spec.lua rooms,
+-- rooms_model_spec.lua and rooms_storm_spec.lua long random runs.
 
 local cjson = require "cjson"
 local chunks = require "support.chunks"

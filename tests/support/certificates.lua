@@ -1,9 +1,9 @@
--- certificates.lua -- certificates for the tests, made by the openssl program; those of the past by
--- Python's cryptography, since what the program takes for them differs from version to version.
+-- certificates.lua -- certificates for the tests, made by the openssl program; expired ones by
+-- Python's cryptography, because versions of the program differ in their options for dates.
 --
--- Each is its own authority, for 127.0.0.1 and localhost. One that any server may use is made once
--- a run of the interpreter, in a folder that goes with it; others are made where the test says.
--- Knows no server.
+-- Each is its own authority, for 127.0.0.1 and localhost. One for any server is made once a run of
+-- the interpreter, in a folder that the end removes; others are made in the folder that the test
+-- names. Knows no server.
 
 local process = require "support.process"
 

@@ -1,10 +1,9 @@
--- chunks.lua -- a test says in Lua what is to be done inside the server, and gets the results as
--- text.
+-- chunks.lua -- a test runs Lua code inside the server, and gets the results as text.
 --
--- Both halves, so that the form of an answer stands in one place. The test kit puts this file
--- beside the app, whose handle_message sends `chunks.run(code, environment)`; where code need not
--- come from a connection, the route "POST /run", wrapped in `here.route`, answers with it, too. The
--- test calls the others.
+-- Both halves are here, so the form of an answer is in one place. The test kit puts this file
+-- beside the app, whose handle_message sends `chunks.run(code, environment)`; the route "POST
+-- /run", wrapped in `here.route`, runs code without a connection. The test calls the other
+-- functions.
 
 local chunks = {}
 

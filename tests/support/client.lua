@@ -1,6 +1,6 @@
 -- client.lua -- a small WebSocket client for the tests.
 --
--- Follows RFC 6455 and checks that the server does (the handshake's answer, unmasked frames,
+-- Follows RFC 6455 and checks that the server does (the response to the handshake, unmasked frames,
 -- shortest lengths, nothing after a Close frame), and can break every rule itself: any frame, any
 -- bytes, a half-closed or reset connection. Each call waits for its result with a deadline. Owns
 -- one stream. Knows nothing of Tidewire.

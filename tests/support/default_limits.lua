@@ -1,5 +1,5 @@
--- default_limits.lua -- all limits of an app with their defaults, and what a test expects to be
--- changed.
+-- default_limits.lua -- all limits of an app with their defaults, and the changes that a test
+-- expects.
 
 ---@param changed table<string, number>
 ---@return table<string, number>

@@ -1,7 +1,6 @@
--- digest.lua -- SHA-1 and base64, for the one thing a WebSocket client needs them: to check
--- Sec-WebSocket-Accept.
+-- digest.lua -- SHA-1 and base64, for one purpose: a WebSocket client checks Sec-WebSocket-Accept.
 --
--- Written here so that the tests judge the server's answer with code that the server does not use.
+-- Written here so that the tests check the server's answer with code that the server does not use.
 -- Pure functions.
 
 local digest = {}

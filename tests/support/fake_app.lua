@@ -1,9 +1,8 @@
 -- fake_app.lua -- an app that is served on top of the fake core: clients, requests, hooks, without
 -- a socket.
 --
--- The whole library under it is the real one: the app is loaded by dispatch.lua, and what clients
--- do reaches it as the program's events. Each event is given one by one; on_close runs when a spec
--- says so.
+-- The whole library under it is the real one: dispatch.lua loads the app and gets the program's
+-- events for the clients. A spec starts each event; it also decides when on_close runs.
 
 local FakeCore = require "support.fake_core"
 

@@ -1,9 +1,10 @@
 -- fake_core.lua -- `tidewire.core` without the program, for specs of the library under plain Lua.
 --
--- install() puts a fake of the C functions into package.preload, so that every tidewire module
--- which is required from then on is a new one on top of it, and gives the world: what scripts send,
--- close, answer and log is recorded in it. uninstall() puts everything back. Coroutines and time
--- are fake_loop.lua's. Knows no sockets and no hub: a connection here is an integer with a state.
+-- install() puts a fake of the C functions into package.preload, so that each tidewire module that
+-- is required from then on is a new one on top of it. It returns the world, which records the
+-- sends, closes, answers and log lines of scripts. uninstall() restores everything. fake_loop.lua
+-- has coroutines and time. Knows no sockets and no hub: a connection here is an integer with a
+-- state.
 
 local FakeLoop = require "support.fake_loop"
 

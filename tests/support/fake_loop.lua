@@ -1,9 +1,8 @@
 -- fake_loop.lua -- coroutines and timers of the program, for specs under plain Lua: the base of
 -- fake_core.lua.
 --
--- Coroutines begin, wait, wake and fail as those of src/script/vm/vm_run.c do; the clock is moved
--- by hand. Each event runs as it is given: the order of a connection's hooks is the hub's affair,
--- and not known here.
+-- Coroutines begin, wait, wake and fail as those of src/script/vm/vm_tasks.c do; the spec moves the
+-- clock. Each event runs at once: the hub, which orders a connection's hooks, has no fake.
 
 local raw_resume = coroutine.resume -- fake_core.lua replaces it, as the program does
 local pack, unpack = table.pack, table.unpack

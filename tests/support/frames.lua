@@ -1,8 +1,8 @@
--- frames.lua -- WebSocket frames as bytes (RFC 6455, section 5.2), right ones and wrong ones.
+-- frames.lua -- WebSocket frames as bytes (RFC 6455, section 5.2), valid ones and invalid ones.
 --
--- `encode` writes whatever it is told to, so that a test can send what no client library would.
--- `read` is strict: it throws when the server's frame breaks a rule. Pure functions on strings;
--- knows no socket.
+-- `encode` writes any combination of fields, so a test can send frames that no client library
+-- would. `read` is strict: it throws when the server's frame breaks a rule. Pure functions on
+-- strings; knows no socket.
 
 local frames = {}
 

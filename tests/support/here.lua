@@ -1,9 +1,9 @@
--- here.lua -- how a test reaches the worker that it wants.
+-- here.lua -- a test chooses the worker of a connection or a request.
 --
--- Which worker gets a connection is the kernel's choice. The test kit puts this file beside the
--- app; with `validate = here.validate`, and routes wrapped in `here.route`, a worker refuses what
--- asks for another one (?worker=2 in its query) with 421, "Misdirected Request", before any hook
--- runs. `connect_on` and `http_on` of server.lua then come again. Runs inside the server.
+-- The kernel chooses the worker of a connection. The test kit puts this file beside the app; with
+-- `validate = here.validate`, and routes wrapped in `here.route`, a worker refuses requests for
+-- another one (?worker=2 in the query) with 421, "Misdirected Request", before any hook runs.
+-- `connect_on` and `http_on` of server.lua then try again. Runs inside the server.
 
 local tw = require "tidewire"
 

@@ -1,7 +1,7 @@
--- http.lua -- plain HTTP/1.1 for the tests: one request, one answer, one connection.
+-- http.lua -- plain HTTP/1.1 for the tests: one request, one response, one connection.
 --
--- Reads an answer's head and body strictly enough that a test sees what a browser would. `raw`
--- sends bytes as they are, for requests that no client would make. Knows no WebSocket.
+-- Reads a response's head and body strictly enough that a test sees what a browser would. `raw`
+-- sends bytes unchanged, for requests that no client would make. Knows no WebSocket.
 
 local loop = require "support.loop"
 local stream = require "support.stream"

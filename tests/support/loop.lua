@@ -1,9 +1,9 @@
 -- loop.lua -- waiting for a condition, with a deadline.
 --
--- For the server tests: sockets and processes live on luv's default loop, and a test stands still
--- until what it waits for has come. Owns one timer, which makes a condition that no event announces
--- (a line in a file, a number in /proc) be looked at again every 10 ms. Runs on busted's one
--- thread. Does not know what is waited for.
+-- For the server tests: sockets and processes are on luv's default loop, and a test waits until its
+-- condition is true. Owns one timer, which checks a condition that no event announces (a line in a
+-- file, a number in /proc) every 10 ms. Runs on busted's one thread. Knows nothing of the
+-- conditions.
 
 local uv = require "luv"
 

@@ -1,9 +1,9 @@
--- origin.lua -- a server for the program under test to ask: HTTP/1.1 as a test wants it, right or
--- wrong.
+-- origin.lua -- a server for requests of the program under test: HTTP/1.1 as a test needs it, valid
+-- or invalid.
 --
--- Lives on the loop of the test, so it works while the test waits (loop.wait_until). Takes requests
--- apart and keeps them; what is answered, when, and in which bytes, is the test's own affair.
--- Listens on 127.0.0.1, on a port that was free. Owns its sockets. Knows nothing of Tidewire.
+-- It is on the loop of the test, so it works while the test waits (loop.wait_until). Parses
+-- requests and keeps them; the test decides the response, its time and its bytes. Listens on
+-- 127.0.0.1, on a free port. Owns its sockets. Knows nothing of Tidewire.
 
 local loop = require "support.loop"
 local uv = require "luv"

@@ -1,7 +1,7 @@
--- process.lua -- starting programs and looking at them from outside.
+-- process.lua -- starts programs and looks at them from outside.
 --
--- A child's output goes to files, so that it never waits for a test to read it. Owns the child's
--- handle; numbers about it come from /proc. Knows nothing of what the child does.
+-- A child's output goes to files, so it never waits for a test that reads. Owns the child's handle;
+-- numbers about it come from /proc. Knows nothing of the child's work.
 
 local uv = require "luv"
 local loop = require "support.loop"

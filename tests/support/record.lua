@@ -1,8 +1,8 @@
--- record.lua -- how an app under test tells the test what its hooks saw.
+-- record.lua -- an app under test records the calls of its hooks for the test.
 --
 -- The test kit puts this file beside the app. `record(name, ...)` adds one line to the file that
 -- RECORD_FILE names; server.lua's `events` reads it. Values are strings, numbers, booleans and nil;
--- anything else goes through tostring. Runs inside the server, in a worker's thread.
+-- others go through tostring. Runs inside the server, in a worker's thread.
 
 local file = assert(io.open(assert(os.getenv("RECORD_FILE")), "a"))
 -- a line is written in one piece: other workers write to the same file

@@ -1,7 +1,7 @@
--- reloads.lua -- new code for a server under test: files are written, SIGHUP is sent, the log tells
--- what comes of it.
+-- reloads.lua -- new code for a server under test: writes files, sends SIGHUP, and reads the result
+-- from the log.
 --
--- Reads each line of the log once. Knows the log of Tidewire, not its insides.
+-- Reads each line of the log once. Knows the log of Tidewire, not its internals.
 
 local loop = require "support.loop"
 local process = require "support.process"

@@ -1,8 +1,8 @@
 -- secured.lua -- TLS under stream.lua: one connection that looks like luv's TCP handle.
 --
--- LuaSec encrypts, on a socket of LuaSocket's that luv polls. Any certificate is taken, unless an
--- authority is given. Has what stream.lua calls of a handle, and no more. Owns the socket. Knows no
--- protocol above TLS.
+-- LuaSec encrypts, on a socket of LuaSocket's that luv polls. Any certificate is accepted, unless
+-- an authority is given. Has the methods that stream.lua calls, and no more. Owns the socket. Knows
+-- no protocol above TLS.
 
 local socket = require "socket"
 local ssl = require "ssl"

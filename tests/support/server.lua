@@ -1,9 +1,9 @@
 -- server.lua -- the real program, started with an app that the test gives as text.
 --
 -- Each server has a folder of its own, free ports of 127.0.0.1, a log file, and a file in which the
--- app's hooks note what they saw (record.lua). `stop` is part of every test: it ends the program
+-- app's hooks record their calls (record.lua). `stop` is part of every test: it ends the program
 -- with SIGTERM and throws when that was not clean. Owns the process and the folder. Knows the
--- command line and the log of Tidewire, not its insides.
+-- command line and the log of Tidewire, not its internals.
 --
 --     local app <close> = server.start({ app = [[ return { handle_message = … } ]] })
 --     local ada = app:connect("/")

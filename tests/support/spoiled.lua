@@ -1,5 +1,5 @@
--- spoiled.lua -- a check of the source (scripts/check_*.lua) against a copy of the tree that is
--- spoiled in one place.
+-- spoiled.lua -- runs a check of the source (scripts/check_*.lua) on a copy of the tree with one
+-- mistake.
 
 local assert = require "luassert"
 local busted = require "busted"

@@ -1,6 +1,6 @@
 -- stream.lua -- one byte stream to a server, over TCP or a unix socket.
 --
--- Collects what arrives until the test takes it, and tells how the stream ended. Can do what
+-- Collects received bytes until the test takes them, and keeps how the stream ended. It can do what
 -- well-behaved clients do not: stop reading, close one direction only, end with a TCP reset. Owns
 -- the luv handle. Knows no protocol.
 
