@@ -1,6 +1,6 @@
--- Checks what every source file must have: a first comment that says what the file is for, no
--- blanks at the ends of lines, no tabs, a newline at the end, lines of at most 100 columns. Warns
--- of files above 500 lines, which is no failure.
+-- Checks what every source file must have: a first comment that names the file and says what it is
+-- for, no blanks at the ends of lines, no tabs, a newline at the end, lines of at most 100 columns.
+-- Warns of files above 500 lines, which is no failure.
 --
 --   lua5.4 scripts/check_files.lua [TOP]         TOP: the folder to look at (default: .)
 --
@@ -70,6 +70,11 @@ local function check(path, text)
   end
   if not opened then
     problem(path, 1, "opens without a comment that says what the file is for")
+  end
+
+  local named = body:match "^%p+ ([%w_]+%.%w+) %-%- "
+  if named and named ~= path:match "[^/]+$" then
+    problem(path, 1, "opens as %s", named)
   end
 
   local number = 0

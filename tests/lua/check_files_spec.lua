@@ -29,6 +29,7 @@ describe("scripts/check_files.lua", function()
     ["a file that does not say what it is for"] = {
       "a.lua", "return 1\n", "a.lua:1: opens without",
     },
+    ["the name of another file"] = { "a.c", "/* b.c -- nothing. */\n", "a.c:1: opens as b.c" },
     ["blanks at the end of a line"] = { "a.c", "/* a. */ \n", "a.c:1: blanks at the end" },
     ["a tab"] = { "a.c", "/* a. */\n\tint a;\n", "a.c:2: a tab" },
     ["a last line that does not end"] = { "a.c", "/* a. */\nint a;", "a.c:2: the last line" },

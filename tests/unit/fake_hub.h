@@ -5,8 +5,8 @@
  * that fake_expect() compares: "a.open a.message(hi) a.close(1000,bye) a.forgotten". Whatever a
  * test does, the fakes watch the promises of hub.h: hooks of one client never overlap and none runs
  * inside another, on_start comes first, on_close once and last, forgetting is told once, the wire
- * is not written to while it is blocked or after its end. Included by the tests of core/hub, outbox
- * and heartbeat; nothing here is shared between processes or threads. */
+ * is not written to while it is blocked or after its end. Included by the tests of core/hub,
+ * hub_send and heartbeat; nothing here is shared between processes or threads. */
 #ifndef TESTS_UNIT_FAKE_HUB_H
 #define TESTS_UNIT_FAKE_HUB_H
 

@@ -1,5 +1,5 @@
-/* test_frame.c -- frames come out as they went in, in whatever pieces; what RFC 6455 forbids is
- * told.
+/* test_frame_reader.c -- frames come out as they went in, in whatever pieces; what RFC 6455 forbids
+ * is told.
  *
  * Random streams and garbage are in test_frame_random.c. */
 #include "core/frames/frame_reader.h"

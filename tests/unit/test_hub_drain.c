@@ -1,4 +1,4 @@
-/* test_farewell.c -- everyone is told to go, spread over a time: evenly, in order, and nobody is
+/* test_hub_drain.c -- everyone is told to go, spread over a time: evenly, in order, and nobody is
  * left out. */
 #include "fake_hub.h"
 

@@ -1,5 +1,5 @@
-/* test_renew.c -- new code under live connections: endpoints that change, on_reload, hooks that are
- * no more. */
+/* test_hub_reload.c -- new code under live connections: endpoints that change, on_reload, hooks
+ * that are no more. */
 #include "fake_hub.h"
 #include "publish_as.h"
 

@@ -1,4 +1,4 @@
-/* test_publish.c -- who gets a broadcast: on a hub with fake sockets and fake scripts. */
+/* test_hub_rooms.c -- who gets a broadcast: on a hub with fake sockets and fake scripts. */
 #include "base/log/log.h"
 #include "core/hub/hub_internal.h"
 #include "publish_as.h"

@@ -1,7 +1,7 @@
-/* test_outbox.c -- what leaves: one write a turn, in order and whole, however little the socket
+/* test_hub_send.c -- what leaves: one write a turn, in order and whole, however little the socket
  * takes.
  *
- * The ceiling of a slow client is in test_outbox_slow.c. */
+ * The ceiling of a slow client is in test_hub_send_slow.c. */
 #include "fake_hub.h"
 
 static uint32_t random_state = 7;

@@ -1,4 +1,4 @@
-/* test_addresses.c -- how many connections each address has, also when there are very many. */
+/* test_ip_counts.c -- how many connections each address has, also when there are very many. */
 #include "net/socket/ip_counts.h"
 
 #include <setjmp.h>

@@ -1,4 +1,4 @@
-/* test_condition.c -- when a client's copy is still good, and which bytes of a file it gets. */
+/* test_preconditions.c -- when a client's copy is still good, and which bytes of a file it gets. */
 #include "net/http/preconditions.h"
 
 #include <setjmp.h>

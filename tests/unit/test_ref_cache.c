@@ -1,4 +1,4 @@
-/* test_shares.c -- whatever goes through the stock, each message's count is right when it is
+/* test_ref_cache.c -- whatever goes through the stock, each message's count is right when it is
  * settled. */
 #include "core/frames/ref_cache.h"
 

@@ -1,4 +1,4 @@
-/* test_outbox_slow.c -- the queue of a client that does not keep up: its ceiling (1,000 bytes
+/* test_hub_send_slow.c -- the queue of a client that does not keep up: its limit (1,000 bytes
  * here), what happens at it, newer values for older ones, and on_drain. */
 #include "fake_hub.h"
 
