@@ -1,5 +1,5 @@
--- Checks that the files and folders which the documentation names are there, and that the README's
--- tour names every folder of the source.
+-- Checks that the files and folders which the documentation names exist, and that the README's tour
+-- names every folder of the source and every C file above the base.
 --
 --   lua5.4 scripts/check_docs.lua [TOP]          TOP: the top of the source tree (default: .)
 --
@@ -106,6 +106,15 @@ for _, folder in ipairs(checking.sorted(folders)) do
   local name = folder:match "^/(src/.+)$" or folder:match "^/(lua/tidewire/?.*)$"
   if name and not tour:find(name:gsub("[%-.]", "%%%0") .. "[/`)]") then
     checking.problem("README.md", "the tour of the source does not name %s", name)
+  end
+end
+
+---Every C file of the parts, but those of `src/base` and of the libraries behind a Lua module.
+for _, path in ipairs(files) do
+  local name = path:match "^/src/.*/([%w_]+%.c)$"
+  if name and not path:find "^/src/base/" and not path:find "^/src/script/[jh]"
+    and not tour:find("[/`]" .. name:gsub("%.", "%%.") .. "[`)]") then
+    checking.problem("README.md", "the tour of the source does not name %s", path:sub(2))
   end
 end
 

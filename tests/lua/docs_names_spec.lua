@@ -28,6 +28,8 @@ describe("scripts/check_docs.lua", function()
     { "a file of the tour", "README.md", "\n## Tests\n", "\n`walker.c`%0", "there is no walker.c" },
     { "a folder that the tour leaves out", "README.md", "%[cave%]%(lua/tidewire/cave%)", "",
       "the tour of the source does not name lua/tidewire/cave" },
+    { "a file that the tour leaves out", "README.md", "`mime%.c`, ", "",
+      "the tour of the source does not name src/net/http/mime.c" },
     { "a page that is gone", "README.md", "\n## A tour of the source", "\n## A tour",
       "has no heading" },
   })
