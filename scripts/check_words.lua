@@ -48,6 +48,7 @@ local words = {
   succession = "upgrade",
   takeover = "upgrade, activation",
   visitor = "client, connection",
+  who = "the client, the caller, the process",
   whoever = "the client, the caller, the process",
   whom = "the client, the connection",
 }
@@ -64,6 +65,13 @@ local phrases = {
 ---Lines in which such a word is right: a pattern for the path, one for the line in lower case.
 local exceptions = {
   { "^scripts/check_words%.lua$", "" },
+  { "", "users? who" },
+  { "", "persons? who" },
+  { "", "engineers who" },
+  { "^CONTRIBUTING%.md$", '"who"' },
+  { "^docs/", "who you are" }, -- texts of examples
+  { "^docs/", "who are you" },
+  { "^scripts/bench$", "" }, -- the name of a variable
   { "^docs/recipes%.md$", "everyone" }, -- the name of a room
   { "^docs/recipes%.md$", "user nobody" }, -- of the system
 }
