@@ -1,4 +1,4 @@
-/* main.c -- the program: what was asked for, and its exit code. */
+/* main.c -- the program: runs the command of the command line, and returns its exit code. */
 #include "server/check.h"
 #include "server/cli/control_client.h"
 #include "server/cli/scaffold.h"
@@ -10,7 +10,7 @@
 
 #include <stdio.h>
 
-static int act(const struct settings *settings, const char *program) {
+static int run_command(const struct settings *settings, const char *program) {
     switch (settings->action) {
     case ACTION_VERSION:
         printf("tidewire %s\n", TIDEWIRE_VERSION);
@@ -40,7 +40,7 @@ int main(int argc, char **argv) {
         return EXIT_FAILED;
     struct settings settings;
     int code = settings_read(&settings, argc, argv)
-                   ? act(&settings, argc > 0 ? argv[0] : "tidewire")
+                   ? run_command(&settings, argc > 0 ? argv[0] : "tidewire")
                    : EXIT_USAGE;
     settings_close(&settings);
     return code;

@@ -1,7 +1,7 @@
-/* admin.c -- the operator's address. See admin.h.
+/* admin.c -- the admin address. See admin.h.
  *
- * /metrics is Prometheus' text format 0.0.4, /stats the same figures as JSON; both are written from
- * the one list of counters in core/bus/stats.h. */
+ * /metrics is in Prometheus' text format 0.0.4, /stats has the same figures as JSON. Both are
+ * written from the list of counters in core/bus/stats.h. */
 #include "server/admin.h"
 
 #include "base/buffer.h"
@@ -19,13 +19,14 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { PATIENCE_MS = 500 };
+/* How long /stats waits for the counts of the workers. */
+enum { COUNT_MS = 500 };
 
-/* Sockets at a time, of all addresses: they are not among limits.connections, and take the same
- * descriptors. */
+/* Sockets at a time, of all remote addresses. They do not count in limits.connections, and use the
+ * same descriptors. */
 enum { MAX_SOCKETS = 256 };
 
-/* Bytes of what is sent to it, and of its answers that wait for their readers. */
+/* Bytes of request bodies, and of responses that clients have not read yet. */
 enum { MAX_UPLOADS = 4 * 1024 * 1024, MAX_RESPONSES = 64 * 1024 * 1024 };
 
 struct admin {
@@ -35,13 +36,13 @@ struct admin {
     struct transport *transport;
     struct http_server *http;
     struct admission admission; /* of its own */
-    struct stats stats;         /* of its own sockets, which nobody asks for */
+    struct stats stats;         /* of its own sockets; not shown */
     struct acceptor *acceptor;
     struct listen_set *set;
     bool draining;
-    uv_timer_t patience; /* with workers that do not count */
-    uint64_t *asking;    /* requests for /stats that wait until the workers have counted */
-    size_t asking_count;
+    uv_timer_t count_timer;
+    uint64_t *waiting; /* numbers of the requests for /stats that wait for the workers' counts */
+    size_t waiting_count;
 };
 
 /* Resident memory in bytes; 0 where it cannot be read. */
@@ -56,7 +57,7 @@ static uint64_t resident_bytes(void) {
     return pages * (uint64_t)sysconf(_SC_PAGESIZE);
 }
 
-/* One of the metrics, in the text format of Prometheus; its value behind it, by buffer_printf(). */
+/* Begins a metric in the text format of Prometheus; the caller adds its value. */
 static void begin_metric(struct buffer *text, const char *name, const char *type,
                          const char *help) {
     buffer_printf(text, "# HELP tidewire_%s %s\n", name, help);
@@ -76,13 +77,14 @@ static void add_seconds(struct buffer *text, const char *name, const char *help,
 
 static void add_reloads(struct admin *admin, struct buffer *text) {
     struct process *process = admin->process;
-    add_count(text, "reloads_total", "counter", "Times that new code has taken over.",
+    add_count(text, "reloads_total", "counter", "Reloads that activated new code.",
               atomic_load(&process->reloads));
-    add_count(text, "reload_failures_total", "counter", "Times that new code could not be loaded.",
+    add_count(text, "reload_failures_total", "counter", "Reloads that failed: the code went on.",
               atomic_load(&process->reload_failures));
     add_count(text, "generation", "gauge", "The code that runs, counted from 1.",
               atomic_load(&process->generation));
-    add_seconds(text, "reload_pause_seconds", "How long a worker stood still for the last reload.",
+    add_seconds(text, "reload_pause_seconds",
+                "The longest time for which the last reload blocked a worker.",
                 (double)atomic_load(&process->reload_pause_ns) / 1e9);
 }
 
@@ -90,12 +92,13 @@ static void add_log(struct buffer *text) {
     struct log_figures log;
     log_figures(&log);
     add_count(text, "log_lines_dropped_total", "counter",
-              "Lines of the log that were dropped because nobody read it.", log.dropped);
+              "Lines of the log that were dropped because its reader was too slow.", log.dropped);
     add_count(text, "output_lines_dropped_total", "counter",
-              "Lines of print that were dropped because nobody read them.", log.output_dropped);
+              "Lines of print that were dropped because their reader was too slow.",
+              log.output_dropped);
     add_count(text, "log_lines_suppressed_total", "counter",
               "Lines above the limit for one event in a second.", log.suppressed);
-    add_count(text, "log_waiting_bytes", "gauge", "Bytes of the log that were not written yet.",
+    add_count(text, "log_waiting_bytes", "gauge", "Bytes of the log that wait to be written.",
               log.waiting);
 }
 
@@ -110,16 +113,16 @@ static void metrics(struct admin *admin, struct http *http) {
 #define X(name, help) add_count(&text, #name, "gauge", help ".", total.name);
     STATS_GAUGES(X)
 #undef X
-    add_count(&text, "max_connections", "gauge", "Connections there may be.", limit_max(limit));
+    add_count(&text, "max_connections", "gauge", "The limit on connections.", limit_max(limit));
     add_count(&text, "sockets", "gauge",
-              "Sockets that count in max_connections, of plain HTTP and in their handshake, too.",
+              "Sockets that count in max_connections, those of plain HTTP and in a handshake too.",
               limit_taken(limit));
     add_count(&text, "workers", "gauge", "Threads that serve connections.",
               bus_workers(admin->process->bus));
     add_reloads(admin, &text);
     if (admin->process->certificate != NULL)
         add_count(&text, "certificate_expires_seconds", "gauge",
-                  "When the certificate ends, in Unix time.",
+                  "When the certificate expires, in Unix time.",
                   certificate_ends_at(admin->process->certificate));
     add_log(&text);
     add_seconds(&text, "uptime_seconds", "Time since the start.",
@@ -134,7 +137,7 @@ static void metrics(struct admin *admin, struct http *http) {
     buffer_free(&text);
 }
 
-/* How many connections each worker has. */
+/* The number of connections of each worker. */
 static void add_connections(struct admin *admin, struct buffer *text) {
     unsigned workers = bus_workers(admin->process->bus);
     buffer_printf(text, "\"connections_by_worker\":[");
@@ -155,7 +158,7 @@ static void add_generations(const struct generation_counts *counts, struct buffe
     buffer_printf(text, "],");
 }
 
-/* A text in JSON. A file's name may be any bytes. */
+/* A JSON string. A file name may have any bytes: those that are no UTF-8 become "?". */
 static void add_quoted(struct buffer *text, const char *bytes) {
     bool is_utf8 = utf8_valid(bytes, strlen(bytes));
     buffer_printf(text, "\"");
@@ -168,7 +171,7 @@ static void add_quoted(struct buffer *text, const char *bytes) {
     buffer_printf(text, "\"");
 }
 
-/* Where repeating timers were made. */
+/* The places that have made repeating timers. */
 static void add_timers(const struct generation_counts *counts, struct buffer *text) {
     buffer_printf(text, "\"timers\":[");
     for (unsigned i = 0; i < counts->place_count; i++) {
@@ -224,7 +227,7 @@ static void stats_json(struct admin *admin, struct http *http,
     buffer_free(&text);
 }
 
-/* Is every worker alive? One that has not given a sign of life for so long is not. */
+/* The server is unhealthy when a worker has not answered a ping for so long. */
 static const double SILENCE_SECONDS = 5;
 
 static void health(struct admin *admin, struct http *http) {
@@ -245,37 +248,38 @@ static void health(struct admin *admin, struct http *http) {
     http_respond_text(http, 503, NULL, why);
 }
 
-static void answer_stats(struct admin *admin) {
+static void respond_stats(struct admin *admin) {
     struct generation_counts counts;
     workers_counts(admin->workers, &counts);
-    for (size_t i = 0; i < admin->asking_count; i++) {
-        struct http *http = http_find(admin->http, admin->asking[i]);
+    for (size_t i = 0; i < admin->waiting_count; i++) {
+        struct http *http = http_find(admin->http, admin->waiting[i]);
         if (http != NULL)
             stats_json(admin, http, &counts);
     }
-    admin->asking_count = 0;
-    uv_timer_stop(&admin->patience);
+    admin->waiting_count = 0;
+    uv_timer_stop(&admin->count_timer);
 }
 
-static void on_patience_over(uv_timer_t *timer) {
-    answer_stats(timer->data);
+static void on_count_timeout(uv_timer_t *timer) {
+    respond_stats(timer->data);
 }
 
-/* The workers count first: what each connection holds is theirs to know. One whose script does
- * not return is not waited for long. */
-static void ask_for_stats(struct admin *admin, const struct http *http) {
-    admin->asking = mem_realloc(admin->asking, (admin->asking_count + 1) * sizeof *admin->asking);
-    admin->asking[admin->asking_count++] = http_number(http);
-    if (admin->asking_count > 1)
+/* The workers count their connections and timers by generation first. A worker whose script does
+ * not return is left out. */
+static void request_stats(struct admin *admin, const struct http *http) {
+    admin->waiting =
+        mem_realloc(admin->waiting, (admin->waiting_count + 1) * sizeof *admin->waiting);
+    admin->waiting[admin->waiting_count++] = http_number(http);
+    if (admin->waiting_count > 1)
         return;
     workers_start_count(admin->workers);
-    uv_timer_start(&admin->patience, on_patience_over, PATIENCE_MS, 0);
+    uv_timer_start(&admin->count_timer, on_count_timeout, COUNT_MS, 0);
 }
 
 void admin_on_report(struct admin *admin) {
     struct generation_counts counts;
-    if (admin != NULL && admin->asking_count > 0 && workers_counts(admin->workers, &counts))
-        answer_stats(admin);
+    if (admin != NULL && admin->waiting_count > 0 && workers_counts(admin->workers, &counts))
+        respond_stats(admin);
 }
 
 static void on_request(void *user, struct http *http, const struct request *request, char *body,
@@ -293,7 +297,7 @@ static void on_request(void *user, struct http *http, const struct request *requ
     else if (slice_is(request->path, "/metrics"))
         metrics(admin, http);
     else if (slice_is(request->path, "/stats"))
-        ask_for_stats(admin, http);
+        request_stats(admin, http);
     else
         http_respond_refusal(http, 404, NULL, "There are /healthz, /readyz, /metrics and /stats.");
 }
@@ -325,8 +329,8 @@ struct admin *admin_open(uv_loop_t *loop, struct process *process, struct worker
                                    .send_ms = 30000,
                                    .admission = &admin->admission};
     admin->loop = loop;
-    uv_timer_init(loop, &admin->patience);
-    admin->patience.data = admin;
+    uv_timer_init(loop, &admin->count_timer);
+    admin->count_timer.data = admin;
     admin->process = process;
     admin->workers = workers;
     admin->set = set;
@@ -355,8 +359,8 @@ void admin_drain(struct admin *admin) {
 void admin_close(struct admin *admin) {
     if (admin == NULL)
         return;
-    admin->asking_count = 0;
-    uv_close((uv_handle_t *)&admin->patience, NULL);
+    admin->waiting_count = 0;
+    uv_close((uv_handle_t *)&admin->count_timer, NULL);
     acceptor_close(admin->acceptor);
     http_server_close(admin->http);
     transport_stop(admin->transport);
@@ -365,7 +369,7 @@ void admin_close(struct admin *admin) {
 void admin_free(struct admin *admin) {
     if (admin == NULL)
         return;
-    mem_free(admin->asking);
+    mem_free(admin->waiting);
     transport_free(admin->transport);
     http_server_free(admin->http);
     admission_close(&admin->admission);

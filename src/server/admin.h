@@ -1,7 +1,7 @@
-/* admin.h -- the operator's address: /healthz, /readyz, /metrics, /stats.
+/* admin.h -- the admin address, for operators: /healthz, /readyz, /metrics, /stats.
  *
- * Answered in C on the main thread, which runs no script: it speaks when scripts are broken, and
- * when they do not return. Off unless the app or the command line names an address. */
+ * It is served in C on the main thread, which runs no script: it works when scripts are broken or
+ * do not return. Off unless the app or the command line names an address. */
 #ifndef TIDEWIRE_SERVER_ADMIN_H
 #define TIDEWIRE_SERVER_ADMIN_H
 
@@ -12,24 +12,24 @@
 
 struct admin;
 
-/* With the sockets of `set`, which is borrowed. NULL with a sentence in `error` when it cannot be.
- * Nobody is answered yet. */
+/* Prepares to serve the sockets of `set`, which is borrowed; accepts no connection yet. NULL, with
+ * a sentence in `error`, when that fails. */
 struct admin *admin_open(uv_loop_t *loop, struct process *process, struct workers *workers,
                          struct listen_set *set, char *error, size_t error_size);
-/* Answers from now on. Accepts NULL. */
+/* Accepts connections from now on. Accepts NULL. */
 void admin_start(struct admin *admin);
 
 /* /readyz answers 503 from now on. Accepts NULL. */
 void admin_drain(struct admin *admin);
 
-/* Another process accepts on the sockets from now on. NULL is allowed. */
+/* Another process accepts on the sockets from now on. Accepts NULL. */
 void admin_stop_accepting(struct admin *admin);
 
-/* A worker has something to report. Accepts NULL. */
+/* A worker has reported. Accepts NULL. */
 void admin_on_report(struct admin *admin);
 
-/* Stops listening, ends what is open. The loop must run until its handles are closed before
- * admin_free(). Both accept NULL. */
+/* Stops listening, and closes all connections. The loop must run until their handles are closed
+ * before admin_free(). Both accept NULL. */
 void admin_close(struct admin *admin);
 void admin_free(struct admin *admin);
 

@@ -1,9 +1,9 @@
-/* app_file.c -- by which name the app's file is read. See app_file.h.
+/* app_file.c -- the path by which the app's file is loaded. See app_file.h.
  *
- * `cd /srv/app/current && tidewire app.lua` means the release that "current" points to, whenever
- * the app is read. For the kernel the working folder is the one that the link pointed to at the
- * start, and stays it when the link is moved or the release deleted. The shell passes the path that
- * was typed in PWD (POSIX, "cd"); it is believed only while it leads to the working folder. */
+ * `cd /srv/app/current && tidewire app.lua` means the release to which "current" points when the
+ * app is loaded. The kernel's working directory stays the one to which the link pointed at the
+ * start, also when the link is moved or the release deleted. The shell passes the typed path in PWD
+ * (POSIX, "cd"); it is used only while it leads to the working directory. */
 #include "server/app_file.h"
 
 #include "base/file_id.h"
@@ -19,7 +19,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* Is it another name of the working folder than the kernel's? */
+/* Is it a path of the working directory, other than the kernel's? */
 static bool is_link_to_here(const char *path) {
     char here[PATH_MAX];
     struct stat one, other;

@@ -1,14 +1,13 @@
-/* app_file.h -- by which name the app's file is read, now and at each reload. */
+/* app_file.h -- the path by which the app's file is loaded, at the start and at each reload. */
 #ifndef TIDEWIRE_SERVER_APP_FILE_H
 #define TIDEWIRE_SERVER_APP_FILE_H
 
-/* The name under which the file is to be asked for as long as the process runs: `file` itself, or,
- * where the working folder was entered through a symbolic link, that link's path with `file` behind
- * it. A new string. */
+/* The path of the file for as long as the process runs: `file` itself, or, where the shell entered
+ * the working directory through a symbolic link, the path of that link and `file`. The caller frees
+ * it. */
 char *app_file_name(const char *file);
 
-/* Warns where `file` cannot be found any more, because the working folder that it is relative to
- * was deleted. */
+/* Warns when `file` is relative to a working directory that was deleted. */
 void app_file_check(const char *file);
 
 #endif

@@ -11,15 +11,16 @@ static void on_check_late(uv_timer_t *timer) {
     vm_log_slow_load(worker_vm(timer->data), RELOAD_SLOW_MS / 1000.0, 1, 1);
 }
 
-/* Loads, and logs once that it takes long. */
+/* Loads the app. A load that takes long is logged once. NULL after the errors were printed. */
 static const struct app *check_load(struct worker *worker, const char *file,
                                     const struct vm_command_line *line, uv_timer_t *timer) {
     uv_timer_init(worker_loop(worker), timer);
     timer->data = worker;
     uv_timer_start(timer, on_check_late, RELOAD_SLOW_MS, 0);
-    uv_unref((uv_handle_t *)timer); /* only what the script waits for keeps the loop */
+    uv_unref(
+        (uv_handle_t *)timer); /* only the handles that the script waits for keep the loop alive */
     worker_load(worker, file, line);
-    uv_close((uv_handle_t *)timer, NULL); /* which worker_finish() lets happen */
+    uv_close((uv_handle_t *)timer, NULL); /* worker_finish() runs the loop for it */
     return worker_app(worker);
 }
 
@@ -44,7 +45,7 @@ int check_run(const struct settings *settings) {
     if (worker != NULL) {
         worker_close(worker);
         if (!worker_finish(worker))
-            server_exit_now(code, "a handle, request or thread of luv's does not end");
+            server_exit_now(code, "a handle, request or thread of luv does not end");
     }
     worker_free(worker);
     process_close(&process);

@@ -1,4 +1,4 @@
-/* credentials.c -- the certificate that an app asks for. See credentials.h. */
+/* credentials.c -- reads the certificate of the app. See credentials.h. */
 #include "server/credentials.h"
 
 #include "base/clock.h"
@@ -9,30 +9,30 @@
 
 enum { DAY_SECONDS = 24 * 60 * 60, SOON_DAYS = 14 };
 
-/* Clients will not accept it, or soon not any more: NULL if neither. */
-static const char *what_is_wrong(const struct certificate *certificate, int64_t now) {
+/* Why clients do not accept it, or soon will not; NULL: they accept it. */
+static const char *fault_of(const struct certificate *certificate, int64_t now) {
     int64_t left = certificate_ends_at(certificate) - now;
     if (left < 0)
         return "it has expired: clients do not accept it";
     if (certificate_begins_at(certificate) > now)
-        return "it does not hold yet: clients do not accept it";
+        return "it is not valid yet: clients do not accept it";
     return left < SOON_DAYS * DAY_SECONDS
-               ? "it expires soon: replace the files, and send SIGHUP to have them read"
+               ? "it expires soon: replace the files, and send SIGHUP to load them"
                : NULL;
 }
 
-static void tell(const struct certificate *certificate) {
-    const char *wrong = what_is_wrong(certificate, (int64_t)clock_wall_seconds());
+static void log_certificate(const struct certificate *certificate) {
+    const char *fault = fault_of(certificate, (int64_t)clock_wall_seconds());
     time_t ends_at = (time_t)certificate_ends_at(certificate);
     char text[32];
     struct tm tm;
     strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", gmtime_r(&ends_at, &tm));
     struct log_line line;
-    log_begin(&line, wrong == NULL ? LOG_INFO : LOG_WARN, "certificate");
+    log_begin(&line, fault == NULL ? LOG_INFO : LOG_WARN, "certificate");
     log_str(&line, "subject", certificate_subject(certificate));
     log_str(&line, "expires", text);
-    if (wrong != NULL)
-        log_str(&line, "why", wrong);
+    if (fault != NULL)
+        log_str(&line, "why", fault);
     log_end(&line);
 }
 
@@ -43,10 +43,10 @@ bool credentials_activate(struct process *process, const struct app *app, char *
         certificate = certificate_load(app->certificate, app->key, error, error_size);
         if (certificate == NULL)
             return false;
-        tell(certificate);
+        log_certificate(certificate);
     } else if (old != NULL) {
         log_event(LOG_WARN, "certificate",
-                  "the app has no `tls` any more: new connections are in plain");
+                  "the app has no `tls` any more: new connections are not encrypted");
     }
     process->certificate = certificate;
     certificate_unref(old);

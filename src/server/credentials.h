@@ -1,8 +1,8 @@
-/* credentials.h -- the certificate that an app asks for, read from its files.
+/* credentials.h -- reads the certificate of the app from its files.
  *
- * The one in force stands in struct process. The main thread changes it while no worker reads
- * it: before they listen, and before WORKER_ACTIVATE. A worker takes its reference as it carries
- * out the order. */
+ * `certificate` of struct process is that of new connections. The main thread changes it while no
+ * worker reads it: before the workers listen, and before WORKER_ACTIVATE. A worker takes a
+ * reference when it runs that command. */
 #ifndef TIDEWIRE_SERVER_CREDENTIALS_H
 #define TIDEWIRE_SERVER_CREDENTIALS_H
 
@@ -11,9 +11,8 @@
 
 #include <stdbool.h>
 
-/* Reads the app's certificate, if it wants one, and puts it in force for connections to come;
- * logs its subject and when it expires. False, with a sentence in `error`, and the one before
- * stays. Main thread. */
+/* Reads the app's certificate, if it names one, for new connections; logs its subject and when it
+ * expires. False, with a sentence in `error`: then the certificate before it stays. Main thread. */
 bool credentials_activate(struct process *process, const struct app *app, char *error,
                           size_t error_size);
 

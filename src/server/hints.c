@@ -1,4 +1,4 @@
-/* hints.c -- what was meant by a word of the command line. See hints.h. */
+/* hints.c -- suggestions for an unknown option or command. See hints.h. */
 #include "server/hints.h"
 
 #include <stdbool.h>
@@ -7,7 +7,7 @@
 
 /* ---- nearest names ---- */
 
-/* Levenshtein distance of short words; a swap of neighbours counts as one change. */
+/* Damerau-Levenshtein distance of short words: a swap of neighbours counts as one change. */
 static size_t distance(const char *a, const char *b) {
     enum { LONGEST = 64 };
     size_t rows[3][LONGEST], len = strlen(b);
@@ -45,7 +45,7 @@ void hints_consider(struct nearest *nearest, const char *word, const char *name)
     }
 }
 
-/* Is the word one of these, which are separated by blanks? */
+/* Is the word one of these names, which are separated by spaces? */
 static bool is_one_of(const char *word, const char *names) {
     size_t len = strlen(word);
     for (const char *at = names; len > 0 && (at = strstr(at, word)) != NULL; at += len)
@@ -56,10 +56,10 @@ static bool is_one_of(const char *word, const char *names) {
 
 /* ---- other servers' options ---- */
 
-/* `%s` is the value that was given, or `otherwise`. */
+/* Options that Tidewire has under another name. `%s` is the given value, or `otherwise`. */
 static const struct {
     const char *names, *ours, *otherwise;
-} foreign_options[] = {
+} renamed_options[] = {
     {"--port -p --http-port -P", "--listen 127.0.0.1:%s", "8080"},
     {"--host --hostname --bind --address --addr --ip --interface -b -H -a -l", "--listen %s:8080",
      "127.0.0.1"},
@@ -77,34 +77,35 @@ static const struct {
     {"-?", "--help", ""},
 };
 
+/* Options that Tidewire has not, and what to do instead. */
 static const struct {
     const char *names, *text;
-} foreign_wishes[] = {
+} explanations[] = {
     {"--daemon --daemonize --background --detach -D",
      "it stays in the foreground: let a service manager start it (docs/operating.md)"},
     {"--config --conf -c -f --file",
-     "settings stand in the script itself, which is given without an option: tidewire FILE"},
-    {"--eval --execute -e", "a script stands in a file: tidewire FILE"},
+     "the script itself has the settings, and is given without an option: tidewire FILE"},
+    {"--eval --execute -e", "a script is a file: tidewire FILE"},
 };
 
 const char *hints_for_option(const char *option, const char *value, char *text, size_t size) {
-    size_t count = sizeof foreign_options / sizeof foreign_options[0];
+    size_t count = sizeof renamed_options / sizeof renamed_options[0];
     for (size_t i = 0; i < count; i++) {
-        if (!is_one_of(option, foreign_options[i].names))
+        if (!is_one_of(option, renamed_options[i].names))
             continue;
         char ours[512];
-        const char *given = value == NULL ? foreign_options[i].otherwise : value;
-        const char *percent = strstr(foreign_options[i].ours, "%s");
-        int head = (int)(percent == NULL ? strlen(foreign_options[i].ours)
-                                         : (size_t)(percent - foreign_options[i].ours));
-        snprintf(ours, sizeof ours, "%.*s%s%s", head, foreign_options[i].ours,
+        const char *given = value == NULL ? renamed_options[i].otherwise : value;
+        const char *percent = strstr(renamed_options[i].ours, "%s");
+        int head = (int)(percent == NULL ? strlen(renamed_options[i].ours)
+                                         : (size_t)(percent - renamed_options[i].ours));
+        snprintf(ours, sizeof ours, "%.*s%s%s", head, renamed_options[i].ours,
                  percent == NULL ? "" : given, percent == NULL ? "" : percent + 2);
         snprintf(text, size, "did you mean %s?", ours);
         return text;
     }
-    for (size_t i = 0; i < sizeof foreign_wishes / sizeof foreign_wishes[0]; i++)
-        if (is_one_of(option, foreign_wishes[i].names)) {
-            snprintf(text, size, "%s", foreign_wishes[i].text);
+    for (size_t i = 0; i < sizeof explanations / sizeof explanations[0]; i++)
+        if (is_one_of(option, explanations[i].names)) {
+            snprintf(text, size, "%s", explanations[i].text);
             return text;
         }
     return NULL;
@@ -112,7 +113,7 @@ const char *hints_for_option(const char *option, const char *value, char *text, 
 
 /* ---- commands ---- */
 
-/* What our commands take, and what others call them. */
+/* Tidewire's commands with their argument, and the names that other programs give them. */
 static const struct {
     const char *name, *takes, *others;
 } commands[] = {
@@ -125,13 +126,14 @@ static const struct {
     {"version", "", "ver"},
 };
 
+/* Commands that Tidewire has not, and what to do instead. */
 static const struct {
     const char *names, *text;
-} foreign_commands[] = {
+} explained_commands[] = {
     {"stop quit kill shutdown down",
      "a running server ends on SIGTERM or Ctrl-C: kill \"$(cat FILE)\" with its --pid-file FILE"},
     {"test spec", "specs run with busted, in the app's folder"},
-    {"status ps", "what runs is told by /stats and /healthz: --admin ADDR"},
+    {"status ps", "/stats and /healthz show the state of a running server: --admin ADDR"},
     {"install build", "an app needs neither: tidewire FILE runs it"},
 };
 
@@ -147,9 +149,9 @@ const char *hints_for_command(const char *word, const char *rest, char *text, si
         if (nearest.name == name)
             takes = commands[i].takes;
     }
-    for (size_t i = 0; i < sizeof foreign_commands / sizeof foreign_commands[0]; i++)
-        if (nearest.distance > 0 && is_one_of(word, foreign_commands[i].names)) {
-            snprintf(text, size, "%s", foreign_commands[i].text);
+    for (size_t i = 0; i < sizeof explained_commands / sizeof explained_commands[0]; i++)
+        if (nearest.distance > 0 && is_one_of(word, explained_commands[i].names)) {
+            snprintf(text, size, "%s", explained_commands[i].text);
             return text;
         }
     if (nearest.name == NULL)

@@ -1,29 +1,29 @@
-/* hints.h -- what was meant by a word of the command line that is none of ours.
+/* hints.h -- suggestions for an unknown option or command.
  *
- * The nearest of our own names, and what other servers' command lines call the same thing. Pure
- * functions on strings. */
+ * Finds the nearest of Tidewire's names, and the one that means what an option or command of other
+ * servers means. Pure functions on strings. */
 #ifndef TIDEWIRE_SERVER_HINTS_H
 #define TIDEWIRE_SERVER_HINTS_H
 
 #include <stddef.h>
 
-/* The nearest name to a word, while candidates are considered. */
+/* The nearest name to a word, while candidates are compared. */
 struct nearest {
     const char *name; /* NULL: none is near enough */
-    size_t distance;  /* at the beginning: 1 more than what is near enough */
+    size_t distance;  /* at the start: the smallest distance that is too far */
 };
 
-/* Keeps the name if it is nearer to `word` than what was found so far. */
+/* Keeps the name if it is nearer to `word` than the nearest so far. */
 void hints_consider(struct nearest *nearest, const char *word, const char *name);
 
-/* What takes the place of another server's option, such as "--listen 127.0.0.1:3000" for "--port"
- * with the value "3000", written into `text`. `value` may be NULL. Returns `text`, or NULL: the
- * option is unknown. */
+/* Writes the suggestion for another server's option into `text`: "did you mean --listen
+ * 127.0.0.1:3000?" for "--port" with the value "3000". `value` may be NULL. Returns `text`, or
+ * NULL: there is none. */
 const char *hints_for_option(const char *option, const char *value, char *text, size_t size);
 
-/* What takes the place of another program's command, "init" for example, or of a misspelt one of
- * ours: "tidewire new shop". `rest` is the next word or NULL. Returns `text`, or NULL: nothing is
- * known. */
+/* Writes the suggestion for another program's command, such as "init", or for a misspelt one into
+ * `text`: "did you mean tidewire new shop?". `rest`: the next argument, or NULL. Returns `text`, or
+ * NULL: there is none. */
 const char *hints_for_command(const char *word, const char *rest, char *text, size_t size);
 
 #endif

@@ -1,5 +1,5 @@
-/* log_writer.c -- the threads that wait for whoever reads the log, and what scripts print.
- * See log_writer.h. */
+/* log_writer.c -- the threads that wait for the readers of the log and of the standard output. See
+ * log_writer.h. */
 #include "server/log_writer.h"
 
 #include "base/log/log.h"
@@ -12,21 +12,21 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* How long the thread sleeps when it has nothing to do, and when it has to tell of something in a
- * second. */
+/* How long the thread sleeps when its queue is empty, and when the log has a line of counts to
+ * write within a second. */
 enum { IDLE_MS = 3600 * 1000, TICK_MS = 1000 };
 
 static const int fatal[] = {SIGABRT, SIGSEGV, SIGBUS, SIGFPE, SIGILL};
 enum { FATAL_COUNT = sizeof fatal / sizeof fatal[0] };
 
 static struct sigaction before[FATAL_COUNT];
-/* One for the log, one for what scripts print: who waits for one reader must not keep the other's
- * lines. */
+/* One for the log, one for the standard output: a thread that waits for one reader must not hold
+ * back the lines of the other. */
 static struct {
     uv_thread_t thread;
     bool runs;
 } writers[2];
-static bool given_up;
+static bool gave_up; /* the log was not read in time */
 
 static struct log_queue *queue_of(int number) {
     return number == 0 ? log_queue_log : log_queue_output;
@@ -39,8 +39,8 @@ static void run(void *argument) {
         ms = queue == log_queue_log && log_tick() ? TICK_MS : IDLE_MS;
 }
 
-/* Writes what waits, and lets the signal do what it would have done: end the process, with its core
- * and a sanitizer's report. */
+/* Writes the queues, and restores the signal's action: the end of the process, with a core dump and
+ * a sanitizer's report. */
 static void on_fatal(int number, siginfo_t *info, void *context) {
     (void)context;
     log_queue_salvage(log_queue_log);
@@ -48,7 +48,7 @@ static void on_fatal(int number, siginfo_t *info, void *context) {
     for (int i = 0; i < FATAL_COUNT; i++)
         if (fatal[i] == number)
             sigaction(number, &before[i], NULL);
-    bool is_fault = info->si_code > 0; /* of an instruction, which is run again and fails again */
+    bool is_fault = info->si_code > 0; /* the instruction runs again, and fails again */
     if (!is_fault)
         raise(number);
 }
@@ -62,14 +62,14 @@ static void catch_fatal_signals(void) {
     }
 }
 
-/* A log that has reached the largest size of a file (ulimit -f) is one that cannot be written, not
- * the end. Children have the signal's default. */
+/* A log file that has reached the size limit (ulimit -f) cannot be written; the process goes on.
+ * Child processes have the signal's default. */
 static void on_file_too_large(int number) {
     (void)number;
 }
 
 static void on_exit_called(void) {
-    if (!given_up)
+    if (!gave_up)
         log_flush();
 }
 
@@ -110,15 +110,15 @@ void log_writer_start(void) {
 }
 
 void log_writer_stop(void) {
-    given_up = !log_flush();
+    gave_up = !log_flush();
     for (int i = 0; i < 2; i++) {
         if (!writers[i].runs)
             continue;
         writers[i].runs = false;
         log_queue_stop(queue_of(i));
-        if (given_up)
+        if (gave_up)
             pthread_detach(
-                writers[i].thread); /* it may wait for a reader, and ends with the process */
+                writers[i].thread); /* it may wait for a reader; it ends with the process */
         else
             uv_thread_join(&writers[i].thread);
     }

@@ -1,9 +1,9 @@
-/* reload.c -- new code for all workers, or for none. See reload.h.
+/* reload.c -- a reload: new code for all workers, or for none. See reload.h.
  *
- * Moved on by the workers' reports: load -> activate, or load -> discard. What is requested
- * meanwhile begins when that has ended, once, however often it was requested. A load may wait
- * without end: after a second a request replaces it, and after a few it is logged. Not at once:
- * a person who saves often still gets some new code. */
+ * The workers' reports move it on: load, then activate or discard. All requests that come meanwhile
+ * cause one further reload when it has ended. A load may wait for ever: it is logged after
+ * RELOAD_SLOW_MS, and from REPLACED_MS on a request discards it. Not at once, so that a user who
+ * saves often gets new code as well. */
 #include "server/reload.h"
 
 #include "base/clock.h"
@@ -14,16 +14,16 @@
 #include <stdio.h>
 #include <string.h>
 
-enum phase {
+enum reload_phase {
     NOT_ALLOWED,  /* the workers do not serve yet: requests wait */
     IDLE,         /* no reload is under way */
     LOADING,      /* every worker loads the next code */
-    LOADING_LATE, /* for REPLACED_MS already: a request discards it */
-    ACTIVATING,   /* all have loaded it, and activate it */
-    DISCARDING,   /* it is given up: all discard it */
+    LOADING_LATE, /* the same for more than REPLACED_MS: a request discards it */
+    ACTIVATING,   /* every worker activates it */
+    DISCARDING,   /* every worker discards it */
 };
 
-/* How long a load may take, in milliseconds, before the next request replaces it. */
+/* How long a load may take before the next request discards it, in milliseconds. */
 enum { REPLACED_MS = 1000 };
 
 struct request {
@@ -37,16 +37,16 @@ struct reload {
     struct process *process;
     void (*on_change)(void *user, bool begins);
     void *user;
-    enum phase phase;
-    bool requested; /* another one */
-    bool forbidden; /* for good */
-    char *problems; /* why it is discarded */
+    enum reload_phase phase;
+    bool requested; /* another reload */
+    bool forbidden; /* no reload may begin any more */
+    char *problems; /* why the code was discarded; NULL: it was not */
     uint64_t began_ns;
-    uv_timer_t timer; /* while it is loaded */
+    uv_timer_t timer; /* of the phases of loading */
     void (*on_sources)(void *user, const char *sources);
     void *sources_user;
-    struct request *waiting; /* for the next one */
-    struct request *running; /* for the one that is under way */
+    struct request *waiting; /* for the next reload */
+    struct request *running; /* for the reload that is under way */
 };
 
 struct reload *reload_new(uv_loop_t *loop, struct workers *workers, struct process *process,
@@ -140,7 +140,7 @@ static void begin(struct reload *reload) {
     workers_load(reload->workers, atomic_load(&reload->process->generation) + 1);
 }
 
-/* What only a restart changes. */
+/* Warns that only a restart changes this option. */
 static void warn_of(const char *name) {
     log_eventf(LOG_WARN, "configuration", "`%s` has changed: restart the program for that", name);
 }
@@ -156,6 +156,7 @@ static bool same_listen(const struct app *one, const struct app *other) {
     return same;
 }
 
+/* Warns of changed options that need a restart. */
 static void compare(const struct app *old, const struct app *next) {
     if (!same_listen(old, next))
         warn_of("listen");
@@ -226,7 +227,7 @@ static void end(struct reload *reload) {
         begin(reload);
 }
 
-static void see_loaded(struct reload *reload) {
+static void on_load_report(struct reload *reload) {
     for (unsigned i = 0; i < workers_count(reload->workers); i++) {
         const struct reload_result *result = workers_reload(reload->workers, i);
         if (result->stage == RELOAD_FAILED) {
@@ -241,7 +242,7 @@ static void see_loaded(struct reload *reload) {
 
 void reload_on_report(struct reload *reload) {
     if (reload->phase == LOADING || reload->phase == LOADING_LATE) {
-        see_loaded(reload);
+        on_load_report(reload);
     } else if (reload->phase == ACTIVATING &&
                workers_reload_is(reload->workers, RELOAD_ACTIVATED)) {
         log_activated(reload);

@@ -1,4 +1,5 @@
-/* resources.c -- what the process asks of the system: descriptors and memory. See resources.h. */
+/* resources.c -- the process's limits of descriptors and its settings of malloc. See
+ * resources.h. */
 #include "server/resources.h"
 
 #include "base/log/log.h"
@@ -6,8 +7,8 @@
 #include <malloc.h>
 #include <sys/resource.h>
 
-/* Descriptors beside the connections: listeners, files, handshakes under way, requests to
- * others. */
+/* Descriptors beside the connections: listeners, files, handshakes under way, outgoing
+ * requests. */
 enum { SPARE_DESCRIPTORS = 4096 };
 
 void resources_raise_descriptors(uint32_t connections) {
@@ -15,7 +16,7 @@ void resources_raise_descriptors(uint32_t connections) {
     rlim_t wanted = (rlim_t)connections + SPARE_DESCRIPTORS;
     if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
         return;
-    /* not simply the most there may be: each transport has a table of this size */
+    /* not the hard limit: each transport has a table of this size */
     limit.rlim_cur =
         limit.rlim_max == RLIM_INFINITY || wanted < limit.rlim_max ? wanted : limit.rlim_max;
     setrlimit(RLIMIT_NOFILE, &limit);
@@ -27,16 +28,14 @@ void resources_raise_descriptors(uint32_t connections) {
             (unsigned long long)limit.rlim_cur, (unsigned long long)wanted);
 }
 
-/* Keeps freed memory at hand: giving it back to the system and asking for it again each time a
- * batch of messages has gone through costs a page fault per message (measured: a quarter of the
- * time of 1 KiB messages). Memory of gone connections is given back by the worker when it is
- * quiet. */
+/* malloc keeps freed memory: to return it to the system and allocate it again for each batch of
+ * messages costs a page fault per message (measured: a quarter of the time of 1 KiB messages). The
+ * workers return the memory of many closed connections (worker.c). */
 void resources_tune_malloc(void) {
     mallopt(M_TRIM_THRESHOLD, 16 * 1024 * 1024);
     mallopt(M_TOP_PAD, 1024 * 1024);
     mallopt(M_MMAP_THRESHOLD, 1024 * 1024);
-    mallopt(M_ARENA_MAX,
-            1); /* main thread and first worker: the main arena alone grows by M_TOP_PAD */
+    mallopt(M_ARENA_MAX, 1); /* the main arena alone grows by M_TOP_PAD */
 }
 
 void resources_allow_arenas(unsigned workers) {

@@ -1,5 +1,4 @@
-/* serving.c -- the lines of the log that say where clients connect, and that the server is
- * ready. See serving.h.
+/* serving.c -- the log lines of the start. See serving.h.
  *
  *     serving http://127.0.0.1:8080/ (WebSocket: /chat, /game/:room) */
 #include "server/serving.h"
@@ -11,10 +10,10 @@
 #include <string.h>
 #include <unistd.h>
 
-/* Addresses and endpoints that are named. */
-enum { MOST_NAMES = 8 };
+/* A line names so many addresses and endpoints; it counts the others. */
+enum { MAX_NAMES = 8 };
 
-/* One address as it is opened: of all interfaces, the one that is surely reached from here. */
+/* The URL of one address. For all interfaces it is localhost, which this machine surely reaches. */
 static void add_url(struct buffer *text, const char *address, bool tls) {
     const char *port = strrchr(address, ':'), *scheme = tls ? "https" : "http";
     bool is_any = strncmp(address, "0.0.0.0:", 8) == 0 || strncmp(address, "[::]:", 5) == 0;
@@ -29,7 +28,7 @@ static void add_url(struct buffer *text, const char *address, bool tls) {
 static void add_urls(struct buffer *text, const struct listen_set *set, bool tls, unsigned *count) {
     char address[ADDRESS_TEXT_BYTES];
     for (size_t i = 0; listen_address(set, i, address, sizeof address); i++) {
-        if (++*count > MOST_NAMES)
+        if (++*count > MAX_NAMES)
             continue;
         buffer_printf(text, "%s", *count == 1 ? "" : ", ");
         add_url(text, address, tls);
@@ -37,11 +36,11 @@ static void add_urls(struct buffer *text, const struct listen_set *set, bool tls
 }
 
 static void add_more(struct buffer *text, unsigned count) {
-    if (count > MOST_NAMES)
-        buffer_printf(text, " and %u more", count - MOST_NAMES);
+    if (count > MAX_NAMES)
+        buffer_printf(text, " and %u more", count - MAX_NAMES);
 }
 
-/* The paths of the endpoints, of which the app's shape has one a line before its codec. */
+/* The paths of the endpoints: the app's shape has one endpoint a line, its path first. */
 static void add_endpoints(struct buffer *text, const struct app *app) {
     unsigned count = 0;
     buffer_printf(text, " (WebSocket: ");
@@ -49,7 +48,7 @@ static void add_endpoints(struct buffer *text, const struct app *app) {
         int len = (int)strcspn(line, " \n");
         if (app->endpoint_count == 1 && len == 2 && strncmp(line, "/*", 2) == 0)
             buffer_printf(text, "every path");
-        else if (++count <= MOST_NAMES)
+        else if (++count <= MAX_NAMES)
             buffer_printf(text, "%s%.*s", count == 1 ? "" : ", ", len, line);
         line = strchr(line, '\n');
         line = line == NULL ? NULL : line + 1;

@@ -1,6 +1,6 @@
 /* settings.c -- the command line and the environment of the process. See settings.h.
  *
- * Options are one table: a new one is one line there and one in the help. */
+ * The options are one table: a new option is a line there and one in settings_help.c. */
 #include "server/settings.h"
 
 #include "base/mem.h"
@@ -13,7 +13,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
-/* ---- one setter per option: false after a message ---- */
+/* ---- values of options: false after a message ---- */
 
 static bool complain(const char *name, const char *wanted, const char *got) {
     fprintf(stderr, "tidewire: %s: expected %s, got \"%s\"\n", name, wanted, got);
@@ -45,32 +45,11 @@ static bool set_seconds(double *seconds, const char *name, const char *value) {
     return true;
 }
 
-/* An option that is there or not. */
 static bool set_flag(bool *flag, const char *name, const char *value) {
     if (value != NULL)
         fprintf(stderr, "tidewire: %s takes no value\n", name);
     *flag = value == NULL;
     return *flag;
-}
-
-static bool set_drain_seconds(struct settings *s, const char *name, const char *value) {
-    return set_seconds(&s->drain_seconds, name, value);
-}
-
-static bool set_lame_duck_seconds(struct settings *s, const char *name, const char *value) {
-    return set_seconds(&s->lame_duck_seconds, name, value);
-}
-
-static bool set_drain_jitter(struct settings *s, const char *name, const char *value) {
-    return set_seconds(&s->drain_jitter, name, value);
-}
-
-static bool set_upgrade(struct settings *s, const char *name, const char *value) {
-    return set_flag(&s->upgrade, name, value);
-}
-
-static bool set_watch(struct settings *s, const char *name, const char *value) {
-    return set_flag(&s->watch, name, value);
 }
 
 /* ---- of talk ---- */
@@ -96,10 +75,6 @@ static bool add_subprotocol(struct settings *s, const char *name, const char *va
     return add(&s->subprotocols, value);
 }
 
-static bool set_insecure(struct settings *s, const char *name, const char *value) {
-    return set_flag(&s->insecure, name, value);
-}
-
 static bool set_wait(struct settings *s, const char *name, const char *value) {
     s->has_wait = true;
     return set_seconds(&s->wait_seconds, name, value);
@@ -107,53 +82,70 @@ static bool set_wait(struct settings *s, const char *name, const char *value) {
 
 /* ---- the options ---- */
 
+enum option_kind {
+    OPTION_TEXT,    /* the field is the value itself */
+    OPTION_SECONDS, /* the field is a double */
+    OPTION_FLAG,    /* no value; the field is a bool */
+    OPTION_OTHER,   /* `set` reads the value */
+};
+
 struct option {
     const char *name;
     const char *variable; /* read here; NULL: app.lua reads it, or there is none */
-    bool has_value;
+    enum option_kind kind;
+    size_t field_at; /* of the field in struct settings */
     bool (*set)(struct settings *settings, const char *name, const char *value);
-    size_t text_at; /* where the value itself is kept, if `set` is NULL */
-    bool of_talk;   /* it is talk's, not the server's */
+    bool of_talk; /* an option of talk, not of the server */
 };
 
-#define BY(function)   function, 0, false
-#define TEXT(field)    NULL, offsetof(struct settings, field), false
-#define TALK(function) function, 0, true
+#define TEXT(field)    OPTION_TEXT, offsetof(struct settings, field), NULL
+#define SECONDS(field) OPTION_SECONDS, offsetof(struct settings, field), NULL
+#define FLAG(field)    OPTION_FLAG, offsetof(struct settings, field), NULL
+#define BY(function)   OPTION_OTHER, 0, function
 
 static const struct option options[] = {
-    {"--listen", NULL, true, BY(set_listen)},
-    {"--workers", NULL, true, TEXT(workers)},
-    {"--admin", NULL, true, TEXT(admin)},
-    {"--tls-certificate", NULL, true, TEXT(tls_certificate)},
-    {"--tls-key", NULL, true, TEXT(tls_key)},
-    {"--log-level", "TIDEWIRE_LOG_LEVEL", true, BY(set_log_level)},
-    {"--log-format", "TIDEWIRE_LOG_FORMAT", true, BY(set_log_format)},
-    {"--log-file", "TIDEWIRE_LOG_FILE", true, TEXT(log_file)},
-    {"--pid-file", "TIDEWIRE_PID_FILE", true, TEXT(pid_file)},
-    {"--drain-seconds", "TIDEWIRE_DRAIN_SECONDS", true, BY(set_drain_seconds)},
-    {"--lame-duck-seconds", "TIDEWIRE_LAME_DUCK_SECONDS", true, BY(set_lame_duck_seconds)},
-    {"--drain-jitter", "TIDEWIRE_DRAIN_JITTER", true, BY(set_drain_jitter)},
-    {"--upgrade", NULL, false, BY(set_upgrade)},
-    {"--watch", NULL, false, BY(set_watch)},
-    {"--header", NULL, true, TALK(add_header)},
-    {"--subprotocol", NULL, true, TALK(add_subprotocol)},
-    {"--insecure", NULL, false, TALK(set_insecure)},
-    {"--wait", NULL, true, TALK(set_wait)},
+    {"--listen", NULL, BY(set_listen), false},
+    {"--workers", NULL, TEXT(workers), false},
+    {"--admin", NULL, TEXT(admin), false},
+    {"--tls-certificate", NULL, TEXT(tls_certificate), false},
+    {"--tls-key", NULL, TEXT(tls_key), false},
+    {"--log-level", "TIDEWIRE_LOG_LEVEL", BY(set_log_level), false},
+    {"--log-format", "TIDEWIRE_LOG_FORMAT", BY(set_log_format), false},
+    {"--log-file", "TIDEWIRE_LOG_FILE", TEXT(log_file), false},
+    {"--pid-file", "TIDEWIRE_PID_FILE", TEXT(pid_file), false},
+    {"--drain-seconds", "TIDEWIRE_DRAIN_SECONDS", SECONDS(drain_seconds), false},
+    {"--lame-duck-seconds", "TIDEWIRE_LAME_DUCK_SECONDS", SECONDS(lame_duck_seconds), false},
+    {"--drain-jitter", "TIDEWIRE_DRAIN_JITTER", SECONDS(drain_jitter), false},
+    {"--upgrade", NULL, FLAG(upgrade), false},
+    {"--watch", NULL, FLAG(watch), false},
+    {"--header", NULL, BY(add_header), true},
+    {"--subprotocol", NULL, BY(add_subprotocol), true},
+    {"--insecure", NULL, FLAG(insecure), true},
+    {"--wait", NULL, BY(set_wait), true},
 };
 enum { OPTION_COUNT = sizeof options / sizeof options[0] };
 
-/* `name`: as it was given, in the environment or on the command line. */
+/* `name`: of the option or of its environment variable. */
 static bool set_option(struct settings *s, const struct option *option, const char *name,
                        const char *value) {
-    if (option->set != NULL)
+    void *field = (char *)s + option->field_at;
+    switch (option->kind) {
+    case OPTION_SECONDS:
+        return set_seconds(field, name, value);
+    case OPTION_FLAG:
+        return set_flag(field, name, value);
+    case OPTION_OTHER:
         return option->set(s, name, value);
-    *(const char **)((char *)s + option->text_at) = value;
+    case OPTION_TEXT:
+        break;
+    }
+    *(const char **)field = value;
     return true;
 }
 
-/* `next`: the word behind it, or NULL. */
+/* Complains about an unknown option, with a hint. `next`: the argument behind it, or NULL. */
 static bool unknown_option(const char *given, const char *next) {
-    char name[64]; /* without a value behind "=" or, of one letter, behind that */
+    char name[64]; /* without the value behind "=", or behind the letter of a short option */
     char text[640];
     size_t len = given[1] != '-' && given[1] != '\0' && given[2] != '\0' ? 2 : strcspn(given, "=");
     snprintf(name, sizeof name, "%.*s", (int)len, given);
@@ -186,7 +178,7 @@ static bool read_environment(struct settings *s) {
     return true;
 }
 
-/* Reads argv[*at], and its value from the next one or behind "=". */
+/* Reads the option argv[*at], with its value behind "=" or in the next argument. */
 static bool read_option(struct settings *s, int argc, char **argv, int *at) {
     const char *given = argv[*at], *equals = strchr(given, '=');
     size_t len = equals == NULL ? strlen(given) : (size_t)(equals - given);
@@ -195,7 +187,7 @@ static bool read_option(struct settings *s, int argc, char **argv, int *at) {
         if (strlen(option->name) != len || strncmp(option->name, given, len) != 0)
             continue;
         const char *value = equals == NULL ? NULL : equals + 1;
-        if (option->has_value && value == NULL) {
+        if (option->kind != OPTION_FLAG && value == NULL) {
             if (*at + 1 >= argc) {
                 fprintf(stderr, "tidewire: %s needs a value\n", option->name);
                 return false;
@@ -218,8 +210,8 @@ static const struct {
     {"version", ACTION_VERSION},
 };
 
-/* A word that is no option: a command, if it is the first one, or what that is about. */
-static bool take_word(struct settings *s, const char *word) {
+/* Reads an argument that is no option: a command, if it is the first one, or the target. */
+static bool read_argument(struct settings *s, const char *word) {
     for (size_t i = 0;
          s->target == NULL && !s->has_command && i < sizeof commands / sizeof *commands; i++) {
         if (strcmp(word, commands[i].word) == 0) {
@@ -246,7 +238,7 @@ static bool take_word(struct settings *s, const char *word) {
     return false;
 }
 
-/* ---- what is to be run ---- */
+/* ---- the script ---- */
 
 static bool is_folder(const char *path) {
     struct stat st;
@@ -258,8 +250,8 @@ static bool exists(const char *path) {
     return stat(path, &st) == 0;
 }
 
-/* Makes "DIR/app.lua" of a folder. */
-static bool take_folder(struct settings *s) {
+/* The target is a directory: the script is its app.lua. */
+static bool use_folder(struct settings *s) {
     size_t len = strlen(s->target);
     while (len > 1 && s->target[len - 1] == '/')
         len--;
@@ -279,7 +271,8 @@ static bool take_folder(struct settings *s) {
     return true;
 }
 
-/* The script: the file that is named, app.lua of the folder that is, or of this one. */
+/* The script is the target, app.lua of the directory that is the target, or, without a target,
+ * app.lua of the working directory. */
 static bool find_script(struct settings *s) {
     char text[512];
     if (s->target == NULL && s->action == ACTION_RUN && exists("app.lua")) {
@@ -287,7 +280,7 @@ static bool find_script(struct settings *s) {
         return true;
     }
     if (s->target == NULL) {
-        fprintf(stderr, "tidewire: %s (tidewire --help tells more)\n",
+        fprintf(stderr, "tidewire: %s (see tidewire --help)\n",
                 s->action == ACTION_CHECK
                     ? "check needs a file: tidewire check FILE"
                     : "a script is needed: tidewire FILE; there is no app.lua in this folder, and "
@@ -295,7 +288,7 @@ static bool find_script(struct settings *s) {
         return false;
     }
     if (is_folder(s->target))
-        return take_folder(s);
+        return use_folder(s);
     snprintf(text, sizeof text, "%s.lua", s->target);
     if (!exists(s->target) && exists(text)) {
         fprintf(stderr, "tidewire: there is no file \"%s\"; did you mean %s?\n", s->target, text);
@@ -309,7 +302,7 @@ static bool find_script(struct settings *s) {
     return hint == NULL;
 }
 
-/* What only makes sense together. */
+/* Options that restrict each other. */
 static bool check_together(const struct settings *s) {
     if (s->drain_jitter > s->drain_seconds) {
         fprintf(stderr,
@@ -320,13 +313,13 @@ static bool check_together(const struct settings *s) {
     }
     if (s->upgrade && s->pid_file == NULL) {
         fprintf(stderr,
-                "tidewire: --upgrade needs --pid-file FILE, the one of the process that runs\n");
+                "tidewire: --upgrade needs --pid-file FILE, the pid file of the running process\n");
         return false;
     }
     return true;
 }
 
-/* Options of another command. */
+/* No option of another command was given. */
 static bool check_seen(const struct settings *s) {
     const char *foreign = s->seen[s->action != ACTION_TALK];
     if (foreign != NULL)
@@ -363,7 +356,7 @@ bool settings_read(struct settings *settings, int argc, char **argv) {
         return false;
     for (int i = 1; i < argc; i++) {
         bool is_option = argv[i][0] == '-' && argv[i][1] != '\0';
-        if (is_option ? !read_option(settings, argc, argv, &i) : !take_word(settings, argv[i]))
+        if (is_option ? !read_option(settings, argc, argv, &i) : !read_argument(settings, argv[i]))
             return false;
     }
     if (settings->action == ACTION_RELOAD)
@@ -377,8 +370,7 @@ bool settings_read(struct settings *settings, int argc, char **argv) {
         return false;
     }
     if (settings->action == ACTION_NEW && settings->target == NULL) {
-        fprintf(stderr,
-                "tidewire: new needs a folder: tidewire new DIR (tidewire --help tells more)\n");
+        fprintf(stderr, "tidewire: new needs a folder: tidewire new DIR (see tidewire --help)\n");
         return false;
     }
     if (settings->action != ACTION_NEW && settings->action != ACTION_TALK && !find_script(settings))

@@ -21,8 +21,8 @@ void signals_catch(struct signals *signals, uv_loop_t *loop,
     }
 }
 
-/* libuv gives each signal back to the system, where it would end the process: it is blocked
- * until it is ignored. */
+/* libuv restores the default action of each signal, which would end the process: the signals are
+ * blocked until they are ignored. */
 void signals_release(struct signals *signals) {
     sigset_t set;
     sigemptyset(&set);
@@ -31,6 +31,6 @@ void signals_release(struct signals *signals) {
     pthread_sigmask(SIG_BLOCK, &set, NULL);
     for (int i = 0; i < SIGNALS_COUNT; i++) {
         uv_close((uv_handle_t *)&signals->handles[i], NULL);
-        signal(caught[i], SIG_IGN); /* other threads may be left, of libuv's */
+        signal(caught[i], SIG_IGN); /* threads of libuv may still run */
     }
 }

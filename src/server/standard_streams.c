@@ -1,4 +1,4 @@
-/* standard_streams.c -- descriptors 0, 1 and 2 are always open. See standard_streams.h. */
+/* standard_streams.c -- keeps descriptors 0, 1 and 2 open. See standard_streams.h. */
 #include "server/standard_streams.h"
 
 #include "server/workers/thread.h"
@@ -19,7 +19,7 @@ bool standard_streams_reserve(void) {
     for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++) {
         if (is_open(fd))
             continue;
-        /* It gets the lowest number that is free; children keep it. */
+        /* It gets the lowest free number; child processes inherit it. */
         int opened = open("/dev/null", O_RDWR);
         if (opened == fd)
             continue;
@@ -69,7 +69,7 @@ bool standard_streams_flush(void) {
 }
 
 _Noreturn void standard_streams_exit(int code) {
-    /* Not _exit(): ThreadSanitizer's flushes stdio once more, and waits for what nobody reads. */
+    /* Not _exit(): ThreadSanitizer's flushes stdio, and would wait for the reader of a pipe. */
     for (;;)
         syscall(SYS_exit_group, code);
 }

@@ -39,14 +39,14 @@ end
 -- is talk's }
 local command_line = {}
 local option_table = assert(sources.text("settings.c"):match("options%[%] = (%b{})"))
-local OPTION = '{"(%-%-[%l-]+)", ([%w_"]+), (%l+), ([^\n]+)}'
-for name, variable, has_value, rest in option_table:gmatch(OPTION) do
+local OPTION = '{"(%-%-[%l-]+)", ([%w_"]+), (%u+)%b(), (%l+)}'
+for name, variable, kind, talk in option_table:gmatch(OPTION) do
   local own = variable:match('"(.-)"')
   local of_options = "TIDEWIRE_" .. name:sub(3):upper():gsub("-", "_")
-  local of_talk = rest:find("TALK", 1, true) ~= nil
+  local of_talk = talk == "true"
   command_line[name] = {
     variable = own or not of_talk and environment.of_options[of_options] and of_options or nil,
-    of_app = own == nil and has_value == "true" and not of_talk,
+    of_app = own == nil and kind ~= "FLAG" and not of_talk,
     of_talk = of_talk,
   }
 end

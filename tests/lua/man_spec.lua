@@ -9,7 +9,7 @@ describe("scripts/check_man.lua", function()
       .. "cp src/server/settings.c src/server/settings_help.c TOP/src/server && cp "
       .. "man/tidewire.1 TOP/man", {
     { "a new option", "src/server/settings.c", '{"%-%-watch", NULL',
-      '{"--new-one", NULL, false, BY(set_watch)}, %0',
+      '{"--new-one", NULL, FLAG(watch), false}, %0',
       "the option --new-one is in src/server/settings.c, but not in src/server/settings_help.c" },
     { "an option that the help lacks", "src/server/settings_help.c", "  %-%-watch ", "  ",
       "the option --watch is in src/server/settings.c, but not in src/server/settings_help.c" },

@@ -439,7 +439,7 @@ describe("a reload", function()
     process.write_file(app.directory .. "/app.lua", (APP:gsub("  tls = [^\n]*\n", "")))
     reloads.good(app)
     assert.equal("false", http.request(plain, "/secure").body)
-    assert.is_truthy(app:wait_for_log("warn event=certificate .*new connections are in plain"))
+    assert.is_truthy(app:wait_for_log("warn event=certificate .*new connections are not encrypted"))
   end)
 
   it("under a storm of clients loses no handshake", function()

@@ -1,6 +1,6 @@
-/* control_client.c -- commands to a server that runs. See control_client.h.
+/* control_client.c -- requests to a running server. See control_client.h.
  *
- * Has no loop: it blocks until the reply has come. */
+ * Has no loop: it blocks until it has the reply. */
 #include "server/cli/control_client.h"
 
 #include "server/server.h"
@@ -12,10 +12,10 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-/* Sends a request and receives the reply: "" where there is none. */
-static void ask(int fd, const char *request, char *reply, size_t size) {
+/* Sends a request, and writes the reply; "" where there is none. */
+static void request(int fd, const char *text, char *reply, size_t size) {
     ssize_t len = -1;
-    if (control_send(fd, request, NULL, 0)) {
+    if (control_send(fd, text, NULL, 0)) {
         do
             len = recv(fd, reply, size - 1, 0);
         while (len < 0 && errno == EINTR);
@@ -27,7 +27,7 @@ static bool begins_with(const char *text, const char *begin) {
     return strncmp(text, begin, strlen(begin)) == 0;
 }
 
-static int report(const char *reply) {
+static int print_reply(const char *reply) {
     if (begins_with(reply, CONTROL_RELOADED)) {
         printf("reloaded: generation %s runs\n", reply + strlen(CONTROL_RELOADED));
         return EXIT_CLEAN;
@@ -36,7 +36,7 @@ static int report(const char *reply) {
         fprintf(stderr, "%s\ntidewire: reload: nothing was changed\n",
                 reply + strlen(CONTROL_FAILED));
     else
-        fprintf(stderr, "tidewire: reload: the server has ended, or does not understand\n");
+        fprintf(stderr, "tidewire: reload: the server has ended, or is of another version\n");
     return EXIT_FAILED;
 }
 
@@ -51,7 +51,7 @@ int control_client_reload(const char *pid_file) {
             pid_file, strerror(-fd), pid_file);
         return EXIT_FAILED;
     }
-    ask(fd, CONTROL_RELOAD, reply, sizeof reply);
+    request(fd, CONTROL_RELOAD, reply, sizeof reply);
     close(fd);
-    return report(reply);
+    return print_reply(reply);
 }

@@ -1,7 +1,6 @@
 /* scaffold.c -- `tidewire new DIR`. See scaffold.h.
  *
- * The files are those of lua/templates, which the build puts into the binary. Nothing that is there
- * already is written over. */
+ * Writes the files of lua/templates, which the build embeds in the binary. Overwrites no file. */
 #include "server/cli/scaffold.h"
 
 #include "script/vm/embedded.h"
@@ -25,7 +24,7 @@ static bool is_empty(const char *folder) {
     return entries == 0;
 }
 
-/* Makes the folders above a file. */
+/* Makes the directories of a file. */
 static bool make_parents(char *path) {
     for (char *slash = strchr(path + 1, '/'); slash != NULL; slash = strchr(slash + 1, '/')) {
         *slash = '\0';
@@ -66,7 +65,7 @@ static void print_word(const char *word) {
     putchar('\'');
 }
 
-/* What to type next, in the folder in which this was typed. */
+/* Prints the next commands, for the same working directory. */
 static void print_next(const char *folder, const char *program) {
     fputs("\nRun it:   ", stdout);
     print_word(program);
@@ -80,7 +79,7 @@ static void print_next(const char *folder, const char *program) {
 int scaffold_write(const char *folder, const char *program) {
     if (mkdir(folder, 0777) != 0 && (errno != EEXIST || !is_empty(folder))) {
         fprintf(stderr, "tidewire: new: %s: %s\n", folder,
-                errno == EEXIST ? "is there already and not empty; choose another folder"
+                errno == EEXIST ? "exists and is not empty; choose another folder"
                                 : strerror(errno));
         return EXIT_USAGE;
     }

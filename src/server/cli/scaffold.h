@@ -2,8 +2,8 @@
 #ifndef TIDEWIRE_SERVER_CLI_SCAFFOLD_H
 #define TIDEWIRE_SERVER_CLI_SCAFFOLD_H
 
-/* Writes the templates into a new or empty folder and says what to do next. `program`: as it was
- * called, which is how it can be called again. Returns the exit code. */
+/* Writes the templates into a new or empty directory, and prints how to run them. `program`: the
+ * name under which Tidewire was called. Returns the exit code. */
 int scaffold_write(const char *folder, const char *program);
 
 #endif

@@ -4,10 +4,10 @@
 
 #include "server/settings.h"
 
-/* Connects, sends each line of the standard input as a text message, and prints what comes, until
- * either side closes. Returns the exit code: EXIT_CLEAN after a close in good order (1000, 1001, or
- * no code), EXIT_FAILED after any other, or where there was no connection, EXIT_USAGE for an
- * address that is none. */
+/* Connects, sends each line of the standard input as a text message, and prints each message that
+ * it receives, until either side closes. Returns the exit code: EXIT_CLEAN after a close with 1000,
+ * 1001 or no code, EXIT_FAILED after any other or without a connection, EXIT_USAGE for an invalid
+ * URL. */
 int talk_run(const struct settings *settings);
 
 #endif

@@ -1,5 +1,4 @@
-/* talk_open.c -- the handshake of `tidewire talk`, and what is said when it does not come about.
- * See talk_parts.h. */
+/* talk_open.c -- the handshake of `tidewire talk`, and its errors. See talk_parts.h. */
 #include "base/clock.h"
 #include "base/mem.h"
 #include "base/utf8.h"
@@ -14,8 +13,8 @@
 #include <unistd.h>
 
 enum {
-    MOST_HEAD = 64 * 1024,   /* bytes of the answer's head */
-    MOST_REFUSAL = 4 * 1024, /* bytes of a refusal's body that are shown */
+    MAX_HEAD = 64 * 1024,   /* bytes of the response's head */
+    MAX_REFUSAL = 4 * 1024, /* bytes of a refusal's body that are printed */
 };
 
 int talk_complain(const struct settings *settings, const char *why) {
@@ -23,7 +22,8 @@ int talk_complain(const struct settings *settings, const char *why) {
     return EXIT_FAILED;
 }
 
-/* Waits until the server says more, and adds that. 0: it says no more; -1: not in time. */
+/* Waits for more bytes of the server, and adds them. 0: the connection has ended; -1: the deadline
+ * has passed. */
 static ssize_t read_more(struct client_socket *server, struct buffer *bytes, uint64_t deadline) {
     for (;;) {
         char piece[4096];
@@ -57,18 +57,18 @@ static bool write_request(struct client_socket *server, const char *request, uin
     return true;
 }
 
-/* Tells a refusal: its status, and the beginning of its body. */
-static int tell_refusal(const struct settings *settings, struct client_socket *server,
-                        struct buffer *bytes, const struct ws_client_response *answer) {
-    int status = answer->status;
+/* Prints a refusal: its status, and the beginning of its body. Returns EXIT_FAILED. */
+static int print_refusal(const struct settings *settings, struct client_socket *server,
+                         struct buffer *bytes, const struct ws_client_response *response) {
+    int status = response->status;
     char reason[64], location[512];
-    snprintf(reason, sizeof reason, "%.*s", (int)answer->reason.len, answer->reason.bytes);
-    snprintf(location, sizeof location, "%.*s", (int)answer->location.len,
-             answer->location.len > 0 ? answer->location.bytes : "");
-    size_t wanted = answer->content_length < 0 || answer->content_length > MOST_REFUSAL
-                        ? MOST_REFUSAL
-                        : (size_t)answer->content_length;
-    buffer_drop(bytes, answer->head_len);
+    snprintf(reason, sizeof reason, "%.*s", (int)response->reason.len, response->reason.bytes);
+    snprintf(location, sizeof location, "%.*s", (int)response->location.len,
+             response->location.len > 0 ? response->location.bytes : "");
+    size_t wanted = response->content_length < 0 || response->content_length > MAX_REFUSAL
+                        ? MAX_REFUSAL
+                        : (size_t)response->content_length;
+    buffer_drop(bytes, response->head_len);
     uint64_t deadline = clock_monotonic_ms() + 1000;
     while (bytes->len < wanted && read_more(server, bytes, deadline) > 0)
         ;
@@ -79,7 +79,7 @@ static int tell_refusal(const struct settings *settings, struct client_socket *s
     fprintf(stderr, "tidewire: talk: %s: refused: %d ", settings->target, status);
     talk_show_text(stderr, reason, strlen(reason), true);
     if (location[0] != '\0') {
-        fputs(", it points to ", stderr);
+        fputs(", it redirects to ", stderr);
         talk_show_text(stderr, location, strlen(location), true);
     }
     fputc('\n', stderr);
@@ -98,27 +98,27 @@ int talk_open(const struct settings *settings, struct client_socket *server, con
     uint64_t deadline = clock_monotonic_ms() + TALK_CONNECT_MS;
     bool written = write_request(server, request, deadline);
     mem_free(request);
-    struct ws_client_response answer;
+    struct ws_client_response response;
     ssize_t n = written ? 1 : 0;
-    while (n > 0 && rest->len < MOST_HEAD &&
+    while (n > 0 && rest->len < MAX_HEAD &&
            (rest->len == 0 ||
-            !ws_client_read_response(buffer_start(rest), rest->len, key, &options, &answer)))
+            !ws_client_read_response(buffer_start(rest), rest->len, key, &options, &response)))
         n = read_more(server, rest, deadline);
     if (rest->len == 0 ||
-        !ws_client_read_response(buffer_start(rest), rest->len, key, &options, &answer))
-        return talk_complain(settings, n < 0    ? "no answer in time"
-                                       : n == 0 ? "the connection ended without an answer"
-                                                : "the head of its answer is too large");
-    if (answer.fault != NULL)
-        return talk_complain(settings, answer.fault);
-    if (answer.status != 101)
-        return tell_refusal(settings, server, rest, &answer);
+        !ws_client_read_response(buffer_start(rest), rest->len, key, &options, &response))
+        return talk_complain(settings, n < 0    ? "no response in time"
+                                       : n == 0 ? "the connection ended without a response"
+                                                : "the head of the response is too large");
+    if (response.fault != NULL)
+        return talk_complain(settings, response.fault);
+    if (response.status != 101)
+        return print_refusal(settings, server, rest, &response);
     if (isatty(STDIN_FILENO)) {
         fprintf(stderr, "connected to %s", settings->target);
-        if (answer.protocol.len > 0)
-            fprintf(stderr, " (%.*s)", (int)answer.protocol.len, answer.protocol.bytes);
+        if (response.protocol.len > 0)
+            fprintf(stderr, " (%.*s)", (int)response.protocol.len, response.protocol.bytes);
         fputs("; each line is a message, Ctrl-D closes\n", stderr);
     }
-    buffer_drop(rest, answer.head_len);
+    buffer_drop(rest, response.head_len);
     return EXIT_CLEAN;
 }

@@ -1,4 +1,4 @@
-/* talk_parts.h -- what the files of `tidewire talk` share. Private to talk*.c. */
+/* talk_parts.h -- the handshake of `tidewire talk`. Private to talk*.c. */
 #ifndef TIDEWIRE_SERVER_CLI_TALK_PARTS_H
 #define TIDEWIRE_SERVER_CLI_TALK_PARTS_H
 
@@ -6,13 +6,13 @@
 #include "net/client/client_socket.h"
 #include "server/settings.h"
 
-enum { TALK_CONNECT_MS = 10000 }; /* for TCP and TLS, and then once more for the handshake */
+enum { TALK_CONNECT_MS = 10000 }; /* for TCP and TLS, and then as long for the handshake */
 
-/* Says on stderr why there is no connection. Returns EXIT_FAILED. */
+/* Prints on stderr why there is no connection. Returns EXIT_FAILED. */
 int talk_complain(const struct settings *settings, const char *why);
 
-/* Opens the WebSocket. What came behind the answer is put into `rest`. Returns EXIT_CLEAN, or the
- * exit code after it was said why there is none. */
+/* Opens the WebSocket. Bytes behind the server's response are left in `rest`. Returns EXIT_CLEAN,
+ * or another exit code after the error was printed. */
 int talk_open(const struct settings *settings, struct client_socket *server, const struct url *url,
               struct buffer *rest);
 

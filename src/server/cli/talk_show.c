@@ -1,10 +1,10 @@
-/* talk_show.c -- how `tidewire talk` shows what a server says. See talk_show.h. */
+/* talk_show.c -- prints the messages that `tidewire talk` receives. See talk_show.h. */
 #include "server/cli/talk_show.h"
 
 #include "base/utf8.h"
 
-/* Would a terminal do something else than show it? */
-static bool steers(uint32_t c) {
+/* Would a terminal interpret the character? */
+static bool controls_terminal(uint32_t c) {
     return utf8_is_unsafe(c) && c != '\t' && c != '\n';
 }
 
@@ -18,7 +18,7 @@ void talk_show_text(FILE *out, const char *bytes, size_t len, bool for_terminal)
         uint32_t c = size == 0 ? (unsigned char)*bytes : utf8_character(bytes, size);
         bool is_whole = size > 0;
         size = is_whole ? size : 1;
-        if (is_whole && !steers(c))
+        if (is_whole && !controls_terminal(c))
             fwrite(bytes, 1, size, out);
         else if (c < 0x100)
             fprintf(out, "\\x%02x", (unsigned)c);

@@ -42,15 +42,15 @@ static bool open_app(struct listeners *listeners, const struct app *app, struct 
     return true;
 }
 
-/* The admin address first: without a listen address the app gets all passed sockets that are
- * left. */
+/* The admin address comes first: without a listen address the app gets all other passed
+ * sockets. */
 bool listeners_open(struct listeners *listeners, const struct app *app, struct passed_fds *passed,
                     char *error, size_t error_size) {
     return open_admin(listeners, app->admin, passed, error, error_size) &&
            open_app(listeners, app, passed, error, error_size);
 }
 
-/* ---- all of them ---- */
+/* ---- all sets ---- */
 
 struct listen_set *listeners_at(const struct listeners *listeners, size_t number) {
     if (number < listeners->count)

@@ -39,7 +39,7 @@ bool control_is_served(const char *pid_file) {
     int fd = control_connect(pid_file, SOCK_NONBLOCK);
     if (fd >= 0)
         close(fd);
-    return fd >= 0 || fd == -EAGAIN; /* it listens, and its queue is full */
+    return fd >= 0 || fd == -EAGAIN; /* a process listens, and its queue is full */
 }
 
 bool control_trusts(int fd, pid_t *pid) {
@@ -73,9 +73,8 @@ void control_close_fds(struct control_message *message) {
         close(message->fds[--message->fd_count]);
 }
 
-/* Takes the descriptors that the system has opened for this process; closes those above the
- * limit. */
-static void keep_descriptors(struct control_message *message, struct msghdr *from) {
+/* Stores the received descriptors in the message; closes those above the limit. */
+static void store_fds(struct control_message *message, struct msghdr *from) {
     for (struct cmsghdr *header = CMSG_FIRSTHDR(from); header != NULL;
          header = CMSG_NXTHDR(from, header)) {
         if (header->cmsg_level != SOL_SOCKET || header->cmsg_type != SCM_RIGHTS)
@@ -104,10 +103,10 @@ ssize_t control_receive(int fd, struct control_message *message) {
     message->text[len > 0 ? len : 0] = '\0';
     if (len < 0)
         return -1;
-    keep_descriptors(message, &header);
+    store_fds(message, &header);
     if (len == 0) /* an empty message is treated as the end */
         control_close_fds(message);
-    if (header.msg_flags & (MSG_CTRUNC | MSG_TRUNC)) { /* no descriptors left */
+    if (header.msg_flags & (MSG_CTRUNC | MSG_TRUNC)) { /* the process has no descriptor left */
         control_close_fds(message);
         errno = EMFILE;
         return -1;

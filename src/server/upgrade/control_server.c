@@ -15,11 +15,11 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* What a control connection is used for. */
+/* The state of a control connection, by its request. */
 enum connection_state {
     CONNECTION_NEW,       /* its request has not come */
     CONNECTION_RELOADING, /* waits for the outcome of a reload */
-    CONNECTION_UPGRADING, /* has got the sockets, and will send "ready" */
+    CONNECTION_UPGRADING, /* the client has received the sockets, and will send "ready" */
 };
 
 /* A socket on the loop: the control listener, or a control connection. */
@@ -31,13 +31,14 @@ struct control_socket {
     struct list link;
     pid_t pid;
     enum connection_state state;
-    uint64_t request; /* number of the reload; 0: none */
+    uint64_t request; /* number of its reload; 0: none */
 };
 
 struct control_server {
     struct control_server_options options;
-    struct sockaddr_un address;                             /* F.sock */
-    char beside[sizeof((struct sockaddr_un *)0)->sun_path]; /* "" once it is in its place */
+    struct sockaddr_un address;                                /* F.sock */
+    char temporary[sizeof((struct sockaddr_un *)0)->sun_path]; /* temporary file name; "": it has
+                                                                  its name */
     bool in_place;
     struct file_id file;
     struct control_socket *listener;
@@ -76,7 +77,7 @@ static void close_socket(struct control_socket *socket) {
 /* ---- requests ---- */
 
 static void fail(struct control_socket *connection, const char *why) {
-    log_eventf(LOG_WARN, "upgrade_failed", "process %ld %s; this one goes on",
+    log_eventf(LOG_WARN, "upgrade_failed", "process %ld %s; this process serves on",
                (long)connection->pid, why);
     close_socket(connection);
 }
@@ -102,7 +103,7 @@ static void on_ready(struct control_socket *connection) {
         fail(connection, why);
         return;
     }
-    server->in_place = false; /* the file is the next process's */
+    server->in_place = false; /* the next process owns the file */
     server->options.on_upgraded(server->options.user, connection->pid);
 }
 
@@ -138,15 +139,15 @@ static void on_message(uv_poll_t *poll, int status, int events) {
     struct control_socket *connection = poll->data;
     enum connection_state state = connection->state;
     char text[CONTROL_MESSAGE_BYTES];
-    /* not control_receive(): the system closes descriptors that come with it */
+    /* not control_receive(): recv() drops descriptors that a client sends */
     ssize_t len = recv(connection->fd, text, sizeof text - 1, MSG_DONTWAIT);
     if (len < 0 && (errno == EAGAIN || errno == EINTR))
         return;
     text[len > 0 ? len : 0] = '\0';
     if (len <= 0 && state == CONNECTION_UPGRADING)
-        fail(connection, "has gone before it was ready");
+        fail(connection, "has ended before it was ready");
     else if (len <= 0)
-        close_socket(connection); /* it only asked whether this process is here */
+        close_socket(connection); /* control_is_served() has connected, or the client has ended */
     else if (state == CONNECTION_NEW && strcmp(text, CONTROL_RELOAD) == 0)
         on_reload(connection);
     else if (state == CONNECTION_NEW && strcmp(text, CONTROL_UPGRADE) == 0)
@@ -154,7 +155,7 @@ static void on_message(uv_poll_t *poll, int status, int events) {
     else if (state == CONNECTION_UPGRADING && strcmp(text, CONTROL_READY) == 0)
         on_ready(connection);
     else
-        fail(connection, "has sent a message that is not understood");
+        fail(connection, "has sent an unknown message");
 }
 
 static void on_connection(uv_poll_t *poll, int status, int events) {
@@ -185,8 +186,8 @@ static int listen_at(const char *path) {
     int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (fd < 0)
         return -1;
-    unlink(path);                  /* of a process of our number that was killed */
-    fchmod(fd, S_IRUSR | S_IWUSR); /* before anybody can find it */
+    unlink(path);                  /* left by a killed process of the same number */
+    fchmod(fd, S_IRUSR | S_IWUSR); /* before the file exists */
     if (bind(fd, (struct sockaddr *)&address, sizeof address) == 0 && listen(fd, 8) == 0)
         return fd;
     int result = errno;
@@ -203,13 +204,13 @@ struct control_server *control_server_open(const struct control_server_options *
     list_init(&server->connections);
     int len = 0, fd = -1;
     if (control_path(options->pid_file, &server->address))
-        len = snprintf(server->beside, sizeof server->beside, "%s.%ld", server->address.sun_path,
-                       (long)getpid());
+        len = snprintf(server->temporary, sizeof server->temporary, "%s.%ld",
+                       server->address.sun_path, (long)getpid());
     errno = ENAMETOOLONG;
-    if (len > 0 && (size_t)len < sizeof server->beside)
-        fd = listen_at(server->beside);
+    if (len > 0 && (size_t)len < sizeof server->temporary)
+        fd = listen_at(server->temporary);
     if (fd < 0) {
-        snprintf(error, error_size, "cannot wait for an upgrade at %s.sock: %s", options->pid_file,
+        snprintf(error, error_size, "cannot listen for upgrades at %s.sock: %s", options->pid_file,
                  strerror(errno));
         mem_free(server);
         return NULL;
@@ -222,14 +223,14 @@ bool control_server_place(struct control_server *server, char *error, size_t err
     const char *path = server->address.sun_path;
     struct stat info;
     if (lstat(path, &info) == 0 && !S_ISSOCK(info.st_mode)) {
-        snprintf(error, error_size, "%s is there and is no socket: remove it", path);
+        snprintf(error, error_size, "%s exists and is no socket: remove it", path);
         return false;
     }
-    if (rename(server->beside, path) != 0) {
-        snprintf(error, error_size, "cannot wait for an upgrade at %s: %s", path, strerror(errno));
+    if (rename(server->temporary, path) != 0) {
+        snprintf(error, error_size, "cannot listen for upgrades at %s: %s", path, strerror(errno));
         return false;
     }
-    server->beside[0] = '\0';
+    server->temporary[0] = '\0';
     server->in_place = true;
     server->file = socket_file_at(path);
     return true;
@@ -248,7 +249,7 @@ bool control_server_restore(struct control_server **server, char *error, size_t 
     if (fresh == NULL)
         return false;
     if (control_is_served(options->pid_file)) {
-        snprintf(error, error_size, "another server waits at %s.sock", options->pid_file);
+        snprintf(error, error_size, "another server listens at %s.sock", options->pid_file);
     } else if (control_server_place(fresh, error, error_size)) {
         control_server_close(*server);
         *server = fresh;
@@ -266,7 +267,7 @@ void control_server_close(struct control_server *server) {
     close_socket(server->listener);
     if (server->in_place)
         socket_file_remove(&server->file, server->address.sun_path);
-    if (server->beside[0] != '\0')
-        unlink(server->beside);
+    if (server->temporary[0] != '\0')
+        unlink(server->temporary);
     mem_free(server);
 }

@@ -32,7 +32,7 @@ static void on_address(struct upgrade_new *upgrade, struct control_message *mess
     if (upgrade->state != UPGRADE_NEW_ASKING ||
         sscanf(message->text, CONTROL_ADDRESS, &for_admin, &any_port, &owns_file) != 3) {
         fail(upgrade,
-             "the running process has sent \"%s\", which is not understood; is it another version?",
+             "the running process has sent \"%s\", which is unknown; is it another version?",
              message->text);
         return;
     }
@@ -55,7 +55,7 @@ static void on_message(struct upgrade_new *upgrade, struct control_message *mess
         enter(upgrade, UPGRADE_NEW_DONE);
     else
         on_address(upgrade, message);
-    control_close_fds(message); /* those of an address have another owner by now */
+    control_close_fds(message); /* those of an address are owned by `passed` */
 }
 
 static void on_readable(uv_poll_t *poll, int status, int events) {
@@ -72,7 +72,7 @@ static void on_readable(uv_poll_t *poll, int status, int events) {
         else if (len < 0 && errno == EMFILE)
             fail(upgrade, "not enough file descriptors for the sockets of the running process");
         else
-            fail(upgrade, "the running process ends, or has refused");
+            fail(upgrade, "the running process has closed the control connection");
     }
 }
 
@@ -80,7 +80,7 @@ static void on_readable(uv_poll_t *poll, int status, int events) {
 
 static void send_text(struct upgrade_new *upgrade, const char *text) {
     if (!control_send(upgrade->fd, text, NULL, 0))
-        fail(upgrade, "the running process does not listen: %s", strerror(errno));
+        fail(upgrade, "the running process does not read its control socket: %s", strerror(errno));
 }
 
 void upgrade_new_begin(struct upgrade_new *upgrade, const struct upgrade_new_options *options) {
@@ -89,11 +89,11 @@ void upgrade_new_begin(struct upgrade_new *upgrade, const struct upgrade_new_opt
     int fd = control_connect(pid_file, SOCK_NONBLOCK);
     pid_t pid;
     if (fd < 0) {
-        fail(upgrade, "no running process can be asked for its sockets at %s.sock: %s", pid_file,
-             strerror(-fd));
+        fail(upgrade, "no process listens at %s.sock, so there are no sockets to receive: %s",
+             pid_file, strerror(-fd));
     } else if (!control_trusts(fd, &pid)) {
         close(fd);
-        fail(upgrade, "the process that waits at %s.sock is of another user", pid_file);
+        fail(upgrade, "the process that listens at %s.sock is of another user", pid_file);
     } else {
         upgrade->fd = fd;
         uv_poll_init(options->loop, &upgrade->poll, fd);
@@ -118,7 +118,7 @@ bool upgrade_new_wait(struct upgrade_new *upgrade, enum upgrade_new_state wanted
         return true;
     snprintf(error, error_size, "%s",
              upgrade->state == UPGRADE_NEW_FAILED ? upgrade->problem
-                                                  : "a signal has ended the upgrade");
+                                                  : "a signal has cancelled the upgrade");
     return false;
 }
 

@@ -1,8 +1,7 @@
-/* upgrade_new.h -- the next process's side of an upgrade: it gets the listening sockets of the
- * one that runs.
+/* upgrade_new.h -- the next process's side of an upgrade: receives the listening sockets of the
+ * running process.
  *
- * upgrade_old.h is the other side; the order of messages stands on top of control.h. Main
- * thread. */
+ * upgrade_old.h is the other side; control.h has the sequence of messages. Main thread. */
 #ifndef TIDEWIRE_SERVER_UPGRADE_UPGRADE_NEW_H
 #define TIDEWIRE_SERVER_UPGRADE_UPGRADE_NEW_H
 
@@ -13,17 +12,17 @@
 #include <uv.h>
 
 enum upgrade_new_state {
-    UPGRADE_NEW_ASKING,   /* sockets are coming */
-    UPGRADE_NEW_RECEIVED, /* all are there; the running process serves as well */
-    UPGRADE_NEW_READY,    /* this process serves; the running one was told so */
-    UPGRADE_NEW_DONE,     /* the sockets are this process's alone */
-    UPGRADE_NEW_FAILED,
+    UPGRADE_NEW_ASKING,   /* receives sockets */
+    UPGRADE_NEW_RECEIVED, /* has all sockets; the running process serves */
+    UPGRADE_NEW_READY,    /* both processes serve; "ready" was sent */
+    UPGRADE_NEW_DONE,     /* this process owns the sockets; the other one drains */
+    UPGRADE_NEW_FAILED,   /* `problem` says why; the running process serves on */
 };
 
 struct upgrade_new_options {
     uv_loop_t *loop;
     const char *pid_file;             /* of the process to ask */
-    struct passed_fds *passed;        /* gets the sockets */
+    struct passed_fds *passed;        /* receives the sockets */
     bool (*is_cancelled)(void *user); /* ends upgrade_new_wait() */
     void *user;
 };
@@ -37,17 +36,17 @@ struct upgrade_new {
     int fd; /* the control connection; -1: there is none */
 };
 
-/* Asks for the sockets. The loop moves the state on. */
+/* Requests the sockets. The loop moves the state on. */
 void upgrade_new_begin(struct upgrade_new *upgrade, const struct upgrade_new_options *options);
 /* This process serves. From UPGRADE_NEW_RECEIVED on. */
 void upgrade_new_ready(struct upgrade_new *upgrade);
-/* Runs the loop until this state has come. False, with a sentence in `error`, where the upgrade
- * fails or is cancelled. What is done cannot be cancelled. */
+/* Runs the loop until this state. False, with a sentence in `error`, when the upgrade fails or is
+ * cancelled. UPGRADE_NEW_DONE cannot be cancelled. */
 bool upgrade_new_wait(struct upgrade_new *upgrade, enum upgrade_new_state wanted, char *error,
                       size_t error_size);
 
-/* Closes the connection: an upgrade that is not done leaves the running process as it was. The
- * loop must run once more. All zeros but for `fd` -1 is accepted. */
+/* Closes the connection: before UPGRADE_NEW_DONE the running process serves on. The loop must run
+ * once more. Accepts all zeros but for `fd` -1. */
 void upgrade_new_close(struct upgrade_new *upgrade);
 
 #endif

@@ -35,14 +35,14 @@ static bool send_sockets(int to, const struct listeners *listeners) {
 const char *upgrade_old_begin(struct upgrade_old *upgrade, int fd, pid_t pid) {
     log_eventf(LOG_INFO, "upgrade", "process %ld has asked for the sockets", (long)pid);
     if (!send_sockets(fd, upgrade->listeners))
-        return "does not take them";
+        return "does not receive them";
     upgrade->state = UPGRADE_OLD_PASSED;
     return NULL;
 }
 
 const char *upgrade_old_finish(struct upgrade_old *upgrade, int fd) {
     if (!control_send(fd, CONTROL_YOURS, NULL, 0))
-        return "has gone at the last moment";
+        return "has ended before the last message";
     upgrade->state = UPGRADE_OLD_DONE;
     return NULL;
 }
