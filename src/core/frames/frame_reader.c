@@ -1,8 +1,11 @@
 /* frame_reader.c -- reads WebSocket frames. See frame_reader.h.
  *
- * The common case, a whole small frame in the bytes at hand, is answered in place without copying.
- * Everything else goes through `kept`, which grows with what has really arrived, never with what a
- * header announces. */
+ * The common case, a small frame that is whole in the bytes at hand, is returned in place without
+ * copying. All other payload is copied to `kept`, which grows with the bytes that have arrived,
+ * never with the length in a header.
+ *
+ * A reserved bit is an error. Where an extension gives one a meaning (permessage-deflate: RSV1),
+ * enter() would allow it by `limits`, and the caller inflates the message. */
 #include "core/frames/frame_reader.h"
 
 #include "base/mem.h"
@@ -18,8 +21,7 @@ static enum frame_kind fail(struct frame *out, unsigned code, const char *why) {
     return FRAME_ERROR;
 }
 
-/* RFC 6455 section 5.3. `at` is the offset of the first byte within the frame's payload, modulo 4.
- * */
+/* RFC 6455 section 5.3. `at` is the offset of `bytes` in the frame's payload, modulo 4. */
 static void unmask(char *bytes, size_t len, const uint8_t mask[4], uint32_t at) {
     uint32_t narrow;
     if ((at & 3) == 0) {
@@ -47,7 +49,8 @@ static void unmask(char *bytes, size_t len, const uint8_t mask[4], uint32_t at) 
         bytes[i] = (char)((uint8_t)bytes[i] ^ turned[i & 3]);
 }
 
-/* One without a mask is an error, but only once it is read: it is shorter. */
+/* The size of a header by its first two bytes. One without a mask is shorter; enter() refuses it.
+ */
 static size_t header_size(const unsigned char *header) {
     unsigned len = header[1] & 0x7f, mask = header[1] & 0x80 ? 4 : 0;
     return 2u + mask + (len == 126 ? 2 : len == 127 ? 8 : 0);
@@ -57,7 +60,7 @@ static bool is_control(uint8_t opcode) {
     return opcode >= OPCODE_CLOSE;
 }
 
-/* The payload's length, or a failure: *why is set. */
+/* The length of the payload. Sets *why when it is invalid. */
 static uint64_t payload_size(const unsigned char *header, const char **why) {
     uint64_t len = header[1] & 0x7f;
     if (len < 126)
@@ -73,13 +76,13 @@ static uint64_t payload_size(const unsigned char *header, const char **why) {
     return len;
 }
 
-/* False: the message has too many. */
+/* False: the message has too many frames. */
 static bool count_fragment(struct frame_reader *r, uint64_t len) {
     r->empty += len == 0;
     return ++r->fragments <= r->limits.fragments && r->empty <= FRAME_EMPTY_MAX;
 }
 
-/* Judges a whole header of `size` bytes and enters its frame. FRAME_MORE: all is well. */
+/* Checks a whole header of `size` bytes and begins its payload. FRAME_MORE: it is valid. */
 static enum frame_kind enter(struct frame_reader *r, const unsigned char *header, size_t size,
                              const struct frame_limits *limits, struct frame *out) {
     const char *why = NULL;
@@ -116,7 +119,7 @@ static enum frame_kind enter(struct frame_reader *r, const unsigned char *header
         if (!(begins && r->final) && !count_fragment(r, len))
             return fail(out, CLOSE_POLICY, "too many fragments");
     }
-    if (!r->from_server) /* whose mask stays zeros, which change nothing */
+    if (!r->from_server) /* the mask of others is zeros, which change nothing */
         memcpy(r->mask, header + size - 4, 4);
     r->mask_at = 0;
     r->remaining = len;
@@ -135,7 +138,7 @@ static void keep(struct frame_reader *r, const char *bytes, size_t len) {
         size_t wanted = (r->kept_len + len) * 2;
         if (!r->final && wanted > r->limits.bytes)
             wanted = r->limits.bytes;
-        /* no more than the frame is known to need, where it is the message's last */
+        /* the last frame of a message says how many bytes are still to come */
         if (r->final && wanted > r->kept_len + r->remaining)
             wanted = r->kept_len + (size_t)r->remaining;
         r->kept = mem_realloc(r->kept, wanted);
@@ -145,7 +148,7 @@ static void keep(struct frame_reader *r, const char *bytes, size_t len) {
     r->kept_len += len;
 }
 
-/* The payload of a control frame, which may come in pieces. */
+/* Keeps payload of a control frame that arrives in pieces. */
 static void keep_control(struct frame_reader *r, const char *bytes, size_t len) {
     if (r->control == NULL)
         r->control = mem_alloc(CONTROL_MAX);
@@ -153,7 +156,7 @@ static void keep_control(struct frame_reader *r, const char *bytes, size_t len) 
     r->control_len = (uint8_t)(r->control_len + len);
 }
 
-/* The frame's last byte is here. FRAME_MORE: the message goes on. */
+/* The payload of the frame is whole. FRAME_MORE: the message goes on. */
 static enum frame_kind leave(struct frame_reader *r, char *payload, size_t len, struct frame *out) {
     r->in_payload = false;
     if (is_control(r->opcode)) {
@@ -173,12 +176,12 @@ static enum frame_kind leave(struct frame_reader *r, char *payload, size_t len, 
     return kind;
 }
 
-/* Takes payload bytes of the frame that was entered. */
+/* Reads payload of the frame. FRAME_MORE: it is not whole, or its message goes on. */
 static enum frame_kind take_payload(struct frame_reader *r, char **bytes, size_t *len,
                                     struct frame *out) {
     size_t n = *len < r->remaining ? *len : (size_t)r->remaining;
     char *piece = *bytes;
-    bool whole = n == r->remaining && r->mask_at == 0; /* at hand from its first byte to its last */
+    bool whole = n == r->remaining && r->mask_at == 0; /* all of it is in *bytes */
     unmask(piece, n, r->mask, r->mask_at);
     *bytes += n;
     *len -= n;
@@ -216,7 +219,8 @@ void frame_reader_forget(struct frame_reader *r) {
     }
 }
 
-/* Reads as much of a header as there is. Returns its size when it is whole, in *header; else 0. */
+/* Reads a header, or as much of it as has arrived. Returns its size and sets *header when it is
+ * whole; else 0. */
 static size_t take_header(struct frame_reader *r, char **bytes, size_t *len,
                           const unsigned char **header) {
     const unsigned char *here = (const unsigned char *)*bytes;
@@ -263,8 +267,8 @@ static inline enum frame_kind next(struct frame_reader *reader, char **bytes, si
     }
 }
 
-/* In one piece, and called from one place: so it is compiled into the loop there, which saves 70
- * instructions a message. */
+/* The only caller is the loop in ws.c: so the compiler puts all of it into that loop, which saves
+ * 70 instructions a message. Others call frame_reader_next_cold(). */
 __attribute__((flatten)) enum frame_kind frame_reader_next(struct frame_reader *reader,
                                                            char **bytes, size_t *len,
                                                            const struct frame_limits *limits,

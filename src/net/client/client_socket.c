@@ -23,11 +23,11 @@
 struct client_socket {
     int fd;
     SSL_CTX *context;
-    SSL *ssl; /* NULL: in plain */
+    SSL *ssl; /* NULL: no TLS */
     bool tls_wants_write;
 };
 
-/* What is being opened. */
+/* A connection that is being opened. */
 struct opening {
     const struct url *url;
     uint64_t deadline; /* ms */
@@ -44,7 +44,7 @@ __attribute__((format(printf, 2, 3))) static bool fail(const struct opening *ope
     return false;
 }
 
-/* False: the time is over. */
+/* False: the deadline has passed, or poll() fails. */
 static bool wait_for(const struct opening *opening, int fd, short events) {
     for (;;) {
         uint64_t now = clock_monotonic_ms();
@@ -119,8 +119,8 @@ static bool is_ip(const char *host) {
     return ip != NULL;
 }
 
-/* Whose certificate is expected; a name is said to the server, too (SNI). */
-static bool expect(SSL *ssl, const char *host) {
+/* Requires a certificate for this host, and sends a name to the server (SNI). */
+static bool expect_host(SSL *ssl, const char *host) {
     if (is_ip(host))
         return X509_VERIFY_PARAM_set1_ip_asc(SSL_get0_param(ssl), host) == 1;
     return SSL_set_tlsext_host_name(ssl, host) == 1 && SSL_set1_host(ssl, host) == 1;
@@ -138,30 +138,30 @@ static bool fail_tls(const struct opening *opening, const SSL *ssl) {
     return fail(opening, "TLS failed: %s", why == NULL ? "the connection was lost" : why);
 }
 
-static bool open_tls(const struct opening *opening, struct client_socket *out, bool insecure) {
+static bool open_tls(const struct opening *opening, struct client_socket *client, bool insecure) {
     static const unsigned char http[] = "\x08http/1.1";
-    out->context = SSL_CTX_new(TLS_client_method());
-    if (out->context == NULL)
+    client->context = SSL_CTX_new(TLS_client_method());
+    if (client->context == NULL)
         return fail(opening, "OpenSSL has no memory");
-    SSL_CTX_set_min_proto_version(out->context, TLS1_2_VERSION);
-    SSL_CTX_set_default_verify_paths(out->context); /* SSL_CERT_FILE and SSL_CERT_DIR count */
-    SSL_CTX_set_verify(out->context, insecure ? SSL_VERIFY_NONE : SSL_VERIFY_PEER, NULL);
-    SSL_CTX_set_mode(out->context,
+    SSL_CTX_set_min_proto_version(client->context, TLS1_2_VERSION);
+    SSL_CTX_set_default_verify_paths(client->context); /* SSL_CERT_FILE and SSL_CERT_DIR count */
+    SSL_CTX_set_verify(client->context, insecure ? SSL_VERIFY_NONE : SSL_VERIFY_PEER, NULL);
+    SSL_CTX_set_mode(client->context,
                      SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
-    out->ssl = SSL_new(out->context);
-    if (out->ssl == NULL || SSL_set_fd(out->ssl, out->fd) != 1 ||
-        !expect(out->ssl, opening->url->host))
+    client->ssl = SSL_new(client->context);
+    if (client->ssl == NULL || SSL_set_fd(client->ssl, client->fd) != 1 ||
+        !expect_host(client->ssl, opening->url->host))
         return fail(opening, "TLS cannot be begun");
-    SSL_set_alpn_protos(out->ssl, http, sizeof http - 1);
+    SSL_set_alpn_protos(client->ssl, http, sizeof http - 1);
     for (;;) {
         ERR_clear_error();
-        int result = SSL_connect(out->ssl);
+        int result = SSL_connect(client->ssl);
         if (result == 1)
             return true;
-        int want = SSL_get_error(out->ssl, result);
+        int want = SSL_get_error(client->ssl, result);
         if (want != SSL_ERROR_WANT_READ && want != SSL_ERROR_WANT_WRITE)
-            return fail_tls(opening, out->ssl);
-        if (!wait_for(opening, out->fd, want == SSL_ERROR_WANT_READ ? POLLIN : POLLOUT))
+            return fail_tls(opening, client->ssl);
+        if (!wait_for(opening, client->fd, want == SSL_ERROR_WANT_READ ? POLLIN : POLLOUT))
             return false;
     }
 }
@@ -174,46 +174,46 @@ struct client_socket *client_socket_open(const struct url *url, bool insecure, i
     int fd = url->is_unix ? connect_unix(&opening) : connect_tcp(&opening);
     if (fd < 0)
         return NULL;
-    struct client_socket *out = mem_zalloc(sizeof *out);
-    out->fd = fd;
-    if (url->secure && !open_tls(&opening, out, insecure)) {
-        client_socket_close(out);
+    struct client_socket *client = mem_zalloc(sizeof *client);
+    client->fd = fd;
+    if (url->secure && !open_tls(&opening, client, insecure)) {
+        client_socket_close(client);
         return NULL;
     }
-    return out;
+    return client;
 }
 
-void client_socket_close(struct client_socket *out) {
-    if (out == NULL)
+void client_socket_close(struct client_socket *client) {
+    if (client == NULL)
         return;
-    SSL_free(out->ssl);
-    SSL_CTX_free(out->context);
-    close(out->fd);
-    mem_free(out);
+    SSL_free(client->ssl);
+    SSL_CTX_free(client->context);
+    close(client->fd);
+    mem_free(client);
 }
 
-int client_socket_fd(const struct client_socket *out) {
-    return out->fd;
+int client_socket_fd(const struct client_socket *client) {
+    return client->fd;
 }
 
-short client_socket_events(const struct client_socket *out, bool wants_write) {
-    return (short)(POLLIN | (wants_write || out->tls_wants_write ? POLLOUT : 0));
+short client_socket_events(const struct client_socket *client, bool wants_write) {
+    return (short)(POLLIN | (wants_write || client->tls_wants_write ? POLLOUT : 0));
 }
 
-bool client_socket_has_pending(const struct client_socket *out) {
-    return out->ssl != NULL && SSL_pending(out->ssl) > 0;
+bool client_socket_has_pending(const struct client_socket *client) {
+    return client->ssl != NULL && SSL_pending(client->ssl) > 0;
 }
 
 /* ---- bytes ---- */
 
-static ssize_t tls_result(struct client_socket *out, int result) {
+static ssize_t tls_result(struct client_socket *client, int result) {
     if (result > 0)
         return result;
-    switch (SSL_get_error(out->ssl, result)) {
+    switch (SSL_get_error(client->ssl, result)) {
     case SSL_ERROR_ZERO_RETURN:
         return 0;
     case SSL_ERROR_WANT_WRITE:
-        out->tls_wants_write = true;
+        client->tls_wants_write = true;
         return CLIENT_SOCKET_LATER;
     case SSL_ERROR_WANT_READ:
         return CLIENT_SOCKET_LATER;
@@ -229,19 +229,19 @@ static ssize_t plain_result(ssize_t n) {
                                                                      : CLIENT_SOCKET_BROKEN;
 }
 
-ssize_t client_socket_read(struct client_socket *out, void *bytes, size_t size) {
-    if (out->ssl == NULL)
-        return plain_result(recv(out->fd, bytes, size, 0));
-    out->tls_wants_write = false;
+ssize_t client_socket_read(struct client_socket *client, void *bytes, size_t size) {
+    if (client->ssl == NULL)
+        return plain_result(recv(client->fd, bytes, size, 0));
+    client->tls_wants_write = false;
     ERR_clear_error();
-    return tls_result(out, SSL_read(out->ssl, bytes, (int)size));
+    return tls_result(client, SSL_read(client->ssl, bytes, (int)size));
 }
 
-ssize_t client_socket_write(struct client_socket *out, const void *bytes, size_t len) {
-    if (out->ssl == NULL)
-        return plain_result(send(out->fd, bytes, len, MSG_NOSIGNAL));
+ssize_t client_socket_write(struct client_socket *client, const void *bytes, size_t len) {
+    if (client->ssl == NULL)
+        return plain_result(send(client->fd, bytes, len, MSG_NOSIGNAL));
     enum { PIECE = 16 * 1024 };
-    out->tls_wants_write = false;
+    client->tls_wants_write = false;
     ERR_clear_error();
-    return tls_result(out, SSL_write(out->ssl, bytes, (int)(len < PIECE ? len : PIECE)));
+    return tls_result(client, SSL_write(client->ssl, bytes, (int)(len < PIECE ? len : PIECE)));
 }

@@ -1,7 +1,7 @@
-/* client_socket.h -- a connection to a server: bytes out and in, over TLS where that is wanted.
+/* client_socket.h -- a connection to a server: bytes out and in, with or without TLS.
  *
- * For a program that has one connection and polls by itself; opening waits, reading and writing do
- * not. No loop, one thread. The prison of OpenSSL's client side. */
+ * For a program with one connection that polls by itself: opening blocks, reading and writing do
+ * not. No loop, one thread. The only file that uses the client's side of OpenSSL. */
 #ifndef TIDEWIRE_NET_CLIENT_CLIENT_SOCKET_H
 #define TIDEWIRE_NET_CLIENT_CLIENT_SOCKET_H
 
@@ -13,24 +13,23 @@
 
 struct client_socket;
 
-/* Connects within so many milliseconds, TLS included. `insecure`: any certificate will do. NULL,
- * with a sentence in `error`, when the server cannot be reached or is not believed. */
+/* Connects within `timeout_ms`, TLS included. `insecure` accepts any certificate. NULL, with a
+ * sentence in `error`, when the server cannot be reached or its certificate is not trusted. */
 struct client_socket *client_socket_open(const struct url *url, bool insecure, int timeout_ms,
                                          char *error, size_t error_size);
-void client_socket_close(struct client_socket *out); /* accepts NULL */
+void client_socket_close(struct client_socket *client); /* accepts NULL */
 
-int client_socket_fd(const struct client_socket *out);
-/* What poll() should wait for: POLLIN, and POLLOUT where there is something to write, or TLS wants
- * it. */
-short client_socket_events(const struct client_socket *out, bool wants_write);
+int client_socket_fd(const struct client_socket *client);
+/* The events for poll(): POLLIN, and POLLOUT when the caller or TLS wants to write. */
+short client_socket_events(const struct client_socket *client, bool wants_write);
 /* Has it bytes that poll() cannot see? */
-bool client_socket_has_pending(const struct client_socket *out);
+bool client_socket_has_pending(const struct client_socket *client);
 
 enum { CLIENT_SOCKET_LATER = -1, CLIENT_SOCKET_BROKEN = -2 };
-/* How many bytes, 0 at the end of what the server says, or one of the above. */
-ssize_t client_socket_read(struct client_socket *out, void *bytes, size_t size);
-/* How many bytes were taken, or one of the above. After CLIENT_SOCKET_LATER the same bytes must
- * come again first. */
-ssize_t client_socket_write(struct client_socket *out, const void *bytes, size_t len);
+/* Returns the number of bytes, 0 when the server has ended its direction, or one of the above. */
+ssize_t client_socket_read(struct client_socket *client, void *bytes, size_t size);
+/* Returns the number of bytes taken, or one of the above. After CLIENT_SOCKET_LATER the caller must
+ * repeat the call with the same bytes. */
+ssize_t client_socket_write(struct client_socket *client, const void *bytes, size_t len);
 
 #endif

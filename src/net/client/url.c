@@ -1,4 +1,4 @@
-/* url.c -- reads the address of a WebSocket. See url.h. */
+/* url.c -- parses the URL of a WebSocket. See url.h. */
 #include "net/client/url.h"
 
 #include "base/mem.h"
@@ -12,7 +12,7 @@ static bool fail(char *error, size_t size, const char *why) {
     return false;
 }
 
-/* Takes the scheme off. False: it is none of a WebSocket's. */
+/* Takes the scheme off. False: it is another one. */
 static bool read_scheme(const char **text, struct url *url) {
     static const struct {
         const char *scheme;
@@ -33,7 +33,7 @@ static bool read_scheme(const char **text, struct url *url) {
     return strstr(*text, "://") == NULL;
 }
 
-/* What the request line cannot bear. */
+/* Has it only bytes that a request line may have? */
 static bool is_clean(const char *text) {
     for (; *text != '\0'; text++)
         if ((unsigned char)*text <= ' ' || (unsigned char)*text >= 0x7f || *text == '#')

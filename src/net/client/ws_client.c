@@ -1,4 +1,4 @@
-/* ws_client.c -- the client's half of the WebSocket protocol. See ws_client.h. */
+/* ws_client.c -- the client's side of the WebSocket protocol. See ws_client.h. */
 #include "net/client/ws_client.h"
 
 #include "base/mem.h"
@@ -14,7 +14,7 @@
 
 static void random_bytes(void *bytes, size_t len) {
     if (getrandom(bytes, len, 0) != (ssize_t)len)
-        abort(); /* never for so few, once the machine has started */
+        abort(); /* does not happen for so few bytes on a running system */
 }
 
 /* ---- the request ---- */
@@ -81,74 +81,57 @@ char *ws_client_write_request(const struct url *url, const struct ws_client_opti
     return request;
 }
 
-/* ---- the answer ---- */
+/* ---- the response ---- */
 
-/* The next line, without its end, and moves behind it. False: there is none. */
+/* Takes the next line, without its end. False: none is whole. */
 static bool next_line(struct slice *rest, struct slice *line) {
     const char *end = memchr(rest->bytes, '\n', rest->len);
     if (end == NULL)
         return false;
     size_t len = (size_t)(end - rest->bytes);
     *line = (struct slice){rest->bytes, len > 0 && rest->bytes[len - 1] == '\r' ? len - 1 : len};
-    rest->bytes += len + 1;
-    rest->len -= len + 1;
+    slice_skip(rest, len + 1);
     return true;
 }
 
-static struct slice trim(struct slice s) {
-    while (s.len > 0 && (*s.bytes == ' ' || *s.bytes == '\t'))
-        s = (struct slice){s.bytes + 1, s.len - 1};
-    while (s.len > 0 && (s.bytes[s.len - 1] == ' ' || s.bytes[s.len - 1] == '\t'))
-        s.len--;
-    return s;
-}
-
-static bool read_status(struct slice line, struct ws_client_response *answer) {
+static bool read_status(struct slice line, struct ws_client_response *response) {
     if (line.len < 12 || strncmp(line.bytes, "HTTP/1.", 7) != 0 || line.bytes[8] != ' ')
         return false;
     for (int i = 9; i < 12; i++) {
         if (line.bytes[i] < '0' || line.bytes[i] > '9')
             return false;
-        answer->status = answer->status * 10 + (line.bytes[i] - '0');
+        response->status = response->status * 10 + (line.bytes[i] - '0');
     }
-    answer->reason = trim((struct slice){line.bytes + 12, line.len - 12});
+    response->reason = slice_trim((struct slice){line.bytes + 12, line.len - 12});
     return true;
 }
 
-static bool lists(struct slice value, const char *token) {
-    struct slice item;
-    while (request_list_next(&value, &item))
-        if (slice_is_nocase(item, token))
-            return true;
-    return false;
-}
-
-/* What the headers must say (RFC 6455 section 4.1). */
+/* What the headers must prove (RFC 6455 section 4.1). */
 struct proofs {
     bool upgrade, connection, key;
 };
 
 static void read_header(struct slice line, const char *accept, struct proofs *proofs,
-                        struct ws_client_response *answer) {
+                        struct ws_client_response *response) {
     const char *colon = memchr(line.bytes, ':', line.len);
     if (colon == NULL)
         return;
     struct slice name = {line.bytes, (size_t)(colon - line.bytes)};
-    struct slice value = trim((struct slice){colon + 1, line.len - name.len - 1});
+    struct slice value = slice_trim((struct slice){colon + 1, line.len - name.len - 1});
     if (slice_is_nocase(name, "Upgrade"))
-        proofs->upgrade |= lists(value, "websocket");
+        proofs->upgrade |= request_list_has(value, "websocket");
     else if (slice_is_nocase(name, "Connection"))
-        proofs->connection |= lists(value, "upgrade");
+        proofs->connection |= request_list_has(value, "upgrade");
     else if (slice_is_nocase(name, "Sec-WebSocket-Accept"))
         proofs->key = slice_is(value, accept);
     else if (slice_is_nocase(name, "Sec-WebSocket-Protocol"))
-        answer->protocol = value;
+        response->protocol = value;
     else if (slice_is_nocase(name, "Location"))
-        answer->location = value;
+        response->location = value;
     else if (slice_is_nocase(name, "Content-Length"))
-        answer->content_length = request_decimal(value);
+        response->content_length = request_decimal(value);
     else if (slice_is_nocase(name, "Sec-WebSocket-Extensions") && value.len > 0)
-        answer->fault = "it uses an extension that was not offered";
+        response->fault = "it uses an extension that was not offered";
 }
 
 static bool was_offered(struct slice protocol, const struct ws_client_options *options) {
@@ -158,42 +141,42 @@ static bool was_offered(struct slice protocol, const struct ws_client_options *o
     return false;
 }
 
-static void judge(const struct proofs *proofs, const struct ws_client_options *options,
-                  struct ws_client_response *answer) {
-    if (answer->status != 101)
-        answer->fault = NULL;
+static void check(const struct proofs *proofs, const struct ws_client_options *options,
+                  struct ws_client_response *response) {
+    if (response->status != 101)
+        response->fault = NULL;
     else if (!proofs->upgrade || !proofs->connection)
-        answer->fault = "it does not upgrade to a WebSocket";
+        response->fault = "it does not upgrade to a WebSocket";
     else if (!proofs->key)
-        answer->fault = "its Sec-WebSocket-Accept does not belong to this handshake";
-    else if (answer->protocol.bytes != NULL && !was_offered(answer->protocol, options))
-        answer->fault = "it has chosen a subprotocol that was not offered";
+        response->fault = "its Sec-WebSocket-Accept does not belong to this handshake";
+    else if (response->protocol.bytes != NULL && !was_offered(response->protocol, options))
+        response->fault = "it has chosen a subprotocol that was not offered";
 }
 
 bool ws_client_read_response(const char *bytes, size_t len, const char *key,
                              const struct ws_client_options *options,
-                             struct ws_client_response *answer) {
-    *answer = (struct ws_client_response){.content_length = -1};
+                             struct ws_client_response *response) {
+    *response = (struct ws_client_response){.content_length = -1};
     struct slice rest = {bytes, len}, line;
     char accept[HANDSHAKE_ACCEPT_BYTES];
     struct proofs proofs = {0};
     handshake_accept(slice_of(key), accept);
     if (len >= 5 && strncmp(bytes, "HTTP/", 5) != 0) {
-        answer->fault = "it does not speak HTTP: should ws:// be wss://?";
+        response->fault = "it does not speak HTTP: should ws:// be wss://?";
         return true;
     }
     if (!next_line(&rest, &line))
         return false;
-    bool is_sound = read_status(line, answer);
+    bool is_sound = read_status(line, response);
     while (next_line(&rest, &line) && line.len > 0)
-        read_header(line, accept, &proofs, answer);
+        read_header(line, accept, &proofs, response);
     if (line.len > 0)
         return false;
-    answer->head_len = len - rest.len;
+    response->head_len = len - rest.len;
     if (is_sound)
-        judge(&proofs, options, answer);
+        check(&proofs, options, response);
     else
-        answer->fault = "its status line is not one of HTTP/1.1";
+        response->fault = "its status line is not one of HTTP/1.1";
     return true;
 }
 

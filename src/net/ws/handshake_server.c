@@ -1,4 +1,7 @@
-/* handshake_server.c -- accepts or refuses handshakes. See handshake_server.h. */
+/* handshake_server.c -- accepts or refuses handshakes. See handshake_server.h.
+ *
+ * A limit on handshakes belongs into on_handshake(). Extensions, such as permessage-deflate, would
+ * be chosen here too, between the scripts' answer and answer_101(). */
 #include "net/ws/handshake_server.h"
 
 #include "base/mem.h"
@@ -20,7 +23,7 @@ static void refuse(struct handshake_server *server, struct http *http, int statu
     http_respond_refusal(http, status, headers, why);
 }
 
-/* Writes the 101 answer (RFC 6455 section 4.2.2). False: the socket did not take it. */
+/* Writes the response 101 (RFC 6455 section 4.2.2). False: the socket did not take it. */
 static bool answer_101(struct stream *stream, struct slice key, const char *subprotocol) {
     static const char format[] = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n"
                                  "Connection: Upgrade\r\nSec-WebSocket-Accept: %s\r\n%s%s%s\r\n";
@@ -38,54 +41,61 @@ static bool answer_101(struct stream *stream, struct slice key, const char *subp
     return written;
 }
 
-/* A handshake that is judged: what it holds until it is open or refused. */
+/* A handshake that is neither accepted nor refused yet, and what it has taken. */
 struct candidate {
     struct http *http;
     struct conn *conn;
     const struct handshake *handshake;
-    char *ahead; /* bytes behind the request */
+    char *ahead; /* the bytes behind the request */
     size_t ahead_len;
 };
 
-static void accept_handshake(struct handshake_server *server, const struct candidate *candidate,
-                             const struct handshake_answer *answer) {
-    struct http *http = candidate->http;
-    struct stream *stream = http_stream(http);
-    if (!hub_assign(server->hub, candidate->conn, answer->endpoint)) {
-        refuse(server, http, 503, "Retry-After: 5\r\n", "This endpoint is full.");
-        hub_abandon(server->hub, candidate->conn);
-        return;
-    }
-    if (!answer_101(stream, candidate->handshake->key, answer->subprotocol)) {
+/* Answers with 101, and takes the stream and the count of its address. NULL: the socket did not
+ * take the response; all is given back. */
+static struct stream *switch_protocols(struct handshake_server *server,
+                                       const struct candidate *candidate, const char *subprotocol,
+                                       struct ip_count **address) {
+    struct stream *stream = http_stream(candidate->http);
+    if (!answer_101(stream, candidate->handshake->key, subprotocol)) {
         hub_abandon(server->hub, candidate->conn);
         stream_kill(stream);
-        return;
+        return NULL;
     }
-    struct permit permit = http_take_permit(http); /* its place is the connection's now */
-    ws_open(server->ws, stream, candidate->conn, permit.address, candidate->ahead,
-            candidate->ahead_len);
-    http_detach(http);
+    *address = http_take_permit(candidate->http).address;
+    return stream;
 }
 
-/* Accepts a handshake only to close it: a page in a browser sees no status of a refusal, but the
- * code of a close. */
-static void refuse_by_close(struct handshake_server *server, const struct candidate *candidate,
-                            const struct handshake_answer *answer) {
-    struct stream *stream = http_stream(candidate->http);
-    if (!answer_101(stream, candidate->handshake->key, answer->subprotocol)) {
+static void accept_handshake(struct handshake_server *server, const struct candidate *candidate,
+                             const struct handshake_answer *answer) {
+    struct ip_count *address;
+    if (!hub_assign(server->hub, candidate->conn, answer->endpoint)) {
+        refuse(server, candidate->http, 503, "Retry-After: 5\r\n", "This endpoint is full.");
         hub_abandon(server->hub, candidate->conn);
-        stream_kill(stream);
         return;
     }
-    const struct ws_refusal refusal = {answer->endpoint, (unsigned)answer->status, answer->body,
-                                       answer->body_len};
-    struct permit permit = http_take_permit(candidate->http);
-    ws_refuse(server->ws, stream, candidate->conn, permit.address, &refusal, candidate->ahead,
-              candidate->ahead_len);
+    struct stream *stream = switch_protocols(server, candidate, answer->subprotocol, &address);
+    if (stream == NULL)
+        return;
+    ws_open(server->ws, stream, candidate->conn, address, candidate->ahead, candidate->ahead_len);
     http_detach(candidate->http);
 }
 
-/* Asks the scripts, and does what they say. */
+/* Accepts a handshake only to close it: a page in a browser does not see the status of a refusal,
+ * but the code of a Close frame. */
+static void refuse_by_close(struct handshake_server *server, const struct candidate *candidate,
+                            const struct handshake_answer *answer) {
+    struct ip_count *address;
+    const struct ws_refusal refusal = {answer->endpoint, (unsigned)answer->status, answer->body,
+                                       answer->body_len};
+    struct stream *stream = switch_protocols(server, candidate, answer->subprotocol, &address);
+    if (stream == NULL)
+        return;
+    ws_open_refused(server->ws, stream, candidate->conn, address, &refusal, candidate->ahead,
+                    candidate->ahead_len);
+    http_detach(candidate->http);
+}
+
+/* Calls the scripts, and accepts or refuses the handshake as they say. */
 static void ask(struct handshake_server *server, const struct candidate *candidate,
                 const struct request *request) {
     struct http_request info = {
@@ -100,7 +110,7 @@ static void ask(struct handshake_server *server, const struct candidate *candida
         accept_handshake(server, candidate, &answer);
         return;
     }
-    if (answer.status == 0) { /* they have failed, and the log knows why */
+    if (answer.status == 0) { /* they have failed, which is logged */
         refuse(server, candidate->http, 500, NULL, "The server could not decide.");
         hub_abandon(server->hub, candidate->conn);
         return;
@@ -113,7 +123,7 @@ static void ask(struct handshake_server *server, const struct candidate *candida
         return;
     }
     http_respond(candidate->http, answer.status, answer.headers, answer.body, answer.body_len);
-    hub_abandon(server->hub, candidate->conn); /* an event: the answer's texts are gone with it */
+    hub_abandon(server->hub, candidate->conn); /* calls an event, which frees the answer's texts */
 }
 
 static void on_handshake(void *user, struct http *http, const struct request *request, char *ahead,

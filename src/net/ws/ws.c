@@ -1,9 +1,12 @@
-/* ws.c -- one WebSocket connection. See ws.h.
+/* ws.c -- WebSocket connections. See ws.h.
  *
- * When the hub pauses a connection in the middle of bytes that were read already, the rest is kept
- * here and read on when it may go on. So it is when one read brings so many messages that others
- * would have to wait for long: the rest is looked at in the next turns of the loop, and nothing
- * more is read meanwhile. The hub is told how many bytes are kept for a connection. */
+ * The hub may pause a connection in the middle of the bytes of a read: the rest is kept here until
+ * the connection is resumed. A connection also yields when one read brings so many messages that
+ * others would wait long: the rest is parsed in the next turns of the loop, and nothing more is
+ * read meanwhile. The hub knows how many bytes each connection keeps.
+ *
+ * frame_reader.h parses the frames; their order, and what they cost a script, is the hub's matter:
+ * a limit on the messages of a connection belongs there (hub_received()). */
 #include "net/ws/ws.h"
 
 #include "base/clock.h"
@@ -15,14 +18,21 @@
 #include <string.h>
 
 /* Nanoseconds of one turn of the loop that one connection, and all together, may take for messages
- * beyond the first few of a read; time is looked at after each few. */
-enum { SHARE_NS = 2000000, ALL_SHARES_NS = 10000000, LOOK_EACH = 8 };
+ * beyond the first MESSAGES_PER_CHECK of a read. */
+enum { CONN_SLICE_NS = 2000000, ALL_SLICES_NS = 10000000, MESSAGES_PER_CHECK = 8 };
 
 struct ws_server {
     struct hub *hub;
-    uint64_t spent_ns; /* of ALL_SHARES_NS, in this turn */
+    uint64_t spent_ns; /* of ALL_SLICES_NS, in this turn */
     uint64_t half_closed_ms;
     struct list resumed;
+};
+
+/* What happens to the bytes of the client. */
+enum ws_input {
+    INPUT_OPEN,    /* they are parsed */
+    INPUT_YIELDED, /* the rest of a read is parsed in the next turn */
+    INPUT_CLOSED   /* they are ignored: the connection has failed, or one side has ended it */
 };
 
 struct ws {
@@ -31,14 +41,13 @@ struct ws {
     struct conn *conn;
     struct ip_count *address;
     struct frame_reader reader;
-    struct list resumed; /* in the server's list while `rest` may be read on */
-    char *rest;          /* bytes read but not looked at, from `rest_at` on */
+    struct list resumed; /* in the server's list while ws_server_turn() is to parse `rest` */
+    char *rest;          /* bytes of a read that are not parsed, from `rest_at` on */
     size_t rest_len, rest_at;
-    size_t kept;         /* what the hub was told of: bytes, */
-    uint32_t unfinished; /* and which message is not whole yet */
-    bool paused;         /* by the hub */
-    bool gave_way;
-    bool deaf; /* nothing that comes in is looked at any more */
+    size_t kept;         /* what the hub knows: bytes of memory, … */
+    uint32_t unfinished; /* … and the number of the message that is not whole */
+    enum ws_input input;
+    bool paused; /* by the hub */
 };
 
 static const struct wire wire;
@@ -70,7 +79,7 @@ static void on_close_frame(struct ws *ws, const struct frame *frame) {
     unsigned code;
     const char *reason;
     size_t len;
-    ws->deaf = true;
+    ws->input = INPUT_CLOSED;
     if (frame_reader_close_valid(frame->payload, frame->len, &code, &reason, &len))
         hub_peer_closed(ws->server->hub, ws->conn, code, reason, len);
     else
@@ -80,7 +89,7 @@ static void on_close_frame(struct ws *ws, const struct frame *frame) {
 static void on_message(struct ws *ws, const struct frame *frame, bool binary) {
     struct hub *hub = ws->server->hub;
     if (!binary && !utf8_valid(frame->payload, frame->len)) {
-        ws->deaf = true;
+        ws->input = INPUT_CLOSED;
         hub_fail(hub, ws->conn, CLOSE_BAD_PAYLOAD, "text is not valid UTF-8");
         return;
     }
@@ -104,7 +113,7 @@ static void on_frame(struct ws *ws, enum frame_kind kind, const struct frame *fr
         on_close_frame(ws, frame);
         break;
     case FRAME_ERROR:
-        ws->deaf = true;
+        ws->input = INPUT_CLOSED;
         hub_fail(hub, ws->conn, frame->code, frame->why);
         break;
     case FRAME_MORE:
@@ -112,9 +121,8 @@ static void on_frame(struct ws *ws, enum frame_kind kind, const struct frame *fr
     }
 }
 
-/* Tells the hub what is kept now, where that has changed, or when it is to do something about
- * it. */
-static void tell_kept(struct ws *ws) {
+/* Tells the hub what is kept, when that has changed or the hub is over its limit. */
+static void report_kept(struct ws *ws) {
     struct hub *hub = ws->server->hub;
     size_t kept = frame_reader_held(&ws->reader) + ws->rest_len;
     uint32_t unfinished = frame_reader_unfinished(&ws->reader);
@@ -125,24 +133,24 @@ static void tell_kept(struct ws *ws) {
     hub_set_kept(hub, ws->conn, kept, unfinished);
 }
 
-static void forget_rest(struct ws *ws) {
+static void free_rest(struct ws *ws) {
     mem_free(ws->rest);
     ws->rest = NULL;
     ws->rest_len = ws->rest_at = 0;
 }
 
-/* Has the connection had its share of this turn? `*look` is when that was asked last; 0: not
- * yet. */
-static bool share_is_over(struct ws_server *server, uint64_t *spent_ns, uint64_t *look) {
+/* Has the connection, or have all, used up their time of this turn? `*look` is the time of the last
+ * call; 0: none. */
+static bool slice_is_used_up(struct ws_server *server, uint64_t *spent_ns, uint64_t *look) {
     uint64_t now = clock_monotonic_ns(), took = *look == 0 ? 0 : now - *look;
     *look = now;
     *spent_ns += took;
     server->spent_ns += took;
-    return *spent_ns >= SHARE_NS || server->spent_ns >= ALL_SHARES_NS;
+    return *spent_ns >= CONN_SLICE_NS || server->spent_ns >= ALL_SLICES_NS;
 }
 
-/* Looks at bytes until they are used up, the hub wants no more or it is the others' turn. Returns
- * how many are left, at the end. */
+/* Parses bytes until they are used up, the hub pauses the connection, or it yields. Returns how
+ * many are left, at the end. */
 static size_t consume(struct ws *ws, char *bytes, size_t len) {
     const struct endpoint *endpoint = hub_endpoint_of(ws->conn);
     const struct frame_limits limits = {endpoint->max_message_size, endpoint->max_fragments};
@@ -151,22 +159,25 @@ static size_t consume(struct ws *ws, char *bytes, size_t len) {
     uint64_t spent_ns = 0, look = 0;
     unsigned frames = 0;
     hub_alive(ws->server->hub, ws->conn);
-    ws->gave_way = false;
-    while (!ws->deaf && !ws->paused && !ws->gave_way &&
+    if (ws->input == INPUT_YIELDED)
+        ws->input = INPUT_OPEN;
+    while (ws->input == INPUT_OPEN && !ws->paused &&
            (kind = frame_reader_next(&ws->reader, &bytes, &len, &limits, &frame)) != FRAME_MORE) {
         on_frame(ws, kind, &frame);
-        if (++frames % LOOK_EACH == 0 && len > 0)
-            ws->gave_way = share_is_over(ws->server, &spent_ns, &look);
+        if (++frames % MESSAGES_PER_CHECK == 0 && len > 0 &&
+            slice_is_used_up(ws->server, &spent_ns, &look) && ws->input == INPUT_OPEN)
+            ws->input = INPUT_YIELDED;
     }
-    if (ws->deaf)
+    bool closed = ws->input == INPUT_CLOSED;
+    if (closed)
         frame_reader_reset(&ws->reader);
     else if (kind != FRAME_MORE)
         frame_reader_forget(&ws->reader); /* the pause may be long */
-    return ws->deaf ? 0 : len;
+    return closed ? 0 : len;
 }
 
-/* After a look that gave way: it goes on in the next turn, and nothing more is read before. */
-static void go_on_later(struct ws *ws) {
+/* The rest is parsed in the next turn, and nothing is read before. */
+static void resume_later(struct ws *ws) {
     stream_pause(ws->stream, true);
     if (list_empty(&ws->resumed))
         list_append(&ws->server->resumed, &ws->resumed);
@@ -178,27 +189,27 @@ static void on_bytes(struct ws *ws, char *bytes, size_t len) {
         ws->rest = mem_strndup(bytes + len - left, left);
         ws->rest_len = left;
         ws->rest_at = 0;
-        if (ws->gave_way && !ws->paused)
-            go_on_later(ws);
+        if (ws->input == INPUT_YIELDED && !ws->paused)
+            resume_later(ws);
     }
-    tell_kept(ws);
+    report_kept(ws);
 }
 
 static void on_received(void *owner, char *bytes, size_t len) {
     struct ws *ws = owner;
-    if (ws->deaf)
+    if (ws->input == INPUT_CLOSED)
         return;
-    if (ws->rest != NULL) { /* the library had read on before it heard of the pause */
+    if (ws->rest != NULL) { /* libwebsockets has read before the pause took effect */
         ws->rest = mem_realloc(ws->rest, ws->rest_len + len);
         memcpy(ws->rest + ws->rest_len, bytes, len);
         ws->rest_len += len;
-        tell_kept(ws);
+        report_kept(ws);
         return;
     }
     on_bytes(ws, bytes, len);
 }
 
-static void read_on(struct ws *ws) {
+static void resume(struct ws *ws) {
     if (ws->paused)
         return;
     size_t left = 0;
@@ -206,12 +217,12 @@ static void read_on(struct ws *ws) {
         left = consume(ws, ws->rest + ws->rest_at, ws->rest_len - ws->rest_at);
     ws->rest_at = ws->rest_len - left;
     if (left == 0)
-        forget_rest(ws);
+        free_rest(ws);
     if (!ws->paused && ws->rest != NULL)
-        go_on_later(ws);
+        resume_later(ws);
     else if (!ws->paused)
         stream_pause(ws->stream, false);
-    tell_kept(ws);
+    report_kept(ws);
 }
 
 void ws_server_turn(struct ws_server *server) {
@@ -219,12 +230,12 @@ void ws_server_turn(struct ws_server *server) {
     list_init(&batch);
     list_move(&batch, &server->resumed);
     server->spent_ns = 0;
-    while (!list_empty(&batch) && server->spent_ns < ALL_SHARES_NS) {
+    while (!list_empty(&batch) && server->spent_ns < ALL_SLICES_NS) {
         struct ws *ws = LIST_OWNER(batch.next, struct ws, resumed);
         list_remove(&ws->resumed);
-        read_on(ws);
+        resume(ws);
     }
-    list_move(&batch, &server->resumed); /* who had no turn yet comes first in the next one */
+    list_move(&batch, &server->resumed); /* those without a turn are first in the next one */
     list_move(&server->resumed, &batch);
 }
 
@@ -235,7 +246,7 @@ static void on_writable(void *owner) {
 
 static bool on_ended(void *owner) {
     struct ws *ws = owner;
-    ws->deaf = true;
+    ws->input = INPUT_CLOSED;
     return hub_peer_ended(ws->server->hub, ws->conn, ws->server->half_closed_ms);
 }
 
@@ -251,8 +262,8 @@ static void on_closed(void *owner) {
 
 static const struct stream_events stream_events = {on_received, on_writable, on_ended, on_closed};
 
-static struct ws *take_over(struct ws_server *server, struct stream *stream, struct conn *conn,
-                            struct ip_count *address) {
+static struct ws *new_ws(struct ws_server *server, struct stream *stream, struct conn *conn,
+                         struct ip_count *address) {
     struct ws *ws = mem_zalloc(sizeof *ws);
     ws->server = server;
     ws->stream = stream;
@@ -265,23 +276,23 @@ static struct ws *take_over(struct ws_server *server, struct stream *stream, str
 
 void ws_open(struct ws_server *server, struct stream *stream, struct conn *conn,
              struct ip_count *address, char *ahead, size_t len) {
-    struct ws *ws = take_over(server, stream, conn, address);
+    struct ws *ws = new_ws(server, stream, conn, address);
     hub_open(server->hub, conn, ws);
     if (len > 0)
         on_bytes(ws, ahead, len);
 }
 
-void ws_refuse(struct ws_server *server, struct stream *stream, struct conn *conn,
-               struct ip_count *address, const struct ws_refusal *refusal, char *ahead,
-               size_t len) {
-    struct ws *ws = take_over(server, stream, conn, address);
+void ws_open_refused(struct ws_server *server, struct stream *stream, struct conn *conn,
+                     struct ip_count *address, const struct ws_refusal *refusal, char *ahead,
+                     size_t len) {
+    struct ws *ws = new_ws(server, stream, conn, address);
     hub_open_refused(server->hub, conn, ws, refusal->endpoint, refusal->code, refusal->reason,
                      refusal->reason_len);
     if (len > 0)
         on_bytes(ws, ahead, len);
 }
 
-/* ---- out: what the hub asks for ---- */
+/* ---- out: the wire of the hub ---- */
 
 static size_t wire_write(void *peer, const unsigned char *bytes, size_t len) {
     struct ws *ws = peer;
@@ -307,21 +318,21 @@ static void wire_pause(void *peer, bool paused) {
 
 static void wire_end(void *peer) {
     struct ws *ws = peer;
-    ws->deaf = true;
+    ws->input = INPUT_CLOSED;
     stream_shutdown(ws->stream);
 }
 
 static void wire_kill(void *peer) {
     struct ws *ws = peer;
-    ws->deaf = true;
+    ws->input = INPUT_CLOSED;
     stream_kill(ws->stream);
 }
 
 static void wire_discard(void *peer) {
     struct ws *ws = peer;
-    ws->deaf = true;
+    ws->input = INPUT_CLOSED;
     frame_reader_reset(&ws->reader);
-    forget_rest(ws);
+    free_rest(ws);
     ws->kept = 0;
     ws->unfinished = 0;
 }
