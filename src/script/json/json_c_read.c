@@ -36,6 +36,7 @@ static bool read_value(struct reader *r);
 /* Pushes "byte N" or "byte N (line L)", both counted from 1, and returns it. */
 static const char *place(struct reader *r, const char *at) {
     lua_Integer line = 1;
+    luaL_checkstack(r->L, 4, NULL);
     for (const char *p = r->start; p < at; p++)
         line += *p == '\n';
     lua_Integer byte = (lua_Integer)(at - r->start) + 1;
@@ -46,14 +47,12 @@ static const char *place(struct reader *r, const char *at) {
 
 /* The message `text`, in which %s is the place of `at`. */
 static bool fail(struct reader *r, const char *at, const char *text) {
-    luaL_checkstack(r->L, 4, NULL);
     lua_pushfstring(r->L, text, place(r, at));
     return false;
 }
 
 /* The grammar does not have the next byte at this place. */
 static bool fail_expected(struct reader *r, const char *what) {
-    luaL_checkstack(r->L, 4, NULL);
     char found[32] = "the text ends";
     if (r->at < r->end) {
         unsigned char c = (unsigned char)*r->at;
@@ -93,8 +92,8 @@ static inline bool is_digit(const char *p, const char *end) {
     return p < end && *p >= '0' && *p <= '9';
 }
 
-static bool read_word(struct reader *r, const char *word, size_t len) {
-    if ((size_t)(r->end - r->at) < len || memcmp(r->at, word, len) != 0)
+static bool read_literal(struct reader *r, const char *literal, size_t len) {
+    if ((size_t)(r->end - r->at) < len || memcmp(r->at, literal, len) != 0)
         return fail_expected(r, "a value (true, false and null are written in full)");
     r->at += len;
     return true;
@@ -484,13 +483,13 @@ static bool read_value(struct reader *r) {
         return read_array(r);
     case 't':
         lua_pushboolean(r->L, true);
-        return read_word(r, "true", 4);
+        return read_literal(r, "true", 4);
     case 'f':
         lua_pushboolean(r->L, false);
-        return read_word(r, "false", 5);
+        return read_literal(r, "false", 5);
     case 'n':
         json_c_push_null(r->L);
-        return read_word(r, "null", 4);
+        return read_literal(r, "null", 4);
     default:
         if (*r->at == '-' || is_digit(r->at, r->end))
             return read_number(r);

@@ -82,6 +82,7 @@ static const char *push_path(lua_State *L, const struct level *last) {
     int count = 0;
     for (const struct level *l = last; l; l = l->outer)
         steps[count++] = l;
+    luaL_checkstack(L, LUA_MINSTACK, NULL);
     luaL_Buffer b;
     luaL_buffinit(L, &b);
     luaL_addstring(&b, "value");
@@ -99,7 +100,6 @@ static const char *push_path(lua_State *L, const struct level *last) {
 
 /* The message `text`, in which %s is the path of the member that `last` records. */
 static bool fail(struct writer *w, const struct level *last, const char *text) {
-    luaL_checkstack(w->L, LUA_MINSTACK, NULL);
     lua_pushfstring(w->L, text, push_path(w->L, last));
     return false;
 }
@@ -113,7 +113,6 @@ static bool fail_depth(struct writer *w) {
     for (int inner = 1; inner < w->depth; inner++)
         for (int outer = 0; outer < inner; outer++)
             if (steps[inner]->table == steps[outer]->table) {
-                luaL_checkstack(w->L, LUA_MINSTACK, NULL);
                 const char *there = push_path(w->L, steps[inner]->outer);
                 lua_pushfstring(w->L, "%s is the same table as %s: JSON cannot hold a cycle", there,
                                 push_path(w->L, steps[outer]->outer));
@@ -153,7 +152,6 @@ static bool fail_object(struct writer *w, int index) {
 }
 
 static bool fail_type(struct writer *w, int index) {
-    luaL_checkstack(w->L, LUA_MINSTACK, NULL);
     lua_pushfstring(w->L,
                     "%s is a %s: JSON has only objects, arrays, strings, numbers, booleans and "
                     "null%s",
@@ -181,7 +179,6 @@ static const char *push_key(lua_State *L, int index) {
 /* The key at `index` of the table that `level` records is neither a string nor one of 1..n. */
 static bool fail_key(struct writer *w, const struct level *level, int index) {
     lua_State *L = w->L;
-    luaL_checkstack(L, LUA_MINSTACK, NULL);
     const char *path = push_path(L, level->outer);
     lua_pushfstring(L,
                     "%s has the key %s: the keys of a table must be 1 to n, for an array, or all "

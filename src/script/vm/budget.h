@@ -15,10 +15,9 @@
 struct budget;
 
 struct budget_sample {
-    uint64_t run; /* 0: no Lua runs */
-    uint64_t
-        used_ns;  /* CPU time since the watchdog first saw this run: at most what it has taken */
-    bool is_over; /* send the signal, again and again until there is another run */
+    uint64_t run;     /* 0: no Lua runs */
+    uint64_t used_ns; /* CPU time since the watchdog first saw this run: no more than it took */
+    bool is_over;     /* send the signal, again and again until there is another run */
 };
 
 /* The watchdog's thread. `cpu_ns` is the CPU time of the worker's thread. */

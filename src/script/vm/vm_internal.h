@@ -18,31 +18,31 @@
 #include <lua.h>
 #include <lualib.h>
 
-/* The kinds of event. Each is handled by a function of the table that dispatch.lua returns, which
- * has the name here. */
+/* The kinds of event: for C, the name of its function in the table that dispatch.lua returns, and
+ * the hook that the log names. */
 #define VM_EVENTS(X)                                                                               \
-    X(LOAD, load)                                                                                  \
-    X(RELOAD, reload)                                                                              \
-    X(ACTIVATE, activate)                                                                          \
-    X(DISCARD, discard)                                                                            \
-    X(STOP, stop)                                                                                  \
-    X(HANDSHAKE, handshake)                                                                        \
-    X(REQUEST, request)                                                                            \
-    X(OPENED, opened)                                                                              \
-    X(MESSAGE, message)                                                                            \
-    X(PING, ping)                                                                                  \
-    X(TIMEOUT, timeout)                                                                            \
-    X(DRAINED, drained)                                                                            \
-    X(RELOADED, reloaded)                                                                          \
-    X(CLOSED, closed)                                                                              \
-    X(PRESENCE_CHANGED, presence_changed)                                                          \
-    X(FORGOTTEN, forgotten)                                                                        \
-    X(TIMER, timer)                                                                                \
-    X(RETURNED, returned)                                                                          \
-    X(FAILED, failed)
+    X(LOAD, load, "load")                                                                          \
+    X(RELOAD, reload, "reload")                                                                    \
+    X(ACTIVATE, activate, "reload")                                                                \
+    X(DISCARD, discard, "reload")                                                                  \
+    X(STOP, stop, "on_stop")                                                                       \
+    X(HANDSHAKE, handshake, "validate")                                                            \
+    X(REQUEST, request, "http")                                                                    \
+    X(OPENED, opened, "on_start")                                                                  \
+    X(MESSAGE, message, "handle_message")                                                          \
+    X(PING, ping, "send_ping")                                                                     \
+    X(TIMEOUT, timeout, "on_timeout")                                                              \
+    X(DRAINED, drained, "on_drain")                                                                \
+    X(RELOADED, reloaded, "on_reload")                                                             \
+    X(CLOSED, closed, "on_close")                                                                  \
+    X(PRESENCE_CHANGED, presence_changed, "room:watch")                                            \
+    X(FORGOTTEN, forgotten, "forgotten")                                                           \
+    X(TIMER, timer, "timer")                                                                       \
+    X(RETURNED, returned, "handle_message")                                                        \
+    X(FAILED, failed, "on_error")
 
 enum vm_event {
-#define X(upper, lower) EVENT_##upper,
+#define X(upper, lower, hook) EVENT_##upper,
     VM_EVENTS(X)
 #undef X
         EVENT_SPAWNED, /* runs a function of the script; dispatch.lua has none for it */

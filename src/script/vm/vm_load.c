@@ -319,7 +319,9 @@ static int core_set_scope(lua_State *L) {
 
 /* core.end_scope(generation): ends the tasks that its loading has started and that wait. */
 static int core_end_scope(lua_State *L) {
-    vm_end_scope(vm_of(L), (unsigned)luaL_checkinteger(L, 1));
+    lua_Integer scope = luaL_checkinteger(L, 1);
+    luaL_argcheck(L, scope > 0, 1, "no generation");
+    vm_end_scope(vm_of(L), (unsigned)scope);
     return 0;
 }
 

@@ -12,16 +12,10 @@
 static const char wait_marker, exit_marker; /* coroutines yield their addresses */
 
 static const char *const hook_names[EVENT_COUNT] = {
-    [EVENT_LOAD] = "load",           [EVENT_STOP] = "on_stop",
-    [EVENT_HANDSHAKE] = "validate",  [EVENT_REQUEST] = "http",
-    [EVENT_OPENED] = "on_start",     [EVENT_MESSAGE] = "handle_message",
-    [EVENT_PING] = "send_ping",      [EVENT_TIMEOUT] = "on_timeout",
-    [EVENT_DRAINED] = "on_drain",    [EVENT_CLOSED] = "on_close",
-    [EVENT_FORGOTTEN] = "forgotten", [EVENT_PRESENCE_CHANGED] = "room:watch",
-    [EVENT_TIMER] = "timer",         [EVENT_RETURNED] = "handle_message",
-    [EVENT_FAILED] = "on_error",     [EVENT_SPAWNED] = "spawn",
-    [EVENT_RELOAD] = "reload",       [EVENT_ACTIVATE] = "reload",
-    [EVENT_DISCARD] = "reload",      [EVENT_RELOADED] = "on_reload",
+#define X(upper, lower, hook) [EVENT_##upper] = hook,
+    VM_EVENTS(X)
+#undef X
+        [EVENT_SPAWNED] = "spawn",
     [EVENT_FINALIZER] = "__gc",
 };
 

@@ -12,7 +12,7 @@
 enum { POOLED_TASKS = 256 };
 
 static const char *const event_names[EVENT_SPAWNED] = {
-#define X(upper, lower) [EVENT_##upper] = #lower,
+#define X(upper, lower, hook) [EVENT_##upper] = #lower,
     VM_EVENTS(X)
 #undef X
 };
@@ -221,32 +221,25 @@ bool vm_has_pending(const struct vm *vm) {
 
 /* ---- finding tasks ---- */
 
-static bool is_loading(const struct task *task, unsigned scope) {
-    (void)scope;
-    return vm_is_loading(task);
-}
-
-static bool is_in_scope(const struct task *task, unsigned scope) {
-    return task->scope == scope;
-}
-
-/* The first sleeping task that matches, or else the first ready one. */
-static struct task *find(struct vm *vm, bool (*matches)(const struct task *task, unsigned scope),
-                         unsigned scope) {
+/* The first sleeping task of the scope, or else the first ready one. 0: a task that loads an app.
+ */
+static struct task *find(struct vm *vm, unsigned scope) {
     struct list *const lists[] = {&vm->tasks.sleeping, &vm->tasks.ready};
     for (int i = 0; i < 2; i++)
-        for (struct list *at = lists[i]->next; at != lists[i]; at = at->next)
-            if (matches(LIST_OWNER(at, struct task, link), scope))
-                return LIST_OWNER(at, struct task, link);
+        for (struct list *at = lists[i]->next; at != lists[i]; at = at->next) {
+            struct task *task = LIST_OWNER(at, struct task, link);
+            if (scope == 0 ? vm_is_loading(task) : task->scope == scope)
+                return task;
+        }
     return NULL;
 }
 
 struct task *vm_find_load(struct vm *vm) {
-    return find(vm, is_loading, 0);
+    return find(vm, 0);
 }
 
 void vm_end_scope(struct vm *vm, unsigned scope) {
-    for (struct task *task; (task = find(vm, is_in_scope, scope)) != NULL;) {
+    for (struct task *task; (task = find(vm, scope)) != NULL;) {
         list_remove(&task->link);
         vm_end_task(task);
     }
