@@ -4,10 +4,8 @@
  * begins with that phase. */
 #include "server/drain.h"
 
-#include "base/log/log.h"
-
-static void log_connections(enum log_level level, const struct drain *drain, const char *event,
-                            const char *why) {
+void drain_log(const struct drain *drain, enum log_level level, const char *event,
+               const char *why) {
     struct log_line line;
     struct stats_total total;
     bus_total(drain->options.process->bus, &total);
@@ -29,7 +27,7 @@ static uint64_t to_ms(double seconds) {
 
 static void on_time_over(uv_timer_t *timer) {
     struct drain *drain = timer->data;
-    log_connections(LOG_WARN, drain, "drain_over", NULL);
+    drain_log(drain, LOG_WARN, "drain_over", NULL);
     enter(drain, DRAIN_OVER);
     workers_command(drain->options.workers, WORKER_KILL);
 }
@@ -43,7 +41,7 @@ static void command_drain(struct drain *drain) {
 }
 
 static void begin(struct drain *drain, const char *why) {
-    log_connections(LOG_INFO, drain, "draining", why);
+    drain_log(drain, LOG_INFO, "draining", why);
     enter(drain, DRAIN_CLOSING);
     command_drain(drain);
     uv_timer_start(&drain->timer, on_time_over, to_ms(drain->options.drain_seconds), 0);
@@ -66,13 +64,13 @@ void drain_close(struct drain *drain) {
 void drain_signal(struct drain *drain, const char *why) {
     uint64_t lame_duck_ms = to_ms(drain->options.lame_duck_seconds);
     if (drain->phase == DRAIN_NONE && lame_duck_ms > 0) {
-        log_connections(LOG_INFO, drain, "lame_duck", why);
+        drain_log(drain, LOG_INFO, "lame_duck", why);
         enter(drain, DRAIN_LAME_DUCK);
         uv_timer_start(&drain->timer, on_lame_duck_over, lame_duck_ms, 0);
     } else if (drain->phase == DRAIN_NONE) {
         begin(drain, why);
     } else if (drain->phase < DRAIN_OVER) {
-        log_connections(LOG_WARN, drain, "drain_cut_short", "a second signal");
+        drain_log(drain, LOG_WARN, "drain_cut_short", "a second signal");
         uv_timer_stop(&drain->timer);
         if (drain->phase == DRAIN_LAME_DUCK)
             command_drain(drain); /* the workers still run on_stop */

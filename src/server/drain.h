@@ -6,6 +6,7 @@
 #ifndef TIDEWIRE_SERVER_DRAIN_H
 #define TIDEWIRE_SERVER_DRAIN_H
 
+#include "base/log/log.h"
 #include "server/workers/workers.h"
 
 #include <stdbool.h>
@@ -51,5 +52,8 @@ void drain_signal(struct drain *drain, const char *why);
  * accepted are admitted, then all are sent 1001, without a lame duck. In DRAIN_NONE or
  * DRAIN_LAME_DUCK. */
 void drain_upgraded(struct drain *drain);
+
+/* Logs an event of the end, with the number of connections. `why` NULL: without that field. */
+void drain_log(const struct drain *drain, enum log_level level, const char *event, const char *why);
 
 #endif

@@ -33,14 +33,13 @@
 #include <string.h>
 #include <uv.h>
 
-/* Each state follows one that stands before it. The comments say what SIGTERM, SIGINT and os.exit
- * do in it. */
+/* The states in their sequence, and the effect of SIGTERM, SIGINT and os.exit in each. */
 enum server_state {
-    SERVER_LOADING,  /* loads the app, opens sockets: they end the server at once */
-    SERVER_OPENING,  /* begins to accept, replaces the running process: they wait */
-    SERVER_SERVING,  /* serves clients: they begin the drain */
-    SERVER_DRAINING, /* in one of the phases of drain.h: they cut the drain short */
-    SERVER_ENDING,   /* ends without having served: they change nothing */
+    SERVER_LOADING,  /* loads the app, opens sockets: the server ends at once */
+    SERVER_OPENING,  /* begins to accept, replaces the running process: the end waits */
+    SERVER_SERVING,  /* serves clients: the drain begins */
+    SERVER_DRAINING, /* in one of the phases of drain.h: the drain is cut short */
+    SERVER_ENDING,   /* ends without having served: no effect */
 };
 
 struct server {
@@ -97,19 +96,11 @@ static void on_drain_phase(void *user, enum drain_phase phase) {
         listeners_close_app(&server->listeners);
 }
 
-static void log_early_end(const char *why) {
-    struct log_line line;
-    log_begin(&line, LOG_INFO, "draining");
-    log_str(&line, "why", why);
-    log_int(&line, "connections", 0);
-    log_end(&line);
-}
-
 /* A signal to end, or os.exit. */
 static void end(struct server *server, const char *why) {
     switch (server->state) {
     case SERVER_LOADING:
-        log_early_end(why);
+        drain_log(&server->drain, LOG_INFO, "draining", why);
         enter(server, SERVER_ENDING);
         break;
     case SERVER_OPENING:
@@ -125,8 +116,7 @@ static void end(struct server *server, const char *why) {
     }
 }
 
-/* How long the workers may take to end when every client is gone: longer than worker_finish()
- * waits. */
+/* How long the workers may take to end: longer than worker_finish() waits. */
 enum { END_MS = 1500 };
 
 void server_exit_now(int code, const char *why) {
@@ -228,8 +218,8 @@ static void on_load_late(uv_timer_t *timer) {
     workers_log_slow_load(server->workers, RELOAD_SLOW_MS / 1000.0);
 }
 
-/* Runs the loop until every worker has reached a stage. False: a worker has failed, or the server
- * ends. */
+/* Runs the loop until all workers have reached a stage. False: one has failed, or the server ends.
+ */
 static bool wait_for(struct server *server, enum worker_stage stage) {
     while (!workers_failed(server->workers) && !workers_reached(server->workers, stage) &&
            server->state != SERVER_ENDING)
@@ -237,8 +227,8 @@ static bool wait_for(struct server *server, enum worker_stage stage) {
     return !workers_failed(server->workers) && server->state != SERVER_ENDING;
 }
 
-/* Loads the app in all workers. The first one finds out how many there are to be; the others load
- * at the same time. NULL after the error was logged. */
+/* Loads the app in all workers; the first one reads their number. NULL after the error was logged.
+ */
 static const struct app *load(struct server *server) {
     if (!workers_start(server->workers, 1) || !wait_for(server, STAGE_LOADED))
         return NULL;
@@ -304,7 +294,7 @@ static bool receive_sockets(struct server *server, char *error, size_t error_siz
     return false;
 }
 
-/* The sockets become this process's alone: the other one drains. */
+/* This process owns the sockets from now on: the other one drains. */
 static bool finish_upgrade(struct server *server, char *error, size_t error_size) {
     if (!server->settings->upgrade)
         return true;
@@ -346,7 +336,7 @@ static bool open_files(struct server *server, char *error, size_t error_size) {
     return true;
 }
 
-/* Gives both files their names: from now on other processes find this one. */
+/* Gives both files their names, by which other processes find this one. */
 static bool place_files(struct server *server, char *error, size_t error_size) {
     return pid_file_place(&server->pid_file, server->settings->upgrade, error, error_size) &&
            (server->control == NULL || control_server_place(server->control, error, error_size));
@@ -395,7 +385,7 @@ static bool open_and_accept(struct server *server, const struct app *app) {
     return true;
 }
 
-/* From the loaded app to the end. Returns the exit code. */
+/* Loads the app, and serves until the end. Returns the exit code. */
 static int serve(struct server *server) {
     uv_timer_start(&server->timer, on_load_late, RELOAD_SLOW_MS, 0);
     const struct app *app = load(server);
@@ -429,7 +419,7 @@ static bool adopt_systemd_sockets(struct server *server) {
     return good;
 }
 
-/* Makes what works beside the workers; nothing of it is active yet. */
+/* Initialises the parts that need the workers; none is active yet. */
 static void prepare(struct server *server) {
     notify_init(&server->notify, &server->loop, &server->process, server->workers);
     drain_init(&server->drain, &(struct drain_options){
