@@ -46,7 +46,7 @@ describe("the chat's page", function()
     process.remove_directory(folder)
   end)
 
-  -- Each test begins with nobody there, and with browsers that remember nothing.
+  -- Each test begins with an empty room, and with browsers without stored data.
   before_each(function()
     ada:renew()
     bob:renew()
@@ -97,7 +97,7 @@ describe("the chat's page", function()
     browser:wait(("document.querySelector('#state').dataset.state === %q"):format(state))
   end
 
-  -- Comes to the page as a newcomer, and goes through its first card.
+  -- Opens the page as a new user, and submits its first card.
   local function join(browser, name, room)
     browser:open(page_url())
     browser:type("#name", name):type("#first-room", room):click("#join-form button")
@@ -105,7 +105,7 @@ describe("the chat's page", function()
     is_in(browser, "open")
   end
 
-  -- Both in one room, of which nobody has heard before.
+  -- Both in one new room.
   local function join_both(room)
     join(ada, "ada", room)
     lists(ada, { "ada" })
@@ -209,7 +209,7 @@ describe("the chat's page", function()
     is_like(bob, { "ada: before", "> meanwhile", "ada: after" })
   end)
 
-  -- What the banner says from now on.
+  -- The banner's texts from now on.
   local SAID = [[
     window.said = [];
     new MutationObserver(() => said.push(document.querySelector("#banner-text").textContent))
@@ -285,7 +285,7 @@ describe("the chat's page", function()
     say(ada, "here again")
     -- though the history came again
     shows(ada, { "bob joined", "> before", "bob: before, too", "> here again" })
-    -- and no word of leaving or joining
+    -- and no notice of leaving or joining
     shows(bob, { "ada: before", "> before, too", "ada: here again" })
     lists(bob, { "ada", "bob" })
   end)

@@ -30,7 +30,7 @@ local SWITCHES = {
 local START_PATIENCE = 2 * loop.patience
 
 ---@class browser.chromium
----@field problems string[] what the page complained of: errors nobody caught, console.error,
+---@field problems string[] the page's problems: uncaught errors, console.error,
 ---  alerts, files that are not there, what its Content-Security-Policy forbids
 ---@field directory string its folder
 local Browser = {}
@@ -50,7 +50,7 @@ function chromium.find()
   end
 end
 
---- Why there is none, for tests that are left out then. ctest knows them by the word "without".
+--- Why there is no browser; such tests are skipped. ctest recognises them by the word "without".
 ---@return string
 function chromium.missing()
   if os.getenv("TIDEWIRE_TEST_BROWSER") == "no" then
@@ -73,7 +73,7 @@ local function on_event(self, event)
     self.problems[#self.problems + 1] = "a dialog: " .. params.message
     self:tell("Page.handleJavaScriptDialog", { accept = true })
   elseif event.method == "Log.entryAdded" and params.entry.level == "error" then
-    -- (a WebSocket that cannot connect is the page's affair)
+    -- (the page handles a WebSocket that cannot connect)
     if not params.entry.text:find("^WebSocket") then
       self.problems[#self.problems + 1] = params.entry.text
     end

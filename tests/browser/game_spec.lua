@@ -42,7 +42,7 @@ describe("the game's page", function()
     for _, each in ipairs(ended) do each:stop() end
   end)
 
-  -- Each test begins with browsers that remember nothing, and in matches of which nobody has heard.
+  -- Each test begins with browsers without stored data, and in new matches.
   before_each(function()
     ada:renew()
     bob:renew()
@@ -71,7 +71,7 @@ describe("the game's page", function()
     browser:wait("game.arena && game.arena.me.x !== undefined")
   end
 
-  -- Comes to the page as a newcomer, and opens a match of their own by name.
+  -- Opens the page as a new user, and opens a new match by name.
   local function join(browser, name, match)
     browser:open(page_url())
     browser:type("#name", name):type("#own-match", match):click("#own-form button")

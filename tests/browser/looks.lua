@@ -1,5 +1,5 @@
--- looks.lua -- what every page owes to those who read it: names for what has no text, colours that
--- can be told apart.
+-- looks.lua -- accessibility of every page: names for elements without text, and colours with
+-- enough contrast.
 
 local looks = {}
 

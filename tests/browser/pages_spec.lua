@@ -45,7 +45,7 @@ describe("a page", function()
     app:stop()
   end)
 
-  -- How a connection of the page's ends: "CODE REASON CLEAN", after what it was told.
+  -- How a connection of the page's ends: its messages, then "CODE REASON CLEAN".
   local function ends(path, protocols, first)
     return ada:eval(([[new Promise((resolve) => {
       const told = [];

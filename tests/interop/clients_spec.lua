@@ -34,7 +34,7 @@ describe("a client made with", function()
       args = { script, app:url("/") },
       environment = {
         NODE_PATH = NODE.NODE_PATH,
-        -- Whom Node trusts beside the usual ones, and whom Python does.
+        -- Authorities that Node, and Python, trust beside the usual ones.
         NODE_EXTRA_CA_CERTS = files and files.TIDEWIRE_TLS_CERTIFICATE,
         SSL_CERT_FILE = files and files.TIDEWIRE_TLS_CERTIFICATE,
       },

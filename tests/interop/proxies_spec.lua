@@ -212,7 +212,7 @@ for _, kind in ipairs(PROXIES) do
       })
     end
 
-    -- A connection, and what the app has told of it.
+    -- A connection, and the app's message about it.
     local function meet()
       local ada = assert(connect())
       return ada, (assert(ada:receive()))
@@ -222,7 +222,7 @@ for _, kind in ipairs(PROXIES) do
       start_proxy()
       local ada, told = meet()
       assert.equal('"127.0.0.1"', told:match('"client":(".-")'))
-      -- what the client has claimed is gone
+      -- the client's own header is removed
       assert.equal('"127.0.0.1"', told:match('"forwarded":(".-")'))
       assert.equal('"localhost"', told:match('"host":(".-")'))
       local long = '"' .. ("0123456789"):rep(300000) .. '"'

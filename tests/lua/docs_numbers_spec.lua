@@ -2,7 +2,7 @@
 -- code.
 --
 -- A number that the documentation takes from the code has a line in the table below: the page, the
--- words that tell it, where the code has it (support.sources, sources.value), and the value that
+-- words that state it, its place in the code (support.sources, sources.value), and the value that
 -- the words mean. It fails when the code or the page changes without the other.
 
 local sources = require "support.sources"

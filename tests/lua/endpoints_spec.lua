@@ -7,7 +7,7 @@ local world
 before_each(function() world = fake_app:install() end)
 after_each(function() world:uninstall() end)
 
---- What C is told of a handler.
+--- The settings that C gets for a handler.
 local function told_of(handler)
   world:serve(handler)
   return world.endpoints[#world.endpoints]

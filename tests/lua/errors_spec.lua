@@ -8,7 +8,7 @@ local world
 before_each(function() world = fake_app:install() end)
 after_each(function() world:uninstall() end)
 
---- Serves a handler whose on_error notes its errors and answers what `answer` says. Returns a
+--- Serves a handler whose on_error records its errors and returns what `answer` returns. Returns a
 --- client and the errors.
 local function connect(handler, answer)
   local errors = {}

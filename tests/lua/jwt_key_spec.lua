@@ -25,7 +25,7 @@ local function thrown(f, ...)
   return err
 end
 
---- The key is refused, whatever for, and the message says this.
+--- The key is refused, for verifying and signing, with this message.
 local function check_refused(key, what, name)
   for _, f in ipairs {
     function() jwt.verify("x.y.z", { key = key }) end,

@@ -7,7 +7,7 @@ local world
 before_each(function() world = fake_app:install() end)
 after_each(function() world:uninstall() end)
 
---- What the log says of a hook that runs this code.
+--- The log's reason for the error of a hook that runs this code.
 local function why(code)
   local run = assert(load("local tw, conn = ... " .. code, "=code"))
   world:serve {

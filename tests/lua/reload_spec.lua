@@ -31,7 +31,7 @@ local function echo(version)
     :format(version))
 end
 
---- An app with these endpoints, each of which tells the version.
+--- An app with these endpoints, each of which returns the version.
 local function app_of(version, paths, more)
   local lines = {}
   for path in paths:gmatch("%S+") do
@@ -252,7 +252,8 @@ describe("an endpoint that is no more", function()
     world:load_and_activate(app_of("c", "/two"))
     world:load_and_activate(app_of("c", "/two"))
     assert.equal(0, count())
-    assert.equal("tidewire.Conn", tostring(one):match("^[%w.]+")) -- who still has it may look at it
+    -- code that still has it may read it
+    assert.equal("tidewire.Conn", tostring(one):match("^[%w.]+"))
     world:load_and_activate(app_of("d", "/one"))
     assert.equal("d1", ask(world:connect("/one"), "1"))
   end)

@@ -13,7 +13,7 @@ after_each(function() world:uninstall() end)
 
 local JSON = "Content-Type: application/json\r\n"
 
---- What is wrong with the headers, which must be told without a place in the library.
+--- The problem with the headers, whose message must not have a place in the library.
 local function header_error(headers)
   local ok, message = pcall(replies.new, 200, headers, "x")
   assert.is_false(ok)

@@ -388,7 +388,7 @@ describe("room:broadcast", function()
     assert.equal("", got(ada))
   end)
 
-  --- What the broadcast of a value to clients of two endpoints throws. It must reach nobody.
+  --- The error of a broadcast of a value to clients of two endpoints. It must reach no client.
   local function refused(value, one, other)
     connect(one, "lobby")
     connect(other, "lobby")

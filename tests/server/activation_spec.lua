@@ -85,7 +85,7 @@ describe("socket activation", function()
       says({ path = path })
     end
     assert.same({ { host = "127.0.0.1", port = port } }, app.process:listening())
-    -- they are not the scripts' affair
+    -- scripts do not see them
     assert.same({ "variables", n = 4 }, app:events("variables")[1])
   end)
 

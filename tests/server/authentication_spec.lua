@@ -195,7 +195,7 @@ describe("JWTs", function()
       return ecdsa_from_der(openssl(folder, "dgst -sha256 -sign ec.pem -binary", text))
     end,
     none = function() return "" end,
-    -- Algorithm confusion: the public key, which everyone knows, used as an HMAC secret.
+    -- Algorithm confusion: the public key, which any client can know, used as an HMAC secret.
     confused = function(text)
       local hex = process.read_file(folder .. "/rsa.pub"):gsub(".", function(c)
         return ("%02x"):format(c:byte())

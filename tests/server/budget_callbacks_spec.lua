@@ -34,7 +34,7 @@ local function timeouts(app)
   return cjson.decode(app:http("/stats").body).handler_timeouts
 end
 
---- Somebody else is served, and so many runs were ended and told.
+--- Other clients are served, and so many runs were ended and logged.
 local function assert_ended(app, times)
   assert.equal("still here", (app:connect("/echo"):ask("still here")))
   assert.equal(times, timeouts(app))

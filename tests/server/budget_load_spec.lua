@@ -7,7 +7,7 @@ local stream = require "support.stream"
 
 local ENVIRONMENT = { TIDEWIRE_LIMITS_LOAD_TIMEOUT = "0.1" }
 
---- What a start, or a check, of this app says that must fail.
+--- The output of a start, or a check, of this app, which must fail.
 local function problem_of(app, files, args)
   local folder = process.make_directory()
   process.write_file(folder .. "/app.lua", app)

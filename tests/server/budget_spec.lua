@@ -185,7 +185,7 @@ describe("a hook that takes too long", function()
       local event = app:wait_event("error", errors + 1)
       assert.equal("hello", (ada:ask("hello")))
       assert.equal("handle_message", event[3])
-      if way.name == "close_error" then -- what was thrown is what on_error hears of
+      if way.name == "close_error" then -- on_error gets the thrown value
         assert.equal("script", event[2])
       else
         assert.equal("timeout", event[2], event[4])

@@ -36,7 +36,7 @@ return {
 }
 ]]
 
---- What begins when a client says so.
+--- Code that starts on a client's message.
 local WORK = {
   ["a timer that starts itself anew"] = [[
 function begin() local function f() note() tw.after(0, f) end f() end]],

@@ -7,7 +7,7 @@ local stream = require "support.stream"
 
 local WORKERS = tonumber(os.getenv("TIDEWIRE_TEST_WORKERS") or 1)
 
--- Each client is told its id. A message is the name of a function and the ids that it is called
+-- Each client gets its id. A message is the name of a function and the ids that it is called
 -- with, one after the other; its answer is what came of them, each different one once.
 local APP = [[
 local tw = require "tidewire"
@@ -54,7 +54,7 @@ local function connect(app, given, worker)
   return peer, id
 end
 
---- Many clients, most of whom have left when the next comes. Returns some who stay.
+--- Many clients, most of which disconnect before the next connects. Returns some that stay.
 local function churn(app, given)
   local stay = {}
   for index = 1, 200 do
@@ -106,7 +106,8 @@ describe("a conn.id", function()
       local peers = churn(app, given)
       if #earlier > 0 then
         check_foreign(peers, earlier)
-        assert.equal("for all", (peers[1]:ask("except " .. earlier[1]))) -- it leaves out nobody
+        -- it leaves out no connection
+        assert.equal("for all", (peers[1]:ask("except " .. earlier[1])))
         assert.equal(#peers .. " nil", (peers[1]:receive()))
       end
       stream.close_all()

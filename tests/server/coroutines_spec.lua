@@ -5,7 +5,7 @@ local reloads = require "support.reloads"
 local server = require "support.server"
 local stream = require "support.stream"
 
--- What comes in is a chunk of Lua that runs in the hook; the answer is what on_error hears of.
+-- A message is a chunk of Lua that runs in the hook; the answer is the error that on_error gets.
 local APP = [[
 local tw, record = require "tidewire", require "record"
 local environment = setmetatable({ tw = tw, record = record }, { __index = _G })

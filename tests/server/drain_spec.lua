@@ -98,7 +98,7 @@ describe("the drain", function()
         defaults = { validate = here.validate, on_start = function(conn) conn:send("hello") end },
         endpoints = { ["/"] = { ping_period = 0 } },
         on_stop = function()
-          if tw.worker > 0 then return end -- one speaks for all
+          if tw.worker > 0 then return end -- one stands for all
           while not io.open("go_on") do tw.sleep(0.01) end
           tw.broadcast("bye")
         end,

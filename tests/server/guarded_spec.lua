@@ -153,7 +153,7 @@ describe("in a script,", function()
     assert.matches("^\t...\t%(skipping 149%d%d%d levels%)$", lines[13])
     assert.matches("\n\t%[C%]: in function 'pcall'\n\tapp.lua:%d+: in function "
       .. "<app.lua:%d+>$", text)
-    assert.equal(25, #lines) -- one says that there was a tail call
+    assert.equal(25, #lines) -- one marks a tail call
   end)
 
   it("warn is a line in the log", function()

@@ -35,7 +35,7 @@ return {
 }
 ]]
 
--- The same inputs in each run, and others when TIDEWIRE_TEST_SEED says so.
+-- The same inputs in each run; TIDEWIRE_TEST_SEED changes them.
 local seed = tonumber(os.getenv("TIDEWIRE_TEST_SEED") or 20240607)
 
 describe("hostile bytes, seed " .. seed, function()
@@ -82,7 +82,7 @@ describe("hostile bytes, seed " .. seed, function()
     error("on_start and on_close were called this often: " .. counts)
   end
 
-  -- Give each input its own connection, and end it one way or another.
+  -- Gives each input its own connection, and ends it in one of several ways.
   local function throw(inputs)
     for index, input in ipairs(inputs) do
       local peer = assert(stream.connect(app.addresses[1]))

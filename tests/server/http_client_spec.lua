@@ -827,7 +827,8 @@ describe("the end of the program", function()
   end)
 
   it("comes as soon with 1000 under way; one more is refused", function()
-    local silent = uv.new_tcp() -- it accepts nobody: the kernel does, as far as its queue goes
+    -- it accepts no connection: the kernel does, up to the length of its queue
+    local silent = uv.new_tcp()
     silent:bind("127.0.0.1", 0)
     silent:listen(1, function() end)
     local program <close> = server.start({

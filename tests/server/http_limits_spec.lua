@@ -188,7 +188,7 @@ describe("answers that wait for their readers", function()
       peer:pause()
       peer:write("GET /large HTTP/1.1\r\nHost: x\r\n\r\n")
       readers[#readers + 1] = peer
-      -- later than that, whoever has answered it
+      -- later than that, whichever process has answered it
       assert.equal(200, http.request(unix, "/files/small.txt").status)
     end
     for _ = 1, 10 do waiting() end

@@ -8,7 +8,7 @@ local stream = require "support.stream"
 
 local ECHO = "handle_message = function(conn, message) conn:send(message) end"
 
--- Try until a connection is let in again.
+-- Tries until a connection is accepted again.
 local function wait_for_place(app, path)
   local deadline = loop.now() + loop.patience
   repeat

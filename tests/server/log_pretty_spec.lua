@@ -42,7 +42,7 @@ return {
 }
 ]]
 
--- Requests that are refused: what is asked, and what the log says of it.
+-- Refused requests, and their lines in the log.
 local REFUSALS = {
   { get = "/nowhere?token=secret", status = 404, path = "/nowhere",
     why = "/chat.*", also = { "POST /jobs", "/private" } },
@@ -228,7 +228,7 @@ describe("the log", function()
     assert.equal(503, (select(2, client.connect(app:url("/full")))))
     assert.is_truthy(
       app:wait_for_log('event=refused .*path=/full status=503 why="This endpoint is full'))
-    for _ = 1, 2 do -- the refused one has its place until its socket is gone
+    for _ = 1, 2 do -- the refused one counts until its socket is closed
       assert.is_truthy(loop.wait_until(function()
         return (client.connect(app:url("/chat"), { subprotocols = { "chat.v1" } }))
       end))

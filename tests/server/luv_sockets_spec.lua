@@ -33,7 +33,7 @@ return {
 }
 ]]
 
---- A port that nobody has at the moment.
+--- A port that is free at the moment.
 local function free_port()
   local probe = uv.new_tcp()
   assert(probe:bind("127.0.0.1", 0))
@@ -43,7 +43,7 @@ local function free_port()
   return port
 end
 
---- All that who connects gets.
+--- All bytes that a client gets.
 local function greeting(address)
   local peer = assert(stream.connect(address))
   assert.equal("eof", peer:wait_end())

@@ -78,7 +78,7 @@ describe("systemd", function()
     assert.equal(1, ready)
     assert.equal(ready, hears("MAINPID=" .. app.pid))
     assert.equal(ready, hears("STATUS=serving; 0 connections"))
-    assert.same({ "variables", n = 3 }, app:wait_event("variables")) -- not the scripts' affair
+    assert.same({ "variables", n = 3 }, app:wait_event("variables")) -- scripts do not see them
     app:signal("sigterm")
     assert.is_true(hears("STOPPING=1") > ready)
     assert.equal(0, app.process:wait_exit())
@@ -152,7 +152,7 @@ describe("systemd", function()
     app:stop()
     ear:close()
     ear = assert(unix.dgram())
-    assert(ear:bind(path)) -- and nobody reads
+    assert(ear:bind(path)) -- without a reader
     local unheard <close> = start({ WATCHDOG_USEC = "4000" })
     loop.pass(0.3)
     assert.equal("x", (unheard:connect():ask("x")))

@@ -40,7 +40,7 @@ return {
       conn:join("den", false)
       conn:leave("den")
       conn:join("den")
-      -- what was caused after it would be told in the same turn
+      -- a later change would be an event of the same turn
       repeat tw.sleep(0.002) until #events > 0
       conn:send(events)
     elseif message.act == "info" then
@@ -67,7 +67,7 @@ describe("presence", function()
     return peer, cjson.decode((peer:ask(cjson.encode({ act = "join", level = 7 }))))
   end
 
-  --- Of whom this worker was told that they came or went, in that order.
+  --- The members whose joins or leaves this worker got, in that order.
   local function told(what, worker)
     local users = {}
     for _, event in ipairs(app:events(what)) do

@@ -57,7 +57,7 @@ describe("docs/recipes.md", function()
     local app <close> = start("Send to a user")
     local phone, laptop = app:connect("/chat?name=ada"), app:connect("/chat?name=ada")
     local bob = app:connect("/chat?name=bob")
-    for _, peer in ipairs({ phone, laptop, bob }) do -- an answer says that it has joined
+    for _, peer in ipairs({ phone, laptop, bob }) do -- an answer shows that it has joined
       assert.equal([[{"error":"send {\"to\":\"ada\",\"text\":\"hello\"}"}]], (peer:ask("1")))
     end
     assert.equal('{"delivered":false}', (bob:ask('{"to":"eve","text":"hello"}')))
@@ -141,7 +141,7 @@ describe("docs/recipes.md", function()
     assert.equal("", (ada:ask("anything else"))) -- tr reads nothing
   end)
 
-  -- A server that speaks a little of Redis' protocol, and gives its answers in pieces.
+  -- A server with a part of Redis' protocol, which sends its answers in pieces.
   local function fake_redis()
     local counts, sockets, listener = {}, {}, uv.new_tcp()
     assert(listener:bind("127.0.0.1", 0))

@@ -324,7 +324,7 @@ describe("between workers of which some have the new code already", function()
     assert_gets(zero, true, "t room", "t all")
     assert_gets(new_one, false, 't "room"', 't "all"', 't "new"')
     assert_gets(json, false, 't "room"', 't "all"', 't "x"')
-    assert_gets(own, false, "t old room", "t old all") -- the form of the code that says it
+    assert_gets(own, false, "t old room", "t old all") -- the form of the code that sends it
   end)
 
   it("old code's values reach no connection whose codec it lacks", function()

@@ -72,7 +72,7 @@ local function app_of(version)
   return APP:format(version, CODECS[(version - 1) % #CODECS + 1], CODECS[3])
 end
 
---- How a client's word of this number is said, and to whom, if to one.
+--- How a client sends its message of this number, and the receiver, if it is one.
 local function way_of(number)
   local way = ({ "hall", "all", "one", "hall" })[number % 4 + 1]
   return way, way == "one" and number // 4 % CLIENTS + 1 or nil
@@ -102,7 +102,7 @@ describe("codecs that change under load", function() -- fewer times with a sanit
 
   -- ---- what clients get ----
 
-  --- The value in a frame, its form, and the version that says so.
+  --- The value in a frame, its form, and its version.
   local function read(text, kind)
     local version, value = text:match("^own(%d+) (.*)$")
     if version then
@@ -119,7 +119,7 @@ describe("codecs that change under load", function() -- fewer times with a sanit
     return ({ ["/json"] = "json", ["/own"] = "own" })[client.path] or form_of(client.version)
   end
 
-  --- What is said to everyone may come before the hello of on_start.
+  --- A broadcast to all may come before the hello of on_start.
   local function check_form(client, text, kind)
     local value, form, version = read(text, kind)
     client.version = client.version or tonumber((value:match("^hello (%d+)$")))
@@ -189,7 +189,7 @@ describe("codecs that change under load", function() -- fewer times with a sanit
     end
   end
 
-  --- Has one that stays heard all that was for it?
+  --- Has a client that stays received all its messages?
   local function has_all(client)
     for _, other in ipairs(clients) do
       local sender = "c" .. other.tag
@@ -202,7 +202,7 @@ describe("codecs that change under load", function() -- fewer times with a sanit
     return #client.waiting == 0
   end
 
-  --- How many connections the log says were closed.
+  --- The number of closed connections in the log.
   local function closed_by_the_log()
     local sum = 0
     for _, outcome in ipairs(reloads.outcomes(app)) do

@@ -9,7 +9,7 @@ local reloads = require "support.reloads"
 local server = require "support.server"
 local stream = require "support.stream"
 
---- An app that tells its version; while it is loaded it waits for the gate of this name, if any.
+--- An app that answers its version; while it is loaded it waits for the gate of this name, if any.
 local function code(version, gate, more)
   return ([[
 local record, tw = require "record", require "tidewire"

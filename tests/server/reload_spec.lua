@@ -7,7 +7,7 @@ local reloads = require "support.reloads"
 local server = require "support.server"
 local stream = require "support.stream"
 
---- An app whose answers tell which one it is; `more` are lines of its table, `top` runs first.
+--- An app whose answers have its version; `more` are lines of its table, `top` runs first.
 local function app_of(version, more, top)
   return ([[
 local here, record, tw = require "here", require "record", require "tidewire"

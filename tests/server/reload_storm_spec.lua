@@ -80,7 +80,7 @@ end
 
 describe("a hundred reloads under load", function() -- 30 with a sanitizer
   local app, clients, reload_count
-  local told         -- the generation that the log has told last
+  local told         -- the last generation in the log
   local version_of   -- by generation
   local said
 
@@ -102,7 +102,7 @@ describe("a hundred reloads under load", function() -- 30 with a sanitizer
     local wanted = table.remove(client.waiting, 1)
     local is_right = wanted and wanted.what == what and (what == "say" or wanted.number == number)
       and version == part and version_of[generation] == version and generation >= client.newest
-    -- one that waits behind a hook that sleeps is asked later than it was sent
+    -- a message behind a hook that sleeps is handled later than it was sent
     if not is_right or generation < wanted.at_least then
       error(("client %d, after %d answers: %q for %s %d of %d or later")
         :format(client.number, client.answered, text,

@@ -35,7 +35,7 @@ return {}]],
 
 local FILES = { ["waits.lua"] = 'local tw = require "tidewire"\ntw.await(function() end)' }
 
---- The place that each is told to wait at, as a pattern.
+--- The place where each waits, in the log, as a pattern.
 local function place_of(name) return name == "in a module" and "waits%.lua:2" or "app%.lua:2" end
 
 describe("a reload that waits without end", function()

@@ -21,7 +21,7 @@ local function member(options)
   return options
 end
 
--- What the endpoint "/" can be told to do; each answers something.
+-- Commands of the endpoint "/"; each has an answer.
 local commands = {
   size = function() return lobby:size() .. " " .. #lobby:members() end,
   memory = function()
@@ -112,8 +112,8 @@ after_each(function()
   app:stop()
 end)
 
---- A member of the lobby; its on_start has run. Its worker is told by its number, so that members
---- are spread.
+--- A member of the lobby; its on_start has run. The caller gives its worker's number, so that
+--- members are spread.
 local function enter(path, name, number, options)
   local peer = app:connect_on(number % app.workers, ("%s?name=%s"):format(path, name), options)
   assert.equal("hello", (peer:receive()))

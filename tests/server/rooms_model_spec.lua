@@ -24,7 +24,7 @@ local conns = {} -- by tag: each that ever was on this worker
 -- by tag, of all; "left" for those whose on_close has run
 local ids, gone = tw.shared("ids"), tw.shared("gone")
 
--- A member of this room tells whom to close.
+-- A member of this room names the connection to close.
 local doom = tw.room("doom")
 doom:watch(function(event, member)
   local conn = event == "join" and conns[member.info]
@@ -35,7 +35,7 @@ local function message(conn, serial, padding)
   return ("%s %s %s"):format(serial, conn.tag, ("x"):rep(tonumber(padding)))
 end
 
--- Commands of clients, with the words behind them. The results are the answer.
+-- Commands of clients, with their arguments. The results are the answer.
 local commands = {}
 function commands.ping() return "pong" end
 function commands.join(conn, room) conn.mine[room] = true return conn:join(room) end
@@ -85,7 +85,7 @@ return {
       ids:set(conn.tag, conn.id)
     end,
     handle_message = function(conn, line) conn:send(run(conn, line)) end,
-    -- Its last word to each room that it was in.
+    -- Its last message to each room that it was in.
     on_close = function(conn)
       local rooms = {}
       for room in pairs(conn.mine) do rooms[#rooms + 1] = room end
@@ -228,7 +228,8 @@ local function expect(receiver, sender, serial)
   table.insert(receiver.expected[sender.tag], tostring(serial))
 end
 
---- A message to those for whom is_meant(client) is true: the model expects it. Returns to how many.
+--- A message to the clients for which is_meant(client) is true: the model expects it. Returns their
+--- number.
 local function say(sender, is_meant)
   local count = 0
   for _, client in ipairs(clients) do
@@ -248,7 +249,7 @@ local function new_message()
   return ("%d %d"):format(last_serial, padding)
 end
 
---- Ways to speak: each gives the command, and the answer that there must be.
+--- Ways to send: each returns the command, and the expected answer.
 local speaking = {}
 
 function speaking.say(actor)
@@ -293,8 +294,8 @@ local WAYS = { "say", "say", "say", "others", "others", "but", "all", "endpoint"
 
 -- ---- coming and going ----
 
---- Ways to disconnect. Those who end properly get all that was sent before; `true`: the end may be
---- missing.
+--- Ways to disconnect. Clients that close properly get all that was sent before; `true`: the end
+--- may be missing.
 local endings = {}
 function endings.close(leaver) leaver.peer:send_close(1000) end
 function endings.fault(leaver) leaver.peer:send_frame({ opcode = 3, payload = "" }) end
@@ -367,7 +368,7 @@ end
 
 -- ---- rounds ----
 
---- Everyone has what was sent to it before, and nothing else.
+--- Each client has the messages that were sent to it before, and no others.
 local function check_everyone()
   for _, client in ipairs(clients) do send_line(client, "ping") end
   for _, client in ipairs(clients) do
@@ -430,14 +431,14 @@ local function walk(steps)
   return steps
 end
 
---- Parts the clients into `count` who leave and the others.
+--- Divides the clients into `count` that leave and the others.
 local function part(count)
   local leavers, stayers = {}, table.move(clients, 1, #clients, 1, {})
   for _ = 1, count do table.insert(leavers, table.remove(stayers, random(#stayers))) end
   return leavers, stayers
 end
 
---- Many speak at once, and some leave meanwhile. Returns how many operations that were.
+--- Many send at once, and some leave meanwhile. Returns the number of operations.
 local function storm()
   local leavers, stayers = part(random(3) - 1)
   local waiting, operations = {}, #leavers

@@ -309,7 +309,7 @@ local function suite(place)
   end)
 
   describe("a connection that closes", function()
-    -- Ways to end ada, who is in the lobby with bob; the code that her on_close is told.
+    -- Ways to close ada, which is in the lobby with bob; the code that its on_close gets.
     local endings = {
       { "by her own Close frame", 1000, function(ada) ada:send_close(1000) end },
       { "by a reset", 1006, function(ada) ada:abort() end },

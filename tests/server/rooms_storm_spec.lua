@@ -18,7 +18,7 @@ local APP = [=[
 local here = require "here"
 local tw = require "tidewire"
 
-local seen = {} -- by room: who came and went
+local seen = {} -- by room: its joins and leaves
 for _, name in ipairs { "r1", "r2" } do
   seen[name] = {}
   tw.room(name):watch(function(event, member)
@@ -245,7 +245,7 @@ local function check_one_order(room, path)
   assert.equal(0, left, "messages that members saw in different orders, in " .. room)
 end
 
---- Who watches was told of every session: of each member in turns that it came and went.
+--- The watches got every session: each member's joins and leaves in turns.
 local function check_seen(room, seen)
   local is_in, count = {}, 0
   for sign, tag in seen:gmatch("([+-])(%w+)") do

@@ -339,7 +339,7 @@ describe("tw.shared", function()
       (ada:ask("tw.shared()")))
   end)
 
-  -- Each runs on its own, when the hook gives way; never inside of a call of the store's.
+  -- Each runs on its own, when the hook waits; never inside a call of the store.
   it("lets finalizers use it", function()
     assert.equal("integer 1000, boolean true", run([[
       for i = 1, 1000 do

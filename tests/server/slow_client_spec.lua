@@ -12,7 +12,7 @@ local slow
 
 local KIB = ("k"):rep(1024)
 
--- Sends 1 KiB messages, each numbered, until send says something else than true, or `count` are
+-- Sends 1 KiB messages, each numbered, until send returns something else than true, or `count` are
 -- sent.
 local function flood(conn, count)
   local sent = 0

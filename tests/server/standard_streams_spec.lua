@@ -24,7 +24,7 @@ return {
 }
 ]]
 
--- Every way of lacking some of them.
+-- Every set of missing ones.
 local WAYS = { { 0 }, { 1 }, { 2 }, { 0, 1 }, { 0, 2 }, { 1, 2 }, { 0, 1, 2 } }
 
 describe("without descriptors", function()

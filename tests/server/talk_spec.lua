@@ -43,7 +43,7 @@ return {
 
 local folder, app
 
---- Runs it in a shell, with this input. More words of the command line stand behind the address. It
+--- Runs it in a shell, with this input. More arguments follow the address. It
 --- ends when the server closes ("bye"), not by its own time.
 local function talk(input, path, words)
   local command = ("printf '%%b' '%s' | '%s' talk '%s' %s")

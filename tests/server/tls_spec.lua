@@ -152,7 +152,7 @@ describe("with TLS", function()
     assert.is_truthy(silent:wait_end())
   end)
 
-  --- What the openssl program says of a connection that lasts as long as the server lets it.
+  --- The openssl program's output for a connection that the server ends.
   local function s_client(app, ...)
     return process.run("openssl", { args = {
       "s_client", "-connect", "127.0.0.1:" .. app.addresses[1].port, "-ign_eof", ...,
@@ -178,7 +178,7 @@ describe("with TLS", function()
     assert.matches("ALPN protocol: http/1.1", s_client(app, "-alpn", "h2,http/1.1").stdout, 1, true)
     local refused = s_client(app, "-alpn", "h2")
     assert.equal(1, refused.code)
-    -- RFC 7301 section 3.2; not every OpenSSL has words for it
+    -- RFC 7301 section 3.2; not every OpenSSL has a text for it
     assert.matches("alert number 120", refused.stdout .. refused.stderr, 1, true)
   end)
 
@@ -225,7 +225,7 @@ describe("with TLS", function()
         } },
       }
     ]] })
-    for _ = 1, 50 do -- the reset may also be heard of before it is written to
+    for _ = 1, 50 do -- the reset may also be noticed before a write
       local ada = app:connect("/")
       ada:send_text("much")
       ada:receive()

@@ -72,7 +72,7 @@ describe("an upgrade", function()
     return app
   end
 
-  -- Starts one that replaces the last, whose client (if there is one) is told to go.
+  -- Starts a process that replaces the last, whose client (if any) is closed with 1001.
   local function upgrade(name, options, ada)
     options = options or {}
     options.options = options.options or {}
@@ -317,7 +317,7 @@ describe("an upgrade", function()
       end
       assert.is_string(who(address))
     end
-    connect_loop.stop(clients) -- (those whom a killed process had accepted are lost with it)
+    connect_loop.stop(clients) -- (connections that a killed process had accepted are lost with it)
   end)
 
   it("during which SIGTERM ends the old process leaves the new one or none", function()
@@ -359,7 +359,7 @@ describe("an upgrade", function()
     second:kill()
     assert.equal(first.pid, tonumber(process.read_file(pid_file)))
     assert.equal("first", who(first.addresses[1]))
-    first:kill() -- and a file that a killed one has left is in nobody's way
+    first:kill() -- and a file that a killed one has left prevents nothing
     servers = {}
     start("third")
   end)

@@ -37,14 +37,15 @@ local function becomes(text)
   assert.same({}, app:log_lines("event=reload_failed"))
 end
 
---- How many reloads there were; the log tells of one a moment after its code runs.
+--- The number of reloads; the log has one a moment after its code runs.
 local function check_reloads(count)
   local function reloads() return #app:log_lines("event=reloaded") end
   loop.wait_until(function() return reloads() >= count end)
   assert.equal(count, reloads())
 end
 
---- A module that says `first` and puts one that says `second` in its own place while it is loaded.
+--- A module that returns `first`, and while it is loaded overwrites its file with one that returns
+--- `second`.
 --- That is one step, since another worker may read the file at any moment.
 local function replaced_while_loaded(name, first, second)
   return ([[
@@ -148,7 +149,7 @@ describe("--watch", function()
       becomes("round " .. round)
       write("inner/part.lua", module("saved in round " .. round))
       becomes("saved in round " .. round)
-      -- what is moved away is nobody's any more
+      -- a file that was moved away does not matter any more
       write(("before%d/part.lua"):format(round), module("old"))
     end
     shell "rm -r inner && cp -r before2 inner"

@@ -12,7 +12,7 @@ return { handle_message = function(conn) conn:send(part) end }
 
 local app
 
---- Writes a module that says this, as most editors do.
+--- Writes a module that returns this, as most editors do.
 local function save(name, text)
   process.write_file(app.directory .. "/" .. name, ("return %q\n"):format(text))
 end

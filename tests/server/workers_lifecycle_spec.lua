@@ -10,7 +10,7 @@ local server = require "support.server"
 local stream = require "support.stream"
 local uv = require "luv"
 
--- Two in the plain run, as many as the run says otherwise.
+-- Two in the plain run, else the number of the run.
 local WORKERS = math.max(2, tonumber(os.getenv("TIDEWIRE_TEST_WORKERS") or 1))
 
 local APP = [[
@@ -58,7 +58,7 @@ local function once_in_each(count)
   return counts
 end
 
---- A client that has heard that it is on this worker.
+--- A client whose first message confirms this worker.
 local function connect_on(app, worker)
   local peer = app:connect_on(worker, "/")
   assert.equal("worker " .. worker, ((peer:receive()):match("^worker %d+")))
@@ -303,7 +303,7 @@ describe("a script that does not return, in one worker", function()
         end
         assert.equal(200, http.request(app.admin, "/readyz").status)
       end
-      -- (half a second each: the one that is stuck is waited for, as it could tell more)
+      -- (half a second each: the server waits for the stuck worker's counts)
       for _ = 1, 2 do
         assert.equal(WORKERS, cjson.decode(http.request(app.admin, "/stats").body).connections)
       end

@@ -10,7 +10,7 @@ local loop = require "support.loop"
 local server = require "support.server"
 local stream = require "support.stream"
 
--- Two in the plain run, as many as the run says otherwise.
+-- Two in the plain run, else the number of the run.
 local WORKERS = math.max(2, tonumber(os.getenv("TIDEWIRE_TEST_WORKERS") or 1))
 
 -- Clients say what is to be done as Lua code, and so does POST /run; "= " and its results is the
@@ -243,7 +243,7 @@ describe("with several workers", function()
       end
     end)
 
-    --- Who is in, as this worker tells: "m1=1 m2=2 …", the level behind the name.
+    --- The members, as this worker sees them: "m1=1 m2=2 …", the level behind the name.
     local function tell_members(worker)
       return run_on(worker, [[
         local list = {}
@@ -336,7 +336,7 @@ describe("with several workers", function()
       local eve = connect(WORKERS - 1, "eve", "/text")
       run(ada, "conn:join('lobby', { name = 'ada' })")
       for number = 1, 300 do
-        -- bob has his answer: ada, who asks afterwards, gets before hers what bob has caused
+        -- bob has its answer: ada, which asks afterwards, gets bob's message before its own answer
         run(bob, ("tw.room('lobby'):broadcast('b%d')"):format(number))
         run(bob, ("tw.send(ids:get 'ada', 's%d')"):format(number))
         ada:send_text(("tw.send(ids:get 'eve', 'a%d') return 'answer'"):format(number))
@@ -353,7 +353,7 @@ describe("with several workers", function()
       run(eve, "conn:join('attic')")
       local turn = 0
 
-      --- While bob's hook is busy, ada does something and says so; then his goes on.
+      --- While bob's hook is busy, ada does something and sets a flag; then bob's hook goes on.
       local function meanwhile(ada_does, bob_does)
         turn = turn + 1
         bob:send_text(("while counts:get('turn') ~= %d do end %s"):format(turn, bob_does))
@@ -361,7 +361,7 @@ describe("with several workers", function()
       end
 
       for _ = 1, 100 do
-        -- who joins after a broadcast does not get it, who leaves after it does
+        -- a client that joins after a broadcast does not get it, one that leaves after it does
         meanwhile("tw.room('attic'):broadcast('1')", "return conn:join('attic')")
         assert.equal("= true", (bob:receive()))
         meanwhile("tw.room('attic'):broadcast('2')", "return conn:leave('attic')")
@@ -435,7 +435,7 @@ describe("with several workers", function()
         for name in pairs(expected) do grown_by[name] = stats[name] - before[name] end
         return grown_by
       end
-      -- (nobody waited for the faulty ones)
+      -- (no client waited for the faulty ones)
       ask_until(function()
         return grown(cjson.decode(http.request(app.admin, "/stats").body)).script_errors == WORKERS
       end)
@@ -474,7 +474,7 @@ describe("a limit of", function()
     })
   end
 
-  --- Asks so many times at once for a connection. Returns the streams that were let in, and how
+  --- Sends so many handshakes at once. Returns the streams that were accepted, and how
   --- often each status was the answer.
   local function ask_at_once(count)
     local sources, inside, statuses = {}, {}, {}

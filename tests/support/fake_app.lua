@@ -60,7 +60,7 @@ end
 
 --- Loads another text beside the code that runs, as far as it comes without waiting.
 ---@param text string
----@return { app: table|nil, problems: string|nil }|nil loaded  what C was told; nil: it waits
+---@return { app: table|nil, problems: string|nil }|nil loaded  what C got; nil: it waits
 function FakeApp:reload(text)
   self.loaded = nil
   self:event("reload", 0, write(self, text), {}, self.generation + 1)

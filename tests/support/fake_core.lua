@@ -24,7 +24,7 @@ local FakeLoop = require "support.fake_loop"
 ---@field closed_endpoints table[]     { number, code, reason }
 ---@field fast_path table<integer, function>  by the endpoint's number: where its messages go, past
 ---  dispatch.lua
----@field loaded table|nil            what core.loaded was told: { app =, problems = }
+---@field loaded table|nil            the arguments of core.loaded: { app =, problems = }
 ---@field environ table               what core.environment gives
 ---@field log_level integer           0 (debug) to 3: lines below it are not recorded
 local FakeCore = setmetatable({}, FakeLoop)

@@ -80,7 +80,7 @@ end
 
 --- Runs the function of an event on a coroutine, as the program does with news from the sockets.
 ---@param name string   "message", "closed", …
----@param conn integer  whose hook it is; 0: nobody's
+---@param conn integer  whose hook it is; 0: none
 ---@return table task   task.state is "returned" (with task.results), "waits" or "failed"
 function FakeLoop:event(name, conn, ...)
   local task = new_task(self.events[name], name, conn)
@@ -211,7 +211,7 @@ local function due_until(loop, ns)
   return due
 end
 
---- The loop runs for so long: timers fire at their times, and those who wait wake.
+--- The loop runs for so long: timers fire and sleeping hooks wake at their times.
 ---@param seconds number
 function FakeLoop:advance(seconds)
   local target = self.now_ns + to_ns(seconds)

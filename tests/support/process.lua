@@ -36,7 +36,7 @@ function process.write_file(path, text)
   assert(file:close())
 end
 
---- Put a file in its place in one step: a reader finds the old text or this one, never a part of
+--- Replaces a file in one step: a reader finds the old text or this one, never a part of
 --- it.
 ---@param path string
 ---@param text string
@@ -46,7 +46,7 @@ function process.replace_file(path, text)
 end
 
 --- The path of an installed program, or nil. Servers' folders are searched as well, which are not
---- on everybody's PATH. A snap does not count: it cannot use our folders.
+--- on every user's PATH. A snap does not count: it cannot use our folders.
 ---@param name string
 ---@return string?
 function process.find(name)

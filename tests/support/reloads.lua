@@ -66,7 +66,7 @@ function reloads.wait(app, number)
   return outcome or error("nothing has come of a reload", 2)
 end
 
---- New code takes over. Returns its generation.
+--- Loads and activates new code. Returns its generation.
 ---@param app support.server
 ---@param files string|table<string, string>|nil
 ---@return integer

@@ -16,7 +16,7 @@ Secured.__name = "support.secured"
 
 local secured = {}
 
--- What LuaSec has no way to do with the socket below, whose descriptor it has taken over. Only an
+-- What LuaSec cannot do with the socket below, whose descriptor it owns now. Only an
 -- object that has tried to connect has all methods.
 local function on_socket(self, f)
   local plain = socket.tcp4()

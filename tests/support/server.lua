@@ -58,7 +58,7 @@ local MODULES = {
 ---  the defaults
 ---@field options string[]? more of the command line
 ---@field environment table<string, string|false>? false leaves out what the kit would set
----@field workers integer? how many; TIDEWIRE_TEST_WORKERS, or what the app says, when left out
+---@field workers integer? their number; default: TIDEWIRE_TEST_WORKERS, or the app's
 ---@field shell string? what a shell does before it becomes the program, or in place of that: "$0"
 ---  and "$@" are it
 ---@field prepare? fun(folder: string) called when its files are there, before it starts
@@ -142,7 +142,7 @@ function server.launch(options)
   return self
 end
 
---- Start one that ends by itself, as what cannot start does.
+--- Starts a program that ends by itself, because it cannot start.
 ---@param options support.server_options
 ---@return integer? code nil when it did not end in time, and was killed
 ---@return string log
@@ -409,7 +409,7 @@ function Server:kill()
   process.remove_directory(self.directory)
 end
 
--- `local app <close> = …`: a test that failed says why, so nothing more is checked then; the log
+-- `local app <close> = …`: a failed test has its reason, so nothing more is checked then; the log
 -- may help to see it.
 function Server:__close(failure)
   if not failure then return self:stop() end

@@ -87,7 +87,7 @@ function value_of_constant(name, file)
   return value
 end
 
---- What the source says.
+--- A value of the source.
 ---@param what string  "NAME" or "file.c:NAME", a constant; "option limits.memory", the default of
 ---                    an option; "file.c: pattern", or "folder/file: pattern", a pattern's capture
 ---@return any

@@ -12,7 +12,7 @@ local secured = require "support.secured"
 ---@field host string? numeric IP address
 ---@field port integer?
 ---@field path string? of a unix socket, instead of host and port
----@field tls boolean? it speaks TLS
+---@field tls boolean? over TLS
 
 ---@class support.stream
 ---@field ended string? how the peer's direction ended: "eof", or an error such as "ECONNRESET"
