@@ -15,7 +15,7 @@ describe("examples/chat", function()
 
   local function say(peer, message) peer:send_text(cjson.encode(message)) end
 
-  local function hear(peer)
+  local function receive(peer)
     local text, kind, code, reason = peer:receive()
     assert(text, ("no message came: %s %s %s"):format(kind, code, reason))
     return cjson.decode(text)
@@ -23,7 +23,7 @@ describe("examples/chat", function()
 
   local function ask(peer, message)
     say(peer, message)
-    return hear(peer)
+    return receive(peer)
   end
 
   local function encoded(text)
@@ -33,7 +33,7 @@ describe("examples/chat", function()
   -- Connects as someone; returns the client and its welcome.
   local function enter(query)
     local peer = app:connect("/chat" .. (query and "?" .. query or ""))
-    local welcome = hear(peer)
+    local welcome = receive(peer)
     assert.equal("welcome", welcome.type)
     return peer, welcome
   end
@@ -47,7 +47,7 @@ describe("examples/chat", function()
   local function ada_and_bob()
     local ada, ada_welcome = enter("username=ada")
     local bob, bob_welcome = enter("username=bob")
-    assert.equal("user_joined", hear(ada).type)
+    assert.equal("user_joined", receive(ada).type)
     return ada, bob, ada_welcome, bob_welcome
   end
 
@@ -62,7 +62,7 @@ describe("examples/chat", function()
       }, welcome)
       local bob, bob_welcome = enter("username=bob")
       assert.same({ type = "user_joined", username = "bob", room = "general",
-        connId = bob_welcome.connId }, hear(ada))
+        connId = bob_welcome.connId }, receive(ada))
       assert_nothing_came(bob)
     end)
 
@@ -91,7 +91,7 @@ describe("examples/chat", function()
       local ada = enter("username=ada")
       local bob = enter("username=bob")
       ada:close(1000)
-      assert.equal("user_left", hear(bob).type)
+      assert.equal("user_left", receive(bob).type)
       local _, again = enter("username=ada")
       assert.equal("ada", again.username)
     end)
@@ -140,12 +140,12 @@ describe("examples/chat", function()
       local ada, bob = ada_and_bob()
       local carl = enter("username=carl&room=garden")
       say(ada, { type = "chat", message = "hello, wörld" })
-      local heard = hear(bob)
-      assert.is_true(math.abs(heard.timestamp - os.time()) < 60)
+      local received = receive(bob)
+      assert.is_true(math.abs(received.timestamp - os.time()) < 60)
       assert.same({
         type = "chat", username = "ada", message = "hello, wörld", room = "general",
-        timestamp = heard.timestamp,
-      }, heard)
+        timestamp = received.timestamp,
+      }, received)
       assert_nothing_came(ada)
       assert_nothing_came(carl)
     end)
@@ -155,58 +155,60 @@ describe("examples/chat", function()
       for number = 1, 60 do say(ada, { type = "chat", message = "number " .. number }) end
       local last = 0
       for number = 1, 60 do
-        local heard = hear(bob)
-        assert.equal("number " .. number, heard.message)
-        assert.is_true(heard.timestamp > last)
-        last = heard.timestamp
+        local received = receive(bob)
+        assert.equal("number " .. number, received.message)
+        assert.is_true(received.timestamp > last)
+        last = received.timestamp
       end
     end)
 
     it("ignores a name and a room in the message", function()
       local ada, bob = ada_and_bob()
       say(ada, { type = "chat", message = "hi", username = "root", room = "garden", timestamp = 1 })
-      local heard = hear(bob)
-      assert.same({ "ada", "general" }, { heard.username, heard.room })
-      assert.is_true(heard.timestamp > 1)
+      local received = receive(bob)
+      assert.same({ "ada", "general" }, { received.username, received.room })
+      assert.is_true(received.timestamp > 1)
     end)
 
     it("leaves markup as it is", function()
       local ada, bob = ada_and_bob()
       say(ada, { type = "chat", message = "<img src=x onerror=alert(1)> & \"'\n\0" })
-      assert.equal("<img src=x onerror=alert(1)> & \"'\n\0", hear(bob).message)
+      assert.equal("<img src=x onerror=alert(1)> & \"'\n\0", receive(bob).message)
     end)
 
     it("confirms a message that has an id", function()
       local ada, bob = ada_and_bob()
       local confirmed = ask(ada, { type = "chat", message = "hi", id = "m-1" })
-      local heard = hear(bob)
-      assert.same({ type = "delivered", id = "m-1", room = "general", timestamp = heard.timestamp },
+      local received = receive(bob)
+      assert.same({
+        type = "delivered", id = "m-1", room = "general", timestamp = received.timestamp,
+      },
         confirmed)
-      assert.equal("m-1", heard.id)
+      assert.equal("m-1", received.id)
     end)
 
     it("sends a repeated message only once", function()
       local ada, bob = ada_and_bob()
       local first = ask(ada, { type = "chat", message = "hi", id = "m-1" })
       assert.same(first, ask(ada, { type = "chat", message = "hi", id = "m-1" }))
-      assert.equal("hi", hear(bob).message)
+      assert.equal("hi", receive(bob).message)
       assert_nothing_came(bob)
       ask(bob, { type = "chat", message = "mine", id = "m-1" }) -- another's id is another id
-      assert.equal("mine", hear(ada).message)
+      assert.equal("mine", receive(ada).message)
       assert.equal(2, ask(ada, { type = "server_stats" }).total_messages)
     end)
 
     it("accepts the longest message, in its longest form in JSON", function()
       local ada, bob = ada_and_bob()
       ada:send_text('{"type":"chat","message":"' .. ("\\ud83d\\ude00"):rep(2000) .. '"}')
-      assert.equal(("😀"):rep(2000), hear(bob).message)
+      assert.equal(("😀"):rep(2000), receive(bob).message)
     end)
 
     it("closes after a message that is longer than any may be", function()
       local ada, bob = ada_and_bob()
       ada:send_text('{"type":"chat","message":"' .. ("x"):rep(40000) .. '"}')
       assert.equal(1009, (ada:wait_closed()))
-      assert.equal("user_left", hear(bob).type)
+      assert.equal("user_left", receive(bob).type)
     end)
   end)
 
@@ -221,11 +223,11 @@ describe("examples/chat", function()
       }, joined)
       local notice = { username = "ada", connId = ada_welcome.connId }
       notice.type, notice.room = "user_left", "general"
-      assert.same(notice, hear(bob))
+      assert.same(notice, receive(bob))
       notice.type, notice.room = "user_joined", "garden"
-      assert.same(notice, hear(carl))
+      assert.same(notice, receive(carl))
       say(ada, { type = "chat", message = "green here" })
-      assert.equal("garden", hear(carl).room)
+      assert.equal("garden", receive(carl).room)
       assert_nothing_came(bob)
       assert_nothing_came(ada)
     end)
@@ -258,7 +260,7 @@ describe("examples/chat", function()
       ask(bob, { type = "join_room", room = "garden" })
       assert.same({ type = "user_list", room = "garden", users = { "bob" } },
         ask(bob, { type = "list_users" }))
-      assert.equal("user_left", hear(ada).type)
+      assert.equal("user_left", receive(ada).type)
       assert.same({ "ada" }, ask(ada, { type = "list_users" }).users)
     end)
   end)
@@ -268,13 +270,14 @@ describe("examples/chat", function()
       local ada, bob = ada_and_bob()
       say(ada, { type = "chat", message = "first" })
       say(ada, { type = "chat", message = "second", id = "m-2" })
-      local first, second = hear(bob), hear(bob)
+      local first, second = receive(bob), receive(bob)
       local carl = enter("username=carl")
-      assert.same({ type = "history", room = "general", messages = { first, second } }, hear(carl))
-      assert.equal("user_joined", hear(bob).type)
+      assert.same({ type = "history", room = "general", messages = { first, second } },
+        receive(carl))
+      assert.equal("user_joined", receive(bob).type)
       ask(bob, { type = "join_room", room = "garden" })
       assert.equal("room_joined", ask(bob, { type = "join_room", room = "general" }).type)
-      assert.same({ first, second }, hear(bob).messages)
+      assert.same({ first, second }, receive(bob).messages)
     end)
 
     it("has the last 50 messages", function()
@@ -282,7 +285,7 @@ describe("examples/chat", function()
       for number = 1, 53 do say(ada, { type = "chat", message = tostring(number) }) end
       assert_nothing_came(ada)
       local bob = enter("username=bob")
-      local messages = hear(bob).messages
+      local messages = receive(bob).messages
       assert.equal(50, #messages)
       assert.same({ "4", "53" }, { messages[1].message, messages[50].message })
     end)
@@ -290,12 +293,12 @@ describe("examples/chat", function()
     it("is the room's own, and outlasts its being empty", function()
       local ada, bob = ada_and_bob()
       say(ada, { type = "chat", message = "here" })
-      assert.equal("here", hear(bob).message)
+      assert.equal("here", receive(bob).message)
       assert.equal("room_joined", ask(bob, { type = "join_room", room = "garden" }).type)
       assert_nothing_came(bob) -- no history of "general"
       ada:close(1000)
       local carl = enter("username=carl")
-      assert.equal("here", hear(carl).messages[1].message)
+      assert.equal("here", receive(carl).messages[1].message)
     end)
   end)
 
@@ -305,7 +308,7 @@ describe("examples/chat", function()
       for _, typing in ipairs({ true, false }) do
         say(ada, { type = "typing", typing = typing })
         assert.same({ type = "typing", username = "ada", room = "general", typing = typing },
-          hear(bob))
+          receive(bob))
       end
       assert_nothing_came(ada)
       assert.equal("bad_typing", ask(ada, { type = "typing" }).code)
@@ -317,9 +320,9 @@ describe("examples/chat", function()
     it("count clients, messages and rooms with members", function()
       local ada, bob = ada_and_bob()
       say(ada, { type = "chat", message = "hi" })
-      hear(bob)
+      receive(bob)
       ask(bob, { type = "join_room", room = "garden" })
-      assert.equal("user_left", hear(ada).type)
+      assert.equal("user_left", receive(ada).type)
       local stats = ask(ada, { type = "server_stats" })
       assert.is_true(math.abs(stats.current_time - os.time()) < 60)
       assert.same({
@@ -328,7 +331,7 @@ describe("examples/chat", function()
       }, stats)
       bob:close(1000)
       enter("username=carl") -- heard by ada, so bob's end has been dealt with before
-      assert.equal("user_joined", hear(ada).type)
+      assert.equal("user_joined", receive(ada).type)
       assert.equal(1, ask(ada, { type = "server_stats" }).total_rooms)
     end)
   end)
@@ -343,7 +346,7 @@ describe("examples/chat", function()
         local ada, bob, _, bob_welcome = ada_and_bob()
         leave(bob)
         assert.same({ type = "user_left", username = "bob", room = "general",
-          connId = bob_welcome.connId }, hear(ada))
+          connId = bob_welcome.connId }, receive(ada))
         assert.same({ "ada" }, ask(ada, { type = "list_users" }).users)
         assert.equal(1, ask(ada, { type = "server_stats" }).total_clients)
       end)
@@ -355,17 +358,17 @@ describe("examples/chat", function()
       local bob = enter("username=bob")
       local old = enter("username=ada&session=s3cret&room=garden")
       assert.equal("room_joined", ask(bob, { type = "join_room", room = "garden" }).type)
-      assert.equal("user_joined", hear(old).type)
+      assert.equal("user_joined", receive(old).type)
       local new, welcome = enter("username=ada&session=s3cret")
       assert.same({ "ada", "garden" }, { welcome.username, welcome.room }) -- where it was
       assert.same({ 4001, "replaced by a newer connection" }, { old:wait_closed() })
       assert.same({ "ada", "bob" }, ask(bob, { type = "list_users" }).users)
       assert.equal(2, ask(bob, { type = "server_stats" }).total_clients)
       say(bob, { type = "chat", message = "still there?" })
-      assert.equal("still there?", hear(new).message)
+      assert.equal("still there?", receive(new).message)
       new:close(1000)
       assert.same({ "user_left", welcome.connId },
-        { (function(m) return m.type, m.connId end)(hear(bob)) })
+        { (function(m) return m.type, m.connId end)(receive(bob)) })
       assert_nothing_came(bob)
     end)
 
@@ -374,7 +377,7 @@ describe("examples/chat", function()
       for _, query in ipairs({ "username=ada&session=guess", "username=ada" }) do
         local _, welcome = enter(query)
         assert.is_truthy(welcome.username:find("^ada_%d+$"))
-        assert.equal("user_joined", hear(ada).type)
+        assert.equal("user_joined", receive(ada).type)
       end
       assert_nothing_came(ada)
       enter("username=carl") -- has no session, and no session is not the same session
@@ -385,12 +388,12 @@ describe("examples/chat", function()
     it("works many times in a row, with messages in between", function()
       local bob = enter("username=bob")
       local ada = enter("username=ada&session=s3cret")
-      assert.equal("user_joined", hear(bob).type)
+      assert.equal("user_joined", receive(bob).type)
       for round = 1, 20 do
         ask(ada, { type = "chat", message = "round " .. round, id = "m" .. round })
-        assert.equal("round " .. round, hear(bob).message)
+        assert.equal("round " .. round, receive(bob).message)
         local new = enter("username=ada&session=s3cret")
-        assert.equal(round, #hear(new).messages)
+        assert.equal(round, #receive(new).messages)
         assert.equal(4001, (ada:wait_closed()))
         ada = new
       end
@@ -429,9 +432,9 @@ describe("examples/chat", function()
       end
       assert_nothing_came(bob)
       ada:send_binary("\255")
-      assert.equal("not_json", hear(ada).code)
+      assert.equal("not_json", receive(ada).code)
       say(ada, { type = "chat", message = "still here" })
-      assert.equal("still here", hear(bob).message)
+      assert.equal("still here", receive(bob).message)
       assert.equal(1, ask(ada, { type = "server_stats" }).total_messages)
     end)
   end)

@@ -107,13 +107,13 @@ function Bot:read(bytes)
   while true do
     local opcode, payload, next_position = read_frame(bytes, position)
     if not opcode then break end
-    self:hear(opcode, payload)
+    self:on_frame(opcode, payload)
     position = next_position
   end
   self.rest = bytes:sub(position)
 end
 
-function Bot:hear(opcode, payload)
+function Bot:on_frame(opcode, payload)
   if opcode == PING then
     self.tcp:write(frame(PONG, payload))
   elseif opcode == CLOSE then

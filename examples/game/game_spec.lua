@@ -10,7 +10,7 @@ local play = require "spec_player"
 local server = require "support.server"
 
 local PATH = require("luv").cwd() .. "/examples/game/app.lua"
-local hear, hear_event, place_of = play.hear, play.hear_event, play.place_of
+local receive, receive_event, place_of = play.receive, play.receive_event, play.place_of
 local steer, wait_state = play.steer, play.wait_state
 
 describe("examples/game", function()
@@ -43,7 +43,7 @@ describe("examples/game", function()
     it("a running match shows its players, and shows the new one to them", function()
       local ada, ada_welcome = enter("name=ada")
       steer(ada, 0, 0, true)
-      hear_event(ada, "shot")
+      receive_event(ada, "shot")
       local bob, welcome = enter("name=bob")
       table.sort(welcome.players, function(one, other) return one.id < other.id end)
       assert.same({
@@ -53,11 +53,12 @@ describe("examples/game", function()
       assert.is_truthy(place_of(welcome.positions, ada_welcome.you))
       assert.is_true(welcome.tick > ada_welcome.tick and #welcome.bolts >= 6)
       assert.same({ type = "joined", player = { id = welcome.you, name = "bob", bot = false } },
-        hear(ada, "joined"))
-      assert.equal("state", hear(bob, "state", "joined").type) -- the new player does not get this
-      assert.is_truthy(place_of(hear(bob, "state").players, ada_welcome.you))
+        receive(ada, "joined"))
+      -- the new player does not get this
+      assert.equal("state", receive(bob, "state", "joined").type)
+      assert.is_truthy(place_of(receive(bob, "state").players, ada_welcome.you))
       bob:close(1000)
-      assert.same({ type = "left", id = welcome.you }, hear(ada, "left"))
+      assert.same({ type = "left", id = welcome.you }, receive(ada, "left"))
       wait_state(ada, function(state) return not place_of(state.players, welcome.you) end)
     end)
 
@@ -102,7 +103,7 @@ describe("examples/game", function()
       local ada, welcome = enter()
       local last, missing = welcome.tick, 0
       for _ = 1, 25 do
-        local tick = hear(ada, "state").tick
+        local tick = receive(ada, "state").tick
         assert.is_true(tick > last)
         last, missing = tick, missing + tick - last - 1
       end
@@ -111,7 +112,7 @@ describe("examples/game", function()
 
     it("skips the ticks for which the server was late, and reports them", function()
       local ada = enter()
-      local last = hear(ada, "state").tick
+      local last = receive(ada, "state").tick
       app:signal("sigstop")
       loop.pass(0.4)
       app:signal("sigcont")
@@ -158,7 +159,8 @@ describe("examples/game", function()
       ada:send_text('{"type":"steer","heading":0,"thrust":0,"fire":false,"x":1,"y":1,"points":999,'
         .. '"id":1,"shields":9}')
       for _ = 1, 5 do
-        local now_x, now_y, _, points, shields = place_of(hear(ada, "state").players, welcome.you)
+        local now_x, now_y, _, points, shields = place_of(receive(ada, "state").players,
+          welcome.you)
         assert.same({ x, y }, { now_x, now_y })
         assert.is_true(points < 50 and shields <= 4) -- (it may have come to be on an orb)
       end
@@ -167,7 +169,7 @@ describe("examples/game", function()
     it("reports each shot with its tick", function()
       local ada, welcome = enter()
       steer(ada, 45, 0, true)
-      local shot, tick = hear_event(ada, "shot")
+      local shot, tick = receive_event(ada, "shot")
       assert.is_true(tick > welcome.tick)
       local bolt, player, x, y, heading = table.unpack(shot, 2)
       assert.same({ "number", welcome.you, 45 }, { type(bolt), player, heading })
@@ -209,7 +211,7 @@ describe("examples/game", function()
         ['{"type":"steer","heading":90,"thrust":100,"fire":1}'] = { "bad_steer", "fire" },
       }) do
         ada:send_text(text)
-        local answer = hear(ada, "error")
+        local answer = receive(ada, "error")
         assert.equal(expected[1], answer.code, text)
         assert.is_truthy(answer.error:find(expected[2], 1, true), text .. " -> " .. answer.error)
       end
@@ -224,8 +226,8 @@ describe("examples/game", function()
       local ada, flood = enter(), enter()
       for _ = 1, 600 do steer(flood, 1, 1) end
       assert.same({ 1008, "more than 50 messages a second" }, { flood:wait_closed() })
-      hear(ada, "left")
-      hear(ada, "state")
+      receive(ada, "left")
+      receive(ada, "state")
       assert.equal(1, get("/stats").players)
     end)
   end)
@@ -239,7 +241,7 @@ describe("examples/game", function()
       bob:close(1000)
       steer(ada, 0, 0, true)
       for _ = 1, 5 do
-        local message = hear(ada, "joined", "left", "state")
+        local message = receive(ada, "joined", "left", "state")
         assert.same({ "state", 6 }, { message.type, #message.players })
       end
     end)
@@ -274,9 +276,9 @@ describe("examples/game", function()
       assert.same({ 1013, "this match is full: 2 play in it" }, { late:wait_closed() })
       assert.equal(2, get("/stats").players)
       bob:close(1000)
-      hear(ada, "left")
+      receive(ada, "left")
       enter("name=carl")
-      assert.equal("carl", hear(ada, "joined").player.name)
+      assert.equal("carl", receive(ada, "joined").player.name)
     end)
 
     it("have a limit on their number", function()
@@ -300,7 +302,7 @@ describe("examples/game", function()
         local ada, bob = enter(), enter()
         wait_state(ada, function(state) return state.tick >= 3 end)
         leave(bob)
-        hear(ada, "left")
+        receive(ada, "left")
         assert.equal(1, get("/stats").matches)
         leave(ada)
         wait_figures(function(figures) return figures.matches == 0 end)
@@ -314,7 +316,7 @@ describe("examples/game", function()
         assert.equal(0, last)
         -- and the old one's clock, which was further on, speaks to this room no more
         for _ = 1, 10 do
-          local tick = hear(again, "state").tick
+          local tick = receive(again, "state").tick
           assert.is_true(tick > last)
           last = tick
         end
@@ -328,22 +330,22 @@ describe("examples/game", function()
       local ada, welcome = enter("name=ada")
       local ids, last = {}, welcome.you
       for number = 1, 3 do
-        local player = hear(ada, "joined").player
+        local player = receive(ada, "joined").player
         assert.is_true(player.bot and player.id > last and #player.name > 0)
         ids[number], last = player.id, player.id
       end
       assert.same({ 1, 3 }, { get("/matches").matches[1].players, get("/matches").matches[1].bots })
       enter("name=bob")
-      assert.equal("bob", hear(ada, "joined").player.name)
-      assert.equal(ids[3], hear(ada, "left").id)
+      assert.equal("bob", receive(ada, "joined").player.name)
+      assert.equal(ids[3], receive(ada, "left").id)
       assert.equal(2, get("/matches").matches[1].bots)
     end)
 
     it("steer themselves", function()
       start({ GAME_BOTS = "2" })
       local ada = enter()
-      local bot = hear(ada, "joined").player
-      local x, y = place_of(hear(ada, "state").players, bot.id)
+      local bot = receive(ada, "joined").player
+      local x, y = place_of(receive(ada, "state").players, bot.id)
       wait_state(ada, function(state)
         local now_x, now_y = place_of(state.players, bot.id)
         return math.abs(now_x - x) + math.abs(now_y - y) > 100

@@ -8,7 +8,7 @@ local process = require "support.process"
 local server = require "support.server"
 
 local PATH = require("luv").cwd() .. "/examples/game/app.lua"
-local hear, place_of = play.hear, play.place_of
+local receive, place_of = play.receive, play.place_of
 
 describe("examples/game under load", function()
   local app
@@ -33,7 +33,7 @@ describe("examples/game under load", function()
         listen = { "127.0.0.1:0", "unix:" .. folder .. "/socket" },
       })
       local slow = client.connect(app:url("/game/arena?name=slow", 2))
-      local welcome = hear(slow, "welcome")
+      local welcome = receive(slow, "welcome")
       slow.stream:pause()
       return slow, welcome
     end
@@ -49,7 +49,7 @@ describe("examples/game under load", function()
       local names = { [bob_welcome.you] = "bob", [carl_welcome.you] = "carl" }
       local seen, first = {}, nil -- what Ada, who reads, has seen until Carl was gone
       while true do
-        local message = hear(ada, "events", "left")
+        local message = receive(ada, "events", "left")
         if message.type == "left" and names[message.id] == "carl" then break end
         if message.type == "events" then
           first = first or message.tick
@@ -59,7 +59,7 @@ describe("examples/game under load", function()
       slow.stream:resume()
       local missing, last, notices = 0, welcome.tick, {}
       while notices[#notices] ~= "carl left" do
-        local message = hear(slow, "events", "state", "joined", "left")
+        local message = receive(slow, "events", "state", "joined", "left")
         if message.type == "state" then
           assert.is_true(message.tick > last)
           missing, last = missing + message.tick - last - 1, message.tick
@@ -82,7 +82,7 @@ describe("examples/game under load", function()
       wait_figures(function(figures) return figures.messages_dropped >= 3 end)
       local ada, ada_welcome = enter("name=ada")
       slow.stream:resume()
-      local welcome = hear(slow, "welcome")
+      local welcome = receive(slow, "welcome")
       local names = {}
       for _, player in ipairs(welcome.players) do names[player.id] = player.name end
       assert.same({ "ada", 251 }, { names[ada_welcome.you], #welcome.players })

@@ -12,7 +12,7 @@ local player = {}
 ---@param peer support.client
 ---@param ... string
 ---@return table message
-function player.hear(peer, ...)
+function player.receive(peer, ...)
   local kinds, deadline = { ... }, loop.now() + loop.patience
   while loop.now() < deadline do
     local text, problem, code, reason = peer:receive(deadline - loop.now())
@@ -28,10 +28,10 @@ end
 --- The next event of a kind, and the tick in which it was.
 ---@return table event
 ---@return integer tick
-function player.hear_event(peer, kind)
+function player.receive_event(peer, kind)
   local deadline = loop.now() + loop.patience
   while loop.now() < deadline do
-    local message = player.hear(peer, "events")
+    local message = player.receive(peer, "events")
     for _, event in ipairs(message.events) do
       if event[1] == kind then return event, message.tick end
     end
@@ -46,7 +46,7 @@ end
 function player.wait_state(peer, condition)
   local deadline = loop.now() + loop.patience
   while loop.now() < deadline do
-    local state = player.hear(peer, "state")
+    local state = player.receive(peer, "state")
     if condition(state) then return state end
   end
   error("no state fulfils the condition", 2)
@@ -75,7 +75,7 @@ end
 ---@return table welcome
 function player.enter(app, query, match)
   local peer = app:connect("/game/" .. (match or "arena") .. (query and "?" .. query or ""))
-  local welcome = player.hear(peer, "welcome", "state")
+  local welcome = player.receive(peer, "welcome", "state")
   assert(welcome.type == "welcome", "a state before the welcome")
   return peer, welcome
 end

@@ -108,7 +108,7 @@ function World:add_orb(x, y, value)
   return orb
 end
 
-local function tell_orb(orb, events)
+local function add_orb_event(orb, events)
   events[#events + 1] = { "orb", orb.id, orb.x, orb.y, orb.value }
 end
 
@@ -124,7 +124,7 @@ local function eat(self, player, events)
       player:add_points(orb.value)
       events[#events + 1] = { "ate", orb.id, player.id }
       if not orb.is_spilled then
-        tell_orb(self:add_orb(), events)
+        add_orb_event(self:add_orb(), events)
       end
     end
   end
@@ -213,7 +213,7 @@ local function put_out(self, player, by, events)
   local lost = player.points // 2
   local count = math.min(lost, MOST_SPILLED)
   for number = 1, count do -- so that they are worth `lost` together
-    tell_orb(self:add_orb(player.x, player.y,
+    add_orb_event(self:add_orb(player.x, player.y,
       lost * number // count - lost * (number - 1) // count), events)
   end
   player:add_points(-lost)

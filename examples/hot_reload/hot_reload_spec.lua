@@ -45,12 +45,12 @@ local function enter(app, name, rules)
 end
 
 --- One of the two says something, and both hear this.
-local function assert_heard(peers, number, text, expected)
+local function assert_received(peers, number, text, expected)
   peers[number]:send_text(text)
   for _, peer in ipairs(peers) do assert.equal(expected, (peer:receive())) end
 end
 
-local function assert_told(peer, generation, new, old, spoken)
+local function assert_reloaded(peer, generation, new, old, spoken)
   assert.equal(
     ("* generation %d runs: rules %s after rules %s (reloads: %d, what you have said: %d)"):format(
       generation, new, old, generation - 1, spoken), (peer:receive()))
@@ -62,18 +62,18 @@ describe("examples/hot_reload", function()
   it("goes on over reloads: counters stay, rules are new", function()
     local app <close> = start()
     local both = { enter(app, "ada"), enter(app, "bob") }
-    assert_heard(both, 1, "darn, hello", "ada (1): ****, hello")
-    assert_heard(both, 1, "are you there?", "ada (2): are you there?")
+    assert_received(both, 1, "darn, hello", "ada (1): ****, hello")
+    assert_received(both, 1, "are you there?", "ada (2): are you there?")
     assert.equal(2, reloads.good(app, shouting("2")))
-    assert_told(both[1], 2, "2", "1", 2)
-    assert_told(both[2], 2, "2", "1", 0)
-    assert_heard(both, 2, "yes", "bob (1): YES")
-    assert_heard(both, 1, "darn", "ada (3): ****")
+    assert_reloaded(both[1], 2, "2", "1", 2)
+    assert_reloaded(both[2], 2, "2", "1", 0)
+    assert_received(both, 2, "yes", "bob (1): YES")
+    assert_received(both, 1, "darn", "ada (3): ****")
     assert.equal("2", app:http("/rules").body)
     assert.equal(3, reloads.good(app, version("3", '"darn"', '"duck", "goose"')))
-    assert_told(both[1], 3, "3", "2", 3)
-    assert_told(both[2], 3, "3", "2", 1)
-    assert_heard(both, 2, "darn goose", "bob (2): darn *****")
+    assert_reloaded(both[1], 3, "3", "2", 3)
+    assert_reloaded(both[2], 3, "3", "2", 1)
+    assert_received(both, 2, "darn goose", "bob (2): darn *****")
     enter(app, "eve", "3")
     for _, change in ipairs({ "from=1 to=2", "from=2 to=3" }) do
       local pattern = 'message="new rules" .*' .. change
@@ -86,7 +86,7 @@ describe("examples/hot_reload", function()
   it("changes nothing after a broken edit, and logs the reason", function()
     local app <close> = start()
     local both = { enter(app, "ada"), enter(app, "bob") }
-    assert_heard(both, 1, "one", "ada (1): one")
+    assert_received(both, 1, "one", "ada (1): one")
     for why, text in pairs({
       ["rules%.lua:%d+: .-'end' expected"] = BROKEN,
       ["rules%.lua:5: no luck"] = edited(RULES, 'rules.VERSION = "1"', "error('no luck')"),
@@ -99,23 +99,23 @@ describe("examples/hot_reload", function()
       assert(said:find(why), said)
       assert.equal("1", app:http("/rules").body)
     end
-    assert_heard(both, 1, "darn", "ada (2): ****") -- and nothing was told before
-    assert_heard(both, 2, "two", "bob (1): two")
+    assert_received(both, 1, "darn", "ada (2): ****") -- and nothing was told before
+    assert_received(both, 2, "two", "bob (1): two")
     assert.equal(2, reloads.good(app, shouting("2")))
-    assert_told(both[1], 2, "2", "1", 2)
-    assert_told(both[2], 2, "2", "1", 1)
-    assert_heard(both, 1, "three", "ada (3): THREE")
+    assert_reloaded(both[1], 2, "2", "1", 2)
+    assert_reloaded(both[2], 2, "2", "1", 1)
+    assert_received(both, 1, "three", "ada (3): THREE")
   end)
 
   it("keeps connections when rules fail at run time", function()
     local app <close> = start()
     local ada = enter(app, "ada")
     reloads.good(app, version("2", "count, text)\nend", "count, tex:upper())\nend"))
-    assert_told(ada, 2, "2", "1", 0)
+    assert_reloaded(ada, 2, "2", "1", 0)
     assert.equal("* something went wrong here: the log says what", (ada:ask("one")))
     assert.is_truthy(app:wait_for_log("event=script_error .*rules%.lua:%d+: .*'tex'"))
     reloads.good(app, version("3"))
-    assert_told(ada, 3, "3", "2", 1)
+    assert_reloaded(ada, 3, "3", "2", 1)
     assert.equal("ada (2): two", (ada:ask("two")))
   end)
 
@@ -130,14 +130,14 @@ describe("examples/hot_reload", function()
     reloads.good(app, version("2", "  for _, word",
       '  require("tidewire").shared("bell"):set("rung", who == "bob")\n'
         .. "  for _, word", '"darn"', '"now"'))
-    assert_told(bob, 2, "2", "1", 0)
+    assert_reloaded(bob, 2, "2", "1", 0)
     bob:send_text("darn now")
-    local heard = { ada:receive_many(2), bob:receive_many(2) }
-    for _, two in ipairs(heard) do
+    local received = { ada:receive_many(2), bob:receive_many(2) }
+    for _, two in ipairs(received) do
       table.sort(two) -- bob's may be on its way from another worker
       assert.same({ "ada (1): ****", "bob (1): darn ***" }, two)
     end
-    assert_told(ada, 2, "2", "1", 1)
+    assert_reloaded(ada, 2, "2", "1", 1)
     assert.equal("ada (2): and ***?", (ada:receive()))
     assert.equal("ada (2): and ***?", (bob:receive()))
   end)
@@ -145,16 +145,16 @@ describe("examples/hot_reload", function()
   it("has one news timer, after any number of loads", function()
     local app <close> = start()
     local ada = enter(app, "ada")
-    local function hear(pattern)
+    local function receive_until(pattern)
       local text
       repeat text = assert(ada:receive()) until text:find(pattern)
       return text
     end
     for generation = 2, 4 do
       reloads.good(app, version(tostring(generation), "NEWS = 30", "NEWS = 0.02"))
-      hear(("^%%* news of generation %d: 1 here$"):format(generation))
+      receive_until(("^%%* news of generation %d: 1 here$"):format(generation))
     end
-    for _ = 1, 20 do assert.equal("* news of generation 4: 1 here", hear("news")) end
+    for _ = 1, 20 do assert.equal("* news of generation 4: 1 here", receive_until("news")) end
   end)
 
   it("reloads after a save with --watch", function()
@@ -165,21 +165,21 @@ describe("examples/hot_reload", function()
       reloads.write(app, { ["rules.lua~"] = files["rules.lua"] })
       assert(os.rename(app.directory .. "/rules.lua~", app.directory .. "/rules.lua"))
     end
-    assert_heard(both, 1, "one", "ada (1): one")
+    assert_received(both, 1, "one", "ada (1): one")
     save(shouting("2"))
     assert.equal(2, reloads.wait(app, 1).generation)
-    assert_told(both[1], 2, "2", "1", 1)
-    assert_told(both[2], 2, "2", "1", 0)
-    assert_heard(both, 1, "two", "ada (2): TWO")
+    assert_reloaded(both[1], 2, "2", "1", 1)
+    assert_reloaded(both[2], 2, "2", "1", 0)
+    assert_received(both, 1, "two", "ada (2): TWO")
     save({ ["rules.lua"] = BROKEN })
     local outcome = reloads.wait(app, 2)
     assert.is_true(outcome.failed)
     assert.is_truthy(outcome.line:find("rules%.lua:%d+: "), outcome.line)
-    assert_heard(both, 2, "three", "bob (1): THREE")
+    assert_received(both, 2, "three", "bob (1): THREE")
     save(version("3"))
     assert.equal(3, reloads.wait(app, 3).generation)
-    assert_told(both[1], 3, "3", "2", 2)
-    assert_told(both[2], 3, "3", "2", 1)
-    assert_heard(both, 1, "darn", "ada (3): ****")
+    assert_reloaded(both[1], 3, "3", "2", 2)
+    assert_reloaded(both[2], 3, "3", "2", 1)
+    assert_received(both, 1, "darn", "ada (3): ****")
   end)
 end)

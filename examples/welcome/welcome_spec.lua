@@ -34,8 +34,8 @@ describe("examples/welcome", function()
   local function receive_until(peer, is_so)
     local deadline = loop.now() + loop.patience
     repeat
-      local told = receive(peer)
-      if is_so(told) then return told end
+      local message = receive(peer)
+      if is_so(message) then return message end
       assert(loop.now() < deadline, "the page is not told")
     until false
   end
@@ -54,12 +54,12 @@ describe("examples/welcome", function()
     local first = receive(page)
     assert.same({ original, path, nil }, { first.source, first.path, first.problem })
     process.write_file(path, (original:gsub("send%(message", "send(message:upper()")))
-    local told = receive_until(page, function(now) return now.generation > first.generation end)
-    assert.is_truthy(told.source:find("message:upper()", 1, true))
+    local message = receive_until(page, function(now) return now.generation > first.generation end)
+    assert.is_truthy(message.source:find("message:upper()", 1, true))
     assert.equal("HELLO", (ada:ask("hello")))
     process.write_file(path, (original:gsub("  end,\n", "")))
-    told = receive_until(page, function(now) return now.problem end)
-    assert.is_truthy(told.problem:find("^handler.lua:5: "))
+    message = receive_until(page, function(now) return now.problem end)
+    assert.is_truthy(message.problem:find("^handler.lua:5: "))
     assert.equal("STILL HERE", (ada:ask("still here")))
     process.write_file(path, original)
     receive_until(page, function(now)

@@ -48,8 +48,8 @@ describe("the chat's page", function()
 
   -- Each test begins with an empty room, and with browsers without stored data.
   before_each(function()
-    ada:renew()
-    bob:renew()
+    ada:reset()
+    bob:reset()
     local watcher, deadline, count = app:connect("/chat"), loop.now() + loop.patience, nil
     repeat
       local message = cjson.decode((watcher:ask('{"type":"server_stats"}')))

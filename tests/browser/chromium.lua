@@ -71,7 +71,7 @@ local function on_event(self, event)
     self.problems[#self.problems + 1] = "console: " .. cjson.encode(params.args)
   elseif event.method == "Page.javascriptDialogOpening" then
     self.problems[#self.problems + 1] = "a dialog: " .. params.message
-    self:tell("Page.handleJavaScriptDialog", { accept = true })
+    self:send_command("Page.handleJavaScriptDialog", { accept = true })
   elseif event.method == "Log.entryAdded" and params.entry.level == "error" then
     -- (the page handles a WebSocket that cannot connect)
     if not params.entry.text:find("^WebSocket") then
@@ -83,7 +83,7 @@ local function on_event(self, event)
 end
 
 -- Sends a command and waits for nothing.
-function Browser:tell(method, params)
+function Browser:send_command(method, params)
   self.last_id = self.last_id + 1
   local text =
     cjson.encode({ id = self.last_id, method = method, params = params, sessionId = self.session })
@@ -98,7 +98,7 @@ end
 ---@param seconds number?
 ---@return table result
 function Browser:call(method, params, seconds)
-  local id = self:tell(method, params)
+  local id = self:send_command(method, params)
   local deadline = loop.now() + (seconds or START_PATIENCE)
   while true do
     local text, kind, code = self.peer:receive(deadline - loop.now())
@@ -130,10 +130,10 @@ end
 
 --- Open an empty window that remembers nothing, in place of the one before.
 ---@return browser.chromium self
-function Browser:renew()
+function Browser:reset()
   self.session = nil -- what follows is for the browser, not for a window
   if self.context then
-    self:tell("Target.disposeBrowserContext", { browserContextId = self.context })
+    self:send_command("Target.disposeBrowserContext", { browserContextId = self.context })
   end
   self.problems = {}
   self.context = self:call("Target.createBrowserContext").browserContextId
@@ -166,7 +166,7 @@ function chromium.start()
   })
   local ready, problem = pcall(function()
     self.peer = assert(client.connect(debugging_url(self)))
-    self:renew()
+    self:reset()
   end)
   if not ready then
     self:kill()

@@ -44,8 +44,8 @@ describe("the game's page", function()
 
   -- Each test begins with browsers without stored data, and in new matches.
   before_each(function()
-    ada:renew()
-    bob:renew()
+    ada:reset()
+    bob:reset()
   end)
 
   after_each(function()
@@ -361,7 +361,7 @@ describe("the game's page", function()
       end
       others[5] = assert(client.connect(app:url("/game/north?name=Alan")))
       for _, scheme in ipairs({ "light", "dark" }) do
-        ada:renew()
+        ada:reset()
         ada:prefer(scheme)
         ada:open(page_url()):wait("document.querySelectorAll('#matches button').length === 2")
         for _, size in ipairs({ { 1280, 800 }, { 360, 740 } }) do

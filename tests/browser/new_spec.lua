@@ -31,7 +31,7 @@ describe("the page of a new app", function()
   end)
 
   before_each(function()
-    ada:renew():open((app:url("/"):gsub("^ws", "http")))
+    ada:reset():open((app:url("/"):gsub("^ws", "http")))
     ada:wait("document.querySelector('#state').dataset.state === 'open'")
   end)
   after_each(function() assert.same({}, ada.problems) end)

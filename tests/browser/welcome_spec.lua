@@ -49,7 +49,7 @@ describe("the first page", function()
   end
 
   local function open()
-    ada:renew():open(page_url())
+    ada:reset():open(page_url())
     ada:wait("document.querySelector('#state').dataset.state === 'open'")
     ada:wait("document.querySelectorAll('#source li').length > 3")
   end
@@ -135,7 +135,7 @@ describe("the first page", function()
     end
     ada:type("#name", "ada"):press("Enter")
     ada:wait("document.querySelector('#state').dataset.state === 'open'")
-    ada:renew():open(page_url("/chat/"))
+    ada:reset():open(page_url("/chat/"))
     ada:type("#name", "ada"):press("Enter")
     ada:wait("document.querySelector('#state').dataset.state === 'open'")
     open()

@@ -220,11 +220,11 @@ for _, kind in ipairs(PROXIES) do
 
     it("passes on handshakes, long messages, refusals and close codes", function()
       start_proxy()
-      local ada, told = meet()
-      assert.equal('"127.0.0.1"', told:match('"client":(".-")'))
+      local ada, message = meet()
+      assert.equal('"127.0.0.1"', message:match('"client":(".-")'))
       -- the client's own header is removed
-      assert.equal('"127.0.0.1"', told:match('"forwarded":(".-")'))
-      assert.equal('"localhost"', told:match('"host":(".-")'))
+      assert.equal('"127.0.0.1"', message:match('"forwarded":(".-")'))
+      assert.equal('"localhost"', message:match('"host":(".-")'))
       local long = '"' .. ("0123456789"):rep(300000) .. '"'
       assert.is_true(long == ada:ask(long))
       ada:send_text('"leave"')
@@ -237,9 +237,9 @@ for _, kind in ipairs(PROXIES) do
     if kind.append then
       it("comes from the last element of X-Forwarded-For where the proxy appends", function()
         start_proxy(kind.append)
-        local _, told = meet()
-        assert.equal('"127.0.0.1"', told:match('"client":(".-")'))
-        assert.equal('"203.0.113.66, 127.0.0.1"', told:match('"forwarded":(".-")'))
+        local _, message = meet()
+        assert.equal('"127.0.0.1"', message:match('"client":(".-")'))
+        assert.equal('"203.0.113.66, 127.0.0.1"', message:match('"forwarded":(".-")'))
       end)
     end
 
@@ -283,13 +283,13 @@ for _, kind in ipairs(PROXIES) do
         browser:open(("https://127.0.0.1:%d/page"):format(port))
         assert.equal("h2",
           browser:eval("performance.getEntriesByType('navigation')[0].nextHopProtocol"))
-        local told = browser:eval([[new Promise((resolve) => {
+        local message = browser:eval([[new Promise((resolve) => {
           const socket = new WebSocket(`wss://${location.host}/`);
           socket.onopen = () => socket.send('"hello"'); // Apache may hold back what comes before
           socket.onmessage = (event) => event.data.includes("protocol") && resolve(event.data);
           socket.onclose = (event) => resolve(`closed with ${event.code}`);
         })]])
-        assert.is_truthy(told:find('"protocol":"[^"]*2'), told)
+        assert.is_truthy(message:find('"protocol":"[^"]*2'), message)
       end)
     end
   end)

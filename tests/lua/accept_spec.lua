@@ -404,7 +404,7 @@ describe("a client that offers subprotocols to an endpoint without any", functio
 end)
 
 describe("a mistake of validate is answered with a bare 500, logged and counted:", function()
-  local function assert_told(answer, pattern)
+  local function assert_logged(answer, pattern)
     assert.equal(500, answer.status)
     assert.equal("The server could not decide.", message_of(answer))
     local line = world:logged("script_error")[1]
@@ -415,31 +415,31 @@ describe("a mistake of validate is answered with a bare 500, logged and counted:
   end
 
   it("an error", function()
-    assert_told(try_validate(function() error("out of tea") end),
+    assert_logged(try_validate(function() error("out of tea") end),
       "accept_spec%.lua:%d+: out of tea")
     assert.matches("^stack traceback:", world:logged("script_error")[1].fields.traceback)
   end)
 
   it("an error of nil, or of a value that cannot be shown", function()
-    assert_told(try_validate(function() error() end), "^nil$")
+    assert_logged(try_validate(function() error() end), "^nil$")
     world:uninstall()
     world = fake_app:install()
-    assert_told(try_validate(function() error(setmetatable({}, { __tostring = error })) end),
+    assert_logged(try_validate(function() error(setmetatable({}, { __tostring = error })) end),
       "cannot be shown")
   end)
 
   it("waiting", function()
-    assert_told(try_validate(function() require("tidewire").sleep(1) end),
+    assert_logged(try_validate(function() require("tidewire").sleep(1) end),
       "tw.sleep: validate must answer at once; do the slow part in on_start")
   end)
 
   it("no answer", function()
-    assert_told(try_validate(function() end),
+    assert_logged(try_validate(function() end),
       "accept_spec%.lua:%d+: validate returned nothing; return true or a table to accept, ")
   end)
 
   it("an answer that is neither a table nor true nor false", function()
-    assert_told(try_validate(answering(1)),
+    assert_logged(try_validate(answering(1)),
       "accept_spec%.lua:%d+: validate must return a table, true, or nil/false .* it "
         .. "returned number$")
   end)
@@ -450,7 +450,7 @@ describe("a mistake of validate is answered with a bare 500, logged and counted:
       { 200, says = "it returned number$" } } do
       world:uninstall()
       world = fake_app:install()
-      assert_told(try_validate(function() return table.unpack(case) end), case.says)
+      assert_logged(try_validate(function() return table.unpack(case) end), case.says)
     end
   end)
 
@@ -462,7 +462,7 @@ describe("a mistake of validate is answered with a bare 500, logged and counted:
     } do
       world:uninstall()
       world = fake_app:install()
-      assert_told(try_validate(answering { [name] = "mine" }),
+      assert_logged(try_validate(answering { [name] = "mine" }),
         ('accept_spec%%.lua:%%d+: validate returned "%s", '
           .. 'which every connection has itself; choose another name, such as "%%l+_%s"$')
           :format(name, name))
@@ -470,26 +470,26 @@ describe("a mistake of validate is answered with a bare 500, logged and counted:
   end)
 
   it("several such fields, all of which are named", function()
-    assert_told(try_validate(answering { id = 1, name = "ada", close = true }),
+    assert_logged(try_validate(answering { id = 1, name = "ada", close = true }),
       'validate returned "close" and "id" and "name", which every connection has itself; choose '
         .. 'another name, such as "my_close" and "user_id" and "user_name"')
   end)
 
   it("a header that would break the answer", function()
-    assert_told(try_validate(answering(nil, 401,
+    assert_logged(try_validate(answering(nil, 401,
       { headers = { ["X-Why"] = "a\r\nSet-Cookie: b" } })), "header X%-Why")
   end)
 
   it("headers that are no table", function()
-    assert_told(try_validate(answering(nil, 401, { headers = "X-Why: full" })), "table expected")
+    assert_logged(try_validate(answering(nil, 401, { headers = "X-Why: full" })), "table expected")
   end)
 
   it("a body that JSON has no form for", function()
-    assert_told(try_validate(answering(nil, 401, { body = { print } })), "function")
+    assert_logged(try_validate(answering(nil, 401, { body = { print } })), "function")
   end)
 
   it("a message that is not UTF-8", function()
-    assert_told(try_validate(answering(nil, 401, "\xff")), "UTF%-8")
+    assert_logged(try_validate(answering(nil, 401, "\xff")), "UTF%-8")
   end)
 
   it("a status that refuses nothing", function()
@@ -497,7 +497,7 @@ describe("a mistake of validate is answered with a bare 500, logged and counted:
       for _, values in ipairs { { nil, status, "why" }, { nil, { status = status } } } do
         world:uninstall()
         world = fake_app:install()
-        assert_told(try_validate(answering(nil, values[2], values[3])), tostring(status))
+        assert_logged(try_validate(answering(nil, values[2], values[3])), tostring(status))
       end
     end
   end)

@@ -166,9 +166,10 @@ describe("options of the app", function()
   end)
 
   it("are all in the README where they are hooks", function()
-    local told = set_of(sources.read("README.md"):match("\n%* %*%*Hooks%*%*(.-)\n%*"), "`([%l_]+)`")
+    local documented = set_of(sources.read("README.md"):match("\n%* %*%*Hooks%*%*(.-)\n%*"),
+      "`([%l_]+)`")
     for _, spec in ipairs(options.lists.handler) do
-      if spec.type == "hook" then assert.is_true(told[spec.name], spec.name) end
+      if spec.type == "hook" then assert.is_true(documented[spec.name], spec.name) end
     end
   end)
 end)
@@ -223,9 +224,9 @@ describe("words that scripts compare with", function()
   local scripting = page("scripting")
 
   it("are returned where scripting.md says so", function()
-    local told = words(scripting, '`nil, "(%l+)"`')
-    assert.is_true(#told >= 4)
-    for _, word in ipairs(told) do assert.is_true(known[word], word) end
+    local documented = words(scripting, '`nil, "(%l+)"`')
+    assert.is_true(#documented >= 4)
+    for _, word in ipairs(documented) do assert.is_true(known[word], word) end
   end)
 
   it("are the kinds of errors that the types name", function()
@@ -259,19 +260,19 @@ describe("levels of the log", function()
     end
   end
 
-  local told = {}
+  local documented = {}
   local the_log = page("operating"):match("\n## The log\n(.-)\n## ")
   for cell, level in the_log:gmatch("\n| ([^|]*) | (%l[^|]*) |") do
-    for event in cell:gmatch("`([%l_]+)`") do told[event] = level end
+    for event in cell:gmatch("`([%l_]+)`") do documented[event] = level end
   end
 
   it("are those of operating.md", function()
     local count = 0
     for event, levels in pairs(used) do
-      if told[event] ~= "as the event" and told[event] ~= "as called" then
+      if documented[event] ~= "as the event" and documented[event] ~= "as called" then
         for level in pairs(levels) do
-          assert.is_truthy((told[event] or ""):find(level, 1, true),
-            ("%s is logged as %s, operating.md says %s"):format(event, level, told[event]))
+          assert.is_truthy((documented[event] or ""):find(level, 1, true),
+            ("%s is logged as %s, operating.md says %s"):format(event, level, documented[event]))
           count = count + 1
         end
       end
@@ -361,9 +362,9 @@ describe("what testing.md says of the tests", function()
       local name = body:match('"name": "(%l+)"')
       if not body:find('"hidden": true', 1, true) then presets[name] = true end
     end
-    local told = set_of(testing, "%-%-preset (%l+)")
-    told.debug = testing:find("everything, in the debug build", 1, true) and true or nil
-    assert.same(sorted(presets), sorted(told))
+    local documented = set_of(testing, "%-%-preset (%l+)")
+    documented.debug = testing:find("everything, in the debug build", 1, true) and true or nil
+    assert.same(sorted(presets), sorted(documented))
     local script = sources.read("scripts/test")
     local list = script:match("%-%-preset needs a name: ([%l, ]+)"):gsub(" or ", " ")
     assert.same(sorted(presets), words(list, "%l+"))
@@ -378,7 +379,8 @@ describe("what testing.md says of the tests", function()
     pipe:close()
     used.TIDEWIRE_TEST_TIMEOUT = nil -- a variable of CMake's
     used.TIDEWIRE_TEST_PROGRESS = nil -- scripts/test's own word to cmake/test_report.lua
-    local told = set_of(testing:match("\n| variable | |\n(.-)\n\n"), "`(TIDEWIRE_TEST_[%u_]+)")
-    assert.same(sorted(used), sorted(told))
+    local documented = set_of(testing:match("\n| variable | |\n(.-)\n\n"),
+      "`(TIDEWIRE_TEST_[%u_]+)")
+    assert.same(sorted(used), sorted(documented))
   end)
 end)

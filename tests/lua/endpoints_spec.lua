@@ -8,7 +8,7 @@ before_each(function() world = fake_app:install() end)
 after_each(function() world:uninstall() end)
 
 --- The settings that C gets for a handler.
-local function told_of(handler)
+local function settings_of(handler)
   world:serve(handler)
   return world.endpoints[#world.endpoints]
 end
@@ -17,23 +17,23 @@ local function nothing() end
 
 describe("an endpoint", function()
   it("has the documented limits and periods by default", function()
-    local told = told_of { handle_message = nothing }
+    local settings = settings_of { handle_message = nothing }
     assert.same({ 30, 300, 1 << 20, 1 << 20, "frame", "close" }, {
-      told.ping_period, told.pong_period, told.max_message_size, told.max_backlog, told.heartbeat,
-      told.slow_client,
+      settings.ping_period, settings.pong_period, settings.max_message_size, settings.max_backlog,
+      settings.heartbeat, settings.slow_client,
     })
-    assert.same({ 300, 1 << 20 }, { told.message_timeout, told.max_fragments })
-    assert.is_nil(told.max_connections)
+    assert.same({ 300, 1 << 20 }, { settings.message_timeout, settings.max_fragments })
+    assert.is_nil(settings.max_connections)
   end)
 
   it("has those of its handler", function()
-    local told = told_of {
+    local settings = settings_of {
       ping_period = 0.5, pong_period = 2, max_message_size = 100, max_backlog = "2K",
       max_connections = 7, heartbeat = "json", slow_client = "drop",
     }
     assert.same({ 0.5, 2, 100, 2048, 7, "json", "drop" }, {
-      told.ping_period, told.pong_period, told.max_message_size, told.max_backlog,
-      told.max_connections, told.heartbeat, told.slow_client,
+      settings.ping_period, settings.pong_period, settings.max_message_size, settings.max_backlog,
+      settings.max_connections, settings.heartbeat, settings.slow_client,
     })
   end)
 
@@ -50,23 +50,23 @@ describe("an endpoint", function()
     local flags = { has_message = "handle_message", has_ping = "send_ping",
       has_timeout = "on_timeout", has_drain = "on_drain" }
     for flag, hook in pairs(flags) do
-      local told = told_of { [hook] = nothing }
+      local settings = settings_of { [hook] = nothing }
       for other in pairs(flags) do
-        assert.equal(other == flag, told[other])
+        assert.equal(other == flag, settings[other])
       end
     end
   end)
 
   it("without handle_message still hears messages where they must be looked at", function()
-    assert.is_false(told_of({}).has_message)
-    assert.is_true(told_of({ codec = "json" }).has_message)
-    assert.is_true(told_of({ heartbeat = "json" }).has_message)
-    assert.is_true(told_of({ codec = { decode = nothing, encode = nothing } }).has_message)
+    assert.is_false(settings_of({}).has_message)
+    assert.is_true(settings_of({ codec = "json" }).has_message)
+    assert.is_true(settings_of({ heartbeat = "json" }).has_message)
+    assert.is_true(settings_of({ codec = { decode = nothing, encode = nothing } }).has_message)
   end)
 
   it("has its name as JSON, for the heartbeat", function()
-    assert.equal('"/*"', told_of({}).json_name)
-    assert.equal('"the \\"lobby\\""', told_of({ name = 'the "lobby"' }).json_name)
+    assert.equal('"/*"', settings_of({}).json_name)
+    assert.equal('"the \\"lobby\\""', settings_of({ name = 'the "lobby"' }).json_name)
     world:serve { endpoints = { ["/game/:room"] = {} } }
     assert.equal('"/game/:room"', world.endpoints[#world.endpoints].json_name)
   end)
@@ -81,9 +81,9 @@ describe("an endpoint", function()
       },
     }
     local numbers, names = {}, {}
-    for i, told in ipairs(world.endpoints) do
-      assert.equal("integer", math.type(told.codec))
-      names[told.codec] = (names[told.codec] or "") .. i
+    for i, settings in ipairs(world.endpoints) do
+      assert.equal("integer", math.type(settings.codec))
+      names[settings.codec] = (names[settings.codec] or "") .. i
     end
     for _, name in pairs(names) do
       table.insert(numbers, name)

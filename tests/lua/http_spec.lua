@@ -140,7 +140,7 @@ describe("a request that no route answers", function()
 end)
 
 describe("a mistake of a route is answered with a bare 500, logged and counted:", function()
-  local function assert_told(handler, pattern)
+  local function assert_logged(handler, pattern)
     local answer, number = ask({ http = { ["POST /a/:id"] = handler } }, "POST", "/a/7")
     if not answer then
       world:advance(1)
@@ -156,40 +156,42 @@ describe("a mistake of a route is answered with a bare 500, logged and counted:"
   end
 
   it("an error", function()
-    assert_told(function() error("out of tea") end, "http_spec%.lua:%d+: out of tea")
+    assert_logged(function() error("out of tea") end, "http_spec%.lua:%d+: out of tea")
     assert.matches("^stack traceback:", world:logged("script_error")[1].fields.traceback)
   end)
 
   it("an error of nil", function()
-    assert_told(function() error() end, "^nil$")
+    assert_logged(function() error() end, "^nil$")
   end)
 
   it("an error after it has waited", function()
-    assert_told(function()
+    assert_logged(function()
       require("tidewire").sleep(0.5)
       error("late")
     end, "http_spec%.lua:%d+: late")
   end)
 
   it("nothing", function()
-    assert_told(function() end,
+    assert_logged(function() end,
       "^[^%s]*http_spec%.lua:%d+: a route must return .*; it returned nil$")
   end)
 
   it("a status that is none", function()
-    assert_told(function() return 42 end, "it returned 42")
+    assert_logged(function() return 42 end, "it returned 42")
     world:uninstall()
     world = fake_app:install()
-    assert_told(function() return { status = 42 } end, "got 42")
+    assert_logged(function() return { status = 42 } end, "got 42")
   end)
 
   it("a header that would break the answer", function()
-    assert_told(function() return { headers = { ["X-A"] = "a\r\nSet-Cookie: b" }, body = "x" } end,
+    assert_logged(function()
+      return { headers = { ["X-A"] = "a\r\nSet-Cookie: b" }, body = "x" }
+    end,
       "header X%-A")
   end)
 
   it("a body that JSON has no form for", function()
-    assert_told(function() return { body = { print } } end, "function")
+    assert_logged(function() return { body = { print } } end, "function")
   end)
 end)
 

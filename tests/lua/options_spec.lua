@@ -310,7 +310,7 @@ describe("the environment", function()
     return settings
   end
 
-  local function told(environ)
+  local function problems_of(environ)
     local _, findings = environment.read(environ)
     return messages_of(findings.problems), messages_of(findings.warnings)
   end
@@ -363,20 +363,22 @@ describe("the environment", function()
       TIDEWIRE_SUBPROTOCOLS = { "a,a", '"a" comes twice' },
       TIDEWIRE_WORKERS = { "many", 'expected a whole number from 1 to 128, or "auto", got "many"' },
     } do
-      assert.same({ name .. ": " .. case[2] }, (told { [name] = case[1] }))
+      assert.same({ name .. ": " .. case[2] }, (problems_of { [name] = case[1] }))
     end
     for _, value in ipairs { "0x4", "1e1", "-4", "4.5" } do
       assert.matches("^TIDEWIRE_WORKERS: expected a whole number",
-        told({ TIDEWIRE_WORKERS = value })[1])
+        problems_of({ TIDEWIRE_WORKERS = value })[1])
     end
     assert.matches("^TIDEWIRE_ORIGINS: \"a%.test\": an Origin begins",
-      told({ TIDEWIRE_ORIGINS = "a.test" })[1])
+      problems_of({ TIDEWIRE_ORIGINS = "a.test" })[1])
     assert.same({ 'TIDEWIRE_WORKERS: expected a whole number from 1 to 128, or "auto", got "129"' },
-      (told { TIDEWIRE_WORKERS = "129" }))
+      (problems_of { TIDEWIRE_WORKERS = "129" }))
   end)
 
   it("is warned of names it does not know, with the nearest", function()
-    local bad, unknown = told { TIDEWIRE_PING_PEROD = "1", TIDEWIRE_ZEBRA = "1", OTHER = "1" }
+    local bad, unknown = problems_of {
+      TIDEWIRE_PING_PEROD = "1", TIDEWIRE_ZEBRA = "1", OTHER = "1",
+    }
     assert.same({}, bad)
     assert.same({
       "unknown environment variable TIDEWIRE_PING_PEROD; did you mean TIDEWIRE_PING_PERIOD?",
@@ -391,7 +393,7 @@ describe("the environment", function()
     for _, name in ipairs(environment.of_the_program) do
       environ[name] = "x"
     end
-    assert.same({ {}, {} }, { told(environ) })
+    assert.same({ {}, {} }, { problems_of(environ) })
     assert.same({ app = {}, handler = {}, limits = {}, tls = {} }, read(environ))
   end)
 end)

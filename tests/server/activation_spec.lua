@@ -23,35 +23,36 @@ return {
 
 describe("socket activation", function()
   local folder
-  local held -- sockets of this process, which closes them at the end: it is the systemd here
+  -- sockets of this process, which closes them at the end: it is the systemd here
+  local open_sockets
 
   before_each(function()
     folder = process.make_directory()
-    held = {}
+    open_sockets = {}
   end)
 
   after_each(function()
     stream.close_all()
-    for _, each in ipairs(held) do each:close() end
+    for _, each in ipairs(open_sockets) do each:close() end
     process.remove_directory(folder)
   end)
 
-  local function hold(each)
-    held[#held + 1] = each
+  local function keep_open(each)
+    open_sockets[#open_sockets + 1] = each
     return each:getfd()
   end
 
   -- A listening socket of 127.0.0.1: its descriptor and its port.
   local function tcp()
     local listener = assert(socket.bind("127.0.0.1", 0))
-    return hold(listener), math.tointeger(tonumber((select(2, listener:getsockname()))))
+    return keep_open(listener), math.tointeger(tonumber((select(2, listener:getsockname()))))
   end
 
   local function unix_at(path)
     local listener = assert(unix.stream())
     assert(listener:bind(path))
     assert(listener:listen(16))
-    return hold(listener)
+    return keep_open(listener)
   end
 
   local function start(options)
@@ -59,7 +60,7 @@ describe("socket activation", function()
     return server.start(options)
   end
 
-  local function says(address)
+  local function greeting(address)
     local url = address.path and "ws+unix:" .. address.path .. ":/"
       or ("ws://127.0.0.1:%d/"):format(address.port)
     local ada = assert(client.connect(url))
@@ -81,8 +82,8 @@ describe("socket activation", function()
     local app <close> = start({ sockets = { fd, unix_at(path) }, listen = {} })
     assert.same({ { host = "127.0.0.1", port = port }, { path = path } }, app.addresses)
     for _ = 1, 8 do -- (so many that each worker gets some)
-      says({ port = port })
-      says({ path = path })
+      greeting({ port = port })
+      greeting({ path = path })
     end
     assert.same({ { host = "127.0.0.1", port = port } }, app.process:listening())
     -- scripts do not see them
@@ -99,8 +100,8 @@ describe("socket activation", function()
     assert.equal(2, #app.addresses)
     assert.equal(port, app.addresses[2].port)
     assert.not_equal(other_port, app.addresses[1].port)
-    says(app.addresses[1])
-    says(app.addresses[2])
+    greeting(app.addresses[1])
+    greeting(app.addresses[2])
     local line = app:log_lines("event=not_wanted")[1]
     assert.is_truthy(line and line:find("127.0.0.1:" .. other_port, 1, true), app:log())
   end)
@@ -115,7 +116,7 @@ describe("socket activation", function()
       listen = {},
     })
     assert.same({ { host = "127.0.0.1", port = port } }, app.addresses)
-    says({ port = port })
+    greeting({ port = port })
   end)
 
   it("loses no connection that comes while there is no server", function()
@@ -152,7 +153,7 @@ describe("socket activation", function()
     local fd = unix_at(path)
     for _ = 1, 2 do
       local app = start({ sockets = { fd }, listen = { "unix:" .. path } })
-      says({ path = path })
+      greeting({ path = path })
       app:stop()
       assert.is_truthy(uv.fs_stat(path))
     end
@@ -188,9 +189,9 @@ describe("socket activation", function()
     local fd = unix_at(path)
     assert(connected:connect(path))
     local file = assert(uv.fs_open(folder .. "/file", "w", 420))
-    assert_refused({ sockets = { fd, hold(datagrams) }, listen = {} }, "descriptor 4",
+    assert_refused({ sockets = { fd, keep_open(datagrams) }, listen = {} }, "descriptor 4",
       "no stream socket")
-    assert_refused({ sockets = { hold(connected) }, listen = {} }, "descriptor 3",
+    assert_refused({ sockets = { keep_open(connected) }, listen = {} }, "descriptor 3",
       "does not listen", "Accept=no")
     assert_refused({
       sockets = { fd, file }, listen = {}, environment = { LISTEN_FDNAMES = "a:b" },
@@ -206,7 +207,7 @@ describe("socket activation", function()
   it("takes nothing that is meant for another process", function()
     local app <close> = start({ environment = { LISTEN_FDS = "1", LISTEN_PID = "1" } })
     assert.equal(1, #app.addresses)
-    says(app.addresses[1])
+    greeting(app.addresses[1])
     assert.same({ "variables", n = 4 }, app:events("variables")[1])
   end)
 end)

@@ -24,17 +24,17 @@ local SENTENCE = "loading took longer than limits.load_timeout, 0.1 seconds of C
 describe("a loop while a script is loaded", function()
   it("at its top level ends the start, with the place and a traceback", function()
     for _, args in ipairs { { "app.lua", "--listen", "127.0.0.1:0" }, { "check", "app.lua" } } do
-      local told = problem_of("\nlocal x = 1\nwhile true do x = x + 1 end\nreturn {}", nil, args)
+      local problem = problem_of("\nlocal x = 1\nwhile true do x = x + 1 end\nreturn {}", nil, args)
       assert.matches("app.lua:3: " .. SENTENCE .. "stack traceback:\n\tapp.lua:3: in ",
-        told, 1, true)
-      assert.is_nil(told:find("script_error", 1, true))
+        problem, 1, true)
+      assert.is_nil(problem:find("script_error", 1, true))
     end
   end)
 
   it("after a sleep ends the start, too, with one message", function()
-    local told = problem_of('require "tidewire".sleep(0.01)\nwhile true do end')
-    assert.matches("^app.lua:2: " .. SENTENCE, told)
-    assert.is_nil(told:find("never comes", 1, true))
+    local problem = problem_of('require "tidewire".sleep(0.01)\nwhile true do end')
+    assert.matches("^app.lua:2: " .. SENTENCE, problem)
+    assert.is_nil(problem:find("never comes", 1, true))
   end)
 
   it("cannot be caught", function()
@@ -55,29 +55,29 @@ describe("a loop while a script is loaded", function()
       'require "lib" return {}', 'pcall(require, "lib") return {}',
       'return { endpoints = { ["/"] = "lib" } }',
     } do
-      local told = problem_of(text, files)
-      assert.matches("lib.lua:2: " .. SENTENCE, told, 1, true)
-      assert.matches("lib.lua:4: in ", told, 1, true)
+      local problem = problem_of(text, files)
+      assert.matches("lib.lua:2: " .. SENTENCE, problem, 1, true)
+      assert.matches("lib.lua:4: in ", problem, 1, true)
     end
   end)
 
   it("in on_load ends the start", function()
-    local told = problem_of('return { endpoints = { ["/"] = {} },\n on_load = function() while '
+    local problem = problem_of('return { endpoints = { ["/"] = {} },\n on_load = function() while '
       .. 'true do end end }')
-    assert.matches("app.lua:2: " .. SENTENCE, told, 1, true)
+    assert.matches("app.lua:2: " .. SENTENCE, problem, 1, true)
   end)
 
   it("in a metatable of the returned app ends the start", function()
-    local told =
+    local problem =
       problem_of("return setmetatable({}, { __index = function() while true do end end })")
-    assert.matches("app.lua:1: " .. SENTENCE, told, 1, true)
+    assert.matches("app.lua:1: " .. SENTENCE, problem, 1, true)
   end)
 
   it("in a worker that is not the first ends the start", function()
-    local told = problem_of([[
+    local problem = problem_of([[
       if require "tidewire".worker == 1 then while true do end end
       return { workers = 2, endpoints = { ["/"] = {} } }]])
-    assert.matches("app.lua:1: " .. SENTENCE, told, 1, true)
+    assert.matches("app.lua:1: " .. SENTENCE, problem, 1, true)
   end)
 
   it("ends it as the app says, once that is known", function()

@@ -202,8 +202,8 @@ describe("a hook that takes too long", function()
 
       assert.equal("still here", (bystander:ask("still here")))
       assert.equal(before + 2, timeouts())
-      local told = app:log():sub(log + 1)
-      assert.equal(2, count(told, "handler_timeout allows"), told)
+      local lines = app:log():sub(log + 1)
+      assert.equal(2, count(lines, "handler_timeout allows"), lines)
       assert.equal(1, #app:events("error") - errors)
     end)
   end

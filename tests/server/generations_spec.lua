@@ -25,7 +25,7 @@ describe("/stats", function()
   it("lists what each generation still holds", function()
     local app <close> = server.start({ app = APP:format(OLD) })
     --- As "generation connections waiting", the newest first.
-    local function held()
+    local function kept()
       local rows = {}
       for index, row in ipairs(json.decode(http.request(app.admin, "/stats").body).generations) do
         rows[index] = ("%d %d %d"):format(row.generation, row.connections, row.waiting_hooks)
@@ -36,7 +36,7 @@ describe("/stats", function()
       local deadline = loop.now() + loop.patience
       local now
       repeat
-        now = held()
+        now = kept()
       until now == expected or loop.now() > deadline
       assert.equal(expected, now)
     end

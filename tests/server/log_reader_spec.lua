@@ -124,16 +124,16 @@ describe("a log", function()
       until figure("tidewire_log_lines_dropped_total") > 500
       assert.is_true(figure("tidewire_log_waiting_bytes") <= 1024 * 1024)
       local reader = { pieces = {} }
-      local told = format == "pretty" and " (%d+) lines of the log were dropped"
+      local dropped = format == "pretty" and " (%d+) lines of the log were dropped"
         or format == "json" and '"event":"log_dropped","lines":(%d+)'
         or "event=log_dropped lines=(%d+)"
-      assert.is_truthy(wait_for(fd, reader, told))
+      assert.is_truthy(wait_for(fd, reader, dropped))
       assert.equal("done", (ada:ask("log 1 1")))
       assert.is_truthy(wait_for(fd, reader, "number\"?[=:]%d+[^\n]*\n$"))
       local expected, missing = 1, 0
       for line in text_of(reader):gmatch("([^\n]*)\n") do
         if format == "json" then cjson.decode(line) end
-        local lost, number = line:match(told), line:match("number\"?[=:](%d+)")
+        local lost, number = line:match(dropped), line:match("number\"?[=:](%d+)")
         if lost then
           expected = expected + tonumber(lost)
           missing = missing + tonumber(lost)

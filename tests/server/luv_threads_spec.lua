@@ -38,7 +38,7 @@ describe("an error", function()
     assert.matches("^false, .*" .. pattern, (ada:ask(chunk)), chunk)
   end
 
-  local function told(hook, why)
+  local function assert_logged(hook, why)
     local line =
       app:wait_for_log(('event=script_error hook="luv %s" why="?[^"]*%s'):format(hook, why))
     assert.is_truthy(line, app:log())
@@ -50,14 +50,14 @@ describe("an error", function()
 
   it("in a thread is logged, and its object may be joined", function()
     returns("true", "return uv.new_thread(function() error('boom') end):join()")
-    told("thread", "boom")
+    assert_logged("thread", "boom")
   end)
 
   it("in a thread without a reference is logged", function()
     returns("", [[
       for i = 1, 10 do uv.new_thread(function(n) error("boom " .. n, 0) end, i) end
       collectgarbage()]])
-    for i = 1, 10 do told("thread", "boom " .. i .. "%f[%D]") end
+    for i = 1, 10 do assert_logged("thread", "boom " .. i .. "%f[%D]") end
   end)
 
   for name, case in pairs {
@@ -79,16 +79,16 @@ describe("an error", function()
   } do
     it("that is " .. name .. " is logged, wherever luv meets it", function()
       returns("true", ("return uv.new_thread(function() %s end):join()"):format(case[1]))
-      told("thread", case[2])
+      assert_logged("thread", case[2])
       returns("true", ("return uv.new_work(function() %s end, function() record('after') "
         .. "end):queue()"):format(case[1]))
       app:wait_event("after")
-      told("work", case[2])
+      assert_logged("work", case[2])
       if name ~= "os.exit" then
         returns("0", ([[
           local timer = uv.new_timer()
           return timer:start(0, 0, function() timer:close() %s end)]]):format(case[1]))
-        told("callback", case[2])
+        assert_logged("callback", case[2])
       end
     end)
   end
@@ -96,7 +96,7 @@ describe("an error", function()
   it("in the callback of a work is logged", function()
     returns("true", "return uv.new_work(function() return 1 end, function(n) error('after ' .. n, "
       .. "0) end):queue()")
-    told("callback", "after 1")
+    assert_logged("callback", "after 1")
   end)
 
   it("in a callback of a thread's own loop is logged", function()
@@ -107,7 +107,7 @@ describe("an error", function()
         timer:start(0, 0, function() timer:close() error("in its loop", 0) end)
         uv.run()
       end):join()]])
-    told("callback", "in its loop")
+    assert_logged("callback", "in its loop")
   end)
 
   it("in the callback of a handle that a thread wakes is logged", function()
@@ -115,7 +115,7 @@ describe("an error", function()
       local async async = uv.new_async(function(n) async:close() error("woken by " .. n, 0) end)
       return uv.new_thread(function(async) require("luv").async_send(async, "ada") end,
         async):join()]])
-    told("callback", "woken by ada")
+    assert_logged("callback", "woken by ada")
   end)
 
   it("in a thread of a thread is logged", function()
@@ -125,22 +125,22 @@ describe("an error", function()
         collectgarbage()
         error("outer", 0)
       end):join()]])
-    told("thread", "inner")
-    told("thread", "outer")
+    assert_logged("thread", "inner")
+    assert_logged("thread", "outer")
   end)
 
   it("in a thread that a forgotten coroutine has started is logged", function()
     returns("", [[
       coroutine.wrap(function() uv.new_thread(function() error("boom", 0) end) end)()
       collectgarbage()]])
-    told("thread", "boom")
+    assert_logged("thread", "boom")
     returns("", "collectgarbage()")
-    told("thread", "boom")
+    assert_logged("thread", "boom")
   end)
 
   it("in a thread that has ended long ago lets it be joined, once", function()
     returns("", "kept = uv.new_thread(function() error('boom', 0) end)")
-    told("thread", "boom")
+    assert_logged("thread", "boom")
     for _ = 1, 20 do returns("", "collectgarbage()") end -- the loop goes round
     returns("true", "return kept:join()")
     returns("nil, ESRCH: it was joined already, ESRCH", "return kept:join()")
@@ -161,10 +161,10 @@ describe("an error", function()
         end
         error("outer", 0)
       end, %q)]]):format(path))
-    told("thread", "outer")
+    assert_logged("thread", "outer")
     for _ = 1, 20 do returns("", "collectgarbage()") end
     assert(os.remove(path))
-    for i = 1, 3 do told("thread", "inner " .. i) end
+    for i = 1, 3 do assert_logged("thread", "inner " .. i) end
     assert.is_nil(app:log():find("not run", 1, true))
   end)
 
@@ -202,7 +202,7 @@ describe("an error", function()
       return uv.new_work(function() return 1, 2, 3, 4, 5, 6, 7, 8, 9, 10 end,
         function() record("after") end):queue()]])
     app:wait_event("after")
-    told("work", "more than 9 results")
+    assert_logged("work", "more than 9 results")
   end)
 end)
 

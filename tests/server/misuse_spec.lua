@@ -30,7 +30,7 @@ describe("a mistake", function()
   lazy_teardown(function() app:stop() end)
   after_each(stream.close_all)
 
-  local function said(path, code)
+  local function message_of(path, code)
     local answer = app:connect(path):ask(path == "/json" and ("%q"):format(code) or code)
     return (answer:gsub('^"(.*)"$', "%1"):gsub('\\"', '"'):gsub("^= ", ""))
   end
@@ -46,12 +46,12 @@ describe("a mistake", function()
       ['tw.room("x"):watch(print):cancl()'] =
         "code:1: attempt to call a nil value (method 'cancl'); did you mean watch:cancel?",
     } do
-      assert.equal(expected, said("/text", code))
+      assert.equal(expected, message_of("/text", code))
     end
   end)
 
   it("in a name is reported in callbacks of luv's, too", function()
-    assert.equal("", said("/text", [[
+    assert.equal("", message_of("/text", [[
       local timer = require("luv").new_timer()
       timer:start(0, 0, function() timer:close() conn:clsoe() end)]]))
     assert.is_truthy(app:wait_for_log "method 'clsoe'%); did you mean conn:close%?")
@@ -65,7 +65,7 @@ describe("a mistake", function()
         "code:1: room:broadcast: call it with a colon, room:broadcast(…)",
       ["conn.close()"] = "code:1: conn:close: call it with a colon, conn:close(…)",
     } do
-      assert.equal(expected, said("/text", code))
+      assert.equal(expected, message_of("/text", code))
     end
   end)
 
@@ -77,10 +77,10 @@ describe("a mistake", function()
       ['tw.broadcast({ conn }, { endpoint = "/json" })'] =
         "code:1: tw.broadcast: value[1] is a connection; send its id, conn.id",
     } do
-      assert.equal(expected, said("/json", code))
+      assert.equal(expected, message_of("/json", code))
     end
     assert.equal("code:1: send: a string is needed, got a connection; send its id, conn.id",
-      said("/text", "conn:send(conn)"))
+      message_of("/text", "conn:send(conn)"))
   end)
 
   it("that would hide a connection's fields is reported, in validate and in on_start", function()

@@ -34,7 +34,7 @@ return {
 
 describe("systemd", function()
   local folder, path, ear
-  local heard -- all datagrams so far
+  local datagrams -- all datagrams so far
 
   before_each(function()
     folder = process.make_directory()
@@ -42,7 +42,7 @@ describe("systemd", function()
     ear = assert(unix.dgram())
     assert(ear:bind(path))
     ear:settimeout(0)
-    heard = {}
+    datagrams = {}
   end)
 
   after_each(function()
@@ -52,19 +52,21 @@ describe("systemd", function()
   end)
 
   local function listen()
-    for text in function() return (ear:receive()) end do heard[#heard + 1] = text end
+    for text in function() return (ear:receive()) end do datagrams[#datagrams + 1] = text end
   end
 
   -- Waits for a datagram with this line in it, from number `first` on; returns its number.
-  local function hears(line, first)
+  local function index_of(line, first)
     local found = loop.wait_until(function()
       listen()
-      for index = first or 1, #heard do
-        if ("\n" .. heard[index] .. "\n"):find("\n" .. line .. "\n", 1, true) then return index end
+      for index = first or 1, #datagrams do
+        if ("\n" .. datagrams[index] .. "\n"):find("\n" .. line .. "\n", 1, true) then
+          return index
+        end
       end
     end)
     return found
-      or error(("%q was not said; but:\n%s"):format(line, table.concat(heard, "\n--\n")), 2)
+      or error(("%q was not said; but:\n%s"):format(line, table.concat(datagrams, "\n--\n")), 2)
   end
 
   local function start(environment, options)
@@ -74,21 +76,21 @@ describe("systemd", function()
 
   it("receives READY, its process id, and STOPPING", function()
     local app <close> = start({})
-    local ready = hears("READY=1")
+    local ready = index_of("READY=1")
     assert.equal(1, ready)
-    assert.equal(ready, hears("MAINPID=" .. app.pid))
-    assert.equal(ready, hears("STATUS=serving; 0 connections"))
+    assert.equal(ready, index_of("MAINPID=" .. app.pid))
+    assert.equal(ready, index_of("STATUS=serving; 0 connections"))
     assert.same({ "variables", n = 3 }, app:wait_event("variables")) -- scripts do not see them
     app:signal("sigterm")
-    assert.is_true(hears("STOPPING=1") > ready)
+    assert.is_true(index_of("STOPPING=1") > ready)
     assert.equal(0, app.process:wait_exit())
   end)
 
   it("hears of the lame duck as the beginning of the end", function()
     local app <close> = start({}, { "--lame-duck-seconds", "3600" })
-    hears("READY=1")
+    index_of("READY=1")
     app:signal("sigterm")
-    hears("STOPPING=1")
+    index_of("STOPPING=1")
     app:signal("sigterm")
   end)
 
@@ -97,18 +99,18 @@ describe("systemd", function()
       { environment = { NOTIFY_SOCKET = path } })
     assert.equal(2, result.code)
     listen()
-    assert.same({}, heard)
+    assert.same({}, datagrams)
   end)
 
   it("hears how many connections there are, and a sign of life", function()
     local app <close> = start({ WATCHDOG_USEC = "200000" })
     local ada, bob = app:connect(), app:connect()
-    hears("STATUS=serving; 2 connections")
+    index_of("STATUS=serving; 2 connections")
     ada:close(1000)
-    hears("STATUS=serving; 1 connection")
+    index_of("STATUS=serving; 1 connection")
     bob:close(1000)
     local last = 0
-    for _ = 1, 3 do last = hears("WATCHDOG=1", last + 1) end
+    for _ = 1, 3 do last = index_of("WATCHDOG=1", last + 1) end
   end)
 
   it("hears no sign of life while a script does not return", function()
@@ -118,30 +120,30 @@ describe("systemd", function()
       environment = { NOTIFY_SOCKET = path, WATCHDOG_USEC = "200000" },
     })
     local ada = app:connect()
-    hears("WATCHDOG=1")
+    index_of("WATCHDOG=1")
     ada:send_text("hang")
     app:wait_event("hangs")
 
     --- Changes the status so often. Each change is told by a tick, which tells the sign of life as
     --- well.
     local function let_tick(count)
-      local before = #heard
+      local before = #datagrams
       for _ = 1, count, 2 do
         local bob = app:connect()
-        before = hears("STATUS=serving; 2 connections", before + 1)
+        before = index_of("STATUS=serving; 2 connections", before + 1)
         bob:close(1000)
-        before = hears("STATUS=serving; 1 connection", before + 1)
+        before = index_of("STATUS=serving; 1 connection", before + 1)
       end
     end
 
     let_tick(6) -- more than half of the period: before that it could not know
-    local before = #heard
+    local before = #datagrams
     let_tick(16)
-    for index = before + 1, #heard do assert.not_equal("WATCHDOG=1", heard[index]) end
-    before = #heard
+    for index = before + 1, #datagrams do assert.not_equal("WATCHDOG=1", datagrams[index]) end
+    before = #datagrams
     process.write_file(app.directory .. "/go_on", "")
     assert.equal("hang", (ada:receive()))
-    hears("WATCHDOG=1", before + 1)
+    index_of("WATCHDOG=1", before + 1)
   end)
 
   it("need not be there, nor read", function()

@@ -68,7 +68,7 @@ describe("presence", function()
   end
 
   --- The members whose joins or leaves this worker got, in that order.
-  local function told(what, worker)
+  local function members_of(what, worker)
     local users = {}
     for _, event in ipairs(app:events(what)) do
       if event[4] == worker then users[#users + 1] = event[3] end
@@ -76,8 +76,8 @@ describe("presence", function()
     return users
   end
 
-  local function check_told(what, users)
-    for worker = 0, app.workers - 1 do assert.same(users, told(what, worker)) end
+  local function check_events(what, users)
+    for worker = 0, app.workers - 1 do assert.same(users, members_of(what, worker)) end
   end
 
   it("returns members with id, name and info", function()
@@ -98,15 +98,15 @@ describe("presence", function()
     assert.equal(8, again[1].info.level)
     ada:ask('{"act":"leave"}')
     app:wait_event("leave", app.workers)
-    check_told("join", { "ada" })
-    check_told("leave", { "ada" })
+    check_events("join", { "ada" })
+    check_events("leave", { "ada" })
   end)
 
   it("calls watches for each join and each leave, of any kind", function()
     local leaver, closer, failer, dropper = join("leaver"), join("closer"), join("failer"),
       join("dropper")
     app:wait_event("join", 4 * app.workers)
-    check_told("join", { "leaver", "closer", "failer", "dropper" })
+    check_events("join", { "leaver", "closer", "failer", "dropper" })
     leaver:ask('{"act":"leave"}')
     closer:send_text('{"act":"close"}')
     failer:send_text('{"act":"fail"}')
@@ -114,7 +114,7 @@ describe("presence", function()
     app:wait_event("leave", 4 * app.workers)
     for _, event in ipairs(app:events("leave")) do assert.equal("the door", event[2]) end
     for worker = 0, app.workers - 1 do
-      local left = told("leave", worker)
+      local left = members_of("leave", worker)
       table.sort(left)
       assert.same({ "closer", "dropper", "failer", "leaver" }, left)
     end
@@ -145,8 +145,8 @@ describe("presence", function()
     ada:ask('{"act":"leave"}')
     for worker = 0, app.workers - 1 do
       local is_watching = worker ~= cancelled
-      assert.same(is_watching and { "ada", "bob" } or { "ada" }, told("join", worker))
-      if not is_watching then assert.same({}, told("leave", worker)) end
+      assert.same(is_watching and { "ada", "bob" } or { "ada" }, members_of("join", worker))
+      if not is_watching then assert.same({}, members_of("leave", worker)) end
     end
   end)
 end)

@@ -62,14 +62,14 @@ describe("docs/recipes.md", function()
     end
     assert.equal('{"delivered":false}', (bob:ask('{"to":"eve","text":"hello"}')))
     assert.equal('{"delivered":true}', (bob:ask('{"to":"ada","text":"hello"}')))
-    local function told(peer) return require("cjson").decode((peer:receive())) end
+    local function receive_json(peer) return require("cjson").decode((peer:receive())) end
     for _, peer in ipairs({ phone, laptop }) do
-      assert.same({ from = "bob", text = "hello" }, told(peer))
+      assert.same({ from = "bob", text = "hello" }, receive_json(peer))
     end
     assert.equal('{"reached":2}',
       app:http({ path = "/tell/ada", method = "POST", body = "dinner" }).body)
     for _, peer in ipairs({ phone, laptop }) do
-      assert.same({ from = "house", text = "dinner" }, told(peer))
+      assert.same({ from = "house", text = "dinner" }, receive_json(peer))
     end
     assert.equal(4400, (app:connect("/chat"):wait_closed()))
   end)

@@ -79,7 +79,7 @@ local function way_of(number)
 end
 
 describe("codecs that change under load", function() -- fewer times with a sanitizer
-  local app, clients, told, closed, reload_count
+  local app, clients, reported, closed, reload_count
 
   after_each(stream.close_all)
 
@@ -126,10 +126,10 @@ describe("codecs that change under load", function() -- fewer times with a sanit
     client.forms[form] = text
     if client.version then
       client.forms[form_for(client)] = nil
-      if next(client.forms) or (version or client.version) > told + 1 then
+      if next(client.forms) or (version or client.version) > reported + 1 then
         error(("client %d of %s, accepted by the code %d of %d: %s %q")
           :format(client.tag, client.path, client.version,
-            told, kind, select(2, next(client.forms)) or text))
+            reported, kind, select(2, next(client.forms)) or text))
       end
     end
     return value
@@ -197,7 +197,7 @@ describe("codecs that change under load", function() -- fewer times with a sanit
       if is_staying(other) and next_one <= other.said then return false end
     end
     for worker = 0, WORKERS - 1 do
-      if (client.heard["w" .. worker] or 0) ~= told - 1 then return false end
+      if (client.heard["w" .. worker] or 0) ~= reported - 1 then return false end
     end
     return #client.waiting == 0
   end
@@ -213,7 +213,7 @@ describe("codecs that change under load", function() -- fewer times with a sanit
 
   before_each(function()
     app = server.start({ app = app_of(1), workers = WORKERS })
-    clients, told, closed = {}, 1, 0
+    clients, reported, closed = {}, 1, 0
     reload_count = app.process:is_sanitized() and 24 or 100
     for tag = 1, CLIENTS do
       local path = ({ "/json", "/own" })[(tag - 1) // WORKERS % 6 + 1] or "/"
@@ -228,9 +228,9 @@ describe("codecs that change under load", function() -- fewer times with a sanit
       take_all()
       local outcome = reloads.outcomes(app)[seen + 1]
       if outcome then
-        assert(not outcome.failed and outcome.generation == told + 1, outcome.line)
-        seen, told = seen + 1, outcome.generation
-        if seen < reload_count then reloads.send(app, app_of(told + 1)) end
+        assert(not outcome.failed and outcome.generation == reported + 1, outcome.line)
+        seen, reported = seen + 1, outcome.generation
+        if seen < reload_count then reloads.send(app, app_of(reported + 1)) end
       end
       for _, client in ipairs(clients) do
         while seen < reload_count and #client.waiting < IN_FLIGHT do speak(client) end
@@ -239,14 +239,14 @@ describe("codecs that change under load", function() -- fewer times with a sanit
     end
     reloads.send(app, app_of(2))
     assert(loop.wait_until(turn, 20 * loop.patience), "reloads are missing")
-    local function all_heard()
+    local function all_received()
       take_all()
       for _, client in ipairs(clients) do
         if is_staying(client) and not has_all(client) then return false end
       end
       return closed == closed_by_the_log()
     end
-    assert(loop.wait_until(all_heard, 2 * loop.patience), "words or closes are missing")
+    assert(loop.wait_until(all_received, 2 * loop.patience), "words or closes are missing")
     assert.is_true(closed >= reload_count)
     assert.same({}, app:log_lines("script_error"))
     app:stop()

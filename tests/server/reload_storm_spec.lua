@@ -80,7 +80,7 @@ end
 
 describe("a hundred reloads under load", function() -- 30 with a sanitizer
   local app, clients, reload_count
-  local told         -- the last generation in the log
+  local reported         -- the last generation in the log
   local version_of   -- by generation
   local said
 
@@ -93,7 +93,7 @@ describe("a hundred reloads under load", function() -- 30 with a sanitizer
     if client.number == 1 and client.asked % 10 == 0 then
       what, said = "say", said + 1
     end
-    table.insert(client.waiting, { what = what, at_least = told, number = client.asked })
+    table.insert(client.waiting, { what = what, at_least = reported, number = client.asked })
     local number = what == "say" and said or client.asked
     client.peer:send_text(("%s %d"):format(what, number))
   end
@@ -143,7 +143,7 @@ describe("a hundred reloads under load", function() -- 30 with a sanitizer
   before_each(function()
     app = server.start({ app = sound(1)["app.lua"], files = { ["part.lua"] = sound(1)["part.lua"] },
       options = { "--admin", "127.0.0.1:0" } })
-    clients, told, version_of, said = {}, 1, { 1 }, 0
+    clients, reported, version_of, said = {}, 1, { 1 }, 0
     local is_slow = app.process:is_sanitized()
     reload_count = is_slow and 30 or 100
     for number = 1, is_slow and 150 or 500 do
@@ -163,7 +163,7 @@ describe("a hundred reloads under load", function() -- 30 with a sanitizer
         files[path] = text
       end
       pending = { broken = is_broken, version = version }
-      if not is_broken then version_of[told + 1] = version end
+      if not is_broken then version_of[reported + 1] = version end
       reloads.send(app, files)
     end
 
@@ -174,8 +174,8 @@ describe("a hundred reloads under load", function() -- 30 with a sanitizer
         seen = seen + 1
         local outcome = outcomes[seen]
         assert(outcome.failed == pending.broken, outcome.line)
-        assert(outcome.generation == told + (pending.broken and 0 or 1), outcome.line)
-        told = outcome.generation
+        assert(outcome.generation == reported + (pending.broken and 0 or 1), outcome.line)
+        reported = outcome.generation
         if seen < reload_count then next_reload() end
       end
       for _, client in ipairs(keep_asking and clients or {}) do
@@ -187,23 +187,23 @@ describe("a hundred reloads under load", function() -- 30 with a sanitizer
     next_reload()
     assert(loop.wait_until(function() return turn(true) end, 20 * loop.patience),
       "reloads are missing")
-    local function everyone_heard()
+    local function all_received()
       turn(false)
       for _, client in ipairs(clients) do
         if #client.waiting > 0 or client.heard < said or client.ticks < 20 then return false end
       end
       return true
     end
-    assert(loop.wait_until(everyone_heard, 2 * loop.patience), "answers are missing")
+    assert(loop.wait_until(all_received, 2 * loop.patience), "answers are missing")
     for _, client in ipairs(clients) do
       assert.equal(client.asked, client.answered)
       client.peer:send_text("echo 1") -- the last code, everywhere
-      table.insert(client.waiting, { what = "echo", at_least = told, number = 1 })
+      table.insert(client.waiting, { what = "echo", at_least = reported, number = 1 })
     end
-    assert(loop.wait_until(everyone_heard, 2 * loop.patience), "answers are missing")
+    assert(loop.wait_until(all_received, 2 * loop.patience), "answers are missing")
     assert.equal(reload_count, seen)
     local good = reload_count - (reload_count + 1) // 3
-    assert.equal(good + 1, told)
+    assert.equal(good + 1, reported)
     assert.same({}, app:log_lines("script_error"))
     app:stop()
   end)

@@ -61,7 +61,7 @@ describe("a worker that does not take what others send it", function()
   end
 
   -- Worker 1 stands still in a C function until the function that this returns is called.
-  local function hold_up()
+  local function block_worker()
     local eve = app:connect_on(1, "/drop")
     eve:receive()
     chunks.ask(eve, "conn:leave('lobby')")
@@ -79,7 +79,7 @@ describe("a worker that does not take what others send it", function()
     local bob = connect("/close")
     local cleo = connect("/drop")
     local dora = connect("/conflate")
-    local go_on = hold_up()
+    local go_on = block_worker()
     local got = chunks.ask(ada, [[
       conn:leave("lobby")
       local got, kib = 0, ("x"):rep(1024)
@@ -109,7 +109,7 @@ describe("a worker that does not take what others send it", function()
   it("is reported to the sender to one connection", function()
     local _, bob = connect("/close")
     local _, cleo = connect("/drop")
-    local go_on = hold_up()
+    local go_on = block_worker()
     local send = [[
       local kib = ("x"):rep(1024)
       for i = 1, 5000 do
@@ -131,7 +131,7 @@ describe("a worker that does not take what others send it", function()
     file:close()
     app:signal("sighup")
     assert.is_truthy(app:wait_for_log("event=reloaded"))
-    local go_on = hold_up()
+    local go_on = block_worker()
     assert.equal("2000", chunks.ask(ada, [[
       conn:leave("lobby")
       local got = 0

@@ -244,7 +244,7 @@ describe("with several workers", function()
     end)
 
     --- The members, as this worker sees them: "m1=1 m2=2 …", the level behind the name.
-    local function tell_members(worker)
+    local function members_of(worker)
       return run_on(worker, [[
         local list = {}
         for _, member in ipairs(tw.room("lobby"):members()) do
@@ -263,7 +263,7 @@ describe("with several workers", function()
       local expected = { "m1=other", "m2=2" }
       for index = 5, 2 * WORKERS do expected[#expected + 1] = ("m%d=%d"):format(index, index) end
       for worker = 0, WORKERS - 1 do
-        assert.equal(table.concat(expected, " "), tell_members(worker))
+        assert.equal(table.concat(expected, " "), members_of(worker))
       end
     end)
 

@@ -50,7 +50,7 @@ local function refuse(conn, code, why)
   conn:send({ type = "error", code = code, error = why })
 end
 
-local function tell_others(conn, message)
+local function send_to_others(conn, message)
   message.username, message.room = conn.username, conn.room
   tw.room(conn.room):broadcast(message, conn)
 end
@@ -72,7 +72,7 @@ end
 -- After the connection has left its room.
 local function announce_left(conn)
   rooms.leave(conn.room)
-  tell_others(conn, { type = "user_left", connId = conn.id })
+  send_to_others(conn, { type = "user_left", connId = conn.id })
 end
 
 local commands = {}
@@ -91,7 +91,7 @@ function commands.chat(conn, message)
       timestamp = timestamp, id = message.id,
     }
     history.add(conn.room, said) -- first, so that a user who joins now does not miss it
-    tell_others(conn, said)
+    send_to_others(conn, said)
     counters:incr("messages")
   end
   if message.id then
@@ -113,14 +113,14 @@ function commands.join_room(conn, message)
   conn:leave(conn.room)
   announce_left(conn)
   enter(conn, message.room, "room_joined")
-  tell_others(conn, { type = "user_joined", connId = conn.id })
+  send_to_others(conn, { type = "user_joined", connId = conn.id })
 end
 
 function commands.typing(conn, message)
   if type(message.typing) ~= "boolean" then
     return refuse(conn, "bad_typing", "typing must be true or false")
   end
-  tell_others(conn, { type = "typing", typing = message.typing })
+  send_to_others(conn, { type = "typing", typing = message.typing })
 end
 
 function commands.list_users(conn)
@@ -168,7 +168,7 @@ return {
     local old_room = people.enter(conn)
     enter(conn, old_room or conn.room, "welcome")
     if not old_room then
-      tell_others(conn, { type = "user_joined", connId = conn.id })
+      send_to_others(conn, { type = "user_joined", connId = conn.id })
     end
   end,
 
