@@ -17,19 +17,15 @@ local ID <const>, ENDPOINT <const> = conn_keys.ID, conn_keys.ENDPOINT
 local codecs = {}
 
 --- Gives a message to handle_message, and what it returns to on_error.
-local function deliver(conn, value, kind)
-  local handle_message = conn[ENDPOINT].handle_message
+local function deliver(conn, endpoint, value, binary)
+  local handle_message = endpoint.handle_message
   if not handle_message then
     return
   end
-  local ok, err = handle_message(conn, value, kind)
+  local ok, err = handle_message(conn, value, binary and "binary" or "text")
   if err ~= nil and ok == nil then
     errors.returned(conn, err, "handle_message")
   end
-end
-
-local function kind_of(binary)
-  return binary and "binary" or "text"
 end
 
 -- ---- JSON heartbeat (docs/scripting.md) ----
@@ -62,27 +58,27 @@ end
 
 -- ---- receive functions ----
 
-local function receive_with_heartbeat(conn, payload, binary)
+local function receive_with_heartbeat(conn, payload, binary, endpoint)
   if not is_heartbeat_text(conn, payload, binary) then
-    deliver(conn, payload, kind_of(binary))
+    deliver(conn, endpoint, payload, binary)
   end
 end
 
-local function receive_json(conn, payload, binary)
+local function receive_json(conn, payload, binary, endpoint)
   local value, message = json.decode(payload)
   if message then
     return errors.undecodable(conn, message)
   end
-  deliver(conn, value, kind_of(binary))
+  deliver(conn, endpoint, value, binary)
 end
 
-local function receive_json_with_heartbeat(conn, payload, binary)
+local function receive_json_with_heartbeat(conn, payload, binary, endpoint)
   local value, message = json.decode(payload)
   if message then
     return errors.undecodable(conn, message)
   end
   if not is_heartbeat(conn, value) then
-    deliver(conn, value, kind_of(binary))
+    deliver(conn, endpoint, value, binary)
   end
 end
 
@@ -92,18 +88,18 @@ local function custom_receive(codec, heartbeat)
   if not decode then
     return heartbeat and receive_with_heartbeat or nil
   end
-  return function(conn, payload, binary)
+  return function(conn, payload, binary, endpoint)
     if heartbeat and is_heartbeat_text(conn, payload, binary) then
       return
     end
     local ok, value, message = xpcall(decode, errors.handler("codec.decode"), payload,
-      kind_of(binary))
+      binary and "binary" or "text")
     if not ok then
       return errors.undecodable(conn, value.message)
     elseif value == nil and message ~= nil then
       return errors.undecodable(conn, tostring(message))
     end
-    deliver(conn, value, kind_of(binary))
+    deliver(conn, endpoint, value, binary)
   end
 end
 

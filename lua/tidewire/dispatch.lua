@@ -126,7 +126,8 @@ end
 
 function events.message(id, payload, binary)
   local conn = conns[id]
-  return conn[ENDPOINT].receive(conn, payload, binary)
+  local endpoint = conn[ENDPOINT]
+  return endpoint.receive(conn, payload, binary, endpoint)
 end
 
 --- C's event: a handle_message that C has called itself returned nil and an error.
