@@ -48,7 +48,6 @@ static const luaL_Reg *const tables[] = {
     bind_conn_functions,    bind_endpoint_functions, bind_http_client_functions,
     bind_process_functions, bind_room_functions,     bind_server_functions,
     bind_shared_functions,  bind_task_functions,     bind_timers_functions,
-    vm_load_functions,
 };
 
 static int open_core(lua_State *L) {

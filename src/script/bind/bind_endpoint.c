@@ -153,6 +153,19 @@ static int core_endpoint_taken(lua_State *L) {
     return 1;
 }
 
+/* core.fast_path(number, f|nil): f handles messages of this endpoint; nil: dispatch.lua does. */
+static int core_fast_path(lua_State *L) {
+    uint32_t number = check_number(L, 1);
+    int function = LUA_NOREF;
+    if (!lua_isnoneornil(L, 2)) {
+        luaL_checktype(L, 2, LUA_TFUNCTION);
+        lua_settop(L, 2);
+        function = luaL_ref(L, LUA_REGISTRYINDEX);
+    }
+    fast_path_set(vm_of(L), number, function);
+    return 0;
+}
+
 const luaL_Reg bind_endpoint_functions[] = {
     {"endpoint", core_endpoint},
     {"endpoint_full", core_endpoint_full},

@@ -1,5 +1,5 @@
-/* bind_task.c -- tidewire.core: tasks, known to Lua by an integer: waiting, starting, budgets.
- * async.lua makes tw.sleep, tw.await and tw.spawn of these functions. */
+/* bind_task.c -- tidewire.core: tasks, known to Lua by an integer: waiting, starting, budgets,
+ * loading. async.lua makes tw.sleep, tw.await and tw.spawn of these functions. */
 #include "script/bind/bind.h"
 
 /* core.task() -> the running task | nil, why it cannot wait */
@@ -62,6 +62,47 @@ static int core_runs_at(lua_State *L) {
     return 0;
 }
 
+/* ---- loading ---- */
+
+/* core.loaded(app|nil, problems|nil, sources|nil): the result of a `reload`; the texts are
+ * lines. */
+static int core_loaded(lua_State *L) {
+    if (lua_istable(L, 1))
+        vm_load_succeeded(vm_of(L), L, 1);
+    else
+        vm_load_failed(vm_of(L), lua_tostring(L, 2), lua_tostring(L, 3));
+    return 0;
+}
+
+/* core.scope() -> the generation that the running task loads, or whose loading has started it; nil:
+ * none */
+static int core_scope(lua_State *L) {
+    const struct task *task = vm_current(vm_of(L));
+    if (task == NULL || task->scope == 0)
+        lua_pushnil(L);
+    else
+        lua_pushinteger(L, task->scope);
+    return 1;
+}
+
+/* core.set_scope(generation|nil): the running task, and those that it spawns, belong to the loading
+ * of this generation. */
+static int core_set_scope(lua_State *L) {
+    struct task *task = vm_current(vm_of(L));
+    lua_Integer scope = luaL_optinteger(L, 1, 0);
+    if (task != NULL)
+        task->scope = (unsigned)scope;
+    return 0;
+}
+
+/* core.end_scope(generation): ends the tasks that its loading has started and that wait. */
+static int core_end_scope(lua_State *L) {
+    lua_Integer scope = luaL_checkinteger(L, 1);
+    luaL_argcheck(L, scope > 0, 1, "no generation");
+    vm_end_scope(vm_of(L), (unsigned)scope);
+    return 0;
+}
+
 const luaL_Reg bind_task_functions[] = {
     {"task", core_task},
     {"wake", core_wake},
@@ -70,5 +111,9 @@ const luaL_Reg bind_task_functions[] = {
     {"set_budgets", core_set_budgets},
     {"runs_for", core_runs_for},
     {"runs_at", core_runs_at},
+    {"loaded", core_loaded},
+    {"scope", core_scope},
+    {"set_scope", core_set_scope},
+    {"end_scope", core_end_scope},
     {NULL, NULL},
 };

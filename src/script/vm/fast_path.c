@@ -9,26 +9,14 @@
 #include "base/mem.h"
 #include "script/vm/vm_internal.h"
 
-/* core.fast_path(number, f|nil): f handles messages of this endpoint; nil: dispatch.lua does. */
-int core_fast_path(lua_State *L) {
-    struct vm *vm = vm_of(L);
-    lua_Integer number = luaL_checkinteger(L, 1);
-    luaL_argcheck(L, number >= 0 && hub_endpoint(vm->hub, (uint32_t)number) != NULL, 1,
-                  "no such endpoint");
-    int ref = LUA_NOREF;
-    if (!lua_isnoneornil(L, 2)) {
-        luaL_checktype(L, 2, LUA_TFUNCTION);
-        lua_settop(L, 2);
-        ref = luaL_ref(L, LUA_REGISTRYINDEX);
-    }
+void fast_path_set(struct vm *vm, uint32_t number, int function) {
     struct fast_path *path = &vm->fast_path;
-    while (path->count <= (size_t)number) {
+    while (path->count <= number) {
         path->functions = mem_realloc(path->functions, (path->count + 1) * sizeof *path->functions);
         path->functions[path->count++] = LUA_NOREF;
     }
-    luaL_unref(L, LUA_REGISTRYINDEX, path->functions[number]);
-    path->functions[number] = ref;
-    return 0;
+    luaL_unref(vm->L, LUA_REGISTRYINDEX, path->functions[number]);
+    path->functions[number] = function;
 }
 
 void fast_path_open(struct vm *vm, lua_State *L) {

@@ -31,7 +31,7 @@ bool fast_path_returned_error(const struct task *task);
  * the caller's. */
 struct task *fast_path_error_task(struct task *task);
 
-/* core.fast_path() */
-int core_fast_path(lua_State *L);
+/* A reference in the registry to the function for messages of an endpoint, or LUA_NOREF. */
+void fast_path_set(struct vm *vm, uint32_t number, int function);
 
 #endif

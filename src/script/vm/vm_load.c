@@ -230,17 +230,11 @@ void vm_load_failed(struct vm *vm, const char *why, const char *sources) {
     report(vm, NULL, why == NULL ? "an error without a text" : why, sources == NULL ? "" : sources);
 }
 
-/* core.loaded(app|nil, problems|nil, sources|nil): the result of a `reload`; the texts are
- * lines. */
-static int core_loaded(lua_State *L) {
-    struct vm *vm = vm_of(L);
-    if (!lua_istable(L, 1)) {
-        vm_load_failed(vm, lua_tostring(L, 2), lua_tostring(L, 3));
-    } else if (vm->load.on_loaded != NULL) {
-        struct app *app = read_app(vm, L, 1);
-        report(vm, app, "", app->sources);
-    }
-    return 0;
+void vm_load_succeeded(struct vm *vm, lua_State *L, int index) {
+    if (vm->load.on_loaded == NULL) /* it was discarded */
+        return;
+    struct app *app = read_app(vm, L, index);
+    report(vm, app, "", app->sources);
 }
 
 static void run_event(struct vm *vm, enum vm_event event) {
@@ -294,41 +288,6 @@ void vm_log_slow_load(struct vm *vm, double seconds, unsigned loading, unsigned 
     log_end(&line);
     lua_pop(vm->L, 1);
 }
-
-/* ---- scopes ---- */
-
-/* core.scope() -> the generation whose loading runs, or has started the running task; nil: none */
-static int core_scope(lua_State *L) {
-    const struct task *current = vm_current(vm_of(L));
-    if (current == NULL || current->scope == 0)
-        lua_pushnil(L);
-    else
-        lua_pushinteger(L, current->scope);
-    return 1;
-}
-
-/* core.set_scope(generation|nil): the running task, and those that it spawns, belong to the loading
- * of this generation. */
-static int core_set_scope(lua_State *L) {
-    struct task *current = vm_current(vm_of(L));
-    lua_Integer scope = luaL_optinteger(L, 1, 0);
-    if (current != NULL)
-        current->scope = (unsigned)scope;
-    return 0;
-}
-
-/* core.end_scope(generation): ends the tasks that its loading has started and that wait. */
-static int core_end_scope(lua_State *L) {
-    lua_Integer scope = luaL_checkinteger(L, 1);
-    luaL_argcheck(L, scope > 0, 1, "no generation");
-    vm_end_scope(vm_of(L), (unsigned)scope);
-    return 0;
-}
-
-const luaL_Reg vm_load_functions[] = {
-    {"loaded", core_loaded},       {"scope", core_scope}, {"set_scope", core_set_scope},
-    {"end_scope", core_end_scope}, {NULL, NULL},
-};
 
 /* ---- life ---- */
 

@@ -5,7 +5,7 @@
 
 #include "script/vm/vm.h"
 
-#include <lauxlib.h>
+#include <lua.h>
 
 struct overrun;
 struct task;
@@ -39,7 +39,9 @@ void vm_load_set_hook(struct task *task);
 /* Has the run ended because its slice is over? Asked once. */
 bool vm_load_slice_is_over(struct vm *vm);
 
-/* The task that loads new code has failed as a whole. */
+/* The code of vm_load_next() is loaded; its app is the table at the index. */
+void vm_load_succeeded(struct vm *vm, lua_State *L, int index);
+/* It cannot be loaded; the texts are lines, or NULL. */
 void vm_load_failed(struct vm *vm, const char *why, const char *sources);
 /* A task that loads an app has taken too long. */
 void vm_load_overrun(struct vm *vm, bool is_first, const struct overrun *overrun);
@@ -48,7 +50,5 @@ void vm_load_overrun(struct vm *vm, bool is_first, const struct overrun *overrun
 void vm_load_count_closed(struct vm *vm, uint32_t connections);
 /* Monotonic time of the last vm_activate(); 0: the first code runs. */
 uint64_t vm_load_activated_ns(const struct vm *vm);
-
-extern const luaL_Reg vm_load_functions[];
 
 #endif
