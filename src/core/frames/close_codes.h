@@ -8,8 +8,8 @@ enum close_code {
     CLOSE_NORMAL = 1000,
     CLOSE_GOING_AWAY = 1001,
     CLOSE_PROTOCOL = 1002,
-    CLOSE_RESERVED = 1004,  /* never sent: without a meaning */
-    CLOSE_NO_STATUS = 1005, /* never sent: the peer's Close frame had no code */
+    CLOSE_RESERVED = 1004,  /* never sent: has no meaning */
+    CLOSE_NO_STATUS = 1005, /* never sent: the other side's Close frame has no code */
     CLOSE_ABNORMAL = 1006,  /* never sent: the TCP connection ended without a Close frame */
     CLOSE_BAD_PAYLOAD = 1007,
     CLOSE_POLICY = 1008,
@@ -17,9 +17,9 @@ enum close_code {
     CLOSE_SCRIPT_ERROR = 1011,
     CLOSE_RESTART = 1012,
     CLOSE_TRY_LATER = 1013,
-    CLOSE_LAST_OF_PROTOCOL = 1014, /* the last that the protocol has given a meaning */
-    CLOSE_FIRST_REGISTERED = 3000, /* from here to 3999: of libraries and frameworks */
-    CLOSE_FIRST_PRIVATE = 4000,    /* from here: of the application */
+    CLOSE_LAST_OF_PROTOCOL = 1014, /* the last with a meaning in the protocol */
+    CLOSE_FIRST_REGISTERED = 3000, /* from here to 3999: for libraries and frameworks */
+    CLOSE_FIRST_PRIVATE = 4000,    /* from here: for applications */
     CLOSE_TIMED_OUT = 4408,
     CLOSE_LAST = 4999
 };

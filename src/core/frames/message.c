@@ -1,4 +1,4 @@
-/* message.c -- unchangeable, counted frames. See message.h. Any thread. */
+/* message.c -- immutable, counted frames. See message.h. Any thread. */
 #include "core/frames/message.h"
 
 #include "base/mem.h"
@@ -16,7 +16,7 @@ size_t message_frame_size(size_t len) {
 }
 
 static void write_header(unsigned char *out, enum opcode opcode, size_t len) {
-    out[0] = (unsigned char)(0x80 | opcode); /* FIN: we never fragment */
+    out[0] = (unsigned char)(0x80 | opcode); /* FIN: the server never fragments */
     if (len < 126) {
         out[1] = (unsigned char)len;
     } else if (len < 65536) {
@@ -93,7 +93,7 @@ struct message *message_control_new(enum opcode opcode, const void *payload, siz
     return control;
 }
 
-/* The frame at `offset` of a run: its whole length. */
+/* The length, with its header, of the frame at `offset` of a run. */
 static size_t frame_length(const struct message *run, size_t offset) {
     const unsigned char *header = run->bytes + offset;
     size_t len = header[1];

@@ -1,13 +1,12 @@
-/* message.h -- unchangeable, counted bytes: one WebSocket frame, header and payload, ready for the
- * wire.
+/* message.h -- immutable, counted bytes: a WebSocket frame, header and payload, ready to write.
  *
- * Born with count 1; each queue that holds it adds one; whoever made it drops its own at the end.
- * Never changed after birth, so threads may share it; the count is atomic. Server frames are not
- * masked (RFC 6455 section 5.1) and never fragmented.
+ * A new message has one reference, its creator's; each queue that holds it has another. Its bytes
+ * never change, so threads may share it; the count is atomic. Server frames are not masked (RFC
+ * 6455 section 5.1), and this server never fragments them.
  *
- * The exception is a *run*: several frames that wait for the same client, one behind the other, so
- * that they leave as they lie. It belongs to one queue, which alone may add to it, as long as
- * nobody else holds it as well. */
+ * The exception is a *run*: consecutive frames for one client in one piece of memory, so that one
+ * write sends them. It belongs to one queue, which may add frames while it holds the only
+ * reference. */
 #ifndef TIDEWIRE_CORE_FRAMES_MESSAGE_H
 #define TIDEWIRE_CORE_FRAMES_MESSAGE_H
 
@@ -29,15 +28,15 @@ struct message {
 /* A frame around a copy of the payload. Control frames take 125 bytes at most. */
 struct message *message_new(enum opcode opcode, const void *payload, size_t len);
 
-/* Bytes of a key at most: no queue's ceiling counts them. */
+/* The most bytes of a key; the limits of queues do not count them. */
 enum { MESSAGE_KEY_MAX = 1024 };
 
-/* The same with a key (1 to MESSAGE_KEY_MAX bytes): where it still waits, a newer message with the
- * same key may take its place. */
+/* The same with a key (1 to MESSAGE_KEY_MAX bytes): while it waits in a queue, a newer message with
+ * the same key may replace it. */
 struct message *message_new_keyed(enum opcode opcode, const void *payload, size_t len,
                                   struct slice key);
 
-/* Its key; no bytes where it has none. */
+/* Its key; no bytes: none. */
 static inline struct slice message_key(const struct message *message) {
     return message->key_len == 0
                ? (struct slice){NULL, 0}
@@ -50,20 +49,20 @@ size_t message_frame_size(size_t len);
 /* A run of one frame. */
 struct message *message_run_new(enum opcode opcode, const void *payload, size_t len);
 
-/* A run takes no more memory than this, unless it is longer. */
+/* The most memory of a run, unless a single frame is longer. */
 enum { MESSAGE_RUN_BYTES = 64 * 1024 };
 
-/* Adds a frame to a run, which may move: use the result from now on. */
+/* Adds a frame to a run. Returns the run, which may have moved. */
 struct message *message_run_add(struct message *run, enum opcode opcode, const void *payload,
                                 size_t len);
 
-/* A run of one control frame (125 bytes at most), with room for the largest: message_control_set()
- * can put another in its place. */
+/* A run of one control frame (125 bytes at most), with room for the largest, so that
+ * message_control_set() can replace it. */
 struct message *message_control_new(enum opcode opcode, const void *payload, size_t len);
 void message_control_set(struct message *control, enum opcode opcode, const void *payload,
                          size_t len);
 
-/* Drops the frames of a run that begin at `offset` or behind it. */
+/* Drops the frames of a run that begin at `offset` or later. */
 void message_run_cut(struct message *run, size_t offset);
 
 static inline void message_ref_many(struct message *message, unsigned count) {

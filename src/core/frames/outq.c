@@ -1,15 +1,15 @@
-/* outq.c -- messages waiting to be written to one client. See outq.h. */
+/* outq.c -- the queue of messages to one client. See outq.h. */
 #include "core/frames/outq.h"
 
 #include "base/mem.h"
 
 #include <string.h>
 
-/* Rings up to this size stay allocated when empty, so a busy connection does not allocate per turn.
- * */
+/* A ring up to RING_KEPT stays allocated when it is empty, so that a busy connection does not
+ * allocate in each turn. */
 enum { RING_MIN = 4, RING_KEPT = 32 };
 
-/* Frames from this size on are written from where they are; below it copying is cheaper. */
+/* Frames from this size on are written without a copy; below it a copy is cheaper. */
 enum { LARGE_BYTES = 16 * 1024 };
 
 static void grow(struct outq *queue) {
@@ -38,15 +38,15 @@ static bool same_key(const struct message *one, const struct message *other) {
 
 bool outq_replace(struct outq *queue, struct message *message, size_t max_bytes) {
     for (uint32_t i = queue->sent > 0 ? 1 : 0; i < queue->count; i++) {
-        struct message **place = &queue->ring[(queue->first + i) & (queue->capacity - 1)];
-        if (!same_key(*place, message))
+        struct message **slot = &queue->ring[(queue->first + i) & (queue->capacity - 1)];
+        if (!same_key(*slot, message))
             continue;
-        size_t bytes = queue->bytes - (*place)->len + message->len;
+        size_t bytes = queue->bytes - (*slot)->len + message->len;
         if (bytes > max_bytes)
             return false;
         queue->bytes = bytes;
-        message_unref(*place);
-        *place = message;
+        message_unref(*slot);
+        *slot = message;
         return true;
     }
     return false;
@@ -77,7 +77,7 @@ static inline void append(struct outq *queue, enum opcode opcode, const void *pa
     outq_push(queue, message_run_new(opcode, payload, len));
 }
 
-/* In one piece, and called from one place, as frame_reader_next() is. */
+/* Flattened, and called from one place, as frame_reader_next() is. */
 __attribute__((flatten)) void outq_append(struct outq *queue, enum opcode opcode,
                                           const void *payload, size_t len) {
     append(queue, opcode, payload, len);
@@ -87,7 +87,7 @@ void outq_append_control(struct outq *queue, enum opcode opcode, const void *pay
     append(queue, opcode, payload, len);
 }
 
-/* An empty queue begins at the start of its ring, so that what it holds next lies in one piece. */
+/* An empty queue begins at the start of its ring, so that its next messages lie in one piece. */
 static void emptied(struct outq *queue) {
     if (queue->capacity > RING_KEPT) {
         mem_free(queue->ring);
@@ -96,7 +96,7 @@ static void emptied(struct outq *queue) {
     queue->first = queue->count = 0;
 }
 
-/* The oldest message, whose reference is the caller's now. */
+/* Takes out the oldest message; its reference is the caller's. */
 static struct message *pop(struct outq *queue) {
     struct message *message = queue->ring[queue->first];
     queue->bytes -= message->len - queue->sent;
@@ -168,7 +168,7 @@ void outq_written(struct outq *queue, size_t len, struct ref_cache *ref_cache) {
         len -= rest;
         struct message *message = pop(queue);
         if (message->capacity > 0)
-            message_unref(message); /* a run is nobody else's */
+            message_unref(message); /* a run has no other owner */
         else
             ref_cache_release(ref_cache, message);
     }
@@ -187,7 +187,7 @@ bool outq_is_bundle(const struct outq *queue, const struct outq_bundle *bundle) 
                   bundle->count * sizeof *bundle->messages) == 0;
 }
 
-/* A run is one queue's alone, and changes. */
+/* Runs are not bundled: each belongs to one queue, and changes. */
 static bool make_bundle(const struct outq *queue, struct outq_bundle *bundle) {
     if (queue->count > OUTQ_BUNDLE_MESSAGES || !in_one_piece(queue))
         return false;

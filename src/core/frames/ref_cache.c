@@ -1,26 +1,27 @@
-/* ref_cache.c -- references to messages, taken and given back by the dozen. See ref_cache.h. */
+/* ref_cache.c -- spare references to messages. See ref_cache.h. */
 #include "core/frames/ref_cache.h"
 
-/* Taken at once: one atomic operation for so many queues. */
-enum { STOCK = 64 };
+/* References taken by one atomic operation. */
+enum { BATCH = 64 };
 
 /* Two messages seldom begin within so many bytes of each other. */
 enum { ADDRESS_SHIFT = 6 };
 
-static void settle(struct ref_cache *ref_cache, uint32_t number) {
-    struct share *slot = &ref_cache->slots[number];
+/* Drops the slot's spare references. */
+static void release_slot(struct ref_cache *ref_cache, uint32_t number) {
+    struct ref_slot *slot = &ref_cache->slots[number];
     if (slot->spare > 0)
         message_unref_many(slot->message, slot->spare);
-    *slot = (struct share){0};
+    *slot = (struct ref_slot){0};
     ref_cache->used &= ~(UINT32_C(1) << number);
 }
 
-/* The message's slot; who had it before is settled. */
-static struct share *slot_of(struct ref_cache *ref_cache, struct message *message) {
+/* The message's slot; drops the references to another message that had it. */
+static struct ref_slot *slot_of(struct ref_cache *ref_cache, struct message *message) {
     uint32_t number = (uint32_t)((uintptr_t)message >> ADDRESS_SHIFT) % REF_CACHE_SLOTS;
-    struct share *slot = &ref_cache->slots[number];
+    struct ref_slot *slot = &ref_cache->slots[number];
     if (slot->message != message) {
-        settle(ref_cache, number);
+        release_slot(ref_cache, number);
         slot->message = message;
         ref_cache->used |= UINT32_C(1) << number;
     }
@@ -28,10 +29,10 @@ static struct share *slot_of(struct ref_cache *ref_cache, struct message *messag
 }
 
 struct message *ref_cache_take(struct ref_cache *ref_cache, struct message *message) {
-    struct share *slot = slot_of(ref_cache, message);
+    struct ref_slot *slot = slot_of(ref_cache, message);
     if (slot->spare == 0) {
-        message_ref_many(message, STOCK);
-        slot->spare = STOCK;
+        message_ref_many(message, BATCH);
+        slot->spare = BATCH;
     }
     slot->spare--;
     return message;
@@ -44,5 +45,5 @@ void ref_cache_release(struct ref_cache *ref_cache, struct message *message) {
 void ref_cache_flush(struct ref_cache *ref_cache) {
     for (uint32_t number = 0; ref_cache->used != 0; number++)
         if (ref_cache->used & UINT32_C(1) << number)
-            settle(ref_cache, number);
+            release_slot(ref_cache, number);
 }

@@ -1,7 +1,7 @@
-/* http_handler.h -- plain HTTP between sockets and scripts, past the hub.
+/* http_handler.h -- plain HTTP between sockets and scripts; the hub takes no part in it.
  *
- * Two tables of functions, which the worker joins: the scripts fill `struct http_handler`, which
- * net/http/http_dispatch.c calls; that fills `struct http_responder`, which the scripts call. Tests
+ * Two tables of functions, which the worker joins: script/ fills `struct http_handler`, which
+ * net/http/http_dispatch.c calls; that fills `struct http_responder`, which script/ calls. Tests
  * pass fakes. Everything happens on the worker's thread. Pointers are borrowed until the call
  * returns. */
 #ifndef TIDEWIRE_CORE_HTTP_HTTP_HANDLER_H
@@ -11,27 +11,28 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* An HTTP request whose head was checked, a handshake too: request line and headers up to and with
- * the blank line. */
+/* An HTTP request with a valid head, or a handshake. The head is the request line and the headers
+ * up to and with the blank line. */
 struct http_request {
     const char *head;
     size_t head_len;
-    const char *body; /* NULL where there is none */
+    const char *body; /* NULL: none */
     size_t body_len;
     const char *remote_address; /* numeric, without port; "unix" */
     bool secure;
 };
 
 struct http_handler {
-    /* A whole request; answered through the responder with the same number, now or later. */
+    /* A complete request; the script answers by the responder with the same number, now or later.
+     */
     void (*request)(void *user, uint64_t number, const struct http_request *request);
     void *user;
 };
 
-/* Numbers of requests whose client has gone are ignored. */
+/* Ignores the numbers of requests whose client is gone. */
 struct http_responder {
-    /* `headers` are whole "Name: value\r\n" lines or NULL. `why`, for the log, where the server
-     * refuses the request before any script is asked; else NULL. */
+    /* `headers` are whole "Name: value\r\n" lines or NULL. `why` is for the log, if the server
+     * refuses the request before a script sees it; else NULL. */
     void (*respond)(void *user, uint64_t number, int status, const char *headers, const char *body,
                     size_t body_len, const char *why);
     /* Answers with the JSON body that all refusals have, {"error":"why","status":500}. The log does

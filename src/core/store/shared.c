@@ -1,10 +1,11 @@
 /* shared.c -- the stores of the process. See shared.h.
  *
- * Stores are only ever added, so whoever knows a number finds its store without a lock.
+ * Stores are never removed, so a store's number finds it without a lock.
  *
- * Sweeping is for memory alone and has no hurry: a worker's timer wakes for it at most once a
- * second, at the clock's `sweep_at`, and as long as some key has an end. Who comes first takes the
- * work by setting `sweep_at` to never; what others let end meanwhile sets it anew. */
+ * Sweeping only frees memory and is not urgent: a worker's timer wakes for it at most once a
+ * second, at the clock's `sweep_at`, while any key has a time-to-live. The first worker takes the
+ * work by setting `sweep_at` to never; keys that others give a time-to-live meanwhile set it anew.
+ */
 #include "core/store/shared.h"
 
 #include "base/clock.h"
@@ -12,12 +13,12 @@
 
 #include <uv.h>
 
-enum { SWEEP_PAUSE_MS = 20 }; /* between two parts of much work */
+enum { SWEEP_PAUSE_MS = 20 }; /* between two parts of a long sweep */
 
 struct shared {
     struct store_clock clock;
     uv_mutex_t opening;
-    _Atomic uint32_t count; /* stores below it are there, and stay */
+    _Atomic uint32_t count; /* the stores below it exist, and stay */
     struct store *stores[SHARED_MAX_STORES];
 };
 
@@ -60,7 +61,7 @@ int shared_open(struct shared *shared, struct slice name, size_t max_bytes) {
     if (number < 0 && count < SHARED_MAX_STORES) {
         number = (int)count;
         shared->stores[count] = store_new(name, max_bytes, &shared->clock);
-        atomic_store(&shared->count, count + 1); /* from here on others find it */
+        atomic_store(&shared->count, count + 1); /* other threads find it from now on */
     }
     uv_mutex_unlock(&shared->opening);
     return number;
@@ -71,7 +72,7 @@ struct store *shared_find(struct shared *shared, int64_t number) {
     return known ? shared->stores[number] : NULL;
 }
 
-/* ---- giving memory back ---- */
+/* ---- sweeping ---- */
 
 static uint64_t now_ms(struct shared *shared) {
     return shared->clock.now_ms(shared->clock.user);

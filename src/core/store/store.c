@@ -1,9 +1,9 @@
-/* store.c -- small values under keys, for many threads. See store.h.
+/* store.c -- small values under keys, shared by threads. See store.h.
  *
- * A table of entries behind one lock. An entry is one block: what it is found by, its value, then
- * the bytes of key and text. It is made before the lock is taken and freed after, so that under the
- * lock there is a look-up and little else; only a number is ever changed in place. Entries with an
- * end are in the heap, too. */
+ * A table of entries behind one lock. An entry is one block of memory: its links, its value, then
+ * the bytes of key and text. Calls allocate it before they take the lock and free it after, so the
+ * lock is held for a look-up and little else; only a number changes in place. Entries with a
+ * time-to-live are in the deadlines, too. */
 #include "core/store/store.h"
 
 #include "base/deadlines.h"
@@ -15,17 +15,17 @@
 #include <uv.h>
 
 enum {
-    SWEEP_GRAIN_MS = 1000,  /* entries that end in the same second are swept together */
-    SWEEP_ENTRIES = 5000,   /* most that one sweep frees: about a millisecond */
-    SWEEP_UNDER_LOCK = 100, /* most that it takes out while others wait */
-    /* What the allocator, the table's buckets and the heap take for an entry, beside the entry. */
-    ENTRY_SURROUNDINGS = 48,
+    SWEEP_GRAIN_MS = 1000,  /* entries that expire in the same second are swept together */
+    SWEEP_ENTRIES = 5000,   /* the most that one sweep frees: about a millisecond */
+    SWEEP_UNDER_LOCK = 100, /* the most that it takes out in one hold of the lock */
+    /* Bytes of the allocator, the table and the deadlines for an entry, beside the entry. */
+    ENTRY_OVERHEAD = 48,
 };
 
 struct entry {
     struct table_entry in;
-    struct deadline end; /* in the heap while it has one; its key: when, ms */
-    struct list link;    /* in store.entries; once taken out, in a list of those to be freed */
+    struct deadline end; /* when it expires, ms; in store.ends while it has a time-to-live */
+    struct list link;    /* in store.entries; after take_out() in a list of entries to free */
     struct store_value value;
     char bytes[];
 };
@@ -84,10 +84,10 @@ size_t store_bytes(struct store *store) {
 }
 
 size_t store_entry_bytes(void) {
-    return sizeof(struct entry) + ENTRY_SURROUNDINGS;
+    return sizeof(struct entry) + ENTRY_OVERHEAD;
 }
 
-/* ---- entries; from here to the end of this part the store is locked by the caller ---- */
+/* ---- entries; the callers of this part's functions hold the lock ---- */
 
 static size_t text_len(const struct store_value *value) {
     return value->type == STORE_TEXT ? value->text.len : 0;
@@ -115,7 +115,7 @@ static struct entry *entry_new(struct slice key, const struct store_value *value
     return entry;
 }
 
-/* Takes an entry out, to be freed after the lock. */
+/* Takes an entry out; `freed` are freed after the lock. */
 static void take_out(struct store *store, struct entry *entry, struct list *freed) {
     table_remove(&store->table, &entry->in);
     deadlines_remove(&store->ends, &entry->end);
@@ -130,7 +130,7 @@ static void put_in(struct store *store, struct entry *entry) {
     store->bytes += cost(entry);
 }
 
-/* Takes out the entry that ended first, if one has. */
+/* Takes out the entry that expired first. False: none has expired. */
 static bool take_out_ended(struct store *store, uint64_t now, struct list *freed) {
     struct deadline *first = deadlines_peek(&store->ends);
     if (first == NULL || first->key > now)
@@ -139,7 +139,7 @@ static bool take_out_ended(struct store *store, uint64_t now, struct list *freed
     return true;
 }
 
-/* The entry of a key, or NULL. One whose time is over is taken out. */
+/* The entry of a key, or NULL. Takes out an expired one. */
 static struct entry *find(struct store *store, struct slice key, uint64_t now, struct list *freed) {
     struct table_entry *in = table_find(&store->table, key);
     struct entry *entry = in == NULL ? NULL : TABLE_OWNER(in, struct entry, in);
@@ -149,12 +149,11 @@ static struct entry *find(struct store *store, struct slice key, uint64_t now, s
     return NULL;
 }
 
-/* Is there room for so many bytes, when `less` of those there are will go? Frees what is over
- * first. */
+/* Is there room for `more` bytes, after `less` bytes are freed? Takes out expired entries first. */
 static bool make_room(struct store *store, size_t more, size_t less, uint64_t now,
                       struct list *freed) {
     if (more > store->max_bytes)
-        return false; /* nothing that could be freed would help */
+        return false; /* not even in an empty store */
     while (store->bytes - less > store->max_bytes - more)
         if (!take_out_ended(store, now, freed))
             return false;
@@ -167,12 +166,12 @@ void store_sweep_at(struct store_clock *clock, uint64_t ms) {
         ;
 }
 
-/* A sweep is worth it when the second is over in which an entry ends. */
+/* An entry expires: sweeps after the end of that second. */
 static void note_end(struct store_clock *clock, uint64_t end) {
     store_sweep_at(clock, end - end % SWEEP_GRAIN_MS + SWEEP_GRAIN_MS);
 }
 
-/* Gives an entry an end, or takes it away: 0. */
+/* Sets an entry's time-to-live; 0: none. */
 static void set_end(struct store *store, struct entry *entry, uint64_t now, uint64_t ttl_ms) {
     if (ttl_ms == 0) {
         deadlines_remove(&store->ends, &entry->end);
@@ -185,18 +184,18 @@ static void set_end(struct store *store, struct entry *entry, uint64_t now, uint
 
 /* ---- one call, one lock ---- */
 
-/* A call in progress: the store is locked from enter() to leave(). */
+/* A call: it holds the store's lock from enter() to leave(). */
 struct call {
     struct store *store;
     uint64_t now;
-    struct list freed; /* entries taken out: freed after the lock */
+    struct list freed; /* entries that leave() frees after the lock */
 };
 
 static void enter(struct call *call, struct store *store) {
     call->store = store;
     list_init(&call->freed);
     uv_mutex_lock(&store->lock);
-    /* read under the lock, so that it never goes back from one call to the next */
+    /* under the lock, so that the time of a call is never before that of an earlier call */
     call->now = store->clock->now_ms(store->clock->user);
 }
 
@@ -225,7 +224,7 @@ enum store_result store_get(struct store *store, struct slice key, struct store_
 static enum store_result put(struct store *store, struct slice key, const struct store_value *value,
                              uint64_t ttl_ms, bool replace) {
     if (cost_of(key, value) > store->max_bytes)
-        return STORE_FULL; /* not even copied */
+        return STORE_FULL; /* before it is copied */
     struct entry *entry = entry_new(key, value);
     enum store_result result = STORE_OK;
     struct call call;
@@ -265,7 +264,7 @@ static double as_float(const struct store_value *value) {
     return value->type == STORE_INTEGER ? (double)value->integer : value->number;
 }
 
-/* As Lua adds, but for integers that do not wrap. */
+/* Adds as Lua does, but integers do not wrap. */
 static enum store_result sum(const struct store_value *a, const struct store_value *b,
                              struct store_value *result) {
     if (!is_number(a) || !is_number(b))
@@ -304,7 +303,7 @@ enum store_result store_incr(struct store *store, struct slice key, const struct
     return result;
 }
 
-/* Are they the same, to the last bit? */
+/* Are they equal, to the last bit? */
 static bool same(const struct store_value *one, const struct store_value *other) {
     if (one->type != other->type)
         return false;
@@ -323,7 +322,7 @@ static bool same(const struct store_value *one, const struct store_value *other)
            (len == 0 || memcmp(one->text.bytes, other->text.bytes, len) == 0);
 }
 
-/* `entry` (NULL: nothing) takes the place of `old`, and of its end. The store is locked. */
+/* Replaces `old` by `entry` (NULL: deletes it), which keeps the time-to-live. Under the lock. */
 static enum store_result exchange(struct call *call, struct entry *old, struct entry *entry,
                                   uint64_t ttl_ms) {
     struct store *store = call->store;
@@ -384,7 +383,7 @@ bool store_expire(struct store *store, struct slice key, uint64_t ttl_ms) {
 
 /* ---- keys ---- */
 
-/* The next entry that is not over, from a link of store.entries on; NULL: none. */
+/* The next entry that has not expired, from a link of store.entries on; or NULL. */
 static const struct entry *next_live(const struct call *call, const struct list *link) {
     for (; link != &call->store->entries; link = link->next) {
         const struct entry *entry = LIST_OWNER(link, struct entry, link);
@@ -394,7 +393,7 @@ static const struct entry *next_live(const struct call *call, const struct list 
     return NULL;
 }
 
-/* A buffer that is filled as far as it goes. */
+/* A buffer, and the bytes that would fill it if it were large enough. */
 struct output {
     char *bytes;
     size_t size, needed;
