@@ -1,6 +1,6 @@
 /* log.c -- one event a line. See log.h.
  *
- * Collects the fields of a line in a record. log_render.c makes its bytes, log_queue.c writes them.
+ * Collects the fields of a line. log_render.c makes its bytes, log_queue.c writes them.
  * main sets level, format and file before threads start. The file's descriptor keeps its number
  * when the file is opened again (dup3), so no thread writes to a closed one. */
 #include "base/log/log.h"
@@ -21,7 +21,7 @@
 #include <unistd.h>
 
 /* Bytes of fields that a line keeps until it is written. */
-enum { RECORD_MAX = 64 * 1024 };
+enum { FIELDS_MAX = 64 * 1024 };
 
 /* How long the process waits at its end for a reader that does not read. */
 enum { FLUSH_MS = 500 };
@@ -87,21 +87,21 @@ enum log_level log_refusal_level(void) {
     return format_ == LOG_PRETTY ? LOG_INFO : LOG_DEBUG;
 }
 
-/* ---- records ---- */
+/* ---- fields ---- */
 
-/* The head of a field in a record; key and value follow. */
+/* The head of a field; key and value follow. */
 struct field_head {
     enum log_kind kind;
     uint32_t key_len, len;
     size_t cut;
 };
 
-bool log_next_field(const struct log_record *record, size_t *at, struct log_field *field) {
-    if (*at >= record->used)
+bool log_next_field(const struct log_line *line, size_t *at, struct log_field *field) {
+    if (*at >= line->used)
         return false;
     struct field_head head;
-    memcpy(&head, record->bytes + *at, sizeof head);
-    const char *key = record->bytes + *at + sizeof head;
+    memcpy(&head, line->bytes + *at, sizeof head);
+    const char *key = line->bytes + *at + sizeof head;
     *field =
         (struct log_field){head.kind, key, head.key_len, key + head.key_len, head.len, head.cut};
     *at += sizeof head + head.key_len + head.len;
@@ -129,7 +129,7 @@ static void add_field(struct log_line *line, enum log_kind kind, const char *key
     struct field_head head = {.kind = kind, .key_len = (uint32_t)strnlen(key, LOG_KEY_MAX)};
     head.len = (uint32_t)(len < LOG_VALUE_MAX ? len : LOG_VALUE_MAX);
     head.cut = len - head.len;
-    if (line->used + sizeof head + head.key_len + head.len > RECORD_MAX) {
+    if (line->used + sizeof head + head.key_len + head.len > FIELDS_MAX) {
         line->left_out++;
         return;
     }
@@ -138,15 +138,15 @@ static void add_field(struct log_line *line, enum log_kind kind, const char *key
     add(line, value, head.len);
 }
 
-static void render(const struct log_record *record, struct log_out *out) {
+static void render(const struct log_line *line, struct log_out *out) {
     out->used = 0;
     out->for_people = format_ == LOG_PRETTY;
     if (format_ == LOG_JSON)
-        log_render_json(record, out);
+        log_render_json(line, out);
     else if (format_ == LOG_TEXT)
-        log_render_text(record, out);
+        log_render_text(line, out);
     else
-        log_render_pretty(record, &pretty_, out);
+        log_render_pretty(line, &pretty_, out);
 }
 
 static void release(struct log_line *line) {
@@ -155,23 +155,11 @@ static void release(struct log_line *line) {
     line->wanted = false;
 }
 
-static void render_line(const struct log_line *line, struct log_out *out) {
-    struct log_record record = {
-        .level = line->level,
-        .event = line->event,
-        .time = line->time,
-        .worker = worker_,
-        .bytes = line->bytes,
-        .used = line->used,
-        .left_out = line->left_out,
-    };
-    render(&record, out);
-}
-
 static void begin(struct log_line *line, enum log_level level, const char *event) {
     line->wanted = true;
     line->level = level;
     line->event = event;
+    line->worker = worker_;
     line->left_out = 0;
     line->used = 0;
     line->capacity = sizeof line->fixed;
@@ -189,12 +177,10 @@ static size_t write_dropped(char *bytes, size_t size, uint64_t dropped, int erro
     struct log_line line;
     struct log_out out;
     begin(&line, own_level(LOG_WARN), "log_dropped");
+    line.worker = -1; /* about all workers */
     log_int(&line, "lines", (int64_t)dropped);
     log_str(&line, "why", error == 0 ? "the reader of the log is too slow" : strerror(error));
-    int worker = worker_;
-    worker_ = -1;
-    render_line(&line, &out);
-    worker_ = worker;
+    render(&line, &out);
     release(&line);
     size_t len = out.used < size ? out.used : 0;
     memcpy(bytes, out.bytes, len);
@@ -205,15 +191,13 @@ static size_t write_dropped(char *bytes, size_t size, uint64_t dropped, int erro
 
 static void log_suppressed_lines(const struct log_suppressed *suppressed) {
     struct log_line line;
-    int worker = worker_;
     if (suppressed->lines == 0)
         return;
-    worker_ = -1; /* about all workers */
-    log_begin(&line, own_level(suppressed->level), "log_suppressed");
+    begin(&line, own_level(suppressed->level), "log_suppressed");
+    line.worker = -1; /* about all workers */
     log_str(&line, "of", suppressed->event);
     log_int(&line, "lines", (int64_t)suppressed->lines);
     log_end(&line);
-    worker_ = worker;
 }
 
 /* Is another line of this event allowed? */
@@ -330,7 +314,7 @@ void log_end(struct log_line *line) {
     if (!line->wanted)
         return;
     struct log_out out;
-    render_line(line, &out);
+    render(line, &out);
     if (out.used > 0)
         log_queue_put(log_queue_log, out.bytes, out.used);
     release(line);

@@ -25,9 +25,10 @@ struct log_line {
     enum log_level level;
     const char *event;
     struct timespec time;
-    unsigned left_out;
+    int worker;        /* -1: none */
+    unsigned left_out; /* fields that did not fit */
     size_t used, capacity;
-    char *bytes;
+    char *bytes; /* the fields, as log_next_field() reads them */
     char fixed[512];
 };
 

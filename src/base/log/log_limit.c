@@ -9,7 +9,7 @@
 enum { MOST_EVENTS = 16 };
 
 /* Lines of one event in one second. */
-struct limit {
+struct event_limit {
     struct log_suppressed suppressed;
     time_t second;
     unsigned count;
@@ -17,7 +17,7 @@ struct limit {
 
 static struct {
     uv_mutex_t lock;
-    struct limit events[MOST_EVENTS];
+    struct event_limit events[MOST_EVENTS];
     size_t count;
     uint64_t suppressed; /* since the start */
 } limits;
@@ -43,19 +43,19 @@ static time_t this_second(void) {
 }
 
 /* NULL: there are too many events. */
-static struct limit *limit_of(const char *event) {
+static struct event_limit *limit_of(const char *event) {
     for (size_t i = 0; i < limits.count; i++)
         if (strcmp(limits.events[i].suppressed.event, event) == 0)
             return &limits.events[i];
     if (limits.count == MOST_EVENTS)
         return NULL;
-    struct limit *limit = &limits.events[limits.count++];
+    struct event_limit *limit = &limits.events[limits.count++];
     snprintf(limit->suppressed.event, sizeof limit->suppressed.event, "%s", event);
     return limit;
 }
 
 /* Begins another second when it is time; *suppressed gets the lines of the previous one. */
-static void begin_second(struct limit *limit, time_t now, struct log_suppressed *suppressed) {
+static void begin_second(struct event_limit *limit, time_t now, struct log_suppressed *suppressed) {
     if (limit->second == now)
         return;
     *suppressed = limit->suppressed;
@@ -69,7 +69,7 @@ enum log_limit_result log_limit_take(enum log_level level, const char *event,
     enum log_limit_result result = LOG_LIMIT_WRITE;
     suppressed->lines = 0;
     lock();
-    struct limit *limit = limit_of(event);
+    struct event_limit *limit = limit_of(event);
     if (limit != NULL) {
         begin_second(limit, this_second(), suppressed);
         limit->suppressed.level = level;
@@ -87,7 +87,7 @@ bool log_limit_next(size_t *at, bool at_once, struct log_suppressed *suppressed,
     lock();
     bool found = *at < limits.count;
     if (found) {
-        struct limit *limit = &limits.events[(*at)++];
+        struct event_limit *limit = &limits.events[(*at)++];
         if (limit->suppressed.lines > 0)
             begin_second(limit, at_once ? 0 : this_second(), suppressed);
         *waits = *waits || limit->suppressed.lines > 0;

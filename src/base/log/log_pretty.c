@@ -26,7 +26,7 @@ static const char dim[] = "\x1b[2m", bold[] = "\x1b[1m", reset[] = "\x1b[0m";
 static const char indent[] = "                   ";
 
 struct painter {
-    const struct log_record *record;
+    const struct log_line *line;
     const struct log_pretty *how;
     struct log_out *out;
     bool has_dim;         /* the line has fields, in a dim color */
@@ -47,14 +47,10 @@ static void value(struct painter *painter, const struct log_field *field) {
     log_out_escaped(painter->out, field);
 }
 
-static bool is(const struct log_field *field, const char *key) {
-    return field->key_len == strlen(key) && memcmp(field->key, key, field->key_len) == 0;
-}
-
 /* The value of a field, which the line does not repeat; empty when there is none. */
 static void say(struct painter *painter, const char *before, const char *key, const char *after) {
     struct log_field field;
-    if (!log_find_field(painter->record, key, &field))
+    if (!log_find_field(painter->line, key, &field))
         return;
     painter->shown[painter->shown_count++] = key;
     if (field.len == 0)
@@ -69,9 +65,9 @@ static void say(struct painter *painter, const char *before, const char *key, co
 static void add_time(struct painter *painter) {
     struct tm tm;
     char clock[32];
-    localtime_r(&painter->record->time.tv_sec, &tm);
+    localtime_r(&painter->line->time.tv_sec, &tm);
     size_t n = strftime(clock, sizeof clock, "%H:%M:%S", &tm);
-    snprintf(clock + n, sizeof clock - n, ".%03d ", (int)(painter->record->time.tv_nsec / 1000000));
+    snprintf(clock + n, sizeof clock - n, ".%03d ", (int)(painter->line->time.tv_nsec / 1000000));
     paint(painter, dim);
     text(painter, clock);
     paint(painter, reset);
@@ -79,8 +75,8 @@ static void add_time(struct painter *painter) {
 
 static void add_level(struct painter *painter) {
     char level[16];
-    snprintf(level, sizeof level, "%-5s", log_level_names[painter->record->level]);
-    paint(painter, colours[painter->record->level]);
+    snprintf(level, sizeof level, "%-5s", log_level_names[painter->line->level]);
+    paint(painter, colours[painter->line->level]);
     text(painter, level);
     paint(painter, reset);
     text(painter, " ");
@@ -89,12 +85,12 @@ static void add_level(struct painter *painter) {
 /* The worker, when there are several; the endpoint's path; the connection. */
 static void add_place(struct painter *painter) {
     char worker[16];
-    if (painter->how->shows_workers && painter->record->worker >= 0) {
-        snprintf(worker, sizeof worker, "w%d ", painter->record->worker);
+    if (painter->how->shows_workers && painter->line->worker >= 0) {
+        snprintf(worker, sizeof worker, "w%d ", painter->line->worker);
         text(painter, worker);
     }
     struct log_field field;
-    for (size_t at = 0; log_next_field(painter->record, &at, &field);) {
+    for (size_t at = 0; log_next_field(painter->line, &at, &field);) {
         if (field.kind == LOG_PATH) {
             paint(painter, bold);
             value(painter, &field);
@@ -102,7 +98,7 @@ static void add_place(struct painter *painter) {
             text(painter, " ");
         }
     }
-    if (log_find_field(painter->record, "conn", &field)) {
+    if (log_find_field(painter->line, "conn", &field)) {
         painter->shown[painter->shown_count++] = "conn";
         size_t len = field.len < SHORT_ID ? field.len : SHORT_ID;
         log_out_add(painter->out, field.value + field.len - len, len);
@@ -115,7 +111,7 @@ static void add_place(struct painter *painter) {
 /* Text of several lines that no client has written, each below the other. */
 static void say_lines(struct painter *painter, const char *key) {
     struct log_field field, line;
-    if (!log_find_field(painter->record, key, &field))
+    if (!log_find_field(painter->line, key, &field))
         return;
     painter->shown[painter->shown_count++] = key;
     for (size_t at = 0; log_next_line(&field, &at, &line);) {
@@ -178,7 +174,7 @@ static void say_part(struct painter *painter, const struct part *part) {
 static void say_event(struct painter *painter) {
     char name[32];
     size_t len = 0;
-    for (const char *p = painter->record->event; *p != '\0' && len < sizeof name - 1; p++)
+    for (const char *p = painter->line->event; *p != '\0' && len < sizeof name - 1; p++)
         name[len++] = *p == '_' ? ' ' : *p;
     log_out_add(painter->out, name, len);
     say(painter, ": ", "why", "");
@@ -186,7 +182,7 @@ static void say_event(struct painter *painter) {
 
 static void say_what(struct painter *painter) {
     for (size_t i = 0; i < sizeof sentences / sizeof sentences[0]; i++) {
-        if (strcmp(sentences[i].event, painter->record->event) != 0)
+        if (strcmp(sentences[i].event, painter->line->event) != 0)
             continue;
         for (int part = 0; part < MOST_PARTS; part++)
             say_part(painter, &sentences[i].parts[part]);
@@ -199,9 +195,10 @@ static void say_what(struct painter *painter) {
 
 static bool is_shown(const struct painter *painter, const struct log_field *field) {
     for (size_t i = 0; i < painter->shown_count; i++)
-        if (is(field, painter->shown[i]))
+        if (log_field_is(field, painter->shown[i]))
             return true;
-    bool first_code = is(field, "generation") && field->len == 1 && field->value[0] == '1';
+    bool first_code =
+        log_field_is(field, "generation") && field->len == 1 && field->value[0] == '1';
     return first_code || field->kind == LOG_PATH || field->kind == LOG_SOURCE ||
            field->kind == LOG_FRAMES;
 }
@@ -212,7 +209,7 @@ static bool needs_quotes(const struct log_field *field) {
 
 static void add_fields(struct painter *painter) {
     struct log_field field;
-    for (size_t at = 0; log_next_field(painter->record, &at, &field);) {
+    for (size_t at = 0; log_next_field(painter->line, &at, &field);) {
         if (is_shown(painter, &field) || !log_out_has_room(painter->out))
             continue;
         if (!painter->has_dim)
@@ -266,12 +263,12 @@ static void add_frames(struct painter *painter, const struct log_field *field) {
 static void add_places_of_error(struct painter *painter) {
     struct log_field field;
     bool has_source = false;
-    for (size_t at = 0; log_next_field(painter->record, &at, &field);) {
+    for (size_t at = 0; log_next_field(painter->line, &at, &field);) {
         if (field.kind == LOG_SOURCE)
             add_source(painter, &field);
         has_source = has_source || field.kind == LOG_SOURCE;
     }
-    for (size_t at = 0; log_next_field(painter->record, &at, &field);) {
+    for (size_t at = 0; log_next_field(painter->line, &at, &field);) {
         bool is_one = memchr(field.value, '\n', field.len) == NULL; /* the source has shown it */
         if (field.kind == LOG_FRAMES && !(has_source && is_one))
             add_frames(painter, &field);
@@ -280,14 +277,14 @@ static void add_places_of_error(struct painter *painter) {
 
 /* `serving` has it in one line. */
 static bool is_needless(const struct painter *painter) {
-    const char *event = painter->record->event;
+    const char *event = painter->line->event;
     return !painter->how->shows_all &&
            (strcmp(event, "ready") == 0 || strcmp(event, "listening") == 0);
 }
 
-void log_render_pretty(const struct log_record *record, const struct log_pretty *how,
+void log_render_pretty(const struct log_line *line, const struct log_pretty *how,
                        struct log_out *out) {
-    struct painter painter = {.record = record, .how = how, .out = out};
+    struct painter painter = {.line = line, .how = how, .out = out};
     if (is_needless(&painter))
         return;
     add_time(&painter);

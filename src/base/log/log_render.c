@@ -83,10 +83,13 @@ void log_out_escaped(struct log_out *out, const struct log_field *field) {
 
 /* ---- fields ---- */
 
-bool log_find_field(const struct log_record *record, const char *key, struct log_field *field) {
-    size_t len = strlen(key);
-    for (size_t at = 0; log_next_field(record, &at, field);)
-        if (field->key_len == len && memcmp(field->key, key, len) == 0)
+bool log_field_is(const struct log_field *field, const char *key) {
+    return field->key_len == strlen(key) && memcmp(field->key, key, field->key_len) == 0;
+}
+
+bool log_find_field(const struct log_line *line, const char *key, struct log_field *field) {
+    for (size_t at = 0; log_next_field(line, &at, field);)
+        if (log_field_is(field, key))
             return true;
     return false;
 }
@@ -163,9 +166,9 @@ static void add_time(struct log_out *out, const struct timespec *time) {
 /* ---- lines ---- */
 
 /* The next field for programs that fits; counts one that does not fit. */
-static bool next_field(const struct log_record *record, size_t *at, const struct log_out *out,
+static bool next_field(const struct log_line *line, size_t *at, const struct log_out *out,
                        unsigned *left_out, struct log_field *field) {
-    while (log_next_field(record, at, field)) {
+    while (log_next_field(line, at, field)) {
         if (is_for_people(field))
             continue;
         if (log_out_has_room(out))
@@ -175,17 +178,17 @@ static bool next_field(const struct log_record *record, size_t *at, const struct
     return false;
 }
 
-void log_render_text(const struct log_record *record, struct log_out *out) {
-    unsigned left_out = record->left_out;
-    add_time(out, &record->time);
+void log_render_text(const struct log_line *line, struct log_out *out) {
+    unsigned left_out = line->left_out;
+    add_time(out, &line->time);
     log_out_text(out, " ");
-    log_out_text(out, log_level_names[record->level]);
-    if (record->worker >= 0)
-        add_number(out, " worker=", record->worker);
+    log_out_text(out, log_level_names[line->level]);
+    if (line->worker >= 0)
+        add_number(out, " worker=", line->worker);
     log_out_text(out, " event=");
-    log_out_text(out, record->event);
+    log_out_text(out, line->event);
     struct log_field field;
-    for (size_t at = 0; next_field(record, &at, out, &left_out, &field);) {
+    for (size_t at = 0; next_field(line, &at, out, &left_out, &field);) {
         log_out_text(out, " ");
         log_out_add(out, field.key, field.key_len);
         log_out_text(out, "=");
@@ -196,20 +199,20 @@ void log_render_text(const struct log_record *record, struct log_out *out) {
     out->bytes[out->used++] = '\n';
 }
 
-void log_render_json(const struct log_record *record, struct log_out *out) {
-    unsigned left_out = record->left_out;
+void log_render_json(const struct log_line *line, struct log_out *out) {
+    unsigned left_out = line->left_out;
     log_out_text(out, "{\"time\":\"");
-    add_time(out, &record->time);
+    add_time(out, &line->time);
     log_out_text(out, "\",\"level\":\"");
-    log_out_text(out, log_level_names[record->level]);
+    log_out_text(out, log_level_names[line->level]);
     log_out_text(out, "\"");
-    if (record->worker >= 0)
-        add_number(out, ",\"worker\":", record->worker);
+    if (line->worker >= 0)
+        add_number(out, ",\"worker\":", line->worker);
     log_out_text(out, ",\"event\":\"");
-    log_out_text(out, record->event);
+    log_out_text(out, line->event);
     log_out_text(out, "\"");
     struct log_field field;
-    for (size_t at = 0; next_field(record, &at, out, &left_out, &field);) {
+    for (size_t at = 0; next_field(line, &at, out, &left_out, &field);) {
         struct log_field key = {.value = field.key, .len = field.key_len};
         log_out_text(out, ",\"");
         log_out_escaped(out, &key);

@@ -1,6 +1,6 @@
 /* log_render.h -- from the fields of one event to the bytes of its line.
  *
- * Only for log.c, which collects fields in a record; the functions here write them in a format.
+ * Only for log.c, which collects the fields; the functions here write them in a format.
  * Every format escapes characters that a terminal, a parser or a reader could misunderstand, limits
  * a line and each value, and marks omissions. Owns nothing, any thread. */
 #ifndef TIDEWIRE_BASE_LOG_LOG_RENDER_H
@@ -36,21 +36,11 @@ struct log_field {
     size_t cut; /* bytes of the value that are omitted already */
 };
 
-/* An event with its fields. */
-struct log_record {
-    enum log_level level;
-    const char *event;
-    struct timespec time;
-    int worker;        /* -1: none */
-    const char *bytes; /* the fields, as log_next_field() reads them */
-    size_t used;
-    unsigned left_out; /* fields that did not fit */
-};
-
 /* The field at *at; moves *at to the next one. False: there is none. */
-bool log_next_field(const struct log_record *record, size_t *at, struct log_field *field);
+bool log_next_field(const struct log_line *line, size_t *at, struct log_field *field);
 /* The first field of this name. */
-bool log_find_field(const struct log_record *record, const char *key, struct log_field *field);
+bool log_find_field(const struct log_line *line, const char *key, struct log_field *field);
+bool log_field_is(const struct log_field *field, const char *key);
 
 /* The line at *at of a field with several lines; moves *at behind it. False: there is none. */
 bool log_next_line(const struct log_field *field, size_t *at, struct log_field *line);
@@ -70,8 +60,8 @@ void log_out_escaped(struct log_out *out, const struct log_field *field);
 /* Is there room for another field with a part of its value, and for the end of the line? */
 bool log_out_has_room(const struct log_out *out);
 
-void log_render_text(const struct log_record *record, struct log_out *out);
-void log_render_json(const struct log_record *record, struct log_out *out);
+void log_render_text(const struct log_line *line, struct log_out *out);
+void log_render_json(const struct log_line *line, struct log_out *out);
 
 /* For people: log_pretty.c. Writes nothing for events that `serving` repeats. */
 struct log_pretty {
@@ -79,7 +69,7 @@ struct log_pretty {
     bool shows_workers; /* there are several */
     bool shows_all;     /* the level is debug */
 };
-void log_render_pretty(const struct log_record *record, const struct log_pretty *how,
+void log_render_pretty(const struct log_line *line, const struct log_pretty *how,
                        struct log_out *out);
 
 extern const char *const log_level_names[];
