@@ -15,7 +15,7 @@ local endpoints = {}
 ---@field codec integer           C's number of its codec
 ---@field send function           conn.send
 ---@field encode function|nil     of a codec of the script's own
----@field receive function|nil    (conn, payload, binary, endpoint): called in place of handle_message
+---@field receive function|nil    (conn, payload, binary, endpoint): calls handle_message
 ---@field handle_message function|nil
 ---@field on_start function|nil
 ---@field send_ping function|nil

@@ -1,7 +1,6 @@
-/* bind.c -- tidewire.core as a whole: its tables of functions, and the constants by which both C
- * and Lua judge.
+/* bind.c -- tidewire.core as a whole: its tables of functions, and constants that C and Lua share.
  *
- * C declares each constant, and Lua reads it here instead of writing the number once more. */
+ * C declares each constant; Lua reads it here and does not repeat the number. */
 #include "script/bind/bind.h"
 
 #include "core/frames/close_codes.h"
@@ -89,7 +88,7 @@ static void close_handles(struct vm *vm) {
 }
 
 static void close_bindings(struct vm *vm) {
-    bind_http_client_cancel_all(vm); /* what finalizers have sent just now */
+    bind_http_client_cancel_all(vm); /* finalizers may have sent requests */
     bind_timers_close(vm);
 }
 

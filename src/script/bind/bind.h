@@ -36,7 +36,7 @@ void bind_process_add_functions(lua_State *L);
 
 /* ---- others ---- */
 
-/* bind_finalizers.c: what it keeps in the state. */
+/* In the new state. */
 void bind_finalizers_open(lua_State *L);
 bool bind_finalizers_wait(const struct vm *vm);
 void bind_finalizers_run(struct vm *vm);
@@ -71,19 +71,19 @@ static inline struct slice bind_check_text(lua_State *L, int index) {
     return text;
 }
 
-/* The same; no bytes where there is none. */
+/* The same; NULL and 0 for nil or no argument. */
 static inline struct slice bind_opt_text(lua_State *L, int index) {
     return lua_isnoneornil(L, index) ? (struct slice){NULL, 0} : bind_check_text(L, index);
 }
 
-/* Pushes nil and a message. Returns how many results that are. */
+/* Pushes nil and a message. Returns the number of results. */
 static inline int bind_push_failure(lua_State *L, const char *message) {
     luaL_pushfail(L);
     lua_pushstring(L, message);
     return 2;
 }
 
-/* Pushes true, or nil and the message if there is one. Returns how many results that are. */
+/* Pushes true, or nil and the message if it is not NULL. Returns the number of results. */
 static inline int bind_push_result(lua_State *L, const char *message) {
     if (message != NULL)
         return bind_push_failure(L, message);
@@ -91,7 +91,7 @@ static inline int bind_push_result(lua_State *L, const char *message) {
     return 1;
 }
 
-/* Pushes what a send returns. Returns how many results that are. */
+/* Pushes the results of core.send. Returns their number. */
 static inline int bind_push_send_result(lua_State *L, enum send_result result) {
     return bind_push_result(L, result == SEND_OK       ? NULL
                                : result == SEND_CLOSED ? "closed"

@@ -24,8 +24,8 @@ static int end_as_well(lua_State *L) {
     return budget_unwind(L);
 }
 
-/* Pushes false and the message. NULL: the error is on top already. Returns how many results that
- * are. */
+/* Pushes false and the message; NULL: the error is on top already. Returns the number of results.
+ */
 static int push_false(lua_State *L, const char *message) {
     lua_pushboolean(L, 0);
     if (message != NULL)

@@ -1,5 +1,5 @@
-/* bind_luv.h -- what the bind_luv*.c share: errors in Lua code that luv calls, its handles, its
- * threads.
+/* bind_luv.h -- functions that the bind_luv*.c share: errors in Lua code that luv calls, its
+ * handles, its threads.
  *
  * bind_luv.c is luv on a worker's loop, bind_luv_threads.c the functions that start and join
  * threads, bind_luv_states.c the Lua states of those threads. */
@@ -13,9 +13,10 @@ enum { BIND_LUV_MAX_VALUES = 9 };
 
 /* ---- bind_luv.c ---- */
 
-/* Pushes a message handler. It makes of an error what bind_luv_log_error() takes. */
+/* Pushes a message handler, whose result bind_luv_log_error() takes. */
 void bind_luv_push_handler(lua_State *L);
-/* Logs the error on top of the stack, and pops it. `hook`: what has failed, "luv callback". */
+/* Logs the error on top of the stack, and pops it. `hook`: the kind of call that has failed, "luv
+ * callback". */
 void bind_luv_log_error(lua_State *L, const char *hook);
 
 /* Once in a state, with luv's table on top, before bind_luv_close_handles(). */
@@ -30,7 +31,7 @@ void bind_luv_states_open(void);
 
 /* ---- bind_luv_threads.c ---- */
 
-/* Replaces what starts and joins threads and works, in luv's table on top. */
+/* Replaces the functions of luv's that start and join threads and works; luv's table is on top. */
 void bind_luv_threads_open(lua_State *L);
 /* From now on the state starts no threads. May raise errors. */
 void bind_luv_threads_refuse(lua_State *L);

@@ -71,8 +71,7 @@ static bool is_joined(lua_State *L, int thread) {
     return atomic_load(&joiner) == JOINER_LUV && !has_handle(L, thread);
 }
 
-/* Pushes the table of threads that were not joined. False: there is none, and another value is
- * pushed. */
+/* Pushes the table of threads that were not joined. False: the pushed value is no table. */
 static bool push_threads(lua_State *L) {
     return lua_getfield(L, LUA_REGISTRYINDEX, THREADS) == LUA_TTABLE;
 }

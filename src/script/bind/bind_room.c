@@ -1,4 +1,4 @@
-/* bind_room.c -- tidewire.core: rooms, and what is sent to connections of all workers. room.lua
+/* bind_room.c -- tidewire.core: rooms, and sending to connections of all workers. room.lua
  * makes tw.room of these functions. */
 #include "script/bind/bind.h"
 

@@ -200,7 +200,7 @@ static const char *read_all(lua_State *L, read_fn read, size_t *count) {
     return buffer;
 }
 
-/* This function and push_entry_value() return the place behind what they have pushed. */
+/* This function and push_entry_value() return the place behind the bytes that they push. */
 static const char *push_key(lua_State *L, const char *at) {
     uint16_t len;
     memcpy(&len, at, sizeof len);
