@@ -1,9 +1,9 @@
-/* fake_stream.h -- sockets without a socket: in the place of net/socket/transport.c.
+/* fake_stream.h -- streams without sockets, instead of net/socket/transport.c.
  *
  * Defines the stream_… functions of transport.h, so a test that includes this is linked without
- * libwebsockets' side. A stream keeps what was written to it and takes as much as its `room`; the
- * test plays the network: fake_stream_gives(), fake_stream_takes(), fake_stream_closes(). Included
- * by the tests of net/ws, http, http_dispatch and handshake_server. */
+ * libwebsockets. A stream keeps the bytes that were written to it and takes as many as its `room`;
+ * the test plays the network: fake_stream_gives(), fake_stream_takes(), fake_stream_closes().
+ * Included by the tests of net/ws, http, http_dispatch and handshake_server. */
 #ifndef TESTS_UNIT_FAKE_STREAM_H
 #define TESTS_UNIT_FAKE_STREAM_H
 
@@ -21,19 +21,19 @@
 struct stream {
     const struct stream_events *events;
     void *owner;
-    char *bytes; /* what was written */
+    char *bytes; /* that were written */
     size_t len, capacity;
-    size_t room; /* what it takes before it is full */
+    size_t room; /* bytes that it takes until it is full */
     uint64_t quiet_ms;
-    int fd; /* the number it was adopted with */
+    int fd; /* with which it was adopted */
     bool wants_write, paused, shut, killed, inside;
     size_t waiting; /* bytes that the client has not acknowledged */
     bool reset;
-    bool unflushed; /* the end of what it took waits inside, as encryption does */
+    bool unflushed; /* it keeps the end of the bytes, as TLS does */
     bool secure;
 };
 
-/* The last one that was adopted. */
+/* The last stream that was adopted. */
 static struct stream *fake_adopted;
 static bool fake_adopt_fails;
 static struct certificate *fake_adopted_with;

@@ -1,4 +1,4 @@
-/* test_address.c -- listen addresses as people write them, and peers as logs show them. */
+/* test_address.c -- listen addresses as people write them, and peers as the log writes them. */
 #include "net/socket/address.h"
 
 #include <setjmp.h>
@@ -103,7 +103,7 @@ static void test_unix_sockets(void **state) {
     assert_false(address_parse(text, &list, error, sizeof(error)));
     assert_non_null(strstr(error, "107"));
 
-    /* What accept() gives for a client that has no name. */
+    /* The address that accept() returns for a client without a name. */
     struct address peer = {.len = sizeof(sa_family_t)};
     peer.storage.ss_family = AF_UNIX;
     check_formatted(&peer, "unix:");
@@ -214,7 +214,7 @@ static void test_random_texts(void **state) {
         error[0] = '\0';
         if (address_parse(text, &list, error, sizeof(error))) {
             assert_in_range(list.count, 1, ADDRESS_LIST_MAX);
-            /* What is accepted can be written, and read again as the same. */
+            /* An accepted address is formatted and parsed again as the same. */
             char written[ADDRESS_TEXT_BYTES], again[ADDRESS_TEXT_BYTES];
             const struct address *a = &list.at[0];
             address_format(a, written, sizeof(written));

@@ -1,5 +1,5 @@
-/* test_admission.c -- sockets' places and addresses, and bytes of the process and of one address:
- * to the last unit, and given back. */
+/* test_admission.c -- limits on sockets and on bytes, of the process and of one address: exact to
+ * the last unit, and given back. */
 #include "net/socket/admission.h"
 
 #include <setjmp.h>
@@ -33,7 +33,7 @@ static void test_places(void **state) {
     assert_int_equal(ip_counts_get(admission.ip_counts, "192.0.2.1"), 1);
     assert_null(permits[2].address);
     admission_release(&admission, &permits[2]);
-    admission_release(&admission, &permits[2]); /* it has nothing any more */
+    admission_release(&admission, &permits[2]); /* it is empty */
     admission_release(&admission, &permits[1]);
     assert_int_equal(admission_take(&admission, "192.0.2.2", &permits[3]), ADMISSION_GRANTED);
     admission_release(&admission, &permits[3]);
@@ -65,23 +65,23 @@ static void test_refusals(void **state) {
     static struct permit permits[2000], one, late;
     atomic_store(&admission.connections.max, 1);
     assert_int_equal(admission_take(&admission, "192.0.2.1", &one), ADMISSION_GRANTED);
-    int told = 0;
-    while (told < 2000 &&
-           admission_take(&admission, "192.0.2.2", &permits[told]) == ADMISSION_SERVER_FULL)
-        told++;
-    assert_in_range(told, 100, 1000);
+    int refused = 0;
+    while (refused < 2000 &&
+           admission_take(&admission, "192.0.2.2", &permits[refused]) == ADMISSION_SERVER_FULL)
+        refused++;
+    assert_in_range(refused, 100, 1000);
     assert_int_equal(limit_taken(&admission.connections), 1);
     admission_release(&admission, &one);
     assert_int_equal(admission_take(&admission, "192.0.2.2", &late), ADMISSION_GRANTED);
     admission_release(&admission, &late);
-    for (int i = 0; i < told; i++)
+    for (int i = 0; i < refused; i++)
         admission_release(&admission, &permits[i]);
 }
 
 static void test_bytes(void **state) {
     struct byte_limit byte_limit = {.max = 100, .max_of_one = 40};
     _Atomic size_t one = 0, other = 0;
-    assert_int_equal(limit_take_bytes(&byte_limit, &one, 41), LIMIT_TAKEN); /* it had nothing */
+    assert_int_equal(limit_take_bytes(&byte_limit, &one, 41), LIMIT_TAKEN); /* it had no bytes */
     assert_int_equal(limit_take_bytes(&byte_limit, &one, 1), LIMIT_FULL_OF_ONE);
     assert_int_equal(limit_take_bytes(&byte_limit, &other, 30), LIMIT_TAKEN);
     assert_int_equal(limit_take_bytes(&byte_limit, &other, 10), LIMIT_TAKEN);

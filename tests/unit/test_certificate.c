@@ -1,5 +1,5 @@
-/* test_certificate.c -- what is read from the files of a certificate and its key, and what is said
- * of files that cannot be used. The server's specs try more of those. */
+/* test_certificate.c -- the facts of a certificate, and the errors of files that cannot be used.
+ * The server's specs try more of those. */
 #include "certificate_files.h"
 
 #include "net/socket/certificate.h"

@@ -43,7 +43,7 @@ static int decode_pieces(const char *text, size_t len, size_t piece, uint64_t ma
     return status;
 }
 
-/* Decodes in pieces of every size; the answer has to be the same. */
+/* Decodes in pieces of every size; the result must be the same. */
 static int decode_within(const char *text, size_t len, uint64_t max_body) {
     int first = decode_pieces(text, len, len == 0 ? 1 : len, max_body);
     char whole[sizeof(result)];
@@ -135,7 +135,7 @@ static void test_limits(void **state) {
     assert_true(c.total == 0xFFFFFFFFFFFFFFFull);
 }
 
-/* Chunks of one byte with long extensions, or trailers without end, must not run for ever. */
+/* Chunks of one byte with long extensions, and endless trailers, are refused. */
 static void test_extensions_and_trailers_are_bounded(void **state) {
     static char text[60000];
     size_t len = 0;
@@ -172,7 +172,7 @@ static void test_random_bodies(void **state) {
         assert_string_equal(result, want);
         if (body > 0)
             assert_int_equal(decode_within(text, len, body - 1), -413);
-        /* One byte changed: any answer, but no more than the allowed bytes, and the same in all
+        /* One byte changed: any result, but no more than the allowed bytes, and the same for all
          * pieces. */
         text[random_below((uint32_t)len)] = (char)(1 + random_below(255));
         decode_within(text, len, body);

@@ -68,7 +68,7 @@ static void test_obsolete_forms(void **state) {
     check("Wednesday, 30-Jun-04 23:59:60 GMT", 1088640000);
 }
 
-/* More than fifty years ahead is not meant (RFC 9110 section 5.6.7). */
+/* A year more than fifty ahead means the one 100 before (RFC 9110 section 5.6.7). */
 static void test_years_of_two_digits(void **state) {
     time_t now = time(NULL);
     struct tm tm;

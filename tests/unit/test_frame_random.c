@@ -1,5 +1,5 @@
 /* test_frame_random.c -- random streams of frames in random pieces against a model, and garbage,
- * which must not do more than fail. The same numbers in each run. The rules are in test_frame.c. */
+ * which is an error at most. The same numbers in each run. The rules are in test_frame_reader.c. */
 #include "core/frames/frame_reader.h"
 
 #include <setjmp.h>
@@ -41,10 +41,10 @@ static void append(struct bytes *bytes, const void *more, size_t len) {
 
 struct item {
     enum frame_kind kind;
-    size_t at, len; /* its payload's place in the plain bytes */
+    size_t at, len; /* of its payload in the plain bytes */
 };
 
-/* A stream of frames, and what is to be read from it. */
+/* A stream of frames, and the items that must be read from it. */
 struct stream {
     struct bytes wire, plain;
     struct item items[64];
@@ -66,7 +66,7 @@ static void add_frame(struct stream *stream, unsigned first, const char *payload
         stream->wire.at[start + i] = (char)(payload[i] ^ (char)header[n + i % 4]);
 }
 
-/* An item in one frame (or more, for a message), and perhaps others between them. */
+/* Adds an item: one frame, or for a message perhaps more, with other items between them. */
 static void add_item(struct stream *stream, uint32_t max, bool control) {
     static const unsigned opcodes[] = {[FRAME_TEXT] = 1,
                                        [FRAME_BINARY] = 2,
@@ -145,8 +145,8 @@ static void test_random_streams(void **state) {
 
 /* ---- garbage ---- */
 
-/* Reads until it fails or ends. Whatever the bytes are: no byte outside of them is read, no message
- * is larger than it may be, and memory stays in proportion. */
+/* Reads to an error or to the end. No byte outside is read, no message is larger than its limit,
+ * and memory stays in proportion to the bytes. */
 static void read_garbage(const char *bytes, size_t len, size_t max) {
     struct frame_reader reader = {0};
     const struct frame_limits limits = {max, 1 << 20};
@@ -185,7 +185,7 @@ static void test_garbage(void **state) {
         for (size_t j = 0; j < len; j++)
             bytes[j] = (char)random_next();
         for (size_t j = 0; j + 1 < len && random_below(2) == 0; j += 6 + random_below(20)) {
-            /* often something that could be a header */
+            /* often a possible header */
             bytes[j] = (char)(random_below(2) << 7 | random_below(random_below(4) == 0 ? 16 : 3));
             bytes[j + 1] = (char)(0x80 | random_below(random_below(4) == 0 ? 128 : 20));
         }

@@ -1,5 +1,5 @@
-/* test_frame_reader.c -- frames come out as they went in, in whatever pieces; what RFC 6455 forbids
- * is told.
+/* test_frame_reader.c -- frames are read as they were sent, in pieces of every size; frames that
+ * RFC 6455 forbids are errors.
  *
  * Random streams and garbage are in test_frame_random.c. */
 #include "core/frames/frame_reader.h"
@@ -22,7 +22,7 @@ static const char *const kind_names[] = {[FRAME_TEXT] = "text",
                                          [FRAME_PONG] = "pong",
                                          [FRAME_CLOSE] = "close"};
 
-/* What was read: "text(hi) ping[125] error(1002)". */
+/* The items that were read: "text(hi) ping[125] error(1002)". */
 struct result {
     char text[4096];
     size_t len;
@@ -50,7 +50,7 @@ static void note(struct result *result, enum frame_kind kind, const struct frame
 
 static uint32_t max_fragments = 1 << 20;
 
-/* Gives the reader some bytes, in memory of exactly their size. */
+/* Passes bytes to the reader, in memory of exactly their size. */
 static void feed(struct frame_reader *reader, const char *bytes, size_t len, size_t max,
                  struct result *result) {
     char *piece = malloc(len), *at = piece;
@@ -110,7 +110,7 @@ struct rule {
 /* clang-format on */
 
 static const struct rule rules[] = {
-    /* what is allowed */
+    /* allowed */
     RULE("", ""),
     RULE("\x81\x80" M, "text()"),
     RULE("\x81\x82" M "hi", "text(hi)"),
@@ -132,7 +132,7 @@ static const struct rule rules[] = {
     RULE("\x01\x81" M "a\x80\x80" M "\x01\x81" M "b\x80\x80" M, "text(a) text(b)"),
     /* section 5.3: the example of section 5.7 */
     RULE("\x81\x85\x37\xfa\x21\x3d\x7f\x9f\x4d\x51\x58", "text(Hello)"),
-    /* the rest is not whole yet */
+    /* the rest is not whole */
     RULE("\x81", ""),
     RULE("\x81\x82", ""),
     RULE("\x81\x82" M "h", ""),
@@ -152,7 +152,7 @@ static const struct rule rules[] = {
     RULE("\x81\x7e\x00\x7e", "error(1002)"),
     RULE("\x89\x00", "error(1002)"),
     RULE("\x88\x00", "error(1002)"),
-    /* opcodes that mean nothing */
+    /* opcodes without a meaning */
     RULE("\x83\x80" M, "error(1002)"),
     RULE("\x84\x80" M, "error(1002)"),
     RULE("\x85\x80" M, "error(1002)"),
@@ -163,7 +163,7 @@ static const struct rule rules[] = {
     RULE("\x8d\x80" M, "error(1002)"),
     RULE("\x8e\x80" M, "error(1002)"),
     RULE("\x8f\x80" M, "error(1002)"),
-    /* control frames: never in fragments, 125 bytes at most, judged before they are there */
+    /* control frames: never in fragments, 125 bytes at most, refused by their header */
     RULE("\x08\x80" M, "error(1002)"),
     RULE("\x09\x80" M, "error(1002)"),
     RULE("\x0a\x80" M, "error(1002)"),
@@ -186,7 +186,7 @@ static const struct rule rules[] = {
     RULE("\x81\xff\0\0\0\0\0\0\0\x7d" M, "error(1002)"),
     RULE("\x81\xff\x80\0\0\0\0\0\0\0" M, "error(1002)"),
     RULE("\x81\xff\xff\xff\xff\xff\xff\xff\xff\xff" M, "error(1002)"),
-    /* more than 1,000 bytes: told by the header */
+    /* more than 1,000 bytes: refused by the header */
     RULE("\x82\xfe\x03\xe9" M, "error(1009)"),
     RULE("\x81\xff\0\0\0\0\0\1\0\0" M, "error(1009)"),
     RULE("\x81\xff\x7f\xff\xff\xff\xff\xff\xff\xff" M, "error(1009)"),
@@ -221,7 +221,8 @@ static void test_sizes_at_their_limits(void **state) {
     check(bytes, len, "text[126]");
     len = zero_frame(bytes, 0x82, MAX);
     check(bytes, len, "binary[1000]");
-    len = zero_frame(bytes, 0x02, 600); /* fragments are added up; what is between them is not */
+    len = zero_frame(bytes, 0x02,
+                     600); /* fragments add up; control frames between them do not count */
     len += zero_frame(bytes + len, 0x89, 125);
     len += zero_frame(bytes + len, 0x80, 400);
     len += zero_frame(bytes + len, 0x81, 50);
@@ -231,8 +232,7 @@ static void test_sizes_at_their_limits(void **state) {
     check(bytes, len + 8, "error(1009)"); /* the header is enough */
 }
 
-/* A ceiling that is lowered is the next message's; what control frames stand between changes
- * nothing. */
+/* A lower limit is for the next message, also when control frames come between fragments. */
 static void test_a_ceiling_that_changes(void **state) {
     struct frame_reader reader = {0};
     struct result result = {.len = 0};
@@ -265,7 +265,7 @@ static void test_large_frames(void **state) {
 
 /* ---- memory ---- */
 
-/* What a header announces takes no memory; what has arrived does. */
+/* The length in a header takes no memory; bytes that have arrived do. */
 static void test_memory_grows_with_what_arrives(void **state) {
     struct frame_reader reader = {0};
     struct result result = {.len = 0};
@@ -283,22 +283,21 @@ static void test_memory_is_given_back(void **state) {
     struct result result = {.len = 0};
     feed(&reader, "\x01\x82" M "ab\x89\x82" M "p", 15, MAX, &result);
     assert_true(reader.kept != NULL && reader.control != NULL);
-    feed(&reader, "q\x80\x82" M "cd", 9, MAX,
-         &result); /* the message is seen, and then forgotten */
+    feed(&reader, "q\x80\x82" M "cd", 9, MAX, &result); /* the message is read, then forgotten */
     assert_string_equal(result.text, "ping(pq) text(abcd)");
     assert_null(reader.kept);
     assert_null(reader.control);
     feed(&reader, "\x01\x82" M "ab\x89\x82" M "p", 15, MAX, &result);
     frame_reader_reset(&reader);
     const struct frame_reader new = {0};
-    assert_memory_equal(&reader, &new, sizeof(new)); /* as at the beginning of a connection */
+    assert_memory_equal(&reader, &new, sizeof(new)); /* as for a new connection */
     feed(&reader, "\x81\x81" M "x", 7, MAX, &result);
     assert_string_equal(result.text, "ping(pq) text(abcd) text(x)");
     frame_reader_reset(&reader);
     frame_reader_reset(&reader);
 }
 
-/* A message of more than one piece is valid until the next call, as others are. */
+/* The payload of a message in pieces is valid until the next call, as of other messages. */
 static void test_payloads_are_valid_until_the_next_call(void **state) {
     struct frame_reader reader = {0};
     const struct frame_limits limits = {MAX, 10};
@@ -313,7 +312,7 @@ static void test_payloads_are_valid_until_the_next_call(void **state) {
     assert_int_equal(frame_reader_next(&reader, &at, &len, &limits, &frame), FRAME_TEXT);
     assert_int_equal(frame.len, 4);
     assert_memory_equal(frame.payload, "abcd", 4);
-    memcpy(frame.payload, "ABCD", 4); /* its reader may write there */
+    memcpy(frame.payload, "ABCD", 4); /* the caller may write there */
     assert_int_equal(frame_reader_next(&reader, &at, &len, &limits, &frame), FRAME_PING);
     assert_memory_equal(frame.payload, "p", 1);
     assert_int_equal(frame_reader_next(&reader, &at, &len, &limits, &frame), FRAME_MORE);
@@ -323,8 +322,7 @@ static void test_payloads_are_valid_until_the_next_call(void **state) {
 
 /* ---- fragments without end ---- */
 
-/* Feeds fragments of `size` bytes until there are `count` or it fails; returns how many were taken.
- * */
+/* Passes up to `count` fragments of `size` bytes; returns how many the reader accepted. */
 static size_t feed_fragments(struct frame_reader *reader, size_t size, size_t count,
                              struct result *result) {
     char frame[256];
@@ -345,8 +343,8 @@ static void test_endless_fragments(void **state) {
     frame_reader_reset(&reader);
 }
 
-/* Pieces of a few bytes, as from a client that sends what somebody types: as many as max_fragments
- * says, for no more memory than the message may have bytes. */
+/* Fragments of a few bytes, as from a client that sends single keystrokes: max_fragments of them,
+ * and no more memory than the limit of the message. */
 static void test_small_fragments(void **state) {
     for (size_t size = 1; size <= 4; size++) {
         struct frame_reader reader = {0};
@@ -366,7 +364,7 @@ static void test_small_fragments(void **state) {
     }
 }
 
-/* Up to the message's limit memory grows by doubling, and never beyond it. */
+/* Memory doubles up to the limit of the message, and never passes it. */
 static void test_memory_has_the_limit_of_the_message(void **state) {
     struct frame_reader reader = {0};
     struct result result = {.len = 0};
@@ -386,7 +384,7 @@ static void test_memory_has_the_limit_of_the_message(void **state) {
     frame_reader_reset(&reader);
 }
 
-/* Many fragments that carry something are a message like any other; each message counts anew. */
+/* Many fragments with payload are a valid message; each message has its own count. */
 static void test_many_fragments(void **state) {
     struct frame_reader reader = {0};
     struct result result = {.len = 0};

@@ -1,4 +1,4 @@
-/* test_handshake.c -- which requests become WebSockets, and what the others are told. */
+/* test_handshake.c -- which requests become WebSockets, and how the others are refused. */
 #include "net/http/handshake.h"
 
 #include <setjmp.h>
@@ -43,7 +43,7 @@ static void check_accepted(const char *headers) {
     assert_int_equal(handshake.key.len, HANDSHAKE_KEY_BYTES);
 }
 
-/* Whatever is refused has a sentence, and header lines that a response can take. */
+/* Each refusal has a sentence, and header lines that a response accepts. */
 static void check_refusal(int status, const char *headers) {
     assert_true(handshake_wanted(&request));
     int got = handshake_check(&request, &handshake);
@@ -118,7 +118,7 @@ static void test_upgrade_and_connection(void **state) {
     check_bad("Upgrade: websocket\r\n" VERSION WITH_KEY);
     check_bad("Upgrade: websocket\r\nConnection: keep-alive\r\n" VERSION WITH_KEY);
     check_bad("Upgrade: websocket\r\nConnection: upgrades\r\n" VERSION WITH_KEY);
-    /* A proxy took Upgrade away. */
+    /* A proxy has removed Upgrade. */
     check_bad("Connection: close\r\n" VERSION WITH_KEY);
     assert_non_null(strstr(handshake.text, "proxy"));
     check_bad("Connection: Upgrade\r\nUpgrade: h2c\r\n" VERSION WITH_KEY);
@@ -197,7 +197,7 @@ static void test_proofs(void **state) {
     check_proof("AAECAwQFBgcICQoLDA0ODw==", "Bz3qJYTGdOe8gUSpLosEdiLKDrk=");
 }
 
-/* A key is a view of the request: what stands behind it does not count. */
+/* A key is a view of the request: the bytes behind it do not count. */
 static void test_proof_of_a_view(void **state) {
     char out[HANDSHAKE_ACCEPT_BYTES];
     handshake_accept((struct slice){"x: dGhlIHNhbXBsZSBub25jZQ==\r\nHost: y" + 3, 24}, out);

@@ -1,5 +1,5 @@
 /* test_handshake_server.c -- handshakes from the first byte to the open connection, and every
- * refusal. With fake streams and fake hooks; the loop is there and need not run. */
+ * refusal. With fake streams and fake hooks, on a loop that does not run. */
 #include "fake_hub.h"
 #include "fake_stream.h"
 
@@ -10,7 +10,7 @@ static struct http_server *http;
 static struct handshake_server *handshakes;
 static uv_loop_t loop;
 
-/* What the scripts answer to a handshake, and what they were asked. */
+/* The answer of the scripts to a handshake, and the request that they got. */
 static struct handshake_answer answer;
 static int asked;
 static char asked_head[512], asked_remote[64];
@@ -23,14 +23,14 @@ static void on_handshake(void *user, conn_id id, const struct http_request *requ
     snprintf(asked_head, sizeof asked_head, "%.*s", (int)request->head_len, request->head);
     snprintf(asked_remote, sizeof asked_remote, "%s", request->remote_address);
     assert_null(request->body);
-    assert_non_null(hub_find(f->hub, id)); /* it has its place already */
+    assert_non_null(hub_find(f->hub, id)); /* the hub has admitted it already */
     *out = answer;
 }
 
 static void on_forgotten(void *user, conn_id id) {
     for (uint32_t i = 0; i < f->count; i++)
         if (f->clients[i]->id == id)
-            fake_events.forgotten(user, id); /* a refused one was never anybody's client */
+            fake_events.forgotten(user, id); /* scripts never see a refused connection */
 }
 
 static struct hub_events events;
@@ -125,7 +125,7 @@ static void check_refused(struct stream *stream, int status, const char *piece) 
     assert_memory_equal(stream->bytes, want, strlen(want));
     if (strstr(stream->bytes, piece) == NULL)
         fail_msg("no \"%s\" in: %s", piece, stream->bytes);
-    assert_true(strlen(strstr(stream->bytes, "\r\n\r\n")) > 5); /* it has a body */
+    assert_true(strlen(strstr(stream->bytes, "\r\n\r\n")) > 5); /* the response has a body */
     assert_true(stream->shut);
     fake_stream_closes(stream);
 }
@@ -170,7 +170,7 @@ static void test_frames_behind_the_handshake(void **state) {
     leave(stream, 0);
 }
 
-/* The answer does not fit into a socket that is new: that one is broken. */
+/* A new socket that does not take the whole response is broken. */
 static void test_an_answer_that_is_not_taken(void **state) {
     http_accept(http, 7, "192.0.2.1");
     struct stream *stream = fake_adopted;
@@ -193,7 +193,7 @@ static void test_malformed(void **state) {
                               "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
     check_refused(send_bytes("192.0.2.1", old, sizeof old - 1), 426,
                   "\r\nSec-WebSocket-Version: 13\r\n");
-    assert_int_equal(asked, 0); /* the scripts are not asked */
+    assert_int_equal(asked, 0); /* the scripts are not called */
     assert_int_equal(stats_read(&f->hub->stats.connections_refused), 2);
     assert_int_equal(hub_admitted(f->hub), 0);
 }
@@ -207,14 +207,14 @@ static void test_refused_by_the_scripts(void **state) {
     assert_non_null(strstr(stream->bytes, "\r\nWWW-Authenticate: Bearer\r\n"));
     check_refused(stream, 401, "\r\n\r\nwho are you?");
     assert_int_equal(stats_read(&f->hub->stats.connections_refused), 1);
-    assert_int_equal(hub_admitted(f->hub), 0); /* its place is free again */
+    assert_int_equal(hub_admitted(f->hub), 0); /* it counts no more */
 }
 
 static void answers_nothing(void *user, conn_id id, const struct http_request *request,
                             struct handshake_answer *out) {
 }
 
-/* Scripts that fail to answer never make a connection. */
+/* A handshake whose scripts fail never becomes a connection. */
 static void test_no_answer(void **state) {
     events.handshake = answers_nothing;
     check_refused(send_handshake("192.0.2.1"), 500,
@@ -223,8 +223,8 @@ static void test_no_answer(void **state) {
     assert_int_equal(stats_read(&f->hub->stats.connections_refused), 1);
 }
 
-/* A page in a browser reads no status: the handshake is accepted, and the connection closed at
- * once. No hook hears of it; its places are taken until its socket is gone. */
+/* A page in a browser sees no status: the handshake is accepted, and the connection closed at once.
+ * No hook is called; the connection counts until its socket is closed. */
 static void test_refused_by_a_close(void **state) {
     answer = (struct handshake_answer){
         .status = 4401, .subprotocol = "chat.v1", .body = "who are you?", .body_len = 12};
@@ -243,7 +243,7 @@ static void test_refused_by_a_close(void **state) {
     assert_int_equal(hub_endpoint(f->hub, 0)->limit->taken, 0);
     assert_int_equal(hub_admitted(f->hub), 1);
     check_refused(send_handshake("192.0.2.1"), 503, "The server is full.");
-    fake_stream_gives(stream, "\x81\x82\0\0\0\0hi\x89\x80\0\0\0\0", 14); /* not heard */
+    fake_stream_gives(stream, "\x81\x82\0\0\0\0hi\x89\x80\0\0\0\0", 14); /* ignored */
     assert_false(stream->shut);
     fake_stream_gives(stream, "\x88\x82\0\0\0\0\x11\x31", 8);
     turn();
@@ -257,11 +257,11 @@ static void test_refused_by_a_close(void **state) {
     assert_int_equal(stats_read(&f->hub->stats.messages_received), 0);
 }
 
-/* One that goes at once, or neither answers nor goes. */
+/* A client that closes at once, or that neither answers nor closes. */
 static void test_refused_by_a_close_without_an_answer(void **state) {
     answer = (struct handshake_answer){.status = 4000};
     struct stream *stream = send_handshake("192.0.2.1");
-    leave(stream, 0); /* before the turn's end */
+    leave(stream, 0); /* before the end of the turn */
     fake_expect(f, "a.forgotten");
     stream = send_handshake("192.0.2.1");
     turn();
@@ -280,7 +280,7 @@ static void test_full(void **state) {
     check_refused(second, 503, "The server is full.");
     assert_int_equal(asked, 1);
     leave(first, 0);
-    struct stream *third = send_handshake("192.0.2.2"); /* a place freed is a place usable */
+    struct stream *third = send_handshake("192.0.2.2"); /* the limit has room again */
     assert_memory_equal(third->bytes, "HTTP/1.1 101 ", 13);
     leave(third, 1);
 }
@@ -311,7 +311,7 @@ static void test_drain(void **state) {
     struct stream *before = send_handshake("192.0.2.1");
     handshake_server_drain(handshakes);
     check_refused(send_handshake("192.0.2.2"), 503, "shutting down");
-    assert_false(before->killed); /* the hub closes it, with a word */
+    assert_false(before->killed); /* the hub closes it, with a Close frame */
     leave(before, 0);
 }
 

@@ -1,5 +1,5 @@
-/* test_http.c -- one request and its answer on an accepted connection, in whatever pieces they come
- * and go. With a fake stream; the loop is real, for the deadlines. */
+/* test_http.c -- one request and its response on an accepted connection, in pieces of every size.
+ * With a fake stream; the loop is real, for the deadlines. */
 #include "fake_stream.h"
 
 #include "base/log/log.h"
@@ -15,17 +15,17 @@ static uv_loop_t loop;
 static struct stats stats;
 static struct http_server *server;
 
-/* What the handler was given last, and what it does with it. */
+/* The last request of the handler, and how the handler answers. */
 static struct {
     int requests, handshakes;
     char method[16], target[256], remote[64];
-    char body[8192]; /* the beginning of it */
+    char body[8192]; /* its beginning */
     size_t body_len;
     bool has_body;
     char ahead[256];
     size_t ahead_len;
     uint64_t number;
-    bool silent; /* answers nothing */
+    bool silent; /* does not answer */
     int status;
     const char *headers, *text;
     const char *root;
@@ -132,7 +132,7 @@ static void give(struct stream *stream, const char *text) {
     fake_stream_gives(stream, text, strlen(text));
 }
 
-/* Is the answer whole and over, with this status, and this body behind its head? */
+/* Is the response whole and ended, with this status and this body? */
 static void check_answer(const struct stream *stream, int status, const char *body) {
     char want[32];
     snprintf(want, sizeof want, "HTTP/1.1 %d ", status);
@@ -146,7 +146,7 @@ static void check_answer(const struct stream *stream, int status, const char *bo
     assert_true(stream->shut);
 }
 
-/* Gives a request in pieces of every size; checks the answer and what the handler saw. */
+/* Sends a request in pieces of every size; checks the answer and what the handler saw. */
 static void check(const char *request, size_t len, int status, const char *body,
                   const char *target) {
     for (size_t piece = 1; piece <= len; piece += piece < 8 ? 1 : len / 7 + 1) {
@@ -178,7 +178,7 @@ static void test_plain(void **state) {
     struct stream *stream = accept_one();
     give(stream, "GET / HTTP/1.1\r\nHost: x\r\n\r\nGET /again HTTP/1.1\r\nHost: x\r\n\r\n");
     give(stream, "noise");
-    assert_int_equal(seen.requests, 2); /* one answer each connection */
+    assert_int_equal(seen.requests, 2); /* one response each connection */
     assert_string_equal(seen.target, "/");
     check_answer(stream, 200, "hello");
     assert_non_null(strstr(stream->bytes, "Content-Length: 5\r\n"));
@@ -197,7 +197,7 @@ static void test_bodies(void **state) {
           200, "hello world", "/c");
 }
 
-/* The request's texts are good however the memory around them moves. */
+/* The request's slices stay valid while the body's memory moves. */
 static void test_large_body(void **state) {
     static char body[MAX_BODY];
     memset(body, 'b', sizeof body);
@@ -214,8 +214,7 @@ static void test_large_body(void **state) {
     fake_stream_closes(stream);
 }
 
-/* A request is judged by the limits that were in force when its connection was accepted, and
- * once. */
+/* A request is checked once, against the limits of when its connection was accepted. */
 static void test_limits_that_change_meanwhile(void **state) {
     static char head[3000], body[20000];
     int len = snprintf(head, sizeof head, "POST /mine HTTP/1.1\r\nHost: x\r\nX-Padding: ");
@@ -283,7 +282,7 @@ static void test_expect_continue(void **state) {
     assert_int_equal(seen.body_len, 2);
     assert_non_null(strstr(stream->bytes, "\r\n\r\nHTTP/1.1 200 OK\r\n"));
     fake_stream_closes(stream);
-    stream = accept_one(); /* it did not wait */
+    stream = accept_one(); /* a client that sends the body at once */
     give(stream,
          "POST /e HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\nExpect: 100-continue\r\n\r\nhi");
     check_answer(stream, 200, "hello");
@@ -295,7 +294,8 @@ static void test_expect_continue(void **state) {
     fake_stream_closes(stream);
 }
 
-/* However few bytes the socket takes of it, and if the answer is there before all are gone. */
+/* Also when the socket takes few bytes of it, and when the response follows before it has taken
+ * all. */
 static void test_expect_continue_to_a_full_socket(void **state) {
     static const char both[] = "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\n";
     for (size_t room = 0; room < 26; room++) {
@@ -329,7 +329,7 @@ static void test_upgrades(void **state) {
     assert_int_equal(seen.ahead_len, 5);
     assert_memory_equal(seen.ahead, "ahead", 5);
     assert_ptr_equal(seen.taken, stream);
-    assert_int_equal(http_server_count(server), 0); /* let go: it is the new owner's */
+    assert_int_equal(http_server_count(server), 0); /* the new owner has the stream */
     assert_int_equal(stream->len, 0);
     mem_free(stream);
 }
@@ -340,7 +340,7 @@ static void test_no_upgrades(void **state) {
     CHECK(HANDSHAKE, 404, NULL, NULL);
 }
 
-/* ---- answers ---- */
+/* ---- responses ---- */
 
 static void test_headers(void **state) {
     seen.headers = "X-One: 1\r\nContent-Type: application/json\r\nBad Name: x\r\nX-Two:2\r\n"
@@ -350,7 +350,8 @@ static void test_headers(void **state) {
     check_answer(stream, 200, "hello");
     assert_non_null(strstr(stream->bytes, "\r\nX-One: 1\r\n"));
     assert_non_null(strstr(stream->bytes, "\r\nX-Two: 2\r\n"));
-    assert_non_null(strstr(stream->bytes, "\r\nX-Three: 3\r\n")); /* a bad one costs only itself */
+    assert_non_null(
+        strstr(stream->bytes, "\r\nX-Three: 3\r\n")); /* a bad header does not spoil the others */
     assert_non_null(strstr(stream->bytes, "\r\nContent-Type: application/json\r\n"));
     assert_null(strstr(stream->bytes, "text/plain"));
     assert_null(strstr(stream->bytes, "Bad Name"));
@@ -363,7 +364,7 @@ static void test_answers_without_a_body(void **state) {
     struct stream *stream = accept_one();
     give(stream, "HEAD / HTTP/1.1\r\nHost: x\r\n\r\n");
     check_answer(stream, 200, "");
-    assert_non_null(strstr(stream->bytes, "Content-Length: 5\r\n")); /* what GET would give */
+    assert_non_null(strstr(stream->bytes, "Content-Length: 5\r\n")); /* as of GET */
     fake_stream_closes(stream);
     seen.status = 204;
     stream = accept_one();
@@ -386,19 +387,19 @@ static void test_answers_that_come_later(void **state) {
     struct http *http = http_find(server, second);
     two->room = 10;
     http_respond_text(http, 503, "Retry-After: 1\r\n", "Later.");
-    http_respond(http, 200, NULL, "twice", 5); /* answered already */
+    http_respond(http, 200, NULL, "twice", 5); /* it has a response */
     http_respond_file(http, NULL, "/");
     fake_stream_takes(two, SIZE_MAX);
     check_answer(two, 503, "Later.\n");
     fake_stream_closes(two);
     assert_null(http_find(server, second));
-    struct stream *three = accept_one(); /* numbers do not come again */
+    struct stream *three = accept_one(); /* numbers are never used again */
     give(three, "GET /3 HTTP/1.1\r\nHost: x\r\n\r\n");
     assert_true(seen.number != first && seen.number != second);
     fake_stream_closes(three);
 }
 
-/* The same bytes leave, however few the socket takes at a time. */
+/* The client gets the same bytes, however few the socket takes at a time. */
 static void test_a_slow_reader(void **state) {
     static char text[300000];
     for (size_t i = 0; i + 1 < sizeof text; i++)
@@ -415,7 +416,7 @@ static void test_a_slow_reader(void **state) {
     }
     check_answer(stream, 200, text);
     fake_stream_closes(stream);
-    stream = accept_one(); /* and a client that leaves in the middle leaves nothing behind */
+    stream = accept_one(); /* a client that closes in the middle leaves no memory behind */
     stream->room = 1000;
     give(stream, "GET / HTTP/1.1\r\nHost: x\r\n\r\n");
     fake_stream_closes(stream);
@@ -457,7 +458,7 @@ static void remove_folder(void) {
     seen.root = NULL;
 }
 
-/* A socket that is never full, as a fast reader's: others have their turn before all is written. */
+/* The socket of a fast client is never full: a turn of the loop has a limit of bytes. */
 static void test_a_fast_reader(void **state) {
     static char text[3000000];
     memset(text, 't', sizeof text - 1);
@@ -483,7 +484,8 @@ static void test_a_fast_reader(void **state) {
     remove_folder();
 }
 
-/* Who has asked and ends its direction gets its answer; others are let go. */
+/* A client that has sent its request and ends its direction gets its response; others are closed.
+ */
 static void test_clients_that_end_their_direction(void **state) {
     seen.silent = true;
     struct stream *waiting = accept_one();
@@ -505,7 +507,7 @@ static void test_clients_that_end_their_direction(void **state) {
     assert_false(fake_stream_ends(reading));
 }
 
-/* What the socket has not taken of an encrypted answer is not cut off. */
+/* The end of an encrypted response that the socket has not taken is not cut off. */
 static void test_answers_that_wait_inside_the_stream(void **state) {
     struct stream *stream = accept_one();
     stream->unflushed = true;
@@ -549,7 +551,7 @@ static void test_files(void **state) {
     remove_folder();
 }
 
-/* The promised length cannot be kept: the connection ends without a good end. */
+/* The length of the response cannot be kept: the connection is killed. */
 static void test_a_file_that_shrinks(void **state) {
     make_folder();
     struct stream *stream = accept_one();
@@ -583,7 +585,7 @@ static void test_files_are_closed(void **state) {
 
 /* ---- limits and ends ---- */
 
-/* Many large bodies at once are refused before they are a danger; and it is over when they are. */
+/* Many large bodies at once are refused before they take much memory; later ones are accepted. */
 static void test_bodies_of_all_together(void **state) {
     enum { MANY = 150 };
     static char body[900000];
@@ -614,7 +616,7 @@ static void test_bodies_of_all_together(void **state) {
     fake_stream_closes(stream);
 }
 
-/* Those of one address have their share; and who sends less than a body takes no more than that. */
+/* Bodies of one address have a share; a body counts only the bytes that have arrived. */
 static void test_bodies_of_one_address(void **state) {
     static char body[600000];
     static const char head[] = "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 600000\r\n\r\n";
@@ -636,8 +638,8 @@ static void test_bodies_of_one_address(void **state) {
     fake_stream_closes(two);
 }
 
-/* Sockets beyond a limit are told so, whatever they ask for, and count as long as they are
- * there. */
+/* A socket over a limit gets an answer that says so, whatever it requests, and counts until it is
+ * closed. */
 static void test_sockets_beyond_a_limit(void **state) {
     atomic_store(&admission.connections.max, 1);
     struct stream *first = accept_one(), *plain = accept_one(), *upgrade = accept_one();
@@ -662,7 +664,7 @@ static void test_sockets_beyond_a_limit(void **state) {
     fake_stream_closes(first);
 }
 
-/* Answers that wait for their readers have a ceiling, and of one address. */
+/* Responses that wait for their clients have a limit, for all and for one address. */
 static void test_answers_of_all_together(void **state) {
     static char text[400000];
     memset(text, 't', sizeof text - 1);
@@ -691,7 +693,7 @@ static void test_answers_of_all_together(void **state) {
     }
 }
 
-/* Runs the loop until the stream's end was asked for. */
+/* Runs the loop until the stream is shut down or killed. */
 static void run_until_over(const struct stream *stream) {
     uint64_t deadline = uv_hrtime() + UINT64_C(60000000000);
     while (!stream->shut && !stream->killed) {
@@ -709,24 +711,25 @@ static void test_requests_that_do_not_arrive(void **state) {
     run_until_over(half);
     check_answer(half, 408, NULL);
     run_until_over(none);
-    assert_true(none->killed); /* it asked nothing, and is told nothing */
+    assert_true(none->killed); /* without a request it gets no response */
     assert_int_equal(none->len, 0);
     fake_stream_closes(half);
     fake_stream_closes(none);
-    seen.silent = true; /* the handler's time is not the client's */
+    seen.silent = true; /* the client's deadline does not limit the handler */
     struct stream *waits = accept_one();
     give(waits, "GET / HTTP/1.1\r\nHost: x\r\n\r\n");
     struct stream *other = accept_one();
     run_until_over(other);
     assert_false(waits->shut || waits->killed);
-    assert_true(fake_stream_ends(waits)); /* but nobody may be left to read the answer */
+    assert_true(
+        fake_stream_ends(waits)); /* the client may be gone, so the handler has limited time */
     run_until_over(waits);
     assert_true(waits->killed);
     fake_stream_closes(waits);
     fake_stream_closes(other);
 }
 
-/* After its answer a client has some time to hang up, and is not waited for longer. */
+/* After its response a client has limited time to close. */
 static void test_a_client_that_does_not_hang_up(void **state) {
     struct stream *stream = accept_one();
     give(stream, "GET / HTTP/1.1\r\nHost: x\r\n\r\n");
@@ -739,7 +742,7 @@ static void test_a_client_that_does_not_hang_up(void **state) {
     fake_stream_closes(stream);
 }
 
-/* What counts is what the client takes, not what the kernel does. */
+/* The bytes that the client has acknowledged count, not those that the kernel has taken. */
 static void test_slow_readers(void **state) {
     static char text[1000000];
     memset(text, 't', sizeof text - 1);
@@ -747,16 +750,16 @@ static void test_slow_readers(void **state) {
     make_server(60000, true);
     seen.text = text;
     struct http_options options = options_with(60000);
-    options.send_ms = 0; /* looked at each time */
+    options.send_ms = 0; /* checked at each tick */
     options.min_send_rate = 0;
     http_server_change(server, &options);
     struct stream *stream = accept_one();
     stream->room = 100000;
-    stream->waiting = 100000; /* the client has got nothing yet */
+    stream->waiting = 100000; /* the client has acknowledged nothing */
     give(stream, "GET / HTTP/1.1\r\nHost: x\r\n\r\n");
     stream->waiting = 90000;
     uv_run(&loop, UV_RUN_ONCE);
-    assert_false(stream->killed); /* it takes something */
+    assert_false(stream->killed); /* it takes some bytes */
     stream->waiting = 89999;
     uv_run(&loop, UV_RUN_ONCE);
     assert_false(stream->killed);
@@ -770,13 +773,13 @@ static void test_slow_readers(void **state) {
     stream->room = 100000;
     stream->waiting = 100000;
     give(stream, "GET / HTTP/1.1\r\nHost: x\r\n\r\n");
-    stream->waiting = 99000; /* that is too little */
+    stream->waiting = 99000; /* these are too few */
     run_until_over(stream);
     assert_true(stream->reset);
     fake_stream_closes(stream);
 }
 
-/* Those that have not begun a request are ended; the others get their answer. */
+/* Connections without a request are closed; the others get their response. */
 static void test_drain(void **state) {
     seen.silent = true;
     struct stream *idle = accept_one(), *reading = accept_one(), *waiting = accept_one();

@@ -1,5 +1,5 @@
-/* test_http_dispatch.c -- plain requests to a fake handler, and its answers by their numbers. With
- * fake streams; the loop is there and need not run. */
+/* test_http_dispatch.c -- plain requests to a fake handler, and its responses by their numbers.
+ * With fake streams, on a loop that does not run. */
 #include "fake_stream.h"
 
 #include "base/log/log.h"
@@ -13,7 +13,7 @@ static struct http_server *server;
 static struct http_dispatch *requests;
 static struct http_responder responder;
 
-/* What the handler was asked last. */
+/* The last request of the handler. */
 static char asked[512], asked_body[64], asked_remote[64];
 static bool asked_securely;
 static uint64_t number;
@@ -41,7 +41,7 @@ static int start(void **state) {
     server = http_server_new(&loop, NULL, &stats, &options);
     requests = http_dispatch_new(server, &stats, (struct http_handler){on_request, &number});
     responder = http_dispatch_responder(requests);
-    log_set_level(LOG_ERROR + 1); /* of folders that cannot be opened */
+    log_set_level(LOG_ERROR + 1); /* folders that cannot be opened are logged */
     return 0;
 }
 
@@ -124,7 +124,7 @@ static void test_files(void **state) {
     }
 }
 
-/* A WebSocket is no plain request. */
+/* A handshake is no plain request. */
 static void test_a_handshake(void **state) {
     asked[0] = '\0';
     struct stream *stream = send_request("GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\n\r\n");

@@ -35,7 +35,7 @@ static void test_counts(void **state) {
     ip_counts_remove(b);
     assert_int_equal(ip_counts_get(counts, "192.0.2.1"), 0);
     assert_int_equal(ip_counts_get(counts, "2001:db8::1"), 1);
-    a = ip_counts_add(counts, "192.0.2.1", 0); /* back again */
+    a = ip_counts_add(counts, "192.0.2.1", 0); /* the address connects again */
     assert_int_equal(ip_counts_get(counts, "192.0.2.1"), 1);
     ip_counts_remove(c);
     ip_counts_remove(a);
@@ -45,7 +45,7 @@ static void test_counts(void **state) {
     ip_counts_free(NULL);
 }
 
-/* The address is copied: its text may change behind the call. */
+/* The address is copied: its text may change after the call. */
 static void test_the_text_is_copied(void **state) {
     struct ip_counts *counts = ip_counts_new();
     char text[64] = "198.51.100.7";
@@ -57,7 +57,7 @@ static void test_the_text_is_copied(void **state) {
     ip_counts_free(counts);
 }
 
-/* These two have one FNV-1a hash of 32 bits, and are two counts all the same. */
+/* These two addresses have the same FNV-1a hash of 32 bits; their counts differ. */
 static void test_equal_hashes(void **state) {
     struct ip_counts *counts = ip_counts_new();
     struct ip_count *a = ip_counts_add(counts, "10.2.219.40", 0);
@@ -91,7 +91,7 @@ static void check_counts(struct ip_counts *counts, const uint32_t *want) {
     }
 }
 
-/* Many counts with a few connections each, which leave in another order than they came. */
+/* Many addresses with a few connections each, which close in another order than they came. */
 static void test_many(void **state) {
     struct ip_counts *counts = ip_counts_new();
     struct ip_count **entries = calloc(CONNECTIONS, sizeof(struct ip_count *));

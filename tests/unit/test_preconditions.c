@@ -1,4 +1,5 @@
-/* test_preconditions.c -- when a client's copy is still good, and which bytes of a file it gets. */
+/* test_preconditions.c -- when a client has the current file, and which bytes of it a range means.
+ */
 #include "net/http/preconditions.h"
 
 #include <setjmp.h>
@@ -165,7 +166,7 @@ static void test_a_part_of_the_version_the_client_has(void **state) {
     check_if_range("", RANGE_WHOLE);
 }
 
-/* Whatever is asked for: a part lies within the file. */
+/* Each part lies within the file. */
 static void test_random_ranges(void **state) {
     static const char letters[] = "0123459---, x";
     uint32_t seed = 11;

@@ -1,4 +1,4 @@
-/* test_request.c -- which request heads are read, how, and which are refused with what status.
+/* test_request.c -- which request heads are accepted, and which are refused with which status.
  *
  * Every text is parsed at once and byte by byte, each time from a fresh allocation of exactly the
  * bytes received, so that a sanitizer sees reads beyond them and slices into an old buffer. */
@@ -26,7 +26,7 @@ static int parse_prefix(const char *text, size_t len, size_t max_bytes) {
     return request_parse(&request, buffer, len, max_bytes);
 }
 
-/* Parses in drips until there is an answer, then at once. The two answers have to be the same. */
+/* Parses byte by byte until the result is known, then at once. Both results must be the same. */
 static int parse_within(const char *text, size_t len, size_t max_bytes) {
     memset(&request, 0, sizeof(request));
     int dripped = 0;
@@ -213,7 +213,7 @@ static void test_request_lines(void **state) {
     check_refused("AMETHODOFTHIRTYTWOBYTESANDONEMORE / HTTP/1.1\r\n", 501);
 }
 
-/* No waiting for a blank line that never comes. */
+/* Refused without waiting for a blank line that never comes. */
 static void test_what_is_not_http_is_refused_at_once(void **state) {
     assert_int_equal(parse_within("\x16\x03\x01", 3, MAX_BYTES), -400);
     assert_non_null(strstr(request.error, "TLS"));
@@ -274,7 +274,7 @@ static void test_hosts(void **state) {
     check_refused_with("hOST: b\r\n", 400);
 }
 
-/* A body whose length two readers could take differently is the door to request smuggling. */
+/* When two parsers disagree on the length of a body, requests can be smuggled. */
 static void test_body_lengths(void **state) {
     assert_true(parse_with("Content-Length: 0\r\n") > 0);
     assert_int_equal(request.content_length, 0);
@@ -374,7 +374,7 @@ static uint32_t random_below(uint32_t limit) {
     return (random_state >> 8) % limit;
 }
 
-/* What holds for every accepted head, however it came about. */
+/* True of every accepted head. */
 static void check_accepted(int length, size_t len) {
     assert_true(length > 0 && (size_t)length <= len);
     assert_true(request_is_token(request.method));
@@ -391,7 +391,7 @@ static void check_accepted(int length, size_t len) {
     }
 }
 
-/* Good requests with bytes changed, cut out and doubled: an answer, the same in drips and at
+/* Good requests with bytes changed, removed and doubled: any result, the same byte by byte and at
  * once. */
 static void test_random_damage(void **state) {
     static const char *const seeds[] = {

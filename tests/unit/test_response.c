@@ -1,4 +1,4 @@
-/* test_response.c -- response heads: complete, and nothing passed in can break out of its line. */
+/* test_response.c -- response heads: complete, and no argument breaks out of its line. */
 #include "net/http/response.h"
 
 #include <setjmp.h>
@@ -74,7 +74,7 @@ static void refuse(const char *name, struct slice value) {
     response_begin(&res, out, sizeof(out), 200, NOW);
     assert_false(response_add(&res, slice_of(name), value));
     assert_non_null(res.error);
-    assert_false(response_set(&res, "X-Later", "1")); /* the first failure sticks */
+    assert_false(response_set(&res, "X-Later", "1")); /* the first failure stays */
     assert_int_equal(response_end(&res, 0), 0);
 }
 
@@ -116,7 +116,7 @@ static size_t head_into(char *buffer, size_t cap) {
     return response_end(&res, 5);
 }
 
-/* Into every buffer that is too small: no byte beyond it, and an answer that says so. */
+/* Each buffer that is too small: no byte behind it is written, and the result says so. */
 static void test_small_buffers(void **state) {
     size_t whole = head_into(out, sizeof(out));
     assert_true(whole > 0);
@@ -131,7 +131,7 @@ static void test_small_buffers(void **state) {
     response_forgive(&res);
     assert_non_null(res.error);
     assert_int_equal(response_end(&res, 0), 0);
-    /* A header that finds no room cannot be forgiven: half of it may be there. */
+    /* A header without room cannot be forgiven: half of it may be written. */
     response_begin(&res, out, 60, 200, NOW);
     assert_null(res.error);
     assert_false(response_set(&res, "X", "a long value"));

@@ -128,7 +128,7 @@ static int find(const char *target) {
     return find_as("GET", target, NULL, "");
 }
 
-/* The bytes the caller would send. */
+/* The bytes that the caller would send. */
 static const char *content(void) {
     static char bytes[256];
     ssize_t n = 0;
@@ -157,7 +157,7 @@ static void check_status(const char *target, int want) {
         fail_msg("%d instead of %d for %s", status, want, target);
 }
 
-/* The head of the answer, as text. */
+/* The head of the response, as text. */
 static const char *head(void) {
     static char out[8192];
     struct response res;
@@ -243,7 +243,7 @@ static void test_hidden_and_strange_things(void **state) {
     check_status("/bare/", 404);
     check_status("/app.js/", 404);
     check_status("/app.js/more", 404);
-    check_status("/pipe", 404); /* and it does not wait for a writer */
+    check_status("/pipe", 404); /* without waiting for a writer */
     check_status("/app.js%00.txt", 400);
     check_status("/%", 400);
     check_status("/%2", 400);
@@ -338,7 +338,7 @@ static void test_headers_and_conditions(void **state) {
     assert_int_equal(
         find_as("GET", "/app.js", NULL, "If-Unmodified-Since: Sun, 06 Nov 1994 08:49:36 GMT\r\n"),
         412);
-    /* what is not there is not there, whatever the conditions */
+    /* a missing file is 404, whatever the conditions */
     assert_int_equal(find_as("GET", "/none.js", NULL, "If-Match: \"other\"\r\n"), 404);
     /* The same size and second, but written anew. */
     times[1].tv_nsec = 6;
@@ -456,7 +456,7 @@ static void test_the_well_known_folder(void **state) {
     for (size_t i = 0; i < sizeof(hidden) / sizeof(hidden[0]); i++)
         check_status(hidden[i], 404);
     assert_int_equal(find("/.well-known"), 301);
-    /* it may lie elsewhere only as everything else may */
+    /* it may not lead outside either */
     make_link("/etc", "www/.dir/.well-known");
     char folder[128];
     snprintf(folder, sizeof(folder), "%s", at("www/.dir"));
@@ -472,7 +472,8 @@ static int open_descriptors(void) {
     return count;
 }
 
-/* Random paths of telling pieces: never a byte of what is hidden or outside, no descriptor left. */
+/* Random paths of such pieces: never a byte of a hidden or outside file, and no descriptor is left.
+ */
 static void test_random_paths(void **state) {
     static const char *const pieces[] = {
         "/",     "..",         ".",     "%2e",    "%2f",

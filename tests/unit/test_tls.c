@@ -1,5 +1,5 @@
-/* test_tls.c -- one connection's encryption, against OpenSSL's own client over a pair of sockets:
- * in whatever pieces its bytes come, and whatever the socket takes. */
+/* test_tls.c -- TLS of one connection, against OpenSSL's own client over a pair of sockets: in
+ * pieces of every size, and with sockets that take few bytes. */
 #include "certificate_files.h"
 
 #include "base/mem.h"
@@ -20,12 +20,12 @@ static char folder[] = "/tmp/tidewire-tls-XXXXXX";
 static struct certificate_files files;
 static struct certificate *certificate;
 
-static struct tls *tls; /* the server's end */
+static struct tls *tls; /* the server's side */
 static int fds[2];      /* its socket, the client's */
 static SSL_CTX *client_context;
 static SSL *client;
-static char heard[BUFFER]; /* what the server has understood */
-static size_t heard_len;
+static char received[BUFFER]; /* what the server has decrypted */
+static size_t received_len;
 
 static int start_group(void **state) {
     char error[CERTIFICATE_ERROR_BYTES] = "";
@@ -49,7 +49,7 @@ static int start(void **state) {
     client = SSL_new(client_context);
     SSL_set_fd(client, fds[1]);
     SSL_set_connect_state(client);
-    heard_len = 0;
+    received_len = 0;
     return 0;
 }
 
@@ -62,17 +62,17 @@ static int finish(void **state) {
     return 0;
 }
 
-/* Hands over what has come, so many bytes at a time. */
+/* Passes the bytes that have arrived to the server, `piece` at a time. */
 static void receive(size_t piece) {
     char bytes[64 * 1024];
     static char out[sizeof bytes + TLS_RECORD_BYTES];
     for (ssize_t n; (n = read(fds[0], bytes, piece)) > 0;) {
         size_t got = tls_receive(tls, bytes, (size_t)n, out);
         assert_true(got <= (size_t)n + TLS_RECORD_BYTES);
-        assert_true(heard_len + got <= sizeof heard);
+        assert_true(received_len + got <= sizeof received);
         if (got > 0)
-            memcpy(heard + heard_len, out, got);
-        heard_len += got;
+            memcpy(received + received_len, out, got);
+        received_len += got;
     }
 }
 
@@ -108,17 +108,17 @@ static void fill(char *bytes, size_t len, unsigned seed) {
 static void carries_bytes_both_ways(void **state) {
     static char text[100000];
     fill(text, sizeof text, 1);
-    shake_hands(sizeof heard / 64);
+    shake_hands(sizeof received / 64);
     for (size_t len = 1; len <= sizeof text; len = len * 3 + 1) {
         size_t n = 0;
-        heard_len = 0;
+        received_len = 0;
         for (size_t sent = 0; sent < len; sent += n) {
             n = 0;
             SSL_write_ex(client, text + sent, len - sent, &n);
             receive(16384);
         }
-        assert_int_equal(heard_len, len);
-        assert_memory_equal(heard, text, len);
+        assert_int_equal(received_len, len);
+        assert_memory_equal(received, text, len);
         for (size_t sent = 0; sent < len; sent += n) {
             n = tls_write(tls, text + sent, len - sent);
             check_client_reads(text + sent, n);
@@ -126,15 +126,14 @@ static void carries_bytes_both_ways(void **state) {
     }
 }
 
-/* Is a client that knows only these suites of TLS 1.2 answered? Returns which was chosen, or
- * NULL. */
+/* Connects a client that knows only these suites of TLS 1.2. Returns the chosen one, or NULL. */
 static const char *shake_hands_with(const char *ciphers) {
     finish(NULL);
     start(NULL);
     SSL_set_max_proto_version(client, TLS1_2_VERSION);
     SSL_set_security_level(client, 0);
     if (SSL_set_cipher_list(client, ciphers) != 1)
-        return NULL; /* this OpenSSL does not know it either */
+        return NULL; /* this OpenSSL does not have it */
     bool good = false;
     for (int i = 0; i < 10 && !good && tls_state(tls) != TLS_BROKEN; i++) {
         good = SSL_do_handshake(client) == 1;
@@ -174,8 +173,8 @@ static void understands_bytes_that_come_one_by_one(void **state) {
     shake_hands(1);
     assert_int_equal(SSL_write(client, "hello", 5), 5);
     receive(1);
-    assert_int_equal(heard_len, 5);
-    assert_memory_equal(heard, "hello", 5);
+    assert_int_equal(received_len, 5);
+    assert_memory_equal(received, "hello", 5);
 }
 
 static void renew_keys(void) {
@@ -183,7 +182,7 @@ static void renew_keys(void) {
     assert_int_equal(SSL_do_handshake(client), 1);
 }
 
-/* New keys now and then are fine; without end they are not, however the records come. */
+/* A client may change keys now and then, but not without end, in records of every size. */
 static void bears_some_records_without_data(void **state) {
     shake_hands(65536);
     for (int i = 0; i < 20; i++)
@@ -191,14 +190,14 @@ static void bears_some_records_without_data(void **state) {
     assert_int_equal(SSL_write(client, "hello", 5), 5);
     receive(65536);
     assert_int_equal(tls_state(tls), TLS_OPEN);
-    assert_memory_equal(heard, "hello", 5);
+    assert_memory_equal(received, "hello", 5);
     static char much[16384];
-    for (int i = 0; i < 200; i++) { /* who sends as much as that may */
-        heard_len = 0;
+    for (int i = 0; i < 200; i++) { /* a client that sends so much data may */
+        received_len = 0;
         renew_keys();
         assert_int_equal(SSL_write(client, much, sizeof much), sizeof much);
         receive(65536);
-        assert_int_equal(heard_len, sizeof much);
+        assert_int_equal(received_len, sizeof much);
         check_client_reads("", 0);
     }
     assert_int_equal(tls_state(tls), TLS_OPEN);
@@ -209,7 +208,7 @@ static void gives_up_on_records_without_data(void **state) {
     int i;
     for (i = 0; i < 1000 && tls_state(tls) == TLS_OPEN; i++) {
         renew_keys();
-        assert_int_equal(SSL_write(client, "x", 1), 1); /* which is not much */
+        assert_int_equal(SSL_write(client, "x", 1), 1); /* too little data */
         receive(65536);
     }
     assert_int_equal(tls_state(tls), TLS_BROKEN);
@@ -229,7 +228,7 @@ static void gives_all_that_is_whole(void **state) {
     assert_int_equal(tls_receive(tls, bytes + n - 1, 1, out), 5);
 }
 
-/* What was taken is on its way, whatever is written next: the queue above may have other bytes at
+/* Bytes that were taken are sent, whatever is written next: the queue above may have other bytes at
  * its front by then. */
 static void what_was_taken_need_not_be_written_again(void **state) {
     static char first[400000], second[300];
@@ -241,7 +240,7 @@ static void what_was_taken_need_not_be_written_again(void **state) {
     size_t taken = tls_write(tls, first, sizeof first);
     assert_true(taken > 0 && taken < sizeof first);
     assert_true(tls_has_unsent(tls));
-    assert_int_equal(tls_write(tls, second, sizeof second), 0); /* not before it has gone */
+    assert_int_equal(tls_write(tls, second, sizeof second), 0); /* not before those are sent */
     assert_false(tls_flush(tls));
     check_client_reads(first, taken);
     assert_true(tls_flush(tls));
@@ -262,7 +261,7 @@ static void says_and_hears_the_end(void **state) {
     SSL_write(client, "bye", 3);
     SSL_shutdown(client);
     receive(65536);
-    assert_memory_equal(heard, "bye", 3);
+    assert_memory_equal(received, "bye", 3);
     assert_int_equal(tls_state(tls), TLS_ENDED);
     assert_int_equal(tls_write(tls, "you too", 7), 7);
     tls_end(tls);
@@ -292,7 +291,7 @@ static void breaks_when_the_socket_does(void **state) {
     assert_false(tls_has_unsent(tls));
 }
 
-/* Random bytes in a conversation, and one that is cut: nothing worse than the end of it. */
+/* Random bytes in a connection, and one that is cut, do no more than end it. */
 static void survives_bytes_that_were_changed(void **state) {
     srand(20261126);
     for (int round = 0; round < 200; round++) {

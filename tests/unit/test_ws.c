@@ -1,6 +1,5 @@
-/* test_ws.c -- one WebSocket connection: frames of a stream to the hub, the hub's bytes to the
- * stream, and what waits in between when the hub wants no more. With a fake stream and fake hooks.
- * */
+/* test_ws.c -- one WebSocket connection: frames from its stream to the hub, the hub's bytes to the
+ * stream, and bytes that wait while the hub pauses it. With a fake stream and fake hooks. */
 #include "fake_hub.h"
 #include "fake_stream.h"
 
@@ -14,7 +13,7 @@ static struct fake_client *a;
 
 #define M "\0\0\0\0"
 
-/* Opens the client; `ahead` came behind its handshake. */
+/* Opens the client; `ahead` are the bytes behind its handshake. */
 static void open_with(const struct endpoint *endpoint, const char *ahead, size_t len) {
     f = fake_new(endpoint);
     f->timed = false;
@@ -111,20 +110,20 @@ static void test_pings_and_pongs(void **state) {
     expect_frames("ping(1)");
     GIVE("\x8a\x81" M "1");
     assert_true(a->conn->rtt_seconds >= 0);
-    fake_expect(f, ""); /* no hook's business */
+    fake_expect(f, ""); /* no hook is called */
     finish();
 }
 
 static void test_text_is_utf8(void **state) {
     start();
     GIVE("\x81\x82" M "\xc3\xbc");
-    GIVE("\x01\x81" M "\xc3\x80\x81" M "\xbc"); /* a character in two fragments is well */
-    GIVE("\x82\x81" M "\xff");                  /* and bytes are bytes */
+    GIVE("\x01\x81" M "\xc3\x80\x81" M "\xbc"); /* one character in two fragments is valid */
+    GIVE("\x82\x81" M "\xff");                  /* binary data is not checked */
     fake_expect(f, "a.message(\xc3\xbc) a.message(\xc3\xbc) a.binary(\xff)");
     GIVE("\x81\x81" M "\xff\x81\x82" M "hi\x83\x80" M);
     assert_int_equal(stats_read(&f->hub->stats.protocol_errors), 1);
     turn();
-    fake_expect(f, "a.close(1007,text is not valid UTF-8)"); /* what follows is not heard */
+    fake_expect(f, "a.close(1007,text is not valid UTF-8)"); /* what follows is ignored */
     expect_frames("close(1007,text is not valid UTF-8)");
     assert_true(stream->shut);
     GIVE("\x81\x82" M "hi");
@@ -163,7 +162,7 @@ static void check_close(const char *frame, size_t len, const char *journal, cons
     start();
     give(frame, len);
     uint64_t errors = stats_read(&f->hub->stats.protocol_errors);
-    GIVE("\x81\x82" M "no\x83\x80" M); /* behind a Close nothing is looked at */
+    GIVE("\x81\x82" M "no\x83\x80" M); /* all bytes behind a Close frame are ignored */
     turn();
     fake_expect(f, journal);
     expect_frames(frames);
@@ -253,7 +252,7 @@ static void count_up(struct fake_client *client, enum fake_hook hook, const char
     heard++;
 }
 
-/* A hook sleeps while more comes in than the hub takes: the rest waits here, unread, in order. */
+/* A hook sleeps while more arrives than the hub takes: the rest waits here, unparsed, in order. */
 static void test_pausing_in_the_middle_of_bytes(void **state) {
     char bytes[MESSAGES * 9];
     size_t len = numbered_frames(bytes);
@@ -266,16 +265,16 @@ static void test_pausing_in_the_middle_of_bytes(void **state) {
     assert_true(stream->paused);
     turn();
     assert_in_range(stats_read(&f->hub->stats.messages_received), 2, 100);
-    give(bytes + len / 2, len / 4); /* had been read before the pause was heard of */
+    give(bytes + len / 2, len / 4); /* was read before the pause took effect */
     give(bytes + len / 2 + len / 4, len - len / 2 - len / 4);
     assert_in_range(stats_read(&f->hub->stats.messages_received), 2, 100);
     assert_int_equal(heard, 1);
     int pauses = 1;
     for (;; pauses++) {
         f->sleeps = 0;
-        fake_wake(a); /* handles what the hub has taken */
+        fake_wake(a); /* handles the messages that the hub has */
         f->sleeps = FAKE_MESSAGE;
-        turn(); /* reads on, until the hub has enough again */
+        turn(); /* reads until the hub pauses it again */
         if (stats_read(&f->hub->stats.messages_received) == MESSAGES)
             break;
         assert_true(stream->paused);
@@ -310,8 +309,8 @@ static void test_pausing_at_the_end_of_bytes(void **state) {
     finish();
 }
 
-/* What is kept of a client's bytes is counted: messages that are not whole, those that wait for a
- * sleeping hook, and what is not looked at during a pause; to the last byte, also when they go. */
+/* The bytes that are kept for a client are counted: messages that are not whole, messages that wait
+ * for a sleeping hook, and bytes that are not parsed during a pause; exactly, also when freed. */
 static void test_what_is_kept_is_counted(void **state) {
     start();
     GIVE("\x01\x84" M "abcd");
@@ -321,7 +320,7 @@ static void test_what_is_kept_is_counted(void **state) {
     assert_in_range(f->hub->unhandled_bytes, one + 4, 200);
     GIVE("\x80\x80" M);
     assert_int_equal(f->hub->unhandled_bytes, 0);
-    GIVE("\x81\x81" M "x\x81"); /* a header that is not whole takes nothing */
+    GIVE("\x81\x81" M "x\x81"); /* a header that is not whole takes no memory */
     assert_int_equal(f->hub->unhandled_bytes, 0);
     GIVE("\x81" M "x");
     f->silent = true;
@@ -344,14 +343,13 @@ static void test_what_is_kept_is_counted(void **state) {
     finish();
 }
 
-/* A message that takes too long: its memory is given back at once, and nothing more is listened
- * to. */
+/* A message that takes too long: its memory is freed at once, and later bytes are ignored. */
 static void test_refused_in_the_middle_of_a_message(void **state) {
     struct endpoint endpoint = fake_endpoint();
     endpoint.message_ms = 1000;
     open_with(&endpoint, NULL, 0);
     turn();
-    for (int i = 0; i < 9; i++) { /* one byte at a time keeps it alive, and not for ever */
+    for (int i = 0; i < 9; i++) { /* single bytes keep the connection alive, but not the message */
         fake_pass(f, 100);
         give(i == 0 ? "\x01\x81" M "a" : "\x00\x81" M "a", 7);
     }
@@ -369,7 +367,7 @@ static void test_refused_in_the_middle_of_a_message(void **state) {
     finish();
 }
 
-/* Each message has its time, however closely they follow each other. */
+/* Each message has the full time, also when one follows the other at once. */
 static void test_messages_in_a_row_have_each_their_time(void **state) {
     struct endpoint endpoint = fake_endpoint();
     endpoint.message_ms = 1000;
@@ -381,7 +379,7 @@ static void test_messages_in_a_row_have_each_their_time(void **state) {
         fake_pass(f, 900);
         GIVE("\x80\x81" M "b\x01\x81" M "a");
         fake_pass(f, 90);
-        GIVE("\x80\x81" M "b\x81\x82" M "h"); /* also in a frame */
+        GIVE("\x80\x81" M "b\x81\x82" M "h"); /* also within one frame */
         fake_pass(f, 900);
         GIVE("i\x81");
         fake_pass(f, 900);
@@ -392,7 +390,7 @@ static void test_messages_in_a_row_have_each_their_time(void **state) {
     finish();
 }
 
-/* The client goes while its bytes wait: they are given up, and nothing is left in any list. */
+/* The client closes while its bytes wait: they are freed, and no list has the connection. */
 static void test_gone_while_paused(void **state) {
     char bytes[MESSAGES * 9];
     size_t len = numbered_frames(bytes);
@@ -403,7 +401,7 @@ static void test_gone_while_paused(void **state) {
         give(bytes, len);
         assert_true(stream->paused);
         f->sleeps = 0;
-        if (woken) { /* it may read on, at the end of this turn */
+        if (woken) { /* it is resumed at the end of this turn */
             fake_wake(a);
             assert_true(ws_server_has_pending(server));
         }
@@ -414,7 +412,7 @@ static void test_gone_while_paused(void **state) {
     }
 }
 
-/* A server that closes hears no more of what waits, but for the client's Close. */
+/* After our Close frame the messages that wait are ignored, but the client's Close is not. */
 static void test_close_while_paused(void **state) {
     char bytes[MESSAGES * 9 + 8];
     size_t len = numbered_frames(bytes);
@@ -430,7 +428,7 @@ static void test_close_while_paused(void **state) {
     turn();
     assert_int_equal(heard, 1);
     expect_frames("close(4000)");
-    assert_true(stream->shut); /* its Close was seen */
+    assert_true(stream->shut); /* its Close frame was read */
     fake_wake(a);
     f->during = NULL;
     finish();
@@ -451,7 +449,7 @@ static void test_every_byte_is_a_sign_of_life(void **state) {
     GIVE("\x89\x80" M);
     fake_until(f, 799);
     fake_expect(f, "");
-    stream->quiet_ms = 100; /* the socket has heard something that was not handed on yet */
+    stream->quiet_ms = 100; /* the socket has received bytes that are not read yet */
     fake_until(f, 999);
     fake_expect(f, "");
     stream->quiet_ms = 300;
@@ -485,8 +483,8 @@ static void takes_a_millisecond(struct fake_client *client, enum fake_hook hook,
     }
 }
 
-/* Others have their turn before all are handled; nothing more is read meanwhile, and none is
- * lost. */
+/* Other connections have their turn before all messages are handled; nothing is read meanwhile, and
+ * no message is lost. */
 static void test_many_messages_give_way(void **state) {
     enum { MANY = 200 };
     start();
@@ -502,7 +500,7 @@ static void test_many_messages_give_way(void **state) {
     assert_true(stream->paused);
     assert_true(ws_server_has_pending(server));
     ws_server_turn(server);
-    assert_true(f->journal_len > seen); /* it goes on */
+    assert_true(f->journal_len > seen); /* it is resumed */
     assert_true(stream->paused);
     turn();
     fake_expect(f, want);
@@ -513,7 +511,7 @@ static void test_many_messages_give_way(void **state) {
     finish();
 }
 
-/* Who is closed meanwhile is not heard any more. */
+/* Messages of a connection that is closed meanwhile are ignored. */
 static void test_a_close_while_messages_wait(void **state) {
     start();
     char bytes[1400];

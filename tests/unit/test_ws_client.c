@@ -1,5 +1,5 @@
-/* test_ws_client.c -- the client's half of the protocol: addresses, the handshake's two texts,
- * frames that the server's half reads, and what a server may say. */
+/* test_ws_client.c -- the client's side of the protocol: URLs, the request and the response of the
+ * handshake, frames that the server's side reads, and frames of servers. */
 #include "net/client/ws_client.h"
 
 #include "base/mem.h"
@@ -17,7 +17,7 @@
 
 #include <cmocka.h>
 
-/* ---- addresses ---- */
+/* ---- URLs ---- */
 
 static void test_urls(void **state) {
     static const struct {
@@ -200,7 +200,7 @@ static void test_frames(void **state) {
     }
 }
 
-/* Each gives the bytes in pieces of every size. */
+/* Each passes the bytes in pieces of every size. */
 static enum frame_kind read_frame(const char *bytes, size_t len, struct frame *frame, char *text) {
     enum frame_kind kind = FRAME_MORE;
     for (size_t piece = 1; piece <= len; piece++) {
