@@ -218,8 +218,7 @@ static void on_load_late(uv_timer_t *timer) {
     workers_log_slow_load(server->workers, RELOAD_SLOW_MS / 1000.0);
 }
 
-/* Runs the loop until all workers have reached a stage. False: one has failed, or the server ends.
- */
+/* Runs the loop until this stage of all workers. False: one has failed, or the server ends. */
 static bool wait_for(struct server *server, enum worker_stage stage) {
     while (!workers_failed(server->workers) && !workers_reached(server->workers, stage) &&
            server->state != SERVER_ENDING)
@@ -227,8 +226,7 @@ static bool wait_for(struct server *server, enum worker_stage stage) {
     return !workers_failed(server->workers) && server->state != SERVER_ENDING;
 }
 
-/* Loads the app in all workers; the first one reads their number. NULL after the error was logged.
- */
+/* Loads the app in all workers; the first one reads their number. NULL: a failure was logged. */
 static const struct app *load(struct server *server) {
     if (!workers_start(server->workers, 1) || !wait_for(server, STAGE_LOADED))
         return NULL;

@@ -90,12 +90,12 @@ static void add_dir(struct snapshot *snapshot, const char *dir) {
 
 static int by_path(const void *a, const void *b) {
     const struct entry *one = a, *other = b;
-    int order = strcmp(one->path, other->path);
-    return order != 0 ? order : (int)other->is_source - (int)one->is_source;
+    int result = strcmp(one->path, other->path);
+    return result != 0 ? result : (int)other->is_source - (int)one->is_source;
 }
 
 /* Sorts by path, and keeps one entry of each path. */
-static void settle(struct snapshot *snapshot) {
+static void sort_unique(struct snapshot *snapshot) {
     size_t kept = 0;
     if (snapshot->count > 0)
         qsort(snapshot->entries, snapshot->count, sizeof *snapshot->entries, by_path);
@@ -109,25 +109,24 @@ static void settle(struct snapshot *snapshot) {
     snapshot->count = kept;
 }
 
-/* The directory of a path with its slash; "" for a path without a slash. The caller frees it. */
-static char *dir_of(const char *path) {
+/* The length of the directory in a path, with its slash; 0: the path has no slash. */
+static size_t dir_len(const char *path) {
     const char *slash = strrchr(path, '/');
-    return mem_strndup(path, slash == NULL ? 0 : (size_t)(slash - path) + 1);
+    return slash == NULL ? 0 : (size_t)(slash - path) + 1;
 }
 
 static void add_dirs(struct snapshot *snapshot) {
-    char *last = NULL;
+    const char *last = NULL;
     for (size_t i = 0, count = snapshot->count; i < count; i++) {
-        char *dir = dir_of(snapshot->entries[i].path);
-        if (last != NULL && strcmp(dir, last) == 0) {
+        const char *path = snapshot->entries[i].path;
+        size_t len = dir_len(path);
+        if (last == NULL || len != dir_len(last) || strncmp(path, last, len) != 0) {
+            char *dir = mem_strndup(path, len);
+            add_dir(snapshot, dir);
             mem_free(dir);
-            continue;
         }
-        add_dir(snapshot, dir);
-        mem_free(last);
-        last = dir;
+        last = path;
     }
-    mem_free(last);
 }
 
 struct snapshot *snapshot_take(const char *sources) {
@@ -137,9 +136,9 @@ struct snapshot *snapshot_take(const char *sources) {
         if (len > 0)
             add(snapshot, mem_strndup(sources, len), true);
     }
-    settle(snapshot);
+    sort_unique(snapshot);
     add_dirs(snapshot);
-    settle(snapshot);
+    sort_unique(snapshot);
     for (size_t i = 0; i < snapshot->count; i++)
         snapshot->entries[i].state = state_of(snapshot->entries[i].path);
     return snapshot;
@@ -154,13 +153,12 @@ void snapshot_free(struct snapshot *snapshot) {
     mem_free(snapshot);
 }
 
-/* Moves `at` to the first entry whose path is not before this one. True: that entry has the path.
- */
+/* Moves `at` to the first entry that is not before this path. True: the entry has the path. */
 static bool seek(const struct snapshot *snapshot, size_t *at, const char *path) {
-    int order = 1;
-    while (*at < snapshot->count && (order = strcmp(snapshot->entries[*at].path, path)) < 0)
+    int compared = 1;
+    while (*at < snapshot->count && (compared = strcmp(snapshot->entries[*at].path, path)) < 0)
         ++*at;
-    return *at < snapshot->count && order == 0;
+    return *at < snapshot->count && compared == 0;
 }
 
 void snapshot_carry_over(struct snapshot *snapshot, const struct snapshot *old, double since) {
