@@ -63,7 +63,7 @@ struct stream {
     enum write_side write_side;
     bool dead;        /* killed or broken: the owner gets only `closed` */
     bool ended;       /* the owner knows that the client has ended its direction */
-    bool paused;      /* the owner does not read, so it does not get the end yet */
+    bool paused;      /* the owner does not read, so the end is not reported yet */
     bool owner_waits; /* for `writable` */
 };
 
