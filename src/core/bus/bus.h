@@ -102,11 +102,11 @@ struct mail *bus_announce(struct bus *bus, unsigned worker, conn_id id, uint32_t
 void bus_withdraw(struct bus *bus, unsigned worker, conn_id id);
 /* The codec of a connection of any worker. False: the connection is closed. */
 bool bus_codec_of(struct bus *bus, conn_id id, uint32_t *codec);
-/* Posts a message to the worker of a connection. The message stays the caller's. BUS_NOBODY: the
+/* Posts a message to the worker of a connection. The message stays the caller's. BUS_CLOSED: the
  * connection is closed, or is about to be because its endpoint has another codec. BUS_LOST: that
  * worker's mailbox is full, and its hub handles the connection, of `*endpoint`, as a slow
  * client. */
-enum bus_result { BUS_SENT, BUS_NOBODY, BUS_LOST };
+enum bus_result { BUS_SENT, BUS_CLOSED, BUS_LOST };
 enum bus_result bus_send(struct bus *bus, conn_id id, uint32_t codec, struct message *message,
                          uint32_t *endpoint);
 

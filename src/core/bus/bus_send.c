@@ -191,7 +191,7 @@ enum bus_result bus_send(struct bus *bus, conn_id id, uint32_t codec, struct mes
                          uint32_t *endpoint) {
     static const struct slice nowhere = {NULL, 0};
     struct wakeups wakeups = {0};
-    enum bus_result result = BUS_NOBODY;
+    enum bus_result result = BUS_CLOSED;
     uv_mutex_lock(&bus->lock);
     const struct conn_entry *conn = find_open_conn(bus, id);
     if (conn != NULL && codec_on(bus, conn_id_worker(id), conn->endpoint) == codec) {

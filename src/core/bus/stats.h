@@ -26,7 +26,7 @@
     X(handler_timeouts, "Runs of scripts that were ended because they took too long")              \
     X(decode_errors, "Messages that the codec could not decode")                                   \
     X(protocol_errors, "Connections closed for breaking the WebSocket protocol")                   \
-    X(slow_clients, "Times a client's queue reached its ceiling")                                  \
+    X(slow_clients, "Times a client's queue reached its limit")                                    \
     X(http_requests, "Plain HTTP requests answered")                                               \
     X(requests_refused, "Plain HTTP requests refused by a limit on bytes")                         \
     X(slow_readers, "Plain HTTP answers cut off because their client read too slowly")             \
