@@ -4,9 +4,9 @@
  * Clients are called a, b, c… in the order of their admission. Every hook is noted in a journal
  * that fake_expect() compares: "a.open a.message(hi) a.close(1000,bye) a.forgotten". Whatever a
  * test does, the fakes watch the promises of hub.h: hooks of one client never overlap and none runs
- * inside another, on_start comes first, on_close once and last, forgetting is told once, the wire
- * is not written to while it is blocked or after its end. Included by the tests of core/hub,
- * hub_send and heartbeat; nothing here is shared between processes or threads. */
+ * inside another, on_start comes first, on_close once and last, forgotten comes once, the wire
+ * is not written to while it is blocked or after its end. Included by the tests of core/hub;
+ * nothing here is shared between processes or threads. */
 #ifndef TESTS_UNIT_FAKE_HUB_H
 #define TESTS_UNIT_FAKE_HUB_H
 
@@ -67,7 +67,7 @@ struct fake {
     unsigned sleeps; /* enum fake_hook: these sleep until fake_wake() */
     /* What a hook does while it runs; NULL: nothing. `bytes` of a message. */
     void (*during)(struct fake_client *client, enum fake_hook hook, const char *bytes, size_t len);
-    bool timed;   /* the journal tells the milliseconds since the start: "100:a.ping" */
+    bool timed;   /* the journal has the milliseconds since the start: "100:a.ping" */
     bool silent;  /* no journal */
     bool running; /* a hook runs now */
     char journal[FAKE_JOURNAL];
@@ -306,7 +306,7 @@ static inline struct fake *fake_new(const struct endpoint *endpoint) {
     return fake_new_worker(endpoint, NULL, 3);
 }
 
-/* A place for a handshake, or NULL. */
+/* A connection in its handshake, or NULL. */
 static inline struct fake_client *fake_admit(struct fake *f) {
     struct conn *conn = hub_admit(f->hub, false);
     if (conn == NULL)
@@ -414,8 +414,7 @@ static inline void fake_free(struct fake *f) {
 
 /* ---- sending ---- */
 
-/* Sends `len` times the letter, as a message of its own or as one that others could hold as well.
- * */
+/* Sends `len` times the letter, as a message for this client or as a shared one. */
 static inline enum send_result fake_send(struct fake_client *client, bool shared, char letter,
                                          size_t len) {
     struct hub *hub = client->fake->hub;

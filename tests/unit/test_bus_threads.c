@@ -57,10 +57,9 @@ struct worker_ {
 static struct bus *bus;
 static struct limit connection_limit;
 static struct worker_ workers[WORKERS];
-static _Atomic conn_id
-    known[WORKERS * CLIENTS]; /* ids that were seen, by place; they may be stale */
+static _Atomic conn_id known[WORKERS * CLIENTS]; /* known ids, by client; they may be stale */
 static uv_barrier_t barrier;
-static const char *_Atomic wrong; /* what the first who saw something wrong saw */
+static const char *_Atomic wrong; /* the first failure that a worker saw */
 
 #define CHECK(condition)                                                                           \
     do {                                                                                           \
@@ -152,7 +151,7 @@ static void connect_client(struct client *client) {
     memset(client->heard, 0, sizeof client->heard);
     client->conn = hub_admit(worker->hub, false);
     if (client->conn == NULL)
-        return; /* more than there are places for */
+        return; /* the limit is reached */
     CHECK(hub_assign(worker->hub, client->conn, 0));
     client->id = client->conn->id;
     known[worker->number * CLIENTS + (unsigned)(client - worker->clients)] = client->id;
@@ -176,7 +175,7 @@ static void join(struct client *client, uint32_t room) {
     client->member[room] = true;
 }
 
-/* What was said before is written at the turn's end, which may come later: it is heard first. */
+/* Earlier messages leave at the turn's end, which may come later: the client gets them first. */
 static void leave(struct client *client, uint32_t room) {
     CHECK(hub_leave(client->worker->hub, client->id, room_name(room)));
     hub_turn_end(client->worker->hub);
@@ -250,7 +249,7 @@ static void run(void *argument) {
     for (int i = 0; i < STEPS; i++)
         act(worker);
     hub_turn_end(worker->hub);
-    uv_barrier_wait(&barrier); /* nobody comes or goes any more */
+    uv_barrier_wait(&barrier); /* no client connects or disconnects any more */
     for (uint32_t room = 0; room < ROOMS; room++)
         say(worker, room, true);
     uv_barrier_wait(&barrier); /* all has been said */

@@ -3,7 +3,7 @@
  * How connections end is in test_hub_close.c, everything at once in test_hub_storm.c. */
 #include "fake_hub.h"
 
-/* ---- ids and places ---- */
+/* ---- ids and limits ---- */
 
 static void test_ids(void **state) {
     struct fake *f = fake_new(NULL);
@@ -14,9 +14,9 @@ static void test_ids(void **state) {
     assert_ptr_equal(hub_find(f->hub, a->id), a->conn);
     assert_ptr_equal(hub_find(f->hub, b->id), b->conn);
     assert_null(hub_find(f->hub, 0));
-    assert_null(hub_find(f->hub, a->id & UINT64_MAX >> 8));            /* no worker */
-    assert_null(hub_find(f->hub, a->id ^ UINT64_C(1) << 56));          /* of another worker */
-    assert_null(hub_find(f->hub, a->id + (UINT64_C(1) << 24)));        /* of the next generation */
+    assert_null(hub_find(f->hub, a->id & UINT64_MAX >> 8));     /* no worker */
+    assert_null(hub_find(f->hub, a->id ^ UINT64_C(1) << 56));   /* of another worker */
+    assert_null(hub_find(f->hub, a->id + (UINT64_C(1) << 24))); /* of the slot's next epoch */
     assert_null(hub_find(f->hub, (a->id & ~UINT64_C(0xffffff)) | 99)); /* of a slot never used */
     fake_free(f);
 }
@@ -73,11 +73,11 @@ static void test_places(void **state) {
     f->limit.max = 3;
     struct fake_client *a = fake_connect(f), *b = fake_admit(f), *c = fake_open(f);
     assert_int_equal(hub_admitted(f->hub), 3);
-    assert_null(fake_admit(f)); /* handshakes hold places too */
+    assert_null(fake_admit(f)); /* handshakes count, too */
     hub_abandon(f->hub, b->conn);
     assert_true(b->forgotten);
     struct fake_client *d = fake_admit(f);
-    assert_non_null(d); /* a place freed is a place usable */
+    assert_non_null(d); /* one has ended */
     assert_null(fake_admit(f));
     f->sleeps = FAKE_CLOSE;
     fake_gone(a);
@@ -125,7 +125,7 @@ static void test_endpoints(void **state) {
         second.json_name = NULL;
         assert_int_equal(hub_add_endpoint(f->hub, &second), i);
     }
-    assert_ptr_equal(hub_endpoint(f->hub, 0), first); /* connections hold on to theirs */
+    assert_ptr_equal(hub_endpoint(f->hub, 0), first); /* its address never changes */
     struct fake_client *a = fake_connect(f), *b = fake_admit(f);
     hub_assign(f->hub, b->conn, 1);
     hub_open(f->hub, b->conn, b);

@@ -3,7 +3,7 @@
 #include "fake_hub.h"
 #include "publish_as.h"
 
-/* Both sides have said Close: the wire was told to end, and the socket goes. */
+/* Both sides have sent a Close frame: the hub has called wire.end, and the socket closes. */
 static void check_ended(struct fake_client *client) {
     assert_true(client->ended);
     fake_gone(client);
@@ -153,7 +153,7 @@ static void test_peer_close(void **state) {
     check_peer_close(CLOSE_NO_STATUS, NULL, "a.message(1) a.close(1005)", "close()");
 }
 
-/* What the client said before it closed is heard, however long the running hook takes. */
+/* Hooks handle what the client sent before its close, however long the running hook takes. */
 static void test_peer_close_while_a_hook_sleeps(void **state) {
     struct fake *f = fake_new(NULL);
     struct fake_client *a = fake_connect(f);
@@ -190,7 +190,7 @@ static void test_peer_close_behind_the_handshake(void **state) {
     fake_free(f);
 }
 
-/* Pings, timeouts and drains that waited for the hook are nobody's business after a close. */
+/* Pings, timeouts and drains that waited for the hook are dropped by a close. */
 static void test_what_waited_is_dropped(void **state) {
     struct endpoint endpoint = fake_endpoint();
     endpoint.ping_ms = 100;
@@ -256,7 +256,7 @@ static void test_gone_while_a_hook_sleeps(void **state) {
     fake_free(f);
 }
 
-/* A socket that is gone is not told to read on; the fakes see to that. */
+/* The hub does not call wire.pause for a closed socket; the fakes check that. */
 static void test_gone_while_paused(void **state) {
     struct fake *f = fake_new(NULL);
     struct fake_client *a = fake_connect(f);
@@ -269,7 +269,7 @@ static void test_gone_while_paused(void **state) {
     fake_turn(f);
     hub_kill_all(f->hub);
     for (; said > 0; said--)
-        fake_wake(a); /* all of it is heard */
+        fake_wake(a); /* hooks handle all of it */
     assert_true(a->closed && a->forgotten);
     fake_free(f);
 }
@@ -355,7 +355,7 @@ static void test_fail(void **state) {
     fake_free(f);
 }
 
-/* ---- everyone ---- */
+/* ---- all connections ---- */
 
 static void test_close_all(void **state) {
     struct fake *f = fake_new(NULL);
@@ -363,7 +363,7 @@ static void test_close_all(void **state) {
     hub_close(f->hub, b->id, 4000, "own", 3);
     hub_send(f->hub, a->id, OPCODE_TEXT, "queued", 6);
     hub_drain(f->hub, CLOSE_GOING_AWAY, "server ends");
-    assert_null(hub_admit(f->hub, false)); /* nobody comes in any more */
+    assert_null(hub_admit(f->hub, false)); /* no connection is admitted any more */
     fake_turn(f);
     fake_expect_frames(a, "text(queued) close(1001,server ends)");
     fake_expect_frames(b, "close(4000,own)");

@@ -1,10 +1,10 @@
-/* test_hub_drain.c -- everyone is told to go, spread over a time: evenly, in order, and nobody is
- * left out. */
+/* test_hub_drain.c -- a drain closes all connections, spread over a time: evenly, in order, and
+ * without an exception. */
 #include "fake_hub.h"
 
 static const char why[] = "going";
 
-/* How many were told by now. */
+/* How many are closed by now. */
 static uint32_t told(const struct fake *f) {
     uint32_t count = 0;
     for (uint32_t i = 0; i < f->count; i++)
@@ -32,8 +32,8 @@ static void test_order_and_moments(void **state) {
     fake_free(f);
 }
 
-/* At each moment the part of them is told that the time is over of, whether they are few or many.
- * */
+/* At each moment the closed part of the connections is the past part of the time, whether they are
+ * few or many. */
 static void test_evenness(void **state) {
     static const uint32_t counts[] = {1, 2, 3, 7, 50, 97};
     for (size_t i = 0; i < sizeof counts / sizeof counts[0]; i++) {
@@ -50,8 +50,7 @@ static void test_evenness(void **state) {
     }
 }
 
-/* More than one a millisecond, or a loop that was held up: all whose moment has come, in one turn.
- * */
+/* With more than one per millisecond, or a late loop, one turn closes all that are due. */
 static void test_batches(void **state) {
     struct fake *f = fake_with(60);
     f->silent = true;
@@ -71,7 +70,7 @@ static void test_who_is_not_told_is_served(void **state) {
     struct fake *f = fake_with(2);
     struct fake_client *a = f->clients[0], *b = f->clients[1];
     hub_drain_over(f->hub, CLOSE_GOING_AWAY, why, 1000);
-    assert_null(hub_admit(f->hub, false)); /* but nobody comes in */
+    assert_null(hub_admit(f->hub, false)); /* but no connection is admitted */
     fake_until(f, 600);
     fake_receive(a, "not heard");
     fake_receive(b, "hello");
@@ -84,8 +83,8 @@ static void test_who_is_not_told_is_served(void **state) {
     fake_free(f);
 }
 
-/* Who leaves meanwhile is not told, and keeps nobody waiting; and the last moment tells all who are
- * left. */
+/* Clients that leave meanwhile do not delay the others; the last moment closes all that are left.
+ */
 static void test_some_leave(void **state) {
     struct fake *f = fake_with(10);
     f->silent = true;
@@ -101,7 +100,7 @@ static void test_some_leave(void **state) {
     fake_free(f);
 }
 
-/* A handshake that was under way, and ends when its place was walked over. */
+/* A handshake that ends after the walk has passed its slot. */
 static void test_handshake_under_way(void **state) {
     struct fake *f = fake_new(NULL);
     struct fake_client *a = fake_admit(f), *b = fake_connect(f);

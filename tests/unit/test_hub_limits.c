@@ -1,5 +1,5 @@
-/* test_hub_limits.c -- what clients have sent and no hook has handled: its sum has a ceiling, and a
- * message has a time. */
+/* test_hub_limits.c -- limits on the bytes that no hook has handled, and on the time of a message.
+ */
 #include "fake_hub.h"
 
 #include <stdlib.h>
@@ -45,8 +45,8 @@ static void test_the_oldest_goes(void **state) {
     fake_free(f);
 }
 
-/* A message that ends and the next one that begins are not the same: who sends on is not the
- * oldest. */
+/* The message that ends and the next one have different numbers: a client that goes on sending is
+ * not the oldest. */
 static void test_whose_messages_end_is_young(void **state) {
     struct fake *f = start(0, 3000);
     struct fake_client *a = fake_connect(f), *b = fake_connect(f), *c = fake_connect(f);
@@ -79,8 +79,8 @@ static void test_a_single_large_message(void **state) {
     fake_free(f);
 }
 
-/* What waits for hooks that sleep counts as well. At half the ceiling nobody is read on whose hook
- * sleeps; then those who had sent at once. */
+/* Messages that wait for sleeping hooks count as well. From half of the limit on the hub does not
+ * read from clients whose hooks sleep; it then refuses those that had sent at once. */
 static void test_sleeping_hooks(void **state) {
     struct fake *f = start(0, 100000);
     f->silent = true;
@@ -192,8 +192,8 @@ static void test_random(void **state) {
     }
 }
 
-/* A few of the largest messages that endpoints allow have room, however low the ceiling is, also
- * when that changes. */
+/* A few of the largest messages have room, however low the limit is, also when an endpoint's
+ * max_message_size changes. */
 static void test_room_for_the_largest(void **state) {
     struct fake *f = start(0, 1000);
     assert_int_equal(f->hub->unhandled_max, 1000);

@@ -5,7 +5,7 @@
 
 static const struct slice LOBBY = {"lobby", 5}, NOTHING = {NULL, 0};
 
-/* fake_endpoint() with on_reload, of the next generation. */
+/* fake_endpoint() with on_reload, of the next generation of code. */
 static struct endpoint next_endpoint(const struct fake *f) {
     struct endpoint endpoint = fake_endpoint();
     endpoint.has_reload = true;
@@ -152,7 +152,7 @@ static void test_slow_hooks_give_way(void **state) {
     assert_true(hub_has_pending(f->hub));
     hub_turn_end(f->hub);
     fake_expect(f, "c.open d.open");
-    swap(f, next_endpoint(f)); /* nobody is overtaken by those that on_reload is owed to */
+    swap(f, next_endpoint(f)); /* waiting hooks run before those of idle connections */
     hub_turn_end(f->hub);
     fake_expect(f, "e.open");
     hub_turn_end(f->hub);
@@ -363,7 +363,7 @@ static void test_limits(void **state) {
     fake_turn(f);
     assert_int_equal(fake_send(a, false, 'x', 10), SEND_BACKLOG);
     struct fake_client *b = fake_admit(f);
-    assert_false(hub_assign(f->hub, b->conn, 0)); /* full: a has its place */
+    assert_false(hub_assign(f->hub, b->conn, 0)); /* full: a counts */
     hub_abandon(f->hub, b->conn);
     b->conn = NULL;
     f->journal_len = 0;
@@ -549,7 +549,7 @@ static void test_a_codec_over_the_bus(void **state) {
     expect_codecs(one, "");
 }
 
-/* Nobody gets anything as long as there is somebody for whom there is nothing. */
+/* No receiver gets a message while one receiver has no encoding. */
 static void test_all_codecs_or_none(void **state) {
     activate(two);
     struct fake_client *eve = fake_connect(two);
@@ -571,7 +571,7 @@ static void test_all_codecs_or_none(void **state) {
         message_ref(json);
         assert_true(hub_publish(one->hub, &broadcast, &delivered, &missing));
         assert_int_equal(delivered, 2);
-        broadcast.endpoint = 3; /* has nobody */
+        broadcast.endpoint = 3; /* has no connections */
         broadcast.encoding_count = 0;
         assert_true(hub_publish(one->hub, &broadcast, &delivered, &missing));
         assert_int_equal(delivered, 0);

@@ -1,4 +1,4 @@
-/* test_hub_rooms.c -- who gets a broadcast: on a hub with fake sockets and fake scripts. */
+/* test_hub_rooms.c -- the receivers of broadcasts, on a hub with fake sockets and fake scripts. */
 #include "base/log/log.h"
 #include "core/hub/hub_internal.h"
 #include "publish_as.h"
@@ -25,7 +25,7 @@ struct client {
     unsigned char bytes[MOST_BYTES]; /* what it took, as far as it fits */
     size_t len;
     const unsigned char *last_from; /* where the last write's bytes were */
-    unsigned close_code;            /* on_close was told */
+    unsigned close_code;            /* of on_close */
     uint32_t lobby_at_close;        /* how many were in the lobby then */
 };
 
@@ -94,11 +94,10 @@ static enum hook_state on_closed(void *user, conn_id id, unsigned code, const ch
 static void on_forgotten(void *user, conn_id id) {
 }
 
-/* What on_presence_changed was told, as "+0lobby:info " and "-0lobby:info ", the number being the
+/* The calls of on_presence_changed, as "+0lobby:info " and "-0lobby:info "; the number is the
  * client's. */
 static char told[256];
-static uint32_t
-    leave_at_once; /* clients who leave the lobby when they hear that another has, as bits */
+static uint32_t leave_at_once; /* clients that leave the lobby when another has left, as bits */
 
 static void on_presence_changed(void *user, conn_id id, struct slice room, bool joined,
                                 const char *endpoint_name, const char *info) {
@@ -124,7 +123,7 @@ static const struct hub_events events = {
     .forgotten = on_forgotten,
 };
 
-/* Endpoints, by number. Nothing but a first message has a place in the queue of a deaf client. */
+/* Endpoints, by number. Only a first message has room in the queue of a deaf client. */
 enum { CHAT, GAME, BINARY, DROPPING, ENDPOINTS };
 
 static int set_up(void **state) {
@@ -211,7 +210,7 @@ static void check_got(struct client *client, const char *letters) {
     client->len = 0;
 }
 
-/* ---- who is meant ---- */
+/* ---- receivers ---- */
 
 static void test_everyone_gets_it_once_and_in_order(void **state) {
     struct client *members[3], *other = connect_to(CHAT);
@@ -252,7 +251,7 @@ static void test_except(void **state) {
     struct audience audience = to_lobby();
     audience.except = bob->id;
     assert_int_equal(publish(audience, "a"), 1);
-    audience.except = eve->id; /* who is not in the room */
+    audience.except = eve->id; /* not in the room */
     assert_int_equal(publish(audience, "b"), 2);
     audience.room = (struct slice){NULL, 0};
     assert_int_equal(publish(audience, "c"), 2);
@@ -275,7 +274,7 @@ static void test_endpoint(void **state) {
     assert_int_equal(publish(audience, "a"), 2);
     audience.endpoint = CHAT;
     assert_int_equal(publish(audience, "b"), 1);
-    audience.endpoint = DROPPING; /* has nobody */
+    audience.endpoint = DROPPING; /* has no connections */
     assert_int_equal(publish(audience, "c"), 0);
     check_got(chat, "b");
     check_got(game, "a");
@@ -321,7 +320,7 @@ static void test_only_the_open_ones(void **state) {
     hub_abandon(hub, unknown);
 }
 
-/* However a connection ends, it is in no room any more when on_close is told. */
+/* However a connection ends, it has left its rooms before on_close. */
 static void test_whoever_closes_has_left(void **state) {
     for (int way = 0; way < 4; way++) {
         struct client *ada = enter(CHAT), *bob = enter(CHAT);
@@ -347,7 +346,7 @@ static void test_whoever_closes_has_left(void **state) {
 
 /* ---- one message for all ---- */
 
-/* How many hold it, without those that the hub has in stock. */
+/* Its references, without the spare ones of the hub. */
 static unsigned count_of(struct message *message) {
     ref_cache_flush(&hub->ref_cache);
     return atomic_load(&message->refs);
@@ -368,7 +367,7 @@ static void test_all_hold_the_same_message(void **state) {
     do
         hub_turn_end(hub);
     while (hub_has_pending(hub));
-    assert_int_equal(count_of(message), 1 + 1); /* who was not deaf has it */
+    assert_int_equal(count_of(message), 1 + 1); /* the client that reads has it */
     for (int i = 0; i < 2; i++)
         assert_in_range((uintptr_t)members[i]->last_from, (uintptr_t)message->bytes,
                         (uintptr_t)(message->bytes + message->len));
@@ -379,7 +378,7 @@ static void test_all_hold_the_same_message(void **state) {
         hub_turn_end(hub);
     assert_int_equal(members[2]->len, message->len);
     assert_int_equal(count_of(message), 1);
-    audience.codec = 5; /* nobody's */
+    audience.codec = 5; /* of no connection */
     assert_int_equal(publish_as(hub, &audience, message_ref(message)), 0);
     assert_int_equal(count_of(message), 1);
     message_unref(message);
@@ -388,14 +387,14 @@ static void test_all_hold_the_same_message(void **state) {
 
 /* ---- slow receivers ---- */
 
-/* One message waits in the queue of each deaf client: there is no place for another. */
+/* One message waits in the queue of each deaf client, which has no room for another. */
 static void make_slow(struct client *client) {
     client->deaf = true;
     hub_send(hub, client->id, OPCODE_TEXT, "-", 1);
     hub_turn_end(hub);
 }
 
-/* A bit of `slow` for each of `count` members, at their places in the room. */
+/* A bit of `slow` for each of `count` members, in the order of the room. */
 static void check_slow_ones(struct audience audience, uint32_t count, uint32_t slow) {
     uint32_t quick = 0;
     for (uint32_t i = 0; i < count; i++) {
@@ -446,7 +445,7 @@ static void test_a_slow_one_is_told(void **state) {
     assert_memory_equal(ada->bytes, "\x88\x0d\x03\xf0slow client", ada->len);
 }
 
-/* With "drop" it stays, misses what there was no place for, and gets what comes when there is. */
+/* With "drop" it stays, misses the messages without room, and gets later ones. */
 static void test_drop(void **state) {
     struct client *members[3];
     for (int i = 0; i < 3; i++)
@@ -466,8 +465,8 @@ static void test_drop(void **state) {
     assert_int_equal(members[1]->close_code, 0);
 }
 
-/* Scripts that hear of one that was closed during the walk may make others leave at once. Whoever
- * stays gets the message; nobody is touched who is not there. */
+/* A script that learns of a connection closed during the walk may let others leave at once. Those
+ * that stay get the message; the hub does not touch those that have left. */
 static void test_others_leave_during_the_walk(void **state) {
     enum { MEMBERS = 5, ALL = 1 << MEMBERS };
     hub_watch(hub, LOBBY, true);
@@ -490,7 +489,7 @@ static void test_others_leave_during_the_walk(void **state) {
     }
 }
 
-/* ---- who watches ---- */
+/* ---- watches ---- */
 
 static void test_watching(void **state) {
     hub_watch(hub, LOBBY, true);
@@ -508,7 +507,7 @@ static void test_watching(void **state) {
     hub_leave(hub, ada->id, LOBBY);
     check_told("-0lobby:2 ");
     hub_watch(hub, slice_of("elsewhere"), true);
-    hub_close(hub, bob->id, 1000, "", 0); /* told at once, and once */
+    hub_close(hub, bob->id, 1000, "", 0); /* reported at once, and once */
     check_told("-1lobby: -1elsewhere: ");
     hub_gone(hub, conn_of(bob), 1006);
     hub_turn_end(hub);

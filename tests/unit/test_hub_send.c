@@ -1,7 +1,7 @@
 /* test_hub_send.c -- what leaves: one write a turn, in order and whole, however little the socket
  * takes.
  *
- * The ceiling of a slow client is in test_hub_send_slow.c. */
+ * The limit of a slow client is in test_hub_send_slow.c. */
 #include "fake_hub.h"
 
 static uint32_t random_state = 7;
@@ -231,7 +231,7 @@ static void test_a_pong_that_has_begun(void **state) {
     }
 }
 
-/* The ceiling is max_backlog where that is less, also within one turn. */
+/* The limit is max_backlog if that is less, also within one turn. */
 static void test_pongs_obey_a_small_backlog(void **state) {
     struct endpoint endpoint = fake_endpoint();
     for (endpoint.max_backlog = 1; endpoint.max_backlog <= 1000; endpoint.max_backlog *= 10) {

@@ -2,7 +2,7 @@
  * here), what happens at it, newer values for older ones, and on_drain. */
 #include "fake_hub.h"
 
-/* ---- the ceiling ---- */
+/* ---- the limit ---- */
 
 /* "text(aaaa…)": a frame of 100 bytes. */
 static const char *frame_of(char letter, char *text) {
@@ -40,7 +40,7 @@ static void test_dropping(void **state) {
     }
 }
 
-/* However the queue came to its ceiling: a script that was refused is told when it is empty. */
+/* However the queue reached its limit, on_drain follows a refused send when the queue is empty. */
 static void test_drain_after_dropping(void **state) {
     struct endpoint endpoint = fake_endpoint();
     endpoint.slow_client = SLOW_CLIENT_DROP;
@@ -89,7 +89,7 @@ static void test_a_fast_client_has_no_ceiling(void **state) {
     struct fake *f = fake_new(NULL);
     struct fake_client *a = fake_connect(f);
     for (int i = 0; i < 100; i++)
-        fake_send_ok(a, 'x', 98); /* ten times the ceiling in one turn */
+        fake_send_ok(a, 'x', 98); /* ten times the limit in one turn */
     fake_turn(f);
     assert_int_equal(a->len, 10000);
     assert_int_equal(stats_read(&f->hub->stats.slow_clients), 0);
@@ -121,9 +121,9 @@ static void test_one_message_above_the_ceiling(void **state) {
     fake_free(f);
 }
 
-/* Small messages that others hold as well take more memory than their bytes: that has the same
- * ceiling, and at least 64 KiB. */
-static void test_the_ceiling_of_small_messages(void **state) {
+/* Small shared messages take more memory than their bytes: it has the same limit, and at least
+ * 64 KiB. */
+static void test_the_limit_of_small_messages(void **state) {
     struct endpoint endpoint = fake_endpoint();
     endpoint.slow_client = SLOW_CLIENT_DROP;
     for (endpoint.max_backlog = 1000; endpoint.max_backlog <= 1000000;
@@ -158,7 +158,7 @@ static struct fake *new_conflating(void) {
     return fake_new(&endpoint);
 }
 
-/* While a client is behind, the newest value takes the place of the one that waits. */
+/* While a client is behind, the newest value replaces the queued one. */
 static void test_conflating(void **state) {
     struct fake *f = new_conflating();
     struct fake_client *a = fake_connect(f);
@@ -242,7 +242,7 @@ static void test_keys_count(void **state) {
     fake_free(f);
 }
 
-/* A larger value does not bring the queue above its ceiling. */
+/* A larger value does not bring the queue above its limit. */
 static void test_larger_values_keep_the_ceiling(void **state) {
     struct fake *f = new_conflating();
     struct fake_client *a = fake_connect(f);
@@ -294,7 +294,7 @@ static void test_drain_of_a_queue_that_grew_while_blocked(void **state) {
     }
 }
 
-/* So does one that grows because larger values take the place of small ones. */
+/* So does one that grows because larger values replace small ones. */
 static void test_drain_of_a_queue_that_grew_by_conflating(void **state) {
     struct fake *f = new_conflating();
     struct fake_client *a = fake_connect_slow(f, 1, true);
@@ -345,7 +345,7 @@ int main(void) {
         cmocka_unit_test(test_closing),
         cmocka_unit_test(test_a_fast_client_has_no_ceiling),
         cmocka_unit_test(test_one_message_above_the_ceiling),
-        cmocka_unit_test(test_the_ceiling_of_small_messages),
+        cmocka_unit_test(test_the_limit_of_small_messages),
         cmocka_unit_test(test_conflating),
         cmocka_unit_test(test_keys_count),
         cmocka_unit_test(test_conflating_cuts_no_frame),

@@ -27,7 +27,7 @@ static struct model *model_of(struct fake_client *client) {
 
 enum { PLACES = 30 };
 
-/* Those that hold a place, and perhaps some that did. */
+/* Those that are admitted, and perhaps some that were. */
 static struct fake_client *present[PLACES];
 
 /* One with a socket, or NULL. */

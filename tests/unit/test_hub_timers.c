@@ -72,7 +72,7 @@ static void test_pings_do_not_drift(void **state) {
     fake_free(f);
 }
 
-/* A loop that was held up for long sends one ping, not a burst, and goes on from there. */
+/* A loop that is very late sends one ping, not a burst, and goes on from there. */
 static void test_no_burst(void **state) {
     struct endpoint endpoint = fake_endpoint();
     endpoint.ping_ms = 100;
@@ -218,7 +218,7 @@ static void test_a_sleeping_on_timeout(void **state) {
     fake_free(f);
 }
 
-/* Bytes of a message that is not whole yet: the socket heard them, the hub did not. */
+/* Bytes of an incomplete frame: the socket received them, the hub did not. */
 static void test_a_message_on_its_way(void **state) {
     struct fake *f = start(0, 300);
     struct fake_client *a = f->clients[0];
@@ -233,7 +233,7 @@ static void test_a_message_on_its_way(void **state) {
     fake_free(f);
 }
 
-/* Nobody can hear a client whose socket is not read. */
+/* The hub does not notice silence while it does not read from the socket. */
 static void test_a_paused_connection_is_not_silent(void **state) {
     struct fake *f = start(0, 300);
     struct fake_client *a = f->clients[0];

@@ -103,7 +103,7 @@ static void test_wakes_whom_it_concerns(void **state) {
     assert_true(bus_has_mail(bus, 1));
     assert_int_equal(woken[0], 0);
     assert_int_equal(woken[1], 1); /* once, until it has taken its mail */
-    assert_int_equal(woken[2], 0); /* it has nobody in the room */
+    assert_int_equal(woken[2], 0); /* it has no member of the room */
     turn_all();
     assert_false(bus_has_mail(bus, 1));
     publish(one, "3");
@@ -142,7 +142,7 @@ static void test_members_at_the_moment(void **state) {
     fake_expect_frames(a, "text(1) text(3) text(4)");
 }
 
-/* What was said to others of the same worker is not for who joins later, even if it waits there. */
+/* A broadcast to members of a worker does not reach a later member, even if it waits there. */
 static void test_not_what_waits(void **state) {
     struct fake_client *d = fake_connect(one);
     join(d, LOBBY);
@@ -320,7 +320,7 @@ static void test_close(void **state) {
     fake_expect_frames(heir, "");
 }
 
-/* ---- everyone ---- */
+/* ---- all connections ---- */
 
 static void test_everyone(void **state) {
     assert_int_equal(publish_to(one, NOTHING, "all", 0), 3);
@@ -342,7 +342,7 @@ static void test_except_elsewhere(void **state) {
     join(a, LOBBY);
     join(b, LOBBY);
     assert_int_equal(publish_to(one, LOBBY, "1", b->id), 1);
-    assert_false(bus_has_mail(bus, 1)); /* there is nobody else */
+    assert_false(bus_has_mail(bus, 1)); /* it is the only receiver */
     assert_int_equal(publish_to(three, LOBBY, "2", b->id), 1);
     assert_int_equal(publish_to(three, LOBBY, "3", c->id), 2); /* it is not in the room */
     assert_int_equal(publish_to(one, LOBBY, "4", c->id), 2);
@@ -376,7 +376,7 @@ static void test_newcomer(void **state) {
     assert_int_equal(publish_to(two, NOTHING, "later", 0), 4);
 }
 
-/* ---- what a room tells ---- */
+/* ---- presence ---- */
 
 static char listed[256];
 
@@ -425,7 +425,7 @@ static void test_watch(void **state) {
     turn_all();
     fake_expect(two, "+lobby(0,\"/\",1)");
     fake_expect(three, "");
-    join(a, ATTIC); /* which nobody watches */
+    join(a, ATTIC); /* which no worker watches */
     hub_join(one->hub, a->id, LOBBY, (struct slice){"2", 1});
     join(c, LOBBY);
     hub_close(one->hub, a->id, 1000, NULL, 0);
@@ -438,7 +438,7 @@ static void test_watch(void **state) {
     fake_expect(one, "+lobby(0,\"/\",) -lobby(0,\"/\",2) a.close(1000)");
 }
 
-/* A close is heard of behind what came before it, by those who watch on the same worker, too. */
+/* Watchers, on the same worker too, learn of a close after all that came before it. */
 static void test_watch_in_order(void **state) {
     hub_watch(one->hub, LOBBY, true);
     hub_watch(two->hub, LOBBY, true);
@@ -456,7 +456,7 @@ static void test_watch_in_order(void **state) {
     fake_expect(two, "+lobby(0,\"/\",) -lobby(0,\"/\",) +lobby(0,\"/\",)");
 }
 
-/* ---- places ---- */
+/* ---- limits ---- */
 
 static void test_places(void **state) {
     struct fake_client *more[2] = {fake_admit(one), fake_admit(two)};

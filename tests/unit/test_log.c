@@ -428,7 +428,7 @@ static void test_reopen(void **state) {
     assert_null(strstr(text, "event=three"));
     struct stat info;
     assert_int_equal(stat(path, &info), 0);
-    assert_int_equal(info.st_mode & 0777 & ~0640, 0); /* not for everyone */
+    assert_int_equal(info.st_mode & 0777 & ~0640, 0); /* not readable for others */
     assert_int_equal(unlink(moved), 0);
 }
 

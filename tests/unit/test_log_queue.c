@@ -1,5 +1,5 @@
-/* test_log_queue.c -- lines wait in order, below a ceiling, while their reader does not read or the
- * disk is full; those that found no room are counted and told of. */
+/* test_log_queue.c -- lines wait in order, up to a limit, while their reader does not read or the
+ * disk is full; lines without room are counted and reported. */
 #include "base/log/log_queue.h"
 
 #include <errno.h>
@@ -69,8 +69,8 @@ static void drain(void) {
     log_queue_set_served(log_queue_log, true);
 }
 
-/* Lines are whole and in order; returns how many there are, in *told the sum of those told to be
- * missing. `skip`: each gap in the numbers is told of where it is. */
+/* Checks that lines are complete and in order; returns their number, in *told the sum of reported
+ * losses. `skip`: each gap in the numbers is reported where it is. */
 static unsigned count_lines(unsigned first, bool skip, unsigned long *told, int *error) {
     unsigned count = 0, next = first;
     *told = 0;
@@ -115,7 +115,7 @@ static void test_what_waits_has_a_ceiling(void **state) {
         count++;
     } while (figures.dropped - before.dropped < 1000);
     drain();
-    put(count++, 100); /* if nothing else has told of the gap, this one does */
+    put(count++, 100); /* reports the gap, if no earlier line has */
     drain();
     log_queue_figures(log_queue_log, &figures);
     unsigned long told;
@@ -127,8 +127,7 @@ static void test_what_waits_has_a_ceiling(void **state) {
     assert_int_equal(error, 0);
 }
 
-/* A reader that is too slow for long: each gap is told of at its place, and not each line is
- * followed by one. */
+/* A reader that is too slow for long: each gap is reported where it is, and not after each line. */
 static void test_a_slow_reader(void **state) {
     struct log_queue_figures figures = {0}, before;
     log_queue_figures(log_queue_log, &before);

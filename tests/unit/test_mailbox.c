@@ -1,5 +1,5 @@
-/* test_mailbox.c -- mail to a worker that does not take it: its ceiling, in bytes, and who is dealt
- * with as slow then. */
+/* test_mailbox.c -- mail to a worker that does not take it: its limit in bytes, and the connections
+ * that are slow clients then. */
 #include "core/bus/mailbox.h"
 
 #include "fake_hub.h"
@@ -81,9 +81,8 @@ static unsigned count_frames(struct fake_client *client) {
 
 /* ---- how much waits ---- */
 
-/* Whatever is sent and how small it is: its true cost counts, and more than the ceiling never
- * waits. */
-static void test_the_ceiling(void **state) {
+/* The true cost of each mail counts, however small it is, and no mailbox exceeds its limit. */
+static void test_the_limit(void **state) {
     static const size_t sizes[] = {0, 1, 100, 5000, 60000, 1000000};
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
         start(SLOW_CLIENT_DROP);
@@ -124,9 +123,9 @@ static void test_a_large_message(void **state) {
     finish();
 }
 
-/* ---- what becomes of those who would have got it ---- */
+/* ---- the receivers of lost messages ---- */
 
-/* "close": with 1008, after what did come; those whom nothing was for are not touched. */
+/* "close": with 1008, after the messages that fitted; other connections stay. */
 static void test_closing(void **state) {
     start(SLOW_CLIENT_CLOSE);
     join(a, LOBBY);
@@ -148,8 +147,7 @@ static void test_closing(void **state) {
     finish();
 }
 
-/* "drop": they have lost messages and are told by on_drain, once, also where their sockets take
- * all. */
+/* "drop": they lose messages and get on_drain once, even if their sockets take everything. */
 static void test_dropping(void **state) {
     start(SLOW_CLIENT_DROP);
     join(b, LOBBY);
@@ -185,7 +183,7 @@ static void test_sending(void **state) {
     }
 }
 
-/* To everyone, and to those of one endpoint. */
+/* To all connections, and to those of one endpoint. */
 static void test_everyone(void **state) {
     start(SLOW_CLIENT_CLOSE);
     while (publish(EVERYONE, 1000) > 1) {
@@ -234,7 +232,7 @@ static void test_notes(void **state) {
     finish();
 }
 
-/* Who joined and left is told until twice as much waits. */
+/* Joins and leaves are reported until twice the limit waits. */
 static void test_watching(void **state) {
     start(SLOW_CLIENT_DROP);
     hub_watch(two->hub, LOBBY, true);
@@ -262,10 +260,10 @@ static void test_watching(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_the_ceiling), cmocka_unit_test(test_a_large_message),
-        cmocka_unit_test(test_closing),     cmocka_unit_test(test_dropping),
-        cmocka_unit_test(test_sending),     cmocka_unit_test(test_everyone),
-        cmocka_unit_test(test_leaving),     cmocka_unit_test(test_notes),
+        cmocka_unit_test(test_the_limit), cmocka_unit_test(test_a_large_message),
+        cmocka_unit_test(test_closing),   cmocka_unit_test(test_dropping),
+        cmocka_unit_test(test_sending),   cmocka_unit_test(test_everyone),
+        cmocka_unit_test(test_leaving),   cmocka_unit_test(test_notes),
         cmocka_unit_test(test_watching),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

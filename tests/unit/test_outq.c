@@ -123,13 +123,13 @@ static void test_large_frames(void **state) {
     free(payload);
 }
 
-/* One reference per queue and place, given back when it is written, dropped or cleared. */
+/* One reference per queued message, released when it is written, dropped or cleared. */
 static void test_references(void **state) {
     struct message *shared = message_new(OPCODE_TEXT, "x", 1);
     struct outq queues[3] = {{0}};
     for (int i = 0; i < 3; i++) {
         outq_push(&queues[i], message_ref(shared));
-        append(&queues[i], "y"); /* never into what others hold */
+        append(&queues[i], "y"); /* never into a shared message */
         outq_push(&queues[i], message_ref(shared));
     }
     assert_int_equal(atomic_load(&shared->refs), 7);
@@ -191,7 +191,7 @@ static void test_replacing(void **state) {
     struct message *shared = keyed("k", "B");
     assert_true(outq_replace(&queue, message_ref(shared), SIZE_MAX));
     assert_int_equal(queue.bytes, 9);
-    check_next(&queue, "aBc", 0); /* in the old one's place */
+    check_next(&queue, "aBc", 0); /* where the old one was */
     assert_int_equal(atomic_load(&shared->refs), 2);
     message_unref(shared);
     shared = keyed("other", "x");
@@ -208,7 +208,7 @@ static void test_replacing(void **state) {
     outq_clear(&queue);
 }
 
-/* A ceiling for what waits then, to the byte. */
+/* The limit on the queue, to the byte. */
 static void test_replacing_within_a_ceiling(void **state) {
     struct outq queue = {0};
     outq_push(&queue, keyed("k", "old"));

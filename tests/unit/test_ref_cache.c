@@ -1,5 +1,4 @@
-/* test_ref_cache.c -- whatever goes through the stock, each message's count is right when it is
- * settled. */
+/* test_ref_cache.c -- after a flush each message has the right number of references. */
 #include "core/frames/ref_cache.h"
 
 #include <setjmp.h>
@@ -50,7 +49,7 @@ static void test_what_was_given_is_gone(void **state) {
     message_unref(message);
 }
 
-/* The last reference is freed with the stock: a sanitizer sees it where it is not. */
+/* The flush drops the last reference: a sanitizer sees it if not. */
 static void test_the_last_one(void **state) {
     struct ref_cache ref_cache = {0};
     struct message *message = message_new(OPCODE_TEXT, "a", 1);

@@ -1,5 +1,4 @@
-/* test_room.c -- who is in which room, from both sides: the room's members and the connection's
- * rooms. */
+/* test_room.c -- membership from both sides: the members of a room, the rooms of a connection. */
 #include "core/hub/room.h"
 
 #include "core/hub/conn.h"
@@ -153,7 +152,7 @@ static void test_a_room_is_gone_with_its_last_member(void **state) {
     free(conns);
 }
 
-/* Whoever leaves, from whatever place: the others are still there, once each. */
+/* Whichever member leaves, the others stay, once each. */
 static void test_leaving_from_every_place(void **state) {
     enum { MOST = 9 }; /* past the first growth of the room's table */
     struct table rooms = {0};

@@ -26,7 +26,7 @@ static uint64_t now_ms(void *user) {
 static struct shared *shared;
 static struct store *store;
 
-/* The store with that name, made with that ceiling. */
+/* The store with that name and that limit. */
 static struct store *open_store(const char *name, size_t max_bytes) {
     int number = shared_open(shared, slice_of(name), max_bytes);
     assert_true(number >= 0);
@@ -134,7 +134,7 @@ static uint64_t in_five_seconds(int number) {
     return 1 + (uint64_t)number % 5000;
 }
 
-/* Memory comes back though nobody touches the store; what has no end stays. */
+/* A sweep frees memory though no call touches the store; entries without a time-to-live stay. */
 static void test_sweeping(void **state) {
     store = open_store("large", 64 * ROOMY);
     assert_int_equal(shared_next_ms(shared), -1);
@@ -153,7 +153,7 @@ static uint64_t in_ten_ms(int number) {
     return 10;
 }
 
-/* A worker is not held up by much to sweep: it goes on soon, but not at once, and other stores get
+/* A long sweep does not delay a worker: it goes on soon, but not at once, and other stores get
  * their turn. */
 static void test_a_sweep_is_bounded(void **state) {
     struct store *small = store;
@@ -284,7 +284,7 @@ static void test_threads_one_adds_and_one_deletes(void **state) {
     assert_int_equal(count, WINNERS);
 }
 
-static int guarded; /* plain: only who has added "lock" touches it */
+static int guarded; /* plain: only the thread that has added "lock" touches it */
 
 static void work_in_turn(int thread) {
     struct store_value value = integer(thread);
@@ -304,7 +304,7 @@ static void test_threads_add_is_a_lock(void **state) {
 }
 
 /* Texts of one letter, of all lengths, some for a millisecond: what is read is never a mixture, and
- * never of another key. All calls at once, and a ceiling that is reached. */
+ * never of another key. All calls at once, and a limit that is reached. */
 static void work_all(int thread) {
     uint32_t random = (uint32_t)thread + 1;
     char bytes[3000], read[3000], keys[4096];

@@ -64,7 +64,7 @@ static void test_an_old_number_never_finds_the_next_thing(void **state) {
     for (int i = 0; i < ROUNDS; i++) {
         assert_int_not_equal(old[i], now);
         assert_null(slots_find(&slots, old[i]));
-        slots_remove(&slots, old[i]); /* harms nobody */
+        slots_remove(&slots, old[i]); /* harms no other item */
     }
     assert_ptr_equal(slots_find(&slots, now), &b);
     assert_int_equal(slots_count(&slots), 1);
@@ -155,7 +155,7 @@ static void test_against_a_model(void **state) {
     free(things);
 }
 
-/* A walk meets each thing once, though each is taken out when it is met. */
+/* A walk returns each item once, even if the caller removes each. */
 static void test_walk(void **state) {
     enum { THINGS = 500 };
     struct slots slots = {0};

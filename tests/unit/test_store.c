@@ -43,7 +43,7 @@ static int tear_down(void **state) {
     return 0;
 }
 
-/* A new store in the place of that one. */
+/* Replaces the store by a new one. */
 static void make_smaller(size_t max_bytes) {
     store_free(store);
     store = open_store(max_bytes);
@@ -304,7 +304,7 @@ static void test_the_longest_time(void **state) {
     check_value("key", integer(1));
 }
 
-/* ---- the ceiling ---- */
+/* ---- the limit ---- */
 
 static void test_full(void **state) {
     size_t each = store_entry_bytes() + 1 + 10;
