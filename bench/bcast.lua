@@ -1,4 +1,4 @@
--- The handler that scripts/bench measures: what one says, everyone hears, the sender as well.
+-- The handler that scripts/bench measures: a broadcast of each message to all, the sender as well.
 local tw = require "tidewire"
 
 local all = tw.room("all")
@@ -14,7 +14,7 @@ end
 return {
   endpoints = {
     ["/"] = endpoint({}),
-    -- Those who do not read stay, with full queues.
+    -- Clients that do not read stay connected, with full queues.
     ["/drop"] = endpoint({ slow_client = "drop", max_backlog = "64K" }),
   },
 }

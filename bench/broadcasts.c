@@ -1,47 +1,47 @@
-/* broadcasts.c -- measurements of a server that gives each message to everyone: CPU time per
- * delivery, how late messages are where some do not read, and what a message that waits for all
- * costs. See load.c. */
-#include "crowd.h"
+/* broadcasts.c -- measurements of a server that sends each message to all clients: CPU time
+ * per delivery, delays where some clients do not read, and the memory of a message that waits for
+ * all of them. See load.c. */
+#include "clients.h"
 #include "load.h"
 #include "meter.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 
-static uint64_t heard;
+static uint64_t received;
 
 /* ---- bcast ---- */
 
 static void on_delivery(struct client *client, int messages) {
-    heard += (uint64_t)messages;
-    if (client->heard > (uint64_t)options.depth)
-        fail("a connection heard more messages than were sent");
+    received += (uint64_t)messages;
+    if (client->received > (uint64_t)options.depth)
+        fail("a connection received more messages than were sent");
 }
 
-/* One go of the sender's, until everybody has heard all of it. */
-static void go(void) {
+/* The sender's messages of one time, until all clients have received them. */
+static void send_round(void) {
     uint64_t all = (uint64_t)options.connections * (uint64_t)options.depth;
     for (int i = 0; i < options.connections; i++)
-        crowd_client(i)->heard = 0;
-    heard = 0;
-    crowd_send(crowd_client(0));
-    for (double deadline = now() + PATIENCE_SECONDS; heard < all;) {
-        crowd_serve(0.1, on_delivery);
+        clients_get(i)->received = 0;
+    received = 0;
+    clients_send(clients_get(0));
+    for (double deadline = now() + PATIENCE_SECONDS; received < all;) {
+        clients_serve(0.1, on_delivery);
         if (now() > deadline)
-            fail("only %llu of %llu deliveries in %d seconds", (unsigned long long)heard,
+            fail("only %llu of %llu deliveries in %d seconds", (unsigned long long)received,
                  (unsigned long long)all, PATIENCE_SECONDS);
     }
 }
 
 void measure_bcast(void) {
-    crowd_open(options.depth, 0);
+    clients_open(options.depth, 0);
     for (double end = now() + WARM_UP_SECONDS; now() < end;)
-        go();
+        send_round();
 
     uint64_t deliveries = 0, cpu_ns = meter_cpu_ns();
     double begun = now(), took;
-    for (; (took = now() - begun) < options.seconds; deliveries += heard)
-        go();
+    for (; (took = now() - begun) < options.seconds; deliveries += received)
+        send_round();
     cpu_ns = meter_cpu_ns() - cpu_ns;
     printf("deliveries=%llu per_second=%.0f cpu_us=%.4f cpu_percent=%.1f\n",
            (unsigned long long)deliveries, (double)deliveries / took,
@@ -51,7 +51,7 @@ void measure_bcast(void) {
 /* ---- slow ---- */
 
 enum { SIPS_PER_SECOND = 20 };
-/* Time for the queues of the slow to fill. */
+/* Time for the queues of the slow clients to fill. */
 static const double FILL_SECONDS = 2;
 
 /* Message n, counted from 0, is due at begun + n / rate. */
@@ -64,10 +64,10 @@ static struct {
 
 static void on_late_delivery(struct client *client, int messages) {
     double at = now();
-    heard += (uint64_t)messages;
-    for (uint64_t n = client->heard - (uint64_t)messages; n < client->heard; n++) {
+    received += (uint64_t)messages;
+    for (uint64_t n = client->received - (uint64_t)messages; n < client->received; n++) {
         if (n >= late.sent)
-            fail("a connection heard more messages than were sent");
+            fail("a connection received more messages than were sent");
         if (n >= late.first && late.count < late.capacity)
             late.seconds[late.count++] = (float)(at - late.begun - (double)n / options.rate);
     }
@@ -82,8 +82,8 @@ static double late_us(double part) {
     return (double)late.seconds[(size_t)((double)(late.count - 1) * part)] * 1e6;
 }
 
-/* Sends what is due, and serves the others until the next is. */
-static void keep_the_rate(uint64_t messages) {
+/* Sends due messages, and serves the clients until the next one is due. */
+static void send_at_rate(uint64_t messages) {
     int quick = options.connections - options.slow;
     double next_sip = now();
     for (double at; late.sent < messages;) {
@@ -91,14 +91,14 @@ static void keep_the_rate(uint64_t messages) {
         at = now();
         if (at >= due) {
             late.sent++;
-            crowd_send(crowd_client(0));
+            clients_send(clients_get(0));
         } else {
-            crowd_serve(due - at, on_late_delivery);
+            clients_serve(due - at, on_late_delivery);
         }
         if (options.sip > 0 && at >= next_sip) {
             next_sip = at + 1.0 / SIPS_PER_SECOND;
             for (int i = quick; i < options.connections; i++)
-                crowd_sip(crowd_client(i), options.sip);
+                clients_read_some(clients_get(i), options.sip);
         }
     }
 }
@@ -114,17 +114,17 @@ void measure_slow(void) {
     if (late.seconds == NULL)
         fail("no memory");
 
-    crowd_open(1, options.slow);
+    clients_open(1, options.slow);
     settle();
     long memory = meter_memory_bytes();
     late.begun = now();
-    keep_the_rate(messages);
+    send_at_rate(messages);
     uint64_t all = messages * (uint64_t)quick;
-    for (double deadline = now() + PATIENCE_SECONDS; heard < all;) {
-        crowd_serve(0.1, on_late_delivery);
+    for (double deadline = now() + PATIENCE_SECONDS; received < all;) {
+        clients_serve(0.1, on_late_delivery);
         if (now() > deadline)
-            fail("those who read heard only %llu of %llu messages", (unsigned long long)heard,
-                 (unsigned long long)all);
+            fail("the clients that read received only %llu of %llu messages",
+                 (unsigned long long)received, (unsigned long long)all);
     }
     memory = meter_memory_bytes() - memory;
     qsort(late.seconds, late.count, sizeof *late.seconds, compare);
@@ -136,18 +136,18 @@ void measure_slow(void) {
 
 static void on_own(struct client *client, int messages) {
     (void)client;
-    heard += (uint64_t)messages;
+    received += (uint64_t)messages;
 }
 
 void measure_unread(void) {
-    crowd_open(1, options.connections - 1);
+    clients_open(1, options.connections - 1);
     settle();
     long memory = meter_memory_bytes();
-    crowd_send(crowd_client(0));
-    for (double deadline = now() + PATIENCE_SECONDS; heard == 0;) {
-        crowd_serve(0.1, on_own);
+    clients_send(clients_get(0));
+    for (double deadline = now() + PATIENCE_SECONDS; received == 0;) {
+        clients_serve(0.1, on_own);
         if (now() > deadline)
-            fail("the sender did not hear its message in %d seconds", PATIENCE_SECONDS);
+            fail("the sender did not receive its message in %d seconds", PATIENCE_SECONDS);
     }
     settle();
     memory = meter_memory_bytes() - memory;

@@ -1,61 +1,61 @@
 /* echoes.c -- measurements of a server that answers each message with the same: CPU time per
  * message, memory per connection. See load.c. */
-#include "crowd.h"
+#include "clients.h"
 #include "load.h"
 #include "meter.h"
 
 #include <stdio.h>
 
-static uint64_t heard;
+static uint64_t received;
 
-/* Begins the next turn when all echoes of this one are there. */
+/* Sends again when all echoes of the messages before have come. */
 static void on_echo(struct client *client, int messages) {
-    heard += (uint64_t)messages;
-    if (client->heard > (uint64_t)options.depth)
+    received += (uint64_t)messages;
+    if (client->received > (uint64_t)options.depth)
         fail("more answers than messages");
-    if (client->heard == (uint64_t)options.depth) {
-        client->heard = 0;
-        crowd_send(client);
+    if (client->received == (uint64_t)options.depth) {
+        client->received = 0;
+        clients_send(client);
     }
 }
 
 void measure_echo(void) {
-    crowd_open(options.depth, 0);
+    clients_open(options.depth, 0);
     for (int i = 0; i < options.connections; i++)
-        crowd_send(crowd_client(i));
+        clients_send(clients_get(i));
     for (double end = now() + WARM_UP_SECONDS; now() < end;)
-        crowd_serve(0.1, on_echo);
+        clients_serve(0.1, on_echo);
 
-    heard = 0;
+    received = 0;
     uint64_t cpu_ns = meter_cpu_ns();
     double begun = now(), took;
     while ((took = now() - begun) < options.seconds)
-        crowd_serve(0.1, on_echo);
+        clients_serve(0.1, on_echo);
     cpu_ns = meter_cpu_ns() - cpu_ns;
-    if (heard == 0)
+    if (received == 0)
         fail("no message was answered in %.1f seconds", options.seconds);
     printf("messages=%llu per_second=%.0f cpu_us=%.4f cpu_percent=%.1f\n",
-           (unsigned long long)heard, (double)heard / took, (double)cpu_ns / 1e3 / (double)heard,
-           (double)cpu_ns / 1e7 / took);
+           (unsigned long long)received, (double)received / took,
+           (double)cpu_ns / 1e3 / (double)received, (double)cpu_ns / 1e7 / took);
 }
 
 static void on_answer(struct client *client, int messages) {
     (void)client;
-    heard += (uint64_t)messages;
+    received += (uint64_t)messages;
 }
 
 void measure_idle(void) {
     long before = meter_memory_bytes();
-    crowd_open(1, 0);
+    clients_open(1, 0);
     settle();
     long opened = meter_memory_bytes();
 
     for (int i = 0; i < options.connections; i++)
-        crowd_send(crowd_client(i));
-    for (double deadline = now() + PATIENCE_SECONDS; heard < (uint64_t)options.connections;) {
-        crowd_serve(0.1, on_answer);
+        clients_send(clients_get(i));
+    for (double deadline = now() + PATIENCE_SECONDS; received < (uint64_t)options.connections;) {
+        clients_serve(0.1, on_answer);
         if (now() > deadline)
-            fail("only %llu messages were answered in %d seconds", (unsigned long long)heard,
+            fail("only %llu messages were answered in %d seconds", (unsigned long long)received,
                  PATIENCE_SECONDS);
     }
     settle();

@@ -1,4 +1,4 @@
-/* load.c -- a load generator that reads what the server spent: the command line.
+/* load.c -- a load generator that reads the server's CPU time and memory: the command line.
  *
  *   load echo   --port N --pid PID [--connections N] [--size BYTES] [--depth N] [--seconds S]
  *   load idle   --port N --pid PID [--connections N]
@@ -7,22 +7,22 @@
  *               [--rate N] [--seconds S] [--path PATH]
  *   load unread --port N --pid PID [--connections N] [--size BYTES]
  *
- * echo: every connection sends `depth` text messages in one go, waits for all their echoes, and
- * begins again. What is reported is the server's own CPU time per message, as the kernel counts it
- * for all threads of PID, after a short warm-up. idle: opens the connections and reads how much the
- * server's resident memory grew by; then each sends one message, and it is read again. The others
- * want a server that gives each message to everyone (bench/bcast.lua). bcast: one connection sends
- * `depth` messages in one go; when all connections have all of them it begins again. The server's
- * CPU time per delivery. slow: `rate` messages a second, whatever becomes of them; `slow` of the
- * connections do not read, or, with `sip`, read so many bytes 20 times a second. How long after its
- * time a message reached the others, and how much the server's memory grew meanwhile. unread: one
- * message to all, of whom nobody reads but the sender; how much the server's memory grew.
+ * echo: every connection sends `depth` text messages at a time, waits for all their echoes, and
+ * begins again. Result: the server's CPU time per message, as the kernel counts it for all threads
+ * of PID, after a short warm-up. idle: opens the connections and reads the growth of the server's
+ * resident memory; then each connection sends one message, and load reads it again. The others need
+ * a server that broadcasts each message to all clients (bench/bcast.lua). bcast: one connection
+ * sends `depth` messages at a time; when all connections have all of them it begins again. Result:
+ * the server's CPU time per delivery. slow: sends `rate` messages a second; `slow` of the
+ * connections do not read, or, with `sip`, read so many bytes 20 times a second. Result: the delay
+ * of messages to the others, and the growth of the server's memory. unread: one message to all, of
+ * which only the sender reads. Result: the growth of the server's memory.
  *
  * Prints one line of name=value pairs. One thread; connects to 127.0.0.1 only; every byte that
  * comes back is compared with what was sent. Knows nothing of the server but its process id.
  *
- * Here is the command line; meter.c reads what the server spent, crowd.c are the connections,
- * echoes.c and broadcasts.c the measurements. */
+ * This file has the command line; meter.c reads the server's CPU time and memory, clients.c has the
+ * connections, echoes.c and broadcasts.c the measurements. */
 #include "load.h"
 
 #include <getopt.h>

@@ -1,10 +1,10 @@
-/* meter.h -- what the server under load has spent, as the kernel counts it. */
+/* meter.h -- the CPU time and the memory of the server under load, as the kernel counts them. */
 #ifndef TIDEWIRE_BENCH_METER_H
 #define TIDEWIRE_BENCH_METER_H
 
 #include <stdint.h>
 
-/* Nanoseconds on a CPU, of all threads of the server that live. */
+/* Nanoseconds on a CPU, of all running threads of the server. */
 uint64_t meter_cpu_ns(void);
 
 /* Its resident memory. */

@@ -1,12 +1,12 @@
-/* raw_echo.c -- the yardstick: a WebSocket echo with nothing in it.
+/* raw_echo.c -- the baseline: a WebSocket echo server and nothing more.
  *
  *   raw_echo            listens on a free port of 127.0.0.1 and prints "port=N"
- *   raw_echo bcast      the same, and gives what one says to everyone
+ *   raw_echo bcast      the same, and sends each message to all clients
  *
- * One thread, one epoll. All that one recv brings is answered by one send, straight out of the
- * buffer it was turned round in. That is the least a server can do that answers each message, so
- * what a real server spends above it is the price of what it does more. It believes its client: a
- * frame must be masked and below 64 KiB, and limits, time-outs and UTF-8 are unknown to it. */
+ * One thread, one epoll. One send answers all messages of one recv, from the same buffer. No
+ * server that answers each message can do less, so a real server's additional time is the price of
+ * its features. It trusts its client: a frame must be masked and below 64 KiB, and it has no
+ * limits, time-outs or UTF-8 checks. */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/tcp.h>
@@ -42,7 +42,7 @@ struct peer {
 };
 
 static int epoll_fd;
-static bool to_everyone;
+static bool to_all;
 static struct peer *peers[MAX_PEERS];
 static size_t peer_count;
 /* A rest, what a read brought behind it, and a NUL behind a request head. */
@@ -108,8 +108,8 @@ static void add_to_rest(struct rest *rest, const uint8_t *bytes, size_t size) {
     rest->size += size;
 }
 
-/* A peer whose socket is broken is ended when epoll tells of it. */
-static void tell_everyone(const uint8_t *bytes, size_t size) {
+/* Ignores broken sockets: epoll reports them, which ends their peers. */
+static void send_to_all(const uint8_t *bytes, size_t size) {
     for (size_t i = 0; i < peer_count; i++) {
         if (peers[i]->out.size > 0)
             add_to_rest(&peers[i]->out, bytes, size);
@@ -194,8 +194,8 @@ static bool echo(struct peer *peer, size_t size) {
     }
     if (read < size || peer->in.size > 0)
         keep(&peer->in, work + read, size - read);
-    if (to_everyone && written > 0 && !closing) {
-        tell_everyone(work, written);
+    if (to_all && written > 0 && !closing) {
+        send_to_all(work, written);
         return true;
     }
     return (written == 0 || answer(peer, work, written)) && !closing;
@@ -255,7 +255,7 @@ static void accept_all(int listener) {
 }
 
 int main(int argc, char **argv) {
-    to_everyone = argc > 1 && strcmp(argv[1], "bcast") == 0;
+    to_all = argc > 1 && strcmp(argv[1], "bcast") == 0;
     epoll_fd = epoll_create1(EPOLL_CLOEXEC);
     if (epoll_fd < 0)
         fail("epoll_create1");

@@ -1,5 +1,5 @@
-/* crowd.c -- the connections of the load generator. See crowd.h. */
-#include "crowd.h"
+/* clients.c -- the connections of the load generator. See clients.h. */
+#include "clients.h"
 
 #include "load.h"
 
@@ -19,13 +19,12 @@ enum {
     EVENTS = 512,
     MASK_BYTES = 4,
     MAX_HEADER = 14, /* two bytes, a 64-bit length, a mask */
-    /* of one that is not listened to; a segment's size decides how much its sender's kernel holds
-     * */
-    DEAF_RECEIVE_BYTES = 4096,
-    DEAF_SEGMENT_BYTES = 536,
+    /* of a stalled connection; the size of segments decides how much its sender's kernel buffers */
+    STALLED_RECEIVE_BYTES = 4096,
+    STALLED_SEGMENT_BYTES = 536,
 };
 
-/* What one go of a connection sends, and the message that is heard for each in it. */
+/* The messages that a connection sends at a time, and the answer to each of them. */
 struct script {
     uint8_t *request;
     size_t request_size;
@@ -82,8 +81,8 @@ static const char REQUEST[] = "GET %s HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: we
                               "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
 static const char ACCEPT[] = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
 
-/* Reads the head of the answer, which nothing follows: the server speaks when spoken to. */
-static void shake_hands(int fd) {
+/* Reads the head of the response, which no message follows: the server only answers. */
+static void do_handshake(int fd) {
     char text[4096];
     int request = snprintf(text, sizeof text, REQUEST, options.path);
     if (request >= (int)sizeof text)
@@ -112,14 +111,14 @@ static void allow_files(void) {
              options.connections, (unsigned long long)files.rlim_max);
 }
 
-static int open_socket(int number, bool deaf) {
+static int open_socket(int number, bool stalled) {
     static const struct timeval patience = {.tv_sec = PATIENCE_SECONDS};
-    static const int one = 1, receive = DEAF_RECEIVE_BYTES, segment = DEAF_SEGMENT_BYTES;
+    static const int one = 1, receive = STALLED_RECEIVE_BYTES, segment = STALLED_SEGMENT_BYTES;
     struct sockaddr_in address = {.sin_family = AF_INET,
                                   .sin_port = htons((uint16_t)options.port),
                                   .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    if (deaf) {
+    if (stalled) {
         setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &receive, sizeof receive);
         setsockopt(fd, IPPROTO_TCP, TCP_MAXSEG, &segment, sizeof segment);
     }
@@ -127,12 +126,12 @@ static int open_socket(int number, bool deaf) {
         connect(fd, (struct sockaddr *)&address, sizeof address) != 0)
         fail("connection %d to port %d: %s", number + 1, options.port, strerror(errno));
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
-    shake_hands(fd);
+    do_handshake(fd);
     fcntl(fd, F_SETFL, O_NONBLOCK);
     return fd;
 }
 
-void crowd_open(int depth, int deaf) {
+void clients_open(int depth, int stalled) {
     write_script(depth);
     allow_files();
     epoll_fd = epoll_create1(EPOLL_CLOEXEC);
@@ -140,20 +139,20 @@ void crowd_open(int depth, int deaf) {
     if (clients == NULL)
         fail("no memory");
     for (int i = 0; i < options.connections; i++) {
-        bool hears = i < options.connections - deaf;
-        clients[i].fd = open_socket(i, !hears);
+        bool reads = i < options.connections - stalled;
+        clients[i].fd = open_socket(i, !reads);
         clients[i].sent = script.request_size;
-        struct epoll_event event = {.events = hears ? EPOLLIN : 0, .data.ptr = &clients[i]};
-        if (hears)
+        struct epoll_event event = {.events = reads ? EPOLLIN : 0, .data.ptr = &clients[i]};
+        if (reads)
             epoll_ctl(epoll_fd, EPOLL_CTL_ADD, clients[i].fd, &event);
     }
 }
 
-struct client *crowd_client(int number) {
+struct client *clients_get(int number) {
     return &clients[number];
 }
 
-/* ---- sending and hearing ---- */
+/* ---- sending and receiving ---- */
 
 static void send_rest(struct client *client) {
     ssize_t sent = send(client->fd, script.request + client->sent,
@@ -170,14 +169,14 @@ static void send_rest(struct client *client) {
     }
 }
 
-void crowd_send(struct client *client) {
+void clients_send(struct client *client) {
     if (client->sent < script.request_size)
-        fail("the server does not read as fast as is sent");
+        fail("the server reads more slowly than the client sends");
     client->sent = 0;
     send_rest(client);
 }
 
-/* Takes what came in; how many messages it completed. */
+/* Reads from the socket. Returns the number of messages that are complete. */
 static int receive(struct client *client) {
     static uint8_t buffer[READ_BYTES];
     ssize_t got = recv(client->fd, buffer, sizeof buffer, 0);
@@ -191,7 +190,7 @@ static int receive(struct client *client) {
         if (part > (size_t)got - at)
             part = (size_t)got - at;
         if (memcmp(buffer + at, script.message + client->seen, part) != 0)
-            fail("what came is not what was sent");
+            fail("a received message differs from the sent one");
         at += part;
         client->seen += part;
         if (client->seen == script.message_size) {
@@ -199,11 +198,11 @@ static int receive(struct client *client) {
             whole++;
         }
     }
-    client->heard += (uint64_t)whole;
+    client->received += (uint64_t)whole;
     return whole;
 }
 
-void crowd_serve(double seconds, void (*on_heard)(struct client *client, int messages)) {
+void clients_serve(double seconds, void (*on_messages)(struct client *client, int messages)) {
     static struct epoll_event events[EVENTS];
     struct timespec longest = {.tv_sec = (time_t)seconds,
                                .tv_nsec = (long)((seconds - (double)(time_t)seconds) * 1e9)};
@@ -216,11 +215,11 @@ void crowd_serve(double seconds, void (*on_heard)(struct client *client, int mes
             continue;
         int messages = receive(client);
         if (messages > 0)
-            on_heard(client, messages);
+            on_messages(client, messages);
     }
 }
 
-void crowd_sip(struct client *client, int bytes) {
+void clients_read_some(struct client *client, int bytes) {
     char buffer[65536];
     size_t most = (size_t)bytes < sizeof buffer ? (size_t)bytes : sizeof buffer;
     if (recv(client->fd, buffer, most, 0) == 0)
