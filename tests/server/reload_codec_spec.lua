@@ -164,23 +164,23 @@ describe("a codec of another kind", function()
   end)
 end)
 
--- What old and new code share: they load it anew. A gate is open for all workers and for ever;
--- `stand` waits for it without letting anything else run.
-local GATES = [[
+-- A module of old and new code. A latch is open for all workers and for ever; `spin` waits for it
+-- and blocks the worker.
+local LATCHES = [[
 local tw = require "tidewire"
-local gates = tw.shared("gates")
-local gate = {}
-function gate.open(name) gates:incr(name) end
-function gate.is_open(name, count) return (gates:get(name) or 0) >= (count or 1) end
-function gate.stand(name, count) repeat until gate.is_open(name, count) end
-function gate.wait(name) while not gate.is_open(name) do tw.sleep(0.001) end end
-return gate
+local latches = tw.shared("latches")
+local latch = {}
+function latch.open(name) latches:incr(name) end
+function latch.is_open(name, count) return (latches:get(name) or 0) >= (count or 1) end
+function latch.spin(name, count) repeat until latch.is_open(name, count) end
+function latch.wait(name) while not latch.is_open(name) do tw.sleep(0.001) end end
+return latch
 ]]
 
 local WORKERS = 3
 
 local TOP = [[
-local here, record, tw, gate = require "here", require "record", require "tidewire", require "gate"
+local here, record, tw, latch = require "here", require "record", require "tidewire", require "latch"
 local OTHERS = ]] .. WORKERS - 1 .. [[
 
 local ids = tw.shared("ids") -- of all connections, by their name
@@ -195,16 +195,16 @@ local function validate(request)
 end
 ]]
 
---- The old code: "stand" is what the first worker is told, and does `lines` when all others have
---- activated the new code and the test has opened the gate "go".
+--- The old code: on "stand" the first worker blocks, and runs `lines` when all others have
+--- activated the new code and the test has opened the latch "go".
 local function old_code(endpoints, lines)
   return ([[%s
     return {
       defaults = { validate = validate, ping_period = 0, handler_timeout = 60, on_start = note,
         handle_message = function(conn, message)
           if message == "stand" then
-            gate.open("standing")
-            gate.stand("activated", OTHERS)
+            latch.open("standing")
+            latch.spin("activated", OTHERS)
             record("activated")
             repeat until io.open("go")
             %s
@@ -217,7 +217,7 @@ local function old_code(endpoints, lines)
     }]]):format(TOP, lines, endpoints)
 end
 
---- The new code. The first worker loads it, the others wait until that one stands; `lines` are what
+--- The new code. The first worker loads it, the others wait until it is blocked; `lines` are what
 --- the last worker does as soon as it has activated it.
 local function new_code(endpoints, lines)
   return ([[%s
@@ -226,18 +226,18 @@ local function new_code(endpoints, lines)
         handle_message = function(conn, message) conn:send(message) end },
       endpoints = { %s },
       on_load = function()
-        if tw.worker == 0 then record("loaded") else gate.wait("standing") end
+        if tw.worker == 0 then record("loaded") else latch.wait("standing") end
       end,
       on_reload = function()
         if tw.worker == OTHERS then %s end
-        if tw.worker > 0 then gate.open("activated") end
+        if tw.worker > 0 then latch.open("activated") end
       end,
     }]]):format(TOP, endpoints, lines or "")
 end
 
 describe("between workers of which some have the new code already", function()
   local function start_three(text)
-    start(text, { files = { ["gate.lua"] = GATES }, workers = WORKERS })
+    start(text, { files = { ["latch.lua"] = LATCHES }, workers = WORKERS })
   end
 
   local function connect(worker, name, path)
@@ -268,8 +268,8 @@ describe("between workers of which some have the new code already", function()
     end
   end
 
-  --- New code is activated while the worker of `peer`, the first one, stands; `meanwhile` runs when
-  --- all others have it.
+  --- New code is activated while the worker of `peer`, the first one, is blocked; `meanwhile` runs
+  --- when all others have it.
   local function reload_behind(peer, text, meanwhile)
     local number = reloads.send(app, text)
     app:wait_event("loaded")

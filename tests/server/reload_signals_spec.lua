@@ -1,7 +1,7 @@
 -- reload_signals_spec.lua -- signals at bad moments: SIGHUP while the program starts, reloads or
 -- drains, SIGTERM during a reload.
 --
--- Code that is loaded waits for a file, the gate, so the test decides how long loading takes.
+-- Code that is loaded waits for a file, the latch, so the test decides how long loading takes.
 
 local loop = require "support.loop"
 local process = require "support.process"
@@ -9,18 +9,18 @@ local reloads = require "support.reloads"
 local server = require "support.server"
 local stream = require "support.stream"
 
---- An app that answers its version; while it is loaded it waits for the gate of this name, if any.
-local function code(version, gate, more)
+--- An app that answers its version; while it is loaded it waits for the latch of this name, if any.
+local function code(version, latch, more)
   return ([[
 local record, tw = require "record", require "tidewire"
-local VERSION, gate = %q, %q
+local VERSION, latch = %q, %q
 record("loading", VERSION, tw.worker)
 local function is_open(name)
   local file = io.open(name)
   if file then file:close() end
   return file ~= nil
 end
-while gate ~= "" and not is_open(gate) do tw.sleep(0.002) end
+while latch ~= "" and not is_open(latch) do tw.sleep(0.002) end
 record("loaded", VERSION, tw.worker)
 return {
   defaults = { ping_period = 0 },
@@ -39,15 +39,15 @@ return {
   on_stop = function() record("stop", VERSION) end,
   %s
 }
-]]):format(version, gate or "", more or "")
+]]):format(version, latch or "", more or "")
 end
 
---- "a", whose on_stop waits for the gate of that name.
+--- "a", whose on_stop waits for the latch of that name.
 local function slow_to_stop()
   return (code("a"):gsub("on_stop = [^\n]*", [[
     on_stop = function()
       record("stopping")
-      while not is_open("gate") do tw.sleep(0.002) end
+      while not is_open("latch") do tw.sleep(0.002) end
       record("stop", VERSION)
     end,]]))
 end
@@ -55,7 +55,7 @@ end
 describe("a signal", function()
   after_each(stream.close_all)
 
-  local function open_gate(app, name)
+  local function open_latch(app, name)
     process.write_file(app.directory .. "/" .. name, "")
   end
 
@@ -78,12 +78,12 @@ describe("a signal", function()
 
   describe("SIGHUP", function()
     it("while the program starts is done when it has started", function()
-      local app = server.launch({ app = code("a", "gate") })
+      local app = server.launch({ app = code("a", "latch") })
       app:wait_event("loading")
       reloads.write(app, code "b")
       app:signal("sighup")
       app:signal("sighup")
-      open_gate(app, "gate")
+      open_latch(app, "latch")
       assert(app:wait_for_log("event=reloaded generation=2"))
       local log = app:log()
       assert(log:find("event=ready", 1, true) < log:find("event=reloaded", 1, true))
@@ -92,11 +92,11 @@ describe("a signal", function()
     end)
 
     it("while the program starts does not make a bad start good", function()
-      local app = server.launch({ app = code("a", "gate", "nonsense = 1,") })
+      local app = server.launch({ app = code("a", "latch", "nonsense = 1,") })
       app:wait_event("loading")
       reloads.write(app, code "b")
       app:signal("sighup")
-      open_gate(app, "gate")
+      open_latch(app, "latch")
       app.process:wait_exit()
       app:stop(2)
     end)
@@ -104,12 +104,12 @@ describe("a signal", function()
     it("during a reload begins another one when that has ended; several make one", function()
       local app <close> = server.start({ app = code "a" })
       local ada = app:connect("/")
-      reloads.send(app, code("b", "gate"))
+      reloads.send(app, code("b", "latch"))
       wait_loading(app, "b")
       reloads.write(app, code "c")
       for _ = 1, 3 do app:signal("sighup") end
       assert.equal("a x", (ada:ask("x")))
-      open_gate(app, "gate")
+      open_latch(app, "latch")
       assert.same({ 2, 3 }, { reloads.wait(app, 1).generation, reloads.wait(app, 2).generation })
       assert.equal("c x", (ada:ask("x")))
       assert.equal(4, reloads.good(app))
@@ -118,11 +118,11 @@ describe("a signal", function()
 
     it("during one that will fail starts another one", function()
       local app <close> = server.start({ app = code "a" })
-      reloads.send(app, code("b", "gate", "nonsense = 1,"))
+      reloads.send(app, code("b", "latch", "nonsense = 1,"))
       wait_loading(app, "b")
       reloads.write(app, code "c")
       app:signal("sighup")
-      open_gate(app, "gate")
+      open_latch(app, "latch")
       assert.is_true(reloads.wait(app, 1).failed)
       assert.equal(2, reloads.wait(app, 2).generation)
       assert.equal("c x", (app:connect("/"):ask("x")))
@@ -137,7 +137,7 @@ describe("a signal", function()
       reloads.write(app, code "b")
       app:signal("sighup")
       assert.equal("a x", (ada:ask("x")))
-      open_gate(app, "gate")
+      open_latch(app, "latch")
       assert.equal(1001, (ada:wait_closed()))
       app.process:wait_exit()
       assert.equal("a", app:wait_event("close")[2])
@@ -151,7 +151,7 @@ describe("a signal", function()
     it("during a reload gives that up, and ends in the old code", function()
       local app = server.start({ app = code "a" })
       local ada = app:connect("/")
-      reloads.send(app, code("b", "gate"))
+      reloads.send(app, code("b", "latch"))
       wait_loading(app, "b")
       app:signal("sigterm")
       assert.equal(1001, (ada:wait_closed()))
@@ -167,13 +167,13 @@ describe("a signal", function()
     it("during a reload does so too, as the new code loads while the old one ends", function()
       local app = server.start({ app = slow_to_stop() })
       local ada = app:connect("/")
-      reloads.send(app, code("b", "other gate"))
+      reloads.send(app, code("b", "other latch"))
       wait_loading(app, "b")
       app:signal("sigterm")
       app:wait_event("stopping", app.workers)
-      open_gate(app, "other gate")
+      open_latch(app, "other latch")
       for _ = 1, 20 do assert.equal("a x", (ada:ask("x"))) end
-      open_gate(app, "gate")
+      open_latch(app, "latch")
       assert.equal(1001, (ada:wait_closed()))
       app.process:wait_exit()
       assert.equal("a", app:wait_event("close")[2])
@@ -202,7 +202,7 @@ describe("a signal", function()
       local ada = app:connect("/")
       ada:send_text("slowly")
       app:wait_event("asleep")
-      reloads.send(app, code("b", "gate"))
+      reloads.send(app, code("b", "latch"))
       wait_loading(app, "b")
       app:signal("sigterm")
       app:wait_for_log("event=draining")
@@ -213,11 +213,11 @@ describe("a signal", function()
 
   it("SIGUSR1 during a reload only opens the log anew", function()
     local app <close> = server.start({ app = code "a" })
-    reloads.send(app, code("b", "gate"))
+    reloads.send(app, code("b", "latch"))
     wait_loading(app, "b")
     app:signal("sigusr1")
     assert(app:wait_for_log("event=log_reopened"))
-    open_gate(app, "gate")
+    open_latch(app, "latch")
     assert.equal(2, reloads.wait(app, 1).generation)
   end)
 
@@ -230,16 +230,16 @@ describe("a signal", function()
     end
     app:wait_event("asleep", 20)
     for number = 1, 5 do
-      local wanted = reloads.send(app, code("b" .. number, "gate" .. number))
+      local wanted = reloads.send(app, code("b" .. number, "latch" .. number))
       wait_loading(app, "b" .. number)
       local young = app:connect("/")
-      open_gate(app, "gate" .. number)
+      open_latch(app, "latch" .. number)
       assert.is_false(reloads.wait(app, wanted).failed)
       assert.equal(("b%d x"):format(number), (young:ask("x")))
       young:abort()
       sleepers[number]:abort()
     end
-    open_gate(app, "go")
+    open_latch(app, "go")
     for index = 6, 20 do
       assert.equal("a slowly", (sleepers[index]:receive()))
       assert.equal("b5 x", (sleepers[index]:ask("x")))

@@ -7,24 +7,24 @@ local loop = require "support.loop"
 local server = require "support.server"
 local stream = require "support.stream"
 
--- "/gate" hooks wait until the route /open is asked for.
+-- "/latch" hooks wait until the route /open is asked for.
 local APP = [[
 local record = require "record"
 local tw = require "tidewire"
-local gate = tw.shared("gate") -- for all workers
+local latch = tw.shared("latch") -- for all workers
 
-local function wait_for_gate()
-  while not gate:get("open") do tw.sleep(0.005) end
+local function wait_for_latch()
+  while not latch:get("open") do tw.sleep(0.005) end
 end
 
 return {
   endpoints = {
     ["/"] = { handle_message = function(conn, message) conn:send(message) end },
-    ["/gate"] = {
+    ["/latch"] = {
       ping_period = 0,
       handle_message = function(conn, message)
         record("begin", message)
-        wait_for_gate()
+        wait_for_latch()
         record("end", message)
         conn:send(message)
       end,
@@ -33,7 +33,7 @@ return {
     ["/start"] = {
       on_start = function(conn)
         record("start")
-        wait_for_gate()
+        wait_for_latch()
         conn.name_found = "ada"
         record("started")
       end,
@@ -44,7 +44,7 @@ return {
       ping_period = 0,
       on_start = function(conn) conn.next = 1 end,
       handle_message = function(conn, message)
-        if conn.next == 1 then wait_for_gate() end
+        if conn.next == 1 then wait_for_latch() end
         local number = tonumber(message:sub(1, 8))
         if number ~= conn.next then record("disorder", number, conn.next) end
         conn.next = number + 1
@@ -58,7 +58,7 @@ return {
       end,
       handle_message = function(conn, message)
         record("begin", message)
-        wait_for_gate()
+        wait_for_latch()
       end,
       on_close = function(conn, code) record("close", code) end,
     },
@@ -82,7 +82,7 @@ return {
       on_close = function(conn, code) record("close", code) end,
     },
   },
-  http = { ["/open"] = function() gate:set("open", true) return 204 end },
+  http = { ["/open"] = function() latch:set("open", true) return 204 end },
 }
 ]]
 
@@ -97,11 +97,11 @@ describe("a hook that waits", function()
   end)
 
   it("delays no other connection", function()
-    local sleeper = app:connect("/gate")
+    local sleeper = app:connect("/latch")
     sleeper:send_text("one")
     app:wait_event("begin")
     local others = {}
-    for index = 1, 10 do others[index] = app:connect("/gate") end
+    for index = 1, 10 do others[index] = app:connect("/latch") end
     for index, other in ipairs(others) do
       other:send_text("other " .. index)
       assert.equal("awake", (app:connect("/"):ask("awake")))
@@ -113,7 +113,7 @@ describe("a hook that waits", function()
   end)
 
   it("is finished before the connection's next message is handled, in order", function()
-    local ada = app:connect("/gate")
+    local ada = app:connect("/latch")
     for _, message in ipairs({ "one", "two", "three" }) do ada:send_text(message) end
     app:wait_event("begin")
     assert.equal("awake", (app:connect("/"):ask("awake")))
@@ -134,7 +134,7 @@ describe("a hook that waits", function()
   end)
 
   it("is finished before on_close, even if the client is gone", function()
-    local ada = app:connect("/gate")
+    local ada = app:connect("/latch")
     ada:send_text("one")
     app:wait_event("begin")
     ada:abort()
@@ -153,7 +153,7 @@ describe("a hook that waits", function()
   end)
 
   it("still gets pings answered", function()
-    local ada = app:connect("/gate")
+    local ada = app:connect("/latch")
     ada:send_text("one")
     app:wait_event("begin")
     ada:send_ping("are you there")
