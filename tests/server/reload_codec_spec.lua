@@ -180,7 +180,8 @@ return latch
 local WORKERS = 3
 
 local TOP = [[
-local here, record, tw, latch = require "here", require "record", require "tidewire", require "latch"
+local here, record, tw = require "here", require "record", require "tidewire"
+local latch = require "latch"
 local OTHERS = ]] .. WORKERS - 1 .. [[
 
 local ids = tw.shared("ids") -- of all connections, by their name
