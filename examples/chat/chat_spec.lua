@@ -30,7 +30,7 @@ describe("examples/chat", function()
     return (text:gsub("[^%w_.-]", function(byte) return ("%%%02X"):format(byte:byte()) end))
   end
 
-  -- Connects as someone; returns the client and its welcome.
+  -- Connects; returns the client and its welcome.
   local function enter(query)
     local peer = app:connect("/chat" .. (query and "?" .. query or ""))
     local welcome = receive(peer)
@@ -43,7 +43,7 @@ describe("examples/chat", function()
     assert.equal("server_stats", ask(peer, { type = "server_stats" }).type)
   end
 
-  -- Ada and Bob in "general", and all that this has caused is heard.
+  -- Ada and Bob in "general", after all messages about it.
   local function ada_and_bob()
     local ada, ada_welcome = enter("username=ada")
     local bob, bob_welcome = enter("username=bob")
@@ -330,7 +330,7 @@ describe("examples/chat", function()
         current_time = stats.current_time,
       }, stats)
       bob:close(1000)
-      enter("username=carl") -- heard by ada, so bob's end has been dealt with before
+      enter("username=carl") -- ada gets this, so bob's end was handled before
       assert.equal("user_joined", receive(ada).type)
       assert.equal(1, ask(ada, { type = "server_stats" }).total_rooms)
     end)

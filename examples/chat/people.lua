@@ -18,7 +18,7 @@ local claims = tw.shared("chat.claims")
 -- This worker's connections by their names in lower case. Other workers see them join, because all
 -- are in a room that no client can name.
 local here = tw.keep("chat.here")
-local everyone = tw.room("@everyone")
+local all = tw.room("@all")
 
 local function claim_of(conn)
   return ("%s %s %s"):format(conn.id, conn.username, conn.session or "")
@@ -38,7 +38,7 @@ local function make_way(key)
   end
 end
 
-everyone:watch(function(event, member)
+all:watch(function(event, member)
   if event == "join" then
     make_way(member.info.key)
   end
@@ -87,7 +87,7 @@ function people.enter(conn)
   local key = conn.username:lower()
   make_way(key)
   here[key] = conn
-  conn:join(everyone.name, { key = key })
+  conn:join(all.name, { key = key })
   return room
 end
 
@@ -116,7 +116,7 @@ end
 --- The number of users.
 ---@return integer
 function people.count()
-  return everyone:size()
+  return all:size()
 end
 
 return people

@@ -166,7 +166,7 @@ local function report(bots, options)
     longest, errors = math.max(longest, bot.longest), errors + bot.errors
     if bot.problem or bot.states == 0 then
       failed = failed + 1
-      if failed <= 5 then print("a bot failed: " .. (bot.problem or "it heard nothing")) end
+      if failed <= 5 then print("a bot failed: " .. (bot.problem or "it received nothing")) end
     end
   end
   print(("%d bots for %d s, %d inputs a second each; %d failed")

@@ -42,7 +42,7 @@ function check.name(name)
   end
   for _, code in utf8.codes(name) do
     if not is_seen(code) then
-      return "name has a character that nobody can see"
+      return "name has an invisible character"
     end
   end
 end

@@ -81,8 +81,8 @@ describe("examples/game", function()
       for path, why in pairs({
         ["/game/arena?name=" .. ("a"):rep(17)] = "name must have 1 to 16 characters, not 17",
         ["/game/arena?name=%20ada"] = "begin or end with a blank",
-        ["/game/arena?name=a%00b"] = "a character that nobody can see",
-        ["/game/arena?name=a%E2%80%AEb"] = "a character that nobody can see",
+        ["/game/arena?name=a%00b"] = "an invisible character",
+        ["/game/arena?name=a%E2%80%AEb"] = "an invisible character",
         ["/game/arena?name=%FF"] = "name must be text",
         ["/game/" .. ("m"):rep(25)] = "a match has a name of 1 to 24",
         ["/game/a%20b"] = "a match has a name of 1 to 24",

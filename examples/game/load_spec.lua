@@ -47,7 +47,7 @@ describe("examples/game under load", function()
       bob:close(1000)
       carl:close(1000)
       local names = { [bob_welcome.you] = "bob", [carl_welcome.you] = "carl" }
-      local seen, first = {}, nil -- what Ada, who reads, has seen until Carl was gone
+      local seen, first = {}, nil -- states that Ada has read until Carl had left
       while true do
         local message = receive(ada, "events", "left")
         if message.type == "left" and names[message.id] == "carl" then break end

@@ -54,7 +54,7 @@ describe("the chat's page", function()
     repeat
       local message = cjson.decode((watcher:ask('{"type":"server_stats"}')))
       count = message.total_clients or count
-      assert(loop.now() < deadline, "someone stays")
+      assert(loop.now() < deadline, "a user stays")
     until count == 1
     watcher:close(1000)
   end)
@@ -150,7 +150,7 @@ describe("the chat's page", function()
     say(bob, evil .. "1")
     shows(ada, { "bob joined", "bob: " .. evil .. "1" })
     assert.equal(0, ada:eval("document.querySelectorAll('#log img, #log script, #log b').length"))
-    -- Someone without the page: in a name the server allows none, but whoever runs another server
+    -- A client without the page: the server refuses such names, but another server
     -- might.
     ada:eval([[document.title = ""]])
     local carl <const> = assert(client.connect(app:url("/chat?username=carl&room=markup")))

@@ -57,7 +57,7 @@ describe("an endpoint", function()
     end
   end)
 
-  it("without handle_message still hears messages where they must be looked at", function()
+  it("without handle_message still gets messages where they must be read", function()
     assert.is_false(settings_of({}).has_message)
     assert.is_true(settings_of({ codec = "json" }).has_message)
     assert.is_true(settings_of({ heartbeat = "json" }).has_message)

@@ -355,7 +355,7 @@ describe("nil and an error, returned by a hook,", function()
     assert.equal("false", errors[1].message)
   end)
 
-  it("is heard from send_ping and on_drain too", function()
+  it("comes from send_ping and on_drain too", function()
     for event, hook in pairs { ping = "send_ping", drained = "on_drain" } do
       local conn, errors = connect { [hook] = function() return nil, "no tea" end }
       world:hook(event, conn)
@@ -425,7 +425,7 @@ describe("the log of thrown values", function()
 end)
 
 describe("an error that belongs to no connection", function()
-  it("is logged, and on_error does not hear of it", function()
+  it("is logged, and does not reach on_error", function()
     local tw = require "tidewire.async"
     local conn, errors = connect { handle_message = function() tw.spawn(throw) end }
     world:receive(conn, "x")

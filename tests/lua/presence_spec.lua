@@ -19,7 +19,7 @@ end)
 
 after_each(function() world:uninstall() end)
 
---- Somebody comes or goes; info is JSON.
+--- A connection joins or leaves; info is JSON.
 local function move(joined, integer, info)
   world:event("presence_changed", 0, integer, "lobby", joined, '"the door"', info)
 end
@@ -48,7 +48,7 @@ describe("room:members", function()
 end)
 
 describe("room:watch", function()
-  it("tells who comes and goes", function()
+  it("gets joins and leaves", function()
     local members = {}
     lobby:watch(function(event, member) members[#members + 1] = { event, member } end)
     move(true, 7, '{"user":"ada"}')

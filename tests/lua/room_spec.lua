@@ -217,7 +217,7 @@ describe("tw.room", function()
     assert.is_false(lobby == tw.room("Lobby"))
     assert.equal(0, lobby:size())
     assert.same({}, lobby:members())
-    assert.equal(0, lobby:broadcast("anyone?"))
+    assert.equal(0, lobby:broadcast("hello?"))
   end)
 
   it("wants one", function()

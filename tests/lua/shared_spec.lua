@@ -6,7 +6,7 @@ local fake_core = require "support.fake_core"
 local world, tw
 local calls -- what C was called with
 local answers -- what C answers next, by the name of its function
-local ceilings -- of the stores that are there, by name
+local sizes -- max_bytes of the stores, by name
 local places -- how many stores there may be
 
 local LINE = debug.getinfo(1, "S").short_src:gsub("%p", "%%%0") .. ":(%d+): (.*)$"
@@ -18,9 +18,9 @@ local function add_stores(core)
     assert(math.type(max_bytes) == "integer")
     if not numbers[name] then
       if count == places then return nil end
-      numbers[name], count, ceilings[name] = count, count + 1, max_bytes
+      numbers[name], count, sizes[name] = count, count + 1, max_bytes
     end
-    return numbers[name], ceilings[name]
+    return numbers[name], sizes[name]
   end
   for _, name in ipairs {
     "get", "set", "add", "incr", "delete", "expire", "keys", "entries", "exchange",
@@ -34,7 +34,7 @@ end
 
 before_each(function()
   world = fake_core:install()
-  calls, answers, ceilings, places = {}, {}, {}, 256
+  calls, answers, sizes, places = {}, {}, {}, 256
   add_stores(world.core)
   tw = require "tidewire"
 end)
@@ -72,7 +72,7 @@ describe("tw.shared", function()
     tw.shared("text", { max_bytes = "2M" })
     assert.same({
       usual = 64 << 20, ["usual options"] = 64 << 20, number = 5000, text = 2 << 20,
-    }, ceilings)
+    }, sizes)
   end)
 
   it("says once in the log that another max_bytes comes too late", function()
@@ -112,7 +112,7 @@ describe("tw.shared", function()
       assert.truthy(text:find("^tw.shared: max_bytes must be a size in bytes from 4096 to 1024G"),
         text)
     end
-    assert.same({}, ceilings)
+    assert.same({}, sizes)
   end)
 
   it("throws for too many stores, with advice", function()

@@ -125,7 +125,7 @@ describe("the admin address", function()
     assert.equal(404, app:http("/healthz").status)
   end)
 
-  it("has a ceiling of sockets, which leaves descriptors for the app's", function()
+  it("has a limit of sockets, which leaves descriptors for the app", function()
     local function status_of() return http.request(app.admin, "/healthz").status end
     local refused = loop.ask_until(function()
       stream.close_all()

@@ -169,7 +169,7 @@ describe("the codec", function()
       assert.same({ "b=2", "binary" }, { ada:receive() })
     end)
 
-    it("may fail to decode by an error or by nil and a message: on_error hears of it", function()
+    it("may fail to decode by an error or by nil and a message: on_error gets it", function()
       local ada = app:connect("/own")
       ada:send_text("throw")
       local event = app:wait_event("error")

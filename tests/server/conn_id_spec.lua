@@ -12,7 +12,7 @@ local WORKERS = tonumber(os.getenv("TIDEWIRE_TEST_WORKERS") or 1)
 local APP = [[
 local tw = require "tidewire"
 local calls = {
-  send = function(id) return tw.send(id, "for somebody else") end,
+  send = function(id) return tw.send(id, "for another client") end,
   close = function(id) return tw.close(id, 4000) end,
   except = function(id) return tw.broadcast("for all", { except = id }) end,
 }

@@ -136,7 +136,7 @@ describe("the drain", function()
       moments[moment] = true
     end
     assert.equal(12, #app:events("close"))
-    -- (how evenly: test_farewell.c, whose clock is its own)
+    -- (tests/unit/test_hub_drain.c tests how evenly, with a clock of its own)
     assert.is_true(count > 1, "12 closes came in one turn")
   end)
 

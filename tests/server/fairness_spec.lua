@@ -38,7 +38,7 @@ describe("a client that leaves others their turns", function()
     ada:send_raw(table.concat(batch))
     loop.ask_until(function() return app:http("/worked").body ~= "0" end, true)
     local worked = tonumber((bob:ask("how many?")))
-    assert.is_true(worked < many, "bob was heard only when ada's messages were over")
+    assert.is_true(worked < many, "bob was served only after ada's messages")
     assert.equal(tostring(many),
       loop.ask_until(function() return app:http("/worked").body end, tostring(many)))
     assert.equal(tostring(many), (ada:ask("how many?")))

@@ -113,8 +113,8 @@ describe("plain requests and sockets without a request", function()
       closed = closed or not peer
       if one_is_closed() then break end
     end
-    assert.is_true(loop.wait_until(one_is_closed), "all are told")
-    assert.is_true(#peers > 100, "hardly anybody is told")
+    assert.is_true(loop.wait_until(one_is_closed), "no connection is closed")
+    assert.is_true(#peers > 100, "too few are connected")
     assert.equal("served", (first:ask("served")))
     for _, each in ipairs(peers) do each:close() end
     assert.equal(503, loop.ask_until(function()

@@ -40,11 +40,11 @@ describe("listening", function()
     if not app.addresses[3].path:find("^/") then
       app.addresses[3].path = app.directory .. "/" .. app.addresses[3].path
     end
-    for number, who in ipairs({ "127.0.0.1", "::1", "unix", "127.0.0.1" }) do
+    for number, address in ipairs({ "127.0.0.1", "::1", "unix", "127.0.0.1" }) do
       local ada = assert(client.connect(app:url("/", number)))
-      assert.equal(who .. " " .. who, (ada:receive()))
+      assert.equal(address .. " " .. address, (ada:receive()))
       assert.equal("hello", (ada:ask("hello")))
-      assert.equal(who, http.request(app.addresses[number], "/").body)
+      assert.equal(address, http.request(app.addresses[number], "/").body)
       assert.equal(1000, (ada:close(1000)))
     end
     assert.not_equal(app.addresses[1].port, app.addresses[4].port)

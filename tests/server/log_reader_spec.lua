@@ -215,7 +215,7 @@ describe("a log", function()
     uv.fs_close(fd)
   end)
 
-  it("that nobody reads, like what scripts write to the standard output, does not keep SIGTERM "
+  it("without a reader, like the output of scripts without one, does not keep SIGTERM "
     .. "from ending the process",
     function()
       local fd = open_fifo()
@@ -229,7 +229,7 @@ describe("a log", function()
       uv.fs_close(fd)
     end)
 
-  it("ends although nobody reads the output of scripts", function()
+  it("ends without a reader of the output of scripts", function()
     local fd = open_fifo()
     start({ stdout = fifo })
     local ada = app:connect("/")

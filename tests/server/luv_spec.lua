@@ -108,7 +108,7 @@ describe("when the server ends, luv's", function()
     local app <close> = start [[
       local uv = require "luv"
       os.execute("mkfifo pipe")
-      -- until somebody writes to it
+      -- until a process writes to it
       uv.new_work(function() io.open("pipe") end, function() end):queue()
       return {}
     ]]

@@ -33,26 +33,26 @@ return {
 ]]
 
 describe("systemd", function()
-  local folder, path, ear
+  local folder, path, receiver
   local datagrams -- all datagrams so far
 
   before_each(function()
     folder = process.make_directory()
     path = folder .. "/notify"
-    ear = assert(unix.dgram())
-    assert(ear:bind(path))
-    ear:settimeout(0)
+    receiver = assert(unix.dgram())
+    assert(receiver:bind(path))
+    receiver:settimeout(0)
     datagrams = {}
   end)
 
   after_each(function()
     stream.close_all()
-    ear:close()
+    receiver:close()
     process.remove_directory(folder)
   end)
 
   local function listen()
-    for text in function() return (ear:receive()) end do datagrams[#datagrams + 1] = text end
+    for text in function() return (receiver:receive()) end do datagrams[#datagrams + 1] = text end
   end
 
   -- Waits for a datagram with this line in it, from number `first` on; returns its number.
@@ -86,7 +86,7 @@ describe("systemd", function()
     assert.equal(0, app.process:wait_exit())
   end)
 
-  it("hears of the lame duck as the beginning of the end", function()
+  it("receives STOPPING as the lame duck begins", function()
     local app <close> = start({}, { "--lame-duck-seconds", "3600" })
     index_of("READY=1")
     app:signal("sigterm")
@@ -94,7 +94,7 @@ describe("systemd", function()
     app:signal("sigterm")
   end)
 
-  it("hears nothing of a start that fails", function()
+  it("receives nothing of a start that fails", function()
     local result = server.run({ folder .. "/none.lua", "--listen", "127.0.0.1:0" },
       { environment = { NOTIFY_SOCKET = path } })
     assert.equal(2, result.code)
@@ -102,7 +102,7 @@ describe("systemd", function()
     assert.same({}, datagrams)
   end)
 
-  it("hears how many connections there are, and a sign of life", function()
+  it("receives the number of connections, and the watchdog's message", function()
     local app <close> = start({ WATCHDOG_USEC = "200000" })
     local ada, bob = app:connect(), app:connect()
     index_of("STATUS=serving; 2 connections")
@@ -113,8 +113,8 @@ describe("systemd", function()
     for _ = 1, 3 do last = index_of("WATCHDOG=1", last + 1) end
   end)
 
-  it("hears no sign of life while a script does not return", function()
-    -- Who connects by a Unix socket comes to a worker that is free.
+  it("receives no watchdog message while a script does not return", function()
+    -- A connection over a Unix socket reaches a free worker.
     local app <close> = server.start({
       app = APP, workers = 2, listen = { "unix:" .. folder .. "/socket" },
       environment = { NOTIFY_SOCKET = path, WATCHDOG_USEC = "200000" },
@@ -124,7 +124,7 @@ describe("systemd", function()
     ada:send_text("hang")
     app:wait_event("hangs")
 
-    --- Changes the status so often. Each change is told by a tick, which tells the sign of life as
+    --- Changes the status so often. A tick sends each change, and the watchdog's message as
     --- well.
     local function let_tick(count)
       local before = #datagrams
@@ -152,9 +152,9 @@ describe("systemd", function()
     assert.is_truthy(app:log():find("event=notify_failed"))
     assert.equal("x", (app:connect():ask("x")))
     app:stop()
-    ear:close()
-    ear = assert(unix.dgram())
-    assert(ear:bind(path)) -- without a reader
+    receiver:close()
+    receiver = assert(unix.dgram())
+    assert(receiver:bind(path)) -- without a reader
     local unheard <close> = start({ WATCHDOG_USEC = "4000" })
     loop.pass(0.3)
     assert.equal("x", (unheard:connect():ask("x")))

@@ -152,14 +152,14 @@ describe("codecs that change under load", function() -- fewer times with a sanit
   end
 
   local function on_word(client, sender, number, text)
-    local last = client.heard[sender] or 0
+    local last = client.received[sender] or 0
     local is_exact = is_staying(client)
       and (sender:sub(1, 1) == "w" or is_staying(clients[tonumber(sender:sub(2))]))
     local wanted = next_number(client, sender, last)
     if number < wanted or is_exact and number ~= wanted then
       error(("client %d got %q, and %d was next"):format(client.tag, text, wanted))
     end
-    client.heard[sender] = number
+    client.received[sender] = number
   end
 
   local function take(client, text, kind)
@@ -193,11 +193,11 @@ describe("codecs that change under load", function() -- fewer times with a sanit
   local function has_all(client)
     for _, other in ipairs(clients) do
       local sender = "c" .. other.tag
-      local next_one = next_number(client, sender, client.heard[sender] or 0)
+      local next_one = next_number(client, sender, client.received[sender] or 0)
       if is_staying(other) and next_one <= other.said then return false end
     end
     for worker = 0, WORKERS - 1 do
-      if (client.heard["w" .. worker] or 0) ~= reported - 1 then return false end
+      if (client.received["w" .. worker] or 0) ~= reported - 1 then return false end
     end
     return #client.waiting == 0
   end
@@ -217,7 +217,7 @@ describe("codecs that change under load", function() -- fewer times with a sanit
     reload_count = app.process:is_sanitized() and 24 or 100
     for tag = 1, CLIENTS do
       local path = ({ "/json", "/own" })[(tag - 1) // WORKERS % 6 + 1] or "/"
-      clients[tag] = { tag = tag, path = path, said = 0, heard = {} }
+      clients[tag] = { tag = tag, path = path, said = 0, received = {} }
       connect(clients[tag])
     end
   end)

@@ -61,9 +61,9 @@ describe("tidewire reload", function()
   end)
 
   it("says when there is no server", function()
-    local result = server.run({ "reload", "--pid-file", app.directory .. "/nobody" })
+    local result = server.run({ "reload", "--pid-file", app.directory .. "/missing" })
     assert.equal(1, result.code)
-    assert.matches("no server answers at .*/nobody.sock", result.stderr)
+    assert.matches("no server answers at .*/missing.sock", result.stderr)
   end)
 
   it("wants the pid file, and nothing else", function()

@@ -67,7 +67,7 @@ describe("a signal", function()
         count = count + (event[2] == version and 1 or 0)
       end
       return count >= app.workers
-    end), "nobody loads " .. version)
+    end), "no worker loads " .. version)
   end
 
   local function ends_clean(app)

@@ -155,7 +155,11 @@ describe("a reload", function()
     it("connections with their fields, rooms, tw.keep and tw.shared", function()
       local function code(version)
         return handler_of([[
-          on_start = function(conn) conn.born = VERSION conn:join("hall") conn:send("in") end,
+          on_start = function(conn)
+            conn.first_version = VERSION
+            conn:join("hall")
+            conn:send("in")
+          end,
           handle_message = function(conn, message)
             if message == "say" then
               return tw.room("hall"):broadcast(VERSION .. " hello") and nil
@@ -163,7 +167,7 @@ describe("a reload", function()
             local keep = tw.keep("counts", { n = 0 })
             keep.n = keep.n + 1
             conn:send(("%s %s %d %d %d %s"):format(
-              VERSION, conn.born, keep.n, tw.shared("all"):incr("n"),
+              VERSION, conn.first_version, keep.n, tw.shared("all"):incr("n"),
               tw.room("hall"):size(), conn.id))
           end,
         ]], ("local VERSION = %q"):format(version))
@@ -218,12 +222,12 @@ describe("a reload", function()
           handle_message = function(conn, message)
             if message == "sleep" then
               record("asleep")
-              while not tw.shared("bell"):get("rung") do tw.sleep(0.002) end
+              while not tw.shared("signals"):get("given") do tw.sleep(0.002) end
             end
             conn:send(VERSION .. " " .. message)
           end,
         ]], ("local VERSION = %q"):format(version),
-          'on_reload = function() tw.shared("bell"):set("rung", VERSION == "ring" or nil) end')
+          'on_reload = function() tw.shared("signals"):set("given", VERSION == "ring" or nil) end')
       end
       local app <close> = server.start({ app = code "a" })
       local ada = app:connect("/")
@@ -352,7 +356,7 @@ describe("a reload", function()
         on_drain = function() end,
         handle_message = function(conn)
           record("asleep")
-          while not tw.shared("bell"):get("rung") do tw.sleep(0.002) end
+          while not tw.shared("signals"):get("given") do tw.sleep(0.002) end
           conn:send("slept")
         end,
       ]]) })
@@ -361,12 +365,12 @@ describe("a reload", function()
       app:wait_event("silent")
       ada:send_text("sleep")
       app:wait_event("asleep")
-      ada:send_text("for nobody")
+      ada:send_text("without a hook")
       -- a ping and a timeout are due now, and a reload soon
       reloads.good(app, handler_of('on_reload = function() record("reload") end, pong_period = 0'))
       loop.pass(0.05)
       local ring =
-        'http = { ["/ring"] = function() tw.shared("bell"):set("rung", true) return 204 end }'
+        'http = { ["/ring"] = function() tw.shared("signals"):set("given", true) return 204 end }'
       reloads.good(app, handler_of("pong_period = 0", "", ring))
       assert.equal(204, app:http("/ring").status) -- all workers have the new code by now
       assert.equal("slept", (ada:receive()))

@@ -119,7 +119,7 @@ describe("a hundred reloads under load", function() -- 30 with a sanitizer
         tonumber(generation))
     end
     what, number = text:match("^(%a+) (%d+)$")
-    local stream_name = what == "tick" and "ticks" or what == "said" and "heard"
+    local stream_name = what == "tick" and "ticks" or what == "said" and "received"
       or error("an answer: " .. text)
     if tonumber(number) ~= client[stream_name] + 1 then
       error(("client %d: %s after %d"):format(client.number, text, client[stream_name]))
@@ -148,7 +148,7 @@ describe("a hundred reloads under load", function() -- 30 with a sanitizer
     reload_count = is_slow and 30 or 100
     for number = 1, is_slow and 150 or 500 do
       clients[number] = { number = number, peer = app:connect_on(number % app.workers), asked = 0,
-        answered = 0, newest = 1, ticks = 0, heard = 0, waiting = {} }
+        answered = 0, newest = 1, ticks = 0, received = 0, waiting = {} }
     end
   end)
 
@@ -190,7 +190,7 @@ describe("a hundred reloads under load", function() -- 30 with a sanitizer
     local function all_received()
       turn(false)
       for _, client in ipairs(clients) do
-        if #client.waiting > 0 or client.heard < said or client.ticks < 20 then return false end
+        if #client.waiting > 0 or client.received < said or client.ticks < 20 then return false end
       end
       return true
     end

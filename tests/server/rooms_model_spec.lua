@@ -310,7 +310,7 @@ function endings.drop(leaver) leaver.peer:drop() return true end
 
 local ENDINGS = { endings.close, endings.fault, endings.kick, endings.reset, endings.drop }
 
---- Takes clients out of the model. The rooms in which they were hear their last words; of these
+--- Takes clients out of the model. Their rooms get their last messages; of these
 --- themselves, perhaps.
 local function forget(leavers)
   for _, leaver in ipairs(leavers) do
@@ -352,14 +352,14 @@ local function wait_until_gone(leaver, boss)
 end
 
 --- One that is not this one, of those connected.
-local function someone_else(one)
+local function another_client(one)
   local other
   repeat other = any(clients) until other ~= one
   return other
 end
 
 local function disconnect(leaver)
-  local boss = someone_else(leaver)
+  local boss = another_client(leaver)
   local is_abrupt = any(ENDINGS)(leaver, boss)
   forget({ leaver })
   wait_until_gone(leaver, boss)
@@ -369,7 +369,7 @@ end
 -- ---- rounds ----
 
 --- Each client has the messages that were sent to it before, and no others.
-local function check_everyone()
+local function check_all()
   for _, client in ipairs(clients) do send_line(client, "ping") end
   for _, client in ipairs(clients) do
     assert.equal("pong", next_answer(client))
@@ -483,10 +483,10 @@ describe("rooms, in a long and random life", function()
     while operations < OPERATIONS do
       while #clients < CLIENTS - 5 do connect() end
       operations = operations + (random(2) == 1 and walk(100) or storm())
-      check_everyone()
+      check_all()
     end
     while #clients > 1 do disconnect(any(clients)) end
-    check_everyone()
+    check_all()
     clients[1].peer:close(1000)
     local deadline = loop.now() + loop.patience
     local left

@@ -11,7 +11,7 @@ local stream = require "support.stream"
 
 local KIB <const> = 1024
 local MEMBERS <const>, SLOW <const> = 1000, 200
-local CEILING_KIB <const> = 64
+local BACKLOG_KIB <const> = 64
 
 local APP = [[
 local record = require "record"
@@ -35,8 +35,8 @@ end
 
 return {
   endpoints = {
-    ["/close"] = endpoint({ max_backlog = "]] .. CEILING_KIB .. [[K" }),
-    ["/drop"] = endpoint({ max_backlog = "]] .. CEILING_KIB .. [[K", slow_client = "drop" }),
+    ["/close"] = endpoint({ max_backlog = "]] .. BACKLOG_KIB .. [[K" }),
+    ["/drop"] = endpoint({ max_backlog = "]] .. BACKLOG_KIB .. [[K", slow_client = "drop" }),
   },
 }
 ]]
@@ -72,7 +72,7 @@ describe("a room of a thousand", function()
       for number = first, last do
         local message, problem, code = peer:receive()
         if not message then
-          error(("%d hears no message: %s %s"):format(index, problem, code or ""), 2)
+          error(("%d receives no message: %s %s"):format(index, problem, code or ""), 2)
         end
         assert.equal(number, tonumber(message:sub(1, 6)))
         assert.equal(bytes, #message)
@@ -101,8 +101,8 @@ describe("a room of a thousand", function()
       assert.matches("^slow", event[2])
       assert.equal(1008, event[3])
     end
-    assert.is_true(number > CEILING_KIB // 8, "closed before anything had to wait")
-    assert.is_true(most < SLOW * CEILING_KIB, ("memory grew by %d KiB"):format(most))
+    assert.is_true(number > BACKLOG_KIB // 8, "closed before anything had to wait")
+    assert.is_true(most < SLOW * BACKLOG_KIB, ("memory grew by %d KiB"):format(most))
   end)
 
   it("that keeps them has two hundred full queues of the same bytes", function()
@@ -126,7 +126,7 @@ describe("a room of a thousand", function()
     assert.equal(10 * SLOW, dropped())
     assert.equal(0, #app:events("close"))
     local grown = grown_kib(before)
-    assert.is_true(grown < SLOW * CEILING_KIB / 4, ("memory grew by %d KiB"):format(grown))
+    assert.is_true(grown < SLOW * BACKLOG_KIB / 4, ("memory grew by %d KiB"):format(grown))
   end)
 
   it("whose members do not read keeps a large message once", function()

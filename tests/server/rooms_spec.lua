@@ -11,7 +11,7 @@ local server = require "support.server"
 local stream = require "support.stream"
 
 -- Clients say what is to be done as Lua code; "= " and its results is the answer. In it: conn, tw,
--- record; `who.ada` is the conn of the client that came with ?name=ada, on its own worker;
+-- record; `conns.ada` is the conn of the client that came with ?name=ada, on its own worker;
 -- `ids.ada` its id, on all, until `forget()`.
 local APP = [[
 local chunks = require "chunks"
@@ -23,7 +23,7 @@ local shared_ids = tw.shared("ids")
 ids = setmetatable({}, { __index = function(_, name) return shared_ids:get(name) end })
 
 function forget()
-  who = {}
+  conns = {}
   for _, name in ipairs(shared_ids:keys()) do shared_ids:delete(name) end
 end
 forget()
@@ -36,7 +36,7 @@ end
 local function enter(conn)
   local name = conn.query.name
   if name then
-    who[name] = conn
+    conns[name] = conn
     shared_ids:set(name, conn.id)
   end
   for room in (conn.query.rooms or ""):gmatch("%w+") do conn:join(room) end
@@ -119,7 +119,7 @@ end
 
 --- Makes the conn of a client do something, on its own worker.
 local function make(name, what)
-  return run_outside(("return who.%s:%s"):format(name, what), worker_of[name])
+  return run_outside(("return conns.%s:%s"):format(name, what), worker_of[name])
 end
 
 --- Runs it until that is what it gives.
@@ -168,7 +168,7 @@ local function suite(place)
       for number = 1, 200 do
         for index, sender in ipairs(senders) do
           local way = number % 3 == 0 and (number % 2 == 0 and not spread
-              and "for _, other in pairs(who) do other:send(%q) end return 0"
+              and "for _, other in pairs(conns) do other:send(%q) end return 0"
               or "for _, name in ipairs { 'ada', 'bob', 'eve', 'joe', 'sue' } do "
                 .. "tw.send(ids[name], %q) end return 0")
             or number % 3 == 1 and "return tw.room('lobby'):broadcast(%q)"
@@ -210,16 +210,16 @@ local function suite(place)
       check_got_only(bob)
     end)
 
-    it_together("has those who are in it at that moment, of one turn as well", function()
+    it_together("sends to the members at that moment, within one turn as well", function()
       local ada, bob = connect("ada", "lobby"), connect("bob")
       assert.equal("1 2 1 0", run_outside([[
         local lobby = tw.room("lobby")
         local first = lobby:broadcast("1")
-        who.bob:join("lobby")
+        conns.bob:join("lobby")
         local second = lobby:broadcast("2")
-        who.ada:leave("lobby")
+        conns.ada:leave("lobby")
         local third = lobby:broadcast("3")
-        who.bob:leave("lobby")
+        conns.bob:leave("lobby")
         return first, second, third, lobby:broadcast("4")
       ]]))
       check_got_only(ada, "1", "2")
@@ -237,12 +237,12 @@ local function suite(place)
       check_got_only(eve)
     end)
 
-    it_together("leaves out whom it is told to, in it or not", function()
+    it_together("leaves out a given connection, member or not", function()
       local ada, bob, eve = connect("ada", "lobby"), connect("bob", "lobby"), connect("eve")
       assert.equal("1 1 2 2", run_outside([[
         local lobby = tw.room("lobby")
-        return lobby:broadcast("1", who.ada), lobby:broadcast("2", { except = who.bob }),
-          lobby:broadcast("3", { except = who.eve }), lobby:broadcast("4", {})
+        return lobby:broadcast("1", conns.ada), lobby:broadcast("2", { except = conns.bob }),
+          lobby:broadcast("3", { except = conns.eve }), lobby:broadcast("4", {})
       ]]))
       check_got_only(ada, "2", "3", "4")
       check_got_only(bob, "1", "3", "4")
@@ -321,7 +321,7 @@ local function suite(place)
     }
 
     for _, ending in ipairs(endings) do
-      it("has left its rooms before others hear of it: " .. ending[1], function()
+      it("has left its rooms before others receive a message of it: " .. ending[1], function()
         local ada, bob = connect("ada", "lobby,attic"), connect("bob", "lobby")
         local seen = #app:events("close")
         ending[3](ada)
@@ -332,7 +332,7 @@ local function suite(place)
         -- lobby
         assert.same({ "close", "ada", ending[2], 0, true, 1 }, { table.unpack(event, 1, 6) })
         assert.equal("0", run(bob, "return tw.room('attic'):size()"))
-        assert.equal("0", run_outside("return #who.ada:rooms()", worker_of.ada))
+        assert.equal("0", run_outside("return #conns.ada:rooms()", worker_of.ada))
         if not ada.stream.handle:is_closing() then check_closed(ada) end
       end)
     end
@@ -340,9 +340,9 @@ local function suite(place)
     it_together("has left at once, not only when on_close runs", function()
       local ada, bob = connect("ada", "lobby"), connect("bob", "lobby")
       bob:send_text([[
-        who.ada:close(1000)
+        conns.ada:close(1000)
         local lobby = tw.room("lobby")
-        return lobby:size(), #lobby:members(), lobby:broadcast("after"), who.ada:join("lobby")]])
+        return lobby:size(), #lobby:members(), lobby:broadcast("after"), conns.ada:join("lobby")]])
       check_got(bob, "after", "= 1 1 1 nil closed")
       check_got(bob, "ada left lobby, 1 stay")
       check_closed(ada)
@@ -352,7 +352,7 @@ local function suite(place)
       connect("ada", "lobby")
       connect("bob", "lobby")
       local eve = connect("eve", "lobby")
-      run(eve, "who.ada:close() who.bob:close()")
+      run(eve, "conns.ada:close() conns.bob:close()")
       check_got_only(eve, "ada left lobby, 1 stay", "bob left lobby, 1 stay")
     end)
 
@@ -361,7 +361,7 @@ local function suite(place)
       ada:close(1000)
       assert.equal("nil closed", make("ada", "join('lobby')"))
       assert.equal("nil closed", make("ada", "leave('lobby')"))
-      assert.equal("0", run_outside("return #who.ada:rooms()", worker_of.ada))
+      assert.equal("0", run_outside("return #conns.ada:rooms()", worker_of.ada))
       assert.equal("0", run(bob, "return tw.room('lobby'):size()"))
     end)
   end)
@@ -397,8 +397,8 @@ local function suite(place)
 
     it_together("reaches those of one endpoint, but for one", function()
       assert.equal("2 1 1 3 0", run_outside([[return tw.broadcast("1", { endpoint = "/" }),
-        tw.broadcast("2", { endpoint = "/", except = who.ada }),
-        tw.broadcast({ "3" }, { endpoint = "/json" }), tw.broadcast("4", who.bob),
+        tw.broadcast("2", { endpoint = "/", except = conns.ada }),
+        tw.broadcast({ "3" }, { endpoint = "/json" }), tw.broadcast("4", conns.bob),
         tw.broadcast("5", { endpoint = "/text" })]]))
       check_got_only(ada, "1", "4")
       check_got_only(bob, "1", "2")
@@ -433,7 +433,7 @@ local function suite(place)
     it_together("answers nil, \"closed\" as soon as the connection closes", function()
       local bob = connect("bob")
       connect("ada")
-      assert.equal("nil closed", run(bob, "who.ada:close() return tw.send(ids.ada, 'hi')"))
+      assert.equal("nil closed", run(bob, "conns.ada:close() return tw.send(ids.ada, 'hi')"))
     end)
 
     it("returns nil, \"closed\" for a closed connection, even if another has its slot", function()
@@ -620,11 +620,11 @@ describe("misuse", function()
       ["{ key = {} }"] = "send: key must be a string, got table",
       ["'txt'"] = 'send: kind must be "text" or "binary", got txt',
     }) do
-      local code = ("local _, message = pcall(who.own.send, who.own, 'hi', %s) return message")
+      local code = ("local _, message = pcall(conns.own.send, conns.own, 'hi', %s) return message")
         :format(options)
       assert.equal(message, run(ada, code))
     end
-    assert.equal("true", run(ada, "return who.own:send('four', { key = 'x', kind = 'text' })"))
+    assert.equal("true", run(ada, "return conns.own:send('four', { key = 'x', kind = 'text' })"))
     assert.same({ "own:four", "binary" }, { peer:receive() })
   end)
 end)

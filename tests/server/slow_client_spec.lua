@@ -214,7 +214,7 @@ describe("a client that does not read", function()
     end
     app:wait_event("close", 10)
     assert.is_true(app.process:rss_kib() - before < 10 * 1500 + 4096,
-      "more than the ceilings allow")
+      "more than the limits allow")
     for _, each in ipairs(slow) do each:abort() end
     assert.equal("x", (warm:ask("x")))
   end)

@@ -114,9 +114,9 @@ describe("tidewire talk", function()
     assert.is_truthy(result.stderr:find('{"error":"who are \\u001b you?","status":401}', 1, true),
       result.stderr)
     assert.is_truthy(talk("", "/nowhere").stderr:find("refused: 404 Not Found", 1, true))
-    local nobody = server.run({ "talk", "ws://127.0.0.1:1/" })
+    local refused = server.run({ "talk", "ws://127.0.0.1:1/" })
     assert.same({ 1, "tidewire: talk: ws://127.0.0.1:1/: Connection refused\n" },
-      { nobody.code, nobody.stderr })
+      { refused.code, refused.stderr })
   end)
 
   it("refuses addresses and options that cannot be meant", function()

@@ -56,7 +56,7 @@ local function write(app, certificate, key)
   process.write_file(app.directory .. "/server.key", key)
 end
 
---- Whom the certificate that a new connection is given is for.
+--- The subject of the certificate that a new connection gets.
 local function subject(app)
   local source = assert(stream.connect(app.addresses[1]))
   local name = source.handle.session:getpeercertificate():subject()[1].value
@@ -193,7 +193,7 @@ describe("with TLS", function()
     assert.equal(200, http.request(app.admin, "/readyz").status)
   end)
 
-  it("a client that does not read is closed at its ceiling, and the others are served", function()
+  it("a client that does not read is closed at its limit, and the others are served", function()
     local app <close> = start({ files = files_of(make("first")), app = [[
       return {
         tls = { certificate = "server.pem", key = "server.key" },
@@ -397,7 +397,7 @@ describe("a reload", function()
     local ada = app:connect("/")
     assert.equal("first", subject(app))
     write(app, make("second"))
-    assert.equal("first", subject(app)) -- nobody has asked yet
+    assert.equal("first", subject(app)) -- before the first new handshake
     reloads.good(app)
     for _ = 1, 4 * app.workers do assert.equal("second", subject(app)) end
     assert.equal("true", (ada:ask("secure")))

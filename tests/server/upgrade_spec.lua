@@ -32,7 +32,7 @@ return {
       end,
     },
   },
-  http = { ["/who"] = function() return "%s" end },
+  http = { ["/name"] = function() return "%s" end },
   on_stop = function() record("stop") end,
 }
 ]]
@@ -92,7 +92,7 @@ describe("an upgrade", function()
     return server.launch_to_end(options_of("failure", options))
   end
 
-  local function who(address) return http.request(address, "/who").body:match("%w+") end
+  local function name_of(address) return http.request(address, "/name").body:match("%w+") end
 
   local function text_of(address)
     return address.path and "unix:" .. address.path or address.host .. ":" .. address.port
@@ -115,8 +115,8 @@ describe("an upgrade", function()
         upgrade("next" .. round,
           { workers = change[round], listen = { text_of(tcp), "unix:" .. path } }, ada)
         connect_loop.wait(clients, count + 50)
-        assert.equal("next" .. round, who(tcp))
-        assert.equal("next" .. round, who({ path = path }))
+        assert.equal("next" .. round, name_of(tcp))
+        assert.equal("next" .. round, name_of({ path = path }))
       end
       assert.same({}, connect_loop.stop(clients))
     end)
@@ -128,7 +128,7 @@ describe("an upgrade", function()
     local listening = #app.process:listening()
     for round = 1, 4 do
       app = upgrade("round" .. round, { listen = { text_of(address) } })
-      assert.equal("round" .. round, who(address))
+      assert.equal("round" .. round, name_of(address))
       assert.equal(listening, #app.process:listening())
     end
     app:signal("sigterm")
@@ -142,7 +142,7 @@ describe("an upgrade", function()
     assert.same(first.addresses, second.addresses)
     local third = upgrade("third", { listen = {} })
     assert.same(first.addresses, third.addresses)
-    assert.equal("third", who(first.addresses[1]))
+    assert.equal("third", name_of(first.addresses[1]))
   end)
 
   it("takes the admin address along, which answers for the new process", function()
@@ -160,8 +160,8 @@ describe("an upgrade", function()
     local first = start("first", { listen = { "127.0.0.1:0", "127.0.0.1:0", "unix:" .. old_path } })
     local kept, dropped = first.addresses[1], first.addresses[2]
     upgrade("second", { listen = { "unix:" .. new_path, text_of(kept) } })
-    assert.equal("second", who(kept))
-    assert.equal("second", who({ path = new_path }))
+    assert.equal("second", name_of(kept))
+    assert.equal("second", name_of({ path = new_path }))
     assert.same({ nil, "ECONNREFUSED" }, { stream.connect(dropped) })
     assert.is_nil(uv.fs_stat(old_path))
     servers[2]:signal("sigterm")
@@ -209,7 +209,7 @@ describe("an upgrade", function()
     assert.equal(0, first.process:wait_exit())
   end)
 
-  it("lets in whom the old process has accepted, and then tells them to go", function()
+  it("serves connections that the old process has accepted, then closes with 1001", function()
     local first = start("first")
     local address = first.addresses[1]
     local before = first.process:fd_count()
@@ -242,7 +242,7 @@ describe("an upgrade", function()
     servers[2] = server.start(options)
     first:wait_event("stop", first.workers)
     assert.equal("still the old one", (ada:ask("still the old one")))
-    assert.equal("second", who(address))
+    assert.equal("second", name_of(address))
     first:signal("sigterm") -- which is the second word, after the upgrade's
     assert.equal(1001, (ada:wait_closed()))
     assert.equal(0, first.process:wait_exit())
@@ -269,12 +269,12 @@ describe("an upgrade", function()
     assert.is_truthy(log:find("in use", 1, true), log)
     taken:close()
     assert.equal("still there", (ada:ask("still there")))
-    assert.equal("first", who(first.addresses[1]))
-    assert.equal("first", who({ path = path }))
+    assert.equal("first", name_of(first.addresses[1]))
+    assert.equal("first", name_of({ path = path }))
     assert.equal(first.pid, tonumber(process.read_file(pid_file)))
     assert.same({}, first:events("stop"))
     upgrade("second", { listen = listen }, ada) -- and the next one finds it
-    assert.equal("second", who(first.addresses[1]))
+    assert.equal("second", name_of(first.addresses[1]))
   end)
 
   it("that a signal ends while it loads leaves the old process as it was", function()
@@ -288,7 +288,7 @@ describe("an upgrade", function()
     late:signal("sigterm")
     assert.equal(1, late.process:wait_exit())
     late:kill()
-    assert.equal("first", who(first.addresses[1]))
+    assert.equal("first", name_of(first.addresses[1]))
     assert.equal(first.pid, tonumber(process.read_file(pid_file)))
   end)
 
@@ -315,7 +315,7 @@ describe("an upgrade", function()
         servers[#servers + 1] = not next_one.stopped and next_one or nil
         break
       end
-      assert.is_string(who(address))
+      assert.is_string(name_of(address))
     end
     connect_loop.stop(clients) -- (connections that a killed process had accepted are lost with it)
   end)
@@ -337,7 +337,7 @@ describe("an upgrade", function()
       end)
       assert.is_truthy(ready)
       if next_one.process:is_running() then
-        assert.equal("new", who({ path = path }))
+        assert.equal("new", name_of({ path = path }))
         assert.equal(next_one.pid, tonumber(process.read_file(pid_file)))
         next_one:stop()
       else
@@ -358,7 +358,7 @@ describe("an upgrade", function()
     assert.is_truthy(second:log():find("--upgrade replaces it", 1, true), second:log())
     second:kill()
     assert.equal(first.pid, tonumber(process.read_file(pid_file)))
-    assert.equal("first", who(first.addresses[1]))
+    assert.equal("first", name_of(first.addresses[1]))
     first:kill() -- and a file that a killed one has left prevents nothing
     servers = {}
     start("third")

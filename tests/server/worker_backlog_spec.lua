@@ -123,7 +123,7 @@ describe("a worker that does not take what others send it", function()
     assert.equal("/drop", app:wait_event("drain")[2])
   end)
 
-  it("obeys a ceiling that a reload has changed", function()
+  it("obeys a limit that a reload has changed", function()
     local cleo = connect("/drop")
     local path = app.directory .. "/app.lua"
     local file = assert(io.open(path, "w"))

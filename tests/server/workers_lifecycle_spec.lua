@@ -89,7 +89,7 @@ describe("several workers", function()
     for _, event in ipairs(app:events("close")) do assert.equal(1001, event[3]) end
   end)
 
-  it("say in the log who speaks", function()
+  it("have their number in each line of the log", function()
     local app <close> = server.start({ app = APP, workers = WORKERS })
     for worker = 0, WORKERS - 1 do assert.equal("log", (connect_on(app, worker):ask("log"))) end
     for worker = 0, WORKERS - 1 do
@@ -318,7 +318,7 @@ describe("a script that does not return, in one worker", function()
         for _, source in ipairs(sources) do
           if source:peek():find("^HTTP/1.1 101") then return true end
         end
-      end), "nobody is let in any more")
+      end), "no connection is accepted any more")
 
       app:signal("sigterm")
       for _, peer in ipairs(others) do assert.equal(1001, (peer:wait_closed())) end

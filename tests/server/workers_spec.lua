@@ -307,7 +307,7 @@ describe("with several workers", function()
   end)
 
   describe("tw.broadcast", function()
-    it("reaches everyone, those of one endpoint, and not who is left out", function()
+    it("reaches all connections, or one endpoint's, without the excepted one", function()
       local ada = connect(0, "ada")
       local all = {}
       for worker = 0, WORKERS - 1 do
@@ -382,7 +382,7 @@ describe("with several workers", function()
       end
     end)
 
-    it("holds for who is in a room, and for shared values", function()
+    it("is the same for members of rooms and for shared values", function()
       local ada, bob = connect(0, "ada"), connect(1, "bob")
       for number = 1, 300 do
         run(bob, ("conn:join('attic') counts:set('latest', %d)"):format(number))
@@ -405,7 +405,7 @@ describe("with several workers", function()
       local peers = {}
       for index = 1, 2 * WORKERS do peers[index] = connect(index % WORKERS, "p" .. index) end
       for _, peer in ipairs(peers) do
-        peer:send_text("for _ = 1, 20000 do counts:incr('sum') end return counts:add('who', 1)")
+        peer:send_text("for _ = 1, 20000 do counts:incr('sum') end return counts:add('last', 1)")
       end
       local answers = {}
       for index, peer in ipairs(peers) do answers[index] = peer:receive() end

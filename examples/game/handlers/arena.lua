@@ -41,8 +41,9 @@ local MESSAGES_AT_ONCE = 250 -- the messages of a few seconds without a network
 local function may_go_on(conn)
   local now = uv.now() / 1000
   conn.allowance =
-    math.min(MESSAGES_AT_ONCE, conn.allowance + (now - conn.heard_at) * MESSAGES_PER_SECOND) - 1
-  conn.heard_at = now
+    math.min(MESSAGES_AT_ONCE,
+      conn.allowance + (now - conn.last_message_at) * MESSAGES_PER_SECOND) - 1
+  conn.last_message_at = now
   if conn.allowance < 0 then
     conn:close(1008, ("more than %d messages a second"):format(MESSAGES_PER_SECOND))
   end
@@ -71,7 +72,7 @@ return {
   end,
 
   on_start = function(conn)
-    conn.allowance, conn.heard_at = MESSAGES_AT_ONCE, uv.now() / 1000
+    conn.allowance, conn.last_message_at = MESSAGES_AT_ONCE, uv.now() / 1000
     local entered, why_not = matches.enter(conn, conn.params.match, conn.player_name)
     if not entered then
       conn:close(1013, why_not)
