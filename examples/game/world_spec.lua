@@ -231,7 +231,7 @@ describe("the game's arena", function()
       assert.equal(1, #of_kind(shoot(hunter, 0), "hit"))
     end)
 
-    it("fly on when the player who fired has left", function()
+    it("fly on when the player that fired has left", function()
       local shooter, victim = add_at(300, 500), add_at(600, 500)
       shooter:steer(0, 0, true)
       step(arena)

@@ -32,9 +32,9 @@ end
 
 local person = {
   on_start = function(conn)
-    conn.who, conn.said = conn.query.name or "somebody", 0
+    conn.username, conn.said = conn.query.name or "a guest", 0
     conn:join(room.name)
-    conn:send(rules.greeting(conn.who))
+    conn:send(rules.greeting(conn.username))
   end,
 
   handle_message = function(conn, text)
@@ -44,7 +44,7 @@ local person = {
       conn:send("* in ten seconds")
       tw.sleep(10) -- goes on here, in this generation; the connection's on_reload waits for it
     end
-    room:broadcast(rules.say(conn.who, conn.said, slow or text))
+    room:broadcast(rules.say(conn.username, conn.said, slow or text))
   end,
 
   -- Called in the new code, once for each live connection, before its next hook.

@@ -44,7 +44,7 @@ local function enter(app, name, rules)
   return peer
 end
 
---- One of the two says something, and both hear this.
+--- One of the two sends a message, and both receive this.
 local function assert_received(peers, number, text, expected)
   peers[number]:send_text(text)
   for _, peer in ipairs(peers) do assert.equal(expected, (peer:receive())) end
@@ -99,7 +99,7 @@ describe("examples/hot_reload", function()
       assert(said:find(why), said)
       assert.equal("1", app:http("/rules").body)
     end
-    assert_received(both, 1, "darn", "ada (2): ****") -- and nothing was told before
+    assert_received(both, 1, "darn", "ada (2): ****") -- and no notice came before
     assert_received(both, 2, "two", "bob (1): two")
     assert.equal(2, reloads.good(app, shouting("2")))
     assert_reloaded(both[1], 2, "2", "1", 2)
@@ -120,15 +120,15 @@ describe("examples/hot_reload", function()
   end)
 
   it("ends a waiting hook in the code in which it began", function()
-    -- In place of ten seconds: until someone speaks by rules that ring the bell.
+    -- In place of ten seconds: until a message is handled by rules that give the signal.
     local app <close> = start(nil, edited(APP, "tw.sleep(10)",
-      'repeat tw.sleep(0.002) until tw.shared("bell"):get("rung")'))
+      'repeat tw.sleep(0.002) until tw.shared("signals"):get("given")'))
     local ada, bob = enter(app, "ada"), enter(app, "bob")
     ada:send_text("later darn")
     assert.equal("* in ten seconds", (ada:receive()))
     ada:send_text("and now?")
     reloads.good(app, version("2", "  for _, word",
-      '  require("tidewire").shared("bell"):set("rung", who == "bob")\n'
+      '  require("tidewire").shared("signals"):set("given", name == "bob")\n'
         .. "  for _, word", '"darn"', '"now"'))
     assert_reloaded(bob, 2, "2", "1", 0)
     bob:send_text("darn now")

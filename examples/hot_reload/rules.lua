@@ -6,13 +6,13 @@ rules.VERSION = "1"
 rules.NEWS = 30 -- seconds from one line of news to the next
 local BANNED = { "darn" }
 
-function rules.greeting(who)
-  return ("* hello %s, here are rules %s"):format(who, rules.VERSION)
+function rules.greeting(name)
+  return ("* hello %s, here are rules %s"):format(name, rules.VERSION)
 end
 
-function rules.say(who, count, text)
+function rules.say(name, count, text)
   for _, word in ipairs(BANNED) do text = text:gsub(word, ("*"):rep(#word)) end
-  return ("%s (%d): %s"):format(who, count, text)
+  return ("%s (%d): %s"):format(name, count, text)
 end
 
 return rules

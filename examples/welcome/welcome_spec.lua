@@ -30,7 +30,7 @@ describe("examples/welcome", function()
 
   local function receive(peer) return cjson.decode((assert(peer:receive()))) end
 
-  -- What a page is told until something is so.
+  -- Receives messages of a page until one matches.
   local function receive_until(peer, is_so)
     local deadline = loop.now() + loop.patience
     repeat

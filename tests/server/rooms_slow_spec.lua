@@ -64,8 +64,8 @@ describe("a room of a thousand", function()
     return peers
   end
 
-  --- The first of the quick ones says them in one go, messages with the numbers from `first` to
-  --- `last`; all of them hear these next, in order. Returns to how many the last one was queued.
+  --- The first quick member sends messages with the numbers from `first` to `last` in one hook;
+  --- all quick members get these next, in order. Returns the last one's number of receivers.
   local function say(quick, first, last, bytes)
     for number = first, last do quick[1]:send_text(("%d %d"):format(number, bytes)) end
     for index, peer in ipairs(quick) do

@@ -9,7 +9,7 @@
 import { Connection } from "./connection.js";
 import { Log, element, paintAvatar } from "./log.js";
 
-const TYPING_AGAIN = 3000;   // while I write, others are told this often
+const TYPING_AGAIN = 3000;   // while I write, the others get a notice this often
 const TYPING_IDLE = 4000;    // without a key for this long, I do not write any more
 const TYPING_EXPIRES = 6000; // another's notice that is not repeated is over
 const REJOIN = 30000;        // after a reconnect, the others are expected back for this long
@@ -38,7 +38,7 @@ function randomToken() {
   return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
 }
 
-// ---- who I am ----
+// ---- my name, room and session ----
 
 function remember() {
   sessionStorage.setItem("chat", JSON.stringify(me));

@@ -100,7 +100,7 @@ export class Connection {
     this.#handlers.onState("waiting", delay / 1000, restarts);
   }
 
-  // Something was heard: the next question is asked after a silence.
+  // A message came: the next ping follows after a silence.
   #listen() {
     this.#expect(SILENCE, () => this.#probe());
   }
@@ -115,7 +115,7 @@ export class Connection {
     this.#silenceTimer = setTimeout(otherwise, milliseconds);
   }
 
-  // Forgets the socket and all timers. A socket that is forgotten calls nobody.
+  // Forgets the socket and all timers. A forgotten socket calls no handler.
   #drop() {
     clearTimeout(this.#retryTimer);
     clearTimeout(this.#steadyTimer);

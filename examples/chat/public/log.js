@@ -103,7 +103,7 @@ export class Log {
     known.time.textContent = "not sent";
   }
 
-  // A line that nobody has said: "bob joined".
+  // A line without an author: "bob joined".
   notice(name, what) {
     const stuck = this.#isAtEnd();
     const item = element("li", "notice");
@@ -140,8 +140,8 @@ export class Log {
     time.textContent = timeText(timestamp);
   }
 
-  // What still waits comes last; who says several things in a row is named once; the oldest lines
-  // go.
+  // Waiting messages come last; several messages of one author in a row have one name; the oldest
+  // lines go.
   #arrange() {
     this.#list.append(...this.#list.querySelectorAll(".waiting"));
     while (this.#list.childElementCount > MOST_ITEMS) {
@@ -168,7 +168,7 @@ export class Log {
     this.#newest.hidden = true;
   }
 
-  // Who reads the newest lines goes on to do so; who has scrolled up is told that there are more.
+  // At the newest lines the log scrolls on; a user that has scrolled up gets a notice of new ones.
   #follow(stuck) {
     if (stuck) this.#scrollDown();
     else this.#newest.hidden = false;

@@ -25,7 +25,7 @@ export class Arena {
   #period;
   #onHappened;
 
-  // onHappened(kind, ...values) is told of each event when it is its time.
+  // onHappened(kind, ...values) is called for each event at its time.
   constructor(welcome, now, onHappened) {
     Object.assign(this, {
       you: welcome.you, match: welcome.match, width: welcome.width, height: welcome.height,
@@ -99,7 +99,7 @@ export class Arena {
     return { x: bolt.x + way * Math.cos(angle), y: bolt.y + way * Math.sin(angle) };
   }
 
-  // Everyone between the state before and the state after.
+  // All players between the state before and the state after.
   #place(shown) {
     const before = this.#states[0];
     const after = this.#states[1] ?? before;

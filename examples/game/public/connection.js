@@ -23,7 +23,7 @@ const REASONS = {
   1011: "Something went wrong on the server.",
   1012: "The server starts again.",
   1013: "There is no place for you",
-  4408: "The server has heard nothing from here for too long.",
+  4408: "The server has received nothing from here for too long.",
 };
 
 // A close code as a sentence, with the server's own words where it gave some.
@@ -106,13 +106,13 @@ export class Connection {
     this.#handlers.onState("waiting", why, delay / 1000);
   }
 
-  // Something must be heard by then.
+  // A message must have come by then.
   #expect(milliseconds) {
     clearTimeout(this.#silenceTimer);
     this.#silenceTimer = setTimeout(() => this.#ended(1006, ""), milliseconds);
   }
 
-  // Forgets the socket and all timers. A socket that is forgotten calls nobody.
+  // Forgets the socket and all timers. A forgotten socket calls no handler.
   #drop() {
     clearTimeout(this.#retryTimer);
     clearTimeout(this.#steadyTimer);

@@ -66,7 +66,7 @@ export class Painter {
     };
   }
 
-  // In the middle is whoever plays here, but near a wall, so that not half of what is seen lies
+  // The own player is in the middle, but near a wall, so that not half of what is seen lies
   // behind it.
   #look(arena) {
     const within = (middle, half, size) => {
@@ -156,7 +156,7 @@ export class Painter {
     context.save();
     context.translate(x, y);
 
-    // The shields: parts of a ring. Nothing hits who is safe, which a whole ring shows.
+    // The shields: parts of a ring. Nothing hits a safe player, which a whole ring shows.
     context.lineWidth = 4;
     context.lineCap = "butt";
     context.strokeStyle = isSafe ? this.#colours.good

@@ -11,7 +11,7 @@ export class Lobby {
   #onPlay;
   #timer = 0;
 
-  // onPlay(match, name): someone wants to.
+  // onPlay(match, name): the user wants to play.
   constructor(onPlay) {
     this.#onPlay = onPlay;
     byId("name").value = localStorage.getItem("game-name") ?? "";

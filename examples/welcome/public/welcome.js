@@ -122,7 +122,7 @@ function onCode(data) {
 
 function onLiveState(state) {
   if (state !== "waiting") return;
-  generation = null; // who comes back may be another process, which counts from 1
+  generation = null; // the next process may be another one, which counts from 1
   clearTimeout(patience);
 }
 
