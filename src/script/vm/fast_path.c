@@ -19,12 +19,19 @@ void fast_path_set(struct vm *vm, uint32_t number, int function) {
     path->functions[number] = function;
 }
 
+/* The registry's array has only its first references; a look-up of later ones takes twice as long.
+ */
 void fast_path_open(struct vm *vm, lua_State *L) {
-    vm->fast_path.conns_ref = luaL_ref(L, LUA_REGISTRYINDEX);
     lua_pushliteral(L, "text");
     vm->fast_path.text_ref = luaL_ref(L, LUA_REGISTRYINDEX);
     lua_pushliteral(L, "binary");
     vm->fast_path.binary_ref = luaL_ref(L, LUA_REGISTRYINDEX);
+    lua_pushboolean(L, false); /* until fast_path_set_conns() */
+    vm->fast_path.conns_ref = luaL_ref(L, LUA_REGISTRYINDEX);
+}
+
+void fast_path_set_conns(struct vm *vm, lua_State *L) {
+    lua_rawseti(L, LUA_REGISTRYINDEX, vm->fast_path.conns_ref);
 }
 
 void fast_path_close(struct vm *vm) {

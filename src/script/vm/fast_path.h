@@ -19,8 +19,10 @@ struct fast_path {
     int text_ref, binary_ref; /* the kinds of message, as strings */
 };
 
-/* Keeps dispatch.lua's table of connections, which is on top of L and is popped. */
+/* In a new state, before other references are made. */
 void fast_path_open(struct vm *vm, lua_State *L);
+/* Keeps dispatch.lua's table of connections, which is on top of L and is popped. */
+void fast_path_set_conns(struct vm *vm, lua_State *L);
 void fast_path_close(struct vm *vm);
 
 /* A task with handle_message and its three arguments. NULL: dispatch.lua handles the message. */

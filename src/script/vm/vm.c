@@ -62,6 +62,7 @@ static int print_line(lua_State *L) {
 /* The part of vm_new() that may raise errors. */
 static int open_library(lua_State *L) {
     struct vm *vm = vm_of(L);
+    fast_path_open(vm, L);
     luaL_openlibs(L);
     lua_register(L, "print", print_line);
     warning_open(L);
@@ -84,7 +85,7 @@ static int open_library(lua_State *L) {
     lua_call(L, 1, 1); /* events */
     vm_tasks_open(vm, L);
     lua_getfield(L, -1, "conns");
-    fast_path_open(vm, L);
+    fast_path_set_conns(vm, L);
     return 0;
 }
 
