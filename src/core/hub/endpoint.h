@@ -11,8 +11,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Codecs by number, each for a name that is the same on every machine: "text", "binary", "json",
- * and "custom:" with the path of the endpoint, whose number is added. */
+/* Codecs by number. Their names are the same on every machine: "text", "binary", "json", and
+ * "custom:" with the endpoint's path. */
 enum codec { CODEC_TEXT, CODEC_BINARY, CODEC_JSON, CODEC_CUSTOM };
 
 enum heartbeat { HEARTBEAT_FRAME, HEARTBEAT_JSON };
@@ -20,31 +20,30 @@ enum slow_client { SLOW_CLIENT_CLOSE, SLOW_CLIENT_DROP, SLOW_CLIENT_CONFLATE };
 
 struct endpoint {
     uint64_t ping_ms;            /* 0: no pings */
-    uint64_t pong_ms;            /* silence allowed; 0: for ever */
-    uint64_t handler_timeout_ns; /* CPU time that a hook may take between sleeps */
-    uint64_t message_ms;         /* that a message may take from its first byte; 0: for ever */
+    uint64_t pong_ms;            /* the longest silence of a client; 0: no limit */
+    uint64_t handler_timeout_ns; /* the most CPU time of a hook between two sleeps */
+    uint64_t message_ms; /* the most time from a message's first byte to its last; 0: no limit */
     size_t max_message_size;
     size_t max_backlog;
     uint32_t max_fragments;   /* of one message */
-    uint32_t max_connections; /* 0: no limit of its own; over all workers */
-    /* A broadcast is encoded once for each. In the hub: CODEC_CUSTOM plus its number, where it is
-     * one of the script's own. */
+    uint32_t max_connections; /* over all workers; 0: no limit */
+    /* A broadcast is encoded once for each codec. The hub adds the endpoint's number to
+     * CODEC_CUSTOM. */
     uint32_t codec;
     enum heartbeat heartbeat;
     enum slow_client slow_client;
     bool has_message, has_ping, has_timeout, has_drain, has_reload;
     uint32_t generation; /* of its code */
-    char *path;          /* its pattern, for the log; NULL: not known; owned */
+    char *path;          /* its pattern, for the log; NULL: unknown; owned */
     char *json_name;     /* conn.name as a JSON string with its quotes, for JSON pings; owned */
 
     /* the hub's */
     uint32_t number;
-    struct limit
-        *limit; /* those of max_connections, taken by the open and those in their handshake */
+    struct limit *limit; /* max_connections: open connections and those in their handshake */
 };
 
-/* The codec of the endpoint with this number, one of the enum, as a number of its own. */
-static inline uint32_t codec_number(uint32_t codec, uint32_t endpoint) {
+/* The codec's number in the hub: a custom codec has one for each endpoint. */
+static inline uint32_t endpoint_codec_number(uint32_t codec, uint32_t endpoint) {
     return codec == CODEC_CUSTOM ? CODEC_CUSTOM + endpoint : codec;
 }
 

@@ -72,7 +72,7 @@ uint32_t hub_add_endpoint(struct hub *hub, const struct endpoint *endpoint) {
     hub->endpoints[number] = mem_alloc(sizeof *endpoint);
     *hub->endpoints[number] = *endpoint;
     hub->endpoints[number]->number = number;
-    hub->endpoints[number]->codec = codec_number(endpoint->codec, number);
+    hub->endpoints[number]->codec = endpoint_codec_number(endpoint->codec, number);
     hub->endpoints[number]->limit = limit_of(hub, hub->endpoints[number]);
     hub_limits_fit(hub);
     return number;

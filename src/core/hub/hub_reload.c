@@ -49,7 +49,7 @@ uint32_t hub_activate_endpoint(struct hub *hub, uint32_t number, const struct en
     struct endpoint *endpoint = hub->endpoints[number];
     struct limit *limit = endpoint->limit;
     uint64_t ping_ms = endpoint->ping_ms, pong_ms = endpoint->pong_ms;
-    uint32_t codec = codec_number(next->codec, number);
+    uint32_t codec = endpoint_codec_number(next->codec, number);
     uint32_t closed = change_codec(hub, endpoint, codec);
     mem_free(endpoint->path);
     mem_free(endpoint->json_name);
