@@ -107,7 +107,7 @@ static void discard(struct reload *reload, const char *why) {
 
 static void replace(struct reload *reload) {
     char why[96];
-    snprintf(why, sizeof why, "it was still being loaded after %.1f seconds, and is replaced",
+    snprintf(why, sizeof why, "it was still loading after %.1f seconds, and is replaced",
              seconds(reload));
     discard(reload, why);
 }

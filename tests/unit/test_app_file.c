@@ -1,4 +1,4 @@
-/* test_app_file.c -- the app's file keeps the name that was typed, also below a link. */
+/* test_app_file.c -- the app's file keeps the typed path, also through a symbolic link. */
 #include "server/app_file.h"
 
 #include "base/mem.h"

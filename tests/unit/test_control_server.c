@@ -1,5 +1,5 @@
 /* test_control_server.c -- both sides of an upgrade on one loop: what is passed, and what becomes
- * of a next process that goes away, sends nonsense, or comes second. */
+ * of a next process that ends, sends unknown messages, or is the second one. */
 #include "base/log/log.h"
 #include "base/mem.h"
 #include "server/upgrade/control.h"
@@ -82,7 +82,7 @@ static void begin(struct upgrade_new *upgrade, struct passed_fds *passed) {
                                                              .is_cancelled = is_cancelled});
 }
 
-/* What is waited for comes, or the test's time is over. */
+/* Runs the loop until the condition holds, or the test's time is over. */
 static void run_while(const struct upgrade_new *upgrade, enum upgrade_new_state at) {
     while (upgrade->state == at)
         uv_run(&loop, UV_RUN_ONCE);
@@ -111,7 +111,7 @@ static void test_all_is_passed(void **state) {
     struct address any = parse("127.0.0.1:0"), path = parse(unix_path);
     struct passed_address *tcp = passed_fds_take(passed, &any, false);
     assert_non_null(tcp);
-    assert_int_equal(tcp->count, 3); /* each worker's */
+    assert_int_equal(tcp->count, 3); /* one for each worker */
     assert_false(tcp->facts.for_admin);
     assert_true(tcp->facts.any_port);
     assert_false(tcp->facts.owns_file);
@@ -132,7 +132,7 @@ static void test_all_is_passed(void **state) {
     run_while(&upgrade, UPGRADE_NEW_READY);
     assert_int_equal(upgrade.state, UPGRADE_NEW_DONE);
     assert_int_equal(upgraded, 1);
-    control_server_close(server); /* and its file stays: it is the next one's now */
+    control_server_close(server); /* its file stays: the next process owns it */
     server = NULL;
     char at[96];
     snprintf(at, sizeof at, "%s.sock", pid_file);
@@ -141,7 +141,7 @@ static void test_all_is_passed(void **state) {
     passed_fds_free(passed);
 }
 
-/* More workers than one datagram takes descriptors. */
+/* More workers than a datagram can have descriptors. */
 static void test_many_sockets(void **state) {
     char error[256];
     enum { MANY = CONTROL_MAX_FDS + 72 };
@@ -163,8 +163,8 @@ static void test_many_sockets(void **state) {
     listeners.sets = &app_set;
 }
 
-/* A signal that comes in the same turn of the loop as the last socket ends the upgrade; what is
- * done stays done. */
+/* A signal in the same turn of the loop as the last socket cancels the upgrade; an upgrade that is
+ * done cannot be cancelled. */
 static void test_cancelled(void **state) {
     char error[256] = "";
     bool cancelled = true;
@@ -187,7 +187,7 @@ static void test_cancelled(void **state) {
 }
 
 static void test_gone_before_it_was_ready(void **state) {
-    for (int i = 0; i < 3; i++) { /* and the next one is welcome */
+    for (int i = 0; i < 3; i++) { /* the next process gets the sockets */
         struct passed_fds *passed = passed_fds_new();
         struct upgrade_new upgrade;
         begin(&upgrade, passed);
@@ -269,7 +269,7 @@ static void send_with_descriptors(int to, const char *text, size_t len, int coun
     assert_true(sendmsg(to, &message, 0) >= 0);
 }
 
-/* Descriptors come with messages that take none, or too many with one: each is closed. */
+/* Descriptors of a message that should have none, or fewer: each is closed. */
 static void test_descriptors_that_nobody_wants(void **state) {
     static const struct {
         const char *text;
@@ -312,7 +312,7 @@ static void test_descriptors_that_nobody_wants(void **state) {
     unlink(place.sun_path);
 }
 
-/* And neither does the running process keep what is sent to it. */
+/* The running process closes the descriptors that it receives. */
 static void test_descriptors_for_the_running_one(void **state) {
     static const char *const messages[] = {"ready", "tidewire 2", CONTROL_UPGRADE, "",
                                            "GET / HTTP/1.1"};

@@ -1,4 +1,4 @@
-/* test_generation_counts.c -- which code connections and hooks hold, added up over workers. */
+/* test_generation_counts.c -- the counts of connections and hooks by generation, of all workers. */
 #include "server/workers/generation_counts.h"
 
 #include <setjmp.h>
@@ -59,7 +59,7 @@ static void test_timers(void **state) {
     assert_non_null(strstr(other.places[1].where, ".lua:77"));
 }
 
-/* What is too old for a row of its own counts as the oldest there is. */
+/* A generation too old for a row counts in the oldest row. */
 static void test_many(void **state) {
     struct generation_counts counts = {0};
     for (unsigned i = 100; i > 0; i--)

@@ -1,5 +1,5 @@
-/* test_notify.c -- what systemd is told, on both kinds of sockets; and that nobody who does not
- * read it can hold the server up. */
+/* test_notify.c -- the messages to systemd, on both kinds of sockets; a supervisor that does not
+ * read them cannot block the server. */
 #include "server/notify.h"
 
 #include "base/log/log.h"
@@ -25,7 +25,7 @@ static int listener = -1;
 static void on_report(void *user) {
 }
 
-/* A socket that takes datagrams at "@name" or "/path", and NOTIFY_SOCKET says so. */
+/* Listens for datagrams at "@name" or "/path", and sets NOTIFY_SOCKET. */
 static void listen_at(const char *text) {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
     size_t len = strlen(text);
@@ -117,7 +117,7 @@ static void test_socket_with_a_file(void **state) {
     begin();
     notify_stopping(&notify);
     check_heard("STOPPING=1\nSTATUS=draining; 0 connections");
-    unlink(path); /* systemd itself is started anew: not our affair */
+    unlink(path); /* systemd starts again: the server goes on */
     notify_ready(&notify);
     check_heard("");
 }
@@ -130,7 +130,7 @@ static void test_variables_are_removed(void **state) {
     assert_null(getenv("NOTIFY_SOCKET"));
     assert_null(getenv("WATCHDOG_USEC"));
     assert_null(getenv("WATCHDOG_PID"));
-    assert_int_equal(notify.watchdog_us, 0); /* another process is meant */
+    assert_int_equal(notify.watchdog_us, 0); /* it is for another process */
 }
 
 static void test_a_period_that_is_no_number_is_none(void **state) {
@@ -168,7 +168,7 @@ static void test_nobody_asks(void **state) {
     }
 }
 
-/* A full socket takes no state and blocks nobody; the last state is told when it takes something
+/* A full socket takes no state, and does not block; the last state is sent when it has room
  * again. */
 static void test_nobody_reads(void **state) {
     listen_abstract();

@@ -1,5 +1,4 @@
-/* test_scaffold.c -- `tidewire new DIR`: every template is written, and nothing that is there is
- * touched. */
+/* test_scaffold.c -- `tidewire new DIR`: writes every template, and changes no file that exists. */
 #include "server/cli/scaffold.h"
 
 #include "script/vm/embedded.h"
@@ -55,7 +54,7 @@ static void give_back(int fd, int real, FILE *file, char *text, size_t size) {
     fclose(file);
 }
 
-/* Runs it with its words caught. */
+/* Runs it, and catches its output. */
 static int write_into(const char *folder) {
     FILE *out, *err;
     fflush(stdout);
@@ -98,7 +97,7 @@ static void test_new_folder(void **state) {
     assert_int_equal(access(at("fresh/app.lua"), R_OK), 0);
 }
 
-/* Each word is one for the shell. */
+/* A shell reads each printed word as one. */
 static void test_quoting(void **state) {
     program = "/opt/my tools/tidewire";
     assert_int_equal(write_into(at("it's mine")), EXIT_CLEAN);

@@ -1,5 +1,5 @@
-/* test_settings.c -- the command line and the environment: what is stronger, and what is said of
- * mistakes. */
+/* test_settings.c -- the command line and the environment: which overrides which, and the messages
+ * for mistakes. */
 #include "server/settings.h"
 
 #include <setjmp.h>
@@ -34,7 +34,7 @@ static int close_settings(void **state) {
     return 0;
 }
 
-/* Reads words that are separated by blanks, with stderr caught. */
+/* Reads arguments that spaces separate, and catches stderr. */
 static bool read_words(const char *words) {
     static char copy[1024], program[] = "tidewire";
     char *argv[32] = {program};
@@ -57,14 +57,14 @@ static bool read_words(const char *words) {
     return good;
 }
 
-/* They can be used, and nothing is said. */
+/* The arguments are good, and no message is printed. */
 static void check_good(const char *words) {
     if (!read_words(words))
         fail_msg("%s: %s", words, said);
     assert_string_equal(said, "");
 }
 
-/* They cannot, and each of up to three pieces is in the one line that says so. */
+/* The arguments are refused, and the one message has each of up to three pieces. */
 static void check_bad(const char *words, const char *one, const char *two, const char *three) {
     if (read_words(words))
         fail_msg("%s is taken", words);
@@ -146,7 +146,7 @@ static void test_actions(void **state) {
     assert_string_equal(settings.target, "-");
 }
 
-/* A folder stands for its app.lua, and nothing at all for that of this folder. */
+/* A directory means its app.lua; no argument means that of the working directory. */
 static void test_folders(void **state) {
     char folder[] = "/tmp/tidewire-settings-XXXXXX", here[1024], words[64];
     assert_non_null(mkdtemp(folder));
@@ -209,7 +209,7 @@ static void test_help_and_version(void **state) {
     }
     check_good("--version");
     assert_int_equal(settings.action, ACTION_VERSION);
-    setenv("TIDEWIRE_LOG_LEVEL", "nonsense", 1); /* whoever asks for help gets it */
+    setenv("TIDEWIRE_LOG_LEVEL", "nonsense", 1); /* help needs no valid environment */
     check_good("--help");
     check_good("-v");
 }
@@ -264,7 +264,7 @@ static void test_environment(void **state) {
     assert_true(settings.lame_duck_seconds == 7);
     setenv("TIDEWIRE_DRAIN_JITTER", "60", 1);
     check_good("app.lua --log-level error --log-format=text --log-file f --drain-seconds 86400");
-    assert_int_equal(settings.log_level, LOG_ERROR); /* the command line is stronger */
+    assert_int_equal(settings.log_level, LOG_ERROR); /* the command line overrides it */
     assert_int_equal(settings.log_format, LOG_TEXT);
     assert_string_equal(settings.log_file, "f");
     assert_string_equal(settings.pid_file, "pid");
@@ -344,7 +344,7 @@ static void test_words_of_others(void **state) {
     check_bad("chekc", "did you mean tidewire check FILE?", NULL, NULL);
     check_bad("hlep", "did you mean tidewire help?", NULL, NULL);
     check_bad("rnu", "did you mean tidewire run FILE?", NULL, NULL);
-    check_good("other"); /* it may be a file that is missing: who opens it says so */
+    check_good("other"); /* it may be a missing file: the load reports that */
     check_good("serve.lua");
 }
 
@@ -364,7 +364,7 @@ static void test_targets(void **state) {
     check_bad("check a.lua b.lua", "one FILE is enough", NULL, NULL);
 }
 
-/* Options that only make sense together, in whatever order they come. */
+/* Options that restrict each other, in any order. */
 static void test_together(void **state) {
     check_bad("app.lua --drain-jitter 11", "--drain-jitter", "10 seconds of --drain-seconds", "11");
     check_bad("app.lua --drain-jitter 3 --drain-seconds 2", "--drain-jitter", "2 seconds", NULL);

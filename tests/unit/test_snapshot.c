@@ -49,13 +49,13 @@ static void write_file(const char *path, const char *text) {
 static void check(const struct snapshot *old, const char *sources, const char *file, size_t changed,
                   size_t gone) {
     struct snapshot *now = snapshot_take(sources);
-    struct snapshot_diff difference = snapshot_compare(old, now);
-    assert_int_equal(difference.changed, changed);
-    assert_int_equal(difference.gone, gone);
+    struct snapshot_diff diff = snapshot_compare(old, now);
+    assert_int_equal(diff.changed, changed);
+    assert_int_equal(diff.gone, gone);
     if (file == NULL)
-        assert_null(difference.file);
+        assert_null(diff.file);
     else
-        assert_string_equal(difference.file, file);
+        assert_string_equal(diff.file, file);
     snapshot_free(now);
 }
 
@@ -77,7 +77,7 @@ static void test_changes(void **state) {
     snapshot_free(old);
     old = snapshot_take(sources);
     assert_int_equal(unlink("app.lua"), 0);
-    assert_int_equal(unlink("other.lua"), 0); /* nobody asked for it */
+    assert_int_equal(unlink("other.lua"), 0); /* no source */
     check(old, sources, "app.lua", 0, 1);
     write_file("new.lua", "1");
     check(old, sources, "new.lua", 1, 1);
@@ -122,11 +122,11 @@ static void test_other_sources(void **state) {
     snapshot_carry_over(next, old, 150);
     check(next, "app.lua\nearly.txt", NULL, 0, 0);
     snapshot_free(next);
-    next = snapshot_take("app.lua\nearly.txt\nlate.txt"); /* written while it was read */
+    next = snapshot_take("app.lua\nearly.txt\nlate.txt"); /* late.txt was written during the load */
     snapshot_carry_over(next, old, 150);
     check(next, "app.lua\nearly.txt\nlate.txt", "late.txt", 1, 0);
     snapshot_free(next);
-    write_at("app.lua", "22", 120); /* as it was counts, not as it is now */
+    write_at("app.lua", "22", 120); /* its old state counts, not the present one */
     next = snapshot_take("app.lua");
     snapshot_carry_over(next, old, 150);
     check(next, "app.lua", "app.lua", 1, 0);

@@ -55,11 +55,11 @@ static void warn(struct dir_watches *watches, int result) {
     if (watches->warned || (result != UV_ENOSPC && result != UV_EMFILE && result != UV_ENOMEM))
         return;
     watches->warned = true;
-    log_eventf(LOG_WARN, "watch",
-               "the system has no watch left (%s; sysctl fs.inotify.max_user_watches and "
-               "max_user_instances say how many there may be): saved scripts are noticed a second "
-               "later, by looking at them",
-               uv_strerror(result));
+    log_eventf(
+        LOG_WARN, "watch",
+        "the system has no watch left (%s; the limits are sysctl fs.inotify.max_user_watches "
+        "and max_user_instances): saved scripts are noticed within a second",
+        uv_strerror(result));
 }
 
 static void watch_dir(struct dir_watches *watches, const char *path, const struct stat *info) {
