@@ -1,7 +1,7 @@
 /* fast_path.c -- messages that go to handle_message without dispatch.lua.
  *
- * This is so for endpoints whose codec does not change messages and whose heartbeat does not read
- * them. C calls the script's function with the object, the payload and the kind. A function of the
+ * It is for endpoints whose codec does not change messages and whose heartbeat does not read them.
+ * C calls the script's function with the object, the payload and the kind. A function of the
  * library between the two took a tenth of the instructions of a short message. If the script's
  * function returns an error, that becomes an event. */
 #include "script/vm/fast_path.h"

@@ -1,4 +1,4 @@
-/* overrun.c -- what is reported of a run that took too long. See overrun.h. */
+/* overrun.c -- texts about a run that took too long. See overrun.h. */
 #include "script/vm/overrun.h"
 
 #include "base/log/log.h"

@@ -1,4 +1,4 @@
-/* overrun.h -- a run that took more CPU time than its budget: what is reported of it. */
+/* overrun.h -- a run that took more CPU time than its budget: its values and texts. */
 #ifndef TIDEWIRE_SCRIPT_VM_OVERRUN_H
 #define TIDEWIRE_SCRIPT_VM_OVERRUN_H
 

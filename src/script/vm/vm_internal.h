@@ -55,7 +55,7 @@ struct task {
     struct vm *vm;
     lua_State *co;
     int ref;         /* keeps `co` from being collected */
-    uint64_t number; /* by which scripts know it; 0: no script has asked for it */
+    uint64_t number; /* its name for scripts; 0: none has needed it */
     conn_id conn;    /* it runs a hook of this connection; 0: of none */
     conn_id owner;   /* `conn`, or the connection of a timer: its endpoint sets the budget, and its
                       * on_error is called after an overrun */

@@ -64,7 +64,7 @@ bool vm_load_slice_is_over(struct vm *vm) {
     return is_over;
 }
 
-/* ---- what goes into a load and what comes out ---- */
+/* ---- arguments and results of a load ---- */
 
 static void push_text(lua_State *L, const char *name, const char *text) {
     if (text == NULL)

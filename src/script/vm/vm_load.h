@@ -36,7 +36,7 @@ void vm_load_end_slice(struct task *task);
 /* Sets the count hook of the slice again, after another hook has replaced it. Does nothing for
  * other tasks and NULL. */
 void vm_load_set_hook(struct task *task);
-/* Has the run ended because its slice is over? Asked once. */
+/* Has the run ended because its slice is over? The next call returns false. */
 bool vm_load_slice_is_over(struct vm *vm);
 
 /* The code of vm_load_next() is loaded; its app is the table at the index. */
