@@ -418,7 +418,7 @@ static bool adopt_systemd_sockets(struct server *server) {
 }
 
 /* Initialises the parts that need the workers; none is active yet. */
-static void prepare(struct server *server) {
+static void prepare_process(struct server *server) {
     notify_init(&server->notify, &server->loop, &server->process, server->workers);
     drain_init(&server->drain, &(struct drain_options){
                                    .loop = &server->loop,
@@ -466,7 +466,7 @@ int server_run(const struct settings *settings) {
     server->workers = workers_new(&options);
     server->reload =
         reload_new(&server->loop, server->workers, &server->process, on_reload, server);
-    prepare(server);
+    prepare_process(server);
     int code = serve(server);
     passed_fds_free(server->passed);
     admin_close(server->admin);

@@ -161,7 +161,7 @@ bool hub_close_anywhere(struct hub *hub, conn_id id, unsigned code, struct slice
 /* Sums of all workers' counters. */
 void hub_total(const struct hub *hub, struct stats_total *total);
 
-/* ---- hub_rooms.c: rooms and broadcasts ---- */
+/* ---- hub_rooms.c: the members of rooms ---- */
 
 /* Joins a room; a second join replaces `info` (no bytes: none). Leaving a room that the connection
  * is not in does nothing. False: the connection is closed. */
@@ -173,6 +173,15 @@ void hub_rooms_of(struct hub *hub, conn_id id, void (*f)(void *user, struct slic
 /* Switches events.presence_changed on or off for this room. */
 void hub_watch(struct hub *hub, struct slice room, bool on);
 
+/* The members of a room, over all workers: their number; a call of f for each, which must not call
+ * the hub. */
+uint32_t hub_room_size(struct hub *hub, struct slice room);
+void hub_room_members(struct hub *hub, struct slice room,
+                      void (*f)(void *user, conn_id id, const char *name, const char *info),
+                      void *user);
+
+/* ---- hub_publish.c: broadcasts ---- */
+
 /* Queues each encoding to all receivers with its codec, on all workers; all queues share the bytes.
  * Takes over the caller's references. `*delivered`: the receivers, those of other workers as they
  * were at this moment. False: receivers have codecs, listed in `missing`, without an encoding, and
@@ -181,13 +190,6 @@ bool hub_publish(struct hub *hub, const struct broadcast *broadcast, uint32_t *d
                  struct codec_list *missing);
 /* The codecs that a broadcast to this room needs at this moment; hub_publish() reports changes. */
 void hub_room_codecs(struct hub *hub, struct slice room, struct codec_list *list);
-
-/* The members of a room, over all workers: their number; a call of f for each, which must not call
- * the hub. */
-uint32_t hub_room_size(struct hub *hub, struct slice room);
-void hub_room_members(struct hub *hub, struct slice room,
-                      void (*f)(void *user, conn_id id, const char *name, const char *info),
-                      void *user);
 
 /* ---- hub_timers.c: pings, silence, deadlines ---- */
 

@@ -55,13 +55,16 @@ void hub_set_paused(struct hub *hub, struct conn *conn, bool paused);
 
 void hub_rooms_leave_all(struct hub *hub, struct conn *conn);
 void hub_rooms_forget_watches(struct hub *hub);
-/* Queues to receivers of this worker, each by its codec; the messages stay the caller's. Returns
- * the number of receivers. */
-uint32_t hub_rooms_publish(struct hub *hub, const struct broadcast *broadcast);
-/* MAIL_LOST_PUBLISH: the receivers are slow clients. */
-void hub_rooms_lost(struct hub *hub, const struct mail *mail);
 /* MAIL_PRESENCE_CHANGED. */
 void hub_rooms_presence_changed(struct hub *hub, const struct mail *mail);
+
+/* ---- hub_publish.c ---- */
+
+/* Queues to receivers of this worker, each by its codec; the messages stay the caller's. Returns
+ * the number of receivers. */
+uint32_t hub_publish_here(struct hub *hub, const struct broadcast *broadcast);
+/* MAIL_LOST_PUBLISH: the receivers are slow clients. */
+void hub_publish_lost(struct hub *hub, const struct mail *mail);
 
 /* ---- hub_mail.c ---- */
 

@@ -12,11 +12,11 @@ static void deliver(struct hub *hub, struct mail *mail) {
     case MAIL_PUBLISH: {
         struct encoding encoding = {mail->codec, mail->message};
         struct broadcast broadcast = {mail->room, mail->endpoint, mail->id, &encoding, 1};
-        hub_rooms_publish(hub, &broadcast);
+        hub_publish_here(hub, &broadcast);
         break;
     }
     case MAIL_LOST_PUBLISH:
-        hub_rooms_lost(hub, mail);
+        hub_publish_lost(hub, mail);
         break;
     case MAIL_LOST_SEND:
         conn = hub_find(hub, mail->id);

@@ -68,6 +68,8 @@ static bool read_table(lua_State *L, int index, struct send_options *options) {
 /* The options at the index. Throws if they are wrong, in the words of send_options.lua. */
 static struct send_options check_options(lua_State *L, int index, enum opcode otherwise) {
     struct send_options options = {otherwise, {NULL, 0}};
+    if (lua_isnoneornil(L, index)) /* as nearly all calls have it */
+        return options;
     if (lua_istable(L, index) ? read_table(L, index, &options)
                               : read_kind(L, index, &options.opcode))
         return options;

@@ -56,13 +56,13 @@ static uint64_t now_ms(void *clock) {
     return uv_now(clock);
 }
 
-static bool check_address(const char *text, char *error, size_t error_size) {
+static bool check_listen_address(const char *text, char *error, size_t error_size) {
     struct address_list list;
     return address_parse(text, &list, error, error_size);
 }
 
-static bool check_certificate(const char *chain_file, const char *key_file, char *error,
-                              size_t error_size) {
+static bool check_certificate_files(const char *chain_file, const char *key_file, char *error,
+                                    size_t error_size) {
     struct certificate *certificate = certificate_load(chain_file, key_file, error, error_size);
     certificate_unref(certificate);
     return certificate != NULL;
@@ -221,8 +221,8 @@ struct worker *worker_new(unsigned number, struct process *process,
         .shared = process->shared,
         .worker = number,
         .started_at = process->started_at,
-        .check_address = check_address,
-        .check_certificate = check_certificate,
+        .check_address = check_listen_address,
+        .check_certificate = check_certificate_files,
         .on_exit = events->on_exit,
         .on_exit_user = events->user,
     };

@@ -26,7 +26,7 @@ static void report_reload(struct worker_thread *thread, enum reload_stage stage)
     uv_async_send(&thread->context->reports);
 }
 
-static void on_loaded(void *user, struct app *app, const char *problems, const char *sources) {
+static void on_app_loaded(void *user, struct app *app, const char *problems, const char *sources) {
     struct worker_thread *thread = user;
     thread->reload.app = app;
     thread->reload.problems = mem_strdup(problems);
@@ -78,7 +78,7 @@ static void run_commands(struct worker_thread *thread) {
     if (commands & WORKER_LISTEN)
         worker_listen(worker, context->sets, context->set_count);
     if (commands & WORKER_LOAD)
-        vm_load_next(vm, context->file, &context->command_line, context->generation, on_loaded,
+        vm_load_next(vm, context->file, &context->command_line, context->generation, on_app_loaded,
                      thread);
     if (commands & WORKER_ACTIVATE)
         activate(thread);

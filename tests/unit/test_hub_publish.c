@@ -1,4 +1,4 @@
-/* test_hub_rooms.c -- the receivers of broadcasts, on a hub with fake sockets and fake scripts. */
+/* test_hub_publish.c -- the receivers of broadcasts, with fake sockets and fake scripts. */
 #include "base/log/log.h"
 #include "core/hub/hub_internal.h"
 #include "publish_as.h"
