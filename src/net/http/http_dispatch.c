@@ -36,8 +36,8 @@ static void on_request(void *user, struct http *http, const struct request *requ
     dispatch->handler.request(dispatch->handler.user, http_number(http), &info);
 }
 
-static void respond(void *user, uint64_t number, int status, const char *headers, const char *body,
-                    size_t body_len, const char *why) {
+static void write_response(void *user, uint64_t number, int status, const char *headers,
+                           const char *body, size_t body_len, const char *why) {
     const struct http_dispatch *dispatch = user;
     struct http *http = http_find(dispatch->server, number);
     if (http == NULL)
@@ -46,10 +46,10 @@ static void respond(void *user, uint64_t number, int status, const char *headers
     http_respond(http, status, headers, body, body_len);
 }
 
-static void respond_failure(void *user, uint64_t number, int status, const char *why) {
+static void write_failure_response(void *user, uint64_t number, int status, const char *why) {
     char body[256];
     size_t len = response_refusal(body, sizeof body, status, why);
-    respond(user, number, status, RESPONSE_JSON, body, len, NULL);
+    write_response(user, number, status, RESPONSE_JSON, body, len, NULL);
 }
 
 /* Logs that a folder cannot be opened: once, until it can be, or the reason changes. Scripts name
@@ -76,7 +76,7 @@ static void note_folder(struct http_dispatch *dispatch, const char *path, int wh
                strerror(why));
 }
 
-static void respond_file(void *user, uint64_t number, const char *folder, const char *path) {
+static void write_file_response(void *user, uint64_t number, const char *folder, const char *path) {
     struct http_dispatch *dispatch = user;
     struct http *http = http_find(dispatch->server, number);
     if (http == NULL)
@@ -95,7 +95,8 @@ struct http_dispatch *http_dispatch_new(struct http_server *server, struct stats
 }
 
 struct http_responder http_dispatch_responder(struct http_dispatch *dispatch) {
-    return (struct http_responder){respond, respond_failure, respond_file, dispatch};
+    return (struct http_responder){write_response, write_failure_response, write_file_response,
+                                   dispatch};
 }
 
 void http_dispatch_free(struct http_dispatch *dispatch) {

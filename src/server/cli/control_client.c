@@ -13,7 +13,7 @@
 #include <unistd.h>
 
 /* Sends a request, and writes the reply; "" where there is none. */
-static void request(int fd, const char *text, char *reply, size_t size) {
+static void send_request(int fd, const char *text, char *reply, size_t size) {
     ssize_t len = -1;
     if (control_send(fd, text, NULL, 0)) {
         do
@@ -51,7 +51,7 @@ int control_client_reload(const char *pid_file) {
             pid_file, strerror(-fd), pid_file);
         return EXIT_FAILED;
     }
-    request(fd, CONTROL_RELOAD, reply, sizeof reply);
+    send_request(fd, CONTROL_RELOAD, reply, sizeof reply);
     close(fd);
     return print_reply(reply);
 }

@@ -177,7 +177,7 @@ static void on_mail(uv_async_t *async) {
 }
 
 /* Any thread calls it, until bus_leave(). */
-static void wake(void *user) {
+static void wake_loop(void *user) {
     struct worker *worker = user;
     uv_async_send(&worker->mail);
 }
@@ -186,7 +186,7 @@ static void enter_bus(struct worker *worker) {
     uv_async_init(&worker->loop, &worker->mail, on_mail);
     worker->mail.data = worker;
     uv_unref((uv_handle_t *)&worker->mail); /* it alone does not keep the loop alive */
-    bus_enter(worker->process->bus, worker->number, wake, worker, hub_stats(worker->hub));
+    bus_enter(worker->process->bus, worker->number, wake_loop, worker, hub_stats(worker->hub));
 }
 
 /* Makes the handles; none is active yet. */
