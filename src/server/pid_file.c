@@ -22,12 +22,12 @@ enum {
 };
 
 /* Where a sentence about the error is written. */
-struct problem {
+struct pid_file_problem {
     char *text;
     size_t size;
 };
 
-__attribute__((format(printf, 2, 3))) static bool fail(const struct problem *problem,
+__attribute__((format(printf, 2, 3))) static bool fail(const struct pid_file_problem *problem,
                                                        const char *format, ...) {
     va_list args;
     va_start(args, format);
@@ -36,7 +36,7 @@ __attribute__((format(printf, 2, 3))) static bool fail(const struct problem *pro
     return false;
 }
 
-static bool cannot_write(const struct problem *problem, const char *path) {
+static bool cannot_write(const struct pid_file_problem *problem, const char *path) {
     return fail(problem, "cannot write the pid file %s: %s", path, strerror(errno));
 }
 
@@ -63,7 +63,7 @@ static bool is_writer_alive(long pid, const struct stat *info) {
 }
 
 /* Is the open file a leftover? Then this process has locked it until it closes it. */
-static bool is_leftover(int fd, const char *path, const struct problem *problem) {
+static bool is_leftover(int fd, const char *path, const struct pid_file_problem *problem) {
     struct stat info;
     if (fstat(fd, &info) != 0 || !S_ISREG(info.st_mode))
         return fail(problem, "the pid file %s exists and is no regular file: name another", path);
@@ -88,7 +88,8 @@ static bool is_leftover(int fd, const char *path, const struct problem *problem)
 
 /* Opens a leftover. Returns -1 with `*good` where there is no file; -1 without `*good` where the
  * file must not be replaced. */
-static int open_leftover(const char *path, int flags, bool *good, const struct problem *problem) {
+static int open_leftover(const char *path, int flags, bool *good,
+                         const struct pid_file_problem *problem) {
     *good = true;
     int fd = open(path, flags | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
     if (fd < 0 && errno == ENOENT)
@@ -110,7 +111,7 @@ static int open_leftover(const char *path, int flags, bool *good, const struct p
 }
 
 bool pid_file_check(const struct pid_file *file, char *error, size_t error_size) {
-    struct problem problem = {error, error_size};
+    struct pid_file_problem problem = {error, error_size};
     bool good = true;
     int fd = file->path == NULL ? -1 : open_leftover(file->path, O_RDONLY, &good, &problem);
     if (fd >= 0)
@@ -141,7 +142,7 @@ void pid_file_init(struct pid_file *file, const char *path) {
 }
 
 bool pid_file_write(struct pid_file *file, char *error, size_t error_size) {
-    struct problem problem = {error, error_size};
+    struct pid_file_problem problem = {error, error_size};
     if (file->path == NULL)
         return true;
     size_t size = strlen(file->path) + 32;
@@ -192,7 +193,7 @@ static bool is_at(int fd, const char *path) {
 
 /* Renames the written file to its path where there is none, or over a leftover, which this process
  * keeps locked meanwhile. */
-static bool claim(struct pid_file *file, const struct problem *problem) {
+static bool claim(struct pid_file *file, const struct pid_file_problem *problem) {
     for (int tries = 0; tries < MAX_TRIES; tries++) {
         if (rename_if_free(file->temporary, file->path))
             return true;
@@ -214,7 +215,7 @@ static bool claim(struct pid_file *file, const struct problem *problem) {
 }
 
 /* Writes into a file that was made for us in a directory where we may not create one. */
-static bool fill(struct pid_file *file, const struct problem *problem) {
+static bool fill(struct pid_file *file, const struct pid_file_problem *problem) {
     bool good;
     struct stat info;
     int fd = open_leftover(file->path, O_RDWR, &good, problem);
@@ -235,7 +236,7 @@ static bool fill(struct pid_file *file, const struct problem *problem) {
 }
 
 bool pid_file_place(struct pid_file *file, bool replace, char *error, size_t error_size) {
-    struct problem problem = {error, error_size};
+    struct pid_file_problem problem = {error, error_size};
     if (file->path == NULL)
         return true;
     if (file->temporary == NULL)

@@ -26,8 +26,8 @@ enum reload_phase {
 /* How long a load may take before the next request discards it, in milliseconds. */
 enum { REPLACED_MS = 1000 };
 
-struct request {
-    struct request *next;
+struct reload_request {
+    struct reload_request *next;
     reload_done_fn on_done;
     void *user;
 };
@@ -45,8 +45,8 @@ struct reload {
     uv_timer_t timer; /* of the phases of loading */
     void (*on_sources)(void *user, const char *sources);
     void *sources_user;
-    struct request *waiting; /* for the next reload */
-    struct request *running; /* for the reload that is under way */
+    struct reload_request *waiting; /* for the next reload */
+    struct reload_request *running; /* for the reload that is under way */
 };
 
 struct reload *reload_new(uv_loop_t *loop, struct workers *workers, struct process *process,
@@ -73,8 +73,9 @@ static void report_sources(struct reload *reload, unsigned worker) {
         reload->on_sources(reload->sources_user, sources);
 }
 
-static void end_requests(struct reload *reload, struct request **requests, const char *problems) {
-    for (struct request *request; (request = *requests) != NULL;) {
+static void end_requests(struct reload *reload, struct reload_request **requests,
+                         const char *problems) {
+    for (struct reload_request *request; (request = *requests) != NULL;) {
         *requests = request->next;
         request->on_done(request->user, atomic_load(&reload->process->generation), problems);
         mem_free(request);
@@ -266,8 +267,8 @@ void reload_request(struct reload *reload, reload_done_fn on_done, void *user) {
     }
     reload->requested = true;
     if (on_done != NULL) {
-        struct request *request = mem_alloc(sizeof *request);
-        *request = (struct request){reload->waiting, on_done, user};
+        struct reload_request *request = mem_alloc(sizeof *request);
+        *request = (struct reload_request){reload->waiting, on_done, user};
         reload->waiting = request;
     }
     if (reload->phase == IDLE)

@@ -31,7 +31,7 @@ struct shared_room {
     char name[];
 };
 
-struct watch {
+struct presence_watch {
     struct table_entry entry;
     uint64_t workers[DIRECTORY_MAX_WORKERS / 64];
     char name[];
@@ -156,17 +156,17 @@ void directory_members(const struct directory *directory, struct slice name,
 
 /* ---- watches ---- */
 
-static struct watch *find_watch(const struct directory *directory, struct slice room) {
+static struct presence_watch *find_watch(const struct directory *directory, struct slice room) {
     struct table_entry *found = table_find(&directory->watched, room);
-    return found == NULL ? NULL : TABLE_OWNER(found, struct watch, entry);
+    return found == NULL ? NULL : TABLE_OWNER(found, struct presence_watch, entry);
 }
 
-static void remove_watch(struct directory *directory, struct watch *watch) {
+static void remove_watch(struct directory *directory, struct presence_watch *watch) {
     table_remove(&directory->watched, &watch->entry);
     mem_free(watch);
 }
 
-static bool is_empty(const struct watch *watch) {
+static bool is_empty(const struct presence_watch *watch) {
     uint64_t any = 0;
     for (size_t i = 0; i < DIRECTORY_MAX_WORKERS / 64; i++)
         any |= watch->workers[i];
@@ -174,7 +174,7 @@ static bool is_empty(const struct watch *watch) {
 }
 
 void directory_watch(struct directory *directory, unsigned worker, struct slice room, bool on) {
-    struct watch *watch = find_watch(directory, room);
+    struct presence_watch *watch = find_watch(directory, room);
     if (watch == NULL && on) {
         watch = mem_zalloc(sizeof *watch + room.len + 1);
         memcpy(watch->name, room.bytes, room.len);
@@ -197,13 +197,13 @@ bool directory_is_watched(const struct directory *directory, struct slice room) 
 }
 
 bool directory_watches(const struct directory *directory, unsigned worker, struct slice room) {
-    const struct watch *watch = find_watch(directory, room);
+    const struct presence_watch *watch = find_watch(directory, room);
     return watch != NULL && (watch->workers[worker / 64] >> worker % 64 & 1) != 0;
 }
 
 void directory_close(struct directory *directory) {
     for (struct table_entry *entry; (entry = table_any(&directory->watched)) != NULL;)
-        remove_watch(directory, TABLE_OWNER(entry, struct watch, entry));
+        remove_watch(directory, TABLE_OWNER(entry, struct presence_watch, entry));
     table_close(&directory->watched);
     table_close(&directory->rooms);
 }

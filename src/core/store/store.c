@@ -22,7 +22,7 @@ enum {
     ENTRY_OVERHEAD = 48,
 };
 
-struct entry {
+struct store_entry {
     struct table_entry in;
     struct deadline end; /* when it expires, ms; in store.ends while it has a time-to-live */
     struct list link;    /* in store.entries; after take_out() in a list of entries to free */
@@ -53,7 +53,7 @@ struct store *store_new(struct slice name, size_t max_bytes, struct store_clock 
 
 static void free_all(struct list *entries) {
     while (!list_empty(entries)) {
-        struct entry *entry = LIST_OWNER(entries->next, struct entry, link);
+        struct store_entry *entry = LIST_OWNER(entries->next, struct store_entry, link);
         list_remove(&entry->link);
         mem_free(entry);
     }
@@ -84,7 +84,7 @@ size_t store_bytes(struct store *store) {
 }
 
 size_t store_entry_bytes(void) {
-    return sizeof(struct entry) + ENTRY_OVERHEAD;
+    return sizeof(struct store_entry) + ENTRY_OVERHEAD;
 }
 
 /* ---- entries; the callers of this part's functions hold the lock ---- */
@@ -97,14 +97,14 @@ static size_t cost_of(struct slice key, const struct store_value *value) {
     return store_entry_bytes() + key.len + text_len(value);
 }
 
-static size_t cost(const struct entry *entry) {
+static size_t cost(const struct store_entry *entry) {
     return cost_of(entry->in.key, &entry->value);
 }
 
 /* Needs no lock. */
-static struct entry *entry_new(struct slice key, const struct store_value *value) {
-    struct entry *entry = mem_alloc(sizeof *entry + key.len + text_len(value));
-    *entry = (struct entry){.in.key = {entry->bytes, key.len}, .value = *value};
+static struct store_entry *entry_new(struct slice key, const struct store_value *value) {
+    struct store_entry *entry = mem_alloc(sizeof *entry + key.len + text_len(value));
+    *entry = (struct store_entry){.in.key = {entry->bytes, key.len}, .value = *value};
     list_init(&entry->link);
     if (key.len > 0)
         memcpy(entry->bytes, key.bytes, key.len);
@@ -116,7 +116,7 @@ static struct entry *entry_new(struct slice key, const struct store_value *value
 }
 
 /* Takes an entry out; `freed` are freed after the lock. */
-static void take_out(struct store *store, struct entry *entry, struct list *freed) {
+static void take_out(struct store *store, struct store_entry *entry, struct list *freed) {
     table_remove(&store->table, &entry->in);
     deadlines_remove(&store->ends, &entry->end);
     list_remove(&entry->link);
@@ -124,7 +124,7 @@ static void take_out(struct store *store, struct entry *entry, struct list *free
     store->bytes -= cost(entry);
 }
 
-static void put_in(struct store *store, struct entry *entry) {
+static void put_in(struct store *store, struct store_entry *entry) {
     table_add(&store->table, &entry->in);
     list_append(&store->entries, &entry->link);
     store->bytes += cost(entry);
@@ -135,14 +135,15 @@ static bool take_out_ended(struct store *store, uint64_t now, struct list *freed
     struct deadline *first = deadlines_peek(&store->ends);
     if (first == NULL || first->key > now)
         return false;
-    take_out(store, DEADLINE_OWNER(first, struct entry, end), freed);
+    take_out(store, DEADLINE_OWNER(first, struct store_entry, end), freed);
     return true;
 }
 
 /* The entry of a key, or NULL. Takes out an expired one. */
-static struct entry *find(struct store *store, struct slice key, uint64_t now, struct list *freed) {
+static struct store_entry *find(struct store *store, struct slice key, uint64_t now,
+                                struct list *freed) {
     struct table_entry *in = table_find(&store->table, key);
-    struct entry *entry = in == NULL ? NULL : TABLE_OWNER(in, struct entry, in);
+    struct store_entry *entry = in == NULL ? NULL : TABLE_OWNER(in, struct store_entry, in);
     if (entry == NULL || !deadlines_contains(&entry->end) || entry->end.key > now)
         return entry;
     take_out(store, entry, freed);
@@ -172,7 +173,7 @@ static void note_end(struct store_clock *clock, uint64_t end) {
 }
 
 /* Sets an entry's time-to-live; 0: none. */
-static void set_end(struct store *store, struct entry *entry, uint64_t now, uint64_t ttl_ms) {
+static void set_end(struct store *store, struct store_entry *entry, uint64_t now, uint64_t ttl_ms) {
     if (ttl_ms == 0) {
         deadlines_remove(&store->ends, &entry->end);
         return;
@@ -208,7 +209,7 @@ enum store_result store_get(struct store *store, struct slice key, struct store_
                             char *buffer, size_t size) {
     struct call call;
     enter(&call, store);
-    const struct entry *entry = find(store, key, call.now, &call.freed);
+    const struct store_entry *entry = find(store, key, call.now, &call.freed);
     if (entry != NULL) {
         *value = entry->value;
         if (value->type == STORE_TEXT) {
@@ -225,11 +226,11 @@ static enum store_result put(struct store *store, struct slice key, const struct
                              uint64_t ttl_ms, bool replace) {
     if (cost_of(key, value) > store->max_bytes)
         return STORE_FULL; /* before it is copied */
-    struct entry *entry = entry_new(key, value);
+    struct store_entry *entry = entry_new(key, value);
     enum store_result result = STORE_OK;
     struct call call;
     enter(&call, store);
-    struct entry *old = find(store, key, call.now, &call.freed);
+    struct store_entry *old = find(store, key, call.now, &call.freed);
     if (old != NULL && !replace) {
         result = STORE_EXISTS;
     } else if (!make_room(store, cost(entry), old == NULL ? 0 : cost(old), call.now, &call.freed)) {
@@ -285,7 +286,7 @@ enum store_result store_incr(struct store *store, struct slice key, const struct
                              struct store_value *now) {
     struct call call;
     enter(&call, store);
-    struct entry *entry = find(store, key, call.now, &call.freed);
+    struct store_entry *entry = find(store, key, call.now, &call.freed);
     enum store_result result = sum(entry == NULL ? initial : &entry->value, by, now);
     if (result == STORE_OK && entry != NULL) {
         entry->value = *now;
@@ -323,8 +324,8 @@ static bool same(const struct store_value *one, const struct store_value *other)
 }
 
 /* Replaces `old` by `entry` (NULL: deletes it), which keeps the time-to-live. Under the lock. */
-static enum store_result exchange(struct call *call, struct entry *old, struct entry *entry,
-                                  uint64_t ttl_ms) {
+static enum store_result exchange(struct call *call, struct store_entry *old,
+                                  struct store_entry *entry, uint64_t ttl_ms) {
     struct store *store = call->store;
     bool has_end = old != NULL && deadlines_contains(&old->end);
     uint64_t end = has_end ? old->end.key : 0;
@@ -348,11 +349,11 @@ enum store_result store_exchange(struct store *store, struct slice key,
                                  const struct store_value *value, uint64_t ttl_ms) {
     if (value != NULL && cost_of(key, value) > store->max_bytes)
         return STORE_FULL;
-    struct entry *entry = value == NULL ? NULL : entry_new(key, value);
+    struct store_entry *entry = value == NULL ? NULL : entry_new(key, value);
     enum store_result result = STORE_EXISTS;
     struct call call;
     enter(&call, store);
-    struct entry *old = find(store, key, call.now, &call.freed);
+    struct store_entry *old = find(store, key, call.now, &call.freed);
     if (old == NULL ? expected == NULL : expected != NULL && same(&old->value, expected))
         result = exchange(&call, old, entry, ttl_ms);
     leave(&call);
@@ -364,7 +365,7 @@ enum store_result store_exchange(struct store *store, struct slice key,
 bool store_delete(struct store *store, struct slice key) {
     struct call call;
     enter(&call, store);
-    struct entry *entry = find(store, key, call.now, &call.freed);
+    struct store_entry *entry = find(store, key, call.now, &call.freed);
     if (entry != NULL)
         take_out(store, entry, &call.freed);
     leave(&call);
@@ -374,7 +375,7 @@ bool store_delete(struct store *store, struct slice key) {
 bool store_expire(struct store *store, struct slice key, uint64_t ttl_ms) {
     struct call call;
     enter(&call, store);
-    struct entry *entry = find(store, key, call.now, &call.freed);
+    struct store_entry *entry = find(store, key, call.now, &call.freed);
     if (entry != NULL)
         set_end(store, entry, call.now, ttl_ms);
     leave(&call);
@@ -384,9 +385,9 @@ bool store_expire(struct store *store, struct slice key, uint64_t ttl_ms) {
 /* ---- keys ---- */
 
 /* The next entry that has not expired, from a link of store.entries on; or NULL. */
-static const struct entry *next_live(const struct call *call, const struct list *link) {
+static const struct store_entry *next_live(const struct call *call, const struct list *link) {
     for (; link != &call->store->entries; link = link->next) {
-        const struct entry *entry = LIST_OWNER(link, struct entry, link);
+        const struct store_entry *entry = LIST_OWNER(link, struct store_entry, link);
         if (!deadlines_contains(&entry->end) || entry->end.key > call->now)
             return entry;
     }
@@ -430,7 +431,7 @@ static size_t put_entries(struct store *store, size_t max, struct output *output
                           bool with_values) {
     struct call call;
     enter(&call, store);
-    const struct entry *entry = next_live(&call, store->entries.next);
+    const struct store_entry *entry = next_live(&call, store->entries.next);
     for (*count = 0; entry != NULL && *count < max; ++*count) {
         uint16_t len = (uint16_t)entry->in.key.len;
         put_bytes(output, &len, sizeof len);

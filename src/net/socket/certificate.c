@@ -26,12 +26,12 @@ struct certificate {
 };
 
 /* Where the sentence of a failure goes. */
-struct problem {
+struct certificate_problem {
     char *text;
     size_t size;
 };
 
-__attribute__((format(printf, 2, 3))) static bool fail(const struct problem *problem,
+__attribute__((format(printf, 2, 3))) static bool fail(const struct certificate_problem *problem,
                                                        const char *format, ...) {
     va_list args;
     va_start(args, format);
@@ -41,7 +41,7 @@ __attribute__((format(printf, 2, 3))) static bool fail(const struct problem *pro
 }
 
 /* Can the file be read at all? Then errors of OpenSSL are about its contents. */
-static bool can_read(const char *file, const struct problem *problem) {
+static bool can_read(const char *file, const struct certificate_problem *problem) {
     char byte;
     int fd = open(file, O_RDONLY | O_CLOEXEC);
     ssize_t n = fd < 0 ? -1 : read(fd, &byte, 1);
@@ -78,7 +78,7 @@ static void read_facts(struct certificate *certificate) {
 }
 
 static bool read_chain(struct certificate *certificate, const char *file,
-                       const struct problem *problem) {
+                       const struct certificate_problem *problem) {
     if (!can_read(file, problem))
         return false;
     if (SSL_CTX_use_certificate_chain_file(certificate->context, file) != 1) {
@@ -105,7 +105,7 @@ static int on_passphrase(char *out, int size, int writing, void *asked) {
 }
 
 static bool read_key(struct certificate *certificate, const char *file,
-                     const struct problem *problem) {
+                     const struct certificate_problem *problem) {
     if (!can_read(file, problem))
         return false;
     bool asked = false;
@@ -135,7 +135,7 @@ static bool read_key(struct certificate *certificate, const char *file,
 
 struct certificate *certificate_load(const char *chain_file, const char *key_file, char *error,
                                      size_t error_size) {
-    struct problem problem = {error, error_size};
+    struct certificate_problem problem = {error, error_size};
     struct certificate *certificate = mem_zalloc(sizeof *certificate);
     ERR_clear_error();
     certificate->count = 1;

@@ -38,7 +38,7 @@ static int core_room_size(lua_State *L) {
 /* A copy of all names or members at one moment. The strings are made from it afterwards, as making
  * one may run finalizers of scripts, which may change rooms. The bytes are a userdata, so they are
  * not lost if Lua throws. */
-struct snapshot {
+struct room_snapshot {
     char *bytes;
     size_t size, used; /* used > size: bytes are missing */
 };
@@ -48,19 +48,19 @@ enum { FIRST_SNAPSHOT = 1024 }; /* bytes */
 
 /* Makes room at index 2 for more than the bytes that the snapshot needed last, of which there may
  * be more meanwhile. */
-static void snapshot_begin(lua_State *L, struct snapshot *snapshot) {
+static void snapshot_begin(lua_State *L, struct room_snapshot *snapshot) {
     size_t size = snapshot->used + snapshot->used / 4;
     lua_settop(L, 1);
-    *snapshot = (struct snapshot){lua_newuserdatauv(L, size, 0), size, 0};
+    *snapshot = (struct room_snapshot){lua_newuserdatauv(L, size, 0), size, 0};
 }
 
-static void snapshot_add(struct snapshot *snapshot, const void *bytes, size_t len) {
+static void snapshot_add(struct room_snapshot *snapshot, const void *bytes, size_t len) {
     if (len > 0 && snapshot->used + len <= snapshot->size)
         memcpy(snapshot->bytes + snapshot->used, bytes, len);
     snapshot->used += len;
 }
 
-static void snapshot_add_text(struct snapshot *snapshot, struct slice text) {
+static void snapshot_add_text(struct room_snapshot *snapshot, struct slice text) {
     snapshot_add(snapshot, &text.len, sizeof text.len);
     if (text.len != NO_TEXT)
         snapshot_add(snapshot, text.bytes, text.len);
@@ -86,7 +86,7 @@ static void add_name(void *snapshot, struct slice name) {
 /* core.rooms_of(id) -> a list of names, in no order */
 static int core_rooms_of(lua_State *L) {
     conn_id id = bind_check_conn(L, 1);
-    struct snapshot snapshot = {NULL, 0, FIRST_SNAPSHOT};
+    struct room_snapshot snapshot = {NULL, 0, FIRST_SNAPSHOT};
     do {
         snapshot_begin(L, &snapshot);
         hub_rooms_of(vm_of(L)->hub, id, add_name, &snapshot);
@@ -101,7 +101,7 @@ static int core_rooms_of(lua_State *L) {
 }
 
 static void add_member(void *user, conn_id id, const char *name, const char *info) {
-    struct snapshot *snapshot = user;
+    struct room_snapshot *snapshot = user;
     snapshot_add(snapshot, &id, sizeof id);
     snapshot_add_text(snapshot, (struct slice){name, strlen(name)});
     snapshot_add_text(snapshot, (struct slice){info, info == NULL ? NO_TEXT : strlen(info)});
@@ -111,7 +111,7 @@ static void add_member(void *user, conn_id id, const char *name, const char *inf
  * member: its integer, its endpoint's name as JSON, and its info as JSON or false */
 static int core_room_members(lua_State *L) {
     struct slice room = bind_check_text(L, 1);
-    struct snapshot snapshot = {NULL, 0, FIRST_SNAPSHOT};
+    struct room_snapshot snapshot = {NULL, 0, FIRST_SNAPSHOT};
     do {
         snapshot_begin(L, &snapshot);
         hub_room_members(vm_of(L)->hub, room, add_member, &snapshot);

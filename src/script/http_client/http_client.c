@@ -23,11 +23,11 @@ struct http_client {
     CURLM *multi;
     uv_timer_t timer;
     struct list sockets;   /* struct watched_socket */
-    struct slots requests; /* struct request, by its number */
+    struct slots requests; /* struct pending_request, by its number */
     uint32_t running;      /* requests that have not ended */
 };
 
-struct request {
+struct pending_request {
     struct http_transfer *transfer;
     uint64_t number, tag;
     bool is_running; /* its handle is in the multi handle */
@@ -46,7 +46,7 @@ struct watched_socket {
 static void collect_ended(struct http_client *client) {
     int left;
     for (CURLMsg *message; (message = curl_multi_info_read(client->multi, &left)) != NULL;) {
-        struct request *request = NULL;
+        struct pending_request *request = NULL;
         CURL *easy = message->easy_handle;
         CURLcode code = message->data.result; /* the next call frees the message */
         curl_easy_getinfo(easy, CURLINFO_PRIVATE, (char **)&request);
@@ -146,7 +146,7 @@ uint64_t http_client_start(struct http_client *client, const struct http_client_
         *why_not = "too many HTTP requests are under way";
         return 0;
     }
-    struct request *request = mem_zalloc(sizeof *request);
+    struct pending_request *request = mem_zalloc(sizeof *request);
     request->tag = tag;
     request->transfer = http_transfer_new(values);
     if (request->transfer != NULL)
@@ -167,12 +167,12 @@ uint64_t http_client_start(struct http_client *client, const struct http_client_
 
 const struct http_client_response *http_client_response(const struct http_client *client,
                                                         uint64_t number) {
-    const struct request *request = slots_find(&client->requests, number);
+    const struct pending_request *request = slots_find(&client->requests, number);
     return request == NULL || request->is_running ? NULL
                                                   : http_transfer_response(request->transfer);
 }
 
-static void end(struct http_client *client, struct request *request) {
+static void end(struct http_client *client, struct pending_request *request) {
     slots_remove(&client->requests, request->number);
     if (request->is_running) {
         curl_multi_remove_handle(client->multi, http_transfer_handle(request->transfer));
@@ -183,7 +183,7 @@ static void end(struct http_client *client, struct request *request) {
 }
 
 void http_client_end(struct http_client *client, uint64_t number) {
-    struct request *request = slots_find(&client->requests, number);
+    struct pending_request *request = slots_find(&client->requests, number);
     if (request != NULL)
         end(client, request);
 }
@@ -226,7 +226,7 @@ void http_client_free(struct http_client *client) {
     if (client == NULL)
         return;
     uint32_t at = 0;
-    for (struct request *request; (request = slots_next(&client->requests, &at)) != NULL;)
+    for (struct pending_request *request; (request = slots_next(&client->requests, &at)) != NULL;)
         end(client, request);
     slots_close(&client->requests);
     curl_multi_cleanup(client->multi); /* may call on_socket() and on_deadline() */

@@ -24,14 +24,14 @@ struct file_state {
     struct timespec modified;
 };
 
-struct entry {
+struct file_entry {
     char *path;
     bool is_source;
     struct file_state state;
 };
 
 struct snapshot {
-    struct entry *entries; /* by path */
+    struct file_entry *entries; /* by path */
     size_t count, capacity;
 };
 
@@ -63,7 +63,8 @@ static void add(struct snapshot *snapshot, char *path, bool is_source) {
         snapshot->entries =
             mem_realloc(snapshot->entries, snapshot->capacity * sizeof *snapshot->entries);
     }
-    snapshot->entries[snapshot->count++] = (struct entry){.path = path, .is_source = is_source};
+    snapshot->entries[snapshot->count++] =
+        (struct file_entry){.path = path, .is_source = is_source};
 }
 
 static bool is_script(const char *name) {
@@ -89,7 +90,7 @@ static void add_dir(struct snapshot *snapshot, const char *dir) {
 }
 
 static int by_path(const void *a, const void *b) {
-    const struct entry *one = a, *other = b;
+    const struct file_entry *one = a, *other = b;
     int result = strcmp(one->path, other->path);
     return result != 0 ? result : (int)other->is_source - (int)one->is_source;
 }
@@ -100,7 +101,7 @@ static void sort_unique(struct snapshot *snapshot) {
     if (snapshot->count > 0)
         qsort(snapshot->entries, snapshot->count, sizeof *snapshot->entries, by_path);
     for (size_t i = 0; i < snapshot->count; i++) {
-        struct entry *entry = &snapshot->entries[i];
+        struct file_entry *entry = &snapshot->entries[i];
         if (kept > 0 && strcmp(snapshot->entries[kept - 1].path, entry->path) == 0)
             mem_free(entry->path);
         else
@@ -164,7 +165,7 @@ static bool seek(const struct snapshot *snapshot, size_t *at, const char *path) 
 void snapshot_carry_over(struct snapshot *snapshot, const struct snapshot *old, double since) {
     size_t at = 0;
     for (size_t i = 0; i < snapshot->count; i++) {
-        struct entry *entry = &snapshot->entries[i];
+        struct file_entry *entry = &snapshot->entries[i];
         const struct timespec *modified = &entry->state.modified;
         if (old != NULL && seek(old, &at, entry->path))
             entry->state = old->entries[at].state;
@@ -179,7 +180,7 @@ struct snapshot_diff snapshot_compare(const struct snapshot *old, const struct s
     const char *gone = NULL;
     size_t at = 0;
     for (size_t i = 0; i < newer->count; i++) {
-        const struct entry *entry = &newer->entries[i];
+        const struct file_entry *entry = &newer->entries[i];
         static const struct file_state none;
         const struct file_state *before =
             seek(old, &at, entry->path) ? &old->entries[at].state : &none;
