@@ -146,22 +146,6 @@ local function decode(path, payload, kind)
   return path == "/json" and assert(payload:match('^"(.*)"$'), "no JSON string") or payload
 end
 
-local function connect(worker)
-  connected = connected + 1
-  worker = worker or random(WORKERS) - 1
-  local tag, path = "c" .. connected, any(PATHS)
-  table.insert(tags[worker], tag)
-  local joiner = {
-    tag = tag, path = path, worker = worker, peer = app:connect_on(worker, path .. "?tag=" .. tag),
-    rooms = {},    -- the set of rooms that it is in
-    expected = {}, -- by sender: the serials it must get
-    got = {},      -- by sender: the serials it got
-    answers = {},  -- that came and were not looked at
-  }
-  clients[#clients + 1] = joiner
-  return joiner
-end
-
 local function send_line(actor, line)
   if actor.path == "/json" then
     actor.peer:send_text('"' .. line .. '"')
@@ -199,6 +183,23 @@ end
 local function ask(actor, line)
   send_line(actor, line)
   return next_answer(actor)
+end
+
+local function connect(worker)
+  connected = connected + 1
+  worker = worker or random(WORKERS) - 1
+  local tag, path = "c" .. connected, any(PATHS)
+  table.insert(tags[worker], tag)
+  local joiner = {
+    tag = tag, path = path, worker = worker, peer = app:connect_on(worker, path .. "?tag=" .. tag),
+    rooms = {},    -- the set of rooms that it is in
+    expected = {}, -- by sender: the serials it must get
+    got = {},      -- by sender: the serials it got
+    answers = {},  -- that came and were not looked at
+  }
+  clients[#clients + 1] = joiner
+  assert.equal("pong", ask(joiner, "ping")) -- its on_start has run: others may name it
+  return joiner
 end
 
 --- What it got must be what the model says; of one that went away without ceremony, the beginning
