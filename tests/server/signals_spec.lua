@@ -232,6 +232,7 @@ describe("the end", function()
       local uv, tw = require "luv", require "tidewire"
       return {
         on_load = function()
+          assert(not pcall(io.popen, "true", "no mode"))
           uv.new_thread(function()
             local uv = require "luv"
             while not uv.fs_stat("go_on") do uv.sleep(10) end

@@ -16,15 +16,17 @@
 
 /* ---- children ---- */
 
-/* Calls Lua's own function. If that throws for want of memory, the thread goes on blocking no
- * signals, which does no harm. */
+/* Calls Lua's own function, the first upvalue. The thread blocks signals again even if that throws,
+ * as io.popen does for an invalid mode. */
 static int call_original(lua_State *L) {
     sigset_t old;
+    lua_pushvalue(L, lua_upvalueindex(1));
+    lua_insert(L, 1);
     descriptors_close_on_exec();
     signal_mask_child(&old);
-    int count = wrap_call(L);
+    int status = lua_pcall(L, lua_gettop(L) - 1, LUA_MULTRET, 0);
     signal_mask_restore(&old);
-    return count;
+    return status == LUA_OK ? lua_gettop(L) : lua_error(L);
 }
 
 /* io.popen */
