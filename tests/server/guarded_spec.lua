@@ -247,6 +247,14 @@ describe("in a script,", function()
     end)
   end)
 
+  it("no other integer than an endpoint's number stands for the endpoint", function()
+    for _, number in ipairs { "1 << 32", "-1 << 32", "-1", "1" } do
+      throws("chunk:1: bad argument #1 to 'endpoint_taken' (no such endpoint)",
+        ("return require 'tidewire.core'.endpoint_taken(%s)"):format(number))
+    end
+    returns("1", "return require 'tidewire.core'.endpoint_taken(0)")
+  end)
+
   it("what a run that is ended leaves open is closed, the inner coroutines first", function()
     local eve = app:connect("/")
     eve:send_text([[

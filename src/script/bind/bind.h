@@ -64,6 +64,12 @@ static inline conn_id bind_check_conn(lua_State *L, int index) {
     return (conn_id)luaL_checkinteger(L, index);
 }
 
+/* The endpoint whose number is the integer at the index. NULL: there is none. */
+static inline const struct endpoint *bind_find_endpoint(lua_State *L, int index) {
+    lua_Integer number = luaL_checkinteger(L, index);
+    return number < 0 || number > UINT32_MAX ? NULL : hub_endpoint(vm_of(L)->hub, (uint32_t)number);
+}
+
 /* The bytes of the string at the index, borrowed from it. */
 static inline struct slice bind_check_text(lua_State *L, int index) {
     struct slice text;

@@ -7,11 +7,10 @@
 #include <math.h>
 #include <string.h>
 
+/* The number of an endpoint. Throws for other integers, those of more than 32 bits as well. */
 static uint32_t check_number(lua_State *L, int index) {
-    lua_Integer number = luaL_checkinteger(L, index);
-    luaL_argcheck(L, hub_endpoint(vm_of(L)->hub, (uint32_t)number) != NULL, index,
-                  "no such endpoint");
-    return (uint32_t)number;
+    luaL_argcheck(L, bind_find_endpoint(L, index) != NULL, index, "no such endpoint");
+    return (uint32_t)lua_tointeger(L, index);
 }
 
 /* ---- the fields of an endpoint: those of the table at index 1, which options.lua has checked ----
@@ -133,8 +132,7 @@ static int core_close_endpoint(lua_State *L) {
 
 /* core.endpoint_full(number) -> boolean: has it max_connections connections, or is it none? */
 static int core_endpoint_full(lua_State *L) {
-    const struct endpoint *endpoint =
-        hub_endpoint(vm_of(L)->hub, (uint32_t)luaL_checkinteger(L, 1));
+    const struct endpoint *endpoint = bind_find_endpoint(L, 1);
     lua_pushboolean(L, endpoint == NULL || limit_full(endpoint->limit));
     return 1;
 }

@@ -54,9 +54,8 @@ static int core_runs_for(lua_State *L) {
 
 /* core.runs_at(endpoint): the running task has the budget of the endpoint with this number. */
 static int core_runs_at(lua_State *L) {
-    struct vm *vm = vm_of(L);
-    const struct endpoint *endpoint = hub_endpoint(vm->hub, (uint32_t)luaL_checkinteger(L, 1));
-    struct task *task = vm_current(vm);
+    const struct endpoint *endpoint = bind_find_endpoint(L, 1);
+    struct task *task = vm_current(vm_of(L));
     if (endpoint != NULL && task != NULL)
         task->budget_ns = endpoint->handler_timeout_ns;
     return 0;
