@@ -109,7 +109,7 @@ function core.id_text(conn) end
 ---@return integer? conn  nil: no id, or one of another process
 function core.id_number(text) end
 
--- ---- bind_endpoint.c and fast_path.c ----
+-- ---- bind_endpoint.c ----
 
 --- Adds an endpoint, or changes the one with this number. The fields are those of struct endpoint;
 --- periods are in seconds, codec, heartbeat and slow_client are names.
@@ -222,26 +222,6 @@ function core.room_codecs(room) end
 ---@return integer[]? missing  beside false: the missing codecs
 function core.publish(room, endpoint, except, key, ...) end
 
--- ---- vm_load.c ----
-
---- Gives C the result of the event `reload`: an app, or nil and the problems.
----@param app tidewire.App?
----@param problems string?  lines
----@param sources string?   beside problems: the script files read or looked for, one a line
-function core.loaded(app, problems, sources) end
-
---- The scope of the running function: the generation that it loads, or whose loading started it.
----@return integer? generation
-function core.scope() end
-
---- Sets the scope of the running function, and of functions that it spawns; nil: none.
----@param generation integer?
-function core.set_scope(generation) end
-
---- Ends the functions of that generation's scope that sleep or have not begun.
----@param generation integer
-function core.end_scope(generation) end
-
 -- ---- bind_shared.c: a store is an integer, a time to live is in seconds ----
 
 --- Opens a store, or makes it.
@@ -353,6 +333,24 @@ function core.runs_for(conn) end
 --- The running task has the budget of this endpoint.
 ---@param endpoint integer  its number
 function core.runs_at(endpoint) end
+
+--- Gives C the result of the event `reload`: an app, or nil and the problems.
+---@param app tidewire.App?
+---@param problems string?  lines
+---@param sources string?   beside problems: the script files read or looked for, one a line
+function core.loaded(app, problems, sources) end
+
+--- The scope of the running function: the generation that it loads, or whose loading started it.
+---@return integer? generation
+function core.scope() end
+
+--- Sets the scope of the running function, and of functions that it spawns; nil: none.
+---@param generation integer?
+function core.set_scope(generation) end
+
+--- Ends the functions of that generation's scope that sleep or have not begun.
+---@param generation integer
+function core.end_scope(generation) end
 
 -- ---- bind_process.c ----
 

@@ -2,8 +2,7 @@
  *
  * Lua calls a finalizer in the middle of the code that happens to allocate memory: the finalizer
  * could not wait, and a run that is over could not be ended in it (budget.c). Here setmetatable
- * hides
- * __gc from Lua, and each finalizer runs as a task of its own.
+ * hides __gc from Lua, and each finalizer runs as a task of its own.
  *
  * An object whose metatable has __gc is not marked for finalization itself. Its sentinel is: a
  * userdata that only the ephemeron table `sentinels` keeps, for as long as the object lives. The
