@@ -74,7 +74,7 @@ static void enter(struct talk *talk, enum talk_state state) {
         talk->state = state;
 }
 
-/* `code` 0: the Close frame has ntalk. */
+/* `code` 0: the Close frame has no code. */
 static void begin_close(struct talk *talk, unsigned code) {
     unsigned char payload[2] = {(unsigned char)(code >> 8), (unsigned char)code};
     send_frame(talk, OPCODE_CLOSE, payload, code == 0 ? 0 : 2);
