@@ -183,6 +183,22 @@ static void test_sending(void **state) {
     }
 }
 
+/* Only the receiver's worker has activated the new code, which has this endpoint. */
+static void test_sending_to_a_new_endpoint(void **state) {
+    start(SLOW_CLIENT_DROP);
+    struct endpoint endpoint = fake_endpoint();
+    endpoint.json_name = mem_strdup("\"/new\"");
+    uint32_t number = hub_add_endpoint(two->hub, &endpoint);
+    assert_null(hub_endpoint(one->hub, number));
+    struct fake_client *d = fake_admit(two);
+    assert_true(hub_assign(two->hub, d->conn, number));
+    hub_open(two->hub, d->conn, d);
+    while (send_to(c, 1000) == SEND_OK) {
+    }
+    assert_int_equal(send_to(d, 1000), SEND_BACKLOG);
+    finish();
+}
+
 /* To all connections, and to those of one endpoint. */
 static void test_everyone(void **state) {
     start(SLOW_CLIENT_CLOSE);
@@ -262,9 +278,9 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_the_limit), cmocka_unit_test(test_a_large_message),
         cmocka_unit_test(test_closing),   cmocka_unit_test(test_dropping),
-        cmocka_unit_test(test_sending),   cmocka_unit_test(test_everyone),
-        cmocka_unit_test(test_leaving),   cmocka_unit_test(test_notes),
-        cmocka_unit_test(test_watching),
+        cmocka_unit_test(test_sending),   cmocka_unit_test(test_sending_to_a_new_endpoint),
+        cmocka_unit_test(test_everyone),  cmocka_unit_test(test_leaving),
+        cmocka_unit_test(test_notes),     cmocka_unit_test(test_watching),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -90,6 +90,13 @@ bool hub_codec_of(struct hub *hub, conn_id id, uint32_t *codec) {
     return is_open;
 }
 
+/* Does this endpoint of another worker's connection close slow clients? This worker does not have
+ * the endpoint before it has activated the new code. */
+static bool closes_slow_clients(struct hub *hub, uint32_t number) {
+    const struct endpoint *endpoint = hub_endpoint(hub, number);
+    return endpoint != NULL && endpoint->slow_client == SLOW_CLIENT_CLOSE;
+}
+
 enum send_result hub_send_anywhere(struct hub *hub, conn_id id, uint32_t codec,
                                    struct message *message) {
     if (is_here(hub, id))
@@ -101,8 +108,7 @@ enum send_result hub_send_anywhere(struct hub *hub, conn_id id, uint32_t codec,
     case BUS_SENT:
         return SEND_OK;
     case BUS_LOST:
-        return hub->endpoints[endpoint]->slow_client == SLOW_CLIENT_CLOSE ? SEND_CLOSED
-                                                                          : SEND_BACKLOG;
+        return closes_slow_clients(hub, endpoint) ? SEND_CLOSED : SEND_BACKLOG;
     default:
         return SEND_CLOSED;
     }
