@@ -1,7 +1,7 @@
 /* room.h -- named sets of this worker's connections.
  *
  * A room exists while it has members and costs nothing otherwise: looking up a name does not create
- * a room. hub_rooms.c sends to its members. Everything on the worker's thread. */
+ * a room. hub_publish.c sends to its members. Everything on the worker's thread. */
 #ifndef TIDEWIRE_CORE_HUB_ROOM_H
 #define TIDEWIRE_CORE_HUB_ROOM_H
 
