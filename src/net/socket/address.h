@@ -20,11 +20,11 @@ enum {
 
 struct address {
     union {
+        struct sockaddr_storage storage; /* first: an initialiser without it zeros all bytes */
         struct sockaddr any;
         struct sockaddr_in in;
         struct sockaddr_in6 in6;
         struct sockaddr_un un;
-        struct sockaddr_storage storage;
     };
     socklen_t len;
     bool dual_stack; /* [::] that accepts IPv4 as well: IPV6_V6ONLY is off for it and on for all
