@@ -67,7 +67,7 @@ struct wire {
     void (*pause)(void *peer, bool paused);
     /* Everything is written, Close frame included: ends the TCP connection in good order. */
     void (*end)(void *peer);
-    /* Resets the TCP connection soon. */
+    /* Closes the TCP connection soon, without the bytes that wait. */
     void (*kill)(void *peer);
     /* Drops the kept bytes of its messages and ignores all that it still sends. */
     void (*discard)(void *peer);

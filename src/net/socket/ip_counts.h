@@ -3,7 +3,8 @@
  * One entry for each address, which its connections share; the last one frees it. One table for all
  * workers: any thread. Knows an address only as its text.
  *
- * Another limit on one address, such as a rate, is one more field of struct ip_count. */
+ * Another limit on one address is one more field of struct ip_count; one that must outlast the
+ * connections, such as a rate, needs entries that outlast them too. */
 #ifndef TIDEWIRE_NET_SOCKET_IP_COUNTS_H
 #define TIDEWIRE_NET_SOCKET_IP_COUNTS_H
 

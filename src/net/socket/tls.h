@@ -39,9 +39,8 @@ enum tls_state tls_state(const struct tls *tls);
 /* Why it is broken: a few words; valid as long as `tls`. */
 const char *tls_why(const struct tls *tls);
 
-/* Takes bytes from the socket and writes the decrypted ones to `out`, which must have room for
- * `len`
- * + TLS_RECORD_BYTES bytes. Returns their number. */
+/* Takes bytes from the socket and writes the decrypted ones to `out`. Returns their number, which
+ * is at most `len` plus TLS_RECORD_BYTES: `out` must have room for that. */
 size_t tls_receive(struct tls *tls, const void *bytes, size_t len, void *out);
 
 /* Encrypts and writes. Returns how many bytes were taken: none while tls_has_unsent(). */
