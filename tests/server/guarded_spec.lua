@@ -247,6 +247,11 @@ describe("in a script,", function()
     end)
   end)
 
+  it("io.popen refuses modes as Lua's does", function()
+    throws("chunk:1: bad argument #2 to 'popen' (invalid mode)", "io.popen('true', 'rb')")
+    returns("x", "local pipe <close> = io.popen('echo x', nil) return pipe:read()")
+  end)
+
   it("no other integer than an endpoint's number stands for the endpoint", function()
     for _, number in ipairs { "1 << 32", "-1 << 32", "-1", "1" } do
       throws("chunk:1: bad argument #1 to 'endpoint_taken' (no such endpoint)",

@@ -12,12 +12,13 @@
 
 #include <fcntl.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 /* ---- children ---- */
 
-/* Calls Lua's own function, the first upvalue. The thread blocks signals again even if that throws,
- * as io.popen does for an invalid mode. */
+/* Calls Lua's own function, the first upvalue. The thread blocks signals again even if that throws
+ * for want of memory. */
 static int call_original(lua_State *L) {
     sigset_t old;
     lua_pushvalue(L, lua_upvalueindex(1));
@@ -32,7 +33,8 @@ static int call_original(lua_State *L) {
 /* io.popen */
 static int guarded_popen(lua_State *L) {
     luaL_checkstring(L, 1);
-    luaL_optstring(L, 2, NULL);
+    const char *mode = luaL_optstring(L, 2, "r");
+    luaL_argcheck(L, strcmp(mode, "r") == 0 || strcmp(mode, "w") == 0, 2, "invalid mode");
     return call_original(L);
 }
 
