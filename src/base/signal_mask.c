@@ -3,8 +3,8 @@
 
 #include <stddef.h>
 
-static const int own[] = {SIGSEGV, SIGBUS,  SIGFPE,  SIGILL,  SIGTRAP,   SIGSYS,
-                          SIGABRT, SIGPIPE, SIGXFSZ, SIGPROF, SIGVTALRM, SIGURG};
+static const int own[] = {SIGSEGV, SIGBUS,  SIGFPE,  SIGILL,  SIGTRAP, SIGSYS,    SIGABRT,
+                          SIGPIPE, SIGXFSZ, SIGTTIN, SIGTTOU, SIGPROF, SIGVTALRM, SIGURG};
 
 void signal_mask_thread(sigset_t *old) {
     sigset_t set;

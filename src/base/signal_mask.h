@@ -8,9 +8,9 @@
 #include <signal.h>
 
 /* Call it before a thread starts, which inherits the mask: blocks the signals that another process
- * may send. Signals that a thread causes itself (a fault, SIGPIPE), profilers' signals and the
- * watchdog's SIGURG stay deliverable. A signal of the process that comes meanwhile stays pending
- * until signal_mask_restore(). */
+ * may send. Signals that a thread causes itself (a fault, SIGPIPE, SIGTTIN), profilers' signals and
+ * the watchdog's SIGURG stay deliverable. A signal of the process that comes meanwhile stays
+ * pending until signal_mask_restore(). */
 void signal_mask_thread(sigset_t *old);
 
 /* Call it before a child process starts, which inherits the mask: blocks no signal. */
