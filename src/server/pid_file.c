@@ -1,13 +1,13 @@
 /* pid_file.c -- the file with the process's number. See pid_file.h. */
 #include "server/pid_file.h"
 
+#include "base/error_text.h"
 #include "base/file_id.h"
 #include "base/mem.h"
 #include "base/proc.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,23 +21,8 @@ enum {
     CLOCK_SECONDS = 2  /* by which the times of files and of processes may differ */
 };
 
-/* Where a sentence about the error is written. */
-struct pid_file_problem {
-    char *text;
-    size_t size;
-};
-
-__attribute__((format(printf, 2, 3))) static bool fail(const struct pid_file_problem *problem,
-                                                       const char *format, ...) {
-    va_list args;
-    va_start(args, format);
-    vsnprintf(problem->text, problem->size, format, args);
-    va_end(args);
-    return false;
-}
-
-static bool cannot_write(const struct pid_file_problem *problem, const char *path) {
-    return fail(problem, "cannot write the pid file %s: %s", path, strerror(errno));
+static bool cannot_write(const struct error_text *problem, const char *path) {
+    return error_text_fail(problem, "cannot write the pid file %s: %s", path, strerror(errno));
 }
 
 /* ---- the file that exists ---- */
@@ -63,25 +48,27 @@ static bool is_writer_alive(long pid, const struct stat *info) {
 }
 
 /* Is the open file a leftover? Then this process has locked it until it closes it. */
-static bool is_leftover(int fd, const char *path, const struct pid_file_problem *problem) {
+static bool is_leftover(int fd, const char *path, const struct error_text *problem) {
     struct stat info;
     if (fstat(fd, &info) != 0 || !S_ISREG(info.st_mode))
-        return fail(problem, "the pid file %s exists and is no regular file: name another", path);
+        return error_text_fail(problem,
+                               "the pid file %s exists and is no regular file: name another", path);
     long pid = read_number(fd);
     if (pid < 0)
-        return fail(problem,
-                    "%s exists and is no pid file (it holds more than a number): name "
-                    "another, or remove it",
-                    path);
+        return error_text_fail(problem,
+                               "%s exists and is no pid file (it holds more than a number): name "
+                               "another, or remove it",
+                               path);
     if (flock(fd, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK)
-        return fail(problem,
-                    "a server with the pid file %s is running (process %ld); --upgrade replaces it",
-                    path, pid);
+        return error_text_fail(
+            problem,
+            "a server with the pid file %s is running (process %ld); --upgrade replaces it", path,
+            pid);
     if (pid > 0 && is_writer_alive(pid, &info)) {
         char name[64];
-        return fail(problem,
-                    "the pid file %s is that of process %ld (%s), which runs: name another", path,
-                    pid, proc_name((pid_t)pid, name, sizeof name));
+        return error_text_fail(
+            problem, "the pid file %s is that of process %ld (%s), which runs: name another", path,
+            pid, proc_name((pid_t)pid, name, sizeof name));
     }
     return true;
 }
@@ -89,18 +76,19 @@ static bool is_leftover(int fd, const char *path, const struct pid_file_problem 
 /* Opens a leftover. Returns -1 with `*good` where there is no file; -1 without `*good` where the
  * file must not be replaced. */
 static int open_leftover(const char *path, int flags, bool *good,
-                         const struct pid_file_problem *problem) {
+                         const struct error_text *problem) {
     *good = true;
     int fd = open(path, flags | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
     if (fd < 0 && errno == ENOENT)
         return -1;
     if (fd < 0 && errno == ELOOP)
-        *good = fail(problem,
-                     "the pid file %s is a symbolic link, which is not followed: remove it, or "
-                     "name the file that it leads to",
-                     path);
+        *good = error_text_fail(
+            problem,
+            "the pid file %s is a symbolic link, which is not followed: remove it, or "
+            "name the file that it leads to",
+            path);
     else if (fd < 0)
-        *good = fail(problem, "cannot read the pid file %s: %s", path, strerror(errno));
+        *good = error_text_fail(problem, "cannot read the pid file %s: %s", path, strerror(errno));
     else
         *good = is_leftover(fd, path, problem);
     if (fd >= 0 && !*good) {
@@ -111,7 +99,7 @@ static int open_leftover(const char *path, int flags, bool *good,
 }
 
 bool pid_file_check(const struct pid_file *file, char *error, size_t error_size) {
-    struct pid_file_problem problem = {error, error_size};
+    struct error_text problem = {error, error_size};
     bool good = true;
     int fd = file->path == NULL ? -1 : open_leftover(file->path, O_RDONLY, &good, &problem);
     if (fd >= 0)
@@ -142,7 +130,7 @@ void pid_file_init(struct pid_file *file, const char *path) {
 }
 
 bool pid_file_write(struct pid_file *file, char *error, size_t error_size) {
-    struct pid_file_problem problem = {error, error_size};
+    struct error_text problem = {error, error_size};
     if (file->path == NULL)
         return true;
     size_t size = strlen(file->path) + 32;
@@ -193,7 +181,7 @@ static bool is_at(int fd, const char *path) {
 
 /* Renames the written file to its path where there is none, or over a leftover, which this process
  * keeps locked meanwhile. */
-static bool claim(struct pid_file *file, const struct pid_file_problem *problem) {
+static bool claim(struct pid_file *file, const struct error_text *problem) {
     for (int tries = 0; tries < MAX_TRIES; tries++) {
         if (rename_if_free(file->temporary, file->path))
             return true;
@@ -211,11 +199,12 @@ static bool claim(struct pid_file *file, const struct pid_file_problem *problem)
         if (done)
             return is_at(file->fd, file->path);
     }
-    return fail(problem, "the pid file %s changes all the time: other servers use it", file->path);
+    return error_text_fail(problem, "the pid file %s changes all the time: other servers use it",
+                           file->path);
 }
 
 /* Writes into a file that was made for us in a directory where we may not create one. */
-static bool fill(struct pid_file *file, const struct pid_file_problem *problem) {
+static bool fill(struct pid_file *file, const struct error_text *problem) {
     bool good;
     struct stat info;
     int fd = open_leftover(file->path, O_RDWR, &good, problem);
@@ -224,8 +213,8 @@ static bool fill(struct pid_file *file, const struct pid_file_problem *problem) 
     if (fd < 0)
         return cannot_write(problem, file->path);
     if (fstat(fd, &info) != 0 || info.st_nlink != 1)
-        good = fail(problem, "the pid file %s has other names as well (hard links): remove it",
-                    file->path);
+        good = error_text_fail(
+            problem, "the pid file %s has other names as well (hard links): remove it", file->path);
     else if (!write_number(fd))
         good = cannot_write(problem, file->path);
     if (good)
@@ -236,7 +225,7 @@ static bool fill(struct pid_file *file, const struct pid_file_problem *problem) 
 }
 
 bool pid_file_place(struct pid_file *file, bool replace, char *error, size_t error_size) {
-    struct pid_file_problem problem = {error, error_size};
+    struct error_text problem = {error, error_size};
     if (file->path == NULL)
         return true;
     if (file->temporary == NULL)

@@ -2,6 +2,7 @@
 #include "net/client/client_socket.h"
 
 #include "base/clock.h"
+#include "base/error_text.h"
 #include "base/mem.h"
 
 #include <errno.h>
@@ -13,7 +14,6 @@
 #include <openssl/ssl.h>
 #include <openssl/x509v3.h>
 #include <poll.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -31,31 +31,21 @@ struct client_socket {
 struct opening {
     const struct url *url;
     uint64_t deadline; /* ms */
-    char *error;
-    size_t error_size;
+    struct error_text error;
 };
-
-__attribute__((format(printf, 2, 3))) static bool fail(const struct opening *opening,
-                                                       const char *format, ...) {
-    va_list args;
-    va_start(args, format);
-    vsnprintf(opening->error, opening->error_size, format, args);
-    va_end(args);
-    return false;
-}
 
 /* False: the deadline has passed, or poll() fails. */
 static bool wait_for(const struct opening *opening, int fd, short events) {
     for (;;) {
         uint64_t now = clock_monotonic_ms();
         if (now >= opening->deadline)
-            return fail(opening, "no answer in time");
+            return error_text_fail(&opening->error, "no answer in time");
         struct pollfd poll_fd = {.fd = fd, .events = events};
         int n = poll(&poll_fd, 1, (int)(opening->deadline - now));
         if (n > 0)
             return true;
         if (n < 0 && errno != EINTR)
-            return fail(opening, "%s", strerror(errno));
+            return error_text_fail(&opening->error, "%s", strerror(errno));
     }
 }
 
@@ -66,7 +56,7 @@ static int connect_to(const struct opening *opening, const struct sockaddr *addr
                       socklen_t len) {
     int fd = socket(address->sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (fd < 0) {
-        fail(opening, "%s", strerror(errno));
+        error_text_fail(&opening->error, "%s", strerror(errno));
         return -1;
     }
     int error = 0, on = 1;
@@ -76,12 +66,12 @@ static int connect_to(const struct opening *opening, const struct sockaddr *addr
     if (connect(fd, address, len) == 0)
         return fd;
     if (errno != EINPROGRESS)
-        fail(opening, "%s", strerror(errno));
+        error_text_fail(&opening->error, "%s", strerror(errno));
     else if (wait_for(opening, fd, POLLOUT)) {
         getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &size);
         if (error == 0)
             return fd;
-        fail(opening, "%s", strerror(error));
+        error_text_fail(&opening->error, "%s", strerror(error));
     }
     close(fd);
     return -1;
@@ -90,7 +80,7 @@ static int connect_to(const struct opening *opening, const struct sockaddr *addr
 static int connect_unix(const struct opening *opening) {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
     if (strlen(opening->url->host) >= sizeof address.sun_path) {
-        fail(opening, "the path of the socket is too long");
+        error_text_fail(&opening->error, "the path of the socket is too long");
         return -1;
     }
     strcpy(address.sun_path, opening->url->host);
@@ -101,7 +91,7 @@ static int connect_tcp(const struct opening *opening) {
     struct addrinfo hints = {.ai_socktype = SOCK_STREAM}, *list;
     int problem = getaddrinfo(opening->url->host, opening->url->port, &hints, &list);
     if (problem != 0) {
-        fail(opening, "%s", gai_strerror(problem));
+        error_text_fail(&opening->error, "%s", gai_strerror(problem));
         return -1;
     }
     int fd = -1;
@@ -131,18 +121,20 @@ static bool fail_tls(const struct opening *opening, const SSL *ssl) {
     unsigned long code = ERR_peek_error();
     const char *why = ERR_reason_error_string(code);
     if (verified != X509_V_OK)
-        return fail(opening, "its certificate is not trusted: %s; --insecure accepts any",
-                    X509_verify_cert_error_string(verified));
+        return error_text_fail(&opening->error,
+                               "its certificate is not trusted: %s; --insecure accepts any",
+                               X509_verify_cert_error_string(verified));
     if (ERR_GET_REASON(code) == SSL_R_WRONG_VERSION_NUMBER)
-        return fail(opening, "it does not speak TLS: should wss:// be ws://?");
-    return fail(opening, "TLS failed: %s", why == NULL ? "the connection was lost" : why);
+        return error_text_fail(&opening->error, "it does not speak TLS: should wss:// be ws://?");
+    return error_text_fail(&opening->error, "TLS failed: %s",
+                           why == NULL ? "the connection was lost" : why);
 }
 
 static bool open_tls(const struct opening *opening, struct client_socket *client, bool insecure) {
     static const unsigned char http[] = "\x08http/1.1";
     client->context = SSL_CTX_new(TLS_client_method());
     if (client->context == NULL)
-        return fail(opening, "OpenSSL has no memory");
+        return error_text_fail(&opening->error, "OpenSSL has no memory");
     SSL_CTX_set_min_proto_version(client->context, TLS1_2_VERSION);
     SSL_CTX_set_default_verify_paths(client->context); /* SSL_CERT_FILE and SSL_CERT_DIR count */
     SSL_CTX_set_verify(client->context, insecure ? SSL_VERIFY_NONE : SSL_VERIFY_PEER, NULL);
@@ -151,7 +143,7 @@ static bool open_tls(const struct opening *opening, struct client_socket *client
     client->ssl = SSL_new(client->context);
     if (client->ssl == NULL || SSL_set_fd(client->ssl, client->fd) != 1 ||
         !expect_host(client->ssl, opening->url->host))
-        return fail(opening, "TLS cannot be begun");
+        return error_text_fail(&opening->error, "TLS cannot be begun");
     SSL_set_alpn_protos(client->ssl, http, sizeof http - 1);
     for (;;) {
         ERR_clear_error();
@@ -170,7 +162,8 @@ static bool open_tls(const struct opening *opening, struct client_socket *client
 
 struct client_socket *client_socket_open(const struct url *url, bool insecure, int timeout_ms,
                                          char *error, size_t error_size) {
-    struct opening opening = {url, clock_monotonic_ms() + (uint64_t)timeout_ms, error, error_size};
+    struct opening opening = {
+        url, clock_monotonic_ms() + (uint64_t)timeout_ms, {error, error_size}};
     int fd = url->is_unix ? connect_unix(&opening) : connect_tcp(&opening);
     if (fd < 0)
         return NULL;

@@ -3,6 +3,7 @@
  * Each certificate has an OpenSSL context of its own, which tls.c makes. */
 #include "net/socket/certificate.h"
 
+#include "base/error_text.h"
 #include "base/mem.h"
 #include "net/socket/tls.h"
 
@@ -10,7 +11,6 @@
 #include <fcntl.h>
 #include <openssl/err.h>
 #include <openssl/ssl.h>
-#include <stdarg.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -25,23 +25,8 @@ struct certificate {
     char subject[256];
 };
 
-/* Where the sentence of a failure goes. */
-struct certificate_problem {
-    char *text;
-    size_t size;
-};
-
-__attribute__((format(printf, 2, 3))) static bool fail(const struct certificate_problem *problem,
-                                                       const char *format, ...) {
-    va_list args;
-    va_start(args, format);
-    vsnprintf(problem->text, problem->size, format, args);
-    va_end(args);
-    return false;
-}
-
 /* Can the file be read at all? Then errors of OpenSSL are about its contents. */
-static bool can_read(const char *file, const struct certificate_problem *problem) {
+static bool can_read(const char *file, const struct error_text *problem) {
     char byte;
     int fd = open(file, O_RDONLY | O_CLOEXEC);
     ssize_t n = fd < 0 ? -1 : read(fd, &byte, 1);
@@ -50,7 +35,8 @@ static bool can_read(const char *file, const struct certificate_problem *problem
         close(fd);
     if (n > 0)
         return true;
-    return fail(problem, "cannot read %s: %s", file, n == 0 ? "it is empty" : strerror(reason));
+    return error_text_fail(problem, "cannot read %s: %s", file,
+                           n == 0 ? "it is empty" : strerror(reason));
 }
 
 static const char *reason(void) {
@@ -78,16 +64,16 @@ static void read_facts(struct certificate *certificate) {
 }
 
 static bool read_chain(struct certificate *certificate, const char *file,
-                       const struct certificate_problem *problem) {
+                       const struct error_text *problem) {
     if (!can_read(file, problem))
         return false;
     if (SSL_CTX_use_certificate_chain_file(certificate->context, file) != 1) {
         if (ERR_GET_REASON(ERR_peek_error()) == PEM_R_NO_START_LINE)
-            return fail(problem,
-                        "%s has no certificate: a file in PEM is expected, with a line "
-                        "\"-----BEGIN CERTIFICATE-----\"",
-                        file);
-        return fail(problem, "%s is not a usable certificate: %s", file, reason());
+            return error_text_fail(problem,
+                                   "%s has no certificate: a file in PEM is expected, with a line "
+                                   "\"-----BEGIN CERTIFICATE-----\"",
+                                   file);
+        return error_text_fail(problem, "%s is not a usable certificate: %s", file, reason());
     }
     read_facts(certificate);
     return true;
@@ -105,7 +91,7 @@ static int on_passphrase(char *out, int size, int writing, void *asked) {
 }
 
 static bool read_key(struct certificate *certificate, const char *file,
-                     const struct certificate_problem *problem) {
+                     const struct error_text *problem) {
     if (!can_read(file, problem))
         return false;
     bool asked = false;
@@ -116,32 +102,33 @@ static bool read_key(struct certificate *certificate, const char *file,
     if (good)
         return true;
     if (asked)
-        return fail(problem,
-                    "the key in %s is encrypted with a passphrase, which the server cannot ask "
-                    "for: store it without one (openssl pkey -in KEY -out PLAIN)",
-                    file);
+        return error_text_fail(
+            problem,
+            "the key in %s is encrypted with a passphrase, which the server cannot ask "
+            "for: store it without one (openssl pkey -in KEY -out PLAIN)",
+            file);
     int why = ERR_GET_REASON(ERR_peek_last_error()), first = ERR_GET_REASON(ERR_peek_error());
     if (why == X509_R_KEY_VALUES_MISMATCH || why == X509_R_KEY_TYPE_MISMATCH)
-        return fail(problem, "the key in %s does not belong to the certificate", file);
+        return error_text_fail(problem, "the key in %s does not belong to the certificate", file);
     if (first == PEM_R_NO_START_LINE || first == ERR_R_UNSUPPORTED)
-        return fail(problem,
-                    "%s has no key: a file in PEM is expected, with a line "
-                    "\"-----BEGIN PRIVATE KEY-----\"",
-                    file);
-    return fail(problem, "%s is not a usable key: %s", file, reason());
+        return error_text_fail(problem,
+                               "%s has no key: a file in PEM is expected, with a line "
+                               "\"-----BEGIN PRIVATE KEY-----\"",
+                               file);
+    return error_text_fail(problem, "%s is not a usable key: %s", file, reason());
 }
 
 /* ---- life ---- */
 
 struct certificate *certificate_load(const char *chain_file, const char *key_file, char *error,
                                      size_t error_size) {
-    struct certificate_problem problem = {error, error_size};
+    struct error_text problem = {error, error_size};
     struct certificate *certificate = mem_zalloc(sizeof *certificate);
     ERR_clear_error();
     certificate->count = 1;
     certificate->context = tls_new_context();
-    bool good =
-        certificate->context != NULL || fail(&problem, "OpenSSL does not start: %s", reason());
+    bool good = certificate->context != NULL ||
+                error_text_fail(&problem, "OpenSSL does not start: %s", reason());
     good = good && read_chain(certificate, chain_file, &problem) &&
            read_key(certificate, key_file, &problem);
     ERR_clear_error();
