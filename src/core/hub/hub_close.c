@@ -53,7 +53,8 @@ static void queue_close_frame(struct hub *hub, struct conn *conn) {
     hub_send_push(hub, conn, message_new(OPCODE_CLOSE, payload, len));
 }
 
-void hub_close_end(struct hub *hub, struct conn *conn) {
+/* Both Close frames are exchanged: ends the TCP connection. */
+static void end_tcp(struct hub *hub, struct conn *conn) {
     if (conn->ended || conn->peer == NULL)
         return;
     conn->ended = true;
@@ -63,7 +64,7 @@ void hub_close_end(struct hub *hub, struct conn *conn) {
 
 void hub_close_written(struct hub *hub, struct conn *conn) {
     if (conn->peer_done)
-        hub_close_end(hub, conn);
+        end_tcp(hub, conn);
     else if (conn->close_queued)
         hub_timers_kill_in(hub, conn, CLOSE_ACK_MS);
 }
@@ -87,7 +88,7 @@ void hub_peer_closed(struct hub *hub, struct conn *conn, unsigned code, const ch
         set_close(hub, conn, code, (struct slice){reason, len});
         queue_close_frame(hub, conn);
     } else if (outq_empty(&conn->out)) {
-        hub_close_end(hub, conn);
+        end_tcp(hub, conn);
     }
 }
 
@@ -162,7 +163,7 @@ void hub_close_fail(struct hub *hub, struct conn *conn, unsigned code, struct sl
     if (conn->state == CONN_OPEN)
         hub_close_begin(hub, conn, code, reason, false);
     else if (outq_empty(&conn->out))
-        hub_close_end(hub, conn);
+        end_tcp(hub, conn);
 }
 
 void hub_fail(struct hub *hub, struct conn *conn, unsigned code, const char *reason) {

@@ -21,7 +21,5 @@ void hub_close_begin(struct hub *hub, struct conn *conn, unsigned code, struct s
 void hub_close_fail(struct hub *hub, struct conn *conn, unsigned code, struct slice reason);
 /* A closing connection's queue is written. */
 void hub_close_written(struct hub *hub, struct conn *conn);
-/* Both Close frames are exchanged: ends the TCP connection. */
-void hub_close_end(struct hub *hub, struct conn *conn);
 
 #endif

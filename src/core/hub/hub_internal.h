@@ -99,8 +99,6 @@ void hub_reload_some(struct hub *hub);
 /* The most that leaves in one write, but for a larger message. */
 enum { HUB_SEND_SCRATCH_BYTES = 128 * 1024 };
 
-/* Lets the queue be written at the end of the turn. */
-void hub_send_mark(struct hub *hub, struct conn *conn);
 void hub_send_flush_all(struct hub *hub);
 /* Writes as much as the socket takes. */
 void hub_send_flush(struct hub *hub, struct conn *conn);

@@ -19,7 +19,8 @@ enum { BEHIND_BYTES = 64 * 1024 };
  * than this. */
 enum { OVERHEAD_BYTES = 64 * 1024 };
 
-void hub_send_mark(struct hub *hub, struct conn *conn) {
+/* Lets the queue be written at the end of the turn. */
+static void mark_dirty(struct hub *hub, struct conn *conn) {
     if (!conn->blocked && list_empty(&conn->dirty))
         list_append(&hub->dirty, &conn->dirty);
 }
@@ -33,7 +34,7 @@ static void note_slow(struct conn *conn) {
 
 void hub_send_push(struct hub *hub, struct conn *conn, struct message *message) {
     outq_push(&conn->out, message);
-    hub_send_mark(hub, conn);
+    mark_dirty(hub, conn);
     note_slow(conn);
 }
 
@@ -79,7 +80,7 @@ void hub_send_flush(struct hub *hub, struct conn *conn) {
     if (conn->blocked)
         note_slow(conn);
     else if (!outq_empty(&conn->out))
-        hub_send_mark(hub, conn); /* it goes on in the next turn */
+        mark_dirty(hub, conn); /* it goes on in the next turn */
     else
         flushed(hub, conn);
 }
@@ -160,7 +161,7 @@ enum send_result hub_send_lose(struct hub *hub, struct conn *conn, uint32_t coun
     stats_add(&hub->stats.slow_clients, 1);
     if (conn->endpoint->slow_client != SLOW_CLIENT_CLOSE) {
         conn->was_slow = true;
-        hub_send_mark(hub, conn); /* for on_drain, even if the queue is empty */
+        mark_dirty(hub, conn); /* for on_drain, even if the queue is empty */
         stats_add(&hub->stats.messages_dropped, count);
         return SEND_BACKLOG;
     }
@@ -200,7 +201,7 @@ enum send_result hub_send_deliver(struct hub *hub, struct conn *conn, struct mes
         has_room(conn, message->len)) {
         stats_add(&hub->stats.messages_sent, 1);
         outq_push(&conn->out, ref_cache_take(&hub->ref_cache, message));
-        hub_send_mark(hub, conn);
+        mark_dirty(hub, conn);
         return SEND_OK;
     }
     return hub_send_deliver_own(hub, conn, ref_cache_take(&hub->ref_cache, message));
@@ -212,7 +213,7 @@ enum send_result hub_send(struct hub *hub, conn_id id, enum opcode opcode, const
     enum send_result result = admit(hub, conn, message_frame_size(len));
     if (result == SEND_OK) {
         outq_append(&conn->out, opcode, payload, len);
-        hub_send_mark(hub, conn);
+        mark_dirty(hub, conn);
         note_slow(conn);
     }
     return result;
@@ -250,7 +251,7 @@ static void push_kept(struct conn *conn, struct message **kept, struct message *
 }
 
 static void queued(struct hub *hub, struct conn *conn) {
-    hub_send_mark(hub, conn);
+    mark_dirty(hub, conn);
     note_slow(conn);
 }
 

@@ -186,14 +186,6 @@ uint32_t http_server_count(const struct http_server *server) {
     return slots_count(&server->open);
 }
 
-bool http_server_is_reading(const struct http_server *server) {
-    uint32_t at = 0;
-    for (const struct http *http; (http = slots_next(&server->open, &at)) != NULL;)
-        if (http->state == HTTP_READING)
-            return true;
-    return false;
-}
-
 void http_server_drain(struct http_server *server) {
     uint32_t at = 0;
     server->draining = true;

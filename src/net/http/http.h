@@ -63,8 +63,6 @@ void http_accept(struct http_server *server, int fd, const char *remote);
 
 /* Exchanges that have not ended. */
 uint32_t http_server_count(const struct http_server *server);
-/* Does the server wait for the rest of a request? */
-bool http_server_is_reading(const struct http_server *server);
 /* Closes the connections that have not begun a request; the others get their responses. */
 void http_server_drain(struct http_server *server);
 void http_server_kill_all(struct http_server *server);
