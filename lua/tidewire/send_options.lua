@@ -10,6 +10,7 @@ local Conn = require "tidewire.conn"
 local core = require "tidewire.core"
 local missing = require "tidewire.base.missing"
 local option_types = require "tidewire.load.option_types"
+local sorted_keys = require "tidewire.base.sorted_keys"
 local suggest = require "tidewire.base.suggest"
 
 local LONGEST_KEY <const> = core.limits.message_key_bytes
@@ -24,11 +25,7 @@ local known = {
 
 --- The message for a name that is no option: names the nearest option, or all of them.
 local function unknown(what, name)
-  local names = {}
-  for candidate in pairs(known[what]) do
-    names[#names + 1] = candidate
-  end
-  table.sort(names)
+  local names = sorted_keys(known[what])
   local shown = type(name) == "string" and option_types.quote(name)
     or ('"%s"'):format(tostring(name))
   local hint = suggest.hint(name, names)

@@ -7,6 +7,7 @@
 -- `missing.explain` adds to the text of an error about this name what was meant. Names that exist
 -- are read as before.
 
+local sorted_keys = require "tidewire.base.sorted_keys"
 local suggest = require "tidewire.base.suggest"
 
 local missing = {}
@@ -174,21 +175,12 @@ end
 
 local MOST_NAMES <const> = 12 -- longer lists do not help
 
-local function sorted(names)
-  local list = {}
-  for name in pairs(names) do
-    list[#list + 1] = name
-  end
-  table.sort(list)
-  return list
-end
-
 --- "; tw.log has debug, error, info and warn", or nothing where there are too many.
 ---@param subject string
 ---@param names table
 ---@return string
 function missing.list(subject, names)
-  local list = sorted(names)
+  local list = sorted_keys(names)
   if #list > MOST_NAMES or #list == 0 then
     return ""
   elseif #list == 1 then
@@ -204,7 +196,7 @@ local function hint_of(kind, name)
   if other then
     return ("; did you mean %s?"):format(other)
   end
-  local nearest = suggest.nearest(name, sorted(names))
+  local nearest = suggest.nearest(name, sorted_keys(names))
   if nearest then
     return ("; did you mean %s%s%s?"):format(kind.subject, names[nearest], nearest)
   elseif not kind.is_open then

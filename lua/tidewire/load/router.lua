@@ -7,6 +7,7 @@
 -- static route it returns the folder and the rest of the path, and the code that serves the file
 -- must refuse "..", NUL and similar paths.
 
+local sorted_keys = require "tidewire.base.sorted_keys"
 local PathTree = require "tidewire.load.path_tree"
 
 ---@class tidewire.Route
@@ -144,15 +145,6 @@ local function note_methods(leaf, allowed)
       allowed.HEAD = true
     end
   end
-end
-
-local function sorted_keys(set)
-  local keys = {}
-  for key in pairs(set) do
-    keys[#keys + 1] = key
-  end
-  table.sort(keys)
-  return keys
 end
 
 --- What is left of a raw path behind its first `depth` segments: "" or "/…".
