@@ -3,26 +3,14 @@
 
 local long = ("word "):rep(22) -- 110 columns
 
----Runs the check on a folder with one file.
+local check_tree = require "support.check_tree"
+
+---Runs the check on a tree with one file.
 ---@param name string
 ---@param text string
 ---@return boolean good
 ---@return string output
-local function check(name, text)
-  local top = os.tmpname()
-  os.remove(top)
-  assert(os.execute(("mkdir -p '%s'"):format((top .. "/" .. name):match "(.*)/")))
-  local file <close> = assert(io.open(top .. "/" .. name, "w"))
-  file:write(text)
-  file:flush()
-  -- A sanitizer that is loaded for the sake of C modules has no business in the shell's tools.
-  local command = "env -u LD_PRELOAD lua5.4 scripts/check_files.lua '%s' 2>&1"
-  local pipe = assert(io.popen(command:format(top)))
-  local output = pipe:read "a"
-  local good = pipe:close() == true
-  os.execute(("rm -r '%s'"):format(top))
-  return good, output
-end
+local function check(name, text) return check_tree("scripts/check_files.lua", { [name] = text }) end
 
 describe("scripts/check_files.lua", function()
   for what, case in pairs({

@@ -3,26 +3,16 @@
 --
 -- Each case is a small library in a temporary folder, read by the real check.
 
+local check_tree = require "support.check_tree"
+
 ---Runs the check on a library of {path below lua/tidewire = text}.
 ---@param library table<string, string>
 ---@return boolean good
 ---@return string output
 local function check(library)
-  local top = os.tmpname()
-  os.remove(top)
-  for path, text in pairs(library) do
-    local full = top .. "/lua/tidewire/" .. path
-    assert(os.execute(("mkdir -p '%s'"):format(full:match "(.*)/")))
-    local file <close> = assert(io.open(full, "w"))
-    file:write(text, "\n")
-  end
-  -- A sanitizer that is loaded for the sake of C modules has no business in the shell's tools.
-  local pipe =
-    assert(io.popen(("env -u LD_PRELOAD lua5.4 scripts/check_requires.lua '%s' 2>&1"):format(top)))
-  local output = pipe:read "a"
-  local good = pipe:close() == true
-  os.execute(("rm -r '%s'"):format(top))
-  return good, output
+  local files = {}
+  for path, text in pairs(library) do files["lua/tidewire/" .. path] = text .. "\n" end
+  return check_tree("scripts/check_requires.lua", files)
 end
 
 ---A library with every kind of `require` that is allowed.

@@ -1,26 +1,14 @@
 -- check_words_spec.lua -- scripts/check_words.lua finds words that the project does not use. Each
 -- case is one file in a temporary folder, read by the real check.
 
+local check_tree = require "support.check_tree"
+
 ---Runs the check on a tree with one file.
 ---@param name string
 ---@param text string
 ---@return boolean good
 ---@return string output
-local function check(name, text)
-  local top = os.tmpname()
-  os.remove(top)
-  assert(os.execute(("mkdir -p '%s/%s'"):format(top, name:match "^(.*)/" or "")))
-  local file <close> = assert(io.open(top .. "/" .. name, "w"))
-  file:write(text)
-  file:flush()
-  -- The shell's programs must not load the sanitizer that C modules need here.
-  local command = "env -u LD_PRELOAD lua5.4 scripts/check_words.lua '%s' 2>&1"
-  local pipe = assert(io.popen(command:format(top)))
-  local output = pipe:read "a"
-  local good = pipe:close() == true
-  os.execute(("rm -r '%s'"):format(top))
-  return good, output
-end
+local function check(name, text) return check_tree("scripts/check_words.lua", { [name] = text }) end
 
 describe("scripts/check_words.lua", function()
   for what, case in pairs({
