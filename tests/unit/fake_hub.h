@@ -78,11 +78,11 @@ static inline uint64_t fake_now(void *clock) {
     return ((struct fake *)clock)->now_ms;
 }
 
-static inline struct fake_client *fake_client(struct fake *f, conn_id id) {
+static inline struct fake_client *fake_client(struct fake *f, const struct conn *conn) {
     for (uint32_t i = f->count; i-- > 0;)
-        if (f->clients[i]->id == id)
+        if (f->clients[i]->id == conn->id)
             return f->clients[i];
-    fail_msg("no client has the id %llx", (unsigned long long)id);
+    fail_msg("no client has the id %llx", (unsigned long long)conn->id);
     return NULL;
 }
 
@@ -102,9 +102,9 @@ static inline void fake_note(struct fake_client *client, const char *what) {
     f->journal_len += (size_t)len;
 }
 
-static inline enum hook_state fake_run(struct fake *f, conn_id id, enum fake_hook hook,
+static inline enum hook_state fake_run(struct fake *f, const struct conn *conn, enum fake_hook hook,
                                        const char *bytes, size_t len) {
-    struct fake_client *client = fake_client(f, id);
+    struct fake_client *client = fake_client(f, conn);
     assert_false(f->running);
     assert_false(client->sleeping);
     assert_false(client->closed);
@@ -122,50 +122,50 @@ static inline enum hook_state fake_run(struct fake *f, conn_id id, enum fake_hoo
     return client->sleeping ? HOOK_SLEEPS : HOOK_DONE;
 }
 
-static inline enum hook_state fake_opened(void *user, conn_id id) {
-    fake_note(fake_client(user, id), "open");
-    return fake_run(user, id, FAKE_OPEN, NULL, 0);
+static inline enum hook_state fake_opened(void *user, struct conn *conn) {
+    fake_note(fake_client(user, conn), "open");
+    return fake_run(user, conn, FAKE_OPEN, NULL, 0);
 }
 
-static inline enum hook_state fake_message(void *user, conn_id id, const char *bytes, size_t len,
-                                           bool binary) {
+static inline enum hook_state fake_message(void *user, struct conn *conn, const char *bytes,
+                                           size_t len, bool binary) {
     char text[64];
     snprintf(text, sizeof text, "%s(%.*s)", binary ? "binary" : "message", len > 40 ? 40 : (int)len,
              bytes);
-    fake_note(fake_client(user, id), text);
-    return fake_run(user, id, FAKE_MESSAGE, bytes, len);
+    fake_note(fake_client(user, conn), text);
+    return fake_run(user, conn, FAKE_MESSAGE, bytes, len);
 }
 
-static inline enum hook_state fake_pinged(void *user, conn_id id) {
-    fake_note(fake_client(user, id), "ping");
-    return fake_run(user, id, FAKE_PING, NULL, 0);
+static inline enum hook_state fake_pinged(void *user, struct conn *conn) {
+    fake_note(fake_client(user, conn), "ping");
+    return fake_run(user, conn, FAKE_PING, NULL, 0);
 }
 
-static inline enum hook_state fake_timeout(void *user, conn_id id) {
-    fake_note(fake_client(user, id), "timeout");
-    return fake_run(user, id, FAKE_TIMEOUT, NULL, 0);
+static inline enum hook_state fake_timeout(void *user, struct conn *conn) {
+    fake_note(fake_client(user, conn), "timeout");
+    return fake_run(user, conn, FAKE_TIMEOUT, NULL, 0);
 }
 
-static inline enum hook_state fake_drained(void *user, conn_id id) {
-    fake_note(fake_client(user, id), "drain");
-    return fake_run(user, id, FAKE_DRAIN, NULL, 0);
+static inline enum hook_state fake_drained(void *user, struct conn *conn) {
+    fake_note(fake_client(user, conn), "drain");
+    return fake_run(user, conn, FAKE_DRAIN, NULL, 0);
 }
 
-static inline enum hook_state fake_reloaded(void *user, conn_id id) {
-    fake_note(fake_client(user, id), "reload");
-    return fake_run(user, id, FAKE_RELOAD, NULL, 0);
+static inline enum hook_state fake_reloaded(void *user, struct conn *conn) {
+    fake_note(fake_client(user, conn), "reload");
+    return fake_run(user, conn, FAKE_RELOAD, NULL, 0);
 }
 
-static inline enum hook_state fake_closed(void *user, conn_id id, unsigned code, const char *reason,
-                                          size_t len) {
+static inline enum hook_state fake_closed(void *user, struct conn *conn, unsigned code,
+                                          const char *reason, size_t len) {
     char text[160];
     snprintf(text, sizeof text, len > 0 ? "close(%u,%.*s)" : "close(%u)", code, (int)len, reason);
-    fake_note(fake_client(user, id), text);
-    return fake_run(user, id, FAKE_CLOSE, reason, len);
+    fake_note(fake_client(user, conn), text);
+    return fake_run(user, conn, FAKE_CLOSE, reason, len);
 }
 
-static inline void fake_forgotten(void *user, conn_id id) {
-    struct fake_client *client = fake_client(user, id);
+static inline void fake_forgotten(void *user, struct conn *conn) {
+    struct fake_client *client = fake_client(user, conn);
     fake_note(client, "forgotten");
     assert_false(client->forgotten);
     client->forgotten = true;

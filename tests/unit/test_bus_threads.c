@@ -117,16 +117,16 @@ static const struct wire wire = {.write = wire_write,
                                  .kill = wire_end,
                                  .quiet_ms = wire_quiet_ms};
 
-static enum hook_state on_event(void *user, conn_id id) {
+static enum hook_state on_event(void *user, struct conn *conn) {
     return HOOK_DONE;
 }
 
-static enum hook_state on_closed(void *user, conn_id id, unsigned code, const char *reason,
+static enum hook_state on_closed(void *user, struct conn *conn, unsigned code, const char *reason,
                                  size_t len) {
     return HOOK_DONE;
 }
 
-static void on_forgotten(void *user, conn_id id) {
+static void on_forgotten(void *user, struct conn *conn) {
 }
 
 static void on_presence_changed(void *user, conn_id id, struct slice room, bool joined,

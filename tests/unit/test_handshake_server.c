@@ -16,21 +16,21 @@ static int asked;
 static char asked_head[512], asked_remote[64];
 static conn_id asked_id;
 
-static void on_handshake(void *user, conn_id id, const struct http_request *request,
+static void on_handshake(void *user, struct conn *conn, const struct http_request *request,
                          struct handshake_answer *out) {
     asked++;
-    asked_id = id;
+    asked_id = hub_id_of(conn);
     snprintf(asked_head, sizeof asked_head, "%.*s", (int)request->head_len, request->head);
     snprintf(asked_remote, sizeof asked_remote, "%s", request->remote_address);
     assert_null(request->body);
-    assert_non_null(hub_find(f->hub, id)); /* the hub has admitted it already */
+    assert_non_null(hub_find(f->hub, hub_id_of(conn))); /* the hub has admitted it already */
     *out = answer;
 }
 
-static void on_forgotten(void *user, conn_id id) {
+static void on_forgotten(void *user, struct conn *conn) {
     for (uint32_t i = 0; i < f->count; i++)
-        if (f->clients[i]->id == id)
-            fake_events.forgotten(user, id); /* scripts never see a refused connection */
+        if (f->clients[i]->id == hub_id_of(conn))
+            fake_events.forgotten(user, conn); /* scripts never see a refused connection */
 }
 
 static struct hub_events events;
@@ -210,7 +210,7 @@ static void test_refused_by_the_scripts(void **state) {
     assert_int_equal(hub_admitted(f->hub), 0); /* it counts no more */
 }
 
-static void answers_nothing(void *user, conn_id id, const struct http_request *request,
+static void answers_nothing(void *user, struct conn *conn, const struct http_request *request,
                             struct handshake_answer *out) {
 }
 

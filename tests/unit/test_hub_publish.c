@@ -75,14 +75,14 @@ static uint32_t size_of(struct slice name) {
     return room == NULL ? 0 : room->count;
 }
 
-static enum hook_state on_event(void *user, conn_id id) {
+static enum hook_state on_event(void *user, struct conn *conn) {
     return HOOK_DONE;
 }
 
-static enum hook_state on_closed(void *user, conn_id id, unsigned code, const char *reason,
+static enum hook_state on_closed(void *user, struct conn *conn, unsigned code, const char *reason,
                                  size_t len) {
     for (size_t i = 0; i < client_count; i++) {
-        if (clients[i].id != id)
+        if (clients[i].id != hub_id_of(conn))
             continue;
         assert_int_equal(clients[i].close_code, 0); /* once */
         clients[i].close_code = code;
@@ -91,7 +91,7 @@ static enum hook_state on_closed(void *user, conn_id id, unsigned code, const ch
     return HOOK_DONE;
 }
 
-static void on_forgotten(void *user, conn_id id) {
+static void on_forgotten(void *user, struct conn *conn) {
 }
 
 /* The calls of on_presence_changed, as "+0lobby:info " and "-0lobby:info "; the number is the

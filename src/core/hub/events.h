@@ -15,6 +15,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+struct conn; /* one client: see hub.h */
+
 /* A hook has returned, or it sleeps and hub_hook_done() follows. */
 enum hook_state { HOOK_DONE, HOOK_SLEEPS };
 
@@ -33,17 +35,18 @@ struct handshake_answer {
 
 struct hub_events {
     /* A client asks for a connection. Answers before it returns. */
-    void (*handshake)(void *user, conn_id id, const struct http_request *request,
+    void (*handshake)(void *user, struct conn *conn, const struct http_request *request,
                       struct handshake_answer *answer);
 
     /* The hooks of one connection: never two at a time, `closed` last. */
-    enum hook_state (*opened)(void *user, conn_id id);
-    enum hook_state (*message)(void *user, conn_id id, const char *bytes, size_t len, bool binary);
-    enum hook_state (*ping)(void *user, conn_id id);
-    enum hook_state (*timeout)(void *user, conn_id id);
-    enum hook_state (*drained)(void *user, conn_id id);
-    enum hook_state (*reloaded)(void *user, conn_id id); /* new code is active */
-    enum hook_state (*closed)(void *user, conn_id id, unsigned code, const char *reason,
+    enum hook_state (*opened)(void *user, struct conn *conn);
+    enum hook_state (*message)(void *user, struct conn *conn, const char *bytes, size_t len,
+                               bool binary);
+    enum hook_state (*ping)(void *user, struct conn *conn);
+    enum hook_state (*timeout)(void *user, struct conn *conn);
+    enum hook_state (*drained)(void *user, struct conn *conn);
+    enum hook_state (*reloaded)(void *user, struct conn *conn); /* new code is active */
+    enum hook_state (*closed)(void *user, struct conn *conn, unsigned code, const char *reason,
                               size_t len);
 
     /* A connection joined or left a watched room. A hook may run at this moment: only note the
@@ -51,8 +54,8 @@ struct hub_events {
     void (*presence_changed)(void *user, conn_id id, struct slice room, bool joined,
                              const char *endpoint_name, const char *info);
 
-    /* The id is invalid from now on: its handshake failed, or `closed` has ended. */
-    void (*forgotten)(void *user, conn_id id);
+    /* The connection is freed after this: its handshake failed, or `closed` has ended. */
+    void (*forgotten)(void *user, struct conn *conn);
 };
 
 /* Calls to sockets. `peer` is hub_open()'s argument. None of these may free the peer or call the

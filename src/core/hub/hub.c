@@ -101,6 +101,10 @@ struct conn *hub_find(struct hub *hub, conn_id id) {
     return conn != NULL && conn->id == id ? conn : NULL;
 }
 
+conn_id hub_id_of(const struct conn *conn) {
+    return conn->id;
+}
+
 const struct endpoint *hub_endpoint_of(const struct conn *conn) {
     return conn->endpoint;
 }
@@ -137,9 +141,9 @@ struct conn *hub_admit(struct hub *hub, bool is_counted) {
     return conn;
 }
 
-void hub_handshake(struct hub *hub, const struct conn *conn, const struct http_request *request,
+void hub_handshake(struct hub *hub, struct conn *conn, const struct http_request *request,
                    struct handshake_answer *answer) {
-    hub->events->handshake(hub->events_user, conn->id, request, answer);
+    hub->events->handshake(hub->events_user, conn, request, answer);
 }
 
 bool hub_assign(struct hub *hub, struct conn *conn, uint32_t number) {
@@ -153,7 +157,7 @@ bool hub_assign(struct hub *hub, struct conn *conn, uint32_t number) {
 
 /* The only function that frees a connection. */
 static void release(struct hub *hub, struct conn *conn) {
-    hub->events->forgotten(hub->events_user, conn->id);
+    hub->events->forgotten(hub->events_user, conn);
     hub_timers_stop(hub, conn);
     hub_rooms_leave_all(hub, conn);
     hub_mail_withdraw(hub, conn);
@@ -198,7 +202,7 @@ static bool take_due(struct conn *conn, enum conn_due which) {
 static enum hook_state run_message(struct hub *hub, struct conn *conn) {
     struct inbox_item *item = inbox_pop(conn->inbox);
     enum hook_state state =
-        hub->events->message(hub->events_user, conn->id, item->bytes, item->len, item->binary);
+        hub->events->message(hub->events_user, conn, item->bytes, item->len, item->binary);
     mem_free(item);
     return state;
 }
@@ -209,19 +213,19 @@ static bool run_next(struct hub *hub, struct conn *conn, enum hook_state *state)
     void *user = hub->events_user;
     bool open = conn->state == CONN_OPEN;
     if (take_due(conn, DUE_OPEN)) {
-        *state = events->opened(user, conn->id);
+        *state = events->opened(user, conn);
     } else if (open && take_due(conn, DUE_RELOAD)) {
-        *state = events->reloaded(user, conn->id);
+        *state = events->reloaded(user, conn);
     } else if (open && take_due(conn, DUE_TIMEOUT) && hub_timers_confirm_silence(hub, conn)) {
-        *state = events->timeout(user, conn->id);
+        *state = events->timeout(user, conn);
     } else if (!inbox_empty(conn->inbox)) {
         *state = run_message(hub, conn);
     } else if (open && take_due(conn, DUE_DRAIN)) {
-        *state = events->drained(user, conn->id);
+        *state = events->drained(user, conn);
     } else if (open && take_due(conn, DUE_PING)) {
-        *state = events->ping(user, conn->id);
+        *state = events->ping(user, conn);
     } else if (take_due(conn, DUE_CLOSE)) {
-        *state = events->closed(user, conn->id, conn->close_code, conn->close_reason,
+        *state = events->closed(user, conn, conn->close_code, conn->close_reason,
                                 conn->close_reason_len);
     } else {
         conn->due = 0; /* pings and timeouts of a closed connection */
@@ -352,7 +356,7 @@ void hub_received(struct hub *hub, struct conn *conn, const char *bytes, size_t 
     if (!conn->busy && conn->inbox == NULL && !(conn->due & (DUE_OPEN | DUE_RELOAD))) {
         conn->busy = true;
         conn->busy =
-            hub->events->message(hub->events_user, conn->id, bytes, len, binary) == HOOK_SLEEPS;
+            hub->events->message(hub->events_user, conn, bytes, len, binary) == HOOK_SLEEPS;
         if (!conn->busy && conn->due != 0)
             hub_step(hub, conn);
         return;

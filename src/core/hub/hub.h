@@ -54,11 +54,12 @@ bool hub_is_first(struct hub *hub, uint32_t endpoint);
  * counts from now on. */
 struct conn *hub_admit(struct hub *hub, bool is_counted);
 /* Calls events.handshake. */
-void hub_handshake(struct hub *hub, const struct conn *conn, const struct http_request *request,
+void hub_handshake(struct hub *hub, struct conn *conn, const struct http_request *request,
                    struct handshake_answer *answer);
 /* The script accepts the handshake for this endpoint. False: the endpoint is full. Other workers
  * can reach the connection from now on, so call it before the client gets the answer. */
 bool hub_assign(struct hub *hub, struct conn *conn, uint32_t endpoint);
+conn_id hub_id_of(const struct conn *conn);
 /* The endpoint of a connection, which never changes; NULL before hub_assign(). */
 const struct endpoint *hub_endpoint_of(const struct conn *conn);
 /* The handshake failed: frees the connection. */

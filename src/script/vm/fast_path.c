@@ -38,16 +38,17 @@ void fast_path_close(struct vm *vm) {
     mem_free(vm->fast_path.functions);
 }
 
-struct task *fast_path_task(struct vm *vm, conn_id id, bool binary, const char *bytes, size_t len) {
+struct task *fast_path_task(struct vm *vm, struct conn *conn, bool binary, const char *bytes,
+                            size_t len) {
     const struct fast_path *path = &vm->fast_path;
-    uint32_t number = hub_find_endpoint(vm->hub, id)->number;
+    uint32_t number = hub_endpoint_of(conn)->number;
     int function = number < path->count ? path->functions[number] : LUA_NOREF;
     if (function == LUA_NOREF)
         return NULL;
-    struct task *task = vm_task_of(vm, EVENT_MESSAGE, id, function);
+    struct task *task = vm_task_of(vm, EVENT_MESSAGE, hub_id_of(conn), function);
     lua_State *co = task->co; /* handle_message */
     lua_rawgeti(co, LUA_REGISTRYINDEX, path->conns_ref);
-    lua_rawgeti(co, -1, (lua_Integer)id);
+    lua_rawgeti(co, -1, (lua_Integer)task->conn);
     lua_replace(co, -2); /* handle_message, conn */
     lua_pushlstring(co, bytes, len);
     lua_rawgeti(co, LUA_REGISTRYINDEX, binary ? path->binary_ref : path->text_ref);

@@ -8,6 +8,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+struct conn;
 struct vm;
 struct task;
 
@@ -26,7 +27,8 @@ void fast_path_set_conns(struct vm *vm, lua_State *L);
 void fast_path_close(struct vm *vm);
 
 /* A task with handle_message and its three arguments. NULL: dispatch.lua handles the message. */
-struct task *fast_path_task(struct vm *vm, conn_id id, bool binary, const char *bytes, size_t len);
+struct task *fast_path_task(struct vm *vm, struct conn *conn, bool binary, const char *bytes,
+                            size_t len);
 /* Has the task's handle_message returned nil and an error? */
 bool fast_path_returned_error(const struct task *task);
 /* Then this is a task, with two arguments, that passes the error to on_error. The first task stays

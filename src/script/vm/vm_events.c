@@ -5,46 +5,46 @@
 
 /* ---- the hooks of a connection ---- */
 
-static struct task *conn_task(void *user, enum vm_event event, conn_id id) {
-    struct task *task = vm_task(user, event, id);
-    lua_pushinteger(task->co, (lua_Integer)id);
+static struct task *conn_task(void *user, enum vm_event event, struct conn *conn) {
+    struct task *task = vm_task(user, event, hub_id_of(conn));
+    lua_pushinteger(task->co, (lua_Integer)task->conn);
     return task;
 }
 
-static enum hook_state on_opened(void *user, conn_id id) {
-    return vm_run_hook(conn_task(user, EVENT_OPENED, id), 1);
+static enum hook_state on_opened(void *user, struct conn *conn) {
+    return vm_run_hook(conn_task(user, EVENT_OPENED, conn), 1);
 }
 
-static enum hook_state on_message(void *user, conn_id id, const char *bytes, size_t len,
+static enum hook_state on_message(void *user, struct conn *conn, const char *bytes, size_t len,
                                   bool binary) {
-    struct task *task = fast_path_task(user, id, binary, bytes, len);
+    struct task *task = fast_path_task(user, conn, binary, bytes, len);
     if (task != NULL)
         return vm_run_hook(task, 3);
-    task = conn_task(user, EVENT_MESSAGE, id);
+    task = conn_task(user, EVENT_MESSAGE, conn);
     lua_pushlstring(task->co, bytes, len);
     lua_pushboolean(task->co, binary);
     return vm_run_hook(task, 3);
 }
 
-static enum hook_state on_ping(void *user, conn_id id) {
-    return vm_run_hook(conn_task(user, EVENT_PING, id), 1);
+static enum hook_state on_ping(void *user, struct conn *conn) {
+    return vm_run_hook(conn_task(user, EVENT_PING, conn), 1);
 }
 
-static enum hook_state on_timeout(void *user, conn_id id) {
-    return vm_run_hook(conn_task(user, EVENT_TIMEOUT, id), 1);
+static enum hook_state on_timeout(void *user, struct conn *conn) {
+    return vm_run_hook(conn_task(user, EVENT_TIMEOUT, conn), 1);
 }
 
-static enum hook_state on_drained(void *user, conn_id id) {
-    return vm_run_hook(conn_task(user, EVENT_DRAINED, id), 1);
+static enum hook_state on_drained(void *user, struct conn *conn) {
+    return vm_run_hook(conn_task(user, EVENT_DRAINED, conn), 1);
 }
 
-static enum hook_state on_reloaded(void *user, conn_id id) {
-    return vm_run_hook(conn_task(user, EVENT_RELOADED, id), 1);
+static enum hook_state on_reloaded(void *user, struct conn *conn) {
+    return vm_run_hook(conn_task(user, EVENT_RELOADED, conn), 1);
 }
 
-static enum hook_state on_closed(void *user, conn_id id, unsigned code, const char *reason,
+static enum hook_state on_closed(void *user, struct conn *conn, unsigned code, const char *reason,
                                  size_t len) {
-    struct task *task = conn_task(user, EVENT_CLOSED, id);
+    struct task *task = conn_task(user, EVENT_CLOSED, conn);
     lua_pushinteger(task->co, code);
     lua_pushlstring(task->co, reason == NULL ? "" : reason, len);
     return vm_run_hook(task, 3);
@@ -52,8 +52,9 @@ static enum hook_state on_closed(void *user, conn_id id, unsigned code, const ch
 
 static void on_presence_changed(void *user, conn_id id, struct slice room, bool joined,
                                 const char *endpoint_name, const char *info) {
-    struct task *task = conn_task(user, EVENT_PRESENCE_CHANGED, id);
+    struct task *task = vm_task(user, EVENT_PRESENCE_CHANGED, id);
     task->conn = 0; /* not a hook of the connection */
+    lua_pushinteger(task->co, (lua_Integer)id);
     lua_pushlstring(task->co, room.bytes, room.len);
     lua_pushboolean(task->co, joined);
     lua_pushstring(task->co, endpoint_name);
@@ -61,8 +62,8 @@ static void on_presence_changed(void *user, conn_id id, struct slice room, bool 
     vm_run_later(task, 5);
 }
 
-static void on_forgotten(void *user, conn_id id) {
-    struct task *task = conn_task(user, EVENT_FORGOTTEN, id);
+static void on_forgotten(void *user, struct conn *conn) {
+    struct task *task = conn_task(user, EVENT_FORGOTTEN, conn);
     task->conn = 0; /* not a hook of the connection */
     vm_run_hook(task, 1);
 }
@@ -103,9 +104,9 @@ static void read_answer(lua_State *co, struct handshake_answer *answer) {
     answer->why = text_at(co, 7, NULL);
 }
 
-static void on_handshake(void *user, conn_id id, const struct http_request *request,
+static void on_handshake(void *user, struct conn *conn, const struct http_request *request,
                          struct handshake_answer *answer) {
-    struct task *task = conn_task(user, EVENT_HANDSHAKE, id);
+    struct task *task = conn_task(user, EVENT_HANDSHAKE, conn);
     task->conn = 0; /* not a hook of the connection */
     if (vm_run_to_end(task, 1 + push_request(task->co, request)) == RUN_RETURNED) {
         read_answer(task->co, answer);
