@@ -1,9 +1,9 @@
 -- certificates.lua -- certificates for the tests, made by the openssl program; expired ones by
 -- Python's cryptography, because versions of the program differ in their options for dates.
 --
--- Each is its own authority, for 127.0.0.1 and localhost. One for any server is made once a run of
--- the interpreter, in a folder that the end removes; others are made in the folder that the test
--- names. Knows no server.
+-- Each is its own authority, for 127.0.0.1 and localhost, but for those that an authority signs. One
+-- for any server is made once a run of the interpreter, in a folder that the end removes; others are
+-- made in the folder that the test names. Knows no server.
 
 local process = require "support.process"
 
@@ -11,7 +11,7 @@ local certificates = {}
 
 local CURVE = "-newkey ec -pkeyopt ec_paramgen_curve:prime256v1"
 
--- Signs the certificate that it is given anew, with its own key, so that it ended `days` ago.
+-- Signs a certificate anew, with its issuer's key, so that it ended `days` ago.
 local EXPIRE = [[
 import datetime, sys
 from cryptography import x509
@@ -50,9 +50,45 @@ function certificates.make(folder, name, options)
     .. "-addext subjectAltName=DNS:localhost,IP:127.0.0.1,IP:::1", options.key or CURVE, key,
     certificate, math.max(1, days), name)
   if days < 0 then
-    run("python3 -W ignore -c '%s' '%s' '%s' %d", EXPIRE, certificate, key, -days)
+    run("/usr/bin/python3 -W ignore -c '%s' '%s' '%s' %d", EXPIRE, certificate, key, -days)
   end
   return certificate, key
+end
+
+--- Makes an authority, to sign others with: FOLDER/NAME.pem and FOLDER/NAME.key.
+---@param folder string
+---@param name string
+---@return { certificate: string, key: string } authority its files
+function certificates.make_authority(folder, name)
+  local path = folder .. "/" .. name
+  run("openssl req -x509 %s -nodes -keyout '%s.key' -out '%s.pem' -days 30 -subj '/CN=%s' "
+    .. "-addext keyUsage=critical,keyCertSign", CURVE, path, path, name)
+  return { certificate = path .. ".pem", key = path .. ".key" }
+end
+
+--- Makes a certificate that an authority has signed, and its key: FOLDER/NAME.pem and
+--- FOLDER/NAME.key.
+---@param folder string
+---@param name string also its subject's common name
+---@param authority { certificate: string, key: string }
+---@param options { names: string?, days: integer? }? names: in openssl's form,
+---  "DNS:localhost,IP:127.0.0.1" when left out; days: as of certificates.make
+---@return string certificate its file
+---@return string key its file
+function certificates.make_signed(folder, name, authority, options)
+  options = options or {}
+  local path, days = folder .. "/" .. name, options.days or 30
+  process.write_file(path .. ".extensions",
+    "subjectAltName=" .. (options.names or "DNS:localhost,IP:127.0.0.1"))
+  run("openssl req -new %s -nodes -keyout '%s.key' -out '%s.request' -subj '/CN=%s'", CURVE, path,
+    path, name)
+  run("openssl x509 -req -in '%s.request' -out '%s.pem' -days %d -CA '%s' -CAkey '%s' "
+    .. "-CAcreateserial -extfile '%s.extensions'", path, path, math.max(1, days),
+    authority.certificate, authority.key, path)
+  if days < 0 then
+    run("/usr/bin/python3 -W ignore -c '%s' '%s.pem' '%s' %d", EXPIRE, path, authority.key, -days)
+  end
+  return path .. ".pem", path .. ".key"
 end
 
 local folder
