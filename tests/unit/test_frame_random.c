@@ -42,6 +42,7 @@ static void append(struct bytes *bytes, const void *more, size_t len) {
 struct item {
     enum frame_kind kind;
     size_t at, len; /* of its payload in the plain bytes */
+    bool is_ascii;
 };
 
 /* A stream of frames, and the items that must be read from it. */
@@ -76,8 +77,11 @@ static void add_item(struct stream *stream, uint32_t max, bool control) {
     enum frame_kind kind = control ? FRAME_PING + random_below(3) : FRAME_TEXT + random_below(2);
     size_t len = random_below(control ? 126 : random_below(4) == 0 ? max + 1 : 40);
     char *payload = malloc(len + 1);
-    for (size_t i = 0; i < len; i++)
-        payload[i] = (char)random_next();
+    bool is_ascii = true, mostly = random_below(2) == 0;
+    for (size_t i = 0; i < len; i++) {
+        payload[i] = (char)(random_next() & (mostly && random_below(100) > 0 ? 0x7f : 0xff));
+        is_ascii = is_ascii && (payload[i] & 0x80) == 0;
+    }
     size_t done = 0;
     unsigned opcode = opcodes[kind];
     while (!control && random_below(2) == 0) { /* a fragment */
@@ -89,7 +93,7 @@ static void add_item(struct stream *stream, uint32_t max, bool control) {
             add_item(stream, max, true);
     }
     add_frame(stream, 0x80 | opcode, payload + done, len - done);
-    stream->items[stream->count++] = (struct item){kind, stream->plain.len, len};
+    stream->items[stream->count++] = (struct item){kind, stream->plain.len, len, is_ascii};
     append(&stream->plain, payload, len);
     free(payload);
 }
@@ -123,6 +127,8 @@ static void check_stream(const struct stream *stream, size_t max) {
             assert_int_equal(frame.len, item->len);
             if (frame.len > 0)
                 assert_memory_equal(frame.payload, stream->plain.at + item->at, frame.len);
+            if (kind <= FRAME_BINARY)
+                assert_int_equal(frame.is_ascii, item->is_ascii);
         }
         assert_int_equal(left, 0);
         free(piece);

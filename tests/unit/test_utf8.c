@@ -172,6 +172,34 @@ static void test_random_text(void **state) {
     }
 }
 
+/* A byte that never is in UTF-8 and a sequence, at each place of each length and at each place in
+ * memory: the check takes ASCII in steps of several sizes. */
+static void test_every_place(void **state) {
+    enum { LENGTHS = 200, PLACES = 32 };
+    for (size_t len = 0; len <= LENGTHS; len++) {
+        for (size_t place = 0; place < PLACES; place++) {
+            char *memory = malloc(place + len + 1), *text = memory + place + 1;
+            memset(text, 'a', len);
+            assert_true(utf8_valid(text, len));
+            for (size_t at = 0; at < len; at++) {
+                text[at] = '\xff';
+                assert_false(utf8_valid(text, len));
+                text[at] = '\xc3';
+                assert_false(utf8_valid(text, len));
+                if (at + 1 < len) {
+                    text[at + 1] = '\xa9';
+                    assert_true(utf8_valid(text, len));
+                    text[at + 1] = 'a';
+                }
+                text[at] = '\x80';
+                assert_false(utf8_valid(text, len));
+                text[at] = 'a';
+            }
+            free(memory);
+        }
+    }
+}
+
 static void test_characters(void **state) {
     (void)state;
     assert_int_equal(utf8_character("a", 1), 'a');
@@ -191,7 +219,8 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_good_text),   cmocka_unit_test(test_bad_text),
         cmocka_unit_test(test_cut_short),   cmocka_unit_test(test_all_short_sequences),
-        cmocka_unit_test(test_random_text), cmocka_unit_test(test_characters),
+        cmocka_unit_test(test_random_text), cmocka_unit_test(test_every_place),
+        cmocka_unit_test(test_characters),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -120,6 +120,9 @@ static void test_text_is_utf8(void **state) {
     GIVE("\x01\x81" M "\xc3\x80\x81" M "\xbc"); /* one character in two fragments is valid */
     GIVE("\x82\x81" M "\xff");                  /* binary data is not checked */
     fake_expect(f, "a.message(\xc3\xbc) a.message(\xc3\xbc) a.binary(\xff)");
+    GIVE("\x81\x82" M "\xc3"); /* … and in two reads */
+    GIVE("\xbc\x81\x81" M "a");
+    fake_expect(f, "a.message(\xc3\xbc) a.message(a)");
     GIVE("\x81\x81" M "\xff\x81\x82" M "hi\x83\x80" M);
     assert_int_equal(stats_read(&f->hub->stats.protocol_errors), 1);
     turn();
@@ -129,6 +132,21 @@ static void test_text_is_utf8(void **state) {
     GIVE("\x81\x82" M "hi");
     turn();
     fake_expect(f, "");
+    finish();
+}
+
+/* What makes a message invalid may be in a part of it only. */
+static void test_text_in_parts_is_utf8(void **state) {
+    start();
+    GIVE("\x01\x81" M "\xff\x80\x81" M "a");
+    turn();
+    fake_expect(f, "a.close(1007,text is not valid UTF-8)");
+    finish();
+    start();
+    GIVE("\x01\x81" M "a\x89\x80" M "\x00\x82" M "b");
+    GIVE("\xc3\x80\x81" M "c");
+    turn();
+    fake_expect(f, "a.close(1007,text is not valid UTF-8)");
     finish();
 }
 
@@ -533,6 +551,7 @@ int main(void) {
         cmocka_unit_test(test_bytes_behind_the_handshake),
         cmocka_unit_test(test_pings_and_pongs),
         cmocka_unit_test(test_text_is_utf8),
+        cmocka_unit_test(test_text_in_parts_is_utf8),
         cmocka_unit_test(test_broken_frames),
         cmocka_unit_test(test_message_size_of_the_endpoint),
         cmocka_unit_test(test_close_frames),

@@ -21,8 +21,20 @@ static enum frame_kind fail(struct frame *out, unsigned code, const char *why) {
     return FRAME_ERROR;
 }
 
-/* RFC 6455 section 5.3. `at` is the offset of `bytes` in the frame's payload, modulo 4. */
-static void unmask(char *bytes, size_t len, const uint8_t mask[4], uint32_t at) {
+/* GCC and Clang make vector instructions of it where the processor has them. */
+typedef uint64_t block __attribute__((vector_size(16)));
+
+static inline block unmask_block(char *bytes, block mask) {
+    block b;
+    memcpy(&b, bytes, sizeof b);
+    b ^= mask;
+    memcpy(bytes, &b, sizeof b);
+    return b;
+}
+
+/* RFC 6455 section 5.3. `at` is the offset of `bytes` in the frame's payload, modulo 4. True: the
+ * payload is ASCII. */
+static bool unmask(char *bytes, size_t len, const uint8_t mask[4], uint32_t at) {
     uint32_t narrow;
     if ((at & 3) == 0) {
         memcpy(&narrow, mask, sizeof narrow);
@@ -31,22 +43,37 @@ static void unmask(char *bytes, size_t len, const uint8_t mask[4], uint32_t at) 
                                    mask[(at + 3) & 3]};
         memcpy(&narrow, turned, sizeof narrow);
     }
-    uint64_t wide = narrow | (uint64_t)narrow << 32, word;
+    const uint64_t wide = narrow | (uint64_t)narrow << 32;
+    const block twice = {wide, wide};
+    block blocks = {0, 0}; /* all bits of the blocks */
     size_t i = 0;
-    for (; i + 8 <= len; i += 8) {
+    for (; i + 64 <= len; i += 64)
+        blocks |= unmask_block(bytes + i, twice) | unmask_block(bytes + i + 16, twice) |
+                  unmask_block(bytes + i + 32, twice) | unmask_block(bytes + i + 48, twice);
+    for (; i + 16 <= len; i += 16)
+        blocks |= unmask_block(bytes + i, twice);
+    uint64_t seen = blocks[0] | blocks[1];
+    if (i + 8 <= len) {
+        uint64_t word;
         memcpy(&word, bytes + i, sizeof word);
         word ^= wide;
+        seen |= word;
         memcpy(bytes + i, &word, sizeof word);
+        i += 8;
     }
     if (i + 4 <= len) {
         uint32_t half;
         memcpy(&half, bytes + i, sizeof half);
         half ^= narrow;
+        seen |= half;
         memcpy(bytes + i, &half, sizeof half);
         i += 4;
     }
-    for (const uint8_t *turned = (const uint8_t *)&narrow; i < len; i++)
+    for (const uint8_t *turned = (const uint8_t *)&narrow; i < len; i++) {
         bytes[i] = (char)((uint8_t)bytes[i] ^ turned[i & 3]);
+        seen |= (uint8_t)bytes[i];
+    }
+    return (seen & UINT64_C(0x8080808080808080)) == 0;
 }
 
 /* The size of a header by its first two bytes. One without a mask is shorter; enter() refuses it.
@@ -131,9 +158,10 @@ static enum frame_kind control_kind(uint8_t opcode) {
     return opcode == OPCODE_CLOSE ? FRAME_CLOSE : opcode == OPCODE_PING ? FRAME_PING : FRAME_PONG;
 }
 
-static void keep(struct frame_reader *r, const char *bytes, size_t len) {
+static void keep(struct frame_reader *r, const char *bytes, size_t len, bool is_ascii) {
     if (len == 0)
         return;
+    r->kept_other = r->kept_other || !is_ascii;
     if (r->kept_len + len > r->kept_capacity) {
         size_t wanted = (r->kept_len + len) * 2;
         if (!r->final && wanted > r->limits.bytes)
@@ -182,23 +210,25 @@ static enum frame_kind take_payload(struct frame_reader *r, char **bytes, size_t
     size_t n = *len < r->remaining ? *len : (size_t)r->remaining;
     char *piece = *bytes;
     bool whole = n == r->remaining && r->mask_at == 0; /* all of it is in *bytes */
-    unmask(piece, n, r->mask, r->mask_at);
+    bool is_ascii = unmask(piece, n, r->mask, r->mask_at);
     *bytes += n;
     *len -= n;
     bool control = is_control(r->opcode);
     if (whole && (control ? r->control_len == 0 : r->final && r->kept_len == 0)) {
         r->remaining = 0;
+        out->is_ascii = is_ascii;
         return leave(r, piece, n, out);
     }
     if (control)
         keep_control(r, piece, n);
     else
-        keep(r, piece, n);
+        keep(r, piece, n, is_ascii);
     r->mask_at = (r->mask_at + (uint32_t)n) & 3;
     r->remaining -= n;
     if (r->remaining > 0)
         return FRAME_MORE;
     r->given = control || r->final;
+    out->is_ascii = !r->kept_other;
     return control ? leave(r, r->control, r->control_len, out)
                    : leave(r, r->kept, r->kept_len, out);
 }
@@ -216,6 +246,7 @@ void frame_reader_forget(struct frame_reader *r) {
         mem_free(r->kept);
         r->kept = NULL;
         r->kept_len = r->kept_capacity = 0;
+        r->kept_other = false;
     }
 }
 

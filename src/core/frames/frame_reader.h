@@ -52,12 +52,14 @@ struct frame_reader {
     size_t kept_len, kept_capacity;
     char *control; /* the same of a control frame; CONTROL_MAX bytes */
     uint8_t control_len;
-    bool given; /* the last payload that was returned is in `kept` or `control` */
+    bool kept_other; /* `kept` has bytes that are not ASCII */
+    bool given;      /* the last payload that was returned is in `kept` or `control` */
 };
 
 struct frame {
     char *payload; /* valid until the next call */
     size_t len;
+    bool is_ascii;   /* of a message: it is, so its UTF-8 is valid */
     unsigned code;   /* of FRAME_ERROR */
     const char *why; /* of FRAME_ERROR: a sentence of CLOSE_REASON_MAX bytes at most; a constant */
 };

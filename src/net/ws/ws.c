@@ -88,7 +88,7 @@ static void on_close_frame(struct ws *ws, const struct frame *frame) {
 
 static void on_message(struct ws *ws, const struct frame *frame, bool binary) {
     struct hub *hub = ws->server->hub;
-    if (!binary && !utf8_valid(frame->payload, frame->len)) {
+    if (!binary && !frame->is_ascii && !utf8_valid(frame->payload, frame->len)) {
         ws->input = INPUT_CLOSED;
         hub_fail(hub, ws->conn, CLOSE_BAD_PAYLOAD, "text is not valid UTF-8");
         return;
