@@ -3,9 +3,9 @@
 --
 --   lua5.4 scripts/check_man.lua [TOP]           TOP: the top of the source tree (default: .)
 --
--- Compared are commands, options, environment variables, signals and exit codes of
--- src/server/settings.c, src/server/settings_help.c and man/tidewire.1. Prints what is missing and
--- where, and fails then. Compares names, not sentences.
+-- Compared are commands, options, environment variables, signals and exit codes of settings.lua and
+-- help.lua in lua/tidewire/cli and of man/tidewire.1. Prints what is missing and where, and fails
+-- then. Compares names, not sentences.
 
 package.path = arg[0]:match "^.*/" .. "?.lua;" .. package.path
 local checking = require "checking"
@@ -17,26 +17,23 @@ local function plain(roff)
   return (text:gsub("\\f[A-Z]", ""):gsub("\\%-", "-"):gsub('"', ""))
 end
 
-local source = read "src/server/settings.c"
+local source = read "lua/tidewire/cli/settings.lua"
 local page = read "man/tidewire.1"
 local texts = {
-  { path = "src/server/settings.c" },
-  {
-    path = "src/server/settings_help.c",
-    text = read("src/server/settings_help.c"):gsub('\\n"%s*"', "\n"):gsub("\\n", "\n"),
-  },
+  { path = "lua/tidewire/cli/settings.lua" },
+  { path = "lua/tidewire/cli/help.lua", text = read "lua/tidewire/cli/help.lua" },
   { path = "man/tidewire.1", text = plain(page) },
 }
 
-local command_table = assert(source:match "commands%[%] = (%b{})", "settings.c has no commands")
-local option_table = assert(source:match "options%[%] = (%b{})", "settings.c has no options")
+local command_table = assert(source:match "COMMANDS = (%b{})", "there are no commands")
+local option_table = assert(source:match "OPTIONS = (%b{})", "there are no options")
 
--- What settings.c reads, and how texts show it. What app.lua reads of the environment stands in the
--- texts alone.
+-- What settings.lua reads, and how texts show it. What app.lua reads of the environment stands in
+-- the texts alone.
 local kinds = {
   {
     what = "option",
-    own = names(option_table, '{"(%-%-[%l-]+)"'),
+    own = names(option_table, '{ name = "(%-%-[%l-]+)"'),
     pattern = "%f[%-](%-%-%l[%l-]+)",
   },
   {
@@ -73,7 +70,7 @@ end
 
 -- Commands stand before what they do: in the help behind two blanks, in the page as the tag of a
 -- paragraph.
-local commands = names(command_table, '{"(%l+)"')
+local commands = names(command_table, "(%l+) = true")
 local in_help, in_page = {}, {}
 for line in texts[2].text:match("Usage:.-\n(\n.-\n)\n"):gmatch "\n  (%l[%l, ]-)  " do
   for name in line:gmatch "%l+" do in_help[name] = true end

@@ -1,6 +1,6 @@
--- Checks the layers of the Lua library against its `require` lines: modules of base/ and load/
--- require only each other, base/ none of load/, so neither reaches tidewire.core; and no modules
--- require each other.
+-- Checks the layers of the Lua library against its `require` lines: modules of base/, load/ and
+-- cli/ require only those of their folder and of base/, so none reaches tidewire.core; and no
+-- modules require each other.
 --
 --   lua5.4 scripts/check_requires.lua [TOP]      TOP: the top of the source tree (default: .)
 --
@@ -16,6 +16,7 @@ local checking = require "checking"
 local may_see = {
   base = { "base" },
   load = { "base", "load" },
+  cli = { "base", "cli" },
 }
 
 ---The modules that C makes.

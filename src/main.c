@@ -4,7 +4,6 @@
 #include "server/cli/scaffold.h"
 #include "server/cli/talk.h"
 #include "server/server.h"
-#include "server/settings.h"
 #include "server/standard_streams.h"
 #include "tidewire_version.h"
 
@@ -16,7 +15,7 @@ static int run_command(const struct settings *settings, const char *program) {
         printf("tidewire %s\n", TIDEWIRE_VERSION);
         return EXIT_CLEAN;
     case ACTION_HELP:
-        fputs(settings_help, stdout);
+        fputs(settings->help, stdout);
         return EXIT_CLEAN;
     case ACTION_CHECK:
         return check_run(settings);

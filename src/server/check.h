@@ -3,7 +3,7 @@
 #ifndef TIDEWIRE_SERVER_CHECK_H
 #define TIDEWIRE_SERVER_CHECK_H
 
-#include "server/settings.h"
+#include "script/vm/settings.h"
 
 /* Prints the errors of the app, or that it is ok. Returns the exit code. */
 int check_run(const struct settings *settings);

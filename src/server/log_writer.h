@@ -6,7 +6,7 @@
 #ifndef TIDEWIRE_SERVER_LOG_WRITER_H
 #define TIDEWIRE_SERVER_LOG_WRITER_H
 
-#include "server/settings.h"
+#include "script/vm/settings.h"
 
 #include <stdbool.h>
 

@@ -2,7 +2,7 @@
 #ifndef TIDEWIRE_SERVER_SERVER_H
 #define TIDEWIRE_SERVER_SERVER_H
 
-#include "server/settings.h"
+#include "script/vm/settings.h"
 
 /* Exit codes (docs/operating.md). */
 enum { EXIT_CLEAN = 0, EXIT_FAILED = 1, EXIT_USAGE = 2 };

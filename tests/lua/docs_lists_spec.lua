@@ -38,15 +38,14 @@ end
 -- option -> { variable = the variable that sets the same, of_app = app.lua reads it, of_talk = it
 -- is talk's }
 local command_line = {}
-local option_table = assert(sources.text("settings.c"):match("options%[%] = (%b{})"))
-local OPTION = '{"(%-%-[%l-]+)", ([%w_"]+), (%u+)%b(), (%l+)}'
-for name, variable, kind, talk in option_table:gmatch(OPTION) do
-  local own = variable:match('"(.-)"')
+local option_table = assert(sources.text("settings.lua"):match("OPTIONS = (%b{})"))
+for name, row in option_table:gmatch('{ name = "(%-%-[%l-]+)"(.-)},?\n') do
+  local own = row:match('variable = "(.-)"')
   local of_options = "TIDEWIRE_" .. name:sub(3):upper():gsub("-", "_")
-  local of_talk = talk == "true"
+  local of_talk = row:find("of_talk = true", 1, true) ~= nil
   command_line[name] = {
     variable = own or not of_talk and environment.of_options[of_options] and of_options or nil,
-    of_app = own == nil and kind ~= "FLAG" and not of_talk,
+    of_app = own == nil and not row:find("is_flag", 1, true) and not of_talk,
     of_talk = of_talk,
   }
 end
@@ -77,8 +76,7 @@ describe("options of the command line", function()
   end)
 
   it("have their variables beside them in the help", function()
-    local help =
-      sources.text("settings_help.c"):gsub('\\n"%s*"', "\n"):gsub("\n  (%-%-%l)", "\n\0%1")
+    local help = sources.text("help.lua"):gsub("\n  (%-%-%l)", "\n\0%1")
     check_variables(help, "%z(%-%-[%l-]+)([^%z]*)")
   end)
 
@@ -101,11 +99,11 @@ describe("options of the command line", function()
     check_variables(table.concat(rows), "%z(%-%-[%l-]+)([^%z]*)")
   end)
 
-  for name, pattern in pairs({ ["--log-format"] = "set_log_format.-complain%(name, \"(.-)\"",
-                               ["--log-level"] = "set_log_level.-complain%(name, \"(.-)\"" }) do
-    it("have the same choices in settings.c, the manual page and operating.md: " .. name, function()
-      local known = words(sources.text("settings.c"):match(pattern):gsub(" or ", " "), "%l+")
+  for _, name in ipairs({ "--log-format", "--log-level" }) do
+    it("have the same choices in the code, the manual page and operating.md: " .. name, function()
       local plain = name:gsub("-", "%%-")
+      local choices = option_table:match(plain .. '".-choice "(.-)"')
+      local known = words(choices:gsub(" or ", " "), "%l+")
       local row = page("operating"):match("\n| `" .. plain .. "[^|]*|[^|]*|([^\n]*)")
       local paragraph = manual():match("\n%.BI " .. plain .. "[^\n]*\n(.-)\n%.TP")
       for _, choice in ipairs(known) do

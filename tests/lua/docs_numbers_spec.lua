@@ -12,7 +12,7 @@ local KIB, MIB, MS_NS = 1 << 10, 1 << 20, 1000000
 local PATHS = { README = "README.md", man = "man/tidewire.1" }
 
 local function page_text(page)
-  if page == "help" then return sources.text("settings_help.c") end
+  if page == "help" then return sources.text("help.lua") end
   return sources.read(PATHS[page] or "docs/" .. page .. ".md")
 end
 
@@ -26,13 +26,13 @@ local FACTS = {
   { "operating", "`auto` is one per processor. 1 |", "option app.workers", 1 },
   { "man", "for one per processor; 1 by default.", "option app.workers", 1 },
   { "operating", "the [drain](#draining) may take; 10 |",
-    "settings.c: %.drain_seconds = (%d+)", 10 },
+    "settings.lua: drain_seconds = (%d+)", 10 },
   { "man", "How long SIGTERM waits for clients; 10 by default.",
-    "settings.c: %.drain_seconds = (%d+)", 10 },
-  { "help", "how long SIGTERM waits for clients, 10 ", "settings.c: %.drain_seconds = (%d+)", 10 },
+    "settings.lua: drain_seconds = (%d+)", 10 },
+  { "help", "how long SIGTERM waits for clients, 10 ", "settings.lua: drain_seconds = (%d+)", 10 },
   { "operating", "has come for S seconds; 1, in a terminal 0",
-    "settings.c: %.wait_seconds = (%d+)", 1 },
-  { "man", "1 by default, 0 in a terminal.", "settings.c: %.wait_seconds = (%d+)", 1 },
+    "WAIT_SECONDS", 1 },
+  { "man", "1 by default, 0 in a terminal.", "WAIT_SECONDS", 1 },
   { "operating", "created with mode 0640", "log.c: O_WRONLY | flags, (%d+)", 640 },
   { "operating", "two seconds for it", "SETTLE_MS", 2000 },
 

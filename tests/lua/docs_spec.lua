@@ -106,7 +106,7 @@ describe("the documentation", function()
       for option in text:gmatch("%-%-%l[%l-]+") do found[option] = true end
       return found
     end
-    local help = options_of(sources.text("settings_help.c"))
+    local help = options_of(sources.text("help.lua"))
     local documented = options_of(read("docs/operating.md"))
     for option in pairs(help) do
       assert.is_true(documented[option], "docs/operating.md has no " .. option)

@@ -1,6 +1,6 @@
 /* test_settings.c -- the command line and the environment: which overrides which, and the messages
  * for mistakes. */
-#include "server/settings.h"
+#include "script/vm/settings.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -80,7 +80,7 @@ static void test_defaults(void **state) {
     check_good("app.lua");
     assert_int_equal(settings.action, ACTION_RUN);
     assert_string_equal(settings.target, "app.lua");
-    assert_int_equal(settings.listen_count, 0);
+    assert_int_equal(settings.listen.count, 0);
     assert_null(settings.workers);
     assert_null(settings.admin);
     assert_null(settings.log_file);
@@ -107,9 +107,9 @@ static void test_options(void **state) {
     for (int i = 0; i < 2; i++) {
         check_good(forms[i]);
         assert_string_equal(settings.target, "app.lua");
-        assert_int_equal(settings.listen_count, 2);
-        assert_string_equal(settings.listen[0], "127.0.0.1:0");
-        assert_string_equal(settings.listen[1], "unix:/x");
+        assert_int_equal(settings.listen.count, 2);
+        assert_string_equal(settings.listen.texts[0], "127.0.0.1:0");
+        assert_string_equal(settings.listen.texts[1], "unix:/x");
         assert_string_equal(settings.workers, "4");
         assert_string_equal(settings.admin, "[::1]:9");
         assert_int_equal(settings.log_level, LOG_DEBUG);
@@ -241,8 +241,9 @@ static void test_help_is_complete(void **state) {
                                         "TIDEWIRE_DRAIN_JITTER",
                                         "check FILE",
                                         "new DIR"};
+    check_good("help");
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
-        if (strstr(settings_help, names[i]) == NULL)
+        if (strstr(settings.help, names[i]) == NULL)
             fail_msg("%s is not in the help", names[i]);
 }
 

@@ -111,20 +111,6 @@ static void test_request(void **state) {
     url_close(&url);
 }
 
-static void test_headers(void **state) {
-    assert_null(ws_client_header_fault("X-A: b"));
-    assert_null(ws_client_header_fault("X-A:"));
-    static const char *const wrong[] = {
-        "",           ": b",        "X A: b",       "X-A",
-        "X-A: b\r\n", "X-A: b\x7f", "upgrade: h2c", "Content-Length: 1"};
-    for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++)
-        if (ws_client_header_fault(wrong[i]) == NULL)
-            fail_msg("taken: %s", wrong[i]);
-    assert_true(ws_client_is_subprotocol("v1.chat"));
-    assert_false(ws_client_is_subprotocol("a b"));
-    assert_false(ws_client_is_subprotocol(""));
-}
-
 static const char KEY[] = "dGhlIHNhbXBsZSBub25jZQ=="; /* of RFC 6455 section 1.3 */
 #define PROOF  "Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n"
 #define STATUS "HTTP/1.1 101 Switching Protocols\r\n"
@@ -238,13 +224,9 @@ static void test_what_servers_say(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_urls),
-        cmocka_unit_test(test_no_urls),
-        cmocka_unit_test(test_request),
-        cmocka_unit_test(test_headers),
-        cmocka_unit_test(test_answers),
-        cmocka_unit_test(test_frames),
-        cmocka_unit_test(test_what_servers_say),
+        cmocka_unit_test(test_urls),    cmocka_unit_test(test_no_urls),
+        cmocka_unit_test(test_request), cmocka_unit_test(test_answers),
+        cmocka_unit_test(test_frames),  cmocka_unit_test(test_what_servers_say),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

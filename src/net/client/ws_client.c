@@ -19,31 +19,6 @@ static void random_bytes(void *bytes, size_t len) {
 
 /* ---- the request ---- */
 
-const char *ws_client_header_fault(const char *line) {
-    static const char *const own[] = {"Upgrade",
-                                      "Connection",
-                                      "Sec-WebSocket-Key",
-                                      "Sec-WebSocket-Version",
-                                      "Sec-WebSocket-Protocol",
-                                      "Sec-WebSocket-Extensions",
-                                      "Content-Length",
-                                      "Transfer-Encoding"};
-    const char *colon = strchr(line, ':');
-    if (colon == NULL || !request_is_token((struct slice){line, (size_t)(colon - line)}))
-        return "expected \"Name: value\"";
-    for (const char *c = colon; *c != '\0'; c++)
-        if (((unsigned char)*c < ' ' && *c != '\t') || *c == 0x7f)
-            return "a header cannot have a line end or another control character";
-    for (size_t i = 0; i < sizeof own / sizeof own[0]; i++)
-        if (slice_is_nocase((struct slice){line, (size_t)(colon - line)}, own[i]))
-            return "the handshake sets this header itself (a subprotocol: --subprotocol)";
-    return NULL;
-}
-
-bool ws_client_is_subprotocol(const char *name) {
-    return request_is_token(slice_of(name));
-}
-
 static bool has_host(const struct ws_client_options *options) {
     for (size_t i = 0; i < options->header_count; i++)
         if (slice_is_nocase((struct slice){options->headers[i], strcspn(options->headers[i], ":")},

@@ -17,17 +17,11 @@ enum { WS_CLIENT_KEY_BYTES = 25 }; /* 24 of base64 and a NUL */
 
 /* What the handshake has beside its own headers. */
 struct ws_client_options {
-    const char *const *headers; /* "Name: value" each, checked by ws_client_header_fault() */
+    const char *const *headers; /* "Name: value" each, checked */
     size_t header_count;
     const char *const *subprotocols; /* tokens, the preferred one first */
     size_t subprotocol_count;
 };
-
-/* Is it "Name: value", without control characters, and not a header of the handshake itself? NULL,
- * or what is wrong. */
-const char *ws_client_header_fault(const char *line);
-/* May a subprotocol have this name (RFC 6455 section 4.1: a token)? */
-bool ws_client_is_subprotocol(const char *name);
 
 /* Returns the request of a handshake, which the caller frees with mem_free(). Sets `key`, which the
  * response must prove to know. */

@@ -25,6 +25,16 @@ static int load_embedded(lua_State *L) {
     return 1;
 }
 
+void vm_preload_library(lua_State *L) {
+    luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_PRELOAD_TABLE); /* preload */
+    for (const struct embedded_file *file = embedded_files; file->name != NULL; file++) {
+        lua_pushlightuserdata(L, (void *)(uintptr_t)file);
+        lua_pushcclosure(L, load_embedded, 1);
+        lua_setfield(L, -2, file->name);
+    }
+    lua_pop(L, 1);
+}
+
 /* Replaces functions of Lua's by those of guarded.lua. */
 static void replace_functions(lua_State *L) {
     lua_getglobal(L, "require");
@@ -69,13 +79,7 @@ static int open_library(lua_State *L) {
     budget_open(vm);
     calls_open(L);
     vm->options.bindings->open(L);
-    luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_PRELOAD_TABLE); /* preload */
-    for (const struct embedded_file *file = embedded_files; file->name != NULL; file++) {
-        lua_pushlightuserdata(L, (void *)(uintptr_t)file);
-        lua_pushcclosure(L, load_embedded, 1);
-        lua_setfield(L, -2, file->name);
-    }
-    lua_pop(L, 1);
+    vm_preload_library(L);
     luaL_requiref(L, "tidewire.json_c", luaopen_tidewire_json_c, 0);
     luaL_requiref(L, "tidewire.jwt_c", luaopen_tidewire_jwt_c, 0);
     lua_pop(L, 2);

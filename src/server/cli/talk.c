@@ -22,6 +22,7 @@
 #include <unistd.h>
 
 enum {
+    WAIT_SECONDS = 1,       /* without --wait, for messages after the end of the input */
     CLOSE_MS = 3000,        /* for the server to answer a Close frame, */
     DISCONNECT_MS = 1000,   /* and then to end the connection */
     MAX_QUEUED = 64 * 1024, /* while more bytes wait to be sent, input is not read */
@@ -97,8 +98,8 @@ static void send_line(struct talk *talk, const char *bytes, size_t len) {
  * comes. */
 static void wait_for_messages(struct talk *talk) {
     double seconds = talk->settings->wait_seconds;
-    if (talk->from_terminal && !talk->settings->has_wait)
-        seconds = 0;
+    if (seconds < 0)
+        seconds = talk->from_terminal ? 0 : WAIT_SECONDS;
     if (talk->state < TALK_CLOSE_SENT)
         talk->deadline = clock_monotonic_ms() + (uint64_t)(seconds * 1000) + 1;
 }

@@ -2,7 +2,7 @@
 #ifndef TIDEWIRE_SERVER_CLI_TALK_H
 #define TIDEWIRE_SERVER_CLI_TALK_H
 
-#include "server/settings.h"
+#include "script/vm/settings.h"
 
 /* Connects, sends each line of the standard input as a text message, and prints each message that
  * it receives, until either side closes. Returns the exit code: EXIT_CLEAN after a close with 1000,

@@ -4,7 +4,7 @@
 
 #include "base/buffer.h"
 #include "net/client/client_socket.h"
-#include "server/settings.h"
+#include "script/vm/settings.h"
 
 enum { TALK_CONNECT_MS = 10000 }; /* for TCP and TLS, and then as long for the handshake */
 

@@ -2,8 +2,8 @@
  *
  * Listen addresses, workers, the admin address and the files of TLS are only passed on: app.lua
  * combines them with the app's own. main.c reads the settings once. */
-#ifndef TIDEWIRE_SERVER_SETTINGS_H
-#define TIDEWIRE_SERVER_SETTINGS_H
+#ifndef TIDEWIRE_SCRIPT_VM_SETTINGS_H
+#define TIDEWIRE_SCRIPT_VM_SETTINGS_H
 
 #include "base/log/log.h"
 #include "script/vm/vm.h"
@@ -29,12 +29,9 @@ struct settings_list {
 
 struct settings {
     enum settings_action action;
-    const char *target;  /* FILE, DIR or URL; NULL: none was given */
-    char *app_file;      /* owned; the target, where a directory was given */
-    const char *seen[2]; /* the last option that was given: of the server, of talk */
-    bool has_command;    /* a command such as "check" was given */
-    const char **listen;
-    size_t listen_count;
+    const char *help;   /* the text of --help */
+    const char *target; /* FILE, DIR or URL; NULL: none was given */
+    struct settings_list listen;
     const char *workers, *admin, *tls_certificate, *tls_key, *log_file, *pid_file;
     enum log_level log_level;
     enum log_format log_format;
@@ -42,8 +39,10 @@ struct settings {
     bool upgrade; /* replace the process of pid_file */
     bool watch;
     struct settings_list headers, subprotocols; /* of talk, as the fields below */
-    bool insecure, has_wait;
-    double wait_seconds;
+    bool insecure;
+    double wait_seconds; /* negative: not given */
+    /* private */
+    struct lua_State *state;
 };
 
 /* Reads both. False, after a message on stderr that says what to do, when they are wrong. */
@@ -51,8 +50,5 @@ bool settings_read(struct settings *settings, int argc, char **argv);
 void settings_close(struct settings *settings);
 /* The settings of the app; borrowed from `settings`. */
 struct vm_command_line settings_command_line(const struct settings *settings);
-
-/* The text of --help. */
-extern const char settings_help[];
 
 #endif
