@@ -1,9 +1,9 @@
 /* watch.c -- requests a reload when a script was saved. See watch.h.
  *
- * The state of the files decides (snapshot.c); it is read each second. The system's events
- * (dir_watches.c) only make the next look come at once. They are missing on network file systems,
- * where a symbolic link far above the file is moved, when the queue of events is full, and when the
- * system has no watch left. A change counts when the files have not changed further for a moment,
+ * The state of the files decides (snapshot.c); it is read five times a second. Not the system's
+ * events (inotify): they are missing on network file systems, where a symbolic link far above the
+ * file is moved, when the queue of events is full, and when the system has no watch left; so the
+ * files must be read anyway. A change counts when the files have not changed further for a moment,
  * since editors and `git checkout` make several changes in a row. Files that are gone get more
  * time: a build or a slow disk brings them back. */
 #include "server/watch.h"
@@ -11,14 +11,12 @@
 #include "base/clock.h"
 #include "base/log/log.h"
 #include "base/mem.h"
-#include "server/watch/dir_watches.h"
 #include "server/watch/snapshot.h"
 
 #include <stdbool.h>
 
 enum {
-    LOOK_MS = 1000,      /* between two looks */
-    EVENT_MS = 40,       /* between an event and the look for it */
+    LOOK_MS = 200,       /* between two looks */
     SETTLED_MS = 100,    /* a change is complete when nothing more has changed for so long, */
     UNSETTLED_MS = 5000, /* or when it has gone on for so long */
     GONE_MS = 2000,      /* files that are gone may come back within this time */
@@ -33,12 +31,8 @@ struct watch {
     struct snapshot *seen;                     /* at the last look; NULL: as they were loaded */
     double since;                              /* when that load began, in seconds of Unix time */
     uint64_t changing_since_ms, gone_since_ms; /* 0: no file is */
-    struct dir_watches *dirs;
-    uv_timer_t timer; /* of the next look */
-    bool is_soon;     /* that look is for an event, or for a change that is not complete */
+    uv_timer_t timer;                          /* of the next look */
 };
-
-static void look_in(struct watch *watch, uint64_t ms, bool is_soon);
 
 /* Replaces a snapshot of the watch. */
 static void set(struct snapshot **snapshot, struct snapshot *value) {
@@ -92,7 +86,6 @@ static bool is_settled(struct watch *watch, const struct snapshot *now) {
 static bool look(struct watch *watch) {
     struct snapshot *now = snapshot_take(watch->sources);
     struct snapshot_diff diff = snapshot_compare(watch->loaded, now);
-    dir_watches_renew(watch->dirs, watch->sources);
     if (diff.file == NULL) {
         snapshot_free(now);
         set_unchanged(watch);
@@ -111,22 +104,9 @@ static void on_timer(uv_timer_t *timer) {
     uint64_t began = uv_hrtime();
     bool is_changing = look(watch);
     uint64_t rest_ms = (uv_hrtime() - began) / 1000000 * REST_FACTOR;
-    if (is_changing)
-        look_in(watch, SETTLED_MS, true);
-    else
-        look_in(watch, rest_ms > LOOK_MS ? rest_ms : LOOK_MS, false);
-}
-
-static void look_in(struct watch *watch, uint64_t ms, bool is_soon) {
-    watch->is_soon = is_soon;
-    uv_timer_start(&watch->timer, on_timer, ms, 0);
-}
-
-/* Something happened in a directory. Several events cause one look. */
-static void on_event(void *user) {
-    struct watch *watch = user;
-    if (watch->sources != NULL && !watch->is_soon)
-        look_in(watch, EVENT_MS, true);
+    if (rest_ms < LOOK_MS)
+        rest_ms = LOOK_MS;
+    uv_timer_start(timer, on_timer, is_changing ? SETTLED_MS : rest_ms, 0);
 }
 
 /* A load has ended, or has failed: these are the scripts that it asked for. */
@@ -137,8 +117,7 @@ static void on_sources(void *user, const char *sources) {
     set(&watch->loaded, now);
     mem_free(watch->sources);
     watch->sources = mem_strdup(sources);
-    dir_watches_renew(watch->dirs, sources);
-    look_in(watch, EVENT_MS, true); /* finds what was saved during the load */
+    uv_timer_start(&watch->timer, on_timer, LOOK_MS, 0); /* finds what was saved during the load */
 }
 
 struct watch *watch_new(uv_loop_t *loop, double since, struct reload *reload, const char *sources) {
@@ -146,7 +125,6 @@ struct watch *watch_new(uv_loop_t *loop, double since, struct reload *reload, co
     watch->loop = loop;
     watch->reload = reload;
     watch->since = since;
-    watch->dirs = dir_watches_new(loop, on_event, watch);
     uv_timer_init(loop, &watch->timer);
     watch->timer.data = watch;
     on_sources(watch, sources);
@@ -169,7 +147,6 @@ static void on_timer_closed(uv_handle_t *handle) {
 void watch_close(struct watch *watch) {
     if (watch == NULL)
         return;
-    dir_watches_close(watch->dirs);
     set(&watch->loaded, NULL);
     set(&watch->seen, NULL);
     mem_free(watch->sources);

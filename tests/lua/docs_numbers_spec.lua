@@ -45,7 +45,7 @@ local FACTS = {
   { "architecture", "the hub runs 100 of these hooks in each turn", "RELOADS_PER_TURN", 100 },
   { "operating", "a tenth of a second after the last change", "SETTLED_MS", 100 },
   { "operating", "A file that disappears may come back within two seconds", "GONE_MS", 2000 },
-  { "operating", "The server checks the files each second", "LOOK_MS", 1000 },
+  { "operating", "The server checks the files every 200 milliseconds", "LOOK_MS", 200 },
   { "operating", "`{\"where\":\"app.lua:12\",\"generation\":3,\"count\":20}`, for 32 lines",
     "GENERATION_COUNTS_MOST_PLACES", 32 },
 

@@ -252,22 +252,4 @@ return { handle_message = function(conn) conn:send(part) end }
     write("fresh.lua", replaced_while_loaded("fresh.lua", "fourth", "fifth"))
     assert.equal("fifth", loop.ask_until(function() return (ada:ask("?")) end, "fifth"))
   end)
-
-  it("works without the system's watches, and says so once", function()
-    local allowed =
-      os.execute("unshare -Ur sh -c 'echo 0 > /proc/sys/user/max_inotify_instances' 2>/dev/null")
-    if not allowed then return pending("user namespaces are not allowed here") end
-    start({ app = APP, files = { ["part.lua"] = module("first") },
-      shell = [[exec unshare -Ur sh -c \
-        'echo 0 > /proc/sys/user/max_inotify_instances; exec "$0" "$@"' "$0" "$@";]],
-    })
-    becomes("first")
-    for _, text in ipairs { "second", "third" } do
-      write("part.lua", module(text))
-      becomes(text)
-    end
-    local lines = app:log_lines("event=watch")
-    assert.equal(1, #lines)
-    assert.matches("fs.inotify.max_user_", lines[1])
-  end)
 end)
