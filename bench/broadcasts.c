@@ -2,11 +2,11 @@
  * per delivery, delays where some clients do not read, and the memory of a message that waits for
  * all of them. See load.c. */
 #include "clients.h"
+#include "latencies.h"
 #include "load.h"
 #include "meter.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 
 static uint64_t received;
 
@@ -33,33 +33,51 @@ static void send_round(void) {
     }
 }
 
-void measure_bcast(void) {
-    clients_open(options.depth, 0);
-    for (double end = now() + WARM_UP_SECONDS; now() < end;)
-        send_round();
+/* Where clients leave and join: as many others as are due by now. Nothing is under way. */
+static void replace_clients(double since) {
+    static uint64_t replaced;
+    static int next = 1;
+    double per_second = options.churn / 100 * options.connections;
+    for (; now() - since > (double)(replaced + 1) / per_second; replaced++) {
+        clients_replace(clients_get(next));
+        next = next + 1 < options.connections ? next + 1 : 1;
+    }
+}
 
+void measure_bcast(void) {
+    if (options.churn > 0 && options.connections < 2)
+        fail("there must be a sender, and one that leaves");
+    clients_open(options.depth, 0);
+    for (int round = 0; round < options.rounds; round++)
+        send_round();
+    if (options.rounds > 0) {
+        printf("deliveries=%llu\n", (unsigned long long)received * (unsigned)options.rounds);
+        return;
+    }
+
+    for (double end = now() + options.warm_up; now() < end;)
+        send_round();
     uint64_t deliveries = 0, cpu_ns = meter_cpu_ns();
     double begun = now(), took;
-    for (; (took = now() - begun) < options.seconds; deliveries += received)
+    for (; (took = now() - begun) < options.seconds; deliveries += received) {
+        if (options.churn > 0)
+            replace_clients(begun);
         send_round();
+    }
     cpu_ns = meter_cpu_ns() - cpu_ns;
-    printf("deliveries=%llu per_second=%.0f cpu_us=%.4f cpu_percent=%.1f\n",
-           (unsigned long long)deliveries, (double)deliveries / took,
+    printf("deliveries=%llu size=%d per_second=%.0f cpu_us=%.4f cpu_percent=%.1f\n",
+           (unsigned long long)deliveries, options.size, (double)deliveries / took,
            (double)cpu_ns / 1e3 / (double)deliveries, (double)cpu_ns / 1e7 / took);
 }
 
 /* ---- slow ---- */
 
 enum { SIPS_PER_SECOND = 20 };
-/* Time for the queues of the slow clients to fill. */
-static const double FILL_SECONDS = 2;
 
 /* Message n, counted from 0, is due at begun + n / rate. */
 static struct {
     double begun;
     uint64_t sent, first; /* those from `first` on count */
-    float *seconds;       /* that deliveries took */
-    size_t count, capacity;
 } late;
 
 static void on_late_delivery(struct client *client, int messages) {
@@ -68,18 +86,9 @@ static void on_late_delivery(struct client *client, int messages) {
     for (uint64_t n = client->received - (uint64_t)messages; n < client->received; n++) {
         if (n >= late.sent)
             fail("a connection received more messages than were sent");
-        if (n >= late.first && late.count < late.capacity)
-            late.seconds[late.count++] = (float)(at - late.begun - (double)n / options.rate);
+        if (n >= late.first)
+            latencies_add(at - late.begun - (double)n / options.rate);
     }
-}
-
-static int compare(const void *one, const void *other) {
-    float a = *(const float *)one, b = *(const float *)other;
-    return (a > b) - (a < b);
-}
-
-static double late_us(double part) {
-    return (double)late.seconds[(size_t)((double)(late.count - 1) * part)] * 1e6;
 }
 
 /* Sends due messages, and serves the clients until the next one is due. */
@@ -107,12 +116,8 @@ void measure_slow(void) {
     int quick = options.connections - options.slow;
     if (quick < 1)
         fail("one connection at least must read");
-    late.first = (uint64_t)(FILL_SECONDS * options.rate);
+    late.first = (uint64_t)(4 * options.warm_up * options.rate); /* queues of slow clients fill */
     uint64_t messages = late.first + (uint64_t)(options.seconds * options.rate);
-    late.capacity = (size_t)quick * (size_t)(messages - late.first);
-    late.seconds = malloc(late.capacity * sizeof *late.seconds);
-    if (late.seconds == NULL)
-        fail("no memory");
 
     clients_open(1, options.slow);
     settle();
@@ -127,9 +132,8 @@ void measure_slow(void) {
                  (unsigned long long)received, (unsigned long long)all);
     }
     memory = meter_memory_bytes() - memory;
-    qsort(late.seconds, late.count, sizeof *late.seconds, compare);
-    printf("deliveries=%zu p50_us=%.0f p99_us=%.0f grown_bytes=%ld\n", late.count, late_us(0.50),
-           late_us(0.99), memory);
+    printf("deliveries=%zu p50_us=%.0f p99_us=%.0f grown_bytes=%ld\n", latencies_count(),
+           latencies_us(0.50), latencies_us(0.99), memory);
 }
 
 /* ---- unread ---- */

@@ -2,6 +2,8 @@
 #include "clients.h"
 
 #include "load.h"
+#include "messages.h"
+#include "transport.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -17,63 +19,17 @@
 enum {
     READ_BYTES = 256 * 1024,
     EVENTS = 512,
-    MASK_BYTES = 4,
-    MAX_HEADER = 14, /* two bytes, a 64-bit length, a mask */
+    /* an address of its own for so many connections, because an address has some 28,000 ports */
+    CONNECTIONS_PER_ADDRESS = 10000,
     /* of a stalled connection; the size of segments decides how much its sender's kernel buffers */
     STALLED_RECEIVE_BYTES = 4096,
     STALLED_SEGMENT_BYTES = 536,
 };
 
-/* The messages that a connection sends at a time, and the answer to each of them. */
-struct script {
-    uint8_t *request;
-    size_t request_size;
-    uint8_t *message;
-    size_t message_size;
-};
-
-static struct script script;
 static struct client *clients;
 static int epoll_fd;
 
-/* ---- frames ---- */
-
-static size_t put_header(uint8_t *at, bool masked) {
-    size_t size = (size_t)options.size, length_bytes = size < 126 ? 0 : size < 65536 ? 2 : 8;
-    at[0] = 0x81; /* text, whole */
-    at[1] = (uint8_t)(size < 126 ? size : size < 65536 ? 126 : 127);
-    if (masked)
-        at[1] |= 0x80;
-    for (size_t i = 0; i < length_bytes; i++)
-        at[2 + i] = (uint8_t)((uint64_t)size >> (8 * (length_bytes - 1 - i)));
-    return 2 + length_bytes;
-}
-
-static void write_script(int depth) {
-    static const uint8_t mask[MASK_BYTES] = {0x5a, 0xc3, 0x17, 0x8e};
-    size_t size = (size_t)options.size;
-    script.message = malloc(size + MAX_HEADER);
-    script.request = malloc((size + MAX_HEADER) * (size_t)depth);
-    if (script.message == NULL || script.request == NULL)
-        fail("no memory");
-
-    script.message_size = put_header(script.message, false);
-    for (size_t i = 0; i < size; i++)
-        script.message[script.message_size++] = (uint8_t)('a' + i % 26);
-
-    const uint8_t *payload = script.message + script.message_size - size;
-    uint8_t *at = script.request;
-    for (int n = 0; n < depth; n++) {
-        at += put_header(at, true);
-        memcpy(at, mask, MASK_BYTES);
-        at += MASK_BYTES;
-        for (size_t i = 0; i < size; i++)
-            *at++ = payload[i] ^ mask[i % MASK_BYTES];
-    }
-    script.request_size = (size_t)(at - script.request);
-}
-
-/* ---- handshakes ---- */
+/* ---- connecting ---- */
 
 /* The example of RFC 6455, section 1.3: a key and the answer that it must get. */
 static const char REQUEST[] = "GET %s HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\n"
@@ -82,16 +38,16 @@ static const char REQUEST[] = "GET %s HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: we
 static const char ACCEPT[] = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
 
 /* Reads the head of the response, which no message follows: the server only answers. */
-static void do_handshake(int fd) {
+static void do_handshake(struct client *client) {
     char text[4096];
     int request = snprintf(text, sizeof text, REQUEST, options.path);
     if (request >= (int)sizeof text)
         fail("the path is too long");
-    if (send(fd, text, (size_t)request, MSG_NOSIGNAL) != request)
+    if (transport_send(client, text, (size_t)request) != request)
         fail("the request could not be sent: %s", strerror(errno));
     size_t size = 0;
     do {
-        ssize_t got = recv(fd, text + size, sizeof text - 1 - size, 0);
+        ssize_t got = transport_receive(client, text + size, sizeof text - 1 - size);
         if (got <= 0)
             fail("the server ended a handshake: %s", got == 0 ? "closed" : strerror(errno));
         size += (size_t)got;
@@ -117,22 +73,59 @@ static int open_socket(int number, bool stalled) {
     struct sockaddr_in address = {.sin_family = AF_INET,
                                   .sin_port = htons((uint16_t)options.port),
                                   .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    struct sockaddr_in own = {
+        .sin_family = AF_INET,
+        .sin_addr.s_addr = htonl(INADDR_LOOPBACK + (uint32_t)(number / CONNECTIONS_PER_ADDRESS))};
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     if (stalled) {
         setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &receive, sizeof receive);
         setsockopt(fd, IPPROTO_TCP, TCP_MAXSEG, &segment, sizeof segment);
     }
     if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience) != 0 ||
+        setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &one, sizeof one) != 0 ||
+        bind(fd, (struct sockaddr *)&own, sizeof own) != 0 ||
         connect(fd, (struct sockaddr *)&address, sizeof address) != 0)
         fail("connection %d to port %d: %s", number + 1, options.port, strerror(errno));
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
-    do_handshake(fd);
-    fcntl(fd, F_SETFL, O_NONBLOCK);
     return fd;
 }
 
+static void open_client(struct client *client, bool reads) {
+    client->fd = open_socket((int)(client - clients), !reads);
+    client->request = messages_request(client->sends);
+    client->sent = messages_request_size();
+    transport_open(client);
+    do_handshake(client);
+}
+
+static void watch_client(struct client *client, bool reads) {
+    fcntl(client->fd, F_SETFL, O_NONBLOCK);
+    struct epoll_event event = {.events = EPOLLIN, .data.ptr = client};
+    if (reads)
+        epoll_ctl(epoll_fd, EPOLL_CTL_ADD, client->fd, &event);
+}
+
+/* The first client asks how the server writes JSON, before the others are there. */
+static void learn_answer(struct client *client) {
+    size_t size = messages_answer_size(), request = messages_request_size() / (size_t)options.depth;
+    uint8_t *answer = malloc(size);
+    if (answer == NULL)
+        fail("no memory");
+    if (transport_send(client, messages_request(0), request) != (ssize_t)request)
+        fail("the first message could not be sent: %s", strerror(errno));
+    for (size_t at = 0; at < size;) {
+        ssize_t got = transport_receive(client, answer + at, size - at);
+        if (got <= 0)
+            fail("the first message got no answer: %s", got == 0 ? "closed" : strerror(errno));
+        at += (size_t)got;
+    }
+    messages_learn(answer);
+    free(answer);
+}
+
 void clients_open(int depth, int stalled) {
-    write_script(depth);
+    options.depth = depth;
+    messages_write(depth);
     allow_files();
     epoll_fd = epoll_create1(EPOLL_CLOEXEC);
     clients = calloc((size_t)options.connections, sizeof *clients);
@@ -140,11 +133,17 @@ void clients_open(int depth, int stalled) {
         fail("no memory");
     for (int i = 0; i < options.connections; i++) {
         bool reads = i < options.connections - stalled;
-        clients[i].fd = open_socket(i, !reads);
-        clients[i].sent = script.request_size;
-        struct epoll_event event = {.events = reads ? EPOLLIN : 0, .data.ptr = &clients[i]};
-        if (reads)
-            epoll_ctl(epoll_fd, EPOLL_CTL_ADD, clients[i].fd, &event);
+        open_client(&clients[i], reads);
+        if (i == 0 && options.json)
+            learn_answer(&clients[i]);
+        watch_client(&clients[i], reads);
+    }
+}
+
+void clients_spread(void) {
+    for (int i = 0; i < options.connections; i++) {
+        clients[i].sends = (int)((int64_t)i * options.texts / options.connections);
+        clients[i].receives = clients[i].sends;
     }
 }
 
@@ -155,13 +154,12 @@ struct client *clients_get(int number) {
 /* ---- sending and receiving ---- */
 
 static void send_rest(struct client *client) {
-    ssize_t sent = send(client->fd, script.request + client->sent,
-                        script.request_size - client->sent, MSG_NOSIGNAL);
+    size_t before = client->sent, size = messages_request_size();
+    ssize_t sent = transport_send(client, client->request + before, size - before);
     if (sent < 0 && errno != EAGAIN)
         fail("send: %s", strerror(errno));
-    size_t before = client->sent;
     client->sent += sent > 0 ? (size_t)sent : 0;
-    bool waits = client->sent < script.request_size;
+    bool waits = client->sent < size;
     if (waits || before > 0) {
         struct epoll_event event = {.events = waits ? EPOLLIN | EPOLLOUT : EPOLLIN,
                                     .data.ptr = client};
@@ -170,31 +168,44 @@ static void send_rest(struct client *client) {
 }
 
 void clients_send(struct client *client) {
-    if (client->sent < script.request_size)
+    if (client->sent < messages_request_size())
         fail("the server reads more slowly than the client sends");
+    client->request = messages_request(client->sends);
+    client->sends = messages_after(client->sends, options.depth);
     client->sent = 0;
     send_rest(client);
+}
+
+/* A received message differs from the expected one: says how. */
+static void fail_by_message(struct client *client, const uint8_t *bytes, size_t size) {
+    char text[64] = "";
+    for (size_t i = 0, at = 0; i < size && at < sizeof text - 4; i++)
+        at += (size_t)snprintf(text + at, sizeof text - at, " %02x", bytes[i]);
+    fail("connection %d received other bytes than expected, at byte %zu of a frame:%s",
+         (int)(client - clients) + 1, client->seen, text);
 }
 
 /* Reads from the socket. Returns the number of messages that are complete. */
 static int receive(struct client *client) {
     static uint8_t buffer[READ_BYTES];
-    ssize_t got = recv(client->fd, buffer, sizeof buffer, 0);
+    ssize_t got = transport_receive(client, buffer, sizeof buffer);
     if (got < 0 && errno == EAGAIN)
         return 0;
     if (got <= 0)
         fail("the server ended a connection: %s", got == 0 ? "closed" : strerror(errno));
+    size_t size = messages_answer_size();
     int whole = 0;
     for (size_t at = 0; at < (size_t)got;) {
-        size_t part = script.message_size - client->seen;
+        size_t part = size - client->seen;
         if (part > (size_t)got - at)
             part = (size_t)got - at;
-        if (memcmp(buffer + at, script.message + client->seen, part) != 0)
-            fail("a received message differs from the sent one");
+        if (memcmp(buffer + at, messages_answer(client->receives) + client->seen, part) != 0)
+            fail_by_message(client, buffer + at, part);
         at += part;
         client->seen += part;
-        if (client->seen == script.message_size) {
+        if (client->seen == size) {
             client->seen = 0;
+            client->receives = messages_after(client->receives, 1);
             whole++;
         }
     }
@@ -222,6 +233,32 @@ void clients_serve(double seconds, void (*on_messages)(struct client *client, in
 void clients_read_some(struct client *client, int bytes) {
     char buffer[65536];
     size_t most = (size_t)bytes < sizeof buffer ? (size_t)bytes : sizeof buffer;
-    if (recv(client->fd, buffer, most, 0) == 0)
+    if (transport_receive(client, buffer, most) == 0)
         fail("the server ended a connection");
+}
+
+/* ---- leaving ---- */
+
+void clients_replace(struct client *client) {
+    static const uint8_t leave[] = {0x88, 0x82, 0, 0, 0, 0, 0x03, 0xe8}; /* Close 1000, masked */
+    char rest[256];
+    fcntl(client->fd, F_SETFL, 0);
+    if (transport_send(client, leave, sizeof leave) != sizeof leave)
+        fail("a Close frame could not be sent: %s", strerror(errno));
+    ssize_t got;
+    while ((got = transport_receive(client, rest, sizeof rest)) > 0)
+        ;
+    if (got < 0 && errno != ECONNRESET)
+        fail("the server does not end a connection: %s", strerror(errno));
+    transport_close(client);
+    client->sends = client->receives = clients[0].sends;
+    client->received = 0;
+    open_client(client, true);
+    watch_client(client, true);
+}
+
+void clients_reset(struct client *client) {
+    static const struct linger at_once = {.l_onoff = 1};
+    setsockopt(client->fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
+    transport_close(client);
 }

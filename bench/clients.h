@@ -1,7 +1,8 @@
 /* clients.h -- the connections of the load generator: they do handshakes, send and receive.
  *
- * All messages are the same, so received bytes are compared one by one, wherever the socket cuts
- * them. Knows nothing of which message answers which: the measurement counts. */
+ * A connection sends the messages of messages.h in turn. Received bytes are compared one by one,
+ * wherever the socket cuts them. Knows nothing of which message answers which: the measurement
+ * counts. */
 #ifndef TIDEWIRE_BENCH_CLIENTS_H
 #define TIDEWIRE_BENCH_CLIENTS_H
 
@@ -13,13 +14,21 @@ struct client {
     int fd;
     uint64_t received; /* whole messages; the measurement resets it */
     /* private to clients.c */
-    size_t sent; /* bytes of its request */
-    size_t seen; /* bytes of the message that it is receiving */
+    struct ssl_st *tls; /* NULL without TLS */
+    int sends;          /* the message that it sends next */
+    const uint8_t *request;
+    size_t sent;  /* bytes of its request */
+    int receives; /* the message that it receives next */
+    size_t seen;  /* bytes of it */
 };
 
 /* Opens options.connections of them; each sends `depth` messages at a time. The last `stalled` of
  * them do not read, and have small receive buffers in the kernel. */
 void clients_open(int depth, int stalled);
+
+/* Each begins with another message, and receives what it sends itself. Otherwise all send and
+ * receive the first message first. */
+void clients_spread(void);
 
 /* The client of this number, from 0. */
 struct client *clients_get(int number);
@@ -33,5 +42,12 @@ void clients_serve(double seconds, void (*on_messages)(struct client *client, in
 
 /* Reads a few bytes of a stalled connection. */
 void clients_read_some(struct client *client, int bytes);
+
+/* Leaves with a Close frame, waits for the end, and connects anew. Nothing may be under way to it;
+ * it will receive what client 0 sends next. */
+void clients_replace(struct client *client);
+
+/* Ends its connection by a reset, as the kernel does for a process that ends with unread bytes. */
+void clients_reset(struct client *client);
 
 #endif

@@ -8,24 +8,51 @@
 
 static uint64_t received;
 
-/* Sends again when all echoes of the messages before have come. */
-static void on_echo(struct client *client, int messages) {
+static void on_answer(struct client *client, int messages) {
     received += (uint64_t)messages;
     if (client->received > (uint64_t)options.depth)
         fail("more answers than messages");
+}
+
+/* Sends again when all echoes of the messages before have come. */
+static void on_echo(struct client *client, int messages) {
+    on_answer(client, messages);
     if (client->received == (uint64_t)options.depth) {
         client->received = 0;
         clients_send(client);
     }
 }
 
+/* Each connection sends its messages once, and receives the answers. */
+static void send_round(void) {
+    uint64_t all = (uint64_t)options.connections * (uint64_t)options.depth;
+    received = 0;
+    for (int i = 0; i < options.connections; i++) {
+        clients_get(i)->received = 0;
+        clients_send(clients_get(i));
+    }
+    for (double deadline = now() + PATIENCE_SECONDS; received < all;) {
+        clients_serve(0.1, on_answer);
+        if (now() > deadline)
+            fail("only %llu of %llu messages were answered in %d seconds",
+                 (unsigned long long)received, (unsigned long long)all, PATIENCE_SECONDS);
+    }
+}
+
 void measure_echo(void) {
     clients_open(options.depth, 0);
+    clients_spread();
+    for (int round = 0; round < options.rounds; round++)
+        send_round();
+    if (options.rounds > 0) {
+        printf("messages=%llu\n", (unsigned long long)received * (unsigned)options.rounds);
+        return;
+    }
+
     for (int i = 0; i < options.connections; i++)
         clients_send(clients_get(i));
-    for (double end = now() + WARM_UP_SECONDS; now() < end;)
+    for (double end = now() + options.warm_up; now() < end;)
         clients_serve(0.1, on_echo);
-
     received = 0;
     uint64_t cpu_ns = meter_cpu_ns();
     double begun = now(), took;
@@ -34,14 +61,9 @@ void measure_echo(void) {
     cpu_ns = meter_cpu_ns() - cpu_ns;
     if (received == 0)
         fail("no message was answered in %.1f seconds", options.seconds);
-    printf("messages=%llu per_second=%.0f cpu_us=%.4f cpu_percent=%.1f\n",
-           (unsigned long long)received, (double)received / took,
+    printf("messages=%llu size=%d per_second=%.0f cpu_us=%.4f cpu_percent=%.1f\n",
+           (unsigned long long)received, options.size, (double)received / took,
            (double)cpu_ns / 1e3 / (double)received, (double)cpu_ns / 1e7 / took);
-}
-
-static void on_answer(struct client *client, int messages) {
-    (void)client;
-    received += (uint64_t)messages;
 }
 
 void measure_idle(void) {
@@ -49,15 +71,7 @@ void measure_idle(void) {
     clients_open(1, 0);
     settle();
     long opened = meter_memory_bytes();
-
-    for (int i = 0; i < options.connections; i++)
-        clients_send(clients_get(i));
-    for (double deadline = now() + PATIENCE_SECONDS; received < (uint64_t)options.connections;) {
-        clients_serve(0.1, on_answer);
-        if (now() > deadline)
-            fail("only %llu messages were answered in %d seconds", (unsigned long long)received,
-                 PATIENCE_SECONDS);
-    }
+    send_round();
     settle();
     long used = meter_memory_bytes();
     printf("connections=%d before_bytes=%ld open_bytes=%.0f used_bytes=%.0f\n", options.connections,

@@ -2,6 +2,7 @@
 #ifndef TIDEWIRE_BENCH_LOAD_H
 #define TIDEWIRE_BENCH_LOAD_H
 
+#include <stdbool.h>
 #include <time.h>
 
 struct options {
@@ -15,6 +16,13 @@ struct options {
     int slow;
     int sip;
     double rate;
+    int texts;
+    bool json;
+    bool tls;
+    double churn;
+    int rounds;
+    double warm_up;
+    double settle;
 };
 
 /* As the command line has them. */
@@ -29,11 +37,9 @@ static inline double now(void) {
     return (double)time.tv_sec + (double)time.tv_nsec / 1e9;
 }
 
-/* A second in which the server comes to rest. */
+/* options.settle seconds, in which the server comes to rest. */
 void settle(void);
 
-/* Measured from then on. */
-#define WARM_UP_SECONDS 0.5
 enum { PATIENCE_SECONDS = 60 };
 
 /* The measurements: each opens its connections, and prints one line. */
@@ -42,5 +48,6 @@ void measure_idle(void);
 void measure_bcast(void); /* broadcasts.c */
 void measure_slow(void);
 void measure_unread(void);
+void measure_close(void); /* closes.c */
 
 #endif

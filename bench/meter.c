@@ -5,6 +5,7 @@
 
 #include <dirent.h>
 #include <stdio.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 uint64_t meter_cpu_ns(void) {
@@ -38,4 +39,22 @@ long meter_memory_bytes(void) {
         fail("%s cannot be read", path);
     fclose(file);
     return pages * sysconf(_SC_PAGESIZE);
+}
+
+long meter_open_files(void) {
+    char path[64];
+    struct stat status;
+    snprintf(path, sizeof path, "/proc/%d/fd", options.pid);
+    if (stat(path, &status) != 0)
+        fail("there is no process %d", options.pid);
+    if (status.st_size > 0)
+        return (long)status.st_size;
+    DIR *files = opendir(path);
+    if (files == NULL)
+        fail("%s cannot be read", path);
+    long count = -2; /* "." and ".." */
+    while (readdir(files) != NULL)
+        count++;
+    closedir(files);
+    return count;
 }

@@ -7,6 +7,7 @@
 #                             label tls        some of them over TLS: server/NAME@tls
 #   tests/interop/*_spec.lua  label interop    the same, with third-party clients
 #   examples/*/*_spec.lua     label examples   the same
+#   tests/bench/*_spec.lua    label bench      the benchmark, with hardly any load
 #   tests/browser/*_spec.lua  label browser    the examples' pages, in Chromium where there is one
 #   scripts/check_*.lua       label check      rules about the source itself
 #
@@ -111,7 +112,7 @@ foreach(spec IN LISTS specs)
   tidewire_spec(lua "${spec}" "" ${sanitizer_environment} ${preload_environment})
 endforeach()
 
-foreach(label server interop examples browser)
+foreach(label server interop examples browser bench)
   set(folder tests/${label})
   if(label STREQUAL "examples")
     set(folder examples/*)

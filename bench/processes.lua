@@ -1,0 +1,185 @@
+-- processes.lua -- the processes of the benchmark: builds the programs, starts and stops the
+-- servers that are measured, and runs the load generator (load.c).
+--
+-- A server is on the first core, the load on the second. A server's output goes into a file.
+-- Servers end with this process, however it ends. Knows nothing of what is measured.
+
+local processes = {}
+
+local START_SECONDS = 10
+---Below valgrind and sanitizers.
+local START_SECONDS_SLOW = 120
+
+local build, program
+local output, certificate -- files
+local on_server_core, on_load_core = "", ""
+
+---Ends the benchmark with a sentence.
+function processes.fail(format, ...)
+  error({ sentence = format:format(...) }, 0)
+end
+
+local function quoted(text)
+  return "'" .. text:gsub("'", "'\\''") .. "'"
+end
+
+---What a command prints, without the last newline; nil where it fails.
+local function output_of(command)
+  local pipe = assert(io.popen(command))
+  local text = pipe:read "a"
+  return pipe:close() and text:gsub("\n$", "") or nil
+end
+
+---The text of a file, or nil.
+local function read_file(path)
+  local file <close> = io.open(path)
+  return file and file:read "a"
+end
+
+---Builds what is measured, unless it is there, and looks for two cores.
+---@param options { build: string|nil, program: string|nil }
+function processes.open(options)
+  build = options.build or "build/release"
+  if not options.build and
+    not os.execute "scripts/build release -- tidewire tidewire-bench >&2" then
+    processes.fail "the programs could not be built"
+  end
+  program = options.program or build .. "/tidewire"
+  output = os.tmpname()
+  on_server_core, on_load_core = "taskset -c 0 ", "taskset -c 1 "
+  if not os.execute(on_server_core .. "true 2> /dev/null") or
+    not os.execute(on_load_core .. "true 2> /dev/null") then
+    io.stderr:write "scripts/bench: there are no two cores to use, so server and load disturb each "
+    io.stderr:write "other\n"
+    on_server_core, on_load_core = "", ""
+  end
+end
+
+---Removes the files.
+function processes.close()
+  if output then os.remove(output) end
+  if certificate then os.remove(certificate) end
+end
+
+---A certificate and its key in one file.
+---@return string path
+function processes.make_certificate()
+  certificate = certificate or os.tmpname()
+  local made = os.execute(("openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 " ..
+    "-nodes -days 2 -subj /CN=localhost -keyout - 2> /dev/null > %s"):format(quoted(certificate)))
+  if not made then processes.fail "no certificate was made" end
+  return certificate
+end
+
+---How many files this process and its children may open; nil where there is no limit.
+---@return integer|nil
+function processes.max_files()
+  return math.tointeger(tonumber(output_of "ulimit -n"))
+end
+
+---@class bench.Server
+---@field pid integer
+---@field port integer
+---@field private pipe file*
+local Server = {}
+Server.__index = Server
+
+local function is_running(pid)
+  local file <close> = io.open("/proc/" .. pid .. "/exe")
+  return file ~= nil
+end
+
+local function wait_for_port(server, name, seconds)
+  local deadline = os.time() + seconds
+  repeat
+    local text = read_file(output) or ""
+    local port = text:match "^port=(%d+)" or
+      text:match " event=listening [^\n]*address=127%.0%.0%.1:(%d+)"
+    if port then return math.tointeger(tonumber(port)) end
+    os.execute "sleep 0.05"
+  until os.time() > deadline or not is_running(server.pid)
+  processes.fail("%s did not start:\n%s", name, read_file(output) or "")
+end
+
+---Starts a server on a free port of 127.0.0.1.
+---@param command string  for the shell
+---@return bench.Server  ends it when closed
+local function start(command, name, seconds)
+  assert(io.open(output, "w")):close() -- of the server before
+  -- The shell prints its process id, and becomes the server.
+  local pipe = assert(io.popen(("echo $$; exec setpriv --pdeathsig TERM %s%s > %s 2>&1"):format(
+    on_server_core, command, quoted(output))))
+  local server = setmetatable({ pipe = pipe, pid = pipe:read "n" }, Server)
+  local started, port = pcall(wait_for_port, server, name, seconds)
+  if not started then
+    server:stop()
+    error(port, 0)
+  end
+  server.port = port
+  return server
+end
+
+---Starts the yardstick.
+---@param kind "echo"|"bcast"
+---@return bench.Server
+function processes.start_yardstick(kind)
+  return start(("%s/bench/bench_raw_echo %s"):format(quoted(build), kind), "the yardstick",
+    START_SECONDS)
+end
+
+---@class bench.Start
+---@field certificate string|nil  a file: the server speaks TLS
+---@field connections integer|nil  the limit on connections
+---@field wrapper string|nil      a command that runs the server: valgrind
+
+---Starts Tidewire.
+---@param app string  a file of this folder: "echo.lua"
+---@param how bench.Start|nil
+---@return bench.Server
+function processes.start_tidewire(app, how)
+  how = how or {}
+  local command = ("env TIDEWIRE_LIMITS_CONNECTIONS=%d %s %s bench/%s --listen 127.0.0.1:0"):format(
+    how.connections or 20000, how.wrapper or "", quoted(program), app)
+  if how.certificate then
+    command = ("%s --tls-certificate %s"):format(command, quoted(how.certificate))
+  end
+  return start(command, "Tidewire", START_SECONDS_SLOW)
+end
+
+---Ends the server, and waits for its end.
+function Server:stop()
+  if not self.pipe then return end
+  os.execute("kill " .. self.pid .. " 2> /dev/null")
+  self.pipe:close()
+  self.pipe = nil
+end
+
+Server.__close = Server.stop
+
+---Runs the load generator against a server.
+---@param server bench.Server
+---@param kind string       a measurement of load.c
+---@param options table<string, any>  name -> value; true for those without one
+---@return table<string, number>  the figures that it prints
+function processes.load(server, kind, options)
+  local names = {}
+  for name in pairs(options) do names[#names + 1] = name end
+  table.sort(names)
+  local words = {}
+  for _, name in ipairs(names) do
+    local value = options[name]
+    words[#words + 1] = "--" .. name:gsub("_", "-")
+    if value ~= true then words[#words + 1] = tostring(value) end
+  end
+  local text = output_of(("%s%s/bench/bench_load %s --port %d --pid %d %s"):format(
+    on_load_core, quoted(build), kind, server.port, server.pid, table.concat(words, " ")))
+  if not text then
+    processes.fail("the load '%s %s' failed; the server said:\n%s", kind,
+      table.concat(words, " "), read_file(output) or "")
+  end
+  local figures = {}
+  for name, value in text:gmatch "([%w_]+)=(%S+)" do figures[name] = tonumber(value) end
+  return figures
+end
+
+return processes

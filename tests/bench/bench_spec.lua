@@ -1,0 +1,71 @@
+-- bench_spec.lua -- scripts/bench works: each part measures something and prints its rows, and the
+-- exit code says whether it worked. Nothing here asks how fast anything is.
+
+local json = require "cjson"
+local process = require "support.process"
+
+local BUILD = os.getenv "TIDEWIRE_BUILD_DIR" or "build/debug"
+
+local function bench(...)
+  return process.run("scripts/bench", { args = { ... }, seconds = 120 })
+end
+
+---How many rows each part has, at the least.
+local ROWS = {
+  echo = 4, broadcast = 2, texts = 3, json = 4, churn = 2, slow = 3, memory = 5, close = 2,
+}
+
+describe("scripts/bench", function()
+  it("measures every part", function()
+    local ran = bench("--trial", "--json", "--build", BUILD)
+    assert.equal(0, ran.code, ran.stderr)
+    local rows = {}
+    for line in ran.stdout:gmatch "[^\n]+" do
+      local row = json.decode(line)
+      rows[row.part] = (rows[row.part] or 0) + 1
+      for name, value in pairs(row) do
+        if name:find "_us$" then
+          assert.is_true(type(value) == "number" and value > 0, line)
+        end
+      end
+    end
+    assert.same(ROWS, rows)
+  end)
+
+  it("prints tables of one part, with its goals", function()
+    local ran = bench("--trial", "--only", "broadcast", "--build", BUILD)
+    assert.equal(0, ran.code, ran.stderr)
+    assert.truthy(ran.stdout:find("Server CPU in microseconds per delivery, 20 receivers", 1, true))
+    assert.truthy(ran.stdout:find "\n +message +at once +different +yardstick +Tidewire +times ")
+    assert.truthy(ran.stdout:find "\n +20 B +16 +1 +%d+%.%d+ +%d+%.%d+ +%d+%.%d+ +1%.12")
+  end)
+
+  it("has all parts and options in its help", function()
+    local ran = bench("--help")
+    assert.equal(0, ran.code)
+    for part in pairs(ROWS) do
+      assert.truthy(ran.stdout:find("%s" .. part .. "  "), part .. " is not in the help")
+    end
+    local text = assert(process.read_file "bench/run.lua")
+    for option in text:gmatch '%["(%-%-[%l-]+)"%]' do
+      assert.truthy(ran.stdout:find(option, 1, true), option .. " is not in the help")
+    end
+  end)
+
+  it("ends with 2 when the command line is wrong", function()
+    for _, words in ipairs {
+      { "--fast" }, { "--only", "everything" }, { "--only" }, { "--runs", "0" },
+      { "--seconds", "x" },
+    } do
+      local ran = bench(table.unpack(words))
+      assert.equal(2, ran.code)
+      assert.truthy(ran.stderr:find "^scripts/bench: ")
+    end
+  end)
+
+  it("ends with 1 when something failed", function()
+    local ran = bench("--trial", "--only", "echo", "--build", BUILD, "--program", "/bin/false")
+    assert.equal(1, ran.code)
+    assert.truthy(ran.stderr:find("scripts/bench: Tidewire did not start", 1, true))
+  end)
+end)
