@@ -1,9 +1,9 @@
 -- dispatch.lua -- the functions that C calls, one for each kind of event.
 --
--- C runs each function in a coroutine of its own and keeps the order of a connection's hooks. A
--- connection is an integer here; `conns` has the objects that scripts see. An error in a hook comes
--- back as the event `failed`, in a new coroutine, so that on_error may wait like any hook. Knows no
--- sockets.
+-- C runs each function in a coroutine of its own and keeps the order of a connection's hooks. The
+-- event `handshake` makes the object of a connection, which scripts see. C keeps it, and passes it
+-- to the other events. An error in a hook comes back as the event `failed`, in a new coroutine, so
+-- that on_error may wait like any hook. Knows no sockets.
 
 local app = require "tidewire.load.app"
 local async = require "tidewire.async"
@@ -14,20 +14,16 @@ local errors = require "tidewire.errors"
 local accept = require "tidewire.accept"
 local http = require "tidewire.http.routes"
 local presence = require "tidewire.presence"
-local registry = require "tidewire.registry"
 local reload = require "tidewire.reload"
 
 local ENDPOINT <const> = conn_keys.ENDPOINT
-
----@type table<integer, tidewire.Conn>  by the connection's integer
-local conns = registry.conns
 
 ---@type tidewire.App|nil
 local running
 ---@type tidewire.App|nil  loaded, and not activated yet
 local pending
 
-local events = { conns = conns }
+local events = {}
 
 --- Gives on_error what a hook has returned, if that is nil and an error.
 local function finish(conn, hook, ok, err)
@@ -94,7 +90,7 @@ end
 ---@return boolean accepted
 ---@return integer endpoint_or_status
 ---@return string|nil subprotocol_or_headers
----@return string|nil body
+---@return tidewire.Conn|string|nil conn_or_body
 ---@return integer|nil endpoint     of a status from 4000 to 4999: C accepts, then closes with it
 ---@return string|nil subprotocol   the same
 ---@return string|nil why           for the log
@@ -106,16 +102,14 @@ function events.handshake(id, head, _, remote_address, secure)
     return false, refusal.status, refusal.headers, refusal.body, refusal.endpoint,
       refusal.subprotocol, refusal.why
   end
-  conns[id] = Conn.new(id, endpoint, request, subprotocol, fields)
-  return true, endpoint.number, subprotocol
+  return true, endpoint.number, subprotocol, Conn.new(id, endpoint, request, subprotocol, fields)
 end
 
 function events.request(number, head, body, remote_address, secure)
   http.answer(running, number, head, body, remote_address, secure)
 end
 
-function events.opened(id)
-  local conn = conns[id]
+function events.opened(conn)
   local on_start = conn[ENDPOINT].on_start
   if on_start then
     local ok, err = on_start(conn)
@@ -124,41 +118,38 @@ function events.opened(id)
   end
 end
 
-function events.message(id, payload, binary)
-  local conn = conns[id]
+function events.message(conn, payload, binary)
   local endpoint = conn[ENDPOINT]
   return endpoint.receive(conn, payload, binary, endpoint)
 end
 
 --- C's event: a handle_message that C has called itself returned nil and an error.
-function events.returned(id, err)
-  errors.returned(conns[id], err, "handle_message")
-end
-
-function events.ping(id)
-  local conn = conns[id]
-  finish(conn, "send_ping", conn[ENDPOINT].send_ping(conn))
-end
-
-function events.timeout(id)
-  local conn = conns[id]
-  if conn[ENDPOINT].on_timeout(conn) ~= false then
-    core.close(id, core.close_codes.timed_out, "timed out")
+---@param conn tidewire.Conn|nil  nil: it is gone
+function events.returned(conn, err)
+  if conn then
+    errors.returned(conn, err, "handle_message")
   end
 end
 
-function events.drained(id)
-  local conn = conns[id]
+function events.ping(conn)
+  finish(conn, "send_ping", conn[ENDPOINT].send_ping(conn))
+end
+
+function events.timeout(conn)
+  if conn[ENDPOINT].on_timeout(conn) ~= false then
+    core.close(Conn.integer(conn), core.close_codes.timed_out, "timed out")
+  end
+end
+
+function events.drained(conn)
   finish(conn, "on_drain", conn[ENDPOINT].on_drain(conn))
 end
 
-function events.reloaded(id)
-  local conn = conns[id]
+function events.reloaded(conn)
   finish(conn, "on_reload", conn[ENDPOINT].on_reload(conn))
 end
 
-function events.closed(id, code, reason)
-  local conn = conns[id]
+function events.closed(conn, code, reason)
   Conn.cancel_timers(conn)
   local on_close = conn[ENDPOINT].on_close
   if on_close then
@@ -166,22 +157,17 @@ function events.closed(id, code, reason)
   end
 end
 
-function events.forgotten(id)
-  conns[id] = nil
-end
-
 events.timer = async.fire
 events.presence_changed = presence.changed
 
 --- C's event: a hook, a timer or a spawned function threw. Runs in a coroutine of its own.
----@param id integer         0: not a connection's hook
+---@param conn tidewire.Conn|nil  nil: not a connection's hook, or the connection is gone
 ---@param hook string        its name
 ---@param kind "script"|"memory"|"timeout"
 ---@param value any          what was thrown
 ---@param traceback string
-function events.failed(id, hook, kind, value, traceback)
+function events.failed(conn, hook, kind, value, traceback)
   local err = errors.new(kind, value, hook, traceback)
-  local conn = conns[id]
   if not conn then
     errors.log(err)
   else

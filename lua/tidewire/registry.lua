@@ -1,13 +1,10 @@
--- registry.lua -- the worker's connections and the app's endpoints, as they are now.
+-- registry.lua -- the app's endpoints and their connections, as they are now.
 --
--- dispatch.lua and reload.lua write it; rooms and broadcasts read it.
+-- reload.lua writes it; rooms and broadcasts read it.
 
-local ENDPOINT <const> = require("tidewire.conn_keys").ENDPOINT
+local core = require "tidewire.core"
 
 local registry = {}
-
----@type table<integer, tidewire.Conn>  by the connection's integer
-registry.conns = {}
 
 ---@type tidewire.PreparedEndpoint[]  and removed ones, as long as they may have connections
 registry.endpoints = {}
@@ -19,11 +16,9 @@ registry.codecs = {}
 ---@param endpoint tidewire.PreparedEndpoint
 ---@param old_send function
 function registry.replace_send(endpoint, old_send)
-  local new_send = endpoint.send
-  -- `next` is quicker than pairs: nothing else runs meanwhile
-  for _, conn in next, registry.conns do
-    if conn[ENDPOINT] == endpoint and conn.send == old_send then
-      conn.send = new_send
+  for _, conn in ipairs(core.endpoint_conns(endpoint.number)) do
+    if conn.send == old_send then
+      conn.send = endpoint.send
     end
   end
 end

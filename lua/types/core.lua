@@ -141,6 +141,11 @@ function core.endpoint_full(number) end
 ---@return boolean
 function core.endpoint_is_first(number) end
 
+--- Lists the connections of an endpoint on this worker.
+---@param number integer
+---@return tidewire.Conn[] conns  in no order
+function core.endpoint_conns(number) end
+
 --- Counts the connections of an endpoint.
 ---@param number integer
 ---@return integer connections  over all workers, those in their handshake included

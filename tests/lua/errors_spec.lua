@@ -79,7 +79,7 @@ describe("the error that on_error gets", function()
 
   it("has the kind memory for exhausted memory", function()
     local conn, errors = connect {}
-    world:event("failed", world:id(conn), world:id(conn), "handle_message", "memory",
+    world:event("failed", world:id(conn), conn, "handle_message", "memory",
       "not enough memory", "")
     assert.equal("memory", errors[1].kind)
   end)

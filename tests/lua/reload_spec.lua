@@ -247,8 +247,7 @@ describe("an endpoint that is no more", function()
     for _ = 1, 3 do world:load_and_activate(app_of("b", "/two")) end
     assert.equal(1, count())
     world:close(one)
-    world:hook("forgotten", one)
-    world.conns[world:id(one)].state = "gone"
+    world:forget(one)
     world:load_and_activate(app_of("c", "/two"))
     world:load_and_activate(app_of("c", "/two"))
     assert.equal(0, count())

@@ -150,7 +150,7 @@ local function connect(path, ...)
   local answer, id = world:handshake(path)
   assert(answer.status == 101)
   world.conns[id].state, world.conns[id].endpoint = "open", answer.endpoint
-  world:event("opened", id, id)
+  world:event("opened", id, world:object(id))
   for _, name in ipairs { ... } do
     assert.is_true(last:join(name))
   end
@@ -520,7 +520,7 @@ describe("tw.send", function()
     local ada = connect("/text")
     world:close(ada)
     assert.same({ nil, "closed" }, { tw.send(ada.id, "hi") })
-    world:hook("forgotten", ada)
+    world:forget(ada)
     for _, id in ipairs { ada.id, "", "x", "1", "\0", "-1", "99999999999999999999" } do
       assert.same({ nil, "closed" }, { tw.send(id, "hi") })
     end

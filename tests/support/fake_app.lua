@@ -115,7 +115,7 @@ function FakeApp:handshake(path, request)
     request.remote_address or "192.0.2.1", request.secure or false)
   local results = task.results or { false, 500 }
   if results[1] then
-    self.conns[id].endpoint = results[2]
+    self.conns[id].endpoint, self.conns[id].object = results[2], results[4]
     return { status = 101, endpoint = results[2], subprotocol = results[3] }, id
   end
   return {
@@ -132,8 +132,8 @@ function FakeApp:connect(path, request)
   local answer, id = self:handshake(path or "/", request)
   assert(answer.status == 101, ("refused with %s"):format(answer.status))
   self.conns[id].state = "open"
-  local conn = require("tidewire.registry").conns[id]
-  self:event("opened", id, id)
+  local conn = self.conns[id].object
+  self:event("opened", id, conn)
   return conn
 end
 
@@ -144,14 +144,12 @@ function FakeApp:id(conn)
   return rawget(conn, self.core.conn_key)
 end
 
---- An event of a connection without arguments of its own: "ping", "timeout", "drained",
---- "forgotten".
+--- An event of a connection without arguments of its own: "ping", "timeout", "drained".
 ---@param name string
 ---@param conn tidewire.Conn
 ---@return table task
 function FakeApp:hook(name, conn)
-  local id = self:id(conn)
-  return self:event(name, id, id)
+  return self:event(name, self:id(conn), conn)
 end
 
 --- A message from the client.
@@ -165,7 +163,7 @@ function FakeApp:receive(conn, payload, is_binary)
   if fast_path then
     return self:fast_path_event(fast_path, id, conn, payload, is_binary and "binary" or "text")
   end
-  return self:event("message", id, id, payload, is_binary or false)
+  return self:event("message", id, conn, payload, is_binary or false)
 end
 
 --- The connection closes, and its on_close runs.
@@ -176,7 +174,13 @@ end
 function FakeApp:close(conn, code, reason)
   local id = self:id(conn)
   self.conns[id].state = "closing"
-  return self:event("closed", id, id, code or 1000, reason or "")
+  return self:event("closed", id, conn, code or 1000, reason or "")
+end
+
+--- The end of a connection, after its on_close.
+---@param conn tidewire.Conn
+function FakeApp:forget(conn)
+  self.conns[self:id(conn)] = nil
 end
 
 --- A plain HTTP request.

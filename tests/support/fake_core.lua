@@ -11,7 +11,7 @@ local FakeLoop = require "support.fake_loop"
 ---@class FakeCore: FakeLoop
 ---@field core table                  what `require "tidewire.core"` gives
 ---@field conns table                 by id: { state = "open", rtt =, backlog =, is_full =, code =,
----                                   reason = }
+---                                   reason =, endpoint =, object = }
 ---@field sent table[]                { id =, payload =, kind =, key = }, in order
 ---@field closes table[]              { id =, code =, reason = }: each call of core.close
 ---@field logs table[]                { level = "error", event =, conn =, fields = {…}, keys = {…} }
@@ -182,6 +182,14 @@ local function add_conns(world, core)
       { check_integer(number), check_integer(code), check_string(reason) })
   end
 
+  function core.endpoint_conns(number)
+    local list = {}
+    for _, conn in pairs(world.conns) do
+      list[#list + 1] = conn.endpoint == check_integer(number) and conn.object or nil
+    end
+    return list
+  end
+
   local asked = {}
   function core.endpoint_is_first(number)
     local is_first = not asked[check_integer(number)]
@@ -257,6 +265,13 @@ local function add_server(world, core)
   function core.stats() return copy(world.stats) end
   function core.now() return 1.7e9 + world:now() end
   function core.environment() return copy(world.environ) end
+end
+
+--- The object of a connection.
+---@param id integer
+---@return tidewire.Conn|nil  nil: it is gone
+function FakeCore:object(id)
+  return self.conns[id] and self.conns[id].object
 end
 
 --- The lines of the log with that event.

@@ -18,7 +18,7 @@ FakeLoop.__index = FakeLoop
 local HOOK_NAMES = {
   load = "load", stop = "on_stop", handshake = "validate", request = "http", opened = "on_start",
   message = "handle_message", ping = "send_ping", timeout = "on_timeout", drained = "on_drain",
-  closed = "on_close", forgotten = "forgotten", timer = "timer", failed = "on_error",
+  closed = "on_close", timer = "timer", failed = "on_error",
   spawned = "spawn", reload = "reload", activate = "reload", discard = "reload",
   reloaded = "on_reload", presence_changed = "room:watch",
 }
@@ -44,7 +44,8 @@ local function fail(loop, task, has_yielded, value)
   if task.event == "failed" then
     loop.core.log("error", "internal_error", nil, "why", tostring(value))
   elseif loop.events.failed then
-    loop:event("failed", task.conn, task.conn, failure.hook, failure.kind, value, failure.traceback)
+    loop:event("failed", task.conn, loop:object(task.conn), failure.hook, failure.kind, value,
+      failure.traceback)
   end
 end
 
@@ -70,7 +71,7 @@ local function resume(loop, task, ...)
   end
   if task.is_fast_path and task.state == "returned" and task.results[1] == nil
     and task.results[2] ~= nil then
-    loop:event("returned", task.conn, task.conn, task.results[2])
+    loop:event("returned", task.conn, loop:object(task.conn), task.results[2])
   end
 end
 

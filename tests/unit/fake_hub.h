@@ -422,7 +422,7 @@ static inline enum send_result fake_send(struct fake_client *client, bool shared
     memset(text, letter, len);
     struct message *message = message_new(OPCODE_TEXT, text, len);
     enum send_result result = shared ? hub_send_deliver(hub, client->conn, message)
-                                     : hub_send(hub, client->id, OPCODE_TEXT, text, len);
+                                     : hub_send(hub, client->conn, OPCODE_TEXT, text, len);
     message_unref(message);
     mem_free(text);
     return result;

@@ -37,9 +37,10 @@ static void test_the_last_worker_has_positive_ids(void **state) {
 /* Everything that is asked of an id that means nothing any more. */
 static void check_stale(struct fake *f, conn_id id) {
     assert_null(hub_find(f->hub, id));
-    assert_int_equal(hub_send(f->hub, id, OPCODE_TEXT, "hi", 2), SEND_CLOSED);
-    assert_int_equal(hub_send_keyed(f->hub, id, OPCODE_TEXT, "hi", 2, slice_of("key")),
-                     SEND_CLOSED);
+    assert_int_equal(hub_send(f->hub, hub_find(f->hub, id), OPCODE_TEXT, "hi", 2), SEND_CLOSED);
+    assert_int_equal(
+        hub_send_keyed(f->hub, hub_find(f->hub, id), OPCODE_TEXT, "hi", 2, slice_of("key")),
+        SEND_CLOSED);
     assert_false(hub_join(f->hub, id, slice_of("room"), (struct slice){NULL, 0}));
     assert_false(hub_leave(f->hub, id, slice_of("room")));
     assert_false(hub_ping(f->hub, id));
@@ -98,7 +99,7 @@ static void test_places(void **state) {
 static void test_handshakes_that_come_to_nothing(void **state) {
     struct fake *f = fake_new(NULL);
     struct fake_client *a = fake_admit(f), *b = fake_admit(f), *c = fake_admit(f);
-    assert_int_equal(hub_send(f->hub, a->id, OPCODE_TEXT, "hi", 2), SEND_CLOSED);
+    assert_int_equal(hub_send(f->hub, a->conn, OPCODE_TEXT, "hi", 2), SEND_CLOSED);
     assert_false(hub_ping(f->hub, a->id));
     hub_close(f->hub, a->id, 1000, NULL, 0);
     hub_abandon(f->hub, a->conn);
@@ -254,7 +255,7 @@ static void test_timeout_that_is_over(void **state) {
 
 static void send_during(struct fake_client *client, enum fake_hook hook, const char *bytes,
                         size_t len) {
-    assert_int_equal(hub_send(client->fake->hub, client->id, OPCODE_TEXT, "ok", 2), SEND_OK);
+    assert_int_equal(hub_send(client->fake->hub, client->conn, OPCODE_TEXT, "ok", 2), SEND_OK);
 }
 
 static void test_every_hook_may_send(void **state) {

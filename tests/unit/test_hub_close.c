@@ -22,7 +22,7 @@ static void close_bye(struct fake_client *client, enum fake_hook hook, const cha
 static void test_close_from_a_hook(void **state) {
     struct fake *f = fake_new(NULL);
     struct fake_client *a = fake_connect(f);
-    assert_int_equal(hub_send(f->hub, a->id, OPCODE_TEXT, "last", 4), SEND_OK);
+    assert_int_equal(hub_send(f->hub, a->conn, OPCODE_TEXT, "last", 4), SEND_OK);
     f->during = close_bye;
     fake_receive(a, "x");
     fake_turn(f);
@@ -101,7 +101,7 @@ static void test_nothing_is_sent_or_heard_after_close(void **state) {
     fake_receive(a, "comes too late");
     hub_answer_ping(f->hub, a->conn, "x", 1);
     assert_false(hub_ping(f->hub, a->id));
-    assert_int_equal(hub_send(f->hub, a->id, OPCODE_TEXT, "hi", 2), SEND_CLOSED);
+    assert_int_equal(hub_send(f->hub, a->conn, OPCODE_TEXT, "hi", 2), SEND_CLOSED);
     struct message *message = message_new(OPCODE_TEXT, "hi", 2);
     const struct audience everyone = {.endpoint = ANY_ENDPOINT};
     assert_int_equal(publish_as(f->hub, &everyone, message_ref(message)), 0);
@@ -200,7 +200,7 @@ static void test_what_waited_is_dropped(void **state) {
     a->room = 0;
     char text[600];
     memset(text, 'x', sizeof text);
-    hub_send(f->hub, a->id, OPCODE_TEXT, text, sizeof text); /* more than half of max_backlog */
+    hub_send(f->hub, a->conn, OPCODE_TEXT, text, sizeof text); /* more than half of max_backlog */
     fake_turn(f);
     f->sleeps = FAKE_MESSAGE;
     fake_receive(a, "1");
@@ -219,10 +219,10 @@ static void test_gone(void **state) {
     struct fake *f = fake_new(NULL);
     struct fake_client *a = fake_connect(f);
     assert_int_equal(stats_read(&f->hub->stats.connections), 1);
-    assert_int_equal(hub_send(f->hub, a->id, OPCODE_TEXT, "never leaves", 12), SEND_OK);
+    assert_int_equal(hub_send(f->hub, a->conn, OPCODE_TEXT, "never leaves", 12), SEND_OK);
     fake_gone(a);
     assert_int_equal(stats_read(&f->hub->stats.connections), 0);
-    assert_int_equal(hub_send(f->hub, a->id, OPCODE_TEXT, "hi", 2), SEND_CLOSED);
+    assert_int_equal(hub_send(f->hub, a->conn, OPCODE_TEXT, "hi", 2), SEND_CLOSED);
     hub_close(f->hub, a->id, 4000, NULL, 0); /* too late for a code of its own */
     fake_turn(f);
     fake_expect(f, "a.close(1006) a.forgotten");
@@ -327,7 +327,7 @@ static void test_the_peer_has_ended(void **state) {
     assert_true(hub_peer_ended(f->hub, c->conn, 1000));
     fake_turn(f);
     fake_expect(f, "a.close(1006) c.close(3000)");
-    assert_int_equal(hub_send(f->hub, a->id, OPCODE_TEXT, "z", 1), SEND_CLOSED);
+    assert_int_equal(hub_send(f->hub, a->conn, OPCODE_TEXT, "z", 1), SEND_CLOSED);
     fake_takes(a, SIZE_MAX);
     fake_expect_frames(a, "text(xxxxxxxxxx)");
     assert_true(a->ended);
@@ -361,7 +361,7 @@ static void test_close_all(void **state) {
     struct fake *f = fake_new(NULL);
     struct fake_client *a = fake_connect(f), *b = fake_connect(f), *c = fake_admit(f);
     hub_close(f->hub, b->id, 4000, "own", 3);
-    hub_send(f->hub, a->id, OPCODE_TEXT, "queued", 6);
+    hub_send(f->hub, a->conn, OPCODE_TEXT, "queued", 6);
     hub_drain(f->hub, CLOSE_GOING_AWAY, "server ends");
     assert_null(hub_admit(f->hub, false)); /* no connection is admitted any more */
     fake_turn(f);

@@ -217,7 +217,7 @@ static void test_everyone_gets_it_once_and_in_order(void **state) {
     for (int i = 0; i < 3; i++)
         members[i] = enter(CHAT);
     assert_int_equal(publish(to_lobby(), "a"), 3);
-    hub_send(hub, members[1]->id, OPCODE_TEXT, "b", 1);
+    hub_send(hub, conn_of(members[1]), OPCODE_TEXT, "b", 1);
     assert_int_equal(publish(to_lobby(), "c"), 3);
     assert_int_equal(publish(to_all(), "d"), 4);
     check_got(members[0], "acd");
@@ -390,7 +390,7 @@ static void test_all_hold_the_same_message(void **state) {
 /* One message waits in the queue of each deaf client, which has no room for another. */
 static void make_slow(struct client *client) {
     client->deaf = true;
-    hub_send(hub, client->id, OPCODE_TEXT, "-", 1);
+    hub_send(hub, conn_of(client), OPCODE_TEXT, "-", 1);
     hub_turn_end(hub);
 }
 

@@ -416,7 +416,7 @@ static void test_a_hook_that_sleeps_while_the_codec_changes(void **state) {
     struct endpoint next = next_endpoint(f);
     next.codec = CODEC_JSON;
     assert_int_equal(swap(f, next), 1);
-    assert_int_equal(hub_send(f->hub, a->id, OPCODE_TEXT, "old", 3), SEND_CLOSED);
+    assert_int_equal(hub_send(f->hub, a->conn, OPCODE_TEXT, "old", 3), SEND_CLOSED);
     fake_turn(f);
     fake_expect(f, "a.message(1)");
     fake_wake(a);

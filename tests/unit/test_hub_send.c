@@ -17,7 +17,7 @@ static void test_one_write_a_turn(void **state) {
     struct fake *f = fake_new(NULL);
     struct fake_client *a = fake_connect(f), *b = fake_connect(f);
     fake_send_ok(a, '1', 1);
-    hub_send(f->hub, a->id, OPCODE_BINARY, "2", 1);
+    hub_send(f->hub, a->conn, OPCODE_BINARY, "2", 1);
     assert_int_equal(fake_send(a, true, '3', 1), SEND_OK);
     hub_ping(f->hub, a->id);
     hub_answer_ping(f->hub, a->conn, "4", 1);
@@ -112,7 +112,7 @@ static void send_random(struct fake_client *client, struct expected *expected) {
     expected->len += message->len;
     enum send_result result = random_below(2)
                                   ? hub_send_deliver(client->fake->hub, client->conn, message)
-                                  : hub_send(client->fake->hub, client->id, opcode, payload, len);
+                                  : hub_send(client->fake->hub, client->conn, opcode, payload, len);
     message_unref(message);
     mem_free(payload);
     assert_int_equal(result, SEND_OK);

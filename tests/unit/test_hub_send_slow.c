@@ -148,7 +148,7 @@ static void test_the_limit_of_small_messages(void **state) {
 /* ---- conflation ---- */
 
 static enum send_result send_keyed(struct fake_client *client, const char *key, const char *text) {
-    return hub_send_keyed(client->fake->hub, client->id, OPCODE_TEXT, text, strlen(text),
+    return hub_send_keyed(client->fake->hub, client->conn, OPCODE_TEXT, text, strlen(text),
                           slice_of(key));
 }
 

@@ -44,7 +44,7 @@ static void send_something(struct fake_client *client) {
     size_t len = 12 + random_below(one_in(10) ? 280 : 60);
     enum send_result result;
     if (one_in(2)) {
-        result = hub_send(client->fake->hub, client->id, OPCODE_TEXT, text, len);
+        result = hub_send(client->fake->hub, client->conn, OPCODE_TEXT, text, len);
     } else {
         struct message *message = message_new(OPCODE_TEXT, text, len);
         result = hub_send_deliver(client->fake->hub, client->conn, message);

@@ -177,7 +177,7 @@ static void test_what_we_send_is_no_sign_of_life(void **state) {
     struct fake_client *a = f->clients[0];
     for (uint64_t now = 50; now < 300; now += 50) {
         fake_until(f, now);
-        hub_send(f->hub, a->id, OPCODE_TEXT, "hi", 2);
+        hub_send(f->hub, a->conn, OPCODE_TEXT, "hi", 2);
         hub_ping(f->hub, a->id);
         fake_turn(f);
     }

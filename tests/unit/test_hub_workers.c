@@ -243,7 +243,7 @@ static void test_mail_amid_mail(void **state) {
 static void say_hello(struct fake_client *client, enum fake_hook hook, const char *bytes,
                       size_t len) {
     if (hook == FAKE_MESSAGE)
-        hub_send(client->fake->hub, client->id, OPCODE_TEXT, "answer", 6);
+        hub_send(client->fake->hub, client->conn, OPCODE_TEXT, "answer", 6);
 }
 
 static void test_before_what_is_caused(void **state) {

@@ -481,7 +481,7 @@ static void test_every_byte_is_a_sign_of_life(void **state) {
 static void test_a_full_socket(void **state) {
     start();
     stream->room = 3;
-    hub_send(f->hub, a->id, OPCODE_TEXT, "hello", 5);
+    hub_send(f->hub, a->conn, OPCODE_TEXT, "hello", 5);
     turn();
     assert_true(stream->wants_write);
     fake_stream_takes(stream, 1);

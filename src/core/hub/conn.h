@@ -73,6 +73,7 @@ struct conn {
     uint64_t ping_sent_ns;   /* of the last ping; 0 after its answer */
     double rtt_seconds;      /* negative: unknown */
     char *close_reason;
+    struct conn_object object; /* of script/ */
 };
 
 #endif

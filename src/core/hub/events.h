@@ -17,6 +17,12 @@
 
 struct conn; /* one client: see hub.h */
 
+/* What script/ keeps with a connection: where its object is. All zeros: there is none. */
+struct conn_object {
+    const void *address; /* in Lua */
+    int ref;             /* in the registry */
+};
+
 /* A hook has returned, or it sleeps and hub_hook_done() follows. */
 enum hook_state { HOOK_DONE, HOOK_SLEEPS };
 

@@ -105,6 +105,10 @@ conn_id hub_id_of(const struct conn *conn) {
     return conn->id;
 }
 
+struct conn_object *hub_object_of(struct conn *conn) {
+    return &conn->object;
+}
+
 const struct endpoint *hub_endpoint_of(const struct conn *conn) {
     return conn->endpoint;
 }

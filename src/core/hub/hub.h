@@ -60,6 +60,8 @@ void hub_handshake(struct hub *hub, struct conn *conn, const struct http_request
  * can reach the connection from now on, so call it before the client gets the answer. */
 bool hub_assign(struct hub *hub, struct conn *conn, uint32_t endpoint);
 conn_id hub_id_of(const struct conn *conn);
+/* For script/, which sets it in `handshake` and releases it in `forgotten`. */
+struct conn_object *hub_object_of(struct conn *conn);
 /* The endpoint of a connection, which never changes; NULL before hub_assign(). */
 const struct endpoint *hub_endpoint_of(const struct conn *conn);
 /* The handshake failed: frees the connection. */
@@ -72,8 +74,10 @@ void hub_received(struct hub *hub, struct conn *conn, const char *bytes, size_t 
 /* A frame or a part of one came in: a sign of life. */
 void hub_alive(struct hub *hub, struct conn *conn);
 
-/* For script/, by the id of a connection of this worker: the endpoint, or NULL when the connection
- * is gone, has no endpoint yet, or never existed. */
+/* For script/, by the id of a connection of this worker: the connection, or NULL when it is gone or
+ * never existed. Valid until its `forgotten`. */
+struct conn *hub_find(struct hub *hub, conn_id id);
+/* The endpoint; NULL when there is no connection, or it has no endpoint yet. */
 const struct endpoint *hub_find_endpoint(struct hub *hub, conn_id id);
 bool hub_is_open(struct hub *hub, conn_id id);
 /* A hook that slept has ended. */
@@ -129,12 +133,12 @@ bool hub_limit_exceeded(const struct hub *hub);
 /* ---- hub_send.c: queues and writes ---- */
 
 enum send_result { SEND_OK, SEND_CLOSED, SEND_BACKLOG };
-/* Queues a copy of the payload for a connection of this worker. */
-enum send_result hub_send(struct hub *hub, conn_id id, enum opcode opcode, const void *payload,
-                          size_t len);
+/* Queues a copy of the payload for a connection of this worker. NULL: it is gone. */
+enum send_result hub_send(struct hub *hub, struct conn *conn, enum opcode opcode,
+                          const void *payload, size_t len);
 /* The same; on an endpoint that conflates, the message replaces a queued one with the same key (1
  * byte or more). */
-enum send_result hub_send_keyed(struct hub *hub, conn_id id, enum opcode opcode,
+enum send_result hub_send_keyed(struct hub *hub, struct conn *conn, enum opcode opcode,
                                 const void *payload, size_t len, struct slice key);
 /* Bytes of frames in the client's queue. */
 size_t hub_backlog(struct hub *hub, conn_id id);
@@ -220,6 +224,9 @@ void hub_close_endpoint(struct hub *hub, uint32_t number, unsigned code, const c
  * if the endpoint has that hook, before its next hook, and soon. Drops due hooks that the new code
  * does not have. */
 void hub_activate(struct hub *hub, uint32_t generation);
+/* Calls f with each connection of an endpoint. f must not call the hub. */
+void hub_conns_of(struct hub *hub, uint32_t number, void (*f)(void *user, struct conn *conn),
+                  void *user);
 /* Calls f with the generation of each open connection's code. */
 void hub_generations(struct hub *hub, void (*f)(void *user, unsigned generation), void *user);
 

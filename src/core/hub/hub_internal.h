@@ -41,9 +41,6 @@ static inline bool hub_is_alone(const struct hub *hub) {
 
 /* ---- hub.c ---- */
 
-/* The connection of an id, or NULL when it is gone or never existed. Its state tells whether it is
- * closing. */
-struct conn *hub_find(struct hub *hub, conn_id id);
 /* Lets the connection's due hooks run at the end of the loop's turn. */
 void hub_schedule(struct hub *hub, struct conn *conn);
 /* Runs the connection's waiting hooks, until one sleeps; frees it if it is gone. */

@@ -119,6 +119,14 @@ void hub_generations(struct hub *hub, void (*f)(void *user, unsigned generation)
             f(user, conn->endpoint->generation);
 }
 
+void hub_conns_of(struct hub *hub, uint32_t number, void (*f)(void *user, struct conn *conn),
+                  void *user) {
+    uint32_t at = 0;
+    for (struct conn *conn; (conn = slots_next(&hub->conns, &at)) != NULL;)
+        if (conn->endpoint != NULL && conn->endpoint->number == number)
+            f(user, conn);
+}
+
 void hub_close_endpoint(struct hub *hub, uint32_t number, unsigned code, const char *reason) {
     hub_take_mail(hub);
     close_all_of(hub, hub->endpoints[number], code, reason);

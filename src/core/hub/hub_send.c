@@ -207,9 +207,8 @@ enum send_result hub_send_deliver(struct hub *hub, struct conn *conn, struct mes
     return hub_send_deliver_own(hub, conn, ref_cache_take(&hub->ref_cache, message));
 }
 
-enum send_result hub_send(struct hub *hub, conn_id id, enum opcode opcode, const void *payload,
-                          size_t len) {
-    struct conn *conn = hub_find(hub, id);
+enum send_result hub_send(struct hub *hub, struct conn *conn, enum opcode opcode,
+                          const void *payload, size_t len) {
     enum send_result result = admit(hub, conn, message_frame_size(len));
     if (result == SEND_OK) {
         outq_append(&conn->out, opcode, payload, len);
@@ -224,11 +223,10 @@ size_t hub_backlog(struct hub *hub, conn_id id) {
     return conn == NULL ? 0 : conn->out.bytes;
 }
 
-enum send_result hub_send_keyed(struct hub *hub, conn_id id, enum opcode opcode,
+enum send_result hub_send_keyed(struct hub *hub, struct conn *conn, enum opcode opcode,
                                 const void *payload, size_t len, struct slice key) {
-    struct conn *conn = hub_find(hub, id);
     if (!conflates(conn))
-        return hub_send(hub, id, opcode, payload, len);
+        return hub_send(hub, conn, opcode, payload, len);
     return hub_send_deliver_own(hub, conn, message_new_keyed(opcode, payload, len, key));
 }
 

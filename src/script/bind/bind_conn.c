@@ -82,50 +82,57 @@ static struct send_options check_options(lua_State *L, int index, enum opcode ot
     return options;
 }
 
-static enum send_result queue(lua_State *L, conn_id id, const char *bytes, size_t len,
+static enum send_result queue(lua_State *L, struct conn *conn, const char *bytes, size_t len,
                               struct send_options options) {
     struct hub *hub = vm_of(L)->hub;
-    return options.key.len == 0 ? hub_send(hub, id, options.opcode, bytes, len)
-                                : hub_send_keyed(hub, id, options.opcode, bytes, len, options.key);
+    return options.key.len == 0
+               ? hub_send(hub, conn, options.opcode, bytes, len)
+               : hub_send_keyed(hub, conn, options.opcode, bytes, len, options.key);
 }
 
-static int send_bytes(lua_State *L, conn_id id, const char *bytes, size_t len,
+static int send_bytes(lua_State *L, struct conn *conn, const char *bytes, size_t len,
                       struct send_options options) {
     if (options.opcode == OPCODE_TEXT && !utf8_valid(bytes, len))
         return luaL_error(L,
                           "send: text must be valid UTF-8; send other bytes with kind \"binary\"");
-    return bind_push_send_result(L, queue(L, id, bytes, len, options));
+    return bind_push_send_result(L, queue(L, conn, bytes, len, options));
 }
 
 /* core.send(id, payload, kind|nil, key|nil) -> true | nil, "closed"|"backlog"|"utf8" */
 static int core_send(lua_State *L) {
+    struct hub *hub = vm_of(L)->hub;
     conn_id id = bind_check_conn(L, 1);
-    hub_take_mail(vm_of(L)->hub);
+    hub_take_mail(hub);
     size_t len;
     const char *bytes = luaL_checklstring(L, 2, &len);
     struct send_options options = check_options(L, 3, OPCODE_TEXT);
     options.key = bind_opt_text(L, 4);
     if (options.opcode == OPCODE_TEXT && !utf8_valid(bytes, len))
         return bind_push_failure(L, "utf8");
-    return bind_push_send_result(L, queue(L, id, bytes, len, options));
+    return bind_push_send_result(L, queue(L, hub_find(hub, id), bytes, len, options));
 }
 
 /* The key of the integer in a conn object is the address of this (conn_keys.lua). */
 static const char conn_key;
 
-/* The integer of the conn object at index 1. Leaves on the stack the object, value, options,
- * integer. */
-static conn_id check_object(lua_State *L) {
+/* The connection of the conn object at index 1. NULL: it is gone. The object of the connection
+ * whose hook runs is known by its address. */
+static struct conn *check_object(lua_State *L) {
+    struct vm *vm = vm_of(L);
+    const struct task *task = vm_current(vm);
     /* Before the value is encoded: mail may cause finalizers to run, which may send as well. */
-    hub_take_mail(vm_of(L)->hub);
-    lua_settop(L, 3);
+    hub_take_mail(vm->hub);
+    if (task != NULL && task->own != NULL && lua_topointer(L, 1) == task->own_object)
+        return task->own;
     if (lua_type(L, 1) != LUA_TTABLE || lua_rawgetp(L, 1, &conn_key) != LUA_TNUMBER)
         luaL_error(L, "send: call it with a colon, conn:send(value)");
-    return (conn_id)lua_tointeger(L, 4);
+    conn_id id = (conn_id)lua_tointeger(L, -1);
+    lua_pop(L, 1);
+    return hub_find(vm->hub, id);
 }
 
 /* conn:send(payload[, options]) of the text codec and the binary codec. */
-static int send_plain(lua_State *L, conn_id id, enum opcode otherwise) {
+static int send_plain(lua_State *L, struct conn *conn, enum opcode otherwise) {
     size_t len;
     const char *bytes = lua_tolstring(L, 2, &len);
     if (bytes == NULL) {
@@ -135,37 +142,36 @@ static int send_plain(lua_State *L, conn_id id, enum opcode otherwise) {
                                           : "use the codec \"json\" or tw.json.encode to send "
                                             "other values");
     }
-    return send_bytes(L, id, bytes, len, check_options(L, 3, otherwise));
+    return send_bytes(L, conn, bytes, len, check_options(L, 3, otherwise));
 }
 
-/* conn:send(value[, options]) of the json codec. `missing`: it was called without a value. */
-static int send_json(lua_State *L, conn_id id, bool missing) {
-    if (missing)
+/* conn:send(value[, options]) of the json codec. */
+static int send_json(lua_State *L, struct conn *conn) {
+    if (lua_isnone(L, 2))
         return luaL_error(L, "send: a value is needed; JSON's null is tw.null");
     struct send_options options = check_options(L, 3, OPCODE_TEXT);
     size_t len;
     const char *bytes = json_c_bytes(L, 2, &len);
     if (bytes == NULL)
         return luaL_error(L, "send: %s", lua_tostring(L, -1));
-    return send_bytes(L, id, bytes, len, options);
+    return send_bytes(L, conn, bytes, len, options);
 }
 
 /* conn.send of the codecs "text", "binary" and "json". It is one function, so that new code with
  * another of them need not change each connection. It takes the conn object itself, without a
  * function of Lua between: scripts call it most. */
 static int conn_send(lua_State *L) {
-    bool missing = lua_gettop(L) < 2;
-    conn_id id = check_object(L);
-    const struct endpoint *endpoint = hub_find_endpoint(vm_of(L)->hub, id);
+    struct conn *conn = check_object(L);
+    const struct endpoint *endpoint = conn == NULL ? NULL : hub_endpoint_of(conn);
     if (endpoint == NULL)
         return bind_push_send_result(L, SEND_CLOSED);
     switch (endpoint->codec) {
     case CODEC_JSON:
-        return send_json(L, id, missing);
+        return send_json(L, conn);
     case CODEC_BINARY:
-        return send_plain(L, id, OPCODE_BINARY);
+        return send_plain(L, conn, OPCODE_BINARY);
     default:
-        return send_plain(L, id, OPCODE_TEXT);
+        return send_plain(L, conn, OPCODE_TEXT);
     }
 }
 

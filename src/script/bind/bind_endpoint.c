@@ -151,6 +151,22 @@ static int core_endpoint_taken(lua_State *L) {
     return 1;
 }
 
+static void add_conn(void *L, struct conn *conn) {
+    vm_push_object(L, conn);
+    if (lua_isnil(L, -1))
+        lua_pop(L, 1); /* its handshake has no answer yet */
+    else
+        lua_rawseti(L, -2, (lua_Integer)lua_rawlen(L, -2) + 1);
+}
+
+/* core.endpoint_conns(number) -> a list of the objects of this worker's connections, in no order */
+static int core_endpoint_conns(lua_State *L) {
+    uint32_t number = check_number(L, 1);
+    lua_newtable(L);
+    hub_conns_of(vm_of(L)->hub, number, add_conn, L);
+    return 1;
+}
+
 /* core.fast_path(number, f|nil): f handles messages of this endpoint; nil: dispatch.lua does. */
 static int core_fast_path(lua_State *L) {
     uint32_t number = check_number(L, 1);
@@ -166,6 +182,7 @@ static int core_fast_path(lua_State *L) {
 
 const luaL_Reg bind_endpoint_functions[] = {
     {"endpoint", core_endpoint},
+    {"endpoint_conns", core_endpoint_conns},
     {"endpoint_full", core_endpoint_full},
     {"endpoint_is_first", core_endpoint_is_first},
     {"endpoint_taken", core_endpoint_taken},

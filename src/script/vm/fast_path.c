@@ -26,12 +26,6 @@ void fast_path_open(struct vm *vm, lua_State *L) {
     vm->fast_path.text_ref = luaL_ref(L, LUA_REGISTRYINDEX);
     lua_pushliteral(L, "binary");
     vm->fast_path.binary_ref = luaL_ref(L, LUA_REGISTRYINDEX);
-    lua_pushboolean(L, false); /* until fast_path_set_conns() */
-    vm->fast_path.conns_ref = luaL_ref(L, LUA_REGISTRYINDEX);
-}
-
-void fast_path_set_conns(struct vm *vm, lua_State *L) {
-    lua_rawseti(L, LUA_REGISTRYINDEX, vm->fast_path.conns_ref);
 }
 
 void fast_path_close(struct vm *vm) {
@@ -45,11 +39,8 @@ struct task *fast_path_task(struct vm *vm, struct conn *conn, bool binary, const
     int function = number < path->count ? path->functions[number] : LUA_NOREF;
     if (function == LUA_NOREF)
         return NULL;
-    struct task *task = vm_task_of(vm, EVENT_MESSAGE, hub_id_of(conn), function);
-    lua_State *co = task->co; /* handle_message */
-    lua_rawgeti(co, LUA_REGISTRYINDEX, path->conns_ref);
-    lua_rawgeti(co, -1, (lua_Integer)task->conn);
-    lua_replace(co, -2); /* handle_message, conn */
+    struct task *task = vm_hook_task(vm, EVENT_MESSAGE, conn, function);
+    lua_State *co = task->co; /* handle_message, conn */
     lua_pushlstring(co, bytes, len);
     lua_rawgeti(co, LUA_REGISTRYINDEX, binary ? path->binary_ref : path->text_ref);
     task->is_fast_path = true;
@@ -65,8 +56,8 @@ struct task *fast_path_error_task(struct task *task) {
     struct task *handler = vm_task(task->vm, EVENT_RETURNED, task->conn);
     handler->generation = task->generation;
     handler->scope = task->scope;
-    lua_pushinteger(handler->co, (lua_Integer)task->conn);
+    vm_push_object(handler->co, task->own);
     lua_settop(task->co, 2);
-    lua_xmove(task->co, handler->co, 1); /* returned, id, err */
+    lua_xmove(task->co, handler->co, 1); /* returned, conn, err */
     return handler;
 }

@@ -16,14 +16,11 @@ struct task;
 struct fast_path {
     int *functions; /* handle_message of each endpoint, by its number; LUA_NOREF: none */
     size_t count;
-    int conns_ref;            /* dispatch.lua's table of connections */
     int text_ref, binary_ref; /* the kinds of message, as strings */
 };
 
 /* In a new state, before other references are made. */
 void fast_path_open(struct vm *vm, lua_State *L);
-/* Keeps dispatch.lua's table of connections, which is on top of L and is popped. */
-void fast_path_set_conns(struct vm *vm, lua_State *L);
 void fast_path_close(struct vm *vm);
 
 /* A task with handle_message and its three arguments. NULL: dispatch.lua handles the message. */

@@ -88,8 +88,6 @@ static int open_library(lua_State *L) {
     lua_pushliteral(L, "tidewire.dispatch");
     lua_call(L, 1, 1); /* events */
     vm_tasks_open(vm, L);
-    lua_getfield(L, -1, "conns");
-    fast_path_set_conns(vm, L);
     return 0;
 }
 

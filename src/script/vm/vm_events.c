@@ -6,9 +6,8 @@
 /* ---- the hooks of a connection ---- */
 
 static struct task *conn_task(void *user, enum vm_event event, struct conn *conn) {
-    struct task *task = vm_task(user, event, hub_id_of(conn));
-    lua_pushinteger(task->co, (lua_Integer)task->conn);
-    return task;
+    struct vm *vm = user;
+    return vm_hook_task(vm, event, conn, vm->tasks.event_refs[event]);
 }
 
 static enum hook_state on_opened(void *user, struct conn *conn) {
@@ -63,9 +62,10 @@ static void on_presence_changed(void *user, conn_id id, struct slice room, bool 
 }
 
 static void on_forgotten(void *user, struct conn *conn) {
-    struct task *task = conn_task(user, EVENT_FORGOTTEN, conn);
-    task->conn = 0; /* not a hook of the connection */
-    vm_run_hook(task, 1);
+    struct vm *vm = user;
+    struct conn_object *object = hub_object_of(conn);
+    if (object->ref != 0)
+        luaL_unref(vm->L, LUA_REGISTRYINDEX, object->ref);
 }
 
 /* ---- requests ---- */
@@ -87,13 +87,22 @@ static const char *text_at(lua_State *co, int index, size_t *len) {
     return lua_type(co, index) == LUA_TSTRING ? lua_tolstring(co, index, len) : NULL;
 }
 
-/* dispatch.handshake returns `true, endpoint, subprotocol`; `false, status, headers, body, nil,
- * nil, why`; or `false, code, nil, reason, endpoint, subprotocol, why`. */
-static void read_answer(lua_State *co, struct handshake_answer *answer) {
+/* Keeps the object on top of L, which is popped, for the events of its connection. */
+static void keep_object(lua_State *L, struct conn *conn) {
+    struct conn_object *object = hub_object_of(conn);
+    object->address = lua_topointer(L, -1);
+    object->ref = luaL_ref(L, LUA_REGISTRYINDEX);
+}
+
+/* dispatch.handshake returns `true, endpoint, subprotocol, conn`; `false, status, headers, body,
+ * nil, nil, why`; or `false, code, nil, reason, endpoint, subprotocol, why`. */
+static void read_answer(lua_State *co, struct conn *conn, struct handshake_answer *answer) {
     if (lua_toboolean(co, 1)) {
         answer->status = 101;
         answer->endpoint = (uint32_t)lua_tointeger(co, 2);
         answer->subprotocol = text_at(co, 3, NULL);
+        lua_settop(co, 4);
+        keep_object(co, conn);
         return;
     }
     answer->status = (int)lua_tointeger(co, 2);
@@ -106,10 +115,11 @@ static void read_answer(lua_State *co, struct handshake_answer *answer) {
 
 static void on_handshake(void *user, struct conn *conn, const struct http_request *request,
                          struct handshake_answer *answer) {
-    struct task *task = conn_task(user, EVENT_HANDSHAKE, conn);
+    struct task *task = vm_task(user, EVENT_HANDSHAKE, hub_id_of(conn));
+    lua_pushinteger(task->co, (lua_Integer)task->conn);
     task->conn = 0; /* not a hook of the connection */
     if (vm_run_to_end(task, 1 + push_request(task->co, request)) == RUN_RETURNED) {
-        read_answer(task->co, answer);
+        read_answer(task->co, conn, answer);
         vm_task_done(task);
     }
 }

@@ -36,7 +36,6 @@
     X(RELOADED, reloaded, "on_reload")                                                             \
     X(CLOSED, closed, "on_close")                                                                  \
     X(PRESENCE_CHANGED, presence_changed, "room:watch")                                            \
-    X(FORGOTTEN, forgotten, "forgotten")                                                           \
     X(TIMER, timer, "timer")                                                                       \
     X(RETURNED, returned, "handle_message")                                                        \
     X(FAILED, failed, "on_error")
@@ -54,11 +53,13 @@ enum vm_event {
 struct task {
     struct vm *vm;
     lua_State *co;
-    int ref;         /* keeps `co` from being collected */
-    uint64_t number; /* its name for scripts; 0: none has needed it */
-    conn_id conn;    /* it runs a hook of this connection; 0: of none */
-    conn_id owner;   /* `conn`, or the connection of a timer: its endpoint sets the budget, and its
-                      * on_error is called after an overrun */
+    int ref;          /* keeps `co` from being collected */
+    uint64_t number;  /* its name for scripts; 0: none has needed it */
+    conn_id conn;     /* it runs a hook of this connection; 0: of none */
+    struct conn *own; /* the same; NULL: it is gone, or no event of the hub has begun the hook */
+    const void *own_object; /* the address of its object */
+    conn_id owner; /* `conn`, or the connection of a timer: its endpoint sets the budget, and its
+                    * on_error is called after an overrun */
     uint64_t budget_ns; /* instead of the endpoint's; 0: none */
     uint64_t request;   /* the plain HTTP request that it answers; 0: none */
     enum vm_event event;
@@ -128,8 +129,11 @@ void vm_tasks_close(struct vm *vm);
 /* A task with the event's function on the stack of its coroutine. The caller pushes the arguments
  * there. */
 struct task *vm_task(struct vm *vm, enum vm_event event, conn_id conn);
-/* The same with another function, by its reference in the registry. */
-struct task *vm_task_of(struct vm *vm, enum vm_event event, conn_id conn, int function);
+/* The same for a hook of the connection, with a function by its reference in the registry. The
+ * connection's object is on the stack as well. */
+struct task *vm_hook_task(struct vm *vm, enum vm_event event, struct conn *conn, int function);
+/* Pushes the connection's object; nil: it has none, or `conn` is NULL. */
+void vm_push_object(lua_State *L, struct conn *conn);
 /* The task has returned, and its results are not needed any more. */
 void vm_task_done(struct task *task);
 /* For a task that has not returned. It is not used again: a part of Lua that it was inside of, such

@@ -66,7 +66,7 @@ static void respond_failed(struct vm *vm, uint64_t request) {
 /* A task that passes an error to dispatch.lua. The caller pushes the error and its traceback. */
 static struct task *failure_task(struct vm *vm, conn_id conn, const char *hook, const char *kind) {
     struct task *handler = vm_task(vm, EVENT_FAILED, conn);
-    lua_pushinteger(handler->co, (lua_Integer)conn);
+    vm_push_object(handler->co, hub_find(vm->hub, conn));
     lua_pushstring(handler->co, hook);
     lua_pushstring(handler->co, kind);
     return handler;

@@ -73,6 +73,7 @@ static struct task *take_task(struct vm *vm) {
 static struct task *new_task(struct vm *vm, enum vm_event event, conn_id conn) {
     struct task *task = take_task(vm);
     task->conn = task->owner = conn;
+    task->own = NULL;
     task->budget_ns = task->request = 0;
     task->event = event;
     task->generation = vm_generation(vm);
@@ -82,15 +83,28 @@ static struct task *new_task(struct vm *vm, enum vm_event event, conn_id conn) {
     return task;
 }
 
-struct task *vm_task_of(struct vm *vm, enum vm_event event, conn_id conn, int function) {
+struct task *vm_task(struct vm *vm, enum vm_event event, conn_id conn) {
     struct task *task = new_task(vm, event, conn);
-    lua_rawgeti(task->co, LUA_REGISTRYINDEX, function);
+    if (event < EVENT_SPAWNED)
+        lua_rawgeti(task->co, LUA_REGISTRYINDEX, vm->tasks.event_refs[event]);
     return task;
 }
 
-struct task *vm_task(struct vm *vm, enum vm_event event, conn_id conn) {
-    return event < EVENT_SPAWNED ? vm_task_of(vm, event, conn, vm->tasks.event_refs[event])
-                                 : new_task(vm, event, conn);
+void vm_push_object(lua_State *L, struct conn *conn) {
+    int ref = conn == NULL ? 0 : hub_object_of(conn)->ref;
+    if (ref == 0)
+        lua_pushnil(L);
+    else
+        lua_rawgeti(L, LUA_REGISTRYINDEX, ref);
+}
+
+struct task *vm_hook_task(struct vm *vm, enum vm_event event, struct conn *conn, int function) {
+    struct task *task = new_task(vm, event, hub_id_of(conn));
+    task->own = conn;
+    task->own_object = hub_object_of(conn)->address;
+    lua_rawgeti(task->co, LUA_REGISTRYINDEX, function);
+    vm_push_object(task->co, conn);
+    return task;
 }
 
 static void forget_number(struct task *task) {
@@ -176,6 +190,8 @@ static void resume(struct vm *vm, struct task *task) {
     int arguments = task->arguments < 0 ? 0 : task->arguments;
     task->arguments = -1;
     task->waiting = task->woken = false;
+    if (task->own != NULL) /* at the worker's end, connections are freed whose hooks sleep */
+        task->own = hub_find(vm->hub, conn);
     if (vm_run_hook(task, arguments) == HOOK_DONE && conn != 0)
         hub_hook_done(vm->hub, conn);
 }
