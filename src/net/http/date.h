@@ -12,7 +12,7 @@
 
 enum { DATE_BYTES = 30 }; /* a date with its NUL */
 
-/* Formats `when` (seconds since 1970; years 1 to 9999), NUL-terminated. */
+/* Formats `when` (seconds since 1970; years 1000 to 9999), NUL-terminated. */
 void date_format(time_t when, char out[DATE_BYTES]);
 
 /* Parses one of the three forms that a recipient must know:
