@@ -73,10 +73,38 @@ end
 
 -- ---- writing ----
 
+--- Is it a token (RFC 9110 section 5.6.2), as the names of headers and of subprotocols are?
+---@param text string
+---@return boolean
+function headers.is_token(text)
+  return text:find("^[%w!#$%%&'*+.^_`|~-]+$") ~= nil
+end
+
+-- The headers of a client's handshake itself, and those of a body.
+local OF_HANDSHAKE = {
+  ["upgrade"] = true, ["connection"] = true, ["sec-websocket-key"] = true,
+  ["sec-websocket-version"] = true, ["sec-websocket-protocol"] = true,
+  ["sec-websocket-extensions"] = true, ["content-length"] = true, ["transfer-encoding"] = true,
+}
+
+--- What is wrong with a line that a client adds to its handshake; nil: it is "Name: value".
+---@param line string  without its end
+---@return string|nil
+function headers.handshake_fault(line)
+  local name, value = line:match("^([^:]*):(.*)$")
+  if not name or not headers.is_token(name) then
+    return 'expected "Name: value"'
+  elseif value:gsub("\t", ""):find("%c") then
+    return "a header cannot have a line end or another control character"
+  elseif OF_HANDSHAKE[name:lower()] then
+    return "the handshake sets this header itself (a subprotocol: --subprotocol)"
+  end
+end
+
 --- One field as a line. Throws for a name or value that would break the message (RFC 9110 section
 --- 5.5).
 local function line_of(name, value)
-  if type(name) ~= "string" or not name:find("^[%w!#$%%&'*+.^_`|~-]+$") then
+  if type(name) ~= "string" or not headers.is_token(name) then
     error(("%q is no header name"):format(tostring(name)), 0)
   end
   local kind = type(value)

@@ -4,6 +4,7 @@
 -- combines them with the app's own. script/vm/settings.c calls `read` once, before a worker starts.
 -- The options are one table: a new option is a line there and one in help.lua.
 
+local headers = require "tidewire.base.headers"
 local help = require "tidewire.cli.help"
 local hints = require "tidewire.cli.hints"
 
@@ -19,8 +20,6 @@ local function fail_value(name, expected, got)
 end
 
 -- ---- values of options: functions that return the value of a text ----
-
-local TOKEN = "[%w!#$%%&'*+.^_`|~-]+" -- RFC 9110 section 5.6.2
 
 local function text(_, value)
   return value
@@ -45,26 +44,14 @@ local function choice(list)
   end
 end
 
--- The headers of the handshake itself, and those of a body.
-local RESERVED = {
-  ["upgrade"] = true, ["connection"] = true, ["sec-websocket-key"] = true,
-  ["sec-websocket-version"] = true, ["sec-websocket-protocol"] = true,
-  ["sec-websocket-extensions"] = true, ["content-length"] = true, ["transfer-encoding"] = true,
-}
-
 local function header(name, value)
-  local field, rest = value:match("^(" .. TOKEN .. "):(.*)$")
-  local fault = not field and 'expected "Name: value"'
-    or rest:gsub("\t", ""):find("%c")
-      and "a header cannot have a line end or another control character"
-    or RESERVED[field:lower()]
-      and "the handshake sets this header itself (a subprotocol: --subprotocol)"
+  local fault = headers.handshake_fault(value)
   if fault then fail('%s "%s": %s', name, value, fault) end
   return value
 end
 
 local function subprotocol(name, value)
-  if not value:find("^" .. TOKEN .. "$") then
+  if not headers.is_token(value) then
     fail_value(name, "the name of a subprotocol, such as v1.chat (for another one, the option "
       .. "again)", value)
   end
