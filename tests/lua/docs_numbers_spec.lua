@@ -123,6 +123,8 @@ local FACTS = {
 
   -- the architecture and the decisions
   { "architecture", "128 KiB of an answer or a file", "http_write.c:TURN_BYTES", 128 * KIB },
+  { "architecture", "If they are 4 KiB or", "EARLY_BYTES", 4 * KIB },
+  { "scripting", "answers of 4 KiB or more", "EARLY_BYTES", 4 * KIB },
   { "architecture", "256 KiB of its queue", "hub_send.c:TURN_BYTES", 256 * KIB },
   { "architecture", "2 ms for the messages of one read beyond the first eight",
     "CONN_SLICE_NS", 2 * MS_NS },

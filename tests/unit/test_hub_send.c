@@ -67,6 +67,88 @@ static void test_a_turn_is_not_one_clients(void **state) {
     fake_free(f);
 }
 
+/* The answers to one read leave at its end, if they are 4 KiB or more and nothing else waits. */
+static void test_much_leaves_at_the_end_of_a_read(void **state) {
+    struct endpoint endpoint = fake_endpoint();
+    endpoint.max_backlog = 1u << 20;
+    struct fake *f = fake_new(&endpoint);
+    struct fake_client *a = fake_connect(f);
+    hub_read_done(f->hub, a->conn);
+    for (int i = 0; i < 40; i++) { /* of 100 bytes: less than 4 KiB */
+        fake_send_ok(a, 'a', 98);
+        hub_read_done(f->hub, a->conn);
+    }
+    assert_int_equal(a->writes, 0);
+    fake_send_ok(a, 'a', 98);
+    hub_read_done(f->hub, a->conn);
+    assert_int_equal(a->writes, 1);
+    assert_int_equal(a->len, 4100);
+    assert_false(hub_has_pending(f->hub)); /* nothing is left for the end of the turn */
+    for (int i = 0; i < 7; i++)
+        fake_send_ok(a, 'b', 16380);
+    hub_read_done(f->hub, a->conn);
+    assert_int_equal(a->writes, 2); /* one write */
+    assert_int_equal(a->conn->out.bytes, 0);
+    assert_int_equal(fake_send(a, true, 'c', 5000), SEND_OK); /* shared: queues of others hold it */
+    hub_read_done(f->hub, a->conn);
+    fake_send_ok(a, 'd', 5000);
+    hub_read_done(f->hub, a->conn);
+    assert_int_equal(a->writes, 2);
+    fake_turn(f);
+    assert_int_equal(a->conn->out.bytes, 0);
+    int writes = a->writes;
+    fake_send_ok(a, 'e', 500000); /* one turn writes a part of it */
+    hub_read_done(f->hub, a->conn);
+    assert_int_equal(a->writes, writes);
+    fake_turn(f);
+    fake_free(f);
+}
+
+/* A socket that took a part of it is waited for. What follows comes behind it, a Close too. */
+static void test_the_end_of_a_read_keeps_the_order(void **state) {
+    struct endpoint endpoint = fake_endpoint();
+    endpoint.max_backlog = 10000;
+    struct fake *f = fake_new(&endpoint);
+    struct fake_client *a = fake_connect(f), *b = fake_connect(f), *c = fake_connect(f);
+    a->room = 3000;
+    fake_send_ok(a, 'a', 4998);
+    hub_read_done(f->hub, a->conn);
+    assert_int_equal(a->len, 3000);
+    assert_true(a->blocked);
+    fake_send_ok(a, 'b', 4998);
+    hub_read_done(f->hub, a->conn);
+    fake_turn(f);
+    assert_int_equal(a->writes, 1);
+    assert_true(a->conn->was_slow);
+    hub_close(f->hub, a->id, 1000, NULL, 0);
+    hub_read_done(f->hub, a->conn);
+    fake_takes(a, SIZE_MAX);
+    fake_turn(f);
+    fake_expect_frames(a, "text[4998] text[4998] close(1000)");
+    fake_send_ok(b, 'a', 4998);
+    hub_read_done(f->hub, b->conn);
+    hub_close(f->hub, b->id, 1001, NULL, 0);
+    hub_read_done(f->hub, b->conn);
+    fake_turn(f);
+    fake_expect_frames(b, "text[4998] close(1001)");
+    f->journal_len = 0;
+    c->room = 4000; /* on_drain comes in its order, not within the read */
+    fake_send_ok(c, 'a', 4998);
+    fake_turn(f);
+    fake_send_ok(c, 'b', 4998);
+    fake_takes(c, SIZE_MAX);
+    hub_read_done(f->hub, c->conn);
+    fake_expect(f, "");
+    fake_turn(f);
+    fake_expect(f, "c.drain");
+    struct conn *gone = c->conn;
+    fake_send_ok(c, 'c', 4998);
+    fake_gone(c);
+    hub_read_done(f->hub, gone);
+    fake_turn(f);
+    fake_free(f);
+}
+
 static void test_a_full_socket_is_waited_for(void **state) {
     struct fake *f = fake_new(NULL);
     struct fake_client *a = fake_connect(f);
@@ -302,6 +384,8 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_one_write_a_turn),
         cmocka_unit_test(test_a_turn_is_not_one_clients),
+        cmocka_unit_test(test_much_leaves_at_the_end_of_a_read),
+        cmocka_unit_test(test_the_end_of_a_read_keeps_the_order),
         cmocka_unit_test(test_a_full_socket_is_waited_for),
         cmocka_unit_test(test_random_partial_writes),
         cmocka_unit_test(test_pings_are_answered),

@@ -478,6 +478,37 @@ static void test_every_byte_is_a_sign_of_life(void **state) {
 
 /* ---- out ---- */
 
+/* Sends 5,000 bytes to the client. */
+static void answer_much(struct fake_client *client, enum fake_hook hook, const char *bytes,
+                        size_t len) {
+    (void)bytes, (void)len;
+    if (hook == FAKE_MESSAGE)
+        fake_send(client, false, 'm', 4998);
+}
+
+/* The answers to all messages of one read, before the turn ends. */
+static void test_much_leaves_after_the_read(void **state) {
+    struct endpoint endpoint = fake_endpoint();
+    endpoint.max_backlog = 1 << 20;
+    open_with(&endpoint, NULL, 0);
+    turn();
+    f->during = answer_much;
+    GIVE("\x81\x82" M "hi\x81\x82" M "ho");
+    expect_frames("text[4998] text[4998]");
+    assert_false(hub_has_pending(f->hub));
+    GIVE("\x81\x82" M "hi\x88\x82" M "\x03\xe8");
+    turn();
+    expect_frames("text[4998] close(1000)");
+    finish();
+    open_with(&endpoint, NULL, 0);
+    turn();
+    f->during = answer_much;
+    stream->killed = true; /* the socket is broken, and takes nothing */
+    GIVE("\x81\x82" M "hi\x01\x82" M "x");
+    assert_true(a->conn->out.bytes > 0);
+    finish();
+}
+
 static void test_a_full_socket(void **state) {
     start();
     stream->room = 3;
@@ -566,6 +597,7 @@ int main(void) {
         cmocka_unit_test(test_gone_while_paused),
         cmocka_unit_test(test_close_while_paused),
         cmocka_unit_test(test_every_byte_is_a_sign_of_life),
+        cmocka_unit_test(test_much_leaves_after_the_read),
         cmocka_unit_test(test_a_full_socket),
         cmocka_unit_test(test_many_messages_give_way),
         cmocka_unit_test(test_a_close_while_messages_wait),

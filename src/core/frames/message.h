@@ -50,7 +50,7 @@ size_t message_frame_size(size_t len);
 struct message *message_run_new(enum opcode opcode, const void *payload, size_t len);
 
 /* The most memory of a run, unless a single frame is longer. */
-enum { MESSAGE_RUN_BYTES = 64 * 1024 };
+enum { MESSAGE_RUN_BYTES = 128 * 1024 };
 
 /* Adds a frame to a run. Returns the run, which may have moved. */
 struct message *message_run_add(struct message *run, enum opcode opcode, const void *payload,

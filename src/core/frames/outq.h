@@ -62,6 +62,11 @@ static inline bool outq_empty(const struct outq *queue) {
     return queue->count == 0;
 }
 
+/* Is the whole queue one run? */
+static inline bool outq_is_run(const struct outq *queue) {
+    return queue->count == 1 && queue->ring[queue->first]->capacity > 0;
+}
+
 /* Drops all messages but one whose first bytes are written: a frame is never cut. */
 void outq_drop_unsent(struct outq *queue);
 

@@ -73,6 +73,8 @@ void hub_open(struct hub *hub, struct conn *conn, void *peer);
 void hub_received(struct hub *hub, struct conn *conn, const char *bytes, size_t len, bool binary);
 /* A frame or a part of one came in: a sign of life. */
 void hub_alive(struct hub *hub, struct conn *conn);
+/* What one read brought is handled: writes what waits for this client, if that is much. */
+void hub_read_done(struct hub *hub, struct conn *conn);
 
 /* For script/, by the id of a connection of this worker: the connection, or NULL when it is gone or
  * never existed. Valid until its `forgotten`. */

@@ -11,6 +11,9 @@
  * full. */
 enum { TURN_BYTES = 256 * 1024 };
 
+/* A run of so many bytes leaves at the end of the read that caused it. */
+enum { EARLY_BYTES = 4 * 1024 };
+
 /* A client with a longer queue than this, or than max_backlog if that is less, is behind: of pings
  * and pongs one of each waits. */
 enum { BEHIND_BYTES = 64 * 1024 };
@@ -119,6 +122,18 @@ void hub_send_flush_all(struct hub *hub) {
     }
     outq_drop_bundle(&hub->bundle);
     ref_cache_flush(&hub->ref_cache);
+}
+
+/* The processor's cache still has a run that has just been made, and its memory is free for the
+ * next connection's. Runs that are one long frame wait for the end of the turn, which has
+ * TURN_BYTES for each client. */
+void hub_read_done(struct hub *hub, struct conn *conn) {
+    const struct outq *out = &conn->out;
+    if (out->bytes < EARLY_BYTES || out->bytes > MESSAGE_RUN_BYTES || conn->blocked ||
+        !outq_is_run(out))
+        return;
+    list_remove(&conn->dirty);
+    hub_send_flush(hub, conn);
 }
 
 void hub_writable(struct hub *hub, struct conn *conn) {

@@ -173,6 +173,7 @@ static size_t consume(struct ws *ws, char *bytes, size_t len) {
         frame_reader_reset(&ws->reader);
     else if (kind != FRAME_MORE)
         frame_reader_forget(&ws->reader); /* the pause may be long */
+    hub_read_done(ws->server->hub, ws->conn);
     return closed ? 0 : len;
 }
 
