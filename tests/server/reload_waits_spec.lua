@@ -2,6 +2,7 @@
 -- the next reload discards it, and the running code goes on.
 
 local loop = require "support.loop"
+local origin = require "support.origin"
 local process = require "support.process"
 local reloads = require "support.reloads"
 local server = require "support.server"
@@ -117,6 +118,27 @@ describe("a start that waits without end", function()
       assert.matches("nothing is served until that has ended", line)
       app:signal("sighup")
       app:stop()
+    end
+  end)
+end)
+
+describe("a function that waits while the next code is activated", function()
+  after_each(stream.close_all)
+
+  it("ends, and so does its request to another server", function()
+    local silent = origin.start(function() end)
+    local text = ([[
+local tw = require "tidewire"
+for _ = 1, 20 do
+  tw.spawn(function() tw.http.request { url = "%s/" } end)
+  tw.spawn(function() tw.sleep(1000) end)
+end
+]] .. GOOD):format(silent.url)
+    local app <close> = server.start({ app = text })
+    local ada = app:connect("/")
+    for generation = 2, 4 do
+      reloads.good(app, text)
+      assert.equal("hello of " .. generation, (ada:ask("hello")))
     end
   end)
 end)
