@@ -1,9 +1,9 @@
 -- certificates.lua -- certificates for the tests, made by the openssl program; expired ones by
 -- Python's cryptography, because versions of the program differ in their options for dates.
 --
--- Each is its own authority, for 127.0.0.1 and localhost, but for those that an authority signs. One
--- for any server is made once a run of the interpreter, in a folder that the end removes; others are
--- made in the folder that the test names. Knows no server.
+-- Each is its own authority, for 127.0.0.1 and localhost, but for those that an authority signs.
+-- One for any server is made once a run of the interpreter, in a folder that the end removes;
+-- others are made in the folder that the test names. Knows no server.
 
 local process = require "support.process"
 
