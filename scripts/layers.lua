@@ -30,6 +30,7 @@ layers.folders = {
     store = {},
     bus = { "frames" },
     http = {},
+    upstream = {},
     hub = { "frames", "bus", "http" },
   },
   net = {
@@ -38,6 +39,7 @@ layers.folders = {
     ws = { "socket", "http" },
     listen = { "socket", "http" },
     client = { "http" },
+    upstream = { "client" },
   },
   script = {
     json = {},
@@ -78,10 +80,11 @@ layers.private = {
 ---patterns for the name in #include <...>, and for words of the code.
 ---@type { what: string, places: string[], headers: string[], words: string[]|nil }[]
 layers.foreign = {
-  { places = { "net/socket/transport.c" }, what = "libwebsockets", headers = { "^libwebsockets" },
+  { places = { "net/upstream/upstream_socket.c", "net/socket/transport.c" },
+    what = "libwebsockets", headers = { "^libwebsockets" },
     words = { "lws_[%w_]+", "LWS_[%w_]+" } },
   { places = { "net/socket/tls.c", "net/socket/certificate.c", "net/client/client_socket.c",
-               "net/client/ws_client.c", "net/http/handshake.c" },
+               "net/client/ws_client.c", "net/upstream/upstream_tls.c", "net/http/handshake.c" },
     what = "OpenSSL", headers = { "^openssl/" } },
   { places = { "script" }, what = "Lua",
     headers = { "^lua%.h", "^lauxlib%.h", "^lualib%.h", "^lua5", "luv" } },

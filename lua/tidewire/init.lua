@@ -41,6 +41,7 @@ local tw = {
   now = core.now,
   inspect = inspect.inspect,
 
+  connect = require "tidewire.connect".open,
   http = require "tidewire.http.client",
   jwt = require "tidewire.jwt",
   log = require "tidewire.log",

@@ -526,4 +526,69 @@ function jwt_c.sign(algorithm, key, headers, claims) end
 ---@return string? bytes
 function jwt_c.decode64(text) end
 
+
+--- Is it the URL of a WebSocket?
+---@param url string
+---@return true? ok
+---@return string? message
+function core.upstream_check_url(url) end
+
+--- Begins to open a WebSocket to another server. The caller must call core.upstream_release.
+---@param url string              checked, as all that follow
+---@param headers string[]        "Name: value" each
+---@param subprotocols string[]   the preferred one first
+---@param timeout number          seconds
+---@param ping_period number      seconds
+---@param pong_period number      seconds
+---@param max_message_size integer
+---@param max_backlog integer
+---@param max_inbox integer
+---@param verify boolean          check the server's certificate
+---@param ca string?              files
+---@param certificate string?
+---@param key string?
+---@param server_name string?     instead of the URL's host, for TLS
+---@return integer? upstream
+---@return string? message
+function core.upstream_open(url, headers, subprotocols, timeout, ping_period, pong_period,
+                            max_message_size, max_backlog, max_inbox, verify, ca, certificate, key,
+                            server_name) end
+
+--- The state, with values of it: of "open" the subprotocol and the bytes that wait, of "closed" the
+--- code, the reason, and the sentence why it was never open. Nothing: it is released.
+---@param upstream integer
+---@return "connecting"|"open"|"closing"|"closed"|nil state
+---@return string|integer|nil subprotocol_or_code
+---@return integer|string|nil backlog_or_reason
+---@return string? problem
+function core.upstream_status(upstream) end
+
+---@param upstream integer
+---@param payload string
+---@param binary boolean
+---@return true? ok
+---@return "closed"|"backlog"|"utf8"|nil problem
+function core.upstream_send(upstream, payload, binary) end
+
+--- Takes the oldest message. Nothing: none waits.
+---@param upstream integer
+---@return string? payload
+---@return boolean? binary
+function core.upstream_receive(upstream) end
+
+--- Wakes the task once, when the state changes or a message arrives.
+---@param upstream integer
+---@param task integer?  nil: no task waits any more
+function core.upstream_wait(upstream, task) end
+
+--- Begins to close; code and reason are checked.
+---@param upstream integer
+---@param code integer
+---@param reason string
+function core.upstream_close(upstream, code, reason) end
+
+--- Closes it with 1001 if it is open, and forgets the number.
+---@param upstream integer
+function core.upstream_release(upstream) end
+
 return core

@@ -475,6 +475,10 @@ function tw.stats() end
 ---@field slow_readers integer         answers cut off because their client read too slowly
 ---@field tls_handshakes integer
 ---@field tls_failures integer
+---@field upstreams integer            clients of tw.connect open now
+---@field upstreams_opened integer
+---@field upstream_messages_received integer
+---@field upstream_messages_sent integer
 
 ---@class tidewire.json.Null  JSON's null: the one value of its kind, true in an `if`
 
@@ -529,6 +533,66 @@ function jwt.verify(token, options) end
 function jwt.sign(claims, options) end
 
 --- Requests to other servers.
+---@class tidewire.ConnectOptions
+---@field headers? table<string, string|number|(string|number)[]>
+---@field subprotocols? string[]      the preferred one first
+---@field codec? "text"|"binary"|"json"|tidewire.Codec
+---@field timeout? number             seconds until it is open; 10
+---@field tls? tidewire.ConnectTls
+---@field max_message_size? integer|string  bytes; 1 MiB; over it: 1009
+---@field max_backlog? integer|string       bytes that may wait for the server; 1 MiB
+---@field max_inbox? integer|string   bytes that may wait for receive, then reading stops; 1 MiB
+---@field ping_period? number         seconds; 30
+---@field pong_period? number         seconds; 300
+
+---@class tidewire.ConnectTls
+---@field ca? string           a file of trusted authorities, instead of the system's
+---@field certificate? string  the client's own
+---@field key? string
+---@field verify? boolean      false: any certificate is accepted
+---@field server_name? string  instead of the URL's host
+
+--- A WebSocket to another server.
+---@class tidewire.Client
+---@field url string
+---@field subprotocol? string  the one that the server has chosen
+local Client = {}
+
+--- Sends a value through the codec. Never waits.
+---@param value any
+---@param kind? "text"|"binary"  instead of the codec's
+---@return true? ok
+---@return "closed"|"backlog"|nil problem
+function Client:send(value, kind) end
+
+--- Waits for the next message; messages that came before the close come first.
+---@param timeout? number  seconds; nil: for ever
+---@return any value       nil: none came
+---@return "text"|"binary"|"timeout"|"closed" kind
+---@return integer? code   of the close; 1006: the connection was lost
+---@return string? reason
+function Client:receive(timeout) end
+
+--- The messages until the close: `for message, kind in client:messages() do`.
+---@return fun(): any, "text"|"binary"|nil
+function Client:messages() end
+
+--- Sends what is queued and a Close frame, and waits for the server's.
+---@param code? integer   1000 by default
+---@param reason? string  UTF-8, at most 123 bytes
+function Client:close(code, reason) end
+
+---@return boolean
+function Client:is_open() end
+
+--- Opens a WebSocket to another server, and waits until it is open; nil and a message where that
+--- fails.
+---@param url string  ws://… or wss://…
+---@param options? tidewire.ConnectOptions
+---@return tidewire.Client? client
+---@return string? problem
+function tw.connect(url, options) end
+
 ---@class tidewire.http
 local http = {}
 

@@ -112,4 +112,6 @@ function frames.read(source)
   return { fin = first & 0x80 ~= 0, opcode = opcode, kind = kind, payload = source:take(length) }
 end
 
+frames.mask = mask
+
 return frames

@@ -96,7 +96,7 @@ local function take_request(peer)
   return request
 end
 
-local function accept(self, respond)
+local function accept(self, respond, on_bytes)
   local peer = setmetatable({ handle = uv.new_tcp(), text = "" }, Peer)
   self.listener:accept(peer.handle)
   table.insert(self.peers, peer)
@@ -112,19 +112,22 @@ local function accept(self, respond)
       respond(peer, request)
       request = take_request(peer)
     end
+    if on_bytes then on_bytes(peer) end
   end)
 end
 
 --- Start one. `respond(peer, request)` is called with each request; it may answer then, later or
 --- never.
 ---@param respond fun(peer: support.origin_peer, request: support.origin_request)
+---@param on_bytes nil|fun(peer: support.origin_peer) called when bytes have come, with those that
+---  are part of no request in peer.text
 ---@return support.origin
-function origin.start(respond)
+function origin.start(respond, on_bytes)
   local self = setmetatable({ requests = {}, peers = {}, listener = uv.new_tcp() }, Origin)
   assert(self.listener:bind("127.0.0.1", 0))
   self.port = self.listener:getsockname().port
   self.url = "http://127.0.0.1:" .. self.port
-  self.listener:listen(512, function() accept(self, respond) end)
+  self.listener:listen(512, function() accept(self, respond, on_bytes) end)
   return self
 end
 

@@ -146,7 +146,7 @@ local elsewhere = {
 
 local by_name = {} -- list name -> option name -> spec
 local candidates = {} -- list name -> what a misspelt name is compared with
-for list_name, list in pairs(options.lists) do
+local function index(list_name, list)
   by_name[list_name], candidates[list_name] = {}, {}
   for i, spec in ipairs(list) do
     by_name[list_name][spec.name] = spec
@@ -157,6 +157,17 @@ for list_name, list in pairs(options.lists) do
       table.insert(candidates[list_name], foreign)
     end
   end
+end
+
+for list_name, list in pairs(options.lists) do
+  index(list_name, list)
+end
+
+--- Adds a list of another module, for options.check: the options of a function.
+---@param list_name string
+---@param list tidewire.OptionSpec[]
+function options.declare(list_name, list)
+  index(list_name, list)
 end
 
 --- One option's declaration.

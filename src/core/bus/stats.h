@@ -31,11 +31,15 @@
     X(requests_refused, "Plain HTTP requests refused by a limit on bytes")                         \
     X(slow_readers, "Plain HTTP answers cut off because their client read too slowly")             \
     X(tls_handshakes, "TLS handshakes that came to an end")                                        \
-    X(tls_failures, "TLS handshakes that failed")
+    X(tls_failures, "TLS handshakes that failed")                                                  \
+    X(upstreams_opened, "WebSocket connections to other servers opened")                           \
+    X(upstream_messages_received, "Messages received from other servers")                          \
+    X(upstream_messages_sent, "Messages queued to other servers")
 
 /* name, help text: these go up and down. */
 #define STATS_GAUGES(X)                                                                            \
     X(connections, "WebSocket connections open now")                                               \
+    X(upstreams, "WebSocket connections to other servers open now")                                \
     X(repeating_timers, "Repeating timers of scripts and of connections that run now")
 
 struct stats {

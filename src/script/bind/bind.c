@@ -18,6 +18,7 @@ struct constant {
 
 static const struct constant close_codes[] = {
     {"normal", CLOSE_NORMAL},
+    {"going_away", CLOSE_GOING_AWAY},
     {"bad_payload", CLOSE_BAD_PAYLOAD},
     {"script_error", CLOSE_SCRIPT_ERROR},
     {"restart", CLOSE_RESTART},
@@ -44,9 +45,10 @@ static void push_constants(lua_State *L, const struct constant *constant) {
 }
 
 static const luaL_Reg *const tables[] = {
-    bind_conn_functions,    bind_endpoint_functions, bind_http_client_functions,
-    bind_process_functions, bind_room_functions,     bind_server_functions,
-    bind_shared_functions,  bind_task_functions,     bind_timers_functions,
+    bind_conn_functions,     bind_endpoint_functions, bind_http_client_functions,
+    bind_process_functions,  bind_room_functions,     bind_server_functions,
+    bind_shared_functions,   bind_task_functions,     bind_timers_functions,
+    bind_upstream_functions,
 };
 
 static int open_core(lua_State *L) {

@@ -8,6 +8,7 @@
 
 #include "core/hub/hub.h"
 #include "core/store/shared.h"
+#include "core/upstream/upstream.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -35,6 +36,7 @@ struct vm_options {
     /* A script has called os.exit with this code, 0 to 255. NULL: only its hook ends. */
     void (*on_exit)(void *user, int code);
     void *on_exit_user;
+    struct upstream_functions upstreams; /* connections to other servers */
 };
 
 /* A state with the libraries and no app. It handles the hub's events. NULL, after a line of the

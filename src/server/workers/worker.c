@@ -10,6 +10,7 @@
 #include "net/http/http_dispatch.h"
 #include "net/listen/acceptor.h"
 #include "net/socket/address.h"
+#include "net/upstream/upstreams.h"
 #include "net/ws/handshake_server.h"
 #include "script/bind/bindings.h"
 
@@ -22,6 +23,7 @@ struct worker {
     struct transport *transport;
     struct hub *hub;
     struct vm *vm;
+    struct upstreams *upstreams;
     struct http_server *http; /* NULL until the worker listens, as the next two */
     struct http_dispatch *requests;
     struct handshake_server *handshakes;
@@ -146,7 +148,7 @@ static void advance_on_stop(struct worker *worker) {
 
 static void advance_closing(struct worker *worker) {
     if (worker->stage == STAGE_CLOSING && hub_admitted(worker->hub) == 0 &&
-        http_server_count(worker->http) == 0)
+        http_server_count(worker->http) == 0 && !upstreams_are_left(worker->upstreams))
         enter(worker, STAGE_DRAINED);
 }
 
@@ -157,6 +159,7 @@ static void on_turn(uv_prepare_t *prepare) {
     if (worker->handshakes != NULL)
         handshake_server_turn(worker->handshakes);
     hub_turn_end(worker->hub);
+    upstreams_turn(worker->upstreams);
     bool awake = hub_has_pending(worker->hub) || vm_has_pending(worker->vm) ||
                  (worker->handshakes != NULL && handshake_server_has_pending(worker->handshakes));
     if (awake)
@@ -214,6 +217,7 @@ struct worker *worker_new(unsigned number, struct process *process,
         .slice_ns = clock_monotonic_ns,
     };
     worker->hub = hub_new(&hub_options);
+    worker->upstreams = upstreams_new(&worker->loop, hub_stats(worker->hub));
     struct vm_options vm_options = {
         .bindings = &bindings,
         .loop = &worker->loop,
@@ -225,10 +229,12 @@ struct worker *worker_new(unsigned number, struct process *process,
         .check_certificate = check_certificate_files,
         .on_exit = events->on_exit,
         .on_exit_user = events->user,
+        .upstreams = upstreams_functions(worker->upstreams),
     };
     worker->vm = vm_new(&vm_options);
     if (worker->vm == NULL) {
         uv_run(&worker->loop, UV_RUN_DEFAULT);
+        upstreams_free(worker->upstreams);
         hub_free(worker->hub);
         uv_loop_close(&worker->loop);
         mem_free(worker);
@@ -353,6 +359,7 @@ void worker_close_clients(struct worker *worker, const struct worker_drain_optio
     if (worker->stage != STAGE_ON_STOP_DONE)
         return;
     enter(worker, STAGE_CLOSING);
+    upstreams_drain(worker->upstreams);
     hub_drain_over(worker->hub, CLOSE_GOING_AWAY, shutting_down, options->spread_ms);
 }
 
@@ -379,6 +386,7 @@ void worker_close(struct worker *worker) {
         http_server_close(worker->http);
         transport_stop(worker->transport);
     }
+    upstreams_stop(worker->upstreams);
     hub_end(worker->hub);
     bus_leave(worker->process->bus, worker->number);
     uv_close((uv_handle_t *)&worker->mail, NULL);
@@ -417,6 +425,7 @@ bool worker_finish(struct worker *worker) {
     uv_run(&worker->loop, UV_RUN_DEFAULT);
     transport_free(worker->transport);
     worker->transport = NULL;
+    upstreams_free(worker->upstreams);
     return true;
 }
 

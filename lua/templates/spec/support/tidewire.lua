@@ -138,6 +138,12 @@ function tw.http.request(request)
   return nil, "there is no network in specs: set tw.http.answer"
 end
 
+--- Returns nil and a message: a spec that needs a client replaces this function.
+function tw.connect(url, options)
+  note("connect", url, options)
+  return nil, "there is no network in specs: replace tw.connect"
+end
+
 --- Returns the spec's tw.jwt.claims for every token.
 tw.jwt = {}
 function tw.jwt.verify(token)

@@ -1,0 +1,414 @@
+-- connect.lua -- `tw.connect`: WebSocket clients, for feeds, bridges and tests.
+--
+-- Checks the script's arguments, gives them to C as plain values (bind_upstream.c), and waits as
+-- tw.sleep waits: other connections go on. Misuse throws at the script's line; failures of the
+-- network or of the other server are nil and a message. The collector closes a client that nothing
+-- refers to; it runs after a reload if the old code has opened clients.
+
+local Conn = require "tidewire.conn"
+local async = require "tidewire.async"
+local codecs = require "tidewire.codecs"
+local core = require "tidewire.core"
+local errors = require "tidewire.errors"
+local generation_timers = require "tidewire.reload.generation_timers"
+local header_fields = require "tidewire.base.headers"
+local json = require "tidewire.json"
+local missing = require "tidewire.base.missing"
+local misuse = require "tidewire.base.misuse"
+local option_types = require "tidewire.load.option_types"
+local options = require "tidewire.load.options"
+
+local connect = {}
+
+local WAIT = core.wait_marker
+local raw_yield = coroutine.yield
+local remove = table.remove
+
+-- ---- the script's arguments ----
+
+local NAME <const>, MIB <const> = "tw.connect: ", 1 << 20
+
+--- What the options may have.
+---@type tidewire.OptionSpec[]
+local OPTIONS = {
+  { name = "headers", type = "table", default = {} },
+  { name = "subprotocols", type = "subprotocols", default = {} },
+  { name = "codec", type = "codec", default = "text" },
+  { name = "timeout", type = "seconds", positive = true, default = 10 },
+  { name = "tls", type = "group", group = "connect_tls", default = {} },
+  { name = "max_message_size", type = "size", min = 1, max = (1 << 31) - 1, default = MIB },
+  { name = "max_backlog", type = "size", min = 1, max = 1 << 40, default = MIB },
+  { name = "max_inbox", type = "size", min = 1, max = 1 << 40, default = MIB },
+  { name = "ping_period", type = "seconds", default = 30 },
+  { name = "pong_period", type = "seconds", default = 300 },
+}
+
+---@type tidewire.OptionSpec[]
+local TLS_OPTIONS = {
+  { name = "ca", type = "text" },
+  { name = "certificate", type = "text" },
+  { name = "key", type = "text" },
+  { name = "verify", type = "boolean", default = true },
+  { name = "server_name", type = "text" },
+}
+
+options.declare("connect", OPTIONS)
+options.declare("connect_tls", TLS_OPTIONS)
+
+local function throw(message, ...)
+  misuse.throw(NAME .. message, ...)
+end
+
+local function check_url(url)
+  if missing.is_module(url) then
+    throw "call it with a dot, tw.connect(url)"
+  elseif type(url) ~= "string" then
+    throw("url must be a string, got %s", option_types.kind(url))
+  end
+  local ok, problem = core.upstream_check_url(url)
+  if not ok then
+    throw("url %s: %s", option_types.quote(url), problem)
+  end
+end
+
+--- The header lines, without their ends.
+local function check_headers(headers)
+  local ok, text = pcall(header_fields.lines, headers)
+  if not ok then
+    throw("%s", text)
+  end
+  local lines = {}
+  for line in text:gmatch("([^\r\n]+)\r\n") do
+    local problem = header_fields.handshake_fault(line)
+    if problem then
+      throw("header %s: %s", line:match("^[^:]*"), problem)
+    end
+    lines[#lines + 1] = line
+  end
+  return lines
+end
+
+--- The effective options.
+local function check(url, given)
+  check_url(url)
+  if given ~= nil and (type(given) ~= "table" or missing.is_module(given)) then
+    throw("options must be a table, got %s", option_types.kind(given))
+  end
+  local checked, findings = options.check("connect", given or {}, "", {})
+  if findings.problems[1] then
+    throw("%s", findings.problems[1].message)
+  end
+  local effective = {}
+  for _, spec in ipairs(OPTIONS) do
+    effective[spec.name] = options.effective(spec, { checked })
+  end
+  local tls = effective.tls
+  effective.lines = check_headers(effective.headers)
+  if (tls.certificate == nil) ~= (tls.key == nil) then
+    throw "tls: certificate and key belong together"
+  end
+  return effective
+end
+
+-- ---- waiting ----
+
+---@class tidewire.Client
+---@field url string               as it was given
+---@field subprotocol string|nil   the one that the server has chosen
+local Client = {}
+Client.__index = Client
+Client.__name = "tidewire.Client"
+Client.__kind = "a client of tw.connect"
+
+---@class tidewire.ClientWaiter
+---@field task integer
+---@field is_late boolean|nil  its time is over
+---@field has_ended boolean|nil
+
+--- Takes a waiter out of the queue, with or without an error.
+local Leaving = {
+  __close = function(leaving)
+    local queue, waiter = leaving.queue, leaving.waiter
+    local was_first = queue[1] == waiter
+    for i = 1, #queue do
+      if queue[i] == waiter then
+        remove(queue, i)
+        break
+      end
+    end
+    if leaving.timer then
+      leaving.timer:cancel()
+    end
+    if was_first then
+      core.upstream_wait(leaving.number)
+      if queue[1] then
+        core.wake(queue[1].task)
+      end
+    end
+    if not waiter.has_ended then
+      -- the script has closed its coroutine meanwhile: what resumed it must go on
+      core.wake(waiter.task)
+    end
+  end,
+}
+
+local function nothing() end
+
+--- Waits until look(client) is true. Waiters come in turn: only the first one looks, and C wakes
+--- only that one.
+---@param client tidewire.Client
+---@param look fun(client: tidewire.Client): boolean
+---@param seconds number|nil  nil: for ever
+---@param task integer
+---@return boolean ok  false: the time is over
+local function wait_until(client, look, seconds, task)
+  local queue, waiter = client.queue, { task = task }
+  queue[#queue + 1] = waiter
+  local leaving <close> =
+    setmetatable({ queue = queue, waiter = waiter, number = client.number }, Leaving)
+  if seconds then
+    leaving.timer = async.start_once(seconds, function()
+      waiter.is_late = true
+      core.wake(task)
+    end, nothing)
+  end
+  while true do
+    if queue[1] == waiter then
+      if look(client) then
+        waiter.has_ended = true
+        return true
+      end
+      core.upstream_wait(client.number, task)
+    end
+    if waiter.is_late then
+      waiter.has_ended = true
+      return false
+    end
+    raw_yield(WAIT)
+  end
+end
+
+-- ---- the client ----
+
+local function check_itself(self, method)
+  if getmetatable(self) ~= Client then
+    error(("client:%s: call it with a colon, client:%s()"):format(method, method), 3)
+  end
+end
+
+local function state(client)
+  return core.upstream_status(client.number)
+end
+
+local function has_closed(client)
+  return state(client) == "closed"
+end
+
+local function is_readable(client)
+  if client.payload == nil then
+    client.payload, client.is_binary = core.upstream_receive(client.number)
+  end
+  return client.payload ~= nil or has_closed(client)
+end
+
+--- The value of a payload; or nil and why it cannot be decoded.
+local function decode(codec, payload, kind)
+  if codec == "json" then
+    return json.decode(payload)
+  elseif type(codec) ~= "table" or not codec.decode then
+    return payload
+  end
+  local ok, value, message = xpcall(codec.decode, errors.handler("codec.decode"), payload, kind)
+  if not ok then
+    return nil, value.message
+  end
+  return value, value == nil and message ~= nil and tostring(message) or nil
+end
+
+--- A message cannot be decoded: the client is closed, and what came later is dropped.
+local function fail(client)
+  client.failed = "message cannot be decoded"
+  core.upstream_close(client.number, core.close_codes.bad_payload, client.failed)
+end
+
+local function closed(client)
+  if client.failed then
+    return nil, "closed", core.close_codes.bad_payload, client.failed
+  end
+  local _, code, reason = state(client)
+  return nil, "closed", code, reason
+end
+
+--- Takes the message that is_readable() has found. Nothing: the codec has dropped it.
+local function take(client)
+  local payload, kind = client.payload, client.is_binary and "binary" or "text"
+  client.payload = nil
+  local value, problem = decode(client.codec, payload, kind)
+  if problem then
+    fail(client)
+  elseif value ~= nil then
+    return value, kind
+  end
+end
+
+--- Waits for the next message. Several callers get messages in the order of their calls.
+---
+--- Messages that came before the close are returned before it. A message that the codec cannot
+--- decode closes the client with 1007; a message for which its decode returns nil alone is dropped.
+---@param timeout number|nil  seconds; nil: for ever
+---@return any value             nil: none came
+---@return "text"|"binary"|"timeout"|"closed" kind
+---@return integer|nil code      of the close; 1006: the connection was lost
+---@return string|nil reason
+function Client:receive(timeout)
+  check_itself(self, "receive")
+  if timeout ~= nil and (type(timeout) ~= "number" or not (timeout >= 0 and timeout <= 1e9)) then
+    error(("client:receive: timeout must be a number of seconds from 0 to 1e9, got %s")
+      :format(option_types.describe(timeout)), 2)
+  end
+  local deadline = timeout and core.now() + timeout
+  while not self.failed do
+    if #self.queue > 0 or not is_readable(self) then
+      local task = async.this_task("client:receive")
+      local rest = deadline and math.max(0, deadline - core.now())
+      if not wait_until(self, is_readable, rest, task) then
+        return nil, "timeout"
+      end
+    end
+    if self.payload == nil then
+      break
+    end
+    local value, kind = take(self)
+    if value ~= nil then
+      return value, kind
+    end
+  end
+  return closed(self)
+end
+
+--- Iterates over the messages until the client is closed: `for message in client:messages() do`.
+---@return fun(): any, "text"|"binary"|nil
+function Client:messages()
+  check_itself(self, "messages")
+  return function()
+    local value, kind = self:receive()
+    if value ~= nil then
+      return value, kind
+    end
+  end
+end
+
+--- Sends a value through the codec. Never waits.
+---@param value any
+---@param kind "text"|"binary"|nil  instead of the codec's; a codec with `encode` decides itself
+---@return true|nil ok
+---@return "closed"|"backlog"|nil problem
+function Client:send(value, kind)
+  check_itself(self, "send")
+  if kind ~= nil and kind ~= "text" and kind ~= "binary" then
+    error(('client:send: kind must be "text" or "binary", got %s')
+      :format(option_types.describe(kind)), 2)
+  end
+  local codec = self.codec
+  if type(codec) == "table" and not codec.encode then
+    codec = "text"
+  end
+  local payload, encoded = codecs.encode(codec, value)
+  if not payload then
+    error("client:send: " .. encoded, 2)
+  end
+  local ok, problem = core.upstream_send(self.number, payload,
+    codecs.kind(codec, encoded, kind) == "binary")
+  if problem == "utf8" then
+    error('client:send: text must be valid UTF-8; send other bytes with kind "binary"', 2)
+  end
+  return ok, problem
+end
+
+--- Closes: sends what is queued and a Close frame, and waits for the server's, where waiting is
+--- possible. Does nothing on one that is closed.
+---@param code integer|nil   1000 by default; 1000 to 1014 but 1004 to 1006, or 3000 to 4999
+---@param reason string|nil  UTF-8, at most 123 bytes
+function Client:close(code, reason)
+  check_itself(self, "close")
+  code, reason = Conn.check_close("client:close", code or nil, reason)
+  core.upstream_close(self.number, code, reason)
+  local task = core.task()
+  if task and coroutine.isyieldable() and not has_closed(self) then
+    wait_until(self, has_closed, nil, task)
+  end
+end
+
+---@return boolean
+function Client:is_open()
+  check_itself(self, "is_open")
+  return state(self) == "open"
+end
+
+function Client:__tostring()
+  return ("client of %s (%s)"):format(self.url, state(self))
+end
+
+function Client:__gc()
+  generation_timers.remove(self.member)
+  core.upstream_release(self.number)
+end
+
+missing.watch_class("client", Client, { url = true, subprotocol = true })
+
+-- ---- life ----
+
+--- The member of a generation's scope: it does not keep the client from being collected.
+local Member = {}
+Member.__index = Member
+
+local function collect()
+  collectgarbage()
+end
+
+--- Newer code is activated. What it has taken over (by tw.keep, say) stays; the other clients close
+--- at once instead of some time later.
+function Member:cancel()
+  if core.upstream_status(self.number) ~= "closed" then
+    core.spawn(collect) -- at the end of the turn, when the tasks of the old code have ended
+  end
+end
+
+local function is_decided(client)
+  return state(client) ~= "connecting"
+end
+
+--- Opens a WebSocket to another server, and waits until it is open.
+---
+--- Returns nil and a message for failures: "timeout", "connection refused", "could not resolve
+--- host", "the server answered 403", "certificate: …". Throws for misuse, and where nothing can
+--- wait.
+---@param url string  ws://… or wss://…
+---@param given tidewire.ConnectOptions|nil
+---@return tidewire.Client|nil client
+---@return string|nil problem
+function connect.open(url, given)
+  local order = misuse.blame_caller(check, url, given)
+  local task = async.this_task("tw.connect")
+  local tls = order.tls
+  local number, problem = core.upstream_open(url, order.lines, order.subprotocols, order.timeout,
+    order.ping_period, order.pong_period, order.max_message_size, order.max_backlog,
+    order.max_inbox, tls.verify ~= false, tls.ca, tls.certificate, tls.key, tls.server_name)
+  if not number then
+    return nil, problem
+  end
+  local client = setmetatable({
+    number = number, url = url, codec = order.codec, queue = {},
+    member = setmetatable({ number = number }, Member),
+  }, Client)
+  generation_timers.add(client.member)
+  wait_until(client, is_decided, nil, task)
+  local _, subprotocol, _, failure = state(client)
+  if failure then
+    return nil, failure
+  end
+  client.subprotocol = type(subprotocol) == "string" and subprotocol or nil
+  return client
+end
+
+return connect
