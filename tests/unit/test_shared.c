@@ -256,12 +256,16 @@ static void test_threads_lose_no_incr(void **state) {
 
 static _Atomic int added[WINNERS], deleted[WINNERS];
 
+static void count_one(void *count, struct slice key, const struct store_value *value) {
+    ++*(size_t *)count;
+}
+
 static void work_racing(int thread) {
     struct store_value value = integer(thread);
     for (int i = 0; i < WINNERS; i++) {
         char key[32];
         snprintf(key, sizeof key, "%d", i);
-        added[i] += store_add(store, slice_of(key), &value, 0) == STORE_OK;
+        added[i] += store_exchange(store, slice_of(key), NULL, &value, 0) == STORE_OK;
     }
     for (int i = 0; i < WINNERS; i++) {
         char key[32];
@@ -279,8 +283,8 @@ static void test_threads_one_adds_and_one_deletes(void **state) {
         assert_int_equal(added[i], 1);
         assert_int_equal(deleted[i], 1);
     }
-    size_t count;
-    store_keys(store, SIZE_MAX, NULL, 0, &count);
+    size_t count = 0;
+    store_each(store, SIZE_MAX, count_one, &count);
     assert_int_equal(count, WINNERS);
 }
 
@@ -289,7 +293,7 @@ static int guarded; /* plain: only the thread that has added "lock" touches it *
 static void work_in_turn(int thread) {
     struct store_value value = integer(thread);
     for (int i = 0; i < ROUNDS / 20; i++) {
-        while (store_add(store, slice_of("lock"), &value, 0) != STORE_OK)
+        while (store_exchange(store, slice_of("lock"), NULL, &value, 0) != STORE_OK)
             ;
         guarded++;
         wrong += !store_delete(store, slice_of("lock"));
@@ -307,7 +311,7 @@ static void test_threads_add_is_a_lock(void **state) {
  * never of another key. All calls at once, and a limit that is reached. */
 static void work_all(int thread) {
     uint32_t random = (uint32_t)thread + 1;
-    char bytes[3000], read[3000], keys[4096];
+    char bytes[3000], read[3000];
     for (int i = 0; i < ROUNDS; i++) {
         random = random * 1664525u + 1013904223u;
         char letter = (char)('a' + (random >> 8) % 26);
@@ -322,7 +326,7 @@ static void work_all(int thread) {
             store_set(store, key, &value, (random >> 29) == 0);
             break;
         case 2:
-            store_add(store, key, &value, 0);
+            store_exchange(store, key, NULL, &value, 0);
             break;
         case 3:
             store_delete(store, key);
@@ -331,7 +335,8 @@ static void work_all(int thread) {
             store_expire(store, key, 1);
             break;
         case 5:
-            store_keys(store, 100, keys, sizeof keys, &count);
+            count = 0;
+            store_each(store, 100, count_one, &count);
             wrong += count > 26;
             shared_sweep(shared);
             break;

@@ -70,7 +70,7 @@ static enum store_result set(const char *key, struct store_value value, uint64_t
 }
 
 static enum store_result add(const char *key, struct store_value value, uint64_t ttl_ms) {
-    return store_add(store, slice_of(key), &value, ttl_ms);
+    return store_exchange(store, slice_of(key), NULL, &value, ttl_ms);
 }
 
 static bool remove_key(const char *key) {
@@ -122,9 +122,13 @@ static enum store_result try_incr(const char *key, struct store_value by) {
     return store_incr(store, slice_of(key), &by, &initial, 0, &sum);
 }
 
+static void count_one(void *count, struct slice key, const struct store_value *value) {
+    ++*(size_t *)count;
+}
+
 static size_t count_keys(size_t max) {
-    size_t count;
-    store_keys(store, max, NULL, 0, &count);
+    size_t count = 0;
+    store_each(store, max, count_one, &count);
     return count;
 }
 
@@ -334,7 +338,7 @@ static void test_a_value_larger_than_the_store(void **state) {
     set("key", integer(1), 0);
     struct store_value value = {.type = STORE_TEXT, .text = {"", (size_t)1 << 45}};
     assert_int_equal(store_set(store, slice_of("key"), &value, 0), STORE_FULL);
-    assert_int_equal(store_add(store, slice_of("key"), &value, 0), STORE_FULL);
+    assert_int_equal(store_exchange(store, slice_of("key"), NULL, &value, 0), STORE_FULL);
     check_value("key", integer(1));
 }
 
@@ -367,67 +371,32 @@ static void test_full_of_what_is_over(void **state) {
 
 /* ---- keys ---- */
 
-static void test_keys(void **state) {
-    size_t count;
-    assert_int_equal(store_keys(store, 100, buffer, sizeof buffer, &count), 0);
-    assert_int_equal(count, 0);
-    set("a", integer(1), 0);
+/* Adds "key=value " to a text. */
+static void note_entry(void *text, struct slice key, const struct store_value *value) {
+    assert_true(value->type == STORE_INTEGER || value->type == STORE_TEXT);
+    char *end = (char *)text + strlen(text);
+    if (value->type == STORE_INTEGER)
+        sprintf(end, "%.*s=%d ", (int)key.len, key.bytes, (int)value->integer);
+    else
+        sprintf(end, "%.*s=%.*s ", (int)key.len, key.bytes, (int)value->text.len,
+                value->text.bytes);
+}
+
+static void test_each(void **state) {
+    char noted[100] = "";
+    store_each(store, 100, note_entry, noted);
+    assert_string_equal(noted, "");
+    set("a", integer(-1), 0);
     set("over", integer(1), 10);
-    set("bcd", integer(1), 100);
-    set("", integer(1), 0);
+    set("bcd", text("xyz"), 100);
+    set("", integer(3), 0);
     now += 10;
-    assert_int_equal(store_keys(store, 100, buffer, sizeof buffer, &count), 3 * 2 + 4);
-    assert_int_equal(count, 3);
-    bool seen[4] = {false};
-    const char *at = buffer;
-    for (size_t i = 0; i < count; i++) {
-        uint16_t len;
-        memcpy(&len, at, sizeof len);
-        assert_true(len <= 3 && !seen[len]);
-        seen[len] = true;
-        assert_memory_equal(at + sizeof len, len == 1 ? "a" : "bcd", len);
-        at += sizeof len + len;
-    }
-    assert_true(seen[0] && seen[1] && seen[3]);
+    store_each(store, 100, note_entry, noted);
+    assert_non_null(strstr(noted, "a=-1 "));
+    assert_non_null(strstr(noted, "bcd=xyz "));
+    assert_non_null(strstr(noted, "=3 "));
+    assert_int_equal(strlen(noted), strlen("a=-1 bcd=xyz =3 "));
     assert_int_equal(count_keys(2), 2);
-}
-
-static void test_keys_into_too_small_a_buffer(void **state) {
-    size_t count;
-    set("abc", integer(1), 0);
-    set("def", integer(1), 0);
-    memset(buffer, '-', 20);
-    assert_int_equal(store_keys(store, 100, buffer, 9, &count), 10);
-    assert_int_equal(count, 2);
-    assert_int_equal(buffer[9], '-');
-}
-
-/* ---- entries ---- */
-
-static void test_entries(void **state) {
-    size_t count, len;
-    set("over", integer(1), 10);
-    now += 10;
-    assert_int_equal(store_entries(store, 100, buffer, sizeof buffer, &count), 0);
-    set("t", text("abc"), 0);
-    assert_int_equal(store_entries(store, 100, buffer, sizeof buffer, &count),
-                     2 + 1 + 1 + sizeof len + 3);
-    assert_int_equal(count, 1);
-    assert_int_equal(buffer[3], STORE_TEXT);
-    memcpy(&len, buffer + 4, sizeof len);
-    assert_int_equal(len, 3);
-    assert_memory_equal(buffer + 4 + sizeof len, "abc", 3);
-    store_delete(store, slice_of("t"));
-    set("i", integer(-7), 0);
-    int64_t value;
-    assert_int_equal(store_entries(store, 100, buffer, sizeof buffer, &count), 2 + 1 + 1 + 8);
-    memcpy(&value, buffer + 4, sizeof value);
-    assert_int_equal(value, -7);
-    set("j", integer(1), 0);
-    memset(buffer, '-', 40);
-    assert_int_equal(store_entries(store, 100, buffer, 13, &count), 2 * 12);
-    assert_int_equal(buffer[13], '-');
-    assert_int_equal(store_entries(store, 1, buffer, sizeof buffer, &count), 12);
 }
 
 /* ---- exchange ---- */
@@ -570,9 +539,7 @@ int main(void) {
         TEST(test_a_value_larger_than_the_store),
         TEST(test_a_store_smaller_than_a_key),
         TEST(test_full_of_what_is_over),
-        TEST(test_keys),
-        TEST(test_keys_into_too_small_a_buffer),
-        TEST(test_entries),
+        TEST(test_each),
         TEST(test_exchange),
         TEST(test_exchange_keeps_the_end),
         TEST(test_exchange_in_a_full_store),

@@ -222,24 +222,53 @@ enum store_result store_get(struct store *store, struct slice key, struct store_
     return entry == NULL ? STORE_NONE : STORE_OK;
 }
 
-static enum store_result put(struct store *store, struct slice key, const struct store_value *value,
-                             uint64_t ttl_ms, bool replace) {
-    if (cost_of(key, value) > store->max_bytes)
+/* Are they equal, to the last bit? */
+static bool same(const struct store_value *one, const struct store_value *other) {
+    if (one->type != other->type)
+        return false;
+    switch (one->type) {
+    case STORE_BOOLEAN:
+        return one->boolean == other->boolean;
+    case STORE_INTEGER:
+        return one->integer == other->integer;
+    case STORE_NUMBER:
+        return memcmp(&one->number, &other->number, sizeof one->number) == 0;
+    case STORE_TEXT:
+        break;
+    }
+    size_t len = one->text.len;
+    return len == other->text.len &&
+           (len == 0 || memcmp(one->text.bytes, other->text.bytes, len) == 0);
+}
+
+/* store_exchange(), or, with `always`, store_set(). */
+static enum store_result put(struct store *store, struct slice key, bool always,
+                             const struct store_value *expected, const struct store_value *value,
+                             uint64_t ttl_ms) {
+    if (value != NULL && cost_of(key, value) > store->max_bytes)
         return STORE_FULL; /* before it is copied */
-    struct store_entry *entry = entry_new(key, value);
+    struct store_entry *entry = value == NULL ? NULL : entry_new(key, value);
     enum store_result result = STORE_OK;
     struct call call;
     enter(&call, store);
     struct store_entry *old = find(store, key, call.now, &call.freed);
-    if (old != NULL && !replace) {
+    bool is_expected =
+        old == NULL ? expected == NULL : expected != NULL && same(&old->value, expected);
+    if (!always && !is_expected) {
         result = STORE_EXISTS;
-    } else if (!make_room(store, cost(entry), old == NULL ? 0 : cost(old), call.now, &call.freed)) {
+    } else if (entry != NULL &&
+               !make_room(store, cost(entry), old == NULL ? 0 : cost(old), call.now, &call.freed)) {
         result = STORE_FULL;
     } else {
+        bool had_end = old != NULL && deadlines_contains(&old->end);
         if (old != NULL)
             take_out(store, old, &call.freed);
-        put_in(store, entry);
-        set_end(store, entry, call.now, ttl_ms);
+        if (entry != NULL)
+            put_in(store, entry);
+        if (entry != NULL && (always || old == NULL))
+            set_end(store, entry, call.now, ttl_ms);
+        else if (entry != NULL && had_end)
+            deadlines_set(&store->ends, &entry->end, old->end.key);
     }
     leave(&call);
     if (result != STORE_OK)
@@ -249,12 +278,13 @@ static enum store_result put(struct store *store, struct slice key, const struct
 
 enum store_result store_set(struct store *store, struct slice key, const struct store_value *value,
                             uint64_t ttl_ms) {
-    return put(store, key, value, ttl_ms, true);
+    return put(store, key, true, NULL, value, ttl_ms);
 }
 
-enum store_result store_add(struct store *store, struct slice key, const struct store_value *value,
-                            uint64_t ttl_ms) {
-    return put(store, key, value, ttl_ms, false);
+enum store_result store_exchange(struct store *store, struct slice key,
+                                 const struct store_value *expected,
+                                 const struct store_value *value, uint64_t ttl_ms) {
+    return put(store, key, false, expected, value, ttl_ms);
 }
 
 static bool is_number(const struct store_value *value) {
@@ -304,64 +334,6 @@ enum store_result store_incr(struct store *store, struct slice key, const struct
     return result;
 }
 
-/* Are they equal, to the last bit? */
-static bool same(const struct store_value *one, const struct store_value *other) {
-    if (one->type != other->type)
-        return false;
-    switch (one->type) {
-    case STORE_BOOLEAN:
-        return one->boolean == other->boolean;
-    case STORE_INTEGER:
-        return one->integer == other->integer;
-    case STORE_NUMBER:
-        return memcmp(&one->number, &other->number, sizeof one->number) == 0;
-    case STORE_TEXT:
-        break;
-    }
-    size_t len = one->text.len;
-    return len == other->text.len &&
-           (len == 0 || memcmp(one->text.bytes, other->text.bytes, len) == 0);
-}
-
-/* Replaces `old` by `entry` (NULL: deletes it), which keeps the time-to-live. Under the lock. */
-static enum store_result exchange(struct call *call, struct store_entry *old,
-                                  struct store_entry *entry, uint64_t ttl_ms) {
-    struct store *store = call->store;
-    bool has_end = old != NULL && deadlines_contains(&old->end);
-    uint64_t end = has_end ? old->end.key : 0;
-    if (entry != NULL &&
-        !make_room(store, cost(entry), old == NULL ? 0 : cost(old), call->now, &call->freed))
-        return STORE_FULL;
-    if (old != NULL)
-        take_out(store, old, &call->freed);
-    if (entry != NULL) {
-        put_in(store, entry);
-        if (old == NULL)
-            set_end(store, entry, call->now, ttl_ms);
-        else if (has_end)
-            deadlines_set(&store->ends, &entry->end, end);
-    }
-    return STORE_OK;
-}
-
-enum store_result store_exchange(struct store *store, struct slice key,
-                                 const struct store_value *expected,
-                                 const struct store_value *value, uint64_t ttl_ms) {
-    if (value != NULL && cost_of(key, value) > store->max_bytes)
-        return STORE_FULL;
-    struct store_entry *entry = value == NULL ? NULL : entry_new(key, value);
-    enum store_result result = STORE_EXISTS;
-    struct call call;
-    enter(&call, store);
-    struct store_entry *old = find(store, key, call.now, &call.freed);
-    if (old == NULL ? expected == NULL : expected != NULL && same(&old->value, expected))
-        result = exchange(&call, old, entry, ttl_ms);
-    leave(&call);
-    if (result != STORE_OK)
-        mem_free(entry);
-    return result;
-}
-
 bool store_delete(struct store *store, struct slice key) {
     struct call call;
     enter(&call, store);
@@ -382,74 +354,21 @@ bool store_expire(struct store *store, struct slice key, uint64_t ttl_ms) {
     return entry != NULL;
 }
 
-/* ---- keys ---- */
+/* ---- all entries ---- */
 
-/* The next entry that has not expired, from a link of store.entries on; or NULL. */
-static const struct store_entry *next_live(const struct call *call, const struct list *link) {
-    for (; link != &call->store->entries; link = link->next) {
-        const struct store_entry *entry = LIST_OWNER(link, struct store_entry, link);
-        if (!deadlines_contains(&entry->end) || entry->end.key > call->now)
-            return entry;
-    }
-    return NULL;
-}
-
-/* A buffer, and the bytes that would fill it if it were large enough. */
-struct output {
-    char *bytes;
-    size_t size, needed;
-};
-
-static void put_bytes(struct output *output, const void *bytes, size_t len) {
-    if (len > 0 && output->needed <= output->size && len <= output->size - output->needed)
-        memcpy(output->bytes + output->needed, bytes, len);
-    output->needed += len;
-}
-
-static void put_value(struct output *output, const struct store_value *value) {
-    unsigned char type = (unsigned char)value->type, boolean = 0;
-    put_bytes(output, &type, 1);
-    switch (value->type) {
-    case STORE_BOOLEAN:
-        boolean = value->boolean;
-        put_bytes(output, &boolean, 1);
-        break;
-    case STORE_INTEGER:
-        put_bytes(output, &value->integer, sizeof value->integer);
-        break;
-    case STORE_NUMBER:
-        put_bytes(output, &value->number, sizeof value->number);
-        break;
-    case STORE_TEXT:
-        put_bytes(output, &value->text.len, sizeof value->text.len);
-        put_bytes(output, value->text.bytes, value->text.len);
-        break;
-    }
-}
-
-static size_t put_entries(struct store *store, size_t max, struct output *output, size_t *count,
-                          bool with_values) {
+void store_each(struct store *store, size_t max,
+                void (*f)(void *user, struct slice key, const struct store_value *value),
+                void *user) {
     struct call call;
     enter(&call, store);
-    const struct store_entry *entry = next_live(&call, store->entries.next);
-    for (*count = 0; entry != NULL && *count < max; ++*count) {
-        uint16_t len = (uint16_t)entry->in.key.len;
-        put_bytes(output, &len, sizeof len);
-        put_bytes(output, entry->in.key.bytes, len);
-        if (with_values)
-            put_value(output, &entry->value);
-        entry = next_live(&call, entry->link.next);
+    for (struct list *at = store->entries.next; at != &store->entries && max > 0; at = at->next) {
+        const struct store_entry *entry = LIST_OWNER(at, struct store_entry, link);
+        if (deadlines_contains(&entry->end) && entry->end.key <= call.now)
+            continue; /* it has expired */
+        f(user, entry->in.key, &entry->value);
+        max--;
     }
     leave(&call);
-    return output->needed;
-}
-
-size_t store_keys(struct store *store, size_t max, char *buffer, size_t size, size_t *count) {
-    return put_entries(store, max, &(struct output){buffer, size, 0}, count, false);
-}
-
-size_t store_entries(struct store *store, size_t max, char *buffer, size_t size, size_t *count) {
-    return put_entries(store, max, &(struct output){buffer, size, 0}, count, true);
 }
 
 /* ---- sweeping ---- */

@@ -74,11 +74,6 @@ enum store_result store_get(struct store *store, struct slice key, struct store_
 enum store_result store_set(struct store *store, struct slice key, const struct store_value *value,
                             uint64_t ttl_ms);
 
-/* Sets a value if the key does not exist: STORE_OK, STORE_EXISTS or STORE_FULL. A value that is
- * larger than the whole store is always STORE_FULL. */
-enum store_result store_add(struct store *store, struct slice key, const struct store_value *value,
-                            uint64_t ttl_ms);
-
 /* Adds `by` to the number of the key, or to `initial` if the key does not exist; *now is the sum.
  * The sum of integers is an integer, any other a float. The time-to-live applies if this call makes
  * the key; an existing key keeps its own. */
@@ -87,8 +82,8 @@ enum store_result store_incr(struct store *store, struct slice key, const struct
                              struct store_value *now);
 
 /* Replaces `expected` (NULL: the key does not exist) by `value` (NULL: deletes the key): STORE_OK,
- * STORE_FULL, or STORE_EXISTS if the key has another value. The time-to-live is as for
- * store_incr(). */
+ * STORE_FULL, or STORE_EXISTS if the key has another value. A value that is larger than the whole
+ * store is always STORE_FULL. The time-to-live is as for store_incr(). */
 enum store_result store_exchange(struct store *store, struct slice key,
                                  const struct store_value *expected,
                                  const struct store_value *value, uint64_t ttl_ms);
@@ -99,16 +94,11 @@ bool store_delete(struct store *store, struct slice key);
 /* Changes a key's time-to-live, counted from now; 0: none. False: the key does not exist. */
 bool store_expire(struct store *store, struct slice key, uint64_t ttl_ms);
 
-/* Copies up to `max` keys, in no defined order, as of one moment: each is its length, an uint16_t
- * in the machine's byte order, and its bytes. Returns the bytes of all; if that is more than
- * `size`, some are missing in the buffer. `*count`: the number of keys. Holds the lock for the
- * whole walk. */
-size_t store_keys(struct store *store, size_t max, char *buffer, size_t size, size_t *count);
-
-/* The same with values: after each key its type, a byte, then a byte for a boolean, eight for a
- * number, and for a text its length, a size_t, and its bytes. All in the machine's byte order, and
- * not aligned. */
-size_t store_entries(struct store *store, size_t max, char *buffer, size_t size, size_t *count);
+/* Calls f for up to `max` keys, in no defined order, as of one moment. Holds the lock for the whole
+ * walk: f must not call the store. */
+void store_each(struct store *store, size_t max,
+                void (*f)(void *user, struct slice key, const struct store_value *value),
+                void *user);
 
 /* Frees a bounded number of expired entries, so that a worker may call it between its events.
  * False: there are more. Sets the clock's `sweep_at` to this store's next sweep. */

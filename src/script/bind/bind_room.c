@@ -3,6 +3,7 @@
 #include "script/bind/bind.h"
 
 #include "base/utf8.h"
+#include "script/bind/bind_snapshot.h"
 
 #include <string.h>
 
@@ -35,42 +36,18 @@ static int core_room_size(lua_State *L) {
     return 1;
 }
 
-/* A copy of all names or members at one moment. The strings are made from it afterwards, as making
- * one may run finalizers of scripts, which may change rooms. The bytes are a userdata, so they are
- * not lost if Lua throws. */
-struct room_snapshot {
-    char *bytes;
-    size_t size, used; /* used > size: bytes are missing */
-};
+#define NO_TEXT SIZE_MAX /* in place of a length */
 
-enum { FIRST_SNAPSHOT = 1024 }; /* bytes */
-#define NO_TEXT SIZE_MAX        /* in place of a length */
-
-/* Makes room at index 2 for more than the bytes that the snapshot needed last, of which there may
- * be more meanwhile. */
-static void snapshot_begin(lua_State *L, struct room_snapshot *snapshot) {
-    size_t size = snapshot->used + snapshot->used / 4;
-    lua_settop(L, 1);
-    *snapshot = (struct room_snapshot){lua_newuserdatauv(L, size, 0), size, 0};
-}
-
-static void snapshot_add(struct room_snapshot *snapshot, const void *bytes, size_t len) {
-    if (len > 0 && snapshot->used + len <= snapshot->size)
-        memcpy(snapshot->bytes + snapshot->used, bytes, len);
-    snapshot->used += len;
-}
-
-static void snapshot_add_text(struct room_snapshot *snapshot, struct slice text) {
-    snapshot_add(snapshot, &text.len, sizeof text.len);
+static void snapshot_add_text(struct bind_snapshot *snapshot, struct slice text) {
+    bind_snapshot_add(snapshot, &text.len, sizeof text.len);
     if (text.len != NO_TEXT)
-        snapshot_add(snapshot, text.bytes, text.len);
+        bind_snapshot_add(snapshot, text.bytes, text.len);
 }
 
 /* Pushes the text at this place, or false for none. Returns the place behind it. */
 static const char *push_text(lua_State *L, const char *at) {
     size_t len;
-    memcpy(&len, at, sizeof len);
-    at += sizeof len;
+    bind_snapshot_take(&at, &len, sizeof len);
     if (len == NO_TEXT) {
         lua_pushboolean(L, 0);
         return at;
@@ -86,9 +63,9 @@ static void add_name(void *snapshot, struct slice name) {
 /* core.rooms_of(id) -> a list of names, in no order */
 static int core_rooms_of(lua_State *L) {
     conn_id id = bind_check_conn(L, 1);
-    struct room_snapshot snapshot = {NULL, 0, FIRST_SNAPSHOT};
+    struct bind_snapshot snapshot = BIND_SNAPSHOT_FIRST;
     do {
-        snapshot_begin(L, &snapshot);
+        bind_snapshot_begin(L, 1, &snapshot);
         hub_rooms_of(vm_of(L)->hub, id, add_name, &snapshot);
     } while (snapshot.used > snapshot.size);
     lua_newtable(L); /* id, snapshot, names */
@@ -101,8 +78,8 @@ static int core_rooms_of(lua_State *L) {
 }
 
 static void add_member(void *user, conn_id id, const char *name, const char *info) {
-    struct room_snapshot *snapshot = user;
-    snapshot_add(snapshot, &id, sizeof id);
+    struct bind_snapshot *snapshot = user;
+    bind_snapshot_add(snapshot, &id, sizeof id);
     snapshot_add_text(snapshot, (struct slice){name, strlen(name)});
     snapshot_add_text(snapshot, (struct slice){info, info == NULL ? NO_TEXT : strlen(info)});
 }
@@ -111,19 +88,19 @@ static void add_member(void *user, conn_id id, const char *name, const char *inf
  * member: its integer, its endpoint's name as JSON, and its info as JSON or false */
 static int core_room_members(lua_State *L) {
     struct slice room = bind_check_text(L, 1);
-    struct room_snapshot snapshot = {NULL, 0, FIRST_SNAPSHOT};
+    struct bind_snapshot snapshot = BIND_SNAPSHOT_FIRST;
     do {
-        snapshot_begin(L, &snapshot);
+        bind_snapshot_begin(L, 1, &snapshot);
         hub_room_members(vm_of(L)->hub, room, add_member, &snapshot);
     } while (snapshot.used > snapshot.size);
     lua_newtable(L); /* room, snapshot, members */
     lua_Integer count = 0;
     for (const char *at = snapshot.bytes; at < snapshot.bytes + snapshot.used;) {
         conn_id id;
-        memcpy(&id, at, sizeof id);
+        bind_snapshot_take(&at, &id, sizeof id);
         lua_pushinteger(L, (lua_Integer)id);
         lua_rawseti(L, 3, ++count);
-        at = push_text(L, at + sizeof id);
+        at = push_text(L, at);
         lua_rawseti(L, 3, ++count);
         at = push_text(L, at);
         lua_rawseti(L, 3, ++count);

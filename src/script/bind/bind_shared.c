@@ -6,8 +6,8 @@
 #include "script/bind/bind.h"
 
 #include "core/store/shared.h"
+#include "script/bind/bind_snapshot.h"
 
-#include <limits.h>
 #include <math.h>
 #include <string.h>
 
@@ -140,7 +140,7 @@ static int core_shared_add(lua_State *L) {
     struct store *store = check_store(L);
     struct slice key = check_key(L);
     struct store_value value = check_value(L, 3);
-    return push_set_result(L, store_add(store, key, &value, check_ttl(L, 4)));
+    return push_set_result(L, store_exchange(store, key, NULL, &value, check_ttl(L, 4)));
 }
 
 /* core.shared_incr(store, key, by, initial, ttl|nil) -> number | nil, "full"|"not a
@@ -179,86 +179,68 @@ static int core_shared_expire(lua_State *L) {
 
 /* ---- all entries ---- */
 
-typedef size_t (*read_fn)(struct store *store, size_t max, char *buffer, size_t size,
-                          size_t *count);
+/* A key, and for shared_entries() its value. The bytes of a text follow the value. */
+static void add_key(void *snapshot, struct slice key, const struct store_value *value) {
+    bind_snapshot_add(snapshot, &key.len, sizeof key.len);
+    bind_snapshot_add(snapshot, key.bytes, key.len);
+}
 
-/* Reads at most as many entries as argument 2 says. Returns memory of Lua's, at index 3. */
-static const char *read_all(lua_State *L, read_fn read, size_t *count) {
+static void add_entry(void *snapshot, struct slice key, const struct store_value *value) {
+    add_key(snapshot, key, value);
+    bind_snapshot_add(snapshot, value, sizeof *value);
+    if (value->type == STORE_TEXT)
+        bind_snapshot_add(snapshot, value->text.bytes, value->text.len);
+}
+
+/* Copies at most as many entries as argument 2 says, to index 3, and pushes a table for them. */
+static struct bind_snapshot read_all(lua_State *L, void (*add)(void *user, struct slice key,
+                                                               const struct store_value *value)) {
     struct store *store = check_store(L);
     lua_Integer max = luaL_optinteger(L, 2, LUA_MAXINTEGER);
     luaL_argcheck(L, max > 0, 2, "more than 0 expected");
     lua_settop(L, 2);
-    char *buffer = NULL;
-    size_t size = 0, needed = read(store, (size_t)max, NULL, 0, count);
-    while (needed > size) {
-        size = needed + needed / 4 + 1024; /* other workers may add entries meanwhile */
-        lua_settop(L, 2);
-        buffer = lua_newuserdatauv(L, size, 0);
-        needed = read(store, (size_t)max, buffer, size, count);
-    }
-    lua_settop(L, 3);
-    return buffer;
+    struct bind_snapshot snapshot = BIND_SNAPSHOT_FIRST;
+    do {
+        bind_snapshot_begin(L, 2, &snapshot);
+        store_each(store, (size_t)max, add, &snapshot);
+    } while (snapshot.used > snapshot.size);
+    lua_newtable(L);
+    return snapshot;
 }
 
-/* This function and push_entry_value() return the place behind the bytes that they push. */
-static const char *push_key(lua_State *L, const char *at) {
-    uint16_t len;
-    memcpy(&len, at, sizeof len);
-    lua_pushlstring(L, at + sizeof len, len);
-    return at + sizeof len + len;
+static void push_text(lua_State *L, const char **at, size_t len) {
+    lua_pushlstring(L, *at, len);
+    *at += len;
+}
+
+static void push_key(lua_State *L, const char **at) {
+    size_t len;
+    bind_snapshot_take(at, &len, sizeof len);
+    push_text(L, at, len);
 }
 
 /* core.shared_keys(store, max|nil) -> a list of keys, in no order */
 static int core_shared_keys(lua_State *L) {
-    size_t count;
-    const char *at = read_all(L, store_keys, &count);
-    lua_newtable(L); /* list */
-    for (size_t i = 0; i < count; i++) {
-        at = push_key(L, at);
-        lua_rawseti(L, -2, (lua_Integer)i + 1);
+    struct bind_snapshot snapshot = read_all(L, add_key);
+    lua_Integer count = 0;
+    for (const char *at = snapshot.bytes; at < snapshot.bytes + snapshot.used;) {
+        push_key(L, &at);
+        lua_rawseti(L, -2, ++count);
     }
     return 1;
 }
 
-static const char *take(const char *at, void *value, size_t len) {
-    memcpy(value, at, len);
-    return at + len;
-}
-
-static const char *push_entry_value(lua_State *L, const char *at) {
-    unsigned char type, boolean;
-    struct store_value value;
-    at = take(at, &type, 1);
-    value.type = type;
-    switch (value.type) {
-    case STORE_BOOLEAN:
-        at = take(at, &boolean, 1);
-        value.boolean = boolean != 0;
-        break;
-    case STORE_INTEGER:
-        at = take(at, &value.integer, sizeof value.integer);
-        break;
-    case STORE_NUMBER:
-        at = take(at, &value.number, sizeof value.number);
-        break;
-    case STORE_TEXT:
-        at = take(at, &value.text.len, sizeof value.text.len);
-        value.text.bytes = at;
-        at += value.text.len;
-        break;
-    }
-    push_value(L, &value);
-    return at;
-}
-
 /* core.shared_entries(store, max|nil) -> a table of values by key */
 static int core_shared_entries(lua_State *L) {
-    size_t count;
-    const char *at = read_all(L, store_entries, &count);
-    lua_createtable(L, 0, count < INT_MAX ? (int)count : INT_MAX); /* entries */
-    for (size_t i = 0; i < count; i++) {
-        at = push_key(L, at);
-        at = push_entry_value(L, at);
+    struct bind_snapshot snapshot = read_all(L, add_entry);
+    for (const char *at = snapshot.bytes; at < snapshot.bytes + snapshot.used;) {
+        struct store_value value;
+        push_key(L, &at);
+        bind_snapshot_take(&at, &value, sizeof value);
+        if (value.type == STORE_TEXT)
+            push_text(L, &at, value.text.len);
+        else
+            push_value(L, &value);
         lua_rawset(L, -3);
     }
     return 1;
