@@ -1,13 +1,13 @@
 -- parts.lua -- the parts of the benchmark: what each sends, its goals, and how it compares.
 --
 -- Yardstick (raw_echo.c) and Tidewire take turns, and of several runs the smallest figure counts.
--- processes.lua starts them, report.lua prints. A goal is how many times the yardstick, unless its
--- name has a unit; a row without one is there to be looked at.
+-- processes.lua starts them, measure.lua has what parts share, report.lua prints. A goal is how
+-- many times the yardstick, unless its name has a unit; a row without one is there to be looked at.
 
+local instructions = require "instructions"
+local measure = require "measure"
 local processes = require "processes"
 local report = require "report"
-
-local parts = {}
 
 local KIB = 1024
 
@@ -64,48 +64,7 @@ local CLOSE_GOAL = 1.15
 local CLOSE_RATE = 1000 -- messages a second of the client that stays
 local CLOSE_P99_GOAL_MS = 50
 
----Files that server and load have open beside their connections.
-local OTHER_FILES = 200
-
--- With --trial so many connections, in place of any number above.
-local TRIAL_CONNECTIONS = 20
-
-local function smaller(one, other)
-  return one and math.min(one, other) or other
-end
-
-local function above(value, goal)
-  return goal and value > goal and "above the goal" or nil
-end
-
----So many connections, or few with --trial.
-local function few(options, wanted)
-  return options.trial and math.min(wanted, TRIAL_CONNECTIONS) or wanted
-end
-
----So many connections, or fewer where not as many files may be open.
-local function connections_for(options, wanted)
-  if options.trial then return few(options, wanted) end
-  local files = processes.max_files()
-  if not files or files >= wanted + OTHER_FILES then return wanted end
-  report.note("only %d open files are allowed (ulimit -n), %d connections need %d: %d connections",
-    files, wanted, wanted + OTHER_FILES, files - OTHER_FILES)
-  return files - OTHER_FILES
-end
-
----The options of load.c that say how long it takes.
-local function with_times(options, load)
-  load.seconds = options.seconds
-  if options.trial then load.warm_up, load.settle = 0, 0.05 end
-  return load
-end
-
 -- ---- CPU time beside the yardstick --------------------------------------------------------------
-
-local function message_name(row)
-  if row.json then return "JSON" end
-  return row.size < KIB and row.size .. " B" or row.size // KIB .. " KiB"
-end
 
 ---@class bench.Comparison
 ---@field kind "echo"|"bcast"  of the load and of the yardstick
@@ -127,44 +86,41 @@ local function compare(options, name, title, comparison)
     { name = "goal", title = "goal", width = 6, format = "%.2f" },
   })
   for _, row in ipairs(comparison.rows) do
-    local load = with_times(options, {
-      connections = few(options, comparison.connections),
+    local load = measure.with_times(options, {
+      connections = measure.few(options, comparison.connections),
       depth = row.depth, size = row.size, texts = row.texts, json = row.json, churn = row.churn,
     })
-    local yardstick, tidewire
+    local best = {}
     for run = 1, options.runs do
-      report.progress("%s, %d at once, run %d of %d", message_name(row), row.depth, run,
+      report.progress("%s, %d at once, run %d of %d", measure.message_name(row), row.depth, run,
         options.runs)
       do
         local server <close> = processes.start_yardstick(comparison.kind)
-        yardstick = smaller(yardstick, processes.load(server, comparison.kind, load).cpu_us)
+        measure.keep(best, "yardstick", processes.load(server, comparison.kind, load))
       end
       local server <close> = processes.start_tidewire(comparison.app)
       load.path = comparison.path
-      tidewire = smaller(tidewire, processes.load(server, comparison.kind, load).cpu_us)
+      measure.keep(best, "tidewire", processes.load(server, comparison.kind, load))
     end
-    local times = tidewire / yardstick
+    local yardstick_us, tidewire_us = best.yardstick.cpu_us, best.tidewire.cpu_us
+    local times = tidewire_us / yardstick_us
     report.row {
-      message = message_name(row), at_once = row.depth, texts = row.texts or 1,
-      yardstick_us = yardstick, tidewire_us = tidewire, times = times, goal = row.goal,
-      above = above(times, row.goal),
+      message = measure.message_name(row), at_once = row.depth, texts = row.texts or 1,
+      yardstick_us = yardstick_us, tidewire_us = tidewire_us, times = times, goal = row.goal,
+      above = measure.above(times, row.goal),
     }
   end
   report.finish()
 end
 
-local function smallest_of(options)
-  return ("the smallest of %d run%s"):format(options.runs, options.runs == 1 and "" or "s")
-end
-
 local function per_message(options)
   return ("Server CPU in microseconds per message, %d connections, %s"):format(
-    few(options, ECHO_CONNECTIONS), smallest_of(options))
+    measure.few(options, ECHO_CONNECTIONS), measure.smallest_of(options))
 end
 
 local function per_delivery(options)
   return ("Server CPU in microseconds per delivery, %d receivers, %s"):format(
-    few(options, RECEIVERS), smallest_of(options))
+    measure.few(options, RECEIVERS), measure.smallest_of(options))
 end
 
 local function measure_echo(options)
@@ -204,7 +160,7 @@ end
 -- ---- slow readers -------------------------------------------------------------------------------
 
 local function measure_slow(options)
-  local receivers = few(options, RECEIVERS)
+  local receivers = measure.few(options, RECEIVERS)
   local slow = receivers * SLOW_PERCENT // 100
   local others = receivers - slow
   -- The cases take turns: what disturbs one disturbs all.
@@ -216,7 +172,7 @@ local function measure_slow(options)
   report.table("slow",
     ("Latency of %d receivers in milliseconds, %d messages of %d bytes a second, %s;\n" ..
      "%d more do not read, or 10 KB a second; memory beside %d full queues"):format(
-      others, SLOW_RATE, SLOW_SIZE, smallest_of(options), slow, slow), {
+      others, SLOW_RATE, SLOW_SIZE, measure.smallest_of(options), slow, slow), {
       { name = "case", title = "", width = 18 },
       { name = "p50_ms", title = "p50", width = 8, format = "%.2f" },
       { name = "p99_ms", title = "p99", width = 8, format = "%.2f" },
@@ -230,13 +186,10 @@ local function measure_slow(options)
     for _, case in ipairs(cases) do
       report.progress("%s, run %d of %d", case.name, run, options.runs)
       local server <close> = processes.start_tidewire("bcast.lua")
-      local figures = processes.load(server, "slow", with_times(options, {
+      measure.keep(best, case.name, processes.load(server, "slow", measure.with_times(options, {
         path = "/drop", size = SLOW_SIZE, rate = SLOW_RATE, connections = case.connections,
         slow = case.slow, sip = case.sip,
-      }))
-      local of_case = best[case.name] or {}
-      best[case.name] = of_case
-      for name, value in pairs(figures) do of_case[name] = smaller(of_case[name], value) end
+      })))
     end
   end
   for _, case in ipairs(cases) do
@@ -246,7 +199,7 @@ local function measure_slow(options)
     report.row {
       case = case.name, p50_ms = figures.p50_us / 1000, p99_ms = figures.p99_us / 1000,
       times = times, goal = SLOW_GOAL, memory_kib = memory, most_kib = most,
-      above = above(times, SLOW_GOAL) or memory > most and "too much memory" or nil,
+      above = measure.above(times, SLOW_GOAL) or memory > most and "too much memory" or nil,
     }
   end
   report.finish()
@@ -261,18 +214,19 @@ local MEMORY_COLUMNS = {
 }
 
 local function memory_row(state, bytes, goal)
-  report.row { state = state, bytes = bytes, goal_bytes = goal, above = above(bytes, goal) }
+  report.row { state = state, bytes = bytes, goal_bytes = goal, above = measure.above(bytes, goal) }
 end
 
 local function measure_idle(options, connections, certificate)
   report.progress("%d connections%s", connections, certificate and " over TLS" or "")
   local server <close> = processes.start_tidewire("echo.lua", { certificate = certificate })
-  return processes.load(server, "idle",
-    with_times(options, { connections = connections, size = 20, tls = certificate and true }))
+  return processes.load(server, "idle", measure.with_times(options, {
+    connections = connections, size = 20, tls = certificate and true,
+  }))
 end
 
 local function measure_memory(options)
-  local connections = connections_for(options, IDLE_CONNECTIONS)
+  local connections = measure.connections_for(options, IDLE_CONNECTIONS)
   report.table("memory",
     ("Memory of the process in bytes per connection, %d connections"):format(connections),
     MEMORY_COLUMNS)
@@ -289,7 +243,7 @@ local function measure_memory(options)
   report.progress("a message that waits")
   local server <close> = processes.start_tidewire("bcast.lua")
   local unread = processes.load(server, "unread",
-    with_times(options, { connections = connections, size = UNREAD_BYTES }))
+    measure.with_times(options, { connections = connections, size = UNREAD_BYTES }))
   memory_row(("%d KiB"):format(UNREAD_BYTES // KIB), unread.grown_bytes,
     UNREAD_GOAL_COPIES * UNREAD_BYTES + connections * UNREAD_GOAL_QUEUE_BYTES)
   report.finish()
@@ -299,11 +253,11 @@ end
 
 local function measure_close(options)
   local counts = {}
-  for i, wanted in ipairs(CLOSES) do counts[i] = connections_for(options, wanted) end
+  for i, wanted in ipairs(CLOSES) do counts[i] = measure.connections_for(options, wanted) end
   report.table("close",
     ("Server CPU in microseconds per connection where all but one end at once, %s;\n" ..
      "p99 latency of the other client's echoes meanwhile, in milliseconds"):format(
-      smallest_of(options)), {
+      measure.smallest_of(options)), {
       { name = "connections", title = "connections", width = 11 },
       { name = "yardstick_us", title = "yardstick", width = 10, format = "%.2f" },
       { name = "tidewire_us", title = "Tidewire", width = 10, format = "%.2f" },
@@ -313,32 +267,30 @@ local function measure_close(options)
       { name = "tidewire_p99_ms", title = "Tidewire", width = 10, format = "%.1f" },
       { name = "goal_p99_ms", title = "goal", width = 6, format = "%.0f" },
     })
-  local best = {}
-  local function measure(server, name, count)
-    local figures = processes.load(server, "close",
-      with_times(options, { connections = count + 1, rate = CLOSE_RATE }))
-    best[name .. count .. "cpu"] = smaller(best[name .. count .. "cpu"], figures.cpu_us)
-    best[name .. count .. "p99"] = smaller(best[name .. count .. "p99"], figures.p99_us / 1000)
+  local yardstick, tidewire = {}, {}
+  local function add(best, count, server)
+    measure.keep(best, count, processes.load(server, "close",
+      measure.with_times(options, { connections = count + 1, rate = CLOSE_RATE })))
   end
   for run = 1, options.runs do
     for _, count in ipairs(counts) do
       report.progress("%d connections, run %d of %d", count, run, options.runs)
       do
         local server <close> = processes.start_yardstick("echo")
-        measure(server, "yardstick", count)
+        add(yardstick, count, server)
       end
       local server <close> = processes.start_tidewire("echo.lua", { connections = count + 1 })
-      measure(server, "tidewire", count)
+      add(tidewire, count, server)
     end
   end
   for i, count in ipairs(counts) do
-    local cpu, p99 = best["tidewire" .. count .. "cpu"], best["tidewire" .. count .. "p99"]
-    local times, goal = cpu / best["tidewire" .. counts[1] .. "cpu"], i > 1 and CLOSE_GOAL or nil
+    local own, goal = tidewire[count], i > 1 and CLOSE_GOAL or nil
+    local times, p99_ms = own.cpu_us / tidewire[counts[1]].cpu_us, own.p99_us / 1000
     report.row {
-      connections = count, yardstick_us = best["yardstick" .. count .. "cpu"], tidewire_us = cpu,
-      times = times, goal = goal, yardstick_p99_ms = best["yardstick" .. count .. "p99"],
-      tidewire_p99_ms = p99, goal_p99_ms = CLOSE_P99_GOAL_MS,
-      above = above(times, goal) or above(p99, CLOSE_P99_GOAL_MS),
+      connections = count, yardstick_us = yardstick[count].cpu_us, tidewire_us = own.cpu_us,
+      times = times, goal = goal, yardstick_p99_ms = yardstick[count].p99_us / 1000,
+      tidewire_p99_ms = p99_ms, goal_p99_ms = CLOSE_P99_GOAL_MS,
+      above = measure.above(times, goal) or measure.above(p99_ms, CLOSE_P99_GOAL_MS),
     }
   end
   report.finish()
@@ -346,7 +298,9 @@ end
 
 -- ---- all ----------------------------------------------------------------------------------------
 
----In the order in which they run.
+---In the order in which they run; those on demand only where --only names them.
+---@type { name: string, measure: fun(options: table), on_demand: boolean|nil }[]
+local parts = {}
 for i, part in ipairs {
   { "echo", measure_echo },
   { "broadcast", measure_broadcast },
@@ -356,8 +310,9 @@ for i, part in ipairs {
   { "slow", measure_slow },
   { "memory", measure_memory },
   { "close", measure_close },
+  { "instructions", instructions, on_demand = true },
 } do
-  parts[i] = { name = part[1], measure = part[2] }
+  parts[i] = { name = part[1], measure = part[2], on_demand = part.on_demand }
 end
 
 return parts

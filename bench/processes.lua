@@ -11,7 +11,8 @@ local START_SECONDS = 10
 local START_SECONDS_SLOW = 120
 
 local build, program
-local output, certificate -- files
+local output -- the file of the server's
+local temporary = {}
 local on_server_core, on_load_core = "", ""
 
 ---Ends the benchmark with a sentence.
@@ -31,9 +32,19 @@ local function output_of(command)
 end
 
 ---The text of a file, or nil.
-local function read_file(path)
+---@param path string
+---@return string|nil
+function processes.read_file(path)
   local file <close> = io.open(path)
   return file and file:read "a"
+end
+
+---A file that `close` removes.
+---@return string path
+function processes.temporary_file()
+  local path = os.tmpname()
+  temporary[#temporary + 1] = path
+  return path
 end
 
 ---Builds what is measured, unless it is there, and looks for two cores.
@@ -45,7 +56,7 @@ function processes.open(options)
     processes.fail "the programs could not be built"
   end
   program = options.program or build .. "/tidewire"
-  output = os.tmpname()
+  output = processes.temporary_file()
   on_server_core, on_load_core = "taskset -c 0 ", "taskset -c 1 "
   if not os.execute(on_server_core .. "true 2> /dev/null") or
     not os.execute(on_load_core .. "true 2> /dev/null") then
@@ -57,18 +68,17 @@ end
 
 ---Removes the files.
 function processes.close()
-  if output then os.remove(output) end
-  if certificate then os.remove(certificate) end
+  for _, path in ipairs(temporary) do os.remove(path) end
 end
 
 ---A certificate and its key in one file.
 ---@return string path
 function processes.make_certificate()
-  certificate = certificate or os.tmpname()
+  local path = processes.temporary_file()
   local made = os.execute(("openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 " ..
-    "-nodes -days 2 -subj /CN=localhost -keyout - 2> /dev/null > %s"):format(quoted(certificate)))
+    "-nodes -days 2 -subj /CN=localhost -keyout - 2> /dev/null > %s"):format(quoted(path)))
   if not made then processes.fail "no certificate was made" end
-  return certificate
+  return path
 end
 
 ---How many files this process and its children may open; nil where there is no limit.
@@ -92,13 +102,13 @@ end
 local function wait_for_port(server, name, seconds)
   local deadline = os.time() + seconds
   repeat
-    local text = read_file(output) or ""
+    local text = processes.read_file(output) or ""
     local port = text:match "^port=(%d+)" or
       text:match " event=listening [^\n]*address=127%.0%.0%.1:(%d+)"
     if port then return math.tointeger(tonumber(port)) end
     os.execute "sleep 0.05"
   until os.time() > deadline or not is_running(server.pid)
-  processes.fail("%s did not start:\n%s", name, read_file(output) or "")
+  processes.fail("%s did not start:\n%s", name, processes.read_file(output) or "")
 end
 
 ---Starts a server on a free port of 127.0.0.1.
@@ -175,7 +185,7 @@ function processes.load(server, kind, options)
     on_load_core, quoted(build), kind, server.port, server.pid, table.concat(words, " ")))
   if not text then
     processes.fail("the load '%s %s' failed; the server said:\n%s", kind,
-      table.concat(words, " "), read_file(output) or "")
+      table.concat(words, " "), processes.read_file(output) or "")
   end
   local figures = {}
   for name, value in text:gmatch "([%w_]+)=(%S+)" do figures[name] = tonumber(value) end

@@ -40,6 +40,16 @@ describe("scripts/bench", function()
     assert.truthy(ran.stdout:find "\n +20 B +16 +1 +%d+%.%d+ +%d+%.%d+ +%d+%.%d+ +1%.12")
   end)
 
+  it("counts instructions, where there is valgrind", function()
+    if not process.find "valgrind" then return pending "needs valgrind" end
+    if os.getenv "ASAN_OPTIONS" then return pending "valgrind does not run sanitizers" end
+    local ran = bench("--trial", "--only", "instructions", "--json", "--build", BUILD)
+    assert.equal(0, ran.code, ran.stderr)
+    local row = json.decode(ran.stdout)
+    assert.equal("instructions", row.part)
+    assert.is_true(row.instructions > 0)
+  end)
+
   it("has all parts and options in its help", function()
     local ran = bench("--help")
     assert.equal(0, ran.code)
