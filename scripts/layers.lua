@@ -80,8 +80,8 @@ layers.private = {
 ---patterns for the name in #include <...>, and for words of the code.
 ---@type { what: string, places: string[], headers: string[], words: string[]|nil }[]
 layers.foreign = {
-  { places = { "net/upstream/upstream_socket.c", "net/socket/transport.c" },
-    what = "libwebsockets", headers = { "^libwebsockets" },
+  { places = { "net/upstream/upstream_socket.c" }, what = "libwebsockets",
+    headers = { "^libwebsockets" },
     words = { "lws_[%w_]+", "LWS_[%w_]+" } },
   { places = { "net/socket/tls.c", "net/socket/certificate.c", "net/client/client_socket.c",
                "net/client/ws_client.c", "net/upstream/upstream_tls.c", "net/http/handshake.c" },

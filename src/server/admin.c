@@ -312,15 +312,9 @@ static void open_admission(struct admission *admission) {
 }
 
 struct admin *admin_open(uv_loop_t *loop, struct process *process, struct workers *workers,
-                         struct listen_set *set, char *error, size_t error_size) {
+                         struct listen_set *set) {
     struct admin *admin = mem_zalloc(sizeof *admin);
     admin->transport = transport_new(loop, &admin->stats);
-    process_catch_sigpipe();
-    if (admin->transport == NULL) {
-        snprintf(error, error_size, "%s", transport_cannot_start);
-        mem_free(admin);
-        return NULL;
-    }
     open_admission(&admin->admission);
     struct http_options options = {.max_head_bytes = 16 * 1024,
                                    .max_body_bytes = 16 * 1024,

@@ -7,15 +7,13 @@
 
 #include "server/workers/workers.h"
 
-#include <stddef.h>
 #include <uv.h>
 
 struct admin;
 
-/* Prepares to serve the sockets of `set`, which is borrowed; accepts no connection yet. NULL, with
- * a sentence in `error`, when that fails. */
+/* Prepares to serve the sockets of `set`, which is borrowed; accepts no connection yet. */
 struct admin *admin_open(uv_loop_t *loop, struct process *process, struct workers *workers,
-                         struct listen_set *set, char *error, size_t error_size);
+                         struct listen_set *set);
 /* Accepts connections from now on. Accepts NULL. */
 void admin_start(struct admin *admin);
 

@@ -8,7 +8,6 @@
 
 #include "base/clock.h"
 #include "base/mem.h"
-#include "net/socket/transport.h"
 #include "server/admin.h"
 #include "server/app_file.h"
 #include "server/credentials.h"
@@ -257,9 +256,8 @@ static bool open_sockets(struct server *server, const struct app *app, char *err
         return false;
     struct listen_set *set = server->listeners.admin;
     if (set != NULL)
-        server->admin =
-            admin_open(&server->loop, &server->process, server->workers, set, error, error_size);
-    return set == NULL || server->admin != NULL;
+        server->admin = admin_open(&server->loop, &server->process, server->workers, set);
+    return true;
 }
 
 /* ---- the upgrade ---- */
@@ -346,11 +344,8 @@ static bool place_files(struct server *server, char *error, size_t error_size) {
 static bool begin_serving(struct server *server, char *error, size_t error_size) {
     enter(server, SERVER_OPENING);
     workers_listen(server->workers, server->listeners.sets, server->listeners.count);
-    bool good = wait_for(server, STAGE_SERVING);
-    if (!good)
-        snprintf(error, error_size, "%s", transport_cannot_start);
-    good =
-        good && finish_upgrade(server, error, error_size) && place_files(server, error, error_size);
+    wait_for(server, STAGE_SERVING);
+    bool good = finish_upgrade(server, error, error_size) && place_files(server, error, error_size);
     if (good)
         enter(server, SERVER_SERVING);
     return good;

@@ -23,7 +23,6 @@ local function right_tree()
     ["core/hub/hub.c"] = '#include "core/hub/inbox.h"',
     ["core/hub/inbox.h"] = "#include <uv.h>",
     ["net/ws/ws.c"] = '#include "core/hub/hub.h"\n#include <uv.h>',
-    ["net/socket/transport.c"] = "#include <libwebsockets.h>",
     ["script/vm/vm.h"] = '#include "core/hub/hub.h"\n#include <lua.h>\n#include <luv/luv.h>',
     ["server/workers/worker.c"] =
       '#include "script/vm/vm.h"\n#include <signal.h>\nint a = uv_thread_create(0);',

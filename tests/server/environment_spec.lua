@@ -101,13 +101,6 @@ describe("settings", function()
     assert.is_truthy(app:log():find('"event":"ready"', 1, true))
   end)
 
-  it("for other programs are no concern of ours", function()
-    for _, proxy in ipairs({ "", "nonsense", "http://127.0.0.1:3128/" }) do
-      local app <close> = server.start({ app = LISTENING, environment = { http_proxy = proxy } })
-      assert.same({}, app:log_lines("event=libwebsockets"))
-    end
-  end)
-
   it("of the environment that are wrong are named, and the start fails", function()
     for name, value in pairs({
       TIDEWIRE_LISTEN = "nowhere", TIDEWIRE_LOG_LEVEL = "loud", TIDEWIRE_WORKERS = "many",

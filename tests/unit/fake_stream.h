@@ -1,7 +1,7 @@
 /* fake_stream.h -- streams without sockets, instead of net/socket/transport.c.
  *
  * Defines the stream_… functions of transport.h, so a test that includes this is linked without
- * libwebsockets. A stream keeps the bytes that were written to it and takes as many as its `room`;
+ * transport.c. A stream keeps the bytes that were written to it and takes as many as its `room`;
  * the test plays the network: fake_stream_gives(), fake_stream_takes(), fake_stream_closes().
  * Included by the tests of net/ws, http, http_dispatch and handshake_server. */
 #ifndef TESTS_UNIT_FAKE_STREAM_H
@@ -123,6 +123,7 @@ uint64_t stream_quiet_ms(const struct stream *stream) {
 
 /* Bytes come in, in memory of exactly their size that is gone afterwards. */
 static inline void fake_stream_gives(struct stream *stream, const char *bytes, size_t len) {
+    assert_false(stream->paused);
     char *copy = mem_alloc(len);
     memcpy(copy, bytes, len);
     stream->inside = true;

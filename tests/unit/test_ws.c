@@ -279,12 +279,9 @@ static void test_pausing_in_the_middle_of_bytes(void **state) {
     f->during = count_up;
     heard = 0;
     f->sleeps = FAKE_MESSAGE;
-    give(bytes, len / 2);
+    give(bytes, len);
     assert_true(stream->paused);
     turn();
-    assert_in_range(stats_read(&f->hub->stats.messages_received), 2, 100);
-    give(bytes + len / 2, len / 4); /* was read before the pause took effect */
-    give(bytes + len / 2 + len / 4, len - len / 2 - len / 4);
     assert_in_range(stats_read(&f->hub->stats.messages_received), 2, 100);
     assert_int_equal(heard, 1);
     int pauses = 1;
@@ -347,9 +344,6 @@ static void test_what_is_kept_is_counted(void **state) {
     size_t len = numbered_frames(bytes);
     give(bytes, len);
     assert_in_range(f->hub->unhandled_bytes, len - 20, len + 64 * 100);
-    size_t before = f->hub->unhandled_bytes;
-    GIVE("\x82\x84" M "abcd");
-    assert_int_equal(f->hub->unhandled_bytes, before + 10);
     f->sleeps = 0;
     fake_wake(a);
     turn();

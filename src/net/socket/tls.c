@@ -29,6 +29,7 @@ enum { EMPTY_FREE = 32, EMPTY_BYTES = TLS_RECORD_BYTES };
 struct tls {
     SSL *ssl;
     int fd;
+    bool socket_broken; /* what is to be sent is dropped */
     enum tls_state state;
     const char *why;
     unsigned empty_left; /* of EMPTY_FREE */
@@ -101,8 +102,8 @@ static size_t send_now(struct tls *tls, const char *bytes, size_t len) {
         else if (errno == EAGAIN || errno == EWOULDBLOCK)
             break;
         else if (errno != EINTR) {
-            fail(tls, "the socket is broken");
-            break;
+            tls->socket_broken = true;
+            return len;
         }
     }
     return sent;
@@ -120,6 +121,10 @@ static void keep(struct tls *tls, const char *bytes, size_t len) {
 
 bool tls_has_unsent(const struct tls *tls) {
     return tls->unsent != NULL && tls->state != TLS_BROKEN;
+}
+
+bool tls_socket_is_broken(const struct tls *tls) {
+    return tls->socket_broken;
 }
 
 size_t tls_unsent_bytes(const struct tls *tls) {
@@ -234,10 +239,6 @@ void tls_free(struct tls *tls) {
     SSL_free(tls->ssl);
     mem_free(tls->unsent);
     mem_free(tls);
-}
-
-void tls_set_fd(struct tls *tls, int fd) {
-    tls->fd = fd;
 }
 
 enum tls_state tls_state(const struct tls *tls) {

@@ -32,8 +32,6 @@ struct ssl_ctx_st *tls_new_context(void);
 /* Begins TLS on a connected, non-blocking socket, which stays the caller's. */
 struct tls *tls_new(struct certificate *certificate, int fd);
 void tls_free(struct tls *tls); /* accepts NULL */
-/* The socket has another descriptor from now on. */
-void tls_set_fd(struct tls *tls, int fd);
 
 enum tls_state tls_state(const struct tls *tls);
 /* Why it is broken: a few words; valid as long as `tls`. */
@@ -51,6 +49,10 @@ size_t tls_write(struct tls *tls, const void *bytes, size_t len);
 bool tls_has_unsent(const struct tls *tls);
 bool tls_flush(struct tls *tls);
 size_t tls_unsent_bytes(const struct tls *tls);
+
+/* Takes the socket nothing any more? Then what is written is dropped, but what the client has sent
+ * is still decrypted. */
+bool tls_socket_is_broken(const struct tls *tls);
 
 /* Ends our direction (close_notify). */
 void tls_end(struct tls *tls);

@@ -1,49 +1,48 @@
-/* transport.c -- connected sockets on libwebsockets. See transport.h.
+/* transport.c -- connected sockets on libuv's uv_poll. See transport.h.
  *
- * libwebsockets' own HTTP and WebSocket roles are not used: 4.1 accepts unmasked frames, drops bad
- * handshakes without an answer, and does not report PINGs. Its raw role passes bytes on as they
- * arrive. We write to the socket ourselves, because lws_write() copies what a slow socket does not
- * take and stops reading until that is sent; our queue keeps it instead. */
+ * The poll tells when a socket has bytes or takes bytes; reads and writes are here. When the client
+ * has ended its direction, or the connection broke, the poll is stopped and the stream is `due`:
+ * the bytes that had arrived are read to their end, then the owner learns of it. Streams that are
+ * due, those to be closed among them, have a slice of each turn of the loop: thousands of clients
+ * may leave in one moment, and the others are served meanwhile. */
 #include "net/socket/transport.h"
 
+#include "base/clock.h"
 #include "base/list.h"
 #include "base/log/log.h"
 #include "base/mem.h"
-#include "net/socket/half_closed.h"
+#include "base/turn.h"
 #include "net/socket/tls.h"
 
 #include <errno.h>
-#include <fcntl.h>
-#include <libwebsockets.h>
 #include <linux/sockios.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
-#include <string.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
-/* Bytes of one read at most. The buffer belongs to the context, not to a connection. */
+/* Bytes of one read at most. */
 enum { READ_BYTES = 128 * 1024 };
-
-/* Since 4.3 contexts count references to their log context, without a lock. When threads share one,
- * the count goes wrong and an assertion ends the process: so each transport has its own. */
-#define HAVE_LOG_CONTEXTS (LWS_LIBRARY_VERSION_NUMBER >= 4003000)
 
 struct transport {
     uv_loop_t *loop;
-    struct lws_context *context;
-    struct lws_vhost *vhost;
-#if HAVE_LOG_CONTEXTS
-    lws_log_cx_t log;
-#endif
     struct stats *stats;
-    struct stream *adopting; /* the stream whose lws object is being made */
-    char *plain;             /* decrypted bytes of one read; made when first needed */
-    struct list half_closed; /* streams with a `half` */
-    bool stopped;
+    struct list streams; /* all but those in `due` */
+    struct list due;     /* streams with work for on_work() */
+    uv_idle_t work;      /* active while there are any */
+    char *bytes;         /* of one read */
+    char *plain;         /* the same, decrypted; made when first needed */
 };
 
-/* Our direction of a stream. */
+/* The client's direction of a stream. */
+enum read_side {
+    READ_OPEN,
+    READ_REST,  /* no more bytes come: those that have arrived are read without the poll */
+    READ_ENDED, /* the owner knows of the end */
+};
+
+/* Our direction. */
 enum write_side {
     WRITE_OPEN,
     WRITE_ENDING, /* stream_shutdown() waits until TLS has sent its last bytes */
@@ -52,54 +51,97 @@ enum write_side {
 
 struct stream {
     struct transport *transport;
-    struct lws *wsi;          /* NULL: libwebsockets has closed its descriptor */
-    struct half_closed *half; /* the socket from then on, or NULL: it is closed */
-    struct list half_closed;
     const struct stream_events *events;
     void *owner;
     struct tls *tls; /* NULL: not encrypted */
-    char *remote;    /* with TLS: the address, which the system does not know after a reset */
+    struct list link;
     int fd;
+    int polled; /* the events that the poll reports; 0: it is stopped */
+    enum read_side read_side;
     enum write_side write_side;
-    bool dead;        /* killed or broken: the owner gets only `closed` */
-    bool ended;       /* the owner knows that the client has ended its direction */
-    bool paused;      /* the owner does not read, so the end is not reported yet */
+    bool is_due;      /* it is in the transport's `due` */
+    bool broken;      /* the socket takes no bytes any more; those that arrived are still read */
+    bool dead;        /* the owner gets only `closed` */
+    bool paused;      /* by the owner: neither bytes nor the end are reported */
     bool owner_waits; /* for `writable` */
+    char *remote;     /* with TLS: the address, which the system does not know after a reset */
+    uv_poll_t poll;
 };
 
-/* ---- encrypted streams ---- */
-
-static void want_writable(struct stream *stream) {
-    if (stream->wsi != NULL)
-        lws_callback_on_writable(stream->wsi);
-    else if (stream->half != NULL)
-        half_closed_want_write(stream->half);
+static struct stream *stream_of(void *poll) {
+    return LIST_OWNER(poll, struct stream, poll);
 }
 
-static void log_tls_failure(const struct stream *stream) {
-    struct log_line line;
-    log_begin(&line, LOG_DEBUG, "tls_failed");
-    log_str(&line, "remote", stream->remote);
-    log_str(&line, "why", tls_why(stream->tls));
-    log_end(&line);
+/* ---- what a stream waits for ---- */
+
+static void on_ready(uv_poll_t *poll, int status, int events);
+static void on_work(uv_idle_t *work);
+
+static void watch(struct stream *stream) {
+    int events = 0;
+    if (stream->read_side == READ_OPEN && !stream->paused)
+        events = UV_READABLE | UV_DISCONNECT;
+    if (stream->owner_waits || !stream_is_flushed(stream))
+        events |= UV_WRITABLE;
+    if (stream->broken || stream->dead)
+        events = 0;
+    if (events == stream->polled)
+        return;
+    stream->polled = events;
+    if (events == 0)
+        uv_poll_stop(&stream->poll);
+    else
+        uv_poll_start(&stream->poll, events, on_ready);
 }
 
-/* Has the client ended its direction, and the owner received all before that, but not the end? */
-static bool must_report_end(const struct stream *stream) {
-    return tls_state(stream->tls) == TLS_ENDED && !stream->paused && !stream->ended;
+/* Has the client ended its direction by TLS's close_notify, which the owner does not know? */
+static bool tls_has_ended(const struct stream *stream) {
+    return stream->tls != NULL && tls_state(stream->tls) == TLS_ENDED &&
+           stream->read_side != READ_ENDED;
 }
 
-/* After each call of tls.c: TLS may be broken, have bytes for the socket, or have received the
- * end. */
+static void set_broken(struct stream *stream) {
+    stream->broken = true;
+    if (stream->read_side == READ_ENDED)
+        stream->dead = true;
+    else
+        stream->read_side = READ_REST;
+}
+
 static void check_tls(struct stream *stream) {
     if (tls_state(stream->tls) == TLS_BROKEN) {
-        if (!stream->dead)
-            log_tls_failure(stream);
-        stream_kill(stream);
-    } else if (tls_has_unsent(stream->tls) || must_report_end(stream)) {
-        want_writable(stream);
+        struct log_line line;
+        log_begin(&line, LOG_DEBUG, "tls_failed");
+        log_str(&line, "remote", stream->remote);
+        log_str(&line, "why", tls_why(stream->tls));
+        log_end(&line);
+        stream->dead = true;
+    } else if (tls_socket_is_broken(stream->tls)) {
+        set_broken(stream);
     }
 }
+
+static bool has_work(const struct stream *stream) {
+    if (stream->dead || (stream->broken && stream->owner_waits))
+        return true;
+    return !stream->paused && (stream->read_side == READ_REST || tls_has_ended(stream));
+}
+
+/* After each change of a stream. */
+static void update(struct stream *stream) {
+    struct transport *transport = stream->transport;
+    if (stream->tls != NULL && !stream->dead)
+        check_tls(stream);
+    if (!stream->is_due && has_work(stream)) {
+        stream->is_due = true;
+        list_remove(&stream->link);
+        list_append(&transport->due, &stream->link);
+        uv_idle_start(&transport->work, on_work);
+    }
+    watch(stream);
+}
+
+/* ---- in ---- */
 
 static void received_encrypted(struct stream *stream, const char *bytes, size_t len) {
     struct transport *transport = stream->transport;
@@ -114,7 +156,6 @@ static void received_encrypted(struct stream *stream, const char *bytes, size_t 
                   1);
     if (got > 0)
         stream->events->received(stream->owner, transport->plain, got);
-    check_tls(stream);
 }
 
 /* A TLS handshake begins with the byte 22 (RFC 8446 section 5.1), an HTTP request with a letter. */
@@ -133,269 +174,170 @@ static void received(struct stream *stream, char *bytes, size_t len) {
         received_encrypted(stream, bytes, len);
 }
 
+/* The client has ended its direction, and the owner has all before that. */
+static void report_end(struct stream *stream) {
+    stream->read_side = READ_ENDED;
+    if (!stream->events->ended(stream->owner))
+        stream_shutdown(stream);
+    if (stream->write_side == WRITE_ENDED)
+        stream->dead = true;
+}
+
+static void read_bytes(struct stream *stream) {
+    char *bytes = stream->transport->bytes;
+    ssize_t n;
+    do
+        n = recv(stream->fd, bytes, READ_BYTES, MSG_DONTWAIT);
+    while (n < 0 && errno == EINTR);
+    if (n > 0)
+        received(stream, bytes, (size_t)n);
+    else if (n == 0 && !stream->broken)
+        report_end(stream);
+    else if (n == 0 || stream->broken || (errno != EAGAIN && errno != EWOULDBLOCK))
+        stream->dead = true;
+}
+
+/* ---- out ---- */
+
 static void finish_shutdown(struct stream *stream) {
     stream->write_side = WRITE_ENDED;
-    shutdown(stream->fd, SHUT_WR);
-    if (stream->wsi == NULL) /* both directions have ended */
-        stream_kill(stream);
+    if (stream->read_side == READ_ENDED)
+        stream->dead = true;
+    else
+        shutdown(stream->fd, SHUT_WR);
 }
 
-/* Tells the owner that the client has ended its direction. True: the stream goes on. */
-static bool report_end(struct stream *stream) {
-    stream->ended = true;
-    bool goes_on = stream->events->ended(stream->owner);
-    if (!goes_on && !stream_is_flushed(stream)) { /* TLS keeps the end of the owner's bytes */
-        stream_shutdown(stream);
-        goes_on = true;
-    }
-    return goes_on && !stream->dead;
-}
-
-/* The socket takes bytes. The client's end is reported at once; TLS's own bytes go before the
- * owner's. False: the socket is to be closed. */
-static bool tls_goes_on(struct stream *stream) {
-    if (must_report_end(stream) && !report_end(stream)) {
-        tls_end(stream->tls);
-        return false;
-    }
-    if (!tls_flush(stream->tls)) {
-        check_tls(stream);
-        return true;
-    }
+/* The socket takes bytes. TLS's own go before the owner's. */
+static void writable(struct stream *stream) {
+    if (stream->tls != NULL && !tls_flush(stream->tls))
+        return;
     if (stream->write_side == WRITE_ENDING)
         finish_shutdown(stream);
-    return tls_state(stream->tls) != TLS_BROKEN;
-}
-
-/* The same for each stream. */
-static bool writable(struct stream *stream) {
-    if (stream->tls != NULL) {
-        if (!tls_goes_on(stream))
-            return false;
-        if (!stream->owner_waits || tls_has_unsent(stream->tls))
-            return true;
-    }
+    if (!stream->owner_waits || stream->dead)
+        return;
     stream->owner_waits = false;
     stream->events->writable(stream->owner);
-    return true;
 }
 
-/* ---- the end ---- */
+/* ---- the loop ---- */
 
-static void free_closed(struct stream *stream) {
-    list_remove(&stream->half_closed);
+static void on_ready(uv_poll_t *poll, int status, int events) {
+    struct stream *stream = stream_of(poll);
+    if (status < 0) {
+        stream->polled = 0; /* libuv has stopped it */
+        set_broken(stream);
+    } else if ((events & UV_DISCONNECT) && stream->read_side == READ_OPEN) {
+        stream->read_side = READ_REST;
+    } else if (events & UV_READABLE) {
+        read_bytes(stream);
+    }
+    if ((events & UV_WRITABLE) && !stream->dead)
+        writable(stream);
+    update(stream);
+}
+
+static void on_poll_closed(uv_handle_t *poll) {
+    mem_free(stream_of(poll));
+}
+
+static void close_stream(struct stream *stream) {
+    list_remove(&stream->link);
+    uv_close((uv_handle_t *)&stream->poll, on_poll_closed);
+    close(stream->fd); /* after uv_close(), which has removed it from the loop */
     stream->events->closed(stream->owner);
     if (stream->tls != NULL && tls_state(stream->tls) == TLS_HANDSHAKE)
         stats_add(&stream->transport->stats->tls_failures, 1);
     tls_free(stream->tls);
     mem_free(stream->remote);
-    mem_free(stream);
 }
 
-static void on_half_writable(void *owner) {
-    struct stream *stream = owner;
-    if (!writable(stream))
-        stream_kill(stream);
-}
-
-static void on_half_broken(void *owner) {
-    stream_kill(owner);
-}
-
-static void on_half_closed(void *owner) {
-    free_closed(owner);
-}
-
-static const struct half_closed_events half_closed_events = {on_half_writable, on_half_broken,
-                                                             on_half_closed};
-
-/* libwebsockets closes the socket. When only the client's direction has ended and the owner still
- * writes, the stream goes on with a descriptor of its own. */
-static bool keep_half_closed(struct stream *stream) {
-    stream->wsi = NULL;
-    if (stream->dead || stream->transport->stopped || !half_closed_is(stream->fd))
-        return false;
-    if (stream->ended ? stream->write_side == WRITE_ENDED : !report_end(stream))
-        return false;
-    int fd = fcntl(stream->fd, F_DUPFD_CLOEXEC, 0);
-    stream->half =
-        fd < 0 ? NULL : half_closed_new(stream->transport->loop, fd, &half_closed_events, stream);
-    if (stream->half == NULL)
-        return false;
-    stream->fd = fd;
-    if (stream->tls != NULL)
-        tls_set_fd(stream->tls, fd);
-    list_append(&stream->transport->half_closed, &stream->half_closed);
-    if (stream->owner_waits || !stream_is_flushed(stream))
-        half_closed_want_write(stream->half);
-    return true;
-}
-
-/* ---- libwebsockets ---- */
-
-static int on_event(struct lws *wsi, enum lws_callback_reasons reason, void *user, void *in,
-                    size_t len) {
-    (void)user;
-    struct stream *stream = lws_get_opaque_user_data(wsi);
-    switch (reason) {
-    case LWS_CALLBACK_RAW_ADOPT: {
-        const struct transport *transport = lws_context_user(lws_get_context(wsi));
-        stream = transport->adopting;
-        stream->wsi = wsi;
-        lws_set_opaque_user_data(wsi, stream);
-        return 0;
+/* One step of a stream that is due. */
+static void work_on(struct stream *stream) {
+    stream->is_due = false;
+    list_remove(&stream->link);
+    list_append(&stream->transport->streams, &stream->link);
+    if (stream->broken && !stream->dead)
+        writable(stream); /* it drops what waits */
+    if (!stream->dead && !stream->paused) {
+        if (tls_has_ended(stream))
+            report_end(stream);
+        else if (stream->read_side == READ_REST)
+            read_bytes(stream);
     }
-    case LWS_CALLBACK_RAW_RX:
-        if (stream == NULL || stream->dead || len == 0)
-            return -1;
-        received(stream, in, len);
-        return stream->dead ? -1 : 0;
-    case LWS_CALLBACK_RAW_WRITEABLE:
-        if (stream == NULL || stream->dead)
-            return -1;
-        stream->dead = !writable(stream) || stream->dead;
-        return stream->dead ? -1 : 0;
-    case LWS_CALLBACK_RAW_CLOSE:
-        if (stream == NULL)
-            return 0;
-        lws_set_opaque_user_data(wsi, NULL);
-        if (!keep_half_closed(stream))
-            free_closed(stream);
-        return 0;
-    default:
-        return 0;
+    if (stream->dead)
+        close_stream(stream);
+    else
+        update(stream);
+}
+
+static void on_work(uv_idle_t *work) {
+    struct transport *transport = work->data;
+    struct list batch; /* the next step of a stream is in the next turn */
+    list_init(&batch);
+    list_move(&batch, &transport->due);
+    uint64_t began = clock_monotonic_ns();
+    while (!list_empty(&batch)) {
+        work_on(LIST_OWNER(batch.next, struct stream, link));
+        if (clock_monotonic_ns() - began >= TURN_SLICE_NS)
+            break;
     }
+    list_move(&batch, &transport->due); /* the rest of the batch comes first */
+    list_move(&transport->due, &batch);
+    if (list_empty(&transport->due))
+        uv_idle_stop(work);
 }
 
-static const struct lws_protocols protocols[] = {
-    {.name = "tidewire", .callback = on_event, .rx_buffer_size = READ_BYTES},
-    {0},
-};
-
-enum { LOGGED_LEVELS = LLL_ERR | LLL_WARN };
-
-static void on_lws_log(int level, const char *text) {
-    size_t len = strcspn(text, "\n");
-    struct log_line line;
-    log_begin_limited(&line, level == LLL_ERR ? LOG_ERROR : LOG_WARN, "libwebsockets");
-    log_bytes(&line, "why", text, len);
-    log_end(&line);
-}
-
-/* The library has state of the whole process: contexts are made and destroyed one after another. */
-static uv_mutex_t contexts;
-static bool contexts_fail; /* the first failed and is logged; others would fail as well */
-static uv_once_t contexts_once = UV_ONCE_INIT;
-
-static void init_contexts(void) {
-    uv_mutex_init(&contexts);
-    lws_set_log_level(LOGGED_LEVELS, on_lws_log);
-}
-
-static void destroy_context(struct transport *transport) {
-    uv_mutex_lock(&contexts);
-    lws_context_destroy(transport->context);
-    uv_mutex_unlock(&contexts);
-}
-
-static void create_context(struct transport *transport,
-                           const struct lws_context_creation_info *info) {
-    uv_once(&contexts_once, init_contexts);
-    uv_mutex_lock(&contexts);
-    if (!contexts_fail)
-        transport->context = lws_create_context(info);
-    if (transport->context != NULL)
-        transport->vhost = lws_create_vhost(transport->context, info);
-    contexts_fail = contexts_fail || transport->vhost == NULL;
-    uv_mutex_unlock(&contexts);
-}
-
-const char transport_cannot_start[] =
-    "libwebsockets cannot load its event library for libuv: install the package "
-    "libwebsockets-evlib-uv (Debian, Ubuntu), or build libwebsockets with LWS_WITH_LIBUV";
+/* ---- all streams of a worker ---- */
 
 struct transport *transport_new(uv_loop_t *loop, struct stats *stats) {
     struct transport *transport = mem_zalloc(sizeof *transport);
     transport->loop = loop;
     transport->stats = stats;
-    list_init(&transport->half_closed);
-    void *loops[] = {loop};
-#if HAVE_LOG_CONTEXTS
-    /* Its warnings at the start do not concern us: only one context of a process can listen to the
-     * kernel's changes of routes. */
-    transport->log = (lws_log_cx_t){.u.emit = on_lws_log, .lll_flags = LLL_ERR};
-#endif
-    struct lws_context_creation_info info = {
-        .port = CONTEXT_PORT_NO_LISTEN_SERVER,
-        /* A context without this looks for a proxy in the environment; we connect to nothing. */
-        .http_proxy_address = "",
-        .http_proxy_port = 1,
-        .protocols = protocols,
-        .options = LWS_SERVER_OPTION_LIBUV | LWS_SERVER_OPTION_EXPLICIT_VHOSTS,
-        .foreign_loops = loops,
-        .pt_serv_buf_size = READ_BYTES,
-        .user = transport,
-        .gid = (gid_t)-1,
-        .uid = (uid_t)-1,
-#if HAVE_LOG_CONTEXTS
-        .log_cx = &transport->log,
-#endif
-    };
-    create_context(transport, &info);
-    if (transport->vhost != NULL) {
-#if HAVE_LOG_CONTEXTS
-        transport->log.lll_flags = LOGGED_LEVELS;
-#endif
-        return transport;
-    }
-    if (transport->context != NULL)
-        destroy_context(transport);
-    mem_free(transport);
-    return NULL;
+    transport->bytes = mem_alloc(READ_BYTES);
+    list_init(&transport->streams);
+    list_init(&transport->due);
+    uv_idle_init(loop, &transport->work);
+    transport->work.data = transport;
+    return transport;
 }
 
 void transport_stop(struct transport *transport) {
-    transport->stopped = true;
-    while (!list_empty(&transport->half_closed)) {
-        struct stream *stream = LIST_OWNER(transport->half_closed.next, struct stream, half_closed);
-        half_closed_abandon(stream->half);
-        free_closed(stream);
-    }
-    destroy_context(transport);
+    list_move(&transport->due, &transport->streams);
+    while (!list_empty(&transport->due))
+        close_stream(LIST_OWNER(transport->due.next, struct stream, link));
+    uv_close((uv_handle_t *)&transport->work, NULL);
 }
 
 void transport_free(struct transport *transport) {
     if (transport == NULL)
         return;
-    destroy_context(transport); /* on a foreign loop the library needs a second call */
+    mem_free(transport->bytes);
     mem_free(transport->plain);
     mem_free(transport);
 }
+
+/* ---- one stream ---- */
 
 struct stream *stream_adopt(struct transport *transport, int fd, const char *remote,
                             struct certificate *certificate, const struct stream_events *events,
                             void *owner) {
     struct stream *stream = mem_zalloc(sizeof *stream);
+    if (uv_poll_init(transport->loop, &stream->poll, fd) != 0) {
+        close(fd);
+        mem_free(stream);
+        return NULL;
+    }
     stream->transport = transport;
     stream->events = events;
     stream->owner = owner;
     stream->fd = fd;
-    list_init(&stream->half_closed);
+    list_init(&stream->link);
+    list_append(&transport->streams, &stream->link);
     if (certificate != NULL) {
         stream->tls = tls_new(certificate, fd);
         stream->remote = mem_strdup(remote);
     }
-    transport->adopting = stream;
-    lws_sock_file_fd_type descriptor = {.sockfd = fd};
-    struct lws *wsi = lws_adopt_descriptor_vhost(transport->vhost, LWS_ADOPT_SOCKET, descriptor,
-                                                 "tidewire", NULL);
-    transport->adopting = NULL;
-    if (wsi == NULL) {
-        tls_free(stream->tls);
-        mem_free(stream->remote);
-        mem_free(stream);
-        return NULL;
-    }
+    update(stream);
     return stream;
 }
 
@@ -408,30 +350,40 @@ void stream_set_owner(struct stream *stream, const struct stream_events *events,
     stream->owner = owner;
 }
 
-size_t stream_write(struct stream *stream, const void *bytes, size_t len) {
-    if (stream->dead)
-        return 0;
-    if (stream->tls != NULL) {
-        size_t taken = tls_write(stream->tls, bytes, len);
-        check_tls(stream);
-        return taken;
-    }
+/* Returns how many bytes the socket took, or that it is broken: -1. */
+static ssize_t send_now(const struct stream *stream, const void *bytes, size_t len) {
     for (;;) {
         ssize_t n = send(stream->fd, bytes, len, MSG_NOSIGNAL | MSG_DONTWAIT);
         if (n >= 0)
-            return (size_t)n;
-        if (errno == EINTR)
-            continue;
-        if (errno != EAGAIN && errno != EWOULDBLOCK)
-            stream_kill(stream);
-        return 0;
+            return n;
+        if (errno == EAGAIN || errno == EWOULDBLOCK)
+            return 0;
+        if (errno != EINTR)
+            return -1;
     }
+}
+
+size_t stream_write(struct stream *stream, const void *bytes, size_t len) {
+    if (stream->dead)
+        return 0;
+    if (stream->broken)
+        return len;
+    if (stream->tls != NULL) {
+        size_t taken = tls_write(stream->tls, bytes, len);
+        update(stream);
+        return taken;
+    }
+    ssize_t n = send_now(stream, bytes, len);
+    if (n >= 0)
+        return (size_t)n;
+    set_broken(stream);
+    update(stream);
+    return len;
 }
 
 void stream_want_write(struct stream *stream) {
     stream->owner_waits = true;
-    if (!stream->dead)
-        want_writable(stream);
+    update(stream);
 }
 
 bool stream_is_flushed(const struct stream *stream) {
@@ -446,37 +398,24 @@ size_t stream_unacked_bytes(const struct stream *stream) {
 }
 
 void stream_pause(struct stream *stream, bool paused) {
-    if (stream->dead || stream->wsi == NULL)
-        return;
     stream->paused = paused;
-    lws_rx_flow_control(stream->wsi, !paused);
-    if (stream->tls != NULL)
-        check_tls(stream);
+    update(stream);
 }
 
 void stream_shutdown(struct stream *stream) {
     if (stream->dead || stream->write_side != WRITE_OPEN)
         return;
     stream->write_side = WRITE_ENDING;
-    if (stream->tls != NULL) {
+    if (stream->tls != NULL)
         tls_end(stream->tls);
-        check_tls(stream);
-    }
     if (stream_is_flushed(stream))
         finish_shutdown(stream);
+    update(stream);
 }
 
 void stream_kill(struct stream *stream) {
-    if (stream->dead)
-        return;
     stream->dead = true;
-    if (stream->half != NULL)
-        half_closed_close(stream->half);
-    if (stream->wsi == NULL)
-        return;
-    lws_set_timeout(stream->wsi, PENDING_TIMEOUT_USER_OK, LWS_TO_KILL_ASYNC);
-    /* the library checks timeouts only after some event */
-    lws_cancel_service(lws_get_context(stream->wsi));
+    update(stream);
 }
 
 void stream_reset(struct stream *stream) {

@@ -1,7 +1,6 @@
 /* transport.h -- connected sockets: bytes in, bytes out, and their end.
  *
- * transport.c alone names libwebsockets, which serves each socket in its raw role on the worker's
- * libuv loop: it polls, reads, controls the flow and keeps timeouts. tls.c encrypts; http.c and
+ * Polls the sockets on the worker's libuv loop, reads and writes them. tls.c encrypts; http.c and
  * ws.c give the bytes a meaning. See docs/decisions/framing.md and tls.md. Everything on the
  * worker's thread. */
 #ifndef TIDEWIRE_NET_SOCKET_TRANSPORT_H
@@ -31,24 +30,24 @@ struct stream_events {
      * the owner still writes, and will call stream_shutdown() or stream_kill(). False: the socket
      * is closed. */
     bool (*ended)(void *owner);
-    /* The socket is closed, by either side. Never called inside a call of the owner. */
+    /* The socket is closed, by either side. Never called inside a call of the owner. After a reset
+     * by the client, or another fault of the connection, the owner has received all bytes that had
+     * arrived before. */
     void (*closed)(void *owner);
 };
 
-/* Counts in `stats`, which is borrowed. NULL: the library cannot start. */
+/* Counts in `stats`, which is borrowed. */
 struct transport *transport_new(uv_loop_t *loop, struct stats *stats);
-/* The reason of that: a sentence. */
-extern const char transport_cannot_start[];
 
-/* Closes all streams (their owners get `closed`) and begins to destroy the context. The loop must
- * run until it has no handles before transport_free(). */
+/* Closes all streams (their owners get `closed`). The loop must run until it has no handles before
+ * transport_free(). */
 void transport_stop(struct transport *transport);
 void transport_free(struct transport *transport); /* accepts NULL */
 
 /* Takes over a connected, non-blocking socket. With a certificate its stream speaks TLS, and the
  * functions below are about the decrypted bytes. But a client whose first byte is a letter does not
  * speak TLS: its stream is not encrypted. `remote` is its address, for the log; it is copied. NULL:
- * the socket could not be adopted, and is closed. */
+ * the loop cannot poll the socket, which is closed. */
 struct stream *stream_adopt(struct transport *transport, int fd, const char *remote,
                             struct certificate *certificate, const struct stream_events *events,
                             void *owner);
@@ -60,7 +59,7 @@ bool stream_is_secure(const struct stream *stream);
 void stream_set_owner(struct stream *stream, const struct stream_events *events, void *owner);
 
 /* Writes now. Returns how many bytes the socket took; when less than `len`, call
- * stream_want_write(). A broken socket takes none, and `closed` follows. */
+ * stream_want_write(). A broken socket takes and drops all, until `closed` follows. */
 size_t stream_write(struct stream *stream, const void *bytes, size_t len);
 
 /* Asks for one call of `writable`. */
@@ -72,14 +71,15 @@ bool stream_is_flushed(const struct stream *stream);
 /* Bytes that were written and that the client's system has not acknowledged; with TLS, about. */
 size_t stream_unacked_bytes(const struct stream *stream);
 
-/* Stops reading or goes on. The kernel keeps what arrives meanwhile. */
+/* Stops reading or goes on: `received` and `ended` are not called while it is paused. The kernel
+ * keeps what arrives meanwhile. */
 void stream_pause(struct stream *stream, bool paused);
 
 /* Ends our direction: the client sees the end behind the bytes that were written. Reading goes on;
  * where the client has ended its direction too, the socket is closed. */
 void stream_shutdown(struct stream *stream);
 
-/* Closes the socket in the next turn of the loop. */
+/* Closes the socket soon: where many are to be closed, each turn of the loop closes some. */
 void stream_kill(struct stream *stream);
 /* The same with a reset: the kernel drops what it still has for the client. */
 void stream_reset(struct stream *stream);

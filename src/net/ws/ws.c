@@ -198,16 +198,8 @@ static void on_bytes(struct ws *ws, char *bytes, size_t len) {
 
 static void on_received(void *owner, char *bytes, size_t len) {
     struct ws *ws = owner;
-    if (ws->input == INPUT_CLOSED)
-        return;
-    if (ws->rest != NULL) { /* libwebsockets has read before the pause took effect */
-        ws->rest = mem_realloc(ws->rest, ws->rest_len + len);
-        memcpy(ws->rest + ws->rest_len, bytes, len);
-        ws->rest_len += len;
-        report_kept(ws);
-        return;
-    }
-    on_bytes(ws, bytes, len);
+    if (ws->input != INPUT_CLOSED)
+        on_bytes(ws, bytes, len);
 }
 
 static void resume(struct ws *ws) {

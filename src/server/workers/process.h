@@ -32,7 +32,7 @@ void process_close(struct process *process);
 void process_set_limits(struct process *process, const struct app *app);
 
 /* A write to a pipe or socket without a reader fails with EPIPE from now on, and ends no process.
- * At the start, and after each transport_new(), whose library ignores SIGPIPE. Any thread. */
+ * At the start. */
 void process_catch_sigpipe(void);
 
 #endif

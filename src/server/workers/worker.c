@@ -320,11 +320,6 @@ void worker_count(struct worker *worker, struct generation_counts *counts) {
 
 void worker_listen(struct worker *worker, struct listen_set *const *sets, size_t set_count) {
     worker->transport = transport_new(&worker->loop, hub_stats(worker->hub));
-    process_catch_sigpipe();
-    if (worker->transport == NULL) {
-        enter(worker, STAGE_FAILED);
-        return;
-    }
     struct http_options options = http_options(worker);
     set_unhandled_max(worker);
     struct stats *stats = hub_stats(worker->hub);

@@ -25,7 +25,7 @@ enum worker_stage {
     STAGE_ON_STOP_DONE, /* on_stop has ended; clients are still served */
     STAGE_CLOSING,      /* sends 1001 to every client */
     STAGE_DRAINED,      /* no connection is left */
-    STAGE_FAILED,       /* could not load or listen; the error was logged or printed */
+    STAGE_FAILED,       /* could not load; the error was logged or printed */
     STAGE_ENDED,        /* the thread does nothing more */
 };
 
@@ -58,7 +58,7 @@ uint32_t worker_activate(struct worker *worker, struct app *app);
 /* Adds the worker's connections, waiting hooks and timers, by generation. */
 void worker_count(struct worker *worker, struct generation_counts *counts);
 
-/* Accepts on this worker's sockets of all sets. STAGE_FAILED where the transport cannot start. */
+/* Accepts on this worker's sockets of all sets. */
 void worker_listen(struct worker *worker, struct listen_set *const *sets, size_t set_count);
 
 struct worker_drain_options {
