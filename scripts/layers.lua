@@ -39,7 +39,7 @@ layers.folders = {
     ws = { "socket", "http" },
     listen = { "socket", "http" },
     client = { "http" },
-    upstream = { "client" },
+    upstream = { "socket", "client" },
   },
   script = {
     json = {},

@@ -1,4 +1,4 @@
-/* tls.c -- the server's side of TLS on one connection. See tls.h.
+/* tls.c -- TLS on one connection. See tls.h.
  *
  * OpenSSL reads from and writes to a BIO of ours. A read takes what tls_receive() was given, and
  * then asks to be repeated. A write always succeeds: OpenSSL wants a write that the socket did not
@@ -215,22 +215,32 @@ static void make_method(void) {
 
 /* ---- life ---- */
 
-struct tls *tls_new(struct certificate *certificate, int fd) {
+static struct tls *new_tls(SSL *ssl, int fd) {
     uv_once(&method_once, make_method);
     struct tls *tls = mem_zalloc(sizeof *tls);
     tls->fd = fd;
     tls->why = "";
-    tls->ssl = SSL_new(certificate_context(certificate)); /* takes a reference to the context */
+    tls->ssl = ssl;
     BIO *bio = BIO_new(method);
     BIO_set_data(bio, tls);
     BIO_set_init(bio, 1);
     SSL_set_bio(tls->ssl, bio, bio);
-    SSL_set_accept_state(tls->ssl);
     SSL_set_msg_callback(tls->ssl, on_protocol);
     SSL_set_msg_callback_arg(tls->ssl, tls);
     tls->empty_left = EMPTY_FREE;
     tls->empty_ns = clock_monotonic_ns();
     return tls;
+}
+
+struct tls *tls_new(struct certificate *certificate, int fd) {
+    SSL *ssl = SSL_new(certificate_context(certificate)); /* takes a reference to the context */
+    SSL_set_accept_state(ssl);
+    return new_tls(ssl, fd);
+}
+
+struct tls *tls_new_client(struct ssl_st *ssl, int fd) {
+    SSL_set_connect_state(ssl);
+    return new_tls(ssl, fd);
 }
 
 void tls_free(struct tls *tls) {

@@ -1,9 +1,10 @@
-/* tls.h -- the server's side of TLS on one connection: its versions, ciphers, records.
+/* tls.h -- TLS on one connection: its versions, ciphers, records.
  *
- * TLS 1.2 and 1.3, by OpenSSL. The caller reads from the socket and passes the bytes in. Bytes for
- * the client are written to the socket here; what it does not take is kept: at most a record of the
- * caller's bytes, and the messages of TLS itself. Knows no loop and no transport. Everything on the
- * worker's thread. */
+ * The server's side of connections that the server accepts, the client's side of those that scripts
+ * open (net/upstream), where "client" below is the other server. TLS 1.2 and 1.3, by OpenSSL. The
+ * caller reads from the socket and passes the bytes in. Bytes for the client are written to the
+ * socket here; what it does not take is kept: at most a record of the caller's bytes, and the
+ * messages of TLS itself. Knows no loop and no transport. Everything on the worker's thread. */
 #ifndef TIDEWIRE_NET_SOCKET_TLS_H
 #define TIDEWIRE_NET_SOCKET_TLS_H
 
@@ -13,6 +14,7 @@
 #include <stddef.h>
 
 struct tls;
+struct ssl_st; /* OpenSSL's SSL */
 
 /* Bytes of data in one record at most (RFC 8446 section 5.1). */
 enum { TLS_RECORD_BYTES = 16 * 1024 };
@@ -31,6 +33,9 @@ struct ssl_ctx_st *tls_new_context(void);
 
 /* Begins TLS on a connected, non-blocking socket, which stays the caller's. */
 struct tls *tls_new(struct certificate *certificate, int fd);
+/* The client's side, with the settings of `ssl`, which is the callee's from now on. The first call
+ * of tls_receive(), with no bytes, begins the handshake. */
+struct tls *tls_new_client(struct ssl_st *ssl, int fd);
 void tls_free(struct tls *tls); /* accepts NULL */
 
 enum tls_state tls_state(const struct tls *tls);

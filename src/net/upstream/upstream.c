@@ -589,8 +589,8 @@ static bool make_tls(struct upstream *upstream, const struct upstream_options *o
     };
     if (!upstream->url.secure)
         return true;
-    upstream->tls = upstream_tls_new(upstream_sockets_tls(upstream->shared->sockets), &tls,
-                                     &(struct error_text){error, sizeof error});
+    upstream->tls =
+        upstream_tls_new(upstream->shared->tls, &tls, &(struct error_text){error, sizeof error});
     *why_not = error;
     return upstream->tls != NULL;
 }

@@ -18,8 +18,9 @@ struct upstream_shared {
     uv_loop_t *loop;
     struct stats *stats;
     struct upstream_sockets *sockets; /* NULL: none was needed yet */
-    struct list unwritten;            /* upstreams whose bytes are written at the end of the turn */
-    uint32_t live;                    /* upstreams that have not ended */
+    struct upstream_tls_context *tls;
+    struct list unwritten; /* upstreams whose bytes are written at the end of the turn */
+    uint32_t live;         /* upstreams that have not ended */
 };
 
 /* NULL and a sentence when it cannot begin. */

@@ -1,8 +1,10 @@
 /* upstream_socket.c -- connected sockets to other servers, on libwebsockets. See
  * upstream_socket.h.
  *
- * We write to the socket ourselves, because lws_write() copies what a slow socket does not take and
- * stops reading until that is sent: two sides that wait for each other would wait for ever. */
+ * The library connects, polls and reads; TLS is tls.c's, because the client of the raw role of 4.1
+ * begins its own TLS before it has connected. We write to the socket ourselves, because lws_write()
+ * copies what a slow socket does not take and stops reading until that is sent: two sides that wait
+ * for each other would wait for ever. */
 #include "net/upstream/upstream_socket.h"
 
 #include "base/list.h"
@@ -37,15 +39,16 @@ struct upstream_sockets {
 #endif
     uv_loop_t *loop;
     struct lws *bound; /* the last object that the library has made */
-    struct upstream_tls_context *tls;
     struct list sockets;
+    char plain[READ_BYTES + TLS_RECORD_BYTES]; /* decrypted bytes of one read */
 };
 
 struct upstream_socket {
     struct upstream_sockets *sockets;
     struct list link;
     struct lws *wsi;
-    struct upstream_tls *tls; /* NULL: not encrypted */
+    struct upstream_tls *settings; /* of TLS; NULL: not encrypted */
+    struct tls *tls;               /* NULL: not connected yet, or not encrypted */
     const struct upstream_socket_events *events;
     void *owner;
     bool connecting; /* inside of the library's function that begins to connect */
@@ -54,30 +57,95 @@ struct upstream_socket {
     bool dead;       /* killed: the owner gets only `closed` */
 };
 
+/* ---- bytes ---- */
+
+static void want_writable(struct upstream_socket *socket) {
+    if (!socket->dead)
+        lws_callback_on_writable(socket->wsi);
+}
+
+static void opened(struct upstream_socket *socket) {
+    if (socket->opened || socket->dead)
+        return;
+    socket->opened = true;
+    socket->events->opened(socket->owner);
+}
+
+/* After each call of tls.c: it may have bytes for the socket, or be at its end. */
+static void check_tls(struct upstream_socket *socket) {
+    enum tls_state state = tls_state(socket->tls);
+    if (tls_has_unsent(socket->tls))
+        want_writable(socket);
+    if (state == TLS_ENDED || state == TLS_BROKEN)
+        upstream_socket_kill(socket);
+}
+
+static void received_encrypted(struct upstream_socket *socket, const char *bytes, size_t len) {
+    char *plain = socket->sockets->plain;
+    size_t got = tls_receive(socket->tls, bytes, len, plain);
+    enum tls_state state = tls_state(socket->tls);
+    if (state == TLS_OPEN || state == TLS_ENDED)
+        opened(socket);
+    if (got > 0 && !socket->dead)
+        socket->events->received(socket->owner, plain, got);
+    check_tls(socket);
+}
+
+static void received(struct upstream_socket *socket, char *bytes, size_t len) {
+    if (socket->dead || len == 0)
+        return;
+    if (socket->tls != NULL)
+        received_encrypted(socket, bytes, len);
+    else
+        socket->events->received(socket->owner, bytes, len);
+}
+
+static void connected(struct upstream_socket *socket) {
+    if (socket->settings == NULL) {
+        opened(socket);
+        return;
+    }
+    socket->tls = upstream_tls_begin(socket->settings, lws_get_socket_fd(socket->wsi));
+    received_encrypted(socket, "", 0); /* begins the handshake */
+}
+
+static void writable(struct upstream_socket *socket) {
+    if (socket->dead)
+        return;
+    if (socket->tls != NULL && !tls_flush(socket->tls))
+        check_tls(socket);
+    else if (socket->opened)
+        socket->events->writable(socket->owner);
+}
+
 /* ---- the end ---- */
 
 static void free_socket(struct upstream_socket *socket) {
     list_remove(&socket->link);
+    tls_free(socket->tls);
     mem_free(socket);
 }
 
-static int system_error(struct lws *wsi) {
-    int error = 0;
-    socklen_t len = sizeof error;
-    getsockopt(lws_get_socket_fd(wsi), SOL_SOCKET, SO_ERROR, &error, &len);
-    return error;
-}
-
-/* libuv tells of a reset before the library has read what came before it. */
+/* libuv reports a reset before the library has read what came before it. */
 static void read_rest(struct upstream_socket *socket) {
     char bytes[READ_BYTES];
     int fd = lws_get_socket_fd(socket->wsi);
     for (ssize_t n = 1; n > 0 && !socket->dead;) {
-        n = socket->tls == NULL ? recv(fd, bytes, sizeof bytes, MSG_DONTWAIT)
-                                : upstream_tls_read(lws_get_ssl(socket->wsi), bytes, sizeof bytes);
+        n = recv(fd, bytes, sizeof bytes, MSG_DONTWAIT);
         if (n > 0)
-            socket->events->received(socket->owner, bytes, (size_t)n);
+            received(socket, bytes, (size_t)n);
     }
+}
+
+/* Why it is not open. */
+static void describe(const struct upstream_socket *socket, int system_error,
+                     const struct error_text *error) {
+    if (socket->tls != NULL)
+        upstream_tls_describe(socket->settings, socket->tls, error);
+    else if (system_error != 0)
+        error_text_fail(error, "%s", uv_strerror(uv_translate_sys_error(system_error)));
+    else
+        error_text_fail(error, "cannot connect");
 }
 
 static void finish(struct upstream_socket *socket) {
@@ -87,48 +155,18 @@ static void finish(struct upstream_socket *socket) {
         return;
     }
     char why[256] = "";
-    struct error_text error = {why, sizeof why};
-    int number = system_error(socket->wsi);
-    if (socket->opened && !socket->dead)
+    int error = 0;
+    socklen_t len = sizeof error;
+    getsockopt(lws_get_socket_fd(socket->wsi), SOL_SOCKET, SO_ERROR, &error, &len);
+    if (socket->opened)
         read_rest(socket);
-    if (!socket->opened && number != 0)
-        error_text_fail(&error, "%s", uv_strerror(uv_translate_sys_error(number)));
-    else if (!socket->opened && socket->tls != NULL)
-        upstream_tls_describe(socket->tls, lws_get_ssl(socket->wsi), &error);
-    else if (!socket->opened)
-        error_text_fail(&error, "cannot connect");
+    else
+        describe(socket, error, &(struct error_text){why, sizeof why});
     socket->events->closed(socket->owner, why);
     free_socket(socket);
 }
 
 /* ---- libwebsockets ---- */
-
-static void opened(struct upstream_socket *socket) {
-    if (socket->opened || socket->dead)
-        return;
-    socket->opened = true;
-    lws_set_timeout(socket->wsi, NO_PENDING_TIMEOUT, 0); /* 4.1 keeps that of the connecting */
-    socket->events->opened(socket->owner);
-}
-
-static void on_tls(void *user, int fd, struct ssl_st *ssl, bool done) {
-    struct upstream_sockets *sockets = user;
-    for (struct list *at = sockets->sockets.next; at != &sockets->sockets; at = at->next) {
-        struct upstream_socket *socket = LIST_OWNER(at, struct upstream_socket, link);
-        if (socket->opened || socket->tls == NULL || socket->wsi == NULL ||
-            lws_get_socket_fd(socket->wsi) != fd)
-            continue;
-        if (!done)
-            upstream_tls_configure(socket->tls, ssl);
-        else
-            lws_callback_on_writable(socket->wsi); /* here OpenSSL is busy */
-        return;
-    }
-}
-
-static bool is_connected(const struct upstream_socket *socket) {
-    return socket->tls == NULL || upstream_tls_is_open(lws_get_ssl(socket->wsi));
-}
 
 static int on_event(struct lws *wsi, enum lws_callback_reasons reason, void *user, void *in,
                     size_t len) {
@@ -140,26 +178,20 @@ static int on_event(struct lws *wsi, enum lws_callback_reasons reason, void *use
     }
     if (socket == NULL)
         return 0;
+    socket->wsi = wsi;
     switch (reason) {
     case LWS_CALLBACK_RAW_CONNECTED:
-        if (is_connected(socket))
-            opened(socket);
-        return 0;
+        connected(socket);
+        return socket->dead ? -1 : 0;
     case LWS_CALLBACK_RAW_RX:
-        opened(socket); /* of TLS: the first bytes came before the socket was writable */
-        if (!socket->dead && len > 0)
-            socket->events->received(socket->owner, in, len);
+        received(socket, in, len);
         return socket->dead ? -1 : 0;
     case LWS_CALLBACK_RAW_WRITEABLE:
-        if (!socket->opened && is_connected(socket))
-            opened(socket);
-        else if (socket->opened && !socket->dead)
-            socket->events->writable(socket->owner);
+        writable(socket);
         return socket->dead ? -1 : 0;
     case LWS_CALLBACK_CLIENT_CONNECTION_ERROR:
     case LWS_CALLBACK_RAW_CLOSE:
     case LWS_CALLBACK_WSI_DESTROY:
-        socket->wsi = wsi;
         finish(socket);
         return 0;
     default:
@@ -210,7 +242,6 @@ struct upstream_sockets *upstream_sockets_new(uv_loop_t *loop, const char **why_
     struct upstream_sockets *sockets = mem_zalloc(sizeof *sockets);
     sockets->loop = loop;
     list_init(&sockets->sockets);
-    sockets->tls = upstream_tls_context_new(on_tls, sockets);
     void *loops[] = {loop};
 #if HAVE_LOG_CONTEXTS
     sockets->log = (lws_log_cx_t){.u.emit = on_lws_log, .lll_flags = 0};
@@ -220,15 +251,13 @@ struct upstream_sockets *upstream_sockets_new(uv_loop_t *loop, const char **why_
         /* A context without this looks for a proxy in the environment. */
         .http_proxy_address = "",
         .protocols = protocols,
-        .options = LWS_SERVER_OPTION_LIBUV | LWS_SERVER_OPTION_EXPLICIT_VHOSTS |
-                   LWS_SERVER_OPTION_DO_SSL_GLOBAL_INIT,
+        .options = LWS_SERVER_OPTION_LIBUV | LWS_SERVER_OPTION_EXPLICIT_VHOSTS,
         .foreign_loops = loops,
         .pt_serv_buf_size = READ_BYTES,
         .fd_limit_per_thread = UPSTREAM_SOCKETS_MAX + OWN_FDS,
         .timeout_secs = NO_TIMEOUT_SECONDS,
         .connect_timeout_secs = NO_TIMEOUT_SECONDS,
         .user = sockets,
-        .provided_client_ssl_ctx = upstream_tls_context_ssl(sockets->tls),
         .gid = (gid_t)-1,
         .uid = (uid_t)-1,
 #if HAVE_LOG_CONTEXTS
@@ -241,13 +270,8 @@ struct upstream_sockets *upstream_sockets_new(uv_loop_t *loop, const char **why_
     *why_not = "libwebsockets cannot start its client";
     if (sockets->context != NULL)
         destroy_context(sockets);
-    upstream_tls_context_free(sockets->tls);
     mem_free(sockets);
     return NULL;
-}
-
-struct upstream_tls_context *upstream_sockets_tls(struct upstream_sockets *sockets) {
-    return sockets->tls;
 }
 
 void upstream_sockets_stop(struct upstream_sockets *sockets) {
@@ -258,7 +282,6 @@ void upstream_sockets_free(struct upstream_sockets *sockets) {
     if (sockets == NULL)
         return;
     destroy_context(sockets); /* on a foreign loop the library needs a second call */
-    upstream_tls_context_free(sockets->tls);
     mem_free(sockets);
 }
 
@@ -325,7 +348,7 @@ struct upstream_socket *upstream_socket_connect(struct upstream_sockets *sockets
         return NULL;
     struct upstream_socket *socket = mem_zalloc(sizeof *socket);
     socket->sockets = sockets;
-    socket->tls = tls;
+    socket->settings = tls;
     socket->events = events;
     socket->owner = owner;
     list_append(&sockets->sockets, &socket->link);
@@ -334,12 +357,10 @@ struct upstream_socket *upstream_socket_connect(struct upstream_sockets *sockets
         .vhost = sockets->vhost,
         .address = text,
         .port = port,
-        .host = "tidewire", /* upstream_tls.c sets the server's name */
+        .host = text,
         .path = "/",
         .method = "RAW",
         .local_protocol_name = "tidewire",
-        .alpn = "http/1.1",
-        .ssl_connection = tls == NULL ? 0 : LCCSCF_USE_SSL | LCCSCF_SKIP_SERVER_CERT_HOSTNAME_CHECK,
         .opaque_user_data = socket,
         .pwsi = &socket->wsi,
     };
@@ -356,24 +377,19 @@ struct upstream_socket *upstream_socket_connect(struct upstream_sockets *sockets
 }
 
 size_t upstream_socket_write(struct upstream_socket *socket, const void *bytes, size_t len) {
-    size_t sent = 0;
-    while (sent < len && !socket->dead) {
-        const char *at = (const char *)bytes + sent;
-        ssize_t n =
-            socket->tls == NULL
-                ? send(lws_get_socket_fd(socket->wsi), at, len - sent, MSG_NOSIGNAL | MSG_DONTWAIT)
-                : upstream_tls_write(lws_get_ssl(socket->wsi), at, len - sent);
-        if (n > 0)
-            sent += (size_t)n;
-        else
-            break; /* a broken socket is reported by the loop, with the bytes that it still has */
+    if (socket->dead)
+        return 0;
+    if (socket->tls != NULL) {
+        size_t taken = tls_write(socket->tls, bytes, len);
+        check_tls(socket);
+        return taken;
     }
-    return sent;
+    ssize_t n = send(lws_get_socket_fd(socket->wsi), bytes, len, MSG_NOSIGNAL | MSG_DONTWAIT);
+    return n < 0 ? 0 : (size_t)n; /* the loop reports a broken socket, with what it has received */
 }
 
 void upstream_socket_want_write(struct upstream_socket *socket) {
-    if (!socket->dead)
-        lws_callback_on_writable(socket->wsi);
+    want_writable(socket);
 }
 
 void upstream_socket_pause(struct upstream_socket *socket, bool paused) {
@@ -385,6 +401,8 @@ void upstream_socket_kill(struct upstream_socket *socket) {
     if (socket->dead)
         return;
     socket->dead = true;
+    if (socket->tls != NULL)
+        tls_end(socket->tls);
     lws_set_timeout(socket->wsi, PENDING_TIMEOUT_USER_OK, LWS_TO_KILL_ASYNC);
     /* the library checks timeouts only after some event */
     lws_cancel_service(lws_get_context(socket->wsi));

@@ -1,7 +1,7 @@
 /* upstream_socket.h -- connected sockets to other servers: bytes out, bytes in, and their end.
  *
- * upstream_socket.c names libwebsockets, which connects, makes the TLS handshake, polls and reads,
- * as a client of its raw role on the worker's libuv loop; it parses nothing that a server sends.
+ * upstream_socket.c names libwebsockets, which connects, polls and reads, in the client of its raw
+ * role on the worker's libuv loop; it parses nothing that a server sends. tls.c encrypts.
  * See docs/decisions/websocket_client.md. Everything on the worker's thread. */
 #ifndef TIDEWIRE_NET_UPSTREAM_UPSTREAM_SOCKET_H
 #define TIDEWIRE_NET_UPSTREAM_UPSTREAM_SOCKET_H
@@ -36,8 +36,6 @@ struct upstream_sockets *upstream_sockets_new(uv_loop_t *loop, const char **why_
  * upstream_sockets_free(). */
 void upstream_sockets_stop(struct upstream_sockets *sockets);
 void upstream_sockets_free(struct upstream_sockets *sockets); /* accepts NULL */
-
-struct upstream_tls_context *upstream_sockets_tls(struct upstream_sockets *sockets);
 
 /* Begins to connect. `tls` is borrowed until `closed`; NULL: none. NULL and a sentence when that
  * fails at once; otherwise the owner gets `opened` or `closed` from the loop. */
