@@ -5,7 +5,7 @@
  * with descriptors where sockets are passed. The first message of a connection is its request. An
  * upgrade:
  *
- *     next process (upgrade_new.h)  message                          running process (upgrade_old)
+ *     next process (upgrade_new.h)  message                          running process
  *     UPGRADE_NEW_ASKING            "tidewire 1"                 ->  UPGRADE_OLD_IDLE
  *                                   "address ADMIN ANYPORT FILE" <-  for each address, in one or
  *                                                                    several messages, with

@@ -6,7 +6,6 @@
 #include "base/mem.h"
 #include "net/listen/socket_file.h"
 #include "server/upgrade/control.h"
-#include "server/upgrade/upgrade_old.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -14,6 +13,14 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+/* The running process's side of an upgrade; control.h has the sequence of messages. At every moment
+ * at least one process listens. */
+enum upgrade_old {
+    UPGRADE_OLD_IDLE,   /* no upgrade is under way */
+    UPGRADE_OLD_PASSED, /* the next process has the sockets, and is not ready; this one serves */
+    UPGRADE_OLD_DONE,   /* the next process owns the sockets; this one drains */
+};
 
 /* The state of a control connection, by its request. */
 enum connection_state {
@@ -44,7 +51,7 @@ struct control_server {
     struct control_socket *listener;
     struct list connections;
     uint64_t last_request;
-    struct upgrade_old upgrade;
+    enum upgrade_old upgrade;
 };
 
 /* ---- sockets on the loop ---- */
@@ -68,8 +75,8 @@ static void on_socket_closed(uv_handle_t *handle) {
 }
 
 static void close_socket(struct control_socket *socket) {
-    if (socket->state == CONNECTION_UPGRADING)
-        upgrade_old_abandon(&socket->server->upgrade);
+    if (socket->state == CONNECTION_UPGRADING && socket->server->upgrade == UPGRADE_OLD_PASSED)
+        socket->server->upgrade = UPGRADE_OLD_IDLE; /* another process may request the sockets */
     list_remove(&socket->link);
     uv_close((uv_handle_t *)&socket->poll, on_socket_closed);
 }
@@ -82,27 +89,55 @@ static void fail(struct control_socket *connection, const char *why) {
     close_socket(connection);
 }
 
+static bool send_address(int to, const int *fds, size_t count, const struct passed_facts *facts) {
+    char text[CONTROL_MESSAGE_BYTES];
+    snprintf(text, sizeof text, CONTROL_ADDRESS, facts->for_admin, facts->any_port,
+             facts->owns_file);
+    for (size_t sent = 0; sent < count;) {
+        size_t some = count - sent < CONTROL_MAX_FDS ? count - sent : CONTROL_MAX_FDS;
+        if (!control_send(to, text, fds + sent, some))
+            return false;
+        sent += some;
+    }
+    return true;
+}
+
+static bool send_sockets(int to, const struct listeners *listeners) {
+    struct listen_set *set;
+    for (size_t i = 0; (set = listeners_at(listeners, i)) != NULL; i++) {
+        const int *fds;
+        size_t count;
+        struct passed_facts facts;
+        for (size_t j = 0; listen_get_fds(set, j, &fds, &count, &facts); j++)
+            if (!send_address(to, fds, count, &facts))
+                return false;
+    }
+    return control_send(to, CONTROL_END, NULL, 0);
+}
+
 static void on_upgrade(struct control_socket *connection) {
-    struct upgrade_old *upgrade = &connection->server->upgrade;
-    if (upgrade->state != UPGRADE_OLD_IDLE) {
+    struct control_server *server = connection->server;
+    if (server->upgrade != UPGRADE_OLD_IDLE) {
         control_send(connection->fd, CONTROL_BUSY, NULL, 0);
         close_socket(connection);
         return;
     }
-    const char *why = upgrade_old_begin(upgrade, connection->fd, connection->pid);
-    if (why != NULL)
-        fail(connection, why);
-    else
-        connection->state = CONNECTION_UPGRADING;
+    log_eventf(LOG_INFO, "upgrade", "process %ld has asked for the sockets", (long)connection->pid);
+    if (!send_sockets(connection->fd, server->options.listeners)) {
+        fail(connection, "does not receive them");
+        return;
+    }
+    server->upgrade = UPGRADE_OLD_PASSED;
+    connection->state = CONNECTION_UPGRADING;
 }
 
 static void on_ready(struct control_socket *connection) {
     struct control_server *server = connection->server;
-    const char *why = upgrade_old_finish(&server->upgrade, connection->fd);
-    if (why != NULL) {
-        fail(connection, why);
+    if (!control_send(connection->fd, CONTROL_YOURS, NULL, 0)) {
+        fail(connection, "has ended before the last message");
         return;
     }
+    server->upgrade = UPGRADE_OLD_DONE;
     server->in_place = false; /* the next process owns the file */
     server->options.on_upgraded(server->options.user, connection->pid);
 }
@@ -200,7 +235,6 @@ struct control_server *control_server_open(const struct control_server_options *
                                            char *error, size_t error_size) {
     struct control_server *server = mem_zalloc(sizeof *server);
     server->options = *options;
-    server->upgrade.listeners = options->listeners;
     list_init(&server->connections);
     int len = 0, fd = -1;
     if (control_path(options->pid_file, &server->address))

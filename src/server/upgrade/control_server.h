@@ -1,7 +1,7 @@
 /* control_server.h -- the running process's end of the control socket, which receives requests.
  *
  * It exists where there is a pid file. The next process requests the listening sockets
- * (upgrade_old.h), and `tidewire reload` requests a reload. Owns the control listener, its file,
+ * (upgrade_new.h), and `tidewire reload` requests a reload. Owns the control listener, its file,
  * and the control connections. Main thread. */
 #ifndef TIDEWIRE_SERVER_UPGRADE_CONTROL_SERVER_H
 #define TIDEWIRE_SERVER_UPGRADE_CONTROL_SERVER_H

@@ -1,7 +1,7 @@
 /* upgrade_new.h -- the next process's side of an upgrade: receives the listening sockets of the
  * running process.
  *
- * upgrade_old.h is the other side; control.h has the sequence of messages. Main thread. */
+ * control_server.c is the other side; control.h has the sequence of messages. Main thread. */
 #ifndef TIDEWIRE_SERVER_UPGRADE_UPGRADE_NEW_H
 #define TIDEWIRE_SERVER_UPGRADE_UPGRADE_NEW_H
 
