@@ -3,10 +3,8 @@
  * luv ends the process when a callback fails; here the error becomes a log line. luv's callbacks
  * use the Lua state, so handles that scripts leave open are closed before the state.
  *
- * libuv calls its timers until none is due. A timer that restarts itself without a delay is due at
- * once, so the loop would never reach its sockets. Therefore the shortest delay of luv's timers is
- * one millisecond, and scripts cannot update the loop's time, which stands still while timers are
- * called. Child processes inherit none of the server's descriptors. */
+ * lua/tidewire/luv replaces functions that act on the loop as a whole. Child processes inherit none
+ * of the server's descriptors. */
 #include "script/bind/bind_luv.h"
 
 #include "script/bind/bind.h"
@@ -180,22 +178,7 @@ void bind_luv_close_handles(lua_State *L) {
     }
 }
 
-/* ---- functions of luv that do otherwise here ---- */
-
-/* Functions of luv that act on a loop as a whole. This loop is the program's. */
-static const struct {
-    const char *name, *advice;
-} refused[] = {
-    {"run", "the program runs the loop already; to wait for a callback, use tw.await"},
-    {"stop", "the loop is the program's; to end it, send SIGTERM"},
-    {"loop_close", "the loop is the program's; to end it, send SIGTERM"},
-    {"walk", "the loop has handles of the program's, too; keep your own in a table"},
-};
-
-static int refuse(lua_State *L) {
-    return luaL_error(L, "uv.%s: %s", lua_tostring(L, lua_upvalueindex(1)),
-                      lua_tostring(L, lua_upvalueindex(2)));
-}
+/* ---- child processes ---- */
 
 /* spawn(path, options, on_exit): the child inherits the descriptors of options.stdio, and no
  * others. */
@@ -204,42 +187,13 @@ static int spawn(lua_State *L) {
     return wrap_call(L);
 }
 
-/* timer_start(timer, timeout, repeat, callback): the least timeout is 1 ms. */
-static int timer_start(lua_State *L) {
-    if (lua_type(L, 2) == LUA_TNUMBER && lua_tonumber(L, 2) == 0) {
-        lua_pushinteger(L, 1);
-        lua_replace(L, 2);
-    }
-    return wrap_call(L);
-}
-
-/* update_time(): does nothing; the loop reads its time once a turn. */
-static int update_time(lua_State *L) {
-    (void)L;
-    return 0;
-}
-
-/* Replaces functions in luv's table, which is on top. */
-static void replace_functions(lua_State *L) {
-    for (size_t i = 0; i < sizeof refused / sizeof refused[0]; i++) {
-        lua_pushstring(L, refused[i].name);
-        lua_pushstring(L, refused[i].advice);
-        lua_pushcclosure(L, refuse, 2);
-        lua_setfield(L, -2, refused[i].name);
-    }
-    wrap_function(L, "timer_start", timer_start);
-    wrap_function(L, "update_time", update_time);
-    wrap_function(L, "spawn", spawn);
-    wrap_method(L, "uv_timer", "start", timer_start);
-}
-
 /* ---- life ---- */
 
 void bind_luv_open(lua_State *L) {
     luv_set_loop(L, vm_of(L)->loop);
     luv_set_callback(L, on_luv_callback);
     luaL_requiref(L, "luv", luaopen_luv, 0); /* luv */
-    replace_functions(L);
+    wrap_function(L, "spawn", spawn);
     bind_luv_states_open();
     bind_luv_threads_open(L);
     bind_luv_prepare_close(L);
