@@ -19,6 +19,8 @@
 enum {
     READ_BYTES = 256 * 1024,
     EVENTS = 512,
+    MASK_BYTES = 4,
+    PING = 0x89, /* the first byte of its frame */
     /* an address of its own for so many connections, because an address has some 28,000 ports */
     CONNECTIONS_PER_ADDRESS = 10000,
     /* of a stalled connection; the size of segments decides how much its sender's kernel buffers */
@@ -176,6 +178,32 @@ void clients_send(struct client *client) {
     send_rest(client);
 }
 
+/* Between two frames of the client's own: a server that has no answer in time ends the connection.
+ * Where the socket is full the server does not read, and needs none. */
+static void send_pong(struct client *client) {
+    size_t size = client->ping_seen - 2;
+    uint8_t pong[CLIENTS_MAX_PING + MASK_BYTES] = {0x8a, (uint8_t)(0x80 | size)}; /* mask 0 */
+    memcpy(pong + 2 + MASK_BYTES, client->ping + 2, size);
+    if (client->sent == messages_request_size())
+        transport_send(client, pong, 2 + MASK_BYTES + size);
+}
+
+/* Takes bytes of a Ping frame. Returns their number. */
+static size_t receive_ping(struct client *client, const uint8_t *bytes, size_t size) {
+    size_t taken = 0;
+    while (taken < size && client->ping_seen < CLIENTS_MAX_PING) {
+        client->ping[client->ping_seen++] = bytes[taken++];
+        if (client->ping_seen >= 2 && client->ping_seen == 2 + (size_t)client->ping[1]) {
+            send_pong(client);
+            client->ping_seen = 0;
+            return taken;
+        }
+    }
+    if (client->ping_seen == CLIENTS_MAX_PING)
+        fail("a Ping frame is too long");
+    return taken;
+}
+
 /* A received message differs from the expected one: says how. */
 static void fail_by_message(struct client *client, const uint8_t *bytes, size_t size) {
     char text[64] = "";
@@ -196,6 +224,10 @@ static int receive(struct client *client) {
     size_t size = messages_answer_size();
     int whole = 0;
     for (size_t at = 0; at < (size_t)got;) {
+        if (client->seen == 0 && (client->ping_seen > 0 || buffer[at] == PING)) {
+            at += receive_ping(client, buffer + at, (size_t)got - at);
+            continue;
+        }
         size_t part = size - client->seen;
         if (part > (size_t)got - at)
             part = (size_t)got - at;

@@ -1,14 +1,16 @@
 /* clients.h -- the connections of the load generator: they do handshakes, send and receive.
  *
- * A connection sends the messages of messages.h in turn. Received bytes are compared one by one,
- * wherever the socket cuts them. Knows nothing of which message answers which: the measurement
- * counts. */
+ * A connection sends the messages of messages.h in turn, and answers Pings. Received bytes are
+ * compared one by one, wherever the socket cuts them. Knows nothing of which message answers which:
+ * the measurement counts. */
 #ifndef TIDEWIRE_BENCH_CLIENTS_H
 #define TIDEWIRE_BENCH_CLIENTS_H
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+
+enum { CLIENTS_MAX_PING = 2 + 125 };
 
 struct client {
     int fd;
@@ -20,6 +22,8 @@ struct client {
     size_t sent;  /* bytes of its request */
     int receives; /* the message that it receives next */
     size_t seen;  /* bytes of it */
+    uint8_t ping[CLIENTS_MAX_PING];
+    size_t ping_seen; /* bytes of a Ping frame that is not whole yet */
 };
 
 /* Opens options.connections of them; each sends `depth` messages at a time. The last `stalled` of

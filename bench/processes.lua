@@ -76,7 +76,7 @@ end
 function processes.make_certificate()
   local path = processes.temporary_file()
   local made = os.execute(("openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 " ..
-    "-nodes -days 2 -subj /CN=localhost -keyout - 2> /dev/null > %s"):format(quoted(path)))
+    "-nodes -days 30 -subj /CN=localhost -keyout - 2> /dev/null > %s"):format(quoted(path)))
   if not made then processes.fail "no certificate was made" end
   return path
 end
@@ -148,8 +148,11 @@ end
 ---@return bench.Server
 function processes.start_tidewire(app, how)
   how = how or {}
-  local command = ("env TIDEWIRE_LIMITS_CONNECTIONS=%d %s %s bench/%s --listen 127.0.0.1:0"):format(
-    how.connections or 20000, how.wrapper or "", quoted(program), app)
+  local command = ("%s %s bench/%s --listen 127.0.0.1:0"):format(how.wrapper or "",
+    quoted(program), app)
+  if how.connections then
+    command = ("env TIDEWIRE_LIMITS_CONNECTIONS=%d %s"):format(how.connections, command)
+  end
   if how.certificate then
     command = ("%s --tls-certificate %s"):format(command, quoted(how.certificate))
   end

@@ -3,6 +3,7 @@
 
 local json = require "cjson"
 local process = require "support.process"
+local server = require "support.server"
 
 local BUILD = os.getenv "TIDEWIRE_BUILD_DIR" or "build/debug"
 
@@ -77,5 +78,35 @@ describe("scripts/bench", function()
     local ran = bench("--trial", "--only", "echo", "--build", BUILD, "--program", "/bin/false")
     assert.equal(1, ran.code)
     assert.truthy(ran.stderr:find("scripts/bench: Tidewire did not start", 1, true))
+  end)
+end)
+
+describe("bench/load.c", function()
+  ---Runs it against an app.
+  local function load_of(app, ...)
+    local running <close> = server.start { app = app, environment = { TIDEWIRE_WORKERS = "1" } }
+    return process.run(BUILD .. "/bench/bench_load", { seconds = 120, args = {
+      "echo", "--port", tostring(running.addresses[1].port), "--pid", tostring(running.pid),
+      "--connections", "3", "--warm-up", "0", ...,
+    } })
+  end
+
+  it("answers Pings", function()
+    local ran = load_of([[ return {
+      codec = "text", ping_period = 0.05,
+      handle_message = function(conn, message) conn:send(message) end,
+    } ]], "--seconds", "0.3")
+    assert.equal(0, ran.code, ran.stderr)
+    assert.truthy(ran.stdout:find "^messages=%d+ size=20 ")
+  end)
+
+  it("compares what comes back, and ends with 1", function()
+    local ran = load_of([[ return {
+      codec = "text",
+      handle_message = function(conn, message) conn:send((message:gsub("%d$", "x"))) end,
+    } ]], "--seconds", "60", "--size", "7", "--texts", "10")
+    assert.equal(1, ran.code)
+    assert.truthy(ran.stderr:find("received other bytes than expected, at byte 0 of a frame: 81 07",
+      1, true))
   end)
 end)
