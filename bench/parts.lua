@@ -253,7 +253,11 @@ end
 
 local function measure_close(options)
   local counts = {}
-  for i, wanted in ipairs(CLOSES) do counts[i] = measure.connections_for(options, wanted) end
+  for _, wanted in ipairs(CLOSES) do
+    local count = measure.connections_for(options, wanted)
+    -- Where few files are allowed there is nothing to compare.
+    if options.trial or count ~= counts[#counts] then counts[#counts + 1] = count end
+  end
   report.table("close",
     ("Server CPU in microseconds per connection where all but one end at once, %s;\n" ..
      "p99 latency of the other client's echoes meanwhile, in milliseconds"):format(
