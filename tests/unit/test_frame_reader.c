@@ -221,6 +221,12 @@ static void test_sizes_at_their_limits(void **state) {
     check(bytes, len, "text[126]");
     len = zero_frame(bytes, 0x82, MAX);
     check(bytes, len, "binary[1000]");
+    for (size_t max = 124; max < MAX; max += MAX - 125) { /* refused also when all of it is there */
+        struct frame_reader reader = {0};
+        struct result result = {.len = 0};
+        feed(&reader, bytes, zero_frame(bytes, 0x82, max + 1), max, &result);
+        assert_string_equal(result.text, "error(1009)");
+    }
     len = zero_frame(bytes, 0x02,
                      600); /* fragments add up; control frames between them do not count */
     len += zero_frame(bytes + len, 0x89, 125);

@@ -15,6 +15,9 @@
 
 #include <string.h>
 
+/* The header of a masked frame of up to 125 bytes. */
+enum { MASKED_HEADER = 6 };
+
 static enum frame_kind fail(struct frame *out, unsigned code, const char *why) {
     out->code = code;
     out->why = why;
@@ -184,6 +187,14 @@ static void keep_control(struct frame_reader *r, const char *bytes, size_t len) 
     r->control_len = (uint8_t)(r->control_len + len);
 }
 
+static enum frame_kind give_message(struct frame_reader *r, uint8_t opcode, char *payload,
+                                    size_t len, struct frame *out) {
+    r->messages++;
+    out->payload = payload;
+    out->len = len;
+    return opcode == OPCODE_TEXT ? FRAME_TEXT : FRAME_BINARY;
+}
+
 /* The payload of the frame is whole. FRAME_MORE: the message goes on. */
 static enum frame_kind leave(struct frame_reader *r, char *payload, size_t len, struct frame *out) {
     r->in_payload = false;
@@ -196,12 +207,9 @@ static enum frame_kind leave(struct frame_reader *r, char *payload, size_t len, 
         return FRAME_MORE;
     if (r->fragments > 0)
         r->fragments = r->empty = 0;
-    enum frame_kind kind = r->message_opcode == OPCODE_TEXT ? FRAME_TEXT : FRAME_BINARY;
+    uint8_t opcode = r->message_opcode;
     r->message_opcode = 0;
-    r->messages++;
-    out->payload = payload;
-    out->len = len;
-    return kind;
+    return give_message(r, opcode, payload, len, out);
 }
 
 /* Reads payload of the frame. FRAME_MORE: it is not whole, or its message goes on. */
@@ -276,23 +284,53 @@ static size_t take_header(struct frame_reader *r, char **bytes, size_t *len,
     return 0;
 }
 
+/* Most messages are one frame of less than 64 KiB that is whole in the bytes at hand. Such a frame
+ * leaves no state. FRAME_MORE: this is another one, or an error, and nothing was read. */
+static inline enum frame_kind take_simple(struct frame_reader *r, char **bytes, size_t *len,
+                                          const struct frame_limits *limits, struct frame *out) {
+    const uint8_t *start = (const uint8_t *)*bytes;
+    size_t header = MASKED_HEADER;
+    if (*len < header || r->in_payload || r->header_len > 0 || r->message_opcode != 0 ||
+        r->from_server || (start[0] != (0x80 | OPCODE_TEXT) && start[0] != (0x80 | OPCODE_BINARY)))
+        return FRAME_MORE;
+    size_t size = start[1] ^ 0x80u; /* above 127: it has no mask */
+    if (size == 126) {
+        header += 2;
+        size = (size_t)start[2] << 8 | start[3];
+        if (size < 126 || *len < header)
+            return FRAME_MORE;
+    } else if (size > 126) {
+        return FRAME_MORE;
+    }
+    if (size > *len - header || size > limits->bytes)
+        return FRAME_MORE;
+    char *payload = *bytes + header;
+    *bytes = payload + size;
+    *len -= header + size;
+    out->is_ascii = unmask(payload, size, start + header - 4, 0);
+    return give_message(r, start[0] & 0x0f, payload, size, out);
+}
+
 static inline enum frame_kind next(struct frame_reader *reader, char **bytes, size_t *len,
                                    const struct frame_limits *limits, struct frame *out) {
     if (reader->given)
         frame_reader_forget(reader);
+    enum frame_kind kind = take_simple(reader, bytes, len, limits, out);
+    if (kind != FRAME_MORE)
+        return kind;
     for (;;) {
         if (!reader->in_payload) {
             const unsigned char *header;
             size_t size = take_header(reader, bytes, len, &header);
             if (size == 0)
                 return FRAME_MORE;
-            enum frame_kind kind = enter(reader, header, size, limits, out);
+            kind = enter(reader, header, size, limits, out);
             if (kind == FRAME_ERROR)
                 return kind;
         }
         if (*len == 0 && reader->remaining > 0)
             return FRAME_MORE;
-        enum frame_kind kind = take_payload(reader, bytes, len, out);
+        kind = take_payload(reader, bytes, len, out);
         if (kind != FRAME_MORE)
             return kind;
     }
