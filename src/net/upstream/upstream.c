@@ -105,7 +105,8 @@ static void set_code(struct upstream *upstream, unsigned code, const char *reaso
         return;
     upstream->code = code;
     upstream->reason_len = len;
-    memcpy(upstream->reason, reason, len);
+    if (len > 0) /* else `reason` may be NULL */
+        memcpy(upstream->reason, reason, len);
 }
 
 /* Does nothing if it knows already. */
@@ -254,7 +255,8 @@ static void add_close(struct upstream *upstream, unsigned code, const char *reas
     unsigned char payload[CONTROL_MAX];
     payload[0] = (unsigned char)(code >> 8);
     payload[1] = (unsigned char)code;
-    memcpy(payload + 2, reason, len);
+    if (len > 0)
+        memcpy(payload + 2, reason, len);
     add_frame(upstream, OPCODE_CLOSE, payload, code == CLOSE_NO_STATUS ? 0 : len + 2);
 }
 
@@ -638,7 +640,7 @@ void upstream_status(struct upstream *upstream, struct upstream_status *out) {
                  : upstream->step < STEP_OPEN  ? UPSTREAM_CONNECTING
                  : upstream->step == STEP_OPEN ? UPSTREAM_OPEN
                                                : UPSTREAM_CLOSING,
-        .problem = upstream->problem[0] != '\0' ? upstream->problem : NULL,
+        .problem = upstream->was_open ? NULL : upstream->problem,
         .subprotocol = upstream->chosen,
         .code = upstream->code,
         .reason = {upstream->reason, upstream->reason_len},
