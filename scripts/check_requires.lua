@@ -1,5 +1,5 @@
--- Checks the layers of the Lua library against its `require` lines: modules of base/, load/ and
--- cli/ require only those of their folder and of base/, so none reaches tidewire.core; and no
+-- Checks the layers of the Lua library against its `require` lines: modules of base/, load/, cli/
+-- and watch/ require only those of their folder and of base/, so none reaches tidewire.core; and no
 -- modules require each other.
 --
 --   lua5.4 scripts/check_requires.lua [TOP]      TOP: the top of the source tree (default: .)
@@ -17,6 +17,7 @@ local may_see = {
   base = { "base" },
   load = { "base", "load" },
   cli = { "base", "cli" },
+  watch = { "watch" },
 }
 
 ---The modules that C makes.

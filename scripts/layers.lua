@@ -55,8 +55,7 @@ layers.folders = {
     listen = {},
     workers = { "listen" },
     upgrade = { "listen" },
-    watch = {},
-    ["."] = { "listen", "workers", "upgrade", "watch" },
+    ["."] = { "listen", "workers", "upgrade" },
     cli = { ".", "upgrade" },
   },
   main = {
