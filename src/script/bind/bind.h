@@ -9,6 +9,7 @@
 #ifndef TIDEWIRE_SCRIPT_BIND_BIND_H
 #define TIDEWIRE_SCRIPT_BIND_BIND_H
 
+#include "base/utf8.h"
 #include "script/vm/vm_internal.h"
 
 /* ---- the tables of functions ---- */
@@ -80,6 +81,12 @@ static inline struct slice bind_check_text(lua_State *L, int index) {
 /* The same; NULL and 0 for nil or no argument. */
 static inline struct slice bind_opt_text(lua_State *L, int index) {
     return lua_isnoneornil(L, index) ? (struct slice){NULL, 0} : bind_check_text(L, index);
+}
+
+/* Is the text UTF-8? Not checked again if it is the message whose hook runs. */
+static inline bool bind_is_utf8(lua_State *L, const char *bytes, size_t len) {
+    const struct task *task = vm_current(vm_of(L));
+    return (task != NULL && bytes == task->valid_text) || utf8_valid(bytes, len);
 }
 
 /* Pushes nil and a message. Returns the number of results. */

@@ -4,7 +4,6 @@
  * For a connection that is gone they return nil and "closed", false, or what is said below. */
 #include "script/bind/bind.h"
 
-#include "base/utf8.h"
 #include "core/frames/close_codes.h"
 #include "script/json/json_c.h"
 
@@ -92,7 +91,7 @@ static enum send_result queue(lua_State *L, struct conn *conn, const char *bytes
 
 static int send_bytes(lua_State *L, struct conn *conn, const char *bytes, size_t len,
                       struct send_options options) {
-    if (options.opcode == OPCODE_TEXT && !utf8_valid(bytes, len))
+    if (options.opcode == OPCODE_TEXT && !bind_is_utf8(L, bytes, len))
         return luaL_error(L,
                           "send: text must be valid UTF-8; send other bytes with kind \"binary\"");
     return bind_push_send_result(L, queue(L, conn, bytes, len, options));
@@ -107,7 +106,7 @@ static int core_send(lua_State *L) {
     const char *bytes = luaL_checklstring(L, 2, &len);
     struct send_options options = check_options(L, 3, OPCODE_TEXT);
     options.key = bind_opt_text(L, 4);
-    if (options.opcode == OPCODE_TEXT && !utf8_valid(bytes, len))
+    if (options.opcode == OPCODE_TEXT && !bind_is_utf8(L, bytes, len))
         return bind_push_failure(L, "utf8");
     return bind_push_send_result(L, queue(L, hub_find(hub, id), bytes, len, options));
 }

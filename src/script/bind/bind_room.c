@@ -2,7 +2,6 @@
  * makes tw.room of these functions. */
 #include "script/bind/bind.h"
 
-#include "base/utf8.h"
 #include "script/bind/bind_snapshot.h"
 
 #include <string.h>
@@ -154,7 +153,7 @@ static struct message *new_message(lua_State *L, int payload, bool binary, struc
 static bool is_sendable(lua_State *L, int payload, bool binary) {
     size_t len;
     const char *bytes = luaL_checklstring(L, payload, &len);
-    return binary || utf8_valid(bytes, len);
+    return binary || bind_is_utf8(L, bytes, len);
 }
 
 /* core.send_anywhere(id, codec, payload, kind|nil, key|nil) -> true | nil,

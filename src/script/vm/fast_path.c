@@ -9,6 +9,11 @@
 #include "base/mem.h"
 #include "script/vm/vm_internal.h"
 
+/* A text of so many bytes stays at the bottom of the stack until the hook ends, so that no other
+ * string can have its address: `send` does not check the text again (bind_is_utf8()). To check a
+ * shorter one costs less. */
+enum { KEPT_BYTES = 128 };
+
 void fast_path_set(struct vm *vm, uint32_t number, int function) {
     struct fast_path *path = &vm->fast_path;
     while (path->count <= number) {
@@ -39,17 +44,30 @@ struct task *fast_path_task(struct vm *vm, struct conn *conn, bool binary, const
     int function = number < path->count ? path->functions[number] : LUA_NOREF;
     if (function == LUA_NOREF)
         return NULL;
-    struct task *task = vm_hook_task(vm, EVENT_MESSAGE, conn, function);
-    lua_State *co = task->co; /* handle_message, conn */
-    lua_pushlstring(co, bytes, len);
+    struct task *task = vm_hook_task(vm, EVENT_MESSAGE, conn);
+    lua_State *co = task->co;
+    if (!binary && len >= KEPT_BYTES)
+        task->valid_text = lua_pushlstring(co, bytes, len);
+    lua_rawgeti(co, LUA_REGISTRYINDEX, function);
+    vm_push_object(co, conn);
+    if (task->valid_text != NULL)
+        lua_pushvalue(co, 1);
+    else
+        lua_pushlstring(co, bytes, len);
     lua_rawgeti(co, LUA_REGISTRYINDEX, binary ? path->binary_ref : path->text_ref);
     task->is_fast_path = true;
     return task;
 }
 
+/* The index of the first result. */
+static int first_result(const struct task *task) {
+    return task->valid_text != NULL ? 2 : 1;
+}
+
 bool fast_path_returned_error(const struct task *task) {
     lua_State *co = task->co;
-    return lua_gettop(co) >= 2 && lua_isnil(co, 1) && !lua_isnil(co, 2);
+    int first = first_result(task);
+    return lua_gettop(co) > first && lua_isnil(co, first) && !lua_isnil(co, first + 1);
 }
 
 struct task *fast_path_error_task(struct task *task) {
@@ -57,7 +75,7 @@ struct task *fast_path_error_task(struct task *task) {
     handler->generation = task->generation;
     handler->scope = task->scope;
     vm_push_object(handler->co, task->own);
-    lua_settop(task->co, 2);
+    lua_settop(task->co, first_result(task) + 1);
     lua_xmove(task->co, handler->co, 1); /* returned, conn, err */
     return handler;
 }

@@ -5,9 +5,13 @@
 
 /* ---- the hooks of a connection ---- */
 
+/* A task with the event's function and the connection's object on its stack. */
 static struct task *conn_task(void *user, enum vm_event event, struct conn *conn) {
     struct vm *vm = user;
-    return vm_hook_task(vm, event, conn, vm->tasks.event_refs[event]);
+    struct task *task = vm_hook_task(vm, event, conn);
+    lua_rawgeti(task->co, LUA_REGISTRYINDEX, vm->tasks.event_refs[event]);
+    vm_push_object(task->co, conn);
+    return task;
 }
 
 static enum hook_state on_opened(void *user, struct conn *conn) {

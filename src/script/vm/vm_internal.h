@@ -60,8 +60,10 @@ struct task {
     const void *own_object; /* the address of its object */
     conn_id owner; /* `conn`, or the connection of a timer: its endpoint sets the budget, and its
                     * on_error is called after an overrun */
-    uint64_t budget_ns; /* instead of the endpoint's; 0: none */
-    uint64_t request;   /* the plain HTTP request that it answers; 0: none */
+    const char *valid_text; /* the bytes of a string at the bottom of its stack, which are valid
+                             * UTF-8; NULL: there is none */
+    uint64_t budget_ns;     /* instead of the endpoint's; 0: none */
+    uint64_t request;       /* the plain HTTP request that it answers; 0: none */
     enum vm_event event;
     unsigned generation; /* of the code in which it began */
     unsigned scope;      /* the generation that it loads, or whose loading started it; 0: none */
@@ -129,9 +131,8 @@ void vm_tasks_close(struct vm *vm);
 /* A task with the event's function on the stack of its coroutine. The caller pushes the arguments
  * there. */
 struct task *vm_task(struct vm *vm, enum vm_event event, conn_id conn);
-/* The same for a hook of the connection, with a function by its reference in the registry. The
- * connection's object is on the stack as well. */
-struct task *vm_hook_task(struct vm *vm, enum vm_event event, struct conn *conn, int function);
+/* The same for a hook of the connection, with an empty stack. */
+struct task *vm_hook_task(struct vm *vm, enum vm_event event, struct conn *conn);
 /* Pushes the connection's object; nil: it has none, or `conn` is NULL. */
 void vm_push_object(lua_State *L, struct conn *conn);
 /* The task has returned, and its results are not needed any more. */

@@ -74,6 +74,7 @@ static struct task *new_task(struct vm *vm, enum vm_event event, conn_id conn) {
     struct task *task = take_task(vm);
     task->conn = task->owner = conn;
     task->own = NULL;
+    task->valid_text = NULL;
     task->budget_ns = task->request = 0;
     task->event = event;
     task->generation = vm_generation(vm);
@@ -98,12 +99,10 @@ void vm_push_object(lua_State *L, struct conn *conn) {
         lua_rawgeti(L, LUA_REGISTRYINDEX, ref);
 }
 
-struct task *vm_hook_task(struct vm *vm, enum vm_event event, struct conn *conn, int function) {
+struct task *vm_hook_task(struct vm *vm, enum vm_event event, struct conn *conn) {
     struct task *task = new_task(vm, event, hub_id_of(conn));
     task->own = conn;
     task->own_object = hub_object_of(conn)->address;
-    lua_rawgeti(task->co, LUA_REGISTRYINDEX, function);
-    vm_push_object(task->co, conn);
     return task;
 }
 
