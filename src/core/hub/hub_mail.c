@@ -53,10 +53,14 @@ void hub_mail_deliver(struct hub *hub, struct mail *mail) {
     }
 }
 
+/* Not inlined: each message asks for mail, and there seldom is any. */
+static __attribute__((noinline)) void take_mail(struct hub *hub) {
+    hub_mail_deliver(hub, bus_take_mail(hub->options.bus, hub->options.worker));
+}
+
 void hub_take_mail(struct hub *hub) {
-    struct bus *bus = hub->options.bus;
-    if (bus != NULL && bus_has_mail(bus, hub->options.worker))
-        hub_mail_deliver(hub, bus_take_mail(bus, hub->options.worker));
+    if (hub->options.bus != NULL && bus_has_mail(hub->options.bus, hub->options.worker))
+        take_mail(hub);
 }
 
 /* ---- connections ---- */

@@ -64,37 +64,30 @@ static bool read_table(lua_State *L, int index, struct send_options *options) {
     return is_good && has_known_names(L, index);
 }
 
-/* The options at the index. Throws if they are wrong, in the words of send_options.lua. */
-static struct send_options check_options(lua_State *L, int index, enum opcode otherwise) {
-    struct send_options options = {otherwise, {NULL, 0}};
-    if (lua_isnoneornil(L, index)) /* as nearly all calls have it */
-        return options;
-    if (lua_istable(L, index) ? read_table(L, index, &options)
-                              : read_kind(L, index, &options.opcode))
-        return options;
+static void read_options(lua_State *L, int index, struct send_options *options) {
+    if (lua_istable(L, index) ? read_table(L, index, options)
+                              : read_kind(L, index, &options->opcode))
+        return;
     luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_LOADED_TABLE);
     lua_getfield(L, -1, "tidewire.send_options");
     lua_getfield(L, -1, "refuse");
     lua_pushvalue(L, index);
     lua_call(L, 1, 0);
     luaL_error(L, "send: the options are wrong"); /* they have changed meanwhile */
-    return options;
 }
 
-static enum send_result queue(lua_State *L, struct conn *conn, const char *bytes, size_t len,
-                              struct send_options options) {
-    struct hub *hub = vm_of(L)->hub;
-    return options.key.len == 0
-               ? hub_send(hub, conn, options.opcode, bytes, len)
-               : hub_send_keyed(hub, conn, options.opcode, bytes, len, options.key);
+/* Changes `options`, which has the defaults, by those at the index. Throws if they are wrong, in
+ * the words of send_options.lua. */
+static inline void check_options(lua_State *L, int index, struct send_options *options) {
+    if (!lua_isnoneornil(L, index)) /* as nearly all calls have it */
+        read_options(L, index, options);
 }
 
-static int send_bytes(lua_State *L, struct conn *conn, const char *bytes, size_t len,
-                      struct send_options options) {
-    if (options.opcode == OPCODE_TEXT && !bind_is_utf8(L, bytes, len))
-        return luaL_error(L,
-                          "send: text must be valid UTF-8; send other bytes with kind \"binary\"");
-    return bind_push_send_result(L, queue(L, conn, bytes, len, options));
+static enum send_result queue(struct hub *hub, struct conn *conn, const char *bytes, size_t len,
+                              const struct send_options *options) {
+    return options->key.len == 0
+               ? hub_send(hub, conn, options->opcode, bytes, len)
+               : hub_send_keyed(hub, conn, options->opcode, bytes, len, options->key);
 }
 
 /* core.send(id, payload, kind|nil, key|nil) -> true | nil, "closed"|"backlog"|"utf8" */
@@ -104,11 +97,11 @@ static int core_send(lua_State *L) {
     hub_take_mail(hub);
     size_t len;
     const char *bytes = luaL_checklstring(L, 2, &len);
-    struct send_options options = check_options(L, 3, OPCODE_TEXT);
-    options.key = bind_opt_text(L, 4);
+    struct send_options options = {OPCODE_TEXT, bind_opt_text(L, 4)};
+    check_options(L, 3, &options);
     if (options.opcode == OPCODE_TEXT && !bind_is_utf8(L, bytes, len))
         return bind_push_failure(L, "utf8");
-    return bind_push_send_result(L, queue(L, hub_find(hub, id), bytes, len, options));
+    return bind_push_send_result(L, queue(hub, hub_find(hub, id), bytes, len, &options));
 }
 
 /* The key of the integer in a conn object is the address of this (conn_keys.lua). */
@@ -130,48 +123,47 @@ static struct conn *check_object(lua_State *L) {
     return hub_find(vm->hub, id);
 }
 
-/* conn:send(payload[, options]) of the text codec and the binary codec. */
-static int send_plain(lua_State *L, struct conn *conn, enum opcode otherwise) {
-    size_t len;
-    const char *bytes = lua_tolstring(L, 2, &len);
+/* The bytes that conn:send of the codecs "text" and "binary" sends: the string at index 2. */
+static const char *check_string(lua_State *L, size_t *len) {
+    const char *bytes = lua_tolstring(L, 2, len);
     if (bytes == NULL) {
         const char *instead, *kind = json_c_kind(L, 2, &instead);
-        return luaL_error(L, "send: a string is needed, got %s; %s", kind,
-                          instead != NULL ? instead
-                                          : "use the codec \"json\" or tw.json.encode to send "
-                                            "other values");
+        luaL_error(L, "send: a string is needed, got %s; %s", kind,
+                   instead != NULL ? instead
+                                   : "use the codec \"json\" or tw.json.encode to send other "
+                                     "values");
     }
-    return send_bytes(L, conn, bytes, len, check_options(L, 3, otherwise));
+    return bytes;
 }
 
-/* conn:send(value[, options]) of the json codec. */
-static int send_json(lua_State *L, struct conn *conn) {
+/* The same of the codec "json": the value at index 2 as JSON, valid until the next is encoded. */
+static const char *check_value(lua_State *L, size_t *len) {
     if (lua_isnone(L, 2))
-        return luaL_error(L, "send: a value is needed; JSON's null is tw.null");
-    struct send_options options = check_options(L, 3, OPCODE_TEXT);
-    size_t len;
-    const char *bytes = json_c_bytes(L, 2, &len);
+        luaL_error(L, "send: a value is needed; JSON's null is tw.null");
+    const char *bytes = json_c_bytes(L, 2, len);
     if (bytes == NULL)
-        return luaL_error(L, "send: %s", lua_tostring(L, -1));
-    return send_bytes(L, conn, bytes, len, options);
+        luaL_error(L, "send: %s", lua_tostring(L, -1));
+    return bytes;
 }
 
-/* conn.send of the codecs "text", "binary" and "json". It is one function, so that new code with
- * another of them need not change each connection. It takes the conn object itself, without a
- * function of Lua between: scripts call it most. */
+/* conn.send(value[, options]) of the codecs "text", "binary" and "json". It is one function, so
+ * that new code with another of them need not change each connection. It takes the conn object
+ * itself, without a function of Lua between: scripts call it most. */
 static int conn_send(lua_State *L) {
     struct conn *conn = check_object(L);
     const struct endpoint *endpoint = conn == NULL ? NULL : hub_endpoint_of(conn);
     if (endpoint == NULL)
         return bind_push_send_result(L, SEND_CLOSED);
-    switch (endpoint->codec) {
-    case CODEC_JSON:
-        return send_json(L, conn);
-    case CODEC_BINARY:
-        return send_plain(L, conn, OPCODE_BINARY);
-    default:
-        return send_plain(L, conn, OPCODE_TEXT);
-    }
+    struct send_options options = {endpoint->codec == CODEC_BINARY ? OPCODE_BINARY : OPCODE_TEXT,
+                                   {NULL, 0}};
+    check_options(L, 3, &options);
+    size_t len;
+    const char *bytes =
+        endpoint->codec == CODEC_JSON ? check_value(L, &len) : check_string(L, &len);
+    if (options.opcode == OPCODE_TEXT && !bind_is_utf8(L, bytes, len))
+        return luaL_error(L,
+                          "send: text must be valid UTF-8; send other bytes with kind \"binary\"");
+    return bind_push_send_result(L, queue(vm_of(L)->hub, conn, bytes, len, &options));
 }
 
 /* A string that is never collected. */

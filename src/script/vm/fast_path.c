@@ -24,9 +24,22 @@ void fast_path_set(struct vm *vm, uint32_t number, int function) {
     path->functions[number] = function;
 }
 
-/* The registry's array has only its first references; a look-up of later ones takes twice as long.
- */
+/* References in the array part of the registry: a look-up of others takes twice as long. Lua moves
+ * references there when there are many. */
+enum { ARRAY_REFERENCES = 128 };
+
+static void make_array(lua_State *L) {
+    int references[ARRAY_REFERENCES];
+    for (int i = 0; i < ARRAY_REFERENCES; i++) {
+        lua_pushboolean(L, true);
+        references[i] = luaL_ref(L, LUA_REGISTRYINDEX);
+    }
+    for (int i = 0; i < ARRAY_REFERENCES; i++)
+        luaL_unref(L, LUA_REGISTRYINDEX, references[i]);
+}
+
 void fast_path_open(struct vm *vm, lua_State *L) {
+    make_array(L);
     lua_pushliteral(L, "text");
     vm->fast_path.text_ref = luaL_ref(L, LUA_REGISTRYINDEX);
     lua_pushliteral(L, "binary");

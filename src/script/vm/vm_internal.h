@@ -72,15 +72,20 @@ struct task {
     bool is_last;        /* it reports an error in on_error: its own error is only logged */
     bool is_fast_path;   /* it runs handle_message without dispatch.lua: see fast_path.c */
     bool woken;          /* it is in the ready list, or was woken before it slept */
-    struct list link;    /* in the pool, the ready list or the sleeping list */
+    struct list link;    /* in the ready list or the sleeping list */
 };
 
 struct closing;
 
+/* Most tasks in the pool. The collector visits every coroutine again and again: after many hooks
+ * have slept at once, the server must not stay slower. */
+enum { TASKS_POOL = 256 };
+
 /* vm_tasks.c's member of struct vm. */
 struct tasks {
     int event_refs[EVENT_SPAWNED]; /* the functions of dispatch.lua, in the registry */
-    struct list pool, ready, sleeping;
+    struct list ready, sleeping;
+    struct task *pool[TASKS_POOL];
     uint32_t pooled;       /* tasks in the pool */
     struct slots numbered; /* the tasks that scripts know by a number */
 };

@@ -7,10 +7,6 @@
 #include "base/mem.h"
 #include "base/turn.h"
 
-/* Most tasks in the pool. The collector visits every coroutine again and again: after many hooks
- * have slept at once, the server must not stay slower. */
-enum { POOLED_TASKS = 256 };
-
 static const char *const event_names[EVENT_SPAWNED] = {
 #define X(upper, lower, hook) [EVENT_##upper] = #lower,
     VM_EVENTS(X)
@@ -55,12 +51,8 @@ struct task *vm_task_at(lua_State *L, int index) {
 /* ---- the pool ---- */
 
 static struct task *take_task(struct vm *vm) {
-    if (!list_empty(&vm->tasks.pool)) {
-        struct task *task = LIST_OWNER(vm->tasks.pool.prev, struct task, link);
-        list_remove(&task->link);
-        vm->tasks.pooled--;
-        return task;
-    }
+    if (vm->tasks.pooled > 0)
+        return vm->tasks.pool[--vm->tasks.pooled];
     struct task *task = mem_zalloc(sizeof *task);
     task->vm = vm;
     list_init(&task->link);
@@ -122,14 +114,13 @@ void vm_task_free(struct task *task) {
 void vm_task_done(struct task *task) {
     struct vm *vm = task->vm;
     lua_settop(task->co, 0);
-    if (vm->tasks.pooled == POOLED_TASKS) {
+    if (vm->tasks.pooled == TASKS_POOL) {
         vm_task_free(task);
         return;
     }
     forget_number(task);
     task->waiting = task->woken = false;
-    vm->tasks.pooled++;
-    list_append(&vm->tasks.pool, &task->link);
+    vm->tasks.pool[vm->tasks.pooled++] = task;
 }
 
 uint64_t vm_task_number(struct task *task) {
@@ -269,7 +260,6 @@ void vm_generations(struct vm *vm, void (*f)(void *user, unsigned generation), v
 /* ---- life ---- */
 
 void vm_tasks_init(struct vm *vm) {
-    list_init(&vm->tasks.pool);
     list_init(&vm->tasks.ready);
     list_init(&vm->tasks.sleeping);
 }
@@ -291,7 +281,8 @@ static void free_tasks(struct list *list) {
 }
 
 void vm_tasks_close(struct vm *vm) {
-    free_tasks(&vm->tasks.pool);
+    while (vm->tasks.pooled > 0)
+        mem_free(vm->tasks.pool[--vm->tasks.pooled]);
     free_tasks(&vm->tasks.ready);
     free_tasks(&vm->tasks.sleeping);
     slots_close(&vm->tasks.numbered);
