@@ -64,6 +64,7 @@ struct server {
     unsigned early_ends; /* requests to end that came in SERVER_OPENING */
     const char *early_why;
     bool exit_called; /* a script has called os.exit */
+    uint64_t cpu_ns;  /* of the process, when on_end_late() was last called */
 };
 
 /* Logs the error, and prints it on the standard error where the log goes elsewhere. */
@@ -115,8 +116,12 @@ static void end(struct server *server, const char *why) {
     }
 }
 
-/* How long the workers may take to end: longer than worker_finish() waits. */
-enum { END_MS = 1500 };
+/* How long the scripts may take to end: longer than worker_finish() waits. */
+enum { END_MS = 6500 };
+
+/* Freeing the memory of large scripts takes longer. It goes on as long as it takes at least this
+ * much CPU time in END_MS. A file of io.popen, for example, waits for its program instead. */
+static const uint64_t FREEING_NS = 10 * 1000000;
 
 void server_exit_now(int code, const char *why) {
     log_event(LOG_WARN, "drain_cut_short", why);
@@ -126,8 +131,13 @@ void server_exit_now(int code, const char *why) {
 }
 
 static void on_end_late(uv_timer_t *timer) {
-    (void)timer;
-    server_exit_now(EXIT_FAILED, "a script does not return");
+    struct server *server = timer->data;
+    uint64_t before = server->cpu_ns;
+    server->cpu_ns = clock_ns(CLOCK_PROCESS_CPUTIME_ID);
+    if (!workers_reached(server->workers, STAGE_FREEING))
+        server_exit_now(EXIT_FAILED, "a script does not return");
+    if (server->cpu_ns - before < FREEING_NS)
+        server_exit_now(EXIT_FAILED, "a finalizer of a library does not return");
 }
 
 /* The exit code of an end in good order. */
@@ -138,7 +148,7 @@ static int clean_code(const struct server *server) {
 /* Ends the workers, and waits until they have ended. */
 static void end_workers(struct server *server, int code) {
     workers_command(server->workers, WORKER_END);
-    uv_timer_start(&server->timer, on_end_late, END_MS, 0);
+    uv_timer_start(&server->timer, on_end_late, END_MS, END_MS);
     while (!workers_reached(server->workers, STAGE_ENDED))
         uv_run(&server->loop, UV_RUN_ONCE);
     uv_timer_stop(&server->timer);
@@ -467,10 +477,10 @@ int server_run(const struct settings *settings) {
     admin_close(server->admin);
     listeners_close(&server->listeners);
     watch_close(server->watch);
+    drain_close(&server->drain);
     end_workers(server, code);
     signals_release(&server->signals);
     uv_close((uv_handle_t *)&server->timer, NULL);
-    drain_close(&server->drain);
     notify_close(&server->notify);
     reload_close(server->reload);
     uv_run(&server->loop, UV_RUN_DEFAULT);

@@ -108,7 +108,7 @@ local FACTS = {
   { "configuration", "the shortest is 0.001", "SHORTEST_SECONDS", 0.001 },
   { "scripting", "run for some 5 ms each", "TURN_SLICE_NS", 5 * MS_NS },
   { "scripting", "Up to nine values can be passed", "BIND_LUV_MAX_VALUES", 9 },
-  { "scripting", "The server's end waits a second for all of them", "FINISH_MS", 1000 },
+  { "scripting", "The server's end waits five seconds for all of them", "FINISH_MS", 5000 },
   { "scripting", "`handler_timeout` seconds of CPU time (1)", "option handler.handler_timeout", 1 },
   { "scripting", "`limits.load_timeout` (5 seconds)", "option limits.load_timeout", 5 },
   { "scripting", "seconds for all of it; 10 |", "client.lua: \"timeout\", (%d+)", 10 },

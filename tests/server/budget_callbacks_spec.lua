@@ -403,7 +403,7 @@ describe("one long call of C", function()
       app.endpoints["/"] = { handle_message = function() long_search(5) record("not ended") end }
     ]])
     app:connect_on(0, "/"):send_text("search")
-    assert.is_truthy(app:wait_for_log("worker=0 event=script_stuck", 60))
+    assert.is_truthy(app:wait_for_log("worker=0 event=script_stuck"))
     assert.is_truthy(
       app:wait_for_log("event=script_error .*handler_timeout allows 0.05 seconds", 60))
     assert.equal(1, #app:log_lines("event=script_stuck"))

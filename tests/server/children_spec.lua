@@ -94,4 +94,13 @@ describe("a process that a script starts", function()
   it("can end before it has read all, which is an error of the write", function()
     assert.matches("Broken pipe", app:http("/broken").body)
   end)
+
+  it("is awaited at the server's end where its pipe is open: no script is blamed", function()
+    -- Longer than scripts may take to end.
+    local other <close> =
+      server.start({ app = "pipe = io.popen('sleep 8') return { endpoints = { ['/'] = {} } }" })
+    other:signal("sigterm")
+    assert.same({ 0, 0 }, { other.process:wait_exit() })
+    assert.same({}, other:log_lines("drain_cut_short"))
+  end)
 end)

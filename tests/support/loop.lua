@@ -14,7 +14,7 @@ local LOOK_AGAIN_MS = 10
 --- How long a test waits before it calls a thing missing, in seconds. Long on purpose: only a
 --- failing test waits it out. TIDEWIRE_TEST_PATIENCE (a factor) stretches it on slow machines and
 --- under slow tools.
-loop.patience = 15 * (tonumber(os.getenv("TIDEWIRE_TEST_PATIENCE")) or 1)
+loop.patience = 60 * (tonumber(os.getenv("TIDEWIRE_TEST_PATIENCE")) or 1)
 
 local ticker
 local waits = 0 -- how many are under way, one inside the condition of another

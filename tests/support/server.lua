@@ -50,6 +50,22 @@ local MODULES = {
   chunks = assert(package.searchpath("support.chunks", package.path)),
 }
 
+-- Ordinary work of a script has no limit that a slow machine reaches. Where the app, or a file
+-- beside it, names one of these limits, its value is what the test is about.
+local AMPLE = {
+  handler_timeout = "TIDEWIRE_HANDLER_TIMEOUT", load_timeout = "TIDEWIRE_LIMITS_LOAD_TIMEOUT",
+}
+local AMPLE_SECONDS = "60"
+
+local function set_ample_limits(environment, options)
+  local sources = { options.app or process.read_file(options.app_path or "") or "" }
+  for _, text in pairs(options.files or {}) do sources[#sources + 1] = text end
+  local source = table.concat(sources)
+  for name, variable in pairs(AMPLE) do
+    if not source:find(name, 1, true) then environment[variable] = AMPLE_SECONDS end
+  end
+end
+
 ---@class support.server_options
 ---@field app string? the app's source
 ---@field app_path string? or a file that exists
@@ -103,6 +119,7 @@ function server.launch(options)
   local environment = {
     RECORD_FILE = folder .. "/events", TIDEWIRE_WORKERS = workers and tostring(workers),
   }
+  set_ample_limits(environment, options)
   for name, value in pairs(options.environment or {}) do environment[name] = value or nil end
   if os.getenv("TIDEWIRE_TEST_TLS") and environment.TIDEWIRE_TLS_CERTIFICATE == nil then
     environment.TIDEWIRE_TLS_CERTIFICATE, environment.TIDEWIRE_TLS_KEY = certificates.shared()

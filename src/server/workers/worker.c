@@ -41,7 +41,7 @@ struct worker {
     struct worker_events events;
 };
 
-enum { MAX_BODY_BYTES = 1024 * 1024, FINISH_MS = 1000 };
+enum { MAX_BODY_BYTES = 1024 * 1024, FINISH_MS = 5000 };
 
 /* When at least so many connections have become a quarter, memory is returned to the system. */
 enum { PEAK_MIN = 200 };
@@ -414,6 +414,7 @@ bool worker_finish(struct worker *worker) {
     if (uv_loop_alive(&worker->loop) || !await_threads(worker))
         return false;
     watchdog_release(worker->process->watchdog, vm_budget(worker->vm));
+    enter(worker, STAGE_FREEING);
     vm_free(worker->vm);
     worker->vm = NULL;
     uv_close((uv_handle_t *)&worker->finishing, NULL);

@@ -26,6 +26,7 @@ enum worker_stage {
     STAGE_CLOSING,      /* sends 1001 to every client */
     STAGE_DRAINED,      /* no connection is left */
     STAGE_FAILED,       /* could not load; the error was logged or printed */
+    STAGE_FREEING,      /* no script runs any more; frees the memory, which may be much */
     STAGE_ENDED,        /* the thread does nothing more */
 };
 
