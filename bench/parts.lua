@@ -136,22 +136,22 @@ local function measure_broadcast(options)
 end
 
 local function measure_texts(options)
-  compare(options, "texts", per_message(options) .. ", many different texts", {
+  compare(options, "texts", per_message(options) .. ";\nmany different texts", {
     kind = "echo", app = "echo.lua", connections = ECHO_CONNECTIONS, rows = TEXTS,
   })
 end
 
 local function measure_json(options)
-  compare(options, "json", per_message(options) .. ", objects of ten fields, one of them changed", {
+  compare(options, "json", per_message(options) .. ";\nobjects of ten fields, one is changed", {
     kind = "echo", app = "json.lua", connections = ECHO_CONNECTIONS, rows = JSON,
   })
-  compare(options, "json", per_delivery(options) .. ", objects of ten fields", {
+  compare(options, "json", per_delivery(options) .. ";\nobjects of ten fields", {
     kind = "bcast", app = "json.lua", path = "/all", connections = RECEIVERS, rows = JSON,
   })
 end
 
 local function measure_churn(options)
-  compare(options, "churn", ("%s, %d %% a second leave and join"):format(per_delivery(options),
+  compare(options, "churn", ("%s;\n%d %% a second leave and join"):format(per_delivery(options),
     CHURN[1].churn), {
       kind = "bcast", app = "bcast.lua", connections = RECEIVERS, rows = CHURN,
     })
