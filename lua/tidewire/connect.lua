@@ -63,7 +63,13 @@ local function check_url(url)
   if missing.is_module(url) then
     throw "call it with a dot, tw.connect(url)"
   elseif type(url) ~= "string" then
-    throw("url must be a string, got %s", option_types.kind(url))
+    throw("url must be a string, got %s; call tw.connect(url, options)", option_types.kind(url))
+  elseif url:find("\0", 1, true) then
+    throw("url %s: it has a zero byte", option_types.quote(url))
+  elseif not url:find("^%a+://") and not url:find("^[%a+]*unix:") then
+    throw("url %s: it must begin with ws:// or wss://", option_types.quote(url))
+  elseif url:find("^[^/]*//[^/?]*@") then -- the message does not repeat the password
+    throw "url: a name and a password cannot stand in it; use the header Authorization"
   end
   local ok, problem = core.upstream_check_url(url)
   if not ok then
@@ -346,7 +352,7 @@ function Client:is_open()
 end
 
 function Client:__tostring()
-  return ("client of %s (%s)"):format(self.url, state(self))
+  return ("client of %s (%s)"):format(self.url:match("^[^?]*"), state(self)) -- ?token=secret
 end
 
 function Client:__gc()

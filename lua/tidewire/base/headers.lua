@@ -97,7 +97,7 @@ function headers.handshake_fault(line)
   elseif value:gsub("\t", ""):find("%c") then
     return "a header cannot have a line end or another control character"
   elseif OF_HANDSHAKE[name:lower()] then
-    return "the handshake sets this header itself (a subprotocol: --subprotocol)"
+    return "the handshake sets this header itself (a subprotocol has its own option)"
   end
 end
 

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 static bool fail(char *error, size_t size, const char *why) {
     snprintf(error, size, "%s", why);
@@ -23,7 +24,7 @@ static bool read_scheme(const char **text, struct url *url) {
     };
     for (size_t i = 0; i < sizeof schemes / sizeof schemes[0]; i++) {
         size_t len = strlen(schemes[i].scheme);
-        if (strncmp(*text, schemes[i].scheme, len) != 0)
+        if (strncasecmp(*text, schemes[i].scheme, len) != 0) /* RFC 3986 section 3.1 */
             continue;
         *text += len;
         url->secure = schemes[i].secure;
@@ -63,7 +64,7 @@ static bool read_host(const char *text, size_t len, struct url *url, char *error
     size_t host_len = colon == NULL ? len : (size_t)(colon - text);
     if (memchr(text, '@', len) != NULL)
         return fail(error, size,
-                    "a name and a password cannot stand in it: use --header \"Authorization: …\"");
+                    "a name and a password cannot stand in it: use the header Authorization");
     if (*text == '[') {
         const char *bracket = memchr(text, ']', len);
         if (bracket == NULL)
@@ -88,6 +89,10 @@ bool url_parse(const char *text, struct url *url, char *error, size_t error_size
     *url = (struct url){0};
     if (!read_scheme(&text, url))
         return fail(error, error_size, "it must begin with ws:// or wss://");
+    for (const char *at = text; !url->is_unix && *at != '\0' && strchr("/?#", *at) == NULL; at++)
+        if ((unsigned char)*at >= 0x80)
+            return fail(error, error_size,
+                        "the host has letters beyond ASCII: write it as xn--… (Punycode)");
     if (!is_clean(text))
         return fail(error, error_size,
                     "it has a blank, a \"#\" or another character that must be percent-encoded");

@@ -575,7 +575,7 @@ static bool begin(struct upstream *upstream, const char **why_not) {
         return true;
     mem_free(upstream->lookup);
     upstream->lookup = NULL;
-    *why_not = uv_strerror(result);
+    *why_not = "could not resolve host"; /* its name is too long */
     return false;
 }
 

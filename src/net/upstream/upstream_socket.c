@@ -100,7 +100,12 @@ static void received(struct upstream_socket *socket, char *bytes, size_t len) {
         socket->events->received(socket->owner, bytes, len);
 }
 
+/* A Unix socket connects at once, before the owner has the socket: writable() comes later. */
 static void connected(struct upstream_socket *socket) {
+    if (socket->connecting) {
+        want_writable(socket);
+        return;
+    }
     if (socket->settings == NULL) {
         opened(socket);
         return;
@@ -112,7 +117,9 @@ static void connected(struct upstream_socket *socket) {
 static void writable(struct upstream_socket *socket) {
     if (socket->dead)
         return;
-    if (socket->tls != NULL && !tls_flush(socket->tls))
+    if (socket->tls == NULL && !socket->opened)
+        connected(socket);
+    else if (socket->tls != NULL && !tls_flush(socket->tls))
         check_tls(socket);
     else if (socket->opened)
         socket->events->writable(socket->owner);

@@ -38,7 +38,10 @@ void upstream_tls_context_free(struct upstream_tls_context *context) {
 /* ---- the settings of a connection ---- */
 
 static const char *openssl_reason(void) {
-    const char *reason = ERR_reason_error_string(ERR_peek_last_error());
+    unsigned long code = ERR_peek_error();
+    if (ERR_SYSTEM_ERROR(code))
+        return strerror(ERR_GET_REASON(code));
+    const char *reason = ERR_reason_error_string(code);
     return reason == NULL ? "unknown reason" : reason;
 }
 
