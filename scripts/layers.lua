@@ -92,7 +92,8 @@ layers.foreign = {
   { places = { "cluster" }, what = "Redis", headers = { "hiredis" } },
   { places = { "server" }, what = "threads", headers = { "^pthread%.h", "^threads%.h" },
     words = { "uv_thread_create", "pthread_create", "thrd_create" } },
-  { places = { "server", "base/signal_mask.h" }, what = "signals",
+  { places = { "server", "base/signal_mask.h", "net/upstream/upstream_socket.c" },
+    what = "signals",
     headers = { "^signal%.h", "^sys/signalfd%.h" },
     words = { "uv_signal_init", "uv_signal_start", "sigaction" } },
 }

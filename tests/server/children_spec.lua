@@ -47,7 +47,10 @@ return {
   http = {
     ["/"] = function() return "fetched" end,
     ["/way/:name"] = function(request) return ways[request.params.name]() end,
-    ["/fetch"] = function(request) return tw.http.request{ url = request.query.url }.body end,
+    ["/fetch"] = function(request)
+      tw.connect("ws://127.0.0.1:1/")
+      return tw.http.request{ url = request.query.url }.body
+    end,
     ["/broken"] = function()
       local pipe = io.popen("exec 0<&-; exit 0", "w")
       tw.sleep(0.05)

@@ -14,6 +14,7 @@
 #include <errno.h>
 #include <libwebsockets.h>
 #include <netinet/in.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -52,7 +53,8 @@ struct upstream_socket {
     const struct upstream_socket_events *events;
     void *owner;
     bool connecting; /* inside of the library's function that begins to connect */
-    bool failed;     /* it has failed there */
+    bool failed;     /* it has failed there, and the library has freed its object */
+    bool abandoned;  /* the same, but the library still has its object */
     bool opened;     /* the owner knows */
     bool dead;       /* killed: the owner gets only `closed` */
 };
@@ -161,6 +163,10 @@ static void finish(struct upstream_socket *socket) {
         socket->failed = true;
         return;
     }
+    if (socket->abandoned) {
+        free_socket(socket);
+        return;
+    }
     char why[256] = "";
     int error = 0;
     socklen_t len = sizeof error;
@@ -235,11 +241,16 @@ static void destroy_context(struct upstream_sockets *sockets) {
     uv_mutex_unlock(&contexts);
 }
 
+/* The library makes the process ignore SIGPIPE, which the processes that scripts start would do,
+ * too. */
 static void create_context(struct upstream_sockets *sockets,
                            const struct lws_context_creation_info *info) {
+    struct sigaction on_sigpipe;
     uv_once(&contexts_once, init_contexts);
     uv_mutex_lock(&contexts);
+    sigaction(SIGPIPE, NULL, &on_sigpipe);
     sockets->context = lws_create_context(info);
+    sigaction(SIGPIPE, &on_sigpipe, NULL);
     if (sockets->context != NULL)
         sockets->vhost = lws_create_vhost(sockets->context, info);
     uv_mutex_unlock(&contexts);
@@ -288,7 +299,9 @@ void upstream_sockets_stop(struct upstream_sockets *sockets) {
 void upstream_sockets_free(struct upstream_sockets *sockets) {
     if (sockets == NULL)
         return;
-    destroy_context(sockets); /* on a foreign loop the library needs a second call */
+    destroy_context(sockets);              /* on a foreign loop the library needs a second call */
+    while (!list_empty(&sockets->sockets)) /* abandoned ones */
+        free_socket(LIST_OWNER(sockets->sockets.next, struct upstream_socket, link));
     mem_free(sockets);
 }
 
@@ -303,7 +316,8 @@ static void close_handle_of(uv_handle_t *handle, void *wsi) {
         uv_close(handle, on_handle_closed);
 }
 
-/* When connect() fails at once, the library frees its object and forgets the handle of libuv. */
+/* When connect() fails at once, the library 4.1 frees its object and forgets the handle of libuv;
+ * later ones free both in a later turn. */
 static void close_forgotten_handle(struct upstream_sockets *sockets) {
     if (sockets->bound != NULL)
         uv_walk(sockets->loop, close_handle_of, sockets->bound);
@@ -377,9 +391,13 @@ struct upstream_socket *upstream_socket_connect(struct upstream_sockets *sockets
     socket->connecting = false;
     if (wsi != NULL && !socket->failed)
         return socket;
-    close_forgotten_handle(sockets);
     *why_not = connect_error(address, len);
-    free_socket(socket);
+    if (socket->failed) {
+        close_forgotten_handle(sockets);
+        free_socket(socket);
+    } else {
+        socket->abandoned = true;
+    }
     return NULL;
 }
 
