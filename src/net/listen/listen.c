@@ -7,7 +7,6 @@
 
 #include "base/log/log.h"
 #include "base/mem.h"
-#include "net/listen/port_owner.h"
 #include "net/listen/socket_file.h"
 
 #include <errno.h>
@@ -254,8 +253,9 @@ static int add_address(struct listen_set *set, const struct address *address,
 }
 
 /* Writes what explains a failure, to follow the error's name; "" where nothing is known. */
-static void explain(const struct address *address, int result, char *hint, size_t size) {
-    char owner[256];
+static void explain(const struct address *address, int result, const struct listen_options *options,
+                    char *hint, size_t size) {
+    char text[ADDRESS_TEXT_BYTES], owner[256] = "";
     bool is_unix = address->any.sa_family == AF_UNIX;
     hint[0] = '\0';
     if (result == -EACCES && !is_unix) {
@@ -263,7 +263,8 @@ static void explain(const struct address *address, int result, char *hint, size_
     } else if (result == -EADDRINUSE && is_unix && !is_socket_file(address->un.sun_path)) {
         snprintf(hint, size, " (there is a file of that name, and it is no socket)");
     } else if (result == -EADDRINUSE) {
-        port_owner_find(address, owner, sizeof owner);
+        if (options->find_owner != NULL)
+            options->find_owner(address_format(address, text, sizeof text), owner, sizeof owner);
         snprintf(hint, size, " (%s)",
                  owner[0] == '\0' ? "is another server running there?" : owner);
     }
@@ -288,7 +289,7 @@ struct listen_set *listen_open(const char *text, const struct listen_options *op
         int result = add_address(set, &list.at[i], NULL, &port);
         if (result != 0) {
             char hint[512];
-            explain(&list.at[i], result, hint, sizeof hint);
+            explain(&list.at[i], result, options, hint, sizeof hint);
             snprintf(error, error_size, "cannot listen on %s: %s%s", text, strerror(-result), hint);
             listen_close(set);
             return NULL;

@@ -21,6 +21,9 @@ struct listen_options {
     bool for_admin; /* logged as "for=admin" */
     unsigned workers;
     struct passed_fds *passed; /* sockets of another process, or NULL */
+    /* Writes which process has an address that is in use, a part of a sentence, or "". NULL: the
+     * error does not say it. */
+    void (*find_owner)(const char *address, char *text, size_t size);
 };
 
 /* Listens on all addresses that `text` stands for and logs each (event "listening"). NULL, with a

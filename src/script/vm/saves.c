@@ -3,8 +3,9 @@
 
 #include "base/log/log.h"
 #include "base/mem.h"
-#include "script/vm/vm_internal.h"
+#include "script/vm/library.h"
 
+#include <lauxlib.h>
 #include <luv/luv.h>
 
 struct saves {
@@ -13,12 +14,7 @@ struct saves {
 
 /* The part of saves_new() that may raise errors. (since) -> the object */
 static int open_library(lua_State *L) {
-    luaL_openlibs(L);
-    luaL_requiref(L, "luv", luaopen_luv, 0);
-    vm_preload_library(L);
-    lua_getglobal(L, "require");
-    lua_pushliteral(L, "tidewire.watch.saves");
-    lua_call(L, 1, 1);
+    library_open(L, "tidewire.watch.saves");
     lua_getfield(L, -1, "new");
     lua_pushvalue(L, 1);
     lua_call(L, 1, 1);

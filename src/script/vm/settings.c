@@ -5,8 +5,9 @@
 #include "script/vm/settings.h"
 
 #include "base/mem.h"
-#include "script/vm/vm_internal.h"
+#include "script/vm/library.h"
 
+#include <lauxlib.h>
 #include <stdio.h>
 #include <sys/stat.h>
 
@@ -99,11 +100,7 @@ struct arguments {
 /* The part of settings_read() that may raise errors. Leaves the result on the stack. */
 static int read_protected(lua_State *L) {
     const struct arguments *arguments = lua_touserdata(L, 1);
-    luaL_openlibs(L);
-    vm_preload_library(L);
-    lua_getglobal(L, "require");
-    lua_pushliteral(L, "tidewire.cli.settings");
-    lua_call(L, 1, 1);
+    library_open(L, "tidewire.cli.settings");
     lua_getfield(L, -1, "read");
     lua_createtable(L, arguments->argc, 0);
     for (int i = 1; i < arguments->argc; i++) {

@@ -7,33 +7,13 @@
 #include "script/jwt/jwt_c.h"
 #include "script/vm/app.h"
 #include "script/vm/calls.h"
-#include "script/vm/embedded.h"
+#include "script/vm/library.h"
 #include "script/vm/vm_internal.h"
 #include "script/vm/warning.h"
 
 #include <stdio.h>
 
 /* ---- the library ---- */
-
-/* Loads a module of the binary; the upvalue is its entry. */
-static int load_embedded(lua_State *L) {
-    const struct embedded_file *file = lua_touserdata(L, lua_upvalueindex(1));
-    if (luaL_loadbufferx(L, (const char *)file->bytes, file->size, file->chunkname, "t") != LUA_OK)
-        return lua_error(L);
-    lua_pushstring(L, file->name);
-    lua_call(L, 1, 1);
-    return 1;
-}
-
-void vm_preload_library(lua_State *L) {
-    luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_PRELOAD_TABLE); /* preload */
-    for (const struct embedded_file *file = embedded_files; file->name != NULL; file++) {
-        lua_pushlightuserdata(L, (void *)(uintptr_t)file);
-        lua_pushcclosure(L, load_embedded, 1);
-        lua_setfield(L, -2, file->name);
-    }
-    lua_pop(L, 1);
-}
 
 /* Replaces functions of Lua's by those of guarded.lua. */
 static void replace_functions(lua_State *L) {
@@ -79,7 +59,7 @@ static int open_library(lua_State *L) {
     budget_open(vm);
     calls_open(L);
     vm->options.bindings->open(L);
-    vm_preload_library(L);
+    library_preload(L);
     luaL_requiref(L, "tidewire.json_c", luaopen_tidewire_json_c, 0);
     luaL_requiref(L, "tidewire.jwt_c", luaopen_tidewire_jwt_c, 0);
     lua_pop(L, 2);

@@ -217,11 +217,6 @@ static inline bool vm_must_return(const struct vm *vm) {
     return vm->run.must_return;
 }
 
-/* ---- vm.c ---- */
-
-/* Makes the modules of the embedded library available to `require` in a state. */
-void vm_preload_library(lua_State *L);
-
 /* ---- vm_load.c ---- */
 
 /* The generation of the activated code. */

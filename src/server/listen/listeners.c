@@ -2,8 +2,13 @@
 #include "server/listen/listeners.h"
 
 #include "base/mem.h"
+#include "script/vm/library.h"
 
 /* ---- opening ---- */
+
+static void find_owner(const char *address, char *text, size_t size) {
+    library_call("tidewire.cli.port_owner", address, text, size);
+}
 
 static bool add(struct listeners *listeners, struct listen_set *set) {
     if (set == NULL)
@@ -16,7 +21,8 @@ static bool add(struct listeners *listeners, struct listen_set *set) {
 
 static bool open_admin(struct listeners *listeners, const char *address, struct passed_fds *passed,
                        char *error, size_t error_size) {
-    struct listen_options how = {.for_admin = true, .workers = 1, .passed = passed};
+    struct listen_options how = {
+        .for_admin = true, .workers = 1, .passed = passed, .find_owner = find_owner};
     struct passed_address *found;
     if (address != NULL)
         listeners->admin = listen_open(address, &how, error, error_size);
@@ -29,7 +35,8 @@ static bool open_admin(struct listeners *listeners, const char *address, struct 
 
 static bool open_app(struct listeners *listeners, const struct app *app, struct passed_fds *passed,
                      char *error, size_t error_size) {
-    struct listen_options how = {.workers = app->workers, .passed = passed};
+    struct listen_options how = {
+        .workers = app->workers, .passed = passed, .find_owner = find_owner};
     struct passed_address *found;
     while (!app->listen_given && (found = passed_fds_take_any(passed, false)) != NULL)
         if (!add(listeners, listen_adopt(found, &how, error, error_size)))

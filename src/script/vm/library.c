@@ -1,0 +1,63 @@
+/* library.c -- the embedded library without a worker. See library.h. */
+#include "script/vm/library.h"
+
+#include "base/log/log.h"
+#include "script/vm/embedded.h"
+
+#include <lauxlib.h>
+#include <lualib.h>
+#include <luv/luv.h>
+#include <stdint.h>
+#include <stdio.h>
+
+/* Loads a module of the binary; the upvalue is its entry. */
+static int load_embedded(lua_State *L) {
+    const struct embedded_file *file = lua_touserdata(L, lua_upvalueindex(1));
+    if (luaL_loadbufferx(L, (const char *)file->bytes, file->size, file->chunkname, "t") != LUA_OK)
+        return lua_error(L);
+    lua_pushstring(L, file->name);
+    lua_call(L, 1, 1);
+    return 1;
+}
+
+void library_preload(lua_State *L) {
+    luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_PRELOAD_TABLE); /* preload */
+    for (const struct embedded_file *file = embedded_files; file->name != NULL; file++) {
+        lua_pushlightuserdata(L, (void *)(uintptr_t)file);
+        lua_pushcclosure(L, load_embedded, 1);
+        lua_setfield(L, -2, file->name);
+    }
+    lua_pop(L, 1);
+}
+
+void library_open(lua_State *L, const char *module) {
+    luaL_openlibs(L);
+    library_preload(L);
+    luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_PRELOAD_TABLE); /* preload */
+    lua_pushcfunction(L, luaopen_luv);
+    lua_setfield(L, -2, "luv");
+    lua_pop(L, 1);
+    lua_getglobal(L, "require");
+    lua_pushstring(L, module);
+    lua_call(L, 1, 1);
+}
+
+/* (module, argument) -> result */
+static int call(lua_State *L) {
+    library_open(L, lua_tostring(L, 1));
+    lua_pushvalue(L, 2);
+    lua_call(L, 1, 1);
+    return 1;
+}
+
+void library_call(const char *module, const char *argument, char *result, size_t size) {
+    lua_State *L = luaL_newstate();
+    lua_pushcfunction(L, call);
+    lua_pushstring(L, module);
+    lua_pushstring(L, argument);
+    bool good = lua_pcall(L, 2, 1, 0) == LUA_OK;
+    if (!good)
+        log_event(LOG_ERROR, "internal_error", lua_tostring(L, -1));
+    snprintf(result, size, "%s", good ? lua_tostring(L, -1) : "");
+    lua_close(L);
+}
