@@ -9,11 +9,6 @@
 #include "base/mem.h"
 #include "script/vm/vm_internal.h"
 
-/* A text of so many bytes stays at the bottom of the stack until the hook ends, so that no other
- * string can have its address: `send` does not check the text again (bind_is_utf8()). To check a
- * shorter one costs less. */
-enum { KEPT_BYTES = 128 };
-
 void fast_path_set(struct vm *vm, uint32_t number, int function) {
     struct fast_path *path = &vm->fast_path;
     while (path->count <= number) {
@@ -50,6 +45,11 @@ void fast_path_close(struct vm *vm) {
     mem_free(vm->fast_path.functions);
 }
 
+/* The payload stays at the bottom of the stack until the hook ends, so that no other string can
+ * have its address: `send` does not check the text again (bind_is_utf8()). The results come above.
+ */
+enum { PAYLOAD = 1, FIRST_RESULT };
+
 struct task *fast_path_task(struct vm *vm, struct conn *conn, bool binary, const char *bytes,
                             size_t len) {
     const struct fast_path *path = &vm->fast_path;
@@ -59,28 +59,20 @@ struct task *fast_path_task(struct vm *vm, struct conn *conn, bool binary, const
         return NULL;
     struct task *task = vm_hook_task(vm, EVENT_MESSAGE, conn);
     lua_State *co = task->co;
-    if (!binary && len >= KEPT_BYTES)
-        task->valid_text = lua_pushlstring(co, bytes, len);
+    const char *kept = lua_pushlstring(co, bytes, len);
+    task->valid_text = binary ? NULL : kept;
     lua_rawgeti(co, LUA_REGISTRYINDEX, function);
     vm_push_object(co, conn);
-    if (task->valid_text != NULL)
-        lua_pushvalue(co, 1);
-    else
-        lua_pushlstring(co, bytes, len);
+    lua_pushvalue(co, PAYLOAD);
     lua_rawgeti(co, LUA_REGISTRYINDEX, binary ? path->binary_ref : path->text_ref);
     task->is_fast_path = true;
     return task;
 }
 
-/* The index of the first result. */
-static int first_result(const struct task *task) {
-    return task->valid_text != NULL ? 2 : 1;
-}
-
 bool fast_path_returned_error(const struct task *task) {
     lua_State *co = task->co;
-    int first = first_result(task);
-    return lua_gettop(co) > first && lua_isnil(co, first) && !lua_isnil(co, first + 1);
+    return lua_gettop(co) > FIRST_RESULT && lua_isnil(co, FIRST_RESULT) &&
+           !lua_isnil(co, FIRST_RESULT + 1);
 }
 
 struct task *fast_path_error_task(struct task *task) {
@@ -88,7 +80,7 @@ struct task *fast_path_error_task(struct task *task) {
     handler->generation = task->generation;
     handler->scope = task->scope;
     vm_push_object(handler->co, task->own);
-    lua_settop(task->co, first_result(task) + 1);
+    lua_settop(task->co, FIRST_RESULT + 1);
     lua_xmove(task->co, handler->co, 1); /* returned, conn, err */
     return handler;
 }

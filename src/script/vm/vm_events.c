@@ -18,8 +18,10 @@ static enum hook_state on_opened(void *user, struct conn *conn) {
     return vm_run_hook(conn_task(user, EVENT_OPENED, conn), 1);
 }
 
-static enum hook_state on_message(void *user, struct conn *conn, const char *bytes, size_t len,
-                                  bool binary) {
+/* Flattened: calls would be a tenth of the instructions between the hub and the script's function.
+ */
+__attribute__((flatten)) static enum hook_state
+on_message(void *user, struct conn *conn, const char *bytes, size_t len, bool binary) {
     struct task *task = fast_path_task(user, conn, binary, bytes, len);
     if (task != NULL)
         return vm_run_hook(task, 3);

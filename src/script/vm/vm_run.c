@@ -149,22 +149,15 @@ static enum hook_state end_overrun(struct task *task) {
 
 /* ---- runs ---- */
 
-enum vm_result vm_run(struct task *task, int arguments) {
+/* The rest of a run that has not simply returned. Not inlined, so
+ * that vm_run() is short. */
+static __attribute__((noinline)) enum vm_result end_run(struct task *task, int status, int results,
+                                                        bool is_outermost) {
     struct vm *vm = task->vm;
-    struct task *outer = vm_replace_current(vm, task);
-    int results;
-    vm_load_begin_slice(task);
-    lua_State *outer_co = budget_enter(&vm->budget, task->co);
-    int status = lua_resume(task->co, outer == NULL ? vm->L : outer->co, arguments, &results);
-    if (lua_gethook(task->co) != NULL && status == LUA_OK)
-        budget_note_late(vm, task->co);
-    budget_leave(&vm->budget, outer_co);
-    vm_load_end_slice(task);
-    vm_replace_current(vm, outer);
     if (!budget_is_kept(&vm->budget)) {
         if (budget_is_over(&vm->budget))
             return end_overrun(task) == HOOK_SLEEPS ? RUN_SLEEPS : RUN_FAILED;
-        if (outer_co == NULL)
+        if (is_outermost)
             budget_log_late(vm, hook_names[task->event], task->owner);
     }
     if (status == LUA_OK)
@@ -185,6 +178,23 @@ enum vm_result vm_run(struct task *task, int arguments) {
         return RUN_FAILED;
     }
     return fail(task, status) == HOOK_SLEEPS ? RUN_SLEEPS : RUN_FAILED;
+}
+
+enum vm_result vm_run(struct task *task, int arguments) {
+    struct vm *vm = task->vm;
+    struct task *outer = vm_replace_current(vm, task);
+    int results;
+    vm_load_begin_slice(task);
+    lua_State *outer_co = budget_enter(&vm->budget, task->co);
+    int status = lua_resume(task->co, outer == NULL ? vm->L : outer->co, arguments, &results);
+    if (status == LUA_OK && lua_gethook(task->co) != NULL)
+        budget_note_late(vm, task->co);
+    budget_leave(&vm->budget, outer_co);
+    vm_load_end_slice(task);
+    vm_replace_current(vm, outer);
+    if (status == LUA_OK && budget_is_kept(&vm->budget))
+        return RUN_RETURNED;
+    return end_run(task, status, results, outer_co == NULL);
 }
 
 enum hook_state vm_run_hook(struct task *task, int arguments) {

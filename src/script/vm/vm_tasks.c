@@ -50,9 +50,8 @@ struct task *vm_task_at(lua_State *L, int index) {
 
 /* ---- the pool ---- */
 
-static struct task *take_task(struct vm *vm) {
-    if (vm->tasks.pooled > 0)
-        return vm->tasks.pool[--vm->tasks.pooled];
+/* Not inlined: the pool seldom is empty. */
+static __attribute__((noinline)) struct task *make_task(struct vm *vm) {
     struct task *task = mem_zalloc(sizeof *task);
     task->vm = vm;
     list_init(&task->link);
@@ -63,7 +62,8 @@ static struct task *take_task(struct vm *vm) {
 }
 
 static struct task *new_task(struct vm *vm, enum vm_event event, conn_id conn) {
-    struct task *task = take_task(vm);
+    struct tasks *tasks = &vm->tasks;
+    struct task *task = tasks->pooled > 0 ? tasks->pool[--tasks->pooled] : make_task(vm);
     task->conn = task->owner = conn;
     task->own = NULL;
     task->valid_text = NULL;
@@ -99,28 +99,29 @@ struct task *vm_hook_task(struct vm *vm, enum vm_event event, struct conn *conn)
 }
 
 static void forget_number(struct task *task) {
-    if (task->number != 0)
-        slots_remove(&task->vm->tasks.numbered, task->number);
+    slots_remove(&task->vm->tasks.numbered, task->number);
     task->number = 0;
 }
 
 void vm_task_free(struct task *task) {
-    forget_number(task);
+    if (task->number != 0)
+        forget_number(task);
     note_coroutine(task, false);
     luaL_unref(task->vm->L, LUA_REGISTRYINDEX, task->ref);
     mem_free(task);
 }
 
 void vm_task_done(struct task *task) {
-    struct vm *vm = task->vm;
+    struct tasks *tasks = &task->vm->tasks;
     lua_settop(task->co, 0);
-    if (vm->tasks.pooled == TASKS_POOL) {
+    if (tasks->pooled == TASKS_POOL) {
         vm_task_free(task);
         return;
     }
-    forget_number(task);
+    if (task->number != 0)
+        forget_number(task);
     task->waiting = task->woken = false;
-    vm->tasks.pool[vm->tasks.pooled++] = task;
+    tasks->pool[tasks->pooled++] = task;
 }
 
 uint64_t vm_task_number(struct task *task) {
