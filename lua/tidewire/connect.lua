@@ -386,7 +386,7 @@ end
 
 --- Opens a WebSocket to another server, and waits until it is open.
 ---
---- Returns nil and a message for failures: "timeout", "connection refused", "could not resolve
+--- Returns nil and a message for failures: "timed out after 10 s", "connection refused", "could not resolve
 --- host", "the server answered 403", "certificate: …". Throws for misuse, and where nothing can
 --- wait.
 ---@param url string  ws://… or wss://…

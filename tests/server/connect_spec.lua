@@ -149,7 +149,7 @@ describe("tw.connect", function()
 
   it("gives up after `timeout`", function()
     local silent <close> = upstream.start(function() end)
-    assert.same({ "nil", "timeout" },
+    assert.same({ "nil", "timed out after 0.05 s" },
       run('return tw.connect("$URL/", { timeout = 0.05 })', silent.url))
   end)
 
@@ -166,6 +166,15 @@ describe("client:receive", function()
   teardown(function() app:stop() end)
   before_each(function() ada = app:connect("/run") end)
   after_each(function() ada:close() end)
+
+  it("waits through any silence where pong_period is 0", function()
+    assert.same({ "nil", "timeout", true, "late" }, run [[
+      local client =
+        assert(tw.connect("$URL/echo", { $TLS, ping_period = 0, pong_period = 0 }))
+      local message, why = client:receive(0.05)
+      return message, why, client:send("late"), (client:receive())
+    ]])
+  end)
 
   it("gives up after its timeout, and receives what comes later", function()
     assert.same({ "nil", "timeout", "nil", "timeout", "late" }, run [[

@@ -20,7 +20,8 @@ struct upstream_options {
     const char *const *subprotocols; /* tokens, the preferred one first */
     size_t subprotocol_count;
     uint64_t timeout_ms;           /* for everything until the connection is open */
-    uint64_t ping_ms, pong_ms;     /* the period of pings, 0: none; the silence that is allowed */
+    uint64_t ping_ms;              /* the period of pings; 0: none */
+    uint64_t pong_ms;              /* the silence that is allowed; 0: any */
     size_t max_message_size;       /* bytes of a message */
     size_t max_backlog;            /* bytes that may wait for the server to read */
     size_t max_inbox;              /* bytes of messages that may wait for `receive` */

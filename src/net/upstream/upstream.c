@@ -12,6 +12,8 @@
 
 enum { FRAGMENTS_MAX = 64 * 1024 }; /* frames of one message */
 
+#define NEVER_MS (UINT64_MAX / 2) /* added to a time it is still after any other */
+
 /* ---- what the script sees ---- */
 
 void upstream_ready(struct upstream *upstream) {
@@ -126,12 +128,18 @@ void upstream_arm_now(struct upstream *upstream) {
     uv_timer_start(&upstream->timer, on_timer, 0, 0);
 }
 
+static void fail_late(struct upstream *upstream) {
+    char problem[64];
+    snprintf(problem, sizeof problem, "timed out after %g s", (double)upstream->timeout_ms / 1000);
+    upstream_fail_to_open(upstream, problem);
+}
+
 static void on_timer(uv_timer_t *timer) {
     struct upstream *upstream = timer->data;
     uint64_t now = upstream_now_ms(upstream);
     if (upstream->step < STEP_OPEN) {
         if (now >= upstream->deadline_ms)
-            upstream_fail_to_open(upstream, "timeout");
+            fail_late(upstream);
         else if (upstream->socket == NULL)
             upstream_open_next_address(upstream);
         else /* its `closed` goes on with the next address */
@@ -191,8 +199,9 @@ struct upstream *upstream_new(struct upstream_shared *shared,
     struct upstream *upstream = mem_zalloc(sizeof *upstream);
     upstream->shared = shared;
     shared->live++;
+    upstream->timeout_ms = options->timeout_ms;
     upstream->ping_ms = options->ping_ms;
-    upstream->pong_ms = options->pong_ms;
+    upstream->pong_ms = options->pong_ms == 0 ? NEVER_MS : options->pong_ms;
     upstream->limits = (struct frame_limits){options->max_message_size, FRAGMENTS_MAX};
     upstream->max_backlog = options->max_backlog;
     upstream->max_inbox = options->max_inbox;
@@ -212,7 +221,7 @@ struct upstream *upstream_new(struct upstream_shared *shared,
             buffer_add(&names, options->subprotocols[i], strlen(options->subprotocols[i]) + 1);
         upstream->subprotocols = names.bytes;
         upstream->subprotocol_count = options->subprotocol_count;
-        upstream_set_step(upstream, STEP_RESOLVING, options->timeout_ms);
+        upstream_set_step(upstream, STEP_RESOLVING, upstream->timeout_ms);
         good = make_tls(upstream, options, why_not) && upstream_open_begin(upstream, why_not);
     }
     if (good)

@@ -40,7 +40,7 @@ struct upstream {
     char *subprotocols; /* those offered, each with a NUL */
     size_t subprotocol_count;
     char *chosen; /* the subprotocol, or NULL */
-    uint64_t ping_ms, pong_ms;
+    uint64_t timeout_ms, ping_ms, pong_ms;
     struct frame_limits limits;
     size_t max_backlog, max_inbox;
 
