@@ -41,7 +41,7 @@ describe("examples/resilient, with less patience", function()
 
   -- The environment is stronger than the app.
   lazy_setup(function()
-    app = server.start({ app_path = PATH, environment = { TIDEWIRE_PONG_PERIOD = "0.8" } })
+    app = server.start({ app_path = PATH, environment = { TIDEWIRE_PONG_PERIOD = "3" } })
   end)
   lazy_teardown(function() app:stop() end)
   after_each(stream.close_all)

@@ -281,9 +281,9 @@ describe("the budget", function()
 
   it("is new after each sleep, and sleeping takes nothing of it", function()
     local app <close> = start [[
-      app.defaults.handler_timeout = 0.2
+      app.defaults.handler_timeout = 1
       app.endpoints["/"] = { handle_message = function(conn, message)
-        for _ = 1, 5 do burn(0.1) tw.sleep(0.01) end
+        for _ = 1, 5 do burn(0.3) tw.sleep(0.01) end
         tw.sleep(0.5)
         conn:send(message)
       end }
@@ -294,9 +294,9 @@ describe("the budget", function()
 
   it("leaves alone what ends in time", function()
     local app <close> = start [[
-      app.defaults.handler_timeout = 0.5
+      app.defaults.handler_timeout = 2
       app.endpoints["/"] = { handle_message = function(conn, message)
-        burn(0.4)
+        burn(0.5)
         conn:send(message)
       end }
     ]]

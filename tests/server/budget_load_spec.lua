@@ -6,6 +6,7 @@ local server = require "support.server"
 local stream = require "support.stream"
 
 local ENVIRONMENT = { TIDEWIRE_LIMITS_LOAD_TIMEOUT = "0.1" }
+local LONGER = { TIDEWIRE_LIMITS_LOAD_TIMEOUT = "1" }
 
 --- The output of a start, or a check, of this app, which must fail.
 local function problem_of(app, files, args)
@@ -96,13 +97,13 @@ describe("loading", function()
   after_each(stream.close_all)
 
   it("may sleep for longer than it may compute", function()
-    local app <close> = server.start({ environment = ENVIRONMENT, app = [[
+    local app <close> = server.start({ environment = LONGER, app = [[
       local tw = require "tidewire"
       local function burn(seconds)
         local from = os.clock()
         while os.clock() - from < seconds do end
       end
-      for _ = 1, 3 do burn(0.05) tw.sleep(0.05) end
+      for _ = 1, 4 do burn(0.3) tw.sleep(0.05) end
       return { handle_message = function(conn, message) conn:send(message) end }]] })
     assert.equal("loaded", (app:connect("/"):ask("loaded")))
   end)
@@ -113,9 +114,9 @@ describe("loading", function()
         local from = os.clock()
         while os.clock() - from < seconds do end
       end
-      burn(0.2)
+      burn(0.5)
       return {
-        handler_timeout = 0.05, handle_message = function(conn, message) conn:send(message) end,
+        handler_timeout = 0.2, handle_message = function(conn, message) conn:send(message) end,
       }]] })
     assert.equal("loaded", (app:connect("/"):ask("loaded")))
   end)

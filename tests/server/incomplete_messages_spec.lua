@@ -23,7 +23,7 @@ return {
   endpoints = {
     ["/"] = {},
     ["/few"] = { max_fragments = 10 },
-    ["/brief"] = { message_timeout = 0.5, pong_period = 0.2 },
+    ["/brief"] = { message_timeout = 0.5 },
     ["/asleep"] = {
       handle_message = function(conn, message)
         if message == "wake up" then flags:set("awake", true) end

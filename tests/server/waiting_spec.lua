@@ -76,7 +76,7 @@ return {
     ["/sleeper"] = {
       handle_message = function(conn)
         record("begin")
-        tw.sleep(0.3)
+        while conn:is_open() do tw.sleep(0.005) end
         record("woken", conn:is_open(), conn:send("too late"))
       end,
       on_close = function(conn, code) record("close", code) end,
