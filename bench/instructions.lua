@@ -52,7 +52,7 @@ return function(options)
   end
   report.table("instructions", ("Instructions outside the kernel per message to %d connections " ..
     "and per delivery\nto %d receivers"):format(ECHO_CONNECTIONS, RECEIVERS), {
-      { name = "kind", title = "", width = 10 },
+      { name = "kind", title = "", width = 9 },
       { name = "message", title = "message", width = 8 },
       { name = "at_once", title = "at once", width = 8 },
       { name = "texts", title = "different", width = 10 },
@@ -64,7 +64,7 @@ return function(options)
     local before, fewer = count(row, options.trial and 1 or FEW_ROUNDS)
     local after, more = count(row, options.trial and 3 or MANY_ROUNDS)
     report.row {
-      kind = row.kind == "echo" and "echo" or "broadcast", message = name, at_once = row.depth,
+      kind = measure.kind_name(row), message = name, at_once = row.depth,
       texts = row.texts or 1, instructions = (after - before) / (more - fewer),
     }
     if options.trial then break end

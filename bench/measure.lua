@@ -56,6 +56,11 @@ function measure.message_name(row)
   return row.size < KIB and row.size .. " B" or row.size // KIB .. " KiB"
 end
 
+---What a load of this kind measures: "echo", "broadcast"
+function measure.kind_name(of)
+  return of.kind == "bcast" and "broadcast" or of.kind
+end
+
 function measure.smallest_of(options)
   return ("the smallest of %d run%s"):format(options.runs, options.runs == 1 and "" or "s")
 end

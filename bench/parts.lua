@@ -77,6 +77,7 @@ local CLOSE_P99_GOAL_MS = 50
 ---@param comparison bench.Comparison
 local function compare(options, name, title, comparison)
   report.table(name, title, {
+    { name = "kind", title = "", width = 9 },
     { name = "message", title = "message", width = 8 },
     { name = "at_once", title = "at once", width = 8 },
     { name = "texts", title = "different", width = 10 },
@@ -105,7 +106,8 @@ local function compare(options, name, title, comparison)
     local yardstick_us, tidewire_us = best.yardstick.cpu_us, best.tidewire.cpu_us
     local times = tidewire_us / yardstick_us
     report.row {
-      message = measure.message_name(row), at_once = row.depth, texts = row.texts or 1,
+      kind = measure.kind_name(comparison), message = measure.message_name(row),
+      at_once = row.depth, texts = row.texts or 1,
       yardstick_us = yardstick_us, tidewire_us = tidewire_us, times = times, goal = row.goal,
       above = measure.above(times, row.goal),
     }

@@ -38,7 +38,7 @@ describe("scripts/bench", function()
     assert.equal(0, ran.code, ran.stderr)
     assert.truthy(ran.stdout:find("Server CPU in microseconds per delivery, 20 receivers", 1, true))
     assert.truthy(ran.stdout:find "\n +message +at once +different +yardstick +Tidewire +times ")
-    assert.truthy(ran.stdout:find "\n +20 B +16 +1 +%d+%.%d+ +%d+%.%d+ +%d+%.%d+ +1%.12")
+    assert.truthy(ran.stdout:find "\nbroadcast +20 B +16 +1 +%d+%.%d+ +%d+%.%d+ +%d+%.%d+ +1%.12")
   end)
 
   it("counts instructions, where there is valgrind", function()
