@@ -355,6 +355,11 @@ function Client:__tostring()
   return ("client of %s (%s)"):format(self.url:match("^[^?]*"), state(self)) -- ?token=secret
 end
 
+--- Of `local client <close>`.
+function Client:__close()
+  self:close()
+end
+
 function Client:__gc()
   generation_timers.remove(self.member)
   core.upstream_release(self.number)
@@ -386,9 +391,9 @@ end
 
 --- Opens a WebSocket to another server, and waits until it is open.
 ---
---- Returns nil and a message for failures: "timed out after 10 s", "connection refused", "could not resolve
---- host", "the server answered 403", "certificate: …". Throws for misuse, and where nothing can
---- wait.
+--- Returns nil and a message for failures: "timed out after 10 s", "connection refused", "could not
+--- resolve host", "the server answered 403", "certificate: …". Throws for misuse, and where nothing
+--- can wait.
 ---@param url string  ws://… or wss://…
 ---@param given tidewire.ConnectOptions|nil
 ---@return tidewire.Client|nil client

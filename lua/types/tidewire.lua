@@ -532,37 +532,36 @@ function jwt.verify(token, options) end
 ---@return string token
 function jwt.sign(claims, options) end
 
---- Requests to other servers.
 ---@class tidewire.ConnectOptions
 ---@field headers? table<string, string|number|(string|number)[]>
----@field subprotocols? string[]      the preferred one first
+---@field subprotocols? string[]      those that the client offers, the preferred one first
 ---@field codec? "text"|"binary"|"json"|tidewire.Codec
 ---@field timeout? number             seconds until it is open; 10
----@field tls? tidewire.ConnectTls
----@field max_message_size? integer|string  bytes; 1 MiB; over it: 1009
----@field max_backlog? integer|string       bytes that may wait for the server; 1 MiB
+---@field tls? tidewire.ConnectTls    for wss
+---@field max_message_size? integer|string  bytes; 1 MiB; over it the client closes with 1009
+---@field max_backlog? integer|string       bytes that may wait to be sent; 1 MiB
 ---@field max_inbox? integer|string   bytes that may wait for receive, then reading stops; 1 MiB
----@field ping_period? number         seconds; 30
----@field pong_period? number         seconds; 300
+---@field ping_period? number         seconds; 30; 0: no pings
+---@field pong_period? number         seconds of silence, then it closes with 1006; 300; 0: any
 
 ---@class tidewire.ConnectTls
----@field ca? string           a file of trusted authorities, instead of the system's
----@field certificate? string  the client's own
----@field key? string
----@field verify? boolean      false: any certificate is accepted
----@field server_name? string  instead of the URL's host
+---@field ca? string           a PEM file of authorities to trust instead of the system's
+---@field certificate? string  a PEM file: the client's own certificate
+---@field key? string          a PEM file: the key of `certificate`
+---@field verify? boolean      false: any certificate is accepted, also that of an attacker between
+---@field server_name? string  for SNI and the certificate's check, instead of the URL's host
 
---- A WebSocket to another server.
+--- A WebSocket to another server. `local client <close>` closes it at the end of its block.
 ---@class tidewire.Client
 ---@field url string
----@field subprotocol? string  the one that the server has chosen
+---@field subprotocol? string  the one that the server has chosen; a server may choose none
 local Client = {}
 
 --- Sends a value through the codec. Never waits.
 ---@param value any
 ---@param kind? "text"|"binary"  instead of the codec's
 ---@return true? ok
----@return "closed"|"backlog"|nil problem
+---@return "closed"|"backlog"|nil problem  "backlog": the message is dropped, the client stays open
 function Client:send(value, kind) end
 
 --- Waits for the next message; messages that came before the close come first.
@@ -577,7 +576,7 @@ function Client:receive(timeout) end
 ---@return fun(): any, "text"|"binary"|nil
 function Client:messages() end
 
---- Sends what is queued and a Close frame, and waits for the server's.
+--- Sends what is queued and a Close frame, and waits for the server's, at most three seconds.
 ---@param code? integer   1000 by default
 ---@param reason? string  UTF-8, at most 123 bytes
 function Client:close(code, reason) end
@@ -593,6 +592,7 @@ function Client:is_open() end
 ---@return string? problem
 function tw.connect(url, options) end
 
+--- Requests to other servers.
 ---@class tidewire.http
 local http = {}
 

@@ -136,6 +136,34 @@ describe("tw.connect", function()
     assert.equal(app:url(""):match("//(.*)"), list[2])
   end)
 
+  it("closes a client with its block, after an error too", function()
+    assert.same({ 1000, 1000, 1000 }, run [[
+      local first, second, third
+      do
+        local client <close> = assert(tw.connect("$URL/echo", { $TLS }))
+        first = client
+      end
+      pcall(function()
+        local client <close> = assert(tw.connect("$URL/echo", { $TLS }))
+        second = client
+        error "oops"
+      end)
+      local thread = coroutine.create(function()
+        local client <close> = assert(tw.connect("$URL/echo", { $TLS }))
+        third = client
+        client:receive()
+      end)
+      tw.spawn(coroutine.resume, thread)
+      repeat tw.sleep(0.001) until third
+      coroutine.close(thread)
+      local codes = {}
+      for i, client in ipairs { first, second, third } do
+        codes[i] = select(3, client:receive())
+      end
+      return table.unpack(codes)
+    ]])
+  end)
+
   it("returns what prevents it", function()
     assert.same({ "nil", "the server answered 401" }, run [[
       return tw.connect("$URL/named", { $TLS })
