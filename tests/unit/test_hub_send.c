@@ -149,6 +149,32 @@ static void test_the_end_of_a_read_keeps_the_order(void **state) {
     fake_free(f);
 }
 
+/* The memory for a fast client's answers does not stay with clients that read nothing. */
+static void test_slow_clients_have_little_memory(void **state) {
+    enum { SLOW = 20 };
+    struct endpoint endpoint = fake_endpoint();
+    endpoint.max_backlog = 1u << 20;
+    struct fake *f = fake_new(&endpoint);
+    struct fake_client *fast = fake_connect(f), *slow[SLOW];
+    for (int i = 0; i < SLOW; i++) {
+        slow[i] = fake_connect(f);
+        slow[i]->room = (size_t)i;
+        for (int j = 0; j < 10; j++) {
+            fake_send_ok(fast, 'm', 100000);
+            hub_read_done(f->hub, fast->conn);
+            assert_int_equal(fast->conn->out.bytes, 0);
+            assert_int_equal(fake_send(slow[i], j % 2 == 1, 's', 98), SEND_OK);
+            fake_turn(f);
+        }
+        const struct outq *out = &slow[i]->conn->out;
+        size_t memory = 0;
+        for (uint32_t k = 0; k < out->count; k++)
+            memory += out->ring[(out->first + k) & (out->capacity - 1)]->capacity;
+        assert_in_range(memory, 1, 2000);
+    }
+    fake_free(f);
+}
+
 static void test_a_full_socket_is_waited_for(void **state) {
     struct fake *f = fake_new(NULL);
     struct fake_client *a = fake_connect(f);
@@ -386,6 +412,7 @@ int main(void) {
         cmocka_unit_test(test_a_turn_is_not_one_clients),
         cmocka_unit_test(test_much_leaves_at_the_end_of_a_read),
         cmocka_unit_test(test_the_end_of_a_read_keeps_the_order),
+        cmocka_unit_test(test_slow_clients_have_little_memory),
         cmocka_unit_test(test_a_full_socket_is_waited_for),
         cmocka_unit_test(test_random_partial_writes),
         cmocka_unit_test(test_pings_are_answered),

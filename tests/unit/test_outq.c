@@ -21,10 +21,12 @@ static uint32_t random_below(uint32_t limit) {
     return (random_state >> 8) % limit;
 }
 
+static struct message *spare; /* run */
+
 /* Sends text frames of one letter each: "abc". */
 static void append(struct outq *queue, const char *letters) {
     for (; *letters != '\0'; letters++)
-        outq_append(queue, OPCODE_TEXT, letters, 1);
+        outq_append(queue, OPCODE_TEXT, letters, 1, &spare);
 }
 
 static void push(struct outq *queue, const char *letters) {
@@ -35,7 +37,7 @@ static void push(struct outq *queue, const char *letters) {
 /* As at the end of a turn, so that references are where they belong. */
 static void written(struct outq *queue, size_t len) {
     static struct ref_cache ref_cache;
-    outq_written(queue, len, &ref_cache);
+    outq_written(queue, len, &ref_cache, &spare);
     ref_cache_flush(&ref_cache);
 }
 
@@ -143,6 +145,82 @@ static void test_references(void **state) {
     for (int i = 0; i < 3; i++)
         outq_clear(&queues[i]);
     message_unref(shared);
+}
+
+/* ---- the spare run ---- */
+
+/* The memory of a written run serves the next one, of any queue: the largest, up to the most that a
+ * run has. */
+static void test_a_written_run_is_used_again(void **state) {
+    struct outq one = {0}, other = {0};
+    const unsigned char *bytes;
+    append(&one, "ab");
+    check_next(&one, "ab", 6);
+    assert_non_null(spare);
+    const struct message *kept = spare;
+    append(&other, "c");
+    assert_ptr_equal(other.ring[other.first], kept);
+    assert_null(spare);
+    append(&one, "d"); /* there is none now */
+    append(&other, "e");
+    check_next(&one, "d", 3);
+    assert_int_equal(other.bytes, 6);
+    assert_int_equal(other.overhead, OUTQ_MESSAGE_BYTES);
+    check_next(&other, "ce", 6);
+    char *large = calloc(1, 200000);
+    outq_append(&one, OPCODE_BINARY, large, 100000, &spare); /* the spare run grows */
+    assert_null(spare);
+    written(&one, outq_next(&one, scratch, SCRATCH, &bytes));
+    kept = spare;
+    assert_in_range(spare->capacity, 100000, MESSAGE_RUN_BYTES);
+    outq_append(&one, OPCODE_BINARY, large, 200000, &spare); /* too large for it … */
+    assert_ptr_equal(spare, kept);
+    written(&one, outq_next(&one, scratch, SCRATCH, &bytes)); /* … and not kept */
+    assert_ptr_equal(spare, kept);
+    append(&one, "f");
+    append(&other, "g");
+    check_next(&one, "f", 1); /* not whole: the queue still has it */
+    assert_null(spare);
+    written(&one, 2);
+    check_next(&other, "g", 3);
+    assert_ptr_equal(spare, kept); /* the larger one */
+    struct message *control = message_ref(message_control_new(OPCODE_PONG, "h", 1));
+    message_unref(spare);
+    spare = NULL;
+    outq_push(&one, control); /* its owner has a reference, and may change it */
+    written(&one, outq_next(&one, scratch, SCRATCH, &bytes));
+    assert_null(spare);
+    message_unref(control);
+    free(large);
+    outq_clear(&one);
+    outq_clear(&other);
+}
+
+/* A queue that waits has no more than twice the memory of its frames. */
+static void test_a_queue_that_waits_has_little_memory(void **state) {
+    struct outq queue = {0};
+    struct message *shared = message_new(OPCODE_TEXT, "s", 1);
+    outq_fit(&queue);
+    char large[50000] = {0};
+    outq_append(&queue, OPCODE_BINARY, large, sizeof large, &spare);
+    const unsigned char *bytes;
+    written(&queue, outq_next(&queue, scratch, SCRATCH, &bytes));
+    append(&queue, "abc");
+    assert_in_range(queue.ring[queue.first]->capacity, 50000, MESSAGE_RUN_BYTES);
+    check_next(&queue, "abc", 4);
+    outq_fit(&queue);
+    assert_int_equal(queue.ring[queue.first]->capacity, 9);
+    append(&queue, "d");
+    assert_in_range(queue.ring[queue.first]->capacity, 12, 24);
+    assert_int_equal(outq_next(&queue, scratch, SCRATCH, &bytes), 8);
+    assert_memory_equal(bytes, "\1b\x81\1c\x81\1d", 8);
+    written(&queue, 8);
+    outq_push(&queue, shared); /* others have it as well */
+    outq_fit(&queue);
+    check_next(&queue, "s", 3);
+    message_unref(spare);
+    spare = NULL;
+    outq_clear(&queue);
 }
 
 /* ---- dropping ---- */
@@ -275,7 +353,7 @@ static void add_random(struct outq *queue, struct stream *stream) {
     if (random_below(2)) {
         outq_push(queue, message);
     } else {
-        outq_append(queue, opcode, payload, len);
+        outq_append(queue, opcode, payload, len, random_below(3) ? &spare : NULL);
         message_unref(message);
     }
     free(payload);
@@ -452,6 +530,8 @@ int main(void) {
         cmocka_unit_test(test_nothing_is_forgotten_until_it_is_written),
         cmocka_unit_test(test_large_frames),
         cmocka_unit_test(test_references),
+        cmocka_unit_test(test_a_written_run_is_used_again),
+        cmocka_unit_test(test_a_queue_that_waits_has_little_memory),
         cmocka_unit_test(test_dropping_cuts_no_frame),
         cmocka_unit_test(test_replacing),
         cmocka_unit_test(test_replacing_within_a_ceiling),

@@ -61,14 +61,22 @@ struct message *message_run_new(enum opcode opcode, const void *payload, size_t 
     return make(opcode, payload, len, message_frame_size(len), (struct slice){NULL, 0});
 }
 
+static struct message *resize(struct message *run, size_t capacity) {
+    run->capacity = capacity;
+    return mem_realloc(run, sizeof *run + capacity);
+}
+
+struct message *message_run_fit(struct message *run) {
+    return run->capacity / 2 > run->len ? resize(run, run->len) : run;
+}
+
 struct message *message_run_add(struct message *run, enum opcode opcode, const void *payload,
                                 size_t len) {
     uint32_t header = header_size(len);
     size_t wanted = run->len + header + len;
     if (wanted > run->capacity) {
         bool ends_soon = wanted <= MESSAGE_RUN_BYTES && wanted > MESSAGE_RUN_BYTES / 2;
-        run->capacity = ends_soon ? MESSAGE_RUN_BYTES : wanted * 2;
-        run = mem_realloc(run, sizeof *run + run->capacity);
+        run = resize(run, ends_soon ? MESSAGE_RUN_BYTES : wanted * 2);
     }
     unsigned char *out = run->bytes + run->len;
     write_header(out, opcode, len);

@@ -56,6 +56,10 @@ enum { MESSAGE_RUN_BYTES = 128 * 1024 };
 struct message *message_run_add(struct message *run, enum opcode opcode, const void *payload,
                                 size_t len);
 
+/* Frees the memory of a run that has no frame, if that is more than half of it. Returns the run,
+ * which may have moved. */
+struct message *message_run_fit(struct message *run);
+
 /* A run of one control frame (125 bytes at most), with room for the largest, so that
  * message_control_set() can replace it. */
 struct message *message_control_new(enum opcode opcode, const void *payload, size_t len);

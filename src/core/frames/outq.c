@@ -62,29 +62,45 @@ bool outq_rewrite(struct outq *queue, struct message *control, enum opcode opcod
     return true;
 }
 
-static inline void append(struct outq *queue, enum opcode opcode, const void *payload, size_t len) {
+static struct message **last_of(const struct outq *queue) {
+    return &queue->ring[(queue->first + queue->count - 1) & (queue->capacity - 1)];
+}
+
+/* May frames be added to the queue's last run, or memory taken from it? */
+static bool ends_with_run(const struct outq *queue) {
+    return queue->count > 0 && (*last_of(queue))->capacity > 0 && !outq_waits(*last_of(queue));
+}
+
+static inline void append(struct outq *queue, enum opcode opcode, const void *payload, size_t len,
+                          struct message **spare) {
     size_t frame = message_frame_size(len);
-    if (queue->count > 0) {
-        struct message **last =
-            &queue->ring[(queue->first + queue->count - 1) & (queue->capacity - 1)];
-        if ((*last)->capacity > 0 && !outq_waits(*last) &&
-            (*last)->len + frame <= MESSAGE_RUN_BYTES) {
-            *last = message_run_add(*last, opcode, payload, len);
-            queue->bytes += frame;
+    if (!ends_with_run(queue) || (*last_of(queue))->len + frame > MESSAGE_RUN_BYTES) {
+        if (spare == NULL || *spare == NULL || frame > MESSAGE_RUN_BYTES) {
+            outq_push(queue, message_run_new(opcode, payload, len));
             return;
         }
+        (*spare)->len = 0;
+        outq_push(queue, *spare);
+        *spare = NULL;
     }
-    outq_push(queue, message_run_new(opcode, payload, len));
+    struct message **last = last_of(queue);
+    *last = message_run_add(*last, opcode, payload, len);
+    queue->bytes += frame;
 }
 
 /* Flattened, and called from one place, as frame_reader_next() is. */
 __attribute__((flatten)) void outq_append(struct outq *queue, enum opcode opcode,
-                                          const void *payload, size_t len) {
-    append(queue, opcode, payload, len);
+                                          const void *payload, size_t len, struct message **spare) {
+    append(queue, opcode, payload, len, spare);
 }
 
 void outq_append_control(struct outq *queue, enum opcode opcode, const void *payload, size_t len) {
-    append(queue, opcode, payload, len);
+    append(queue, opcode, payload, len, NULL);
+}
+
+void outq_fit(struct outq *queue) {
+    if (ends_with_run(queue))
+        *last_of(queue) = message_run_fit(*last_of(queue));
 }
 
 /* An empty queue begins at the start of its ring, so that its next messages lie in one piece. */
@@ -157,7 +173,20 @@ size_t outq_next(struct outq *queue, unsigned char *scratch, size_t capacity,
     return used;
 }
 
-void outq_written(struct outq *queue, size_t len, struct ref_cache *ref_cache) {
+/* Drops the queue's reference to a run, whose memory may be used again. */
+static void release_run(struct message *run, struct message **spare) {
+    size_t capacity = *spare == NULL ? 0 : (*spare)->capacity;
+    if (run->capacity > capacity && run->capacity <= MESSAGE_RUN_BYTES && !outq_waits(run)) {
+        struct message *smaller = *spare;
+        *spare = run;
+        run = smaller;
+    }
+    if (run != NULL)
+        message_unref(run);
+}
+
+void outq_written(struct outq *queue, size_t len, struct ref_cache *ref_cache,
+                  struct message **spare) {
     while (len > 0) {
         size_t rest = queue->ring[queue->first]->len - queue->sent;
         if (len < rest) {
@@ -168,7 +197,7 @@ void outq_written(struct outq *queue, size_t len, struct ref_cache *ref_cache) {
         len -= rest;
         struct message *message = pop(queue);
         if (message->capacity > 0)
-            message_unref(message); /* a run has no other owner */
+            release_run(message, spare);
         else
             ref_cache_release(ref_cache, message);
     }

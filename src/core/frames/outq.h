@@ -53,10 +53,15 @@ static inline bool outq_waits(const struct message *run) {
     return atomic_load_explicit(&run->refs, memory_order_relaxed) > 1;
 }
 
-/* Adds a frame for this client alone: copies the payload into the run at the queue's end. */
-void outq_append(struct outq *queue, enum opcode opcode, const void *payload, size_t len);
-/* The same for pings and pongs, which are few. */
+/* Adds a frame for this client alone: copies the payload into the run at the queue's end. A new run
+ * takes `*spare`, which outq_written() has kept; either may be NULL. */
+void outq_append(struct outq *queue, enum opcode opcode, const void *payload, size_t len,
+                 struct message **spare);
+/* The same for pings and pongs, which are few, without a spare run. */
 void outq_append_control(struct outq *queue, enum opcode opcode, const void *payload, size_t len);
+
+/* The queue will wait: frees memory of its last run that has no frame. */
+void outq_fit(struct outq *queue);
 
 static inline bool outq_empty(const struct outq *queue) {
     return queue->count == 0;
@@ -88,7 +93,9 @@ bool outq_give_bundle(struct outq *queue, struct outq_bundle *bundle, size_t len
 /* Drops the references: there is no bundle. Call it before the scratch is overwritten. */
 void outq_drop_bundle(struct outq_bundle *bundle);
 
-/* `len` of the bytes of outq_next() are written. Returns the references to the cache. */
-void outq_written(struct outq *queue, size_t len, struct ref_cache *ref_cache);
+/* `len` of the bytes of outq_next() are written. Returns the references to the cache. Keeps the
+ * larger of `*spare` and a written run of at most MESSAGE_RUN_BYTES, and frees the other. */
+void outq_written(struct outq *queue, size_t len, struct ref_cache *ref_cache,
+                  struct message **spare);
 
 #endif

@@ -50,6 +50,7 @@ void hub_free(struct hub *hub) {
     hub_rooms_forget_watches(hub);
     outq_drop_bundle(&hub->bundle);
     ref_cache_flush(&hub->ref_cache);
+    mem_free(hub->spare_run);
     mem_free(hub->scratch);
     mem_free(hub->drain);
     deadlines_close(&hub->timers);

@@ -24,6 +24,7 @@ struct hub {
     unsigned char *scratch;
     struct ref_cache ref_cache;
     struct outq_bundle bundle;
+    struct message *spare_run; /* memory of a run that is written, for the next one; or NULL */
     bool draining;
     bool reload_under_way; /* connections from slot `reload_next` on may have on_reload due */
     uint32_t reload_next;

@@ -69,9 +69,11 @@ static size_t write_next(struct hub *hub, struct conn *conn) {
         outq_drop_bundle(bundle); /* the scratch does not hold its bytes any more */
     size_t written = hub->wire->write(conn->peer, bytes, len);
     if (!gathered || written < len || !outq_give_bundle(&conn->out, bundle, len))
-        outq_written(&conn->out, written, &hub->ref_cache);
+        outq_written(&conn->out, written, &hub->ref_cache, &hub->spare_run);
     stats_add(&hub->stats.bytes_sent, written);
     conn->blocked = written < len;
+    if (conn->blocked)
+        outq_fit(&conn->out);
     return len;
 }
 
@@ -226,7 +228,8 @@ enum send_result hub_send(struct hub *hub, struct conn *conn, enum opcode opcode
                           const void *payload, size_t len) {
     enum send_result result = admit(hub, conn, message_frame_size(len));
     if (result == SEND_OK) {
-        outq_append(&conn->out, opcode, payload, len);
+        /* a client that reads nothing would hold the spare run, however little is in it */
+        outq_append(&conn->out, opcode, payload, len, conn->blocked ? NULL : &hub->spare_run);
         mark_dirty(hub, conn);
         note_slow(conn);
     }
