@@ -6,9 +6,8 @@
 
 local processes = {}
 
-local START_SECONDS = 10
----Below valgrind and sanitizers.
-local START_SECONDS_SLOW = 120
+---On a busy machine, below valgrind.
+local START_SECONDS = 120
 
 local build, program
 local output -- the file of the server's
@@ -99,8 +98,8 @@ local function is_running(pid)
   return file ~= nil
 end
 
-local function wait_for_port(server, name, seconds)
-  local deadline = os.time() + seconds
+local function wait_for_port(server, name)
+  local deadline = os.time() + START_SECONDS
   repeat
     local text = processes.read_file(output) or ""
     local port = text:match "^port=(%d+)" or
@@ -114,13 +113,13 @@ end
 ---Starts a server on a free port of 127.0.0.1.
 ---@param command string  for the shell
 ---@return bench.Server  ends it when closed
-local function start(command, name, seconds)
+local function start(command, name)
   assert(io.open(output, "w")):close() -- of the server before
   -- The shell prints its process id, and becomes the server.
   local pipe = assert(io.popen(("echo $$; exec setpriv --pdeathsig TERM %s%s > %s 2>&1"):format(
     on_server_core, command, quoted(output))))
   local server = setmetatable({ pipe = pipe, pid = pipe:read "n" }, Server)
-  local started, port = pcall(wait_for_port, server, name, seconds)
+  local started, port = pcall(wait_for_port, server, name)
   if not started then
     server:stop()
     error(port, 0)
@@ -133,8 +132,7 @@ end
 ---@param kind "echo"|"bcast"
 ---@return bench.Server
 function processes.start_yardstick(kind)
-  return start(("%s/bench/bench_raw_echo %s"):format(quoted(build), kind), "the yardstick",
-    START_SECONDS)
+  return start(("%s/bench/bench_raw_echo %s"):format(quoted(build), kind), "the yardstick")
 end
 
 ---@class bench.Start
@@ -156,7 +154,7 @@ function processes.start_tidewire(app, how)
   if how.certificate then
     command = ("%s --tls-certificate %s"):format(command, quoted(how.certificate))
   end
-  return start(command, "Tidewire", START_SECONDS_SLOW)
+  return start(command, "Tidewire")
 end
 
 ---Ends the server, and waits for its end.

@@ -56,16 +56,21 @@ function report.table(name, title, list)
   print(table.concat(cells, " "))
 end
 
+---The value, or nil for a ratio to nothing, which --trial may have.
+local function finite(value)
+  local is_infinite = type(value) == "number" and (value ~= value or math.abs(value) == math.huge)
+  return not is_infinite and value or nil
+end
+
 local function cell(column, value)
-  local text = value == nil and "-" or (column.format or "%s"):format(value)
+  local text = finite(value) == nil and "-" or (column.format or "%s"):format(value)
   return ("%" .. column.width .. "s"):format(text)
 end
 
 local function json_of(value)
-  if type(value) == "number" then
-    return math.type(value) == "integer" and ("%d"):format(value) or ("%.6g"):format(value)
-  end
-  return type(value) == "string" and ('"%s"'):format(value) or tostring(value)
+  if finite(value) == nil then return "null" end
+  if type(value) == "string" then return ('"%s"'):format(value) end
+  return (math.type(value) == "integer" and "%d" or "%.6g"):format(value)
 end
 
 ---Prints a row.
@@ -75,8 +80,7 @@ function report.row(values)
   if as_json then
     local fields = { ('"part":"%s"'):format(part) }
     for _, column in ipairs(columns) do
-      fields[#fields + 1] = ('"%s":%s'):format(column.name,
-        values[column.name] == nil and "null" or json_of(values[column.name]))
+      fields[#fields + 1] = ('"%s":%s'):format(column.name, json_of(values[column.name]))
     end
     fields[#fields + 1] = '"above_goal":' .. tostring(values.above ~= nil)
     print("{" .. table.concat(fields, ",") .. "}")
