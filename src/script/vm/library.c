@@ -30,32 +30,50 @@ void library_preload(lua_State *L) {
     lua_pop(L, 1);
 }
 
+/* The module tidewire.templates: a list of the files of `tidewire new`. */
+static int open_templates(lua_State *L) {
+    lua_newtable(L);
+    for (const struct embedded_file *file = embedded_templates; file->name != NULL; file++) {
+        lua_newtable(L);
+        lua_pushstring(L, file->name);
+        lua_setfield(L, -2, "name");
+        lua_pushlstring(L, (const char *)file->bytes, file->size);
+        lua_setfield(L, -2, "bytes");
+        lua_rawseti(L, -2, file - embedded_templates + 1);
+    }
+    return 1;
+}
+
 void library_open(lua_State *L, const char *module) {
     luaL_openlibs(L);
     library_preload(L);
     luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_PRELOAD_TABLE); /* preload */
     lua_pushcfunction(L, luaopen_luv);
     lua_setfield(L, -2, "luv");
+    lua_pushcfunction(L, open_templates);
+    lua_setfield(L, -2, "tidewire.templates");
     lua_pop(L, 1);
     lua_getglobal(L, "require");
     lua_pushstring(L, module);
     lua_call(L, 1, 1);
 }
 
-/* (module, argument) -> result */
+/* (module, one, other) -> result */
 static int call(lua_State *L) {
     library_open(L, lua_tostring(L, 1));
-    lua_pushvalue(L, 2);
-    lua_call(L, 1, 1);
+    lua_insert(L, 2); /* module, function, one, other */
+    lua_call(L, 2, 1);
     return 1;
 }
 
-void library_call(const char *module, const char *argument, char *result, size_t size) {
+void library_call(const char *module, const char *one, const char *other, char *result,
+                  size_t size) {
     lua_State *L = luaL_newstate();
     lua_pushcfunction(L, call);
     lua_pushstring(L, module);
-    lua_pushstring(L, argument);
-    bool good = lua_pcall(L, 2, 1, 0) == LUA_OK;
+    lua_pushstring(L, one);
+    lua_pushstring(L, other);
+    bool good = lua_pcall(L, 3, 1, 0) == LUA_OK;
     if (!good)
         log_event(LOG_ERROR, "internal_error", lua_tostring(L, -1));
     snprintf(result, size, "%s", good ? lua_tostring(L, -1) : "");

@@ -15,8 +15,9 @@ void library_preload(struct lua_State *L);
  * May raise errors. */
 void library_open(struct lua_State *L, const char *module);
 
-/* Calls the function that a module returns with one text, and writes the text that it returns; ""
- * after an error, which was logged. */
-void library_call(const char *module, const char *argument, char *result, size_t size);
+/* Calls the function that a module returns with two texts, the second of which may be NULL, and
+ * writes the text that it returns; "" after an error, which was logged. */
+void library_call(const char *module, const char *one, const char *other, char *result,
+                  size_t size);
 
 #endif

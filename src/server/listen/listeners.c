@@ -7,7 +7,7 @@
 /* ---- opening ---- */
 
 static void find_owner(const char *address, char *text, size_t size) {
-    library_call("tidewire.cli.port_owner", address, text, size);
+    library_call("tidewire.cli.port_owner", address, NULL, text, size);
 }
 
 static bool add(struct listeners *listeners, struct listen_set *set) {
