@@ -328,7 +328,8 @@ function Client:send(value, kind)
   if problem == "utf8" then
     error('client:send: text must be valid UTF-8; send other bytes with kind "binary"', 2)
   end
-  return ok, problem
+  if ok then return true end
+  return nil, problem
 end
 
 --- Closes: sends what is queued and a Close frame, and waits for the server's, where waiting is

@@ -4,6 +4,7 @@
 local cjson = require "cjson"
 local client = require "support.client"
 local loop = require "support.loop"
+local reloads = require "support.reloads"
 local server = require "support.server"
 local upstream = require "support.upstream"
 
@@ -251,5 +252,232 @@ describe("client:receive", function()
       local _, why, code = client:receive()
       return got, why, code
     ]])
+  end)
+end)
+
+describe("clients", function()
+  it("of several workers begin and end at once", function()
+    local other <close> = upstream.start()
+    for round = 1, 4 do
+      local many <close> = server.start({
+        workers = 3, environment = { OTHER = other.url }, app = [[
+          local tw = require "tidewire"
+          return {
+            on_load = function()
+              CLIENT = assert(tw.connect(os.getenv("OTHER")))
+              tw.spawn(function() tw.log.info("closed", { code = select(3, CLIENT:receive()) }) end)
+            end,
+            endpoints = { ["/"] = {} },
+          }
+        ]],
+      })
+      assert.equal(3 * round, #other.requests)
+      many:stop()
+    end
+  end)
+
+  it("end with the program", function()
+    local other <close> = upstream.start()
+    local ending <close> = server.start({
+      workers = 1, environment = { OTHER = other.url }, app = [[
+        local tw = require "tidewire"
+        local record = require "record"
+        return {
+          on_load = function()
+            local client = assert(tw.connect(os.getenv("OTHER")))
+            tw.spawn(function() record("end", select(2, client:receive())) end)
+          end,
+          on_stop = function() record("stop") end,
+          endpoints = { ["/"] = {} },
+        }
+      ]],
+    })
+    ending:signal("sigterm")
+    local peer = other.peers[1]
+    assert.equal(1001, string.unpack(">I2", upstream.wait_frame(peer, "close").payload))
+    ending:wait_event("end")
+    assert.equal("stop end", ending:event_names())
+    assert.same({ "closed", 1001, "server is shutting down" },
+      { table.unpack(ending:events("end")[1], 2, 4) })
+    ending:stop()
+  end)
+end)
+
+describe("a client", function()
+  local other
+  setup(function()
+    app = server.start({ app = APP, workers = 1, options = { "--admin", "127.0.0.1:0" } })
+  end)
+  teardown(function() app:stop() end)
+  before_each(function()
+    ada = app:connect("/run")
+    other = upstream.start()
+  end)
+  after_each(function()
+    ada:close()
+    other:close()
+  end)
+
+  local function open(options)
+    run("kept.client = assert(tw.connect('$URL', " .. (options or "{}") .. "))", other.url)
+    return other.peers[#other.peers]
+  end
+
+  it("stops reading while `max_inbox` bytes wait, and loses nothing", function()
+    local peer = open("{ max_inbox = 1000 }")
+    local text = ("x"):rep(10000)
+    local sent = 0
+    for i = 1, 2000 do
+      peer.handle:write(upstream.frame("text", i .. " " .. text), function() sent = sent + 1 end)
+    end
+    loop.pass(0.1)
+    assert.is_true(sent < 2000, "20 MB were taken") -- 6 MB are the most that sockets keep
+    assert.same({ true, 2000 }, run [[
+      local good = true
+      for i = 1, 2000 do
+        good = good and kept.client:receive(60):match("^%d+") == tostring(i)
+      end
+      return good, 2000
+    ]])
+  end)
+
+  it("sends no more than `max_backlog` to a server that does not read", function()
+    local peer = open("{ max_backlog = 100000 }")
+    peer.handle:read_stop()
+    local list = run [[
+      local count, ok, why = 0
+      repeat
+        ok, why = kept.client:send(("x"):rep(10000))
+        if ok then count = count + 1 end
+        if count % 20 == 0 then tw.sleep(0) end
+      until not ok
+      return why, count
+    ]]
+    assert.equal("backlog", list[1])
+    peer.handle:read_start(peer.on_read)
+    upstream.wait_frame(peer, "text", list[2])
+    assert.same({ true }, run 'return kept.client:send("more")')
+    upstream.wait_frame(peer, "text", list[2] + 1)
+  end)
+
+  it("answers pings, and closes when the server is silent", function()
+    local peer = open("{ ping_period = 0.02, pong_period = 0.2 }")
+    peer:write(upstream.frame("ping", "are you there?"))
+    assert.equal("are you there?", upstream.wait_frame(peer, "pong").payload)
+    upstream.wait_frame(peer, "ping", 3)
+    assert.same({ "nil", "closed", 1006, "timed out" }, run "return kept.client:receive(60)")
+  end)
+
+  it("does not take a server for silent that sends anything", function()
+    local peer = open("{ ping_period = 0.01, pong_period = 0.5 }")
+    for count = 1, 60 do
+      upstream.wait_frame(peer, "ping", count)
+      peer:write(upstream.frame("pong", ""))
+    end
+    assert.same({ true }, run "return kept.client:is_open()")
+  end)
+
+  it("closes when nothing refers to it", function()
+    local peer = open()
+    run "kept.client = nil collectgarbage()"
+    local frame = upstream.wait_frame(peer, "close")
+    assert.equal(1001, string.unpack(">I2", frame.payload))
+  end)
+
+  it("reads what came before a reset", function()
+    local peer = open()
+    for i = 1, 200 do peer:write(upstream.frame("text", "message " .. i)) end
+    peer:write(upstream.close_frame(1000, "over"))
+    run 'for i = 1, 100 do kept.client:send(("x"):rep(100)) end' -- unread bytes cause the reset
+    peer.handle:read_stop()
+    peer:abort()
+    assert.same({ 200, "closed", 1000, "over" }, run [[
+      local count = 0
+      for message in kept.client:messages() do count = count + 1 end
+      local _, why, code, reason = kept.client:receive()
+      return count, why, code, reason
+    ]])
+  end)
+end)
+
+describe("at a reload", function()
+  it("clients of the old code close, but those that are kept", function()
+    local other <close> = upstream.start()
+    local function source(number)
+      return ([[
+        local tw = require "tidewire"
+        local record = require "record"
+        local kept = tw.keep("clients", {})
+        return {
+          on_load = function()
+            local client = assert(tw.connect(os.getenv("OTHER"), { headers = { X = "%d" } }))
+            if %d == 1 then kept.client = assert(tw.connect(os.getenv("OTHER"))) end
+            tw.spawn(function()
+              for message in client:messages() do record("message", message) end
+              record("end")
+            end)
+          end,
+          endpoints = { ["/"] = {} },
+        }
+      ]]):format(number, number)
+    end
+    local changing <close> = server.start({
+      app = source(1), workers = 1, environment = { OTHER = other.url },
+    })
+    assert.equal(2, #other.requests)
+    reloads.good(changing, { ["app.lua"] = source(2) })
+    local old, kept, new = other.peers[1], other.peers[2], other.peers[3]
+    assert.equal(1001, string.unpack(">I2", upstream.wait_frame(old, "close").payload))
+    new:write(upstream.frame("text", "for the new code"))
+    assert.equal("for the new code", changing:wait_event("message")[2])
+    assert.same({}, kept.frames)
+    assert.equal("message", changing:event_names())
+  end)
+end)
+
+describe("tw.connect refuses", function()
+  setup(function()
+    app = server.start({ app = APP })
+    ada = app:connect("/run")
+  end)
+  teardown(function() app:stop() end)
+
+  for name, case in pairs({
+    ["no URL"] = { "nil", "url must be a string, got nil" },
+    ["another scheme"] = { '"ftp://x"', 'url "ftp://x": it must begin with ws:// or wss://' },
+    ["an unknown option"] = { '"ws://x", { timout = 1 }',
+      'unknown option "timout"; did you mean "timeout"?' },
+    ["an unknown option of tls"] = { '"wss://x", { tls = { cert = "x" } }',
+      'tls: unknown option "cert"' },
+    ["a value of another type"] = { '"ws://x", { timeout = "soon" }',
+      'timeout: expected a number of seconds, more than 0, got string "soon"' },
+    ["a header of its own"] = { '"ws://x", { headers = { Upgrade = "h2c" } }',
+      "header Upgrade: the handshake sets this header itself" },
+    ["a line end"] = { '"ws://x", { headers = { X = "a\\r\\nb" } }',
+      "header X: a value cannot have line ends" },
+    ["a key without a certificate"] = { '"wss://x", { tls = { key = "x" } }',
+      "tls: certificate and key belong together" },
+    ["an unknown codec"] = { '"ws://x", { codec = "jsn" }', 'codec: there is no codec "jsn"' },
+  }) do
+    it(name, function()
+      local message = run("local result = tw.connect(" .. case[1] .. ") return result")[1]
+      local expected = "run:1: tw.connect: " .. case[2]
+      assert.equal(expected, message:sub(1, #expected))
+    end)
+  end
+
+  it("a value that cannot be sent", function()
+    assert.matches("^run:1: client:send: a string is needed", run([[
+      local result = assert(tw.connect("$URL/echo", { $TLS })):send({})
+      return result
+    ]])[1])
+    assert.matches("^run:1: client:send: text must be valid UTF%-8", run([[
+      local result = assert(tw.connect("$URL/echo", { $TLS })):send("\xff")
+      return result
+    ]])[1])
+    assert.matches("^run:1: client:close: 1005 is no code", run([[
+      local result = assert(tw.connect("$URL/echo", { $TLS })):close(1005)
+      return result
+    ]])[1])
   end)
 end)

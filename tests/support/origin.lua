@@ -21,6 +21,7 @@ local uv = require "luv"
 ---@class support.origin_peer
 ---@field handle userdata
 ---@field ended string? how it ended, from the other side
+---@field on_read function  for peer.handle:read_start, after a read_stop
 local Peer = {}
 Peer.__index = Peer
 
@@ -100,7 +101,7 @@ local function accept(self, respond, on_bytes)
   local peer = setmetatable({ handle = uv.new_tcp(), text = "" }, Peer)
   self.listener:accept(peer.handle)
   table.insert(self.peers, peer)
-  peer.handle:read_start(function(err, bytes)
+  peer.on_read = function(err, bytes)
     if err or not bytes then
       peer.ended = err or "eof"
       return peer:close()
@@ -113,7 +114,8 @@ local function accept(self, respond, on_bytes)
       request = take_request(peer)
     end
     if on_bytes then on_bytes(peer) end
-  end)
+  end
+  peer.handle:read_start(peer.on_read)
 end
 
 --- Start one. `respond(peer, request)` is called with each request; it may answer then, later or

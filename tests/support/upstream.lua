@@ -60,7 +60,7 @@ local function take_frame(peer)
 end
 
 --- Start one. `respond(peer, request)` is called with each handshake, `on_frame(peer, frame)` with
---- each frame. Without `respond` it accepts all.
+--- each frame. Without `respond` it accepts all, without `on_frame` it answers Close frames.
 ---@param respond nil|fun(peer: support.origin_peer, request: support.origin_request)
 ---@param on_frame nil|fun(peer: support.origin_peer, frame: table)
 ---@return support.origin
@@ -73,7 +73,12 @@ function upstream.start(respond, on_frame)
     if not peer.frames then return end
     for frame in take_frame, peer do
       peer.frames[#peer.frames + 1] = frame
-      if on_frame then on_frame(peer, frame) end
+      if on_frame then
+        on_frame(peer, frame)
+      elseif frame.name == "close" then
+        peer:write(upstream.frame("close", frame.payload))
+        peer:finish()
+      end
     end
   end)
   self.url = "ws://127.0.0.1:" .. self.port
