@@ -110,9 +110,16 @@ describe("a signal", function()
       for _ = 1, 3 do app:signal("sighup") end
       assert.equal("a x", (ada:ask("x")))
       open_latch(app, "latch")
-      assert.same({ 2, 3 }, { reloads.wait(app, 1).generation, reloads.wait(app, 2).generation })
+      local first, generation = reloads.wait(app, 1), 3
+      if first.failed then -- a slow machine: after a second the signal discards the load
+        assert.matches("is replaced", first.line)
+        generation = 2
+      else
+        assert.equal(2, first.generation)
+      end
+      assert.equal(generation, reloads.wait(app, 2).generation)
       assert.equal("c x", (ada:ask("x")))
-      assert.equal(4, reloads.good(app))
+      assert.equal(generation + 1, reloads.good(app))
       assert.equal(3, #reloads.outcomes(app))
     end)
 

@@ -155,12 +155,14 @@ function Process:is_running()
   return self.exit_code == nil
 end
 
---- Wait for its end.
+--- Wait for its end. Where it does not come, the test's output has what the threads are at.
 ---@param seconds number?
 ---@return integer? code nil when it still runs
 ---@return integer? signal
 function Process:wait_exit(seconds)
-  loop.wait_until(function() return self.exit_code end, seconds)
+  if not loop.wait_until(function() return self.exit_code end, seconds) then
+    io.stderr:write(("\n-- process %d did not end:\n%s\n--\n"):format(self.pid, self:threads()))
+  end
   return self.exit_code, self.exit_signal
 end
 
@@ -177,7 +179,8 @@ function Process:rss_kib()
   return math.tointeger(tonumber(status:match("VmRSS:%s*(%d+)")))
 end
 
---- What each of its threads is at: for the message of a test that waited in vain.
+--- What each of its threads is at, with its pending and blocked signals: for the message of a test
+--- that waited in vain.
 ---@return string
 function Process:threads()
   local lines = {}
@@ -186,7 +189,7 @@ function Process:threads()
     local folder = ("/proc/%d/task/%s/"):format(self.pid, id)
     local status = process.read_file(folder .. "status") or ""
     local line = { "thread " .. id, "in " .. (process.read_file(folder .. "wchan") or "?") }
-    for _, name in ipairs({ "State", "SigPnd", "ShdPnd", "SigBlk" }) do
+    for _, name in ipairs({ "State", "SigPnd", "ShdPnd", "SigBlk", "SigIgn", "SigCgt" }) do
       line[#line + 1] = name .. " " .. (status:match(name .. ":%s*(%S+)") or "?")
     end
     lines[#lines + 1] = table.concat(line, "  ")

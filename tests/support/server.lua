@@ -409,9 +409,9 @@ function Server:stop(expected_code)
   self.process:signal("sigterm")
   local code = self.process:wait_exit(loop.patience + 15)
   if not code then
-    local log, threads = self:log():sub(-3000), self.process:threads()
+    local log = self:log():sub(-3000)
     self:kill()
-    error(("SIGTERM did not end the server:\n%s\nits log ends:\n%s"):format(threads, log), 2)
+    error("SIGTERM did not end the server; its log ends:\n" .. log, 2)
   end
   local clean, problem = pcall(check_end, self, expected_code or 0)
   process.remove_directory(self.directory)
