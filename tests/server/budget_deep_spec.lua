@@ -109,8 +109,9 @@ function ways.xpcall_around() xpcall(deep_closes, print, DEPTH // 2, one_for_all
 return ways
 ]]
 
+-- Only the ways have little time. What follows them, as the collection of a deep stack, has enough
+-- at "/echo".
 local APP = [[
-local record = require "record"
 local uv = require "luv"
 local ways = require "ways"
 return {
@@ -119,7 +120,6 @@ return {
     ["/"] = {
       handle_message = function(conn, message)
         local place, name = message:match("^(%a+) ([%w_]+)$")
-        if not ways[name] then return conn:send(message) end
         if place == "hook" then ways[name]() end
         local timer = uv.new_timer()
         timer:start(0, 0, function()
@@ -127,7 +127,9 @@ return {
           ways[name]()
         end)
       end,
-      on_error = function(conn, err) record("error", err.kind, err.message) return false end,
+    },
+    ["/echo"] = {
+      handler_timeout = 60, handle_message = function(conn, message) conn:send(message) end,
     },
   },
 }
@@ -144,12 +146,13 @@ describe("a deep recursion that takes too long", function()
 
   for name in WAYS:gmatch("function ways%.([%w_]+)") do
     it("is ended: " .. name:gsub("_", " "), function()
-      local errors = #app:events("error")
-      local ada = app:connect()
+      local LINE = 'hook=handle_message why="[^"]*handler_timeout allows 0.1 seconds"'
+      local before = #app:log_lines(LINE)
+      local ada = app:connect("/")
       ada:send_text("hook " .. name)
-      local event = app:wait_event("error", errors + 1)
-      assert.equal("timeout", event[2], event[3])
-      assert.equal("hello", (ada:ask("hello")))
+      assert.equal(1011, (ada:wait_closed()))
+      assert.is_truthy(loop.wait_until(function() return #app:log_lines(LINE) == before + 1 end))
+      assert.equal("hello", (app:connect("/echo"):ask("hello")))
     end)
   end
 
@@ -159,10 +162,9 @@ describe("a deep recursion that takes too long", function()
     it("is ended in a callback of luv's: " .. name:gsub("_", " "), function()
       local LINE = 'hook="luv callback" why="[^"]*handler_timeout allows 0.1 seconds"'
       local before = #app:log_lines(LINE)
-      local ada = app:connect()
-      ada:send_text("luv " .. name)
+      app:connect("/"):send_text("luv " .. name)
       assert.is_truthy(loop.wait_until(function() return #app:log_lines(LINE) == before + 1 end))
-      assert.equal("hello", (ada:ask("hello")))
+      assert.equal("hello", (app:connect("/echo"):ask("hello")))
     end)
   end
 end)
