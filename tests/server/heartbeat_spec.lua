@@ -51,7 +51,7 @@ describe("the heartbeat", function()
   after_each(stream.close_all)
 
   -- The n-th of something that comes each `period` seconds since `start`, now. That it does not
-  -- come late is tests/unit/test_heartbeat.c's, which has a clock of its own.
+  -- come late is tests/unit/test_hub_timers.c's, which has a clock of its own.
   local function assert_not_early(start, period, n)
     local elapsed = loop.now() - start
     assert.is_true(elapsed >= n * period - 0.01,
