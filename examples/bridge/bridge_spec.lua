@@ -222,7 +222,7 @@ describe("examples/bridge", function()
   it("notices an upstream that is silent but not closed", function()
     local upstream <close> = start_upstream()
     local bridge <close> = start_bridge(upstream,
-      feed_with("ping_period = 10", "ping_period = 0.1", "pong_period = 25", "pong_period = 1"))
+      feed_with("ping_period = 10", "ping_period = 0.1", "pong_period = 25", "pong_period = 3"))
     local ada = enter(bridge)
     publish(upstream, { { symbol = "GOLD", price = 1 } })
     wait_for_price(ada, "GOLD", 1)

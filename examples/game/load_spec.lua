@@ -98,11 +98,11 @@ describe("examples/game under load", function()
     local url = app:url("/game/load")
     local result = process.run("lua5.4", {
       args = {
-        "examples/game/bots.lua", "--url", url, "--count", "12", "--seconds", "2", "--inputs", "20",
+        "examples/game/bots.lua", "--url", url, "--count", "4", "--seconds", "5", "--inputs", "20",
       },
     })
     assert.equal(0, result.code, result.stdout .. result.stderr)
-    assert.is_truthy(result.stdout:find("12 bots for 2 s, 20 inputs a second each; 0 failed", 1,
+    assert.is_truthy(result.stdout:find("4 bots for 5 s, 20 inputs a second each; 0 failed", 1,
       true), result.stdout)
     assert.is_truthy(result.stdout:find("[1-9]%d* in all, %d+ messages of events, 0 errors"),
       result.stdout)

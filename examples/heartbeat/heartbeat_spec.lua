@@ -13,7 +13,7 @@ describe("examples/heartbeat", function()
   -- Shorter periods than the example's own; the environment is stronger than the app.
   lazy_setup(function()
     app = server.start({
-      app_path = PATH, environment = { TIDEWIRE_PING_PERIOD = "0.1", TIDEWIRE_PONG_PERIOD = "2" },
+      app_path = PATH, environment = { TIDEWIRE_PING_PERIOD = "0.1", TIDEWIRE_PONG_PERIOD = "5" },
     })
   end)
   lazy_teardown(function() app:stop() end)
