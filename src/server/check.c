@@ -12,14 +12,14 @@ static void on_check_late(uv_timer_t *timer) {
 }
 
 /* Loads the app. A load that takes long is logged once. NULL after the errors were printed. */
-static const struct app *check_load(struct worker *worker, const char *file,
-                                    const struct vm_command_line *line, uv_timer_t *timer) {
+static const struct app *check_load(struct worker *worker, const struct settings *settings,
+                                    uv_timer_t *timer) {
     uv_timer_init(worker_loop(worker), timer);
     timer->data = worker;
     uv_timer_start(timer, on_check_late, RELOAD_SLOW_MS, 0);
     uv_unref(
         (uv_handle_t *)timer); /* only the handles that the script waits for keep the loop alive */
-    worker_load(worker, file, line);
+    worker_load(worker, settings->target, settings);
     uv_close((uv_handle_t *)timer, NULL); /* worker_finish() runs the loop for it */
     return worker_app(worker);
 }
@@ -32,11 +32,8 @@ int check_run(const struct settings *settings) {
     struct process process;
     process_init(&process);
     struct worker *worker = worker_new(0, &process, &(struct worker_events){0});
-    struct vm_command_line line = settings_command_line(settings);
-    line.is_check = true;
     uv_timer_t timer;
-    const struct app *app =
-        worker == NULL ? NULL : check_load(worker, settings->target, &line, &timer);
+    const struct app *app = worker == NULL ? NULL : check_load(worker, settings, &timer);
     int code = app == NULL ? EXIT_USAGE : EXIT_CLEAN;
     if (app != NULL)
         printf("%s: ok (%u endpoint%s, %u HTTP route%s)\n", settings->target, app->endpoint_count,

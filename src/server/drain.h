@@ -6,7 +6,7 @@
 #ifndef TIDEWIRE_SERVER_DRAIN_H
 #define TIDEWIRE_SERVER_DRAIN_H
 
-#include "base/log/log.h"
+#include "script/vm/settings.h"
 #include "server/workers/workers.h"
 
 #include <stdbool.h>
@@ -20,16 +20,6 @@ enum drain_phase {
     DRAIN_OVER,      /* the time is over: the connections that are left are cut off */
 };
 
-struct drain_options {
-    uv_loop_t *loop;
-    struct process *process;
-    struct workers *workers;
-    double lame_duck_seconds, drain_seconds, jitter_seconds;
-    /* A phase begins; the workers have not got its command yet. */
-    void (*on_phase)(void *user, enum drain_phase phase);
-    void *user;
-};
-
 struct drain {
     enum drain_phase phase; /* for reading */
     bool upgraded;          /* for reading: drain_upgraded() was called */
@@ -37,11 +27,19 @@ struct drain {
      * the next process, and every accepted client is admitted. */
     bool sockets_stay_open;
     /* private */
-    struct drain_options options;
+    struct process *process;
+    struct workers *workers;
+    const struct settings *settings;
+    void (*on_phase)(void *user, enum drain_phase phase);
+    void *user;
     uv_timer_t timer;
 };
 
-void drain_init(struct drain *drain, const struct drain_options *options);
+/* `settings` have the times, and are borrowed. `on_phase`: a phase begins; the workers have not got
+ * its command yet. */
+void drain_init(struct drain *drain, uv_loop_t *loop, struct process *process,
+                struct workers *workers, const struct settings *settings,
+                void (*on_phase)(void *user, enum drain_phase phase), void *user);
 /* Closes the timer: the loop must run once more. */
 void drain_close(struct drain *drain);
 

@@ -425,16 +425,8 @@ static bool adopt_systemd_sockets(struct server *server) {
 /* Initialises the parts that need the workers; none is active yet. */
 static void prepare_process(struct server *server) {
     notify_init(&server->notify, &server->loop, &server->process, server->workers);
-    drain_init(&server->drain, &(struct drain_options){
-                                   .loop = &server->loop,
-                                   .process = &server->process,
-                                   .workers = server->workers,
-                                   .lame_duck_seconds = server->settings->lame_duck_seconds,
-                                   .drain_seconds = server->settings->drain_seconds,
-                                   .jitter_seconds = server->settings->drain_jitter,
-                                   .on_phase = on_drain_phase,
-                                   .user = server,
-                               });
+    drain_init(&server->drain, &server->loop, &server->process, server->workers, server->settings,
+               on_drain_phase, server);
     pid_file_init(&server->pid_file, server->settings->pid_file);
     server->upgrade.fd = -1;
 }
@@ -464,7 +456,7 @@ int server_run(const struct settings *settings) {
         .loop = &server->loop,
         .process = &server->process,
         .file = server->file,
-        .command_line = settings_command_line(settings),
+        .settings = settings,
         .on_report = on_report,
         .user = server,
     };

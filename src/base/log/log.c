@@ -52,27 +52,14 @@ void log_set_worker(int worker) {
     worker_ = worker;
 }
 
-/* The number of a word in a list, or -1. */
-static int word_in(const char *const *words, int count, const char *text) {
-    for (int i = 0; i < count; i++)
-        if (strcmp(text, words[i]) == 0)
-            return i;
-    return -1;
-}
-
 bool log_level_parse(const char *text, enum log_level *level) {
-    int found = word_in(log_level_names, LOG_ERROR + 1, text);
-    if (found >= 0)
-        *level = (enum log_level)found;
-    return found >= 0;
-}
-
-bool log_format_parse(const char *text, enum log_format *format) {
-    static const char *const names[] = {"text", "json", "pretty"};
-    int found = word_in(names, LOG_PRETTY + 1, text);
-    if (found >= 0)
-        *format = (enum log_format)found;
-    return found >= 0;
+    for (int i = LOG_DEBUG; i <= LOG_ERROR; i++) {
+        if (strcmp(text, log_level_names[i]) == 0) {
+            *level = (enum log_level)i;
+            return true;
+        }
+    }
+    return false;
 }
 
 bool log_enabled(enum log_level level) {

@@ -46,9 +46,6 @@ void log_set_worker(int worker);
 /* "debug", "info", "warn", "error" -> the level; false for another word. */
 bool log_level_parse(const char *text, enum log_level *level);
 
-/* "text", "json", "pretty" -> the format; false for another word. */
-bool log_format_parse(const char *text, enum log_format *format);
-
 /* Sends lines to the standard error. Other processes may share it, so its flags do not change. */
 void log_open_stderr(void);
 

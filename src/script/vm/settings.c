@@ -61,9 +61,15 @@ static struct settings_list list_field(lua_State *L, const char *name) {
 static void read_fields(lua_State *L, struct settings *s) {
     static const char *const actions[] = {"run",  "check",   "new",  "reload",
                                           "talk", "version", "help", NULL};
+    static const char *const levels[] = {"debug", "info", "warn", "error", NULL};
+    static const char *const formats[] = {"text", "json", "pretty", "auto", NULL};
     lua_getfield(L, -1, "action");
     s->action = (enum settings_action)luaL_checkoption(L, -1, NULL, actions);
-    lua_pop(L, 1);
+    lua_getfield(L, -2, "log_level");
+    s->log_level = (enum log_level)luaL_checkoption(L, -1, "info", levels);
+    lua_getfield(L, -3, "log_format");
+    s->log_format = (enum log_format)luaL_checkoption(L, -1, "auto", formats);
+    lua_pop(L, 3);
     s->help = text_field(L, "help");
     s->target = text_field(L, "target");
     s->listen = list_field(L, "listen");
@@ -73,11 +79,6 @@ static void read_fields(lua_State *L, struct settings *s) {
     s->tls_key = text_field(L, "tls_key");
     s->log_file = text_field(L, "log_file");
     s->pid_file = text_field(L, "pid_file");
-    const char *level = text_field(L, "log_level"), *format = text_field(L, "log_format");
-    if (level != NULL)
-        log_level_parse(level, &s->log_level);
-    if (format != NULL)
-        log_format_parse(format, &s->log_format);
     s->drain_seconds = number_field(L, "drain_seconds", 0);
     s->lame_duck_seconds = number_field(L, "lame_duck_seconds", 0);
     s->drain_jitter = number_field(L, "drain_jitter", 0);
@@ -114,8 +115,7 @@ static int read_protected(lua_State *L) {
 }
 
 bool settings_read(struct settings *settings, int argc, char **argv) {
-    *settings = (struct settings){.log_level = LOG_INFO, .log_format = LOG_AUTO};
-    settings->state = luaL_newstate();
+    *settings = (struct settings){.state = luaL_newstate()};
     lua_State *L = settings->state;
     lua_pushcfunction(L, read_protected);
     lua_pushlightuserdata(L, &(struct arguments){settings, argc, argv});
@@ -132,15 +132,4 @@ void settings_close(struct settings *settings) {
     mem_free(settings->subprotocols.texts);
     if (settings->state != NULL)
         lua_close(settings->state);
-}
-
-struct vm_command_line settings_command_line(const struct settings *settings) {
-    return (struct vm_command_line){
-        .listen = settings->listen.texts,
-        .listen_count = settings->listen.count,
-        .workers = settings->workers,
-        .admin = settings->admin,
-        .tls_certificate = settings->tls_certificate,
-        .tls_key = settings->tls_key,
-    };
 }

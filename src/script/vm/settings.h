@@ -6,7 +6,6 @@
 #define TIDEWIRE_SCRIPT_VM_SETTINGS_H
 
 #include "base/log/log.h"
-#include "script/vm/vm.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -48,7 +47,5 @@ struct settings {
 /* Reads both. False, after a message on stderr that says what to do, when they are wrong. */
 bool settings_read(struct settings *settings, int argc, char **argv);
 void settings_close(struct settings *settings);
-/* The settings of the app; borrowed from `settings`. */
-struct vm_command_line settings_command_line(const struct settings *settings);
 
 #endif

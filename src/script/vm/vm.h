@@ -17,6 +17,7 @@
 struct vm;
 struct app;
 struct budget;
+struct settings;
 
 struct vm_bindings;
 
@@ -63,19 +64,10 @@ bool vm_has_threads(const struct vm *vm);
  * more, and the loop must run once more. Accepts NULL. */
 void vm_free(struct vm *vm);
 
-/* Options of the app from the command line; zero or NULL: not given. */
-struct vm_command_line {
-    const char *const *listen;
-    size_t listen_count;
-    const char *workers; /* "4" or "auto" */
-    const char *admin;
-    const char *tls_certificate, *tls_key;
-    bool is_check; /* the app is only checked, and not served */
-};
-
 /* Loads the app in `file`; runs the loop while its script waits. NULL: the app cannot be loaded,
- * and each problem was printed to stderr as "file:line: message". The caller frees the result. */
-struct app *vm_load(struct vm *vm, const char *file, const struct vm_command_line *command_line);
+ * and each problem was printed to stderr as "file:line: message". The caller frees the result.
+ * Options of the command line override the app's. */
+struct app *vm_load(struct vm *vm, const char *file, const struct settings *settings);
 /* Lets a waiting vm_load() return NULL. */
 void vm_stop_load(struct vm *vm);
 
@@ -89,7 +81,7 @@ typedef void (*vm_loaded_fn)(void *user, struct app *app, const char *problems,
 
 /* Begins to load the app anew, as this generation, beside the code that runs. on_loaded is called
  * once, unless vm_discard() is called before. */
-void vm_load_next(struct vm *vm, const char *file, const struct vm_command_line *command_line,
+void vm_load_next(struct vm *vm, const char *file, const struct settings *settings,
                   unsigned generation, vm_loaded_fn on_loaded, void *user);
 /* Logs that loading the app, for the first time or anew, has taken so many seconds, and the line of
  * the script that waits or is busy. `loading`: so many of all `workers` are still loading. Logs

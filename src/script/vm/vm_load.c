@@ -9,6 +9,7 @@
 #include "base/log/log.h"
 #include "base/mem.h"
 #include "script/vm/app.h"
+#include "script/vm/settings.h"
 #include "script/vm/vm_internal.h"
 
 #include <stdio.h>
@@ -73,19 +74,19 @@ static void push_text(lua_State *L, const char *name, const char *text) {
     lua_setfield(L, -2, name);
 }
 
-static void push_command_line(lua_State *L, const struct vm_command_line *line) {
+static void push_command_line(lua_State *L, const struct settings *settings) {
     lua_newtable(L); /* command_line */
-    push_text(L, "workers", line->workers);
-    push_text(L, "admin", line->admin);
-    push_text(L, "tls_certificate", line->tls_certificate);
-    push_text(L, "tls_key", line->tls_key);
-    lua_pushboolean(L, line->is_check);
+    push_text(L, "workers", settings->workers);
+    push_text(L, "admin", settings->admin);
+    push_text(L, "tls_certificate", settings->tls_certificate);
+    push_text(L, "tls_key", settings->tls_key);
+    lua_pushboolean(L, settings->action == ACTION_CHECK);
     lua_setfield(L, -2, "is_check");
-    if (line->listen_count == 0)
+    if (settings->listen.count == 0)
         return;
     lua_newtable(L);
-    for (size_t i = 0; i < line->listen_count; i++) {
-        lua_pushstring(L, line->listen[i]);
+    for (size_t i = 0; i < settings->listen.count; i++) {
+        lua_pushstring(L, settings->listen.texts[i]);
         lua_rawseti(L, -2, (lua_Integer)i + 1);
     }
     lua_setfield(L, -2, "listen");
@@ -173,13 +174,13 @@ static bool wait_for(struct vm *vm, struct task *task) {
     return !task->waiting;
 }
 
-struct app *vm_load(struct vm *vm, const char *file, const struct vm_command_line *command_line) {
+struct app *vm_load(struct vm *vm, const char *file, const struct settings *settings) {
     struct task *task = vm_task(vm, EVENT_LOAD, 0);
     lua_State *co = task->co;
     vm->load.is_overrun = false;
     task->scope = task->generation;
     lua_pushstring(co, file);
-    push_command_line(co, command_line);
+    push_command_line(co, settings);
     enum vm_result result = vm_run(task, 2);
     if (result == RUN_FAILED)
         return NULL;
@@ -204,7 +205,7 @@ void vm_stop_load(struct vm *vm) {
 
 /* ---- new code ---- */
 
-void vm_load_next(struct vm *vm, const char *file, const struct vm_command_line *command_line,
+void vm_load_next(struct vm *vm, const char *file, const struct settings *settings,
                   unsigned generation, vm_loaded_fn on_loaded, void *user) {
     vm->load.on_loaded = on_loaded;
     vm->load.on_loaded_user = user;
@@ -213,7 +214,7 @@ void vm_load_next(struct vm *vm, const char *file, const struct vm_command_line 
     struct task *task = vm_task(vm, EVENT_RELOAD, 0);
     task->scope = task->generation = generation;
     lua_pushstring(task->co, file);
-    push_command_line(task->co, command_line);
+    push_command_line(task->co, settings);
     lua_pushinteger(task->co, generation);
     vm_run_later(task, 3);
 }

@@ -250,9 +250,8 @@ uv_loop_t *worker_loop(struct worker *worker) {
     return &worker->loop;
 }
 
-bool worker_load(struct worker *worker, const char *file,
-                 const struct vm_command_line *command_line) {
-    worker->app = vm_load(worker->vm, file, command_line);
+bool worker_load(struct worker *worker, const char *file, const struct settings *settings) {
+    worker->app = vm_load(worker->vm, file, settings);
     if (worker->app != NULL) /* the app's timers run while other workers load */
         uv_prepare_start(&worker->turn, on_turn);
     enter(worker, worker->app == NULL ? STAGE_FAILED : STAGE_LOADED);

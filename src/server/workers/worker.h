@@ -45,8 +45,7 @@ struct worker *worker_new(unsigned number, struct process *process,
 uv_loop_t *worker_loop(struct worker *worker);
 
 /* Loads the app. False after the errors were printed. */
-bool worker_load(struct worker *worker, const char *file,
-                 const struct vm_command_line *command_line);
+bool worker_load(struct worker *worker, const char *file, const struct settings *settings);
 /* The app that runs; NULL: none is loaded. The worker owns it, until worker_activate() or
  * worker_free(). Any thread, from STAGE_LOADED on, while no worker_activate() is under way. */
 const struct app *worker_app(const struct worker *worker);

@@ -78,7 +78,7 @@ static void run_commands(struct worker_thread *thread) {
     if (commands & WORKER_LISTEN)
         worker_listen(worker, context->sets, context->set_count);
     if (commands & WORKER_LOAD)
-        vm_load_next(vm, context->file, &context->command_line, context->generation, on_app_loaded,
+        vm_load_next(vm, context->file, context->settings, context->generation, on_app_loaded,
                      thread);
     if (commands & WORKER_ACTIVATE)
         activate(thread);
@@ -130,7 +130,7 @@ static void run_worker(struct worker_thread *thread) {
     const struct worker_context *context = thread->context;
     struct worker *worker = thread->worker;
     open_wakeup(thread);
-    if (worker_load(worker, context->file, &context->command_line)) {
+    if (worker_load(worker, context->file, context->settings)) {
         uv_ref((uv_handle_t *)&thread->wakeup);
         while (!thread->must_end) /* a script can stop the loop as well */
             uv_run(worker_loop(worker), UV_RUN_DEFAULT);

@@ -52,10 +52,10 @@ struct reload_result {
 struct worker_context {
     struct process *process;
     const char *file;
-    struct vm_command_line command_line; /* borrowed */
-    uv_async_t reports;                  /* on the main thread's loop: a worker has a report */
-    atomic_int exit_code;           /* the first that a script has called os.exit with; -1: none */
-    struct listen_set *const *sets; /* WORKER_LISTEN */
+    const struct settings *settings; /* borrowed */
+    uv_async_t reports;              /* on the main thread's loop: a worker has a report */
+    atomic_int exit_code;            /* the first that a script has called os.exit with; -1: none */
+    struct listen_set *const *sets;  /* WORKER_LISTEN */
     size_t set_count;
     unsigned generation;               /* WORKER_LOAD: of the code to load */
     double load_seconds;               /* WORKER_LOG_SLOW_LOAD: how long the load has taken, */

@@ -31,7 +31,7 @@ struct workers *workers_new(const struct workers_options *options) {
     struct workers *workers = mem_zalloc(sizeof *workers);
     workers->context.process = options->process;
     workers->context.file = options->file;
-    workers->context.command_line = options->command_line;
+    workers->context.settings = options->settings;
     atomic_init(&workers->context.exit_code, -1);
     uv_async_init(options->loop, &workers->context.reports, on_reports);
     workers->context.reports.data = workers;

@@ -17,8 +17,8 @@ struct workers_options {
     uv_loop_t *loop; /* the main thread's */
     struct process *process;
     const char *file;
-    struct vm_command_line command_line; /* borrowed */
-    void (*on_report)(void *user);       /* a worker has reported something */
+    const struct settings *settings; /* borrowed */
+    void (*on_report)(void *user);   /* a worker has reported something */
     void *user;
 };
 
