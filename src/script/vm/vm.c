@@ -12,6 +12,7 @@
 #include "script/vm/warning.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 
 /* ---- the library ---- */
 
@@ -76,6 +77,13 @@ static int with_traceback(lua_State *L) {
     return 1;
 }
 
+/* An error outside of all runs: there is no memory. The program aborts afterwards. */
+static int on_panic(lua_State *L) {
+    const char *why = lua_tostring(L, -1);
+    fprintf(stderr, "tidewire: %s\n", why == NULL ? "an error without a text" : why);
+    return 0;
+}
+
 struct vm *vm_new(const struct vm_options *options) {
     struct vm *vm = mem_zalloc(sizeof *vm);
     vm->options = *options;
@@ -84,7 +92,10 @@ struct vm *vm_new(const struct vm_options *options) {
     vm_load_init(vm);
     vm_tasks_init(vm);
     vm->options.bindings->prepare(vm);
-    vm->L = luaL_newstate();
+    vm->L = lua_newstate(lua_memory_alloc, &vm->memory);
+    if (vm->L == NULL)
+        abort();
+    lua_atpanic(vm->L, on_panic);
     *(struct vm **)lua_getextraspace(vm->L) = vm;
     lua_gc(vm->L, LUA_GCGEN, 0, 0); /* measured, see docs/architecture.md */
     lua_pushcfunction(vm->L, with_traceback);
@@ -126,6 +137,7 @@ void vm_free(struct vm *vm) {
     vm_tasks_close(vm);
     vm->options.bindings->close(vm);
     fast_path_close(vm);
+    lua_memory_close(&vm->memory);
     mem_free(vm);
 }
 

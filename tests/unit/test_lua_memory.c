@@ -1,0 +1,112 @@
+/* test_lua_memory.c -- blocks keep their bytes whatever Lua does with them, and memory of freed
+ * ones is used again, up to a limit. */
+#include "script/vm/lua_memory.c"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+static struct lua_memory memory;
+
+static int close_memory(void **state) {
+    lua_memory_close(&memory);
+    assert_int_equal(memory.kept, 0);
+    return 0;
+}
+
+static void *alloc(void *block, size_t old_size, size_t size) {
+    return lua_memory_alloc(&memory, block, old_size, size);
+}
+
+/* ---- any order of calls ---- */
+
+enum { BLOCKS = 200, STEPS = 100000 };
+
+static uint32_t random_state = 4711;
+
+static uint32_t random_below(uint32_t limit) {
+    random_state = random_state * 1664525u + 1013904223u;
+    return (random_state >> 8) % limit;
+}
+
+/* Mostly sizes that have a list; 0 frees the block. */
+static size_t random_size(void) {
+    switch (random_below(4)) {
+    case 0:
+        return 0;
+    case 1:
+        return random_below(3 * LUA_MEMORY_LARGEST);
+    default:
+        return random_below(200);
+    }
+}
+
+static void check_bytes(const unsigned char *bytes, size_t len, unsigned char expected) {
+    for (size_t i = 0; i < len; i++)
+        assert_int_equal(bytes[i], expected);
+}
+
+static void test_bytes_stay(void **state) {
+    struct {
+        unsigned char *bytes;
+        size_t size;
+    } blocks[BLOCKS] = {0};
+    for (int step = 0; step < STEPS; step++) {
+        uint32_t i = random_below(BLOCKS);
+        size_t old_size = blocks[i].size, size = random_size();
+        /* Lua passes a kind of object in place of the size of a new block */
+        blocks[i].bytes = alloc(blocks[i].bytes, old_size == 0 ? i % 9 : old_size, size);
+        assert_int_equal(blocks[i].bytes == NULL, size == 0);
+        check_bytes(blocks[i].bytes, old_size < size ? old_size : size, (unsigned char)i);
+        if (size > 0)
+            memset(blocks[i].bytes, (int)i, size);
+        blocks[i].size = size;
+    }
+    for (uint32_t i = 0; i < BLOCKS; i++) {
+        check_bytes(blocks[i].bytes, blocks[i].size, (unsigned char)i);
+        alloc(blocks[i].bytes, blocks[i].size, 0);
+    }
+}
+
+/* ---- the lists ---- */
+
+static void test_used_again(void **state) {
+    void *one = alloc(NULL, 0, 100), *other = alloc(NULL, 0, 1000);
+    alloc(one, 100, 0);
+    alloc(other, 1000, 0);
+    assert_int_equal(memory.kept, LARGEST == 0 ? 0 : 112 + 1008);
+    if (LARGEST > 0) { /* nothing is kept with a sanitizer */
+        assert_ptr_equal(alloc(NULL, 0, 993), other);
+        assert_ptr_equal(alloc(NULL, 0, 112), one);
+        assert_int_equal(memory.kept, 0);
+        alloc(one, 112, 0);
+        alloc(other, 993, 0);
+    }
+}
+
+static void test_large_blocks_are_not_kept(void **state) {
+    alloc(alloc(NULL, 0, LUA_MEMORY_LARGEST + 1), LUA_MEMORY_LARGEST + 1, 0);
+    assert_int_equal(memory.kept, 0);
+}
+
+static void test_limit(void **state) {
+    enum { COUNT = MOST_KEPT / LUA_MEMORY_LARGEST + 10 };
+    static void *blocks[COUNT];
+    for (int i = 0; i < COUNT; i++)
+        blocks[i] = alloc(NULL, 0, LUA_MEMORY_LARGEST);
+    for (int i = 0; i < COUNT; i++)
+        alloc(blocks[i], LUA_MEMORY_LARGEST, 0);
+    assert_int_equal(memory.kept, LARGEST == 0 ? 0 : MOST_KEPT);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_teardown(test_bytes_stay, close_memory),
+        cmocka_unit_test_teardown(test_used_again, close_memory),
+        cmocka_unit_test_teardown(test_large_blocks_are_not_kept, close_memory),
+        cmocka_unit_test_teardown(test_limit, close_memory),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
