@@ -156,6 +156,12 @@ describe("tw.connect", function()
     local authority = url:find("^wss:") and folder .. "/authority.pem" or nil
     local task = cjson.encode({ url = url, cannot = kind.cannot, authority = authority })
     assert.equal("ok", cjson.decode((app:connect():ask(task, 8 * loop.patience))))
+    -- what connect_client.lua has closed with
+    for _, close in ipairs({ "1000 done", "3000 Grüße", "4000 " .. ("x"):rep(123) }) do
+      assert(loop.wait_until(function()
+        return process.read_file(folder .. "/stdout"):find("\nclosed " .. close .. "\n", 1, true)
+      end), "the server has not seen " .. close)
+    end
   end
 
   for _, kind in ipairs(SERVERS) do

@@ -4,7 +4,7 @@ use Mojolicious::Lite -signatures;
 use Mojo::IOLoop;
 use Mojo::Server::Daemon;
 use Mojo::WebSocket qw(WS_PING WS_PONG WS_TEXT WS_CONTINUATION);
-use Mojo::Util qw(decode);
+use Mojo::Util qw(decode encode);
 
 my $host = $ARGV[0] // '127.0.0.1';
 
@@ -13,6 +13,9 @@ websocket '/*any' => {any => ''} => sub ($c) {
   $tx->with_protocols('echo.v1');
   my $request = $c->req;
   $tx->on(frame => sub ($tx, $frame) { $tx->send('pong came') if $frame->[4] == WS_PONG });
+  $tx->on(finish => sub ($tx, $code, $reason = '') {
+    print 'closed ', $code, ' ', encode('UTF-8', $reason // ''), "\n";
+  });
   $tx->on(binary => sub ($tx, $bytes) { $tx->send({binary => $bytes}) });
   $tx->on(text => sub ($tx, $bytes) {
     if ($bytes eq 'ping') {

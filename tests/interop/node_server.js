@@ -14,6 +14,7 @@ const server = new WebSocket.Server({
 server.on('listening', () => console.log(server.address().port));
 
 server.on('connection', (socket, request) => {
+  socket.on('close', (code, reason) => console.log(`closed ${code} ${reason}`));
   socket.on('pong', () => socket.send('pong came'));
   socket.on('message', (data, isBinary) => {
     const text = isBinary ? null : data.toString();

@@ -9,7 +9,8 @@ Prints its port. Echoes each message in its kind, except these texts:
     fragments           sends one text in three frames, where the library can
     request             sends the path with its query, the header X-Test and the header Host
 
-Chooses the subprotocol "echo.v1" where it is offered. SIGTERM ends it.
+Chooses the subprotocol "echo.v1" where it is offered. Prints "closed CODE REASON" for each Close
+frame of a client. SIGTERM ends it.
 """
 import asyncio
 import sys
@@ -21,6 +22,10 @@ SUBPROTOCOL = "echo.v1"
 
 def print_port(port):
     print(port, flush=True)
+
+
+def print_closed(code, reason):
+    print(f"closed {code} {reason}", flush=True)
 
 
 def request_text(target, headers):
@@ -44,7 +49,11 @@ async def serve_websockets():
         request = getattr(socket, "request", None)
         target = request.path if request else socket.path
         headers = request.headers if request else socket.request_headers
-        async for message in socket:
+        while True:
+            try:
+                message = await socket.recv()
+            except websockets.ConnectionClosed:
+                break
             if message == "ping":
                 await (await socket.ping(b"are you there"))
                 await socket.send("pong came")
@@ -56,6 +65,8 @@ async def serve_websockets():
                 await socket.close(*close_arguments(message))
             else:
                 await socket.send(message)
+        state = getattr(socket, "protocol", socket) if request else socket
+        print_closed(state.close_code, state.close_reason)
 
     def select(first, second):  # (connection, offered) from version 14 on, else (offered, ours)
         offered = first if isinstance(first, list) else second
@@ -74,12 +85,20 @@ async def serve_websockets():
 async def serve_aiohttp():
     from aiohttp import WSMsgType, web
 
+    KINDS = {WSMsgType.PING, WSMsgType.PONG, WSMsgType.BINARY, WSMsgType.TEXT}
+
     async def serve_one(request):
         socket = web.WebSocketResponse(
             protocols=[SUBPROTOCOL], max_msg_size=MAX_BYTES, autoping=False)
         await socket.prepare(request)
-        async for message in socket:
-            if message.type == WSMsgType.PING:
+        while True:
+            message = await socket.receive()
+            if message.type == WSMsgType.CLOSE:
+                print_closed(message.data, message.extra)
+                break
+            elif message.type not in KINDS:
+                break
+            elif message.type == WSMsgType.PING:
                 await socket.pong(message.data)
             elif message.type == WSMsgType.PONG:
                 await socket.send_str("pong came")
@@ -116,6 +135,9 @@ async def serve_tornado():
     class Echo(tornado.websocket.WebSocketHandler):
         def select_subprotocol(self, subprotocols):
             return SUBPROTOCOL if SUBPROTOCOL in subprotocols else None
+
+        def on_close(self):
+            print_closed(self.close_code, self.close_reason)
 
         def on_pong(self, data):
             self.write_message("pong came")
@@ -159,6 +181,7 @@ async def serve_wsproto():
                 elif isinstance(event, events.Pong):
                     answers = [events.TextMessage(data="pong came")]
                 elif isinstance(event, events.CloseConnection):
+                    print_closed(event.code, event.reason)
                     answers = [event.response()] if socket.state.name == "REMOTE_CLOSING" else []
                 else:
                     parts.append(event.data)
@@ -223,6 +246,8 @@ def serve_soup():
         headers = {"X-Test": fields.get_one("X-Test") or "-", "Host": fields.get_one("Host")}
         socket.set_max_incoming_payload_size(MAX_BYTES)
         socket.connect("message", on_message, target, headers)
+        socket.connect("closed", lambda socket: print_closed(
+            socket.get_close_code(), socket.get_close_data()))
         alive.append(socket)
 
     server = Soup.Server()
