@@ -197,6 +197,38 @@ describe("docs/recipes.md", function()
     assert.is_truthy((ada:ask("again")):find("^not saved: .*messages.txt"))
   end)
 
+  it("pass connections on", function()
+    local backend <close> = server.start({
+      app = [[
+        local record = require "record"
+        return {
+          handle_message = function(conn, message, kind)
+            if message == "leave" then return conn:close(4002, "as you wish") end
+            conn:send(message, kind)
+          end,
+          on_close = function(_, code) record("closed", code) end,
+        }
+      ]],
+      environment = { TIDEWIRE_TLS_CERTIFICATE = "" },
+    })
+    local app <close> = start("Pass connections on", nil, { BACKEND = backend:url("/") })
+    local ada = app:connect("/")
+    assert.same({ "hello", "text" }, { ada:ask("hello") })
+    ada:send_binary("\0\xff")
+    assert.same({ "\0\xff", "binary" }, { ada:receive() })
+    ada:send_text("leave")
+    assert.same({ 4002, "as you wish" }, { ada:wait_closed() })
+    local bob = app:connect("/")
+    assert.equal("hello", (bob:ask("hello")))
+    bob:close(1000)
+    assert.equal(1000, backend:wait_event("closed", 2)[2])
+    local eve = app:connect("/")
+    assert.equal("hello", (eve:ask("hello")))
+    backend:kill()
+    assert.equal(1014, (eve:wait_closed()))
+    assert.equal(1013, (app:connect("/"):wait_closed()))
+  end)
+
   it("test", function()
     local folder = process.make_directory()
     for name, text in pairs(files_of("Test")) do process.write_file(folder .. "/" .. name, text) end
