@@ -353,7 +353,8 @@ function Client:is_open()
 end
 
 function Client:__tostring()
-  return ("client of %s (%s)"):format(self.url:match("^[^?]*"), state(self)) -- ?token=secret
+  local url = self.url:match("^[^?]*") -- ?token=secret
+  return ("client of %s (%s)"):format(url, state(self) or "closed")
 end
 
 --- Of `local client <close>`.
@@ -374,14 +375,18 @@ missing.watch_class("client", Client, { url = true, subprotocol = true })
 local Member = {}
 Member.__index = Member
 
+local will_collect = false
+
 local function collect()
+  will_collect = false
   collectgarbage()
 end
 
 --- Newer code is activated. What it has taken over (by tw.keep, say) stays; the other clients close
 --- at once instead of some time later.
 function Member:cancel()
-  if core.upstream_status(self.number) ~= "closed" then
+  if not will_collect and core.upstream_status(self.number) ~= "closed" then
+    will_collect = true
     core.spawn(collect) -- at the end of the turn, when the tasks of the old code have ended
   end
 end

@@ -368,6 +368,13 @@ describe("a client", function()
     assert.same({ "nil", "closed", 1006, "timed out" }, run "return kept.client:receive(60)")
   end)
 
+  it("does not ask, and closes never, with periods of 0", function()
+    local peer = open("{ ping_period = 0, pong_period = 0 }")
+    loop.pass(0.1)
+    assert.same({}, peer.frames)
+    assert.same({ true }, run "return kept.client:is_open()")
+  end)
+
   it("does not take a server for silent that sends anything", function()
     local peer = open("{ ping_period = 0.01, pong_period = 0.5 }")
     for count = 1, 60 do

@@ -110,11 +110,14 @@ void upstream_arm(struct upstream *upstream) {
     if (upstream->step == STEP_CONNECTING && upstream->attempt_ms < due) {
         due = upstream->attempt_ms;
     } else if (upstream->step == STEP_OPEN) {
-        due = upstream->received_ms + upstream->pong_ms;
+        due = upstream->pong_ms == 0 ? UINT64_MAX : upstream->received_ms + upstream->pong_ms;
         if (upstream->ping_ms != 0 && upstream->ping_at < due)
             due = upstream->ping_at;
     }
-    uv_timer_start(&upstream->timer, on_timer, due > now ? due - now : 0, 0);
+    if (due == UINT64_MAX)
+        uv_timer_stop(&upstream->timer);
+    else
+        uv_timer_start(&upstream->timer, on_timer, due > now ? due - now : 0, 0);
 }
 
 void upstream_set_step(struct upstream *upstream, enum step step, uint64_t ms) {
@@ -153,7 +156,7 @@ static void on_timer(uv_timer_t *timer) {
     }
     if (upstream->paused) /* what the server sends is not read */
         upstream->received_ms = now;
-    if (now - upstream->received_ms >= upstream->pong_ms) {
+    if (upstream->pong_ms != 0 && now - upstream->received_ms >= upstream->pong_ms) {
         upstream_set_closed(upstream, CLOSE_ABNORMAL, "timed out", strlen("timed out"));
         cut_off(upstream);
         return;

@@ -56,13 +56,14 @@ struct upstream_socket {
     bool failed;     /* it has failed there, and the library has freed its object */
     bool abandoned;  /* the same, but the library still has its object */
     bool opened;     /* the owner knows */
+    bool closing;    /* the library closes it; its functions must not be called any more */
     bool dead;       /* killed: the owner gets only `closed` */
 };
 
 /* ---- bytes ---- */
 
 static void want_writable(struct upstream_socket *socket) {
-    if (!socket->dead)
+    if (!socket->dead && !socket->closing)
         lws_callback_on_writable(socket->wsi);
 }
 
@@ -167,6 +168,7 @@ static void finish(struct upstream_socket *socket) {
         free_socket(socket);
         return;
     }
+    socket->closing = true;
     char why[256] = "";
     int error = 0;
     socklen_t len = sizeof error;
@@ -418,7 +420,7 @@ void upstream_socket_want_write(struct upstream_socket *socket) {
 }
 
 void upstream_socket_pause(struct upstream_socket *socket, bool paused) {
-    if (!socket->dead)
+    if (!socket->dead && !socket->closing)
         lws_rx_flow_control(socket->wsi, !paused);
 }
 
@@ -428,6 +430,8 @@ void upstream_socket_kill(struct upstream_socket *socket) {
     socket->dead = true;
     if (socket->tls != NULL)
         tls_end(socket->tls);
+    if (socket->closing)
+        return;
     lws_set_timeout(socket->wsi, PENDING_TIMEOUT_USER_OK, LWS_TO_KILL_ASYNC);
     /* the library checks timeouts only after some event */
     lws_cancel_service(lws_get_context(socket->wsi));
