@@ -231,10 +231,13 @@ local function decode(codec, payload, kind)
   return value, value == nil and message ~= nil and tostring(message) or nil
 end
 
---- A message cannot be decoded: the client is closed, and what came later is dropped.
-local function fail(client)
-  client.failed = "message cannot be decoded"
-  core.upstream_close(client.number, core.close_codes.bad_payload, client.failed)
+local UNDECODABLE <const> = "message cannot be decoded"
+
+--- A message cannot be decoded: the client is closed, and what came later is dropped. The script
+--- gets the problem, the server does not.
+local function fail(client, problem)
+  client.failed = UNDECODABLE .. ": " .. problem
+  core.upstream_close(client.number, core.close_codes.bad_payload, UNDECODABLE)
 end
 
 local function closed(client)
@@ -251,7 +254,7 @@ local function take(client)
   client.payload = nil
   local value, problem = decode(client.codec, payload, kind)
   if problem then
-    fail(client)
+    fail(client, problem)
   elseif value ~= nil then
     return value, kind
   end

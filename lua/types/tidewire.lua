@@ -569,7 +569,7 @@ function Client:send(value, kind) end
 ---@return any value       nil: none came
 ---@return "text"|"binary"|"timeout"|"closed" kind
 ---@return integer? code   of the close; 1006: the connection was lost
----@return string? reason
+---@return string? reason  of the close; with 1007 the problem of the codec
 function Client:receive(timeout) end
 
 --- The messages until the close: `for message, kind in client:messages() do`.

@@ -191,9 +191,10 @@ describe("a server's frame", function()
       peer:write(upstream.acceptance(request) .. frame("text", "[1]") .. frame("text", "{")
         .. frame("text", "[2]"))
     end, { codec = "json" })
-    assert.same({ { { 1 } }, 1007, "message cannot be decoded" },
-      { result.messages, result.code, result.reason })
-    assert.equal(1007, string.unpack(">I2", upstream.wait_frame(peer, "close").payload))
+    assert.same({ { { 1 } }, 1007 }, { result.messages, result.code })
+    assert.matches("^message cannot be decoded: expected a key .* at byte 2", result.reason)
+    assert.equal(string.pack(">I2", 1007) .. "message cannot be decoded",
+      upstream.wait_frame(peer, "close").payload)
   end)
 
   it("behind which the connection is lost is a message before 1006", function()
