@@ -56,15 +56,15 @@ struct stream {
     struct tls *tls; /* NULL: not encrypted */
     struct list link;
     int fd;
-    int polled; /* the events that the poll reports; 0: it is stopped */
-    enum read_side read_side;
-    enum write_side write_side;
-    bool is_due;      /* it is in the transport's `due` */
-    bool broken;      /* the socket takes no bytes any more; those that arrived are still read */
-    bool dead;        /* the owner gets only `closed` */
-    bool paused;      /* by the owner: neither bytes nor the end are reported */
-    bool owner_waits; /* for `writable` */
-    char *remote;     /* with TLS: the address, which the system does not know after a reset */
+    uint8_t polled;     /* the events that the poll reports; 0: it is stopped */
+    uint8_t read_side;  /* enum read_side */
+    uint8_t write_side; /* enum write_side */
+    bool is_due;        /* it is in the transport's `due` */
+    bool broken;        /* the socket takes no bytes any more; those that arrived are still read */
+    bool dead;          /* the owner gets only `closed` */
+    bool paused;        /* by the owner: neither bytes nor the end are reported */
+    bool owner_waits;   /* for `writable` */
+    char *remote;       /* with TLS: the address, which the system does not know after a reset */
     uv_poll_t poll;
 };
 
@@ -87,7 +87,7 @@ static void watch(struct stream *stream) {
         events = 0;
     if (events == stream->polled)
         return;
-    stream->polled = events;
+    stream->polled = (uint8_t)events;
     if (events == 0)
         uv_poll_stop(&stream->poll);
     else
@@ -224,8 +224,7 @@ static void writable(struct stream *stream) {
 static void on_ready(uv_poll_t *poll, int status, int events) {
     struct stream *stream = stream_of(poll);
     if (status < 0) {
-        stream->polled = 0; /* libuv has stopped it */
-        set_broken(stream);
+        set_broken(stream); /* update() stops the poll: libuv leaves the socket in its epoll */
     } else if ((events & UV_DISCONNECT) && stream->read_side == READ_OPEN) {
         stream->read_side = READ_REST;
     } else if (events & UV_READABLE) {
