@@ -116,7 +116,7 @@ static void test_counts_between_threads(void **state) {
 static struct message *run_of_all_sizes(size_t ends[SIZES]) {
     struct message *run = NULL;
     for (size_t i = 0; i < SIZES; i++) {
-        run = i == 0 ? message_run_new(OPCODE_TEXT, payload, sizes[i])
+        run = i == 0 ? message_run_new(OPCODE_TEXT, payload, sizes[i], 0)
                      : message_run_add(run, OPCODE_BINARY, payload, sizes[i]);
         ends[i] = run->len;
     }
@@ -156,7 +156,7 @@ static void test_cutting_a_run(void **state) {
 
 /* What was cut may be followed by other frames. */
 static void test_adding_after_a_cut(void **state) {
-    struct message *run = message_run_new(OPCODE_TEXT, "one", 3);
+    struct message *run = message_run_new(OPCODE_TEXT, "one", 3, 0);
     run = message_run_add(run, OPCODE_TEXT, "two", 3);
     message_run_cut(run, 1);
     run = message_run_add(run, OPCODE_CLOSE, "\x03\xe8", 2);

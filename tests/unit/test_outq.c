@@ -216,8 +216,15 @@ static void test_a_queue_that_waits_has_little_memory(void **state) {
     assert_memory_equal(bytes, "\1b\x81\1c\x81\1d", 8);
     written(&queue, 8);
     outq_push(&queue, shared); /* others have it as well */
+    struct message *control = message_ref(message_control_new(OPCODE_PONG, "p", 1));
+    outq_push(&queue, control); /* its owner may put a longer one in its place */
     outq_fit(&queue);
-    check_next(&queue, "s", 3);
+    assert_ptr_equal(queue.ring[queue.first + 1], control);
+    assert_int_equal(control->capacity, 2 + 125);
+    assert_true(outq_rewrite(&queue, control, OPCODE_PONG, large, 125));
+    assert_int_equal(queue.bytes, 3 + 127);
+    written(&queue, 3 + 127);
+    message_unref(control);
     message_unref(spare);
     spare = NULL;
     outq_clear(&queue);

@@ -33,7 +33,8 @@ static void write_header(unsigned char *out, enum opcode opcode, size_t len) {
 static struct message *make(enum opcode opcode, const void *payload, size_t len, size_t capacity,
                             struct slice key) {
     uint32_t header = header_size(len);
-    struct message *message = mem_alloc(sizeof *message + header + len + key.len);
+    size_t bytes = header + len + key.len;
+    struct message *message = mem_alloc(sizeof *message + (bytes > capacity ? bytes : capacity));
     atomic_init(&message->refs, 1);
     message->len = header + len;
     message->capacity = capacity;
@@ -57,8 +58,10 @@ struct message *message_new_keyed(enum opcode opcode, const void *payload, size_
 
 /* ---- runs ---- */
 
-struct message *message_run_new(enum opcode opcode, const void *payload, size_t len) {
-    return make(opcode, payload, len, message_frame_size(len), (struct slice){NULL, 0});
+struct message *message_run_new(enum opcode opcode, const void *payload, size_t len,
+                                size_t capacity) {
+    size_t frame = message_frame_size(len);
+    return make(opcode, payload, len, frame > capacity ? frame : capacity, (struct slice){NULL, 0});
 }
 
 static struct message *resize(struct message *run, size_t capacity) {
@@ -95,10 +98,7 @@ void message_control_set(struct message *control, enum opcode opcode, const void
 }
 
 struct message *message_control_new(enum opcode opcode, const void *payload, size_t len) {
-    static const unsigned char largest[CONTROL_MAX];
-    struct message *control = message_run_new(opcode, largest, CONTROL_MAX);
-    message_control_set(control, opcode, payload, len);
-    return control;
+    return message_run_new(opcode, payload, len, message_frame_size(CONTROL_MAX));
 }
 
 /* The length, with its header, of the frame at `offset` of a run. */

@@ -46,8 +46,9 @@ static inline struct slice message_key(const struct message *message) {
 /* Bytes of a frame around `len` bytes of payload. */
 size_t message_frame_size(size_t len);
 
-/* A run of one frame. */
-struct message *message_run_new(enum opcode opcode, const void *payload, size_t len);
+/* A run of one frame, with memory for so many bytes of frames or for this one if it is longer. */
+struct message *message_run_new(enum opcode opcode, const void *payload, size_t len,
+                                size_t capacity);
 
 /* The most memory of a run, unless a single frame is longer. */
 enum { MESSAGE_RUN_BYTES = 128 * 1024 };

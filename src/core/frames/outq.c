@@ -9,6 +9,10 @@
  * allocate in each turn. */
 enum { RING_MIN = 4, RING_KEPT = 32 };
 
+/* A run begins with so many bytes, for the short answers to one read; with its head, malloc() has
+ * them at hand. */
+enum { RUN_MIN = 480 };
+
 /* Frames from this size on are written without a copy; below it a copy is cheaper. */
 enum { LARGE_BYTES = 16 * 1024 };
 
@@ -66,7 +70,7 @@ static struct message **last_of(const struct outq *queue) {
     return &queue->ring[(queue->first + queue->count - 1) & (queue->capacity - 1)];
 }
 
-/* May frames be added to the queue's last run, or memory taken from it? */
+/* May frames be added to the queue's last message? */
 static bool ends_with_run(const struct outq *queue) {
     return queue->count > 0 && (*last_of(queue))->capacity > 0 && !outq_waits(*last_of(queue));
 }
@@ -76,7 +80,7 @@ static inline void append(struct outq *queue, enum opcode opcode, const void *pa
     size_t frame = message_frame_size(len);
     if (!ends_with_run(queue) || (*last_of(queue))->len + frame > MESSAGE_RUN_BYTES) {
         if (spare == NULL || *spare == NULL || frame > MESSAGE_RUN_BYTES) {
-            outq_push(queue, message_run_new(opcode, payload, len));
+            outq_push(queue, message_run_new(opcode, payload, len, spare == NULL ? 0 : RUN_MIN));
             return;
         }
         (*spare)->len = 0;
@@ -99,8 +103,11 @@ void outq_append_control(struct outq *queue, enum opcode opcode, const void *pay
 }
 
 void outq_fit(struct outq *queue) {
-    if (ends_with_run(queue))
-        *last_of(queue) = message_run_fit(*last_of(queue));
+    for (uint32_t i = 0; i < queue->count; i++) {
+        struct message **slot = &queue->ring[(queue->first + i) & (queue->capacity - 1)];
+        if ((*slot)->capacity > 0 && !outq_waits(*slot))
+            *slot = message_run_fit(*slot);
+    }
 }
 
 /* An empty queue begins at the start of its ring, so that its next messages lie in one piece. */

@@ -54,13 +54,14 @@ static inline bool outq_waits(const struct message *run) {
 }
 
 /* Adds a frame for this client alone: copies the payload into the run at the queue's end. A new run
- * takes `*spare`, which outq_written() has kept; either may be NULL. */
+ * takes `*spare`, which outq_written() has kept (NULL: none). `spare` is NULL if the queue may wait
+ * for long: no more memory than needed. */
 void outq_append(struct outq *queue, enum opcode opcode, const void *payload, size_t len,
                  struct message **spare);
 /* The same for pings and pongs, which are few, without a spare run. */
 void outq_append_control(struct outq *queue, enum opcode opcode, const void *payload, size_t len);
 
-/* The queue will wait: frees memory of its last run that has no frame. */
+/* The queue may wait for long: frees memory of its runs that has no frame. */
 void outq_fit(struct outq *queue);
 
 static inline bool outq_empty(const struct outq *queue) {

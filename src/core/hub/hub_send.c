@@ -72,12 +72,10 @@ static size_t write_next(struct hub *hub, struct conn *conn) {
         outq_written(&conn->out, written, &hub->ref_cache, &hub->spare_run);
     stats_add(&hub->stats.bytes_sent, written);
     conn->blocked = written < len;
-    if (conn->blocked)
-        outq_fit(&conn->out);
     return len;
 }
 
-void hub_send_flush(struct hub *hub, struct conn *conn) {
+static void flush(struct hub *hub, struct conn *conn) {
     if (conn->peer == NULL)
         return;
     for (size_t done = 0; !conn->blocked && done < TURN_BYTES && !outq_empty(&conn->out);)
@@ -88,6 +86,12 @@ void hub_send_flush(struct hub *hub, struct conn *conn) {
         mark_dirty(hub, conn); /* it goes on in the next turn */
     else
         flushed(hub, conn);
+}
+
+void hub_send_flush(struct hub *hub, struct conn *conn) {
+    flush(hub, conn);
+    if (conn->blocked)
+        outq_fit(&conn->out);
 }
 
 /* A write to the socket evicts most of the processor's cache, and the next writes need a chain of
@@ -140,7 +144,7 @@ void hub_read_done(struct hub *hub, struct conn *conn) {
 
 void hub_writable(struct hub *hub, struct conn *conn) {
     conn->blocked = false;
-    hub_send_flush(hub, conn);
+    flush(hub, conn); /* while it was blocked, no memory was taken that is not needed */
 }
 
 /* Is there room for `len` more bytes, and for one more message? An empty queue takes one message of
@@ -278,7 +282,7 @@ bool hub_send_ping_waits(const struct conn *conn) {
 void hub_send_ping(struct hub *hub, struct conn *conn, enum opcode opcode, const void *payload,
                    size_t len) {
     if (is_behind(conn, len))
-        push_kept(conn, &conn->ping, message_run_new(opcode, payload, len));
+        push_kept(conn, &conn->ping, message_run_new(opcode, payload, len, 0));
     else
         outq_append_control(&conn->out, opcode, payload, len);
     queued(hub, conn);
