@@ -157,10 +157,10 @@ static int conn_send(lua_State *L) {
     struct send_options options = {endpoint->codec == CODEC_BINARY ? OPCODE_BINARY : OPCODE_TEXT,
                                    {NULL, 0}};
     check_options(L, 3, &options);
+    bool is_json = endpoint->codec == CODEC_JSON; /* JSON is written as UTF-8 only */
     size_t len;
-    const char *bytes =
-        endpoint->codec == CODEC_JSON ? check_value(L, &len) : check_string(L, &len);
-    if (options.opcode == OPCODE_TEXT && !bind_is_utf8(L, bytes, len))
+    const char *bytes = is_json ? check_value(L, &len) : check_string(L, &len);
+    if (!is_json && options.opcode == OPCODE_TEXT && !bind_is_utf8(L, bytes, len))
         return luaL_error(L,
                           "send: text must be valid UTF-8; send other bytes with kind \"binary\"");
     return bind_push_send_result(L, queue(vm_of(L)->hub, conn, bytes, len, &options));
