@@ -97,7 +97,7 @@ local words = {
   ["systemd's socket activation"] = "LISTEN_FDNAMES",
   ["the messages of an upgrade"] = "CONTROL_UPGRADE",
   ["the watchdog's period"] = "LONGEST_NS =",
-  ["a memory limit of the Lua state"] = "luaL_newstate()",
+  ["a memory limit of the Lua state"] = "lua_memory_alloc(",
   ["the time that a reload may take"] = '"load_timeout"',
 }
 
