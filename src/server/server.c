@@ -452,15 +452,8 @@ int server_run(const struct settings *settings) {
     process_catch_sigpipe();
     signals_catch(&server->signals, &server->loop, on_signal, server);
     process_init(&server->process);
-    struct workers_options options = {
-        .loop = &server->loop,
-        .process = &server->process,
-        .file = server->file,
-        .settings = settings,
-        .on_report = on_report,
-        .user = server,
-    };
-    server->workers = workers_new(&options);
+    server->workers =
+        workers_new(&server->loop, &server->process, server->file, settings, on_report, server);
     server->reload =
         reload_new(&server->loop, server->workers, &server->process, on_reload, server);
     prepare_process(server);

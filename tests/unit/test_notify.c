@@ -50,8 +50,7 @@ static int setup(void **state) {
     log_set_level(LOG_ERROR + 1);
     uv_loop_init(&loop);
     process_init(&process);
-    workers = workers_new(
-        &(struct workers_options){.loop = &loop, .process = &process, .on_report = on_report});
+    workers = workers_new(&loop, &process, NULL, NULL, on_report, NULL);
     return 0;
 }
 

@@ -11,7 +11,6 @@
 #include "net/client/client_socket.h"
 #include "net/client/ws_client.h"
 #include "server/cli/talk_parts.h"
-#include "server/cli/talk_show.h"
 #include "server/server.h"
 
 #include <errno.h>

@@ -4,7 +4,6 @@
 #include "base/utf8.h"
 #include "net/client/ws_client.h"
 #include "server/cli/talk_parts.h"
-#include "server/cli/talk_show.h"
 #include "server/server.h"
 
 #include <poll.h>
@@ -60,11 +59,13 @@ static bool write_request(struct client_socket *server, const char *request, uin
 /* Prints a refusal: its status, and the beginning of its body. Returns EXIT_FAILED. */
 static int print_refusal(const struct settings *settings, struct client_socket *server,
                          struct buffer *bytes, const struct ws_client_response *response) {
-    int status = response->status;
-    char reason[64], location[512];
-    snprintf(reason, sizeof reason, "%.*s", (int)response->reason.len, response->reason.bytes);
-    snprintf(location, sizeof location, "%.*s", (int)response->location.len,
-             response->location.len > 0 ? response->location.bytes : "");
+    fprintf(stderr, "tidewire: talk: %s: refused: %d ", settings->target, response->status);
+    talk_show_text(stderr, response->reason.bytes, response->reason.len, true);
+    if (response->location.len > 0) {
+        fputs(", it redirects to ", stderr);
+        talk_show_text(stderr, response->location.bytes, response->location.len, true);
+    }
+    fputc('\n', stderr);
     size_t wanted = response->content_length < 0 || response->content_length > MAX_REFUSAL
                         ? MAX_REFUSAL
                         : (size_t)response->content_length;
@@ -76,13 +77,6 @@ static int print_refusal(const struct settings *settings, struct client_socket *
     while (len > 0 &&
            (buffer_start(bytes)[len - 1] == '\n' || buffer_start(bytes)[len - 1] == '\r'))
         len--;
-    fprintf(stderr, "tidewire: talk: %s: refused: %d ", settings->target, status);
-    talk_show_text(stderr, reason, strlen(reason), true);
-    if (location[0] != '\0') {
-        fputs(", it redirects to ", stderr);
-        talk_show_text(stderr, location, strlen(location), true);
-    }
-    fputc('\n', stderr);
     if (len > 0 && utf8_valid(buffer_start(bytes), len)) {
         talk_show_text(stderr, buffer_start(bytes), len, true);
         fputc('\n', stderr);

@@ -1,5 +1,5 @@
-/* talk_show.c -- prints the messages that `tidewire talk` receives. See talk_show.h. */
-#include "server/cli/talk_show.h"
+/* talk_show.c -- prints the messages that `tidewire talk` receives. See talk_parts.h. */
+#include "server/cli/talk_parts.h"
 
 #include "base/utf8.h"
 

@@ -27,16 +27,18 @@ static void on_reports(uv_async_t *reports) {
     workers->on_report(workers->user);
 }
 
-struct workers *workers_new(const struct workers_options *options) {
+struct workers *workers_new(uv_loop_t *loop, struct process *process, const char *file,
+                            const struct settings *settings, void (*on_report)(void *user),
+                            void *user) {
     struct workers *workers = mem_zalloc(sizeof *workers);
-    workers->context.process = options->process;
-    workers->context.file = options->file;
-    workers->context.settings = options->settings;
+    workers->context.process = process;
+    workers->context.file = file;
+    workers->context.settings = settings;
     atomic_init(&workers->context.exit_code, -1);
-    uv_async_init(options->loop, &workers->context.reports, on_reports);
+    uv_async_init(loop, &workers->context.reports, on_reports);
     workers->context.reports.data = workers;
-    workers->on_report = options->on_report;
-    workers->user = options->user;
+    workers->on_report = on_report;
+    workers->user = user;
     return workers;
 }
 

@@ -13,16 +13,11 @@
 
 struct workers;
 
-struct workers_options {
-    uv_loop_t *loop; /* the main thread's */
-    struct process *process;
-    const char *file;
-    const struct settings *settings; /* borrowed */
-    void (*on_report)(void *user);   /* a worker has reported something */
-    void *user;
-};
-
-struct workers *workers_new(const struct workers_options *options);
+/* `loop` is the main thread's. Borrows process, file and settings. `on_report`: a worker has
+ * reported something. */
+struct workers *workers_new(uv_loop_t *loop, struct process *process, const char *file,
+                            const struct settings *settings, void (*on_report)(void *user),
+                            void *user);
 
 /* Starts workers until there are `count`; each begins to load at once. False: a thread could not be
  * started, which was logged. */
