@@ -120,7 +120,9 @@ describe("a conn.id", function()
   it("is not given by both processes of an upgrade, and means nothing to the other one", function()
     local pid_file = folder .. "/tidewire.pid"
     local waiting = APP:gsub("return {", 'tw.keep("waits", {})[1] = true\nreturn {', 1)
-    local old = start { app = waiting, options = { "--pid-file", pid_file } }
+    local old = start {
+      app = waiting, options = { "--pid-file", pid_file, "--drain-seconds", "3600" },
+    }
     local given = {}
     local olds = churn(old, given)
     local of_old = table.move(given, 1, #given, 1, {})
