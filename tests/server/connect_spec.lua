@@ -392,11 +392,17 @@ describe("a client", function()
   end)
 
   it("reads what came before a reset", function()
-    local peer = open()
-    for i = 1, 200 do peer:write(upstream.frame("text", "message " .. i)) end
-    peer:write(upstream.close_frame(1000, "over"))
-    run 'for i = 1, 100 do kept.client:send(("x"):rep(100)) end' -- unread bytes cause the reset
-    peer.handle:read_stop()
+    local peer = open("{ max_inbox = 1 }") -- it reads one message, and no more yet
+    local function received() return run("return tw.stats().upstream_messages_received")[1] end
+    local before = received()
+    peer:write(upstream.frame("text", "message 0"))
+    assert.equal(before + 1, loop.ask_until(received, before + 1))
+    local text = {}
+    for i = 1, 199 do text[i] = upstream.frame("text", "message " .. i) end
+    local sent
+    peer.handle:write(table.concat(text) .. upstream.close_frame(1000, "over"),
+      function() sent = true end)
+    assert.is_true(loop.wait_until(function() return sent end))
     peer:abort()
     assert.same({ 200, "closed", 1000, "over" }, run [[
       local count = 0
