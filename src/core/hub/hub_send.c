@@ -75,23 +75,25 @@ static size_t write_next(struct hub *hub, struct conn *conn) {
     return len;
 }
 
-static void flush(struct hub *hub, struct conn *conn) {
+/* `waited`: for the socket, so that no run has more memory than it needs. */
+static void flush(struct hub *hub, struct conn *conn, bool waited) {
     if (conn->peer == NULL)
         return;
     for (size_t done = 0; !conn->blocked && done < TURN_BYTES && !outq_empty(&conn->out);)
         done += write_next(hub, conn);
-    if (conn->blocked)
+    if (conn->blocked) {
         note_slow(conn);
-    else if (!outq_empty(&conn->out))
+        if (!waited)
+            outq_fit(&conn->out);
+    } else if (!outq_empty(&conn->out)) {
         mark_dirty(hub, conn); /* it goes on in the next turn */
-    else
+    } else {
         flushed(hub, conn);
+    }
 }
 
 void hub_send_flush(struct hub *hub, struct conn *conn) {
-    flush(hub, conn);
-    if (conn->blocked)
-        outq_fit(&conn->out);
+    flush(hub, conn, false);
 }
 
 /* A write to the socket evicts most of the processor's cache, and the next writes need a chain of
@@ -144,7 +146,7 @@ void hub_read_done(struct hub *hub, struct conn *conn) {
 
 void hub_writable(struct hub *hub, struct conn *conn) {
     conn->blocked = false;
-    flush(hub, conn); /* while it was blocked, no memory was taken that is not needed */
+    flush(hub, conn, true);
 }
 
 /* Is there room for `len` more bytes, and for one more message? An empty queue takes one message of
