@@ -149,8 +149,7 @@ static enum hook_state end_overrun(struct task *task) {
 
 /* ---- runs ---- */
 
-/* The rest of a run that has not simply returned. Not inlined, so
- * that vm_run() is short. */
+/* The rest of a run that has not simply returned. Not inlined, so that vm_run() is short. */
 static __attribute__((noinline)) enum vm_result end_run(struct task *task, int status, int results,
                                                         bool is_outermost) {
     struct vm *vm = task->vm;
