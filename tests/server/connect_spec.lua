@@ -75,7 +75,7 @@ end
 
 describe("tw.connect", function()
   setup(function()
-    app = server.start({ app = APP })
+    app = server.start({ app = APP, environment = { http_proxy = "127.0.0.1:9" } }) -- not used
   end)
   teardown(function() app:stop() end)
   before_each(function() ada = app:connect("/run") end)
@@ -180,6 +180,10 @@ describe("tw.connect", function()
     local silent <close> = upstream.start(function() end)
     assert.same({ "nil", "timed out after 0.05 s" },
       run('return tw.connect("$URL/", { timeout = 0.05 })', silent.url))
+  end)
+
+  it("writes nothing of its library to the log", function()
+    assert.same({}, app:log_lines("event=libwebsockets"))
   end)
 
   it("throws where nothing can wait", function()

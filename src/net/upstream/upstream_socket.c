@@ -220,8 +220,9 @@ static const struct lws_protocols protocols[] = {
 };
 
 static void on_lws_log(int level, const char *text) {
+    (void)level;
     struct log_line line;
-    log_begin_limited(&line, level == LLL_ERR ? LOG_ERROR : LOG_WARN, "libwebsockets");
+    log_begin_limited(&line, LOG_ERROR, "libwebsockets");
     log_bytes(&line, "why", text, strcspn(text, "\n"));
     log_end(&line);
 }
@@ -234,13 +235,23 @@ static uv_once_t contexts_once = UV_ONCE_INIT;
 
 static void init_contexts(void) {
     uv_mutex_init(&contexts);
-    lws_set_log_level(0, on_lws_log); /* a server's faults are errors for the library */
 }
 
 static void destroy_context(struct upstream_sockets *sockets) {
     uv_mutex_lock(&contexts);
     lws_context_destroy(sockets->context);
     uv_mutex_unlock(&contexts);
+}
+
+/* The library's errors are logged while a context is made. Later ones are faults of servers, which
+ * scripts see. */
+static void set_log(struct upstream_sockets *sockets, int levels) {
+#if HAVE_LOG_CONTEXTS
+    sockets->log.lll_flags = (uint32_t)levels;
+#else
+    (void)sockets;
+#endif
+    lws_set_log_level(levels, on_lws_log);
 }
 
 /* The library makes the process ignore SIGPIPE, which the processes that scripts start would do,
@@ -251,10 +262,12 @@ static void create_context(struct upstream_sockets *sockets,
     uv_once(&contexts_once, init_contexts);
     uv_mutex_lock(&contexts);
     sigaction(SIGPIPE, NULL, &on_sigpipe);
+    set_log(sockets, LLL_ERR);
     sockets->context = lws_create_context(info);
     sigaction(SIGPIPE, &on_sigpipe, NULL);
     if (sockets->context != NULL)
         sockets->vhost = lws_create_vhost(sockets->context, info);
+    set_log(sockets, 0);
     uv_mutex_unlock(&contexts);
 }
 
@@ -264,12 +277,12 @@ struct upstream_sockets *upstream_sockets_new(uv_loop_t *loop, const char **why_
     list_init(&sockets->sockets);
     void *loops[] = {loop};
 #if HAVE_LOG_CONTEXTS
-    sockets->log = (lws_log_cx_t){.u.emit = on_lws_log, .lll_flags = 0};
+    sockets->log = (lws_log_cx_t){.u.emit = on_lws_log};
 #endif
     struct lws_context_creation_info info = {
         .port = CONTEXT_PORT_NO_LISTEN_SERVER,
-        /* A context without this looks for a proxy in the environment. */
-        .http_proxy_address = "",
+        /* No proxy, also not that of the environment. */
+        .http_proxy_address = "none:0",
         .protocols = protocols,
         .options = LWS_SERVER_OPTION_LIBUV | LWS_SERVER_OPTION_EXPLICIT_VHOSTS,
         .foreign_loops = loops,
@@ -287,7 +300,7 @@ struct upstream_sockets *upstream_sockets_new(uv_loop_t *loop, const char **why_
     create_context(sockets, &info);
     if (sockets->vhost != NULL)
         return sockets;
-    *why_not = "libwebsockets cannot start its client";
+    *why_not = "libwebsockets cannot start (package libwebsockets-evlib-uv)";
     if (sockets->context != NULL)
         destroy_context(sockets);
     mem_free(sockets);
