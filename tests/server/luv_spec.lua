@@ -117,6 +117,38 @@ describe("when the server ends, luv's", function()
     assert.equal(1, #app:log_lines("event=drain_cut_short"))
   end)
 
+  -- A connection is freed before, though its hook waits.
+  it("callbacks may close the coroutine of a hook that waits, whose blocks send", function()
+    local app <close> = start [[
+      local record, tw, uv = require "record", require "tidewire", require "luv"
+      local left_open = uv.new_timer() -- closed at the very end
+      local hook
+      local function close_hook()
+        if left_open:is_closing() then
+          coroutine.close(hook)
+        else
+          uv.new_timer():close(close_hook)
+        end
+      end
+      return {
+        handle_message = function(conn)
+          hook = coroutine.running()
+          local block <close> = setmetatable({}, {
+            __close = function() record("sent", conn:send("too late")) end,
+          })
+          close_hook()
+          conn:send("waits")
+          tw.sleep(3600)
+        end,
+      }
+    ]]
+    local ada = app:connect()
+    assert.equal("waits", ada:ask("wait"))
+    app:signal("sigterm")
+    app.process:wait_exit()
+    assert.same({ { "sent", nil, "closed", n = 3 } }, app:events("sent"))
+  end)
+
   it("callbacks that open new handles again and again are cut off", function()
     local app <close> = start [[
       local uv = require "luv"

@@ -50,6 +50,7 @@ static void close_variables(struct task *task) {
 
 void vm_end_task(struct task *task) {
     task->waiting = false; /* so that a __close method which wakes it puts it into no list */
+    task->own = NULL;      /* the connection may be freed, if the task has slept */
     close_variables(task);
     vm_task_free(task);
 }
