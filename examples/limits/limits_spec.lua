@@ -17,17 +17,7 @@ describe("examples/limits", function()
   end)
   after_each(function() app:stop() end)
 
-  -- The answer to a plain request. The place of the one before may not be free yet.
-  local function ask(request)
-    local response
-    loop.wait_until(function()
-      response = app:http(request)
-      return response.status ~= 503
-    end)
-    return response
-  end
-
-  local function stats() return cjson.decode(ask("/stats").body) end
+  local function stats() return cjson.decode(app:http("/stats").body) end
 
   it("refuses a connection above the limit with 503, until one ends", function()
     local ada = app:connect("/garden")
@@ -49,20 +39,20 @@ describe("examples/limits", function()
     carl:send_text("empty room")
     bob:send_text("hello back")
     assert.equal("hello back", (ada:receive()))
-    ask({ method = "POST", path = "/kitchen", body = "last" })
+    app:http({ method = "POST", path = "/kitchen", body = "last" })
     assert.equal("last", (carl:receive())) -- and nothing before it
   end)
 
   it("sends to a room by HTTP, and answers with the number of receivers", function()
     local ada, bob = app:connect("/garden"), app:connect("/garden")
     app:connect("/kitchen")
-    local response = ask({ method = "POST", path = "/garden", body = "to all" })
+    local response = app:http({ method = "POST", path = "/garden", body = "to all" })
     assert.same({ told = 2 }, cjson.decode(response.body))
     assert.equal("to all", (ada:receive()))
     assert.equal("to all", (bob:receive()))
-    response = ask({ method = "POST", path = "/empty", body = "to none" })
+    response = app:http({ method = "POST", path = "/empty", body = "to none" })
     assert.same({ told = 0 }, cjson.decode(response.body))
-    assert.equal(400, ask({ method = "POST", path = "/garden", body = "\255" }).status)
+    assert.equal(400, app:http({ method = "POST", path = "/garden", body = "\255" }).status)
   end)
 
   it("reports the number of connections and the limit", function()

@@ -70,6 +70,17 @@ describe("the number of connections", function()
     wait_for_place(app, "/"):close(1000)
   end)
 
+  it("is free for the next client as soon as one has left", function()
+    -- of several workers another one might accept the next client first
+    local app <close> = server.start({ workers = 1,
+      app = ("return { max_connections = 1, ECHO }"):gsub("ECHO", ECHO) })
+    for round = 1, 50 do
+      local ada <const> = app:connect()
+      assert.equal("mine", (ada:ask("mine")))
+      if round % 2 == 0 then ada:abort() else ada:drop() end
+    end
+  end)
+
   it("gives no place to a request that is refused", function()
     local app <close> = server.start({ app = ([[
       return {

@@ -4,7 +4,9 @@
  * has ended its direction, or the connection broke, the poll is stopped and the stream is `due`:
  * the bytes that had arrived are read to their end, then the owner learns of it. Streams that are
  * due, those to be closed among them, have a slice of each turn of the loop: thousands of clients
- * may leave in one moment, and the others are served meanwhile. */
+ * may leave in one moment, and the others are served meanwhile. Before the slice is over, a stream
+ * is closed in the turn that reports its end: a client that comes back at once finds the place of
+ * its last connection free. */
 #include "net/socket/transport.h"
 
 #include "base/clock.h"
@@ -31,6 +33,8 @@ struct transport {
     struct list streams; /* all but those in `due` */
     struct list due;     /* streams with work for on_work() */
     uv_idle_t work;      /* active while there are any */
+    uint64_t turn;       /* the loop's time in the turn that worked_ns is about */
+    uint64_t worked_ns;  /* how long this turn has worked on streams that are due */
     char *bytes;         /* of one read */
     char *plain;         /* the same, decrypted; made when first needed */
 };
@@ -221,25 +225,12 @@ static void writable(struct stream *stream) {
 
 /* ---- the loop ---- */
 
-static void on_ready(uv_poll_t *poll, int status, int events) {
-    struct stream *stream = stream_of(poll);
-    if (status < 0) {
-        set_broken(stream); /* update() stops the poll: libuv leaves the socket in its epoll */
-    } else if ((events & UV_DISCONNECT) && stream->read_side == READ_OPEN) {
-        stream->read_side = READ_REST;
-    } else if (events & UV_READABLE) {
-        read_bytes(stream);
-    }
-    if ((events & UV_WRITABLE) && !stream->dead)
-        writable(stream);
-    update(stream);
-}
-
 static void on_poll_closed(uv_handle_t *poll) {
     mem_free(stream_of(poll));
 }
 
 static void close_stream(struct stream *stream) {
+    stream->is_due = false;
     list_remove(&stream->link);
     uv_close((uv_handle_t *)&stream->poll, on_poll_closed);
     close(stream->fd); /* after uv_close(), which has removed it from the loop */
@@ -252,9 +243,11 @@ static void close_stream(struct stream *stream) {
 
 /* One step of a stream that is due. */
 static void work_on(struct stream *stream) {
+    struct transport *transport = stream->transport;
+    uint64_t began = clock_monotonic_ns();
     stream->is_due = false;
     list_remove(&stream->link);
-    list_append(&stream->transport->streams, &stream->link);
+    list_append(&transport->streams, &stream->link);
     if (stream->broken && !stream->dead)
         writable(stream); /* it drops what waits */
     if (!stream->dead && !stream->paused) {
@@ -267,6 +260,15 @@ static void work_on(struct stream *stream) {
         close_stream(stream);
     else
         update(stream);
+    transport->worked_ns += clock_monotonic_ns() - began;
+}
+
+static bool has_time(struct transport *transport) {
+    if (transport->turn != uv_now(transport->loop)) {
+        transport->turn = uv_now(transport->loop);
+        transport->worked_ns = 0;
+    }
+    return transport->worked_ns < TURN_SLICE_NS;
 }
 
 static void on_work(uv_idle_t *work) {
@@ -274,16 +276,29 @@ static void on_work(uv_idle_t *work) {
     struct list batch; /* the next step of a stream is in the next turn */
     list_init(&batch);
     list_move(&batch, &transport->due);
-    uint64_t began = clock_monotonic_ns();
-    while (!list_empty(&batch)) {
+    while (!list_empty(&batch) && has_time(transport))
         work_on(LIST_OWNER(batch.next, struct stream, link));
-        if (clock_monotonic_ns() - began >= TURN_SLICE_NS)
-            break;
-    }
     list_move(&batch, &transport->due); /* the rest of the batch comes first */
     list_move(&transport->due, &batch);
     if (list_empty(&transport->due))
         uv_idle_stop(work);
+}
+
+static void on_ready(uv_poll_t *poll, int status, int events) {
+    struct stream *stream = stream_of(poll);
+    if (status < 0) {
+        set_broken(stream); /* update() stops the poll: libuv leaves the socket in its epoll */
+    } else if ((events & UV_DISCONNECT) && stream->read_side == READ_OPEN) {
+        stream->read_side = READ_REST;
+    } else if (events & UV_READABLE) {
+        read_bytes(stream);
+    }
+    if ((events & UV_WRITABLE) && !stream->dead)
+        writable(stream);
+    update(stream);
+    /* one step reads what has arrived, the other closes */
+    for (int step = 0; step < 2 && stream->is_due && has_time(stream->transport); step++)
+        work_on(stream);
 }
 
 /* ---- all streams of a worker ---- */
