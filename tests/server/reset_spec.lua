@@ -40,6 +40,14 @@ local APP = [[
         end,
         on_close = on_close,
       },
+      ["/ticks"] = {
+        handle_message = function(conn)
+          record("begins")
+          while conn:send("tick") do tw.sleep(0.005) end
+          record("ends")
+        end,
+        on_close = on_close,
+      },
       ["/many-replies"] = {
         max_backlog = "64K",
         handle_message = function(conn)
@@ -119,5 +127,19 @@ describe("a client that resets the connection after its Close frame", function()
     ada:abort()
     app:http("/go")
     assert_closes(1, MESSAGES)
+  end)
+end)
+
+describe("a client that resets the connection while a hook sends to it in a loop", function()
+  it("is closed after half_closed_seconds, although more messages wait than are read", function()
+    local app <close> = server.start({
+      app = APP:gsub("http = {", "limits = { half_closed_seconds = 0.1 }, %0", 1),
+    })
+    local ada = app:connect("/ticks")
+    ada:send_raw(farewell(MESSAGES))
+    app:wait_event("begins")
+    ada:abort()
+    app:wait_event("ends")
+    app:wait_event("close")
   end)
 end)

@@ -31,7 +31,7 @@ struct owner {
     bool goes_on;         /* what `ended` returns */
     bool pauses;          /* after each read */
     const char *replies;  /* what it writes after each read */
-    size_t received, ends, writables, closes;
+    size_t received, ends, writables, breaks, closes;
     char last;               /* the last byte of all */
     struct owner *successor; /* adopted inside `closed` */
 };
@@ -123,7 +123,14 @@ static void on_closed(void *user) {
         open_pair(owner->successor);
 }
 
-static const struct stream_events events = {on_received, on_writable, on_ended, on_closed};
+static void on_broken(void *user) {
+    struct owner *owner = user;
+    assert_int_equal(owner->closes, 0);
+    owner->breaks++;
+}
+
+static const struct stream_events events = {on_received, on_writable, on_ended, on_closed,
+                                            on_broken};
 
 static int start(void **state) {
     (void)state;
@@ -313,6 +320,7 @@ static void a_broken_socket_takes_and_drops_all(void **state) {
     stream_want_write(ada.stream);
     turns();
     assert_int_equal(ada.writables, 2);
+    assert_int_equal(ada.breaks, 1);
     assert_int_equal(ada.closes, 0);
     stream_pause(ada.stream, false);
     turns();

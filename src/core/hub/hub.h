@@ -114,6 +114,9 @@ void hub_peer_closed(struct hub *hub, struct conn *conn, unsigned code, const ch
 /* The client has ended its direction of TCP: it sends no more, and has `ms` milliseconds to take
  * its queue. False: the queue is empty. */
 bool hub_peer_ended(struct hub *hub, struct conn *conn, uint64_t ms);
+/* The TCP connection is broken, and the hub does not read from it: hooks have `ms` milliseconds to
+ * handle what the client sent before. */
+void hub_peer_broken(struct hub *hub, struct conn *conn, uint64_t ms);
 /* The socket is closed. `code` counts if the connection was open. */
 void hub_gone(struct hub *hub, struct conn *conn, unsigned code);
 /* Sends the queue, then the Close frame; on_close runs after the running hook. Does nothing for a

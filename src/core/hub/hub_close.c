@@ -110,6 +110,11 @@ bool hub_peer_ended(struct hub *hub, struct conn *conn, uint64_t ms) {
     return !outq_empty(&conn->out);
 }
 
+void hub_peer_broken(struct hub *hub, struct conn *conn, uint64_t ms) {
+    if (conn->kill_at_ms == 0)
+        hub_timers_kill_in(hub, conn, ms);
+}
+
 void hub_gone(struct hub *hub, struct conn *conn, unsigned code) {
     if (conn->state == CONN_HANDSHAKE) {
         hub_abandon(hub, conn);

@@ -126,7 +126,8 @@ static void on_closed(void *owner) {
     http_detach(owner);
 }
 
-static const struct stream_events stream_events = {on_received, on_writable, on_ended, on_closed};
+static const struct stream_events stream_events = {on_received, on_writable, on_ended, on_closed,
+                                                   NULL};
 
 void http_accept(struct http_server *server, int fd, const char *remote) {
     struct http *http = mem_zalloc(sizeof *http);

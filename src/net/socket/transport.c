@@ -65,6 +65,7 @@ struct stream {
     uint8_t write_side; /* enum write_side */
     bool is_due;        /* it is in the transport's `due` */
     bool broken;        /* the socket takes no bytes any more; those that arrived are still read */
+    bool reported;      /* the owner, which has paused the stream, knows that it is broken */
     bool dead;          /* the owner gets only `closed` */
     bool paused;        /* by the owner: neither bytes nor the end are reported */
     bool owner_waits;   /* for `writable` */
@@ -125,8 +126,13 @@ static void check_tls(struct stream *stream) {
     }
 }
 
+/* Is it broken, but not read to its end, because the owner has paused it and does not know? */
+static bool must_report_break(const struct stream *stream) {
+    return stream->broken && stream->paused && !stream->reported && !stream->dead;
+}
+
 static bool has_work(const struct stream *stream) {
-    if (stream->dead || (stream->broken && stream->owner_waits))
+    if (stream->dead || (stream->broken && stream->owner_waits) || must_report_break(stream))
         return true;
     return !stream->paused && (stream->read_side == READ_REST || tls_has_ended(stream));
 }
@@ -250,6 +256,10 @@ static void work_on(struct stream *stream) {
     list_append(&transport->streams, &stream->link);
     if (stream->broken && !stream->dead)
         writable(stream); /* it drops what waits */
+    if (must_report_break(stream)) {
+        stream->reported = true;
+        stream->events->broken(stream->owner);
+    }
     if (!stream->dead && !stream->paused) {
         if (tls_has_ended(stream))
             report_end(stream);

@@ -34,6 +34,9 @@ struct stream_events {
      * by the client, or another fault of the connection, the owner has received all bytes that had
      * arrived before. */
     void (*closed)(void *owner);
+    /* The connection is broken, and the stream is paused: it is closed when the owner has gone on
+     * and has received what had arrived. Once. NULL for an owner that never pauses. */
+    void (*broken)(void *owner);
 };
 
 /* Counts in `stats`, which is borrowed. */

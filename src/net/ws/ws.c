@@ -253,7 +253,13 @@ static void on_closed(void *owner) {
     mem_free(ws);
 }
 
-static const struct stream_events stream_events = {on_received, on_writable, on_ended, on_closed};
+static void on_broken(void *owner) {
+    struct ws *ws = owner;
+    hub_peer_broken(ws->server->hub, ws->conn, ws->server->half_closed_ms);
+}
+
+static const struct stream_events stream_events = {on_received, on_writable, on_ended, on_closed,
+                                                   on_broken};
 
 static struct ws *new_ws(struct ws_server *server, struct stream *stream, struct conn *conn,
                          struct ip_count *address) {
