@@ -289,6 +289,14 @@ describe("the command", function()
     assert_usage_error(run("new"), "DIR")
   end)
 
+  it("new fails when a file cannot be written to its end", function()
+    local result = process.run("/bin/sh", { directory = folder,
+      args = { "-c", "trap '' XFSZ; ulimit -f 1; exec " .. server.binary() .. " new shop" } })
+    assert.equal(1, result.code)
+    assert.is_truthy(result.stderr:find("new: shop/README.md: File too large", 1, true),
+      result.stderr)
+  end)
+
   it("finds modules beside the app and in its lua_modules, wherever it was started", function()
     assert(os.execute(("mkdir -p '%s/app/lua_modules/share/lua/5.4/deep' '%s/elsewhere'")
       :format(folder, folder)))

@@ -53,9 +53,17 @@ local function write_file(path, bytes)
   if not fd then
     return nil, problem
   end
-  ok, problem = uv.fs_write(fd, bytes)
-  uv.fs_close(fd)
-  return ok, problem
+  local at = 0 -- a full disk takes a part of them; the write after that one says why
+  while at < #bytes do
+    local count
+    count, problem = uv.fs_write(fd, bytes:sub(at + 1))
+    if not count then
+      uv.fs_close(fd)
+      return nil, problem
+    end
+    at = at + count
+  end
+  return uv.fs_close(fd)
 end
 
 --- A word so that a shell reads it as one.
