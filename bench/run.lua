@@ -38,8 +38,8 @@ local settings = {
   end,
   ["--seconds"] = function(text)
     options.seconds = tonumber(text)
-    if not options.seconds or options.seconds < 0.1 then
-      misuse("--seconds needs a number, 0.1 or more")
+    if not options.seconds or not (options.seconds >= 0.1 and options.seconds <= 600) then
+      misuse("--seconds needs a number from 0.1 to 600")
     end
   end,
   ["--only"] = function(text)

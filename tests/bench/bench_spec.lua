@@ -66,7 +66,7 @@ describe("scripts/bench", function()
   it("ends with 2 when the command line is wrong", function()
     for _, words in ipairs {
       { "--fast" }, { "--only", "everything" }, { "--only" }, { "--runs", "0" },
-      { "--seconds", "x" },
+      { "--seconds", "x" }, { "--seconds", "601" },
     } do
       local ran = bench(table.unpack(words))
       assert.equal(2, ran.code)
