@@ -297,6 +297,13 @@ describe("the command", function()
       result.stderr)
   end)
 
+  it("new writes all files where nothing reads its lines", function()
+    local result = process.run("/bin/sh", { directory = folder,
+      args = { "-c", "mkfifo lines; : < lines & exec 4> lines; wait; "
+        .. server.binary() .. " new shop >&4 2>&1; " .. server.binary() .. " check shop" } })
+    assert.equal(0, result.code, result.stderr)
+  end)
+
   it("finds modules beside the app and in its lua_modules, wherever it was started", function()
     assert(os.execute(("mkdir -p '%s/app/lua_modules/share/lua/5.4/deep' '%s/elsewhere'")
       :format(folder, folder)))

@@ -71,6 +71,12 @@ local function quote(word)
   return word:find("^[%w_./+,:@%%-]+$") and word or "'" .. word:gsub("'", "'\\''") .. "'"
 end
 
+--- Not print, which writes at once: where what reads the lines has ended, that ends this process
+--- before all files are there.
+local function say(format, ...)
+  io.write(format:format(...), "\n")
+end
+
 local function complain(...)
   io.stderr:write("tidewire: new: ", ...)
   io.stderr:write("\n")
@@ -93,10 +99,10 @@ return function(folder, program)
       complain(path, ": ", why(problem))
       return FAILED
     end
-    print("wrote " .. path)
+    say("wrote %s", path)
   end
-  print(("\nRun it:   %s run %s\n          then open http://127.0.0.1:8080/")
-    :format(quote(program), quote(folder)))
-  print(("Test it:  cd %s && busted"):format(quote(folder)))
+  say("\nRun it:   %s run %s", quote(program), quote(folder))
+  say "          then open http://127.0.0.1:8080/"
+  say("Test it:  cd %s && busted", quote(folder))
   return CLEAN
 end
