@@ -7,7 +7,9 @@
 
 #include <cmocka.h>
 
+#include "base/clock.h"
 #include "base/mem.h"
+#include "base/turn.h"
 #include "net/socket/transport.h"
 
 #include <arpa/inet.h>
@@ -34,6 +36,7 @@ struct owner {
     size_t received, ends, writables, breaks, closes;
     char last;               /* the last byte of all */
     struct owner *successor; /* adopted inside `closed` */
+    bool is_slow;            /* `closed` takes a slice of a turn */
 };
 
 static uv_loop_t loop;
@@ -119,6 +122,9 @@ static void on_closed(void *user) {
     assert_int_equal(owner->closes, 0);
     assert_int_equal(fcntl(owner->fd, F_GETFD), -1);
     owner->closes++;
+    for (uint64_t began = clock_monotonic_ns();
+         owner->is_slow && clock_monotonic_ns() - began <= TURN_SLICE_NS;)
+        uv_update_time(&loop); /* as the loop does itself, between the parts of many events */
     if (owner->successor != NULL)
         open_pair(owner->successor);
 }
@@ -450,6 +456,24 @@ static void all_of_many_that_end_at_once_are_closed(void **state) {
     }
 }
 
+static void a_turn_ends_when_its_slice_is_over(void **state) {
+    (void)state;
+    static struct owner some[6];
+    memset(some, 0, sizeof some);
+    for (int i = 0; i < 6; i++) {
+        some[i].is_slow = true;
+        open_pair(&some[i]);
+        end_client(&some[i]);
+    }
+    for (size_t turns = 1; turns <= 6; turns++) {
+        size_t closes = 0;
+        turn();
+        for (int i = 0; i < 6; i++)
+            closes += some[i].closes;
+        assert_int_equal(closes, turns);
+    }
+}
+
 static void a_stop_closes_all(void **state) {
     static struct owner some[6];
     memset(some, 0, sizeof some);
@@ -485,6 +509,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(may_kill_another_that_is_ready, start, finish),
         cmocka_unit_test_setup_teardown(a_descriptor_may_be_used_again_at_once, start, finish),
         cmocka_unit_test_setup_teardown(all_of_many_that_end_at_once_are_closed, start, finish),
+        cmocka_unit_test_setup_teardown(a_turn_ends_when_its_slice_is_over, start, finish),
         cmocka_unit_test_setup_teardown(a_stop_closes_all, start, finish),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

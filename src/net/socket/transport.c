@@ -33,8 +33,7 @@ struct transport {
     struct list streams; /* all but those in `due` */
     struct list due;     /* streams with work for on_work() */
     uv_idle_t work;      /* active while there are any */
-    uint64_t turn;       /* the loop's time in the turn that worked_ns is about */
-    uint64_t worked_ns;  /* how long this turn has worked on streams that are due */
+    uint64_t worked_ns;  /* how long this turn has worked on them, while `work` is active */
     char *bytes;         /* of one read */
     char *plain;         /* the same, decrypted; made when first needed */
 };
@@ -146,6 +145,8 @@ static void update(struct stream *stream) {
         stream->is_due = true;
         list_remove(&stream->link);
         list_append(&transport->due, &stream->link);
+        if (!uv_is_active((uv_handle_t *)&transport->work))
+            transport->worked_ns = 0;
         uv_idle_start(&transport->work, on_work);
     }
     watch(stream);
@@ -273,20 +274,13 @@ static void work_on(struct stream *stream) {
     transport->worked_ns += clock_monotonic_ns() - began;
 }
 
-static bool has_time(struct transport *transport) {
-    if (transport->turn != uv_now(transport->loop)) {
-        transport->turn = uv_now(transport->loop);
-        transport->worked_ns = 0;
-    }
-    return transport->worked_ns < TURN_SLICE_NS;
-}
-
 static void on_work(uv_idle_t *work) {
     struct transport *transport = work->data;
     struct list batch; /* the next step of a stream is in the next turn */
     list_init(&batch);
     list_move(&batch, &transport->due);
-    while (!list_empty(&batch) && has_time(transport))
+    transport->worked_ns = 0; /* not by uv_now(): a turn that reports many ends updates it often */
+    while (!list_empty(&batch) && transport->worked_ns < TURN_SLICE_NS)
         work_on(LIST_OWNER(batch.next, struct stream, link));
     list_move(&batch, &transport->due); /* the rest of the batch comes first */
     list_move(&transport->due, &batch);
@@ -307,7 +301,8 @@ static void on_ready(uv_poll_t *poll, int status, int events) {
         writable(stream);
     update(stream);
     /* one step reads what has arrived, the other closes */
-    for (int step = 0; step < 2 && stream->is_due && has_time(stream->transport); step++)
+    const struct transport *transport = stream->transport;
+    for (int step = 0; step < 2 && stream->is_due && transport->worked_ns < TURN_SLICE_NS; step++)
         work_on(stream);
 }
 
