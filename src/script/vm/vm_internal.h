@@ -57,7 +57,7 @@ struct task {
     int ref;          /* keeps `co` from being collected */
     uint64_t number;  /* its name for scripts; 0: none has needed it */
     conn_id conn;     /* it runs a hook of this connection; 0: of none */
-    struct conn *own; /* the same; NULL: it is gone, or no event of the hub has begun the hook */
+    struct conn *own; /* the same; NULL: it is gone, or may be, or the hub has begun no hook */
     const void *own_object; /* the address of its object */
     conn_id owner; /* `conn`, or the connection of a timer: its endpoint sets the budget, and its
                     * on_error is called after an overrun */
