@@ -22,7 +22,7 @@ local function make_folder(folder)
   if name == "EEXIST" then
     entries, problem = uv.fs_scandir(folder)
   end
-  while entries and uv.fs_scandir_next(entries) do -- to the end, which frees them
+  while entries and uv.fs_scandir_next(entries) do
     count = count + 1
   end
   if count > 0 then

@@ -16,6 +16,9 @@ local snapshot = {}
 --- The state of a file of which it is not known whether it has changed: it has.
 local UNKNOWN <const> = "unknown"
 
+--- Entries of a directory that are read at once.
+local ENTRIES <const> = 256
+
 ---@class tidewire.Snapshot
 ---@field states table<string, string|false>  by path; false: there is no such file
 ---@field modified table<string, number>      Unix time of the files that there are
@@ -38,6 +41,20 @@ local function is_script(name)
   return name:find("^[^.#~].*%.lua$") ~= nil
 end
 
+--- The names in a directory; none if it cannot be read. Not by fs_scandir, whose requests luv 1.44
+--- never frees.
+local function names_of(folder)
+  local names = {}
+  local directory = uv.fs_opendir(folder, nil, ENTRIES)
+  local entries = directory and uv.fs_readdir(directory)
+  while entries do
+    for _, entry in ipairs(entries) do names[#names + 1] = entry.name end
+    entries = uv.fs_readdir(directory)
+  end
+  if directory then uv.fs_closedir(directory) end
+  return names
+end
+
 --- Has these files, one a line, whether they exist or not, and the files that end in ".lua" in
 --- their directories.
 ---@param sources string
@@ -50,13 +67,10 @@ function snapshot.take(sources)
     add(files, path)
   end
   for folder in pairs(folders) do
-    local entries = uv.fs_scandir(folder == "" and "." or folder)
-    local name = entries and uv.fs_scandir_next(entries)
-    while name do
+    for _, name in ipairs(names_of(folder == "" and "." or folder)) do
       if is_script(name) and not files.is_source[folder .. name] then
         add(files, folder .. name)
       end
-      name = uv.fs_scandir_next(entries)
     end
   end
   return files
