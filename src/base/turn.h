@@ -1,8 +1,9 @@
 /* turn.h -- how long one kind of work may run in a turn of the loop before the other kinds run.
  *
- * Scripts and clients decide the amount of some work: due timers, woken coroutines, waiting hooks.
- * Such work stops when its slice is over and continues in the next turn; the loop reads and writes
- * sockets between. Each turn does at least one piece of it, which may exceed the slice. */
+ * Scripts and clients decide the amount of some work: due timers, woken coroutines, waiting hooks,
+ * queues to be written. Such work stops when its slice is over and continues in the next turn; the
+ * loop reads and writes sockets between. Each turn does at least one piece of it, which may exceed
+ * the slice. */
 #ifndef TIDEWIRE_BASE_TURN_H
 #define TIDEWIRE_BASE_TURN_H
 

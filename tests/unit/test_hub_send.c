@@ -407,6 +407,125 @@ static void test_close_waits_for_a_slow_client(void **state) {
     fake_free(f);
 }
 
+/* ---- thousands of queues ---- */
+
+/* Between two looks at it a slice of a turn ends. */
+static uint64_t next_slice(void) {
+    static uint64_t now_ns = 1000;
+    return now_ns += 1000000000;
+}
+
+/* Clients of a hub whose slices end as soon as they may. */
+static struct fake *connect_many(uint32_t count) {
+    struct fake *f = fake_new(NULL);
+    f->limit.max = 0;
+    f->silent = true;
+    for (uint32_t i = 0; i < count; i++)
+        fake_connect(f);
+    f->hub->options.slice_ns = next_slice;
+    return f;
+}
+
+static uint32_t count_served(const struct fake *f) {
+    uint32_t served = 0;
+    for (uint32_t i = 0; i < f->count; i++)
+        served += f->clients[i]->writes > 0;
+    return served;
+}
+
+/* A turn writes some of the queues, in their order. A queue that waits keeps its place, and does
+ * not delay the reply to a client whose queue is new. */
+static void test_many_queues_give_way(void **state) {
+    struct fake *f = connect_many(1000);
+    struct fake_client *first = f->clients[0], *last = f->clients[999];
+    for (uint32_t i = 0; i < f->count; i++)
+        assert_int_equal(fake_send(f->clients[i], true, 'a', 1), SEND_OK);
+    hub_turn_end(f->hub);
+    uint32_t served = count_served(f);
+    assert_in_range(served, 1, 500);
+    assert_int_equal(f->clients[served - 1]->writes, 1);
+    assert_true(hub_has_pending(f->hub));
+    fake_send_ok(first, 'b', 1);
+    fake_send_ok(f->clients[served], 'b', 1);
+    fake_send_ok(last, 'b', 1);
+    hub_turn_end(f->hub);
+    fake_expect_frames(first, "text(a) text(b)");
+    fake_expect_frames(f->clients[served], "text(a) text(b)");
+    assert_in_range(count_served(f), served + 1, 999);
+    fake_turn(f);
+    fake_expect_frames(last, "text(a) text(b)");
+    assert_int_equal(count_served(f), 1000);
+    fake_free(f);
+}
+
+/* However slow the writes are, and however many connections there are, each is written soon. */
+static void test_no_queue_waits_for_long(void **state) {
+    struct fake *f = connect_many(4000);
+    for (uint32_t i = 0; i < f->count; i++)
+        fake_send_ok(f->clients[i], 'a', 1);
+    int turns = 0;
+    do {
+        hub_turn_end(f->hub);
+        for (uint32_t i = 0; i < 500; i++) /* others that send without end */
+            fake_send_ok(f->clients[i], 'b', 1);
+        turns++;
+    } while (count_served(f) < f->count && turns < 100);
+    assert_in_range(turns, 2, 18);
+    fake_turn(f);
+    fake_free(f);
+}
+
+/* The limit of a queue that waits for its turn and not for its socket is max_backlog too. */
+static void test_a_queue_that_waits_is_bounded(void **state) {
+    struct fake *f = connect_many(1000);
+    struct fake_client *last = f->clients[999];
+    for (uint32_t i = 0; i < f->count; i++)
+        fake_send_ok(f->clients[i], 'a', 98);
+    hub_turn_end(f->hub);
+    assert_int_equal(last->writes, 0);
+    for (int i = 0; i < 50; i++) {
+        fake_send_ok(last, 'b', 98);
+        assert_in_range(last->conn->out.bytes, 1, 1000);
+    }
+    last->room = 0; /* its socket is full as well: it is slow */
+    for (int i = 0; i < 9; i++)
+        fake_send(last, false, 'c', 98);
+    assert_int_equal(fake_send(last, false, 'c', 98), SEND_CLOSED);
+    last->room = SIZE_MAX;
+    fake_turn(f);
+    fake_free(f);
+}
+
+/* A client that leaves while its queue waits is forgotten; the others' are written. */
+static void test_clients_leave_while_their_queues_wait(void **state) {
+    struct fake *f = connect_many(1000);
+    for (uint32_t i = 0; i < f->count; i++)
+        fake_send_ok(f->clients[i], 'a', 1);
+    hub_turn_end(f->hub);
+    for (uint32_t i = 500; i < 1000; i += 2)
+        fake_gone(f->clients[i]);
+    fake_turn(f);
+    for (uint32_t i = 500; i < 1000; i += 2) {
+        assert_true(f->clients[i]->forgotten);
+        assert_int_equal(f->clients[i + 1]->writes, 1);
+    }
+    fake_free(f);
+}
+
+/* When all connections close, one turn writes all. */
+static void test_the_end_does_not_give_way(void **state) {
+    struct fake *f = connect_many(1000);
+    for (uint32_t i = 0; i < f->count; i++)
+        fake_send_ok(f->clients[i], 'a', 1);
+    hub_turn_end(f->hub);
+    hub_drain(f->hub, CLOSE_GOING_AWAY, "bye");
+    hub_turn_end(f->hub);
+    for (uint32_t i = 0; i < f->count; i++)
+        fake_expect_frames(f->clients[i], "text(a) close(1001,bye)");
+    fake_turn(f);
+    fake_free(f);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_one_write_a_turn),
@@ -423,6 +542,11 @@ int main(void) {
         cmocka_unit_test(test_pongs_obey_a_small_backlog),
         cmocka_unit_test(test_pings_are_bounded),
         cmocka_unit_test(test_close_waits_for_a_slow_client),
+        cmocka_unit_test(test_many_queues_give_way),
+        cmocka_unit_test(test_no_queue_waits_for_long),
+        cmocka_unit_test(test_a_queue_that_waits_is_bounded),
+        cmocka_unit_test(test_clients_leave_while_their_queues_wait),
+        cmocka_unit_test(test_the_end_does_not_give_way),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

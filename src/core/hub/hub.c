@@ -19,6 +19,7 @@ struct hub *hub_new(const struct hub_options *options) {
     hub->scratch = mem_alloc(HUB_SEND_SCRATCH_BYTES);
     list_init(&hub->pending);
     list_init(&hub->dirty);
+    list_init(&hub->late);
     list_init(&hub->unhandled);
     hub->unhandled_max = hub->unhandled_wanted = SIZE_MAX;
     hub->mail_end = &hub->mail;
@@ -324,7 +325,8 @@ void hub_turn_end(struct hub *hub) {
 }
 
 bool hub_has_pending(const struct hub *hub) {
-    return !list_empty(&hub->pending) || !list_empty(&hub->dirty) || hub->reload_under_way;
+    return !list_empty(&hub->pending) || !list_empty(&hub->dirty) || !list_empty(&hub->late) ||
+           hub->reload_under_way;
 }
 
 /* ---- news from the sockets ---- */

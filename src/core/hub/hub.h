@@ -25,8 +25,8 @@ struct hub_options {
     struct limit *limit; /* on connections, open or in their handshake; borrowed; NULL: no limit */
     uint64_t (*now_ms)(void *clock); /* monotonic; may be the loop's cached time */
     void *clock;
-    /* Monotonic, and not cached: ends a turn's slice of waiting hooks (base/turn.h). NULL: no
-     * slice. */
+    /* Monotonic, and not cached: ends a turn's slice of waiting hooks and of queues to be
+     * written (base/turn.h). NULL: no slice. */
     uint64_t (*slice_ns)(void);
 };
 

@@ -18,7 +18,9 @@ struct hub {
     struct endpoint **endpoints;
     uint32_t endpoint_count;
     struct deadlines timers;
-    struct list pending, dirty;
+    struct list pending;
+    struct list dirty;     /* connections whose queues are to be written */
+    struct list late;      /* the same, since an earlier turn: its slice was over */
     struct list unhandled; /* connections with unhandled bytes, oldest first */
     size_t unhandled_bytes, unhandled_max, unhandled_wanted;
     unsigned char *scratch;
@@ -97,6 +99,7 @@ void hub_reload_some(struct hub *hub);
 /* The most that leaves in one write, but for a larger message. */
 enum { HUB_SEND_SCRATCH_BYTES = 128 * 1024 };
 
+/* Writes the queues of all connections, for one slice of time if a turn follows. */
 void hub_send_flush_all(struct hub *hub);
 /* Writes as much as the socket takes. */
 void hub_send_flush(struct hub *hub, struct conn *conn);

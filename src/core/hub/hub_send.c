@@ -1,11 +1,13 @@
 /* hub_send.c -- what leaves: the hub fills queues during the loop's turn and writes them at its
- * end.
+ * end, thousands of them in several turns.
  *
  * A client's whole queue leaves in one write, so that many small sends in one turn cost one system
  * call. A connection whose socket did not take everything is `blocked` until hub_writable(). The
  * limit max_backlog is enforced here, where bytes enter a queue. */
 #include "core/hub/hub_close.h"
 #include "core/hub/hub_internal.h"
+
+#include "base/turn.h"
 
 /* One client gets about so many bytes in one turn of the loop: a fast reader's socket may never be
  * full. */
@@ -21,6 +23,13 @@ enum { BEHIND_BYTES = 64 * 1024 };
 /* The memory of queued messages beside their bytes is limited to max_backlog, but never to less
  * than this. */
 enum { OVERHEAD_BYTES = 64 * 1024 };
+
+/* After so many queues the clock is read. */
+enum { FLUSHES_PER_LOOK = 64 };
+
+/* A queue waits for so many turns at most, however many others wait: each turn writes at least this
+ * part of them. So a script that sends faster than sockets take bytes fills no memory meanwhile. */
+enum { FLUSH_TURNS = 16 };
 
 /* Lets the queue be written at the end of the turn. */
 static void mark_dirty(struct hub *hub, struct conn *conn) {
@@ -118,16 +127,38 @@ static void fetch_ahead(const struct hub *hub, const struct list *link, const st
     }
 }
 
+/* Writes the queues of a list from its beginning, until none is left or a slice of time is over.
+ * The first look at the clock begins the slice, so that few queues cost none. */
+static void flush_some(struct hub *hub, struct list *list) {
+    /* when all connections close, no client is to be served meanwhile */
+    bool all = hub->options.slice_ns == NULL || (hub->draining && hub->drain == NULL);
+    uint32_t count = 0, least = slots_count(&hub->conns) / FLUSH_TURNS;
+    uint64_t began = 0;
+    while (!list_empty(list)) {
+        if (count++ % FLUSHES_PER_LOOK == FLUSHES_PER_LOOK - 1 && !all) {
+            uint64_t now = hub->options.slice_ns();
+            if (began == 0)
+                began = now;
+            else if (now - began >= TURN_SLICE_NS && count > least)
+                break;
+        }
+        struct conn *conn = LIST_OWNER(list->next, struct conn, dirty);
+        list_remove(&conn->dirty);
+        fetch_ahead(hub, list->next, list);
+        hub_send_flush(hub, conn);
+    }
+}
+
+/* The queues that the last turn could not write have a slice of their own, so that neither they nor
+ * the new ones, such as the reply to one client during a broadcast to thousands, wait for all of
+ * the others. */
 void hub_send_flush_all(struct hub *hub) {
     struct list batch; /* a connection with more than TURN_BYTES is marked for the next turn */
     list_init(&batch);
     list_move(&batch, &hub->dirty);
-    while (!list_empty(&batch)) {
-        struct conn *conn = LIST_OWNER(batch.next, struct conn, dirty);
-        list_remove(&conn->dirty);
-        fetch_ahead(hub, batch.next, &batch);
-        hub_send_flush(hub, conn);
-    }
+    flush_some(hub, &hub->late);
+    flush_some(hub, &batch);
+    list_move(&hub->late, &batch);
     outq_drop_bundle(&hub->bundle);
     ref_cache_flush(&hub->ref_cache);
 }
@@ -193,7 +224,7 @@ enum send_result hub_send_lose(struct hub *hub, struct conn *conn, uint32_t coun
 }
 
 /* Is it worth looking for an older message with the same key? If the socket still takes bytes, the
- * queue leaves at the turn's end anyway. */
+ * queue leaves soon anyway. */
 static bool conflates(const struct conn *conn) {
     return conn != NULL && conn->state == CONN_OPEN && conn->blocked &&
            conn->endpoint->slow_client == SLOW_CLIENT_CONFLATE;
