@@ -2,6 +2,7 @@
 -- own outcome, for the script and for the server. connect_fuzz_spec.lua breaks many at random.
 
 local cjson = require "cjson"
+local loop = require "support.loop"
 local server = require "support.server"
 local upstream = require "support.upstream"
 
@@ -184,6 +185,16 @@ describe("a server's frame", function()
     end)
     assert.same({ "aäb" }, result.messages)
     assert.equal("p", upstream.wait_frame(peer, "pong").payload)
+  end)
+
+  it("that closes is answered by the last frame, also behind many pings", function()
+    local _, peer = connect(function(peer, request)
+      peer:write(upstream.acceptance(request) .. frame("ping", ("p"):rep(125)):rep(60)
+        .. upstream.close_frame(1000))
+    end)
+    loop.wait_until(function() return peer.ended end)
+    assert.equal("pong", peer.frames[1].name)
+    assert.equal("close", peer.frames[#peer.frames].name)
   end)
 
   it("that cannot be decoded closes with 1007", function()

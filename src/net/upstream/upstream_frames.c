@@ -58,6 +58,7 @@ static void add_close(struct upstream *upstream, unsigned code, const char *reas
     if (len > 0)
         memcpy(payload + 2, reason, len);
     add_frame(upstream, OPCODE_CLOSE, payload, code == CLOSE_NO_STATUS ? 0 : len + 2);
+    upstream->pong_waits = false; /* a Close frame is the last frame */
 }
 
 static void answer_ping(struct upstream *upstream, const struct frame *frame) {
