@@ -181,7 +181,7 @@ static void begin_close(struct upstream *upstream, unsigned code, const char *re
 
 static bool make_tls(struct upstream *upstream, const struct upstream_options *options,
                      const char **why_not) {
-    static char error[300]; /* borrowed until the next call */
+    struct error_text error = {upstream->problem, sizeof upstream->problem};
     struct upstream_tls_options tls = {
         .host = options->server_name != NULL ? options->server_name : upstream->url.host,
         .verify = options->verify,
@@ -191,9 +191,8 @@ static bool make_tls(struct upstream *upstream, const struct upstream_options *o
     };
     if (!upstream->url.secure)
         return true;
-    upstream->tls =
-        upstream_tls_new(upstream->shared->tls, &tls, &(struct error_text){error, sizeof error});
-    *why_not = error;
+    upstream->tls = upstream_tls_new(upstream->shared->tls, &tls, &error);
+    *why_not = upstream->problem; /* valid until the timer is closed */
     return upstream->tls != NULL;
 }
 
