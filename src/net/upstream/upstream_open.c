@@ -39,6 +39,16 @@ static void begin_frames(struct upstream *upstream, const struct ws_client_respo
     buffer_free(&rest);
 }
 
+/* Can the last `len` bytes decide about the response? A server that sends single bytes must not
+ * have the whole head parsed for each. */
+static bool is_worth_parsing(const struct buffer *head, size_t len) {
+    size_t old = head->len - len, from = old < 2 ? 0 : old - 2;
+    const char *bytes = buffer_start(head) + from;
+    return old < strlen("HTTP/") || head->len >= HEAD_MAX ||
+           memmem(bytes, head->len - from, "\n\n", 2) != NULL ||
+           memmem(bytes, head->len - from, "\n\r\n", 3) != NULL;
+}
+
 static void on_response(struct upstream *upstream, const char *bytes, size_t len) {
     const char *offered[UPSTREAM_SUBPROTOCOLS_MAX];
     const char *name = upstream->subprotocols;
@@ -48,6 +58,8 @@ static void on_response(struct upstream *upstream, const char *bytes, size_t len
                                         .subprotocol_count = upstream->subprotocol_count};
     struct ws_client_response response;
     buffer_add(&upstream->head, bytes, len);
+    if (!is_worth_parsing(&upstream->head, len))
+        return;
     bool whole = ws_client_read_response(buffer_start(&upstream->head), upstream->head.len,
                                          upstream->key, &options, &response);
     char problem[sizeof upstream->problem];
