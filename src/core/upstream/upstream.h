@@ -74,6 +74,8 @@ struct upstream_functions {
     /* Begins the closing handshake of an open one. An upstream that connects, or is closed already,
      * closes at once. */
     void (*close)(void *user, uint64_t number, unsigned code, struct slice reason);
+    /* Writes what scripts have sent; each turn of the loop ends with a call. */
+    void (*flush)(void *user);
     /* The number is not used any more. Closes with 1001 what is not closed. */
     void (*release)(void *user, uint64_t number);
     void *user;

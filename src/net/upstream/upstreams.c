@@ -83,6 +83,10 @@ static void release(void *user, uint64_t number) {
     upstream_release(upstream);
 }
 
+static void flush(void *user) {
+    upstreams_turn(user);
+}
+
 struct upstream_functions upstreams_functions(struct upstreams *upstreams) {
     return (struct upstream_functions){
         .check_url = check_url,
@@ -92,6 +96,7 @@ struct upstream_functions upstreams_functions(struct upstreams *upstreams) {
         .receive = receive,
         .wait = wait,
         .close = close_upstream,
+        .flush = flush,
         .release = release,
         .user = upstreams,
     };

@@ -158,7 +158,9 @@ void vm_load_overrun(struct vm *vm, bool is_first, const struct overrun *overrun
 
 /* Lets the loop go on until a sleeping task has ended; then its results are on its stack. */
 static bool wait_for(struct vm *vm, struct task *task) {
+    const struct upstream_functions *upstreams = &vm->options.upstreams;
     while (task->waiting && !vm->load.stopped) {
+        upstreams->flush(upstreams->user); /* the worker's turns have not begun */
         vm_before_sleep(vm);
         if (!uv_run(vm->loop, vm_has_pending(vm) ? UV_RUN_NOWAIT : UV_RUN_ONCE) &&
             !vm_has_pending(vm) && !vm->options.bindings->has_timers(vm))
