@@ -59,21 +59,26 @@ local function throw(message, ...)
   misuse.throw(NAME .. message, ...)
 end
 
+--- The URL for a message, without the query, which may have a token.
+local function quoted(url)
+  return option_types.quote((url:gsub("%?.*", "?…")))
+end
+
 local function check_url(url)
   if missing.is_module(url) then
     throw "call it with a dot, tw.connect(url)"
   elseif type(url) ~= "string" then
     throw("url must be a string, got %s; call tw.connect(url, options)", option_types.kind(url))
   elseif url:find("\0", 1, true) then
-    throw("url %s: it has a zero byte", option_types.quote(url))
+    throw("url %s: it has a zero byte", quoted(url))
   elseif not url:find("^%a+://") and not url:find("^[%a+]*unix:") then
-    throw("url %s: it must begin with ws:// or wss://", option_types.quote(url))
+    throw("url %s: it must begin with ws:// or wss://", quoted(url))
   elseif url:find("^[^/]*//[^/?]*@") then -- the message does not repeat the password
     throw "url: a name and a password cannot stand in it; use the header Authorization"
   end
   local ok, problem = core.upstream_check_url(url)
   if not ok then
-    throw("url %s: %s", option_types.quote(url), problem)
+    throw("url %s: %s", quoted(url), problem)
   end
 end
 

@@ -84,6 +84,15 @@ describe("tw.connect", function()
     assert.is_nil(answer:find("lovelace"), answer)
   end)
 
+  it("does not repeat the query of a URL that it refuses", function()
+    for _, url in ipairs { "ws://localhost/?token=secret#top", "ws:/localhost?token=secret",
+                           "ws://localhost/?token=secret\0" } do
+      local answer = try(url)
+      assert.matches("^threw tw.connect: url \"ws:/.*?…\"", answer)
+      assert.is_nil(answer:find("secret"), answer)
+    end
+  end)
+
   it("throws for options that cannot be meant", function()
     for options, expected in pairs({
       ["{ subprotocol = 'a' }"] = 'did you mean "subprotocols"?',
