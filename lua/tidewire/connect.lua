@@ -115,7 +115,9 @@ local function check(url, given)
   end
   local tls = effective.tls
   effective.lines = check_headers(effective.headers)
-  if (tls.certificate == nil) ~= (tls.key == nil) then
+  if next(tls) ~= nil and not url:lower():find("^wss") then
+    throw "tls: the URL is not encrypted; begin it with wss://, or leave tls out"
+  elseif (tls.certificate == nil) ~= (tls.key == nil) then
     throw "tls: certificate and key belong together"
   end
   return effective

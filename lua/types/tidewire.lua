@@ -537,7 +537,7 @@ function jwt.sign(claims, options) end
 ---@field subprotocols? string[]      those that the client offers, the preferred one first
 ---@field codec? "text"|"binary"|"json"|tidewire.Codec
 ---@field timeout? number             seconds until it is open; 10
----@field tls? tidewire.ConnectTls    for wss
+---@field tls? tidewire.ConnectTls    for wss only
 ---@field max_message_size? integer|string  bytes; 1 MiB; over it the client closes with 1009
 ---@field max_backlog? integer|string       bytes that may wait to be sent; 1 MiB
 ---@field max_inbox? integer|string   bytes that may wait for receive, then reading stops; 1 MiB

@@ -65,8 +65,9 @@ local app, ada
 
 --- Runs Lua in the program. `$URL` is where it listens, `$TLS` options that accept its certificate.
 local function run(source, url)
-  source = source:gsub("%$URL", url or app:url(""))
-    :gsub("%$TLS", "tls = { verify = false }")
+  url = url or app:url("")
+  source = source:gsub("%$URL", url)
+    :gsub("%$TLS", url:find("^wss") and "tls = { verify = false }" or "tls = nil")
   local answer = ada:ask(cjson.encode(source), 60)
   local list = cjson.decode(answer)
   for i, value in ipairs(list) do if value == cjson.null then list[i] = "nil" end end
@@ -474,6 +475,8 @@ describe("tw.connect refuses", function()
       "header X: a value cannot have line ends" },
     ["a key without a certificate"] = { '"wss://x", { tls = { key = "x" } }',
       "tls: certificate and key belong together" },
+    ["options of TLS without TLS"] = { '"ws://x", { tls = { verify = false } }',
+      "tls: the URL is not encrypted; begin it with wss://, or leave tls out" },
     ["an unknown codec"] = { '"ws://x", { codec = "jsn" }', 'codec: there is no codec "jsn"' },
   }) do
     it(name, function()
