@@ -27,6 +27,7 @@ local remove = table.remove
 -- ---- the script's arguments ----
 
 local NAME <const>, MIB <const> = "tw.connect: ", 1 << 20
+local MOST_HEADERS <const>, MOST_SUBPROTOCOLS <const> = 256, 32 -- what bind_upstream.c takes
 
 --- What the options may have.
 ---@type tidewire.OptionSpec[]
@@ -82,8 +83,34 @@ local function check_url(url)
   end
 end
 
+local function check_count(what, list, most)
+  if #list > most then
+    throw("%s: %d are given, %d are the most", what, #list, most)
+  end
+end
+
+--- A value is a string, a number, or a list of them.
+local function check_header_value(name, value)
+  local count = 0
+  for key, each in pairs(type(value) == "table" and value or { value }) do
+    count = count + 1
+    if type(each) ~= "string" and type(each) ~= "number" then
+      throw("header %s: a value must be a string or a number, got %s", tostring(name),
+        option_types.describe(each))
+    elseif math.type(key) ~= "integer" then
+      throw("header %s: a table as value must be a list", tostring(name))
+    end
+  end
+  if type(value) == "table" and #value ~= count then
+    throw("header %s: a table as value must be a list", tostring(name))
+  end
+end
+
 --- The header lines, without their ends.
 local function check_headers(headers)
+  for name, value in pairs(headers) do
+    check_header_value(name, value)
+  end
   local ok, text = pcall(header_fields.lines, headers)
   if not ok then
     throw("%s", text)
@@ -96,6 +123,7 @@ local function check_headers(headers)
     end
     lines[#lines + 1] = line
   end
+  check_count("headers", lines, MOST_HEADERS)
   return lines
 end
 
@@ -115,6 +143,7 @@ local function check(url, given)
   end
   local tls = effective.tls
   effective.lines = check_headers(effective.headers)
+  check_count("subprotocols", effective.subprotocols, MOST_SUBPROTOCOLS)
   if next(tls) ~= nil and not url:lower():find("^wss") then
     throw "tls: the URL is not encrypted; begin it with wss://, or leave tls out"
   elseif (tls.certificate == nil) ~= (tls.key == nil) then

@@ -477,6 +477,22 @@ describe("tw.connect refuses", function()
       "tls: certificate and key belong together" },
     ["options of TLS without TLS"] = { '"ws://x", { tls = { verify = false } }',
       "tls: the URL is not encrypted; begin it with wss://, or leave tls out" },
+    ["a header that is true"] = { '"ws://x", { headers = { X = true } }',
+      "header X: a value must be a string or a number, got true" },
+    ["a header that is a function"] = { '"ws://x", { headers = { X = { print } } }',
+      "header X: a value must be a string or a number, got function" },
+    ["a header that is no list"] = { '"ws://x", { headers = { X = { a = "b" } } }',
+      "header X: a table as value must be a list" },
+    ["too many headers"] = { [["ws://x", (function()
+        local values = {}
+        for i = 1, 257 do values[i] = i end
+        return { headers = { X = values } }
+      end)()]], "headers: 257 are given, 256 are the most" },
+    ["too many subprotocols"] = { [["ws://x", (function()
+        local names = {}
+        for i = 1, 33 do names[i] = "p" .. i end
+        return { subprotocols = names }
+      end)()]], "subprotocols: 33 are given, 32 are the most" },
     ["an unknown codec"] = { '"ws://x", { codec = "jsn" }', 'codec: there is no codec "jsn"' },
   }) do
     it(name, function()
