@@ -443,6 +443,7 @@ end
 ---@param given tidewire.ConnectOptions|nil
 ---@return tidewire.Client|nil client
 ---@return string|nil problem
+---@return integer|nil status  of the HTTP answer that refused
 function connect.open(url, given)
   local order = misuse.blame_caller(check, url, given)
   local task = async.this_task("tw.connect")
@@ -459,9 +460,9 @@ function connect.open(url, given)
   }, Client)
   generation_timers.add(client.member)
   wait_until(client, is_decided, nil, task)
-  local _, subprotocol, _, failure = state(client)
+  local _, subprotocol, _, failure, status = state(client)
   if failure then
-    return nil, failure
+    return nil, failure, status
   end
   client.subprotocol = type(subprotocol) == "string" and subprotocol or nil
   return client

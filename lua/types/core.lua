@@ -555,12 +555,14 @@ function core.upstream_open(url, headers, subprotocols, timeout, ping_period, po
                             server_name) end
 
 --- The state, with values of it: of "open" the subprotocol and the bytes that wait, of "closed" the
---- code, the reason, and the sentence why it was never open. Nothing: it is released.
+--- code, the reason, the sentence why it was never open, and the status of a refusal. Nothing: it
+--- is released.
 ---@param upstream integer
 ---@return "connecting"|"open"|"closing"|"closed"|nil state
 ---@return string|integer|nil subprotocol_or_code
 ---@return integer|string|nil backlog_or_reason
 ---@return string? problem
+---@return integer? http_status
 function core.upstream_status(upstream) end
 
 ---@param upstream integer

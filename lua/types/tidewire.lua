@@ -590,6 +590,7 @@ function Client:is_open() end
 ---@param options? tidewire.ConnectOptions
 ---@return tidewire.Client? client
 ---@return string? problem
+---@return integer? status  the HTTP status, where the server has refused the handshake
 function tw.connect(url, options) end
 
 --- Requests to other servers.

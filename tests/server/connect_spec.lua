@@ -167,19 +167,21 @@ describe("tw.connect", function()
   end)
 
   it("returns what prevents it", function()
-    assert.same({ "nil", "the server answered 401" }, run [[
-      return tw.connect("$URL/named", { $TLS })
+    assert.same({ "nil", "the server answered 401", 401, "integer" }, run [[
+      local client, problem, status = tw.connect("$URL/named", { $TLS })
+      return client, problem, status, math.type(status)
     ]])
-    assert.same({ "nil", "the server answered 404" }, run 'return tw.connect("$URL/no", { $TLS })')
-    assert.same({ "nil", "connection refused" }, run 'return tw.connect("ws://127.0.0.1:1/")')
-    assert.same({ "nil", "could not resolve host" }, run 'return tw.connect("ws://no.invalid/")')
+    assert.same({ "nil", "the server answered 404", 404 },
+      run 'return tw.connect("$URL/no", { $TLS })')
+    assert.same({ "nil", "connection refused", "nil" }, run 'return tw.connect("ws://127.0.0.1:1/")')
+    assert.same({ "nil", "could not resolve host", "nil" }, run 'return tw.connect("ws://no.invalid/")')
     assert.same({ "nil", "no such file or directory" },
       run 'return tw.connect("unix:/nothing/there.sock")')
   end)
 
   it("gives up after `timeout`", function()
     local silent <close> = upstream.start(function() end)
-    assert.same({ "nil", "timed out after 0.05 s" },
+    assert.same({ "nil", "timed out after 0.05 s", "nil" },
       run('return tw.connect("$URL/", { timeout = 0.05 })', silent.url))
   end)
 

@@ -39,6 +39,7 @@ enum { UPSTREAM_SUBPROTOCOLS_MAX = 32 };
 struct upstream_status {
     enum upstream_state state;
     const char *problem;     /* a sentence: it was never open; else NULL */
+    unsigned http_status;    /* of the answer that refused the handshake; else 0 */
     const char *subprotocol; /* the chosen one, or NULL */
     unsigned code;           /* of the close, when it is closed */
     struct slice reason;     /* the same */

@@ -241,6 +241,7 @@ void upstream_status(struct upstream *upstream, struct upstream_status *out) {
                  : upstream->step == STEP_OPEN ? UPSTREAM_OPEN
                                                : UPSTREAM_CLOSING,
         .problem = upstream->was_open ? NULL : upstream->problem,
+        .http_status = upstream->http_status,
         .subprotocol = upstream->chosen,
         .code = upstream->code,
         .reason = {upstream->reason, upstream->reason_len},

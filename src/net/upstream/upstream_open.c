@@ -69,9 +69,10 @@ static void on_response(struct upstream *upstream, const char *bytes, size_t len
         snprintf(problem, sizeof problem, "the head of the server's answer is too large");
     else if (response.fault != NULL)
         snprintf(problem, sizeof problem, "the server's answer is invalid: %s", response.fault);
-    else if (response.status != 101)
+    else if (response.status != 101) {
         describe_refusal(&response, problem, sizeof problem);
-    else {
+        upstream->http_status = (unsigned)response.status;
+    } else {
         begin_frames(upstream, &response);
         return;
     }

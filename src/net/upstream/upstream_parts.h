@@ -65,6 +65,7 @@ struct upstream {
     bool closed; /* the script knows, or will */
     bool was_open;
     char problem[300];
+    unsigned http_status; /* of a refusal; else 0 */
     unsigned code;
     char reason[CLOSE_REASON_MAX];
     size_t reason_len;

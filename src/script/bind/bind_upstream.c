@@ -87,7 +87,7 @@ static int core_upstream_open(lua_State *L) {
 }
 
 /* core.upstream_status(upstream) -> "connecting" | "open", subprotocol|nil, backlog | "closing"
- *      | "closed", code, reason, problem|nil | nothing: it is released */
+ *      | "closed", code, reason, problem|nil, HTTP status|nil | nothing: it is released */
 static int core_upstream_status(lua_State *L) {
     static const char *const names[] = {"connecting", "open", "closing", "closed"};
     const struct upstream_functions *functions = functions_of(L);
@@ -105,7 +105,10 @@ static int core_upstream_status(lua_State *L) {
     lua_pushinteger(L, status.code);
     lua_pushlstring(L, status.reason.bytes, status.reason.len);
     lua_pushstring(L, status.problem);
-    return 4;
+    if (status.http_status == 0)
+        return 4;
+    lua_pushinteger(L, status.http_status);
+    return 5;
 }
 
 /* core.upstream_send(upstream, payload, binary) -> true | nil, "closed" | nil, "backlog"
