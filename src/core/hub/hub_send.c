@@ -29,7 +29,7 @@ enum { FLUSHES_PER_LOOK = 64 };
 
 /* A queue waits for so many turns at most, however many others wait: each turn writes at least this
  * part of them. So a script that sends faster than sockets take bytes fills no memory meanwhile. */
-enum { FLUSH_TURNS = 16 };
+enum { FLUSH_TURNS = 8 };
 
 /* Lets the queue be written at the end of the turn. */
 static void mark_dirty(struct hub *hub, struct conn *conn) {
