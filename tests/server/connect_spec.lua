@@ -418,6 +418,25 @@ describe("a client", function()
       return count, why, code, reason
     ]])
   end)
+
+  it("that is broken while it does not read lets the loop sleep", function()
+    local peer = open("{ max_inbox = 1, ping_period = 0.05 }")
+    local function received() return run("return tw.stats().upstream_messages_received")[1] end
+    local before = received()
+    peer:write(upstream.frame("text", "message"))
+    assert.equal(before + 1, loop.ask_until(received, before + 1))
+    peer:abort()
+    -- with at most 20 pings, however slow the machine is
+    local turns = run [[
+      local uv, turns = require "luv", 0
+      local prepare = uv.new_prepare()
+      prepare:start(function() turns = turns + 1 end)
+      for _ = 1, 20 do tw.sleep(0.05) end
+      prepare:close()
+      return turns
+    ]][1]
+    assert(turns < 300, turns .. " turns of the loop")
+  end)
 end)
 
 describe("at a reload", function()

@@ -425,7 +425,11 @@ size_t upstream_socket_write(struct upstream_socket *socket, const void *bytes, 
         return taken;
     }
     ssize_t n = send(lws_get_socket_fd(socket->wsi), bytes, len, MSG_NOSIGNAL | MSG_DONTWAIT);
-    return n < 0 ? 0 : (size_t)n; /* the loop reports a broken socket, with what it has received */
+    if (n >= 0)
+        return (size_t)n;
+    /* Reading reports a broken socket, after what it has received. While it is paused, to wait
+     * until it can be written to would be a busy loop. */
+    return errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR ? 0 : len;
 }
 
 void upstream_socket_want_write(struct upstream_socket *socket) {

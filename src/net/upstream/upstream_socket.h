@@ -46,7 +46,8 @@ struct upstream_socket *upstream_socket_connect(struct upstream_sockets *sockets
                                                 void *owner, const char **why_not);
 
 /* Writes now. Returns how many bytes the socket took. Less than `len`: call
- * upstream_socket_want_write(), and then write from the first byte that was not taken. */
+ * upstream_socket_want_write(), and then write from the first byte that was not taken. A broken
+ * socket takes all. */
 size_t upstream_socket_write(struct upstream_socket *socket, const void *bytes, size_t len);
 void upstream_socket_want_write(struct upstream_socket *socket);
 /* Stops reading or goes on. */
