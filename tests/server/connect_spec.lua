@@ -173,8 +173,10 @@ describe("tw.connect", function()
     ]])
     assert.same({ "nil", "the server answered 404", 404 },
       run 'return tw.connect("$URL/no", { $TLS })')
-    assert.same({ "nil", "connection refused", "nil" }, run 'return tw.connect("ws://127.0.0.1:1/")')
-    assert.same({ "nil", "could not resolve host", "nil" }, run 'return tw.connect("ws://no.invalid/")')
+    assert.same({ "nil", "connection refused", "nil" },
+      run 'return tw.connect("ws://127.0.0.1:1/")')
+    assert.same({ "nil", "could not resolve host", "nil" },
+      run 'return tw.connect("ws://no.invalid/")')
     assert.same({ "nil", "no such file or directory" },
       run 'return tw.connect("unix:/nothing/there.sock")')
   end)
