@@ -125,7 +125,19 @@ static void learn_answer(struct client *client) {
     free(answer);
 }
 
-void clients_open(int depth, int stalled) {
+static int opened; /* clients that are connected */
+
+static void open_until(int count, int stalled) {
+    for (; opened < count; opened++) {
+        bool reads = opened < options.connections - stalled;
+        open_client(&clients[opened], reads);
+        if (opened == 0 && options.json)
+            learn_answer(&clients[opened]);
+        watch_client(&clients[opened], reads);
+    }
+}
+
+void clients_open_first(int depth, int count) {
     options.depth = depth;
     messages_write(depth);
     allow_files();
@@ -133,13 +145,13 @@ void clients_open(int depth, int stalled) {
     clients = calloc((size_t)options.connections, sizeof *clients);
     if (clients == NULL)
         fail("no memory");
-    for (int i = 0; i < options.connections; i++) {
-        bool reads = i < options.connections - stalled;
-        open_client(&clients[i], reads);
-        if (i == 0 && options.json)
-            learn_answer(&clients[i]);
-        watch_client(&clients[i], reads);
-    }
+    open_until(count, 0);
+}
+
+void clients_open(int depth, int stalled) {
+    if (clients == NULL)
+        clients_open_first(depth, 0);
+    open_until(options.connections, stalled);
 }
 
 void clients_spread(void) {

@@ -29,6 +29,8 @@ struct client {
 /* Opens options.connections of them; each sends `depth` messages at a time. The last `stalled` of
  * them do not read, and have small receive buffers in the kernel. */
 void clients_open(int depth, int stalled);
+/* Opens the first `count`, which read. clients_open() then opens the others. */
+void clients_open_first(int depth, int count);
 
 /* Each begins with another message, and receives what it sends itself. Otherwise all send and
  * receive the first message first. */

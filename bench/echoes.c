@@ -68,6 +68,11 @@ void measure_echo(void) {
 }
 
 void measure_idle(void) {
+    enum { FIRST = 256 };
+    int first = options.connections > 2 * FIRST ? FIRST : 0, count = options.connections - first;
+    long at_start = meter_memory_bytes();
+    clients_open_first(1, first);
+    settle();
     long before = meter_memory_bytes();
     clients_open(1, 0);
     settle();
@@ -75,7 +80,9 @@ void measure_idle(void) {
     send_round();
     settle();
     long used = meter_memory_bytes();
-    printf("connections=%d before_bytes=%ld open_bytes=%.0f used_bytes=%.0f\n", options.connections,
-           before, (double)(opened - before) / options.connections,
-           (double)(used - before) / options.connections);
+    double open_bytes = (double)(opened - before) / count;
+    printf("connections=%d before_bytes=%ld open_bytes=%.0f used_bytes=%.0f all_bytes=%.0f\n",
+           options.connections, before, open_bytes,
+           open_bytes + (double)(used - opened) / options.connections,
+           (double)(opened - at_start) / options.connections);
 }

@@ -23,7 +23,9 @@
  * come in their place. With `rounds`, echo and bcast send so often and measure nothing.
  *
  * idle: opens the connections and reads the growth of the server's resident memory; then each
- * connection sends one message, and load reads it again. close: all connections but the first end
+ * connection sends one message, and load reads it again. The growth begins after the first
+ * 256 connections: these touch code and heap that the process needs once. `all_bytes` includes
+ * them. close: all connections but the first end
  * by a reset, as fast as one thread can do it; the first sends `rate` messages a second meanwhile.
  * Result: the server's CPU time, the echoes' included, per closed connection, and the latencies of
  * the echoes until the server has closed its last socket. slow: sends `rate` messages a second;

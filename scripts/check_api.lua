@@ -128,7 +128,7 @@ local function lua_names()
     ["tidewire.Conn"] = merged(keys(upvalue(conn_index, "methods")),
       keys(upvalue(conn_index, "getters")), { send = true }),
     ["tidewire.Request"] = merged(keys(upvalue(getmetatable(request).__index, "fields")),
-      keys(request)),
+      keys(upvalue(getmetatable(request).__index, "kept")), keys(request)),
     ["tidewire.Error"] = keys(errors.new("script", "text", "hook", "")),
     ["tidewire.Timer"] = merged(keys(getmetatable(timer).__index), { skipped = true }),
     ["tidewire.Room"] = merged(keys(getmetatable(room).__index), keys(room)),

@@ -15,8 +15,7 @@ local accept = {}
 
 --- The endpoint's first subprotocol that the client offers (RFC 6455 section 4.2.2); nil and a
 --- reason where the client offers only others.
-local function choose_subprotocol(ours, request)
-  local offered = request.subprotocols
+local function choose_subprotocol(ours, offered)
   if not ours or #ours == 0 or #offered == 0 then
     return nil
   end
@@ -127,14 +126,14 @@ end
 
 local function check_origin(endpoint, request)
   local ok, allowed, reason, status, message =
-    xpcall(endpoint.allow_origin, errors.handler("origins"), request.origin, request)
+    xpcall(endpoint.allow_origin, errors.handler("origins"), request.headers.origin, request)
   if not ok then
     return failed(allowed)
   elseif not allowed and replies.is_refusal(status) then
     local made, reply = pcall(replies.of_validate, status, message)
     return made and refused_by("origins", reply) or failed(errors.new("script", reply, "origins"))
   elseif not allowed then
-    local origin = (" (Origin: %s)"):format(request.origin or "none")
+    local origin = (" (Origin: %s)"):format(request.headers.origin or "none")
     return replies.refuse(403, reason or "This Origin is not allowed.", nil, origin)
   end
 end
@@ -167,7 +166,9 @@ function accept.decide(app, head, remote_address, secure)
       core.logs_refusals() and endpoints_of(app) or "")
   end
   local endpoint = found.live
-  request.params = params
+  if next(params) then -- the request makes empty ones itself, when a script asks
+    request.params = params
+  end
   core.runs_at(endpoint.number)
   local refusal = check_origin(endpoint, request)
   if refusal then
@@ -176,7 +177,8 @@ function accept.decide(app, head, remote_address, secure)
   if core.endpoint_full(endpoint.number) then
     return nil, replies.refuse(503, "This endpoint is full.", { ["Retry-After"] = "5" })
   end
-  local subprotocol, unknown = choose_subprotocol(endpoint.options.subprotocols, request)
+  local offered = request.headers["sec-websocket-protocol"] and request.subprotocols or {}
+  local subprotocol, unknown = choose_subprotocol(endpoint.options.subprotocols, offered)
   if unknown then
     return nil, replies.refuse(400, unknown)
   end
@@ -184,7 +186,7 @@ function accept.decide(app, head, remote_address, secure)
   if not answer then
     return refused(endpoint, request, reply, subprotocol)
   end
-  if not subprotocol and #request.subprotocols > 0 then
+  if not subprotocol and #offered > 0 then
     warn_of_subprotocols(endpoint)
   end
   Request.trim(request)

@@ -12,11 +12,11 @@ local errors = require "tidewire.errors"
 local json = require "tidewire.json"
 local missing = require "tidewire.base.missing"
 local option_types = require "tidewire.load.option_types"
+local Request = require "tidewire.http.request"
 
 -- Keys that no script writes by mistake.
 local ID <const>, ENDPOINT <const> = conn_keys.ID, conn_keys.ENDPOINT
-local REQUEST <const>, STARTED <const> = "\0request", "\0started"
-local SUBPROTOCOL <const> = "\0subprotocol"
+local REQUEST <const>, SUBPROTOCOL <const> = "\0request", "\0subprotocol"
 
 ---@alias tidewire.SendOptions string|{ kind: string?, key: string? }
 
@@ -103,10 +103,12 @@ local metatable = {
 ---@param fields table|nil        what `validate` returned
 ---@return tidewire.Conn
 function Conn.new(id, endpoint, request, subprotocol, fields)
-  local conn = {
-    [ID] = id, [ENDPOINT] = endpoint, [REQUEST] = request, [STARTED] = core.now(),
-    [SUBPROTOCOL] = subprotocol, send = endpoint.send,
-  }
+  -- Four fields: with a fifth the table has room for eight. So the request keeps the time.
+  local conn = { [ID] = id, [ENDPOINT] = endpoint, [REQUEST] = request, send = endpoint.send }
+  Request.set_start(request, core.now())
+  if subprotocol then
+    conn[SUBPROTOCOL] = subprotocol
+  end
   if fields then
     for key, value in pairs(fields) do
       conn[key] = value
@@ -178,7 +180,7 @@ end
 function getters.id(conn) return core.id_text(conn[ID]) end
 function getters.name(conn) return conn[ENDPOINT].name end
 function getters.request(conn) return conn[REQUEST] end
-function getters.started_at(conn) return conn[STARTED] end
+function getters.started_at(conn) return Request.start(conn[REQUEST]) end
 function getters.subprotocol(conn) return conn[SUBPROTOCOL] end
 function getters.path(conn) return conn[REQUEST].path end
 function getters.params(conn) return conn[REQUEST].params end

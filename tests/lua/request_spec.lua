@@ -193,4 +193,22 @@ describe("a trimmed request", function()
     assert.same({ room = "1" }, request.params)
     assert.equal("192.0.2.7", request.remote_address)
   end)
+
+  it("takes little memory, because every idle connection keeps one", function()
+    local COUNT <const>, MOST_BYTES <const> = 1000, 150
+    local text, requests = head { "GET / HTTP/1.1", "Host: x" }, {}
+    for i = 1, COUNT do
+      requests[i] = false
+    end
+    collectgarbage()
+    local before = collectgarbage "count"
+    for i = 1, COUNT do
+      requests[i] = Request.new(text, nil, "192.0.2.7", false)
+      assert.equal("x", requests[i].headers.host)
+      Request.trim(requests[i])
+    end
+    collectgarbage()
+    local bytes = (collectgarbage "count" - before) * 1024 / COUNT
+    assert.is_true(bytes <= MOST_BYTES, bytes .. " bytes each")
+  end)
 end)

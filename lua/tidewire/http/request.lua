@@ -2,7 +2,9 @@
 -- `conn.request`.
 --
 -- A request is one small table around the head as it was received, because every idle connection
--- keeps one. Each field is computed when it is first read, and kept then. The C parser has checked
+-- keeps one. What every request has stands in the table's array, which takes 16 bytes a value; a
+-- field takes 24, and Lua doubles their number. Each other field is computed when it is first read,
+-- and kept then. The C parser has checked
 -- the head (one space between method, target and version; CRLF; no folded lines), so nothing is
 -- refused in this file. Runs in a worker's Lua state; knows nothing of routes (the caller sets
 -- params) or of sockets.
@@ -28,7 +30,8 @@ local uri = require "tidewire.base.uri"
 ---@field body string|nil                 plain HTTP requests only
 local Request = {}
 
-local HEAD = 1 -- the index under which a request keeps its head
+-- The indices of what every request keeps.
+local HEAD <const>, REMOTE_ADDRESS <const>, SECURE <const>, STARTED <const> = 1, 2, 3, 4
 
 local function target_of(head)
   return head:match("^[^ ]* ([^ \r\n]*)") or "/"
@@ -48,6 +51,9 @@ local function parse_cookies(text)
   end
   return cookies
 end
+
+-- The fields that are not computed.
+local kept <const> = { remote_address = REMOTE_ADDRESS, secure = SECURE }
 
 -- One function for each field that is computed.
 local fields = {
@@ -86,8 +92,10 @@ local metatable = {
   __kind = "a request",
   __instead = "send the fields that are needed, such as request.path",
   __index = function(self, name)
-    local compute = fields[name]
-    if not compute then
+    local index, compute = kept[name], fields[name]
+    if index then
+      return self[index]
+    elseif not compute then
       looked_for.name = name
       return nil
     end
@@ -110,13 +118,28 @@ local metatable = {
 ---@param params table<string, string>|nil  from the router, or set later as `request.params`
 ---@return tidewire.Request
 function Request.new(head, body, remote_address, secure, params)
-  return setmetatable({
-    head, -- at [HEAD]
-    body = body,
-    remote_address = remote_address,
-    secure = secure or false,
-    params = params,
-  }, metatable)
+  local request = { head, remote_address, secure or false, false } -- no larger than needed
+  if body then
+    request.body = body
+  end
+  if params then
+    request.params = params
+  end
+  return setmetatable(request, metatable)
+end
+
+--- Keeps when the connection of a handshake has started, in seconds since 1970.
+---@param request tidewire.Request
+---@param started number
+function Request.set_start(request, started)
+  request[STARTED] = started
+end
+
+--- That time.
+---@param request tidewire.Request
+---@return number
+function Request.start(request)
+  return request[STARTED]
 end
 
 --- The path as it was sent, still encoded, for the router.

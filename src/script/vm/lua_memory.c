@@ -1,6 +1,6 @@
 /* lua_memory.c -- the memory of a Lua state: malloc's, but for small blocks that Lua frees.
  *
- * These stay in lists, one for each size in steps of 16 bytes, and are allocated from there. Every
+ * These stay in lists, one for each size that malloc has, and are allocated from there. Every
  * message makes garbage, and the collector frees thousands of objects at once: more than malloc
  * has at hand, which merges and splits them again. Lua tells the size of a block, so blocks need
  * no header. A limit of a state's memory belongs here. One state, on its thread. */
@@ -24,9 +24,17 @@ struct lua_memory_block {
     struct lua_memory_block *next;
 };
 
-/* The number of steps: all blocks of a list have room for so many. */
+/* Malloc's header of a block. The room of a block is a multiple of the step less this: one byte
+ * more would take another step. */
+enum { HEADER = 8 };
+
+/* The number of whole steps in the room: all blocks of a list have the same. */
 static size_t steps_of(size_t size) {
-    return (size + LUA_MEMORY_STEP - 1) / LUA_MEMORY_STEP;
+    return (size + LUA_MEMORY_STEP - 1 - HEADER) / LUA_MEMORY_STEP;
+}
+
+static size_t room_of(size_t steps) {
+    return steps * LUA_MEMORY_STEP + HEADER;
 }
 
 static void *take(struct lua_memory *memory, size_t size) {
@@ -35,9 +43,9 @@ static void *take(struct lua_memory *memory, size_t size) {
     size_t steps = steps_of(size);
     struct lua_memory_block *block = memory->lists[steps];
     if (block == NULL)
-        return malloc(steps * LUA_MEMORY_STEP);
+        return malloc(room_of(steps));
     memory->lists[steps] = block->next;
-    memory->kept -= steps * LUA_MEMORY_STEP;
+    memory->kept -= room_of(steps);
     return block;
 }
 
@@ -50,7 +58,7 @@ static void give(struct lua_memory *memory, void *block, size_t size) {
     struct lua_memory_block *first = block;
     first->next = memory->lists[steps];
     memory->lists[steps] = first;
-    memory->kept += steps * LUA_MEMORY_STEP;
+    memory->kept += room_of(steps);
 }
 
 /* A block of another size with the same bytes. NULL: there is no memory, and the old block is as it
