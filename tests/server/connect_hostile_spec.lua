@@ -188,11 +188,14 @@ describe("a server's frame", function()
   end)
 
   it("that closes is answered by the last frame, also behind many pings", function()
-    local _, peer = connect(function(peer, request)
+    -- a server that leaves the end of TCP to the client, and so sees all that the client sends
+    local patient <close> = upstream.start(function(peer, request)
       peer:write(upstream.acceptance(request) .. frame("ping", ("p"):rep(125)):rep(60)
         .. upstream.close_frame(1000))
-    end)
-    loop.wait_until(function() return peer.ended end)
+    end, function() end)
+    ada:ask(cjson.encode({ url = patient.url, options = {} }), 60)
+    local peer = patient.peers[1]
+    assert.is_truthy(loop.wait_until(function() return peer.ended end))
     assert.equal("pong", peer.frames[1].name)
     assert.equal("close", peer.frames[#peer.frames].name)
   end)
