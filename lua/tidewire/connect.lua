@@ -157,8 +157,15 @@ end
 ---@class tidewire.Client
 ---@field url string               as it was given
 ---@field subprotocol string|nil   the one that the server has chosen
+---@field backlog integer          bytes that wait to be sent, with the frames' headers
 local Client = {}
-Client.__index = Client
+Client.__index = function(client, name)
+  if name == "backlog" then
+    local status, _, backlog = core.upstream_status(client.number)
+    return status ~= nil and status ~= "closed" and backlog or 0
+  end
+  return Client[name]
+end
 Client.__name = "tidewire.Client"
 Client.__kind = "a client of tw.connect"
 
@@ -182,7 +189,7 @@ local Leaving = {
       leaving.timer:cancel()
     end
     if was_first then
-      core.upstream_wait(leaving.number)
+      core.upstream_wait(leaving.number, queue.event)
       if queue[1] then
         core.wake(queue[1].task)
       end
@@ -196,15 +203,16 @@ local Leaving = {
 
 local function nothing() end
 
---- Waits until look(client) is true. Waiters come in turn: only the first one looks, and C wakes
---- only that one.
+--- Waits until look(client) is true. Waiters of a queue come in turn: only the first one looks, and
+--- C wakes only that one.
 ---@param client tidewire.Client
+---@param queue table  client.queue, or client.flushing; its event wakes the first waiter
 ---@param look fun(client: tidewire.Client): boolean
 ---@param seconds number|nil  nil: for ever
 ---@param task integer
 ---@return boolean ok  false: the time is over
-local function wait_until(client, look, seconds, task)
-  local queue, waiter = client.queue, { task = task }
+local function wait_until(client, queue, look, seconds, task)
+  local waiter = { task = task }
   queue[#queue + 1] = waiter
   local leaving <close> =
     setmetatable({ queue = queue, waiter = waiter, number = client.number }, Leaving)
@@ -220,7 +228,7 @@ local function wait_until(client, look, seconds, task)
         waiter.has_ended = true
         return true
       end
-      core.upstream_wait(client.number, task)
+      core.upstream_wait(client.number, queue.event, task)
     end
     if waiter.is_late then
       waiter.has_ended = true
@@ -235,6 +243,13 @@ end
 local function check_itself(self, method)
   if getmetatable(self) ~= Client then
     error(("client:%s: call it with a colon, client:%s()"):format(method, method), 3)
+  end
+end
+
+local function check_timeout(method, timeout)
+  if timeout ~= nil and (type(timeout) ~= "number" or not (timeout >= 0 and timeout <= 1e9)) then
+    error(("client:%s: timeout must be a number of seconds from 0 to 1e9, got %s")
+      :format(method, option_types.describe(timeout)), 3)
   end
 end
 
@@ -307,16 +322,13 @@ end
 ---@return string|nil reason
 function Client:receive(timeout)
   check_itself(self, "receive")
-  if timeout ~= nil and (type(timeout) ~= "number" or not (timeout >= 0 and timeout <= 1e9)) then
-    error(("client:receive: timeout must be a number of seconds from 0 to 1e9, got %s")
-      :format(option_types.describe(timeout)), 2)
-  end
+  check_timeout("receive", timeout)
   local deadline = timeout and core.now() + timeout
   while not self.failed do
     if #self.queue > 0 or not is_readable(self) then
       local task = async.this_task("client:receive")
       local rest = deadline and math.max(0, deadline - core.now())
-      if not wait_until(self, is_readable, rest, task) then
+      if not wait_until(self, self.queue, is_readable, rest, task) then
         return nil, "timeout"
       end
     end
@@ -343,7 +355,7 @@ function Client:messages()
   end
 end
 
---- Sends a value through the codec. Never waits.
+--- Sends a value through the codec. Never waits. Throws for one that max_backlog never lets pass.
 ---@param value any
 ---@param kind "text"|"binary"|nil  instead of the codec's; a codec with `encode` decides itself
 ---@return true|nil ok
@@ -367,8 +379,35 @@ function Client:send(value, kind)
   if problem == "utf8" then
     error('client:send: text must be valid UTF-8; send other bytes with kind "binary"', 2)
   end
+  if problem == "too large" then
+    error(("client:send: a message of %d bytes does not fit into max_backlog, %d bytes; give "
+      .. "tw.connect a larger max_backlog"):format(#payload, self.max_backlog), 2)
+  end
   if ok then return true end
   return nil, problem
+end
+
+local function is_flushed(client)
+  return client.backlog == 0
+end
+
+--- Waits until nothing waits to be sent: the system has taken all.
+---@param timeout number|nil  seconds; nil: for ever
+---@return true|nil ok
+---@return "timeout"|"closed"|nil problem
+function Client:flush(timeout)
+  check_itself(self, "flush")
+  check_timeout("flush", timeout)
+  if state(self) == "open" and not is_flushed(self) then
+    local task = async.this_task("client:flush")
+    if not wait_until(self, self.flushing, is_flushed, timeout, task) then
+      return nil, "timeout"
+    end
+  end
+  if state(self) ~= "open" then
+    return nil, "closed"
+  end
+  return true
 end
 
 --- Closes: sends what is queued and a Close frame, and waits for the server's, where waiting is
@@ -381,7 +420,7 @@ function Client:close(code, reason)
   core.upstream_close(self.number, code, reason)
   local task = core.task()
   if task and coroutine.isyieldable() and not has_closed(self) then
-    wait_until(self, has_closed, nil, task)
+    wait_until(self, self.queue, has_closed, nil, task)
   end
 end
 
@@ -406,7 +445,7 @@ function Client:__gc()
   core.upstream_release(self.number)
 end
 
-missing.watch_class("client", Client, { url = true, subprotocol = true })
+missing.watch_class("client", Client, { url = true, subprotocol = true, backlog = true })
 
 -- ---- life ----
 
@@ -455,11 +494,12 @@ function connect.open(url, given)
     return nil, problem
   end
   local client = setmetatable({
-    number = number, url = url, codec = order.codec, queue = {},
+    number = number, url = url, codec = order.codec, max_backlog = order.max_backlog,
+    queue = { event = "message" }, flushing = { event = "flushed" },
     member = setmetatable({ number = number }, Member),
   }, Client)
   generation_timers.add(client.member)
-  wait_until(client, is_decided, nil, task)
+  wait_until(client, client.queue, is_decided, nil, task)
   local _, subprotocol, _, failure, status = state(client)
   if failure then
     return nil, failure, status

@@ -554,9 +554,9 @@ function core.upstream_open(url, headers, subprotocols, timeout, ping_period, po
                             max_message_size, max_backlog, max_inbox, verify, ca, certificate, key,
                             server_name) end
 
---- The state, with values of it: of "open" the subprotocol and the bytes that wait, of "closed" the
---- code, the reason, the sentence why it was never open, and the status of a refusal. Nothing: it
---- is released.
+--- The state, with values of it: of "closed" the code, the reason, the sentence why it was never
+--- open, and the status of a refusal; of the others the subprotocol and the bytes that wait.
+--- Nothing: it is released.
 ---@param upstream integer
 ---@return "connecting"|"open"|"closing"|"closed"|nil state
 ---@return string|integer|nil subprotocol_or_code
@@ -569,7 +569,7 @@ function core.upstream_status(upstream) end
 ---@param payload string
 ---@param binary boolean
 ---@return true? ok
----@return "closed"|"backlog"|"utf8"|nil problem
+---@return "closed"|"backlog"|"too large"|"utf8"|nil problem
 function core.upstream_send(upstream, payload, binary) end
 
 --- Takes the oldest message. Nothing: none waits.
@@ -578,10 +578,11 @@ function core.upstream_send(upstream, payload, binary) end
 ---@return boolean? binary
 function core.upstream_receive(upstream) end
 
---- Wakes the task once, when the state changes or a message arrives.
+--- Wakes the task once, when the state changes, or a message arrives, or nothing waits to be sent.
 ---@param upstream integer
+---@param event "message"|"flushed"
 ---@param task integer?  nil: no task waits any more
-function core.upstream_wait(upstream, task) end
+function core.upstream_wait(upstream, event, task) end
 
 --- Begins to close; code and reason are checked.
 ---@param upstream integer

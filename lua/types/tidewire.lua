@@ -555,14 +555,21 @@ function jwt.sign(claims, options) end
 ---@class tidewire.Client
 ---@field url string
 ---@field subprotocol? string  the one that the server has chosen; a server may choose none
+---@field backlog integer      bytes that wait to be sent
 local Client = {}
 
---- Sends a value through the codec. Never waits.
+--- Sends a value through the codec. Never waits. A message that is larger than max_backlog throws.
 ---@param value any
 ---@param kind? "text"|"binary"  instead of the codec's
 ---@return true? ok
 ---@return "closed"|"backlog"|nil problem  "backlog": the message is dropped, the client stays open
 function Client:send(value, kind) end
+
+--- Waits until nothing waits to be sent.
+---@param timeout? number  seconds; nil: for ever
+---@return true? ok
+---@return "timeout"|"closed"|nil problem
+function Client:flush(timeout) end
 
 --- Waits for the next message; messages that came before the close come first.
 ---@param timeout? number  seconds; nil: for ever

@@ -50,8 +50,13 @@ enum upstream_sent {
     UPSTREAM_SENT,
     UPSTREAM_SEND_CLOSED,
     UPSTREAM_SEND_BACKLOG,
-    UPSTREAM_SEND_BAD_UTF8 /* of a text */
+    UPSTREAM_SEND_TOO_LARGE, /* it never fits into max_backlog */
+    UPSTREAM_SEND_BAD_UTF8   /* of a text */
 };
+
+/* What `wait` waits for, beside a change of the state. */
+enum upstream_event { UPSTREAM_MESSAGE, UPSTREAM_FLUSHED /* nothing waits to be sent */ };
+enum { UPSTREAM_EVENTS = 2 };
 
 /* Something has happened to an upstream that `wait` was called for. May call no function below. */
 typedef void (*upstream_ready_fn)(void *context, uint64_t tag);
@@ -68,10 +73,10 @@ struct upstream_functions {
     enum upstream_sent (*send)(void *user, uint64_t number, bool binary, struct slice payload);
     /* Takes the oldest message; the payload is borrowed until the next call. False: none waits. */
     bool (*receive)(void *user, uint64_t number, bool *binary, struct slice *payload);
-    /* Calls on_ready(context, tag) once, when the state changes or a message arrives. NULL: not. A
-     * second call replaces the first one's. */
-    void (*wait)(void *user, uint64_t number, upstream_ready_fn on_ready, void *context,
-                 uint64_t tag);
+    /* Calls on_ready(context, tag) once, when the state changes or the event comes. NULL: not. A
+     * second call for the same event replaces the first one's. */
+    void (*wait)(void *user, uint64_t number, enum upstream_event event, upstream_ready_fn on_ready,
+                 void *context, uint64_t tag);
     /* Begins the closing handshake of an open one. An upstream that connects, or is closed already,
      * closes at once. */
     void (*close)(void *user, uint64_t number, unsigned code, struct slice reason);

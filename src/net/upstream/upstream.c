@@ -16,11 +16,11 @@ enum { FRAGMENTS_MAX = 64 * 1024 }; /* frames of one message */
 
 /* ---- what the script sees ---- */
 
-void upstream_ready(struct upstream *upstream) {
-    upstream_ready_fn on_ready = upstream->on_ready;
-    upstream->on_ready = NULL;
+void upstream_ready(struct upstream *upstream, enum upstream_event event) {
+    upstream_ready_fn on_ready = upstream->waiting[event].on_ready;
+    upstream->waiting[event].on_ready = NULL;
     if (on_ready != NULL)
-        on_ready(upstream->ready_context, upstream->ready_tag);
+        on_ready(upstream->waiting[event].context, upstream->waiting[event].tag);
 }
 
 /* The first code counts: that of the side which has begun to close. */
@@ -41,7 +41,8 @@ void upstream_set_closed(struct upstream *upstream, unsigned code, const char *r
     if (upstream->was_open)
         stats_add(&upstream->shared->stats->upstreams, (uint64_t)-1);
     upstream_set_code(upstream, code, reason, len);
-    upstream_ready(upstream);
+    for (int event = 0; event < UPSTREAM_EVENTS; event++)
+        upstream_ready(upstream, (enum upstream_event)event);
 }
 
 /* ---- the end ---- */
@@ -249,11 +250,11 @@ void upstream_status(struct upstream *upstream, struct upstream_status *out) {
     };
 }
 
-void upstream_wait(struct upstream *upstream, upstream_ready_fn on_ready, void *context,
-                   uint64_t tag) {
-    upstream->on_ready = on_ready;
-    upstream->ready_context = context;
-    upstream->ready_tag = tag;
+void upstream_wait(struct upstream *upstream, enum upstream_event event, upstream_ready_fn on_ready,
+                   void *context, uint64_t tag) {
+    upstream->waiting[event].on_ready = on_ready;
+    upstream->waiting[event].context = context;
+    upstream->waiting[event].tag = tag;
 }
 
 void upstream_close(struct upstream *upstream, unsigned code, struct slice reason) {
@@ -262,7 +263,8 @@ void upstream_close(struct upstream *upstream, unsigned code, struct slice reaso
 
 void upstream_release(struct upstream *upstream) {
     static const char unused[] = "";
-    upstream->on_ready = NULL;
+    for (int event = 0; event < UPSTREAM_EVENTS; event++)
+        upstream->waiting[event].on_ready = NULL;
     upstream->released = true;
     begin_close(upstream, CLOSE_GOING_AWAY, unused, 0);
     upstream_frames_free_inbox(upstream);

@@ -34,8 +34,8 @@ struct upstream *upstream_first_unwritten(struct upstream_shared *shared);
 void upstream_status(struct upstream *upstream, struct upstream_status *out);
 enum upstream_sent upstream_send(struct upstream *upstream, bool binary, struct slice payload);
 bool upstream_receive(struct upstream *upstream, bool *binary, struct slice *payload);
-void upstream_wait(struct upstream *upstream, upstream_ready_fn on_ready, void *context,
-                   uint64_t tag);
+void upstream_wait(struct upstream *upstream, enum upstream_event event, upstream_ready_fn on_ready,
+                   void *context, uint64_t tag);
 void upstream_close(struct upstream *upstream, unsigned code, struct slice reason);
 void upstream_release(struct upstream *upstream);
 

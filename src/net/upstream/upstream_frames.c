@@ -39,10 +39,13 @@ void upstream_frames_write(struct upstream *upstream) {
         upstream->pong_waits = false;
         add_frame(upstream, OPCODE_PONG, upstream->pong, upstream->pong_len);
     }
-    if (out->len > 0)
+    if (out->len > 0) {
         upstream_socket_want_write(upstream->socket);
-    else
-        buffer_free(out); /* it may have been large */
+        return;
+    }
+    buffer_free(out); /* it may have been large */
+    if (upstream->step == STEP_OPEN)
+        upstream_ready(upstream, UPSTREAM_FLUSHED);
 }
 
 void upstream_flush(struct upstream *upstream) {
@@ -142,7 +145,7 @@ static void on_message(struct upstream *upstream, const struct frame *frame, boo
     stats_add(&upstream->shared->stats->upstream_messages_received, 1);
     if (upstream->inbox_bytes >= upstream->max_inbox)
         set_paused(upstream, true);
-    upstream_ready(upstream);
+    upstream_ready(upstream, UPSTREAM_MESSAGE);
 }
 
 static void on_frame(struct upstream *upstream, enum frame_kind kind, const struct frame *frame) {
@@ -202,6 +205,8 @@ enum upstream_sent upstream_send(struct upstream *upstream, bool binary, struct 
         return UPSTREAM_SEND_BAD_UTF8;
     if (upstream->step != STEP_OPEN || upstream->closed)
         return UPSTREAM_SEND_CLOSED;
+    if (payload.len + WS_CLIENT_HEADER_BYTES > upstream->max_backlog)
+        return UPSTREAM_SEND_TOO_LARGE;
     size_t room =
         upstream->max_backlog > upstream->out.len ? upstream->max_backlog - upstream->out.len : 0;
     if (payload.len + WS_CLIENT_HEADER_BYTES > room) {

@@ -32,7 +32,7 @@ static void begin_frames(struct upstream *upstream, const struct ws_client_respo
     upstream->received_ms = upstream_now_ms(upstream);
     upstream->ping_at = upstream->received_ms + upstream->ping_ms;
     upstream_set_step(upstream, STEP_OPEN, 0);
-    upstream_ready(upstream);
+    upstream_ready(upstream, UPSTREAM_MESSAGE); /* the script waits for the state */
     struct buffer rest = upstream->head;
     upstream->head = (struct buffer){0};
     upstream_frames_received(upstream, buffer_start(&rest), rest.len);

@@ -70,9 +70,11 @@ struct upstream {
     char reason[CLOSE_REASON_MAX];
     size_t reason_len;
 
-    upstream_ready_fn on_ready;
-    void *ready_context;
-    uint64_t ready_tag;
+    struct {
+        upstream_ready_fn on_ready;
+        void *context;
+        uint64_t tag;
+    } waiting[UPSTREAM_EVENTS];
     bool released, timer_closed;
 };
 
@@ -82,8 +84,8 @@ static inline uint64_t upstream_now_ms(const struct upstream *upstream) {
 
 /* ---- upstream.c ---- */
 
-/* Calls the function that waits, if there is one. */
-void upstream_ready(struct upstream *upstream);
+/* Calls the function that waits for this event, if there is one. */
+void upstream_ready(struct upstream *upstream, enum upstream_event event);
 /* The first code counts: that of the side which has begun to close. */
 void upstream_set_code(struct upstream *upstream, unsigned code, const char *reason, size_t len);
 /* The script sees the end. Does nothing if it does so already. */

@@ -61,11 +61,11 @@ static bool receive(void *user, uint64_t number, bool *binary, struct slice *pay
     return upstream != NULL && upstream_receive(upstream, binary, payload);
 }
 
-static void wait(void *user, uint64_t number, upstream_ready_fn on_ready, void *context,
-                 uint64_t tag) {
+static void wait(void *user, uint64_t number, enum upstream_event event, upstream_ready_fn on_ready,
+                 void *context, uint64_t tag) {
     struct upstream *upstream = find(user, number);
     if (upstream != NULL)
-        upstream_wait(upstream, on_ready, context, tag);
+        upstream_wait(upstream, event, on_ready, context, tag);
 }
 
 static void close_upstream(void *user, uint64_t number, unsigned code, struct slice reason) {

@@ -86,8 +86,8 @@ static int core_upstream_open(lua_State *L) {
     return 1;
 }
 
-/* core.upstream_status(upstream) -> "connecting" | "open", subprotocol|nil, backlog | "closing"
- *      | "closed", code, reason, problem|nil, HTTP status|nil | nothing: it is released */
+/* core.upstream_status(upstream) -> "connecting" | "open" | "closing", each with subprotocol|nil,
+ * backlog | "closed", code, reason, problem|nil, HTTP status|nil | nothing: it is released */
 static int core_upstream_status(lua_State *L) {
     static const char *const names[] = {"connecting", "open", "closing", "closed"};
     const struct upstream_functions *functions = functions_of(L);
@@ -95,13 +95,11 @@ static int core_upstream_status(lua_State *L) {
     if (!functions->status(functions->user, check_number(L), &status))
         return 0;
     lua_pushstring(L, names[status.state]);
-    if (status.state == UPSTREAM_OPEN) {
+    if (status.state != UPSTREAM_CLOSED) {
         lua_pushstring(L, status.subprotocol);
         lua_pushinteger(L, (lua_Integer)status.backlog);
         return 3;
     }
-    if (status.state != UPSTREAM_CLOSED)
-        return 1;
     lua_pushinteger(L, status.code);
     lua_pushlstring(L, status.reason.bytes, status.reason.len);
     lua_pushstring(L, status.problem);
@@ -112,7 +110,7 @@ static int core_upstream_status(lua_State *L) {
 }
 
 /* core.upstream_send(upstream, payload, binary) -> true | nil, "closed" | nil, "backlog"
- *      | nil, "utf8" */
+ *      | nil, "too large" | nil, "utf8" */
 static int core_upstream_send(lua_State *L) {
     const struct upstream_functions *functions = functions_of(L);
     uint64_t number = check_number(L);
@@ -122,6 +120,8 @@ static int core_upstream_send(lua_State *L) {
         return bind_push_result(L, NULL);
     case UPSTREAM_SEND_BACKLOG:
         return bind_push_failure(L, "backlog");
+    case UPSTREAM_SEND_TOO_LARGE:
+        return bind_push_failure(L, "too large");
     case UPSTREAM_SEND_BAD_UTF8:
         return bind_push_failure(L, "utf8");
     default:
@@ -141,12 +141,15 @@ static int core_upstream_receive(lua_State *L) {
     return 2;
 }
 
-/* core.upstream_wait(upstream, task|nil): wakes the task once, when the state changes or a message
- * arrives; nil: no task waits any more. */
+/* core.upstream_wait(upstream, event, task|nil): wakes the task once, when the state changes, or a
+ * message arrives, or (event "flushed") nothing waits to be sent; nil: no task waits any more. */
 static int core_upstream_wait(lua_State *L) {
     const struct upstream_functions *functions = functions_of(L);
-    uint64_t task = (uint64_t)luaL_optinteger(L, 2, 0);
-    functions->wait(functions->user, check_number(L), task == 0 ? NULL : on_ready, vm_of(L), task);
+    static const char *const events[] = {"message", "flushed", NULL};
+    enum upstream_event event = (enum upstream_event)luaL_checkoption(L, 2, NULL, events);
+    uint64_t task = (uint64_t)luaL_optinteger(L, 3, 0);
+    functions->wait(functions->user, check_number(L), event, task == 0 ? NULL : on_ready, vm_of(L),
+                    task);
     return 0;
 }
 
