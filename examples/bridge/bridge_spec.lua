@@ -270,15 +270,19 @@ describe("examples/bridge", function()
     local bob = join(bridge, bridge.directory .. "/bridge.sock")
     wait_for_upstream(bob, true)
     bob.peer.stream:pause()
-    publish_until_replaced(upstream, bridge)
-    local messages = {}
-    for number = 1, 600 do messages[number] = { symbol = "S" .. number, price = number } end
-    publish(upstream, messages)
-    assert(loop.wait_until(function() return stat(bridge, "messages_dropped") > 0 end))
+    local price = 0
+    repeat -- until bob's socket is full, and then the queue
+      price = price + 1
+      assert(price < 1000, "no price is dropped")
+      local messages = {}
+      for number = 1, 600 do messages[number] = { symbol = "S" .. number, price = price } end
+      publish(upstream, messages)
+      wait_for_price(enter(bridge), "S600", price)
+    until stat(bridge, "messages_dropped") > 0
     bob.peer.stream:catch_up()
     take_until(bob, function()
       for number = 1, 600 do
-        if bob.prices["S" .. number] ~= number then return false end
+        if bob.prices["S" .. number] ~= price then return false end
       end
       return true
     end)
