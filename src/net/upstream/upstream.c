@@ -12,8 +12,6 @@
 
 enum { FRAGMENTS_MAX = 64 * 1024 }; /* frames of one message */
 
-#define NEVER_MS (UINT64_MAX / 2) /* added to a time it is still after any other */
-
 /* ---- what the script sees ---- */
 
 void upstream_ready(struct upstream *upstream, enum upstream_event event) {
@@ -204,7 +202,7 @@ struct upstream *upstream_new(struct upstream_shared *shared,
     shared->live++;
     upstream->timeout_ms = options->timeout_ms;
     upstream->ping_ms = options->ping_ms;
-    upstream->pong_ms = options->pong_ms == 0 ? NEVER_MS : options->pong_ms;
+    upstream->pong_ms = options->pong_ms;
     upstream->limits = (struct frame_limits){options->max_message_size, FRAGMENTS_MAX};
     upstream->max_backlog = options->max_backlog;
     upstream->max_inbox = options->max_inbox;

@@ -200,22 +200,22 @@ void upstream_frames_free_inbox(struct upstream *upstream) {
     upstream->inbox_bytes = 0;
 }
 
+/* Has the backlog room for a frame of so many bytes, which are no more than max_backlog? */
+static bool has_room(const struct upstream *upstream, size_t bytes) {
+    return upstream->out.len <= upstream->max_backlog - bytes;
+}
+
 enum upstream_sent upstream_send(struct upstream *upstream, bool binary, struct slice payload) {
     if (!binary && !utf8_valid(payload.bytes, payload.len))
         return UPSTREAM_SEND_BAD_UTF8;
     if (upstream->step != STEP_OPEN || upstream->closed)
         return UPSTREAM_SEND_CLOSED;
-    if (payload.len + WS_CLIENT_HEADER_BYTES > upstream->max_backlog)
+    size_t bytes = payload.len + WS_CLIENT_HEADER_BYTES;
+    if (bytes > upstream->max_backlog)
         return UPSTREAM_SEND_TOO_LARGE;
-    size_t room =
-        upstream->max_backlog > upstream->out.len ? upstream->max_backlog - upstream->out.len : 0;
-    if (payload.len + WS_CLIENT_HEADER_BYTES > room) {
-        if (upstream->out.len > 0)
-            upstream_frames_write(upstream);
-        room = upstream->max_backlog > upstream->out.len ? upstream->max_backlog - upstream->out.len
-                                                         : 0;
-    }
-    if (payload.len + WS_CLIENT_HEADER_BYTES > room)
+    if (!has_room(upstream, bytes))
+        upstream_frames_write(upstream);
+    if (!has_room(upstream, bytes))
         return UPSTREAM_SEND_BACKLOG;
     add_frame(upstream, binary ? OPCODE_BINARY : OPCODE_TEXT, payload.bytes, payload.len);
     stats_add(&upstream->shared->stats->upstream_messages_sent, 1);

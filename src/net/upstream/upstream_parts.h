@@ -39,8 +39,8 @@ struct upstream {
     char key[WS_CLIENT_KEY_BYTES];
     char *subprotocols; /* those offered, each with a NUL */
     size_t subprotocol_count;
-    char *chosen; /* the subprotocol, or NULL */
-    uint64_t timeout_ms, ping_ms, pong_ms;
+    char *chosen;                          /* the subprotocol, or NULL */
+    uint64_t timeout_ms, ping_ms, pong_ms; /* as in struct upstream_options */
     struct frame_limits limits;
     size_t max_backlog, max_inbox;
 
