@@ -27,7 +27,6 @@ local remove = table.remove
 -- ---- the script's arguments ----
 
 local NAME <const>, MIB <const> = "tw.connect: ", 1 << 20
-local MOST_HEADERS <const>, MOST_SUBPROTOCOLS <const> = 256, 32 -- what bind_upstream.c takes
 
 --- What the options may have.
 ---@type tidewire.OptionSpec[]
@@ -123,7 +122,7 @@ local function check_headers(headers)
     end
     lines[#lines + 1] = line
   end
-  check_count("headers", lines, MOST_HEADERS)
+  check_count("headers", lines, core.limits.upstream_headers)
   return lines
 end
 
@@ -143,7 +142,7 @@ local function check(url, given)
   end
   local tls = effective.tls
   effective.lines = check_headers(effective.headers)
-  check_count("subprotocols", effective.subprotocols, MOST_SUBPROTOCOLS)
+  check_count("subprotocols", effective.subprotocols, core.limits.upstream_subprotocols)
   if next(tls) ~= nil and not url:lower():find("^wss") then
     throw "tls: the URL is not encrypted; begin it with wss://, or leave tls out"
   elseif (tls.certificate == nil) ~= (tls.key == nil) then

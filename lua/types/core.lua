@@ -39,6 +39,8 @@
 ---@field message_key_bytes integer
 ---@field store_key_bytes integer
 ---@field stores integer
+---@field upstream_headers integer
+---@field upstream_subprotocols integer
 
 ---@class tidewire.core
 ---@field senders { text: function, binary: function, json: function }  conn.send of plain codecs

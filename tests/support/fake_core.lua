@@ -328,6 +328,7 @@ function FakeCore:install()
   }
   core.limits = {
     close_reason_bytes = 123, message_key_bytes = 1024, store_key_bytes = 1024, stores = 256,
+    upstream_headers = 256, upstream_subprotocols = 32,
   }
   function core.close_code_is_valid(code)
     return code >= 1000 and code <= 1014 and not (code >= 1004 and code <= 1006)

@@ -33,7 +33,7 @@ struct upstream_options {
 
 enum upstream_state { UPSTREAM_CONNECTING, UPSTREAM_OPEN, UPSTREAM_CLOSING, UPSTREAM_CLOSED };
 
-enum { UPSTREAM_SUBPROTOCOLS_MAX = 32 };
+enum { UPSTREAM_HEADERS_MAX = 256, UPSTREAM_SUBPROTOCOLS_MAX = 32 };
 
 /* Borrowed until the next call of any function. */
 struct upstream_status {

@@ -7,6 +7,7 @@
 #include "core/frames/message.h"
 #include "core/store/shared.h"
 #include "core/store/store.h"
+#include "core/upstream/upstream.h"
 #include "script/bind/bind_luv.h"
 #include "script/bind/bindings.h"
 #include "tidewire_version.h"
@@ -33,6 +34,8 @@ static const struct constant limits[] = {
     {"message_key_bytes", MESSAGE_KEY_MAX},
     {"store_key_bytes", STORE_MAX_KEY_BYTES},
     {"stores", SHARED_MAX_STORES},
+    {"upstream_headers", UPSTREAM_HEADERS_MAX},
+    {"upstream_subprotocols", UPSTREAM_SUBPROTOCOLS_MAX},
     {NULL, 0},
 };
 

@@ -58,12 +58,11 @@ static size_t check_bytes(lua_State *L, int index) {
  * All are checked; headers and subprotocols are lists of strings. The caller must call
  * core.upstream_release. */
 static int core_upstream_open(lua_State *L) {
-    enum { HEADERS_MAX = 256 };
-    const char *headers[HEADERS_MAX], *subprotocols[UPSTREAM_SUBPROTOCOLS_MAX], *why_not;
+    const char *headers[UPSTREAM_HEADERS_MAX], *subprotocols[UPSTREAM_SUBPROTOCOLS_MAX], *why_not;
     struct upstream_options options = {
         .url = luaL_checkstring(L, 1),
         .headers = headers,
-        .header_count = read_list(L, 2, headers, HEADERS_MAX),
+        .header_count = read_list(L, 2, headers, UPSTREAM_HEADERS_MAX),
         .subprotocols = subprotocols,
         .subprotocol_count = read_list(L, 3, subprotocols, UPSTREAM_SUBPROTOCOLS_MAX),
         .timeout_ms = check_ms(L, 4),
