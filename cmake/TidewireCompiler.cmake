@@ -22,6 +22,26 @@ set(CMAKE_C_FLAGS_RELEASE "-O2 -g -fno-plt")
 set(CMAKE_INTERPROCEDURAL_OPTIMIZATION_RELEASE ON)
 set(CMAKE_EXE_LINKER_FLAGS_RELEASE "-flto=auto")
 
+# A fault in memory ends the program instead of obeying the client that caused it: canaries on the
+# stack, checked copies, calls and returns that the processor checks, tables of the linker that are
+# read-only once the program runs. tests/server/hardening_spec.lua reads them from the program.
+include(CheckCCompilerFlag)
+include(CheckPIESupported)
+check_pie_supported(LANGUAGES C)
+set(hardening "")
+if(NOT TIDEWIRE_SANITIZE) # which checks more, and has wrappers of its own
+  foreach(flag -fstack-protector-strong -fstack-clash-protection -fcf-protection=full
+               -mbranch-protection=standard)
+    string(MAKE_C_IDENTIFIER "has${flag}" has)
+    check_c_compiler_flag("-Werror ${flag}" ${has})
+    if(${has})
+      list(APPEND hardening ${flag})
+    endif()
+  endforeach()
+  # Copies can be checked in optimised code only.
+  set(CMAKE_C_FLAGS_RELEASE "${CMAKE_C_FLAGS_RELEASE} -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=3")
+endif()
+
 add_library(tidewire_options INTERFACE)
 target_compile_definitions(tidewire_options INTERFACE _GNU_SOURCE)
 target_include_directories(tidewire_options INTERFACE
@@ -31,6 +51,9 @@ target_compile_options(tidewire_options INTERFACE
   -Wpointer-arith -Wwrite-strings -Wformat=2 -Wundef -Wvla -Wimplicit-fallthrough
   # Callbacks have the arguments that their caller gives them.
   -Wno-unused-parameter)
+target_compile_options(tidewire_options INTERFACE ${hardening})
+target_link_options(tidewire_options INTERFACE
+  ${hardening} -Wl,-z,relro -Wl,-z,now -Wl,-z,noexecstack -Wl,-z,separate-code)
 if(TIDEWIRE_WERROR)
   target_compile_options(tidewire_options INTERFACE -Werror)
 endif()
