@@ -68,6 +68,9 @@ static void test_no_urls(void **state) {
         {"ws://a:8a/", "1 to 65535"},
         {"ws://[::1/", "not closed"},
         {"ws://[::1]8/", "follow the bracket"},
+        {"ws://a`b/", "not a name or an address"},
+        {"ws://a,b:1/", "not a name or an address"},
+        {"ws://[]:80/", "not a name or an address"},
         {"unix:", "path of the socket"},
         {"ws://a\r\nX: y/", "percent-encoded"},
     };

@@ -2,6 +2,7 @@
 #include "net/client/url.h"
 
 #include "base/mem.h"
+#include "net/http/request.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -82,6 +83,8 @@ static bool read_host(const char *text, size_t len, struct url *url, char *error
     url->authority = host_len == 0 ? mem_alloc(len + sizeof "127.0.0.1") : mem_strndup(text, len);
     if (host_len == 0)
         sprintf(url->authority, "127.0.0.1%.*s", (int)len, text);
+    if (!request_is_host(slice_of(url->authority)))
+        return fail(error, size, "the host is not a name or an address");
     return true;
 }
 

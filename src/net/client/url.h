@@ -18,7 +18,8 @@ struct url {
     bool is_unix;
 };
 
-/* False, with a sentence in `error`, when the text is no such URL. */
+/* False, with a sentence in `error`, when the text is no such URL. The caller calls url_close() in
+ * both cases. */
 bool url_parse(const char *text, struct url *url, char *error, size_t error_size);
 void url_close(struct url *url);
 

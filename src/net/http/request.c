@@ -198,9 +198,7 @@ static bool all_digits(struct slice s) {
     return true;
 }
 
-/* uri-host [":" port] of RFC 3986 §3.2, without user information. Not with the comma that its
- * grammar allows: a proxy joins two Host headers by it. */
-static bool is_host(struct slice s) {
+bool request_is_host(struct slice s) {
     const char *allowed = "-._~%!$&'()*+;=";
     size_t i = 0;
     if (s.len > 0 && s.bytes[0] == '[') {
@@ -252,7 +250,7 @@ static int split_target(struct request *r) {
         while (len < rest.len && rest.bytes[len] != '/' && rest.bytes[len] != '?')
             len++;
         r->host = (struct slice){rest.bytes, len};
-        if (!is_host(r->host))
+        if (!request_is_host(r->host))
             return refuse(r, 400, "The host in the request's target is malformed.");
         slice_skip(&rest, len);
     }
@@ -272,7 +270,7 @@ static int check_host(struct request *r) {
         return refuse(r, 400, "The request has more than one Host header.");
     if (count == 0 && r->minor >= 1)
         return refuse(r, 400, "The request has no Host header.");
-    if (count == 1 && host->len > 0 && !is_host(*host))
+    if (count == 1 && host->len > 0 && !request_is_host(*host))
         return refuse(r, 400, "The Host header is malformed.");
     if (count == 1 && r->host.len == 0) /* the target's own host goes first (RFC 9112 §3.2.2) */
         r->host = *host;

@@ -98,4 +98,8 @@ bool request_token_byte(unsigned char byte);
 /* Is it a token: at least one byte, all of them request_token_byte? */
 bool request_is_token(struct slice s);
 
+/* Is it a host with or without a port: uri-host [":" port] of RFC 3986 §3.2, without user
+ * information? Not with the comma that its grammar allows: a proxy joins two Host headers by it. */
+bool request_is_host(struct slice s);
+
 #endif
