@@ -48,7 +48,9 @@ target_include_directories(tidewire_options INTERFACE
   "${CMAKE_CURRENT_SOURCE_DIR}/src" "${CMAKE_CURRENT_BINARY_DIR}/generated")
 target_compile_options(tidewire_options INTERFACE
   -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wold-style-definition
-  -Wpointer-arith -Wwrite-strings -Wformat=2 -Wundef -Wvla -Wimplicit-fallthrough
+  -Wpointer-arith -Wwrite-strings -Wformat=2 -Wundef -Wvla
+  # Clang does not read the comments that GCC takes for an annotation.
+  $<$<C_COMPILER_ID:GNU>:-Wimplicit-fallthrough>
   # Callbacks have the arguments that their caller gives them.
   -Wno-unused-parameter)
 target_compile_options(tidewire_options INTERFACE ${hardening})

@@ -10,6 +10,7 @@
 #   tests/bench/*_spec.lua    label bench      the benchmark, with hardly any load
 #   tests/browser/*_spec.lua  label browser    the examples' pages, in Chromium where there is one
 #   scripts/check_*.lua       label check      rules about the source itself
+#   tests/fuzz/fuzz_*.c       label fuzz       the inputs of tests/fuzz/corpus (TidewireFuzz.cmake)
 #
 # All run in the top folder of the source tree.
 
