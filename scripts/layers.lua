@@ -89,6 +89,7 @@ layers.foreign = {
     headers = { "^lua%.h", "^lauxlib%.h", "^lualib%.h", "^lua5", "luv" } },
   { places = { "script/jwt" }, what = "libjwt", headers = { "^jwt" } },
   { places = { "script/http_client" }, what = "libcurl", headers = { "^curl/" } },
+  { places = { "server/syscall_filter.c" }, what = "libseccomp", headers = { "^seccomp%.h" } },
   { places = { "cluster" }, what = "Redis", headers = { "hiredis" } },
   { places = { "server" }, what = "threads", headers = { "^pthread%.h", "^threads%.h" },
     words = { "uv_thread_create", "pthread_create", "thrd_create" } },

@@ -8,6 +8,7 @@
 
 #include "base/clock.h"
 #include "base/mem.h"
+#include "base/privileges.h"
 #include "server/admin.h"
 #include "server/app_file.h"
 #include "server/credentials.h"
@@ -21,6 +22,7 @@
 #include "server/serving.h"
 #include "server/signals.h"
 #include "server/standard_streams.h"
+#include "server/syscall_filter.h"
 #include "server/upgrade/control.h"
 #include "server/upgrade/control_server.h"
 #include "server/upgrade/upgrade_new.h"
@@ -350,8 +352,16 @@ static bool place_files(struct server *server, char *error, size_t error_size) {
 
 /* ---- serving ---- */
 
+/* Gives up what only the start needed: before the first client. */
+static bool confine(const struct server *server, const struct error_text *problem) {
+    return privileges_drop(problem) &&
+           (!server->settings->seccomp || syscall_filter_install(problem));
+}
+
 /* Lets the workers accept, and replaces the running process. */
 static bool begin_serving(struct server *server, char *error, size_t error_size) {
+    if (!confine(server, &(struct error_text){error, error_size}))
+        return false;
     enter(server, SERVER_OPENING);
     workers_listen(server->workers, server->listeners.sets, server->listeners.count);
     wait_for(server, STAGE_SERVING);
@@ -413,10 +423,13 @@ static int serve(struct server *server) {
     return code;
 }
 
-/* Before the process opens any descriptor, which could be mistaken for one of systemd's. */
-static bool adopt_systemd_sockets(struct server *server) {
+/* Adopts systemd's sockets, before the process opens any descriptor, which could be mistaken for
+ * one of them, and takes the user's rights, before it creates any file. */
+static bool adopt(struct server *server) {
     char error[512];
-    bool good = passed_fds_from_systemd(server->passed, error, sizeof error);
+    const char *user = server->settings->user;
+    bool good = passed_fds_from_systemd(server->passed, error, sizeof error) &&
+                (user == NULL || privileges_take(user, &(struct error_text){error, sizeof error}));
     if (!good)
         fprintf(stderr, "tidewire: %s\n", error);
     return good;
@@ -437,7 +450,7 @@ int server_run(const struct settings *settings) {
     server->began = clock_wall_seconds();
     server->file = app_file_name(settings->target);
     server->passed = passed_fds_new();
-    if (!adopt_systemd_sockets(server) || !log_writer_open(settings)) {
+    if (!adopt(server) || !log_writer_open(settings)) {
         passed_fds_free(server->passed);
         mem_free(server->file);
         mem_free(server);

@@ -31,6 +31,8 @@ Options, with the environment variable that sets the same (the command line over
   --log-format F         text, json or pretty; pretty on a terminal      TIDEWIRE_LOG_FORMAT
   --log-file F           instead of stderr; opened again on SIGUSR1      TIDEWIRE_LOG_FILE
   --pid-file F           the process's number, while it runs             TIDEWIRE_PID_FILE
+  --user NAME[:GROUP]    root's rights end once the ports are open          TIDEWIRE_USER
+  --seccomp              forbids system calls that no server needs
   --drain-seconds S      how long SIGTERM waits for clients, 10      TIDEWIRE_DRAIN_SECONDS
   --lame-duck-seconds S  before that, /readyz answers 503, all is served, 0
                                                                  TIDEWIRE_LAME_DUCK_SECONDS

@@ -74,6 +74,8 @@ local OPTIONS = {
     read = choice "text, json or pretty" },
   { name = "--log-file", variable = "TIDEWIRE_LOG_FILE", read = text },
   { name = "--pid-file", variable = "TIDEWIRE_PID_FILE", read = text },
+  { name = "--user", variable = "TIDEWIRE_USER", read = text },
+  { name = "--seccomp", is_flag = true },
   { name = "--drain-seconds", variable = "TIDEWIRE_DRAIN_SECONDS", read = seconds },
   { name = "--lame-duck-seconds", variable = "TIDEWIRE_LAME_DUCK_SECONDS", read = seconds },
   { name = "--drain-jitter", variable = "TIDEWIRE_DRAIN_JITTER", read = seconds },

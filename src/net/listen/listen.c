@@ -7,6 +7,7 @@
 
 #include "base/log/log.h"
 #include "base/mem.h"
+#include "base/privileges.h"
 #include "net/listen/socket_file.h"
 
 #include <errno.h>
@@ -70,6 +71,16 @@ static bool has_ipv6(void) {
     return fd >= 0;
 }
 
+/* Binds with root's rights, if there are any, because of ports below 1024. A file of a Unix socket
+ * is the user's. Returns 0 or -errno. */
+static int bind_to(int fd, const struct address *address) {
+    bool raised = address->any.sa_family != AF_UNIX && privileges_raise();
+    int result = bind(fd, &address->any, address->len) == 0 ? 0 : -errno;
+    if (raised)
+        privileges_lower();
+    return result;
+}
+
 /* A bound socket that does not listen yet, or -errno. */
 static int bind_socket(const struct address *address, bool shared) {
     int family = address->any.sa_family, on = 1, v6only = !address->dual_stack;
@@ -82,10 +93,10 @@ static int bind_socket(const struct address *address, bool shared) {
         setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof on);
     if (family == AF_INET6)
         setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &v6only, sizeof v6only);
-    int result = bind(fd, &address->any, address->len) == 0 ? 0 : -errno;
+    int result = bind_to(fd, address);
     if (result == -EADDRINUSE && family == AF_UNIX && is_stale(address)) {
         unlink(address->un.sun_path);
-        result = bind(fd, &address->any, address->len) == 0 ? 0 : -errno;
+        result = bind_to(fd, address);
     }
     if (result != 0)
         close(fd);

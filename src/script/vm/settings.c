@@ -79,6 +79,8 @@ static void read_fields(lua_State *L, struct settings *s) {
     s->tls_key = text_field(L, "tls_key");
     s->log_file = text_field(L, "log_file");
     s->pid_file = text_field(L, "pid_file");
+    s->user = text_field(L, "user");
+    s->seccomp = flag_field(L, "seccomp");
     s->drain_seconds = number_field(L, "drain_seconds", 0);
     s->lame_duck_seconds = number_field(L, "lame_duck_seconds", 0);
     s->drain_jitter = number_field(L, "drain_jitter", 0);

@@ -32,6 +32,8 @@ struct settings {
     const char *target; /* FILE, DIR or URL; NULL: none was given */
     struct settings_list listen;
     const char *workers, *admin, *tls_certificate, *tls_key, *log_file, *pid_file;
+    const char *user; /* NAME[:GROUP]; NULL: the process keeps its own */
+    bool seccomp;     /* confine the process */
     enum log_level log_level;
     enum log_format log_format;
     double drain_seconds, lame_duck_seconds, drain_jitter;
