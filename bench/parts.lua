@@ -51,7 +51,7 @@ local SLOW_BACKLOG_KIB = 64 -- as bcast.lua has it
 local IDLE_CONNECTIONS = 10000
 local IDLE_GOAL_BYTES = 1900
 local USED_GOAL_BYTES = 8 * KIB
-local IDLE_TLS_GOAL_BYTES = 12 * KIB
+local IDLE_TLS_GOAL_BYTES = 6 * KIB
 -- A message that waits for all: once for them, and once each in the reader, in Lua and in its
 -- garbage.
 local UNREAD_BYTES = 1024 * KIB

@@ -82,7 +82,7 @@ layers.foreign = {
   { places = { "net/upstream/upstream_socket.c" }, what = "libwebsockets",
     headers = { "^libwebsockets" },
     words = { "lws_[%w_]+", "LWS_[%w_]+" } },
-  { places = { "net/socket/tls.c", "net/socket/certificate.c", "net/client/client_socket.c",
+  { places = { "net/socket", "net/client/client_socket.c",
                "net/client/ws_client.c", "net/upstream/upstream_tls.c", "net/http/handshake.c" },
     what = "OpenSSL", headers = { "^openssl/" } },
   { places = { "script" }, what = "Lua",

@@ -85,9 +85,9 @@ local FACTS = {
   { "architecture", "above 64 messages or 64 KiB the socket is not read", "FULL_ITEMS", 64 },
   { "architecture", "above 64 messages or 64 KiB the socket is not read", "FULL_BYTES", 64 * KIB },
   { "operating", "32 are free, and one more for each second and for each 16 KiB of data",
-    "EMPTY_FREE", 32 },
+    "tls_budget.c:FREE_MESSAGES", 32 },
   { "operating", "32 are free, and one more for each second and for each 16 KiB of data",
-    "EMPTY_BYTES", 16 * KIB },
+    "tls_budget.c:MESSAGE_BYTES", 16 * KIB },
   { "proxies", "The pings of `ping_period` (30 seconds)", "option handler.ping_period", 30 },
 
   -- the API
@@ -148,7 +148,8 @@ local FACTS = {
   { "decisions/json", "128 levels are the limit", "JSON_C_MAX_DEPTH", 128 },
   { "decisions/jwt", "limits tokens to 64 KiB", "jwt.lua:LONGEST", 64 * KIB },
   { "decisions/tls", "at most one record (16 KiB)", "TLS_RECORD_BYTES", 16 * KIB },
-  { "decisions/tls", "makes it write and does not read, at 64 KiB", "MAX_UNSENT", 64 * KIB },
+  { "decisions/tls", "makes it write and does not read, at 64 KiB", "tls_out.c:MAX_WAITING",
+    64 * KIB },
 
   -- pages in browsers
   { "browsers", "is half a second, then twice as long each time",
@@ -182,12 +183,12 @@ local FACTS = {
     "bench/parts.lua: SLOW_GOAL = (%S+)", 1.5 },
   { "testing", "| the p99 latency of 800 receivers beside 200 that read nothing",
     "bench/parts.lua: SLOW_PERCENT = (%d+)", 20 },
-  { "testing", "| 1,900 bytes, 8 KiB after its first message, 12 KiB with TLS;",
+  { "testing", "| 1,900 bytes, 8 KiB after its first message, 6 KiB with TLS;",
     "bench/parts.lua: IDLE_GOAL_BYTES = (%d+)", 1900 },
-  { "testing", "| 1,900 bytes, 8 KiB after its first message, 12 KiB with TLS;",
+  { "testing", "| 1,900 bytes, 8 KiB after its first message, 6 KiB with TLS;",
     "bench/parts.lua: USED_GOAL_BYTES = (%d+) %* KIB", 8 },
-  { "testing", "| 1,900 bytes, 8 KiB after its first message, 12 KiB with TLS;",
-    "bench/parts.lua: IDLE_TLS_GOAL_BYTES = (%d+) %* KIB", 12 },
+  { "testing", "| 1,900 bytes, 8 KiB after its first message, 6 KiB with TLS;",
+    "bench/parts.lua: IDLE_TLS_GOAL_BYTES = (%d+) %* KIB", 6 },
   { "testing", "4 copies and 64 bytes per queue |", "bench/parts.lua: UNREAD_GOAL_COPIES = (%d+)",
     4 },
   { "testing", "4 copies and 64 bytes per queue |",

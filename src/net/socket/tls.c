@@ -7,38 +7,33 @@
  * and no other record begins before it is sent. */
 #include "net/socket/tls.h"
 
-#include "base/clock.h"
 #include "base/mem.h"
+#include "net/socket/tls_budget.h"
+#include "net/socket/tls_keys.h"
+#include "net/socket/tls_out.h"
+#include "net/socket/tls_records.h"
 
-#include <errno.h>
 #include <openssl/err.h>
 #include <openssl/ssl.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <uv.h>
 
-/* Only a client that makes us answer and does not read lets more than a record and its ends wait.
- */
-enum { MAX_UNSENT = 4 * TLS_RECORD_BYTES };
-
-/* Once the connection is open, a client may send EMPTY_FREE messages that carry no data (KeyUpdate,
- * attempts to renegotiate, warnings), and one more for each EMPTY_BYTES of data and for each
- * second: each costs new keys and an answer, and no client needs many (RFC 8446 section 4.6.3). */
-enum { EMPTY_FREE = 32, EMPTY_BYTES = TLS_RECORD_BYTES };
+/* Of a server's handshake: what tls_records.c needs to go on after it. */
+struct handshake {
+    uint8_t in_secret[TLS_SECRET_BYTES], out_secret[TLS_SECRET_BYTES]; /* TLS 1.3 */
+    uint64_t sent; /* records under `out_secret` */
+};
 
 struct tls {
-    SSL *ssl;
-    int fd;
-    bool socket_broken; /* what is to be sent is dropped */
+    SSL *ssl;                    /* NULL: `records` has the connection */
+    struct tls_records *records; /* NULL: OpenSSL has it */
+    struct handshake *handshake; /* NULL: a client, or the handshake is done */
     enum tls_state state;
     const char *why;
-    unsigned empty_left; /* of EMPTY_FREE */
-    size_t empty_bytes;  /* data that has not yet earned one more */
-    uint64_t empty_ns;   /* until when seconds have earned more */
-    const char *in;      /* while tls_receive() runs: the bytes that OpenSSL has not read yet */
+    const char *in; /* while tls_receive() runs: the bytes that OpenSSL has not read yet */
     size_t in_len;
-    char *unsent; /* what the socket did not take, from `unsent_from` on */
-    size_t unsent_len, unsent_from;
+    struct tls_out out;
+    struct tls_budget budget;
 };
 
 /* ---- versions, ciphers, protocols ---- */
@@ -63,6 +58,8 @@ static const char tls12_ciphers[] = "ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES
                                     "ECDHE-ECDSA-AES256-GCM-SHA384:ECDHE-RSA-AES256-GCM-SHA384:"
                                     "ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-RSA-CHACHA20-POLY1305";
 
+static void on_secret(const SSL *ssl, const char *line);
+
 /* OpenSSL frees the buffers of idle connections. It writes one record at a time, and the caller may
  * repeat a write from another place in memory. Sessions are resumed by tickets alone, so the server
  * stores none. */
@@ -81,6 +78,7 @@ struct ssl_ctx_st *tls_new_context(void) {
     SSL_CTX_set_session_cache_mode(context, SSL_SESS_CACHE_OFF);
     SSL_CTX_set_num_tickets(context, 1);
     SSL_CTX_set_alpn_select_cb(context, on_alpn, NULL);
+    SSL_CTX_set_keylog_callback(context, on_secret);
     return context;
 }
 
@@ -90,58 +88,25 @@ static void fail(struct tls *tls, const char *why) {
     tls->state = TLS_BROKEN;
 }
 
-/* ---- the socket ---- */
-
-/* Returns how many bytes the socket took. */
-static size_t send_now(struct tls *tls, const char *bytes, size_t len) {
-    size_t sent = 0;
-    while (sent < len) {
-        ssize_t n = send(tls->fd, bytes + sent, len - sent, MSG_NOSIGNAL | MSG_DONTWAIT);
-        if (n >= 0)
-            sent += (size_t)n;
-        else if (errno == EAGAIN || errno == EWOULDBLOCK)
-            break;
-        else if (errno != EINTR) {
-            tls->socket_broken = true;
-            return len;
-        }
-    }
-    return sent;
-}
-
-static void keep(struct tls *tls, const char *bytes, size_t len) {
-    if (tls->unsent_len - tls->unsent_from + len > MAX_UNSENT) {
-        fail(tls, "the client asks and does not read");
-        return;
-    }
-    tls->unsent = mem_realloc(tls->unsent, tls->unsent_len + len);
-    memcpy(tls->unsent + tls->unsent_len, bytes, len);
-    tls->unsent_len += len;
+static void check_out(struct tls *tls) {
+    if (tls->out.full)
+        fail(tls, "the peer asks and does not read");
 }
 
 bool tls_has_unsent(const struct tls *tls) {
-    return tls->unsent != NULL && tls->state != TLS_BROKEN;
+    return tls->out.bytes != NULL && tls->state != TLS_BROKEN;
 }
 
 bool tls_socket_is_broken(const struct tls *tls) {
-    return tls->socket_broken;
+    return tls->out.broken;
 }
 
 size_t tls_unsent_bytes(const struct tls *tls) {
-    return tls->unsent_len - tls->unsent_from;
+    return tls_out_waiting(&tls->out);
 }
 
 bool tls_flush(struct tls *tls) {
-    if (!tls_has_unsent(tls))
-        return true;
-    tls->unsent_from +=
-        send_now(tls, tls->unsent + tls->unsent_from, tls->unsent_len - tls->unsent_from);
-    if (tls->unsent_from < tls->unsent_len)
-        return false;
-    mem_free(tls->unsent);
-    tls->unsent = NULL;
-    tls->unsent_len = tls->unsent_from = 0;
-    return true;
+    return !tls_has_unsent(tls) || tls_out_flush(&tls->out);
 }
 
 /* ---- the BIO ---- */
@@ -162,9 +127,8 @@ static int bio_read(BIO *bio, char *out, int room) {
 
 static int bio_write(BIO *bio, const char *bytes, int len) {
     struct tls *tls = BIO_get_data(bio);
-    size_t sent = tls->unsent == NULL ? send_now(tls, bytes, (size_t)len) : 0;
-    if (sent < (size_t)len && tls->state != TLS_BROKEN)
-        keep(tls, bytes + sent, (size_t)len - sent);
+    tls_out_write(&tls->out, bytes, (size_t)len);
+    check_out(tls);
     return len;
 }
 
@@ -175,14 +139,13 @@ static long bio_control(BIO *bio, int command, long number, void *pointer) {
     return command == BIO_CTRL_FLUSH;
 }
 
-/* Adds what time and data have earned since the last call. */
-static void earn_empty(struct tls *tls) {
-    uint64_t now = clock_monotonic_ns(), seconds = (now - tls->empty_ns) / UINT64_C(1000000000);
-    uint64_t earned = seconds + tls->empty_bytes / EMPTY_BYTES;
-    tls->empty_ns += seconds * UINT64_C(1000000000);
-    tls->empty_bytes %= EMPTY_BYTES;
-    uint64_t left = tls->empty_left + earned;
-    tls->empty_left = left < EMPTY_FREE ? (unsigned)left : EMPTY_FREE;
+/* The server changes its keys behind its Finished message (RFC 8446 section 7.1); the records of
+ * the handshake that it sends after that are tickets. */
+static void count_sent(struct tls *tls, int type, const uint8_t *bytes) {
+    if (type == SSL3_RT_HANDSHAKE && *bytes == SSL3_MT_FINISHED)
+        tls->handshake->sent = 0;
+    else if (type == SSL3_RT_HEADER)
+        tls->handshake->sent++;
 }
 
 /* OpenSSL calls it for each record and for each message of TLS itself. */
@@ -190,17 +153,36 @@ static void on_protocol(int sent, int version, int type, const void *bytes, size
                         void *user) {
     struct tls *tls = user;
     (void)version;
-    (void)bytes;
-    (void)len;
     (void)ssl;
+    if (sent && tls->handshake != NULL && len > 0)
+        count_sent(tls, type, bytes);
     if (sent || tls->state != TLS_OPEN || (type != SSL3_RT_HANDSHAKE && type != SSL3_RT_ALERT))
         return;
-    if (tls->empty_left == 0)
-        earn_empty(tls);
-    if (tls->empty_left == 0)
-        fail(tls, "the client sends too many records without data");
-    else
-        tls->empty_left--;
+    if (!tls_budget_take(&tls->budget))
+        fail(tls, "the peer sends too many records without data");
+}
+
+static int digit(char c) {
+    return c <= '9' ? c - '0' : (c | 32) - 'a' + 10;
+}
+
+/* OpenSSL gives the secrets of TLS 1.3 only in the lines of a log of keys (NSS Key Log Format):
+ * label, random number of the client, secret, the last two in hexadecimal. */
+static void on_secret(const SSL *ssl, const char *line) {
+    static const char in[] = "CLIENT_TRAFFIC_SECRET_0 ", out[] = "SERVER_TRAFFIC_SECRET_0 ";
+    struct tls *tls = SSL_get_app_data(ssl);
+    uint8_t *secret = NULL;
+    if (tls == NULL || tls->handshake == NULL)
+        return;
+    if (strncmp(line, in, sizeof in - 1) == 0)
+        secret = tls->handshake->in_secret;
+    else if (strncmp(line, out, sizeof out - 1) == 0)
+        secret = tls->handshake->out_secret;
+    if (secret == NULL)
+        return;
+    const char *hex = strrchr(line, ' ') + 1;
+    for (size_t i = 0; i < TLS_SECRET_BYTES && hex[2 * i] != '\0'; i++)
+        secret[i] = (uint8_t)(digit(hex[2 * i]) << 4 | digit(hex[2 * i + 1]));
 }
 
 static BIO_METHOD *method;
@@ -218,7 +200,7 @@ static void make_method(void) {
 static struct tls *new_tls(SSL *ssl, int fd) {
     uv_once(&method_once, make_method);
     struct tls *tls = mem_zalloc(sizeof *tls);
-    tls->fd = fd;
+    tls->out.fd = fd;
     tls->why = "";
     tls->ssl = ssl;
     BIO *bio = BIO_new(method);
@@ -227,15 +209,17 @@ static struct tls *new_tls(SSL *ssl, int fd) {
     SSL_set_bio(tls->ssl, bio, bio);
     SSL_set_msg_callback(tls->ssl, on_protocol);
     SSL_set_msg_callback_arg(tls->ssl, tls);
-    tls->empty_left = EMPTY_FREE;
-    tls->empty_ns = clock_monotonic_ns();
+    tls_budget_init(&tls->budget);
     return tls;
 }
 
 struct tls *tls_new(struct certificate *certificate, int fd) {
     SSL *ssl = SSL_new(certificate_context(certificate)); /* takes a reference to the context */
     SSL_set_accept_state(ssl);
-    return new_tls(ssl, fd);
+    struct tls *tls = new_tls(ssl, fd);
+    SSL_set_app_data(ssl, tls);
+    tls->handshake = mem_zalloc(sizeof *tls->handshake);
+    return tls;
 }
 
 struct tls *tls_new_client(struct ssl_st *ssl, int fd) {
@@ -243,16 +227,29 @@ struct tls *tls_new_client(struct ssl_st *ssl, int fd) {
     return new_tls(ssl, fd);
 }
 
+static void end_handshake(struct tls *tls) {
+    if (tls->handshake != NULL)
+        OPENSSL_cleanse(tls->handshake, sizeof *tls->handshake);
+    mem_free(tls->handshake);
+    tls->handshake = NULL;
+}
+
 void tls_free(struct tls *tls) {
     if (tls == NULL)
         return;
     SSL_free(tls->ssl);
-    mem_free(tls->unsent);
+    end_handshake(tls);
+    tls_records_free(tls->records);
+    tls_out_close(&tls->out);
     mem_free(tls);
 }
 
 enum tls_state tls_state(const struct tls *tls) {
     return tls->state;
+}
+
+bool tls_is_small(const struct tls *tls) {
+    return tls->records != NULL;
 }
 
 const char *tls_why(const struct tls *tls) {
@@ -272,29 +269,71 @@ static void check_failure(struct tls *tls, int result) {
         return;
     default: {
         const char *text = ERR_reason_error_string(ERR_peek_error());
-        fail(tls, text == NULL ? "the client does not speak TLS" : text);
+        fail(tls, text == NULL ? "the peer does not speak TLS" : text);
     }
     }
 }
 
-size_t tls_receive(struct tls *tls, const void *bytes, size_t len, void *out) {
-    size_t got = 0, room = len + TLS_RECORD_BYTES;
-    if (tls->state == TLS_NEW && len > 0)
-        tls->state = TLS_HANDSHAKE;
-    tls->in = bytes;
-    tls->in_len = len;
-    ERR_clear_error();
-    while (tls->state <= TLS_OPEN && got < room) {
+/* The handshake is done: a server's connection goes on without OpenSSL's object where it can. */
+static void open_connection(struct tls *tls) {
+    tls->state = TLS_OPEN;
+    if (tls->handshake == NULL)
+        return;
+    tls->records = tls_records_new(tls->ssl, tls->handshake->in_secret, tls->handshake->out_secret,
+                                   tls->handshake->sent, &tls->out, &tls->budget);
+    end_handshake(tls);
+    if (tls->records == NULL)
+        return;
+    SSL_free(tls->ssl);
+    tls->ssl = NULL;
+}
+
+static void shake_hands(struct tls *tls) {
+    int result = SSL_do_handshake(tls->ssl);
+    if (result == 1)
+        open_connection(tls);
+    else
+        check_failure(tls, result);
+}
+
+static size_t receive_by_openssl(struct tls *tls, char *out, size_t room) {
+    size_t got = 0;
+    while (tls->state == TLS_OPEN && got < room) {
         size_t n = 0;
-        int result = SSL_read_ex(tls->ssl, (char *)out + got, room - got, &n);
-        if (tls->state == TLS_HANDSHAKE && SSL_is_init_finished(tls->ssl))
-            tls->state = TLS_OPEN;
+        int result = SSL_read_ex(tls->ssl, out + got, room - got, &n);
         got += n;
-        tls->empty_bytes += n;
+        tls_budget_earn(&tls->budget, n);
         if (result != 1) {
             check_failure(tls, result);
             break;
         }
+    }
+    return got;
+}
+
+/* What tls_records.c has found out. */
+static void check_records(struct tls *tls) {
+    if (tls_records_failure(tls->records) != NULL)
+        fail(tls, tls_records_failure(tls->records));
+    else if (tls->state == TLS_OPEN && tls_records_ended(tls->records))
+        tls->state = TLS_ENDED;
+    check_out(tls);
+}
+
+size_t tls_receive(struct tls *tls, const void *bytes, size_t len, void *out) {
+    size_t got = 0;
+    if (tls->state == TLS_NEW && (len > 0 || tls->handshake == NULL))
+        tls->state = TLS_HANDSHAKE;
+    tls->in = bytes;
+    tls->in_len = len;
+    ERR_clear_error();
+    if (tls->state == TLS_HANDSHAKE)
+        shake_hands(tls);
+    if (tls->state == TLS_OPEN && tls->records == NULL) {
+        got = receive_by_openssl(tls, out, len + TLS_RECORD_BYTES);
+    } else if (tls->state == TLS_OPEN) {
+        got = tls_records_receive(tls->records, (const uint8_t *)tls->in, tls->in_len, out);
+        check_records(tls);
     }
     ERR_clear_error();
     tls->in = NULL;
@@ -302,19 +341,30 @@ size_t tls_receive(struct tls *tls, const void *bytes, size_t len, void *out) {
     return got;
 }
 
-size_t tls_write(struct tls *tls, const void *bytes, size_t len) {
+static size_t write_by_openssl(struct tls *tls, const char *bytes, size_t len) {
     size_t taken = 0;
-    if (tls->state <= TLS_HANDSHAKE || tls->state == TLS_BROKEN)
-        return 0;
-    ERR_clear_error();
-    while (taken < len && tls->state != TLS_BROKEN && tls->unsent == NULL) {
+    while (taken < len && tls->state != TLS_BROKEN && tls->out.bytes == NULL) {
         size_t n = 0;
-        int result = SSL_write_ex(tls->ssl, (const char *)bytes + taken, len - taken, &n);
+        int result = SSL_write_ex(tls->ssl, bytes + taken, len - taken, &n);
         taken += n;
         if (result != 1) {
             check_failure(tls, result);
             fail(tls, "OpenSSL could not encrypt the data");
         }
+    }
+    return taken;
+}
+
+size_t tls_write(struct tls *tls, const void *bytes, size_t len) {
+    size_t taken;
+    if (tls->state <= TLS_HANDSHAKE || tls->state == TLS_BROKEN)
+        return 0;
+    ERR_clear_error();
+    if (tls->records == NULL) {
+        taken = write_by_openssl(tls, bytes, len);
+    } else {
+        taken = tls_records_write(tls->records, bytes, len);
+        check_records(tls);
     }
     ERR_clear_error();
     return taken;
@@ -324,6 +374,9 @@ void tls_end(struct tls *tls) {
     if (tls->state != TLS_OPEN && tls->state != TLS_ENDED)
         return;
     ERR_clear_error();
-    SSL_shutdown(tls->ssl); /* once: we do not wait for the client's close_notify */
+    if (tls->records != NULL)
+        tls_records_end(tls->records);
+    else
+        SSL_shutdown(tls->ssl); /* once: we do not wait for the peer's close_notify */
     ERR_clear_error();
 }

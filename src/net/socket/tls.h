@@ -59,6 +59,9 @@ size_t tls_unsent_bytes(const struct tls *tls);
  * is still decrypted. */
 bool tls_socket_is_broken(const struct tls *tls);
 
+/* Is it open without OpenSSL's object, which takes some 14 KB? See docs/decisions/tls.md. */
+bool tls_is_small(const struct tls *tls);
+
 /* Ends our direction (close_notify). */
 void tls_end(struct tls *tls);
 
