@@ -49,6 +49,8 @@ function endpoints.prepare(endpoint, number)
     codec = codecs.name(options.codec, endpoint.path),
     heartbeat = options.heartbeat,
     slow_client = options.slow_client,
+    rate = options.rate,
+    control_rate = options.control_rate,
     has_message = hooks.handle_message ~= nil or endpoint.receive ~= nil,
     has_ping = hooks.send_ping ~= nil,
     has_timeout = hooks.on_timeout ~= nil,

@@ -62,9 +62,30 @@
 ---@field origins? tidewire.Origins
 ---@field require_origin? boolean
 ---@field subprotocols? string[]     by preference
----@field rate? table                not in this version: an error
+---@field rate? tidewire.Rate|false  what one client may send; none by default
+--- control_rate: the pings and pongs that one client may send; { frames = 100, per = 1, burst =
+--- 1000 } by default, false: any number.
+---@field control_rate? tidewire.ControlRate|false
 ---@field compression? boolean|table  not in this version: no effect
 ---@field handler_timeout? number    seconds of CPU time of one run of a hook, between waits
+
+--- Messages and bytes that one client may send: so many in `per` seconds, and a burst. Either or
+--- both; what a script never sees counts as well.
+---@class tidewire.Rate
+---@field messages? integer          in `per` seconds
+---@field per? number                seconds; 1 by default
+---@field burst? integer             messages at once; as many as in `per` by default
+---@field bytes? tidewire.Size       in `per` seconds
+---@field burst_bytes? tidewire.Size  bytes at once; as many as in `per` by default
+--- action: what happens above the rate. "close" (1008) by default; "drop" the message; "pause":
+--- read no more until the rate allows it.
+---@field action? "close"|"drop"|"pause"
+
+--- Pings and pongs that one client may send: so many in `per` seconds, and a burst.
+---@class tidewire.ControlRate
+---@field frames integer             in `per` seconds
+---@field per? number                seconds; 1 by default
+---@field burst? integer             frames at once; as many as in `per` by default
 
 --- A custom codec.
 ---@class tidewire.Codec
@@ -460,6 +481,8 @@ function tw.stats() end
 ---@field messages_sent integer
 ---@field messages_dropped integer
 ---@field messages_replaced integer  of the same key, while they waited (slow_client = "conflate")
+---@field rate_drops integer          messages from clients that `rate` dropped
+---@field rate_pauses integer         times that `rate` stopped the reading of a client
 ---@field bytes_received integer
 ---@field bytes_sent integer
 ---@field pings_sent integer

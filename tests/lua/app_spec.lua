@@ -635,10 +635,11 @@ describe("warnings", function()
   end)
 
   it("are there beside errors", function()
-    local file = write("app.lua", "return { rate = {}, compression = true }")
+    local file = write("app.lua", "return { ping_period = -1, compression = true }")
     local result, errors, warnings = app.load { file = file }
     assert.is_nil(result)
-    assert.same({ "app.lua:1: rate is not supported by this version" }, texts(errors))
+    assert.same({ "app.lua:1: ping_period: expected a number of seconds, 0 or more, got -1" },
+      texts(errors))
     assert.same({ "app.lua:1: compression has no effect in this version" }, texts(warnings))
   end)
 end)

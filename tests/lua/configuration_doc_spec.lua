@@ -39,9 +39,9 @@ describe("docs/configuration.md", function()
 
     it("tells the defaults of the list " .. list_name, function()
       for _, spec in ipairs(list) do
-        local default = type(spec.default) == "table" and spec.default[1] or spec.default
+        local default = type(spec.default) == "table" and spec.default[1] or spec.default -- a list
         if default ~= nil then
-          assert.equal(default, documented_default(spec.name), spec.name)
+          assert.same(default, documented_default(spec.name), spec.name)
         end
       end
     end)

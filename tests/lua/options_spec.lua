@@ -214,11 +214,6 @@ describe("workers", function()
 end)
 
 describe("what this version does not do", function()
-  it("is refused where leaving it out would be unsafe", function()
-    assert.equal("rate is not supported by this version",
-      problem("handler", { rate = { messages = 1 } }))
-  end)
-
   it("is warned of where it is a comfort", function()
     assert.same({ "compression has no effect in this version" },
       warnings("handler", { compression = true }))
@@ -295,11 +290,84 @@ describe("effective values", function()
       codec = "text", ping_period = 30, pong_period = 300, heartbeat = "frame",
       max_message_size = 1048576, max_fragments = 1048576, message_timeout = 300,
       max_backlog = 1048576, slow_client = "close", require_origin = false, handler_timeout = 1,
+      control_rate = { frames = 100, per = 1, burst = 1000 },
     }, options.merge("handler", {}))
     assert.same(limits({}),
       options.merge("limits", {}))
     assert.same({ listen = { "127.0.0.1:8080" }, workers = 1, removed_endpoints = "keep" },
       options.merge("app", {}))
+  end)
+end)
+
+describe("a rate", function()
+  local function rate(value)
+    return checked("handler", { rate = value }).rate
+  end
+
+  it("has a burst of as much as comes back in `per`, a second, and closes, by default", function()
+    assert.same({ messages = 20, per = 1, burst = 20, action = "close" }, rate { messages = 20 })
+    assert.same({ bytes = 65536, burst_bytes = 65536, per = 60, action = "drop" },
+      rate { bytes = "64K", per = 60, action = "drop" })
+    assert.same(
+      {
+        messages = 20, per = 0.5, burst = 40, bytes = 10, burst_bytes = 1024, action = "pause",
+      },
+      rate {
+        messages = 20, per = 0.5, burst = 40, bytes = 10, burst_bytes = "1K", action = "pause",
+      })
+  end)
+
+  it("has clear messages for what is none", function()
+    for expected, value in pairs {
+      ["rate: expected a rate, as in { messages = 20, per = 1, burst = 40 }, got 20"] = 20,
+      ["rate: it needs messages or bytes, as in { messages = 20, per = 1, burst = 40 }"] = {},
+      ['rate: there is no mesages; did you mean "messages"?'] = { mesages = 1, bytes = 1 },
+      ["rate: there is no 1"] = { 20, messages = 1 },
+      ["rate: messages: expected a whole number, 1 or more, got 0"] = { messages = 0 },
+      ["rate: messages: expected a whole number, 1 or more, got -1"] = { messages = -1 },
+      ["rate: messages: expected a whole number, 1 or more, got 1.5"] = { messages = 1.5 },
+      ["rate: messages: 10000000000 is too many: the largest number is 2147483647"] =
+        { messages = 10000000000 },
+      ["rate: per: expected a number of seconds, more than 0, got 0"] = { messages = 1, per = 0 },
+      ["rate: per: 1e+18 seconds are too many"] = { messages = 1, per = 1e18 },
+      ["rate: burst: expected a whole number, 1 or more, got 0"] = { messages = 1, burst = 0 },
+      ["rate: burst has no effect without messages"] = { bytes = 1, burst = 1 },
+      ["rate: burst_bytes has no effect without bytes"] = { messages = 1, burst_bytes = 1 },
+      ['rate: bytes: expected a size in bytes from 1 to 1024G, or a text such as "64K" or "1M", '
+        .. 'got string "lots"'] = { bytes = "lots" },
+      ['rate: action: expected "close" or "drop" or "pause", got string "dorp"; did you mean '
+        .. '"drop"?'] = { messages = 1, action = "dorp" },
+      ['rate: action: expected "close" or "drop" or "pause", got 5'] =
+        { messages = 1, action = 5 },
+    } do
+      assert.equal(expected, problem("handler", { rate = value }))
+    end
+  end)
+
+  it("of control frames can be switched off, by false", function()
+    local values = options.merge("handler", { checked("handler", { control_rate = false }) })
+    assert.is_false(values.control_rate)
+    assert.same({ frames = 5, per = 1, burst = 5 },
+      checked("handler", { control_rate = { frames = 5 } }).control_rate)
+    assert.equal('control_rate: there is no action',
+      problem("handler", { control_rate = { frames = 1, action = "drop" } }))
+  end)
+
+  it("comes from the environment as names and values", function()
+    local function read(text)
+      local settings, findings = environment.read { TIDEWIRE_RATE = text }
+      return settings.handler.rate, messages_of(findings.problems)[1]
+    end
+    assert.same({ messages = 20, per = 2, burst = 40, bytes = 65536, burst_bytes = 65536,
+      action = "drop" }, (read "messages=20 per=2,burst=40, bytes=64K action=drop"))
+    assert.is_false(read "none")
+    for _, text in ipairs { "20", "messages", "messages=1 messages=2", "=", ", ," } do
+      assert.equal(
+        ('TIDEWIRE_RATE: expected names and values, as in "per=1 burst=40", got "%s"'):format(text),
+        select(2, read(text)))
+    end
+    assert.equal("TIDEWIRE_RATE: messages: expected a whole number, 1 or more, got 0",
+      select(2, read "messages=0"))
   end)
 end)
 

@@ -15,6 +15,7 @@ return {
     ["/small"] = {
       handle_message = echo, on_close = closed, ping_period = 0, max_message_size = 1000,
     },
+    ["/pinged"] = { handle_message = echo, ping_period = 0, control_rate = false },
     ["/large"] = {
       max_message_size = 64 * 1024 * 1024,
       handle_message = function(conn, message) conn:send(#message .. "") end,
@@ -312,7 +313,7 @@ describe("the wire", function()
 
   describe("a flood of pings", function()
     it("is answered at a bounded cost in memory, and others are served meanwhile", function()
-      local ada = app:connect("/", { receive_buffer = 65536 })
+      local ada = app:connect("/pinged", { receive_buffer = 65536 })
       local bob = app:connect()
       local before = app.process:rss_kib()
       ada.stream:pause()
@@ -328,7 +329,7 @@ describe("the wire", function()
     end)
 
     it("from a client that reads late ends with the answer to the last one", function()
-      local ada = app:connect("/", { receive_buffer = 65536 })
+      local ada = app:connect("/pinged", { receive_buffer = 65536 })
       ada.stream:pause()
       local ping = frames.encode({ opcode = "ping", payload = ("p"):rep(125), key = "\0\0\0\0" })
       for _ = 1, 25 do ada:send_raw(ping:rep(4000)) end

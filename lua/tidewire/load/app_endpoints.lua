@@ -69,6 +69,17 @@ local function warn_of_periods(report, place, before, values)
   end
 end
 
+--- Messages of a JSON heartbeat count as others do.
+local function warn_of_heartbeats(report, place, before, values)
+  local rate, ping = values.rate, values.ping_period
+  if values.heartbeat == "json" and rate and rate.messages and ping > 0
+    and rate.messages / rate.per < 1 / ping then
+    report:warn({ file = place.file, path = {} },
+      ("%srate allows fewer messages (%d in %s seconds) than a client sends as answers to the "
+        .. "pings of ping_period (%s)"):format(before, rate.messages, rate.per, ping))
+  end
+end
+
 --- Checks a handler's table and makes an endpoint of it.
 ---@param report tidewire.AppReport
 ---@param path string
@@ -85,6 +96,7 @@ function app_endpoints.new(report, path, handler, place, before, sources, facts)
   local values = options.merge("handler", { sources.environment, checked, sources.defaults })
   values.name = values.name or path
   warn_of_periods(report, place, before, values)
+  warn_of_heartbeats(report, place, before, values)
   return {
     path = path,
     name = values.name,

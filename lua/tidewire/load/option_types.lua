@@ -8,6 +8,7 @@
 
 local headers = require "tidewire.base.headers"
 local origins = require "tidewire.load.origins"
+local rates = require "tidewire.load.rates"
 local suggest = require "tidewire.base.suggest"
 
 ---@class tidewire.OptionType
@@ -324,6 +325,27 @@ types.compression = {
   check = function(value)
     return accept(type(value) == "boolean" or type(value) == "table", value)
   end,
+}
+
+--- A field of a rate: the message of a problem has what is expected.
+local function check_field(field, value)
+  local kind = types[field.type]
+  local ok, result = kind.check(value, field)
+  if ok or result then
+    return ok, result
+  end
+  local hint = field.choices and suggest.hint(value, field.choices) or ""
+  return false,
+    ("expected %s, got %s%s"):format(kind.expected(field), option_types.describe(value), hint)
+end
+
+types.rate = {
+  expected = rates.expected,
+  expected_text = 'names and values, as in "per=1 burst=40"',
+  check = function(value, spec)
+    return rates.check(value, spec, check_field)
+  end,
+  from_text = rates.from_text,
 }
 
 types.address = {

@@ -48,7 +48,9 @@ local handler = {
     env = "MAX_BACKLOG" },
   { name = "slow_client", type = "choice", choices = { "close", "drop", "conflate" },
     default = "close", env = "SLOW_CLIENT" },
-  { name = "rate", type = "table" },
+  { name = "rate", type = "rate", unit = "messages", bytes = true, actions = true, env = "RATE" },
+  { name = "control_rate", type = "rate", unit = "frames",
+    default = { frames = 100, per = 1, burst = 1000 }, env = "CONTROL_RATE" },
   { name = "origins", type = "origins", env = "ORIGINS" },
   { name = "require_origin", type = "boolean", default = false, env = "REQUIRE_ORIGIN" },
   { name = "subprotocols", type = "subprotocols", env = "SUBPROTOCOLS" },
@@ -120,10 +122,6 @@ local static = {
 
 options.lists = { handler = handler, app = app, limits = limits, tls = tls, static = static }
 
-local function refused(_, shown)
-  return "problem", ("%s is not supported by this version"):format(shown)
-end
-
 local function ignored(value, shown)
   if value ~= false then
     return "warning", ("%s has no effect in this version"):format(shown)
@@ -132,7 +130,7 @@ end
 
 -- Options that are promised and do nothing yet. The version that does one deletes its line.
 local not_yet = {
-  handler = { rate = refused, compression = ignored },
+  handler = { compression = ignored },
   limits = { memory = ignored },
 }
 

@@ -16,6 +16,8 @@
     X(messages_received, "Messages received from clients")                                         \
     X(messages_sent, "Messages queued to clients")                                                 \
     X(messages_dropped, "Messages dropped because a client's queue was full")                      \
+    X(rate_drops, "Messages from clients that `rate` dropped")                                     \
+    X(rate_pauses, "Times that `rate` stopped the reading of a client")                            \
     X(messages_replaced, "Messages that a newer one with the same key replaced while they waited") \
     X(bytes_received, "Payload bytes received from clients")                                       \
     X(bytes_sent, "Frame bytes written to clients")                                                \

@@ -74,6 +74,7 @@ struct conn {
     double rtt_seconds;      /* negative: unknown */
     char *close_reason;
     struct conn_object object; /* of script/ */
+    struct conn_rate *rate;    /* see hub_rate.c; NULL: nothing counts yet */
 };
 
 #endif

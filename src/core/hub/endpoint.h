@@ -6,6 +6,7 @@
 #define TIDEWIRE_CORE_HUB_ENDPOINT_H
 
 #include "base/limit.h"
+#include "base/token_bucket.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -17,6 +18,13 @@ enum codec { CODEC_TEXT, CODEC_BINARY, CODEC_JSON, CODEC_CUSTOM };
 
 enum heartbeat { HEARTBEAT_FRAME, HEARTBEAT_JSON };
 enum slow_client { SLOW_CLIENT_CLOSE, SLOW_CLIENT_DROP, SLOW_CLIENT_CONFLATE };
+enum rate_action { RATE_CLOSE, RATE_DROP, RATE_PAUSE };
+
+/* The option `rate`. */
+struct message_rate {
+    struct token_rate messages, bytes;
+    enum rate_action action;
+};
 
 struct endpoint {
     uint64_t ping_ms;            /* 0: no pings */
@@ -34,11 +42,14 @@ struct endpoint {
     enum slow_client slow_client;
     bool has_message, has_ping, has_timeout, has_drain, has_reload;
     uint32_t generation; /* of its code */
-    char *path;          /* its pattern, for the log; NULL: unknown; owned */
-    char *json_name;     /* conn.name as a JSON string with its quotes, for JSON pings; owned */
+    struct message_rate rate;
+    struct token_rate control_rate; /* pings and pongs of one client */
+    char *path;                     /* its pattern, for the log; NULL: unknown; owned */
+    char *json_name; /* conn.name as a JSON string with its quotes, for JSON pings; owned */
 
     /* the hub's */
     uint32_t number;
+    bool takes_all;      /* it has handle_message and no rate */
     struct limit *limit; /* max_connections: open connections and those in their handshake */
 };
 

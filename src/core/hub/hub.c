@@ -68,6 +68,12 @@ static struct limit *limit_of(struct hub *hub, const struct endpoint *endpoint) 
     return limit;
 }
 
+void hub_fit_endpoint(struct endpoint *endpoint) {
+    const struct message_rate *rate = &endpoint->rate;
+    bool has_rate = rate->messages.burst > 0 || rate->bytes.burst > 0;
+    endpoint->takes_all = endpoint->has_message && !has_rate;
+}
+
 uint32_t hub_add_endpoint(struct hub *hub, const struct endpoint *endpoint) {
     uint32_t number = hub->endpoint_count++;
     hub->endpoints = mem_realloc(hub->endpoints, hub->endpoint_count * sizeof *hub->endpoints);
@@ -76,6 +82,7 @@ uint32_t hub_add_endpoint(struct hub *hub, const struct endpoint *endpoint) {
     hub->endpoints[number]->number = number;
     hub->endpoints[number]->codec = endpoint_codec_number(endpoint->codec, number);
     hub->endpoints[number]->limit = limit_of(hub, hub->endpoints[number]);
+    hub_fit_endpoint(hub->endpoints[number]);
     hub_limits_fit(hub);
     return number;
 }
@@ -179,6 +186,7 @@ static void release(struct hub *hub, struct conn *conn) {
     conn->inbox = NULL;
     hub_limits_gone(hub, conn);
     hub_send_forget_pings(conn);
+    hub_rate_free(conn);
     mem_free(conn->close_reason);
     mem_free(conn);
 }
@@ -242,6 +250,8 @@ static bool run_next(struct hub *hub, struct conn *conn, enum hook_state *state)
 
 void hub_set_paused(struct hub *hub, struct conn *conn, bool paused) {
     if (conn->paused == paused || conn->peer == NULL)
+        return;
+    if (!paused && hub_rate_resume_ms(conn) != 0)
         return;
     conn->paused = paused;
     if (!paused) { /* the hub could not notice signs of life while it did not read */
@@ -358,7 +368,8 @@ void hub_received(struct hub *hub, struct conn *conn, const char *bytes, size_t 
         return;
     stats_add(&hub->stats.messages_received, 1);
     stats_add(&hub->stats.bytes_received, len);
-    if (!conn->endpoint->has_message)
+    if (!conn->endpoint->takes_all &&
+        (!hub_rate_admit(hub, conn, len) || !conn->endpoint->has_message))
         return;
     if (!conn->busy && conn->inbox == NULL && !(conn->due & (DUE_OPEN | DUE_RELOAD))) {
         conn->busy = true;

@@ -32,6 +32,7 @@ static void note_close(struct conn *conn, unsigned code, struct slice reason) {
 static void set_close(struct hub *hub, struct conn *conn, unsigned code, struct slice reason) {
     note_close(conn, code, reason);
     conn->due |= DUE_CLOSE;
+    hub_rate_release(conn);
     hub_rooms_leave_all(hub, conn); /* before any other connection's hook can run */
     hub_mail_withdraw(hub, conn);
     hub_schedule(hub, conn);

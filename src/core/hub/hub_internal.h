@@ -44,11 +44,13 @@ static inline bool hub_is_alone(const struct hub *hub) {
 
 /* ---- hub.c ---- */
 
+/* Sets the fields of an endpoint that follow from others. */
+void hub_fit_endpoint(struct endpoint *endpoint);
 /* Lets the connection's due hooks run at the end of the loop's turn. */
 void hub_schedule(struct hub *hub, struct conn *conn);
 /* Runs the connection's waiting hooks, until one sleeps; frees it if it is gone. */
 void hub_step(struct hub *hub, struct conn *conn);
-/* Stops reading from the client's socket, or reads on. */
+/* Stops reading from the client's socket, or reads on, unless the rate stops it. */
 void hub_set_paused(struct hub *hub, struct conn *conn, bool paused);
 
 /* ---- hub_rooms.c ---- */
@@ -76,6 +78,8 @@ void hub_mail_deliver(struct hub *hub, struct mail *mail);
 
 /* ---- hub_limits.c ---- */
 
+/* Drops what the client has sent and ignores its further bytes; it gets a Close frame. */
+void hub_limits_refuse(struct hub *hub, struct conn *conn, unsigned code, const char *reason);
 /* The connection's inbox has changed. */
 void hub_limits_count(struct hub *hub, struct conn *conn);
 /* Endpoints have changed, and with them the largest message. */
@@ -88,6 +92,23 @@ void hub_limits_resume(struct hub *hub, struct conn *conn);
 void hub_limits_due(struct hub *hub, struct conn *conn);
 /* The client's socket is closed, and its kept bytes are dropped. */
 void hub_limits_gone(struct hub *hub, struct conn *conn);
+
+/* ---- hub_rate.c ---- */
+
+/* A message of `len` bytes comes, before anything is done for it. False: the endpoint's rate does
+ * not allow it; it is dropped, or the connection closes. May stop the reading of the client. */
+bool hub_rate_admit(struct hub *hub, struct conn *conn, size_t len);
+/* A ping or a pong comes. False: there are too many, and the connection closes. */
+bool hub_rate_admit_control(struct hub *hub, struct conn *conn, bool is_pong);
+/* The moment until which the rate stops the reading of the client; 0: it does not. */
+uint64_t hub_rate_resume_ms(const struct conn *conn);
+/* That moment has come. */
+void hub_rate_due(struct hub *hub, struct conn *conn);
+/* The connection closes: the rate does not stop reading any more. */
+void hub_rate_release(struct conn *conn);
+/* The endpoint's rates have changed. */
+void hub_rate_reload(struct hub *hub, struct conn *conn);
+void hub_rate_free(struct conn *conn);
 
 /* ---- hub_reload.c ---- */
 

@@ -52,8 +52,7 @@ void hub_limits_gone(struct hub *hub, struct conn *conn) {
     hub_limits_count(hub, conn);
 }
 
-/* Drops what the client has sent and ignores its further bytes; it gets a Close frame. */
-static void refuse(struct hub *hub, struct conn *conn, unsigned code, const char *reason) {
+void hub_limits_refuse(struct hub *hub, struct conn *conn, unsigned code, const char *reason) {
     if (conn->peer != NULL)
         hub->wire->discard(conn->peer);
     hub_close_fail(hub, conn, code, slice_of(reason));
@@ -65,8 +64,8 @@ static void refuse(struct hub *hub, struct conn *conn, unsigned code, const char
 /* The last connection may keep a message of any size that its endpoint allows. */
 static void refuse_the_oldest(struct hub *hub) {
     while (hub_limit_exceeded(hub) && hub->unhandled.next != hub->unhandled.prev)
-        refuse(hub, LIST_OWNER(hub->unhandled.next, struct conn, unhandled_link), CLOSE_TRY_LATER,
-               "too many unfinished messages");
+        hub_limits_refuse(hub, LIST_OWNER(hub->unhandled.next, struct conn, unhandled_link),
+                          CLOSE_TRY_LATER, "too many unfinished messages");
 }
 
 static void begin_time(struct hub *hub, struct conn *conn) {
@@ -94,5 +93,5 @@ void hub_limits_due(struct hub *hub, struct conn *conn) {
     if (conn->paused) /* the hub does not read from it */
         begin_time(hub, conn);
     else
-        refuse(hub, conn, CLOSE_POLICY, "message took too long");
+        hub_limits_refuse(hub, conn, CLOSE_POLICY, "message took too long");
 }

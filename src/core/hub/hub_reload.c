@@ -19,6 +19,13 @@ static void update_heartbeats(struct hub *hub, const struct endpoint *endpoint,
             hub_timers_reload(hub, conn, old_ping_ms);
 }
 
+static void update_rates(struct hub *hub, const struct endpoint *endpoint) {
+    uint32_t at = 0;
+    for (struct conn *conn; (conn = slots_next(&hub->conns, &at)) != NULL;)
+        if (conn->endpoint == endpoint && conn->state == CONN_OPEN)
+            hub_rate_reload(hub, conn);
+}
+
 /* Closes the open connections of an endpoint. Returns their number. */
 static uint32_t close_all_of(struct hub *hub, const struct endpoint *endpoint, unsigned code,
                              const char *reason) {
@@ -49,6 +56,7 @@ uint32_t hub_activate_endpoint(struct hub *hub, uint32_t number, const struct en
     struct endpoint *endpoint = hub->endpoints[number];
     struct limit *limit = endpoint->limit;
     uint64_t ping_ms = endpoint->ping_ms, pong_ms = endpoint->pong_ms;
+    bool had_rate = !endpoint->takes_all;
     uint32_t codec = endpoint_codec_number(next->codec, number);
     uint32_t closed = change_codec(hub, endpoint, codec);
     mem_free(endpoint->path);
@@ -59,6 +67,9 @@ uint32_t hub_activate_endpoint(struct hub *hub, uint32_t number, const struct en
     endpoint->limit = limit;
     atomic_store(&limit->max, next->max_connections);
     hub_limits_fit(hub);
+    hub_fit_endpoint(endpoint);
+    if (had_rate)
+        update_rates(hub, endpoint);
     if (ping_ms != next->ping_ms || pong_ms != next->pong_ms)
         update_heartbeats(hub, endpoint, ping_ms);
     return closed;

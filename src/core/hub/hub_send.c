@@ -323,7 +323,7 @@ void hub_send_ping(struct hub *hub, struct conn *conn, enum opcode opcode, const
 
 /* RFC 6455 section 5.5.3: of many pings that were not answered yet, the latest needs an answer. */
 void hub_answer_ping(struct hub *hub, struct conn *conn, const char *payload, size_t len) {
-    if (conn->state != CONN_OPEN)
+    if (conn->state != CONN_OPEN || !hub_rate_admit_control(hub, conn, false))
         return;
     if (!is_behind(conn, len))
         outq_append_control(&conn->out, OPCODE_PONG, payload, len);

@@ -33,6 +33,9 @@ void hub_timers_arm(struct hub *hub, struct conn *conn) {
             next = conn->next_ping_ms;
         if (conn->message_end_ms > 0 && conn->message_end_ms < next)
             next = conn->message_end_ms;
+        uint64_t resume_ms = hub_rate_resume_ms(conn);
+        if (resume_ms > 0 && resume_ms < next)
+            next = resume_ms;
     }
     if (next == UINT64_MAX)
         deadlines_remove(&hub->timers, &conn->timer);
@@ -131,6 +134,8 @@ static void answered(struct hub *hub, struct conn *conn, int64_t number) {
 }
 
 void hub_pong(struct hub *hub, struct conn *conn, const char *payload, size_t len) {
+    if (conn->state == CONN_OPEN && !hub_rate_admit_control(hub, conn, true))
+        return;
     char text[16] = "";
     if (len < sizeof text)
         memcpy(text, payload, len);
@@ -195,6 +200,9 @@ static void run_deadline(struct hub *hub, struct conn *conn, uint64_t now) {
         silence_due(hub, conn);
     if (conn->state == CONN_OPEN && conn->message_end_ms > 0 && now >= conn->message_end_ms)
         hub_limits_due(hub, conn);
+    uint64_t resume_ms = hub_rate_resume_ms(conn);
+    if (conn->state == CONN_OPEN && resume_ms > 0 && now >= resume_ms)
+        hub_rate_due(hub, conn);
     if (conn->state == CONN_OPEN && conn->next_ping_ms > 0 && now >= conn->next_ping_ms)
         ping_due(hub, conn, now);
     hub_timers_arm(hub, conn);
