@@ -20,6 +20,20 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 /* Optional: called once, before the first input. */
 int LLVMFuzzerInitialize(int *argc, char ***argv);
 
+/* For LLVMFuzzerInitialize() of a target that keeps memory between inputs, such as a Lua state:
+ * leaks are looked for at the end of the program, not after each input, which would take most of
+ * the time. */
+static inline void fuzz_no_leak_check(int *argc, char ***argv) {
+    static char option[] = "-detect_leaks=0";
+    static char *more[64];
+    if (*argc + 2 > (int)(sizeof more / sizeof *more))
+        return;
+    memcpy(more, *argv, (size_t)*argc * sizeof *more);
+    more[(*argc)++] = option;
+    more[*argc] = NULL;
+    *argv = more;
+}
+
 /* Like assert(), which a build may leave out. */
 #define fuzz_check(condition)                                                                      \
     do {                                                                                           \

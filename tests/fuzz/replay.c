@@ -1,7 +1,7 @@
 /* replay.c -- runs a fuzz target on files, where there is no libFuzzer: the corpus as a test, or an
  * input that has failed.
  *
- *   fuzz_NAME FILE|FOLDER…
+ *   fuzz_NAME FILE|FOLDER…       options of libFuzzer have no effect
  *
  * Each input runs as it is, and once more for each of its beginnings up to 256 bytes and with each
  * of its first 256 bytes changed. A fault ends the program after the name of its file. */
@@ -80,7 +80,7 @@ int main(int argc, char **argv) {
     LLVMFuzzerInitialize(&argc, &argv);
     bool good = argc > 1;
     for (int i = 1; i < argc; i++) {
-        if (!replay(argv[i])) {
+        if (argv[i][0] != '-' && !replay(argv[i])) {
             perror(argv[i]);
             good = false;
         }
