@@ -78,6 +78,13 @@ foreach(source IN LISTS unit_tests)
   tidewire_test_properties(unit/${short} unit ${sanitizer_environment})
 endforeach()
 
+# Lets system calls of the program fail: tests/support/faults.lua.
+add_library(faults MODULE tests/support/faults.c)
+target_compile_definitions(faults PRIVATE _GNU_SOURCE)
+target_link_libraries(faults PRIVATE ${CMAKE_DL_LIBS})
+set_target_properties(faults PROPERTIES
+  PREFIX "" C_VISIBILITY_PRESET default LIBRARY_OUTPUT_DIRECTORY "${CMAKE_BINARY_DIR}/tests")
+
 # --- specs ------------------------------------------------------------------------------------
 
 # tidewire_spec(LABEL FILE SUFFIX [ENVIRONMENT…]): the test's name ends with SUFFIX

@@ -322,11 +322,11 @@ end
 function Client:receive(timeout)
   check_itself(self, "receive")
   check_timeout("receive", timeout)
-  local deadline = timeout and core.now() + timeout
+  local deadline = timeout and core.monotonic() + timeout
   while not self.failed do
     if #self.queue > 0 or not is_readable(self) then
       local task = async.this_task("client:receive")
-      local rest = deadline and math.max(0, deadline - core.now())
+      local rest = deadline and math.max(0, deadline - core.monotonic())
       if not wait_until(self, self.queue, is_readable, rest, task) then
         return nil, "timeout"
       end

@@ -453,6 +453,10 @@ function core.count_error(kind) end
 ---@return number seconds  since 1970
 function core.now() end
 
+--- The time of a clock that nothing sets.
+---@return number seconds  since some point
+function core.monotonic() end
+
 --- The environment variables by name.
 ---@return table<string, string>
 function core.environment() end

@@ -25,6 +25,11 @@ static inline uint64_t clock_monotonic_ms(void) {
     return clock_monotonic_ns() / 1000000;
 }
 
+/* Monotonic seconds since the same point, with a fraction. */
+static inline double clock_monotonic_seconds(void) {
+    return (double)clock_monotonic_ns() / 1e9;
+}
+
 /* Nanoseconds of processor time that the calling thread has used. */
 static inline uint64_t clock_thread_cpu_ns(void) {
     return clock_ns(CLOCK_THREAD_CPUTIME_ID);

@@ -126,7 +126,7 @@ static void metrics(struct admin *admin, struct http *http) {
                   certificate_ends_at(admin->process->certificate));
     add_log(&text);
     add_seconds(&text, "uptime_seconds", "Time since the start.",
-                clock_wall_seconds() - admin->process->started_at);
+                clock_monotonic_seconds() - admin->process->started_at);
     add_count(&text, "resident_bytes", "gauge", "Memory of the process.", resident_bytes());
     buffer_printf(&text,
                   "# HELP tidewire_info The version that runs.\n# TYPE tidewire_info gauge\n"
@@ -192,7 +192,7 @@ static void stats_json(struct admin *admin, struct http *http,
         &text,
         "{\"version\":\"%s\",\"pid\":%ld,\"uptime\":%.3f,\"max_connections\":%u,"
         "\"sockets\":%u,\"workers\":%u,",
-        TIDEWIRE_VERSION, (long)getpid(), clock_wall_seconds() - admin->process->started_at,
+        TIDEWIRE_VERSION, (long)getpid(), clock_monotonic_seconds() - admin->process->started_at,
         limit_max(&admin->process->admission.connections),
         limit_taken(&admin->process->admission.connections), bus_workers(admin->process->bus));
     add_connections(admin, &text);

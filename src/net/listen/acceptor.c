@@ -70,33 +70,48 @@ static void on_rested(uv_timer_t *rest) {
     uv_poll_start(&s->poll, UV_READABLE, on_readable);
 }
 
+static void log_failure(const char *why) {
+    static _Atomic time_t last; /* one for all workers: these things are the process's */
+    if (time(NULL) != last)
+        log_event(LOG_ERROR, "accept_failed", why);
+    last = time(NULL);
+}
+
+/* The connection stays in the kernel's queue for a while. */
+static void rest(struct listening *s) {
+    uv_poll_stop(&s->poll);
+    uv_timer_start(&s->rest, on_rested, REST_MS, 0);
+}
+
 static void refuse_connection(struct listening *s) {
-    static _Atomic time_t last; /* one for all workers: descriptors are of the process */
     close_spare(s);
     int fd = accept4(s->fd, NULL, NULL, SOCK_CLOEXEC);
     if (fd >= 0)
         close(fd);
     open_spare(s);
-    if (fd < 0 || s->spare < 0) {
-        uv_poll_stop(&s->poll);
-        uv_timer_start(&s->rest, on_rested, REST_MS, 0);
+    if (fd < 0 || s->spare < 0)
+        rest(s);
+    log_failure("no file descriptors left: raise the limit (ulimit -n) or lower "
+                "limits.connections");
+}
+
+/* Returns true if there may be another connection. */
+static bool on_accept_failed(struct listening *s, int why) {
+    if (why == EMFILE || why == ENFILE)
+        refuse_connection(s);
+    else if (why == ENOBUFS || why == ENOMEM) {
+        rest(s);
+        log_failure("the kernel has no memory for another socket");
     }
-    if (time(NULL) != last)
-        log_event(
-            LOG_ERROR, "accept_failed",
-            "no file descriptors left: raise the limit (ulimit -n) or lower limits.connections");
-    last = time(NULL);
+    return why == EINTR || why == ECONNABORTED;
 }
 
 /* True: there may be another connection. */
 static bool accept_one(struct listening *s) {
     struct address from = {.len = sizeof from.storage};
     int fd = accept4(s->fd, &from.any, &from.len, SOCK_NONBLOCK | SOCK_CLOEXEC);
-    if (fd < 0) {
-        if (errno == EMFILE || errno == ENFILE)
-            refuse_connection(s);
-        return errno == EINTR || errno == ECONNABORTED;
-    }
+    if (fd < 0)
+        return on_accept_failed(s, errno);
     char remote[ADDRESS_TEXT_BYTES];
     address_format_ip(&from, remote, sizeof remote);
     set_tcp_options(fd, from.any.sa_family);

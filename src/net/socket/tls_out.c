@@ -2,6 +2,7 @@
 #include "net/socket/tls_out.h"
 
 #include "base/mem.h"
+#include "net/socket/would_block.h"
 
 #include <errno.h>
 #include <string.h>
@@ -17,7 +18,7 @@ static size_t send_now(struct tls_out *out, const char *bytes, size_t len) {
         ssize_t n = send(out->fd, bytes + sent, len - sent, MSG_NOSIGNAL | MSG_DONTWAIT);
         if (n >= 0)
             sent += (size_t)n;
-        else if (errno == EAGAIN || errno == EWOULDBLOCK)
+        else if (would_block(errno))
             break;
         else if (errno != EINTR) {
             out->broken = true;

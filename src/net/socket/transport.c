@@ -15,6 +15,7 @@
 #include "base/mem.h"
 #include "base/turn.h"
 #include "net/socket/tls.h"
+#include "net/socket/would_block.h"
 
 #include <errno.h>
 #include <linux/sockios.h>
@@ -204,7 +205,7 @@ static void read_bytes(struct stream *stream) {
         received(stream, bytes, (size_t)n);
     else if (n == 0 && !stream->broken)
         report_end(stream);
-    else if (n == 0 || stream->broken || (errno != EAGAIN && errno != EWOULDBLOCK))
+    else if (n == 0 || stream->broken || !would_block(errno))
         stream->dead = true;
 }
 
@@ -375,7 +376,7 @@ static ssize_t send_now(const struct stream *stream, const void *bytes, size_t l
         ssize_t n = send(stream->fd, bytes, len, MSG_NOSIGNAL | MSG_DONTWAIT);
         if (n >= 0)
             return n;
-        if (errno == EAGAIN || errno == EWOULDBLOCK)
+        if (would_block(errno))
             return 0;
         if (errno != EINTR)
             return -1;

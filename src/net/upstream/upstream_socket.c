@@ -10,6 +10,7 @@
 #include "base/list.h"
 #include "base/log/log.h"
 #include "base/mem.h"
+#include "net/socket/would_block.h"
 
 #include <errno.h>
 #include <libwebsockets.h>
@@ -429,7 +430,7 @@ size_t upstream_socket_write(struct upstream_socket *socket, const void *bytes, 
         return (size_t)n;
     /* Reading reports a broken socket, after what it has received. While it is paused, to wait
      * until it can be written to would be a busy loop. */
-    return errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR ? 0 : len;
+    return would_block(errno) || errno == EINTR ? 0 : len;
 }
 
 void upstream_socket_want_write(struct upstream_socket *socket) {

@@ -115,7 +115,7 @@ static int core_stats(lua_State *L) {
     lua_setfield(L, -2, "max_connections");
     lua_pushinteger(L, limit_taken(hub_connection_limit(vm->hub)));
     lua_setfield(L, -2, "sockets");
-    lua_pushnumber(L, clock_wall_seconds() - vm->options.started_at);
+    lua_pushnumber(L, clock_monotonic_seconds() - vm->options.started_at);
     lua_setfield(L, -2, "uptime");
     return 1;
 }
@@ -131,6 +131,12 @@ static int core_count_error(lua_State *L) {
 /* core.now() -> seconds since 1970, with a fraction */
 static int core_now(lua_State *L) {
     lua_pushnumber(L, clock_wall_seconds());
+    return 1;
+}
+
+/* core.monotonic() -> seconds since some point, with a fraction, whatever the time of day */
+static int core_monotonic(lua_State *L) {
+    lua_pushnumber(L, clock_monotonic_seconds());
     return 1;
 }
 
@@ -204,6 +210,7 @@ const luaL_Reg bind_server_functions[] = {
     {"stats", core_stats},
     {"count_error", core_count_error},
     {"now", core_now},
+    {"monotonic", core_monotonic},
     {"environment", core_environment},
     {"check_address", core_check_address},
     {"check_certificate", core_check_certificate},

@@ -27,7 +27,7 @@ struct vm_options {
     struct hub *hub;
     struct shared *shared; /* the stores of all workers; borrowed */
     unsigned worker;
-    double started_at; /* wall seconds, for tw.stats().uptime */
+    double started_at; /* monotonic seconds, for tw.stats().uptime */
     /* Checks a listen address: false and a sentence if it is none. NULL: addresses are not
      * checked. */
     bool (*check_address)(const char *text, char *error, size_t error_size);

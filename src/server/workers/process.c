@@ -12,7 +12,7 @@ void process_init(struct process *process) {
         .bus = bus_new(),
         .shared = shared_new(NULL, NULL),
         .watchdog = watchdog_new(),
-        .started_at = clock_wall_seconds(),
+        .started_at = clock_monotonic_seconds(),
         .generation = 1,
     };
     admission_init(&process->admission);

@@ -20,7 +20,7 @@ struct process {
     struct admission admission;      /* limits on sockets and on memory for them */
     struct certificate *certificate; /* of new connections; see credentials.h */
     struct watchdog *watchdog;       /* interrupts scripts that take too long */
-    double started_at;               /* wall seconds */
+    double started_at;               /* monotonic seconds */
     atomic_uint generation;          /* of the code that runs, from 1 */
     atomic_uint reloads, reload_failures;
     _Atomic uint64_t reload_pause_ns; /* the longest time for which the last one blocked a worker */
