@@ -131,6 +131,8 @@
 ---@field per_address? integer
 ---@field handshake_seconds? number
 ---@field half_closed_seconds? number
+---@field keep_alive_seconds? number    0: each connection of plain HTTP has one request
+---@field keep_alive_requests? integer  plain requests on one connection
 ---@field upload_backlog? tidewire.Size
 ---@field upload_backlog_per_address? tidewire.Size
 ---@field response_backlog? tidewire.Size

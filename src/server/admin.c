@@ -26,6 +26,9 @@ enum { COUNT_MS = 500 };
  * same descriptors. */
 enum { MAX_SOCKETS = 256 };
 
+/* Longer than monitoring systems wait between two requests. */
+enum { KEEP_ALIVE_MS = 120000 };
+
 /* Bytes of request bodies, and of responses that clients have not read yet. */
 enum { MAX_UPLOADS = 4 * 1024 * 1024, MAX_RESPONSES = 64 * 1024 * 1024 };
 
@@ -319,6 +322,7 @@ struct admin *admin_open(uv_loop_t *loop, struct process *process, struct worker
     struct http_options options = {.max_head_bytes = 16 * 1024,
                                    .max_body_bytes = 16 * 1024,
                                    .request_ms = 5000,
+                                   .keep_alive_ms = KEEP_ALIVE_MS,
                                    .half_closed_ms = 10000,
                                    .send_ms = 30000,
                                    .admission = &admin->admission};
@@ -343,6 +347,7 @@ void admin_stop_accepting(struct admin *admin) {
         return;
     acceptor_close(admin->acceptor);
     admin->acceptor = NULL;
+    http_server_end_keep_alive(admin->http);
 }
 
 void admin_drain(struct admin *admin) {

@@ -73,7 +73,7 @@ static void check_headers(const struct static_file *file) {
     response_begin(&response, out, sizeof out, file->status, 0);
     if (!static_headers(file, &response))
         response_forgive(&response);
-    size_t len = response_end(&response, file->length), lines = 0;
+    size_t len = response_end(&response, file->length, RESPONSE_CLOSE), lines = 0;
     fuzz_check(len > 4 && memcmp(out + len - 4, "\r\n\r\n", 4) == 0);
     for (size_t i = 0; i < len; i++) {
         fuzz_check(out[i] != '\n' || (i > 0 && out[i - 1] == '\r'));

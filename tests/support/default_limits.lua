@@ -8,6 +8,8 @@ return function(changed)
     connections = 10000,
     handshake_seconds = 5,
     half_closed_seconds = 30,
+    keep_alive_seconds = 75,
+    keep_alive_requests = 1000,
     upload_backlog = 64 << 20,
     upload_backlog_per_address = 16 << 20,
     response_backlog = 256 << 20,

@@ -27,21 +27,21 @@ static void test_a_whole_head(void **state) {
     assert_true(response_set(&res, "Set-Cookie", "a=1"));
     assert_true(response_set(&res, "Set-Cookie", "b=\xC3\xA9\t2"));
     assert_true(response_set(&res, "X-Empty", ""));
-    check_out(response_end(&res, 1234), "HTTP/1.1 200 OK\r\n"
-                                        "Date: Sun, 06 Nov 1994 08:49:37 GMT\r\n"
-                                        "Content-Type: text/html\r\n"
-                                        "Set-Cookie: a=1\r\n"
-                                        "Set-Cookie: b=\xC3\xA9\t2\r\n"
-                                        "X-Empty: \r\n"
-                                        "Content-Length: 1234\r\n"
-                                        "Connection: close\r\n"
-                                        "\r\n");
+    check_out(response_end(&res, 1234, RESPONSE_CLOSE), "HTTP/1.1 200 OK\r\n"
+                                                        "Date: Sun, 06 Nov 1994 08:49:37 GMT\r\n"
+                                                        "Content-Type: text/html\r\n"
+                                                        "Set-Cookie: a=1\r\n"
+                                                        "Set-Cookie: b=\xC3\xA9\t2\r\n"
+                                                        "X-Empty: \r\n"
+                                                        "Content-Length: 1234\r\n"
+                                                        "Connection: close\r\n"
+                                                        "\r\n");
 }
 
 static void end_of(int status, int64_t length) {
     struct response res;
     response_begin(&res, out, sizeof(out), status, NOW);
-    size_t len = response_end(&res, length);
+    size_t len = response_end(&res, length, RESPONSE_CLOSE);
     assert_true(len > 0);
     out[len] = '\0';
 }
@@ -61,12 +61,12 @@ static void test_upgrade_is_named_in_connection(void **state) {
     struct response res;
     response_begin(&res, out, sizeof(out), 426, NOW);
     assert_true(response_set(&res, "Upgrade", "websocket"));
-    check_out(response_end(&res, 0), "HTTP/1.1 426 Upgrade Required\r\n"
-                                     "Date: Sun, 06 Nov 1994 08:49:37 GMT\r\n"
-                                     "Upgrade: websocket\r\n"
-                                     "Content-Length: 0\r\n"
-                                     "Connection: Upgrade, close\r\n"
-                                     "\r\n");
+    check_out(response_end(&res, 0, RESPONSE_CLOSE), "HTTP/1.1 426 Upgrade Required\r\n"
+                                                     "Date: Sun, 06 Nov 1994 08:49:37 GMT\r\n"
+                                                     "Upgrade: websocket\r\n"
+                                                     "Content-Length: 0\r\n"
+                                                     "Connection: Upgrade, close\r\n"
+                                                     "\r\n");
 }
 
 static void refuse(const char *name, struct slice value) {
@@ -75,7 +75,7 @@ static void refuse(const char *name, struct slice value) {
     assert_false(response_add(&res, slice_of(name), value));
     assert_non_null(res.error);
     assert_false(response_set(&res, "X-Later", "1")); /* the first failure stays */
-    assert_int_equal(response_end(&res, 0), 0);
+    assert_int_equal(response_end(&res, 0, RESPONSE_CLOSE), 0);
 }
 
 static void test_nothing_breaks_out_of_its_line(void **state) {
@@ -102,7 +102,7 @@ static void test_going_on_without_a_refused_header(void **state) {
     assert_false(response_set(&res, "X", "a\nb"));
     response_forgive(&res);
     assert_true(response_set(&res, "Y", "c"));
-    size_t len = response_end(&res, 0);
+    size_t len = response_end(&res, 0, RESPONSE_CLOSE);
     assert_true(len > 0);
     out[len] = '\0';
     assert_null(strstr(out, "X:"));
@@ -113,7 +113,7 @@ static size_t head_into(char *buffer, size_t cap) {
     struct response res;
     response_begin(&res, buffer, cap, 404, NOW);
     response_set(&res, "X", "y");
-    return response_end(&res, 5);
+    return response_end(&res, 5, RESPONSE_CLOSE);
 }
 
 /* Each buffer that is too small: no byte behind it is written, and the result says so. */
@@ -130,7 +130,7 @@ static void test_small_buffers(void **state) {
     assert_non_null(res.error);
     response_forgive(&res);
     assert_non_null(res.error);
-    assert_int_equal(response_end(&res, 0), 0);
+    assert_int_equal(response_end(&res, 0, RESPONSE_CLOSE), 0);
     /* A header without room cannot be forgiven: half of it may be written. */
     response_begin(&res, out, 60, 200, NOW);
     assert_null(res.error);
@@ -152,7 +152,7 @@ static void test_statuses(void **state) {
         bool fine = status >= 100 && status <= 999;
         assert_int_equal(res.error == NULL, fine);
         response_forgive(&res);
-        assert_int_equal(response_end(&res, 0) > 0, fine);
+        assert_int_equal(response_end(&res, 0, RESPONSE_CLOSE) > 0, fine);
     }
 }
 

@@ -163,7 +163,7 @@ static const char *head(void) {
     struct response res;
     response_begin(&res, out, sizeof(out), file.status, 0);
     assert_true(static_headers(&file, &res));
-    size_t len = response_end(&res, file.length);
+    size_t len = response_end(&res, file.length, RESPONSE_CLOSE);
     assert_true(len > 0 && len < sizeof(out));
     out[len] = '\0';
     return out;

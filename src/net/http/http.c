@@ -1,9 +1,9 @@
-/* http.c -- exchanges: their beginning, their deadlines and their end. See http.h.
+/* http.c -- HTTP connections: their beginning, their deadlines and their end. See http.h.
  *
- * http_read.c reads the request and http_write.c writes the response. `enum http_state` in
- * http_parts.h has the states; each but WAITING has a deadline. After the response the connection
- * is ENDING until the client has closed too: closing at once could reset the connection and destroy
- * the response on its way. */
+ * http_read.c reads a request, http_write.c writes its response, and http_keep.c goes on to the
+ * next request. `enum http_state` in http_parts.h has the states; each but WAITING has a deadline.
+ * After the last response the connection is ENDING until the client has closed too: closing at once
+ * could reset the connection and destroy the response on its way. */
 #include "net/http/http.h"
 
 #include "base/mem.h"
@@ -31,7 +31,9 @@ struct http_server *http_server_new(uv_loop_t *loop, struct transport *transport
     certificate_ref(options->certificate);
     server->stats = stats;
     uv_timer_init(loop, &server->timer);
-    server->timer.data = server;
+    uv_idle_init(loop, &server->next);
+    server->timer.data = server->next.data = server;
+    list_init(&server->pending);
     return server;
 }
 
@@ -39,6 +41,7 @@ void http_server_change(struct http_server *server, const struct http_options *o
     certificate_ref(options->certificate);
     certificate_unref(server->options.certificate);
     server->options = *options;
+    server->generation++;
 }
 
 void http_server_on_request(struct http_server *server, http_request_fn on_request, void *user) {
@@ -54,6 +57,7 @@ void http_server_on_handshake(struct http_server *server, http_handshake_fn on_h
 
 void http_server_close(struct http_server *server) {
     uv_close((uv_handle_t *)&server->timer, NULL);
+    uv_close((uv_handle_t *)&server->next, NULL);
 }
 
 void http_server_free(struct http_server *server) {
@@ -81,9 +85,11 @@ void http_no_deadline(struct http *http) {
 void http_detach(struct http *http) {
     deadlines_remove(&http->server->timers, &http->deadline);
     slots_remove(&http->server->open, http->number);
+    list_remove(&http->in_pending);
     static_close(&http->file);
     http_free_request(http);
     http_free_response(http);
+    http_free_ahead(http);
     if (http->server->options.admission != NULL)
         admission_release(http->server->options.admission, &http->permit);
     mem_free(http);
@@ -119,7 +125,12 @@ static bool on_ended(void *owner) {
     http->ended = true;
     if (http->state == HTTP_WAITING)
         http_deadline_in(http, half_closed_ms(http->server));
-    return http->state == HTTP_WAITING || http->state == HTTP_WRITING;
+    return http->state == HTTP_WAITING || http->state == HTTP_WRITING || http->ahead.len > 0;
+}
+
+static void on_broken(void *owner) {
+    struct http *http = owner;
+    stream_kill(http->stream); /* no client gets the responses to what is left */
 }
 
 static void on_closed(void *owner) {
@@ -127,12 +138,15 @@ static void on_closed(void *owner) {
 }
 
 static const struct stream_events stream_events = {on_received, on_writable, on_ended, on_closed,
-                                                   NULL};
+                                                   on_broken};
 
 void http_accept(struct http_server *server, int fd, const char *remote) {
     struct http *http = mem_zalloc(sizeof *http);
     http->server = server;
+    http->state = HTTP_READING;
     http->file.fd = -1;
+    http->generation = server->generation;
+    list_init(&http->in_pending);
     snprintf(http->remote, sizeof http->remote, "%s", remote);
     if (server->options.admission != NULL)
         http->admitted = admission_take(server->options.admission, remote, &http->permit);
@@ -165,6 +179,8 @@ void http_accept(struct http_server *server, int fd, const char *remote) {
 static void on_deadline(struct http *http) {
     if (http->state == HTTP_READING && http->head_used > 0)
         http_refuse(http, 408, "The request did not arrive in time.");
+    else if (http->state == HTTP_IDLE)
+        http_close_idle(http);
     else if (http->state != HTTP_WRITING || http_is_slow(http))
         stream_kill(http->stream);
 }
@@ -181,15 +197,24 @@ static void on_tick(uv_timer_t *timer) {
         uv_timer_stop(timer);
 }
 
-/* ---- all exchanges ---- */
+/* ---- all connections ---- */
 
 uint32_t http_server_count(const struct http_server *server) {
     return slots_count(&server->open);
 }
 
+void http_server_end_keep_alive(struct http_server *server) {
+    uint32_t at = 0;
+    server->ends_keep_alive = true;
+    for (struct http *http; (http = slots_next(&server->open, &at)) != NULL;)
+        if (http->state == HTTP_IDLE && http->ahead.len == 0)
+            http_close_idle(http);
+}
+
 void http_server_drain(struct http_server *server) {
     uint32_t at = 0;
     server->draining = true;
+    http_server_end_keep_alive(server);
     for (struct http *http; (http = slots_next(&server->open, &at)) != NULL;) {
         if (http->state == HTTP_READING && http->head_used == 0)
             stream_kill(http->stream);

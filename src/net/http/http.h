@@ -1,10 +1,10 @@
-/* http.h -- one HTTP request on an accepted socket, and its response: an exchange.
+/* http.h -- HTTP on an accepted socket: requests, one after the other, and their responses.
  *
  * Reads the head, and the body of plain requests, within a time and a size; passes the checked
- * request to a handler; writes the handler's response and closes the connection: one request each,
- * always "Connection: close". The handler of handshakes takes the stream instead (a WebSocket).
- * Knows no scripts, and of WebSockets only whether a request asks for one. Everything on the
- * worker's thread. */
+ * request to a handler; writes the handler's response. Then the connection waits for the next
+ * request, unless the client or a limit ends it (RFC 9112 section 9). The handler of handshakes
+ * takes the stream instead (a WebSocket). Knows no scripts, and of WebSockets only whether a
+ * request asks for one. Everything on the worker's thread. */
 #ifndef TIDEWIRE_NET_HTTP_HTTP_H
 #define TIDEWIRE_NET_HTTP_HTTP_H
 
@@ -18,7 +18,7 @@
 #include <stdint.h>
 
 struct http_server;
-/* An exchange. */
+/* A connection with its present request. */
 struct http;
 
 /* A whole plain request; `body` is NULL where there is none. The handler answers by http_respond…
@@ -32,11 +32,13 @@ typedef void (*http_handshake_fn)(void *user, struct http *http, const struct re
 
 struct http_options {
     size_t max_head_bytes, max_body_bytes;
-    uint64_t request_ms;         /* for the whole request to arrive; after that: 408 */
-    uint64_t half_closed_ms;     /* for the response to a client that has ended its direction */
-    uint64_t send_ms;            /* within which a client must take some bytes of its response */
-    size_t min_send_rate;        /* bytes a second that it must take on average */
-    struct admission *admission; /* borrowed; NULL: nothing is counted */
+    uint64_t request_ms;          /* for the whole request to arrive; after that: 408 */
+    uint64_t keep_alive_ms;       /* for the next request to begin; 0: one request a connection */
+    uint32_t keep_alive_requests; /* on one connection; 0: no limit */
+    uint64_t half_closed_ms;      /* for the response to a client that has ended its direction */
+    uint64_t send_ms;             /* within which a client must take some bytes of its response */
+    size_t min_send_rate;         /* bytes a second that it must take on average */
+    struct admission *admission;  /* borrowed; NULL: nothing is counted */
     /* For TLS, except on Unix sockets; NULL: no TLS. The server takes a reference. */
     struct certificate *certificate;
 };
@@ -49,26 +51,30 @@ struct http_server *http_server_new(uv_loop_t *loop, struct transport *transport
 void http_server_on_request(struct http_server *server, http_request_fn on_request, void *user);
 void http_server_on_handshake(struct http_server *server, http_handshake_fn on_handshake,
                               void *user);
-/* Stops the timer. All streams must be closed and the loop must run once before
+/* Closes the handles. All streams must be closed and the loop must run once before
  * http_server_free(). */
 void http_server_close(struct http_server *server);
 void http_server_free(struct http_server *server); /* accepts NULL */
 
-/* Sets options for exchanges that begin from now on. */
+/* Sets options for connections that are accepted from now on. Older ones answer one more request.
+ */
 void http_server_change(struct http_server *server, const struct http_options *options);
 
-/* Begins an exchange on an accepted socket and takes over `fd`. `remote` is the client's numeric
- * address, or "unix". */
+/* Takes over an accepted socket. `remote` is the client's numeric address, or "unix". */
 void http_accept(struct http_server *server, int fd, const char *remote);
 
-/* Exchanges that have not ended. */
+/* Connections. */
 uint32_t http_server_count(const struct http_server *server);
-/* Closes the connections that have not begun a request; the others get their responses. */
+/* From now on each response is the last one of its connection. Closes those that wait for another
+ * request. */
+void http_server_end_keep_alive(struct http_server *server);
+/* The same, and closes the connections that have not begun their first request. */
 void http_server_drain(struct http_server *server);
 void http_server_kill_all(struct http_server *server);
 
+/* The number of the present request; no other request has it. */
 uint64_t http_number(const struct http *http);
-/* NULL: the exchange has ended. */
+/* NULL: the request has its response, or its client is gone. */
 struct http *http_find(struct http_server *server, uint64_t number);
 const char *http_remote(const struct http *http);
 
@@ -89,8 +95,8 @@ void http_log(const struct http *http, int status);
  * gets a response in each case. */
 int http_respond_file(struct http *http, const char *folder, const char *path);
 
-/* To take the stream away: set its new owner, take the permit, then end the exchange, which frees
- * it and the request. */
+/* To take the stream away: set its new owner, take the permit, then detach, which frees the
+ * connection and the request. */
 struct stream *http_stream(const struct http *http);
 struct permit http_take_permit(struct http *http);
 void http_detach(struct http *http);

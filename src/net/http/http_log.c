@@ -22,9 +22,13 @@ static struct slice find_path(const struct http *http, struct slice *method) {
 }
 
 static void add_request(struct log_line *line, const struct http *http) {
-    struct slice method = http->request.method, path = http->request.path;
-    if (!http->head_whole)
+    struct slice method, path;
+    if (http->head_whole) {
+        method = http->request->method;
+        path = http->request->path;
+    } else {
         path = find_path(http, &method);
+    }
     log_str(line, "remote", http->remote);
     if (path.len == 0)
         return;

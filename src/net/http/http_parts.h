@@ -1,25 +1,30 @@
-/* http_parts.h -- private to http.c, http_read.c, http_write.c and http_log.c. */
+/* http_parts.h -- private to http.c, http_read.c, http_write.c, http_keep.c and http_log.c. */
 #ifndef TIDEWIRE_NET_HTTP_HTTP_PARTS_H
 #define TIDEWIRE_NET_HTTP_HTTP_PARTS_H
 
 #include "net/http/http.h"
 
+#include "base/buffer.h"
 #include "base/deadlines.h"
+#include "base/list.h"
 #include "base/slots.h"
 #include "net/http/chunked.h"
 #include "net/http/static.h"
 
 enum http_state {
+    HTTP_IDLE,    /* kept after a response: for the first byte of the next request */
     HTTP_READING, /* the request; until it is whole */
+    HTTP_WHOLE,   /* the request is whole: for the call of its handler */
     HTTP_WAITING, /* for the handler's response */
     HTTP_WRITING, /* the response */
-    HTTP_ENDING   /* the response is written; until the client has closed too */
+    HTTP_ENDING   /* the last response is written; until the client has closed too */
 };
 
 struct http_server {
     uv_loop_t *loop;
     struct transport *transport;
-    struct http_options options; /* of exchanges that begin from now on */
+    struct http_options options; /* of connections that are accepted from now on */
+    uint32_t generation;         /* of the options */
     struct stats *stats;
     http_request_fn on_request;
     void *on_request_user;
@@ -28,8 +33,10 @@ struct http_server {
     struct slots open;
     char *piece; /* a buffer for bytes of files; made when first needed */
     struct deadlines timers;
-    bool draining;
-    uv_timer_t timer; /* active while there are deadlines */
+    bool draining, ends_keep_alive;
+    uv_timer_t timer;    /* active while there are deadlines */
+    struct list pending; /* connections whose next request has come ahead */
+    uv_idle_t next;      /* active while there are any */
 };
 
 struct http {
@@ -39,23 +46,29 @@ struct http {
     enum http_state state;
     struct deadline deadline;
     size_t max_head_bytes, max_body_bytes; /* of when it was accepted */
+    uint32_t generation;                   /* of the options then */
+    uint32_t requests;                     /* that were whole, the present one included */
     struct permit permit;
     enum admission_result admitted;
+    bool ended;     /* the client has ended its direction */
+    bool wants_tls; /* the server refuses a client without TLS */
+    bool keeps;     /* after this request another one may come on the connection */
+    bool head_only; /* the method is HEAD: the response has no body */
+    bool head_whole;
     char *head; /* what has arrived of it; does not move once it is whole */
     size_t head_used, head_capacity;
-    bool head_whole;
     char *body; /* decoded, but for the end of the chunks that have arrived */
     size_t body_len, body_capacity;
-    struct request request;
+    struct request *request; /* NULL: no byte of it has arrived, or it has its response */
     struct chunked chunks;
-    bool ended;     /* the client has ended its direction */
-    bool head_only; /* the method is HEAD: the response has no body */
-    bool wants_tls; /* the server refuses a client without TLS */
-    char *out;      /* to be written: "100 Continue" or a response; then `file` */
+    struct buffer ahead;    /* bytes behind the present request */
+    size_t ahead_held;      /* how many bytes for them count in admission.uploads */
+    struct list in_pending; /* of the server */
+    char *out;              /* to be written: "100 Continue" or a response; then `file` */
     size_t out_len, out_sent;
     struct static_file file;
     size_t held;          /* bytes of `out` that count in admission.responses */
-    uint64_t sent;        /* bytes of the response that the socket has taken */
+    uint64_t sent;        /* bytes of all responses that the socket has taken */
     uint64_t check_ms;    /* the last check of the client's reading: when, … */
     uint64_t check_taken; /* … and how many bytes it had taken */
     uint64_t began_ns;    /* when the first byte of the request arrived */
@@ -67,9 +80,31 @@ struct http {
 void http_deadline_in(struct http *http, uint64_t ms);
 void http_no_deadline(struct http *http);
 
-/* http_read.c: takes bytes from the client. */
+/* http_read.c: takes bytes from the client. The connection may be freed then. */
 void http_read(struct http *http, char *bytes, size_t len);
+/* Takes the bytes of one request, or of its beginning. Returns how many. In HTTP_WHOLE
+ * http_call_handler() follows; the request may be refused as well. */
+size_t http_take(struct http *http, const char *bytes, size_t len);
+/* Passes the request to its handler; `ahead` are the bytes behind it. The connection may be freed
+ * then. */
+void http_call_handler(struct http *http, char *ahead, size_t ahead_len);
 void http_free_request(struct http *http);
+
+/* http_keep.c: connections with more than one request. */
+/* Does the request's head allow another one behind it (RFC 9112 section 9.3)? */
+bool http_allows_next(const struct request *request);
+/* Decides whether the connection is kept after the response that begins now. Returns what its head
+ * says, for response_end(). */
+int http_keep_seconds(struct http *http);
+/* The response is written. True: the connection waits for the next request. */
+bool http_keep(struct http *http);
+/* Keeps bytes behind the present request. */
+void http_add_ahead(struct http *http, const char *bytes, size_t len);
+void http_free_ahead(struct http *http);
+/* Closes a connection that waits for its next request. */
+void http_close_idle(struct http *http);
+/* Takes the requests that wait in `ahead` buffers. */
+void http_on_next(uv_idle_t *next);
 
 /* http_write.c: refuses the request, with a body whatever its method. */
 void http_refuse(struct http *http, int status, const char *text);

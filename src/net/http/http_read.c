@@ -1,4 +1,4 @@
-/* http_read.c -- reads the request of an exchange as it arrives. See http.h.
+/* http_read.c -- reads a request as it arrives. See http.h.
  *
  * Head and body have memory of their own. Once the head is whole it does not move, because the
  * request's slices point into it. It is checked once, against the limits of when its connection was
@@ -19,8 +19,11 @@ void http_free_request(struct http *http) {
                             http->body_capacity);
     mem_free(http->head);
     mem_free(http->body);
+    mem_free(http->request);
     http->head = http->body = NULL;
-    http->head_capacity = http->body_capacity = 0;
+    http->request = NULL;
+    http->head_used = http->head_capacity = http->body_len = http->body_capacity = 0;
+    http->head_whole = false;
 }
 
 /* "OPTIONS *" is about the server as a whole, not about a route (RFC 9110 section 9.3.7). */
@@ -28,19 +31,18 @@ static void answer_options(struct http *http) {
     http_respond(http, 200, "Allow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS\r\n", NULL, 0);
 }
 
-/* Passes the request to its handler; `ahead` are the bytes behind it. */
-static void call_handler(struct http *http, char *ahead, size_t ahead_len) {
+void http_call_handler(struct http *http, char *ahead, size_t ahead_len) {
     const struct http_server *server = http->server;
+    const struct request *request = http->request;
     http->state = HTTP_WAITING;
-    http->head_only = slice_is(http->request.method, "HEAD");
+    http->head_only = slice_is(request->method, "HEAD");
     http_no_deadline(http);
-    if (slice_is(http->request.path, "*"))
+    if (slice_is(request->path, "*"))
         answer_options(http);
-    else if (!handshake_wanted(&http->request))
-        server->on_request(server->on_request_user, http, &http->request, http->body,
-                           http->body_len);
+    else if (!handshake_wanted(request))
+        server->on_request(server->on_request_user, http, request, http->body, http->body_len);
     else if (server->on_handshake != NULL)
-        server->on_handshake(server->on_handshake_user, http, &http->request, ahead, ahead_len);
+        server->on_handshake(server->on_handshake_user, http, request, ahead, ahead_len);
     else
         http_refuse(http, 404, "There is no WebSocket here.");
 }
@@ -59,7 +61,7 @@ static bool reserve(struct http *http, size_t more) {
     if (http->body_len + more <= http->body_capacity)
         return true;
     size_t wanted = (http->body_len + more) * 2;
-    int64_t known = http->request.content_length;
+    int64_t known = http->request->content_length;
     if (known >= 0 && wanted > (size_t)known)
         wanted = (size_t)known;
     size_t growth = wanted - http->body_capacity;
@@ -76,32 +78,36 @@ static bool reserve(struct http *http, size_t more) {
     return true;
 }
 
-/* Decodes the last `len` bytes of the body, which are chunks. True: it is whole. Answers when it
- * refuses the body. */
-static bool decode(struct http *http, size_t len) {
+/* Decodes the last `len` bytes of the body, which are chunks. Returns how many are the body's.
+ * Answers when it refuses the body. */
+static size_t decode(struct http *http, size_t len) {
     size_t decoded, used;
     int end = chunked_decode(&http->chunks, http->body + http->body_len, len, http->max_body_bytes,
                              &decoded, &used);
     if (end < 0) {
         http_refuse(http, -end, http->chunks.error);
-        return false;
+        return 0;
     }
     http->body_len += decoded;
-    return end == 1;
+    if (end == 1)
+        http->state = HTTP_WHOLE;
+    return used;
 }
 
-/* Takes bytes of the body. True: it is whole. Answers when it refuses the body. */
-static bool take_body(struct http *http, const char *bytes, size_t len) {
-    int64_t known = http->request.content_length;
+/* Takes bytes of the body. Returns how many. Answers when it refuses the body. */
+static size_t take_body(struct http *http, const char *bytes, size_t len) {
+    int64_t known = http->request->content_length;
     if (known >= 0 && len > (size_t)known - http->body_len)
         len = (size_t)known - http->body_len;
     if (len == 0 || !reserve(http, len))
-        return false;
+        return 0;
     memcpy(http->body + http->body_len, bytes, len);
     if (known < 0)
         return decode(http, len);
     http->body_len += len;
-    return http->body_len == (size_t)known;
+    if (http->body_len == (size_t)known)
+        http->state = HTTP_WHOLE;
+    return len;
 }
 
 /* ---- the head ---- */
@@ -113,33 +119,31 @@ static void refuse_socket(struct http *http) {
                          full ? "The server is full." : "Too many connections from this address.");
 }
 
-/* The head is whole; `rest` are the bytes behind it. */
-static void on_head(struct http *http, char *rest, size_t len) {
-    const struct request *r = &http->request;
+/* The head is whole; `rest` are the bytes behind it. Returns how many of them are the request's. */
+static size_t on_head(struct http *http, const char *rest, size_t len) {
+    const struct request *r = http->request;
     if (http->admitted != ADMISSION_GRANTED) {
         refuse_socket(http);
-        return;
+        return 0;
     }
     if (http->wants_tls && !stream_is_secure(http->stream)) {
         http_refuse(http, 400, "This port needs TLS: use https:// or wss://.");
-        return;
+        return 0;
     }
-    if (handshake_wanted(r)) {
-        call_handler(http, rest, len);
-        return;
-    }
-    if (r->content_length <= 0 && !r->chunked) {
-        call_handler(http, NULL, 0);
-        return;
+    http->requests++;
+    /* behind a refused handshake frames may follow, which are no request */
+    http->keeps = !handshake_wanted(r) && http_allows_next(r);
+    if (handshake_wanted(r) || (r->content_length <= 0 && !r->chunked)) {
+        http->state = HTTP_WHOLE;
+        return 0;
     }
     if (r->content_length > (int64_t)http->max_body_bytes) {
         http_refuse(http, 413, "The body is too large.");
-        return;
+        return 0;
     }
     if (r->expect_continue && len == 0)
         http_send_continue(http);
-    if (take_body(http, rest, len))
-        call_handler(http, NULL, 0);
+    return take_body(http, rest, len);
 }
 
 /* Adds bytes to the head, up to its limit. */
@@ -155,24 +159,42 @@ static void add_to_head(struct http *http, const char *bytes, size_t len) {
     http->head_used += len;
 }
 
-void http_read(struct http *http, char *bytes, size_t len) {
-    if (http->began_ns == 0)
-        http->began_ns = clock_monotonic_ns();
-    if (http->state != HTTP_READING)
-        return; /* one request each: what follows is ignored */
-    if (http->head_whole) {
-        if (take_body(http, bytes, len))
-            call_handler(http, NULL, 0);
-        return;
-    }
+/* The first byte of a request. */
+static void begin_request(struct http *http) {
+    http->began_ns = clock_monotonic_ns();
+    http->request = mem_zalloc(sizeof *http->request);
+    http->chunks = (struct chunked){0};
+    if (http->state == HTTP_IDLE) /* the time of the first one runs since its socket was accepted */
+        http_deadline_in(http, http->server->options.request_ms);
+    http->state = HTTP_READING;
+}
+
+size_t http_take(struct http *http, const char *bytes, size_t len) {
+    if (http->request == NULL)
+        begin_request(http);
+    if (http->head_whole)
+        return take_body(http, bytes, len);
     size_t before = http->head_used;
     add_to_head(http, bytes, len);
-    int result = request_parse(&http->request, http->head, http->head_used, http->max_head_bytes);
-    if (result < 0) {
-        http_refuse(http, -result, http->request.error);
-    } else if (result > 0) {
-        size_t taken = (size_t)result - before;
-        http->head_whole = true;
-        on_head(http, bytes + taken, len - taken);
+    int result = request_parse(http->request, http->head, http->head_used, http->max_head_bytes);
+    if (result < 0)
+        http_refuse(http, -result, http->request->error);
+    if (result <= 0)
+        return len;
+    size_t taken = (size_t)result - before;
+    http->head_whole = true;
+    return taken + on_head(http, bytes + taken, len - taken);
+}
+
+void http_read(struct http *http, char *bytes, size_t len) {
+    if (http->state > HTTP_READING || http->ahead.len > 0) {
+        http_add_ahead(http, bytes, len);
+        return;
     }
+    size_t used = http_take(http, bytes, len);
+    bool is_whole = http->state == HTTP_WHOLE;
+    if (used < len && !(is_whole && handshake_wanted(http->request)))
+        http_add_ahead(http, bytes + used, len - used);
+    if (is_whole)
+        http_call_handler(http, bytes + used, len - used);
 }

@@ -1,4 +1,4 @@
-/* http_write.c -- writes the response of an exchange as the socket takes it. See http.h. */
+/* http_write.c -- writes a response as the socket takes it. See http.h. */
 #include "net/http/http_parts.h"
 
 #include "base/log/log.h"
@@ -33,8 +33,10 @@ void http_free_response(struct http *http) {
 }
 
 static void finish(struct http *http) {
-    http->state = HTTP_ENDING;
     http_free_response(http);
+    if (http_keep(http))
+        return;
+    http->state = HTTP_ENDING;
     stream_shutdown(http->stream);
     http_deadline_in(http, ENDING_MS);
 }
@@ -91,6 +93,12 @@ void http_write(struct http *http) {
         finish(http);
 }
 
+/* Bytes of all responses that the client has taken. */
+static uint64_t taken_bytes(const struct http *http) {
+    uint64_t unacked = stream_unacked_bytes(http->stream);
+    return http->sent > unacked ? http->sent - unacked : 0;
+}
+
 /* Begins a period in which the client must take enough; `taken` is what it has taken before. */
 static void watch_reader(struct http *http, uint64_t taken) {
     http->check_ms = uv_now(http->server->loop);
@@ -100,9 +108,7 @@ static void watch_reader(struct http *http, uint64_t taken) {
 
 bool http_is_slow(struct http *http) {
     const struct http_options *options = &http->server->options;
-    uint64_t unacked = stream_unacked_bytes(http->stream),
-             ms = uv_now(http->server->loop) - http->check_ms;
-    uint64_t taken = http->sent > unacked ? http->sent - unacked : 0;
+    uint64_t ms = uv_now(http->server->loop) - http->check_ms, taken = taken_bytes(http);
     uint64_t least = options->min_send_rate * ms / 1000;
     if (taken > http->check_taken && taken - http->check_taken >= least) {
         watch_reader(http, taken);
@@ -142,9 +148,9 @@ static void start_writing(struct http *http, int status) {
     http_log(http, status);
     http->why = NULL;
     http_free_request(http);
-    http->sent = 0;
-    watch_reader(http, 0);
     http_write(http);
+    if (http->state == HTTP_WRITING)
+        watch_reader(http, taken_bytes(http));
 }
 
 /* Adds header lines one by one, so that a bad one does not spoil the others. */
@@ -208,7 +214,7 @@ void http_respond(struct http *http, int status, const char *headers, const char
     add_lines(&res, headers, &has_type);
     if (!has_type && len > 0)
         response_set(&res, "Content-Type", "text/plain; charset=utf-8");
-    size_t head = response_end(&res, (int64_t)len);
+    size_t head = response_end(&res, (int64_t)len, http_keep_seconds(http));
     if (!http->head_only && len > 0 && status != 204 && status != 304) {
         memcpy(out + head, body, len);
         head += len;
@@ -249,7 +255,7 @@ int http_respond_file(struct http *http, const char *folder, const char *path) {
     if (http->state > HTTP_WAITING)
         return -1;
     /* the script may answer late; the request's slices are valid until now */
-    static_find(folder, &http->request, slice_of(path), &http->file);
+    static_find(folder, http->request, slice_of(path), &http->file);
     char *out = begin_response(http, HEAD_ROOM);
     struct response res;
     response_begin(&res, out, HEAD_ROOM, http->file.status, time(NULL));
@@ -259,7 +265,8 @@ int http_respond_file(struct http *http, const char *folder, const char *path) {
     if (text_len > 0)
         response_set(&res, "Content-Type",
                      http->file.status >= 400 ? "application/json" : "text/plain; charset=utf-8");
-    size_t head = response_end(&res, text_len > 0 ? (int64_t)text_len : http->file.length);
+    size_t head = response_end(&res, text_len > 0 ? (int64_t)text_len : http->file.length,
+                               http_keep_seconds(http));
     if (http->head_only)
         http->file.length = 0;
     else if (text_len > 0)
@@ -274,14 +281,15 @@ int http_respond_file(struct http *http, const char *folder, const char *path) {
     return folder_errno;
 }
 
+/* What follows on the connection may be the rest of this request. */
 void http_refuse(struct http *http, int status, const char *text) {
-    http->head_only = false;
+    http->head_only = http->keeps = false;
     http_respond_refusal(http, status, NULL, text);
 }
 
 void http_refuse_by_limit(struct http *http, _Atomic uint64_t *counter, bool full,
                           const char *why) {
     stats_add(counter, 1);
-    http->head_only = false;
+    http->head_only = http->keeps = false;
     http_respond_refusal(http, full ? 503 : 429, "Retry-After: 5\r\n", why);
 }

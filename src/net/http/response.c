@@ -118,8 +118,8 @@ static bool append_line(struct response *res, struct slice name, struct slice va
 
 /* Headers that frame the message: a second one could contradict ours. */
 static bool is_reserved(struct slice name) {
-    static const char *const names[] = {"Connection", "Content-Length", "Date", "Trailer",
-                                        "Transfer-Encoding"};
+    static const char *const names[] = {"Connection", "Content-Length", "Date",
+                                        "Keep-Alive", "Trailer",        "Transfer-Encoding"};
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
         if (slice_is_nocase(name, names[i]))
             return true;
@@ -160,8 +160,8 @@ bool response_add(struct response *res, struct slice name, struct slice value) {
     if (!request_is_token(name))
         return fail(res, "A header's name is empty or has a character that is not allowed there.");
     if (is_reserved(name))
-        return fail(res, "Connection, Content-Length, Date, Trailer and Transfer-Encoding are "
-                         "written by the server itself.");
+        return fail(res, "Connection, Content-Length, Date, Keep-Alive, Trailer and "
+                         "Transfer-Encoding are written by the server itself.");
     if (!is_value(value))
         return fail(res, "A header's value has a line end or another control character.");
     if (!append_line(res, name, value))
@@ -203,12 +203,20 @@ void response_forgive(struct response *res) {
         res->error = NULL;
 }
 
-size_t response_end(struct response *res, int64_t length) {
-    char number[32];
-    snprintf(number, sizeof(number), "%lld", (long long)length);
-    if (length >= 0 && !is_bodiless(res->status))
-        append_line(res, slice_of("Content-Length"), slice_of(number));
-    append_line(res, slice_of("Connection"), slice_of(res->upgrade ? "Upgrade, close" : "close"));
+size_t response_end(struct response *res, int64_t length, int keep_seconds) {
+    char text[64];
+    bool bodiless = is_bodiless(res->status);
+    if (length < 0 && !bodiless)
+        keep_seconds = RESPONSE_CLOSE;
+    snprintf(text, sizeof(text), "%lld", (long long)length);
+    if (length >= 0 && !bodiless)
+        append_line(res, slice_of("Content-Length"), slice_of(text));
+    snprintf(text, sizeof(text), "%s%s", res->upgrade ? "Upgrade, " : "",
+             keep_seconds == RESPONSE_CLOSE ? "close" : "keep-alive");
+    append_line(res, slice_of("Connection"), slice_of(text));
+    snprintf(text, sizeof(text), "timeout=%d", keep_seconds);
+    if (keep_seconds > 0)
+        append_line(res, slice_of("Keep-Alive"), slice_of(text));
     append(res, slice_of("\r\n"));
     return res->error == NULL ? res->len : 0;
 }

@@ -51,9 +51,12 @@ size_t response_refusal(char *out, size_t cap, int status, const char *why);
 /* Clears the `error` of a refused header. Has no effect on a full buffer. */
 void response_forgive(struct response *res);
 
-/* Adds Content-Length, "Connection: close" and the blank line. `length` is the body's; -1 leaves
+/* Adds Content-Length, Connection, Keep-Alive and the blank line. `length` is the body's; -1 leaves
  * Content-Length out, and the body ends with the connection. 1xx, 204 and 304 have no body and
- * never get one. Returns the length of the head; 0: a call has failed, and `error` says why. */
-size_t response_end(struct response *res, int64_t length);
+ * never get one. `keep_seconds`: how long the connection waits for another request; 0: for less
+ * than a second; RESPONSE_CLOSE: it ends. Returns the length of the head; 0: a call has failed, and
+ * `error` says why. */
+enum { RESPONSE_CLOSE = -1 };
+size_t response_end(struct response *res, int64_t length, int keep_seconds);
 
 #endif

@@ -72,6 +72,8 @@ struct app *app_read(lua_State *L, int index) {
     app->per_address = (uint32_t)number_field(L, limits, "per_address");
     app->handshake_seconds = number_field(L, limits, "handshake_seconds");
     app->half_closed_seconds = number_field(L, limits, "half_closed_seconds");
+    app->keep_alive_seconds = number_field(L, limits, "keep_alive_seconds");
+    app->keep_alive_requests = (uint32_t)number_field(L, limits, "keep_alive_requests");
     app->header_bytes = (size_t)number_field(L, limits, "header_bytes");
     app->receive_backlog = (size_t)number_field(L, limits, "receive_backlog");
     app->upload_backlog = (size_t)number_field(L, limits, "upload_backlog");

@@ -24,6 +24,8 @@ struct app {
     char *sources;    /* the script files that were looked for, one a line; they may be missing */
     char *shape;      /* its endpoints and their codecs: the same in all workers */
     double handshake_seconds, half_closed_seconds;
+    double keep_alive_seconds; /* 0: connections of plain HTTP are not kept */
+    uint32_t keep_alive_requests;
     size_t header_bytes;
     size_t receive_backlog; /* bytes of unhandled messages, over all workers */
     size_t worker_backlog;  /* bytes of mail from other workers that may wait for one */

@@ -272,6 +272,8 @@ static struct http_options http_options(const struct worker *worker) {
         .max_head_bytes = app->header_bytes,
         .max_body_bytes = MAX_BODY_BYTES,
         .request_ms = (uint64_t)(app->handshake_seconds * 1000),
+        .keep_alive_ms = (uint64_t)(app->keep_alive_seconds * 1000),
+        .keep_alive_requests = app->keep_alive_requests,
         .half_closed_ms = (uint64_t)(app->half_closed_seconds * 1000),
         .send_ms = (uint64_t)(app->send_timeout * 1000),
         .min_send_rate = app->min_send_rate,
@@ -343,6 +345,7 @@ void worker_drain(struct worker *worker, const struct worker_drain_options *opti
     stop_listening(worker);
     if (options->sockets_stay_open) {
         enter(worker, STAGE_SETTLING);
+        http_server_end_keep_alive(worker->http);
         uv_timer_start(&worker->settling, on_settling_over, SETTLE_MS, 0);
     } else {
         run_on_stop(worker);
