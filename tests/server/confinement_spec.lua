@@ -32,6 +32,9 @@ return {
 }
 ]]
 
+-- LeakSanitizer reads the memory of the process by ptrace(2), which is forbidden here.
+local WITHOUT_LEAKS = { ASAN_OPTIONS = (os.getenv("ASAN_OPTIONS") or "") .. ":detect_leaks=0" }
+
 local IS_ROOT = uv.getuid() == 0
 
 --- Gives a folder and its files to the user.
@@ -156,7 +159,7 @@ describe("--user", function()
     local folder = process.make_directory()
     process.write_file(folder .. "/app.lua", APP)
     local result = server.run({ "app.lua", "--user", "nobody", "--listen", "127.0.0.1:0" },
-      { directory = folder })
+      { directory = folder, environment = WITHOUT_LEAKS })
     process.remove_directory(folder)
     assert.equal(2, result.code)
     assert.matches("app.lua: cannot read the file: Permission denied", result.stderr)
@@ -192,8 +195,7 @@ for name in "AF_PACKET", "AF_ALG", "AF_VSOCK":
   local function start(options)
     options.app = APP
     options.files = { ["calls.py"] = CALLS }
-    -- LeakSanitizer reads the memory of the process by ptrace(2)
-    options.environment = { ASAN_OPTIONS = (os.getenv("ASAN_OPTIONS") or "") .. ":detect_leaks=0" }
+    options.environment = WITHOUT_LEAKS
     return server.start(options)
   end
 
