@@ -19,9 +19,9 @@
 enum { IV_BYTES = 12, SALT_BYTES = 4, NUMBER_BYTES = 8, MAX_KEY_BYTES = 32, RANDOM_BYTES = 32 };
 
 struct tls_keys {
-    EVP_CIPHER_CTX *context;
-    const EVP_MD *digest; /* of the suite */
-    uint64_t number;      /* of the next record */
+    EVP_CIPHER_CTX *context; /* NULL: the keys cannot be used any more */
+    const EVP_MD *digest;    /* of the suite */
+    uint64_t number;         /* of the next record */
     bool is_tls13;
     bool has_salt; /* the nonce is `iv`'s first bytes and the number: AES-GCM in TLS 1.2 */
     uint8_t iv[IV_BYTES];
@@ -83,7 +83,8 @@ static bool expand(const struct tls_keys *keys, const char *label, uint8_t *out,
     return good;
 }
 
-/* Derives key and iv from the secret. */
+/* Derives key and iv from the secret. The caller gives the keys up where this fails: their numbers
+ * begin anew, so the old key must not encrypt anything more. */
 static bool use_secret(struct tls_keys *keys) {
     uint8_t key[MAX_KEY_BYTES];
     size_t len = (size_t)EVP_CIPHER_CTX_get_key_length(keys->context);
@@ -94,12 +95,16 @@ static bool use_secret(struct tls_keys *keys) {
     return good;
 }
 
-void tls_keys_update(struct tls_keys *keys) {
-    uint8_t next[TLS_SECRET_BYTES];
-    if (expand(keys, "traffic upd", next, (size_t)EVP_MD_get_size(keys->digest)))
-        memcpy(keys->secret, next, sizeof next);
+bool tls_keys_update(struct tls_keys *keys) {
+    uint8_t next[TLS_SECRET_BYTES] = {0};
+    bool good = expand(keys, "traffic upd", next, (size_t)EVP_MD_get_size(keys->digest));
+    memcpy(keys->secret, next, sizeof next);
     OPENSSL_cleanse(next, sizeof next);
-    use_secret(keys);
+    if (good && use_secret(keys))
+        return true;
+    EVP_CIPHER_CTX_free(keys->context);
+    keys->context = NULL;
+    return false;
 }
 
 /* ---- TLS 1.2 ---- */
@@ -153,7 +158,11 @@ static struct tls_keys *new_keys(SSL *ssl, const struct cipher *cipher, bool enc
     keys->has_salt = !keys->is_tls13 && cipher->nid != NID_chacha20_poly1305;
     keys->digest = SSL_CIPHER_get_handshake_digest(SSL_get_current_cipher(ssl));
     keys->context = EVP_CIPHER_CTX_new();
-    EVP_CipherInit_ex(keys->context, cipher->evp, NULL, NULL, NULL, encrypts);
+    if (keys->context == NULL ||
+        EVP_CipherInit_ex(keys->context, cipher->evp, NULL, NULL, NULL, encrypts) != 1) {
+        tls_keys_free(keys);
+        return NULL;
+    }
     if (keys->is_tls13)
         memcpy(keys->secret, secret, sizeof keys->secret);
     return keys;
@@ -169,8 +178,10 @@ bool tls_keys_derive(struct ssl_st *ssl, const uint8_t *in_secret, const uint8_t
         return false;
     struct tls_keys *read = new_keys(ssl, cipher, false, in_secret);
     struct tls_keys *write = new_keys(ssl, cipher, true, out_secret);
-    bool good = read->is_tls13 ? use_secret(read) && use_secret(write)
-                               : use_master_secret(ssl, cipher->key_bytes, read, write);
+    bool good = read != NULL && write != NULL;
+    if (good)
+        good = read->is_tls13 ? use_secret(read) && use_secret(write)
+                              : use_master_secret(ssl, cipher->key_bytes, read, write);
     if (!good) {
         tls_keys_free(read);
         tls_keys_free(write);
@@ -215,7 +226,7 @@ static bool begin(struct tls_keys *keys, const uint8_t *header, const uint8_t *e
     else
         for (int i = 0; i < NUMBER_BYTES; i++)
             nonce[IV_BYTES - NUMBER_BYTES + i] ^= number[i];
-    if (EVP_CipherInit_ex(keys->context, NULL, NULL, NULL, nonce, -1) != 1)
+    if (keys->context == NULL || EVP_CipherInit_ex(keys->context, NULL, NULL, NULL, nonce, -1) != 1)
         return false;
     if (keys->is_tls13)
         return EVP_CipherUpdate(keys->context, NULL, &n, header, TLS_HEADER_BYTES) == 1;

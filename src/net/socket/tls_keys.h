@@ -28,6 +28,7 @@ enum {
     TLS_ALERT_RECORD_OVERFLOW = 22,
     TLS_ALERT_ILLEGAL_PARAMETER = 47,
     TLS_ALERT_DECODE_ERROR = 50,
+    TLS_ALERT_INTERNAL_ERROR = 80,
     TLS_ALERT_USER_CANCELED = 90,
     TLS_ALERT_NO_RENEGOTIATION = 100,
 };
@@ -43,8 +44,9 @@ bool tls_keys_derive(struct ssl_st *ssl, const uint8_t *in_secret, const uint8_t
                      uint64_t sent, struct tls_keys **in, struct tls_keys **out);
 void tls_keys_free(struct tls_keys *keys); /* accepts NULL */
 
-/* TLS 1.3: the next keys, after a KeyUpdate (RFC 8446 section 7.2). */
-void tls_keys_update(struct tls_keys *keys);
+/* TLS 1.3: the next keys, after a KeyUpdate (RFC 8446 section 7.2). False: there is no memory, and
+ * these keys encrypt and decrypt nothing any more. */
+bool tls_keys_update(struct tls_keys *keys);
 /* How many records these keys have encrypted or decrypted. */
 uint64_t tls_keys_count(const struct tls_keys *keys);
 

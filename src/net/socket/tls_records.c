@@ -93,7 +93,8 @@ static void fail(struct tls_records *records, uint8_t alert, const char *why) {
 static void update_out_keys(struct tls_records *records) {
     static const uint8_t update[KEY_UPDATE_BYTES] = {KEY_UPDATE, 0, 0, 1, 0};
     send_record(records, TLS_RECORD_HANDSHAKE, update, sizeof update);
-    tls_keys_update(records->out_keys);
+    if (!tls_keys_update(records->out_keys))
+        records->failure = "there are no new keys";
 }
 
 size_t tls_records_write(struct tls_records *records, const uint8_t *bytes, size_t len) {
@@ -158,8 +159,9 @@ static void on_key_update(struct tls_records *records, const uint8_t *bytes, siz
         fail(records, TLS_ALERT_ILLEGAL_PARAMETER, "bad key update");
         return;
     }
-    tls_keys_update(records->in_keys);
-    if (requested == 1 && !records->out_ended)
+    if (!tls_keys_update(records->in_keys))
+        fail(records, TLS_ALERT_INTERNAL_ERROR, "there are no new keys");
+    else if (requested == 1 && !records->out_ended)
         update_out_keys(records);
 }
 
