@@ -154,12 +154,13 @@ end
 ---@param head string
 ---@param remote_address string
 ---@param secure boolean
+---@param host string|nil  as a trusted proxy says
 ---@return tidewire.PreparedEndpoint|nil endpoint  nil: refused
 ---@return tidewire.Request|tidewire.Reply request  the reply, if refused
 ---@return string|nil subprotocol
 ---@return table|nil fields                        of the connection, from `validate`
-function accept.decide(app, head, remote_address, secure)
-  local request = Request.new(head, nil, remote_address, secure)
+function accept.decide(app, head, remote_address, secure, host)
+  local request = Request.new(head, nil, remote_address, secure, host)
   local found, params = app.router:endpoint(Request.raw_path(request))
   if not found then
     return nil, replies.refuse(404, "There is no WebSocket endpoint at this path.", nil,

@@ -54,6 +54,7 @@ function reload.load(file, command_line, generation)
     environ = core.environment(),
     command_line = command_line,
     check_address = core.check_address,
+    check_trusted_proxy = core.check_trusted_proxy,
     check_certificate = core.check_certificate,
     generation = generation,
     library = tw,

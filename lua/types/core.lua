@@ -481,6 +481,12 @@ function core.respond_file(number, root, path) end
 ---@return string? message
 function core.check_address(text) end
 
+--- Is it an element of `trusted_proxies`: an address, a network, or "unix"?
+---@param text string
+---@return true|nil ok
+---@return string|nil message
+function core.check_trusted_proxy(text) end
+
 --- Can a certificate be read with its key?
 ---@param certificate string  a file
 ---@param key string          a file

@@ -114,6 +114,11 @@
 ---@field http? table<string, (fun(request: tidewire.Request): any, any)|tidewire.StaticFolder>
 ---@field limits? tidewire.Limits
 ---@field admin? string            an address for /healthz, /readyz, /metrics and /stats
+--- trusted_proxies: the proxies that may name the client: "127.0.0.1", "10.0.0.0/8", "unix".
+---@field trusted_proxies? string|string[]
+--- forwarded_header: the header of theirs that counts; by default X-Forwarded-For, else Forwarded.
+---@field forwarded_header? "X-Forwarded-For"|"Forwarded"
+---@field proxy_protocol? boolean  their connections begin with a header of the PROXY protocol
 --- removed_endpoints: whether a reload keeps connections of an endpoint that the new app lacks.
 ---@field removed_endpoints? "keep"|"close"
 --- on_load: is called while the code is loaded, before it is activated. An error ends the start or
@@ -229,7 +234,8 @@ function Conn:rooms() end
 ---@field query table<string, string>   the last value of a repeated name
 ---@field headers table<string, string>  found in any case; repeated ones are joined with ", "
 ---@field cookies table<string, string>  as sent; the first value of a repeated name
----@field remote_address string
+---@field host string|nil      that the client asks for, perhaps with a port
+---@field remote_address string  the client's IP address, or "unix"
 ---@field secure boolean
 ---@field origin string?
 ---@field subprotocols string[]         the subprotocols that the client offers

@@ -151,9 +151,9 @@ static bool same_text(const char *one, const char *other) {
 }
 
 static bool same_listen(const struct app *one, const struct app *other) {
-    bool same = one->listen_count == other->listen_count;
-    for (size_t i = 0; same && i < one->listen_count; i++)
-        same = strcmp(one->listen[i], other->listen[i]) == 0;
+    bool same = one->listen.count == other->listen.count;
+    for (size_t i = 0; same && i < one->listen.count; i++)
+        same = strcmp(one->listen.at[i], other->listen.at[i]) == 0;
     return same;
 }
 

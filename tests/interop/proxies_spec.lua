@@ -17,10 +17,10 @@ local function snippet(language)
     "docs/proxies.md has no block of " .. language))
 end
 
--- An app that tells what has come through the proxy, and whom it takes for the client by the
--- function of the page.
-local APP = snippet("lua") .. [[
+-- An app that tells what has come through the proxy, and which client it takes it from.
+local APP = [[
 return {
+  trusted_proxies = { "127.0.0.1" }, proxy_protocol = PROXY_PROTOCOL,
   endpoints = {
     ["/"] = {
       codec = "json", max_message_size = "8M", max_backlog = "16M",
@@ -31,7 +31,8 @@ return {
       on_start = function(conn)
         local headers = conn.request.headers
         conn:send({
-          client = client_address(conn.request), forwarded = headers["x-forwarded-for"],
+          client = conn.remote_address, secure = conn.secure,
+          forwarded = headers["x-forwarded-for"],
           host = headers.host, protocol = headers["x-protocol"],
         })
       end,
@@ -95,6 +96,9 @@ local PROXIES = {
     args = { "-e", "stderr", "-p", "FOLDER", "-c", "FOLDER/config" },
     reload = function(proxy) proxy:signal("sighup") end,
     append = function(text) return (text:gsub("%$remote_addr", "$proxy_add_x_forwarded_for")) end,
+    scheme = function(text)
+      return (text:gsub("    proxy_read", "    proxy_set_header X-Forwarded-Proto https;\n%0"))
+    end,
   },
   {
     name = "HAProxy", block = "haproxy", program = "haproxy", wrap = function(text) return text end,
@@ -103,6 +107,21 @@ local PROXIES = {
     append = function(text)
       return (text:gsub("http%-request set%-header[^\n]*", "option forwardfor"))
     end,
+    scheme = function(text)
+      return (text:gsub("  http%-request", "  http-request set-header X-Forwarded-Proto https\n%0"))
+    end,
+    proxy_protocol = {
+      ["version 1"] = function(text) return (text:gsub("app [^\n]*", "%0 send-proxy")) end,
+      ["version 2"] = function(text) return (text:gsub("app [^\n]*", "%0 send-proxy-v2")) end,
+      ["with TLVs"] = function(text)
+        return (text:gsub("app [^\n]*",
+          "%0 send-proxy-v2-ssl-cn proxy-v2-options unique-id,crc32c"))
+      end,
+      ["without reading the bytes"] = function(text)
+        return (text:gsub("mode http", "mode tcp"):gsub("  http%-request[^\n]*\n", "")
+          :gsub("app [^\n]*", "%0 send-proxy"))
+      end,
+    },
     secure = function(text, files)
       text = text:gsub("(:8443)[^\n]*", "%1 ssl crt " .. files.both .. " alpn h2,http/1.1")
       return (text:gsub("  default_backend",
@@ -144,20 +163,6 @@ describe("docs/proxies.md", function()
     end
   end)
 
-  it("takes the client's address from the last element of X-Forwarded-For", function()
-    local client_address = load(snippet("lua") .. "return client_address")()
-    local function of(forwarded, back)
-      return client_address({
-        remote_address = "10.0.0.1", headers = { ["x-forwarded-for"] = forwarded },
-      }, back)
-    end
-    assert.equal("10.0.0.1", of(nil))
-    assert.equal("10.0.0.1", of(""))
-    assert.equal("192.0.2.1", of("192.0.2.1"))
-    assert.equal("2001:db8::1", of("203.0.113.66, 192.0.2.1 ,2001:db8::1"))
-    assert.equal("192.0.2.1", of("203.0.113.66,192.0.2.1,2001:db8::1", 1))
-    assert.equal("10.0.0.1", of("192.0.2.1", 1)) -- it has come past the first one
-  end)
 end)
 
 for _, kind in ipairs(PROXIES) do
@@ -196,7 +201,10 @@ for _, kind in ipairs(PROXIES) do
       stream.close_all()
     end
 
-    before_each(function() app = server.start({ app = APP }) end)
+    local function start_app(proxy_protocol)
+      app = server.start({ app = (APP:gsub("PROXY_PROTOCOL", tostring(proxy_protocol))) })
+    end
+
     after_each(function()
       stream.close_all() -- Apache waits for them for ten seconds
       app:stop()
@@ -208,6 +216,7 @@ for _, kind in ipairs(PROXIES) do
 
     local function connect(query)
       return client.connect(("ws://127.0.0.1:%d/%s"):format(port, query or ""), {
+        from = "127.0.0.5",
         headers = { ["X-Forwarded-For"] = "203.0.113.66" }, -- which is not true
       })
     end
@@ -219,11 +228,12 @@ for _, kind in ipairs(PROXIES) do
     end
 
     it("passes on handshakes, long messages, refusals and close codes", function()
+      start_app(false)
       start_proxy()
       local ada, message = meet()
-      assert.equal('"127.0.0.1"', message:match('"client":(".-")'))
+      assert.equal('"127.0.0.5"', message:match('"client":(".-")'))
       -- the client's own header is removed
-      assert.equal('"127.0.0.1"', message:match('"forwarded":(".-")'))
+      assert.equal('"127.0.0.5"', message:match('"forwarded":(".-")'))
       assert.equal('"localhost"', message:match('"host":(".-")'))
       local long = '"' .. ("0123456789"):rep(300000) .. '"'
       assert.is_true(long == ada:ask(long))
@@ -236,14 +246,35 @@ for _, kind in ipairs(PROXIES) do
 
     if kind.append then
       it("comes from the last element of X-Forwarded-For where the proxy appends", function()
+        start_app(false)
         start_proxy(kind.append)
         local _, message = meet()
-        assert.equal('"127.0.0.1"', message:match('"client":(".-")'))
-        assert.equal('"203.0.113.66, 127.0.0.1"', message:match('"forwarded":(".-")'))
+        assert.equal('"127.0.0.5"', message:match('"client":(".-")'))
+        assert.equal('"203.0.113.66, 127.0.0.5"', message:match('"forwarded":(".-")'))
+      end)
+    end
+
+    for name, change in pairs(kind.proxy_protocol or {}) do
+      it("comes behind a PROXY header: " .. name, function()
+        start_app(true)
+        start_proxy(change)
+        local ada, message = meet()
+        assert.equal('"127.0.0.5"', message:match('"client":(".-")'))
+        assert.equal('"hello"', (ada:ask('"hello"')))
+      end)
+    end
+
+    if kind.scheme then
+      it("is secure where the proxy says so", function()
+        start_app(false)
+        start_proxy(kind.scheme)
+        local _, message = meet()
+        assert.equal("true", message:match('"secure":(%l+)'))
       end)
     end
 
     it("is closed with 1001 when the program drains", function()
+      start_app(false)
       start_proxy()
       local ada = meet()
       app:signal("sigterm")
@@ -253,6 +284,7 @@ for _, kind in ipairs(PROXIES) do
 
     local outcome = kind.stays and "stays" or "ends with 1001"
     it(outcome .. " when the proxy is reloaded", function()
+      start_app(false)
       start_proxy()
       local ada = meet()
       kind.reload(proxy, folder)
@@ -274,6 +306,7 @@ for _, kind in ipairs(PROXIES) do
       local it_or_pending = chromium.find() and it or pending
       it_or_pending("of a browser comes over HTTP/2 (RFC 8441)", function()
         local certificate, key = certificates.shared()
+        start_app(false)
         start_proxy(function(text)
           local both = folder .. "/both.pem"
           process.write_file(both, process.read_file(certificate) .. process.read_file(key))

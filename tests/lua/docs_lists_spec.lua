@@ -45,7 +45,7 @@ for name, row in option_table:gmatch('{ name = "(%-%-[%l-]+)"(.-)},?\n') do
   local of_talk = row:find("of_talk = true", 1, true) ~= nil
   command_line[name] = {
     variable = own or not of_talk and environment.of_options[of_options] and of_options or nil,
-    of_app = own == nil and not row:find("is_flag", 1, true) and not of_talk,
+    of_app = environment.of_options[of_options] ~= nil,
     of_talk = of_talk,
   }
 end

@@ -294,8 +294,10 @@ describe("effective values", function()
     }, options.merge("handler", {}))
     assert.same(limits({}),
       options.merge("limits", {}))
-    assert.same({ listen = { "127.0.0.1:8080" }, workers = 1, removed_endpoints = "keep" },
-      options.merge("app", {}))
+    assert.same({
+      listen = { "127.0.0.1:8080" }, workers = 1, removed_endpoints = "keep",
+      proxy_protocol = false,
+    }, options.merge("app", {}))
   end)
 end)
 

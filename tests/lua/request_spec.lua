@@ -28,7 +28,7 @@ describe("a request", function()
   end)
 
   it("has the params it was made with, or an empty table to keep", function()
-    local request = Request.new(head { "GET / HTTP/1.1" }, nil, "unix", false, { room = "7" })
+    local request = Request.new(head { "GET / HTTP/1.1" }, nil, "unix", false, nil, { room = "7" })
     assert.same({ room = "7" }, request.params)
     local other = get "/"
     assert.same({}, other.params)

@@ -112,16 +112,19 @@ end
 
 --- Connect and shake hands.
 ---@param address support.address
----@param options { receive_buffer: integer?, authority: string?, protocol: string? }? authority: a
----  file in PEM that the certificate must be from; protocol: "tlsv1_2", …
+---@param options table? receive_buffer, from: as in stream.connect; authority: a file in PEM that
+---  the certificate must be from; protocol: "tlsv1_2", …; before: bytes sent before TLS
 ---@param on_connect fun(err: string?)
 ---@return support.secured
 function secured.connect(address, options, on_connect)
   options = options or {}
   local plain = address.host:find(":", 1, true) and socket.tcp6() or socket.tcp4()
   if options.receive_buffer then plain:setoption("recv-buffer-size", options.receive_buffer) end
-  plain:settimeout(0)
+  if options.from then plain:bind(options.from, 0) end
+  plain:settimeout(options.before and 10 or 0)
   plain:connect(address.host, address.port)
+  if options.before then assert(plain:send(options.before)) end
+  plain:settimeout(0)
   local self = setmetatable({ fd = plain:getfd(), unsent = {}, on_connect = on_connect }, Secured)
   self.session = assert(ssl.wrap(plain, {
     mode = "client", protocol = options.protocol or "any", options = "all",

@@ -28,8 +28,8 @@ local open = setmetatable({}, { __mode = "k" })
 
 --- Connect. The world's failures (nothing listens) come back as nil and libuv's name of the error.
 ---@param address support.address
----@param options table? receive_buffer: the kernel's buffer in bytes, set before connecting; see
----  secured.connect
+---@param options table? receive_buffer: the kernel's buffer in bytes, set before connecting; from:
+---  our own address; see secured.connect
 ---@return support.stream?, string? error
 function stream.connect(address, options)
   local self = setmetatable({ chunks = {}, buffer = "", position = 1, pending = 0 }, Stream)
@@ -45,6 +45,7 @@ function stream.connect(address, options)
     if options and options.receive_buffer then
       uv.recv_buffer_size(self.handle, options.receive_buffer)
     end
+    if options and options.from then assert(self.handle:bind(options.from, 0)) end
     assert(self.handle:connect(address.host, address.port, on_connect))
   end
   loop.wait_until(function() return result end)

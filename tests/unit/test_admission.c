@@ -43,6 +43,37 @@ static void test_places(void **state) {
     admission_release(&admission, &permits[0]);
 }
 
+/* The client of a trusted proxy: its address is known later, and may change with each request. */
+static void test_an_address_that_is_known_later(void **state) {
+    struct permit one, two, other;
+    atomic_store(&admission.per_address, 1);
+    assert_int_equal(admission_take(&admission, NULL, &one), ADMISSION_GRANTED);
+    assert_int_equal(admission_take(&admission, NULL, &two), ADMISSION_GRANTED);
+    assert_null(one.address);
+    assert_null(admission_uploads_of(&one));
+    assert_int_equal(admission_set_address(&admission, "192.0.2.1", &one), ADMISSION_GRANTED);
+    assert_non_null(admission_uploads_of(&one));
+    assert_int_equal(ip_counts_get(admission.ip_counts, "192.0.2.1"), 1);
+    assert_int_equal(admission_set_address(&admission, "192.0.2.1", &one), ADMISSION_GRANTED);
+    assert_int_equal(ip_counts_get(admission.ip_counts, "192.0.2.1"), 1);
+    assert_int_equal(admission_set_address(&admission, "192.0.2.1", &two), ADMISSION_ADDRESS_FULL);
+    assert_null(two.address);
+    assert_true(two.refusal);
+    assert_false(two.connection);
+    admission_release(&admission, &two);
+    assert_int_equal(admission_set_address(&admission, "192.0.2.2", &one), ADMISSION_GRANTED);
+    assert_int_equal(ip_counts_get(admission.ip_counts, "192.0.2.1"), 0);
+    assert_int_equal(admission_take(&admission, "192.0.2.1", &other), ADMISSION_GRANTED);
+    assert_int_equal(admission_set_address(&admission, "192.0.2.1", &one), ADMISSION_ADDRESS_FULL);
+    assert_int_equal(ip_counts_get(admission.ip_counts, "192.0.2.2"), 0);
+    admission_release(&admission, &one);
+    assert_int_equal(admission_take(&admission, NULL, &one), ADMISSION_GRANTED);
+    assert_int_equal(admission_set_address(&admission, "unix", &one), ADMISSION_GRANTED);
+    assert_null(admission_uploads_of(&one));
+    admission_release(&admission, &one);
+    admission_release(&admission, &other);
+}
+
 static void test_addresses(void **state) {
     struct permit one, two, three, other, local[3];
     atomic_store(&admission.per_address, 2);
@@ -103,6 +134,7 @@ static void test_bytes(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         TEST(test_places),
+        TEST(test_an_address_that_is_known_later),
         TEST(test_addresses),
         TEST(test_refusals),
         TEST(test_bytes),

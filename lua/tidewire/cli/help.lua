@@ -23,6 +23,9 @@ Options, with the environment variable that sets the same (the command line over
                          HOST:PORT, [IPv6]:PORT, *:PORT, unix:/path     TIDEWIRE_LISTEN
   --workers N            threads, or "auto"                              TIDEWIRE_WORKERS
   --admin ADDR           /healthz /readyz /metrics /stats; off unless set  TIDEWIRE_ADMIN
+  --trusted-proxies LIST  addresses and networks of proxies, separated by commas, whose
+                         X-Forwarded-For and Forwarded count          TIDEWIRE_TRUSTED_PROXIES
+  --proxy-protocol       their connections begin with a PROXY header    TIDEWIRE_PROXY_PROTOCOL
   --tls-certificate F    TLS (https, wss) with this certificate and its chain, in PEM
                                                                    TIDEWIRE_TLS_CERTIFICATE
   --tls-key F            its key, in PEM                                 TIDEWIRE_TLS_KEY

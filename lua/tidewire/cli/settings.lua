@@ -1,8 +1,8 @@
 -- settings.lua -- reads the command line and the environment of the process.
 --
--- Listen addresses, workers, the admin address and the files of TLS are only passed on: app.lua
--- combines them with the app's own. script/vm/settings.c calls `read` once, before a worker starts.
--- The options are one table: a new option is a line there and one in help.lua.
+-- Listen addresses, workers, the admin address, proxies and the files of TLS are only passed on:
+-- app.lua combines them with the app's own. script/vm/settings.c calls `read` once, before a worker
+-- starts. The options are one table: a new option is a line there and one in help.lua.
 
 local headers = require "tidewire.base.headers"
 local help = require "tidewire.cli.help"
@@ -66,6 +66,8 @@ local OPTIONS = {
   { name = "--listen", read = text, is_list = true },
   { name = "--workers", read = text },
   { name = "--admin", read = text },
+  { name = "--trusted-proxies", read = text },
+  { name = "--proxy-protocol", is_flag = true },
   { name = "--tls-certificate", read = text },
   { name = "--tls-key", read = text },
   { name = "--log-level", variable = "TIDEWIRE_LOG_LEVEL",

@@ -23,7 +23,8 @@ local uri = require "tidewire.base.uri"
 ---@field query table<string, string>     decoded; a repeated name keeps its last value
 ---@field headers table<string, string>   looked up in any case; repeated ones joined with ", "
 ---@field cookies table<string, string>   as sent, not decoded; of a repeated name the first counts
----@field remote_address string           the peer's IP address, or "unix"
+---@field host string|nil                 the host it asks for, perhaps with a port
+---@field remote_address string           the client's IP address, or "unix"
 ---@field secure boolean                  true on TLS
 ---@field origin string|nil               the Origin header
 ---@field subprotocols string[]           what the client offers, in its order
@@ -32,6 +33,9 @@ local Request = {}
 
 -- The indices of what every request keeps.
 local HEAD <const>, REMOTE_ADDRESS <const>, SECURE <const>, STARTED <const> = 1, 2, 3, 4
+
+-- The index of what only requests by way of a proxy keep.
+local FORWARDED_HOST <const> = 5
 
 local function target_of(head)
   return head:match("^[^ ]* ([^ \r\n]*)") or "/"
@@ -69,6 +73,10 @@ local fields = {
   query = function(self)
     local _, raw_query = uri.split_target(target_of(self[HEAD]))
     return uri.parse_query(raw_query)
+  end,
+  host = function(self)
+    return self[FORWARDED_HOST] or target_of(self[HEAD]):match("^%a[%w+.-]*://([^/?#]*)")
+      or self.headers.host
   end,
   headers = function(self)
     return headers.parse(self[HEAD])
@@ -115,10 +123,14 @@ local metatable = {
 ---@param body string|nil        plain HTTP only
 ---@param remote_address string  an IP address, or "unix"
 ---@param secure boolean
+---@param host string|nil        as a trusted proxy says; nil: it is that of the head
 ---@param params table<string, string>|nil  from the router, or set later as `request.params`
 ---@return tidewire.Request
-function Request.new(head, body, remote_address, secure, params)
+function Request.new(head, body, remote_address, secure, host, params)
   local request = { head, remote_address, secure or false, false } -- no larger than needed
+  if host then
+    request[FORWARDED_HOST] = host
+  end
   if body then
     request.body = body
   end
@@ -163,7 +175,7 @@ end
 --- The fields, as values of the types that they have.
 local fields_as_values = {
   method = "", path = "", params = {}, query = {}, headers = {}, cookies = {}, remote_address = "",
-  secure = "", origin = "", subprotocols = {}, body = "",
+  host = "", secure = "", origin = "", subprotocols = {}, body = "",
 }
 
 missing.add {

@@ -59,8 +59,9 @@ end
 ---@param body string|nil
 ---@param remote_address string
 ---@param secure boolean
-function http.answer(app, number, head, body, remote_address, secure)
-  local request = Request.new(head, body, remote_address, secure)
+---@param host string|nil  as a trusted proxy says
+function http.answer(app, number, head, body, remote_address, secure, host)
+  local request = Request.new(head, body, remote_address, secure, host)
   local raw_path = Request.raw_path(request)
   local route, params, third = app.router:route(request.method, raw_path)
   local own_page = third == "" or third == "/" -- of a folder served at an endpoint's path

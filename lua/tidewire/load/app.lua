@@ -28,6 +28,9 @@ local app = {}
 ---@field listen_given boolean  not only the default
 ---@field workers integer|"auto"
 ---@field admin string|nil
+---@field trusted_proxies string[]|nil
+---@field forwarded_header "X-Forwarded-For"|"Forwarded"|nil  nil: either
+---@field proxy_protocol boolean
 ---@field certificate string|nil             the file of `tls`; nil: in plain
 ---@field key string|nil                     and that of its key
 ---@field removed_endpoints "keep"|"close"
@@ -85,28 +88,40 @@ local function read_bare_handler(report, result, handler, from_environment)
   return { defaults = { handler_timeout = endpoint.options.handler_timeout } }
 end
 
+-- The options of the app that the command line has too.
+local of_command_line = { "listen", "workers", "admin", "trusted_proxies", "proxy_protocol" }
+
 --- The settings of the command line, checked.
 local function read_command_line(report, given)
   local settings = {}
-  for _, name in ipairs { "listen", "workers", "admin" } do
+  for _, name in ipairs(of_command_line) do
     local value, spec = given[name], options.spec("app", name) --[[@as tidewire.OptionSpec]]
     local is_set = value ~= nil and not (type(value) == "table" and next(value) == nil)
     if is_set then
+      local shown = "--" .. name:gsub("_", "-")
       local check = type(value) == "string" and options.check_text or options.check_value
       local ok, result = check(spec, value, report.facts)
       if ok then
         local findings = { problems = {}, warnings = {} }
-        options.check_supported(findings, "app", name, result, "--" .. name, {})
+        options.check_supported(findings, "app", name, result, shown, {})
         report:take(findings)
         settings[name] = result
       else
         for _, message in ipairs(result) do
-          report:error(nil, ("--%s: %s"):format(name, message))
+          report:error(nil, ("%s: %s"):format(shown, message))
         end
       end
     end
   end
   return settings
+end
+
+--- The PROXY protocol would let any client choose its address, if any peer could speak it.
+local function check_proxies(report, settings)
+  if settings.proxy_protocol and not next(settings.trusted_proxies or {}) then
+    report:error(report:place(), "proxy_protocol needs trusted_proxies, the proxies that speak it: "
+      .. 'trusted_proxies = { "127.0.0.1", "10.0.0.0/8" }')
+  end
 end
 
 local function run(report, dir, request)
@@ -144,6 +159,8 @@ end
 ---@field listen string[]|nil
 ---@field workers string|integer|nil
 ---@field admin string|nil
+---@field trusted_proxies string|nil
+---@field proxy_protocol string|nil
 ---@field tls_certificate string|nil
 ---@field tls_key string|nil
 ---@field is_check boolean|nil  the app is only looked at
@@ -155,6 +172,7 @@ end
 ---@field generation integer|nil                1 by default
 ---@field library tidewire|nil                  what scripts require as "tidewire"
 ---@field check_address nil|fun(text: string): any, string|nil  as in tidewire.Facts; nil: no check
+---@field check_trusted_proxy nil|fun(text: string): any, string|nil  the same
 ---@field check_certificate nil|fun(certificate: string, key: string): any, string|nil  the same
 
 --- Loads an app, as a generation of its own. May yield wherever the script's top level does.
@@ -166,6 +184,7 @@ end
 function app.load(request)
   local facts = {
     check_address = request.check_address, check_certificate = request.check_certificate,
+    check_trusted_proxy = request.check_trusted_proxy,
   }
   local report = AppReport.new(request.file, facts)
   local dir = script_file.folder(request.file)
@@ -191,12 +210,15 @@ function app.load(request)
     environment = from_environment.tls,
     app = checked.tls,
   })
+  local settings = options.merge("app", { from_command_line, from_environment.app, checked })
+  check_proxies(report, settings)
   if #report.errors > 0 then
     return nil, report:in_order(report.errors), report:in_order(report.warnings), report.scripts
   end
 
-  local settings = options.merge("app", { from_command_line, from_environment.app, checked })
   result.listen, result.admin = settings.listen, settings.admin
+  result.trusted_proxies, result.proxy_protocol = settings.trusted_proxies, settings.proxy_protocol
+  result.forwarded_header = settings.forwarded_header
   result.listen_given =
     (from_command_line.listen or from_environment.app.listen or checked.listen) ~= nil
   result.workers, result.removed_endpoints = settings.workers, settings.removed_endpoints

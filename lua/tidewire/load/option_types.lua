@@ -362,25 +362,50 @@ types.address = {
   from_text = itself,
 }
 
+--- Checks a list of texts, or one text, each by a function of the server.
+---@param value any
+---@param check nil|fun(text: string): any, string|nil  nil: each text is good
+---@param expected string  what an item is
+local function check_texts(value, check, expected)
+  if type(value) == "string" then
+    value = { value }
+  elseif type(value) ~= "table" then
+    return false
+  end
+  local problems = {}
+  for key, item in pairs(value) do
+    if math.type(key) ~= "integer" or key < 1 or key > #value then
+      return false
+    end
+    local is_text = type(item) == "string" and item ~= ""
+    local ok, message = is_text, nil
+    if is_text and check then
+      ok, message = check(item)
+    end
+    if not ok then
+      problems[#problems + 1] = message or ("expected %s, got %s")
+        :format(expected, option_types.describe(item))
+    end
+  end
+  return #problems == 0, #problems == 0 and { table.unpack(value) } or problems
+end
+
 types.addresses = {
   expected = constant 'a list of addresses, as in { "127.0.0.1:8080", "unix:/run/app.sock" }',
   check = function(value, spec, facts)
-    if type(value) == "string" then
-      value = { value }
-    elseif type(value) ~= "table" or #value == 0 then
+    if type(value) == "table" and #value == 0 then
       return false
     end
-    local problems = {}
-    for key, item in pairs(value) do
-      local ok, message = types.address.check(item, spec, facts)
-      if math.type(key) ~= "integer" then
-        return false
-      elseif not ok then
-        problems[#problems + 1] = message or ("expected %s, got %s")
-          :format(types.address.expected(spec), option_types.describe(item))
-      end
-    end
-    return #problems == 0, #problems == 0 and { table.unpack(value) } or problems
+    return check_texts(value, facts.check_address, types.address.expected(spec))
+  end,
+  from_text = split_commas,
+}
+
+types.trusted_proxies = {
+  expected = constant 'a list of addresses and networks, as in { "127.0.0.1", "10.0.0.0/8" }',
+  check = function(value, _, facts)
+    return check_texts(value, facts.check_trusted_proxy,
+      'an address, a network or "unix", as in "10.0.0.0/8"')
   end,
   from_text = split_commas,
 }

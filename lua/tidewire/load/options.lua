@@ -70,6 +70,10 @@ local app = {
   { name = "http", type = "table" },
   { name = "limits", type = "group", group = "limits" },
   { name = "admin", type = "address", env = "ADMIN" },
+  { name = "trusted_proxies", type = "trusted_proxies", env = "TRUSTED_PROXIES" },
+  { name = "forwarded_header", type = "choice", choices = { "X-Forwarded-For", "Forwarded" },
+    env = "FORWARDED_HEADER" },
+  { name = "proxy_protocol", type = "boolean", default = false, env = "PROXY_PROTOCOL" },
   { name = "removed_endpoints", type = "choice", choices = { "keep", "close" }, default = "keep" },
   { name = "on_load", type = "hook" },
   { name = "on_reload", type = "hook" },
@@ -143,7 +147,8 @@ local elsewhere = {
   on_message = "handle_message", on_open = "on_start", on_connect = "on_start",
   on_disconnect = "on_close", max_payload = "max_message_size", protocols = "subprotocols",
   allowed_origins = "origins", port = "listen", host = "listen", address = "listen",
-  routes = "endpoints", handlers = "endpoints",
+  routes = "endpoints", handlers = "endpoints", set_real_ip_from = "trusted_proxies",
+  real_ip_header = "forwarded_header",
 }
 
 local by_name = {} -- list name -> option name -> spec
@@ -219,9 +224,10 @@ local function unknown(list_name, key, is_bare)
 end
 
 --- What the program knows and this library cannot. The functions return true, or nil and the
---- problem of an address, or of the files of a certificate and its key.
+--- problem of an address, of a proxy, or of the files of a certificate and its key.
 ---@class tidewire.Facts
 ---@field check_address nil|fun(text: string): any, string|nil
+---@field check_trusted_proxy nil|fun(text: string): any, string|nil
 ---@field check_certificate nil|fun(certificate: string, key: string): any, string|nil
 ---@field is_bare boolean|nil  the handler is the whole script, without an app around it
 

@@ -7,6 +7,8 @@
 #ifndef TIDEWIRE_CORE_HTTP_HTTP_HANDLER_H
 #define TIDEWIRE_CORE_HTTP_HTTP_HANDLER_H
 
+#include "base/slice.h"
+
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -20,6 +22,8 @@ struct http_request {
     size_t body_len;
     const char *remote_address; /* numeric, without port; "unix" */
     bool secure;
+    struct slice forwarded_host; /* the host that the client has asked for, as a trusted proxy says;
+                                    empty: none says it */
 };
 
 struct http_handler {

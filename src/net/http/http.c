@@ -1,9 +1,9 @@
 /* http.c -- HTTP connections: their beginning, their deadlines and their end. See http.h.
  *
- * http_read.c reads a request, http_write.c writes its response, and http_keep.c goes on to the
- * next request. `enum http_state` in http_parts.h has the states; each but WAITING has a deadline.
- * After the last response the connection is ENDING until the client has closed too: closing at once
- * could reset the connection and destroy the response on its way. */
+ * http_read.c reads a request, http_peer.c finds its client, http_write.c writes its response, and
+ * http_keep.c goes on to the next request. `enum http_state` in http_parts.h has the states; each
+ * but WAITING has a deadline. After the last response the connection is ENDING until the client has
+ * closed too: closing at once could reset the connection and destroy the response on its way. */
 #include "net/http/http.h"
 
 #include "base/mem.h"
@@ -123,6 +123,8 @@ static uint64_t half_closed_ms(const struct http_server *server) {
 static bool on_ended(void *owner) {
     struct http *http = owner;
     http->ended = true;
+    if (http->needs_proxy_header && http->head_used > 0)
+        http_refuse_proxy_header(http, "the PROXY header is incomplete");
     if (http->state == HTTP_WAITING)
         http_deadline_in(http, half_closed_ms(http->server));
     return http->state == HTTP_WAITING || http->state == HTTP_WRITING || http->ahead.len > 0;
@@ -148,8 +150,11 @@ void http_accept(struct http_server *server, int fd, const char *remote) {
     http->generation = server->generation;
     list_init(&http->in_pending);
     snprintf(http->remote, sizeof http->remote, "%s", remote);
+    memcpy(http->peer, http->remote, sizeof http->peer);
+    bool is_proxy = trusted_proxies_has_peer(server->options.proxies, remote);
     if (server->options.admission != NULL)
-        http->admitted = admission_take(server->options.admission, remote, &http->permit);
+        http->admitted =
+            admission_take(server->options.admission, is_proxy ? NULL : remote, &http->permit);
     if (http->admitted == ADMISSION_DROP) {
         stats_add(&server->stats->connections_refused, 1);
         http_log_end(http, "too many clients are being refused");
@@ -158,9 +163,12 @@ void http_accept(struct http_server *server, int fd, const char *remote) {
         return;
     }
     http->number = slots_add(&server->open, http);
-    struct certificate *certificate =
-        strcmp(remote, "unix") == 0 ? NULL : server->options.certificate;
+    http->over_unix = strcmp(remote, "unix") == 0;
+    http->needs_proxy_header = is_proxy && server->options.proxy_protocol;
+    struct certificate *certificate = http->over_unix ? NULL : server->options.certificate;
     http->wants_tls = certificate != NULL;
+    if (http->needs_proxy_header) /* the header comes before TLS */
+        certificate = NULL;
     http->max_head_bytes = server->options.max_head_bytes;
     http->max_body_bytes = server->options.max_body_bytes;
     if (http->number == 0)
@@ -177,7 +185,9 @@ void http_accept(struct http_server *server, int fd, const char *remote) {
 /* ---- deadlines ---- */
 
 static void on_deadline(struct http *http) {
-    if (http->state == HTTP_READING && http->head_used > 0)
+    if (http->needs_proxy_header)
+        http_refuse_proxy_header(http, "the PROXY header did not arrive in time");
+    else if (http->state == HTTP_READING && http->head_used > 0)
         http_refuse(http, 408, "The request did not arrive in time.");
     else if (http->state == HTTP_IDLE)
         http_close_idle(http);
@@ -235,6 +245,14 @@ uint64_t http_number(const struct http *http) {
 
 struct http *http_find(struct http_server *server, uint64_t number) {
     return slots_find(&server->open, number);
+}
+
+bool http_is_secure(const struct http *http) {
+    return http->secure;
+}
+
+struct slice http_forwarded_host(const struct http *http) {
+    return http->forwarded_host;
 }
 
 const char *http_remote(const struct http *http) {

@@ -9,6 +9,7 @@
 #define TIDEWIRE_NET_HTTP_HTTP_H
 
 #include "core/bus/stats.h"
+#include "net/http/forwarded.h"
 #include "net/http/request.h"
 #include "net/socket/admission.h"
 #include "net/socket/transport.h"
@@ -41,6 +42,10 @@ struct http_options {
     struct admission *admission;  /* borrowed; NULL: nothing is counted */
     /* For TLS, except on Unix sockets; NULL: no TLS. The server takes a reference. */
     struct certificate *certificate;
+    /* The peers that may name the client; borrowed until the next change. NULL: none. */
+    const struct trusted_proxies *proxies;
+    enum forwarded_header forwarded_header; /* of their requests, which one counts */
+    bool proxy_protocol;                    /* their connections begin with a PROXY header */
 };
 
 /* Counts in `stats`, which is borrowed. */
@@ -60,7 +65,7 @@ void http_server_free(struct http_server *server); /* accepts NULL */
  */
 void http_server_change(struct http_server *server, const struct http_options *options);
 
-/* Takes over an accepted socket. `remote` is the client's numeric address, or "unix". */
+/* Takes over an accepted socket. `remote` is the peer's numeric address, or "unix". */
 void http_accept(struct http_server *server, int fd, const char *remote);
 
 /* Connections. */
@@ -76,7 +81,13 @@ void http_server_kill_all(struct http_server *server);
 uint64_t http_number(const struct http *http);
 /* NULL: the request has its response, or its client is gone. */
 struct http *http_find(struct http_server *server, uint64_t number);
+/* The client's numeric address, or "unix": of a trusted proxy's client, as far as it is known. */
 const char *http_remote(const struct http *http);
+/* Does the client use TLS, towards this server or towards a trusted proxy that says so? */
+bool http_is_secure(const struct http *http);
+/* The host that the client has asked for, as a trusted proxy says; empty: none says it. Points into
+ * the request. */
+struct slice http_forwarded_host(const struct http *http);
 
 /* Answers. `headers` are whole "Name: value\r\n" lines or NULL; without a Content-Type among them
  * the body is text/plain. A header that could break the response is left out and logged. */

@@ -31,7 +31,8 @@ static void on_request(void *user, struct http *http, const struct request *requ
         .body = body,
         .body_len = body_len,
         .remote_address = http_remote(http),
-        .secure = stream_is_secure(http_stream(http)),
+        .secure = http_is_secure(http),
+        .forwarded_host = http_forwarded_host(http),
     };
     dispatch->handler.request(dispatch->handler.user, http_number(http), &info);
 }

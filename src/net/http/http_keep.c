@@ -91,6 +91,7 @@ bool http_keep(struct http *http) {
         http_no_deadline(http);
         schedule(http);
     } else {
+        http_forget_client(http);
         http_deadline_in(http, server->options.keep_alive_ms);
     }
     return true;

@@ -1,4 +1,5 @@
-/* http_parts.h -- private to http.c, http_read.c, http_write.c, http_keep.c and http_log.c. */
+/* http_parts.h -- private to http.c, http_peer.c, http_read.c, http_write.c, http_keep.c and
+ * http_log.c. */
 #ifndef TIDEWIRE_NET_HTTP_HTTP_PARTS_H
 #define TIDEWIRE_NET_HTTP_HTTP_PARTS_H
 
@@ -67,18 +68,34 @@ struct http {
     char *out;              /* to be written: "100 Continue" or a response; then `file` */
     size_t out_len, out_sent;
     struct static_file file;
-    size_t held;          /* bytes of `out` that count in admission.responses */
-    uint64_t sent;        /* bytes of all responses that the socket has taken */
-    uint64_t check_ms;    /* the last check of the client's reading: when, … */
-    uint64_t check_taken; /* … and how many bytes it had taken */
-    uint64_t began_ns;    /* when the first byte of the request arrived */
-    const char *why;      /* of a refusal that is not answered yet; borrowed */
-    char remote[64];
+    size_t held;             /* bytes of `out` that count in admission.responses */
+    uint64_t sent;           /* bytes of all responses that the socket has taken */
+    uint64_t check_ms;       /* the last check of the client's reading: when, … */
+    uint64_t check_taken;    /* … and how many bytes it had taken */
+    uint64_t began_ns;       /* when the first byte of the request arrived */
+    const char *why;         /* of a refusal that is not answered yet; borrowed */
+    bool over_unix;          /* the socket is a Unix socket, which has no TLS */
+    bool needs_proxy_header; /* the PROXY header of a trusted proxy has not arrived */
+    bool proxy_is_secure;    /* it says that the client uses TLS */
+    bool secure;             /* the client uses TLS */
+    struct slice forwarded_host;
+    char peer[64];   /* the peer's address, or what its PROXY header says */
+    char remote[64]; /* the client's, by the headers of the request; until then the peer's */
 };
 
 /* http.c: calls on_deadline() after `ms` milliseconds; replaces the deadline before. */
 void http_deadline_in(struct http *http, uint64_t ms);
 void http_no_deadline(struct http *http);
+
+/* http_peer.c: takes bytes of the PROXY header. Those behind it come by http_read(). */
+void http_read_proxy_header(struct http *http, char *bytes, size_t len);
+/* Refuses a connection without a whole PROXY header, which cannot be answered. */
+void http_refuse_proxy_header(struct http *http, const char *why);
+/* Finds the client of the request, whose head is whole, and counts the connection in its address.
+ * False: the request is refused, or the connection is closed. */
+bool http_find_client(struct http *http);
+/* The connection waits for its next request, whose client may be another one. */
+void http_forget_client(struct http *http);
 
 /* http_read.c: takes bytes from the client. The connection may be freed then. */
 void http_read(struct http *http, char *bytes, size_t len);
@@ -89,6 +106,8 @@ size_t http_take(struct http *http, const char *bytes, size_t len);
  * then. */
 void http_call_handler(struct http *http, char *ahead, size_t ahead_len);
 void http_free_request(struct http *http);
+/* Refuses the request, whose bytes are over a limit. */
+void http_refuse_upload(struct http *http, enum limit_result result);
 
 /* http_keep.c: connections with more than one request. */
 /* Does the request's head allow another one behind it (RFC 9112 section 9.3)? */

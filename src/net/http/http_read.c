@@ -2,13 +2,13 @@
  *
  * Head and body have memory of their own. Once the head is whole it does not move, because the
  * request's slices point into it. It is checked once, against the limits of when its connection was
- * accepted. A header in which a trusted proxy names the client belongs into on_head(), which would
- * set http->remote by it. */
+ * accepted. http_peer.c finds the client that a trusted proxy names. */
 #include "net/http/http_parts.h"
 
 #include "base/clock.h"
 #include "base/mem.h"
 #include "net/http/handshake.h"
+#include "net/socket/proxy_header.h"
 
 #include <string.h>
 
@@ -49,7 +49,7 @@ void http_call_handler(struct http *http, char *ahead, size_t ahead_len) {
 
 /* ---- the body ---- */
 
-static void refuse_upload(struct http *http, enum limit_result result) {
+void http_refuse_upload(struct http *http, enum limit_result result) {
     bool full = result == LIMIT_FULL;
     http_refuse_by_limit(http, &http->server->stats->requests_refused, full,
                          full ? "The server is busy with other uploads."
@@ -70,7 +70,7 @@ static bool reserve(struct http *http, size_t more) {
     if (admission != NULL)
         result = limit_take_bytes(&admission->uploads, admission_uploads_of(&http->permit), growth);
     if (result != LIMIT_TAKEN) {
-        refuse_upload(http, result);
+        http_refuse_upload(http, result);
         return false;
     }
     http->body_capacity = wanted;
@@ -122,6 +122,8 @@ static void refuse_socket(struct http *http) {
 /* The head is whole; `rest` are the bytes behind it. Returns how many of them are the request's. */
 static size_t on_head(struct http *http, const char *rest, size_t len) {
     const struct request *r = http->request;
+    if (!http_find_client(http))
+        return 0;
     if (http->admitted != ADMISSION_GRANTED) {
         refuse_socket(http);
         return 0;
@@ -169,6 +171,9 @@ static void begin_request(struct http *http) {
     http->state = HTTP_READING;
 }
 
+static const char unexpected_proxy_header[] =
+    "A PROXY header counts only from a peer in trusted_proxies, with proxy_protocol = true.";
+
 size_t http_take(struct http *http, const char *bytes, size_t len) {
     if (http->request == NULL)
         begin_request(http);
@@ -178,7 +183,9 @@ size_t http_take(struct http *http, const char *bytes, size_t len) {
     add_to_head(http, bytes, len);
     int result = request_parse(http->request, http->head, http->head_used, http->max_head_bytes);
     if (result < 0)
-        http_refuse(http, -result, http->request->error);
+        http_refuse(http, -result,
+                    proxy_header_begins(http->head, http->head_used) ? unexpected_proxy_header
+                                                                     : http->request->error);
     if (result <= 0)
         return len;
     size_t taken = (size_t)result - before;
@@ -187,6 +194,10 @@ size_t http_take(struct http *http, const char *bytes, size_t len) {
 }
 
 void http_read(struct http *http, char *bytes, size_t len) {
+    if (http->needs_proxy_header) {
+        http_read_proxy_header(http, bytes, len);
+        return;
+    }
     if (http->state > HTTP_READING || http->ahead.len > 0) {
         http_add_ahead(http, bytes, len);
         return;

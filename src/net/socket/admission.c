@@ -23,19 +23,46 @@ static enum admission_result refuse(struct admission *admission, struct permit *
     return permit->refusal ? result : ADMISSION_DROP;
 }
 
-enum admission_result admission_take(struct admission *admission, const char *remote,
-                                     struct permit *permit) {
+/* Clients of Unix sockets have no address, and so neither limit nor share. False: the address has
+ * limits.per_address connections already. */
+static bool add_address(struct admission *admission, const char *remote, struct permit *permit) {
     bool is_unix = strcmp(remote, "unix") == 0;
     uint32_t max = is_unix ? 0 : atomic_load(&admission->per_address);
-    *permit = (struct permit){.has_share = !is_unix};
+    permit->has_share = !is_unix;
     permit->address = ip_counts_add(admission->ip_counts, remote, max);
-    if (permit->address == NULL)
+    return permit->address != NULL;
+}
+
+enum admission_result admission_take(struct admission *admission, const char *remote,
+                                     struct permit *permit) {
+    *permit = (struct permit){0};
+    if (remote != NULL && !add_address(admission, remote, permit))
         return refuse(admission, permit, ADMISSION_ADDRESS_FULL);
     permit->connection = limit_take(&admission->connections);
     if (permit->connection)
         return ADMISSION_GRANTED;
     admission_release(admission, permit);
     return refuse(admission, permit, ADMISSION_SERVER_FULL);
+}
+
+enum admission_result admission_set_address(struct admission *admission, const char *remote,
+                                            struct permit *permit) {
+    struct ip_count *before = permit->address;
+    if (before != NULL && ip_counts_is(before, remote))
+        return ADMISSION_GRANTED;
+    bool added = add_address(admission, remote, permit);
+    if (before != NULL)
+        ip_counts_remove(before);
+    if (added)
+        return ADMISSION_GRANTED;
+    admission_release(admission, permit);
+    return refuse(admission, permit, ADMISSION_ADDRESS_FULL);
+}
+
+void admission_forget_address(struct permit *permit) {
+    if (permit->address != NULL)
+        ip_counts_remove(permit->address);
+    permit->address = NULL;
 }
 
 static bool has_share(const struct permit *permit) {

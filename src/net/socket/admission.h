@@ -30,7 +30,7 @@ struct admission {
 struct permit {
     bool connection, refusal; /* in the limit of that name */
     bool has_share; /* in the bytes of its address; clients of Unix sockets have no address */
-    struct ip_count *address; /* NULL: not counted */
+    struct ip_count *address; /* NULL: not counted, or not known yet */
 };
 
 enum admission_result {
@@ -43,9 +43,16 @@ enum admission_result {
 void admission_init(struct admission *admission);
 void admission_close(struct admission *admission);
 
-/* `remote`: a numeric address, or "unix". */
+/* `remote`: a numeric address, or "unix"; NULL: the client of a trusted proxy, whose address
+ * admission_set_address() tells. */
 enum admission_result admission_take(struct admission *admission, const char *remote,
                                      struct permit *permit);
+/* Counts a granted permit in this address from now on, instead of another one, of whose bytes it
+ * holds none. Over limits.per_address it becomes one for the refusal, as in admission_take(). */
+enum admission_result admission_set_address(struct admission *admission, const char *remote,
+                                            struct permit *permit);
+/* Counts a granted permit in no address, until admission_set_address() tells the next one. */
+void admission_forget_address(struct permit *permit);
 /* The bytes of its address, for limit_take_bytes(). NULL: the socket has no share. */
 _Atomic size_t *admission_uploads_of(const struct permit *permit);
 _Atomic size_t *admission_responses_of(const struct permit *permit);

@@ -48,6 +48,10 @@ uint32_t ip_counts_get(struct ip_counts *counts, const char *ip) {
     return count;
 }
 
+bool ip_counts_is(const struct ip_count *entry, const char *ip) {
+    return strcmp(entry->ip, ip) == 0;
+}
+
 static struct ip_count *new_entry(struct ip_counts *counts, const char *ip) {
     struct ip_count *entry = mem_zalloc(sizeof *entry + strlen(ip) + 1);
     entry->counts = counts;

@@ -8,6 +8,7 @@
 #ifndef TIDEWIRE_NET_SOCKET_IP_COUNTS_H
 #define TIDEWIRE_NET_SOCKET_IP_COUNTS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -20,6 +21,9 @@ void ip_counts_free(struct ip_counts *counts);
 
 /* The connections of this address. */
 uint32_t ip_counts_get(struct ip_counts *counts, const char *ip);
+
+/* Is the entry of this address? */
+bool ip_counts_is(const struct ip_count *entry, const char *ip);
 
 /* Counts one more connection. The caller keeps the entry and passes it to ip_counts_remove() once.
  * NULL: the address has `max` connections already (0: no limit). */

@@ -338,6 +338,13 @@ void transport_free(struct transport *transport) {
 
 /* ---- one stream ---- */
 
+static void set_tls(struct stream *stream, struct certificate *certificate, const char *remote) {
+    if (certificate == NULL)
+        return;
+    stream->tls = tls_new(certificate, stream->fd);
+    stream->remote = mem_strdup(remote);
+}
+
 struct stream *stream_adopt(struct transport *transport, int fd, const char *remote,
                             struct certificate *certificate, const struct stream_events *events,
                             void *owner) {
@@ -353,12 +360,16 @@ struct stream *stream_adopt(struct transport *transport, int fd, const char *rem
     stream->fd = fd;
     list_init(&stream->link);
     list_append(&transport->streams, &stream->link);
-    if (certificate != NULL) {
-        stream->tls = tls_new(certificate, fd);
-        stream->remote = mem_strdup(remote);
-    }
+    set_tls(stream, certificate, remote);
     update(stream);
     return stream;
+}
+
+void stream_begin_client(struct stream *stream, struct certificate *certificate, const char *remote,
+                         char *rest, size_t len) {
+    set_tls(stream, certificate, remote);
+    if (len > 0)
+        received(stream, rest, len);
 }
 
 bool stream_is_secure(const struct stream *stream) {

@@ -55,6 +55,12 @@ struct stream *stream_adopt(struct transport *transport, int fd, const char *rem
                             struct certificate *certificate, const struct stream_events *events,
                             void *owner);
 
+/* For use in `received`, of a stream without TLS: the bytes so far came from a proxy, and its
+ * client `remote` begins here, with TLS where there is a certificate. The rest of the bytes
+ * received is passed to `received`, decrypted. Then the owner may not exist any more. */
+void stream_begin_client(struct stream *stream, struct certificate *certificate, const char *remote,
+                         char *rest, size_t len);
+
 /* Is it encrypted? Known from its first byte on. */
 bool stream_is_secure(const struct stream *stream);
 

@@ -102,7 +102,8 @@ static void ask(struct handshake_server *server, const struct candidate *candida
         .head = request->head.bytes,
         .head_len = request->head.len,
         .remote_address = http_remote(candidate->http),
-        .secure = stream_is_secure(http_stream(candidate->http)),
+        .secure = http_is_secure(candidate->http),
+        .forwarded_host = http_forwarded_host(candidate->http),
     };
     struct handshake_answer answer = {.status = 0};
     hub_handshake(server->hub, candidate->conn, &info, &answer);

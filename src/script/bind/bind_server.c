@@ -156,14 +156,22 @@ static int core_environment(lua_State *L) {
 
 /* ---- options of the app ---- */
 
-/* core.check_address(text) -> true | nil, message: is it an address to listen at? */
-static int core_check_address(lua_State *L) {
-    const struct vm *vm = vm_of(L);
+/* The problem of a text that a function of the server checks, if there is one. */
+static int push_checked(lua_State *L, bool (*check)(const char *, char *, size_t)) {
     char error[256];
     const char *text = luaL_checkstring(L, 1);
-    bool is_good =
-        vm->options.check_address == NULL || vm->options.check_address(text, error, sizeof error);
+    bool is_good = check == NULL || check(text, error, sizeof error);
     return bind_push_result(L, is_good ? NULL : error);
+}
+
+/* core.check_address(text) -> true | nil, message: is it an address to listen at? */
+static int core_check_address(lua_State *L) {
+    return push_checked(L, vm_of(L)->options.check_address);
+}
+
+/* core.check_trusted_proxy(text) -> true | nil, message: is it an address or network of proxies? */
+static int core_check_trusted_proxy(lua_State *L) {
+    return push_checked(L, vm_of(L)->options.check_trusted_proxy);
 }
 
 /* core.check_certificate(certificate, key) -> true | nil, message: two files */
@@ -213,6 +221,7 @@ const luaL_Reg bind_server_functions[] = {
     {"monotonic", core_monotonic},
     {"environment", core_environment},
     {"check_address", core_check_address},
+    {"check_trusted_proxy", core_check_trusted_proxy},
     {"check_certificate", core_check_certificate},
     {"respond", core_respond},
     {"respond_file", core_respond_file},

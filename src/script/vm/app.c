@@ -31,16 +31,30 @@ static uint32_t count_field(lua_State *L, int index, const char *name) {
     return count;
 }
 
-static void read_listen(struct app *app, lua_State *L, int index) {
-    lua_getfield(L, index, "listen");
-    app->listen_count = (size_t)lua_rawlen(L, -1);
-    app->listen = mem_zalloc(app->listen_count * sizeof *app->listen);
-    for (size_t i = 0; i < app->listen_count; i++) {
+static bool flag_field(lua_State *L, int index, const char *name) {
+    lua_getfield(L, index, name);
+    bool flag = lua_toboolean(L, -1);
+    lua_pop(L, 1);
+    return flag;
+}
+
+static struct app_texts texts_field(lua_State *L, int index, const char *name) {
+    struct app_texts texts = {.count = count_field(L, index, name)};
+    texts.at = mem_zalloc(texts.count * sizeof *texts.at);
+    lua_getfield(L, index, name);
+    for (size_t i = 0; i < texts.count; i++) {
         lua_rawgeti(L, -1, (lua_Integer)i + 1);
-        app->listen[i] = mem_strdup(lua_tostring(L, -1));
+        texts.at[i] = mem_strdup(lua_tostring(L, -1));
         lua_pop(L, 1);
     }
     lua_pop(L, 1);
+    return texts;
+}
+
+static void free_texts(struct app_texts *texts) {
+    for (size_t i = 0; i < texts->count; i++)
+        mem_free(texts->at[i]);
+    mem_free(texts->at);
 }
 
 /* "auto", which is 0: one for each processor that the process may use. */
@@ -54,10 +68,11 @@ static unsigned read_workers(lua_State *L, int index) {
 
 struct app *app_read(lua_State *L, int index) {
     struct app *app = mem_zalloc(sizeof *app);
-    read_listen(app, L, index);
-    lua_getfield(L, index, "listen_given");
-    app->listen_given = lua_toboolean(L, -1);
-    lua_pop(L, 1);
+    app->listen = texts_field(L, index, "listen");
+    app->listen_given = flag_field(L, index, "listen_given");
+    app->trusted_proxies = texts_field(L, index, "trusted_proxies");
+    app->forwarded_header = text_field(L, index, "forwarded_header");
+    app->proxy_protocol = flag_field(L, index, "proxy_protocol");
     app->admin = text_field(L, index, "admin");
     app->certificate = text_field(L, index, "certificate");
     app->key = text_field(L, index, "key");
@@ -91,9 +106,9 @@ struct app *app_read(lua_State *L, int index) {
 void app_free(struct app *app) {
     if (app == NULL)
         return;
-    for (size_t i = 0; i < app->listen_count; i++)
-        mem_free(app->listen[i]);
-    mem_free(app->listen);
+    free_texts(&app->listen);
+    free_texts(&app->trusted_proxies);
+    mem_free(app->forwarded_header);
     mem_free(app->admin);
     mem_free(app->certificate);
     mem_free(app->key);

@@ -6,11 +6,19 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* A list of texts. */
+struct app_texts {
+    char **at;
+    size_t count;
+};
+
 struct app {
-    char **listen; /* texts for address_parse() */
-    size_t listen_count;
-    bool listen_given; /* the app or the command line names them; false: the default */
-    char *admin;       /* NULL: no admin address */
+    struct app_texts listen; /* texts for address_parse() */
+    bool listen_given;       /* the app or the command line names them; false: the default */
+    char *admin;             /* NULL: no admin address */
+    struct app_texts trusted_proxies; /* texts for trusted_proxies_new() */
+    char *forwarded_header;           /* "X-Forwarded-For", "Forwarded"; NULL: either */
+    bool proxy_protocol;
     char *certificate; /* the file of `tls.certificate`; NULL: no TLS */
     char *key;         /* the file of its key */
     uint32_t max_connections;

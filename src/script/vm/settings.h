@@ -1,7 +1,7 @@
 /* settings.h -- the settings of the process itself, from the command line and the environment.
  *
- * Listen addresses, workers, the admin address and the files of TLS are only passed on: app.lua
- * combines them with the app's own. main.c reads the settings once. */
+ * Listen addresses, workers, the admin address, proxies and the files of TLS are only passed on:
+ * app.lua combines them with the app's own. main.c reads the settings once. */
 #ifndef TIDEWIRE_SCRIPT_VM_SETTINGS_H
 #define TIDEWIRE_SCRIPT_VM_SETTINGS_H
 
@@ -34,6 +34,8 @@ struct settings {
     const char *workers, *admin, *tls_certificate, *tls_key, *log_file, *pid_file;
     const char *user; /* NAME[:GROUP]; NULL: the process keeps its own */
     bool seccomp;     /* confine the process */
+    const char *trusted_proxies;
+    bool proxy_protocol;
     enum log_level log_level;
     enum log_format log_format;
     double drain_seconds, lame_duck_seconds, drain_jitter;

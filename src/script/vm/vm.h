@@ -31,6 +31,8 @@ struct vm_options {
     /* Checks a listen address: false and a sentence if it is none. NULL: addresses are not
      * checked. */
     bool (*check_address)(const char *text, char *error, size_t error_size);
+    /* The same for an element of `trusted_proxies`. */
+    bool (*check_trusted_proxy)(const char *text, char *error, size_t error_size);
     /* The same for a certificate and its key, by their files. */
     bool (*check_certificate)(const char *chain_file, const char *key_file, char *error,
                               size_t error_size);

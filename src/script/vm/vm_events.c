@@ -84,7 +84,11 @@ static int push_request(lua_State *co, const struct http_request *request) {
         lua_pushlstring(co, request->body, request->body_len);
     lua_pushstring(co, request->remote_address);
     lua_pushboolean(co, request->secure);
-    return 4;
+    if (request->forwarded_host.len == 0)
+        lua_pushnil(co);
+    else
+        lua_pushlstring(co, request->forwarded_host.bytes, request->forwarded_host.len);
+    return 5;
 }
 
 /* A string result, borrowed until Lua runs again: until then nothing collects it. NULL: it is no

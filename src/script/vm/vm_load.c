@@ -78,6 +78,8 @@ static void push_command_line(lua_State *L, const struct settings *settings) {
     lua_newtable(L); /* command_line */
     push_text(L, "workers", settings->workers);
     push_text(L, "admin", settings->admin);
+    push_text(L, "trusted_proxies", settings->trusted_proxies);
+    push_text(L, "proxy_protocol", settings->proxy_protocol ? "true" : NULL);
     push_text(L, "tls_certificate", settings->tls_certificate);
     push_text(L, "tls_key", settings->tls_key);
     lua_pushboolean(L, settings->action == ACTION_CHECK);

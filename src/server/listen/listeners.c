@@ -43,8 +43,8 @@ static bool open_app(struct listeners *listeners, const struct app *app, struct 
             return false;
     if (listeners->count > 0)
         return true;
-    for (size_t i = 0; i < app->listen_count; i++)
-        if (!add(listeners, listen_open(app->listen[i], &how, error, error_size)))
+    for (size_t i = 0; i < app->listen.count; i++)
+        if (!add(listeners, listen_open(app->listen.at[i], &how, error, error_size)))
             return false;
     return true;
 }

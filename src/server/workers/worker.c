@@ -15,6 +15,7 @@
 #include "script/bind/bindings.h"
 
 #include <malloc.h>
+#include <string.h>
 
 struct worker {
     uv_loop_t loop;
@@ -28,6 +29,7 @@ struct worker {
     struct http_dispatch *requests;
     struct handshake_server *handshakes;
     struct app *app;
+    struct trusted_proxies *proxies; /* of `app`; NULL: none */
     struct acceptor **acceptors;
     size_t acceptor_count;
     uv_async_t mail; /* from other workers */
@@ -226,6 +228,7 @@ struct worker *worker_new(unsigned number, struct process *process,
         .worker = number,
         .started_at = process->started_at,
         .check_address = check_listen_address,
+        .check_trusted_proxy = trusted_proxies_check,
         .check_certificate = check_certificate_files,
         .on_exit = events->on_exit,
         .on_exit_user = events->user,
@@ -266,6 +269,17 @@ const struct app *worker_app(const struct worker *worker) {
     return worker->app;
 }
 
+static enum forwarded_header forwarded_header(const struct app *app) {
+    if (app->forwarded_header == NULL)
+        return FORWARDED_EITHER;
+    return strcmp(app->forwarded_header, "Forwarded") == 0 ? FORWARDED_RFC7239 : FORWARDED_X;
+}
+
+static struct trusted_proxies *new_proxies(const struct app *app) {
+    return trusted_proxies_new((const char *const *)app->trusted_proxies.at,
+                               app->trusted_proxies.count);
+}
+
 static struct http_options http_options(const struct worker *worker) {
     const struct app *app = worker->app;
     return (struct http_options){
@@ -279,6 +293,9 @@ static struct http_options http_options(const struct worker *worker) {
         .min_send_rate = app->min_send_rate,
         .admission = &worker->process->admission,
         .certificate = worker->process->certificate,
+        .proxies = worker->proxies,
+        .forwarded_header = forwarded_header(app),
+        .proxy_protocol = app->proxy_protocol,
     };
 }
 
@@ -289,11 +306,14 @@ static void set_unhandled_max(const struct worker *worker) {
 }
 
 uint32_t worker_activate(struct worker *worker, struct app *app) {
+    struct trusted_proxies *old_proxies = worker->proxies;
     app_free(worker->app);
     worker->app = app;
+    worker->proxies = new_proxies(app);
     set_unhandled_max(worker);
     struct http_options options = http_options(worker);
     http_server_change(worker->http, &options);
+    trusted_proxies_free(old_proxies);
     handshake_server_change(worker->handshakes, options.half_closed_ms);
     return vm_activate(worker->vm);
 }
@@ -321,6 +341,7 @@ void worker_count(struct worker *worker, struct generation_counts *counts) {
 
 void worker_listen(struct worker *worker, struct listen_set *const *sets, size_t set_count) {
     worker->transport = transport_new(&worker->loop, hub_stats(worker->hub));
+    worker->proxies = new_proxies(worker->app);
     struct http_options options = http_options(worker);
     set_unhandled_max(worker);
     struct stats *stats = hub_stats(worker->hub);
@@ -435,6 +456,7 @@ bool worker_free(struct worker *worker) {
     handshake_server_free(worker->handshakes);
     hub_free(worker->hub);
     app_free(worker->app);
+    trusted_proxies_free(worker->proxies);
     mem_free(worker->acceptors);
     bool clean = uv_loop_close(&worker->loop) == 0;
     mem_free(worker);
