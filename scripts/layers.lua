@@ -85,6 +85,8 @@ layers.foreign = {
   { places = { "net/socket", "net/client/client_socket.c",
                "net/client/ws_client.c", "net/upstream/upstream_tls.c", "net/http/handshake.c" },
     what = "OpenSSL", headers = { "^openssl/" } },
+  { places = { "core/frames/compressor.c", "core/frames/decompressor.c" }, what = "zlib",
+    headers = { "^zlib%.h" } },
   { places = { "script" }, what = "Lua",
     headers = { "^lua%.h", "^lauxlib%.h", "^lualib%.h", "^lua5", "luv" } },
   { places = { "script/jwt" }, what = "libjwt", headers = { "^jwt" } },

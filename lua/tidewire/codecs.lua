@@ -125,12 +125,12 @@ local function send_own(conn, value, options)
   if not endpoint then
     error("send: call it with a colon, conn:send(value)", 2)
   end
-  local kind, key = send_options.of_send("send", options, 2)
+  local kind, key, stays_plain = send_options.of_send("send", options, 2)
   local payload, own_kind = encode_own(endpoint, value)
   if not payload then
     error("send: " .. own_kind, 2)
   end
-  local ok, problem = core.send(conn[ID], payload, own_kind or kind, key)
+  local ok, problem = core.send(conn[ID], payload, own_kind or kind, key, stays_plain)
   if ok then
     return true
   elseif problem == "utf8" then

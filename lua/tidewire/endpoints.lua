@@ -7,6 +7,7 @@
 local codecs = require "tidewire.codecs"
 local core = require "tidewire.core"
 local json = require "tidewire.json"
+local option_types = require "tidewire.load.option_types"
 
 local endpoints = {}
 
@@ -32,6 +33,7 @@ local endpoints = {}
 function endpoints.prepare(endpoint, number)
   ---@cast endpoint tidewire.PreparedEndpoint
   local options, hooks = endpoint.options, endpoint.hooks
+  local compression = options.compression or {}
   for name, hook in pairs(hooks) do
     endpoint[name] = hook
   end
@@ -51,6 +53,10 @@ function endpoints.prepare(endpoint, number)
     slow_client = options.slow_client,
     rate = options.rate,
     control_rate = options.control_rate,
+    compresses = options.compression ~= nil,
+    keeps_context = compression.context,
+    compress_level = compression.level or option_types.compression.level,
+    compress_min = compression.threshold or option_types.compression.threshold,
     has_message = hooks.handle_message ~= nil or endpoint.receive ~= nil,
     has_ping = hooks.send_ping ~= nil,
     has_timeout = hooks.on_timeout ~= nil,

@@ -91,11 +91,12 @@ end
 --- Sends the value to its receivers, by their codecs. Encodes for all codecs before anything is
 --- sent: a value that one codec refuses reaches no connection. Returns the number of connections
 --- for which it was queued.
-local function publish(what, value, codec_numbers, room_name, endpoint, except, key)
+local function publish(what, value, codec_numbers, room_name, endpoint, except, key, stays_plain)
   local list = {}
   while true do
     add_encodings(list, what, value, codec_numbers)
-    local delivered, lacking = core.publish(room_name, endpoint, except, key, table.unpack(list))
+    local delivered, lacking =
+      core.publish(room_name, endpoint, except, key, stays_plain, table.unpack(list))
     if delivered then
       return delivered
     elseif delivered == nil then
@@ -112,18 +113,24 @@ local function check_room(value, method)
   end
 end
 
+---@class tidewire.RoomBroadcastOptions
+---@field except tidewire.Conn|string|nil
+---@field key string|nil
+---@field compress boolean|nil
+
 --- Sends a value to all members of the room. Connections that joined before get it, later ones do
 --- not.
 ---@param value any
----@param options tidewire.Conn|{ except: tidewire.Conn|string|nil, key: string|nil }|nil
+---@param options tidewire.Conn|tidewire.RoomBroadcastOptions|nil
 ---  `except`: the connection to leave out, or its id; `key`: with slow_client = "conflate", the
----  message replaces a waiting one with the same key
+---  message replaces a waiting one with the same key; `compress = false`: it stays uncompressed
 ---@return integer delivered  the number of connections for which it was queued
 function Room:broadcast(value, options)
   check_room(self, "broadcast")
-  local except, key = send_options.of_broadcast("room:broadcast", options, 2, value)
+  local except, key, _, stays_plain =
+    send_options.of_broadcast("room:broadcast", options, 2, value)
   local delivered = publish("room:broadcast", value, core.room_codecs(self.name), self.name, nil,
-    except, key)
+    except, key, stays_plain)
   return delivered -- no tail call: errors count the frames
 end
 
@@ -181,26 +188,30 @@ end
 ---@field endpoint string|nil              only to connections of this endpoint, by its path
 ---@field except tidewire.Conn|string|nil  as of room:broadcast
 ---@field key string|nil                   the same
+---@field compress boolean|nil             the same
 
 --- Sends a value to all connections.
 ---@param value any
 ---@param options tidewire.Conn|tidewire.BroadcastOptions|nil
 ---@return integer delivered
 function room.broadcast(value, options)
-  local except, key, path = send_options.of_broadcast("tw.broadcast", options, 2, value)
+  local except, key, path, stays_plain =
+    send_options.of_broadcast("tw.broadcast", options, 2, value)
   local endpoint
   if path ~= nil then
     endpoint = registry.endpoint(path) or error(no_endpoint(path), 2)
   end
   local number = endpoint and endpoint.number
-  local delivered = publish("tw.broadcast", value, codecs_of(endpoint), nil, number, except, key)
+  local delivered = publish("tw.broadcast", value, codecs_of(endpoint), nil, number, except, key,
+    stays_plain)
   return delivered -- no tail call, as above
 end
 
 --- Sends a value to one connection of any worker, through the codec of its endpoint.
 ---@param conn_id string  its `conn.id`
 ---@param value any
----@param options string|{ kind: string|nil, key: string|nil }|nil  as of conn:send
+---@param options string|{ kind: string|nil, key: string|nil, compress: boolean|nil }|nil  as of
+---  conn:send
 ---@return true|nil ok
 ---@return string|nil message  "closed" when it is gone; "backlog" when its queue or its worker's
 ---  queue is full; "refused": it has a codec of new code, which this worker does not have yet
@@ -208,7 +219,7 @@ function room.send(conn_id, value, options)
   if type(conn_id) ~= "string" then
     error(("tw.send: a conn.id is needed, got %s"):format(option_types.kind(conn_id)), 2)
   end
-  local kind, key = send_options.of_send("tw.send", options, 2)
+  local kind, key, stays_plain = send_options.of_send("tw.send", options, 2)
   local integer = core.id_number(conn_id)
   local number = integer and core.codec_of(integer)
   local codec = registry.codecs[number]
@@ -220,7 +231,7 @@ function room.send(conn_id, value, options)
     error(("tw.send: %s"):format(own_kind), 2)
   end
   local ok, message = core.send_anywhere(integer, number, payload,
-    codecs.kind(codec, own_kind, kind), key)
+    codecs.kind(codec, own_kind, kind), key, stays_plain)
   if ok then
     return true
   elseif message == "utf8" then

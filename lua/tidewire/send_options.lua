@@ -1,5 +1,5 @@
 -- send_options.lua -- the options of conn:send, tw.send and broadcasts: `except`, `key`, `kind`,
--- `endpoint`.
+-- `endpoint`, `compress`.
 --
 -- Each call checks them, so that a misspelt `excpet = conn` does not send to a connection that it
 -- should leave out. Valid options cost no table and no string; invalid ones throw at the script's
@@ -17,10 +17,10 @@ local LONGEST_KEY <const> = core.limits.message_key_bytes
 
 ---@type table<string, table<string, true>>
 local known = {
-  ["send"] = { key = true, kind = true },
-  ["tw.send"] = { key = true, kind = true },
-  ["room:broadcast"] = { except = true, key = true },
-  ["tw.broadcast"] = { endpoint = true, except = true, key = true },
+  ["send"] = { compress = true, key = true, kind = true },
+  ["tw.send"] = { compress = true, key = true, kind = true },
+  ["room:broadcast"] = { compress = true, except = true, key = true },
+  ["tw.broadcast"] = { compress = true, endpoint = true, except = true, key = true },
 }
 
 --- The message for a name that is no option: names the nearest option, or all of them.
@@ -59,6 +59,16 @@ local function check_key(what, key, level)
   return key
 end
 
+--- True where the message stays uncompressed: `compress = false`.
+---@return true|nil
+local function check_compress(what, compress, level)
+  if compress ~= nil and type(compress) ~= "boolean" then
+    error(("%s: compress must be true or false, got %s")
+      :format(what, option_types.describe(compress)), level + 1)
+  end
+  return compress == false or nil
+end
+
 local send_options = {}
 
 local function check_no_conn(what, options, level)
@@ -73,17 +83,19 @@ end
 ---@param level integer  as of `error`, from the caller's view
 ---@return "text"|"binary"|nil kind
 ---@return string|nil key
+---@return true|nil stays_plain
 function send_options.of_send(what, options, level)
-  local kind, key = options, nil
+  local kind, key, stays_plain = options, nil, nil
   if type(options) == "table" then
     check_no_conn(what, options, level + 1)
     check_names(what, options, level + 1)
     kind, key = options.kind, check_key(what, options.key, level + 1)
+    stays_plain = check_compress(what, options.compress, level + 1)
   end
   if kind ~= nil and kind ~= "text" and kind ~= "binary" then
     error(('%s: kind must be "text" or "binary", got %s'):format(what, tostring(kind)), level + 1)
   end
-  return kind, key
+  return kind, key, stays_plain
 end
 
 --- Throws, at the line that called conn:send, for options that C has found to be wrong.
@@ -114,6 +126,7 @@ end
 ---@return string|nil key
 ---@param value any  what is to be sent, for the error's words: `tw:broadcast(value)`
 ---@return any endpoint        not looked at
+---@return true|nil stays_plain
 function send_options.of_broadcast(what, options, level, value)
   if options == nil then
     return nil
@@ -128,7 +141,7 @@ function send_options.of_broadcast(what, options, level, value)
   end
   check_names(what, options, level + 1)
   return integer_of(what, options.except, level + 1), check_key(what, options.key, level + 1),
-    options.endpoint
+    options.endpoint, check_compress(what, options.compress, level + 1)
 end
 
 return send_options

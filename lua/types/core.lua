@@ -61,9 +61,10 @@ local core = {}
 ---@param payload string
 ---@param kind? "text"|"binary"  "text" by default
 ---@param key? string            the message may replace a waiting one with this key
+---@param stays_plain? boolean   it is not compressed
 ---@return true? ok
 ---@return "closed"|"backlog"|"utf8"|nil why_not
-function core.send(conn, payload, kind, key) end
+function core.send(conn, payload, kind, key, stays_plain) end
 
 --- Sends what is queued, and a Close frame. Does nothing for a connection that is closing.
 ---@param conn integer
@@ -200,9 +201,10 @@ function core.codec_of(conn) end
 ---@param payload string
 ---@param kind "text"|"binary"|nil
 ---@param key string?  as for publish
+---@param stays_plain boolean?
 ---@return true? ok
 ---@return "closed"|"backlog"|"utf8"|nil problem
-function core.send_anywhere(conn, codec, payload, kind, key) end
+function core.send_anywhere(conn, codec, payload, kind, key, stays_plain) end
 
 --- Sends what is queued for a connection of any worker, and a Close frame.
 ---@param conn integer
@@ -222,12 +224,13 @@ function core.room_codecs(room) end
 ---@param endpoint integer?  only to connections of this endpoint
 ---@param except integer?    not to this connection
 ---@param key string?        the message may replace a waiting one with this key
+---@param stays_plain boolean?  it is not compressed
 ---@param ... integer|string|false  three for each encoding: a codec, a payload, a kind; with false
 ---  in place of the payload its connections get nothing
 ---@return integer|false|nil delivered  to so many connections; nil: a text is not UTF-8; false:
 ---  codecs are missing
 ---@return integer[]? missing  beside false: the missing codecs
-function core.publish(room, endpoint, except, key, ...) end
+function core.publish(room, endpoint, except, key, stays_plain, ...) end
 
 -- ---- bind_shared.c: a store is an integer, a time to live is in seconds ----
 

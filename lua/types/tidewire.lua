@@ -66,7 +66,7 @@
 --- control_rate: the pings and pongs that one client may send; { frames = 100, per = 1, burst =
 --- 1000 } by default, false: any number.
 ---@field control_rate? tidewire.ControlRate|false
----@field compression? boolean|table  not in this version: no effect
+---@field compression? boolean|tidewire.Compression  permessage-deflate, for clients that offer it
 ---@field handler_timeout? number    seconds of CPU time of one run of a hook, between waits
 
 --- Messages and bytes that one client may send: so many in `per` seconds, and a burst. Either or
@@ -86,6 +86,12 @@
 ---@field frames integer             in `per` seconds
 ---@field per? number                seconds; 1 by default
 ---@field burst? integer             frames at once; as many as in `per` by default
+
+--- How messages are compressed.
+---@class tidewire.Compression
+---@field threshold? tidewire.Size  shorter messages stay uncompressed; 1024 bytes by default
+---@field level? integer            1 (fast) to 9 (small)
+---@field context? boolean          keep the windows between messages: memory for each connection
 
 --- A custom codec.
 ---@class tidewire.Codec
@@ -176,10 +182,15 @@
 ---@field [string] any
 local Conn = {}
 
+--- How one message is sent.
+---@class tidewire.SendOptions
+---@field kind? tidewire.MessageKind  in place of the codec's
+---@field key? string        the subject of the value (slow_client = "conflate")
+---@field compress? boolean  false: the message stays uncompressed
+
 --- Sends a value through the codec. Never waits. Throws for a value that the codec cannot encode.
 ---@param value any
----@param kind? tidewire.MessageKind|{ kind?: tidewire.MessageKind, key?: string }  `kind` in place
----  of the codec's; `key` names the subject of the value (slow_client = "conflate")
+---@param kind? tidewire.MessageKind|tidewire.SendOptions
 ---@return true? ok
 ---@return "closed"|"backlog"|nil why_not
 function Conn:send(value, kind) end
@@ -351,6 +362,7 @@ function tw.room(name) end
 ---@field endpoint string?  a path: only to connections of this endpoint
 ---@field except tidewire.Conn|string|nil  the connection to leave out, or its conn.id
 ---@field key string?  the subject of the value
+---@field compress boolean?  false: the message stays uncompressed
 
 --- Sends a value to all connections.
 ---@param value any
@@ -361,7 +373,7 @@ function tw.broadcast(value, options) end
 --- Sends a value to the connection with this conn.id, on any worker.
 ---@param conn_id string
 ---@param value any
----@param options? "text"|"binary"|{ kind?: "text"|"binary", key?: string }  as of conn:send
+---@param options? "text"|"binary"|tidewire.SendOptions  as of conn:send
 ---@return true? ok
 ---@return "closed"|"backlog"|"refused"|nil why_not  "backlog": the client's queue or its worker's
 ---  queue is full; "refused": only while new code is activated
@@ -491,6 +503,13 @@ function tw.stats() end
 ---@field messages_replaced integer  of the same key, while they waited (slow_client = "conflate")
 ---@field rate_drops integer          messages from clients that `rate` dropped
 ---@field rate_pauses integer         times that `rate` stopped the reading of a client
+---@field compressed_messages_received integer
+---@field compressed_bytes_received integer    their payloads, as they came
+---@field decompressed_bytes_received integer  their payloads, decompressed
+---@field compressed_messages_sent integer
+---@field compressions integer                 a broadcast counts once for each set of parameters
+---@field compression_bytes_in integer
+---@field compression_bytes_out integer
 ---@field bytes_received integer
 ---@field bytes_sent integer
 ---@field pings_sent integer

@@ -627,19 +627,18 @@ describe("warnings", function()
   it("leave the app as it is", function()
     assert.same({
       "unknown environment variable TIDEWIRE_PING_PEROD; did you mean TIDEWIRE_PING_PERIOD?",
-      "app.lua:2: compression has no effect in this version",
       "app.lua: pong_period (10) is not longer than ping_period (30): "
         .. "a quiet client is closed before it can answer a ping",
-    }, warnings_of("return {\n  compression = true,\n  pong_period = 10,\n}",
+    }, warnings_of("return {\n  pong_period = 10,\n}",
       { environ = { TIDEWIRE_PING_PEROD = "1" } }))
   end)
 
   it("are there beside errors", function()
-    local file = write("app.lua", "return { ping_period = -1, compression = true }")
+    local file = write("app.lua", "return { ping_period = -1, limits = { memory = '1G' } }")
     local result, errors, warnings = app.load { file = file }
     assert.is_nil(result)
     assert.same({ "app.lua:1: ping_period: expected a number of seconds, 0 or more, got -1" },
       texts(errors))
-    assert.same({ "app.lua:1: compression has no effect in this version" }, texts(warnings))
+    assert.equal(1, #warnings)
   end)
 end)

@@ -137,6 +137,50 @@ describe("a size", function()
   end)
 end)
 
+describe("compression", function()
+  local function compression(value)
+    return checked("handler", { compression = value }).compression
+  end
+
+  it("is switched on and off, or has fields", function()
+    local usual = { threshold = 1024, level = 6, context = false }
+    assert.same(usual, compression(true))
+    assert.same(usual, compression({}))
+    assert.same({ threshold = 0, level = 1, context = true },
+      compression { threshold = 0, level = 1, context = true })
+    assert.same({ threshold = 2048, level = 9, context = false },
+      compression { threshold = "2K", level = 9.0 })
+    assert.is_false(compression(false))
+  end)
+
+  it("has no other fields, and no other values in them", function()
+    local function of(value) return problem("handler", { compression = value }) end
+    assert.equal('compression: compression has no field "treshold"; did you mean "threshold"?',
+      of { treshold = 1 })
+    assert.equal("compression: compression has no field [1]", of { 1 })
+    for _, level in ipairs { 0, 10, 1.5, "6", true } do
+      assert.matches(
+        "^compression: level: expected an integer from 1 %(fast%) to 9 %(small%), got ",
+        of { level = level })
+    end
+    for _, threshold in ipairs { -1, 1.5, "x", {} } do
+      assert.matches("^compression: threshold: expected a size in bytes from 0 to ",
+        of { threshold = threshold })
+    end
+    assert.matches("^compression: context: expected true or false, got ", of { context = 1 })
+    assert.matches("^compression: expected true, false or { threshold", of "on")
+    assert.matches("^compression: expected true, false or { threshold", of(6))
+  end)
+
+  it("is read from the environment", function()
+    local spec = options.spec("handler", "compression")
+    local ok, value = options.check_text(spec, "yes")
+    assert.same({ true, 1024 }, { ok, value.threshold })
+    assert.same({ true, false }, { options.check_text(spec, "0") })
+    assert.is_false((options.check_text(spec, "6")))
+  end)
+end)
+
 describe("a count", function()
   it("is a whole number, 1 or more", function()
     assert.equal("integer",
@@ -215,9 +259,6 @@ end)
 
 describe("what this version does not do", function()
   it("is warned of where it is a comfort", function()
-    assert.same({ "compression has no effect in this version" },
-      warnings("handler", { compression = true }))
-    assert.same({}, warnings("handler", { compression = false }))
     assert.same({ "limits.memory has no effect in this version" },
       warnings("app", { limits = { memory = "256M" } }))
   end)

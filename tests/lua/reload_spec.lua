@@ -209,7 +209,7 @@ describe("an endpoint that is no more", function()
       ["/two"] = {},
     } }]])
     local published = {}
-    world.core.publish = function(_, endpoint, _, _, ...)
+    world.core.publish = function(_, endpoint, _, _, _, ...)
       for i = 1, select("#", ...), 3 do
         local codec, payload = select(i, ...)
         table.insert(published, { payload, codec, endpoint })

@@ -85,7 +85,7 @@ local function add_publish(core)
     return encodings
   end
 
-  function core.publish(room, endpoint, except, key, ...)
+  function core.publish(room, endpoint, except, key, stays_plain, ...)
     assert(endpoint == nil or math.type(endpoint) == "integer")
     local encodings = read_encodings(...)
     if not encodings then
@@ -107,18 +107,20 @@ local function add_publish(core)
     for id, encoding in pairs(meant) do
       count = count + 1
       table.insert(world.sent,
-        { id = id, payload = encoding.payload, kind = encoding.kind, key = key })
+        { id = id, payload = encoding.payload, kind = encoding.kind, key = key,
+          stays_plain = stays_plain })
     end
     return count
   end
 
   function core.codec_of(id) return is_open(id) and codec_of(id) or nil end
 
-  function core.send_anywhere(id, codec, payload, kind, key)
+  function core.send_anywhere(id, codec, payload, kind, key, stays_plain)
     if kind == "text" and not utf8.len(payload) then return nil, "utf8" end
     if not is_open(id) then return nil, "closed" end
     if codec_of(id) ~= codec then return nil, "closed" end
-    table.insert(world.sent, { id = id, payload = payload, kind = kind, key = key })
+    table.insert(world.sent,
+      { id = id, payload = payload, kind = kind, key = key, stays_plain = stays_plain })
     return true
   end
 
@@ -351,6 +353,19 @@ describe("room:broadcast", function()
     assert.same({ "t 2, t 3, t 4", "t 1, t 3, t 4" }, { got(ada), got(bob) })
   end)
 
+  it("stays uncompressed where the script says so", function()
+    connect("/text", "lobby")
+    for _, options in ipairs { { compress = false }, { compress = true }, {} } do
+      lobby:broadcast("a", options)
+      tw.broadcast("b", options)
+    end
+    local seen = {}
+    for i, message in ipairs(world.sent) do
+      seen[i] = message.payload .. tostring(message.stays_plain)
+    end
+    assert.same({ "atrue", "btrue", "anil", "bnil", "anil", "bnil" }, seen)
+  end)
+
   it("hands the key on", function()
     connect("/text", "lobby")
     connect("/json", "lobby")
@@ -379,11 +394,13 @@ describe("room:broadcast", function()
       refusal { excpet = ada })
     assert.equal('room:broadcast: unknown option "Key"; did you mean "key"?',
       refusal { Key = "pos", except = ada })
-    assert.equal('room:broadcast: unknown option "1"; there are "except" and "key"',
+    assert.equal('room:broadcast: unknown option "1"; there are "compress", "except" and "key"',
       refusal { ada })
-    assert.equal('room:broadcast: unknown option "endpoint"; there are "except" and "key"',
+    assert.equal(
+      'room:broadcast: unknown option "endpoint"; there are "compress", "except" and "key"',
       refusal { endpoint = "/text" })
-    assert.equal('room:broadcast: unknown option "a?b"; there are "except" and "key"',
+    assert.equal(
+      'room:broadcast: unknown option "a?b"; there are "compress", "except" and "key"',
       refusal { ["a\nb"] = 1 })
     assert.equal("", got(ada))
   end)
@@ -496,7 +513,8 @@ describe("tw.broadcast", function()
       refusal { endpoint = "/elsewhere" })
     assert.equal("tw.broadcast: endpoint must be the path of one, got boolean",
       refusal { endpoint = false })
-    assert.equal('tw.broadcast: unknown option "room"; there are "endpoint", "except" and "key"',
+    assert.equal(
+      'tw.broadcast: unknown option "room"; there are "compress", "endpoint", "except" and "key"',
       refusal { room = "x" })
     assert.equal('tw.broadcast: unknown option "endpiont"; did you mean "endpoint"?',
       refusal { endpiont = "/chat" })
@@ -562,7 +580,7 @@ describe("tw.send", function()
       assert.equal("tw.send: key must be a string, got number", refusal { key = 1 })
       assert.equal('tw.send: key must be a string, got ""', refusal { key = "" })
       assert.equal('tw.send: unknown option "kye"; did you mean "key"?', refusal { kye = "pos" })
-      assert.equal('tw.send: unknown option "except"; there are "key" and "kind"',
+      assert.equal('tw.send: unknown option "except"; there are "compress", "key" and "kind"',
         refusal { except = ada })
       assert.equal("tw.send: a kind or a table of options is needed, got a connection",
         refusal(ada))

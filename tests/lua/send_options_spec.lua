@@ -43,10 +43,12 @@ describe("options of a send", function()
       return misuse(function() send_options.refuse(options) end)
     end
     assert.matches('send: unknown option "kidn"; did you mean "kind"%?$', refuse { kidn = "text" })
-    assert.matches('send: unknown option "table: 0x%x+"; there are "key" and "kind"$',
+    assert.matches('send: unknown option "table: 0x%x+"; there are "compress", "key" and "kind"$',
       refuse { [{}] = 1 })
     assert.matches("send: a kind or a table of options is needed, got a connection$", refuse(ada))
     assert.matches('send: kind must be "text" or "binary", got txt$', refuse "txt")
+    assert.matches("send: compress must be true or false, got string \"no\"$",
+      refuse { compress = "no" })
     assert.matches("send: the key has 1025 bytes; at most 1024 are possible$",
       refuse { key = ("k"):rep(1025) })
   end)

@@ -579,7 +579,7 @@ describe("misuse", function()
       ["tw.room('lobby'):broadcast('hi', 7)"] =
         "room:broadcast: options must be a table or a connection, got number",
       ["tw.room('lobby'):broadcast('hi', { but = conn })"] =
-        'room:broadcast: unknown option "but"; there are "except" and "key"',
+        'room:broadcast: unknown option "but"; there are "compress", "excep',
       ["tw.room('lobby'):broadcast('hi', { excpet = conn })"] =
         'room:broadcast: unknown option "excpet"; did you mean "except"?',
       ["tw.broadcast('hi', { endpoit = '/' })"] =

@@ -39,7 +39,7 @@ static void check_stale(struct fake *f, conn_id id) {
     assert_null(hub_find(f->hub, id));
     assert_int_equal(hub_send(f->hub, hub_find(f->hub, id), OPCODE_TEXT, "hi", 2), SEND_CLOSED);
     assert_int_equal(
-        hub_send_keyed(f->hub, hub_find(f->hub, id), OPCODE_TEXT, "hi", 2, slice_of("key")),
+        hub_send_with(f->hub, hub_find(f->hub, id), OPCODE_TEXT, "hi", 2, slice_of("key"), false),
         SEND_CLOSED);
     assert_false(hub_join(f->hub, id, slice_of("room"), (struct slice){NULL, 0}));
     assert_false(hub_leave(f->hub, id, slice_of("room")));

@@ -148,8 +148,8 @@ static void test_the_limit_of_small_messages(void **state) {
 /* ---- conflation ---- */
 
 static enum send_result send_keyed(struct fake_client *client, const char *key, const char *text) {
-    return hub_send_keyed(client->fake->hub, client->conn, OPCODE_TEXT, text, strlen(text),
-                          slice_of(key));
+    return hub_send_with(client->fake->hub, client->conn, OPCODE_TEXT, text, strlen(text),
+                         slice_of(key), false);
 }
 
 static struct fake *new_conflating(void) {

@@ -54,7 +54,7 @@ local handler = {
   { name = "origins", type = "origins", env = "ORIGINS" },
   { name = "require_origin", type = "boolean", default = false, env = "REQUIRE_ORIGIN" },
   { name = "subprotocols", type = "subprotocols", env = "SUBPROTOCOLS" },
-  { name = "compression", type = "compression" },
+  { name = "compression", type = "compression", env = "COMPRESSION" },
   { name = "handler_timeout", type = "seconds", positive = true, default = 1,
     env = "HANDLER_TIMEOUT" },
 }
@@ -138,7 +138,6 @@ end
 
 -- Options that are promised and do nothing yet. The version that does one deletes its line.
 local not_yet = {
-  handler = { compression = ignored },
   limits = { memory = ignored },
 }
 

@@ -21,6 +21,13 @@
     X(messages_replaced, "Messages that a newer one with the same key replaced while they waited") \
     X(bytes_received, "Payload bytes received from clients")                                       \
     X(bytes_sent, "Frame bytes written to clients")                                                \
+    X(compressed_messages_received, "Compressed messages received from clients")                   \
+    X(compressed_bytes_received, "Payload bytes of compressed messages, as they came")             \
+    X(decompressed_bytes_received, "Payload bytes of compressed messages, decompressed")           \
+    X(compressed_messages_sent, "Messages queued to clients compressed")                           \
+    X(compressions, "Times a message was compressed; a broadcast once for all receivers")          \
+    X(compression_bytes_in, "Payload bytes of these messages")                                     \
+    X(compression_bytes_out, "Payload bytes that compression made of them")                        \
     X(pings_sent, "Heartbeat pings sent")                                                          \
     X(pongs_received, "Heartbeat answers received")                                                \
     X(timeouts, "Connections found silent for pong_period")                                        \

@@ -4,8 +4,9 @@
  * copying. All other payload is copied to `kept`, which grows with the bytes that have arrived,
  * never with the length in a header.
  *
- * A reserved bit is an error. Where an extension gives one a meaning (permessage-deflate: RSV1),
- * enter() would allow it by `limits`, and the caller inflates the message. */
+ * A reserved bit is an error, but for RSV1 of the first frame of a message where permessage-deflate
+ * was negotiated (RFC 7692 section 6): such a message is returned as it came, and the caller
+ * decompresses it. */
 #include "core/frames/frame_reader.h"
 
 #include "base/mem.h"
@@ -106,6 +107,19 @@ static uint64_t payload_size(const unsigned char *header, const char **why) {
     return len;
 }
 
+/* A header with reserved bits: does a compressed message begin with it? Its limits, in *wider,
+ * allow the eighth that deflate adds at most to what it cannot compress (zlib's deflateBound()). */
+static bool begins_compressed(const struct frame_reader *r, const unsigned char *header,
+                              const struct frame_limits **limits, struct frame_limits *wider) {
+    if (!r->deflate || (header[0] & 0x70) != OPCODE_COMPRESSED ||
+        (r->opcode != OPCODE_TEXT && r->opcode != OPCODE_BINARY))
+        return false;
+    *wider = **limits;
+    wider->bytes += wider->bytes / 8 + 64;
+    *limits = wider;
+    return true;
+}
+
 /* False: the message has too many frames. */
 static bool count_fragment(struct frame_reader *r, uint64_t len) {
     r->empty += len == 0;
@@ -116,11 +130,12 @@ static bool count_fragment(struct frame_reader *r, uint64_t len) {
 static enum frame_kind enter(struct frame_reader *r, const unsigned char *header, size_t size,
                              const struct frame_limits *limits, struct frame *out) {
     const char *why = NULL;
+    struct frame_limits compressed;
     uint64_t len = payload_size(header, &why);
     r->opcode = header[0] & 0x0f;
     r->final = (header[0] & 0x80) != 0;
-    if (header[0] & 0x70)
-        why = "reserved bit set without an extension";
+    if (header[0] & 0x70 && !begins_compressed(r, header, &limits, &compressed))
+        why = r->deflate ? "reserved bit set" : "reserved bit set without an extension";
     else if (r->from_server == ((header[1] & 0x80) != 0)) /* RFC 6455 section 5.1 */
         why = r->from_server ? "frame from a server with a mask"
                              : "frame from a client without a mask";
@@ -139,7 +154,7 @@ static enum frame_kind enter(struct frame_reader *r, const unsigned char *header
     if (!is_control(r->opcode)) {
         bool begins = r->opcode != OPCODE_CONTINUATION;
         if (begins)
-            r->message_opcode = r->opcode;
+            r->message_opcode = header[0] & (OPCODE_COMPRESSED | 0x0f);
         if (begins && !r->final)
             r->limits = *limits;
         if (!begins)
@@ -195,6 +210,14 @@ static enum frame_kind give_message(struct frame_reader *r, uint8_t opcode, char
     return opcode == OPCODE_TEXT ? FRAME_TEXT : FRAME_BINARY;
 }
 
+static enum frame_kind give_any_message(struct frame_reader *r, uint8_t opcode, char *payload,
+                                        size_t len, struct frame *out) {
+    enum frame_kind kind = give_message(r, opcode & 0x0f, payload, len, out);
+    if (opcode & OPCODE_COMPRESSED)
+        kind = kind == FRAME_TEXT ? FRAME_COMPRESSED_TEXT : FRAME_COMPRESSED_BINARY;
+    return kind;
+}
+
 /* The payload of the frame is whole. FRAME_MORE: the message goes on. */
 static enum frame_kind leave(struct frame_reader *r, char *payload, size_t len, struct frame *out) {
     r->in_payload = false;
@@ -209,7 +232,7 @@ static enum frame_kind leave(struct frame_reader *r, char *payload, size_t len, 
         r->fragments = r->empty = 0;
     uint8_t opcode = r->message_opcode;
     r->message_opcode = 0;
-    return give_message(r, opcode, payload, len, out);
+    return give_any_message(r, opcode, payload, len, out);
 }
 
 /* Reads payload of the frame. FRAME_MORE: it is not whole, or its message goes on. */

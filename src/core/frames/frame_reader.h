@@ -20,9 +20,12 @@ enum frame_kind {
     FRAME_PONG,
     FRAME_CLOSE, /* its payload is empty, or a code and a reason (frame_reader_close_valid) */
     FRAME_ERROR, /* the bytes cannot be read any further: close with `code` and `why` */
+    FRAME_COMPRESSED_TEXT, /* a whole message, as it came: not decompressed */
+    FRAME_COMPRESSED_BINARY,
 };
 
-/* Limits on one message. The header of a frame that is over one is an error. */
+/* Limits on one message. The header of a frame that is over one is an error. A compressed message
+ * may have some bytes more: deflate adds to what it cannot compress. */
 struct frame_limits {
     size_t bytes;       /* of its payload; else CLOSE_TOO_BIG */
     uint32_t fragments; /* its frames; else CLOSE_POLICY */
@@ -54,6 +57,7 @@ struct frame_reader {
     uint8_t control_len;
     bool kept_other; /* `kept` has bytes that are not ASCII */
     bool given;      /* the last payload that was returned is in `kept` or `control` */
+    bool deflate;    /* set it first: messages may be compressed, by permessage-deflate */
 };
 
 struct frame {

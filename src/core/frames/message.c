@@ -2,6 +2,7 @@
 #include "core/frames/message.h"
 
 #include "base/mem.h"
+#include "core/frames/twin.h"
 
 #include <stdbool.h>
 #include <string.h>
@@ -38,6 +39,8 @@ static struct message *make(enum opcode opcode, const void *payload, size_t len,
     atomic_init(&message->refs, 1);
     message->len = header + len;
     message->capacity = capacity;
+    message->stays_plain = false;
+    atomic_init(&message->twins, NULL);
     write_header(message->bytes, opcode, len);
     message->key_len = (uint32_t)key.len;
     if (len > 0)
@@ -115,6 +118,12 @@ static size_t frame_length(const struct message *run, size_t offset) {
     return message_frame_size(len);
 }
 
+struct slice message_payload(const struct message *message) {
+    size_t len = message->bytes[1];
+    size_t header = len < 126 ? 2 : len == 126 ? 4 : 10;
+    return (struct slice){(const char *)message->bytes + header, message->len - header};
+}
+
 void message_run_cut(struct message *run, size_t offset) {
     size_t end = 0;
     while (end < offset)
@@ -123,8 +132,16 @@ void message_run_cut(struct message *run, size_t offset) {
         run->len = end;
 }
 
+/* Not inlined: callers have room for the counting. */
+static __attribute__((noinline)) void free_message(struct message *message) {
+    struct twin *twins = atomic_load_explicit(&message->twins, memory_order_relaxed);
+    if (twins != NULL)
+        twin_free_all(twins);
+    mem_free(message);
+}
+
 void message_unref_many(struct message *message, unsigned count) {
     if (atomic_load_explicit(&message->refs, memory_order_acquire) == count ||
         atomic_fetch_sub_explicit(&message->refs, count, memory_order_acq_rel) == count)
-        mem_free(message);
+        free_message(message);
 }

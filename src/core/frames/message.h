@@ -14,6 +14,7 @@
 #include "core/frames/opcodes.h"
 
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -21,11 +22,14 @@ struct message {
     atomic_uint refs;
     size_t len;       /* of the whole frame, or of all frames of a run */
     uint32_t key_len; /* of its key, whose bytes stand behind the frame; 0: none */
+    bool stays_plain; /* it is never compressed; its creator sets it before others see it */
     size_t capacity;  /* of a run; 0: not a run */
+    struct twin *_Atomic twins; /* its compressed forms: twin.h */
     unsigned char bytes[];
 };
 
-/* A frame around a copy of the payload. Control frames take 125 bytes at most. */
+/* A frame around a copy of the payload. Control frames take 125 bytes at most. `opcode` may have
+ * OPCODE_COMPRESSED. */
 struct message *message_new(enum opcode opcode, const void *payload, size_t len);
 
 /* The most bytes of a key; the limits of queues do not count them. */
@@ -45,6 +49,12 @@ static inline struct slice message_key(const struct message *message) {
 
 /* Bytes of a frame around `len` bytes of payload. */
 size_t message_frame_size(size_t len);
+
+/* Of a message that is no run: the payload, and the opcode with OPCODE_COMPRESSED where it is. */
+struct slice message_payload(const struct message *message);
+static inline enum opcode message_opcode(const struct message *message) {
+    return (enum opcode)(message->bytes[0] & 0x4f);
+}
 
 /* A run of one frame, with memory for so many bytes of frames or for this one if it is longer. */
 struct message *message_run_new(enum opcode opcode, const void *payload, size_t len,

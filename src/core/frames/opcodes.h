@@ -11,6 +11,9 @@ enum opcode {
     OPCODE_PONG = 10
 };
 
+/* Beside the opcode of a message: RSV1, which says that it is compressed (RFC 7692 section 6). */
+enum { OPCODE_COMPRESSED = 0x40 };
+
 /* Bytes of a control frame's payload at most (RFC 6455 section 5.5). */
 enum { CONTROL_MAX = 125 };
 

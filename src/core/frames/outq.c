@@ -98,7 +98,7 @@ __attribute__((flatten)) void outq_append(struct outq *queue, enum opcode opcode
     append(queue, opcode, payload, len, spare);
 }
 
-void outq_append_control(struct outq *queue, enum opcode opcode, const void *payload, size_t len) {
+void outq_append_few(struct outq *queue, enum opcode opcode, const void *payload, size_t len) {
     append(queue, opcode, payload, len, NULL);
 }
 

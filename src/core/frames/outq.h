@@ -58,8 +58,8 @@ static inline bool outq_waits(const struct message *run) {
  * for long: no more memory than needed. */
 void outq_append(struct outq *queue, enum opcode opcode, const void *payload, size_t len,
                  struct message **spare);
-/* The same for pings and pongs, which are few, without a spare run. */
-void outq_append_control(struct outq *queue, enum opcode opcode, const void *payload, size_t len);
+/* The same for frames that are few, such as pings and pongs, without a spare run. */
+void outq_append_few(struct outq *queue, enum opcode opcode, const void *payload, size_t len);
 
 /* The queue may wait for long: frees memory of its runs that has no frame. */
 void outq_fit(struct outq *queue);

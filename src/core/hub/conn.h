@@ -12,6 +12,9 @@
 #include "core/hub/inbox.h"
 #include "core/hub/room.h"
 
+#include <stddef.h>
+#include <string.h>
+
 enum conn_state {
     CONN_HANDSHAKE, /* admitted; the handshake has no answer yet */
     CONN_OPEN,
@@ -29,6 +32,8 @@ enum conn_due {
     DUE_RELOAD = 32
 };
 
+struct conn_contexts;
+
 struct conn {
     conn_id id;
     struct endpoint *endpoint;
@@ -39,6 +44,7 @@ struct conn {
     struct outq out;
     struct list dirty; /* in the hub's list while its queue is to be written */
     uint8_t state;     /* enum conn_state */
+    bool compresses;   /* permessage-deflate was negotiated; behind `state`: conn_is_plain() */
     bool blocked;      /* the socket takes no more bytes */
     bool was_slow;     /* the queue was above half of max_backlog */
     uint8_t due;       /* enum conn_due */
@@ -52,6 +58,7 @@ struct conn {
     bool ended;        /* wire.end was called */
     bool refused;      /* opened by hub_open_refused(): no hook runs */
     uint8_t close_reason_len;
+    uint8_t window_bits; /* permessage-deflate: the largest window that we may use */
     uint16_t close_code;
     uint32_t ping_number; /* of the last ping, from 1 */
 
@@ -73,8 +80,17 @@ struct conn {
     uint64_t ping_sent_ns;   /* of the last ping; 0 after its answer */
     double rtt_seconds;      /* negative: unknown */
     char *close_reason;
-    struct conn_object object; /* of script/ */
-    struct conn_rate *rate;    /* see hub_rate.c; NULL: nothing counts yet */
+    struct conn_object object;      /* of script/ */
+    struct conn_rate *rate;         /* see hub_rate.c; NULL: nothing counts yet */
+    struct conn_contexts *contexts; /* see hub_compress.c; NULL: none is kept */
 };
+
+/* Is it open, and nothing is to be compressed for it? One comparison of two neighbours, so that a
+ * connection without permessage-deflate pays nothing for it. */
+static inline bool conn_is_plain(const struct conn *conn) {
+    static const unsigned char plain[2] = {CONN_OPEN, false};
+    _Static_assert(offsetof(struct conn, compresses) == offsetof(struct conn, state) + 1, "");
+    return memcmp(&conn->state, plain, sizeof plain) == 0;
+}
 
 #endif

@@ -10,6 +10,8 @@
 #include "base/log/log.h"
 #include "base/mem.h"
 #include "base/turn.h"
+#include "core/frames/compressor.h"
+#include "core/frames/decompressor.h"
 
 #include <string.h>
 
@@ -54,6 +56,8 @@ void hub_free(struct hub *hub) {
     mem_free(hub->spare_run);
     mem_free(hub->scratch);
     mem_free(hub->drain);
+    compressor_pool_free(hub->compressors);
+    decompressor_free(hub->decompressor);
     deadlines_close(&hub->timers);
     mem_free(hub);
 }
@@ -187,6 +191,7 @@ static void release(struct hub *hub, struct conn *conn) {
     hub_limits_gone(hub, conn);
     hub_send_forget_pings(conn);
     hub_rate_free(conn);
+    hub_compress_forget(conn);
     mem_free(conn->close_reason);
     mem_free(conn);
 }
@@ -362,7 +367,8 @@ void hub_alive(struct hub *hub, struct conn *conn) {
     conn->last_seen_ms = hub_now(hub);
 }
 
-void hub_received(struct hub *hub, struct conn *conn, const char *bytes, size_t len, bool binary) {
+static inline void received(struct hub *hub, struct conn *conn, const char *bytes, size_t len,
+                            bool binary) {
     hub_take_mail(hub); /* mail from before this message is delivered before what it causes */
     if (conn->state != CONN_OPEN)
         return;
@@ -387,6 +393,17 @@ void hub_received(struct hub *hub, struct conn *conn, const char *bytes, size_t 
         hub_set_paused(hub, conn, true);
     if (!conn->busy)
         hub_schedule(hub, conn);
+}
+
+/* The only caller is in ws.c: so the compiler puts it into the loop there. Others call
+ * hub_received_cold(). */
+void hub_received(struct hub *hub, struct conn *conn, const char *bytes, size_t len, bool binary) {
+    received(hub, conn, bytes, len, binary);
+}
+
+void hub_received_cold(struct hub *hub, struct conn *conn, const char *bytes, size_t len,
+                       bool binary) {
+    received(hub, conn, bytes, len, binary);
 }
 
 void hub_kill_all(struct hub *hub) {

@@ -10,6 +10,7 @@
 #define TIDEWIRE_CORE_HUB_HUB_H
 
 #include "core/bus/bus.h"
+#include "core/frames/compression.h"
 #include "core/frames/opcodes.h"
 #include "core/hub/endpoint.h"
 #include "core/hub/events.h"
@@ -141,16 +142,27 @@ enum send_result { SEND_OK, SEND_CLOSED, SEND_BACKLOG };
 /* Queues a copy of the payload for a connection of this worker. NULL: it is gone. */
 enum send_result hub_send(struct hub *hub, struct conn *conn, enum opcode opcode,
                           const void *payload, size_t len);
-/* The same; on an endpoint that conflates, the message replaces a queued one with the same key (1
- * byte or more). */
-enum send_result hub_send_keyed(struct hub *hub, struct conn *conn, enum opcode opcode,
-                                const void *payload, size_t len, struct slice key);
+/* The same with options. `key`: on an endpoint that conflates, the message replaces a queued one
+ * with the same key (no bytes: it has none). `stays_plain`: it is not compressed. */
+enum send_result hub_send_with(struct hub *hub, struct conn *conn, enum opcode opcode,
+                               const void *payload, size_t len, struct slice key, bool stays_plain);
 /* Bytes of frames in the client's queue. */
 size_t hub_backlog(struct hub *hub, conn_id id);
 /* The socket takes bytes again. */
 void hub_writable(struct hub *hub, struct conn *conn);
 /* A PING frame: queues the PONG. */
 void hub_answer_ping(struct hub *hub, struct conn *conn, const char *payload, size_t len);
+
+/* ---- hub_compress.c: permessage-deflate (RFC 7692) ---- */
+
+/* The handshake has agreed on it; call it before hub_open(). */
+void hub_use_compression(struct conn *conn, const struct compression *agreed);
+/* Was it negotiated? */
+bool hub_is_compressed(const struct conn *conn);
+/* A whole compressed message: decompresses it, checks its text, and hands it to hub_received().
+ * False: it is too big or invalid, and the connection closes. */
+bool hub_received_compressed(struct hub *hub, struct conn *conn, const char *bytes, size_t len,
+                             bool binary);
 
 /* ---- hub_mail.c: connections of any worker ---- */
 

@@ -30,7 +30,9 @@ struct hub {
     bool draining;
     bool reload_under_way; /* connections from slot `reload_next` on may have on_reload due */
     uint32_t reload_next;
-    struct hub_drain *drain; /* under way; or NULL */
+    struct hub_drain *drain;             /* under way; or NULL */
+    struct compressor_pool *compressors; /* of messages without a context; NULL: none yet, … */
+    struct decompressor *decompressor;   /* … the same */
 };
 
 static inline uint64_t hub_now(const struct hub *hub) {
@@ -52,6 +54,10 @@ void hub_schedule(struct hub *hub, struct conn *conn);
 void hub_step(struct hub *hub, struct conn *conn);
 /* Stops reading from the client's socket, or reads on, unless the rate stops it. */
 void hub_set_paused(struct hub *hub, struct conn *conn, bool paused);
+
+/* hub_received(), for all callers but ws.c: see hub.c. */
+void hub_received_cold(struct hub *hub, struct conn *conn, const char *bytes, size_t len,
+                       bool binary);
 
 /* ---- hub_rooms.c ---- */
 
@@ -141,6 +147,19 @@ enum send_result hub_send_deliver(struct hub *hub, struct conn *conn, struct mes
 /* The same for a connection that may be gone (NULL) and may conflate; takes over the caller's
  * reference. */
 enum send_result hub_send_deliver_own(struct hub *hub, struct conn *conn, struct message *message);
+
+/* ---- hub_compress.c ---- */
+
+/* The form of a shared message for a connection with permessage-deflate: compressed, or the message
+ * itself. Returns a reference of the caller's own; the message stays the caller's. */
+struct message *hub_compress_form(struct hub *hub, struct conn *conn, struct message *message);
+/* The same of a payload. NULL: it stays plain. */
+struct message *hub_compress_payload(struct hub *hub, struct conn *conn, enum opcode opcode,
+                                     const void *payload, size_t len, struct slice key);
+/* A compressed message was queued, or it was not, and the client does not get it. */
+void hub_compress_done(struct hub *hub, struct conn *conn, bool queued);
+/* Frees the connection's streams. */
+void hub_compress_forget(struct conn *conn);
 
 /* ---- hub_drain.c ---- */
 

@@ -191,10 +191,9 @@ static bool has_room(const struct conn *conn, size_t len) {
            (__builtin_expect(out->overhead < OVERHEAD_BYTES, 1) || out->overhead < max);
 }
 
-/* Is there room for `len` bytes? If not, handles the slow client as its endpoint says. */
+/* Is there room for `len` bytes in the queue of an open connection? If not, handles the slow client
+ * as its endpoint says. */
 static enum send_result admit(struct hub *hub, struct conn *conn, size_t len) {
-    if (conn == NULL || conn->state != CONN_OPEN)
-        return SEND_CLOSED;
     while (!has_room(conn, len) && !conn->blocked)
         hub_send_flush(hub, conn); /* the turn has not ended, the socket may still take it */
     if (has_room(conn, len)) {
@@ -237,7 +236,8 @@ static enum send_result replaced(struct hub *hub, struct conn *conn) {
     return SEND_OK;
 }
 
-enum send_result hub_send_deliver_own(struct hub *hub, struct conn *conn, struct message *message) {
+/* Queues a message, whose reference it takes over, for an open connection. */
+static enum send_result deliver(struct hub *hub, struct conn *conn, struct message *message) {
     if (message->key_len > 0 && conflates(conn) &&
         outq_replace(&conn->out, message, conn->endpoint->max_backlog))
         return replaced(hub, conn);
@@ -249,20 +249,80 @@ enum send_result hub_send_deliver_own(struct hub *hub, struct conn *conn, struct
     return result;
 }
 
+static bool is_open(const struct conn *conn) {
+    return conn != NULL && conn->state == CONN_OPEN;
+}
+
+/* The same for a connection with permessage-deflate: hub_compress_form() has made the message. */
+static __attribute__((noinline)) enum send_result deliver_form(struct hub *hub, struct conn *conn,
+                                                               struct message *form) {
+    bool is_compressed = message_opcode(form) & OPCODE_COMPRESSED;
+    enum send_result result = deliver(hub, conn, form);
+    if (is_compressed)
+        hub_compress_done(hub, conn, result == SEND_OK);
+    return result;
+}
+
+enum send_result hub_send_deliver_own(struct hub *hub, struct conn *conn, struct message *message) {
+    if (conn != NULL && conn_is_plain(conn))
+        return deliver(hub, conn, message);
+    enum send_result result = is_open(conn)
+                                  ? deliver_form(hub, conn, hub_compress_form(hub, conn, message))
+                                  : SEND_CLOSED;
+    message_unref(message);
+    return result;
+}
+
+/* The rare cases of hub_send_deliver(). */
+static __attribute__((noinline)) enum send_result deliver_shared(struct hub *hub, struct conn *conn,
+                                                                 struct message *message) {
+    if (!is_open(conn))
+        return SEND_CLOSED;
+    if (conn->compresses)
+        return deliver_form(hub, conn, hub_compress_form(hub, conn, message));
+    return deliver(hub, conn, ref_cache_take(&hub->ref_cache, message));
+}
+
 enum send_result hub_send_deliver(struct hub *hub, struct conn *conn, struct message *message) {
     /* the common case: the client reads, there is room, no message can be replaced */
-    if (conn != NULL && conn->state == CONN_OPEN && !conn->blocked &&
-        has_room(conn, message->len)) {
+    if (conn != NULL && conn_is_plain(conn) && !conn->blocked && has_room(conn, message->len)) {
         stats_add(&hub->stats.messages_sent, 1);
         outq_push(&conn->out, ref_cache_take(&hub->ref_cache, message));
         mark_dirty(hub, conn);
         return SEND_OK;
     }
-    return hub_send_deliver_own(hub, conn, ref_cache_take(&hub->ref_cache, message));
+    return deliver_shared(hub, conn, message);
+}
+
+/* Queues a payload as it is, for an open connection with permessage-deflate. */
+static enum send_result send_plain(struct hub *hub, struct conn *conn, enum opcode opcode,
+                                   const void *payload, size_t len) {
+    enum send_result result = admit(hub, conn, message_frame_size(len));
+    if (result == SEND_OK) {
+        outq_append_few(&conn->out, opcode, payload, len);
+        mark_dirty(hub, conn);
+        note_slow(conn);
+    }
+    return result;
+}
+
+/* The rare cases of hub_send(). */
+static __attribute__((noinline)) enum send_result send_compressed(struct hub *hub,
+                                                                  struct conn *conn,
+                                                                  enum opcode opcode,
+                                                                  const void *payload, size_t len) {
+    static const struct slice no_key = {NULL, 0};
+    if (!is_open(conn))
+        return SEND_CLOSED;
+    struct message *message = hub_compress_payload(hub, conn, opcode, payload, len, no_key);
+    return message == NULL ? send_plain(hub, conn, opcode, payload, len)
+                           : deliver_form(hub, conn, message);
 }
 
 enum send_result hub_send(struct hub *hub, struct conn *conn, enum opcode opcode,
                           const void *payload, size_t len) {
+    if (conn == NULL || !conn_is_plain(conn))
+        return send_compressed(hub, conn, opcode, payload, len);
     enum send_result result = admit(hub, conn, message_frame_size(len));
     if (result == SEND_OK) {
         /* a client that reads nothing would hold the spare run, however little is in it */
@@ -278,11 +338,17 @@ size_t hub_backlog(struct hub *hub, conn_id id) {
     return conn == NULL ? 0 : conn->out.bytes;
 }
 
-enum send_result hub_send_keyed(struct hub *hub, struct conn *conn, enum opcode opcode,
-                                const void *payload, size_t len, struct slice key) {
-    if (!conflates(conn))
-        return hub_send(hub, conn, opcode, payload, len);
-    return hub_send_deliver_own(hub, conn, message_new_keyed(opcode, payload, len, key));
+enum send_result hub_send_with(struct hub *hub, struct conn *conn, enum opcode opcode,
+                               const void *payload, size_t len, struct slice key,
+                               bool stays_plain) {
+    if (key.len > 0 && conflates(conn)) {
+        struct message *message = message_new_keyed(opcode, payload, len, key);
+        message->stays_plain = stays_plain;
+        return hub_send_deliver_own(hub, conn, message);
+    }
+    return stays_plain && is_open(conn) && conn->compresses
+               ? send_plain(hub, conn, opcode, payload, len)
+               : hub_send(hub, conn, opcode, payload, len);
 }
 
 /* ---- pings and pongs ---- */
@@ -317,7 +383,7 @@ void hub_send_ping(struct hub *hub, struct conn *conn, enum opcode opcode, const
     if (is_behind(conn, len))
         push_kept(conn, &conn->ping, message_run_new(opcode, payload, len, 0));
     else
-        outq_append_control(&conn->out, opcode, payload, len);
+        outq_append_few(&conn->out, opcode, payload, len);
     queued(hub, conn);
 }
 
@@ -326,7 +392,7 @@ void hub_answer_ping(struct hub *hub, struct conn *conn, const char *payload, si
     if (conn->state != CONN_OPEN || !hub_rate_admit_control(hub, conn, false))
         return;
     if (!is_behind(conn, len))
-        outq_append_control(&conn->out, OPCODE_PONG, payload, len);
+        outq_append_few(&conn->out, OPCODE_PONG, payload, len);
     else if (conn->pong == NULL || !outq_rewrite(&conn->out, conn->pong, OPCODE_PONG, payload, len))
         push_kept(conn, &conn->pong, message_control_new(OPCODE_PONG, payload, len));
     queued(hub, conn);

@@ -169,6 +169,8 @@ static void on_frame(struct upstream *upstream, enum frame_kind kind, const stru
             upstream_set_step(upstream, STEP_LINGERING, LINGER_MS);
         break;
     case FRAME_PONG:
+    case FRAME_COMPRESSED_TEXT: /* not offered, so the reader takes RSV1 for an error */
+    case FRAME_COMPRESSED_BINARY:
     case FRAME_MORE:
         break;
     }

@@ -1,11 +1,12 @@
 /* handshake_server.c -- accepts or refuses handshakes. See handshake_server.h.
  *
- * A limit on handshakes belongs into on_handshake(). Extensions, such as permessage-deflate, would
- * be chosen here too, between the scripts' answer and answer_101(). */
+ * A limit on handshakes belongs into on_handshake(). The extension permessage-deflate is chosen
+ * here too, between the scripts' answer and answer_101(). */
 #include "net/ws/handshake_server.h"
 
 #include "base/mem.h"
 #include "net/http/handshake.h"
+#include "net/ws/deflate_offer.h"
 #include "net/ws/ws.h"
 
 #include <stdio.h>
@@ -23,19 +24,22 @@ static void refuse(struct handshake_server *server, struct http *http, int statu
     http_respond_refusal(http, status, headers, why);
 }
 
-/* Writes the response 101 (RFC 6455 section 4.2.2). False: the socket did not take it. */
-static bool answer_101(struct stream *stream, struct slice key, const char *subprotocol) {
+/* Writes the response 101 (RFC 6455 section 4.2.2). `extensions`: a header line, or "". False: the
+ * socket did not take it. */
+static bool answer_101(struct stream *stream, struct slice key, const char *subprotocol,
+                       const char *extensions) {
     static const char format[] = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n"
-                                 "Connection: Upgrade\r\nSec-WebSocket-Accept: %s\r\n%s%s%s\r\n";
+                                 "Connection: Upgrade\r\nSec-WebSocket-Accept: %s\r\n%s%s%s%s\r\n";
     static const char name[] = "Sec-WebSocket-Protocol: ";
     bool chosen = subprotocol != NULL;
     if (!chosen)
         subprotocol = "";
-    size_t room = sizeof format + HANDSHAKE_ACCEPT_BYTES + sizeof name + strlen(subprotocol);
+    size_t room = sizeof format + HANDSHAKE_ACCEPT_BYTES + sizeof name + strlen(subprotocol) +
+                  strlen(extensions);
     char accept[HANDSHAKE_ACCEPT_BYTES], *head = mem_alloc(room);
     handshake_accept(key, accept);
     size_t len = (size_t)snprintf(head, room, format, accept, chosen ? name : "", subprotocol,
-                                  chosen ? "\r\n" : "");
+                                  chosen ? "\r\n" : "", extensions);
     bool written = stream_write(stream, head, len) == len;
     mem_free(head);
     return written;
@@ -46,6 +50,7 @@ struct candidate {
     struct http *http;
     struct conn *conn;
     const struct handshake *handshake;
+    struct deflate_offer offer;
     char *ahead; /* the bytes behind the request */
     size_t ahead_len;
 };
@@ -54,9 +59,9 @@ struct candidate {
  * take the response; all is given back. */
 static struct stream *switch_protocols(struct handshake_server *server,
                                        const struct candidate *candidate, const char *subprotocol,
-                                       struct ip_count **address) {
+                                       const char *extensions, struct ip_count **address) {
     struct stream *stream = http_stream(candidate->http);
-    if (!answer_101(stream, candidate->handshake->key, subprotocol)) {
+    if (!answer_101(stream, candidate->handshake->key, subprotocol, extensions)) {
         hub_abandon(server->hub, candidate->conn);
         stream_kill(stream);
         return NULL;
@@ -65,15 +70,33 @@ static struct stream *switch_protocols(struct handshake_server *server,
     return stream;
 }
 
+/* Agrees on permessage-deflate if the endpoint and the client want it. `extensions` gets the line
+ * of the response, or "". */
+static void agree_on_compression(const struct candidate *candidate,
+                                 char extensions[DEFLATE_OFFER_ANSWER_BYTES]) {
+    const struct endpoint *endpoint = hub_endpoint_of(candidate->conn);
+    struct compression agreed;
+    extensions[0] = '\0';
+    if (!endpoint->compresses || !candidate->offer.is_acceptable)
+        return;
+    /* a message with a key may be replaced in the queue: nothing that follows may refer to it */
+    deflate_offer_answer(&candidate->offer, endpoint->keeps_context,
+                         endpoint->slow_client != SLOW_CLIENT_CONFLATE, &agreed, extensions);
+    hub_use_compression(candidate->conn, &agreed);
+}
+
 static void accept_handshake(struct handshake_server *server, const struct candidate *candidate,
                              const struct handshake_answer *answer) {
     struct ip_count *address;
+    char extensions[DEFLATE_OFFER_ANSWER_BYTES];
     if (!hub_assign(server->hub, candidate->conn, answer->endpoint)) {
         refuse(server, candidate->http, 503, "Retry-After: 5\r\n", "This endpoint is full.");
         hub_abandon(server->hub, candidate->conn);
         return;
     }
-    struct stream *stream = switch_protocols(server, candidate, answer->subprotocol, &address);
+    agree_on_compression(candidate, extensions);
+    struct stream *stream =
+        switch_protocols(server, candidate, answer->subprotocol, extensions, &address);
     if (stream == NULL)
         return;
     ws_open(server->ws, stream, candidate->conn, address, candidate->ahead, candidate->ahead_len);
@@ -87,7 +110,7 @@ static void refuse_by_close(struct handshake_server *server, const struct candid
     struct ip_count *address;
     const struct ws_refusal refusal = {answer->endpoint, (unsigned)answer->status, answer->body,
                                        answer->body_len};
-    struct stream *stream = switch_protocols(server, candidate, answer->subprotocol, &address);
+    struct stream *stream = switch_protocols(server, candidate, answer->subprotocol, "", &address);
     if (stream == NULL)
         return;
     ws_open_refused(server->ws, stream, candidate->conn, address, &refusal, candidate->ahead,
@@ -135,12 +158,16 @@ static void on_handshake(void *user, struct http *http, const struct request *re
         refuse(server, http, handshake.status, handshake.headers, handshake.text);
         return;
     }
+    struct candidate candidate = {
+        .http = http, .handshake = &handshake, .ahead = ahead, .ahead_len = ahead_len};
+    if (!deflate_offer_read(request, &candidate.offer)) {
+        refuse(server, http, 400, NULL, "Sec-WebSocket-Extensions is malformed.");
+        return;
+    }
     if (server->draining) {
         refuse(server, http, 503, "Retry-After: 5\r\n", "The server is shutting down.");
         return;
     }
-    struct candidate candidate = {
-        .http = http, .handshake = &handshake, .ahead = ahead, .ahead_len = ahead_len};
     candidate.conn = hub_admit(server->hub, true);
     if (candidate.conn == NULL) {
         refuse(server, http, 503, "Retry-After: 5\r\n", "The server is full.");

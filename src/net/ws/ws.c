@@ -96,7 +96,14 @@ static void on_message(struct ws *ws, const struct frame *frame, bool binary) {
     hub_received(hub, ws->conn, frame->payload, frame->len, binary);
 }
 
-static void on_frame(struct ws *ws, enum frame_kind kind, const struct frame *frame) {
+static void on_compressed(struct ws *ws, const struct frame *frame, bool binary) {
+    if (!hub_received_compressed(ws->server->hub, ws->conn, frame->payload, frame->len, binary))
+        ws->input = INPUT_CLOSED;
+}
+
+/* `*frames` counts to the next look at the clock. */
+static void on_frame(struct ws *ws, enum frame_kind kind, const struct frame *frame,
+                     unsigned *frames) {
     struct hub *hub = ws->server->hub;
     switch (kind) {
     case FRAME_TEXT:
@@ -115,6 +122,11 @@ static void on_frame(struct ws *ws, enum frame_kind kind, const struct frame *fr
     case FRAME_ERROR:
         ws->input = INPUT_CLOSED;
         hub_fail(hub, ws->conn, frame->code, frame->why);
+        break;
+    case FRAME_COMPRESSED_TEXT:
+    case FRAME_COMPRESSED_BINARY:
+        on_compressed(ws, frame, kind == FRAME_COMPRESSED_BINARY);
+        *frames |= MESSAGES_PER_CHECK - 1; /* it may have cost as much as many others */
         break;
     case FRAME_MORE:
         break;
@@ -163,7 +175,7 @@ static size_t consume(struct ws *ws, char *bytes, size_t len) {
         ws->input = INPUT_OPEN;
     while (ws->input == INPUT_OPEN && !ws->paused &&
            (kind = frame_reader_next(&ws->reader, &bytes, &len, &limits, &frame)) != FRAME_MORE) {
-        on_frame(ws, kind, &frame);
+        on_frame(ws, kind, &frame, &frames);
         if (++frames % MESSAGES_PER_CHECK == 0 && len > 0 &&
             slice_is_used_up(ws->server, &spent_ns, &look) && ws->input == INPUT_OPEN)
             ws->input = INPUT_YIELDED;
@@ -276,6 +288,7 @@ static struct ws *new_ws(struct ws_server *server, struct stream *stream, struct
 void ws_open(struct ws_server *server, struct stream *stream, struct conn *conn,
              struct ip_count *address, char *ahead, size_t len) {
     struct ws *ws = new_ws(server, stream, conn, address);
+    ws->reader.deflate = hub_is_compressed(conn);
     hub_open(server->hub, conn, ws);
     if (len > 0)
         on_bytes(ws, ahead, len);

@@ -16,10 +16,12 @@ const char *const bind_conn_codecs[] = {
 
 /* ---- sending ---- */
 
-/* The last argument of a send: "text" or "binary", or a table `{ kind =, key = }`. */
+/* The last argument of a send: "text" or "binary", or a table `{ kind =, key =, compress = }`. */
 struct send_options {
     enum opcode opcode;
     struct slice key; /* borrowed from the table; no bytes: none */
+    bool stays_plain; /* compress = false */
+    bool has_more;    /* a key, or it stays plain */
 };
 
 /* Reads the kind at the index, if there is one. False: it is no kind. Compares addresses: a state
@@ -43,7 +45,8 @@ static bool has_known_names(lua_State *L, int index) {
     const struct vm *vm = vm_of(L);
     for (lua_pushnil(L); lua_next(L, index); lua_pop(L, 1)) { /* name, value */
         const char *name = lua_type(L, -2) == LUA_TSTRING ? lua_tostring(L, -2) : NULL;
-        if (name == vm->conn_strings.key || name == vm->conn_strings.kind)
+        if (name == vm->conn_strings.key || name == vm->conn_strings.kind ||
+            name == vm->conn_strings.compress)
             continue;
         lua_pop(L, 2);
         return false;
@@ -58,9 +61,13 @@ static bool read_table(lua_State *L, int index, struct send_options *options) {
     if (type == LUA_TSTRING)
         options->key.bytes = lua_tolstring(L, -1, &options->key.len);
     size_t len = options->key.len;
+    int compress = lua_getfield(L, index, "compress"); /* kind, key, compress */
+    options->stays_plain = compress == LUA_TBOOLEAN && !lua_toboolean(L, -1);
+    options->has_more = len > 0 || options->stays_plain;
     bool is_good = (type == LUA_TNIL || (len > 0 && len <= MESSAGE_KEY_MAX)) &&
-                   read_kind(L, -2, &options->opcode);
-    lua_pop(L, 2);
+                   (compress == LUA_TNIL || compress == LUA_TBOOLEAN) &&
+                   read_kind(L, -3, &options->opcode);
+    lua_pop(L, 3);
     return is_good && has_known_names(L, index);
 }
 
@@ -85,20 +92,22 @@ static inline void check_options(lua_State *L, int index, struct send_options *o
 
 static enum send_result queue(struct hub *hub, struct conn *conn, const char *bytes, size_t len,
                               const struct send_options *options) {
-    return options->key.len == 0
-               ? hub_send(hub, conn, options->opcode, bytes, len)
-               : hub_send_keyed(hub, conn, options->opcode, bytes, len, options->key);
+    return !options->has_more ? hub_send(hub, conn, options->opcode, bytes, len)
+                              : hub_send_with(hub, conn, options->opcode, bytes, len, options->key,
+                                              options->stays_plain);
 }
 
-/* core.send(id, payload, kind|nil, key|nil) -> true | nil, "closed"|"backlog"|"utf8" */
+/* core.send(id, payload, kind|nil, key|nil, stays_plain|nil) -> true | nil,
+ * "closed"|"backlog"|"utf8" */
 static int core_send(lua_State *L) {
     struct hub *hub = vm_of(L)->hub;
     conn_id id = bind_check_conn(L, 1);
     hub_take_mail(hub);
     size_t len;
     const char *bytes = luaL_checklstring(L, 2, &len);
-    struct send_options options = {OPCODE_TEXT, bind_opt_text(L, 4)};
+    struct send_options options = {OPCODE_TEXT, bind_opt_text(L, 4), lua_toboolean(L, 5), false};
     check_options(L, 3, &options);
+    options.has_more = options.key.len > 0 || options.stays_plain;
     if (options.opcode == OPCODE_TEXT && !bind_is_utf8(L, bytes, len))
         return bind_push_failure(L, "utf8");
     return bind_push_send_result(L, queue(hub, hub_find(hub, id), bytes, len, &options));
@@ -154,8 +163,8 @@ static int conn_send(lua_State *L) {
     const struct endpoint *endpoint = conn == NULL ? NULL : hub_endpoint_of(conn);
     if (endpoint == NULL)
         return bind_push_send_result(L, SEND_CLOSED);
-    struct send_options options = {endpoint->codec == CODEC_BINARY ? OPCODE_BINARY : OPCODE_TEXT,
-                                   {NULL, 0}};
+    struct send_options options = {
+        endpoint->codec == CODEC_BINARY ? OPCODE_BINARY : OPCODE_TEXT, {NULL, 0}, false, false};
     check_options(L, 3, &options);
     bool is_json = endpoint->codec == CODEC_JSON; /* JSON is written as UTF-8 only */
     size_t len;
@@ -176,7 +185,8 @@ static const char *keep_string(lua_State *L, const char *text) {
 void bind_conn_push_senders(lua_State *L) {
     struct vm *vm = vm_of(L);
     vm->conn_strings = (struct bind_conn_strings){keep_string(L, "text"), keep_string(L, "binary"),
-                                                  keep_string(L, "key"), keep_string(L, "kind")};
+                                                  keep_string(L, "key"), keep_string(L, "kind"),
+                                                  keep_string(L, "compress")};
     lua_newtable(L); /* senders */
     for (const char *const *codec = bind_conn_codecs; *codec != NULL; codec++) {
         lua_pushcfunction(L, conn_send);

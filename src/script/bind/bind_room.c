@@ -143,10 +143,20 @@ static bool is_binary(lua_State *L, int index) {
     return strcmp(luaL_optstring(L, index, "text"), "binary") == 0;
 }
 
-static struct message *new_message(lua_State *L, int payload, bool binary, struct slice key) {
+/* What all encodings of a value share. */
+struct message_options {
+    struct slice key;
+    bool stays_plain;
+};
+
+static struct message *new_message(lua_State *L, int payload, bool binary,
+                                   const struct message_options *options) {
     size_t len;
     const char *bytes = lua_tolstring(L, payload, &len);
-    return message_new_keyed(binary ? OPCODE_BINARY : OPCODE_TEXT, bytes, len, key);
+    struct message *message =
+        message_new_keyed(binary ? OPCODE_BINARY : OPCODE_TEXT, bytes, len, options->key);
+    message->stays_plain = options->stays_plain;
+    return message;
 }
 
 /* Is the payload bytes of the kind? Throws if it is no string. */
@@ -156,16 +166,16 @@ static bool is_sendable(lua_State *L, int payload, bool binary) {
     return binary || bind_is_utf8(L, bytes, len);
 }
 
-/* core.send_anywhere(id, codec, payload, kind|nil, key|nil) -> true | nil,
+/* core.send_anywhere(id, codec, payload, kind|nil, key|nil, stays_plain|nil) -> true | nil,
  * "closed"|"backlog"|"utf8": sends to a connection of any worker, which has this codec */
 static int core_send_anywhere(lua_State *L) {
     conn_id id = bind_check_conn(L, 1);
     uint32_t codec = (uint32_t)luaL_checkinteger(L, 2);
     bool binary = is_binary(L, 4);
-    struct slice key = bind_opt_text(L, 5);
+    const struct message_options options = {bind_opt_text(L, 5), lua_toboolean(L, 6)};
     if (!is_sendable(L, 3, binary))
         return bind_push_failure(L, "utf8");
-    struct message *message = new_message(L, 3, binary, key);
+    struct message *message = new_message(L, 3, binary, &options);
     return bind_push_send_result(L, hub_send_anywhere(vm_of(L)->hub, id, codec, message));
 }
 
@@ -181,12 +191,12 @@ static int core_close_anywhere(lua_State *L) {
 }
 
 /* FEW_ENCODINGS need no memory of Lua's. */
-enum { FIRST_ENCODING = 5, ENCODING_ARGUMENTS = 3, FEW_ENCODINGS = 4 };
+enum { FIRST_ENCODING = 6, ENCODING_ARGUMENTS = 3, FEW_ENCODINGS = 4 };
 
 /* The encodings are the arguments from FIRST_ENCODING on: a codec, a payload or false, a kind. All
  * are checked before the first message is made. False: a payload is text that is not UTF-8. */
-static bool read_encodings(lua_State *L, struct slice key, struct encoding *encodings,
-                           uint32_t count) {
+static bool read_encodings(lua_State *L, const struct message_options *options,
+                           struct encoding *encodings, uint32_t count) {
     int at = FIRST_ENCODING;
     for (uint32_t i = 0; i < count; i++, at += ENCODING_ARGUMENTS) {
         encodings[i] = (struct encoding){(uint32_t)luaL_checkinteger(L, at), NULL};
@@ -199,15 +209,15 @@ static bool read_encodings(lua_State *L, struct slice key, struct encoding *enco
         if (is_same && encodings[i - 1].message != NULL) /* one payload for several codecs */
             encodings[i].message = message_ref(encodings[i - 1].message);
         else if (lua_toboolean(L, at + 1))
-            encodings[i].message = new_message(L, at + 1, is_binary(L, at + 2), key);
+            encodings[i].message = new_message(L, at + 1, is_binary(L, at + 2), options);
     }
     return true;
 }
 
-/* core.publish(room|nil, endpoint|nil, except|nil, key|nil, {codec, payload|false, kind}…) -> the
- * number of connections to which it was queued. Those whose payload is `false` get nothing. Or it
- * sends nothing and returns nil: a text is not UTF-8; or false and a list of codecs: receivers have
- * these, too. */
+/* core.publish(room|nil, endpoint|nil, except|nil, key|nil, stays_plain|nil, {codec, payload|false,
+ * kind}…) -> the number of connections to which it was queued. Those whose payload is `false` get
+ * nothing. Or it sends nothing and returns nil: a text is not UTF-8; or false and a list of codecs:
+ * receivers have these, too. */
 static int core_publish(lua_State *L) {
     struct vm *vm = vm_of(L);
     struct encoding few[FEW_ENCODINGS], *encodings = few;
@@ -218,12 +228,12 @@ static int core_publish(lua_State *L) {
         .room = bind_opt_text(L, 1),
         .encoding_count = arguments <= 0 ? 0 : (uint32_t)(arguments - 1) / ENCODING_ARGUMENTS + 1,
     };
-    struct slice key = bind_opt_text(L, 4);
+    const struct message_options options = {bind_opt_text(L, 4), lua_toboolean(L, 5)};
     if (broadcast.endpoint != ANY_ENDPOINT && hub_endpoint(vm->hub, broadcast.endpoint) == NULL)
         return luaL_error(L, "no such endpoint");
     if (broadcast.encoding_count > FEW_ENCODINGS)
         encodings = lua_newuserdatauv(L, broadcast.encoding_count * sizeof *encodings, 0);
-    if (!read_encodings(L, key, encodings, broadcast.encoding_count)) {
+    if (!read_encodings(L, &options, encodings, broadcast.encoding_count)) {
         luaL_pushfail(L);
         return 1;
     }

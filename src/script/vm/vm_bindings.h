@@ -16,7 +16,7 @@ struct http_client; /* bind_http_client.c; NULL until a script makes its first r
 /* bind_conn.c: strings that are never collected; equal short strings of a state have one address.
  */
 struct bind_conn_strings {
-    const char *text, *binary, *key, *kind;
+    const char *text, *binary, *key, *kind, *compress;
 };
 
 /* bind_finalizers.c: objects whose finalizers wait to be run. */

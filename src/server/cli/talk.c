@@ -202,6 +202,8 @@ static void on_frame(struct talk *talk, enum frame_kind kind, const struct frame
         enter(talk, TALK_CLOSE_RECEIVED);
         return;
     case FRAME_PONG:
+    case FRAME_COMPRESSED_TEXT: /* not offered, so the reader takes RSV1 for an error */
+    case FRAME_COMPRESSED_BINARY:
     case FRAME_MORE:
         return;
     }
