@@ -5,9 +5,9 @@
 -- periods go to C.
 
 local codecs = require "tidewire.codecs"
+local compressions = require "tidewire.load.compression"
 local core = require "tidewire.core"
 local json = require "tidewire.json"
-local option_types = require "tidewire.load.option_types"
 
 local endpoints = {}
 
@@ -33,7 +33,7 @@ local endpoints = {}
 function endpoints.prepare(endpoint, number)
   ---@cast endpoint tidewire.PreparedEndpoint
   local options, hooks = endpoint.options, endpoint.hooks
-  local compression = options.compression or {}
+  local compression = options.compression or compressions.defaults
   for name, hook in pairs(hooks) do
     endpoint[name] = hook
   end
@@ -53,10 +53,10 @@ function endpoints.prepare(endpoint, number)
     slow_client = options.slow_client,
     rate = options.rate,
     control_rate = options.control_rate,
-    compresses = options.compression ~= nil,
+    compresses = options.compression and true or false,
     keeps_context = compression.context,
-    compress_level = compression.level or option_types.compression.level,
-    compress_min = compression.threshold or option_types.compression.threshold,
+    compress_level = compression.level,
+    compress_min = compression.threshold,
     has_message = hooks.handle_message ~= nil or endpoint.receive ~= nil,
     has_ping = hooks.send_ping ~= nil,
     has_timeout = hooks.on_timeout ~= nil,

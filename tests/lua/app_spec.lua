@@ -634,11 +634,12 @@ describe("warnings", function()
   end)
 
   it("are there beside errors", function()
-    local file = write("app.lua", "return { ping_period = -1, limits = { memory = '1G' } }")
-    local result, errors, warnings = app.load { file = file }
+    local file = write("app.lua", "return { ping_period = -1 }")
+    local result, errors, warnings =
+      app.load { file = file, environ = { TIDEWIRE_PING_PEROD = "1" } }
     assert.is_nil(result)
     assert.same({ "app.lua:1: ping_period: expected a number of seconds, 0 or more, got -1" },
       texts(errors))
-    assert.equal(1, #warnings)
+    assert.matches("^unknown environment variable TIDEWIRE_PING_PEROD", texts(warnings)[1])
   end)
 end)

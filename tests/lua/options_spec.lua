@@ -155,9 +155,9 @@ describe("compression", function()
 
   it("has no other fields, and no other values in them", function()
     local function of(value) return problem("handler", { compression = value }) end
-    assert.equal('compression: compression has no field "treshold"; did you mean "threshold"?',
+    assert.equal('compression: there is no treshold; did you mean "threshold"?',
       of { treshold = 1 })
-    assert.equal("compression: compression has no field [1]", of { 1 })
+    assert.equal("compression: there is no 1", of { 1 })
     for _, level in ipairs { 0, 10, 1.5, "6", true } do
       assert.matches(
         "^compression: level: expected an integer from 1 %(fast%) to 9 %(small%), got ",
@@ -177,7 +177,11 @@ describe("compression", function()
     local ok, value = options.check_text(spec, "yes")
     assert.same({ true, 1024 }, { ok, value.threshold })
     assert.same({ true, false }, { options.check_text(spec, "0") })
-    assert.is_false((options.check_text(spec, "6")))
+    assert.same({ true, { threshold = 2048, level = 3, context = true } },
+      { options.check_text(spec, "threshold=2K level=3,context=true") })
+    for _, text in ipairs { "6", "level", "level=3 level=4", "=3", "context=maybe", "level=x" } do
+      assert.is_false((options.check_text(spec, text)))
+    end
   end)
 end)
 

@@ -6,10 +6,10 @@
 -- variable also read text. Pure functions, run while an app loads and for arguments of the API.
 -- Knows no option by name: options.lua has those.
 
+local compression = require "tidewire.load.compression"
 local headers = require "tidewire.base.headers"
 local origins = require "tidewire.load.origins"
 local rates = require "tidewire.load.rates"
-local sorted_keys = require "tidewire.base.sorted_keys"
 local suggest = require "tidewire.base.suggest"
 
 ---@class tidewire.OptionType
@@ -321,15 +321,7 @@ types.subprotocols = {
   from_text = split_commas,
 }
 
---- What `compression = true` means.
-option_types.compression = { threshold = 1024, level = 6, context = false }
-
-local compression_fields = {
-  threshold = { type = "size", min = 0, max = 1 << 30 },
-  level = { type = "level" },
-  context = { type = "boolean" },
-}
-
+-- zlib's
 types.level = {
   expected = constant "an integer from 1 (fast) to 9 (small)",
   check = function(value)
@@ -338,7 +330,7 @@ types.level = {
   end,
 }
 
---- A field of a rate: the message of a problem has what is expected.
+--- A field of a table: the message of a problem has what is expected.
 local function check_field(field, value)
   local kind = types[field.type]
   local ok, result = kind.check(value, field)
@@ -357,47 +349,15 @@ types.rate = {
     return rates.check(value, spec, check_field)
   end,
   from_text = rates.from_text,
---- Checks one field of the table. Returns its normal value, or nil and the problem.
-local function check_compression_field(name, value)
-  local spec = compression_fields[name]
-  if not spec then
-    return nil, ("compression has no field %s%s"):format(
-      type(name) == "string" and option_types.quote(name) or ("[%s]"):format(tostring(name)),
-      suggest.hint(name, sorted_keys(compression_fields)))
-  end
-  local ok, normal = types[spec.type].check(value, spec)
-  if ok then
-    return normal
-  end
-  local problem = type(normal) == "string" and normal
-    or ("expected %s, got %s"):format(types[spec.type].expected(spec), option_types.describe(value))
-  return nil, ("%s: %s"):format(name, problem)
-end
+}
 
--- false is "not set": compression has no default
 types.compression = {
-  expected = constant(
-    "true, false or { threshold = bytes, level = 1 to 9, context = true or false }"),
-  expected_text = types.boolean.expected_text,
+  expected = constant(compression.expected),
+  expected_text = compression.expected_text,
   check = function(value)
-    if type(value) == "boolean" then
-      return true, value and option_types.compression
-    elseif type(value) ~= "table" then
-      return false
-    end
-    local checked, problems = {}, {}
-    for name, default in pairs(option_types.compression) do
-      checked[name] = default
-    end
-    for name, field in pairs(value) do
-      local normal, problem = check_compression_field(name, field)
-      checked[name] = normal
-      problems[#problems + 1] = problem
-    end
-    table.sort(problems)
-    return #problems == 0, #problems == 0 and checked or problems
+    return compression.check(value, check_field)
   end,
-  from_text = types.boolean.from_text,
+  from_text = compression.from_text,
 }
 
 types.address = {

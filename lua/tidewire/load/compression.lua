@@ -1,0 +1,80 @@
+-- compression.lua -- checks the option `compression`: on, off, or a table of details.
+--
+-- Pure functions, run while an app loads.
+
+local suggest = require "tidewire.base.suggest"
+
+local compression = {}
+
+--- What `true` means.
+compression.defaults = { threshold = 1024, level = 6, context = false }
+
+local fields <const> = {
+  threshold = { type = "size", min = 0, max = 1 << 30 },
+  level = { type = "level" },
+  context = { type = "boolean" },
+}
+local names <const> = { "context", "level", "threshold" }
+
+compression.expected =
+  "true, false or { threshold = bytes, level = 1 to 9, context = true or false }"
+compression.expected_text = 'true, false or fields, as in "threshold=2K level=3 context=true"'
+
+--- Checks the value and fills in what a table leaves out.
+---@param value any
+---@param check_field fun(field: table, value: any): boolean, any  as option_types' `check`, with
+---                      messages
+---@return boolean ok
+---@return any value_or_problems  a table, or false; nil for another kind of value; a list of
+---                               messages
+function compression.check(value, check_field)
+  if type(value) == "boolean" then
+    return true, value and compression.defaults
+  elseif type(value) ~= "table" then
+    return false
+  end
+  local checked, problems = {}, {}
+  for name, default in pairs(compression.defaults) do
+    checked[name] = default
+  end
+  for key, given in pairs(value) do
+    if not fields[key] then
+      problems[#problems + 1] = ("there is no %s%s"):format(tostring(key), suggest.hint(key, names))
+    else
+      local ok, result = check_field(fields[key], given)
+      checked[key] = result
+      problems[#problems + 1] = not ok and ("%s: %s"):format(key, result) or nil
+    end
+  end
+  table.sort(problems)
+  return #problems == 0, #problems == 0 and checked or problems
+end
+
+local words <const> = {
+  ["true"] = true, yes = true, ["1"] = true, on = true,
+  ["false"] = false, no = false, ["0"] = false, off = false,
+}
+
+--- Reads the value from text: a word, or fields with spaces or commas between them. Returns nil for
+--- another text.
+---@param text string
+---@return table|boolean|nil
+function compression.from_text(text)
+  if words[text:lower()] ~= nil then
+    return words[text:lower()]
+  end
+  local value = {}
+  for part in text:gmatch("[^%s,]+") do
+    local name, given = part:match("^(%a+)=(.+)$")
+    if not name or value[name] ~= nil then
+      return nil
+    elseif name == "context" and words[given:lower()] ~= nil then
+      value[name] = words[given:lower()]
+    else
+      value[name] = tonumber(given) or given
+    end
+  end
+  return next(value) ~= nil and value or nil
+end
+
+return compression
