@@ -579,7 +579,7 @@ describe("misuse", function()
       ["tw.room('lobby'):broadcast('hi', 7)"] =
         "room:broadcast: options must be a table or a connection, got number",
       ["tw.room('lobby'):broadcast('hi', { but = conn })"] =
-        'room:broadcast: unknown option "but"; there are "compress", "excep',
+        'room:broadcast: unknown option "but"; there are "compress", "except" and "key"',
       ["tw.room('lobby'):broadcast('hi', { excpet = conn })"] =
         'room:broadcast: unknown option "excpet"; did you mean "except"?',
       ["tw.broadcast('hi', { endpoit = '/' })"] =
@@ -589,9 +589,9 @@ describe("misuse", function()
       ["local _ = conn:send('hi', { kye = 'x' })"] =
         'send: unknown option "kye"; did you mean "key"?',
       ["local _ = conn:send('hi', { key = 'x', except = conn })"] =
-        'send: unknown option "except"; there are "key" and "kind"',
+        'send: unknown option "except"; there are "compress", "key" and "kind"',
       ["local _ = conn:send('hi', { 'text' })"] =
-        'send: unknown option "1"; there are "key" and "kind"',
+        'send: unknown option "1"; there are "compress", "key" and "kind"',
       ["local _ = conn:send('hi', { key = 7 })"] = "send: key must be a string, got number",
       ["local _ = conn:send('hi', { key = '' })"] = 'send: key must be a string, got ""',
       ["local _ = conn:send('hi', { key = ('x'):rep(1025) })"] =
