@@ -522,6 +522,7 @@ function tw.stats() end
 ---@field slow_clients integer
 ---@field http_requests integer
 ---@field requests_refused integer     plain requests refused by a limit on bytes
+---@field idle_evicted integer         idle connections of plain HTTP closed for new sockets
 ---@field slow_readers integer         answers cut off because their client read too slowly
 ---@field tls_handshakes integer
 ---@field tls_failures integer

@@ -306,6 +306,53 @@ describe("a connection of plain HTTP", function()
       assert.equal("eof", peer:wait_end())
     end)
 
+  -- As many connections that wait for their second request.
+  local function idle_ones(address, count)
+    local peers = {}
+    for index = 1, count do
+      peers[index] = assert(stream.connect(address))
+      peers[index]:write(get("/n/" .. index))
+      assert.equal("keep-alive", read(peers[index]).headers.connection)
+    end
+    return peers
+  end
+
+  local function count_ended(peers)
+    local count = 0
+    for _, peer in ipairs(peers) do count = count + (peer.ended and 1 or 0) end
+    return count
+  end
+
+  it("without a request gives its place to a new client, of plain HTTP or a WebSocket", function()
+    local app <close> = start("connections = 10", { options = { "--admin", "127.0.0.1:0" } })
+    local peers = idle_ones(app.addresses[1], 10)
+    local clients = {}
+    for index = 1, 10 do clients[index] = app:connect("/ws") end
+    assert.equal(10, loop.wait_until(function()
+      local count = count_ended(peers)
+      return count == 10 and count
+    end))
+    assert.equal(503, app:http("/n/1").status) -- the clients do not go
+    clients[10]:close(1000)
+    assert.equal("1", loop.ask_until(function() return app:http("/n/1").body end, "1"))
+    assert.equal(10, loop.ask_until(function() return figures(app).idle_evicted end, 10))
+    assert.equal("still", (clients[1]:ask("still")))
+  end)
+
+  it("without a request gives its place to a client of its address", function()
+    local app <close> = start("per_address = 4, connections = 100",
+      { listen = { "127.0.0.1:0", "[::1]:0" } })
+    local other = idle_ones(app.addresses[2], 4)
+    local peers = idle_ones(app.addresses[1], 4)
+    for _ = 1, 3 do app:connect("/ws") end
+    assert.is_truthy(loop.wait_until(function() return count_ended(peers) >= 3 end))
+    assert.equal(0, count_ended(other))
+    app:connect("/ws")
+    assert.equal(429, app:http("/n/1").status)
+    other[1]:write(get("/n/again"))
+    assert.equal("again", read(other[1]).body)
+  end)
+
   it("is kept at the admin address too", function()
     local app <close> = start(nil, { options = { "--admin", "127.0.0.1:0" } })
     local peer = assert(stream.connect(app.admin))

@@ -2,6 +2,8 @@
  * the last unit, and given back. */
 #include "net/socket/admission.h"
 
+#include <uv.h>
+
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -131,6 +133,62 @@ static void test_bytes(void **state) {
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, start, finish)
 
+static int wakes;
+
+static void on_wake(uv_async_t *async) {
+    (void)async;
+    wakes++;
+}
+
+/* Idle sockets give their permits to new ones: the oldest first, and those of one address to that
+ * address. */
+static void test_idle_sockets(void **state) {
+    (void)state;
+    uv_loop_t loop;
+    uv_async_t async;
+    struct idle_worker worker;
+    struct permit permits[4], more[3];
+    struct idle_socket idle[4];
+    const char *const remotes[] = {"192.0.2.1", "192.0.2.1", "192.0.2.2", "unix"};
+    uv_loop_init(&loop);
+    uv_async_init(&loop, &async, on_wake);
+    idle_worker_init(&worker, &async);
+    atomic_store(&admission.connections.max, 4);
+    atomic_store(&admission.per_address, 2);
+    for (int i = 0; i < 4; i++) {
+        assert_int_equal(admission_take(&admission, remotes[i], &permits[i]), ADMISSION_GRANTED);
+        idle_sockets_add(admission.idle, &idle[i], &worker, &permits[i], remotes[i]);
+    }
+    assert_true(idle_sockets_remove(admission.idle, &idle[0])); /* it has a request */
+    /* the other one of this address goes, then the oldest of all */
+    assert_int_equal(admission_take(&admission, "192.0.2.1", &more[0]), ADMISSION_GRANTED);
+    assert_int_equal(admission_take(&admission, "192.0.2.3", &more[1]), ADMISSION_GRANTED);
+    assert_int_equal(limit_taken(&admission.connections), 4);
+    assert_int_equal(ip_counts_get(admission.ip_counts, "192.0.2.1"), 2);
+    assert_int_equal(ip_counts_get(admission.ip_counts, "192.0.2.2"), 0);
+    assert_null(permits[1].address);
+    assert_ptr_equal(idle_sockets_next_evicted(admission.idle, &worker), &idle[1]);
+    assert_false(idle_sockets_remove(admission.idle, &idle[2])); /* its request comes too late */
+    assert_null(idle_sockets_next_evicted(admission.idle, &worker));
+    assert_true(idle_sockets_remove(admission.idle, &idle[2]));
+    uv_run(&loop, UV_RUN_NOWAIT);
+    assert_true(wakes > 0);
+    /* none of this address is idle; then none at all */
+    assert_int_equal(admission_take(&admission, "192.0.2.1", &more[2]), ADMISSION_ADDRESS_FULL);
+    admission_release(&admission, &more[2]);
+    assert_true(admission_evict(&admission, NULL));
+    assert_false(admission_evict(&admission, NULL));
+    assert_int_equal(limit_taken(&admission.connections), 3);
+    assert_ptr_equal(idle_sockets_next_evicted(admission.idle, &worker), &idle[3]);
+    for (int i = 0; i < 4; i++)
+        admission_release(&admission, &permits[i]);
+    admission_release(&admission, &more[0]);
+    admission_release(&admission, &more[1]);
+    uv_close((uv_handle_t *)&async, NULL);
+    uv_run(&loop, UV_RUN_DEFAULT);
+    assert_int_equal(uv_loop_close(&loop), 0);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         TEST(test_places),
@@ -138,6 +196,7 @@ int main(void) {
         TEST(test_addresses),
         TEST(test_refusals),
         TEST(test_bytes),
+        TEST(test_idle_sockets),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

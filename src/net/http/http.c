@@ -32,7 +32,10 @@ struct http_server *http_server_new(uv_loop_t *loop, struct transport *transport
     server->stats = stats;
     uv_timer_init(loop, &server->timer);
     uv_idle_init(loop, &server->next);
-    server->timer.data = server->next.data = server;
+    uv_async_init(loop, &server->evicted, http_on_evicted);
+    uv_unref((uv_handle_t *)&server->evicted); /* it alone does not keep the loop alive */
+    idle_worker_init(&server->idle, &server->evicted);
+    server->timer.data = server->next.data = server->evicted.data = server;
     list_init(&server->pending);
     return server;
 }
@@ -56,6 +59,10 @@ void http_server_on_handshake(struct http_server *server, http_handshake_fn on_h
 }
 
 void http_server_close(struct http_server *server) {
+    uint32_t at = 0;
+    for (struct http *http; (http = slots_next(&server->open, &at)) != NULL;)
+        http_leave_idle(http); /* no other worker wakes this one from now on */
+    uv_close((uv_handle_t *)&server->evicted, NULL);
     uv_close((uv_handle_t *)&server->timer, NULL);
     uv_close((uv_handle_t *)&server->next, NULL);
 }
@@ -84,14 +91,17 @@ void http_no_deadline(struct http *http) {
 
 void http_detach(struct http *http) {
     deadlines_remove(&http->server->timers, &http->deadline);
+    struct admission *admission = http->server->options.admission;
+    if (admission != NULL)
+        idle_sockets_remove(admission->idle, &http->idle);
     slots_remove(&http->server->open, http->number);
     list_remove(&http->in_pending);
     static_close(&http->file);
     http_free_request(http);
     http_free_response(http);
     http_free_ahead(http);
-    if (http->server->options.admission != NULL)
-        admission_release(http->server->options.admission, &http->permit);
+    if (admission != NULL)
+        admission_release(admission, &http->permit);
     mem_free(http);
 }
 

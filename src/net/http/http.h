@@ -68,6 +68,9 @@ void http_server_change(struct http_server *server, const struct http_options *o
 /* Takes over an accepted socket. `remote` is the peer's numeric address, or "unix". */
 void http_accept(struct http_server *server, int fd, const char *remote);
 
+/* Closes the connection that has waited for its next request for the longest time, of any worker's.
+ */
+void http_server_make_room(struct http_server *server);
 /* Connections. */
 uint32_t http_server_count(const struct http_server *server);
 /* From now on each response is the last one of its connection. Closes those that wait for another

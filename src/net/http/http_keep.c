@@ -1,6 +1,7 @@
 /* http_keep.c -- connections that are kept after a response, for the next request. See http.h.
  *
- * An idle connection has no memory for requests and responses. Requests that a client sends before
+ * An idle connection has no memory for requests and responses, and closes when a new socket needs
+ * its place (net/socket/idle_sockets.h). Requests that a client sends before
  * it has its response wait as bytes: no two requests of a connection are under way at once, so the
  * responses keep the order. Each turn of the loop takes one of them from each connection, for a
  * slice of time, so that ten thousand requests in one write do not keep other clients waiting. When
@@ -73,6 +74,37 @@ static void schedule(struct http *http) {
     uv_idle_start(&server->next, http_on_next);
 }
 
+static void enter_idle(struct http *http) {
+    struct http_server *server = http->server;
+    if (server->options.admission != NULL)
+        idle_sockets_add(server->options.admission->idle, &http->idle, &server->idle, &http->permit,
+                         http->permit.address == NULL ? NULL : http->remote);
+}
+
+bool http_leave_idle(struct http *http) {
+    struct admission *admission = http->server->options.admission;
+    if (admission == NULL || idle_sockets_remove(admission->idle, &http->idle))
+        return true;
+    stats_add(&http->server->stats->idle_evicted, 1);
+    http_close_idle(http);
+    return false;
+}
+
+void http_server_make_room(struct http_server *server) {
+    if (server->options.admission != NULL)
+        admission_evict(server->options.admission, NULL);
+}
+
+void http_on_evicted(uv_async_t *evicted) {
+    struct http_server *server = evicted->data;
+    struct admission *admission = server->options.admission;
+    struct idle_socket *idle;
+    while ((idle = idle_sockets_next_evicted(admission->idle, &server->idle)) != NULL) {
+        stats_add(&server->stats->idle_evicted, 1);
+        http_close_idle(LIST_OWNER(idle, struct http, idle));
+    }
+}
+
 bool http_keep(struct http *http) {
     struct http_server *server = http->server;
     bool has_next = !http->ended || http->ahead.len > 0;
@@ -93,6 +125,7 @@ bool http_keep(struct http *http) {
     } else {
         http_forget_client(http);
         http_deadline_in(http, server->options.keep_alive_ms);
+        enter_idle(http);
     }
     return true;
 }

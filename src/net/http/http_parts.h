@@ -38,6 +38,8 @@ struct http_server {
     uv_timer_t timer;    /* active while there are deadlines */
     struct list pending; /* connections whose next request has come ahead */
     uv_idle_t next;      /* active while there are any */
+    struct idle_worker idle;
+    uv_async_t evicted; /* another socket has taken the permit of an idle one */
 };
 
 struct http {
@@ -65,7 +67,8 @@ struct http {
     struct buffer ahead;    /* bytes behind the present request */
     size_t ahead_held;      /* how many bytes for them count in admission.uploads */
     struct list in_pending; /* of the server */
-    char *out;              /* to be written: "100 Continue" or a response; then `file` */
+    struct idle_socket idle;
+    char *out; /* to be written: "100 Continue" or a response; then `file` */
     size_t out_len, out_sent;
     struct static_file file;
     size_t held;             /* bytes of `out` that count in admission.responses */
@@ -120,8 +123,13 @@ bool http_keep(struct http *http);
 /* Keeps bytes behind the present request. */
 void http_add_ahead(struct http *http, const char *bytes, size_t len);
 void http_free_ahead(struct http *http);
+/* The connection does not wait for its next request any more. False: another one has taken its
+ * permit, and it closes. */
+bool http_leave_idle(struct http *http);
 /* Closes a connection that waits for its next request. */
 void http_close_idle(struct http *http);
+/* Closes those whose permits were taken. */
+void http_on_evicted(uv_async_t *evicted);
 /* Takes the requests that wait in `ahead` buffers. */
 void http_on_next(uv_idle_t *next);
 

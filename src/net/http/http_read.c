@@ -202,6 +202,8 @@ void http_read(struct http *http, char *bytes, size_t len) {
         http_add_ahead(http, bytes, len);
         return;
     }
+    if (!http_leave_idle(http))
+        return;
     size_t used = http_take(http, bytes, len);
     bool is_whole = http->state == HTTP_WHOLE;
     if (used < len && !(is_whole && handshake_wanted(http->request)))

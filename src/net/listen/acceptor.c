@@ -84,6 +84,7 @@ static void rest(struct listening *s) {
 }
 
 static void refuse_connection(struct listening *s) {
+    http_server_make_room(s->acceptor->http); /* for later ones: it takes a moment */
     close_spare(s);
     int fd = accept4(s->fd, NULL, NULL, SOCK_CLOEXEC);
     if (fd >= 0)

@@ -10,10 +10,12 @@ enum { MAX_REFUSALS = 512 };
 void admission_init(struct admission *admission) {
     memset(admission, 0, sizeof *admission);
     admission->ip_counts = ip_counts_new();
+    admission->idle = idle_sockets_new();
     atomic_init(&admission->refusals.max, MAX_REFUSALS);
 }
 
 void admission_close(struct admission *admission) {
+    idle_sockets_free(admission->idle);
     ip_counts_free(admission->ip_counts);
 }
 
@@ -23,14 +25,32 @@ static enum admission_result refuse(struct admission *admission, struct permit *
     return permit->refusal ? result : ADMISSION_DROP;
 }
 
-/* Clients of Unix sockets have no address, and so neither limit nor share. False: the address has
- * limits.per_address connections already. */
+bool admission_evict(struct admission *admission, const char *remote) {
+    struct permit permit;
+    if (!idle_sockets_evict(admission->idle, remote, &permit))
+        return false;
+    admission_release(admission, &permit);
+    return true;
+}
+
+/* Clients of Unix sockets have no address, and so neither limit nor share. An idle socket of the
+ * address goes before a new one is refused. False: the address has limits.per_address connections
+ * already. */
 static bool add_address(struct admission *admission, const char *remote, struct permit *permit) {
     bool is_unix = strcmp(remote, "unix") == 0;
     uint32_t max = is_unix ? 0 : atomic_load(&admission->per_address);
     permit->has_share = !is_unix;
-    permit->address = ip_counts_add(admission->ip_counts, remote, max);
+    do
+        permit->address = ip_counts_add(admission->ip_counts, remote, max);
+    while (permit->address == NULL && admission_evict(admission, remote));
     return permit->address != NULL;
+}
+
+static bool add_connection(struct admission *admission) {
+    while (!limit_take(&admission->connections))
+        if (!admission_evict(admission, NULL))
+            return false;
+    return true;
 }
 
 enum admission_result admission_take(struct admission *admission, const char *remote,
@@ -38,7 +58,7 @@ enum admission_result admission_take(struct admission *admission, const char *re
     *permit = (struct permit){0};
     if (remote != NULL && !add_address(admission, remote, permit))
         return refuse(admission, permit, ADMISSION_ADDRESS_FULL);
-    permit->connection = limit_take(&admission->connections);
+    permit->connection = add_connection(admission);
     if (permit->connection)
         return ADMISSION_GRANTED;
     admission_release(admission, permit);

@@ -12,6 +12,7 @@
 #define TIDEWIRE_NET_SOCKET_ADMISSION_H
 
 #include "base/limit.h"
+#include "net/socket/idle_sockets.h"
 #include "net/socket/ip_counts.h"
 
 #include <stdbool.h>
@@ -22,6 +23,7 @@ struct admission {
     _Atomic uint32_t per_address; /* limits.per_address; 0: no limit */
     struct limit refusals;        /* sockets that wait for the answer that refuses them */
     struct ip_counts *ip_counts;
+    struct idle_sockets *idle;   /* those that give their permits to new sockets */
     struct byte_limit uploads;   /* bytes of request bodies that arrive */
     struct byte_limit responses; /* bytes of responses that wait for their clients */
 };
@@ -53,6 +55,9 @@ enum admission_result admission_set_address(struct admission *admission, const c
                                             struct permit *permit);
 /* Counts a granted permit in no address, until admission_set_address() tells the next one. */
 void admission_forget_address(struct permit *permit);
+/* Takes the permit from the oldest idle socket, of this address unless `remote` is NULL, and gives
+ * it back. False: no socket is idle. */
+bool admission_evict(struct admission *admission, const char *remote);
 /* The bytes of its address, for limit_take_bytes(). NULL: the socket has no share. */
 _Atomic size_t *admission_uploads_of(const struct permit *permit);
 _Atomic size_t *admission_responses_of(const struct permit *permit);
