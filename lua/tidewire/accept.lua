@@ -8,6 +8,7 @@ local Conn = require "tidewire.conn"
 local core = require "tidewire.core"
 local errors = require "tidewire.errors"
 local inspect = require "tidewire.base.inspect"
+local origin_check = require "tidewire.http.origin_check"
 local replies = require "tidewire.http.replies"
 local Request = require "tidewire.http.request"
 
@@ -42,7 +43,7 @@ local function warn_of_subprotocols(endpoint)
     return
   end
   asked[endpoint.number] = true
-  if core.endpoint_is_first(endpoint.number) then
+  if core.is_first("subprotocols", endpoint.number) then
     core.log("warn", "subprotocols", nil, "why",
       ('a client offers subprotocols and the handler of "%s" has none, so the '
         .. 'answer names none, and browsers and most libraries end the connection then; write '
@@ -50,20 +51,6 @@ local function warn_of_subprotocols(endpoint)
         .. "in the handler, with the name that the client is given, or let the client offer none")
         :format(endpoint.path))
   end
-end
-
---- The refusal after an error of the script. The client learns nothing of the error.
-local function failed(err)
-  core.count_error("script")
-  errors.log(err)
-  return replies.refusal(500, "The server could not decide.")
-end
-
---- A refusal by the script; the log gets the text that the client gets.
-local function refused_by(hook, reply)
-  local message = reply.status >= core.close_codes.first_private and reply.body or reply.message
-  return replies.with_reason(reply,
-    hook .. " has refused it" .. (message and message ~= "" and ": " .. message or ""))
 end
 
 local function counted(...)
@@ -92,25 +79,25 @@ local function ask(endpoint, request)
   local count, ok, answer, first, second =
     counted(xpcall(endpoint.validate, errors.handler("validate"), request))
   if not ok then
-    return nil, failed(answer)
+    return nil, origin_check.failed(answer)
   elseif count == 1 then
-    return nil, failed(wrong_answer(endpoint,
+    return nil, origin_check.failed(wrong_answer(endpoint,
       "validate returned nothing; return true or a table to accept, or nil and "
         .. "a status to refuse"))
   elseif not answer then
     local made, reply = pcall(replies.of_validate, first, second)
     if not made then
-      return nil, failed(wrong_answer(endpoint, reply))
+      return nil, origin_check.failed(wrong_answer(endpoint, reply))
     end
-    return nil, refused_by("validate", reply)
+    return nil, origin_check.refused_by("validate", reply)
   elseif answer ~= true and type(answer) ~= "table" then
-    return nil, failed(wrong_answer(endpoint,
+    return nil, origin_check.failed(wrong_answer(endpoint,
       ("validate must return a table, true, or nil/false and a status; it "
         .. "returned %s%s"):format(type(answer), to_refuse(answer, first))))
   end
   local taken = answer ~= true and Conn.taken_names(answer)
   if taken then
-    return nil, failed(wrong_answer(endpoint, taken))
+    return nil, origin_check.failed(wrong_answer(endpoint, taken))
   end
   return answer
 end
@@ -122,20 +109,6 @@ local function endpoints_of(app)
     paths[i] = endpoint.path
   end
   return " Endpoints: " .. replies.list(paths) .. "."
-end
-
-local function check_origin(endpoint, request)
-  local ok, allowed, reason, status, message =
-    xpcall(endpoint.allow_origin, errors.handler("origins"), request.headers.origin, request)
-  if not ok then
-    return failed(allowed)
-  elseif not allowed and replies.is_refusal(status) then
-    local made, reply = pcall(replies.of_validate, status, message)
-    return made and refused_by("origins", reply) or failed(errors.new("script", reply, "origins"))
-  elseif not allowed then
-    local origin = (" (Origin: %s)"):format(request.headers.origin or "none")
-    return replies.refuse(403, reason or "This Origin is not allowed.", nil, origin)
-  end
 end
 
 --- A refusal, by a status or by a close code (4000 to 4999: accepted, then closed). A browser that
@@ -171,7 +144,7 @@ function accept.decide(app, head, remote_address, secure, host)
     request.params = params
   end
   core.runs_at(endpoint.number)
-  local refusal = check_origin(endpoint, request)
+  local refusal = origin_check.refusal(endpoint.allow_origin, request, endpoint)
   if refusal then
     return refused(endpoint, request, refusal, nil)
   end

@@ -139,10 +139,12 @@ function core.close_endpoint(number, code, reason) end
 ---@return boolean
 function core.endpoint_full(number) end
 
---- Is this worker the first to ask this about the endpoint? A warning is then logged once.
----@param number integer
+--- Is this worker the first to ask about this subject of an endpoint, or of none? A warning is then
+--- logged once.
+---@param subject "subprotocols"|"origins"
+---@param number integer|nil
 ---@return boolean
-function core.endpoint_is_first(number) end
+function core.is_first(subject, number) end
 
 --- Lists the connections of an endpoint on this worker.
 ---@param number integer

@@ -397,7 +397,7 @@ describe("a client that offers subprotocols to an endpoint without any", functio
 
   it("is warned of by one worker of all", function()
     world:serve { endpoints = { ["/"] = {} } }
-    world.core.endpoint_is_first(0) -- another has asked
+    world.core.is_first("subprotocols", 0) -- another has asked
     world:handshake("/", OFFER)
     assert.equal(0, #world:logged "subprotocols")
   end)

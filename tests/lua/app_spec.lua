@@ -116,7 +116,8 @@ describe("a bare handler", function()
     assert.equal(30, endpoint.options.ping_period)
     assert.equal(endpoint.hooks.handle_message, endpoint.handler.handle_message)
     assert.equal(endpoint, (result.router:endpoint "/anything/at/all"))
-    assert.is_true((endpoint.allow_origin("https://a.test", {})))
+    assert.is_true((endpoint.allow_origin("https://a.test", { host = "a.test" })))
+    assert.is_false((endpoint.allow_origin("https://b.test", { host = "a.test" })))
   end)
 
   it("may be empty", function()
@@ -203,7 +204,10 @@ return {
     assert.is_function(a.hooks.on_start)
     assert.is_nil(b.hooks.on_start)
     assert.is_false((a.allow_origin "https://b.test"))
-    assert.is_true((b.allow_origin "https://b.test"))
+    assert.is_false((b.allow_origin("https://a.test", { host = "b.test" })))
+    assert.is_true((b.allow_origin("https://b.test", { host = "b.test" })))
+    assert.is_true((result.allow_origin("https://a.test", {}))) -- of routes: that of `defaults`
+    assert.is_false((result.allow_origin("https://b.test", { host = "b.test" })))
   end)
 
   it("requires an Origin with require_origin", function()

@@ -102,9 +102,68 @@ describe("a list of Origins", function()
   end)
 end)
 
+describe("without the option", function()
+  local allow = check(nil)
+
+  local function assert_verdict(expected, origin, host)
+    assert.equal(expected, (allow(origin, { host = host })), origin .. " at " .. tostring(host))
+  end
+
+  it("the page's host must be the request's, on any port and by any scheme", function()
+    for host, list in pairs {
+      ["example.com"] = { "https://example.com", "http://example.com:3000", "HTTPS://EXAMPLE.COM" },
+      ["Example.COM:8443"] = { "https://example.com", "https://example.com:1" },
+      ["example.com."] = { "https://example.com" },
+      ["example.com.:80"] = { "https://example.com." },
+      ["127.0.0.1:8080"] = { "http://127.0.0.1", "http://127.0.0.1:5173" },
+      ["[::1]:8080"] = { "http://[::1]", "http://[::1]:3000" },
+      ["[2001:DB8::1]"] = { "https://[2001:db8::1]:443" },
+      localhost = { "http://localhost:8080" },
+    } do
+      for _, origin in ipairs(list) do assert_verdict(true, origin, host) end
+    end
+  end)
+
+  it("every other one is refused", function()
+    for host, list in pairs {
+      ["example.com"] = {
+        "https://evil.example", "https://www.example.com", "https://example.com.evil.example",
+        "https://evilexample.com", "https://com", "null", "", "example.com", "https://",
+        "https://example.com/", "https://example.com@evil.example", "https://evil@example.com",
+        "https://example.com:x", "https://example.com, https://evil.example", "*",
+        "https://" .. ("a"):rep(400) .. ".example.com",
+      },
+      ["127.0.0.1"] = { "http://localhost", "http://127.0.0.2" },
+      ["[::1]"] = { "http://[::2]", "http://::1" },
+      ["evil.example@example.com"] = { "https://evil.example", "https://example.com" },
+      [""] = { "https://example.com", "https://" },
+    } do
+      for _, origin in ipairs(list) do assert_verdict(false, origin, host) end
+    end
+    assert_verdict(false, "https://example.com", nil)
+  end)
+
+  it("a refusal says what to write", function()
+    local _, reason, status, message, other = allow("HTTPS://Evil.example:443", { host = "a" })
+    assert.equal("a page of another host is not allowed; the option `origins` allows it: "
+      .. 'origins = { "https://evil.example" }', reason)
+    assert.same({ nil, nil, "https://evil.example" }, { status, message, other })
+    _, reason = allow("null", { host = "null" })
+    assert.matches('origins = { "null" }', reason, 1, true)
+    _, reason = allow("nonsense", { host = "a" })
+    assert.equal("the Origin header is malformed", reason)
+  end)
+
+  it("a request without Origin passes, unless require_origin", function()
+    assert.is_true((allow(nil, { host = "a" })))
+    assert.is_false((origins.compile(nil, true)(nil, { host = "a" })))
+    assert.is_true((origins.compile(nil, true)("http://a", { host = "a" })))
+  end)
+end)
+
 describe("no check", function()
-  it("is what nil and a star are", function()
-    for _, allow in ipairs { check(nil), check "*", check { "*" } } do
+  it("is what a star is", function()
+    for _, allow in ipairs { check "*", check { "*" } } do
       for _, origin in ipairs { "https://a.test", "null", "file://" } do
         assert.is_true((allow(origin)))
       end

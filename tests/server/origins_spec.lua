@@ -10,7 +10,9 @@ local record = require "record"
 local function echo(conn, message) conn:send(message) end
 return {
   endpoints = {
-    ["/any"]     = { handle_message = echo },
+    ["/any"]     = { handle_message = echo, origins = "*" },
+    ["/own"]     = { handle_message = echo },
+    ["/own/needed"] = { handle_message = echo, require_origin = true },
     ["/exact"]   = {
       handle_message = echo,
       origins = { "https://example.com", "http://localhost:3000", "https://example.org:8443" },
@@ -46,21 +48,24 @@ describe("origins", function()
   lazy_teardown(function() app:stop() end)
   after_each(stream.close_all)
 
-  local function assert_allowed(path, origin)
-    local ada, status = client.connect(app:url(path), { origin = origin })
+  local function assert_allowed(path, origin, host)
+    local ada, status =
+      client.connect(app:url(path), { origin = origin, headers = { Host = host } })
     assert.is_truthy(ada, ("%s refused %s with %s"):format(path, origin, status))
     assert.equal("hi", (ada:ask("hi")))
     ada:drop()
   end
 
-  local function assert_refused(path, origin)
-    local none, status, _, body = client.connect(app:url(path), { origin = origin })
+  local function assert_refused(path, origin, host)
+    local none, status, _, body =
+      client.connect(app:url(path), { origin = origin, headers = { Host = host } })
     assert.is_nil(none, ("%s let in %s"):format(path, origin))
     assert.equal(403, status)
     assert.is_true(#body > 0)
+    return body
   end
 
-  it("are not looked at where a handler names none", function()
+  it("are not looked at with a star", function()
     for _, origin in ipairs({ "https://evil.example", "null", "nonsense" }) do
       assert_allowed("/any", origin)
     end
@@ -150,5 +155,129 @@ describe("origins", function()
     assert.equal(0, #app:events("validated"))
     assert_allowed("/first", "https://example.com")
     assert.equal(1, #app:events("validated"))
+  end)
+
+  it("must be the request's own host where a handler names none", function()
+    assert_allowed("/own", "http://localhost")
+    assert_allowed("/own", "https://localhost:3000")
+    assert_allowed("/own", "https://Chat.Example.com", "chat.example.com:8443")
+    assert_allowed("/own", "http://[::1]:5173", "[::1]:8080")
+    assert_allowed("/own")
+    assert_allowed("/own/needed", "http://localhost")
+    for _, origin in ipairs({
+      "https://evil.example", "null", "nonsense", "http://localhost.evil.example",
+      "http://127.0.0.1", "https://localhost@evil.example",
+    }) do
+      assert_refused("/own", origin)
+    end
+    assert_refused("/own/needed")
+    -- of no proxy that the app trusts
+    local none, status = client.connect(app:url("/own"), {
+      origin = "https://evil.example", headers = { ["X-Forwarded-Host"] = "evil.example" },
+    })
+    assert.is_nil(none)
+    assert.equal(403, status)
+  end)
+
+  it("that are refused by default get a body that says what to write, as the log does", function()
+    local fresh <close> = server.start({ app = APP })
+    for number = 1, 3 do
+      local _, status, _, body = client.connect(fresh:url("/own"),
+        { origin = ("https://Evil%d.example:443"):format(number) })
+      assert.equal(403, status)
+      assert.is_truthy(body:find(
+        ([[origins = { \"https://evil%d.example\" }]]):format(number), 1, true), body)
+    end
+    assert.is_truthy(fresh:wait_for_log("event=origins"))
+    local _, status = client.connect(fresh:url("/own/needed"), { origin = "null" })
+    assert.equal(403, status)
+    local lines = fresh:log_lines("warn .*event=origins")
+    assert.equal(2, #lines)
+    assert.is_truthy(lines[1]:find([[origins = { \"https://evil1.example\" }]], 1, true), lines[1])
+    assert.is_truthy(lines[1]:find("/own", 1, true))
+    assert.is_truthy(lines[2]:find([[origins = { \"null\" }]], 1, true), lines[2])
+  end)
+end)
+
+describe("behind a trusted proxy the host of an Origin", function()
+  it("is compared with the host that the proxy names", function()
+    local app <close> = server.start({
+      app = APP:gsub("return {", 'return { trusted_proxies = "127.0.0.1",', 1),
+    })
+    local function status_of(headers)
+      headers.Host = "127.0.0.1:8080"
+      local ada, status =
+        client.connect(app:url("/own"), { origin = "https://chat.example.com", headers = headers })
+      if ada then ada:close(1000) end
+      return status or 101
+    end
+    assert.equal(101, status_of({ ["X-Forwarded-Host"] = "chat.example.com" }))
+    assert.equal(101, status_of({ ["X-Forwarded-Host"] = "Chat.Example.com:443" }))
+    assert.equal(101, status_of({ Forwarded = 'for=192.0.2.1;host="chat.example.com:443"' }))
+    assert.equal(403, status_of({}))
+    assert.equal(403, status_of({ ["X-Forwarded-Host"] = "evil.example" }))
+  end)
+end)
+
+describe("a plain request of a page of another host", function()
+  local ROUTES = [[
+    local function answer(request) return request.method end
+    return {
+      DEFAULTS
+      http = { ["/"] = answer, ["GET /read"] = answer, ["POST /write"] = answer },
+    }
+  ]]
+
+  local app
+  after_each(function() app:stop() end)
+
+  local function start(defaults)
+    app = server.start({ app = (ROUTES:gsub("DEFAULTS", defaults)) })
+  end
+
+  local function status_of(method, origin, headers)
+    headers = headers or {}
+    headers.Origin = origin
+    return app:http({ method = method, path = "/", headers = headers }).status
+  end
+
+  it("is refused where it may change something", function()
+    start("")
+    for _, method in ipairs({ "POST", "PUT", "PATCH", "DELETE" }) do
+      assert.equal(403, status_of(method, "https://evil.example"))
+      assert.equal(403, status_of(method, "null"))
+      assert.equal(200, status_of(method, "https://localhost:8443"))
+      assert.equal(200, status_of(method, nil))
+    end
+    for _, method in ipairs({ "GET", "HEAD", "OPTIONS" }) do
+      assert.equal(200, status_of(method, "https://evil.example"))
+    end
+    assert.equal(200, status_of("POST", "null", { ["Sec-Fetch-Site"] = "same-origin" }))
+    assert.equal(403, status_of("POST", "null", { ["Sec-Fetch-Site"] = "cross-site" }))
+    assert.equal(403,
+      status_of("POST", "https://evil.example", { ["Sec-Fetch-Site"] = "same-origin" }))
+    local response = app:http({
+      method = "POST", path = "/write", headers = { Origin = "https://evil.example" },
+    })
+    assert.is_truthy(response.body:find("https://evil.example", 1, true))
+    assert.equal(1, #app:log_lines("event=origins.*defaults"))
+  end)
+
+  it("follows `origins` of defaults", function()
+    start('defaults = { origins = { "https://good.example" }, require_origin = true },')
+    assert.equal(200, status_of("POST", "https://good.example"))
+    assert.equal(403, status_of("POST", "http://localhost"))
+    assert.equal(200, status_of("POST", nil)) -- no browser
+    app:stop()
+    start('defaults = { origins = "*" },')
+    assert.equal(200, status_of("POST", "https://evil.example"))
+    app:stop()
+    start([[defaults = { origins = function(origin)
+      if origin == "https://out.example" then return false, 4403, "go away" end
+      return origin ~= "https://bad.example"
+    end },]])
+    assert.equal(200, status_of("POST", "https://good.example"))
+    assert.equal(403, status_of("POST", "https://bad.example"))
+    assert.equal(403, status_of("POST", "https://out.example"))
   end)
 end)

@@ -191,9 +191,10 @@ local function add_conns(world, core)
   end
 
   local asked = {}
-  function core.endpoint_is_first(number)
-    local is_first = not asked[check_integer(number)]
-    asked[number] = true
+  function core.is_first(subject, number)
+    local key = subject .. (number and check_integer(number) or "")
+    local is_first = not asked[key]
+    asked[key] = true
     return is_first
   end
 

@@ -5,6 +5,7 @@
 local core = require "tidewire.core"
 local errors = require "tidewire.errors"
 local inspect = require "tidewire.base.inspect"
+local origin_check = require "tidewire.http.origin_check"
 local replies = require "tidewire.http.replies"
 local Request = require "tidewire.http.request"
 
@@ -72,7 +73,7 @@ function http.answer(app, number, head, body, remote_address, secure, host)
     return core.respond_file(number, route.static, third)
   end
   request.params = params
-  replies.send(number, run(route, request))
+  replies.send(number, origin_check.route_refusal(app.allow_origin, request) or run(route, request))
 end
 
 return http

@@ -14,6 +14,7 @@ local environment = require "tidewire.load.environment"
 local Generation = require "tidewire.load.generation"
 local option_types = require "tidewire.load.option_types"
 local options = require "tidewire.load.options"
+local origins = require "tidewire.load.origins"
 local Router = require "tidewire.load.router"
 local script_file = require "tidewire.load.script_file"
 
@@ -38,6 +39,7 @@ local app = {}
 ---@field handler_timeout number             of what belongs to no endpoint
 ---@field endpoints tidewire.Endpoint[]      sorted by path
 ---@field http tidewire.Route[]              sorted by key; `static` is a path that can be opened
+---@field allow_origin tidewire.OriginCheck    of plain requests that may change something
 ---@field router tidewire.Router
 ---@field on_load function|nil
 ---@field on_reload function|nil
@@ -224,6 +226,8 @@ function app.load(request)
   result.workers, result.removed_endpoints = settings.workers, settings.removed_endpoints
   local timeouts = { from_environment.handler, checked.defaults or {} }
   result.handler_timeout = options.effective(options.spec("handler", "handler_timeout"), timeouts)
+  result.allow_origin = origins.compile(options.effective(options.spec("handler", "origins"),
+    { from_environment.handler, checked.defaults or {} }))
   result.limits = options.merge("limits", { from_environment.limits, checked.limits or {} })
   return result, report:in_order(report.warnings)
 end

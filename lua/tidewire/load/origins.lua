@@ -3,8 +3,9 @@
 -- A browser sends the Origin of the page with every handshake (RFC 6455, 4.1). This check alone
 -- keeps pages of other sites from talking to the server with the user's cookies. Origins are
 -- compared as RFC 6454 says: scheme, host and port, except letters' case and the scheme's own port.
--- Compiled once while an app loads, called once a handshake. Pure Lua; knows nothing of options or
--- requests (a script's function only gets the request as it is).
+-- Without the option the page's host must be the one that the request asks for. Compiled once while
+-- an app loads, called once a handshake. Pure Lua; knows nothing of options, and of a request its
+-- `host` (a script's function gets the request as it is).
 
 local origins = {}
 
@@ -132,7 +133,8 @@ local function compile_list(items)
   return list, problems
 end
 
----@alias tidewire.OriginCheck fun(origin: string|nil, request: any): boolean, string|nil, any, any
+---@alias tidewire.OriginCheck
+---| fun(origin: string|nil, request: any): boolean, string|nil, any, any, string|nil
 
 local function check_by_function(decide)
   return function(origin, request)
@@ -160,6 +162,36 @@ local function check_by_list(list)
   end
 end
 
+local LONGEST_ORIGIN <const> = 300 -- a name has 253 bytes at most
+
+--- The host of a Host header, without its port and the dot of a full name, in lower case.
+local function host_name(host)
+  local name = host:match("^%[[^%]]*%]") or host:match("^[^:]*")
+  return (name:lower():gsub("%.$", ""))
+end
+
+--- What allows an Origin that is not the server's own.
+local function what_to_write(origin)
+  return ('origins = { "%s" }'):format(origin)
+end
+
+local function check_same_host(origin, request)
+  if origin == "null" then
+    return false, 'a page without an Origin of its own ("null") is not allowed; the option '
+      .. "`origins` allows it: " .. what_to_write("null"), nil, nil, origin
+  end
+  local normal = #origin <= LONGEST_ORIGIN and origins.normalise(origin)
+  if not normal then
+    return false, "the Origin header is malformed"
+  end
+  local _, host = split(normal)
+  if request.host and host_name(host) == host_name(request.host) then
+    return true
+  end
+  return false, "a page of another host is not allowed; the option `origins` allows it: "
+    .. what_to_write(normal), nil, nil, normal
+end
+
 local function any_origin()
   return true
 end
@@ -181,17 +213,19 @@ end
 --- A list (or one text) names Origins; "https://*.example.com" is any host one level below
 --- example.com; "null" must be listed to be accepted; an empty list refuses every web page. A
 --- function is called with the Origin in its normal form, or "null", and the request, and its
---- result decides; the caller handles its errors. nil or "*" is no check at all. A value that is no
---- Origin is refused before a list or a function is asked. A request without Origin (not a browser)
---- passes, unless `require_origin`.
+--- result decides; the caller handles its errors. nil asks for the host of the request, on any
+--- port, and refuses "null"; "*" is no check at all. A value that is no Origin is refused before a
+--- list or a function is asked. A request without Origin (not a browser) passes, unless
+--- `require_origin`.
 ---@param option string|string[]|function|nil
 ---@param require_origin boolean|nil
 ---@return tidewire.OriginCheck|nil check  check(origin or nil, request) -> true | false, reason,
----  and the further results of the app's function
+---  the further results of the app's function (status, message), and, where the option is not set,
+---  the Origin that the option would allow
 ---@return string[]|nil problems           what is wrong with the option, if check is nil
 function origins.compile(option, require_origin)
   if option == nil then
-    return around(any_origin, require_origin)
+    return around(check_same_host, require_origin)
   elseif type(option) == "function" then
     return around(check_by_function(option), require_origin)
   elseif type(option) == "string" then

@@ -260,10 +260,11 @@ struct limit *bus_endpoint_limit(struct bus *bus, unsigned worker, uint32_t numb
     return &endpoint->limit;
 }
 
-bool bus_is_first(struct bus *bus, uint32_t endpoint) {
+bool bus_is_first(struct bus *bus, uint32_t endpoint, enum bus_subject subject) {
     uv_mutex_lock(&bus->lock);
-    bool is_first = !bus->endpoints[endpoint]->asked;
-    bus->endpoints[endpoint]->asked = true;
+    unsigned *asked = endpoint == BUS_NO_ENDPOINT ? &bus->asked : &bus->endpoints[endpoint]->asked;
+    bool is_first = (*asked & subject) == 0;
+    *asked |= subject;
     uv_mutex_unlock(&bus->lock);
     return is_first;
 }

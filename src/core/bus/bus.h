@@ -121,8 +121,12 @@ bool bus_close(struct bus *bus, conn_id id, unsigned code, struct slice reason);
 struct limit *bus_endpoint_limit(struct bus *bus, unsigned worker, uint32_t endpoint, uint32_t max,
                                  uint32_t codec);
 
-/* True for the first caller of each endpoint: for log lines that one worker writes for all. */
-bool bus_is_first(struct bus *bus, uint32_t endpoint);
+enum bus_subject { BUS_SUBPROTOCOLS = 1, BUS_ORIGINS = 2 };
+enum { BUS_NO_ENDPOINT = UINT32_MAX };
+
+/* True for the first caller about this subject of each endpoint, or of none (BUS_NO_ENDPOINT): for
+ * log lines that one worker writes for all. */
+bool bus_is_first(struct bus *bus, uint32_t endpoint, enum bus_subject subject);
 
 /* Changes the endpoint's codec on this worker. Returns the worker's mail from before, encoded by
  * the old codec: deliver it first. */

@@ -28,7 +28,7 @@ struct bus_worker {
 
 struct shared_endpoint {
     struct limit limit;
-    bool asked;                       /* bus_is_first() */
+    unsigned asked;                   /* bus_is_first(): bits of enum bus_subject */
     uint32_t codecs[BUS_MAX_WORKERS]; /* by worker */
 };
 
@@ -38,6 +38,7 @@ struct bus {
     size_t mail_max; /* bytes, of each mailbox */
     struct directory directory;
     struct shared_endpoint **endpoints;
+    unsigned asked; /* as an endpoint's, for what belongs to none */
     uint32_t endpoint_count;
     struct endpoint_counts *counts; /* of all announced connections */
     struct bus_worker workers[BUS_MAX_WORKERS];

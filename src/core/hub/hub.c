@@ -103,8 +103,8 @@ const struct limit *hub_connection_limit(const struct hub *hub) {
     return hub->options.limit;
 }
 
-bool hub_is_first(struct hub *hub, uint32_t endpoint) {
-    return hub->options.bus == NULL || bus_is_first(hub->options.bus, endpoint);
+bool hub_is_first(struct hub *hub, uint32_t endpoint, enum bus_subject subject) {
+    return hub->options.bus == NULL || bus_is_first(hub->options.bus, endpoint, subject);
 }
 
 /* ---- connections and their ids ---- */

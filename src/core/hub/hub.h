@@ -47,8 +47,9 @@ const struct limit *hub_connection_limit(const struct hub *hub);
  * `json_name` and `path`. */
 uint32_t hub_add_endpoint(struct hub *hub, const struct endpoint *endpoint);
 struct endpoint *hub_endpoint(struct hub *hub, uint32_t number); /* NULL: no such number */
-/* True for the first worker that calls this for an endpoint, and only once. */
-bool hub_is_first(struct hub *hub, uint32_t endpoint);
+/* True for the first worker that calls this about a subject of an endpoint, or of none
+ * (BUS_NO_ENDPOINT), and only once. */
+bool hub_is_first(struct hub *hub, uint32_t endpoint, enum bus_subject subject);
 
 /* For net/: a connection for a handshake, or NULL when the server is full or drains. `is_counted`:
  * its socket counts in the limit already, and hub_open() takes that over; else the connection

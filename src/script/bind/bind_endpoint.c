@@ -186,10 +186,14 @@ static int core_endpoint_full(lua_State *L) {
     return 1;
 }
 
-/* core.endpoint_is_first(number) -> boolean: is this worker the first to ask? A warning is then
- * logged once. */
-static int core_endpoint_is_first(lua_State *L) {
-    lua_pushboolean(L, hub_is_first(vm_of(L)->hub, check_number(L, 1)));
+/* core.is_first(subject, number or nil) -> boolean: is this worker the first to ask about a subject
+ * ("subprotocols", "origins") of an endpoint, or of none? A warning is then logged once. */
+static int core_is_first(lua_State *L) {
+    static const char *const names[] = {"subprotocols", "origins", NULL};
+    static const enum bus_subject subjects[] = {BUS_SUBPROTOCOLS, BUS_ORIGINS};
+    enum bus_subject subject = subjects[luaL_checkoption(L, 1, NULL, names)];
+    uint32_t number = lua_isnoneornil(L, 2) ? BUS_NO_ENDPOINT : check_number(L, 2);
+    lua_pushboolean(L, hub_is_first(vm_of(L)->hub, number, subject));
     return 1;
 }
 
@@ -233,7 +237,7 @@ const luaL_Reg bind_endpoint_functions[] = {
     {"endpoint", core_endpoint},
     {"endpoint_conns", core_endpoint_conns},
     {"endpoint_full", core_endpoint_full},
-    {"endpoint_is_first", core_endpoint_is_first},
+    {"is_first", core_is_first},
     {"endpoint_taken", core_endpoint_taken},
     {"fast_path", core_fast_path},
     {"close_endpoint", core_close_endpoint},
