@@ -151,6 +151,7 @@
 ---@field send_timeout? number
 ---@field min_send_rate? tidewire.Size
 ---@field header_bytes? tidewire.Size
+---@field backlog? tidewire.Size          memory of all queues to clients
 ---@field receive_backlog? tidewire.Size  bytes of all clients that no hook has handled
 ---@field worker_backlog? tidewire.Size  bytes of other workers that may wait for one worker
 ---@field memory? tidewire.Size  not in this version: no effect
@@ -520,6 +521,8 @@ function tw.stats() end
 ---@field decode_errors integer
 ---@field protocol_errors integer
 ---@field slow_clients integer
+---@field backlog_bytes integer        memory of all queues now
+---@field backlog_closed integer       connections closed because limits.backlog was reached
 ---@field http_requests integer
 ---@field requests_refused integer     plain requests refused by a limit on bytes
 ---@field idle_evicted integer         idle connections of plain HTTP closed for new sockets

@@ -120,6 +120,8 @@ static void metrics(struct admin *admin, struct http *http) {
     add_count(&text, "sockets", "gauge",
               "Sockets that count in max_connections, those of plain HTTP and in a handshake too.",
               limit_taken(limit));
+    add_count(&text, "backlog_limit_bytes", "gauge", "The limit on backlog_bytes.",
+              bus_backlog_max(admin->process->bus));
     add_count(&text, "workers", "gauge", "Threads that serve connections.",
               bus_workers(admin->process->bus));
     add_reloads(admin, &text);
@@ -198,6 +200,8 @@ static void stats_json(struct admin *admin, struct http *http,
         TIDEWIRE_VERSION, (long)getpid(), clock_monotonic_seconds() - admin->process->started_at,
         limit_max(&admin->process->admission.connections),
         limit_taken(&admin->process->admission.connections), bus_workers(admin->process->bus));
+    buffer_printf(&text, "\"backlog_limit_bytes\":%" PRId64 ",",
+                  bus_backlog_max(admin->process->bus));
     add_connections(admin, &text);
     add_generations(counts, &text);
     add_timers(counts, &text);

@@ -95,6 +95,8 @@ local limits = {
     env = "LIMITS_KEEP_ALIVE_REQUESTS" },
   { name = "header_bytes", type = "size", min = 512, max = MIB, default = 16 * KIB,
     env = "LIMITS_HEADER_BYTES" },
+  { name = "backlog", type = "size", min = MIB, max = 1 << 40, default = 256 * MIB,
+    env = "LIMITS_BACKLOG" },
   { name = "receive_backlog", type = "size", min = 64 * KIB, max = 1 << 40, default = 64 * MIB,
     env = "LIMITS_RECEIVE_BACKLOG" },
   { name = "upload_backlog", type = "size", min = MIB, max = 1 << 40, default = 64 * MIB,

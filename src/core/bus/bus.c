@@ -21,6 +21,7 @@ struct bus *bus_new(void) {
         uv_mutex_init(&bus->workers[i].waking);
     }
     bus->mail_max = MAIL_MAX_BYTES;
+    atomic_init(&bus->backlog_max, INT64_MAX);
     bus_set_workers(bus, 1);
     return bus;
 }
@@ -163,6 +164,47 @@ void bus_wake(struct bus *bus, const struct wakeups *wakeups) {
     }
 }
 
+/* ---- the memory of all queues ---- */
+
+void bus_set_backlog_max(struct bus *bus, size_t bytes) {
+    atomic_store_explicit(&bus->backlog_max, (int64_t)bytes, memory_order_relaxed);
+}
+
+int64_t bus_backlog_max(const struct bus *bus) {
+    return atomic_load_explicit(&bus->backlog_max, memory_order_relaxed);
+}
+
+void bus_backlog(struct bus *bus, struct bus_backlog *out) {
+    uint64_t bytes = 0;
+    *out = (struct bus_backlog){.max = bus_backlog_max(bus)};
+    uv_mutex_lock(&bus->lock);
+    for (unsigned i = 0; i < bus_workers(bus); i++) {
+        const struct stats *stats = bus->workers[i].stats;
+        if (stats == NULL)
+            continue;
+        bytes += stats_read(&stats->backlog_bytes);
+        uint64_t largest = stats_read(&stats->largest_queue);
+        if (largest > out->largest) {
+            out->largest = largest;
+            out->greediest = i;
+        }
+    }
+    uv_mutex_unlock(&bus->lock);
+    out->bytes = (int64_t)bytes;
+}
+
+void bus_ask_for_room(struct bus *bus, unsigned worker) {
+    atomic_store(&bus->workers[worker].must_make_room, true);
+    struct wakeups wakeups = {0};
+    wakeups.workers[worker / 64] = (uint64_t)1 << worker % 64;
+    bus_wake(bus, &wakeups);
+}
+
+bool bus_must_make_room(struct bus *bus, unsigned worker) {
+    atomic_bool *must = &bus->workers[worker].must_make_room;
+    return atomic_load_explicit(must, memory_order_relaxed) && atomic_exchange(must, false);
+}
+
 /* ---- rooms ---- */
 
 /* Under the lock: posts the change to the workers that watch this room, but for `except`. */
@@ -292,4 +334,6 @@ void bus_total(struct bus *bus, struct stats_total *total) {
         if (bus->workers[i].stats != NULL)
             stats_add_to(total, bus->workers[i].stats);
     uv_mutex_unlock(&bus->lock);
+    if ((int64_t)total->backlog_bytes < 0) /* the counts were read one after the other */
+        total->backlog_bytes = 0;
 }

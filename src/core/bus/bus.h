@@ -59,6 +59,24 @@ struct mail *bus_take_mail(struct bus *bus, unsigned worker);
  * says for which receivers (mailbox.h). Changes of presence are lost only above twice the limit. */
 void bus_set_mail_max(struct bus *bus, size_t bytes);
 
+/* ---- the memory of all queues (queue_memory.h) ---- */
+
+/* Their limit in bytes; no limit without this call. */
+void bus_set_backlog_max(struct bus *bus, size_t bytes);
+int64_t bus_backlog_max(const struct bus *bus);
+
+/* All workers' queues together. */
+struct bus_backlog {
+    int64_t bytes, max;
+    unsigned greediest; /* the worker with the largest queue of a client that does not read … */
+    uint64_t largest;   /* … and the bytes of that queue */
+};
+void bus_backlog(struct bus *bus, struct bus_backlog *out);
+/* Wakes a worker, which is to make room. */
+void bus_ask_for_room(struct bus *bus, unsigned worker);
+/* Is this worker to make room? True once for any number of calls of bus_ask_for_room(). */
+bool bus_must_make_room(struct bus *bus, unsigned worker);
+
 /* ---- rooms (bus_send.c: publish, codecs; bus.c: the others) ---- */
 
 /* Posts each encoding to the other workers that have receivers of it. The messages stay the

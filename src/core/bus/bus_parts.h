@@ -17,6 +17,7 @@ struct bus_worker {
     bool open;
     struct mailbox box;
     atomic_bool has_mail;
+    atomic_bool must_make_room;
     bool logged_half, logged_full; /* the log says that its mailbox is so full */
     struct conn_entry *conns;
     uint32_t conn_count;
@@ -35,7 +36,8 @@ struct shared_endpoint {
 struct bus {
     uv_mutex_t lock;
     atomic_uint worker_count;
-    size_t mail_max; /* bytes, of each mailbox */
+    size_t mail_max;             /* bytes, of each mailbox */
+    _Atomic int64_t backlog_max; /* bytes, of all queues */
     struct directory directory;
     struct shared_endpoint **endpoints;
     unsigned asked; /* as an endpoint's, for what belongs to none */

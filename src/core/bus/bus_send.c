@@ -102,7 +102,7 @@ static uint32_t post_encoding(struct bus *bus, const struct posting *posting,
         return 0;
     }
     mail->id = posting->except;
-    mail->message = message_ref(encoding->message);
+    mail_set_message(mail, encoding->message);
     bus_post(bus, posting->worker, mail, wakeups);
     return count;
 }
@@ -201,7 +201,7 @@ enum bus_result bus_send(struct bus *bus, conn_id id, uint32_t codec, struct mes
         struct mail *mail = mail_new(fits ? MAIL_SEND : MAIL_LOST_SEND, nowhere, NULL, NULL);
         mail->id = id;
         if (fits)
-            mail->message = message_ref(message);
+            mail_set_message(mail, message);
         (fits ? bus_post : bus_lose)(bus, other, mail, &wakeups);
         result = fits ? BUS_SENT : BUS_LOST;
     }

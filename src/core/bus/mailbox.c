@@ -30,9 +30,16 @@ struct mail *mail_new(enum mail_kind kind, struct slice room, const char *name, 
     return mail;
 }
 
+void mail_set_message(struct mail *mail, struct message *message) {
+    mail->message = message_ref(message);
+    queue_memory_remove(message_memory(message));
+}
+
 void mail_free(struct mail *mail) {
-    if (mail->message != NULL)
+    if (mail->message != NULL) {
+        queue_memory_add(message_memory(mail->message));
         message_unref(mail->message);
+    }
     mem_free(mail);
 }
 

@@ -36,6 +36,7 @@
     X(decode_errors, "Messages that the codec could not decode")                                   \
     X(protocol_errors, "Connections closed for breaking the WebSocket protocol")                   \
     X(slow_clients, "Times a client's queue reached its limit")                                    \
+    X(backlog_closed, "Connections closed because limits.backlog was reached")                     \
     X(http_requests, "Plain HTTP requests answered")                                               \
     X(requests_refused, "Plain HTTP requests refused by a limit on bytes")                         \
     X(idle_evicted, "Idle connections of plain HTTP closed to make room for new sockets")          \
@@ -49,6 +50,7 @@
 /* name, help text: these go up and down. */
 #define STATS_GAUGES(X)                                                                            \
     X(connections, "WebSocket connections open now")                                               \
+    X(backlog_bytes, "Memory of what waits to be sent to WebSocket clients and servers")           \
     X(upstreams, "WebSocket connections to other servers open now")                                \
     X(repeating_timers, "Repeating timers of scripts and of connections that run now")
 
@@ -57,6 +59,7 @@ struct stats {
     STATS_COUNTERS(X)
     STATS_GAUGES(X)
 #undef X
+    _Atomic uint64_t largest_queue; /* bytes, of a client that does not read; not shown */
 };
 
 /* Only the counter's own worker. */

@@ -47,6 +47,7 @@ static struct message *make(enum opcode opcode, const void *payload, size_t len,
         memcpy(message->bytes + header, payload, len);
     if (key.len > 0)
         memcpy(message->bytes + message->len, key.bytes, key.len);
+    queue_memory_add(message_memory(message));
     return message;
 }
 
@@ -68,6 +69,7 @@ struct message *message_run_new(enum opcode opcode, const void *payload, size_t 
 }
 
 static struct message *resize(struct message *run, size_t capacity) {
+    queue_memory_add(capacity - run->capacity); /* may be negative: both wrap around */
     run->capacity = capacity;
     return mem_realloc(run, sizeof *run + capacity);
 }
@@ -124,12 +126,16 @@ struct slice message_payload(const struct message *message) {
     return (struct slice){(const char *)message->bytes + header, message->len - header};
 }
 
-void message_run_cut(struct message *run, size_t offset) {
+uint32_t message_run_cut(struct message *run, size_t offset) {
     size_t end = 0;
+    uint32_t count = 0;
     while (end < offset)
         end += frame_length(run, end);
+    for (size_t at = end; at < run->len; count++)
+        at += frame_length(run, at);
     if (end < run->len)
         run->len = end;
+    return count;
 }
 
 /* Not inlined: callers have room for the counting. */
@@ -137,6 +143,7 @@ static __attribute__((noinline)) void free_message(struct message *message) {
     struct twin *twins = atomic_load_explicit(&message->twins, memory_order_relaxed);
     if (twins != NULL)
         twin_free_all(twins);
+    queue_memory_remove(message_memory(message));
     mem_free(message);
 }
 

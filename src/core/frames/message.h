@@ -12,6 +12,7 @@
 
 #include "base/slice.h"
 #include "core/frames/opcodes.h"
+#include "core/frames/queue_memory.h"
 
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -47,6 +48,12 @@ static inline struct slice message_key(const struct message *message) {
                : (struct slice){(const char *)message->bytes + message->len, message->key_len};
 }
 
+/* Bytes of its memory. */
+static inline size_t message_memory(const struct message *message) {
+    size_t bytes = message->capacity > 0 ? message->capacity : message->len + message->key_len;
+    return sizeof *message + bytes + QUEUE_MEMORY_ALLOCATION;
+}
+
 /* Bytes of a frame around `len` bytes of payload. */
 size_t message_frame_size(size_t len);
 
@@ -77,8 +84,8 @@ struct message *message_control_new(enum opcode opcode, const void *payload, siz
 void message_control_set(struct message *control, enum opcode opcode, const void *payload,
                          size_t len);
 
-/* Drops the frames of a run that begin at `offset` or later. */
-void message_run_cut(struct message *run, size_t offset);
+/* Drops the frames of a run that begin at `offset` or later. Returns their number. */
+uint32_t message_run_cut(struct message *run, size_t offset);
 
 static inline void message_ref_many(struct message *message, unsigned count) {
     atomic_fetch_add_explicit(&message->refs, count, memory_order_relaxed);

@@ -16,12 +16,23 @@ enum { RUN_MIN = 480 };
 /* Frames from this size on are written without a copy; below it a copy is cheaper. */
 enum { LARGE_BYTES = 16 * 1024 };
 
+/* Bytes of the ring that count as memory of the queue; a short ring is part of its connection. */
+static size_t ring_memory(uint32_t capacity) {
+    return capacity <= RING_KEPT ? 0 : capacity * sizeof(struct message *);
+}
+
+static void free_ring(struct outq *queue) {
+    queue_memory_remove(ring_memory(queue->capacity));
+    mem_free(queue->ring);
+}
+
 static void grow(struct outq *queue) {
     uint32_t capacity = queue->capacity == 0 ? RING_MIN : queue->capacity * 2;
     struct message **ring = mem_alloc(capacity * sizeof *ring);
+    queue_memory_add(ring_memory(capacity));
     for (uint32_t i = 0; i < queue->count; i++)
         ring[i] = queue->ring[(queue->first + i) & (queue->capacity - 1)];
-    mem_free(queue->ring);
+    free_ring(queue);
     queue->ring = ring;
     queue->capacity = capacity;
     queue->first = 0;
@@ -83,6 +94,7 @@ static inline void append(struct outq *queue, enum opcode opcode, const void *pa
             outq_push(queue, message_run_new(opcode, payload, len, spare == NULL ? 0 : RUN_MIN));
             return;
         }
+        queue_memory_add(message_memory(*spare));
         (*spare)->len = 0;
         outq_push(queue, *spare);
         *spare = NULL;
@@ -113,7 +125,7 @@ void outq_fit(struct outq *queue) {
 /* An empty queue begins at the start of its ring, so that its next messages lie in one piece. */
 static void emptied(struct outq *queue) {
     if (queue->capacity > RING_KEPT) {
-        mem_free(queue->ring);
+        free_ring(queue);
         *queue = (struct outq){0};
     }
     queue->first = queue->count = 0;
@@ -135,26 +147,45 @@ static struct message *pop(struct outq *queue) {
 void outq_clear(struct outq *queue) {
     while (queue->count > 0)
         message_unref(pop(queue));
-    mem_free(queue->ring);
+    free_ring(queue);
     *queue = (struct outq){0};
 }
 
-void outq_drop_unsent(struct outq *queue) {
-    uint32_t kept = queue->sent > 0 ? 1 : 0;
+uint32_t outq_drop_unsent(struct outq *queue) {
+    uint32_t kept = queue->sent > 0 ? 1 : 0, dropped = 0;
     while (queue->count > kept) {
         uint32_t last = (queue->first + --queue->count) & (queue->capacity - 1);
-        queue->bytes -= queue->ring[last]->len;
-        queue->overhead -= OUTQ_MESSAGE_BYTES + queue->ring[last]->key_len;
-        message_unref(queue->ring[last]);
+        struct message *message = queue->ring[last];
+        dropped += message->capacity > 0 ? message_run_cut(message, 0) : 1;
+        queue->overhead -= OUTQ_MESSAGE_BYTES + message->key_len;
+        message_unref(message);
     }
-    if (kept == 0)
-        return;
+    queue->bytes = 0;
+    if (kept == 0) {
+        emptied(queue);
+        return dropped;
+    }
     struct message *first = queue->ring[queue->first];
     if (first->capacity > 0)
-        message_run_cut(first, queue->sent);
+        dropped += message_run_cut(first, queue->sent);
     queue->bytes = first->len - queue->sent;
     if (queue->bytes == 0)
         message_unref(pop(queue));
+    else
+        outq_fit(queue);
+    return dropped;
+}
+
+size_t outq_shared(const struct outq *queue, uint32_t samples) {
+    uint32_t step = queue->count / samples + 1;
+    size_t shared = 0;
+    for (uint32_t i = 0; i < queue->count; i += step) {
+        const struct message *message = queue->ring[(queue->first + i) & (queue->capacity - 1)];
+        if (message->capacity == 0)
+            shared += message->len - message->len / atomic_load(&message->refs);
+    }
+    shared *= step;
+    return shared < queue->bytes ? shared : queue->bytes;
 }
 
 size_t outq_next(struct outq *queue, unsigned char *scratch, size_t capacity,
@@ -183,13 +214,13 @@ size_t outq_next(struct outq *queue, unsigned char *scratch, size_t capacity,
 /* Drops the queue's reference to a run, whose memory may be used again. */
 static void release_run(struct message *run, struct message **spare) {
     size_t capacity = *spare == NULL ? 0 : (*spare)->capacity;
-    if (run->capacity > capacity && run->capacity <= MESSAGE_RUN_BYTES && !outq_waits(run)) {
-        struct message *smaller = *spare;
-        *spare = run;
-        run = smaller;
-    }
-    if (run != NULL)
+    if (run->capacity <= capacity || run->capacity > MESSAGE_RUN_BYTES || outq_waits(run)) {
         message_unref(run);
+        return;
+    }
+    queue_memory_remove(message_memory(run));
+    mem_free(*spare); /* it was not counted any more */
+    *spare = run;
 }
 
 void outq_written(struct outq *queue, size_t len, struct ref_cache *ref_cache,

@@ -73,8 +73,18 @@ static inline bool outq_is_run(const struct outq *queue) {
     return queue->count == 1 && queue->ring[queue->first]->capacity > 0;
 }
 
-/* Drops all messages but one whose first bytes are written: a frame is never cut. */
-void outq_drop_unsent(struct outq *queue);
+/* Drops all messages but one whose first bytes are written: a frame is never cut. Returns the
+ * number of dropped frames. */
+uint32_t outq_drop_unsent(struct outq *queue);
+
+/* Bytes that the queue needs, if it shares no message. */
+static inline size_t outq_memory(const struct outq *queue) {
+    return queue->bytes + queue->overhead;
+}
+
+/* Bytes that would stay in memory without this queue, because others share its messages: an
+ * estimate, from so many messages at most. */
+size_t outq_shared(const struct outq *queue, uint32_t samples);
 
 /* The next bytes to write, oldest first: small frames are copied together into `scratch`, a large
  * one is not copied. Returns their number, 0 when the queue is empty. They stay queued, and valid,

@@ -83,6 +83,8 @@ struct conn {
     struct conn_object object;      /* of script/ */
     struct conn_rate *rate;         /* see hub_rate.c; NULL: nothing counts yet */
     struct conn_contexts *contexts; /* see hub_compress.c; NULL: none is kept */
+    struct deadline by_size;        /* in the hub's heap `blocked`; its key falls with the size */
+    size_t shared;                  /* bytes of its queue that others share, as last estimated */
 };
 
 /* Is it open, and nothing is to be compressed for it? One comparison of two neighbours, so that a

@@ -59,6 +59,7 @@ void hub_free(struct hub *hub) {
     compressor_pool_free(hub->compressors);
     decompressor_free(hub->decompressor);
     deadlines_close(&hub->timers);
+    deadlines_close(&hub->blocked);
     mem_free(hub);
 }
 
@@ -192,6 +193,7 @@ static void release(struct hub *hub, struct conn *conn) {
     hub_send_forget_pings(conn);
     hub_rate_free(conn);
     hub_compress_forget(conn);
+    hub_queues_forget(hub, conn);
     mem_free(conn->close_reason);
     mem_free(conn);
 }
@@ -337,6 +339,7 @@ void hub_turn_end(struct hub *hub) {
     hub_reload_some(hub);
     run_pending(hub);
     hub_send_flush_all(hub);
+    hub_queues_turn(hub);
 }
 
 bool hub_has_pending(const struct hub *hub) {

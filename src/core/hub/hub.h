@@ -137,6 +137,13 @@ void hub_set_kept(struct hub *hub, struct conn *conn, size_t bytes, uint32_t mes
 /* Is the limit exceeded? Then call hub_set_kept(), even if nothing else has changed. */
 bool hub_limit_exceeded(const struct hub *hub);
 
+/* ---- hub_queues.c: the limit on the memory of all queues ---- */
+
+/* The calling thread, which is the hub's, counts the memory of what waits to be sent. */
+void hub_queues_count(struct hub *hub);
+/* The limit (bus_set_backlog_max()) has changed. */
+void hub_queues_limit_changed(struct hub *hub);
+
 /* ---- hub_send.c: queues and writes ---- */
 
 enum send_result { SEND_OK, SEND_CLOSED, SEND_BACKLOG };

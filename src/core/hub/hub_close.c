@@ -126,6 +126,7 @@ void hub_gone(struct hub *hub, struct conn *conn, unsigned code) {
     conn->peer = NULL;
     hub_limits_gone(hub, conn);
     outq_clear(&conn->out);
+    hub_queues_forget(hub, conn);
     hub_timers_stop(hub, conn);
     if (!conn->refused) {
         stats_add(&hub->stats.connections_closed, 1);

@@ -26,6 +26,8 @@ struct hub {
     unsigned char *scratch;
     struct ref_cache ref_cache;
     struct outq_bundle bundle;
+    struct queue_memory queue_memory;
+    struct deadlines blocked;  /* blocked connections, the one with the largest queue first */
     struct message *spare_run; /* memory of a run that is written, for the next one; or NULL */
     bool draining;
     bool reload_under_way; /* connections from slot `reload_next` on may have on_reload due */
@@ -115,6 +117,26 @@ void hub_rate_release(struct conn *conn);
 /* The endpoint's rates have changed. */
 void hub_rate_reload(struct hub *hub, struct conn *conn);
 void hub_rate_free(struct conn *conn);
+
+/* ---- hub_queues.c ---- */
+
+/* Kept out of the way of messages to clients that read. */
+#define HUB_QUEUES_SELDOM __attribute__((cold, noinline))
+
+/* The queue of a blocked connection has changed. */
+HUB_QUEUES_SELDOM void hub_queues_note(struct hub *hub, struct conn *conn);
+/* The connection is not blocked any more, or it is gone. */
+HUB_QUEUES_SELDOM void hub_queues_forget(struct hub *hub, struct conn *conn);
+/* Shrinks the largest queues until the limit holds. Says what happened to `sender` (NULL: none):
+ * SEND_BACKLOG: its messages were dropped; SEND_CLOSED: it was closed. */
+HUB_QUEUES_SELDOM enum send_result hub_queues_make_room(struct hub *hub, const struct conn *sender);
+/* The same; struct queue_memory calls it. */
+void hub_queues_look(void *hub);
+/* While queue_memory.over is set: may a message enter this queue? Lets its socket take what waits
+ * first. */
+HUB_QUEUES_SELDOM bool hub_queues_have_room(struct hub *hub, struct conn *conn);
+/* At the end of a turn. */
+void hub_queues_turn(struct hub *hub);
 
 /* ---- hub_reload.c ---- */
 

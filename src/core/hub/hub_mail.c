@@ -50,6 +50,8 @@ void hub_mail_deliver(struct hub *hub, struct mail *mail) {
             hub->mail_end = &hub->mail;
         deliver(hub, next);
         mail_free(next);
+        if (hub->queue_memory.over)
+            hub_queues_make_room(hub, NULL);
     }
 }
 
@@ -103,8 +105,14 @@ static bool closes_slow_clients(struct hub *hub, uint32_t number) {
 
 enum send_result hub_send_anywhere(struct hub *hub, conn_id id, uint32_t codec,
                                    struct message *message) {
-    if (is_here(hub, id))
-        return hub_send_deliver_own(hub, hub_find(hub, id), message);
+    if (is_here(hub, id)) {
+        struct conn *conn = hub_find(hub, id);
+        enum send_result result = hub_send_deliver_own(hub, conn, message);
+        if (!hub->queue_memory.over)
+            return result;
+        enum send_result own = hub_queues_make_room(hub, conn);
+        return result == SEND_OK ? own : result;
+    }
     uint32_t endpoint;
     enum bus_result result = bus_send(hub->options.bus, id, codec, message, &endpoint);
     message_unref(message);

@@ -140,6 +140,8 @@ bool hub_publish(struct hub *hub, const struct broadcast *broadcast, uint32_t *d
     for (uint32_t i = 0; i < broadcast->encoding_count; i++)
         if (broadcast->encodings[i].message != NULL)
             message_unref(broadcast->encodings[i].message);
+    if (hub->queue_memory.over)
+        hub_queues_make_room(hub, NULL);
     return missing->count == 0;
 }
 

@@ -39,15 +39,18 @@ static void mark_dirty(struct hub *hub, struct conn *conn) {
 
 /* A blocked client whose queue is above half of max_backlog is slow: on_drain follows when its
  * queue is empty. */
-static void note_slow(struct conn *conn) {
-    if (conn->blocked && conn->out.bytes > conn->endpoint->max_backlog / 2)
+static void note_slow(struct hub *hub, struct conn *conn) {
+    if (!conn->blocked)
+        return;
+    if (conn->out.bytes > conn->endpoint->max_backlog / 2)
         conn->was_slow = true;
+    hub_queues_note(hub, conn);
 }
 
 void hub_send_push(struct hub *hub, struct conn *conn, struct message *message) {
     outq_push(&conn->out, message);
     mark_dirty(hub, conn);
-    note_slow(conn);
+    note_slow(hub, conn);
 }
 
 /* The queue is written: the connection ends if it is closing; on_drain is due if it was slow. */
@@ -91,7 +94,7 @@ static void flush(struct hub *hub, struct conn *conn, bool waited) {
     for (size_t done = 0; !conn->blocked && done < TURN_BYTES && !outq_empty(&conn->out);)
         done += write_next(hub, conn);
     if (conn->blocked) {
-        note_slow(conn);
+        note_slow(hub, conn);
         if (!waited)
             outq_fit(&conn->out);
     } else if (!outq_empty(&conn->out)) {
@@ -176,6 +179,7 @@ void hub_read_done(struct hub *hub, struct conn *conn) {
 }
 
 void hub_writable(struct hub *hub, struct conn *conn) {
+    hub_queues_forget(hub, conn);
     conn->blocked = false;
     flush(hub, conn, true);
 }
@@ -191,12 +195,17 @@ static bool has_room(const struct conn *conn, size_t len) {
            (__builtin_expect(out->overhead < OVERHEAD_BYTES, 1) || out->overhead < max);
 }
 
+/* Has the memory of all queues reached this worker's part of the limit? */
+static inline bool must_make_room(const struct hub *hub) {
+    return __builtin_expect(hub->queue_memory.over, 0);
+}
+
 /* Is there room for `len` bytes in the queue of an open connection? If not, handles the slow client
  * as its endpoint says. */
 static enum send_result admit(struct hub *hub, struct conn *conn, size_t len) {
     while (!has_room(conn, len) && !conn->blocked)
         hub_send_flush(hub, conn); /* the turn has not ended, the socket may still take it */
-    if (has_room(conn, len)) {
+    if (has_room(conn, len) && !(must_make_room(hub) && !hub_queues_have_room(hub, conn))) {
         stats_add(&hub->stats.messages_sent, 1);
         return SEND_OK;
     }
@@ -230,7 +239,7 @@ static bool conflates(const struct conn *conn) {
 }
 
 static enum send_result replaced(struct hub *hub, struct conn *conn) {
-    note_slow(conn); /* the newer one may be larger */
+    note_slow(hub, conn); /* the newer one may be larger */
     stats_add(&hub->stats.messages_sent, 1);
     stats_add(&hub->stats.messages_replaced, 1);
     return SEND_OK;
@@ -285,7 +294,8 @@ static __attribute__((noinline)) enum send_result deliver_shared(struct hub *hub
 
 enum send_result hub_send_deliver(struct hub *hub, struct conn *conn, struct message *message) {
     /* the common case: the client reads, there is room, no message can be replaced */
-    if (conn != NULL && conn_is_plain(conn) && !conn->blocked && has_room(conn, message->len)) {
+    if (conn != NULL && conn_is_plain(conn) && !conn->blocked && !must_make_room(hub) &&
+        has_room(conn, message->len)) {
         stats_add(&hub->stats.messages_sent, 1);
         outq_push(&conn->out, ref_cache_take(&hub->ref_cache, message));
         mark_dirty(hub, conn);
@@ -301,9 +311,15 @@ static enum send_result send_plain(struct hub *hub, struct conn *conn, enum opco
     if (result == SEND_OK) {
         outq_append_few(&conn->out, opcode, payload, len);
         mark_dirty(hub, conn);
-        note_slow(conn);
+        note_slow(hub, conn);
     }
     return result;
+}
+
+/* A message is queued (SEND_OK), and no walk over receivers is under way. */
+static enum send_result after_send(struct hub *hub, const struct conn *conn,
+                                   enum send_result result) {
+    return result == SEND_OK && must_make_room(hub) ? hub_queues_make_room(hub, conn) : result;
 }
 
 /* The rare cases of hub_send(). */
@@ -315,8 +331,9 @@ static __attribute__((noinline)) enum send_result send_compressed(struct hub *hu
     if (!is_open(conn))
         return SEND_CLOSED;
     struct message *message = hub_compress_payload(hub, conn, opcode, payload, len, no_key);
-    return message == NULL ? send_plain(hub, conn, opcode, payload, len)
-                           : deliver_form(hub, conn, message);
+    return after_send(hub, conn,
+                      message == NULL ? send_plain(hub, conn, opcode, payload, len)
+                                      : deliver_form(hub, conn, message));
 }
 
 enum send_result hub_send(struct hub *hub, struct conn *conn, enum opcode opcode,
@@ -328,7 +345,9 @@ enum send_result hub_send(struct hub *hub, struct conn *conn, enum opcode opcode
         /* a client that reads nothing would hold the spare run, however little is in it */
         outq_append(&conn->out, opcode, payload, len, conn->blocked ? NULL : &hub->spare_run);
         mark_dirty(hub, conn);
-        note_slow(conn);
+        note_slow(hub, conn);
+        if (must_make_room(hub))
+            result = hub_queues_make_room(hub, conn);
     }
     return result;
 }
@@ -344,10 +363,10 @@ enum send_result hub_send_with(struct hub *hub, struct conn *conn, enum opcode o
     if (key.len > 0 && conflates(conn)) {
         struct message *message = message_new_keyed(opcode, payload, len, key);
         message->stays_plain = stays_plain;
-        return hub_send_deliver_own(hub, conn, message);
+        return after_send(hub, conn, hub_send_deliver_own(hub, conn, message));
     }
     return stays_plain && is_open(conn) && conn->compresses
-               ? send_plain(hub, conn, opcode, payload, len)
+               ? after_send(hub, conn, send_plain(hub, conn, opcode, payload, len))
                : hub_send(hub, conn, opcode, payload, len);
 }
 
@@ -371,7 +390,7 @@ static void push_kept(struct conn *conn, struct message **kept, struct message *
 
 static void queued(struct hub *hub, struct conn *conn) {
     mark_dirty(hub, conn);
-    note_slow(conn);
+    note_slow(hub, conn);
 }
 
 bool hub_send_ping_waits(const struct conn *conn) {

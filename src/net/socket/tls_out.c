@@ -2,6 +2,7 @@
 #include "net/socket/tls_out.h"
 
 #include "base/mem.h"
+#include "core/frames/queue_memory.h"
 #include "net/socket/would_block.h"
 
 #include <errno.h>
@@ -37,6 +38,7 @@ void tls_out_write(struct tls_out *out, const void *bytes, size_t len) {
         return;
     }
     out->bytes = mem_realloc(out->bytes, out->len + rest);
+    queue_memory_add(rest);
     memcpy(out->bytes + out->len, (const char *)bytes + sent, rest);
     out->len += rest;
 }
@@ -56,6 +58,7 @@ size_t tls_out_waiting(const struct tls_out *out) {
 }
 
 void tls_out_close(struct tls_out *out) {
+    queue_memory_remove(out->len);
     mem_free(out->bytes);
     out->bytes = NULL;
     out->len = out->from = 0;

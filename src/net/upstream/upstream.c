@@ -65,6 +65,11 @@ static void on_timer_closed(uv_handle_t *handle) {
     upstream_free_when_unused(upstream);
 }
 
+void upstream_free_out(struct upstream *upstream) {
+    queue_memory_remove(upstream->out.capacity);
+    buffer_free(&upstream->out);
+}
+
 /* Frees what only a connection needs. */
 void upstream_end(struct upstream *upstream) {
     if (upstream->step == STEP_ENDED)
@@ -75,7 +80,7 @@ void upstream_end(struct upstream *upstream) {
     upstream->addresses = upstream->next_address = NULL;
     frame_reader_reset(&upstream->reader);
     buffer_free(&upstream->head);
-    buffer_free(&upstream->out);
+    upstream_free_out(upstream);
     uv_close((uv_handle_t *)&upstream->timer, on_timer_closed);
     if (upstream->lookup != NULL)
         uv_cancel((uv_req_t *)upstream->lookup); /* its callback frees it */

@@ -24,7 +24,9 @@ static void want_flush(struct upstream *upstream) {
 
 static void add_frame(struct upstream *upstream, enum opcode opcode, const void *payload,
                       size_t len) {
+    size_t capacity = upstream->out.capacity;
     unsigned char *room = buffer_room(&upstream->out, len + WS_CLIENT_HEADER_BYTES);
+    queue_memory_add(upstream->out.capacity - capacity);
     upstream->out.len += ws_client_frame(room, opcode, payload, len);
     want_flush(upstream);
 }
@@ -43,7 +45,7 @@ void upstream_frames_write(struct upstream *upstream) {
         upstream_socket_want_write(upstream->socket);
         return;
     }
-    buffer_free(out); /* it may have been large */
+    upstream_free_out(upstream); /* it may have been large */
     if (upstream->step == STEP_OPEN)
         upstream_ready(upstream, UPSTREAM_FLUSHED);
 }
@@ -217,7 +219,7 @@ enum upstream_sent upstream_send(struct upstream *upstream, bool binary, struct 
         return UPSTREAM_SEND_TOO_LARGE;
     if (!has_room(upstream, bytes))
         upstream_frames_write(upstream);
-    if (!has_room(upstream, bytes))
+    if (!has_room(upstream, bytes) || (upstream->out.len > 0 && queue_memory_is_full()))
         return UPSTREAM_SEND_BACKLOG;
     add_frame(upstream, binary ? OPCODE_BINARY : OPCODE_TEXT, payload.bytes, payload.len);
     stats_add(&upstream->shared->stats->upstream_messages_sent, 1);

@@ -86,6 +86,7 @@ static void on_opened(void *owner) {
     upstream->step = STEP_HANDSHAKE;
     upstream_arm(upstream);
     buffer_add(&upstream->out, upstream->request, strlen(upstream->request));
+    queue_memory_add(upstream->out.capacity);
     upstream_frames_write(upstream);
 }
 

@@ -9,6 +9,7 @@
 #include "core/frames/close_codes.h"
 #include "core/frames/frame_reader.h"
 #include "core/frames/opcodes.h"
+#include "core/frames/queue_memory.h"
 #include "net/client/ws_client.h"
 #include "net/upstream/upstream.h"
 
@@ -100,6 +101,8 @@ void upstream_set_problem(struct upstream *upstream, const char *problem);
 void upstream_fail_to_open(struct upstream *upstream, const char *problem);
 /* There is no socket any more. Frees what only a connection needs. */
 void upstream_end(struct upstream *upstream);
+/* Frees the queue of what is to be sent. */
+void upstream_free_out(struct upstream *upstream);
 void upstream_free_when_unused(struct upstream *upstream);
 
 /* ---- upstream_open.c ---- */

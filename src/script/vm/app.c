@@ -90,6 +90,7 @@ struct app *app_read(lua_State *L, int index) {
     app->keep_alive_seconds = number_field(L, limits, "keep_alive_seconds");
     app->keep_alive_requests = (uint32_t)number_field(L, limits, "keep_alive_requests");
     app->header_bytes = (size_t)number_field(L, limits, "header_bytes");
+    app->backlog = (size_t)number_field(L, limits, "backlog");
     app->receive_backlog = (size_t)number_field(L, limits, "receive_backlog");
     app->upload_backlog = (size_t)number_field(L, limits, "upload_backlog");
     app->upload_backlog_per_address = (size_t)number_field(L, limits, "upload_backlog_per_address");

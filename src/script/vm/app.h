@@ -36,6 +36,7 @@ struct app {
     uint32_t keep_alive_requests;
     size_t header_bytes;
     size_t receive_backlog; /* bytes of unhandled messages, over all workers */
+    size_t backlog;         /* bytes of all queues to WebSocket clients and servers */
     size_t worker_backlog;  /* bytes of mail from other workers that may wait for one */
 };
 

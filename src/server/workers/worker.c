@@ -219,6 +219,7 @@ struct worker *worker_new(unsigned number, struct process *process,
         .slice_ns = clock_monotonic_ns,
     };
     worker->hub = hub_new(&hub_options);
+    hub_queues_count(worker->hub);
     worker->upstreams = upstreams_new(&worker->loop, hub_stats(worker->hub));
     struct vm_options vm_options = {
         .bindings = &bindings,
@@ -311,6 +312,7 @@ uint32_t worker_activate(struct worker *worker, struct app *app) {
     worker->app = app;
     worker->proxies = new_proxies(app);
     set_unhandled_max(worker);
+    hub_queues_limit_changed(worker->hub);
     struct http_options options = http_options(worker);
     http_server_change(worker->http, &options);
     trusted_proxies_free(old_proxies);
