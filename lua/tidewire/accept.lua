@@ -128,12 +128,13 @@ end
 ---@param remote_address string
 ---@param secure boolean
 ---@param host string|nil  as a trusted proxy says
+---@param tls string|nil  C's text about TLS
 ---@return tidewire.PreparedEndpoint|nil endpoint  nil: refused
 ---@return tidewire.Request|tidewire.Reply request  the reply, if refused
 ---@return string|nil subprotocol
 ---@return table|nil fields                        of the connection, from `validate`
-function accept.decide(app, head, remote_address, secure, host)
-  local request = Request.new(head, nil, remote_address, secure, host)
+function accept.decide(app, head, remote_address, secure, host, tls)
+  local request = Request.new(head, nil, remote_address, secure, host, nil, tls)
   local found, params = app.router:endpoint(Request.raw_path(request))
   if not found then
     return nil, replies.refuse(404, "There is no WebSocket endpoint at this path.", nil,

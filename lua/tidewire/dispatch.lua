@@ -94,9 +94,9 @@ end
 ---@return integer|nil endpoint     of a status from 4000 to 4999: C accepts, then closes with it
 ---@return string|nil subprotocol   the same
 ---@return string|nil why           for the log
-function events.handshake(id, head, _, remote_address, secure, host)
+function events.handshake(id, head, _, remote_address, secure, host, tls)
   local endpoint, request, subprotocol, fields =
-    accept.decide(running, head, remote_address, secure, host)
+    accept.decide(running, head, remote_address, secure, host, tls)
   if not endpoint then
     local refusal = request
     return false, refusal.status, refusal.headers, refusal.body, refusal.endpoint,
@@ -105,8 +105,8 @@ function events.handshake(id, head, _, remote_address, secure, host)
   return true, endpoint.number, subprotocol, Conn.new(id, endpoint, request, subprotocol, fields)
 end
 
-function events.request(number, head, body, remote_address, secure, host)
-  http.answer(running, number, head, body, remote_address, secure, host)
+function events.request(number, head, body, remote_address, secure, host, tls)
+  http.answer(running, number, head, body, remote_address, secure, host, tls)
 end
 
 function events.opened(conn)

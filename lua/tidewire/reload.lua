@@ -55,7 +55,7 @@ function reload.load(file, command_line, generation)
     command_line = command_line,
     check_address = core.check_address,
     check_trusted_proxy = core.check_trusted_proxy,
-    check_certificate = core.check_certificate,
+    check_tls = core.check_tls,
     generation = generation,
     library = tw,
   }

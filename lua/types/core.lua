@@ -492,12 +492,13 @@ function core.check_address(text) end
 ---@return string|nil message
 function core.check_trusted_proxy(text) end
 
---- Can a certificate be read with its key?
----@param certificate string  a file
----@param key string          a file
+--- Can the options of TLS be used, with their files?
+---@param options tidewire.AppTls
 ---@return true? ok
----@return string? message
-function core.check_certificate(certificate, key) end
+---@return string? message  names the file
+---@return string? option   whose problem it is
+---@return integer? number  of the certificate, for its options
+function core.check_tls(options) end
 
 -- ---- tidewire.json_c ----
 

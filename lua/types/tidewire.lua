@@ -108,12 +108,27 @@
 
 -- ---- apps ----
 
+--- Files of a certificate, and the names for which it is used.
+---@class tidewire.TlsCertificate
+---@field certificate? string         a PEM file, with its chain
+---@field key? string                 a PEM file; without it the certificate's file has the key
+---@field ocsp? string                a file in DER: the OCSP response that is stapled
+---@field names? string|string[]      those in the certificate by default
+
+---@class tidewire.TlsOptions: tidewire.TlsCertificate
+---@field certificates? tidewire.TlsCertificate[]  more, for other server names
+---@field unknown_names? "default"|"refuse"
+---@field client_ca? string           a PEM file: the authorities of clients' certificates
+---@field client_verify? "require"|"optional"
+---@field min_version? "1.2"|"1.3"
+---@field ciphers? string             of TLS 1.2, as OpenSSL names them
+---@field cipher_suites? string       of TLS 1.3
+
 --- A script may return an app in place of a handler: endpoints and settings.
 ---@class tidewire.App
 ---@field listen? string|string[]  "127.0.0.1:8080", "[::1]:8080", ":8080", "unix:/path"
 ---@field workers? integer|"auto"
---- tls: the names of PEM files. The certificate's file may contain the key as well.
----@field tls? { certificate: string, key?: string }|false
+---@field tls? tidewire.TlsOptions|false
 ---@field defaults? tidewire.Handler  hooks and options for endpoints that do not set them
 ---@field endpoints? table<string, tidewire.Handler|string>  by path; a text is the name of a module
 --- http: routes by path, or by method and path.
@@ -249,9 +264,29 @@ function Conn:rooms() end
 ---@field host string|nil      that the client asks for, perhaps with a port
 ---@field remote_address string  the client's IP address, or "unix"
 ---@field secure boolean
+---@field tls tidewire.Tls?             where this server encrypts the connection
 ---@field origin string?
 ---@field subprotocols string[]         the subprotocols that the client offers
 ---@field body string?                  of a plain HTTP request
+
+--- What is known of an encrypted connection.
+---@class tidewire.Tls
+---@field version string        "TLSv1.3"
+---@field cipher string
+---@field server_name string?   that the client has asked for
+---@field alpn "http/1.1"|nil
+---@field resumed boolean       the session began with an earlier connection
+---@field client tidewire.TlsClient?
+
+--- The certificate of a client; one of the authorities of `tls.client_ca` has signed it.
+---@class tidewire.TlsClient
+---@field subject string      "CN=ada, O=Example"
+---@field issuer string
+---@field serial string       hexadecimal
+---@field fingerprint string  SHA-256, hexadecimal
+---@field names string[]      alternative names: of hosts, e-mail addresses, URIs, IP addresses
+---@field not_after integer   its last second, since 1970
+---@field verified true
 
 --- The argument of on_error. tostring() gives a readable text.
 ---@class tidewire.Error

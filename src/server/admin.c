@@ -125,10 +125,10 @@ static void metrics(struct admin *admin, struct http *http) {
     add_count(&text, "workers", "gauge", "Threads that serve connections.",
               bus_workers(admin->process->bus));
     add_reloads(admin, &text);
-    if (admin->process->certificate != NULL)
+    if (admin->process->tls != NULL)
         add_count(&text, "certificate_expires_seconds", "gauge",
                   "When the certificate expires, in Unix time.",
-                  certificate_ends_at(admin->process->certificate));
+                  tls_server_ends_at(admin->process->tls));
     add_log(&text);
     add_seconds(&text, "uptime_seconds", "Time since the start.",
                 clock_monotonic_seconds() - admin->process->started_at);
@@ -205,9 +205,9 @@ static void stats_json(struct admin *admin, struct http *http,
     add_connections(admin, &text);
     add_generations(counts, &text);
     add_timers(counts, &text);
-    if (admin->process->certificate != NULL)
+    if (admin->process->tls != NULL)
         buffer_printf(&text, "\"certificate_expires_at\":%" PRId64 ",",
-                      certificate_ends_at(admin->process->certificate));
+                      tls_server_ends_at(admin->process->tls));
     struct log_figures log;
     log_figures(&log);
     buffer_printf(&text,

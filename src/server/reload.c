@@ -181,7 +181,7 @@ static void activate(struct reload *reload) {
             return;
         }
     }
-    char error[CERTIFICATE_ERROR_BYTES];
+    char error[CREDENTIALS_ERROR_BYTES];
     if (!credentials_activate(reload->process, next, error, sizeof error)) {
         discard(reload, error);
         return;

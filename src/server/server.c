@@ -254,7 +254,7 @@ static const struct app *load(struct server *server) {
             return NULL;
         }
     }
-    char error[CERTIFICATE_ERROR_BYTES];
+    char error[CREDENTIALS_ERROR_BYTES];
     if (!credentials_activate(&server->process, app, error, sizeof error)) {
         report_failure(server, error);
         return NULL;

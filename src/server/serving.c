@@ -71,7 +71,7 @@ void serving_log(const struct listeners *listeners, const struct app *app) {
     unsigned count = 0;
     buffer_printf(&text, "serving ");
     for (size_t i = 0; i < listeners->count; i++)
-        add_urls(&text, listeners->sets[i], app->certificate != NULL, &count);
+        add_urls(&text, listeners->sets[i], app->tls != NULL, &count);
     add_more(&text, count);
     if (app->endpoint_count > 0)
         add_endpoints(&text, app);
@@ -90,7 +90,7 @@ void serving_log_ready(const struct app *app) {
     log_int(&line, "endpoints", app->endpoint_count);
     log_int(&line, "routes", app->route_count);
     log_int(&line, "workers", app->workers);
-    if (app->certificate != NULL)
+    if (app->tls != NULL)
         log_str(&line, "tls", "on");
     log_int(&line, "pid", getpid());
     log_end(&line);

@@ -1,6 +1,7 @@
 -- recipes_spec.lua -- the code of docs/recipes.md does what the page says. The spec reads it from
 -- the page, block by block.
 
+local certificates = require "support.certificates"
 local client = require "support.client"
 local loop = require "support.loop"
 local process = require "support.process"
@@ -277,6 +278,69 @@ describe("docs/recipes.md", function()
         assert.is_nil(line:find("^tidewire%.") or line:find(folder, 1, true), line)
       end
     end
+    process.remove_directory(folder)
+  end)
+
+  it("certificates of Let's Encrypt", function()
+    local heading = "Certificates of Let's Encrypt"
+    local text = files_of(heading)["deploy-tidewire"]
+    local folder = process.make_directory()
+    local plain = { TIDEWIRE_TLS_CERTIFICATE = false, TIDEWIRE_TLS_KEY = false,
+      HOST = "www.example" }
+    -- as certbot writes it
+    local challenge = "webroot/.well-known/acme-challenge/token"
+    local files = files_of(heading)
+    local port80 <close> = server.start({
+      files = { ["app/app.lua"] = files["app.lua"], [challenge] = "token.thumbprint" },
+      app_path = "app/app.lua", environment = plain,
+    })
+    assert.equal("token.thumbprint", port80:http("/.well-known/acme-challenge/token").body)
+    local response = port80:http("/chat")
+    assert.equal(308, response.status)
+    assert.equal("https://www.example/chat", response.headers.location)
+
+    local certificate, key = certificates.make(folder, "first")
+    local app <close> = server.start({
+      app = [[return {
+        tls = { certificate = "cert.pem", key = "key.pem" },
+        endpoints = { ["/"] = { handle_message = function(conn, m) conn:send(m) end } },
+      }]],
+      files = {
+        ["cert.pem"] = process.read_file(certificate), ["key.pem"] = process.read_file(key),
+      },
+      environment = plain, options = { "--pid-file", "pid" },
+    })
+    local ada = app:connect("/")
+    local function deploy(more)
+      process.write_file(folder .. "/deploy-tidewire", text)
+      local settings = { PATH = folder .. ":" .. os.getenv("PATH"), TLS_USER = "$(id -un)",
+        TLS_FOLDER = app.directory, PID_FILE = app.directory .. "/pid" }
+      local command = ""
+      for name, value in pairs(settings) do
+        command = command .. ('export %s="%s"; '):format(name, value)
+      end
+      return process.run("/bin/sh", { args = { "-c", command .. more } })
+    end
+    assert(uv.fs_symlink(assert(uv.fs_realpath(server.binary())), folder .. "/tidewire"))
+    local function subject()
+      local source = assert(stream.connect(app.addresses[1]))
+      local name = source.handle.session:getpeercertificate():subject()[1].value
+      source:close()
+      return name
+    end
+    for name, command in pairs({
+      second = "RENEWED_LINEAGE=%s/live sh %s/deploy-tidewire",
+      third = "KEY=%s/live/privkey.pem sh %s/deploy-tidewire %s/live",
+    }) do
+      local new, new_key = certificates.make(folder, name)
+      os.execute(("mkdir -p '%s/live' && cp '%s' '%s/live/fullchain.pem' && cp '%s' "
+        .. "'%s/live/cert.pem' && cp '%s' '%s/live/privkey.pem'")
+        :format(folder, new, folder, new, folder, new_key, folder))
+      local said = deploy(command:gsub("%%s", folder))
+      assert.equal(0, said.code, said.stderr)
+      assert.equal(name, subject())
+    end
+    assert.equal("still here", (ada:ask("still here")))
     process.remove_directory(folder)
   end)
 

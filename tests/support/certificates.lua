@@ -28,6 +28,27 @@ for extension in old.extensions:
 open(path, "wb").write(new.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM))
 ]]
 
+-- Writes an OCSP response about a certificate, signed by its authority.
+local OCSP = [[
+import datetime, sys
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.x509 import ocsp
+path, issuer_path, key_path, out, days, status = sys.argv[1:7]
+certificate = x509.load_pem_x509_certificate(open(path, "rb").read())
+issuer = x509.load_pem_x509_certificate(open(issuer_path, "rb").read())
+key = serialization.load_pem_private_key(open(key_path, "rb").read(), None)
+now = datetime.datetime.utcnow()
+end = now + datetime.timedelta(days=int(days))
+revoked = status == "REVOKED"
+response = (ocsp.OCSPResponseBuilder()
+  .add_response(certificate, issuer, hashes.SHA1(), getattr(ocsp.OCSPCertStatus, status),
+                end - datetime.timedelta(days=9), end, now if revoked else None, None)
+  .responder_id(ocsp.OCSPResponderEncoding.HASH, issuer)
+  .sign(key, hashes.SHA256()))
+open(out, "wb").write(response.public_bytes(serialization.Encoding.DER))
+]]
+
 local function run(format, ...)
   local command = format:format(...)
   local pipe = assert(io.popen(command .. " 2>&1"))
@@ -89,6 +110,21 @@ function certificates.make_signed(folder, name, authority, options)
     run("/usr/bin/python3 -W ignore -c '%s' '%s.pem' '%s' %d", EXPIRE, path, authority.key, -days)
   end
   return path .. ".pem", path .. ".key"
+end
+
+--- Makes an OCSP response about a certificate: FOLDER/NAME.der.
+---@param folder string
+---@param name string as of certificates.make_signed
+---@param authority { certificate: string, key: string }
+---@param options { days: integer?, status: string? }? days: until it expires, 5 when left out, less
+---  than 0 when it has; status: "GOOD", "REVOKED", "UNKNOWN"
+---@return string file
+function certificates.make_ocsp(folder, name, authority, options)
+  options = options or {}
+  local path = folder .. "/" .. name
+  run("/usr/bin/python3 -W ignore -c '%s' '%s.pem' '%s' '%s' '%s.der' %d %s", OCSP, path,
+    authority.certificate, authority.key, path, options.days or 5, options.status or "GOOD")
+  return path .. ".der"
 end
 
 local folder

@@ -9,8 +9,12 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 #include <cmocka.h>
+
+#include "core/http/tls_options.h"
+
 #include <openssl/evp.h>
 #include <openssl/pem.h>
 #include <openssl/x509.h>
@@ -51,6 +55,19 @@ static inline void certificate_files_make(struct certificate_files *files, const
 static inline void certificate_files_remove(const struct certificate_files *files) {
     remove(files->certificate);
     remove(files->key);
+}
+
+/* The options of TLS with these certificates; the first is the default. The caller frees
+ * `certificates`. */
+static inline struct tls_options certificate_files_options(struct certificate_files *files,
+                                                           size_t count) {
+    struct tls_options options = {.certificate_count = count};
+    options.certificates = calloc(count, sizeof *options.certificates);
+    for (size_t i = 0; i < count; i++) {
+        options.certificates[i].certificate = files[i].certificate;
+        options.certificates[i].key = files[i].key;
+    }
+    return options;
 }
 
 #endif

@@ -36,7 +36,7 @@ struct stream {
 /* The last stream that was adopted. */
 static struct stream *fake_adopted;
 static bool fake_adopt_fails;
-static struct certificate *fake_adopted_with;
+static struct tls_server *fake_adopted_with;
 
 static inline struct stream *fake_stream_new(void) {
     struct stream *stream = mem_zalloc(sizeof *stream);
@@ -46,11 +46,11 @@ static inline struct stream *fake_stream_new(void) {
 }
 
 struct stream *stream_adopt(struct transport *transport, int fd, const char *remote,
-                            struct certificate *certificate, const struct stream_events *events,
+                            struct tls_server *tls, const struct stream_events *events,
                             void *owner) {
     (void)transport;
     (void)remote;
-    fake_adopted_with = certificate;
+    fake_adopted_with = tls;
     if (fake_adopt_fails)
         return NULL;
     fake_adopted = fake_stream_new();
@@ -62,6 +62,11 @@ struct stream *stream_adopt(struct transport *transport, int fd, const char *rem
 
 bool stream_is_secure(const struct stream *stream) {
     return stream->secure;
+}
+
+const struct tls_facts *stream_tls(const struct stream *stream) {
+    (void)stream;
+    return NULL;
 }
 
 void stream_set_owner(struct stream *stream, const struct stream_events *events, void *owner) {
@@ -87,10 +92,10 @@ size_t stream_write(struct stream *stream, const void *bytes, size_t len) {
     return taken;
 }
 
-void stream_begin_client(struct stream *stream, struct certificate *certificate, const char *remote,
+void stream_begin_client(struct stream *stream, struct tls_server *tls, const char *remote,
                          char *rest, size_t len) {
     (void)remote;
-    fake_adopted_with = certificate;
+    fake_adopted_with = tls;
     if (len > 0)
         stream->events->received(stream->owner, rest, len);
 }

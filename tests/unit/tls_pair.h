@@ -19,7 +19,7 @@ enum { BUFFER = 1024 * 1024 };
 
 static char folder[] = "/tmp/tidewire-tls-XXXXXX";
 static struct certificate_files files;
-static struct certificate *certificate;
+static struct tls_server *tls_server;
 
 static struct tls *tls; /* the server's side */
 static int fds[2];      /* its socket, the client's */
@@ -29,23 +29,25 @@ static char received[BUFFER]; /* what the server has decrypted */
 static size_t received_len;
 
 static inline int start_group(void **state) {
-    char error[CERTIFICATE_ERROR_BYTES] = "";
+    struct tls_problem problem = {.text = ""};
     assert_non_null(mkdtemp(folder));
     certificate_files_make(&files, folder, "tls", 1000);
-    certificate = certificate_load(files.certificate, files.key, error, sizeof error);
-    assert_string_equal(error, "");
+    struct tls_options options = certificate_files_options(&files, 1);
+    tls_server = tls_server_load(&options, NULL, &problem);
+    free(options.certificates);
+    assert_string_equal(problem.text, "");
     return 0;
 }
 
 static inline int finish_group(void **state) {
-    certificate_unref(certificate);
+    tls_server_unref(tls_server);
     certificate_files_remove(&files);
     return rmdir(folder);
 }
 
 static inline int start(void **state) {
     assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, fds), 0);
-    tls = tls_new(certificate, fds[0]);
+    tls = tls_new(tls_server, fds[0]);
     client_context = SSL_CTX_new(TLS_client_method());
     client = SSL_new(client_context);
     SSL_set_fd(client, fds[1]);

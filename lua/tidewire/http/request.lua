@@ -26,6 +26,7 @@ local uri = require "tidewire.base.uri"
 ---@field host string|nil                 the host it asks for, perhaps with a port
 ---@field remote_address string           the client's IP address, or "unix"
 ---@field secure boolean                  true on TLS
+---@field tls tidewire.Tls|nil            on TLS of this server
 ---@field origin string|nil               the Origin header
 ---@field subprotocols string[]           what the client offers, in its order
 ---@field body string|nil                 plain HTTP requests only
@@ -36,6 +37,8 @@ local HEAD <const>, REMOTE_ADDRESS <const>, SECURE <const>, STARTED <const> = 1,
 
 -- The index of what only requests by way of a proxy keep.
 local FORWARDED_HOST <const> = 5
+-- And that of what only requests over TLS keep: C's text.
+local TLS <const> = 6
 
 local function target_of(head)
   return head:match("^[^ ]* ([^ \r\n]*)") or "/"
@@ -54,6 +57,26 @@ local function parse_cookies(text)
     end
   end
   return cookies
+end
+
+--- Reads C's text: fields that end with a NUL each (push_tls in vm_events.c).
+local function parse_tls(text)
+  local parts = {}
+  for part in text:gmatch("([^\0]*)\0") do
+    parts[#parts + 1] = part ~= "" and part or false
+  end
+  local tls = {
+    version = parts[1], cipher = parts[2], server_name = parts[3] or nil, alpn = parts[4] or nil,
+    resumed = parts[5] ~= false,
+  }
+  if parts[10] then
+    tls.client = {
+      subject = parts[6] or "", issuer = parts[7] or "", serial = parts[8],
+      fingerprint = parts[9], not_after = math.tointeger(parts[10]), verified = true,
+      names = table.move(parts, 11, #parts, 1, {}),
+    }
+  end
+  return tls
 end
 
 -- The fields that are not computed.
@@ -86,6 +109,9 @@ local fields = {
   end,
   origin = function(self)
     return self.headers.origin
+  end,
+  tls = function(self)
+    return self[TLS] and parse_tls(self[TLS])
   end,
   subprotocols = function(self)
     return headers.list(self.headers["sec-websocket-protocol"] or "")
@@ -125,9 +151,11 @@ local metatable = {
 ---@param secure boolean
 ---@param host string|nil        as a trusted proxy says; nil: it is that of the head
 ---@param params table<string, string>|nil  from the router, or set later as `request.params`
+---@param tls string|nil  C's text about TLS
 ---@return tidewire.Request
-function Request.new(head, body, remote_address, secure, host, params)
-  local request = { head, remote_address, secure or false, false } -- no larger than needed
+function Request.new(head, body, remote_address, secure, host, params, tls)
+  local request = tls and { head, remote_address, secure or false, false, host or false, tls }
+    or { head, remote_address, secure or false, false } -- no larger than needed
   if host then
     request[FORWARDED_HOST] = host
   end
@@ -175,7 +203,7 @@ end
 --- The fields, as values of the types that they have.
 local fields_as_values = {
   method = "", path = "", params = {}, query = {}, headers = {}, cookies = {}, remote_address = "",
-  host = "", secure = "", origin = "", subprotocols = {}, body = "",
+  host = "", secure = "", origin = "", subprotocols = {}, body = "", tls = {},
 }
 
 missing.add {

@@ -61,8 +61,9 @@ end
 ---@param remote_address string
 ---@param secure boolean
 ---@param host string|nil  as a trusted proxy says
-function http.answer(app, number, head, body, remote_address, secure, host)
-  local request = Request.new(head, body, remote_address, secure, host)
+---@param tls string|nil  C's text about TLS
+function http.answer(app, number, head, body, remote_address, secure, host, tls)
+  local request = Request.new(head, body, remote_address, secure, host, nil, tls)
   local raw_path = Request.raw_path(request)
   local route, params, third = app.router:route(request.method, raw_path)
   local own_page = third == "" or third == "/" -- of a folder served at an endpoint's path

@@ -32,8 +32,7 @@ local app = {}
 ---@field trusted_proxies string[]|nil
 ---@field forwarded_header "X-Forwarded-For"|"Forwarded"|nil  nil: either
 ---@field proxy_protocol boolean
----@field certificate string|nil             the file of `tls`; nil: in plain
----@field key string|nil                     and that of its key
+---@field tls tidewire.AppTls|nil            nil: in plain
 ---@field removed_endpoints "keep"|"close"
 ---@field limits table<string, any>
 ---@field handler_timeout number             of what belongs to no endpoint
@@ -175,7 +174,7 @@ end
 ---@field library tidewire|nil                  what scripts require as "tidewire"
 ---@field check_address nil|fun(text: string): any, string|nil  as in tidewire.Facts; nil: no check
 ---@field check_trusted_proxy nil|fun(text: string): any, string|nil  the same
----@field check_certificate nil|fun(certificate: string, key: string): any, string|nil  the same
+---@field check_tls nil|fun(options: tidewire.AppTls): any, string|nil, string|nil, integer|nil
 
 --- Loads an app, as a generation of its own. May yield wherever the script's top level does.
 ---@param request tidewire.LoadRequest
@@ -185,7 +184,7 @@ end
 ---@return tidewire.Generation|nil scripts            beside errors, if any were read
 function app.load(request)
   local facts = {
-    check_address = request.check_address, check_certificate = request.check_certificate,
+    check_address = request.check_address, check_tls = request.check_tls,
     check_trusted_proxy = request.check_trusted_proxy,
   }
   local report = AppReport.new(request.file, facts)

@@ -290,6 +290,33 @@ local function is_token(text)
   return text:find("^[%w!#$%%&'*+.^_`|~-]+$") ~= nil
 end
 
+-- "example.com", "*.example.com": labels of letters, digits and "-" (RFC 6125, 6.4.3).
+local function is_server_name(text)
+  local rest = text:gsub("^%*%.", "")
+  return #text <= 253 and rest:find("^[%w_-][%w_.-]*$") ~= nil and not rest:find("..", 1, true)
+    and not rest:find("^[%d.]+$")
+end
+
+types.server_names = {
+  expected = constant 'a list of names, as in { "example.com", "*.example.com" }',
+  check = function(value)
+    if type(value) == "string" then
+      value = { value }
+    elseif type(value) ~= "table" or #value == 0 then
+      return false
+    end
+    local problems = {}
+    for _, name in ipairs(value) do
+      if type(name) ~= "string" or not is_server_name(name) then
+        problems[#problems + 1] = ("%s is no server name: expected \"example.com\" or "
+          .. "\"*.example.com\""):format(option_types.describe(name))
+      end
+    end
+    return #problems == 0, #problems == 0 and value or problems
+  end,
+  from_text = split_commas,
+}
+
 types.subprotocols = {
   expected = constant 'a list of names, as in { "chat.v2", "chat.v1" }',
   check = function(value)

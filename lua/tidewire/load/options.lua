@@ -122,6 +122,25 @@ local limits = {
 local tls = {
   { name = "certificate", type = "text", env = "TLS_CERTIFICATE" },
   { name = "key", type = "text", env = "TLS_KEY" },
+  { name = "ocsp", type = "text" },
+  { name = "names", type = "server_names" },
+  { name = "certificates", type = "table" },
+  { name = "unknown_names", type = "choice", choices = { "default", "refuse" },
+    default = "default" },
+  { name = "client_ca", type = "text" },
+  { name = "client_verify", type = "choice", choices = { "require", "optional" } },
+  { name = "min_version", type = "choice", choices = { "1.2", "1.3" }, default = "1.2" },
+  { name = "ciphers", type = "text" },
+  { name = "cipher_suites", type = "text" },
+}
+
+--- What an entry of `tls.certificates` may have.
+---@type tidewire.OptionSpec[]
+local tls_certificate = {
+  { name = "certificate", type = "text" },
+  { name = "key", type = "text" },
+  { name = "ocsp", type = "text" },
+  { name = "names", type = "server_names" },
 }
 
 --- What the table of a static HTTP route may have.
@@ -130,7 +149,10 @@ local static = {
   { name = "static", type = "text" },
 }
 
-options.lists = { handler = handler, app = app, limits = limits, tls = tls, static = static }
+options.lists = {
+  handler = handler, app = app, limits = limits, tls = tls, tls_certificate = tls_certificate,
+  static = static,
+}
 
 local function ignored(value, shown)
   if value ~= false then
@@ -179,7 +201,7 @@ function options.declare(list_name, list)
 end
 
 --- One option's declaration.
----@param list_name "handler"|"app"|"limits"|"tls"|"static"
+---@param list_name "handler"|"app"|"limits"|"tls"|"tls_certificate"|"static"
 ---@param name any
 ---@return tidewire.OptionSpec|nil
 function options.spec(list_name, name)
@@ -225,11 +247,11 @@ local function unknown(list_name, key, is_bare)
 end
 
 --- What the program knows and this library cannot. The functions return true, or nil and the
---- problem of an address, of a proxy, or of the files of a certificate and its key.
+--- problem of an address, of a proxy, or of the options of TLS with its option and certificate.
 ---@class tidewire.Facts
 ---@field check_address nil|fun(text: string): any, string|nil
 ---@field check_trusted_proxy nil|fun(text: string): any, string|nil
----@field check_certificate nil|fun(certificate: string, key: string): any, string|nil
+---@field check_tls nil|fun(options: tidewire.AppTls): any, string|nil, string|nil, integer|nil
 ---@field is_bare boolean|nil  the handler is the whole script, without an app around it
 
 local function judge(spec, value, facts, expected, got)
@@ -352,7 +374,7 @@ function check_table(list_name, values, before, path, findings, facts)
 end
 
 --- Checks a table against a list of options.
----@param list_name "handler"|"app"|"limits"|"tls"|"static"
+---@param list_name "handler"|"app"|"limits"|"tls"|"tls_certificate"|"static"
 ---@param values table
 ---@param before string         stands before an option's name: "", "limits.", 'endpoint "/": '
 ---@param path any[]            the table's place, the beginning of each problem's path

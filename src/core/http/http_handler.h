@@ -8,6 +8,7 @@
 #define TIDEWIRE_CORE_HTTP_HTTP_HANDLER_H
 
 #include "base/slice.h"
+#include "core/http/tls_options.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -24,6 +25,7 @@ struct http_request {
     bool secure;
     struct slice forwarded_host; /* the host that the client has asked for, as a trusted proxy says;
                                     empty: none says it */
+    const struct tls_facts *tls; /* NULL: not encrypted by this server */
 };
 
 struct http_handler {

@@ -28,7 +28,7 @@ struct http_server *http_server_new(uv_loop_t *loop, struct transport *transport
     server->loop = loop;
     server->transport = transport;
     server->options = *options;
-    certificate_ref(options->certificate);
+    tls_server_ref(options->tls);
     server->stats = stats;
     uv_timer_init(loop, &server->timer);
     uv_idle_init(loop, &server->next);
@@ -41,8 +41,8 @@ struct http_server *http_server_new(uv_loop_t *loop, struct transport *transport
 }
 
 void http_server_change(struct http_server *server, const struct http_options *options) {
-    certificate_ref(options->certificate);
-    certificate_unref(server->options.certificate);
+    tls_server_ref(options->tls);
+    tls_server_unref(server->options.tls);
     server->options = *options;
     server->generation++;
 }
@@ -73,7 +73,7 @@ void http_server_free(struct http_server *server) {
     mem_free(server->piece);
     deadlines_close(&server->timers);
     slots_close(&server->open);
-    certificate_unref(server->options.certificate);
+    tls_server_unref(server->options.tls);
     mem_free(server);
 }
 
@@ -175,17 +175,16 @@ void http_accept(struct http_server *server, int fd, const char *remote) {
     http->number = slots_add(&server->open, http);
     http->over_unix = strcmp(remote, "unix") == 0;
     http->needs_proxy_header = is_proxy && server->options.proxy_protocol;
-    struct certificate *certificate = http->over_unix ? NULL : server->options.certificate;
-    http->wants_tls = certificate != NULL;
+    struct tls_server *tls = http->over_unix ? NULL : server->options.tls;
+    http->wants_tls = tls != NULL;
     if (http->needs_proxy_header) /* the header comes before TLS */
-        certificate = NULL;
+        tls = NULL;
     http->max_head_bytes = server->options.max_head_bytes;
     http->max_body_bytes = server->options.max_body_bytes;
     if (http->number == 0)
         close(fd);
     else
-        http->stream =
-            stream_adopt(server->transport, fd, remote, certificate, &stream_events, http);
+        http->stream = stream_adopt(server->transport, fd, remote, tls, &stream_events, http);
     if (http->stream == NULL)
         http_detach(http);
     else

@@ -41,7 +41,7 @@ struct http_options {
     size_t min_send_rate;         /* bytes a second that it must take on average */
     struct admission *admission;  /* borrowed; NULL: nothing is counted */
     /* For TLS, except on Unix sockets; NULL: no TLS. The server takes a reference. */
-    struct certificate *certificate;
+    struct tls_server *tls;
     /* The peers that may name the client; borrowed until the next change. NULL: none. */
     const struct trusted_proxies *proxies;
     enum forwarded_header forwarded_header; /* of their requests, which one counts */

@@ -33,6 +33,7 @@ static void on_request(void *user, struct http *http, const struct request *requ
         .remote_address = http_remote(http),
         .secure = http_is_secure(http),
         .forwarded_host = http_forwarded_host(http),
+        .tls = stream_tls(http_stream(http)),
     };
     dispatch->handler.request(dispatch->handler.user, http_number(http), &info);
 }

@@ -86,9 +86,9 @@ void http_read_proxy_header(struct http *http, char *bytes, size_t len) {
     if (is_known && !set_address(http))
         return;
     size_t taken = (size_t)result - before;
-    struct certificate *certificate = http->over_unix ? NULL : server->options.certificate;
-    http->wants_tls = certificate != NULL;
-    stream_begin_client(http->stream, certificate, http->peer, bytes + taken, len - taken);
+    struct tls_server *tls = http->over_unix ? NULL : server->options.tls;
+    http->wants_tls = tls != NULL;
+    stream_begin_client(http->stream, tls, http->peer, bytes + taken, len - taken);
 }
 
 /* ---- the headers of a request ---- */

@@ -3,6 +3,7 @@
  * Each certificate has an OpenSSL context of its own, which tls.c makes. */
 #include "net/socket/certificate.h"
 
+#include "base/buffer.h"
 #include "base/error_text.h"
 #include "base/mem.h"
 #include "net/socket/tls.h"
@@ -11,7 +12,7 @@
 #include <fcntl.h>
 #include <openssl/err.h>
 #include <openssl/ssl.h>
-#include <stdatomic.h>
+#include <openssl/x509v3.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
@@ -19,8 +20,9 @@
 #include <unistd.h>
 
 struct certificate {
-    atomic_uint count;
     SSL_CTX *context;
+    struct ocsp *ocsp;
+    char *names;
     int64_t begins_at, ends_at;
     char subject[256];
 };
@@ -52,8 +54,40 @@ static int64_t seconds_of(const ASN1_TIME *time) {
     return ASN1_TIME_to_tm(time, &tm) == 1 ? (int64_t)timegm(&tm) : 0;
 }
 
+static void add_name(struct buffer *names, const ASN1_STRING *name) {
+    const unsigned char *bytes = ASN1_STRING_get0_data(name);
+    size_t len = (size_t)ASN1_STRING_length(name);
+    if (len == 0 || memchr(bytes, '\0', len) != NULL)
+        return;
+    buffer_add(names, bytes, len);
+    buffer_add(names, "", 1);
+}
+
+/* The common name counts only where there are no alternative names (RFC 6125 section 6.4.4). */
+static char *read_names(const X509 *x509) {
+    struct buffer names = {0};
+    GENERAL_NAMES *list = X509_get_ext_d2i(x509, NID_subject_alt_name, NULL, NULL);
+    for (int i = 0; i < sk_GENERAL_NAME_num(list); i++) {
+        int type;
+        const ASN1_STRING *name = GENERAL_NAME_get0_value(sk_GENERAL_NAME_value(list, i), &type);
+        if (type == GEN_DNS)
+            add_name(&names, name);
+    }
+    X509_NAME *subject = X509_get_subject_name(x509);
+    int at = list != NULL ? -1 : X509_NAME_get_index_by_NID(subject, NID_commonName, -1);
+    if (at >= 0)
+        add_name(&names, X509_NAME_ENTRY_get_data(X509_NAME_get_entry(subject, at)));
+    GENERAL_NAMES_free(list);
+    buffer_add(&names, "", 1);
+    char *text = mem_alloc(names.len);
+    memcpy(text, buffer_start(&names), names.len);
+    buffer_free(&names);
+    return text;
+}
+
 static void read_facts(struct certificate *certificate) {
     const X509 *x509 = SSL_CTX_get0_certificate(certificate->context);
+    certificate->names = read_names(x509);
     certificate->begins_at = seconds_of(X509_get0_notBefore(x509));
     certificate->ends_at = seconds_of(X509_get0_notAfter(x509));
     BIO *out = BIO_new(BIO_s_mem());
@@ -120,35 +154,48 @@ static bool read_key(struct certificate *certificate, const char *file,
 
 /* ---- life ---- */
 
-struct certificate *certificate_load(const char *chain_file, const char *key_file, char *error,
-                                     size_t error_size) {
-    struct error_text problem = {error, error_size};
+static bool read_ocsp(struct certificate *certificate, const char *file,
+                      const struct error_text *problem) {
+    if (file == NULL)
+        return true;
+    certificate->ocsp = ocsp_load(file, SSL_CTX_get0_certificate(certificate->context), problem);
+    if (certificate->ocsp != NULL)
+        ocsp_use(certificate->ocsp, certificate->context);
+    return certificate->ocsp != NULL;
+}
+
+struct certificate *certificate_load(const struct tls_certificate_options *options, size_t number,
+                                     struct tls_problem *problem) {
+    struct error_text text = {problem->text, sizeof problem->text};
     struct certificate *certificate = mem_zalloc(sizeof *certificate);
     ERR_clear_error();
-    certificate->count = 1;
+    problem->number = number;
+    problem->option = "certificate";
     certificate->context = tls_new_context();
     bool good = certificate->context != NULL ||
-                error_text_fail(&problem, "OpenSSL does not start: %s", reason());
-    good = good && read_chain(certificate, chain_file, &problem) &&
-           read_key(certificate, key_file, &problem);
+                error_text_fail(&text, "OpenSSL does not start: %s", reason());
+    good = good && read_chain(certificate, options->certificate, &text);
+    if (good) {
+        problem->option = "key";
+        good = read_key(certificate, options->key, &text);
+    }
+    if (good) {
+        problem->option = "ocsp";
+        good = read_ocsp(certificate, options->ocsp, &text);
+    }
     ERR_clear_error();
     if (good)
         return certificate;
-    certificate_unref(certificate);
+    certificate_free(certificate);
     return NULL;
 }
 
-struct certificate *certificate_ref(struct certificate *certificate) {
-    if (certificate != NULL)
-        atomic_fetch_add_explicit(&certificate->count, 1, memory_order_relaxed);
-    return certificate;
-}
-
-void certificate_unref(struct certificate *certificate) {
-    if (certificate == NULL ||
-        atomic_fetch_sub_explicit(&certificate->count, 1, memory_order_acq_rel) > 1)
+void certificate_free(struct certificate *certificate) {
+    if (certificate == NULL)
         return;
     SSL_CTX_free(certificate->context);
+    ocsp_free(certificate->ocsp);
+    mem_free(certificate->names);
     mem_free(certificate);
 }
 
@@ -162,6 +209,14 @@ int64_t certificate_ends_at(const struct certificate *certificate) {
 
 const char *certificate_subject(const struct certificate *certificate) {
     return certificate->subject;
+}
+
+const char *certificate_names(const struct certificate *certificate) {
+    return certificate->names;
+}
+
+const struct ocsp *certificate_ocsp(const struct certificate *certificate) {
+    return certificate->ocsp;
 }
 
 struct ssl_ctx_st *certificate_context(const struct certificate *certificate) {

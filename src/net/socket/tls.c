@@ -9,12 +9,14 @@
 
 #include "base/mem.h"
 #include "net/socket/tls_budget.h"
+#include "net/socket/tls_facts.h"
 #include "net/socket/tls_keys.h"
 #include "net/socket/tls_out.h"
 #include "net/socket/tls_records.h"
 
 #include <openssl/err.h>
 #include <openssl/ssl.h>
+#include <stdio.h>
 #include <string.h>
 #include <uv.h>
 
@@ -22,6 +24,7 @@
 struct handshake {
     uint8_t in_secret[TLS_SECRET_BYTES], out_secret[TLS_SECRET_BYTES]; /* TLS 1.3 */
     uint64_t sent; /* records under `out_secret` */
+    struct tls_server *server;
 };
 
 struct tls {
@@ -30,6 +33,8 @@ struct tls {
     struct handshake *handshake; /* NULL: a client, or the handshake is done */
     enum tls_state state;
     const char *why;
+    char *why_text; /* owned, if `why` is no static text */
+    struct tls_facts *facts;
     const char *in; /* while tls_receive() runs: the bytes that OpenSSL has not read yet */
     size_t in_len;
     struct tls_out out;
@@ -213,12 +218,13 @@ static struct tls *new_tls(SSL *ssl, int fd) {
     return tls;
 }
 
-struct tls *tls_new(struct certificate *certificate, int fd) {
-    SSL *ssl = SSL_new(certificate_context(certificate)); /* takes a reference to the context */
+struct tls *tls_new(struct tls_server *server, int fd) {
+    SSL *ssl = SSL_new(tls_server_context(server));
     SSL_set_accept_state(ssl);
     struct tls *tls = new_tls(ssl, fd);
     SSL_set_app_data(ssl, tls);
     tls->handshake = mem_zalloc(sizeof *tls->handshake);
+    tls->handshake->server = tls_server_ref(server); /* OpenSSL's contexts refer to it */
     return tls;
 }
 
@@ -228,10 +234,13 @@ struct tls *tls_new_client(struct ssl_st *ssl, int fd) {
 }
 
 static void end_handshake(struct tls *tls) {
-    if (tls->handshake != NULL)
-        OPENSSL_cleanse(tls->handshake, sizeof *tls->handshake);
-    mem_free(tls->handshake);
+    struct handshake *handshake = tls->handshake;
     tls->handshake = NULL;
+    if (handshake == NULL)
+        return;
+    tls_server_unref(handshake->server);
+    OPENSSL_cleanse(handshake, sizeof *handshake);
+    mem_free(handshake);
 }
 
 void tls_free(struct tls *tls) {
@@ -241,11 +250,17 @@ void tls_free(struct tls *tls) {
     end_handshake(tls);
     tls_records_free(tls->records);
     tls_out_close(&tls->out);
+    tls_facts_free(tls->facts);
+    mem_free(tls->why_text);
     mem_free(tls);
 }
 
 enum tls_state tls_state(const struct tls *tls) {
     return tls->state;
+}
+
+const struct tls_facts *tls_facts(const struct tls *tls) {
+    return tls->facts;
 }
 
 bool tls_is_small(const struct tls *tls) {
@@ -258,6 +273,33 @@ const char *tls_why(const struct tls *tls) {
 
 /* ---- receiving and sending ---- */
 
+/* As fail(), with two parts of a sentence, which are copied. */
+static void fail_with(struct tls *tls, const char *what, const char *which) {
+    if (tls->state == TLS_BROKEN)
+        return;
+    size_t size = strlen(what) + strlen(which) + 1;
+    tls->why_text = mem_alloc(size);
+    snprintf(tls->why_text, size, "%s%s", what, which);
+    fail(tls, tls->why_text);
+}
+
+/* Why OpenSSL has failed, in words for the log. */
+static void fail_by_openssl(struct tls *tls) {
+    unsigned long error = ERR_peek_error();
+    const char *text = ERR_reason_error_string(error);
+    const char *name = SSL_get_servername(tls->ssl, TLSEXT_NAMETYPE_host_name);
+    int reason = ERR_GET_LIB(error) == ERR_LIB_SSL ? ERR_GET_REASON(error) : 0;
+    if (tls->handshake != NULL && reason == SSL_R_CERTIFICATE_VERIFY_FAILED)
+        fail_with(tls, "the client's certificate is refused: ",
+                  X509_verify_cert_error_string(SSL_get_verify_result(tls->ssl)));
+    else if (tls->handshake != NULL && reason == SSL_R_PEER_DID_NOT_RETURN_A_CERTIFICATE)
+        fail(tls, "the client has no certificate");
+    else if (tls->handshake != NULL && reason == SSL_R_CALLBACK_FAILED && name != NULL)
+        fail_with(tls, "no certificate is for the name ", name);
+    else
+        fail(tls, text == NULL ? "the peer does not speak TLS" : text);
+}
+
 /* After an operation of OpenSSL that did not succeed. */
 static void check_failure(struct tls *tls, int result) {
     switch (SSL_get_error(tls->ssl, result)) {
@@ -267,11 +309,15 @@ static void check_failure(struct tls *tls, int result) {
         if (tls->state != TLS_BROKEN)
             tls->state = TLS_ENDED;
         return;
-    default: {
-        const char *text = ERR_reason_error_string(ERR_peek_error());
-        fail(tls, text == NULL ? "the peer does not speak TLS" : text);
+    default:
+        fail_by_openssl(tls);
     }
-    }
+}
+
+/* A ticket may outlive the certificate of its client, which nothing else checks again. */
+static bool client_has_expired(const SSL *ssl) {
+    const X509 *x509 = SSL_get0_peer_certificate(ssl);
+    return x509 != NULL && X509_cmp_current_time(X509_get0_notAfter(x509)) < 0;
 }
 
 /* The handshake is done: a server's connection goes on without OpenSSL's object where it can. */
@@ -279,6 +325,11 @@ static void open_connection(struct tls *tls) {
     tls->state = TLS_OPEN;
     if (tls->handshake == NULL)
         return;
+    if (client_has_expired(tls->ssl)) {
+        fail(tls, "the client's certificate is refused: certificate has expired");
+        return;
+    }
+    tls->facts = tls_facts_new(tls->ssl);
     tls->records = tls_records_new(tls->ssl, tls->handshake->in_secret, tls->handshake->out_secret,
                                    tls->handshake->sent, &tls->out, &tls->budget);
     end_handshake(tls);

@@ -8,7 +8,7 @@
 #ifndef TIDEWIRE_NET_SOCKET_TLS_H
 #define TIDEWIRE_NET_SOCKET_TLS_H
 
-#include "net/socket/certificate.h"
+#include "net/socket/tls_server.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -27,12 +27,12 @@ enum tls_state {
     TLS_BROKEN,    /* nothing passes any more; tls_why() is the reason */
 };
 
-/* What all connections of a certificate share: an SSL_CTX with the versions (1.2, 1.3), the ciphers
+/* A context for a certificate: an SSL_CTX with the versions (1.2, 1.3), the ciphers
  * and the protocols that the server accepts, as yet without a certificate. NULL: OpenSSL fails. */
 struct ssl_ctx_st *tls_new_context(void);
 
 /* Begins TLS on a connected, non-blocking socket, which stays the caller's. */
-struct tls *tls_new(struct certificate *certificate, int fd);
+struct tls *tls_new(struct tls_server *server, int fd);
 /* The client's side, with the settings of `ssl`, which is the callee's from now on. The first call
  * of tls_receive(), with no bytes, begins the handshake. */
 struct tls *tls_new_client(struct ssl_st *ssl, int fd);
@@ -41,6 +41,10 @@ void tls_free(struct tls *tls); /* accepts NULL */
 enum tls_state tls_state(const struct tls *tls);
 /* Why it is broken: a few words; valid as long as `tls`. */
 const char *tls_why(const struct tls *tls);
+
+/* What is known of it once the handshake is done: valid as long as `tls`. NULL before, and for
+ * clients. */
+const struct tls_facts *tls_facts(const struct tls *tls);
 
 /* Takes bytes from the socket and writes the decrypted ones to `out`. Returns their number, which
  * is at most `len` plus TLS_RECORD_BYTES: `out` must have room for that. */

@@ -113,13 +113,20 @@ static void set_broken(struct stream *stream) {
         stream->read_side = READ_REST;
 }
 
+static void log_failure(const struct stream *stream) {
+    enum log_level level = log_refusal_level();
+    if (!log_enabled(level))
+        return;
+    struct log_line line;
+    log_begin_limited(&line, level, "tls_failed");
+    log_str(&line, "remote", stream->remote);
+    log_str(&line, "why", tls_why(stream->tls));
+    log_end(&line);
+}
+
 static void check_tls(struct stream *stream) {
     if (tls_state(stream->tls) == TLS_BROKEN) {
-        struct log_line line;
-        log_begin(&line, LOG_DEBUG, "tls_failed");
-        log_str(&line, "remote", stream->remote);
-        log_str(&line, "why", tls_why(stream->tls));
-        log_end(&line);
+        log_failure(stream);
         stream->dead = true;
     } else if (tls_socket_is_broken(stream->tls)) {
         set_broken(stream);
@@ -338,15 +345,15 @@ void transport_free(struct transport *transport) {
 
 /* ---- one stream ---- */
 
-static void set_tls(struct stream *stream, struct certificate *certificate, const char *remote) {
-    if (certificate == NULL)
+static void set_tls(struct stream *stream, struct tls_server *tls, const char *remote) {
+    if (tls == NULL)
         return;
-    stream->tls = tls_new(certificate, stream->fd);
+    stream->tls = tls_new(tls, stream->fd);
     stream->remote = mem_strdup(remote);
 }
 
 struct stream *stream_adopt(struct transport *transport, int fd, const char *remote,
-                            struct certificate *certificate, const struct stream_events *events,
+                            struct tls_server *tls, const struct stream_events *events,
                             void *owner) {
     struct stream *stream = mem_zalloc(sizeof *stream);
     if (uv_poll_init(transport->loop, &stream->poll, fd) != 0) {
@@ -360,20 +367,24 @@ struct stream *stream_adopt(struct transport *transport, int fd, const char *rem
     stream->fd = fd;
     list_init(&stream->link);
     list_append(&transport->streams, &stream->link);
-    set_tls(stream, certificate, remote);
+    set_tls(stream, tls, remote);
     update(stream);
     return stream;
 }
 
-void stream_begin_client(struct stream *stream, struct certificate *certificate, const char *remote,
+void stream_begin_client(struct stream *stream, struct tls_server *tls, const char *remote,
                          char *rest, size_t len) {
-    set_tls(stream, certificate, remote);
+    set_tls(stream, tls, remote);
     if (len > 0)
         received(stream, rest, len);
 }
 
 bool stream_is_secure(const struct stream *stream) {
     return stream->tls != NULL;
+}
+
+const struct tls_facts *stream_tls(const struct stream *stream) {
+    return stream->tls == NULL ? NULL : tls_facts(stream->tls);
 }
 
 void stream_set_owner(struct stream *stream, const struct stream_events *events, void *owner) {

@@ -7,7 +7,7 @@
 #define TIDEWIRE_NET_SOCKET_TRANSPORT_H
 
 #include "core/bus/stats.h"
-#include "net/socket/certificate.h"
+#include "net/socket/tls_server.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -47,22 +47,25 @@ struct transport *transport_new(uv_loop_t *loop, struct stats *stats);
 void transport_stop(struct transport *transport);
 void transport_free(struct transport *transport); /* accepts NULL */
 
-/* Takes over a connected, non-blocking socket. With a certificate its stream speaks TLS, and the
+/* Takes over a connected, non-blocking socket. With `tls` its stream speaks TLS, and the
  * functions below are about the decrypted bytes. But a client whose first byte is a letter does not
  * speak TLS: its stream is not encrypted. `remote` is its address, for the log; it is copied. NULL:
  * the loop cannot poll the socket, which is closed. */
 struct stream *stream_adopt(struct transport *transport, int fd, const char *remote,
-                            struct certificate *certificate, const struct stream_events *events,
+                            struct tls_server *tls, const struct stream_events *events,
                             void *owner);
 
 /* For use in `received`, of a stream without TLS: the bytes so far came from a proxy, and its
- * client `remote` begins here, with TLS where there is a certificate. The rest of the bytes
+ * client `remote` begins here, with TLS where `tls` is not NULL. The rest of the bytes
  * received is passed to `received`, decrypted. Then the owner may not exist any more. */
-void stream_begin_client(struct stream *stream, struct certificate *certificate, const char *remote,
+void stream_begin_client(struct stream *stream, struct tls_server *tls, const char *remote,
                          char *rest, size_t len);
 
 /* Is it encrypted? Known from its first byte on. */
 bool stream_is_secure(const struct stream *stream);
+
+/* What is known of the encryption: valid as long as the stream. NULL: not encrypted. */
+const struct tls_facts *stream_tls(const struct stream *stream);
 
 /* Gives the stream another owner. */
 void stream_set_owner(struct stream *stream, const struct stream_events *events, void *owner);

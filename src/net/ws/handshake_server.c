@@ -127,6 +127,7 @@ static void ask(struct handshake_server *server, const struct candidate *candida
         .remote_address = http_remote(candidate->http),
         .secure = http_is_secure(candidate->http),
         .forwarded_host = http_forwarded_host(candidate->http),
+        .tls = stream_tls(http_stream(candidate->http)),
     };
     struct handshake_answer answer = {.status = 0};
     hub_handshake(server->hub, candidate->conn, &info, &answer);

@@ -4,6 +4,7 @@
 
 #include "base/clock.h"
 #include "base/log/log.h"
+#include "script/vm/app_tls.h"
 #include "script/vm/trace.h"
 
 #include <string.h>
@@ -174,14 +175,24 @@ static int core_check_trusted_proxy(lua_State *L) {
     return push_checked(L, vm_of(L)->options.check_trusted_proxy);
 }
 
-/* core.check_certificate(certificate, key) -> true | nil, message: two files */
-static int core_check_certificate(lua_State *L) {
+/* core.check_tls(options) -> true | nil, message, option, number: the options that app_tls.lua
+ * makes; the problem's option, and the number of its certificate. */
+static int core_check_tls(lua_State *L) {
     const struct vm *vm = vm_of(L);
-    char error[1024];
-    const char *certificate = luaL_checkstring(L, 1), *key = luaL_checkstring(L, 2);
-    bool is_good = vm->options.check_certificate == NULL ||
-                   vm->options.check_certificate(certificate, key, error, sizeof error);
-    return bind_push_result(L, is_good ? NULL : error);
+    struct tls_problem problem = {.text = "", .option = ""};
+    luaL_checktype(L, 1, LUA_TTABLE);
+    if (vm->options.check_tls == NULL)
+        return bind_push_result(L, NULL);
+    struct tls_options *options = app_tls_read(L, 1);
+    bool is_good = vm->options.check_tls(options, &problem);
+    app_tls_free(options);
+    if (is_good)
+        return bind_push_result(L, NULL);
+    lua_pushnil(L);
+    lua_pushstring(L, problem.text);
+    lua_pushstring(L, problem.option);
+    lua_pushinteger(L, (lua_Integer)problem.number + 1);
+    return 4;
 }
 
 /* ---- plain HTTP ---- */
@@ -222,7 +233,7 @@ const luaL_Reg bind_server_functions[] = {
     {"environment", core_environment},
     {"check_address", core_check_address},
     {"check_trusted_proxy", core_check_trusted_proxy},
-    {"check_certificate", core_check_certificate},
+    {"check_tls", core_check_tls},
     {"respond", core_respond},
     {"respond_file", core_respond_file},
     {NULL, NULL},

@@ -4,6 +4,7 @@
 #include "script/vm/app.h"
 
 #include "base/mem.h"
+#include "script/vm/app_tls.h"
 #include "script/vm/vm_internal.h"
 
 const char app_shapes_differ[] = "the app has other endpoints or codecs in some workers than in "
@@ -74,8 +75,9 @@ struct app *app_read(lua_State *L, int index) {
     app->forwarded_header = text_field(L, index, "forwarded_header");
     app->proxy_protocol = flag_field(L, index, "proxy_protocol");
     app->admin = text_field(L, index, "admin");
-    app->certificate = text_field(L, index, "certificate");
-    app->key = text_field(L, index, "key");
+    lua_getfield(L, index, "tls");
+    app->tls = app_tls_read(L, lua_gettop(L));
+    lua_pop(L, 1);
     app->shape = text_field(L, index, "shape");
     app->sources = text_field(L, index, "sources");
     app->workers = read_workers(L, index);
@@ -111,8 +113,7 @@ void app_free(struct app *app) {
     free_texts(&app->trusted_proxies);
     mem_free(app->forwarded_header);
     mem_free(app->admin);
-    mem_free(app->certificate);
-    mem_free(app->key);
+    app_tls_free(app->tls);
     mem_free(app->shape);
     mem_free(app->sources);
     mem_free(app);

@@ -6,6 +6,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+struct tls_options;
+
 /* A list of texts. */
 struct app_texts {
     char **at;
@@ -19,8 +21,7 @@ struct app {
     struct app_texts trusted_proxies; /* texts for trusted_proxies_new() */
     char *forwarded_header;           /* "X-Forwarded-For", "Forwarded"; NULL: either */
     bool proxy_protocol;
-    char *certificate; /* the file of `tls.certificate`; NULL: no TLS */
-    char *key;         /* the file of its key */
+    struct tls_options *tls; /* NULL: no TLS */
     uint32_t max_connections;
     uint32_t per_address;                              /* 0: no limit */
     size_t upload_backlog, upload_backlog_per_address; /* bytes */

@@ -6,6 +6,7 @@
 #ifndef TIDEWIRE_SCRIPT_VM_VM_H
 #define TIDEWIRE_SCRIPT_VM_VM_H
 
+#include "core/http/tls_options.h"
 #include "core/hub/hub.h"
 #include "core/store/shared.h"
 #include "core/upstream/upstream.h"
@@ -33,9 +34,8 @@ struct vm_options {
     bool (*check_address)(const char *text, char *error, size_t error_size);
     /* The same for an element of `trusted_proxies`. */
     bool (*check_trusted_proxy)(const char *text, char *error, size_t error_size);
-    /* The same for a certificate and its key, by their files. */
-    bool (*check_certificate)(const char *chain_file, const char *key_file, char *error,
-                              size_t error_size);
+    /* The same for the options of TLS. */
+    bool (*check_tls)(const struct tls_options *options, struct tls_problem *problem);
     /* A script has called os.exit with this code, 0 to 255. NULL: only its hook ends. */
     void (*on_exit)(void *user, int code);
     void *on_exit_user;

@@ -3,6 +3,8 @@
  * Each function pushes plain values and runs one task. */
 #include "script/vm/vm_internal.h"
 
+#include <string.h>
+
 /* ---- the hooks of a connection ---- */
 
 /* A task with the event's function and the connection's object on its stack. */
@@ -76,6 +78,42 @@ static void on_forgotten(void *user, struct conn *conn) {
 
 /* ---- requests ---- */
 
+/* Pushes what is known of TLS as one text, which request.lua reads when a script asks: fields that
+ * end with a NUL each. Or nil. */
+static void push_tls(lua_State *co, const struct tls_facts *tls) {
+    const struct tls_client_facts *client = tls == NULL ? NULL : tls->client;
+    if (tls == NULL) {
+        lua_pushnil(co);
+        return;
+    }
+    const char *fields[] = {
+        tls->version,
+        tls->cipher,
+        tls->server_name,
+        tls->alpn,
+        tls->resumed ? "resumed" : NULL,
+        client == NULL ? NULL : client->subject,
+        client == NULL ? NULL : client->issuer,
+        client == NULL ? NULL : client->serial,
+        client == NULL ? NULL : client->fingerprint,
+    };
+    size_t count = sizeof fields / sizeof fields[0];
+    luaL_Buffer text;
+    luaL_buffinit(co, &text);
+    for (size_t i = 0; i < (client == NULL ? 5 : count); i++) {
+        luaL_addstring(&text, fields[i] == NULL ? "" : fields[i]);
+        luaL_addchar(&text, '\0');
+    }
+    if (client != NULL) {
+        lua_pushinteger(co, client->not_after);
+        luaL_addvalue(&text);
+        luaL_addchar(&text, '\0');
+        for (const char *name = client->names; *name != '\0'; name += strlen(name) + 1)
+            luaL_addlstring(&text, name, strlen(name) + 1);
+    }
+    luaL_pushresult(&text);
+}
+
 static int push_request(lua_State *co, const struct http_request *request) {
     lua_pushlstring(co, request->head, request->head_len);
     if (request->body == NULL)
@@ -88,7 +126,8 @@ static int push_request(lua_State *co, const struct http_request *request) {
         lua_pushnil(co);
     else
         lua_pushlstring(co, request->forwarded_host.bytes, request->forwarded_host.len);
-    return 5;
+    push_tls(co, request->tls);
+    return 6;
 }
 
 /* A string result, borrowed until Lua runs again: until then nothing collects it. NULL: it is no

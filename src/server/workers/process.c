@@ -12,6 +12,7 @@ void process_init(struct process *process) {
         .bus = bus_new(),
         .shared = shared_new(NULL, NULL),
         .watchdog = watchdog_new(),
+        .tickets = tls_tickets_new(),
         .started_at = clock_monotonic_seconds(),
         .generation = 1,
     };
@@ -35,7 +36,8 @@ void process_close(struct process *process) {
     bus_free(process->bus);
     shared_free(process->shared);
     admission_close(&process->admission);
-    certificate_unref(process->certificate);
+    tls_server_unref(process->tls);
+    tls_tickets_free(process->tickets);
 }
 
 static void on_sigpipe(int number) {

@@ -6,7 +6,7 @@
 #include "core/bus/bus.h"
 #include "core/store/shared.h"
 #include "net/socket/admission.h"
-#include "net/socket/certificate.h"
+#include "net/socket/tls_server.h"
 #include "script/vm/app.h"
 #include "server/workers/watchdog.h"
 
@@ -16,12 +16,13 @@
 /* Any thread. */
 struct process {
     struct bus *bus;
-    struct shared *shared;           /* the stores of tw.shared */
-    struct admission admission;      /* limits on sockets and on memory for them */
-    struct certificate *certificate; /* of new connections; see credentials.h */
-    struct watchdog *watchdog;       /* interrupts scripts that take too long */
-    double started_at;               /* monotonic seconds */
-    atomic_uint generation;          /* of the code that runs, from 1 */
+    struct shared *shared;       /* the stores of tw.shared */
+    struct admission admission;  /* limits on sockets and on memory for them */
+    struct tls_server *tls;      /* of new connections; see credentials.h */
+    struct tls_tickets *tickets; /* of TLS */
+    struct watchdog *watchdog;   /* interrupts scripts that take too long */
+    double started_at;           /* monotonic seconds */
+    atomic_uint generation;      /* of the code that runs, from 1 */
     atomic_uint reloads, reload_failures;
     _Atomic uint64_t reload_pause_ns; /* the longest time for which the last one blocked a worker */
 };

@@ -65,11 +65,10 @@ static bool check_listen_address(const char *text, char *error, size_t error_siz
     return address_parse(text, &list, error, error_size);
 }
 
-static bool check_certificate_files(const char *chain_file, const char *key_file, char *error,
-                                    size_t error_size) {
-    struct certificate *certificate = certificate_load(chain_file, key_file, error, error_size);
-    certificate_unref(certificate);
-    return certificate != NULL;
+static bool check_tls(const struct tls_options *options, struct tls_problem *problem) {
+    struct tls_server *tls = tls_server_load(options, NULL, problem);
+    tls_server_unref(tls);
+    return tls != NULL;
 }
 
 /* ---- the turn of the loop ---- */
@@ -230,7 +229,7 @@ struct worker *worker_new(unsigned number, struct process *process,
         .started_at = process->started_at,
         .check_address = check_listen_address,
         .check_trusted_proxy = trusted_proxies_check,
-        .check_certificate = check_certificate_files,
+        .check_tls = check_tls,
         .on_exit = events->on_exit,
         .on_exit_user = events->user,
         .upstreams = upstreams_functions(worker->upstreams),
@@ -293,7 +292,7 @@ static struct http_options http_options(const struct worker *worker) {
         .send_ms = (uint64_t)(app->send_timeout * 1000),
         .min_send_rate = app->min_send_rate,
         .admission = &worker->process->admission,
-        .certificate = worker->process->certificate,
+        .tls = worker->process->tls,
         .proxies = worker->proxies,
         .forwarded_header = forwarded_header(app),
         .proxy_protocol = app->proxy_protocol,
