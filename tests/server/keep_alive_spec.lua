@@ -241,9 +241,9 @@ describe("a connection of plain HTTP", function()
       assert.equal("other", app:http("/n/other").body)
       assert.equal(10, loop.ask_until(function() return figures(app).slow_readers end, 10))
       assert.is_true(figures(app).resident_bytes - before < 32 << 20)
-      assert.equal(descriptors, loop.ask_until(function()
-        return app.process:fd_count()
-      end, descriptors))
+      assert.is_true(loop.ask_until(function()
+        return app.process:fd_count() <= descriptors
+      end, true))
     end)
 
   it("survives clients that reset it between and within requests", function()
@@ -258,9 +258,9 @@ describe("a connection of plain HTTP", function()
       peer:abort()
     end
     assert.equal("1", app:http("/n/1").body)
-    assert.equal(descriptors, loop.ask_until(function()
-      return app.process:fd_count()
-    end, descriptors))
+    assert.is_true(loop.ask_until(function()
+      return app.process:fd_count() <= descriptors
+    end, true))
   end)
 
   it("takes no request after SIGTERM, and the idle ones close at once", function()

@@ -21,6 +21,10 @@ local FILES = {
   ["public/.well-known/.git"] = "a secret",
   ["public/song.flac"] = "x", ["public/page.xhtml"] = "x", ["public/news.atom"] = "x",
   ["public/live.m3u8"] = "x", ["public/large.bin"] = ("\0\1\2\3\4\5\6\7"):rep(1 << 18),
+  ["public/packed.js"] = "plain text", ["public/packed.js.br"] = "brotli",
+  ["public/packed.js.gz"] = "zipped", ["public/packed/index.html"] = "front",
+  ["public/packed/index.html.br"] = "front in brotli", ["public/only.js.br"] = "brotli",
+  ["public/changed.js"] = "changed", ["public/changed.js.gz"] = "old",
   ["secret.txt"] = "never served",
   ["public-but-not/secret.txt"] = "never served",
 }
@@ -41,6 +45,9 @@ describe("static files", function()
 
   lazy_setup(function()
     app = server.start({ app = APP, files = FILES })
+    -- written in any order, at the turn of a second perhaps
+    assert(os.execute(("find '%s' -name '*.[bg][rz]' -exec touch -d '1 minute' {} +")
+      :format(app.directory)))
     assert(os.execute(("ln -s ../secret.txt '%s/public/link.txt'"):format(app.directory)))
     assert(os.execute(("ln -s / '%s/public/root'"):format(app.directory)))
   end)
@@ -192,6 +199,65 @@ describe("static files", function()
     assert.equal(200, status_of({ ["If-Unmodified-Since"] = first.headers["last-modified"] }))
     assert.equal(304,
       status_of({ ["If-Match"] = first.headers.etag, ["If-None-Match"] = first.headers.etag }))
+  end)
+
+  it("are sent compressed where a compressed file stands beside and the client accepts it",
+    function()
+      local function ask(path, accepts, more)
+        local headers = { ["Accept-Encoding"] = accepts }
+        for name, value in pairs(more or {}) do headers[name] = value end
+        return app:http({ path = path, headers = headers })
+      end
+      local plain = app:http("/packed.js")
+      assert.same({ "plain text", "Accept-Encoding" }, { plain.body, plain.headers.vary })
+      assert.is_nil(plain.headers["content-encoding"])
+      local seen = { [plain.headers.etag] = true }
+      for accepts, expected in pairs({
+        ["gzip, deflate, br"] = { "br", "brotli" }, gzip = { "gzip", "zipped" },
+        ["br;q=0, *"] = { "gzip", "zipped" }, ["br;q=0.5, gzip;q=0.6"] = { "gzip", "zipped" },
+      }) do
+        local response = ask("/packed.js", accepts)
+        assert.same({ 200, expected[2], expected[1], "Accept-Encoding" }, { response.status,
+          response.body, response.headers["content-encoding"], response.headers.vary })
+        assert.is_truthy(response.headers["content-type"]:find("javascript", 1, true))
+        local etag = response.headers.etag
+        assert.not_equal(plain.headers.etag, etag)
+        seen[etag] = true
+        -- conditions and ranges are about this variant
+        local again = ask("/packed.js", accepts, { ["If-None-Match"] = etag })
+        assert.same({ 304, "", etag, "Accept-Encoding" },
+          { again.status, again.body, again.headers.etag, again.headers.vary })
+        assert.equal(200, ask("/packed.js", "identity", { ["If-None-Match"] = etag }).status)
+        local part = ask("/packed.js", accepts, { Range = "bytes=1-2", ["If-Range"] = etag })
+        assert.same({ 206, expected[2]:sub(2, 3), "bytes 1-2/6", expected[1] }, { part.status,
+          part.body, part.headers["content-range"], part.headers["content-encoding"] })
+        assert.equal("plain text",
+          ask("/packed.js", "identity", { Range = "bytes=1-2", ["If-Range"] = etag }).body)
+      end
+      local count = 0
+      for _ in pairs(seen) do count = count + 1 end
+      assert.equal(3, count)
+      for _, accepts in ipairs({ "identity", "deflate", "br;q=0, gzip;q=0", "", "identity;q=0" }) do
+        local response = ask("/packed.js", accepts)
+        assert.same({ 200, "plain text" }, { response.status, response.body })
+        assert.is_nil(response.headers["content-encoding"])
+      end
+      assert.equal("front in brotli", ask("/packed/", "br").body)
+      assert.equal("text/html; charset=utf-8", ask("/packed/", "br").headers["content-type"])
+      -- by its own name it is a file as any other
+      local direct = ask("/packed.js.gz", "gzip")
+      assert.equal("zipped", direct.body)
+      assert.is_nil(direct.headers["content-encoding"])
+      assert.is_nil(ask("/app.js", "br, gzip").headers["content-encoding"])
+      assert.is_nil(ask("/app.js", "br, gzip").headers.vary)
+      assert.equal(404, ask("/only.js", "br").status)
+    end)
+
+  it("that are newer than their compressed files are sent as they are", function()
+    assert(os.execute(("touch -d '1 hour' '%s/public/changed.js'"):format(app.directory)))
+    local response = app:http({ path = "/changed.js", headers = { ["Accept-Encoding"] = "gzip" } })
+    assert.equal("changed", response.body)
+    assert.is_nil(response.headers["content-encoding"])
   end)
 
   it("and routes are not asked for OPTIONS *", function()

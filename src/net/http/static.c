@@ -1,38 +1,26 @@
 /* static.c -- finds the file below a folder that a request's path names. See static.h.
  *
  * The path is decoded and checked as text first, so the file system gets names between slashes and
- * nothing else. openat2(2) then opens it, and the kernel refuses to leave the folder. Where the
- * system has no such call, or a symbolic link is absolute (it may lead into the folder again), the
- * links are resolved first, and the result is opened name by name without following links: a
- * program that changes the folder meanwhile cannot lead it outside either. */
+ * nothing else. beneath.c opens the file, precompressed.c a compressed file beside it, and
+ * preconditions.c compares it with what the client has. */
 #include "net/http/static.h"
 
 #include "base/mem.h"
+#include "net/http/beneath.h"
 #include "net/http/date.h"
 #include "net/http/mime.h"
+#include "net/http/precompressed.h"
 #include "net/http/preconditions.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <limits.h>
-#include <linux/openat2.h>
 #include <stdio.h>
-#include <stdlib.h>
+#include <string.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
-/* O_NONBLOCK: opening a named pipe must not wait for its writer. */
-enum { OPEN_FLAGS = O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK };
-
 static const char INDEX[] = "index.html";
-
-/* The folder, open for one request; at the next one another folder may have its name. */
-struct root {
-    int fd;
-    const char *path;
-};
 
 /* ---- the path ---- */
 
@@ -95,81 +83,6 @@ static int decode_path(struct slice path, char *out, size_t cap) {
     return 0;
 }
 
-/* ---- opening ---- */
-
-/* Opens `path`, which has neither symbolic links nor "..", name by name, so that a name which
- * becomes a link meanwhile is refused. Changes `path`. */
-static int open_by_names(int folder, char *path) {
-    int fd = folder;
-    for (char *name = path; name != NULL;) {
-        char *slash = strchr(name, '/');
-        if (slash != NULL)
-            *slash = '\0';
-        int flags = slash == NULL ? OPEN_FLAGS : O_PATH | O_DIRECTORY | O_CLOEXEC;
-        int next = openat(fd, *name == '\0' ? "." : name, flags | O_NOFOLLOW);
-        int why = errno;
-        if (fd != folder)
-            close(fd);
-        errno = why;
-        if (next < 0)
-            return -1;
-        fd = next;
-        name = slash == NULL ? NULL : slash + 1;
-    }
-    return fd;
-}
-
-/* Resolves all links of `full` and opens it, when it is still below the folder `top`, which is
- * absolute and without links. */
-static int open_real(int folder, const char *top, const char *full) {
-    char *real = realpath(full, NULL);
-    if (real == NULL)
-        return -1;
-    size_t len = strcmp(top, "/") == 0 ? 0 : strlen(top);
-    int fd = -1;
-    if (strncmp(real, top, len) == 0 && (real[len] == '/' || real[len] == '\0'))
-        fd = open_by_names(folder, real[len] == '/' ? real + len + 1 : real + len);
-    else
-        errno = ENOENT;
-    int why = errno;
-    free(real);
-    errno = why;
-    return fd;
-}
-
-static int open_resolved(const struct root *root, const char *path) {
-    char full[2 * PATH_MAX], *top = realpath(root->path, NULL);
-    if (top == NULL)
-        return -1;
-    int fd = -1;
-    if ((size_t)snprintf(full, sizeof(full), "%s/%s", top, path) < sizeof(full))
-        fd = open_real(root->fd, top, full);
-    else
-        errno = ENAMETOOLONG;
-    int why = errno;
-    free(top);
-    errno = why;
-    return fd;
-}
-
-static int open_below(const struct root *root, const char *path) {
-    struct open_how how = {.flags = OPEN_FLAGS, .resolve = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS};
-    int fd = (int)syscall(SYS_openat2, root->fd, *path == '\0' ? "." : path, &how, sizeof(how));
-    if (fd >= 0)
-        return fd;
-    switch (errno) {
-    case EXDEV:  /* a link that is absolute or leads outside */
-    case EAGAIN: /* the folder was changed meanwhile */
-    case ENOSYS: /* an old kernel, or a container that does not know the call */
-    case EPERM:
-    case EINVAL:
-    case E2BIG:
-        return open_resolved(root, path);
-    default:
-        return -1;
-    }
-}
-
 /* ---- the response ---- */
 
 static int answer(struct static_file *out, int status, const char *text) {
@@ -200,17 +113,34 @@ static bool is_folder(int fd) {
     return fstat(fd, &st) == 0 && S_ISDIR(st.st_mode);
 }
 
+/* Reads what the response tells of the open file, whose name may become longer; chooses one of its
+ * variants. 0, or the status of the response. */
+static int read_file(const struct beneath *root, const struct request *r, char *name,
+                     struct static_file *out) {
+    struct stat st;
+    if (fstat(out->fd, &st) != 0 || !S_ISREG(st.st_mode))
+        return answer(out, 404, "There is no such file.");
+    out->type = mime_type(slice_of(name));
+    out->coding = precompressed_choose(root, r, name, &out->fd, &st, &out->varies);
+    out->size = out->length = st.st_size;
+    out->modified = st.st_mtim.tv_sec;
+    snprintf(out->etag, sizeof(out->etag), "\"%jx-%jx.%lx%s%s\"", (uintmax_t)st.st_size,
+             (uintmax_t)st.st_mtim.tv_sec, (unsigned long)st.st_mtim.tv_nsec,
+             out->coding == NULL ? "" : "-", out->coding == NULL ? "" : out->coding);
+    return 0;
+}
+
 /* Opens the file; of a folder, its index.html. 0, or the status of the response in `out`. */
-static int open_file(const struct root *root, const struct request *r, struct slice path,
+static int open_file(const struct beneath *root, const struct request *r, struct slice path,
                      struct static_file *out) {
     char name[PATH_MAX];
-    int status = decode_path(path, name, sizeof(name) - sizeof(INDEX) - 1);
+    int status = decode_path(path, name, sizeof(name) - sizeof(INDEX) - PRECOMPRESSED_SUFFIX - 1);
     if (status != 0)
         return answer(out, status,
                       status == 400 ? "The path is not encoded correctly."
                                     : "There is no such file.");
     bool slash = r->path.bytes[r->path.len - 1] == '/';
-    out->fd = open_below(root, name);
+    out->fd = beneath_open(root, name);
     if (out->fd < 0)
         return answer_errno(out, errno);
     if (is_folder(out->fd)) {
@@ -227,25 +157,24 @@ static int open_file(const struct root *root, const struct request *r, struct sl
         if (name[0] != '\0')
             strcat(name, "/");
         strcat(name, INDEX);
-        out->fd = open_below(root, name);
+        out->fd = beneath_open(root, name);
         if (out->fd < 0)
             return answer_errno(out, errno);
     } else if (slash) {
         return answer(out, 404, "There is no such file.");
     }
-    out->type = mime_type(slice_of(name));
-    return 0;
+    return read_file(root, r, name, out);
 }
 
 /* The same in the folder with this name. */
 static int open_file_in(const char *folder, const struct request *r, struct slice path,
                         struct static_file *out) {
-    struct root root = {open(folder, O_PATH | O_DIRECTORY | O_CLOEXEC), folder};
-    out->folder_errno = root.fd < 0 ? errno : 0;
-    if (root.fd < 0)
-        return answer_errno(out, errno);
+    struct beneath root;
+    out->folder_errno = beneath_init(&root, folder) ? 0 : errno;
+    if (out->folder_errno != 0)
+        return answer_errno(out, out->folder_errno);
     int status = open_file(&root, r, path, out);
-    close(root.fd);
+    beneath_close(&root);
     return status;
 }
 
@@ -257,16 +186,6 @@ int static_find(const char *folder, const struct request *r, struct slice path,
         return answer(out, 405, "Files allow only GET and HEAD.");
     if (open_file_in(folder, r, path, out) != 0)
         return out->status;
-
-    struct stat st;
-    if (fstat(out->fd, &st) != 0 || !S_ISREG(st.st_mode)) {
-        out->type = NULL;
-        return answer(out, 404, "There is no such file.");
-    }
-    out->size = out->length = st.st_size;
-    out->modified = st.st_mtim.tv_sec;
-    snprintf(out->etag, sizeof(out->etag), "\"%jx-%jx.%lx\"", (uintmax_t)st.st_size,
-             (uintmax_t)st.st_mtim.tv_sec, (unsigned long)st.st_mtim.tv_nsec);
 
     if (preconditions_fail(r, out->etag, out->modified)) {
         out->length = 0;
@@ -314,6 +233,8 @@ static void add_file_headers(const struct static_file *file, struct response *re
     response_set(res, "ETag", file->etag);
     response_set(res, "Last-Modified", date);
     response_set(res, "Cache-Control", "no-cache");
+    if (file->varies)
+        response_set(res, "Vary", "Accept-Encoding");
 }
 
 bool static_headers(const struct static_file *file, struct response *res) {
@@ -326,6 +247,8 @@ bool static_headers(const struct static_file *file, struct response *res) {
         /* fall through */
     case 200:
         response_set(res, "Content-Type", file->type);
+        if (file->coding != NULL)
+            response_set(res, "Content-Encoding", file->coding);
         response_set(res, "X-Content-Type-Options", "nosniff");
         response_set(res, "Accept-Ranges", "bytes");
         add_file_headers(file, res);

@@ -30,15 +30,20 @@ struct static_file {
     off_t length; /* bytes to send; for HEAD those that GET would send; 0 without a file */
     off_t size;   /* of the whole file */
     time_t modified;
-    const char *type; /* Content-Type, a constant; NULL without a file */
-    const char *text; /* a sentence for the body of a status that is not 2xx or 304; else "" */
+    const char *type;   /* Content-Type, a constant; NULL without a file */
+    const char *coding; /* Content-Encoding, a constant; NULL: none */
+    bool varies;        /* other clients may get another variant of the file */
+    const char *text;   /* a sentence for the body of a status that is not 2xx or 304; else "" */
     char etag[STATIC_ETAG_BYTES]; /* with its quotes; "" without a file */
     struct slice location;        /* for 301: the last part of the request's path, … */
     struct slice query;           /* … and its query. Views into the request */
     int folder_errno;             /* why the folder cannot be opened; 0: it was; -1: not tried */
 };
 
-/* Finds `path`, which is the percent-encoded end of the request's path below the mount: "" or a
+/* A compressed file beside the one that is asked for is sent in its place to clients that accept
+ * its coding (precompressed.h); `size`, `modified` and `etag` are its own.
+ *
+ * Finds `path`, which is the percent-encoded end of the request's path below the mount: "" or a
  * text that begins with "/". Checks the method, If-Match, If-Unmodified-Since, If-None-Match,
  * If-Modified-Since, Range (one; for several the whole file is sent) and If-Range. Opens `folder`
  * by its name at each call: it may be replaced, or be a link that changes. A folder below it means
@@ -46,11 +51,11 @@ struct static_file {
 int static_find(const char *folder, const struct request *r, struct slice path,
                 struct static_file *out);
 
-/* Adds the headers of the response: Content-Type, ETag, Last-Modified, Accept-Ranges,
- * Content-Range, Location, Allow, X-Content-Type-Options, and "Cache-Control: no-cache" (browsers
- * keep the file, but ask each time whether it has changed). False when the response has failed; a
- * buffer of 8 KiB is enough for all of them. For a status with a `text` the caller sends that as
- * the body, with a Content-Type of its own. */
+/* Adds the headers of the response: Content-Type, Content-Encoding, Vary, ETag, Last-Modified,
+ * Accept-Ranges, Content-Range, Location, Allow, X-Content-Type-Options, and "Cache-Control:
+ * no-cache" (browsers keep the file, but ask each time whether it has changed). False when the
+ * response has failed; a buffer of 8 KiB is enough for all of them. For a status with a `text` the
+ * caller sends that as the body, with a Content-Type of its own. */
 bool static_headers(const struct static_file *file, struct response *res);
 
 /* Closes the file, if one is open. */
