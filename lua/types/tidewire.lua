@@ -93,6 +93,18 @@
 ---@field level? integer            1 (fast) to 9 (small)
 ---@field context? boolean          keep the windows between messages: memory for each connection
 
+--- New connections of one address: so many in `per` seconds, and a burst.
+---@class tidewire.ConnectionRate
+---@field connections integer        in `per` seconds
+---@field per? number                seconds; 1 by default
+---@field burst? integer             connections at once; as many as in `per` by default
+
+--- Plain HTTP requests of one address: so many in `per` seconds, and a burst.
+---@class tidewire.RequestRate
+---@field requests integer           in `per` seconds
+---@field per? number                seconds; 1 by default
+---@field burst? integer             requests at once; as many as in `per` by default
+
 --- A custom codec.
 ---@class tidewire.Codec
 --- decode: returns a value, or nil and the problem.
@@ -155,6 +167,8 @@
 ---@class tidewire.Limits
 ---@field connections? integer
 ---@field per_address? integer
+---@field connection_rate? tidewire.ConnectionRate|false  new connections of one address
+---@field request_rate? tidewire.RequestRate|false        plain requests of one address
 ---@field handshake_seconds? number
 ---@field half_closed_seconds? number
 ---@field keep_alive_seconds? number    0: each connection of plain HTTP has one request

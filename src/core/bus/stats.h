@@ -38,7 +38,7 @@
     X(slow_clients, "Times a client's queue reached its limit")                                    \
     X(backlog_closed, "Connections closed because limits.backlog was reached")                     \
     X(http_requests, "Plain HTTP requests answered")                                               \
-    X(requests_refused, "Plain HTTP requests refused by a limit on bytes")                         \
+    X(requests_refused, "Plain HTTP requests refused by a limit or a rate")                        \
     X(idle_evicted, "Idle connections of plain HTTP closed to make room for new sockets")          \
     X(slow_readers, "Plain HTTP answers cut off because their client read too slowly")             \
     X(tls_handshakes, "TLS handshakes that came to an end")                                        \

@@ -152,6 +152,18 @@ static void on_closed(void *owner) {
 static const struct stream_events stream_events = {on_received, on_writable, on_ended, on_closed,
                                                    on_broken};
 
+/* Takes the permit of an accepted socket, that of a trusted proxy without an address. Returns why
+ * it is to be closed at once, without an answer; NULL: it is not. */
+static const char *admit(struct http *http, bool is_proxy) {
+    struct admission *admission = http->server->options.admission;
+    http->rate_is_due = is_proxy;
+    if (!is_proxy && !http_take_rate(http))
+        return HTTP_WHY_ADDRESS_FAST;
+    if (http->admitted == ADMISSION_GRANTED)
+        http->admitted = admission_take(admission, is_proxy ? NULL : http->remote, &http->permit);
+    return http->admitted == ADMISSION_DROP ? "too many clients are being refused" : NULL;
+}
+
 void http_accept(struct http_server *server, int fd, const char *remote) {
     struct http *http = mem_zalloc(sizeof *http);
     http->server = server;
@@ -162,21 +174,20 @@ void http_accept(struct http_server *server, int fd, const char *remote) {
     snprintf(http->remote, sizeof http->remote, "%s", remote);
     memcpy(http->peer, http->remote, sizeof http->peer);
     bool is_proxy = trusted_proxies_has_peer(server->options.proxies, remote);
-    if (server->options.admission != NULL)
-        http->admitted =
-            admission_take(server->options.admission, is_proxy ? NULL : remote, &http->permit);
-    if (http->admitted == ADMISSION_DROP) {
-        stats_add(&server->stats->connections_refused, 1);
-        http_log_end(http, "too many clients are being refused");
-        close(fd);
-        mem_free(http);
-        return;
-    }
-    http->number = slots_add(&server->open, http);
     http->over_unix = strcmp(remote, "unix") == 0;
     http->needs_proxy_header = is_proxy && server->options.proxy_protocol;
     struct tls_server *tls = http->over_unix ? NULL : server->options.tls;
     http->wants_tls = tls != NULL;
+    const char *why = server->options.admission == NULL ? NULL : admit(http, is_proxy);
+    if (why != NULL) {
+        stats_add(&server->stats->connections_refused, 1);
+        http_log_end(http, why);
+        close(fd);
+        admission_release(server->options.admission, &http->permit);
+        mem_free(http);
+        return;
+    }
+    http->number = slots_add(&server->open, http);
     if (http->needs_proxy_header) /* the header comes before TLS */
         tls = NULL;
     http->max_head_bytes = server->options.max_head_bytes;

@@ -78,7 +78,8 @@ static void enter_idle(struct http *http) {
     struct http_server *server = http->server;
     if (server->options.admission != NULL)
         idle_sockets_add(server->options.admission->idle, &http->idle, &server->idle, &http->permit,
-                         http->permit.address == NULL ? NULL : http->remote);
+                         http->permit.address == NULL ? NULL
+                                                      : ip_counts_text(http->permit.address));
 }
 
 bool http_leave_idle(struct http *http) {

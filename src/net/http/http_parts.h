@@ -53,10 +53,12 @@ struct http {
     uint32_t requests;                     /* that were whole, the present one included */
     struct permit permit;
     enum admission_result admitted;
-    bool ended;     /* the client has ended its direction */
-    bool wants_tls; /* the server refuses a client without TLS */
-    bool keeps;     /* after this request another one may come on the connection */
-    bool head_only; /* the method is HEAD: the response has no body */
+    bool rate_is_due; /* a trusted proxy has not named the client that connection_rate judges */
+    uint64_t wait_ms; /* of ADMISSION_ADDRESS_FAST: until the address may connect again */
+    bool ended;       /* the client has ended its direction */
+    bool wants_tls;   /* the server refuses a client without TLS */
+    bool keeps;       /* after this request another one may come on the connection */
+    bool head_only;   /* the method is HEAD: the response has no body */
     bool head_whole;
     char *head; /* what has arrived of it; does not move once it is whole */
     size_t head_used, head_capacity;
@@ -94,11 +96,18 @@ void http_no_deadline(struct http *http);
 void http_read_proxy_header(struct http *http, char *bytes, size_t len);
 /* Refuses a connection without a whole PROXY header, which cannot be answered. */
 void http_refuse_proxy_header(struct http *http, const char *why);
+/* Asks whether the client's address may connect now (limits.connection_rate). False: it may not,
+ * and the connection is to be closed without an answer, which would cost a TLS handshake. Without
+ * TLS the permit becomes one for the refusal. */
+bool http_take_rate(struct http *http);
 /* Finds the client of the request, whose head is whole, and counts the connection in its address.
  * False: the request is refused, or the connection is closed. */
 bool http_find_client(struct http *http);
 /* The connection waits for its next request, whose client may be another one. */
 void http_forget_client(struct http *http);
+
+/* Why a socket is refused by limits.connection_rate. */
+#define HTTP_WHY_ADDRESS_FAST "Too many new connections from this address."
 
 /* http_read.c: takes bytes from the client. The connection may be freed then. */
 void http_read(struct http *http, char *bytes, size_t len);
@@ -138,6 +147,9 @@ void http_refuse(struct http *http, int status, const char *text);
 /* The same for a limit, and counts it: 503 where all clients together are over it (`full`), 429
  * where one address is over its share. */
 void http_refuse_by_limit(struct http *http, _Atomic uint64_t *counter, bool full, const char *why);
+/* The same for a rate, and says when to come again: 429. */
+void http_refuse_by_rate(struct http *http, _Atomic uint64_t *counter, uint64_t wait_ms,
+                         const char *why);
 /* Tells the client to send the body (RFC 9110 section 10.1.1). */
 void http_send_continue(struct http *http);
 /* Writes as much as the socket takes and the turn allows. */

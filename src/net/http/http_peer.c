@@ -49,6 +49,31 @@ static bool set_address(struct http *http) {
     return result == LIMIT_TAKEN;
 }
 
+bool http_take_rate(struct http *http) {
+    struct admission *admission = http->server->options.admission;
+    http->rate_is_due = false;
+    http->wait_ms = ip_rates_take(admission->ip_rates, IP_RATE_CONNECTIONS, http->remote,
+                                  uv_now(http->server->loop));
+    if (http->wait_ms > 0 && !http->wants_tls)
+        http->admitted = admission_refuse_fast(admission, &http->permit);
+    return http->wait_ms == 0 || !http->wants_tls;
+}
+
+/* The PROXY header has named the client. False: the connection is closed, or refused. */
+static bool admit_client(struct http *http) {
+    if (!set_address(http))
+        return false;
+    if (http->server->options.admission == NULL || http->admitted != ADMISSION_GRANTED)
+        return true; /* on_head() refuses it */
+    if (!http_take_rate(http))
+        drop(http, HTTP_WHY_ADDRESS_FAST);
+    else if (http->admitted == ADMISSION_DROP)
+        drop(http, "too many clients are being refused");
+    else
+        return true;
+    return false;
+}
+
 /* ---- the PROXY header ---- */
 
 void http_refuse_proxy_header(struct http *http, const char *why) {
@@ -83,11 +108,11 @@ void http_read_proxy_header(struct http *http, char *bytes, size_t len) {
     /* another proxy, which is trusted too, names the client in its request */
     bool is_known =
         header.has_source && !trusted_proxies_has_peer(server->options.proxies, http->peer);
-    if (is_known && !set_address(http))
-        return;
-    size_t taken = (size_t)result - before;
     struct tls_server *tls = http->over_unix ? NULL : server->options.tls;
     http->wants_tls = tls != NULL;
+    if (is_known && !admit_client(http))
+        return;
+    size_t taken = (size_t)result - before;
     stream_begin_client(http->stream, tls, http->peer, bytes + taken, len - taken);
 }
 

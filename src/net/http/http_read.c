@@ -115,8 +115,35 @@ static size_t take_body(struct http *http, const char *bytes, size_t len) {
 /* The socket was accepted only to get this answer. */
 static void refuse_socket(struct http *http) {
     bool full = http->admitted == ADMISSION_SERVER_FULL;
-    http_refuse_by_limit(http, &http->server->stats->connections_refused, full,
-                         full ? "The server is full." : "Too many connections from this address.");
+    if (http->admitted == ADMISSION_ADDRESS_FAST)
+        http_refuse_by_rate(http, &http->server->stats->connections_refused, http->wait_ms,
+                            HTTP_WHY_ADDRESS_FAST);
+    else
+        http_refuse_by_limit(http, &http->server->stats->connections_refused, full,
+                             full ? "The server is full."
+                                  : "Too many connections from this address.");
+}
+
+/* Does the client's address send plain requests faster than limits.request_rate, or handshakes
+ * through a trusted proxy faster than limits.connection_rate? Then it is answered. */
+static bool refuse_fast(struct http *http) {
+    const struct http_server *server = http->server;
+    struct admission *admission = server->options.admission;
+    bool connects = handshake_wanted(http->request);
+    if (admission == NULL || (connects && !http->rate_is_due))
+        return false;
+    uint64_t wait_ms =
+        ip_rates_take(admission->ip_rates, connects ? IP_RATE_CONNECTIONS : IP_RATE_REQUESTS,
+                      http->remote, uv_now(server->loop));
+    if (wait_ms == 0)
+        return false;
+    if (connects)
+        http_refuse_by_rate(http, &server->stats->connections_refused, wait_ms,
+                            HTTP_WHY_ADDRESS_FAST);
+    else
+        http_refuse_by_rate(http, &server->stats->requests_refused, wait_ms,
+                            "Too many requests from this address.");
+    return true;
 }
 
 /* The head is whole; `rest` are the bytes behind it. Returns how many of them are the request's. */
@@ -135,6 +162,8 @@ static size_t on_head(struct http *http, const char *rest, size_t len) {
     http->requests++;
     /* behind a refused handshake frames may follow, which are no request */
     http->keeps = !handshake_wanted(r) && http_allows_next(r);
+    if (refuse_fast(http))
+        return 0;
     if (handshake_wanted(r) || (r->content_length <= 0 && !r->chunked)) {
         http->state = HTTP_WHOLE;
         return 0;

@@ -5,6 +5,7 @@
 #include "base/mem.h"
 #include "net/http/response.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -285,6 +286,15 @@ int http_respond_file(struct http *http, const char *folder, const char *path) {
 void http_refuse(struct http *http, int status, const char *text) {
     http->head_only = http->keeps = false;
     http_respond_refusal(http, status, NULL, text);
+}
+
+void http_refuse_by_rate(struct http *http, _Atomic uint64_t *counter, uint64_t wait_ms,
+                         const char *why) {
+    char headers[48];
+    snprintf(headers, sizeof headers, "Retry-After: %" PRIu64 "\r\n", (wait_ms + 999) / 1000);
+    stats_add(counter, 1);
+    http->head_only = http->keeps = false;
+    http_respond_refusal(http, 429, headers, why);
 }
 
 void http_refuse_by_limit(struct http *http, _Atomic uint64_t *counter, bool full,

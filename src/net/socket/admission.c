@@ -1,6 +1,8 @@
 /* admission.c -- which sockets the process admits. See admission.h. */
 #include "net/socket/admission.h"
 
+#include "net/socket/ip.h"
+
 #include <string.h>
 
 /* Sockets that are being refused at once; others are closed without an answer, so that refusals
@@ -11,18 +13,34 @@ void admission_init(struct admission *admission) {
     memset(admission, 0, sizeof *admission);
     admission->ip_counts = ip_counts_new();
     admission->idle = idle_sockets_new();
+    admission->ip_rates = ip_rates_new();
     atomic_init(&admission->refusals.max, MAX_REFUSALS);
 }
 
 void admission_close(struct admission *admission) {
     idle_sockets_free(admission->idle);
     ip_counts_free(admission->ip_counts);
+    ip_rates_free(admission->ip_rates);
 }
 
 static enum admission_result refuse(struct admission *admission, struct permit *permit,
                                     enum admission_result result) {
     permit->refusal = limit_take(&admission->refusals);
     return permit->refusal ? result : ADMISSION_DROP;
+}
+
+enum admission_result admission_refuse_fast(struct admission *admission, struct permit *permit) {
+    admission_release(admission, permit);
+    return refuse(admission, permit, ADMISSION_ADDRESS_FAST);
+}
+
+/* What the limits on one address count: IPv6 clients by their networks. */
+static const char *client_of(const char *remote, char text[IP_TEXT_BYTES]) {
+    struct ip ip;
+    if (!ip_parse((struct slice){remote, strcspn(remote, "%")}, &ip))
+        return remote;
+    ip = ip_client_network(&ip);
+    return ip_format(&ip, text);
 }
 
 bool admission_evict(struct admission *admission, const char *remote) {
@@ -37,12 +55,14 @@ bool admission_evict(struct admission *admission, const char *remote) {
  * address goes before a new one is refused. False: the address has limits.per_address connections
  * already. */
 static bool add_address(struct admission *admission, const char *remote, struct permit *permit) {
+    char text[IP_TEXT_BYTES];
     bool is_unix = strcmp(remote, "unix") == 0;
     uint32_t max = is_unix ? 0 : atomic_load(&admission->per_address);
     permit->has_share = !is_unix;
+    const char *client = client_of(remote, text);
     do
-        permit->address = ip_counts_add(admission->ip_counts, remote, max);
-    while (permit->address == NULL && admission_evict(admission, remote));
+        permit->address = ip_counts_add(admission->ip_counts, client, max);
+    while (permit->address == NULL && admission_evict(admission, client));
     return permit->address != NULL;
 }
 
@@ -68,7 +88,8 @@ enum admission_result admission_take(struct admission *admission, const char *re
 enum admission_result admission_set_address(struct admission *admission, const char *remote,
                                             struct permit *permit) {
     struct ip_count *before = permit->address;
-    if (before != NULL && ip_counts_is(before, remote))
+    char text[IP_TEXT_BYTES];
+    if (before != NULL && ip_counts_is(before, client_of(remote, text)))
         return ADMISSION_GRANTED;
     bool added = add_address(admission, remote, permit);
     if (before != NULL)

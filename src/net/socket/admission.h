@@ -6,14 +6,15 @@
  * socket over a limit gets an answer that says so, unless too many are being refused. Any thread; a
  * permit belongs to the thread of its socket.
  *
- * A limit on all sockets is a struct limit here; one on each address is a field of struct
- * ip_count. */
+ * A limit on all sockets is a struct limit here; one on each address is a field of struct ip_count,
+ * and a rate is one of ip_rates.h, which may be asked at any time. */
 #ifndef TIDEWIRE_NET_SOCKET_ADMISSION_H
 #define TIDEWIRE_NET_SOCKET_ADMISSION_H
 
 #include "base/limit.h"
 #include "net/socket/idle_sockets.h"
 #include "net/socket/ip_counts.h"
+#include "net/socket/ip_rates.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -24,6 +25,7 @@ struct admission {
     struct limit refusals;        /* sockets that wait for the answer that refuses them */
     struct ip_counts *ip_counts;
     struct idle_sockets *idle;   /* those that give their permits to new sockets */
+    struct ip_rates *ip_rates;   /* limits.connection_rate, limits.request_rate */
     struct byte_limit uploads;   /* bytes of request bodies that arrive */
     struct byte_limit responses; /* bytes of responses that wait for their clients */
 };
@@ -39,6 +41,7 @@ enum admission_result {
     ADMISSION_GRANTED,
     ADMISSION_SERVER_FULL,  /* over limits.connections: the permit is for the refusal */
     ADMISSION_ADDRESS_FULL, /* the same over limits.per_address */
+    ADMISSION_ADDRESS_FAST, /* the same over limits.connection_rate */
     ADMISSION_DROP,         /* too many are being refused: close it; the permit is empty */
 };
 
@@ -55,9 +58,12 @@ enum admission_result admission_set_address(struct admission *admission, const c
                                             struct permit *permit);
 /* Counts a granted permit in no address, until admission_set_address() tells the next one. */
 void admission_forget_address(struct permit *permit);
-/* Takes the permit from the oldest idle socket, of this address unless `remote` is NULL, and gives
- * it back. False: no socket is idle. */
+/* Takes the permit from the oldest idle socket, of this address (ip_counts_text) unless `remote` is
+ * NULL, and gives it back. False: no socket is idle. */
 bool admission_evict(struct admission *admission, const char *remote);
+/* The address connects faster than limits.connection_rate: releases the permit, and makes it one
+ * for the refusal. */
+enum admission_result admission_refuse_fast(struct admission *admission, struct permit *permit);
 /* The bytes of its address, for limit_take_bytes(). NULL: the socket has no share. */
 _Atomic size_t *admission_uploads_of(const struct permit *permit);
 _Atomic size_t *admission_responses_of(const struct permit *permit);

@@ -42,6 +42,13 @@ bool ip_parse(struct slice text, struct ip *out) {
     return true;
 }
 
+struct ip ip_client_network(const struct ip *ip) {
+    struct ip network = *ip;
+    if (ip->is_ipv6)
+        memset(network.bytes + 8, 0, 8);
+    return network;
+}
+
 const char *ip_format(const struct ip *ip, char out[IP_TEXT_BYTES]) {
     return inet_ntop(ip->is_ipv6 ? AF_INET6 : AF_INET, ip->bytes, out, IP_TEXT_BYTES);
 }

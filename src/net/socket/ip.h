@@ -34,6 +34,10 @@ bool ip_parse(struct slice text, struct ip *out);
 struct ip ip_from_ipv4(const void *bytes);
 struct ip ip_from_ipv6(const void *bytes);
 
+/* The addresses that limits count as one client: an IPv4 address, or the /64 network of an IPv6
+ * address, the smallest that one customer gets. All its bytes are defined. */
+struct ip ip_client_network(const struct ip *ip);
+
 /* Writes it in its shortest form (RFC 5952). Returns `out`. */
 const char *ip_format(const struct ip *ip, char out[IP_TEXT_BYTES]);
 

@@ -85,6 +85,10 @@ void ip_counts_remove(struct ip_count *entry) {
     uv_mutex_unlock(&counts->lock);
 }
 
+const char *ip_counts_text(const struct ip_count *entry) {
+    return entry->ip;
+}
+
 _Atomic size_t *ip_counts_uploads(struct ip_count *entry) {
     return &entry->uploads;
 }

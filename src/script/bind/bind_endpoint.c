@@ -84,25 +84,12 @@ static const char *const rate_actions[] = {
     NULL,
 };
 
-/* The rate of the table on top of the stack that these fields have; no limit without them. */
-static struct token_rate token_rate(lua_State *L, const char *count, const char *burst) {
-    lua_getfield(L, -1, count);
-    lua_getfield(L, -2, "per");
-    lua_getfield(L, -3, burst);
-    struct token_rate rate = {0};
-    if (!lua_isnil(L, -3))
-        rate = (struct token_rate){.per_ms = lua_tonumber(L, -3) / (lua_tonumber(L, -2) * 1000),
-                                   .burst = lua_tonumber(L, -1)};
-    lua_pop(L, 3);
-    return rate;
-}
-
 static struct message_rate message_rate_field(lua_State *L) {
     struct message_rate rate = {0};
     lua_getfield(L, 1, "rate");
     if (lua_istable(L, -1)) {
-        rate.messages = token_rate(L, "messages", "burst");
-        rate.bytes = token_rate(L, "bytes", "burst_bytes");
+        rate.messages = app_rate(L, "messages", "burst");
+        rate.bytes = app_rate(L, "bytes", "burst_bytes");
         lua_getfield(L, -1, "action");
         rate.action = (enum rate_action)luaL_checkoption(L, -1, NULL, rate_actions);
         lua_pop(L, 1);
@@ -112,10 +99,8 @@ static struct message_rate message_rate_field(lua_State *L) {
 }
 
 static struct token_rate control_rate_field(lua_State *L) {
-    struct token_rate rate = {0};
     lua_getfield(L, 1, "control_rate");
-    if (lua_istable(L, -1))
-        rate = token_rate(L, "frames", "burst");
+    struct token_rate rate = app_rate(L, "frames", "burst");
     lua_pop(L, 1);
     return rate;
 }

@@ -67,6 +67,27 @@ static unsigned read_workers(lua_State *L, int index) {
     return workers;
 }
 
+struct token_rate app_rate(lua_State *L, const char *count, const char *burst) {
+    struct token_rate rate = {0};
+    if (lua_istable(L, -1)) {
+        lua_getfield(L, -1, count);
+        lua_getfield(L, -2, "per");
+        lua_getfield(L, -3, burst);
+        if (!lua_isnil(L, -3))
+            rate = (struct token_rate){.per_ms = lua_tonumber(L, -3) / (lua_tonumber(L, -2) * 1000),
+                                       .burst = lua_tonumber(L, -1)};
+        lua_pop(L, 3);
+    }
+    return rate;
+}
+
+static struct token_rate rate_field(lua_State *L, int index, const char *name, const char *count) {
+    lua_getfield(L, index, name);
+    struct token_rate rate = app_rate(L, count, "burst");
+    lua_pop(L, 1);
+    return rate;
+}
+
 struct app *app_read(lua_State *L, int index) {
     struct app *app = mem_zalloc(sizeof *app);
     app->listen = texts_field(L, index, "listen");
@@ -86,6 +107,8 @@ struct app *app_read(lua_State *L, int index) {
     lua_getfield(L, index, "limits");
     int limits = lua_gettop(L);
     app->max_connections = (uint32_t)number_field(L, limits, "connections");
+    app->connection_rate = rate_field(L, limits, "connection_rate", "connections");
+    app->request_rate = rate_field(L, limits, "request_rate", "requests");
     app->per_address = (uint32_t)number_field(L, limits, "per_address");
     app->handshake_seconds = number_field(L, limits, "handshake_seconds");
     app->half_closed_seconds = number_field(L, limits, "half_closed_seconds");

@@ -2,6 +2,8 @@
 #ifndef TIDEWIRE_SCRIPT_VM_APP_H
 #define TIDEWIRE_SCRIPT_VM_APP_H
 
+#include "base/token_bucket.h"
+
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -23,6 +25,7 @@ struct app {
     bool proxy_protocol;
     struct tls_options *tls; /* NULL: no TLS */
     uint32_t max_connections;
+    struct token_rate connection_rate, request_rate;   /* of one address */
     uint32_t per_address;                              /* 0: no limit */
     size_t upload_backlog, upload_backlog_per_address; /* bytes */
     size_t response_backlog, response_backlog_per_address;

@@ -245,5 +245,8 @@ extern const struct hub_events vm_hub_events;
 
 /* Reads the table at the index, which dispatch.lua's `load` has returned. */
 struct app *app_read(lua_State *L, int index);
+/* The rate of the table on top of the stack by the fields `count`, `per` and `burst`; all zeros
+ * where it is no table or has no `count`. */
+struct token_rate app_rate(lua_State *L, const char *count, const char *burst);
 
 #endif
