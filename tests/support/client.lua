@@ -5,6 +5,7 @@
 -- bytes, a half-closed or reset connection. Each call waits for its result with a deadline. Owns
 -- one stream. Knows nothing of Tidewire.
 
+local deflate = require "support.deflate"
 local digest = require "support.digest"
 local frames = require "support.frames"
 local http = require "support.http"
@@ -18,6 +19,8 @@ local GUID = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 ---@field subprotocol string? the one that the server chose
 ---@field auto_pong boolean answer pings (default true)
 ---@field auto_close boolean answer a Close frame with a Close frame (default true)
+---@field deflate { answer: string, window: integer, context: integer[]? }? what was agreed on
+---@field compressed integer compressed messages that came
 ---@field pings { payload: string, at: number }[] all pings that were seen
 ---@field pongs { payload: string, at: number }[] all pongs that were seen
 ---@field stream support.stream
@@ -52,6 +55,7 @@ end
 ---@field version string? of HTTP; "1.1" when left out
 ---@field trailing string? bytes sent in the same write, right after the request
 ---@field receive_buffer integer? the kernel's receive buffer in bytes
+---@field deflate string? an offer of permessage-deflate: its parameters, "" or "; …"
 
 local function new_key()
   return digest.base64(string.pack("<I8I8", math.random(0), math.random(0)))
@@ -76,6 +80,9 @@ function client.handshake(path, options)
   if options.subprotocols then
     fields[#fields + 1] = { "Sec-WebSocket-Protocol", table.concat(options.subprotocols, ", ") }
   end
+  if options.deflate then
+    fields[#fields + 1] = { "Sec-WebSocket-Extensions", "permessage-deflate" .. options.deflate }
+  end
   local replaced = {}
   for name, value in pairs(options.headers or {}) do
     replaced[name:lower()] = true
@@ -91,6 +98,19 @@ function client.handshake(path, options)
   return table.concat(lines, "\r\n") .. "\r\n\r\n", key
 end
 
+-- What the server has agreed on; nil: nothing.
+local function read_agreement(response)
+  local answer = response.headers["sec-websocket-extensions"]
+  if not answer then return nil end
+  assert(answer:find("^permessage%-deflate"), "the server chose another extension")
+  local bits = tonumber(answer:match("server_max_window_bits=(%d+)")) or 15
+  return {
+    answer = answer:sub(#"permessage-deflate" + 1),
+    window = 1 << bits,
+    context = not answer:find("server_no_context_takeover", 1, true) and {} or nil,
+  }
+end
+
 local function check_answer(response, key, options)
   local headers = response.headers
   assert((headers.upgrade or ""):lower() == "websocket", "101 without Upgrade: websocket")
@@ -98,8 +118,8 @@ local function check_answer(response, key, options)
     "101 without Connection: Upgrade")
   assert(headers["sec-websocket-accept"] == digest.base64(digest.sha1(key .. GUID)),
     "a wrong Sec-WebSocket-Accept")
-  assert(not headers["sec-websocket-extensions"],
-    "the server chose an extension, which this client does not know")
+  assert(not headers["sec-websocket-extensions"] or options and options.deflate,
+    "the server chose an extension that was not offered")
   local chosen, offered = headers["sec-websocket-protocol"], false
   for _, name in ipairs(options and options.subprotocols or {}) do
     offered = offered or name == chosen
@@ -128,6 +148,8 @@ function client.attach(source, key, options)
     stream = source,
     response = response,
     subprotocol = response.headers["sec-websocket-protocol"],
+    deflate = read_agreement(response),
+    compressed = 0,
     auto_pong = true,
     auto_close = true,
     pings = {},
@@ -160,6 +182,13 @@ end
 ---@param frame support.frame
 function Client:send_frame(frame)
   self.stream:write(frames.encode(frame))
+end
+
+--- Send a compressed message: its payload is deflate data (support.deflate).
+---@param payload string
+---@param kind string? "text" or "binary"
+function Client:send_compressed(payload, kind)
+  self:send_frame({ opcode = kind or "text", payload = payload, rsv = 4 })
 end
 
 ---@param text string
@@ -208,18 +237,23 @@ end
 -- and "close" or "end" when nothing more will come.
 function Client:step()
   while not self.close_code do
-    local frame = frames.read(self.stream)
+    local frame = frames.read(self.stream, self.deflate ~= nil)
     if not frame then break end
     if frame.opcode >= 8 then
       self:on_control(frame)
     else
       local begins = frame.opcode ~= 0
       assert(begins == (#self.fragments == 0), "fragments of two messages are mixed up")
-      if begins then self.kind = frame.kind end
+      assert(begins or not frame.compressed, "a continuation with RSV1")
+      if begins then self.kind, self.is_compressed = frame.kind, frame.compressed end
       self.fragments[#self.fragments + 1] = frame.payload
       if frame.fin then
         local message = table.concat(self.fragments)
         self.fragments = {}
+        if self.is_compressed then
+          self.compressed, self.bytes = self.compressed + 1, (self.bytes or 0) + #message
+          message = deflate.read(message, self.deflate.window, self.deflate.context)
+        end
         if self.kind == "text" then
           assert(utf8.len(message), "a text message that is not UTF-8")
         end

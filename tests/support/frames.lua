@@ -79,8 +79,9 @@ end
 
 --- Take one whole frame that a server sent from a stream; nil while it is not all there.
 ---@param source support.stream
----@return { fin: boolean, opcode: integer, kind: string, payload: string }?
-function frames.read(source)
+---@param deflate boolean? messages may be compressed
+---@return { fin: boolean, opcode: integer, kind: string, payload: string, compressed: boolean }?
+function frames.read(source, deflate)
   local head = source:look(2)
   if not head then return nil end
   local first, second = head:byte(1, 2)
@@ -103,13 +104,17 @@ function frames.read(source)
   local opcode = first & 0x0f
   local kind = frames.name[opcode]
   if second & 0x80 ~= 0 then error("the server masked a frame") end
-  if first & 0x70 ~= 0 then error("the server set a reserved bit") end
+  local compressed = deflate and first & 0x70 == 0x40 and (opcode == 1 or opcode == 2)
+  if first & 0x70 ~= 0 and not compressed then error("the server set a reserved bit") end
   if not kind then error("the server sent the unknown opcode " .. opcode) end
   if opcode >= 8 and (length > 125 or first & 0x80 == 0) then
     error("the server sent a broken control frame")
   end
   source:take(size)
-  return { fin = first & 0x80 ~= 0, opcode = opcode, kind = kind, payload = source:take(length) }
+  return {
+    fin = first & 0x80 ~= 0, opcode = opcode, kind = kind, payload = source:take(length),
+    compressed = compressed,
+  }
 end
 
 frames.mask = mask
