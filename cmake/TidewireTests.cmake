@@ -143,7 +143,7 @@ endforeach()
 # difference.
 foreach(name
     address_rates closing compression compression_hostile conn drain echo framing half_closed
-    heartbeat hostile mass_disconnect rate reset routes slow_client static)
+    heartbeat hostile keep_alive mass_disconnect rate reset routes slow_client static)
   tidewire_spec(tls "tests/server/${name}_spec.lua" "@tls"
     ${sanitizer_environment} "TIDEWIRE_TEST_TLS=1")
 endforeach()
