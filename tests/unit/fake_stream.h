@@ -29,6 +29,7 @@ struct stream {
     bool wants_write, paused, shut, killed, inside;
     size_t waiting; /* bytes that the client has not acknowledged */
     bool reset;
+    bool has_input; /* bytes that were not read */
     bool unflushed; /* it keeps the end of the bytes, as TLS does */
     bool secure;
 };
@@ -106,6 +107,10 @@ void stream_want_write(struct stream *stream) {
 
 bool stream_is_flushed(const struct stream *stream) {
     return !stream->unflushed;
+}
+
+bool stream_has_input(const struct stream *stream) {
+    return stream->has_input;
 }
 
 size_t stream_unacked_bytes(const struct stream *stream) {

@@ -455,7 +455,10 @@ static void test_change_of_options(void **state) {
 static void test_drain(void **state) {
     (void)state;
     struct stream *idle = accept_one(), *waiting = accept_one(), *fresh = accept_one();
+    struct stream *arrived = accept_one();
     give(idle, GET("/1"));
+    give(arrived, GET("/1"));
+    arrived->has_input = true; /* its next request was not read yet */
     seen.silent = true;
     give(waiting, GET("/2") GET("/3"));
     http_server_end_keep_alive(server);
@@ -467,8 +470,12 @@ static void test_drain(void **state) {
     seen.silent = false;
     give(fresh, GET("/4"));
     assert_true(has(fresh, "Connection: close\r\n\r\n/4+0"));
+    assert_false(arrived->killed);
+    give(arrived, GET("/5"));
+    assert_true(has(arrived, "Connection: close\r\n\r\n/5+0"));
+    fake_stream_closes(arrived);
     uv_run(&loop, UV_RUN_NOWAIT);
-    assert_int_equal(seen.requests, 3);
+    assert_int_equal(seen.requests, 5);
     fake_stream_closes(idle);
     fake_stream_closes(waiting);
     fake_stream_closes(fresh);

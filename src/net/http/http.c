@@ -210,7 +210,7 @@ static void on_deadline(struct http *http) {
     else if (http->state == HTTP_READING && http->head_used > 0)
         http_refuse(http, 408, "The request did not arrive in time.");
     else if (http->state == HTTP_IDLE)
-        http_close_idle(http);
+        http_end_idle(http);
     else if (http->state != HTTP_WRITING || http_is_slow(http))
         stream_kill(http->stream);
 }
@@ -238,7 +238,7 @@ void http_server_end_keep_alive(struct http_server *server) {
     server->ends_keep_alive = true;
     for (struct http *http; (http = slots_next(&server->open, &at)) != NULL;)
         if (http->state == HTTP_IDLE && http->ahead.len == 0)
-            http_close_idle(http);
+            http_end_idle(http);
 }
 
 void http_server_drain(struct http_server *server) {

@@ -169,6 +169,18 @@ void http_on_next(uv_idle_t *next) {
         uv_idle_stop(next);
 }
 
+/* The loop reads a request that has arrived in this turn. */
+enum { ARRIVED_MS = 1000 };
+
+void http_end_idle(struct http *http) {
+    bool has_time = http->keeps; /* once */
+    http->keeps = false;
+    if (has_time && stream_has_input(http->stream))
+        http_deadline_in(http, ARRIVED_MS);
+    else
+        http_close_idle(http);
+}
+
 void http_close_idle(struct http *http) {
     stream_shutdown(http->stream); /* TLS says that it is the end */
     stream_kill(http->stream);

@@ -135,7 +135,9 @@ void http_free_ahead(struct http *http);
 /* The connection does not wait for its next request any more. False: another one has taken its
  * permit, and it closes. */
 bool http_leave_idle(struct http *http);
-/* Closes a connection that waits for its next request. */
+/* Closes a connection that waits for its next request, unless that has just arrived. */
+void http_end_idle(struct http *http);
+/* Closes it at once. */
 void http_close_idle(struct http *http);
 /* Closes those whose permits were taken. */
 void http_on_evicted(uv_async_t *evicted);

@@ -432,6 +432,11 @@ bool stream_is_flushed(const struct stream *stream) {
     return stream->tls == NULL || !tls_has_unsent(stream->tls);
 }
 
+bool stream_has_input(const struct stream *stream) {
+    int waiting = 0;
+    return ioctl(stream->fd, FIONREAD, &waiting) == 0 && waiting > 0;
+}
+
 size_t stream_unacked_bytes(const struct stream *stream) {
     int queued = 0;
     if (ioctl(stream->fd, SIOCOUTQ, &queued) != 0 || queued < 0)

@@ -80,6 +80,9 @@ void stream_want_write(struct stream *stream);
 /* Has the socket taken all bytes of stream_write()? TLS may still keep their end. */
 bool stream_is_flushed(const struct stream *stream);
 
+/* Have bytes arrived that were not read? */
+bool stream_has_input(const struct stream *stream);
+
 /* Bytes that were written and that the client's system has not acknowledged; with TLS, about. */
 size_t stream_unacked_bytes(const struct stream *stream);
 
