@@ -147,6 +147,8 @@
 ---@field http? table<string, (fun(request: tidewire.Request): any, any)|tidewire.StaticFolder>
 ---@field limits? tidewire.Limits
 ---@field admin? string            an address for /healthz, /readyz, /metrics and /stats
+--- admin_hosts: names by which requests may ask for it, beside localhost and IP addresses.
+---@field admin_hosts? string|string[]
 --- trusted_proxies: the proxies that may name the client: "127.0.0.1", "10.0.0.0/8", "unix".
 ---@field trusted_proxies? string|string[]
 --- forwarded_header: the header of theirs that counts; by default X-Forwarded-For, else Forwarded.

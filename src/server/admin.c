@@ -10,8 +10,10 @@
 #include "base/mem.h"
 #include "base/utf8.h"
 #include "net/http/http.h"
+#include "net/http/response.h"
 #include "net/listen/acceptor.h"
 #include "net/socket/admission.h"
+#include "server/admin_access.h"
 #include "tidewire_version.h"
 
 #include <inttypes.h>
@@ -32,6 +34,12 @@ enum { KEEP_ALIVE_MS = 120000 };
 /* Bytes of request bodies, and of responses that clients have not read yet. */
 enum { MAX_UPLOADS = 4 * 1024 * 1024, MAX_RESPONSES = 64 * 1024 * 1024 };
 
+/* No page of another origin may use what a browser gets: as a script, a picture, a frame. Nothing
+ * is kept. */
+#define SAFE_HEADERS                                                                               \
+    "X-Content-Type-Options: nosniff\r\nX-Frame-Options: DENY\r\n"                                 \
+    "Cross-Origin-Resource-Policy: same-origin\r\nCache-Control: no-store\r\n"
+
 struct admin {
     uv_loop_t *loop;
     struct process *process;
@@ -43,6 +51,7 @@ struct admin {
     struct acceptor *acceptor;
     struct listen_set *set;
     bool draining;
+    bool warned; /* of a host that is not known */
     uv_timer_t count_timer;
     uint64_t *waiting; /* numbers of the requests for /stats that wait for the workers' counts */
     size_t waiting_count;
@@ -137,7 +146,8 @@ static void metrics(struct admin *admin, struct http *http) {
                   "# HELP tidewire_info The version that runs.\n# TYPE tidewire_info gauge\n"
                   "tidewire_info{version=\"%s\"} 1\n",
                   TIDEWIRE_VERSION);
-    http_respond(http, 200, "Content-Type: text/plain; version=0.0.4; charset=utf-8\r\n",
+    http_respond(http, 200,
+                 SAFE_HEADERS "Content-Type: text/plain; version=0.0.4; charset=utf-8\r\n",
                  buffer_start(&text), text.len);
     buffer_free(&text);
 }
@@ -230,7 +240,7 @@ static void stats_json(struct admin *admin, struct http *http,
                   "\"total_connections\":%" PRIu64 ",\"resident_bytes\":%" PRIu64
                   ",\"draining\":%s}\n",
                   total.connections, resident_bytes(), admin->draining ? "true" : "false");
-    http_respond(http, 200, "Content-Type: application/json\r\n", buffer_start(&text), text.len);
+    http_respond(http, 200, SAFE_HEADERS RESPONSE_JSON, buffer_start(&text), text.len);
     buffer_free(&text);
 }
 
@@ -241,7 +251,7 @@ static void health(struct admin *admin, struct http *http) {
     unsigned worker;
     double silence = workers_ping(admin->workers, &worker);
     if (silence < SILENCE_SECONDS) {
-        http_respond_text(http, 200, NULL, "ok");
+        http_respond_text(http, 200, SAFE_HEADERS, "ok");
         return;
     }
     char why[96];
@@ -252,7 +262,7 @@ static void health(struct admin *admin, struct http *http) {
     log_begin_limited(&line, LOG_WARN, "unhealthy");
     log_str(&line, "why", why);
     log_end(&line);
-    http_respond_text(http, 503, NULL, why);
+    http_respond_text(http, 503, SAFE_HEADERS, why);
 }
 
 static void respond_stats(struct admin *admin) {
@@ -289,24 +299,43 @@ void admin_on_report(struct admin *admin) {
         respond_stats(admin);
 }
 
+/* Refuses a request that may come from a page in a browser. False: it does not. */
+static bool refuse_page(struct admin *admin, struct http *http, const struct request *request) {
+    char why[ADMIN_ACCESS_BYTES];
+    bool over_unix = strcmp(http_remote(http), "unix") == 0;
+    enum admin_access access =
+        admin_access_check(request, &admin->process->admin_hosts, over_unix, why);
+    if (access == ADMIN_ACCESS_GRANTED)
+        return false;
+    if (access == ADMIN_ACCESS_OTHER_HOST && !admin->warned) {
+        admin->warned = true; /* monitoring may ask each second */
+        log_event(LOG_WARN, "admin_hosts", why);
+    }
+    http_respond_refusal(http, 403, SAFE_HEADERS, why);
+    return true;
+}
+
 static void on_request(void *user, struct http *http, const struct request *request, char *body,
                        size_t body_len) {
     (void)body;
     (void)body_len;
     struct admin *admin = user;
+    if (refuse_page(admin, http, request))
+        return;
     if (!slice_is(request->method, "GET") && !slice_is(request->method, "HEAD"))
-        http_respond_refusal(http, 405, "Allow: GET, HEAD\r\n", "Only GET and HEAD.");
+        http_respond_refusal(http, 405, SAFE_HEADERS "Allow: GET, HEAD\r\n", "Only GET and HEAD.");
     else if (slice_is(request->path, "/healthz"))
         health(admin, http);
     else if (slice_is(request->path, "/readyz"))
-        http_respond_text(http, admin->draining ? 503 : 200, NULL,
+        http_respond_text(http, admin->draining ? 503 : 200, SAFE_HEADERS,
                           admin->draining ? "draining" : "ready");
     else if (slice_is(request->path, "/metrics"))
         metrics(admin, http);
     else if (slice_is(request->path, "/stats"))
         request_stats(admin, http);
     else
-        http_respond_refusal(http, 404, NULL, "There are /healthz, /readyz, /metrics and /stats.");
+        http_respond_refusal(http, 404, SAFE_HEADERS,
+                             "There are /healthz, /readyz, /metrics and /stats.");
 }
 
 static void open_admission(struct admission *admission) {

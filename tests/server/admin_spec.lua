@@ -140,6 +140,122 @@ describe("the admin address", function()
   end)
 end)
 
+describe("a request to the admin address", function()
+  after_each(stream.close_all)
+
+  local function start(lines, options)
+    options = options or {}
+    options.app = APP:gsub("ADMIN", lines)
+    options.options = options.options or { "--admin", "127.0.0.1:0" }
+    return server.start(options)
+  end
+
+  local function ask(app, ...)
+    return assert(http.raw(app.admin, table.concat({ "GET /metrics HTTP/1.1", ... }, "\r\n")
+      .. "\r\nConnection: close\r\n\r\n"))
+  end
+
+  it("must name it by an address, as localhost or by a name of admin_hosts", function()
+    local app <close> = start('admin_hosts = { "Metrics.internal" },')
+    for _, host in ipairs({
+      "127.0.0.1", "127.0.0.1:9090", "[::1]:9090", "192.0.2.1", "localhost", "LOCALHOST:80",
+      "metrics.internal:9090", "METRICS.INTERNAL.",
+    }) do
+      assert.equal(200, ask(app, "Host: " .. host).status, host)
+    end
+    for _, host in ipairs({
+      "evil.example", "evil.example:9090", "localhost.evil.example", "x.metrics.internal",
+    }) do
+      local response = ask(app, "Host: " .. host)
+      assert.equal(403, response.status, host)
+      local name = host:match("^[^:]+")
+      assert.is_truthy(response.body:find(([[admin_hosts = { \"%s\" }]]):format(name), 1, true),
+        response.body)
+      assert.is_nil(response.body:find("tidewire_", 1, true))
+    end
+    assert.equal(200, assert(http.raw(app.admin, "GET /healthz HTTP/1.0\r\n\r\n")).status)
+    local lines = app:log_lines("warn .*event=admin_hosts")
+    assert.equal(1, #lines)
+    assert.is_truthy(lines[1]:find("evil.example", 1, true), lines[1])
+  end)
+
+  it("is not answered for a page of another origin", function()
+    local app <close> = start("")
+    local host = "Host: 127.0.0.1:" .. app.admin.port
+    local own = "Origin: http://127.0.0.1:" .. app.admin.port
+    assert.equal(200, ask(app, host, own).status)
+    assert.equal(200, ask(app, host, "Sec-Fetch-Site: none").status)
+    assert.equal(200, ask(app, host, "Sec-Fetch-Site: same-origin").status)
+    for _, header in ipairs({
+      "Origin: https://evil.example", "Origin: null", "Origin: http://127.0.0.1:1",
+      "Sec-Fetch-Site: cross-site", "Sec-Fetch-Site: same-site",
+    }) do
+      local response = ask(app, host, header)
+      assert.equal(403, response.status, header)
+      assert.is_truthy(response.body:find("no page of another origin", 1, true))
+      for name in pairs(response.headers) do
+        assert.is_nil(name:find("^access%-control"), name)
+      end
+    end
+    local preflight = assert(http.raw(app.admin, "OPTIONS /stats HTTP/1.1\r\n" .. host
+      .. "\r\nOrigin: https://evil.example\r\nAccess-Control-Request-Method: GET\r\n"
+      .. "Connection: close\r\n\r\n"))
+    assert.equal(403, preflight.status)
+  end)
+
+  it("has an answer that no other page can use", function()
+    local app <close> = start("")
+    for _, path in ipairs({ "/healthz", "/readyz", "/metrics", "/stats", "/nothing" }) do
+      local headers = http.request(app.admin, path).headers
+      assert.equal("nosniff", headers["x-content-type-options"])
+      assert.equal("DENY", headers["x-frame-options"])
+      assert.equal("same-origin", headers["cross-origin-resource-policy"])
+      assert.equal("no-store", headers["cache-control"])
+    end
+  end)
+
+  it("may have any host with a star, and over a Unix socket", function()
+    do
+      local app <close> = start('admin_hosts = "*",')
+      assert.equal(200, ask(app, "Host: anything.example").status)
+    end
+    local app <close> = start("", { options = { "--admin", "unix:admin.sock" } })
+    app.admin = { path = app.directory .. "/admin.sock" }
+    assert.equal(200, ask(app, "Host: anything.example").status)
+    assert.equal(403, ask(app, "Host: anything.example", "Sec-Fetch-Site: cross-site").status)
+  end)
+
+  it("is judged by admin_hosts of the command line, the environment and the last reload", function()
+    do
+      local app <close> = start('admin_hosts = "app.example",',
+        { options = { "--admin", "127.0.0.1:0", "--admin-hosts", "a.example, b.example" } })
+      assert.equal(200, ask(app, "Host: b.example").status)
+      assert.equal(403, ask(app, "Host: app.example").status)
+    end
+    do
+      local app <close> = start("", { environment = { TIDEWIRE_ADMIN_HOSTS = "c.example" } })
+      assert.equal(200, ask(app, "Host: c.example").status)
+    end
+    local app <close> = start("")
+    assert.equal(403, ask(app, "Host: d.example").status)
+    process.write_file(app.directory .. "/app.lua",
+      (APP:gsub("ADMIN", 'admin_hosts = { "d.example" },')))
+    app:signal("sighup")
+    assert.is_truthy(app:wait_for_log("event=reloaded"))
+    assert.equal(200, ask(app, "Host: d.example").status)
+  end)
+
+  it("is not hindered by names that are none: the start ends", function()
+    local code, log = server.launch_to_end({
+      app = APP:gsub("ADMIN", 'admin_hosts = { "http://a.example", "a.example:80", "" },'),
+    })
+    assert.equal(2, code)
+    for _, part in ipairs({ "without the scheme", "without the port", "expected a host name" }) do
+      assert.is_truthy(log:find(part, 1, true), log)
+    end
+  end)
+end)
+
 describe("without an admin address", function()
   it("there is none", function()
     local app <close> = server.start({ app = (APP:gsub("ADMIN", "")) })

@@ -354,7 +354,9 @@ describe("a connection of plain HTTP", function()
   end)
 
   it("is kept at the admin address too", function()
-    local app <close> = start(nil, { options = { "--admin", "127.0.0.1:0" } })
+    local app <close> = start(nil, {
+      options = { "--admin", "127.0.0.1:0", "--admin-hosts", "x" },
+    })
     local peer = assert(stream.connect(app.admin))
     for _ = 1, 3 do
       for _, path in ipairs({ "/metrics", "/stats", "/healthz", "/readyz" }) do

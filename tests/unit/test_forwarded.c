@@ -201,6 +201,9 @@ static void test_scheme_and_host(void **state) {
                 "");
     check_facts("Forwarded: for=_hidden;proto=https;host=a.example, for=10.0.0.1;proto=http\r\n", 1,
                 "a.example");
+    check_facts("X-Forwarded-Host: http://a.example/\r\n", -1, "");
+    check_facts("X-Forwarded-Host: a.example b.example\r\n", -1, "");
+    check_facts("X-Forwarded-Host: [2001:db8::1]:443\r\n", -1, "[2001:db8::1]:443");
     char headers[400] = "X-Forwarded-Host: ";
     memset(headers + 18, 'a', 300);
     strcpy(headers + 318, "\r\n");

@@ -23,6 +23,8 @@ Options, with the environment variable that sets the same (the command line over
                          HOST:PORT, [IPv6]:PORT, *:PORT, unix:/path     TIDEWIRE_LISTEN
   --workers N            threads, or "auto"                              TIDEWIRE_WORKERS
   --admin ADDR           /healthz /readyz /metrics /stats; off unless set  TIDEWIRE_ADMIN
+  --admin-hosts LIST     names by which it may be asked for, separated by commas, beside
+                         localhost and addresses                 TIDEWIRE_ADMIN_HOSTS
   --trusted-proxies LIST  addresses and networks of proxies, separated by commas, whose
                          X-Forwarded-For and Forwarded count          TIDEWIRE_TRUSTED_PROXIES
   --proxy-protocol       their connections begin with a PROXY header    TIDEWIRE_PROXY_PROTOCOL

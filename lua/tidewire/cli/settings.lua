@@ -66,6 +66,7 @@ local OPTIONS = {
   { name = "--listen", read = text, is_list = true },
   { name = "--workers", read = text },
   { name = "--admin", read = text },
+  { name = "--admin-hosts", read = text },
   { name = "--trusted-proxies", read = text },
   { name = "--proxy-protocol", is_flag = true },
   { name = "--tls-certificate", read = text },

@@ -29,6 +29,7 @@ local app = {}
 ---@field listen_given boolean  not only the default
 ---@field workers integer|"auto"
 ---@field admin string|nil
+---@field admin_hosts string[]|nil           beside addresses and localhost
 ---@field trusted_proxies string[]|nil
 ---@field forwarded_header "X-Forwarded-For"|"Forwarded"|nil  nil: either
 ---@field proxy_protocol boolean
@@ -90,7 +91,9 @@ local function read_bare_handler(report, result, handler, from_environment)
 end
 
 -- The options of the app that the command line has too.
-local of_command_line = { "listen", "workers", "admin", "trusted_proxies", "proxy_protocol" }
+local of_command_line = {
+  "listen", "workers", "admin", "admin_hosts", "trusted_proxies", "proxy_protocol",
+}
 
 --- The settings of the command line, checked.
 local function read_command_line(report, given)
@@ -160,6 +163,7 @@ end
 ---@field listen string[]|nil
 ---@field workers string|integer|nil
 ---@field admin string|nil
+---@field admin_hosts string|nil
 ---@field trusted_proxies string|nil
 ---@field proxy_protocol string|nil
 ---@field tls_certificate string|nil
@@ -219,6 +223,7 @@ function app.load(request)
 
   result.listen, result.admin = settings.listen, settings.admin
   result.trusted_proxies, result.proxy_protocol = settings.trusted_proxies, settings.proxy_protocol
+  result.admin_hosts = settings.admin_hosts
   result.forwarded_header = settings.forwarded_header
   result.listen_given =
     (from_command_line.listen or from_environment.app.listen or checked.listen) ~= nil

@@ -440,6 +440,26 @@ types.addresses = {
   from_text = split_commas,
 }
 
+-- Of a Host header, without its port; the admin address knows IP addresses and localhost itself.
+local function check_host(text)
+  if text == "*" or text:find("^[%w_-][%w_.-]*$") then
+    return true
+  elseif text:find("://", 1, true) then
+    return nil, ("%s: write the name alone, without the scheme"):format(option_types.quote(text))
+  elseif text:find("^[%w_.-]+:%d*$") then
+    return nil, ("%s: write the name without the port"):format(option_types.quote(text))
+  end
+  return nil, ("%s: this is no host name"):format(option_types.quote(text))
+end
+
+types.hosts = {
+  expected = constant 'a list of host names, as in { "prometheus.example.com" }, or "*"',
+  check = function(value)
+    return check_texts(value, check_host, 'a host name, as in "prometheus.example.com"')
+  end,
+  from_text = split_commas,
+}
+
 types.trusted_proxies = {
   expected = constant 'a list of addresses and networks, as in { "127.0.0.1", "10.0.0.0/8" }',
   check = function(value, _, facts)

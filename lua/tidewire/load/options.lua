@@ -70,6 +70,7 @@ local app = {
   { name = "http", type = "table" },
   { name = "limits", type = "group", group = "limits" },
   { name = "admin", type = "address", env = "ADMIN" },
+  { name = "admin_hosts", type = "hosts", env = "ADMIN_HOSTS" },
   { name = "trusted_proxies", type = "trusted_proxies", env = "TRUSTED_PROXIES" },
   { name = "forwarded_header", type = "choice", choices = { "X-Forwarded-For", "Forwarded" },
     env = "FORWARDED_HEADER" },

@@ -158,7 +158,7 @@ static void set_scheme(struct slice scheme, struct forwarded *out) {
 }
 
 static void set_host(struct slice host, struct forwarded *out) {
-    if (host.len > 0 && host.len <= MAX_HOST)
+    if (host.len <= MAX_HOST && request_is_host(host))
         out->host = host;
 }
 

@@ -52,10 +52,19 @@ static struct app_texts texts_field(lua_State *L, int index, const char *name) {
     return texts;
 }
 
-static void free_texts(struct app_texts *texts) {
+struct app_texts app_texts_copy(const struct app_texts *texts) {
+    struct app_texts copy = {.count = texts->count};
+    copy.at = mem_zalloc(copy.count * sizeof *copy.at);
+    for (size_t i = 0; i < copy.count; i++)
+        copy.at[i] = mem_strdup(texts->at[i]);
+    return copy;
+}
+
+void app_texts_free(struct app_texts *texts) {
     for (size_t i = 0; i < texts->count; i++)
         mem_free(texts->at[i]);
     mem_free(texts->at);
+    *texts = (struct app_texts){NULL, 0};
 }
 
 /* "auto", which is 0: one for each processor that the process may use. */
@@ -93,6 +102,7 @@ struct app *app_read(lua_State *L, int index) {
     app->listen = texts_field(L, index, "listen");
     app->listen_given = flag_field(L, index, "listen_given");
     app->trusted_proxies = texts_field(L, index, "trusted_proxies");
+    app->admin_hosts = texts_field(L, index, "admin_hosts");
     app->forwarded_header = text_field(L, index, "forwarded_header");
     app->proxy_protocol = flag_field(L, index, "proxy_protocol");
     app->admin = text_field(L, index, "admin");
@@ -132,8 +142,9 @@ struct app *app_read(lua_State *L, int index) {
 void app_free(struct app *app) {
     if (app == NULL)
         return;
-    free_texts(&app->listen);
-    free_texts(&app->trusted_proxies);
+    app_texts_free(&app->listen);
+    app_texts_free(&app->trusted_proxies);
+    app_texts_free(&app->admin_hosts);
     mem_free(app->forwarded_header);
     mem_free(app->admin);
     app_tls_free(app->tls);

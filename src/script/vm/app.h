@@ -16,10 +16,15 @@ struct app_texts {
     size_t count;
 };
 
+/* A copy of its own. */
+struct app_texts app_texts_copy(const struct app_texts *texts);
+void app_texts_free(struct app_texts *texts);
+
 struct app {
-    struct app_texts listen; /* texts for address_parse() */
-    bool listen_given;       /* the app or the command line names them; false: the default */
-    char *admin;             /* NULL: no admin address */
+    struct app_texts listen;      /* texts for address_parse() */
+    bool listen_given;            /* the app or the command line names them; false: the default */
+    struct app_texts admin_hosts; /* names by which requests may ask for the admin address */
+    char *admin;                  /* NULL: no admin address */
     struct app_texts trusted_proxies; /* texts for trusted_proxies_new() */
     char *forwarded_header;           /* "X-Forwarded-For", "Forwarded"; NULL: either */
     bool proxy_protocol;

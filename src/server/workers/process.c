@@ -21,6 +21,8 @@ void process_init(struct process *process) {
 
 void process_set_limits(struct process *process, const struct app *app) {
     struct admission *admission = &process->admission;
+    app_texts_free(&process->admin_hosts);
+    process->admin_hosts = app_texts_copy(&app->admin_hosts);
     atomic_store(&admission->connections.max, app->max_connections);
     atomic_store(&admission->per_address, app->per_address);
     ip_rates_set(admission->ip_rates, IP_RATE_CONNECTIONS, app->connection_rate);
@@ -40,6 +42,7 @@ void process_close(struct process *process) {
     admission_close(&process->admission);
     tls_server_unref(process->tls);
     tls_tickets_free(process->tickets);
+    app_texts_free(&process->admin_hosts);
 }
 
 static void on_sigpipe(int number) {

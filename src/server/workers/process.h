@@ -16,13 +16,14 @@
 /* Any thread. */
 struct process {
     struct bus *bus;
-    struct shared *shared;       /* the stores of tw.shared */
-    struct admission admission;  /* limits on sockets and on memory for them */
-    struct tls_server *tls;      /* of new connections; see credentials.h */
-    struct tls_tickets *tickets; /* of TLS */
-    struct watchdog *watchdog;   /* interrupts scripts that take too long */
-    double started_at;           /* monotonic seconds */
-    atomic_uint generation;      /* of the code that runs, from 1 */
+    struct shared *shared;        /* the stores of tw.shared */
+    struct admission admission;   /* limits on sockets and on memory for them */
+    struct tls_server *tls;       /* of new connections; see credentials.h */
+    struct tls_tickets *tickets;  /* of TLS */
+    struct watchdog *watchdog;    /* interrupts scripts that take too long */
+    struct app_texts admin_hosts; /* of the app; only the main thread */
+    double started_at;            /* monotonic seconds */
+    atomic_uint generation;       /* of the code that runs, from 1 */
     atomic_uint reloads, reload_failures;
     _Atomic uint64_t reload_pause_ns; /* the longest time for which the last one blocked a worker */
 };
