@@ -33,6 +33,13 @@ return {
     ["/bytes"]          = function()
       return { headers = { ["Content-Type"] = "image/png" }, body = "\0\1\2\xff" }
     end,
+    ["/tagged"]         = function(request)
+      return {
+        status = tonumber(request.query.status),
+        headers = { ETag = request.query.etag, ["Last-Modified"] = request.query.modified },
+        body = "tagged",
+      }
+    end,
     ["/empty"]          = function() return "" end,
     ["/nothing"]        = function() end,
     ["POST /echo"]      = function(request) return request.body end,
@@ -258,4 +265,39 @@ describe("HTTP routes", function()
     assert.equal("eof", peer:wait_end())
     assert.is_truthy(peer:peek():find("the front page$"))
   end)
+
+  it("are not sent again to a client that has them, by the ETag or the date of the function",
+    function()
+      local DATE, LATER = "Sun, 06 Nov 1994 08:49:37 GMT", "Sun, 06 Nov 1994 08:49:38 GMT"
+      local QUERY = "modified=" .. DATE:gsub(" ", "%%20")
+      local function ask(query, headers, method)
+        local response =
+          app:http({ path = "/tagged?" .. query, headers = headers, method = method })
+        return response.status, response.body
+      end
+      for _, case in ipairs({
+        { "etag=%22a%22", { ["If-None-Match"] = '"a"' }, 304 },
+        { "etag=W/%22a%22", { ["If-None-Match"] = '"b", "a"' }, 304 },
+        { "etag=%22a%22", { ["If-None-Match"] = 'W/"a"' }, 304 },
+        { "etag=%22a%22", { ["If-None-Match"] = "*" }, 304 },
+        { "etag=%22a%22", { ["If-None-Match"] = '"b"' }, 200 },
+        { "etag=%22a%22", {}, 200 },
+        { "etag=%22a%22", { ["If-Modified-Since"] = LATER }, 200 },
+        { "x=1", { ["If-None-Match"] = '"a"' }, 200 },
+        { "x=1", { ["If-Modified-Since"] = LATER }, 200 },
+        { QUERY, { ["If-Modified-Since"] = DATE }, 304 },
+        { QUERY, { ["If-Modified-Since"] = LATER }, 304 },
+        { QUERY, { ["If-Modified-Since"] = "Sunday, 06-Nov-94 08:49:37 GMT" }, 304 },
+        { QUERY, { ["If-Modified-Since"] = "Sun Nov  6 08:49:36 1994" }, 200 },
+        { QUERY .. "&etag=%22a%22", -- the tag goes first
+          { ["If-Modified-Since"] = LATER, ["If-None-Match"] = '"b"' }, 200 },
+        { "modified=yesterday", { ["If-Modified-Since"] = DATE }, 200 },
+        { "etag=%22a%22&status=404", { ["If-None-Match"] = '"a"' }, 404 },
+      }) do
+        local status, body = ask(case[1], case[2])
+        assert.same({ case[3], case[3] == 304 and "" or "tagged" }, { status, body }, case[1])
+      end
+      assert.equal(304, (ask("etag=%22a%22", { ["If-None-Match"] = '"a"' }, "HEAD")))
+      assert.equal(200, (ask("etag=%22a%22", { ["If-None-Match"] = '"a"' }, "POST")))
+    end)
 end)

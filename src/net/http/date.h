@@ -12,6 +12,9 @@
 
 enum { DATE_BYTES = 30 }; /* a date with its NUL */
 
+/* Later than all dates: the year 10000. */
+#define DATE_LAST ((time_t)253402300800)
+
 /* Formats `when` (seconds since 1970; years 1000 to 9999), NUL-terminated. */
 void date_format(time_t when, char out[DATE_BYTES]);
 

@@ -3,6 +3,8 @@
 
 #include "base/log/log.h"
 #include "base/mem.h"
+#include "net/http/date.h"
+#include "net/http/preconditions.h"
 #include "net/http/response.h"
 
 #include <inttypes.h>
@@ -154,20 +156,29 @@ static void start_writing(struct http *http, int status) {
         watch_reader(http, taken_bytes(http));
 }
 
+/* Takes a line off the front of `lines`. False: there is none. */
+static bool next_line(const char **lines, struct slice *name, struct slice *value) {
+    if (*lines == NULL || **lines == '\0')
+        return false;
+    const char *end = strstr(*lines, "\r\n");
+    size_t len = end == NULL ? strlen(*lines) : (size_t)(end - *lines);
+    const char *colon = memchr(*lines, ':', len);
+    *name = (struct slice){*lines, colon == NULL ? len : (size_t)(colon - *lines)};
+    *value = (struct slice){*lines + len, 0};
+    if (colon != NULL) {
+        const char *start = colon + 1;
+        while (start < *lines + len && *start == ' ')
+            start++;
+        *value = (struct slice){start, (size_t)(*lines + len - start)};
+    }
+    *lines = end == NULL ? *lines + len : end + 2;
+    return true;
+}
+
 /* Adds header lines one by one, so that a bad one does not spoil the others. */
 static void add_lines(struct response *res, const char *lines, bool *has_type) {
-    while (lines != NULL && *lines != '\0') {
-        const char *end = strstr(lines, "\r\n");
-        size_t len = end == NULL ? strlen(lines) : (size_t)(end - lines);
-        const char *colon = memchr(lines, ':', len);
-        struct slice name = {lines, colon == NULL ? len : (size_t)(colon - lines)};
-        struct slice value = {lines + len, 0};
-        if (colon != NULL) {
-            const char *start = colon + 1;
-            while (start < lines + len && *start == ' ')
-                start++;
-            value = (struct slice){start, (size_t)(lines + len - start)};
-        }
+    struct slice name, value;
+    while (next_line(&lines, &name, &value)) {
         if (slice_is_nocase(name, "content-type"))
             *has_type = true;
         if (!response_add(res, name, value)) {
@@ -178,8 +189,33 @@ static void add_lines(struct response *res, const char *lines, bool *has_type) {
             log_end(&line);
             response_forgive(res);
         }
-        lines = end == NULL ? NULL : end + 2;
     }
+}
+
+/* Has the client this response already, by the ETag or Last-Modified that a script gives it? */
+static bool has_response(const struct http *http, int status, const char *lines) {
+    enum { ETAG_ROOM = 256 };
+    char etag[ETAG_ROOM] = "";
+    time_t modified = 0;
+    bool has_date = false;
+    struct slice name, value;
+    if (status != 200 || lines == NULL ||
+        (!slice_is(http->request->method, "GET") && !slice_is(http->request->method, "HEAD")))
+        return false;
+    while (next_line(&lines, &name, &value)) {
+        if (slice_is_nocase(name, "last-modified"))
+            has_date = date_parse(value, &modified);
+        if (!slice_is_nocase(name, "etag") || value.len >= ETAG_ROOM)
+            continue;
+        if (value.len > 2 && memcmp(value.bytes, "W/", 2) == 0)
+            slice_skip(&value, 2);
+        snprintf(etag, sizeof etag, "%.*s", (int)value.len, value.bytes);
+    }
+    if (!has_date && etag[0] == '\0')
+        return false;
+    if (!has_date) /* later than any date of a request */
+        modified = DATE_LAST;
+    return preconditions_not_modified(http->request, etag, modified);
 }
 
 /* Counts the memory of a large response, which waits for its client. False: over a limit, and
@@ -205,6 +241,10 @@ void http_respond(struct http *http, int status, const char *headers, const char
                   size_t len) {
     if (http->state > HTTP_WAITING)
         return; /* it has a response */
+    if (has_response(http, status, headers)) {
+        status = 304;
+        len = 0;
+    }
     if (!http->head_only && !reserve(http, len))
         return;
     size_t room = HEAD_ROOM + (headers == NULL ? 0 : strlen(headers));
