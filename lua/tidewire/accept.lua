@@ -77,7 +77,7 @@ local function ask(endpoint, request)
     return true
   end
   local count, ok, answer, first, second =
-    counted(xpcall(endpoint.validate, errors.handler("validate"), request))
+    counted(errors.call("validate", endpoint.validate, request))
   if not ok then
     return nil, origin_check.failed(answer)
   elseif count == 1 then

@@ -159,12 +159,17 @@ end
 --- Notes the end of a call of a repeating timer's function, with or without an error.
 local Call = { __close = function(call) call.timer.busy = false end }
 
-local function start(seconds, f, on_end, repeats, is_sleep)
+--- in_scope: a timer that is started while code is loaded ends with that code. C's timer comes
+--- last: an error of memory may come before.
+local function start(seconds, f, on_end, repeats, in_scope, is_sleep)
   local timer = setmetatable({
-    number = core.timer(seconds, repeats, is_sleep), f = f, on_end = on_end, repeats = repeats,
-    skipped = 0, busy = false,
+    number = 0, f = f, on_end = on_end, repeats = repeats, skipped = 0, busy = false,
   }, Timer)
   timer.call = repeats and setmetatable({ timer = timer }, Call) or nil
+  if in_scope then
+    generation_timers.add(timer)
+  end
+  timer.number = core.timer(seconds, repeats, is_sleep)
   running[timer.number] = timer
   return timer
 end
@@ -193,6 +198,7 @@ end
 function async.fire(number, skipped)
   local timer = running[number]
   if not timer then
+    core.timer_cancel(number) -- an error of memory came before `running` had it
     return
   end
   generation_timers.enter(timer)
@@ -207,17 +213,10 @@ function async.fire(number, skipped)
   end
   timer.busy = true
   local _ <close> = timer.call
-  local ok, err = xpcall(timer.f, errors.handler("timer"))
+  local ok, err = errors.call("timer", timer.f)
   if not ok then
     error(err, 0)
   end
-end
-
---- A timer of the script's own: one that is started while code is loaded ends with that code.
-local function start_in_scope(seconds, f, repeats)
-  local timer = start(seconds, f, nil, repeats)
-  generation_timers.add(timer)
-  return timer
 end
 
 --- Throws, at the line of the caller's caller, unless the arguments are those of a timer.
@@ -242,7 +241,7 @@ end
 ---@return tidewire.Timer
 function async.after(seconds, f)
   async.check_timer("tw.after", seconds, f)
-  return start_in_scope(seconds, f, false)
+  return start(seconds, f, nil, false, true)
 end
 
 --- Calls f() every `seconds`, counted from now, without drift. While a call still waits, the next
@@ -252,7 +251,7 @@ end
 ---@return tidewire.Timer
 function async.every(seconds, f)
   async.check_timer("tw.every", seconds, f, 0.001)
-  return start_in_scope(seconds, f, true)
+  return start(seconds, f, nil, true, true)
 end
 
 -- ---- waiting ----
@@ -265,8 +264,7 @@ function async.sleep(seconds)
       :format(option_types.describe(seconds)), 2)
   end
   local task, token = async.this_task("tw.sleep"), {}
-  local timer = start(seconds, function() wake(task, token) end, nil, false, true)
-  generation_timers.add(timer)
+  start(seconds, function() wake(task, token) end, nil, false, true, true)
   wait(task, token)
 end
 

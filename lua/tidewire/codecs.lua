@@ -92,9 +92,11 @@ local function custom_receive(codec, heartbeat)
     if heartbeat and is_heartbeat_text(conn, payload, binary) then
       return
     end
-    local ok, value, message = xpcall(decode, errors.handler("codec.decode"), payload,
+    local ok, value, message = errors.call("codec.decode", decode, payload,
       binary and "binary" or "text")
-    if not ok then
+    if not ok and value.kind == "memory" then
+      error(value, 0) -- the client has not sent anything wrong
+    elseif not ok then
       return errors.undecodable(conn, value.message)
     elseif value == nil and message ~= nil then
       return errors.undecodable(conn, tostring(message))

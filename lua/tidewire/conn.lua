@@ -310,18 +310,13 @@ function methods.rooms(self)
   return rooms
 end
 
---- Runs f(conn) of a timer, as long as the connection is open.
-local function guarded(conn, f)
-  return function()
-    if not core.is_open(conn[ID]) then
-      return
-    end
-    core.runs_for(conn[ID])
-    local ok, err = xpcall(f, errors.handler("timer"), conn)
-    if not ok then
-      core.count_error("script")
-      errors.thrown(conn, err)
-    end
+--- Runs f(conn) of a timer.
+local function run_timer(conn, f)
+  core.runs_for(conn[ID])
+  local ok, err = errors.call("timer", f, conn)
+  if not ok then
+    core.count_error("script")
+    errors.thrown(conn, err)
   end
 end
 
@@ -334,7 +329,14 @@ local function add_timer(conn, start, seconds, f)
     mine = {}
     timers[conn[ID]] = mine
   end
-  local timer = start(seconds, guarded(conn, f), function(timer) mine[timer] = nil end)
+  local timer
+  timer = start(seconds, function()
+    if core.is_open(conn[ID]) then
+      run_timer(conn, f)
+    elseif timer then -- an error of memory came before `mine` had it
+      timer:cancel()
+    end
+  end, function(ended) mine[ended] = nil end)
   mine[timer] = true
   return timer
 end

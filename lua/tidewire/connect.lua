@@ -274,8 +274,10 @@ local function decode(codec, payload, kind)
   elseif type(codec) ~= "table" or not codec.decode then
     return payload
   end
-  local ok, value, message = xpcall(codec.decode, errors.handler("codec.decode"), payload, kind)
-  if not ok then
+  local ok, value, message = errors.call("codec.decode", codec.decode, payload, kind)
+  if not ok and value.kind == "memory" then
+    error(value, 0)
+  elseif not ok then
     return nil, value.message
   end
   return value, value == nil and message ~= nil and tostring(message) or nil
@@ -486,18 +488,20 @@ function connect.open(url, given)
   local order = misuse.blame_caller(check, url, given)
   local task = async.this_task("tw.connect")
   local tls = order.tls
+  local client = setmetatable({
+    number = 0, url = url, codec = order.codec, max_backlog = order.max_backlog,
+    queue = { event = "message" }, flushing = { event = "flushed" },
+    member = setmetatable({ number = 0 }, Member),
+  }, Client)
+  generation_timers.add(client.member)
   local number, problem = core.upstream_open(url, order.lines, order.subprotocols, order.timeout,
     order.ping_period, order.pong_period, order.max_message_size, order.max_backlog,
     order.max_inbox, tls.verify ~= false, tls.ca, tls.certificate, tls.key, tls.server_name)
   if not number then
+    generation_timers.remove(client.member)
     return nil, problem
   end
-  local client = setmetatable({
-    number = number, url = url, codec = order.codec, max_backlog = order.max_backlog,
-    queue = { event = "message" }, flushing = { event = "flushed" },
-    member = setmetatable({ number = number }, Member),
-  }, Client)
-  generation_timers.add(client.member)
+  client.number, client.member.number = number, number
   wait_until(client, client.queue, is_decided, nil, task)
   local _, subprotocol, _, failure, status = state(client)
   if failure then

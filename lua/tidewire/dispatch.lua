@@ -13,6 +13,7 @@ local core = require "tidewire.core"
 local errors = require "tidewire.errors"
 local accept = require "tidewire.accept"
 local http = require "tidewire.http.routes"
+local memory = require "tidewire.memory"
 local presence = require "tidewire.presence"
 local reload = require "tidewire.reload"
 
@@ -36,17 +37,23 @@ end
 ---@param file string
 ---@param command_line tidewire.CommandLine
 function events.load(file, command_line)
-  core.set_budgets(app.first_budgets(core.environment()))
+  local handler_timeout, load_timeout, bytes = app.first_budgets(core.environment())
+  core.set_budgets(handler_timeout, load_timeout)
+  core.limit_memory(bytes or core.default_memory(1))
   local loaded, lines = reload.load(file, command_line, 1)
   if not loaded then
-    return nil, lines
+    return nil, memory.explain(lines)
+  end
+  local problem = memory.apply(loaded)
+  if problem then
+    return nil, { problem }
   end
   running = reload.activate(loaded)
   local ok, problems = reload.call_on_load(loaded)
   if ok and command_line.is_check then
     reload.check(loaded)
   end
-  return ok and loaded, problems
+  return ok and loaded, memory.explain(problems)
 end
 
 --- Loads an app and calls its on_load. Returns the app; or nil, the problems as lines, and the
@@ -54,10 +61,10 @@ end
 local function load_beside(file, command_line, generation)
   local loaded, lines, sources = reload.load(file, command_line, generation)
   if not loaded then
-    return nil, lines, sources
+    return nil, memory.explain(lines), sources
   end
   local ok, problems = reload.call_on_load(loaded)
-  return ok and loaded or nil, problems, loaded.sources
+  return ok and loaded or nil, memory.explain(problems), loaded.sources
 end
 
 --- Loads the app anew, beside the code that runs, and gives core.loaded the result.

@@ -27,6 +27,29 @@ function Error:__tostring()
   return ("%s: %s"):format(self.hook, self.message)
 end
 
+-- Lua's error values: there is no memory, or no limit could allow so much.
+local OF_MEMORY <const> = {
+  ["not enough memory"] = true, ["resulting string too large"] = true,
+  ["string length overflow"] = true, ["buffer too large"] = true, ["table overflow"] = true,
+  ["memory allocation error: block too big"] = true,
+}
+
+--- Lua's error of memory without the place that it or error() puts before it; nil: it is another.
+local function of_memory(value)
+  local text = type(value) == "string" and #value < 300 and (value:match("^.-:%d+: (.*)$") or value)
+  return OF_MEMORY[text] and text or nil
+end
+
+--- "app.lua:12: ", the innermost line of a script in a traceback, or "".
+local function place_in(traceback)
+  for place in (traceback or ""):gmatch("\n%s*([^\n]-:%d+): in ") do
+    if not place:find("^lua/tidewire/") and not place:find("^%[") then
+      return place .. ": "
+    end
+  end
+  return ""
+end
+
 ---@param kind string
 ---@param value any
 ---@param hook string
@@ -35,6 +58,14 @@ end
 function errors.new(kind, value, hook, traceback)
   if getmetatable(value) == Error then
     return value -- thrown on by the script
+  end
+  local reason = of_memory(value)
+  if reason then
+    local message = core.memory_error() -- counts it
+    return setmetatable({
+      kind = "memory", hook = hook, value = value, traceback = traceback or "",
+      message = reason == "not enough memory" and place_in(traceback) .. message or value,
+    }, Error)
   end
   return setmetatable({
     kind = kind, message = missing.explain(inspect.thrown(value)), traceback = traceback or "",
@@ -49,6 +80,22 @@ function errors.handler(hook)
   return function(value)
     return errors.new("script", value, hook, debug.traceback(nil, 2))
   end
+end
+
+local function check_caught(hook, ok, ...)
+  if ok or getmetatable((...)) == Error then
+    return ok, ...
+  end
+  return false, errors.new("script", (...), hook) -- Lua calls no message handler for this error
+end
+
+--- xpcall with a message handler that makes an Error.
+---@param hook string
+---@param f function
+---@return boolean ok
+---@return any ...  f's results, or the Error
+function errors.call(hook, f, ...)
+  return check_caught(hook, xpcall(f, errors.handler(hook), ...))
 end
 
 ---@param err tidewire.Error
@@ -69,7 +116,7 @@ local function wants_close(conn, err)
   if not on_error then
     return true
   end
-  local ok, answer = xpcall(on_error, errors.handler("on_error"), conn, err)
+  local ok, answer = errors.call("on_error", on_error, conn, err)
   if ok then
     return answer
   end

@@ -93,8 +93,8 @@ function presence.watch(name, f)
     watches[name] = {}
     core.watch(name, true)
   end
-  table.insert(watches[name], watch)
   generation_timers.add(watch)
+  table.insert(watches[name], watch)
   return watch
 end
 

@@ -14,6 +14,7 @@ local endpoints = require "tidewire.endpoints"
 local errors = require "tidewire.errors"
 local luv_sockets = require "tidewire.luv.sockets"
 local globals = require "tidewire.globals"
+local memory = require "tidewire.memory"
 local registry = require "tidewire.registry"
 local generation_timers = require "tidewire.reload.generation_timers"
 local script_file = require "tidewire.load.script_file"
@@ -79,7 +80,7 @@ end
 function reload.call_on_load(loaded)
   local ok, err = true, nil
   if loaded.on_load then
-    ok, err = xpcall(loaded.on_load, errors.handler("on_load"))
+    ok, err = errors.call("on_load", loaded.on_load)
   end
   loaded.sources = loaded.scripts:sources()
   if not ok then
@@ -169,6 +170,7 @@ end
 --- another kind, C closes its connections.
 local function activate_endpoints(loaded)
   core.set_budgets(loaded.handler_timeout, loaded.limits.load_timeout)
+  core.limit_memory(memory.limit(loaded))
   local list = {}
   for i, endpoint in ipairs(loaded.endpoints) do
     update(endpoint)

@@ -338,6 +338,23 @@ function core.is_over() end
 ---@param load_seconds number
 function core.set_budgets(handler_seconds, load_seconds) end
 
+--- The default of limits.memory where so many workers run.
+---@param workers integer  0: one for each processor
+---@return integer bytes
+function core.default_memory(workers) end
+
+--- Limits the memory of this Lua state.
+---@param bytes integer
+function core.limit_memory(bytes) end
+
+--- The bytes that this Lua state has, garbage included.
+---@return integer
+function core.memory() end
+
+--- Counts an error of memory. Returns a sentence about the last allocation that has failed.
+---@return string
+function core.memory_error() end
+
 --- The running task belongs to this connection: to its budget and its on_error.
 ---@param conn integer
 function core.runs_for(conn) end

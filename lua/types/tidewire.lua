@@ -185,7 +185,7 @@
 ---@field backlog? tidewire.Size          memory of all queues to clients
 ---@field receive_backlog? tidewire.Size  bytes of all clients that no hook has handled
 ---@field worker_backlog? tidewire.Size  bytes of other workers that may wait for one worker
----@field memory? tidewire.Size  not in this version: no effect
+---@field memory? tidewire.Size  of the Lua values of one worker
 ---@field load_timeout? number   seconds of CPU time that a load may take between waits
 
 --- A route of `http` may return this table, a status, a text (the body of a 200), or a status and a
@@ -568,6 +568,9 @@ function tw.stats() end
 ---@field pongs_received integer
 ---@field timeouts integer
 ---@field script_errors integer
+---@field memory_errors integer       hooks, timers and routes that wanted too much memory
+---@field lua_memory_bytes integer        memory of the scripts, over all workers
+---@field lua_memory_limit_bytes integer  what limits.memory allows them
 ---@field handler_timeouts integer     runs that the server ended because they took too long
 ---@field decode_errors integer
 ---@field protocol_errors integer

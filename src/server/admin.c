@@ -138,6 +138,11 @@ static void metrics(struct admin *admin, struct http *http) {
         add_count(&text, "certificate_expires_seconds", "gauge",
                   "When the certificate expires, in Unix time.",
                   tls_server_ends_at(admin->process->tls));
+    buffer_printf(&text, "# HELP tidewire_worker_lua_memory_bytes Memory of a worker's scripts.\n"
+                         "# TYPE tidewire_worker_lua_memory_bytes gauge\n");
+    for (unsigned i = 0; i < bus_workers(admin->process->bus); i++)
+        buffer_printf(&text, "tidewire_worker_lua_memory_bytes{worker=\"%u\"} %" PRIu64 "\n", i,
+                      bus_lua_memory(admin->process->bus, i));
     add_log(&text);
     add_seconds(&text, "uptime_seconds", "Time since the start.",
                 clock_monotonic_seconds() - admin->process->started_at);
@@ -150,6 +155,16 @@ static void metrics(struct admin *admin, struct http *http) {
                  SAFE_HEADERS "Content-Type: text/plain; version=0.0.4; charset=utf-8\r\n",
                  buffer_start(&text), text.len);
     buffer_free(&text);
+}
+
+/* The memory of the scripts of each worker. */
+static void add_memory(struct admin *admin, struct buffer *text) {
+    unsigned workers = bus_workers(admin->process->bus);
+    buffer_printf(text, "\"lua_memory_by_worker\":[");
+    for (unsigned i = 0; i < workers; i++)
+        buffer_printf(text, "%s%" PRIu64, i == 0 ? "" : ",",
+                      bus_lua_memory(admin->process->bus, i));
+    buffer_printf(text, "],");
 }
 
 /* The number of connections of each worker. */
@@ -213,6 +228,7 @@ static void stats_json(struct admin *admin, struct http *http,
     buffer_printf(&text, "\"backlog_limit_bytes\":%" PRId64 ",",
                   bus_backlog_max(admin->process->bus));
     add_connections(admin, &text);
+    add_memory(admin, &text);
     add_generations(counts, &text);
     add_timers(counts, &text);
     if (admin->process->tls != NULL)

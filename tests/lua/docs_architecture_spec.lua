@@ -97,7 +97,7 @@ local words = {
   ["systemd's socket activation"] = "LISTEN_FDNAMES",
   ["the messages of an upgrade"] = "CONTROL_UPGRADE",
   ["the watchdog's period"] = "LONGEST_NS =",
-  ["a memory limit of the Lua state"] = "lua_memory_alloc(",
+  ["a memory limit of the Lua state"] = "vm_memory_set_limit(",
   ["the time that a reload may take"] = '"load_timeout"',
 }
 

@@ -141,21 +141,10 @@ describe("options of the app", function()
     end
   end
 
-  -- What this version does not do, by the source.
-  local not_yet = {}
-  for list in sources.text("options.lua"):match("local not_yet = (%b{})"):gmatch("%l+ = (%b{})") do
-    for name in list:gmatch("([%l_]+) = %l+") do not_yet[name] = true end
-  end
-
-  it("are marked in configuration.md where this version does not do them", function()
-    local rows = words(page("configuration"), "\n| `([%l_]+)` |[^|]*| %*not in this version:%*")
-    assert.same(sorted(not_yet), rows)
-  end)
-
   it("are named in configuration.md where they have no variable", function()
     local without = {}
     for _, spec in ipairs(options.lists.handler) do
-      if not spec.env and spec.type ~= "hook" and not not_yet[spec.name] then
+      if not spec.env and spec.type ~= "hook" then
         without[spec.name] = true
       end
     end

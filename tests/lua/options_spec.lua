@@ -24,12 +24,6 @@ local function problem(list_name, values, facts)
   return messages[1]
 end
 
-local function warnings(list_name, values)
-  local _, findings = options.check(list_name, values, "", {})
-  assert.same({}, messages_of(findings.problems))
-  return messages_of(findings.warnings)
-end
-
 local function checked(list_name, values)
   local result, findings = options.check(list_name, values, "", {})
   assert.same({}, messages_of(findings.problems))
@@ -261,10 +255,11 @@ describe("workers", function()
   end)
 end)
 
-describe("what this version does not do", function()
-  it("is warned of where it is a comfort", function()
-    assert.same({ "limits.memory has no effect in this version" },
-      warnings("app", { limits = { memory = "256M" } }))
+describe("limits.memory", function()
+  it("is at least what the library needs", function()
+    assert.same({}, problems("app", { limits = { memory = "4M" } }))
+    assert.equal('limits.memory: expected a size in bytes from 4194304 to 1024G, or a text such as '
+      .. '"64K" or "1M", got string "1M"', problem("app", { limits = { memory = "1M" } }))
   end)
 end)
 

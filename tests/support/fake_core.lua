@@ -239,6 +239,11 @@ local function add_budgets(world, core)
     world.budgets = { handler_seconds, load_seconds }
   end
 
+  function core.default_memory() return 1 << 30 end
+  function core.limit_memory(bytes) world.memory_limit = bytes end
+  function core.memory() return 1 << 20 end
+  function core.memory_error() return "not enough memory: the fake has none" end
+
   function core.runs_for(id) world.current.owner = check_integer(id) end
   function core.runs_at(number) world.current.budget_of = check_integer(number) end
 end

@@ -8,7 +8,7 @@
 
 #include <cmocka.h>
 
-static struct lua_memory memory;
+static struct lua_memory memory = {.limit = SIZE_MAX, .mark = SIZE_MAX};
 
 static int close_memory(void **state) {
     lua_memory_close(&memory);

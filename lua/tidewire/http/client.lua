@@ -178,12 +178,13 @@ local Pending = {
 function http_client.request(request)
   local order = misuse.blame_caller(check, request)
   local task = async.this_task("tw.http.request")
+  local pending <close> = setmetatable({ number = 0, task = task, has_ended = true }, Pending)
   local number, problem = core.http_begin(task, order.url, order.method, order.headers, order.body,
     order.timeout, order.max_bytes, order.redirects)
   if not number then
     return nil, problem
   end
-  local pending <close> = setmetatable({ number = number, task = task, has_ended = false }, Pending)
+  pending.number, pending.has_ended = number, false
   local status, head, body
   repeat
     raw_yield(WAIT)

@@ -54,7 +54,7 @@ end
 ---@return tidewire.Reply|nil refusal
 function origin_check.refusal(allow_origin, request, endpoint)
   local ok, allowed, reason, status, message, other =
-    xpcall(allow_origin, errors.handler("origins"), request.headers.origin, request)
+    errors.call("origins", allow_origin, request.headers.origin, request)
   if not ok then
     return origin_check.failed(allowed)
   elseif allowed then

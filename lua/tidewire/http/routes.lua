@@ -37,7 +37,7 @@ local function no_route(app, request, reason, allowed)
 end
 
 local function run(route, request)
-  local ok, first, second = xpcall(route.handler, errors.handler("http " .. route.key), request)
+  local ok, first, second = errors.call("http " .. route.key, route.handler, request)
   local reply, problem
   if ok then
     ok, reply, problem = pcall(replies.of_route, first, second)

@@ -106,9 +106,6 @@ local function read_command_line(report, given)
       local check = type(value) == "string" and options.check_text or options.check_value
       local ok, result = check(spec, value, report.facts)
       if ok then
-        local findings = { problems = {}, warnings = {} }
-        options.check_supported(findings, "app", name, result, shown, {})
-        report:take(findings)
         settings[name] = result
       else
         for _, message in ipairs(result) do
@@ -153,10 +150,12 @@ end
 ---@param environ table<string, string>
 ---@return number handler_timeout
 ---@return number load_timeout
+---@return integer|nil memory  limits.memory
 function app.first_budgets(environ)
   local settings = environment.read(environ)
   return options.effective(options.spec("handler", "handler_timeout"), { settings.handler }),
-    options.effective(options.spec("limits", "load_timeout"), { settings.limits })
+    options.effective(options.spec("limits", "load_timeout"), { settings.limits }),
+    settings.limits.memory
 end
 
 ---@class tidewire.CommandLine

@@ -53,7 +53,6 @@ local function read_one(name, text, facts, findings)
   local entry = environment.of_options[name]
   local ok, result = options.check_text(entry.spec, text, facts)
   if ok then
-    options.check_supported(findings, entry.list, entry.spec.name, result, name, {})
     return result
   end
   for _, message in ipairs(result) do

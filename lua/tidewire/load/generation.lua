@@ -279,7 +279,9 @@ function Generation:require(name, file)
   local ok, result = xpcall(self.env.require, script_file.message_handler, name)
   if ok then
     return result
-  elseif result.text:sub(1, #name + 20) == ("module '%s' not found:"):format(name) then
+  end
+  local text = type(result) == "table" and result.text or ""
+  if text:sub(1, #name + 20) == ("module '%s' not found:"):format(name) then
     return nil, { file = file, message = "not found" }
   end
   return nil, script_file.problem_of(result, self:module_file(name) or file)

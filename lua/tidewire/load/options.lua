@@ -116,7 +116,7 @@ local limits = {
     env = "LIMITS_MIN_SEND_RATE" },
   { name = "worker_backlog", type = "size", min = 64 * KIB, max = 1 << 40, default = 64 * MIB,
     env = "LIMITS_WORKER_BACKLOG" },
-  { name = "memory", type = "size", min = MIB, max = 1 << 40, env = "LIMITS_MEMORY" },
+  { name = "memory", type = "size", min = 4 * MIB, max = 1 << 40, env = "LIMITS_MEMORY" },
   { name = "load_timeout", type = "seconds", positive = true, default = 5,
     env = "LIMITS_LOAD_TIMEOUT" },
 }
@@ -155,17 +155,6 @@ local static = {
 options.lists = {
   handler = handler, app = app, limits = limits, tls = tls, tls_certificate = tls_certificate,
   static = static,
-}
-
-local function ignored(value, shown)
-  if value ~= false then
-    return "warning", ("%s has no effect in this version"):format(shown)
-  end
-end
-
--- Options that are promised and do nothing yet. The version that does one deletes its line.
-local not_yet = {
-  limits = { memory = ignored },
 }
 
 -- Names of other servers that are spelt too differently for suggest.lua.
@@ -295,24 +284,6 @@ function options.check_text(spec, text, facts)
   return judge(spec, value, facts, expected, got)
 end
 
---- Adds a problem or a warning for an option that does nothing yet.
----@param findings tidewire.Findings
----@param list_name string
----@param name string
----@param value any       a checked value
----@param shown string    the option's name as the person wrote it, in full
----@param path any[]
-function options.check_supported(findings, list_name, name, value, shown, path)
-  local check = not_yet[list_name] and not_yet[list_name][name]
-  local outcome, message
-  if check then
-    outcome, message = check(value, shown)
-  end
-  if outcome then
-    add(outcome == "problem" and findings.problems or findings.warnings, path, message)
-  end
-end
-
 --- `x = production and {...}` gives false in development: for hooks and for options without a
 --- default, false means "not set".
 local function may_be_false(spec)
@@ -333,9 +304,7 @@ local function check_option(spec, list_name, value, before, path, findings, fact
     end
     return nil
   end
-  local known_problems = #findings.problems
-  options.check_supported(findings, list_name, spec.name, result, shown, path)
-  if spec.group and #findings.problems == known_problems then
+  if spec.group then
     return check_table(spec.group, result, spec.name .. ".", path, findings, facts)
   end
   return result

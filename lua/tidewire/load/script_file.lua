@@ -109,10 +109,13 @@ function script_file.message_handler(err)
 end
 
 --- The problem for an error that the message handler has caught.
----@param failure { text: string, traceback: string }
+---@param failure { text: string, traceback: string }|string
 ---@param file string  as of read_message
 ---@return tidewire.LoadProblem
 function script_file.problem_of(failure, file)
+  if type(failure) ~= "table" then -- Lua calls no message handler for an error of memory
+    failure = { text = tostring(failure), traceback = "" }
+  end
   local problem = script_file.read_message(failure.text, file)
   problem.traceback = script_file.own_frames(failure.traceback)
   if not problem.line and problem.file == file then

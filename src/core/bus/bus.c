@@ -327,6 +327,14 @@ uint64_t bus_connections(struct bus *bus, unsigned worker) {
     return connections;
 }
 
+uint64_t bus_lua_memory(struct bus *bus, unsigned worker) {
+    uv_mutex_lock(&bus->lock);
+    const struct stats *stats = bus->workers[worker].stats;
+    uint64_t bytes = stats == NULL ? 0 : stats_read(&stats->lua_memory_bytes);
+    uv_mutex_unlock(&bus->lock);
+    return bytes;
+}
+
 void bus_total(struct bus *bus, struct stats_total *total) {
     *total = (struct stats_total){0};
     uv_mutex_lock(&bus->lock);

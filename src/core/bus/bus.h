@@ -154,6 +154,8 @@ struct mail *bus_set_codec(struct bus *bus, unsigned worker, uint32_t endpoint, 
 
 /* The number of a worker's connections. */
 uint64_t bus_connections(struct bus *bus, unsigned worker);
+/* The bytes of a worker's scripts. */
+uint64_t bus_lua_memory(struct bus *bus, unsigned worker);
 /* The sums of all workers' counters. */
 void bus_total(struct bus *bus, struct stats_total *total);
 

@@ -33,6 +33,7 @@
     X(timeouts, "Connections found silent for pong_period")                                        \
     X(script_errors, "Errors thrown or returned by hooks, timers and routes")                      \
     X(handler_timeouts, "Runs of scripts that were ended because they took too long")              \
+    X(memory_errors, "Runs of scripts that failed because they needed too much memory")            \
     X(decode_errors, "Messages that the codec could not decode")                                   \
     X(protocol_errors, "Connections closed for breaking the WebSocket protocol")                   \
     X(slow_clients, "Times a client's queue reached its limit")                                    \
@@ -51,6 +52,8 @@
 #define STATS_GAUGES(X)                                                                            \
     X(connections, "WebSocket connections open now")                                               \
     X(backlog_bytes, "Memory of what waits to be sent to WebSocket clients and servers")           \
+    X(lua_memory_bytes, "Memory of the scripts, over all workers")                                 \
+    X(lua_memory_limit_bytes, "What limits.memory allows the scripts, over all workers")           \
     X(upstreams, "WebSocket connections to other servers open now")                                \
     X(repeating_timers, "Repeating timers of scripts and of connections that run now")
 

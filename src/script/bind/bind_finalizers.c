@@ -20,6 +20,7 @@ static int on_dead(lua_State *L) {
     lua_settop(L, 1);
     if (lua_getiuservalue(L, 1, 1) == LUA_TNIL) /* sentinel, object */
         return 0;
+    bool exempt = vm_memory_exempt(vm, true); /* else the finalizer could be lost */
     lua_rawgetp(L, LUA_REGISTRYINDEX, &sentinels_key);
     lua_pushvalue(L, 2);
     lua_pushnil(L);
@@ -28,6 +29,7 @@ static int on_dead(lua_State *L) {
     lua_pushvalue(L, 2);
     lua_rawseti(L, -2, vm->finalizers.after);
     vm->finalizers.after++;
+    vm_memory_exempt(vm, exempt);
     return 0;
 }
 

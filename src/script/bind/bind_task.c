@@ -1,6 +1,7 @@
 /* bind_task.c -- tidewire.core: tasks, known to Lua by an integer: waiting, starting, budgets,
  * loading. async.lua makes tw.sleep, tw.await and tw.spawn of these functions. */
 #include "script/bind/bind.h"
+#include "script/vm/app.h"
 
 /* core.task() -> the running task | nil, why it cannot wait */
 static int core_task(lua_State *L) {
@@ -40,6 +41,44 @@ static int core_is_over(lua_State *L) {
 static int core_set_budgets(lua_State *L) {
     budget_set(vm_of(L), luaL_checknumber(L, 1), luaL_checknumber(L, 2));
     return 0;
+}
+
+/* ---- memory ---- */
+
+/* The workers of a process share this much memory, unless limits.memory says otherwise: half of
+ * what the process may have. Each has at least LEAST_SHARE. */
+enum { PROCESS_PART = 2 };
+static const size_t LEAST_SHARE = 32 * 1024 * 1024;
+
+/* core.default_memory(workers) -> the default of limits.memory, in bytes, where so many workers
+ * run; 0: one for each processor. */
+static int core_default_memory(lua_State *L) {
+    unsigned workers = app_workers(luaL_checknumber(L, 1));
+    size_t share = vm_of(L)->options.memory / PROCESS_PART / workers;
+    lua_pushinteger(L, (lua_Integer)(share < LEAST_SHARE ? LEAST_SHARE : share));
+    return 1;
+}
+
+/* core.limit_memory(bytes): limits the memory of this state. */
+static int core_limit_memory(lua_State *L) {
+    lua_Integer bytes = luaL_checkinteger(L, 1);
+    luaL_argcheck(L, bytes > 0, 1, "more than 0 expected");
+    vm_memory_set_limit(vm_of(L), (size_t)bytes);
+    return 0;
+}
+
+/* core.memory() -> the bytes that this state has, garbage included */
+static int core_memory(lua_State *L) {
+    lua_pushinteger(L, (lua_Integer)lua_memory_used(&vm_of(L)->memory.blocks));
+    return 1;
+}
+
+/* core.memory_error() -> a sentence about the last allocation that has failed. Counts an error of
+ * memory. */
+static int core_memory_error(lua_State *L) {
+    vm_memory_count_error(vm_of(L));
+    vm_memory_push_message(L);
+    return 1;
 }
 
 /* core.runs_for(conn): the running task belongs to this connection: to its endpoint's budget and
@@ -108,6 +147,10 @@ const luaL_Reg bind_task_functions[] = {
     {"spawn", core_spawn},
     {"is_over", core_is_over},
     {"set_budgets", core_set_budgets},
+    {"default_memory", core_default_memory},
+    {"limit_memory", core_limit_memory},
+    {"memory", core_memory},
+    {"memory_error", core_memory_error},
     {"runs_for", core_runs_for},
     {"runs_at", core_runs_at},
     {"loaded", core_loaded},

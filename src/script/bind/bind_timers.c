@@ -176,6 +176,8 @@ static int core_timer(lua_State *L) {
     bool repeats = lua_toboolean(L, 2);
     luaL_argcheck(L, seconds >= 0 && seconds <= 1e9, 1, "seconds from 0 to 1e9 expected");
     luaL_argcheck(L, !repeats || seconds >= 0.001, 1, "a period of 0.001 seconds or more expected");
+    vm_memory_check_lasting(L);
+    struct timer_place *place = repeats ? place_take(vm, L) : NULL; /* may throw */
     struct bind_timer *timer = mem_zalloc(sizeof *timer);
     uint64_t ns = (uint64_t)(seconds * 1e9);
     timer->period_ns = repeats ? ns : 0;
@@ -183,12 +185,12 @@ static int core_timer(lua_State *L) {
     timer->is_sleep = lua_toboolean(L, 3);
     timer->number = slots_add(&vm->timers->numbered, timer);
     if (timer->number == 0) {
+        place_release(vm, place);
         mem_free(timer);
         return luaL_error(L, "too many timers");
     }
     deadlines_set(&timers->due, &timer->due, now_of(timers) + ns);
-    if (repeats)
-        timer->place = place_take(vm, L);
+    timer->place = place;
     lua_pushinteger(L, (lua_Integer)timer->number);
     return 1;
 }

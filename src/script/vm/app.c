@@ -68,8 +68,8 @@ void app_texts_free(struct app_texts *texts) {
 }
 
 /* "auto", which is 0: one for each processor that the process may use. */
-static unsigned read_workers(lua_State *L, int index) {
-    unsigned workers = (unsigned)number_field(L, index, "workers");
+unsigned app_workers(double number) {
+    unsigned workers = (unsigned)number;
     unsigned processors = uv_available_parallelism();
     if (workers == 0)
         workers = processors < BUS_MAX_WORKERS ? processors : BUS_MAX_WORKERS;
@@ -111,7 +111,7 @@ struct app *app_read(lua_State *L, int index) {
     lua_pop(L, 1);
     app->shape = text_field(L, index, "shape");
     app->sources = text_field(L, index, "sources");
-    app->workers = read_workers(L, index);
+    app->workers = app_workers(number_field(L, index, "workers"));
     app->endpoint_count = count_field(L, index, "endpoints");
     app->route_count = count_field(L, index, "http");
     lua_getfield(L, index, "limits");

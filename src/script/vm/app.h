@@ -49,6 +49,9 @@ struct app {
     size_t worker_backlog;  /* bytes of mail from other workers that may wait for one */
 };
 
+/* The number of workers that the option `workers` means; 0: "auto". */
+unsigned app_workers(double number);
+
 /* The message when the shapes of workers differ. */
 extern const char app_shapes_differ[];
 

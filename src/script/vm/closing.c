@@ -59,10 +59,13 @@ static struct closing *closing_of(const struct vm *vm, const lua_State *co) {
 
 /* Keeps the error on top of L. */
 static void keep_error(lua_State *L, struct closing *closing) {
+    struct vm *vm = vm_of(L);
     if (closing->failed)
         luaL_unref(L, LUA_REGISTRYINDEX, closing->error_ref);
+    bool exempt = vm_memory_exempt(vm, true);
     closing->error_ref = luaL_ref(L, LUA_REGISTRYINDEX);
     closing->failed = true;
+    vm_memory_exempt(vm, exempt);
 }
 
 static int finish_method(lua_State *L, int status, lua_KContext context) {
@@ -85,7 +88,9 @@ static int call_method(lua_State *L) {
     }
     if (budget_is_over(&vm->budget))
         return 0;
+    bool exempt = vm_memory_exempt(vm, true); /* the method shall be called */
     lua_State *co = lua_newthread(L);
+    vm_memory_exempt(vm, exempt);
     lua_pushvalue(L, lua_upvalueindex(1));
     lua_pushvalue(L, 1);
     if (closing->failed)
@@ -187,8 +192,10 @@ int closing_reset(lua_State *L, lua_State *co, bool hooks_are_off) {
                     (lua_status(co) == LUA_YIELD && has_pending_call(co));
     luaL_checkstack(L, 8, NULL);
     if (replaces) {
+        bool exempt = vm_memory_exempt(vm, true);
         lua_newtable(L);
         replace_methods(L, co);
+        vm_memory_exempt(vm, exempt);
     }
     vm->closing = &closing; /* no error is raised from here on */
     lua_State *outer = budget_enter(&vm->budget, co);

@@ -3,8 +3,15 @@
  * These stay in lists, one for each size that malloc has, and are allocated from there. Every
  * message makes garbage, and the collector frees thousands of objects at once: more than malloc
  * has at hand, which merges and splits them again. Lua tells the size of a block, so blocks need
- * no header. A limit of a state's memory belongs here. One state, on its thread. */
+ * no header.
+ *
+ * The bytes that malloc has given are counted, and those in the lists: a block from a list costs no
+ * more than without a limit. An allocation beyond the limit fails: Lua collects its garbage and
+ * asks once more, and then raises an error. Code that no lua_pcall or lua_resume protects has no
+ * limit (vm_memory.c): Lua would end the process. One state, on its thread. */
 #include "script/vm/lua_memory.h"
+
+#include "base/mem.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -37,20 +44,97 @@ static size_t room_of(size_t steps) {
     return steps * LUA_MEMORY_STEP + HEADER;
 }
 
+/* ---- the limit ---- */
+
+/* A collection has to free this part of the limit, or the allocation that has caused it fails: else
+ * a script that has used up its memory would cause one collection after the other. */
+enum { MARGIN_PART = 32 };
+
+void lua_memory_set_limit(struct lua_memory *memory, size_t bytes) {
+    memory->limit = memory->mark = bytes;
+}
+
+static size_t limit_now(const struct lua_memory *memory) {
+    return memory->limit_now == NULL ? SIZE_MAX : memory->limit_now(memory->user);
+}
+
+void lua_memory_note_refusal(struct lua_memory *memory, size_t size, bool by_system) {
+    memory->refused = true;
+    memory->refused_by_system = by_system;
+    memory->refused_bytes = size;
+    memory->refused_used = lua_memory_used(memory);
+}
+
+/* May malloc give so many bytes more, in place of the block? Asked beyond the mark, which is the
+ * limit. But after a refusal it is lower, until another size is wanted: Lua collects garbage then,
+ * and wants the same once more. */
+static __attribute__((noinline)) bool may_grow(struct lua_memory *memory, const void *block,
+                                               size_t size, size_t more) {
+    size_t limit = limit_now(memory), allowed = limit;
+    if (memory->mark < memory->limit && limit == memory->limit && size == memory->refused_bytes &&
+        block == memory->refused_block)
+        allowed = memory->mark;
+    memory->mark = memory->limit;
+    if (memory->taken + more > allowed)
+        lua_memory_trim(memory);
+    if (memory->taken + more <= allowed)
+        return true;
+    lua_memory_note_refusal(memory, size, false);
+    memory->refused_block = block;
+    memory->mark = memory->limit - memory->limit / MARGIN_PART;
+    return false;
+}
+
+/* Malloc has failed. Code that Lua does not protect gets the block all the same, or the process
+ * ends. */
+static __attribute__((noinline)) void *rescue(struct lua_memory *memory, void *block, size_t size) {
+    lua_memory_trim(memory);
+    void *other = realloc(block, size);
+    if (other != NULL)
+        return other;
+    if (limit_now(memory) == SIZE_MAX)
+        return mem_realloc(block, size);
+    lua_memory_note_refusal(memory, size, true);
+    return NULL;
+}
+
+/* ---- blocks ---- */
+
+/* A block of malloc's, in place of one of `old_size` bytes or of NULL. */
+static void *grab(struct lua_memory *memory, void *block, size_t old_size, size_t size) {
+    if (size > old_size && memory->taken - old_size + size > memory->mark &&
+        !may_grow(memory, block, size, size - old_size))
+        return NULL;
+    void *other = block == NULL ? malloc(size) : realloc(block, size);
+    if (other == NULL)
+        other = rescue(memory, block, size);
+    if (other != NULL)
+        memory->taken += size - old_size;
+    return other;
+}
+
 static void *take(struct lua_memory *memory, size_t size) {
     if (size > LARGEST)
-        return malloc(size);
+        return grab(memory, NULL, 0, size);
     size_t steps = steps_of(size);
     struct lua_memory_block *block = memory->lists[steps];
     if (block == NULL)
-        return malloc(room_of(steps));
+        return grab(memory, NULL, 0, room_of(steps));
     memory->lists[steps] = block->next;
     memory->kept -= room_of(steps);
     return block;
 }
 
+/* The bytes of a block that malloc has given. */
+static size_t room_for(size_t size) {
+    return size > LARGEST ? size : room_of(steps_of(size));
+}
+
 static void give(struct lua_memory *memory, void *block, size_t size) {
-    if (block == NULL || size > LARGEST || memory->kept >= MOST_KEPT) {
+    if (block == NULL)
+        return;
+    if (size > LARGEST || memory->kept >= MOST_KEPT) {
+        memory->taken -= room_for(size);
         free(block);
         return;
     }
@@ -64,13 +148,19 @@ static void give(struct lua_memory *memory, void *block, size_t size) {
 /* A block of another size with the same bytes. NULL: there is no memory, and the old block is as it
  * was. */
 static void *resize(struct lua_memory *memory, void *block, size_t old_size, size_t size) {
-    if (old_size > LARGEST && size > LARGEST)
-        return realloc(block, size);
+    if (old_size > LARGEST && size > LARGEST) {
+        void *other = grab(memory, block, old_size, size);
+        return other == NULL && size < old_size ? block : other;
+    }
     if (old_size <= LARGEST && size <= LARGEST && steps_of(old_size) == steps_of(size))
         return block;
     void *other = take(memory, size);
+    if (other == NULL && size < old_size) { /* Lua relies on it that a block can shrink */
+        memory->taken -= room_for(old_size) - room_for(size);
+        return block;
+    }
     if (other == NULL)
-        return size < old_size ? block : NULL; /* Lua relies on it that a block can shrink */
+        return NULL;
     memcpy(other, block, old_size < size ? old_size : size);
     give(memory, block, old_size);
     return other;
@@ -85,11 +175,20 @@ void *lua_memory_alloc(void *user, void *block, size_t old_size, size_t size) {
     return block == NULL ? take(memory, size) : resize(memory, block, old_size, size);
 }
 
-void lua_memory_close(struct lua_memory *memory) {
+size_t lua_memory_used(const struct lua_memory *memory) {
+    return memory->taken - memory->kept;
+}
+
+void lua_memory_trim(struct lua_memory *memory) {
     for (size_t steps = 0; steps <= steps_of(LUA_MEMORY_LARGEST); steps++)
         for (struct lua_memory_block *block; (block = memory->lists[steps]) != NULL;) {
             memory->lists[steps] = block->next;
             free(block);
         }
+    memory->taken -= memory->kept;
     memory->kept = 0;
+}
+
+void lua_memory_close(struct lua_memory *memory) {
+    lua_memory_trim(memory);
 }

@@ -77,7 +77,7 @@ static int with_traceback(lua_State *L) {
     return 1;
 }
 
-/* An error outside of all runs: there is no memory. The program aborts afterwards. */
+/* An error that nothing protects, which does not happen. The program aborts afterwards. */
 static int on_panic(lua_State *L) {
     const char *why = lua_tostring(L, -1);
     fprintf(stderr, "tidewire: %s\n", why == NULL ? "an error without a text" : why);
@@ -91,8 +91,9 @@ struct vm *vm_new(const struct vm_options *options) {
     vm->loop = options->loop;
     vm_load_init(vm);
     vm_tasks_init(vm);
+    vm_memory_init(vm);
     vm->options.bindings->prepare(vm);
-    vm->L = lua_newstate(lua_memory_alloc, &vm->memory);
+    vm->L = lua_newstate(lua_memory_alloc, &vm->memory.blocks);
     if (vm->L == NULL)
         abort();
     lua_atpanic(vm->L, on_panic);
@@ -137,7 +138,7 @@ void vm_free(struct vm *vm) {
     vm_tasks_close(vm);
     vm->options.bindings->close(vm);
     fast_path_close(vm);
-    lua_memory_close(&vm->memory);
+    lua_memory_close(&vm->memory.blocks);
     mem_free(vm);
 }
 

@@ -28,6 +28,7 @@ struct vm_options {
     struct hub *hub;
     struct shared *shared; /* the stores of all workers; borrowed */
     unsigned worker;
+    size_t memory;     /* bytes that the process may have, for the default of limits.memory */
     double started_at; /* monotonic seconds, for tw.stats().uptime */
     /* Checks a listen address: false and a sentence if it is none. NULL: addresses are not
      * checked. */

@@ -59,7 +59,9 @@ static enum hook_state on_closed(void *user, struct conn *conn, unsigned code, c
 
 static void on_presence_changed(void *user, conn_id id, struct slice room, bool joined,
                                 const char *endpoint_name, const char *info) {
-    struct task *task = vm_task(user, EVENT_PRESENCE_CHANGED, id);
+    struct vm *vm = user;
+    bool exempt = vm_memory_exempt(vm, true); /* a hook that joins or leaves may be running */
+    struct task *task = vm_task(vm, EVENT_PRESENCE_CHANGED, id);
     task->conn = 0; /* not a hook of the connection */
     lua_pushinteger(task->co, (lua_Integer)id);
     lua_pushlstring(task->co, room.bytes, room.len);
@@ -67,6 +69,7 @@ static void on_presence_changed(void *user, conn_id id, struct slice room, bool 
     lua_pushstring(task->co, endpoint_name);
     lua_pushstring(task->co, info); /* nil for NULL */
     vm_run_later(task, 5);
+    vm_memory_exempt(vm, exempt);
 }
 
 static void on_forgotten(void *user, struct conn *conn) {

@@ -10,10 +10,10 @@
 #include "base/slots.h"
 #include "script/vm/budget_parts.h"
 #include "script/vm/fast_path.h"
-#include "script/vm/lua_memory.h"
 #include "script/vm/vm.h"
 #include "script/vm/vm_bindings.h"
 #include "script/vm/vm_load.h"
+#include "script/vm/vm_memory.h"
 
 #include <lauxlib.h>
 #include <lua.h>
@@ -119,7 +119,7 @@ struct vm {
     struct bind_timers *timers;
     struct http_client *http;
 
-    struct lua_memory memory; /* of L */
+    struct vm_memory memory; /* of L */
 };
 
 /* The vm of a state; works in each of its coroutines. */

@@ -7,9 +7,12 @@
 #include "script/vm/vm_internal.h"
 
 #include "base/log/log.h"
+#include "core/frames/close_codes.h"
 #include "script/vm/calls.h"
 
 static const char wait_marker, exit_marker; /* coroutines yield their addresses */
+
+static const char script_error[] = "script error"; /* the reason of a close */
 
 static const char *const hook_names[EVENT_COUNT] = {
 #define X(upper, lower, hook) [EVENT_##upper] = hook,
@@ -81,20 +84,31 @@ static enum hook_state fail(struct task *task, int status) {
     enum vm_event event = task->event;
     conn_id conn = event == EVENT_FAILED ? task->owner : task->conn;
     respond_failed(vm, task->request);
+    bool exempt = vm_memory_exempt(vm, true);
+    if (status == LUA_ERRMEM) /* also where the run has not begun */
+        lua_pushliteral(co, "not enough memory");
     if (status == LUA_YIELD) /* the stack still shows where */
         lua_pushliteral(co, "coroutine.yield outside of a coroutine of the script's own; to wait, "
                             "use tw.sleep or tw.await");
+    bool is_memory = vm_memory_is_error(co, status);
     struct task *handler =
-        failure_task(vm, conn, hook_names[event], status == LUA_ERRMEM ? "memory" : "script");
+        failure_task(vm, conn, hook_names[event], is_memory ? "memory" : "script");
     handler->is_last = event == EVENT_FAILED; /* on_error yielded, or its coroutine was closed */
-    if (event == EVENT_RELOAD)
+    if (event == EVENT_RELOAD && is_memory) {
+        vm_memory_push_message(handler->co);
+        vm_load_failed(vm, lua_tostring(handler->co, -1), NULL);
+        lua_pop(handler->co, 1);
+    } else if (event == EVENT_RELOAD) {
         vm_load_failed(vm, lua_tostring(co, -1), NULL);
+    }
     lua_xmove(co, handler->co, 1);
     calls_traceback(handler->co, co, NULL, 0);
     stats_add(&hub_stats(vm->hub)->script_errors, 1);
     bool was_last = task->is_last;
+    vm_memory_exempt(vm, exempt);
     vm_end_task(task);
     if (was_last) { /* dispatch.lua itself failed: no code of scripts runs where it reports that */
+        hub_close(vm->hub, conn, CLOSE_SCRIPT_ERROR, script_error, sizeof script_error - 1);
         const char *why = lua_tostring(handler->co, -2); /* without __tostring: it could throw */
         log_event(LOG_ERROR, "internal_error", why == NULL ? "an error without a text" : why);
         vm_task_done(handler);
@@ -104,13 +118,16 @@ static enum hook_state fail(struct task *task, int status) {
 }
 
 void vm_abort_task(struct task *task) {
-    struct task *handler = failure_task(task->vm, task->conn, hook_names[task->event], "script");
+    struct vm *vm = task->vm;
+    bool exempt = vm_memory_exempt(vm, true); /* `handler` is not the coroutine that runs */
+    struct task *handler = failure_task(vm, task->conn, hook_names[task->event], "script");
     list_remove(&task->link);
-    respond_failed(task->vm, task->request);
+    respond_failed(vm, task->request);
     lua_pushliteral(handler->co, "coroutine.close: the script has closed the coroutine of a hook "
                                  "that waited, which ends the hook");
     calls_traceback(handler->co, task->co, NULL, 0);
-    stats_add(&hub_stats(task->vm->hub)->script_errors, 1);
+    stats_add(&hub_stats(vm->hub)->script_errors, 1);
+    vm_memory_exempt(vm, exempt);
     vm_end_task(task);
     vm_run_later(handler, 5); /* not inside of the hook that runs */
 }
@@ -118,10 +135,12 @@ void vm_abort_task(struct task *task) {
 /* Passes an overrun to dispatch.lua, as an error. */
 static enum hook_state report_overrun(struct vm *vm, conn_id conn, conn_id owner, const char *hook,
                                       const struct overrun *overrun) {
+    bool exempt = vm_memory_exempt(vm, true);
     struct task *handler = failure_task(vm, owner, hook, "timeout");
     handler->conn = conn;
     overrun_push(handler->co, overrun, false);
     lua_pushstring(handler->co, overrun->traceback);
+    vm_memory_exempt(vm, exempt);
     if (!budget_is_over(&vm->budget))
         return vm_run_hook(handler, 5);
     vm_run_later(handler, 5); /* this run was inside of another one, which has to end first */
@@ -180,8 +199,15 @@ static __attribute__((noinline)) enum vm_result end_run(struct task *task, int s
     return fail(task, status) == HOOK_SLEEPS ? RUN_SLEEPS : RUN_FAILED;
 }
 
+/* The run fails before it begins. */
+static __attribute__((noinline)) enum vm_result refuse_run(struct task *task) {
+    return fail(task, LUA_ERRMEM) == HOOK_SLEEPS ? RUN_SLEEPS : RUN_FAILED;
+}
+
 enum vm_result vm_run(struct task *task, int arguments) {
     struct vm *vm = task->vm;
+    if (vm->memory.refuse_until != 0 && vm_memory_refuses_run(vm, task))
+        return refuse_run(task);
     struct task *outer = vm_replace_current(vm, task);
     int results;
     vm_load_begin_slice(task);

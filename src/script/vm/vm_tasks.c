@@ -55,9 +55,11 @@ static __attribute__((noinline)) struct task *make_task(struct vm *vm) {
     struct task *task = mem_zalloc(sizeof *task);
     task->vm = vm;
     list_init(&task->link);
+    bool exempt = vm_memory_exempt(vm, true);
     task->co = lua_newthread(vm->L);
     task->ref = luaL_ref(vm->L, LUA_REGISTRYINDEX);
     note_coroutine(task, true);
+    vm_memory_exempt(vm, exempt);
     return task;
 }
 
@@ -161,6 +163,7 @@ void vm_run_later(struct task *task, int arguments) {
 }
 
 void vm_spawn(struct vm *vm, lua_State *L, int arguments) {
+    vm_memory_check_lasting(L);
     struct task *task = vm_task(vm, EVENT_SPAWNED, 0);
     const struct task *current = vm_current(vm);
     if (current != NULL) {
@@ -216,6 +219,7 @@ void vm_turn(struct vm *vm) {
     vm->options.bindings->run_timers(vm);
     vm_run_ready(vm, NULL);
     vm->options.bindings->run_finalizers(vm);
+    vm_memory_turn(vm);
 }
 
 void vm_before_sleep(struct vm *vm) {

@@ -3,6 +3,7 @@
 
 #include "base/clock.h"
 #include "base/conn_id.h"
+#include "base/memory_size.h"
 
 #include <signal.h>
 
@@ -13,6 +14,7 @@ void process_init(struct process *process) {
         .shared = shared_new(NULL, NULL),
         .watchdog = watchdog_new(),
         .tickets = tls_tickets_new(),
+        .memory = memory_size(),
         .started_at = clock_monotonic_seconds(),
         .generation = 1,
     };

@@ -22,6 +22,7 @@ struct process {
     struct tls_tickets *tickets;  /* of TLS */
     struct watchdog *watchdog;    /* interrupts scripts that take too long */
     struct app_texts admin_hosts; /* of the app; only the main thread */
+    size_t memory;                /* bytes that the process may have (memory_size.h) */
     double started_at;            /* monotonic seconds */
     atomic_uint generation;       /* of the code that runs, from 1 */
     atomic_uint reloads, reload_failures;

@@ -1,0 +1,226 @@
+/* vm_memory.c -- the limit of a state's memory: which code has it, and what follows when it is
+ * reached. See vm_memory.h.
+ *
+ * An allocation beyond the limit fails where a run protects it: Lua collects its garbage, asks once
+ * more, and raises an error, which ends the hook. The code that reports the error needs memory as
+ * well. So error handling and on_close have a reserve above the limit. C code that pushes values
+ * for a run that has not begun has no limit: an error there would end the process. What it pushes
+ * has limits of its own (max_message_size, header_bytes), and the run fails at its first
+ * allocation. */
+#include "script/vm/vm_memory.h"
+
+#include "base/clock.h"
+#include "base/log/log.h"
+#include "script/vm/vm_internal.h"
+
+#include <stdio.h>
+#include <string.h>
+
+/* The reserve is a part of the limit, between these. */
+enum { RESERVE_PART = 16, RESERVE_MIN = 512 * 1024, RESERVE_MAX = 16 * 1024 * 1024 };
+
+/* Memory is full when a collection leaves less than this part of the limit free. With less than the
+ * other part, runs are refused for so many times as long as the collection took. */
+enum { FULL_PART = 16, NO_ROOM_PART = 64, REFUSED_TIMES = 8 };
+
+/* Of the limit, this part is for objects that a hook does not leave behind. */
+enum { FREE_PART = 8, LASTING_BYTES = 2048 };
+
+/* Lua's own: the collector visits young objects when the memory has grown by so many percent, and
+ * all objects when it has doubled. */
+enum { MINOR_PERCENT = 20 };
+
+static const uint64_t WARN_NS = 60 * 1000000000ull;
+
+static const char not_enough[] = "not enough memory"; /* Lua's own text */
+
+/* ---- the limit ---- */
+
+static size_t reserve_of(size_t limit) {
+    size_t part = limit / RESERVE_PART;
+    return part < RESERVE_MIN ? RESERVE_MIN : part > RESERVE_MAX ? RESERVE_MAX : part;
+}
+
+/* What the running task may have above the limit. SIZE_MAX: no allocation of it may fail. */
+static size_t extra_of(const struct task *task, size_t limit) {
+    if (task == NULL)
+        return 0;
+    if (task->is_last)
+        return SIZE_MAX;
+    switch (task->event) {
+    case EVENT_ACTIVATE: /* half a reload would leave no code that works */
+    case EVENT_DISCARD:
+        return SIZE_MAX;
+    case EVENT_FAILED:
+    case EVENT_RETURNED:
+        return reserve_of(limit);
+    case EVENT_CLOSED:
+    case EVENT_STOP:
+        return reserve_of(limit) / 2; /* the rest is for an error in it */
+    default:
+        return 0;
+    }
+}
+
+/* For struct lua_memory. */
+static size_t limit_now(void *user) {
+    const struct vm *vm = user;
+    size_t limit = vm->memory.blocks.limit;
+    if (vm->memory.exempt || budget_running(&vm->budget) == NULL)
+        return SIZE_MAX;
+    size_t extra = extra_of(vm_current(vm), limit);
+    if (extra == SIZE_MAX)
+        return SIZE_MAX;
+    return limit == SIZE_MAX ? SIZE_MAX - 1 : limit + extra;
+}
+
+void vm_memory_init(struct vm *vm) {
+    lua_memory_set_limit(&vm->memory.blocks, SIZE_MAX);
+    vm->memory.blocks.limit_now = limit_now;
+    vm->memory.blocks.user = vm;
+    vm->memory.minor_percent = MINOR_PERCENT;
+}
+
+void vm_memory_set_limit(struct vm *vm, size_t bytes) {
+    lua_memory_set_limit(&vm->memory.blocks, bytes);
+    atomic_store_explicit(&hub_stats(vm->hub)->lua_memory_limit_bytes, bytes, memory_order_relaxed);
+}
+
+bool vm_memory_exempt(struct vm *vm, bool exempt) {
+    bool outer = vm->memory.exempt;
+    vm->memory.exempt = exempt;
+    return outer;
+}
+
+static bool may_last(const struct lua_memory *blocks) {
+    return lua_memory_used(blocks) <= blocks->limit - blocks->limit / FREE_PART;
+}
+
+void vm_memory_check_lasting(lua_State *L) {
+    struct lua_memory *blocks = &vm_of(L)->memory.blocks;
+    if (may_last(blocks))
+        return;
+    lua_gc(L, LUA_GCCOLLECT);
+    if (may_last(blocks))
+        return;
+    lua_memory_note_refusal(blocks, LASTING_BYTES, false);
+    lua_pushstring(L, not_enough);
+    lua_error(L);
+}
+
+/* Is so little left that the next hooks would cause collections? */
+static bool has_no_room(const struct lua_memory *blocks) {
+    return lua_memory_used(blocks) > blocks->limit - blocks->limit / NO_ROOM_PART;
+}
+
+/* ---- the turn of the loop ---- */
+
+/* Sets the growth after which young objects are collected: near the limit less than Lua's own,
+ * because else each collection would be one of all objects, at the limit. */
+static void set_pace(struct vm *vm) {
+    const struct lua_memory *blocks = &vm->memory.blocks;
+    int percent = MINOR_PERCENT;
+    size_t used = lua_memory_used(blocks);
+    if (used > blocks->limit / 2) {
+        size_t left = used < blocks->limit ? blocks->limit - used : 0;
+        size_t half = left / 2 / (used / 100 + 1);
+        percent = half < 1 ? 1 : half > MINOR_PERCENT ? MINOR_PERCENT : (int)half;
+    }
+    if (percent == vm->memory.minor_percent)
+        return;
+    vm->memory.minor_percent = percent;
+    lua_gc(vm->L, LUA_GCGEN, percent, 0);
+}
+
+/* Logs that memory is full of objects that are in use, once in a while. */
+static void warn_full(struct vm *vm, uint64_t now) {
+    const struct lua_memory *blocks = &vm->memory.blocks;
+    if (vm->memory.warned_ns != 0 && now - vm->memory.warned_ns < WARN_NS)
+        return;
+    vm->memory.warned_ns = now;
+    struct log_line line;
+    log_begin(&line, LOG_WARN, "memory_full");
+    log_int(&line, "bytes", (int64_t)lua_memory_used(blocks));
+    log_int(&line, "limit", (int64_t)blocks->limit);
+    log_str(&line, "why",
+            "scripts keep nearly all the memory that limits.memory allows a worker: hooks fail "
+            "until they keep less, or a reload raises the limit");
+    log_end(&line);
+}
+
+/* After an allocation has failed: what the failed run has kept is garbage now. If hardly anything
+ * is, each hook would cause a collection, so that most hooks fail at once for a while. */
+static void recover(struct vm *vm) {
+    struct lua_memory *blocks = &vm->memory.blocks;
+    blocks->refused = false;
+    if (lua_memory_used(blocks) <= blocks->limit / 2)
+        return;
+    uint64_t began = clock_thread_cpu_ns();
+    lua_gc(vm->L, LUA_GCCOLLECT);
+    uint64_t now = clock_monotonic_ns(), took = clock_thread_cpu_ns() - began;
+    lua_memory_trim(blocks);
+    bool was_full = vm->memory.is_full; /* the first time, a connection may be about to close */
+    vm->memory.is_full = lua_memory_used(blocks) > blocks->limit - blocks->limit / FULL_PART;
+    if (was_full && vm->memory.is_full)
+        warn_full(vm, now);
+    if (has_no_room(blocks))
+        vm->memory.refuse_until = now + took * REFUSED_TIMES;
+}
+
+__attribute__((noinline)) bool vm_memory_refuses_run(struct vm *vm, const struct task *task) {
+    if (!has_no_room(&vm->memory.blocks) || clock_monotonic_ns() >= vm->memory.refuse_until) {
+        vm->memory.refuse_until = 0;
+        return false;
+    }
+    return extra_of(task, vm->memory.blocks.limit) == 0;
+}
+
+void vm_memory_turn(struct vm *vm) {
+    struct lua_memory *blocks = &vm->memory.blocks;
+    if (blocks->refused)
+        recover(vm);
+    if (lua_memory_used(blocks) > blocks->limit / 2 || vm->memory.minor_percent != MINOR_PERCENT)
+        set_pace(vm);
+    atomic_store_explicit(&hub_stats(vm->hub)->lua_memory_bytes, lua_memory_used(blocks),
+                          memory_order_relaxed);
+}
+
+/* ---- errors ---- */
+
+bool vm_memory_is_error(lua_State *co, int status) {
+    if (status != LUA_ERRRUN || lua_type(co, -1) != LUA_TSTRING)
+        return status == LUA_ERRMEM;
+    /* of luaL_Buffer, which raises it as any error; or raised again */
+    return strcmp(lua_tostring(co, -1), not_enough) == 0;
+}
+
+/* "24 MiB", "432 bytes" */
+static const char *size_text(char *out, size_t size, size_t bytes) {
+    if (bytes < 1024)
+        snprintf(out, size, "%zu bytes", bytes);
+    else if (bytes < 1024 * 1024)
+        snprintf(out, size, "%.3g KiB", (double)bytes / 1024);
+    else
+        snprintf(out, size, "%.7g MiB", (double)(bytes / 1024 * 100 / 1024) / 100);
+    return out;
+}
+
+void vm_memory_push_message(lua_State *L) {
+    const struct lua_memory *blocks = &vm_of(L)->memory.blocks;
+    char wanted[32], limit[32], used[32];
+    size_text(wanted, sizeof wanted, blocks->refused_bytes);
+    if (blocks->refused_bytes == 0)
+        lua_pushstring(L, not_enough);
+    else if (blocks->refused_by_system)
+        lua_pushfstring(L, "%s: the system has not given the process %s more", not_enough, wanted);
+    else
+        lua_pushfstring(L,
+                        "%s: limits.memory allows the scripts of a worker %s, they had %s, and "
+                        "asked for %s more",
+                        not_enough, size_text(limit, sizeof limit, blocks->limit),
+                        size_text(used, sizeof used, blocks->refused_used), wanted);
+}
+
+void vm_memory_count_error(struct vm *vm) {
+    stats_add(&hub_stats(vm->hub)->memory_errors, 1);
+}
