@@ -13,9 +13,9 @@ struct buffer {
     size_t capacity;
 };
 
-/* The first byte; valid until the next addition. */
+/* The first byte; valid until the next addition. NULL: no byte was added yet. */
 static inline char *buffer_start(const struct buffer *buffer) {
-    return buffer->bytes + buffer->first;
+    return buffer->bytes == NULL ? NULL : buffer->bytes + buffer->first; /* NULL + 0 is undefined */
 }
 
 /* Makes room for `more` bytes after the last one. Returns the room; the caller writes there and
