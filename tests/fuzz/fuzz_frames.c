@@ -1,8 +1,9 @@
 /* fuzz_frames.c -- frames of a client or of a server, against a second, naive reader.
  *
- * Input: two bytes decide the pieces in which the frames arrive, the next the limits of a message
- * and the side. The rest are the frames. What is read must not depend on the pieces, and must be
- * what the naive reader finds, which has the whole input and no limits on memory. */
+ * Input: two bytes decide the pieces in which the frames arrive, the next the side (bit 0) and
+ * whether messages may be compressed (bit 1), two the limits of a message. The rest are the frames.
+ * What is read must not depend on the pieces, and must be what the naive reader finds, which has
+ * the whole input and no limits on memory. */
 #include "fuzz.h"
 
 #include "base/utf8.h"
@@ -33,6 +34,22 @@ static void note(struct outcome *out, enum frame_kind kind, const char *payload,
         event->is_ascii = event->is_ascii && (payload[i] & 0x80) == 0;
 }
 
+/* What the frames are. */
+struct setting {
+    bool from_server, deflate;
+    struct frame_limits limits;
+};
+
+static bool is_control(enum frame_kind kind) {
+    return kind == FRAME_PING || kind == FRAME_PONG || kind == FRAME_CLOSE;
+}
+
+/* The most bytes of a message: a compressed one may have some more. */
+static size_t most_bytes(const struct setting *setting, bool compressed) {
+    size_t bytes = setting->limits.bytes;
+    return compressed ? bytes + bytes / 8 + 64 : bytes;
+}
+
 /* ---- the reader under test ---- */
 
 static void check_close(const struct frame *frame) {
@@ -46,10 +63,9 @@ static void check_close(const struct frame *frame) {
     fuzz_check(utf8_valid(reason, len));
 }
 
-static void read_pieces(const uint8_t *bytes, size_t len, bool from_server,
-                        const struct frame_limits *limits, struct fuzz_pieces pieces,
-                        struct outcome *out) {
-    struct frame_reader reader = {.from_server = from_server};
+static void read_pieces(const uint8_t *bytes, size_t len, const struct setting *setting,
+                        struct fuzz_pieces pieces, struct outcome *out) {
+    struct frame_reader reader = {.from_server = setting->from_server, .deflate = setting->deflate};
     out->count = out->used = 0;
     enum frame_kind kind = FRAME_MORE;
     for (size_t at = 0, n; at < len && kind != FRAME_ERROR; at += n) {
@@ -57,10 +73,13 @@ static void read_pieces(const uint8_t *bytes, size_t len, bool from_server,
         char *piece = fuzz_copy(bytes + at, n), *p = piece;
         size_t left = n;
         struct frame frame;
-        while ((kind = frame_reader_next(&reader, &p, &left, limits, &frame)) != FRAME_MORE &&
+        while ((kind = frame_reader_next(&reader, &p, &left, &setting->limits, &frame)) !=
+                   FRAME_MORE &&
                kind != FRAME_ERROR) {
             fuzz_check(p + left == piece + n);
-            fuzz_check(frame.len <= (kind >= FRAME_PING ? 125 : limits->bytes));
+            fuzz_check(frame.len <=
+                       (is_control(kind) ? 125 : most_bytes(setting, kind > FRAME_ERROR)));
+            fuzz_check(kind < FRAME_ERROR || setting->deflate);
             note(out, kind, frame.payload, frame.len);
             if (kind == FRAME_CLOSE)
                 check_close(&frame);
@@ -78,7 +97,7 @@ static void read_pieces(const uint8_t *bytes, size_t len, bool from_server,
         } else {
             fuzz_check(left == 0);
         }
-        fuzz_check(frame_reader_held(&reader) <= limits->bytes);
+        fuzz_check(frame_reader_held(&reader) <= most_bytes(setting, setting->deflate));
         free(piece);
     }
     frame_reader_reset(&reader);
@@ -110,34 +129,42 @@ static bool read_header(const uint8_t *b, size_t len, struct header *h) {
     return true;
 }
 
-static bool is_allowed(const struct header *h, uint8_t first, bool from_server, bool continues) {
-    if ((first & 0x70) != 0 || h->masked == from_server || !h->shortest)
+static bool is_allowed(const struct header *h, uint8_t first, const struct setting *setting,
+                       bool continues) {
+    bool is_message = h->opcode == 1 || h->opcode == 2;
+    if ((first & 0x70) != 0 && !(setting->deflate && is_message && (first & 0x70) == 0x40))
+        return false;
+    if (h->masked == setting->from_server || !h->shortest)
         return false;
     if (h->opcode & 8)
         return h->opcode <= 10 && h->final && h->size <= 125;
     return h->opcode <= 2 && (h->opcode == 0) == continues;
 }
 
-static void read_naively(const uint8_t *b, size_t len, bool from_server,
-                         const struct frame_limits *limits, struct outcome *out) {
+static void read_naively(const uint8_t *b, size_t len, const struct setting *setting,
+                         struct outcome *out) {
     static char message[16384];
     size_t have = 0, fragments = 0, empty = 0;
     unsigned message_opcode = 0, code = 0;
+    bool compressed = false;
     struct header h;
     out->count = out->used = 0;
     while (read_header(b, len, &h)) {
         bool control = h.opcode & 8;
-        if (!is_allowed(&h, b[0], from_server, message_opcode != 0))
+        if (!is_allowed(&h, b[0], setting, message_opcode != 0))
             code = 1002;
         if (code == 0 && !control) {
-            if (h.opcode != 0)
+            if (h.opcode != 0) {
                 have = fragments = empty = 0;
+                compressed = b[0] & 0x40;
+            }
             fragments++;
             empty += h.size == 0;
             bool is_fragment = h.opcode == 0 || !h.final;
-            if (h.size > limits->bytes - have)
+            if (h.size > most_bytes(setting, compressed) - have)
                 code = 1009;
-            else if (is_fragment && (fragments > limits->fragments || empty > FRAME_EMPTY_MAX))
+            else if (is_fragment &&
+                     (fragments > setting->limits.fragments || empty > FRAME_EMPTY_MAX))
                 code = 1008;
         }
         if (code != 0)
@@ -161,7 +188,9 @@ static void read_naively(const uint8_t *b, size_t len, bool from_server,
         }
         have += (size_t)h.size;
         if (h.final) {
-            note(out, message_opcode == 1 ? FRAME_TEXT : FRAME_BINARY, message, have);
+            enum frame_kind text = compressed ? FRAME_COMPRESSED_TEXT : FRAME_TEXT;
+            enum frame_kind binary = compressed ? FRAME_COMPRESSED_BINARY : FRAME_BINARY;
+            note(out, message_opcode == 1 ? text : binary, message, have);
             message_opcode = 0;
             have = 0;
         }
@@ -186,14 +215,16 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     static struct outcome whole, parts, naive;
     struct fuzz_input input = {data, size};
     struct fuzz_pieces pieces = fuzz_pieces_of(&input);
-    bool from_server = fuzz_byte(&input) & 1;
-    const struct frame_limits limits = {fuzz_byte(&input) * 4, 1 + fuzz_byte(&input)};
+    unsigned flags = fuzz_byte(&input);
+    struct setting setting = {.from_server = flags & 1, .deflate = flags & 2};
+    setting.limits.bytes = fuzz_byte(&input) * 4;
+    setting.limits.fragments = 1 + fuzz_byte(&input);
     if (input.left > sizeof whole.bytes)
         return 0;
-    read_pieces(input.at, input.left, from_server, &limits, (struct fuzz_pieces){0}, &whole);
-    read_pieces(input.at, input.left, from_server, &limits, pieces, &parts);
+    read_pieces(input.at, input.left, &setting, (struct fuzz_pieces){0}, &whole);
+    read_pieces(input.at, input.left, &setting, pieces, &parts);
     check_equal(&whole, &parts);
-    read_naively(input.at, input.left, from_server, &limits, &naive);
+    read_naively(input.at, input.left, &setting, &naive);
     check_equal(&whole, &naive);
     return 0;
 }

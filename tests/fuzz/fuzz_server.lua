@@ -13,11 +13,14 @@ return {
   limits = {
     header_bytes = 1024, receive_backlog = "64K", upload_backlog = "1M", response_backlog = "1M",
   },
+  trusted_proxies = { "unix" },
   defaults = { max_message_size = 200, max_fragments = 4, max_backlog = 2000, origins = "*" },
   endpoints = {
-    ["/echo"] = { handle_message = echo_text },
+    ["/echo"] = { compression = { threshold = 1, level = 1 }, handle_message = echo_text },
     ["/binary"] = { codec = "binary", handle_message = echo },
-    ["/json"] = { codec = "json", handle_message = echo },
+    ["/json"] = {
+      codec = "json", compression = { threshold = 8, context = true }, handle_message = echo,
+    },
     ["/custom"] = {
       codec = {
         decode = function(text) return utf8.len(text) and text ~= "" and text or nil end,
@@ -29,7 +32,8 @@ return {
       codec = "json", heartbeat = "json", handle_message = function(conn) conn:send({ n = 1 }) end,
     },
     ["/room/:name"] = {
-      slow_client = "conflate",
+      slow_client = "conflate", compression = { threshold = 20 },
+      rate = { messages = 20, per = 0.001, action = "pause" },
       on_start = function(conn)
         conn:join(conn.params.name)
         local hello = conn.request.query.hello or conn.request.headers["user-agent"] or "hello"

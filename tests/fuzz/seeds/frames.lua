@@ -4,7 +4,8 @@ local frames = require "support.frames"
 
 local function input(list, options)
   options = options or {}
-  return (options.pieces or "\9\1") .. (options.from_server and "\1" or "\0") .. "\200\10"
+  local flags = (options.from_server and 1 or 0) | (options.deflate and 2 or 0)
+  return (options.pieces or "\9\1") .. string.char(flags) .. "\200\10"
     .. table.concat(list)
 end
 
@@ -26,6 +27,10 @@ return {
     frame("continuation", "", { fin = false }), frame("continuation", "") },
   length_16 = input { frame("binary", ("x"):rep(300)) },
   length_64 = input { "\130\255\0\0\0\0\0\1\0\0\1\2\3\4" },
+  compressed = input({ frame("text", "\xf2\x48\xcd\xc9\xc9\7\0", { rsv = 4 }),
+    frame("text", "plain"),
+    frame("binary", "\xf2\x48", { rsv = 4, fin = false }), frame("ping", "p"),
+    frame("continuation", "\xcd\xc9\xc9\7\0") }, { deflate = true }),
   close = input { frame("close", "\3\232bye") },
   close_empty = input { frame("close", "") },
   server = input({ frame("text", "hello", { masked = false }),
