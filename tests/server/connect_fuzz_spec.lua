@@ -15,7 +15,7 @@ describe("tw.connect with a hostile server", function()
     local seed = tonumber(os.getenv("TIDEWIRE_FUZZ_SEED")) or os.time()
     local other <close> = hostile.start(seed)
     local app <close> = server.start({
-      app = hostile.APP, workers = 1, environment = {
+      app = hostile.APP, files = hostile.FILES, workers = 1, environment = {
         HOSTILE = tostring(other.port), CLIENTS = tostring(CLIENTS), ROUNDS = tostring(ROUNDS),
       },
     })

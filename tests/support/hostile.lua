@@ -226,10 +226,9 @@ function hostile.start(seed)
   return self
 end
 
---- An app whose clients talk to it: on_load starts them, GET /counts tells what came of them. Its
---- environment: HOSTILE is the server's port, CLIENTS how many at once, ROUNDS of each, PAUSE the
---- milliseconds between two.
-hostile.APP = [[
+--- A module for apps, whose `round()` connects to it once and counts what came of that. Its
+--- environment: HOSTILE is the server's port.
+hostile.CLIENTS = [[
 local tw = require "tidewire"
 local counts = { connects = 0, failures = 0, closes = 0, messages = 0, timeouts = 0, running = 0 }
 local seed = tw.worker + 1
@@ -275,13 +274,25 @@ local function round()
   if how == 2 then client:close() end
 end
 
+return { counts = counts, round = round }
+]]
+
+--- An app whose clients talk to it: on_load starts them, GET /counts tells what came of them. Needs
+--- the files of `hostile.FILES`. Its environment, beside HOSTILE: CLIENTS is how many at once,
+--- ROUNDS of each, PAUSE the milliseconds between two.
+hostile.FILES = { ["clients.lua"] = hostile.CLIENTS }
+hostile.APP = [[
+local tw = require "tidewire"
+local clients = require "clients"
+local counts = clients.counts
+
 return {
   on_load = function()
     for _ = 1, tonumber(os.getenv("CLIENTS")) do
       counts.running = counts.running + 1
       tw.spawn(function()
         for _ = 1, tonumber(os.getenv("ROUNDS")) do
-          round()
+          clients.round()
           tw.sleep(tonumber(os.getenv("PAUSE") or 0) / 1000)
         end
         counts.running = counts.running - 1
