@@ -142,8 +142,8 @@ endforeach()
 # And over TLS, for those that look at what bytes come and go, and when; the others would see no
 # difference.
 foreach(name
-    address_rates closing compression compression_hostile conn drain echo framing half_closed
-    heartbeat hostile keep_alive mass_disconnect rate reset routes slow_client static)
+    address_rates backlog_limit closing compression compression_hostile conn drain echo framing
+    half_closed heartbeat hostile keep_alive mass_disconnect rate reset routes slow_client static)
   tidewire_spec(tls "tests/server/${name}_spec.lua" "@tls"
     ${sanitizer_environment} "TIDEWIRE_TEST_TLS=1")
 endforeach()

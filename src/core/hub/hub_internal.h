@@ -133,8 +133,9 @@ HUB_QUEUES_SELDOM enum send_result hub_queues_make_room(struct hub *hub, const s
 /* The same; struct queue_memory calls it. */
 void hub_queues_look(void *hub);
 /* While queue_memory.over is set: may a message enter this queue? Lets its socket take what waits
- * first. */
-HUB_QUEUES_SELDOM bool hub_queues_have_room(struct hub *hub, struct conn *conn);
+ * first. If not, handles the slow client as its endpoint says. May be called during a walk over
+ * receivers. */
+HUB_QUEUES_SELDOM enum send_result hub_queues_admit(struct hub *hub, struct conn *conn);
 /* At the end of a turn. */
 void hub_queues_turn(struct hub *hub);
 

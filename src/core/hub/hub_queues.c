@@ -123,14 +123,17 @@ static bool drop_messages(struct hub *hub, struct conn *conn) {
     return true;
 }
 
+static void close_slow(struct hub *hub, struct conn *conn) {
+    stats_add(&hub->stats.backlog_closed, 1);
+    hub_close_begin(hub, conn, CLOSE_TRY_LATER, slice_of("too much waits for slow clients"), true);
+    enter(hub, conn);
+}
+
 static void shrink_largest(struct hub *hub, struct conn *conn) {
     if (conn->state != CONN_OPEN) {
         cut_off(hub, conn);
     } else if (!drop_messages(hub, conn)) {
-        stats_add(&hub->stats.backlog_closed, 1);
-        hub_close_begin(hub, conn, CLOSE_TRY_LATER, slice_of("too much waits for slow clients"),
-                        true);
-        enter(hub, conn);
+        close_slow(hub, conn);
     }
 }
 
@@ -205,16 +208,24 @@ void hub_queues_look(void *hub) {
     hub_queues_make_room(hub, NULL);
 }
 
-bool hub_queues_have_room(struct hub *hub, struct conn *conn) {
+enum send_result hub_queues_admit(struct hub *hub, struct conn *conn) {
     while (!conn->blocked && !outq_empty(&conn->out))
         hub_send_flush(hub, conn);
     if (outq_empty(&conn->out))
-        return true;
+        return SEND_OK;
     struct bus_backlog all;
     bus_backlog(hub->options.bus, &all);
     if (all.bytes <= all.max)
         set_quota(hub, quota_of(hub, all.max - all.bytes), false);
-    return all.bytes <= all.max + all.max / SLACK_PART;
+    if (all.bytes <= all.max + all.max / SLACK_PART)
+        return SEND_OK;
+    if (conn->endpoint->slow_client == SLOW_CLIENT_CLOSE) {
+        close_slow(hub, conn);
+        return SEND_CLOSED;
+    }
+    stats_add(&hub->stats.messages_dropped, 1);
+    conn->was_slow = true;
+    return SEND_BACKLOG;
 }
 
 void hub_queues_turn(struct hub *hub) {

@@ -205,9 +205,11 @@ static inline bool must_make_room(const struct hub *hub) {
 static enum send_result admit(struct hub *hub, struct conn *conn, size_t len) {
     while (!has_room(conn, len) && !conn->blocked)
         hub_send_flush(hub, conn); /* the turn has not ended, the socket may still take it */
-    if (has_room(conn, len) && !(must_make_room(hub) && !hub_queues_have_room(hub, conn))) {
-        stats_add(&hub->stats.messages_sent, 1);
-        return SEND_OK;
+    if (has_room(conn, len)) {
+        enum send_result result = must_make_room(hub) ? hub_queues_admit(hub, conn) : SEND_OK;
+        if (result == SEND_OK)
+            stats_add(&hub->stats.messages_sent, 1);
+        return result;
     }
     stats_add(&hub->stats.slow_clients, 1);
     if (conn->endpoint->slow_client != SLOW_CLIENT_CLOSE) {
