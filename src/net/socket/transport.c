@@ -182,7 +182,7 @@ static bool is_plain(const char *bytes) {
     return (*bytes >= 'A' && *bytes <= 'Z') || (*bytes >= 'a' && *bytes <= 'z');
 }
 
-static void received(struct stream *stream, char *bytes, size_t len) {
+static inline void received(struct stream *stream, char *bytes, size_t len) {
     if (stream->tls != NULL && tls_state(stream->tls) == TLS_NEW && is_plain(bytes)) {
         tls_free(stream->tls);
         stream->tls = NULL;
@@ -393,7 +393,7 @@ void stream_set_owner(struct stream *stream, const struct stream_events *events,
 }
 
 /* Returns how many bytes the socket took, or that it is broken: -1. */
-static ssize_t send_now(const struct stream *stream, const void *bytes, size_t len) {
+static inline ssize_t send_now(const struct stream *stream, const void *bytes, size_t len) {
     for (;;) {
         ssize_t n = send(stream->fd, bytes, len, MSG_NOSIGNAL | MSG_DONTWAIT);
         if (n >= 0)
