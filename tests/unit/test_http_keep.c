@@ -452,6 +452,30 @@ static void test_change_of_options(void **state) {
     fake_stream_closes(stream);
 }
 
+/* A socket that was accepted over the limit gets a place that is free when its request is there. */
+static void test_a_place_that_becomes_free(void **state) {
+    (void)state;
+    atomic_store(&admission.connections.max, 1);
+    seen.silent = true;
+    struct stream *first = accept_one();
+    give(first, GET("/1"));
+    struct stream *second = accept_one(), *third = accept_one();
+    give(third, GET("/3"));
+    assert_true(has(third, "HTTP/1.1 503 "));
+    http_respond(http_find(server, seen.number), 200, NULL, "idle", 4);
+    seen.silent = false;
+    give(second, GET("/2"));
+    assert_true(has(second, "\r\n\r\n/2+0"));
+    assert_int_equal(limit_taken(&admission.connections), 1);
+    uv_run(&loop, UV_RUN_NOWAIT);
+    assert_true(first->killed);
+    assert_int_equal(stats_read(&stats.idle_evicted), 1);
+    fake_stream_closes(first);
+    fake_stream_closes(second);
+    fake_stream_closes(third);
+    assert_int_equal(limit_taken(&admission.refusals), 0);
+}
+
 static void test_drain(void **state) {
     (void)state;
     struct stream *idle = accept_one(), *waiting = accept_one(), *fresh = accept_one();
@@ -526,6 +550,7 @@ int main(void) {
         TEST(test_clients_that_end_their_direction),
         TEST(test_limit_on_requests),
         TEST(test_change_of_options),
+        TEST(test_a_place_that_becomes_free),
         TEST(test_drain),
         TEST(test_deadlines),
     };

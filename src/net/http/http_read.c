@@ -146,9 +146,28 @@ static bool refuse_fast(struct http *http) {
     return true;
 }
 
+/* A place may be free that was not when the socket was accepted: a connection has become idle, or
+ * has ended. */
+static void admit_again(struct http *http) {
+    const struct http_options *options = &http->server->options;
+    bool is_proxy = trusted_proxies_has_peer(options->proxies, http->peer);
+    struct permit permit;
+    enum admission_result result =
+        admission_take(options->admission, is_proxy ? NULL : http->peer, &permit);
+    if (result == ADMISSION_GRANTED) {
+        struct permit refused = http->permit;
+        http->permit = permit;
+        permit = refused;
+        http->admitted = result;
+    }
+    admission_release(options->admission, &permit);
+}
+
 /* The head is whole; `rest` are the bytes behind it. Returns how many of them are the request's. */
 static size_t on_head(struct http *http, const char *rest, size_t len) {
     const struct request *r = http->request;
+    if (http->admitted == ADMISSION_SERVER_FULL || http->admitted == ADMISSION_ADDRESS_FULL)
+        admit_again(http);
     if (!http_find_client(http))
         return 0;
     if (http->admitted != ADMISSION_GRANTED) {
