@@ -150,12 +150,13 @@ function accept.decide(app, head, remote_address, secure, host, tls)
     return refused(endpoint, request, refusal, nil)
   end
   if core.endpoint_full(endpoint.number) then
-    return nil, replies.refuse(503, "This endpoint is full.", { ["Retry-After"] = "5" })
+    return nil, replies.counted_as("max_connections",
+      replies.refuse(503, "This endpoint is full.", { ["Retry-After"] = "5" }))
   end
   local offered = request.headers["sec-websocket-protocol"] and request.subprotocols or {}
   local subprotocol, unknown = choose_subprotocol(endpoint.options.subprotocols, offered)
   if unknown then
-    return nil, replies.refuse(400, unknown)
+    return nil, replies.counted_as("subprotocols", replies.refuse(400, unknown))
   end
   local answer, reply = ask(endpoint, request)
   if not answer then

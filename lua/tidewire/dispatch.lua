@@ -101,13 +101,14 @@ end
 ---@return integer|nil endpoint     of a status from 4000 to 4999: C accepts, then closes with it
 ---@return string|nil subprotocol   the same
 ---@return string|nil why           for the log
+---@return string|nil reason        for the counts
 function events.handshake(id, head, _, remote_address, secure, host, tls)
   local endpoint, request, subprotocol, fields =
     accept.decide(running, head, remote_address, secure, host, tls)
   if not endpoint then
     local refusal = request
     return false, refusal.status, refusal.headers, refusal.body, refusal.endpoint,
-      refusal.subprotocol, refusal.why
+      refusal.subprotocol, refusal.why, refusal.reason
   end
   return true, endpoint.number, subprotocol, Conn.new(id, endpoint, request, subprotocol, fields)
 end

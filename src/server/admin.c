@@ -114,6 +114,66 @@ static void add_log(struct buffer *text) {
               log.waiting);
 }
 
+/* ---- refusals, by reason and endpoint ---- */
+
+/* The families, by enum refusal_kind: their names, their help, and the labels before the
+ * endpoint's, by which /stats names the fields too. */
+static const struct family {
+    const char *name, *help, *reason, *code;
+} families[] = {
+    [REFUSAL_REQUEST] = {"refused", "Requests, handshakes and sockets refused", "reason", "status"},
+    [REFUSAL_CLOSE] = {"closed",
+                       "Connections that the server closed for a fault, a limit or a "
+                       "reload",
+                       "reason", "code"},
+    [REFUSAL_RATE] = {"rate_limited", "Messages above the option rate", "action", NULL},
+};
+
+enum { FAMILY_COUNT = sizeof families / sizeof families[0] };
+
+struct refusal_lines {
+    struct buffer *text;
+    enum refusal_kind kind;
+    unsigned count;
+};
+
+/* A label's value: "\\", "\"" and line ends are escaped. */
+static void add_label(struct buffer *text, const char *name, const char *value) {
+    buffer_printf(text, "%s=\"", name);
+    for (; *value != '\0'; value++) {
+        if (*value == '\n')
+            buffer_printf(text, "\\n");
+        else
+            buffer_printf(text, *value == '\\' || *value == '"' ? "\\%c" : "%c", *value);
+    }
+    buffer_printf(text, "\"");
+}
+
+static void add_sample(void *user, const struct refusal *refusal) {
+    const struct refusal_lines *lines = user;
+    const struct family *family = &families[lines->kind];
+    if (refusal->kind != lines->kind)
+        return;
+    buffer_printf(lines->text, "tidewire_%s_total{", family->name);
+    add_label(lines->text, family->reason, refusal->reason);
+    if (family->code != NULL)
+        buffer_printf(lines->text, ",%s=\"%u\"", family->code, refusal->code);
+    buffer_printf(lines->text, ",");
+    add_label(lines->text, "endpoint", refusal->endpoint);
+    buffer_printf(lines->text, "} %" PRIu64 "\n", refusal->count);
+}
+
+static void add_refusals(const struct admin *admin, struct buffer *text) {
+    for (int kind = 0; kind < FAMILY_COUNT; kind++) {
+        const struct family *family = &families[kind];
+        struct refusal_lines lines = {.text = text, .kind = (enum refusal_kind)kind};
+        buffer_printf(text, "# HELP tidewire_%s_total %s, by %s and endpoint.\n", family->name,
+                      family->help, family->reason);
+        buffer_printf(text, "# TYPE tidewire_%s_total counter\n", family->name);
+        refusals_each(bus_refusals(admin->process->bus), add_sample, &lines);
+    }
+}
+
 static void metrics(struct admin *admin, struct http *http) {
     struct stats_total total;
     struct buffer text = {0};
@@ -144,6 +204,7 @@ static void metrics(struct admin *admin, struct http *http) {
         buffer_printf(&text, "tidewire_worker_lua_memory_bytes{worker=\"%u\"} %" PRIu64 "\n", i,
                       bus_lua_memory(admin->process->bus, i));
     add_log(&text);
+    add_refusals(admin, &text);
     add_seconds(&text, "uptime_seconds", "Time since the start.",
                 clock_monotonic_seconds() - admin->process->started_at);
     add_count(&text, "resident_bytes", "gauge", "Memory of the process.", resident_bytes());
@@ -213,6 +274,29 @@ static void add_timers(const struct generation_counts *counts, struct buffer *te
     buffer_printf(text, "],\"timers_elsewhere\":%" PRIu64 ",", counts->elsewhere);
 }
 
+static void add_object(void *user, const struct refusal *refusal) {
+    struct refusal_lines *lines = user;
+    const struct family *family = &families[lines->kind];
+    if (refusal->kind != lines->kind)
+        return;
+    buffer_printf(lines->text, "%s{\"%s\":", lines->count++ == 0 ? "" : ",", family->reason);
+    add_quoted(lines->text, refusal->reason);
+    if (family->code != NULL)
+        buffer_printf(lines->text, ",\"%s\":%u", family->code, refusal->code);
+    buffer_printf(lines->text, ",\"endpoint\":");
+    add_quoted(lines->text, refusal->endpoint);
+    buffer_printf(lines->text, ",\"count\":%" PRIu64 "}", refusal->count);
+}
+
+static void add_refusal_lists(const struct admin *admin, struct buffer *text) {
+    for (int kind = 0; kind < FAMILY_COUNT; kind++) {
+        struct refusal_lines lines = {.text = text, .kind = (enum refusal_kind)kind};
+        buffer_printf(text, "\"%s\":[", families[kind].name);
+        refusals_each(bus_refusals(admin->process->bus), add_object, &lines);
+        buffer_printf(text, "],");
+    }
+}
+
 static void stats_json(struct admin *admin, struct http *http,
                        const struct generation_counts *counts) {
     struct stats_total total;
@@ -231,6 +315,7 @@ static void stats_json(struct admin *admin, struct http *http,
     add_memory(admin, &text);
     add_generations(counts, &text);
     add_timers(counts, &text);
+    add_refusal_lists(admin, &text);
     if (admin->process->tls != NULL)
         buffer_printf(&text, "\"certificate_expires_at\":%" PRId64 ",",
                       tls_server_ends_at(admin->process->tls));

@@ -285,6 +285,9 @@ describe("the admin address", function()
     for name in counters:gmatch("X%(([%l_]+), ") do names[name .. "_total"] = true end
     for name in gauges:gmatch("X%(([%l_]+), ") do names[name] = true end
     for name in admin:gmatch('add_count%(&?text, "([%l_]+)"') do names[name] = true end
+    for name in admin:gmatch('%[REFUSAL_%u+%] =%s*{"([%l_]+)"') do
+      names[name .. "_total"] = true
+    end
     for _, name in ipairs({ "operating", "scripting", "configuration", "recipes", "proxies" }) do
       for metric in page(name):gmatch("`tidewire_([%l_]+)`") do
         assert.is_true(names[metric], ("docs/%s.md names tidewire_%s"):format(name, metric))

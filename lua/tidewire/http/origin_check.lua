@@ -15,7 +15,8 @@ local origin_check = {}
 function origin_check.failed(err)
   core.count_error("script")
   errors.log(err)
-  return replies.refusal(500, "The server could not decide.")
+  return replies.counted_as("script_error",
+    replies.refusal(500, "The server could not decide."))
 end
 
 --- A refusal by the script; the log gets the text that the client gets.
@@ -24,7 +25,7 @@ end
 ---@return tidewire.Reply
 function origin_check.refused_by(hook, reply)
   local message = reply.status >= core.close_codes.first_private and reply.body or reply.message
-  return replies.with_reason(reply,
+  return replies.with_reason(replies.counted_as(hook, reply),
     hook .. " has refused it" .. (message and message ~= "" and ": " .. message or ""))
 end
 
@@ -68,7 +69,8 @@ function origin_check.refusal(allow_origin, request, endpoint)
     warn(endpoint, other, request)
   end
   local origin = (" (Origin: %s)"):format(request.headers.origin or "none")
-  return replies.refuse(403, reason or "This Origin is not allowed.", nil, origin)
+  return replies.counted_as("origins",
+    replies.refuse(403, reason or "This Origin is not allowed.", nil, origin))
 end
 
 -- Methods that change nothing (RFC 9110 section 9.2.1).

@@ -19,6 +19,7 @@ local replies = {}
 ---@field subprotocol string|nil  and what it is answered
 ---@field message string|nil  of a refusal
 ---@field why string|nil      the reason that the log has of a refusal
+---@field reason string|nil   the label of its count
 
 local function is_status(value)
   return math.type(value) == "integer" and value >= 200 and value <= 599
@@ -201,6 +202,15 @@ end
 ---@return tidewire.Reply
 function replies.with_reason(reply, why)
   reply.why = why
+  return reply
+end
+
+--- Gives a refusal the label of its count; by default it is the name of its status.
+---@param reason string
+---@param reply tidewire.Reply
+---@return tidewire.Reply
+function replies.counted_as(reason, reply)
+  reply.reason = reason
   return reply
 end
 

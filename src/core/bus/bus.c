@@ -21,6 +21,7 @@ struct bus *bus_new(void) {
         uv_mutex_init(&bus->workers[i].waking);
     }
     bus->mail_max = MAIL_MAX_BYTES;
+    bus->refusals = refusals_new();
     atomic_init(&bus->backlog_max, INT64_MAX);
     bus_set_workers(bus, 1);
     return bus;
@@ -38,6 +39,7 @@ void bus_free(struct bus *bus) {
     mem_free(bus->endpoints);
     endpoint_counts_clear(&bus->counts);
     directory_close(&bus->directory);
+    refusals_free(bus->refusals);
     uv_mutex_destroy(&bus->lock);
     mem_free(bus);
 }
@@ -317,6 +319,10 @@ struct mail *bus_set_codec(struct bus *bus, unsigned worker, uint32_t endpoint, 
     bus->endpoints[endpoint]->codecs[worker] = codec;
     uv_mutex_unlock(&bus->lock);
     return mail;
+}
+
+struct refusals *bus_refusals(const struct bus *bus) {
+    return bus->refusals;
 }
 
 uint64_t bus_connections(struct bus *bus, unsigned worker) {

@@ -23,6 +23,7 @@
 #include "core/bus/broadcast.h"
 #include "core/bus/directory.h"
 #include "core/bus/mailbox.h"
+#include "core/bus/refusals.h"
 #include "core/bus/stats.h"
 
 #include <stdbool.h>
@@ -156,6 +157,8 @@ struct mail *bus_set_codec(struct bus *bus, unsigned worker, uint32_t endpoint, 
 uint64_t bus_connections(struct bus *bus, unsigned worker);
 /* The bytes of a worker's scripts. */
 uint64_t bus_lua_memory(struct bus *bus, unsigned worker);
+/* Refusals, by reason and endpoint, of all workers. */
+struct refusals *bus_refusals(const struct bus *bus);
 /* The sums of all workers' counters. */
 void bus_total(struct bus *bus, struct stats_total *total);
 

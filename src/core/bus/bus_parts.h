@@ -39,6 +39,7 @@ struct bus {
     size_t mail_max;             /* bytes, of each mailbox */
     _Atomic int64_t backlog_max; /* bytes, of all queues */
     struct directory directory;
+    struct refusals *refusals;
     struct shared_endpoint **endpoints;
     unsigned asked; /* as an endpoint's, for what belongs to none */
     uint32_t endpoint_count;

@@ -54,7 +54,8 @@ struct endpoint {
 
     /* the hub's */
     uint32_t number;
-    bool takes_all;      /* it has handle_message and no rate */
+    _Atomic uint64_t *rate_counts[RATE_PAUSE + 1]; /* by action; see hub_rate.c */
+    bool takes_all;                                /* it has handle_message and no rate */
     struct limit *limit; /* max_connections: open connections and those in their handshake */
 };
 

@@ -36,7 +36,8 @@ struct handshake_answer {
     const char *headers;     /* refused: whole "Name: value\r\n" lines, or NULL */
     const char *body; /* refused; or the reason of the close, UTF-8, CLOSE_REASON_MAX at most */
     size_t body_len;
-    const char *why; /* refused: for the log; NULL: the log says it already */
+    const char *why;    /* refused: for the log; NULL: the log says it already */
+    const char *reason; /* refused: for the counts; NULL: that of its status */
 };
 
 struct hub_events {

@@ -88,6 +88,7 @@ uint32_t hub_add_endpoint(struct hub *hub, const struct endpoint *endpoint) {
     hub->endpoints[number]->codec = endpoint_codec_number(endpoint->codec, number);
     hub->endpoints[number]->limit = limit_of(hub, hub->endpoints[number]);
     hub_fit_endpoint(hub->endpoints[number]);
+    refusals_add_endpoint(hub_refusals(hub), endpoint->path);
     hub_limits_fit(hub);
     return number;
 }

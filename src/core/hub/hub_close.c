@@ -6,6 +6,7 @@
 #include "base/mem.h"
 #include "core/hub/hub_internal.h"
 
+#include <stdio.h>
 #include <string.h>
 
 /* `by` says for the log which side closes: "client", "network" or "server". */
@@ -19,6 +20,8 @@ static void log_close(const struct conn *conn, enum log_level level, const char 
     log_str(&line, "by", by);
     log_int(&line, "code", code);
     log_bytes(&line, "why", reason.len == 0 ? "" : reason.bytes, reason.len);
+    if (level > LOG_DEBUG && !log_is_pretty() && conn->endpoint->path != NULL)
+        log_str(&line, "endpoint", conn->endpoint->path);
     log_end(&line);
 }
 
@@ -147,14 +150,14 @@ void hub_open_refused(struct hub *hub, struct conn *conn, void *peer, uint32_t e
     queue_close_frame(hub, conn);
 }
 
-void hub_close_begin(struct hub *hub, struct conn *conn, unsigned code, struct slice reason,
-                     bool drop) {
-    if (conn->state != CONN_OPEN)
-        return;
-    bool fault =
-        code >= CLOSE_PROTOCOL && code != CLOSE_SCRIPT_ERROR && code < CLOSE_FIRST_REGISTERED;
-    log_close(conn, fault || code == CLOSE_TIMED_OUT ? LOG_INFO : LOG_DEBUG, "server", code,
-              reason);
+static bool is_fault(unsigned code) {
+    return code >= CLOSE_PROTOCOL && code < CLOSE_FIRST_REGISTERED;
+}
+
+static void begin(struct hub *hub, struct conn *conn, unsigned code, struct slice reason,
+                  bool drop) {
+    bool is_info = (is_fault(code) && code != CLOSE_SCRIPT_ERROR) || code == CLOSE_TIMED_OUT;
+    log_close(conn, is_info ? LOG_INFO : LOG_DEBUG, "server", code, reason);
     set_close(hub, conn, code, reason);
     inbox_free(conn->inbox); /* no hook handles what the client sent before */
     conn->inbox = NULL;
@@ -163,6 +166,41 @@ void hub_close_begin(struct hub *hub, struct conn *conn, unsigned code, struct s
         outq_drop_unsent(&conn->out);
     hub_set_paused(hub, conn, false); /* to read the client's Close frame */
     queue_close_frame(hub, conn);
+}
+
+void hub_close_begin(struct hub *hub, struct conn *conn, unsigned code, struct slice reason,
+                     bool drop) {
+    char text[CLOSE_REASON_MAX + 1];
+    if (conn->state != CONN_OPEN)
+        return;
+    snprintf(text, sizeof text, "%.*s", (int)reason.len, reason.len == 0 ? "" : reason.bytes);
+    if (is_fault(code) || code == CLOSE_TIMED_OUT)
+        refusals_count(hub_refusals(hub), REFUSAL_CLOSE, code, text, conn->endpoint->path);
+    begin(hub, conn, code, reason, drop);
+}
+
+/* The library closes for scripts too, by a few codes; all other reasons are a script's text, which
+ * is no label. */
+static const char *script_reason(unsigned code) {
+    switch (code) {
+    case CLOSE_BAD_PAYLOAD:
+        return "message could not be decoded";
+    case CLOSE_SCRIPT_ERROR:
+        return "script error";
+    case CLOSE_TIMED_OUT:
+        return "timed out";
+    default:
+        return "script";
+    }
+}
+
+void hub_close_by_script(struct hub *hub, struct conn *conn, unsigned code, struct slice reason) {
+    if (conn->state != CONN_OPEN)
+        return;
+    if (is_fault(code) || code == CLOSE_TIMED_OUT)
+        refusals_count(hub_refusals(hub), REFUSAL_CLOSE, code, script_reason(code),
+                       conn->endpoint->path);
+    begin(hub, conn, code, reason, false);
 }
 
 void hub_close_fail(struct hub *hub, struct conn *conn, unsigned code, struct slice reason) {
@@ -183,5 +221,5 @@ void hub_close(struct hub *hub, conn_id id, unsigned code, const char *reason, s
     hub_take_mail(hub);
     struct conn *conn = hub_find(hub, id);
     if (conn != NULL)
-        hub_close_begin(hub, conn, code, (struct slice){reason, len}, false);
+        hub_close_by_script(hub, conn, code, (struct slice){reason, len});
 }

@@ -17,6 +17,8 @@ enum { CLOSE_FLUSH_MS = 5000, CLOSE_ACK_MS = 3000, CLOSE_LINGER_MS = 1000 };
 /* The server closes the connection, if it is open; `drop` discards the queued messages. */
 void hub_close_begin(struct hub *hub, struct conn *conn, unsigned code, struct slice reason,
                      bool drop);
+/* The same where a script asks for it: the reason is its own text. */
+void hub_close_by_script(struct hub *hub, struct conn *conn, unsigned code, struct slice reason);
 /* The same for a client that broke a rule: the hub expects nothing more from it. */
 void hub_close_fail(struct hub *hub, struct conn *conn, unsigned code, struct slice reason);
 /* A closing connection's queue is written. */

@@ -41,6 +41,11 @@ static inline uint64_t hub_now(const struct hub *hub) {
     return hub->options.now_ms(hub->options.clock);
 }
 
+/* NULL: the hub has no bus, and counts none. */
+static inline struct refusals *hub_refusals(const struct hub *hub) {
+    return hub->options.bus == NULL ? NULL : bus_refusals(hub->options.bus);
+}
+
 /* Is this the only worker? Then it has nothing to announce, and no mail comes. */
 static inline bool hub_is_alone(const struct hub *hub) {
     return hub->options.bus == NULL || bus_workers(hub->options.bus) == 1;

@@ -29,7 +29,7 @@ static void deliver(struct hub *hub, struct mail *mail) {
     case MAIL_CLOSE:
         conn = hub_find(hub, mail->id);
         if (conn != NULL)
-            hub_close_begin(hub, conn, mail->code, mail->room, false);
+            hub_close_by_script(hub, conn, mail->code, mail->room);
         break;
     case MAIL_PRESENCE_CHANGED:
         hub_rooms_presence_changed(hub, mail);
@@ -133,7 +133,7 @@ bool hub_close_anywhere(struct hub *hub, conn_id id, unsigned code, struct slice
     struct conn *conn = hub_find(hub, id);
     if (conn == NULL || conn->state != CONN_OPEN)
         return false;
-    hub_close_begin(hub, conn, code, reason, false);
+    hub_close_by_script(hub, conn, code, reason);
     return true;
 }
 

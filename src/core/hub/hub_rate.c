@@ -68,8 +68,20 @@ static void log_limited(const struct conn *conn, const char *action) {
     log_end(&line);
 }
 
+/* In the counts by endpoint, whose look-up would cost more than a dropped message. */
+static void count(struct hub *hub, struct endpoint *endpoint, enum rate_action action) {
+    static const char *const names[] = {"close", "drop", "pause"};
+    _Atomic uint64_t **counter = &endpoint->rate_counts[action];
+    if (*counter == NULL && hub_refusals(hub) != NULL)
+        *counter =
+            refusals_counter(hub_refusals(hub), REFUSAL_RATE, 0, names[action], endpoint->path);
+    if (*counter != NULL)
+        atomic_fetch_add_explicit(*counter, 1, memory_order_relaxed);
+}
+
 static void drop(struct hub *hub, const struct conn *conn, struct conn_rate *rate) {
     stats_add(&hub->stats.rate_drops, 1);
+    count(hub, conn->endpoint, RATE_DROP);
     if (!rate->over)
         log_limited(conn, "drop");
     rate->over = true;
@@ -89,6 +101,7 @@ static void pause_if_due(struct hub *hub, struct conn *conn, struct conn_rate *r
         return;
     rate->resume_ms = rate->at_ms + ms;
     stats_add(&hub->stats.rate_pauses, 1);
+    count(hub, conn->endpoint, RATE_PAUSE);
     log_limited(conn, "pause");
     hub_set_paused(hub, conn, true);
     hub_timers_arm(hub, conn);
@@ -109,6 +122,7 @@ bool hub_rate_admit(struct hub *hub, struct conn *conn, size_t len) {
     } else if (limits->action == RATE_DROP) {
         drop(hub, conn, rate);
     } else {
+        count(hub, conn->endpoint, RATE_CLOSE);
         hub_limits_refuse(hub, conn, CLOSE_POLICY, "rate limit");
     }
     return fits;

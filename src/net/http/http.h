@@ -8,6 +8,7 @@
 #ifndef TIDEWIRE_NET_HTTP_HTTP_H
 #define TIDEWIRE_NET_HTTP_HTTP_H
 
+#include "core/bus/refusals.h"
 #include "core/bus/stats.h"
 #include "net/http/forwarded.h"
 #include "net/http/request.h"
@@ -40,6 +41,7 @@ struct http_options {
     uint64_t send_ms;             /* within which a client must take some bytes of its response */
     size_t min_send_rate;         /* bytes a second that it must take on average */
     struct admission *admission;  /* borrowed; NULL: nothing is counted */
+    struct refusals *refusals;    /* borrowed; NULL: none are counted by reason */
     /* For TLS, except on Unix sockets; NULL: no TLS. The server takes a reference. */
     struct tls_server *tls;
     /* The peers that may name the client; borrowed until the next change. NULL: none. */
@@ -101,6 +103,8 @@ void http_respond_refusal(struct http *http, int status, const char *headers, co
 void http_respond_text(struct http *http, int status, const char *headers, const char *text);
 /* Makes the next response a refusal for the log; NULL: it is none. `why` is borrowed until then. */
 void http_note_refusal(struct http *http, const char *why);
+/* What the next refusal is counted as; NULL: the name of its status. Borrowed until then. */
+void http_set_reason(struct http *http, const char *reason);
 /* Logs the request with the status of its response, or with the reason of its refusal.
  * http_respond… call it themselves. */
 void http_log(const struct http *http, int status);

@@ -5,6 +5,7 @@
 
 #include "base/clock.h"
 #include "base/log/log.h"
+#include "net/http/response.h"
 
 /* Finds the method and the path, without its query, in the bytes of a head that is not whole. Empty
  * where they are none. */
@@ -21,14 +22,15 @@ static struct slice find_path(const struct http *http, struct slice *method) {
     return (struct slice){start, (size_t)(p - start)};
 }
 
+static struct slice path_of(const struct http *http, struct slice *method) {
+    if (!http->head_whole)
+        return find_path(http, method);
+    *method = http->request->method;
+    return http->request->path;
+}
+
 static void add_request(struct log_line *line, const struct http *http) {
-    struct slice method, path;
-    if (http->head_whole) {
-        method = http->request->method;
-        path = http->request->path;
-    } else {
-        path = find_path(http, &method);
-    }
+    struct slice method, path = path_of(http, &method);
     log_str(line, "remote", http->remote);
     if (path.len == 0)
         return;
@@ -36,8 +38,16 @@ static void add_request(struct log_line *line, const struct http *http) {
     log_bytes(line, "path", path.bytes, path.len);
 }
 
+static void count_refusal(const struct http *http, int status) {
+    struct slice method, path = path_of(http, &method);
+    refusals_count_path(http->server->options.refusals, (unsigned)status,
+                        http->reason != NULL ? http->reason : response_reason(status), path);
+}
+
 void http_log(const struct http *http, int status) {
     bool refused = http->why != NULL;
+    if (refused || http->reason != NULL)
+        count_refusal(http, status);
     enum log_level level = refused ? log_refusal_level() : LOG_DEBUG;
     if (!log_enabled(level))
         return;
@@ -53,6 +63,8 @@ void http_log(const struct http *http, int status) {
 }
 
 void http_log_end(const struct http *http, const char *why) {
+    refusals_count(http->server->options.refusals, REFUSAL_REQUEST, 0,
+                   http->reason != NULL ? http->reason : why, NULL);
     enum log_level level = log_refusal_level();
     if (!log_enabled(level))
         return;

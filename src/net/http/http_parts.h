@@ -78,6 +78,7 @@ struct http {
     uint64_t check_ms;       /* the last check of the client's reading: when, … */
     uint64_t check_taken;    /* … and how many bytes it had taken */
     uint64_t began_ns;       /* when the first byte of the request arrived */
+    const char *reason;      /* of it, for the counts; borrowed; NULL: the name of its status */
     const char *why;         /* of a refusal that is not answered yet; borrowed */
     bool over_unix;          /* the socket is a Unix socket, which has no TLS */
     bool needs_proxy_header; /* the PROXY header of a trusted proxy has not arrived */

@@ -54,6 +54,8 @@ bool http_take_rate(struct http *http) {
     http->rate_is_due = false;
     http->wait_ms = ip_rates_take(admission->ip_rates, IP_RATE_CONNECTIONS, http->remote,
                                   uv_now(http->server->loop));
+    if (http->wait_ms > 0)
+        http_set_reason(http, "connection_rate");
     if (http->wait_ms > 0 && !http->wants_tls)
         http->admitted = admission_refuse_fast(admission, &http->permit);
     return http->wait_ms == 0 || !http->wants_tls;

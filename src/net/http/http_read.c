@@ -51,6 +51,7 @@ void http_call_handler(struct http *http, char *ahead, size_t ahead_len) {
 
 void http_refuse_upload(struct http *http, enum limit_result result) {
     bool full = result == LIMIT_FULL;
+    http_set_reason(http, full ? "upload_backlog" : "upload_backlog_per_address");
     http_refuse_by_limit(http, &http->server->stats->requests_refused, full,
                          full ? "The server is busy with other uploads."
                               : "Too many uploads are under way from this address.");
@@ -115,7 +116,9 @@ static size_t take_body(struct http *http, const char *bytes, size_t len) {
 /* The socket was accepted only to get this answer. */
 static void refuse_socket(struct http *http) {
     bool full = http->admitted == ADMISSION_SERVER_FULL;
-    if (http->admitted == ADMISSION_ADDRESS_FAST)
+    bool fast = http->admitted == ADMISSION_ADDRESS_FAST;
+    http_set_reason(http, fast ? "connection_rate" : full ? "connections" : "per_address");
+    if (fast)
         http_refuse_by_rate(http, &http->server->stats->connections_refused, http->wait_ms,
                             HTTP_WHY_ADDRESS_FAST);
     else
@@ -137,6 +140,7 @@ static bool refuse_fast(struct http *http) {
                       http->remote, uv_now(server->loop));
     if (wait_ms == 0)
         return false;
+    http_set_reason(http, connects ? "connection_rate" : "request_rate");
     if (connects)
         http_refuse_by_rate(http, &server->stats->connections_refused, wait_ms,
                             HTTP_WHY_ADDRESS_FAST);

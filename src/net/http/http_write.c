@@ -149,7 +149,7 @@ static char *begin_response(struct http *http, size_t size) {
 static void start_writing(struct http *http, int status) {
     http->state = HTTP_WRITING;
     http_log(http, status);
-    http->why = NULL;
+    http->why = http->reason = NULL;
     http_free_request(http);
     http_write(http);
     if (http->state == HTTP_WRITING)
@@ -231,6 +231,7 @@ static bool reserve(struct http *http, size_t bytes) {
         return true;
     }
     bool full = result == LIMIT_FULL;
+    http_set_reason(http, full ? "response_backlog" : "response_backlog_per_address");
     http_refuse_by_limit(http, &http->server->stats->requests_refused, full,
                          full ? "Too many responses wait for their clients."
                               : "Too many responses wait for clients at this address.");
@@ -266,6 +267,10 @@ void http_respond(struct http *http, int status, const char *headers, const char
 
 void http_note_refusal(struct http *http, const char *why) {
     http->why = why;
+}
+
+void http_set_reason(struct http *http, const char *reason) {
+    http->reason = reason;
 }
 
 void http_respond_text(struct http *http, int status, const char *headers, const char *text) {

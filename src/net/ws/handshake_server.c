@@ -90,6 +90,7 @@ static void accept_handshake(struct handshake_server *server, const struct candi
     struct ip_count *address;
     char extensions[DEFLATE_OFFER_ANSWER_BYTES];
     if (!hub_assign(server->hub, candidate->conn, answer->endpoint)) {
+        http_set_reason(candidate->http, "max_connections");
         refuse(server, candidate->http, 503, "Retry-After: 5\r\n", "This endpoint is full.");
         hub_abandon(server->hub, candidate->conn);
         return;
@@ -136,11 +137,13 @@ static void ask(struct handshake_server *server, const struct candidate *candida
         return;
     }
     if (answer.status == 0) { /* they have failed, which is logged */
+        http_set_reason(candidate->http, "script_error");
         refuse(server, candidate->http, 500, NULL, "The server could not decide.");
         hub_abandon(server->hub, candidate->conn);
         return;
     }
     stats_add(&hub_stats(server->hub)->connections_refused, 1);
+    http_set_reason(candidate->http, answer.reason);
     http_note_refusal(candidate->http, answer.why);
     if (answer.status >= CLOSE_FIRST_PRIVATE) {
         http_log(candidate->http, answer.status);
@@ -166,11 +169,13 @@ static void on_handshake(void *user, struct http *http, const struct request *re
         return;
     }
     if (server->draining) {
+        http_set_reason(http, "draining");
         refuse(server, http, 503, "Retry-After: 5\r\n", "The server is shutting down.");
         return;
     }
     candidate.conn = hub_admit(server->hub, true);
     if (candidate.conn == NULL) {
+        http_set_reason(http, "connections");
         refuse(server, http, 503, "Retry-After: 5\r\n", "The server is full.");
         return;
     }

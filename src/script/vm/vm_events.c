@@ -147,7 +147,7 @@ static void keep_object(lua_State *L, struct conn *conn) {
 }
 
 /* dispatch.handshake returns `true, endpoint, subprotocol, conn`; `false, status, headers, body,
- * nil, nil, why`; or `false, code, nil, reason, endpoint, subprotocol, why`. */
+ * nil, nil, why, reason`; or `false, code, nil, text, endpoint, subprotocol, why, reason`. */
 static void read_answer(lua_State *co, struct conn *conn, struct handshake_answer *answer) {
     if (lua_toboolean(co, 1)) {
         answer->status = 101;
@@ -163,6 +163,7 @@ static void read_answer(lua_State *co, struct conn *conn, struct handshake_answe
     answer->endpoint = (uint32_t)lua_tointeger(co, 5);
     answer->subprotocol = text_at(co, 6, NULL);
     answer->why = text_at(co, 7, NULL);
+    answer->reason = text_at(co, 8, NULL);
 }
 
 static void on_handshake(void *user, struct conn *conn, const struct http_request *request,

@@ -293,6 +293,7 @@ static struct http_options http_options(const struct worker *worker) {
         .send_ms = (uint64_t)(app->send_timeout * 1000),
         .min_send_rate = app->min_send_rate,
         .admission = &worker->process->admission,
+        .refusals = bus_refusals(worker->process->bus),
         .tls = worker->process->tls,
         .proxies = worker->proxies,
         .forwarded_header = forwarded_header(app),
