@@ -28,7 +28,7 @@ struct handshake {
 };
 
 struct tls {
-    SSL *ssl;                    /* NULL: `records` has the connection */
+    SSL *ssl; /* NULL: the client has sent nothing, or `records` has the connection */
     struct tls_records *records; /* NULL: OpenSSL has it */
     struct handshake *handshake; /* NULL: a client, or the handshake is done */
     enum tls_state state;
@@ -202,35 +202,45 @@ static void make_method(void) {
 
 /* ---- life ---- */
 
-static struct tls *new_tls(SSL *ssl, int fd) {
-    uv_once(&method_once, make_method);
+static struct tls *new_tls(int fd) {
     struct tls *tls = mem_zalloc(sizeof *tls);
     tls->out.fd = fd;
     tls->why = "";
-    tls->ssl = ssl;
-    BIO *bio = BIO_new(method);
-    BIO_set_data(bio, tls);
-    BIO_set_init(bio, 1);
-    SSL_set_bio(tls->ssl, bio, bio);
-    SSL_set_msg_callback(tls->ssl, on_protocol);
-    SSL_set_msg_callback_arg(tls->ssl, tls);
     tls_budget_init(&tls->budget);
     return tls;
 }
 
+static void use_ssl(struct tls *tls, SSL *ssl) {
+    uv_once(&method_once, make_method);
+    tls->ssl = ssl;
+    BIO *bio = BIO_new(method);
+    BIO_set_data(bio, tls);
+    BIO_set_init(bio, 1);
+    SSL_set_bio(ssl, bio, bio);
+    SSL_set_msg_callback(ssl, on_protocol);
+    SSL_set_msg_callback_arg(ssl, tls);
+}
+
 struct tls *tls_new(struct tls_server *server, int fd) {
-    SSL *ssl = SSL_new(tls_server_context(server));
-    SSL_set_accept_state(ssl);
-    struct tls *tls = new_tls(ssl, fd);
-    SSL_set_app_data(ssl, tls);
+    struct tls *tls = new_tls(fd);
     tls->handshake = mem_zalloc(sizeof *tls->handshake);
     tls->handshake->server = tls_server_ref(server); /* OpenSSL's contexts refer to it */
     return tls;
 }
 
+/* The client has sent its first bytes: one that sends none costs no object of OpenSSL. */
+static void begin_handshake(struct tls *tls) {
+    SSL *ssl = SSL_new(tls_server_context(tls->handshake->server));
+    SSL_set_accept_state(ssl);
+    use_ssl(tls, ssl);
+    SSL_set_app_data(ssl, tls);
+}
+
 struct tls *tls_new_client(struct ssl_st *ssl, int fd) {
+    struct tls *tls = new_tls(fd);
     SSL_set_connect_state(ssl);
-    return new_tls(ssl, fd);
+    use_ssl(tls, ssl);
+    return tls;
 }
 
 static void end_handshake(struct tls *tls) {
@@ -373,7 +383,9 @@ static void check_records(struct tls *tls) {
 
 size_t tls_receive(struct tls *tls, const void *bytes, size_t len, void *out) {
     size_t got = 0;
-    if (tls->state == TLS_NEW && (len > 0 || tls->handshake == NULL))
+    if (tls->state == TLS_NEW && tls->handshake != NULL && len > 0)
+        begin_handshake(tls);
+    if (tls->state == TLS_NEW && tls->ssl != NULL)
         tls->state = TLS_HANDSHAKE;
     tls->in = bytes;
     tls->in_len = len;

@@ -35,6 +35,7 @@ struct transport {
     struct list due;     /* streams with work for on_work() */
     uv_idle_t work;      /* active while there are any */
     uint64_t worked_ns;  /* how long this turn has worked on them, while `work` is active */
+    uint64_t shook_ns;   /* how long handshakes of TLS have taken since the last turn of `work` */
     char *bytes;         /* of one read */
     char *plain;         /* the same, decrypted; made when first needed */
 };
@@ -162,13 +163,20 @@ static void update(struct stream *stream) {
 
 /* ---- in ---- */
 
+static bool is_in_handshake(const struct stream *stream) {
+    return stream->tls != NULL && tls_state(stream->tls) <= TLS_HANDSHAKE;
+}
+
 static void received_encrypted(struct stream *stream, const char *bytes, size_t len) {
     struct transport *transport = stream->transport;
-    bool in_handshake = tls_state(stream->tls) <= TLS_HANDSHAKE;
+    bool in_handshake = is_in_handshake(stream);
+    uint64_t began = in_handshake ? clock_monotonic_ns() : 0;
     if (transport->plain == NULL)
         transport->plain = mem_alloc(READ_BYTES + TLS_RECORD_BYTES);
     size_t got = tls_receive(stream->tls, bytes, len, transport->plain);
     enum tls_state state = tls_state(stream->tls);
+    if (in_handshake)
+        transport->shook_ns += clock_monotonic_ns() - began;
     if (in_handshake && state > TLS_HANDSHAKE)
         stats_add(state == TLS_BROKEN ? &transport->stats->tls_failures
                                       : &transport->stats->tls_handshakes,
@@ -287,6 +295,7 @@ static void on_work(uv_idle_t *work) {
     struct list batch; /* the next step of a stream is in the next turn */
     list_init(&batch);
     list_move(&batch, &transport->due);
+    transport->shook_ns = 0;
     transport->worked_ns = 0; /* not by uv_now(): a turn that reports many ends updates it often */
     while (!list_empty(&batch) && transport->worked_ns < TURN_SLICE_NS)
         work_on(LIST_OWNER(batch.next, struct stream, link));
@@ -296,8 +305,21 @@ static void on_work(uv_idle_t *work) {
         uv_idle_stop(work);
 }
 
+/* Must the handshake wait for the next turn? Handshakes have a slice of each turn: thousands of
+ * clients may begin one in a moment, and open connections are served meanwhile. The poll reports
+ * the socket again. */
+static bool must_wait(const struct stream *stream) {
+    struct transport *transport = stream->transport;
+    if (!is_in_handshake(stream) || transport->shook_ns < TURN_SLICE_NS)
+        return false;
+    uv_idle_start(&transport->work, on_work); /* which begins the next slice */
+    return true;
+}
+
 static void on_ready(uv_poll_t *poll, int status, int events) {
     struct stream *stream = stream_of(poll);
+    if (status >= 0 && (events & UV_READABLE) && must_wait(stream))
+        return;
     if (status < 0) {
         set_broken(stream); /* update() stops the poll: libuv leaves the socket in its epoll */
     } else if ((events & UV_DISCONNECT) && stream->read_side == READ_OPEN) {
