@@ -23,7 +23,8 @@ local SWITCHES = {
   "--no-first-run", "--no-default-browser-check", "--disable-background-networking",
   "--disable-component-update", "--disable-sync", "--disable-extensions", "--disable-breakpad",
   "--mute-audio", "--hide-scrollbars", "--force-color-profile=srgb", "--ignore-certificate-errors",
-  "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1", "--remote-debugging-port=0",
+  "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE 127.0.0.2",
+  "--remote-debugging-port=0",
 }
 
 -- Starting takes seconds, and more on a busy machine.

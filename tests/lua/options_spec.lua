@@ -221,6 +221,35 @@ describe("a codec", function()
   end)
 end)
 
+describe("trusted_proxies and admin_hosts", function()
+  it("are lists of texts, or one text", function()
+    assert.same({ "10.0.0.0/8", "unix" },
+      checked("app", { trusted_proxies = { "10.0.0.0/8", "unix" } }).trusted_proxies)
+    assert.same({ "::1" }, checked("app", { trusted_proxies = "::1" }).trusted_proxies)
+    assert.same({}, checked("app", { trusted_proxies = {} }).trusted_proxies)
+    assert.same({ "a.example", "B_2" },
+      checked("app", { admin_hosts = { "a.example", "B_2" } }).admin_hosts)
+    assert.same({ "*" }, checked("app", { admin_hosts = "*" }).admin_hosts)
+  end)
+
+  it("of other values are problems", function()
+    assert.matches("^trusted_proxies: expected a list of addresses and networks.*got 7",
+      problem("app", { trusted_proxies = 7 }))
+    assert.matches("^trusted_proxies: expected a list", problem("app",
+      { trusted_proxies = { office = "10.0.0.0/8" } }))
+    assert.matches("^trusted_proxies: expected an address, a network.*got true",
+      problem("app", { trusted_proxies = { true } }))
+    assert.matches('^admin_hosts: "http://a": write the name alone',
+      problem("app", { admin_hosts = "http://a" }))
+    assert.matches('^admin_hosts: "a:80": write the name without the port',
+      problem("app", { admin_hosts = { "a:80" } }))
+    assert.matches('^admin_hosts: "a b": this is no host name',
+      problem("app", { admin_hosts = { "a b" } }))
+    assert.matches('^forwarded_header: expected "X%-Forwarded%-For" or "Forwarded"',
+      problem("app", { forwarded_header = "X-Real-IP" }))
+  end)
+end)
+
 describe("origins and subprotocols", function()
   it("are lists", function()
     assert.same({ "https://a.test" },

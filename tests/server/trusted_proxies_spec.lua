@@ -214,14 +214,14 @@ describe("the limit of connections of one address", function()
 
   it("counts the sockets of others as before", function()
     local app <close> = start(LINES)
-    local from = { from = "127.0.0.3" }
-    local first = assert(stream.connect(app.addresses[1], from))
-    local second = assert(stream.connect(app.addresses[1], from))
-    local third = assert(stream.connect(app.addresses[1], from))
-    third:write("GET /who HTTP/1.1\r\nHost: a\r\nX-Forwarded-For: 192.0.2.1\r\n\r\n")
-    assert.equal(429, http.read_response(third).status)
-    first:close()
-    second:close()
+    local function connect_directly(address)
+      return client.connect(app:url("/"),
+        { from = "127.0.0.3", headers = { ["X-Forwarded-For"] = address } })
+    end
+    assert(connect_directly("192.0.2.1"))
+    assert(connect_directly("192.0.2.2"))
+    local _, status = connect_directly("192.0.2.3")
+    assert.equal(429, status)
   end)
 end)
 
