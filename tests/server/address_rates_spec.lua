@@ -150,6 +150,17 @@ describe("the rate of plain requests of one address", function()
     assert.matches(" method=GET path=/hello ", line)
   end)
 
+  it("counts each request of a connection that is kept, and closes it above the rate", function()
+    local app <close> = start("request_rate = { requests = 3, per = 3600 }")
+    local source = assert(stream.connect(app.addresses[1]))
+    source:write(("GET /hello HTTP/1.1\r\nHost: x\r\n\r\n"):rep(10))
+    for number = 1, 4 do
+      assert.equal(number <= 3 and 200 or 429, assert(http.read_response(source)).status)
+    end
+    assert.is_truthy(source:wait_end())
+    assert.equal(0, source:available())
+  end)
+
   it("is exceeded by a flood of requests without a call of a script", function()
     local app <close> = start("request_rate = { requests = 10, per = 3600 }")
     local answered, refused = 0, 0

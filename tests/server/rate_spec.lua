@@ -86,7 +86,9 @@ describe("a rate", function()
   local app
 
   before_each(function()
-    app = server.start({ app = app_with(), options = { "--admin", "127.0.0.1:0" } })
+    app = server.start({
+      app = app_with(), options = { "--admin", "127.0.0.1:0", "--log-level", "debug" },
+    })
   end)
   after_each(function()
     stream.close_all()
@@ -190,6 +192,16 @@ describe("a rate", function()
       end
       assert.equal(5 * app.workers, #app:events("message"))
       assert.equal(99995 * app.workers, metric("tidewire_rate_drops_total"))
+    end)
+
+    it("says so once for a series of messages", function()
+      local ada = app:connect("/drop")
+      ada:send_raw(text("x"):rep(100))
+      ada:send_ping("after them")
+      assert.is_true(ada:wait_pings(1, nil, "pongs"))
+      assert.matches(' endpoint=/drop conn=%w+ action=drop why="messages are dropped"',
+        app:wait_for_log("event=rate_limited"))
+      assert.equal(1, #app:log_lines("event=rate_limited"))
     end)
 
     it("passes a small message where a large one does not fit", function()

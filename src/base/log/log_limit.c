@@ -6,7 +6,7 @@
 #include <uv.h>
 
 /* More than the number of events that log_begin_limited() is called for. */
-enum { MOST_EVENTS = 16 };
+enum { MOST_EVENTS = 24 };
 
 /* Lines of one event in one second. */
 struct event_limit {

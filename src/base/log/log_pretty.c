@@ -145,6 +145,7 @@ static const struct {
     {"opened", {{.before = "connected"}}},
     {"closed", {{"closed by the ", "by", ""}, {", ", "code", ""}, {" ", "why", ""}}},
     {"refused", {{"", "status", " "}, {"", "method", " "}, {"", "path", ": "}, {"", "why", ""}}},
+    {"rate_limited", {{"above its rate: ", "why", ""}}},
     {"request", {{"", "method", " "}, {"", "path", " "}, {"", "status", ""}}},
     {"script_error", {{"", "why", ""}}},
     {"configuration", {{"", "why", ""}}},

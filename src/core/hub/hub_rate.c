@@ -56,15 +56,18 @@ static struct conn_rate *refilled(const struct hub *hub, struct conn *conn) {
 /* ---- messages ---- */
 
 /* For developers, at the first message of a series. */
-static void log_limited(const struct conn *conn, const char *action) {
+static void log_limited(const struct conn *conn, const char *action, const char *why) {
     struct log_line line;
     enum log_level level = log_refusal_level();
     if (!log_enabled(level))
         return;
     log_begin_limited(&line, level, "rate_limited");
-    log_str(&line, "endpoint", conn->endpoint->path);
+    log_path(&line, conn->endpoint->path);
+    if (!log_is_pretty())
+        log_str(&line, "endpoint", conn->endpoint->path);
     log_conn(&line, conn->id);
     log_str(&line, "action", action);
+    log_str(&line, "why", why);
     log_end(&line);
 }
 
@@ -83,7 +86,7 @@ static void drop(struct hub *hub, const struct conn *conn, struct conn_rate *rat
     stats_add(&hub->stats.rate_drops, 1);
     count(hub, conn->endpoint, RATE_DROP);
     if (!rate->over)
-        log_limited(conn, "drop");
+        log_limited(conn, "drop", "messages are dropped");
     rate->over = true;
 }
 
@@ -102,7 +105,7 @@ static void pause_if_due(struct hub *hub, struct conn *conn, struct conn_rate *r
     rate->resume_ms = rate->at_ms + ms;
     stats_add(&hub->stats.rate_pauses, 1);
     count(hub, conn->endpoint, RATE_PAUSE);
-    log_limited(conn, "pause");
+    log_limited(conn, "pause", "the server reads no more until the rate allows it");
     hub_set_paused(hub, conn, true);
     hub_timers_arm(hub, conn);
 }
