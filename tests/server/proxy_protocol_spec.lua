@@ -200,6 +200,13 @@ describe("a connection without its PROXY header", function()
     end))
     local metrics = http.request(app.admin, "/metrics").body
     assert.is_truthy(metrics:find("\ntidewire_connections_refused_total 2\n", 1, true))
+    assert.is_truthy(metrics:find(
+      '\ntidewire_refused_total{reason="proxy_protocol",status="0",endpoint=""} 2\n', 1, true),
+      metrics:match("\ntidewire_refused_total%b{} %d+"))
+    assert.equal(400, (send(app, v1("192.0.2.1") .. WHO, nil, "127.0.0.9")).status)
+    metrics = http.request(app.admin, "/metrics").body
+    assert.is_truthy(metrics:find(
+      '\ntidewire_refused_total{reason="proxy_protocol",status="400",endpoint=""} 1\n', 1, true))
   end)
 end)
 

@@ -79,6 +79,7 @@ static bool admit_client(struct http *http) {
 /* ---- the PROXY header ---- */
 
 void http_refuse_proxy_header(struct http *http, const char *why) {
+    http_set_reason(http, "proxy_protocol");
     drop(http, why);
 }
 

@@ -223,8 +223,17 @@ static void begin_request(struct http *http) {
     http->state = HTTP_READING;
 }
 
-static const char unexpected_proxy_header[] =
-    "A PROXY header counts only from a peer in trusted_proxies, with proxy_protocol = true.";
+/* Refuses a head that request_parse() has refused with this status. */
+static void refuse_head(struct http *http, int status) {
+    if (!proxy_header_begins(http->head, http->head_used)) {
+        http_refuse(http, status, http->request->error);
+        return;
+    }
+    http_set_reason(http, "proxy_protocol");
+    http_refuse(http, status,
+                "A PROXY header counts only from a peer in trusted_proxies, with "
+                "proxy_protocol = true.");
+}
 
 size_t http_take(struct http *http, const char *bytes, size_t len) {
     if (http->request == NULL)
@@ -235,9 +244,7 @@ size_t http_take(struct http *http, const char *bytes, size_t len) {
     add_to_head(http, bytes, len);
     int result = request_parse(http->request, http->head, http->head_used, http->max_head_bytes);
     if (result < 0)
-        http_refuse(http, -result,
-                    proxy_header_begins(http->head, http->head_used) ? unexpected_proxy_header
-                                                                     : http->request->error);
+        refuse_head(http, -result);
     if (result <= 0)
         return len;
     size_t taken = (size_t)result - before;
