@@ -137,7 +137,7 @@ describe("compression", function()
   end
 
   it("is switched on and off, or has fields", function()
-    local usual = { threshold = 1024, level = 6, context = false }
+    local usual = { threshold = 1024, level = 4, context = false }
     assert.same(usual, compression(true))
     assert.same(usual, compression({}))
     assert.same({ threshold = 0, level = 1, context = true },

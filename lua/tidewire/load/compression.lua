@@ -7,7 +7,7 @@ local suggest = require "tidewire.base.suggest"
 local compression = {}
 
 --- What `true` means.
-compression.defaults = { threshold = 1024, level = 6, context = false }
+compression.defaults = { threshold = 1024, level = 4, context = false }
 
 local fields <const> = {
   threshold = { type = "size", min = 0, max = 1 << 30 },

@@ -1,8 +1,8 @@
 /* compressor.c -- compresses messages by zlib. See compressor.h.
  *
- * zlib clears its hash table for each message without a context: 64 KiB at the usual sizes, which
- * costs as much as the compression of a short message. So short messages have streams with a small
- * window and a small table; they lose nothing, because they fit into the window. */
+ * zlib clears its hash table for each message without a context: 64 KiB at the usual sizes. So
+ * short messages have streams with a small window and a table of 8 KiB; they lose nothing, because
+ * they fit into the window, and clients whose windows differ share them. */
 #include "core/frames/compressor.h"
 
 #include "base/mem.h"
