@@ -33,9 +33,9 @@ end)
 return {
   codec = "json",
 
-  -- Only pages of this server get the source code.
+  -- Only pages of this server get the source code: not those of another port either.
   origins = function(origin, request)
-    return origin:match("^https?://(.+)$") == request.headers.host
+    return origin:match("^https?://(.+)$") == request.host
   end,
 
   on_start = function(conn)
