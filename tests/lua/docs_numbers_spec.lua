@@ -49,6 +49,12 @@ local FACTS = {
   { "operating", "`{\"where\":\"app.lua:12\",\"generation\":3,\"count\":20}`, for 32 lines",
     "GENERATION_COUNTS_MOST_PLACES", 32 },
 
+  -- plain HTTP
+  { "operating", "from 16 KiB on the server does not read from it", "http_keep.c:PAUSE_BYTES",
+    16 * KIB },
+  { "proxies", "and Tidewire for 75", "option limits.keep_alive_seconds", 75 },
+  { "operating", "`Keep-Alive: timeout=75`", "option limits.keep_alive_seconds", 75 },
+
   -- the log
   { "operating", "up to 1 MiB of lines wait", "LOG_QUEUE_BYTES", MIB },
   { "operating", "after half a second without a reader", "log.c:FLUSH_MS", 500 },
