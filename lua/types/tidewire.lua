@@ -105,6 +105,12 @@
 ---@field per? number                seconds; 1 by default
 ---@field burst? integer             requests at once; as many as in `per` by default
 
+--- TLS handshakes of all clients: so many in `per` seconds, and a burst.
+---@class tidewire.TlsHandshakeRate
+---@field handshakes integer         in `per` seconds
+---@field per? number                seconds; 1 by default
+---@field burst? integer             handshakes at once; as many as in `per` by default
+
 --- A custom codec.
 ---@class tidewire.Codec
 --- decode: returns a value, or nil and the problem.
@@ -171,6 +177,7 @@
 ---@field per_address? integer
 ---@field connection_rate? tidewire.ConnectionRate|false  new connections of one address
 ---@field request_rate? tidewire.RequestRate|false        plain requests of one address
+---@field tls_handshake_rate? tidewire.TlsHandshakeRate|false  of all clients together
 ---@field handshake_seconds? number
 ---@field half_closed_seconds? number
 ---@field keep_alive_seconds? number    0: each connection of plain HTTP has one request

@@ -65,6 +65,11 @@ bool stream_is_secure(const struct stream *stream) {
     return stream->secure;
 }
 
+const char *stream_tls_refusal(const struct stream *stream) {
+    (void)stream;
+    return NULL;
+}
+
 const struct tls_facts *stream_tls(const struct stream *stream) {
     (void)stream;
     return NULL;

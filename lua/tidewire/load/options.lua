@@ -88,6 +88,8 @@ local limits = {
   { name = "per_address", type = "count", env = "LIMITS_PER_ADDRESS" },
   { name = "connection_rate", type = "rate", unit = "connections", env = "LIMITS_CONNECTION_RATE" },
   { name = "request_rate", type = "rate", unit = "requests", env = "LIMITS_REQUEST_RATE" },
+  { name = "tls_handshake_rate", type = "rate", unit = "handshakes",
+    env = "LIMITS_TLS_HANDSHAKE_RATE" },
   { name = "handshake_seconds", type = "seconds", positive = true, default = 5,
     env = "LIMITS_HANDSHAKE_SECONDS" },
   { name = "half_closed_seconds", type = "seconds", positive = true, default = 30,

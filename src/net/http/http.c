@@ -146,6 +146,10 @@ static void on_broken(void *owner) {
 }
 
 static void on_closed(void *owner) {
+    const struct http *http = owner;
+    const char *refusal = stream_tls_refusal(http->stream);
+    if (refusal != NULL)
+        refusals_count(http->server->options.refusals, REFUSAL_REQUEST, 0, refusal, NULL);
     http_detach(owner);
 }
 
@@ -179,6 +183,8 @@ void http_accept(struct http_server *server, int fd, const char *remote) {
     struct tls_server *tls = http->over_unix ? NULL : server->options.tls;
     http->wants_tls = tls != NULL;
     const char *why = server->options.admission == NULL ? NULL : admit(http, is_proxy);
+    if (why == NULL && tls != NULL && !http->needs_proxy_header && !http_take_tls(http))
+        why = HTTP_WHY_TLS_FAST;
     if (why != NULL) {
         stats_add(&server->stats->connections_refused, 1);
         http_log_end(http, why);

@@ -107,7 +107,12 @@ bool http_find_client(struct http *http);
 /* The connection waits for its next request, whose client may be another one. */
 void http_forget_client(struct http *http);
 
-/* Why a socket is refused by limits.connection_rate. */
+/* May the connection begin a TLS handshake now (limits.tls_handshake_rate)? */
+bool http_take_tls(struct http *http);
+
+/* Why a socket is refused by limits.tls_handshake_rate. */
+#define HTTP_WHY_TLS_FAST "Too many TLS handshakes."
+/* The same by limits.connection_rate. */
 #define HTTP_WHY_ADDRESS_FAST "Too many new connections from this address."
 
 /* http_read.c: takes bytes from the client. The connection may be freed then. */

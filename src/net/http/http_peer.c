@@ -61,6 +61,14 @@ bool http_take_rate(struct http *http) {
     return http->wait_ms == 0 || !http->wants_tls;
 }
 
+bool http_take_tls(struct http *http) {
+    struct admission *admission = http->server->options.admission;
+    if (admission == NULL || admission_take_tls(admission, uv_now(http->server->loop)))
+        return true;
+    http_set_reason(http, "tls_handshake_rate");
+    return false;
+}
+
 /* The PROXY header has named the client. False: the connection is closed, or refused. */
 static bool admit_client(struct http *http) {
     if (!set_address(http))
@@ -115,6 +123,10 @@ void http_read_proxy_header(struct http *http, char *bytes, size_t len) {
     http->wants_tls = tls != NULL;
     if (is_known && !admit_client(http))
         return;
+    if (tls != NULL && !http_take_tls(http)) {
+        drop(http, HTTP_WHY_TLS_FAST);
+        return;
+    }
     size_t taken = (size_t)result - before;
     stream_begin_client(http->stream, tls, http->peer, bytes + taken, len - taken);
 }

@@ -14,6 +14,7 @@ void admission_init(struct admission *admission) {
     admission->ip_counts = ip_counts_new();
     admission->idle = idle_sockets_new();
     admission->ip_rates = ip_rates_new();
+    admission->tls = shared_rate_new();
     atomic_init(&admission->refusals.max, MAX_REFUSALS);
 }
 
@@ -21,6 +22,7 @@ void admission_close(struct admission *admission) {
     idle_sockets_free(admission->idle);
     ip_counts_free(admission->ip_counts);
     ip_rates_free(admission->ip_rates);
+    shared_rate_free(admission->tls);
 }
 
 static enum admission_result refuse(struct admission *admission, struct permit *permit,
@@ -116,6 +118,10 @@ _Atomic size_t *admission_uploads_of(const struct permit *permit) {
 
 _Atomic size_t *admission_responses_of(const struct permit *permit) {
     return has_share(permit) ? ip_counts_responses(permit->address) : NULL;
+}
+
+bool admission_take_tls(struct admission *admission, uint64_t now_ms) {
+    return shared_rate_take(admission->tls, now_ms);
 }
 
 void admission_release(struct admission *admission, struct permit *permit) {

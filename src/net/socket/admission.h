@@ -15,6 +15,7 @@
 #include "net/socket/idle_sockets.h"
 #include "net/socket/ip_counts.h"
 #include "net/socket/ip_rates.h"
+#include "net/socket/shared_rate.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -26,6 +27,7 @@ struct admission {
     struct ip_counts *ip_counts;
     struct idle_sockets *idle;   /* those that give their permits to new sockets */
     struct ip_rates *ip_rates;   /* limits.connection_rate, limits.request_rate */
+    struct shared_rate *tls;     /* limits.tls_handshake_rate */
     struct byte_limit uploads;   /* bytes of request bodies that arrive */
     struct byte_limit responses; /* bytes of responses that wait for their clients */
 };
@@ -67,6 +69,8 @@ enum admission_result admission_refuse_fast(struct admission *admission, struct 
 /* The bytes of its address, for limit_take_bytes(). NULL: the socket has no share. */
 _Atomic size_t *admission_uploads_of(const struct permit *permit);
 _Atomic size_t *admission_responses_of(const struct permit *permit);
+/* May another TLS handshake begin now, by the monotonic time of the worker's loop? */
+bool admission_take_tls(struct admission *admission, uint64_t now_ms);
 /* Gives back all that the permit counts in. */
 void admission_release(struct admission *admission, struct permit *permit);
 

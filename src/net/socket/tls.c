@@ -34,6 +34,7 @@ struct tls {
     enum tls_state state;
     const char *why;
     char *why_text; /* owned, if `why` is no static text */
+    const char *refusal;
     struct tls_facts *facts;
     const char *in; /* while tls_receive() runs: the bytes that OpenSSL has not read yet */
     size_t in_len;
@@ -90,6 +91,8 @@ struct ssl_ctx_st *tls_new_context(void) {
 static void fail(struct tls *tls, const char *why) {
     if (tls->state != TLS_BROKEN)
         tls->why = why;
+    if (tls->handshake != NULL && tls->refusal == NULL)
+        tls->refusal = "tls_handshake";
     tls->state = TLS_BROKEN;
 }
 
@@ -269,6 +272,10 @@ enum tls_state tls_state(const struct tls *tls) {
     return tls->state;
 }
 
+const char *tls_refusal(const struct tls *tls) {
+    return tls->refusal;
+}
+
 const struct tls_facts *tls_facts(const struct tls *tls) {
     return tls->facts;
 }
@@ -284,9 +291,10 @@ const char *tls_why(const struct tls *tls) {
 /* ---- receiving and sending ---- */
 
 /* As fail(), with two parts of a sentence, which are copied. */
-static void fail_with(struct tls *tls, const char *what, const char *which) {
+static void refuse(struct tls *tls, const char *refusal, const char *what, const char *which) {
     if (tls->state == TLS_BROKEN)
         return;
+    tls->refusal = refusal;
     size_t size = strlen(what) + strlen(which) + 1;
     tls->why_text = mem_alloc(size);
     snprintf(tls->why_text, size, "%s%s", what, which);
@@ -299,15 +307,17 @@ static void fail_by_openssl(struct tls *tls) {
     const char *text = ERR_reason_error_string(error);
     const char *name = SSL_get_servername(tls->ssl, TLSEXT_NAMETYPE_host_name);
     int reason = ERR_GET_LIB(error) == ERR_LIB_SSL ? ERR_GET_REASON(error) : 0;
-    if (tls->handshake != NULL && reason == SSL_R_CERTIFICATE_VERIFY_FAILED)
-        fail_with(tls, "the client's certificate is refused: ",
-                  X509_verify_cert_error_string(SSL_get_verify_result(tls->ssl)));
-    else if (tls->handshake != NULL && reason == SSL_R_PEER_DID_NOT_RETURN_A_CERTIFICATE)
-        fail(tls, "the client has no certificate");
-    else if (tls->handshake != NULL && reason == SSL_R_CALLBACK_FAILED && name != NULL)
-        fail_with(tls, "no certificate is for the name ", name);
-    else
+    bool is_server = tls->handshake != NULL;
+    if (is_server && reason == SSL_R_CERTIFICATE_VERIFY_FAILED) {
+        refuse(tls, "client_certificate", "the client's certificate is refused: ",
+               X509_verify_cert_error_string(SSL_get_verify_result(tls->ssl)));
+    } else if (is_server && reason == SSL_R_PEER_DID_NOT_RETURN_A_CERTIFICATE) {
+        refuse(tls, "client_certificate", "the client has no certificate", "");
+    } else if (is_server && reason == SSL_R_CALLBACK_FAILED && name != NULL) {
+        refuse(tls, "server_name", "no certificate is for the name ", name);
+    } else {
         fail(tls, text == NULL ? "the peer does not speak TLS" : text);
+    }
 }
 
 /* After an operation of OpenSSL that did not succeed. */
@@ -336,7 +346,8 @@ static void open_connection(struct tls *tls) {
     if (tls->handshake == NULL)
         return;
     if (client_has_expired(tls->ssl)) {
-        fail(tls, "the client's certificate is refused: certificate has expired");
+        refuse(tls, "client_certificate", "the client's certificate is refused: ",
+               X509_verify_cert_error_string(X509_V_ERR_CERT_HAS_EXPIRED));
         return;
     }
     tls->facts = tls_facts_new(tls->ssl);

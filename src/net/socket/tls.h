@@ -41,6 +41,8 @@ void tls_free(struct tls *tls); /* accepts NULL */
 enum tls_state tls_state(const struct tls *tls);
 /* Why it is broken: a few words; valid as long as `tls`. */
 const char *tls_why(const struct tls *tls);
+/* Which kind of reason ended the handshake of a server; see stream_tls_refusal(). NULL: none. */
+const char *tls_refusal(const struct tls *tls);
 
 /* What is known of it once the handshake is done: valid as long as `tls`. NULL before, and for
  * clients. */

@@ -409,6 +409,10 @@ const struct tls_facts *stream_tls(const struct stream *stream) {
     return stream->tls == NULL ? NULL : tls_facts(stream->tls);
 }
 
+const char *stream_tls_refusal(const struct stream *stream) {
+    return stream->tls == NULL ? NULL : tls_refusal(stream->tls);
+}
+
 void stream_set_owner(struct stream *stream, const struct stream_events *events, void *owner) {
     stream->events = events;
     stream->owner = owner;

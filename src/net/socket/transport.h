@@ -67,6 +67,10 @@ bool stream_is_secure(const struct stream *stream);
 /* What is known of the encryption: valid as long as the stream. NULL: not encrypted. */
 const struct tls_facts *stream_tls(const struct stream *stream);
 
+/* The reason for which its TLS handshake was refused, for counts: "client_certificate",
+ * "server_name", or "tls_handshake" for all others. NULL: it was not. */
+const char *stream_tls_refusal(const struct stream *stream);
+
 /* Gives the stream another owner. */
 void stream_set_owner(struct stream *stream, const struct stream_events *events, void *owner);
 

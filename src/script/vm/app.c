@@ -119,6 +119,7 @@ struct app *app_read(lua_State *L, int index) {
     app->max_connections = (uint32_t)number_field(L, limits, "connections");
     app->connection_rate = rate_field(L, limits, "connection_rate", "connections");
     app->request_rate = rate_field(L, limits, "request_rate", "requests");
+    app->tls_handshake_rate = rate_field(L, limits, "tls_handshake_rate", "handshakes");
     app->per_address = (uint32_t)number_field(L, limits, "per_address");
     app->handshake_seconds = number_field(L, limits, "handshake_seconds");
     app->half_closed_seconds = number_field(L, limits, "half_closed_seconds");

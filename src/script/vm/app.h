@@ -31,6 +31,7 @@ struct app {
     struct tls_options *tls; /* NULL: no TLS */
     uint32_t max_connections;
     struct token_rate connection_rate, request_rate;   /* of one address */
+    struct token_rate tls_handshake_rate;              /* of all addresses */
     uint32_t per_address;                              /* 0: no limit */
     size_t upload_backlog, upload_backlog_per_address; /* bytes */
     size_t response_backlog, response_backlog_per_address;

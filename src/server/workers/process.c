@@ -29,6 +29,7 @@ void process_set_limits(struct process *process, const struct app *app) {
     atomic_store(&admission->per_address, app->per_address);
     ip_rates_set(admission->ip_rates, IP_RATE_CONNECTIONS, app->connection_rate);
     ip_rates_set(admission->ip_rates, IP_RATE_REQUESTS, app->request_rate);
+    shared_rate_set(admission->tls, app->tls_handshake_rate);
     atomic_store(&admission->uploads.max, app->upload_backlog);
     atomic_store(&admission->uploads.max_of_one, app->upload_backlog_per_address);
     atomic_store(&admission->responses.max, app->response_backlog);
