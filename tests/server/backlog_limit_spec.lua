@@ -8,6 +8,7 @@ local loop = require "support.loop"
 local process = require "support.process"
 local server = require "support.server"
 local stream = require "support.stream"
+local upstream = require "support.upstream"
 
 local KIB, MIB = 1 << 10, 1 << 20
 local WORKERS = tonumber(os.getenv("TIDEWIRE_TEST_WORKERS") or 1)
@@ -230,6 +231,22 @@ describe("limits.backlog", function()
     assert.equal("0", text:match("\ntidewire_backlog_closed_total (%d+)"))
     peer.stream:resume()
     peer:receive_many(4 * UNIT // (16 * KIB))
+    wait_for_bytes(0, 0)
+  end)
+
+  it("holds for what clients of tw.connect send, which are told so", function()
+    start()
+    local other = upstream.start(function(peer, request)
+      peer:write(upstream.acceptance(request))
+      peer.handle:read_stop()
+    end)
+    assert.equal("nil backlog true true", chunks.ask(control, ([[
+      local client = assert(tw.connect(%q, { max_backlog = "256M" }))
+      local payload, ok, why = ("x"):rep(16 << 10)
+      repeat ok, why = client:send(payload) until not ok
+      local bytes = tw.stats().backlog_bytes
+      return ok, why, bytes > %d, bytes <= %d]]):format(other.url, LIMIT // 2, LIMIT + MIB)))
+    other:close()
     wait_for_bytes(0, 0)
   end)
 
