@@ -415,6 +415,22 @@ describe("a rate", function()
     end
   end)
 
+  it("is found by the names of other servers", function()
+    assert.equal('unknown option "rate_limit"; did you mean "rate"?',
+      problem("handler", { rate_limit = {} }))
+    assert.equal('unknown option "limit_req"; did you mean "request_rate"?',
+      problem("limits", { limit_req = {} }))
+  end)
+
+  it("of one address has its own unit, and no action", function()
+    assert.same({ connections = 5, per = 1, burst = 5 },
+      checked("limits", { connection_rate = { connections = 5 } }).connection_rate)
+    assert.equal('request_rate: there is no action',
+      problem("limits", { request_rate = { requests = 5, action = "drop" } }))
+    assert.equal("connection_rate: it needs connections, as in { connections = 20, per = 1, "
+      .. "burst = 40 }", problem("limits", { connection_rate = {} }))
+  end)
+
   it("of control frames can be switched off, by false", function()
     local values = options.merge("handler", { checked("handler", { control_rate = false }) })
     assert.is_false(values.control_rate)

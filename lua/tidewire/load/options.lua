@@ -164,7 +164,8 @@ local elsewhere = {
   on_message = "handle_message", on_open = "on_start", on_connect = "on_start",
   on_disconnect = "on_close", max_payload = "max_message_size", protocols = "subprotocols",
   allowed_origins = "origins", port = "listen", host = "listen", address = "listen",
-  routes = "endpoints", handlers = "endpoints", set_real_ip_from = "trusted_proxies",
+  routes = "endpoints", handlers = "endpoints", rate_limit = "rate", limit_rate = "rate",
+  limit_req = "request_rate", limit_conn = "per_address", set_real_ip_from = "trusted_proxies",
   real_ip_header = "forwarded_header",
 }
 
