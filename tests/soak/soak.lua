@@ -326,6 +326,11 @@ end
 
 -- ---- the whole ----
 
+local function save_log(each)
+  local file <close> = assert(io.open(("%s/%s.log"):format(options.out, each.name), "w"))
+  file:write(each.server:log())
+end
+
 local function run()
   local other = hostile.start(options.seed)
   for _, name in ipairs { "plain", "tls" } do
@@ -346,7 +351,10 @@ local function run()
   end
   compare()
   stop_helpers(probes)
-  for _, each in ipairs(subjects) do each:stop() end
+  for _, each in ipairs(subjects) do
+    save_log(each)
+    each:stop()
+  end
   other:close()
 end
 
@@ -354,8 +362,7 @@ local good, failure = xpcall(run, debug.traceback)
 if not good then
   problem("%s", failure)
   for _, each in ipairs(subjects) do
-    local file <close> = assert(io.open(("%s/%s.log"):format(options.out, each.name), "w"))
-    file:write(each.server:log())
+    save_log(each)
     if each:is_running() then each.server:kill() end
   end
   pcall(stop_helpers, probes)
