@@ -30,6 +30,7 @@ static void note_close(struct conn *conn, unsigned code, struct slice reason) {
     conn->close_reason_len = (uint8_t)reason.len;
     conn->close_reason = reason.len > 0 ? mem_strndup(reason.bytes, reason.len) : NULL;
     conn->state = CONN_CLOSING;
+    hub_compress_forget(conn); /* nothing more is compressed for it, or decompressed */
 }
 
 static void set_close(struct hub *hub, struct conn *conn, unsigned code, struct slice reason) {
