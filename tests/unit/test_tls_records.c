@@ -223,7 +223,137 @@ static void says_which_alert_the_client_sent(void **state) {
     ERR_clear_error();
 }
 
-/* ---- two directions of ours, without OpenSSL's client ---- */
+/* ---- records that OpenSSL's client does not send ---- */
+
+static uint8_t client_secret[TLS_SECRET_BYTES];
+static struct tls_keys *client_keys, *unused_keys;
+
+static void on_keys(const SSL *ssl, const char *line) {
+    if (strncmp(line, "CLIENT_TRAFFIC_SECRET_0 ", 24) != 0)
+        return;
+    const char *hex = strrchr(line, ' ') + 1;
+    for (size_t i = 0; i < sizeof client_secret && hex[2 * i] != '\0'; i++)
+        sscanf(hex + 2 * i, "%2hhx", &client_secret[i]);
+}
+
+/* Connects, and has the keys with which the client encrypts. */
+static void take_keys(void) {
+    finish(NULL);
+    start(NULL);
+    SSL_CTX_set_keylog_callback(client_context, on_keys);
+    shake_hands(65536);
+    assert_true(
+        tls_keys_derive(client, client_secret, client_secret, 0, &unused_keys, &client_keys));
+}
+
+static void drop_keys(void) {
+    tls_keys_free(client_keys);
+    tls_keys_free(unused_keys);
+}
+
+/* The server receives a record of the client. */
+static void send_own(uint8_t type, const void *bytes, size_t len) {
+    static uint8_t record[TLS_PLAIN_BYTES + TLS_OVERHEAD_BYTES];
+    size_t n = tls_keys_encrypt(client_keys, type, bytes, len, record);
+    assert_true(n > 0);
+    pass(record, n);
+}
+
+static void takes_data_of_every_length(void **state) {
+    static char bytes[TLS_PLAIN_BYTES];
+    take_keys();
+    fill(bytes, sizeof bytes, 9);
+    send_own(TLS_RECORD_DATA, bytes, sizeof bytes);
+    assert_int_equal(received_len, sizeof bytes);
+    assert_memory_equal(received, bytes, sizeof bytes);
+    send_own(TLS_RECORD_DATA, "", 0);
+    assert_int_equal(received_len, 0);
+    send_own(TLS_RECORD_DATA, "\0\0\0", 3);
+    assert_int_equal(received_len, 3);
+    assert_int_equal(tls_state(tls), TLS_OPEN);
+    drop_keys();
+}
+
+static void takes_a_key_update_in_parts(void **state) {
+    take_keys();
+    send_own(TLS_RECORD_HANDSHAKE, "\x18\0", 2);
+    send_own(TLS_RECORD_HANDSHAKE, "\0\1", 2);
+    send_own(TLS_RECORD_HANDSHAKE, "\1", 1);
+    assert_int_equal(tls_state(tls), TLS_OPEN);
+    assert_true(tls_keys_update(client_keys));
+    send_own(TLS_RECORD_DATA, "hello", 5);
+    assert_int_equal(received_len, 5);
+    assert_int_equal(tls_write(tls, "answer", 6), 6); /* with the next keys of the server */
+    check_client_reads("answer", 6);
+    drop_keys();
+}
+
+static void refuses_messages_out_of_place(void **state) {
+    static const struct {
+        uint8_t type;
+        const char *bytes;
+        size_t len;
+        int alert;
+    } bad[] = {
+        {TLS_RECORD_HANDSHAKE, "", 0, SSL_AD_UNEXPECTED_MESSAGE},
+        {TLS_RECORD_HANDSHAKE, "\x18\0\0\1\2", 5, SSL_AD_ILLEGAL_PARAMETER},
+        {TLS_RECORD_HANDSHAKE, "\x18\0\0\2\0\0", 6, SSL_AD_UNEXPECTED_MESSAGE},
+        {TLS_RECORD_HANDSHAKE, "\x18\0\0\1\0\x18", 6, SSL_AD_UNEXPECTED_MESSAGE},
+        {TLS_RECORD_HANDSHAKE, "\1\0\0\1\0", 5, SSL_AD_UNEXPECTED_MESSAGE},   /* ClientHello */
+        {TLS_RECORD_HANDSHAKE, "\x14\0\0\x20", 4, SSL_AD_UNEXPECTED_MESSAGE}, /* Finished */
+        {TLS_RECORD_HANDSHAKE, "\4\0\0\0", 4, SSL_AD_UNEXPECTED_MESSAGE},     /* a ticket */
+        {TLS_RECORD_ALERT, "", 0, SSL_AD_DECODE_ERROR},
+        {TLS_RECORD_ALERT, "\1", 1, SSL_AD_DECODE_ERROR},
+        {TLS_RECORD_ALERT, "\1\0\1\0", 4, SSL_AD_DECODE_ERROR},
+        {20, "\1", 1, SSL_AD_UNEXPECTED_MESSAGE},      /* change_cipher_spec */
+        {24, "\1\0\1x", 4, SSL_AD_UNEXPECTED_MESSAGE}, /* heartbeat */
+        {0, "", 0, SSL_AD_UNEXPECTED_MESSAGE},         /* padding alone */
+        {0, "\0\0\0", 3, SSL_AD_UNEXPECTED_MESSAGE},
+        {255, "x", 1, SSL_AD_UNEXPECTED_MESSAGE},
+    };
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        take_keys();
+        send_own(bad[i].type, bad[i].bytes, bad[i].len);
+        assert_int_equal(received_len, 0);
+        if (tls_state(tls) != TLS_BROKEN)
+            fail_msg("case %zu was taken", i);
+        check_alert(bad[i].alert);
+        drop_keys();
+    }
+    take_keys(); /* data inside a KeyUpdate */
+    send_own(TLS_RECORD_HANDSHAKE, "\x18\0", 2);
+    send_own(TLS_RECORD_DATA, "hello", 5);
+    assert_int_equal(received_len, 0);
+    assert_int_equal(tls_state(tls), TLS_BROKEN);
+    drop_keys();
+}
+
+static void ends_with_an_alert_of_the_client(void **state) {
+    for (int alert = 0; alert < 256; alert++) {
+        uint8_t bytes[] = {alert % 3 == 0 ? 1 : 2, (uint8_t)alert}; /* the level means nothing */
+        take_keys();
+        send_own(TLS_RECORD_ALERT, bytes, sizeof bytes);
+        enum tls_state expected = alert == TLS_ALERT_CLOSE_NOTIFY    ? TLS_ENDED
+                                  : alert == TLS_ALERT_USER_CANCELED ? TLS_OPEN
+                                                                     : TLS_BROKEN;
+        assert_int_equal(tls_state(tls), expected);
+        if (expected == TLS_ENDED) /* nothing behind it counts */
+            send_own(TLS_RECORD_DATA, "hello", 5);
+        if (expected != TLS_OPEN)
+            assert_int_equal(received_len, 0);
+        drop_keys();
+    }
+}
+
+static void gives_up_on_empty_records(void **state) {
+    take_keys();
+    int i;
+    for (i = 0; i < 1000 && tls_state(tls) == TLS_OPEN; i++)
+        send_own(TLS_RECORD_DATA, "", 0);
+    assert_int_equal(tls_state(tls), TLS_BROKEN);
+    assert_in_range(i, 20, 200);
+    drop_keys();
+}
 
 static void a_nonce_is_never_used_twice(void **state) {
     uint8_t one[64], two[64];
@@ -249,6 +379,11 @@ int main(void) {
         CASE(refuses_a_record_that_comes_twice),
         CASE(refuses_records_of_other_forms),
         CASE(says_which_alert_the_client_sent),
+        CASE(takes_data_of_every_length),
+        CASE(takes_a_key_update_in_parts),
+        CASE(refuses_messages_out_of_place),
+        CASE(ends_with_an_alert_of_the_client),
+        CASE(gives_up_on_empty_records),
         CASE(a_nonce_is_never_used_twice),
     };
     return cmocka_run_group_tests(tests, start_group, finish_group);
