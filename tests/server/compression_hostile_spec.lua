@@ -102,12 +102,17 @@ for name, compression in pairs({
 
     it("with many blocks that hold nothing", function()
       local ada = connect()
-      ada:send_compressed(("\0\0\0\xff\xff"):rep(20000) .. "\0")
+      ada:send_compressed(("\0\0\0\xff\xff"):rep(12000) .. "\0")
       assert.equal("", (ada:receive()))
-      ada:send_compressed(("\3\0"):rep(50000)) -- final blocks
+      ada:send_compressed(("\3\0"):rep(30000)) -- final blocks
       assert.equal("", (ada:receive()))
-      ada:send_compressed(("\0\0\0\xff\xff"):rep(40000) .. "\0")
-      assert.equal(1009, (ada:wait_closed()))
+      for _, payload in ipairs({
+        ("\0\0\0\xff\xff"):rep(40000), ("\0\0\0\xff\xff"):rep(18000), ("\3\0"):rep(45000),
+      }) do
+        ada = connect()
+        ada:send_compressed(payload .. "\0")
+        assert.same({ 1009, "message too big" }, { ada:wait_closed() })
+      end
     end)
 
     it("of fourteen megabytes each in ninety kilobytes", function()

@@ -9,6 +9,11 @@
 /* Game JSON is a quarter to a tenth of its size. */
 enum { USUAL_RATIO = 4, OUT_MIN = 512 };
 
+/* Input is fed in steps. No compressor makes more than a half more bytes of a message than it has,
+ * but for some at its beginning; a message above that costs much time and
+ * holds little, such as blocks with a table of codes each. */
+enum { STEP_BYTES = 16 * 1024, EXCESS_BYTES = 64 * 1024 };
+
 /* Bits of zlib's `data_type` after a call: unused bits of the last byte; between two blocks. */
 enum { UNUSED_BITS = 63, BETWEEN_BLOCKS = 128 };
 
@@ -108,7 +113,13 @@ static bool is_complete(const struct decompressor *decompressor) {
 
 static enum decompressor_result inflate_all(struct decompressor *decompressor, const void *payload,
                                             size_t len, struct output *out) {
-    enum decompressor_result result = feed(decompressor, payload, len, out);
+    enum decompressor_result result = DECOMPRESSOR_OK;
+    for (size_t at = 0; at < len && result == DECOMPRESSOR_OK; at += STEP_BYTES) {
+        size_t step = len - at < STEP_BYTES ? len - at : STEP_BYTES;
+        result = feed(decompressor, (const char *)payload + at, step, out);
+        if (result == DECOMPRESSOR_OK && at + step > out->len + out->len / 2 + EXCESS_BYTES)
+            result = DECOMPRESSOR_TOO_BIG;
+    }
     if (result == DECOMPRESSOR_OK && !decompressor->ended)
         result = feed(decompressor, COMPRESSION_TAIL, COMPRESSION_TAIL_BYTES, out);
     if (result == DECOMPRESSOR_OK && !is_complete(decompressor))

@@ -12,7 +12,8 @@
 
 enum decompressor_result {
     DECOMPRESSOR_OK,
-    DECOMPRESSOR_TOO_BIG, /* the message has more than `max` bytes */
+    DECOMPRESSOR_TOO_BIG, /* the message has more than `max` bytes, or much fewer than its payload
+                           */
     DECOMPRESSOR_INVALID  /* it is not deflate data, or it is truncated */
 };
 
