@@ -92,7 +92,8 @@ struct conn {
 static inline bool conn_is_plain(const struct conn *conn) {
     static const unsigned char plain[2] = {CONN_OPEN, false};
     _Static_assert(offsetof(struct conn, compresses) == offsetof(struct conn, state) + 1, "");
-    return memcmp(&conn->state, plain, sizeof plain) == 0;
+    const unsigned char *bytes = (const unsigned char *)conn;
+    return memcmp(bytes + offsetof(struct conn, state), plain, sizeof plain) == 0;
 }
 
 #endif
