@@ -112,6 +112,37 @@ static void test_limit(void **state) {
     assert_in_range(memory.kept, most, most + LUA_MEMORY_LARGEST);
 }
 
+/* ---- full stacks ---- */
+
+static int full; /* stacks that are full now */
+
+static void on_full_stack(void *user, bool is_full) {
+    assert_ptr_equal(user, &full);
+    full += is_full ? 1 : -1;
+}
+
+/* As Lua does: a stack grows to its limit and beyond it, into a new block or in place. */
+static void test_full_stacks(void **state) {
+    const size_t size = (LUAI_MAXSTACK + 5) * 16, beyond = size + 200 * 16;
+    memory.on_full_stack = on_full_stack;
+    memory.user = &full;
+    void *block = alloc(NULL, 0, size / 2);
+    assert_int_equal(full, 0);
+    void *other = alloc(NULL, 0, size);
+    assert_int_equal(full, 1);
+    alloc(block, size / 2, 0);
+    block = alloc(NULL, 0, beyond);
+    assert_int_equal(full, 1);
+    alloc(other, size, 0);
+    assert_int_equal(full, 0);
+    block = alloc(block, beyond, size);
+    assert_int_equal(full, 1);
+    block = alloc(block, size, beyond);
+    assert_int_equal(full, 0);
+    alloc(block, beyond, 0);
+    memory.on_full_stack = NULL;
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_teardown(test_bytes_stay, close_memory),
@@ -119,6 +150,7 @@ int main(void) {
         cmocka_unit_test_teardown(test_rooms_fill_blocks_of_malloc, close_memory),
         cmocka_unit_test_teardown(test_large_blocks_are_not_kept, close_memory),
         cmocka_unit_test_teardown(test_limit, close_memory),
+        cmocka_unit_test(test_full_stacks),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

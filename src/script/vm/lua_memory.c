@@ -13,6 +13,7 @@
 
 #include "base/mem.h"
 
+#include <lua.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -98,6 +99,17 @@ static __attribute__((noinline)) void *rescue(struct lua_memory *memory, void *b
     return NULL;
 }
 
+/* ---- full stacks ---- */
+
+/* The bytes of a coroutine's stack that has grown to Lua's limit: a slot has 16 bytes, and Lua adds
+ * 5 of them. */
+enum { FULL_STACK = (LUAI_MAXSTACK + 5) * 16 };
+
+static void note_stack(const struct lua_memory *memory, size_t old_size, size_t size) {
+    if (memory->on_full_stack != NULL && (old_size == FULL_STACK) != (size == FULL_STACK))
+        memory->on_full_stack(memory->user, size == FULL_STACK);
+}
+
 /* ---- blocks ---- */
 
 /* A block of malloc's, in place of one of `old_size` bytes or of NULL. */
@@ -114,8 +126,12 @@ static void *grab(struct lua_memory *memory, void *block, size_t old_size, size_
 }
 
 static void *take(struct lua_memory *memory, size_t size) {
-    if (size > LARGEST)
-        return grab(memory, NULL, 0, size);
+    if (size > LARGEST) {
+        void *large = grab(memory, NULL, 0, size);
+        if (large != NULL)
+            note_stack(memory, 0, size);
+        return large;
+    }
     size_t steps = steps_of(size);
     struct lua_memory_block *block = memory->lists[steps];
     if (block == NULL)
@@ -136,6 +152,7 @@ static void give(struct lua_memory *memory, void *block, size_t size) {
     if (size > LARGEST || memory->kept >= MOST_KEPT) {
         memory->taken -= room_for(size);
         free(block);
+        note_stack(memory, size, 0);
         return;
     }
     size_t steps = steps_of(size);
@@ -150,6 +167,8 @@ static void give(struct lua_memory *memory, void *block, size_t size) {
 static void *resize(struct lua_memory *memory, void *block, size_t old_size, size_t size) {
     if (old_size > LARGEST && size > LARGEST) {
         void *other = grab(memory, block, old_size, size);
+        if (other != NULL)
+            note_stack(memory, old_size, size);
         return other == NULL && size < old_size ? block : other;
     }
     if (old_size <= LARGEST && size <= LARGEST && steps_of(old_size) == steps_of(size))

@@ -18,6 +18,8 @@ struct lua_memory {
     /* The limit of the code that runs now, SIZE_MAX: none. Called for an allocation beyond `limit`
      * only. NULL: as SIZE_MAX. */
     size_t (*limit_now)(void *user);
+    /* The stack of a coroutine has grown to Lua's limit, or has another size again. NULL: none. */
+    void (*on_full_stack)(void *user, bool is_full);
     void *user;
     bool refused;              /* an allocation has failed since the caller has cleared this */
     bool refused_by_system;    /* malloc has failed, and not the limit */

@@ -74,9 +74,30 @@ static size_t limit_now(void *user) {
     return limit == SIZE_MAX ? SIZE_MAX - 1 : limit + extra;
 }
 
+/* ---- full stacks ---- */
+
+static void let_collect(struct vm *vm) {
+    if (vm->memory.is_stopped && lua_gc(vm->L, LUA_GCRESTART) == 0) /* else it is in a finalizer */
+        vm->memory.is_stopped = false;
+}
+
+/* For struct lua_memory: nothing is collected while a run has a full stack. The collector would
+ * call finalizers there, for which the stack has no room: each would fail and be lost, after two
+ * copies of 16 MB. */
+static void on_full_stack(void *user, bool is_full) {
+    struct vm *vm = user;
+    if (!is_full) {
+        let_collect(vm);
+    } else if (vm->L != NULL && lua_gc(vm->L, LUA_GCISRUNNING) == 1) {
+        lua_gc(vm->L, LUA_GCSTOP);
+        vm->memory.is_stopped = true;
+    }
+}
+
 void vm_memory_init(struct vm *vm) {
     lua_memory_set_limit(&vm->memory.blocks, SIZE_MAX);
     vm->memory.blocks.limit_now = limit_now;
+    vm->memory.blocks.on_full_stack = on_full_stack;
     vm->memory.blocks.user = vm;
     vm->memory.minor_percent = MINOR_PERCENT;
 }
@@ -176,6 +197,7 @@ __attribute__((noinline)) bool vm_memory_refuses_run(struct vm *vm, const struct
 }
 
 void vm_memory_turn(struct vm *vm) {
+    let_collect(vm); /* a coroutine may sleep with a full stack */
     struct lua_memory *blocks = &vm->memory.blocks;
     if (blocks->refused)
         recover(vm);

@@ -18,6 +18,7 @@ struct vm_memory {
     struct lua_memory blocks;
     bool exempt;           /* no allocation may fail now: nothing protects the code that runs */
     bool is_full;          /* the last collection after an error has left hardly anything free */
+    bool is_stopped;       /* the collector, while a run has a full stack */
     int minor_percent;     /* the growth after which the collector visits young objects */
     uint64_t refuse_until; /* monotonic time: until then runs are refused; 0: none is */
     uint64_t warned_ns;    /* monotonic time of the last line "memory_full"; 0: there was none */
