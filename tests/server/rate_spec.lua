@@ -278,6 +278,7 @@ describe("a rate", function()
       ada:receive_many(5)
       app:signal("sigterm")
       assert.equal(1001, (ada:wait_closed()))
+      assert.equal("eof", ada.stream.ended) -- it has read the client's Close frame
     end)
 
     it("waits for a hook that sleeps, as well", function()
