@@ -354,6 +354,23 @@ describe("compression", function()
     for _, each in ipairs(members) do each:close(1000) end
   end)
 
+  it("makes room in the queue: max_backlog counts what waits", function()
+    for _, path in ipairs({ "/room", "/room/context" }) do
+      local ada = connect(path)
+      ada:receive()
+      ada:send_text([[
+        local before = conn.backlog
+        for index = 1, 5 do assert(conn:send(("x"):rep(100000))) end
+        local compressed = conn.backlog - before
+        conn:send(("y"):rep(2000), { compress = false })
+        return compressed < 2000 and conn.backlog - before - compressed]])
+      for _ = 1, 5 do assert.equal(100000, #ada:receive()) end
+      assert.equal(2000, #ada:receive())
+      assert.equal("= 2004", (ada:receive()))
+      ada:close(1000)
+    end
+  end)
+
   it("reaches connections of other workers, one by one", function()
     local ada = connect("/room?name=to")
     ada:receive()
