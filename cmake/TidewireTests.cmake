@@ -78,11 +78,13 @@ foreach(source IN LISTS unit_tests)
   tidewire_test_properties(unit/${short} unit ${sanitizer_environment})
 endforeach()
 
-# Lets system calls of the program fail: tests/support/faults.lua.
+# Let system calls of the program fail (tests/support/faults.lua), and malloc
+# (tests/server/failing_malloc_spec.lua).
 add_library(faults MODULE tests/support/faults.c)
+add_library(failing_malloc MODULE tests/support/failing_malloc.c)
 target_compile_definitions(faults PRIVATE _GNU_SOURCE)
 target_link_libraries(faults PRIVATE ${CMAKE_DL_LIBS})
-set_target_properties(faults PROPERTIES
+set_target_properties(faults failing_malloc PROPERTIES
   PREFIX "" C_VISIBILITY_PRESET default LIBRARY_OUTPUT_DIRECTORY "${CMAKE_BINARY_DIR}/tests")
 
 # --- specs ------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 #include "server/resources.h"
 
 #include "base/log/log.h"
+#include "base/mem.h"
 
 #include <malloc.h>
 #include <sys/resource.h>
@@ -32,6 +33,7 @@ void resources_raise_descriptors(uint32_t connections) {
  * messages costs a page fault per message (measured: a quarter of the time of 1 KiB messages). The
  * workers return the memory of many closed connections (worker.c). */
 void resources_tune_malloc(void) {
+    mem_open_reserve();
     mallopt(M_TRIM_THRESHOLD, 16 * 1024 * 1024);
     mallopt(M_TOP_PAD, 1024 * 1024);
     mallopt(M_MMAP_THRESHOLD, 1024 * 1024);

@@ -275,12 +275,15 @@ static void test_large_frames(void **state) {
 static void test_memory_grows_with_what_arrives(void **state) {
     struct frame_reader reader = {0};
     struct result result = {.len = 0};
-    feed(&reader, "\x82\xff\x3f\xff\xff\xff\xff\xff\xff\xff" M "0123456789", 24, SIZE_MAX, &result);
+    feed(&reader, "\x82\xff\0\0\0\0\x10\0\0\0" M "0123456789", 24, SIZE_MAX, &result);
     assert_false(result.failed);
     assert_in_range(reader.kept_capacity, 10, 100);
     frame_reader_reset(&reader);
-    feed(&reader, "\x02\xff\x3f\xff\xff\xff\xff\xff\xff\xff" M "0123456789", 24, SIZE_MAX, &result);
+    feed(&reader, "\x02\xff\0\0\0\0\x10\0\0\0" M "0123456789", 24, SIZE_MAX, &result);
     assert_in_range(reader.kept_capacity, 10, 100);
+    frame_reader_reset(&reader);
+    feed(&reader, "\x82\xff\x3f\xff\xff\xff\xff\xff\xff\xff" M, 14, SIZE_MAX, &result);
+    assert_true(result.failed); /* no memory could hold it */
     frame_reader_reset(&reader);
 }
 

@@ -143,6 +143,65 @@ static void test_full_stacks(void **state) {
     memory.on_full_stack = NULL;
 }
 
+/* ---- the limit on all blocks ---- */
+
+static size_t limit_now_result;
+
+static size_t on_limit_now(void *user) {
+    (void)user;
+    return limit_now_result;
+}
+
+static void test_limit_of_all(void **state) {
+    enum { LIMIT = 100000 };
+    lua_memory_set_limit(&memory, LIMIT);
+    memory.limit_now = on_limit_now;
+    limit_now_result = LIMIT;
+    void *one = alloc(NULL, 0, LIMIT - 5000);
+    assert_non_null(one);
+    assert_null(alloc(NULL, 0, 6000));
+    assert_true(memory.refused);
+    assert_int_equal(memory.refused_bytes, 6000);
+    assert_null(alloc(one, LIMIT - 5000, LIMIT + 1));
+    one = alloc(one, LIMIT - 5000, 50000); /* shrinks */
+    assert_int_equal(lua_memory_used(&memory), 50000);
+    void *other = alloc(NULL, 0, 45000);
+    assert_non_null(other);
+    limit_now_result = LIMIT + 10000; /* a task with a reserve */
+    void *reserved = alloc(NULL, 0, 14000);
+    assert_non_null(reserved);
+    limit_now_result = SIZE_MAX; /* code that nothing protects */
+    void *exempt = alloc(NULL, 0, 200000);
+    assert_non_null(exempt);
+    alloc(exempt, 200000, 0);
+    alloc(reserved, 14000, 0);
+    alloc(other, 45000, 0);
+    alloc(one, 50000, 0);
+    assert_int_equal(lua_memory_used(&memory), 0);
+    lua_memory_set_limit(&memory, SIZE_MAX);
+}
+
+/* A collection has to free more than the block, or the same block is refused again. */
+static void test_again_with_a_margin(void **state) {
+    enum { LIMIT = 320000 };
+    lua_memory_set_limit(&memory, LIMIT);
+    memory.limit_now = on_limit_now;
+    limit_now_result = LIMIT;
+    void *one = alloc(NULL, 0, LIMIT - 20000), *other = alloc(NULL, 0, 15000);
+    assert_null(alloc(NULL, 0, 6000));
+    alloc(other, 15000, 0);
+    other = alloc(NULL, 0, 6000); /* asked again */
+    assert_non_null(other);
+    alloc(other, 6000, 0);
+    other = alloc(NULL, 0, 15000);
+    assert_null(alloc(NULL, 0, 6000));
+    one = alloc(one, LIMIT - 20000, LIMIT - 22000); /* frees too little */
+    assert_null(alloc(NULL, 0, 6000));
+    alloc(other, 15000, 0);
+    alloc(one, LIMIT - 22000, 0);
+    lua_memory_set_limit(&memory, SIZE_MAX);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_teardown(test_bytes_stay, close_memory),
@@ -151,6 +210,8 @@ int main(void) {
         cmocka_unit_test_teardown(test_large_blocks_are_not_kept, close_memory),
         cmocka_unit_test_teardown(test_limit, close_memory),
         cmocka_unit_test(test_full_stacks),
+        cmocka_unit_test_teardown(test_limit_of_all, close_memory),
+        cmocka_unit_test_teardown(test_again_with_a_margin, close_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,5 +1,5 @@
-/* test_mem.c -- allocation does not fail: it is there, or the process ends with a line that says
- * why. */
+/* test_mem.c -- allocation does not fail: it is there, from the reserve in the end, or the process
+ * ends with a line that says why. */
 #include "base/mem.h"
 
 #include <setjmp.h>
@@ -96,12 +96,49 @@ static void test_no_memory(void **state) {
     }
 }
 
+/* Limits the process, in a child, to what it has and a little more. */
+static int use_up_memory(void) {
+    mem_open_reserve();
+    const struct rlimit no_core = {0, 0};
+    setrlimit(RLIMIT_CORE, &no_core);
+    struct rlimit limit;
+    getrlimit(RLIMIT_AS, &limit);
+    limit.rlim_cur = 300 * 1024 * 1024;
+    setrlimit(RLIMIT_AS, &limit);
+    enum { BLOCK = 100 * 1024, COUNT = 4000 };
+    static void *blocks[COUNT];
+    int count = 0;
+    while (!mem_is_low() && count < COUNT)
+        blocks[count++] = mem_alloc(BLOCK);
+    if (!mem_is_low() || mem_has(64 * 1024 * 1024) || !mem_has(100))
+        return 1;
+    for (int i = 0; i < 20; i++) /* the reserve serves them */
+        blocks[count++] = mem_alloc(BLOCK);
+    while (count > 0)
+        mem_free(blocks[--count]);
+    return mem_restore() && !mem_is_low() && mem_has(64 * 1024 * 1024) ? 0 : 2;
+}
+
+static void test_reserve(void **state) {
+    (void)state;
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+    skip(); /* they need more address space */
+#endif
+    pid_t child = fork();
+    assert_true(child >= 0);
+    if (child == 0)
+        _exit(use_up_memory());
+    int status;
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_true(WIFEXITED(status));
+    assert_int_equal(WEXITSTATUS(status), 0);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_bytes),
-        cmocka_unit_test(test_zeros),
-        cmocka_unit_test(test_copies),
-        cmocka_unit_test(test_no_memory),
+        cmocka_unit_test(test_bytes),   cmocka_unit_test(test_zeros),
+        cmocka_unit_test(test_copies),  cmocka_unit_test(test_no_memory),
+        cmocka_unit_test(test_reserve),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -161,6 +161,8 @@ static enum frame_kind enter(struct frame_reader *r, const unsigned char *header
             limits = &r->limits;
         if (len > limits->bytes || r->kept_len > limits->bytes - len)
             return fail(out, CLOSE_TOO_BIG, "message too big");
+        if (!mem_has((size_t)len + r->kept_len))
+            return fail(out, CLOSE_TRY_LATER, "the server has no memory for this message");
         if (!(begins && r->final) && !count_fragment(r, len))
             return fail(out, CLOSE_POLICY, "too many fragments");
     }

@@ -65,6 +65,10 @@ static bool reserve(struct http *http, size_t more) {
     int64_t known = http->request->content_length;
     if (known >= 0 && wanted > (size_t)known)
         wanted = (size_t)known;
+    if (!mem_has(wanted)) {
+        http_refuse_upload(http, LIMIT_FULL);
+        return false;
+    }
     size_t growth = wanted - http->body_capacity;
     struct admission *admission = http->server->options.admission;
     enum limit_result result = LIMIT_TAKEN;

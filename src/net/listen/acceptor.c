@@ -113,6 +113,11 @@ static bool accept_one(struct listening *s) {
     int fd = accept4(s->fd, &from.any, &from.len, SOCK_NONBLOCK | SOCK_CLOEXEC);
     if (fd < 0)
         return on_accept_failed(s, errno);
+    if (mem_is_low()) { /* those that are there need it */
+        close(fd);
+        log_failure("malloc has failed: connections are refused until there is memory again");
+        return true;
+    }
     char remote[ADDRESS_TEXT_BYTES];
     address_format_ip(&from, remote, sizeof remote);
     set_tcp_options(fd, from.any.sa_family);

@@ -16,6 +16,13 @@ const char *const bind_conn_codecs[] = {
 
 /* ---- sending ---- */
 
+/* Raises an error of memory if there is none for a message of so many bytes. */
+static inline void check_block(lua_State *L, size_t len) {
+    enum { LARGE = 64 * 1024 };
+    if (len > LARGE)
+        vm_memory_check_block(L, len);
+}
+
 /* The last argument of a send: "text" or "binary", or a table `{ kind =, key =, compress = }`. */
 struct send_options {
     enum opcode opcode;
@@ -110,6 +117,7 @@ static int core_send(lua_State *L) {
     options.has_more = options.key.len > 0 || options.stays_plain;
     if (options.opcode == OPCODE_TEXT && !bind_is_utf8(L, bytes, len))
         return bind_push_failure(L, "utf8");
+    check_block(L, len);
     return bind_push_send_result(L, queue(hub, hub_find(hub, id), bytes, len, &options));
 }
 
@@ -172,6 +180,7 @@ static int conn_send(lua_State *L) {
     if (!is_json && options.opcode == OPCODE_TEXT && !bind_is_utf8(L, bytes, len))
         return luaL_error(L,
                           "send: text must be valid UTF-8; send other bytes with kind \"binary\"");
+    check_block(L, len);
     return bind_push_send_result(L, queue(vm_of(L)->hub, conn, bytes, len, &options));
 }
 

@@ -163,6 +163,7 @@ static struct message *new_message(lua_State *L, int payload, bool binary,
 static bool is_sendable(lua_State *L, int payload, bool binary) {
     size_t len;
     const char *bytes = luaL_checklstring(L, payload, &len);
+    vm_memory_check_block(L, len);
     return binary || bind_is_utf8(L, bytes, len);
 }
 

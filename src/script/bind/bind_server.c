@@ -205,6 +205,7 @@ static int core_respond(lua_State *L) {
     const char *headers = luaL_optstring(L, 3, NULL);
     size_t len;
     const char *body = luaL_optlstring(L, 4, "", &len);
+    vm_memory_check_block(L, len);
     const char *why = luaL_optstring(L, 5, NULL);
     const struct http_responder *responder = &vm_of(L)->responder;
     responder->respond(responder->user, number, status, headers, body, len, why);

@@ -45,6 +45,7 @@ static struct store_value check_value(lua_State *L, int index) {
         break;
     case LUA_TSTRING:
         value.text.bytes = lua_tolstring(L, index, &value.text.len);
+        vm_memory_check_block(L, value.text.len);
         break;
     default:
         luaL_argerror(L, index, "a string, a number or a boolean is needed");

@@ -20,10 +20,24 @@ static enum hook_state on_opened(void *user, struct conn *conn) {
     return vm_run_hook(conn_task(user, EVENT_OPENED, conn), 1);
 }
 
+/* Bytes of a message for which there may be no room. Smaller ones may exceed the limit: the hook
+ * fails then at its first allocation. */
+enum { LARGE_MESSAGE = 64 * 1024 };
+
+static __attribute__((noinline)) bool has_room(struct vm *vm, size_t len) {
+    return vm_memory_has_room(vm, len);
+}
+
+static __attribute__((noinline)) enum hook_state refuse_message(struct vm *vm, struct conn *conn) {
+    return vm_refuse_hook(vm_hook_task(vm, EVENT_MESSAGE, conn));
+}
+
 /* Flattened: calls would be a tenth of the instructions between the hub and the script's function.
  */
 __attribute__((flatten)) static enum hook_state
 on_message(void *user, struct conn *conn, const char *bytes, size_t len, bool binary) {
+    if (len > LARGE_MESSAGE && !has_room(user, len))
+        return refuse_message(user, conn);
     struct task *task = fast_path_task(user, conn, binary, bytes, len);
     if (task != NULL)
         return vm_run_hook(task, 3);
@@ -178,6 +192,12 @@ static void on_handshake(void *user, struct conn *conn, const struct http_reques
 }
 
 static void on_request(void *user, uint64_t number, const struct http_request *request) {
+    struct vm *vm = user;
+    if (request->body_len > LARGE_MESSAGE && !has_room(vm, request->body_len)) {
+        vm->responder.respond_failure(vm->responder.user, number, 503,
+                                      "The server has no memory for this body.");
+        return;
+    }
     struct task *task = vm_task(user, EVENT_REQUEST, 0);
     task->request = number;
     lua_pushinteger(task->co, (lua_Integer)number);

@@ -190,6 +190,9 @@ enum vm_result vm_run_to_end(struct task *task, int arguments);
  * that handles the error. */
 enum hook_state vm_run_hook(struct task *task, int arguments);
 
+/* The hook of the task, which has not begun, fails for want of memory. */
+enum hook_state vm_refuse_hook(struct task *task);
+
 /* Ends a task that is in no list and has not returned. */
 void vm_end_task(struct task *task);
 /* A script has closed the coroutine of a waiting task: the task ends as one that has failed. */

@@ -11,8 +11,10 @@
 
 #include "base/clock.h"
 #include "base/log/log.h"
+#include "base/mem.h"
 #include "script/vm/vm_internal.h"
 
+#include <malloc.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -31,6 +33,9 @@ enum { FREE_PART = 8, LASTING_BYTES = 2048 };
 enum { MINOR_PERCENT = 20 };
 
 static const uint64_t WARN_NS = 60 * 1000000000ull;
+
+/* The shortest time between two collections because malloc fails. */
+enum { RELIEVE_NS = 20 * 1000 * 1000 };
 
 static const char not_enough[] = "not enough memory"; /* Lua's own text */
 
@@ -113,6 +118,35 @@ bool vm_memory_exempt(struct vm *vm, bool exempt) {
     return outer;
 }
 
+static void raise_error(lua_State *L, size_t size, bool by_system) {
+    lua_memory_note_refusal(&vm_of(L)->memory.blocks, size, by_system);
+    lua_pushstring(L, not_enough);
+    lua_error(L);
+}
+
+void vm_memory_check_block(lua_State *L, size_t size) {
+    if (!mem_has(size))
+        raise_error(L, size, true);
+}
+
+static bool has_room(const struct lua_memory *blocks, size_t size) {
+    size_t used = lua_memory_used(blocks);
+    return used <= blocks->limit && size <= blocks->limit - used;
+}
+
+bool vm_memory_has_room(struct vm *vm, size_t size) {
+    struct lua_memory *blocks = &vm->memory.blocks;
+    bool by_system = !mem_has(size);
+    if (!by_system && has_room(blocks, size))
+        return true;
+    lua_gc(vm->L, LUA_GCCOLLECT);
+    by_system = !mem_has(size);
+    if (!by_system && has_room(blocks, size))
+        return true;
+    lua_memory_note_refusal(blocks, size, by_system);
+    return false;
+}
+
 static bool may_last(const struct lua_memory *blocks) {
     return lua_memory_used(blocks) <= blocks->limit - blocks->limit / FREE_PART;
 }
@@ -124,9 +158,7 @@ void vm_memory_check_lasting(lua_State *L) {
     lua_gc(L, LUA_GCCOLLECT);
     if (may_last(blocks))
         return;
-    lua_memory_note_refusal(blocks, LASTING_BYTES, false);
-    lua_pushstring(L, not_enough);
-    lua_error(L);
+    raise_error(L, LASTING_BYTES, false);
 }
 
 /* Is so little left that the next hooks would cause collections? */
@@ -196,9 +228,25 @@ __attribute__((noinline)) bool vm_memory_refuses_run(struct vm *vm, const struct
     return extra_of(task, vm->memory.blocks.limit) == 0;
 }
 
+/* Malloc has failed: Lua gives back what it can. */
+static void relieve(struct vm *vm) {
+    uint64_t now = clock_monotonic_ns();
+    if (now < vm->memory.relieve_next)
+        return;
+    uint64_t began = clock_thread_cpu_ns();
+    lua_gc(vm->L, LUA_GCCOLLECT);
+    lua_memory_trim(&vm->memory.blocks);
+    malloc_trim(0);
+    vm->memory.relieve_next = now + RELIEVE_NS + (clock_thread_cpu_ns() - began) * REFUSED_TIMES;
+    if (mem_restore())
+        log_event(LOG_WARN, "memory_low", "malloc has failed, and there is memory again");
+}
+
 void vm_memory_turn(struct vm *vm) {
     let_collect(vm); /* a coroutine may sleep with a full stack */
     struct lua_memory *blocks = &vm->memory.blocks;
+    if (mem_is_low())
+        relieve(vm);
     if (blocks->refused)
         recover(vm);
     if (lua_memory_used(blocks) > blocks->limit / 2 || vm->memory.minor_percent != MINOR_PERCENT)

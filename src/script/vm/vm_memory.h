@@ -21,6 +21,7 @@ struct vm_memory {
     bool is_stopped;       /* the collector, while a run has a full stack */
     int minor_percent;     /* the growth after which the collector visits young objects */
     uint64_t refuse_until; /* monotonic time: until then runs are refused; 0: none is */
+    uint64_t relieve_next; /* monotonic time of the next collection because malloc fails */
     uint64_t warned_ns;    /* monotonic time of the last line "memory_full"; 0: there was none */
 };
 
@@ -37,6 +38,12 @@ bool vm_memory_exempt(struct vm *vm, bool exempt);
 /* Raises an error of memory, unless the running script may start a task or a timer, which stays
  * when the hook ends: a part of the limit is left for hooks. */
 void vm_memory_check_lasting(lua_State *L);
+
+/* Raises an error of memory, unless C can allocate so many bytes, whose number a script decides. */
+void vm_memory_check_block(lua_State *L, size_t size);
+
+/* Is there room for a large string that C pushes for a run? If not, the caller fails the run. */
+bool vm_memory_has_room(struct vm *vm, size_t size);
 
 /* While `refuse_until` is not 0, before a run: shall it fail at once? */
 bool vm_memory_refuses_run(struct vm *vm, const struct task *task);

@@ -199,6 +199,10 @@ static __attribute__((noinline)) enum vm_result end_run(struct task *task, int s
     return fail(task, status) == HOOK_SLEEPS ? RUN_SLEEPS : RUN_FAILED;
 }
 
+__attribute__((noinline)) enum hook_state vm_refuse_hook(struct task *task) {
+    return fail(task, LUA_ERRMEM);
+}
+
 /* The run fails before it begins. */
 static __attribute__((noinline)) enum vm_result refuse_run(struct task *task) {
     return fail(task, LUA_ERRMEM) == HOOK_SLEEPS ? RUN_SLEEPS : RUN_FAILED;
