@@ -79,6 +79,8 @@ static size_t part_len(const char *bytes, const char *end) {
 /* Does the path have the pattern "/game/:room" or "/files/" with a star? Encoded characters are
  * compared as they are. */
 static bool matches(const char *pattern, struct slice path) {
+    if (path.len == 0) /* of a malformed request; its bytes may be NULL */
+        return false;
     const char *p = pattern, *pattern_end = pattern + strlen(pattern);
     const char *at = path.bytes, *end = path.bytes + path.len;
     while (p < pattern_end && at < end && *at == '/') {
