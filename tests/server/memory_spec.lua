@@ -100,6 +100,9 @@ local BOMBS = {
     local ok, err = pcall(function() while true do k[#k + 1] = { 1 } end end)
     for i = #k, 1, -1 do k[i] = nil end
     error(err, 0)]],
+  ["rooms"] = "local i = 0 while true do i = i + 1 conn:join('room ' .. i) end",
+  ["rooms with long names"] =
+    "while true do conn:join(('x'):rep(1 << 19) .. math.random(1 << 40)) end",
   ["tw.array"] = "local t = {} while true do t[#t + 1] = tw.array({ 1, 2, 3 }) end",
   ["a deep recursion"] =
     "local function f(n) local t = ('x'):rep(1000) .. n return f(n + 1) .. t end return f(1)",

@@ -200,6 +200,8 @@ bool hub_leave(struct hub *hub, conn_id id, struct slice room);
 /* Calls f with the name of each of the connection's rooms. f must not call the hub. */
 void hub_rooms_of(struct hub *hub, conn_id id, void (*f)(void *user, struct slice room),
                   void *user);
+/* The bytes of all memberships of the thread's worker. */
+size_t hub_membership_bytes(void);
 /* Switches events.presence_changed on or off for this room. */
 void hub_watch(struct hub *hub, struct slice room, bool on);
 

@@ -173,3 +173,7 @@ void hub_room_members(struct hub *hub, struct slice name,
         f(user, room->members[i]->conn->id, room->members[i]->conn->endpoint->json_name,
           room->members[i]->info);
 }
+
+size_t hub_membership_bytes(void) {
+    return room_bytes();
+}

@@ -11,6 +11,20 @@
 
 enum { FIRST_MEMBERS = 4 };
 
+/* Of a membership, here and in the directory, beside the texts of both. */
+enum { MEMBERSHIP_BYTES = 256 };
+
+static _Thread_local size_t all_bytes;
+
+static size_t bytes_of(const struct member *member) {
+    size_t info = member->info == NULL ? 0 : strlen(member->info);
+    return MEMBERSHIP_BYTES + 2 * (member->room->entry.key.len + info);
+}
+
+size_t room_bytes(void) {
+    return all_bytes;
+}
+
 struct room *room_find(const struct table *rooms, struct slice name) {
     struct table_entry *found = table_find(rooms, name);
     return found == NULL ? NULL : TABLE_OWNER(found, struct room, entry);
@@ -76,7 +90,9 @@ bool room_join(struct table *rooms, struct slice name, struct conn *conn, struct
     struct room *room = room_find(rooms, name);
     struct member *old = room == NULL ? NULL : membership(conn, room);
     if (old != NULL) {
+        all_bytes -= bytes_of(old);
         set_info(old, info);
+        all_bytes += bytes_of(old);
         return false;
     }
     if (room == NULL)
@@ -96,6 +112,7 @@ bool room_join(struct table *rooms, struct slice name, struct conn *conn, struct
     if (member->next != NULL)
         member->next->link = &member->next;
     set_info(member, info);
+    all_bytes += bytes_of(member);
     room->members[room->count++] = member;
     conn->rooms = member;
     count_endpoint(room, conn->endpoint, 1);
@@ -104,6 +121,7 @@ bool room_join(struct table *rooms, struct slice name, struct conn *conn, struct
 
 static void leave(struct member *member) {
     struct room *room = member->room;
+    all_bytes -= bytes_of(member);
     *member->link = member->next;
     if (member->next != NULL)
         member->next->link = member->link;

@@ -8,6 +8,7 @@
 #include "base/table.h"
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 struct conn;
@@ -59,6 +60,10 @@ struct member *room_member(const struct table *rooms, struct slice name, struct 
 
 /* Removes a connection, and the room with its last member. False: it was no member. */
 bool room_leave(struct table *rooms, struct slice name, struct conn *conn);
+
+/* The bytes of all memberships of the thread's worker, those of the bus included, within a factor
+ * of two. */
+size_t room_bytes(void);
 
 /* Removes it from all its rooms. */
 void room_leave_all(struct conn *conn);

@@ -12,6 +12,7 @@
 static int core_join(lua_State *L) {
     conn_id id = bind_check_conn(L, 1);
     struct slice room = bind_check_text(L, 2), info = bind_opt_text(L, 3);
+    vm_memory_check_outside(L, hub_membership_bytes() + room.len + info.len);
     lua_pushboolean(L, hub_join(vm_of(L)->hub, id, room, info));
     return 1;
 }

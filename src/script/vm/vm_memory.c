@@ -134,6 +134,15 @@ static bool has_room(const struct lua_memory *blocks, size_t size) {
     return used <= blocks->limit && size <= blocks->limit - used;
 }
 
+void vm_memory_check_outside(lua_State *L, size_t bytes) {
+    const struct lua_memory *blocks = &vm_of(L)->memory.blocks;
+    if (has_room(blocks, bytes))
+        return;
+    lua_gc(L, LUA_GCCOLLECT);
+    if (!has_room(blocks, bytes))
+        raise_error(L, bytes, false);
+}
+
 bool vm_memory_has_room(struct vm *vm, size_t size) {
     struct lua_memory *blocks = &vm->memory.blocks;
     bool by_system = !mem_has(size);

@@ -42,6 +42,10 @@ void vm_memory_check_lasting(lua_State *L);
 /* Raises an error of memory, unless C can allocate so many bytes, whose number a script decides. */
 void vm_memory_check_block(lua_State *L, size_t size);
 
+/* Raises an error of memory, unless the scripts may have so many bytes outside of Lua, together
+ * with those that Lua has. */
+void vm_memory_check_outside(lua_State *L, size_t bytes);
+
 /* Is there room for a large string that C pushes for a run? If not, the caller fails the run. */
 bool vm_memory_has_room(struct vm *vm, size_t size);
 
