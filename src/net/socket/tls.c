@@ -213,15 +213,18 @@ static struct tls *new_tls(int fd) {
     return tls;
 }
 
-static void use_ssl(struct tls *tls, SSL *ssl) {
+static bool use_ssl(struct tls *tls, SSL *ssl) {
     uv_once(&method_once, make_method);
     tls->ssl = ssl;
     BIO *bio = BIO_new(method);
+    if (bio == NULL)
+        return false;
     BIO_set_data(bio, tls);
     BIO_set_init(bio, 1);
     SSL_set_bio(ssl, bio, bio);
     SSL_set_msg_callback(ssl, on_protocol);
     SSL_set_msg_callback_arg(ssl, tls);
+    return true;
 }
 
 struct tls *tls_new(struct tls_server *server, int fd) {
@@ -234,15 +237,19 @@ struct tls *tls_new(struct tls_server *server, int fd) {
 /* The client has sent its first bytes: one that sends none costs no object of OpenSSL. */
 static void begin_handshake(struct tls *tls) {
     SSL *ssl = SSL_new(tls_server_context(tls->handshake->server));
+    if (ssl == NULL || !use_ssl(tls, ssl)) {
+        fail(tls, "OpenSSL has no memory");
+        return;
+    }
     SSL_set_accept_state(ssl);
-    use_ssl(tls, ssl);
     SSL_set_app_data(ssl, tls);
 }
 
 struct tls *tls_new_client(struct ssl_st *ssl, int fd) {
     struct tls *tls = new_tls(fd);
     SSL_set_connect_state(ssl);
-    use_ssl(tls, ssl);
+    if (!use_ssl(tls, ssl))
+        fail(tls, "OpenSSL has no memory");
     return tls;
 }
 

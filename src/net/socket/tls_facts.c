@@ -16,6 +16,8 @@ enum { MAX_NAMES = 64 };
 static char *name_text(const X509_NAME *name) {
     BIO *out = BIO_new(BIO_s_mem());
     char *bytes = NULL;
+    if (out == NULL)
+        return mem_strdup("");
     X509_NAME_print_ex(out, name, 0, XN_FLAG_ONELINE & ~XN_FLAG_SPC_EQ);
     long len = BIO_get_mem_data(out, &bytes);
     char *text = mem_zalloc((size_t)len + 1);
