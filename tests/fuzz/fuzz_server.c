@@ -281,8 +281,11 @@ static bool is_idle(int before) {
 }
 
 static void await_idle(int before) {
-    for (int i = 0; i < TURNS_MAX && !is_idle(before); i++)
+    for (int i = 0; i < TURNS_MAX && !is_idle(before); i++) {
         turn();
+        if (i > 100) /* a rate may pause a client for some milliseconds */
+            usleep(1000);
+    }
     fuzz_check(is_idle(before));
 }
 
