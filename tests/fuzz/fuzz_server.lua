@@ -12,6 +12,7 @@ local function echo_text(conn, message) conn:send(text_of(message)) end
 return {
   limits = {
     header_bytes = 1024, receive_backlog = "64K", upload_backlog = "1M", response_backlog = "1M",
+    half_closed_seconds = 1,
   },
   trusted_proxies = { "unix" },
   defaults = { max_message_size = 200, max_fragments = 4, max_backlog = 2000, origins = "*" },
