@@ -15,7 +15,9 @@ return {
     half_closed_seconds = 1,
   },
   trusted_proxies = { "unix" },
-  defaults = { max_message_size = 200, max_fragments = 4, max_backlog = 2000, origins = "*" },
+  defaults = {
+    ping_period = 1, max_message_size = 200, max_fragments = 4, max_backlog = 2000, origins = "*",
+  },
   endpoints = {
     ["/echo"] = { compression = { threshold = 1, level = 1 }, handle_message = echo_text },
     ["/binary"] = { codec = "binary", handle_message = echo },
