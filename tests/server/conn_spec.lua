@@ -29,6 +29,7 @@ return {
     ["/named"] = { name = "the lobby", handle_message = function(conn) conn:send(conn.name) end },
     ["/request"] = {
       codec = "json",
+      origins = "https://example.com",
       validate = function(request) return { seen = request } end,
       handle_message = function(conn, name)
         local request = conn.request
