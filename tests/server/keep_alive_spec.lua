@@ -48,6 +48,11 @@ end
 
 local function get(path, lines) return request("GET " .. path, lines) end
 
+local function handshake()
+  return get("/ws", "Upgrade: websocket\r\nConnection: Upgrade\r\n"
+    .. "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n")
+end
+
 local function read(peer, method)
   local response, problem = http.read_response(peer, method)
   return response or error("no answer: " .. problem)
@@ -100,21 +105,36 @@ describe("a connection of plain HTTP", function()
       for _, at_once in ipairs({ false, true }) do
         local peer = assert(stream.connect(app.addresses[1]))
         local hello = frames.encode({ opcode = frames.TEXT, payload = "hello", mask = "abcd" })
-        local handshake = get("/ws", "Upgrade: websocket\r\nConnection: Upgrade\r\n"
-          .. "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n")
         if at_once then
-          peer:write(get("/n/1"):rep(before) .. handshake .. hello)
+          peer:write(get("/n/1"):rep(before) .. handshake() .. hello)
         end
         for _ = 1, before do
           if not at_once then peer:write(get("/n/1")) end
           assert.equal("1", read(peer).body)
         end
-        if not at_once then peer:write(handshake .. hello) end
+        if not at_once then peer:write(handshake() .. hello) end
         assert.equal(101, read(peer).status)
         assert.is_truthy(loop.wait_until(function()
           return peer:peek():find("hello", 1, true)
         end), "no echo")
       end
+    end
+  end)
+
+  it("reads as a WebSocket also where many requests before it had paused the reading", function()
+    local app <close> = start()
+    local peer = assert(stream.connect(app.addresses[1]))
+    local function frame(text)
+      return frames.encode({ opcode = frames.TEXT, payload = text, mask = "abcd" })
+    end
+    peer:write(get("/n/1"):rep(900) .. handshake() .. frame("ahead"))
+    for _ = 1, 900 do assert.equal("1", read(peer).body) end
+    assert.equal(101, read(peer).status)
+    for _, text in ipairs({ "ahead", "behind" }) do
+      if text == "behind" then peer:write(frame(text)) end
+      assert.is_truthy(loop.wait_until(function()
+        return peer:peek():find(text, 1, true)
+      end), text)
     end
   end)
 
@@ -164,6 +184,21 @@ describe("a connection of plain HTTP", function()
     local last = read(peer)
     assert.same({ "4", "close" }, { last.body, last.headers.connection })
     assert.equal("eof", peer:wait_end())
+  end)
+
+  it("leaves each of them half_closed_seconds for a route that waits, not only the first", function()
+    local app <close> = start("half_closed_seconds = 0.3", { workers = 1 })
+    local peer = assert(stream.connect(app.addresses[1], { receive_buffer = 4096 }))
+    peer:pause() -- so the server knows of the end before it comes to the last request
+    peer:write(get("/files/large.bin"):rep(16) .. get("/waits"))
+    peer:flush()
+    peer:half_close()
+    assert.equal("other", app:http("/n/other").body)
+    peer:catch_up()
+    for _ = 1, 16 do assert.equal(#LARGE, #read(peer).body) end
+    app:wait_event("asked")
+    assert.is_truthy(peer:wait_end())
+    assert.equal(0, peer:available())
   end)
 
   it("ends with the first wrong request, and nothing behind that is one", function()

@@ -123,20 +123,22 @@ static void on_writable(void *owner) {
     http_write(owner);
 }
 
-static uint64_t half_closed_ms(const struct http_server *server) {
+void http_set_handler_deadline(struct http *http) {
+    const struct http_server *server = http->server;
     uint64_t ms = server->options.half_closed_ms;
-    return server->draining && ms > DRAINING_MS ? DRAINING_MS : ms;
+    if (!http->ended)
+        http_no_deadline(http);
+    else
+        http_deadline_in(http, server->draining && ms > DRAINING_MS ? DRAINING_MS : ms);
 }
 
-/* The server answers also when the client has ended its direction. Whether the client still reads
- * cannot be seen, so the handler has limited time. */
 static bool on_ended(void *owner) {
     struct http *http = owner;
     http->ended = true;
     if (http->needs_proxy_header && http->head_used > 0)
         http_refuse_proxy_header(http, "the PROXY header is incomplete");
     if (http->state == HTTP_WAITING)
-        http_deadline_in(http, half_closed_ms(http->server));
+        http_set_handler_deadline(http);
     return http->state == HTTP_WAITING || http->state == HTTP_WRITING || http->ahead.len > 0;
 }
 
@@ -255,7 +257,7 @@ void http_server_drain(struct http_server *server) {
         if (http->state == HTTP_READING && http->head_used == 0)
             stream_kill(http->stream);
         else if (http->state == HTTP_WAITING && http->ended)
-            http_deadline_in(http, half_closed_ms(server));
+            http_set_handler_deadline(http);
     }
 }
 

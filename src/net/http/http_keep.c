@@ -10,6 +10,7 @@
 
 #include "base/clock.h"
 #include "base/turn.h"
+#include "net/http/handshake.h"
 
 /* Waiting bytes from which on nothing is read. The last read may have brought more. */
 enum { PAUSE_BYTES = 16 * 1024 };
@@ -145,6 +146,8 @@ static void read_next(struct http *http) {
         limit_release_bytes(&admission->uploads, admission_uploads_of(&http->permit), used);
         http->ahead_held -= used;
     }
+    if (http->state == HTTP_WHOLE && handshake_wanted(http->request))
+        stream_pause(http->stream, false); /* what is left are frames, which have their own limit */
     if (http->state == HTTP_WHOLE)
         http_call_handler(http, buffer_start(&http->ahead), http->ahead.len);
     else if (http->ended && http->state <= HTTP_READING)

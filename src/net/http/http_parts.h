@@ -92,6 +92,9 @@ struct http {
 /* http.c: calls on_deadline() after `ms` milliseconds; replaces the deadline before. */
 void http_deadline_in(struct http *http, uint64_t ms);
 void http_no_deadline(struct http *http);
+/* The handler has the time that it wants. But the server answers also a client that has ended its
+ * direction, and cannot see whether that still reads: then the handler has limited time. */
+void http_set_handler_deadline(struct http *http);
 
 /* http_peer.c: takes bytes of the PROXY header. Those behind it come by http_read(). */
 void http_read_proxy_header(struct http *http, char *bytes, size_t len);

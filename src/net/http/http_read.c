@@ -36,7 +36,7 @@ void http_call_handler(struct http *http, char *ahead, size_t ahead_len) {
     const struct request *request = http->request;
     http->state = HTTP_WAITING;
     http->head_only = slice_is(request->method, "HEAD");
-    http_no_deadline(http);
+    http_set_handler_deadline(http);
     if (slice_is(request->path, "*"))
         answer_options(http);
     else if (!handshake_wanted(request))
