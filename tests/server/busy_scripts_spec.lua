@@ -168,6 +168,24 @@ describe("a script that never rests", function()
     end)
   end
 
+  it("serves clients between finalizers that take long", function()
+    local app <close> = server.start({ app = HEAD .. [[
+local function begin()
+  for _ = 1, 200 do
+    setmetatable({}, { __gc = function() busy(10) count = count + 1 end })
+  end
+  collectgarbage()
+end
+]] .. TAIL:gsub("conn:send%(message%)", "conn:send(count)") })
+    local ada, answers = app:connect_on(0), {}
+    ada:ask("begin")
+    repeat
+      local answer = ada:ask("how many?")
+      answers[#answers + 1] = answer
+    until answer == "200"
+    assert.is_true(#answers > 2, "all finalizers ran in one turn of the loop")
+  end)
+
   it("serves clients during a reload, and calls on_reload for each connection", function()
     local text = HEAD .. [[
 local function begin() end

@@ -2,14 +2,16 @@
  *
  * Lua calls a finalizer in the middle of the code that happens to allocate memory: the finalizer
  * could not wait, and a run that is over could not be ended in it (budget.c). Here setmetatable
- * hides __gc from Lua, and each finalizer runs as a task of its own.
+ * hides __gc from Lua, and each finalizer runs as a task of its own; those of one turn of the loop
+ * run for TURN_SLICE_NS.
  *
  * An object whose metatable has __gc is not marked for finalization itself. Its sentinel is: a
  * userdata that only the ephemeron table `sentinels` keeps, for as long as the object lives. The
  * sentinel's __gc puts the object into a list, from which the loop takes it. */
 #include "script/bind/bind.h"
 
-enum { MAX_PER_TURN = 256 }; /* finalizers that run in one turn of the loop */
+#include "base/clock.h"
+#include "base/turn.h"
 
 /* Their addresses are keys of the registry. */
 static const char sentinels_key, sentinel_metatable_key;
@@ -129,8 +131,10 @@ void bind_finalizers_run(struct vm *vm) {
         return;
     lua_State *L = vm->L;
     lua_rawgeti(L, LUA_REGISTRYINDEX, vm->finalizers.list_ref);
-    for (int i = 0; i < MAX_PER_TURN && bind_finalizers_wait(vm); i++)
+    uint64_t began = clock_monotonic_ns();
+    do
         finalize(vm, L);
+    while (bind_finalizers_wait(vm) && clock_monotonic_ns() - began < TURN_SLICE_NS);
     lua_pop(L, 1);
 }
 
