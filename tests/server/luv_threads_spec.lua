@@ -232,6 +232,24 @@ describe("threads of luv's", function()
     assert.equal(0, #app:log_lines("drain_cut_short"))
   end)
 
+  it("have together as much memory as limits.memory allows a worker", function()
+    local app <close> = server.start({
+      app = APP, workers = 1, environment = { TIDEWIRE_LIMITS_MEMORY = "16M" },
+    })
+    local ada = app:connect()
+    local kept = [[local uv = require "luv" kept = {}
+      for i = 1, math.huge do kept[i] = ("x"):rep(1000) .. i end]]
+    assert.equal("true, true", (ada:ask(("return uv.new_thread([=[%s]=]):join()"):format(kept))))
+    assert.truthy(app:wait_for_log('hook="luv thread" why="not enough memory"'))
+    assert.equal("true, true",
+      (ada:ask(("return uv.new_work([=[%s]=], print):queue()"):format(kept))))
+    assert.truthy(app:wait_for_log('hook="luv work" why="not enough memory"'))
+    -- a thread of the pool keeps its variables
+    assert.matches("^false, .*uv.new_thread: threads have all the memory that limits.memory allows",
+      (ada:ask("return uv.new_thread(function() end)")))
+    assert.equal("true, still here", (ada:ask("return 'still here'")))
+  end)
+
   it("that do not end are cut off when the server ends", function()
     local app <close> = start("while true do end")
     local ada = app:connect()

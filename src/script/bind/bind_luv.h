@@ -7,6 +7,7 @@
 #define TIDEWIRE_SCRIPT_BIND_BIND_LUV_H
 
 #include <lua.h>
+#include <stdbool.h>
 
 /* luv has room for so many arguments and results, and looks at one more. */
 enum { BIND_LUV_MAX_VALUES = 9 };
@@ -28,6 +29,8 @@ void bind_luv_close_handles(lua_State *L);
 
 /* From now on luv takes the states of threads from here. Any number of times, in any thread. */
 void bind_luv_states_open(void);
+/* Any thread: does limits.memory allow the state of one more thread? */
+bool bind_luv_states_have_room(void);
 
 /* ---- bind_luv_threads.c ---- */
 

@@ -6,19 +6,68 @@
  * worker's state from another thread. */
 #include "script/bind/bind_luv.h"
 
+#include "base/mem.h"
 #include "script/bind/bind.h"
+#include "script/vm/vm_memory.h"
 #include "script/vm/warning.h"
 
 #include <luv/luv.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+
+/* Bytes that must be free for one more thread: its state has the libraries. */
+enum { ROOM_OF_THREAD = 256 * 1024 };
+
+/* ---- memory ---- */
+
+/* The bytes of the states of all threads. Together they may have as many as one worker. */
+static atomic_size_t bytes_used;
+
+/* Does a protected call run on this thread? Other code, luv's as well, has no limit: an error there
+ * would end the process. */
+static _Thread_local bool is_limited;
+
+static bool may_grow(size_t more) {
+    size_t limit = vm_memory_newest_limit(), used = atomic_load(&bytes_used);
+    return used <= limit && more <= limit - used;
+}
+
+/* A lua_Alloc. */
+static void *allocate(void *user, void *block, size_t old_size, size_t size) {
+    (void)user;
+    size_t held = block == NULL ? 0 : old_size; /* else it is a type */
+    if (size > held && is_limited && !may_grow(size - held))
+        return NULL;
+    void *other = NULL;
+    if (size == 0)
+        free(block);
+    else if ((other = is_limited ? realloc(block, size) : mem_realloc(block, size)) == NULL)
+        return NULL;
+    atomic_fetch_add(&bytes_used, size - held); /* modulo SIZE_MAX + 1 */
+    return other;
+}
+
+bool bind_luv_states_have_room(void) {
+    return may_grow(ROOM_OF_THREAD);
+}
 
 /* ---- calls in threads ---- */
+
+/* lua_pcall with the limit of memory. */
+static int call_limited(lua_State *L, int arguments, int results, int handler) {
+    is_limited = true;
+    int status = lua_pcall(L, arguments, results, handler);
+    is_limited = false;
+    return status;
+}
 
 /* luv's protected call: returns the number of results, or minus a status. */
 static int call(lua_State *L, int arguments, int results, const char *hook) {
     int handler = lua_gettop(L) - arguments;
+    bool outer = is_limited;
     bind_luv_push_handler(L);
     lua_insert(L, handler);
-    int status = lua_pcall(L, arguments, results, handler);
+    int status = call_limited(L, arguments, results, handler);
     if (status == LUA_OK && results == LUA_MULTRET &&
         lua_gettop(L) - handler > BIND_LUV_MAX_VALUES) {
         lua_settop(L, handler);
@@ -28,6 +77,7 @@ static int call(lua_State *L, int arguments, int results, const char *hook) {
     if (status != LUA_OK)
         bind_luv_log_error(L, hook);
     lua_remove(L, handler);
+    is_limited = outer;
     if (status != LUA_OK)
         return -status;
     return results == LUA_MULTRET ? lua_gettop(L) - handler + 1 : results;
@@ -91,7 +141,7 @@ static int open_state(lua_State *L) {
 }
 
 static lua_State *acquire(void) {
-    lua_State *L = luaL_newstate();
+    lua_State *L = lua_newstate(allocate, NULL);
     luv_set_callback(L, on_callback);
     luv_set_thread(L, on_thread);
     luv_set_cthread(L, on_work);

@@ -185,6 +185,9 @@ static int new_thread(lua_State *L) {
     if (lua_getfield(L, LUA_REGISTRYINDEX, THREADS) == LUA_TBOOLEAN)
         return luaL_error(L, "uv.new_thread: the thread that has called it is about to end");
     lua_pop(L, 1);
+    if (!bind_luv_states_have_room())
+        return luaL_error(L, "uv.new_thread: threads have all the memory that limits.memory allows "
+                             "them");
     if (bind_luv_threads_running() == 0 && atomic_load(&joiner) == JOINER_CALLER)
         bind_luv_threads_join(L); /* those that no script has joined */
     atomic_fetch_add(&running, 1);

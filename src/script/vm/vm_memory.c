@@ -107,7 +107,14 @@ void vm_memory_init(struct vm *vm) {
     vm->memory.minor_percent = MINOR_PERCENT;
 }
 
+static atomic_size_t newest_limit = SIZE_MAX;
+
+size_t vm_memory_newest_limit(void) {
+    return atomic_load_explicit(&newest_limit, memory_order_relaxed);
+}
+
 void vm_memory_set_limit(struct vm *vm, size_t bytes) {
+    atomic_store_explicit(&newest_limit, bytes, memory_order_relaxed);
     lua_memory_set_limit(&vm->memory.blocks, bytes);
     atomic_store_explicit(&hub_stats(vm->hub)->lua_memory_limit_bytes, bytes, memory_order_relaxed);
 }

@@ -28,6 +28,8 @@ struct vm_memory {
 void vm_memory_init(struct vm *vm);
 /* Limits the scripts to so many bytes, from the next allocation on. */
 void vm_memory_set_limit(struct vm *vm, size_t bytes);
+/* Any thread: the limit that a state of the process has got last. SIZE_MAX: none. */
+size_t vm_memory_newest_limit(void);
 
 /* Exempts the code between two calls from the limit, where an error of Lua would end the process:
  *     bool outer = vm_memory_exempt(vm, true);
