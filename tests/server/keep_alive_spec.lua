@@ -186,7 +186,7 @@ describe("a connection of plain HTTP", function()
     assert.equal("eof", peer:wait_end())
   end)
 
-  it("leaves each of them half_closed_seconds for a route that waits, not only the first", function()
+  it("leaves half_closed_seconds to each route that waits, not only the first", function()
     local app <close> = start("half_closed_seconds = 0.3", { workers = 1 })
     local peer = assert(stream.connect(app.addresses[1], { receive_buffer = 4096 }))
     peer:pause() -- so the server knows of the end before it comes to the last request
