@@ -4,6 +4,8 @@
 
 local cjson = require "cjson"
 local client = require "support.client"
+local deflate = require "support.deflate"
+local frames = require "support.frames"
 local http = require "support.http"
 local loop = require "support.loop"
 local process = require "support.process"
@@ -19,6 +21,10 @@ return {
   defaults = { max_message_size = "8M", max_backlog = "16M" },
   endpoints = {
     ["/echo"] = { handle_message = function(conn, message, kind) conn:send(message, kind) end },
+    ["/compressed"] = {
+      compression = true,
+      handle_message = function(conn, message) conn:send(tostring(#message)) end,
+    },
     ["/room"] = {
       on_start = function(conn) conn:join("room " .. conn.id:sub(-1)) end,
       handle_message = function(conn, message)
@@ -84,6 +90,23 @@ describe("malloc that fails", function()
     assert.equal("hello", (ada:ask("hello")))
     finish()
     assert.is_true(loop.wait_until(function() return serves(app) end))
+    app:stop()
+  end)
+
+  it("for a message that is large once decompressed ends its connection only", function()
+    local app, begin, finish = start(300000, 1)
+    local ada, large = app:connect("/echo"), app:connect("/large")
+    local peer = app:connect("/compressed", { deflate = "" })
+    local message = frames.encode({ payload = deflate.bomb(1 << 20), rsv = 4 })
+    peer:send_raw(message)
+    assert.is_true(tonumber((peer:receive())) > 1 << 20)
+    begin()
+    for _ = 1, 200 do large:ask("70000") end -- so that the library sees the file
+    peer:send_raw(message)
+    local code, reason = peer:wait_closed()
+    assert.same({ 1013, "the server has no memory for this message" }, { code, reason })
+    assert.equal("hello", (ada:ask("hello")))
+    finish()
     app:stop()
   end)
 

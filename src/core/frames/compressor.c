@@ -86,7 +86,8 @@ static size_t compress_into(struct compressor *compressor, const void *payload, 
 
 static struct message *run(struct compressor *compressor, enum opcode opcode, const void *payload,
                            size_t len, struct slice key) {
-    if (len == 0 || len > PAYLOAD_MAX)
+    /* the bytes are there twice for a moment, in `out` and in the message */
+    if (len == 0 || len > PAYLOAD_MAX || !mem_has(2 * len))
         return NULL;
     unsigned char *out = mem_alloc(len + COMPRESSION_TAIL_BYTES);
     size_t compressed = compress_into(compressor, payload, len, out);

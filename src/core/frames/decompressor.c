@@ -10,8 +10,8 @@
 enum { USUAL_RATIO = 4, OUT_MIN = 512 };
 
 /* Input is fed in steps. No compressor makes more than a half more bytes of a message than it has,
- * but for some at its beginning; a message above that costs much time and
- * holds little, such as blocks with a table of codes each. */
+ * but for some at its beginning. A message above that costs much time and holds little, such as
+ * blocks with a table of codes each. */
 enum { STEP_BYTES = 16 * 1024, EXCESS_BYTES = 64 * 1024 };
 
 /* Bits of zlib's `data_type` after a call: unused bits of the last byte; between two blocks. */
@@ -58,10 +58,14 @@ void decompressor_free(struct decompressor *decompressor) {
     mem_free(decompressor);
 }
 
-/* Makes room for more output, one byte above the limit at most. */
-static void grow(struct output *out, size_t wanted) {
-    out->capacity = wanted > out->max ? out->max + 1 : wanted;
-    out->bytes = mem_realloc(out->bytes, out->capacity);
+/* Makes room for more output, one byte above the limit at most. False: there is no memory. */
+static bool grow(struct output *out, size_t wanted) {
+    size_t capacity = wanted > out->max ? out->max + 1 : wanted;
+    if (!mem_has(capacity))
+        return false;
+    out->capacity = capacity;
+    out->bytes = mem_realloc(out->bytes, capacity);
+    return true;
 }
 
 /* Sets zlib's next output. It counts in 32 bits. */
@@ -89,8 +93,8 @@ static enum decompressor_result feed(struct decompressor *decompressor, const vo
             break;
         if (decompressor->ended)
             begin_again(decompressor);
-        if (out->len == out->capacity)
-            grow(out, out->capacity * 2);
+        if (out->len == out->capacity && !grow(out, out->capacity * 2))
+            return DECOMPRESSOR_NO_MEMORY;
         offer(z, out);
         uInt room = z->avail_out;
         int result = inflate(z, Z_SYNC_FLUSH);
@@ -137,7 +141,8 @@ enum decompressor_result decompressor_run(struct decompressor *decompressor, con
         return DECOMPRESSOR_OK;
     if (len > UINT32_MAX)
         return DECOMPRESSOR_TOO_BIG;
-    grow(&output, len * USUAL_RATIO < OUT_MIN ? OUT_MIN : len * USUAL_RATIO);
+    if (!grow(&output, len * USUAL_RATIO < OUT_MIN ? OUT_MIN : len * USUAL_RATIO))
+        return DECOMPRESSOR_NO_MEMORY;
     decompressor->z.avail_out = 1; /* any but 0: nothing waits in the stream */
     enum decompressor_result result = inflate_all(decompressor, payload, len, &output);
     if (!decompressor->keeps_context) {

@@ -12,9 +12,10 @@
 
 enum decompressor_result {
     DECOMPRESSOR_OK,
-    DECOMPRESSOR_TOO_BIG, /* the message has more than `max` bytes, or much fewer than its payload
-                           */
-    DECOMPRESSOR_INVALID  /* it is not deflate data, or it is truncated */
+    DECOMPRESSOR_TOO_BIG,   /* the message has more than `max` bytes, or much fewer than its payload
+                             */
+    DECOMPRESSOR_NO_MEMORY, /* malloc has no room for it */
+    DECOMPRESSOR_INVALID    /* it is not deflate data, or it is truncated */
 };
 
 /* `window_bits`: the client's window, 8 to 15. `keeps_context`: messages refer to earlier ones. */

@@ -389,6 +389,10 @@ static inline void received(struct hub *hub, struct conn *conn, const char *byte
             hub_step(hub, conn);
         return;
     }
+    if (!mem_has(len)) {
+        hub_limits_refuse(hub, conn, CLOSE_TRY_LATER, "the server has no memory for this message");
+        return;
+    }
     if (conn->inbox == NULL)
         conn->inbox = inbox_new();
     inbox_push(conn->inbox, bytes, len, binary);

@@ -146,6 +146,8 @@ bool hub_received_compressed(struct hub *hub, struct conn *conn, const char *byt
                              conn->endpoint->max_message_size, &message, &message_len)) {
     case DECOMPRESSOR_TOO_BIG:
         return fail(hub, conn, CLOSE_TOO_BIG, "message too big");
+    case DECOMPRESSOR_NO_MEMORY:
+        return fail(hub, conn, CLOSE_TRY_LATER, "the server has no memory for this message");
     case DECOMPRESSOR_INVALID:
         return fail(hub, conn, CLOSE_BAD_PAYLOAD, "compressed message is invalid");
     case DECOMPRESSOR_OK:
