@@ -174,6 +174,25 @@ static void test_shared_messages(void **state) {
     stop(f);
 }
 
+/* What a queue has shared does not make it smaller once that is dropped. */
+static void test_shared_messages_dropped(void **state) {
+    struct fake *f = start(SLOW_CLIENT_DROP);
+    struct fake_client *clients[20];
+    for (int i = 0; i < 20; i++)
+        clients[i] = connect_blocked(f);
+    struct fake_client *own = connect_blocked(f);
+    share(f, clients, 20, 200 * KIB);
+    ref_cache_flush(&f->hub->ref_cache);
+    fake_turn(f);
+    assert_int_equal(send_many(own, 1000), SEND_BACKLOG); /* all others are weighed */
+    assert_int_equal(send_many(clients[0], 1000), SEND_BACKLOG);
+    assert_true(outq_empty(&clients[0]->conn->out));
+    assert_int_equal(send_many(clients[0], 40), SEND_OK);
+    assert_int_equal(send_many(own, 30), SEND_OK);
+    assert_true(outq_empty(&clients[0]->conn->out));
+    stop(f);
+}
+
 static void test_count_returns(void **state) {
     struct fake *f = start(SLOW_CLIENT_CLOSE);
     struct fake_client *clients[10];
@@ -211,10 +230,15 @@ static void test_limit_changes(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_largest_goes_first),   cmocka_unit_test(test_sender_is_largest),
-        cmocka_unit_test(test_reader_loses_nothing), cmocka_unit_test(test_dropping),
-        cmocka_unit_test(test_begun_frame),          cmocka_unit_test(test_shared_messages),
-        cmocka_unit_test(test_count_returns),        cmocka_unit_test(test_limit_changes),
+        cmocka_unit_test(test_largest_goes_first),
+        cmocka_unit_test(test_sender_is_largest),
+        cmocka_unit_test(test_reader_loses_nothing),
+        cmocka_unit_test(test_dropping),
+        cmocka_unit_test(test_begun_frame),
+        cmocka_unit_test(test_shared_messages),
+        cmocka_unit_test(test_count_returns),
+        cmocka_unit_test(test_limit_changes),
+        cmocka_unit_test(test_shared_messages_dropped),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -119,6 +119,7 @@ static bool drop_messages(struct hub *hub, struct conn *conn) {
     hub_compress_done(hub, conn, false); /* a context must not refer to them */
     stats_add(&hub->stats.messages_dropped, dropped);
     conn->was_slow = true;
+    conn->shared = 0; /* it was of what is dropped */
     enter(hub, conn);
     return true;
 }
@@ -126,6 +127,7 @@ static bool drop_messages(struct hub *hub, struct conn *conn) {
 static void close_slow(struct hub *hub, struct conn *conn) {
     stats_add(&hub->stats.backlog_closed, 1);
     hub_close_begin(hub, conn, CLOSE_TRY_LATER, slice_of("too much waits for slow clients"), true);
+    conn->shared = 0;
     enter(hub, conn);
 }
 
