@@ -106,6 +106,30 @@ static void test_sleeping_hooks(void **state) {
     fake_free(f);
 }
 
+/* The same where `rate` pauses it, too: its tokens are there before its hook ends. */
+static void test_sleeping_hook_and_rate(void **state) {
+    struct fake *f = start(0, 100000);
+    struct endpoint *endpoint = hub_endpoint(f->hub, 0);
+    endpoint->rate =
+        (struct message_rate){.messages = {.per_ms = 0.001, .burst = 1}, .action = RATE_PAUSE};
+    hub_fit_endpoint(endpoint);
+    f->sleeps = FAKE_MESSAGE;
+    struct fake_client *a = fake_connect(f), *b = fake_connect(f);
+    receive(a, 1);
+    assert_true(a->paused);
+    fake_pass(f, 1000);
+    assert_false(a->paused);
+    keeps(b, 60000, 1);
+    receive(a, 1);
+    fake_pass(f, 1000);
+    assert_true(a->paused);
+    f->sleeps = 0;
+    fake_wake(a);
+    fake_turn(f);
+    assert_false(a->paused);
+    fake_free(f);
+}
+
 /* What is left of one whose socket is gone is refused as well: its hook gets no more messages, and
  * on_close. */
 static void test_gone_with_a_sleeping_hook(void **state) {
@@ -256,6 +280,7 @@ int main(void) {
         cmocka_unit_test(test_whose_messages_end_is_young),
         cmocka_unit_test(test_a_single_large_message),
         cmocka_unit_test(test_sleeping_hooks),
+        cmocka_unit_test(test_sleeping_hook_and_rate),
         cmocka_unit_test(test_gone_with_a_sleeping_hook),
         cmocka_unit_test(test_random),
         cmocka_unit_test(test_room_for_the_largest),
