@@ -60,6 +60,7 @@ return {
       handle_message = function(conn, message) wait_for("awake") conn:send(message) end,
     },
     ["/pings"] = { control_rate = { frames = 1, per = 3600, burst = 10 } },
+    ["/pings/many"] = { control_rate = { frames = 1, per = 3600, burst = 5000 } },
     ["/pings/any"] = { control_rate = false },
     ["/ponged"] = {
       control_rate = { frames = 1, per = 3600, burst = 1 },
@@ -138,6 +139,18 @@ describe("a rate", function()
       local bob = app:connect("/bytes")
       bob:send_text(("x"):rep(1025))
       assert_closed(bob)
+    end)
+
+    it("begins with no more used up than its burst", function()
+      local ada = app:connect("/pings/many")
+      ada:send_raw(frames.encode({ opcode = "ping", key = NO_KEY }):rep(4000))
+      assert.equal("x", (ada:ask("x")))
+      reloads.good(app, (app_with():gsub('(%["/pings/many"%]) = %b{}',
+        '%1 = { control_rate = { frames = 20, per = 1, burst = 5 } }')))
+      local began = loop.now()
+      assert.is_true(loop.wait_until(function() return loop.now() - began > 0.2 end))
+      ada:send_raw(frames.encode({ opcode = "ping", key = NO_KEY }))
+      assert.equal("y", (ada:ask("y")))
     end)
 
     it("is each connection's own", function()

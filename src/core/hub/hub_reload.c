@@ -19,6 +19,11 @@ static void update_heartbeats(struct hub *hub, const struct endpoint *endpoint,
             hub_timers_reload(hub, conn, old_ping_ms);
 }
 
+static bool has_other_control_rate(const struct endpoint *one, const struct endpoint *other) {
+    return one->control_rate.burst != other->control_rate.burst ||
+           one->control_rate.per_ms != other->control_rate.per_ms;
+}
+
 static void update_rates(struct hub *hub, const struct endpoint *endpoint) {
     uint32_t at = 0;
     for (struct conn *conn; (conn = slots_next(&hub->conns, &at)) != NULL;)
@@ -56,7 +61,7 @@ uint32_t hub_activate_endpoint(struct hub *hub, uint32_t number, const struct en
     struct endpoint *endpoint = hub->endpoints[number];
     struct limit *limit = endpoint->limit;
     uint64_t ping_ms = endpoint->ping_ms, pong_ms = endpoint->pong_ms;
-    bool had_rate = !endpoint->takes_all;
+    bool rate_counts = !endpoint->takes_all || has_other_control_rate(endpoint, next);
     uint32_t codec = endpoint_codec_number(next->codec, number);
     uint32_t closed = change_codec(hub, endpoint, codec);
     mem_free(endpoint->path);
@@ -68,7 +73,7 @@ uint32_t hub_activate_endpoint(struct hub *hub, uint32_t number, const struct en
     atomic_store(&limit->max, next->max_connections);
     hub_limits_fit(hub);
     hub_fit_endpoint(endpoint);
-    if (had_rate)
+    if (rate_counts)
         update_rates(hub, endpoint);
     if (ping_ms != next->ping_ms || pong_ms != next->pong_ms)
         update_heartbeats(hub, endpoint, ping_ms);
