@@ -177,6 +177,22 @@ describe("a client that ends its direction", function()
     end
   end)
 
+  it("behind a request and a handshake in one write, gets its answers and leaves", function()
+    local app <close> = start()
+    local peer = assert(stream.connect(app.addresses[1]))
+    peer:write("GET /late HTTP/1.1\r\nHost: x\r\n\r\n" .. client.handshake("/ws")
+      .. frames.encode({ payload = "one" }))
+    assert.is_true(peer:flush())
+    peer:half_close()
+    app:wait_event("asked")
+    app:http("/never-mind") -- a turn of the loop, in which the end is seen
+    assert.equal(204, app:http("/go").status)
+    assert.equal("eof", peer:wait_end())
+    assert.equal("\x81\3one",
+      peer:peek():match("HTTP/1.1 200.*\r\n\r\n.*HTTP/1.1 101.*\r\n\r\n(.*)"))
+    assert.equal(1006, app:wait_event("close")[2])
+  end)
+
   it("is not waited for longer than limits.half_closed_seconds", function()
     local app <close> = start("half_closed_seconds = 0.2")
     local before = app.process:fd_count()

@@ -416,6 +416,10 @@ const char *stream_tls_refusal(const struct stream *stream) {
 void stream_set_owner(struct stream *stream, const struct stream_events *events, void *owner) {
     stream->events = events;
     stream->owner = owner;
+    if (stream->read_side == READ_ENDED && !stream->dead) { /* it is reported to this one as well */
+        stream->read_side = READ_OPEN;
+        update(stream);
+    }
 }
 
 /* Returns how many bytes the socket took, or that it is broken: -1. */

@@ -71,7 +71,8 @@ const struct tls_facts *stream_tls(const struct stream *stream);
  * "server_name", or "tls_handshake" for all others. NULL: it was not. */
 const char *stream_tls_refusal(const struct stream *stream);
 
-/* Gives the stream another owner. */
+/* Gives the stream another owner. If the client has ended its direction, `ended` is called for the
+ * new owner too, later. */
 void stream_set_owner(struct stream *stream, const struct stream_events *events, void *owner);
 
 /* Writes now. Returns how many bytes the socket took; when less than `len`, call
