@@ -8,6 +8,7 @@
 #include "net/socket/tls_keys.h"
 
 #include <openssl/err.h>
+#include <openssl/kdf.h>
 
 /* Messages of many sizes, both ways. */
 static void talk(void) {
@@ -223,17 +224,89 @@ static void says_which_alert_the_client_sent(void **state) {
     ERR_clear_error();
 }
 
+/* ---- a Finished of TLS 1.2 in several records ---- */
+
+enum { FINISHED_BYTES = 16, KEY_BYTES = 16, SALT_BYTES = 4, NUMBER_BYTES = 8 };
+enum { FINISHED_RECORD_BYTES = TLS_HEADER_BYTES + NUMBER_BYTES + FINISHED_BYTES + TLS_TAG_BYTES };
+
+/* The key block of ECDHE-ECDSA-AES128-GCM-SHA256. */
+static void make_key_block(uint8_t *block, size_t len) {
+    uint8_t master[SSL_MAX_MASTER_KEY_LENGTH], seed[2 * SSL3_RANDOM_SIZE];
+    size_t master_len = SSL_SESSION_get_master_key(SSL_get_session(client), master, sizeof master);
+    SSL_get_server_random(client, seed, SSL3_RANDOM_SIZE);
+    SSL_get_client_random(client, seed + SSL3_RANDOM_SIZE, SSL3_RANDOM_SIZE);
+    EVP_PKEY_CTX *context = EVP_PKEY_CTX_new_id(EVP_PKEY_TLS1_PRF, NULL);
+    EVP_PKEY_derive_init(context);
+    EVP_PKEY_CTX_set_tls1_prf_md(context, EVP_sha256());
+    EVP_PKEY_CTX_set1_tls1_prf_secret(context, master, (int)master_len);
+    EVP_PKEY_CTX_add1_tls1_prf_seed(context, (const uint8_t *)"key expansion", 13);
+    EVP_PKEY_CTX_add1_tls1_prf_seed(context, seed, sizeof seed);
+    assert_int_equal(EVP_PKEY_derive(context, block, &len), 1);
+    EVP_PKEY_CTX_free(context);
+}
+
+/* The server receives a record of the client with this number. */
+static void send_numbered(uint8_t number, uint8_t type, const void *bytes, size_t len) {
+    uint8_t block[2 * KEY_BYTES + 2 * SALT_BYTES], nonce[SALT_BYTES + NUMBER_BYTES] = {0};
+    uint8_t record[256] = {type, 3, 3, 0, (uint8_t)(NUMBER_BYTES + len + TLS_TAG_BYTES)};
+    uint8_t more[] = {0, 0, 0, 0, 0, 0, 0, number, type, 3, 3, 0, (uint8_t)len};
+    uint8_t *at = record + TLS_HEADER_BYTES + NUMBER_BYTES;
+    int n;
+    make_key_block(block, sizeof block);
+    memcpy(nonce, block + 2 * KEY_BYTES, SALT_BYTES);
+    memset(nonce + SALT_BYTES, 0x80 + number, NUMBER_BYTES); /* any that is used once */
+    memcpy(at - NUMBER_BYTES, nonce + SALT_BYTES, NUMBER_BYTES);
+    EVP_CIPHER_CTX *context = EVP_CIPHER_CTX_new();
+    EVP_EncryptInit_ex(context, EVP_aes_128_gcm(), NULL, block, nonce);
+    EVP_EncryptUpdate(context, NULL, &n, more, sizeof more);
+    EVP_EncryptUpdate(context, at, &n, bytes, (int)len);
+    EVP_EncryptFinal_ex(context, at + len, &n);
+    EVP_CIPHER_CTX_ctrl(context, EVP_CTRL_AEAD_GET_TAG, TLS_TAG_BYTES, at + len);
+    EVP_CIPHER_CTX_free(context);
+    pass(record, tls_keys_record_length(record));
+}
+
+/* As in RFC 5246 section 6.2.1. Each record has a number. */
+static void takes_a_finished_in_parts(void **state) {
+    uint8_t flight[4096], finished[FINISHED_RECORD_BYTES];
+    struct tls_keys *in, *out;
+    size_t len;
+    SSL_set_max_proto_version(client, TLS1_2_VERSION);
+    assert_int_equal(SSL_set_cipher_list(client, suites[3]), 1);
+    SSL_do_handshake(client);
+    receive(65536);
+    SSL_do_handshake(client);
+    size_t n = take_record(flight, sizeof flight) - FINISHED_RECORD_BYTES;
+    pass(flight, n);
+    assert_true(tls_keys_derive(client, &(struct tls_secrets){.received = 0}, &in, &out));
+    assert_int_equal(tls_keys_decrypt(in, flight + n, FINISHED_RECORD_BYTES, finished, &len),
+                     TLS_RECORD_HANDSHAKE);
+    assert_int_equal(len, FINISHED_BYTES);
+    send_numbered(0, TLS_RECORD_HANDSHAKE, finished, 3);
+    send_numbered(1, TLS_RECORD_HANDSHAKE, finished + 3, FINISHED_BYTES - 3);
+    assert_int_equal(tls_state(tls), TLS_OPEN);
+    assert_true(tls_is_small(tls));
+    send_numbered(2, TLS_RECORD_DATA, "hello", 5);
+    assert_int_equal(received_len, 5);
+    assert_int_equal(SSL_do_handshake(client), 1);
+    assert_int_equal(tls_write(tls, "answer", 6), 6);
+    check_client_reads("answer", 6);
+    tls_keys_free(in);
+    tls_keys_free(out);
+}
+
 /* ---- records that OpenSSL's client does not send ---- */
 
-static uint8_t client_secret[TLS_SECRET_BYTES];
+static struct tls_secrets secrets; /* with the client's secret for both directions */
 static struct tls_keys *client_keys, *unused_keys;
 
 static void on_keys(const SSL *ssl, const char *line) {
     if (strncmp(line, "CLIENT_TRAFFIC_SECRET_0 ", 24) != 0)
         return;
     const char *hex = strrchr(line, ' ') + 1;
-    for (size_t i = 0; i < sizeof client_secret && hex[2 * i] != '\0'; i++)
-        sscanf(hex + 2 * i, "%2hhx", &client_secret[i]);
+    for (size_t i = 0; i < TLS_SECRET_BYTES && hex[2 * i] != '\0'; i++)
+        sscanf(hex + 2 * i, "%2hhx", &secrets.out_secret[i]);
+    memcpy(secrets.in_secret, secrets.out_secret, TLS_SECRET_BYTES);
 }
 
 /* Connects, and has the keys with which the client encrypts. */
@@ -242,8 +315,7 @@ static void take_keys(void) {
     start(NULL);
     SSL_CTX_set_keylog_callback(client_context, on_keys);
     shake_hands(65536);
-    assert_true(
-        tls_keys_derive(client, client_secret, client_secret, 0, &unused_keys, &client_keys));
+    assert_true(tls_keys_derive(client, &secrets, &unused_keys, &client_keys));
 }
 
 static void drop_keys(void) {
@@ -379,6 +451,7 @@ int main(void) {
         CASE(refuses_a_record_that_comes_twice),
         CASE(refuses_records_of_other_forms),
         CASE(says_which_alert_the_client_sent),
+        CASE(takes_a_finished_in_parts),
         CASE(takes_data_of_every_length),
         CASE(takes_a_key_update_in_parts),
         CASE(refuses_messages_out_of_place),

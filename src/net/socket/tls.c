@@ -22,8 +22,7 @@
 
 /* Of a server's handshake: what tls_records.c needs to go on after it. */
 struct handshake {
-    uint8_t in_secret[TLS_SECRET_BYTES], out_secret[TLS_SECRET_BYTES]; /* TLS 1.3 */
-    uint64_t sent; /* records under `out_secret` */
+    struct tls_secrets secrets;
     struct tls_server *server;
 };
 
@@ -147,13 +146,17 @@ static long bio_control(BIO *bio, int command, long number, void *pointer) {
     return command == BIO_CTRL_FLUSH;
 }
 
-/* The server changes its keys behind its Finished message (RFC 8446 section 7.1); the records of
- * the handshake that it sends after that are tickets. */
-static void count_sent(struct tls *tls, int type, const uint8_t *bytes) {
-    if (type == SSL3_RT_HANDSHAKE && *bytes == SSL3_MT_FINISHED)
-        tls->handshake->sent = 0;
-    else if (type == SSL3_RT_HEADER)
-        tls->handshake->sent++;
+/* The last keys begin behind change_cipher_spec in TLS 1.2, whose Finished may be more than one
+ * record, and behind Finished in TLS 1.3 (RFC 8446 section 7.1), where tickets follow. OpenSSL
+ * calls for the records of a message before it calls for the message. */
+static void count_record(struct tls *tls, bool sent, int type, const uint8_t *bytes) {
+    struct tls_secrets *secrets = &tls->handshake->secrets;
+    uint64_t *count = sent ? &secrets->sent : &secrets->received;
+    if (type == SSL3_RT_HEADER)
+        *count = *bytes == SSL3_RT_CHANGE_CIPHER_SPEC ? 0 : *count + 1;
+    else if (type == SSL3_RT_HANDSHAKE && *bytes == SSL3_MT_FINISHED &&
+             SSL_version(tls->ssl) == TLS1_3_VERSION)
+        *count = 0;
 }
 
 /* OpenSSL calls it for each record and for each message of TLS itself. */
@@ -162,8 +165,8 @@ static void on_protocol(int sent, int version, int type, const void *bytes, size
     struct tls *tls = user;
     (void)version;
     (void)ssl;
-    if (sent && tls->handshake != NULL && len > 0)
-        count_sent(tls, type, bytes);
+    if (tls->handshake != NULL && len > 0)
+        count_record(tls, sent != 0, type, bytes);
     if (sent || tls->state != TLS_OPEN || (type != SSL3_RT_HANDSHAKE && type != SSL3_RT_ALERT))
         return;
     if (!tls_budget_take(&tls->budget))
@@ -183,9 +186,9 @@ static void on_secret(const SSL *ssl, const char *line) {
     if (tls == NULL || tls->handshake == NULL)
         return;
     if (strncmp(line, in, sizeof in - 1) == 0)
-        secret = tls->handshake->in_secret;
+        secret = tls->handshake->secrets.in_secret;
     else if (strncmp(line, out, sizeof out - 1) == 0)
-        secret = tls->handshake->out_secret;
+        secret = tls->handshake->secrets.out_secret;
     if (secret == NULL)
         return;
     const char *hex = strrchr(line, ' ') + 1;
@@ -358,8 +361,7 @@ static void open_connection(struct tls *tls) {
         return;
     }
     tls->facts = tls_facts_new(tls->ssl);
-    tls->records = tls_records_new(tls->ssl, tls->handshake->in_secret, tls->handshake->out_secret,
-                                   tls->handshake->sent, &tls->out, &tls->budget);
+    tls->records = tls_records_new(tls->ssl, &tls->handshake->secrets, &tls->out, &tls->budget);
     end_handshake(tls);
     if (tls->records == NULL)
         return;

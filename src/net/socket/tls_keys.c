@@ -141,7 +141,6 @@ static bool use_master_secret(SSL *ssl, size_t key_bytes, struct tls_keys *in,
         const uint8_t *ivs = block + 2 * key_bytes;
         memcpy(in->iv, ivs, iv_bytes);
         memcpy(out->iv, ivs + iv_bytes, iv_bytes);
-        in->number = out->number = 1; /* Finished was 0 */
         good = EVP_CipherInit_ex(in->context, NULL, NULL, block, NULL, -1) == 1 &&
                EVP_CipherInit_ex(out->context, NULL, NULL, block + key_bytes, NULL, -1) == 1;
     }
@@ -168,16 +167,16 @@ static struct tls_keys *new_keys(SSL *ssl, const struct cipher *cipher, bool enc
     return keys;
 }
 
-bool tls_keys_derive(struct ssl_st *ssl, const uint8_t *in_secret, const uint8_t *out_secret,
-                     uint64_t sent, struct tls_keys **in, struct tls_keys **out) {
+bool tls_keys_derive(struct ssl_st *ssl, const struct tls_secrets *secrets, struct tls_keys **in,
+                     struct tls_keys **out) {
     const SSL_CIPHER *suite = SSL_get_current_cipher(ssl);
     const struct cipher *cipher =
         suite == NULL ? NULL : find_cipher(SSL_CIPHER_get_cipher_nid(suite));
     if (cipher == NULL || SSL_CIPHER_get_handshake_digest(suite) == NULL ||
         SSL_version(ssl) < TLS1_2_VERSION)
         return false;
-    struct tls_keys *read = new_keys(ssl, cipher, false, in_secret);
-    struct tls_keys *write = new_keys(ssl, cipher, true, out_secret);
+    struct tls_keys *read = new_keys(ssl, cipher, false, secrets->in_secret);
+    struct tls_keys *write = new_keys(ssl, cipher, true, secrets->out_secret);
     bool good = read != NULL && write != NULL;
     if (good)
         good = read->is_tls13 ? use_secret(read) && use_secret(write)
@@ -187,8 +186,8 @@ bool tls_keys_derive(struct ssl_st *ssl, const uint8_t *in_secret, const uint8_t
         tls_keys_free(write);
         return false;
     }
-    if (write->is_tls13)
-        write->number = sent;
+    read->number = secrets->received;
+    write->number = secrets->sent;
     *in = read;
     *out = write;
     return true;

@@ -36,12 +36,17 @@ enum {
 struct ssl_st; /* OpenSSL's SSL */
 struct tls_keys;
 
+/* From what the keys are derived, and how far OpenSSL has used them. */
+struct tls_secrets {
+    uint8_t in_secret[TLS_SECRET_BYTES], out_secret[TLS_SECRET_BYTES]; /* TLS 1.3: of the traffic */
+    uint64_t received, sent; /* how many records, under the keys that go on */
+};
+
 /* The keys of both directions of a server's connection whose handshake is done, as TLS 1.3 derives
- * them from the traffic secrets and TLS 1.2 from the master secret. `in_secret` and `out_secret`
- * are those of 1.3; `sent` is the number of records that OpenSSL has sent under them. False:
- * OpenSSL must go on, for example because the suite is another; `in` and `out` are not set. */
-bool tls_keys_derive(struct ssl_st *ssl, const uint8_t *in_secret, const uint8_t *out_secret,
-                     uint64_t sent, struct tls_keys **in, struct tls_keys **out);
+ * them from the traffic secrets and TLS 1.2 from the master secret. False: OpenSSL must go on, for
+ * example because the suite is another; `in` and `out` are not set. */
+bool tls_keys_derive(struct ssl_st *ssl, const struct tls_secrets *secrets, struct tls_keys **in,
+                     struct tls_keys **out);
 void tls_keys_free(struct tls_keys *keys); /* accepts NULL */
 
 /* TLS 1.3: the next keys, after a KeyUpdate (RFC 8446 section 7.2). False: there is no memory, and

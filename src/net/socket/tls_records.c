@@ -29,12 +29,10 @@ struct tls_records {
     uint8_t handshake[KEY_UPDATE_BYTES];
 };
 
-struct tls_records *tls_records_new(struct ssl_st *ssl, const uint8_t *in_secret,
-                                    const uint8_t *out_secret, uint64_t sent, struct tls_out *out,
-                                    struct tls_budget *budget) {
+struct tls_records *tls_records_new(struct ssl_st *ssl, const struct tls_secrets *secrets,
+                                    struct tls_out *out, struct tls_budget *budget) {
     struct tls_keys *in_keys, *out_keys;
-    if (SSL_has_pending(ssl) ||
-        !tls_keys_derive(ssl, in_secret, out_secret, sent, &in_keys, &out_keys))
+    if (SSL_has_pending(ssl) || !tls_keys_derive(ssl, secrets, &in_keys, &out_keys))
         return NULL;
     struct tls_records *records = mem_zalloc(sizeof *records);
     records->in_keys = in_keys;

@@ -16,12 +16,12 @@
 struct ssl_st; /* OpenSSL's SSL */
 struct tls_records;
 
+struct tls_secrets;
+
 /* Takes a connection over whose handshake is done, and of which `ssl` has read no further byte;
- * `ssl` is no longer needed then. `in_secret`, `out_secret` and `sent` as for tls_keys_derive().
- * `out` and `budget` are borrowed. NULL: OpenSSL must go on. */
-struct tls_records *tls_records_new(struct ssl_st *ssl, const uint8_t *in_secret,
-                                    const uint8_t *out_secret, uint64_t sent, struct tls_out *out,
-                                    struct tls_budget *budget);
+ * `ssl` is no longer needed then. `out` and `budget` are borrowed. NULL: OpenSSL must go on. */
+struct tls_records *tls_records_new(struct ssl_st *ssl, const struct tls_secrets *secrets,
+                                    struct tls_out *out, struct tls_budget *budget);
 void tls_records_free(struct tls_records *records); /* accepts NULL */
 
 /* As tls_receive(). Stops at the peer's close_notify and where the connection fails. */
