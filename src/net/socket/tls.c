@@ -361,6 +361,10 @@ static void open_connection(struct tls *tls) {
         return;
     }
     tls->facts = tls_facts_new(tls->ssl);
+    if (tls->facts == NULL) {
+        refuse(tls, "client_certificate", "the client's certificate cannot be read", "");
+        return;
+    }
     tls->records = tls_records_new(tls->ssl, &tls->handshake->secrets, &tls->out, &tls->budget);
     end_handshake(tls);
     if (tls->records == NULL)

@@ -7,6 +7,8 @@
 
 struct ssl_st; /* OpenSSL's SSL */
 
+/* NULL: OpenSSL has no memory. */
+/* NULL: OpenSSL cannot read the client's certificate, for example for want of memory. */
 struct tls_facts *tls_facts_new(struct ssl_st *ssl);
 void tls_facts_free(struct tls_facts *facts); /* accepts NULL */
 

@@ -53,10 +53,12 @@ static int on_server_name(SSL *ssl, int *alert, void *user) {
     if (name == NULL)
         return SSL_TLSEXT_ERR_NOACK;
     const struct certificate *certificate = sni_find(&server->names, name);
-    if (certificate != NULL) {
-        SSL_set_SSL_CTX(ssl, certificate_context(certificate));
-        return SSL_TLSEXT_ERR_OK;
+    if (certificate != NULL && SSL_set_SSL_CTX(ssl, certificate_context(certificate)) == NULL) {
+        *alert = SSL_AD_INTERNAL_ERROR; /* no memory: the first certificate would be another's */
+        return SSL_TLSEXT_ERR_ALERT_FATAL;
     }
+    if (certificate != NULL)
+        return SSL_TLSEXT_ERR_OK;
     if (!server->refuse_unknown_names)
         return SSL_TLSEXT_ERR_OK;
     *alert = SSL_AD_UNRECOGNIZED_NAME;
