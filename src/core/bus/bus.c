@@ -74,8 +74,8 @@ void bus_enter(struct bus *bus, unsigned worker, void (*wake)(void *user), void 
 
 /* ---- mailboxes ---- */
 
-bool bus_has_mail(const struct bus *bus, unsigned worker) {
-    return atomic_load_explicit(&bus->workers[worker].has_mail, memory_order_acquire);
+const atomic_bool *bus_mail_flag(const struct bus *bus, unsigned worker) {
+    return &bus->workers[worker].has_mail;
 }
 
 /* Under the lock. */

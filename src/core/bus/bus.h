@@ -51,8 +51,8 @@ void bus_leave(struct bus *bus, unsigned worker);
 
 /* ---- mail ---- */
 
-/* Does the worker have mail? Takes no lock. */
-bool bus_has_mail(const struct bus *bus, unsigned worker);
+/* True while the worker has mail, which takes no lock to see. Valid as long as the bus. */
+const atomic_bool *bus_mail_flag(const struct bus *bus, unsigned worker);
 /* All mail of a worker, oldest first, or NULL. The caller frees each with mail_free(). */
 struct mail *bus_take_mail(struct bus *bus, unsigned worker);
 

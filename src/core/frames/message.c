@@ -35,7 +35,8 @@ static struct message *make(enum opcode opcode, const void *payload, size_t len,
                             struct slice key) {
     uint32_t header = header_size(len);
     size_t bytes = header + len + key.len;
-    struct message *message = mem_alloc(sizeof *message + (bytes > capacity ? bytes : capacity));
+    size_t memory = sizeof(struct message) + (bytes > capacity ? bytes : capacity);
+    struct message *message = mem_alloc(memory);
     atomic_init(&message->refs, 1);
     message->len = header + len;
     message->capacity = capacity;
@@ -47,7 +48,7 @@ static struct message *make(enum opcode opcode, const void *payload, size_t len,
         memcpy(message->bytes + header, payload, len);
     if (key.len > 0)
         memcpy(message->bytes + message->len, key.bytes, key.len);
-    queue_memory_add(message_memory(message));
+    queue_memory_add(memory + QUEUE_MEMORY_ALLOCATION); /* message_memory() */
     return message;
 }
 
@@ -141,7 +142,7 @@ uint32_t message_run_cut(struct message *run, size_t offset) {
 /* Not inlined: callers have room for the counting. */
 static __attribute__((noinline)) void free_message(struct message *message) {
     struct twin *twins = atomic_load_explicit(&message->twins, memory_order_relaxed);
-    if (twins != NULL)
+    if (__builtin_expect(twins != NULL, 0))
         twin_free_all(twins);
     queue_memory_remove(message_memory(message));
     mem_free(message);

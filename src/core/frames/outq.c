@@ -26,7 +26,8 @@ static void free_ring(struct outq *queue) {
     mem_free(queue->ring);
 }
 
-static void grow(struct outq *queue) {
+/* Not inlined: a push seldom needs it, and would have to save registers for it. */
+static __attribute__((noinline)) void grow(struct outq *queue) {
     uint32_t capacity = queue->capacity == 0 ? RING_MIN : queue->capacity * 2;
     struct message **ring = mem_alloc(capacity * sizeof *ring);
     queue_memory_add(ring_memory(capacity));
@@ -132,7 +133,7 @@ static void emptied(struct outq *queue) {
 }
 
 /* Takes out the oldest message; its reference is the caller's. */
-static struct message *pop(struct outq *queue) {
+static inline struct message *pop(struct outq *queue) {
     struct message *message = queue->ring[queue->first];
     queue->bytes -= message->len - queue->sent;
     queue->overhead -= OUTQ_MESSAGE_BYTES + message->key_len;
@@ -213,14 +214,18 @@ size_t outq_next(struct outq *queue, unsigned char *scratch, size_t capacity,
 
 /* Drops the queue's reference to a run, whose memory may be used again. */
 static void release_run(struct message *run, struct message **spare) {
-    size_t capacity = *spare == NULL ? 0 : (*spare)->capacity;
-    if (run->capacity <= capacity || run->capacity > MESSAGE_RUN_BYTES || outq_waits(run)) {
+    if (outq_waits(run)) {
         message_unref(run);
         return;
     }
-    queue_memory_remove(message_memory(run));
-    mem_free(*spare); /* it was not counted any more */
-    *spare = run;
+    queue_memory_remove(message_memory(run)); /* the spare run is not counted either */
+    size_t kept = *spare == NULL ? 0 : (*spare)->capacity;
+    if (run->capacity > kept && run->capacity <= MESSAGE_RUN_BYTES) {
+        struct message *smaller = *spare;
+        *spare = run;
+        run = smaller;
+    }
+    mem_free(run);
 }
 
 void outq_written(struct outq *queue, size_t len, struct ref_cache *ref_cache,

@@ -32,7 +32,9 @@ struct queue_memory {
 /* The calling thread counts in `memory`, which is borrowed; NULL: it counts nothing. */
 void queue_memory_begin(struct queue_memory *memory);
 
-extern _Thread_local struct queue_memory *queue_memory_of_thread; /* private */
+/* Private. This model of access calls no function. */
+extern _Thread_local struct queue_memory *queue_memory_of_thread
+    __attribute__((tls_model("initial-exec")));
 
 static inline void queue_memory_add(size_t bytes) {
     struct queue_memory *memory = queue_memory_of_thread;

@@ -18,7 +18,7 @@ struct twin;
 struct message *twin_of(struct message *message, struct compressor_pool *pool, unsigned window_bits,
                         int level, bool *made);
 
-/* For message.c, when the message is freed. */
-void twin_free_all(struct twin *twins);
+/* For message.c, when the message is freed. Not inlined there: few messages have twins. */
+__attribute__((cold, noinline)) void twin_free_all(struct twin *twins);
 
 #endif

@@ -15,6 +15,9 @@
 
 #include <string.h>
 
+/* A worker without a bus has no mail. */
+static const atomic_bool never = false;
+
 struct hub *hub_new(const struct hub_options *options) {
     struct hub *hub = mem_zalloc(sizeof *hub);
     hub->options = *options;
@@ -25,6 +28,7 @@ struct hub *hub_new(const struct hub_options *options) {
     list_init(&hub->unhandled);
     hub->unhandled_max = hub->unhandled_wanted = SIZE_MAX;
     hub->mail_end = &hub->mail;
+    hub->has_mail = options->bus == NULL ? &never : bus_mail_flag(options->bus, options->worker);
     return hub;
 }
 

@@ -169,8 +169,8 @@ void hub_use_compression(struct conn *conn, const struct compression *agreed);
 bool hub_is_compressed(const struct conn *conn);
 /* A whole compressed message: decompresses it, checks its text, and hands it to hub_received().
  * False: it is too big or invalid, and the connection closes. */
-bool hub_received_compressed(struct hub *hub, struct conn *conn, const char *bytes, size_t len,
-                             bool binary);
+__attribute__((noinline)) bool hub_received_compressed(struct hub *hub, struct conn *conn,
+                                                       const char *bytes, size_t len, bool binary);
 
 /* ---- hub_mail.c: connections of any worker ---- */
 

@@ -14,6 +14,7 @@ struct hub {
     struct hub_options options;
     struct slots conns;
     struct table rooms, watched;
+    const atomic_bool *has_mail;   /* the bus has some for this worker */
     struct mail *mail, **mail_end; /* taken from the bus, not delivered yet */
     struct endpoint **endpoints;
     uint32_t endpoint_count;

@@ -61,7 +61,7 @@ static __attribute__((noinline)) void take_mail(struct hub *hub) {
 }
 
 void hub_take_mail(struct hub *hub) {
-    if (hub->options.bus != NULL && bus_has_mail(hub->options.bus, hub->options.worker))
+    if (atomic_load_explicit(hub->has_mail, memory_order_acquire))
         take_mail(hub);
 }
 

@@ -343,15 +343,13 @@ enum send_result hub_send(struct hub *hub, struct conn *conn, enum opcode opcode
     if (conn == NULL || !conn_is_plain(conn))
         return send_compressed(hub, conn, opcode, payload, len);
     enum send_result result = admit(hub, conn, message_frame_size(len));
-    if (result == SEND_OK) {
-        /* a client that reads nothing would hold the spare run, however little is in it */
-        outq_append(&conn->out, opcode, payload, len, conn->blocked ? NULL : &hub->spare_run);
-        mark_dirty(hub, conn);
-        note_slow(hub, conn);
-        if (must_make_room(hub))
-            result = hub_queues_make_room(hub, conn);
-    }
-    return result;
+    if (result != SEND_OK)
+        return result;
+    /* a client that reads nothing would hold the spare run, however little is in it */
+    outq_append(&conn->out, opcode, payload, len, conn->blocked ? NULL : &hub->spare_run);
+    mark_dirty(hub, conn);
+    note_slow(hub, conn);
+    return after_send(hub, conn, SEND_OK);
 }
 
 size_t hub_backlog(struct hub *hub, conn_id id) {

@@ -422,35 +422,35 @@ void stream_set_owner(struct stream *stream, const struct stream_events *events,
     }
 }
 
-/* Returns how many bytes the socket took, or that it is broken: -1. */
-static inline ssize_t send_now(const struct stream *stream, const void *bytes, size_t len) {
-    for (;;) {
-        ssize_t n = send(stream->fd, bytes, len, MSG_NOSIGNAL | MSG_DONTWAIT);
-        if (n >= 0)
-            return n;
-        if (would_block(errno))
-            return 0;
-        if (errno != EINTR)
-            return -1;
-    }
+static __attribute__((noinline)) size_t write_encrypted(struct stream *stream, const void *bytes,
+                                                        size_t len) {
+    size_t taken = tls_write(stream->tls, bytes, len);
+    update(stream);
+    return taken;
 }
 
-size_t stream_write(struct stream *stream, const void *bytes, size_t len) {
+/* send() has failed. Returns what stream_write() returns. */
+static __attribute__((noinline)) size_t not_sent(struct stream *stream, size_t len) {
+    if (would_block(errno))
+        return 0;
+    set_broken(stream);
+    update(stream);
+    return len;
+}
+
+/* `inline`, for the caller that writes messages: what is rare has functions of its own. */
+inline size_t stream_write(struct stream *stream, const void *bytes, size_t len) {
     if (stream->dead)
         return 0;
     if (stream->broken)
         return len;
-    if (stream->tls != NULL) {
-        size_t taken = tls_write(stream->tls, bytes, len);
-        update(stream);
-        return taken;
-    }
-    ssize_t n = send_now(stream, bytes, len);
-    if (n >= 0)
-        return (size_t)n;
-    set_broken(stream);
-    update(stream);
-    return len;
+    if (stream->tls != NULL)
+        return write_encrypted(stream, bytes, len);
+    ssize_t n;
+    do
+        n = send(stream->fd, bytes, len, MSG_NOSIGNAL | MSG_DONTWAIT);
+    while (n < 0 && errno == EINTR);
+    return n >= 0 ? (size_t)n : not_sent(stream, len);
 }
 
 void stream_want_write(struct stream *stream) {

@@ -26,9 +26,9 @@ static inline void check_block(lua_State *L, size_t len) {
 /* The last argument of a send: "text" or "binary", or a table `{ kind =, key =, compress = }`. */
 struct send_options {
     enum opcode opcode;
-    struct slice key; /* borrowed from the table; no bytes: none */
+    bool has_more;    /* than the opcode: the fields below are set */
     bool stays_plain; /* compress = false */
-    bool has_more;    /* a key, or it stays plain */
+    struct slice key; /* borrowed from the table; no bytes: none */
 };
 
 /* Reads the kind at the index, if there is one. False: it is no kind. Compares addresses: a state
@@ -65,6 +65,7 @@ static bool has_known_names(lua_State *L, int index) {
 static bool read_table(lua_State *L, int index, struct send_options *options) {
     lua_getfield(L, index, "kind");
     int type = lua_getfield(L, index, "key"); /* kind, key */
+    options->key = (struct slice){NULL, 0};
     if (type == LUA_TSTRING)
         options->key.bytes = lua_tolstring(L, -1, &options->key.len);
     size_t len = options->key.len;
@@ -112,7 +113,8 @@ static int core_send(lua_State *L) {
     hub_take_mail(hub);
     size_t len;
     const char *bytes = luaL_checklstring(L, 2, &len);
-    struct send_options options = {OPCODE_TEXT, bind_opt_text(L, 4), lua_toboolean(L, 5), false};
+    struct send_options options = {
+        .opcode = OPCODE_TEXT, .stays_plain = lua_toboolean(L, 5), .key = bind_opt_text(L, 4)};
     check_options(L, 3, &options);
     options.has_more = options.key.len > 0 || options.stays_plain;
     if (options.opcode == OPCODE_TEXT && !bind_is_utf8(L, bytes, len))
@@ -171,8 +173,9 @@ static int conn_send(lua_State *L) {
     const struct endpoint *endpoint = conn == NULL ? NULL : hub_endpoint_of(conn);
     if (endpoint == NULL)
         return bind_push_send_result(L, SEND_CLOSED);
-    struct send_options options = {
-        endpoint->codec == CODEC_BINARY ? OPCODE_BINARY : OPCODE_TEXT, {NULL, 0}, false, false};
+    struct send_options options; /* no more than needed is set: all sends wait for it */
+    options.opcode = endpoint->codec == CODEC_BINARY ? OPCODE_BINARY : OPCODE_TEXT;
+    options.has_more = false;
     check_options(L, 3, &options);
     bool is_json = endpoint->codec == CODEC_JSON; /* JSON is written as UTF-8 only */
     size_t len;

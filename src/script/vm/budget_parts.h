@@ -98,7 +98,7 @@ void budget_lower(struct vm *vm, uint64_t ns);
 
 /* Before budget_leave(), when `co` has returned and lua_gethook() shows that the signal came too
  * late for Lua to notice it. If the run is over its budget, the state becomes BUDGET_LATE. */
-void budget_note_late(struct vm *vm, lua_State *co);
+__attribute__((cold, noinline)) void budget_note_late(struct vm *vm, lua_State *co);
 /* After budget_leave() of an outermost run that is BUDGET_LATE: logs it. */
 void budget_log_late(struct vm *vm, const char *hook, conn_id conn);
 

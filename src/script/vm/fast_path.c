@@ -71,6 +71,8 @@ struct task *fast_path_task(struct vm *vm, struct conn *conn, bool binary, const
 
 bool fast_path_returned_error(const struct task *task) {
     lua_State *co = task->co;
+    if (task->results < 2)
+        return false;
     return lua_gettop(co) > FIRST_RESULT && lua_isnil(co, FIRST_RESULT) &&
            !lua_isnil(co, FIRST_RESULT + 1);
 }

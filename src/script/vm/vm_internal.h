@@ -69,6 +69,7 @@ struct task {
     unsigned generation; /* of the code in which it began */
     unsigned scope;      /* the generation that it loads, or whose loading started it; 0: none */
     int arguments;       /* on its stack, of a task that has not begun; -1: it has begun */
+    int results;         /* that lua_resume() has reported of its last run */
     bool waiting;        /* it sleeps, or has not begun */
     bool is_last;        /* it reports an error in on_error: its own error is only logged */
     bool is_fast_path;   /* it runs handle_message without dispatch.lua: see fast_path.c */

@@ -42,21 +42,28 @@ void vm_load_set_hook(struct task *task) {
         lua_sethook(task->co, on_count, LUA_MASKCOUNT, SLICE_INSTRUCTIONS);
 }
 
-void vm_load_begin_slice(struct task *task) {
-    if (task->event != EVENT_RELOAD)
-        return;
+/* Not inlined into the run of each message, as the end is not. */
+static __attribute__((noinline)) void begin_slice(struct task *task) {
     task->vm->load.slice_began_ns = clock_thread_cpu_ns();
     vm_load_set_hook(task);
 }
 
-void vm_load_end_slice(struct task *task) {
-    if (task->event != EVENT_RELOAD)
-        return;
+void vm_load_begin_slice(struct task *task) {
+    if (task->event == EVENT_RELOAD)
+        begin_slice(task);
+}
+
+static __attribute__((noinline)) void end_slice(struct task *task) {
     struct vm_load *load = &task->vm->load;
     load->slices_ns += clock_thread_cpu_ns() - load->slice_began_ns;
     /* A task that goes on keeps the hook: to set it takes long in a deep recursion. */
     if (!budget_is_over(&task->vm->budget) && lua_status(task->co) != LUA_YIELD)
         lua_sethook(task->co, NULL, 0, 0);
+}
+
+void vm_load_end_slice(struct task *task) {
+    if (task->event == EVENT_RELOAD)
+        end_slice(task);
 }
 
 bool vm_load_slice_is_over(struct vm *vm) {

@@ -170,7 +170,7 @@ static enum hook_state end_overrun(struct task *task) {
 /* ---- runs ---- */
 
 /* The rest of a run that has not simply returned. Not inlined, so that vm_run() is short. */
-static __attribute__((noinline)) enum vm_result end_run(struct task *task, int status, int results,
+static __attribute__((noinline)) enum vm_result end_run(struct task *task, int status,
                                                         bool is_outermost) {
     struct vm *vm = task->vm;
     if (!budget_is_kept(&vm->budget)) {
@@ -186,12 +186,12 @@ static __attribute__((noinline)) enum vm_result end_run(struct task *task, int s
         vm_task_sleep(task);
         return RUN_SLEEPS;
     }
-    if (status == LUA_YIELD && results == 1 && lua_touserdata(task->co, -1) == &wait_marker) {
+    if (status == LUA_YIELD && task->results == 1 && lua_touserdata(task->co, -1) == &wait_marker) {
         lua_pop(task->co, 1);
         vm_task_sleep(task);
         return RUN_SLEEPS;
     }
-    if (status == LUA_YIELD && results == 1 && lua_touserdata(task->co, -1) == &exit_marker) {
+    if (status == LUA_YIELD && task->results == 1 && lua_touserdata(task->co, -1) == &exit_marker) {
         respond_failure(vm, task->request, 503, "The server is shutting down.");
         vm_end_task(task);
         return RUN_FAILED;
@@ -213,10 +213,9 @@ enum vm_result vm_run(struct task *task, int arguments) {
     if (vm->memory.refuse_until != 0 && vm_memory_refuses_run(vm, task))
         return refuse_run(task);
     struct task *outer = vm_replace_current(vm, task);
-    int results;
     vm_load_begin_slice(task);
     lua_State *outer_co = budget_enter(&vm->budget, task->co);
-    int status = lua_resume(task->co, outer == NULL ? vm->L : outer->co, arguments, &results);
+    int status = lua_resume(task->co, outer == NULL ? vm->L : outer->co, arguments, &task->results);
     if (status == LUA_OK && lua_gethook(task->co) != NULL)
         budget_note_late(vm, task->co);
     budget_leave(&vm->budget, outer_co);
@@ -224,7 +223,7 @@ enum vm_result vm_run(struct task *task, int arguments) {
     vm_replace_current(vm, outer);
     if (status == LUA_OK && budget_is_kept(&vm->budget))
         return RUN_RETURNED;
-    return end_run(task, status, results, outer_co == NULL);
+    return end_run(task, status, outer_co == NULL);
 }
 
 enum hook_state vm_run_hook(struct task *task, int arguments) {
