@@ -153,7 +153,7 @@ void http_on_evicted(uv_async_t *evicted);
 /* Takes the requests that wait in `ahead` buffers. */
 void http_on_next(uv_idle_t *next);
 
-/* http_write.c: refuses the request, with a body whatever its method. */
+/* http_write.c: refuses the request, and ends the connection then. */
 void http_refuse(struct http *http, int status, const char *text);
 /* The same for a limit, and counts it: 503 where all clients together are over it (`full`), 429
  * where one address is over its share. */

@@ -328,9 +328,14 @@ int http_respond_file(struct http *http, const char *folder, const char *path) {
 }
 
 /* What follows on the connection may be the rest of this request. */
+static void refuse_with(struct http *http, int status, const char *headers, const char *text) {
+    http->keeps = false;
+    http->head_only = http->head_whole && slice_is(http->request->method, "HEAD");
+    http_respond_refusal(http, status, headers, text);
+}
+
 void http_refuse(struct http *http, int status, const char *text) {
-    http->head_only = http->keeps = false;
-    http_respond_refusal(http, status, NULL, text);
+    refuse_with(http, status, NULL, text);
 }
 
 void http_refuse_by_rate(struct http *http, _Atomic uint64_t *counter, uint64_t wait_ms,
@@ -338,13 +343,11 @@ void http_refuse_by_rate(struct http *http, _Atomic uint64_t *counter, uint64_t 
     char headers[48];
     snprintf(headers, sizeof headers, "Retry-After: %" PRIu64 "\r\n", (wait_ms + 999) / 1000);
     stats_add(counter, 1);
-    http->head_only = http->keeps = false;
-    http_respond_refusal(http, 429, headers, why);
+    refuse_with(http, 429, headers, why);
 }
 
 void http_refuse_by_limit(struct http *http, _Atomic uint64_t *counter, bool full,
                           const char *why) {
     stats_add(counter, 1);
-    http->head_only = http->keeps = false;
-    http_respond_refusal(http, full ? 503 : 429, "Retry-After: 5\r\n", why);
+    refuse_with(http, full ? 503 : 429, "Retry-After: 5\r\n", why);
 }
