@@ -227,7 +227,9 @@ describe("a loop", function()
 
   it("in validate or origins answers 500, never 101", function()
     local app <close> = start [[
-      app.endpoints["/validate"] = { validate = loop, on_start = function() record("started") end }
+      app.endpoints["/validate"] = {
+        origins = "*", validate = loop, on_start = function() record("started") end,
+      }
       app.endpoints["/origins"] = {
         origins = function() loop() end, on_start = function() record("started") end,
       }

@@ -36,11 +36,12 @@ describe("the Lua code in", function()
     local blocks = blocks_of(page)
     if #blocks > 0 then
       it(page .. " can be loaded, and is an app where it returns one", function()
-        local folder = process.make_directory()
-        -- What blocks talk of: modules of handlers, a folder for browsers, a module of the page's
-        -- own.
-        assert(os.execute(("mkdir -p '%s/handlers' '%s/public' && touch '%s/cert.pem'")
-          :format(folder, folder, folder)))
+        local top = process.make_directory()
+        local folder = top .. "/app"
+        -- What blocks talk of: modules of handlers, folders for browsers and for certbot, a module
+        -- of the page's own.
+        assert(os.execute(("cd '%s' && mkdir -p app/handlers app/public"
+          .. " webroot/.well-known/acme-challenge && touch app/cert.pem"):format(top)))
         for _, name in ipairs({ "chat", "game" }) do
           process.write_file(("%s/handlers/%s.lua"):format(folder, name),
             "return { on_start = function() end }\n")
@@ -60,7 +61,7 @@ describe("the Lua code in", function()
             assert.equal(0, result.code, place .. ": " .. result.stderr)
           end
         end
-        process.remove_directory(folder)
+        process.remove_directory(top)
       end)
     end
   end
