@@ -36,7 +36,7 @@ enum item {
 struct session {
     const char *suite;
     SSL *server, *client;
-    uint8_t in_secret[TLS_SECRET_BYTES], out_secret[TLS_SECRET_BYTES];
+    struct tls_secrets secrets;
     EVP_CIPHER *cipher; /* of TLS 1.2 */
     uint8_t block[2 * 32 + 2 * 12];
 };
@@ -61,9 +61,10 @@ static int digit(char c) {
 
 static void on_secret(const SSL *ssl, const char *line) {
     struct session *session = SSL_get_app_data(ssl);
-    uint8_t *secret = strncmp(line, "CLIENT_TRAFFIC_SECRET_0 ", 24) == 0   ? session->in_secret
-                      : strncmp(line, "SERVER_TRAFFIC_SECRET_0 ", 24) == 0 ? session->out_secret
-                                                                           : NULL;
+    uint8_t *secret =
+        strncmp(line, "CLIENT_TRAFFIC_SECRET_0 ", 24) == 0   ? session->secrets.in_secret
+        : strncmp(line, "SERVER_TRAFFIC_SECRET_0 ", 24) == 0 ? session->secrets.out_secret
+                                                             : NULL;
     const char *hex = strrchr(line, ' ') + 1;
     for (size_t i = 0; secret != NULL && i < TLS_SECRET_BYTES && hex[2 * i] != '\0'; i++)
         secret[i] = (uint8_t)(digit(hex[2 * i]) << 4 | digit(hex[2 * i + 1]));
@@ -128,8 +129,10 @@ static void open_session(struct session *session, SSL_CTX *server, SSL_CTX *clie
         SSL_do_handshake(session->server);
     }
     fuzz_check(SSL_is_init_finished(session->server) && SSL_is_init_finished(session->client));
-    if (!is_tls13(session))
+    if (!is_tls13(session)) {
+        session->secrets.received = session->secrets.sent = 1; /* Finished */
         derive_client_keys(session);
+    }
 }
 
 int LLVMFuzzerInitialize(int *argc, char ***argv) {
@@ -289,8 +292,8 @@ static void serve(struct client *client, struct fuzz_pieces pieces, unsigned wri
     fuzz_check(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, fds) == 0);
     struct tls_out to_client = {.fd = fds[0]};
     tls_budget_init(&budget);
-    struct tls_records *records = tls_records_new(session->server, session->in_secret,
-                                                  session->out_secret, 0, &to_client, &budget);
+    struct tls_records *records =
+        tls_records_new(session->server, &session->secrets, &to_client, &budget);
     fuzz_check(records != NULL);
     out->len = 0;
     for (size_t at = 0, n; at < client->len; at += n) {
@@ -326,9 +329,11 @@ static void close_keys(struct client *client) {
 /* As the server derives them, with the directions changed. */
 static void open_keys(struct client *client) {
     const struct session *session = client->session;
+    struct tls_secrets secrets = {.received = 0};
+    memcpy(secrets.in_secret, session->secrets.out_secret, TLS_SECRET_BYTES);
+    memcpy(secrets.out_secret, session->secrets.in_secret, TLS_SECRET_BYTES);
     if (is_tls13(session))
-        fuzz_check(tls_keys_derive(session->server, session->out_secret, session->in_secret, 0,
-                                   &client->in, &client->out));
+        fuzz_check(tls_keys_derive(session->server, &secrets, &client->in, &client->out));
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
