@@ -4,6 +4,7 @@
 local client = require "support.client"
 local chunks = require "support.chunks"
 local cjson = require "cjson"
+local process = require "support.process"
 local server = require "support.server"
 local stream = require "support.stream"
 
@@ -316,6 +317,30 @@ describe("limits.memory", function()
     reload((source:gsub('"24M"', '"64M"')))
     assert.truthy(app:wait_for_log("event=reloaded"))
     assert.equal(tostring(40 << 20), chunks.ask(ada, "return #('x'):rep(20 << 20) * 2"))
+    assert_serves(app)
+  end)
+
+  it("is not all a reload's: hooks of the old code go on", function()
+    local app <close> = start(nil, { workers = 1 })
+    local ada = app:connect("/run")
+    process.write_file(app.directory .. "/app.lua", HEAD .. [[
+      app.on_load = function()
+        local flags, t = tw.keep("flags", { full = false, go = false })
+        pcall(function() while true do t = { t } end end)
+        flags.full = true
+        repeat until flags.go
+      end
+      return app]])
+    app:signal("sighup")
+    repeat until chunks.ask(ada, "return tw.keep('flags', {}).full") == "true"
+    for _ = 1, 20 do
+      local eve = app:connect("/run")
+      assert.equal("100000", chunks.ask(eve, "return #('x'):rep(100000)"))
+      assert.equal(1000, (eve:close(1000)))
+    end
+    chunks.ask(ada, "tw.keep('flags').go = true")
+    assert.truthy(app:wait_for_log("event=reloaded"), app:log())
+    assert.equal("still here", chunks.ask(ada, "return 'still here'"))
     assert_serves(app)
   end)
 end)

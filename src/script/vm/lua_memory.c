@@ -52,7 +52,11 @@ static size_t room_of(size_t steps) {
 enum { MARGIN_PART = 32 };
 
 void lua_memory_set_limit(struct lua_memory *memory, size_t bytes) {
-    memory->limit = memory->mark = bytes;
+    memory->limit = memory->bound = memory->mark = bytes;
+}
+
+void lua_memory_set_bound(struct lua_memory *memory, size_t bytes) {
+    memory->bound = memory->mark = bytes;
 }
 
 static size_t limit_now(const struct lua_memory *memory) {
@@ -67,22 +71,22 @@ void lua_memory_note_refusal(struct lua_memory *memory, size_t size, bool by_sys
 }
 
 /* May malloc give so many bytes more, in place of the block? Asked beyond the mark, which is the
- * limit. But after a refusal it is lower, until another size is wanted: Lua collects garbage then,
+ * bound. But after a refusal it is lower, until another size is wanted: Lua collects garbage then,
  * and wants the same once more. */
 static __attribute__((noinline)) bool may_grow(struct lua_memory *memory, const void *block,
                                                size_t size, size_t more) {
     size_t limit = limit_now(memory), allowed = limit;
-    if (memory->mark < memory->limit && limit == memory->limit && size == memory->refused_bytes &&
+    if (memory->mark < memory->bound && limit == memory->bound && size == memory->refused_bytes &&
         block == memory->refused_block)
         allowed = memory->mark;
-    memory->mark = memory->limit;
+    memory->mark = memory->bound;
     if (memory->taken + more > allowed)
         lua_memory_trim(memory);
     if (memory->taken + more <= allowed)
         return true;
     lua_memory_note_refusal(memory, size, false);
     memory->refused_block = block;
-    memory->mark = memory->limit - memory->limit / MARGIN_PART;
+    memory->mark = memory->bound - memory->limit / MARGIN_PART;
     return false;
 }
 

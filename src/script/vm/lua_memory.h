@@ -14,8 +14,9 @@ struct lua_memory_block;
 struct lua_memory {
     size_t taken; /* bytes of malloc's blocks: those that Lua has, and those in the lists */
     size_t limit; /* SIZE_MAX: none */
+    size_t bound; /* the limit, or less for code that may not have all of it */
     size_t mark;  /* may_grow() decides about allocations beyond it; see there */
-    /* The limit of the code that runs now, SIZE_MAX: none. Called for an allocation beyond `limit`
+    /* The limit of the code that runs now, SIZE_MAX: none. Called for an allocation beyond `bound`
      * only. NULL: as SIZE_MAX. */
     size_t (*limit_now)(void *user);
     /* The stack of a coroutine has grown to Lua's limit, or has another size again. NULL: none. */
@@ -32,6 +33,8 @@ struct lua_memory {
 
 /* SIZE_MAX: none. */
 void lua_memory_set_limit(struct lua_memory *memory, size_t bytes);
+/* The code that runs now may have so many bytes, no more than the limit. */
+void lua_memory_set_bound(struct lua_memory *memory, size_t bytes);
 /* A lua_Alloc; `user` is the struct lua_memory. */
 void *lua_memory_alloc(void *user, void *block, size_t old_size, size_t size);
 /* The bytes that Lua has, garbage included. */

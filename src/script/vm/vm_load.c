@@ -44,6 +44,7 @@ void vm_load_set_hook(struct task *task) {
 
 /* Not inlined into the run of each message, as the end is not. */
 static __attribute__((noinline)) void begin_slice(struct task *task) {
+    vm_memory_limit_load(task->vm, true);
     task->vm->load.slice_began_ns = clock_thread_cpu_ns();
     vm_load_set_hook(task);
 }
@@ -54,6 +55,7 @@ void vm_load_begin_slice(struct task *task) {
 }
 
 static __attribute__((noinline)) void end_slice(struct task *task) {
+    vm_memory_limit_load(task->vm, false);
     struct vm_load *load = &task->vm->load;
     load->slices_ns += clock_thread_cpu_ns() - load->slice_began_ns;
     /* A task that goes on keeps the hook: to set it takes long in a deep recursion. */

@@ -25,7 +25,7 @@ enum { RESERVE_PART = 16, RESERVE_MIN = 512 * 1024, RESERVE_MAX = 16 * 1024 * 10
  * other part, runs are refused for so many times as long as the collection took. */
 enum { FULL_PART = 16, NO_ROOM_PART = 64, REFUSED_TIMES = 8 };
 
-/* Of the limit, this part is for objects that a hook does not leave behind. */
+/* Of the limit, this part is for objects that a hook does not leave behind, and no reload does. */
 enum { FREE_PART = 8, LASTING_BYTES = 2048 };
 
 /* Lua's own: the collector visits young objects when the memory has grown by so many percent, and
@@ -70,7 +70,7 @@ static size_t extra_of(const struct task *task, size_t limit) {
 /* For struct lua_memory. */
 static size_t limit_now(void *user) {
     const struct vm *vm = user;
-    size_t limit = vm->memory.blocks.limit;
+    size_t limit = vm->memory.blocks.bound;
     if (vm->memory.exempt || budget_running(&vm->budget) == NULL)
         return SIZE_MAX;
     size_t extra = extra_of(vm_current(vm), limit);
@@ -165,6 +165,11 @@ bool vm_memory_has_room(struct vm *vm, size_t size) {
 
 static bool may_last(const struct lua_memory *blocks) {
     return lua_memory_used(blocks) <= blocks->limit - blocks->limit / FREE_PART;
+}
+
+void vm_memory_limit_load(struct vm *vm, bool on) {
+    struct lua_memory *blocks = &vm->memory.blocks;
+    lua_memory_set_bound(blocks, on ? blocks->limit - blocks->limit / FREE_PART : blocks->limit);
 }
 
 void vm_memory_check_lasting(lua_State *L) {

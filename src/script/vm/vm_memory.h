@@ -37,6 +37,10 @@ size_t vm_memory_newest_limit(void);
  *     vm_memory_exempt(vm, outer); */
 bool vm_memory_exempt(struct vm *vm, bool exempt);
 
+/* A slice of a reload begins or ends: the new code may not have all memory, because hooks of the
+ * old code run between the slices. */
+void vm_memory_limit_load(struct vm *vm, bool on);
+
 /* Raises an error of memory, unless the running script may start a task or a timer, which stays
  * when the hook ends: a part of the limit is left for hooks. */
 void vm_memory_check_lasting(lua_State *L);
