@@ -320,6 +320,31 @@ describe("limits.memory", function()
     assert_serves(app)
   end)
 
+  it("is reached in on_load, on_reload and on_stop, which harms nobody", function()
+    local text = HEAD .. [[
+      app.endpoints["/echo"].on_reload = bomb
+      app.endpoints["/echo"].on_error = function(_, err)
+        record("error", err.kind, err.hook)
+        return false
+      end
+      app.on_stop = bomb
+      return app]]
+    local app <close> = server.start { app = text }
+    local ada = app:connect_on(0, "/echo")
+    app:signal("sighup")
+    local event = app:wait_event("error")
+    assert.same({ "memory", "on_reload" }, { event[2], event[3] })
+    assert.truthy(app:wait_for_log("event=reloaded"))
+    process.write_file(app.directory .. "/app.lua", (text:gsub("on_stop", "on_load")))
+    app:signal("sighup")
+    assert.truthy(app:wait_for_log("event=reload_failed.*on_load: not enough memory"))
+    assert.equal("still here", (ada:ask("still here")))
+    assert_serves(app)
+    app:signal("sigterm")
+    assert.equal(0, (app.process:wait_exit()))
+    assert.equal(app.workers, #app:log_lines("hook=on_stop why=.*not enough memory"))
+  end)
+
   it("is not all a reload's: hooks of the old code go on", function()
     local app <close> = start(nil, { workers = 1 })
     local ada = app:connect("/run")
