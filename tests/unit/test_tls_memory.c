@@ -99,7 +99,7 @@ static bool connect_with(int version, int fault) {
 static void survives_with(int version) {
     int fault = 0;
     while (connect_with(version, fault))
-        fault += 7; /* each of them would take too long */
+        fault += 3; /* each of them would take too long */
     assert_true(fault > 100);
 }
 

@@ -64,12 +64,17 @@ static const char tls12_ciphers[] = "ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES
                                     "ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-RSA-CHACHA20-POLY1305";
 
 static void on_secret(const SSL *ssl, const char *line);
+static void make_method(void);
+
+static BIO_METHOD *method; /* NULL: there was no memory for it */
+static uv_once_t method_once = UV_ONCE_INIT;
 
 /* OpenSSL frees the buffers of idle connections. It writes one record at a time, and the caller may
  * repeat a write from another place in memory. Sessions are resumed by tickets alone, so the server
  * stores none. */
 struct ssl_ctx_st *tls_new_context(void) {
     SSL_CTX *context = SSL_CTX_new(TLS_server_method());
+    uv_once(&method_once, make_method); /* not in a connection, which may have no memory */
     if (context == NULL)
         return NULL;
     if (SSL_CTX_set_cipher_list(context, tls12_ciphers) != 1) {
@@ -196,11 +201,10 @@ static void on_secret(const SSL *ssl, const char *line) {
         secret[i] = (uint8_t)(digit(hex[2 * i]) << 4 | digit(hex[2 * i + 1]));
 }
 
-static BIO_METHOD *method;
-static uv_once_t method_once = UV_ONCE_INIT;
-
 static void make_method(void) {
     method = BIO_meth_new(BIO_get_new_index() | BIO_TYPE_SOURCE_SINK, "tidewire");
+    if (method == NULL)
+        return;
     BIO_meth_set_read(method, bio_read);
     BIO_meth_set_write(method, bio_write);
     BIO_meth_set_ctrl(method, bio_control);
@@ -219,7 +223,7 @@ static struct tls *new_tls(int fd) {
 static bool use_ssl(struct tls *tls, SSL *ssl) {
     uv_once(&method_once, make_method);
     tls->ssl = ssl;
-    BIO *bio = BIO_new(method);
+    BIO *bio = method == NULL ? NULL : BIO_new(method);
     if (bio == NULL)
         return false;
     BIO_set_data(bio, tls);

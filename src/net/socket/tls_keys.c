@@ -2,7 +2,8 @@
  *
  * The nonce of each record is the number of the record: combined with a secret part that the keys
  * have (`iv`), and in TLS 1.2 with AES-GCM written before the encrypted bytes. No number is used
- * twice, because each call counts one further, also where it fails. */
+ * twice, because each call counts one further, also where it fails. OpenSSL's own records of TLS
+ * 1.2 with AES-GCM, of which there is one (Finished), have a random nonce of 64 bits instead. */
 #include "net/socket/tls_keys.h"
 
 #include "base/mem.h"
