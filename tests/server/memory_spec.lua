@@ -234,6 +234,24 @@ describe("a script that wants too much memory", function()
     assert.equal(0, #app:events("error"))
   end)
 
+  it("has no collection for each task and timer that it may not start", function()
+    local app <close> = start()
+    local ada = app:connect("/run")
+    local refused, collected = chunks.ask(ada, [[
+      local refused, collected, kept, weak = 0, 0, {}, setmetatable({}, { __mode = "k" })
+      local function f() end
+      while pcall(tw.after, 1000, f) do kept[#kept + 1] = {} end
+      for _ = 1, 1000 do
+        if not next(weak) then weak[{}] = true end
+        if not pcall(tw.after, 1000, f) then refused = refused + 1 end
+        if not next(weak) then collected = collected + 1 end
+      end
+      return refused, collected]]):match("^(%d+) (%d+)$")
+    assert.is_true(tonumber(refused) > 500, refused .. " refused")
+    assert.is_true(tonumber(collected) < 500, collected .. " collections")
+    assert_serves(app)
+  end)
+
   it("may recurse as deep as Lua allows", function()
     local app <close> = start()
     for _, code in ipairs { "local function f() return 1 + f() end f()",

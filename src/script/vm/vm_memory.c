@@ -116,6 +116,7 @@ size_t vm_memory_newest_limit(void) {
 void vm_memory_set_limit(struct vm *vm, size_t bytes) {
     atomic_store_explicit(&newest_limit, bytes, memory_order_relaxed);
     lua_memory_set_limit(&vm->memory.blocks, bytes);
+    vm->memory.lasting_next = 0;
     atomic_store_explicit(&hub_stats(vm->hub)->lua_memory_limit_bytes, bytes, memory_order_relaxed);
 }
 
@@ -172,14 +173,27 @@ void vm_memory_limit_load(struct vm *vm, bool on) {
     lua_memory_set_bound(blocks, on ? blocks->limit - blocks->limit / FREE_PART : blocks->limit);
 }
 
+/* Collects garbage, but not soon again after a collection that was in vain: tens of thousands of
+ * tasks may ask one after the other, and each would hold up the worker. */
 void vm_memory_check_lasting(lua_State *L) {
-    struct lua_memory *blocks = &vm_of(L)->memory.blocks;
+    struct vm *vm = vm_of(L);
+    struct lua_memory *blocks = &vm->memory.blocks;
     if (may_last(blocks))
         return;
-    lua_gc(L, LUA_GCCOLLECT);
-    if (may_last(blocks))
-        return;
-    raise_error(L, LASTING_BYTES, false);
+    bool will_recover = blocks->refused;
+    if (clock_monotonic_ns() >= vm->memory.lasting_next) {
+        uint64_t began = clock_thread_cpu_ns();
+        lua_gc(L, LUA_GCCOLLECT);
+        if (may_last(blocks))
+            return;
+        uint64_t took = clock_thread_cpu_ns() - began;
+        vm->memory.lasting_next = clock_monotonic_ns() + took * REFUSED_TIMES;
+        will_recover = true;
+    }
+    lua_memory_note_refusal(blocks, LASTING_BYTES, false);
+    blocks->refused = will_recover;
+    lua_pushstring(L, not_enough);
+    lua_error(L);
 }
 
 /* Is so little left that the next hooks would cause collections? */

@@ -21,6 +21,7 @@ struct vm_memory {
     bool is_stopped;       /* the collector, while a run has a full stack */
     int minor_percent;     /* the growth after which the collector visits young objects */
     uint64_t refuse_until; /* monotonic time: until then runs are refused; 0: none is */
+    uint64_t lasting_next; /* monotonic time of the next collection for tasks and timers */
     uint64_t relieve_next; /* monotonic time of the next collection because malloc fails */
     uint64_t warned_ns;    /* monotonic time of the last line "memory_full"; 0: there was none */
 };
