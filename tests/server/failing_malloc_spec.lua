@@ -73,7 +73,7 @@ end
 
 describe("malloc that fails", function()
   if os.getenv("ASAN_OPTIONS") or os.getenv("TSAN_OPTIONS") then
-    pending("cannot be replaced in a program that a sanitizer watches")
+    pending("a sanitizer has its own: nothing of this is tried here")
     return
   end
   after_each(stream.close_all)
@@ -135,7 +135,7 @@ end)
 
 describe("ulimit -v", function()
   if os.getenv("ASAN_OPTIONS") or os.getenv("TSAN_OPTIONS") then
-    pending("leaves a sanitizer no room")
+    pending("a sanitizer has no room: nothing of this is tried here")
     return
   end
   after_each(stream.close_all)
