@@ -24,10 +24,10 @@ static const char *const denied[] = {
     "quotactl", "quotactl_fd", "iopl", "ioperm", "vhangup", "nfsservctl",
     /* keys of the kernel */
     "add_key", "request_key", "keyctl",
-    /* parts of the kernel that had many faults, and obsolete ones; libuv goes on without io_uring
-     */
-    "userfaultfd", "io_uring_setup", "io_uring_enter", "io_uring_register", "modify_ldt",
-    "personality", "move_pages", "migrate_pages", "uselib", "ustat", "sysfs", "_sysctl"};
+    /* parts of the kernel that had many faults, and obsolete ones. Loops of libuv that have an
+     * io_uring already must go on with it; later ones do without. */
+    "userfaultfd", "io_uring_setup", "modify_ldt", "personality", "move_pages", "migrate_pages",
+    "uselib", "ustat", "sysfs", "_sysctl"};
 
 /* Flags of clone(2) that make a namespace; the numbers of flags of newer headers too. */
 static const scmp_datum_t namespaces[] = {CLONE_NEWNS,  CLONE_NEWCGROUP, CLONE_NEWUTS,

@@ -81,7 +81,9 @@ local function find_reason()
   if not uv.fs_access("/dev/net/tun", "RW") then return "there is no /dev/net/tun" end
   local good, fault = ip("netns", "add", NAMES[1])
   if not good then return "there are no network namespaces: " .. fault end
+  local runs, why = ip("netns", "exec", NAMES[1], "true")
   ip("netns", "del", NAMES[1])
+  if not runs then return "no program runs in a network namespace: " .. why end
 end
 
 describe("a network that loses and delays packets", function()
