@@ -16,6 +16,7 @@
 #include "script/vm/wrap.h"
 
 #include <luv/luv.h>
+#include <string.h>
 
 /* ---- errors ---- */
 
@@ -178,6 +179,29 @@ void bind_luv_close_handles(lua_State *L) {
     }
 }
 
+/* luv gives a handle its finalizer, then refers to it in the registry, and then says whose it is.
+ * An error in between, for want of memory, would leave a handle that ends the process when it is
+ * collected. So the registry gets the room first: an error here leaves no handle. */
+static int new_handle(lua_State *L) {
+    lua_pushboolean(L, 1);
+    luaL_unref(L, LUA_REGISTRYINDEX, luaL_ref(L, LUA_REGISTRYINDEX));
+    return wrap_call(L);
+}
+
+/* The functions that make a handle have names that begin so, but for spawn. */
+void bind_luv_guard_handles(lua_State *L) {
+    static const char start[] = "new_";
+    for (lua_pushnil(L); lua_next(L, -2) != 0; lua_pop(L, 1)) {
+        const char *name = lua_type(L, -2) == LUA_TSTRING ? lua_tostring(L, -2) : "";
+        if (strncmp(name, start, sizeof start - 1) != 0)
+            continue;
+        lua_pushvalue(L, -3); /* luv, name, function, luv */
+        wrap_function(L, name, new_handle);
+        lua_pop(L, 1);
+    }
+    wrap_function(L, "spawn", new_handle);
+}
+
 /* ---- child processes ---- */
 
 /* spawn(path, options, on_exit): the child inherits the descriptors of options.stdio, and no
@@ -193,6 +217,7 @@ void bind_luv_open(lua_State *L) {
     luv_set_loop(L, vm_of(L)->loop);
     luv_set_callback(L, on_luv_callback);
     luaL_requiref(L, "luv", luaopen_luv, 0); /* luv */
+    bind_luv_guard_handles(L);
     wrap_function(L, "spawn", spawn);
     bind_luv_states_open();
     bind_luv_threads_open(L);
