@@ -78,8 +78,8 @@ bool privileges_take(const char *text, const struct error_text *problem) {
         return cannot("cannot take the user's groups", problem);
     if (setresgid(user.gid, user.gid, 0) != 0 || setresuid(user.uid, user.uid, 0) != 0)
         return cannot("cannot take the user's rights", problem);
-    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) !=
-        0) /* of this thread, and of those it will start */
+    /* of this thread, and of those that it will start */
+    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0)
         return cannot("cannot forbid new rights", problem);
     user.taken = true;
     return true;

@@ -29,7 +29,7 @@ static const char *const denied[] = {
     "userfaultfd", "io_uring_setup", "modify_ldt", "personality", "move_pages", "migrate_pages",
     "uselib", "ustat", "sysfs", "_sysctl"};
 
-/* Flags of clone(2) that make a namespace; the numbers of flags of newer headers too. */
+/* Flags of clone(2) that make a namespace. */
 static const scmp_datum_t namespaces[] = {CLONE_NEWNS,  CLONE_NEWCGROUP, CLONE_NEWUTS,
                                           CLONE_NEWIPC, CLONE_NEWUSER,   CLONE_NEWPID,
                                           CLONE_NEWNET};

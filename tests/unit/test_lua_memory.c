@@ -121,7 +121,8 @@ static void on_full_stack(void *user, bool is_full) {
     full += is_full ? 1 : -1;
 }
 
-/* As Lua does: a stack grows to its limit and beyond it, into a new block or in place. */
+/* As Lua does: a stack grows to its limit and beyond it, into a new block or in place. In
+ * both sizes it is full: an overflow is handled in the second, where finalizers have no room. */
 static void test_full_stacks(void **state) {
     const size_t size = (LUAI_MAXSTACK + 5) * 16, beyond = size + 200 * 16;
     memory.on_full_stack = on_full_stack;
@@ -132,14 +133,15 @@ static void test_full_stacks(void **state) {
     assert_int_equal(full, 1);
     alloc(block, size / 2, 0);
     block = alloc(NULL, 0, beyond);
-    assert_int_equal(full, 1);
+    assert_int_equal(full, 2);
     alloc(other, size, 0);
-    assert_int_equal(full, 0);
+    assert_int_equal(full, 1);
     block = alloc(block, beyond, size);
     assert_int_equal(full, 1);
     block = alloc(block, size, beyond);
-    assert_int_equal(full, 0);
+    assert_int_equal(full, 1);
     alloc(block, beyond, 0);
+    assert_int_equal(full, 0);
     memory.on_full_stack = NULL;
 }
 

@@ -105,13 +105,17 @@ static __attribute__((noinline)) void *rescue(struct lua_memory *memory, void *b
 
 /* ---- full stacks ---- */
 
-/* The bytes of a coroutine's stack that has grown to Lua's limit: a slot has 16 bytes, and Lua adds
- * 5 of them. */
-enum { FULL_STACK = (LUAI_MAXSTACK + 5) * 16 };
+/* The bytes of a coroutine's stack that has grown to Lua's limit, and of one in which Lua handles
+ * the overflow, with 200 slots more: a slot has 16 bytes, and Lua adds 5 of them. */
+enum { FULL_STACK = (LUAI_MAXSTACK + 5) * 16, OVERFLOWN_STACK = FULL_STACK + 200 * 16 };
+
+static bool is_full_stack(size_t size) {
+    return size == FULL_STACK || size == OVERFLOWN_STACK;
+}
 
 static void note_stack(const struct lua_memory *memory, size_t old_size, size_t size) {
-    if (memory->on_full_stack != NULL && (old_size == FULL_STACK) != (size == FULL_STACK))
-        memory->on_full_stack(memory->user, size == FULL_STACK);
+    if (memory->on_full_stack != NULL && is_full_stack(old_size) != is_full_stack(size))
+        memory->on_full_stack(memory->user, is_full_stack(size));
 }
 
 /* ---- blocks ---- */
