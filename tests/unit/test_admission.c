@@ -191,12 +191,9 @@ static void test_idle_sockets(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        TEST(test_places),
-        TEST(test_an_address_that_is_known_later),
-        TEST(test_addresses),
-        TEST(test_refusals),
-        TEST(test_bytes),
-        TEST(test_idle_sockets),
+        TEST(test_places),    TEST(test_an_address_that_is_known_later),
+        TEST(test_addresses), TEST(test_refusals),
+        TEST(test_bytes),     TEST(test_idle_sockets),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
