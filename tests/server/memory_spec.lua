@@ -318,7 +318,9 @@ describe("scripts that keep all their memory", function()
       if answer then break end
     end
     assert.equal("freed", answer)
-    assert.equal("1", (ada:ask("more")))
+    ada:send_text("more")
+    repeat answer = ada:receive() until answer ~= "freed" -- there is one for each "free"
+    assert.equal("1", answer)
     assert_serves(app)
   end)
 end)
