@@ -29,6 +29,17 @@ static size_t send_now(struct tls_out *out, const char *bytes, size_t len) {
     return sent;
 }
 
+/* Drops the bytes that the socket has taken, so that a socket which never takes all does not let
+ * the memory grow. */
+static void drop_sent(struct tls_out *out) {
+    if (out->from == 0)
+        return;
+    queue_memory_remove(out->from);
+    out->len -= out->from;
+    memmove(out->bytes, out->bytes + out->from, out->len);
+    out->from = 0;
+}
+
 void tls_out_write(struct tls_out *out, const void *bytes, size_t len) {
     size_t sent = out->bytes == NULL ? send_now(out, bytes, len) : 0, rest = len - sent;
     if (rest == 0 || out->full)
@@ -37,6 +48,7 @@ void tls_out_write(struct tls_out *out, const void *bytes, size_t len) {
         out->full = true;
         return;
     }
+    drop_sent(out);
     out->bytes = mem_realloc(out->bytes, out->len + rest);
     queue_memory_add(rest);
     memcpy(out->bytes + out->len, (const char *)bytes + sent, rest);
