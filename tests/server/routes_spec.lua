@@ -19,6 +19,7 @@ return {
     ["/status"]         = function() return 204 end,
     ["/teapot"]         = function() return 418 end,
     ["/body"]           = function() return 200, "two values" end,
+    ["/bodiless"]       = function(request) return tonumber(request.query.status), "lost" end,
     ["/table"]          = function()
       return {
         status = 201, headers = { ["Content-Type"] = "application/json", ["X-Own"] = "yes" },
@@ -98,6 +99,14 @@ describe("HTTP routes", function()
     assert.equal(418, app:http("/teapot").status)
     response = app:http("/body")
     assert.same({ 200, "two values" }, { response.status, response.body })
+  end)
+
+  it("has no body with a status that allows none", function()
+    for _, status in ipairs { 204, 205, 304 } do
+      local response = app:http("/bodiless?status=" .. status)
+      assert.same({ status, "", status == 205 and "0" or nil },
+        { response.status, response.body, response.headers["content-length"] })
+    end
   end)
 
   it("may return a table with status, headers and body", function()

@@ -242,10 +242,10 @@ void http_respond(struct http *http, int status, const char *headers, const char
                   size_t len) {
     if (http->state > HTTP_WAITING)
         return; /* it has a response */
-    if (has_response(http, status, headers)) {
+    if (has_response(http, status, headers))
         status = 304;
+    if (!response_has_content(status))
         len = 0;
-    }
     if (!http->head_only && !reserve(http, len))
         return;
     size_t room = HEAD_ROOM + (headers == NULL ? 0 : strlen(headers));
@@ -257,7 +257,7 @@ void http_respond(struct http *http, int status, const char *headers, const char
     if (!has_type && len > 0)
         response_set(&res, "Content-Type", "text/plain; charset=utf-8");
     size_t head = response_end(&res, (int64_t)len, http_keep_seconds(http));
-    if (!http->head_only && len > 0 && status != 204 && status != 304) {
+    if (!http->head_only && len > 0) {
         memcpy(out + head, body, len);
         head += len;
     }

@@ -135,9 +135,13 @@ static bool is_value(struct slice value) {
     return true;
 }
 
-/* Have responses with this status no body (RFC 9112 §6.3)? */
+/* Have responses with this status neither body nor Content-Length (RFC 9112 §6.3)? */
 static bool is_bodiless(int status) {
     return status < 200 || status == 204 || status == 304;
+}
+
+bool response_has_content(int status) {
+    return !is_bodiless(status) && status != 205;
 }
 
 void response_begin(struct response *res, char *out, size_t cap, int status, time_t now) {

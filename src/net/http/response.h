@@ -29,6 +29,10 @@ struct response {
  * ("Client Error"); never NULL. */
 const char *response_reason(int status);
 
+/* May a response with this status have content? Not 1xx, 204 and 304, and not 205, whose
+ * Content-Length is 0 (RFC 9110 §15.3.6). */
+bool response_has_content(int status);
+
 /* Starts a head in out[0..cap): status line and Date. `status` is 100 to 999, `now` in seconds
  * since 1970. The buffer must be valid until response_end(). */
 void response_begin(struct response *res, char *out, size_t cap, int status, time_t now);
