@@ -78,6 +78,7 @@ end
 
 --- Calls f("join" or "leave", member) for each connection that joins or leaves from now on, each
 --- call in a coroutine of its own: f may wait. Throws, without a place, for what is no function.
+--- C's watch comes last: an error of memory may come before.
 ---@param name string  the room's
 ---@param f (fun(event: "join"|"leave", member: tidewire.Member))|tidewire.Watchers
 ---@return tidewire.Watch
@@ -88,13 +89,13 @@ function presence.watch(name, f)
     misuse.throw("room:watch: a function is needed, or a table with on_join and on_leave; got %s",
       type(f))
   end
+  core.check_lasting()
   local watch = setmetatable({ room = name, f = f, is_on = true }, Watch)
-  if not watches[name] then
-    watches[name] = {}
-    core.watch(name, true)
-  end
   generation_timers.add(watch)
-  table.insert(watches[name], watch)
+  local list = watches[name] or {}
+  table.insert(list, watch)
+  watches[name] = list
+  core.watch(name, true)
   return watch
 end
 

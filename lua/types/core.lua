@@ -347,6 +347,10 @@ function core.default_memory(workers) end
 ---@param bytes integer
 function core.limit_memory(bytes) end
 
+--- Throws an error of memory, unless the running script may start what stays when the hook ends.
+--- core.timer and core.spawn check it themselves.
+function core.check_lasting() end
+
 --- The bytes that this Lua state has, garbage included.
 ---@return integer
 function core.memory() end

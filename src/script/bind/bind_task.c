@@ -67,6 +67,13 @@ static int core_limit_memory(lua_State *L) {
     return 0;
 }
 
+/* core.check_lasting(): raises an error of memory, unless the running script may start what stays
+ * when the hook ends. core.timer and core.spawn check it themselves. */
+static int core_check_lasting(lua_State *L) {
+    vm_memory_check_lasting(L);
+    return 0;
+}
+
 /* core.memory() -> the bytes that this state has, garbage included */
 static int core_memory(lua_State *L) {
     lua_pushinteger(L, (lua_Integer)lua_memory_used(&vm_of(L)->memory.blocks));
@@ -149,6 +156,7 @@ const luaL_Reg bind_task_functions[] = {
     {"set_budgets", core_set_budgets},
     {"default_memory", core_default_memory},
     {"limit_memory", core_limit_memory},
+    {"check_lasting", core_check_lasting},
     {"memory", core_memory},
     {"memory_error", core_memory_error},
     {"runs_for", core_runs_for},
