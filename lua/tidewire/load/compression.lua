@@ -2,7 +2,7 @@
 --
 -- Pure functions, run while an app loads.
 
-local suggest = require "tidewire.base.suggest"
+local option_fields = require "tidewire.load.option_fields"
 
 local compression = {}
 
@@ -10,11 +10,10 @@ local compression = {}
 compression.defaults = { threshold = 1024, level = 4, context = false }
 
 local fields <const> = {
-  threshold = { type = "size", min = 0, max = 1 << 30 },
-  level = { type = "level" },
-  context = { type = "boolean" },
+  { name = "threshold", type = "size", min = 0, max = 1 << 30 },
+  { name = "level", type = "level" },
+  { name = "context", type = "boolean" },
 }
-local names <const> = { "context", "level", "threshold" }
 
 compression.expected =
   "true, false or { threshold = bytes, level = 1 to 9, context = true or false }"
@@ -33,20 +32,12 @@ function compression.check(value, check_field)
   elseif type(value) ~= "table" then
     return false
   end
-  local checked, problems = {}, {}
+  local checked, problems = option_fields.check(value, fields, check_field)
   for name, default in pairs(compression.defaults) do
-    checked[name] = default
-  end
-  for key, given in pairs(value) do
-    if not fields[key] then
-      problems[#problems + 1] = ("there is no %s%s"):format(tostring(key), suggest.hint(key, names))
-    else
-      local ok, result = check_field(fields[key], given)
-      checked[key] = result
-      problems[#problems + 1] = not ok and ("%s: %s"):format(key, result) or nil
+    if checked[name] == nil then
+      checked[name] = default
     end
   end
-  table.sort(problems)
   return #problems == 0, #problems == 0 and checked or problems
 end
 
@@ -63,18 +54,12 @@ function compression.from_text(text)
   if words[text:lower()] ~= nil then
     return words[text:lower()]
   end
-  local value = {}
-  for part in text:gmatch("[^%s,]+") do
-    local name, given = part:match("^(%a+)=(.+)$")
-    if not name or value[name] ~= nil then
-      return nil
-    elseif name == "context" and words[given:lower()] ~= nil then
-      value[name] = words[given:lower()]
-    else
-      value[name] = tonumber(given) or given
-    end
+  local value = option_fields.from_text(text)
+  local context = value and words[tostring(value.context):lower()]
+  if context ~= nil then
+    value.context = context
   end
-  return next(value) ~= nil and value or nil
+  return value
 end
 
 return compression

@@ -4,7 +4,7 @@
 -- second. An option's spec names what it counts (`unit`), and whether it may also count bytes and
 -- choose an action. Pure functions, run while an app loads.
 
-local suggest = require "tidewire.base.suggest"
+local option_fields = require "tidewire.load.option_fields"
 
 local rates = {}
 
@@ -26,30 +26,6 @@ local function fields_of(spec)
     table.insert(fields, { name = "action", type = "choice", choices = ACTIONS })
   end
   return fields
-end
-
-local function names_of(fields)
-  local names = {}
-  for i, field in ipairs(fields) do
-    names[i] = field.name
-  end
-  return names
-end
-
---- The problems with the keys that no field has, in the order of the keys' texts.
-local function unknown_keys(value, names)
-  local known, problems = {}, {}
-  for _, name in ipairs(names) do
-    known[name] = true
-  end
-  for key in pairs(value) do
-    if not known[key] then
-      problems[#problems + 1] = ("there is no %s%s")
-        :format(tostring(key), suggest.hint(tostring(key), names))
-    end
-  end
-  table.sort(problems)
-  return problems
 end
 
 local function example(spec)
@@ -77,19 +53,7 @@ function rates.check(value, spec, check_field)
   elseif type(value) ~= "table" then
     return false
   end
-  local fields = fields_of(spec)
-  local problems, rate = unknown_keys(value, names_of(fields)), {}
-  for _, field in ipairs(fields) do
-    local given = value[field.name]
-    if given ~= nil then
-      local ok, result = check_field(field, given)
-      if ok then
-        rate[field.name] = result
-      else
-        problems[#problems + 1] = ("%s: %s"):format(field.name, result)
-      end
-    end
-  end
+  local rate, problems = option_fields.check(value, fields_of(spec), check_field)
   local counts, bytes = value[spec.unit] ~= nil, spec.bytes and value.bytes ~= nil
   if not counts and not bytes then
     problems[#problems + 1] = ("it needs %s%s, as in %s")
@@ -121,15 +85,7 @@ function rates.from_text(text)
   if text:lower():find("^%s*none%s*$") then
     return false
   end
-  local rate = {}
-  for part in text:gmatch("[^%s,]+") do
-    local name, value = part:match("^([%a_]+)=(.+)$")
-    if not name or rate[name] ~= nil then
-      return nil
-    end
-    rate[name] = tonumber(value) or value
-  end
-  return next(rate) ~= nil and rate or nil
+  return option_fields.from_text(text)
 end
 
 return rates
