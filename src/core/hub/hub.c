@@ -342,7 +342,8 @@ static void run_pending(struct hub *hub) {
 
 void hub_turn_end(struct hub *hub) {
     hub_reload_some(hub);
-    run_pending(hub);
+    if (!list_empty(&hub->pending))
+        run_pending(hub);
     hub_send_flush_all(hub);
     hub_queues_turn(hub);
 }

@@ -230,11 +230,10 @@ static void resume(struct ws *ws) {
     report_kept(ws);
 }
 
-void ws_server_turn(struct ws_server *server) {
+static void resume_some(struct ws_server *server) {
     struct list batch;
     list_init(&batch);
     list_move(&batch, &server->resumed);
-    server->spent_ns = 0;
     while (!list_empty(&batch) && server->spent_ns < ALL_SLICES_NS) {
         struct ws *ws = LIST_OWNER(batch.next, struct ws, resumed);
         list_remove(&ws->resumed);
@@ -242,6 +241,12 @@ void ws_server_turn(struct ws_server *server) {
     }
     list_move(&batch, &server->resumed); /* those without a turn are first in the next one */
     list_move(&server->resumed, &batch);
+}
+
+void ws_server_turn(struct ws_server *server) {
+    server->spent_ns = 0;
+    if (!list_empty(&server->resumed))
+        resume_some(server);
 }
 
 static void on_writable(void *owner) {

@@ -39,7 +39,6 @@ void bind_process_add_functions(lua_State *L);
 
 /* In the new state. */
 void bind_finalizers_open(lua_State *L);
-bool bind_finalizers_wait(const struct vm *vm);
 void bind_finalizers_run(struct vm *vm);
 /* Cancels the requests that have not ended. Others may be sent afterwards. */
 void bind_http_client_cancel_all(struct vm *vm);
@@ -51,7 +50,6 @@ void bind_process_guard_children(lua_State *L);
 void bind_timers_open(struct vm *vm);
 void bind_timers_run(struct vm *vm);
 void bind_timers_arm(struct vm *vm);
-bool bind_timers_wait(const struct vm *vm);
 void bind_timers_each(struct vm *vm, void (*f)(void *user, unsigned generation, const char *where),
                       void *user);
 /* Cancels all timers. Others may be started afterwards. */

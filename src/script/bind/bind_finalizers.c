@@ -102,10 +102,6 @@ static int guarded_debug_setmetatable(lua_State *L) {
     return 1;
 }
 
-bool bind_finalizers_wait(const struct vm *vm) {
-    return vm->finalizers.first < vm->finalizers.after;
-}
-
 /* Takes the first object from the list on top of L, and runs its finalizer. */
 static void finalize(struct vm *vm, lua_State *L) {
     struct task *task = vm_task(vm, EVENT_FINALIZER, 0);
@@ -127,14 +123,12 @@ static void finalize(struct vm *vm, lua_State *L) {
 }
 
 void bind_finalizers_run(struct vm *vm) {
-    if (!bind_finalizers_wait(vm))
-        return;
     lua_State *L = vm->L;
     lua_rawgeti(L, LUA_REGISTRYINDEX, vm->finalizers.list_ref);
     uint64_t began = clock_monotonic_ns();
     do
         finalize(vm, L);
-    while (bind_finalizers_wait(vm) && clock_monotonic_ns() - began < TURN_SLICE_NS);
+    while (vm_has_finalizers(vm) && clock_monotonic_ns() - began < TURN_SLICE_NS);
     lua_pop(L, 1);
 }
 

@@ -154,16 +154,13 @@ static void on_wake(uv_timer_t *wake) {
 void bind_timers_arm(struct vm *vm) {
     struct bind_timers *timers = vm->timers;
     const struct bind_timer *timer = first_of(timers);
+    vm->timers_wait = timer != NULL;
     if (timer == NULL) {
         uv_timer_stop(&timers->wake);
         return;
     }
     uint64_t now = clock_monotonic_ns(), due = timer->due.key;
     uv_timer_start(&timers->wake, on_wake, due > now ? (due - now + 999999) / 1000000 : 0, 0);
-}
-
-bool bind_timers_wait(const struct vm *vm) {
-    return first_of(vm->timers) != NULL;
 }
 
 /* ---- for Lua ---- */
@@ -190,6 +187,7 @@ static int core_timer(lua_State *L) {
         return luaL_error(L, "too many timers");
     }
     deadlines_set(&timers->due, &timer->due, now_of(timers) + ns);
+    vm->timers_wait = true;
     timer->place = place;
     lua_pushinteger(L, (lua_Integer)timer->number);
     return 1;
@@ -208,10 +206,12 @@ static int core_timer_cancel(lua_State *L) {
 /* core.luv_slice_over() -> boolean: have timers of luv's had their slice of this turn? The first
  * call of a turn begins the slice. */
 static int core_luv_slice_over(lua_State *L) {
-    struct bind_timers *timers = vm_of(L)->timers;
+    struct vm *vm = vm_of(L);
+    struct bind_timers *timers = vm->timers;
     uint64_t now = clock_monotonic_ns();
     if (timers->luv_began_ns == 0)
         timers->luv_began_ns = now;
+    vm->timers_wait = true; /* for the end of the slice */
     lua_pushboolean(L, now - timers->luv_began_ns >= TURN_SLICE_NS);
     return 1;
 }

@@ -37,19 +37,16 @@ struct vm_bindings {
     /* After the Lua state is closed. The loop must run once more. */
     void (*close)(struct vm *vm);
 
-    /* Calls timers that are due, for one slice of the turn. */
+    /* Both are called in each turn while vm->timers_wait is set. Calls timers that are due, for one
+     * slice of the turn. */
     void (*run_timers)(struct vm *vm);
     /* Before the loop sleeps: it shall wake for the first timer. */
     void (*arm_timers)(struct vm *vm);
-    /* Is there a timer, due or not? */
-    bool (*has_timers)(const struct vm *vm);
     /* See vm_timers(). */
     void (*each_timer)(struct vm *vm, void (*f)(void *user, unsigned generation, const char *where),
                        void *user);
 
-    /* Do finalizers of scripts wait? */
-    bool (*has_finalizers)(const struct vm *vm);
-    /* Runs some of them. */
+    /* Runs some of the finalizers that wait. */
     void (*run_finalizers)(struct vm *vm);
 
     /* Any thread: how many threads of all states have not ended. */

@@ -118,6 +118,7 @@ struct vm {
     struct bind_conn_strings conn_strings;
     struct bind_finalizers finalizers;
     struct bind_timers *timers;
+    bool timers_wait; /* bind_timers.c: it must be called in each turn, because it has timers */
     struct http_client *http;
 
     struct vm_memory memory; /* of L */
@@ -126,6 +127,11 @@ struct vm {
 /* The vm of a state; works in each of its coroutines. */
 static inline struct vm *vm_of(lua_State *L) {
     return *(struct vm **)lua_getextraspace(L);
+}
+
+/* Do finalizers of scripts wait? */
+static inline bool vm_has_finalizers(const struct vm *vm) {
+    return vm->finalizers.first < vm->finalizers.after;
 }
 
 /* ---- vm_tasks.c ---- */

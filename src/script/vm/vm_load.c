@@ -175,7 +175,7 @@ static bool wait_for(struct vm *vm, struct task *task) {
         upstreams->flush(upstreams->user); /* the worker's turns have not begun */
         vm_before_sleep(vm);
         if (!uv_run(vm->loop, vm_has_pending(vm) ? UV_RUN_NOWAIT : UV_RUN_ONCE) &&
-            !vm_has_pending(vm) && !vm->options.bindings->has_timers(vm))
+            !vm_has_pending(vm) && !vm->timers_wait)
             return false; /* nothing will ever wake it */
         vm->options.bindings->run_timers(vm);
         if (vm_run_ready(vm, task)) {
@@ -183,7 +183,8 @@ static bool wait_for(struct vm *vm, struct task *task) {
             if (vm_run(task, 0) == RUN_FAILED)
                 return false;
         }
-        vm->options.bindings->run_finalizers(vm);
+        if (vm_has_finalizers(vm))
+            vm->options.bindings->run_finalizers(vm);
     }
     return !task->waiting;
 }

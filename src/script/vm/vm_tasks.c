@@ -216,18 +216,22 @@ bool vm_run_ready(struct vm *vm, const struct task *until) {
 /* ---- the turn of the loop ---- */
 
 void vm_turn(struct vm *vm) {
-    vm->options.bindings->run_timers(vm);
-    vm_run_ready(vm, NULL);
-    vm->options.bindings->run_finalizers(vm);
+    if (vm->timers_wait)
+        vm->options.bindings->run_timers(vm);
+    if (!list_empty(&vm->tasks.ready))
+        vm_run_ready(vm, NULL);
+    if (vm_has_finalizers(vm))
+        vm->options.bindings->run_finalizers(vm);
     vm_memory_turn(vm);
 }
 
 void vm_before_sleep(struct vm *vm) {
-    vm->options.bindings->arm_timers(vm);
+    if (vm->timers_wait)
+        vm->options.bindings->arm_timers(vm);
 }
 
 bool vm_has_pending(const struct vm *vm) {
-    return !list_empty(&vm->tasks.ready) || vm->options.bindings->has_finalizers(vm);
+    return !list_empty(&vm->tasks.ready) || vm_has_finalizers(vm);
 }
 
 /* ---- finding tasks ---- */

@@ -36,6 +36,7 @@ struct worker {
     uv_prepare_t turn;
     uv_idle_t awake; /* active while the loop must not sleep */
     uv_timer_t timer;
+    uint64_t timer_ms;       /* of the loop's clock: `timer` is due; 0: it is not active */
     uv_timer_t settling;     /* the limit of STAGE_SETTLING */
     uv_timer_t finishing;    /* the limit of worker_finish() */
     uint32_t peak;           /* most connections since memory was last returned */
@@ -92,14 +93,20 @@ static void arm_timer(struct worker *worker) {
     int64_t next = next_timer_ms(worker);
     if (next < 0) {
         uv_timer_stop(&worker->timer);
+        worker->timer_ms = 0;
         return;
     }
     uint64_t now = uv_now(&worker->loop), due = now + (uint64_t)next + TIMER_GRAIN_MS - 1;
-    uv_timer_start(&worker->timer, on_timer, due - due % TIMER_GRAIN_MS - now, 0);
+    due -= due % TIMER_GRAIN_MS;
+    if (due == worker->timer_ms)
+        return;
+    worker->timer_ms = due;
+    uv_timer_start(&worker->timer, on_timer, due - now, 0);
 }
 
 static void on_timer(uv_timer_t *timer) {
     struct worker *worker = timer->data;
+    worker->timer_ms = 0;
     hub_run_timers(worker->hub);
     shared_sweep(worker->process->shared);
 }
