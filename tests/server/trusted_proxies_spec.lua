@@ -251,14 +251,18 @@ describe("a connection that a trusted proxy keeps", function()
   it("counts in no address between requests", function()
     local app <close> =
       start('trusted_proxies = { "127.0.0.1" }, limits = { per_address = 1 },')
-    local sources = {}
+    local sources, ada = {}, nil
     for number = 1, 4 do -- the proxy's pool: all have served the same client
-      sources[number] = assert(stream.connect(app.addresses[1]))
-      sources[number]:write(request("192.0.2.1"))
-      assert.equal(200, http.read_response(sources[number]).status)
+      assert.is_true(loop.wait_until(function() -- the worker of the one before may be slow
+        sources[number] = assert(stream.connect(app.addresses[1]))
+        sources[number]:write(request("192.0.2.1"))
+        return http.read_response(sources[number]).status == 200
+      end))
     end
-    local ada = assert(client.connect(app:url("/"),
-      { headers = { ["X-Forwarded-For"] = "192.0.2.1" } }))
+    assert.is_true(loop.wait_until(function()
+      ada = client.connect(app:url("/"), { headers = { ["X-Forwarded-For"] = "192.0.2.1" } })
+      return ada ~= nil
+    end))
     sources[1]:write(request("192.0.2.1"))
     assert.equal(429, http.read_response(sources[1]).status)
     sources[2]:write(request("192.0.2.2"))
