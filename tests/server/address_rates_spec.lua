@@ -201,6 +201,49 @@ describe("the rates of an address behind a trusted proxy", function()
     assert.equal(429, app:http({ path = "/hello", headers = headers }).status)
   end)
 
+  it("leave the proxy its connection, unless the body of the refused request is still to come",
+    function()
+      local app <close> = start(RATES, nil, 'trusted_proxies = { "127.0.0.1" },')
+      local function request(address, what, rest)
+        return ("%s HTTP/1.1\r\nHost: x\r\nX-Forwarded-For: %s\r\n%s"):format(what, address,
+          rest or "\r\n")
+      end
+      local source = assert(stream.connect(app.addresses[1]))
+      local function read(method)
+        local response = assert(http.read_response(source, method))
+        return { response.status, response.headers.connection }
+      end
+      source:write(request("192.0.2.1", "GET /hello"):rep(3))
+      for _ = 1, 3 do assert.same({ 200, "keep-alive" }, read()) end
+      local body = "Content-Length: 28\r\n\r\nGET /hello HTTP/1.1\r\nHost: y"
+      local refused = request("192.0.2.1", "GET /hello") .. request("192.0.2.1", "POST /body", body)
+        .. request("192.0.2.1", "POST /body", "Content-Length: 0\r\n\r\n")
+      source:write(refused:rep(5) .. request("192.0.2.2", "GET /hello"))
+      for _ = 1, 15 do assert.same({ 429, "keep-alive" }, read()) end
+      assert.same({ 200, "keep-alive" }, read())
+      source:write(request("192.0.2.1", "HEAD /hello"))
+      assert.same({ 429, "keep-alive" }, read("HEAD"))
+      source:write(request("192.0.2.2", "POST /body", "Content-Length: 3\r\n\r\nabc"))
+      assert.same({ 200, "keep-alive" }, read())
+      source:write(request("192.0.2.1", "GET /hello", "Connection: close\r\n\r\n"))
+      assert.same({ 429, "close" }, read())
+      assert.is_truthy(source:wait_end())
+      for _, rest in ipairs {
+        "Content-Length: 100\r\n\r\nabc", "Content-Length: 3\r\nExpect: 100-continue\r\n\r\n",
+        "Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+      } do
+        source = assert(stream.connect(app.addresses[1]))
+        source:write(request("192.0.2.1", "POST /body", rest))
+        assert.same({ 429, "close" }, read())
+        assert.is_truthy(source:wait_end())
+      end
+      -- the proxy names no client: it is the client
+      source = assert(stream.connect(app.addresses[1]))
+      source:write(("GET /hello HTTP/1.1\r\nHost: x\r\n\r\n"):rep(4))
+      for _ = 1, 3 do assert.same({ 200, "keep-alive" }, read()) end
+      assert.same({ 429, "close" }, read())
+    end)
+
   it("are those of the client that the PROXY header names", function()
     local app <close> =
       start(RATES, nil, 'trusted_proxies = { "127.0.0.1" }, proxy_protocol = true,')

@@ -55,6 +55,7 @@ struct http {
     enum admission_result admitted;
     bool rate_is_due; /* a trusted proxy has not named the client that connection_rate judges */
     uint64_t wait_ms; /* of ADMISSION_ADDRESS_FAST: until the address may connect again */
+    uint64_t fast_ms; /* the request is over a rate: until the address may send the next one */
     bool ended;       /* the client has ended its direction */
     bool wants_tls;   /* the server refuses a client without TLS */
     bool keeps;       /* after this request another one may come on the connection */
@@ -158,7 +159,8 @@ void http_refuse(struct http *http, int status, const char *text);
 /* The same for a limit, and counts it: 503 where all clients together are over it (`full`), 429
  * where one address is over its share. */
 void http_refuse_by_limit(struct http *http, _Atomic uint64_t *counter, bool full, const char *why);
-/* The same for a rate, and says when to come again: 429. */
+/* Refuses a request that is over a rate, counts it, and says when to come again: 429. Ends the
+ * connection then, unless `keeps` is set. */
 void http_refuse_by_rate(struct http *http, _Atomic uint64_t *counter, uint64_t wait_ms,
                          const char *why);
 /* Tells the client to send the body (RFC 9110 section 10.1.1). */

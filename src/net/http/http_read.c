@@ -31,13 +31,27 @@ static void answer_options(struct http *http) {
     http_respond(http, 200, "Allow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS\r\n", NULL, 0);
 }
 
+/* The client's address sends faster than a rate allows, and may come again after `wait_ms`. */
+static void refuse_fast(struct http *http, uint64_t wait_ms) {
+    struct stats *stats = http->server->stats;
+    bool connects = handshake_wanted(http->request);
+    http_set_reason(http, connects ? "connection_rate" : "request_rate");
+    if (connects)
+        http_refuse_by_rate(http, &stats->connections_refused, wait_ms, HTTP_WHY_ADDRESS_FAST);
+    else
+        http_refuse_by_rate(http, &stats->requests_refused, wait_ms,
+                            "Too many requests from this address.");
+}
+
 void http_call_handler(struct http *http, char *ahead, size_t ahead_len) {
     const struct http_server *server = http->server;
     const struct request *request = http->request;
     http->state = HTTP_WAITING;
     http->head_only = slice_is(request->method, "HEAD");
     http_set_handler_deadline(http);
-    if (slice_is(request->path, "*"))
+    if (http->fast_ms > 0)
+        refuse_fast(http, http->fast_ms);
+    else if (slice_is(request->path, "*"))
         answer_options(http);
     else if (!handshake_wanted(request))
         server->on_request(server->on_request_user, http, request, http->body, http->body_len);
@@ -121,6 +135,7 @@ static size_t take_body(struct http *http, const char *bytes, size_t len) {
 static void refuse_socket(struct http *http) {
     bool full = http->admitted == ADMISSION_SERVER_FULL;
     bool fast = http->admitted == ADMISSION_ADDRESS_FAST;
+    http->keeps = false;
     http_set_reason(http, fast ? "connection_rate" : full ? "connections" : "per_address");
     if (fast)
         http_refuse_by_rate(http, &http->server->stats->connections_refused, http->wait_ms,
@@ -131,27 +146,25 @@ static void refuse_socket(struct http *http) {
                                   : "Too many connections from this address.");
 }
 
-/* Does the client's address send plain requests faster than limits.request_rate, or handshakes
- * through a trusted proxy faster than limits.connection_rate? Then it is answered. */
-static bool refuse_fast(struct http *http) {
-    const struct http_server *server = http->server;
-    struct admission *admission = server->options.admission;
+/* Asks limits.request_rate for plain requests, limits.connection_rate for handshakes through a
+ * trusted proxy. Returns the milliseconds until the client's address may come again; 0: it may
+ * now. */
+static uint64_t take_rate(struct http *http) {
+    struct admission *admission = http->server->options.admission;
     bool connects = handshake_wanted(http->request);
     if (admission == NULL || (connects && !http->rate_is_due))
-        return false;
-    uint64_t wait_ms =
-        ip_rates_take(admission->ip_rates, connects ? IP_RATE_CONNECTIONS : IP_RATE_REQUESTS,
-                      http->remote, uv_now(server->loop));
-    if (wait_ms == 0)
-        return false;
-    http_set_reason(http, connects ? "connection_rate" : "request_rate");
-    if (connects)
-        http_refuse_by_rate(http, &server->stats->connections_refused, wait_ms,
-                            HTTP_WHY_ADDRESS_FAST);
-    else
-        http_refuse_by_rate(http, &server->stats->requests_refused, wait_ms,
-                            "Too many requests from this address.");
-    return true;
+        return 0;
+    return ip_rates_take(admission->ip_rates, connects ? IP_RATE_CONNECTIONS : IP_RATE_REQUESTS,
+                         http->remote, uv_now(http->server->loop));
+}
+
+/* Does the connection bring requests of other clients, a trusted proxy's, and is this one whole
+ * with the `len` bytes behind its head? Then the connection outlives the refusal of this request.
+ */
+static bool outlives_refusal(const struct http *http, size_t len) {
+    const struct request *r = http->request;
+    return http->keeps && strcmp(http->remote, http->peer) != 0 && !r->chunked &&
+           r->content_length <= (int64_t)len;
 }
 
 /* A place may be free that was not when the socket was accepted: a connection has become idle, or
@@ -189,8 +202,16 @@ static size_t on_head(struct http *http, const char *rest, size_t len) {
     http->requests++;
     /* behind a refused handshake frames may follow, which are no request */
     http->keeps = !handshake_wanted(r) && http_allows_next(r);
-    if (refuse_fast(http))
+    http->fast_ms = take_rate(http);
+    if (http->fast_ms > 0 && outlives_refusal(http, len)) {
+        http->state = HTTP_WHOLE;
+        return r->content_length > 0 ? (size_t)r->content_length : 0;
+    }
+    if (http->fast_ms > 0) {
+        http->keeps = false;
+        refuse_fast(http, http->fast_ms);
         return 0;
+    }
     if (handshake_wanted(r) || (r->content_length <= 0 && !r->chunked)) {
         http->state = HTTP_WHOLE;
         return 0;

@@ -327,14 +327,14 @@ int http_respond_file(struct http *http, const char *folder, const char *path) {
     return folder_errno;
 }
 
-/* What follows on the connection may be the rest of this request. */
 static void refuse_with(struct http *http, int status, const char *headers, const char *text) {
-    http->keeps = false;
     http->head_only = http->head_whole && slice_is(http->request->method, "HEAD");
     http_respond_refusal(http, status, headers, text);
 }
 
+/* What follows on the connection may be the rest of this request. */
 void http_refuse(struct http *http, int status, const char *text) {
+    http->keeps = false;
     refuse_with(http, status, NULL, text);
 }
 
@@ -348,6 +348,7 @@ void http_refuse_by_rate(struct http *http, _Atomic uint64_t *counter, uint64_t 
 
 void http_refuse_by_limit(struct http *http, _Atomic uint64_t *counter, bool full,
                           const char *why) {
+    http->keeps = false;
     stats_add(counter, 1);
     refuse_with(http, full ? 503 : 429, "Retry-After: 5\r\n", why);
 }
