@@ -45,8 +45,9 @@ layers.folders = {
     json = {},
     jwt = {},
     http_client = {},
+    files = {},
     vm = { "json", "jwt", "http_client" },
-    bind = { "vm", "json", "http_client" },
+    bind = { "vm", "json", "http_client", "files" },
   },
   cluster = {
     ["."] = {},

@@ -105,7 +105,7 @@ local metatable = {
 function Conn.new(id, endpoint, request, subprotocol, fields)
   -- Four fields: with a fifth the table has room for eight. So the request keeps the time.
   local conn = { [ID] = id, [ENDPOINT] = endpoint, [REQUEST] = request, send = endpoint.send }
-  Request.set_start(request, core.now())
+  Request.set_start(request, core.time())
   if subprotocol then
     conn[SUBPROTOCOL] = subprotocol
   end

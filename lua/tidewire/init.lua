@@ -10,6 +10,7 @@ if not ok then
 end
 
 local async = require "tidewire.async"
+local files = require "tidewire.files"
 local inspect = require "tidewire.base.inspect"
 local json = require "tidewire.json"
 local missing = require "tidewire.base.missing"
@@ -38,8 +39,12 @@ local tw = {
   json = json,
   null = json.null,
   array = json.array,
-  now = core.now,
+  now = core.monotonic,
+  time = core.time,
   inspect = inspect.inspect,
+
+  read_file = files.read,
+  write_file = files.write,
 
   connect = require "tidewire.connect".open,
   http = require "tidewire.http.client",

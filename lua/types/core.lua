@@ -449,6 +449,39 @@ function core.http_result(request) end
 ---@param request integer
 function core.http_end(request) end
 
+-- ---- bind_files.c ----
+
+--- Begins to read a file. C wakes the task when file_result is to be called; the caller must call
+--- file_end.
+---@param task integer
+---@param path string
+---@param max_bytes integer
+---@return userdata job
+function core.file_read(task, path, max_bytes) end
+
+--- Begins to write a file. The same.
+---@param task integer
+---@param path string
+---@param data string
+---@param mode integer|nil     permissions; nil: the old file's, or those of a new file
+---@param append boolean
+---@param in_place boolean
+---@param fsync boolean
+---@return userdata job
+function core.file_write(task, path, data, mode, append, in_place, fsync) end
+
+--- Returns nothing while a thread works on it: C wakes the task again. Else the content of a file
+--- that was read, or true; or nil, a message and errno.
+---@param job userdata
+---@return string|true|nil data
+---@return string? message
+---@return integer? code
+function core.file_result(job) end
+
+--- The result of a job is not needed any more. What has begun to be written is written.
+---@param job userdata
+function core.file_end(job) end
+
 -- ---- bind_server.c ----
 
 --- Writes a line of the log. Keys are strings; values strings, numbers or booleans.
@@ -477,7 +510,7 @@ function core.count_error(kind) end
 
 --- The time of the wall clock.
 ---@return number seconds  since 1970
-function core.now() end
+function core.time() end
 
 --- The time of a clock that nothing sets.
 ---@return number seconds  since some point

@@ -446,10 +446,15 @@ function tw.send(conn_id, value, options) end
 ---@return "closed"? why_not  it is closing or closed
 function tw.close(conn_id, code, reason) end
 
---- The time: seconds since 1970-01-01 UTC, with a fraction. It may go back when the system's clock
---- is set.
+--- The time of a monotonic clock, for durations: seconds since some point, with a fraction down to
+--- nanoseconds. It never goes back.
 ---@return number seconds
 function tw.now() end
+
+--- The time of the wall clock: seconds since 1970-01-01 UTC, with a fraction. It may go back when
+--- the system's clock is set.
+---@return number seconds
+function tw.time() end
 
 --- Any value as text for people, tables with their fields, for a log line or a terminal. Cut off at
 --- 16 KiB.
@@ -714,6 +719,32 @@ function Client:is_open() end
 ---@return string? problem
 ---@return integer? status  the HTTP status, where the server has refused the handshake
 function tw.connect(url, options) end
+
+---@class tidewire.ReadFileOptions
+---@field max_size? integer|string  the most bytes that the file may have; 64 MiB
+
+---@class tidewire.WriteFileOptions
+---@field append? boolean  at the end of the file, in place
+---@field atomic? boolean  by a new file that gets the name; true by default
+---@field fsync? boolean   return when the disk has it
+---@field mode? string     the file's permissions as an octal text: "0600"
+
+--- Reads a whole regular file and waits for it.
+---@param path string  relative to the server's working directory
+---@param options? tidewire.ReadFileOptions
+---@return string? data
+---@return string? problem  "data.txt: No such file or directory"
+---@return integer? code    errno
+function tw.read_file(path, options) end
+
+--- Writes a whole file and waits for it: a reader finds the old content or the new one.
+---@param path string  relative to the server's working directory
+---@param data string
+---@param options? tidewire.WriteFileOptions
+---@return true? ok
+---@return string? problem  "data.txt: Permission denied"
+---@return integer? code    errno
+function tw.write_file(path, data, options) end
 
 --- Requests to other servers.
 ---@class tidewire.http

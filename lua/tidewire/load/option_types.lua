@@ -173,6 +173,15 @@ types.size = {
   from_text = itself,
 }
 
+--- A number would be read as a decimal one: 600 is not 0600.
+types.permissions = {
+  expected = constant 'permissions as an octal text, such as "0600"',
+  check = function(value)
+    local digits = type(value) == "string" and value:match("^[0-7][0-7][0-7][0-7]?$")
+    return accept(digits ~= nil and digits ~= false, digits and tonumber(digits, 8))
+  end,
+}
+
 local LARGEST_COUNT = (1 << 31) - 1
 
 types.count = {

@@ -48,10 +48,10 @@ static void push_constants(lua_State *L, const struct constant *constant) {
 }
 
 static const luaL_Reg *const tables[] = {
-    bind_conn_functions,     bind_endpoint_functions, bind_http_client_functions,
-    bind_process_functions,  bind_room_functions,     bind_server_functions,
-    bind_shared_functions,   bind_task_functions,     bind_timers_functions,
-    bind_upstream_functions,
+    bind_conn_functions,        bind_endpoint_functions, bind_files_functions,
+    bind_http_client_functions, bind_process_functions,  bind_room_functions,
+    bind_server_functions,      bind_shared_functions,   bind_task_functions,
+    bind_timers_functions,      bind_upstream_functions,
 };
 
 static int open_core(lua_State *L) {
@@ -82,6 +82,7 @@ static int open_core(lua_State *L) {
 static void open_bindings(lua_State *L) {
     bind_finalizers_open(L);
     bind_luv_open(L);
+    bind_files_open(L);
     luaL_requiref(L, "tidewire.core", open_core, 0);
     lua_pop(L, 1);
 }

@@ -14,7 +14,7 @@
 
 /* ---- the tables of functions ---- */
 
-extern const luaL_Reg bind_conn_functions[], bind_endpoint_functions[],
+extern const luaL_Reg bind_conn_functions[], bind_endpoint_functions[], bind_files_functions[],
     bind_http_client_functions[], bind_process_functions[], bind_room_functions[],
     bind_server_functions[], bind_shared_functions[], bind_task_functions[],
     bind_timers_functions[], bind_upstream_functions[];
@@ -40,6 +40,8 @@ void bind_process_add_functions(lua_State *L);
 /* In the new state. */
 void bind_finalizers_open(lua_State *L);
 void bind_finalizers_run(struct vm *vm);
+/* Makes the class of core.file_read's jobs. */
+void bind_files_open(lua_State *L);
 /* Cancels the requests that have not ended. Others may be sent afterwards. */
 void bind_http_client_cancel_all(struct vm *vm);
 /* Replaces luv's functions and makes `require "luv"` return luv on the worker's loop. */

@@ -129,8 +129,8 @@ static int core_count_error(lua_State *L) {
     return 0;
 }
 
-/* core.now() -> seconds since 1970, with a fraction */
-static int core_now(lua_State *L) {
+/* core.time() -> seconds since 1970, with a fraction */
+static int core_time(lua_State *L) {
     lua_pushnumber(L, clock_wall_seconds());
     return 1;
 }
@@ -229,7 +229,7 @@ const luaL_Reg bind_server_functions[] = {
     {"logs_refusals", core_logs_refusals},
     {"stats", core_stats},
     {"count_error", core_count_error},
-    {"now", core_now},
+    {"time", core_time},
     {"monotonic", core_monotonic},
     {"environment", core_environment},
     {"check_address", core_check_address},

@@ -57,7 +57,8 @@ end
 function tw.after(seconds, f) return timer(seconds, f, false) end
 function tw.every(seconds, f) return timer(seconds, f, true) end
 function tw.sleep(seconds) note("sleep", seconds) end
-function tw.now() return os.time() end
+function tw.now() return os.clock() end
+function tw.time() return os.time() end
 function tw.spawn(f, ...) f(...) end
 
 function tw.await(begin)
@@ -143,6 +144,26 @@ function tw.connect(url, options)
   note("connect", url, options)
   return nil, "there is no network in specs: replace tw.connect"
 end
+
+-- ---- files: the real ones ----
+
+function tw.read_file(path)
+  local file, problem, code = io.open(path, "rb")
+  if not file then return nil, problem, code end
+  local data = file:read("a")
+  file:close()
+  return data
+end
+
+function tw.write_file(path, data, options)
+  local file, problem, code = io.open(path, options and options.append and "ab" or "wb")
+  if not file then return nil, problem, code end
+  file:write(data)
+  file:close()
+  return true
+end
+
+-- ---- others ----
 
 --- Returns the spec's tw.jwt.claims for every token.
 tw.jwt = {}
