@@ -112,12 +112,18 @@ static void test_counts_between_threads(void **state) {
 
 /* ---- runs ---- */
 
+static struct message *add(struct message *run, enum opcode opcode, const void *bytes, size_t len) {
+    run = message_run_reserve(run, message_frame_size(len));
+    message_run_add(run, opcode, bytes, len);
+    return run;
+}
+
 /* A run of one frame of each size; ends[i] is where its i-th frame ends. */
 static struct message *run_of_all_sizes(size_t ends[SIZES]) {
     struct message *run = NULL;
     for (size_t i = 0; i < SIZES; i++) {
         run = i == 0 ? message_run_new(OPCODE_TEXT, payload, sizes[i], 0)
-                     : message_run_add(run, OPCODE_BINARY, payload, sizes[i]);
+                     : add(run, OPCODE_BINARY, payload, sizes[i]);
         ends[i] = run->len;
     }
     return run;
@@ -157,9 +163,9 @@ static void test_cutting_a_run(void **state) {
 /* What was cut may be followed by other frames. */
 static void test_adding_after_a_cut(void **state) {
     struct message *run = message_run_new(OPCODE_TEXT, "one", 3, 0);
-    run = message_run_add(run, OPCODE_TEXT, "two", 3);
+    run = add(run, OPCODE_TEXT, "two", 3);
     message_run_cut(run, 1);
-    run = message_run_add(run, OPCODE_CLOSE, "\x03\xe8", 2);
+    run = add(run, OPCODE_CLOSE, "\x03\xe8", 2);
     assert_int_equal(run->len, 5 + 4);
     check_frame(run->bytes, 1, "one", 3);
     check_frame(run->bytes + 5, 8, "\x03\xe8", 2);

@@ -44,11 +44,11 @@ static struct message *make(enum opcode opcode, const void *payload, size_t len,
     atomic_init(&message->twins, NULL);
     write_header(message->bytes, opcode, len);
     message->key_len = (uint32_t)key.len;
-    if (len > 0)
-        memcpy(message->bytes + header, payload, len);
+    queue_memory_add(memory + QUEUE_MEMORY_ALLOCATION); /* message_memory() */
     if (key.len > 0)
         memcpy(message->bytes + message->len, key.bytes, key.len);
-    queue_memory_add(memory + QUEUE_MEMORY_ALLOCATION); /* message_memory() */
+    if (len > 0)
+        memcpy(message->bytes + header, payload, len);
     return message;
 }
 
@@ -79,20 +79,21 @@ struct message *message_run_fit(struct message *run) {
     return run->capacity / 2 > run->len ? resize(run, run->len) : run;
 }
 
-struct message *message_run_add(struct message *run, enum opcode opcode, const void *payload,
-                                size_t len) {
-    uint32_t header = header_size(len);
-    size_t wanted = run->len + header + len;
-    if (wanted > run->capacity) {
-        bool ends_soon = wanted <= MESSAGE_RUN_BYTES && wanted > MESSAGE_RUN_BYTES / 2;
-        run = resize(run, ends_soon ? MESSAGE_RUN_BYTES : wanted * 2);
-    }
+struct message *message_run_reserve(struct message *run, size_t frame) {
+    size_t wanted = run->len + frame;
+    if (wanted <= run->capacity)
+        return run;
+    bool ends_soon = wanted <= MESSAGE_RUN_BYTES && wanted > MESSAGE_RUN_BYTES / 2;
+    return resize(run, ends_soon ? MESSAGE_RUN_BYTES : wanted * 2);
+}
+
+/* The copy is last, so that no register must survive it. */
+void message_run_add(struct message *run, enum opcode opcode, const void *payload, size_t len) {
     unsigned char *out = run->bytes + run->len;
     write_header(out, opcode, len);
+    run->len += message_frame_size(len);
     if (len > 0)
-        memcpy(out + header, payload, len);
-    run->len = wanted;
-    return run;
+        memcpy(out + header_size(len), payload, len);
 }
 
 void message_control_set(struct message *control, enum opcode opcode, const void *payload,

@@ -70,9 +70,10 @@ struct message *message_run_new(enum opcode opcode, const void *payload, size_t 
 /* The most memory of a run, unless a single frame is longer. */
 enum { MESSAGE_RUN_BYTES = 128 * 1024 };
 
-/* Adds a frame to a run. Returns the run, which may have moved. */
-struct message *message_run_add(struct message *run, enum opcode opcode, const void *payload,
-                                size_t len);
+/* Makes room in a run for a frame of so many bytes. Returns the run, which may have moved. */
+struct message *message_run_reserve(struct message *run, size_t frame);
+/* Adds a frame to a run that has room for it. */
+void message_run_add(struct message *run, enum opcode opcode, const void *payload, size_t len);
 
 /* Frees the memory of a run that has no frame, if that is more than half of it. Returns the run,
  * which may have moved. */

@@ -101,8 +101,9 @@ static inline void append(struct outq *queue, enum opcode opcode, const void *pa
         *spare = NULL;
     }
     struct message **last = last_of(queue);
-    *last = message_run_add(*last, opcode, payload, len);
+    *last = message_run_reserve(*last, frame);
     queue->bytes += frame;
+    message_run_add(*last, opcode, payload, len);
 }
 
 /* Flattened, and called from one place, as frame_reader_next() is. */
