@@ -289,6 +289,7 @@ static bool receive_sockets(struct server *server, char *error, size_t error_siz
             .loop = &server->loop,
             .pid_file = pid_file,
             .passed = server->passed,
+            .tickets = server->process.tickets,
             .is_cancelled = upgrade_is_cancelled,
             .user = server,
         };
@@ -334,6 +335,7 @@ static bool open_files(struct server *server, char *error, size_t error_size) {
         .loop = &server->loop,
         .pid_file = server->settings->pid_file,
         .listeners = &server->listeners,
+        .tickets = server->process.tickets,
         .on_upgraded = on_upgraded,
         .on_reload = on_reload_request,
         .user = server,

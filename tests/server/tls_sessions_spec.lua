@@ -68,6 +68,30 @@ describe("a session", function()
     end
   end)
 
+  it("is resumed by the process that an upgrade starts", function()
+    local pid_file, path = folder .. "/tidewire.pid", folder .. "/session"
+    local function begin(options)
+      return server.start({
+        app = app_of("first"), files = files, environment = PLAIN, listen = options.listen,
+        options = { "--pid-file", pid_file, table.unpack(options) },
+      })
+    end
+    local old <close> = begin({})
+    local versions = { "-tls1_2", "-tls1_3" }
+    for _, version in ipairs(versions) do
+      assert.matches("New, TLSv1", s_client(old, version, "-sess_out", path .. version), 1, true)
+    end
+    local address = ("%s:%d"):format(old.addresses[1].host, old.addresses[1].port)
+    local new <close> = begin({ "--upgrade", listen = { address } })
+    assert.equal(0, old.process:wait_exit())
+    local newest <close> = begin({ "--upgrade", listen = { address } })
+    assert.equal(0, new.process:wait_exit())
+    for _, version in ipairs(versions) do
+      local said = s_client(newest, version, "-sess_in", path .. version)
+      assert.matches("Reused, TLSv1", said, 1, true)
+    end
+  end)
+
   it("carries data as a new one does", function()
     local app <close> = start()
     for _, maximum in ipairs({ "1.2", "1.3" }) do

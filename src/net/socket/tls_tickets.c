@@ -12,6 +12,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <uv.h>
 
 enum { HOUR_SECONDS = 3600, TICKET_SECONDS = 2 * HOUR_SECONDS, KEYS = 3, NAME_BYTES = 16 };
@@ -116,4 +117,30 @@ void tls_tickets_use(struct tls_tickets *tickets, struct ssl_ctx_st *context) {
     SSL_CTX_set_ex_data(context, index_of_tickets, tickets);
     SSL_CTX_set_timeout(context, TICKET_SECONDS);
     SSL_CTX_set_tlsext_ticket_key_evp_cb(context, on_ticket);
+}
+
+/* ---- for another process of the same machine, whose monotonic clock is the same ---- */
+
+bool tls_tickets_send(struct tls_tickets *tickets, int socket) {
+    if (tickets == NULL)
+        return false;
+    uv_mutex_lock(&tickets->mutex);
+    ssize_t sent = send(socket, tickets->keys, sizeof tickets->keys, MSG_DONTWAIT | MSG_NOSIGNAL);
+    uv_mutex_unlock(&tickets->mutex);
+    return sent == (ssize_t)sizeof tickets->keys;
+}
+
+bool tls_tickets_receive(struct tls_tickets *tickets, int socket) {
+    struct key keys[KEYS + 1];
+    bool good = tickets != NULL &&
+                recv(socket, keys, sizeof keys, MSG_DONTWAIT) == (ssize_t)sizeof tickets->keys;
+    for (int i = 0; i < KEYS && good; i++)
+        good = keys[i].made_ms <= clock_monotonic_ms();
+    if (good) {
+        uv_mutex_lock(&tickets->mutex);
+        memcpy(tickets->keys, keys, sizeof tickets->keys);
+        uv_mutex_unlock(&tickets->mutex);
+    }
+    OPENSSL_cleanse(keys, sizeof keys);
+    return good;
 }

@@ -7,6 +7,7 @@
  *
  *     next process (upgrade_new.h)  message                          running process
  *     UPGRADE_NEW_ASKING            "tidewire 1"                 ->  UPGRADE_OLD_IDLE
+ *         with a socket, into which                                  sends the keys of tickets
  *                                   "address ADMIN ANYPORT FILE" <-  for each address, in one or
  *                                                                    several messages, with
  *                                                                    descriptors
@@ -18,10 +19,12 @@
  *         socket by its own
  *
  * ADMIN, ANYPORT and FILE are 0 or 1: the socket is of the admin address; the system chose its
- * port; Tidewire removes its file at the end (not a file of systemd's). Until "yours" the running
- * process serves as before, also when the next one fails. A second process that asks meanwhile gets
- * "busy". For a moment both processes accept on the same sockets: no connection that waits in them
- * is lost, and the kernel refuses none. A reload, by `tidewire reload` (control_client.h):
+ * port; Tidewire removes its file at the end (not a file of systemd's). The keys of TLS session
+ * tickets (tls_tickets.h) are no message, which could be logged, and come before "end"; versions
+ * that do not know them send no socket, or close it. Until "yours" the running process serves as
+ * before, also when the next one fails. A second process that asks meanwhile gets "busy". For a
+ * moment both processes accept on the same sockets: no connection that waits in them is lost, and
+ * the kernel refuses none. A reload, by `tidewire reload` (control_client.h):
  *
  *     client                        "reload 1"                   ->  running process
  *                                   "reloaded GENERATION"        <-  when all workers run new code

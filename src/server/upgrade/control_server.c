@@ -115,7 +115,7 @@ static bool send_sockets(int to, const struct listeners *listeners) {
     return control_send(to, CONTROL_END, NULL, 0);
 }
 
-static void on_upgrade(struct control_socket *connection) {
+static void on_upgrade(struct control_socket *connection, const struct control_message *message) {
     struct control_server *server = connection->server;
     if (server->upgrade != UPGRADE_OLD_IDLE) {
         control_send(connection->fd, CONTROL_BUSY, NULL, 0);
@@ -123,6 +123,8 @@ static void on_upgrade(struct control_socket *connection) {
         return;
     }
     log_eventf(LOG_INFO, "upgrade", "process %ld has asked for the sockets", (long)connection->pid);
+    if (message->fd_count == 1)
+        tls_tickets_send(server->options.tickets, message->fds[0]);
     if (!send_sockets(connection->fd, server->options.listeners)) {
         fail(connection, "does not receive them");
         return;
@@ -173,12 +175,11 @@ static void on_message(uv_poll_t *poll, int status, int events) {
     (void)events;
     struct control_socket *connection = poll->data;
     enum connection_state state = connection->state;
-    char text[CONTROL_MESSAGE_BYTES];
-    /* not control_receive(): recv() drops descriptors that a client sends */
-    ssize_t len = recv(connection->fd, text, sizeof text - 1, MSG_DONTWAIT);
+    struct control_message message;
+    const char *text = message.text;
+    ssize_t len = control_receive(connection->fd, &message);
     if (len < 0 && (errno == EAGAIN || errno == EINTR))
         return;
-    text[len > 0 ? len : 0] = '\0';
     if (len <= 0 && state == CONNECTION_UPGRADING)
         fail(connection, "has ended before it was ready");
     else if (len <= 0)
@@ -186,11 +187,12 @@ static void on_message(uv_poll_t *poll, int status, int events) {
     else if (state == CONNECTION_NEW && strcmp(text, CONTROL_RELOAD) == 0)
         on_reload(connection);
     else if (state == CONNECTION_NEW && strcmp(text, CONTROL_UPGRADE) == 0)
-        on_upgrade(connection);
+        on_upgrade(connection, &message);
     else if (state == CONNECTION_UPGRADING && strcmp(text, CONTROL_READY) == 0)
         on_ready(connection);
     else
         fail(connection, "has sent an unknown message");
+    control_close_fds(&message);
 }
 
 static void on_connection(uv_poll_t *poll, int status, int events) {

@@ -6,6 +6,7 @@
 #ifndef TIDEWIRE_SERVER_UPGRADE_CONTROL_SERVER_H
 #define TIDEWIRE_SERVER_UPGRADE_CONTROL_SERVER_H
 
+#include "net/socket/tls_tickets.h"
 #include "server/listen/listeners.h"
 
 #include <stdbool.h>
@@ -18,6 +19,7 @@ struct control_server_options {
     uv_loop_t *loop;
     const char *pid_file;              /* borrowed */
     const struct listeners *listeners; /* the sockets to pass */
+    struct tls_tickets *tickets;       /* whose keys are passed; NULL: none */
     /* Process `by` serves, and owns the sockets and their files. May call
      * control_server_close(). */
     void (*on_upgraded)(void *user, pid_t by);

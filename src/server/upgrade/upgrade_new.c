@@ -49,9 +49,11 @@ static void on_address(struct upgrade_new *upgrade, struct control_message *mess
 static void on_message(struct upgrade_new *upgrade, struct control_message *message) {
     if (strcmp(message->text, CONTROL_BUSY) == 0)
         fail(upgrade, "another upgrade is under way");
-    else if (strcmp(message->text, CONTROL_END) == 0 && upgrade->state == UPGRADE_NEW_ASKING)
+    else if (strcmp(message->text, CONTROL_END) == 0 && upgrade->state == UPGRADE_NEW_ASKING) {
+        /* without them, clients get new sessions */
+        tls_tickets_receive(upgrade->options.tickets, upgrade->tickets_fd);
         enter(upgrade, UPGRADE_NEW_RECEIVED);
-    else if (strcmp(message->text, CONTROL_YOURS) == 0 && upgrade->state == UPGRADE_NEW_READY)
+    } else if (strcmp(message->text, CONTROL_YOURS) == 0 && upgrade->state == UPGRADE_NEW_READY)
         enter(upgrade, UPGRADE_NEW_DONE);
     else
         on_address(upgrade, message);
@@ -78,13 +80,23 @@ static void on_readable(uv_poll_t *poll, int status, int events) {
 
 /* ---- life ---- */
 
-static void send_text(struct upgrade_new *upgrade, const char *text) {
-    if (!control_send(upgrade->fd, text, NULL, 0))
+static void send_text(struct upgrade_new *upgrade, const char *text, const int *fds, size_t count) {
+    if (!control_send(upgrade->fd, text, fds, count))
         fail(upgrade, "the running process does not read its control socket: %s", strerror(errno));
 }
 
+static void send_request(struct upgrade_new *upgrade) {
+    int fds[2];
+    bool good = socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, fds) == 0;
+    send_text(upgrade, CONTROL_UPGRADE, &fds[1], good ? 1 : 0);
+    if (good) {
+        upgrade->tickets_fd = fds[0];
+        close(fds[1]);
+    }
+}
+
 void upgrade_new_begin(struct upgrade_new *upgrade, const struct upgrade_new_options *options) {
-    *upgrade = (struct upgrade_new){.options = *options, .fd = -1};
+    *upgrade = (struct upgrade_new){.options = *options, .fd = -1, .tickets_fd = -1};
     const char *pid_file = options->pid_file;
     int fd = control_connect(pid_file, SOCK_NONBLOCK);
     pid_t pid;
@@ -99,13 +111,13 @@ void upgrade_new_begin(struct upgrade_new *upgrade, const struct upgrade_new_opt
         uv_poll_init(options->loop, &upgrade->poll, fd);
         upgrade->poll.data = upgrade;
         uv_poll_start(&upgrade->poll, UV_READABLE, on_readable);
-        send_text(upgrade, CONTROL_UPGRADE);
+        send_request(upgrade);
     }
 }
 
 void upgrade_new_ready(struct upgrade_new *upgrade) {
     enter(upgrade, UPGRADE_NEW_READY);
-    send_text(upgrade, CONTROL_READY);
+    send_text(upgrade, CONTROL_READY, NULL, 0);
 }
 
 bool upgrade_new_wait(struct upgrade_new *upgrade, enum upgrade_new_state wanted, char *error,
@@ -125,7 +137,9 @@ bool upgrade_new_wait(struct upgrade_new *upgrade, enum upgrade_new_state wanted
 static void on_poll_closed(uv_handle_t *handle) {
     struct upgrade_new *upgrade = handle->data;
     close(upgrade->fd);
-    upgrade->fd = -1;
+    if (upgrade->tickets_fd >= 0)
+        close(upgrade->tickets_fd);
+    upgrade->fd = upgrade->tickets_fd = -1;
 }
 
 void upgrade_new_close(struct upgrade_new *upgrade) {

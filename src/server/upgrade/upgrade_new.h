@@ -6,6 +6,7 @@
 #define TIDEWIRE_SERVER_UPGRADE_UPGRADE_NEW_H
 
 #include "net/listen/passed_fds.h"
+#include "net/socket/tls_tickets.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -23,6 +24,7 @@ struct upgrade_new_options {
     uv_loop_t *loop;
     const char *pid_file;             /* of the process to ask */
     struct passed_fds *passed;        /* receives the sockets */
+    struct tls_tickets *tickets;      /* receives the keys; NULL: none */
     bool (*is_cancelled)(void *user); /* ends upgrade_new_wait() */
     void *user;
 };
@@ -33,7 +35,8 @@ struct upgrade_new {
     /* private */
     struct upgrade_new_options options;
     uv_poll_t poll;
-    int fd; /* the control connection; -1: there is none */
+    int fd;         /* the control connection; -1: there is none */
+    int tickets_fd; /* where the keys of tickets arrive; -1: there is none */
 };
 
 /* Requests the sockets. The loop moves the state on. */
