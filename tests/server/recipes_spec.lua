@@ -1,61 +1,19 @@
--- recipes_spec.lua -- the code of docs/recipes.md does what the page says. The spec reads it from
--- the page, block by block.
+-- recipes_spec.lua -- the code of docs/recipes.md does what the page says.
+-- recipes_outside_spec.lua has the recipes with other servers and libraries.
 
 local certificates = require "support.certificates"
 local client = require "support.client"
-local loop = require "support.loop"
 local process = require "support.process"
+local recipes = require "support.recipes"
 local server = require "support.server"
 local stream = require "support.stream"
 local uv = require "luv"
 
--- The page's headings in their order, and the files of each: name -> text.
-local function read_recipes()
-  local recipes, heading, block, name = {}, nil, nil, nil
-  for line in io.lines("docs/recipes.md") do
-    if block then
-      if line == "```" then
-        recipes[heading][name], block = table.concat(block, "\n") .. "\n", nil
-      else
-        block[#block + 1] = line
-        name = name or assert(line:match("^[-/#]+ ([%w._/-]+)"),
-          "a block without the name of its file: " .. line)
-      end
-    elseif line:find("^## ") then
-      heading = line:sub(4)
-      recipes[heading] = {}
-      recipes[#recipes + 1] = heading
-    elseif line:find("^```") then
-      block, name = {}, nil
-    end
-  end
-  return recipes
-end
-
 describe("docs/recipes.md", function()
-  local recipes = read_recipes()
-  local tried = {}
-
   after_each(stream.close_all)
 
-  local function files_of(heading)
-    tried[heading] = true
-    local files = {}
-    for name, text in pairs(assert(recipes[heading], "there is no recipe " .. heading)) do
-      files[name] = text
-    end
-    return files
-  end
-
-  -- Starts the app of a recipe with its other files, and what the test adds to them.
-  local function start(heading, more, environment)
-    local files = files_of(heading)
-    for name, text in pairs(more or {}) do files[name] = text end
-    return server.start({ files = files, environment = environment })
-  end
-
   it("send to a user", function()
-    local app <close> = start("Send to a user")
+    local app <close> = recipes.start("Send to a user")
     local phone, laptop = app:connect("/chat?name=ada"), app:connect("/chat?name=ada")
     local bob = app:connect("/chat?name=bob")
     for _, peer in ipairs({ phone, laptop, bob }) do -- an answer shows that it has joined
@@ -76,7 +34,7 @@ describe("docs/recipes.md", function()
   end)
 
   it("kick a user", function()
-    local app <close> = start("Kick a user", nil, { ADMIN_TOKEN = "secret" })
+    local app <close> = recipes.start("Kick a user", nil, { ADMIN_TOKEN = "secret" })
     local ada = app:connect("/chat?name=ada")
     assert.equal("ada: hello", (ada:ask("hello"))) -- so she is in the room
     local bob = app:connect("/chat?name=bob")
@@ -97,9 +55,8 @@ describe("docs/recipes.md", function()
   end)
 
   it("authenticate a browser", function()
-    local app <close> = start("Authenticate a browser", { ["public/index.html"] = "hello" }, {
-      SESSION_KEY = ("0123456789abcdef"):rep(4),
-    })
+    local app <close> = recipes.start("Authenticate a browser",
+      { ["public/index.html"] = "hello" }, { SESSION_KEY = ("0123456789abcdef"):rep(4) })
     assert.equal(200, app:http("/login.js").status)
     local function log_in(password)
       local body = ('{"name":"ada","password":"%s"}'):format(password)
@@ -124,78 +81,12 @@ describe("docs/recipes.md", function()
   end)
 
   it("limit the rate of messages", function()
-    local app <close> = start("Limit the rate of messages")
+    local app <close> = recipes.start("Limit the rate of messages")
     local ada = app:connect("/")
     for number = 1, 20 do assert.equal(tostring(number), (ada:ask(tostring(number)))) end
     -- more than come back in the time that this takes
     for number = 1, 200 do ada:send_text(tostring(number)) end
     assert.equal(1008, (ada:wait_closed()))
-  end)
-
-  it("run a process", function()
-    local app <close> = start("Run a process")
-    local ada = app:connect("/")
-    assert.equal("1970-01-01\n", (ada:ask("date")))
-    assert.equal("failed: it took too long", (ada:ask("sleep")))
-    assert.equal("failed: it wrote too much", (ada:ask("yes")))
-    assert.is_truthy((ada:ask("nonsense")):find("^failed: ENOENT"))
-    assert.equal("", (ada:ask("anything else"))) -- tr reads nothing
-  end)
-
-  -- A server with a part of Redis' protocol, which sends its answers in pieces.
-  local function fake_redis()
-    local counts, sockets, listener = {}, {}, uv.new_tcp()
-    assert(listener:bind("127.0.0.1", 0))
-    listener:listen(16, function()
-      local socket = uv.new_tcp()
-      listener:accept(socket)
-      sockets[#sockets + 1] = socket
-      socket:read_start(function(_, data)
-        for name in (data or ""):gmatch("%*2\r\n%$4\r\nINCR\r\n%$%d+\r\n([^\r]*)\r\n") do
-          counts[name] = (counts[name] or 0) + 1
-          local answer = name:find("wrong") and "-ERR wrong kind\r\n"
-            or (":%d\r\n"):format(counts[name])
-          socket:write(answer:sub(1, 2))
-          socket:write(answer:sub(3))
-        end
-      end)
-    end)
-    local function drop()
-      for _, socket in ipairs(sockets) do socket:close() end
-      sockets = {}
-    end
-    return listener:getsockname().port, drop, function()
-      drop()
-      listener:close()
-    end
-  end
-
-  it("a database", function()
-    local port, drop, stop = fake_redis()
-    local app <close> =
-      start("A database", nil, { REDIS_HOST = "127.0.0.1", REDIS_PORT = tostring(port) })
-    local ada = app:connect("/")
-    assert.equal("1", (ada:ask("lobby")))
-    assert.equal("2", (ada:ask("lobby")))
-    assert.equal("1", (ada:ask("garden")))
-    assert.equal("no answer: ERR wrong kind", (ada:ask("wrong")))
-    drop()
-    -- it connects again
-    assert.equal("3", loop.ask_until(function() return (ada:ask("lobby")) end, "3"))
-    stop()
-    assert.is_truthy(loop.ask_until(function()
-      return ((ada:ask("lobby")):find("^no answer: ECONN"))
-    end, 1))
-  end)
-
-  it("a library that blocks", function()
-    local app <close> = start("A library that blocks")
-    local ada = app:connect("/")
-    assert.equal("saved 5 bytes", (ada:ask("hello")))
-    assert.equal("hello\n", process.read_file(app.directory .. "/messages.txt"))
-    assert(os.remove(app.directory .. "/messages.txt")
-      and uv.fs_mkdir(app.directory .. "/messages.txt", 493))
-    assert.is_truthy((ada:ask("again")):find("^not saved: .*messages.txt"))
   end)
 
   it("pass connections on", function()
@@ -212,7 +103,7 @@ describe("docs/recipes.md", function()
       ]],
       environment = { TIDEWIRE_TLS_CERTIFICATE = "" },
     })
-    local app <close> = start("Pass connections on", nil, { BACKEND = backend:url("/") })
+    local app <close> = recipes.start("Pass connections on", nil, { BACKEND = backend:url("/") })
     local ada = app:connect("/")
     assert.same({ "hello", "text" }, { ada:ask("hello") })
     ada:send_binary("\0\xff")
@@ -232,7 +123,9 @@ describe("docs/recipes.md", function()
 
   it("test", function()
     local folder = process.make_directory()
-    for name, text in pairs(files_of("Test")) do process.write_file(folder .. "/" .. name, text) end
+    for name, text in pairs(recipes.files("Test")) do
+      process.write_file(folder .. "/" .. name, text)
+    end
     local result =
       process.run("busted", { args = { "--lua=lua5.4", "counter_spec.lua" }, directory = folder })
     process.remove_directory(folder)
@@ -251,7 +144,7 @@ describe("docs/recipes.md", function()
   end
 
   it("deploy with systemd", function()
-    local files = files_of("Deploy with systemd")
+    local files = recipes.files("Deploy with systemd")
     local service = files["tidewire.service"]
     local options = run_command(service:match("\nExecStart=([^\n]+)"), function(line)
       return line:gmatch("%S+")
@@ -283,13 +176,13 @@ describe("docs/recipes.md", function()
 
   it("certificates of Let's Encrypt", function()
     local heading = "Certificates of Let's Encrypt"
-    local text = files_of(heading)["deploy-tidewire"]
+    local text = recipes.files(heading)["deploy-tidewire"]
     local folder = process.make_directory()
     local plain = { TIDEWIRE_TLS_CERTIFICATE = false, TIDEWIRE_TLS_KEY = false,
       HOST = "www.example" }
     -- as certbot writes it
     local challenge = "webroot/.well-known/acme-challenge/token"
-    local files = files_of(heading)
+    local files = recipes.files(heading)
     local port80 <close> = server.start({
       files = { ["app/app.lua"] = files["app.lua"], [challenge] = "token.thumbprint" },
       app_path = "app/app.lua", environment = plain,
@@ -345,7 +238,7 @@ describe("docs/recipes.md", function()
   end)
 
   it("deploy in a container", function()
-    local text = files_of("Deploy in a container")["Dockerfile"]
+    local text = recipes.files("Deploy in a container")["Dockerfile"]
     local entry = text:match("\nENTRYPOINT %[([^\n]+)%]")
     local options = run_command(entry, function(line) return line:gmatch('"([^"]*)"') end)
     for index, option in ipairs(options) do
@@ -359,7 +252,8 @@ describe("docs/recipes.md", function()
   end)
 
   it("a page that reloads itself", function()
-    local app <close> = start("A page that reloads itself", { ["public/index.html"] = "hello" })
+    local app <close> =
+      recipes.start("A page that reloads itself", { ["public/index.html"] = "hello" })
     assert.equal(200, app:http("/live.js").status)
     local page = app:connect("/live")
     assert.equal("1", (page:receive()))
@@ -368,8 +262,6 @@ describe("docs/recipes.md", function()
   end)
 
   it("has a test for each of its recipes", function()
-    for _, heading in ipairs(recipes) do
-      assert.is_true(tried[heading], "nothing tries the recipe " .. heading)
-    end
+    assert.same({}, recipes.untried(false))
   end)
 end)
