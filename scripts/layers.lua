@@ -31,6 +31,7 @@ layers.folders = {
     bus = { "frames" },
     http = {},
     upstream = {},
+    cosocket = {},
     hub = { "frames", "bus", "http" },
   },
   net = {
@@ -40,6 +41,7 @@ layers.folders = {
     listen = { "socket", "http" },
     client = { "http" },
     upstream = { "socket", "client" },
+    cosocket = { "socket" },
   },
   script = {
     json = {},

@@ -53,6 +53,9 @@ function guarded.install(globals)
       globals[name] = value
     end
   end
+  package.preload.socket = function()
+    return require "tidewire.socket.luasocket"
+  end
   local luv = require "luv"
   luv_sockets.install(luv)
   luv_timers.install(luv)

@@ -666,4 +666,128 @@ function core.upstream_close(upstream, code, reason) end
 ---@param upstream integer
 function core.upstream_release(upstream) end
 
+
+--- A socket to another server, without a descriptor. The caller must call core.cosocket_release.
+---@return integer cosocket
+function core.cosocket_make() end
+
+--- Gives it a new descriptor, in place of the one that it has.
+---@param cosocket integer
+---@param family "inet"|"inet6"|"unix"
+---@return true? ok
+---@return string? problem
+function core.cosocket_open(cosocket, family) end
+
+--- Its descriptor; -1: it has none.
+---@param cosocket integer
+---@return integer
+function core.cosocket_descriptor(cosocket) end
+
+--- Closes the descriptor. Tasks that wait are woken.
+---@param cosocket integer
+function core.cosocket_close(cosocket) end
+
+--- Closes it, and forgets the number.
+---@param cosocket integer
+function core.cosocket_release(cosocket) end
+
+---@param cosocket integer
+---@param family "inet"|"inet6"|"unix"
+---@param host string    numeric, or a path
+---@param port integer?
+---@return true? ok
+---@return string? problem
+function core.cosocket_bind(cosocket, family, host, port) end
+
+--- Begins to connect. The problem false: wait until it takes bytes, and ask
+--- core.cosocket_connected.
+---@param cosocket integer
+---@param family "inet"|"inet6"|"unix"
+---@param host string    numeric, or a path
+---@param port integer?
+---@return true? ok
+---@return string|false|nil problem
+function core.cosocket_connect(cosocket, family, host, port) end
+
+--- Is it connected? The problem false: not yet.
+---@param cosocket integer
+---@return true? ok
+---@return string|false|nil problem
+function core.cosocket_connected(cosocket) end
+
+--- The address of one side. Nothing for Unix sockets.
+---@param cosocket integer
+---@param is_peer boolean
+---@return string? host
+---@return string? port_or_problem
+---@return "inet"|"inet6"|nil family
+function core.cosocket_name(cosocket, is_peer) end
+
+--- Sends bytes of a string, as many as the socket takes at once.
+---@param cosocket integer
+---@param bytes string
+---@param first integer
+---@param last integer
+---@return integer last                  the index of the last byte that the socket took
+---@return string|false|nil problem      false: wait until it takes bytes
+function core.cosocket_send(cosocket, bytes, first, last) end
+
+--- Receives a line, all, or so many bytes. The problem nil: these are all. False: more must follow.
+---@param cosocket integer
+---@param pattern "l"|"a"|integer
+---@return string bytes                  all, or a part
+---@return string|false|nil problem
+function core.cosocket_receive(cosocket, pattern) end
+
+--- Takes what was received and is not enough.
+---@param cosocket integer
+---@param pattern "l"|"a"|integer
+---@return string bytes
+function core.cosocket_rest(cosocket, pattern) end
+
+--- Has it received bytes that were not taken?
+---@param cosocket integer
+---@return boolean
+function core.cosocket_has_bytes(cosocket) end
+
+--- Wakes the task once, when the side may be ready, is closed, or after so many seconds.
+---@param cosocket integer
+---@param side "in"|"out"
+---@param task integer?    nil: no task waits any more
+---@param seconds number?  nil: any number
+---@return boolean is_alone  false: another task waits for this side
+function core.cosocket_wait(cosocket, side, task, seconds) end
+
+---@param cosocket integer
+---@param sides "both"|"receive"|"send"
+---@return true? ok
+---@return string? problem
+function core.cosocket_shutdown(cosocket, sides) end
+
+---@param cosocket integer
+---@return integer received  bytes
+---@return integer sent
+---@return number age        seconds
+function core.cosocket_counts(cosocket) end
+
+---@param cosocket integer
+---@param received integer
+---@param sent integer
+---@param age number
+function core.cosocket_set_counts(cosocket, received, sent, age) end
+
+--- Sets an option of its descriptor, by LuaSocket's name. Throws for other names and types.
+---@param cosocket integer
+---@param name string
+---@param value any
+---@return true? ok
+---@return string? problem
+function core.cosocket_set_option(cosocket, name, value) end
+
+---@param cosocket integer
+---@param name string
+---@return any value
+---@return string? problem
+function core.cosocket_get_option(cosocket, name) end
+
 return core

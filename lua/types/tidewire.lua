@@ -599,6 +599,9 @@ function tw.stats() end
 ---@field upstreams_opened integer
 ---@field upstream_messages_received integer
 ---@field upstream_messages_sent integer
+---@field cosockets integer            sockets of scripts open now
+---@field cosockets_connected integer  connections that they have made
+---@field cosockets_failed integer     connections that they could not make
 
 ---@class tidewire.json.Null  JSON's null: the one value of its kind, true in an `if`
 

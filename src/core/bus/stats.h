@@ -46,7 +46,9 @@
     X(tls_failures, "TLS handshakes that failed")                                                  \
     X(upstreams_opened, "WebSocket connections to other servers opened")                           \
     X(upstream_messages_received, "Messages received from other servers")                          \
-    X(upstream_messages_sent, "Messages queued to other servers")
+    X(upstream_messages_sent, "Messages queued to other servers")                                  \
+    X(cosockets_connected, "Connections that sockets of scripts have made")                        \
+    X(cosockets_failed, "Connections that sockets of scripts could not make")
 
 /* name, help text: these go up and down. */
 #define STATS_GAUGES(X)                                                                            \
@@ -55,6 +57,7 @@
     X(lua_memory_bytes, "Memory of the scripts, over all workers")                                 \
     X(lua_memory_limit_bytes, "What limits.memory allows the scripts, over all workers")           \
     X(upstreams, "WebSocket connections to other servers open now")                                \
+    X(cosockets, "Sockets of scripts open now")                                                    \
     X(repeating_timers, "Repeating timers of scripts and of connections that run now")
 
 struct stats {

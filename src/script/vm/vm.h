@@ -6,6 +6,7 @@
 #ifndef TIDEWIRE_SCRIPT_VM_VM_H
 #define TIDEWIRE_SCRIPT_VM_VM_H
 
+#include "core/cosocket/cosocket.h"
 #include "core/http/tls_options.h"
 #include "core/hub/hub.h"
 #include "core/store/shared.h"
@@ -40,7 +41,8 @@ struct vm_options {
     /* A script has called os.exit with this code, 0 to 255. NULL: only its hook ends. */
     void (*on_exit)(void *user, int code);
     void *on_exit_user;
-    struct upstream_functions upstreams; /* connections to other servers */
+    struct upstream_functions upstreams; /* WebSocket connections to other servers */
+    struct cosocket_functions cosockets; /* sockets to other servers */
 };
 
 /* A state with the libraries and no app. It handles the hub's events. NULL, after a line of the

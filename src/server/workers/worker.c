@@ -7,6 +7,7 @@
 
 #include "base/clock.h"
 #include "base/mem.h"
+#include "net/cosocket/cosockets.h"
 #include "net/http/http_dispatch.h"
 #include "net/listen/acceptor.h"
 #include "net/socket/address.h"
@@ -25,6 +26,7 @@ struct worker {
     struct hub *hub;
     struct vm *vm;
     struct upstreams *upstreams;
+    struct cosockets *cosockets;
     struct http_server *http; /* NULL until the worker listens, as the next two */
     struct http_dispatch *requests;
     struct handshake_server *handshakes;
@@ -227,6 +229,7 @@ struct worker *worker_new(unsigned number, struct process *process,
     worker->hub = hub_new(&hub_options);
     hub_queues_count(worker->hub);
     worker->upstreams = upstreams_new(&worker->loop, hub_stats(worker->hub));
+    worker->cosockets = cosockets_new(&worker->loop, hub_stats(worker->hub));
     struct vm_options vm_options = {
         .bindings = &bindings,
         .loop = &worker->loop,
@@ -241,11 +244,14 @@ struct worker *worker_new(unsigned number, struct process *process,
         .on_exit = events->on_exit,
         .on_exit_user = events->user,
         .upstreams = upstreams_functions(worker->upstreams),
+        .cosockets = cosockets_functions(worker->cosockets),
     };
     worker->vm = vm_new(&vm_options);
     if (worker->vm == NULL) {
+        cosockets_stop(worker->cosockets);
         uv_run(&worker->loop, UV_RUN_DEFAULT);
         upstreams_free(worker->upstreams);
+        cosockets_free(worker->cosockets);
         hub_free(worker->hub);
         uv_loop_close(&worker->loop);
         mem_free(worker);
@@ -415,6 +421,7 @@ void worker_close(struct worker *worker) {
         transport_stop(worker->transport);
     }
     upstreams_stop(worker->upstreams);
+    cosockets_stop(worker->cosockets);
     hub_end(worker->hub);
     bus_leave(worker->process->bus, worker->number);
     uv_close((uv_handle_t *)&worker->mail, NULL);
@@ -455,6 +462,7 @@ bool worker_finish(struct worker *worker) {
     transport_free(worker->transport);
     worker->transport = NULL;
     upstreams_free(worker->upstreams);
+    cosockets_free(worker->cosockets);
     return true;
 }
 

@@ -1,0 +1,131 @@
+-- luasocket.lua -- `require "socket"`: LuaSocket's module for scripts, with sockets that wait.
+--
+-- Its functions take and return what LuaSocket's do. The blocking original is
+-- `require "socket.core"`.
+
+local Stream = require "tidewire.socket.stream"
+local async = require "tidewire.async"
+local core = require "tidewire.core"
+local dns = require "tidewire.socket.dns"
+local ltn = require "tidewire.socket.ltn"
+local protected = require "tidewire.socket.protected"
+
+local socket = {
+  _VERSION = "LuaSocket 3.0.0",
+  BLOCKSIZE = ltn.BLOCKSIZE,
+  _DATAGRAMSIZE = 8192, _SETSIZE = 1024, _SOCKETINVALID = -1,
+  dns = dns,
+  sinkt = ltn.sinks, sourcet = ltn.sources,
+  newtry = protected.newtry, protect = protected.protect, try = protected.newtry(),
+  gettime = core.time,
+}
+
+-- ---- sockets ----
+
+--- A TCP socket that is not connected, for IPv4 and IPv6.
+---@return tidewire.socket.Stream
+function socket.tcp()
+  return Stream.new "unspec"
+end
+
+--- A TCP socket for IPv4. Like that for IPv6, it has a descriptor from the beginning.
+---@return tidewire.socket.Stream|nil
+---@return string|nil problem
+function socket.tcp4()
+  return Stream.open "inet"
+end
+
+--- A TCP socket for IPv6.
+---@return tidewire.socket.Stream|nil
+---@return string|nil problem
+function socket.tcp6()
+  return Stream.open "inet6"
+end
+
+--- Connects to a host.
+---@param host string
+---@param port integer|string
+---@param own_host string|nil          the address of this side
+---@param own_port integer|string|nil
+---@param family "inet"|"inet6"|nil
+---@return tidewire.socket.Stream|nil
+---@return string|nil problem
+function socket.connect(host, port, own_host, own_port, family)
+  local stream = Stream.new(family or "unspec")
+  if own_host then
+    local ok, problem = stream:bind(own_host, own_port or 0)
+    if not ok then
+      return nil, problem
+    end
+  end
+  local ok, problem = stream:connect(host, port)
+  if not ok then
+    stream:close()
+    return nil, problem
+  end
+  return stream
+end
+
+--- Connects to a host by IPv4.
+---@param host string
+---@param port integer|string
+---@param own_host string|nil
+---@param own_port integer|string|nil
+---@return tidewire.socket.Stream|nil
+---@return string|nil problem
+function socket.connect4(host, port, own_host, own_port)
+  return socket.connect(host, port, own_host, own_port, "inet")
+end
+
+--- Connects to a host by IPv6.
+---@param host string
+---@param port integer|string
+---@param own_host string|nil
+---@param own_port integer|string|nil
+---@return tidewire.socket.Stream|nil
+---@return string|nil problem
+function socket.connect6(host, port, own_host, own_port)
+  return socket.connect(host, port, own_host, own_port, "inet6")
+end
+
+for name, instead in pairs {
+  bind = 'listen is an option of the app; socket.bind of require "socket.core" blocks its worker',
+  udp = 'require "luv" has UDP; socket.udp of require "socket.core" blocks its worker',
+  udp4 = 'require "luv" has UDP; socket.udp4 of require "socket.core" blocks its worker',
+  udp6 = 'require "luv" has UDP; socket.udp6 of require "socket.core" blocks its worker',
+} do
+  socket[name] = function()
+    error(("socket.%s does not exist here: %s"):format(name, instead), 2)
+  end
+end
+
+-- ---- time ----
+
+--- Waits.
+---@param seconds number  negative numbers are 0
+function socket.sleep(seconds)
+  if type(seconds) ~= "number" then
+    error(("bad argument #1 to 'sleep' (number expected, got %s)"):format(type(seconds)), 2)
+  end
+  async.sleep(seconds >= 0 and math.min(seconds, 1e9) or 0)
+end
+
+-- ---- values ----
+
+--- Drops the first `count` of the other arguments.
+---@param count integer
+---@return any ...
+function socket.skip(count, ...)
+  return select(count + 1, ...)
+end
+
+--- A function that calls one function of the table, by its first argument; "default" by default.
+---@param functions table<string, function>
+---@return fun(name: any, ...: any): any
+function socket.choose(functions)
+  return ltn.choose(functions)
+end
+
+socket.sink, socket.source = ltn.choose(ltn.sinks), ltn.choose(ltn.sources)
+
+return socket

@@ -1,0 +1,80 @@
+-- waiting.lua -- how long a call on a socket may take, and the wait for the socket.
+--
+-- A call has two limits, as in LuaSocket: `block` for each wait, `total` for the whole call; with
+-- one of them alone it is for the whole call. Each direction of a socket has one waiter, which is
+-- made with the first wait and used again.
+
+local async = require "tidewire.async"
+local core = require "tidewire.core"
+
+local waiting = {}
+
+local WAIT = core.wait_marker
+local raw_yield = coroutine.yield
+local cosocket_wait, monotonic = core.cosocket_wait, core.monotonic
+
+---@class tidewire.socket.Limits
+---@field block number|nil  seconds; nil: none
+---@field total number|nil
+
+--- The time at which a call begins, if its socket has a limit.
+---@param socket tidewire.socket.Limits
+---@return number|nil
+function waiting.start(socket)
+  if socket.block or socket.total then
+    return monotonic()
+  end
+end
+
+--- The seconds that the next wait may take; nil: any number.
+---@param socket tidewire.socket.Limits
+---@param start number|nil  of waiting.start
+---@return number|nil
+function waiting.rest(socket, start)
+  local block, total = socket.block, socket.total
+  if not block and not total then
+    return nil
+  elseif block and total then
+    return math.max(0, math.min(block, start + total - monotonic()))
+  end
+  return math.max(0, start + (block or total) - monotonic())
+end
+
+local NAMES <const> = { ["in"] = "receive", out = "send" }
+
+--- Ends a wait, with or without an error.
+local Waiter = {
+  __close = function(waiter)
+    local task = waiter.task
+    waiter.task = nil
+    cosocket_wait(waiter.number, waiter.side)
+    if not waiter.has_ended then
+      -- the script has closed its coroutine meanwhile: what resumed it must go on
+      core.wake(task)
+    end
+  end,
+}
+
+--- Waits until a side of the socket may be ready, or the time is over: try again.
+---@param socket table         with its `number`
+---@param side "in"|"out"
+---@param seconds number|nil   nil: for ever
+---@param what string          the function, for messages: "socket:receive"
+function waiting.wait(socket, side, seconds, what)
+  local task = async.this_task(what)
+  local waiter = socket[side]
+  if not waiter then
+    waiter = setmetatable({ number = socket.number, side = side }, Waiter)
+    socket[side] = waiter
+  elseif waiter.task then
+    error(("%s: another task waits in %s of this socket; give each task a socket of its own")
+      :format(what, NAMES[side]), 3)
+  end
+  waiter.task, waiter.has_ended = task, false
+  local _ <close> = waiter
+  cosocket_wait(waiter.number, side, task, seconds)
+  raw_yield(WAIT)
+  waiter.has_ended = true
+end
+
+return waiting

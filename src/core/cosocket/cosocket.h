@@ -1,0 +1,83 @@
+/* cosocket.h -- stream sockets that scripts open to other servers, between scripts and the loop.
+ *
+ * A cosocket is a TCP or Unix socket on which tasks wait instead of blocking. net/cosocket fills
+ * `struct cosocket_functions`, which the worker passes to script/; scripts know a cosocket by its
+ * number, which no other one gets. Everything happens on the worker's thread. Nothing here blocks,
+ * and nothing here calls Lua. */
+#ifndef TIDEWIRE_CORE_COSOCKET_COSOCKET_H
+#define TIDEWIRE_CORE_COSOCKET_COSOCKET_H
+
+#include "base/slice.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* What most functions return: one of these, or a positive errno. */
+enum {
+    COSOCKET_DONE = 0,
+    COSOCKET_AGAIN = -1,  /* not yet: wait for this side, and call again */
+    COSOCKET_CLOSED = -2, /* by the peer, or by the script */
+    COSOCKET_LIMIT = -3,  /* the worker has as many as it may have */
+    COSOCKET_TLS = -4,    /* TLS has failed; see `why` */
+};
+
+/* The two directions; a task may wait for each. */
+enum cosocket_side { COSOCKET_IN, COSOCKET_OUT };
+enum { COSOCKET_SIDES = 2 };
+
+enum cosocket_family { COSOCKET_UNSPEC, COSOCKET_INET, COSOCKET_INET6, COSOCKET_UNIX };
+
+/* A cosocket keeps so many received bytes; behind them it stops reading. */
+enum { COSOCKET_BUFFER_BYTES = 64 * 1024 };
+
+/* An address in numbers. Borrowed. */
+struct cosocket_address {
+    enum cosocket_family family; /* not COSOCKET_UNSPEC */
+    const char *host;            /* "127.0.0.1", "fe80::1%eth0", or a path */
+    unsigned port;
+};
+
+struct cosocket_counts {
+    uint64_t received, sent; /* bytes of the script, without TLS's */
+    double age;              /* seconds */
+};
+
+/* Something has happened to a cosocket that `wait` was called for. May call no function below. */
+typedef void (*cosocket_ready_fn)(void *context, uint64_t tag);
+
+/* A number that no cosocket has acts as one that is closed. */
+struct cosocket_functions {
+    /* Makes a cosocket without a descriptor. The caller calls `release` later. 0: none is free. */
+    uint64_t (*make)(void *user);
+    /* Gives it a new descriptor, which belongs to it, in place of the old one. */
+    int (*open)(void *user, uint64_t number, enum cosocket_family family);
+    /* Its descriptor, for reading and setting options; -1: it has none. */
+    int (*descriptor)(void *user, uint64_t number);
+    int (*bind)(void *user, uint64_t number, const struct cosocket_address *address);
+    /* Begins to connect. AGAIN: call `connected` when COSOCKET_OUT is ready. */
+    int (*connect)(void *user, uint64_t number, const struct cosocket_address *address);
+    int (*connected)(void *user, uint64_t number);
+    /* Writes what the socket takes at once, and adds the number of bytes to *sent. */
+    int (*send)(void *user, uint64_t number, struct slice bytes, size_t *sent);
+    /* The bytes that were received and not dropped; borrowed until the next call. */
+    struct slice (*peek)(void *user, uint64_t number);
+    void (*drop)(void *user, uint64_t number, size_t len);
+    /* Reads more bytes behind them. DONE: there are more, or as many as are kept. */
+    int (*fill)(void *user, uint64_t number);
+    /* Calls on_ready(context, tag) once, when the side is ready, or closed, or after timeout_ms
+     * (UINT64_MAX: for ever). NULL: not. False: another one waits for this side. */
+    bool (*wait)(void *user, uint64_t number, enum cosocket_side side, uint64_t timeout_ms,
+                 cosocket_ready_fn on_ready, void *context, uint64_t tag);
+    /* Ends a direction, or both: bits 1 << enum cosocket_side. */
+    int (*shutdown)(void *user, uint64_t number, unsigned sides);
+    void (*counts)(void *user, uint64_t number, struct cosocket_counts *out);
+    void (*set_counts)(void *user, uint64_t number, const struct cosocket_counts *counts);
+    /* Closes the descriptor, and calls the waiters. */
+    void (*close)(void *user, uint64_t number);
+    /* The same, and the number is not used any more. */
+    void (*release)(void *user, uint64_t number);
+    void *user;
+};
+
+#endif

@@ -1,0 +1,50 @@
+/* cosocket.h -- one stream socket of a script.
+ *
+ * Polls its descriptor on the worker's loop for as long as a task waits; reads and writes when the
+ * script asks. Owned by cosockets.c, which alone includes this header. One worker's thread. */
+#ifndef TIDEWIRE_NET_COSOCKET_COSOCKET_H
+#define TIDEWIRE_NET_COSOCKET_COSOCKET_H
+
+#include "base/deadlines.h"
+#include "core/bus/stats.h"
+#include "core/cosocket/cosocket.h"
+
+#include <uv.h>
+
+struct cosocket;
+
+/* What the cosockets of a worker have in common. */
+struct cosocket_shared {
+    uv_loop_t *loop;
+    struct stats *stats;
+    struct deadlines deadlines; /* of those that wait */
+    uv_timer_t timer;           /* for the first deadline */
+    uint64_t timer_ms;          /* when it fires; 0: it does not */
+    char *bytes;                /* of one read; made when first needed */
+    uint32_t live;              /* descriptors */
+};
+
+struct cosocket *cosocket_new(struct cosocket_shared *shared);
+void cosocket_free(struct cosocket *socket); /* closes it */
+
+/* See struct cosocket_functions. */
+int cosocket_open(struct cosocket *socket, enum cosocket_family family);
+int cosocket_descriptor(const struct cosocket *socket);
+int cosocket_bind(struct cosocket *socket, const struct cosocket_address *address);
+int cosocket_connect(struct cosocket *socket, const struct cosocket_address *address);
+int cosocket_connected(struct cosocket *socket);
+int cosocket_send(struct cosocket *socket, struct slice bytes, size_t *sent);
+struct slice cosocket_peek(const struct cosocket *socket);
+void cosocket_drop(struct cosocket *socket, size_t len);
+int cosocket_fill(struct cosocket *socket);
+bool cosocket_wait(struct cosocket *socket, enum cosocket_side side, uint64_t timeout_ms,
+                   cosocket_ready_fn on_ready, void *context, uint64_t tag);
+int cosocket_shutdown(struct cosocket *socket, unsigned sides);
+struct cosocket_counts cosocket_counts(const struct cosocket *socket);
+void cosocket_set_counts(struct cosocket *socket, const struct cosocket_counts *counts);
+void cosocket_close(struct cosocket *socket);
+
+/* The first deadlines may have come: calls the waiters. */
+void cosocket_run_deadlines(struct cosocket_shared *shared);
+
+#endif

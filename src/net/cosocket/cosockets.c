@@ -1,0 +1,179 @@
+/* cosockets.c -- the stream sockets of one worker's scripts. See cosockets.h. */
+#include "net/cosocket/cosockets.h"
+
+#include "base/mem.h"
+#include "base/slots.h"
+#include "net/cosocket/cosocket.h"
+
+#include <errno.h>
+
+/* Descriptors of one worker at most. */
+enum { DESCRIPTORS_MAX = 1000 };
+
+struct cosockets {
+    struct cosocket_shared shared;
+    struct slots numbers;
+    bool stopped;
+};
+
+static struct cosocket *find(void *user, uint64_t number) {
+    const struct cosockets *cosockets = user;
+    return slots_find(&cosockets->numbers, number);
+}
+
+/* ---- the functions for scripts ---- */
+
+static uint64_t make(void *user) {
+    struct cosockets *cosockets = user;
+    struct cosocket *socket = cosocket_new(&cosockets->shared);
+    uint64_t number = slots_add(&cosockets->numbers, socket);
+    if (number == 0)
+        cosocket_free(socket);
+    return number;
+}
+
+static int open_descriptor(void *user, uint64_t number, enum cosocket_family family) {
+    struct cosockets *cosockets = user;
+    struct cosocket *socket = find(user, number);
+    if (socket == NULL || cosockets->stopped)
+        return COSOCKET_CLOSED;
+    cosocket_close(socket);
+    if (cosockets->shared.live >= DESCRIPTORS_MAX)
+        return COSOCKET_LIMIT;
+    return cosocket_open(socket, family);
+}
+
+static int descriptor(void *user, uint64_t number) {
+    const struct cosocket *socket = find(user, number);
+    return socket == NULL ? -1 : cosocket_descriptor(socket);
+}
+
+static int bind_to(void *user, uint64_t number, const struct cosocket_address *address) {
+    struct cosocket *socket = find(user, number);
+    return socket == NULL ? COSOCKET_CLOSED : cosocket_bind(socket, address);
+}
+
+static int connect_to(void *user, uint64_t number, const struct cosocket_address *address) {
+    struct cosocket *socket = find(user, number);
+    return socket == NULL ? COSOCKET_CLOSED : cosocket_connect(socket, address);
+}
+
+static int connected(void *user, uint64_t number) {
+    struct cosocket *socket = find(user, number);
+    return socket == NULL ? COSOCKET_CLOSED : cosocket_connected(socket);
+}
+
+static int send_bytes(void *user, uint64_t number, struct slice bytes, size_t *sent) {
+    struct cosocket *socket = find(user, number);
+    return socket == NULL ? COSOCKET_CLOSED : cosocket_send(socket, bytes, sent);
+}
+
+static struct slice peek(void *user, uint64_t number) {
+    const struct cosocket *socket = find(user, number);
+    return socket == NULL ? (struct slice){NULL, 0} : cosocket_peek(socket);
+}
+
+static void drop(void *user, uint64_t number, size_t len) {
+    struct cosocket *socket = find(user, number);
+    if (socket != NULL)
+        cosocket_drop(socket, len);
+}
+
+static int fill(void *user, uint64_t number) {
+    struct cosocket *socket = find(user, number);
+    return socket == NULL ? COSOCKET_CLOSED : cosocket_fill(socket);
+}
+
+static bool wait(void *user, uint64_t number, enum cosocket_side side, uint64_t timeout_ms,
+                 cosocket_ready_fn on_ready, void *context, uint64_t tag) {
+    struct cosocket *socket = find(user, number);
+    if (socket != NULL)
+        return cosocket_wait(socket, side, timeout_ms, on_ready, context, tag);
+    if (on_ready != NULL)
+        on_ready(context, tag);
+    return true;
+}
+
+static int shut_down(void *user, uint64_t number, unsigned sides) {
+    struct cosocket *socket = find(user, number);
+    return socket == NULL ? COSOCKET_CLOSED : cosocket_shutdown(socket, sides);
+}
+
+static void counts(void *user, uint64_t number, struct cosocket_counts *out) {
+    const struct cosocket *socket = find(user, number);
+    *out = socket == NULL ? (struct cosocket_counts){0} : cosocket_counts(socket);
+}
+
+static void set_counts(void *user, uint64_t number, const struct cosocket_counts *in) {
+    struct cosocket *socket = find(user, number);
+    if (socket != NULL)
+        cosocket_set_counts(socket, in);
+}
+
+static void close_descriptor(void *user, uint64_t number) {
+    struct cosocket *socket = find(user, number);
+    if (socket != NULL)
+        cosocket_close(socket);
+}
+
+static void release(void *user, uint64_t number) {
+    struct cosockets *cosockets = user;
+    struct cosocket *socket = find(user, number);
+    if (socket == NULL)
+        return;
+    slots_remove(&cosockets->numbers, number);
+    cosocket_free(socket);
+}
+
+struct cosocket_functions cosockets_functions(struct cosockets *cosockets) {
+    return (struct cosocket_functions){
+        .make = make,
+        .open = open_descriptor,
+        .descriptor = descriptor,
+        .bind = bind_to,
+        .connect = connect_to,
+        .connected = connected,
+        .send = send_bytes,
+        .peek = peek,
+        .drop = drop,
+        .fill = fill,
+        .wait = wait,
+        .shutdown = shut_down,
+        .counts = counts,
+        .set_counts = set_counts,
+        .close = close_descriptor,
+        .release = release,
+        .user = cosockets,
+    };
+}
+
+/* ---- the worker ---- */
+
+struct cosockets *cosockets_new(uv_loop_t *loop, struct stats *stats) {
+    struct cosockets *cosockets = mem_zalloc(sizeof *cosockets);
+    cosockets->shared.loop = loop;
+    cosockets->shared.stats = stats;
+    uv_timer_init(loop, &cosockets->shared.timer);
+    cosockets->shared.timer.data = &cosockets->shared;
+    return cosockets;
+}
+
+void cosockets_stop(struct cosockets *cosockets) {
+    cosockets->stopped = true;
+    uint32_t at = 0;
+    for (struct cosocket *socket; (socket = slots_next(&cosockets->numbers, &at)) != NULL;)
+        cosocket_close(socket);
+    uv_close((uv_handle_t *)&cosockets->shared.timer, NULL);
+}
+
+void cosockets_free(struct cosockets *cosockets) {
+    if (cosockets == NULL)
+        return;
+    uint32_t at = 0; /* those that no finalizer has released */
+    for (struct cosocket *socket; (socket = slots_next(&cosockets->numbers, &at)) != NULL;)
+        cosocket_free(socket);
+    slots_close(&cosockets->numbers);
+    deadlines_close(&cosockets->shared.deadlines);
+    mem_free(cosockets->shared.bytes);
+    mem_free(cosockets);
+}

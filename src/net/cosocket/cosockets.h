@@ -1,0 +1,23 @@
+/* cosockets.h -- the stream sockets of one worker's scripts, by number.
+ *
+ * Scripts use them through struct cosocket_functions (core/cosocket/cosocket.h). Everything on the
+ * worker's thread. */
+#ifndef TIDEWIRE_NET_COSOCKET_COSOCKETS_H
+#define TIDEWIRE_NET_COSOCKET_COSOCKETS_H
+
+#include "core/bus/stats.h"
+#include "core/cosocket/cosocket.h"
+
+#include <uv.h>
+
+struct cosockets;
+
+/* Counts in `stats`, which is borrowed. */
+struct cosockets *cosockets_new(uv_loop_t *loop, struct stats *stats);
+struct cosocket_functions cosockets_functions(struct cosockets *cosockets);
+/* Closes all, and opens no other. The loop must run until it has no handles before
+ * cosockets_free(). */
+void cosockets_stop(struct cosockets *cosockets);
+void cosockets_free(struct cosockets *cosockets); /* accepts NULL */
+
+#endif
