@@ -21,7 +21,7 @@ static uint32_t random_below(uint32_t limit) {
     return (random_state >> 8) % limit;
 }
 
-static struct message *spare; /* run */
+static struct spare_runs spare;
 
 /* Sends text frames of one letter each: "abc". */
 static void append(struct outq *queue, const char *letters) {
@@ -147,53 +147,66 @@ static void test_references(void **state) {
     message_unref(shared);
 }
 
-/* ---- the spare run ---- */
+/* ---- spare runs ---- */
 
-/* The memory of a written run serves the next one, of any queue: the largest, up to the most that a
- * run has. */
+static const struct message *last_spare(void) {
+    return spare.runs[spare.count - 1];
+}
+
+/* The memory of a written run serves the next one, of any queue. */
 static void test_a_written_run_is_used_again(void **state) {
     struct outq one = {0}, other = {0};
-    const unsigned char *bytes;
     append(&one, "ab");
     check_next(&one, "ab", 6);
-    assert_non_null(spare);
-    const struct message *kept = spare;
+    assert_int_equal(spare.count, 1);
+    const struct message *kept = last_spare();
     append(&other, "c");
     assert_ptr_equal(other.ring[other.first], kept);
-    assert_null(spare);
+    assert_int_equal(spare.count, 0);
     append(&one, "d"); /* there is none now */
     append(&other, "e");
-    check_next(&one, "d", 3);
+    check_next(&one, "d", 1); /* not whole: the queue still has it */
+    assert_int_equal(spare.count, 0);
+    written(&one, 2);
+    assert_int_equal(spare.count, 1);
     assert_int_equal(other.bytes, 6);
     assert_int_equal(other.overhead, OUTQ_MESSAGE_BYTES);
     check_next(&other, "ce", 6);
-    char *large = calloc(1, 200000);
-    outq_append(&one, OPCODE_BINARY, large, 100000, &spare); /* the spare run grows */
-    assert_null(spare);
-    written(&one, outq_next(&one, scratch, SCRATCH, &bytes));
-    kept = spare;
-    assert_in_range(spare->capacity, 100000, MESSAGE_RUN_BYTES);
-    outq_append(&one, OPCODE_BINARY, large, 200000, &spare); /* too large for it … */
-    assert_ptr_equal(spare, kept);
-    written(&one, outq_next(&one, scratch, SCRATCH, &bytes)); /* … and not kept */
-    assert_ptr_equal(spare, kept);
-    append(&one, "f");
-    append(&other, "g");
-    check_next(&one, "f", 1); /* not whole: the queue still has it */
-    assert_null(spare);
-    written(&one, 2);
-    check_next(&other, "g", 3);
-    assert_ptr_equal(spare, kept); /* the larger one */
+    assert_ptr_equal(last_spare(), kept);
     struct message *control = message_ref(message_control_new(OPCODE_PONG, "h", 1));
-    message_unref(spare);
-    spare = NULL;
     outq_push(&one, control); /* its owner has a reference, and may change it */
-    written(&one, outq_next(&one, scratch, SCRATCH, &bytes));
-    assert_null(spare);
+    written(&one, control->len);
+    assert_ptr_equal(last_spare(), kept);
     message_unref(control);
-    free(large);
+    spare_runs_free(&spare);
     outq_clear(&one);
     outq_clear(&other);
+}
+
+/* So that many clients that are written to in one turn leave little memory behind. */
+static void test_spare_runs_are_limited(void **state) {
+    struct outq queues[SPARE_RUNS + 2] = {0};
+    for (size_t i = 0; i < SPARE_RUNS + 2; i++)
+        append(&queues[i], "a");
+    for (size_t i = 0; i < SPARE_RUNS + 2; i++)
+        check_next(&queues[i], "a", 3);
+    assert_int_equal(spare.count, SPARE_RUNS);
+    spare_runs_free(&spare);
+    char *large = calloc(1, 200000);
+    const unsigned char *bytes;
+    for (size_t i = 0; i < 4; i++)
+        outq_append(&queues[i], OPCODE_BINARY, large, 100000, &spare);
+    for (size_t i = 0; i < 4; i++)
+        written(&queues[i], outq_next(&queues[i], scratch, SCRATCH, &bytes));
+    assert_int_equal(spare.count, 2);
+    assert_in_range(spare.bytes, 200000, 2 * MESSAGE_RUN_BYTES);
+    spare_runs_free(&spare);
+    outq_append(&queues[0], OPCODE_BINARY, large, 200000, &spare);
+    written(&queues[0], outq_next(&queues[0], scratch, SCRATCH, &bytes));
+    assert_int_equal(spare.count, 0); /* it is larger than a run of several frames may be */
+    free(large);
+    for (size_t i = 0; i < SPARE_RUNS + 2; i++)
+        outq_clear(&queues[i]);
 }
 
 /* A queue that waits has no more than twice the memory of its frames. */
@@ -225,8 +238,7 @@ static void test_a_queue_that_waits_has_little_memory(void **state) {
     assert_int_equal(queue.bytes, 3 + 127);
     written(&queue, 3 + 127);
     message_unref(control);
-    message_unref(spare);
-    spare = NULL;
+    spare_runs_free(&spare);
     outq_clear(&queue);
 }
 
@@ -538,6 +550,7 @@ int main(void) {
         cmocka_unit_test(test_large_frames),
         cmocka_unit_test(test_references),
         cmocka_unit_test(test_a_written_run_is_used_again),
+        cmocka_unit_test(test_spare_runs_are_limited),
         cmocka_unit_test(test_a_queue_that_waits_has_little_memory),
         cmocka_unit_test(test_dropping_cuts_no_frame),
         cmocka_unit_test(test_replacing),

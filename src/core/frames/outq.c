@@ -87,18 +87,48 @@ static bool ends_with_run(const struct outq *queue) {
     return queue->count > 0 && (*last_of(queue))->capacity > 0 && !outq_waits(*last_of(queue));
 }
 
+/* ---- runs ---- */
+
+/* There is one. */
+static inline struct message *take_spare(struct spare_runs *spare) {
+    struct message *run = spare->runs[--spare->count];
+    spare->bytes -= run->capacity;
+    run->len = 0;
+    queue_memory_add(message_memory(run));
+    return run;
+}
+
+/* Drops the queue's reference to a run, whose memory may be used again. */
+static void release_run(struct message *run, struct spare_runs *spare) {
+    if (outq_waits(run)) {
+        message_unref(run);
+        return;
+    }
+    queue_memory_remove(message_memory(run));
+    if (spare->count == SPARE_RUNS || spare->bytes >= MESSAGE_RUN_BYTES ||
+        run->capacity > MESSAGE_RUN_BYTES) {
+        mem_free(run);
+        return;
+    }
+    spare->bytes += run->capacity;
+    spare->runs[spare->count++] = run;
+}
+
+void spare_runs_free(struct spare_runs *spare) {
+    while (spare->count > 0)
+        mem_free(spare->runs[--spare->count]);
+    spare->bytes = 0;
+}
+
 static inline void append(struct outq *queue, enum opcode opcode, const void *payload, size_t len,
-                          struct message **spare) {
+                          struct spare_runs *spare) {
     size_t frame = message_frame_size(len);
     if (!ends_with_run(queue) || (*last_of(queue))->len + frame > MESSAGE_RUN_BYTES) {
-        if (spare == NULL || *spare == NULL || frame > MESSAGE_RUN_BYTES) {
+        if (spare == NULL || spare->count == 0 || frame > MESSAGE_RUN_BYTES) {
             outq_push(queue, message_run_new(opcode, payload, len, spare == NULL ? 0 : RUN_MIN));
             return;
         }
-        queue_memory_add(message_memory(*spare));
-        (*spare)->len = 0;
-        outq_push(queue, *spare);
-        *spare = NULL;
+        outq_push(queue, take_spare(spare));
     }
     struct message **last = last_of(queue);
     *last = message_run_reserve(*last, frame);
@@ -108,7 +138,8 @@ static inline void append(struct outq *queue, enum opcode opcode, const void *pa
 
 /* Flattened, and called from one place, as frame_reader_next() is. */
 __attribute__((flatten)) void outq_append(struct outq *queue, enum opcode opcode,
-                                          const void *payload, size_t len, struct message **spare) {
+                                          const void *payload, size_t len,
+                                          struct spare_runs *spare) {
     append(queue, opcode, payload, len, spare);
 }
 
@@ -213,24 +244,8 @@ size_t outq_next(struct outq *queue, unsigned char *scratch, size_t capacity,
     return used;
 }
 
-/* Drops the queue's reference to a run, whose memory may be used again. */
-static void release_run(struct message *run, struct message **spare) {
-    if (outq_waits(run)) {
-        message_unref(run);
-        return;
-    }
-    queue_memory_remove(message_memory(run)); /* the spare run is not counted either */
-    size_t kept = *spare == NULL ? 0 : (*spare)->capacity;
-    if (run->capacity > kept && run->capacity <= MESSAGE_RUN_BYTES) {
-        struct message *smaller = *spare;
-        *spare = run;
-        run = smaller;
-    }
-    mem_free(run);
-}
-
 void outq_written(struct outq *queue, size_t len, struct ref_cache *ref_cache,
-                  struct message **spare) {
+                  struct spare_runs *spare) {
     while (len > 0) {
         size_t rest = queue->ring[queue->first]->len - queue->sent;
         if (len < rest) {

@@ -33,6 +33,18 @@ struct outq_bundle {
     struct message *messages[OUTQ_BUNDLE_MESSAGES];
 };
 
+/* The memory of runs that were written, for the next ones; it does not count as memory of queues.
+ * All zeros: none. */
+enum { SPARE_RUNS = 64 };
+struct spare_runs {
+    /* private */
+    uint32_t count;
+    size_t bytes; /* their capacities; below twice MESSAGE_RUN_BYTES */
+    struct message *runs[SPARE_RUNS];
+};
+
+void spare_runs_free(struct spare_runs *spare);
+
 /* Drops all messages and the ring. A zeroed struct is an empty queue. */
 void outq_clear(struct outq *queue);
 
@@ -54,10 +66,10 @@ static inline bool outq_waits(const struct message *run) {
 }
 
 /* Adds a frame for this client alone: copies the payload into the run at the queue's end. A new run
- * takes `*spare`, which outq_written() has kept (NULL: none). `spare` is NULL if the queue may wait
- * for long: no more memory than needed. */
+ * takes the last spare one. `spare` is NULL if the queue may wait for long: no more memory than
+ * needed. */
 void outq_append(struct outq *queue, enum opcode opcode, const void *payload, size_t len,
-                 struct message **spare);
+                 struct spare_runs *spare);
 /* The same for frames that are few, such as pings and pongs, without a spare run. */
 void outq_append_few(struct outq *queue, enum opcode opcode, const void *payload, size_t len);
 
@@ -104,9 +116,9 @@ bool outq_give_bundle(struct outq *queue, struct outq_bundle *bundle, size_t len
 /* Drops the references: there is no bundle. Call it before the scratch is overwritten. */
 void outq_drop_bundle(struct outq_bundle *bundle);
 
-/* `len` of the bytes of outq_next() are written. Returns the references to the cache. Keeps the
- * larger of `*spare` and a written run of at most MESSAGE_RUN_BYTES, and frees the other. */
+/* `len` of the bytes of outq_next() are written. Returns the references to the cache, and
+ * runs to the spare ones. */
 void outq_written(struct outq *queue, size_t len, struct ref_cache *ref_cache,
-                  struct message **spare);
+                  struct spare_runs *spare);
 
 #endif

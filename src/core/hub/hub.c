@@ -57,7 +57,7 @@ void hub_free(struct hub *hub) {
     hub_rooms_forget_watches(hub);
     outq_drop_bundle(&hub->bundle);
     ref_cache_flush(&hub->ref_cache);
-    mem_free(hub->spare_run);
+    spare_runs_free(&hub->spare_runs);
     mem_free(hub->scratch);
     mem_free(hub->drain);
     compressor_pool_free(hub->compressors);

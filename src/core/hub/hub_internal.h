@@ -28,8 +28,8 @@ struct hub {
     struct ref_cache ref_cache;
     struct outq_bundle bundle;
     struct queue_memory queue_memory;
-    struct deadlines blocked;  /* blocked connections, the one with the largest queue first */
-    struct message *spare_run; /* memory of a run that is written, for the next one; or NULL */
+    struct deadlines blocked; /* blocked connections, the one with the largest queue first */
+    struct spare_runs spare_runs;
     bool draining;
     bool reload_under_way; /* connections from slot `reload_next` on may have on_reload due */
     uint32_t reload_next;

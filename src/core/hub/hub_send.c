@@ -81,7 +81,7 @@ static size_t write_next(struct hub *hub, struct conn *conn) {
         outq_drop_bundle(bundle); /* the scratch does not hold its bytes any more */
     size_t written = hub->wire->write(conn->peer, bytes, len);
     if (!gathered || written < len || !outq_give_bundle(&conn->out, bundle, len))
-        outq_written(&conn->out, written, &hub->ref_cache, &hub->spare_run);
+        outq_written(&conn->out, written, &hub->ref_cache, &hub->spare_runs);
     stats_add(&hub->stats.bytes_sent, written);
     conn->blocked = written < len;
     return len;
@@ -345,8 +345,8 @@ enum send_result hub_send(struct hub *hub, struct conn *conn, enum opcode opcode
     enum send_result result = admit(hub, conn, message_frame_size(len));
     if (result != SEND_OK)
         return result;
-    /* a client that reads nothing would hold the spare run, however little is in it */
-    outq_append(&conn->out, opcode, payload, len, conn->blocked ? NULL : &hub->spare_run);
+    /* a client that reads nothing would hold a spare run, however little is in it */
+    outq_append(&conn->out, opcode, payload, len, conn->blocked ? NULL : &hub->spare_runs);
     mark_dirty(hub, conn);
     note_slow(hub, conn);
     return after_send(hub, conn, SEND_OK);
