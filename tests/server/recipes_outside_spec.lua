@@ -1,18 +1,181 @@
--- recipes_outside_spec.lua -- the recipes of docs/recipes.md that use other servers, programs and
--- libraries.
+-- recipes_outside_spec.lua -- the recipes of docs/recipes.md that use other servers and libraries:
+-- Redis, a mail server and an HTTP API of the test; Mosquitto with luamqtt where they are installed
+-- (scripts/install recipes, and LuaRocks).
 
 local cjson = require "cjson"
 local loop = require "support.loop"
 local origin = require "support.origin"
 local process = require "support.process"
 local recipes = require "support.recipes"
+local redis_server = require "support.redis"
+local service = require "support.service"
 local stream = require "support.stream"
 local uv = require "luv"
+
+-- What a recipe cannot be tried without, and is not there: nil, or a sentence.
+local function without_module(name, package_name)
+  local paths = package.path .. ";/usr/share/lua/5.3/?.lua"
+  if package.searchpath(name, paths) or package.searchpath(name, package.cpath) then return nil end
+  return package_name .. " is not installed"
+end
+
+local function without_program(name, package_name)
+  return not process.find(name) and package_name .. " is not installed" or nil
+end
+
+-- A test of a recipe, or why it is not tried.
+local function recipe(heading, missing, body)
+  if not missing then return it(heading, body) end
+  it(heading, function()
+    recipes.files(heading)
+    pending(missing)
+  end)
+end
 
 describe("docs/recipes.md", function()
   after_each(stream.close_all)
 
-  it("an HTTP API with paging", function()
+  -- ---- Redis ----
+
+  recipe("Redis", redis_server.missing() or without_module("redis", "lua-redis"), function()
+    local redis <close> = redis_server.start()
+    local app <close> = recipes.start("Redis", nil, { REDIS_PORT = tostring(redis.port) })
+    local ada, bob = app:connect("/visits"), app:connect("/visits")
+    assert.equal("1", (ada:ask("home")))
+    assert.equal("2", (bob:ask("home")))
+    assert.equal("1", (ada:ask("a page\r\nFLUSHALL")))
+    local eve, eddy = app:connect("/jobs"), app:connect("/jobs")
+    for number = 1, 20 do redis:command("RPUSH", "jobs", tostring(number)) end
+    local done, count = {}, 0
+    assert.is_truthy(loop.wait_until(function()
+      for _, peer in ipairs({ eve, eddy }) do
+        for job in function() return (peer:step()) end do done[job], count = true, count + 1 end
+      end
+      return count == 20
+    end))
+    for number = 1, 20 do assert.is_true(done[tostring(number)]) end
+    redis:command("SET", "visits:wrong", "no number")
+    assert.is_truthy((ada:ask("wrong")):find("^no answer: .*not an integer"))
+    redis:kill()
+    assert.is_truthy((ada:ask("home")):find("^no answer: .*refused"))
+    redis:start()
+    assert.equal("3", (ada:ask("home")))
+    assert.equal("4", (bob:ask("home")))
+    redis:command("RPUSH", "jobs", "more")
+    assert.is_truthy(loop.wait_until(function() return eve:step() or eddy:step() end))
+  end)
+
+  -- ---- mail ----
+
+  -- A mail server that keeps what comes. Addresses with "unknown" are refused.
+  local function start_mail_server()
+    local listener, mails = uv.new_tcp(), {}
+    assert(listener:bind("127.0.0.1", 0))
+    local sockets = {}
+    listener:listen(16, function()
+      local socket, text, mail = uv.new_tcp(), "", { to = {} }
+      listener:accept(socket)
+      sockets[#sockets + 1] = socket
+      socket:write("220 test\r\n")
+      local function answer(line)
+        local command = line:match("^%a+"):upper()
+        if command == "MAIL" then mail.from = line:match("<(.*)>") end
+        if command == "RCPT" then table.insert(mail.to, line:match("<(.*)>")) end
+        if line:find("unknown") then return "550 no such user" end
+        if command == "DATA" then mail.is_open = true end
+        return command == "DATA" and "354 go on" or command == "QUIT" and "221 bye" or "250 good"
+      end
+      socket:read_start(function(_, bytes)
+        if not bytes then return socket:close() end
+        text = text .. bytes
+        while true do
+          local finish = select(2, text:find(mail.is_open and "\r\n%.\r\n" or "\r\n"))
+          if not finish then return end
+          local part = text:sub(1, finish)
+          text = text:sub(finish + 1)
+          if mail.is_open then
+            mail.text, mail.is_open = part, nil
+            mails[#mails + 1] = mail
+            mail = { to = {} }
+            socket:write("250 kept\r\n")
+          else
+            socket:write(answer(part) .. "\r\n")
+          end
+        end
+      end)
+    end)
+    return listener:getsockname().port, mails, function()
+      for _, socket in ipairs(sockets) do
+        if not socket:is_closing() then socket:close() end
+      end
+      listener:close()
+    end
+  end
+
+  recipe("Send mail", without_module("socket.smtp", "lua-socket"), function()
+    local port, mails, stop = start_mail_server()
+    local app <close> = recipes.start("Send mail", nil, { SMTP_PORT = tostring(port) })
+    local ada = app:connect("/")
+    local function ask(message) return (ada:ask(cjson.encode(message))) end
+    assert.equal('{"sent":true}', ask({ to = "bob@example.com", text = "hello\r\n.\r\nbob é" }))
+    assert.same({ "app@example.com", { "bob@example.com" } }, { mails[1].from, mails[1].to })
+    assert.is_truthy(mails[1].text:find("\r\n\r\nhello\r\n..\r\nbob é\r\n.\r\n", 1, true))
+    assert.is_truthy(mails[1].text:lower():find("\r\nsubject: a message for you\r\n", 1, true)
+      or mails[1].text:lower():find("^subject: a message for you\r\n"))
+    for _, wrong in ipairs({ "bob", "bob@example.com\r\nBcc: eve@example.com", "<bob@example>" }) do
+      assert.is_truthy(ask({ to = wrong, text = "hello" }):find('^{"error"'))
+    end
+    assert.equal('{"sent":false}', ask({ to = "unknown@example.com", text = "hello" }))
+    assert.is_truthy(app:wait_for_log('message="mail not sent".-550 no such user'))
+    assert.equal(1, #mails)
+    stop()
+    assert.equal('{"sent":false}', ask({ to = "bob@example.com", text = "hello" }))
+    assert.is_truthy(app:wait_for_log('message="mail not sent".-connection refused'))
+  end)
+
+  -- ---- MQTT ----
+
+  local MOSQUITTO = {
+    name = "Mosquitto",
+    stop_signal = "sigterm",
+    command = function(self)
+      process.write_file(self.folder .. "/config",
+        ("listener %d 127.0.0.1\nallow_anonymous true\nuser root\n"):format(self.port))
+      return process.find("mosquitto"), { "-c", self.folder .. "/config" }
+    end,
+    answers = function(self)
+      local socket = stream.connect({ host = "127.0.0.1", port = self.port })
+      if socket then socket:close() end
+      return socket ~= nil
+    end,
+  }
+
+  recipe("MQTT", without_program("mosquitto", "mosquitto") or without_module("mqtt", "luamqtt"),
+    function()
+      local broker <close> = service.start(MOSQUITTO, process.make_directory())
+      local app <close> =
+        recipes.start("MQTT", nil, { MQTT_BROKER = "127.0.0.1:" .. broker.port }, 1)
+      local ada = app:connect("/sensors")
+      local function ask_until_connected(text)
+        return loop.wait_until(function()
+          return (ada:ask(text)) == "sensors/clients: " .. text
+        end)
+      end
+      assert.is_truthy(ask_until_connected("hello"))
+      local bob = app:connect("/sensors")
+      bob:send_text("hi")
+      assert.equal("sensors/clients: hi", (ada:receive()))
+      broker:kill()
+      assert.is_truthy(loop.wait_until(function()
+        return (ada:ask("anything")) == "the broker cannot be reached"
+      end))
+      broker:start()
+      assert.is_truthy(ask_until_connected("hello again"))
+    end)
+
+  -- ---- an HTTP API ----
+
+  recipe("An HTTP API with paging", nil, function()
     local answers = {}
     local api <close> = origin.start(function(peer, request)
       local answer = answers[request.target] or { 404 }
@@ -62,52 +225,6 @@ describe("docs/recipes.md", function()
     assert.equal("failed: it wrote too much", (ada:ask("yes")))
     assert.is_truthy((ada:ask("nonsense")):find("^failed: ENOENT"))
     assert.equal("", (ada:ask("anything else"))) -- tr reads nothing
-  end)
-
-  -- A server with a part of Redis' protocol, which sends its answers in pieces.
-  local function fake_redis()
-    local counts, sockets, listener = {}, {}, uv.new_tcp()
-    assert(listener:bind("127.0.0.1", 0))
-    listener:listen(16, function()
-      local socket = uv.new_tcp()
-      listener:accept(socket)
-      sockets[#sockets + 1] = socket
-      socket:read_start(function(_, data)
-        for name in (data or ""):gmatch("%*2\r\n%$4\r\nINCR\r\n%$%d+\r\n([^\r]*)\r\n") do
-          counts[name] = (counts[name] or 0) + 1
-          local answer = name:find("wrong") and "-ERR wrong kind\r\n"
-            or (":%d\r\n"):format(counts[name])
-          socket:write(answer:sub(1, 2))
-          socket:write(answer:sub(3))
-        end
-      end)
-    end)
-    local function drop()
-      for _, socket in ipairs(sockets) do socket:close() end
-      sockets = {}
-    end
-    return listener:getsockname().port, drop, function()
-      drop()
-      listener:close()
-    end
-  end
-
-  it("a database", function()
-    local port, drop, stop = fake_redis()
-    local app <close> =
-      recipes.start("A database", nil, { REDIS_HOST = "127.0.0.1", REDIS_PORT = tostring(port) })
-    local ada = app:connect("/")
-    assert.equal("1", (ada:ask("lobby")))
-    assert.equal("2", (ada:ask("lobby")))
-    assert.equal("1", (ada:ask("garden")))
-    assert.equal("no answer: ERR wrong kind", (ada:ask("wrong")))
-    drop()
-    -- it connects again
-    assert.equal("3", loop.ask_until(function() return (ada:ask("lobby")) end, "3"))
-    stop()
-    assert.is_truthy(loop.ask_until(function()
-      return ((ada:ask("lobby")):find("^no answer: ECONN"))
-    end, 1))
   end)
 
   it("a library that blocks", function()

@@ -8,7 +8,8 @@ local server = require "support.server"
 local recipes = {
   --- Headings of recipes that use the world outside, in the page's order.
   OUTSIDE = {
-    "An HTTP API with paging", "Run a process", "A database", "A library that blocks",
+    "Redis", "Send mail", "MQTT", "An HTTP API with paging", "Run a process",
+    "A library that blocks",
   },
 }
 
@@ -54,11 +55,12 @@ end
 ---@param of string its heading
 ---@param more table<string, string>|nil files of the test
 ---@param environment table<string, string>|nil
+---@param workers integer|nil as for server.start
 ---@return support.server
-function recipes.start(of, more, environment)
+function recipes.start(of, more, environment, workers)
   local files = recipes.files(of)
   for file, text in pairs(more or {}) do files[file] = text end
-  return server.start({ files = files, environment = environment })
+  return server.start({ files = files, environment = environment, workers = workers })
 end
 
 --- The headings of this kind that no test has used.
