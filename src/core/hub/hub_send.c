@@ -159,7 +159,8 @@ void hub_send_flush_all(struct hub *hub) {
     struct list batch; /* a connection with more than TURN_BYTES is marked for the next turn */
     list_init(&batch);
     list_move(&batch, &hub->dirty);
-    flush_some(hub, &hub->late);
+    if (!list_empty(&hub->late))
+        flush_some(hub, &hub->late);
     flush_some(hub, &batch);
     list_move(&hub->late, &batch);
     outq_drop_bundle(&hub->bundle);

@@ -120,8 +120,12 @@ static void note_stack(const struct lua_memory *memory, size_t old_size, size_t 
 
 /* ---- blocks ---- */
 
+/* Small blocks, which come from the lists and go there, need no stack: what is rare is not
+ * inlined. */
+#define RARE __attribute__((noinline))
+
 /* A block of malloc's, in place of one of `old_size` bytes or of NULL. */
-static void *grab(struct lua_memory *memory, void *block, size_t old_size, size_t size) {
+static RARE void *grab(struct lua_memory *memory, void *block, size_t old_size, size_t size) {
     if (size > old_size && memory->taken - old_size + size > memory->mark &&
         !may_grow(memory, block, size, size - old_size))
         return NULL;
@@ -133,13 +137,16 @@ static void *grab(struct lua_memory *memory, void *block, size_t old_size, size_
     return other;
 }
 
+static RARE void *take_large(struct lua_memory *memory, size_t size) {
+    void *large = grab(memory, NULL, 0, size);
+    if (large != NULL)
+        note_stack(memory, 0, size);
+    return large;
+}
+
 static void *take(struct lua_memory *memory, size_t size) {
-    if (size > LARGEST) {
-        void *large = grab(memory, NULL, 0, size);
-        if (large != NULL)
-            note_stack(memory, 0, size);
-        return large;
-    }
+    if (size > LARGEST)
+        return take_large(memory, size);
     size_t steps = steps_of(size);
     struct lua_memory_block *block = memory->lists[steps];
     if (block == NULL)
@@ -154,13 +161,17 @@ static size_t room_for(size_t size) {
     return size > LARGEST ? size : room_of(steps_of(size));
 }
 
+static RARE void give_back(struct lua_memory *memory, void *block, size_t size) {
+    memory->taken -= room_for(size);
+    free(block);
+    note_stack(memory, size, 0);
+}
+
 static void give(struct lua_memory *memory, void *block, size_t size) {
     if (block == NULL)
         return;
     if (size > LARGEST || memory->kept >= MOST_KEPT) {
-        memory->taken -= room_for(size);
-        free(block);
-        note_stack(memory, size, 0);
+        give_back(memory, block, size);
         return;
     }
     size_t steps = steps_of(size);
@@ -172,7 +183,7 @@ static void give(struct lua_memory *memory, void *block, size_t size) {
 
 /* A block of another size with the same bytes. NULL: there is no memory, and the old block is as it
  * was. */
-static void *resize(struct lua_memory *memory, void *block, size_t old_size, size_t size) {
+static RARE void *resize(struct lua_memory *memory, void *block, size_t old_size, size_t size) {
     if (old_size > LARGEST && size > LARGEST) {
         void *other = grab(memory, block, old_size, size);
         if (other != NULL)
