@@ -48,8 +48,9 @@ layers.folders = {
     jwt = {},
     http_client = {},
     files = {},
+    children = {},
     vm = { "json", "jwt", "http_client" },
-    bind = { "vm", "json", "http_client", "files" },
+    bind = { "vm", "json", "http_client", "files", "children" },
   },
   cluster = {
     ["."] = {},

@@ -45,6 +45,7 @@ local tw = {
 
   read_file = files.read,
   write_file = files.write,
+  run = require "tidewire.run".run,
 
   connect = require "tidewire.connect".open,
   http = require "tidewire.http.client",

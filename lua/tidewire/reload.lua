@@ -16,6 +16,7 @@ local luv_sockets = require "tidewire.luv.sockets"
 local globals = require "tidewire.globals"
 local memory = require "tidewire.memory"
 local registry = require "tidewire.registry"
+local run = require "tidewire.run"
 local generation_timers = require "tidewire.reload.generation_timers"
 local script_file = require "tidewire.load.script_file"
 local tw = require "tidewire"
@@ -171,6 +172,7 @@ end
 local function activate_endpoints(loaded)
   core.set_budgets(loaded.handler_timeout, loaded.limits.load_timeout)
   core.limit_memory(memory.limit(loaded))
+  run.set_limit(loaded.limits.processes)
   local list = {}
   for i, endpoint in ipairs(loaded.endpoints) do
     update(endpoint)

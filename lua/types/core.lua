@@ -449,6 +449,46 @@ function core.http_result(request) end
 ---@param request integer
 function core.http_end(request) end
 
+-- ---- bind_children.c ----
+
+--- Starts a program. The caller must call child_end.
+---@param task integer
+---@param arguments string[]    the program first
+---@param environment string[]  "NAME=value"
+---@param cwd string|nil
+---@param input string|nil      nil: none
+---@param max_output integer
+---@param seconds number        until it is ended
+---@param takes_stdout boolean  child_take takes its output
+---@param takes_stderr boolean
+---@return integer? child
+---@return string? message
+function core.child_start(task, arguments, environment, cwd, input, max_output, seconds,
+  takes_stdout, takes_stderr) end
+
+--- The output that has come since the last call; "": none has.
+---@param child integer
+---@param which "stdout"|"stderr"
+---@return string
+function core.child_take(child, which) end
+
+--- C wakes the child's task once, when the child ends or has output to take.
+---@param child integer
+function core.child_wait(child) end
+
+--- Returns nothing before the child has ended; then its exit code (-1: a signal has ended it), its
+--- signal (0: none) and its outputs; or nil and a message.
+---@param child integer
+---@return integer? code
+---@return integer|string|nil signal_or_message
+---@return string? stdout
+---@return string? stderr
+function core.child_result(child) end
+
+--- Forgets a child, and ends its processes if they run.
+---@param child integer
+function core.child_end(child) end
+
 -- ---- bind_files.c ----
 
 --- Begins to read a file. C wakes the task when file_result is to be called; the caller must call

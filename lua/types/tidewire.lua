@@ -193,6 +193,7 @@
 ---@field receive_backlog? tidewire.Size  bytes of all clients that no hook has handled
 ---@field worker_backlog? tidewire.Size  bytes of other workers that may wait for one worker
 ---@field memory? tidewire.Size  of the Lua values of one worker
+---@field processes? integer     programs that tw.run runs at once in one worker
 ---@field load_timeout? number   seconds of CPU time that a load may take between waits
 
 --- A route of `http` may return this table, a status, a text (the body of a 200), or a status and a
@@ -748,6 +749,31 @@ function tw.read_file(path, options) end
 ---@return string? problem  "data.txt: Permission denied"
 ---@return integer? code    errno
 function tw.write_file(path, data, options) end
+
+--- A program, its arguments from 1 on, and options.
+---@class tidewire.RunOrder
+---@field [integer] string|number
+---@field stdin? string     the input; without one the program reads /dev/null
+---@field cwd? string       the folder in which it runs; the server's by default
+---@field env? table<string, string|number|false>  changes to the server's environment
+---@field clear_env? boolean  it gets `env` alone
+---@field timeout? number   seconds, then its process group is ended; 30
+---@field max_output? integer|string  bytes of stdout, and of stderr; beyond it is ended; 1 MiB
+---@field on_stdout? fun(chunk: string)  gets the output while the program runs; may wait
+---@field on_stderr? fun(chunk: string)
+
+---@class tidewire.RunResult
+---@field code? integer    of its exit; nil: a signal has ended it
+---@field signal? string   "SIGSEGV"
+---@field stdout? string   nil where there is on_stdout
+---@field stderr? string   the same
+
+--- Runs a program, without a shell, and waits until it has ended; nil and a message where it cannot
+--- be started, does not end in time, or writes too much.
+---@param order tidewire.RunOrder
+---@return tidewire.RunResult? result
+---@return string? problem
+function tw.run(order) end
 
 --- Requests to other servers.
 ---@class tidewire.http

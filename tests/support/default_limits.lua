@@ -18,6 +18,7 @@ return function(changed)
     min_send_rate = 1024,
     header_bytes = 16384,
     load_timeout = 5,
+    processes = 32,
     backlog = 256 << 20,
     receive_backlog = 64 << 20,
     worker_backlog = 64 << 20,

@@ -249,6 +249,21 @@ types.text = {
   from_text = itself,
 }
 
+types.string = {
+  expected = constant "a string",
+  check = function(value)
+    return accept(type(value) == "string", value)
+  end,
+}
+
+--- Any bytes but zeros, as in the name of a file.
+types.bytes = {
+  expected = constant "a string without zero bytes",
+  check = function(value)
+    return accept(type(value) == "string" and not value:find("\0", 1, true), value)
+  end,
+}
+
 types.codec = {
   expected = constant '"text", "binary", "json" or { decode = function, encode = function }',
   check = function(value)

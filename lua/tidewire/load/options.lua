@@ -119,6 +119,7 @@ local limits = {
   { name = "worker_backlog", type = "size", min = 64 * KIB, max = 1 << 40, default = 64 * MIB,
     env = "LIMITS_WORKER_BACKLOG" },
   { name = "memory", type = "size", min = 4 * MIB, max = 1 << 40, env = "LIMITS_MEMORY" },
+  { name = "processes", type = "count", default = 32, env = "LIMITS_PROCESSES" },
   { name = "load_timeout", type = "seconds", positive = true, default = 5,
     env = "LIMITS_LOAD_TIMEOUT" },
 }
@@ -166,7 +167,8 @@ local elsewhere = {
   allowed_origins = "origins", port = "listen", host = "listen", address = "listen",
   routes = "endpoints", handlers = "endpoints", rate_limit = "rate", limit_rate = "rate",
   limit_req = "request_rate", limit_conn = "per_address", set_real_ip_from = "trusted_proxies",
-  real_ip_header = "forwarded_header",
+  real_ip_header = "forwarded_header", input = "stdin", environment = "env",
+  max_buffer = "max_output",
 }
 
 local by_name = {} -- list name -> option name -> spec

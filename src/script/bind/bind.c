@@ -48,6 +48,7 @@ static void push_constants(lua_State *L, const struct constant *constant) {
 }
 
 static const luaL_Reg *const tables[] = {
+    bind_children_functions,
     bind_conn_functions,
     bind_cosocket_functions,
     bind_cosocket_options_functions,
@@ -100,11 +101,13 @@ static void open_bindings(lua_State *L) {
 static void close_handles(struct vm *vm) {
     bind_timers_cancel_all(vm);
     bind_http_client_cancel_all(vm);
+    bind_children_end_all(vm);
     bind_luv_close_handles(vm->L);
 }
 
 static void close_bindings(struct vm *vm) {
     bind_http_client_cancel_all(vm); /* finalizers may have sent requests */
+    bind_children_close(vm);
     bind_timers_close(vm);
 }
 

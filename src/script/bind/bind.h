@@ -14,7 +14,7 @@
 
 /* ---- the tables of functions ---- */
 
-extern const luaL_Reg bind_conn_functions[], bind_cosocket_functions[],
+extern const luaL_Reg bind_children_functions[], bind_conn_functions[], bind_cosocket_functions[],
     bind_cosocket_options_functions[], bind_cosocket_receive_functions[], bind_endpoint_functions[],
     bind_files_functions[], bind_http_client_functions[], bind_process_functions[],
     bind_room_functions[], bind_server_functions[], bind_shared_functions[], bind_task_functions[],
@@ -41,6 +41,9 @@ void bind_process_add_functions(lua_State *L);
 /* In the new state. */
 void bind_finalizers_open(lua_State *L);
 void bind_finalizers_run(struct vm *vm);
+/* Ends the programs that scripts run, and frees what is kept of them when no handle is open. */
+void bind_children_end_all(struct vm *vm);
+void bind_children_close(struct vm *vm);
 /* Makes the class of core.file_read's jobs. */
 void bind_files_open(lua_State *L);
 /* Cancels the requests that have not ended. Others may be sent afterwards. */

@@ -11,6 +11,7 @@
 
 struct vm;
 struct bind_timers; /* bind_timers.c */
+struct children;    /* bind_children.c; NULL until a script runs its first program */
 struct http_client; /* bind_http_client.c; NULL until a script makes its first request */
 
 /* bind_conn.c: strings that are never collected; equal short strings of a state have one address.
@@ -31,7 +32,8 @@ struct vm_bindings {
     void (*prepare)(struct vm *vm);
     /* In the new state: luv, finalizers, and tidewire.core. May raise errors. */
     void (*open)(lua_State *L);
-    /* Cancels what scripts have left open: timers, HTTP requests, luv's handles. Others may be
+    /* Cancels what scripts have left open: timers, HTTP requests, programs, luv's
+     * handles. Others may be
      * opened afterwards. */
     void (*close_handles)(struct vm *vm);
     /* After the Lua state is closed. The loop must run once more. */

@@ -120,6 +120,7 @@ struct vm {
     struct bind_timers *timers;
     bool timers_wait; /* bind_timers.c: it must be called in each turn, because it has timers */
     struct http_client *http;
+    struct children *children;
 
     struct vm_memory memory; /* of L */
 };

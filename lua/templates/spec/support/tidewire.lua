@@ -145,6 +145,15 @@ function tw.connect(url, options)
   return nil, "there is no network in specs: replace tw.connect"
 end
 
+-- ---- programs: none runs ----
+
+--- Returns the spec's tw.run_result; without one, nil and a message.
+function tw.run(order)
+  note("run", order)
+  if tw.run_result then return tw.run_result end
+  return nil, "no programs run in specs: set tw.run_result"
+end
+
 -- ---- files: the real ones ----
 
 function tw.read_file(path)
