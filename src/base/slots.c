@@ -2,6 +2,7 @@
 #include "base/slots.h"
 
 #include "base/mem.h"
+#include "base/memory_copy.h"
 
 #include <stddef.h>
 
@@ -59,6 +60,16 @@ static struct slot *used_slot(const struct slots *slots, uint64_t number) {
 void *slots_find(const struct slots *slots, uint64_t number) {
     const struct slot *slot = used_slot(slots, number);
     return slot == NULL ? NULL : slot->item;
+}
+
+const void *slots_observe(const struct slots *slots, uint64_t number) {
+    struct slots table;
+    struct slot slot;
+    return memory_copy(&table, slots, sizeof table) && slot_of(number) < table.size &&
+                   memory_copy(&slot, table.table + slot_of(number), sizeof slot) &&
+                   slot.epoch == epoch_of(number)
+               ? slot.item
+               : NULL;
 }
 
 void slots_remove(struct slots *slots, uint64_t number) {

@@ -26,6 +26,10 @@ uint64_t slots_add(struct slots *slots, void *item);
 /* The item of a number, or NULL. Ignores bits above 2^56. */
 void *slots_find(const struct slots *slots, uint64_t number);
 
+/* The same on another thread than the table's, by copies (memory_copy.h). What it returns is right
+ * if the table's thread has stood still meanwhile. */
+const void *slots_observe(const struct slots *slots, uint64_t number);
+
 /* Removes the item of a number that is in use. */
 void slots_remove(struct slots *slots, uint64_t number);
 

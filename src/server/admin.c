@@ -127,6 +127,8 @@ static const struct family {
                        "reload",
                        "reason", "code"},
     [REFUSAL_RATE] = {"rate_limited", "Messages above the option rate", "action", NULL},
+    [REFUSAL_BLOCKED] = {"worker_blocked", "Turns of a worker that took 0.25 seconds or more",
+                         "hook", NULL},
 };
 
 enum { FAMILY_COUNT = sizeof families / sizeof families[0] };
@@ -174,6 +176,41 @@ static void add_refusals(const struct admin *admin, struct buffer *text) {
     }
 }
 
+/* ---- the histogram of turns ---- */
+
+static const uint16_t turn_bounds_ms[] = STATS_TURN_BOUNDS;
+
+static void add_turns(struct buffer *text, const struct stats_total *total) {
+    uint64_t count = 0;
+    buffer_printf(text, "# HELP tidewire_turn_seconds Turns of the workers' loops: the time from "
+                        "one wait for events to the next, to a millisecond.\n"
+                        "# TYPE tidewire_turn_seconds histogram\n");
+    for (int i = 0; i < STATS_TURN_BUCKETS; i++) {
+        count += total->turns[i];
+        if (i < STATS_TURN_BUCKETS - 1)
+            buffer_printf(text, "tidewire_turn_seconds_bucket{le=\"%g\"} %" PRIu64 "\n",
+                          turn_bounds_ms[i] / 1e3, count);
+    }
+    buffer_printf(text,
+                  "tidewire_turn_seconds_bucket{le=\"+Inf\"} %" PRIu64 "\n"
+                  "tidewire_turn_seconds_sum %.6f\ntidewire_turn_seconds_count %" PRIu64 "\n",
+                  count, (double)total->turn_ns / 1e9, count);
+}
+
+/* The turns of each bucket alone; `le` null: above all bounds. */
+static void add_turn_list(struct buffer *text, const struct stats_total *total) {
+    buffer_printf(text, "\"turns\":[");
+    for (int i = 0; i < STATS_TURN_BUCKETS; i++) {
+        buffer_printf(text, "%s{\"le\":", i == 0 ? "" : ",");
+        if (i < STATS_TURN_BUCKETS - 1)
+            buffer_printf(text, "%g", turn_bounds_ms[i] / 1e3);
+        else
+            buffer_printf(text, "null");
+        buffer_printf(text, ",\"count\":%" PRIu64 "}", total->turns[i]);
+    }
+    buffer_printf(text, "],\"turn_seconds\":%.6f,", (double)total->turn_ns / 1e9);
+}
+
 static void metrics(struct admin *admin, struct http *http) {
     struct stats_total total;
     struct buffer text = {0};
@@ -204,6 +241,7 @@ static void metrics(struct admin *admin, struct http *http) {
         buffer_printf(&text, "tidewire_worker_lua_memory_bytes{worker=\"%u\"} %" PRIu64 "\n", i,
                       bus_lua_memory(admin->process->bus, i));
     add_log(&text);
+    add_turns(&text, &total);
     add_refusals(admin, &text);
     add_seconds(&text, "uptime_seconds", "Time since the start.",
                 clock_monotonic_seconds() - admin->process->started_at);
@@ -316,6 +354,7 @@ static void stats_json(struct admin *admin, struct http *http,
     add_generations(counts, &text);
     add_timers(counts, &text);
     add_refusal_lists(admin, &text);
+    add_turn_list(&text, &total);
     if (admin->process->tls != NULL)
         buffer_printf(&text, "\"certificate_expires_at\":%" PRId64 ",",
                       tls_server_ends_at(admin->process->tls));

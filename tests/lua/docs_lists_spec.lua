@@ -279,7 +279,8 @@ describe("the admin address", function()
   end)
 
   it("has every metric that the docs name", function()
-    local names = { info = true }
+    local names = {}
+    for name in admin:gmatch("# TYPE tidewire_([%l_]+) ") do names[name] = true end
     local counters = stats:match("STATS_COUNTERS%(X%)(.-)\n\n")
     local gauges = stats:match("STATS_GAUGES%(X%)(.-)\n\n")
     for name in counters:gmatch("X%(([%l_]+), ") do names[name .. "_total"] = true end

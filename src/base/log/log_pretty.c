@@ -148,6 +148,7 @@ static const struct {
     {"rate_limited", {{"above its rate: ", "why", ""}}},
     {"request", {{"", "method", " "}, {"", "path", " "}, {"", "status", ""}}},
     {"script_error", {{"", "why", ""}}},
+    {"worker_blocked", {{"", "why", ""}}},
     {"configuration", {{"", "why", ""}}},
     {"start_failed", {{.key = "why"}}},
     {"reload_failed", {{.before = "reload failed, the old code goes on: "}, {.key = "why"}}},

@@ -17,6 +17,8 @@ enum refusal_kind {
                         a Close frame; 0: no answer */
     REFUSAL_CLOSE,   /* an open connection; the code is that of its Close frame */
     REFUSAL_RATE,    /* a message above the option `rate`; no code */
+    REFUSAL_BLOCKED, /* the clients of a worker, by a turn that took too long: the reason is the
+                        hook, or ""; no code */
 };
 
 /* Entries at most; what does not fit is counted as "other", without an endpoint. */

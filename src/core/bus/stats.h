@@ -60,11 +60,19 @@
     X(cosockets, "Sockets of scripts open now")                                                    \
     X(repeating_timers, "Repeating timers of scripts and of connections that run now")
 
+/* The bounds of the histogram of turns, in milliseconds; the last bucket has none. Turns of less
+ * than the first bound may be counted to the millisecond. */
+#define STATS_TURN_BOUNDS                                                                          \
+    { 2, 5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10000 }
+enum { STATS_TURN_BUCKETS = 13 };
+
 struct stats {
 #define X(name, help) _Atomic uint64_t name;
     STATS_COUNTERS(X)
     STATS_GAUGES(X)
 #undef X
+    _Atomic uint64_t turns[STATS_TURN_BUCKETS]; /* turns of the loop, by their time */
+    _Atomic uint64_t turn_ns;                   /* the sum of their times */
     _Atomic uint64_t largest_queue; /* bytes, of a client that does not read; not shown */
 };
 
@@ -74,12 +82,27 @@ static inline void stats_add(_Atomic uint64_t *counter, uint64_t n) {
                           memory_order_relaxed);
 }
 
+/* A turn of less than a millisecond: its time is not known, and counts as none. */
+static inline void stats_add_short_turn(struct stats *stats) {
+    stats_add(&stats->turns[0], 1);
+}
+
+static inline void stats_add_turn(struct stats *stats, uint64_t ns) {
+    static const uint16_t bounds_ms[] = STATS_TURN_BOUNDS;
+    unsigned bucket = 0;
+    while (bucket < STATS_TURN_BUCKETS - 1 && ns > bounds_ms[bucket] * UINT64_C(1000000))
+        bucket++;
+    stats_add(&stats->turns[bucket], 1);
+    stats_add(&stats->turn_ns, ns);
+}
+
 /* Sums over several workers. */
 struct stats_total {
 #define X(name, help) uint64_t name;
     STATS_COUNTERS(X)
     STATS_GAUGES(X)
 #undef X
+    uint64_t turns[STATS_TURN_BUCKETS], turn_ns;
 };
 
 static inline uint64_t stats_read(const _Atomic uint64_t *counter) {
@@ -91,6 +114,9 @@ static inline void stats_add_to(struct stats_total *total, const struct stats *s
     STATS_COUNTERS(X)
     STATS_GAUGES(X)
 #undef X
+    for (int i = 0; i < STATS_TURN_BUCKETS; i++)
+        total->turns[i] += stats_read(&stats->turns[i]);
+    total->turn_ns += stats_read(&stats->turn_ns);
 }
 
 #endif

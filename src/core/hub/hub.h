@@ -83,6 +83,9 @@ void hub_read_done(struct hub *hub, struct conn *conn);
 struct conn *hub_find(struct hub *hub, conn_id id);
 /* The endpoint; NULL when there is no connection, or it has no endpoint yet. */
 const struct endpoint *hub_find_endpoint(struct hub *hub, conn_id id);
+/* Any thread: copies the path of the endpoint of an open connection. It is right if the worker's
+ * thread has stood still meanwhile. False: there is none. */
+bool hub_observe_path(const struct hub *hub, conn_id id, char *path, size_t size);
 bool hub_is_open(struct hub *hub, conn_id id);
 /* A hook that slept has ended. */
 void hub_hook_done(struct hub *hub, conn_id id);

@@ -140,6 +140,7 @@ static void flush_some(struct hub *hub, struct list *list) {
     while (!list_empty(list)) {
         if (count++ % FLUSHES_PER_LOOK == FLUSHES_PER_LOOK - 1 && !all) {
             uint64_t now = hub->options.slice_ns();
+            turn_note_work();
             if (began == 0)
                 began = now;
             else if (now - began >= TURN_SLICE_NS && count > least)

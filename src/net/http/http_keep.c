@@ -158,6 +158,8 @@ static void read_next(struct http *http) {
 void http_on_next(uv_idle_t *next) {
     struct http_server *server = next->data;
     struct list batch;
+    turn_begin(uv_now(server->loop));
+    turn_note_work();
     list_init(&batch);
     list_move(&batch, &server->pending);
     uint64_t began = clock_monotonic_ns();

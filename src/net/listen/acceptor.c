@@ -8,6 +8,7 @@
 
 #include "base/log/log.h"
 #include "base/mem.h"
+#include "base/turn.h"
 #include "net/socket/address.h"
 
 #include <errno.h>
@@ -128,6 +129,7 @@ static bool accept_one(struct listening *s) {
 static void on_readable(uv_poll_t *poll, int status, int events) {
     (void)status;
     (void)events;
+    turn_begin(uv_now(poll->loop));
     for (int i = 0; i < MAX_ACCEPTS_PER_TURN && accept_one(poll->data); i++) {
     }
 }

@@ -11,6 +11,7 @@
 
 #include "base/descriptors.h"
 #include "base/log/log.h"
+#include "base/turn.h"
 #include "script/vm/calls.h"
 #include "script/vm/trace.h"
 #include "script/vm/wrap.h"
@@ -100,6 +101,8 @@ static int on_luv_callback(lua_State *L, int arguments, int results, int flags) 
     (void)flags;
     struct budget *budget = &vm_of(L)->budget;
     int handler = lua_gettop(L) - arguments;
+    turn_begin(uv_now(vm_of(L)->loop));
+    turn_note_work();
     bind_luv_push_handler(L);
     lua_insert(L, handler);
     lua_State *outer = budget_enter(budget, L);

@@ -73,6 +73,28 @@ uint64_t budget_least_ns(const struct budget *budget) {
     return load(&budget->least_ns);
 }
 
+void budget_want_line(struct budget *budget, uint64_t run) {
+    store(&budget->line_wanted, run);
+}
+
+bool budget_line(const struct budget *budget, uint64_t run, struct script_line *line) {
+    if (atomic_load_explicit(&budget->line_run, memory_order_acquire) != run)
+        return false;
+    *line = budget->line;
+    return true;
+}
+
+/* ---- on the worker's thread: the line of the run ---- */
+
+/* In the hook: the watchdog reads `line` only of the run that it has asked for, once. */
+static void note_line(struct budget *budget, lua_State *L) {
+    uint64_t run = load(&budget->run);
+    if (run % 2 == 0 || load(&budget->line_wanted) != run || load(&budget->line_run) == run)
+        return;
+    vm_find_line(L, &budget->line);
+    atomic_store_explicit(&budget->line_run, run, memory_order_release);
+}
+
 /* ---- on the worker's thread: is the run over its budget? ---- */
 
 /* The budget of the run. */
@@ -155,6 +177,7 @@ static void note_overrun(struct vm *vm, lua_State *L, lua_Debug *activation) {
 static void on_count(lua_State *L, lua_Debug *activation) {
     struct vm *vm = vm_of(L);
     struct budget *budget = &vm->budget;
+    note_line(budget, L);
     if (!budget_is_over(budget) && !is_exceeded(vm)) {
         lua_sethook(L, NULL, 0, 0);
         vm_load_set_hook(vm_current(vm));

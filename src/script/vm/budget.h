@@ -13,6 +13,7 @@
 #include <stdint.h>
 
 struct budget;
+struct script_line;
 
 struct budget_sample {
     uint64_t run;     /* 0: no Lua runs */
@@ -24,6 +25,11 @@ struct budget_sample {
 struct budget_sample budget_sample(struct budget *budget, uint64_t cpu_ns);
 /* Any thread: the smallest budget of all runs. */
 uint64_t budget_least_ns(const struct budget *budget);
+
+/* The watchdog's thread: asks for the line that this run is at, before it sends the signal. */
+void budget_want_line(struct budget *budget, uint64_t run);
+/* True: it is known now. Lua tells it before its next instruction, not while a C function runs. */
+bool budget_line(const struct budget *budget, uint64_t run, struct script_line *line);
 
 /* In a signal handler on the worker's thread. */
 void budget_interrupt(void);

@@ -6,6 +6,7 @@
 
 #include "base/conn_id.h"
 #include "script/vm/budget.h"
+#include "script/vm/observe.h"
 #include "script/vm/overrun.h"
 
 #include <lua.h>
@@ -29,8 +30,11 @@ struct budget {
     _Atomic uint64_t extended_run; /* this run has a larger one, */
     _Atomic uint64_t extended_ns;  /* which is this */
     /* the watchdog's */
-    _Atomic uint64_t seen_run; /* the last run that it saw, */
-    _Atomic uint64_t seen_ns;  /* and the thread's CPU time when it first saw it */
+    _Atomic uint64_t seen_run;    /* the last run that it saw, */
+    _Atomic uint64_t seen_ns;     /* and the thread's CPU time when it first saw it */
+    _Atomic uint64_t line_wanted; /* it wants to know the line of this run, … */
+    _Atomic uint64_t line_run;    /* … and `line` is that of this one */
+    struct script_line line;
 
     /* the worker's alone */
     enum budget_state state;
@@ -46,6 +50,11 @@ struct budget {
     int ended_ref;            /* a list of coroutines that have unwound, in the registry, */
     int ended_count;          /* and its length */
 };
+
+/* The number of the run; even: no Lua runs. */
+static inline uint64_t budget_run(const struct budget *budget) {
+    return atomic_load_explicit(&budget->run, memory_order_relaxed);
+}
 
 /* The coroutine that runs; NULL: none. */
 static inline lua_State *budget_running(const struct budget *budget) {

@@ -115,6 +115,10 @@ struct budget *vm_budget(struct vm *vm) {
     return &vm->budget;
 }
 
+uint64_t vm_runs(const struct vm *vm) {
+    return budget_run(&vm->budget);
+}
+
 void vm_close_handles(struct vm *vm) {
     vm->options.bindings->close_handles(vm);
 }

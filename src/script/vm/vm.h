@@ -55,6 +55,8 @@ struct http_handler vm_http_handler(struct vm *vm);
 void vm_set_http_responder(struct vm *vm, struct http_responder responder);
 
 /* For the watchdog, which may not use it any more after vm_free(). */
+/* A number that changes when Lua runs. */
+uint64_t vm_runs(const struct vm *vm);
 struct budget *vm_budget(struct vm *vm);
 
 /* Closes the timers, HTTP requests and luv handles that scripts have left open. Callbacks of luv's

@@ -206,9 +206,13 @@ void vm_end_task(struct task *task);
 /* A script has closed the coroutine of a waiting task: the task ends as one that has failed. */
 void vm_abort_task(struct task *task);
 
+/* The name of an event's hook for the log. NULL: there is no such event. */
+const char *vm_hook_name(enum vm_event event);
 /* Pushes "app.lua:3" onto L, the innermost line of a script in the coroutine; "" if it is in
  * none. */
 const char *vm_push_place(lua_State *L, lua_State *co);
+/* The same as plain data. */
+void vm_find_line(lua_State *co, struct script_line *at);
 /* Push the values that a coroutine yields in order to sleep; and to end, after a call of os.exit.
  */
 void vm_push_wait_marker(lua_State *L);

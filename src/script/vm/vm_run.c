@@ -22,6 +22,10 @@ static const char *const hook_names[EVENT_COUNT] = {
     [EVENT_FINALIZER] = "__gc",
 };
 
+const char *vm_hook_name(enum vm_event event) {
+    return (unsigned)event < EVENT_COUNT ? hook_names[event] : NULL;
+}
+
 void vm_push_wait_marker(lua_State *L) {
     lua_pushlightuserdata(L, (void *)(uintptr_t)&wait_marker);
 }
@@ -34,6 +38,19 @@ const char *vm_push_place(lua_State *L, lua_State *co) {
             return lua_pushfstring(L, "%s:%d", activation.short_src, activation.currentline);
     }
     return lua_pushliteral(L, "");
+}
+
+void vm_find_line(lua_State *co, struct script_line *at) {
+    lua_Debug activation;
+    at->file[0] = '\0';
+    for (int level = 0; lua_getstack(co, level, &activation); level++) {
+        lua_getinfo(co, "Sl", &activation);
+        if (activation.currentline > 0 && !budget_is_library(co, &activation)) {
+            observe_name(activation.source, activation.srclen, at);
+            at->line = activation.currentline;
+            return;
+        }
+    }
 }
 
 void vm_push_exit_marker(lua_State *L) {

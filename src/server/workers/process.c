@@ -9,10 +9,11 @@
 
 void process_init(struct process *process) {
     conn_id_draw_node();
+    struct bus *bus = bus_new();
     *process = (struct process){
-        .bus = bus_new(),
+        .bus = bus,
         .shared = shared_new(NULL, NULL),
-        .watchdog = watchdog_new(),
+        .watchdog = watchdog_new(bus_refusals(bus)),
         .tickets = tls_tickets_new(),
         .memory = memory_size(),
         .started_at = clock_monotonic_seconds(),

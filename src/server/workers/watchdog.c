@@ -1,14 +1,16 @@
-/* watchdog.c -- a thread that interrupts scripts which take too long. See watchdog.h.
+/* watchdog.c -- a thread that interrupts scripts which take too long, and reports turns which do.
+ * See watchdog.h.
  *
- * Reads two numbers of each worker, at no cost to the worker: the number of its run, and the CPU
- * time of its thread. The signal is SIGURG: no other process sends it, and a late one is
- * ignored. */
+ * Reads three numbers of each worker, at no cost to the worker: the number of its run, the CPU time
+ * of its thread, and the time at which its turn has begun (blocked.h). The signal is SIGURG: no
+ * other process sends it, and a late one is ignored. */
 #include "server/workers/watchdog.h"
 
 #include "base/clock.h"
 #include "base/log/log.h"
 #include "base/mem.h"
 #include "core/bus/bus.h"
+#include "server/workers/blocked.h"
 #include "server/workers/thread.h"
 
 #include <errno.h>
@@ -31,6 +33,7 @@ struct watched {
     pthread_t thread;
     clockid_t cpu;
     uint64_t logged_run; /* the log says that this run is stuck */
+    struct blocked blocked;
 };
 
 struct watchdog {
@@ -38,6 +41,7 @@ struct watchdog {
     uv_mutex_t lock; /* of all below */
     uv_cond_t changed;
     bool stopping;
+    struct refusals *counts;
     struct watched all[BUS_MAX_WORKERS];
 };
 
@@ -98,8 +102,11 @@ static uint64_t check_all(struct watchdog *watchdog) {
             continue;
         uint64_t least = budget_least_ns(watched->budget) / CHECKS;
         if (check(watched) || least < SHORTEST_NS)
-            wait = SHORTEST_NS;
-        else if (least < wait)
+            least = SHORTEST_NS;
+        uint64_t turn_ms = blocked_check(&watched->blocked);
+        if (turn_ms < least / 1000000)
+            least = turn_ms * 1000000;
+        if (least < wait)
             wait = least;
     }
     return wait;
@@ -115,8 +122,10 @@ static void run(void *argument) {
 
 /* ---- life ---- */
 
-struct watchdog *watchdog_new(void) {
+struct watchdog *watchdog_new(struct refusals *counts) {
     struct watchdog *watchdog = mem_zalloc(sizeof *watchdog);
+    watchdog->counts = counts;
+    observe_open();
     uv_mutex_init(&watchdog->lock);
     uv_cond_init(&watchdog->changed);
     catch_signal();
@@ -125,6 +134,7 @@ struct watchdog *watchdog_new(void) {
         return watchdog;
     log_eventf(LOG_ERROR, "start_failed", "cannot start a thread for the watchdog: %s",
                uv_strerror(result));
+    observe_close();
     uv_cond_destroy(&watchdog->changed);
     uv_mutex_destroy(&watchdog->lock);
     mem_free(watchdog);
@@ -143,13 +153,37 @@ void watchdog_watch(struct watchdog *watchdog, struct budget *budget, unsigned w
     uv_mutex_unlock(&watchdog->lock);
 }
 
+void watchdog_watch_turns(struct watchdog *watchdog, const struct vm *vm, unsigned worker) {
+    if (watchdog == NULL)
+        return;
+    struct watched *watched = &watchdog->all[worker];
+    uv_mutex_lock(&watchdog->lock);
+    watched->blocked = (struct blocked){
+        .turn = vm == NULL || watched->budget == NULL ? NULL : &turn_of_thread,
+        .vm = vm,
+        .budget = watched->budget,
+        .thread = watched->thread,
+        .cpu = watched->cpu,
+        .worker = worker,
+    };
+    uv_mutex_unlock(&watchdog->lock);
+}
+
+void watchdog_end_turn(struct watchdog *watchdog, unsigned worker, double seconds) {
+    if (watchdog == NULL)
+        return;
+    uv_mutex_lock(&watchdog->lock);
+    blocked_end(&watchdog->all[worker].blocked, seconds, watchdog->counts);
+    uv_mutex_unlock(&watchdog->lock);
+}
+
 void watchdog_release(struct watchdog *watchdog, const struct budget *budget) {
     if (watchdog == NULL)
         return;
     uv_mutex_lock(&watchdog->lock);
     for (size_t i = 0; i < BUS_MAX_WORKERS; i++)
         if (watchdog->all[i].budget == budget)
-            watchdog->all[i].budget = NULL;
+            watchdog->all[i] = (struct watched){0};
     uv_mutex_unlock(&watchdog->lock);
 }
 
@@ -161,6 +195,7 @@ void watchdog_free(struct watchdog *watchdog) {
     uv_cond_signal(&watchdog->changed);
     uv_mutex_unlock(&watchdog->lock);
     uv_thread_join(&watchdog->thread);
+    observe_close();
     uv_cond_destroy(&watchdog->changed);
     uv_mutex_destroy(&watchdog->lock);
     mem_free(watchdog);

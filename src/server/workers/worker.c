@@ -7,6 +7,7 @@
 
 #include "base/clock.h"
 #include "base/mem.h"
+#include "base/turn.h"
 #include "net/cosocket/cosockets.h"
 #include "net/http/http_dispatch.h"
 #include "net/listen/acceptor.h"
@@ -14,6 +15,7 @@
 #include "net/upstream/upstreams.h"
 #include "net/ws/handshake_server.h"
 #include "script/bind/bindings.h"
+#include "server/workers/blocked.h"
 
 #include <malloc.h>
 #include <string.h>
@@ -109,6 +111,8 @@ static void arm_timer(struct worker *worker) {
 static void on_timer(uv_timer_t *timer) {
     struct worker *worker = timer->data;
     worker->timer_ms = 0;
+    turn_begin(uv_now(&worker->loop));
+    turn_note_work();
     hub_run_timers(worker->hub);
     shared_sweep(worker->process->shared);
 }
@@ -120,6 +124,7 @@ static void return_memory(struct worker *worker) {
         worker->peak = now;
     if (worker->peak >= PEAK_MIN && now <= worker->peak / 4) {
         worker->peak = now;
+        turn_note_work();
         malloc_trim(0);
     }
 }
@@ -131,6 +136,8 @@ static void enter(struct worker *worker, enum worker_stage stage) {
 }
 
 static void run_on_stop(struct worker *worker) {
+    turn_begin(uv_now(&worker->loop));
+    turn_note_work();
     enter(worker, STAGE_ON_STOP);
     handshake_server_drain(worker->handshakes);
     http_server_drain(worker->http);
@@ -162,8 +169,29 @@ static void advance_closing(struct worker *worker) {
         enter(worker, STAGE_DRAINED);
 }
 
+static __attribute__((noinline)) void end_long_turn(struct worker *worker, uint64_t began_ms) {
+    uint64_t now_ns = clock_monotonic_ns(), began_ns = began_ms * 1000000;
+    uint64_t ns = now_ns > began_ns ? now_ns - began_ns : 0;
+    stats_add_turn(hub_stats(worker->hub), ns);
+    if (ns >= BLOCKED_MS * UINT64_C(1000000))
+        watchdog_end_turn(worker->process->watchdog, worker->number, (double)ns / 1e9);
+}
+
+/* Counts the turn. The loop has just read the clock when `ended_ms` is the time of its begin and
+ * nothing was done since that takes long. */
+static inline void end_turn(struct worker *worker, uint64_t ended_ms, bool has_run_scripts) {
+    uint64_t began_ms = turn_began_ms(&turn_of_thread);
+    if (ended_ms == began_ms && !has_run_scripts && !turn_of_thread.may_be_long)
+        stats_add_short_turn(hub_stats(worker->hub));
+    else
+        end_long_turn(worker, began_ms);
+    turn_end();
+}
+
 static void on_turn(uv_prepare_t *prepare) {
     struct worker *worker = prepare->data;
+    uint64_t now_ms = uv_now(&worker->loop), runs = vm_runs(worker->vm);
+    turn_begin(now_ms);
     vm_turn(worker->vm);
     advance_on_stop(worker);
     if (worker->handshakes != NULL)
@@ -180,12 +208,14 @@ static void on_turn(uv_prepare_t *prepare) {
     return_memory(worker);
     advance_closing(worker);
     vm_before_sleep(worker->vm);
+    end_turn(worker, now_ms, vm_runs(worker->vm) != runs);
 }
 
 /* ---- life ---- */
 
 static void on_mail(uv_async_t *async) {
     struct worker *worker = async->data;
+    turn_begin(uv_now(&worker->loop));
     hub_take_mail(worker->hub);
 }
 
@@ -369,6 +399,7 @@ void worker_listen(struct worker *worker, struct listen_set *const *sets, size_t
     worker->acceptor_count = set_count;
     for (size_t i = 0; i < set_count; i++)
         worker->acceptors[i] = acceptor_start(&worker->loop, sets[i], worker->number, worker->http);
+    watchdog_watch_turns(worker->process->watchdog, worker->vm, worker->number);
     enter(worker, STAGE_SERVING);
 }
 
@@ -411,6 +442,7 @@ void worker_kill(struct worker *worker) {
 }
 
 void worker_close(struct worker *worker) {
+    watchdog_watch_turns(worker->process->watchdog, NULL, worker->number);
     stop_listening(worker);
     uv_close((uv_handle_t *)&worker->turn, NULL);
     uv_close((uv_handle_t *)&worker->awake, NULL);

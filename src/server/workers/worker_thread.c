@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "base/log/log.h"
 #include "base/mem.h"
+#include "base/turn.h"
 #include "server/workers/thread.h"
 
 /* ---- the worker's thread ---- */
@@ -102,6 +103,7 @@ static void run_commands(struct worker_thread *thread) {
 
 static void on_wakeup(uv_async_t *wakeup) {
     struct worker_thread *thread = wakeup->data;
+    turn_begin(uv_now(wakeup->loop));
     atomic_store(&thread->pinged_ns, 0);
     run_commands(thread);
 }

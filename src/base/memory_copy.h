@@ -1,0 +1,19 @@
+/* memory_copy.h -- copying memory that another thread may change or release meanwhile.
+ *
+ * The kernel reads the bytes, as it does for write(2): of memory that is not there any more it
+ * reports an error, where a load would end the process. The bytes may be those of a half-finished
+ * change; the caller finds out. One thread at a time. */
+#ifndef TIDEWIRE_BASE_MEMORY_COPY_H
+#define TIDEWIRE_BASE_MEMORY_COPY_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+/* False: there are no descriptors, and memory_copy() always fails. */
+bool memory_copy_open(void);
+void memory_copy_close(void);
+
+/* False: not all of it is there. */
+bool memory_copy(void *to, const void *from, size_t len);
+
+#endif
