@@ -37,6 +37,7 @@ struct bind_timer {
 struct bind_timers {
     struct slots numbered; /* struct bind_timer, by its number */
     uv_timer_t wake;
+    uint64_t wake_ns; /* it is active for a timer that is due then; 0: it is not active */
     struct deadlines due;
     struct table places;
     uint64_t luv_began_ns; /* when the first timer of luv's was called in this turn; 0: none was */
@@ -146,9 +147,16 @@ void bind_timers_run(struct vm *vm) {
     }
 }
 
-/* Wakes the loop. vm_turn() calls the timers. */
+/* Wakes the loop, perhaps too soon: a turn's time is that of its begin. vm_turn() calls the timers.
+ */
 static void on_wake(uv_timer_t *wake) {
-    (void)wake;
+    struct bind_timers *timers = wake->data;
+    timers->wake_ns = 0;
+}
+
+static void stop_wake(struct bind_timers *timers) {
+    uv_timer_stop(&timers->wake);
+    timers->wake_ns = 0;
 }
 
 void bind_timers_arm(struct vm *vm) {
@@ -156,10 +164,14 @@ void bind_timers_arm(struct vm *vm) {
     const struct bind_timer *timer = first_of(timers);
     vm->timers_wait = timer != NULL;
     if (timer == NULL) {
-        uv_timer_stop(&timers->wake);
+        stop_wake(timers);
         return;
     }
-    uint64_t now = clock_monotonic_ns(), due = timer->due.key;
+    uint64_t due = timer->due.key;
+    if (due == timers->wake_ns)
+        return;
+    timers->wake_ns = due;
+    uint64_t now = clock_monotonic_ns();
     uv_timer_start(&timers->wake, on_wake, due > now ? (due - now + 999999) / 1000000 : 0, 0);
 }
 
@@ -235,7 +247,7 @@ void bind_timers_cancel_all(struct vm *vm) {
     uint32_t at = 0;
     for (struct bind_timer *timer; (timer = slots_next(&vm->timers->numbered, &at)) != NULL;)
         cancel(vm, timer);
-    uv_timer_stop(&vm->timers->wake);
+    stop_wake(vm->timers);
 }
 
 static void on_closed(uv_handle_t *wake) {
