@@ -46,7 +46,7 @@ describe("the Lua code in", function()
           process.write_file(("%s/handlers/%s.lua"):format(folder, name),
             "return { on_start = function() end }\n")
         end
-        for _, name in ipairs({ "run", "redis_client", "in_thread", "pages" }) do
+        for _, name in ipairs({ "redis_client", "in_thread", "pages" }) do
           process.write_file(("%s/%s.lua"):format(folder, name), "return function() end\n")
         end
         process.write_file(folder .. "/mqtt.lua", -- of LuaRocks

@@ -218,13 +218,23 @@ describe("docs/recipes.md", function()
   end)
 
   it("run a process", function()
-    local app <close> = recipes.start("Run a process")
+    local folder = process.make_directory()
+    local app <close> =
+      recipes.start("Run a process", nil, { PATH = folder .. ":" .. os.getenv("PATH") })
     local ada = app:connect("/")
-    assert.equal("1970-01-01\n", (ada:ask("date")))
-    assert.equal("failed: it took too long", (ada:ask("sleep")))
-    assert.equal("failed: it wrote too much", (ada:ask("yes")))
-    assert.is_truthy((ada:ask("nonsense")):find("^failed: ENOENT"))
-    assert.equal("", (ada:ask("anything else"))) -- tr reads nothing
+    assert.equal("a\nb\nc $HOME; ls\n", (ada:ask("b\nc $HOME; ls\na\nb\n")))
+    local function replace_program(text)
+      process.write_file(folder .. "/sort", "#!/bin/sh\n" .. text)
+      assert(uv.fs_chmod(folder .. "/sort", tonumber("755", 8)))
+    end
+    replace_program("echo no room >&2; exit 2")
+    assert.equal("not sorted: no room\n", (ada:ask("a")))
+    for reason, text in pairs({ ["timed out"] = "sleep 600", max_output = "yes" }) do
+      replace_program(text)
+      assert.equal("not sorted: try again later", (ada:ask("a")))
+      assert.is_truthy(app:wait_for_log('message="not sorted".-' .. reason))
+    end
+    process.remove_directory(folder)
   end)
 
   it("a library that blocks", function()
