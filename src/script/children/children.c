@@ -25,6 +25,7 @@ enum {
     PASSES = 10,
     PASS_MS = 20,            /* then they are read so often, while something comes */
     LOOK_AGAIN_MS = 20,      /* without a pidfd */
+    TURN_BYTES = 64 * 1024,  /* that are read of one pipe in a turn of the loop */
     FIRST_BYTES = 4096,      /* of memory for output; doubled when it is full */
     TAKEN_BYTES = 128 * 1024 /* of output that waits to be taken */
 };
@@ -36,27 +37,33 @@ struct children {
     struct child *first;   /* all */
 };
 
+/* A descriptor that the loop watches, and that is closed with its handle. */
+struct watched {
+    uv_poll_t poll;
+    int fd;
+    bool is_open;
+};
+
 struct output {
-    uv_pipe_t pipe;
+    struct watched pipe;
     char *bytes;
     size_t len, capacity;
-    bool is_open, is_reading, is_taken;
+    bool is_reading, is_taken;
 };
 
 struct child {
     struct children *children;
     struct child *next, **link; /* in the list of all */
     uint64_t number, tag;
-    int pid, pidfd; /* pidfd -1: `look` looks */
-    uv_poll_t exit_poll;
+    int pid;
+    struct watched exit;       /* a pidfd; not open: `look` looks */
     uv_timer_t look, deadline; /* `deadline`: of the next step towards its end */
-    uv_pipe_t input_pipe;
-    uv_write_t write;
+    struct watched input_pipe;
     char *input;
-    size_t input_len, max_output;
+    size_t input_len, written, max_output;
     struct output output[CHILD_OUTPUTS];
     unsigned handles; /* that are open */
-    bool is_input_open, is_wanted, is_awaited, is_ending, has_exited, has_ended;
+    bool is_wanted, is_awaited, is_ending, has_exited, has_ended;
     bool had_output; /* since the last pass */
     unsigned passes;
     int status; /* of waitpid() */
@@ -96,11 +103,14 @@ static void free_child(struct child *child) {
 
 static void on_closed(uv_handle_t *handle) {
     struct child *child = handle->data;
-    if (handle == (uv_handle_t *)&child->exit_poll)
-        close(child->pidfd);
     child->handles--;
     if (child->handles == 0 && !child->is_wanted)
         free_child(child);
+}
+
+static void on_watched_closed(uv_handle_t *handle) {
+    close(((struct watched *)handle)->fd); /* the handle is its first member */
+    on_closed(handle);
 }
 
 /* Notes a handle that was opened. */
@@ -110,20 +120,31 @@ static void *opened(struct child *child, void *handle) {
     return handle;
 }
 
-static void close_handle(void *handle) {
-    uv_close(handle, on_closed);
+static void close_timer(uv_timer_t *timer) {
+    uv_close((uv_handle_t *)timer, on_closed);
 }
 
-static void close_input(struct child *child) {
-    if (child->is_input_open)
-        close_handle(&child->input_pipe);
-    child->is_input_open = false;
+/* The descriptor becomes the loop's, which closes it. False: it is closed at once. */
+static bool watch(struct child *child, struct watched *watched, int fd) {
+    watched->fd = fd;
+    watched->is_open = uv_poll_init(child->children->loop, &watched->poll, fd) == 0;
+    if (watched->is_open)
+        opened(child, &watched->poll);
+    else
+        close(fd);
+    return watched->is_open;
 }
 
-static void close_output(struct output *output) {
-    if (output->is_open)
-        close_handle(&output->pipe);
-    output->is_open = output->is_reading = false;
+static void unwatch(struct watched *watched) {
+    if (watched->is_open)
+        uv_close((uv_handle_t *)&watched->poll, on_watched_closed);
+    watched->is_open = false;
+}
+
+static void close_pipes(struct child *child) {
+    unwatch(&child->input_pipe);
+    for (int i = 0; i < CHILD_OUTPUTS; i++)
+        unwatch(&child->output[i].pipe);
 }
 
 /* ---- the end ---- */
@@ -140,16 +161,14 @@ static void finish(struct child *child) {
     if (child->has_ended)
         return;
     child->has_ended = true;
-    close_input(child);
-    for (int i = 0; i < CHILD_OUTPUTS; i++)
-        close_output(&child->output[i]);
-    close_handle(&child->deadline);
+    close_pipes(child);
+    close_timer(&child->deadline);
     notify(child);
 }
 
 static bool is_complete(const struct child *child) {
-    return child->has_exited && !child->output[CHILD_STDOUT].is_open &&
-           !child->output[CHILD_STDERR].is_open;
+    return child->has_exited && !child->output[CHILD_STDOUT].pipe.is_open &&
+           !child->output[CHILD_STDERR].pipe.is_open;
 }
 
 /* A process that the kernel does not let go is waited for, but its result is not. */
@@ -165,9 +184,7 @@ static void on_kill_time(uv_timer_t *timer) {
 
 /* Ends the process group. The child has ended when the process is gone. */
 static void terminate(struct child *child) {
-    close_input(child);
-    for (int i = 0; i < CHILD_OUTPUTS; i++)
-        close_output(&child->output[i]);
+    close_pipes(child);
     if (child->has_exited) {
         finish(child);
     } else if (!child->is_ending) {
@@ -186,7 +203,7 @@ static void fail(struct child *child, const char *problem) {
 /* Does output wait to be taken, so that the pipe may hold more? */
 static bool is_taken_late(const struct child *child) {
     for (int i = 0; i < CHILD_OUTPUTS; i++)
-        if (child->output[i].is_open && child->output[i].is_taken && child->output[i].len > 0)
+        if (child->output[i].pipe.is_open && child->output[i].is_taken && child->output[i].len > 0)
             return true;
     return false;
 }
@@ -223,7 +240,10 @@ static void look(struct child *child) {
         snprintf(child->problem, sizeof child->problem, "its end is not known: %s",
                  strerror(errno));
     child->has_exited = true;
-    close_handle(child->pidfd >= 0 ? (void *)&child->exit_poll : (void *)&child->look);
+    if (child->exit.is_open)
+        unwatch(&child->exit);
+    else
+        close_timer(&child->look);
     if (child->is_ending || is_complete(child)) {
         finish(child);
     } else {
@@ -242,50 +262,35 @@ static void on_look(uv_timer_t *timer) {
 }
 
 static void watch_exit(struct child *child) {
-    uv_loop_t *loop = child->children->loop;
-    child->pidfd = (int)syscall(SYS_pidfd_open, child->pid, 0);
-    if (child->pidfd >= 0 && uv_poll_init(loop, &child->exit_poll, child->pidfd) == 0) {
-        opened(child, &child->exit_poll);
-        uv_poll_start(&child->exit_poll, UV_READABLE, on_exit_poll);
+    int pidfd = (int)syscall(SYS_pidfd_open, child->pid, 0);
+    if (pidfd >= 0 && watch(child, &child->exit, pidfd)) {
+        uv_poll_start(&child->exit.poll, UV_READABLE, on_exit_poll);
         return;
     }
-    if (child->pidfd >= 0)
-        close(child->pidfd);
-    child->pidfd = -1;
-    uv_timer_init(loop, opened(child, &child->look));
+    uv_timer_init(child->children->loop, opened(child, &child->look));
     uv_timer_start(&child->look, on_look, LOOK_AGAIN_MS, LOOK_AGAIN_MS);
 }
 
 /* ---- output ---- */
-
-static struct output *output_of(uv_handle_t *pipe) {
-    struct child *child = pipe->data;
-    bool is_first = pipe == (uv_handle_t *)&child->output[CHILD_STDOUT].pipe;
-    return &child->output[is_first ? CHILD_STDOUT : CHILD_STDERR];
-}
 
 /* The most memory for the output: one byte more than is allowed tells that there is too much. */
 static size_t most_bytes(const struct child *child, const struct output *output) {
     return output->is_taken ? TAKEN_BYTES : child->max_output + 1;
 }
 
-static void on_room(uv_handle_t *pipe, size_t suggested, uv_buf_t *out) {
-    (void)suggested;
-    struct child *child = pipe->data;
-    struct output *output = output_of(pipe);
-    if (output->len == output->capacity) {
-        size_t most = most_bytes(child, output);
-        size_t size = output->capacity == 0 ? FIRST_BYTES : output->capacity * 2;
-        size = size < most ? size : most;
-        char *bytes = resize(child, output->bytes, output->capacity, size);
-        if (bytes == NULL) {
-            *out = uv_buf_init(NULL, 0); /* on_read() gets UV_ENOBUFS */
-            return;
-        }
-        output->bytes = bytes;
-        output->capacity = size;
-    }
-    *out = (uv_buf_t){.base = output->bytes + output->len, .len = output->capacity - output->len};
+/* False: there is no memory for more. */
+static bool make_room(struct child *child, struct output *output) {
+    if (output->len < output->capacity)
+        return true;
+    size_t most = most_bytes(child, output);
+    size_t size = output->capacity == 0 ? FIRST_BYTES : output->capacity * 2;
+    size = size < most ? size : most;
+    char *bytes = resize(child, output->bytes, output->capacity, size);
+    if (bytes == NULL)
+        return false;
+    output->bytes = bytes;
+    output->capacity = size;
+    return true;
 }
 
 static void fail_too_much(struct child *child, const struct output *output) {
@@ -295,60 +300,87 @@ static void fail_too_much(struct child *child, const struct output *output) {
     fail(child, problem);
 }
 
-static void on_read(uv_stream_t *pipe, ssize_t count, const uv_buf_t *buffer) {
-    (void)buffer;
-    struct child *child = pipe->data;
-    struct output *output = output_of((uv_handle_t *)pipe);
-    if (count == UV_ENOBUFS) {
-        fail(child, "limits.memory leaves no room for its output");
-    } else if (count < 0) {
-        close_output(output);
-        if (is_complete(child))
-            finish(child);
-    } else if (count > 0) {
-        output->len += (size_t)count;
-        child->had_output = true;
-        if (!output->is_taken && output->len > child->max_output) {
-            fail_too_much(child, output);
-        } else if (output->is_taken) {
-            if (output->len == TAKEN_BYTES) {
-                uv_read_stop(pipe);
-                output->is_reading = false;
-            }
-            notify(child);
+/* Is more output allowed now? If not, the pipe is not read any more, or for some time. */
+static bool may_have_more(struct child *child, struct output *output) {
+    if (!output->is_taken && output->len > child->max_output) {
+        fail_too_much(child, output);
+        return false;
+    }
+    if (output->is_taken && output->len == TAKEN_BYTES) {
+        uv_poll_stop(&output->pipe.poll);
+        output->is_reading = false;
+        return false;
+    }
+    return true;
+}
+
+/* Reads what the pipe has, up to the share of one child in a turn. */
+static void read_output(struct child *child, struct output *output) {
+    size_t left = TURN_BYTES;
+    while (left > 0) {
+        if (!make_room(child, output)) {
+            fail(child, "limits.memory leaves no room for its output");
+            return;
         }
+        size_t room = output->capacity - output->len;
+        ssize_t count =
+            read(output->pipe.fd, output->bytes + output->len, room < left ? room : left);
+        if (count < 0 && errno == EINTR)
+            continue;
+        if (count < 0 && errno == EAGAIN)
+            return;
+        if (count <= 0) {
+            unwatch(&output->pipe);
+            return;
+        }
+        output->len += (size_t)count;
+        left -= (size_t)count;
+        child->had_output = true;
+        if (!may_have_more(child, output))
+            return;
     }
 }
 
+static void on_output(uv_poll_t *poll, int status, int events) {
+    (void)status; /* read() finds out */
+    (void)events;
+    struct child *child = poll->data;
+    bool is_first = poll == &child->output[CHILD_STDOUT].pipe.poll;
+    struct output *output = &child->output[is_first ? CHILD_STDOUT : CHILD_STDERR];
+    read_output(child, output);
+    if (is_complete(child))
+        finish(child);
+    else if (output->is_taken && output->len > 0)
+        notify(child);
+}
+
 static void begin_reading(struct output *output) {
-    if (output->is_open && !output->is_reading)
-        output->is_reading = uv_read_start((uv_stream_t *)&output->pipe, on_room, on_read) == 0;
+    if (output->pipe.is_open && !output->is_reading)
+        output->is_reading = uv_poll_start(&output->pipe.poll, UV_READABLE, on_output) == 0;
 }
 
 /* ---- input ---- */
 
-/* A process need not read all of it. */
-static void on_written(uv_write_t *write, int status) {
-    (void)status;
-    struct child *child = write->data;
+/* Writes what the pipe takes. The process need not read all of it. */
+static void on_input(uv_poll_t *poll, int status, int events) {
+    (void)events;
+    struct child *child = poll->data;
+    ssize_t count = 0;
+    while (status == 0 && child->written < child->input_len) {
+        count = write(child->input_pipe.fd, child->input + child->written,
+                      child->input_len - child->written);
+        if (count > 0)
+            child->written += (size_t)count;
+        else if (errno == EAGAIN)
+            return;
+        else if (errno != EINTR)
+            break;
+    }
     free_input(child);
-    close_input(child);
-}
-
-static void begin_writing(struct child *child) {
-    uv_buf_t buffer = {.base = child->input, .len = child->input_len};
-    child->write.data = child;
-    if (child->input_len == 0 ||
-        uv_write(&child->write, (uv_stream_t *)&child->input_pipe, &buffer, 1, on_written) != 0)
-        close_input(child);
+    unwatch(&child->input_pipe);
 }
 
 /* ---- the start ---- */
-
-static void open_pipe(struct child *child, uv_pipe_t *pipe, int descriptor) {
-    uv_pipe_init(child->children->loop, opened(child, pipe), 0);
-    uv_pipe_open(pipe, descriptor);
-}
 
 static void begin(struct child *child, const struct launched *launched, uint64_t timeout_ms) {
     uv_loop_t *loop = child->children->loop;
@@ -359,15 +391,12 @@ static void begin(struct child *child, const struct launched *launched, uint64_t
     if (timeout_ms > 0)
         uv_timer_start(&child->deadline, on_timed_out, timeout_ms, 0);
     for (int i = 0; i < CHILD_OUTPUTS; i++) {
-        open_pipe(child, &child->output[i].pipe, launched->pipes[LAUNCH_OUTPUT + i]);
-        child->output[i].is_open = true;
+        watch(child, &child->output[i].pipe, launched->pipes[LAUNCH_OUTPUT + i]);
         begin_reading(&child->output[i]);
     }
-    if (launched->pipes[LAUNCH_INPUT] >= 0) {
-        open_pipe(child, &child->input_pipe, launched->pipes[LAUNCH_INPUT]);
-        child->is_input_open = true;
-        begin_writing(child);
-    }
+    if (launched->pipes[LAUNCH_INPUT] >= 0 &&
+        watch(child, &child->input_pipe, launched->pipes[LAUNCH_INPUT]))
+        uv_poll_start(&child->input_pipe.poll, UV_WRITABLE, on_input);
 }
 
 static struct child *new_child(struct children *children) {
@@ -442,7 +471,7 @@ struct slice children_take(struct children *children, uint64_t number, enum chil
     struct output *output = &child->output[which];
     struct slice taken = {output->bytes, output->len};
     output->len = 0;
-    begin_reading(output); /* on_room() is called by the loop */
+    begin_reading(output);
     return taken;
 }
 
