@@ -274,13 +274,46 @@ static void test_watching(void **state) {
     finish();
 }
 
+static struct mail *mail_with(struct message *message) {
+    struct mail *mail = mail_new(MAIL_PUBLISH, EVERYONE, NULL, NULL);
+    mail_set_message(mail, message);
+    return mail;
+}
+
+/* A message counts once as memory of queues, or not at all while it is in mailboxes, however many
+ * have it. */
+static void test_memory_of_queues(void **state) {
+    _Atomic uint64_t bytes = 0;
+    struct queue_memory memory = {.bytes = &bytes, .quota = INT64_MAX};
+    queue_memory_begin(&memory);
+    struct message *message = message_new(OPCODE_TEXT, "hello", 5);
+    size_t size = message_memory(message);
+    assert_int_equal(bytes, size);
+    struct mail *mails[3];
+    for (int i = 0; i < 3; i++) {
+        mails[i] = mail_with(message);
+        assert_int_equal(bytes, 0);
+    }
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(bytes, 0);
+        mail_free(mails[i]);
+    }
+    assert_int_equal(bytes, size);
+    mail_free(mail_with(message));
+    assert_int_equal(bytes, size);
+    message_unref(message);
+    assert_int_equal(bytes, 0);
+    queue_memory_begin(NULL);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_the_limit), cmocka_unit_test(test_a_large_message),
-        cmocka_unit_test(test_closing),   cmocka_unit_test(test_dropping),
-        cmocka_unit_test(test_sending),   cmocka_unit_test(test_sending_to_a_new_endpoint),
-        cmocka_unit_test(test_everyone),  cmocka_unit_test(test_leaving),
-        cmocka_unit_test(test_notes),     cmocka_unit_test(test_watching),
+        cmocka_unit_test(test_the_limit),        cmocka_unit_test(test_a_large_message),
+        cmocka_unit_test(test_closing),          cmocka_unit_test(test_dropping),
+        cmocka_unit_test(test_sending),          cmocka_unit_test(test_sending_to_a_new_endpoint),
+        cmocka_unit_test(test_everyone),         cmocka_unit_test(test_leaving),
+        cmocka_unit_test(test_memory_of_queues), cmocka_unit_test(test_notes),
+        cmocka_unit_test(test_watching),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -32,14 +32,19 @@ struct mail *mail_new(enum mail_kind kind, struct slice room, const char *name, 
 
 void mail_set_message(struct mail *mail, struct message *message) {
     mail->message = message_ref(message);
-    queue_memory_remove(message_memory(message));
+    if (atomic_fetch_add_explicit(&message->mails, 1, memory_order_relaxed) == 0)
+        queue_memory_remove(message_memory(message));
+}
+
+static void drop_message(struct message *message) {
+    if (atomic_fetch_sub_explicit(&message->mails, 1, memory_order_relaxed) == 1)
+        queue_memory_add(message_memory(message));
+    message_unref(message);
 }
 
 void mail_free(struct mail *mail) {
-    if (mail->message != NULL) {
-        queue_memory_add(message_memory(mail->message));
-        message_unref(mail->message);
-    }
+    if (mail->message != NULL)
+        drop_message(mail->message);
     mem_free(mail);
 }
 

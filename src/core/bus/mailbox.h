@@ -39,8 +39,8 @@ struct mail {
 
 /* Copies room, name and info (no bytes or NULL: none). All other fields are zero. */
 struct mail *mail_new(enum mail_kind kind, struct slice room, const char *name, const char *info);
-/* Sets the message, with a reference of its own. While the mail holds it, its memory counts in the
- * mailbox's limit, and not as memory of queues. */
+/* Sets the message, with a reference of its own. While mail for any worker holds it, its memory
+ * counts in the limits of their mailboxes, and not as memory of queues. */
 void mail_set_message(struct mail *mail, struct message *message);
 void mail_free(struct mail *mail);
 

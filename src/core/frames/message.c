@@ -38,6 +38,7 @@ static struct message *make(enum opcode opcode, const void *payload, size_t len,
     size_t memory = sizeof(struct message) + (bytes > capacity ? bytes : capacity);
     struct message *message = mem_alloc(memory);
     atomic_init(&message->refs, 1);
+    atomic_init(&message->mails, 0);
     message->len = header + len;
     message->capacity = capacity;
     message->stays_plain = false;

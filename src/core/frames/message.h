@@ -21,10 +21,11 @@
 
 struct message {
     atomic_uint refs;
-    size_t len;       /* of the whole frame, or of all frames of a run */
-    uint32_t key_len; /* of its key, whose bytes stand behind the frame; 0: none */
-    bool stays_plain; /* it is never compressed; its creator sets it before others see it */
-    size_t capacity;  /* of a run; 0: not a run */
+    atomic_uint mails; /* of mailbox.h that hold it: its memory counts there */
+    size_t len;        /* of the whole frame, or of all frames of a run */
+    uint32_t key_len;  /* of its key, whose bytes stand behind the frame; 0: none */
+    bool stays_plain;  /* it is never compressed; its creator sets it before others see it */
+    size_t capacity;   /* of a run; 0: not a run */
     struct twin *_Atomic twins; /* its compressed forms: twin.h */
     unsigned char bytes[];
 };
