@@ -793,10 +793,22 @@ function core.cosocket_has_bytes(cosocket) end
 --- Wakes the task once, when the side may be ready, is closed, or after so many seconds.
 ---@param cosocket integer
 ---@param side "in"|"out"
----@param task integer?    nil: no task waits any more
+---@param task integer
 ---@param seconds number?  nil: any number
 ---@return boolean is_alone  false: another task waits for this side
 function core.cosocket_wait(cosocket, side, task, seconds) end
+
+--- The task does not wait for the side any more.
+---@param cosocket integer
+---@param side "in"|"out"
+---@param task integer
+function core.cosocket_end_wait(cosocket, side, task) end
+
+--- Is the side ready, or closed?
+---@param cosocket integer
+---@param side "in"|"out"
+---@return boolean
+function core.cosocket_is_ready(cosocket, side) end
 
 ---@param cosocket integer
 ---@param sides "both"|"receive"|"send"

@@ -187,6 +187,35 @@ local list = {
   { "sleep", [[local t = socket.gettime() socket.sleep(0.05) return socket.gettime() - t >=
     0.045]] },
   { "sleep of no time", [[return socket.sleep(0), socket.sleep(-1)]] },
+  -- select
+  { "select of what has bytes", [[tell "say abc" local t = socket.connect(host, port)
+    local r, w, err = socket.select({ t, s }, nil, 5)
+    return #r, r[1] == s, r[s], r[t], #w, err]] },
+  { "select of bytes in the buffer", [[s:send("say abc\n") s:receive(1)
+    local r = socket.select({ s }, nil, 5) return #r, s:receive(2)]] },
+  { "select of what ends", [[s:send("end\n") local r, _, err = socket.select({ s }, nil, 5)
+    return #r, err, s:receive()]] },
+  { "select of senders", [[local r, w, err = socket.select({ s }, { s }, 5)
+    return #r, #w, w[s], err]] },
+  { "select and time", [[local t = socket.gettime() local r, w, err = socket.select({ s }, {}, 0.1)
+    return #r, #w, err, socket.gettime() - t >= 0.09]] },
+  { "select without waiting", [[return socket.select({ s }, nil, 0)]] },
+  { "select without sockets", [[local t = socket.gettime()
+    local r, w, err = socket.select(nil, nil, 0.1)
+    return r, w, err, socket.gettime() - t >= 0.09]] },
+  { "select of a closed socket", [[s:close() return socket.select({ s }, { s }, 0)]] },
+  { "select of a socket twice", [[tell "say abc" local r = socket.select({ s, s }, nil, 5)
+    return #r]] },
+  { "select of a source", [[tell "fill 10" local source = socket.source("by-length", s, 10)
+    local r = socket.select({ source }, nil, 5) return #r, r[1] == source, #source()]] },
+  { "select of objects that are no sockets", [[return socket.select({ {}, {} }, nil, 0)]] },
+  { "select of no list", [[return pcall(socket.select, "s", nil, 0)]] },
+  { "select and a connection in progress", [[local t = socket.tcp() t:settimeout(0)
+    local ok, err = t:connect(host, port) local _, w = socket.select(nil, { t }, 5)
+    t:settimeout(5) return ok, err, #w, t:send("say ok\\n\n"), t:receive()]] },
+  { "select and a connection that fails", [[local t = socket.tcp() t:settimeout(0)
+    local ok, err = t:connect(host, closed) local _, w = socket.select(nil, { t }, 5)
+    return ok, err, #w, t:connect(host, closed)]] },
   -- sinks and sources
   { "sink keep-open", [[local sink = socket.sink("keep-open", s)
     return sink("say ok\\n\n"), sink(nil), s:receive()]] },

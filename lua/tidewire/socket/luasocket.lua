@@ -17,7 +17,7 @@ local socket = {
   dns = dns,
   sinkt = ltn.sinks, sourcet = ltn.sources,
   newtry = protected.newtry, protect = protected.protect, try = protected.newtry(),
-  gettime = core.time,
+  gettime = core.time, select = require "tidewire.socket.select",
 }
 
 -- ---- sockets ----

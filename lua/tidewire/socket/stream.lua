@@ -34,6 +34,18 @@ function Stream.new(family)
     Stream)
 end
 
+--- The sockets by the descriptors that they got last.
+---@type table<integer, tidewire.socket.Stream>
+local by_descriptor = setmetatable({}, { __mode = "v" })
+
+--- The socket whose descriptor this is, if it is one's.
+---@param descriptor integer
+---@return tidewire.socket.Stream|nil
+function Stream.of_descriptor(descriptor)
+  local self = by_descriptor[descriptor]
+  return self and core.cosocket_descriptor(self.number) == descriptor and self or nil
+end
+
 --- Gives the socket a descriptor, if it has none of this family.
 local function open(self, family)
   local number = self.number
@@ -45,6 +57,7 @@ local function open(self, family)
     return nil, problem
   end
   self.opened = family
+  by_descriptor[core.cosocket_descriptor(number)] = self
   for _, option in ipairs(self.options or {}) do
     core.cosocket_set_option(number, option[1], option[2])
   end

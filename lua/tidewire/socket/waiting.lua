@@ -42,12 +42,31 @@ end
 
 local NAMES <const> = { ["in"] = "receive", out = "send" }
 
+local function refuse(what, side, level)
+  error(("%s: another task waits in %s of this socket; give each task a socket of its own")
+    :format(what, NAMES[side]), level + 1)
+end
+
+--- Begins a wait of the task for a side of C's socket; core.cosocket_end_wait ends it. Throws when
+--- another task waits for the side.
+---@param number integer
+---@param side "in"|"out"
+---@param task integer
+---@param seconds number|nil  nil: for ever
+---@param what string         the function, for messages: "socket:receive"
+---@param level integer       of the error: 1 is the caller
+function waiting.begin(number, side, task, seconds, what, level)
+  if not cosocket_wait(number, side, task, seconds) then
+    refuse(what, side, level + 1)
+  end
+end
+
 --- Ends a wait, with or without an error.
 local Waiter = {
   __close = function(waiter)
     local task = waiter.task
     waiter.task = nil
-    cosocket_wait(waiter.number, waiter.side)
+    core.cosocket_end_wait(waiter.number, waiter.side, task)
     if not waiter.has_ended then
       -- the script has closed its coroutine meanwhile: what resumed it must go on
       core.wake(task)
@@ -67,12 +86,12 @@ function waiting.wait(socket, side, seconds, what)
     waiter = setmetatable({ number = socket.number, side = side }, Waiter)
     socket[side] = waiter
   elseif waiter.task then
-    error(("%s: another task waits in %s of this socket; give each task a socket of its own")
-      :format(what, NAMES[side]), 3)
+    refuse(what, side, 3)
   end
-  waiter.task, waiter.has_ended = task, false
+  waiter.task, waiter.has_ended = task, true
   local _ <close> = waiter
-  cosocket_wait(waiter.number, side, task, seconds)
+  waiting.begin(waiter.number, side, task, seconds, what, 3)
+  waiter.has_ended = false
   raw_yield(WAIT)
   waiter.has_ended = true
 end

@@ -66,9 +66,12 @@ struct cosocket_functions {
     /* Reads more bytes behind them. DONE: there are more, or as many as are kept. */
     int (*fill)(void *user, uint64_t number);
     /* Calls on_ready(context, tag) once, when the side is ready, or closed, or after timeout_ms
-     * (UINT64_MAX: for ever). NULL: not. False: another one waits for this side. */
+     * (UINT64_MAX: for ever). NULL: the one with this tag does not wait any more. False: another
+     * one waits for this side. */
     bool (*wait)(void *user, uint64_t number, enum cosocket_side side, uint64_t timeout_ms,
                  cosocket_ready_fn on_ready, void *context, uint64_t tag);
+    /* Is the side ready now, or closed? */
+    bool (*is_ready)(void *user, uint64_t number, enum cosocket_side side);
     /* Ends a direction, or both: bits 1 << enum cosocket_side. */
     int (*shutdown)(void *user, uint64_t number, unsigned sides);
     void (*counts)(void *user, uint64_t number, struct cosocket_counts *out);

@@ -13,6 +13,7 @@
 
 #include <errno.h>
 #include <netinet/in.h>
+#include <poll.h>
 #include <stddef.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -161,6 +162,8 @@ bool cosocket_wait(struct cosocket *socket, enum cosocket_side side, uint64_t ti
     struct waiter *waiter = &socket->waiters[side];
     if (on_ready != NULL && waiter->on_ready != NULL)
         return false;
+    if (on_ready == NULL && waiter->tag != tag)
+        return true; /* another one waits by now */
     uint64_t due = timeout_ms == UINT64_MAX ? UINT64_MAX : clock_monotonic_ms() + timeout_ms;
     *waiter = (struct waiter){on_ready, context, tag, due};
     if (on_ready == NULL)
@@ -173,6 +176,11 @@ bool cosocket_wait(struct cosocket *socket, enum cosocket_side side, uint64_t ti
         arm_timer(shared);
     }
     return true;
+}
+
+bool cosocket_is_ready(const struct cosocket *socket, enum cosocket_side side) {
+    struct pollfd poll_fd = {socket->fd, side == COSOCKET_IN ? POLLIN : POLLOUT, 0};
+    return socket->fd < 0 || poll(&poll_fd, 1, 0) > 0;
 }
 
 /* ---- the descriptor ---- */

@@ -39,6 +39,7 @@ void cosocket_drop(struct cosocket *socket, size_t len);
 int cosocket_fill(struct cosocket *socket);
 bool cosocket_wait(struct cosocket *socket, enum cosocket_side side, uint64_t timeout_ms,
                    cosocket_ready_fn on_ready, void *context, uint64_t tag);
+bool cosocket_is_ready(const struct cosocket *socket, enum cosocket_side side);
 int cosocket_shutdown(struct cosocket *socket, unsigned sides);
 struct cosocket_counts cosocket_counts(const struct cosocket *socket);
 void cosocket_set_counts(struct cosocket *socket, const struct cosocket_counts *counts);

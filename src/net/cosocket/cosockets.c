@@ -94,6 +94,11 @@ static bool wait(void *user, uint64_t number, enum cosocket_side side, uint64_t 
     return true;
 }
 
+static bool is_ready(void *user, uint64_t number, enum cosocket_side side) {
+    const struct cosocket *socket = find(user, number);
+    return socket == NULL || cosocket_is_ready(socket, side);
+}
+
 static int shut_down(void *user, uint64_t number, unsigned sides) {
     struct cosocket *socket = find(user, number);
     return socket == NULL ? COSOCKET_CLOSED : cosocket_shutdown(socket, sides);
@@ -138,6 +143,7 @@ struct cosocket_functions cosockets_functions(struct cosockets *cosockets) {
         .drop = drop,
         .fill = fill,
         .wait = wait,
+        .is_ready = is_ready,
         .shutdown = shut_down,
         .counts = counts,
         .set_counts = set_counts,

@@ -188,23 +188,46 @@ static void on_ready(void *vm, uint64_t task) {
     vm_wake(vm, task);
 }
 
-/* core.cosocket_wait(cosocket, side, task|nil, seconds|nil) -> boolean: wakes the task once, when
- * the side ("in", "out") is ready, when it is closed, or after so many seconds; nil: no task waits
- * any more. False: another task waits for this side. */
-static int core_cosocket_wait(lua_State *L) {
+/* The side at index 2: "in", "out". */
+static enum cosocket_side check_side(lua_State *L) {
     static const char *const sides[] = {"in", "out", NULL};
+    return (enum cosocket_side)luaL_checkoption(L, 2, NULL, sides);
+}
+
+/* core.cosocket_wait(cosocket, side, task, seconds|nil) -> boolean: wakes the task once, when the
+ * side is ready, when it is closed, or after so many seconds. False: another task waits for this
+ * side. */
+static int core_cosocket_wait(lua_State *L) {
     const struct cosocket_functions *functions = bind_cosockets(L);
     uint64_t number = bind_check_cosocket(L);
-    enum cosocket_side side = (enum cosocket_side)luaL_checkoption(L, 2, NULL, sides);
-    uint64_t task = (uint64_t)luaL_optinteger(L, 3, 0), ms = UINT64_MAX;
+    enum cosocket_side side = check_side(L);
+    uint64_t task = (uint64_t)luaL_checkinteger(L, 3), ms = UINT64_MAX;
     if (!lua_isnoneornil(L, 4)) {
         lua_Number seconds = luaL_checknumber(L, 4);
         luaL_argcheck(L, seconds >= 0, 4, "0 or more expected");
         if (seconds <= 1e9)
             ms = (uint64_t)(seconds * 1000) + 1;
     }
-    lua_pushboolean(L, functions->wait(functions->user, number, side, ms,
-                                       task == 0 ? NULL : on_ready, vm_of(L), task));
+    lua_pushboolean(L,
+                    functions->wait(functions->user, number, side, ms, on_ready, vm_of(L), task));
+    return 1;
+}
+
+/* core.cosocket_end_wait(cosocket, side, task): this task does not wait for the side any more. */
+static int core_cosocket_end_wait(lua_State *L) {
+    const struct cosocket_functions *functions = bind_cosockets(L);
+    uint64_t number = bind_check_cosocket(L);
+    enum cosocket_side side = check_side(L);
+    functions->wait(functions->user, number, side, UINT64_MAX, NULL, NULL,
+                    (uint64_t)luaL_checkinteger(L, 3));
+    return 0;
+}
+
+/* core.cosocket_is_ready(cosocket, side) -> boolean: is the side ready, or closed? */
+static int core_cosocket_is_ready(lua_State *L) {
+    const struct cosocket_functions *functions = bind_cosockets(L);
+    uint64_t number = bind_check_cosocket(L);
+    lua_pushboolean(L, functions->is_ready(functions->user, number, check_side(L)));
     return 1;
 }
 
@@ -252,6 +275,8 @@ const luaL_Reg bind_cosocket_functions[] = {
     {"cosocket_name", core_cosocket_name},
     {"cosocket_send", core_cosocket_send},
     {"cosocket_wait", core_cosocket_wait},
+    {"cosocket_end_wait", core_cosocket_end_wait},
+    {"cosocket_is_ready", core_cosocket_is_ready},
     {"cosocket_shutdown", core_cosocket_shutdown},
     {"cosocket_counts", core_cosocket_counts},
     {"cosocket_set_counts", core_cosocket_set_counts},

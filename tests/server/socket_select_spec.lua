@@ -1,0 +1,123 @@
+-- socket_select_spec.lua -- socket.select of `require "socket"` waits for the first of many
+-- sockets, and nothing else waits meanwhile. What it returns is in socket_equal_spec.lua.
+
+local peer = require "support.peer"
+local server = require "support.server"
+
+local APP = [[
+local socket = require "socket"
+local here = require "here"
+local tw = require "tidewire"
+local kept = {}
+
+local function open(count)
+  local list = {}
+  for i = 1, count do list[i] = assert(socket.connect(HOST, PORT)) end
+  return list
+end
+
+local asked = {
+  first_of_many = function()
+    local list = open(100)
+    tw.after(0.05, function() list[73]:send("say hello\\n\n") end)
+    local ready = socket.select(list)
+    return ("%d %s %s"):format(#ready, ready[1] == list[73], (list[73]:receive()))
+  end,
+  busy = function()
+    kept = open(1)
+    tw.spawn(function() socket.select(kept, nil, 5) end)
+    tw.sleep(0.01)
+    local _, why = pcall(kept[1].receive, kept[1])
+    kept[1]:send("say hello\\n\n")
+    return why
+  end,
+  -- One task is woken and has not run yet, when another one begins to wait for the same socket.
+  handed_over = function()
+    local first, second = table.unpack(open(2))
+    local function await_bytes(s)
+      repeat until #socket.select({ s }, nil, 0) == 1 -- no other task runs meanwhile
+    end
+    local late, answer
+    tw.spawn(function() late = { pcall(socket.select, { second }, nil, 5) } end)
+    tw.spawn(function()
+      socket.select({ first }, nil, 5)
+      second:receive(1)
+      answer = #socket.select({ second }, nil, 5) .. tostring(second:receive(1))
+    end)
+    tw.sleep(0.01)
+    first:send("say x\n")
+    await_bytes(first)
+    second:send("say x\n")
+    await_bytes(second)
+    repeat tw.sleep(0.001) until late
+    second:send("say y\n")
+    repeat tw.sleep(0.001) until answer
+    return answer
+  end,
+  forever = function()
+    kept = open(2)
+    return #socket.select(kept)
+  end,
+  close = function()
+    for _, s in ipairs(kept) do s:close() end
+    return "closed"
+  end,
+  coroutine = function()
+    local list = open(2)
+    local co = coroutine.wrap(function() return select("#", socket.select(list, nil, 0.05)) end)
+    return co()
+  end,
+}
+
+return {
+  endpoints = {
+    ["/"] = { validate = here.validate, handle_message = function(conn, name)
+      conn:send(tostring(asked[name]()))
+    end },
+    ["/echo"] = { validate = here.validate, handle_message = function(conn, message)
+      conn:send(message)
+    end },
+  },
+}
+]]
+
+describe("socket.select", function()
+  local app, other
+
+  setup(function()
+    other = peer.start()
+    app = server.start({
+      app = ("local HOST, PORT = %q, %d\n"):format(other.host, other.port) .. APP,
+    })
+  end)
+
+  teardown(function()
+    app:stop()
+    other:stop()
+  end)
+
+  it("finds the first of a hundred sockets that has bytes", function()
+    assert.equal("1 true hello", (app:connect_on(0, "/"):ask("first_of_many")))
+  end)
+
+  it("holds up no other connection", function()
+    local ada, bob = app:connect_on(0, "/"), app:connect_on(0, "/echo")
+    ada:send_text("forever")
+    for i = 1, 20 do assert.equal(tostring(i), (bob:ask(tostring(i)))) end
+    assert.equal("closed", (app:connect_on(0, "/"):ask("close")))
+    assert.equal("2", (ada:receive()))
+  end)
+
+  it("lets no other task wait for the same bytes", function()
+    assert.matches("another task waits in receive of this socket",
+      (app:connect_on(0, "/"):ask("busy")))
+  end)
+
+  it("ends no wait but its own", function()
+    assert.equal("1y", (app:connect_on(0, "/"):ask("handed_over")))
+  end)
+
+  it("waits in a coroutine of the script", function()
+    assert.equal("3", (app:connect_on(0, "/"):ask("coroutine")))
+  end)
+end)
