@@ -49,8 +49,10 @@ layers.folders = {
     http_client = {},
     files = {},
     children = {},
+    plain = {},
     vm = { "json", "jwt", "http_client" },
-    bind = { "vm", "json", "http_client", "files", "children" },
+    pool = { "plain", "vm" },
+    bind = { "vm", "json", "http_client", "files", "children", "plain", "pool" },
   },
   cluster = {
     ["."] = {},

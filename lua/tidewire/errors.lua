@@ -27,6 +27,29 @@ function Error:__tostring()
   return ("%s: %s"):format(self.hook, self.message)
 end
 
+--- What a function in another thread has thrown, as a value that the caller can throw on.
+---@class tidewire.RemoteError
+---@field kind "script"|"timeout"|"memory"
+---@field message string
+---@field traceback string   of the thread
+---@field value any          what was thrown, if it is plain data
+---@field pool string        the pool's module
+---@field call string        the function
+local Remote = {}
+Remote.__index = Remote
+Remote.__name = "tidewire.RemoteError"
+
+function Remote:__tostring()
+  return self.message
+end
+
+--- An error of a pool's thread.
+---@param fields tidewire.RemoteError
+---@return tidewire.RemoteError
+function errors.remote(fields)
+  return setmetatable(fields, Remote)
+end
+
 -- Lua's error values: there is no memory, or no limit could allow so much.
 local OF_MEMORY <const> = {
   ["not enough memory"] = true, ["resulting string too large"] = true,
@@ -58,6 +81,12 @@ end
 function errors.new(kind, value, hook, traceback)
   if getmetatable(value) == Error then
     return value -- thrown on by the script
+  end
+  if getmetatable(value) == Remote then
+    return setmetatable({
+      kind = value.kind, message = value.message, hook = hook, value = value,
+      traceback = value.traceback .. (traceback or ""):gsub("^[^\n]*", "\ncalled by:", 1),
+    }, Error)
   end
   local reason = of_memory(value)
   if reason then

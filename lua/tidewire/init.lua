@@ -48,6 +48,7 @@ local tw = {
   run = require "tidewire.run".run,
 
   connect = require "tidewire.connect".open,
+  pool = require "tidewire.pool".open,
   http = require "tidewire.http.client",
   jwt = require "tidewire.jwt",
   log = require "tidewire.log",

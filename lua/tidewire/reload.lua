@@ -15,6 +15,7 @@ local errors = require "tidewire.errors"
 local luv_sockets = require "tidewire.luv.sockets"
 local globals = require "tidewire.globals"
 local memory = require "tidewire.memory"
+local pool = require "tidewire.pool"
 local registry = require "tidewire.registry"
 local run = require "tidewire.run"
 local generation_timers = require "tidewire.reload.generation_timers"
@@ -103,6 +104,7 @@ end
 ---@param generation integer  the app's
 function reload.discard(generation)
   luv_sockets.discard()
+  pool.discard(generation)
   generation_timers.finish(generation)
 end
 
@@ -201,6 +203,7 @@ function reload.activate(loaded, old)
   local generation = loaded.scripts.number
   generation_timers.finish(old.scripts.number)
   luv_sockets.activate(generation)
+  pool.activate(generation)
   if loaded.on_reload then
     -- timers and functions that on_reload starts belong to the new code, as those of on_load do
     core.set_scope(generation)

@@ -52,6 +52,7 @@
 ---@field limits tidewire.core.limits
 ---@field version string
 ---@field worker integer
+---@field pool string|nil  in a thread of a pool: its name
 local core = {}
 
 -- ---- bind_conn.c ----
@@ -843,3 +844,55 @@ function core.cosocket_set_option(cosocket, name, value) end
 function core.cosocket_get_option(cosocket, name) end
 
 return core
+
+--- Makes a pool, or finds it. The caller must call core.pool_release.
+---@param module string
+---@param generation integer   of the code that calls
+---@param threads integer
+---@param queue integer        calls that may wait
+---@param queue_bytes integer  and the bytes of their arguments
+---@param memory integer|nil   bytes of a thread's state; nil: as a worker's
+---@param budget number        seconds of CPU time for a call
+---@param path string          package.path of the app, library_path the part that is not the app's
+---@param library_path string
+---@param cpath string
+---@return integer|nil pool
+---@return string|nil message
+function core.pool_open(module, generation, threads, queue, queue_bytes, memory, budget, path,
+                        library_path, cpath) end
+
+--- This worker makes no more calls in it. Calls under way go on.
+---@param pool integer
+function core.pool_release(pool) end
+
+--- Wakes the task when the module is loaded, or cannot be. nil: that is known already.
+---@param pool integer
+---@param task integer
+---@return integer|nil call
+function core.pool_load(pool, task) end
+
+---@param pool integer
+---@return string|nil files    that the module has read or looked for, one a line
+---@return string|nil message  why it cannot be loaded
+function core.pool_loaded(pool) end
+
+--- Throws for an argument that is no plain data. The caller must call core.pool_forget.
+---@param pool integer
+---@param task integer       woken when the call is done, or its time is over
+---@param timeout number     seconds
+---@param max_bytes integer  of the arguments
+---@param name string        of the function
+---@param ... any
+---@return integer|nil call
+---@return "closed"|"queue full"|nil problem
+function core.pool_call(pool, task, timeout, max_bytes, name, ...) end
+
+--- The results of a call; nil: it is not done.
+---@param call integer
+---@return "returned"|"thrown"|"unknown"|"timeout"|nil status
+---@return any ...  the results; message, traceback, kind, value; a hint
+function core.pool_result(call) end
+
+--- Drops the results of a call, now or when they come.
+---@param call integer
+function core.pool_forget(call) end

@@ -724,6 +724,48 @@ function Client:is_open() end
 ---@return integer? status  the HTTP status, where the server has refused the handshake
 function tw.connect(url, options) end
 
+---@class tidewire.PoolOptions
+---@field threads? integer               4
+---@field queue? integer                 calls that may wait; 1000
+---@field queue_bytes? integer|string    and the bytes of their arguments; 16 MiB
+---@field timeout? number                seconds that a call may take, with its wait; 10
+---@field budget? number                 seconds of CPU time for a call; 1
+---@field memory? integer|string         bytes of the Lua state of a thread
+
+--- An error in a function of a pool, as pcall returns it.
+---@class tidewire.RemoteError
+---@field kind "script"|"timeout"|"memory"
+---@field message string
+---@field traceback string  of the thread
+---@field value any         what was thrown, if it is plain data
+---@field pool string       the module
+---@field call string       the function
+
+---@class tidewire.Pool
+---@field name string     of the module
+---@field timeout number  seconds
+local Pool = {}
+
+--- Calls a function of the module in a thread, and waits for its results; throws its error.
+---@param name string
+---@param ... any  nil, booleans, numbers, strings, tables of these
+---@return any ...  the results; or nil, "timeout" | "queue full" | "closed", a sentence
+function Pool:call(name, ...) end
+
+--- The same pool with another timeout.
+---@param options { timeout: number? }
+---@return tidewire.Pool
+function Pool:with(options) end
+
+--- Closes the pool in this worker; calls under way end.
+function Pool:close() end
+
+--- Makes a pool of threads that have loaded a module. All workers share it.
+---@param module string  as for require
+---@param options? tidewire.PoolOptions
+---@return tidewire.Pool
+function tw.pool(module, options) end
+
 ---@class tidewire.ReadFileOptions
 ---@field max_size? integer|string  the most bytes that the file may have; 64 MiB
 

@@ -44,6 +44,9 @@ int check_run(const struct settings *settings) {
         if (!worker_finish(worker))
             server_exit_now(code, "a handle, request or thread of luv does not end");
     }
+    char why[POOLS_WHY_BYTES];
+    if (!pools_end(process.pools, POOLS_END_MS, why, sizeof why))
+        server_exit_now(code, why);
     worker_free(worker);
     process_close(&process);
     return code;

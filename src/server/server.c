@@ -158,6 +158,9 @@ static void end_workers(struct server *server, int code) {
         server_exit_now(code == EXIT_CLEAN ? clean_code(server) : code,
                         "a handle, request or thread of luv does not end");
     workers_join(server->workers);
+    char why[POOLS_WHY_BYTES];
+    if (!pools_end(server->process.pools, POOLS_END_MS, why, sizeof why))
+        server_exit_now(code == EXIT_CLEAN ? clean_code(server) : code, why);
 }
 
 /* ---- reloads ---- */

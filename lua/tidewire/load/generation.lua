@@ -218,13 +218,16 @@ local function new_env(self)
   add_loaders(self)
 end
 
---- The library as this generation sees it: with its own number.
-local function own_tidewire(library, number)
+--- The library as this generation sees it: with its own number, and pools of its own.
+local function own_tidewire(library, generation)
   local own = {}
   for name, value in pairs(library) do
     own[name] = value
   end
-  own.generation = number
+  own.generation = generation.number
+  if library.pool then
+    own.pool = function(...) return library.pool(generation, ...) end
+  end
   return setmetatable(own, getmetatable(library))
 end
 
@@ -243,7 +246,7 @@ function Generation.new(folder, number, library)
     number = number, folder = folder, files = {}, loading = {}, is_listed = false,
   }, Generation)
   self.loaded = setmetatable({}, { __index = package.loaded })
-  self.loaded.tidewire = library and own_tidewire(library, number)
+  self.loaded.tidewire = library and own_tidewire(library, self)
   new_env(self)
   return self
 end

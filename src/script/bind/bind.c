@@ -56,6 +56,7 @@ static const luaL_Reg *const tables[] = {
     bind_endpoint_functions,
     bind_files_functions,
     bind_http_client_functions,
+    bind_pool_functions,
     bind_process_functions,
     bind_room_functions,
     bind_server_functions,
@@ -102,6 +103,7 @@ static void close_handles(struct vm *vm) {
     bind_timers_cancel_all(vm);
     bind_http_client_cancel_all(vm);
     bind_children_end_all(vm);
+    bind_pool_close(vm);
     bind_luv_close_handles(vm->L);
 }
 
@@ -114,11 +116,13 @@ static void close_bindings(struct vm *vm) {
 const struct vm_bindings bindings = {
     .prepare = bind_timers_open,
     .open = open_bindings,
+    .open_thread = bind_pool_thread_open,
     .close_handles = close_handles,
     .close = close_bindings,
     .run_timers = bind_timers_run,
     .arm_timers = bind_timers_arm,
     .each_timer = bind_timers_each,
+    .has_pool_calls = bind_pool_has_calls,
     .run_finalizers = bind_finalizers_run,
     .threads_running = bind_luv_threads_running,
     .join_threads = bind_luv_threads_join,

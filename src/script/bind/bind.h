@@ -16,9 +16,10 @@
 
 extern const luaL_Reg bind_children_functions[], bind_conn_functions[], bind_cosocket_functions[],
     bind_cosocket_options_functions[], bind_cosocket_receive_functions[], bind_endpoint_functions[],
-    bind_files_functions[], bind_http_client_functions[], bind_process_functions[],
-    bind_room_functions[], bind_server_functions[], bind_shared_functions[], bind_task_functions[],
-    bind_timers_functions[], bind_upstream_functions[];
+    bind_files_functions[], bind_http_client_functions[], bind_pool_functions[],
+    bind_process_functions[], bind_room_functions[], bind_server_functions[],
+    bind_shared_functions[], bind_task_functions[], bind_timers_functions[],
+    bind_upstream_functions[];
 
 /* The names of the codecs that are no script's own, by enum codec. The last is NULL. */
 extern const char *const bind_conn_codecs[];
@@ -50,6 +51,11 @@ void bind_files_open(lua_State *L);
 void bind_http_client_cancel_all(struct vm *vm);
 /* Replaces luv's functions and makes `require "luv"` return luv on the worker's loop. */
 void bind_luv_open(lua_State *L);
+bool bind_pool_has_calls(const struct vm *vm);
+/* Drops the calls, and makes no pools any more. The loop must run once more. */
+void bind_pool_close(struct vm *vm);
+/* Makes tidewire.core in the state of a pool's thread. */
+void bind_pool_thread_open(lua_State *L);
 /* Replaces io.popen and os.execute of a thread's own state. */
 void bind_process_guard_children(lua_State *L);
 /* Before the Lua state is made. */

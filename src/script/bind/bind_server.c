@@ -6,6 +6,7 @@
 #include "base/log/log.h"
 #include "script/vm/app_tls.h"
 #include "script/vm/trace.h"
+#include "script/vm/vm_thread.h"
 
 #include <string.h>
 #include <unistd.h>
@@ -75,6 +76,8 @@ static int core_log(lua_State *L) {
         log_begin(&line, level, event);
     if (conn != 0)
         log_conn_fields(&line, vm, conn);
+    if (vm_thread_name(vm) != NULL)
+        log_str(&line, "pool", vm_thread_name(vm));
     const char *why = NULL;
     for (int key = 4; key < top; key += 2) {
         if (is_error && strcmp(lua_tostring(L, key), "why") == 0)

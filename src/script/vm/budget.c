@@ -50,6 +50,10 @@ static void store(_Atomic uint64_t *place, uint64_t value) {
     atomic_store_explicit(place, value, memory_order_relaxed);
 }
 
+static bool must_end(const struct budget *budget) {
+    return atomic_load_explicit(&budget->must_end, memory_order_relaxed);
+}
+
 /* ---- the watchdog ---- */
 
 struct budget_sample budget_sample(struct budget *budget, uint64_t cpu_ns) {
@@ -65,7 +69,8 @@ struct budget_sample budget_sample(struct budget *budget, uint64_t cpu_ns) {
     }
     sample.used_ns = cpu_ns - load(&budget->seen_ns);
     bool extended = atomic_load_explicit(&budget->extended_run, memory_order_acquire) == run;
-    sample.is_over = sample.used_ns >= load(extended ? &budget->extended_ns : &budget->least_ns);
+    sample.is_over = must_end(budget) ||
+                     sample.used_ns >= load(extended ? &budget->extended_ns : &budget->least_ns);
     return sample;
 }
 
@@ -117,7 +122,7 @@ static bool is_exceeded(struct vm *vm) {
     if (run % 2 == 0 || atomic_load_explicit(&budget->seen_run, memory_order_acquire) != run)
         return false; /* the signal was meant for another run */
     uint64_t used = clock_thread_cpu_ns() - load(&budget->seen_ns), allowed = allowed_ns(vm);
-    if (used < allowed) {
+    if (used < allowed && !must_end(budget)) {
         store(&budget->extended_ns, allowed);
         atomic_store_explicit(&budget->extended_run, run, memory_order_release);
         return false;
@@ -331,8 +336,8 @@ void budget_end(struct vm *vm, struct task *task, struct overrun *overrun) {
     close_coroutines(vm, task);
     if (is_outermost)
         reset(budget); /* the __close methods took too long as well */
-    stats_add(&hub_stats(vm->hub)->handler_timeouts, 1);
-    stats_add(&hub_stats(vm->hub)->script_errors, 1);
+    stats_add(&vm->stats->handler_timeouts, 1);
+    stats_add(&vm->stats->script_errors, 1);
 }
 
 bool budget_close(struct task *task, struct overrun *overrun) {

@@ -29,6 +29,7 @@ struct budget {
     _Atomic uint64_t least_ns;     /* the smallest budget of all runs */
     _Atomic uint64_t extended_run; /* this run has a larger one, */
     _Atomic uint64_t extended_ns;  /* which is this */
+    atomic_bool must_end;          /* another thread wants this run to end, whatever its budget */
     /* the watchdog's */
     _Atomic uint64_t seen_run;    /* the last run that it saw, */
     _Atomic uint64_t seen_ns;     /* and the thread's CPU time when it first saw it */
@@ -102,6 +103,10 @@ void budget_free(struct vm *vm);
 /* The app's limits in seconds: for runs that belong to no endpoint, and for loading. An endpoint
  * has a limit of its own. */
 void budget_set(struct vm *vm, double handler_seconds, double load_seconds);
+/* The budget of loading. */
+static inline double budget_load_seconds(const struct budget *budget) {
+    return (double)budget->load_ns / 1e9;
+}
 /* Some run may take no more than this. */
 void budget_lower(struct vm *vm, uint64_t ns);
 

@@ -27,8 +27,7 @@ static void replace_functions(lua_State *L) {
     lua_pop(L, 1);
 }
 
-/* print, which writes the line in one piece, because other workers print to the same stream. */
-static int print_line(lua_State *L) {
+int vm_print(lua_State *L) {
     int count = lua_gettop(L);
     luaL_Buffer line;
     luaL_buffinit(L, &line);
@@ -55,7 +54,7 @@ static int open_library(lua_State *L) {
     struct vm *vm = vm_of(L);
     fast_path_open(vm, L);
     luaL_openlibs(L);
-    lua_register(L, "print", print_line);
+    lua_register(L, "print", vm_print);
     warning_open(L);
     budget_open(vm);
     calls_open(L);
@@ -88,6 +87,7 @@ struct vm *vm_new(const struct vm_options *options) {
     struct vm *vm = mem_zalloc(sizeof *vm);
     vm->options = *options;
     vm->hub = options->hub;
+    vm->stats = hub_stats(options->hub);
     vm->loop = options->loop;
     vm_load_init(vm);
     vm_tasks_init(vm);
@@ -121,6 +121,10 @@ uint64_t vm_runs(const struct vm *vm) {
 
 void vm_close_handles(struct vm *vm) {
     vm->options.bindings->close_handles(vm);
+}
+
+bool vm_has_pool_calls(const struct vm *vm) {
+    return vm->options.bindings->has_pool_calls(vm);
 }
 
 bool vm_has_threads(const struct vm *vm) {

@@ -22,12 +22,14 @@ struct budget;
 struct settings;
 
 struct vm_bindings;
+struct pools;
 
 struct vm_options {
     const struct vm_bindings *bindings; /* the functions that scripts call (bind/bindings.h) */
     uv_loop_t *loop;
     struct hub *hub;
     struct shared *shared; /* the stores of all workers; borrowed */
+    struct pools *pools;   /* the pools of all workers (script/pool/pools.h); borrowed */
     unsigned worker;
     size_t memory;     /* bytes that the process may have, for the default of limits.memory */
     double started_at; /* monotonic seconds, for tw.stats().uptime */
@@ -64,6 +66,8 @@ struct budget *vm_budget(struct vm *vm);
  * loop has no handles. */
 void vm_close_handles(struct vm *vm);
 
+/* Do calls of pools wait for their results? */
+bool vm_has_pool_calls(const struct vm *vm);
 /* Do threads run that scripts of any worker have started with luv? */
 bool vm_has_threads(const struct vm *vm);
 

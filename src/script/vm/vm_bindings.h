@@ -13,6 +13,7 @@ struct vm;
 struct bind_timers; /* bind_timers.c */
 struct children;    /* bind_children.c; NULL until a script runs its first program */
 struct http_client; /* bind_http_client.c; NULL until a script makes its first request */
+struct pool_client; /* bind_pool.c; NULL until a script makes its first pool */
 
 /* bind_conn.c: strings that are never collected; equal short strings of a state have one address.
  */
@@ -32,6 +33,8 @@ struct vm_bindings {
     void (*prepare)(struct vm *vm);
     /* In the new state: luv, finalizers, and tidewire.core. May raise errors. */
     void (*open)(lua_State *L);
+    /* In the new state of a pool's thread: its tidewire.core. May raise errors. */
+    void (*open_thread)(lua_State *L);
     /* Cancels what scripts have left open: timers, HTTP requests, programs, luv's
      * handles. Others may be
      * opened afterwards. */
@@ -47,6 +50,9 @@ struct vm_bindings {
     /* See vm_timers(). */
     void (*each_timer)(struct vm *vm, void (*f)(void *user, unsigned generation, const char *where),
                        void *user);
+
+    /* Do calls of pools wait for their results? */
+    bool (*has_pool_calls)(const struct vm *vm);
 
     /* Runs some of the finalizers that wait. */
     void (*run_finalizers)(struct vm *vm);

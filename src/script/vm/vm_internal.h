@@ -78,6 +78,7 @@ struct task {
 };
 
 struct closing;
+struct vm_thread;
 
 /* Most tasks in the pool. The collector visits every coroutine again and again: after many hooks
  * have slept at once, the server must not stay slower. */
@@ -102,7 +103,8 @@ struct vm {
     /* Set when the state is made; all files read these. */
     lua_State *L;
     struct vm_options options;
-    struct hub *hub;
+    struct hub *hub;     /* NULL: the state of a pool's thread (vm_thread.h) */
+    struct stats *stats; /* the hub's */
     uv_loop_t *loop;
     struct http_responder responder; /* sends the answers to plain HTTP requests */
 
@@ -121,8 +123,11 @@ struct vm {
     bool timers_wait; /* bind_timers.c: it must be called in each turn, because it has timers */
     struct http_client *http;
     struct children *children;
+    struct pool_client *pools;
+    bool pools_are_closed; /* no pool may be made any more */
 
-    struct vm_memory memory; /* of L */
+    struct vm_memory memory;  /* of L */
+    struct vm_thread *thread; /* vm_thread.c; NULL: L is a worker's */
 };
 
 /* The vm of a state; works in each of its coroutines. */
@@ -134,6 +139,11 @@ static inline struct vm *vm_of(lua_State *L) {
 static inline bool vm_has_finalizers(const struct vm *vm) {
     return vm->finalizers.first < vm->finalizers.after;
 }
+
+/* ---- vm.c ---- */
+
+/* print, which writes the line in one piece, because other threads print to the same stream. */
+int vm_print(lua_State *L);
 
 /* ---- vm_tasks.c ---- */
 

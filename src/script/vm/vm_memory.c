@@ -117,7 +117,7 @@ void vm_memory_set_limit(struct vm *vm, size_t bytes) {
     atomic_store_explicit(&newest_limit, bytes, memory_order_relaxed);
     lua_memory_set_limit(&vm->memory.blocks, bytes);
     vm->memory.lasting_next = 0;
-    atomic_store_explicit(&hub_stats(vm->hub)->lua_memory_limit_bytes, bytes, memory_order_relaxed);
+    atomic_store_explicit(&vm->stats->lua_memory_limit_bytes, bytes, memory_order_relaxed);
 }
 
 bool vm_memory_exempt(struct vm *vm, bool exempt) {
@@ -286,7 +286,7 @@ void vm_memory_turn(struct vm *vm) {
         recover(vm);
     if (lua_memory_used(blocks) > blocks->limit / 2 || vm->memory.minor_percent != MINOR_PERCENT)
         set_pace(vm);
-    atomic_store_explicit(&hub_stats(vm->hub)->lua_memory_bytes, lua_memory_used(blocks),
+    atomic_store_explicit(&vm->stats->lua_memory_bytes, lua_memory_used(blocks),
                           memory_order_relaxed);
 }
 
@@ -319,13 +319,14 @@ void vm_memory_push_message(lua_State *L) {
     else if (blocks->refused_by_system)
         lua_pushfstring(L, "%s: the system has not given the process %s more", not_enough, wanted);
     else
-        lua_pushfstring(L,
-                        "%s: limits.memory allows the scripts of a worker %s, they had %s, and "
-                        "asked for %s more",
-                        not_enough, size_text(limit, sizeof limit, blocks->limit),
+        lua_pushfstring(L, "%s: %s %s, they had %s, and asked for %s more", not_enough,
+                        vm_of(L)->thread == NULL
+                            ? "limits.memory allows the scripts of a worker"
+                            : "the pool's option memory allows the scripts of a thread",
+                        size_text(limit, sizeof limit, blocks->limit),
                         size_text(used, sizeof used, blocks->refused_used), wanted);
 }
 
 void vm_memory_count_error(struct vm *vm) {
-    stats_add(&hub_stats(vm->hub)->memory_errors, 1);
+    stats_add(&vm->stats->memory_errors, 1);
 }

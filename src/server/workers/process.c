@@ -4,8 +4,18 @@
 #include "base/clock.h"
 #include "base/conn_id.h"
 #include "base/memory_size.h"
+#include "script/bind/bindings.h"
+#include "server/workers/thread.h"
 
 #include <signal.h>
+
+static void watch(void *process, struct budget *budget, const char *name) {
+    watchdog_watch_pool(((struct process *)process)->watchdog, budget, name);
+}
+
+static void release(void *process, const struct budget *budget) {
+    watchdog_release(((struct process *)process)->watchdog, budget);
+}
 
 void process_init(struct process *process) {
     conn_id_draw_node();
@@ -20,6 +30,13 @@ void process_init(struct process *process) {
         .generation = 1,
     };
     admission_init(&process->admission);
+    process->pools = pools_new(&(struct pools_functions){
+        .bindings = &bindings,
+        .start = thread_start_sized,
+        .watch = watch,
+        .release = release,
+        .user = process,
+    });
 }
 
 void process_set_limits(struct process *process, const struct app *app) {
@@ -40,6 +57,7 @@ void process_set_limits(struct process *process, const struct app *app) {
 }
 
 void process_close(struct process *process) {
+    pools_free(process->pools);
     watchdog_free(process->watchdog);
     bus_free(process->bus);
     shared_free(process->shared);

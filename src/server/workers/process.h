@@ -7,6 +7,7 @@
 #include "core/store/shared.h"
 #include "net/socket/admission.h"
 #include "net/socket/tls_server.h"
+#include "script/pool/pools.h"
 #include "script/vm/app.h"
 #include "server/workers/watchdog.h"
 
@@ -17,6 +18,7 @@
 struct process {
     struct bus *bus;
     struct shared *shared;        /* the stores of tw.shared */
+    struct pools *pools;          /* of tw.pool */
     struct admission admission;   /* limits on sockets and on memory for them */
     struct tls_server *tls;       /* of new connections; see credentials.h */
     struct tls_tickets *tickets;  /* of TLS */

@@ -2,8 +2,8 @@
  * See watchdog.h.
  *
  * Reads three numbers of each worker, at no cost to the worker: the number of its run, the CPU time
- * of its thread, and the time at which its turn has begun (blocked.h). The signal is SIGURG: no
- * other process sends it, and a late one is ignored. */
+ * of its thread, and the time at which its turn has begun (blocked.h). The threads of pools have
+ * the first two. The signal is SIGURG: no other process sends it, and a late one is ignored. */
 #include "server/workers/watchdog.h"
 
 #include "base/clock.h"
@@ -30,6 +30,7 @@ static const uint64_t STUCK_NS = 2000000000;
 struct watched {
     struct budget *budget; /* NULL: the place is free */
     unsigned worker;
+    const char *pool; /* NULL: it is a worker's */
     pthread_t thread;
     clockid_t cpu;
     uint64_t logged_run; /* the log says that this run is stuck */
@@ -42,7 +43,9 @@ struct watchdog {
     uv_cond_t changed;
     bool stopping;
     struct refusals *counts;
-    struct watched all[BUS_MAX_WORKERS];
+    struct watched workers[BUS_MAX_WORKERS];
+    struct watched *pools; /* the threads of pools */
+    size_t pool_threads;
 };
 
 /* ---- the signal ---- */
@@ -72,8 +75,11 @@ static void catch_signal(void) {
 static void log_stuck(struct watched *watched, const struct budget_sample *sample) {
     struct log_line line;
     watched->logged_run = sample->run;
-    log_set_worker((int)watched->worker); /* the line is about this worker */
+    if (watched->pool == NULL)
+        log_set_worker((int)watched->worker); /* the line is about this worker */
     log_begin(&line, LOG_WARN, "script_stuck");
+    if (watched->pool != NULL)
+        log_str(&line, "pool", watched->pool);
     log_str(&line, "why",
             "a C function that a script has called does not return, and cannot be interrupted");
     log_num(&line, "seconds", (double)sample->used_ns / 1e9);
@@ -93,23 +99,33 @@ static bool check(struct watched *watched) {
     return true;
 }
 
-/* Checks all workers. Returns the nanoseconds until the next check. */
-static uint64_t check_all(struct watchdog *watchdog) {
-    uint64_t wait = LONGEST_NS;
-    for (size_t i = 0; i < BUS_MAX_WORKERS; i++) {
-        struct watched *watched = &watchdog->all[i];
-        if (watched->budget == NULL)
-            continue;
-        uint64_t least = budget_least_ns(watched->budget) / CHECKS;
-        if (check(watched) || least < SHORTEST_NS)
-            least = SHORTEST_NS;
-        uint64_t turn_ms = blocked_check(&watched->blocked);
-        if (turn_ms < least / 1000000)
-            least = turn_ms * 1000000;
-        if (least < wait)
-            wait = least;
+/* Checks a thread. Returns the nanoseconds until its next check. */
+static uint64_t check_thread(struct watched *watched) {
+    if (watched->budget == NULL)
+        return LONGEST_NS;
+    uint64_t wait = budget_least_ns(watched->budget) / CHECKS;
+    if (check(watched) || wait < SHORTEST_NS)
+        wait = SHORTEST_NS;
+    uint64_t turn_ms = blocked_check(&watched->blocked);
+    if (turn_ms < wait / 1000000)
+        wait = turn_ms * 1000000;
+    return wait < LONGEST_NS ? wait : LONGEST_NS;
+}
+
+/* Checks several threads. Returns the nanoseconds until the next check, `wait` at most. */
+static uint64_t check_threads(struct watched *watched, size_t count, uint64_t wait) {
+    for (size_t i = 0; i < count; i++) {
+        uint64_t next = check_thread(&watched[i]);
+        if (next < wait)
+            wait = next;
     }
     return wait;
+}
+
+/* Checks all threads. Returns the nanoseconds until the next check. */
+static uint64_t check_all(struct watchdog *watchdog) {
+    uint64_t wait = check_threads(watchdog->workers, BUS_MAX_WORKERS, LONGEST_NS);
+    return check_threads(watchdog->pools, watchdog->pool_threads, wait);
 }
 
 static void run(void *argument) {
@@ -141,22 +157,47 @@ struct watchdog *watchdog_new(struct refusals *counts) {
     return NULL;
 }
 
-void watchdog_watch(struct watchdog *watchdog, struct budget *budget, unsigned worker) {
-    if (watchdog == NULL)
-        return;
-    struct watched *watched = &watchdog->all[worker];
-    uv_mutex_lock(&watchdog->lock);
-    *watched = (struct watched){.budget = budget, .worker = worker, .thread = pthread_self()};
+/* With the lock: watches the calling thread in this place. */
+static void watch(struct watchdog *watchdog, struct watched *watched, struct budget *budget) {
+    *watched = (struct watched){.budget = budget, .thread = pthread_self()};
     if (pthread_getcpuclockid(watched->thread, &watched->cpu) != 0)
         watched->budget = NULL; /* the system has no such clock */
     uv_cond_signal(&watchdog->changed);
+}
+
+void watchdog_watch(struct watchdog *watchdog, struct budget *budget, unsigned worker) {
+    if (watchdog == NULL)
+        return;
+    uv_mutex_lock(&watchdog->lock);
+    watch(watchdog, &watchdog->workers[worker], budget);
+    watchdog->workers[worker].worker = worker;
+    uv_mutex_unlock(&watchdog->lock);
+}
+
+/* With the lock: a place for a thread of a pool. */
+static struct watched *pool_place(struct watchdog *watchdog) {
+    for (size_t i = 0; i < watchdog->pool_threads; i++)
+        if (watchdog->pools[i].budget == NULL)
+            return &watchdog->pools[i];
+    watchdog->pools =
+        mem_realloc(watchdog->pools, (watchdog->pool_threads + 1) * sizeof *watchdog->pools);
+    return &watchdog->pools[watchdog->pool_threads++];
+}
+
+void watchdog_watch_pool(struct watchdog *watchdog, struct budget *budget, const char *pool) {
+    if (watchdog == NULL)
+        return;
+    uv_mutex_lock(&watchdog->lock);
+    struct watched *watched = pool_place(watchdog);
+    watch(watchdog, watched, budget);
+    watched->pool = pool;
     uv_mutex_unlock(&watchdog->lock);
 }
 
 void watchdog_watch_turns(struct watchdog *watchdog, const struct vm *vm, unsigned worker) {
     if (watchdog == NULL)
         return;
-    struct watched *watched = &watchdog->all[worker];
+    struct watched *watched = &watchdog->workers[worker];
     uv_mutex_lock(&watchdog->lock);
     watched->blocked = (struct blocked){
         .turn = vm == NULL || watched->budget == NULL ? NULL : &turn_of_thread,
@@ -173,17 +214,22 @@ void watchdog_end_turn(struct watchdog *watchdog, unsigned worker, double second
     if (watchdog == NULL)
         return;
     uv_mutex_lock(&watchdog->lock);
-    blocked_end(&watchdog->all[worker].blocked, seconds, watchdog->counts);
+    blocked_end(&watchdog->workers[worker].blocked, seconds, watchdog->counts);
     uv_mutex_unlock(&watchdog->lock);
+}
+
+static void release(struct watched *watched, size_t count, const struct budget *budget) {
+    for (size_t i = 0; i < count; i++)
+        if (watched[i].budget == budget)
+            watched[i] = (struct watched){0};
 }
 
 void watchdog_release(struct watchdog *watchdog, const struct budget *budget) {
     if (watchdog == NULL)
         return;
     uv_mutex_lock(&watchdog->lock);
-    for (size_t i = 0; i < BUS_MAX_WORKERS; i++)
-        if (watchdog->all[i].budget == budget)
-            watchdog->all[i] = (struct watched){0};
+    release(watchdog->workers, BUS_MAX_WORKERS, budget);
+    release(watchdog->pools, watchdog->pool_threads, budget);
     uv_mutex_unlock(&watchdog->lock);
 }
 
@@ -198,5 +244,6 @@ void watchdog_free(struct watchdog *watchdog) {
     observe_close();
     uv_cond_destroy(&watchdog->changed);
     uv_mutex_destroy(&watchdog->lock);
+    mem_free(watchdog->pools);
     mem_free(watchdog);
 }

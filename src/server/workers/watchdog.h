@@ -19,6 +19,8 @@ void watchdog_free(struct watchdog *watchdog);
 
 /* Watches the calling thread, until watchdog_release(). `worker`: its number, for the log. */
 void watchdog_watch(struct watchdog *watchdog, struct budget *budget, unsigned worker);
+/* The same for a thread of a pool; its name, for the log, is borrowed until watchdog_release(). */
+void watchdog_watch_pool(struct watchdog *watchdog, struct budget *budget, const char *pool);
 /* Watches the turns of the calling thread's loop as well; `vm` NULL: not any more. */
 void watchdog_watch_turns(struct watchdog *watchdog, const struct vm *vm, unsigned worker);
 /* The calling thread's turn ends, after BLOCKED_MS or more (blocked.h): logs and counts it, if it

@@ -165,7 +165,8 @@ static void advance_on_stop(struct worker *worker) {
 
 static void advance_closing(struct worker *worker) {
     if (worker->stage == STAGE_CLOSING && hub_admitted(worker->hub) == 0 &&
-        http_server_count(worker->http) == 0 && !upstreams_are_left(worker->upstreams))
+        http_server_count(worker->http) == 0 && !upstreams_are_left(worker->upstreams) &&
+        !vm_has_pool_calls(worker->vm))
         enter(worker, STAGE_DRAINED);
 }
 
@@ -265,6 +266,7 @@ struct worker *worker_new(unsigned number, struct process *process,
         .loop = &worker->loop,
         .hub = worker->hub,
         .shared = process->shared,
+        .pools = process->pools,
         .worker = number,
         .memory = process->memory,
         .started_at = process->started_at,

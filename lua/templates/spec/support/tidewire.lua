@@ -145,6 +145,19 @@ function tw.connect(url, options)
   return nil, "there is no network in specs: replace tw.connect"
 end
 
+--- Calls the functions of the module itself: nothing blocks long in a spec.
+function tw.pool(module)
+  local functions = require(module)
+  local pool = { name = module }
+  function pool.call(_, name, ...)
+    note("pool.call", module, name, ...)
+    return functions[name](...)
+  end
+  function pool.with() return pool end
+  function pool.close() end
+  return pool
+end
+
 -- ---- programs: none runs ----
 
 --- Returns the spec's tw.run_result; without one, nil and a message.

@@ -1,0 +1,36 @@
+/* plain_data.h -- values of Lua as bytes and back: nil, booleans, numbers, strings, and tables of
+ * these.
+ *
+ * The bytes are the same on every machine. Integers and floats stay what they are, NaN and
+ * infinities included; a table that is reached in two ways becomes two tables; metatables are left
+ * out. Knows nothing of what the bytes are for. Any state, on its thread. */
+#ifndef TIDEWIRE_SCRIPT_PLAIN_PLAIN_DATA_H
+#define TIDEWIRE_SCRIPT_PLAIN_PLAIN_DATA_H
+
+#include "base/buffer.h"
+#include "base/error_text.h"
+
+#include <lua.h>
+#include <stdbool.h>
+
+/* Tables in tables. */
+enum { PLAIN_DATA_DEPTH = 100 };
+
+/* Appends the value at the index to the buffer, which may have `max_bytes` then. False: it is no
+ * plain data, or takes more bytes; the problem names the place within the value, as in
+ * ".rows[3].run is a function", and the buffer has an unfinished value. May raise errors of memory,
+ * so the caller must not be the only owner of the buffer. */
+bool plain_data_write(lua_State *L, int index, size_t max_bytes, struct buffer *out,
+                      const struct error_text *problem);
+/* Appends a string. */
+void plain_data_write_text(struct buffer *out, const char *bytes, size_t len);
+
+/* Pushes the value that begins at `bytes`. Returns the end of the value; NULL, and nothing is
+ * pushed: there is no whole value before `end`, or the bytes are none. Raises errors of memory. */
+const char *plain_data_read(lua_State *L, const char *bytes, const char *end);
+
+/* Pushes all values. Returns their number; -1, and nothing is pushed: the bytes are no values, or
+ * are more than the stack takes. */
+int plain_data_read_all(lua_State *L, const char *bytes, size_t len);
+
+#endif
