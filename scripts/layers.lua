@@ -31,7 +31,7 @@ layers.folders = {
     bus = { "frames" },
     http = {},
     upstream = {},
-    cosocket = {},
+    cosocket = { "http" },
     hub = { "frames", "bus", "http" },
   },
   net = {
@@ -89,7 +89,7 @@ layers.foreign = {
     headers = { "^libwebsockets" },
     words = { "lws_[%w_]+", "LWS_[%w_]+" } },
   { places = { "net/socket", "net/client/client_socket.c",
-               "net/client/ws_client.c", "net/upstream/upstream_tls.c", "net/http/handshake.c" },
+               "net/client/ws_client.c", "net/http/handshake.c" },
     what = "OpenSSL", headers = { "^openssl/" } },
   { places = { "core/frames/compressor.c", "core/frames/decompressor.c" }, what = "zlib",
     headers = { "^zlib%.h" } },

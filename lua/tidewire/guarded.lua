@@ -41,6 +41,12 @@ guarded.functions = {
   debug = { setmetatable = lua.debug_setmetatable, sethook = sethook, traceback = lua.traceback },
 }
 
+--- Modules of scripts that block elsewhere, and the library's own in their place.
+guarded.modules = {
+  socket = "tidewire.socket.luasocket", ["socket.unix"] = "tidewire.socket.unix",
+  ssl = "tidewire.socket.ssl",
+}
+
 --- Puts them into a table of globals.
 ---@param globals table
 function guarded.install(globals)
@@ -53,8 +59,10 @@ function guarded.install(globals)
       globals[name] = value
     end
   end
-  package.preload.socket = function()
-    return require "tidewire.socket.luasocket"
+  for name, module in pairs(guarded.modules) do
+    package.preload[name] = function()
+      return require(module)
+    end
   end
   local luv = require "luv"
   luv_sockets.install(luv)

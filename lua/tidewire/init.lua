@@ -50,6 +50,7 @@ local tw = {
   connect = require "tidewire.connect".open,
   pool = require "tidewire.pool".open,
   http = require "tidewire.http.client",
+  socket = require "tidewire.socket",
   jwt = require "tidewire.jwt",
   log = require "tidewire.log",
 }

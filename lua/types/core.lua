@@ -811,6 +811,60 @@ function core.cosocket_end_wait(cosocket, side, task) end
 ---@return boolean
 function core.cosocket_is_ready(cosocket, side) end
 
+--- Begins TLS. The problem false: wait for bytes, and call core.cosocket_shake_hands.
+---@param cosocket integer
+---@param host string?           for SNI and the certificate; nil: neither
+---@param verify boolean         check the server's certificate
+---@param ca string?             files
+---@param certificate string?
+---@param key string?
+---@param password string?       of the key
+---@param ciphers string?        of TLS 1.2, in OpenSSL's words
+---@param cipher_suites string?  of TLS 1.3
+---@param min integer?           2 or 3, for TLS 1.2 and 1.3
+---@param max integer?
+---@param alpn string?           each protocol behind its length
+---@return true? ok
+---@return string|false|nil problem
+function core.cosocket_begin_tls(cosocket, host, verify, ca, certificate, key, password, ciphers,
+                                 cipher_suites, min, max, alpn) end
+
+---@param cosocket integer
+---@return true? ok
+---@return string|false|nil problem
+function core.cosocket_shake_hands(cosocket) end
+
+--- The protocol that both sides have agreed on.
+---@param cosocket integer
+---@return string?
+function core.cosocket_alpn(cosocket) end
+
+--- What is known of its TLS and of the server's certificate.
+---@param cosocket integer
+---@return string? version
+---@return string? cipher
+---@return string? subject
+---@return string? issuer
+---@return string? serial
+---@return string? fingerprint
+---@return integer? not_after
+function core.cosocket_tls_facts(cosocket) end
+
+--- Gives it to C, which keeps it under the key. Nothing has its number then.
+---@param cosocket integer
+---@param key string
+---@param seconds number   0: any time
+---@param most integer     how many the key may have
+---@return true? ok
+---@return string? problem
+function core.cosocket_keep(cosocket, key, seconds, most) end
+
+--- One that was kept under the key, and how often it was taken, this time included.
+---@param key string
+---@return integer? cosocket
+---@return integer? times
+function core.cosocket_take(key) end
+
 ---@param cosocket integer
 ---@param sides "both"|"receive"|"send"
 ---@return true? ok

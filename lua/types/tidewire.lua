@@ -191,6 +191,7 @@
 ---@field header_bytes? tidewire.Size
 ---@field backlog? tidewire.Size          memory of all queues to clients
 ---@field receive_backlog? tidewire.Size  bytes of all clients that no hook has handled
+---@field outgoing_sockets? integer       sockets of scripts to other servers, of all workers
 ---@field worker_backlog? tidewire.Size  bytes of other workers that may wait for one worker
 ---@field memory? tidewire.Size  of the Lua values of one worker
 ---@field processes? integer     programs that tw.run runs at once in one worker
@@ -380,6 +381,7 @@ function Watch:cancel() end
 --- generation: 1 at the start, one more with each reload. Old code that goes on keeps its number.
 ---@field generation integer
 ---@field http tidewire.http
+---@field socket tidewire.socket
 ---@field json tidewire.json
 ---@field null tidewire.json.Null
 ---@field jwt tidewire.jwt
@@ -600,7 +602,8 @@ function tw.stats() end
 ---@field upstreams_opened integer
 ---@field upstream_messages_received integer
 ---@field upstream_messages_sent integer
----@field cosockets integer            sockets of scripts open now
+---@field cosockets integer            sockets of scripts open now, with those that are kept
+---@field cosockets_kept integer       those that setkeepalive keeps
 ---@field cosockets_connected integer  connections that they have made
 ---@field cosockets_failed integer     connections that they could not make
 
@@ -818,6 +821,126 @@ function tw.write_file(path, data, options) end
 function tw.run(order) end
 
 --- Requests to other servers.
+--- Sockets to other servers, which wait. docs/sockets.md describes them.
+---@class tidewire.socket
+---@field dns table
+local socket = {}
+
+---@class tidewire.socket.Tls
+---@field ca? string            a file of trusted authorities, instead of the system's
+---@field certificate? string   of ours, for servers that ask for one; a file in PEM
+---@field key? string           its key
+---@field verify? boolean       false accepts every certificate
+---@field alpn? string|string[] the protocols that are offered
+---@field server_name? string   for the server's certificate, instead of the host
+
+---@class tidewire.socket.Options
+---@field tls? true|tidewire.socket.Tls
+---@field timeout? number  seconds: for the connection with its TLS, and for each later call
+---@field pool? string     takes a connection that setkeepalive has kept under this name
+
+--- Opens a connection to a server, and waits until it is open.
+---@param host string                a name, an address, or "unix:/path"
+---@param port? integer|string       none for a path
+---@param options? tidewire.socket.Options
+---@return tidewire.socket.Stream? socket
+---@return string? problem           "connection refused", "timeout", "certificate: …", …
+function socket.connect(host, port, options) end
+
+--- A TCP socket that is not connected. Its connect takes a kept connection, if there is one.
+---@return tidewire.socket.Stream
+function socket.tcp() end
+
+--- Waits until one of the sockets can be received from, or sent to.
+---@param receivers? tidewire.socket.Stream[]
+---@param senders? tidewire.socket.Stream[]
+---@param seconds? number  nil: any time
+---@return table readable  a list, which has the index of each socket too
+---@return table writable
+---@return "timeout"? problem
+function socket.select(receivers, senders, seconds) end
+
+---@param seconds number
+function socket.sleep(seconds) end
+
+---@return number seconds  since 1970
+function socket.gettime() end
+
+---@param kind string?  "keep-open", the default, or "close-when-done"
+---@param stream tidewire.socket.Stream
+---@return function
+function socket.sink(kind, stream) end
+
+---@param kind string?  "until-closed", the default, or "by-length"
+---@param stream tidewire.socket.Stream
+---@param length? integer
+---@return function
+function socket.source(kind, stream, length) end
+
+---@param f function
+---@return function  returns nil and what `try` has thrown in f
+function socket.protect(f) end
+
+---@param finalizer? fun()
+---@return fun(...: any): any ...
+function socket.newtry(finalizer) end
+
+---@return any ...
+function socket.try(...) end
+
+--- A socket, with LuaSocket's methods. Failures are nil and a word: "timeout", "closed", ….
+---@class tidewire.socket.Stream
+local stream = {}
+
+---@param data string|number
+---@param first? integer
+---@param last? integer
+---@return integer? last     the index of the last byte sent
+---@return string? problem
+---@return integer? partial  with a problem: the index of the last byte sent
+function stream:send(data, first, last) end
+
+---@param pattern? "*l"|"*a"|"l"|"a"|integer
+---@param prefix? string
+---@return string? data
+---@return string? problem
+---@return string? partial  with a problem: what was received before
+function stream:receive(pattern, prefix) end
+
+--- Limits the time of each call. nil and negative numbers: no limit. 0: no call waits.
+---@param seconds? number
+---@param mode? "b"|"t"
+---@return 1
+function stream:settimeout(seconds, mode) end
+
+---@param host string
+---@param port? integer|string
+---@param options? { pool: string? }
+---@return 1? ok
+---@return string? problem
+function stream:connect(host, port, options) end
+
+--- Begins TLS. The certificate is checked unless `verify` is false.
+---@param session? any     ignored
+---@param name? string     the server's; the host by default
+---@param verify? boolean
+---@return true? ok
+---@return string? problem
+function stream:sslhandshake(session, name, verify) end
+
+--- Keeps the connection for the next connect with the same pool.
+---@param seconds? number  60; 0: any time
+---@param size? integer    how many the pool has in this worker; 30
+---@return 1? ok
+---@return string? problem
+function stream:setkeepalive(seconds, size) end
+
+---@return integer
+function stream:getreusedtimes() end
+
+---@return 1
+function stream:close() end
+
 ---@class tidewire.http
 local http = {}
 

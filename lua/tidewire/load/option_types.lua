@@ -372,6 +372,23 @@ types.subprotocols = {
   from_text = split_commas,
 }
 
+--- Of TLS (RFC 7301).
+types.protocols = {
+  expected = constant 'a list of names, as in { "h2", "http/1.1" }',
+  check = function(value)
+    local list = type(value) == "string" and { value } or value
+    if type(list) ~= "table" then
+      return false
+    end
+    for _, name in ipairs(list) do
+      if type(name) ~= "string" or #name < 1 or #name > 255 then
+        return false
+      end
+    end
+    return #list > 0, list
+  end,
+}
+
 -- zlib's
 types.level = {
   expected = constant "an integer from 1 (fast) to 9 (small)",

@@ -118,6 +118,7 @@ local limits = {
     env = "LIMITS_MIN_SEND_RATE" },
   { name = "worker_backlog", type = "size", min = 64 * KIB, max = 1 << 40, default = 64 * MIB,
     env = "LIMITS_WORKER_BACKLOG" },
+  { name = "outgoing_sockets", type = "count", default = 1000, env = "LIMITS_OUTGOING_SOCKETS" },
   { name = "memory", type = "size", min = 4 * MIB, max = 1 << 40, env = "LIMITS_MEMORY" },
   { name = "processes", type = "count", default = 32, env = "LIMITS_PROCESSES" },
   { name = "load_timeout", type = "seconds", positive = true, default = 5,

@@ -4,8 +4,8 @@
 -- LuaSocket's own sinks and sources are. Each side of a socket that it waits for has one waiter, as
 -- in waiting.lua, so another task may not wait for that side meanwhile.
 
-local Stream = require "tidewire.socket.stream"
 local async = require "tidewire.async"
+local connecting = require "tidewire.socket.connecting"
 local core = require "tidewire.core"
 local waiting = require "tidewire.socket.waiting"
 
@@ -38,7 +38,7 @@ local function add(watches, list, side)
     local descriptor = ask(object, "getfd")
     if descriptor and descriptor >= 0 and not seen[descriptor] then
       seen[descriptor] = true
-      local stream = Stream.of_descriptor(descriptor)
+      local stream = connecting.of_descriptor(descriptor)
       if not stream then
         error('socket.select: not a socket of require "socket", and others cannot be waited for '
           .. "here", 3)

@@ -4,15 +4,22 @@
 -- with what was received or sent before. C has the socket (bind_cosocket.c), by an integer. The
 -- collector closes a socket that nothing refers to.
 
-local addresses = require "tidewire.socket.addresses"
+local connecting = require "tidewire.socket.connecting"
 local core = require "tidewire.core"
+local pools = require "tidewire.socket.pools"
+local tls = require "tidewire.socket.tls"
 local waiting = require "tidewire.socket.waiting"
 
 ---@class tidewire.socket.Stream
 ---@field number integer           C's
----@field class string             "tcp{master}", "tcp{client}"
----@field family string            "unspec", "inet", "inet6"
----@field is_ours boolean          it has never been connected: its descriptor may be replaced
+---@field is_client boolean         connect was called
+---@field family string            "unspec", "inet", "inet6", "unix"
+---@field opened string|nil        the family of its descriptor
+---@field host string|nil          to which it was connected, as it was given
+---@field options any[][]|nil      name and value each, for when it has a descriptor
+---@field manner "luasocket"|"openresty"  the latter looks for kept connections without being asked
+---@field in table|nil             the waiter of this side
+---@field out table|nil
 ---@field block number|nil         seconds of each wait
 ---@field total number|nil         seconds of each call
 local Stream = {}
@@ -30,38 +37,7 @@ local wait, rest_of, start_of = waiting.wait, waiting.rest, waiting.start
 ---@param family "unspec"|"inet"|"inet6"|"unix"
 ---@return tidewire.socket.Stream
 function Stream.new(family)
-  return setmetatable({ number = core.cosocket_make(), family = family, class = "tcp{master}" },
-    Stream)
-end
-
---- The sockets by the descriptors that they got last.
----@type table<integer, tidewire.socket.Stream>
-local by_descriptor = setmetatable({}, { __mode = "v" })
-
---- The socket whose descriptor this is, if it is one's.
----@param descriptor integer
----@return tidewire.socket.Stream|nil
-function Stream.of_descriptor(descriptor)
-  local self = by_descriptor[descriptor]
-  return self and core.cosocket_descriptor(self.number) == descriptor and self or nil
-end
-
---- Gives the socket a descriptor, if it has none of this family.
-local function open(self, family)
-  local number = self.number
-  if core.cosocket_descriptor(number) >= 0 and self.opened == family then
-    return true
-  end
-  local ok, problem = core.cosocket_open(number, family)
-  if not ok then
-    return nil, problem
-  end
-  self.opened = family
-  by_descriptor[core.cosocket_descriptor(number)] = self
-  for _, option in ipairs(self.options or {}) do
-    core.cosocket_set_option(number, option[1], option[2])
-  end
-  return true
+  return setmetatable({ number = core.cosocket_make(), family = family, is_client = false }, Stream)
 end
 
 --- A socket with a descriptor.
@@ -70,23 +46,19 @@ end
 ---@return string|nil problem
 function Stream.open(family)
   local self = Stream.new(family)
-  local ok, problem = open(self, family)
+  local ok, problem = connecting.open(self, family)
   if ok then
     return self
   end
   return nil, problem
 end
 
---- Throws Lua's error about an argument, at the line of the caller's caller.
-local function bad_argument(number, method, expected, value, count)
-  error(("bad argument #%d to '%s' (%s expected, got %s)"):format(number, method, expected,
-    count < number and "no value" or type(value)), 3)
-end
+local bad_argument = connecting.bad_argument
 
-local function check_client(self, method)
-  if self.class ~= "tcp{client}" then
-    error(("calling '%s' on bad self (tcp{client} expected, got %s)"):format(method, self.class), 3)
-  end
+--- Throws LuaSocket's error about a socket that was never connected, at the line of the caller's
+--- caller.
+local function bad_self(method)
+  error(("calling '%s' on bad self (tcp{client} expected): it is not connected"):format(method), 3)
 end
 
 -- ---- sending ----
@@ -99,7 +71,7 @@ end
 ---@return string|nil problem   "closed", "timeout", …
 ---@return integer|nil partial  with a problem: the index of the last byte sent
 function methods:send(data, first, last)
-  check_client(self, "send")
+  if not self.is_client then bad_self "send" end
   if type(data) ~= "string" then
     if type(data) ~= "number" then
       bad_argument(1, "send", "string", data, data == nil and 0 or 1)
@@ -190,7 +162,7 @@ end
 ---@return string|nil problem   "closed", "timeout", …
 ---@return string|nil partial   with a problem: what was received before
 function methods:receive(pattern, prefix)
-  check_client(self, "receive")
+  if not self.is_client then bad_self "receive" end
   pattern = check_pattern(pattern)
   local waiter = self["in"]
   if waiter and waiter.task then
@@ -223,96 +195,16 @@ end
 
 -- ---- connecting ----
 
---- Connects to one address. Returns as core.cosocket_connect, with "timeout" for the time.
-local function connect_to(self, address, start, share)
-  local ok, problem = open(self, address.family)
-  if not ok then
-    return nil, problem
-  end
-  local number = self.number
-  ok, problem = core.cosocket_connect(number, address.family, address.host, address.port)
-  while not ok and problem == false do
-    local rest = rest_of(self, start)
-    if rest and share then
-      rest = math.max(0, math.min(rest, share - core.monotonic()))
-    end
-    if rest == 0 then
-      return nil, "timeout"
-    end
-    wait(self, "out", rest, "socket:connect")
-    ok, problem = core.cosocket_connected(number)
-  end
-  return ok, problem
-end
-
---- Sets the address of this side, before the socket is connected.
----@param host string           "*": any
----@param port integer|string|nil  0: any
----@return 1|nil ok
----@return string|nil problem
-function methods:bind(host, port)
-  host = host == "*" and (self.family == "inet6" and "::" or "0.0.0.0") or host
-  if type(host) ~= "string" then
-    error(("bad argument #1 to 'bind' (string expected, got %s)"):format(type(host)), 2)
-  end
-  local family = self.family ~= "unspec" and self.family or nil
-  local list, problem = addresses.find("socket:bind", host, tostring(port or 0), family)
-  if not list then
-    return nil, problem
-  end
-  for _, address in ipairs(list) do
-    local ok
-    ok, problem = open(self, address.family)
-    if ok then
-      ok, problem = core.cosocket_bind(self.number, address.family, address.host, address.port)
-    end
-    if ok then
-      return 1
-    end
-  end
-  return nil, problem
-end
+methods.bind, methods.setsockname = connecting.bind, connecting.bind
+methods.connect, methods.setpeername = connecting.connect, connecting.connect
+methods.setkeepalive, methods.getreusedtimes = pools.keep, pools.times
+methods.sslhandshake = tls.sslhandshake
 
 for _, name in ipairs { "listen", "accept" } do
   methods[name] = function()
     error(("socket:%s does not exist here: listen is an option of the app; sockets of "
       .. 'require "socket.core" listen too, and block their worker'):format(name), 2)
   end
-end
-
---- Connects to a host, which waits for the look-up of its name too.
----@param host string
----@param port integer|string
----@return 1|nil ok
----@return string|nil problem
-function methods:connect(host, port)
-  if type(host) ~= "string" then
-    bad_argument(1, "connect", "string", host, host == nil and 0 or 1)
-  elseif type(port) ~= "string" and type(port) ~= "number" then
-    bad_argument(2, "connect", "string", port, port == nil and 1 or 2)
-  end
-  local start = start_of(self)
-  local family = self.family ~= "unspec" and self.family or nil
-  local rest = rest_of(self, start)
-  local list, problem = addresses.find("socket:connect", host,
-    math.type(port) == "float" and ("%d"):format(port) or tostring(port), family,
-    rest ~= 0 and rest or nil)
-  self.class = "tcp{client}"
-  if not list then
-    return nil, problem
-  end
-  for i, address in ipairs(list) do
-    local ok
-    rest = rest_of(self, start)
-    local share = rest and core.monotonic() + rest / (#list - i + 1)
-    ok, problem = connect_to(self, address, start, share)
-    if ok then
-      return 1
-    elseif problem ~= "timeout" or i < #list then
-      core.cosocket_close(self.number)
-    end
-  end
-  return nil, problem
 end
 
 -- ---- the rest ----
@@ -356,7 +248,7 @@ function methods:setoption(name, value)
     throw("setoption", ok)
   elseif ok then
     return 1
-  elseif self.class == "tcp{master}" and core.cosocket_descriptor(self.number) < 0 then
+  elseif not self.is_client and core.cosocket_descriptor(self.number) < 0 then
     self.options = self.options or {}
     self.options[#self.options + 1] = { name, value }
     return 1
@@ -387,7 +279,7 @@ end
 ---@param mode "both"|"send"|"receive"|nil  "both" by default
 ---@return 1
 function methods:shutdown(mode)
-  check_client(self, "shutdown")
+  if not self.is_client then bad_self "shutdown" end
   mode = mode or "both"
   if mode ~= "both" and mode ~= "send" and mode ~= "receive" then
     error(("bad argument #1 to 'shutdown' (invalid option '%s')"):format(tostring(mode)), 2)
@@ -401,7 +293,7 @@ end
 ---@return integer sent
 ---@return number age
 function methods:getstats()
-  check_client(self, "getstats")
+  if not self.is_client then bad_self "getstats" end
   return core.cosocket_counts(self.number)
 end
 
@@ -411,7 +303,7 @@ end
 ---@param age number|nil
 ---@return 1
 function methods:setstats(received, sent, age)
-  check_client(self, "setstats")
+  if not self.is_client then bad_self "setstats" end
   local was_received, was_sent, was_age = core.cosocket_counts(self.number)
   core.cosocket_set_counts(self.number, received or was_received, sent or was_sent,
     age or was_age)
@@ -429,6 +321,15 @@ end
 ---@return string
 function methods:getfamily()
   return (self.opened or self.family) == "inet6" and "inet6" or "inet4"
+end
+
+--- Gives the descriptor away, for -1: to code that closes it. Other numbers throw.
+---@param descriptor integer
+function methods:setfd(descriptor)
+  if descriptor ~= -1 then
+    error("socket:setfd: the socket's descriptor belongs to the server; only -1 can be set", 2)
+  end
+  core.cosocket_close(self.number)
 end
 
 --- The descriptor, which is still the socket's; -1: it has none.
@@ -466,7 +367,8 @@ function methods:getsockname()
 end
 
 function Stream:__tostring()
-  return ("%s: %d"):format(self.class, self.number)
+  return ("%s{%s}: %d"):format(self.family == "unix" and "unixstream" or "tcp",
+    self.is_client and "client" or "master", self.number)
 end
 
 --- Of `local socket <close>`.

@@ -17,6 +17,14 @@ local cosocket_wait, monotonic = core.cosocket_wait, core.monotonic
 ---@field block number|nil  seconds; nil: none
 ---@field total number|nil
 
+--- Gives a stream another socket of C's; 0: none.
+---@param stream tidewire.socket.Stream
+---@param number integer
+function waiting.attach(stream, number)
+  core.cosocket_release(stream.number)
+  stream.number, stream["in"], stream.out = number, nil, nil
+end
+
 --- The time at which a call begins, if its socket has a limit.
 ---@param socket tidewire.socket.Limits
 ---@return number|nil

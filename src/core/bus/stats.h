@@ -57,7 +57,8 @@
     X(lua_memory_bytes, "Memory of the scripts, over all workers")                                 \
     X(lua_memory_limit_bytes, "What limits.memory allows the scripts, over all workers")           \
     X(upstreams, "WebSocket connections to other servers open now")                                \
-    X(cosockets, "Sockets of scripts open now")                                                    \
+    X(cosockets, "Sockets of scripts open now, with those that are kept")                          \
+    X(cosockets_kept, "Sockets of scripts that are kept for another use")                          \
     X(repeating_timers, "Repeating timers of scripts and of connections that run now")
 
 /* The bounds of the histogram of turns, in milliseconds; the last bucket has none. Turns of less

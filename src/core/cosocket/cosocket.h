@@ -8,6 +8,7 @@
 #define TIDEWIRE_CORE_COSOCKET_COSOCKET_H
 
 #include "base/slice.h"
+#include "core/http/tls_options.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -16,10 +17,11 @@
 /* What most functions return: one of these, or a positive errno. */
 enum {
     COSOCKET_DONE = 0,
-    COSOCKET_AGAIN = -1,  /* not yet: wait for this side, and call again */
-    COSOCKET_CLOSED = -2, /* by the peer, or by the script */
-    COSOCKET_LIMIT = -3,  /* the worker has as many as it may have */
-    COSOCKET_TLS = -4,    /* TLS has failed; see `why` */
+    COSOCKET_AGAIN = -1,      /* not yet: wait for this side, and call again */
+    COSOCKET_CLOSED = -2,     /* by the peer, or by the script */
+    COSOCKET_LIMIT = -3,      /* limits.outgoing_sockets is reached */
+    COSOCKET_BUSY = -5,       /* see `keep` */
+    COSOCKET_TLS_FAILED = -4, /* see `why` */
 };
 
 /* The two directions; a task may wait for each. */
@@ -36,6 +38,16 @@ struct cosocket_address {
     enum cosocket_family family; /* not COSOCKET_UNSPEC */
     const char *host;            /* "127.0.0.1", "fe80::1%eth0", or a path */
     unsigned port;
+};
+
+/* The options of TLS. Borrowed. */
+struct cosocket_tls {
+    const char *host; /* for SNI and the certificate; NULL: neither is checked or sent */
+    bool verify;      /* check the server's certificate */
+    const char *ca, *certificate, *key, *password;
+    const char *ciphers, *cipher_suites;
+    unsigned min_minor, max_minor; /* TLS 1.2 or 1.3: 2 or 3; 0: no limit */
+    struct slice alpn;             /* protocols, each behind its length */
 };
 
 struct cosocket_counts {
@@ -72,10 +84,29 @@ struct cosocket_functions {
                  cosocket_ready_fn on_ready, void *context, uint64_t tag);
     /* Is the side ready now, or closed? */
     bool (*is_ready)(void *user, uint64_t number, enum cosocket_side side);
+    /* Begins TLS on a connected one. AGAIN: call `shake_hands` when COSOCKET_IN is ready. */
+    int (*begin_tls)(void *user, uint64_t number, const struct cosocket_tls *options);
+    int (*shake_hands)(void *user, uint64_t number);
+    /* The sentence about the last failure of TLS. */
+    const char *(*why)(void *user);
+    /* The protocol that both sides have agreed on; empty: none. */
+    struct slice (*alpn)(void *user, uint64_t number);
+    /* What is known of its TLS and of the server's certificate, which is the `client` there. NULL:
+     * there is no TLS. The caller calls `free_facts`. */
+    struct tls_facts *(*facts)(void *user, uint64_t number);
+    void (*free_facts)(struct tls_facts *facts);
     /* Ends a direction, or both: bits 1 << enum cosocket_side. */
     int (*shutdown)(void *user, uint64_t number, unsigned sides);
     void (*counts)(void *user, uint64_t number, struct cosocket_counts *out);
     void (*set_counts)(void *user, uint64_t number, const struct cosocket_counts *counts);
+    /* Takes it from the script, which does not use the number any more, and keeps it under the key,
+     * for so long at most. Where the key has so many already, the oldest one is closed. DONE;
+     * CLOSED: it is closed already; BUSY: the peer has sent bytes that were not received, or a task
+     * waits. */
+    int (*keep)(void *user, uint64_t number, struct slice key, uint64_t idle_ms, uint32_t most);
+    /* The last one that was kept under the key and is still good, by a new number, with how often
+     * it was taken before this. 0: there is none. */
+    uint64_t (*take)(void *user, struct slice key, uint32_t *times);
     /* Closes the descriptor, and calls the waiters. */
     void (*close)(void *user, uint64_t number);
     /* The same, and the number is not used any more. */

@@ -3,13 +3,10 @@
  * The kernel keeps what arrives until the script asks for it, so an idle cosocket has no buffer. A
  * poll for bytes stays on after its waiter was called, because a script that sends a request waits
  * for the next answer; the first event for which no task waits stops it. */
-#include "net/cosocket/cosocket.h"
-
-#include "base/buffer.h"
 #include "base/clock.h"
 #include "base/list.h"
 #include "base/mem.h"
-#include "net/socket/would_block.h"
+#include "net/cosocket/cosocket_parts.h"
 
 #include <errno.h>
 #include <netinet/in.h>
@@ -19,35 +16,6 @@
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
-
-/* Bytes of one read at most. */
-enum { READ_BYTES = 32 * 1024 };
-
-/* A descriptor on the loop. It outlives its socket until libuv has closed it. */
-struct poll {
-    uv_poll_t handle;
-    struct cosocket *socket;
-};
-
-struct waiter {
-    cosocket_ready_fn on_ready; /* NULL: none */
-    void *context;
-    uint64_t tag;
-    uint64_t due_ms; /* UINT64_MAX: never */
-};
-
-struct cosocket {
-    struct cosocket_shared *shared;
-    struct poll *poll; /* NULL: it has not waited yet */
-    int fd;            /* -1: none */
-    uint8_t polled;    /* the events that the poll reports; 0: it is stopped */
-    bool ended;        /* the peer has ended its direction */
-    struct buffer in;
-    struct waiter waiters[COSOCKET_SIDES];
-    struct deadline deadline; /* no later than the first waiter's */
-    uint64_t received, sent;
-    uint64_t made_ms;
-};
 
 /* ---- waiting ---- */
 
@@ -67,12 +35,11 @@ static void poll_for(struct cosocket *socket, int events) {
         uv_poll_start(&socket->poll->handle, events, on_event);
 }
 
-/* Polls for what is waited for, at least. */
-static bool watch(struct cosocket *socket) {
+bool cosocket_watch(struct cosocket *socket) {
     int events = socket->polled & UV_READABLE;
     if (waits(socket, COSOCKET_IN))
         events |= UV_READABLE;
-    if (waits(socket, COSOCKET_OUT))
+    if (waits(socket, COSOCKET_OUT) || cosocket_has_unsent(socket))
         events |= UV_WRITABLE;
     if (events == socket->polled)
         return true;
@@ -90,7 +57,7 @@ static bool watch(struct cosocket *socket) {
 }
 
 static void ready(struct cosocket *socket, enum cosocket_side side) {
-    struct waiter *waiter = &socket->waiters[side];
+    struct cosocket_waiter *waiter = &socket->waiters[side];
     cosocket_ready_fn on_ready = waiter->on_ready;
     waiter->on_ready = NULL;
     if (on_ready != NULL)
@@ -98,7 +65,7 @@ static void ready(struct cosocket *socket, enum cosocket_side side) {
 }
 
 static void on_event(uv_poll_t *handle, int status, int events) {
-    struct cosocket *socket = LIST_OWNER(handle, struct poll, handle)->socket;
+    struct cosocket *socket = LIST_OWNER(handle, struct cosocket_poll, handle)->socket;
     if (status < 0) { /* an error of the socket, which the next read or write returns */
         poll_for(socket, 0);
         events = UV_READABLE | UV_WRITABLE;
@@ -107,10 +74,10 @@ static void on_event(uv_poll_t *handle, int status, int events) {
     }
     if (events & UV_READABLE)
         ready(socket, COSOCKET_IN);
-    if (events & UV_WRITABLE)
+    if ((events & UV_WRITABLE) && (socket->tls == NULL || tls_flush(socket->tls)))
         ready(socket, COSOCKET_OUT);
     if (status >= 0)
-        watch(socket);
+        cosocket_watch(socket);
 }
 
 /* ---- deadlines ---- */
@@ -159,16 +126,16 @@ void cosocket_run_deadlines(struct cosocket_shared *shared) {
 bool cosocket_wait(struct cosocket *socket, enum cosocket_side side, uint64_t timeout_ms,
                    cosocket_ready_fn on_ready, void *context, uint64_t tag) {
     struct cosocket_shared *shared = socket->shared;
-    struct waiter *waiter = &socket->waiters[side];
+    struct cosocket_waiter *waiter = &socket->waiters[side];
     if (on_ready != NULL && waiter->on_ready != NULL)
         return false;
     if (on_ready == NULL && waiter->tag != tag)
         return true; /* another one waits by now */
     uint64_t due = timeout_ms == UINT64_MAX ? UINT64_MAX : clock_monotonic_ms() + timeout_ms;
-    *waiter = (struct waiter){on_ready, context, tag, due};
+    *waiter = (struct cosocket_waiter){on_ready, context, tag, due};
     if (on_ready == NULL)
         return true;
-    if (socket->fd < 0 || !watch(socket))
+    if (socket->fd < 0 || !cosocket_watch(socket))
         ready(socket, side); /* the next read or write says why */
     else if (due != UINT64_MAX &&
              (!deadlines_contains(&socket->deadline) || due < socket->deadline.key)) {
@@ -185,8 +152,16 @@ bool cosocket_is_ready(const struct cosocket *socket, enum cosocket_side side) {
 
 /* ---- the descriptor ---- */
 
+/* Counts the connection, or its failure. Returns `result`. */
+static int end_connecting(struct cosocket *socket, int result) {
+    struct stats *stats = socket->shared->stats;
+    socket->connecting = false;
+    stats_add(result == COSOCKET_DONE ? &stats->cosockets_connected : &stats->cosockets_failed, 1);
+    return result;
+}
+
 static void on_poll_closed(uv_handle_t *handle) {
-    mem_free(LIST_OWNER((void *)handle, struct poll, handle));
+    mem_free(LIST_OWNER((void *)handle, struct cosocket_poll, handle));
 }
 
 static void close_descriptor(struct cosocket *socket) {
@@ -196,13 +171,16 @@ static void close_descriptor(struct cosocket *socket) {
     socket->polled = 0;
     if (socket->fd < 0)
         return;
+    if (socket->connecting)
+        end_connecting(socket, COSOCKET_CLOSED);
     close(socket->fd); /* after uv_close(), which has removed it from the loop */
     socket->fd = -1;
-    socket->shared->live--;
+    limit_release(socket->shared->limit);
     stats_add(&socket->shared->stats->cosockets, (uint64_t)-1);
 }
 
 void cosocket_close(struct cosocket *socket) {
+    cosocket_end_tls(socket);
     close_descriptor(socket);
     buffer_free(&socket->in);
     for (int side = 0; side < COSOCKET_SIDES; side++)
@@ -222,12 +200,16 @@ static int new_descriptor(enum cosocket_family family) {
 
 int cosocket_open(struct cosocket *socket, enum cosocket_family family) {
     cosocket_close(socket);
+    if (!limit_take(socket->shared->limit))
+        return COSOCKET_LIMIT;
     int fd = new_descriptor(family);
-    if (fd < 0)
-        return errno;
+    if (fd < 0) {
+        int error = errno;
+        limit_release(socket->shared->limit);
+        return error;
+    }
     socket->fd = fd;
     socket->ended = false;
-    socket->shared->live++;
     stats_add(&socket->shared->stats->cosockets, 1);
     return COSOCKET_DONE;
 }
@@ -278,8 +260,15 @@ int cosocket_connect(struct cosocket *socket, const struct cosocket_address *add
     if (socket->fd < 0)
         return COSOCKET_CLOSED;
     if (connect(socket->fd, &any.any, len) == 0)
-        return COSOCKET_DONE;
-    return errno == EINPROGRESS || errno == EINTR ? COSOCKET_AGAIN : errno;
+        return end_connecting(socket, COSOCKET_DONE);
+    if (errno == EISCONN && socket->connecting) {
+        end_connecting(socket, COSOCKET_DONE);
+        return EISCONN;
+    }
+    if (errno != EINPROGRESS && errno != EINTR)
+        return errno == EALREADY || errno == EISCONN ? errno : end_connecting(socket, errno);
+    socket->connecting = true;
+    return COSOCKET_AGAIN;
 }
 
 int cosocket_connected(struct cosocket *socket) {
@@ -289,70 +278,10 @@ int cosocket_connected(struct cosocket *socket) {
     if (socket->fd < 0)
         return COSOCKET_CLOSED;
     if (getsockopt(socket->fd, SOL_SOCKET, SO_ERROR, &error, &len) != 0 || error != 0)
-        return error == 0 ? errno : error;
-    return getpeername(socket->fd, (struct sockaddr *)&peer, &peer_len) == 0 ? COSOCKET_DONE
-                                                                             : COSOCKET_AGAIN;
-}
-
-/* ---- bytes ---- */
-
-int cosocket_send(struct cosocket *socket, struct slice bytes, size_t *sent) {
-    if (socket->fd < 0)
-        return COSOCKET_CLOSED;
-    while (bytes.len > 0) {
-        ssize_t n = send(socket->fd, bytes.bytes, bytes.len, MSG_NOSIGNAL | MSG_DONTWAIT);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n < 0 && would_block(errno))
-            return COSOCKET_AGAIN;
-        if (n < 0)
-            return errno == EPIPE ? COSOCKET_CLOSED : errno;
-        *sent += (size_t)n;
-        socket->sent += (uint64_t)n;
-        bytes = (struct slice){bytes.bytes + n, bytes.len - (size_t)n};
-    }
-    return COSOCKET_DONE;
-}
-
-struct slice cosocket_peek(const struct cosocket *socket) {
-    return (struct slice){buffer_start(&socket->in), socket->in.len};
-}
-
-void cosocket_drop(struct cosocket *socket, size_t len) {
-    buffer_drop(&socket->in, len);
-    socket->received += len;
-    if (socket->in.len == 0)
-        buffer_free(&socket->in);
-}
-
-int cosocket_fill(struct cosocket *socket) {
-    struct cosocket_shared *shared = socket->shared;
-    if (socket->in.len >= COSOCKET_BUFFER_BYTES)
-        return COSOCKET_DONE;
-    if (socket->fd < 0 || socket->ended)
-        return COSOCKET_CLOSED;
-    if (shared->bytes == NULL)
-        shared->bytes = mem_alloc(READ_BYTES);
-    ssize_t n;
-    do
-        n = recv(socket->fd, shared->bytes, READ_BYTES, MSG_DONTWAIT);
-    while (n < 0 && errno == EINTR);
-    if (n < 0)
-        return would_block(errno) ? COSOCKET_AGAIN : errno;
-    if (n == 0) {
-        socket->ended = true;
-        return COSOCKET_CLOSED;
-    }
-    buffer_add(&socket->in, shared->bytes, (size_t)n);
-    return COSOCKET_DONE;
-}
-
-int cosocket_shutdown(struct cosocket *socket, unsigned sides) {
-    static const int how[] = {
-        [1U << COSOCKET_IN] = SHUT_RD, [1U << COSOCKET_OUT] = SHUT_WR, [3] = SHUT_RDWR};
-    if (socket->fd < 0)
-        return COSOCKET_CLOSED;
-    return shutdown(socket->fd, how[sides]) == 0 ? COSOCKET_DONE : errno;
+        return end_connecting(socket, error == 0 ? errno : error);
+    if (getpeername(socket->fd, (struct sockaddr *)&peer, &peer_len) != 0)
+        return COSOCKET_AGAIN;
+    return socket->connecting ? end_connecting(socket, COSOCKET_DONE) : COSOCKET_DONE;
 }
 
 /* ---- life ---- */
@@ -366,6 +295,19 @@ void cosocket_set_counts(struct cosocket *socket, const struct cosocket_counts *
     socket->received = counts->received;
     socket->sent = counts->sent;
     socket->made_ms = clock_monotonic_ms() - (uint64_t)(counts->age * 1000);
+}
+
+int cosocket_check_idle(struct cosocket *socket) {
+    if (waits(socket, COSOCKET_IN) || waits(socket, COSOCKET_OUT) || cosocket_has_unsent(socket))
+        return COSOCKET_BUSY;
+    int result = cosocket_fill(socket); /* TLS has messages of its own, which bring no bytes */
+    if (socket->in.len > 0)
+        return COSOCKET_BUSY;
+    return result == COSOCKET_AGAIN ? COSOCKET_DONE : COSOCKET_CLOSED;
+}
+
+uint32_t *cosocket_times(struct cosocket *socket) {
+    return &socket->times;
 }
 
 struct cosocket *cosocket_new(struct cosocket_shared *shared) {

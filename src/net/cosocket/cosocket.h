@@ -6,8 +6,10 @@
 #define TIDEWIRE_NET_COSOCKET_COSOCKET_H
 
 #include "base/deadlines.h"
+#include "base/limit.h"
 #include "core/bus/stats.h"
 #include "core/cosocket/cosocket.h"
+#include "net/socket/client_tls.h"
 
 #include <uv.h>
 
@@ -17,12 +19,20 @@ struct cosocket;
 struct cosocket_shared {
     uv_loop_t *loop;
     struct stats *stats;
+    struct limit *limit;        /* on descriptors; each takes a unit */
     struct deadlines deadlines; /* of those that wait */
     uv_timer_t timer;           /* for the first deadline */
     uint64_t timer_ms;          /* when it fires; 0: it does not */
-    char *bytes;                /* of one read; made when first needed */
-    uint32_t live;              /* descriptors */
+    struct client_tls_context *tls;
+    char *bytes;   /* of one read; made when first needed */
+    char *plain;   /* the same, decrypted */
+    char why[300]; /* the last failure of TLS */
 };
+
+/* DONE: it is connected and idle: the peer has sent nothing, and no task waits. CLOSED, BUSY. */
+int cosocket_check_idle(struct cosocket *socket);
+/* How often it was taken from the pool. */
+uint32_t *cosocket_times(struct cosocket *socket);
 
 struct cosocket *cosocket_new(struct cosocket_shared *shared);
 void cosocket_free(struct cosocket *socket); /* closes it */
@@ -40,6 +50,9 @@ int cosocket_fill(struct cosocket *socket);
 bool cosocket_wait(struct cosocket *socket, enum cosocket_side side, uint64_t timeout_ms,
                    cosocket_ready_fn on_ready, void *context, uint64_t tag);
 bool cosocket_is_ready(const struct cosocket *socket, enum cosocket_side side);
+int cosocket_begin_tls(struct cosocket *socket, const struct cosocket_tls *options);
+int cosocket_shake_hands(struct cosocket *socket);
+const struct tls *cosocket_tls_of(const struct cosocket *socket);
 int cosocket_shutdown(struct cosocket *socket, unsigned sides);
 struct cosocket_counts cosocket_counts(const struct cosocket *socket);
 void cosocket_set_counts(struct cosocket *socket, const struct cosocket_counts *counts);

@@ -4,15 +4,16 @@
 #include "base/mem.h"
 #include "base/slots.h"
 #include "net/cosocket/cosocket.h"
+#include "net/cosocket/cosocket_pool.h"
+#include "net/socket/tls.h"
+#include "net/socket/tls_facts.h"
 
 #include <errno.h>
-
-/* Descriptors of one worker at most. */
-enum { DESCRIPTORS_MAX = 1000 };
 
 struct cosockets {
     struct cosocket_shared shared;
     struct slots numbers;
+    struct cosocket_pools *pools;
     bool stopped;
 };
 
@@ -37,10 +38,10 @@ static int open_descriptor(void *user, uint64_t number, enum cosocket_family fam
     struct cosocket *socket = find(user, number);
     if (socket == NULL || cosockets->stopped)
         return COSOCKET_CLOSED;
-    cosocket_close(socket);
-    if (cosockets->shared.live >= DESCRIPTORS_MAX)
-        return COSOCKET_LIMIT;
-    return cosocket_open(socket, family);
+    int result = cosocket_open(socket, family);
+    if (result == COSOCKET_LIMIT && cosocket_pools_close_oldest(cosockets->pools))
+        result = cosocket_open(socket, family);
+    return result;
 }
 
 static int descriptor(void *user, uint64_t number) {
@@ -99,6 +100,38 @@ static bool is_ready(void *user, uint64_t number, enum cosocket_side side) {
     return socket == NULL || cosocket_is_ready(socket, side);
 }
 
+static int begin_tls(void *user, uint64_t number, const struct cosocket_tls *options) {
+    struct cosocket *socket = find(user, number);
+    return socket == NULL ? COSOCKET_CLOSED : cosocket_begin_tls(socket, options);
+}
+
+static int shake_hands(void *user, uint64_t number) {
+    struct cosocket *socket = find(user, number);
+    return socket == NULL ? COSOCKET_CLOSED : cosocket_shake_hands(socket);
+}
+
+static const char *why(void *user) {
+    const struct cosockets *cosockets = user;
+    return cosockets->shared.why;
+}
+
+/* NULL: it has no TLS, or none yet. */
+static const struct tls *open_tls(void *user, uint64_t number) {
+    const struct cosocket *socket = find(user, number);
+    const struct tls *tls = socket == NULL ? NULL : cosocket_tls_of(socket);
+    return tls == NULL || tls_state(tls) <= TLS_HANDSHAKE ? NULL : tls;
+}
+
+static struct slice alpn(void *user, uint64_t number) {
+    const struct tls *tls = open_tls(user, number);
+    return tls == NULL ? (struct slice){NULL, 0} : tls_client_alpn(tls);
+}
+
+static struct tls_facts *facts(void *user, uint64_t number) {
+    const struct tls *tls = open_tls(user, number);
+    return tls == NULL ? NULL : tls_client_facts_new(tls);
+}
+
 static int shut_down(void *user, uint64_t number, unsigned sides) {
     struct cosocket *socket = find(user, number);
     return socket == NULL ? COSOCKET_CLOSED : cosocket_shutdown(socket, sides);
@@ -113,6 +146,30 @@ static void set_counts(void *user, uint64_t number, const struct cosocket_counts
     struct cosocket *socket = find(user, number);
     if (socket != NULL)
         cosocket_set_counts(socket, in);
+}
+
+static int keep(void *user, uint64_t number, struct slice key, uint64_t idle_ms, uint32_t most) {
+    struct cosockets *cosockets = user;
+    struct cosocket *socket = find(user, number);
+    int result =
+        socket == NULL || cosockets->stopped ? COSOCKET_CLOSED : cosocket_check_idle(socket);
+    if (result != COSOCKET_DONE)
+        return result;
+    slots_remove(&cosockets->numbers, number);
+    cosocket_pools_add(cosockets->pools, socket, key, idle_ms, most);
+    return COSOCKET_DONE;
+}
+
+static uint64_t take(void *user, struct slice key, uint32_t *times) {
+    struct cosockets *cosockets = user;
+    struct cosocket *socket = cosocket_pools_take(cosockets->pools, key);
+    if (socket == NULL)
+        return 0;
+    *times = ++*cosocket_times(socket);
+    uint64_t number = slots_add(&cosockets->numbers, socket);
+    if (number == 0)
+        cosocket_free(socket);
+    return number;
 }
 
 static void close_descriptor(void *user, uint64_t number) {
@@ -144,9 +201,17 @@ struct cosocket_functions cosockets_functions(struct cosockets *cosockets) {
         .fill = fill,
         .wait = wait,
         .is_ready = is_ready,
+        .begin_tls = begin_tls,
+        .shake_hands = shake_hands,
+        .why = why,
+        .alpn = alpn,
+        .facts = facts,
+        .free_facts = tls_facts_free,
         .shutdown = shut_down,
         .counts = counts,
         .set_counts = set_counts,
+        .keep = keep,
+        .take = take,
         .close = close_descriptor,
         .release = release,
         .user = cosockets,
@@ -155,10 +220,13 @@ struct cosocket_functions cosockets_functions(struct cosockets *cosockets) {
 
 /* ---- the worker ---- */
 
-struct cosockets *cosockets_new(uv_loop_t *loop, struct stats *stats) {
+struct cosockets *cosockets_new(uv_loop_t *loop, struct stats *stats, struct limit *limit) {
     struct cosockets *cosockets = mem_zalloc(sizeof *cosockets);
     cosockets->shared.loop = loop;
     cosockets->shared.stats = stats;
+    cosockets->shared.limit = limit;
+    cosockets->pools = cosocket_pools_new(loop, stats);
+    cosockets->shared.tls = client_tls_context_new();
     uv_timer_init(loop, &cosockets->shared.timer);
     cosockets->shared.timer.data = &cosockets->shared;
     return cosockets;
@@ -169,6 +237,7 @@ void cosockets_stop(struct cosockets *cosockets) {
     uint32_t at = 0;
     for (struct cosocket *socket; (socket = slots_next(&cosockets->numbers, &at)) != NULL;)
         cosocket_close(socket);
+    cosocket_pools_stop(cosockets->pools);
     uv_close((uv_handle_t *)&cosockets->shared.timer, NULL);
 }
 
@@ -179,7 +248,10 @@ void cosockets_free(struct cosockets *cosockets) {
     for (struct cosocket *socket; (socket = slots_next(&cosockets->numbers, &at)) != NULL;)
         cosocket_free(socket);
     slots_close(&cosockets->numbers);
+    cosocket_pools_free(cosockets->pools);
     deadlines_close(&cosockets->shared.deadlines);
+    client_tls_context_free(cosockets->shared.tls);
     mem_free(cosockets->shared.bytes);
+    mem_free(cosockets->shared.plain);
     mem_free(cosockets);
 }

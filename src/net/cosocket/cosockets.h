@@ -5,6 +5,7 @@
 #ifndef TIDEWIRE_NET_COSOCKET_COSOCKETS_H
 #define TIDEWIRE_NET_COSOCKET_COSOCKETS_H
 
+#include "base/limit.h"
 #include "core/bus/stats.h"
 #include "core/cosocket/cosocket.h"
 
@@ -12,8 +13,8 @@
 
 struct cosockets;
 
-/* Counts in `stats`, which is borrowed. */
-struct cosockets *cosockets_new(uv_loop_t *loop, struct stats *stats);
+/* Counts in `stats`; each descriptor takes a unit of the limit. Both are borrowed. */
+struct cosockets *cosockets_new(uv_loop_t *loop, struct stats *stats, struct limit *limit);
 struct cosocket_functions cosockets_functions(struct cosockets *cosockets);
 /* Closes all, and opens no other. The loop must run until it has no handles before
  * cosockets_free(). */

@@ -294,6 +294,17 @@ const struct tls_facts *tls_facts(const struct tls *tls) {
     return tls->facts;
 }
 
+struct slice tls_client_alpn(const struct tls *tls) {
+    const unsigned char *protocol;
+    unsigned len;
+    SSL_get0_alpn_selected(tls->ssl, &protocol, &len);
+    return (struct slice){(const char *)protocol, len};
+}
+
+struct tls_facts *tls_client_facts_new(const struct tls *tls) {
+    return tls_facts_new(tls->ssl);
+}
+
 bool tls_is_small(const struct tls *tls) {
     return tls->records != NULL;
 }

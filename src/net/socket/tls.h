@@ -8,6 +8,7 @@
 #ifndef TIDEWIRE_NET_SOCKET_TLS_H
 #define TIDEWIRE_NET_SOCKET_TLS_H
 
+#include "base/slice.h"
 #include "net/socket/tls_server.h"
 
 #include <stdbool.h>
@@ -47,6 +48,12 @@ const char *tls_refusal(const struct tls *tls);
 /* What is known of it once the handshake is done: valid as long as `tls`. NULL before, and for
  * clients. */
 const struct tls_facts *tls_facts(const struct tls *tls);
+
+/* The protocol that a client and its server have agreed on (ALPN); empty: none. */
+struct slice tls_client_alpn(const struct tls *tls);
+/* The facts of a client's connection that is open; in them, `client` is the server's certificate.
+ * The caller frees them by tls_facts_free(). */
+struct tls_facts *tls_client_facts_new(const struct tls *tls);
 
 /* Takes bytes from the socket and writes the decrypted ones to `out`. Returns their number, which
  * is at most `len` plus TLS_RECORD_BYTES: `out` must have room for that. */

@@ -52,7 +52,7 @@ void upstream_free_when_unused(struct upstream *upstream) {
     list_remove(&upstream->unwritten);
     upstream_frames_free_inbox(upstream);
     url_close(&upstream->url);
-    upstream_tls_free(upstream->tls);
+    client_tls_free(upstream->tls);
     mem_free(upstream->request);
     mem_free(upstream->subprotocols);
     mem_free(upstream->chosen);
@@ -186,16 +186,18 @@ static void begin_close(struct upstream *upstream, unsigned code, const char *re
 static bool make_tls(struct upstream *upstream, const struct upstream_options *options,
                      const char **why_not) {
     struct error_text error = {upstream->problem, sizeof upstream->problem};
-    struct upstream_tls_options tls = {
+    struct client_tls_options tls = {
         .host = options->server_name != NULL ? options->server_name : upstream->url.host,
         .verify = options->verify,
         .ca = options->ca,
         .certificate = options->certificate,
         .key = options->key,
+        .alpn = slice_of("\x08http/1.1"),
+        .plain_hint = "; should wss:// be ws://?",
     };
     if (!upstream->url.secure)
         return true;
-    upstream->tls = upstream_tls_new(upstream->shared->tls, &tls, &error);
+    upstream->tls = client_tls_new(upstream->shared->tls, &tls, &error);
     *why_not = upstream->problem; /* valid until the timer is closed */
     return upstream->tls != NULL;
 }

@@ -18,7 +18,7 @@ struct upstream_shared {
     uv_loop_t *loop;
     struct stats *stats;
     struct upstream_sockets *sockets; /* NULL: none was needed yet */
-    struct upstream_tls_context *tls;
+    struct client_tls_context *tls;
     struct list unwritten; /* upstreams whose bytes are written at the end of the turn */
     uint32_t live;         /* upstreams that have not ended */
 };

@@ -35,7 +35,7 @@ struct upstream {
     struct upstream_shared *shared;
     struct list unwritten;
     struct url url;
-    struct upstream_tls *tls;
+    struct client_tls *tls;
     char *request; /* of the handshake */
     char key[WS_CLIENT_KEY_BYTES];
     char *subprotocols; /* those offered, each with a NUL */

@@ -49,8 +49,8 @@ struct upstream_socket {
     struct upstream_sockets *sockets;
     struct list link;
     struct lws *wsi;
-    struct upstream_tls *settings; /* of TLS; NULL: not encrypted */
-    struct tls *tls;               /* NULL: not connected yet, or not encrypted */
+    struct client_tls *settings; /* of TLS; NULL: not encrypted */
+    struct tls *tls;             /* NULL: not connected yet, or not encrypted */
     const struct upstream_socket_events *events;
     void *owner;
     bool connecting; /* inside of the library's function that begins to connect */
@@ -114,7 +114,7 @@ static void connected(struct upstream_socket *socket) {
         opened(socket);
         return;
     }
-    socket->tls = upstream_tls_begin(socket->settings, lws_get_socket_fd(socket->wsi));
+    socket->tls = client_tls_begin(socket->settings, lws_get_socket_fd(socket->wsi));
     received_encrypted(socket, "", 0); /* begins the handshake */
 }
 
@@ -152,7 +152,7 @@ static void read_rest(struct upstream_socket *socket) {
 static void describe(const struct upstream_socket *socket, int system_error,
                      const struct error_text *error) {
     if (socket->tls != NULL)
-        upstream_tls_describe(socket->settings, socket->tls, error);
+        client_tls_describe(socket->settings, socket->tls, error);
     else if (system_error != 0)
         error_text_fail(error, "%s", uv_strerror(uv_translate_sys_error(system_error)));
     else
@@ -375,7 +375,7 @@ static bool write_address(const struct sockaddr *address, char *text, size_t siz
 
 struct upstream_socket *upstream_socket_connect(struct upstream_sockets *sockets,
                                                 const struct sockaddr *address, socklen_t len,
-                                                struct upstream_tls *tls,
+                                                struct client_tls *tls,
                                                 const struct upstream_socket_events *events,
                                                 void *owner, const char **why_not) {
     char text[128];

@@ -6,7 +6,7 @@
 #ifndef TIDEWIRE_NET_UPSTREAM_UPSTREAM_SOCKET_H
 #define TIDEWIRE_NET_UPSTREAM_UPSTREAM_SOCKET_H
 
-#include "net/upstream/upstream_tls.h"
+#include "net/socket/client_tls.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -41,7 +41,7 @@ void upstream_sockets_free(struct upstream_sockets *sockets); /* accepts NULL */
  * fails at once; otherwise the owner gets `opened` or `closed` from the loop. */
 struct upstream_socket *upstream_socket_connect(struct upstream_sockets *sockets,
                                                 const struct sockaddr *address, socklen_t len,
-                                                struct upstream_tls *tls,
+                                                struct client_tls *tls,
                                                 const struct upstream_socket_events *events,
                                                 void *owner, const char **why_not);
 

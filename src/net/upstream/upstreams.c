@@ -137,7 +137,7 @@ void upstreams_free(struct upstreams *upstreams) {
     for (struct upstream *upstream; (upstream = slots_next(&upstreams->numbers, &at)) != NULL;)
         upstream_release(upstream);
     upstream_sockets_free(upstreams->shared.sockets);
-    upstream_tls_context_free(upstreams->shared.tls);
+    client_tls_context_free(upstreams->shared.tls);
     slots_close(&upstreams->numbers);
     mem_free(upstreams);
 }
@@ -146,7 +146,7 @@ struct upstreams *upstreams_new(uv_loop_t *loop, struct stats *stats) {
     struct upstreams *upstreams = mem_zalloc(sizeof *upstreams);
     upstreams->shared.loop = loop;
     upstreams->shared.stats = stats;
-    upstreams->shared.tls = upstream_tls_context_new();
+    upstreams->shared.tls = client_tls_context_new();
     list_init(&upstreams->shared.unwritten);
     return upstreams;
 }

@@ -28,17 +28,21 @@ static const char *words_for(int error) {
     case ETIMEDOUT:
         return "timeout";
     case COSOCKET_LIMIT:
-        return "too many open sockets in this worker: close those that are not needed, keep and "
-               "reuse connections, or raise limits.sockets";
+        return "limits.outgoing_sockets is reached: close the sockets that are not needed, keep "
+               "some for reuse, or raise the limit";
+    case COSOCKET_BUSY:
+        return "busy";
     default:
         return strerror(error);
     }
 }
 
-void bind_cosocket_push_problem(lua_State *L, uint64_t number, int result) {
-    (void)number;
+void bind_cosocket_push_problem(lua_State *L, int result) {
+    const struct cosocket_functions *functions = bind_cosockets(L);
     if (result == COSOCKET_AGAIN)
         lua_pushboolean(L, 0);
+    else if (result == COSOCKET_TLS_FAILED)
+        lua_pushstring(L, functions->why(functions->user));
     else
         lua_pushstring(L, words_for(result));
 }
@@ -47,12 +51,11 @@ void bind_cosocket_push_error(lua_State *L, int error) {
     lua_pushstring(L, error == 0 ? NULL : words_for(error));
 }
 
-/* Pushes true; or nil and a problem, which is false for AGAIN. */
-static int push_result(lua_State *L, uint64_t number, int result) {
+int bind_cosocket_push_result(lua_State *L, int result) {
     if (result == COSOCKET_DONE)
         return bind_push_result(L, NULL);
     luaL_pushfail(L);
-    bind_cosocket_push_problem(L, number, result);
+    bind_cosocket_push_problem(L, result);
     return 2;
 }
 
@@ -77,8 +80,8 @@ static int core_cosocket_open(lua_State *L) {
     uint64_t number = bind_check_cosocket(L);
     int family = luaL_checkoption(L, 2, NULL, families);
     luaL_argcheck(L, family != COSOCKET_UNSPEC, 2, "inet, inet6 or unix expected");
-    return push_result(L, number,
-                       functions->open(functions->user, number, (enum cosocket_family)family));
+    return bind_cosocket_push_result(
+        L, functions->open(functions->user, number, (enum cosocket_family)family));
 }
 
 /* core.cosocket_descriptor(cosocket) -> integer: -1: it has none */
@@ -118,7 +121,7 @@ static int core_cosocket_bind(lua_State *L) {
     const struct cosocket_functions *functions = bind_cosockets(L);
     uint64_t number = bind_check_cosocket(L);
     struct cosocket_address address = check_address(L);
-    return push_result(L, number, functions->bind(functions->user, number, &address));
+    return bind_cosocket_push_result(L, functions->bind(functions->user, number, &address));
 }
 
 /* core.cosocket_connect(cosocket, family, host, port) -> true | nil, message | nil, false: wait
@@ -127,14 +130,14 @@ static int core_cosocket_connect(lua_State *L) {
     const struct cosocket_functions *functions = bind_cosockets(L);
     uint64_t number = bind_check_cosocket(L);
     struct cosocket_address address = check_address(L);
-    return push_result(L, number, functions->connect(functions->user, number, &address));
+    return bind_cosocket_push_result(L, functions->connect(functions->user, number, &address));
 }
 
 /* core.cosocket_connected(cosocket) -> as core.cosocket_connect */
 static int core_cosocket_connected(lua_State *L) {
     const struct cosocket_functions *functions = bind_cosockets(L);
     uint64_t number = bind_check_cosocket(L);
-    return push_result(L, number, functions->connected(functions->user, number));
+    return bind_cosocket_push_result(L, functions->connected(functions->user, number));
 }
 
 /* core.cosocket_name(cosocket, is_peer) -> host, port, family | nil, message */
@@ -180,7 +183,7 @@ static int core_cosocket_send(lua_State *L) {
     lua_pushinteger(L, first - 1 + (lua_Integer)sent);
     if (result == COSOCKET_DONE)
         return 1;
-    bind_cosocket_push_problem(L, number, result);
+    bind_cosocket_push_problem(L, result);
     return 2;
 }
 
@@ -234,12 +237,12 @@ static int core_cosocket_is_ready(lua_State *L) {
 /* core.cosocket_shutdown(cosocket, "both" | "send" | "receive") -> true | nil, message */
 static int core_cosocket_shutdown(lua_State *L) {
     static const char *const names[] = {"both", "receive", "send", NULL};
-    static const unsigned sides[] = {1U << COSOCKET_IN | 1U << COSOCKET_OUT, 1U << COSOCKET_IN,
-                                     1U << COSOCKET_OUT};
+    static const unsigned bits[] = {1U << COSOCKET_IN | 1U << COSOCKET_OUT, 1U << COSOCKET_IN,
+                                    1U << COSOCKET_OUT};
     const struct cosocket_functions *functions = bind_cosockets(L);
     uint64_t number = bind_check_cosocket(L);
     int which = luaL_checkoption(L, 2, NULL, names);
-    return push_result(L, number, functions->shutdown(functions->user, number, sides[which]));
+    return bind_cosocket_push_result(L, functions->shutdown(functions->user, number, bits[which]));
 }
 
 /* core.cosocket_counts(cosocket) -> bytes received, bytes sent, age in seconds */

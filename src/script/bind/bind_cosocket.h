@@ -17,7 +17,9 @@ static inline uint64_t bind_check_cosocket(lua_State *L) {
 
 /* Pushes LuaSocket's words for what a function of cosockets has returned, but for DONE: false for
  * AGAIN. */
-void bind_cosocket_push_problem(lua_State *L, uint64_t number, int result);
+void bind_cosocket_push_problem(lua_State *L, int result);
+/* Pushes true; or nil and a problem. Returns the number of results. */
+int bind_cosocket_push_result(lua_State *L, int result);
 /* Pushes the words for an errno; nil for 0. */
 void bind_cosocket_push_error(lua_State *L, int error);
 

@@ -93,7 +93,7 @@ static int core_cosocket_receive(lua_State *L) {
         if (result == COSOCKET_DONE) /* the buffer is full */
             result = COSOCKET_AGAIN;
     }
-    bind_cosocket_push_problem(L, number, result);
+    bind_cosocket_push_problem(L, result);
     return 2;
 }
 

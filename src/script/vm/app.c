@@ -135,6 +135,7 @@ struct app *app_read(lua_State *L, int index) {
         (size_t)number_field(L, limits, "response_backlog_per_address");
     app->send_timeout = number_field(L, limits, "send_timeout");
     app->min_send_rate = (size_t)number_field(L, limits, "min_send_rate");
+    app->outgoing_sockets = (uint32_t)number_field(L, limits, "outgoing_sockets");
     app->worker_backlog = (size_t)number_field(L, limits, "worker_backlog");
     lua_pop(L, 1);
     return app;

@@ -45,9 +45,10 @@ struct app {
     double keep_alive_seconds; /* 0: connections of plain HTTP are not kept */
     uint32_t keep_alive_requests;
     size_t header_bytes;
-    size_t receive_backlog; /* bytes of unhandled messages, over all workers */
-    size_t backlog;         /* bytes of all queues to WebSocket clients and servers */
-    size_t worker_backlog;  /* bytes of mail from other workers that may wait for one */
+    size_t receive_backlog;    /* bytes of unhandled messages, over all workers */
+    size_t backlog;            /* bytes of all queues to WebSocket clients and servers */
+    uint32_t outgoing_sockets; /* of scripts, to other servers */
+    size_t worker_backlog;     /* bytes of mail from other workers that may wait for one */
 };
 
 /* The number of workers that the option `workers` means; 0: "auto". */

@@ -53,6 +53,7 @@ void process_set_limits(struct process *process, const struct app *app) {
     atomic_store(&admission->responses.max, app->response_backlog);
     atomic_store(&admission->responses.max_of_one, app->response_backlog_per_address);
     bus_set_backlog_max(process->bus, app->backlog);
+    atomic_store(&process->outgoing_sockets.max, app->outgoing_sockets);
     bus_set_mail_max(process->bus, app->worker_backlog);
 }
 

@@ -17,16 +17,17 @@
 /* Any thread. */
 struct process {
     struct bus *bus;
-    struct shared *shared;        /* the stores of tw.shared */
-    struct pools *pools;          /* of tw.pool */
-    struct admission admission;   /* limits on sockets and on memory for them */
-    struct tls_server *tls;       /* of new connections; see credentials.h */
-    struct tls_tickets *tickets;  /* of TLS */
-    struct watchdog *watchdog;    /* interrupts scripts that take too long */
-    struct app_texts admin_hosts; /* of the app; only the main thread */
-    size_t memory;                /* bytes that the process may have (memory_size.h) */
-    double started_at;            /* monotonic seconds */
-    atomic_uint generation;       /* of the code that runs, from 1 */
+    struct shared *shared;         /* the stores of tw.shared */
+    struct limit outgoing_sockets; /* of scripts; as many as they like before the app is loaded */
+    struct pools *pools;           /* of tw.pool */
+    struct admission admission;    /* limits on sockets and on memory for them */
+    struct tls_server *tls;        /* of new connections; see credentials.h */
+    struct tls_tickets *tickets;   /* of TLS */
+    struct watchdog *watchdog;     /* interrupts scripts that take too long */
+    struct app_texts admin_hosts;  /* of the app; only the main thread */
+    size_t memory;                 /* bytes that the process may have (memory_size.h) */
+    double started_at;             /* monotonic seconds */
+    atomic_uint generation;        /* of the code that runs, from 1 */
     atomic_uint reloads, reload_failures;
     _Atomic uint64_t reload_pause_ns; /* the longest time for which the last one blocked a worker */
 };

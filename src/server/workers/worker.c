@@ -260,7 +260,8 @@ struct worker *worker_new(unsigned number, struct process *process,
     worker->hub = hub_new(&hub_options);
     hub_queues_count(worker->hub);
     worker->upstreams = upstreams_new(&worker->loop, hub_stats(worker->hub));
-    worker->cosockets = cosockets_new(&worker->loop, hub_stats(worker->hub));
+    worker->cosockets =
+        cosockets_new(&worker->loop, hub_stats(worker->hub), &process->outgoing_sockets);
     struct vm_options vm_options = {
         .bindings = &bindings,
         .loop = &worker->loop,
