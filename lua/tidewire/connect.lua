@@ -488,6 +488,7 @@ function connect.open(url, given)
   local order = misuse.blame_caller(check, url, given)
   local task = async.this_task("tw.connect")
   local tls = order.tls
+  core.check_lasting()
   local client = setmetatable({
     number = 0, url = url, codec = order.codec, max_backlog = order.max_backlog,
     queue = { event = "message" }, flushing = { event = "flushed" },

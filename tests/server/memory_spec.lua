@@ -253,24 +253,30 @@ describe("a script that wants too much memory", function()
     assert_serves(app)
   end)
 
-  it("leaves a part to other hooks, however many watches of rooms it starts", function()
-    local app <close> = start(nil, { workers = 1 })
-    for i, code in ipairs {
-      "while true do tw.room('one'):watch(print) end",
+  for name, code in pairs {
+    ["watches of a room"] = "while true do tw.room('one'):watch(print) end",
+    ["watches of rooms"] =
       "local i = 0 while true do i = i + 1 tw.room('room ' .. i):watch(print) end",
-    } do
+    ["tasks that wait"] =
+      "while true do tw.spawn(function() tw.await(function() end) end) end",
+    ["clients"] =
+      "while true do tw.spawn(function() tw.connect('ws://127.0.0.1:1/') end) end",
+    ["handles of luv"] = "while true do uv.new_check() end",
+  } do
+    it("leaves a part to other hooks, however many " .. name .. " it starts", function()
+      local app <close> = start(nil, { workers = 1 })
       local ada = app:connect("/run")
       ada:send_text(code)
       assert.equal(1011, (ada:wait_closed()))
-      assert.equal("memory", app:wait_event("error", i)[2])
-    end
-    for _ = 1, 20 do
-      local eve = app:connect("/run")
-      assert.equal("1000000", chunks.ask(eve, "return #('x'):rep(1000000)"))
-      assert.equal(1000, (eve:close(1000)))
-    end
-    assert_serves(app)
-  end)
+      assert.equal("memory", app:wait_event("error")[2])
+      for _ = 1, 20 do
+        local eve = app:connect("/run")
+        assert.equal("200000", chunks.ask(eve, "return #('x'):rep(200000)"))
+        assert.equal(1000, (eve:close(1000)))
+      end
+      assert_serves(app)
+    end)
+  end
 
   it("has handles of luv that are whole, or none", function()
     local app <close> = start()

@@ -14,6 +14,7 @@
 #include "base/turn.h"
 #include "script/vm/calls.h"
 #include "script/vm/trace.h"
+#include "script/vm/vm_memory.h"
 #include "script/vm/wrap.h"
 
 #include <luv/luv.h>
@@ -191,18 +192,25 @@ static int new_handle(lua_State *L) {
     return wrap_call(L);
 }
 
+/* In a worker: handles stay when the hook ends. */
+static int new_handle_of_worker(lua_State *L) {
+    vm_memory_check_lasting(L);
+    return new_handle(L);
+}
+
 /* The functions that make a handle have names that begin so, but for spawn. */
-void bind_luv_guard_handles(lua_State *L) {
+void bind_luv_guard_handles(lua_State *L, bool is_worker) {
+    lua_CFunction guard = is_worker ? new_handle_of_worker : new_handle;
     static const char start[] = "new_";
     for (lua_pushnil(L); lua_next(L, -2) != 0; lua_pop(L, 1)) {
         const char *name = lua_type(L, -2) == LUA_TSTRING ? lua_tostring(L, -2) : "";
         if (strncmp(name, start, sizeof start - 1) != 0)
             continue;
         lua_pushvalue(L, -3); /* luv, name, function, luv */
-        wrap_function(L, name, new_handle);
+        wrap_function(L, name, guard);
         lua_pop(L, 1);
     }
-    wrap_function(L, "spawn", new_handle);
+    wrap_function(L, "spawn", guard);
 }
 
 /* ---- child processes ---- */
@@ -220,7 +228,7 @@ void bind_luv_open(lua_State *L) {
     luv_set_loop(L, vm_of(L)->loop);
     luv_set_callback(L, on_luv_callback);
     luaL_requiref(L, "luv", luaopen_luv, 0); /* luv */
-    bind_luv_guard_handles(L);
+    bind_luv_guard_handles(L, true);
     wrap_function(L, "spawn", spawn);
     bind_luv_states_open();
     bind_luv_threads_open(L);

@@ -21,8 +21,8 @@ void bind_luv_push_handler(lua_State *L);
 void bind_luv_log_error(lua_State *L, const char *hook);
 
 /* Replaces the functions that make handles: those have memory for all of a handle, or make none.
- * Once in a state, with luv's table on top. May raise errors. */
-void bind_luv_guard_handles(lua_State *L);
+ * Once in a state, that of a worker or of a thread, with luv's table on top. May raise errors. */
+void bind_luv_guard_handles(lua_State *L, bool is_worker);
 /* Once in a state, with luv's table on top, before bind_luv_close_handles(). */
 void bind_luv_prepare_close(lua_State *L);
 /* Closes every open handle of luv's in the state, forgotten ones as well. Logs errors. */

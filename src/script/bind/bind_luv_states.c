@@ -135,7 +135,7 @@ static int open_state(lua_State *L) {
     lua_pushcfunction(L, refuse_exit);
     lua_setfield(L, -2, "exit");
     luaL_requiref(L, "luv", luaopen_luv, 0);
-    bind_luv_guard_handles(L);
+    bind_luv_guard_handles(L, false);
     bind_luv_threads_open(L);
     bind_luv_prepare_close(L);
     return 0;

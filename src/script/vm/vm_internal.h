@@ -90,6 +90,7 @@ struct tasks {
     struct list ready, sleeping;
     struct task *pool[TASKS_POOL];
     uint32_t pooled;       /* tasks in the pool */
+    uint32_t not_begun;    /* tasks that run later for the first time */
     struct slots numbered; /* the tasks that scripts know by a number */
 };
 

@@ -26,7 +26,7 @@ enum { RESERVE_PART = 16, RESERVE_MIN = 512 * 1024, RESERVE_MAX = 16 * 1024 * 10
 enum { FULL_PART = 16, NO_ROOM_PART = 64, REFUSED_TIMES = 8 };
 
 /* Of the limit, this part is for objects that a hook does not leave behind, and no reload does. */
-enum { FREE_PART = 8, LASTING_BYTES = 2048 };
+enum { FREE_PART = 8, LASTING_BYTES = 2048, BEGIN_BYTES = 1024 };
 
 /* Lua's own: the collector visits young objects when the memory has grown by so many percent, and
  * all objects when it has doubled. */
@@ -164,8 +164,11 @@ bool vm_memory_has_room(struct vm *vm, size_t size) {
     return false;
 }
 
-static bool may_last(const struct lua_memory *blocks) {
-    return lua_memory_used(blocks) <= blocks->limit - blocks->limit / FREE_PART;
+/* Tasks that have not begun grow when they do. */
+static bool may_last(const struct vm *vm) {
+    const struct lua_memory *blocks = &vm->memory.blocks;
+    size_t used = lua_memory_used(blocks) + vm->tasks.not_begun * BEGIN_BYTES;
+    return used <= blocks->limit - blocks->limit / FREE_PART;
 }
 
 void vm_memory_limit_load(struct vm *vm, bool on) {
@@ -178,19 +181,19 @@ void vm_memory_limit_load(struct vm *vm, bool on) {
 void vm_memory_check_lasting(lua_State *L) {
     struct vm *vm = vm_of(L);
     struct lua_memory *blocks = &vm->memory.blocks;
-    if (may_last(blocks))
+    if (may_last(vm))
         return;
     bool will_recover = blocks->refused;
     if (clock_monotonic_ns() >= vm->memory.lasting_next) {
         uint64_t began = clock_thread_cpu_ns();
         lua_gc(L, LUA_GCCOLLECT);
-        if (may_last(blocks))
+        if (may_last(vm))
             return;
         uint64_t took = clock_thread_cpu_ns() - began;
         vm->memory.lasting_next = clock_monotonic_ns() + took * REFUSED_TIMES;
         will_recover = true;
     }
-    lua_memory_note_refusal(blocks, LASTING_BYTES, false);
+    lua_memory_note_refusal(blocks, LASTING_BYTES + vm->tasks.not_begun * BEGIN_BYTES, false);
     blocks->refused = will_recover;
     lua_pushstring(L, not_enough);
     lua_error(L);
@@ -216,6 +219,8 @@ static void set_pace(struct vm *vm) {
     }
     if (percent == vm->memory.minor_percent)
         return;
+    if (percent == MINOR_PERCENT)
+        vm->memory.is_full = false;
     vm->memory.minor_percent = percent;
     lua_gc(vm->L, LUA_GCGEN, percent, 0);
 }
@@ -237,7 +242,8 @@ static void warn_full(struct vm *vm, uint64_t now) {
 }
 
 /* After an allocation has failed: what the failed run has kept is garbage now. If hardly anything
- * is, each hook would cause a collection, so that most hooks fail at once for a while. */
+ * is, also after its connection has closed, each hook would cause a collection, so that most hooks
+ * fail at once for a while. */
 static void recover(struct vm *vm) {
     struct lua_memory *blocks = &vm->memory.blocks;
     blocks->refused = false;
@@ -251,7 +257,7 @@ static void recover(struct vm *vm) {
     vm->memory.is_full = lua_memory_used(blocks) > blocks->limit - blocks->limit / FULL_PART;
     if (was_full && vm->memory.is_full)
         warn_full(vm, now);
-    if (has_no_room(blocks))
+    if (was_full && has_no_room(blocks))
         vm->memory.refuse_until = now + took * REFUSED_TIMES;
 }
 

@@ -105,7 +105,15 @@ static void forget_number(struct task *task) {
     task->number = 0;
 }
 
+/* The task begins, or ends before. */
+static void note_begin(struct task *task) {
+    if (task->arguments >= 0)
+        task->vm->tasks.not_begun--;
+    task->arguments = -1;
+}
+
 void vm_task_free(struct task *task) {
+    note_begin(task);
     if (task->number != 0)
         forget_number(task);
     note_coroutine(task, false);
@@ -158,6 +166,7 @@ bool vm_wake(struct vm *vm, uint64_t number) {
 
 void vm_run_later(struct task *task, int arguments) {
     task->arguments = arguments;
+    task->vm->tasks.not_begun++;
     task->woken = true;
     vm_task_sleep(task);
 }
@@ -182,7 +191,7 @@ void vm_spawn(struct vm *vm, lua_State *L, int arguments) {
 static void resume(struct vm *vm, struct task *task) {
     conn_id conn = task->conn;
     int arguments = task->arguments < 0 ? 0 : task->arguments;
-    task->arguments = -1;
+    note_begin(task);
     task->waiting = task->woken = false;
     if (task->own != NULL) /* at the worker's end, connections are freed whose hooks sleep */
         task->own = hub_find(vm->hub, conn);
