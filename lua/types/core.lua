@@ -897,8 +897,6 @@ function core.cosocket_set_option(cosocket, name, value) end
 ---@return string? problem
 function core.cosocket_get_option(cosocket, name) end
 
-return core
-
 --- Makes a pool, or finds it. The caller must call core.pool_release.
 ---@param module string
 ---@param generation integer   of the code that calls
@@ -950,3 +948,5 @@ function core.pool_result(call) end
 --- Drops the results of a call, now or when they come.
 ---@param call integer
 function core.pool_forget(call) end
+
+return core
