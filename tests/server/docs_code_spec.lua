@@ -46,8 +46,11 @@ describe("the Lua code in", function()
           process.write_file(("%s/handlers/%s.lua"):format(folder, name),
             "return { on_start = function() end }\n")
         end
-        for _, name in ipairs({ "redis_client", "in_thread", "pages" }) do
+        for _, name in ipairs({ "redis_client", "pages" }) do
           process.write_file(("%s/%s.lua"):format(folder, name), "return function() end\n")
+        end
+        for _, name in ipairs({ "database", "db" }) do -- of pools
+          process.write_file(("%s/%s.lua"):format(folder, name), "return {}\n")
         end
         process.write_file(folder .. "/mqtt.lua", -- of LuaRocks
           "return { client = function() return { on = function() end } end }\n")

@@ -1,13 +1,15 @@
 -- recipes_outside_spec.lua -- the recipes of docs/recipes.md that use other servers and libraries:
--- Redis, a mail server and an HTTP API of the test; Mosquitto with luamqtt where they are installed
--- (scripts/install recipes, and LuaRocks).
+-- Redis, PostgreSQL, SQLite, a mail server and an HTTP API of the test; MariaDB, and Mosquitto with
+-- luamqtt, where they are installed (scripts/install recipes, and LuaRocks).
 
 local cjson = require "cjson"
 local loop = require "support.loop"
 local origin = require "support.origin"
+local postgres = require "support.postgres"
 local process = require "support.process"
 local recipes = require "support.recipes"
 local redis_server = require "support.redis"
+local server = require "support.server"
 local service = require "support.service"
 local stream = require "support.stream"
 local uv = require "luv"
@@ -34,6 +36,28 @@ end
 
 describe("docs/recipes.md", function()
   after_each(stream.close_all)
+
+  -- ---- the table of libraries ----
+
+  it("says which libraries are all Lua, and which are C", function()
+    recipes.files("What waits, and what needs a pool")
+    local page = process.read_file("docs/recipes.md")
+    local function modules_of(sentence)
+      local names = {}
+      local row = assert(page:match("\n(|[^\n]*| " .. sentence .. "[^\n]*)"), sentence)
+      for name in row:match("^|([^|]*)|"):gmatch("`([%l%d.]+)`") do names[#names + 1] = name end
+      return names
+    end
+    local lua = modules_of("wait: they are Lua throughout")
+    local c = modules_of("need a pool: they are C")
+    assert.is_true(#lua >= 6 and #c >= 3)
+    for _, name in ipairs(lua) do
+      assert.is_nil((package.searchpath(name, package.cpath)), name)
+    end
+    for _, name in ipairs(c) do
+      assert.is_nil((package.searchpath(name, package.path)), name)
+    end
+  end)
 
   -- ---- Redis ----
 
@@ -64,6 +88,98 @@ describe("docs/recipes.md", function()
     redis:command("RPUSH", "jobs", "more")
     assert.is_truthy(loop.wait_until(function() return eve:step() or eddy:step() end))
   end)
+
+  -- ---- databases ----
+
+  -- What every recipe of a database does: it counts, over a restart of the app and of the database,
+  -- and a text stays a text. `zero_byte` matches the answer to a text with one.
+  local function try_visits(start, database, zero_byte)
+    local app = start()
+    local ada, bob = app:connect("/"), app:connect("/")
+    assert.equal("1", (ada:ask("home")))
+    assert.equal("2", (bob:ask("home")))
+    local page = "'); DROP TABLE visits; -- \" \\ %s é"
+    assert.equal("1", (ada:ask(page)))
+    assert.equal("2", (bob:ask(page)))
+    assert.is_truthy((ada:ask("a\0b")):find(zero_byte or "^not counted"))
+    for _ = 1, 10 do
+      ada:send_text("often")
+      bob:send_text("often")
+    end
+    local counts = {}
+    for _ = 1, 10 do
+      counts[#counts + 1] = tonumber((ada:receive()))
+      counts[#counts + 1] = tonumber((bob:receive()))
+    end
+    table.sort(counts)
+    for number = 1, 20 do assert.equal(number, counts[number]) end
+    app:stop()
+    local second <close> = start()
+    local eve = second:connect("/")
+    assert.equal("3", (eve:ask("home")))
+    if not database then return end
+    database:kill()
+    assert.equal("not counted: the database cannot be reached", (eve:ask("home")))
+    assert.is_truthy(second:wait_for_log('message="not counted"'))
+    database:start()
+    assert.is_truthy(loop.wait_until(function()
+      local answer = eve:ask("home") -- each thread fails once, and connects again
+      return tonumber(answer)
+    end))
+  end
+
+  recipe("PostgreSQL", postgres.missing() or without_module("luasql.postgres", "lua-sql-postgres"),
+    function()
+      local database <close> = postgres.start()
+      try_visits(function()
+        return recipes.start("PostgreSQL", nil, { DATABASE_URL = database.url })
+      end, database)
+      assert.equal("20", database:query("SELECT count FROM visits WHERE page = 'often'"))
+    end)
+
+  recipe("SQLite", without_module("luasql.sqlite3", "lua-sql-sqlite3"), function()
+    local folder = process.make_directory()
+    try_visits(function()
+      return recipes.start("SQLite", nil, { DATABASE_FILE = folder .. "/visits.db" })
+    end)
+    process.remove_directory(folder)
+  end)
+
+  local MARIADB = {
+    name = "MariaDB",
+    stop_signal = "sigterm",
+    command = function(self)
+      return process.find("mariadbd"), {
+        "--no-defaults", "--user=root", "--datadir=" .. self.folder .. "/data",
+        "--socket=" .. self.folder .. "/socket", "--pid-file=" .. self.folder .. "/pid",
+        "--tmpdir=" .. self.folder, "--bind-address=127.0.0.1", "--port=" .. self.port,
+        "--innodb-buffer-pool-size=8M", "--innodb-flush-log-at-trx-commit=0",
+      }
+    end,
+    answers = function(self)
+      return process.run("mariadb", {
+        args = { "--no-defaults", "-h127.0.0.1", "-uroot", "-P" .. self.port,
+          "-e", "CREATE DATABASE IF NOT EXISTS visits" },
+      }).code == 0
+    end,
+  }
+
+  recipe("MySQL", without_program("mariadbd", "mariadb-server")
+    or without_module("luasql.mysql", "lua-sql-mysql")
+    or uv.getuid() ~= 0 and "only root makes a database here" or nil, function()
+      local folder = process.make_directory()
+      local made = process.run("mariadb-install-db", {
+        args = { "--no-defaults", "--datadir=" .. folder .. "/data", "--user=root",
+          "--auth-root-authentication-method=normal", "--skip-test-db", "--tmpdir=" .. folder },
+      })
+      assert.equal(0, made.code, made.stderr)
+      local database <close> = service.start(MARIADB, folder)
+      try_visits(function()
+        return recipes.start("MySQL", nil, {
+          MYSQL_DATABASE = "visits", MYSQL_USER = "root", MYSQL_PORT = tostring(database.port),
+        })
+      end, database, "^1$")
+    end)
 
   -- ---- mail ----
 
@@ -217,6 +333,8 @@ describe("docs/recipes.md", function()
     assert.equal('{"error":"connection refused"}', ask())
   end)
 
+  -- ---- programs ----
+
   it("run a process", function()
     local folder = process.make_directory()
     local app <close> =
@@ -237,14 +355,18 @@ describe("docs/recipes.md", function()
     process.remove_directory(folder)
   end)
 
-  it("a library that blocks", function()
-    local app <close> = recipes.start("A library that blocks")
-    local ada = app:connect("/")
-    assert.equal("saved 5 bytes", (ada:ask("hello")))
-    assert.equal("hello\n", process.read_file(app.directory .. "/messages.txt"))
-    assert(os.remove(app.directory .. "/messages.txt")
-      and uv.fs_mkdir(app.directory .. "/messages.txt", 493))
-    assert.is_truthy((ada:ask("again")):find("^not saved: .*messages.txt"))
+  -- ---- libraries ----
+
+  recipe("Libraries from LuaRocks", nil, function()
+    recipes.files("Libraries from LuaRocks")
+    local app <close> = server.start({
+      app = [[
+        local library = require "library"
+        return { on_start = function(conn) conn:send(library.name) end }
+      ]],
+      files = { ["lua_modules/share/lua/5.4/library.lua"] = 'return { name = "of the tree" }' },
+    })
+    assert.equal("of the tree", (app:connect("/"):receive()))
   end)
 
   it("has a test for each of these recipes", function()

@@ -8,8 +8,8 @@ local server = require "support.server"
 local recipes = {
   --- Headings of recipes that use the world outside, in the page's order.
   OUTSIDE = {
-    "Redis", "Send mail", "MQTT", "An HTTP API with paging", "Run a process",
-    "A library that blocks",
+    "What waits, and what needs a pool", "Redis", "PostgreSQL", "SQLite", "MySQL", "Send mail",
+    "MQTT", "An HTTP API with paging", "Run a process", "Libraries from LuaRocks",
   },
 }
 
