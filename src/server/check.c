@@ -25,7 +25,7 @@ static const struct app *check_load(struct worker *worker, const struct settings
 }
 
 int check_run(const struct settings *settings) {
-    process_catch_sigpipe();
+    process_set_signals();
     log_set_level(settings->log_level < LOG_WARN ? LOG_WARN : settings->log_level);
     log_set_format(settings->log_format);
     log_open_stderr();

@@ -467,7 +467,7 @@ int server_run(const struct settings *settings) {
     uv_loop_init(&server->loop);
     uv_timer_init(&server->loop, &server->timer);
     server->timer.data = server;
-    process_catch_sigpipe();
+    process_set_signals();
     signals_catch(&server->signals, &server->loop, on_signal, server);
     process_init(&server->process);
     server->workers =

@@ -89,7 +89,7 @@ static void stop(void) {
 
 int LLVMFuzzerInitialize(int *argc, char ***argv) {
     fuzz_no_leak_check(argc, argv);
-    process_catch_sigpipe();
+    process_set_signals();
     fuzz_check(mkdtemp(folder) != NULL);
     snprintf(log_file, sizeof log_file, "%s/log", folder);
     snprintf(address.sun_path, sizeof address.sun_path, "%s/socket", folder);

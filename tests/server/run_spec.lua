@@ -248,6 +248,25 @@ describe("tw.run", function()
     assert.equal("again\n", run({ "echo", "again" }, bob).result.stdout)
   end)
 
+  it("knows exit codes where the server's own parent ignores SIGCHLD", function()
+    local other <close> = server.start({
+      app = APP,
+      shell = "exec python3 -c 'import os, signal, sys\n"
+        .. "signal.signal(signal.SIGCHLD, signal.SIG_IGN)\n"
+        .. "os.execv(sys.argv[1], sys.argv[1:])' \"$0\" \"$@\";",
+    })
+    assert.equal(3, run(script("exit 3"), other:connect()).result.code)
+  end)
+
+  it("works with --seccomp, whose filter the program has too", function()
+    local other <close> = server.start({ app = APP, options = { "--seccomp" } })
+    local bob = other:connect()
+    assert.equal("x\n", run({ "echo", "x" }, bob).result.stdout)
+    local result = run({ "mount", "-t", "tmpfs", "none", "/mnt" }, bob).result
+    assert.not_equal(0, result.code)
+    assert.matches("denied", result.stderr)
+  end)
+
   it("gives output to functions, which may wait: the program waits for them", function()
     local answer = ask({
       what = "stream", program = script("head -c 3000000 /dev/zero; echo err >&2"), wait = true,

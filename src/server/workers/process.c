@@ -74,8 +74,21 @@ static void on_sigpipe(int number) {
 
 /* The signal is caught, not ignored: processes that scripts start would keep ignoring it, and
  * programs in a pipeline would not end with their reader. A caught signal has its default there. */
-void process_catch_sigpipe(void) {
+static void catch_sigpipe(void) {
     struct sigaction action = {.sa_handler = on_sigpipe, .sa_flags = SA_RESTART};
     sigemptyset(&action.sa_mask);
     sigaction(SIGPIPE, &action, NULL);
+}
+
+/* Where the parent of this process has ignored it, the kernel would tell no exit codes of the
+ * processes that scripts start. */
+static void restore_sigchld(void) {
+    struct sigaction action = {.sa_handler = SIG_DFL};
+    sigemptyset(&action.sa_mask);
+    sigaction(SIGCHLD, &action, NULL);
+}
+
+void process_set_signals(void) {
+    catch_sigpipe();
+    restore_sigchld();
 }

@@ -37,8 +37,8 @@ void process_close(struct process *process);
 /* Sets the app's limits of the process, for new sockets and messages. */
 void process_set_limits(struct process *process, const struct app *app);
 
-/* A write to a pipe or socket without a reader fails with EPIPE from now on, and ends no process.
- * At the start. */
-void process_catch_sigpipe(void);
+/* A write to a pipe or socket without a reader fails with EPIPE from now on, and ends no process;
+ * processes that scripts start are waited for. At the start. */
+void process_set_signals(void);
 
 #endif
