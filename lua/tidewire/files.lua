@@ -22,7 +22,7 @@ local MIB <const>, LARGEST <const> = 1 << 20, 1 << 40
 
 ---@type tidewire.OptionSpec[]
 local READ_OPTIONS = {
-  { name = "max_size", type = "size", min = 0, max = LARGEST, default = 64 * MIB },
+  { name = "max_size", type = "size", min = 0, max = LARGEST, default = 16 * MIB },
 }
 
 ---@type tidewire.OptionSpec[]

@@ -770,7 +770,7 @@ function Pool:close() end
 function tw.pool(module, options) end
 
 ---@class tidewire.ReadFileOptions
----@field max_size? integer|string  the most bytes that the file may have; 64 MiB
+---@field max_size? integer|string  the most bytes that the file may have; 16 MiB
 
 ---@class tidewire.WriteFileOptions
 ---@field append? boolean  at the end of the file, in place

@@ -131,6 +131,8 @@ local FACTS = {
     "upstream_frames.c:CLOSE_MS", 3000 },
   { "scripting", "A worker has at most 1000 clients", "UPSTREAM_SOCKETS_MAX", 1000 },
   { "scripting", "At most 1000 requests may be under way", "http_client.c:MAX_REQUESTS", 1000 },
+  { "scripting", "the most bytes that the file may have; `\"16M\"`",
+    "files.lua: default = (%d+) %* MIB", 16 },
   { "scripting", "the wait for other programs included; 30 |",
     "run.lua: \"timeout\"[^\n]- default = (%d+)", 30 },
   { "scripting", "SIGKILL two seconds later", "children.c:TERM_MS", 2000 },

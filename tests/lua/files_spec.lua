@@ -55,10 +55,10 @@ local function misuse(f, ...)
 end
 
 describe("tw.read_file", function()
-  it("has a limit of 64 MiB by default", function()
+  it("has a limit of 16 MiB by default", function()
     local got = asked(files.read, "a/b")
     assert.equal("a/b", got.path)
-    assert.equal(64 << 20, got.max_bytes)
+    assert.equal(16 << 20, got.max_bytes)
     assert.equal(1 << 20, asked(files.read, "a", { max_size = "1M" }).max_bytes)
     assert.equal(0, asked(files.read, "a", { max_size = 0 }).max_bytes)
   end)

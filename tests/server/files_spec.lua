@@ -169,14 +169,14 @@ describe("tw.read_file", function()
       ask({ what = "write", path = "/dev/null", data = "x" }).problem)
   end)
 
-  it("has a limit, of 64 MiB by default", function()
+  it("has a limit, of 16 MiB by default", function()
     put("eleven", "01234567890")
     assert.equal(11, read("eleven", { max_size = 11 }).size)
     assert.equal("eleven: it is larger than max_size",
       read("eleven", { max_size = 10 }).problem)
     assert.equal("/proc/kallsyms: it is larger than max_size",
       read("/proc/kallsyms", { max_size = "100K" }).problem)
-    shell("truncate -s 67108865 sparse")
+    shell("truncate -s 16777217 sparse")
     assert.equal("sparse: it is larger than max_size", read("sparse").problem)
   end)
 
