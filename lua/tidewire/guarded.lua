@@ -32,6 +32,7 @@ local guarded = {}
 
 --- By the names of the global functions and of the tables that they replace functions of.
 guarded.functions = {
+  collectgarbage = lua.collectgarbage,
   pcall = lua.pcall,
   xpcall = lua.make_xpcall(guard),
   setmetatable = lua.setmetatable,

@@ -19,6 +19,7 @@
 ---@field setmetatable function
 ---@field debug_setmetatable function
 ---@field traceback function
+---@field collectgarbage function
 ---@field popen function
 ---@field execute function
 ---@field exit function

@@ -296,6 +296,22 @@ describe("a script that wants too much memory", function()
     assert_serves(app)
   end)
 
+  it("keeps the collector's mode that the script has chosen", function()
+    local app <close> = start "kept = {}"
+    local ada = app:connect("/run")
+    local function mode() return chunks.ask(ada, "return collectgarbage('incremental')") end
+    assert.equal("generational", mode())
+    local fill = "for i = 1, 180 do kept[i] = ('x'):rep(100000) .. i end return #kept"
+    assert.equal("180", chunks.ask(ada, fill)) -- 18 of 24 MB
+    assert.equal("incremental", mode())
+    assert.same({ "generational", "generational" }, { -- and back
+      chunks.ask(ada, "collectgarbage('generational') return collectgarbage('generational')"),
+      chunks.ask(ada, "return collectgarbage('generational')") })
+    assert.matches("^code:1: bad argument #1 to 'collectgarbage' .invalid option 'x'",
+      chunks.ask(ada, "return select(2, pcall(function() collectgarbage('x') end))"))
+    assert_serves(app)
+  end)
+
   it("may recurse as deep as Lua allows", function()
     local app <close> = start()
     for _, code in ipairs { "local function f() return 1 + f() end f()",

@@ -8,6 +8,7 @@
 #include "script/vm/closing.h"
 
 #include <limits.h>
+#include <string.h>
 
 /* ---- coroutines ---- */
 
@@ -164,6 +165,15 @@ static int guarded_traceback(lua_State *L) {
     return 1;
 }
 
+/* collectgarbage: a mode that a script chooses stays. Lua's own is called without a call of Lua's,
+ * so that its errors have the name and the place that they would have. */
+static int guarded_collectgarbage(lua_State *L) {
+    const char *option = lua_type(L, 1) == LUA_TSTRING ? lua_tostring(L, 1) : "";
+    if (strcmp(option, "generational") == 0 || strcmp(option, "incremental") == 0)
+        vm_memory_keep_collector(vm_of(L));
+    return lua_tocfunction(L, lua_upvalueindex(1))(L);
+}
+
 /* ---- the table ---- */
 
 static void add(lua_State *L, const char *name, lua_CFunction function) {
@@ -178,6 +188,9 @@ void bind_guarded_push(lua_State *L) {
     add(L, "pcall", guarded_pcall);
     add(L, "make_xpcall", make_xpcall);
     add(L, "traceback", guarded_traceback);
+    lua_getglobal(L, "collectgarbage");
+    lua_pushcclosure(L, guarded_collectgarbage, 1);
+    lua_setfield(L, -2, "collectgarbage");
     bind_finalizers_add_functions(L);
     bind_process_add_functions(L);
 }

@@ -206,6 +206,12 @@ static bool has_no_room(const struct lua_memory *blocks) {
 
 /* ---- the turn of the loop ---- */
 
+void vm_memory_keep_collector(struct vm *vm) {
+    if (!vm->memory.is_chosen && vm->memory.minor_percent != MINOR_PERCENT)
+        lua_gc(vm->L, LUA_GCGEN, MINOR_PERCENT, 0);
+    vm->memory.is_chosen = true;
+}
+
 /* Sets the growth after which young objects are collected: near the limit less than Lua's own,
  * because else each collection would be one of all objects, at the limit. */
 static void set_pace(struct vm *vm) {
@@ -222,7 +228,8 @@ static void set_pace(struct vm *vm) {
     if (percent == MINOR_PERCENT)
         vm->memory.is_full = false;
     vm->memory.minor_percent = percent;
-    lua_gc(vm->L, LUA_GCGEN, percent, 0);
+    if (!vm->memory.is_chosen)
+        lua_gc(vm->L, LUA_GCGEN, percent, 0);
 }
 
 /* Logs that memory is full of objects that are in use, once in a while. */

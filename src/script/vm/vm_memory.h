@@ -19,6 +19,7 @@ struct vm_memory {
     bool exempt;           /* no allocation may fail now: nothing protects the code that runs */
     bool is_full;          /* the last collection after an error has left hardly anything free */
     bool is_stopped;       /* the collector, while a run has a full stack */
+    bool is_chosen;        /* the collector's mode, by a script: it stays */
     int minor_percent;     /* the growth after which the collector visits young objects */
     uint64_t refuse_until; /* monotonic time: until then runs are refused; 0: none is */
     uint64_t lasting_next; /* monotonic time of the next collection for tasks and timers */
@@ -59,6 +60,9 @@ bool vm_memory_has_room(struct vm *vm, size_t size);
 
 /* While `refuse_until` is not 0, before a run: shall it fail at once? */
 bool vm_memory_refuses_run(struct vm *vm, const struct task *task);
+
+/* A script chooses the collector's mode, which stays from now on. */
+void vm_memory_keep_collector(struct vm *vm);
 
 /* At the end of each turn of the loop. */
 void vm_memory_turn(struct vm *vm);
