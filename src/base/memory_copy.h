@@ -8,10 +8,16 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 /* False: there are no descriptors, and memory_copy() always fails. */
 bool memory_copy_open(void);
 void memory_copy_close(void);
+
+/* An address that may be nonsense, so many bytes on. */
+static inline const void *memory_at(const void *address, size_t offset) {
+    return (const void *)((uintptr_t)address + offset);
+}
 
 /* False: not all of it is there. */
 bool memory_copy(void *to, const void *from, size_t len);

@@ -66,7 +66,8 @@ const void *slots_observe(const struct slots *slots, uint64_t number) {
     struct slots table;
     struct slot slot;
     return memory_copy(&table, slots, sizeof table) && slot_of(number) < table.size &&
-                   memory_copy(&slot, table.table + slot_of(number), sizeof slot) &&
+                   memory_copy(&slot, memory_at(table.table, slot_of(number) * sizeof slot),
+                               sizeof slot) &&
                    slot.epoch == epoch_of(number)
                ? slot.item
                : NULL;

@@ -16,6 +16,7 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <uv.h>
 
 enum { TURN_SLICE_NS = 5 * 1000 * 1000 };
 
@@ -32,10 +33,13 @@ static inline uint64_t turn_began_ms(const struct turn *turn) {
     return atomic_load_explicit(&turn->began_ms, memory_order_relaxed);
 }
 
-/* In each callback of libuv that does work: `now_ms` is uv_now(). */
-static inline void turn_begin(uint64_t now_ms) {
+/* For turn_begin(). */
+void turn_note_begin(const uv_loop_t *loop);
+
+/* In each callback of libuv that does work. */
+static inline void turn_begin(const uv_loop_t *loop) {
     if (turn_began_ms(&turn_of_thread) == 0)
-        atomic_store_explicit(&turn_of_thread.began_ms, now_ms, memory_order_relaxed);
+        turn_note_begin(loop);
 }
 
 /* Work was done that uv_now() may not show at the end of the turn. */

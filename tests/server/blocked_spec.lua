@@ -39,6 +39,19 @@ local ways = {
   spawn = function() tw.spawn(block) end,
   luv = function() local t = uv.new_timer() t:start(1, 0, function() t:close() block() end) end,
   error = function() error("into on_error") end,
+  body = function() coroutine.wrap(os.execute)("cat fifo") end, --body
+  alone = function() tw.spawn(os.execute, "cat fifo") end,
+  search = function() -- a call of a C function that takes some 0.9 seconds or more
+    local seconds, length = 0, 1000
+    repeat
+      length = length * 2
+      local from = os.clock()
+      local _ = ("a"):rep(length):find(".-b")
+      seconds = os.clock() - from
+    until seconds > 0.1
+    -- in a later turn
+    tw.after(0.01, function() local _ = ("a"):rep(length * 3):find(".-b") end) --search
+  end,
   close = function(conn) ends[conn] = true conn:close() end,
 }
 if exists("reload") then
@@ -181,11 +194,26 @@ describe("a blocked worker", function()
       check_message(way, {})
     end
     check_message("made", { file = "made", line = 4 })
+    check_message("body", { line = line_of "body" })
   end)
 
   it("is reported for Lua code that does not end", function()
     start()
     check_message("busy", { line = line_of "busy" }, function() make_file("go") end)
+  end)
+
+  it("is reported for a C function that computes", function()
+    start()
+    local ada = app:connect("/chat/x")
+    check({ hook = "timer", line = line_of "search" }, function() ada:send_text("search") end)
+  end)
+
+  it("is reported without a line where no function of a script runs", function()
+    start()
+    app:connect("/chat/x"):send_text("alone")
+    local pattern = 'event=worker_blocked .*ended=%s hook=spawn why="a script '
+    assert.is_truthy(app:wait_for_log(pattern:format("false")))
+    releasing(function() assert.is_truthy(app:wait_for_log(pattern:format("true"))) end)
   end)
 
   it("is reported with the hook that blocks", function()

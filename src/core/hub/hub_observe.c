@@ -13,7 +13,7 @@ bool hub_observe_path(const struct hub *hub, conn_id id, char *path, size_t size
         !memory_copy(&endpoint, conn.endpoint, sizeof endpoint) || endpoint.path == NULL)
         return false;
     for (size_t len = 0; len < size; len++) { /* it may end just before memory that is not there */
-        if (!memory_copy(path + len, endpoint.path + len, 1))
+        if (!memory_copy(path + len, memory_at(endpoint.path, len), 1))
             return false;
         if (path[len] == '\0')
             return len > 0;

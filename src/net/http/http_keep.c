@@ -158,7 +158,7 @@ static void read_next(struct http *http) {
 void http_on_next(uv_idle_t *next) {
     struct http_server *server = next->data;
     struct list batch;
-    turn_begin(uv_now(server->loop));
+    turn_begin(server->loop);
     turn_note_work();
     list_init(&batch);
     list_move(&batch, &server->pending);

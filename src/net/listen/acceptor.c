@@ -129,7 +129,7 @@ static bool accept_one(struct listening *s) {
 static void on_readable(uv_poll_t *poll, int status, int events) {
     (void)status;
     (void)events;
-    turn_begin(uv_now(poll->loop));
+    turn_begin(poll->loop);
     for (int i = 0; i < MAX_ACCEPTS_PER_TURN && accept_one(poll->data); i++) {
     }
 }

@@ -293,7 +293,7 @@ static void work_on(struct stream *stream) {
 static void on_work(uv_idle_t *work) {
     struct transport *transport = work->data;
     struct list batch; /* the next step of a stream is in the next turn */
-    turn_begin(uv_now(transport->loop));
+    turn_begin(transport->loop);
     turn_note_work();
     list_init(&batch);
     list_move(&batch, &transport->due);
@@ -320,7 +320,7 @@ static bool must_wait(const struct stream *stream) {
 
 static void on_ready(uv_poll_t *poll, int status, int events) {
     struct stream *stream = stream_of(poll);
-    turn_begin(uv_now(poll->loop));
+    turn_begin(poll->loop);
     if (status >= 0 && (events & UV_READABLE) && must_wait(stream))
         return;
     if (status < 0) {

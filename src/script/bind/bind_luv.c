@@ -102,7 +102,7 @@ static int on_luv_callback(lua_State *L, int arguments, int results, int flags) 
     (void)flags;
     struct budget *budget = &vm_of(L)->budget;
     int handler = lua_gettop(L) - arguments;
-    turn_begin(uv_now(vm_of(L)->loop));
+    turn_begin(vm_of(L)->loop);
     turn_note_work();
     bind_luv_push_handler(L);
     lua_insert(L, handler);

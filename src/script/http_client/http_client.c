@@ -65,7 +65,7 @@ static void on_readiness(uv_poll_t *poll, int status, int events) {
     const struct watched_socket *watched = poll->data;
     struct http_client *client = watched->client;
     int flags = 0, running;
-    turn_begin(uv_now(poll->loop));
+    turn_begin(poll->loop);
     if (status < 0) /* reset or refused: libcurl reads and writes to find out */
         flags = CURL_CSELECT_IN | CURL_CSELECT_OUT;
     if (events & UV_READABLE)

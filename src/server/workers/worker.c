@@ -111,7 +111,7 @@ static void arm_timer(struct worker *worker) {
 static void on_timer(uv_timer_t *timer) {
     struct worker *worker = timer->data;
     worker->timer_ms = 0;
-    turn_begin(uv_now(&worker->loop));
+    turn_begin(&worker->loop);
     turn_note_work();
     hub_run_timers(worker->hub);
     shared_sweep(worker->process->shared);
@@ -136,7 +136,7 @@ static void enter(struct worker *worker, enum worker_stage stage) {
 }
 
 static void run_on_stop(struct worker *worker) {
-    turn_begin(uv_now(&worker->loop));
+    turn_begin(&worker->loop);
     turn_note_work();
     enter(worker, STAGE_ON_STOP);
     handshake_server_drain(worker->handshakes);
@@ -192,7 +192,7 @@ static inline void end_turn(struct worker *worker, uint64_t ended_ms, bool has_r
 static void on_turn(uv_prepare_t *prepare) {
     struct worker *worker = prepare->data;
     uint64_t now_ms = uv_now(&worker->loop), runs = vm_runs(worker->vm);
-    turn_begin(now_ms);
+    turn_begin(&worker->loop);
     vm_turn(worker->vm);
     advance_on_stop(worker);
     if (worker->handshakes != NULL)
@@ -216,7 +216,7 @@ static void on_turn(uv_prepare_t *prepare) {
 
 static void on_mail(uv_async_t *async) {
     struct worker *worker = async->data;
-    turn_begin(uv_now(&worker->loop));
+    turn_begin(&worker->loop);
     hub_take_mail(worker->hub);
 }
 

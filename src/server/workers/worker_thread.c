@@ -103,7 +103,7 @@ static void run_commands(struct worker_thread *thread) {
 
 static void on_wakeup(uv_async_t *wakeup) {
     struct worker_thread *thread = wakeup->data;
-    turn_begin(uv_now(wakeup->loop));
+    turn_begin(wakeup->loop);
     atomic_store(&thread->pinged_ns, 0);
     run_commands(thread);
 }
