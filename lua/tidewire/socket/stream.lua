@@ -88,13 +88,15 @@ function methods:send(data, first, last)
   if problem == nil then
     return sent, nil, nil
   end
-  local start = start_of(self)
+  local start, is_last = start_of(self), false
   while problem == false do
     local rest = rest_of(self, start)
-    if rest == 0 then
+    if rest ~= 0 then
+      wait(self, "out", rest, "socket:send")
+    elseif is_last then
       return nil, "timeout", sent
     end
-    wait(self, "out", rest, "socket:send")
+    is_last = rest == 0
     sent, problem = cosocket_send(self.number, data, sent + 1, last)
   end
   if problem then
@@ -125,7 +127,7 @@ end
 
 --- Receives more than one call of C brings: waits, and joins the parts.
 local function receive_parts(self, pattern, parts, data, problem)
-  local start = start_of(self)
+  local start, is_last = start_of(self), false
   while true do
     if data ~= "" then
       parts[#parts + 1] = data
@@ -144,11 +146,13 @@ local function receive_parts(self, pattern, parts, data, problem)
     end
     if data == "" then
       local rest = rest_of(self, start)
-      if rest == 0 then
+      if rest ~= 0 then
+        wait(self, "in", rest, "socket:receive")
+      elseif is_last then
         parts[#parts + 1] = core.cosocket_rest(self.number, pattern)
         return nil, "timeout", concat(parts)
       end
-      wait(self, "in", rest, "socket:receive")
+      is_last = rest == 0
     end
     data, problem = cosocket_receive(self.number, pattern)
   end

@@ -60,6 +60,7 @@ static void ready(struct cosocket *socket, enum cosocket_side side) {
     struct cosocket_waiter *waiter = &socket->waiters[side];
     cosocket_ready_fn on_ready = waiter->on_ready;
     waiter->on_ready = NULL;
+    socket->used = false;
     if (on_ready != NULL)
         on_ready(waiter->context, waiter->tag);
 }

@@ -1,6 +1,8 @@
 /* cosocket_bytes.c -- the bytes of a script's socket, encrypted or not. See cosocket_parts.h. */
+#include "base/clock.h"
 #include "base/error_text.h"
 #include "base/mem.h"
+#include "base/turn.h"
 #include "net/cosocket/cosocket_parts.h"
 #include "net/socket/would_block.h"
 
@@ -10,6 +12,18 @@
 
 /* Bytes of one read at most. */
 enum { READ_BYTES = 32 * 1024 };
+/* Bytes of one write at most. */
+enum { WRITE_BYTES = 256 * 1024 };
+
+/* Is the socket to act as one that is not ready? A peer that is faster than the script would keep
+ * its task running otherwise. So when the turn has been long, each socket is used once more, and
+ * its task waits, which ends when the others have had their turn. Asked again, it answers no. */
+static bool gives_way(struct cosocket *socket) {
+    uint64_t began_ms = turn_began_ms(&turn_of_thread);
+    socket->used =
+        !socket->used || began_ms == 0 || clock_monotonic_ms() < began_ms + TURN_SLICE_NS / 1000000;
+    return !socket->used;
+}
 
 /* ---- TLS ---- */
 
@@ -39,6 +53,8 @@ static int fail_tls(struct cosocket *socket) {
 /* Reads once. Returns DONE with the bytes, or why there are none. */
 static int read_once(struct cosocket *socket, struct slice *out) {
     struct cosocket_shared *shared = socket->shared;
+    if (gives_way(socket))
+        return COSOCKET_AGAIN;
     if (shared->bytes == NULL)
         shared->bytes = mem_alloc(READ_BYTES);
     ssize_t n;
@@ -146,7 +162,10 @@ int cosocket_send(struct cosocket *socket, struct slice bytes, size_t *sent) {
     if (socket->tls != NULL)
         return send_encrypted(socket, bytes, sent);
     while (bytes.len > 0) {
-        ssize_t n = send(socket->fd, bytes.bytes, bytes.len, MSG_NOSIGNAL | MSG_DONTWAIT);
+        if (gives_way(socket))
+            return COSOCKET_AGAIN;
+        size_t part = bytes.len < WRITE_BYTES ? bytes.len : WRITE_BYTES;
+        ssize_t n = send(socket->fd, bytes.bytes, part, MSG_NOSIGNAL | MSG_DONTWAIT);
         if (n < 0 && errno == EINTR)
             continue;
         if (n < 0 && would_block(errno))

@@ -29,6 +29,7 @@ struct cosocket {
     uint8_t polled;              /* the events that the poll reports; 0: it is stopped */
     bool connecting;             /* it has begun, and has not ended */
     bool ended;                  /* the peer has ended its direction */
+    bool used;                   /* it was read or written since it was ready last */
     struct tls *tls;             /* NULL: not encrypted */
     struct client_tls *settings; /* of TLS; NULL: none */
     struct buffer in;
