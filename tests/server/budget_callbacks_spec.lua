@@ -63,7 +63,7 @@ describe("a loop", function()
   it("in on_close is logged, and the connection closes", function()
     local app <close> = start [[app.endpoints["/"] = { on_close = loop, on_error = note }]]
     assert.equal(1000, (app:connect("/"):close(1000)))
-    app:wait_for_log("hook=on_close")
+    app:wait_for_log("event=script_error .*hook=on_close")
     assert.equal(0, cjson.decode(app:http("/stats").body).connections)
     assert_ended(app, 1)
     assert.equal(0, #app:events("error"))
@@ -182,8 +182,8 @@ describe("a loop", function()
     ]]
     app:wait_event("call", 4)
     assert_ended(app, 5)
-    assert.equal(3, #app:log_lines("hook=timer"))
-    assert.equal(2, #app:log_lines("hook=spawn"))
+    assert.equal(3, #app:log_lines("event=script_error hook=timer"))
+    assert.equal(2, #app:log_lines("event=script_error hook=spawn"))
   end)
 
   it("in a watch of a room is logged, and the watch gets further events", function()
@@ -215,7 +215,7 @@ describe("a loop", function()
     ]]
     assert.equal(4, app:wait_event("call")[2])
     assert_ended(app, 3)
-    assert.equal(3, #app:log_lines('hook="luv callback"'))
+    assert.equal(3, #app:log_lines('event=script_error hook="luv callback"'))
   end)
 
   it("in a route answers 500, and the next request is served", function()

@@ -71,7 +71,9 @@ static void look(struct blocked *blocked) {
 /* The sentence of the line. */
 static void log_why(const struct blocked *blocked, struct log_line *line, bool has_ended) {
     const struct observation *seen = &blocked->observation;
-    char subject[300] = "the server's own work", why[400];
+    char subject[300], why[400];
+    snprintf(subject, sizeof subject, "%s",
+             blocked->looks == 0 ? "a turn of the loop" : "the server's own work");
     if (blocked->is_found && seen->at.file[0] != '\0' && seen->at.line > 0)
         snprintf(subject, sizeof subject, "%s:%d", seen->at.file, seen->at.line);
     else if (seen->run != 0)
