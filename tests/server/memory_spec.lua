@@ -278,6 +278,39 @@ describe("a script that wants too much memory", function()
     end)
   end
 
+  it("queues no works of luv without end", function()
+    local app <close> = start(nil, { workers = 1 })
+    local ada, path = app:connect("/run"), app.directory .. "/go_on"
+    local setup = [[
+      local text, path = ("x"):rep(1 << 20), '%s'
+      local work = uv.new_work(function(text, path)
+        local uv, file = require "luv", nil
+        repeat uv.sleep(2) file = io.open(path) until file
+        file:close()
+        return #text
+      end, function(size) record("worked", size) end)
+    ]]
+    setup = setup:format(path)
+    local queued, message = chunks.ask(ada, setup .. [[
+      local queued = -1
+      for _ = 1, 30000 do assert(not pcall(work.queue, work, print)) end
+      local ok, message
+      repeat
+        queued = queued + 1
+        ok, message = pcall(work.queue, work, text, path)
+      until not ok
+      return queued, message]]):match("^(%d+) (.*)$")
+    queued = tonumber(queued)
+    assert.matches("uv.queue_work: works that wait have all the memory", message, 1, true)
+    assert.is_true(queued >= 20 and queued < 40, queued) -- the pool has begun some of them
+    process.write_file(path, "")
+    assert.equal(1 << 20, app:wait_event("worked", queued)[2])
+    for _ = 1, 3 do
+      assert.equal("true", chunks.ask(ada, setup .. "return work:queue(text, path)"))
+    end
+    app:wait_event("worked", queued + 3)
+  end)
+
   it("has handles of luv that are whole, or none", function()
     local app <close> = start()
     local ada = app:connect("/run")

@@ -34,6 +34,11 @@ void bind_luv_close_handles(lua_State *L);
 void bind_luv_states_open(void);
 /* Any thread: does limits.memory allow the state of one more thread? */
 bool bind_luv_states_have_room(void);
+/* Counts a work that is to be queued, with the arguments on top of the stack. Returns its bytes; 0:
+ * works that wait have all the memory that limits.memory allows them. */
+size_t bind_luv_states_add_work(lua_State *L, int arguments);
+/* The work of so many bytes was not queued. */
+void bind_luv_states_remove_work(size_t bytes);
 
 /* ---- bind_luv_threads.c ---- */
 

@@ -12,6 +12,7 @@
 #include "script/vm/warning.h"
 
 #include <luv/luv.h>
+#include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 
@@ -45,6 +46,55 @@ static void *allocate(void *user, void *block, size_t old_size, size_t size) {
         return NULL;
     atomic_fetch_add(&bytes_used, size - held); /* modulo SIZE_MAX + 1 */
     return other;
+}
+
+/* ---- works that wait ---- */
+
+/* Bytes that luv's C code has for a work beside copies of its texts. */
+enum { WORK_BYTES = 1024 };
+
+/* Works of all states: those that have not ended, and the bytes of those that have not begun. They
+ * may have as many as a worker's scripts. A work whose arguments find no memory in its thread does
+ * not begin; its bytes count until all works have ended. */
+static pthread_mutex_t works_mutex = PTHREAD_MUTEX_INITIALIZER;
+static size_t works, works_bytes;
+
+/* Of a work with the arguments on top of the stack. */
+static size_t bytes_of_work(lua_State *L, int arguments) {
+    size_t bytes = WORK_BYTES;
+    for (int i = 1; i <= arguments; i++)
+        if (lua_type(L, -i) == LUA_TSTRING)
+            bytes += lua_rawlen(L, -i);
+    return bytes;
+}
+
+size_t bind_luv_states_add_work(lua_State *L, int arguments) {
+    size_t bytes = bytes_of_work(L, arguments), limit = vm_memory_newest_limit();
+    pthread_mutex_lock(&works_mutex);
+    if (works_bytes > limit || bytes > limit - works_bytes)
+        bytes = 0;
+    works += bytes > 0;
+    works_bytes += bytes;
+    pthread_mutex_unlock(&works_mutex);
+    return bytes;
+}
+
+static void note_begin(size_t bytes) {
+    pthread_mutex_lock(&works_mutex);
+    works_bytes -= bytes;
+    pthread_mutex_unlock(&works_mutex);
+}
+
+static void note_end(void) {
+    pthread_mutex_lock(&works_mutex);
+    if (--works == 0)
+        works_bytes = 0;
+    pthread_mutex_unlock(&works_mutex);
+}
+
+void bind_luv_states_remove_work(size_t bytes) {
+    note_begin(bytes);
+    note_end();
 }
 
 bool bind_luv_states_have_room(void) {
@@ -99,8 +149,10 @@ static void call_safely(lua_State *L, lua_CFunction function) {
 }
 
 static int on_thread(lua_State *L, int arguments, int results, int flags) {
-    if (flags & LUVF_CALLBACK_NOEXIT)
+    if (flags & LUVF_CALLBACK_NOEXIT) {
+        note_begin(bytes_of_work(L, arguments));
         return call(L, arguments, results, "luv work");
+    }
     int count = call(L, arguments, results, "luv thread");
     /* Before this function returns: afterwards luv may join this thread, and block the loop of the
      * state that has started it meanwhile. */
@@ -112,7 +164,9 @@ static int on_work(lua_State *L, lua_CFunction function, void *argument, int fla
     (void)flags;
     lua_pushcfunction(L, function);
     lua_pushlightuserdata(L, argument);
-    return call(L, 1, 0, "luv work");
+    int status = call(L, 1, 0, "luv work");
+    note_end();
+    return status;
 }
 
 /* A callback in a thread's own loop. */

@@ -254,8 +254,19 @@ static int new_work(lua_State *L) {
 
 /* work:queue(...) */
 static int queue_work(lua_State *L) {
-    check_count(L, lua_gettop(L) - 1, "queue_work");
-    return wrap_call(L);
+    int arguments = lua_gettop(L) - 1;
+    luaL_checkudata(L, 1, "luv_work_ctx");
+    check_count(L, arguments, "queue_work");
+    size_t bytes = bind_luv_states_add_work(L, arguments);
+    if (bytes == 0)
+        return luaL_error(L, "uv.queue_work: works that wait have all the memory that "
+                             "limits.memory allows them");
+    lua_pushvalue(L, lua_upvalueindex(1));
+    lua_insert(L, 1);
+    int status = lua_pcall(L, arguments + 1, LUA_MULTRET, 0);
+    if (status != LUA_OK || !lua_toboolean(L, 1))
+        bind_luv_states_remove_work(bytes);
+    return status == LUA_OK ? lua_gettop(L) : lua_error(L);
 }
 
 /* async:send(...) */
