@@ -67,6 +67,14 @@ local function core_stats()
   return stats
 end
 
+---The figures of pools, which tw.stats() adds.
+local function pool_figures()
+  local figures = {}
+  local source = read("src/script/bind/bind_pool.c")
+  for name in source:gmatch 'set_%l+%(L, "([%l_]+)"' do figures[name] = 0 end
+  return figures
+end
+
 ---Stands for whatever C may give: can be called, and has itself under every name.
 local blank = setmetatable({}, { __call = function() end })
 getmetatable(blank).__index = function() return blank end
@@ -78,7 +86,8 @@ end
 
 package.path = top .. "/lua/?.lua;" .. top .. "/lua/?/init.lua;" .. package.path
 package.preload["tidewire.core"] = function()
-  return fake { version = "0", worker = 0, senders = {}, stats = core_stats }
+  return fake { version = "0", worker = 0, senders = {}, stats = core_stats,
+    pool_figures = pool_figures }
 end
 package.preload["tidewire.json_c"] = function() return fake { null = {} } end
 package.preload["tidewire.jwt_c"] = function() return fake {} end

@@ -65,6 +65,9 @@ function tw.stats()
   stats.messages = stats.messages_received
   stats.bytes = stats.bytes_received
   stats.errors = stats.script_errors + stats.decode_errors
+  for name, value in pairs(core.pool_figures()) do
+    stats["pool_" .. name] = value
+  end
   return stats
 end
 

@@ -80,6 +80,8 @@ end
 
 -- ---- pools ----
 
+---@class tidewire.PoolStats  see lua/types/tidewire.lua
+
 ---@class tidewire.Pool
 ---@field name string        of the module
 ---@field timeout number     seconds that a call may take, with the time in the queue
@@ -234,6 +236,15 @@ function Pool:with(given)
   return setmetatable({
     name = self.name, timeout = checked.timeout or self.timeout, of = self.of or self,
   }, Pool)
+end
+
+--- The figures of the pools of this module, over all workers: `threads` and those that are `busy`,
+--- calls in the `queue`, and `calls`, `errors`, `timeouts`, `refused`, `wait_seconds` and
+--- `run_seconds` since the start.
+---@return tidewire.PoolStats
+function Pool:stats()
+  check_itself(self, "stats")
+  return core.pool_figures(self.name)
 end
 
 --- Closes the pool in this worker: calls under way go on, later ones return nil and "closed". The

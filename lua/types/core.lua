@@ -946,6 +946,11 @@ function core.pool_call(pool, task, timeout, max_bytes, name, ...) end
 ---@return any ...  the results; message, traceback, kind, value; a hint
 function core.pool_result(call) end
 
+--- The figures of the pools of a module, in all generations and workers; nil: of all pools.
+---@param module string|nil
+---@return tidewire.PoolStats
+function core.pool_figures(module) end
+
 --- Drops the results of a call, now or when they come.
 ---@param call integer
 function core.pool_forget(call) end

@@ -598,6 +598,16 @@ function tw.stats() end
 ---@field slow_readers integer         answers cut off because their client read too slowly
 ---@field tls_handshakes integer
 ---@field tls_failures integer
+---@field pool_threads integer         threads of tw.pool, and those that run a call
+---@field pool_busy integer
+---@field pool_queue integer           calls that wait for a thread, with bytes of their arguments
+---@field pool_queue_bytes integer
+---@field pool_calls integer
+---@field pool_errors integer          calls that have thrown
+---@field pool_timeouts integer
+---@field pool_refused integer         calls that found the queue full
+---@field pool_wait_seconds number     the sum of the times in queues, and in threads
+---@field pool_run_seconds number
 ---@field upstreams integer            clients of tw.connect open now
 ---@field upstreams_opened integer
 ---@field upstream_messages_received integer
@@ -744,6 +754,18 @@ function tw.connect(url, options) end
 ---@field pool string       the module
 ---@field call string       the function
 
+---@class tidewire.PoolStats
+---@field threads integer      that live, those that end with old code included
+---@field busy integer         of them, those that run a call
+---@field queue integer        calls that wait for a thread
+---@field queue_bytes integer  the bytes of their arguments
+---@field calls integer        since the start, as the following
+---@field errors integer       calls that have thrown
+---@field timeouts integer     calls whose timeout was over
+---@field refused integer      calls that found the queue full
+---@field wait_seconds number  the sum of the times in the queue
+---@field run_seconds number   the sum of the times in a thread
+
 ---@class tidewire.Pool
 ---@field name string     of the module
 ---@field timeout number  seconds
@@ -759,6 +781,10 @@ function Pool:call(name, ...) end
 ---@param options { timeout: number? }
 ---@return tidewire.Pool
 function Pool:with(options) end
+
+--- The figures of the pools of this module, over all workers.
+---@return tidewire.PoolStats
+function Pool:stats() end
 
 --- Closes the pool in this worker; calls under way end.
 function Pool:close() end

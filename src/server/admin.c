@@ -14,6 +14,7 @@
 #include "net/listen/acceptor.h"
 #include "net/socket/admission.h"
 #include "server/admin_access.h"
+#include "server/admin_pools.h"
 #include "tidewire_version.h"
 
 #include <inttypes.h>
@@ -243,6 +244,8 @@ static void metrics(struct admin *admin, struct http *http) {
     add_log(&text);
     add_turns(&text, &total);
     add_refusals(admin, &text);
+    admin_pools_metrics(admin->process->pools, &text);
+    admin_pools_metrics(admin->process->pools, &text);
     add_seconds(&text, "uptime_seconds", "Time since the start.",
                 clock_monotonic_seconds() - admin->process->started_at);
     add_count(&text, "resident_bytes", "gauge", "Memory of the process.", resident_bytes());
@@ -355,6 +358,7 @@ static void stats_json(struct admin *admin, struct http *http,
     add_timers(counts, &text);
     add_refusal_lists(admin, &text);
     add_turn_list(&text, &total);
+    admin_pools_json(admin->process->pools, &text);
     if (admin->process->tls != NULL)
         buffer_printf(&text, "\"certificate_expires_at\":%" PRId64 ",",
                       tls_server_ends_at(admin->process->tls));

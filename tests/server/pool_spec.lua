@@ -116,31 +116,6 @@ describe("tw.pool", function()
       :find("result #2 of returns_function.x[1] is a function", 1, true))
   end)
 
-  it("gives an error to on_error and to the log as one of the hook", function()
-    local other <close> = server.start({
-      app = [[
-        local tw = require "tidewire"
-        local pool = tw.pool("db", { threads = 1 })
-        return {
-          handle_message = function(conn) pool:call("fails", "broken") end,
-          on_error = function(conn, err)
-            conn:send(table.concat({ err.kind, err.hook, err.message, err.traceback }, "|"))
-            return false
-          end,
-        }
-      ]],
-      files = { ["db.lua"] = MODULE },
-    })
-    local bob = other:connect("/")
-    local line = bob:ask("go", 60)
-    bob:close()
-    assert.truthy(line:find("script|handle_message|db.lua:7: broken|", 1, true), line)
-    assert.truthy(line:find("db.lua:10: in ", 1, true), line)
-    assert.truthy(line:find("app.lua:4: in ", 1, true), line)
-    assert.truthy(other:wait_for_log(
-      'event=script_error.*hook=handle_message why="db.lua:7: broken"'))
-  end)
-
   it("ends an endless loop by its budget", function()
     for _, name in ipairs { "loops", "loops_in_coroutine" } do
       local line = ask(('local ok, err = pcall(pool.call, pool, %q) return err.kind, err.message')
@@ -200,5 +175,32 @@ describe("tw.pool", function()
       assert.truthy(line:find("threw ", 1, true) and line:find(expected, 1, true),
         source .. ": " .. line)
     end
+  end)
+end)
+
+describe("an error in a thread", function()
+  it("goes to on_error and to the log as one of the hook", function()
+    local other <close> = server.start({
+      app = [[
+        local tw = require "tidewire"
+        local pool = tw.pool("db", { threads = 1 })
+        return {
+          handle_message = function(conn) pool:call("fails", "broken") end,
+          on_error = function(conn, err)
+            conn:send(table.concat({ err.kind, err.hook, err.message, err.traceback }, "|"))
+            return false
+          end,
+        }
+      ]],
+      files = { ["db.lua"] = MODULE },
+    })
+    local bob = other:connect("/")
+    local line = bob:ask("go", 60)
+    bob:close()
+    assert.truthy(line:find("script|handle_message|db.lua:7: broken|", 1, true), line)
+    assert.truthy(line:find("db.lua:10: in ", 1, true), line)
+    assert.truthy(line:find("app.lua:4: in ", 1, true), line)
+    assert.truthy(other:wait_for_log(
+      'event=script_error.*hook=handle_message why="db.lua:7: broken"'))
   end)
 end)

@@ -6,6 +6,9 @@
 
 #include "script/plain/plain_data.h"
 #include "script/pool/pool_client.h"
+#include "script/pool/pool_figures.h"
+
+#include <string.h>
 
 static bool wake(void *vm, uint64_t task) {
     return vm_wake(vm, task);
@@ -147,11 +150,73 @@ static int core_pool_forget(lua_State *L) {
     return 0;
 }
 
+/* ---- figures ---- */
+
+/* The sums over all pools, or the figures of one. */
+struct figures {
+    const char *name; /* NULL: all */
+    struct pool_figures sum;
+};
+
+static void add_figures(void *user, const struct pool_figures *figures) {
+    struct figures *wanted = user;
+    struct pool_figures *sum = &wanted->sum;
+    if (wanted->name != NULL && strcmp(wanted->name, figures->name) != 0)
+        return;
+    sum->threads += figures->threads;
+    sum->busy += figures->busy;
+    sum->queue += figures->queue;
+    sum->queue_bytes += figures->queue_bytes;
+    sum->calls += figures->calls;
+    sum->errors += figures->errors;
+    sum->timeouts += figures->timeouts;
+    sum->refused += figures->refused;
+    sum->wait.sum_ns += figures->wait.sum_ns;
+    sum->run.sum_ns += figures->run.sum_ns;
+}
+
+static void set_count(lua_State *L, const char *name, uint64_t value) {
+    lua_pushinteger(L, (lua_Integer)value);
+    lua_setfield(L, -2, name);
+}
+
+static void set_seconds(lua_State *L, const char *name, uint64_t ns) {
+    lua_pushnumber(L, (lua_Number)ns / 1e9);
+    lua_setfield(L, -2, name);
+}
+
+/* core.pool_figures(module|nil) -> a new table: threads, busy, queue, queue_bytes, calls, errors,
+ * timeouts, refused, wait_seconds, run_seconds; of the pools of this module in all generations and
+ * workers, nil: of all pools */
+static int core_pool_figures(lua_State *L) {
+    struct figures figures = {.name = luaL_optstring(L, 1, NULL)};
+    struct pools *pools = vm_of(L)->options.pools;
+    if (pools != NULL)
+        pools_figures(pools, add_figures, &figures);
+    lua_createtable(L, 0, 10);
+    set_count(L, "threads", figures.sum.threads);
+    set_count(L, "busy", figures.sum.busy);
+    set_count(L, "queue", figures.sum.queue);
+    set_count(L, "queue_bytes", figures.sum.queue_bytes);
+    set_count(L, "calls", figures.sum.calls);
+    set_count(L, "errors", figures.sum.errors);
+    set_count(L, "timeouts", figures.sum.timeouts);
+    set_count(L, "refused", figures.sum.refused);
+    set_seconds(L, "wait_seconds", figures.sum.wait.sum_ns);
+    set_seconds(L, "run_seconds", figures.sum.run.sum_ns);
+    return 1;
+}
+
 const luaL_Reg bind_pool_functions[] = {
-    {"pool_open", core_pool_open},     {"pool_release", core_pool_release},
-    {"pool_load", core_pool_load},     {"pool_loaded", core_pool_loaded},
-    {"pool_call", core_pool_call},     {"pool_result", core_pool_result},
-    {"pool_forget", core_pool_forget}, {NULL, NULL},
+    {"pool_open", core_pool_open},
+    {"pool_release", core_pool_release},
+    {"pool_load", core_pool_load},
+    {"pool_loaded", core_pool_loaded},
+    {"pool_call", core_pool_call},
+    {"pool_result", core_pool_result},
+    {"pool_forget", core_pool_forget},
+    {"pool_figures", core_pool_figures},
+    {NULL, NULL},
 };
 
 /* ---- life ---- */

@@ -72,6 +72,7 @@ static struct pool *new_pool(struct pools *pools, const struct pool_options *opt
     list_init(&pool->loads);
     list_init(&pool->threads);
     list_append(&pools->all, &pool->link);
+    pool->counts = pool_counts_of(pools, options->name);
     return pool;
 }
 
@@ -221,14 +222,14 @@ bool pool_add(struct pool *pool, struct pool_call *call, enum pool_status *statu
         *status = POOL_CLOSED;
     } else if (is_full(pool, call)) {
         *status = POOL_FULL;
-        pool->figures.refused++;
+        pool_count_refusal(pool);
     } else {
         good = true;
         call->queued_ns = clock_monotonic_ns();
         list_append(&pool->queue, &call->link);
         pool->queued++;
         pool->queued_bytes += call->arguments.len;
-        pool->figures.calls++;
+        pool_count_call(pool);
         if (pool->busy < pool->alive)
             uv_cond_signal(&pool->changed);
     }
@@ -258,7 +259,7 @@ bool pool_abandon(struct pool_call *call, bool is_late) {
     enum pool_call_state state = call->state;
     bool is_load = call->arguments.len == 0;
     if (is_late)
-        pool->figures.timeouts++;
+        pool_count_timeout(pool);
     if (state == CALL_WAITS && is_load)
         list_remove(&call->link);
     else if (state == CALL_WAITS)
@@ -341,7 +342,7 @@ struct pool_call *pool_next(struct pool_thread *thread) {
         leave_queue(pool, call);
         call->state = CALL_RUNS;
         call->began_ns = clock_monotonic_ns();
-        pool->figures.wait_ns += call->began_ns - call->queued_ns;
+        pool_count_wait(pool, call->began_ns - call->queued_ns);
         pool->busy++;
         thread->call = call;
         pool_prepare(thread);
@@ -356,8 +357,7 @@ void pool_done(struct pool_thread *thread, struct pool_call *call, enum pool_sta
     uv_mutex_lock(&pool->lock);
     thread->call = NULL;
     pool->busy--;
-    pool->figures.run_ns += now - call->began_ns;
-    pool->figures.errors += status == POOL_THROWN && !call->is_abandoned;
+    pool_count_run(pool, now - call->began_ns, status == POOL_THROWN && !call->is_abandoned);
     call->status = status;
     call->state = CALL_DONE;
     bool is_abandoned = call->is_abandoned;
@@ -378,6 +378,7 @@ struct pools *pools_new(const struct pools_functions *functions) {
     uv_mutex_init(&pools->lock);
     uv_cond_init(&pools->ended);
     list_init(&pools->all);
+    list_init(&pools->counts);
     return pools;
 }
 
@@ -428,26 +429,8 @@ bool pools_end(struct pools *pools, unsigned ms, char *why, size_t size) {
 void pools_free(struct pools *pools) {
     if (pools == NULL)
         return;
+    pool_counts_close(pools);
     uv_cond_destroy(&pools->ended);
     uv_mutex_destroy(&pools->lock);
     mem_free(pools);
-}
-
-void pools_figures(struct pools *pools, void (*f)(void *user, const struct pool_figures *figures),
-                   void *user) {
-    uv_mutex_lock(&pools->lock);
-    for (struct list *link = pools->all.next; link != &pools->all; link = link->next) {
-        struct pool *pool = LIST_OWNER(link, struct pool, link);
-        uv_mutex_lock(&pool->lock);
-        struct pool_figures figures = pool->figures;
-        figures.threads = pool->alive;
-        figures.busy = pool->busy;
-        figures.queued = pool->queued;
-        figures.queue_bytes = pool->queued_bytes;
-        uv_mutex_unlock(&pool->lock);
-        snprintf(figures.name, sizeof figures.name, "%s", pool->options.name);
-        figures.generation = pool->options.generation;
-        f(user, &figures);
-    }
-    uv_mutex_unlock(&pools->lock);
 }

@@ -59,7 +59,8 @@ static void forget(struct pool_client *client, struct client_call *known) {
     if (known->call != NULL && (known->is_done || pool_abandon(known->call, false)))
         free_call(client, known->call);
     deadlines_remove(&client->deadlines, &known->deadline);
-    slots_remove(&client->calls, known->number);
+    if (known->number != 0)
+        slots_remove(&client->calls, known->number);
     mem_free(known);
     note_count(client);
 }
@@ -185,6 +186,13 @@ static struct client_call *new_call(struct pool_client *client, struct pool *poo
     return known;
 }
 
+/* Forgets a call that no pool has got. */
+static void forget_new(struct pool_client *client, struct client_call *known) {
+    pool_call_free(known->call);
+    known->call = NULL;
+    forget(client, known);
+}
+
 uint64_t pool_client_call(struct pool_client *client, uint64_t number, uint64_t task,
                           uint64_t timeout_ms, enum pool_status *status) {
     struct pool *pool = slots_find(&client->held, number);
@@ -195,7 +203,7 @@ uint64_t pool_client_call(struct pool_client *client, uint64_t number, uint64_t 
     *status = POOL_FULL;
     buffer_add(&known->call->arguments, buffer_start(&client->arguments), client->arguments.len);
     if (known->number == 0 || !pool_add(pool, known->call, status)) {
-        forget(client, known);
+        forget_new(client, known);
         return 0;
     }
     set_deadline(client, known, timeout_ms);
@@ -209,7 +217,7 @@ uint64_t pool_client_load(struct pool_client *client, uint64_t number, uint64_t 
     struct client_call *known = new_call(client, pool, task);
     if (pool_add_load(pool, known->call))
         return known->number;
-    forget(client, known);
+    forget_new(client, known);
     return 0;
 }
 

@@ -9,6 +9,7 @@
 #include "base/buffer.h"
 #include "base/list.h"
 #include "script/pool/pool_client.h"
+#include "script/pool/pool_figures.h"
 #include "script/pool/pools.h"
 
 #include <stdatomic.h>
@@ -18,12 +19,20 @@ struct vm;
 struct pools {
     struct pools_functions functions;
     uv_mutex_t lock;
-    uv_cond_t ended;  /* a thread has ended */
-    struct list all;  /* struct pool */
-    unsigned alive;   /* threads that have not ended */
-    bool has_last;    /* there is a thread that has ended, and was not joined: */
-    uv_thread_t last; /* this */
-    bool is_ending;   /* no pool may be made any more */
+    uv_cond_t ended;    /* a thread has ended */
+    struct list all;    /* struct pool */
+    struct list counts; /* struct pool_counts, one for each name */
+    unsigned alive;     /* threads that have not ended */
+    bool has_last;      /* there is a thread that has ended, and was not joined: */
+    uv_thread_t last;   /* this */
+    bool is_ending;     /* no pool may be made any more */
+};
+
+/* The counts of all pools with one name. */
+struct pool_counts {
+    struct list link;
+    uv_mutex_t lock; /* of `figures`; taken last */
+    struct pool_figures figures;
 };
 
 enum pool_stage { POOL_LOADING, POOL_READY, POOL_FAILED };
@@ -52,7 +61,7 @@ struct pool {
     uint64_t queued;     /* calls in the queue, */
     size_t queued_bytes; /* the bytes of their arguments, */
     size_t result_bytes; /* and those of results that no worker has taken yet */
-    struct pool_figures figures;
+    struct pool_counts *counts;
 };
 
 struct pool_thread {
@@ -112,6 +121,17 @@ void pool_loaded(struct pool_thread *thread, const char *failure);
 bool pool_wants_load(struct pool *pool);
 /* The thread ends now: the last call of it. */
 void pool_thread_ended(struct pool_thread *thread);
+
+/* ---- pool_figures.c ---- */
+
+/* With pools->lock: the counts of the pools with this name. */
+struct pool_counts *pool_counts_of(struct pools *pools, const char *name);
+void pool_counts_close(struct pools *pools);
+void pool_count_call(struct pool *pool);
+void pool_count_refusal(struct pool *pool);
+void pool_count_timeout(struct pool *pool);
+void pool_count_wait(struct pool *pool, uint64_t ns);
+void pool_count_run(struct pool *pool, uint64_t ns, bool has_thrown);
 
 /* ---- pool_thread.c ---- */
 

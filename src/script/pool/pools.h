@@ -41,19 +41,4 @@ bool pools_end(struct pools *pools, unsigned ms, char *why, size_t size);
 /* After pools_end() has returned true. */
 void pools_free(struct pools *pools);
 
-/* ---- figures ---- */
-
-struct pool_figures {
-    char name[64];
-    unsigned generation;
-    unsigned threads, busy;       /* threads that live; those that run a call */
-    uint64_t queued, queue_bytes; /* calls that wait, and their arguments */
-    uint64_t calls, errors, timeouts, refused;
-    uint64_t wait_ns, run_ns; /* sums over the calls that have ended */
-};
-
-/* Calls f for each pool. */
-void pools_figures(struct pools *pools, void (*f)(void *user, const struct pool_figures *figures),
-                   void *user);
-
 #endif

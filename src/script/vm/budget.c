@@ -65,6 +65,7 @@ struct budget_sample budget_sample(struct budget *budget, uint64_t cpu_ns) {
     if (load(&budget->seen_run) != run) {
         store(&budget->seen_ns, cpu_ns);
         atomic_store_explicit(&budget->seen_run, run, memory_order_release);
+        sample.is_over = must_end(budget);
         return sample;
     }
     sample.used_ns = cpu_ns - load(&budget->seen_ns);

@@ -154,6 +154,7 @@ function tw.pool(module)
     return functions[name](...)
   end
   function pool.with() return pool end
+  function pool.stats() return {} end
   function pool.close() end
   return pool
 end
