@@ -12,7 +12,6 @@
 #include "script/vm/warning.h"
 
 #include <luv/luv.h>
-#include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 
@@ -56,8 +55,12 @@ enum { WORK_BYTES = 1024 };
 /* Works of all states: those that have not ended, and the bytes of those that have not begun. They
  * may have as many as a worker's scripts. A work whose arguments find no memory in its thread does
  * not begin; its bytes count until all works have ended. */
-static pthread_mutex_t works_mutex = PTHREAD_MUTEX_INITIALIZER;
+static uv_mutex_t works_mutex;
 static size_t works, works_bytes;
+
+static void init_works(void) {
+    uv_mutex_init(&works_mutex);
+}
 
 /* Of a work with the arguments on top of the stack. */
 static size_t bytes_of_work(lua_State *L, int arguments) {
@@ -70,26 +73,26 @@ static size_t bytes_of_work(lua_State *L, int arguments) {
 
 size_t bind_luv_states_add_work(lua_State *L, int arguments) {
     size_t bytes = bytes_of_work(L, arguments), limit = vm_memory_newest_limit();
-    pthread_mutex_lock(&works_mutex);
+    uv_mutex_lock(&works_mutex);
     if (works_bytes > limit || bytes > limit - works_bytes)
         bytes = 0;
     works += bytes > 0;
     works_bytes += bytes;
-    pthread_mutex_unlock(&works_mutex);
+    uv_mutex_unlock(&works_mutex);
     return bytes;
 }
 
 static void note_begin(size_t bytes) {
-    pthread_mutex_lock(&works_mutex);
+    uv_mutex_lock(&works_mutex);
     works_bytes -= bytes;
-    pthread_mutex_unlock(&works_mutex);
+    uv_mutex_unlock(&works_mutex);
 }
 
 static void note_end(void) {
-    pthread_mutex_lock(&works_mutex);
+    uv_mutex_lock(&works_mutex);
     if (--works == 0)
         works_bytes = 0;
-    pthread_mutex_unlock(&works_mutex);
+    uv_mutex_unlock(&works_mutex);
 }
 
 void bind_luv_states_remove_work(size_t bytes) {
@@ -231,5 +234,7 @@ static void release(lua_State *L) {
 }
 
 void bind_luv_states_open(void) {
+    static uv_once_t once = UV_ONCE_INIT;
+    uv_once(&once, init_works);
     luv_set_thread_cb(acquire, release);
 }
