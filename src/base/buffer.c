@@ -43,6 +43,13 @@ void buffer_drop(struct buffer *buffer, size_t len) {
     buffer->len -= len;
 }
 
+char *buffer_take_text(struct buffer *buffer) {
+    buffer_add(buffer, "", 1);
+    char *text = mem_strndup(buffer_start(buffer), buffer->len - 1);
+    buffer_free(buffer);
+    return text;
+}
+
 void buffer_free(struct buffer *buffer) {
     mem_free(buffer->bytes);
     *buffer = (struct buffer){0};

@@ -27,6 +27,8 @@ __attribute__((format(printf, 2, 3))) void buffer_printf(struct buffer *buffer, 
                                                          ...);
 /* Removes the first `len` bytes, at most all. */
 void buffer_drop(struct buffer *buffer, size_t len);
+/* Returns the bytes with a NUL behind them, which the caller frees. The buffer is empty then. */
+char *buffer_take_text(struct buffer *buffer);
 /* Releases the memory. The buffer is empty then, and ready for use. */
 void buffer_free(struct buffer *buffer);
 

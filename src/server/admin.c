@@ -259,23 +259,13 @@ static void metrics(struct admin *admin, struct http *http) {
     buffer_free(&text);
 }
 
-/* The memory of the scripts of each worker. */
-static void add_memory(struct admin *admin, struct buffer *text) {
-    unsigned workers = bus_workers(admin->process->bus);
-    buffer_printf(text, "\"lua_memory_by_worker\":[");
-    for (unsigned i = 0; i < workers; i++)
-        buffer_printf(text, "%s%" PRIu64, i == 0 ? "" : ",",
-                      bus_lua_memory(admin->process->bus, i));
-    buffer_printf(text, "],");
-}
-
-/* The number of connections of each worker. */
-static void add_connections(struct admin *admin, struct buffer *text) {
-    unsigned workers = bus_workers(admin->process->bus);
-    buffer_printf(text, "\"connections_by_worker\":[");
-    for (unsigned i = 0; i < workers; i++)
-        buffer_printf(text, "%s%" PRIu64, i == 0 ? "" : ",",
-                      bus_connections(admin->process->bus, i));
+/* A number of each worker. */
+static void add_by_worker(struct admin *admin, struct buffer *text, const char *name,
+                          uint64_t (*number_of)(struct bus *bus, unsigned worker)) {
+    struct bus *bus = admin->process->bus;
+    buffer_printf(text, "\"%s_by_worker\":[", name);
+    for (unsigned i = 0; i < bus_workers(bus); i++)
+        buffer_printf(text, "%s%" PRIu64, i == 0 ? "" : ",", number_of(bus, i));
     buffer_printf(text, "],");
 }
 
@@ -352,8 +342,8 @@ static void stats_json(struct admin *admin, struct http *http,
         limit_taken(&admin->process->admission.connections), bus_workers(admin->process->bus));
     buffer_printf(&text, "\"backlog_limit_bytes\":%" PRId64 ",",
                   bus_backlog_max(admin->process->bus));
-    add_connections(admin, &text);
-    add_memory(admin, &text);
+    add_by_worker(admin, &text, "connections", bus_connections);
+    add_by_worker(admin, &text, "lua_memory", bus_lua_memory);
     add_generations(counts, &text);
     add_timers(counts, &text);
     add_refusal_lists(admin, &text);

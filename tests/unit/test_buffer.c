@@ -1,6 +1,8 @@
 /* test_buffer.c -- a buffer keeps its bytes in order while they are added and dropped. */
 #include "base/buffer.h"
 
+#include "base/mem.h"
+
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -52,11 +54,26 @@ static void test_drops(void **state) {
     buffer_free(&buffer);
 }
 
+static void test_takes_a_text(void **state) {
+    struct buffer buffer = {0};
+    char *text = buffer_take_text(&buffer);
+    assert_string_equal(text, "");
+    mem_free(text);
+    buffer_add(&buffer, "one\0two", 7);
+    buffer_drop(&buffer, 1);
+    text = buffer_take_text(&buffer);
+    assert_memory_equal(text, "ne\0two", 7);
+    assert_int_equal(buffer.len, 0);
+    assert_null(buffer.bytes);
+    mem_free(text);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_adds),
         cmocka_unit_test(test_prints),
         cmocka_unit_test(test_drops),
+        cmocka_unit_test(test_takes_a_text),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

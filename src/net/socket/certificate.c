@@ -78,11 +78,7 @@ static char *read_names(const X509 *x509) {
     if (at >= 0)
         add_name(&names, X509_NAME_ENTRY_get_data(X509_NAME_get_entry(subject, at)));
     GENERAL_NAMES_free(list);
-    buffer_add(&names, "", 1);
-    char *text = mem_alloc(names.len);
-    memcpy(text, buffer_start(&names), names.len);
-    buffer_free(&names);
-    return text;
+    return buffer_take_text(&names);
 }
 
 static void read_facts(struct certificate *certificate) {

@@ -82,11 +82,7 @@ static char *names_text(const X509 *x509) {
             add_ip(&names, value);
     }
     GENERAL_NAMES_free(list);
-    buffer_add(&names, "", 1);
-    char *text = mem_alloc(names.len);
-    memcpy(text, buffer_start(&names), names.len);
-    buffer_free(&names);
-    return text;
+    return buffer_take_text(&names);
 }
 
 static struct tls_client_facts *client_facts(const X509 *x509) {
