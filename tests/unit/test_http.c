@@ -1,19 +1,13 @@
 /* test_http.c -- one request and its response on an accepted connection, in pieces of every size.
  * With a fake stream; the loop is real, for the deadlines. */
-#include "fake_stream.h"
+#include "fake_http.h"
 
-#include "base/log/log.h"
-#include "net/http/http.h"
 #include "net/http/static.h"
 
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
-
-static uv_loop_t loop;
-static struct stats stats;
-static struct http_server *server;
 
 /* The last request of the handler, and how the handler answers. */
 static struct {
@@ -56,8 +50,6 @@ static void on_request(void *user, struct http *http, const struct request *requ
         http_respond(http, seen.status, seen.headers, seen.text, strlen(seen.text));
 }
 
-static struct admission admission;
-
 static void on_handshake(void *user, struct http *http, const struct request *request, char *ahead,
                          size_t ahead_len) {
     seen.handshakes++;
@@ -84,18 +76,10 @@ static struct http_options options_with(uint64_t request_ms) {
 
 static void make_server(uint64_t request_ms, bool handshakes) {
     memset(&seen, 0, sizeof seen);
-    memset(&stats, 0, sizeof stats);
     seen.status = 200;
     seen.text = "hello";
-    admission_init(&admission);
-    atomic_store(&admission.uploads.max, 64 << 20);
-    atomic_store(&admission.uploads.max_of_one, 64 << 20);
-    atomic_store(&admission.responses.max, 64 << 20);
-    atomic_store(&admission.responses.max_of_one, 64 << 20);
     const struct http_options options = options_with(request_ms);
-    log_set_level(LOG_ERROR);
-    assert_int_equal(uv_loop_init(&loop), 0);
-    server = http_server_new(&loop, NULL, &stats, &options);
+    fake_http_start(&options, 64 << 20);
     http_server_on_request(server, on_request, &seen);
     if (handshakes)
         http_server_on_handshake(server, on_handshake, &seen);
@@ -104,32 +88,6 @@ static void make_server(uint64_t request_ms, bool handshakes) {
 static int start(void **state) {
     make_server(60000, true);
     return 0;
-}
-
-static int finish(void **state) {
-    assert_int_equal(http_server_count(server), 0);
-    http_server_close(server);
-    uv_run(&loop, UV_RUN_DEFAULT);
-    http_server_free(server);
-    assert_int_equal(limit_taken(&admission.connections), 0);
-    assert_int_equal(limit_taken(&admission.refusals), 0);
-    assert_int_equal(admission.uploads.taken, 0);
-    assert_int_equal(admission.responses.taken, 0);
-    admission_close(&admission);
-    assert_int_equal(uv_loop_close(&loop), 0);
-    return 0;
-}
-
-static struct stream *accept_one(void) {
-    fake_adopted = NULL;
-    http_accept(server, 7, "192.0.2.1");
-    assert_non_null(fake_adopted);
-    assert_int_equal(fake_adopted->fd, 7);
-    return fake_adopted;
-}
-
-static void give(struct stream *stream, const char *text) {
-    fake_stream_gives(stream, text, strlen(text));
 }
 
 /* Is the response whole and ended, with this status and this body? */
@@ -335,7 +293,7 @@ static void test_upgrades(void **state) {
 }
 
 static void test_no_upgrades(void **state) {
-    finish(state);
+    fake_http_finish(state);
     make_server(60000, false);
     CHECK(HANDSHAKE, 404, NULL, NULL);
 }
@@ -703,7 +661,7 @@ static void run_until_over(const struct stream *stream) {
 }
 
 static void test_requests_that_do_not_arrive(void **state) {
-    finish(state);
+    fake_http_finish(state);
     make_server(0, true);
     struct stream *half = accept_one();
     give(half, "GET / HTTP/1.1\r\nHo");
@@ -746,7 +704,7 @@ static void test_a_client_that_does_not_hang_up(void **state) {
 static void test_slow_readers(void **state) {
     static char text[1000000];
     memset(text, 't', sizeof text - 1);
-    finish(state);
+    fake_http_finish(state);
     make_server(60000, true);
     seen.text = text;
     struct http_options options = options_with(60000);
@@ -803,7 +761,7 @@ static void test_a_socket_that_cannot_be_adopted(void **state) {
     assert_int_equal(http_server_count(server), 0);
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, start, finish)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, start, fake_http_finish)
 
 int main(void) {
     const struct CMUnitTest tests[] = {

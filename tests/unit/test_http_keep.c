@@ -1,17 +1,10 @@
 /* test_http_keep.c -- several requests on one connection: which connections are kept, requests that
  * come ahead, and the ends. With a fake stream; the loop is real. */
-#include "fake_stream.h"
-
-#include "base/log/log.h"
-#include "net/http/http.h"
+#include "fake_http.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 
-static uv_loop_t loop;
-static struct stats stats;
-static struct admission admission;
-static struct http_server *server;
 static struct http_options options;
 
 /* What the handlers have seen, and what they do. */
@@ -54,12 +47,6 @@ static void on_handshake(void *user, struct http *http, const struct request *re
 static int start(void **state) {
     (void)state;
     memset(&seen, 0, sizeof seen);
-    memset(&stats, 0, sizeof stats);
-    admission_init(&admission);
-    atomic_store(&admission.uploads.max, 1 << 20);
-    atomic_store(&admission.uploads.max_of_one, 1 << 20);
-    atomic_store(&admission.responses.max, 1 << 20);
-    atomic_store(&admission.responses.max_of_one, 1 << 20);
     options = (struct http_options){.max_head_bytes = 4000,
                                     .max_body_bytes = 100000,
                                     .request_ms = 60000,
@@ -67,35 +54,10 @@ static int start(void **state) {
                                     .half_closed_ms = 60000,
                                     .send_ms = 60000,
                                     .admission = &admission};
-    log_set_level(LOG_ERROR);
-    assert_int_equal(uv_loop_init(&loop), 0);
-    server = http_server_new(&loop, NULL, &stats, &options);
+    fake_http_start(&options, 1 << 20);
     http_server_on_request(server, on_request, NULL);
     http_server_on_handshake(server, on_handshake, NULL);
     return 0;
-}
-
-static int finish(void **state) {
-    (void)state;
-    assert_int_equal(http_server_count(server), 0);
-    http_server_close(server);
-    uv_run(&loop, UV_RUN_DEFAULT);
-    http_server_free(server);
-    assert_int_equal(limit_taken(&admission.connections), 0);
-    assert_int_equal(admission.uploads.taken, 0);
-    assert_int_equal(admission.responses.taken, 0);
-    admission_close(&admission);
-    assert_int_equal(uv_loop_close(&loop), 0);
-    return 0;
-}
-
-static struct stream *accept_one(void) {
-    http_accept(server, 7, "192.0.2.1");
-    return fake_adopted;
-}
-
-static void give(struct stream *stream, const char *text) {
-    fake_stream_gives(stream, text, strlen(text));
 }
 
 /* Forgets what was written. */
@@ -534,7 +496,7 @@ static void test_deadlines(void **state) {
     fake_stream_closes(other);
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, start, finish)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, start, fake_http_finish)
 
 int main(void) {
     const struct CMUnitTest tests[] = {
