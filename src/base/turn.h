@@ -23,7 +23,7 @@ enum { TURN_SLICE_NS = 5 * 1000 * 1000 };
 /* Private to the functions below, and to the thread's worker. */
 struct turn {
     _Atomic uint64_t began_ms; /* monotonic; 0: the loop waits. The watchdog reads it */
-    bool may_be_long;          /* its end needs a look at the clock */
+    atomic_bool may_be_long;   /* its end needs a look at the clock. The watchdog sets it, too */
 };
 
 /* Of the calling thread. */
@@ -42,14 +42,23 @@ static inline void turn_begin(const uv_loop_t *loop) {
         turn_note_begin(loop);
 }
 
+/* Any thread: the turn has lasted for long, or will have. */
+static inline void turn_set_long(struct turn *turn, bool may_be_long) {
+    atomic_store_explicit(&turn->may_be_long, may_be_long, memory_order_relaxed);
+}
+
 /* Work was done that uv_now() may not show at the end of the turn. */
 static inline void turn_note_work(void) {
-    turn_of_thread.may_be_long = true;
+    turn_set_long(&turn_of_thread, true);
+}
+
+static inline bool turn_may_be_long(void) {
+    return atomic_load_explicit(&turn_of_thread.may_be_long, memory_order_relaxed);
 }
 
 static inline void turn_end(void) {
     atomic_store_explicit(&turn_of_thread.began_ms, 0, memory_order_relaxed);
-    turn_of_thread.may_be_long = false;
+    turn_set_long(&turn_of_thread, false);
 }
 
 #endif

@@ -4,6 +4,7 @@
 -- A blocking call reads a FIFO or a socket; the test ends it when it has seen the line.
 
 local cjson = require "cjson"
+local faults = require "support.faults"
 local http = require "support.http"
 local loop = require "support.loop"
 local server = require "support.server"
@@ -214,6 +215,20 @@ describe("a blocked worker", function()
     local pattern = 'event=worker_blocked .*ended=%s hook=spawn why="a script '
     assert.is_truthy(app:wait_for_log(pattern:format("false")))
     releasing(function() assert.is_truthy(app:wait_for_log(pattern:format("true"))) end)
+  end)
+
+  it("is reported without a hook where no script runs", function()
+    start(faults.options({}))
+    local ada = app:connect("/chat/x")
+    faults.block_send(app, true)
+    ada:send_text("hello")
+    local pattern = "event=worker_blocked seconds=[%%d.]+ cpu_seconds=[%%d.]+ ended=%s why="
+    assert.is_truthy(app:wait_for_log(pattern:format("false")))
+    faults.block_send(app, false)
+    assert.is_truthy(app:wait_for_log(pattern:format("true")))
+    assert.equal("hello", (ada:receive()))
+    local text = http.request(app.admin, "/metrics").body
+    assert.is_truthy(text:find('\ntidewire_worker_blocked_total{hook="",endpoint=""} 1\n'))
   end)
 
   it("is reported with the hook that blocks", function()

@@ -24,6 +24,7 @@ struct faults {
     struct fault send, receive, accept;
     _Atomic int32_t send_bytes;    /* the most that one call sends; 0: no limit */
     _Atomic int32_t clock_seconds; /* added to the time of day */
+    _Atomic int32_t send_waits;    /* calls do not return while this is not 0 */
 };
 
 static struct faults none, *faults = &none;
@@ -63,6 +64,8 @@ static int fails(struct fault *fault, int fd) {
 #define REAL(name) ((__typeof__(&name))dlsym(RTLD_NEXT, #name))
 
 ssize_t send(int fd, const void *bytes, size_t len, int flags) {
+    while (atomic_load(&faults->send_waits) != 0 && is_tcp(fd))
+        usleep(1000);
     if (fails(&faults->send, fd))
         return -1;
     int32_t most = atomic_load(&faults->send_bytes);

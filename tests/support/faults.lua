@@ -13,8 +13,8 @@ local faults = {}
 local LIBRARY = (os.getenv("TIDEWIRE_BUILD_DIR") or "build/debug") .. "/tests/faults.so"
 
 -- Where each number is in the file, in units of four bytes.
-local PLACES = { send = 0, receive = 3, accept = 6, send_bytes = 9, clock_seconds = 10 }
-local SIZE = 4 * 11
+local PLACES = { send = 0, receive = 3, accept = 6, send_bytes = 9, clock_seconds = 10, send_waits = 11 }
+local SIZE = 4 * 12
 
 -- Linux's numbers, which are the same on most processors.
 local ERRORS = {
@@ -73,6 +73,11 @@ end
 ---@param app support.server
 ---@param bytes integer
 function faults.limit_send(app, bytes) write(app, PLACES.send_bytes, bytes) end
+
+--- Calls of send() do not return, until it is false.
+---@param app support.server
+---@param waits boolean
+function faults.block_send(app, waits) write(app, PLACES.send_waits, waits and 1 or 0) end
 
 --- Sets the clock of the time of day.
 ---@param app support.server

@@ -121,6 +121,7 @@ uint64_t blocked_check(struct blocked *blocked) {
         return UINT64_MAX;
     if (age_ms < LOOK_MS)
         return LOOK_MS - age_ms;
+    turn_set_long(blocked->turn, true); /* even if it has just ended, and another one has begun */
     if (!blocked->is_found && blocked->looks < MOST_LOOKS)
         look(blocked);
     if (age_ms < BLOCKED_MS && blocked->is_found)

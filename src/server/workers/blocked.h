@@ -23,7 +23,7 @@ enum { BLOCKED_MS = 250 };
 /* What the watchdog knows of one worker's turn. The watchdog's lock protects it. */
 struct blocked {
     /* of the worker; `turn` is NULL where its turns are not watched */
-    const struct turn *turn;
+    struct turn *turn;
     const struct vm *vm;
     struct budget *budget;
     pthread_t thread;

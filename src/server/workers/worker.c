@@ -182,7 +182,7 @@ static __attribute__((noinline)) void end_long_turn(struct worker *worker, uint6
  * nothing was done since that takes long. */
 static inline void end_turn(struct worker *worker, uint64_t ended_ms, bool has_run_scripts) {
     uint64_t began_ms = turn_began_ms(&turn_of_thread);
-    if (ended_ms == began_ms && !has_run_scripts && !turn_of_thread.may_be_long)
+    if (ended_ms == began_ms && !has_run_scripts && !turn_may_be_long())
         stats_add_short_turn(hub_stats(worker->hub));
     else
         end_long_turn(worker, began_ms);
