@@ -6,6 +6,7 @@ local loop = require "support.loop"
 local process = require "support.process"
 local server = require "support.server"
 local stream = require "support.stream"
+local uv = require "luv"
 
 -- "/" runs what a message says; "/echo" is there to see that others go on.
 local APP = [[
@@ -35,16 +36,18 @@ end
 
 -- gives the output to a function, which waits each time
 function orders.stream(order)
-  local given, size, calls, errors = argument_of(order.program), 0, 0, ""
+  local given, size, calls, short, errors = argument_of(order.program), 0, 0, 0, ""
   function given.on_stdout(chunk)
     size, calls = size + #chunk, calls + 1
-    if order.wait then tw.sleep(0.001) end
+    local before = tw.now()
+    if order.wait then tw.sleep(0.01) end
+    if order.wait and tw.now() - before < 0.009 then short = short + 1 end
     if order.throw then error("enough") end
   end
   function given.on_stderr(chunk) errors = errors .. chunk end
   local ok, result, problem = pcall(tw.run, given)
   return {
-    size = size, calls = calls, errors = errors, problem = ok and problem or result,
+    size = size, calls = calls, short = short, errors = errors, problem = ok and problem or result,
     result = ok and result or nil,
   }
 end
@@ -102,7 +105,8 @@ return {
       handler_timeout = 60,
       handle_message = function(conn)
         tw.spawn(function()
-          conn:send(tostring(#tw.run{ "head", "-c", "60000", "/dev/zero" }.stdout))
+          local result = tw.run{ "sh", "-c", "sleep 0.1; head -c 60000 /dev/zero" }
+          conn:send(tostring(#result.stdout))
         end)
         tw.after(0.005, function()
           local until_then = tw.now() + 0.7
@@ -120,14 +124,20 @@ local app, ada
 local function ask(order, client)
   return cjson.decode(((client or ada):ask(cjson.encode(order), 60)))
 end
+
+-- Marks the programs of this run of the tests, among others that may run: a part of a number.
+local MARK <const> = "." .. uv.os_getpid()
+local function marked(text) return (text:gsub("MARK", MARK)) end
+
 local function command(words, options)
-  local program = { words = words }
+  local program = { words = {} }
+  for i, word in ipairs(words) do program.words[i] = marked(word) end
   for name, value in pairs(options or {}) do program[name] = value end
   return program
 end
 local function script(text, options) return command({ "sh", "-c", text }, options) end
 local function run(program, client)
-  program = program.words and program or { words = program }
+  program = program.words and program or command(program)
   return ask({ what = "run", program = program }, client)
 end
 
@@ -135,6 +145,7 @@ end
 --- line, or "defunct".
 local function processes_of(pid, text)
   local found = {}
+  text = marked(text)
   local listing = process.run("/bin/ps", { args = { "-eo", "pid,ppid,stat,args" } }).stdout
   for line in listing:gmatch("[^\n]+") do
     local id, parent, state, arguments = line:match("^%s*(%d+)%s+(%d+)%s+(%S+)%s+(.*)$")
@@ -224,22 +235,22 @@ describe("tw.run", function()
 
   it("ends the process group when the time is over, by SIGKILL if need be", function()
     assert.equal("sh: timed out after 0.1 s",
-      run(script("sleep 987654", { timeout = 0.1 })).problem)
+      run(script("sleep 987654MARK", { timeout = 0.1 })).problem)
     assert.equal("sh: timed out after 0.1 s",
-      run(script("sleep 987654 & sleep 987654", { timeout = 0.1 })).problem)
+      run(script("sleep 987654MARK & sleep 987654MARK", { timeout = 0.1 })).problem)
     assert.equal("sh: timed out after 0.1 s",
-      run(script("trap '' TERM; sleep 987654; sleep 987654", { timeout = 0.1 })).problem)
-    none_is_left(app.pid, "987654")
+      run(script("trap '' TERM; sleep 987654MARK; sleep 987654MARK", { timeout = 0.1 })).problem)
+    none_is_left(app.pid, "987654MARK")
   end)
 
   it("has a limit of output, and of memory", function()
     assert.equal(1000, #run(script("head -c 1000 /dev/zero", { max_output = 1000 })).result.stdout)
     assert.equal("yes: it wrote more than max_output, 1000 bytes, to standard output",
-      run(command({ "yes", "98765" }, { max_output = 1000 })).problem)
+      run(command({ "yes", "98765MARK" }, { max_output = 1000 })).problem)
     assert.equal("sh: it wrote more than max_output, 1048576 bytes, to standard error",
-      run(script("yes 98765 >&2")).problem)
+      run(script("yes 98765MARK >&2")).problem)
     assert.equal("", run(script("true", { max_output = 0 })).result.stdout)
-    none_is_left(app.pid, "98765")
+    none_is_left(app.pid, "98765MARK")
     local small <close> =
       server.start({ app = APP, environment = { TIDEWIRE_LIMITS_MEMORY = "16M" } })
     local bob = small:connect()
@@ -273,16 +284,19 @@ describe("tw.run", function()
     })
     assert.same({ 3000000, "err\n", { code = 0 } },
       { answer.size, answer.errors, answer.result })
+    assert.equal(0, answer.short) -- output wakes no other wait
     assert.is_true(answer.calls > 20)
-    answer = ask({ what = "stream", program = script("yes 876543"), throw = true })
+    answer = ask({ what = "stream", program = script("yes 876543MARK"), throw = true })
     assert.matches("enough", answer.problem)
-    none_is_left(app.pid, "876543")
+    none_is_left(app.pid, "876543MARK")
   end)
 
   it("does not wait for a process that the program leaves behind", function()
-    local answer = run(script("sleep 765432 & echo started"))
+    local answer = run(script("sleep 765432MARK & echo started"))
     assert.same({ code = 0, stdout = "started\n", stderr = "" }, answer.result)
-    os.execute("kill $(ps -eo pid,args | awk '/sleep 76543[2]/ { print $1 }')")
+    for _, line in ipairs(processes_of(app.pid, "765432MARK")) do
+      uv.kill(tonumber(line:match("%d+")), "sigterm")
+    end
   end)
 
   it("loses no output while the worker is busy at the program's end", function()
@@ -291,8 +305,8 @@ describe("tw.run", function()
   end)
 
   it("ends the program when the script closes the coroutine that waits", function()
-    ask({ what = "closed", program = script("sleep 654321") })
-    none_is_left(app.pid, "654321")
+    ask({ what = "closed", program = script("sleep 654321MARK", { timeout = 1000 }) })
+    none_is_left(app.pid, "654321MARK")
     assert.equal("x\n", run({ "echo", "x" }).result.stdout)
   end)
 
@@ -345,15 +359,16 @@ describe("the end of", function()
   it("a connection: its hook goes on, and the program with it", function()
     local other <close> = server.start({ app = APP })
     local bob = other:connect()
-    bob:send_text(cjson.encode({ what = "run", program = script("sleep 0.2; : 543210") }))
-    loop.wait_until(function() return #processes_of(other.pid, "543210") > 0 end)
+    bob:send_text(cjson.encode({ what = "run", program = script("sleep 0.2; : 543210MARK") }))
+    loop.wait_until(function() return #processes_of(other.pid, "543210MARK") > 0 end)
     bob:abort()
     other:wait_event("closed")
-    none_is_left(other.pid, "543210")
+    none_is_left(other.pid, "543210MARK")
   end)
 
   it("the server: its programs are ended and waited for", function()
-    for _, text in ipairs { "sleep 432109; :", "trap '' TERM; sleep 432109; sleep 432109" } do
+    local stubborn = "trap '' TERM; sleep 432109MARK; sleep 432109MARK"
+    for _, text in ipairs { "sleep 432109MARK; :", stubborn } do
       local other = server.start({ app = APP, options = { "--drain-seconds", "0.1" } })
       local bob = other:connect()
       for _ = 1, 4 do
@@ -362,10 +377,10 @@ describe("the end of", function()
       end
       bob:send_text(cjson.encode({ what = "run", program = script(text) }))
       assert.is_truthy(loop.wait_until(function()
-        return #processes_of(other.pid, "432109") > 1
+        return #processes_of(other.pid, "432109MARK") > 1
       end))
       other:stop()
-      none_is_left(other.pid, "432109")
+      none_is_left(other.pid, "432109MARK")
     end
   end)
 
@@ -373,13 +388,15 @@ describe("the end of", function()
     local code = [[
       local tw = require "tidewire"
       if tw.generation == 1 then
-        tw.spawn(function() tw.run{ "sleep", "321098", timeout = 1000 } end)
+        tw.spawn(function() tw.run{ "sleep", "321098MARK", timeout = 1000 } end)
       end
       return { endpoints = { ["/"] = {} } }
     ]]
-    local other <close> = server.start({ app = code })
-    assert.is_truthy(loop.wait_until(function() return #processes_of(other.pid, "321098") > 0 end))
+    local other <close> = server.start({ app = marked(code) })
+    assert.is_truthy(loop.wait_until(function()
+      return #processes_of(other.pid, "321098MARK") > 0
+    end))
     other:signal("sighup")
-    none_is_left(other.pid, "321098")
+    none_is_left(other.pid, "321098MARK")
   end)
 end)
