@@ -126,7 +126,7 @@ local function ask(order, client)
 end
 
 -- Marks the programs of this run of the tests, among others that may run: a part of a number.
-local MARK <const> = "." .. uv.os_getpid()
+local MARK <const> = (".%d"):format(uv.os_getpid())
 local function marked(text) return (text:gsub("MARK", MARK)) end
 
 local function command(words, options)
