@@ -13,7 +13,9 @@ local faults = {}
 local LIBRARY = (os.getenv("TIDEWIRE_BUILD_DIR") or "build/debug") .. "/tests/faults.so"
 
 -- Where each number is in the file, in units of four bytes.
-local PLACES = { send = 0, receive = 3, accept = 6, send_bytes = 9, clock_seconds = 10, send_waits = 11 }
+local PLACES = {
+  send = 0, receive = 3, accept = 6, send_bytes = 9, clock_seconds = 10, send_waits = 11,
+}
 local SIZE = 4 * 12
 
 -- Linux's numbers, which are the same on most processors.
