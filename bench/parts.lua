@@ -6,6 +6,7 @@
 
 local instructions = require "instructions"
 local measure = require "measure"
+local outside = require "outside"
 local processes = require "processes"
 local report = require "report"
 
@@ -316,6 +317,7 @@ for i, part in ipairs {
   { "slow", measure_slow },
   { "memory", measure_memory },
   { "close", measure_close },
+  { "outside", outside },
   { "instructions", instructions, on_demand = true },
 } do
   parts[i] = { name = part[1], measure = part[2], on_demand = part.on_demand }

@@ -10,7 +10,6 @@ local processes = {}
 local START_SECONDS = 120
 
 local build, program
-local output -- the file of the server's
 local temporary = {}
 local on_server_core, on_load_core = "", ""
 
@@ -55,7 +54,6 @@ function processes.open(options)
     processes.fail "the programs could not be built"
   end
   program = options.program or build .. "/tidewire"
-  output = processes.temporary_file()
   on_server_core, on_load_core = "taskset -c 0 ", "taskset -c 1 "
   if not os.execute(on_server_core .. "true 2> /dev/null") or
     not os.execute(on_load_core .. "true 2> /dev/null") then
@@ -89,6 +87,7 @@ end
 ---@class bench.Server
 ---@field pid integer
 ---@field port integer
+---@field private output string  the file of what it writes
 ---@field private pipe file*
 local Server = {}
 Server.__index = Server
@@ -101,24 +100,24 @@ end
 local function wait_for_port(server, name)
   local deadline = os.time() + START_SECONDS
   repeat
-    local text = processes.read_file(output) or ""
+    local text = processes.read_file(server.output) or ""
     local port = text:match "^port=(%d+)" or
       text:match " event=listening [^\n]*address=127%.0%.0%.1:(%d+)"
     if port then return math.tointeger(tonumber(port)) end
     os.execute "sleep 0.05"
   until os.time() > deadline or not is_running(server.pid)
-  processes.fail("%s did not start:\n%s", name, processes.read_file(output) or "")
+  processes.fail("%s did not start:\n%s", name, processes.read_file(server.output) or "")
 end
 
 ---Starts a server on a free port of 127.0.0.1.
 ---@param command string  for the shell
 ---@return bench.Server  ends it when closed
 local function start(command, name)
-  assert(io.open(output, "w")):close() -- of the server before
+  local output = processes.temporary_file()
   -- The shell prints its process id, and becomes the server.
   local pipe = assert(io.popen(("echo $$; exec setpriv --pdeathsig TERM %s%s > %s 2>&1"):format(
     on_server_core, command, quoted(output))))
-  local server = setmetatable({ pipe = pipe, pid = pipe:read "n" }, Server)
+  local server = setmetatable({ pipe = pipe, pid = pipe:read "n", output = output }, Server)
   local started, port = pcall(wait_for_port, server, name)
   if not started then
     server:stop()
@@ -139,6 +138,7 @@ end
 ---@field certificate string|nil  a file: the server speaks TLS
 ---@field connections integer|nil  the limit on connections
 ---@field wrapper string|nil      a command that runs the server: valgrind
+---@field environment table<string, any>|nil  variables that are set for it
 
 ---Starts Tidewire.
 ---@param app string  a file of this folder: "echo.lua"
@@ -148,8 +148,10 @@ function processes.start_tidewire(app, how)
   how = how or {}
   local command = ("%s %s bench/%s --listen 127.0.0.1:0"):format(how.wrapper or "",
     quoted(program), app)
-  if how.connections then
-    command = ("env TIDEWIRE_LIMITS_CONNECTIONS=%d %s"):format(how.connections, command)
+  local environment = how.environment or {}
+  environment.TIDEWIRE_LIMITS_CONNECTIONS = how.connections
+  for name, value in pairs(environment) do
+    command = ("env %s=%s %s"):format(name, quoted(tostring(value)), command)
   end
   if how.certificate then
     command = ("%s --tls-certificate %s"):format(command, quoted(how.certificate))
@@ -186,7 +188,7 @@ function processes.load(server, kind, options)
     on_load_core, quoted(build), kind, server.port, server.pid, table.concat(words, " ")))
   if not text then
     processes.fail("the load '%s %s' failed; the server said:\n%s", kind,
-      table.concat(words, " "), processes.read_file(output) or "")
+      table.concat(words, " "), processes.read_file(server.output) or "")
   end
   local figures = {}
   for name, value in text:gmatch "([%w_]+)=(%S+)" do figures[name] = tonumber(value) end
