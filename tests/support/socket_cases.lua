@@ -20,6 +20,10 @@ local list = {
       list[#list + 1] = s:send("abc", range[1], range[2])
     end
     return list]] },
+  { "send ranges of texts and fractions", [[s:send("count 4\n")
+    return s:send("abc", "2", "-1"), s:send("abc", 1.0, 2.5), s:receive()]] },
+  { "send with a bad range", [[return (pcall(s.send, s, "abc", {})), (pcall(s.send, s, "abc", 1,
+    "x"))]] },
   { "send a number", [[s:send("count 2\n") return s:send(12), s:receive()]] },
   { "send nothing", [[return s:send(""), s:send("", 1)]] },
   { "send without data", [[return pcall(s.send, s)]] },
@@ -148,6 +152,14 @@ local list = {
   { "an unknown host", [[return socket.connect("nonexistent.invalid", port)]] },
   { "an unknown service", [[return socket.connect(host, "nosuch-service")]] },
   { "connect without a port", [[return pcall(socket.tcp().connect, socket.tcp(), host)]] },
+  { "connect to texts that are no hosts", [[local list = {}
+    for i, name in ipairs { "", "256.1.1.1", "http://127.0.0.1", "127.0.0.1:80" } do
+      list[i] = { socket.connect(name, port) }
+    end
+    return list]] },
+  { "connect to short addresses", [[return socket.connect("127.1", port) ~= nil,
+    socket.connect("0x7f000001", port) ~= nil, socket.connect("0.0.0.0", port) ~= nil]] },
+  { "socket.connect without a port", [[return pcall(socket.connect, host)]] },
   { "connect without a host", [[return pcall(socket.tcp().connect, socket.tcp())]] },
   { "a local address", [[return socket.connect(host, port, "127.0.0.1", 0):getsockname() ==
     "127.0.0.1"]] },
@@ -186,6 +198,7 @@ local list = {
   { "gettime", [[local t = socket.gettime() return math.abs(t - os.time()) < 5]] },
   { "sleep", [[local t = socket.gettime() socket.sleep(0.05) return socket.gettime() - t >=
     0.045]] },
+  { "sleep of a text", [[return socket.sleep("0.01"), (pcall(socket.sleep, "x"))]] },
   { "sleep of no time", [[return socket.sleep(0), socket.sleep(-1)]] },
   -- select
   { "select of what has bytes", [[tell "say abc" local t = socket.connect(host, port)

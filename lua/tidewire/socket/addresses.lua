@@ -19,6 +19,7 @@ local WORDS <const> = {
   EAI_PROTOCOL = "resolved protocol is unknown",
   EAI_SERVICE = "service not supported for socket type",
   EAI_SOCKTYPE = "ai_socktype not supported",
+  EINVAL = "host or service not provided, or not known",
   ETIMEDOUT = "timeout",
 }
 
@@ -67,9 +68,15 @@ end
 
 --- The numeric address that the text is, if it is one.
 local function literal(host, port)
-  if host:find("^%d+%.%d+%.%d+%.%d+$") then
+  local numbers = { host:match("^(%d+)%.(%d+)%.(%d+)%.(%d+)$") }
+  if numbers[1] then
+    for _, number in ipairs(numbers) do
+      if tonumber(number) > 255 then
+        return nil
+      end
+    end
     return { family = "inet", host = host, port = port }
-  elseif host:find(":", 1, true) then
+  elseif host:find("^[%x:.]*:[%x.]*:[%x:.]*%%?[%w_.-]*$") then
     return { family = "inet6", host = host, port = port }
   end
 end

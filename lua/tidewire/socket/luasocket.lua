@@ -5,10 +5,13 @@
 
 local Stream = require "tidewire.socket.stream"
 local async = require "tidewire.async"
+local connecting = require "tidewire.socket.connecting"
 local core = require "tidewire.core"
 local dns = require "tidewire.socket.dns"
 local ltn = require "tidewire.socket.ltn"
 local protected = require "tidewire.socket.protected"
+
+local bad_argument = connecting.bad_argument
 
 local socket = {
   _VERSION = "LuaSocket 3.0.0",
@@ -51,6 +54,11 @@ end
 ---@return tidewire.socket.Stream|nil
 ---@return string|nil problem
 function socket.connect(host, port, own_host, own_port, family)
+  if type(host) ~= "string" then
+    bad_argument(1, "connect", "string", host, host == nil and 0 or 1)
+  elseif type(port) ~= "string" and type(port) ~= "number" then
+    bad_argument(2, "connect", "string", port, port == nil and 1 or 2)
+  end
   local stream = Stream.new(family or "unspec")
   if own_host then
     local ok, problem = stream:bind(own_host, own_port or 0)
@@ -104,10 +112,11 @@ end
 --- Waits.
 ---@param seconds number  negative numbers are 0
 function socket.sleep(seconds)
-  if type(seconds) ~= "number" then
-    error(("bad argument #1 to 'sleep' (number expected, got %s)"):format(type(seconds)), 2)
+  local number = tonumber(seconds)
+  if not number then
+    bad_argument(1, "sleep", "number", seconds, seconds == nil and 0 or 1)
   end
-  async.sleep(seconds >= 0 and math.min(seconds, 1e9) or 0)
+  async.sleep(number >= 0 and math.min(number, 1e9) or 0)
 end
 
 -- ---- values ----
@@ -116,7 +125,11 @@ end
 ---@param count integer
 ---@return any ...
 function socket.skip(count, ...)
-  return select(count + 1, ...)
+  local number = math.tointeger(tonumber(count))
+  if not number or number < 0 then
+    bad_argument(1, "skip", "count", count, count == nil and 0 or 1)
+  end
+  return select(number + 1, ...)
 end
 
 --- A function that calls one function of the table, by its first argument; "default" by default.

@@ -63,6 +63,20 @@ end
 
 -- ---- sending ----
 
+--- The range of send, within the string.
+local function range(size, first, last)
+  local from, to = tonumber(first or 1), tonumber(last or -1)
+  if not from then
+    bad_argument(2, "send", "number", first, 2)
+  elseif not to then
+    bad_argument(3, "send", "number", last, 3)
+  end
+  from, to = math.floor(from), math.floor(to)
+  from = from < 0 and size + from + 1 or from
+  to = to < 0 and size + to + 1 or to
+  return math.max(from, 1), math.min(to, size)
+end
+
 --- Sends the bytes from `first` to `last` of the string, as string.sub counts them.
 ---@param data string|number
 ---@param first integer|nil
@@ -78,12 +92,11 @@ function methods:send(data, first, last)
     end
     data = tostring(data)
   end
-  local size = #data
-  first, last = first or 1, last or -1
-  if first < 0 then first = size + first + 1 end
-  if last < 0 then last = size + last + 1 end
-  if first < 1 then first = 1 end
-  if last > size then last = size end
+  if first or last then
+    first, last = range(#data, first, last)
+  else
+    first, last = 1, #data
+  end
   local sent, problem = cosocket_send(self.number, data, first, last)
   if problem == nil then
     return sent, nil, nil
