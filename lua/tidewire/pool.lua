@@ -120,7 +120,7 @@ end
 local function newest(name, least)
   local found
   for one in pairs(all) do
-    if one.name == name and one.number and one.generation >= least
+    if one.name == name and one.number and one.is_loaded and one.generation >= least
       and one.generation <= active and (not found or one.generation > found.generation) then
       found = one
     end
@@ -310,25 +310,34 @@ function pool.open(scripts, module, given)
     name = module, timeout = order.timeout, queue = order.queue, queue_bytes = order.queue_bytes,
     generation = scripts.number, number = number,
   }, Pool)
+  all[one] = true -- before the wait: the load may be discarded meanwhile
   local failure = wait_for_load(number, task, scripts.files)
   if failure then
     release(one)
     error(failure, 0)
   end
-  all[one] = true
+  one.is_loaded = true
   if one.generation <= active then
     release_older(one)
   end
   return one
 end
 
---- Newer code is activated: its pools take the place of the old ones with their names.
+--- Newer code is activated: its pools take the place of the old ones with their names. Others that
+--- only old code refers to are collected, at the end of the turn, when the tasks of the old code
+--- have ended.
 ---@param generation integer
 function pool.activate(generation)
   active = generation
   for one in pairs(all) do
     if one.generation == generation then
       release_older(one)
+    end
+  end
+  for one in pairs(all) do
+    if one.generation < generation and one.number then
+      core.spawn(collectgarbage)
+      break
     end
   end
 end

@@ -139,10 +139,6 @@ void pool_thread_ended(struct pool_thread *thread) {
 
 /* ---- finding and making ---- */
 
-static bool same_text(const char *one, const char *other) {
-    return strcmp(one, other) == 0;
-}
-
 /* What the two have different; NULL: nothing. */
 static const char *difference(const struct pool_options *one, const struct pool_options *other) {
     return one->threads != other->threads           ? "threads"
@@ -153,12 +149,20 @@ static const char *difference(const struct pool_options *one, const struct pool_
                                                     : NULL;
 }
 
-/* With pools->lock. A pool that no worker holds is ending. */
+/* Can a worker still use it? */
+static bool is_usable(struct pool *pool) {
+    uv_mutex_lock(&pool->lock);
+    bool usable = !pool->is_closing && pool->stage != POOL_FAILED;
+    uv_mutex_unlock(&pool->lock);
+    return usable;
+}
+
+/* With pools->lock. */
 static struct pool *find(struct pools *pools, const struct pool_options *options) {
     for (struct list *link = pools->all.next; link != &pools->all; link = link->next) {
         struct pool *pool = LIST_OWNER(link, struct pool, link);
-        if (pool->options.generation == options->generation && pool->holds > 0 &&
-            !pool->is_closing && same_text(pool->options.name, options->name))
+        if (pool->options.generation == options->generation &&
+            strcmp(pool->options.name, options->name) == 0 && is_usable(pool))
             return pool;
     }
     return NULL;
