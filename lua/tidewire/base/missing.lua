@@ -45,6 +45,7 @@ local other_words = {
     delay = "tw.sleep", go = "tw.spawn", fork = "tw.spawn", print = "tw.log.info",
     emit = "tw.broadcast", publish = "tw.broadcast", encode = "tw.json.encode",
     decode = "tw.json.decode", fetch = "tw.http.request", request = "tw.http.request",
+    exec = "tw.run", execute = "tw.run", popen = "tw.run", system = "tw.run", clock = "tw.now",
     store = "tw.shared", cache = "tw.shared", kick = "tw.close", disconnect = "tw.close",
   },
   ["tw.log"] = {
