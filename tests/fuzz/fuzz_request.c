@@ -54,7 +54,7 @@ static void check_handshake(const struct request *r, const char *bytes, size_t l
     fuzz_check(handshake.key.len == HANDSHAKE_KEY_BYTES &&
                fuzz_is_within(handshake.key, bytes, len));
     char accept[HANDSHAKE_ACCEPT_BYTES];
-    handshake_accept(handshake.key, accept);
+    fuzz_check(handshake_accept(handshake.key, accept));
     fuzz_check(strlen(accept) == HANDSHAKE_ACCEPT_BYTES - 1);
 }
 

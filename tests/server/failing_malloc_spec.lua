@@ -51,14 +51,15 @@ return {
   },
 }]]
 
--- malloc fails between `begin` and `finish`.
-local function start(least, one_in)
+-- malloc fails between `begin` and `finish`, in the program or in a library.
+local function start(least, one_in, library)
   local file
   local app = server.start {
     app = APP,
     prepare = function(folder) file = folder .. "/malloc-fails" end,
     environment = {
-      LD_PRELOAD = LIBRARY, FAILING_MALLOC = ("%d %d malloc-fails"):format(least, one_in),
+      LD_PRELOAD = LIBRARY,
+      FAILING_MALLOC = ("%d %d malloc-fails %s"):format(least, one_in, library or ""),
     },
   }
   return app, function() process.write_file(file, "") end, function() assert(os.remove(file)) end
@@ -107,6 +108,15 @@ describe("malloc that fails", function()
     assert.same({ 1013, "the server has no memory for this message" }, { code, reason })
     assert.equal("hello", (ada:ask("hello")))
     finish()
+    app:stop()
+  end)
+
+  it("in OpenSSL fails handshakes, the first one as well", function()
+    local app, begin, finish = start(1, 1, "libcrypto")
+    begin()
+    assert.is_true(loop.wait_until(function() return not serves(app) end))
+    finish()
+    assert.is_true(loop.wait_until(function() return serves(app) end))
     app:stop()
   end)
 

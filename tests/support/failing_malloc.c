@@ -1,8 +1,9 @@
 /* failing_malloc.c -- malloc that fails, for the program under test (LD_PRELOAD).
  *
- * FAILING_MALLOC is "LEAST ONE_IN PATH": while the file PATH exists, one in ONE_IN calls that want
- * LEAST bytes or more fails. Only calls by the program itself fail, not those by libraries.
- * After a failure the next call of the thread succeeds, unless all are to fail. */
+ * FAILING_MALLOC is "LEAST ONE_IN PATH [LIBRARY]": while the file PATH exists, one in ONE_IN calls
+ * that want LEAST bytes or more fails. Only calls by the program itself fail, or those by LIBRARY,
+ * a part of a file's name. After a failure the next call of the thread succeeds, unless all are to
+ * fail. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <link.h>
@@ -11,23 +12,26 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 void *__libc_malloc(size_t size);
 void *__libc_calloc(size_t count, size_t size);
 void *__libc_realloc(void *block, size_t size);
 
-static uintptr_t begin, end; /* of the program's code */
+static uintptr_t begin, end; /* of the program's code, or of the library's */
 static size_t least;
 static unsigned one_in;
-static char path[512];
+static char path[512], library[64];
 static atomic_uint calls;
 static atomic_bool is_on;
 static _Thread_local bool has_failed;
 static _Thread_local uint32_t random_state;
 
-static int find_program(struct dl_phdr_info *info, size_t size, void *user) {
+static int find_code(struct dl_phdr_info *info, size_t size, void *user) {
     (void)size, (void)user;
+    if (strstr(info->dlpi_name, library) == NULL)
+        return 0;
     for (int i = 0; i < info->dlpi_phnum; i++) {
         const ElfW(Phdr) *header = &info->dlpi_phdr[i];
         if (header->p_type == PT_LOAD && (header->p_flags & PF_X) != 0) {
@@ -35,20 +39,20 @@ static int find_program(struct dl_phdr_info *info, size_t size, void *user) {
             end = begin + header->p_memsz;
         }
     }
-    return 1; /* the program comes first */
+    return 1; /* the program comes first, and has no name */
 }
 
 __attribute__((constructor)) static void read_settings(void) {
     const char *text = getenv("FAILING_MALLOC");
-    if (text != NULL && sscanf(text, "%zu %u %511s", &least, &one_in, path) == 3)
-        dl_iterate_phdr(find_program, NULL);
+    if (text != NULL && sscanf(text, "%zu %u %511s %63s", &least, &one_in, path, library) >= 3)
+        dl_iterate_phdr(find_code, NULL);
 }
 
 static bool fails(size_t size, void *caller) {
     uintptr_t address = (uintptr_t)caller;
     if (address < begin || address >= end)
         return false;
-    if (atomic_fetch_add(&calls, 1) % 64 == 0)
+    if (library[0] != '\0' || atomic_fetch_add(&calls, 1) % 64 == 0)
         atomic_store(&is_on, access(path, F_OK) == 0);
     if (size < least)
         return false;

@@ -135,7 +135,10 @@ bool ws_client_read_response(const char *bytes, size_t len, const char *key,
     struct slice rest = {bytes, len}, line;
     char accept[HANDSHAKE_ACCEPT_BYTES];
     struct proofs proofs = {0};
-    handshake_accept(slice_of(key), accept);
+    if (!handshake_accept(slice_of(key), accept)) {
+        response->fault = "there is no memory to check it";
+        return true;
+    }
     if (len >= 5 && strncmp(bytes, "HTTP/", 5) != 0) {
         response->fault = "it does not speak HTTP: should ws:// be wss://?";
         return true;

@@ -43,7 +43,11 @@ bool handshake_wanted(const struct request *r);
 int handshake_check(const struct request *r, struct handshake *out);
 
 /* Computes Sec-WebSocket-Accept from a valid Sec-WebSocket-Key: the proof that the server has read
- * the request (RFC 6455 section 4.2.2, item 5.4). */
-void handshake_accept(struct slice key, char out[HANDSHAKE_ACCEPT_BYTES]);
+ * the request (RFC 6455 section 4.2.2, item 5.4). False: OpenSSL has no memory. */
+bool handshake_accept(struct slice key, char out[HANDSHAKE_ACCEPT_BYTES]);
+
+/* Lets OpenSSL make its tables, at the start of the process. It does so when it is first used, and
+ * crashes if malloc fails then (3.0). */
+void handshake_prepare(void);
 
 #endif

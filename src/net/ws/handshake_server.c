@@ -25,7 +25,7 @@ static void refuse(struct handshake_server *server, struct http *http, int statu
 }
 
 /* Writes the response 101 (RFC 6455 section 4.2.2). `extensions`: a header line, or "". False: the
- * socket did not take it. */
+ * socket did not take it, or there is no memory for it. */
 static bool answer_101(struct stream *stream, struct slice key, const char *subprotocol,
                        const char *extensions) {
     static const char format[] = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n"
@@ -37,10 +37,12 @@ static bool answer_101(struct stream *stream, struct slice key, const char *subp
     size_t room = sizeof format + HANDSHAKE_ACCEPT_BYTES + sizeof name + strlen(subprotocol) +
                   strlen(extensions);
     char accept[HANDSHAKE_ACCEPT_BYTES], *head = mem_alloc(room);
-    handshake_accept(key, accept);
-    size_t len = (size_t)snprintf(head, room, format, accept, chosen ? name : "", subprotocol,
-                                  chosen ? "\r\n" : "", extensions);
-    bool written = stream_write(stream, head, len) == len;
+    bool written = handshake_accept(key, accept);
+    if (written) {
+        size_t len = (size_t)snprintf(head, room, format, accept, chosen ? name : "", subprotocol,
+                                      chosen ? "\r\n" : "", extensions);
+        written = stream_write(stream, head, len) == len;
+    }
     mem_free(head);
     return written;
 }

@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "base/conn_id.h"
 #include "base/memory_size.h"
+#include "net/http/handshake.h"
 #include "script/bind/bindings.h"
 #include "server/workers/thread.h"
 
@@ -19,6 +20,7 @@ static void release(void *process, const struct budget *budget) {
 
 void process_init(struct process *process) {
     conn_id_draw_node();
+    handshake_prepare();
     struct bus *bus = bus_new();
     *process = (struct process){
         .bus = bus,
