@@ -29,7 +29,7 @@ local commands = {
     connection.handle:close_reset()
   end,
   count = function(connection, count)
-    connection.counting, connection.wanted = true, tonumber(count)
+    connection.wanted, connection.missing = tonumber(count), tonumber(count)
   end,
 }
 
@@ -48,10 +48,11 @@ end
 
 -- Runs the first command of the text. False: it is not complete.
 local function step(self)
-  if self.counting then
-    if #self.text < self.wanted then return false end
-    self.counting, self.text = false, self.text:sub(self.wanted + 1)
-    if self.is_closed then return false end
+  if self.missing then
+    local taken = math.min(self.missing, #self.text)
+    self.missing, self.text = self.missing - taken, self.text:sub(taken + 1)
+    if self.missing > 0 or self.is_closed then return false end
+    self.missing = nil
     self.handle:write(self.wanted .. "\n")
     return true
   end

@@ -41,18 +41,19 @@ function connecting.of_descriptor(descriptor)
   return self and core.cosocket_descriptor(self.number) == descriptor and self or nil
 end
 
-local COLLECT_SECONDS <const> = 1
-local collected_at = 0
+-- The collector may take this part of the time.
+local COLLECT_PART <const> = 10
+local collect_again_at = 0
 
 --- There are too many sockets: lets the collector close those that nothing refers to. Returns
 --- false if it has just done so, or the caller cannot wait.
 local function collect()
-  if core.monotonic() - collected_at < COLLECT_SECONDS or not core.task()
-    or not coroutine.isyieldable() then
+  local now = core.monotonic()
+  if now < collect_again_at or not core.task() or not coroutine.isyieldable() then
     return false
   end
-  collected_at = core.monotonic()
   collectgarbage()
+  collect_again_at = now + (core.monotonic() - now) * COLLECT_PART
   async.sleep(0) -- finalizers run at the end of the turn
   return true
 end

@@ -17,6 +17,9 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+/* While the server stops, a wait lasts no longer: its socket is closed then. */
+enum { DRAIN_WAIT_MS = 2000 };
+
 /* ---- waiting ---- */
 
 static void on_event(uv_poll_t *handle, int status, int events);
@@ -83,11 +86,7 @@ static void on_event(uv_poll_t *handle, int status, int events) {
 
 /* ---- deadlines ---- */
 
-static void on_timer(uv_timer_t *timer) {
-    struct cosocket_shared *shared = timer->data;
-    shared->timer_ms = 0;
-    cosocket_run_deadlines(shared);
-}
+static void on_timer(uv_timer_t *timer);
 
 static void arm_timer(struct cosocket_shared *shared) {
     const struct deadline *first = deadlines_peek(&shared->deadlines);
@@ -107,42 +106,69 @@ static uint64_t first_due(const struct cosocket *socket) {
     return first;
 }
 
-void cosocket_run_deadlines(struct cosocket_shared *shared) {
-    uint64_t now = clock_monotonic_ms();
-    for (struct deadline *first;
-         (first = deadlines_peek(&shared->deadlines)) != NULL && first->key <= now;) {
-        struct cosocket *socket = DEADLINE_OWNER(first, struct cosocket, deadline);
-        for (int side = 0; side < COSOCKET_SIDES; side++)
-            if (socket->waiters[side].due_ms <= now)
-                ready(socket, (enum cosocket_side)side);
-        uint64_t due = first_due(socket);
-        if (due == UINT64_MAX)
-            deadlines_remove(&shared->deadlines, first);
-        else
-            deadlines_set(&shared->deadlines, first, due);
+/* Its first deadline has come. */
+static void end_waits(struct cosocket *socket, uint64_t now) {
+    bool is_last = false;
+    for (int side = 0; side < COSOCKET_SIDES; side++) {
+        const struct cosocket_waiter *waiter = &socket->waiters[side];
+        if (waiter->on_ready == NULL || waiter->due_ms > now)
+            continue;
+        is_last = is_last || waiter->is_last;
+        ready(socket, (enum cosocket_side)side);
     }
+    uint64_t due = first_due(socket);
+    if (is_last)
+        cosocket_close(socket);
+    else if (due == UINT64_MAX)
+        deadlines_remove(&socket->shared->deadlines, &socket->deadline);
+    else
+        deadlines_set(&socket->shared->deadlines, &socket->deadline, due);
+}
+
+static void on_timer(uv_timer_t *timer) {
+    struct cosocket_shared *shared = timer->data;
+    uint64_t now = clock_monotonic_ms();
+    shared->timer_ms = 0;
+    for (struct deadline *first;
+         (first = deadlines_peek(&shared->deadlines)) != NULL && first->key <= now;)
+        end_waits(DEADLINE_OWNER(first, struct cosocket, deadline), now);
     arm_timer(shared);
+}
+
+/* The time at which the wait ends. */
+static void set_due(struct cosocket *socket, struct cosocket_waiter *waiter, uint64_t due) {
+    struct cosocket_shared *shared = socket->shared;
+    uint64_t last = shared->draining ? clock_monotonic_ms() + DRAIN_WAIT_MS : UINT64_MAX;
+    waiter->is_last = last < due;
+    waiter->due_ms = waiter->is_last ? last : due;
+    if (waiter->due_ms == UINT64_MAX ||
+        (deadlines_contains(&socket->deadline) && socket->deadline.key <= waiter->due_ms))
+        return;
+    deadlines_set(&shared->deadlines, &socket->deadline, waiter->due_ms);
+    arm_timer(shared);
+}
+
+void cosocket_drain(struct cosocket *socket) {
+    for (int side = 0; side < COSOCKET_SIDES; side++)
+        if (waits(socket, (enum cosocket_side)side))
+            set_due(socket, &socket->waiters[side], socket->waiters[side].due_ms);
 }
 
 bool cosocket_wait(struct cosocket *socket, enum cosocket_side side, uint64_t timeout_ms,
                    cosocket_ready_fn on_ready, void *context, uint64_t tag) {
-    struct cosocket_shared *shared = socket->shared;
     struct cosocket_waiter *waiter = &socket->waiters[side];
     if (on_ready != NULL && waiter->on_ready != NULL)
         return false;
     if (on_ready == NULL && waiter->tag != tag)
         return true; /* another one waits by now */
     uint64_t due = timeout_ms == UINT64_MAX ? UINT64_MAX : clock_monotonic_ms() + timeout_ms;
-    *waiter = (struct cosocket_waiter){on_ready, context, tag, due};
+    *waiter = (struct cosocket_waiter){on_ready, context, tag, due, false};
     if (on_ready == NULL)
         return true;
     if (socket->fd < 0 || !cosocket_watch(socket))
         ready(socket, side); /* the next read or write says why */
-    else if (due != UINT64_MAX &&
-             (!deadlines_contains(&socket->deadline) || due < socket->deadline.key)) {
-        deadlines_set(&shared->deadlines, &socket->deadline, due);
-        arm_timer(shared);
-    }
+    else
+        set_due(socket, waiter, due);
     return true;
 }
 
@@ -183,7 +209,6 @@ static void close_descriptor(struct cosocket *socket) {
 void cosocket_close(struct cosocket *socket) {
     cosocket_end_tls(socket);
     close_descriptor(socket);
-    buffer_free(&socket->in);
     for (int side = 0; side < COSOCKET_SIDES; side++)
         ready(socket, (enum cosocket_side)side);
     deadlines_remove(&socket->shared->deadlines, &socket->deadline);
@@ -201,6 +226,7 @@ static int new_descriptor(enum cosocket_family family) {
 
 int cosocket_open(struct cosocket *socket, enum cosocket_family family) {
     cosocket_close(socket);
+    buffer_free(&socket->in);
     if (!limit_take(socket->shared->limit))
         return COSOCKET_LIMIT;
     int fd = new_descriptor(family);
@@ -321,5 +347,6 @@ struct cosocket *cosocket_new(struct cosocket_shared *shared) {
 
 void cosocket_free(struct cosocket *socket) {
     cosocket_close(socket);
+    buffer_free(&socket->in);
     mem_free(socket);
 }

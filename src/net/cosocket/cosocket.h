@@ -21,6 +21,7 @@ struct cosocket_shared {
     struct stats *stats;
     struct limit *limit;        /* on descriptors; each takes a unit */
     struct deadlines deadlines; /* of those that wait */
+    bool draining;              /* the server stops: each wait has a limit, DRAIN_WAIT_MS */
     uv_timer_t timer;           /* for the first deadline */
     uint64_t timer_ms;          /* when it fires; 0: it does not */
     struct client_tls_context *tls;
@@ -58,7 +59,7 @@ struct cosocket_counts cosocket_counts(const struct cosocket *socket);
 void cosocket_set_counts(struct cosocket *socket, const struct cosocket_counts *counts);
 void cosocket_close(struct cosocket *socket);
 
-/* The first deadlines may have come: calls the waiters. */
-void cosocket_run_deadlines(struct cosocket_shared *shared);
+/* The server stops: limits the waits of this one. */
+void cosocket_drain(struct cosocket *socket);
 
 #endif

@@ -20,6 +20,7 @@ struct cosocket_waiter {
     void *context;
     uint64_t tag;
     uint64_t due_ms; /* UINT64_MAX: never */
+    bool is_last;    /* the server stops: the socket is closed at that time */
 };
 
 struct cosocket {

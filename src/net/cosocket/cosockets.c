@@ -232,6 +232,13 @@ struct cosockets *cosockets_new(uv_loop_t *loop, struct stats *stats, struct lim
     return cosockets;
 }
 
+void cosockets_drain(struct cosockets *cosockets) {
+    cosockets->shared.draining = true;
+    uint32_t at = 0;
+    for (struct cosocket *socket; (socket = slots_next(&cosockets->numbers, &at)) != NULL;)
+        cosocket_drain(socket);
+}
+
 void cosockets_stop(struct cosockets *cosockets) {
     cosockets->stopped = true;
     uint32_t at = 0;

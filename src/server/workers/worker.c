@@ -428,6 +428,7 @@ void worker_close_clients(struct worker *worker, const struct worker_drain_optio
         return;
     enter(worker, STAGE_CLOSING);
     upstreams_drain(worker->upstreams);
+    cosockets_drain(worker->cosockets);
     hub_drain_over(worker->hub, CLOSE_GOING_AWAY, shutting_down, options->spread_ms);
 }
 
