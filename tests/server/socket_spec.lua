@@ -61,14 +61,14 @@ describe("a socket of a script", function()
   end)
 
   --- Runs Lua in the program. `$PORT` is the peer's.
-  local function run(source, client)
+  local function run(source, from)
     source = source:gsub("%$PORT", tostring(other.port))
-    return cjson.decode((((client or ada):ask(cjson.encode(source), 60))))
+    return cjson.decode((((from or ada):ask(cjson.encode(source), 60))))
   end
 
   --- Sends it, and does not wait for the answer.
-  local function start(source, client)
-    (client or ada):send_text(cjson.encode((source:gsub("%$PORT", tostring(other.port)))))
+  local function start(source, from)
+    (from or ada):send_text(cjson.encode((source:gsub("%$PORT", tostring(other.port)))))
   end
 
   local function wait_for_peer(count)
@@ -213,7 +213,8 @@ describe("a socket of a script", function()
       socket.connect("127.0.0.1", 1)
       local stats = tw.stats()
       s:close()
-      return stats.cosockets, stats.cosockets_connected, stats.cosockets_failed, tw.stats().cosockets]]
+      return stats.cosockets, stats.cosockets_connected, stats.cosockets_failed,
+        tw.stats().cosockets]]
     assert.are.same({ "1", "1", "1", "0" }, list)
   end)
 
@@ -310,9 +311,9 @@ describe("a socket of a script", function()
       ['tw.socket.connect("h")'] = "port must be a number",
       ['tw.socket.connect("h", 70000)'] = "port must be a number from 0 to 65535",
       ['tw.socket.connect("h", 1, 5)'] = "options must be a table",
-      ['tw.socket.connect("h", 1, { tiemout = 1 })'] = 'unknown option "tiemout"; did you mean "timeout"',
+      ['tw.socket.connect("h", 1, { tiemout = 1 })'] = 'option "tiemout"; did you mean "timeout"',
       ['tw.socket.connect("h", 1, { timeout = 0 })'] = "timeout: expected",
-      ['tw.socket.connect("h", 1, { tls = { key = "x" } })'] = "certificate and key belong together",
+      ['tw.socket.connect("h", 1, { tls = { key = "x" } })'] = "certificate and key belong",
       ['tw.socket:connect("h", 1)'] = "call it with a dot",
       ['socket.bind("*", 1)'] = "socket.bind does not exist here",
       ['socket.udp()'] = "socket.udp does not exist here",

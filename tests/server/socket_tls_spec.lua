@@ -23,7 +23,8 @@ return {
   endpoints = { ["/"] = {
     codec = "json",
     handle_message = function(conn, source)
-      local f = assert(load(source, "=run", "t", setmetatable({ tw = tw, socket = socket, ssl = ssl },
+      local f = assert(load(source, "=run", "t", setmetatable({ tw = tw, socket = socket, ssl
+        = ssl },
         { __index = _G })))
       conn:send(texts(select(2, xpcall(f, function(err) return tostring(err) end))))
     end,
@@ -86,7 +87,7 @@ describe("TLS of a socket", function()
     local port = serve(certificates.make_signed(folder, "localhost", authority))
     local values = { PORT = tostring(port) }
     assert.are.same({ "cba", "yx" }, run([[
-      local s = assert(tw.socket.connect("127.0.0.1", $PORT, { tls = true, timeout = 20 }))
+      local s <close> = assert(tw.socket.connect("127.0.0.1", $PORT, { tls = true, timeout = 20 }))
       s:send("abc\n")
       local one = s:receive()
       s:send("xy\n")
@@ -104,12 +105,12 @@ describe("TLS of a socket", function()
     local list = run([[return tw.socket.connect("127.0.0.1", $PORT, { tls = true })]], values)
     assert.matches("^certificate: self%-signed certificate", list[2])
     assert.are.same({ "cba" }, run([[
-      local s = assert(tw.socket.connect("127.0.0.1", $PORT, { tls = { verify = false } }))
+      local s <close> = assert(tw.socket.connect("127.0.0.1", $PORT, { tls = { verify = false } }))
       s:send("abc\n")
       return (s:receive())]], values))
     assert.are.same({ "cba" }, run([[
-      local s = assert(tw.socket.connect("127.0.0.1", $PORT, { tls = { ca = "$CA",
-        server_name = "own" } }))
+      local s <close> = assert(tw.socket.connect("127.0.0.1", $PORT, { tls = { ca = "$CA",
+        server_name = "localhost" } }))
       s:send("abc\n")
       return (s:receive())]], values))
     list = run([[return tw.socket.connect("127.0.0.1", $PORT, { tls = { ca = "/nonexistent" } })]],
@@ -124,18 +125,20 @@ describe("TLS of a socket", function()
     local mine, my_key = certificates.make_signed(folder, "ada", authority)
     local values = { PORT = tostring(port), CERT = mine, KEY = my_key }
     assert.are.same({ "cba" }, run([[
-      local s = assert(tw.socket.connect("127.0.0.1", $PORT, { tls = { certificate = "$CERT",
+      local s <close> = assert(tw.socket.connect("127.0.0.1", $PORT, { tls = { certificate =
+        "$CERT",
         key = "$KEY", alpn = { "one", "three" } } }))
       s:send("abc\n")
       return (s:receive())]], values))
     local list = run([[
-      local s, problem = tw.socket.connect("127.0.0.1", $PORT, { tls = true })
+      local s <close>, problem = tw.socket.connect("127.0.0.1", $PORT, { tls = true })
       if not s then return problem end
       s:send("abc\n")
       return (select(2, s:receive()))]], values)
     assert.matches("^TLS: .*certificate", list[1])
     assert.are.same({ "one" }, run([[
-      local s = ssl.wrap(socket.connect("127.0.0.1", $PORT), { mode = "client", protocol = "any",
+      local s <close> = ssl.wrap(socket.connect("127.0.0.1", $PORT), { mode = "client",
+        protocol = "any",
         certificate = "$CERT", key = "$KEY", alpn = "one" })
       assert(s:dohandshake())
       return s:getalpn()]], values))
@@ -150,7 +153,7 @@ describe("TLS of a socket", function()
     end
     local silent = uv.new_tcp()
     silent:bind("127.0.0.1", 0)
-    silent:listen(10, function() end)
+    silent:listen(10, function() end) -- it accepts none
     values.PORT = tostring(silent:getsockname().port)
     assert.are.same({ "nil", "timeout" }, run([[
       return tw.socket.connect("127.0.0.1", $PORT, { tls = true, timeout = 0.2 })]], values))
@@ -162,11 +165,11 @@ describe("TLS of a socket", function()
     local port = serve(certificates.make(folder, "shaken"))
     local values = { PORT = tostring(port) }
     local list = run([[
-      local s = socket.connect("127.0.0.1", $PORT)
+      local s <close> = socket.connect("127.0.0.1", $PORT)
       return s:sslhandshake()]], values)
     assert.matches("^certificate: self%-signed certificate", list[2])
     assert.are.same({ "true", "cba" }, run([[
-      local s = socket.connect("127.0.0.1", $PORT)
+      local s <close> = socket.connect("127.0.0.1", $PORT)
       local ok = s:sslhandshake(nil, "shaken", false)
       s:send("abc\n")
       return ok, (s:receive())]], values))
@@ -189,23 +192,28 @@ describe("TLS of a socket", function()
       local line = s:receive()
       s:settimeout(0.05)
       local _, problem = s:receive()
+      local version, subject = s:info("protocol"), s:getpeercertificate().subject
+      s:close()
       local old, old_ok = open("tlsv1_2")
-      return ok, line, s:info("protocol"), s:getpeercertificate().subject, problem, old_ok,
-        old:info("protocol")]], values))
+      local old_version = old:info("protocol")
+      old:close()
+      return ok, line, version, subject, problem, old_ok, old_version]], values))
     local list = run([[
-      local s = ssl.wrap(socket.connect("127.0.0.1", $PORT), { mode = "client", verify = "peer" })
+      local s <close> = ssl.wrap(socket.connect("127.0.0.1", $PORT), { mode = "client",
+        verify = "peer" })
       return s:dohandshake()]], values)
     assert.are.equal("false", list[1])
     assert.matches("self%-signed certificate", list[2])
     assert.matches("invalid protocol", run([[
-      return ssl.wrap(socket.connect("127.0.0.1", $PORT), { mode = "client", protocol = "sslv3" })]],
+      return ssl.wrap(socket.connect("127.0.0.1", $PORT), { mode = "client", protocol =
+        "sslv3" })]],
       values)[2])
   end)
 
   it("carries much in both directions", function()
     local port = serve(certificates.make(folder, "much"))
     assert.are.same({ "true" }, run([[
-      local s = assert(tw.socket.connect("127.0.0.1", $PORT, { tls = { verify = false } }))
+      local s <close> = assert(tw.socket.connect("127.0.0.1", $PORT, { tls = { verify = false } }))
       for i = 1, 20 do
         local line = ("%d:"):format(i) .. ("x"):rep(15000)
         s:send(line .. "\n")
