@@ -68,8 +68,20 @@ function async.wrap(f)
   end
 end
 
---- The running hook's integer. Where nothing can wait it throws, at the line of the caller's
---- caller.
+--- The first level from `level` on that is a line of a script, as the caller counts; else `level`.
+local function script_level(level)
+  local at = level
+  for info in function() return debug.getinfo(at + 2, "S") end do
+    if info.what ~= "C" and not info.short_src:find "^lua/tidewire/" then
+      return at
+    end
+    at = at + 1
+  end
+  return level
+end
+
+--- The running hook's integer. Where nothing can wait it throws, at the line of the script that has
+--- called the library.
 ---@param what string  "tw.sleep"
 ---@return integer
 function async.this_task(what)
@@ -80,7 +92,7 @@ function async.this_task(what)
       .. "other C functions call cannot wait"
   end
   if not task then
-    error(("%s: %s"):format(what, why), 3)
+    error(("%s: %s"):format(what, why), script_level(3))
   end
   return task
 end

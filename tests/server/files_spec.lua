@@ -198,7 +198,7 @@ describe("tw.read_file", function()
     assert.is_true(event[2])
     assert.is_true(event[3])
     assert.is_false(event[4])
-    assert.matches("^tw.read_file: validate must answer at once", event[5])
+    assert.matches("^app%.lua:%d+: tw.read_file: validate must answer at once", event[5])
   end)
 end)
 

@@ -62,6 +62,20 @@ local asked = {
     for _, s in ipairs(kept) do s:close() end
     return "closed"
   end,
+  sort = function()
+    local list = open(2)
+    local _, why = pcall(table.sort, { 2, 1 }, function() return #socket.select(list) > 0 end)
+    return why
+  end,
+  receive_in_sort = function()
+    local s = open(1)[1]
+    local _, why = pcall(table.sort, { 2, 1 }, function() return s:receive() end)
+    return why
+  end,
+  connect_in_sort = function()
+    local _, why = pcall(table.sort, { 2, 1 }, function() return socket.connect(HOST, PORT) end)
+    return why
+  end,
   coroutine = function()
     local list = open(2)
     local co = coroutine.wrap(function() return select("#", socket.select(list, nil, 0.05)) end)
@@ -115,6 +129,16 @@ describe("socket.select", function()
 
   it("ends no wait but its own", function()
     assert.equal("1y", (app:connect_on(0, "/"):ask("handed_over")))
+  end)
+
+  it("throws at the script's line where it cannot wait, as other calls of sockets do", function()
+    local ada = app:connect_on(0, "/")
+    for name, call in pairs {
+      sort = "socket%.select", receive_in_sort = "socket:receive",
+      connect_in_sort = "socket:connect",
+    } do
+      assert.matches("^app%.lua:%d+: " .. call .. ": attempt to yield", (ada:ask(name)))
+    end
   end)
 
   it("waits in a coroutine of the script", function()
