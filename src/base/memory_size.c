@@ -36,19 +36,40 @@ static uint64_t read_number(const char *path) {
     return strtoull(line, NULL, 10);
 }
 
-/* Version 2 of control groups has the line "0::/path" alone. */
-static size_t group_limit(void) {
-    char line[2048], path[4096];
+/* Reads the path of the process's group, "/path", from the line of /proc/self/cgroup that has
+ * `name`. Empty: there is no such line. */
+static void read_group(const char *name, char *group, size_t size) {
+    FILE *file = fopen("/proc/self/cgroup", "re");
+    const char *at = NULL;
+    while (file != NULL && at == NULL && fgets(group, (int)size, file) != NULL)
+        at = strstr(group, name);
+    size_t len = at == NULL ? 0 : strcspn(at + strlen(name), "\n");
+    if (len > 0)
+        memmove(group, at + strlen(name), len);
+    group[len] = '\0';
+    if (file != NULL)
+        fclose(file);
+}
+
+/* The least number in this file of the group and of those above it, below the folder `top`. */
+static size_t least_of(const char *top, char *group, const char *name) {
+    char path[4096];
     size_t least = SIZE_MAX;
-    read_line("/proc/self/cgroup", line, sizeof line);
-    if (strncmp(line, "0::/", 4) != 0)
-        return smaller(least, read_number("/sys/fs/cgroup/memory/memory.limit_in_bytes"));
-    char *group = line + 3; /* "/path" */
     for (char *end; (end = strrchr(group, '/')) != NULL; *end = '\0') {
-        snprintf(path, sizeof path, "/sys/fs/cgroup%s/memory.max", group);
+        snprintf(path, sizeof path, "%s%s/%s", top, group, name);
         least = smaller(least, read_number(path));
     }
-    return smaller(least, read_number("/sys/fs/cgroup/memory.max"));
+    snprintf(path, sizeof path, "%s/%s", top, name);
+    return smaller(least, read_number(path));
+}
+
+/* Version 1 of control groups has a line for the memory, "4:memory:/path", version 2 "0::/path". */
+static size_t group_limit(void) {
+    char group[2048];
+    read_group(":memory:", group, sizeof group);
+    size_t least = least_of("/sys/fs/cgroup/memory", group, "memory.limit_in_bytes");
+    read_group("0::", group, sizeof group);
+    return smaller(least, least_of("/sys/fs/cgroup", group, "memory.max"));
 }
 
 size_t memory_size(void) {
