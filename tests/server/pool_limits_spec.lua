@@ -54,7 +54,7 @@ end
 describe("tw.pool with one thread", function()
   setup(function()
     app = server.start(pooled.options(MODULE,
-      "{ threads = 1, queue = 2, queue_bytes = '64K', budget = 60 }",
+      "{ threads = 1, queue = 2, timeout = 600, queue_bytes = '64K', budget = 60 }",
       { prepare = prepare, options = { "--admin", "127.0.0.1:0" } }))
   end)
   teardown(function() app:stop() end)
@@ -185,7 +185,7 @@ end)
 
 describe("pool:close", function()
   it("lets calls under way end, and the threads then", function()
-    app = server.start(pooled.options(MODULE, "{ threads = 2 }",
+    app = server.start(pooled.options(MODULE, "{ threads = 2, timeout = 600 }",
       { prepare = prepare, workers = 1 }))
     ada, bob = app:connect("/run"), app:connect("/run")
     block(ada, "gate")

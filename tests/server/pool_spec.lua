@@ -52,7 +52,8 @@ end
 
 describe("tw.pool", function()
   setup(function()
-    app = server.start(pooled.options(MODULE, "{ threads = 2, memory = '32M', budget = 1 }"))
+    app = server.start(pooled.options(MODULE,
+      "{ threads = 2, timeout = 600, memory = '32M', budget = 1 }"))
   end)
   teardown(function() app:stop() end)
   before_each(function() ada = app:connect("/run") end)
