@@ -1,8 +1,9 @@
 -- top.lua -- the best scores in Redis, by lua-redis over sockets that wait.
 --
--- A client of lua-redis sends a command and reads its answer, so only one hook may use it at a
--- time. Hooks take one from `idle`, or connect, and put it back. No function throws: each returns
--- nil and a message where Redis cannot be reached.
+-- A client of lua-redis sends a command and reads its answer, so only one hook may use a connection
+-- at a time. tw.socket keeps connections that are free, through reloads too, and gives one of them
+-- to the next hook. No function throws: each returns nil and a message where Redis cannot be
+-- reached.
 
 local redis = require "redis"
 local tw = require "tidewire"
@@ -16,42 +17,32 @@ local top = {
 local KEY = "leaderboard:top"
 local SERVER = url.parse(os.getenv("REDIS_URL") or "redis://localhost")
 local TIMEOUT = 2 -- seconds: to connect in, and for an answer
-local MOST_IDLE = 4
+local KEPT_SECONDS, MOST_KEPT = 60, 4 -- connections that no hook uses
 
-local idle = {}
+local OPTIONS = { timeout = TIMEOUT, pool = "redis" }
 
-local function connect()
-  local socket = assert(tw.socket.connect(SERVER.host, tonumber(SERVER.port or 6379),
-    { timeout = TIMEOUT }))
+local function run(socket, command, ...)
   local client = redis.connect({ socket = socket })
-  if SERVER.password then client:auth(SERVER.password) end
-  return client
-end
-
-local function call(client, command, ...)
-  local done, result = pcall(command, client, ...)
-  if done and #idle < MOST_IDLE then
-    idle[#idle + 1] = client
-  else
-    client.network.socket:close()
-  end
-  return done, result
+  if SERVER.password and socket:getreusedtimes() == 0 then client:auth(SERVER.password) end
+  return command(client, ...)
 end
 
 -- Calls command(client, ...) and returns what it returns; or nil and a message. A connection that
--- was idle may have been closed: then the command runs again on a new one, so it must be one that
+-- was kept may have been closed: then the command runs again on another, so it must be one that
 -- may.
 local function with_client(command, ...)
-  local client = table.remove(idle)
-  if client then
-    local done, result = call(client, command, ...)
-    if done then return result end
-    if tostring(result):find("timeout", 1, true) then return nil, result end
+  local socket, problem = tw.socket.connect(SERVER.host, SERVER.port or 6379, OPTIONS)
+  if not socket then return nil, problem end
+  local done, result = pcall(run, socket, command, ...)
+  if done then
+    socket:setkeepalive(KEPT_SECONDS, MOST_KEPT)
+    return result
   end
-  local connected, problem = pcall(connect)
-  if not connected then return nil, problem end
-  local done, result = call(problem, command, ...)
-  if done then return result end
+  local was_kept = socket:getreusedtimes() > 0
+  socket:close()
+  if was_kept and tostring(result):find("closed", 1, true) then
+    return with_client(command, ...)
+  end
   return nil, result
 end
 
